@@ -1,6 +1,6 @@
-/* incarnating.h - the daemon's use of vm/incarnation.h: takes a number at the start, and a higher
- * one when an operator asks for a takeover. Also remembers how long leases may last that the
- * previous start gave.
+/* incarnating.h - takes an incarnation (vm/incarnation.h) at the daemon's start, and a higher one
+ * when an operator asks for a takeover. It also remembers how long leases from the previous start
+ * may last.
  *
  * Where: main calls it. Threads: the gateway's loop. Only incarnating_begin() blocks, before the
  * loop runs. Later records are written by the journal's thread (vm/journal_thread.h), one at a
@@ -17,20 +17,23 @@
 
 struct incarnating {
 	const char *state_dir; /* borrowed */
-	struct journal_thread *thread; /* borrowed; set before the loop runs */
-	uint64_t recording;    /* the number that is being written to the file; 0: none */
-	uint32_t release_ms;   /* the release_ms of this start; or the previous start's
-				* while its leases may last, if that is longer */
-	uint64_t settle_at_ns; /* when all leases of the previous start have expired, so that its
-				* release_ms can be removed from the file; 0: nothing to remove */
+	/* thread that writes the records; borrowed; set before the loop runs */
+	struct journal_thread *thread;
+	uint64_t recording;    /* the incarnation that is being written to the file; 0: none */
+	/* release_ms of this start; but while leases of the previous start may last, the longer
+	 * release_ms of the two starts */
+	uint32_t release_ms;
+	/* when the previous start's longer release_ms can be removed from the file, because all its
+	 * leases have expired; 0: nothing to remove */
+	uint64_t settle_at_ns;
 };
 
-/* Take a number for this start, and store it in @config together with the functions that can raise
- * it. Returns 0; -errno, which was logged. Blocks for two fsyncs. */
+/* Take an incarnation for this start, and store it in @config together with the callbacks that can
+ * raise it. Returns 0; or logs the error and returns -errno. Blocks for two fsyncs. */
 int incarnating_begin(struct incarnating *i, const char *state_dir, struct fleet_config *config,
 		      uint64_t now_ns) __attribute__((warn_unused_result));
 
-/* Promote nobody for @vm while leases of the previous start may last. */
+/* Promote no host of @vm while leases of the previous start may last. */
 void incarnating_mute(const struct incarnating *i, struct fleet_vm *vm, uint64_t now_ns);
 
 /* Replace the previous start's release_ms in the file by this start's, once all leases of the

@@ -1,8 +1,8 @@
 /* tally.h - prints all counters when the daemon ends.
  *
- * Why: after the exit, the output shows what the gateway did. Where: main.c calls it at the exit,
- * but only if the daemon had become ready.
- * Threads: the gateway's loop, and a short-lived one for the output.
+ * Why: the daemon's output then shows what it did.
+ * Where: main.c calls it at the exit, but only if the daemon had become ready.
+ * Threads: the gateway's loop, and a short-lived thread for the output.
  */
 #ifndef GATEWAY_TALLY_H
 #define GATEWAY_TALLY_H
@@ -16,8 +16,8 @@
  * text's size; counters that do not fit are left out. */
 size_t tally_format(struct fleet *fleet, const struct ports *ports, char *text, size_t size);
 
-/* Print @text to standard output. Call after all else is closed. Waits at most a second, so that a
- * pipe that nobody reads does not delay the exit. */
+/* Print @text to standard output. Call this after everything else is closed. Waits at most a
+ * second, so that the exit is not delayed if standard output is a pipe that nobody reads. */
 void tally_print(const char *text, size_t size);
 
 #endif

@@ -1,7 +1,8 @@
 /* config.h - reads the gateway's configuration: one file for the gateway, and one per VM in vm_dir.
  *
- * Where: main.c. A VM's file is vm_dir/NAME.ini, and NAME must equal the `name` in it. So two files
+ * A VM's file is vm_dir/NAME.ini, and NAME must equal the key `name` in the file. So two files
  * cannot describe the same VM.
+ * Where: main.c calls it.
  * Threads: called only at start-up; the configuration does not change afterwards.
  */
 #ifndef GATEWAY_CONFIG_H
@@ -21,26 +22,28 @@
 struct gw_config {
 	char port[GATEWAY_PATH_SIZE];	   /* DPDK device, or "kernel" (for tests only) */
 	char address[64];		   /* our IPv4 address/prefix on the backup network */
-	char next_hop[64];		   /* "" none */
-	char probe_port[GATEWAY_PATH_SIZE]; /* DPDK device in the client network; "" none */
+	char next_hop[64];		   /* router to other networks; "": none */
+	char probe_port[GATEWAY_PATH_SIZE]; /* DPDK device in the client network; "": none */
 	struct config_prefix probe_address; /* our address in the client network */
 	uint64_t probe_interval_ns;
-	struct config_address listen;	   /* with a DPDK port only the TCP port is used */
+	/* where agents connect; if `port` is a DPDK device, only the TCP port is used */
+	struct config_address listen;
 	struct config_address management;
 	char ca[GATEWAY_PATH_SIZE], crl[GATEWAY_PATH_SIZE], cert[GATEWAY_PATH_SIZE],
 		key[GATEWAY_PATH_SIZE];
 	char state_dir[GATEWAY_PATH_SIZE], vm_dir[GATEWAY_PATH_SIZE];
-	char cores[64];		   /* for DPDK's helper threads; "": the caller's */
+	char cores[64]; /* cores for DPDK's helper threads; "": those of the calling thread */
 	uint32_t mtu;
 	int hugepages;		   /* enum port_hugepages */
-	uint64_t memory_bytes;	   /* for DPDK; 0: what the port needs */
+	uint64_t memory_bytes;	   /* memory for DPDK; 0: as much as the port needs */
 	uint64_t suspect_ns, progress_ns, confirm_ns, patience_ns, shadow_timeout_ns;
 	uint64_t beat_timeout_ns, lease_ns, release_ns, restart_grace_ns, standby_timeout_ns,
 		order_timeout_ns, answer_within_ns, handshake_timeout_ns, idle_timeout_ns;
 	int standby_lost;	   /* enum gw_standby_lost */
 	uint64_t relay_bytes_max, events_bytes_max;
 	uint32_t n_sessions_max, n_handshakes_max;
-	uint32_t witness_port;     /* UDP port; gw_config_load() replaces 0 by listen's port */
+	/* UDP port; if the file says 0, gw_config_load() sets it to listen's port */
+	uint32_t witness_port;
 	uint32_t witness_rekey_s;
 	int log_level;		   /* enum log_level */
 };
@@ -52,23 +55,24 @@ enum gw_standby_lost {
 
 enum gw_witness_paths {
 	GW_WITNESS_BACKUP = 0,
-	GW_WITNESS_BOTH	  = 1, /* through the backup and the client network */
+	GW_WITNESS_BOTH	  = 1, /* through both the backup and the client network */
 };
 
 struct gw_vm_config {
 	char name[CONFIG_NAME_SIZE], primary[CONFIG_NAME_SIZE], standby[CONFIG_NAME_SIZE];
-	char fence_command[GATEWAY_PATH_SIZE]; /* run by /bin/sh; "": none */
+	char fence_command[GATEWAY_PATH_SIZE]; /* command run by /bin/sh; "": none */
 	uint64_t fence_timeout_ns;
 	bool fence_required;
-	/* Addresses to probe, in network byte order; 0: not probed. */
+	/* Addresses to probe, in network byte order. An address of 0 is not probed. */
 	uint32_t guest_address;
-	uint8_t guest_mac[6]; /* all 0: learned from ARP replies */
+	uint8_t guest_mac[6]; /* all 0: learn it from ARP replies */
 	struct config_ports guest_ports;
-	uint32_t primary_address, standby_address; /* of the hosts, in the client network */
-	uint32_t primary_backup, standby_backup;   /* of the hosts, in the backup network */
+	/* addresses of the hosts in the client network */
+	uint32_t primary_address, standby_address;
+	uint32_t primary_backup, standby_backup; /* addresses of the hosts in the backup network */
 	int witness_paths; /* enum gw_witness_paths */
-	char fault[640];   /* "" if the file is usable; else the reason why not, and
-			    * then only name is valid */
+	/* "" if the file is usable; otherwise, why not, and then only `name` is valid */
+	char fault[640];
 };
 
 extern const struct config_key gw_config_keys[];
@@ -76,20 +80,21 @@ extern const size_t gw_n_config_keys;
 extern const struct config_key gw_vm_config_keys[];
 extern const size_t gw_n_vm_config_keys;
 
-/* Read @path, including the checks that involve several keys. Returns 0, or
- * -errno with *ret_error. */
+/* Read the gateway's file @path and check it, including the rules that involve several keys.
+ * Returns 0, or -errno with *ret_error. */
 int gw_config_load(const char *path, struct gw_config *ret_config, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Get the gateway's own address on the backup network. Returns 0, or -EINVAL if it is
- * missing or malformed. */
+/* Parse the gateway's own address on the backup network. Returns 0, or -EINVAL if it is missing or
+ * malformed. */
 int gw_config_address(const struct gw_config *config, struct config_prefix *ret_address)
 	__attribute__((warn_unused_result));
 
 /* Read all *.ini files in @config's vm_dir, in the order of their names, and check their addresses
  * against the gateway's networks. An unusable file becomes an element with a fault and does not
- * affect other VMs. Returns 0: *ret_n files were read; or -errno with *ret_error: the directory
- * could not be read, or has more than @n_max files. */
+ * affect other VMs.
+ * Returns 0 and sets *ret_n to the number of files read; or returns -errno and sets *ret_error if
+ * the directory cannot be read or has more than @n_max files. */
 int gw_config_load_vms(const struct gw_config *config, struct gw_vm_config *ret_vms, size_t n_max,
 		       size_t *ret_n, struct error *ret_error)
 	__attribute__((warn_unused_result));

@@ -1,16 +1,16 @@
 /* control.h - the operators' service: mutual TLS 1.3 on kernel sockets, one JSON line per request.
  *
- * Why: operators must be able to see and ask when the data path does not work. The service runs in
- * the gateway's loop, so that a verb sees one consistent state. docs/control-protocol.md is
- * normative.
+ * Why: operators must reach the gateway even when the data path does not work. The service runs in
+ * the gateway's loop, so that each request sees one consistent state. docs/control-protocol.md
+ * defines the protocol.
  *
  *  accept ─► TLS (role operator | viewer) ─► one line in ─► verb table ─► lines out ─► close
  *                                                   │ a command: answered when it is done
  *                                                   └ events --follow: stays open
  *
  * Where: main opens it. It calls fleet/fleet.h and provides the fleet's sinks. Threads: the
- * gateway's loop. Never blocks. Memory: per connection a request line, and an output of at most
- * CONTROL_OUTPUT_MAX.
+ * gateway's loop. Never blocks. Memory: each connection has a request line and at most
+ * CONTROL_OUTPUT_MAX of output.
  */
 #ifndef CONTROL_CONTROL_H
 #define CONTROL_CONTROL_H
@@ -24,11 +24,12 @@
 #define CONTROL_OUTPUT_MAX	(4u << 20)
 #define CONTROL_CONNECTIONS_MAX 32 /* connections that wait for the end
 				    * of a command, or follow events */
-#define CONTROL_VIEWERS_MAX	16 /* of these, how many may be viewers';
-				    * the others are kept for operators */
-#define CONTROL_FOLLOWERS_MAX	4 /* of these, how many of one identity may follow events */
-#define CONTROL_UNPROVEN_MAX	16 /* connections that have not sent their request yet,
-				    * or only still get their answer (newcomers.h) */
+/* most of CONTROL_CONNECTIONS_MAX that viewers may have; the rest is for operators */
+#define CONTROL_VIEWERS_MAX	16
+#define CONTROL_FOLLOWERS_MAX	4 /* most connections of one identity that may follow events */
+/* connections that have not sent their request yet, or are only still being sent their answer
+ * (newcomers.h) */
+#define CONTROL_UNPROVEN_MAX	16
 #define CONTROL_TIMEOUT_NS	(5 * CLOCK_NS_PER_S) /* time limit for handshake and request */
 #define CONTROL_VERSION		1
 
@@ -40,12 +41,11 @@ struct control_config {
 	uint16_t port;
 	uint64_t (*clock_ns)(void); /* clock that measures handshakes; NULL: clock_mono_ns */
 	const char *state_dir;	   /* directory of events.jsonl and audit.jsonl */
-	uint64_t events_bytes_max; /* size limit of events.jsonl; at this
-				    * size it is renamed to events.jsonl.1 */
+	uint64_t events_bytes_max; /* size at which events.jsonl is renamed to events.jsonl.1 */
 };
 
-/* Listen for operators, and become the sinks of @fleet. Returns 0: *ret_control is the caller's;
- * -errno of the socket calls or of opening events.jsonl; -ENOMEM. */
+/* Listen for operators, and set @fleet's sinks to this service. Returns 0 and sets *ret_control,
+ * which the caller then owns; -errno of the socket calls or of opening events.jsonl; or -ENOMEM. */
 int control_open(struct fleet *fleet, int epoll_fd, const struct control_config *config,
 		 struct control **ret_control) __attribute__((warn_unused_result));
 
@@ -53,7 +53,7 @@ int control_open(struct fleet *fleet, int epoll_fd, const struct control_config 
  * of the loop. */
 void control_tick(struct control *control, uint64_t now_ns);
 
-/* Returns when control_tick() can continue a waiting handshake; UINT64_MAX: none waits. */
+/* Returns when control_tick() can continue a waiting handshake, or UINT64_MAX if none waits. */
 uint64_t control_deadline_ns(const struct control *control);
 
 /* Send as much of the queued output as possible without waiting, then close all connections and

@@ -1,5 +1,5 @@
-/* control_private.h - what control.c (connections), newcomers.c (their limits) and
- * verbs.c (requests) share. */
+/* control_private.h - types and functions shared by control.c (connections), newcomers.c (limits of
+ * connections) and verbs.c (requests). */
 #ifndef CONTROL_CONTROL_PRIVATE_H
 #define CONTROL_CONTROL_PRIVATE_H
 
@@ -25,11 +25,13 @@ struct control_conn {
 	struct wire_tls *tls;
 	enum control_phase phase;
 	uint32_t address_be32; /* the peer's address */
-	bool waiting;	       /* the handshake waits for its share of time, so
-				* nothing is read from the connection (newcomers.h) */
+	/* true while the handshake waits for its share of time: nothing is read from the connection
+	 * (newcomers.h) */
+	bool waiting;
 	uint64_t opened_ns;
-	uint64_t op_id;	      /* in WAITING: the number of the command */
-	uint64_t follow_seq;  /* in FOLLOWING: the sequence number of the next event to send */
+	uint64_t op_id;	      /* in CONTROL_WAITING: the number of the command */
+	/* in CONTROL_FOLLOWING: the sequence number of the next event to send */
+	uint64_t follow_seq;
 	bool broken;
 	size_t in_size;
 	char in[CONTROL_REQUEST_MAX + 1];
@@ -50,26 +52,26 @@ struct control {
 	struct control_conn *connections; /* list of all connections, the newest first */
 };
 
-/* Queue @line as output, and a newline. If the output then exceeds CONTROL_OUTPUT_MAX, the
- * connection is marked broken. */
+/* Queue @line and a newline as output. If the output then exceeds CONTROL_OUTPUT_MAX, marks the
+ * connection as broken. */
 void control_put_line(struct control_conn *c, const char *line);
-/* Queue @json as a line, and free it. If @json is NULL, memory was short: queue
- * an error instead. */
+/* Queue @json as a line, and free it. If @json is NULL, because its caller ran out of memory,
+ * queues an error instead. */
 void control_put_json(struct control_conn *c, json_t *json);
 /* Queue an error as {"ok":false,...}, and set the phase CLOSING. */
 void control_put_error(struct control_conn *c, const char *code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Handle one request line (terminated, without newline): queue the answer's lines and set the
- * phase. @role: the role in the peer's certificate. Touches nothing but @c and the fleet, so it
- * can be fuzzed. */
+/* Handle one request line (NUL-terminated, without newline): queue the answer's lines and set the
+ * phase. @role is the role in the peer's certificate. Changes only @c and the fleet, so it can be
+ * fuzzed. */
 void control_request(struct control_conn *c, const char *line, unsigned int role, uint64_t now_ns);
 
-/* May @c, of a peer with @role and @name, stay open to wait for a command or (@follow) for events?
- * If false, the answer, an error, is queued. */
+/* May @c stay open to wait for a command's result, or (if @follow) for events? @role and @name are
+ * the peer's. If not, queues an error as the answer and returns false. */
 bool control_has_room(struct control_conn *c, unsigned int role, const char *name, bool follow);
 
-/* Queue the events with sequence numbers from c->follow_seq. */
+/* Queue all events whose sequence number is at least c->follow_seq. */
 void control_put_events(struct control_conn *c);
 
 #endif

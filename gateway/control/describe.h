@@ -1,6 +1,6 @@
-/* describe.h - the gateway's state as JSON. Pure except for allocation (jansson).
- * Where: control/verbs.c calls it. Threads: the gateway's loop. Every function returns a new
- * reference, or NULL when out of memory.
+/* describe.h - describes the gateway's state as JSON. Pure except for allocation (jansson).
+ * Where: control/verbs.c calls it. Threads: the gateway's loop.
+ * Every function returns a new reference, or NULL when out of memory.
  */
 #ifndef CONTROL_DESCRIBE_H
 #define CONTROL_DESCRIBE_H
@@ -9,7 +9,7 @@
 
 #include "fleet/fleet.h"
 
-/* Describe all VMs and hosts in brief. @gateway: our own name. */
+/* Describe all VMs and hosts in brief. @gateway is this gateway's name. */
 json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t now_ns);
 /* Describe one VM in full. */
 json_t *describe_vm(const struct fleet *fleet, const struct fleet_vm *vm, uint64_t now_ns);

@@ -1,7 +1,7 @@
 /* events.h - keeps the last events in memory, and writes all events to files.
  *
- * Why: `holdfastctl events` must show past events, and the files keep events beyond the process's
- * end. Sequence numbers of events continue over restarts.
+ * Why: `holdfastctl events` must show past events, and the files keep events after the process has
+ * ended. The sequence numbers of events continue across restarts.
  *
  *	                     ┌─ limit of its VM ─ passed ─► ring of its class ─► spool ─► events.jsonl
  *	events_add(vm, kind) ┤                                                └► audit.jsonl
@@ -30,7 +30,7 @@
 #define EVENTS_RING_MAX 1024 /* number of events kept in memory, for each class */
 #define EVENTS_CLASSES	2
 
-/* Limits per VM and class: a burst of this many events, then one per interval. */
+/* The limits of each class, for each VM: a burst of this many events, then one per interval. */
 #define EVENTS_BURST_VITAL  100
 #define EVENTS_BURST_OTHERS 50
 #define EVENTS_EVERY_NS	    CLOCK_NS_PER_S
@@ -46,24 +46,26 @@ struct event {
 
 struct events; /* opaque */
 
-/* Open DIR/events.jsonl and DIR/audit.jsonl for appending. Each file holds at most @bytes_max
- * bytes, and one older file is kept beside it. The files' last lines give the next sequence number.
- * 0: *ret_events is the caller's; -errno; -ENOMEM. */
+/* Open events.jsonl and audit.jsonl in @dir for appending. Each file holds at most @bytes_max
+ * bytes, and one older file is kept beside it. The next sequence number continues from the files'
+ * last lines. Returns 0 and sets *ret_events, which the caller then owns; -ENOMEM; or another
+ * -errno. */
 int events_open(const char *dir, uint64_t bytes_max, struct events **ret_events)
 	__attribute__((warn_unused_result));
 struct events *events_close(struct events *events); /* close the files and free @events;
 						     * NULL is fine; returns NULL */
 
-/* Add an event. Returns false if there are too many of @vm ("" counts as a VM) at @now_ns; the
+/* Add an event. Returns false if @vm has reached its limit at @now_ns ("" counts as a VM); the
  * event is then counted, but not kept. */
 bool events_add(struct events *events, uint64_t now_ns, const char *vm, const char *kind,
 		const char *from, const char *to, const char *text);
 
-/* Report how many events of each VM were suppressed, by an event for each VM. Calling this once a
- * second is enough. */
+/* For each VM with suppressed events, add an event that says how many there were. Calling this once
+ * a second is enough. */
 void events_tick(struct events *events, uint64_t now_ns);
 
-/* Return the number of events in memory; the sequence number of the next event. */
+/* events_count() returns the number of events in memory; events_next_seq() returns the sequence
+ * number of the next event. */
 uint64_t events_count(const struct events *events);
 uint64_t events_next_seq(const struct events *events);
 
@@ -71,7 +73,8 @@ uint64_t events_next_seq(const struct events *events);
  * the next add. */
 const struct event *events_from(const struct events *events, uint64_t seq);
 
-/* Returns @event as one JSON line without newline, malloc'ed; NULL: out of memory. */
+/* Returns @event as one JSON line without newline, which the caller must free; NULL when out of
+ * memory. */
 char *events_format(const struct event *event);
 
 #endif

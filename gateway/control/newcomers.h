@@ -1,6 +1,6 @@
-/* newcomers.h - limits slots and time for connections to the management port that have not sent a
- * request yet: chooses which one is ended when there are too many, and whose handshake continues
- * next.
+/* newcomers.h - limits how many connections to the management port may be open without having sent
+ * a request, and how much time their handshakes take. It chooses which connection is ended when
+ * there are too many, and whose handshake continues next.
  *
  * Why: anyone who reaches the management port can open connections, and make the gateway compute
  * signatures in the loop that also serves the agents. session/admission.h does the same for the
@@ -28,21 +28,22 @@
 struct control;
 struct control_conn;
 
-/* Returns the connection to end before a connection from @address_be32 is accepted; NULL: there is
- * a free slot. */
+/* Returns the connection that must end before a connection from @address_be32 can be accepted, or
+ * NULL if there is a free slot. */
 struct control_conn *newcomers_victim(const struct control *control, uint32_t address_be32);
 
-/* May bytes of @c be read now? If false, @c waits, and newcomers_next() returns it later. Always
- * true after the handshake. */
+/* May @c's bytes be read now? If not, marks @c as waiting, and newcomers_next() returns it later.
+ * Always true after the handshake. */
 bool newcomers_may_run(struct control_conn *c, uint64_t now_ns);
 
 /* Charge the @ns that the loop spent on @c's handshake to the handshakes' share of time. */
 void newcomers_charge(struct control_conn *c, uint64_t ns);
 
-/* Take a waiting connection that may be read now. NULL: there is none. */
+/* Returns a waiting connection that may be read now, and ends its wait. Returns NULL if there is
+ * none. */
 struct control_conn *newcomers_next(struct control *control, uint64_t now_ns);
 
-/* Returns when newcomers_next() will return a connection; UINT64_MAX: none waits. */
+/* Returns when newcomers_next() will return a connection, or UINT64_MAX if none waits. */
 uint64_t newcomers_deadline_ns(const struct control *control);
 
 #endif

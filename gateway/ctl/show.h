@@ -1,7 +1,7 @@
 /* show.h - prints the gateway's answers as human-readable text. Pure: reads JSON, writes to a FILE.
- * An unknown or missing member is skipped and is never an error, because a newer gateway may send
- * other members.
- * Where: ctl/main.c. Threads: one.
+ * A member that is unknown or missing is skipped and is never an error, because a newer gateway may
+ * send other members.
+ * Where: ctl/main.c calls it. Threads: one.
  */
 #ifndef CTL_SHOW_H
 #define CTL_SHOW_H

@@ -1,7 +1,7 @@
 /* counters.h - the gateway's counters, and the names under which operators see them.
  *
- * Where: every room above fleet/ counts with counters_add(); fleet_print_counters() prints all.
- * Threads: the gateway's loop.
+ * Where: every directory that uses fleet/ counts with counters_add(). fleet_print_counters() prints
+ * all counters. Threads: the gateway's loop.
  */
 #ifndef FLEET_COUNTERS_H
 #define FLEET_COUNTERS_H
@@ -59,9 +59,11 @@ struct fleet_counters {
 	uint64_t witness_keys;
 	/* Copied from witness_rx_count() when the counters are printed. */
 	uint64_t witness[WIRE_WITNESS_N_PATHS][WITNESS_RX_N_VERDICTS];
-	uint64_t udp_unwanted;	 /* UDP datagrams that no service here wants, received
-				  * on ports that accept witness datagrams */
-	uint64_t shield_dropped; /* those of udp_unwanted that the kernel dropped (witnessing.h) */
+	/* UDP datagrams that the gateway has no use for, received on ports that accept witness
+	 * datagrams */
+	uint64_t udp_unwanted;
+	/* the part of udp_unwanted that the kernel dropped (witnessing.h) */
+	uint64_t shield_dropped;
 	uint64_t refused[FLEET_N_REFUSALS];
 };
 
@@ -74,7 +76,7 @@ enum fleet_refusal fleet_tls_refusal(enum wire_tls_failure failure);
 
 struct fleet;
 
-/* Print all counters as name=value lines. Those of the relays are summed over all VMs. */
+/* Print all counters as name=value lines. The relays' counters are summed over all VMs. */
 void fleet_print_counters(struct fleet *fleet, struct bytes_writer *w);
 
 #endif

@@ -1,7 +1,8 @@
-/* fleet.h - all VMs and hosts of this gateway, and the one place that feeds their state machines.
+/* fleet.h - holds all VMs and hosts of this gateway. Only this room gives inputs to the VMs' state
+ * machines and carries out their actions.
  *
- * Why: connections (frames) and control (operators) feed the same machines. The machines' actions
- * are carried out here, in order.
+ * Why: agents' frames and operators' requests are inputs of the same machines, and a machine's
+ * actions must be carried out in order.
  *
  *      session ─ frame ─► fleet_step ─► vm_fsm_step ─► actions ─► journal ┄ durable ┄► links, sinks
  *	control ─ verb ──►     │                                      │
@@ -9,13 +10,14 @@
  *	                       │                                         put back, nothing follows
  *	                       '── a step waits for the disk: the input goes to this VM's inbox
  *
- * journal_thread.h writes the record. Until the record is durable, this VM waits: its inputs queue
- * in order (inbox.h), and the step's remaining actions wait too. Other VMs continue. This VM's
- * owner still gets leases, unless the record changes the term or the owner.
+ * A thread writes the step's journal record (journal_thread.h). Until the record is durable, the VM
+ * waits: its inputs queue in order (inbox.h), and the step's remaining actions wait too. Other VMs
+ * continue. The waiting VM's owner still gets leases, unless the record changes the term or the
+ * owner.
  *
  * Where: main makes the fleet; session/ and control/ call it. It calls vm/. It reaches connections
- * and operators only through tables of functions (link.h, struct fleet_sinks), and these never call
- * back into the fleet within a step. Only this room calls functions that change a machine.
+ * and operators only through tables of functions (link.h, struct fleet_sinks). These functions
+ * never call back into the fleet within a step.
  *
  * Time: @now_ns is the monotonic time of the loop's turn.
  * Threads: one, the gateway's loop. Nothing here blocks (except in tests without a journal_thread).
@@ -53,61 +55,66 @@ struct fleet_report {
 	uint8_t role, state, verdict;
 	char text[WIRE_TEXT_MAX + 1];
 	char stats[WIRE_STATS_MAX + 1];
-	char told_text[WIRE_TEXT_MAX + 1]; /* the reason, reported in the last event,
-					    * why this host cannot take part */
+	/* why this host cannot take part, as the last event reported it */
+	char told_text[WIRE_TEXT_MAX + 1];
 	uint64_t told_ns;
 };
 
 struct fleet_host {
 	char name[WIRE_NAME_MAX + 1];
-	struct fleet_link *control; /* its control connection; NULL: not connected */
-	char source[16];     /* the address that its last HELLO came from; "": never */
+	struct fleet_link *control; /* the host's control connection; NULL: not connected */
+	char source[16];     /* the address from which the host last said HELLO; "": never */
 	struct rate log_rate; /* limits log lines that the host can cause at will */
-	char configured[16]; /* its address on the backup network,
-			      * from a VM's file; "": none is given */
+	/* the host's address on the backup network, from a VM's file; "": the files give none */
+	char configured[16];
 };
 
 /* The witness key of a VM's owner. */
 struct fleet_witness {
-	uint64_t term;		      /* the key's term; 0: there is no key */
-	uint8_t owner;		      /* the key's owner */
-	uint64_t sent_on; /* number of the control connection on which the key was sent; 0: none */
+	uint64_t term;		      /* the term for which the key is valid; 0: there is no key */
+	uint8_t owner;		      /* the host that has the key */
+	/* number of the control connection on which the key was sent; 0: not sent */
+	uint64_t sent_on;
 	uint64_t sent_ns;	      /* when the key was sent */
-	uint64_t failed_ns;           /* when a key could not be made; 0: the last try succeeded */
-	uint64_t n_bad_mac_said; /* number of forgeries when the last event reported them */
-	uint64_t said_ns;	      /* when that event was given */
+	uint64_t failed_ns;           /* when making a key last failed; 0: the last try succeeded */
+	uint64_t n_bad_mac_said; /* number of forged datagrams, as the last event reported it */
+	uint64_t said_ns;	      /* when the last event about forged datagrams was given */
 };
 
 /* The last step, which may have to wait until its journal record is durable. See fleet_step.c. */
 struct fleet_pending {
-	bool waiting;               /* the step waits; if not, only inbox and retry are valid */
-	bool said;		    /* the event was given that the disk does not answer */
+	/* true while the step waits; otherwise, only inbox, retry and retry_ns are valid */
+	bool waiting;
+	bool said;		    /* true once an event has said that the disk does not answer */
 	uint64_t since_ns;
-	struct vm_fsm before;	    /* the machine before the step, with the record that is
-				     * durable; restored if the new record cannot be written */
+	/* copy of the machine from before the step, restored if the step's record cannot be
+	 * written */
+	struct vm_fsm before;
 	struct inbox_entry in;	    /* the step's input */
 	struct vm_actions actions;  /* the step's actions; those before `at` are done */
 	size_t at;
-	struct inbox inbox;	    /* inputs that came while the step waits */
-	struct inbox_entry retry;   /* an input whose step was undone,
-				     * and that nobody will send again */
+	struct inbox inbox;	    /* inputs that have come since the step began to wait */
+	/* input whose step was undone, kept here if nobody will send it again */
+	struct inbox_entry retry;
 	uint64_t retry_ns; /* when to give `retry` to the machine again; 0: `retry` is empty */
 };
 
 struct fleet_vm {
 	struct vm_config config;
-	size_t index; /* index in fleet->vms, also used as the VM's index in the witness receiver */
+	size_t index; /* index in fleet->vms and in the witness receiver */
 	struct fleet_witness witness;
 	/* Source address of each host's witness datagrams in the client network, in host byte
 	 * order; 0: accept no datagrams from that host. */
 	uint32_t witness_sources[2];
-	struct vm_fsm fsm; /* its record may not be durable yet, see fleet_is_durable() */
+	/* the VM's state machine; its record may not be durable yet, see fleet_is_durable() */
+	struct vm_fsm fsm;
 	struct fleet_pending pending;
 	struct vm_relay relay;
 	struct fleet_host *host[2];
 	struct fleet_link *stream[2];	  /* the attached streams, by enum
 					   * vm_stream_index; NULL: none */
-	bool knows_standby; /* some standby has opened a stream since the gateway's start */
+	/* true once any standby of this VM has opened a stream since the gateway's start */
+	bool knows_standby;
 	uint64_t standby_features;	  /* features that the last standby understood */
 	struct fleet_report report[2]; /* last report of each host, by enum vm_host_index */
 	struct prober *prober; /* borrowed; NULL: this VM has no address to probe */
@@ -119,10 +126,11 @@ struct fleet_fault {
 	char text[ERROR_TEXT_BYTES];
 };
 
-/* Callbacks of the operators' service. Their strings are valid only during the call. */
+/* Callbacks with which the fleet reaches operators. The strings passed to them are valid only
+ * during the call. */
 struct fleet_sinks {
-	/* Give operators an event. Returns false if there were too many events and this one
-	 * was not kept. */
+	/* Give operators an event. Returns false if the event was not kept, because there were too
+	 * many. */
 	bool (*event)(void *arg, uint64_t now_ns, const char *vm, const char *kind,
 		      const char *from, const char *to, const char *text);
 	void (*reply)(void *arg, uint64_t op_id, bool ok, const char *code, const char *text);
@@ -135,28 +143,29 @@ struct fleet_config {
 						* write in the loop, as tests do */
 	uint32_t lease_ms; /* length of the lease given with each answer to a beat; 0: give none */
 	uint32_t release_ms; /* how long a lease lets its owner release output; <= lease_ms */
-	uint64_t incarnation; /* incarnation of this start (vm/incarnation.h);
-			       * 0: do not announce one */
-	/* Begin to record an incarnation larger than @above, which hosts have obeyed. Returns 0:
-	 * recorded() is called when it is done; -EBUSY: another one is being recorded; other
-	 * -errno. NULL: a takeover is not possible. */
+	/* incarnation of this start of the gateway (vm/incarnation.h); 0: do not announce one */
+	uint64_t incarnation;
+	/* Begin to record an incarnation larger than @above, the largest that a host has obeyed.
+	 * Returns 0, and recorded() must be called when the record has been written; -EBUSY if
+	 * another record is being written; or another -errno. If this callback is NULL, no takeover
+	 * is possible. */
 	int (*take_over)(void *arg, uint64_t above);
-	/* Handle the @result of the journal's thread, which finished writing an incarnation.
-	 * Returns the new number if it is on disk now; 0 if the old number still is. */
+	/* Handle the @result of writing an incarnation, which the journal's thread has finished.
+	 * Returns the new incarnation if it is on disk, or 0 if the old one still is. */
 	uint64_t (*recorded)(void *arg, int result);
 	void *take_over_arg;	 /* @arg for take_over() and recorded() */
-	uint64_t first_order_id; /* larger than any order id of an earlier
-				  * run, so made from the wall clock */
+	/* number of the first order; made from the wall clock, so that it is larger than any order
+	 * id of an earlier run */
+	uint64_t first_order_id;
 	/* Start @vm's fence command against its host @host. VM_IN_FENCED later reports how the
-	 * command ended. NULL: no VM has a fence command. */
+	 * command ended. This callback is NULL if no VM has a fence command. */
 	void (*fence)(void *arg, const struct fleet_vm *vm, uint8_t host, uint64_t term,
 		      uint64_t now_ns);
 	void *fence_arg;
 	uint64_t witness_rekey_ns;
-	uint16_t witness_port; /* UDP port for witness datagrams; 0:
-				* none are accepted, so send no keys */
-	/* Our address in the client network, in host byte order, if witness datagrams are accepted
-	 * there too. 0: they are not, and no VM has witness_sources. */
+	uint16_t witness_port; /* UDP port for witness datagrams; 0: accept none, so send no keys */
+	/* Our address in the client network, in host byte order. 0: no witness datagrams are
+	 * accepted in the client network, and no VM has witness_sources. */
 	uint32_t client_address;
 };
 
@@ -166,62 +175,66 @@ struct fleet {
 	const struct fleet_link_ops *links; /* set by session/ before the first connection */
 	struct fleet_counters counters;
 	struct witness_rx *witness;
-	uint32_t next_key_id, key_id_step; /* last key id and its increment, both
-					    * begun at random; see witness_keys.c */
+	/* the last key id and the step to the next one; both start at random values
+	 * (witness_keys.h) */
+	uint32_t next_key_id, key_id_step;
 	struct fleet_vm *vms[FLEET_VMS_MAX];
 	size_t n_vms;
 	struct fleet_fault faults[FLEET_VMS_MAX];
 	size_t n_faults;
 	struct fleet_host hosts[FLEET_HOSTS_MAX];
 	size_t n_hosts;
-	uint64_t younger; /* highest incarnation above ours that a host has obeyed; 0: none */
-	uint64_t takeover_op; /* number of the take-over request that waits for the disk; 0: none */
+	/* highest incarnation that a host has obeyed, if it is above ours; else 0 */
+	uint64_t younger;
+	/* number of the operator's takeover request that waits for the disk; 0: none */
+	uint64_t takeover_op;
 	struct probes *probes; /* borrowed; NULL: none */
 };
 
 /* Make a fleet without VMs. Set its sinks before the first input. Returns 0 or -ENOMEM. */
 int fleet_new(const struct fleet_config *config, struct fleet **ret_fleet)
 	__attribute__((warn_unused_result));
-/* Free the fleet and its VMs. All links must have been detached. NULL is fine. Returns NULL. */
+/* Free the fleet and its VMs. Detach all links first. NULL is fine. Returns NULL. */
 struct fleet *fleet_free(struct fleet *fleet);
 
-/* Add a VM in the state that its journal record gives. Returns 0; -EEXIST: the name is taken;
- * -ENOSPC; -ENOMEM; -EINVAL: the journal's owner is neither of the two hosts (*ret_error says
- * what to do). */
+/* Add a VM in the state that its journal record gives. Returns 0, -EEXIST if the name is taken,
+ * -ENOSPC, -ENOMEM, or -EINVAL if the owner in the journal is neither of the VM's two hosts
+ * (*ret_error says what to do). */
 int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t now_ns,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Promote nobody for @vm until all leases of an earlier start have expired: it may have granted
- * leases of @release_ns until just now. */
+/* Promote no host of @vm until all leases from an earlier start of the gateway have expired. That
+ * start may have granted leases of @release_ns until just before @now_ns. */
 void fleet_mute_after(struct fleet_vm *vm, uint64_t now_ns, uint64_t release_ns);
 
 /* Note for operators that @name cannot be protected, and why (@text). */
 void fleet_add_fault(struct fleet *fleet, const char *name, const char *text);
 
-/* Returns why @name cannot be protected; NULL: it has no fault. */
+/* Returns why @name cannot be protected, or NULL if it has no fault. */
 const char *fleet_find_fault(const struct fleet *fleet, const char *name);
 
 struct fleet_vm *fleet_find_vm(struct fleet *fleet, const char *name);
 struct fleet_host *fleet_find_host(struct fleet *fleet, const char *name);
 
-/* Returns the index of @host among @vm's hosts, 0 or 1; -ENOENT: it is not one of them. */
+/* Returns the index of @host among @vm's hosts (0 or 1), or -ENOENT if it is not one of them. */
 int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host);
 
 /* ---- inputs ---- */
 
-/* Give one input to one VM, at @now_ns. Returns 0: the machine has handled the input, or will once
- * its last step is durable; -EBUSY: too many inputs wait for the disk already (for a command, the
- * operator got this answer); other -errno: the journal could not be written. On error the input had
- * no effect.
+/* Give the input @in to @vm at @now_ns. Returns 0 if the machine has handled the input, or will do
+ * so once its last step is durable. Returns -EBUSY if too many inputs already wait for the disk (if
+ * @in is an operator's command, the operator has been told). Returns another -errno if the journal
+ * could not be written. On error the input has no effect.
  *
- * If the write fails after this function has returned 0, the fleet ends the connection that gave
- * the input, as the caller would do on an error. The host connects again and repeats the input. */
+ * If writing the journal fails only after this function has returned 0, the fleet itself ends the
+ * connection that gave the input, as the caller would do on an error. The host connects again and
+ * repeats the input. */
 int fleet_step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *in,
 	       uint64_t now_ns);
 
-/* Attach @link, @host's accepted control connection, and tell all VMs of the host. Send
- * WELCOME before this call, because orders may follow at once. Returns 0; -errno of
- * fleet_step(): end the connection. */
+/* Attach @link, @host's accepted control connection, and tell all VMs of the host. Send WELCOME
+ * before this call, because orders may follow at once. Returns 0, or -errno of fleet_step(); then
+ * end the connection. */
 int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_link *link,
 		     uint64_t now_ns) __attribute__((warn_unused_result));
 /* Detach @link from @host, and tell every VM on @host that the host's control connection is gone.
@@ -229,37 +242,37 @@ int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_
 void fleet_control_down(struct fleet *fleet, struct fleet_host *host, const struct fleet_link *link,
 			uint64_t now_ns);
 
-/* Attach @link, an accepted stream of @vm, and give @vm its VM_IN_STREAM_UP (@in).
- * Returns as fleet_control_up(). */
+/* Attach @link, an accepted stream of @vm, and give @vm the input @in, a VM_IN_STREAM_UP. Returns
+ * the same as fleet_control_up(). */
 int fleet_stream_up(struct fleet *fleet, struct fleet_vm *vm, struct fleet_link *link,
 		    const struct vm_input *in, uint64_t now_ns) __attribute__((warn_unused_result));
 /* Detach the stream @link from @vm, and tell @vm. Returns true if the stream was attached. */
 bool fleet_stream_down(struct fleet *fleet, struct fleet_vm *vm, const struct fleet_link *link,
 		       uint8_t host, uint8_t role, uint64_t now_ns);
 
-/* Note that @vm's host @host lives, because authentic bytes came from it. */
+/* Note that authentic bytes came from @vm's host @host, so the host lives. */
 void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 
-/* Tell @vm that @host sent a BEAT. @mono_ns: the host's clock in it. */
+/* Tell @vm that @host sent a BEAT. @mono_ns is the host's time, as given in the BEAT. */
 void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t mono_ns,
 		uint64_t now_ns);
 
-/* May @host have a lease for @vm now? If true, the lease counts as granted at @now_ns, and the
- * caller must send it. Only an owner that another host could replace by a promotion needs
- * leases (docs/wire-format.md 5.6.2). */
+/* May @host have a lease for @vm now? If so, counts the lease as granted at @now_ns, and the caller
+ * must send it. Only an owner whom a promotion could replace needs leases (docs/wire-format.md
+ * 5.6.2). */
 bool fleet_grant(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 
-/* Handle a REPORT of @host's agent about @vm, in @term and @epoch. */
+/* Handle a REPORT in which @host's agent says that @vm is in @term and @epoch. */
 void fleet_take_report(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t term,
 		       uint64_t epoch, const struct wire_report *msg, uint64_t now_ns);
 
 /* Tell all VMs of @host, and the operator, that @host has obeyed a gateway of incarnation @obeyed,
- * younger than this one. *ret_error: the explanation to send to the host. */
+ * younger than this one. Sets *ret_error to the explanation to send to the host. */
 void fleet_obeys_younger(struct fleet *fleet, struct fleet_host *host, uint64_t obeyed,
 			 uint64_t now_ns, struct error *ret_error);
 
-/* Continue the steps whose records were written, or could not be written. Call when
- * journal_thread_fd() is readable. */
+/* Continue the steps whose records have been written, and undo those whose records could not be
+ * written. Call when journal_thread_fd() is readable. */
 void fleet_journal_done(struct fleet *fleet, uint64_t now_ns);
 
 /* Does the journal on disk hold @vm's present term and owner? Until it does, send no message that
@@ -272,8 +285,8 @@ static inline bool fleet_is_durable(const struct fleet_vm *vm)
 					durable->owner == vm->fsm.record.owner);
 }
 
-/* Handle what is due for each VM by time: ticks, waiting steps, keys. Call at fleet_deadline_ns()
- * at the latest. */
+/* Do everything that is due at @now_ns for each VM: ticks, steps that wait, keys. Call this no
+ * later than fleet_deadline_ns(). */
 void fleet_tick(struct fleet *fleet, uint64_t now_ns);
 uint64_t fleet_deadline_ns(const struct fleet *fleet, uint64_t now_ns);
 
@@ -286,18 +299,18 @@ static inline const struct witness_view *fleet_witness_view(const struct fleet *
 	return witness_rx_view(fleet->witness, vm->index);
 }
 
-/* Take over from the younger gateways, which an operator says are gone for good: take an
- * incarnation above theirs and, once it is durable, make all agents connect again. Returns 0:
- * @op_id (not 0) gets its reply when this is done; -ENOENT: no host has obeyed a younger
- * gateway; -EBUSY: an incarnation is being recorded already; other -errno: it cannot be
- * recorded. See takeover.c. */
+/* Take over from the younger gateways, because an operator says that they are gone for good. Takes
+ * an incarnation above theirs and, once it is durable, makes all agents connect again. Returns 0,
+ * and the request @op_id (not 0) gets its reply when this is done. Returns -ENOENT if no host has
+ * obeyed a younger gateway, -EBUSY if an incarnation is being recorded already, or another -errno
+ * if it cannot be recorded. See takeover.c. */
 int fleet_take_over(struct fleet *fleet, uint64_t op_id) __attribute__((warn_unused_result));
 
-/* Handle the result of the journal's thread, which has recorded an incarnation or failed to.
+/* Handle @result, with which the journal's thread has finished recording an incarnation.
  * fleet_journal_done() calls this. */
 void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns);
 
-/* Give operators an event. @vm: a VM's name, or "". */
+/* Give operators an event. @vm is a VM's name, or "" if the event is not about one VM. */
 void fleet_event(struct fleet *fleet, uint64_t now_ns, const char *vm, const char *kind,
 		 const char *text);
 

@@ -1,9 +1,9 @@
-/* inbox.h - the queue of a VM's inputs that come while its last step waits for the disk.
+/* inbox.h - queues the inputs of a VM that come while its last step waits for the disk.
  *
  * Why: while a step's journal record is not durable, the VM can make no further step, so its inputs
  * must wait. Only this VM waits; the loop continues. Inputs keep their order. An input that a newer
- * one makes pointless is dropped, so the inbox is bounded whatever the hosts do meanwhile. What is
- * kept of each kind:
+ * one makes pointless is dropped, so the hosts cannot fill the inbox. This is kept of each kind of
+ * input:
  *
  *	SEEN, REPORT, EPOCH_ACK   the last one of each host
  *	CONTROL, STREAM up        a later "down" cancels an "up"; only the last "down" is kept
@@ -25,8 +25,8 @@
 #define INBOX_MAX 48
 
 struct inbox_entry {
-	/* The input. Its strings from a peer point to the copies below, or are NULL. Its
-	 * evidence is NULL. */
+	/* The input. The strings in it that come from a peer point to the copies below, or are
+	 * NULL. Its evidence is NULL. */
 	struct vm_input in;
 	char text[WIRE_TEXT_MAX + 1];
 	char throttle_why[WIRE_STATS_VALUE_MAX + 1];
@@ -44,7 +44,7 @@ struct inbox {
 /* Copy @in with its strings. @in may be *@ret_entry's own input. */
 void inbox_copy(struct inbox_entry *ret_entry, const struct vm_input *in);
 
-/* Add a copy of @in. Returns 0; -EBUSY: there is no room, and @in was not added. */
+/* Add a copy of @in. Returns 0, or -EBUSY if there is no room. */
 int inbox_put(struct inbox *box, const struct vm_input *in) __attribute__((warn_unused_result));
 
 /* Remove the oldest input into *@ret_entry. Returns false if the inbox is empty. */

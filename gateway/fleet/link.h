@@ -1,5 +1,5 @@
-/* link.h - an agent's connection as the fleet sees it, and the operations that the fleet may use on
- * it.
+/* link.h - describes an agent's connection as the fleet sees it, and the operations that the fleet
+ * may use on it.
  *
  * Why: the fleet decides; connections only transport. So the fleet knows nothing about TLS, frames
  * or the list of connections. None of the operations calls the fleet back: sending only queues
@@ -29,13 +29,13 @@ struct fleet_link {
 	bool is_blocked; /* for a primary's stream: a frame waits for room in the standby's ring */
 };
 
-/* None of these functions calls the fleet. What is sent on a link that is about to
- * end is dropped. */
+/* None of these functions calls the fleet. If a link is about to end, whatever is sent on it is
+ * dropped. */
 struct fleet_link_ops {
 	/* Send an ORDER for @vm, as @a says, on a host's control connection. */
 	void (*order)(struct fleet_link *control, const char *vm, const struct vm_action *a);
-	/* Send WITNESS_KEY of @term on the control connection of a VM's owner. Wipes its own
-	 * copies of @key. */
+	/* Send WITNESS_KEY with the key @key of @term on the control connection of a VM's owner.
+	 * The function wipes the copies of @key that it makes. */
 	void (*witness_key)(struct fleet_link *control, uint64_t term,
 			    const struct wire_witness_key *key);
 	/* Send RESUME or COMMIT on a primary's stream. */

@@ -1,14 +1,15 @@
-/* witness_keys.h - the keys with which owners sign witness datagrams (docs/wire-format.md 9).
+/* witness_keys.h - makes, sends and wipes the keys with which owners sign witness datagrams
+ * (docs/wire-format.md 9).
  *
  * A key is valid for one owner in one term. The owner gets a key if its control connection
  * understands WITNESS_KEY and its agent has reported, on that connection, that it protects the VM
  * in this term. The gateway sends a key after the first such report on each connection, and a new
- * one every witness_rekey_s. A key stays valid while its owner cannot be reached, which is when
- * witness datagrams are needed most. The key is wiped as soon as the VM's term or owner changes.
+ * key every witness_rekey_s seconds. The key stays valid while its owner cannot be reached, because
+ * witness datagrams are needed most then. It is wiped as soon as the VM's term or owner changes.
  *
- * Key ids start at a random number and grow by a random odd step. So no id repeats before 2^32 were
- * given, a restarted gateway does not repeat earlier ids, and an outsider who does not see the
- * datagrams cannot guess an id.
+ * Key ids start at a random number and grow by a random odd step. So no id repeats within 2^32
+ * keys, a restarted gateway is unlikely to repeat ids that it gave before, and an outsider who does
+ * not see the datagrams cannot guess an id.
  *
  * Where: fleet_step.c and fleet_report.c call it. Threads: the gateway's loop.
  */
@@ -20,13 +21,13 @@
 /* Send @vm's owner a key if one is due. Call after each report of the owner. */
 void witness_keys_offer(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns);
 
-/* Wipe @vm's key if the VM's term or owner changed. Call after each step of @vm. */
+/* Wipe @vm's key if the VM's term or owner has changed. Call after each step of @vm. */
 void witness_keys_follow(struct fleet *fleet, struct fleet_vm *vm);
 
 /* Send keys that are due, wipe replaced keys that are no longer valid, report forgeries. */
 void witness_keys_tick(struct fleet *fleet, uint64_t now_ns);
 
-/* Copy the receiver's counters into the fleet's. */
+/* Copy the witness receiver's counters into the fleet's counters. */
 void witness_keys_count(struct fleet *fleet);
 
 #endif

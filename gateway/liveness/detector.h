@@ -1,10 +1,11 @@
 /* detector.h - judges whether the clients of a guest are being served. Its judgement leads to a
  * promotion.
  *
- * Why: heartbeats fail under load and promote without need, and the heartbeat of a host whose guest
- * is dead never fails. So the detector weighs evidence from several independent paths. The evidence
- * also decides how long it waits before it gives up (design: "Liveness"; the idea of asking on the
- * clients' side is from Zou et al. 2014). docs/liveness.md has a drawing and a table.
+ * Why: heartbeats alone are a bad judge. Under load they stop although the guest is well, and they
+ * continue although the guest is dead. So the detector weighs evidence from several independent
+ * paths. The evidence also decides how long the detector waits before it gives up (design:
+ * "Liveness"; the idea of probing from the clients' side is from Zou et al. 2014). docs/liveness.md
+ * has a drawing and a table.
  *
  *	             beat or epoch late,              host answers,           beats and epochs again
  *	             connection closed                witness arrives
@@ -16,11 +17,12 @@
  *
  * In DEGRADED the detector waits `patience` for beats and epochs to return. This wait begins again
  * whenever beats, epochs, witness datagrams or answers on the backup network come after at least
- * DETECTOR_RETURN_NS of silence, because TCP needs a while to recover after a link is back. In all,
- * DEGRADED lasts at most DETECTOR_PATIENCES times `patience`.
+ * DETECTOR_RETURN_NS of silence, because TCP needs a while to recover once a link works again. In
+ * all, DEGRADED lasts at most DETECTOR_PATIENCES times `patience`.
  *
- * Pure: evidence and time in, a judgement out; no I/O, no clock, no allocation. Where: vm/fsm gives
- * the detector evidence, and promotes when the detector says FAILED (if the standby is fit).
+ * Pure: evidence and time in, a judgement out; no I/O, no clock, no allocation.
+ * Where: vm/fsm gives the detector evidence. When the detector says FAILED and the standby is fit,
+ * vm/fsm promotes the standby.
  * Threads: any (no state of its own).
  *
  * Time. Every age is measured in watched time: between two calls the watched time advances by at
@@ -28,11 +30,12 @@
  * blame a host for the silence of that time.
  *
  * Blindness. Silence of the primary on the client network counts only if that network works. To
- * find out, the standby's host is probed in the same way at the same time (`reference`). If that
- * host is silent too, the client network proves nothing, and FAILED needs a silence of
- * `beat_timeout`, as if there were no client network. The same holds if the primary does not answer
- * on the client network but was heard by a beat or on the backup network: its client path is
- * broken, and silence there proves nothing until the primary answers there again.
+ * find out whether it does, the standby's host is probed in the same way at the same time
+ * (`reference`). If that host is silent too, the client network proves nothing, and FAILED needs a
+ * silence of `beat_timeout`, as if there were no client network. The same holds if the primary does
+ * not answer on the client network, but a beat or an answer on the backup network shows that it
+ * lives. Its client path is then broken, and silence on that path proves nothing until the primary
+ * answers on it again.
  */
 #ifndef LIVENESS_DETECTOR_H
 #define LIVENESS_DETECTOR_H
@@ -47,12 +50,13 @@
 #define DETECTOR_STEP_MAX_NS   (30 * CLOCK_NS_PER_MS)
 #define DETECTOR_RETURN_NS     (300 * CLOCK_NS_PER_MS)
 #define DETECTOR_PATIENCES     3 /* DEGRADED lasts at most this many times patience_ns */
-#define DETECTOR_UNANSWERED    5 /* this many unanswered probes in a
-				  * row mean that nobody is there */
-#define DETECTOR_PATH_ANSWERS  16     /* after this many answers through the backup network,
-				       * a witness datagram would have arrived too */
-#define DETECTOR_GUEST_UNSEEN  12 /* if the guest's port misses this many probes
-				  * while the host answers, the guest is gone */
+/* this many unanswered probes in a row mean that the host is silent */
+#define DETECTOR_UNANSWERED    5
+/* if this many answers come through the backup network but no witness datagram, no datagrams are
+ * being sent */
+#define DETECTOR_PATH_ANSWERS  16
+/* if the guest's port does not see this many probes while the host answers, the guest is gone */
+#define DETECTOR_GUEST_UNSEEN  12
 #define DETECTOR_TEXT_MAX      256
 
 enum detector_state {
@@ -67,15 +71,16 @@ const char *detector_state_name(enum detector_state state); /* returns a constan
 							     * such as "PROTECTED" */
 
 struct detector_config {
-	uint64_t suspect_min_ns;   /* no beat counts as late before this */
-	uint64_t progress_min_ns;  /* no epoch counts as late before this */
-	uint64_t confirm_ns;	   /* silence on every path, while probing,
-				    * after which the primary counts as gone */
-	uint64_t beat_timeout_ns;  /* silence after which the primary counts as gone if
-				    * there is no second network to probe through */
+	uint64_t suspect_min_ns;   /* a beat is never late before this time */
+	uint64_t progress_min_ns;  /* an epoch is never late before this time */
+	/* the primary counts as gone after so long a silence on every path while it is probed */
+	uint64_t confirm_ns;
+	/* the primary counts as gone after so long a silence if there is no second network to probe
+	 * through */
+	uint64_t beat_timeout_ns;
 	uint64_t patience_ns; /* how long to wait for a host that lives but does not replicate */
-	uint64_t restart_grace_ns; /* after the gateway's start: how long
-				    * agents may take to come back */
+	/* how long agents may take to connect again after the gateway's start */
+	uint64_t restart_grace_ns;
 };
 
 /* Counts of probes sent and answered since the gateway's start. */
@@ -83,8 +88,8 @@ struct detector_probe {
 	uint64_t sent, answered;
 };
 
-/* What the gateway knows at a tick. All counts begin at the gateway's start and only grow. The
- * count of a source that does not exist is zero. */
+/* What the gateway knows at a tick. All counts begin at zero when the gateway starts and only grow.
+ * The count of a source that does not exist stays zero. */
 struct detector_evidence {
 	uint64_t witness;	  /* valid witness datagrams */
 	uint64_t to_guest; /* frames sent to the guest, as counted in the last witness datagram */
@@ -94,21 +99,23 @@ struct detector_evidence {
 					    * through the client network */
 	struct detector_probe host_backup; /* probes of the primary's host
 					    * through the backup network */
-	struct detector_probe guest;	   /* probes of the guest through the client
-					    * network; its answers may be held */
+	/* probes of the guest through the client network; the hold may keep its answers back */
+	struct detector_probe guest;
 	struct detector_probe reference;   /* probes of the standby's host
 					    * through the client network */
-	bool has_client_path;  /* host_client can be probed: an address and a port are set */
-	bool expects_progress; /* both streams are up, so epochs must come */
-	bool is_paused;	       /* the agent says that somebody else paused the guest */
+	/* true if host_client can be probed: the host has an address and the gateway a port in that
+	 * network */
+	bool has_client_path;
+	bool expects_progress; /* true while both streams are up, so that epochs must come */
+	bool is_paused; /* true while the agent reports that somebody else has paused the guest */
 };
 
-enum detector_source { /* signs of life; the detector keeps for
-			* each the time when it was last seen */
-	DETECTOR_BEAT,	       /* an authentic frame of the agent on its control connection */
+/* The kinds of signs of life. The detector remembers when it last saw each. */
+enum detector_source {
+	DETECTOR_BEAT,	       /* an authentic frame from the agent on its control connection */
 	DETECTOR_PROGRESS,     /* bytes of an epoch, or a commit */
 	DETECTOR_WITNESS,
-	DETECTOR_GUEST_SPOKE,  /* a witness datagram counted new frames from the guest */
+	DETECTOR_GUEST_SPOKE,  /* a witness datagram reported new frames from the guest */
 	DETECTOR_HOST_CLIENT,
 	DETECTOR_HOST_BACKUP,
 	DETECTOR_GUEST_ANSWERED,
@@ -130,40 +137,45 @@ enum detector_reason {
 
 struct detector {
 	enum detector_state state;
-	enum detector_reason reason; /* reason of the last change of state */
+	enum detector_reason reason; /* why the state last changed */
 	uint64_t clock_ns;	/* the watched time; begins at 1, so that 0 can mean "never" */
 	uint64_t looked_ns;	/* @now_ns of the last call that advanced the watched time */
-	uint64_t doubt_ns;      /* when the doubt began, in watched time; valid unless PROTECTED */
+	/* when the present doubt began, in watched time; not valid in PROTECTED */
+	uint64_t doubt_ns;
 	uint64_t degraded_ns;	/* when DEGRADED began, or the guest's last pause ended */
 	uint64_t patience_ns;	/* when the present wait of `patience` began */
 	uint64_t seen_ns[DETECTOR_N_SOURCES]; /* when each source was last seen,
 					       * in watched time; 0: never */
 	struct jitter beat, progress;
-	bool has_last;			   /* there was an earlier tick, so `last` is valid */
+	bool has_last;			   /* true after the first tick: `last` is valid */
 	struct detector_evidence last;	   /* the evidence at the last tick */
 	struct detector_evidence at_doubt; /* the evidence when the doubt began */
 	struct detector_evidence at_witness; /* the evidence when a witness datagram last came,
 					      * or when the doubt began if that was later */
-	uint64_t sent_at_answer; /* host_client.sent when the host last answered through
-				  * the client network, or when the doubt began */
-	uint64_t unanswered_ns;  /* when the number of consecutive unanswered probes on the client
-				  * network reached DETECTOR_UNANSWERED; 0: it is lower */
-	bool is_client_broken;	 /* the primary was heard by a beat or on the backup network
-				  * after unanswered_ns, so its client path is broken */
-	bool is_open;		 /* the agent's control connection is up */
+	/* value of host_client.sent when the host last answered through the client network, or when
+	 * the doubt began if that was later */
+	uint64_t sent_at_answer;
+	/* when DETECTOR_UNANSWERED probes in a row had gone unanswered on the client network; 0:
+	 * fewer have */
+	uint64_t unanswered_ns;
+	/* true if a beat or an answer on the backup network came after unanswered_ns: the host
+	 * lives, so its client path is broken */
+	bool is_client_broken;
+	bool is_open;		 /* true while the agent's control connection is up */
 };
 
-/* Begin to watch at @now_ns, with no sign seen yet. @is_open: the agent's connection is up. */
+/* Begin to watch at @now_ns, with no sign of life seen yet. @is_open: is the agent's control
+ * connection up? */
 void detector_init(struct detector *d, bool is_open, uint64_t now_ns);
 
-/* Note that @source (BEAT or PROGRESS) was seen. */
+/* Note that a sign of life of the kind @source (BEAT or PROGRESS) was seen. */
 void detector_saw(struct detector *d, enum detector_source source, uint64_t now_ns);
 
 /* Note that the agent's control connection opened or closed. */
 void detector_connection(struct detector *d, bool is_open, uint64_t now_ns);
 
-/* Judge the evidence. Returns true if the state changed: d->state, d->reason and
- * detector_describe() then give the new state and the reason. Call it every 20 ms, and every 5 ms
+/* Judge the evidence. Returns true if the state changed; d->state, d->reason and
+ * detector_describe() then give the new state and the reason. Call this every 20 ms, and every 5 ms
  * while in doubt. */
 bool detector_tick(struct detector *d, const struct detector_config *config,
 		   const struct detector_evidence *evidence, uint64_t now_ns);

@@ -1,16 +1,18 @@
 /* jitter.h - learns how regularly something arrives, and when an arrival is unusually late.
  *
- * Why: a fixed limit is too short on a busy host and too long on an idle one. Where: the detector
- * has one for a VM's beats and one for its epochs. Pure; any thread.
+ * Why: a fixed limit is too short on a busy host and too long on an idle one.
+ * Where: the detector has one struct jitter for a VM's beats and one for its epochs. Pure; any
+ * thread.
  *
- * Phi-accrual detectors (Hayashibara 2004) fit a normal distribution to the gaps. Beats of a loaded
- * host have a longer tail than that. So this computes three limits and uses the longest:
+ * Phi-accrual detectors (Hayashibara 2004) fit a normal distribution to the gaps. But on a loaded
+ * host the gaps between beats have a longer tail than a normal distribution. So this file computes
+ * three limits and uses the longest:
  *
  *	mean + 4 x deviation    both as TCP's timer learns them (RFC 6298: gains 1/8 and 1/4)
  *	1.5 x peak              the largest recent gap; the peak loses 1/64 with each arrival
  *	floor                   what the operator set
  *
- * A wrong limit is cheap: a suspicion only causes questions, not a promotion.
+ * A wrong limit does little harm: a suspicion causes probes, but no promotion.
  */
 #ifndef LIVENESS_JITTER_H
 #define LIVENESS_JITTER_H
@@ -18,7 +20,7 @@
 #include <stdint.h>
 
 struct jitter {
-	uint64_t mean_ns;      /* mean of the gaps; 0: nothing was learned yet */
+	uint64_t mean_ns;      /* mean of the gaps; 0: no gap was learned yet */
 	uint64_t deviation_ns; /* mean of |gap - mean| */
 	uint64_t peak_ns;
 };
@@ -26,8 +28,8 @@ struct jitter {
 /* Learn one gap between two arrivals. A gap of 0 counts as 1 ns. */
 void jitter_learn(struct jitter *j, uint64_t gap_ns);
 
-/* Returns the gap after which an arrival is unusually late. It lies in [floor_ns, cap_ns], and is
- * floor_ns while nothing was learned. */
+/* Returns the gap after which an arrival is unusually late. The gap lies in [floor_ns, cap_ns];
+ * before any was learned, it is floor_ns. */
 uint64_t jitter_limit_ns(const struct jitter *j, uint64_t floor_ns, uint64_t cap_ns);
 
 #endif

@@ -1,14 +1,15 @@
-/* liveness.h - is a host silent? Pure: sightings and time in, a judgement out.
+/* liveness.h - judges by beats alone whether a host has fallen silent. Pure: sightings and time in,
+ * a judgement out.
  *
- * Why: for the standby's host, beats are enough evidence, because the consequences of its silence
- * can wait. The shadow, which reports when beats alone would make the gateway promote, uses this
- * too. detector.h judges the primary itself.
+ * Why: beats are enough evidence about the standby's host, because nothing urgent follows from its
+ * silence. The shadow uses this too: it reports when a gateway that knows only beats would promote.
+ * The primary is judged by detector.h.
  *
  * Where: vm/fsm calls it at every tick and report. Threads: any (no state of its own).
  *
- * Two guards against judging time that was not watched:
- * - after the gateway's start, and after the gateway itself stalled (SIGSTOP, a starved machine),
- *   no host is judged until it was seen once or grace_ns has passed;
+ * A host is not blamed for time that the gateway did not watch:
+ * - after the gateway starts, or has itself stalled (SIGSTOP, a starved machine), no host is judged
+ * until it was seen once or grace_ns has passed;
  * - a host is judged only by time during which this process was watching.
  */
 #ifndef LIVENESS_LIVENESS_H
@@ -19,7 +20,7 @@
 #include <stdint.h>
 
 struct liveness_config {
-	uint64_t beat_timeout_ns; /* a silence this long means that the host is gone */
+	uint64_t beat_timeout_ns; /* how long a silence means that the host is gone */
 	uint64_t restart_grace_ns; /* how long to wait for a host after the gateway's start */
 };
 
@@ -27,12 +28,12 @@ struct liveness_config {
 struct liveness {
 	uint64_t seen_ns;     /* when the last authentic frame came; 0: never */
 	uint64_t watching_ns; /* when this process last began to watch */
-	uint64_t grace_ns;    /* for this long after watching_ns, do not
-			       * judge the host unless it was seen */
+	/* how long after watching_ns to give no judgement, unless the host is seen */
+	uint64_t grace_ns;
 };
 
 enum liveness_judgement {
-	LIVENESS_UNKNOWN, /* not seen yet, but the grace has not expired */
+	LIVENESS_UNKNOWN, /* not seen yet, and the grace has not expired */
 	LIVENESS_ALIVE,
 	LIVENESS_SILENT, /* no frame for beat_timeout, or not seen before the grace expired */
 };
@@ -43,8 +44,8 @@ void liveness_init(struct liveness *l, const struct liveness_config *config, uin
 /* Note that an authentic frame of the host arrived. */
 void liveness_seen(struct liveness *l, uint64_t now_ns);
 
-/* Note that this process did not watch for @gap_ns until @now_ns: give the host a grace of @gap_ns,
- * but at least the beat timeout and at most the grace of a start. */
+/* Note that this process did not watch during the @gap_ns before @now_ns. Gives the host a grace of
+ * @gap_ns, but at least the beat timeout and at most the grace of a start. */
 void liveness_stalled(struct liveness *l, const struct liveness_config *config, uint64_t gap_ns,
 		      uint64_t now_ns);
 
@@ -56,7 +57,7 @@ enum liveness_judgement liveness_judge(const struct liveness *l,
  * beat_timeout. Never true within the grace. */
 bool liveness_silent_for(const struct liveness *l, uint64_t limit_ns, uint64_t now_ns);
 
-/* Returns the nanoseconds since the host was last seen; UINT64_MAX: never seen. */
+/* Returns the nanoseconds since the host was last seen, or UINT64_MAX if it was never seen. */
 uint64_t liveness_age_ns(const struct liveness *l, uint64_t now_ns);
 
 #endif

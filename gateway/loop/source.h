@@ -1,4 +1,5 @@
-/* source.h - a descriptor in the gateway's epoll, and the function that serves it.
+/* source.h - registers a descriptor in the gateway's epoll together with the function that serves
+ * it.
  *
  * Where: main's loop waits for the sources; session/, control/, fence/, ports.c and main add them.
  * Threads: the gateway's loop. The loop takes one event at a time, so a handler may free any
@@ -11,7 +12,7 @@
 
 struct source {
 	int fd;		 /* owned by the structure that embeds this */
-	uint32_t events; /* the events with which it is registered */
+	uint32_t events; /* the epoll events for which fd is registered */
 	void (*ready)(struct source *source, uint32_t events, uint64_t now_ns);
 };
 
@@ -19,12 +20,13 @@ struct source {
 int source_add(int epoll_fd, struct source *source, uint32_t events)
 	__attribute__((warn_unused_result));
 
-/* Change the events of @source; does nothing if they are the same. Returns 0 or -errno. */
+/* Change the events for which @source is registered, unless they are the same. Returns 0 or
+ * -errno. */
 int source_change(int epoll_fd, struct source *source, uint32_t events)
 	__attribute__((warn_unused_result));
 
-/* Serve one ready source. Waits for one at most @timeout_ns (UINT64_MAX: without limit). Returns 1:
- * a source was served; 0: none was ready in time; -errno of epoll_pwait2. */
+/* Wait at most @timeout_ns (UINT64_MAX: without limit) for a source to become ready, and serve it.
+ * Returns 1 if a source was served, 0 if none was ready in time, or -errno of epoll_pwait2. */
 int source_wait(int epoll_fd, uint64_t timeout_ns) __attribute__((warn_unused_result));
 
 #endif

@@ -22,9 +22,9 @@
  * Open @witnessing for each network from which witness datagrams are accepted. Check that no other
  * host has our address, and let @claiming watch for one later.
  *
- * @ports, *stack (NULL before) and @witnessing (zero before) are the caller's to close, also after
- * an error; the ports last. Returns 0; -errno, which was logged. Blocks as port_open() does, and
- * for another 300 ms. */
+ * Before the call, *stack must be NULL and @witnessing zero. The caller must close @witnessing,
+ * *stack and, last, @ports, even after an error. Returns 0; or logs the error and returns -errno.
+ * Blocks as port_open() does, and for another 300 ms. */
 int networks_open(const struct gw_config *config, struct fleet *fleet, struct sessions *sessions,
 		  struct ports *ports, struct stack **stack,
 		  struct witnessing witnessing[PROBER_N_NETS], struct claiming *claiming)

@@ -10,16 +10,16 @@
 #include "probe/probes.h"
 #include "fleet/fleet.h"
 
-/* Make a prober for each VM of @fleet that has addresses in @vms, the @n configurations from
- * which the VMs were made. Stores it in the VM's `prober`, and the set of all probers in
- * fleet->probes and *ret_probes; the caller frees that after @fleet. Returns 0; -ENOMEM;
- * -errno of getrandom(). */
+/* Make a prober for each VM of @fleet whose configuration has addresses to probe, and store it in
+ * the VM's `prober`. @vms are the @n configurations from which the VMs were made. The set of all
+ * probers goes into fleet->probes and *ret_probes; the caller frees it after @fleet. Returns 0,
+ * -ENOMEM, or -errno of getrandom(). */
 int probing_open(const struct gw_config *config, const struct gw_vm_config *vms, size_t n,
 		 struct fleet *fleet, struct probes **ret_probes)
 	__attribute__((warn_unused_result));
 
-/* Let @probes send and receive on @port in network @net. @port must outlive @probes' use of it.
- * @ip_be32: our own address in that network. */
+/* Let @probes send and receive on @port in the network @net. @port must exist as long as @probes
+ * uses it. @ip_be32 is our own address in that network. */
 void probing_use_port(struct probes *probes, enum prober_net net, struct port *port,
 		      uint32_t ip_be32);
 

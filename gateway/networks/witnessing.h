@@ -2,7 +2,7 @@
  * of UDP datagrams, makes the kernel drop false ones.
  *
  * Why: witness datagrams are many and small, and anybody can send datagrams that look like them.
- * None may reach the TCP stack, and discarding a false one must be cheap.
+ * Neither true nor false ones may reach the TCP stack, and discarding a false one must be cheap.
  *
  * Where: main.c has a struct witnessing for each network, and passes each received frame to it.
  * Calls stack/filter.h, witness/ and ebpf/shield_prog.h. Threads: the gateway's loop. Only
@@ -25,24 +25,26 @@ struct port;
 struct shield_prog;
 
 struct witnessing {
-	struct fleet *fleet;	  /* borrowed; NULL: not open, no datagrams
-				   * are accepted in this network */
+	/* borrowed; borrowed; NULL: no datagrams are accepted in this network */
+	struct fleet *fleet;
 	struct port *port;	  /* borrowed */
 	enum wire_witness_path path; /* the network that @port is in */
-	struct filter_rules rules;   /* tell our datagrams from the port's other frames */
+	/* rules by which filter_frame() finds datagrams for us among the port's frames */
+	struct filter_rules rules;
 	uint64_t n_unwanted;	  /* this network's share of the fleet's udp_unwanted */
-	struct shield_prog *prog; /* NULL: the port is no kernel interface,
-				   * or the kernel refused the program */
+	/* the shield's program; NULL if the port is no kernel interface, or the kernel refused the
+	 * program */
+	struct shield_prog *prog;
 	struct shield shield;
-	uint64_t told_ns;	  /* when a flood was last reported; 0: never */
-	bool is_told;		  /* the beginning of the present flood was reported */
+	uint64_t told_ns;	  /* when the beginning of a flood was last reported; 0: never */
+	bool is_told;		  /* true if the beginning of the present flood was reported */
 	uint64_t n_dropped;	  /* this network's share of the fleet's shield_dropped */
 	uint64_t dropped_before;  /* n_dropped when the flood began */
 };
 
 /* Accept witness datagrams from @port, which is in @path's network. @own: our address in that
- * network. Loads the shield's program if @port can have one. If the kernel refuses the program,
- * logs that and continues without a shield. @w is the caller's storage. */
+ * network. Loads the shield's program if @port can use it. If the kernel refuses the program, logs
+ * that and continues without a shield. @w is the caller's storage. */
 void witnessing_open(struct witnessing *w, struct fleet *fleet, struct port *port,
 		     enum wire_witness_path path, const struct config_prefix *own);
 
@@ -50,8 +52,9 @@ void witnessing_open(struct witnessing *w, struct fleet *fleet, struct port *por
  * object. */
 void witnessing_close(struct witnessing *w);
 
-/* Is the frame a UDP datagram to us at the witness port? If true, it was handled, valid or not, and
- * the caller frees it. If false, the frame is for somebody else. */
+/* Handle the frame if it is a UDP datagram to our witness port, and return true, even if the
+ * datagram was not valid. Returns false if the frame is anything else. The caller frees the frame
+ * in both cases. */
 bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, uint64_t now_ns);
 
 /* Put the shield up when a flood of unwanted UDP datagrams begins, take it down when the flood has

@@ -12,13 +12,13 @@
 #include <net/if.h>
 #include <stdbool.h>
 
-#define DEVICE_NAME_MAX 64  /* bytes with NUL */
+#define DEVICE_NAME_MAX 64  /* bytes, including the NUL */
 #define DEVICE_ARGS_MAX 256
 
 enum device_kind {
 	DEVICE_AF_PACKET,
 	DEVICE_AF_XDP,
-	DEVICE_VDEV_OTHER, /* any other driver: it gets no defaults from us */
+	DEVICE_VDEV_OTHER, /* any other driver; we add no default arguments for it */
 	DEVICE_PCI,
 };
 
@@ -26,13 +26,13 @@ struct device {
 	enum device_kind kind;
 	char name[DEVICE_NAME_MAX];  /* "net_af_packet0", or the PCI address */
 	char args[DEVICE_ARGS_MAX];  /* "iface=bk0,..." with our defaults added; "" for PCI */
-	char interface[IF_NAMESIZE]; /* kernel interface; "" if there is none */
+	char interface[IF_NAMESIZE]; /* name of the kernel interface; "" if there is none */
 };
 
-/* Parse @text. Returns 0; -EINVAL: @text is neither NAME[,key=value...] with a net_ driver nor a
- * PCI address, or net_af_packet or net_af_xdp has no iface=, or the interface's name is too long;
- * -E2BIG: the device's name or its arguments are too long. *ret_device is written only on
- * success. */
+/* Parse @text. Returns 0 and sets *ret_device. Returns -EINVAL if @text is neither
+ * NAME[,key=value...] with a net_ driver nor a PCI address, if net_af_packet or net_af_xdp has no
+ * iface=, or if the interface's name is too long. Returns -E2BIG if the device's name or its
+ * arguments are too long. */
 int device_parse(const char *text, struct device *ret_device)
 	__attribute__((warn_unused_result));
 

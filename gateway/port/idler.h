@@ -5,10 +5,10 @@
  * if the next frame comes sooner than a wake-up would take, which we predict from the recent past.
  *
  * How (the rule KVM uses for halt polling): spin for `spin_ns` after the last work, then sleep. If
- * a frame ends the sleep within spin_max_ns, a longer spin would have caught this frame: double
- * spin_ns. If the sleep was longer, or a timer ended it, the spin was wasted: halve spin_ns, and
- * set it to 0 if it falls below spin_floor_ns. So the loop keeps spinning during a stream, while 20
- * beats per second cost one wake-up each and no spinning.
+ * a frame ends the sleep within spin_max_ns, a longer spin would have caught this frame, so spin_ns
+ * is doubled. If the sleep was longer, or something else ended it, the spin was wasted, so spin_ns
+ * is halved, and set to 0 if it falls below spin_floor_ns. So the loop keeps spinning during a
+ * stream, while 20 beats per second cost one wake-up each and no spinning.
  *
  *	work  work   spin_ns       sleep                          work
  *	 |     |-------------|·······························|     ...
@@ -38,13 +38,14 @@ extern const struct idler_limits IDLER_LIMITS_DEFAULT;
 enum idler_verdict {
 	IDLER_AGAIN, /* look for frames again at once */
 	IDLER_CHECK, /* call epoll with timeout 0, then look for frames again */
-	IDLER_SLEEP, /* port_arm(), sleep in epoll until the next timer is due, idler_woke() */
+	/* call port_arm(), sleep in epoll until the next timer is due, then call idler_woke() */
+	IDLER_SLEEP,
 };
 
 struct idler {
 	struct idler_limits limits;
 	uint64_t spin_ns;	/* how long to spin after the last work */
-	uint64_t last_work_ns;	/* when a frame or byte last moved, or woke the loop */
+	uint64_t last_work_ns;	/* when the loop last moved a frame or byte, or a frame woke it */
 	uint64_t last_check_ns; /* when the descriptors besides the port were last polled */
 	uint64_t slept_at_ns;	/* when IDLER_SLEEP was last returned */
 };
@@ -55,8 +56,7 @@ void idler_init(struct idler *idler, const struct idler_limits *limits, uint64_t
 enum idler_verdict idler_turn(struct idler *idler, uint64_t now_ns, bool worked)
 	__attribute__((warn_unused_result));
 
-/* Call this after the sleep. @by_frame: a frame or another descriptor ended
- * the sleep, not a timer. */
+/* Call this after the sleep. @by_frame: did a frame end the sleep? */
 void idler_woke(struct idler *idler, uint64_t now_ns, bool by_frame);
 
 #endif

@@ -1,13 +1,13 @@
 /* port.h - one network port of the gateway: receives and sends whole Ethernet frames in user space.
  *
  * Why: the gateway receives epochs from many hosts on few cores. So received frames must bypass the
- * kernel's TCP and must not be copied. DPDK makes this possible for PCI cards and, with its drivers
- * net_af_packet and net_af_xdp, for any kernel interface.
+ * kernel's TCP and must not be copied. DPDK makes this possible for PCI cards. With its drivers
+ * net_af_packet and net_af_xdp it works for any kernel interface too.
  *
  * Where: the gateway's main loop calls these functions and passes the frames to stack/ (see
- * stack/stack.h). The headers of DPDK and lwIP cannot be included together. So only this directory
- * includes DPDK's headers, and this file does not include them. Two files implement it: port_dpdk.c
- * (for the daemon) and port_memory.c (for tests, see port/port_memory.h).
+ * stack/stack.h). The headers of DPDK and lwIP cannot be included together. So only the .c files of
+ * this directory include DPDK's headers. Two files implement it: port_dpdk.c (for the daemon) and
+ * port_memory.c (for tests, see port/port_memory.h).
  *
  * One turn of the loop, with the idler of port/idler.h:
  *
@@ -31,8 +31,8 @@
 #include "base/error.h"
 
 #define PORT_MAC_BYTES	   6
-#define PORT_BURST_MAX	   64	/* most frames one port_receive() returns */
-#define PORT_PIECES_MAX	   64	/* most pieces one port_transmit() takes */
+#define PORT_BURST_MAX	   64	/* most frames that one port_receive() returns */
+#define PORT_PIECES_MAX	   64	/* most pieces that one port_transmit() takes */
 #define PORT_MTU_MAX	   1500 /* one frame is one buffer; jumbo frames are refused at open */
 #define PORT_FRAME_MAX	   (PORT_MTU_MAX + 14)
 #define PORT_BUFFERS_DEFAULT 8192
@@ -48,15 +48,16 @@ enum port_hugepages {
 struct port_config {
 	/* "net_af_packet0,iface=bk0", "net_af_xdp0,iface=bk0", or a PCI address "0000:3b:00.0" */
 	const char *device;
-	/* Of the following, only n_buffers and mtu are used by every port_open(); the others
-	 * configure DPDK and are used only by the first port_open() of a process. */
+	/* Every port_open() uses n_buffers and mtu. The other members below configure DPDK, so only
+	 * the first port_open() of a process uses them. */
 	const char *cores;	       /* cores for DPDK's helper threads, such as "0-3";
 					* NULL: the caller's cores */
 	size_t memory_mb;	       /* memory for DPDK; 0: as much as the buffers need */
 	enum port_hugepages hugepages;
 	unsigned int n_buffers;	       /* frame buffers; 0: PORT_BUFFERS_DEFAULT */
-	unsigned int n_more_buffers;   /* buffers of ports opened later;
-					* memory_mb 0 includes them */
+	/* number of buffers that ports opened later will need; if memory_mb is 0, memory is
+	 * reserved for them too */
+	unsigned int n_more_buffers;
 	unsigned int mtu;	       /* 0: PORT_MTU_MAX */
 };
 
@@ -68,50 +69,53 @@ struct port_frame {
 	void *handle;
 };
 
-/* All counters begin at port_open(). */
+/* Counts since port_open(). */
 struct port_counters {
 	uint64_t rx_frames;    /* frames passed to the caller */
 	uint64_t rx_bytes;
-	uint64_t rx_dropped;   /* frames received but discarded, since they had a VLAN tag or were
-				* longer than one buffer */
-	uint64_t rx_missed;    /* frames for which the driver or the kernel had no room (0 if the
-				* driver does not count them) */
+	/* frames received but discarded, because they had a VLAN tag or did not fit into one
+	 * buffer */
+	uint64_t rx_dropped;
+	/* frames lost because the driver or the kernel had no room; 0 if the driver does not count
+	 * them */
+	uint64_t rx_missed;
 	uint64_t rx_no_buffer; /* frames not received because no buffer was free */
 	uint64_t tx_frames;    /* frames passed to the driver */
 	uint64_t tx_bytes;
-	uint64_t tx_dropped;   /* frames dropped: the driver's ring stayed full, or
-				* the frame was too long */
+	/* frames dropped because the driver's ring stayed full or the frame was too long */
+	uint64_t tx_dropped;
 	uint64_t tx_no_buffer; /* frames dropped by port_transmit() because no buffer was free */
-	uint64_t wakes;	       /* port_disarm() calls: how often the loop slept */
+	uint64_t wakes; /* number of port_disarm() calls, which is how often the loop slept */
 };
 
-/* Open the port named in @config and start it. The first call of a process starts DPDK (once per
- * process; it cannot be restarted with other memory or cores). Signals and the caller's CPU
- * affinity are left as they were. Blocks (up to a second), allocates. Returns 0: *ret_port belongs
- * to the caller, who ends it with port_close(); -EINVAL: a field of @config is invalid; -ENODEV:
- * the device or its driver does not exist, or the kernel refuses it; -ENOMEM: not enough memory or
- * hugepages; other -errno from DPDK. On failure *ret_port is unchanged and *ret_error has a
- * human-readable sentence. */
+/* Open the port named in @config and start it. The first call in a process starts DPDK, which
+ * cannot be started again with other memory or cores. Signals and the caller's CPU affinity stay as
+ * they were. Blocks (up to a second), allocates.
+ * Returns 0 and sets *ret_port, which the caller must end with port_close(). Returns -EINVAL if a
+ * member of @config is invalid, -ENODEV if the device or its driver does not exist or the kernel
+ * refuses it, -ENOMEM without enough memory or hugepages, or another -errno from DPDK. On failure,
+ * sets *ret_error to a sentence for the operator and leaves *ret_port unchanged. */
 int port_open(const struct port_config *config, struct port **ret_port, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Stop and free the port. NULL is allowed. All its frames must have been freed before. Blocks. */
+/* Stop and free the port. Free all its frames first. NULL is fine. Blocks. */
 void port_close(struct port *port);
 
 /* Take up to @max (<= PORT_BURST_MAX) of the frames that have arrived, in order. Never blocks.
- * Returns how many were written to @ret_frames; each belongs to the caller until
- * port_frame_free(). */
+ * Returns how many frames it stored in @ret_frames. The caller must call port_frame_free() for
+ * each. */
 size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max)
 	__attribute__((warn_unused_result));
 
-/* Release a frame's buffer. Must run on the port's thread. NULL is allowed. */
+/* Release a frame's buffer. Call this on the port's thread. NULL is fine. */
 void port_frame_free(void *handle);
 
-/* Copy one frame, the concatenation of @n_pieces pieces (1..PORT_PIECES_MAX), into the transmit
- * queue. The frame is sent by the next port_flush() or earlier, unless the driver's ring is full.
- * Never waits for the network, though net_af_packet may wait for room in its ring. Returns 0;
- * -ENOBUFS: no buffer is free and the frame is lost (TCP repeats it); -EMSGSIZE: the frame is empty
- * or longer than PORT_FRAME_MAX, or there are too many pieces. All errors are counted. */
+/* Copy one frame into the transmit queue. The frame is the concatenation of @n_pieces pieces
+ * (1..PORT_PIECES_MAX). It is sent by the next port_flush() or earlier, unless the driver's ring is
+ * full. Never waits for the network, though net_af_packet may wait for room in its ring. Returns 0;
+ * -ENOBUFS if no buffer is free, and then the frame is lost (TCP repeats it); or -EMSGSIZE if the
+ * frame is empty or longer than PORT_FRAME_MAX, or there are too many pieces. All errors are
+ * counted. */
 int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces)
 	__attribute__((warn_unused_result));
 
@@ -119,24 +123,24 @@ int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces
  * queued for the next call. Once the queue is full, port_transmit() drops and counts new frames. */
 void port_flush(struct port *port);
 
-/* Returns a descriptor that epoll can watch (EPOLLIN, level-triggered) for arriving frames, or -1
- * if the device has none; then the caller must wake by a timer. The descriptor belongs to the port;
- * never read from it. */
+/* Returns a descriptor that epoll can watch (EPOLLIN, level-triggered) for arriving frames. Returns
+ * -1 if the device has none, and then the caller must wake by a timer. The descriptor belongs to
+ * the port; never read from it. */
 int port_wait_fd(const struct port *port);
 
-/* Call port_arm() before sleeping on port_wait_fd(). It returns true if there is work already; then
+/* Call port_arm() before sleeping on port_wait_fd(). If it returns true, there is work already, so
  * do not sleep. In both cases call port_disarm() afterwards. */
 bool port_arm(struct port *port);
 void port_disarm(struct port *port);
 
-/* Attach a BPF program to the kernel's socket: the kernel drops every frame for which the program
- * returns 0, before it copies the frame. The program is of type socket filter; the frame that it
- * sees begins with the Ethernet header. It replaces the previous program. @program_fd stays the
- * caller's; -1 only removes the previous program. Returns 0; -ENOTSUP: the device is not a
- * net_af_packet device whose socket we know; -errno of setsockopt(2). */
+/* Attach a BPF program (type socket filter) to the port's kernel socket, in place of the previous
+ * program. The kernel then drops every frame for which the program returns 0, before it copies the
+ * frame. The program sees the frame from its Ethernet header on. If @program_fd is -1, only removes
+ * the previous program. @program_fd stays the caller's. Returns 0, -ENOTSUP if the device is not a
+ * net_af_packet device whose socket we know, or -errno of setsockopt(2). */
 int port_filter(struct port *port, int program_fd) __attribute__((warn_unused_result));
 
-/* Returns the port's MAC: PORT_MAC_BYTES bytes, valid as long as the port. */
+/* Returns the port's MAC address: PORT_MAC_BYTES bytes, valid until port_close(). */
 const uint8_t *port_mac(const struct port *port);
 
 void port_get_counters(struct port *port, struct port_counters *ret_counters);

@@ -1,5 +1,5 @@
-/* port_memory.h - a port without a network card, for tests: the test itself
- * injects and collects frames.
+/* port_memory.h - implements a port without a network card, for tests: the test itself injects and
+ * collects frames.
  *
  * port_memory.c implements all of port.h; port_open() ignores the configuration except the device
  * string, which must not be empty. Link port_memory_dep instead of port_dep.
@@ -10,18 +10,18 @@
 
 #include "port/port.h"
 
-#define PORT_MEMORY_FRAMES 256 /* per direction */
+#define PORT_MEMORY_FRAMES 256 /* most frames queued in each direction */
 
-/* Make a frame of @size bytes (copied) arrive at the port. Returns 0; -ENOBUFS: PORT_MEMORY_FRAMES
- * are waiting already, or there is no memory; -EMSGSIZE. */
+/* Make a frame of @size bytes (copied) arrive at the port. Returns 0, -ENOBUFS if
+ * PORT_MEMORY_FRAMES frames are waiting already or there is no memory, or -EMSGSIZE. */
 int port_memory_inject(struct port *port, const void *data, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Take the oldest flushed frame into @ret_data (PORT_FRAME_MAX bytes). Returns its size, or
- * -EAGAIN if there is none. */
+/* Take the oldest frame that was flushed, and store it in @ret_data (PORT_FRAME_MAX bytes). Returns
+ * its size, or -EAGAIN if there is none. */
 int port_memory_collect(struct port *port, void *ret_data) __attribute__((warn_unused_result));
 
-/* Returns the number of frames that port_receive() returned and that are not freed yet. */
+/* Returns how many of the frames that port_receive() returned are not freed yet. */
 size_t port_memory_outstanding(const struct port *port);
 
 #endif

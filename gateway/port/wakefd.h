@@ -3,10 +3,10 @@
  * Why: DPDK's API has no receive interrupts for net_af_packet and net_af_xdp. But each of their
  * queues has a socket that epoll can watch: PACKET_MMAP and AF_XDP sockets are readable exactly
  * while their receive ring is not empty. Sleeping on this socket costs nothing per frame and misses
- * no frame. (A second AF_PACKET socket as a doorbell was tried. It clones every frame a second
- * time, must be drained, and never sees the frames that XDP redirects to net_af_xdp.) The driver
- * does not reveal its descriptor. So we compare two looks at /proc/self/fd and take the one socket
- * of the right family that is new.
+ * no frame. (We also tried a second AF_PACKET socket as a doorbell. But the kernel clones every
+ * frame once more for it, it must be drained, and it never sees the frames that XDP redirects to
+ * net_af_xdp.) The driver does not reveal its socket's descriptor. So we look at /proc/self/fd
+ * before and after the driver opens it, and take the one new socket of the right family.
  *
  * Threads: between the two calls no other thread may open a socket of that
  * family. Blocks on procfs.
@@ -18,7 +18,7 @@
 
 #define WAKEFD_FDS_MAX 1024
 
-/* The descriptors that were open at the time of wakefd_look(), one bit each. */
+/* The descriptors that were open when wakefd_look() was called, one bit each. */
 struct wakefd_view {
 	uint64_t open[WAKEFD_FDS_MAX / 64];
 };
@@ -27,8 +27,8 @@ struct wakefd_view {
 int wakefd_look(struct wakefd_view *ret_view) __attribute__((warn_unused_result));
 
 /* Finds the socket of @family (AF_PACKET or AF_XDP) that was opened since @before. It still belongs
- * to the driver that opened it. Returns the descriptor; -ENOENT: there is none, or more than one;
- * other -errno. */
+ * to the driver that opened it. Returns the descriptor, -ENOENT if there is no such socket or more
+ * than one, or another -errno. */
 int wakefd_find(const struct wakefd_view *before, int family)
 	__attribute__((warn_unused_result));
 

@@ -1,9 +1,9 @@
-/* frames.h - builds the Ethernet frames that a prober sends, and parses those that it accepts.
- * Pure.
+/* frames.h - builds the Ethernet frames that a prober sends, and parses the answers that it
+ * accepts. Pure.
  *
- * Why: probes can use neither the gateway's TCP nor the kernel of its host: lwIP has a single
- * interface, in the backup network, and the kernel has no address in the client network. ARP, ICMP
- * echo and a single SYN are small enough to be built by hand.
+ * Why: probes cannot use the gateway's TCP stack, because lwIP's only interface is in the backup
+ * network. They cannot use the gateway's kernel either, because it has no address in the client
+ * network. ARP, ICMP echo and a single SYN are small enough to be built by hand.
  *
  * Where: prober.c builds frames, probes.c parses them. This file does not decide which frames are
  * sent, or where to.
@@ -14,9 +14,8 @@
  *	SYN, RST         | Ethernet | IPv4          | TCP (SYN: with MSS) | padding to 60
  *
  * The parser may be given any bytes. A frame that it accepts is complete, has no IPv4 options, is
- * not a fragment and has good checksums. It therefore rejects the frames of a peer that leaves
- * checksums to hardware which does not exist; on virtual links run `ethtool -K IF tx off` at the
- * peer.
+ * not a fragment and has good checksums. So it rejects frames whose sender left the checksum to
+ * hardware but has no such hardware, as on virtual links; run `ethtool -K IF tx off` on the sender.
  * Threads: any (no state). Never allocates.
  */
 #ifndef PROBE_FRAMES_H
@@ -37,7 +36,8 @@ struct frames_end {
 /* An echo request, and what its reply must repeat. */
 struct frames_echo {
 	uint16_t id, seq;
-	uint64_t cookie; /* in the payload: only who saw the request can know it */
+	/* random value in the payload; only somebody who saw the request can know it */
+	uint64_t cookie;
 };
 
 /* A TCP segment without payload. */
@@ -46,7 +46,8 @@ struct frames_tcp {
 	uint32_t seq;
 };
 
-/* Each function fills all of @ret_frame. In a request @to->mac may be the broadcast address. */
+/* Each of these functions fills all of @ret_frame. In a request, @to->mac may be the broadcast
+ * address. */
 void frames_arp_request(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
 			const struct frames_end *to);
 void frames_arp_reply(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
@@ -61,25 +62,27 @@ void frames_rst(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
 
 enum frames_kind {
 	FRAMES_OTHER,	    /* not for us, or not an answer to a probe */
-	FRAMES_MALFORMED,   /* claims to be one of the kinds below but is broken */
-	FRAMES_ARP_REQUEST, /* asks for our address */
+	FRAMES_MALFORMED,   /* looks like one of the kinds below but is broken */
+	FRAMES_ARP_REQUEST, /* asks by ARP for our address */
 	FRAMES_ARP_REPLY,   /* sent to us */
 	FRAMES_ECHO_REPLY,
 	FRAMES_SYN_ACK,
-	FRAMES_REFUSED, /* RST with ACK: answers a SYN to a closed port */
+	FRAMES_REFUSED, /* RST with ACK, the answer to a SYN to a closed port */
 };
 
 /* What frames_parse() found in a frame. Which members are valid depends on the frame's kind. */
 struct frames_view {
-	struct frames_end from; /* ARP: the sender in the ARP payload; else: the sources in the
-				 * headers */
+	/* the sender: for ARP as in the ARP payload, otherwise the source addresses in the
+	 * headers */
+	struct frames_end from;
 	struct frames_echo echo;
-	struct frames_tcp tcp; /* as the peer sent it: source_port is the peer's */
+	/* the segment as the peer sent it, so source_port is the peer's port */
+	struct frames_tcp tcp;
 	uint32_t tcp_ack;
 };
 
-/* Classifies the frame of @size bytes at @data from the point of view of @us. Sets *ret_view except
- * for FRAMES_OTHER and FRAMES_MALFORMED. */
+/* Parse the frame of @size bytes at @data, which @us has received. Returns the frame's kind. Sets
+ * *ret_view unless the kind is FRAMES_OTHER or FRAMES_MALFORMED. */
 enum frames_kind frames_parse(const struct frames_end *us, const uint8_t *data, size_t size,
 			      struct frames_view *ret_view) __attribute__((warn_unused_result));
 

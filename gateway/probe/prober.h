@@ -3,7 +3,7 @@
  *
  * Why: when an agent falls silent, its TLS connection cannot tell a dead host from a busy one.
  * Probes can. A host's kernel answers ARP and ICMP echo from its receive interrupt, even when all
- * its processes are stopped. And a guest that answers is alive, and its output is being released.
+ * its processes are stopped. If a guest answers, it is alive and its output is being released.
  *
  * What an answer proves, and what its absence does not:
  *	host, ARP or ICMP	its kernel runs. No answer to many probes: host or path is gone.
@@ -11,9 +11,9 @@
  *				No answer proves nothing: the hold of a primary that cannot commit
  *				keeps every answer back. The witness still sees the answer.
  * ICMP and TCP answers must repeat random values of the request, so only somebody who sees the
- * requests can forge answers. ARP has no room for such a value: any host in the same network can
- * answer in the name of another, and the frames sent to the MAC that it gave then reach it.
- * docs/operations.md warns of this.
+ * requests can forge answers. ARP has no room for such a value. So any host in the same network can
+ * answer in the name of another, and then receives the frames that are sent to the MAC in its
+ * answer. docs/operations.md warns of this.
  *
  * Where: session/ switches a prober on and off and reads its figures (prober_set_active,
  * prober_get). probes.c holds all probers of a process and passes received frames and the current
@@ -28,9 +28,9 @@
  *	MAC known     to the MAC; broadcast  to the MAC
  *	              while it does not answer
  * An unanswered SYN is repeated unchanged. So a guest whose answers are held has at most one
- * half-open connection for each declared port, instead of one more with every probe.
+ * half-open connection for each declared port; otherwise, every probe would add one.
  *
- * Bounds of one VM, per interval: PROBER_FRAMES_MAX probes, PROBER_REPLIES_MAX replies (ARP, RST).
+ * Limits for one VM and interval: PROBER_FRAMES_MAX probes, PROBER_REPLIES_MAX replies (ARP, RST).
  * Frames go to configured addresses only.
  *
  * Hosts that send witness datagrams through the client network always need our MAC address in that
@@ -70,62 +70,66 @@ enum prober_kind {
 enum prober_method {
 	PROBER_ARP,
 	PROBER_ICMP,
-	PROBER_TCP, /* only for PROBER_GUEST; counts all ports together */
+	PROBER_TCP, /* only for PROBER_GUEST; its counts are sums over all ports */
 	PROBER_N_METHODS,
 };
 
 /* All addresses are in host byte order. A target with address 0 is not probed. */
 struct prober_config {
-	uint32_t host[PROBER_HOSTS];	    /* same order as host[] of struct vm_config */
+	uint32_t host[PROBER_HOSTS]; /* the hosts in the order of host[] in struct vm_config */
 	uint32_t host_backup[PROBER_HOSTS];
 	uint32_t guest;
-	/* The guest's MAC. All zero: learned from the guest's ARP replies. If it is set, ICMP and
-	 * TCP probes reach the guest, and the witness sees the answers, even while the hold keeps
-	 * the guest's ARP replies back; and ARP replies with another MAC are ignored. */
+	/* The guest's MAC; all zero: learn it from the guest's ARP replies. If it is set, ICMP and
+	 * TCP probes reach the guest even while the hold keeps the guest's ARP replies back, and
+	 * the witness sees the answers. ARP replies with another MAC are then ignored. */
 	uint8_t guest_mac[FRAMES_MAC_BYTES];
 	uint16_t guest_ports[PROBER_PORTS_MAX];
 	size_t n_guest_ports;
 	uint64_t interval_ns;
-	bool is_sought; /* answer ARP requests of host[] in the client network at any time, not only
-			 * when active */
+	/* true: answer ARP requests of host[] in the client network at any time, even when not
+	 * active */
+	bool is_sought;
 };
 
-/* Counts of one target and method. A round begins with a doubt, or with prober_try() if the
- * prober is not active. */
+/* Counts for one target and method. A round begins with a doubt. It also begins with prober_try()
+ * if the prober is not active. */
 struct prober_count {
-	uint64_t sent, answered;	     /* since the prober was made */
-	uint64_t round_sent, round_answered; /* each answered probe counts once */
+	uint64_t sent, answered;	     /* counts since the prober was made */
+	/* counts in this round; each answered probe counts once */
+	uint64_t round_sent, round_answered;
 	uint64_t unanswered;                 /* probes of this round sent since the last answer */
-	uint64_t first_sent_ns;		     /* in this round; 0: none yet */
-	uint64_t last_sent_ns, last_answer_ns; /* in any round; 0: never */
+	uint64_t first_sent_ns; /* when the first probe of this round was sent; 0: none yet */
+	uint64_t last_sent_ns, last_answer_ns; /* times in any round; 0: never */
 };
 
 struct prober_figures {
-	bool configured; /* the target has an address, and the gateway has a port in its network */
-	bool has_mac;	 /* the target's MAC is known, so ICMP and TCP can be sent */
+	/* true if the target has an address and the gateway a port in the target's network */
+	bool configured;
+	/* true once the target's MAC is known, so that ICMP and TCP probes can be sent */
+	bool has_mac;
 	uint64_t refused; /* number of TCP answers that came from a closed port */
 	struct prober_count by[PROBER_N_METHODS];
-	/* All methods together: the counts are sums; first_sent_ns is the earliest, last_sent_ns
-	 * and last_answer_ns are the latest. unanswered counts probes of any method since the last
-	 * answer to any method. */
+	/* The figures of all methods together. The counts are sums, first_sent_ns is the earliest
+	 * time, and last_sent_ns and last_answer_ns are the latest times. unanswered counts the
+	 * probes of any method since the last answer to any method. */
 	struct prober_count all;
 };
 
-/* Begin (true) or end (false) a round of doubt at @now_ns. Has no effect if @active has not
- * changed, or if @prober is NULL. Both the beginning and the end may send RSTs. The first probes of
- * a round go out at the next probes_tick(). */
+/* Begin (true) or end (false) a round of doubt at @now_ns. Does nothing if @active is the same as
+ * in the last call, or if @prober is NULL. May send RSTs, both at the beginning and at the end. The
+ * first probes of a round are sent by the next probes_tick(). */
 void prober_set_active(struct prober *prober, bool active, uint64_t now_ns);
 
 /* Probe until @until_ns although there is no doubt, for an operator who wants to see who answers. A
- * running round continues. If a doubt begins before @until_ns, it starts a new round. NULL: no
- * effect. */
+ * running round continues. If a doubt begins before @until_ns, it starts a new round. Does nothing
+ * if @prober is NULL. */
 void prober_try(struct prober *prober, uint64_t until_ns, uint64_t now_ns);
 
 /* Is the prober sending probes, because of a doubt or for an operator? */
 bool prober_is_active(const struct prober *prober);
 
-/* Get the figures of the target @kind of host @host (0 or 1; ignored for PROBER_GUEST). If @prober
- * is NULL, all figures are zero. */
+/* Get the figures of the target of kind @kind. @host (0 or 1) says which host's; it is ignored for
+ * PROBER_GUEST. If @prober is NULL, all figures are zero. */
 void prober_get(const struct prober *prober, enum prober_kind kind, unsigned int host,
 		struct prober_figures *ret_figures);
 

@@ -10,8 +10,7 @@
 /* The latest SYN to one port of the guest. */
 struct prober_syn {
 	struct frames_tcp tcp; /* dest_port is 0 until the first SYN is made */
-	bool waiting;	       /* sent and still unanswered: repeat it
-				* instead of making a new SYN */
+	bool waiting; /* true while the SYN is unanswered: repeat it instead of making a new one */
 };
 
 struct prober_target {
@@ -19,10 +18,12 @@ struct prober_target {
 	enum prober_net net;
 	uint8_t mac[FRAMES_MAC_BYTES];
 	bool has_mac;
-	bool fixed_mac;	 /* the MAC is configured: ignore answers from any other MAC */
-	bool arp_waits;	 /* the last ARP request is unanswered: broadcast the next one */
-	struct frames_echo echo; /* this round's id and cookie; seq of the latest echo */
-	uint64_t echo_answered;	 /* bit n: the echo with number seq - n was answered */
+	bool fixed_mac;	 /* true if the MAC is configured: ignore answers from any other MAC */
+	bool arp_waits;	 /* true while the last ARP request is unanswered: broadcast the next one */
+	/* id and cookie of this round; seq is that of the latest echo request */
+	struct frames_echo echo;
+	/* bit n is set if the echo request with number seq - n was answered */
+	uint64_t echo_answered;
 	uint64_t refused;
 	uint64_t unanswered;	 /* probes sent in this round since the last answer */
 	struct prober_count by[PROBER_N_METHODS];
@@ -32,16 +33,17 @@ struct prober_target {
 struct prober_port {
 	bool open;
 	struct frames_end us;
-	bool answers_arp; /* we must answer ARP for our address in this network, since neither
-			   * lwIP nor a kernel does */
+	/* true if the prober must answer ARP for our address in this network, because neither lwIP
+	 * nor a kernel does */
+	bool answers_arp;
 	probes_output_fn output;
 	void *output_arg;
 };
 
 struct prober {
 	struct probes *all;
-	/* First the hosts in the client network, then the hosts in the backup
-	 * network, then the guest. */
+	/* The targets: first the hosts in the client network, then the hosts in the backup network,
+	 * then the guest. */
 	struct prober_target targets[PROBER_TARGETS];
 	struct prober_syn syns[PROBER_PORTS_MAX];
 	uint16_t ports[PROBER_PORTS_MAX];
@@ -53,14 +55,14 @@ struct prober {
 	bool is_sought;
 	uint64_t try_until_ns;	/* when the operator's prober_try() ends; 0: none */
 	bool doubt;		/* the last value of prober_set_active() */
-	bool active;		/* probing, because of a doubt or a try */
+	bool active;		/* true while probing, because of a doubt or of prober_try() */
 };
 
 struct probes {
 	struct prober *list[PROBES_MAX];
 	size_t n;
 	size_t n_active;
-	bool has_sought; /* at least one prober has is_sought set */
+	bool has_sought; /* true if at least one prober has is_sought set */
 	struct prober_port ports[PROBER_N_NETS];
 	probes_random_fn random;
 	void *random_arg;

@@ -1,24 +1,24 @@
-/* probes.h - holds all probers of a gateway and its ports, and passes frames and the time to the
- * probers.
+/* probes.h - holds all probers of a gateway, and passes received frames and the current time to
+ * them.
  *
  * Where: main creates a struct probes, adds a prober for each VM that has addresses to probe, and
- * passes received frames and the current time to it. Users of fleet.h reach a VM's prober through
- * struct fleet_vm. prober.h says what is sent and when.
+ * passes received frames and the current time to it. Other rooms reach a VM's prober through struct
+ * fleet_vm. prober.h says what is sent and when.
  *
  *	main: port_receive() -> probes_input() -> (backup network only) stack_input()
  *	      probes_tick() at probes_deadline_ns()          '-> output -> port_transmit()
  *
- * While no prober is active, every call returns at once without looking at the frame, except that
- * ARP requests in the client network are still answered if some prober has is_sought set.
- * Threads: one, the gateway's loop. Allocates only in new and add. Never
- * blocks, unless @random does.
+ * While no prober is active, every call returns at once without looking at the frame. One
+ * exception: if some prober has is_sought set, ARP requests in the client network are still
+ * answered. Threads: one, the gateway's loop. Only probes_new() and probes_add() allocate. Never
+ * blocks, unless the callback @random does.
  */
 #ifndef PROBE_PROBES_H
 #define PROBE_PROBES_H
 
 #include "probe/prober.h"
 
-#define PROBES_MAX 64 /* VMs */
+#define PROBES_MAX 64 /* most VMs with a prober */
 
 struct probes; /* opaque */
 
@@ -35,23 +35,24 @@ struct probes_counters {
 	uint64_t replies;   /* ARP replies and RSTs sent */
 	uint64_t lost;	    /* frames that the output function refused */
 	uint64_t malformed; /* broken frames that claim to be answers */
-	uint64_t stray;     /* well-formed answers to no probe of ours, or repeated answers */
+	uint64_t stray; /* well-formed answers that fit no probe of ours, or that are repeated */
 };
 
 /* Make an empty set of probers. Returns 0 or -ENOMEM. */
 int probes_new(probes_random_fn random, void *random_arg, struct probes **ret_probes)
 	__attribute__((warn_unused_result));
-/* Frees @probes with all its probers, without sending anything. NULL is allowed. Returns NULL. */
+/* Free @probes and all its probers, without sending anything. NULL is fine. Returns NULL. */
 struct probes *probes_free(struct probes *probes);
 
-/* Set our addresses @us in @net, so that targets in this network can be probed. @answers_arp: while
- * a prober is active, answer its targets when they ask for our address by ARP. Needed where no TCP
- * stack of ours answers. */
+/* Set our addresses in @net to @us, so that targets in this network can be probed. @answers_arp:
+ * should an active prober answer its targets' ARP requests for our address? This is needed in a
+ * network in which no TCP stack of ours answers them. */
 void probes_open_net(struct probes *probes, enum prober_net net, const struct frames_end *us,
 		     bool answers_arp, probes_output_fn output, void *output_arg);
 
-/* Add a prober for one VM. Returns 0: *ret_prober lives as long as @probes; -ENOSPC: there are
- * PROBES_MAX already; -ENOMEM; -EINVAL: too many guest ports, or the interval is 0. */
+/* Add a prober for one VM. Returns 0 and sets *ret_prober, which lives as long as @probes. Returns
+ * -ENOSPC if there are PROBES_MAX probers already, -ENOMEM, or -EINVAL if there are too many guest
+ * ports or the interval is 0. */
 int probes_add(struct probes *probes, const struct prober_config *config,
 	       struct prober **ret_prober) __attribute__((warn_unused_result));
 
@@ -61,16 +62,16 @@ bool probes_active(const struct probes *probes);
 /* Send the probes that are due. */
 void probes_tick(struct probes *probes, uint64_t now_ns);
 
-/* The next time at which probes_tick() has something to send; UINT64_MAX: never. */
+/* Returns when probes_tick() will next have something to send, or UINT64_MAX if never. */
 uint64_t probes_deadline_ns(const struct probes *probes);
 
 /* Handle a frame received from @net. Returns true if the frame answered a probe and no other part
- * of the gateway needs it. Returns false if others may need it, which includes ARP replies to our
- * probes. */
+ * of the gateway needs it. Returns false if another part may need it; lwIP, for example, also needs
+ * ARP replies to our probes. */
 bool probes_input(struct probes *probes, enum prober_net net, const void *data, size_t size,
 		  uint64_t now_ns);
 
-/* If @probes is NULL, all counters are zero. */
+/* Get the counters. If @probes is NULL, all of them are zero. */
 void probes_get_counters(const struct probes *probes, struct probes_counters *ret_counters);
 
 #endif

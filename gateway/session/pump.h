@@ -1,4 +1,4 @@
-/* pump.h - moves bytes between a session and its shell's connection.
+/* pump.h - moves bytes between a session and the connection beneath it, which a shell provides.
  *
  * Why: a session over lwIP and one over kernel sockets differ only in a handful of calls (struct
  * pump_ops). The pump does the rest: it offers received bytes to the session, keeps those that the
@@ -6,9 +6,9 @@
  *
  * Where: shell_stack.c and shell_kernel.c embed struct pump_conn as the first member of their
  * connection.
- * Threads: the gateway's loop. Memory: a buffer for bytes not taken, allocated when first needed,
- * at most PUMP_PENDING_MAX. That is a receive window, so the peer cannot send more until the
- * session has consumed some bytes.
+ * Threads: the gateway's loop. Memory: a buffer for bytes not taken, allocated when first needed.
+ * It has at most PUMP_PENDING_MAX bytes, the size of a receive window, so the peer cannot send more
+ * until the session has consumed some bytes.
  */
 #ifndef SESSION_PUMP_H
 #define SESSION_PUMP_H
@@ -24,14 +24,14 @@
 struct pump_conn;
 
 struct pump_ops {
-	/* Queue bytes to send. Returns how many were taken; if not all were, the shell pumps again
-	 * when there is room. */
+	/* Queue bytes to send. Returns how many were taken. If not all were, the shell calls
+	 * pump_kick() when there is room again. */
 	size_t (*write)(struct pump_conn *c, const uint8_t *data, size_t size);
-	/* Open the receive window by @size bytes: the session has consumed these
-	 * bytes of pump_receive(). */
+	/* Open the receive window by @size bytes, because the session has consumed as many of the
+	 * bytes given to pump_receive(). */
 	void (*consumed)(struct pump_conn *c, size_t size);
-	/* Send the remaining output, close the connection in the regular way, and free @c. Its
-	 * session is freed already. */
+	/* Send the remaining output, close the connection in an orderly way, and free @c. The pump
+	 * has already freed the session. */
 	void (*close)(struct pump_conn *c);
 };
 
@@ -42,8 +42,8 @@ struct pump_conn {
 	size_t pending_at, pending_end, pending_size;
 };
 
-/* Initialise @c and make its session. Returns 0; on -EBUSY or -ENOMEM (see session_new())
- * close the connection. */
+/* Initialise @c and make its session. Returns 0, or -EBUSY or -ENOMEM of session_new(); then close
+ * the connection. */
 int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *sessions,
 	      const char *peer, uint64_t now_ns) __attribute__((warn_unused_result));
 
@@ -51,12 +51,12 @@ int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *
 void pump_lost(struct pump_conn *c, uint64_t now_ns);
 
 /* Take all of the @size bytes that arrived, and call consumed() for those that the session has
- * consumed. Call pump_run() afterwards. Returns 0; -ENOBUFS: more than PUMP_PENDING_MAX bytes wait
- * for the session, so drop the connection. */
+ * consumed. Call pump_run() afterwards. Returns 0; or -ENOBUFS if more than PUMP_PENDING_MAX bytes
+ * wait for the session, and then drop the connection. */
 int pump_receive(struct pump_conn *c, const void *data, size_t size, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* Mark the session of @c to be served, because there is room to write again.
+/* Put the session of @c on the dirty list, because there is room to write again.
  * Call pump_run() afterwards. */
 void pump_kick(struct pump_conn *c);
 
@@ -64,7 +64,7 @@ void pump_kick(struct pump_conn *c);
  * close any connection. */
 void pump_run(struct sessions *sessions, uint64_t now_ns);
 
-/* Does output of @c's session wait to be written? */
+/* Does the session of @c have output that is not written yet? */
 bool pump_has_output(struct pump_conn *c);
 
 #endif

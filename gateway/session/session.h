@@ -1,7 +1,7 @@
-/* session.h - one agent connection: ciphertext in, ciphertext out. Sans-I/O.
+/* session.h - handles one agent's connection: ciphertext in, ciphertext out, no I/O.
  *
- * Why: TLS, frame decoding, HELLO checks and message handlers are the same over lwIP, over kernel
- * sockets and in a fuzzer; only bytes cross this interface.
+ * Why: TLS, frame decoding, the checks of HELLO and the message handlers are the same over lwIP,
+ * over kernel sockets and in a fuzzer. So only bytes cross this interface.
  *
  *	HANDSHAKE ─TLS up─► HELLO ─accepted─► OPEN (control | primary's stream | standby's stream)
  *	     └────────── any refusal: REFUSED frame, log, counter ─────────┴─► CLOSING ─► freed by shell
@@ -11,19 +11,20 @@
  * provides the operations with which the fleet reaches a session (fleet/link.h).
  *
  * Back-pressure: while the standby's output ring is full, the primary's session is blocked
- * (link.is_blocked). It takes no more input until some of the standby's output was sent. The shell
- * keeps the bytes that the session does not take.
+ * (link.is_blocked). It takes no more input until some of the standby's output has been sent. The
+ * pump keeps the bytes that the session does not take.
  *
  * The dirty list: code that queues output for a session, makes room for it or ends it puts the
- * session on sessions->dirty. A shell serves the list after each batch of events (pump.h).
+ * session on sessions->dirty. The list is served after each batch of events (pump_run()).
  *
  * Ends: a step of the fleet never ends a session directly. It only marks the session (must_end) and
- * puts it on the dirty list. A marked session handles no more frames and sends none;
- * session_input() ends it later.
+ * puts it on the dirty list; session_input() ends it later. A marked session handles no more frames
+ * and sends none.
  *
  * Time: @now_ns is the monotonic time of the loop's turn.
  *
- * Threads: the gateway's loop. Memory is taken in session_new() (and by OpenSSL's handshake).
+ * Threads: the gateway's loop. Only session_new() allocates memory, and OpenSSL during the
+ * handshake.
  */
 #ifndef SESSION_SESSION_H
 #define SESSION_SESSION_H
@@ -43,23 +44,24 @@ enum session_phase {
 	SESSION_HANDSHAKE, /* TLS handshake */
 	SESSION_HELLO,	   /* waiting for HELLO */
 	SESSION_OPEN,
-	SESSION_CLOSING, /* the remaining output is being sent; input is discarded */
+	SESSION_CLOSING, /* sends the remaining output and discards input */
 };
 
 #define SESSION_PLAIN_SIZE     (2 * WIRE_FRAME_MAX)
-#define SESSION_READ_MIN       16384 /* room that must be free to read one TLS record */
+#define SESSION_READ_MIN       16384 /* free space that reading one TLS record needs */
 #define SESSION_CLOSING_NS     (2 * CLOCK_NS_PER_S) /* how long a closing session may
 						     * take to send its last output */
 
 struct session_config {
 	struct wire_tls_context *tls;  /* TLS context for the server side; borrowed */
 	uint64_t relay_bytes_max;      /* limit of the ciphertext queued for one peer */
-	uint64_t beat_timeout_ns;      /* a connection that is silent this
-					* long may be replaced by a new one */
-	uint64_t handshake_timeout_ns; /* time limit until a HELLO must be accepted */
+	/* a host's new connection may replace one that has been silent this long */
+	uint64_t beat_timeout_ns;
+	/* how long a connection may take until its HELLO is accepted */
+	uint64_t handshake_timeout_ns;
 	uint64_t idle_timeout_ns;      /* end a control connection that is silent this long */
-	uint32_t n_sessions_max;       /* limit of sessions; 0: computed by
-					* admission_settle(), like the next */
+	/* limit of sessions; if this or n_handshakes_max is 0, admission_settle() computes it */
+	uint32_t n_sessions_max;
 	uint32_t n_handshakes_max;
 	uint64_t (*clock_ns)(void); /* clock that measures handshakes; NULL: clock_mono_ns */
 };
@@ -87,11 +89,11 @@ struct session {
 	struct fleet_link link; /* must be first */
 	struct sessions *sessions;
 	struct wire_tls *tls;
-	void *conn; /* the shell's connection */
+	void *conn; /* the shell's connection beneath this session */
 	enum session_phase phase;
 	enum session_end must_end;
 	char source[FLEET_LINK_PEER_SIZE]; /* the peer's address alone, for admission.h */
-	bool waiting, picked; /* for admission.h: the handshake waits, or was picked to continue */
+	bool waiting, picked; /* for admission.h: the handshake waits; it was picked to continue */
 	uint64_t opened_ns;
 	uint64_t closing_ns; /* when CLOSING began; valid in CLOSING */
 	uint64_t judged_ns;  /* when the peer's certificate was last checked */
@@ -104,10 +106,10 @@ struct session {
 	uint8_t host_index;	  /* index of `host` in `vm` */
 	uint16_t version;
 	uint32_t tx_seq;
-	uint64_t understands; /* of a stream: features that the stream's
-			       * HELLO named and this gateway knows */
+	/* for a stream: the features that its HELLO named and this gateway knows */
+	uint64_t understands;
 	bool dirty;
-	bool ended; /* the shell may close the connection even if output is left */
+	bool ended; /* true if the shell may close the connection even if output is left */
 
 	struct session *next, *prev; /* neighbours in the list sessions->all */
 	struct session *next_dirty;
@@ -116,39 +118,39 @@ struct session {
 	uint8_t plain[SESSION_PLAIN_SIZE];
 };
 
-/* Make the list of @fleet's connections. Call after all VMs were added to @fleet.
- * Returns 0; -ENOMEM. */
+/* Make the list of @fleet's connections. Call after all VMs were added to @fleet. Returns 0 or
+ * -ENOMEM. */
 int sessions_new(const struct session_config *config, struct fleet *fleet, uint64_t now_ns,
 		 struct sessions **ret_sessions) __attribute__((warn_unused_result));
-/* Free the list. All sessions must have been freed. NULL is fine. Returns NULL. */
+/* Free the list. Free all sessions first. NULL is fine. Returns NULL. */
 struct sessions *sessions_free(struct sessions *sessions);
 
-/* Handle the timeouts of all sessions, and let waiting handshakes continue. Call at
- * sessions_deadline_ns() at the latest. */
+/* Handle the timeouts of all sessions, and let waiting handshakes continue. Call this no later than
+ * sessions_deadline_ns(). */
 void sessions_tick(struct sessions *sessions, uint64_t now_ns);
 uint64_t sessions_deadline_ns(const struct sessions *sessions);
 
-/* Make a session for an accepted connection. @peer: "ADDRESS:PORT". At the limit of sessions
- * or handshakes this ends an older session that has not said HELLO (admission.h). Returns 0:
- * the shell owns *ret_session until session_free(); -EBUSY: no older session may be ended
- * (this is counted); -ENOMEM. */
+/* Make a session for an accepted connection. @peer is "ADDRESS:PORT". If the limit of sessions or
+ * handshakes is reached, this ends an older session that has not said HELLO (admission.h). Returns
+ * 0 and sets *ret_session, which the shell owns until session_free(). Returns -EBUSY, and counts
+ * it, if no older session may be ended; or -ENOMEM. */
 int session_new(struct sessions *sessions, const char *peer, void *conn, uint64_t now_ns,
 		struct session **ret_session) __attribute__((warn_unused_result));
 
 /* Tell the fleet that the connection is gone, and free @s. NULL is fine. Returns NULL. */
 struct session *session_free(struct session *s, uint64_t now_ns);
 
-/* Give @s ciphertext from the peer. Returns how many bytes were taken. Offer the rest again when @s
- * is next on the dirty list. */
+/* Give @s ciphertext from the peer. Returns how many bytes were taken. Offer the rest again the
+ * next time @s is on the dirty list. */
 size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* Returns ciphertext to send, without copying it. Call session_output_consume() with the size
- * that was sent. */
+/* Returns the ciphertext that is to be sent, and its size in *ret_size. After sending, call
+ * session_output_consume() with the number of bytes sent. */
 const uint8_t *session_output(struct session *s, size_t *ret_size);
 void session_output_consume(struct session *s, size_t size);
 
-/* Is @s ending, so that the connection can be closed once session_output() is empty? */
+/* Is @s ending? If so, close the connection once session_output() is empty. */
 bool session_is_done(const struct session *s);
 
 /* Put @s on the dirty list. */

@@ -1,16 +1,16 @@
-/* session_private.h - what the files of session/ share. */
+/* session_private.h - functions that only the files of session/ call. */
 #ifndef SESSION_SESSION_PRIVATE_H
 #define SESSION_SESSION_PRIVATE_H
 
 #include "session/session.h"
 
-/* Is @s closing or marked to end, so that it handles no more frames and sends none? */
+/* Is @s closing or marked to end? If so, it handles no more frames and sends none. */
 static inline bool session_is_over(const struct session *s)
 {
 	return s->phase == SESSION_CLOSING || s->must_end != SESSION_GOES_ON;
 }
 
-/* Returns which of its VM's two streams the stream @s is. */
+/* Returns which of its VM's two streams @s is. Call this only for streams. */
 static inline enum vm_stream_index session_slot(const struct session *s)
 {
 	return s->role == WIRE_VM_ROLE_STANDBY ? VM_STREAM_STANDBY : VM_STREAM_PRIMARY;
@@ -19,25 +19,26 @@ static inline enum vm_stream_index session_slot(const struct session *s)
 /* Is @s still attached: the control connection of its host, or a stream of its VM? */
 bool session_is_attached(const struct session *s);
 
-/* Send one frame, as in
+/* Send one frame, for example:
  *
  *	session_send(s, &header, wire_beat_encode(&beat, session_begin(s)));
  *
- * session_begin() returns the writer for the payload, valid until the next call for any session.
- * @encoded: what the encoder returned; 0 for an empty payload. If there is not even room for a
- * small frame, the peer does not read, and @s is ended. */
+ * session_begin() returns the writer for the payload, valid until the next session_begin() for any
+ * session. @encoded is the encoder's result, or 0 for an empty payload. If there is not even room
+ * for a small frame, the peer is not reading, so session_send() ends @s. */
 struct bytes_writer *session_begin(struct session *s);
 void session_send(struct session *s, const struct wire_header *header, int encoded);
 
-/* Refuse @s: send a REFUSED frame if TLS is up, log it (limited), count it, and begin CLOSING. */
+/* Refuse @s: send a REFUSED frame if TLS is up, log the refusal (at a limited rate), count it, and
+ * begin CLOSING. */
 void session_refuse(struct session *s, uint64_t now_ns, uint16_t code, enum fleet_refusal reason,
 		    const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* May we write a log line that @s's host can cause at will? If false, there were too many; the line
- * is counted instead. */
+/* May we write a log line that the host of @s can cause at will? If there were too many, counts the
+ * line and returns false. */
 bool session_may_log(struct session *s, uint64_t now_ns);
 
-/* End @s without a message: detach it, send its queued output, close. */
+/* End @s without a message: detach it, send its queued output, and close. */
 void session_end(struct session *s, uint64_t now_ns);
 
 /* Detach @s from its host or VM, and tell the fleet. */
@@ -49,15 +50,15 @@ void session_leave_handshake(struct session *s);
 /* Log and count that the TLS of @s failed, and end @s. */
 void session_tls_failed(struct session *s, uint64_t now_ns);
 
-/* For admission.c: end @s, which has not said HELLO, to make room for a newer connection.
- * This is counted. */
+/* End @s, which has not said HELLO, to make room for a newer connection, and count that. For
+ * admission.c. */
 void session_evict(struct session *s, uint64_t now_ns);
 
 /* Mark @s so that the loop ends it; see "Ends" in session.h. */
 void session_mark_ended(struct session *s, enum session_end why);
 
-/* Handle one frame. Returns 0: done; -EAGAIN: the session is blocked, so offer the frame again
- * later; other -errno: the session is CLOSING. */
+/* Handle one frame. Returns 0 if it was handled, -EAGAIN if the session is blocked (offer the frame
+ * again later), or another -errno if the session is now CLOSING. */
 int session_dispatch(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_hello(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_beat(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
@@ -68,10 +69,10 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 int session_on_stream_error(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_bad_frame(struct session *s, uint64_t now_ns, const struct wire_error *error);
 
-/* session_link.c: the operations that the fleet may use on a session. */
+/* In session_link.c: the operations that the fleet may use on a session. */
 extern const struct fleet_link_ops session_link_ops;
 
-/* Returns the session that embeds @link; NULL if @link is NULL. */
+/* Returns the session in which @link is embedded, or NULL if @link is NULL. */
 static inline struct session *session_of(struct fleet_link *link)
 {
 	return (struct session *)link;
@@ -80,8 +81,8 @@ static inline struct session *session_of(struct fleet_link *link)
 /* Let @vm's primary continue, because the standby's ring has room again. */
 void session_unblock_primary(struct fleet_vm *vm);
 
-/* Returns the incarnation to put into messages to @s; 0: the agent does not know
- * the feature INCARNATION. */
+/* Returns the incarnation to put into messages to @s, or 0 if the agent does not know the feature
+ * INCARNATION. */
 static inline uint64_t session_incarnation(const struct session *s)
 {
 	return s->link.features & WIRE_FEATURE_INCARNATION ?

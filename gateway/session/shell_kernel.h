@@ -1,8 +1,8 @@
-/* shell_kernel.h - sessions over kernel sockets: a TEST shell, for machines and tests without a
- * DPDK port (configuration: port = kernel). It uses the same session code as the daemon, but
- * another data path.
+/* shell_kernel.h - carries sessions over kernel sockets. This shell is for TESTS ONLY, on machines
+ * without a DPDK port (configuration: port = kernel). The session code is the daemon's, but the
+ * data path is not.
  *
- * Where: main opens it, and its epoll reports the sockets. Threads: the gateway's loop.
+ * Where: main opens it, and the loop's epoll watches its sockets. Threads: the gateway's loop.
  */
 #ifndef SESSION_SHELL_KERNEL_H
 #define SESSION_SHELL_KERNEL_H
@@ -13,8 +13,8 @@
 
 struct shell_kernel; /* opaque */
 
-/* Listen for agents on @ip_be32:@port. Returns 0: *ret_shell is the caller's; -errno of the
- * socket calls; -ENOMEM. */
+/* Listen for agents on @ip_be32:@port. Returns 0 and sets *ret_shell, which the caller then owns;
+ * -ENOMEM; or -errno of the socket calls. */
 int shell_kernel_open(struct sessions *sessions, int epoll_fd, uint32_t ip_be32, uint16_t port,
 		      struct shell_kernel **ret_shell) __attribute__((warn_unused_result));
 

@@ -1,7 +1,8 @@
-/* shell_stack.h - sessions over the user-space TCP: the data path of the daemon.
+/* shell_stack.h - carries sessions over the user-space TCP, the data path of the daemon.
  *
  * Where: networks.c calls shell_stack_open() after stack_open(); stack_input() and stack_poll()
- * report the events; main calls pump_run() after them. Threads: the gateway's loop.
+ * call this shell's event callbacks, and main calls pump_run() afterwards. Threads: the gateway's
+ * loop.
  */
 #ifndef SESSION_SHELL_STACK_H
 #define SESSION_SHELL_STACK_H
@@ -11,12 +12,12 @@
 #include "session/session.h"
 #include "stack/stack.h"
 
-/* Accept agents on TCP @port. Returns 0 or an error of stack_listen(). */
+/* Accept agents on TCP @port. Returns what stack_listen() returns. */
 int shell_stack_open(struct sessions *sessions, struct stack *stack, uint16_t port)
 	__attribute__((warn_unused_result));
 
-/* End all sessions of this shell. Call before stack_close(), which reports no events
- * for their connections. */
+/* End all sessions of this shell. Call this before stack_close(), because stack_close() reports no
+ * events for their connections. */
 void shell_stack_close(struct sessions *sessions);
 
 #endif

@@ -1,14 +1,15 @@
 /* filter.h - decides which received frames lwIP may see. Pure: bytes in, verdict out.
  *
- * Why: Debian's lwIP has assertions that abort, forwards by default, reassembles fragments and
- * supports protocols that we do not need. With this strict filter in front of it, strangers on the
- * backup network can reach only ARP for our address, ICMP echo and well-formed TCP. The filter also
- * makes sure that every field that lwIP reads is inside the frame.
+ * Why: Debian's lwIP aborts when an assertion fails, forwards packets by default, reassembles
+ * fragments, and supports protocols that we do not need. With this strict filter in front of it,
+ * strangers on the backup network can reach only ARP for our address, ICMP echo and well-formed
+ * TCP. The filter also makes sure that every field that lwIP reads is inside the frame.
  *
- * Where: stack_input() calls it on every frame. It may also be called alone, before stack_input():
- * users of UDP datagrams, which do not go to lwIP, find them by FILTER_UDP and its view.
+ * Where: stack_input() calls it on every frame. Code that takes UDP datagrams, which never go to
+ * lwIP, calls it before stack_input(): FILTER_UDP marks a datagram, and the view says where its
+ * payload is.
  *
- * Not checked here, because lwIP does: IPv4, ICMP and TCP checksums.
+ * lwIP checks the IPv4, ICMP and TCP checksums, so this filter does not.
  * Threads: any (no state). Never allocates.
  */
 #ifndef STACK_FILTER_H
@@ -20,19 +21,20 @@
 #define FILTER_MAC_BYTES 6
 
 struct filter_rules {
-	uint8_t mac[FILTER_MAC_BYTES]; /* ours */
-	uint32_t address;	       /* ours, host byte order */
+	uint8_t mac[FILTER_MAC_BYTES]; /* our MAC */
+	uint32_t address;	       /* our address, in host byte order */
 	uint32_t mask;
 };
 
 enum filter_verdict {
-	FILTER_ARP, /* this and the next four are well-formed and for us */
+	FILTER_ARP, /* frames of this and the next four kinds are well-formed and for us */
 	FILTER_ICMP_ECHO,
 	FILTER_TCP_SYN, /* SYN without ACK: may make lwIP allocate a connection */
 	FILTER_TCP,
 	FILTER_UDP,
-	FILTER_RUNT, /* this and all following: why the frame is dropped, see
-		      * struct stack_counters */
+	/* this and all following verdicts say why the frame is dropped; struct stack_counters
+	 * explains them */
+	FILTER_RUNT,
 	FILTER_ETHERTYPE,
 	FILTER_NOT_OURS,
 	FILTER_MALFORMED,
@@ -47,9 +49,9 @@ struct filter_view {
 	uint32_t source; /* host byte order */
 	uint16_t source_port;
 	uint16_t dest_port;
-	size_t payload_at;   /* offset in the frame */
+	size_t payload_at;   /* offset of the payload in the frame */
 	size_t payload_size; /* without Ethernet padding */
-	int partial_csum;    /* TCP: the checksum field has only the pseudo-header's sum */
+	int partial_csum;    /* TCP: not 0 if the checksum field has only the pseudo-header's sum */
 };
 
 /* Classify the frame of @size bytes at @data. */

@@ -1,8 +1,9 @@
 /* neighbours.h - stores the MAC of each IPv4 address in our network. Pure.
  *
- * Why: in Debian's build lwIP's own table has only 10 entries (ARP_TABLE_SIZE). With 12 hosts, each
- * frame to a host without an entry would wait for an ARP request and then push another host out. So
- * we use lwIP's table only for a frame to an address whose MAC we do not know.
+ * Why: in Debian's build lwIP's own table has only 10 entries (ARP_TABLE_SIZE). With 12 hosts, a
+ * frame to a host without an entry would have to wait for an ARP request, and the new entry would
+ * push another host's out. So lwIP's table is used only for a frame to an address whose MAC this
+ * table does not know.
  *
  *	slot = the address's low bits: in a /22 or smaller each host has its own; in a larger
  *	network two may share a slot, which then holds the one that spoke by ARP last
@@ -19,11 +20,11 @@
 
 #define NEIGHBOURS_MAC_BYTES 6
 #define NEIGHBOURS_MAX	     1024		      /* a power of two */
-#define NEIGHBOURS_OLD_NS    (60 * CLOCK_NS_PER_S)  /* an entry of this age is
-						     * checked by an ARP request */
-#define NEIGHBOURS_MAX_NS    (300 * CLOCK_NS_PER_S) /* an entry of this age is no longer used */
-#define NEIGHBOURS_ASK_NS    CLOCK_NS_PER_S   /* the shortest time between two
-					       * requests for one entry */
+/* an entry this old is checked by an ARP request */
+#define NEIGHBOURS_OLD_NS    (60 * CLOCK_NS_PER_S)
+#define NEIGHBOURS_MAX_NS    (300 * CLOCK_NS_PER_S) /* an entry this old is no longer used */
+/* the shortest time between two ARP requests for one entry */
+#define NEIGHBOURS_ASK_NS    CLOCK_NS_PER_S
 
 /* A table of all zeros is empty. */
 struct neighbours {
@@ -39,8 +40,8 @@ void neighbours_learn(struct neighbours *table, uint32_t address,
 		      const uint8_t mac[NEIGHBOURS_MAC_BYTES], uint64_t now_ns);
 
 /* Returns the MAC of @address, valid until the next call, or NULL if it is not known. Sets *ret_ask
- * to 1 if the caller should send an ARP request, because the entry is old and the last request was
- * not recent; the table then assumes that the caller has sent it. */
+ * to 1 if the caller must send an ARP request, because the entry is old and the last request was a
+ * while ago. The table then assumes that the caller sends it. */
 const uint8_t *neighbours_find(struct neighbours *table, uint32_t address, uint64_t now_ns,
 			       int *ret_ask);
 

@@ -1,17 +1,17 @@
-/* stack.h - the gateway's TCP: one lwIP interface with listening ports and connections. Users
- * receive events by callbacks.
+/* stack.h - provides the gateway's TCP: one lwIP interface with listening ports and connections.
+ * Users receive events by callbacks.
  *
  * Why: frames that come through DPDK never reach the kernel's TCP, so the gateway needs a TCP in
- * user space. The rest of the gateway sees bytes and events. lwIP's types, its err_t and its rules
- * are not visible outside this directory.
+ * user space. The rest of the gateway sees only bytes and events: lwIP's types, its err_t and its
+ * rules stay inside this directory.
  *
  * Where: main loop -> stack_input()/stack_poll() -> events of session/ -> stack_conn_*() -> output
  * callback -> port/. This directory includes lwIP, but never DPDK.
  *
  * Threads: ONE. lwIP runs without its tcpip thread: we call lwip_init() instead of tcpip_init() and
  * run its timers ourselves. (Debian's build checks the core lock only after tcpip_init().) So there
- * is no lock, and no second thread could run a callback. All functions must be called on the thread
- * that called stack_open().
+ * is no lock, and no callback runs on a second thread. Call all functions on the thread that called
+ * stack_open().
  *
  * Rules inside events: every function here may be called from inside any event, except
  * stack_input(), stack_poll() and stack_close(). stack_conn_close() and stack_conn_abort() take
@@ -43,7 +43,7 @@
 
 #define STACK_MAC_BYTES		     6
 #define STACK_CONNECTIONS_DEFAULT    256
-#define STACK_BACKLOG_DEFAULT	     64	  /* half-open connections */
+#define STACK_BACKLOG_DEFAULT	     64	  /* most half-open connections */
 #define STACK_FRAMES_HELD_DEFAULT    2048 /* must be less than the number of the port's buffers */
 #define STACK_LISTENERS_MAX	     8
 #define STACK_TIME_WAIT_MAX	     32	  /* connections in TIME_WAIT; above this limit
@@ -51,23 +51,24 @@
 #define STACK_OUTPUT_PIECES_MAX	     16
 
 struct stack;	   /* opaque; one per process at a time (lwIP's state is global) */
-struct stack_conn; /* opaque; dead after closed(), close or abort */
+struct stack_conn; /* opaque; not valid after closed(), stack_conn_close() or stack_conn_abort() */
 
 struct stack_config {
-	const char *address; /* own IPv4 address and prefix, "198.18.1.1/24" */
-	const char *gateway; /* next hop to other networks, "198.18.1.254", or NULL: none */
+	const char *address; /* our IPv4 address and prefix, such as "198.18.1.1/24" */
+	const char *gateway; /* router to other networks, such as "198.18.1.254"; NULL: none */
 	uint8_t mac[STACK_MAC_BYTES];
 	uint16_t mtu;		       /* 576..1500; 0: 1500 */
-	unsigned int n_connections_max; /* accepted at one time; 0: default */
-	unsigned int n_backlog_max;    /* half-open at one time; 0: default */
-	unsigned int n_frames_held_max; /* frames lwIP may keep (out of order); 0: default */
+	unsigned int n_connections_max; /* most connections open at one time; 0: default */
+	unsigned int n_backlog_max;    /* most half-open connections at one time; 0: default */
+	/* most frames that lwIP may keep because they came out of order; 0: default */
+	unsigned int n_frames_held_max;
 };
 
-/* Sends one frame, which is the concatenation of @n_pieces pieces; they are valid only during the
- * call. Returns 0 or -errno; on error the frame is lost and counted. */
+/* A callback that sends one frame, the concatenation of @n_pieces pieces, which are valid only
+ * during the call. It returns 0 or -errno; on error the frame is lost and counted. */
 typedef int (*stack_output_fn)(void *output_arg, const struct iovec *pieces, size_t n_pieces);
 
-/* Releases a frame that was given to stack_input(). */
+/* A callback that releases a frame given to stack_input(). */
 typedef void (*stack_free_fn)(void *handle);
 
 struct stack_peer {
@@ -79,15 +80,15 @@ struct stack_peer {
 /* The user's callbacks. All of them must be set. They run on the stack's thread, inside
  * stack_input() or stack_poll(). */
 struct stack_events {
-	/* A connection has been established. Returns the @arg of its later events, or NULL to reset
-	 * the connection. @peer is valid only during the call. */
+	/* A connection has been established. The callback returns the @arg for the connection's
+	 * later events, or NULL to reset the connection. @peer is valid only during the call. */
 	void *(*accepted)(void *app, struct stack_conn *conn, const struct stack_peer *peer);
 	/* The next @size (>= 1) bytes of the stream have arrived. @data points into the frame and
 	 * is valid only during the call. The bytes count against the receive window until
 	 * stack_conn_consumed() is called for them. */
 	void (*received)(void *arg, const void *data, size_t size);
-	/* There is room again in the send buffer, after stack_conn_write() took
-	 * less than was offered. */
+	/* There is room in the send buffer again. Follows a stack_conn_write() that took less than
+	 * was offered. */
 	void (*writable)(void *arg);
 	/* The peer has sent its FIN, and all its bytes have been delivered. Writing still works;
 	 * call stack_conn_close() to end the connection. */
@@ -101,47 +102,51 @@ struct stack_events {
 struct stack_counters {
 	uint64_t frames_in;
 	uint64_t frames_out;
-	uint64_t output_failed;	      /* the output callback returned an error */
+	uint64_t output_failed; /* frames lost because the output callback returned an error */
 	uint64_t drop_runt;	      /* shorter than its headers claim */
 	uint64_t drop_ethertype;      /* not IPv4 and not ARP */
-	uint64_t drop_not_ours;	      /* other MAC or IP address */
+	uint64_t drop_not_ours;	      /* sent to another MAC or IP address */
 	uint64_t drop_malformed;      /* lengths or flags that no real host sends */
-	uint64_t drop_fragment;	      /* IPv4 fragments: TCP never needs them, since
-				       * it knows the path MTU */
-	uint64_t drop_spoofed;	      /* own, loopback, multicast or broadcast source address */
+	/* IPv4 fragments, which TCP never sends, because it knows the path MTU */
+	uint64_t drop_fragment;
+	/* with our own, a loopback, a multicast or a broadcast address as source */
+	uint64_t drop_spoofed;
 	uint64_t drop_protocol;	      /* UDP and other protocols that are not for lwIP */
-	/* TCP frames whose checksum looks unfinished, as 1 of 65536 does by chance. If
-	 * there are many, the peer leaves checksums to hardware that does not exist: run
-	 * `ethtool -K IF tx off` there. */
+	/* TCP frames whose checksum looks unfinished. By chance, 1 of 65536 does. If there are
+	 * many, the peer leaves checksums to hardware that does not exist: run `ethtool -K IF tx
+	 * off` on the peer. */
 	uint64_t hint_partial_csum;
-	uint64_t half_open_evicted;   /* oldest half-open connections dropped because
-				       * n_backlog_max was reached */
-	uint64_t lingering_evicted;   /* oldest closed connections dropped because
-				       * n_connections_max were lingering */
-	uint64_t drop_no_holder;      /* frames dropped: n_frames_held_max was
-				       * reached, even after pruning */
-	uint64_t out_of_order_pruned; /* times the out-of-order queues were discarded */
+	/* half-open connections dropped, the oldest first, because n_backlog_max was reached */
+	uint64_t half_open_evicted;
+	/* closed connections dropped, the oldest first, because n_connections_max of them
+	 * lingered */
+	uint64_t lingering_evicted;
+	/* frames dropped because even after pruning n_frames_held_max was reached */
+	uint64_t drop_no_holder;
+	uint64_t out_of_order_pruned; /* how often the out-of-order queues were discarded */
 	uint64_t accepted;
-	uint64_t refused; /* connections reset: there were n_connections_max, or
-			   * accepted() returned NULL */
+	/* connections reset because there were n_connections_max already, or accepted() returned
+	 * NULL */
+	uint64_t refused;
 	uint64_t closed_reset;
 	uint64_t closed_timeout;
-	uint64_t n_connections; /* now */
-	uint64_t n_frames_held; /* now */
+	uint64_t n_connections; /* connections open now */
+	uint64_t n_frames_held; /* frames that lwIP keeps now */
 };
 
-/* Initialise lwIP (the first time) and bring the interface up. Allocates. Returns 0: *ret_stack
- * belongs to the caller; -EINVAL: address, gateway, mac or mtu is invalid; -EBUSY: a stack is open
- * already; -ENOMEM. @output is called with @output_arg until stack_close(). */
+/* Initialise lwIP (only the first time) and bring the interface up. Allocates. @output is called
+ * with @output_arg until stack_close(). Returns 0 and sets *ret_stack, which the caller then owns.
+ * Returns -EINVAL if address, gateway, mac or mtu is invalid, -EBUSY if a stack is open already, or
+ * -ENOMEM. */
 int stack_open(const struct stack_config *config, stack_output_fn output, void *output_arg,
 	       struct stack **ret_stack) __attribute__((warn_unused_result));
 
 /* Reset all connections without events, take the interface down and release all held frames. NULL
- * is allowed. Must not be called from inside an event. */
+ * is fine. Do not call this from inside an event. */
 void stack_close(struct stack *stack);
 
-/* Pass one received frame to lwIP, which may change its bytes. The frame is taken in every case:
- * @free_frame(@handle) is called exactly once, during this call or when lwIP no longer needs the
+/* Pass one received frame to lwIP, which may change the frame's bytes. In every case,
+ * @free_frame(@handle) is called exactly once: during this call, or when lwIP no longer needs the
  * frame. Bad frames are dropped and counted. Runs events. */
 void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn free_frame,
 		 void *handle);
@@ -151,24 +156,25 @@ void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn fre
  * events. */
 void stack_poll(struct stack *stack, uint64_t now_ns);
 
-/* Returns the nanoseconds after which stack_poll() must run even if no frame arrives;
- * UINT64_MAX: no timer runs. */
+/* Returns the nanoseconds after which stack_poll() must run even if no frame arrives, or UINT64_MAX
+ * if no timer runs. */
 uint64_t stack_next_timeout_ns(const struct stack *stack);
 
 /* Accept connections to TCP @port. @events must outlive the stack; @app is passed to accepted().
- * Returns 0; -EADDRINUSE; -ENOSPC: STACK_LISTENERS_MAX reached; -ENOMEM. */
+ * Returns 0, -EADDRINUSE, -ENOSPC if there are STACK_LISTENERS_MAX ports already, or -ENOMEM. */
 int stack_listen(struct stack *stack, uint16_t port, const struct stack_events *events, void *app)
 	__attribute__((warn_unused_result));
 
 void stack_get_counters(const struct stack *stack, struct stack_counters *ret_counters);
 
-/* Report that the caller no longer needs @size more of the bytes that received() delivered, so the
- * peer may send as many new ones. If @size is more than the outstanding bytes, all of these are
- * meant. A caller that consumes nothing closes the window and so stops the peer (back-pressure). */
+/* Report that the caller no longer needs another @size of the bytes that received() delivered, so
+ * that the peer may send as many new ones. If @size is larger than the number of unconsumed bytes,
+ * all of them count as consumed. As long as the caller consumes nothing, the window closes and the
+ * peer stops (back-pressure). */
 void stack_conn_consumed(struct stack_conn *conn, size_t size);
 
-/* Copy bytes into the send queue. Returns how many were taken, 0..@size. If that is less than
- * @size, the event writable() will follow. Queued bytes are sent at the next stack_poll() or
+/* Copy bytes into the send queue. Returns how many were taken, 0..@size. If fewer than @size, the
+ * event writable() will follow. Queued bytes are sent at the next stack_poll() or
  * stack_conn_flush(), or when they fill a segment. */
 size_t stack_conn_write(struct stack_conn *conn, const void *data, size_t size)
 	__attribute__((warn_unused_result));
@@ -180,26 +186,26 @@ size_t stack_conn_writable_bytes(struct stack_conn *conn);
 /* Send the queued bytes now instead of at stack_poll(). */
 void stack_conn_flush(struct stack_conn *conn);
 
-/* Close the connection in an orderly way: written bytes and then a FIN are sent. lwIP continues
- * with this in the background for at most STACK_LINGER_MS and then resets the connection. If the
- * peer sends more bytes, the connection is reset at once, and the peer may lose bytes that it has
- * not read yet. Where that matters, let the peer end first (ended()). Bytes received but not
- * consumed cause no reset. @conn is dead at return. */
+/* Close the connection in an orderly way: written bytes and then a FIN are sent. lwIP sends them in
+ * the background for at most STACK_LINGER_MS and then resets the connection. If the peer sends more
+ * bytes meanwhile, the connection is reset at once, and the peer may lose bytes that it has not
+ * read yet. Where that matters, let the peer end the connection first (ended()). Bytes received but
+ * not consumed cause no reset. @conn is not valid after the call. */
 #define STACK_LINGER_MS 10000
 void stack_conn_close(struct stack_conn *conn);
 
-/* Reset the connection. @conn is dead at return. */
+/* Reset the connection. @conn is not valid after the call. */
 void stack_conn_abort(struct stack_conn *conn);
 
-/* Probe a peer that has been silent for @idle_ms, then again every @interval_ms, and give up
- * (closed(-ETIMEDOUT)) after @n_probes probes without an answer. @idle_ms 0 turns keepalive off
- * (default). Resolution 500 ms. */
+/* Set keepalive: probe a peer that has been silent for @idle_ms, then again every @interval_ms, and
+ * give up (closed(-ETIMEDOUT)) after @n_probes probes without an answer. If @idle_ms is 0,
+ * keepalive is off (the default). Resolution 500 ms. */
 void stack_conn_set_keepalive(struct stack_conn *conn, uint32_t idle_ms, uint32_t interval_ms,
 			      uint32_t n_probes);
 
-/* Give up (reset the connection, closed(-ETIMEDOUT)) when written bytes stay unacknowledged for
- * @timeout_ms. 0 turns this off (default); then lwIP gives up after 12 retransmissions, which takes
- * minutes. Resolution 500 ms. */
+/* Set the user timeout: when written bytes stay unacknowledged for @timeout_ms, reset the
+ * connection and report closed(-ETIMEDOUT). If @timeout_ms is 0 (the default), lwIP gives up only
+ * after 12 retransmissions, which takes minutes. Resolution 500 ms. */
 void stack_conn_set_user_timeout(struct stack_conn *conn, uint32_t timeout_ms);
 
 #endif

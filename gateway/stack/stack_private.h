@@ -1,10 +1,10 @@
-/* stack_private.h - shared by stack.c (interface, frames, time) and conn.c (connections). This is
- * the only header of the directory that includes lwIP's headers; no file outside the directory
- * includes it.
+/* stack_private.h - types and functions shared by stack.c (interface, frames, time) and conn.c
+ * (connections). Only this header of the directory includes lwIP's headers, and no file outside the
+ * directory includes this header.
  *
  * `depth` counts the nested calls into lwIP. While it is not 0, no pcb may be closed or aborted,
- * because lwIP may still use the pcb when our callback returns. Until then, connections that must
- * end wait in the list `doomed`.
+ * because lwIP may still use the pcb when our callback returns. So connections that must end wait
+ * in the list `doomed` until `depth` is 0.
  */
 #ifndef STACK_PRIVATE_H
 #define STACK_PRIVATE_H
@@ -17,14 +17,14 @@
 #include "stack/neighbours.h"
 #include "stack/stack.h"
 
-/* How many bytes the peer may send ahead of our acknowledgement. Debian builds lwIP with TCP_WND
- * 65535 and a window scale of 1. So the header's window field can express up to 131070, but the
- * library by itself opens the window only to 65535. See open_window() in conn.c. */
+/* The receive window: how many bytes the peer may send before we acknowledge any. Debian builds
+ * lwIP with TCP_WND 65535 and a window scale of 1. So the TCP header can announce up to 131070, but
+ * lwIP by itself opens the window only to 65535. See open_window() in conn.c. */
 #define STACK_WINDOW_BYTES 131070u
 
-/* How many bytes we may have queued and unacknowledged on one connection. lwIP's default is 65535.
- * A larger value would not help, because lwIP's queue of TCP_SND_QUEUELEN segments would then be
- * the limit. */
+/* The send buffer: how many bytes may be queued or unacknowledged on one connection. lwIP's default
+ * is 65535. A value larger than this one would not help, because lwIP's queue has only
+ * TCP_SND_QUEUELEN segments. */
 #define STACK_SEND_BUFFER_BYTES (160u * 1024)
 
 /* Holds a frame while lwIP refers to it. `pbuf` must be the first member, because lwIP passes its
@@ -39,7 +39,7 @@ struct holder {
 
 enum conn_state {
 	CONN_FREE,  /* in the free list */
-	CONN_OPEN,  /* events flow */
+	CONN_OPEN,  /* in use: events are delivered */
 	CONN_CLOSE, /* the user closed it: send FIN when depth is 0 */
 	CONN_ABORT, /* reset when depth is 0 */
 	CONN_GONE,  /* lwIP has freed the pcb */
@@ -51,15 +51,15 @@ struct stack_conn {
 	const struct stack_events *events;
 	void *arg;
 	enum conn_state state;
-	bool is_blocked;	   /* a write took less than offered: writable() must follow */
+	/* true after a write that took less than offered: writable() must follow */
+	bool is_blocked;
 	bool is_touched;	   /* in the touched list */
-	size_t unconsumed_bytes;   /* delivered by received(), but not consumed yet */
+	size_t unconsumed_bytes;   /* bytes delivered by received() but not consumed yet */
 	uint64_t user_timeout_ns;  /* 0: off */
-	uint64_t progress_ns;	   /* last time that bytes were acknowledged or
-				    * none were outstanding */
+	uint64_t progress_ns; /* when bytes were last acknowledged, or none were outstanding */
 	uint32_t progress_ack;	   /* pcb->lastack at that time */
-	struct stack_conn *next;	 /* free list or doomed list */
-	struct stack_conn *next_touched; /* touched list */
+	struct stack_conn *next;	 /* next in the free list or the doomed list */
+	struct stack_conn *next_touched; /* next in the touched list */
 };
 
 struct listener {
@@ -77,12 +77,12 @@ struct stack {
 	void *output_arg;
 	uint64_t now_ns;
 	unsigned int depth;
-	uint64_t backoff_ns; /* when conn_bound_backoff() was called last */
+	uint64_t backoff_ns; /* when conn_bound_backoff() was last called */
 	unsigned int n_connections_max;
 	unsigned int n_backlog_max;
-	struct holder *holders; /* the array */
+	struct holder *holders; /* array of all holders */
 	struct holder *free_holders;
-	struct stack_conn *conns; /* the array */
+	struct stack_conn *conns; /* array of all connections */
 	struct stack_conn *free_conns;
 	struct stack_conn *doomed;
 	struct stack_conn *touched; /* connections to acknowledge and flush at stack_poll() */
@@ -91,15 +91,15 @@ struct stack {
 	struct stack_counters counters;
 };
 
-/* Converts lwIP's error to a negative errno, and ERR_OK to 0. lwIP's own numbers differ: ERR_MEM is
- * -1, which would be -EPERM. */
+/* Returns lwIP's error @err as a negative errno, and ERR_OK as 0. lwIP's own numbers differ:
+ * ERR_MEM is -1, which would be -EPERM. */
 int stack_errno(err_t err);
 
-/* End the connections in `doomed`; only with depth 0. */
+/* End the connections in `doomed`. Call this only while `depth` is 0. */
 void conn_finish_doomed(struct stack *stack);
 
-/* Send acknowledgements and queued bytes of every connection used since the last
- * call; only with depth 0. */
+/* Send the acknowledgements and queued bytes of every connection used since the last call. Call
+ * this only while `depth` is 0. */
 void conn_flush_touched(struct stack *stack);
 
 /* Limit the retransmission timeout of all connections to one second. It is enough to call this once
@@ -107,8 +107,9 @@ void conn_flush_touched(struct stack *stack);
 void conn_bound_backoff(struct stack *stack);
 
 /* Make room before a SYN makes lwIP allocate one more half-open connection. If the limit of
- * half-open or of lingering connections is reached, ends the oldest of them. Ends connections in
- * TIME_WAIT above their limit. Only with depth 0. */
+ * half-open or of lingering connections is reached, ends the oldest of them. If there are more
+ * connections in TIME_WAIT than allowed, ends those above the limit. Call this only while `depth`
+ * is 0. */
 void conn_make_room(struct stack *stack);
 
 /* Discard all segments that arrived out of order, to get their holders back. The peers

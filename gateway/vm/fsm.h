@@ -1,8 +1,9 @@
-/* fsm.h - the state machine of one VM's ownership: which host may run the guest, in which term.
+/* fsm.h - decides which host may run a VM's guest, and in which term: the state machine of one VM.
  * Pure: inputs and time in, a list of actions out; no I/O, no clock, no allocation.
  *
- * Why: this room holds every rule that keeps a VM from having two owners, or from losing a reply
- * that was released. Tests can replay the rules on a virtual clock with scripted peers.
+ * Why: this room has every rule that keeps a VM from having two owners, or from losing a reply that
+ * was released. Because it is pure, tests can check the rules on a virtual clock with scripted
+ * peers.
  *
  * Where: session/ and control/ turn frames and operator requests into inputs; fleet/ carries the
  * actions out in order. If a journal record cannot be made durable, fleet/ drops the rest of the
@@ -27,21 +28,20 @@
  *  1. A new term (larger than any seen) begins whenever the owner changes, or protection begins or
  *     ends.
  *  2. A change of term, owner or state is journaled before any action that follows from it.
- *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby holds
- *     whole. Outside PROTECTED, COMMIT is given only for epochs of the time before the hold began.
- *  4. PROMOTE is first ordered only from PROTECTED (the standby held a complete epoch that covers
+ * 3. COMMIT(n) is given only in the current term, and only for an epoch that the standby holds
+ * whole. Outside of PROTECTED, it is given only for epochs from before the hold began. 4. PROMOTE
+ * is first ordered only from PROTECTED (the standby held a complete epoch that covers
  *     every commit). It is ordered again only after a failed try. With a fence command, PROMOTE
- *     waits until the command succeeds (or fails, if success is not required). In each case PROMOTE
- *     waits until every lease of the old owner has expired, so that it can release nothing
- *     (docs/model).
- *  5. A host may report a term newer than the journal's. The gateway follows that report only with
- *     two voices: both hosts', or one host's and the gateway's own vote for the owner in the
- *     journal. Otherwise it is a conflict: no term begins and nothing is ordered until an operator
- *     names the owner. It is a conflict too if a host obeys a younger gateway, because that gateway
- *     may begin terms.
- *  6. Orders follow from the state, not from events: after a lost order or a restart of an agent or
- *     gateway, a host gets the orders that the state requires as soon as it is connected and has
- *     reported.
+ * waits until the command succeeds (or fails, if success is not required). In each case PROMOTE
+ * waits until every lease of the old owner has expired, so that the old owner can no longer release
+ * anything (docs/model).
+ * 5. A host may report a term newer than the journal's. The gateway follows that report only if two
+ * voices agree: both hosts, or one host and the gateway itself, whose vote is for the owner in the
+ * journal. Otherwise there is a conflict: no term begins and nothing is ordered until an operator
+ * names the owner. There is also a conflict if a host obeys a younger gateway, because that gateway
+ * may begin terms.
+ * 6. A host gets the orders that the state requires as soon as it is connected and has reported. So
+ * a lost order, or a restart of an agent or of the gateway, needs no special care.
  *
  * Threads: the gateway's loop only.
  */
@@ -58,8 +58,8 @@
 #include "wire/limits.h"
 #include "wire/msg.h"
 
-#define VM_TEXT_MAX    320 /* bytes of an event's or reply's text, with NUL */
-#define VM_ACTIONS_MAX 16  /* no step makes more actions than this */
+#define VM_TEXT_MAX    320 /* size of an event's or reply's text, including the NUL */
+#define VM_ACTIONS_MAX 16  /* most actions that one step makes */
 
 enum vm_state {
 	VM_UNPROTECTED = 0,
@@ -68,8 +68,9 @@ enum vm_state {
 	VM_PROTECTED   = 3, /* the standby holds every committed epoch */
 	VM_PROMOTING   = 4, /* the new owner was ordered to run the guest
 			     * and has not confirmed that it does */
-	VM_FAILED      = 5, /* the promotion failed: the new owner refused or did not
-			     * answer, or the fence command failed; the operator decides */
+	/* the promotion failed, because the new owner refused or did not answer, or the fence
+	 * command failed; the operator decides */
+	VM_FAILED      = 5,
 	VM_N_STATES    = 6,
 };
 
@@ -81,30 +82,33 @@ int vm_state_parse(const char *name, enum vm_state *ret_state) __attribute__((wa
 /* What the journal records about a VM. */
 struct vm_record {
 	uint64_t term; /* the VM's last term; 0: it was never protected */
-	uint8_t owner; /* index of the host that may run the guest and speak for it */
+	/* index of the owner, the host that may run the guest */
+	uint8_t owner;
 	enum vm_state state;
-	bool in_doubt; /* a newer record may be lost; this is a conflict
-			* until two voices or an operator name the owner */
+	/* true if a newer record may be lost; this is a conflict until two voices or an operator
+	 * name the owner */
+	bool in_doubt;
 };
 
 /* State of the fence command during a promotion. */
 enum vm_fencing {
 	VM_FENCING_NONE,    /* no command is needed, or it has finished */
-	VM_FENCING_UNSURE,  /* the gateway restarted, and the command may have run before;
-			     * becomes DUE if the old owner stays silent until mute_ns */
+	/* the gateway restarted, so the command may have run already; becomes DUE if the old owner
+	 * stays silent until mute_ns */
+	VM_FENCING_UNSURE,
 	VM_FENCING_DUE,	    /* the command must run before PROMOTE is ordered */
 	VM_FENCING_RUNNING,
 };
 
-/* Index of each of a VM's two hosts, by its place in the VM's file. A host keeps its index when
+/* The indices of a VM's two hosts, by their places in the VM's file. A host keeps its index when
  * the roles change. */
 enum vm_host_index {
 	VM_HOST_FIRST  = 0, /* `primary` in the VM's file */
 	VM_HOST_SECOND = 1, /* `standby` in the VM's file */
 };
 
-/* Index of a VM's two streams: the primary's and the standby's, whichever hosts have
- * these roles now. */
+/* The indices of a VM's two streams: that of the present primary and that of the present
+ * standby. */
 enum vm_stream_index {
 	VM_STREAM_PRIMARY = 0,
 	VM_STREAM_STANDBY = 1,
@@ -118,20 +122,24 @@ struct vm_config {
 	struct detector_config detector; /* limits for judging the primary */
 	struct liveness_config liveness; /* limits for judging the standby's
 					  * host, and for the shadow */
-	uint64_t shadow_timeout_ns; /* silence after which the shadow, a detector that knows
-				     * only beats, would promote: report that; 0: no shadow */
+	/* The shadow is a detector that knows only beats. After so long a silence it would promote,
+	 * which is reported but not done. 0: no shadow */
+	uint64_t shadow_timeout_ns;
 	uint64_t release_ns;	     /* how long after a LEASE the owner may
 				      * release output; 0: give no leases */
-	uint64_t standby_timeout_ns; /* the policy for a lost standby applies once
-				      * the standby has blocked commits this long */
-	uint64_t answer_within_ns; /* alarm if a promoted guest has not answered within this time */
-	uint64_t order_timeout_ns;   /* an order fails after this time without progress */
-	bool has_fence_command;	     /* run the fence command before a
-				      * promotion that follows from silence */
-	bool fence_required; /* if the fence command fails, do not promote: the operator decides */
-	bool standby_lost_hold;	     /* policy for a lost standby. true: hold
-				      * output until the standby is back; false:
-				      * continue unprotected in a new term */
+	/* after blocking commits for so long, a standby counts as lost, and the policy standby_lost
+	 * applies */
+	uint64_t standby_timeout_ns;
+	/* if a promoted guest has not answered after this time, give an alarm */
+	uint64_t answer_within_ns;
+	uint64_t order_timeout_ns;   /* how long an order may make no progress before it fails */
+	/* true: run the fence command before a promotion whose reason is the owner's silence */
+	bool has_fence_command;
+	/* true: if the fence command fails, do not promote; the operator decides */
+	bool fence_required;
+	/* the policy standby_lost. true: hold output until the standby is back; false: continue
+	 * unprotected in a new term */
+	bool standby_lost_hold;
 };
 
 enum vm_command {
@@ -143,21 +151,26 @@ enum vm_command {
 };
 
 enum vm_input_kind {
-	VM_IN_TICK,	    /* relayed_bytes, evidence; give it at vm_fsm_deadline_ns() */
+	/* relayed_bytes, evidence and the members marked TICK; give this input at
+	 * vm_fsm_deadline_ns() */
+	VM_IN_TICK,
 	VM_IN_CONTROL_UP,   /* host: its HELLO was accepted on a control connection */
 	VM_IN_CONTROL_DOWN, /* host: its control connection ended */
 	VM_IN_SEEN,	    /* host: a BEAT or another authentic frame came */
 	VM_IN_REPORT,       /* host, and the members of struct vm_input that come from a REPORT */
 	VM_IN_ORDER_DONE,   /* host, order_id, status, text: how the order ended */
-	VM_IN_STREAM_UP,    /* host, role, term, epoch: a stream opened; a
-			     * standby's epoch is the last that it holds whole */
+	/* host, role, term, epoch: a stream opened. A standby's epoch is the last that it holds
+	 * whole */
+	VM_IN_STREAM_UP,
 	VM_IN_STREAM_DOWN,  /* host, role: the stream ended */
 	VM_IN_STREAM_REFUSED, /* host, text: the standby can never take over this
 			       * guest, because of how the guest was started */
 	VM_IN_STREAM_FAILED, /* host, role, text: why its stream is about to end */
-	VM_IN_EPOCH_ACK,    /* host, term, epoch, is_unheld; relay.h has checked
-			     * that this epoch was sent to the standby */
-	VM_IN_COMMAND,	    /* command, op_id, no_wait; for OWNER also host */
+	/* host, term, epoch, is_unheld: the standby acknowledged an epoch. relay.h has checked that
+	 * this epoch was sent to it */
+	VM_IN_EPOCH_ACK,
+	/* command, op_id, no_wait; for VM_COMMAND_OWNER also host: an operator's request */
+	VM_IN_COMMAND,
 	VM_IN_OBEYS_ANOTHER, /* host: the host has obeyed a younger gateway
 			      * and accepts nothing from this one */
 	VM_IN_FENCED,	    /* host, term, status, text: how the fence command ended */
@@ -168,7 +181,7 @@ enum vm_input_kind {
 struct vm_guest_report {
 	bool is_valid;
 	bool was_running;  /* QEMU said after `cont` that the guest runs */
-	bool knows_frames; /* `frames` is valid: the host knows the guest's tap */
+	bool knows_frames; /* true if `frames` is valid, because the host knows the guest's tap */
 	uint64_t term;	   /* term of the promotion */
 	uint64_t vcpu_us;  /* CPU time of the guest's busiest vCPU */
 	uint64_t frames;   /* frames sent by the guest, without QEMU's own announcements */
@@ -182,42 +195,52 @@ struct vm_input {
 	uint8_t agent_state; /* enum wire_state */
 	uint8_t verdict;     /* enum wire_verdict */
 	uint8_t status;	     /* enum wire_order_status */
-	bool no_wait;	     /* answer the command when it is accepted, not when it is done */
+	/* true: answer the command as soon as it is accepted; false: when it is done */
+	bool no_wait;
 	enum vm_command command;
 	uint64_t term, epoch, order_id, op_id;
-	uint64_t relayed_bytes; /* bytes relayed in all of this VM's streams since
-				 * the gateway's start; their growth is progress */
-	bool standby_owes;	/* the standby has received a complete epoch but not
-				 * acknowledged it, or the standby accepts no more data */
-	const struct detector_evidence *evidence; /* all evidence but what the machine knows
-						   * itself, such as beats; NULL: none */
-	bool asks_guest;	/* TICK: the gateway can send probes to the guest */
-	const char *guest_answers; /* TICK: the guest's last answer to a probe, such
-				    * as "it answered ARP"; a constant; NULL: none */
+	/* bytes relayed in all of this VM's streams since the gateway's start; growth means
+	 * progress */
+	uint64_t relayed_bytes;
+	/* true if the standby has received a complete epoch but not acknowledged it, or accepts no
+	 * more data */
+	bool standby_owes;
+	/* the evidence, except what the machine knows itself, such as beats; NULL: none */
+	const struct detector_evidence *evidence;
+	bool asks_guest;	/* TICK: true if the gateway can send probes to the guest */
+	/* TICK: the guest's last answer to a probe, as a constant string such as "it answered ARP";
+	 * NULL: none */
+	const char *guest_answers;
 	struct vm_guest_report guest; /* in a REPORT: what the host says about a promoted guest */
 	const char *text;	/* the peer's explanation; may be NULL; borrowed */
 	uint8_t throttle_percent;  /* by how much the agent slows the guest down */
-	const char *throttle_why; /* the agent's reason for that; may be NULL; borrowed */
-	bool is_uncovered; /* the owner's guest changed, so the standby's
-			    * copy no longer fits it; `text` says how */
-	bool is_unheld; /* the owner does not yet hold output sent after
-			 * this epoch, so nobody may be promoted from it */
-	bool is_covered_again; /* the owner's guest had changed, and is
-				* now as it was when it was protected */
-	const char *way;	  /* what keeps clients from reaching the guest on this
-				   * host: one word, `text` says more; NULL: nothing */
-	uint64_t n_mended; /* how often the path by which held frames
-			    * leave broke on this host and was rebuilt */
-	uint8_t clock_alarm_percent; /* share of the guest's clock time lost to
-				      * pauses, if that is too much; else 0 */
-	const char *clock_why;       /* why the clock is not corrected; may be NULL; borrowed */
-	const char *step;   /* how far the host has come with its order,
-			     * such as "reserved 1.0 of 5.0 GiB"; or NULL */
+	/* the agent's reason for slowing the guest down; may be NULL; borrowed */
+	const char *throttle_why;
+	/* true if the owner's guest has changed, so that the standby's copy no longer fits it;
+	 * `text` says how */
+	bool is_uncovered;
+	/* true if the owner does not yet hold output sent after this epoch, so that no host may be
+	 * promoted from this epoch */
+	bool is_unheld;
+	/* true if the owner's guest had changed but is again as it was when it was protected */
+	bool is_covered_again;
+	/* one word for what keeps clients from reaching the guest on this host, which `text`
+	 * explains; NULL: nothing does */
+	const char *way;
+	/* how often this host has had to rebuild the path by which held frames leave */
+	uint64_t n_mended;
+	/* percentage of time that the guest's clock loses to pauses, if that is too much; else 0 */
+	uint8_t clock_alarm_percent;
+	/* why the agent does not correct the guest's clock; may be NULL; borrowed */
+	const char *clock_why;
+	/* how far the host has come with its order, such as "reserved 1.0 of 5.0 GiB"; may be NULL;
+	 * borrowed */
+	const char *step;
 	uint64_t n_moves;   /* how many steps of progress the host has counted */
 };
 
 enum vm_action_kind {
-	VM_ACT_JOURNAL, /* record: make it durable before carrying out the actions after it */
+	VM_ACT_JOURNAL, /* record: make it durable before any later action is carried out */
 	VM_ACT_ORDER,	/* host, verb, term, epoch, order_id: send ORDER to the host */
 	VM_ACT_RESUME,	/* term, epoch, generation: send RESUME on the primary's stream */
 	VM_ACT_COMMIT,	/* term, epoch: send COMMIT on the primary's stream */
@@ -243,13 +266,13 @@ struct vm_action {
 
 struct vm_actions {
 	size_t n;
-	bool overflow; /* the step made more actions than fit: a bug, which fleet/ logs */
+	bool overflow; /* true if the step made more actions than fit: a bug, which fleet/ logs */
 	struct vm_action list[VM_ACTIONS_MAX];
 };
 
-/* How far a host has come with its orders, as it reports itself. See fsm_work.c. */
+/* How far a host has come with its orders, by its own reports. See fsm_work.c. */
 struct vm_work {
-	bool is_known;	   /* the host has reported on this connection */
+	bool is_known;	   /* true once the host has reported on this connection */
 	uint64_t n_moves;  /* the host's count of steps of progress, as last reported */
 	uint64_t moved_ns; /* when n_moves last grew */
 	char step[128];	   /* the host's last step, such as "copied
@@ -258,38 +281,42 @@ struct vm_work {
 
 /* The last order to a host. */
 struct vm_order {
-	uint64_t id; /* 0: no order was sent on this connection */
+	uint64_t id; /* the order's number; 0: no order was sent on this connection */
 	uint64_t term;
 	uint64_t sent_ns;
 	uint8_t verb;
-	bool done; /* the host has answered, or we have given up waiting */
-	bool ok;   /* the order succeeded; valid when done */
+	bool done; /* true once the host has answered, or the gateway has stopped waiting */
+	bool ok;   /* true if the order succeeded; valid once `done` is true */
 };
 
 struct vm_host {
 	struct liveness live;
 	struct vm_order order;
-	bool up;       /* the host's control connection is up */
+	bool up;       /* true while the host's control connection is up */
 	uint64_t up_ns; /* when the connection last went up; 0: never */
-	bool reported; /* a REPORT came on this connection, so agent_state
-			* and the other reported members are current */
-	bool effective; /* a report showed that the last order took effect;
-			 * if the effect disappears, order again */
-	bool conflict; /* the host reported a newer term than ours that
-			* nobody confirmed, or it obeys a younger gateway */
+	/* true once a REPORT has come on this connection, so that agent_state and the other
+	 * reported members are current */
+	bool reported;
+	/* true once a report has shown that the last order took effect; if the effect disappears,
+	 * order again */
+	bool effective;
+	/* true if the host reported a term newer than ours that no second voice confirms, or obeys
+	 * a younger gateway */
+	bool conflict;
 	uint8_t agent_state;
 	uint8_t verdict;
 	uint8_t throttle_percent; /* by how much the agent slows the guest down, as last reported */
 	uint8_t throttle_peak;	   /* largest throttle_percent since throttled_at_ns */
 	uint64_t throttled_at_ns;  /* when throttle_percent last rose above 0 */
-	char way[24]; /* what keeps clients from reaching the guest
-		       * on this host; "": nothing. See fsm_way.c */
-	char way_text[VM_TEXT_MAX]; /* the same, human-readable */
+	/* one word for what keeps clients from reaching the guest on this host; "": nothing does.
+	 * See fsm_way.c */
+	char way[24];
+	char way_text[VM_TEXT_MAX]; /* human-readable text for `way` */
 	uint64_t way_lost_ns;	   /* when `way` last changed between "" and anything else */
 	uint64_t n_mended;	   /* the host's n_mended (struct vm_input), as last reported */
 	struct vm_work work;
-	bool is_clock_alarm; /* the host reported that the guest's
-			      * clock loses too much time to pauses */
+	/* true if the host last reported that the guest's clock loses too much time to pauses */
+	bool is_clock_alarm;
 	uint64_t term, epoch;
 };
 
@@ -298,38 +325,39 @@ struct vm_stream {
 	uint64_t changed_ns; /* when the stream last went up or down */
 };
 
-/* How long the standby has kept epochs from being committed. Valid in SYNCING and
- * PROTECTED. See fsm_standby.c. */
+/* How long the standby has kept epochs from being committed, and what it did meanwhile. Valid in
+ * SYNCING and PROTECTED. See fsm_standby.c. */
 struct vm_standby {
-	uint64_t since_ns;   /* when the wait for the standby began; may be in the
-			      * future, to give the standby time to apply an epoch */
+	/* when the wait for the standby began; set to a time in the future to give the standby time
+	 * to apply an epoch */
+	uint64_t since_ns;
 	uint64_t ticked_ns;  /* when the clock of standby_lost was last advanced */
 	uint64_t base_bytes; /* relayed_bytes when the present attempt (since a RESUME) began */
 	uint64_t sent_bytes; /* bytes relayed in the present attempt */
 	uint64_t best_bytes; /* the most that any attempt relayed since the last commit */
 	unsigned int n_resumes; /* RESUMEs since the last commit; each begins an attempt */
 	unsigned int n_breaks;  /* how often the standby ended its stream since the last commit */
-	bool is_waited_for;	/* at the last tick something waited for the standby */
-	bool is_new_stream;	/* a new attempt has begun, but base_bytes
-				 * is still the previous attempt's */
-	bool is_told;		/* the event "standby_lost = hold" was given */
-	char why[VM_TEXT_MAX / 2]; /* why the standby ended its stream,
-				    * in its words; "": it did not say */
+	bool is_waited_for;	/* true if something waited for the standby at the last tick */
+	/* true if a new attempt has begun but base_bytes is still that of the previous attempt */
+	bool is_new_stream;
+	bool is_told;		/* true once the event "standby_lost = hold" was given */
+	/* why the standby ended its stream, in the standby's own words; "": it did not say */
+	char why[VM_TEXT_MAX / 2];
 };
 
-/* Limits the events about streams. */
+/* Counts the events about streams, to limit their number. */
 struct vm_stream_events {
 	uint64_t window_ns; /* when the present window began */
 	unsigned int n;	    /* events given in the window */
 	uint64_t n_untold;  /* events suppressed since the last one given */
 };
 
-/* Does a promoted guest serve its clients? See fsm_promoted.c. */
+/* What the gateway knows about whether a promoted guest serves its clients. See fsm_promoted.c. */
 enum vm_promoted_state {
 	VM_PROMOTED_NONE,    /* nothing was promoted in this term */
 	VM_PROMOTED_WATCHED, /* waiting for signs that the guest serves */
 	VM_PROMOTED_SERVES,
-	VM_PROMOTED_SILENT,  /* no sign came within answer_within: the alarm was given */
+	VM_PROMOTED_SILENT,  /* no sign came within answer_within_ns, so the alarm was given */
 };
 
 struct vm_promoted {
@@ -346,19 +374,23 @@ struct vm_protection {
 	uint64_t committed;	 /* last epoch committed in this term; 0: none known */
 	uint64_t committed_ns;
 	uint64_t complete;	 /* last epoch that the standby holds whole; 0: none known */
-	uint64_t held_from; /* first acknowledged epoch without WIRE_FLAG_UNHELD:
-			     * output after its seal is held; 0: none */
+	/* first acknowledged epoch without WIRE_FLAG_UNHELD, so that all output after its seal is
+	 * held; 0: none */
+	uint64_t held_from;
 	struct vm_standby standby;
 	struct vm_promoted promoted;
-	uint64_t progress_bytes; /* relayed_bytes when progress was last seen, at progress_ns */
+	/* value of relayed_bytes at progress_ns, when progress was last seen */
+	uint64_t progress_bytes;
 	uint64_t progress_ns;
-	bool waiting_said;       /* the event was given that a promotion is needed but impossible */
+	/* true once an event has said that a promotion is needed but impossible */
+	bool waiting_said;
 };
 
 /* All state of one VM's ownership. Plain data: a copy can be kept and restored. */
 struct vm_fsm {
 	const struct vm_config *config;
-	struct vm_record record;	/* as last journaled (or about to be, in this step) */
+	/* the record as last journaled, or as this step is about to journal it */
+	struct vm_record record;
 	uint64_t entered_ns;		/* when record.state was entered */
 	uint64_t stepped_ns;		/* time of the last step */
 	uint64_t ticked_ns;		/* time of the last tick */
@@ -370,88 +402,93 @@ struct vm_fsm {
 	struct vm_stream_events stream_events;
 	uint64_t promote_epoch; /* PROMOTING: the lowest epoch with which the standby may promote */
 	struct detector detector;	/* of the owner's host; valid in PROTECTED */
-	uint64_t mute_ns; /* after this time no lease lets the previous owner release output */
+	/* when the last lease that lets the previous owner release output has expired */
+	uint64_t mute_ns;
 	enum vm_fencing fencing;	/* state of the fence command; NONE outside of PROMOTING */
-	bool shadow_fired; /* the shadow judged shadow_host dead, and the event was given */
-	uint64_t shadow_told_ns; /* when shadow_host had last been seen before
-				  * that event; 0 once it is seen again */
+	bool shadow_fired; /* true once an event has said that the shadow judged shadow_host dead */
+	/* when shadow_host had last been seen, as of that event; 0 once it is seen again */
+	uint64_t shadow_told_ns;
 	uint8_t shadow_host;		/* the owner when it was last PROTECTED */
 	uint64_t next_order_id;
-	bool release_due; /* UNPROTECTED: the owner must still release the guest's output */
-	bool give_back_due;		/* FAILED: an operator wants the guest to go back
-					 * to the previous owner. This waits until the host
-					 * that did not promote has stopped standing by */
-	bool stop_due; /* UNPROTECTED: the other host must still stop its standby */
-	bool fence_due; /* the other host was outvoted and must still confirm that it is fenced */
-	bool close_due;			/* this step began a new term: close the streams */
-	bool is_suspended;		/* UNPROTECTED not by an operator's wish, but for example
-					 * because the guest changed: protect it again when the
-					 * owner reports that this is possible, but not before
-					 * again_ns. Not journaled, like is_agreed and is_again */
-	bool is_agreed;			/* the hosts kept the guest protected without this
-					 * gateway: protect it again without waiting for the
-					 * owner to report that this is possible. Ends in
-					 * PROTECTED, or when an operator decides otherwise */
-	bool is_again; /* PREPARING or SYNCING was begun by the
-			* gateway itself, not by an operator */
+	/* in UNPROTECTED: true while the owner must still release the guest's output */
+	bool release_due;
+	/* in FAILED: true if an operator wants the guest to go back to the previous owner. The
+	 * gateway first waits until the host that did not promote has stopped its standby */
+	bool give_back_due;
+	bool stop_due; /* in UNPROTECTED: true while the other host must still stop its standby */
+	/* true while the other host, which was outvoted, must still confirm that it is fenced */
+	bool fence_due;
+	bool close_due; /* true if this step began a new term, so that the streams must be closed */
+	/* in UNPROTECTED: true if the gateway itself ended the protection, for example because the
+	 * guest changed. It protects the guest again once the owner reports that this is possible,
+	 * but not before again_ns. is_suspended, is_agreed and is_again are not journaled */
+	bool is_suspended;
+	/* true if the hosts kept the guest protected without this gateway. It then protects the
+	 * guest again without waiting for the owner to report that this is possible. Set to false
+	 * in PROTECTED, or when an operator decides otherwise */
+	bool is_agreed;
+	/* true if the gateway itself began the present PREPARING or SYNCING; false if an operator
+	 * did */
+	bool is_again;
 	uint64_t again_ns;
 	struct {
-		uint64_t id; /* 0: no request waits */
+		uint64_t id; /* the request's number; 0: no request waits */
 		enum vm_command command;
 		uint64_t started_ns;
 	} op; /* the operator's request that waits for its result */
 };
 
-/* Initialise @fsm from the journal's record (@record; term 0 for a new VM). @config is borrowed.
- * @first_order_id must be larger than any order id of an earlier run (use wall-clock ns). */
+/* Initialise @fsm from the journal's @record (for a new VM, one with term 0). @config is borrowed.
+ * @first_order_id must be larger than any order id of an earlier run; use the wall clock's
+ * nanoseconds. */
 void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struct vm_record *record,
 		 uint64_t first_order_id, uint64_t now_ns);
 
-/* Handle one input. Returns the resulting actions in @ret_actions; the caller carries them
- * out in order. */
+/* Handle one input. Stores the resulting actions in @ret_actions; the caller must carry them out in
+ * order. */
 void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_actions *ret_actions);
 
 /* Note that a lease is granted. Call before a LEASE is sent to the owner. */
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns);
 
-/* Order no PROMOTE until a lease of @release_ns has expired that was granted at @now_ns at the
- * latest, by this gateway or by somebody else. */
+/* Order no PROMOTE until a lease of @release_ns, granted at @now_ns, would have expired. This
+ * gateway or another one may have granted such a lease. */
 void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns);
 
-/* Note that @host lives, because bytes came from it. Causes no actions, so it may be called
- * between two steps. */
+/* Note that bytes came from @host, so it lives. Causes no actions, so it may be called between two
+ * steps. */
 void vm_fsm_seen(struct vm_fsm *fsm, uint8_t host, uint64_t now_ns);
 
-/* Undo a step that could not be journaled: restore the copy @before, made before that step, and
+/* Undo a step that could not be journaled: restore @before, the copy made before that step, and
  * continue at @now_ns. */
 void vm_fsm_put_back(struct vm_fsm *fsm, const struct vm_fsm *before, uint64_t now_ns);
 
-/* Check whether @host may open a stream with @role in @term now. Returns 0 if so; else an enum
- * wire_refused_code, with an explanation in *ret_error. */
+/* Check whether @host may open a stream with @role in @term now. If not, returns an enum
+ * wire_refused_code and sets *ret_error to the explanation; otherwise, returns 0. */
 uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
 			     struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Returns how long the standby has kept epochs from being committed, by the clock of the policy
- * standby_lost. 0: nothing waits for the standby, or there is none. */
+ * standby_lost. Returns 0 if nothing waits for the standby, or there is none. */
 uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 
-/* Describe what the standby does wrong. Valid while vm_standby_waits_ns() is not 0. Returns @text,
- * of @size bytes. */
+/* Write to @text (@size bytes) what the standby does wrong. Call this only while
+ * vm_standby_waits_ns() is not 0. Returns @text. */
 const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size);
 
 /* Should a promoted guest be probed now? */
 bool vm_promoted_asks(const struct vm_fsm *fsm, uint64_t now_ns);
 
-/* Describe, human-readable, what was seen of the guest since its promotion. Not valid in
- * VM_PROMOTED_NONE. Returns @text, of @size bytes. */
+/* Write to @text (@size bytes) a human-readable description of what was seen of the guest since its
+ * promotion. Do not call this in VM_PROMOTED_NONE. Returns @text. */
 const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t size);
 
 /* Returns when the next VM_IN_TICK is due (monotonic ns). */
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm);
 
-/* Is the VM in conflict? A host is in a newer term than the journal and nobody confirms that term,
- * or a host obeys a younger gateway, or the journal is damaged. In a conflict the gateway begins no
- * term by itself and orders nothing. */
+/* Is the VM in conflict? It is if a host is in a newer term than the journal and no second voice
+ * confirms that term, if a host obeys a younger gateway, or if the journal is damaged. In a
+ * conflict the gateway begins no term by itself and orders nothing. */
 static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 {
 	return fsm->host[VM_HOST_FIRST].conflict || fsm->host[VM_HOST_SECOND].conflict ||

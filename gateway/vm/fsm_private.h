@@ -1,4 +1,4 @@
-/* fsm_private.h - what the files of the state machine share. Only they include it. README.md says
+/* fsm_private.h - types and functions that only the files of the state machine use. README.md says
  * which file does what.
  *
  * Threads: as fsm.h.
@@ -14,8 +14,9 @@ struct vm_step {
 	const struct vm_input *in;
 	struct vm_actions *out;
 	uint64_t now_ns;
-	bool may_resolve; /* two voices or an operator named the owner, so
-			   * a new term may begin even in a conflict */
+	/* true if two voices or an operator named the owner, so that a new term may begin even in a
+	 * conflict */
+	bool may_resolve;
 };
 
 typedef void (*vm_handler_fn)(struct vm_step *s);
@@ -27,9 +28,9 @@ struct vm_action *vm_act(struct vm_step *s, enum vm_action_kind kind);
 void vm_event(struct vm_step *s, const char *event, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Change the state. The only function that does: it checks the change against the table,
- * sets @owner, begins a new term if @new_term, journals the record and gives the event.
- * @format: the reason. */
+/* Change the state. No other function may do this. Checks the change against the table, sets
+ * @owner, begins a new term if @new_term, journals the record and gives the event. @format gives
+ * the reason. */
 void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_term,
 		  const char *format, ...) __attribute__((format(printf, 5, 6)));
 
@@ -37,46 +38,46 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
-/* End protection under the same owner: begin a new term, order the owner to release the output, and
- * order the other host to stop its standby. In a conflict only gives an event. */
+/* End protection without a change of owner: begin a new term, order the owner to release the
+ * output, and order the other host to stop its standby. In a conflict, only gives an event. */
 void vm_end_protection(struct vm_step *s, const char *reason);
 
-/* Promote the other host if that is allowed now. @silent: the reason is the owner's silence, so
- * first make sure that our own link is not down. Returns true if the promotion has begun; else
- * *ret_why (a constant) says what is missing. */
+/* Promote the other host if that is allowed now. @silent: is the reason the owner's silence? If so,
+ * first makes sure that the gateway's own link is not down. Returns true if the promotion has
+ * begun. Otherwise, sets *ret_why (a constant) to what is missing, and returns false. */
 bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char **ret_why);
 
-/* The standby now has all of epoch @epoch. Commit the epoch if it is new. Become PROTECTED if the
- * epoch was sealed with the hold in place. */
+/* Handle that the standby now has all of @epoch: commit the epoch if it is new, and become
+ * PROTECTED if it was sealed with the hold in place. */
 void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
 
-/* fsm_way.c. Handle the part of a REPORT in which @host says what keeps clients from reaching the
- * guest on it, or that nothing does. */
+/* In fsm_way.c: handle the part of a REPORT in which @host says what keeps clients from reaching
+ * the guest on this host, or that nothing does. */
 void vm_on_way(struct vm_step *s, struct vm_host *host);
-/* Returns what keeps clients from reaching the guest on @host, in that host's
- * words; NULL: nothing. */
+/* Returns what keeps clients from reaching the guest on @host, in that host's words, or NULL if
+ * nothing does. */
 const char *vm_way_obstacle(const struct vm_fsm *fsm, uint8_t host);
-/* Handle the end of the owner's guest, or the silence of its host, while the VM is SYNCING because
- * output cannot leave: become PROTECTED again if the standby holds all that was committed. Returns
- * false if this does not apply. @why: for the event. */
+/* Called when the owner's guest has ended or its host is silent. If the VM is SYNCING only because
+ * output cannot leave, and the standby holds everything that was committed, becomes PROTECTED
+ * again. Otherwise, returns false. @why is for the event. */
 bool vm_way_is_no_matter(struct vm_step *s, const char *why);
 /* Called at each tick in SYNCING: ends the protection if the guest's output has been blocked for
  * too long. */
 void vm_judge_way(struct vm_step *s);
 
-/* In PREPARING, become SYNCING if the standby is ready. Later, send RESUME if both
+/* In PREPARING, become SYNCING if the standby is ready. In later states, send RESUME if both
  * streams are up. */
 void vm_resume_if_ready(struct vm_step *s);
 
-/* fsm_standby.c. Set the clock of standby_lost to zero, because a protection or its
- * first copy begins. */
+/* In fsm_standby.c: set the clock of standby_lost to zero, because a protection or its first copy
+ * begins. */
 void vm_standby_begin(struct vm_fsm *fsm, uint64_t now_ns);
-/* Note that a new epoch was committed: the clock of standby_lost begins again. */
+/* Start the clock of standby_lost again, because a new epoch was committed. */
 void vm_standby_committed(struct vm_step *s);
-/* Note that RESUME is sent: a new attempt begins. */
+/* Begin a new attempt, because RESUME is sent. */
 void vm_standby_resumed(struct vm_fsm *fsm);
-/* Note that the standby says @why its stream is about to end; if @why is NULL, note that the
- * stream has ended. */
+/* Note that the standby is about to end its stream, for the reason @why. If @why is NULL, note that
+ * the stream has ended. */
 void vm_standby_broke(struct vm_fsm *fsm, const char *why);
 /* Called at each tick in SYNCING and PROTECTED. Applies the policy standby_lost once its
  * timeout has expired. */
@@ -85,41 +86,42 @@ void vm_judge_standby(struct vm_step *s);
 void vm_stream_event(struct vm_step *s, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* fsm_work.c. Note the progress that @host reports. */
+/* In fsm_work.c: note the progress that @host reports. */
 void vm_on_work(struct vm_step *s, struct vm_host *host);
 /* Returns when host @h last made progress with any order, or @since_ns if that is later. */
 uint64_t vm_moved_ns(const struct vm_fsm *fsm, uint8_t h, uint64_t since_ns);
 /* Has host @h made no progress for order_timeout, counted from @since_ns at the earliest? */
 bool vm_is_stuck(const struct vm_step *s, uint8_t h, uint64_t since_ns);
-/* Describe the last step before progress stopped: "it copied ..." for host @h; "alpha copied ..."
- * for both hosts, in a first copy. Both return @text, of @size bytes. */
+/* Write to @text (@size bytes) what was last done before progress stopped. vm_describe_stuck()
+ * describes host @h ("it copied ..."); vm_describe_copy() describes both hosts of a first copy
+ * ("alpha copied ..."). Both return @text. */
 const char *vm_describe_stuck(const struct vm_fsm *fsm, uint8_t h, char *text, size_t size);
 const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size);
 
-/* fsm_promoted.c. Begin to watch whether the guest serves, because the promoted host said that it
- * runs the guest. The operator's request ends when the result is known. */
+/* In fsm_promoted.c: begin to watch whether the guest serves, because the promoted host said that
+ * it runs the guest. The operator's request gets its reply when the result is known. */
 void vm_promoted_begin(struct vm_step *s);
-/* Take from the owner's REPORT what it says about the promoted guest. */
+/* Note what the owner's REPORT says about the promoted guest. */
 void vm_promoted_report(struct vm_step *s);
-/* Called at each tick in UNPROTECTED. */
+/* Called at each tick in UNPROTECTED. Continues to watch the promoted guest. */
 void vm_promoted_tick(struct vm_step *s);
 
 /* Handle a report of a term above the journal's. fsm->host holds the report already. */
 void vm_on_newer_term(struct vm_step *s);
 
-/* Settle FAILED if the two hosts had agreed without this gateway, in the same term, that the old
- * owner keeps the guest. The other host therefore accepts no PROMOTE in that term. The guest stays
- * where it is, in a new term, and is protected again if the hosts kept it protected. Returns false
- * if the state is not FAILED or there is no such agreement. */
+/* End FAILED if the two hosts have agreed by themselves, in the same term, that the old owner keeps
+ * the guest, so that the other host accepts no PROMOTE in that term. The guest then stays where it
+ * is, in a new term, and is protected again if the hosts kept it protected. Returns false if the
+ * state is not FAILED or the hosts have not agreed so. */
 bool vm_settle_failed(struct vm_step *s);
 
-/* Begin a conflict: the reporting host has obeyed a younger gateway. With two gateways there
- * are four parties: this gateway and the owner could agree while the younger gateway
- * promotes the standby. */
+/* Begin a conflict, because the reporting host has obeyed a younger gateway. With two gateways, two
+ * voices are no majority: this gateway and the owner could agree while the younger gateway promotes
+ * the standby. */
 void vm_on_obeys_another(struct vm_step *s);
 
-/* Handle a report in the journal's term while the journal's newest line may be lost (in_doubt): end
- * the doubt if both hosts confirm that term. */
+/* Called for a report in the journal's term while the journal's newest line may be lost (in_doubt).
+ * Ends the doubt if both hosts confirm that term. */
 void vm_confirm_record(struct vm_step *s);
 
 /* Journal the present record. */
@@ -129,27 +131,28 @@ void vm_journal_record(struct vm_step *s);
  * runs the guest, it is fenced. */
 void vm_resolve_conflict(struct vm_step *s, uint8_t owner);
 
-/* fsm_input.c. Returns the reason that the host gave, or "no reason given". */
+/* In fsm_input.c: returns the reason that the host gave, or "no reason given". */
 const char *vm_peer_text(const struct vm_step *s);
 
-/* fsm_done.c. Handle that @host cannot do its part in a protection, or that its standby can never
- * take over this guest. */
+/* In fsm_done.c: called when @host cannot do its part in a protection, or its standby can never
+ * take over this guest. In SYNCING, ends the protection. In PROTECTED, promotes the standby. */
 void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text);
 
-/* Handle the end of an order to @host: it was answered, or given up. */
+/* Called when an order to @host has ended, because the host answered it or the gateway gave it
+ * up. */
 void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text);
 
-/* Handle the end of the STANDBY_STOP that was ordered before giving the guest back: it was
- * answered, or given up. */
+/* Called when the STANDBY_STOP that was ordered before giving the guest back has ended, because the
+ * host answered it or the gateway gave it up. */
 void vm_give_back(struct vm_step *s, bool ok, const char *text);
 
-/* Send each host the order that the state requires, unless it was sent already. Last part
- * of a step. */
+/* Send each host the order that the state requires, unless it was sent already. This is the last
+ * part of a step. */
 void vm_reconcile(struct vm_step *s);
 
-/* Is this an agent state in which the agent, as primary, holds or may hold the guest's output? */
+/* Is @agent_state one in which the agent, as primary, holds or may hold the guest's output? */
 bool vm_agent_holds(uint8_t agent_state);
-/* Is this an agent state of a standby? */
+/* Is @agent_state one of a standby? */
 bool vm_agent_stands_by(uint8_t agent_state);
 
 static inline const char *vm_host_name(const struct vm_fsm *fsm, uint8_t host)
@@ -157,7 +160,7 @@ static inline const char *vm_host_name(const struct vm_fsm *fsm, uint8_t host)
 	return fsm->config->host[host];
 }
 
-/* Handlers of inputs, one for each kind. */
+/* The handlers of the inputs, one for each kind. */
 void vm_on_control_up(struct vm_step *s);
 void vm_on_control_down(struct vm_step *s);
 void vm_on_report(struct vm_step *s);

@@ -1,9 +1,9 @@
-/* fsm_table.h - the one table of all allowed changes of a VM's state, each with what happens to
- * owner and term.
+/* fsm_table.h - lists all allowed changes of a VM's state, and what happens to owner and term in
+ * each.
  *
- * Why: the protocol's model (docs/model/holdfast.pml) checks what these changes lead to, so the
- * state machine must make no others. fsm.c refuses a change that is not listed here. The model
- * includes this file too, and checks its properties over these changes.
+ * Why: the protocol's model (docs/model/holdfast.pml) includes this table and checks its properties
+ * over these changes. So the state machine must make no others, and fsm.c refuses a change that is
+ * not listed.
  *
  *	X(from, to, owner, term, by)
  *	  owner  KEPT, OTHER, ANY
@@ -11,8 +11,8 @@
  *	  by     OWN     this gateway decides; with term NEW never in a conflict
  *		 FOLLOW  two voices (rule 5 of fsm.h), or an operator, say who owns the guest
  *
- * Put nothing but this macro here: spin reads this file too. PREPARING and SYNCING are not in the
- * model.
+ * Put nothing but this macro here, because spin reads this file too. The model has no PREPARING and
+ * no SYNCING.
  */
 #ifndef VM_FSM_TABLE_H
 #define VM_FSM_TABLE_H

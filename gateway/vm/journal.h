@@ -1,7 +1,7 @@
-/* journal.h - the terms and roles of all VMs on disk: STATE_DIR/journal.
+/* journal.h - keeps the terms, owners and states of all VMs on disk, in STATE_DIR/journal.
  *
- * Why: a restarted gateway must never hand out an old term, and must know who owns each guest.
- * Every change is durable before its effect (fsm.h, rule 2), so a power loss can lose only a
+ * Why: a restarted gateway must never use an old term again, and must know who owns each guest.
+ * Every change is durable before it has an effect (fsm.h, rule 2), so a power loss can lose only a
  * decision that had no effect yet.
  *
  *	holdfast-journal 1
@@ -9,17 +9,18 @@
  *            `- the last line of a VM counts; terms never go down ---'  XXH3-64 of the text before
  *
  * Damage: an incomplete last line (no newline, or NUL bytes) is dropped with a warning. A power
- * loss leaves such a line of an append whose fsync never returned. Any other unreadable line is
+ * loss leaves such a line if the fsync of an append never returned. Any other unreadable line is
  * kept unchanged in its place. It may be the newest line of its VM, so that VM is in doubt
  * (vm_journal_doubt()) until a newer line about the VM follows. An unreadable line belongs to the
- * VM it names, unless its checksum is right with another VM's name; a line without a readable name
- * may belong to any VM. A file that is no journal, or has more than VM_JOURNAL_DAMAGED_MAX
- * unreadable lines, is refused with an error that names FILE:LINE: a guess could give a guest two
- * owners.
+ * VM that it names, unless its checksum is right with another VM's name. A line without a readable
+ * name may belong to any VM. A file that is no journal, or has more than VM_JOURNAL_DAMAGED_MAX
+ * unreadable lines, is refused with an error that names FILE:LINE, because a guess could give a
+ * guest two owners.
  *
  * Where: main opens the journal; journal_thread.c appends for fleet/. STATE_DIR/lock is held while
- * the journal is open, so two gateways cannot share one directory. Threads: main's until the loop
- * runs, then only the thread of journal_thread.h. append() blocks for at most two fsyncs.
+ * the journal is open, so two gateways cannot share one directory. Threads: the main thread until
+ * the loop runs, then only the thread of journal_thread.h. vm_journal_append() blocks for at most
+ * two fsyncs.
  */
 #ifndef VM_JOURNAL_H
 #define VM_JOURNAL_H
@@ -43,7 +44,7 @@ struct vm_journal_entry {
 	uint64_t term;
 	uint64_t wall_ns;
 	enum vm_state state;
-	uint32_t line; /* the line's number in the file, without the header */
+	uint32_t line; /* the line's number in the file, not counting the header */
 };
 
 /* An unreadable line. */
@@ -54,7 +55,7 @@ struct vm_journal_damage {
 };
 
 struct vm_journal_table {
-	uint32_t n_lines; /* number of all lines, the unreadable ones too */
+	uint32_t n_lines; /* number of all lines, including the unreadable ones */
 	size_t n_damaged;
 	struct vm_journal_damage damaged[VM_JOURNAL_DAMAGED_MAX];
 	size_t n;
@@ -63,26 +64,27 @@ struct vm_journal_table {
 
 struct vm_journal; /* opaque */
 
-/* Parse a whole journal in memory. @name: the file's name, for errors. Returns 0: *ret_table holds
- * the last entry of each VM, *ret_torn says whether an incomplete last line was dropped; -EINVAL:
- * damage, *ret_error says where and what to do. */
+/* Parse a whole journal in memory. @name is the file's name, for errors. Returns 0, sets *ret_table
+ * to the last entry of each VM, and *ret_torn to whether an incomplete last line was dropped.
+ * Returns -EINVAL if the journal is damaged, and sets *ret_error to where, and what to do. */
 int vm_journal_parse(const char *name, const char *text, size_t size,
 		     struct vm_journal_table *ret_table, bool *ret_torn, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* May an unreadable line be the newest of @vm? If so, *ret_error says which line, and what to do.
- * vm_journal_doubt() does the same for an open journal. */
+/* May an unreadable line be the newest line of @vm? If so, sets *ret_error to which line this is
+ * and what to do. vm_journal_doubt() does the same for an open journal. */
 bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm,
 			    struct error *ret_error);
 bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, struct error *ret_error);
 
-/* Write one line (with newline) for @entry. Returns its size; 0: @size is too small. */
+/* Write the line for @entry, with its newline, to @text. Returns the line's size, or 0 if @size is
+ * too small. */
 size_t vm_journal_format(const struct vm_journal_entry *entry, char *text, size_t size);
 
 /* Lock @dir (created if missing), read the journal, and rewrite it with one line for each VM.
- * Blocks, allocates, and logs a dropped line. 0: *ret_journal is the caller's; -EBUSY: another
- * gateway holds the lock; -EINVAL: damage; other -errno. On error *ret_error says what is wrong and
- * what to do. */
+ * Blocks, allocates, and logs a dropped line. Returns 0 and sets *ret_journal, which the caller
+ * then owns. Returns -EBUSY if another gateway holds the lock, -EINVAL if the journal is damaged,
+ * or another -errno. On error, sets *ret_error to what is wrong and what to do. */
 int vm_journal_open(const char *dir, struct vm_journal **ret_journal, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -92,10 +94,10 @@ struct vm_journal *vm_journal_close(struct vm_journal *journal);
 /* Returns the last entry of @vm, or NULL. Valid until the next append. */
 const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal, const char *vm);
 
-/* Add an entry and make it durable. Returns 0: it is on disk; -ESTALE: @term is older than the
- * VM's last term (a bug in the caller; nothing was written); -ENOSPC: there are
- * VM_JOURNAL_VMS_MAX VMs; another -errno: writing failed, the old entry remains, and the next
- * append rewrites the whole file. */
+/* Add an entry and make it durable. Returns 0 once it is on disk. Returns -ESTALE and writes
+ * nothing if @term is older than the VM's last term (a bug in the caller), or -ENOSPC if there are
+ * VM_JOURNAL_VMS_MAX VMs already. Returns another -errno if writing failed; the old entry then
+ * remains, and the next append rewrites the whole file. */
 int vm_journal_append(struct vm_journal *journal, const char *vm, const char *owner, uint64_t term,
 		      enum vm_state state) __attribute__((warn_unused_result));
 

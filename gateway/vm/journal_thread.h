@@ -1,4 +1,4 @@
-/* journal_thread.h - writes the journal and the incarnation on a thread of its own.
+/* journal_thread.h - writes the journal and the incarnation on a separate thread.
  *
  * Why: a disk may stall for seconds. The loop must continue to give leases meanwhile, so it must
  * not wait in fsync.
@@ -21,36 +21,37 @@
 #include "vm/incarnation.h"
 #include "vm/journal.h"
 
-#define JOURNAL_THREAD_INCARNATION VM_JOURNAL_VMS_MAX /* the ticket of the incarnation */
+#define JOURNAL_THREAD_INCARNATION VM_JOURNAL_VMS_MAX /* ticket for recording the incarnation */
 
 struct journal_thread; /* opaque */
 
-/* Start the thread, which writes @journal (borrowed). Returns 0: *ret_thread is the
- * caller's; -errno; -ENOMEM. */
+/* Start the thread, which writes @journal (borrowed). Returns 0 and sets *ret_thread, which the
+ * caller then owns; -ENOMEM; or another -errno. */
 int journal_thread_open(struct vm_journal *journal, struct journal_thread **ret_thread)
 	__attribute__((warn_unused_result));
 
-/* Write the queued records, then end the thread. Blocks until the disk has taken them. NULL is
+/* Write the queued records, then end the thread. Blocks until the records are on disk. NULL is
  * fine. Returns NULL. */
 struct journal_thread *journal_thread_close(struct journal_thread *thread);
 
 /* Returns a descriptor that is readable while a finished record can be taken. */
 int journal_thread_fd(const struct journal_thread *thread);
 
-/* Queue one record (copied). journal_thread_take() later returns its result. Returns 0; -EBUSY:
- * the last record of @ticket is unfinished, or @ticket is not below VM_JOURNAL_VMS_MAX (a bug
- * in the caller). */
+/* Queue one record (copied). journal_thread_take() later returns its result. Returns 0; or -EBUSY
+ * if the last record of @ticket is unfinished, or @ticket is not below VM_JOURNAL_VMS_MAX (a bug in
+ * the caller). */
 int journal_thread_append(struct journal_thread *thread, size_t ticket, const char *vm,
 			  const char *owner, uint64_t term, enum vm_state state)
 	__attribute__((warn_unused_result));
 
 /* Queue incarnation_store() of @incarnation (copied) in @dir (borrowed until the result is taken),
- * with the ticket JOURNAL_THREAD_INCARNATION. Returns 0; -EBUSY: the last one is unfinished. */
+ * with the ticket JOURNAL_THREAD_INCARNATION. Returns 0, or -EBUSY if the last such record is
+ * unfinished. */
 int journal_thread_store(struct journal_thread *thread, const char *dir,
 			 const struct incarnation *incarnation) __attribute__((warn_unused_result));
 
-/* Take the next finished record. Returns true: *ret_ticket is the record's ticket, and *ret_result
- * is what vm_journal_append() or incarnation_store() returned. False: no record has finished. */
+/* Take the next finished record. Sets *ret_ticket to the record's ticket, and *ret_result to what
+ * vm_journal_append() or incarnation_store() returned. Returns false if no record has finished. */
 bool journal_thread_take(struct journal_thread *thread, size_t *ret_ticket, int *ret_result);
 
 #endif

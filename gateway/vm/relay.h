@@ -2,11 +2,12 @@
  *
  * Why: the gateway commits what the standby acknowledges, so it must know that it relayed one
  * unbroken run of epochs of the current term. The relay checks only headers, EPOCH_BEGIN and
- * EPOCH_END. It never decodes pages: wire/ checks their checksum, the standby their content.
+ * EPOCH_END. It never decodes pages: wire/ checks their checksum, and the standby checks their
+ * content.
  *
- * Where: session/session_stream.c asks before it forwards a frame. Forwarded bytes go straight into
- * the standby's TLS ring, whose size is at most relay_bytes_max. While the ring is full, the
- * gateway does not read from the primary's connection.
+ * Where: session/session_stream.c asks the relay before it forwards a frame. Forwarded bytes go
+ * straight into the standby's TLS ring, whose size is at most relay_bytes_max. While the ring is
+ * full, the gateway does not read from the primary's connection.
  *
  *	  resume(k, g)
  *	 ──────────────► WANT_GEOMETRY ──GEOMETRY──► WANT_BEGIN ──EPOCH_BEGIN──► IN_EPOCH
@@ -28,11 +29,12 @@
 #include "wire/frame.h"
 #include "wire/msg.h"
 
-#define VM_RELAY_IN_FLIGHT_MAX 64 /* epochs sent and not yet acknowledged, of which
-				   * we keep figures; agents allow far fewer */
+/* most unacknowledged epochs for which the relay keeps figures; agents allow far fewer */
+#define VM_RELAY_IN_FLIGHT_MAX 64
 
 enum vm_relay_phase {
-	VM_RELAY_CLOSED, /* no RESUME yet, or the stream broke: drop the primary's frames */
+	/* there was no RESUME yet, or the stream broke: the primary's frames are dropped */
+	VM_RELAY_CLOSED,
 	VM_RELAY_WANT_GEOMETRY,
 	VM_RELAY_WANT_BEGIN,
 	VM_RELAY_IN_EPOCH,
@@ -40,59 +42,61 @@ enum vm_relay_phase {
 
 enum vm_relay_verdict {
 	VM_RELAY_FORWARD = 0,
-	VM_RELAY_DROP	 = 1, /* the frame is of an older generation (sent before
-			       * our RESUME arrived), or the relay is closed */
+	/* drop the frame: the relay is closed, or the frame is of an older generation, because it
+	 * was sent before our RESUME arrived */
+	VM_RELAY_DROP	 = 1,
 };
 
 struct vm_relay {
 	enum vm_relay_phase phase;
 	uint64_t term;
 	uint32_t generation;
-	uint64_t epoch;		 /* the epoch being relayed, else the last
-				  * one that ended (after RESUME: its k) */
-	uint64_t unheld_epoch; /* last epoch with WIRE_FLAG_UNHELD; the
-				* owner's hold begins with a later epoch */
+	/* the epoch being relayed; between epochs, the last one that ended, or the epoch that
+	 * RESUME named */
+	uint64_t epoch;
+	/* last epoch with WIRE_FLAG_UNHELD; the owner holds output only after a later epoch */
+	uint64_t unheld_epoch;
 	uint64_t sent_epoch; /* last epoch whose EPOCH_END was forwarded on this standby's stream */
 	uint32_t n_frames;	 /* frames of the epoch being relayed */
 	uint64_t payload_bytes;	 /* payload bytes of the epoch being relayed */
 	uint64_t begin_ns;	 /* when the epoch being relayed began */
 	uint32_t n_machine;	 /* number of MACHINE frames in this generation */
-	bool machine_is_over;	 /* no more MACHINE frames may come: the
-				  * last one came, or an epoch began */
+	/* true if no more MACHINE frames may come, because the last one came or an epoch began */
+	bool machine_is_over;
 	struct {
 		uint64_t epoch, bytes, begin_ns, end_ns;
 	} in_flight[VM_RELAY_IN_FLIGHT_MAX]; /* figures of unacknowledged epochs, indexed
 					      * by epoch modulo the array's size */
 	/* Figures since the gateway's start. */
 	uint64_t bytes_total, frames_total, epochs_total, dropped_total, errors_total, acks_total;
-	uint64_t full_total;	    /* FULL epochs, which need no earlier epoch */
+	uint64_t full_total;	    /* number of FULL epochs, which need no earlier epoch */
 	uint64_t last_epoch_bytes;  /* size of the last acknowledged epoch */
-	uint64_t last_ack_ns;	    /* time from forwarding its EPOCH_END to its EPOCH_ACK */
+	uint64_t last_ack_ns; /* time from forwarding that epoch's EPOCH_END to its EPOCH_ACK */
 	struct hist ack_ns, epoch_bytes;
 };
 
 /* A zeroed struct vm_relay is a closed relay. */
 
-/* Begin a new run of frames, because RESUME(@epoch, @generation) of @term is sent
- * to the primary. */
+/* Begin a new run of frames, because the primary is sent RESUME(@epoch, @generation) of @term. */
 void vm_relay_resume(struct vm_relay *relay, uint64_t term, uint64_t epoch, uint32_t generation);
 
-/* Note that the standby opened a new stream and holds @epoch whole. Acknowledgements of epochs sent
- * on its old stream cannot come any more. */
+/* Note that the standby opened a new stream and holds @epoch whole. Epochs sent on its old stream
+ * will no longer be acknowledged. */
 void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch);
 
 /* Drop all frames until the next RESUME. */
 void vm_relay_close(struct vm_relay *relay);
 
-/* Check a frame of the primary (any type from WIRE_GEOMETRY to WIRE_CLOCK). Returns 0: *ret_verdict
- * says what to do with the frame. -EPROTO: the frame breaks the stream; *ret_code is a
- * WIRE_STREAM_ERROR_ number and *ret_error explains it. The relay is then closed, and the caller
- * should end the connection. */
+/* Check a frame from the primary (any type from WIRE_GEOMETRY to WIRE_CLOCK). Returns 0 and sets
+ * *ret_verdict to what to do with the frame. Returns -EPROTO if the frame breaks the stream;
+ * *ret_code is then a WIRE_STREAM_ERROR_ number, *ret_error explains it, the relay is closed, and
+ * the caller should end the connection. */
 int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
 		   enum vm_relay_verdict *ret_verdict, uint16_t *ret_code, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Check an EPOCH_ACK of @epoch. Returns 0: the epoch was forwarded whole; -EPROTO: it was not. */
+/* Check an EPOCH_ACK of @epoch. Returns 0 if the epoch was forwarded whole, or -EPROTO if it was
+ * not. */
 int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 

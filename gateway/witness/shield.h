@@ -1,13 +1,14 @@
-/* shield.h - decides when the kernel should drop unwanted UDP datagrams: during a flood of them.
+/* shield.h - decides when the kernel should drop unwanted UDP datagrams, which is during a flood of
+ * them.
  *
  * Why: discarding a frame in the gateway is cheap, but by then the frame has been copied into and
  * out of the port's ring, which has limited room. So most of a flood's cost arises before the
- * gateway sees the frames. If the port is a kernel interface (net_af_packet), a program can be
- * attached to its socket that checks frames before the kernel copies them (ebpf/shield.bpf.c).
+ * gateway sees the frames. If the port is a kernel interface (net_af_packet), a BPF program on its
+ * socket can check frames before the kernel copies them (ebpf/shield.bpf.c).
  *
- * The program is attached only during a flood, because it is stricter than the gateway about the
- * order of datagrams, holds a copy of the keys, and costs time for every frame. It counts the
- * datagrams that it drops, so that shield_look() notices the end of the flood.
+ * The program is attached only during a flood, because it drops some reordered datagrams that the
+ * gateway would accept, needs a copy of the keys in the kernel, and costs time for every frame. It
+ * counts the datagrams that it drops, so that shield_look() notices the end of the flood.
  *
  *	          unwanted >= SHIELD_UP_PER_S for SHIELD_LOOK_NS
  *	 DOWN ──────────────────────────────────────────────────► UP
@@ -27,21 +28,22 @@
 
 #define SHIELD_LOOK_NS	(100 * CLOCK_NS_PER_MS)
 #define SHIELD_HOLD_NS	(5000 * CLOCK_NS_PER_MS)
-#define SHIELD_UP_PER_S 5000 /* unwanted datagrams per second; each VM's true
-			      * ones are about a hundred */
+/* unwanted datagrams per second that count as a flood; a VM's host sends about a hundred true
+ * ones */
+#define SHIELD_UP_PER_S 5000
 
 struct shield {
-	uint64_t looked_ns; /* 0: never */
-	uint64_t unwanted;  /* the count of unwanted datagrams at that time */
+	uint64_t looked_ns; /* when shield_look() last counted; 0: never */
+	uint64_t unwanted;  /* number of unwanted datagrams at looked_ns */
 	uint64_t flood_ns;  /* when the flood was last seen; 0: never */
 	bool is_up;
 };
 
-/* Have SHIELD_LOOK_NS passed since shield_look() last counted? */
+/* Has SHIELD_LOOK_NS passed since shield_look() last counted? */
 bool shield_is_due(const struct shield *shield, uint64_t now_ns);
 
 /* Compare @unwanted with its value at the last look, and set is_up. @unwanted is the number of UDP
- * datagrams refused or dropped so far, including those that the kernel dropped. Does nothing before
+ * datagrams refused or dropped so far, including those that the kernel dropped. Does nothing unless
  * shield_is_due(). Returns true if is_up changed. Call this a few times a second. */
 bool shield_look(struct shield *shield, uint64_t unwanted, uint64_t now_ns);
 

@@ -1,6 +1,6 @@
 /* witness_rx.h - checks witness datagrams (wire/witness.h). Datagrams that are authentic and new
- * become evidence about a VM; all others are only counted. Pure: the caller passes bytes and the
- * time and reads a view.
+ * become evidence about a VM; all others are only counted. Pure: the caller passes in bytes and the
+ * time, and reads the result as a view.
  *
  * Why: anybody who can reach the port can send datagrams. The cheap checks come first, so that a
  * flood costs only a few comparisons per datagram. The mac is checked last, at most a bounded
@@ -19,20 +19,20 @@
  *
  * Bound on work: WITNESS_RX_CHECKS_PER_MS macs per millisecond in all. Half of them are divided
  * into equal shares, one for each path of each VM that has a key; datagrams for other VMs or paths
- * cannot use up a share. The other half is common: first come, first served. A sender who sees a
+ * cannot use up a share. The other half is common: first come, first served. Somebody who sees a
  * VM's datagrams can build a flood that passes all checks before the mac. Then some of that VM's
- * true datagrams go unread: the more the flood exceeds the bound, the more of them. The others are
+ * true datagrams are dropped unchecked, and more of them the larger the flood is. The rest are
  * still accepted.
  *
  * Keys: a VM has a current and a previous key. The previous key stays valid until
  * WITNESS_RX_OVERLAP_NS after the first datagram signed with the current key. The reason: an agent
- * may hang just as it is sent a new key. Its kernel then continues to sign with the old key, and
- * just then the evidence is needed. If the current key was never used, a new key replaces it and
- * the previous key stays.
+ * may hang before it uses a new key. Its kernel then continues to sign with the old key, and this
+ * is when the evidence is needed. If the current key was never used, a new key replaces it and the
+ * previous key stays.
  *
- * Time: a datagram says when it was made, by the primary's clock. Each datagram and each beat
- * (witness_rx_clock()) shows a difference between the gateway's clock and the primary's. We assume
- * that the smallest difference ever seen is the true offset between the clocks. A sample with a
+ * Time: a datagram says when it was made, by the primary's clock. From each datagram and each beat
+ * (witness_rx_clock()) the gateway computes the difference between its clock and the primary's. It
+ * takes the smallest difference ever seen for the true offset between the clocks. A sample with a
  * larger difference was delayed, and its evidence is dated back by the delay. So old evidence does
  * not look fresh, even if a queue was full or somebody held datagrams back. The assumed offset may
  * grow by 1/1000 of the time, which is more than two slewed clocks drift apart.
@@ -55,37 +55,39 @@
 #define WITNESS_RX_VMS_MAX	 64
 #define WITNESS_RX_SLOTS	 128 /* a current and a previous key for each VM */
 #define WITNESS_RX_OVERLAP_NS	 CLOCK_NS_PER_S
-#define WITNESS_RX_CHECKS_PER_MS 512 /* macs checked per ms; one takes about 0.12 us
-				      * (docs/threat-model.md) */
-#define WITNESS_RX_BURST	 512 /* most macs that a share or the common half can save up while
-				      * the loop does other work */
+/* most macs checked per millisecond; one takes about 0.12 us (docs/threat-model.md) */
+#define WITNESS_RX_CHECKS_PER_MS 512
+/* most unused checks that a share or the common half can save up while the loop does other work */
+#define WITNESS_RX_BURST	 512
 
 /* A sample that was delayed by this much or more says nothing about the present. The limit is
- * longer than the delay of any queue that a TLS connection survives, and shorter than the patience
- * with a host that is being probed. Somebody who holds datagrams back can make a dead host look
- * alive for at most this long. */
+ * longer than the delay of any queue that a TLS connection survives, and shorter than the time for
+ * which the detector waits for a host that it probes. Somebody who holds datagrams back can make a
+ * dead host look alive for at most this long. */
 #define WITNESS_RX_LATE_NS CLOCK_NS_PER_S
 
 enum witness_rx_verdict {
 	WITNESS_RX_ACCEPTED,
 	WITNESS_RX_MALFORMED,	  /* not a witness datagram */
-	WITNESS_RX_WRONG_PATH,    /* came through another network than the one it was signed for */
-	WITNESS_RX_UNKNOWN_KEY,	  /* its key_id is unknown, or that key was replaced */
-	WITNESS_RX_WRONG_ADDRESS, /* not from the host's address in that network, or the
-				   * key is not for that path */
-	WITNESS_RX_REPLAYED,	  /* its sequence number was seen before, or is
-				   * too old for us to know */
+	WITNESS_RX_WRONG_PATH,    /* came through a network for which it was not signed */
+	WITNESS_RX_UNKNOWN_KEY,	  /* its key_id is unknown, or the key is no longer valid */
+	/* not sent from the host's address in that network, or the key is not valid for that
+	 * path */
+	WITNESS_RX_WRONG_ADDRESS,
+	/* its sequence number was seen before, or is too old to know whether it was */
+	WITNESS_RX_REPLAYED,
 	WITNESS_RX_OVER_LIMIT,	  /* the bound on work is reached */
 	WITNESS_RX_BAD_MAC,
 	WITNESS_RX_N_VERDICTS,
 };
 
-/* What is known of one VM's guest. Times ending in _at_ns are by the gateway's clock. */
+/* What is known of one VM's guest. Members that end in _at_ns are times by the gateway's clock. */
 struct witness_view {
 	/* The following members are always valid. */
 	uint64_t n_accepted;
-	uint64_t n_timely;	/* accepted samples that were new, and less than
-				 * WITNESS_RX_LATE_NS old on arrival */
+	/* accepted datagrams that had the newest sequence number of their path and were less than
+	 * WITNESS_RX_LATE_NS old on arrival */
+	uint64_t n_timely;
 	uint64_t n_bad_mac;	/* forged datagrams: they named one of the VM's keys,
 				 * but the mac was wrong */
 	struct {
@@ -94,33 +96,36 @@ struct witness_view {
 	} paths[WIRE_WITNESS_N_PATHS];
 	/* The newest sample. The following members are valid if n_accepted > 0. */
 	uint64_t arrived_at_ns;
-	uint64_t made_at_ns;	/* when the primary's kernel made the sample; never after
-				 * arrived_at_ns, never decreases */
+	/* when the primary's kernel made the sample; at most arrived_at_ns; never decreases */
+	uint64_t made_at_ns;
 	uint64_t mono_ns;	/* when the sample was made, by the primary's clock */
 	uint64_t to_guest, from_guest; /* frames to and from the guest, as the
 					* primary's kernel counts them */
-	/* Frames since the previous sample; 0 in the first sample, or if the counters restarted. */
+	/* Frames since the previous sample. 0 in the first sample, and when the counters have
+	 * restarted. */
 	uint64_t to_delta, from_delta;
-	uint64_t interval_ns;	/* time between these two samples, by the primary's clock */
-	/* The following members summarise all samples. */
-	uint64_t answered_at_ns; /* when the guest last sent a frame; 0: never so far */
+	/* time between the previous sample and this one, by the primary's clock */
+	uint64_t interval_ns;
+	/* The following members are about all samples together. */
+	uint64_t answered_at_ns; /* when the guest last sent a frame; 0: never yet */
 	uint64_t n_unanswered;	/* frames that reached the guest since it last sent one */
-	uint64_t asked_at_ns;	/* when the sample that first reported such frames was
-				 * made; 0: there are none */
+	/* when the sample that first reported n_unanswered > 0 was made; 0: it is 0 */
+	uint64_t asked_at_ns;
 };
 
 struct witness_rx; /* opaque */
 
-/* Make a receiver without keys. Returns 0: *ret_rx belongs to the caller; -ENOMEM. */
+/* Make a receiver without keys. Returns 0 and sets *ret_rx, which the caller then owns; or
+ * -ENOMEM. */
 int witness_rx_new(struct witness_rx **ret_rx) __attribute__((warn_unused_result));
-/* Wipes all keys and frees @rx. NULL is allowed. Returns NULL. */
+/* Wipe all keys and free @rx. NULL is fine. Returns NULL. */
 struct witness_rx *witness_rx_free(struct witness_rx *rx);
 
 /* Give @vm (0..WITNESS_RX_VMS_MAX-1) a new key, which the caller sends to the VM's host. @addresses
- * are the host's addresses by enum wire_witness_path (host byte order; 0: accept nothing by that
- * path). @key_id must not be 0 or in use. @key is copied. @clock_new: the host connected again, so
- * its clock may have restarted. Returns 0; -EINVAL: @vm or @key_id is invalid; -ENOMEM, also if
- * this OpenSSL has no SipHash. On error the keys stay as they were. */
+ * has the host's address for each enum wire_witness_path, in host byte order; 0: accept nothing on
+ * that path. @key_id must not be 0 or in use. @key is copied. @clock_new: has the host connected
+ * again, so that its clock may have restarted? Returns 0, -EINVAL if @vm or @key_id is invalid, or
+ * -ENOMEM (also if this OpenSSL has no SipHash). On error the keys stay as they were. */
 int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
 		       const uint8_t key[WIRE_WITNESS_KEY_SIZE],
 		       const uint32_t addresses[WIRE_WITNESS_N_PATHS], bool clock_new,
@@ -130,25 +135,24 @@ int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
  * is no longer protected. */
 void witness_rx_clear(struct witness_rx *rx, size_t vm);
 
-/* Learn the offset of the host's clock: an authentic message of @vm's host, arriving at @now_ns,
- * says that it was sent at @mono_ns. */
+/* Learn the offset of the host's clock from an authentic message of @vm's host. It arrived at
+ * @now_ns and says that it was sent at @mono_ns. */
 void witness_rx_clock(struct witness_rx *rx, size_t vm, uint64_t mono_ns, uint64_t now_ns);
 
 /* Wipe previous keys that are no longer valid. Call this a few times a second. */
 void witness_rx_tick(struct witness_rx *rx, uint64_t now_ns);
 
 /* Check one UDP payload that came from @source (host byte order) through the network of @path.
- * @data is only read. Any verdict but WITNESS_RX_ACCEPTED changes only counters and the bound on
+ * @data is only read. A datagram that is not accepted changes only counters and the bound on
  * work. */
 enum witness_rx_verdict witness_rx_input(struct witness_rx *rx, enum wire_witness_path path,
 					 uint32_t source, const uint8_t *data, size_t size,
 					 uint64_t now_ns);
 
-/* Returns what is known of @vm; never NULL, valid as long as @rx. */
+/* Returns what is known of @vm's guest. Never NULL, valid as long as @rx. */
 const struct witness_view *witness_rx_view(const struct witness_rx *rx, size_t vm);
 
-/* A key in the form for the kernel's program, which checks datagrams before
- * witness_rx_input() does. */
+/* A key as the kernel's program needs it to check datagrams before witness_rx_input() does. */
 struct witness_rx_key {
 	uint32_t key_id;
 	uint32_t address; /* host byte order */
@@ -156,21 +160,20 @@ struct witness_rx_key {
 	uint8_t key[WIRE_WITNESS_KEY_SIZE];
 };
 
-/* Get the key in @slot (0..WITNESS_RX_SLOTS-1) with its address and window for @path. Returns false
- * if the slot has no key for this path. The caller must wipe *ret_key. */
+/* Get the key in @slot (0..WITNESS_RX_SLOTS-1), with its address and its newest sequence number on
+ * @path. Returns false if the slot has no key for this path. The caller must wipe *ret_key. */
 bool witness_rx_get_key(const struct witness_rx *rx, size_t slot, enum wire_witness_path path,
 			struct witness_rx_key *ret_key);
 
-/* Add @n datagrams that the kernel's program dropped to the counters: witness_rx_add_refused()
- * those dropped for the reason @verdict, witness_rx_add_bad_macs() those with @slot's key_id and a
- * wrong mac. */
+/* Both functions add to the counters @n datagrams that the kernel's program dropped.
+ * witness_rx_add_refused() adds those dropped for the reason @verdict. witness_rx_add_bad_macs()
+ * adds those that had the key_id of @slot but a wrong mac. */
 void witness_rx_add_refused(struct witness_rx *rx, enum wire_witness_path path,
 			    enum witness_rx_verdict verdict, uint64_t n);
 void witness_rx_add_bad_macs(struct witness_rx *rx, size_t slot, enum wire_witness_path path,
 			     uint64_t n);
 
-/* Returns the number of datagrams refused so far on @path: those with any verdict
- * but WITNESS_RX_ACCEPTED. */
+/* Returns the number of datagrams refused so far on @path, that is, all that were not accepted. */
 uint64_t witness_rx_refused(const struct witness_rx *rx, enum wire_witness_path path);
 
 /* Returns the number of datagrams so far on @path with @verdict, for all VMs together. */
