@@ -1,4 +1,5 @@
-/* hold.bpf.c - the kernel side of the hold: stamps and redirects the guest's frames, or drops them.
+/* hold.bpf.c - does the kernel's part of the hold: stamps and redirects the guest's frames, or
+ * drops them.
  *
  * hold_xdp runs on the guest's tap for each frame that the guest sends. It does not parse frames,
  * so it holds frames of every ethertype. It passes a frame only in mode PASS; otherwise it
@@ -15,10 +16,10 @@
  * tun's native path has always had headroom, but supports metadata only since Linux 6.15.
  *
  * hold_release runs at the end of our veth pair where released frames come out (hfbN, tc ingress).
- * It passes each frame to the tap as if the tap had received it. So the frame is handled as it
- * would be without a hold: by the tap's own tc ingress filters, by its bridge port with all
- * settings, and by every rule that names the tap. hold_xdp does not see the frame again, because
- * native XDP runs only when QEMU writes to the tap.
+ * It passes each frame to the tap as if the tap had received it from the guest. So everything
+ * handles the frame as it would without a hold: the tap's own tc ingress filters, its bridge port
+ * with all settings, and every rule that names the tap. hold_xdp does not see the frame again,
+ * because native XDP runs only when QEMU writes to the tap.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -27,7 +28,7 @@
 
 #include "hold_shared.h"
 
-/* Map with key: 0, value: struct hold_control. Written by the agent (mmap). Pinned. */
+/* The map has the key 0 and a struct hold_control as value. The agent writes it (mmap). Pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -36,9 +37,9 @@ struct {
 	__type(value, struct hold_control);
 } hold_control SEC(".maps");
 
-/* Map with key: receive queue of the tap (only 0 is used), value: AF_XDP socket. Written by the
- * agent. The kernel empties the slot when the socket closes, so frames are dropped if the agent is
- * dead. Pinned. */
+/* The key is a receive queue of the tap (only 0 is used), the value an AF_XDP socket. The agent
+ * writes it. The kernel empties the slot when the socket closes, so frames are dropped if the agent
+ * is dead. Pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
 	__uint(max_entries, 1);
@@ -46,7 +47,8 @@ struct {
 	__type(value, __u32);
 } hold_xsks SEC(".maps");
 
-/* Map with key: enum hold_counter, value: frames, per CPU. Written by both programs. Pinned. */
+/* The key is an enum hold_counter, the value a number of frames, per CPU. Both programs write it.
+ * Pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, HOLD_COUNTER_SLOTS);
@@ -54,7 +56,8 @@ struct {
 	__type(value, __u64);
 } hold_counters SEC(".maps");
 
-/* Map with key: 0, value: struct hold_sent. Written by hold_xdp, read by the witness. Pinned. */
+/* The map has the key 0 and a struct hold_sent as value. hold_xdp writes it, the witness reads it.
+ * Pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -66,8 +69,8 @@ struct {
 const volatile __u32 max_frame_bytes = 0; /* the longest frame that fits into a UMEM frame */
 const volatile __u32 tap_ifindex = 0;
 
-/* Number of frames that hold_release gave to the tap since this agent loaded the program. The agent
- * reads it to check that the frames that it sends reach the tap. */
+/* Number of frames that hold_release has passed to the tap since this agent loaded the program. By
+ * this number the agent checks that the frames that it releases reach the tap. */
 __u64 n_returned = 0;
 
 static __always_inline void count(__u32 which)
@@ -78,8 +81,8 @@ static __always_inline void count(__u32 which)
 		(*n)++;
 }
 
-/* Count a frame of the guest. Also called for frames that will be dropped, because they too show
- * that the guest is alive. */
+/* Count a frame that the guest sent. Called even if the frame will be dropped, because it still
+ * shows that the guest is alive. */
 static __always_inline void note_sent(__u64 now_ns)
 {
 	__u32 zero = 0;
@@ -107,7 +110,8 @@ int hold_xdp(struct xdp_md *ctx)
 	__u32 mode;
 	long verdict;
 
-	note_sent(bpf_ktime_get_boot_ns()); /* boot time, because the witness uses that clock */
+	/* the boot-time clock, because the witness compares these times */
+	note_sent(bpf_ktime_get_boot_ns());
 	if (!control)
 		return XDP_DROP;
 	mode = control->mode;
@@ -129,8 +133,8 @@ int hold_xdp(struct xdp_md *ctx)
 		return drop(HOLD_COUNTER_DROPPED_STAMP);
 	stamp->epoch = epoch;
 	stamp->time_ns = now_ns;
-	/* The last argument is the verdict if the slot is empty or does not exist, as for a second
-	 * queue. */
+	/* The last argument is the verdict if the queue's slot is empty or does not exist (a second
+	 * queue has none). */
 	verdict = bpf_redirect_map(&hold_xsks, ctx->rx_queue_index, XDP_DROP);
 	if (verdict != XDP_REDIRECT)
 		return drop(HOLD_COUNTER_DROPPED_NO_SOCKET);

@@ -19,7 +19,7 @@
 #include "ebpf/pin_dir.h"
 #include "hold.skel.h"
 
-/* Priority of our filter at hfbN's ingress, where there is no other filter. */
+/* Priority of our filter at hfbN's ingress, which has no other filter. */
 #define TC_PRIORITY 1U
 #define TC_HANDLE   0x686f6c64U
 
@@ -90,7 +90,8 @@ static int load(struct hold_prog *prog, const struct hold_prog_config *config)
 	pinned[0] = skel->maps.hold_control;
 	pinned[1] = skel->maps.hold_xsks;
 	pinned[2] = skel->maps.hold_counters;
-	pinned[3] = skel->maps.hold_sent; /* created if missing: an older agent did not pin it */
+	/* may be missing and is then created, because older agents did not pin it */
+	pinned[3] = skel->maps.hold_sent;
 	for (size_t i = 0; i < ARRAY_SIZE(pinned); i++) {
 		r = pin_path(prog, bpf_map__name(pinned[i]), path, sizeof(path));
 		if (r == 0)
@@ -139,7 +140,7 @@ static int query_xdp(int ifindex, bool *ret_attached)
 	return r;
 }
 
-/* Create the tap's clsact qdisc, which the witness's filter needs. */
+/* Create the tap's clsact qdisc, because the witness's filter needs it. */
 static int make_clsact(struct hold_prog *prog)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = prog->ifindex, .attach_point = BPF_TC_EGRESS);
@@ -153,7 +154,7 @@ static int make_clsact(struct hold_prog *prog)
 static int remove_clsact(const struct hold_prog *prog)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = prog->ifindex,
-		    /* both: this removes the qdisc itself */
+		    /* giving both points removes the qdisc itself */
 		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 
 	return bpf_tc_hook_destroy(&hook);
@@ -184,8 +185,8 @@ static int attach(struct hold_prog *prog, enum hold_prog_step *ret_step)
 	if (r < 0)
 		return r;
 	if (prog->is_taken_over) {
-		/* Replace the pinned program, which may be an older agent's, by ours. This is
-		 * atomic: each frame meets one of the two programs. */
+		/* Replace the program in the pinned link, which may be an older agent's, by ours.
+		 * This is atomic: every frame is handled by one of the two programs. */
 		r = bpf_link_update(prog->link_fd, bpf_program__fd(prog->skel->progs.hold_xdp),
 				    NULL);
 	} else if (attached) {
@@ -225,7 +226,7 @@ int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config
 	if (r == 0)
 		return 0;
 	*ret_step = step;
-	/* Remove what we created, but not what was pinned before. Without the lock remove
+	/* Remove what this call created, but not what was pinned before. Without the lock, remove
 	 * nothing. */
 	if (step != HOLD_PROG_PIN_DIR && step != HOLD_PROG_LOCK && !prog->is_taken_over &&
 	    hold_prog_detach(prog) < 0)
@@ -249,7 +250,7 @@ int hold_prog_detach(struct hold_prog *prog)
 	prog->link_fd = fd_close(prog->link_fd);
 	if (rmdir(prog->pin_dir) < 0 && errno != ENOENT && r == 0)
 		r = -errno;
-	/* If the tap is gone, program and filter are gone too: that is success. */
+	/* If the tap is gone, the program and the filter are gone too, so this is no error. */
 	return r == -ENODEV || r == -ENOLINK ? 0 : r;
 }
 
@@ -276,7 +277,8 @@ static int open_pinned(struct hold_prog *prog)
 	prog->control = mmap(NULL, (size_t)getpagesize(), PROT_READ | PROT_WRITE, MAP_SHARED,
 			     control_fd, 0);
 	if (prog->control == MAP_FAILED)
-		/* then our clsact qdisc may stay on the tap; it does no harm */
+		/* without the map we cannot know whether the tap's clsact qdisc is ours; it may
+		 * stay, which does no harm */
 		prog->control = NULL;
 	return 0;
 }
@@ -304,8 +306,8 @@ int hold_prog_remove_left(const char *pin_dir)
 void hold_prog_quiesce(void)
 {
 	/* MEMBARRIER_CMD_GLOBAL calls synchronize_rcu(), and XDP programs run in an RCU read-side
-	 * critical section. If the kernel does not offer this command (nohz_full), the caller's
-	 * next netlink calls have the same effect: each of them waits for a grace period too. */
+	 * critical section. If the kernel lacks this command (nohz_full), the caller's next netlink
+	 * calls have the same effect, because each of them waits for a grace period too. */
 	(void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 

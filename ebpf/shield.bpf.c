@@ -3,11 +3,11 @@
  *
  * This is a socket filter. It runs in softirq context for each frame, before the kernel copies the
  * frame into the socket's ring, and returns how many bytes to copy. All frames except UDP over IPv4
- * pass unchanged. A witness datagram passes if user space would accept it too
- * (gateway/witness/witness_rx.h), but one check is stricter: its sequence must be above all
- * sequences that have passed, while user space only requires that it was not seen before. So forged
- * and repeated datagrams cost user space nothing. The checks are in the same order as in user
- * space, cheap ones first.
+ * pass unchanged. A UDP datagram passes only if it is a witness datagram that user space
+ * (gateway/witness/witness_rx.h) would accept too. One check is stricter: the sequence number must
+ * be above all that have passed, whereas user space only requires that it was not seen before. So
+ * forged and repeated datagrams cost user space nothing. The checks are in the same order as in
+ * user space, cheap ones first.
  *
  * Frames are read with bpf_skb_load_bytes(), which also reads bytes that a driver left in pages.
  * The program needs only CAP_BPF.
@@ -26,10 +26,10 @@
 #include "datagram.bpf.h"
 #include "shield_shared.h"
 
-/* return value for "pass": the most bytes to copy; 0 drops the frame */
+/* Return value that passes a frame: the most bytes to copy. Returning 0 drops the frame. */
 #define PASS_WHOLE	0x40000
 #define NO_OPTIONS	0x45	/* first byte of an IPv4 header without options */
-#define MORE_OR_OFFSET	0x3fff	/* one of these bits is set in any fragment */
+#define MORE_OR_OFFSET	0x3fff	/* every fragment has one of these bits set */
 
 struct headers {
 	__u8 unused[2]; /* aligns the addresses in `ip` */
@@ -39,12 +39,12 @@ struct headers {
 };
 _Static_assert(sizeof(struct headers) == 2 + WITNESS_HEADER_SIZE, "as on the wire");
 
-/* The headers from `eth` on are read in two parts. The first part, which shows whether the frame is
- * UDP, has KIND_SIZE bytes; the rest has REST_SIZE bytes. */
+/* The headers from `eth` on are read in two parts. The first KIND_SIZE bytes show whether the frame
+ * is UDP; the rest has REST_SIZE bytes. */
 #define KIND_SIZE (sizeof(struct ethhdr) + __builtin_offsetof(struct iphdr, check))
 #define REST_SIZE (WITNESS_HEADER_SIZE - KIND_SIZE)
 
-/* Map with key: key_id, value: the slot of that key in shield_keys. Written by the gateway. */
+/* The key is a key_id, the value the slot of that key in shield_keys. The gateway writes it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, SHIELD_SLOTS);
@@ -52,9 +52,9 @@ struct {
 	__type(value, __u32);
 } shield_slots SEC(".maps");
 
-/* Map with key: slot, value: struct shield_key. Written by the gateway, but `newest` and `bad_macs`
- * by the program. The gateway writes through mmap, so that it can wipe a key in place; an element
- * deleted from a hash map would keep its bytes. */
+/* The key is a slot, the value a struct shield_key. The gateway writes it, except that the program
+ * writes `newest` and `bad_macs`. The gateway writes through mmap, so that it can wipe a key in
+ * place; an element deleted from a hash map would keep its bytes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SHIELD_SLOTS);
@@ -63,8 +63,8 @@ struct {
 	__type(value, struct shield_key);
 } shield_keys SEC(".maps");
 
-/* Map with key: 0, value: struct shield_counts. The program counts; the gateway reads and clears
- * (mmap). */
+/* The map has the key 0 and a struct shield_counts as value. The program counts; the gateway reads
+ * and clears the counts (mmap). */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -76,7 +76,8 @@ struct {
 /* Constants that the loader sets before it loads the program. */
 const volatile __be32 our_address = 0;
 const volatile __be16 witness_port = 0;
-const volatile __be32 witness_path = 0; /* the path that datagrams in this network must have */
+/* the value that the field `path` must have in this network */
+const volatile __be32 witness_path = 0;
 
 static __always_inline bool is_for_us(struct __sk_buff *skb, const struct headers *h)
 {
@@ -115,7 +116,7 @@ static __always_inline enum shield_verdict judge(struct __sk_buff *skb, struct h
 		__sync_fetch_and_add(&key->bad_macs, 1);
 		return SHIELD_BAD_MAC;
 	}
-	/* If several CPUs get here at the same time, only one datagram passes. */
+	/* If several CPUs reach this point at the same time, only one of their datagrams passes. */
 	return __sync_val_compare_and_swap(&key->newest, newest, sequence) == newest
 		       ? SHIELD_PASSED
 		       : SHIELD_REPLAYED;

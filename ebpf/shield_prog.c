@@ -14,8 +14,8 @@
 
 struct shield_prog {
 	struct shield_skel *skel;
-	struct shield_key *keys;      /* SHIELD_SLOTS keys; mapped from the map shield_keys */
-	struct shield_counts *counts; /* mapped from the map shield_counts */
+	struct shield_key *keys; /* array of SHIELD_SLOTS keys, mapped from the map shield_keys */
+	struct shield_counts *counts; /* the counts, mapped from the map shield_counts */
 };
 
 static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)

@@ -11,13 +11,13 @@
  *                              if there is a second path: a clone, signed again --> [client device]
  *
  * The programs neither change nor drop a frame on its way to the guest: witness_sample always
- * returns TC_ACT_UNSPEC. They do not need the agent: the filters keep the programs alive, and the
- * programs keep the maps alive. witness_emit lets no frame into the host's network stack: it drops
- * what it cannot send.
+ * returns TC_ACT_UNSPEC. They work without the agent: the filters keep the programs alive, and the
+ * programs keep the maps alive. witness_emit lets no frame into the host's network stack; what it
+ * cannot send, it drops.
  *
  * witness_emit resizes the clone and overwrites all of its bytes, so it needs no headroom. Transmit
  * checksum offload is off on hfwN, so the kernel finishes the clone's checksums before witness_emit
- * runs; otherwise it would write them into our datagram later.
+ * runs; otherwise the kernel would later write a checksum into our datagram.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -32,12 +32,12 @@
 
 #define MARK 0x77697431U /* mark of clones and of the datagrams made from them */
 #define VLAN_TAG 4
-/* TC_PRIO_CONTROL: sent before replication traffic in a priority queue */
+/* TC_PRIO_CONTROL: a priority queue sends these datagrams before replication traffic */
 #define PRIORITY_CONTROL 7
 
-/* Map with key: 0, value: struct witness_control. Written by the agent (mmap), but the sequences by
- * witness_emit. Pinned. The map holds keys, and a process that can read the pin can sign datagrams,
- * so only root may read it. */
+/* The map has the key 0 and a struct witness_control as value. The agent writes it (mmap), except
+ * that witness_emit writes the sequence numbers. Pinned. A process that can read the pin can read
+ * the keys and sign datagrams, so only root may read it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -46,7 +46,7 @@ struct {
 	__type(value, struct witness_control);
 } witness_control SEC(".maps");
 
-/* Map with key: 0, value: struct witness_state. Written by both programs. Pinned. */
+/* The map has the key 0 and a struct witness_state as value. Both programs write it. Pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -55,7 +55,7 @@ struct {
 	__type(value, struct witness_state);
 } witness_state SEC(".maps");
 
-/* A map of the same VM's hold. Written by hold_xdp. */
+/* A map of the same VM's hold. hold_xdp writes it, and the witness only reads it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -79,8 +79,8 @@ int witness_sample(struct __sk_buff *skb)
 	struct witness_state *state = bpf_map_lookup_elem(&witness_state, &zero);
 	__u64 now_ns, last_ns;
 
-	/* This host's bridge may flood one of our datagrams to the guest: it must not cause another
-	 * sample. */
+	/* This host's bridge may flood one of our datagrams to the guest. Such a datagram must not
+	 * cause another sample. */
 	if (!state || skb->mark == MARK)
 		return TC_ACT_UNSPEC;
 	count(&state->to_guest);
@@ -89,25 +89,27 @@ int witness_sample(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	now_ns = bpf_ktime_get_boot_ns();
 	last_ns = *(volatile __u64 *)&state->sampled_ns;
-	/* If another CPU has taken a sample after now_ns was read, last_ns is later than
-	 * now_ns. */
+	/* last_ns may be later than now_ns, if another CPU has taken a sample since now_ns was
+	 * read. */
 	if (last_ns != 0 && (now_ns < last_ns || now_ns - last_ns < control->interval_ns))
 		return TC_ACT_UNSPEC;
-	/* If several CPUs get here at the same time, only one of them takes the sample. */
+	/* If several CPUs reach this point at the same time, only one of them takes the sample. */
 	if (__sync_val_compare_and_swap(&state->sampled_ns, last_ns, now_ns) != last_ns)
 		return TC_ACT_UNSPEC;
 	count(&state->sampled);
 	__sync_lock_test_and_set(&state->token_ns, now_ns);
 	mark = skb->mark;
-	skb->mark = MARK; /* marks the clone, because other frames may be sent on the helper too */
+	/* marks the clone, to tell it from other frames that may be sent on the helper */
+	skb->mark = MARK;
 	if (bpf_clone_redirect(skb, helper_ifindex, 0) != 0)
 		count(&state->failed_clone);
 	skb->mark = mark;
 	return TC_ACT_UNSPEC;
 }
 
-/* Fill in the sampled frame's size and head. If the kernel keeps the frame's VLAN tag outside of
- * the frame, the head includes it at its place. Returns 0, or less than 0 on failure. */
+/* Fill in the size and the first bytes (`head`) of the sampled frame. If the kernel keeps the
+ * frame's VLAN tag outside of the frame, puts the tag back in its place in `head`. Returns 0, or
+ * less than 0 on failure. */
 static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
 {
 	__u32 size = skb->len, n;
@@ -135,7 +137,7 @@ static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
 }
 
 /* Remove the VLAN tag that the kernel keeps outside of the frame, because the kernel would put it
- * into our datagram. After each removal, a tag inside the frame may take its place, so repeat this.
+ * into our datagram. Each removal may move the next tag out of the frame, so this is repeated.
  * Returns 0, or less than 0 on failure. */
 static __always_inline int remove_tags(struct __sk_buff *skb)
 {
@@ -174,9 +176,9 @@ static __always_inline const struct witness_path *path_of(const struct witness_c
 	return &control->paths[number][*(const volatile __u32 *)&control->path_slot[number] & 1];
 }
 
-/* Turn the frame into the datagram of one path. Writes every byte of the frame, because a clone
- * shares its bytes with the original frame until they are written. Returns 0, or less than 0 on
- * failure. */
+/* Turn the frame into the datagram of one path. Writes every byte, because the frame may be a
+ * clone, which shares its bytes with the original frame until they are written. Returns 0, or less
+ * than 0 on failure. */
 static __always_inline int write_frame(struct __sk_buff *skb, const struct witness_path *path,
 				       enum witness_path_number number, struct witness_key *key,
 				       struct datagram *d)
@@ -191,8 +193,9 @@ static __always_inline int write_frame(struct __sk_buff *skb, const struct witne
 	return 0;
 }
 
-/* Send one sample by each path that has a route: a clone in the client network, and then the frame
- * itself in the backup network. If one of them fails, the other is still sent. */
+/* Send one sample through each path that has a route: first a clone through the client network,
+ * then the frame itself through the backup network. If one of them fails, the other is still
+ * sent. */
 static __always_inline int emit(struct __sk_buff *skb, struct witness_control *control,
 				struct witness_state *state, __u64 time_ns)
 {
@@ -231,8 +234,8 @@ int witness_emit(struct __sk_buff *skb)
 
 	if (!control || !state)
 		return TC_ACT_SHOT;
-	/* Send only once per sample. A large clone arrives as several segments, and the host's own
-	 * network stack may send frames on the helper. */
+	/* Send each sample only once: a large clone arrives as several segments. Frames that the
+	 * host's own network stack sends on the helper are no samples. */
 	time_ns = skb->mark == MARK ? __sync_lock_test_and_set(&state->token_ns, 0) : 0;
 	if (time_ns == 0) {
 		count(&state->stray);

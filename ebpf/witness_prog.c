@@ -29,8 +29,8 @@ static int print_libbpf(enum libbpf_print_level level, const char *format, va_li
 	return 0;
 }
 
-/* Open a pinned map if it exists and its values have @value_size bytes. 0: the caller owns *ret_fd;
- * -EINVAL: it is another kind of map; other -errno. */
+/* Open a pinned map if it exists and its values have @value_size bytes. Returns 0 and sets *ret_fd,
+ * which the caller must close; -EINVAL if it is another kind of map; or another -errno. */
 static int get_pinned(const char *dir, const char *name, uint32_t value_size, int *ret_fd)
 {
 	struct bpf_map_info info = {0};
@@ -54,7 +54,7 @@ static int get_pinned(const char *dir, const char *name, uint32_t value_size, in
 	return 0;
 }
 
-/* Check whether the pinned maps can be taken over. If not, remove the pins: they hold nothing that
+/* Check whether the pinned maps can be taken over. If not, remove the pins, because nothing in them
  * is worth keeping. */
 static int find_pinned(struct witness_prog *prog)
 {
@@ -114,8 +114,8 @@ static int load(struct witness_prog *prog, const struct witness_prog_config *con
 	return r;
 }
 
-/* Attach both programs. The helper's comes first: without it, frames cloned into the helper would
- * enter the host's network stack. */
+/* Attach both programs, the helper's first: without it, frames cloned into the helper would enter
+ * the host's network stack. */
 static int attach(struct witness_prog *prog, const struct witness_prog_config *config)
 {
 	LIBBPF_OPTS(bpf_tc_hook, in, .ifindex = config->helper_in, .attach_point = BPF_TC_INGRESS);
