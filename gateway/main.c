@@ -1,9 +1,9 @@
 /* main.c - holdfast-gateway: reads the configuration, opens ports and services, runs the loop.
  *
- * One thread, the loop, does everything (design: run to completion): it receives frames,
- * runs TCP, TLS and the state machines, and sends frames. Between bursts it serves
- * operators' sockets. Work that may block has its own thread, which shares only a queue with
- * the loop (vm/journal_thread.h).
+ * One thread, the loop, does nearly everything (design: run to completion). It receives frames,
+ * runs TCP, TLS and the state machines, and sends frames. Between bursts it serves operators'
+ * sockets. Work that may block runs on a thread of its own, which shares only a queue with the loop
+ * (vm/journal_thread.h).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -43,10 +43,10 @@
 
 #define CONFIG_DEFAULT	"/etc/holdfast/gateway.ini"
 #define BURST		32
-#define BURSTS_MAX	8    /* receive at most this many bursts per turn from
-			      * one port, if lwIP gets none of their frames */
-#define SOURCES_PER_TURN 16 /* serve at most this many other descriptors per
-			     * turn, so that they do not starve the port */
+/* most bursts that a turn receives from one port while lwIP gets none of their frames */
+#define BURSTS_MAX	8
+/* most other descriptors that a turn serves, so that they do not starve the ports */
+#define SOURCES_PER_TURN 16
 
 struct daemon {
 	struct gw_config config;
@@ -74,8 +74,8 @@ struct daemon {
 	bool stop;
 };
 
-static struct daemon daemon_state; /* static because signal_ready() and
-				    * journal_ready() get no pointer to it */
+/* static, because signal_ready() and journal_ready() are passed no pointer to it */
+static struct daemon daemon_state;
 
 /* ---- start ---- */
 
@@ -258,8 +258,8 @@ static int open_services(struct daemon *d)
 
 /* ---- the loop ---- */
 
-/* Returns how many ports may wake the loop. Frames on the client network's port matter only while
- * probes are active. */
+/* Returns how many ports may wake the loop. The client network's port may wake it only while probes
+ * are active. */
 static size_t n_watched(const struct daemon *d)
 {
 	return probes_active(d->probes) ? PROBER_N_NETS : PROBER_NET_CLIENT;
@@ -279,9 +279,9 @@ static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint
 	return true;
 }
 
-/* Receive a burst of frames from one port. If witness datagrams are accepted there, receive more
- * bursts while they are full and hold nothing for lwIP: otherwise a flood of datagrams could fill
- * the port's ring and keep later frames out. Returns whether there were frames. */
+/* Receive a burst of frames from one port. If witness datagrams are accepted on the port, continues
+ * as long as bursts are full and have no frame for lwIP; otherwise a flood of datagrams could fill
+ * the port's ring and keep later frames out. Returns true if there were frames. */
 static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 {
 	struct port_frame frames[BURST];
@@ -297,8 +297,8 @@ static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 	return worked;
 }
 
-/* Receive and send frames on all ports, and serve the sessions. Returns whether frames came that
- * the loop should stay awake for. */
+/* Receive and send frames on all ports, and serve the sessions. Returns true if frames came for
+ * which the loop should stay awake. */
 static bool turn_ports(struct daemon *d)
 {
 	uint64_t now_ns = clock_mono_ns();
@@ -317,8 +317,8 @@ static bool turn_ports(struct daemon *d)
 	return worked;
 }
 
-/* Serve descriptors other than the ports'. Waits up to @timeout_ns for the first. Returns
- * 0 or -errno. */
+/* Serve the descriptors that are ready, except the ports'. Waits up to @timeout_ns for the first.
+ * Returns 0 or -errno. */
 static int serve_sources(struct daemon *d, uint64_t timeout_ns)
 {
 	for (int i = 0; i < SOURCES_PER_TURN && !d->ports.by_frame; i++) {
@@ -341,22 +341,24 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 	uint64_t stack_ns = d->stack ? stack_next_timeout_ns(d->stack) : UINT64_MAX;
 
 	if (d->sessions->dirty)
-		return 0; /* a tick queued messages to agents, such as
-			   * orders: send them before the loop sleeps */
+		/* do not sleep yet: a tick has queued messages to agents, such as orders, which
+		 * must be sent first */
+		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(deadlines_ns); i++) {
 		uint64_t at_ns = deadlines_ns[i] > now_ns ? deadlines_ns[i] - now_ns : 0;
 
 		wait_ns = at_ns < wait_ns ? at_ns : wait_ns;
 	}
 	if (!ports_can_wake(&d->ports, n_watched(d)) && wait_ns > CLOCK_NS_PER_MS)
-		wait_ns = CLOCK_NS_PER_MS; /* poll a port without a descriptor each millisecond */
+		/* a port has no descriptor, so poll it every millisecond */
+		wait_ns = CLOCK_NS_PER_MS;
 	return wait_ns < stack_ns ? wait_ns : stack_ns;
 }
 
 static int sleep_on_ports(struct daemon *d, uint64_t now_ns)
 {
-	size_t n = n_watched(d); /* keep the number: an operator's request
-				  * may change it while we sleep */
+	/* keep the number, because an operator's request may change it during the sleep */
+	size_t n = n_watched(d);
 	int r = ports_before_sleep(&d->ports, n);
 
 	if (r == 0)
@@ -406,7 +408,7 @@ static int turn(struct daemon *d)
 	return r;
 }
 
-/* Close everything. @tells_counters: print the counters at the end; not if the daemon never became
+/* Close everything. @tells_counters: print the counters at the end? Not if the daemon never became
  * ready, because they would only hide the error. */
 static void close_all(struct daemon *d, bool tells_counters)
 {

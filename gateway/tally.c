@@ -36,8 +36,8 @@ size_t tally_format(struct fleet *fleet, const struct ports *ports, char *text, 
 static void write_stdout(void *arg, const char *data, size_t size)
 {
 	(void)arg;
-	(void)!fd_write_all(STDOUT_FILENO, data, size); /* a failure can be reported
-							 * to nobody any more */
+	/* ignore a failure, because nobody is left to report it to */
+	(void)!fd_write_all(STDOUT_FILENO, data, size);
 }
 
 void tally_print(const char *text, size_t size)

@@ -21,7 +21,8 @@ static void take_client_path(const struct gw_config *config, struct fleet *fleet
 	fleet->config.client_address = ntohl(config->probe_address.ip_be32);
 }
 
-/* Make the backup addresses of the VM's hosts known, because the hosts will connect from them. */
+/* Tell the fleet the backup addresses of the VM's hosts, because the hosts will connect from
+ * them. */
 static void take_backup_addresses(struct fleet *fleet, const struct gw_vm_config *of)
 {
 	const struct fleet_vm *vm = fleet_find_vm(fleet, of->name);
@@ -34,8 +35,8 @@ static void take_backup_addresses(struct fleet *fleet, const struct gw_vm_config
 	}
 }
 
-/* Add one VM to @fleet. Returns 0; -EINVAL: @of cannot be protected, *ret_error
- * says why; -ENOMEM. */
+/* Add one VM to @fleet. Returns 0, -ENOMEM, or -EINVAL if the VM cannot be protected; *ret_error
+ * then says why. */
 static int add_vm(const struct gw_config *config, struct fleet *fleet,
 		  const struct gw_vm_config *of, struct error *ret_error)
 {

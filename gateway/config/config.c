@@ -247,8 +247,8 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct error 
 	return r;
 }
 
-/* Check that an ARP request from our address @own can reach @ip_be32. Returns 0 (also if the
- * address is 0, that is, not given) or -EINVAL. */
+/* Check that an ARP request from our address @own can reach @ip_be32. Returns 0 or -EINVAL. An
+ * @ip_be32 of 0 means that no address is given, and is accepted. */
 static int check_address(const char *path, const char *key, uint32_t ip_be32, const char *own_key,
 			 const struct config_prefix *own, struct error *ret_error)
 {
@@ -364,8 +364,8 @@ static int is_ini(const struct dirent *entry)
 	return entry->d_name[0] != '.' && size > 4 && strcmp(entry->d_name + size - 4, ".ini") == 0;
 }
 
-/* Mark @vm as unusable because of its file NAME.ini. Only the VM's name remains, taken from
- * the name of the file. */
+/* Mark @vm as unusable because of its file NAME.ini. Clears all of @vm except its name, which is
+ * taken from the file's name. */
 static void set_fault(struct gw_vm_config *vm, const char *file, const char *text)
 {
 	size_t size = strlen(file) - strlen(".ini");
@@ -374,14 +374,16 @@ static void set_fault(struct gw_vm_config *vm, const char *file, const char *tex
 		size = sizeof(vm->name) - 1;
 	*vm = (struct gw_vm_config){0};
 	memcpy(vm->name, file, size);
-	for (char *c = vm->name; *c; c++) { /* the name will be printed */
+	/* replace unprintable characters, because the name will be printed */
+	for (char *c = vm->name; *c; c++) {
 		if (*c <= ' ' || *c > '~')
 			*c = '?';
 	}
 	(void)snprintf(vm->fault, sizeof(vm->fault), "%s", text);
 }
 
-/* Two guests cannot have the same address: the later of the two files gets a fault. */
+/* Check that no two guests have the same address. If two have, the later of their files gets a
+ * fault. */
 static void check_guests(const char *dir, struct gw_vm_config *vms, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {

@@ -89,8 +89,8 @@ static bool flush(struct control_conn *c)
 	}
 }
 
-/* Send output, and then close @c or register for the events it waits for. Call after anything
- * happened to @c. May free @c. */
+/* Send output, and then close @c or register for the events that it waits for. Call this whenever
+ * something has happened to @c. May free @c. */
 static void settle(struct control_conn *c)
 {
 	bool sent = flush(c);
@@ -144,8 +144,8 @@ static void on_input(struct control_conn *c, uint64_t now_ns)
 					  "bytes", CONTROL_REQUEST_MAX);
 		}
 	}
-	/* No more requests are expected. Continue to read only to notice when the peer
-	 * closes the connection. */
+	/* There will be no second request. Continue to read only to notice when the peer closes the
+	 * connection. */
 	do {
 		uint8_t scrap[256];
 
@@ -183,8 +183,9 @@ static void conn_ready(struct source *source, uint32_t events, uint64_t now_ns)
 	struct control_conn *c = (struct control_conn *)source;
 
 	if (events & (EPOLLHUP | EPOLLERR) && !wire_tls_is_established(c->tls))
-		c->broken = true; /* nothing is read from a waiting connection,
-				   * so this event would come again and again */
+		/* end it now: nothing is read from a waiting connection, so epoll would report this
+		 * event again and again */
+		c->broken = true;
 	else if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		;
 	else if (wire_tls_is_established(c->tls))
@@ -274,8 +275,8 @@ static bool on_event(void *arg, uint64_t now_ns, const char *vm, const char *kin
 	return events_add(control->events, now_ns, vm, kind, from, to, text);
 }
 
-/* Only queue the reply, because this may be called inside control_request(). control_tick()
- * sends the reply. */
+/* Only queue the reply, because control_request() may be the caller. control_tick() sends the
+ * reply. */
 static void on_reply(void *arg, uint64_t op_id, bool ok, const char *code, const char *text)
 {
 	struct control *control = arg;

@@ -23,8 +23,8 @@ static json_t *milliseconds(uint64_t ns)
 	return json_real((double)ns / (double)CLOCK_NS_PER_MS);
 }
 
-/* Describe an agent's statistics. Numeric values become JSON numbers. Keys and values were
- * checked by wire/. */
+/* Describe an agent's statistics. Numeric values become JSON numbers. wire/ has checked the keys
+ * and values. */
 static json_t *describe_stats(const char *stats)
 {
 	json_t *object = json_object();
@@ -41,7 +41,7 @@ static json_t *describe_stats(const char *stats)
 			double real = strtod(value, &end);
 
 			item = value[0] && !*end ? json_real(real) : NULL;
-			if (!item) /* not a number, or one that JSON cannot express */
+			if (!item) /* the value is no number, or one that JSON cannot express */
 				item = json_string(value);
 		}
 		(void)json_object_set_new(object, key, item); /* if memory is short,
@@ -50,7 +50,7 @@ static json_t *describe_stats(const char *stats)
 	return object;
 }
 
-/* Describe the probes of one target; JSON null if it is not probed. */
+/* Describe the probes of one target. Returns JSON null if the target is not probed. */
 static json_t *describe_probes(const struct fleet_vm *vm, enum prober_kind kind, uint8_t h,
 			       uint64_t now_ns)
 {
@@ -162,8 +162,8 @@ static json_t *describe_witness(const struct fleet *fleet, const struct fleet_vm
 		by_client ? describe_path(view, WIRE_WITNESS_CLIENT, now_ns) : json_null());
 }
 
-/* Describe whether a promoted guest serves, and what was seen of it. JSON null if nothing was
- * promoted in this term. */
+/* Describe whether a promoted guest serves, and what was seen of it. Returns JSON null if nothing
+ * was promoted in this term. */
 static json_t *describe_promoted(const struct vm_fsm *fsm, uint64_t now_ns)
 {
 	static const char *const names[] = {
@@ -179,7 +179,7 @@ static json_t *describe_promoted(const struct vm_fsm *fsm, uint64_t now_ns)
 			 vm_promoted_describe(fsm, text, sizeof(text)));
 }
 
-/* Describe the part of a VM that both `status` and `vm show` have. */
+/* Describe what both `status` and `vm show` tell about a VM. */
 static json_t *describe_brief(const struct fleet_vm *vm, uint64_t now_ns)
 {
 	const struct vm_fsm *fsm = &vm->fsm;

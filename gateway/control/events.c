@@ -18,37 +18,37 @@
 #include "base/rate.h"
 #include "base/spool.h"
 
-#define TAIL_BYTES   4096 /* how much of a file's end to search; longer than any line */
+#define TAIL_BYTES   4096 /* how many bytes to search at a file's end; more than any line has */
 #define SPOOL_BYTES  (256u << 10)
 #define CLOSE_NS     (2 * CLOCK_NS_PER_S)
 #define TELL_NS      CLOCK_NS_PER_S
-#define SOURCES_MAX  96 /* this many VMs have limits of their own;
-			 * any further VMs share those of the last */
+/* number of VMs with limits of their own; all further VMs share the limits of the last one */
+#define SOURCES_MAX  96
 
 enum { VITAL, OTHERS };
 
-/* One file and its spool. After events_open() only the spool's thread uses
- * it, except n_unwritten. */
+/* One file and its spool. After events_open(), only the spool's thread uses the members, except
+ * n_unwritten. */
 struct events_file {
 	char path[PATH_MAX];
 	int fd;
 	uint64_t bytes, bytes_max;
-	uint64_t n_unwritten; /* used by the loop only: number of lines
-			       * that did not fit into the spool */
+	/* number of lines that did not fit into the spool; only the loop uses it */
+	uint64_t n_unwritten;
 	struct spool *spool;
 };
 
 struct ring {
-	uint64_t n_added; /* number of events ever added; the next one
-			   * goes to index n_added % EVENTS_RING_MAX */
+	/* number of events added so far; the next event goes to index n_added % EVENTS_RING_MAX */
+	uint64_t n_added;
 	struct event list[EVENTS_RING_MAX];
 };
 
 struct event_source {
 	char vm[WIRE_NAME_MAX + 1];
 	struct rate rate[EVENTS_CLASSES];
-	struct event untold[EVENTS_CLASSES]; /* the newest suppressed change of state;
-					      * its `to` is "" if there is none */
+	/* for each class, the newest suppressed change of state; its `to` is "" if there is none */
+	struct event untold[EVENTS_CLASSES];
 };
 
 struct events {
@@ -57,12 +57,12 @@ struct events {
 	struct ring rings[EVENTS_CLASSES];
 	struct event_source sources[SOURCES_MAX];
 	size_t n_sources;
-	struct events_file *files[EVENTS_CLASSES]; /* audit.jsonl, events.jsonl; each is
-						    * allocated separately, because close_file()
-						    * may have to leave one to its thread */
+	/* audit.jsonl and events.jsonl. Each is allocated separately, because close_file() may have
+	 * to leave one to its thread */
+	struct events_file *files[EVENTS_CLASSES];
 };
 
-/* Returns the highest sequence number near the file's end; 0: none. */
+/* Returns the highest sequence number near the file's end, or 0 if there is none. */
 static uint64_t last_seq(int fd, uint64_t size)
 {
 	char tail[TAIL_BYTES + 1];
@@ -93,7 +93,8 @@ static int reopen(struct events_file *f)
 	return 0;
 }
 
-/* If @size more bytes would exceed bytes_max, rename the file to .1 and begin a new one. */
+/* If @size more bytes would make the file larger than bytes_max, rename it to .1 and begin a new
+ * one. */
 static void make_room(struct events_file *f, size_t size)
 {
 	char old[PATH_MAX + 2];
@@ -105,11 +106,11 @@ static void make_room(struct events_file *f, size_t size)
 	if (rename(f->path, old) < 0)
 		log_limited(LOG_LEVEL_WARN, "cannot rename %s: %s, ignoring", f->path,
 			    strerror(errno));
-	(void)!reopen(f); /* if this fails, the events in memory still
-			   * serve; each write reports the missing file */
+	/* if this fails, the events are still in memory, and each write reports the missing file */
+	(void)!reopen(f);
 }
 
-/* Write @data, which is whole lines, to the file. Called on the spool's thread. */
+/* Write @data, which consists of whole lines, to the file. Called on the spool's thread. */
 static void write_file(void *arg, const char *data, size_t size)
 {
 	struct events_file *f = arg;
@@ -222,8 +223,8 @@ static void append(struct events *events, unsigned int class, const struct event
 	}
 }
 
-/* Returns the class of an event. Vital events are few and important; peers can cause the
- * others at will. */
+/* Returns the class of an event. Vital events are few and important. Peers can cause all other
+ * events at will. */
 static unsigned int class_of(const char *kind)
 {
 	static const char *const vital[] = {"state",   "operator",    "gateway",   "fence",
@@ -354,8 +355,8 @@ uint64_t events_next_seq(const struct events *events)
 	return events->next_seq;
 }
 
-/* Returns the oldest event in @ring whose sequence number is at least @seq; NULL: none. Sequence
- * numbers grow in a ring, so this is a binary search. */
+/* Returns the oldest event in @ring whose sequence number is at least @seq, or NULL if there is
+ * none. Uses binary search, because sequence numbers grow along the ring. */
 static const struct event *first_from(const struct ring *ring, uint64_t seq)
 {
 	uint64_t low = ring->n_added - n_in(ring), high = ring->n_added;

@@ -31,8 +31,8 @@ struct control_conn *newcomers_victim(const struct control *control, uint32_t ad
 		if (n < most)
 			continue;
 		most = n;
-		victim = c; /* the list has the newest first, so the
-			     * oldest of several equal ones remains */
+		/* the list has the newest first, so of several equal ones the oldest is chosen */
+		victim = c;
 	}
 	return n_all >= CONTROL_UNPROVEN_MAX ? victim : NULL;
 }
@@ -47,7 +47,7 @@ bool newcomers_may_run(struct control_conn *c, uint64_t now_ns)
 	if (wire_tls_is_established(c->tls))
 		return true;
 	earn(c->control, now_ns);
-	/* New handshakes do not overtake waiting ones. */
+	/* A new handshake must not overtake waiting ones. */
 	c->waiting |= c->control->handshakes.left_ns <= 0 ||
 		      newcomers_deadline_ns(c->control) != UINT64_MAX;
 	return !c->waiting;

@@ -1,4 +1,4 @@
-/* verbs.c - one function per verb of the management protocol. */
+/* verbs.c - carries out the requests of the management protocol: one function for each verb. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 #include "control/describe.h"
 #include "probe/prober.h"
 
-#define PROBE_NS (CLOCK_NS_PER_S) /* how long an operator's probe request lasts */
+#define PROBE_NS (CLOCK_NS_PER_S) /* for how long `probe` probes */
 #define READERS (WIRE_PEER_OPERATOR | WIRE_PEER_VIEWER)
 
 struct request {
@@ -80,7 +80,7 @@ void control_put_events(struct control_conn *c)
 		AUTO_FREE char *line = events_format(e);
 
 		if (!line)
-			return; /* out of memory: the next event tries again */
+			return; /* out of memory: try again at the next event */
 		control_put_line(c, line);
 		c->follow_seq = e->seq + 1;
 	}
@@ -97,7 +97,7 @@ static void verb_events(struct control_conn *c, const struct request *r)
 	c->phase = r->follow ? CONTROL_FOLLOWING : CONTROL_CLOSING;
 }
 
-/* Returns the peer's name. Tests have no TLS connection. */
+/* Returns the peer's name, or a constant in tests, which have no TLS connection. */
 static const char *asker(const struct control_conn *c)
 {
 	return c->tls ? wire_tls_peer(c->tls)->name : "-";

@@ -35,7 +35,8 @@ struct ctl {
 	struct wire_tls_context *context;
 	struct wire_tls *tls;
 	char where[64];
-	bool ended; /* the gateway closed the connection; buffered lines are still valid */
+	/* true once the gateway has closed the connection; buffered lines are still valid */
+	bool ended;
 	size_t at, end, size;
 	char *in;
 };
@@ -103,14 +104,14 @@ static int send_output(struct ctl *ctl, uint64_t deadline_ns, struct error *ret_
 		else if (errno == EAGAIN)
 			r = wait_fd(ctl, POLLOUT, deadline_ns, ret_error);
 		else if (errno != EINTR)
-			return 0; /* the next read returns the reason */
+			return 0; /* the next read reports the reason */
 		if (r < 0)
 			return r;
 	}
 }
 
-/* Wait for ciphertext and pass it to TLS. Returns 1: try again, some may have come; 0: the
- * connection ended; or -errno. */
+/* Wait for ciphertext and pass it to TLS. Returns 1 if some may have come, so that reading is worth
+ * another try; 0 if the connection has ended; or -errno. */
 static int take_input(struct ctl *ctl, uint64_t deadline_ns, struct error *ret_error)
 {
 	size_t room;

@@ -20,15 +20,16 @@
 struct options {
 	const char *config, *gateway, *ca, *crl, *cert, *key;
 	bool json, follow, no_wait;
-	uint64_t timeout_s; /* 0: not given */
+	uint64_t timeout_s; /* value of --timeout; 0: not given */
 };
 
 struct verb {
-	const char *words; /* one or two */
+	const char *words; /* the verb: one word or two */
 	const char *request;
 	bool needs_vm;
 	bool needs_host;
-	bool waits; /* the gateway answers when its hosts have finished, or make no progress */
+	/* true if the gateway answers only when the hosts have finished or make no progress */
+	bool waits;
 	bool (*show)(const json_t *answer); /* prints the answer; false: exit status 1 */
 	const char *help;
 };
@@ -59,7 +60,7 @@ static bool print_done(const json_t *answer)
 
 static bool print_nothing(const json_t *answer)
 {
-	(void)answer; /* the events follow on lines of their own */
+	(void)answer; /* the events follow as separate lines */
 	return true;
 }
 
@@ -122,8 +123,8 @@ static int misuse(const char *what, const char *which)
 	return 2;
 }
 
-/* Find the verb with which @argv begins, and set *ret_n_words to its number of words. Returns
- * NULL if there is none. */
+/* Find the verb at the beginning of @argv, and set *ret_n_words to its number of words. Returns
+ * NULL if there is no such verb. */
 static const struct verb *find_verb(int argc, char **argv, int *ret_n_words)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
@@ -183,8 +184,8 @@ static int load(const struct options *o, struct ctl_config *ret_config)
 	return 0;
 }
 
-/* Print the first line of the answer. Returns the exit status: 0: success; 1: the gateway refused,
- * or `check` found a problem. */
+/* Print the first line of the answer. Returns the exit status: 0 on success, 1 if the gateway
+ * refused or `check` found a problem. */
 static int first_line(const struct verb *verb, const struct options *o, const char *line)
 {
 	json_t *answer = json_loads(line, 0, NULL);
@@ -244,8 +245,8 @@ static char *make_request(const struct verb *verb, const struct options *o, char
 	return line;
 }
 
-/* Does the gateway answer at all? Returns 1 if it does, 0 if it closed without an answer, or
- * -errno with *ret_error. */
+/* Does the gateway answer at all? Returns 1 if it does, 0 if it closed the connection without an
+ * answer, or -errno (and sets *ret_error). */
 static int ask_status(const struct ctl_config *config, uint64_t deadline_ns,
 		      struct error *ret_error)
 {
@@ -260,8 +261,8 @@ static int ask_status(const struct ctl_config *config, uint64_t deadline_ns,
 	return r;
 }
 
-/* Like ctl_line(), but for a verb that waits, the deadline is extended as long as the gateway still
- * answers another request. An explicit --timeout is not extended. */
+/* Do the same as ctl_line(). But for a verb that waits, extend the deadline again and again as long
+ * as the gateway answers another request in time. An explicit --timeout is not extended. */
 static int answer_line(const struct verb *verb, const struct options *o,
 		       const struct ctl_config *config, struct ctl *ctl, uint64_t deadline_ns,
 		       const char **ret_line, struct error *ret_error)
@@ -390,8 +391,8 @@ int main(int argc, char **argv)
 	const struct verb *verb;
 	int c, n_words = 0, n_names;
 
-	(void)signal(SIGPIPE, SIG_IGN); /* so that `events --follow | head`
-					 * ends with a failed write */
+	/* so that `events --follow | head` ends by a failed write */
+	(void)signal(SIGPIPE, SIG_IGN);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		int status = parse_option(c, &o);
 

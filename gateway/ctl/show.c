@@ -6,7 +6,8 @@
 
 #include "base/clock.h"
 
-#define WAITS_SHOWN_MS 1000 /* a standby that is slow for less than this is not shown */
+/* show that the standby is slow only if it has been slow for at least this long */
+#define WAITS_SHOWN_MS 1000
 #define S(object, key) text_of(object, key)
 
 static const char *text_of(const json_t *object, const char *key)
@@ -64,8 +65,8 @@ void show_status(FILE *out, const json_t *answer)
 	}
 }
 
-/* Prints a line such as "arp 12/12, icmp 11/12, last answer 4 ms ago": for each method the answered
- * and the sent probes. Prints nothing if the target is not probed. */
+/* Prints a line such as "arp 12/12, icmp 11/12, last answer 4 ms ago". The numbers are the answered
+ * and the sent probes of each method. Prints nothing if the target is not probed. */
 static void show_probes(FILE *out, const char *title, const json_t *probes)
 {
 	static const char *const methods[] = {"arp", "icmp", "tcp"};
@@ -118,8 +119,8 @@ static void show_pace(FILE *out, const json_t *stats)
 	fprintf(out, "\n");
 }
 
-/* Prints whether the guest's clock is corrected, and how much time it lost
- * to the owner's pauses. */
+/* Prints whether the guest's clock is corrected, and how much time the clock lost because the owner
+ * paused the guest. */
 static void show_clock(FILE *out, const json_t *stats)
 {
 	const char *corrected = S(stats, "clock_corrected"), *why = S(stats, "clock_why");
@@ -175,7 +176,7 @@ static void show_stats(FILE *out, json_t *stats)
 	}
 }
 
-/* Prints whether a promoted guest serves its clients. The answer has this member only until the
+/* Prints whether a promoted guest serves its clients. @promoted is in the answer only until the
  * guest is protected again. */
 static void show_promoted(FILE *out, const json_t *promoted)
 {
@@ -281,8 +282,9 @@ static void show_not_protected(FILE *out, const json_t *vm)
 
 	fprintf(out, "%s is %s", name, state);
 	if (json_is_true(json_object_get(vm, "conflict")))
-		fprintf(out, "\n"); /* the conflict must be solved first, and show_check()
-				     * prints a line about it */
+		/* say no more, because the conflict must be solved first, and show_check() prints a
+		 * line about it */
+		fprintf(out, "\n");
 	else if (strcmp(state, "UNPROTECTED") == 0)
 		fprintf(out, "; holdfastctl protect %s\n", name);
 	else if (strcmp(state, "FAILED") == 0)

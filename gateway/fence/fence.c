@@ -21,23 +21,25 @@
 #include "loop/source.h"
 #include "wire/limits.h"
 
-#define RETRY_NS CLOCK_NS_PER_S /* wait before reporting a result again that could not be handled */
+/* how long to wait before a result that could not be handled is reported again */
+#define RETRY_NS CLOCK_NS_PER_S
 
-/* The script that /bin/sh runs. $0: the log file, $1: the command. The shell opens the log, because
- * this process would do that in the loop, which must not wait for a stalled disk. If the log cannot
- * be opened, the command runs without it.
+/* The script that /bin/sh runs. $0 is the log file, $1 the command. The shell opens the log,
+ * because the gateway's loop must not wait for a stalled disk. If the log cannot be opened, the
+ * command runs without it.
  */
 #define SHELL "if (umask 077; true >\"$0\"); then exec >\"$0\" 2>&1; fi; exec /bin/sh -c \"$1\""
 
 struct run {
-	struct source exit; /* the process's pidfd; must be the first member;
-			     * -1: the process has ended, or was not started */
+	/* the process's pidfd; -1: the process has ended, or was not started. Must be the first
+	 * member */
+	struct source exit;
 	bool in_use;
-	bool killed; /* we killed it because its time had expired */
+	bool killed; /* true if the gateway killed it because its time had expired */
 	bool has_ended, ok;
 	pid_t pid;
 	uint64_t term, timeout_ns, deadline_ns;
-	uint64_t tell_ns; /* if has_ended: do not report the result before this time */
+	uint64_t tell_ns; /* valid if has_ended: do not report the result before this time */
 	char vm[WIRE_NAME_MAX + 1], host[WIRE_NAME_MAX + 1];
 	char text[FENCE_TEXT_MAX];
 };
@@ -110,13 +112,13 @@ void fence_close(struct fence *fence)
 
 		if (!run->in_use || run->has_ended)
 			continue;
-		(void)kill(-run->pid, SIGKILL); /* it may have ended already */
+		(void)kill(-run->pid, SIGKILL); /* on failure, it has ended already */
 		reap(run);
 	}
 	free(fence);
 }
 
-/* Start the process. Returns 0: it runs as run->pid; -errno. */
+/* Start the process and set run->pid. Returns 0 or -errno. */
 static int spawn(struct fence *fence, const char *command, struct run *run)
 {
 	char vm[WIRE_NAME_MAX + 16], host[WIRE_NAME_MAX + 16], term[40], path_var[PATH_MAX],
@@ -137,7 +139,7 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 	log_path(fence, run->vm, log);
 	sigemptyset(&none);
 	sigemptyset(&usual);
-	sigaddset(&usual, SIGPIPE); /* this process ignores SIGPIPE; the command should not */
+	sigaddset(&usual, SIGPIPE); /* the gateway ignores SIGPIPE, but the command must not */
 	posix_spawn_file_actions_init(&files);
 	posix_spawnattr_init(&attr);
 	r = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
@@ -192,8 +194,7 @@ void fence_start(struct fence *fence, const char *command, const char *vm, const
 	struct run *run = free_run(fence);
 	int r;
 
-	if (!run) { /* cannot happen, because there are as many
-		     * runs as VMs; but if it does, report it */
+	if (!run) { /* should never happen, because there are as many runs as VMs */
 		log_error("vm=%s host=%s no room for another fence command", vm, host);
 		return;
 	}
@@ -238,8 +239,9 @@ static void add_last_words(const struct fence *fence, struct run *run)
 		return;
 	tail[n] = '\0';
 	line = strrchr(tail, '\n') ? strrchr(tail, '\n') + 1 : tail;
-	for (char *c = line; *c; c++) { /* replace control characters: the line goes
-					 * into an event, which is plain text */
+	/* replace control characters, because the line becomes part of an event, which is plain
+	 * text */
+	for (char *c = line; *c; c++) {
 		if (*c < ' ' || *c > '~')
 			*c = '?';
 	}
@@ -254,7 +256,7 @@ void fence_poll(struct fence *fence, uint64_t now_ns)
 		if (!run->in_use)
 			continue;
 		if (!run->has_ended && !run->killed && now_ns >= run->deadline_ns) {
-			run->killed = true; /* the pidfd will report its end */
+			run->killed = true; /* the pidfd will report when it has ended */
 			run->deadline_ns = UINT64_MAX;
 			(void)kill(-run->pid, SIGKILL);
 		}

@@ -13,8 +13,8 @@ static struct detector_probe asked(const struct prober *prober, enum prober_kind
 	return (struct detector_probe){figures.all.sent, figures.all.answered};
 }
 
-/* Does the standby owe something? It does if it has not acknowledged an epoch that was sent whole
- * in this term, or if the primary waits for room in the standby's ring. */
+/* Does the standby owe something? Yes if it has not acknowledged an epoch that was sent whole in
+ * this term, or if the primary waits for room in the standby's ring. */
 static bool standby_owes(const struct fleet_vm *vm)
 {
 	const struct vm_fsm *fsm = &vm->fsm;
@@ -25,7 +25,7 @@ static bool standby_owes(const struct fleet_vm *vm)
 	       vm->relay.sent_epoch > fsm->protection.complete;
 }
 
-/* Returns a text about the guest's last answer; NULL: it has not answered yet. */
+/* Returns a text about the guest's last answer, or NULL if the guest has not answered yet. */
 static const char *last_answer(const struct prober_figures *guest)
 {
 	static const char *const words[PROBER_N_METHODS] = {

@@ -1,13 +1,13 @@
-/* fleet_act.c - carries out the actions of a machine's step. Nothing here gives an input
- * to a machine. */
+/* fleet_act.c - carries out the actions of a state machine's step. Nothing in this file gives an
+ * input to a machine. */
 #include <inttypes.h>
 
 #include "base/fault.h"
 #include "base/log.h"
 #include "fleet/fleet_private.h"
 
-/* Begin to write a record. Returns 0: it is on disk; 1: it is being written; -errno: it could
- * not be written. */
+/* Begin to write a record. Returns 0 if it is on disk, 1 if it is being written, or -errno if it
+ * could not be written. */
 static int act_journal(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a)
 {
 	const char *owner = vm->config.host[a->record.owner];
@@ -86,7 +86,8 @@ static void act_order(struct fleet *fleet, struct fleet_vm *vm, const struct vm_
 	fleet->links->order(host->control, vm->config.name, a);
 }
 
-/* Detach the streams at once. Their term has ended, so the machine need not hear of their end. */
+/* Detach the streams at once. The machine need not be told, because it has ended their term
+ * itself. */
 static void act_close(struct fleet *fleet, struct fleet_vm *vm)
 {
 	vm_relay_close(&vm->relay);

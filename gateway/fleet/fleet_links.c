@@ -1,4 +1,5 @@
-/* fleet_links.c - handles agents' connections that open or close, and their signs of life. */
+/* fleet_links.c - handles the opening and closing of agents' connections, and agents' signs of
+ * life. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -6,8 +7,8 @@
 #include "base/log.h"
 #include "fleet/fleet_private.h"
 
-/* Give an input of @kind to all VMs of @host. For VM_IN_CONTROL_UP stop at the first that fails.
- * Returns 0 or -errno of fleet_step(). */
+/* Give an input of @kind to all VMs of @host. For VM_IN_CONTROL_UP, stop at the first VM whose step
+ * fails. Returns 0 or -errno of fleet_step(). */
 static int tell_all(struct fleet *fleet, const struct fleet_host *host, enum vm_input_kind kind,
 		    uint64_t now_ns)
 {
@@ -22,8 +23,9 @@ static int tell_all(struct fleet *fleet, const struct fleet_host *host, enum vm_
 		in.host = (uint8_t)h;
 		r = fleet_step(fleet, fleet->vms[i], &in, now_ns);
 		if (kind != VM_IN_CONTROL_UP)
-			r = 0; /* the other kinds cannot be undone, so
-				* the other VMs must hear of them too */
+			/* inputs of other kinds cannot be undone, so the remaining VMs must get
+			 * them too */
+			r = 0;
 	}
 	return r;
 }
@@ -67,7 +69,8 @@ bool fleet_stream_down(struct fleet *fleet, struct fleet_vm *vm, const struct fl
 		return false;
 	vm->stream[slot_of(role)] = NULL;
 	vm_relay_close(&vm->relay);
-	(void)fleet_step(fleet, vm, &in, now_ns); /* the stream is gone, so nothing can be undone */
+	/* ignore errors, because the stream is gone and that cannot be undone */
+	(void)fleet_step(fleet, vm, &in, now_ns);
 	return true;
 }
 
@@ -75,8 +78,8 @@ void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns)
 {
 	vm_fsm_seen(&vm->fsm, host, now_ns);
 	if (vm->pending.waiting)
-		vm_fsm_seen(&vm->pending.before, host, now_ns); /* the machine may be
-								 * restored from this copy */
+		/* the copy too, because the machine may be restored from it */
+		vm_fsm_seen(&vm->pending.before, host, now_ns);
 }
 
 void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t mono_ns,
@@ -84,7 +87,8 @@ void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t
 {
 	const struct vm_input in = {.kind = VM_IN_SEEN, .host = host};
 
-	(void)fleet_step(fleet, vm, &in, now_ns); /* a beat causes no actions that can fail */
+	/* ignore errors, because a beat causes no action that can fail */
+	(void)fleet_step(fleet, vm, &in, now_ns);
 	if (host == vm->fsm.record.owner)
 		witness_rx_clock(fleet->witness, vm->index, mono_ns, now_ns);
 }

@@ -1,4 +1,4 @@
-/* fleet_report.c - passes what an agent reports to the machine and to operators. */
+/* fleet_report.c - passes what an agent reports on to the state machine and to operators. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,11 +8,11 @@
 #include "fleet/witness_keys.h"
 #include "wire/text.h"
 
-#define HINDRANCE_NS CLOCK_NS_PER_S /* report why a host cannot take
-				     * part at most once in this time */
+/* at most once in this time, report why a host cannot take part */
+#define HINDRANCE_NS CLOCK_NS_PER_S
 
-/* Take from the agent's figures what a promoted guest's host says about the guest. If a key is
- * missing, the host does not know its value. */
+/* Store in @guest what the figure @key of an agent's report says about a promoted guest. If a
+ * report lacks a key, the host does not know its value. */
 static void find_guest(const char *key, const char *value, struct vm_guest_report *guest)
 {
 	uint64_t number = strtoull(value, NULL, 10);
@@ -37,7 +37,7 @@ static uint8_t percent_of(const char *value)
 	return percent < 100 ? (uint8_t)percent : 100;
 }
 
-/* Storage for the strings that a report's vm_input points to. */
+/* Storage for the strings to which the vm_input of a report points. */
 struct report_words {
 	char throttle_why[WIRE_STATS_VALUE_MAX + 1];
 	char clock_why[WIRE_STATS_VALUE_MAX + 1];
@@ -45,7 +45,8 @@ struct report_words {
 	char step[WIRE_STATS_VALUE_MAX + 1];
 };
 
-/* Take from the agent's figures what the machine must know. Strings are stored in @words. */
+/* Store in @in those of the agent's figures in @stats that the machine must know, and in @words
+ * their strings. */
 static void find_signs(const char *stats, struct vm_input *in, struct report_words *words)
 {
 	char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];
@@ -81,8 +82,8 @@ static void find_signs(const char *stats, struct vm_input *in, struct report_wor
 	}
 }
 
-/* Give an event with the reason why a host cannot take part, for example a wrong file: once, and
- * again when the reason changes. */
+/* Give an event that says why a host cannot take part, for example because of a wrong file. The
+ * event is given once, and again when the reason changes. */
 static void tell_hindrance(struct fleet *fleet, const struct fleet_vm *vm, uint8_t host,
 			   struct fleet_report *report, uint64_t now_ns)
 {
@@ -122,7 +123,7 @@ void fleet_take_report(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, u
 	memcpy(report->stats, msg->stats, sizeof(report->stats));
 	find_signs(msg->stats, &in, &words);
 	tell_hindrance(fleet, vm, host, report, now_ns);
-	/* If the step fails, the next report repeats its input. */
+	/* Ignore errors, because the next report repeats the input. */
 	(void)fleet_step(fleet, vm, &in, now_ns);
 	witness_keys_offer(fleet, vm, now_ns);
 }

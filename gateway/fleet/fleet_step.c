@@ -1,4 +1,4 @@
-/* fleet_step.c - gives inputs to the machines, and lets steps wait until their journal
+/* fleet_step.c - gives inputs to the state machines, and lets steps wait until their journal
  * records are durable. */
 #include <errno.h>
 #include <inttypes.h>
@@ -11,7 +11,7 @@
 #include "fleet/fleet_private.h"
 #include "fleet/witness_keys.h"
 
-#define JOURNAL_SLOW_NS CLOCK_NS_PER_S /* report the disk if it takes longer */
+#define JOURNAL_SLOW_NS CLOCK_NS_PER_S /* report the disk if a record takes longer than this */
 
 static void journal_failed(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *in,
 			   int r)
@@ -25,16 +25,17 @@ static void journal_failed(struct fleet *fleet, struct fleet_vm *vm, const struc
 		fleet_reply(fleet, in->op_id, false, "journal", text);
 }
 
-/* Restore the machine to what it was before the step of vm->pending, which could
- * not be journaled. */
+/* Restore the machine to what it was before the step in vm->pending, because that step could not be
+ * journaled. */
 static void put_back(struct fleet *fleet, struct fleet_vm *vm, int r, uint64_t now_ns)
 {
 	vm_fsm_put_back(&vm->fsm, &vm->pending.before, now_ns);
 	journal_failed(fleet, vm, &vm->pending.in.in, r);
 }
 
-/* Carry out the remaining actions of the step in vm->pending. Returns 0: all are done, or the rest
- * waits for the disk; -errno: the journal could not be written, and the machine was restored. */
+/* Carry out the remaining actions of the step in vm->pending. Returns 0 if all are done or the rest
+ * waits for the disk. If the journal could not be written, restores the machine and returns
+ * -errno. */
 static int carry_out(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct fleet_pending *p = &vm->pending;
@@ -66,7 +67,7 @@ static int step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input 
 	p->in.in.now_ns = now_ns;
 	p->in.in.evidence = in->evidence;
 	vm_fsm_step(&vm->fsm, &p->in.in, &p->actions);
-	p->in.in.evidence = NULL; /* the evidence is the caller's */
+	p->in.in.evidence = NULL; /* forget the pointer, because the evidence is the caller's */
 	if (p->actions.overflow)
 		log_error("vm=%s more actions than fit a step: a bug", vm->config.name);
 	p->at = 0;
@@ -93,7 +94,7 @@ static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_en
 	case VM_IN_EPOCH_ACK:
 		link = vm->stream[VM_STREAM_STANDBY];
 		break;
-	case VM_IN_FENCED: /* nobody sends this input again, so keep it */
+	case VM_IN_FENCED: /* no peer sends this input again, so keep it */
 		inbox_copy(&vm->pending.retry, in);
 		vm->pending.retry_ns = now_ns + CLOCK_NS_PER_S;
 		break;
@@ -104,9 +105,8 @@ static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_en
 		fleet->links->end(link);
 }
 
-/* Handle the inputs that came while the VM waited, until one of their steps waits for the disk
- * in turn. They are handled as if they came now: the machine's time stood still meanwhile, and
- * never goes back. */
+/* Handle the inputs that came while the VM waited, until one of their steps must wait for the disk
+ * too. Each is handled as if it came now, because the machine's time must never go back. */
 static void drain(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct inbox_entry e;
@@ -214,8 +214,8 @@ uint64_t fleet_deadline_ns(const struct fleet *fleet, uint64_t now_ns)
 		const struct fleet_pending *p = &fleet->vms[i]->pending;
 		uint64_t at_ns = vm_fsm_deadline_ns(&fleet->vms[i]->fsm);
 
-		/* The journal's thread wakes the loop when it is done. Until then the only thing
-		 * to do is to report a slow disk. */
+		/* The journal's thread wakes the loop when it has finished. Until then, the loop
+		 * need only wake up to report a slow disk. */
 		if (p->waiting)
 			at_ns = p->said ? UINT64_MAX : p->since_ns + JOURNAL_SLOW_NS;
 		if (at_ns < deadline_ns)

@@ -1,5 +1,5 @@
-/* takeover.c - carries out an operator's `takeover`: the younger gateways, which hosts have
- * obeyed, are gone. */
+/* takeover.c - carries out an operator's `takeover`, by which this gateway replaces younger
+ * gateways that hosts have obeyed but that are gone for good. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,8 +28,8 @@ static void reply(struct fleet *fleet, bool ok, const char *code, const char *te
 	fleet_reply(fleet, op_id, ok, code, text);
 }
 
-/* End all connections, so that the agents connect again. The WELCOME of each present connection
- * named the old incarnation. */
+/* End all connections, so that the agents connect again and get the new incarnation: the WELCOME of
+ * each present connection named the old one. */
 static void end_all(struct fleet *fleet)
 {
 	for (size_t i = 0; i < fleet->n_hosts; i++) {
@@ -60,11 +60,11 @@ void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns)
 		return;
 	}
 	fleet->config.incarnation = number;
-	/* If not, a host has meanwhile reported an even younger gateway. */
+	/* Keep `younger` if a host has meanwhile reported an even younger gateway. */
 	if (fleet->younger < number)
 		fleet->younger = 0;
-	/* The younger gateway may have granted leases until just now, so wait for them as
-	 * for our own. */
+	/* The younger gateway may have granted leases until just now. Wait until they have expired,
+	 * as for our own. */
 	for (size_t i = 0; i < fleet->n_vms; i++)
 		fleet_granted(fleet->vms[i], now_ns);
 	end_all(fleet);

@@ -10,7 +10,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define RETRY_NS CLOCK_NS_PER_S      /* wait before another try if a key could not be made */
+/* if a key could not be made, how long to wait before another try */
+#define RETRY_NS CLOCK_NS_PER_S
 #define TELL_NS	 (10 * CLOCK_NS_PER_S) /* give at most one event per VM
 					* about forgeries in this time */
 
@@ -19,7 +20,7 @@ static bool fill_random(void *data, size_t size)
 	return getrandom(data, size, GRND_NONBLOCK) == (ssize_t)size;
 }
 
-/* Returns the next key id; 0: no random bytes are available yet. */
+/* Returns the next key id, or 0 if no random bytes are available yet. */
 static uint32_t next_key_id(struct fleet *fleet)
 {
 	if (fleet->key_id_step == 0) {
@@ -34,8 +35,8 @@ static uint32_t next_key_id(struct fleet *fleet)
 	return fleet->next_key_id;
 }
 
-/* Read the address in a text such as "198.18.1.2:40000", in host byte order. Returns false if @peer
- * has another form. */
+/* Parse the address in @peer, a text such as "198.18.1.2:40000", into host byte order. Returns
+ * false if @peer has another form. */
 static bool parse_peer(const char *peer, uint32_t *ret_address)
 {
 	char text[INET_ADDRSTRLEN];
@@ -83,8 +84,8 @@ static int give_key(struct fleet *fleet, struct fleet_vm *vm, struct fleet_link 
 	return r;
 }
 
-/* Returns the connection on which to send a key: the owner's, if its agent reports that it protects
- * the VM. NULL: send none. */
+/* Returns the owner's connection if its agent reports that it protects the VM, so that it should
+ * get a key. Otherwise, returns NULL. */
 static struct fleet_link *key_taker(struct fleet_vm *vm)
 {
 	uint8_t owner = vm->fsm.record.owner;

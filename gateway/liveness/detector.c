@@ -42,8 +42,8 @@ static struct jitter *jitter_of(struct detector *d, enum detector_source source)
 	return source == DETECTOR_PROGRESS ? &d->progress : NULL;
 }
 
-/* In DEGRADED, has @source come back after a silence, and is it one that shows that
- * replication may recover? */
+/* Has @source come back in DEGRADED after a silence, and is it a source that shows that replication
+ * may recover? */
 static bool is_return(const struct detector *d, enum detector_source source)
 {
 	return d->state == DETECTOR_DEGRADED && age_ns(d, source) >= DETECTOR_RETURN_NS &&
@@ -57,7 +57,8 @@ static void saw(struct detector *d, enum detector_source source)
 
 	if (is_return(d, source))
 		d->patience_ns = d->clock_ns;
-	/* Learn only in PROTECTED: the gaps of a fault say nothing about the usual gaps. */
+	/* Learn only in PROTECTED, because the gaps during a fault say nothing about the usual
+	 * gaps. */
 	if (jitter && d->seen_ns[source] && d->state == DETECTOR_PROTECTED)
 		jitter_learn(jitter, age_ns(d, source));
 	d->seen_ns[source] = d->clock_ns;
@@ -75,7 +76,7 @@ void detector_connection(struct detector *d, bool is_open, uint64_t now_ns)
 	d->is_open = is_open;
 }
 
-/* Count unanswered probes through the client network from here on. */
+/* Start the count of unanswered probes through the client network anew. */
 static void ask_client_anew(struct detector *d, const struct detector_evidence *e)
 {
 	d->sent_at_answer = e->host_client.sent;
@@ -87,8 +88,9 @@ static bool is_client_silent(const struct detector *d)
 	return d->last.host_client.sent >= d->sent_at_answer + DETECTOR_UNANSWERED;
 }
 
-/* Mark the client path broken if the primary does not answer probes on the client network but was
- * heard elsewhere. If the host was only slow, its answer removes the mark. */
+/* Mark the client path as broken if the primary does not answer probes on the client network
+ * although a beat or the backup network shows that it lives. If the host was only slow, its answer
+ * removes the mark. */
 static void look_at_client_path(struct detector *d)
 {
 	if (!is_client_silent(d))
@@ -100,8 +102,8 @@ static void look_at_client_path(struct detector *d)
 		d->is_client_broken = true;
 }
 
-/* Note a sign for each count that grew since the last tick. At the first tick none is noted,
- * because the counts are from the time before. */
+/* Note a sign of life for each count that has grown since the last tick. At the first tick note
+ * none, because there is no earlier tick to compare with. */
 static void take(struct detector *d, const struct detector_evidence *e)
 {
 	if (!d->has_last)
@@ -124,11 +126,11 @@ static void take(struct detector *d, const struct detector_evidence *e)
 			saw(d, rows[i].source);
 	}
 	if (e->is_paused)
-		d->degraded_ns = d->patience_ns = d->clock_ns; /* the wait of `patience` begins
-								* when the guest may run again */
+		/* the wait of `patience` begins when the pause ends */
+		d->degraded_ns = d->patience_ns = d->clock_ns;
 	if (!e->expects_progress)
-		d->seen_ns[DETECTOR_PROGRESS] = d->clock_ns; /* missing epochs are not
-							      * this host's fault */
+		/* no epochs are expected, so their absence is not the host's fault */
+		d->seen_ns[DETECTOR_PROGRESS] = d->clock_ns;
 	if (e->host_client.answered > d->last.host_client.answered) {
 		ask_client_anew(d, e);
 		d->is_client_broken = false;
@@ -153,14 +155,14 @@ static uint64_t progress_limit_ns(const struct detector *d, const struct detecto
 	return jitter_limit_ns(&d->progress, config->progress_min_ns, config->patience_ns / 2);
 }
 
-/* Returns what is late; DETECTOR_WELL: nothing. */
+/* Returns what is late, or DETECTOR_WELL if nothing is. */
 static enum detector_reason what_is_late(const struct detector *d,
 					 const struct detector_config *config)
 {
 	if (age_ns(d, DETECTOR_BEAT) >= beat_limit_ns(d, config))
 		return DETECTOR_NO_BEAT;
-	/* After a start the agent has a grace to come back, so a connection that is not open yet is
-	 * no reason for doubt. */
+	/* After the gateway's start, agents have some time to connect again. So a connection that
+	 * was never open is no reason for doubt. */
 	if (!d->is_open && d->seen_ns[DETECTOR_BEAT])
 		return DETECTOR_CLOSED;
 	if (age_ns(d, DETECTOR_PROGRESS) >= progress_limit_ns(d, config))
@@ -189,7 +191,8 @@ static uint64_t life_ns(const struct detector *d)
 
 static bool path_sees(const struct detector *d)
 {
-	/* Without a standby to compare with, assume that the path works. */
+	/* If the standby's host is not probed, there is nothing to compare with, so assume that the
+	 * path works. */
 	return d->last.reference.sent == d->at_doubt.reference.sent ||
 	       d->seen_ns[DETECTOR_REFERENCE] > d->doubt_ns;
 }
@@ -207,12 +210,12 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 	return d->clock_ns - since_ns >= config->beat_timeout_ns;
 }
 
-/* Is the guest's process gone, and its port with it? Yes if the host answers on both networks, and
- * witness datagrams came before the doubt, but now none comes, although the guest was probed. A
- * witness datagram may be lost on its way, so several answers must have come through the same
- * network: even with half of all frames lost, all witness datagrams would be missing only once in
- * 100,000 times. While the agent beats, this does not apply: the agent knows whether the process
- * exists, and reports it. */
+/* Is the guest's process gone, and its port with it? Yes if the host answers on both networks, but
+ * no witness datagrams come although the guest is probed and they came before the doubt. Single
+ * witness datagrams may be lost. So enough answers must have come through the same network: even if
+ * half of all frames are lost, all of as many witness datagrams are lost only once in 100,000
+ * times. As long as the agent beats, this returns false, because the agent itself knows and reports
+ * whether the process exists. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)
 {
 	const struct detector_evidence *from = &d->at_witness;
@@ -286,8 +289,8 @@ static void judge_failed(struct detector *d, const struct detector_config *confi
 	if (is_well_again(d, config))
 		enter(d, DETECTOR_PROTECTED, DETECTOR_WELL);
 	else if (d->reason == DETECTOR_ALL_SILENT && !is_silent(d, config))
-		enter(d, DETECTOR_DEGRADED, DETECTOR_ALIVE); /* nobody was promoted yet,
-							      * and the host lives */
+		/* the standby was not promoted yet, and the host lives */
+		enter(d, DETECTOR_DEGRADED, DETECTOR_ALIVE);
 }
 
 bool detector_tick(struct detector *d, const struct detector_config *config,

@@ -73,10 +73,10 @@ const char *detector_state_name(enum detector_state state); /* returns a constan
 struct detector_config {
 	uint64_t suspect_min_ns;   /* a beat is never late before this time */
 	uint64_t progress_min_ns;  /* an epoch is never late before this time */
-	/* the primary counts as gone after so long a silence on every path while it is probed */
+	/* length of silence on every path, while probing, after which the primary counts as gone */
 	uint64_t confirm_ns;
-	/* the primary counts as gone after so long a silence if there is no second network to probe
-	 * through */
+	/* length of silence after which the primary counts as gone if there is no second network to
+	 * probe through */
 	uint64_t beat_timeout_ns;
 	uint64_t patience_ns; /* how long to wait for a host that lives but does not replicate */
 	/* how long agents may take to connect again after the gateway's start */

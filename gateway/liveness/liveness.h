@@ -9,7 +9,7 @@
  *
  * A host is not blamed for time that the gateway did not watch:
  * - after the gateway starts, or has itself stalled (SIGSTOP, a starved machine), no host is judged
- * until it was seen once or grace_ns has passed;
+ *   until it was seen once or grace_ns has passed;
  * - a host is judged only by time during which this process was watching.
  */
 #ifndef LIVENESS_LIVENESS_H
@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 struct liveness_config {
-	uint64_t beat_timeout_ns; /* how long a silence means that the host is gone */
+	uint64_t beat_timeout_ns; /* length of silence after which the host counts as gone */
 	uint64_t restart_grace_ns; /* how long to wait for a host after the gateway's start */
 };
 

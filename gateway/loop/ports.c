@@ -6,8 +6,8 @@ static void port_ready(struct source *source, uint32_t events, uint64_t now_ns)
 {
 	(void)events;
 	(void)now_ns;
-	*((struct ports_slot *)source)->by_frame = true; /* the loop's next turn
-							  * receives the frame */
+	/* only note it: the loop's next turn receives the frame */
+	*((struct ports_slot *)source)->by_frame = true;
 }
 
 _Static_assert(offsetof(struct ports_slot, source) == 0, "port_ready() finds its slot by this");
@@ -26,8 +26,8 @@ int ports_add(struct ports *ports, struct port *port)
 		.port = port,
 		.by_frame = &ports->by_frame,
 	};
-	/* Add it without events. ports_before_sleep() sets them, so epoll reports the port only
-	 * while the loop sleeps. */
+	/* Add the port without events. ports_before_sleep() sets them, so that epoll reports the
+	 * port only while the loop sleeps. */
 	return slot->source.fd >= 0 ? source_add(ports->epoll_fd, &slot->source, 0) : 0;
 }
 

@@ -32,8 +32,8 @@ bool claiming_is_rival(const uint8_t *data, size_t size, uint32_t ip_be32, const
 		return false;
 	memcpy(&sender, data + AT_SPA, 4);
 	memcpy(&target, data + AT_TPA, 4);
-	/* A rival's frame either has our address as its sender, or is a probe, like ours, that
-	 * asks for it. */
+	/* A rival's frame either has our address as its sender, or is an ARP probe for our
+	 * address. */
 	if (sender != ip_be32 &&
 	    !(sender == 0 && target == ip_be32 && bytes_get_be16(data + AT_OPER) == 1))
 		return false;
@@ -68,7 +68,7 @@ static void send_probe(const struct claiming *c, struct port *port)
 }
 
 /* Receive frames, and return true if one shows that another host has our address. All received
- * frames are discarded, which does no harm because nobody is served yet. */
+ * frames are discarded, which does no harm, because the gateway serves nobody yet. */
 static bool hears_rival(const struct claiming *c, struct port *port, uint8_t ret_mac[6])
 {
 	struct port_frame frames[N_FRAMES];

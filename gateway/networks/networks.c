@@ -9,15 +9,15 @@
 #include "session/shell_stack.h"
 
 #define CLOSING_MAX   64 /* room for connections that are being closed, beyond sessions_max */
-#define PROBE_BUFFERS 4096 /* number of buffers for the port in the client
-			    * network, where few frames are expected */
+/* number of buffers for the port in the client network, which gets few frames */
+#define PROBE_BUFFERS 4096
 
 static int output_frame(void *arg, const struct iovec *pieces, size_t n_pieces)
 {
 	return port_transmit(arg, pieces, n_pieces);
 }
 
-/* Open the port of @net and add it to @ports. @ip_be32: our own address in that network. */
+/* Open the port of @net and add it to @ports. @ip_be32 is our own address in that network. */
 static int open_port(const struct gw_config *config, enum prober_net net, uint32_t ip_be32,
 		     struct probes *probes, struct ports *ports)
 {
@@ -67,8 +67,8 @@ int networks_open(const struct gw_config *config, struct fleet *fleet, struct se
 	if (r < 0)
 		return r;
 	port = ports->slots[PROBER_NET_BACKUP].port;
-	r = claiming_open(claiming, fleet, port, own.ip_be32); /* before anything here
-								* answers for the address */
+	/* before the gateway answers for the address */
+	r = claiming_open(claiming, fleet, port, own.ip_be32);
 	if (r < 0)
 		return r;
 	witnessing_open(&witnessing[PROBER_NET_BACKUP], fleet, port, WIRE_WITNESS_BACKUP, &own);

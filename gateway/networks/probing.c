@@ -78,7 +78,7 @@ void probing_use_port(struct probes *probes, enum prober_net net, struct port *p
 
 	_Static_assert(PORT_MAC_BYTES == FRAMES_MAC_BYTES, "one kind of MAC");
 	memcpy(us.mac, port_mac(port), sizeof(us.mac));
-	/* Only in the client network the prober must answer ARP for our address; in the backup
-	 * network lwIP does. */
+	/* In the client network the prober must answer ARP for our address; in the backup network
+	 * lwIP does. */
 	probes_open_net(probes, net, &us, net == PROBER_NET_CLIENT, send_probe, port);
 }

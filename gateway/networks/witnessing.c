@@ -13,14 +13,14 @@
 #include "port/port.h"
 #include "stack/filter.h"
 
-/* Offsets and values, in an IPv4 frame without options, that tell a witness datagram
- * from other frames. */
+/* Offsets and values in an IPv4 frame without options, by which a witness datagram differs from
+ * other frames. */
 #define ETHERTYPE_AT   12
 #define ETHERTYPE_IPV4 0x0800
 #define PROTOCOL_AT    23
 #define PROTOCOL_UDP   17
 #define UDP_PORT_AT    36
-#define FRAME_MIN      42 /* up to the end of the UDP header */
+#define FRAME_MIN      42 /* size of a frame up to the end of its UDP header */
 
 #define TELL_NS (60 * CLOCK_NS_PER_S) /* report at most one flood in this time */
 
@@ -69,7 +69,8 @@ bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, ui
 	struct fleet *fleet = w->fleet;
 	struct filter_view view;
 
-	/* Nearly all frames are TCP. Check two fields to sort them out before parsing anything. */
+	/* Nearly all frames are TCP. Checking two fields excludes these before anything is
+	 * parsed. */
 	if (!fleet || size < FRAME_MIN || data[PROTOCOL_AT] != PROTOCOL_UDP ||
 	    bytes_get_be16(data + ETHERTYPE_AT) != ETHERTYPE_IPV4)
 		return false;
@@ -86,7 +87,7 @@ bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, ui
 
 /* ---- the shield ---- */
 
-/* Count the datagrams that the kernel dropped as if they had arrived here. */
+/* Add the datagrams that the kernel dropped to the counters, as if the gateway had dropped them. */
 static void take_counts(struct witnessing *w)
 {
 	static const struct {
@@ -117,8 +118,8 @@ static void take_counts(struct witnessing *w)
 	counters_add(&w->fleet->counters.shield_dropped, sum);
 }
 
-/* Give the kernel the present keys if the shield is up, else remove all keys. Tries every slot.
- * Returns 0 or the last -errno. */
+/* Give the kernel the present keys if the shield is up; otherwise, remove all keys from it. Tries
+ * every slot even if one fails. Returns 0 or the last -errno. */
 static int follow_keys(struct witnessing *w)
 {
 	int r = 0;
@@ -144,8 +145,8 @@ static int follow_keys(struct witnessing *w)
 	return r;
 }
 
-/* Put the shield up. Called again while it is up, because keys may have changed, and to repeat
- * steps that failed. */
+/* Put the shield up. Called again and again while it is up, because keys may have changed, or a
+ * step may have failed. */
 static int put_up(struct witnessing *w)
 {
 	int r = follow_keys(w); /* set the keys first: the program passes

@@ -4,11 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Defaults of ours; a user overrides one by giving its key in the device string. net_af_packet:
- * DPDK's own 512 frames of 2 KiB hold less than 1 ms of a 10 Gbit/s burst; 4096 frames (8 MiB) are
- * enough even if the loop is not scheduled for a while. Blocks of 64 KiB, since single pages would
- * be too many and the kernel can usually allocate order-4 pages. net_af_xdp: no busy polling,
- * because the loop sleeps on the socket instead (port_wait_fd). */
+/* Our default arguments. A user overrides one by giving its key in the device string.
+ * net_af_packet: DPDK's own default, 512 frames of 2 KiB, holds less than 1 ms of a 10 Gbit/s
+ * burst. 4096 frames (8 MiB) are enough even if the loop is not scheduled for a while. Blocks have
+ * 64 KiB, because single pages would be too many, and the kernel can usually allocate order-4
+ * pages.
+ * net_af_xdp: no busy polling, because the loop sleeps on the socket instead (port_wait_fd). */
 struct default_arg {
 	enum device_kind kind;
 	const char *key;

@@ -30,8 +30,8 @@ static struct {
 	bool with_pci;
 } eal;
 
-/* Maps DPDK's log levels to ours, one step less severe: an error for DPDK
- * need not be one for us. */
+/* Maps DPDK's log level @level to one of ours that is one step less severe, because an error for
+ * DPDK need not be one for us. */
 static enum log_level demote(int level)
 {
 	if (level <= (int)RTE_LOG_ERR)
@@ -191,7 +191,8 @@ int eal_start(const struct port_config *config, const char *pci, struct error *r
 	snprintf(pci_text, sizeof(pci_text), "%s", pci ? pci : "");
 
 	args[n_args++] = (char *)"holdfast-gateway";
-	/* Without hugepages DPDK uses "legacy" memory, which --in-memory refuses. */
+	/* Without hugepages DPDK uses "legacy" memory, which cannot be combined with
+	 * --in-memory. */
 	args[n_args++] = (char *)(huge ? "--in-memory" : "--no-shconf");
 	args[n_args++] = (char *)"--no-telemetry";
 	args[n_args++] = (char *)"--iova-mode=va";

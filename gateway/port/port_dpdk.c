@@ -22,10 +22,10 @@
 #include "port/eal.h"
 #include "port/wakefd.h"
 
-#define DESCRIPTORS    1024 /* per ring, if the driver lets us choose */
+#define DESCRIPTORS    1024 /* descriptors per ring, if the driver lets us choose */
 #define POOL_CACHE     256
-#define TX_QUEUE_MAX   256 /* most frames that wait for room in the driver's ring */
-#define TX_FLUSH_AT    32  /* when this many frames wait, flush at once */
+#define TX_QUEUE_MAX   256 /* most frames that may wait for room in the driver's ring */
+#define TX_FLUSH_AT    32  /* as soon as this many frames wait, flush them */
 #define BUFFERS_MIN    (2 * DESCRIPTORS + 2 * POOL_CACHE + TX_QUEUE_MAX)
 #define BUFFERS_MAX    (1u << 20)
 
@@ -37,15 +37,18 @@ struct port {
 	uint8_t mac[PORT_MAC_BYTES];
 	struct rte_mempool *pool;
 	int wait_fd;	    /* the driver's socket, or the card's interrupt eventfd; -1: none */
-	bool has_interrupt; /* wait_fd is an eventfd that must be armed and drained */
-	bool added;	    /* we added the vdev to DPDK */
+	bool has_interrupt; /* true if wait_fd is an eventfd that must be armed and drained */
+	bool added;	    /* true if we added the vdev to DPDK */
 	bool started;
 	struct rte_mbuf *tx[TX_QUEUE_MAX];
 	unsigned int n_tx;
-	bool tx_stuck; /* the last flush sent nothing: queued frames do not keep the loop awake */
+	/* true if the last flush sent nothing, so that queued frames must not keep the loop
+	 * awake */
+	bool tx_stuck;
 	struct port_counters counters;
-	uint64_t kernel_drops; /* net_af_packet: frames dropped by the kernel, whose own count
-				* is cleared by each read */
+	/* for net_af_packet: frames dropped by the kernel, added up here because each read clears
+	 * the kernel's own count */
+	uint64_t kernel_drops;
 };
 
 static int fail(struct error *ret_error, int rc, const struct device *device,
@@ -96,8 +99,8 @@ static int make_pool(struct port *port, const struct port_config *config)
 	return port->pool ? 0 : -rte_errno;
 }
 
-/* Configure the device, set up both queues and start it. @interrupt: with receive interrupts. On
- * failure *ret_step names the step that failed. */
+/* Configure the device, set up both queues and start the device. @interrupt: use receive
+ * interrupts? On failure, sets *ret_step to the name of the step that failed. */
 static int start(struct port *port, bool interrupt, const char **ret_step)
 {
 	struct rte_eth_conf conf = { .intr_conf = { .rxq = interrupt } };
@@ -230,7 +233,8 @@ void port_close(struct port *port)
 		return;
 	rte_pktmbuf_free_bulk(port->tx, port->n_tx);
 	if (port->started)
-		(void)rte_eth_dev_stop(port->id); /* on failure it is closed below anyway */
+		/* if this fails, the device is closed below anyway */
+		(void)rte_eth_dev_stop(port->id);
 	if (port->added)
 		(void)rte_eal_hotplug_remove("vdev", port->device.name); /* closes the ethdev too */
 	else if (port->id < RTE_MAX_ETHPORTS)
@@ -251,8 +255,8 @@ size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *mbuf = burst[i];
 
-		/* If the card removed a VLAN tag, the frame belongs to another VLAN and only
-		 * looks like one of ours. */
+		/* If the card has removed a VLAN tag, the frame is of another VLAN and only looks
+		 * like one for us. */
 		if (mbuf->nb_segs != 1 || mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {
 			port->counters.rx_dropped++;
 			rte_pktmbuf_free(mbuf);
@@ -339,8 +343,8 @@ bool port_arm(struct port *port)
 			       * that are already waiting */
 	if (rte_eth_dev_rx_intr_enable(port->id, 0))
 		return true; /* no interrupt would wake us: keep polling */
-	/* A frame that came after the last empty poll and before the line
-	 * above raises no interrupt. */
+	/* A frame that arrived after the last empty poll but before the interrupt was enabled
+	 * raises no interrupt, so look for one now. */
 	return rte_eth_rx_queue_count(port->id, 0) > 0 || poll(&wait, 1, 0) > 0;
 }
 
@@ -366,7 +370,7 @@ int port_filter(struct port *port, int program_fd)
 		return -ENOTSUP;
 	r = setsockopt(port->wait_fd, SOL_SOCKET, program_fd < 0 ? SO_DETACH_FILTER : SO_ATTACH_BPF,
 		       &program_fd, sizeof(program_fd));
-	/* ENOENT on detaching: there was no program */
+	/* ENOENT is no error when detaching: there was no program */
 	return r < 0 && (program_fd >= 0 || errno != ENOENT) ? -errno : 0;
 }
 

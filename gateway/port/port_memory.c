@@ -181,7 +181,7 @@ void port_disarm(struct port *port)
 
 	port->counters.wakes++;
 	if (port->rx.n_frames == 0 && read(port->wait_fd, &count, sizeof(count)) < 0)
-		return; /* wait_fd was not signalled: there is nothing to clear */
+		return; /* wait_fd was not signalled, so there is nothing to clear */
 }
 
 int port_filter(struct port *port, int program_fd)

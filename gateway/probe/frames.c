@@ -15,7 +15,8 @@
 
 #define IPV4_BYTES	 20
 #define IPV4_DONT	 0x4000
-#define IPV4_FRAGMENTED	 0x3fff /* more fragments, or an offset */
+/* bits that only a fragment has set: "more fragments" and the offset */
+#define IPV4_FRAGMENTED	 0x3fff
 #define PROTOCOL_ICMP	 1
 #define PROTOCOL_TCP	 6
 #define TTL		 64
@@ -45,8 +46,8 @@ static uint32_t sum16(const uint8_t *data, size_t size, uint32_t sum)
 	return sum;
 }
 
-/* Computes the Internet checksum, starting from @sum. Over bytes that include a correct checksum it
- * is 0. */
+/* Computes the Internet checksum, starting from @sum. The result is 0 if the bytes include their
+ * own correct checksum. */
 static uint16_t checksum(const uint8_t *data, size_t size, uint32_t sum)
 {
 	sum = sum16(data, size, sum);
@@ -55,8 +56,8 @@ static uint16_t checksum(const uint8_t *data, size_t size, uint32_t sum)
 	return (uint16_t)~sum;
 }
 
-/* Returns the sum over TCP's pseudo-header: both addresses of the IPv4 header @ip, the protocol and
- * the length. */
+/* Returns the sum over TCP's pseudo-header, which has both addresses of the IPv4 header @ip, the
+ * protocol and the length. */
 static uint32_t pseudo_sum(const uint8_t *ip, size_t tcp_size)
 {
 	return sum16(ip + 12, 8, PROTOCOL_TCP + (uint32_t)tcp_size);
@@ -180,7 +181,7 @@ static enum frames_kind parse_arp(const struct frames_end *us, const uint8_t *ar
 	if (bytes_get_be32(arp + 24) != us->ip)
 		return FRAMES_OTHER;
 	if (arp[8] & 1)
-		return FRAMES_MALFORMED; /* no host has a multicast address */
+		return FRAMES_MALFORMED; /* a multicast MAC as sender; no host has one */
 	operation = bytes_get_be16(arp + 6);
 	memcpy(view->from.mac, arp + 8, FRAMES_MAC_BYTES);
 	view->from.ip = bytes_get_be32(arp + 14);
@@ -188,8 +189,8 @@ static enum frames_kind parse_arp(const struct frames_end *us, const uint8_t *ar
 		return FRAMES_ARP_REQUEST;
 	if (operation != ARP_REPLY)
 		return FRAMES_MALFORMED;
-	/* A reply sent to the broadcast address is an announcement and not an
-	 * answer to our request. */
+	/* A reply sent to the broadcast address is an announcement, so it answers no request of
+	 * ours. */
 	return to_us ? FRAMES_ARP_REPLY : FRAMES_OTHER;
 }
 
@@ -218,7 +219,8 @@ static enum frames_kind parse_tcp(const uint8_t *ip, const uint8_t *tcp, size_t 
 		return FRAMES_MALFORMED;
 	flags = tcp[13] & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK);
 	if (flags != (TCP_SYN | TCP_ACK) && flags != (TCP_RST | TCP_ACK))
-		return FRAMES_OTHER; /* most segments end here, which saves their checksum */
+		/* true for most segments, whose checksum need not be computed then */
+		return FRAMES_OTHER;
 	head = (size_t)(tcp[12] >> 4) * 4;
 	if (head < TCP_BYTES || head > size || checksum(tcp, size, pseudo_sum(ip, size)) != 0)
 		return FRAMES_MALFORMED;

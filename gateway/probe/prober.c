@@ -6,9 +6,10 @@
 #include "probe/prober_private.h"
 
 #define GUEST	    (PROBER_TARGETS - 1)
-#define ECHO_WINDOW 64	  /* number of latest echoes whose reply we accept: the
-			   * bits of echo_answered */
-#define PORT_FIRST  49152 /* our source ports: IANA's dynamic range */
+/* replies are accepted to this many of the latest echo requests; the number of bits in
+ * echo_answered */
+#define ECHO_WINDOW 64
+#define PORT_FIRST  49152 /* first of our source ports, which are IANA's dynamic range */
 
 static const uint8_t broadcast[FRAMES_MAC_BYTES] = {255, 255, 255, 255, 255, 255};
 
@@ -49,8 +50,8 @@ static bool output(struct prober *prober, enum prober_net net, const uint8_t fra
 	return false;
 }
 
-/* Send a probe. A probe that could not be sent is not counted: it would look like one that the peer
- * left unanswered. */
+/* Send a probe and count it. A probe that could not be sent is not counted, because it would look
+ * as if the peer had not answered it. */
 static bool send_probe(struct prober *prober, struct prober_target *target,
 		       enum prober_method method, const uint8_t frame[FRAMES_BYTES],
 		       uint64_t now_ns)
@@ -317,8 +318,8 @@ static bool take_tcp(struct prober *prober, struct prober_target *target, enum f
 	if (!syn)
 		return false;
 	if (kind == FRAMES_SYN_ACK && may_reply(prober, now_ns))
-		send_rst(prober, syn); /* also after a repeated SYN-ACK: the guest's connection is
-					* still open */
+		/* even after a repeated SYN-ACK, because the guest's connection is still open */
+		send_rst(prober, syn);
 	if (!syn->waiting)
 		return false;
 	syn->waiting = false;
@@ -337,8 +338,8 @@ bool prober_take(struct prober *prober, enum prober_net net, enum frames_kind ki
 		if (prober->targets[t].ip == view->from.ip && prober->targets[t].net == net)
 			target = &prober->targets[t];
 	}
-	/* Is this an ARP request from a host in the client network? The first PROBER_HOSTS targets
-	 * are these hosts. */
+	/* Is this an ARP request from one of the VM's hosts in the client network? These hosts are
+	 * the first PROBER_HOSTS targets. */
 	is_sought = prober->is_sought && kind == FRAMES_ARP_REQUEST && target &&
 		    target < &prober->targets[PROBER_HOSTS];
 	if (!(prober->active || is_sought) || !target || view->from.ip == 0)

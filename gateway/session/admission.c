@@ -21,7 +21,8 @@ void admission_init(struct admission *a, uint64_t now_ns)
 	}
 }
 
-/* Is @source a known address? Looked up each time, because hosts may change their addresses. */
+/* Is @source a known address? This is looked up each time, because hosts may change their
+ * addresses. */
 static bool is_known(const struct sessions *sessions, const char *source)
 {
 	const struct fleet *fleet = sessions->fleet;
@@ -53,7 +54,7 @@ static unsigned int n_unproven(const struct sessions *sessions, const char *sour
 
 void admission_settle(struct sessions *sessions)
 {
-	/* Each host needs a control connection, each VM two streams. */
+	/* Each host needs a control connection, and each VM two streams. */
 	uint32_t n_needed = (uint32_t)(sessions->fleet->n_hosts + 2 * sessions->fleet->n_vms);
 	struct session_config *config = &sessions->config;
 
@@ -72,8 +73,9 @@ void admission_settle(struct sessions *sessions)
 	}
 }
 
-/* Returns the number of open sessions of @source that may be dead: they were silent for at least
- * beat_timeout. They must not keep out a host that connects again to replace one of them. */
+/* Returns the number of open sessions from @source that may be dead, because they have been silent
+ * for at least beat_timeout. They must not keep out a host that connects again to replace one of
+ * them. */
 static unsigned int n_silent(const struct sessions *sessions, const char *source, uint64_t now_ns)
 {
 	unsigned int n = 0;
@@ -84,8 +86,8 @@ static unsigned int n_silent(const struct sessions *sessions, const char *source
 	return n;
 }
 
-/* Returns by how much @source exceeds its share of unproven connections. The new connection of
- * @newcomer counts too. */
+/* Returns by how many unproven connections @source exceeds its share. The new connection of
+ * @newcomer is counted too. */
 static int excess(const struct sessions *sessions, const char *source, const char *newcomer)
 {
 	unsigned int reserve = sessions->config.n_handshakes_max / 4;
@@ -96,8 +98,8 @@ static int excess(const struct sessions *sessions, const char *source, const cha
 	return n - (reserve > 0 ? (int)reserve : 1);
 }
 
-/* Returns the session to end; NULL: none may be ended. sessions->all has the newest first, so the
- * oldest of several equal ones is chosen. */
+/* Returns the session to end, or NULL if none may be ended. sessions->all has the newest first, so
+ * of several equal ones the oldest is chosen. */
 static struct session *find_victim(const struct sessions *sessions, const char *newcomer)
 {
 	struct session *victim = NULL;
@@ -121,8 +123,7 @@ int admission_make_room(struct sessions *sessions, const char *source, uint64_t 
 {
 	const struct fleet_counters *c = &sessions->fleet->counters;
 	struct session *victim;
-	/* A closing session has no slot any more, although it exists until its last
-	 * output is sent. */
+	/* A closing session exists until its last output is sent, but takes no slot. */
 	uint64_t n_taken = c->sessions_now - c->closing_now;
 
 	if (n_taken >= sessions->config.n_sessions_max)

@@ -6,15 +6,15 @@
  * sessions.
  *
  *  slots   until its HELLO, a connection needs one of n_handshakes_max slots. When all are taken, a
- * newcomer ends the oldest such connection of the source that has the most. For a source that is a
- * known address, only its connections above a quarter of all slots are counted. An OPEN session is
- * never ended. But a session that has been silent for beat_timeout_ms is not counted towards
- * sessions_max for a newcomer from its own address: the newcomer may be from the same host, and
- * then replaces the old session at its HELLO.
- * time there are two budgets, one for known addresses and one for all others. The measured time of
- * each handshake is charged to one of them. A session whose budget is spent takes no input until
- * admission_run() picks it. It picks known addresses first, then the source with the fewest
- * connections that have not said HELLO, then the oldest session.
+ *          newcomer ends the oldest such connection of the source that has the most. For a source
+ *          that is a known address, only its connections above a quarter of all slots are counted.
+ *          An OPEN session is never ended. But a session that has been silent for beat_timeout_ms
+ *          is not counted towards sessions_max for a newcomer from its own address: the newcomer
+ *          may be from the same host, and then replaces the old session at its HELLO.
+ *  time    there are two budgets, one for known addresses and one for all others. The measured time
+ *          of each handshake is charged to one of them. A session whose budget is spent takes no
+ *          input until admission_run() picks it. It picks known addresses first, then the source
+ *          with the fewest connections that have not said HELLO, then the oldest session.
  *
  * An address is known if a host has said HELLO from it, or if a VM's file names it.
  *

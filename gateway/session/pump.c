@@ -53,8 +53,8 @@ static int keep(struct pump_conn *c, const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* Offer the kept bytes to the session. Call it even without kept bytes: it also lets a session
- * continue that was blocked. */
+/* Offer the kept bytes to the session. Call this even if there are none, because it also lets a
+ * blocked session continue. */
 static void offer(struct pump_conn *c, uint64_t now_ns)
 {
 	size_t n = session_input(c->session, c->pending ? c->pending + c->pending_at : NULL,

@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 
-/* Limit of log lines that a host can cause at will: a burst, then one per interval. */
+/* The limit of log lines that a host can cause at will: a burst, then one per interval. */
 #define LOG_BURST    50
 #define LOG_EVERY_NS (200 * CLOCK_NS_PER_MS)
 
@@ -80,8 +80,8 @@ bool session_may_log(struct session *s, uint64_t now_ns)
 	return s->host && rate_pass(&s->host->log_rate, LOG_EVERY_NS, LOG_BURST, now_ns);
 }
 
-/* Count a refusal, log it and give an event. Anyone may connect, so log lines and events come at
- * most once a second for each reason; the counters count all. */
+/* Count a refusal, log it and give an event. Anyone may connect, so for each reason at most one
+ * refusal a second is logged and gives an event. All refusals are counted. */
 static void tell_refusal(struct session *s, uint64_t now_ns, enum fleet_refusal reason,
 			 const char *text)
 {
@@ -141,7 +141,8 @@ struct bytes_writer *session_begin(struct session *s)
 	struct sessions *all = s->sessions;
 
 	if (wire_frame_begin(all->scratch, sizeof(all->scratch), &all->writer) < 0)
-		all->writer = (struct bytes_writer){.bad = true}; /* session_send() reports this */
+		/* session_send() will report the failure */
+		all->writer = (struct bytes_writer){.bad = true};
 	return &all->writer;
 }
 
@@ -236,7 +237,8 @@ static void run_frames(struct session *s, uint64_t now_ns)
 		s->plain_at = s->plain_end = 0;
 }
 
-/* Move the buffered bytes to the front if less room than one TLS record is left behind them. */
+/* Move the buffered bytes to the front of the buffer if the room behind them is too small for a TLS
+ * record. */
 static void make_room(struct session *s)
 {
 	if (sizeof(s->plain) - s->plain_end >= SESSION_READ_MIN || s->plain_at == 0)
@@ -256,7 +258,7 @@ static void note_seen(struct session *s, uint64_t now_ns)
 /* Decrypt input and handle its frames until there is no more input. */
 static void drive_open(struct session *s, uint64_t now_ns)
 {
-	run_frames(s, now_ns); /* a frame may have waited for room in the standby's ring */
+	run_frames(s, now_ns); /* a frame may have been waiting for room in the standby's ring */
 	while (!s->link.is_blocked && !session_is_over(s)) {
 		int r;
 
@@ -302,8 +304,8 @@ size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64
 		session_end(s, now_ns);
 	if (s->phase == SESSION_HANDSHAKE && size > 0 && !admission_may_run(s, now_ns))
 		return 0;
-	/* First handle the input that waits in the TLS buffer since the session was blocked,
-	 * to make room. */
+	/* To make room, first handle the input that has been in the TLS buffer since the session
+	 * was blocked. */
 	drive(s, now_ns);
 	while (taken < size) {
 		size_t n;

@@ -46,8 +46,8 @@ int session_on_beat(struct session *s, const struct wire_frame *frame, uint64_t 
 	return 0;
 }
 
-/* Find the VM that a control message names, and the index of this host in it. Returns NULL if
- * there is none. */
+/* Find the VM that a control message names, and set *ret_host to the index of the session's host in
+ * it. Returns NULL if the gateway has no such VM, or the host is not one of its hosts. */
 static struct fleet_vm *named_vm(struct session *s, const char *name, uint8_t *ret_host)
 {
 	struct fleet_vm *vm = fleet_find_vm(s->sessions->fleet, name);
@@ -65,7 +65,7 @@ static struct fleet_vm *named_vm(struct session *s, const char *name, uint8_t *r
 
 int session_on_report(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
-	static struct wire_report msg; /* static because of its 9 KB; only one thread runs here */
+	static struct wire_report msg; /* static because it has 9 KB; only one thread uses it */
 	struct fleet *fleet = s->sessions->fleet;
 	struct wire_error error;
 	struct fleet_vm *vm;
@@ -104,6 +104,7 @@ int session_on_order_done(struct session *s, const struct wire_frame *frame, uin
 		.status = done.status, .term = frame->h.term, .text = done.text,
 	};
 	if (fleet_step(fleet, vm, &in, now_ns) < 0)
-		session_end(s, now_ns); /* the host connects again, and then gets the order again */
+		/* the host will connect again and then get the order again */
+		session_end(s, now_ns);
 	return 0;
 }

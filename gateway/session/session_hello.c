@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "session/session_private.h"
 
-/* Which sender may send a message, and which function handles it. */
+/* For each message: who may send it, and which function handles it. */
 static const struct {
 	uint8_t type;
 	unsigned int from; /* enum wire_sender */
@@ -68,8 +68,8 @@ static enum fleet_refusal refusal_of(uint16_t code)
 	}
 }
 
-/* Handle that the connection @link has the place that @s needs. If @link was silent for too long,
- * end it and return true; else refuse @s. */
+/* Called when @s would replace the connection @link. If @link has been silent for too long, ends it
+ * and returns true. Otherwise, refuses @s and returns false. */
 static bool replace_silent(struct session *s, struct fleet_link *link, const char *what,
 			   uint64_t now_ns)
 {
@@ -125,17 +125,17 @@ static int open_control(struct session *s, uint64_t features, uint64_t obeyed, u
 	return 0;
 }
 
-/* Returns the features that @s may use as @vm's primary stream. The standby must understand them
- * too, because it gets the relayed frames. */
+/* Returns the features that @s may use as the primary's stream of @vm. The standby must understand
+ * them too, because it gets the frames of that stream. */
 static uint64_t primary_features(const struct session *s, const struct fleet_vm *vm)
 {
 	return s->understands & ((vm->knows_standby ? vm->standby_features : WIRE_FEATURES) |
 				 WIRE_FEATURE_INCARNATION);
 }
 
-/* Remember which features the standby on @s understands. The primary's stream may have been opened
- * with other features, and a stream's features cannot change. In that case end the primary's stream
- * before its RESUME, so that the primary says HELLO again. */
+/* Remember which features the standby on @s understands. A stream's features cannot change. So if
+ * the primary's stream was opened with other features, this ends it before its RESUME, and the
+ * primary says HELLO again. */
 static void remember_standby(struct session *s, uint64_t now_ns)
 {
 	struct session *primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);
@@ -150,8 +150,8 @@ static void remember_standby(struct session *s, uint64_t now_ns)
 	session_end(primary, now_ns);
 }
 
-/* Find the VM that a stream's HELLO names, and this host's part in it. Returns
- * 0; -EPROTO: refused. */
+/* Find the VM that a stream's HELLO names, and this host's index in it. Returns 0, or -EPROTO if @s
+ * was refused. */
 static int find_vm(struct session *s, const struct wire_hello *hello, uint64_t now_ns)
 {
 	int h;

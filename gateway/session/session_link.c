@@ -1,5 +1,5 @@
-/* session_link.c - the operations of fleet/link.h: the fleet's own messages on a session,
- * and its end. */
+/* session_link.c - implements the operations of fleet/link.h, by which the fleet sends its own
+ * messages on a session, or ends it. */
 #include <string.h>
 
 #include "session/session_private.h"
@@ -23,7 +23,7 @@ static void send_witness_key(struct fleet_link *control, uint64_t term,
 	struct wire_header h = {.type = WIRE_WITNESS_KEY, .term = term, .seq = s->tx_seq++};
 
 	session_send(s, &h, wire_witness_key_encode(key, session_begin(s)));
-	/* The frame with the key was built in `scratch`, so wipe it there. */
+	/* Wipe the key from `scratch`, in which its frame was built. */
 	explicit_bzero(s->sessions->scratch, WIRE_HEADER_SIZE + sizeof(*key));
 }
 

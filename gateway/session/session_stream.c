@@ -15,15 +15,15 @@ static void send_stream_error(struct session *to, uint64_t term, uint64_t epoch,
 	session_send(to, &h, wire_failure_encode(failure, session_begin(to)));
 }
 
-/* Report the failure to the machine, which gives an event and remembers the reason that
- * a standby gave. */
+/* Report the failure to the state machine, which gives an event and remembers the reason that a
+ * standby gave. */
 static void tell_failure(struct session *s, enum vm_input_kind kind,
 			 const struct wire_failure *failure, uint64_t now_ns)
 {
 	struct vm_input in = {.kind = kind, .host = s->host_index, .role = s->role,
 			      .text = failure->text};
 
-	/* If the step cannot be journaled and is undone, the peer reports the failure again. */
+	/* If the step cannot be journaled, it is undone, and the peer reports the failure again. */
 	(void)fleet_step(s->sessions->fleet, s->vm, &in, now_ns);
 }
 
@@ -50,7 +50,8 @@ int session_on_relay(struct session *s, const struct wire_frame *frame, uint64_t
 	enum vm_relay_verdict verdict;
 	struct error why;
 
-	/* Check for room before vm_relay_frame(), which may see each frame only once. */
+	/* Check for room before vm_relay_frame(), because that function may be given each frame
+	 * only once. */
 	if (standby && !session_is_over(standby) &&
 	    wire_tls_write_room(standby->tls) < size) {
 		s->link.is_blocked = true;
@@ -85,8 +86,8 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 
 	if (wire_empty_decode(frame, &error) < 0)
 		return session_bad_frame(s, now_ns, &error);
-	/* While the journal record that ends this term waits for the disk, the machine ignores the
-	 * acknowledgement. The standby is not to blame for that. */
+	/* If the record that ends this term still waits for the disk, do not blame the standby: the
+	 * machine just ignores the acknowledgement. */
 	if (frame->h.term != vm->fsm.record.term && fleet_is_durable(vm)) {
 		counters_add(&s->sessions->fleet->counters.epoch_acks_stale, 1);
 		session_refuse(s, now_ns, WIRE_REFUSED_STALE_TERM, FLEET_REFUSED_STALE_TERM,
@@ -127,7 +128,8 @@ int session_on_stream_error(struct session *s, const struct wire_frame *frame, u
 	primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);
 	if (from_standby && primary) {
 		send_stream_error(primary, frame->h.term, frame->h.epoch, &failure);
-		session_end(primary, now_ns); /* both connect again, and start with a RESUME */
+		/* both hosts connect again and continue with a RESUME */
+		session_end(primary, now_ns);
 	}
 	session_end(s, now_ns);
 	return -EPROTO;

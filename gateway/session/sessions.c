@@ -9,9 +9,9 @@
 #include "base/log.h"
 #include "session/session_private.h"
 
-#define TICK_NS        (250 * CLOCK_NS_PER_MS) /* interval of checking all sessions for timeouts */
-#define JUDGE_EVERY_NS (500 * CLOCK_NS_PER_MS) /* interval of checking one
-						* session's certificate again */
+#define TICK_NS        (250 * CLOCK_NS_PER_MS) /* how often all sessions are checked for timeouts */
+/* how often each session's certificate is checked again */
+#define JUDGE_EVERY_NS (500 * CLOCK_NS_PER_MS)
 
 int sessions_new(const struct session_config *config, struct fleet *fleet, uint64_t now_ns,
 		 struct sessions **ret_sessions)
@@ -161,7 +161,8 @@ struct session *session_take_dirty(struct sessions *sessions)
 
 /* ---- timeouts ---- */
 
-/* Check the peer's certificate again: it can expire or be revoked while the connection is open. */
+/* Check the peer's certificate again, because it can expire or be revoked while the connection is
+ * open. */
 static void look_at_certificate(struct session *s, uint64_t now_ns)
 {
 	char text[WIRE_TLS_ERROR_SIZE + 96];

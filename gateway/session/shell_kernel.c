@@ -16,8 +16,8 @@
 #include "loop/source.h"
 
 #define READ_SIZE   65536
-#define UNREAD_HIGH 262144 /* with this many bytes received but not consumed,
-			    * stop reading, so that TCP's window closes */
+/* when this many received bytes are not consumed, stop reading, so that TCP's window closes */
+#define UNREAD_HIGH 262144
 
 struct shell_kernel {
 	struct source listener; /* must be first */
@@ -29,7 +29,7 @@ struct kernel_conn {
 	struct pump_conn pump; /* must be first */
 	struct source source;
 	struct shell_kernel *shell;
-	size_t n_unread; /* bytes given to pump_receive() and not yet consumed */
+	size_t n_unread; /* number of bytes given to pump_receive() but not yet consumed */
 };
 
 static struct kernel_conn *of_source(struct source *source)
@@ -41,7 +41,7 @@ static void update_events(struct kernel_conn *c, bool want_write)
 {
 	uint32_t events = (c->n_unread < UNREAD_HIGH ? EPOLLIN : 0u) | (want_write ? EPOLLOUT : 0u);
 
-	/* This fails only if the kernel has no memory. The next event sets the events again. */
+	/* This fails only if the kernel has no memory. The next event calls this function again. */
 	(void)!source_change(c->shell->epoll_fd, &c->source, events);
 }
 
@@ -57,8 +57,8 @@ static size_t conn_write(struct pump_conn *p, const uint8_t *data, size_t size)
 	ssize_t n = send(c->source.fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
-		return size; /* the connection is broken, which reading
-			      * will report; discard the output */
+		/* discard the output: the connection is broken, which the next read will report */
+		return size;
 	update_events(c, n < (ssize_t)size);
 	return n < 0 ? 0 : (size_t)n;
 }

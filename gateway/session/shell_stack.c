@@ -7,8 +7,8 @@
 #include "base/log.h"
 #include "session/pump.h"
 
-/* TCP ends a connection whose peer answers nothing for this long. These times may be long: beats
- * detect a host's failure, not TCP. */
+/* How long a peer may be silent before TCP ends the connection. These times may be long, because a
+ * host's failure is detected by its beats and not by TCP. */
 #define USER_TIMEOUT_MS	   10000
 #define KEEPALIVE_IDLE_MS  5000
 #define KEEPALIVE_EVERY_MS 2000

@@ -11,12 +11,12 @@
 
 #include "base/clock.h"
 
-#define WRITE_CHUNK_BYTES 16384  /* tcp_write() takes all or nothing, so offer it small pieces */
+#define WRITE_CHUNK_BYTES 16384  /* tcp_write() takes all bytes or none, so offer it small pieces */
 #define WRITABLE_AT_BYTES (STACK_SEND_BUFFER_BYTES / 4)
-#define POLL_INTERVAL	  1	 /* x 500 ms: how often on_poll() checks timeouts and
-				  * owed writable() events */
+/* how often on_poll() checks timeouts and writable() events that are due, in units of 500 ms */
+#define POLL_INTERVAL	  1
 #define LINGER_INTERVAL	  2
-#define RTO_MAX_TICKS	  2	 /* x 500 ms */
+#define RTO_MAX_TICKS	  2	 /* in units of 500 ms */
 
 /* ---- ending ---- */
 
@@ -61,8 +61,8 @@ static void close_pcb(struct stack_conn *conn)
 	detach(conn);
 	tcp_arg(pcb, (void *)(uintptr_t)deadline_ms);
 	tcp_poll(pcb, linger, LINGER_INTERVAL);
-	/* Unless the receive window has the library's full size, tcp_close() assumes that bytes are
-	 * unread and sends a reset instead of a FIN. */
+	/* Set the receive window to lwIP's full size: if it is smaller, tcp_close() assumes that
+	 * bytes are unread and sends a reset instead of a FIN. */
 	pcb->rcv_wnd = TCP_WND_MAX(pcb);
 	if (tcp_close(pcb) != ERR_OK)
 		tcp_abort(pcb);
@@ -92,7 +92,8 @@ void conn_finish_doomed(struct stack *stack)
 	}
 }
 
-/* End @conn without a further event. Its pcb is freed at once, or when lwIP no longer uses it. */
+/* End @conn without another event. Its pcb is freed at once, or as soon as lwIP no longer uses
+ * it. */
 static void doom(struct stack_conn *conn, enum conn_state state)
 {
 	struct stack *stack = conn->stack;
@@ -124,16 +125,16 @@ void conn_flush_touched(struct stack *stack)
 		conn->is_touched = false;
 		if (!conn->pcb)
 			continue;
-		/* lwIP would delay the acknowledgement of a single segment by up to 250 ms, and the
-		 * waiting peer would measure a false round-trip time. */
+		/* Send the acknowledgement now: lwIP would delay that of a single segment by up to
+		 * 250 ms, and the peer would measure a false round-trip time. */
 		if (conn->pcb->flags & TF_ACK_DELAY)
 			tcp_ack_now(conn->pcb);
 		(void)tcp_output(conn->pcb); /* no memory or no route: lwIP's timer tries again */
 	}
 }
 
-/* Without this bound lwIP doubles its retransmission timeout up to more than a minute. A link that
- * was cut usually works again long before. */
+/* Without this bound lwIP doubles its retransmission timeout until it is more than a minute. But a
+ * link that was cut usually works again long before that. */
 void conn_bound_backoff(struct stack *stack)
 {
 	for (unsigned int i = 0; i < stack->n_connections_max; i++) {
@@ -144,8 +145,8 @@ void conn_bound_backoff(struct stack *stack)
 	}
 }
 
-/* Replaces tcp_recved(), which would cut the window to 65535 (TCP_WND). At a round trip of 200 us
- * that would limit a connection to 2.6 Gbit/s. */
+/* Open the receive window by @size bytes. Replaces tcp_recved(), which would limit the window to
+ * 65535 bytes (TCP_WND). At a round trip of 200 us that would limit a connection to 2.6 Gbit/s. */
 static void open_window(struct tcp_pcb *pcb, size_t size)
 {
 	tcpwnd_size_t max = pcb->flags & TF_WND_SCALE ? STACK_WINDOW_BYTES : TCP_WND_MAX(pcb);
@@ -154,9 +155,10 @@ static void open_window(struct tcp_pcb *pcb, size_t size)
 	uint32_t gained;
 
 	pcb->rcv_wnd = window > max || window < pcb->rcv_wnd ? max : window;
-	gained = tcp_update_rcv_ann_wnd(pcb); /* 0 while the gain is less than one segment */
-	/* The second condition holds when the peer is stalled because its
-	 * window is almost closed. */
+	/* returns 0 while the window has grown by less than one segment */
+	gained = tcp_update_rcv_ann_wnd(pcb);
+	/* The second condition is for a peer that cannot send because its window is almost
+	 * closed. */
 	if (gained >= TCP_WND_UPDATE_THRESHOLD || (gained > 0 && announced < 2u * pcb->mss))
 		tcp_ack_now(pcb);
 }
@@ -206,7 +208,7 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t size)
 	return ERR_OK;
 }
 
-/* lwIP has freed the pcb already. */
+/* Called by lwIP when it has already freed the pcb. */
 static void on_error(void *arg, err_t err)
 {
 	struct stack_conn *conn = arg;
@@ -214,7 +216,7 @@ static void on_error(void *arg, err_t err)
 
 	conn->pcb = NULL;
 	if (conn->state != CONN_OPEN)
-		return; /* already in the doomed list, which frees its slot */
+		return; /* @conn is in the doomed list already, so its slot will be freed */
 	if (err == ERR_ABRT)
 		reason = -ETIMEDOUT; /* lwIP's timers report ERR_ABRT when retransmissions or
 				      * keepalive probes run out */
@@ -254,8 +256,8 @@ static err_t on_poll(void *arg, struct tcp_pcb *pcb)
 		doom(conn, CONN_ABORT);
 		return ERR_OK;
 	}
-	tell_writable(conn); /* needed after a write failed for lack of
-			      * memory: no on_sent() follows */
+	/* needed if a write failed for lack of memory, because then no on_sent() follows */
+	tell_writable(conn);
 	return ERR_OK;
 }
 
@@ -325,10 +327,10 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 
 /* ---- limits that Debian's lwIP lacks (its pools are malloc) ---- */
 
-/* Limit the number of connections in TIME_WAIT. lwIP keeps them for 120 s, and for each segment
- * that belongs to no connection, such as a SYN, it searches all of them. In this state both ends
- * have acknowledged all bytes, so dropping one early is harmless: at worst our last acknowledgement
- * was lost, and then the repeated FIN of the peer is answered by a reset. */
+/* Limit the number of connections in TIME_WAIT. lwIP keeps each for 120 s, and searches all of them
+ * for each segment that belongs to no other connection, such as a SYN. In TIME_WAIT both ends have
+ * acknowledged all bytes, so dropping a connection early is harmless. At worst our last
+ * acknowledgement was lost; then the peer repeats its FIN and gets a reset. */
 static void bound_time_wait(void)
 {
 	struct tcp_pcb *pcb = tcp_tw_pcbs, *next;
@@ -342,10 +344,10 @@ static void bound_time_wait(void)
 }
 
 /* lwIP's list of active connections begins with the one heard from last. At a limit we end the
- * oldest connection, never the newest: an honest handshake or close takes a round trip or two, so
- * it is complete before a flood can push it out. If we refused new connections instead, anyone
+ * oldest connection, never the newest. An honest handshake or close takes only a round trip or two,
+ * so it is complete before a flood can push it out. If we refused new connections instead, anyone
  * could block the port with a few SYNs every 20 s. An active connection is half-open, accepted, or
- * closed and lingering. All three are bounded, and so is lwIP's list. */
+ * closed and lingering. Each of these kinds is bounded, and so is lwIP's list. */
 void conn_make_room(struct stack *stack)
 {
 	struct tcp_pcb *pcb, *half_open = NULL, *lingering = NULL;
@@ -482,8 +484,8 @@ void stack_conn_flush(struct stack_conn *conn)
 
 void stack_conn_close(struct stack_conn *conn)
 {
-	if (conn->state == CONN_OPEN) /* else the caller is inside closed(),
-				       * or calls a second time */
+	/* otherwise, the caller is inside closed(), or has closed it before */
+	if (conn->state == CONN_OPEN)
 		doom(conn, CONN_CLOSE);
 }
 

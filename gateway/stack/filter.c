@@ -32,7 +32,7 @@ static bool is_unicast(const struct filter_rules *rules, uint32_t address)
 	if (address >> 24 == 0 || address >> 24 == 127 || address >> 28 >= 14)
 		return false;
 	if ((address & rules->mask) != (rules->address & rules->mask))
-		return true; /* another network, whose prefix we do not know */
+		return true; /* the address is in another network, whose prefix we do not know */
 	/* Refuse the network's own address and its broadcast address; /31 and /32 have neither. */
 	return ~rules->mask <= 1 || (host != 0 && host != ~rules->mask);
 }
@@ -61,7 +61,7 @@ static enum filter_verdict judge_arp(const struct filter_rules *rules, const uin
 }
 
 /* Returns the folded ones' complement sum of the TCP pseudo-header. A sender with checksum offload
- * leaves this sum in the checksum field, to be completed by its hardware. */
+ * leaves this sum in the checksum field, and its hardware completes the checksum. */
 static uint16_t pseudo_sum(uint32_t source, uint32_t dest, size_t tcp_size)
 {
 	uint32_t sum = (source >> 16) + (source & 0xffff) + (dest >> 16) + (dest & 0xffff) +
@@ -124,11 +124,12 @@ static enum filter_verdict judge_ipv4(const struct filter_rules *rules, const ui
 	if (size < IPV4_BYTES)
 		return FILTER_RUNT;
 	total = bytes_get_be16(ip + 2);
-	/* Refuse IP options: no host sends TCP with them, and source routing is one of them. */
+	/* Refuse IP options. No honest host sends TCP with them, and source routing is one of
+	 * them. */
 	if (ip[0] != 0x45 || total < IPV4_BYTES)
 		return FILTER_MALFORMED;
 	if (total > size)
-		return FILTER_RUNT; /* a frame cut by the driver (GSO, GRO) also ends here */
+		return FILTER_RUNT; /* also refuses a frame that the driver has cut (GSO, GRO) */
 	if (bytes_get_be32(ip + 16) != rules->address)
 		return FILTER_NOT_OURS;
 	view->source = bytes_get_be32(ip + 12);

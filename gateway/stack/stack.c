@@ -1,4 +1,5 @@
-/* stack.c - lwIP's network interface: frames in and out, and timers. Connections are in conn.c. */
+/* stack.c - runs lwIP's network interface: passes frames in and out, and runs the timers. conn.c
+ * has the connections. */
 #include "stack/stack_private.h"
 
 #include <arpa/inet.h>
@@ -22,7 +23,8 @@
 #define ETHER_BYTES 14
 #define BACKOFF_LOOK_NS (100 * CLOCK_NS_PER_MS)
 
-static struct stack *the_stack; /* the one open stack: lwIP's state is global */
+/* the one open stack; there is only one, because lwIP's state is global */
+static struct stack *the_stack;
 
 int stack_errno(err_t err)
 {
@@ -82,7 +84,7 @@ static err_t output(struct netif *netif, struct pbuf *p)
 	return ERR_OK;
 }
 
-/* Replaces etharp_output(), whose table is too small. */
+/* Sends an IPv4 packet. Replaces etharp_output(), whose ARP table is too small. */
 static err_t output_ipv4(struct netif *netif, struct pbuf *p, const ip4_addr_t *dest)
 {
 	struct stack *stack = netif->state;
@@ -96,8 +98,8 @@ static err_t output_ipv4(struct netif *netif, struct pbuf *p, const ip4_addr_t *
 
 	mac = neighbours_find(&stack->neighbours, ntohl(hop->addr), stack->now_ns, &ask);
 	if (!mac)
-		return etharp_output(netif, p, dest); /* sends an ARP request and holds the
-						       * frame until the answer */
+		/* sends an ARP request and keeps the frame until the answer comes */
+		return etharp_output(netif, p, dest);
 	if (ask)
 		(void)etharp_request(netif, hop); /* on failure we ask again in a second */
 	memcpy(from.addr, netif->hwaddr, sizeof(from.addr));
@@ -115,7 +117,7 @@ static err_t init_netif(struct netif *netif)
 	memcpy(netif->hwaddr, stack->rules.mac, ETH_HWADDR_LEN);
 	netif->output = output_ipv4;
 	netif->linkoutput = output;
-	/* No IGMP and no IPv6 flags: lwIP joins no groups and makes no IPv6 address. */
+	/* Set no flags for IGMP or IPv6, so that lwIP joins no groups and makes no IPv6 address. */
 	netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET |
 		       NETIF_FLAG_LINK_UP;
 	return ERR_OK;
@@ -170,10 +172,10 @@ static void init_lwip_once(void)
 		return;
 	lwip_init();
 	done = true;
-	/* lwIP adds tcp_ticks to each initial sequence number and starts it at 0. A random start is
-	 * harmless, since lwIP uses only differences of tcp_ticks, and hides the first sequence
-	 * number. The numbers after it are still predictable: TLS protects the bytes of a
-	 * connection, but nothing protects it against forged resets. */
+	/* lwIP adds tcp_ticks to each initial sequence number and starts it at 0. Starting at a
+	 * random value hides the first sequence number, and is harmless, because lwIP uses only
+	 * differences of tcp_ticks. The numbers after it are still predictable. TLS protects a
+	 * connection's bytes, but nothing protects the connection against forged resets. */
 	if (getrandom(&ticks, sizeof(ticks), GRND_NONBLOCK) == sizeof(ticks))
 		tcp_ticks = ticks;
 }
@@ -329,8 +331,8 @@ static uint64_t *drop_counter(struct stack *stack, enum filter_verdict verdict)
 }
 
 /* Learn a MAC from an ARP frame. The filter has checked that @arp is complete and that its sender
- * is a host of our network (or 0, in an ARP probe). As in lwIP, a sender is added if it asks for
- * our address or answers us. Other senders can only change an entry that exists. */
+ * is a host of our network (or 0, in an ARP probe). As in lwIP, a new sender is added only if it
+ * asks for our address or answers us. Any other sender can only change an entry that exists. */
 static void learn(struct stack *stack, const uint8_t *arp)
 {
 	uint32_t sender = bytes_get_be32(arp + 14);

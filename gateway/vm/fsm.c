@@ -10,8 +10,8 @@
 #include "vm/fsm_private.h"
 #include "vm/fsm_table.h"
 
-#define AGAIN_NS (10 * CLOCK_NS_PER_S) /* time between two tries to protect a VM
-					* again without an operator's request */
+/* how long to wait between two tries to protect a VM again without an operator's request */
+#define AGAIN_NS (10 * CLOCK_NS_PER_S)
 
 static const char *const state_names[VM_N_STATES] = {
 	[VM_UNPROTECTED] = "UNPROTECTED", [VM_PREPARING] = "PREPARING", [VM_SYNCING] = "SYNCING",
@@ -80,8 +80,8 @@ void vm_journal_record(struct vm_step *s)
 	vm_act(s, VM_ACT_JOURNAL)->record = s->fsm->record;
 }
 
-/* Forget one term of protection. Its streams will be closed without a VM_IN_STREAM_DOWN, so mark
- * them down here. */
+/* Forget everything about the last term of protection. Its streams will be closed without a
+ * VM_IN_STREAM_DOWN, so mark them as down here. */
 static void forget_protection(struct vm_fsm *fsm, uint64_t now_ns)
 {
 	memset(&fsm->protection, 0, sizeof(fsm->protection));
@@ -118,8 +118,8 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	struct vm_action *a;
 	va_list args;
 
-	/* A new journal line would hide the damaged one. First it must be known who
-	 * owns the guest. */
+	/* A new journal line would hide the damaged one, so the owner of the guest must be known
+	 * first. */
 	if (fsm->record.in_doubt && !s->may_resolve)
 		return;
 	if (!is_transition(s, to, owner, new_term)) {
@@ -199,15 +199,15 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 		return;
 	}
 	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
-	/* The gateway itself began this protection, so it also tries again: a busy standby may
-	 * be ready later. */
+	/* If the gateway itself began this protection, let it try again later: a busy standby may
+	 * be ready then. */
 	fsm->is_suspended = is_again;
 	fsm->again_ns = s->now_ns + AGAIN_NS;
 	fsm->release_due = in_use;
 	fsm->stop_due = true;
 }
 
-/* Returns what is missing for a promotion; NULL: nothing. */
+/* Returns what is missing for a promotion, or NULL if nothing is. */
 static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_max_ns)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -219,8 +219,9 @@ static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_
 		return "who owns the guest is not clear (a conflict)";
 	if (!other->up)
 		return "the standby's agent is not connected";
-	/* If both hosts are silent, our own link or the standby's is down. A promotion takes two of
-	 * the three parties, gateway and standby; the gateway alone may decide nothing. */
+	/* If both hosts are silent, the gateway's own link or the standby's is down. A promotion
+	 * needs two of the three parties, here the gateway and the standby. The gateway alone may
+	 * decide nothing. */
 	if (liveness_silent_for(&other->live, silence_max_ns, s->now_ns))
 		return "the standby is silent too (is this gateway cut off?)";
 	/* Wait for the standby's report: it may have voted for a newer term while this gateway
@@ -240,8 +241,8 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	struct vm_fsm *fsm = s->fsm;
 	uint64_t lowest = fsm->protection.committed ? fsm->protection.committed : 1;
 	uint64_t timeout_ns = fsm->config->liveness.beat_timeout_ns;
-	/* If the promotion is for the primary's silence, the standby must have spoken well after
-	 * that silence began. */
+	/* If the reason is the primary's silence, the standby must have been heard well after that
+	 * silence began. */
 	const char *why = promotion_obstacle(s, silent ? timeout_ns / 2 : 2 * timeout_ns);
 
 	if (why) {
@@ -250,7 +251,7 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	}
 	vm_set_state(s, VM_PROMOTING, vm_fsm_other(fsm), true, "%s", reason);
 	fsm->promote_epoch = lowest;
-	/* An owner that is not silent is ordered to stop. The fence command is for an owner that
+	/* The old owner is ordered to stop. The fence command is needed only if it is silent and so
 	 * may not get this order. */
 	if (silent && fsm->config->has_fence_command)
 		fsm->fencing = VM_FENCING_DUE;
@@ -273,7 +274,8 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 	return evidence;
 }
 
-/* Writes the part of the promotion event's text that says up to which epoch nothing is lost. */
+/* Write to @text up to which epoch nothing is lost. This becomes part of the text of the
+ * promotion's event. */
 static void describe_commits(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size)
 {
 	if (fsm->protection.committed_ns)
@@ -326,8 +328,8 @@ static void judge_primary(struct vm_step *s)
 	promote_if_failed(s);
 }
 
-/* Report what a detector of beats alone would have done. This shows the operator and the benchmark
- * how useful the other evidence is. It decides nothing. */
+/* Report what a detector that knows only beats would have done. This shows operators and the
+ * benchmark how useful the other evidence is. It decides nothing. */
 static void judge_shadow(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -336,8 +338,8 @@ static void judge_shadow(struct vm_step *s)
 
 	if (timeout_ns == 0)
 		return;
-	/* Report how long the silence was: this tells, to within a tick, what a shadow with any
-	 * longer timeout would have done. */
+	/* Report how long the silence was. From this length a reader can tell, to within a tick,
+	 * what a shadow with any longer timeout would have done. */
 	if (fsm->shadow_told_ns && live->seen_ns != fsm->shadow_told_ns) {
 		vm_event(s, "shadow", "beats from %s again after %" PRIu64 " ms",
 			 vm_host_name(fsm, fsm->shadow_host),
@@ -368,8 +370,8 @@ static void tick_preparing(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t other = vm_fsm_other(fsm);
 	const char *obstacle = vm_way_obstacle(fsm, other);
-	/* While something keeps clients from the standby's guest, allow another order_timeout:
-	 * spanning tree may need it to open a port. */
+	/* While something would keep clients from a guest on the standby, allow another
+	 * order_timeout, because spanning tree may need that long to open a port. */
 	uint64_t since_ns = fsm->entered_ns + (obstacle ? fsm->config->order_timeout_ns : 0);
 	char reason[VM_TEXT_MAX], stuck[VM_TEXT_MAX];
 
@@ -391,8 +393,8 @@ static void tick_syncing(struct vm_step *s)
 		fsm->protection.progress_bytes = s->in->relayed_bytes;
 		fsm->protection.progress_ns = s->now_ns;
 	}
-	/* Even without relayed bytes, either host may be working:
-	 * attaching, writing, rehearsing. */
+	/* Even if no bytes are relayed, one of the hosts may be working: attaching, writing,
+	 * rehearsing. */
 	if (vm_is_stuck(s, fsm->record.owner, fsm->protection.progress_ns) &&
 	    vm_is_stuck(s, vm_fsm_other(fsm), fsm->protection.progress_ns)) {
 		(void)vm_describe_copy(fsm, reason, sizeof(reason));
@@ -482,8 +484,8 @@ static void on_tick(struct vm_step *s)
 
 	s->fsm->ticked_ns = s->now_ns;
 	expire_orders(s);
-	/* In a conflict judge only the primary, so that the operator sees its state. No
-	 * other deadline applies. */
+	/* In a conflict, judge only the primary, so that the operator sees its state. No deadline
+	 * of any other state applies. */
 	if (vm_fsm_in_conflict(s->fsm) && s->fsm->record.state != VM_PROTECTED)
 		return;
 	if (by_state[s->fsm->record.state])
@@ -498,7 +500,7 @@ static void on_seen(struct vm_step *s)
 
 static const struct {
 	vm_handler_fn handle;
-	bool from_host; /* the input proves that the host lives */
+	bool from_host; /* true if the input proves that the host lives */
 } inputs[VM_IN_N] = {
 	[VM_IN_TICK]	     = {on_tick, false},
 	[VM_IN_CONTROL_UP]   = {vm_on_control_up, true},
@@ -516,7 +518,7 @@ static const struct {
 	[VM_IN_FENCED]	     = {vm_on_fenced, false},
 };
 
-/* If this process itself stalled, do not count that time as silence of the hosts. */
+/* If the gateway itself stalled, do not count that time as silence of the hosts. */
 static void forgive_own_stall(struct vm_fsm *fsm, uint64_t now_ns)
 {
 	const struct liveness_config *config = &fsm->config->liveness;

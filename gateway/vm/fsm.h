@@ -28,20 +28,21 @@
  *  1. A new term (larger than any seen) begins whenever the owner changes, or protection begins or
  *     ends.
  *  2. A change of term, owner or state is journaled before any action that follows from it.
- * 3. COMMIT(n) is given only in the current term, and only for an epoch that the standby holds
- * whole. Outside of PROTECTED, it is given only for epochs from before the hold began. 4. PROMOTE
- * is first ordered only from PROTECTED (the standby held a complete epoch that covers
+ *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby holds
+ *     whole. Outside of PROTECTED, it is given only for epochs from before the hold began.
+ *  4. PROMOTE is first ordered only from PROTECTED (the standby held a complete epoch that covers
  *     every commit). It is ordered again only after a failed try. With a fence command, PROMOTE
- * waits until the command succeeds (or fails, if success is not required). In each case PROMOTE
- * waits until every lease of the old owner has expired, so that the old owner can no longer release
- * anything (docs/model).
- * 5. A host may report a term newer than the journal's. The gateway follows that report only if two
- * voices agree: both hosts, or one host and the gateway itself, whose vote is for the owner in the
- * journal. Otherwise there is a conflict: no term begins and nothing is ordered until an operator
- * names the owner. There is also a conflict if a host obeys a younger gateway, because that gateway
- * may begin terms.
- * 6. A host gets the orders that the state requires as soon as it is connected and has reported. So
- * a lost order, or a restart of an agent or of the gateway, needs no special care.
+ *     waits until the command succeeds (or fails, if success is not required). In each case PROMOTE
+ *     waits until every lease of the old owner has expired, so that the old owner can no longer
+ *     release anything (docs/model).
+ *  5. A host may report a term newer than the journal's. The gateway follows that report only if
+ *     two voices agree: both hosts, or one host and the gateway itself, whose vote is for the owner
+ *     in the journal. Otherwise there is a conflict: no term begins and nothing is ordered until an
+ *     operator names the owner. There is also a conflict if a host obeys a younger gateway, because
+ *     that gateway may begin terms.
+ *  6. Orders follow from the state: a host gets the orders that the state requires as soon as it is
+ *     connected and has reported. So a lost order, or a restart of an agent or of the gateway,
+ *     needs no special care.
  *
  * Threads: the gateway's loop only.
  */
@@ -122,15 +123,15 @@ struct vm_config {
 	struct detector_config detector; /* limits for judging the primary */
 	struct liveness_config liveness; /* limits for judging the standby's
 					  * host, and for the shadow */
-	/* The shadow is a detector that knows only beats. After so long a silence it would promote,
-	 * which is reported but not done. 0: no shadow */
+	/* length of silence after which the shadow, a detector that knows only beats, would
+	 * promote. That is only reported. 0: no shadow */
 	uint64_t shadow_timeout_ns;
 	uint64_t release_ns;	     /* how long after a LEASE the owner may
 				      * release output; 0: give no leases */
-	/* after blocking commits for so long, a standby counts as lost, and the policy standby_lost
+	/* how long a standby may block commits before it counts as lost and the policy standby_lost
 	 * applies */
 	uint64_t standby_timeout_ns;
-	/* if a promoted guest has not answered after this time, give an alarm */
+	/* how long a promoted guest may take to answer before an alarm is given */
 	uint64_t answer_within_ns;
 	uint64_t order_timeout_ns;   /* how long an order may make no progress before it fails */
 	/* true: run the fence command before a promotion whose reason is the owner's silence */

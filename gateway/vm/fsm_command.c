@@ -1,4 +1,4 @@
-/* fsm_command.c - what operators ask of a VM: protect, unprotect, failover, owner. */
+/* fsm_command.c - handles operators' commands for a VM: protect, unprotect, failover, owner. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ static void reply(struct vm_step *s, bool ok, const char *code, const char *form
 	va_end(args);
 }
 
-/* Accept the command. Its sender then waits for the result, unless it asked not to (no_wait). */
+/* Accept the command. The operator then waits for the result, unless the command says no_wait. */
 static void begin(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -83,7 +83,7 @@ static void on_protect(struct vm_step *s)
 	begin(s);
 }
 
-/* Is the host connected, and does it report that it has the guest, running or paused? */
+/* Is the host connected, and does it report that it has the guest (running or paused)? */
 static bool has_guest(const struct vm_host *host)
 {
 	return host->up && host->reported && host->agent_state != WIRE_STATE_LOST &&
@@ -91,11 +91,11 @@ static bool has_guest(const struct vm_host *host)
 	       (host->verdict == WIRE_VERDICT_NONE || host->verdict == WIRE_VERDICT_PAUSED);
 }
 
-/* After a failed promotion, give the guest back to its previous owner; gateway and that owner are
- * two of three. First order STANDBY_STOP to the host that did not promote. Its last report does
- * not prove that it will not promote any more, because PROMOTE may still be on its way or queued
- * there. Hosts carry out orders one by one, so an answer to STANDBY_STOP proves that no older
- * order is left. */
+/* After a failed promotion, give the guest back to its previous owner. The gateway and that owner
+ * are two of the three parties, so they may decide this. First, the host that did not promote is
+ * ordered to STANDBY_STOP. Its last report does not prove that it will not promote later, because
+ * PROMOTE may still be on its way or in its queue. But hosts carry out orders one by one, so the
+ * answer to STANDBY_STOP proves that no older order is left. */
 static void unprotect_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -143,8 +143,8 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 	const char *to = vm_host_name(fsm, vm_fsm_other(fsm));
 
 	fsm->give_back_due = false;
-	/* A host reports before it answers an order. So if the promotion succeeded after all, its
-	 * report shows that. */
+	/* A host sends a report before it answers an order. So if the promotion has succeeded after
+	 * all, the host's last report shows that. */
 	if (!ok || host->agent_state == WIRE_STATE_RUNNING ||
 	    host->agent_state == WIRE_STATE_PROMOTING) {
 		vm_finish_op(
@@ -196,8 +196,8 @@ static void on_unprotect(struct vm_step *s)
 		vm_end_protection(s, "operator asked to unprotect");
 		break;
 	}
-	/* Answer at once if the owner has nothing to release or is not connected, else when it has
-	 * released the output. */
+	/* Answer at once if the owner has nothing to release or is not connected. Otherwise, answer
+	 * when it has released the output. */
 	if (!fsm->release_due) {
 		reply(s, true, "done", "%s is unprotected in term %" PRIu64, fsm->config->name,
 		      fsm->record.term);
@@ -222,8 +222,8 @@ static void on_failover(struct vm_step *s)
 		vm_set_state(s, VM_PROMOTING, fsm->record.owner, true,
 			     "operator asked %s to try again",
 			     vm_host_name(fsm, fsm->record.owner));
-		/* Another operator may wait for the guest to be given back, and must hear that this
-		 * is not done. */
+		/* Another operator may be waiting for the guest to be given back, and must be told
+		 * that this will not happen. */
 		vm_finish_op(s, false, "aborted", "an operator asked for a failover of %s",
 			     fsm->config->name);
 		begin(s);
@@ -253,7 +253,8 @@ static void on_failover(struct vm_step *s)
 		      fsm->config->name, vm_state_name(fsm->record.state));
 }
 
-/* Handle `owner`: in a conflict, an operator says which host has the right guest. */
+/* Handle the command `owner`, by which an operator says, in a conflict, which host has the right
+ * guest. */
 static void on_owner(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;

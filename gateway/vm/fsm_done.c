@@ -1,4 +1,5 @@
-/* fsm_done.c - handles the end of orders to hosts: answered or given up. */
+/* fsm_done.c - handles orders to hosts that have ended, because the host answered or the gateway
+ * gave them up. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,8 +31,8 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		vm_promoted_begin(s);
 		return;
 	}
-	/* Put the advice into the event too: after a restart of this gateway no operator waits
-	 * for a reply. */
+	/* Put the advice into the event too, because after a restart of this gateway no operator
+	 * waits for a reply. */
 	(void)snprintf(
 		reason, sizeof(reason),
 		"%s did not promote: %s; `holdfastctl failover %s` tries again, `holdfastctl "
@@ -54,7 +55,8 @@ void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text)
 		vm_end_protection(s, reason);
 		vm_finish_op(s, false, "protect-failed", "%s", reason);
 	} else if (fsm->record.state == VM_PROTECTED) {
-		/* The guest's output stays held, so a promotion loses nothing that a client saw. */
+		/* The guest's output is still held, so a promotion loses nothing that a client has
+		 * seen. */
 		(void)snprintf(reason, sizeof(reason), "%s cannot take the guest over again: %s",
 			       vm_host_name(fsm, host), text);
 		if (!vm_promote(s, reason, false, &why))
@@ -142,8 +144,8 @@ void vm_on_order_done(struct vm_step *s)
 {
 	struct vm_order *order = &s->fsm->host[s->in->host].order;
 
-	/* Ignore the answer unless it is to the last order on this connection: nothing waits for
-	 * the answer to an older order. */
+	/* Ignore the answer unless it is to the last order on this connection, because nothing
+	 * waits for answers to older orders. */
 	if (!order->id || order->id != s->in->order_id || order->done)
 		return;
 	order->done = true;

@@ -35,8 +35,8 @@ void vm_on_control_up(struct vm_step *s)
 		detector_connection(&s->fsm->detector, true, s->now_ns);
 	host->reported = false;
 	host->work.is_known = false;
-	memset(&host->order, 0, sizeof(host->order)); /* forget the last order: it may have
-						       * been lost, so it is given again */
+	/* forget the last order, so that it is given again: it may have been lost */
+	memset(&host->order, 0, sizeof(host->order));
 	vm_event(s, "connection", "%s connected", vm_host_name(s->fsm, s->in->host));
 }
 
@@ -57,8 +57,8 @@ void vm_on_control_down(struct vm_step *s)
 
 /* ---- reports ---- */
 
-/* Handle the verdict of the owner's agent about its guest: exited, shut down, or paused. @before:
- * the verdict in its previous report. */
+/* Handle the verdict of the owner's agent about its guest: exited, shut down, or paused. @before is
+ * the verdict in the agent's previous report. */
 static void on_verdict(struct vm_step *s, uint8_t before)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -76,8 +76,8 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 		       s->in->verdict == WIRE_VERDICT_EXITED ? "guest process exited"
 							     : "guest shut itself down",
 		       vm_peer_text(s));
-	/* If the VM becomes PROTECTED here, the next report repeats the verdict, and then leads
-	 * to a promotion. */
+	/* If this makes the VM PROTECTED, the agent's next report repeats the verdict, and then the
+	 * standby is promoted. */
 	if (s->in->verdict == WIRE_VERDICT_EXITED &&
 	    vm_way_is_no_matter(s, "says that its guest ended"))
 		return;
@@ -87,12 +87,13 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 		return;
 	}
 	if (before == s->in->verdict && vm_fsm_in_conflict(fsm))
-		return; /* the event was given already, and a conflict lets nothing follow */
+		return; /* the event was given already, and in a conflict nothing else may follow */
 	vm_end_protection(s, reason);
 	vm_finish_op(s, false, "guest-ended", "%s", reason);
 }
 
-/* Learn from the primary's report what was committed, which a restarted gateway does not know. */
+/* Learn from the primary's report what was committed, because a restarted gateway does not know
+ * it. */
 static void learn_committed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -108,8 +109,8 @@ static void learn_committed(struct vm_step *s)
 			     fsm->protection.committed);
 }
 
-/* Handle that the owner's agent seals no more epochs, for example because a device was plugged in
- * that the standby lacks. The standby's copy is right up to the last epoch. A new term begins, in
+/* Called when the owner's agent seals no more epochs, for example because a device was plugged in
+ * that the standby lacks. The standby's copy is right up to the last epoch. Begins a new term, in
  * which the guest runs unprotected. */
 static void on_uncovered(struct vm_step *s)
 {
@@ -120,15 +121,15 @@ static void on_uncovered(struct vm_step *s)
 		       vm_host_name(fsm, s->in->host), vm_peer_text(s));
 	vm_end_protection(s, reason);
 	if (fsm->record.state != VM_UNPROTECTED)
-		return; /* because of a conflict, protection has not ended */
+		return; /* protection has not ended, because of a conflict */
 	fsm->is_suspended = true;
 	fsm->is_agreed = false;
 	fsm->again_ns = s->now_ns;
 	vm_finish_op(s, false, "guest-changed", "%s", reason);
 }
 
-/* Protect the guest again without an operator's request. Gateway and owner are two of three, so
- * they may begin the new term. */
+/* Protect the guest again without an operator's request. The gateway and the owner are two of the
+ * three parties, so they may begin the new term. */
 static void protect_again(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -153,8 +154,8 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	struct vm_fsm *fsm = s->fsm;
 	enum vm_state state = fsm->record.state;
 
-	/* The owner may still report an older term: it never heard of a protection that has ended
-	 * since. So check this before the term. */
+	/* Do this before the check of the term: the owner may report an older term if it never
+	 * heard of a later protection that has ended again. */
 	if (state == VM_UNPROTECTED && (s->in->is_covered_again || fsm->is_agreed))
 		protect_again(s);
 	if (s->in->term != fsm->record.term)
@@ -179,9 +180,9 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 		on_verdict(s, verdict_before);
 }
 
-/* Note whether the last order took effect. If the agent has since left the ordered state (its
- * part restarted while the connection stayed up, or it gave up), forget the order, so that it
- * is given again. */
+/* Note whether the last order took effect. If the agent has since left the ordered state, because
+ * its part for this VM restarted or gave up while the connection stayed up, forget the order, so
+ * that it is given again. */
 static void track_effect(struct vm_fsm *fsm, struct vm_host *host)
 {
 	bool in_effect;
@@ -203,8 +204,8 @@ static void track_effect(struct vm_fsm *fsm, struct vm_host *host)
 	}
 }
 
-/* Give an event when the agent begins or stops slowing the guest down. Only the agent's figures
- * show the changes in between. */
+/* Give an event when the agent begins or stops slowing the guest down. Changes in between cause no
+ * event; the agent's figures show them. */
 static void on_throttle(struct vm_step *s, struct vm_host *host)
 {
 	const char *name = vm_host_name(s->fsm, s->in->host);
@@ -229,7 +230,8 @@ static void on_throttle(struct vm_step *s, struct vm_host *host)
 		 name, ms / 1000, ms % 1000 / 100, host->throttle_peak);
 }
 
-/* Give an event when the guest's clock begins or stops losing time to pauses for good. */
+/* Give an event when the guest's clock begins to lose too much time to pauses, and when it no
+ * longer does. */
 static void on_clock(struct vm_step *s, struct vm_host *host)
 {
 	const char *name = vm_host_name(s->fsm, s->in->host);

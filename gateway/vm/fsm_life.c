@@ -1,17 +1,18 @@
-/* fsm_life.c - a machine's start, and what changes the machine outside of a step: leases, signs of
- * life, undoing a step. */
+/* fsm_life.c - initialises a machine, and changes it outside of steps: leases, signs of life,
+ * undoing a step. */
 #include <string.h>
 
 #include "base/clock.h"
 #include "vm/fsm_private.h"
 
-/* Interval between ticks. */
+/* Intervals between ticks: the usual one, that in PROTECTED, and that while the detector is in
+ * doubt. */
 #define TICK_NS		  (50 * CLOCK_NS_PER_MS)
 #define TICK_PROTECTED_NS (20 * CLOCK_NS_PER_MS)
 #define TICK_DOUBT_NS	  (5 * CLOCK_NS_PER_MS)
 
-/* Margin for the time between an agent's check of its lease and the leaving of its frames, and
- * for clock drift. */
+/* Margin for clock drift, and for the time from an agent's check of its lease until the frames that
+ * it releases have left. */
 #define MUTE_MARGIN_NS (20 * CLOCK_NS_PER_MS)
 
 void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struct vm_record *record,
@@ -22,15 +23,16 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	fsm->record = *record;
 	fsm->next_order_id = first_order_id;
 	fsm->entered_ns = fsm->stepped_ns = fsm->ticked_ns = fsm->protection.progress_ns = now_ns;
-	fsm->promote_epoch = 1; /* accept any complete epoch: what the
-				 * previous run committed is not known */
+	/* any complete epoch, because the gateway does not know what its previous run committed */
+	fsm->promote_epoch = 1;
 	for (int i = 0; i < 2; i++) {
 		liveness_init(&fsm->host[i].live, &config->liveness, now_ns);
 		fsm->stream[i].changed_ns = now_ns;
 	}
 	vm_standby_begin(fsm, now_ns);
-	vm_fsm_granted(fsm, now_ns); /* the previous run may have granted a lease until just now */
-	/* The fence command may have run before the restart. Running it twice is allowed. */
+	/* the gateway's previous run may have granted a lease just now */
+	vm_fsm_granted(fsm, now_ns);
+	/* The fence command may have run before the gateway's restart. It may run twice. */
 	if (record->state == VM_PROMOTING && config->has_fence_command)
 		fsm->fencing = VM_FENCING_UNSURE;
 	detector_init(&fsm->detector, false, now_ns);
@@ -45,8 +47,8 @@ void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns)
 
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns)
 {
-	/* This is on the safe side: the owner counts its lease from when it sent the beat,
-	 * which was earlier. */
+	/* This errs on the safe side: the owner counts its lease from when it sent the beat, which
+	 * was earlier. */
 	if (fsm->config->release_ns)
 		vm_fsm_mute_after(fsm, now_ns, fsm->config->release_ns);
 }

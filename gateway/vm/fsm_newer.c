@@ -1,5 +1,6 @@
-/* Handles reports of a term above the journal's. Either the two hosts agreed on that term without
- * this gateway, or the journal was lost or is an old copy. docs/wire-format.md 6.4.
+/* Handles reports of a term above the journal's (docs/wire-format.md 6.4). Such a term means that
+ * the two hosts have agreed on it without this gateway, or that the journal was lost or is an old
+ * copy.
  *
  * The report of one host alone is not enough. It begins a conflict (vm_fsm_in_conflict), in
  * which this gateway begins no term and orders nothing. The conflict ends when the other host
@@ -14,8 +15,8 @@
 
 /* What a host says about itself in the reported term. */
 enum word {
-	WORD_NONE, /* it has not reported */
-	WORD_OLDER, /* it is still in an older term */
+	WORD_NONE, /* the host has not reported */
+	WORD_OLDER, /* the host is still in an older term */
 	WORD_HOLDS,
 	WORD_RUNS,
 	WORD_STANDS_BY,
@@ -43,26 +44,29 @@ static enum word word_of(const struct vm_host *host, uint64_t term)
 	return host->agent_state == WIRE_STATE_IDLE ? WORD_IDLE : WORD_OTHER;
 }
 
-/* All ways in which two voices can agree on an owner. Usually they are the owner's and the other
- * host's. If `votes`, they are the other host's and this gateway's, which votes for the owner in
- * its journal. The gateway has a vote only if the VM is SYNCING or PROTECTED in the journal, and
- * the reported term is the next one: only the standby's vote can have begun that term. No host
- * becomes the owner by its own word alone. */
+/* All ways in which two voices can agree on an owner. Without `votes`, the voices are the owner's
+ * and the other host's. With `votes`, they are the other host's and this gateway's, which votes for
+ * the owner in its journal. The gateway has a vote only if the VM is SYNCING or PROTECTED in the
+ * journal and the reported term is the next one, because only the standby's vote can have begun
+ * that term. No host becomes the owner by its own word alone. */
 static const struct {
 	enum word owner, other;
 	bool votes;
-	enum vm_state to; /* rows with PROTECTED or SYNCING apply only
-			   * if the VM is in one of these states */
+	/* the state to enter; rows with PROTECTED or SYNCING apply only if the VM is in one of
+	 * these two states now */
+	enum vm_state to;
 	const char *text;
 } agreements[] = {
 	{WORD_HOLDS, WORD_STANDS_BY, false, VM_PROTECTED, "protected by"},
 	{WORD_RUNS, WORD_IDLE, false, VM_UNPROTECTED, "unprotected, without"},
 	{WORD_RUNS, WORD_FENCED, false, VM_UNPROTECTED, "unprotected, without"},
-	/* The standby itself voted for the new term, so it knows the result. With the gateway that
-	 * is two of three. The owner may be gone by now, or may never have received the vote. */
+	/* The standby itself voted for the new term, so it knows the result. The standby and the
+	 * gateway are two of the three parties. The owner may be gone by now, or may never have
+	 * received the vote. */
 	{WORD_NONE, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
 	{WORD_OLDER, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
-	/* The standby gave up its copy, and the owner never heard that it may continue alone. */
+	/* The standby has given up its copy, and the owner has never heard that it may continue
+	 * alone. */
 	{WORD_OLDER, WORD_IDLE, true, VM_SYNCING, "protected anew by"},
 };
 
@@ -99,8 +103,8 @@ static void adopt_agreement(struct vm_step *s, size_t row, uint8_t owner)
 	fsm->release_due = fsm->stop_due = fsm->fence_due = false;
 	if (to == VM_UNPROTECTED)
 		return;
-	/* The standby may just have given the owner a lease: promote nobody until that
-	 * lease has expired. */
+	/* The standby may just have given the owner a lease, so promote no host until that lease
+	 * has expired. */
 	if (fsm->config->release_ns)
 		vm_fsm_mute_after(fsm, s->now_ns, WIRE_DIRECT_LEASE_MS * CLOCK_NS_PER_MS);
 	fsm->protection.complete = fsm->host[other].epoch;
@@ -116,7 +120,8 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 
 	if (agreements[row].to != VM_UNPROTECTED && !protects)
 		return false;
-	if (agreements[row].votes && /* the row needs this gateway's vote; has it none? */
+	/* the row needs this gateway's vote: does the gateway have none? */
+	if (agreements[row].votes &&
 	    (fsm->record.in_doubt || owner != fsm->record.owner ||
 	     s->in->term != fsm->record.term + 1))
 		return false;
@@ -124,8 +129,8 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 	       agreements[row].other == word_of(&fsm->host[1 - owner], s->in->term);
 }
 
-/* Do both hosts say, in the journal's own term, that @owner keeps the guest, by a vote of which
- * this gateway did not hear? */
+/* Do both hosts report, for the journal's own term, that @owner keeps the guest? They have then
+ * agreed on that without this gateway. */
 static bool hosts_agree_on(const struct vm_fsm *fsm, uint8_t owner)
 {
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
@@ -153,14 +158,15 @@ bool vm_settle_failed(struct vm_step *s)
 		     vm_host_name(fsm, fsm->record.owner), vm_host_name(fsm, to),
 		     holds ? ", and is protected again" : "");
 	fsm->release_due = fsm->stop_due = true;
-	/* If the old owner holds no output, the hosts had agreed on "unprotected": leave
-	 * the VM unprotected. */
+	/* If the old owner holds no output, the hosts had agreed that the guest runs unprotected,
+	 * so leave it so. */
 	fsm->is_suspended = fsm->is_agreed = holds;
 	fsm->again_ns = s->now_ns;
 	return true;
 }
 
-/* Look for an agreement of the hosts. Returns true if there is one; the machine then follows it. */
+/* If two voices agree on an owner, follow their agreement and return true. Otherwise, return
+ * false. */
 static bool find_agreement(struct vm_step *s)
 {
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
@@ -199,8 +205,8 @@ void vm_on_newer_term(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const char *name = vm_host_name(fsm, s->in->host);
 
-	/* No term can have grown this far. If it were noted in term_seen, every later term would
-	 * be as large. */
+	/* Terms cannot have grown this far, so the report is wrong. Do not note its term in
+	 * term_seen, because every later term would be as large. */
 	if (s->in->term - fsm->record.term > WIRE_TERM_JUMP_MAX) {
 		begin_conflict(
 			s,
@@ -262,5 +268,6 @@ void vm_resolve_conflict(struct vm_step *s, uint8_t owner)
 		     vm_host_name(fsm, owner));
 	fsm->release_due = true;
 	fsm->stop_due = true;
-	fsm->fence_due = false; /* not needed: the other host's report will show what runs there */
+	/* not needed, because the other host's report will show what runs on it */
+	fsm->fence_due = false;
 }

@@ -1,23 +1,24 @@
-/* fsm_order.c - which order the state wants of each host, and when it is given again. */
+/* fsm_order.c - decides which order the state requires of each host, and when an order is given
+ * again. */
 #include <stdio.h>
 #include <string.h>
 
 #include "vm/fsm_private.h"
 
-/* The want_..() functions and wanted_verb() return the order that the state requires of a host; 0:
- * none. Orders are idempotent: repeating an order is harmless, forgetting one is not. So the order
- * is computed from the state at every step (rule 6 of fsm.h). */
+/* The want_..() functions and wanted_verb() return the order that the state requires of a host, or
+ * 0 if it requires none. Repeating an order is harmless, but forgetting one is not. So the order is
+ * computed from the state at every step (rule 6 of fsm.h). */
 
-/* Must a host that is not the owner be fenced again? Yes if it has not heard that it is not the
- * owner: it reports an older term, and neither stands by nor is fenced. This includes an idle host:
- * it may have lost its files, and the effect of an earlier FENCE with them, so a QEMU that is
- * started there later would run. */
+/* Must a host that is not the owner be fenced again? Yes if it does not know that it is not the
+ * owner: it reports an older term, and neither stands by nor is fenced. Even an idle host must be
+ * fenced: it may have lost its files, and with them the effect of an earlier FENCE, so a QEMU that
+ * is started on it later would run. */
 static bool must_be_fenced_anew(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	const struct vm_order *order = &host->order;
 	bool has_obeyed = order->id && order->term == fsm->record.term && order->done && order->ok;
 
-	/* If the host has carried out an order of this term, its report of an older term is
+	/* If the host has carried out an order of the present term, its report of an older term is
 	 * out of date. */
 	return host->reported && !has_obeyed && host->term < fsm->record.term &&
 	       host->agent_state != WIRE_STATE_FENCED &&
@@ -32,7 +33,8 @@ static uint8_t want_unprotected(const struct vm_fsm *fsm, uint8_t h)
 			 host->agent_state == WIRE_STATE_RUNNING);
 
 	if (fsm->record.term == 0)
-		return 0; /* never protected: we have no say in what runs where */
+		/* the VM was never protected, so the gateway has no say in what runs where */
+		return 0;
 	if (h == fsm->record.owner)
 		return fsm->release_due || (host->reported && vm_agent_holds(host->agent_state))
 			       ? WIRE_VERB_UNPROTECT
@@ -110,9 +112,10 @@ static void send_order(struct vm_step *s, uint8_t h, uint8_t verb)
 	a->order_id = order->id;
 }
 
-/* Decide, after a restart of the gateway in PROMOTING, whether the fence command is needed. It is
- * for an old owner that may not get the order to stop. An old owner that reports is ordered to stop
- * instead: an operator's failover must not switch off a healthy host. */
+/* Called after a restart of the gateway in PROMOTING. Decides whether the fence command is needed:
+ * only if the old owner stays silent, so that it may not get the order to stop. An old owner that
+ * reports is ordered to stop instead, because an operator's failover must not switch off a healthy
+ * host. */
 static void judge_fencing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -124,7 +127,7 @@ static void judge_fencing(struct vm_step *s)
 		fsm->fencing = VM_FENCING_DUE;
 }
 
-/* Start the fence command, in PROMOTING, before PROMOTE is ordered. */
+/* Start the fence command if it is due. This is in PROMOTING, before PROMOTE is ordered. */
 static void start_fencing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -155,8 +158,8 @@ void vm_on_fenced(struct vm_step *s)
 			 name, text);
 		return;
 	}
-	/* Put the advice into the event too: an operator rarely asks for a promotion with a fence
-	 * command, so usually nobody waits for a reply. */
+	/* Put the advice into the event too. A promotion with a fence command is rarely asked for
+	 * by an operator, so usually nobody waits for a reply. */
 	(void)snprintf(reason, sizeof(reason),
 		       "the fence command against %s failed: %s; when %s is known to be off, "
 		       "`holdfastctl failover %s` promotes without it", name, text, name,
@@ -170,7 +173,7 @@ void vm_reconcile(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 
 	if (vm_fsm_in_conflict(fsm))
-		return; /* any order could stop the right guest */
+		return; /* give no order, because any order could stop the right guest */
 	if (fsm->fencing == VM_FENCING_UNSURE)
 		judge_fencing(s);
 	if (fsm->record.state == VM_PROMOTING && fsm->fencing == VM_FENCING_DUE)

@@ -1,5 +1,5 @@
-/* Finds out whether a promoted guest serves. The host has only said that it lets the guest run; the
- * promotion is complete when the guest answers.
+/* Finds out whether a promoted guest serves its clients. The host has only said that it lets the
+ * guest run. The promotion is complete when the guest answers.
  *
  * The promoted host stays the owner in any case: nothing here gives orders or undoes the promotion.
  * The result goes to the operator who waits for `failover`, into an event, and into `vm show`.
@@ -11,10 +11,10 @@
  *	                   └──► SILENT: alarm; probed one second in five ─ the same signs ─┘
  *
  * What each sign shows. An answer to a probe shows that guest, host and network work. If probes can
- * be sent, only an answer counts, because a guest with an IPv4 address answers ARP. A frame of the
- * guest (counted at the host's tap, without QEMU's own announcements) shows that the guest's
- * network driver works. CPU time of a vCPU shows only that the guest executes something: a guest
- * that loops in a fault uses all of it. */
+ * be sent, only an answer counts, because every guest with an IPv4 address answers ARP. A frame
+ * from the guest (counted at the host's tap, without QEMU's own announcements) shows that the
+ * guest's network driver works. CPU time of a vCPU shows only that the guest executes something: a
+ * guest that loops in a fault uses all of it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,7 +37,7 @@ void vm_promoted_report(struct vm_step *s)
 	if (!said->is_valid || said->term != s->fsm->record.term)
 		return;
 	watch_of(s->fsm)->said = *said;
-	/* The guest was promoted before this gateway started, so the gateway does not know yet
+	/* If the guest was promoted before this gateway started, the gateway does not know yet
 	 * whether it serves. */
 	if (s->fsm->record.state == VM_UNPROTECTED && watch_of(s->fsm)->state == VM_PROMOTED_NONE)
 		vm_promoted_begin(s);
@@ -73,7 +73,7 @@ const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t si
 	return describe(fsm, text, size);
 }
 
-/* Note that the guest serves. @how: the sign of it, such as "it answered ARP". */
+/* Note that the guest serves. @how is the sign that shows it, such as "it answered ARP". */
 static void serves(struct vm_step *s, const char *how)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -120,7 +120,7 @@ void vm_promoted_begin(struct vm_step *s)
 	w->has_base = false;
 }
 
-/* Count the probes sent to the guest and answered by it, from the tick's evidence. */
+/* Take from the tick's evidence how many probes were sent to the guest and how many it answered. */
 static void count(struct vm_step *s)
 {
 	struct vm_promoted *w = watch_of(s->fsm);

@@ -1,8 +1,9 @@
-/* Decides when a standby that takes no more epochs counts as lost, so that the policy
- * (standby_lost) applies.
+/* Decides when a standby that takes no more epochs counts as lost, so that the policy standby_lost
+ * applies.
  *
- * A protected guest's output waits for commits. So the policy applies whenever anything at the
- * standby keeps epochs from being committed for longer than standby_timeout. A clock measures this:
+ * A protected guest's output waits for commits. So a standby counts as lost if, for whatever
+ * reason, it keeps epochs from being committed for longer than standby_timeout. A clock measures
+ * this:
  *
  *	 commit, or nothing waits for the standby      the clock stands at zero
  *	 ───────────────────────────────────────►  0
@@ -14,9 +15,9 @@
  *	 the clock reaches standby_timeout             the policy applies
  *
  * "Something waits for the standby" means that its stream is down, that it owes an
- * acknowledgement, that it ended its stream since the last commit, or that there were several
- * attempts since. If the standby owes nothing and the primary sends nothing, the detector judges
- * the primary (fsm.c, judge_primary). */
+ * acknowledgement, that it has ended its stream since the last commit, or that there have been
+ * several attempts since the last commit. If the standby owes nothing and the primary sends
+ * nothing, the detector judges the primary (fsm.c, judge_primary). */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,21 +27,21 @@
 #include "base/error.h"
 #include "vm/fsm_private.h"
 
-/* From this many RESUMEs since the last commit, the standby counts as failing in a loop. Fewer are
- * normal: a reconnect of the primary alone causes one, and its FULL copy takes time. */
+/* After this many RESUMEs since the last commit, the standby counts as failing in a loop. Fewer are
+ * normal, because each reconnect of the primary alone causes one, and its FULL copy takes time. */
 #define ATTEMPTS_LOOP 3
 /* After this many failed attempts at a copy, the bytes of further attempts no longer
  * count as progress. */
 #define ATTEMPTS_MAX 3
-/* Time that a standby needs to apply an acknowledged epoch, before it takes more. This assumes 200
- * MB/s, a quarter of what was measured. */
+/* Time that a standby needs to apply an acknowledged epoch before it takes the next. This assumes
+ * 200 MB/s, a quarter of the rate that was measured. */
 #define APPLY_NS_PER_BYTE 5
 /* The first epoch may take this many times standby_timeout, unless the standby has
  * ended its stream. */
 #define FIRST_EPOCH_TIMES 3
 
-/* Limit of the events about streams: a burst of this many, then one per window, with the number
- * of suppressed ones. */
+/* The limit of events about streams: a burst of this many, then one per window, which says how many
+ * were suppressed. */
 #define EVENTS_BURST	 8
 #define EVENTS_WINDOW_NS (10 * CLOCK_NS_PER_S)
 
@@ -89,8 +90,8 @@ void vm_stream_event(struct vm_step *s, const char *format, ...)
 
 	if (told->n == 0 || s->now_ns - told->window_ns >= EVENTS_WINDOW_NS) {
 		told->window_ns = s->now_ns;
-		told->n = told->n_untold ? EVENTS_BURST - 1 : 0; /* events are still too many:
-								  * only one in this window */
+		/* if events were suppressed, allow only one in this window */
+		told->n = told->n_untold ? EVENTS_BURST - 1 : 0;
 	}
 	if (told->n >= EVENTS_BURST) {
 		told->n_untold++;
@@ -108,7 +109,7 @@ void vm_stream_event(struct vm_step *s, const char *format, ...)
 	told->n_untold = 0;
 }
 
-/* Was a commit impossible since the last tick, whatever the standby did? */
+/* Has a commit been impossible since the last tick, whatever the standby did? */
 static bool stands_still(const struct vm_step *s, uint64_t step_ns)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -130,7 +131,7 @@ static bool has_progress(const struct vm_step *s)
 		standby->base_bytes = s->in->relayed_bytes;
 	}
 	standby->sent_bytes = s->in->relayed_bytes - standby->base_bytes;
-	/* While the standby's stream is down, the bytes did not reach it. */
+	/* While the standby's stream is down, relayed bytes do not reach the standby. */
 	if (!s->fsm->stream[VM_STREAM_STANDBY].up || standby->sent_bytes <= standby->best_bytes)
 		return false;
 	standby->best_bytes = standby->sent_bytes;
@@ -155,7 +156,7 @@ static bool waits_for_standby(const struct vm_step *s)
 	       standby->n_breaks > 0 || standby->n_resumes >= ATTEMPTS_LOOP;
 }
 
-/* Advance the clock of standby_lost: let it run, stop it or set it to zero. */
+/* Update the clock of standby_lost: let it run, stop it or set it to zero. */
 static void look(struct vm_step *s)
 {
 	struct vm_standby *standby = &s->fsm->protection.standby;
@@ -196,8 +197,8 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
 	return text;
 }
 
-/* Returns after how long a wait the standby counts as lost. The first epoch of a protection may
- * take longer: the standby acknowledges it only after rehearsing a takeover in a second QEMU. */
+/* Returns how long a wait makes the standby count as lost. The first epoch of a protection may take
+ * longer, because the standby acknowledges it only after rehearsing a takeover in a second QEMU. */
 static uint64_t limit_ns(const struct vm_fsm *fsm)
 {
 	bool rehearses = fsm->protection.committed == 0 && fsm->protection.standby.n_breaks == 0 &&
@@ -206,7 +207,7 @@ static uint64_t limit_ns(const struct vm_fsm *fsm)
 	return (rehearses ? FIRST_EPOCH_TIMES : 1) * fsm->config->standby_timeout_ns;
 }
 
-/* Has the standby's host been silent, or the clock run, for too long? */
+/* Has the standby's host been silent for too long, or has the clock run for too long? */
 static bool is_lost(const struct vm_step *s, struct error *ret_reason)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -225,7 +226,8 @@ static bool is_lost(const struct vm_step *s, struct error *ret_reason)
 	}
 	if (!liveness_silent_for(&fsm->host[other].live, config->standby_timeout_ns, s->now_ns))
 		return false;
-	/* If the owner is silent too, our own link is down, and the standby is not to blame. */
+	/* If the owner is silent too, the gateway's own link is down, and the standby is not to
+	 * blame. */
 	if (!owner->up || s->now_ns - owner->up_ns < config->standby_timeout_ns ||
 	    liveness_judge(&owner->live, &config->liveness, s->now_ns) != LIVENESS_ALIVE)
 		return false;

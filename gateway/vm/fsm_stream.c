@@ -1,5 +1,5 @@
-/* fsm_stream.c - streams of epochs: who may open a stream, from which epoch it continues,
- * what is committed. */
+/* fsm_stream.c - handles the streams of epochs: decides who may open one, from which epoch it
+ * continues, and what is committed. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,8 +16,8 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
 	bool primary = role == WIRE_VM_ROLE_PRIMARY;
 	enum vm_state state = fsm->record.state;
 
-	/* Refuse only an outvoted host with "stale term" here. An owner whose protection ended must
-	 * continue to run the guest, so it gets another refusal. */
+	/* Only an outvoted host gets the refusal "stale term". An owner whose protection has ended
+	 * must continue to run the guest, so it gets another refusal. */
 	if (term < fsm->record.term && !owner && primary)
 		return (uint16_t)error_set(ret_error, WIRE_REFUSED_STALE_TERM,
 			      "term %" PRIu64 " is over: %s owns %s in term %" PRIu64, term,
@@ -49,16 +49,16 @@ void vm_resume_if_ready(struct vm_step *s)
 	const struct vm_order *order = &fsm->host[other].order;
 	struct vm_action *a;
 
-	/* `effective` shows that the standby has reported since the order, also whether clients
-	 * would reach the guest there. */
+	/* `effective` shows that the standby has reported since the order, so its report also says
+	 * whether clients would reach the guest on it. */
 	if (fsm->record.state == VM_PREPARING && fsm->stream[VM_STREAM_STANDBY].up &&
 	    order->verb == WIRE_VERB_STANDBY_START && order->term == fsm->record.term &&
 	    order->done && order->ok && fsm->host[other].effective &&
 	    !vm_way_obstacle(fsm, other)) {
 		vm_set_state(s, VM_SYNCING, fsm->record.owner, false, "standby %s is ready",
 			     vm_host_name(fsm, other));
-		return; /* PROTECT is ordered at the end of this
-			 * step; then the primary opens its stream */
+		/* the end of this step orders PROTECT, and then the primary opens its stream */
+		return;
 	}
 	if (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED)
 		return;
@@ -80,9 +80,9 @@ void vm_resume_if_ready(struct vm_step *s)
 	a->term = fsm->record.term;
 	a->epoch = fsm->protection.complete;
 	a->generation = ++fsm->generation;
-	/* Commit again, in case a COMMIT was lost. Only in PROTECTED: to become PROTECTED,
-	 * the VM needs an acknowledgement of an epoch that was sent, whatever the standby
-	 * says it holds. */
+	/* Commit again, in case a COMMIT was lost. But do so only in PROTECTED: to become
+	 * PROTECTED, the VM needs the acknowledgement of an epoch that was sent. What the standby
+	 * says it holds is not enough. */
 	if (fsm->record.state == VM_PROTECTED)
 		vm_epoch_complete(s, fsm->protection.complete);
 }
@@ -142,12 +142,12 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 
 	if (epoch == 0 || epoch < fsm->protection.committed)
 		return;
-	/* A commit releases output, but output cannot leave the owner's host, so the VM is
+	/* While output cannot leave the owner's host, a commit would release nothing, so the VM is
 	 * not protected yet. */
 	if (fsm->record.state == VM_SYNCING && vm_way_obstacle(fsm, fsm->record.owner))
 		return;
-	/* While output leaves unheld, the VM is not protected either: a takeover would lose what
-	 * clients have received since the epoch. */
+	/* While output leaves without being held, the VM is not protected either, because a
+	 * takeover would lose what clients have received since the epoch. */
 	if (fsm->record.state == VM_SYNCING && fsm->protection.held_from &&
 	    epoch >= fsm->protection.held_from) {
 		vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,

@@ -44,7 +44,7 @@ static void way_found(struct vm_step *s)
 {
 	vm_event(s, "way", "%s: nothing keeps clients from the guest any more",
 		 vm_host_name(s->fsm, s->in->host));
-	/* Commit now the epochs that became complete while the path was blocked. */
+	/* Now commit the epochs that became complete while the path was blocked. */
 	if (is_owner(s) && s->fsm->record.state == VM_SYNCING &&
 	    s->fsm->stream[VM_STREAM_STANDBY].up)
 		vm_epoch_complete(s, s->fsm->protection.complete);

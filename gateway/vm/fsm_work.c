@@ -1,17 +1,16 @@
 /* Tracks how far each host has come with its orders, as the host reports.
  *
- * An order may take any time: a guest of many GiB, a full backup link or a busy host can make any
- * order slow. So an order is given up not because of its age, but after order_timeout without
- * progress:
+ * An order may take any length of time: a guest of many GiB, a full backup link or a busy host can
+ * make any order slow. So an order is given up only after order_timeout without progress:
  *
  *	 order sent ──► moved ──► moved ──► ... ──► answer
  *	      └─ order_timeout ─┘└─ order_timeout ─┘
  *
  * The host counts its own progress (REPORT, keys `step` and `step_moves`;
- * hostagent/supervision/progress.h) and says, human-readable, what it did last. When
- * progress stops, that text goes into the error. A host that reports false progress can
- * delay its orders, but it could also do that by not carrying them out. An operator can end
- * a `protect` with `unprotect`. */
+ * hostagent/supervision/progress.h) and says, human-readable, what it did last. When progress
+ * stops, that text becomes part of the error. A host that reports false progress can delay its
+ * orders, but it could also do that by not carrying them out. An operator can end a `protect` with
+ * `unprotect`. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,8 +22,8 @@ void vm_on_work(struct vm_step *s, struct vm_host *host)
 {
 	struct vm_work *work = &host->work;
 
-	/* The first report on a connection shows no progress, because n_moves still holds the count
-	 * of an earlier connection. */
+	/* The first report on a connection shows no progress, because work->n_moves is still the
+	 * count from an earlier connection. */
 	if (work->is_known && s->in->n_moves > work->n_moves)
 		work->moved_ns = s->now_ns;
 	work->is_known = true;
@@ -82,7 +81,7 @@ const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size)
 	else
 		(void)snprintf(own, sizeof(own), "%s sent %s of the first copy",
 			       vm_host_name(fsm, owner), sent);
-	/* If the standby reports a step of its own, the stream waited for that step: do not
+	/* If the standby reports a step of its own, the stream was waiting for that step, so do not
 	 * suspect the link. */
 	if (theirs[0])
 		(void)snprintf(copy, sizeof(copy), ", %s %s", vm_host_name(fsm, other), theirs);

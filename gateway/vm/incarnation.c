@@ -41,7 +41,7 @@ int incarnation_parse(const char *text, size_t size, struct incarnation *ret_inc
 		   &i.number, &i.release_ms) != 2 ||
 	    i.number == 0 || i.number > WIRE_INCARNATION_MAX || i.release_ms > WIRE_LEASE_MS_MAX)
 		return -EINVAL;
-	/* Accept only the exact text that format() writes; anything else is damaged. */
+	/* Accept only the exact text that format() writes. Any other text is damaged. */
 	if (format(&i, again) != size || memcmp(again, text, size) != 0)
 		return -EINVAL;
 	*ret_incarnation = i;
@@ -101,8 +101,8 @@ int incarnation_begin(const char *dir, uint32_t release_ms, struct incarnation *
 
 	if (r < 0)
 		return r;
-	/* If this fails, two starts from copies of one state_dir may get the same number; nothing
-	 * else is lost. */
+	/* If this fails, the only harm is that two starts from copies of one state_dir may get the
+	 * same number. */
 	(void)!getrandom(&random, sizeof(random), GRND_NONBLOCK);
 	now.number = incarnation_next(last.number, clock_wall_ns() / CLOCK_NS_PER_S, random);
 	if (last.release_ms > now.release_ms)

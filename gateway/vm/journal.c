@@ -24,8 +24,9 @@
 struct vm_journal {
 	char path[PATH_MAX];
 	int lock_fd;
-	int fd;		 /* the journal, opened with O_APPEND; -1: the last
-			  * write failed, so rewrite the file first */
+	/* the journal, open with O_APPEND; -1: the last write failed, so the file must be rewritten
+	 * first */
+	int fd;
 	unsigned n_lines; /* lines appended since the last rewrite */
 	struct vm_journal_table table;
 };
@@ -74,8 +75,8 @@ static struct vm_journal_entry *find(struct vm_journal_table *table, const char 
 	return NULL;
 }
 
-/* Parse one line, terminated, without its newline. Returns NULL if the line is good, else what is
- * wrong with it. */
+/* Parse one line, NUL-terminated and without newline. Returns NULL if the line is good; otherwise,
+ * what is wrong with it. */
 static const char *parse_line(char *line, struct vm_journal_entry *ret_entry)
 {
 	char *sum_at = strstr(line, " sum=");
@@ -237,7 +238,7 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 		char line[LINE_BYTES_MAX + 1];
 		const char *wrong;
 
-		/* An incomplete last line: the append that wrote it never returned. */
+		/* Drop an incomplete last line: the append that wrote it never returned. */
 		if (last && (!newline || memchr(text + at, '\0', length))) {
 			*ret_torn = true;
 			break;
@@ -261,7 +262,7 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 	return 0;
 }
 
-/* Forget each unreadable line after which there is a readable line of its VM. */
+/* Forget each unreadable line that is followed by a readable line of the same VM. */
 static void forget_damaged(struct vm_journal_table *table)
 {
 	size_t n = 0;
@@ -278,8 +279,8 @@ static void forget_damaged(struct vm_journal_table *table)
 	table->n_damaged = n;
 }
 
-/* Write line number @line as text, with newline. Returns its size; 0: a later line has
- * replaced this one. */
+/* Write line number @line, with its newline, to @text. Returns its size, or 0 if a later line has
+ * replaced it. */
 static size_t format_line(const struct vm_journal_table *table, uint32_t line, char *text,
 			  size_t size)
 {

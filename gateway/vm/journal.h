@@ -10,12 +10,12 @@
  *
  * Damage: an incomplete last line (no newline, or NUL bytes) is dropped with a warning. A power
  * loss leaves such a line if the fsync of an append never returned. Any other unreadable line is
- * kept unchanged in its place. It may be the newest line of its VM, so that VM is in doubt
- * (vm_journal_doubt()) until a newer line about the VM follows. An unreadable line belongs to the
- * VM that it names, unless its checksum is right with another VM's name. A line without a readable
- * name may belong to any VM. A file that is no journal, or has more than VM_JOURNAL_DAMAGED_MAX
- * unreadable lines, is refused with an error that names FILE:LINE, because a guess could give a
- * guest two owners.
+ * kept in its place, except that unprintable bytes become '?' and a very long line is cut. It may
+ * be the newest line of its VM, so that VM is in doubt (vm_journal_doubt()) until a newer line
+ * about the VM follows. An unreadable line belongs to the VM that it names, unless its checksum is
+ * right with another VM's name. A line without a readable name may belong to any VM. A file that is
+ * no journal, or has more than VM_JOURNAL_DAMAGED_MAX unreadable lines, is refused with an error
+ * that names FILE:LINE, because a guess could give a guest two owners.
  *
  * Where: main opens the journal; journal_thread.c appends for fleet/. STATE_DIR/lock is held while
  * the journal is open, so two gateways cannot share one directory. Threads: the main thread until

@@ -21,15 +21,15 @@ struct ticket {
 	int result; /* valid in DONE */
 	uint64_t order; /* the ticket with the lowest number is written first */
 	struct vm_journal_entry entry;
-	const char *dir; /* NULL: the ticket is for a journal record; else
-			  * the directory to store the incarnation in */
+	/* directory to store the incarnation in; NULL: the ticket is for a journal record */
+	const char *dir;
 	struct incarnation incarnation;
 };
 
 #define N_TICKETS (VM_JOURNAL_VMS_MAX + 1)
 
 struct journal_thread {
-	struct vm_journal *journal; /* used only by the thread */
+	struct vm_journal *journal; /* the journal; only the thread uses it */
 	pthread_t thread;
 	int fd;
 	pthread_mutex_t lock; /* protects all members below; never held during I/O */
@@ -51,7 +51,8 @@ static struct ticket *oldest(struct journal_thread *t, enum ticket_state state)
 	return found;
 }
 
-/* Call without the lock: only the thread touches a queued ticket. */
+/* Write the ticket's record. Called without the lock, because only the thread touches a queued
+ * ticket. */
 static int write_ticket(struct journal_thread *t, const struct ticket *ticket)
 {
 	const struct vm_journal_entry *e = &ticket->entry;
@@ -81,7 +82,8 @@ static void *run(void *arg)
 		(void)pthread_mutex_lock(&t->lock);
 		ticket->result = r;
 		ticket->state = TICKET_DONE;
-		/* Fails only if the counter is full, and then the descriptor is readable. */
+		/* This fails only if the counter is full, and then the descriptor is readable
+		 * anyway. */
 		(void)!write(t->fd, &one, sizeof(one));
 	}
 	(void)pthread_mutex_unlock(&t->lock);
@@ -105,7 +107,8 @@ int journal_thread_open(struct vm_journal *journal, struct journal_thread **ret_
 	}
 	(void)pthread_mutex_init(&t->lock, NULL);
 	(void)pthread_cond_init(&t->queued, NULL);
-	sigfillset(&all); /* block all signals in the new thread: only the loop takes them */
+	/* block all signals in the new thread, because only the loop takes them */
+	sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&t->thread, NULL, run, t);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -43,8 +43,8 @@ static int on_geometry(struct vm_relay *relay, const struct wire_frame *frame, u
 		       struct error *ret_error)
 {
 	struct wire_error error;
-	static struct wire_geometry scratch; /* static because of its 25 KB;
-					      * only one thread runs here */
+	/* static because it has 25 KB; only one thread uses it */
+	static struct wire_geometry scratch;
 
 	if (relay->phase != VM_RELAY_WANT_GEOMETRY) {
 		(void)error_set(ret_error, -EPROTO, "GEOMETRY in the middle of generation %" PRIu32,
@@ -59,7 +59,7 @@ static int on_geometry(struct vm_relay *relay, const struct wire_frame *frame, u
 	return 0;
 }
 
-/* Check only the size of MACHINE and its place in the stream. The standby judges its content. */
+/* Check only a MACHINE's size and its place in the stream. The standby checks its content. */
 static int on_machine(struct vm_relay *relay, const struct wire_frame *frame, uint16_t *ret_code,
 		      struct error *ret_error)
 {
@@ -248,8 +248,9 @@ int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
 		return -EPROTO;
 	relay->acks_total++;
 	if (relay->in_flight[slot].epoch != epoch)
-		return 0; /* the epoch is of an earlier generation, or its slot was
-			   * reused: count the acknowledgement, but take no figures */
+		/* count the acknowledgement but take no figures, because the epoch is of an earlier
+		 * generation, or its slot was reused */
+		return 0;
 	relay->last_epoch_bytes = relay->in_flight[slot].bytes;
 	relay->last_ack_ns = now_ns - relay->in_flight[slot].end_ns;
 	hist_record(&relay->ack_ns, relay->last_ack_ns);

@@ -12,20 +12,21 @@
 
 /* The sequence numbers seen with one key on one path. */
 struct window {
-	uint64_t newest; /* the highest one accepted; 0: none */
+	uint64_t newest; /* the highest number accepted; 0: none */
 	uint64_t seen;	 /* bit i: number newest - 1 - i was accepted */
 };
 
 struct key {
 	struct wire_witness_mac *mac;
-	uint8_t bytes[WIRE_WITNESS_KEY_SIZE]; /* for witness_rx_get_key() */
-	uint32_t addresses[WIRE_WITNESS_N_PATHS]; /* 0: accept nothing by that path */
+	uint8_t bytes[WIRE_WITNESS_KEY_SIZE]; /* the key itself, kept for witness_rx_get_key() */
+	/* the host's address for each path; 0: accept nothing on that path */
+	uint32_t addresses[WIRE_WITNESS_N_PATHS];
 	struct window windows[WIRE_WITNESS_N_PATHS];
 	uint64_t good_until_ns; /* UINT64_MAX: valid without end */
 };
 
-/* How much work is still allowed, expressed as time. The credit grows as time passes, and each mac
- * check costs some of it. */
+/* How many mac checks are still allowed, expressed as time: the credit grows as time passes, and
+ * each check costs some of it. */
 struct bucket {
 	uint64_t credit_ns;
 	uint64_t at_ns;
@@ -35,20 +36,22 @@ struct vm {
 	struct key key[KEYS_PER_VM];
 	uint32_t newest_key_id; /* id of the key that signed the view's sample; 0: none */
 	struct bucket buckets[WIRE_WITNESS_N_PATHS];
-	size_t n_shares; /* the VM's shares of the divided half of the work: one for each
-			  * path that its keys allow */
+	/* how many shares of the divided half of the work the VM has: one for each path that its
+	 * keys allow */
+	size_t n_shares;
 	bool clock_known;
-	uint64_t clock_ahead_ns; /* gateway's clock minus the primary's (signed); the
-				  * least difference seen */
+	/* the gateway's clock minus the primary's (signed): the smallest difference seen */
+	uint64_t clock_ahead_ns;
 	uint64_t clock_at_ns;	/* when clock_ahead_ns was last updated */
 	struct witness_view view;
 };
 
 struct witness_rx {
-	/* Key ids, by slot: vm * KEYS_PER_VM + which; 0: no key. They are separate from the other
-	 * data, so that a search reads only 512 bytes. */
+	/* The key id in each slot, or 0 if the slot has no key. A key's slot is vm * KEYS_PER_VM +
+	 * which. The ids are separate from the other data, so that a search reads only 512
+	 * bytes. */
 	uint32_t key_ids[WITNESS_RX_SLOTS];
-	size_t n_slots; /* slots that were ever in use are below this number */
+	size_t n_slots; /* all slots that were ever in use are below this number */
 	size_t n_shares; /* shares of all VMs together */
 	struct bucket common;
 	uint64_t counters[WIRE_WITNESS_N_PATHS][WITNESS_RX_N_VERDICTS];
@@ -96,7 +99,7 @@ static bool is_used(const struct key *key)
 	       key->windows[WIRE_WITNESS_CLIENT].newest > 0;
 }
 
-/* Count the VM's shares again after its keys changed. */
+/* Count the VM's shares again, because its keys have changed. */
 static void count_shares(struct witness_rx *rx, struct vm *v)
 {
 	rx->n_shares -= v->n_shares;
@@ -264,8 +267,8 @@ void witness_rx_clock(struct witness_rx *rx, size_t vm, uint64_t mono_ns, uint64
 	learn_clock(&rx->vms[vm], mono_ns, now_ns);
 }
 
-/* Returns by how much the sample's delay exceeds the least delay seen. A sample made before the
- * gateway's clock began is treated as made at time 1, since 0 means never. */
+/* Returns by how much the sample's delay exceeds the smallest delay seen. A sample made before the
+ * gateway's clock began counts as made at time 1, because 0 means never. */
 static uint64_t delay_ns(const struct vm *v, uint64_t mono_ns, uint64_t now_ns)
 {
 	int64_t late_ns = later_by_ns(now_ns - mono_ns, v->clock_ahead_ns);
@@ -280,9 +283,9 @@ static uint64_t grown(uint64_t before, uint64_t now)
 	return now > before ? now - before : 0;
 }
 
-/* Take the frame counts of @w into the view. Samples of one key may arrive slightly out of order if
- * two cores made them, so only larger counts are taken. A sample that comes by both paths is
- * counted only once. */
+/* Update the view with the frame counts of @w. Samples of one key may arrive slightly out of order
+ * if two cores made them, so only larger counts are taken. For the same reason, a sample that comes
+ * by both paths is counted only once. */
 static void count_frames(struct witness_view *view, const struct wire_witness *w, bool same_key)
 {
 	bool anew = !same_key && (w->to_guest < view->to_guest ||
