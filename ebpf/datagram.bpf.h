@@ -1,4 +1,5 @@
-/* datagram.bpf.h - the witness datagram and its mac, for BPF programs that sign or check it.
+/* datagram.bpf.h - defines the witness datagram and computes its mac, for BPF programs that sign or
+ * check it.
  *
  * docs/wire-format.md, chapter 9, defines the format. lib/wire/witness.h implements it for user
  * space. Only *.bpf.c files include this file. It has no map and no state.

@@ -44,8 +44,9 @@ static int remove_pins(const struct hold_prog *prog)
 	return pin_dir_empty(prog->pin_dir, pin_names, ARRAY_SIZE(pin_names));
 }
 
-/* Open the pinned link if it is on our device; else remove all pins. A link whose device is gone
- * reports ifindex 0. Such pins are useless, and would give a new guest the mode of an old one. */
+/* Open the pinned link if it is on our device. Otherwise, remove all pins, because they are useless
+ * and would give a new guest the mode of an old one. (The ifindex of a link is 0 if its device is
+ * gone.) */
 static int find_pinned_link(struct hold_prog *prog)
 {
 	struct bpf_link_info info = {0};
@@ -267,7 +268,7 @@ static int open_pinned(struct hold_prog *prog)
 		return r;
 	prog->link_fd = bpf_obj_get(path);
 	if (prog->link_fd >= 0 && bpf_obj_get_info_by_fd(prog->link_fd, &info, &size) == 0)
-		prog->ifindex = (int)info.xdp.ifindex; /* 0 if the device is gone */
+		prog->ifindex = (int)info.xdp.ifindex; /* ifindex is 0 if the device is gone */
 	r = pin_path(prog, "hold_control", path, sizeof(path));
 	if (r < 0)
 		return r;
@@ -316,7 +317,7 @@ void hold_prog_done(struct hold_prog *prog)
 	if (!prog)
 		return;
 	if (prog->control)
-		/* cannot fail: this is our mapping */
+		/* cannot fail, because the mapping is ours */
 		(void)munmap(prog->control, (size_t)getpagesize());
 	prog->control = NULL;
 	if (prog->link_fd > 0)

@@ -22,7 +22,8 @@ struct hold_control {
 #define HOLD_MODE_HOLD 1
 #define HOLD_MODE_PASS 2
 
-#define HOLD_FLAG_CLSACT_OURS 1U /* we created the tap's clsact qdisc, so we must remove it */
+/* the agent created the tap's clsact qdisc, so it must also remove it */
+#define HOLD_FLAG_CLSACT_OURS 1U
 /* Do not reuse 2U: an older agent used it to say that the guest's MAC was already pinned in the
  * bridge. */
 
@@ -51,14 +52,18 @@ struct hold_sent {
 enum hold_counter {
 	HOLD_COUNTER_HELD = 0,
 	HOLD_COUNTER_PASSED = 1,
-	/* in mode DROP or an unknown mode, or in mode HOLD with epoch 0 */
+	/* frames dropped in mode DROP, in an unknown mode, or in mode HOLD with epoch 0 */
 	HOLD_COUNTER_DROPPED_MODE = 2,
-	HOLD_COUNTER_DROPPED_NO_SOCKET = 3, /* no AF_XDP socket is bound to the frame's queue */
-	HOLD_COUNTER_DROPPED_LONG = 4,	    /* too long for a UMEM frame */
-	HOLD_COUNTER_DROPPED_STAMP = 5,	    /* the driver left no room for the stamp */
+	/* frames dropped because no AF_XDP socket is bound to their queue */
+	HOLD_COUNTER_DROPPED_NO_SOCKET = 3,
+	/* frames dropped because they do not fit into a UMEM frame */
+	HOLD_COUNTER_DROPPED_LONG = 4,
+	/* frames dropped because the driver left no room for the stamp */
+	HOLD_COUNTER_DROPPED_STAMP = 5,
 	/* Do not reuse 6: an older agent counted here the guest's own frames that the bridge
 	 * flooded back to it. */
-	HOLD_COUNTER_DROPPED_STRAY = 7, /* a frame from the veth pair that we did not send */
+	/* frames dropped because they came from the veth pair but the agent did not send them */
+	HOLD_COUNTER_DROPPED_STRAY = 7,
 	HOLD_COUNTER_SLOTS = 16,
 };
 

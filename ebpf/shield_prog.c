@@ -80,7 +80,7 @@ struct shield_prog *shield_prog_close(struct shield_prog *prog)
 	if (prog->keys) {
 		explicit_bzero(prog->keys, sizeof(struct shield_key) * SHIELD_SLOTS);
 		(void)munmap(prog->keys,
-			     /* cannot fail: this is our mapping */
+			     /* cannot fail, because the mapping is ours */
 			     sizeof(struct shield_key) * SHIELD_SLOTS);
 	}
 	if (prog->counts)

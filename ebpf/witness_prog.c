@@ -210,7 +210,7 @@ void witness_prog_done(struct witness_prog *prog)
 	if (!prog)
 		return;
 	if (prog->control)
-		/* cannot fail: this is our mapping */
+		/* cannot fail, because the mapping is ours */
 		(void)munmap(prog->control, (size_t)getpagesize());
 	if (prog->state)
 		(void)munmap(prog->state, (size_t)getpagesize());

@@ -1,6 +1,6 @@
 /* witness_prog.h - loads, attaches, pins and takes over the witness's BPF programs.
  *
- * Why: a witness must report also when the agent cannot. The tc filters keep the programs alive,
+ * Why: a witness must report even when the agent cannot. The tc filters keep the programs alive,
  * and the programs keep the maps alive. The maps are pinned in a separate directory, so that the
  * next agent can take them over:
  *

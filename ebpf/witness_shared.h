@@ -26,7 +26,8 @@ enum witness_path_number {
 /* A key, and for each path the last sequence number used with it. */
 struct witness_key {
 	__u64 key[2];			/* the key's 16 bytes as two little-endian words */
-	__u64 sequence[WITNESS_N_PATHS]; /* last number used; written by witness_emit */
+	/* for each path, the last sequence number used; written by witness_emit */
+	__u64 sequence[WITNESS_N_PATHS];
 	__u32 key_id;
 	__u32 reserved;
 };
@@ -35,7 +36,8 @@ struct witness_key {
  * datagram. The agent fills in both. */
 struct witness_path {
 	__u32 ifindex; /* device in the backup or client network; 0: there is no route */
-	__u8 header[WITNESS_HEADER_SIZE]; /* as on the wire, including the IPv4 checksum */
+	/* the headers exactly as they are sent, with the IPv4 checksum */
+	__u8 header[WITNESS_HEADER_SIZE];
 	__u8 reserved[2];
 };
 
@@ -57,7 +59,8 @@ struct witness_control {
 /* Value of the map witness_state. The programs write it. */
 struct witness_state {
 	__u64 to_guest;	  /* frames that reached the guest's port */
-	__u64 sampled_ns; /* time of the last sample, from which the interval is counted */
+	/* when the last sample was taken; the next one is due an interval later */
+	__u64 sampled_ns;
 	/* time of the sample that was cloned but has not reached witness_emit; 0: there is none */
 	__u64 token_ns;
 	__u64 sampled;	  /* samples taken */
