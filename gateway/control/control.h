@@ -1,4 +1,4 @@
-/* control.h - the operators' service: mutual TLS 1.3 on kernel sockets, one JSON line per request.
+/* control.h - serves operators: mutual TLS 1.3 on kernel sockets, one JSON line per request.
  *
  * Why: operators must reach the gateway even when the data path does not work. The service runs in
  * the gateway's loop, so that each request sees one consistent state. docs/control-protocol.md
@@ -22,12 +22,12 @@
 
 #define CONTROL_REQUEST_MAX	4096
 #define CONTROL_OUTPUT_MAX	(4u << 20)
-#define CONTROL_CONNECTIONS_MAX 32 /* connections that wait for the end
-				    * of a command, or follow events */
+/* most connections that may wait for a command to end, or follow events */
+#define CONTROL_CONNECTIONS_MAX 32
 /* most of CONTROL_CONNECTIONS_MAX that viewers may have; the rest is for operators */
 #define CONTROL_VIEWERS_MAX	16
 #define CONTROL_FOLLOWERS_MAX	4 /* most connections of one identity that may follow events */
-/* connections that have not sent their request yet, or are only still being sent their answer
+/* most connections that have not sent their request yet, or only wait for the rest of their answer
  * (newcomers.h) */
 #define CONTROL_UNPROVEN_MAX	16
 #define CONTROL_TIMEOUT_NS	(5 * CLOCK_NS_PER_S) /* time limit for handshake and request */
@@ -49,8 +49,8 @@ struct control_config {
 int control_open(struct fleet *fleet, int epoll_fd, const struct control_config *config,
 		 struct control **ret_control) __attribute__((warn_unused_result));
 
-/* Handle the connections' timeouts, and let a waiting handshake continue. Call once each turn
- * of the loop. */
+/* Handle the connections' timeouts, and let a waiting handshake continue. Call once each turn of
+ * the loop. */
 void control_tick(struct control *control, uint64_t now_ns);
 
 /* Returns when control_tick() can continue a waiting handshake, or UINT64_MAX if none waits. */

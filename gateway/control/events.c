@@ -210,7 +210,7 @@ static void append(struct events *events, unsigned int class, const struct event
 	size_t size = line ? strlen(line) : 0;
 
 	if (line)
-		line[size++] = '\n'; /* replaces the terminator */
+		line[size++] = '\n'; /* overwrites the NUL */
 	for (unsigned int i = class; i < EVENTS_CLASSES; i++) {
 		struct events_file *f = events->files[i];
 
@@ -268,7 +268,8 @@ static void keep(struct events *events, unsigned int class, const char *vm, cons
 	struct event *e = &ring->list[ring->n_added % EVENTS_RING_MAX];
 	char clean[WIRE_TEXT_MAX + 1];
 
-	wire_text_format(clean, "%s", text); /* the text may have been cut within a character */
+	/* also removes a character that was cut at the text's end */
+	wire_text_format(clean, "%s", text);
 	*e = (struct event){
 		.seq = events->next_seq,
 		.wall_ns = clock_wall_ns(),

@@ -6,11 +6,11 @@
  * signatures in the loop that also serves the agents. session/admission.h does the same for the
  * agents' port; this is a smaller version, without budgets for known addresses.
  *
- *  slots   there are CONTROL_UNPROVEN_MAX. When all are taken, a newcomer ends the oldest such
- *          connection of the address that has the most
+ *  slots   there are CONTROL_UNPROVEN_MAX slots. When all are taken, a newcomer ends the oldest
+ *          connection of the address that has the most slots.
  *  time    handshakes get NEWCOMERS_PERCENT of the loop's time, as measured. When that is spent,
- *          handshakes wait, and nothing is read from their connections. The next to continue is of
- *          the address with the fewest such connections, and of these the oldest.
+ *          handshakes wait, and nothing is read from their connections. The next to continue is the
+ *          oldest one of the address that has the fewest slots.
  *
  * Where: control.c calls it. Threads: the gateway's loop.
  */

@@ -48,8 +48,8 @@ void fence_close(struct fence *fence);
 void fence_start(struct fence *fence, const char *command, const char *vm, const char *host,
 		 uint64_t term, uint64_t timeout_ns, uint64_t now_ns);
 
-/* Kill commands whose time has expired, and report those that ended. Call once each turn
- * of the loop. */
+/* Kill commands whose time has expired, and report those that ended. Call once each turn of the
+ * loop. */
 void fence_poll(struct fence *fence, uint64_t now_ns);
 
 /* Returns when fence_poll() must next be called, or UINT64_MAX if no command runs. */

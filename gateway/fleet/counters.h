@@ -70,8 +70,8 @@ struct fleet_counters {
 extern const struct counters_row fleet_counter_rows[];
 extern const size_t fleet_n_counter_rows;
 
-/* Returns the reason to count for a TLS connection (an agent's or an operator's) that
- * ended with @failure. */
+/* Returns the reason to count for a TLS connection (an agent's or an operator's) that ended with
+ * @failure. */
 enum fleet_refusal fleet_tls_refusal(enum wire_tls_failure failure);
 
 struct fleet;

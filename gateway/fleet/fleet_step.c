@@ -99,7 +99,9 @@ static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_en
 		vm->pending.retry_ns = now_ns + CLOCK_NS_PER_S;
 		break;
 	default:
-		break; /* the peer repeats it anyway, or the operator got an answer */
+		/* nothing to do: the peer repeats the input anyway, or the operator has got an
+		 * answer */
+		break;
 	}
 	if (link)
 		fleet->links->end(link);
@@ -165,8 +167,8 @@ void fleet_journal_done(struct fleet *fleet, uint64_t now_ns)
 	}
 }
 
-/* Handle the deadlines of a VM whose step waits for the disk, or that has an input
- * to give again. */
+/* Handle the deadlines of a VM whose step waits for the disk, or that has an input to give
+ * again. */
 static void tick_pending(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct fleet_pending *p = &vm->pending;

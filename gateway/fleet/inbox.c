@@ -8,7 +8,7 @@
 
 /* The strings that a peer sent with an input. inbox_copy() copies each of them. */
 static const struct {
-	size_t member; /* offset in struct inbox_entry of the pointer (const char *) */
+	size_t member; /* offset of the pointer (const char *) in struct inbox_entry */
 	size_t copy, size;
 } strings[] = {
 #define STRING(name)                                                                               \

@@ -26,7 +26,8 @@ struct fleet_link {
 	char peer[FLEET_LINK_PEER_SIZE]; /* "ADDRESS:PORT" */
 	uint64_t features;		 /* the features that WELCOME allowed */
 	uint64_t seen_ns;		 /* when the peer's last bytes came */
-	bool is_blocked; /* for a primary's stream: a frame waits for room in the standby's ring */
+	/* for a primary's stream: true while a frame waits for room in the standby's ring */
+	bool is_blocked;
 };
 
 /* None of these functions calls the fleet. If a link is about to end, whatever is sent on it is

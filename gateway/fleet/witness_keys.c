@@ -12,8 +12,8 @@
 
 /* if a key could not be made, how long to wait before another try */
 #define RETRY_NS CLOCK_NS_PER_S
-#define TELL_NS	 (10 * CLOCK_NS_PER_S) /* give at most one event per VM
-					* about forgeries in this time */
+/* shortest time between two events about forgeries, for each VM */
+#define TELL_NS	 (10 * CLOCK_NS_PER_S)
 
 static bool fill_random(void *data, size_t size)
 {

@@ -1,6 +1,6 @@
 #include "liveness/jitter.h"
 
-#define MEAN_SHIFT	3 /* gains of mean and deviation as in RFC 6298 */
+#define MEAN_SHIFT	3 /* the gains of mean and deviation are 1/8 and 1/4, as in RFC 6298 */
 #define DEVIATION_SHIFT 2
 #define PEAK_SHIFT	6
 #define DEVIATIONS	4

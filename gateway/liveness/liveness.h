@@ -1,9 +1,9 @@
-/* liveness.h - judges by beats alone whether a host has fallen silent. Pure: sightings and time in,
- * a judgement out.
+/* liveness.h - judges from a host's messages alone whether the host has fallen silent. Pure:
+ * sightings and time in, a judgement out.
  *
- * Why: beats are enough evidence about the standby's host, because nothing urgent follows from its
- * silence. The shadow uses this too: it reports when a gateway that knows only beats would promote.
- * The primary is judged by detector.h.
+ * Why: for the standby's host its messages are enough evidence, because nothing urgent follows from
+ * its silence. The shadow uses this too: it reports when a gateway that knows only beats would
+ * promote. The primary is judged by detector.h.
  *
  * Where: vm/fsm calls it at every tick and report. Threads: any (no state of its own).
  *

@@ -8,7 +8,8 @@
 #include "networks/probing.h"
 #include "session/shell_stack.h"
 
-#define CLOSING_MAX   64 /* room for connections that are being closed, beyond sessions_max */
+/* room for connections that are being closed, in addition to sessions_max */
+#define CLOSING_MAX   64
 /* number of buffers for the port in the client network, which gets few frames */
 #define PROBE_BUFFERS 4096
 

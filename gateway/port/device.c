@@ -5,11 +5,11 @@
 #include <string.h>
 
 /* Our default arguments. A user overrides one by giving its key in the device string.
- * net_af_packet: DPDK's own default, 512 frames of 2 KiB, holds less than 1 ms of a 10 Gbit/s
+ * For net_af_packet: DPDK's own default, 512 frames of 2 KiB, holds less than 1 ms of a 10 Gbit/s
  * burst. 4096 frames (8 MiB) are enough even if the loop is not scheduled for a while. Blocks have
  * 64 KiB, because single pages would be too many, and the kernel can usually allocate order-4
  * pages.
- * net_af_xdp: no busy polling, because the loop sleeps on the socket instead (port_wait_fd). */
+ * For net_af_xdp: no busy polling, because the loop sleeps on the socket instead (port_wait_fd). */
 struct default_arg {
 	enum device_kind kind;
 	const char *key;
@@ -39,8 +39,8 @@ static bool is_pci_address(const char *text)
 	return true;
 }
 
-/* Finds the value of @key in "k=v,k=v" and sets *ret_size to its length. Returns NULL
- * if the key is absent. */
+/* Finds the value of @key in "k=v,k=v" and sets *ret_size to its length. Returns NULL if the key is
+ * absent. */
 static const char *find_arg(const char *args, const char *key, size_t *ret_size)
 {
 	size_t key_size = strlen(key);

@@ -156,7 +156,8 @@ static int init_quietly(int n_args, char **args)
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	rc = rte_eal_init(n_args, args) < 0 ? -rte_errno : 0;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	(void)pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus); /* was valid before */
+	/* cannot fail, because this set was valid before */
+	(void)pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
 	return rc;
 }
 

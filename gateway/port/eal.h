@@ -1,8 +1,8 @@
 /* eal.h - starts DPDK's environment (EAL) once, without letting it take over our process.
  *
  * Why: EAL wants the command line, the signals, the CPU affinity and the log of its process. This
- * file gives it its own arguments and log, and keeps our signals and affinity unchanged. Only
- * port_dpdk.c calls it.
+ * file passes it arguments and a log of ours instead, and keeps our signals and affinity unchanged.
+ * Only port_dpdk.c calls it.
  * Threads: call it on the thread that opens ports. Blocks.
  */
 #ifndef PORT_EAL_H

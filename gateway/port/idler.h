@@ -31,8 +31,8 @@ struct idler_limits {
 	uint64_t check_ns;	/* longest time between two looks at the other descriptors */
 };
 
-/* The defaults are 50 us, 5 us and 100 us. A wake-up from epoll costs 10-60 us on the
- * machines that we tried. */
+/* The defaults are 50 us, 5 us and 100 us. A wake-up from epoll costs 10-60 us on the machines that
+ * we tried. */
 extern const struct idler_limits IDLER_LIMITS_DEFAULT;
 
 enum idler_verdict {

@@ -33,15 +33,16 @@
 #define PORT_MAC_BYTES	   6
 #define PORT_BURST_MAX	   64	/* most frames that one port_receive() returns */
 #define PORT_PIECES_MAX	   64	/* most pieces that one port_transmit() takes */
-#define PORT_MTU_MAX	   1500 /* one frame is one buffer; jumbo frames are refused at open */
+/* a frame must fit into one buffer, so port_open() refuses jumbo frames */
+#define PORT_MTU_MAX	   1500
 #define PORT_FRAME_MAX	   (PORT_MTU_MAX + 14)
 #define PORT_BUFFERS_DEFAULT 8192
 
 struct port; /* opaque */
 
 enum port_hugepages {
-	PORT_HUGEPAGES_AUTO, /* use 2 MiB pages if enough are free, else plain memory */
-	PORT_HUGEPAGES_YES,  /* fail unless enough 2 MiB pages are free */
+	PORT_HUGEPAGES_AUTO, /* use 2 MiB pages if enough are free; otherwise, plain memory */
+	PORT_HUGEPAGES_YES,  /* use 2 MiB pages; fail if not enough are free */
 	PORT_HUGEPAGES_NO,
 };
 

@@ -1,5 +1,5 @@
-/* port_dpdk.c - implements port.h with one DPDK ethdev that has one receive queue
- * and one transmit queue. */
+/* port_dpdk.c - implements port.h with one DPDK ethdev that has one receive queue and one transmit
+ * queue. */
 #include "port/port.h"
 
 #include <errno.h>
@@ -170,7 +170,8 @@ static int bring_up(struct port *port, const struct port_config *config, struct 
 			    "make the frame buffers (raise memory, or leave it out)");
 	rc = start(port, port->device.kind == DEVICE_PCI, &step);
 	if (rc == -ENOTSUP && port->device.kind == DEVICE_PCI)
-		rc = start(port, false, &step); /* the card has no receive interrupts */
+		/* the card has no receive interrupts, so start it without */
+		rc = start(port, false, &step);
 	if (rc)
 		return fail(ret_error, rc, &port->device, step);
 	rc = rte_eth_macaddr_get(port->id, &mac);
@@ -315,7 +316,8 @@ int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces
 		port->counters.tx_no_buffer++;
 		return -ENOBUFS;
 	}
-	to = rte_pktmbuf_append(mbuf, (uint16_t)size); /* fits: see the assert above */
+	/* cannot fail: the assert above shows that it fits */
+	to = rte_pktmbuf_append(mbuf, (uint16_t)size);
 	for (i = 0; i < n_pieces; i++) {
 		memcpy(to, pieces[i].iov_base, pieces[i].iov_len);
 		to += pieces[i].iov_len;

@@ -8,8 +8,8 @@
  * net_af_xdp.) The driver does not reveal its socket's descriptor. So we look at /proc/self/fd
  * before and after the driver opens it, and take the one new socket of the right family.
  *
- * Threads: between the two calls no other thread may open a socket of that
- * family. Blocks on procfs.
+ * Threads: between the two calls no other thread may open a socket of that family. Blocks on
+ * procfs.
  */
 #ifndef PORT_WAKEFD_H
 #define PORT_WAKEFD_H

@@ -64,7 +64,7 @@ enum frames_kind {
 	FRAMES_OTHER,	    /* not for us, or not an answer to a probe */
 	FRAMES_MALFORMED,   /* looks like one of the kinds below but is broken */
 	FRAMES_ARP_REQUEST, /* asks by ARP for our address */
-	FRAMES_ARP_REPLY,   /* sent to us */
+	FRAMES_ARP_REPLY,   /* an ARP reply sent to us */
 	FRAMES_ECHO_REPLY,
 	FRAMES_SYN_ACK,
 	FRAMES_REFUSED, /* RST with ACK, the answer to a SYN to a closed port */

@@ -5,7 +5,7 @@
  * Probes can. A host's kernel answers ARP and ICMP echo from its receive interrupt, even when all
  * its processes are stopped. If a guest answers, it is alive and its output is being released.
  *
- * What an answer proves, and what its absence does not:
+ * What an answer proves, and what its absence proves:
  *	host, ARP or ICMP	its kernel runs. No answer to many probes: host or path is gone.
  *	guest, any		guest, host and path run, and the hold releases the guest's output.
  *				No answer proves nothing: the hold of a primary that cannot commit
@@ -15,7 +15,7 @@
  * answer in the name of another, and then receives the frames that are sent to the MAC in its
  * answer. docs/operations.md warns of this.
  *
- * Where: session/ switches a prober on and off and reads its figures (prober_set_active,
+ * Where: fleet/evidence.c switches a prober on and off and reads its figures (prober_set_active,
  * prober_get). probes.c holds all probers of a process and passes received frames and the current
  * time to them.
  *
@@ -34,7 +34,8 @@
  * Frames go to configured addresses only.
  *
  * Hosts that send witness datagrams through the client network always need our MAC address in that
- * network, not only during a doubt. With is_sought their ARP requests are answered at any time.
+ * network, even while there is no doubt. If is_sought is set, their ARP requests are answered at
+ * any time.
  * Threads: one, the gateway's loop. Never blocks, never allocates after probes_add().
  */
 #ifndef PROBE_PROBER_H
@@ -64,7 +65,7 @@ enum prober_net {
 enum prober_kind {
 	PROBER_HOST,	    /* a hypervisor, in the client network */
 	PROBER_HOST_BACKUP, /* a hypervisor, in the backup network */
-	PROBER_GUEST,	    /* in the client network */
+	PROBER_GUEST,	    /* the guest, in the client network */
 };
 
 enum prober_method {

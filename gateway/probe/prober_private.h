@@ -14,7 +14,7 @@ struct prober_syn {
 };
 
 struct prober_target {
-	uint32_t ip; /* 0: not configured */
+	uint32_t ip; /* the target's address; 0: not configured */
 	enum prober_net net;
 	uint8_t mac[FRAMES_MAC_BYTES];
 	bool has_mac;

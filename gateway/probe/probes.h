@@ -10,8 +10,9 @@
  *
  * While no prober is active, every call returns at once without looking at the frame. One
  * exception: if some prober has is_sought set, ARP requests in the client network are still
- * answered. Threads: one, the gateway's loop. Only probes_new() and probes_add() allocate. Never
- * blocks, unless the callback @random does.
+ * answered.
+ * Threads: one, the gateway's loop. Only probes_new() and probes_add() allocate. Never blocks,
+ * unless the callback @random does.
  */
 #ifndef PROBE_PROBES_H
 #define PROBE_PROBES_H
@@ -22,11 +23,11 @@
 
 struct probes; /* opaque */
 
-/* Sends @frame, which is valid only during the call. Returns 0 or -errno; on error the frame is
- * lost and counted. */
+/* A callback that sends @frame, which is valid only during the call. It returns 0 or -errno; on
+ * error the frame is lost and counted. */
 typedef int (*probes_output_fn)(void *output_arg, const void *frame, size_t size);
 
-/* Returns 64 random bits that nobody can guess. */
+/* A callback that returns 64 random bits that nobody can guess. */
 typedef uint64_t (*probes_random_fn)(void *random_arg);
 
 struct probes_counters {

@@ -175,8 +175,8 @@ void admission_forget(struct session *s)
 	s->waiting = s->picked = false;
 }
 
-/* Returns the waiting session to continue next: those of known addresses first, then those of the
- * source with the fewest unproven connections, then the oldest. */
+/* Returns the waiting session that may continue next. Known addresses come first, then the source
+ * with the fewest unproven connections, then the oldest session. */
 static struct session *next_waiting(const struct sessions *sessions)
 {
 	struct session *best = NULL;

@@ -47,7 +47,8 @@ struct session;
 
 struct admission {
 	struct budget budget[2]; /* [1]: for known addresses; [0]: for all others */
-	unsigned int n_waiting;	 /* sessions that take no input because their budget is spent */
+	/* number of sessions that take no input because their budget is spent */
+	unsigned int n_waiting;
 };
 
 /* Initialise @a with full budgets at @now_ns. */

@@ -60,8 +60,8 @@ int pump_receive(struct pump_conn *c, const void *data, size_t size, uint64_t no
  * Call pump_run() afterwards. */
 void pump_kick(struct pump_conn *c);
 
-/* Serve all sessions on the dirty list. Call after each batch of events. May
- * close any connection. */
+/* Serve all sessions on the dirty list. Call after each batch of events. May close any
+ * connection. */
 void pump_run(struct sessions *sessions, uint64_t now_ns);
 
 /* Does the session of @c have output that is not written yet? */

@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "session/session_private.h"
 
-/* Send the owner a lease, which lets it release output for a while longer;
- * see docs/wire-format.md 5.6.2. */
+/* Send the owner a lease, which lets it release output for a while longer; see docs/wire-format.md
+ * 5.6.2. */
 static void send_lease(struct session *s, struct fleet_vm *vm, uint64_t beat_ns)
 {
 	const struct fleet_config *config = &s->sessions->fleet->config;

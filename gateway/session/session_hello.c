@@ -1,5 +1,5 @@
-/* session_hello.c - says which peer may send which message, and handles HELLO, the first frame
- * of a connection. */
+/* session_hello.c - says which peer may send which message, and handles HELLO, the first frame of a
+ * connection. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* conn.c - TCP connections: translates lwIP's raw callbacks into the events of stack.h. */
+/* conn.c - handles TCP connections: translates lwIP's raw callbacks into the events of stack.h. */
 #include "stack/stack_private.h"
 
 #include <errno.h>

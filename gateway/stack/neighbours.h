@@ -5,8 +5,8 @@
  * push another host's out. So lwIP's table is used only for a frame to an address whose MAC this
  * table does not know.
  *
- *	slot = the address's low bits: in a /22 or smaller each host has its own; in a larger
- *	network two may share a slot, which then holds the one that spoke by ARP last
+ *	slot = the address's low bits: in a /22 or smaller network each host has its own slot; in a
+ *	larger network two hosts may share one, which then has the one last heard by ARP
  *
  * Where: stack.c. The table learns only from ARP, as lwIP's does.
  * Threads: any, but each table is used by one thread at a time. Never allocates.

@@ -161,8 +161,8 @@ static int check_config(const struct stack_config *config, struct filter_rules *
 	return 0;
 }
 
-/* Calls lwip_init() once per process. We never call tcpip_init(), so lwIP has no thread
- * and needs no core lock. */
+/* Calls lwip_init() once per process. We never call tcpip_init(), so lwIP has no thread and needs
+ * no core lock. */
 static void init_lwip_once(void)
 {
 	static bool done;
@@ -371,8 +371,8 @@ void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn fre
 	holder->free_frame = free_frame;
 	holder->handle = handle;
 	holder->pbuf.custom_free_function = release_holder;
-	/* Cannot fail: PBUF_RAW needs no room for headers, so lwIP only
-	 * compares @size with itself. */
+	/* Cannot fail: PBUF_RAW needs no room for headers, so lwIP only compares @size with
+	 * itself. */
 	p = pbuf_alloced_custom(PBUF_RAW, (u16_t)size, PBUF_REF, &holder->pbuf, data,
 				(u16_t)size);
 	stack->depth++;

@@ -15,9 +15,9 @@
  *
  * Rules inside events: every function here may be called from inside any event, except
  * stack_input(), stack_poll() and stack_close(). stack_conn_close() and stack_conn_abort() take
- * effect at once for the caller: no event for that connection follows, and the pointer is dead. But
- * lwIP's pcb is closed or aborted only after lwIP's callback has returned. So lwIP never loses a
- * pcb that it still uses, and callers need not follow the ERR_ABRT rule of its raw API.
+ * effect at once for the caller: no event for that connection follows, and the pointer is no longer
+ * valid. But lwIP's pcb is closed or aborted only after lwIP's callback has returned. So lwIP never
+ * loses a pcb that it still uses, and callers need not follow the ERR_ABRT rule of its raw API.
  *
  * Life of a connection:
  *
@@ -46,8 +46,8 @@
 #define STACK_BACKLOG_DEFAULT	     64	  /* most half-open connections */
 #define STACK_FRAMES_HELD_DEFAULT    2048 /* must be less than the number of the port's buffers */
 #define STACK_LISTENERS_MAX	     8
-#define STACK_TIME_WAIT_MAX	     32	  /* connections in TIME_WAIT; above this limit
-					   * the oldest are dropped */
+/* most connections in TIME_WAIT; above this limit the oldest are dropped */
+#define STACK_TIME_WAIT_MAX	     32
 #define STACK_OUTPUT_PIECES_MAX	     16
 
 struct stack;	   /* opaque; one per process at a time (lwIP's state is global) */
@@ -93,9 +93,9 @@ struct stack_events {
 	/* The peer has sent its FIN, and all its bytes have been delivered. Writing still works;
 	 * call stack_conn_close() to end the connection. */
 	void (*ended)(void *arg);
-	/* The connection is gone. @reason is -ECONNRESET: the peer reset it; -ETIMEDOUT: the user
-	 * timeout expired, or keepalive probes or retransmissions ran out; -ECONNABORTED: lwIP gave
-	 * up (no memory). */
+	/* The connection is gone. @reason is -ECONNRESET if the peer reset it; -ETIMEDOUT if the
+	 * user timeout expired, or keepalive probes or retransmissions ran out; or -ECONNABORTED if
+	 * lwIP gave up for lack of memory. */
 	void (*closed)(void *arg, int reason);
 };
 
@@ -179,8 +179,8 @@ void stack_conn_consumed(struct stack_conn *conn, size_t size);
 size_t stack_conn_write(struct stack_conn *conn, const void *data, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Returns how many bytes stack_conn_write() would take now. If that is 0, the event
- * writable() will follow. */
+/* Returns how many bytes stack_conn_write() would take now. If that is 0, the event writable() will
+ * follow. */
 size_t stack_conn_writable_bytes(struct stack_conn *conn);
 
 /* Send the queued bytes now instead of at stack_poll(). */

@@ -112,8 +112,8 @@ void conn_bound_backoff(struct stack *stack);
  * is 0. */
 void conn_make_room(struct stack *stack);
 
-/* Discard all segments that arrived out of order, to get their holders back. The peers
- * will send them again. */
+/* Discard all segments that arrived out of order, to get their holders back. The peers will send
+ * them again. */
 void conn_prune_out_of_order(struct stack *stack);
 
 /* Reset every connection, without events. */

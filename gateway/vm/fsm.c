@@ -224,8 +224,8 @@ static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_
 	 * decide nothing. */
 	if (liveness_silent_for(&other->live, silence_max_ns, s->now_ns))
 		return "the standby is silent too (is this gateway cut off?)";
-	/* Wait for the standby's report: it may have voted for a newer term while this gateway
-	 * was away (fsm_newer.c). */
+	/* Wait for the standby's report: it may have voted for a newer term while this gateway was
+	 * away (fsm_newer.c). */
 	if (!other->reported)
 		return "the standby's agent has not reported yet";
 	if (!vm_agent_stands_by(other->agent_state) && other->agent_state != WIRE_STATE_PROMOTING)

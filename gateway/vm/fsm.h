@@ -115,8 +115,8 @@ enum vm_stream_index {
 	VM_STREAM_STANDBY = 1,
 };
 
-/* Configuration of one VM. It does not change after start. Arrays of hosts are indexed
- * by enum vm_host_index. */
+/* Configuration of one VM. It does not change after start. Arrays of hosts are indexed by enum
+ * vm_host_index. */
 struct vm_config {
 	char name[WIRE_NAME_MAX + 1];
 	char host[2][WIRE_NAME_MAX + 1];
@@ -401,9 +401,10 @@ struct vm_fsm {
 	uint32_t generation;		/* generation of the last RESUME */
 	struct vm_protection protection;
 	struct vm_stream_events stream_events;
-	uint64_t promote_epoch; /* PROMOTING: the lowest epoch with which the standby may promote */
-	struct detector detector;	/* of the owner's host; valid in PROTECTED */
-	/* when the last lease that lets the previous owner release output has expired */
+	/* in PROMOTING: the lowest epoch with which the standby may promote */
+	uint64_t promote_epoch;
+	struct detector detector;	/* judges the owner's host; valid in PROTECTED */
+	/* when the last lease that lets the previous owner release output will have expired */
 	uint64_t mute_ns;
 	enum vm_fencing fencing;	/* state of the fence command; NONE outside of PROMOTING */
 	bool shadow_fired; /* true once an event has said that the shadow judged shadow_host dead */

@@ -2,10 +2,10 @@
  * the two hosts have agreed on it without this gateway, or that the journal was lost or is an old
  * copy.
  *
- * The report of one host alone is not enough. It begins a conflict (vm_fsm_in_conflict), in
- * which this gateway begins no term and orders nothing. The conflict ends when the other host
- * confirms the term, when the reporting host reports an older term again, or when an operator
- * names the owner. */
+ * The report of one host alone is not enough. It begins a conflict (vm_fsm_in_conflict), in which
+ * this gateway begins no term and orders nothing. The conflict ends when the other host confirms
+ * the term, when the reporting host reports an older term again, or when an operator names the
+ * owner. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -64,8 +64,8 @@ static uint8_t want_protected(const struct vm_fsm *fsm, uint8_t h)
 	return WIRE_VERB_STANDBY_START;
 }
 
-/* May PROMOTE be ordered? The fence command must have finished, and the old owner must be unable
- * to release output. */
+/* May PROMOTE be ordered? The fence command must have finished, and the old owner must be unable to
+ * release output. */
 static bool may_promote(const struct vm_fsm *fsm)
 {
 	return fsm->fencing == VM_FENCING_NONE && fsm->stepped_ns >= fsm->mute_ns;
@@ -189,8 +189,8 @@ void vm_reconcile(struct vm_step *s)
 		if (!verb)
 			continue;
 		if (order->id && order->verb == verb && order->term == fsm->record.term) {
-			/* The order was sent already. If it was refused, send it again, but
-			 * only after order_timeout. */
+			/* The order was sent already. If it was refused, send it again, but only
+			 * after order_timeout. */
 			if (!order->done || order->ok || !vm_is_stuck(s, h, order->sent_ns))
 				continue;
 		}

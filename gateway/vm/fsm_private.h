@@ -79,8 +79,8 @@ void vm_standby_resumed(struct vm_fsm *fsm);
 /* Note that the standby is about to end its stream, for the reason @why. If @why is NULL, note that
  * the stream has ended. */
 void vm_standby_broke(struct vm_fsm *fsm, const char *why);
-/* Called at each tick in SYNCING and PROTECTED. Applies the policy standby_lost once its
- * timeout has expired. */
+/* Called at each tick in SYNCING and PROTECTED. Applies the policy standby_lost once its timeout
+ * has expired. */
 void vm_judge_standby(struct vm_step *s);
 /* Give an event of kind "stream". If there are too many such events, only count this one. */
 void vm_stream_event(struct vm_step *s, const char *format, ...)

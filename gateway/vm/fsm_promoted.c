@@ -43,7 +43,8 @@ void vm_promoted_report(struct vm_step *s)
 		vm_promoted_begin(s);
 }
 
-/* Describe, human-readable, what was seen of the guest. */
+/* Write to @text (@size bytes) a human-readable description of what was seen of the guest. Returns
+ * @text. */
 static const char *describe(const struct vm_fsm *fsm, char *text, size_t size)
 {
 	const struct vm_promoted *w = &fsm->protection.promoted;

@@ -14,10 +14,10 @@
  *	 owner not alive, guest paused, own stall      the clock stops: nobody could have committed
  *	 the clock reaches standby_timeout             the policy applies
  *
- * "Something waits for the standby" means that its stream is down, that it owes an
- * acknowledgement, that it has ended its stream since the last commit, or that there have been
- * several attempts since the last commit. If the standby owes nothing and the primary sends
- * nothing, the detector judges the primary (fsm.c, judge_primary). */
+ * "Something waits for the standby" means that its stream is down, that it owes an acknowledgement,
+ * that it has ended its stream since the last commit, or that there have been several attempts
+ * since the last commit. If the standby owes nothing and the primary sends nothing, the detector
+ * judges the primary (fsm.c, judge_primary). */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,14 +30,14 @@
 /* After this many RESUMEs since the last commit, the standby counts as failing in a loop. Fewer are
  * normal, because each reconnect of the primary alone causes one, and its FULL copy takes time. */
 #define ATTEMPTS_LOOP 3
-/* After this many failed attempts at a copy, the bytes of further attempts no longer
- * count as progress. */
+/* After this many failed attempts at a copy, the bytes of further attempts no longer count as
+ * progress. */
 #define ATTEMPTS_MAX 3
 /* Time that a standby needs to apply an acknowledged epoch before it takes the next. This assumes
  * 200 MB/s, a quarter of the rate that was measured. */
 #define APPLY_NS_PER_BYTE 5
-/* The first epoch may take this many times standby_timeout, unless the standby has
- * ended its stream. */
+/* The first epoch may take this many times standby_timeout, unless the standby has ended its
+ * stream. */
 #define FIRST_EPOCH_TIMES 3
 
 /* The limit of events about streams: a burst of this many, then one per window, which says how many
@@ -170,8 +170,8 @@ static void look(struct vm_step *s)
 	if (stands_still(s, step_ns))
 		standby->since_ns += step_ns;
 	else if (progress || !standby->is_waited_for)
-		/* since_ns may be in the future, to give the standby time to apply the
-		 * last committed epoch. */
+		/* since_ns may be in the future, to give the standby time to apply the last
+		 * committed epoch. */
 		standby->since_ns = standby->since_ns > s->now_ns ? standby->since_ns : s->now_ns;
 }
 

@@ -126,8 +126,9 @@ void vm_on_stream_failed(struct vm_step *s)
 			vm_host_name(s->fsm, s->in->host), vm_peer_text(s));
 }
 
-/* The standby would refuse the stream again, so end the attempt now and tell the operator. A VM
- * that is already PROTECTED stays PROTECTED; its standby counts as lost after standby_timeout. */
+/* Called when the standby has refused the stream for good. In SYNCING, ends the attempt at once and
+ * tells the operator, because the standby would refuse again. A VM that is PROTECTED stays so, and
+ * its standby counts as lost after standby_timeout. */
 void vm_on_stream_refused(struct vm_step *s)
 {
 	vm_on_stream_failed(s);

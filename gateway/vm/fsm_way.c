@@ -5,7 +5,7 @@
  * host says in its REPORT (key `way`) what blocks the path on that host; the key is missing when
  * nothing does.
  *
- *       PREPARING   at the standby   the standby does not count as ready, and PROTECT waits, for at
+ *	 PREPARING   at the standby   the standby does not count as ready, and PROTECT waits, for at
  *	                              most twice order_timeout (spanning tree keeps a port silent
  *	                              for twice its forward delay)
  *	 SYNCING     at the owner     nothing is committed. After standby_timeout protection ends,
@@ -13,8 +13,8 @@
  *	 PROTECTED   at the owner     becomes SYNCING. If the guest then ends or its host falls
  *	                              silent, PROTECTED again: the standby holds all that was
  *	                              committed, and may be promoted
- *	             at the standby   an event; it stays PROTECTED, since promoting is better than
- *	                              not
+ *	             at the standby   an event; it stays PROTECTED, because even then a promotion
+ *	                              is better than none
  */
 #include <inttypes.h>
 #include <stdio.h>

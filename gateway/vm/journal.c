@@ -243,7 +243,7 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 			*ret_torn = true;
 			break;
 		}
-		/* Keep an unreadable line as it is, rather than guess its content. */
+		/* Keep an unreadable line, rather than guess its content. */
 		entry.line = ++table->n_lines;
 		wrong = "damaged";
 		if (length <= LINE_BYTES_MAX && !memchr(text + at, '\0', length)) {
@@ -455,8 +455,8 @@ int vm_journal_append(struct vm_journal *journal, const char *vm, const char *ow
 	if (journal->fd >= 0 && journal->n_lines < VM_JOURNAL_LINES_MAX)
 		r = append_line(journal, slot);
 	if (r < 0) {
-		/* After a failed write or fsync, the file's content is unknown: rewrite
-		 * the whole file. */
+		/* After a failed write or fsync, the file's content is unknown: rewrite the whole
+		 * file. */
 		journal->fd = fd_close(journal->fd);
 		r = rewrite(journal);
 	}

@@ -105,8 +105,8 @@ static int on_begin(struct vm_relay *relay, const struct wire_frame *frame, uint
 		(void)wire_error_text(&error, ret_error->text, sizeof(ret_error->text));
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_FORMAT);
 	}
-	/* A FULL epoch needs no earlier epoch and may skip numbers. Any other epoch must follow
-	 * the previous one. */
+	/* A FULL epoch needs no earlier epoch and may skip numbers. Any other epoch must follow the
+	 * previous one. */
 	if (h->epoch <= relay->epoch ||
 	    (!full && (h->epoch != relay->epoch + 1 || begin.previous_epoch != relay->epoch))) {
 		(void)error_set(ret_error, -EPROTO,

@@ -1,5 +1,5 @@
-/* shield.h - decides when the kernel should drop unwanted UDP datagrams, which is during a flood of
- * them.
+/* shield.h - decides whether a flood of unwanted UDP datagrams is going on, so that the kernel
+ * should drop them.
  *
  * Why: discarding a frame in the gateway is cheap, but by then the frame has been copied into and
  * out of the port's ring, which has limited room. So most of a flood's cost arises before the
@@ -15,8 +15,8 @@
  *	    ◄──────────────────────────────────────────────────────
  *	          fewer for SHIELD_HOLD_NS
  *
- * Pure: the caller passes counts and the time. Where: witnessing.c attaches and detaches
- * the program. Threads: any.
+ * Pure: the caller passes counts and the time. Where: witnessing.c attaches and detaches the
+ * program. Threads: any.
  */
 #ifndef WITNESS_SHIELD_H
 #define WITNESS_SHIELD_H

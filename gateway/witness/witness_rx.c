@@ -339,8 +339,8 @@ static void take_sample(struct vm *v, const struct wire_witness *w, bool by_curr
 	v->newest_key_id = w->key_id;
 }
 
-/* Accept an authentic datagram: move the window, and update the view if the
- * sample is the newest. */
+/* Accept an authentic datagram: move the window, and update the view if the sample is the
+ * newest. */
 static void accept(struct vm *v, size_t which, const struct wire_witness *w, uint64_t now_ns)
 {
 	struct key *key = &v->key[which];

@@ -39,8 +39,8 @@
  *
  * Where: fleet/witness_keys.c sets keys and clocks; main's loop passes in the datagrams; the
  * detector and control/ read the views.
- * Threads: the gateway's loop. Only ..._new() and ..._set_key() allocate (a key's OpenSSL
- * context); nothing blocks.
+ * Threads: the gateway's loop. Only ..._new() and ..._set_key() allocate (a key's OpenSSL context);
+ * nothing blocks.
  */
 #ifndef WITNESS_WITNESS_RX_H
 #define WITNESS_WITNESS_RX_H
@@ -131,8 +131,8 @@ int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
 		       const uint32_t addresses[WIRE_WITNESS_N_PATHS], bool clock_new,
 		       uint64_t now_ns) __attribute__((warn_unused_result));
 
-/* Wipe @vm's keys and forget its evidence, because the VM has another owner or
- * is no longer protected. */
+/* Wipe @vm's keys and forget its evidence, because the VM has another owner or is no longer
+ * protected. */
 void witness_rx_clear(struct witness_rx *rx, size_t vm);
 
 /* Learn the offset of the host's clock from an authentic message of @vm's host. It arrived at
