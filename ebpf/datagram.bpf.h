@@ -74,8 +74,8 @@ static __always_inline __u64 datagram_mac(const __u64 key[2], const struct datag
 	};
 	const __u64 *word = (const void *)d;
 
-	/* Unroll the loop: to a process without CAP_PERFMON, the verifier (Linux 6.18) refuses
-	 * variable stack offsets. */
+	/* Unroll the loop, because the verifier (Linux 6.18) refuses variable stack offsets unless
+	 * the process has CAP_PERFMON. */
 #pragma unroll
 	for (int i = 0; i < DATAGRAM_SIGNED_WORDS; i++)
 		sip_word(&s, word[i]);

@@ -21,8 +21,8 @@ struct shield_prog; /* opaque */
 
 /* Load the program. @ip_be32 and @port (host byte order) are the address to which the witness
  * datagrams of @path are sent. Allocates; blocks for the kernel's verifier.
- * Returns 0, and the caller must end *ret_prog with shield_prog_close(); -EPERM without CAP_BPF;
- * -ENOMEM; or another -errno of bpf(2) if the kernel refuses the program. */
+ * Returns 0 and sets *ret_prog, which the caller must end with shield_prog_close(); -EPERM without
+ * CAP_BPF; -ENOMEM; or another -errno of bpf(2) if the kernel refuses the program. */
 int shield_prog_open(uint32_t ip_be32, uint16_t port, uint32_t path, struct shield_prog **ret_prog)
 	__attribute__((warn_unused_result));
 
