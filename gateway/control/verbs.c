@@ -12,7 +12,7 @@
 #include "control/describe.h"
 #include "probe/prober.h"
 
-#define PROBE_NS (CLOCK_NS_PER_S) /* for how long `probe` probes */
+#define PROBE_NS (CLOCK_NS_PER_S) /* how long a `probe` request sends probes */
 #define READERS (WIRE_PEER_OPERATOR | WIRE_PEER_VIEWER)
 
 struct request {

@@ -112,7 +112,7 @@ void fence_close(struct fence *fence)
 
 		if (!run->in_use || run->has_ended)
 			continue;
-		(void)kill(-run->pid, SIGKILL); /* on failure, it has ended already */
+		(void)kill(-run->pid, SIGKILL); /* fails only if the process has ended already */
 		reap(run);
 	}
 	free(fence);

@@ -72,7 +72,7 @@ struct fleet_host {
 /* The witness key of a VM's owner. */
 struct fleet_witness {
 	uint64_t term;		      /* the term for which the key is valid; 0: there is no key */
-	uint8_t owner;		      /* the host that has the key */
+	uint8_t owner;		      /* index of the host that has the key */
 	/* number of the control connection on which the key was sent; 0: not sent */
 	uint64_t sent_on;
 	uint64_t sent_ns;	      /* when the key was sent */

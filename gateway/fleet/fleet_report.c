@@ -8,7 +8,7 @@
 #include "fleet/witness_keys.h"
 #include "wire/text.h"
 
-/* at most once in this time, report why a host cannot take part */
+/* shortest time between two events that say why a host cannot take part */
 #define HINDRANCE_NS CLOCK_NS_PER_S
 
 /* Store in @guest what the figure @key of an agent's report says about a promoted guest. If a
@@ -45,8 +45,8 @@ struct report_words {
 	char step[WIRE_STATS_VALUE_MAX + 1];
 };
 
-/* Store in @in those of the agent's figures in @stats that the machine must know, and in @words
- * their strings. */
+/* Store those of the agent's figures in @stats that the machine must know in @in, and their strings
+ * in @words. */
 static void find_signs(const char *stats, struct vm_input *in, struct report_words *words)
 {
 	char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];

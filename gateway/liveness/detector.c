@@ -213,9 +213,9 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 /* Is the guest's process gone, and its port with it? Yes if the host answers on both networks, but
  * no witness datagrams come although the guest is probed and they came before the doubt. Single
  * witness datagrams may be lost. So enough answers must have come through the same network: even if
- * half of all frames are lost, all of as many witness datagrams are lost only once in 100,000
- * times. As long as the agent beats, this returns false, because the agent itself knows and reports
- * whether the process exists. */
+ * half of all frames are lost, an equal number of witness datagrams would all be lost only once in
+ * 100,000 times. As long as the agent beats, this returns false, because the agent itself knows and
+ * reports whether the process exists. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)
 {
 	const struct detector_evidence *from = &d->at_witness;

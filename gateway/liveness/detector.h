@@ -50,12 +50,13 @@
 #define DETECTOR_STEP_MAX_NS   (30 * CLOCK_NS_PER_MS)
 #define DETECTOR_RETURN_NS     (300 * CLOCK_NS_PER_MS)
 #define DETECTOR_PATIENCES     3 /* DEGRADED lasts at most this many times patience_ns */
-/* this many unanswered probes in a row mean that the host is silent */
+/* number of unanswered probes in a row after which the host counts as silent */
 #define DETECTOR_UNANSWERED    5
-/* if this many answers come through the backup network but no witness datagram, no datagrams are
- * being sent */
+/* number of answers through the backup network after which at least one witness datagram would have
+ * arrived too */
 #define DETECTOR_PATH_ANSWERS  16
-/* if the guest's port does not see this many probes while the host answers, the guest is gone */
+/* number of probes that the guest's port must miss, while the host answers, before the guest counts
+ * as gone */
 #define DETECTOR_GUEST_UNSEEN  12
 #define DETECTOR_TEXT_MAX      256
 

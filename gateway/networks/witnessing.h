@@ -25,7 +25,7 @@ struct port;
 struct shield_prog;
 
 struct witnessing {
-	/* borrowed; borrowed; NULL: no datagrams are accepted in this network */
+	/* borrowed; NULL: no datagrams are accepted in this network */
 	struct fleet *fleet;
 	struct port *port;	  /* borrowed */
 	enum wire_witness_path path; /* the network that @port is in */

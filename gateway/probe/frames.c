@@ -219,7 +219,7 @@ static enum frames_kind parse_tcp(const uint8_t *ip, const uint8_t *tcp, size_t 
 		return FRAMES_MALFORMED;
 	flags = tcp[13] & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK);
 	if (flags != (TCP_SYN | TCP_ACK) && flags != (TCP_RST | TCP_ACK))
-		/* true for most segments, whose checksum need not be computed then */
+		/* most segments end here, before their checksum is computed */
 		return FRAMES_OTHER;
 	head = (size_t)(tcp[12] >> 4) * 4;
 	if (head < TCP_BYTES || head > size || checksum(tcp, size, pseudo_sum(ip, size)) != 0)

@@ -6,8 +6,7 @@
 #include "probe/prober_private.h"
 
 #define GUEST	    (PROBER_TARGETS - 1)
-/* replies are accepted to this many of the latest echo requests; the number of bits in
- * echo_answered */
+/* number of latest echo requests whose replies are accepted; echo_answered has one bit for each */
 #define ECHO_WINDOW 64
 #define PORT_FIRST  49152 /* first of our source ports, which are IANA's dynamic range */
 

@@ -93,7 +93,8 @@ struct session {
 	enum session_phase phase;
 	enum session_end must_end;
 	char source[FLEET_LINK_PEER_SIZE]; /* the peer's address alone, for admission.h */
-	bool waiting, picked; /* for admission.h: the handshake waits; it was picked to continue */
+	/* for admission.h: true while the handshake waits; true if it was picked to continue */
+	bool waiting, picked;
 	uint64_t opened_ns;
 	uint64_t closing_ns; /* when CLOSING began; valid in CLOSING */
 	uint64_t judged_ns;  /* when the peer's certificate was last checked */

@@ -50,8 +50,8 @@ void session_leave_handshake(struct session *s);
 /* Log and count that the TLS of @s failed, and end @s. */
 void session_tls_failed(struct session *s, uint64_t now_ns);
 
-/* End @s, which has not said HELLO, to make room for a newer connection, and count that. For
- * admission.c. */
+/* Called by admission.c to make room for a newer connection. Ends @s, which has not said HELLO, and
+ * counts that. */
 void session_evict(struct session *s, uint64_t now_ns);
 
 /* Mark @s so that the loop ends it; see "Ends" in session.h. */

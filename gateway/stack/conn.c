@@ -125,8 +125,8 @@ void conn_flush_touched(struct stack *stack)
 		conn->is_touched = false;
 		if (!conn->pcb)
 			continue;
-		/* Send the acknowledgement now: lwIP would delay that of a single segment by up to
-		 * 250 ms, and the peer would measure a false round-trip time. */
+		/* Send the acknowledgement now. If only one segment arrived, lwIP would delay it by
+		 * up to 250 ms, and the peer would measure a false round-trip time. */
 		if (conn->pcb->flags & TF_ACK_DELAY)
 			tcp_ack_now(conn->pcb);
 		(void)tcp_output(conn->pcb); /* no memory or no route: lwIP's timer tries again */

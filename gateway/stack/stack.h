@@ -167,7 +167,7 @@ int stack_listen(struct stack *stack, uint16_t port, const struct stack_events *
 
 void stack_get_counters(const struct stack *stack, struct stack_counters *ret_counters);
 
-/* Report that the caller no longer needs another @size of the bytes that received() delivered, so
+/* Report that the caller is done with the next @size of the bytes that received() delivered, so
  * that the peer may send as many new ones. If @size is larger than the number of unconsumed bytes,
  * all of them count as consumed. As long as the caller consumes nothing, the window closes and the
  * peer stops (back-pressure). */

@@ -92,8 +92,8 @@ static bool has_guest(const struct vm_host *host)
 }
 
 /* After a failed promotion, give the guest back to its previous owner. The gateway and that owner
- * are two of the three parties, so they may decide this. First, the host that did not promote is
- * ordered to STANDBY_STOP. Its last report does not prove that it will not promote later, because
+ * are two of the three parties, so they may decide this. First, the host that did not promote gets
+ * the order STANDBY_STOP. Its last report does not prove that it will not promote later, because
  * PROMOTE may still be on its way or in its queue. But hosts carry out orders one by one, so the
  * answer to STANDBY_STOP proves that no older order is left. */
 static void unprotect_failed(struct vm_step *s)

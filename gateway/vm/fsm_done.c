@@ -1,5 +1,5 @@
-/* fsm_done.c - handles orders to hosts that have ended, because the host answered or the gateway
- * gave them up. */
+/* fsm_done.c - handles the end of an order: the host has answered it, or the gateway has given it
+ * up. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>

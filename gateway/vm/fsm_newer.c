@@ -120,7 +120,7 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 
 	if (agreements[row].to != VM_UNPROTECTED && !protects)
 		return false;
-	/* the row needs this gateway's vote: does the gateway have none? */
+	/* the row needs this gateway's vote, and the gateway has none */
 	if (agreements[row].votes &&
 	    (fsm->record.in_doubt || owner != fsm->record.owner ||
 	     s->in->term != fsm->record.term + 1))

@@ -127,7 +127,7 @@ static void judge_fencing(struct vm_step *s)
 		fsm->fencing = VM_FENCING_DUE;
 }
 
-/* Start the fence command if it is due. This is in PROMOTING, before PROMOTE is ordered. */
+/* Start the fence command if it is due. That happens in PROMOTING, before PROMOTE is ordered. */
 static void start_fencing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;

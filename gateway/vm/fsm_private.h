@@ -112,7 +112,7 @@ void vm_on_newer_term(struct vm_step *s);
 /* End FAILED if the two hosts have agreed by themselves, in the same term, that the old owner keeps
  * the guest, so that the other host accepts no PROMOTE in that term. The guest then stays where it
  * is, in a new term, and is protected again if the hosts kept it protected. Returns false if the
- * state is not FAILED or the hosts have not agreed so. */
+ * state is not FAILED or there is no such agreement. */
 bool vm_settle_failed(struct vm_step *s);
 
 /* Begin a conflict, because the reporting host has obeyed a younger gateway. With two gateways, two

@@ -66,7 +66,8 @@ struct vm_journal; /* opaque */
 
 /* Parse a whole journal in memory. @name is the file's name, for errors. Returns 0, sets *ret_table
  * to the last entry of each VM, and *ret_torn to whether an incomplete last line was dropped.
- * Returns -EINVAL if the journal is damaged, and sets *ret_error to where, and what to do. */
+ * Returns -EINVAL if the journal is damaged, and sets *ret_error to where the damage is and what to
+ * do. */
 int vm_journal_parse(const char *name, const char *text, size_t size,
 		     struct vm_journal_table *ret_table, bool *ret_torn, struct error *ret_error)
 	__attribute__((warn_unused_result));

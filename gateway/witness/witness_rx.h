@@ -109,7 +109,7 @@ struct witness_view {
 	/* The following members are about all samples together. */
 	uint64_t answered_at_ns; /* when the guest last sent a frame; 0: never yet */
 	uint64_t n_unanswered;	/* frames that reached the guest since it last sent one */
-	/* when the sample that first reported n_unanswered > 0 was made; 0: it is 0 */
+	/* when the first sample with n_unanswered > 0 was made; 0 while n_unanswered is 0 */
 	uint64_t asked_at_ns;
 };
 
