@@ -1,7 +1,7 @@
 """Send the guest 250 ARP requests a second: arp_asker.py DEVICE OWN_IP GUEST_IP
 
-Each reply is one more frame for the hold, and one that is not IPv4. With these replies every epoch
-has many frames to release.
+The hold must keep each of the guest's replies until its epoch is committed. So every epoch has many
+frames to release, and some of them are not IPv4.
 """
 import socket
 import struct

@@ -1,9 +1,9 @@
 """Kill the rest of a host when its agent dies: die_with.py PORT,PORT... AGENT_PID PID...
 
 Runs in the switches' namespace. Waits on the agent's pidfd until the agent ends at a fault point.
-Then does what deploy/lib/kill-host.py does: sends SIGKILL to the PIDs, sets the host's switch ports
-down, and prints the same lines. Everything that is slow, such as starting the interpreter, is done
-before the wait.
+Then runs deploy/lib/kill-host.py, which sends SIGKILL to the PIDs, sets the host's switch ports
+down, and prints when it did so. The interpreter is already running by then, so the rest of the host
+dies almost at the same time as its agent.
 """
 import os
 import runpy

@@ -3,13 +3,13 @@
 #
 # One guest is used for many scenarios. After a failover the dead host comes back as after a reboot
 # and becomes the next standby, so the guest moves back and forth between the two hosts. An agent
-# gets its fault point when it is started. Fault points in code that only a primary runs have no effect
-# while this agent's host is the standby.
+# gets its fault point when it is started. A point in the primary's code has no effect while the
+# agent's host is the standby.
 #
 #	fault_start                            like scene_start, with the fault_points build
-#	fault_arm primary before_stop:3        arm this point at the next start of the agent
-#	fault_strike primary 30                count passes from now on; wait at most 30 s for the third to kill it
-#	FAULT_ON, FAULT_OFF                    the host that runs the guest, the host that does not
+#	fault_arm primary before_stop:3        let the next agent die at its third pass of point before_stop
+#	fault_strike primary 30                start to count the passes; wait up to 30 s for the agent to die
+#	FAULT_ON, FAULT_OFF                    the host that runs the guest, and the other host
 # shellcheck source=tests/e2e/cluster_lib.sh
 . "$SRC/tests/e2e/cluster_lib.sh"
 
@@ -17,7 +17,8 @@ declare -A FAULT_ARMED=()
 FAULT_ON=primary FAULT_OFF=standby
 FAULT_PIDS=''	# every process of host FAULT_ON except its agent
 
-# Make the guest send ARP replies too, so that an epoch has many frames to release.
+# Start a process that asks the guest for its MAC address 250 times a second. With the ARP replies,
+# every epoch has many frames to release.
 fault_ask_arp()
 {
 	topo_spawn client "$TEST_TMP/arp.log" python3 "$SRC/tests/fault/arp_asker.py" eth0 \
@@ -46,9 +47,9 @@ fault_start() # [hf-client option...]
 		fail "no connection to the guest: $client_line"
 }
 
-fault_arm() { FAULT_ARMED[$1]=$2; } # primary|standby|gateway POINT:NTH; valid for one start
+fault_arm() { FAULT_ARMED[$1]=$2; } # primary|standby|gateway POINT:NTH; applies to the next start only
 
-# Start the agent of HOST, or the gateway, armed with its point if it has one.
+# Start the agent of HOST. If fault_arm has set a fault point for it, the agent gets this point.
 fault_agent() # HOST
 {
 	fault_spawn "$1" cluster_start_agent "$1"
@@ -74,8 +75,8 @@ fault_spawn() # HOST|gateway COMMAND...
 
 fault_pid_of() { echo "${CLUSTER_PID[${CLUSTER_AGENT[$1]:-$1}]}"; } # HOST|gateway
 
-# Wait until the armed daemon, a child of this shell, has died at its point. Sets FAULT_NS to the
-# time of its death, or slightly later.
+# Wait until the daemon has died at its fault point. The daemon is a child of this shell. Sets
+# FAULT_NS to the time of the death, or slightly later.
 fault_await() # HOST|gateway SECONDS
 {
 	local name=${CLUSTER_AGENT[$1]:-$1} pid limit ended status
@@ -83,7 +84,7 @@ fault_await() # HOST|gateway SECONDS
 	pid=${CLUSTER_PID[$name]}
 	sleep "$2" &
 	limit=$!
-	{ wait -n -p ended "$pid" "$limit"; status=$?; } 2>"$TEST_TMP/wait.log" # bash prints a line about the kill
+	{ wait -n -p ended "$pid" "$limit"; status=$?; } 2>"$TEST_TMP/wait.log" # bash reports the killed child on stderr
 	FAULT_NS=$(scene_now_ns)
 	[[ $ended == "$pid" ]] || fail "$name did not reach its point in $2 s"
 	{ kill "$limit" && wait "$limit"; } 2>/dev/null
@@ -97,7 +98,8 @@ fault_strike() # HOST|gateway SECONDS
 	fault_await "$1" "$2"
 }
 
-# Make the host that runs the guest die together with its agent. Call this before fault_strike.
+# Start a watcher that kills the host which runs the guest as soon as its agent dies. Call this
+# before fault_strike.
 fault_watch()
 {
 	local pid
@@ -115,7 +117,8 @@ fault_watch()
 
 fault_is_empty() { [[ -z $(topo_pids "$1") ]]; } # HOST
 
-# Wait until every other process of the host is gone too. Call this after fault_strike.
+# Wait until the watcher has killed the host and all of its processes are gone. Call this after
+# fault_strike.
 fault_host_gone()
 {
 	wait "$FAULT_WATCH" || fail "the host was not killed: $(cat "$TEST_TMP/watch.log")"
@@ -126,8 +129,8 @@ fault_host_gone()
 	scene_until 10 fault_is_empty "$FAULT_ON" || fail "processes survived the death of $FAULT_ON"
 }
 
-# Bring the dead host back as after a reboot: its links are up, its tap is unused, and nothing is
-# left in memory or on tmpfs.
+# Bring the dead host back as a reboot would: its links are up, its tap is new, and its processes and
+# the files on its tmpfs are gone. Starts its agent.
 fault_reboot() # HOST
 {
 	local device
@@ -152,7 +155,7 @@ fault_swap()
 	FAULT_ON=$FAULT_OFF FAULT_OFF=$on
 }
 
-# Check that the other host runs the guest in the next term and that the client is served.
+# Check that host FAULT_OFF has become the owner in the next term and that the client is served.
 fault_took_over() # TERM_BEFORE WHEN
 {
 	cluster_wait "vm['state'] == 'UNPROTECTED' and vm['owner'] == '${CLUSTER_AGENT[$FAULT_OFF]}'" 20 ||

@@ -1,4 +1,4 @@
-"""Keep a QEMU monitor connected until this process is ended, as a tool left open does:
+"""Occupy a QEMU monitor until this process is ended, like a tool that someone forgot to close:
 hold_monitor.py SOCKET
 """
 import signal

@@ -1,5 +1,5 @@
-# lost_lib.sh - shared code of test_gateway_lost_*: a protected guest loses its gateway. To be
-# sourced (bash) instead of tests/e2e/cluster_lib.sh; needs SRC, BUILD and TEST_TMP.
+# lost_lib.sh - shared code of test_gateway_lost_*, in which the hosts of a protected guest lose the
+# gateway. To be sourced (bash) instead of tests/e2e/cluster_lib.sh; needs SRC, BUILD and TEST_TMP.
 #
 #	lost_start POLICY       start networks, guest, daemons and client; protect the guest; set SCENE_TERM
 #	lost_logged alpha TEXT  succeeds if the agent's log contains TEXT
@@ -19,8 +19,8 @@ lost_logged() { grep -q "$2" "$TEST_TMP/agent-$1.log"; } # alpha|beta TEXT
 lost_look() { topo_in primary python3 "$SCENE_TOOLS/qmp_status.py" "$TOPO_DIR/primary/qmp-look"; }
 lost_is_looked() { [[ $(lost_look) == "$1" ]]; }
 
-# Wait until the gateway shows STATE, OWNER and TERM, which it learns from the reports of both
-# agents.
+# Wait until the gateway shows STATE, OWNER and TERM. After a restart it learns them from the reports
+# of both agents.
 lost_is() # STATE OWNER TERM SECONDS
 {
 	cluster_wait "vm['state'] == '$1' and vm['owner'] == '$2' and vm['term'] == $3" "$4" ||

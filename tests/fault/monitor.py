@@ -1,9 +1,12 @@
 """Act as an operator at a monitor of a guest's QEMU: monitor.py SOCKET LINE...
 
-Runs the LINEs one after the other. Each LINE is a QMP command with its arguments as one JSON
-object, '{"execute": ..., "arguments": {...}}', or "hmp TEXT", or "until-gone ID". "until-gone ID"
-waits for the event that says that device ID is gone. The script ends at the first error answer and
-prints the error.
+Runs the LINEs one after the other. Each LINE is one of:
+
+	{"execute": ..., "arguments": {...}}   a QMP command
+	hmp TEXT                               a command of the human monitor
+	until-gone ID                          wait for the event that device ID has been removed
+
+If QEMU answers with an error, the script prints the error and ends.
 """
 import json
 import socket

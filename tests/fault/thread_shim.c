@@ -1,6 +1,6 @@
-/* A library for LD_PRELOAD. While the file named by HOLDFAST_NO_THREAD exists, pthread_create()
- * fails for one thread routine. The file has the routine's address in hexadecimal, as nm prints it
- * for the program. */
+/* thread_shim.c - a library for LD_PRELOAD that makes pthread_create() fail for one thread routine.
+ * It does so while the file named by the variable HOLDFAST_NO_THREAD exists. The file contains the
+ * routine's address in the program, in hexadecimal as nm prints it. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -20,7 +20,7 @@ static bool is_refused(void *(*routine)(void *))
 	if (!file)
 		return false;
 	is_read = fscanf(file, "%lx", &address) == 1;
-	(void)fclose(file); /* cannot lose data: the file was only read */
+	(void)fclose(file); /* an error cannot lose data: the file was only read */
 	return is_read && dladdr((void *)(uintptr_t)routine, &info) &&
 	       (uintptr_t)routine - (uintptr_t)info.dli_fbase == address;
 }

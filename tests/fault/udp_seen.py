@@ -2,8 +2,8 @@
 """Count the UDP datagrams to PORT that come in on DEVICE, per destination address: udp_seen.py
 DEVICE PORT
 
-Prints "ready". On SIGTERM, prints a line "ADDRESS FRAMES" for each destination. Run it in the
-device's network namespace.
+Prints "ready" when it has started. On SIGTERM it prints a line "ADDRESS FRAMES" for each destination
+and ends. Must run in the device's network namespace.
 """
 import collections
 import signal
