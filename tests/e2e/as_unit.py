@@ -1,13 +1,14 @@
 """Runs a daemon with the restrictions of its systemd unit, on a machine without systemd: as_unit.py
 UNIT [--rw DIRECTORY]... PROGRAM ARGUMENT...
 
-Applies those keys of the unit's [Service] that restrict the process itself: LimitX=, CapabilityBoundingSet=, NoNewPrivileges=,
+Applies the keys of the unit's [Service] section that restrict the process: LimitX=, CapabilityBoundingSet=, NoNewPrivileges=,
 ProtectSystem=, ProtectHome=, ProtectKernelTunables=, ProtectControlGroups=, and the seccomp filters of
 SystemCallFilter= (SystemCallErrorNumber=), SystemCallArchitectures=, RestrictAddressFamilies=, RestrictNamespaces=, LockPersonality=,
 RestrictRealtime=, RestrictSUIDSGID=, ProtectClock=, ProtectHostname=, ProtectKernelModules= and ProtectKernelLogs=.
 systemd.exec(5) says what each key does. systemd-analyze lists the system calls of a group such as @system-service.
---rw names the test's directories that stand for the unit's own (StateDirectory= and so on). PrivateTmp= is ignored,
-because tests use /tmp. The keys in IGNORED do not restrict the process; any other key is an error.
+--rw names a directory that must stay writable: the test uses it in place of the unit's StateDirectory= and the like.
+PrivateTmp= is ignored, because tests use /tmp. The keys in IGNORED are ignored because they do not restrict the process.
+Any other key is an error.
 """
 import ctypes
 import os
@@ -24,13 +25,13 @@ NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE S
 SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP
 MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE""".split()
 
-# System calls that each key refuses with EPERM.
+# For each key, the system calls that it makes fail with EPERM.
 REFUSED = {
     "ProtectClock": "adjtimex clock_adjtime clock_settime settimeofday stime",
     "ProtectHostname": "sethostname setdomainname",
     "ProtectKernelModules": "init_module finit_module delete_module",
     "ProtectKernelLogs": "syslog",
-    "RestrictRealtime": "sched_setscheduler",  # with a real-time policy; Holdfast never asks for one
+    "RestrictRealtime": "sched_setscheduler",  # refused for real-time policies only
     "LockPersonality": "personality",
     "RestrictNamespaces": "unshare setns",
 }
@@ -109,9 +110,9 @@ def errno(number):
 
 
 def filters(unit):
-    """Yield one seccomp filter per key, as systemd builds them. Each allows all calls except those
-    that the key refuses; the filter of SystemCallFilter= refuses all calls except those that it
-    lists."""
+    """Yield one seccomp filter per key, as systemd builds them. A filter refuses the calls that its
+    key names and allows all others. SystemCallFilter= is the exception: its filter allows the calls
+    that the key names and refuses all others."""
     for key, calls in REFUSED.items():
         if unit.get(key) == "yes":
             f = Filter(ALLOW)
@@ -138,7 +139,7 @@ def filters(unit):
             f.add(errno(EAFNOSUPPORT), "socket", Compare(0, SCMP_CMP_EQ, family, 0))
         yield f
     if "SystemCallArchitectures" in unit:
-        yield Filter(ALLOW)  # a filter for one architecture kills callers of any other
+        yield Filter(ALLOW)  # this filter knows only the native architecture: it kills callers of any other
     if "SystemCallFilter" in unit:
         f = Filter({"EPERM": errno(EPERM), "": KILL}[unit.get("SystemCallErrorNumber", "")])
         for call in {c for word in unit["SystemCallFilter"].split() for c in calls_of(word)}:
@@ -164,7 +165,7 @@ def mounts(unit, writable):
 
     for path in writable + (["/dev", "/proc"] if "/" in read_only else []):
         bind(path, 0)
-    if "/" in read_only:  # remount every mount; the paths bound above are mounts of their own
+    if "/" in read_only:  # each mount must be remounted read-only, except the writable ones bound above
         keep = tuple(os.path.realpath(path) + "/" for path in writable + ["/dev", "/proc", "/sys"])
         for line in open("/proc/self/mounts").read().splitlines():
             path = line.split()[1].encode().decode("unicode_escape")
@@ -210,7 +211,7 @@ def main():
     unknown = [key for key in unit if key not in known and not key.startswith("Limit")]
     if unknown:
         sys.exit("as_unit.py: what does %s mean for a process?" % " ".join(unknown))
-    ready = list(filters(unit))  # before any restriction applies, because systemd-analyze needs more than the daemon
+    ready = list(filters(unit))  # built first, because systemd-analyze could not run under the restrictions
     if "UMask" in unit:
         os.umask(int(unit["UMask"], 8))
     mounts(unit, writable)

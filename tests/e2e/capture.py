@@ -1,15 +1,15 @@
 """capture.py - records which frames of one sender passed a network device, and when. Not a test itself.
 
-capture.py record DEVICE MAC FILE [in]     until a signal; one line per frame: wall_ns size ethertype;
-                                           in: only what DEVICE received, not what was sent through it
-capture.py count FILE FROM_NS [TO_NS]      print how many frames came in [FROM_NS, TO_NS)
+capture.py record DEVICE MAC FILE [in]     record until a signal; write one line per frame: wall_ns size
+                                           ethertype; "in" leaves out frames that were sent through DEVICE
+capture.py count FILE FROM_NS [TO_NS]      print how many recorded frames passed in [FROM_NS, TO_NS)
 capture.py quiet DEVICE MAC QUIET_MS LIMIT_MS
-                                           wait until no frame has come for QUIET_MS; print the time at
-                                           which that silence began; exit 1 if there is none in LIMIT_MS
+                                           wait until no frame has passed for QUIET_MS; print when this
+                                           silence began; exit 1 if none has come within LIMIT_MS
 
-The kernel stamps each frame when it passes, so it does not matter how late this process runs. The
-clock is CLOCK_REALTIME, which bash can read without starting a process. FILE's first line is
-"ready"; it is written when no later frame can be missed.
+The kernel notes the time at which each frame passes, so the times are right even if this process
+runs late. The clock is CLOCK_REALTIME, which bash can read without starting a process. FILE's first
+line is "ready"; once it is written, no frame can be missed.
 """
 import os
 import select

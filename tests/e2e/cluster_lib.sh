@@ -13,7 +13,8 @@
 SCENE_TOOLS=$SRC/tests/e2e
 CAPTURE_PID=''
 
-# Builds this tree with other options, unless that was done before. Prints the build directory.
+# Build TARGETs of this tree with other meson options, in a build directory of their own. Print this
+# directory.
 scene_build() # NAME MESON_OPTION... -- TARGET...
 {
 	local dir=${BUILD%/}-$1 options=()
@@ -40,8 +41,7 @@ scene_start()
 		fail "no connection to the guest: $client_line"
 }
 
-# Protect the VM and set SCENE_TERM to its term. Does not check that the VM is still protected when
-# the function returns.
+# Protect the VM, and set SCENE_TERM to its term.
 scene_protect()
 {
 	cluster_ctl protect "$CLUSTER_VM" >"$TEST_TMP/protect.log" 2>&1 ||
@@ -61,10 +61,10 @@ host = {h["name"]: h for h in vm["hosts"]}
 print(eval(sys.argv[1]))' "$1"
 }
 
-# Print CLOCK_REALTIME in ns, the clock of capture.py, without starting a process.
+# Print CLOCK_REALTIME in ns, without starting a process. capture.py uses the same clock.
 scene_now_ns() { echo $((${EPOCHREALTIME/./} * 1000)); }
 
-# Print a gateway counter of `holdfastctl stats`.
+# Print the gateway's counter NAME, from `holdfastctl stats`.
 scene_counter() # NAME
 {
 	cluster_ctl --json stats | python3 -c '
@@ -75,7 +75,7 @@ print(json.load(sys.stdin)["counters"][sys.argv[1]])' "$1"
 # Discard the lines that the client has printed so far, so that only new ones are read.
 scene_drain()
 {
-	while read -r -t 0 -u "$CLIENT_OUT"; do # read -t 0 only tests for input; reading the line may take longer
+	while read -r -t 0 -u "$CLIENT_OUT"; do # read -t 0 only tests whether input is ready
 		read -r -t 5 -u "$CLIENT_OUT" client_line || break
 		[[ $client_line != broken* ]] || fail "the client: $client_line"
 	done
@@ -90,7 +90,7 @@ scene_served() # N SECONDS WHEN
 
 scene_end()
 {
-	scene_drain # the client blocks until its lines are read
+	scene_drain # a client whose output is not read would block
 	client_finish
 	head -n 12 "$TEST_TMP/client.json"
 	[[ $CLIENT_STATUS == 0 ]] || fail "the client saw wrong or missing replies"
@@ -112,8 +112,8 @@ scene_until() # SECONDS COMMAND...
 	done
 }
 
-# Record into FILE every frame of the guest that reaches the client's switch port, or that comes in
-# from HOST.
+# Start to record the guest's frames into FILE: those that reach the client's switch port or, if HOST
+# is given, those that HOST sends into the switch.
 capture_start() # FILE [HOST]
 {
 	topo_spawn net "$TEST_TMP/capture.log" python3 "$SCENE_TOOLS/capture.py" record \
@@ -150,6 +150,6 @@ scene_is_stopped() # PID
 	local running
 
 	[[ -d /proc/$1/task ]] || return 1
-	running=$(grep -L '^State:	T' "/proc/$1/task"/*/status 2>/dev/null) || true # grep -L exits 1 if every file matches
+	running=$(grep -L '^State:	T' "/proc/$1/task"/*/status 2>/dev/null) || true # grep -L lists the threads that run; it exits 1 if there are none
 	[[ -z $running ]]
 }

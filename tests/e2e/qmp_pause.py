@@ -1,4 +1,4 @@
-"""Pause or resume a guest as an operator does, at a monitor of its QEMU: qmp_pause.py SOCKET WORD
+"""Pause or resume a guest through a monitor of its QEMU, as an operator does: qmp_pause.py SOCKET WORD
 
 	await   wait for the next RESUME event, which shows that the agent seals the guest
 	MS      send `stop` and watch for MS ms; print "resumed" if somebody resumed the guest, else "paused"; change

@@ -18,8 +18,8 @@ world = a.World((host, int(port)), f"{pki}/ca.crt")
 
 
 def open_stream():
-    """Open one stream. The attempt may fail: for a moment the gateway may still count the dead
-    agent's connection as alive."""
+    """Try to open a stream; the caller must check the answer. The gateway refuses the stream as long
+    as it counts the dead agent's connection as alive."""
     conn = a.Conn(world, "beta", f"{pki}/host/beta")
     conn.send(a.HELLO, a.hello(2, 2, "web1"), term=term, epoch=epoch)
     world.run(lambda: conn.last(a.WELCOME) or conn.closed, "an answer to HELLO")

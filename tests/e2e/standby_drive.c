@@ -1,20 +1,20 @@
-/* standby_drive - does the steps of test_standby_promote that need the standby's own code.
+/* standby_drive - calls the standby's code for test_standby_promote, one step per run.
  *
  *	standby_drive ship QMP STATE_DIR TERM full|delta
- *		stop the guest behind QMP and put its state into STATE_DIR as the next epoch, as
- *		the primary and the network would. `delta` encodes against the copy in STATE_DIR.
- *		The guest stays stopped.
+ *		stop the guest behind QMP and store its state in STATE_DIR as the next epoch, as
+ *		if the primary had sent it. `delta` encodes against the copy in STATE_DIR. The
+ *		guest stays stopped.
  *	standby_drive compare QMP STATE_DIR
- *		compare the copy in STATE_DIR with what was shipped last: the memory of the guest
- *		behind QMP, stopped since, and the device state saved then
+ *		compare the copy in STATE_DIR with the memory of the guest behind QMP, which must
+ *		have been stopped since the last `ship`, and with the device state of that `ship`
  *	standby_drive start STATE_DIR RUN_DIR COMMAND_FILE TERM
  *	standby_drive promote STATE_DIR RUN_DIR COMMAND_FILE TERM MIN_EPOCH
  *	standby_drive fence STATE_DIR RUN_DIR COMMAND_FILE TERM
  *	standby_drive stop STATE_DIR RUN_DIR COMMAND_FILE purge|keep
  *	standby_drive status STATE_DIR RUN_DIR COMMAND_FILE
  *		give the order of that name, then print the status as key=value lines. Each order
- *		runs in a new process, which must find what the previous one left behind.
- * Exit: 0; 1: failed, with a text on stderr; 2: usage.
+ *		runs in a new process, which must take over what the previous process left behind.
+ * Exit: 0 on success; 1 on failure, with a text on stderr; 2 on wrong usage.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -110,8 +110,8 @@ static void feed_pages(struct shipment *s, bool full)
 	}
 }
 
-/* Returns the path at which `ship` leaves the device state for `compare`. If the state were saved
- * again, it would differ even though the guest is stopped. */
+/* Returns the path of the file in which `ship` leaves the device state for `compare`. `compare`
+ * cannot save the state again: a second save differs even though the guest is stopped. */
 static const char *blob_path(const char *state_dir, char path[256])
 {
 	snprintf(path, 256, "%s.blob", state_dir);
@@ -242,8 +242,8 @@ static void print_status(struct standby *sb)
 	       (int)s.guest_ended, s.qmp, s.text, s.stats);
 }
 
-/* Wait until the standby's thread has examined what an earlier process left behind, which it does
- * before it takes an order. The order given here changes nothing. */
+/* Wait until the standby's thread has examined what an earlier process left behind. It does this
+ * before its first order, so give it an order that changes nothing. */
 static void settle(struct standby *sb)
 {
 	struct error error;

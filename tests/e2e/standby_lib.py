@@ -1,5 +1,5 @@
-"""standby_lib.py - shared code of the standby tests: a guest that prints a counter, the driver,
-QMP.
+"""standby_lib.py - shared code of the standby tests: starts a guest that prints a counter, runs
+standby_drive, and talks QMP.
 
 Importing this module makes a directory on tmpfs. run(main) runs the test and always cleans up.
 Needs BUILD and SRC as tests/run sets them.
@@ -15,7 +15,7 @@ import tempfile
 import time
 
 BUILD, SRC = os.environ["BUILD"], os.environ["SRC"]
-# The second driver has the fault points compiled in.
+# DRIVE_FAULT is the same program with fault points.
 DRIVE = os.path.join(BUILD, "tests/e2e/standby_drive")
 DRIVE_FAULT = os.path.join(BUILD, "tests/e2e/standby_drive_fault")
 # The standby's state lies on tmpfs, as in production.
@@ -56,7 +56,7 @@ class Monitor:
             except OSError:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.02)  # QEMU does not signal that its socket exists
+                time.sleep(0.02)  # poll, because QEMU does not signal that its socket exists
         self.file = self.socket.makefile("rw")
         self.file.readline()
         self.command("qmp_capabilities")
@@ -87,8 +87,8 @@ def wait_for(what, test, seconds=20):
 
 
 def numbers(path):
-    """Return the counters in a serial log, from complete lines only. Fail if the guest found wrong
-    memory."""
+    """Return the counters that the guest has printed to the serial log @path. Fail if the guest
+    reports wrong memory. An incomplete last line is ignored."""
     text = open(path, "rb").read()
     if b"X" in text:
         fail(f"the guest found wrong memory: {text[-200:]}")

@@ -1,13 +1,15 @@
 /* vmm_attach.c - runs hostagent/vmm against a running QEMU, for tests/e2e/test_vmm_attach.
  *
  * usage: vmm_attach inspect SOCKET          print vmm_inspect()'s result; 3: refused, see stderr
- *        vmm_attach describe SOCKET         print the list that two hosts compare, "KEY<tab>VALUE" a line
+ *        vmm_attach describe SOCKET         print the list of "KEY<tab>VALUE" lines that describes
+ *                                           the machine and that two hosts compare
  *        vmm_attach open SOCKET             exit 0, or the errno of qmp_open()
  *        vmm_attach hold SOCKET             track, print "tracking", wait to be killed
- *        vmm_attach seal SOCKET N CHECK     seal N times; every CHECK-th seal compares all of guest
- *                                           memory with the image that scans and copies built
- *        vmm_attach gate SOCKET N CHECK     the same through a gate (one command, a pipe)
+ *        vmm_attach seal SOCKET N CHECK     seal N times with three commands each; at every
+ *                                           CHECK-th seal compare guest memory with the image
+ *        vmm_attach gate SOCKET N CHECK     like seal, but through a gate (one command and a pipe)
  *        vmm_attach held SOCKET             hold the guest at the gate, print "held", wait to be killed
+ * Each seal copies the pages that the scan reports into the image, as a standby would store them.
  * A difference means that a write was lost: the program prints the page and exits with 1.
  */
 #include <errno.h>
@@ -177,8 +179,8 @@ static int compare_all(void)
 	return 0;
 }
 
-/* Scan until no dirty page is left, and copy all pages found. Adds the times to @scan_ns and
- * @copy_ns and the number of pages to @n_pages. */
+/* Scan until no dirty page is left, and copy all pages found. Adds the times of the scans and of
+ * the copies to @scan_ns and @copy_ns, and the number of pages to @n_pages. */
 static int scan_copy(uint64_t *scan_ns, uint64_t *copy_ns, uint64_t *n_pages)
 {
 	int r;
@@ -201,7 +203,7 @@ static int scan_copy(uint64_t *scan_ns, uint64_t *copy_ns, uint64_t *n_pages)
 	return 0;
 }
 
-/* Make one seal through the gate. */
+/* Seal the guest once through the gate. */
 static int one_gated_seal(uint32_t index, bool do_check)
 {
 	uint64_t part[N_PARTS] = {0}, t0 = clock_mono_ns(), t1, ignored_ns = 0;
@@ -246,7 +248,7 @@ static int one_seal(uint32_t index, bool do_check)
 	if (r == 0)
 		r = qmp_wait(qmp, TIMEOUT_NS, NULL);
 	part[STOP] = clock_mono_ns() - t0;
-	/* QEMU saves while we scan and copy. */
+	/* Start to save the device state now: QEMU saves it while we scan and copy. */
 	if (r == 0)
 		r = devstate_start(device, QMP_CONT);
 	if (r == 0)
@@ -299,8 +301,8 @@ static void count_event(void *arg, const char *event, const json_t *data)
 		n_stop_events++;
 }
 
-/* Check the vCPU's time: the guest computes without pause, so its vCPU must be busy while the guest
- * runs and idle while it is stopped. */
+/* Check the processor time that the vCPU uses. The guest computes without a pause, so its vCPU must
+ * be busy while the guest runs and idle while it is stopped. */
 static int check_vcpus(void)
 {
 	struct timespec while_ns = {.tv_nsec = 100000000};
@@ -364,7 +366,7 @@ static int run_seals(uint32_t n, uint32_t check_every, bool is_gated)
 	for (int i = 0; i < N_PARTS; i++)
 		times[i] = calloc(n, sizeof(uint64_t));
 	qmp_set_event_handler(qmp, count_event, NULL);
-	/* First copy, while the guest runs. */
+	/* Copy the whole memory for the first time, while the guest runs. */
 	r = scan_copy(&scan_ns, &copy_ns, &n_first);
 	if (r < 0)
 		return fail("first copy", r);
@@ -379,8 +381,8 @@ static int run_seals(uint32_t n, uint32_t check_every, bool is_gated)
 	if (r < 0)
 		return fail("arm", r);
 	for (uint32_t i = 0; i < n && r == 0; i++) {
-		(void)nanosleep(&epoch, NULL); /* the length of an epoch; this does
-						* not wait for an event */
+		(void)nanosleep(&epoch, NULL); /* lets the guest run for the
+						* length of an epoch */
 		r = (gate ? one_gated_seal : one_seal)(i, i % check_every == check_every - 1);
 	}
 	if (r == 0)

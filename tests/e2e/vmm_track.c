@@ -2,11 +2,12 @@
  *
  * usage: vmm_track MODE MILLISECONDS     MODE: private thp memfd memfd-thp file-private unpopulated
  *
- * tests/e2e/test_vmm_track runs this program. A child maps two blocks of memory of the given kind.
- * Its threads write random pages; now and then they are parked, as vCPUs are by `stop`. The parent
- * injects a userfaultfd and builds an image by scanning and copying: some rounds while the writers
- * run, then one while they are parked. Then it compares the image with the whole memory. A page
- * that differs was written but not reported, and the program exits with 1.
+ * tests/e2e/test_vmm_track runs this program. A child plays QEMU: it maps two blocks of memory of
+ * the given kind, and its threads write random pages. Now and then the threads are parked, as
+ * `stop` parks vCPUs. The parent injects a userfaultfd into the child. It scans for written pages
+ * and copies them into an image, three times while the writers run and once while they are parked.
+ * Then it compares the image with the whole memory. A page that differs was written but not
+ * reported, so the program exits with 1.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,10 +36,10 @@
 #define ROM_PAGES  64u
 #define N_PAGES	   (RAM_PAGES + ROM_PAGES)
 #define HUGE_BYTES ((size_t)2 << 20)
-#define ROUNDS_MIN 3	     /* at least, since a busy machine may exceed the given time */
-#define RANGES_MAX 200u /* small, so that the array fills and the scan must continue */
+#define ROUNDS_MIN 3	     /* rounds to run even if the given time is over */
+#define RANGES_MAX 200u /* few, so that the array fills up and the scan must continue */
 
-/* Shared by both processes; this memory is not tracked. */
+/* What the two processes share. The memory that holds it is not tracked. */
 struct shared {
 	uint8_t *ram, *rom; /* addresses in the child */
 	_Atomic bool is_ready;
@@ -127,9 +128,10 @@ static void *writer(void *arg)
 	return NULL;
 }
 
-/* Writes the data for which the main thread waits, after a delay. The main thread waits in system
- * calls that the injection interrupts and that must be restarted correctly: a read that gets no
- * data for a while, and a sleep that must last its full time. */
+/* Runs as a thread that writes a byte for the main thread every 30 ms. The main thread alternates
+ * between a read of this byte and a sleep. Injections interrupt both system calls, and the kernel
+ * must restart them correctly: the read must get its byte, and the sleep must take its full time.
+ */
 static void *kick(void *arg)
 {
 	int fd = *(int *)arg;
@@ -154,7 +156,7 @@ static void child(void)
 	shared->rom = map_memory((size_t)ROM_PAGES * VMM_PAGE_BYTES, false);
 	if (strcmp(mode, "thp") == 0)
 		memset(shared->ram, 1, (size_t)RAM_PAGES * VMM_PAGE_BYTES);
-	for (uint32_t i = 0; i < RAM_PAGES; i += 7) /* a read maps a zero page or a hole */
+	for (uint32_t i = 0; i < RAM_PAGES; i += 7) /* a read access maps a zero page or a hole */
 		(void)*(volatile uint8_t *)(shared->ram + (size_t)i * VMM_PAGE_BYTES);
 	for (uintptr_t i = 0; i < N_WRITERS; i++)
 		if (pthread_create(&thread, NULL, writer, (void *)i) != 0)
@@ -193,8 +195,8 @@ static void apply(uint32_t n_ranges)
 	}
 }
 
-/* Scan until no dirty page is left, and copy all pages found. Returns the number of
- * pages reported, or -errno. */
+/* Scan until no dirty page is left, and copy all pages found. Returns the number of pages that the
+ * scans reported, or -errno. */
 static int64_t round_trip(struct track *t, enum track_scan_mode scan_mode,
 			  const struct guestmem *mem)
 {
@@ -216,8 +218,8 @@ static int64_t round_trip(struct track *t, enum track_scan_mode scan_mode,
 	return n_pages;
 }
 
-/* Compare the image with the whole memory, which is read by an independent
- * path (process_vm_readv). */
+/* Compare the image with the whole memory. Reads the memory with process_vm_readv, which does not
+ * depend on the code under test. */
 static int compare(pid_t pid, const struct vmm_block *blocks)
 {
 	for (int i = 0; i < 2; i++) {
@@ -276,8 +278,9 @@ static int run(pid_t pid, const struct vmm_block *blocks, uint64_t duration_ns)
 		n = round_trip(t, TRACK_KEEP, mem);
 		if (n < 0 || compare(pid, blocks) != 0)
 			return n < 0 ? fail("scan", (int)n) : 1;
-		/* No thread writes now. The scan that protects must report once more the pages that
-		 * the previous scan kept, and a scan after it must report none. */
+		/* No thread writes now. The TRACK_KEEP scan left its pages dirty, so the next scan
+		 * must report the same number. That scan protects them, so one more scan must
+		 * report none. */
 		if (round_trip(t, TRACK_PROTECT, mem) != n)
 			return fail("a scan that keeps and one that protects do not agree",
 				    -EINVAL);
@@ -295,7 +298,8 @@ static int run(pid_t pid, const struct vmm_block *blocks, uint64_t duration_ns)
 	return n_rounds == 0 || n_reported == 0 ? fail("nothing was tested", -EINVAL) : 0;
 }
 
-/* Interrupt the main thread repeatedly while it waits. None of its calls may fail. */
+/* Inject a userfaultfd @n times, which interrupts the child's main thread in its system calls. None
+ * of these calls may fail. */
 static int run_injections(pid_t pid, int n)
 {
 	uint64_t worst_ns = 0, total_ns = 0, waits;
@@ -313,7 +317,7 @@ static int run_injections(pid_t pid, int n)
 		nap_us(1000 + i * 37 % 3000);
 	}
 	waits = atomic_load(&shared->n_waits);
-	while (atomic_load(&shared->n_waits) < waits + 2) /* the child continues */
+	while (atomic_load(&shared->n_waits) < waits + 2) /* until the child has run on */
 		nap_us(1000);
 	printf("injections=%d mean_us=%" PRIu64 " worst_us=%" PRIu64 " eintr=%u\n", n,
 	       total_ns / (uint64_t)n / 1000, worst_ns / 1000, atomic_load(&shared->n_eintr));
@@ -356,7 +360,7 @@ static int run_parent(pid_t pid, uint64_t duration_ns)
 	r = run_injections(pid, 60);
 	if (r == 0)
 		r = run(pid, blocks, duration_ns);
-	/* A tracker that is opened again reports every page as written once more. */
+	/* Open a tracker once more. Its first scan must report every page again. */
 	return r != 0 ? r : run(pid, blocks, duration_ns / 4);
 }
 
