@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""columns.py - lines of C that are too wide.
+"""columns.py - finds lines of C that are too wide.
 
 usage: tests/lint/columns.py FILE...
-Prints FILE:LINE: N columns, for each line of more than 100 columns; a tab goes to the next multiple of 8. Drawings,
-tables and examples in a comment (text that is indented behind the `*`) may have 112. Exit 0: none, 1: some.
+Prints "FILE:LINE: N columns" for each line of more than 100 columns. A tab goes to the next multiple of 8. Drawings,
+tables and examples in a comment (text that is indented behind the `*`) may have 112 columns.
+Exit: 0 if no line is too wide, else 1.
 """
 import re
 import sys

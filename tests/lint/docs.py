@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""docs.py - do the READMEs name all files, and do the documents name only files that exist?
+"""docs.py - checks that the READMEs name all files, and that documents name only files that exist.
 
-usage: tests/lint/docs.py [DIR]   DIR: the top of a tree; without it, of this one
-Each directory of tests/, deploy/, certs/ and docs/ that has a README.md names its files there: by name, with another
-ending or none, as `_tail` behind a longer name, or by a pattern (`fuzz_NAME.c`, `*.hex`). rooms.py does this for the daemons.
-Each path in backticks with a `/` and a known ending, in any .md file, must be there. Prints one line for each breach
-that says how to put it right. Exit 0: none, 1: some.
+usage: tests/lint/docs.py [DIR]   DIR: the top of a tree (default: this tree)
+It applies two rules:
+- A README.md in a directory of tests/, deploy/, certs/ or docs/ must name each file of the directory. It may name the file
+  with another ending or without one, by its tail alone (`_tail` after a longer name), or by a pattern (`fuzz_NAME.c`,
+  `*.hex`). rooms.py has this rule for the daemons' directories.
+- A path in backticks in any .md file must exist, if it has a `/` and a known ending.
+Prints one line for each breach, which says how to correct it. Exit: 0 if there is no breach, else 1.
 """
 import fnmatch
 import glob

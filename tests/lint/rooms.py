@@ -23,7 +23,7 @@ RULE = re.compile(r"^May include: (.*?)(?:\n\n|\Z)", re.M | re.S)
 
 
 def sources():
-    """Yield the path from the top of every .c and .h file below HOUSES."""
+    """Yield the path of every .c and .h file below HOUSES, relative to the top of the tree."""
     for house in HOUSES:
         for where, _, names in os.walk(os.path.join(TOP, house)):
             for name in names:
@@ -32,7 +32,8 @@ def sources():
 
 
 def resolve(path, name, known):
-    """Return the file that `#include "name"` in @path means, or None if it is not in this tree."""
+    """Return the file of this tree that `#include "name"` in the file @path includes, or None if the
+    tree has no such file."""
     house = path.split("/")[0]
     for root in (os.path.dirname(path), house, "hostagent/lib", "hostagent", ""):
         found = os.path.normpath(os.path.join(root, name))
@@ -42,7 +43,7 @@ def resolve(path, name, known):
 
 
 def includes():
-    """Yield (includer, line, included) for every include of a file of this tree."""
+    """Yield (including file, line number, included file) for every #include of a file of this tree."""
     known = set(sources())
     for path in sorted(known):
         with open(os.path.join(TOP, path)) as f:
@@ -62,7 +63,8 @@ def read_readme(room):
 
 
 def read_rule(room, readme):
-    """Return what the room may include, as paths from the top, or None if its README does not say."""
+    """Return the list of what @room may include, as paths from the top of the tree. Return None if the
+    text of its README does not say."""
     m = RULE.search(readme)
     if not m:
         return None
