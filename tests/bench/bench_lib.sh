@@ -1,5 +1,5 @@
-# bench_lib.sh - starts the networks, a guest with real programs and Holdfast, for the bench_*
-# scripts. To be sourced by bash, with SRC, BUILD and TEST_TMP set as tests/bench/run sets them.
+# bench_lib.sh - shared code of the bench_* scripts: starts the networks, a guest with real programs,
+# and Holdfast. To be sourced by bash, with SRC, BUILD and TEST_TMP set as tests/bench/run sets them.
 #
 #	bench_start WORKLOAD          starts networks, guest with its workload, and daemons; does not protect
 #	bench_set_epochs 'KEY = V...' puts settings into the VM's file of host alpha and restarts its agent
@@ -32,7 +32,8 @@ bench_start_guest() # WORKLOAD
 	guest_start primary "$TEST_TMP"
 }
 
-# Waits until the guest's console says that the workload is ready. There is no other sign.
+# Waits until the guest's console says that the workload is ready; nothing else tells. For redis, also
+# fills the server with keys.
 bench_wait_workload() # WORKLOAD
 {
 	local deadline=$((SECONDS + 120))
@@ -58,8 +59,8 @@ bench_start() # WORKLOAD
 	bench_wait_workload "$1"
 }
 
-# Writes LINES into the VM file of host alpha and restarts its agent, which reads VM files only at
-# its start. No guest may be protected.
+# Adds LINES to the original VM file of host alpha and restarts alpha's agent, which reads VM files only
+# when it starts. The guest must not be protected.
 bench_set_epochs() # LINES
 {
 	{ printf '[vm]\n%s\n' "$1"; tail -n +2 "$TEST_TMP/vm.ini"; } >"$CLUSTER_ETC/alpha/vms/$CLUSTER_VM.ini"
@@ -69,8 +70,8 @@ bench_set_epochs() # LINES
 		die "agent alpha does not come back: $(tail -n 3 "$TEST_TMP/agent-alpha.log")"
 }
 
-# Protects the guest, with up to two retries: on a busy machine the standby's QEMU may need more
-# than its 10 s.
+# Protects the guest. Tries up to three times, because on a busy machine the standby's QEMU may need
+# more than the 10 s that it has for its start.
 bench_protect()
 {
 	local try
@@ -93,7 +94,8 @@ bench_unprotect()
 
 bench_redis() { topo_in client "$BUILD/tests/bench/redis_load" --connect "$BENCH_REDIS" "$@"; }
 
-# Like bench_redis, but in the background; the caller ends it by its pid, TOPO_PID.
+# Does what bench_redis does, but in the background. The caller must end the process, whose pid is in
+# TOPO_PID.
 bench_redis_start() # LOG OPTION...
 {
 	topo_spawn client "$1" "$BUILD/tests/bench/redis_load" --connect "$BENCH_REDIS" "${@:2}"

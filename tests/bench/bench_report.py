@@ -1,5 +1,4 @@
-"""bench_report - computes medians and spread from the rows that a benchmark wrote; prints a table
-and JSON.
+"""bench_report - prints the table and JSON of bench_latency or bench_bandwidth.
 
 usage: bench_report.py latency|bandwidth ROWS [--json FILE]
 ROWS: one JSON object per line, written by bench_latency or bench_bandwidth. Figures are medians over the
@@ -46,8 +45,8 @@ def summarize_load(rows, mode, load):
 
 
 def summarize_mode(rows, mode):
-    """Returns the agent's figures. Its histograms begin with the protection, so each run's last row
-    has them all."""
+    """Returns the agent's figures for a mode. Its histograms begin when protection begins and only
+    grow, so take them from the last row of each run."""
     last = {r["run"]: r["vm"]["vm"]["stats"] for r in rows if r["mode"] == mode}.values()
     result = {}
     for key in ("interval_ms_p50", "pause_ms_p50", "dirty_pages_p50", "commit_ms_p50"):
@@ -76,7 +75,7 @@ def print_latency(rows, modes, loads, table):
 
 
 def compare(table, loads):
-    """Compare demand-driven epochs with Remus's 25 ms, load by load."""
+    """Compare demand-driven epochs with epochs of 25 ms, as in Remus, for each load."""
     result = {}
     for load in loads:
         ours, theirs = table.get(("demand", load)), table.get(("fixed-25", load))
@@ -115,8 +114,8 @@ CODERS = ["lz4_raw", "zstd1_raw", "xrle_plain", "lz4_xor", "ours"]
 
 
 def between(snapshots):
-    """Returns what the agent counted between the two snapshots; "raw" is 4096 bytes for each dirty
-    page."""
+    """Returns what the agent counted between the two snapshots. "raw" is the number of dirty pages
+    times 4096 bytes."""
     before, after = (snapshots[k]["vm"]["vm"]["stats"] for k in ("before", "after"))
     counts = {k: after[k] - before[k] for k in ("epochs", "dirty_pages", "bytes_sent", "full_epochs")}
     counts["raw"] = counts["dirty_pages"] * 4096

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""clock_report - prints the table and JSON of bench_clock.
+"""clock_report - prints the table and JSON of bench_clock, from the rows that it wrote.
 
 usage: clock_report.py ROWS [JSON]
 ROWS: one JSON object per line with run, mode, load, before and after. `before` and `after` are [guest's clock

@@ -1,19 +1,22 @@
-/* clock_shim.c - a preloaded library that moves a program's wall clock by the
- * offset in a mapped file.
+/* clock_shim.c - a library for LD_PRELOAD that moves a program's wall clock by the offset in a
+ * mapped file.
  *
- * Why: the kernel cannot set CLOCK_REALTIME for only some processes. bench_detector preloads this
- * into the daemons and QEMU from their start, and moves a host's clock by writing to the host's
- * file. libfaketime (0.9.10, FAKETIME_DONT_FAKE_MONOTONIC=1) cannot be used:
- * pthread_cond_timedwait() on CLOCK_MONOTONIC returns at once, even with an offset of 0, so the
- * agent would spin; a read of CLOCK_REALTIME costs 1 to 8 us; and a killed program leaves files in
+ * The kernel cannot set CLOCK_REALTIME for only some processes. So bench_detector preloads this
+ * library into the daemons and QEMU when it starts them. It moves the clock of a host by writing an
+ * offset to the host's file.
+ *
+ * libfaketime (0.9.10, FAKETIME_DONT_FAKE_MONOTONIC=1) cannot be used, for three reasons. With it,
+ * pthread_cond_timedwait() on CLOCK_MONOTONIC returns at once, even if the offset is 0, so the
+ * agent would spin. A read of CLOCK_REALTIME costs 1 to 8 us. A killed program leaves files in
  * /dev/shm.
  *
  *   LD_PRELOAD=.../libclock_shim.so CLOCK_SHIM_FILE=/dev/shm/x/clock-primary holdfast-agent ...
  *
  * It changes what clock_gettime() of CLOCK_REALTIME (and its coarse form), gettimeofday() and
- * time() return. It does not change waits until a wall-clock time or the time stamps of files and
- * frames. Holdfast has no such waits (its one timed wait on a condition uses CLOCK_MONOTONIC). The
- * library does not work with a sanitizer, whose runtime must be the first library.
+ * time() return. It does not change the time stamps of files and frames, or waits until a
+ * wall-clock time. Holdfast has no such waits: its one timed wait on a condition uses
+ * CLOCK_MONOTONIC. The library does not work with a sanitizer, whose runtime must be the first
+ * library.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -73,7 +76,8 @@ static void __attribute__((constructor)) open_file(void)
 int clock_gettime(clockid_t id, struct timespec *ts)
 {
 	int64_t offset_ns, ns;
-	/* The constructor of another library may read the time before our constructor has run. */
+	/* real_clock_gettime is NULL until our constructor has run. The constructor of another
+	 * library may read the time earlier. */
 	int r = real_clock_gettime ? real_clock_gettime(id, ts)
 				   : (int)syscall(SYS_clock_gettime, id, ts);
 
@@ -93,7 +97,7 @@ int gettimeofday(struct timeval *restrict tv, void *restrict zone)
 {
 	struct timespec ts;
 
-	(void)zone; /* obsolete: left unchanged */
+	(void)zone; /* this parameter is obsolete, so leave it unchanged */
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
 	tv->tv_sec = ts.tv_sec;
 	tv->tv_usec = ts.tv_nsec / 1000;

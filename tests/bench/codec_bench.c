@@ -1,10 +1,10 @@
 /* codec_bench.c - measures the size and speed of page deltas, on recorded or
  * generated pairs of pages.
  *
- * What invalidates a result: other load on the machine (memory bandwidth is shared; see the spread
- * between runs), pairs that fit in a cache (--working-set), and frequency changes between coders.
- * Results on generated pairs say nothing about real ones. The program has one thread.
- * measure_together() says how speeds are measured.
+ * What invalidates a result: other load on the machine, with which the memory bandwidth is shared
+ * (see the spread between runs); pairs that fit in a cache (--working-set); changes of the
+ * processor's frequency between two coders. Results on generated pairs say nothing about real
+ * ones. The program has one thread. measure_together() says how speeds are measured.
  *
  * A pair file has no header. For each pair it has the 4096 bytes of the old page, then the
  * 4096 bytes of the new one.
@@ -26,11 +26,11 @@
 #include "page_patterns.h"
 
 #define FILE_BYTES_MAX (UINT64_C(4) << 30)
-#define RING_BYTES     (1u << 20) /* encoded pages go into this ring in turn, as into frames; it
-				   * stays in the L2 cache */
+#define RING_BYTES     (1u << 20) /* encoded pages go one after the other into this ring, as
+				   * into frames; it stays in the L2 cache */
 #define RUNS_MAX       99
 #define CHUNK_PAGES    1024
-#define BASELINE_PAGES 32768 /* slow coders process at most this many pages per pass */
+#define BASELINE_PAGES 32768 /* limit for slow coders, in pages per pass */
 
 static void die(const char *what, const char *why)
 {
@@ -45,8 +45,8 @@ static uint8_t *allocate(size_t size, bool is_thp)
 
 	if (p == MAP_FAILED)
 		die("memory", strerror(errno));
-	/* If the kernel refuses this advice, the pass is only slower. --json says
-	 * which advice was given. */
+	/* The kernel may refuse this advice, which only makes a pass slower. --json says which
+	 * advice was given. */
 	(void)madvise(p, size, is_thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	return p;
 }
@@ -122,10 +122,11 @@ static int by_value(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-/* Processes the pages [from, to) in the order of data->items. */
+/* A pass over the pages [from, to), in the order of data->items. @what says how, for example with
+ * which coder. Returns a number that depends on all the work, or the number of failed pages. */
 typedef uint64_t pass_function(struct data *data, size_t from, size_t to, const void *what);
 
-static bool takes_best; /* options.takes_best, for measure_together() */
+static bool takes_best; /* copy of options.takes_best, for measure_together() */
 static volatile uint64_t sink; /* keeps the compiler from optimizing away
 				* results that are not used */
 
@@ -140,12 +141,12 @@ static uint64_t thread_ns(void)
 	return (uint64_t)ts.tv_sec * CLOCK_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-/* One thing to measure. */
+/* A pass whose speed is to be measured. */
 struct job {
 	pass_function *pass;
 	const void *what;
 	bool restores; /* restore the old pages before each run */
-	double gbps;   /* the result */
+	double gbps;   /* the measured speed */
 };
 
 /* Measure the speed of each job, in 10^9 bytes of page data per second of processor time. Jobs are
@@ -206,8 +207,8 @@ static uint64_t pass_memcpy(struct data *data, size_t from, size_t to, const voi
 	return data->ring[0];
 }
 
-/* Compares each page with an equal copy, so that memcmp() does not stop early. Both pages are as
- * cold in the caches as the pairs. */
+/* Compare each page with an equal one, so that memcmp() does not stop early. Both pages are as cold
+ * in the caches as the pairs that the coders get. */
 static uint64_t pass_memcmp(struct data *data, size_t from, size_t to, const void *what)
 {
 	uint64_t n_different = 0;
@@ -260,7 +261,7 @@ static uint64_t pass_decode(struct data *data, size_t from, size_t to, const voi
 	return n_bad;
 }
 
-/* Decode with our coder, as the standby does it. Returns the number of pages that failed. */
+/* Decode with our coder, as the standby does. Returns the number of pages that failed. */
 static uint64_t pass_apply(struct data *data, size_t from, size_t to, const void *what)
 {
 	enum { BATCH = 32 };
@@ -268,7 +269,7 @@ static uint64_t pass_apply(struct data *data, size_t from, size_t to, const void
 	uint64_t n_bad = 0;
 	size_t n = 0;
 
-	(void)what; /* not used: the records say how to decode them */
+	(void)what; /* not needed: each record says how to decode it */
 	for (size_t i = from; i < to; i++) {
 		size_t size = data->offsets[i + 1] - data->offsets[i];
 		uint8_t class = data->classes[i];
@@ -285,7 +286,7 @@ static uint64_t pass_apply(struct data *data, size_t from, size_t to, const void
 	return n_bad;
 }
 
-/* Does what the agent does: calls page_encode_batch(), which also updates the reference. */
+/* Encode as the agent does, with page_encode_batch(), which also updates the reference. */
 static uint64_t pass_update(struct data *data, size_t from, size_t to, const void *what)
 {
 	enum { BATCH = 32 };
@@ -331,7 +332,7 @@ static uint64_t pass_stage(struct data *data, size_t from, size_t to, const void
 	return bytes;
 }
 
-/* Encode all pages, decode them over the old ones, and compare. */
+/* Encode all pages, decode them over the old ones, and compare the results with the new pages. */
 static bool check_round_trip(struct data *data, size_t n_pages, const struct coder *coder)
 {
 	pass_function *decode = coder->features ? pass_apply : pass_decode;
@@ -355,8 +356,8 @@ static bool check_round_trip(struct data *data, size_t n_pages, const struct cod
 	return true;
 }
 
-/* Returns the ratio over all pairs of the file, each counted once. So every coder is judged on the
- * same pages, even if it was timed on fewer. */
+/* Returns a coder's ratio over all pairs of the file, each counted once. So the ratios of all
+ * coders are over the same pages, even if some coders were timed on fewer. */
 static double ratio_of(const struct data *data, const struct coder *coder)
 {
 	static uint8_t out[CODER_ROOM];
@@ -393,8 +394,8 @@ static void measure_all(const struct options *options, struct data *data, struct
 	unsigned int n_runs = options->runs, n_slow_runs = n_runs < 3 ? n_runs : 3;
 	uint64_t features = PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP;
 	struct job together[] = {
-		{pass_compare, NULL, true, 0}, /* all of them restore, though only the last
-						* one changes old pages */
+		{pass_compare, NULL, true, 0}, /* restores for all three, because
+						* pass_update changes old pages */
 		{pass_encode, &coders_ours[0], false, 0},
 		{pass_update, &features, false, 0},
 	};
@@ -410,7 +411,7 @@ static void measure_all(const struct options *options, struct data *data, struct
 	results->compare_gbps = together[0].gbps;
 	results->ours[0].encode_gbps = together[1].gbps;
 	results->update_gbps = together[2].gbps;
-	/* The update must have made every old page equal to its new one. */
+	/* Check that pass_update has made every old page equal to its new one. */
 	for (size_t i = 0; i < data->n_pages; i++) {
 		if (memcmp(data->old + i * PAGE_BYTES, data->new + i * PAGE_BYTES, PAGE_BYTES) != 0)
 			results->is_exact = false;

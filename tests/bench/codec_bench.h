@@ -1,5 +1,5 @@
-/* codec_bench.h - the codec benchmark's options, data and results, and functions
- * that print the results. */
+/* codec_bench.h - the codec benchmark's options, data and results, and the functions that print the
+ * results. */
 #ifndef BENCH_CODEC_BENCH_H
 #define BENCH_CODEC_BENCH_H
 
@@ -15,7 +15,7 @@
 
 struct options {
 	const char *pairs;
-	const char *json; /* NULL: no JSON; "-": stdout, and no text */
+	const char *json; /* file for JSON; NULL: none; "-": stdout, without the text */
 	const char *generate;
 	size_t working_set_bytes;
 	size_t count;
@@ -23,22 +23,22 @@ struct options {
 	unsigned int runs;
 	bool is_random;
 	bool is_thp;
-	bool takes_best; /* a chunk counts with its best run, not its median */
+	bool takes_best; /* a chunk's result is its fastest run instead of its median */
 	const char *form;
 };
 
-/* The working set. Page i is a copy of pair i % n_pairs of the file. Even a small file is copied
- * many times, so that pages are read from memory and not from a cache. */
+/* The working set: page i is a copy of pair i % n_pairs of the file. A small file is repeated many
+ * times, so that the passes read pages from memory and not from a cache. */
 struct data {
-	uint8_t *pairs; /* the file */
+	uint8_t *pairs; /* the pairs of the file */
 	size_t n_pairs;
 	size_t n_pages;
 	uint8_t *old;	 /* n_pages pages: the references */
 	uint8_t *new;	 /* n_pages pages */
-	struct page_item *items; /* n_pages: pairs of pages in the order of every pass */
+	struct page_item *items; /* n_pages items: old and new page, in the order of each pass */
 	uint8_t *encoded;
-	size_t *offsets;  /* n_pages + 1: offset in `encoded` of the page of items[i] */
-	uint8_t *classes; /* n_pages: the class of each page's record; only for our coders */
+	size_t *offsets;  /* n_pages + 1 entries: where items[i] begins in `encoded` */
+	uint8_t *classes; /* n_pages entries: class of each page's record; only for our coders */
 	size_t encoded_room;
 	uint8_t *ring;
 };
@@ -47,10 +47,10 @@ struct figures {
 	double ratio;
 	double encode_gbps;
 	double decode_gbps;
-	bool is_exact; /* every page decoded to the same bytes */
+	bool is_exact; /* true if every page was decoded to its new bytes */
 };
 
-/* All results that are printed. */
+/* Everything that is printed. */
 struct results {
 	double memcpy_gbps, memcmp_gbps, compare_gbps;
 	const struct coder *best; /* the coder that page_encode() uses */
@@ -60,7 +60,7 @@ struct results {
 	struct {
 		double ratio, encode_gbps;
 	} stages[8];
-	bool is_exact; /* every page decoded correctly with every coder of ours */
+	bool is_exact; /* true if all of our coders were exact */
 };
 
 /* Print a human-readable table to stdout. */

@@ -50,9 +50,9 @@ static size_t plain_put_length(uint8_t *out, size_t length)
 	return size;
 }
 
-/* Zero-run and literal-run coding of XOR(old, new), byte by byte, after the published description
- * of XBZRLE: lengths in ULEB128, gaps are not merged. Gives up when the result would not be
- * shorter. */
+/* Encodes XOR(old, new) byte by byte as runs of zeros and runs of literals, after the published
+ * description of XBZRLE. Lengths are in ULEB128, and short gaps between literals are not merged.
+ * Gives up if the result would not be shorter than the page. */
 static size_t plain_encode(const uint8_t *old, const uint8_t *new, uint8_t *out)
 {
 	size_t i = 0, size = 0;
@@ -163,8 +163,8 @@ static int lz4_xor_decode(const uint8_t *data, size_t size, uint8_t *page)
 	return 0;
 }
 
-/* Returns the one compression context of the process, which has a single
- * thread. It is never freed. */
+/* Returns the compression context. The process has one thread and one context, which is never
+ * freed. */
 static ZSTD_CCtx *zstd_compressor(void)
 {
 	static ZSTD_CCtx *context;
@@ -232,7 +232,7 @@ const struct second_stage second_stages[] = {
 
 /* ---- anchor ---- */
 
-/* As wide as a register of AVX2: with AVX2, GCC splits wider vectors through memory. */
+/* A vector as wide as a register of AVX2. GCC would split a wider one through memory. */
 typedef uint64_t vector __attribute__((vector_size(32), aligned(1), may_alias));
 
 static inline __attribute__((always_inline)) uint64_t compare_vectors(const struct page_item *items,

@@ -3,11 +3,12 @@ as JSON.
 
 usage: detector_report.py ROWS [--json FILE]
 The rival is a detector that knows only beats: it promotes when no frame of the primary has come for
-a time T. It is judged from the silences that the gateway reported in the same trials, which is
-possible for any T not below the shadow's timeout. T is chosen so that the rival's mean detection
-time over the deaths marked `sets_rival` equals ours.
-Exit: 0; 1 when two owners spoke, a capture lost frames, a client's connection broke or a reply was
-wrong.
+a time T. The report works out what it would have done from the silences that the gateway reported
+in the trials. This works for every T that is at least the shadow's timeout, because shorter
+silences are not reported. T is chosen so that the rival's mean detection time over the deaths marked
+`sets_rival` equals ours.
+Exit: 0; 1 if two owners sent frames, a capture lost frames, a client's connection broke or a reply
+was wrong.
 """
 import argparse
 import json
@@ -16,12 +17,12 @@ import statistics
 import sys
 
 OTHER_T_MS = (100, 250, 500, 1000, 2000)
-TICK_MS = 10	# the gateway looks every 20 ms, so on average it is 10 ms late
+TICK_MS = 10	# mean delay until the gateway notices a timeout, because it looks every 20 ms
 DETECT_LIMIT_MS = 10000
-# Deaths after which no host serves the guest's clients. After the other deaths the host still lives
-# but does not replicate; by design the gateway promotes only when its patience has run out.
+# The deaths after which the guest no longer runs. After the other deaths it still runs on its host but
+# is not replicated; by design the gateway then waits for a longer timeout before it promotes.
 CRASHES = {"host-off", "agent+qemu-killed", "qemu-killed"}
-NOT_THE_RIVALS = {"gateway-cut-off"} # a rival that also asked the standby would not promote in this case
+NOT_THE_RIVALS = {"gateway-cut-off"} # not counted against the rival: it would not promote if it also asked the standby
 
 
 def percentile(values, share):
@@ -30,22 +31,23 @@ def percentile(values, share):
 
 
 def silence_begin_ms(row):
-    """Returns the time from the death to the last beat, mostly negative. None if beats
-    continued."""
+    """Returns the time of the last beat, counted from the death; it is mostly negative. Returns None
+    if beats continued."""
     lasting = [begin for begin, ms in row["silences"] if ms is None]
     return (lasting[-1] - row["start_ns"]) / 1e6 if lasting else None
 
 
 def rival_detect_ms(row, t_ms):
-    """Returns the time after the death at which beats alone would have promoted; None if never."""
+    """Returns how long after the death the rival with timeout @t_ms would have promoted, or None if it
+    would not have."""
     times = [(begin - row["start_ns"]) / 1e6 + t_ms + TICK_MS for begin, ms in row["silences"]
              if ms is None or ms >= t_ms]
     return min(times) if times and min(times) <= DETECT_LIMIT_MS else None
 
 
 def longest_silence_ms(row):
-    """Returns the longest silence. A silence that lasts at the trial's end (the other host was
-    promoted) counts up to the end."""
+    """Returns the length of the longest silence of a trial. If a silence has not ended by the end of
+    the trial, because the other host was promoted, it counts up to this end."""
     return max(((row["close_ns"] - begin) / 1e6 if ms is None else ms for begin, ms in row["silences"]),
                default=0)
 
@@ -55,8 +57,8 @@ def rival_promotes(row, t_ms):
 
 
 def choose_t_ms(deaths):
-    """Returns (T, our mean detection time over the deaths that set T); (None, None) if there are no
-    such deaths."""
+    """Returns (T, our mean detection time over the deaths that set T), or (None, None) if there are
+    no such deaths."""
     pairs = [(d["detect_ms"], silence_begin_ms(d)) for d in deaths if d["sets_rival"]]
     pairs = [(ours, begin) for ours, begin in pairs if ours is not None and begin is not None]
     if not pairs:
@@ -91,13 +93,12 @@ def by_kind(rows):
 
 
 def of_crashes(disturbances, deaths):
-    """Returns the verdicts for crashes only, with a T chosen over the crashes that end the
-    beats."""
+    """Returns the verdicts for crashes only. T is chosen anew, over the crashes that end the beats."""
     crashes = [d for d in deaths if d["kind"] in CRASHES]
     t_ms, mean = choose_t_ms(crashes)
     return {"kinds": sorted({d["kind"] for d in crashes}), "ours": of_ours(disturbances, crashes),
             "heartbeat_timeout_ms": t_ms and round(t_ms, 1), "mean_ms_that_sets_it": mean and round(mean, 1),
-            # Silences shorter than the shadow's timeout were not reported.
+            # The gateway did not report silences shorter than the shadow's timeout, so they are not counted.
             "heartbeat": of_beats(disturbances, crashes, t_ms) if t_ms else None}
 
 
@@ -109,7 +110,7 @@ def machine():
 
 
 def judge(rows):
-    unseen = [r for r in rows if r.get("unseen")] # a clock jumped, but some process did not notice
+    unseen = [r for r in rows if r.get("unseen")] # trials in which a clock jumped but a daemon did not notice
     rows = [r for r in rows if r not in unseen]
     disturbances = [r for r in rows if r["what"] == "disturbance"]
     deaths = [r for r in rows if r["what"] == "death"]
@@ -123,7 +124,7 @@ def judge(rows):
     margins = [r["margin_ms"] for r in trials if r["margin_ms"] is not None]
     result = {
         "ours": of_ours(disturbances, deaths) | {"two_owners": two_owners},
-        # The rival decides nothing, so it cannot cause two owners.
+        # The rival only watches, so it cannot cause two owners.
         "heartbeat": (of_beats(disturbances, deaths, t_ms) if t_ms else {}) | {"two_owners": None},
         "heartbeat_timeout_ms": t_ms and round(t_ms, 1), "mean_ms_that_sets_it": mean and round(mean, 1),
         "heartbeat_by_timeout": {t: of_beats(disturbances, deaths, t) for t in OTHER_T_MS

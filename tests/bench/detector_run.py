@@ -3,10 +3,10 @@ possible.
 
 usage: detector_run.py --trials N --deaths N --partitions N --seed N --minutes N --shadow-ms N --rows FILE
                        --only NAME,...
-It prints orders (`fresh`, `reboot HOST`, `protect`) for the shell that started it, which has the
-libraries of deploy/lib and tests/fault. The shell answers each order on stdin with a line of JSON.
-One JSON object per trial goes to FILE.
-Exit: 0 all trials were made, 1 some were not.
+The shell script bench_detector starts this program and carries out its orders, because the script
+has the libraries of deploy/lib and tests/fault. The orders (`fresh`, `reboot HOST`, `protect`) go to
+stdout; the script answers each with a line of JSON on stdin. One JSON object per trial goes to FILE.
+Exit: 0 if all trials were made, else 1.
 """
 import argparse
 import json
@@ -18,10 +18,10 @@ import time
 import detector_trials as trials
 from detector_world import World, wall_offset_ns
 
-DETECT_LIMIT_S = 10.0	# a death not noticed within this time is missed
-AFTER_S = 30.0		# a cluster that has not recovered this long after a disturbance is given up
-OLD_OWNER_MS = 400	# how long we listen for frames of an old owner after its links are repaired
-RECENT_REPLIES = 3	# new replies that show that the client is served again
+DETECT_LIMIT_S = 10.0	# a death that is not noticed within this time counts as missed
+AFTER_S = 30.0		# a cluster that has not recovered within this time is replaced
+OLD_OWNER_MS = 400	# how long to listen for frames of an old owner after its links are repaired
+RECENT_REPLIES = 3	# so many new replies show that the client is served again
 LONG_SEAL_MS = (300, 2500)
 
 
@@ -30,7 +30,7 @@ class Broken(Exception):
 
 
 class Control:
-    """The shell that carries out orders with its libraries."""
+    """The shell script that carries out orders."""
 
     @staticmethod
     def ask(*words):
@@ -45,8 +45,8 @@ class Control:
 
 
 def silences(events):
-    """Returns the silences of beats in the shadow's events, each as [begin_ns, length_ms];
-    length_ms is None if the silence lasts."""
+    """Returns the silences of beats that the events of kind "shadow" report, each as [begin_ns,
+    length_ms]. length_ms is None if the silence has not ended."""
     found = []
     for e in (e for e in events if e["kind"] == "shadow"):
         begun = re.search(r"none from (\w+) for (\d+) ms", e["text"])
@@ -61,10 +61,10 @@ def silences(events):
 
 
 def split_brain(world, old, new, promoting_wall_ns):
-    """Judges which owners sent frames in this trial. Returns (faults, the first wrong frames, the
-    old owner's number of frames, the new owner's, ms between the old owner's last and the new
-    owner's first frame). There is no tolerance: the stamps say when a frame left its host, even if
-    a switch delayed it later."""
+    """Judges from the captures whether two owners sent frames in this trial. Returns a tuple: the
+    faults, the first wrong frames, the old owner's number of frames, the new owner's number of
+    frames, and the ms from the old owner's last frame to the new owner's first. No tolerance is
+    needed, because a frame's time stamp says when it left its host, even if a switch delayed it."""
     spoke, before = {}, {}
     for host in (old, new):
         spoke[host], before[host] = world.capture["c-" + host].take()
@@ -89,7 +89,7 @@ def split_brain(world, old, new, promoting_wall_ns):
 
 
 def unseen(world):
-    """Returns the hosts whose daemons did not notice the jump of their clock."""
+    """Returns the hosts whose clock jumped without an effect on their daemons."""
     stamped_s = [(e["wall"] - e["mono_ns"] - wall_offset_ns()) / 1e9 for e in world.events]
     return [host for host, by_s, n_daemon, _ in world.jumps if n_daemon == 0 or (
         host == "gateway" and not any(abs(s - by_s) < 0.5 for s in stamped_s))]
@@ -134,7 +134,8 @@ class Bench:
             raise Broken(f"not served after protect: {self.world.state} {self.world.detector}")
 
     def make_whole(self):
-        """After a promotion: kill the old host and reboot it as the next standby."""
+        """Repair the cluster after a promotion: kill the old host, reboot it as the next standby, and
+        protect the guest again."""
         world, host = self.world, self.world.on
         world.kill_host(host)
         world.switch.heal()
@@ -193,8 +194,8 @@ class Bench:
         return [row for row in table if not self.args.only or row.name in self.args.only]
 
     def draw(self, table):
-        """Draws a disturbance. Returns its name and the rows to run at the same time, each with its
-        length in ms."""
+        """Draws a disturbance or partition. Returns its name and a list of (row, length in ms). All
+        rows of the list are to be run at the same time."""
         table = self.of(table)
         row = self.rng.choices(table, [r.weight for r in table])[0]
         rows = [row]
@@ -205,7 +206,7 @@ class Bench:
         return row.name, [(r, self.rng.uniform(r.low_ms, r.high_ms)) for r in rows]
 
     def play(self, drawn):
-        """Run the rows side by side, each in steps and for at most its length."""
+        """Run the rows of @drawn at the same time. Each runs in steps, for at most its length."""
         world = self.world
         begun = time.monotonic()
         running = []
@@ -242,7 +243,7 @@ class Bench:
         replies = world.client.replies + RECENT_REPLIES
         well = world.until(lambda: world.is_served(replies) or world.is_promoted(0) or
                            world.state == "UNPROTECTED", AFTER_S)
-        # Late effects may show only a moment after the client is served again; this wait includes them.
+        # Wait a moment longer, because some effects show only after the client is served again.
         world.wait_ms(self.rng.uniform(50, 200))
         row["recovery_ms"] = (time.monotonic_ns() - row["end_ns"]) / 1e6
         promoting = next((e for e in world.events if e["to"] == "PROMOTING"), None)

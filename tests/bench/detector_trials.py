@@ -1,12 +1,12 @@
 """detector_trials - the tables of disturbances, partitions and deaths that bench_detector inflicts
 on a protected guest.
 
-During a disturbance the guest must stay on its host, and any promotion is false. After a death the
-guest's clients are no longer served.
+During a disturbance the guest must stay on its host, and any promotion is false. After a death its
+clients are no longer served, so the other host must be promoted.
 
-A disturbance is a generator: it begins, yields the number of milliseconds until its next step, and
-cleans up when it is closed. When its time has expired, it is closed at whichever yield it has
-reached.
+A disturbance is a generator. Its first step begins the disturbance. Each `yield` gives the number of
+milliseconds until the next step. When the disturbance's time has expired, the generator is closed at
+the `yield` that it has reached, and its `finally` clause cleans up.
 """
 import collections
 import contextlib
@@ -25,15 +25,16 @@ DAY_S = 86400
 # --- disturbances ---
 
 def named_cuts(world, cuts):
-    """Replaces "on" and "off" in the cuts by the hosts' names, and leaves out cuts at a port that
-    does not exist (a gateway may have no port on the client network)."""
+    """Returns @cuts with the hosts' names in place of "on" (the host that runs the guest) and "off"
+    (the other host). Leaves out cuts at a port that does not exist: a gateway may have no port on the
+    client network."""
     host = {"on": world.on, "off": world.off}
     named = [(n, host.get(a, a), host.get(b, b)) for n, a, b in cuts]
     return [(n, a, b) for n, a, b in named if {f"{n}-{a}", f"{n}-{b}"} <= world.switch.ports.keys()]
 
 
 def cutting(*cuts):
-    """All frames of each cut (network, from, to) are lost."""
+    """Returns a disturbance that loses all frames of each cut (network, from, to)."""
     def run(world, _rng, _ms):
         named = named_cuts(world, cuts)
         try:
@@ -47,7 +48,7 @@ def cutting(*cuts):
 
 
 def loss(world, rng, _ms):
-    """A share of the frames from the primary to the gateway is lost on the backup network."""
+    """Loses a random share of the frames from the primary to the gateway on the backup network."""
     to = ("b", world.on, "gateway")
     try:
         world.switch.lose(*to, rng.uniform(0.05, 0.6))
@@ -57,8 +58,8 @@ def loss(world, rng, _ms):
 
 
 def burst_loss(world, rng, _ms):
-    """Periods in which all frames pass alternate with periods in which all are lost, in both
-    directions."""
+    """Cuts the primary and the gateway off from each other on the backup network, again and again,
+    for short random periods."""
     both = (("b", world.on, "gateway"), ("b", "gateway", world.on))
     try:
         while True:
@@ -78,14 +79,15 @@ def shape(world, host, *tbf):
 
 
 def unshape(world, host):
-    """Remove the shaper and count the frames that it held back, so that a disturbance whose link
-    was never full is noticed."""
+    """Remove the shaper. Count the frames that it held back, so that the report shows whether the
+    disturbance had an effect."""
     world.n_shaped += world.overlimits(host)
     world.run_on(host, "tc", "qdisc", "del", "dev", "bk0", "root")
 
 
 def jitter(world, rng, _ms):
-    """Frames of the primary wait for a moment and then all come at once; none is lost."""
+    """Holds back the primary's frames for a moment, then lets them all pass at once, again and again.
+    None is lost."""
     host = world.on
     try:
         while True:
@@ -98,7 +100,7 @@ def jitter(world, rng, _ms):
 
 
 def saturated(world, rng, _ms):
-    """The guest dirties more than the link carries; the rest waits in the link's queue."""
+    """Lets the guest write more than the backup link carries, so that the link's queue is full."""
     host = world.on
     try:
         world.client.say("rate 4000 2048")
@@ -111,7 +113,7 @@ def saturated(world, rng, _ms):
 
 
 def flap(world, _rng, _ms):
-    """The cable of the primary's backup interface is pulled."""
+    """Pulls the cable of the primary's backup interface."""
     port = "b-" + world.on
     try:
         world.switch.cable(port, False)
@@ -132,7 +134,7 @@ def stopping(who):
 
 
 def reset_connections(world, host):
-    """Reset the host's TLS connections to the gateway, control and stream."""
+    """Reset the host's TCP connections to the gateway: the control connection and the stream."""
     world.run_on(host, "ss", "-K", "dport", "=", "7400")
 
 
@@ -142,8 +144,9 @@ def reset(world, _rng, _ms):
 
 
 def clock_jump(least_s, most_s):
-    """The wall clock of one host or of all three jumps forward or back, and is put back at the end.
-    Connections are reset after the jump, because clocks are read when a connection is made."""
+    """Returns a disturbance that moves the wall clock of one host, or of all three, forward or back
+    and puts it right at the end. It resets connections after the jump, because the daemons read the
+    wall clock when they make a connection."""
     def run(world, rng, _ms):
         moved = rng.choice(((world.on,), ("gateway",), (world.off,), (world.on, "gateway", world.off)))
         by_s = rng.choice((-1, 1)) * math.exp(rng.uniform(math.log(least_s), math.log(most_s)))
@@ -161,23 +164,23 @@ def clock_jump(least_s, most_s):
 
 
 def paused(world, _rng, _ms):
-    """An operator pauses the guest through a second monitor and resumes it later. In between, the
-    guest must stay paused. As docs/operations.md requires, the operator checks once whether a seal
-    resumed the guest."""
+    """Pauses the guest through a second monitor and resumes it later, as an operator does. In between
+    the guest must stay paused. A seal in progress may resume it, so docs/operations.md asks the
+    operator to check this once and to pause the guest again."""
     monitor = world.monitor()
     again = False
     try:
         monitor.do("stop")
         monitor.events.clear()
-        yield 50 # a seal may be running: let it finish
+        yield 50 # a seal in progress finishes
         monitor.do("query-status") # reads the events so far
-        if "RESUME" in monitor.events: # the status alone could be the pause of the next seal
+        if "RESUME" in monitor.events: # the status would not tell: "paused" may be the next seal
             again = True
             monitor.do("stop")
             monitor.events.clear()
         yield FOREVER_MS
     finally:
-        with contextlib.suppress(OSError): # QEMU is gone; other checks report this
+        with contextlib.suppress(OSError): # if QEMU is gone, other checks report it
             status = monitor.do("query-status")["status"]
             kept = status == "paused" and "RESUME" not in monitor.events
             world.pauses.append("again" if kept and again else kept)
@@ -186,13 +189,12 @@ def paused(world, _rng, _ms):
 
 
 def long_seal(world, _rng, _ms):
-    """One seal takes as long as the agent's start-up settings say, and the guest is stopped during
-    it."""
+    """Makes one seal take long, with the guest stopped. How long was set when the agent started."""
     gate = world.strike[world.on]
     try:
         with open(gate, "wb"):
             pass
-        yield 120 # an epoch is at most 100 ms long
+        yield 120 # a seal begins in this time, because an epoch is at most 100 ms long
         os.unlink(gate)
         yield world.seal_ms[world.on]
     finally:
@@ -201,7 +203,7 @@ def long_seal(world, _rng, _ms):
 
 
 def idle(world, rng, ms):
-    """The client is connected but asks nothing, while the agent stops for a moment."""
+    """Stops the client, so that it sends no requests, and meanwhile stops the agent for a moment."""
     pids = world.agent()
     try:
         world.client.stop(signal.SIGSTOP)
@@ -222,7 +224,7 @@ def spin(end):
 
 
 def cpu(world, rng, ms):
-    """Other processes load the machine: as many busy loops as cores, or twice as many."""
+    """Loads the machine with as many busy processes as it has cores, or twice as many."""
     children = []
     try:
         for _ in range(rng.randint(1, 2) * os.cpu_count()):
@@ -251,8 +253,8 @@ DISTURBANCES = [
     Row("qemu-stopped",         6, 100, 2500, {"qemu"}, stopping(lambda w: w.qemu())),
     Row("long-seal",            6, FOREVER_MS, FOREVER_MS, {"qemu", "agent"}, long_seal),
     Row("tls-reset",            6, 50, 50, {"reset"}, reset),
-    # Certificates become valid an hour before they are made, so peers tolerate the jumps of
-    # clock-jump. In clock-far they refuse each other.
+    # A new certificate is valid from an hour before it was made. So peers still accept each other's
+    # certificates after the jumps of clock-jump. After those of clock-far they refuse each other.
     Row("clock-jump",           6, 500, 2000, {"reset", "clock"}, clock_jump(1, 3500)),
     Row("clock-far",            3, 300, 1500, {"reset", "clock"}, clock_jump(DAY_S, 400 * DAY_S)),
     Row("paused",               6, 100, 2500, {"qemu", "agent"}, paused),
@@ -272,18 +274,18 @@ DISTURBANCES = [
         ("b", "on", "gateway"), ("b", "gateway", "on"), ("b", "off", "gateway"), ("b", "gateway", "off"))),
     Row("primary>client",       3, 100, 2000, {"client"}, cutting(("c", "on", "client"))),
     Row("client>primary",       3, 100, 2000, {"client"}, cutting(("c", "client", "on"))),
-    # This row also counts as touching the backup network, so that it is not combined with a cut
-    # there. Both together would cut the primary off from everybody, which is a partition (see
-    # below) and not a disturbance.
+    # This row cuts only the client network, but also claims to touch the backup network, so that it is
+    # never combined with a cut of that network. Together they would cut the primary off from
+    # everybody, which would be a partition and not a disturbance.
     Row("primary=client-net",   3, 100, 2000, {"client", "backup"}, cutting(
         ("c", "on", "client"), ("c", "client", "on"), ("c", "on", "gateway"), ("c", "gateway", "on"),
         ("c", "on", "off"), ("c", "off", "on"))),
     Row("two-at-once",         12, 0, 0, set(), None),
 ]
 
-# Partitions. While one lasts, the gateway cannot tell it from a death: the gateway and the standby
-# are two of the three parties, so they may promote. Two owners must never speak, neither before nor
-# after the networks are repaired.
+# Partitions. To the gateway a partition looks like the primary's death. The gateway and the standby
+# are two of the three parties, so the standby may be promoted. Two owners must never send frames,
+# neither during the partition nor after it.
 def both(*pairs):
     return cutting(*[(n, a, b) for n in "bc" for a, b in pairs])
 
@@ -299,8 +301,8 @@ PARTITIONS = [
 ]
 
 
-# --- deaths: strike returns CLOCK_MONOTONIC just before the death. undo, if any, repairs the old host once
-# --- another owner speaks, so that the old owner could speak too if it were not silent by construction
+# --- deaths: strike() returns CLOCK_MONOTONIC just before the death. undo(), if any, repairs the old host
+# --- when the new owner serves. Then only the agent's own rules keep the old owner silent.
 
 def send_death(who, number):
     def strike(world):
@@ -336,7 +338,8 @@ def continued(world):
     world.host[world.on].send(world.host[world.on].pids(), signal.SIGCONT)
 
 
-# sets_rival: the rival's timeout is chosen so that its mean detection time over these deaths equals ours.
+# sets_rival (the second column) is true for the deaths from which the rival's timeout is chosen: over
+# them its mean detection time equals ours.
 DEATHS = [
     Death("host-off", True, lambda world: world.kill_host(world.on), None),
     Death("agent+qemu-killed", True, send_death(lambda w: w.agent() + w.qemu(), signal.SIGKILL), None),

@@ -1,15 +1,15 @@
-"""detector_world - the four hosts as bench_detector sees and disturbs them.
+"""detector_world - lets bench_detector watch and disturb the four hosts.
 
-Switch     ports of the switches: pulls cables, loses frames between two ports
+Switch     the ports of the two switches: pulls cables, loses frames between two ports
 Capture    the guest's frames at one port of a switch
-Processes  processes on a host
+Processes  the processes on a host
 Client     hf-client on its one connection
 Clock      the wall clock of a host
-Monitor    a monitor of a guest's QEMU besides the agent's
-World      all of that, the gateway's events, and one loop that waits for any of it
+Monitor    a second monitor of a guest's QEMU, besides the agent's
+World      all of these, the gateway's events, and the loop that waits for any of them
 
-Names, sockets and descriptors that take time to get are prepared before they are needed. Needs root
-and a topology of deploy/lib/topology.sh.
+Whatever takes time to get (names, sockets, descriptors) is got before it is needed. Needs root and a
+topology of deploy/lib/topology.sh.
 """
 import contextlib
 import ctypes
@@ -35,7 +35,8 @@ SOL_PACKET, PACKET_STATISTICS, PACKET_IGNORE_OUTGOING = 263, 6, 23
 
 @contextlib.contextmanager
 def in_namespace(path):
-    """Sockets opened inside the `with` belong to that network namespace and stay there."""
+    """A `with` block in the network namespace at @path. Sockets opened in the block stay in that
+    namespace."""
     here = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     there = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -57,7 +58,8 @@ def bpf(command, attributes):
 
 
 class Switch:
-    """Both switches. Ports are named NETWORK-HOST: c-primary is the primary's port on the client network."""
+    """The switches of both networks. A port's name is NETWORK-HOST: c-primary is the primary's port on
+    the client network, b-primary its port on the backup network."""
 
     def __init__(self, net_path, pin_dir, bpf_object):
         with in_namespace(net_path):
@@ -85,7 +87,8 @@ class Switch:
         return struct.unpack("=QQ", value.raw)[1]
 
     def lose(self, network, source, to, share=1.0):
-        """Lose the share @share of the frames from host @source to host @to; 0 stops the loss."""
+        """Lose a random @share of the frames from host @source to host @to on @network. 1 loses all,
+        and 0 ends the loss."""
         key = (network, source, to)
         if key in self.cuts:
             self.n_lost += self._element(BPF_MAP_LOOKUP_ELEM, *key)
@@ -101,7 +104,7 @@ class Switch:
             self.lose(*key, 0)
 
     def take_lost(self):
-        """Returns how many frames this switch lost since the last call."""
+        """Returns how many frames the switches have lost since the last call."""
         for key, share in list(self.cuts.items()):
             self.lose(*key, share)
         n, self.n_lost = self.n_lost, 0
@@ -117,8 +120,8 @@ class Switch:
 
 
 class Capture:
-    """Frames with the guest's source address that enter a switch at one port, with the time at which they
-    left the host (the kernel's CLOCK_REALTIME, taken before any queue)."""
+    """Captures the frames with the guest's source address that enter a switch at one port. Each has the
+    time at which it left its host: the kernel's CLOCK_REALTIME, taken before any queue."""
 
     def __init__(self, net_path, port, mac):
         mac = bytes.fromhex(mac.replace(":", ""))
@@ -144,7 +147,7 @@ class Capture:
                 data, ancillary, _, _ = self.socket.recvmsg(64, 64)
             except BlockingIOError:
                 return
-            except OSError as error: # reported once when the cable is pulled; the capture continues when the cable is back
+            except OSError as error: # ENETDOWN comes once when the cable is pulled; the capture continues afterwards
                 if error.errno != errno.ENETDOWN:
                     raise
                 continue
@@ -152,7 +155,7 @@ class Capture:
             self.frames.append((seconds * 10 ** 9 + ns, data))
 
     def take(self):
-        """Returns (frames since the last call, time of the last frame before them)."""
+        """Returns (the frames since the last call, the time of the last frame before them)."""
         frames, self.frames = sorted(self.frames), []
         before, self.last_ns = self.last_ns, frames[-1][0] if frames else self.last_ns
         return frames, before
@@ -162,7 +165,7 @@ class Capture:
 
 
 class Processes:
-    """The processes in the network namespace of one host."""
+    """The processes of one host, which are those in its network namespace."""
 
     def __init__(self, path):
         self.inode = os.stat(path).st_ino
@@ -188,7 +191,7 @@ class Processes:
 
 
 class Lines:
-    """Whole lines of a child's stdout."""
+    """Reads the stdout of a child in whole lines, without blocking."""
 
     def __init__(self, child):
         self.fd, self.rest = child.stdout.fileno(), b""
@@ -208,8 +211,8 @@ class Lines:
 
 class Client:
     def __init__(self, command):
-        # Non-blocking, so that a client that is stopped in the middle of a line does not block us.
-        # Closing our end of its stdin ends the client.
+        # Lines reads without blocking: a client that is stopped in the middle of a line must not block
+        # us. The client ends when our end of its stdin is closed.
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.lines = Lines(self.child)
         self.connected = self.broken = False
@@ -234,7 +237,7 @@ class Client:
 
 class Clock:
     """The wall clock of a host's processes, set through the file of clock_shim.c."""
-    LAYOUT = ctypes.c_int64 * 3 # offset_ns, reads of the moved clock by daemons and by others
+    LAYOUT = ctypes.c_int64 * 3 # offset_ns; numbers of reads of the moved clock, by daemons and by others
 
     def __init__(self, path):
         with open(path, "r+b") as f:
@@ -245,14 +248,14 @@ class Clock:
         self.shared[0] = round(seconds * 1e9)
 
     def put_back(self):
-        """Puts the clock right. Returns (by how many seconds it was moved, how often daemons read
-        the moved clock, how often others did)."""
+        """Puts the clock right. Returns (the seconds by which it had been moved, how often daemons
+        read the moved clock, how often other programs did)."""
         was_ns, self.shared[0] = self.shared[0], 0
         return was_ns / 1e9, self.shared[1], self.shared[2]
 
 
 def wall_offset_ns():
-    """CLOCK_REALTIME minus CLOCK_MONOTONIC on this machine."""
+    """Returns CLOCK_REALTIME minus CLOCK_MONOTONIC on this machine."""
     return time.time_ns() - time.monotonic_ns()
 
 
@@ -270,7 +273,8 @@ class Monitor:
         self.do("qmp_capabilities")
 
     def do(self, command):
-        """Returns QEMU's answer; events that come before it are added to self.events."""
+        """Runs a QMP command. Returns QEMU's answer; appends events that come before it to
+        self.events."""
         self.stream.write(json.dumps({"execute": command}) + "\n")
         self.stream.flush()
         while line := self.stream.readline():
@@ -286,7 +290,7 @@ class Monitor:
 
 
 class World:
-    """One cluster from start to end."""
+    """One cluster: its hosts, switches, client and events, from its start to its end."""
 
     def __init__(self, facts):
         self.facts = facts
@@ -306,7 +310,7 @@ class World:
         self.n_shaped = 0 # frames that had to wait for a shaper
         self.clock = {h: Clock(f"{facts['dir']}/clock-{h}") for h in ("primary", "gateway", "standby")}
         self.jumps = [] # finished clock jumps: [host, seconds, reads by daemons, reads by others]
-        self.pauses = [] # for each pause of the guest by an operator: did it last until we ended it?
+        self.pauses = [] # per operator's pause: True if it lasted until its end, "again" after a second try
         self.client = Client(facts["client"])
 
     # --- waiting ---
@@ -323,7 +327,7 @@ class World:
             self.detector = event["to"]
 
     def pump(self, timeout_s):
-        """Wait at most @timeout_s for events or the client's output, and take what came."""
+        """Wait up to @timeout_s for events or output of the client, and take in what has come."""
         select.select([self.event_lines.fd, self.client.lines.fd], [], [], max(0, timeout_s))
         for line in self.event_lines.take():
             self._take_event(line)
@@ -334,7 +338,8 @@ class World:
             raise RuntimeError("the gateway's events have ended")
 
     def until(self, condition, seconds):
-        """Returns True once @condition() holds; False if that took too long or the client's connection broke."""
+        """Waits until @condition() is true. Returns False if this takes longer than @seconds or if the
+        client's connection breaks."""
         end = time.monotonic() + seconds
         while not condition():
             left = end - time.monotonic()
@@ -349,7 +354,8 @@ class World:
             self.pump(min(left, 0.1))
 
     def is_served(self, replies):
-        """Is the VM PROTECTED and not suspected, and has the client got @replies replies?"""
+        """Returns True if the VM is PROTECTED, its primary is not suspected, and the client has got
+        @replies replies."""
         return (self.state == "PROTECTED" and self.detector == "PROTECTED" and
                 self.client.replies >= replies)
 
@@ -373,7 +379,7 @@ class World:
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def overlimits(self, host):
-        """Returns how often the shaper of the host's backup interface made a frame wait."""
+        """Returns how often the shaper of the host's backup interface has made a frame wait."""
         said = subprocess.run(["nsenter", "--net=" + self.net_path[host], "tc", "-s", "qdisc", "show", "dev",
                                "bk0"], check=False, capture_output=True, text=True).stdout
         return sum(int(n) for n in re.findall(r"overlimits (\d+)", said))
@@ -399,8 +405,8 @@ class World:
         return start
 
     def close(self):
-        """Ends the client and returns its report, or None. The end of the topology ends everything
-        else."""
+        """Ends the client. Returns its report, or None if there is none. Everything else ends with the
+        topology."""
         report = None
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self.client.stop(signal.SIGCONT)

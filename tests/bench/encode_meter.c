@@ -1,16 +1,18 @@
-/* encode_meter.c - measures the speed of the whole encoder by number of threads, and
+/* encode_meter.c - measures how fast the whole encoder is with different numbers of threads, and
  * how much it slows a guest.
  *
- * It measures the time from encoder_begin() to encoder_end(), called as the engine does. The pages
- * of an epoch are the new pages of a pair file, and the reference holds the old ones. Frames go
- * into a backlog that always has room, and are dropped after the epoch. The times are wall time,
- * because the question is what threads gain.
+ * It calls the encoder as the engine does, and measures the time from encoder_begin() to
+ * encoder_end(). The pages of an epoch are the new pages of a pair file, and the reference holds
+ * the old ones. Frames go into a backlog that always has room, and are dropped after the epoch. The
+ * times are wall time, because the question is what more threads gain.
  *
  * What invalidates a result: other load (run it with chrt -f 10 where possible; only the spread in
  * --json shows such load), pairs that fit in a cache (--working-set), more threads than free cores,
- * and generated pairs in place of recorded ones. --busy adds load on purpose: processes that
- * compute without pause, in place of a guest's vCPUs. They are not real-time processes, so do not
- * use chrt with --busy.
+ * and generated pairs in place of recorded ones.
+ *
+ * --busy adds load on purpose: processes that compute without a pause, in place of a guest's vCPUs.
+ * Do not use chrt with --busy: the encoder would have real-time priority, but these processes would
+ * not.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -46,7 +48,7 @@
 
 struct options {
 	const char *pairs;
-	const char *json; /* NULL: none; "-": stdout */
+	const char *json; /* file for JSON; NULL: none; "-": stdout */
 	size_t working_set_bytes;
 	uint32_t epoch_pages;
 	uint32_t threads[CASES_MAX / 2];
@@ -55,13 +57,14 @@ struct options {
 	uint32_t n_busy;
 };
 
-/* Page i of the guest holds the pair i % n_pairs; epochs take pages in the order of @order. */
+/* The guest's pages: page i is a copy of pair i % n_pairs of the file. Epochs take the pages in the
+ * order of @order, which is random. */
 struct data {
 	uint32_t n_pages;
-	uint8_t *old; /* indexed by page */
-	uint8_t *new; /* in the order in which epochs take the pages, as a seal copies them */
-	struct page_range *all;	  /* one range: every page */
-	struct page_range *order; /* one page per range */
+	uint8_t *old; /* old pages, by page number */
+	uint8_t *new; /* new pages in the order of @order, as a seal would copy them */
+	struct page_range *all;	  /* one range with every page */
+	struct page_range *order; /* n_pages ranges of one page each */
 };
 
 /* One measured case: a number of threads, with or without the second stage. */
@@ -71,11 +74,11 @@ struct run_case {
 	struct retain *retain;
 	struct encoder *encoder;
 	uint64_t epoch;
-	double gbps[RUNS_MAX], cpu_ns[RUNS_MAX], guest[RUNS_MAX]; /* by run */
-	uint64_t n_records, plain_bytes, sent_bytes;		  /* of one run */
+	double gbps[RUNS_MAX], cpu_ns[RUNS_MAX], guest[RUNS_MAX]; /* figures of each run */
+	uint64_t n_records, plain_bytes, sent_bytes;		  /* of the last run */
 };
 
-/* Processes in place of vCPUs. Each counts its work in shared memory. */
+/* The processes that run in place of vCPUs (--busy). Each counts its work in shared memory. */
 static _Atomic uint64_t *busy_work;
 static pid_t busy_pids[BUSY_MAX];
 
@@ -118,8 +121,8 @@ static void load(const struct options *options, struct data *data)
 		data->order[j] = data->order[i];
 		data->order[i] = other;
 	}
-	/* The new pages lie in the order of the epochs. First find each page's place in that
-	 * order. */
+	/* The new pages are stored in the order in which epochs take them. So find the place of
+	 * each page in this order first. */
 	uint32_t *place = allocate(data->n_pages * sizeof(*place));
 
 	for (uint32_t i = 0; i < data->n_pages; i++)
@@ -149,8 +152,8 @@ static void encode(struct run_case *c, bool is_full, struct encoder_cursor curso
 	r = encoder_begin(c->encoder, c->epoch, c->epoch - 1, is_full ? WIRE_FLAG_FULL : 0);
 	while (r == 0 && (r = encoder_pages(c->encoder, &cursor)) != 0) {
 		if (r == -EAGAIN)
-			(void)poll(&fd, 1, 1000); /* the loop looks at the
-						   * encoder again in any case */
+			(void)poll(&fd, 1, 1000); /* a failure does not matter:
+						   * the loop tries again */
 		if (r == 1 || r == -EAGAIN)
 			r = 0;
 	}
@@ -178,7 +181,7 @@ static void open_case(struct run_case *c, const struct data *data, uint32_t n_th
 	encoder_set_second_stage(c->encoder, is_packed);
 }
 
-/* Fill the reference with the old pages. */
+/* Fill the reference with the old pages, as a FULL epoch does. */
 static void restore(struct run_case *c, const struct data *data)
 {
 	encode(c, true, (struct encoder_cursor){.ranges = data->all, .n_ranges = 1,
@@ -266,7 +269,7 @@ static void start_busy(const struct options *options)
 static void stop_busy(const struct options *options)
 {
 	for (uint32_t i = 0; i < options->n_busy; i++) {
-		(void)kill(busy_pids[i], SIGKILL); /* our own child, not reaped yet */
+		(void)kill(busy_pids[i], SIGKILL); /* safe: our own child, not reaped yet */
 		(void)waitpid(busy_pids[i], NULL, 0);
 	}
 }
@@ -279,7 +282,7 @@ static double busy_alone(const struct options *options)
 
 	if (options->n_busy == 0)
 		return 0;
-	(void)nanosleep(&ts, NULL); /* the time really slept is measured */
+	(void)nanosleep(&ts, NULL); /* may end early: the result uses the measured time */
 	return (double)(busy_sum(options) - work) / (double)(clock_mono_ns() - start_ns);
 }
 
@@ -427,7 +430,8 @@ static int parse(int argc, char **argv, struct options *o)
 	return optind == argc && o->pairs ? 0 : -EINVAL;
 }
 
-/* Did all cases make the same records? If not, they did different work and cannot be compared. */
+/* Returns true if all cases made the same records. Otherwise they did different work and must not
+ * be compared. */
 static bool is_same_work(const struct run_case *cases, uint32_t n_cases)
 {
 	for (uint32_t i = 1; i < n_cases; i++) {
@@ -454,7 +458,7 @@ int main(int argc, char **argv)
 	start_busy(&o);
 	for (uint32_t i = 0; i < 2 * o.n_threads; i++)
 		open_case(&cases[n_cases++], &data, o.threads[i / 2], i % 2);
-	/* The cases take turns, so that other work of the machine affects all alike. */
+	/* Let the cases take turns, so that other load on the machine affects all of them alike. */
 	for (uint32_t run = 0; run < o.runs; run++) {
 		alone[run] = busy_alone(&o);
 		for (uint32_t i = 0; i < n_cases; i++)

@@ -1,7 +1,7 @@
 """flood_report - prints the table and JSON of bench_flood.
 
 usage: flood_report.py ROWS CLIENT.JSON EVENTS.JSONL SECONDS [--json FILE]
-Figures are medians over the runs. Exit: 0; 1 when a datagram of a flood was accepted or somebody was promoted.
+Figures are medians over the runs. Exit: 0; 1 if a datagram of a flood was accepted or the standby was promoted.
 """
 import argparse
 import json
@@ -63,7 +63,7 @@ def main():
         phases = {p["name"]: p for p in json.load(f)["phases"]}
     with open(args.events, encoding="utf-8") as f:
         events = [json.loads(line) for line in f]
-    # A primary's kernel sends at most one sample per 10 ms: any more were forged.
+    # The primary's kernel sends at most one sample per 10 ms. If more were accepted, some were forged.
     accepted_max = 110 * (args.seconds + 3)
     modes = [summarize(m, [r for r in rows if r["mode"] == m], phases, args.seconds, accepted_max)
              for m in dict.fromkeys(r["mode"] for r in rows)]

@@ -1,9 +1,9 @@
-# guests_libvirt.sh - a guest that libvirt starts, as virt-install defines it. bench_guests sources this file.
+# guests_libvirt.sh - lets libvirt start the guest of bench_guests, which sources this file.
 #
-# libvirtd runs in the primary's network namespace and in a mount namespace of its own, in which libvirt's
-# directories are empty: a libvirtd of this machine neither sees nor disturbs it. The domain's QEMU runs as
-# libvirt's own user, in its seccomp filter, on a tap that libvirt makes in the bridge. For Holdfast a user adds
-# only two things: offloads are off (<driver>), and there is a second monitor (<qemu:commandline>).
+# The domain is defined as virt-install would define it, with two changes that Holdfast needs: offloads are off
+# (<driver>), and there is a second monitor (<qemu:commandline>). Its QEMU runs as libvirt's own user, in libvirt's
+# seccomp filter, on a tap that libvirt makes in the bridge. libvirtd runs in the primary's network namespace. It has
+# a mount namespace in which libvirt's directories are empty, so a libvirtd of this machine neither sees nor disturbs it.
 #
 #	libvirt_start MACHINE    starts the guest on the primary; sets GUEST_PID to its QEMU, LIBVIRT_PID to libvirtd
 #	libvirt_virsh WORD...    runs virsh
@@ -15,7 +15,7 @@ readonly LIBVIRT_USER=libvirt-qemu
 
 libvirt_virsh() { nsenter -t "$LIBVIRT_PID" -m -n -- virsh -q "$@"; }
 
-# Start libvirtd without any state of this machine's libvirt.
+# Starts a libvirtd that has no state of this machine's libvirt.
 libvirt_daemon()
 {
 	topo_spawn primary "$TEST_TMP/libvirtd.log" unshare -m --propagation private bash -c '
@@ -28,7 +28,7 @@ libvirt_daemon()
 	LIBVIRT_PID=$TOPO_PID
 	local deadline=$((SECONDS + 30))
 
-	until libvirt_virsh uri >/dev/null 2>&1; do # no event reports that the socket exists
+	until libvirt_virsh uri >/dev/null 2>&1; do # poll, because no event reports that the socket exists
 		(( SECONDS < deadline )) && kill -0 "$LIBVIRT_PID" 2>/dev/null ||
 			result FAILED "libvirtd does not start: $(tail -n 2 "$TEST_TMP/libvirtd.log")"
 		sleep 0.2
@@ -86,10 +86,10 @@ libvirt_start() # MACHINE
 {
 	local dir=$TOPO_DIR/primary
 
-	chmod 711 "$TOPO_DIR" # the keys and state in it are protected by their own modes
+	chmod 711 "$TOPO_DIR" # lets libvirt's user pass; the keys and state inside have strict modes of their own
 	cp "$GUEST_IMAGE"/{vmlinuz,initramfs} "$dir"
 	chown "$LIBVIRT_USER" "$dir"
-	topo_in primary ip link del tap0 # libvirt makes its own
+	topo_in primary ip link del tap0 # libvirt makes a tap of its own
 	libvirt_daemon
 	libvirt_domain "$1" >"$TEST_TMP/domain.xml"
 	libvirt_virsh create "$TEST_TMP/domain.xml" >"$TEST_TMP/virsh.log" 2>&1 ||
@@ -97,8 +97,9 @@ libvirt_start() # MACHINE
 	GUEST_PID=$(<"/proc/$LIBVIRT_PID/root/run/libvirt/qemu/$CLUSTER_VM.pid")
 }
 
-# Does what an operator would do by hand with the output of `ps`: replaces libvirt's descriptors by
-# names that exist on the standby's host, and removes libvirt's monitor, secret and memory back end.
+# Writes the standby's command file, as an operator would do by hand from the output of `ps`: replaces
+# the descriptors that libvirt passed with names that exist on the standby's host, and removes libvirt's
+# monitor, secret and memory back end.
 libvirt_command()
 {
 	python3 - "$GUEST_PID" "$TOPO_DIR/standby" "$TEST_TMP/standby-console.log" <<-'PY' >"$CLUSTER_ETC/beta/$CLUSTER_VM.command"

@@ -1,9 +1,9 @@
-/* link_cut.bpf.c - loses frames between two ports of a switch, for bench_detector.
+/* link_cut.bpf.c - drops frames between two ports of a switch, for bench_detector.
  *
- * It is attached to the tc egress of every port of the switches. The port through which a frame
- * entered the switch (ingress_ifindex) says which host sent it. So each direction between two hosts
- * can be cut separately, or lose a share of its frames. (netem and tc actions could do this too,
- * but not every kernel has them.)
+ * It is attached to the tc egress of every port of the switches. It sees through which port a frame
+ * entered the switch (ingress_ifindex), and thus which host sent it. So bench_detector can cut each
+ * direction between two hosts separately, or drop a share of the frames. (netem and tc actions
+ * could do this too, but not every kernel has them.)
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -11,16 +11,16 @@
 #include <bpf/bpf_helpers.h>
 
 struct link_pair {
-	__u32 from, to; /* ifindex of two ports */
+	__u32 from, to; /* ifindex of the ports through which frames enter and leave */
 };
 
 struct link_loss {
-	__u64 of_2_32; /* how many of 2^32 frames are lost */
+	__u64 of_2_32; /* share of frames to drop, in units of 2^-32 */
 	__u64 n_lost;
 };
 
-/* Maps a pair of ports to its loss; a pair that is not in the map loses nothing. bench_detector
- * writes the entries; this program only counts in n_lost. */
+/* Maps a pair of ports to its loss. A pair that is not in the map loses nothing. bench_detector
+ * writes the entries; this program only increases n_lost. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 64);

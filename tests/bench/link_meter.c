@@ -1,10 +1,10 @@
-/* link_meter.c - measures the cost of a byte of an epoch between the agent's
- * buffer and the gateway's.
+/* link_meter.c - measures what it costs to send the bytes of an epoch from the agent's buffer to
+ * the gateway's.
  *
  * usage: link_meter memory FRAME_BYTES MIB                no socket: seal, encrypt, decrypt, check
  *        link_meter socket ADDRESS PORT FRAME_BYTES MIB   hostagent/link over TCP to a thread here
  * Prints name=value lines. The program makes its own certificates.
- * Exit: 0; 1 something failed.
+ * Exit: 0; 1 if something failed.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -41,7 +41,7 @@ static double thread_cpu_s(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-/* Returns the cost of thread_cpu_s(), which makes a system call; it is
+/* Returns what a call of thread_cpu_s() costs. It makes a system call, whose cost must be
  * subtracted from the results. */
 static double clock_cost_s(void)
 {
@@ -57,8 +57,8 @@ static double ns_per_kib(double cpu_s, double clock_s, uint64_t n_frames, uint64
 	return (cpu_s - clock_s * (double)n_frames) * 1e9 * 1024 / (double)n_bytes;
 }
 
-/* The speed of hash and cipher does not depend on the payload, but the payload still
- * differs from frame to frame. */
+/* Make and seal frame @seq. Each frame has a different payload, although the speed of hash and
+ * cipher does not depend on it. */
 static size_t seal_frame(uint32_t seq, size_t size)
 {
 	const struct wire_header h = {.type = WIRE_PAGES, .seq = seq, .epoch = 1, .term = 1};
@@ -158,7 +158,7 @@ static void say(int fd, struct wire_tls *tls, uint8_t type)
 	pump_out(fd, tls);
 }
 
-/* Plays the simplest possible gateway: answers HELLO, checks every frame, and answers the
+/* Runs as a thread that plays a minimal gateway: answers HELLO, checks every frame, and answers the
  * last one with COMMIT. */
 static void *receive(void *arg)
 {

@@ -23,7 +23,7 @@ def escape(text):
 
 
 class Axis:
-    """Maps values to pixels, linearly or logarithmically, and has the positions of its marks."""
+    """Maps values to pixels, linearly or logarithmically, and says where the axis has its marks."""
 
     def __init__(self, values, low_px, high_px, log=False, zero=True):
         self.log, self.low_px, self.high_px = log, low_px, high_px
@@ -101,8 +101,8 @@ class Picture:
 
 
 def lines(title, x_label, y_label, series, points=()):
-    """Draw lines. @series: name -> [(x, y)], with x on a logarithmic axis; @points: [(name, x, y)]
-    of single points."""
+    """Draw lines and single points. @series is {name: [(x, y)]}, with x on a logarithmic axis; @points
+    is [(name, x, y)]."""
     picture = Picture(title, x_label, y_label)
     xs = sorted({x for line in series.values() for x, _ in line})
     x_axis = Axis(xs, LEFT + 10, WIDTH - RIGHT - 10, log=True)
@@ -123,8 +123,8 @@ def lines(title, x_label, y_label, series, points=()):
 
 
 def bars(title, y_label, groups, log=False, rule=None):
-    """Draw bars. @groups: group -> {name: value}; @rule: (value, text) of a horizontal line, or
-    None."""
+    """Draw bars in groups. @groups is {group: {name: value}}; @rule is (value, text) of a horizontal
+    line, or None."""
     picture = Picture(title, "", y_label)
     names = list(dict.fromkeys(n for g in groups.values() for n in g))
     values = [v for g in groups.values() for v in g.values()] + ([rule[0]] if rule else [])
@@ -149,7 +149,7 @@ def bars(title, y_label, groups, log=False, rule=None):
 
 
 def scatter(title, x_label, y_label, points):
-    """Draw points. @points: [(name, x, y, is_ours)]."""
+    """Draw points. @points is [(name, x, y, is_ours)]."""
     picture = Picture(title, x_label, y_label)
     x_axis = Axis([p[1] for p in points], LEFT + 10, WIDTH - RIGHT - 10)
     y_axis = Axis([p[2] for p in points], HEIGHT - BOTTOM, TOP)

@@ -5,10 +5,10 @@
  *
  * Each of N connections sends a batch of D commands at once, waits for all D replies, and sends the
  * next batch. With D = 1 the client waits for every answer; with a larger D it pipelines. Latency
- * is the time from just before a batch is sent until its last reply has arrived. Keys are chosen
- * evenly from K. Values are B random letters and digits, like ids and tokens, and new with each
- * SET; a general compressor saves 25 % of their bytes. `mix` is half GET, half SET. With --fill the
- * program only sets every key once and then ends.
+ * is the time from just before a batch is sent until its last reply has arrived. Each command uses
+ * a random key out of K. Each SET writes a new value of B random letters and digits, like an id or
+ * a token; a general compressor saves 25 % of its bytes. `mix` is half GET, half SET. With --fill
+ * the program only sets every key once and then ends.
  *
  * A reply of the wrong kind, or no reply for 20 s, ends the program with exit status 1, because the
  * figures of such a server are worthless. The first WARM_NS are not counted. The program has one
@@ -51,9 +51,9 @@ struct options {
 
 struct connection {
 	int fd;
-	uint64_t sent_ns;		/* when the present batch was sent */
-	unsigned n_sent, n_replies;	/* commands in the batch, replies to it so far */
-	bool is_get[DEPTH_MAX];		/* the kind of each command */
+	uint64_t sent_ns;		/* when the current batch was sent */
+	unsigned n_sent, n_replies;	/* commands in the batch, and replies so far */
+	bool is_get[DEPTH_MAX];		/* for each command of the batch: GET or SET? */
 	size_t n_in;			/* bytes in @in */
 	char in[DEPTH_MAX * COMMAND_MAX];
 };
@@ -65,7 +65,7 @@ struct load {
 	uint64_t n_replies; /* replies so far, without those in the first WARM_NS */
 	uint64_t counted_from_ns;
 	uint64_t random;
-	unsigned next_key; /* for --fill */
+	unsigned next_key; /* with --fill: the key to set next */
 };
 
 static _Noreturn void die(const char *what, const char *why)
@@ -159,8 +159,8 @@ static void send_batch(struct load *load, struct connection *c)
 	}
 }
 
-/* Returns the size of the reply at the start of @in; 0: it is not complete yet. Dies on a reply of
- * a wrong kind. */
+/* Returns the size of the reply at the start of @in, or 0 if it is not complete yet. Ends the
+ * program if the reply is of a wrong kind. */
 static size_t reply_size(const struct options *o, const char *in, size_t size, bool is_get)
 {
 	const char *end = memchr(in, '\n', size);
@@ -200,7 +200,7 @@ static void receive(struct load *load, struct connection *c)
 	c->n_in -= at;
 }
 
-/* Count a batch that is complete. */
+/* Count a batch whose replies have all arrived. */
 static void finish(struct load *load, const struct connection *c, uint64_t now_ns)
 {
 	if (c->sent_ns < load->counted_from_ns)
@@ -209,7 +209,7 @@ static void finish(struct load *load, const struct connection *c, uint64_t now_n
 	load->n_replies += c->n_sent;
 }
 
-/* Should another batch be sent? */
+/* Returns true if another batch should be sent. */
 static bool goes_on(const struct load *load, uint64_t until_ns, uint64_t now_ns)
 {
 	return load->options->is_fill ? load->next_key < load->options->n_keys : now_ns < until_ns;

@@ -1,9 +1,10 @@
 /* reference_meter.c - counts the hits of the reference store on a recorded sequence of pages.
  *
- * usage: reference_meter PAGES SLOTS... PAGES is a file that trace_meter --pages wrote. For each
- * number of slots the program puts every page of every epoch into the real store
- * (hostagent/epoch/reference.c) and prints one line with a JSON object. Pages of the first epoch, a
- * FULL one, are put but not counted.
+ * usage: reference_meter PAGES SLOTS...
+ *
+ * PAGES is a file that trace_meter --pages wrote. For each number of slots the program puts every
+ * page of every epoch into the real store (hostagent/epoch/reference.c) and prints one line with a
+ * JSON object. The first epoch is a FULL one: its pages go into the store but are not counted.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -14,8 +15,8 @@
 #include "epoch/reference.h"
 
 struct sequence {
-	uint32_t n_pages; /* of the guest */
-	uint32_t *words;  /* count, indices, count, indices, ... */
+	uint32_t n_pages; /* size of the guest */
+	uint32_t *words;  /* for each epoch: a count, then that number of page indices */
 	size_t n_words;
 };
 
@@ -57,7 +58,7 @@ static void take(struct reference *reference, const uint32_t *pages, uint32_t n_
 		bool is_known;
 		uint8_t *page = reference_take(reference, pages[i], &is_known);
 
-		page[0] = 1; /* make it not zero, because a zero page needs no slot */
+		page[0] = 1; /* a zero page would need no slot */
 		reference_put(reference, page);
 	}
 }
@@ -75,7 +76,8 @@ static void run(const struct sequence *sequence, uint32_t n_slots)
 			reference_get_counts(reference, &first);
 	}
 	reference_get_counts(reference, &counts);
-	/* A page that was zero has a known version even without the store, so it is not counted. */
+	/* The store counts a page that was zero neither as a hit nor as a miss: its old version is
+	 * known without the store. */
 	printf("{\"slots\": %" PRIu32 ", \"hits\": %" PRIu64 ", \"misses\": %" PRIu64 "}\n",
 	       counts.n_slots, counts.n_hits - first.n_hits, counts.n_misses - first.n_misses);
 	reference_free(reference);

@@ -1,12 +1,13 @@
 /* seal_meter.c - measures the guest's pause in each seal of a running QEMU.
  *
- * usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS [precopy] [commands] It attaches as the agent
- * does (inspect, inject, track) and seals N_SEALS times, with INTERVAL_MS of running in between.
- * With "precopy" it also copies ahead of the pause. With "commands" it seals by stop, save and cont
- * instead of one command (seal.h). It prints one JSON object with medians of the pause and its
- * parts. The first tenth of the seals is not counted, so that caches and QEMU's own memory can
- * settle. Pages are copied as in the agent; encoding and sending come after the pause and are not
- * part of the program.
+ * usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS [precopy] [commands]
+ *
+ * It attaches as the agent does (inspect, inject, track) and seals N_SEALS times. Between two seals
+ * the guest runs for INTERVAL_MS. With "precopy" it copies pages before the pause too. With
+ * "commands" it seals with three commands, stop, save and cont, instead of one (seal.h). It prints
+ * one JSON object with medians of the pause and its parts. The first tenth of the seals is not
+ * counted, so that caches and QEMU's own memory can settle. Pages are copied as in the agent. The
+ * program does not encode or send them, which the agent does after the pause.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -81,7 +82,7 @@ static void run(struct seal *seal, unsigned n_seals, unsigned interval_ms, enum 
 		struct seal_result result;
 		int r;
 
-		nanosleep(&interval, NULL); /* the running part of the epoch */
+		nanosleep(&interval, NULL); /* the guest runs */
 		r = seal_run(seal, kind, nothing, NULL, &result);
 		if (r < 0)
 			die("seal", strerror(-r));
@@ -90,7 +91,7 @@ static void run(struct seal *seal, unsigned n_seals, unsigned interval_ms, enum 
 	}
 }
 
-/* Parse the words after the numbers. Returns false if a word is unknown. */
+/* Parse the words that follow the numbers on the command line. Returns false if one is unknown. */
 static bool parse(int argc, char **argv, enum seal_kind *kind, bool *by_commands)
 {
 	for (int i = 4; i < argc; i++) {

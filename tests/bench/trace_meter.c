@@ -6,10 +6,10 @@
  * It attaches as the agent does (inspect, inject, track), keeps a copy of the whole guest as the
  * standby would, and seals every --interval-ms. Each dirty page of each epoch becomes one pair in
  * FILE: its 4096 bytes at the end of the previous epoch, then its 4096 bytes now, without a header.
- * Pages that were written with the bytes that they already had are included, because an encoder
- * must look at them too. A page that the guest had not touched before tracking began is paired with
- * zeros. With --count each page also goes through the baseline coders; their sums are part of the
- * JSON object that is printed at the end.
+ * A page is recorded even if the guest wrote the same bytes again, because an encoder must look at
+ * it too. A page that the guest had not touched before tracking began is paired with zeros. With
+ * --count each page also goes through the coders of the codec benchmark; the sums of their sizes
+ * are part of the JSON object that is printed at the end.
  *
  * --pages FILE records which pages were dirty, in 32-bit words of this machine: the guest's size in
  * pages, then for each epoch a count and that number of page indices. The first epoch lists the
@@ -37,7 +37,7 @@
 
 #define BLOB_MAX    ((size_t)16 << 20)
 #define N_BASELINES 8
-#define RECORD_BYTES 8 /* docs/wire-format.md: class, size, page index */
+#define RECORD_BYTES 8 /* a record's class, size and page index (docs/wire-format.md) */
 
 struct options {
 	const char *qmp;
@@ -51,11 +51,11 @@ struct options {
 
 struct trace {
 	const struct options *options;
-	FILE *out;	      /* NULL: no pairs */
-	FILE *indices;	      /* NULL: none */
-	uint8_t *shadow;      /* the guest as of the last epoch */
+	FILE *out;	      /* gets the pairs; NULL: none are recorded */
+	FILE *indices;	      /* gets the page indices; NULL: none are recorded */
+	uint8_t *shadow;      /* copy of guest memory at the end of the last epoch */
 	uint64_t n_epochs, n_pages, n_unchanged, n_zero, n_pairs;
-	uint64_t baseline_bytes[N_BASELINES]; /* in the order of coders_baselines */
+	uint64_t baseline_bytes[N_BASELINES]; /* sizes of the records of coders_baselines[] */
 	uint64_t ours_bytes; /* size of our records before any second stage */
 	uint64_t device_bytes, started_ns, ended_ns;
 	struct hist pause_ns, pages_per_epoch;
@@ -81,7 +81,7 @@ static void nothing(void *arg, const struct seal_times *times)
 	(void)times;
 }
 
-/* Take one round of the first copy into the shadow, without recording it. */
+/* Copy the pages of one round of the first copy into the shadow. They are not recorded. */
 static int fill(void *arg, const struct page_range *ranges, uint32_t n_ranges, uint32_t n_pages,
 		const uint8_t *pages)
 {
@@ -97,8 +97,8 @@ static int fill(void *arg, const struct page_range *ranges, uint32_t n_ranges, u
 	return 0;
 }
 
-/* Add the size of the page's record to the sum of each coder. Each record is charged RECORD_BYTES,
- * which name the page. Only coders that use the old page can skip an unchanged page. */
+/* Add the size of the page's record to the sum of each coder. Each record is charged RECORD_BYTES
+ * for its header. Only coders that use the old page can skip an unchanged page. */
 static void count(struct trace *trace, uint8_t *old, const uint8_t *new)
 {
 	static uint8_t out[CODER_ROOM];
@@ -110,7 +110,7 @@ static void count(struct trace *trace, uint8_t *old, const uint8_t *new)
 
 	trace->n_unchanged += is_unchanged;
 	if (memcmp(new, zero, VMM_PAGE_BYTES) == 0) {
-		/* Every coder sends a zero page as a flag, and so does QEMU. */
+		/* A zero page has no data: every coder sends it as a flag, as QEMU does. */
 		trace->n_zero++;
 		for (unsigned i = 0; coders_baselines[i].name; i++)
 			trace->baseline_bytes[i] += RECORD_BYTES;
@@ -168,7 +168,7 @@ static void record_first(const struct trace *trace, uint32_t n_pages)
 
 static void record(struct trace *trace, const struct seal_result *result)
 {
-	const struct seal_pages *copied = &result->stopped; /* nothing was copied ahead */
+	const struct seal_pages *copied = &result->stopped; /* all dirty pages */
 	const uint8_t *new = copied->pages;
 
 	write_word(trace, copied->n_pages);
@@ -204,7 +204,7 @@ static void run(struct trace *trace, struct seal *seal, uint32_t n_guest_pages)
 	uint32_t n_pages;
 	int r = 0;
 
-	/* After two rounds while the guest runs and one seal, the shadow equals the guest. */
+	/* Make the shadow equal to the guest: copy twice while the guest runs, then seal once. */
 	for (int i = 0; i < 2 && r == 0; i++)
 		r = seal_copy_running(seal, fill, trace, &n_pages);
 	if (r == 0)
@@ -212,11 +212,11 @@ static void run(struct trace *trace, struct seal *seal, uint32_t n_guest_pages)
 	if (r < 0)
 		die("first copy", strerror(-r));
 	(void)fill(trace, result.stopped.ranges, result.stopped.n_ranges, result.stopped.n_pages,
-		   result.stopped.pages); /* cannot fail */
+		   result.stopped.pages); /* always returns 0 */
 	record_first(trace, n_guest_pages);
 	trace->started_ns = clock_mono_ns();
 	while (!is_over(trace)) {
-		nanosleep(&interval, NULL); /* the epoch runs; a signal ends it early */
+		nanosleep(&interval, NULL); /* the guest runs; a signal ends the sleep early */
 		r = seal_run(seal, SEAL_PROTECT, nothing, NULL, &result);
 		if (r < 0)
 			die("seal", strerror(-r));
@@ -246,8 +246,8 @@ static void print_result(const struct trace *trace)
 	printf("}\n");
 }
 
-/* Attach to the guest. Everything attached stays until the process ends. Its end closes the
- * tracker's userfaultfd and the monitor's socket, which leaves the guest as it was. */
+/* Attach to the guest. Nothing is detached: when the process ends, the kernel closes the tracker's
+ * userfaultfd and the monitor's socket, and the guest is as it was before. */
 static struct seal *attach(const char *path, uint32_t *ret_n_pages)
 {
 	static struct vmm_info info;
