@@ -45,7 +45,7 @@ static struct checker_slot *find_slot(struct checker *c, uint64_t seq)
 		c->n_unasked++;
 		return NULL;
 	}
-	/* If a later request uses the slot now, @seq was answered or given up long ago. */
+	/* If a later request has taken over the slot, request @seq is no longer in flight. */
 	if (slot->seq != seq || slot->answered) {
 		c->n_repeated++;
 		return NULL;
@@ -71,8 +71,8 @@ int checker_reply(struct checker *c, const struct guest_reply *reply, uint64_t n
 		c->n_skipped += reply->seq - c->highest - 1;
 		c->highest = reply->seq;
 	}
-	/* The service counts every request of a connection, so the correct count for request n is
-	 * n. */
+	/* The service counts the requests of a connection, so the reply to request n must have
+	 * count n. */
 	c->n_forgotten += reply->count < reply->seq;
 	c->n_recounted += reply->count > reply->seq;
 	c->n_corrupt += reply->checksum != slot->checksum;

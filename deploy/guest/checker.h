@@ -1,10 +1,10 @@
 /* checker.h - judges the replies of one connection: whether any is lost, repeated or out of order,
  * and whether a reply shows that the guest forgot requests or that its memory is wrong.
  *
- * What: numbers each request, predicts its reply (count and checksum), and compares. Why: this
- * measures the product's main promise, so it is pure (no sockets, no clock) and has a unit test for
- * every kind of failure that it must detect. Where: deploy/guest/client.c uses it. Threads: none of
- * its own.
+ * The checker numbers each request, predicts its reply (count and checksum), and compares the reply
+ * with the prediction. It shows whether Holdfast keeps its main promise. Therefore it uses no
+ * sockets and no clock, so that a unit test can check every kind of failure that it must detect.
+ * deploy/guest/client.c uses it. Threads: none of its own.
  *
  *	seq     1 2 3 4 5 6 7 8
  *	        a a a . a . . .      a = answered, . = not yet
@@ -22,7 +22,7 @@
 #define CHECKER_DEPTH_MAX 4096 /* upper limit of requests in flight */
 
 struct checker_slot {
-	uint64_t seq;	   /* 0 = unused slot */
+	uint64_t seq;	   /* number of the request; 0 if the slot is unused */
 	uint64_t sent_ns;
 	uint64_t checksum; /* the checksum that the reply must carry */
 	bool answered;
@@ -30,16 +30,16 @@ struct checker_slot {
 
 struct checker {
 	struct guest_model model;
-	/* the slot of request seq is seq % CHECKER_DEPTH_MAX */
+	/* request number seq is in slot seq % CHECKER_DEPTH_MAX */
 	struct checker_slot slots[CHECKER_DEPTH_MAX];
-	uint64_t n_sent;	/* requests sent; also the last number assigned */
+	uint64_t n_sent;	/* requests sent, which is also the last number given */
 	uint64_t n_answered;	/* distinct requests answered */
 	uint64_t highest;	/* highest number answered */
-	/* unanswered requests below @highest: lost, unless their replies still arrive */
+	/* unanswered requests below @highest; they are lost unless their replies still arrive */
 	uint64_t n_skipped;
 	uint64_t n_repeated;	/* replies to requests already answered */
-	uint64_t n_out_of_order;/* replies that arrived after a later request's */
-	uint64_t n_unasked;	/* replies to no request of ours */
+	uint64_t n_out_of_order;/* replies that came after the reply to a later request */
+	uint64_t n_unasked;	/* replies to requests that were never sent */
 	/* replies with too low a count: the guest forgot answered requests */
 	uint64_t n_forgotten;
 	uint64_t n_recounted;   /* replies with too high a count: a request was carried out twice */
@@ -51,27 +51,26 @@ struct checker {
 int checker_init(struct checker *c, uint32_t window_pages) __attribute__((warn_unused_result));
 void checker_done(struct checker *c); /* accepts a zeroed checker */
 
-/* Returns the number of requests in flight: sent, not answered, and not passed over by the reply to
- * a later request. */
+/* Returns the number of requests in flight. A request is in flight until its reply, or the reply to
+ * a later request, has come. */
 uint64_t checker_in_flight(const struct checker *c);
 
-/* Take the next number for @request and predict its reply. The caller sets type, n_pages, n_bytes
- * and arg; this sets seq. Returns 0, or -EAGAIN if CHECKER_DEPTH_MAX requests are in flight. */
+/* Give @request the next number, in its field seq, and predict its reply. The caller has set its
+ * other fields. Returns 0, or -EAGAIN if CHECKER_DEPTH_MAX requests are in flight. */
 int checker_ask(struct checker *c, struct guest_request *request, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* Judge a reply. Returns 0 and sets *ret_latency_ns if this is the first reply to a request.
- * Returns -EPROTO, and counts the reply, if it answers no request in flight. A wrong count,
- * checksum or order is counted, but still returns 0. */
+/* Judge a reply, and count everything that is wrong with it. Returns 0 and sets *ret_latency_ns if
+ * this is the first reply to a request, even if its count, checksum or order is wrong. Returns
+ * -EPROTO if it is a repeated reply, or if the request was never sent. */
 int checker_reply(struct checker *c, const struct guest_reply *reply, uint64_t now_ns,
 		  uint64_t *ret_latency_ns) __attribute__((warn_unused_result));
 
-/* Returns the number of requests without a reply: those passed over by a later reply, and those in
- * flight. */
+/* Returns the number of requests without a reply: those in flight, and those for which the reply to
+ * a later request has come. */
 uint64_t checker_unanswered(const struct checker *c);
 
-/* Returns true if there was no failure of any kind so far. Requests in flight do not count as
- * failures. */
+/* Returns true if there has been no failure of any kind. Requests in flight are no failures. */
 bool checker_clean(const struct checker *c);
 
 #endif

@@ -1,12 +1,14 @@
-/* client.c - hf-client: sends requests to the guest's service over one TCP connection, without
- * pause, and judges every reply.
+/* client.c - hf-client: sends requests to the guest's service without a pause, over one TCP
+ * connection, and judges every reply.
  *
- * What: keeps --depth requests in flight. checker.h judges the replies; report.h keeps latencies
- * and the longest silence per phase. The client never reconnects, because a broken connection is
- * the failure that it must detect. Where: run by deploy/demo, tests/e2e and tests/bench in the
- * client's network namespace. Threads: one. It is driven by lines on stdin (--commands): `phase
- * NAME`, `dirty PAGES BYTES`, `depth N`, `rate PAGES_PER_S BYTES`, `stop`. SIGINT also stops the
- * client; SIGTERM stops it without waiting for replies.
+ * It keeps --depth requests in flight. checker.h judges the replies; report.h keeps latencies and
+ * the longest silence per phase. The client never reconnects, because a broken connection is the
+ * failure that it must detect. deploy/demo, tests/e2e and tests/bench run it in the client's
+ * network namespace. It has one thread.
+ *
+ * With --commands it obeys lines on stdin: `phase NAME`, `dirty PAGES BYTES`, `depth N`, `rate
+ * PAGES_PER_S BYTES`, `stop`. SIGINT stops the client as `stop` does; SIGTERM stops it without
+ * waiting for replies.
  *
  * The client prints each event on stdout as it happens, one per line: connected, phase, progress,
  * broken. Exit: 0 if the connection survived and every reply was right, 1 if not (the JSON says
@@ -33,7 +35,7 @@
 #include "guest/guest_proto.h"
 #include "guest/report.h"
 
-#define CONNECT_ATTEMPT_MS 1000 /* a SYN is not answered before the guest is up */
+#define CONNECT_ATTEMPT_MS 1000 /* limit for one attempt: a booting guest answers no SYN */
 #define CONNECT_PAUSE_MS   100
 #define LINE_MAX_BYTES	   256
 
@@ -41,7 +43,7 @@ struct client {
 	/* from the options */
 	struct sockaddr_in address;
 	uint64_t connect_timeout_ns, reply_timeout_ns, progress_ns,
-		end_ns;	     /* progress_ns, end_ns: 0 = none */
+		end_ns;	     /* progress_ns and end_ns are 0 if not used */
 	uint64_t n_requests; /* stop after this many; 0 = no limit */
 	uint32_t window_pages, rate_pages_s;
 	struct report_load load;
@@ -50,9 +52,9 @@ struct client {
 
 	/* while running */
 	int fd, signal_fd;
-	bool stopping;		 /* send no more requests; wait for those in flight */
-	char error[128];	 /* if not empty, why the connection was lost */
-	uint64_t waiting_since_ns; /* when the present silence with requests in flight began */
+	bool stopping;		 /* true: send no more requests, wait for those in flight */
+	char error[128];	 /* why the connection was lost; empty if it was not */
+	uint64_t waiting_since_ns; /* start of the current silence with requests in flight */
 	uint64_t next_progress_ns;
 	struct guest_request queued; /* a RATE to send next; type 0 = none */
 	uint8_t out[CHECKER_DEPTH_MAX * GUEST_REQUEST_SIZE];
@@ -97,8 +99,8 @@ static int try_connect(struct client *c)
 	return 0;
 }
 
-/* Connect, and retry until the guest answers. No other function connects. Returns 0, or -errno of
- * the last attempt. */
+/* Connect to the guest; retry until it answers or the time is up. No other function connects.
+ * Returns 0, -errno of the last attempt, or -EINTR on a signal. */
 static int connect_first(struct client *c)
 {
 	uint64_t deadline_ns = clock_mono_ns() + c->connect_timeout_ns;
@@ -234,7 +236,7 @@ static void do_command(struct client *c, const char *line)
 		fprintf(stderr, "hf-client: bad command '%s': %s\n", line, strerror(-r));
 }
 
-/* Carry out complete command lines from stdin. After the end of input, the run continues without
+/* Read stdin and carry out the complete command lines. When stdin ends, the run continues without
  * commands. */
 static void take_commands(struct client *c)
 {
@@ -284,8 +286,8 @@ static void do_timers(struct client *c, uint64_t now_ns)
 		broken(c, "no reply within the time limit", "");
 }
 
-/* Handle a signal. SIGINT: wait for the requests in flight. SIGTERM: do not wait, because the
- * network may no longer exist. */
+/* Handle a signal. After SIGINT the client waits for the requests in flight. After SIGTERM it does
+ * not wait, because the network may no longer exist. */
 static void take_signal(struct client *c)
 {
 	struct signalfd_siginfo info;

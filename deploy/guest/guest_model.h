@@ -1,20 +1,20 @@
 /* guest_model.h - models what a request does to guest memory, so that the client can predict the
- * checksum.
+ * checksum in the reply.
  *
- * What: a connection owns a window of pages, used as a ring. DIRTY with number `seq` and n pages
+ * A connection owns a window of pages, which it uses as a ring. A DIRTY request for n pages
  * continues where the last request stopped. For each page it first adds the seed that an earlier
- * request left there to the connection's running checksum. Then it writes a seed of its own and a
- * pattern derived from it:
+ * request left in the page to the connection's running checksum. Then it writes a new seed and a
+ * pattern derived from this seed:
  *
  *	page   0 seed   8 n_bytes   16 pattern words mix(seed + 2), mix(seed + 3), ... up to n_bytes
  *
  * The service does this with real pages (guest_page_*), the client with the seeds alone
- * (guest_model_*). The checksums agree only while the guest's memory is what the client's requests
- * made it. A page whose pattern does not match its own seed is torn, which the service itself sees.
+ * (guest_model_*). The two checksums agree only if the guest's memory holds what the client's
+ * requests wrote. If a page's pattern does not match its seed, the page is torn; the service
+ * detects this itself.
  *
- * Assumption: the two sides see the same requests in the same order. Worst case: a window of
- * GUEST_WINDOW_MAX_PAGES costs the client 8 bytes a page. Threads: none of its own; one thread per
- * object.
+ * Assumption: the two sides see the same requests in the same order. Memory: the client needs 8
+ * bytes per page of the window. Threads: none of its own; one thread per object.
  */
 #ifndef GUEST_MODEL_H
 #define GUEST_MODEL_H
@@ -25,19 +25,19 @@
 #define GUEST_PAGE_SIZE 4096
 
 struct guest_model {
-	uint64_t *seeds;	/* seed of each page of the window; 0 = never written; owned */
+	uint64_t *seeds;	/* seed of each page of the window, 0 if never written; owned */
 	uint32_t window_pages;	/* size of @seeds */
 	uint32_t next_page;	/* index of the page that the next request writes first */
 	uint64_t checksum;	/* running checksum over all requests */
 };
 
-/* Returns a well-spread 64-bit function of @x (the finaliser of splitmix64). */
+/* Returns a 64-bit hash of @x (the finaliser of splitmix64). */
 uint64_t guest_mix(uint64_t x);
 
 /* Returns the seed that request @seq writes into its @index-th page; never 0. */
 uint64_t guest_seed(uint64_t seq, uint32_t index);
 
-/* Returns the running checksum after adding a page that held @old_seed. */
+/* Adds a page that held @old_seed to the running @checksum. Returns the new checksum. */
 uint64_t guest_checksum_add(uint64_t checksum, uint64_t old_seed);
 
 /* Write @seed and its pattern into the first @n_bytes (GUEST_BYTES_MIN..MAX) of @page. */
@@ -47,13 +47,13 @@ void guest_page_write(uint8_t *page, uint64_t seed, uint32_t n_bytes);
  * page's pattern does not match its seed; otherwise leaves *ret_torn unchanged. */
 uint64_t guest_page_read(const uint8_t *page, bool *ret_torn);
 
-/* Make a model of a window whose pages were never written. Returns 0 or -ENOMEM. */
+/* Make a model of a window of pages that were never written. Returns 0 or -ENOMEM. */
 int guest_model_init(struct guest_model *model, uint32_t window_pages)
 	__attribute__((warn_unused_result));
 void guest_model_done(struct guest_model *model); /* accepts a zeroed model */
 
-/* Apply request @seq, which dirties @n_pages pages, at most the window. Returns the checksum that
- * the reply must carry. */
+/* Apply request @seq, which dirties @n_pages pages (at most the size of the window). Returns the
+ * checksum that the reply must carry. */
 uint64_t guest_model_dirty(struct guest_model *model, uint64_t seq, uint32_t n_pages);
 
 #endif

@@ -1,13 +1,16 @@
 /* guest_proto.h - the protocol between the test guest's service and its client.
  *
- * What: fixed-size big-endian records on one TCP connection, requests of 40 bytes one way, replies
- * of 56 the other, in order. The client may have many requests under way.
- * Why: a client on ONE connection can detect each way in which a failover may go wrong. A reply
- * carries the number of its request, the service's running count and a checksum over the guest
- * memory that the request found. The number shows a lost, repeated or reordered reply; the count
- * shows a guest that forgot answered requests; the checksum shows stale or torn memory.
- * Where: deploy/guest/service.c answers, deploy/guest/client.c asks. No part of Holdfast itself.
- * Threads: any; pure functions.
+ * The client sends requests of 40 bytes over one TCP connection, and the service answers them in
+ * order with replies of 56 bytes. All numbers are big-endian. The client may have many requests
+ * under way.
+ *
+ * The protocol lets a client on ONE connection detect each way in which a failover may go wrong. A
+ * reply carries the number of its request, the service's running count, and a checksum over the
+ * guest memory that the request found. The number shows a lost, repeated or reordered reply; the
+ * count shows a guest that forgot answered requests; the checksum shows stale or torn memory.
+ *
+ * deploy/guest/service.c answers, deploy/guest/client.c asks. Not part of Holdfast itself.
+ * Threads: any; the functions are pure.
  *
  *	request  0 magic  4 type  8 seq  16 n_pages  20 n_bytes  24 arg  32 zero      = 40
  *	reply    0 magic  4 type  8 seq  16 count  24 checksum  32 flags  36 n_pages
@@ -33,17 +36,17 @@
 #define GUEST_RATE_MAX_PAGES	 1000000
 #define GUEST_CONNECTIONS_MAX	 16
 
-/* Request types, client to service. Numbers are never reused. */
+/* Types of requests, which the client sends to the service. Numbers are never reused. */
 enum guest_type {
-	GUEST_HELLO = 1, /* first record, seq 0: arg = window in pages, touched before the reply */
+	GUEST_HELLO = 1, /* first record, seq 0; arg: window in pages; touch them, then reply */
 	GUEST_DIRTY = 2, /* dirty exactly n_pages pages of the window, the first n_bytes of each */
 	GUEST_RATE =
-		/* arg = background dirty rate in pages per second, n_bytes in each page; counts as
+		/* set the background dirty rate: arg pages per second, n_bytes in each; counts as
 		 * a request */
 		3,
 };
 
-/* Reply flags. Each reports a failure that the service itself detected. */
+/* Flags of a reply. Each reports a failure that the service itself has detected. */
 enum guest_flag {
 	GUEST_FLAG_TORN	      = 1 << 0, /* a page of this connection lost its content */
 	GUEST_FLAG_BACKGROUND = 1 << 1, /* a page of the background writer lost its content */
@@ -59,9 +62,9 @@ struct guest_request {
 };
 
 struct guest_reply {
-	uint32_t type;	   /* the request's */
-	uint64_t seq;	   /* the request's */
-	uint64_t count;	   /* requests answered on this connection, this one included */
+	uint32_t type;	   /* type of the request */
+	uint64_t seq;	   /* number of the request */
+	uint64_t count;	   /* requests answered on this connection, including this one */
 	uint64_t checksum; /* see guest_model.h */
 	uint32_t flags;	   /* enum guest_flag */
 	uint32_t n_pages;  /* pages dirtied for this request */
@@ -81,8 +84,8 @@ static inline void guest_request_encode(uint8_t p[GUEST_REQUEST_SIZE],
 	bytes_put_be64(p + 32, 0);
 }
 
-/* Decode a request. Returns 0, or -EPROTO if @p does not hold a request. The values are not
- * checked. */
+/* Decode a request, without a check of its values. Returns 0, or -EPROTO if @p does not hold a
+ * request. */
 static inline int guest_request_decode(const uint8_t p[GUEST_REQUEST_SIZE],
 				       struct guest_request *ret_request)
 {

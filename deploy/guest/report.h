@@ -1,9 +1,9 @@
-/* report.h - keeps hf-client's measurements per phase, and prints them live and as one JSON object
- * at the end.
+/* report.h - keeps hf-client's measurements for each phase of a run. Prints them while the client
+ * runs, and as one JSON object at the end.
  *
- * A phase is a part of the run with its own figures (unprotected, protected, after the kill). A
- * reply and the silence before it belong to the phase in which the reply arrives. Threads: none of
- * its own.
+ * A phase is a part of the run that has its own figures: unprotected, protected, after the kill. A
+ * reply, and the silence before it, belong to the phase in which the reply arrives. Threads: none
+ * of its own.
  */
 #ifndef GUEST_REPORT_H
 #define GUEST_REPORT_H
@@ -20,10 +20,10 @@
 
 struct report_phase {
 	char name[REPORT_NAME_MAX + 1];
-	uint64_t start_ns;	 /* all times: CLOCK_MONOTONIC */
+	uint64_t start_ns;	 /* this and all other times are CLOCK_MONOTONIC */
 	uint64_t end_ns;	 /* 0 while the phase lasts */
-	uint64_t first_reply_ns; /* 0 = no reply yet */
-	uint64_t gap_start_ns;   /* start of the longest silence that a reply of this phase ended */
+	uint64_t first_reply_ns; /* 0 until the first reply */
+	uint64_t gap_start_ns;   /* start of the longest silence before a reply of this phase */
 	uint64_t gap_end_ns;
 	struct hist latency_ns;
 };
@@ -39,8 +39,8 @@ struct report {
 
 void report_begin(struct report *r, const char *first_phase, uint64_t now_ns);
 
-/* Begin phase @name (letters, digits, _ and -) and print a line on @live that says so. Returns 0,
- * -EINVAL for a bad name, or -ENOSPC if there are too many phases. */
+/* Begin phase @name (letters, digits, _ and -), and print a line on @live that says so. Returns 0,
+ * -EINVAL if the name is bad, or -ENOSPC if there are too many phases. */
 int report_phase(struct report *r, const char *name, uint64_t now_ns, FILE *live)
 	__attribute__((warn_unused_result));
 
@@ -49,7 +49,7 @@ void report_reply(struct report *r, uint64_t latency_ns, uint64_t now_ns);
 /* Print one progress line of name=value pairs about the time since the previous progress line. */
 void report_progress(struct report *r, const struct checker *c, uint64_t now_ns, FILE *live);
 
-/* The load that the client put on the guest, to be printed in the report. */
+/* The load that the client puts on the guest. It is printed in the report. */
 struct report_load {
 	uint32_t depth;
 	uint32_t n_pages;

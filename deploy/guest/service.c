@@ -1,12 +1,14 @@
 /* service.c - hf-service: the program that runs inside the test guest.
  *
- * What: a multi-threaded TCP service that counts requests and dirties memory in a way the client
- * can check (guest_proto.h, guest_model.h). A background writer dirties pages at a set rate, like a
- * guest that has other work too. Why: an unmodified guest must have state worth losing. This state
- * lives in guest memory only. Where: started by deploy/guest/init with its options from the kernel
- * command line. Static, libc only. No part of Holdfast: nothing in here knows that it is being
- * replicated. Threads: one per connection (owns its window), one background writer (owns its
- * arena). They share the atomics and the rate, which rate_lock guards.
+ * It is a TCP service that counts requests and dirties memory in a way that the client can check
+ * (guest_proto.h, guest_model.h). This gives the guest state that a failover could lose. The state
+ * is in guest memory only. A background writer dirties pages at a given rate, like a guest that has
+ * other work too. deploy/guest/init starts the service with options from the kernel command line.
+ * The program is static and uses only libc. It is not part of Holdfast, and nothing in it knows
+ * that the guest is replicated.
+ *
+ * Threads: one per connection, which owns the connection's window, and one background writer, which
+ * owns its arena. They share the atomics and the rate, which rate_lock guards.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,7 +33,7 @@
 
 #define BATCH_RECORDS	    256 /* requests read or replies written per system call */
 #define BACKGROUND_PAGES    2048 /* size of the background writer's arena: 8 MiB */
-/* the background writer wakes every 10 ms while its rate is not 0 */
+/* interval at which the background writer wakes, if its rate is not 0: 10 ms */
 #define BACKGROUND_TICK_NS  10000000
 #define BACKGROUND_TICKS_S  100
 
@@ -43,10 +45,10 @@ static pthread_cond_t rate_changed = PTHREAD_COND_INITIALIZER;
 static uint64_t rate_pages_s;
 static uint32_t rate_bytes = 64;
 
-/* One connection; owned by its thread. */
+/* One connection. Its thread owns it. */
 struct connection {
 	int fd;
-	uint8_t *window;	/* mapped pages, NULL before HELLO */
+	uint8_t *window;	/* the mapped pages; NULL before HELLO */
 	uint32_t window_pages;	/* valid with @window */
 	uint32_t next_page;     /* valid with @window: the page that the next DIRTY writes first */
 	uint64_t count;		/* requests answered */
@@ -62,7 +64,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Map @n_pages pages and touch each of them, so that later writes dirty only the pages written and
+/* Map @n_pages pages and touch each of them, so that a later write dirties only the page itself and
  * no page tables. Returns NULL if there is no memory. */
 static uint8_t *map_pages(uint32_t n_pages)
 {
@@ -114,7 +116,7 @@ static int do_rate(const struct guest_request *request)
 	return 0;
 }
 
-/* Carry out one request. Returns 0 and fills *ret_reply, -EPROTO if @bytes is not a request of this
+/* Carry out one request and fill *ret_reply. Returns 0, -EPROTO if @bytes is not a request of this
  * protocol, or -ENOMEM. */
 static int handle(struct connection *c, const uint8_t *bytes, struct guest_reply *ret_reply)
 {
@@ -214,8 +216,8 @@ static void *connection_main(void *arg)
 	return NULL;
 }
 
-/* Run the background writer: rewrite the arena repeatedly at the set rate, and check each page's
- * old content before that. */
+/* Runs as the background writer's thread: writes the pages of the arena in turn, at the given rate.
+ * Checks each page's old content before it writes the page. */
 static void *background_main(void *arg)
 {
 	uint8_t *arena = arg;
@@ -234,7 +236,7 @@ static void *background_main(void *arg)
 		pthread_mutex_unlock(&rate_lock);
 		for (; credit >= BACKGROUND_TICKS_S; credit -= BACKGROUND_TICKS_S, written++) {
 			page = arena + written % BACKGROUND_PAGES * GUEST_PAGE_SIZE;
-			(void)guest_page_read(page, &torn); /* only the torn flag matters */
+			(void)guest_page_read(page, &torn); /* the seed does not matter here */
 			guest_page_write(page, guest_seed(written, 0), n_bytes);
 		}
 		if (torn)
@@ -273,7 +275,7 @@ static void accept_one(int listener)
 		close(fd);
 		return;
 	}
-	/* only makes it faster, so a failure is ignored */
+	/* a failure is ignored: this only makes replies faster */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	c->fd = fd;
 	atomic_fetch_add(&n_connections, 1);
@@ -296,8 +298,8 @@ static int listen_on(uint16_t port)
 	return fd;
 }
 
-/* Returns the number given as option @name, or exits with a message if it is not in @min ..
- * @max. */
+/* Returns the number that option @name has as its value @text. Exits with a message if it is not in
+ * @min .. @max. */
 static uint64_t number(const char *name, const char *text, uint64_t min, uint64_t max)
 {
 	char *end;

@@ -1,11 +1,11 @@
-# client.sh - drive hf-client from a shell. Source it after topology.sh and guest.sh.
+# client.sh - functions that run hf-client and give it commands. Source it after topology.sh and guest.sh.
 #
 #	client_start BUILD_DIR REPORT.json [hf-client option...]   returns when hf-client is connected
 #	client_phase protected         begin the phase "protected"
 #	client_wait_replies 100        wait for 100 more replies
 #	client_finish                  stop hf-client; sets CLIENT_STATUS; REPORT.json is then written
 #
-# Only this shell reads hf-client's lines, in their order. client_line holds the last line read.
+# The functions read hf-client's lines in their order. client_line has the last line that was read.
 
 CLIENT_PID=''
 CLIENT_STATUS=''
@@ -16,8 +16,9 @@ client_start() # BUILD_DIR REPORT [OPTION...]
 	local build=$1 report=$2
 
 	shift 2
-	# Commands go through a FIFO that this shell keeps open for reading and writing, so that neither
-	# side blocks when it opens the FIFO. The client's lines come through a pipe that ends with it.
+	# Commands go to the client through a FIFO. This shell opens it for reading and writing, so that
+	# neither side blocks at the opening. The client's lines come through a pipe, which ends when the
+	# client ends.
 	mkfifo "$TOPO_DIR/client.in" || return 1
 	exec {CLIENT_IN}<>"$TOPO_DIR/client.in"
 	rm "$TOPO_DIR/client.in"
@@ -31,10 +32,12 @@ client_start() # BUILD_DIR REPORT [OPTION...]
 
 client_say() { echo "$*" >&"$CLIENT_IN"; }
 
-# Read the client's lines until one begins with WORD. Returns 1 if the client ended, its connection
-# broke, or SECONDS have passed. Do not use `read -t`: bash 5.2 crashes in it (longjmp) on a signal
-# whose trap exits, and then nothing cleans up. `read` needs no timeout, because the client prints a
-# line at each progress interval and the pipe ends with the client.
+# Read the client's lines until one begins with WORD. Returns 1 if the client has ended, its connection
+# has broken, or SECONDS have passed.
+#
+# `read` needs no timeout, because the client prints a line at each progress interval, and the pipe ends
+# with the client. Do not use `read -t`: if a signal arrives whose trap exits, bash 5.2 crashes in it
+# (longjmp), and then nothing cleans up.
 client_until() # WORD SECONDS
 {
 	local deadline=$((SECONDS + $2))
@@ -46,8 +49,8 @@ client_until() # WORD SECONDS
 	return 1
 }
 
-# Begin a phase. Returns when the phase has begun and all earlier lines are read, so that lines which
-# the client printed while this shell was busy do not count as new.
+# Begin a phase, and read all lines that the client printed before it. So old lines, printed while this
+# shell was busy, do not count as new.
 client_phase() # NAME
 {
 	client_say phase "$1"
@@ -59,7 +62,8 @@ client_value() # NAME, of the last line read
 	[[ $client_line =~ (^| )$1=([^ ]*) ]] && echo "${BASH_REMATCH[2]}"
 }
 
-# Wait until the client has N more replies than its next line reports. Needs progress lines.
+# Wait until the client has N more replies than its next progress line reports. The client must print
+# progress lines.
 client_wait_replies() # N SECONDS
 {
 	local want deadline=$((SECONDS + $2))
@@ -84,5 +88,5 @@ client_reap()
 	wait "$CLIENT_PID"
 	CLIENT_STATUS=$?
 	exec {CLIENT_IN}>&- {CLIENT_OUT}>&-
-	topo_end "$CLIENT_PID" # the client has ended already; this only forgets its pid
+	topo_end "$CLIENT_PID" # only deletes the record of its pid: the client has ended already
 }

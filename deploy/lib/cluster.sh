@@ -1,9 +1,9 @@
 # cluster.sh - runs Holdfast on the four hosts: certificates, configuration, daemons, holdfastctl.
 # Source it after topology.sh and guest.sh.
 #
-#	cluster_configure BUILD_DIR LOG_DIR     PKI and all files under TOPO_DIR/etc
-#	cluster_start                           gateway and both agents; returns when all are connected
-#	cluster_ctl protect web1                holdfastctl as the operator, in the gateway's namespace
+#	cluster_configure BUILD_DIR LOG_DIR     make the PKI and all files under TOPO_DIR/etc
+#	cluster_start                           start gateway and agents; returns when all are connected
+#	cluster_ctl protect web1                run holdfastctl as the operator, in the gateway's namespace
 #	cluster_wait 'EXPRESSION' SECONDS       wait until a python expression on web1's state (`vm`) is true
 #
 # Host primary runs agent alpha, and host standby runs agent beta. The agents keep these names when the
@@ -28,7 +28,7 @@ cluster_pki() # ROLE NAME
 		topo_die "cannot issue a certificate for $1 $2"
 }
 
-# Print the three configuration lines with the certificate paths of NAME.
+# Print the three configuration lines that name the certificate files of ROLE/NAME.
 cluster_identity() # ROLE NAME
 {
 	printf 'ca = %s\ncert = %s\nkey = %s\n' "$CLUSTER_ETC/pki/ca.crt" \
@@ -59,7 +59,8 @@ cluster_agent_files() # HOST
 	printf '%q ' "${GUEST_COMMAND[@]}" >"$dir/$CLUSTER_VM.command"
 	{
 		printf '[vm]\nname = %s\ntap = tap0\n' "$CLUSTER_VM"
-		# On the primary, the user started the guest; on the standby, the agent starts QEMU.
+		# Only the primary's file names a QEMU, which the user starts. On the standby the agent
+		# starts QEMU.
 		[[ $1 != primary ]] || printf 'qmp = %s\n' "$TOPO_DIR/$1/qmp"
 		printf 'peer = %s@%s:7402\n' "$other" "$there"
 		printf '%s\n' "${CLUSTER_VM_INI:-}"
@@ -72,7 +73,8 @@ cluster_gateway_files()
 {
 	local dir=$CLUSTER_ETC/gateway
 
-	# In production the journal must be on a disk that survives a reboot. Here TOPO_DIR is enough.
+	# The gateway's journal may be in TOPO_DIR, which is on a tmpfs. In production it must be on a
+	# disk, to survive a reboot.
 	mkdir -p "$dir/vms" "$TOPO_DIR/gateway/state"
 	cat >"$dir/gateway.ini" <<-INI
 	[gateway]
@@ -160,9 +162,9 @@ cluster_ctl() { cluster_ctl_as operator demo "$@"; }
 # Print the output of `vm show --json`.
 cluster_show() { cluster_ctl --json vm show "$CLUSTER_VM"; }
 
-# Wait until the Python EXPRESSION is true: `vm` is the VM's object from `vm show`, `host` holds its
-# hosts by name. Returns 1 if it is not true within SECONDS. No event says that a daemon has started,
-# so this polls five times a second.
+# Wait until the Python EXPRESSION is true. In it `vm` is the VM's object from `vm show`, and `host` has
+# its hosts by name. Returns 1 if it is not true within SECONDS. Polls five times a second, because no
+# event reports that a daemon has started.
 cluster_wait() # EXPRESSION SECONDS
 {
 	local deadline=$((SECONDS + $2))
@@ -175,7 +177,7 @@ cluster_wait() # EXPRESSION SECONDS
 	return 1
 }
 
-# Succeed, and print a message, if one of our daemons has ended.
+# Print a message and succeed if one of the daemons has ended. Fail if all of them run.
 cluster_died()
 {
 	local name

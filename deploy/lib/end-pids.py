@@ -1,8 +1,9 @@
 """End processes and return when they are gone: end-pids.py SECONDS PID[:START]...
 
-Sends TERM to all, then KILL to those still running after SECONDS. Waits on pidfds, so that it need not
-poll and never signals another process to which the kernel has since given the same pid. START is the
-start time, field 22 of /proc/PID/stat: a process with pid PID but another start time is left alone.
+Sends TERM to all, then KILL to those that still run after SECONDS. START is the process's start time,
+field 22 of /proc/PID/stat. A process with pid PID but another start time is left alone, because the
+kernel has given the pid to another process. Uses pidfds, for two reasons: it can wait without polling,
+and it never signals a process that gets the pid while it waits.
 """
 import errno
 import os
@@ -12,7 +13,7 @@ import sys
 import time
 
 
-GONE = (errno.ESRCH, errno.ENOENT, errno.EINVAL)  # ENOENT, EINVAL: the number now belongs to a thread
+GONE = (errno.ESRCH, errno.ENOENT, errno.EINVAL)  # ENOENT and EINVAL: the pid is now the id of a thread
 
 
 def started(pid):
@@ -21,7 +22,7 @@ def started(pid):
 
 
 def pidfd(word):
-    """Return a pidfd of the intended process, or None if it is gone."""
+    """Return a pidfd for PID[:START] in @word, or None if that process is gone."""
     pid, _, start = word.partition(":")
     try:
         fd = os.pidfd_open(int(pid))
@@ -62,7 +63,7 @@ def main():
     seconds = float(sys.argv[1])
     fds = [fd for fd in map(pidfd, sys.argv[2:]) if fd is not None]
     send(fds, signal.SIGTERM)
-    send(fds, signal.SIGCONT)  # a stopped process receives TERM only once it continues
+    send(fds, signal.SIGCONT)  # a stopped process gets its TERM only when it continues
     left = wait_gone(fds, time.monotonic() + seconds)
     send(left, signal.SIGKILL)
     wait_gone(left, time.monotonic() + 10)

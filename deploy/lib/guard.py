@@ -1,7 +1,7 @@
-"""Remove a topology when its script is gone: guard.py PID TOPOLOGY.SH PREFIX
+"""Remove a script's topology after the script has ended: guard.py PID TOPOLOGY.SH PREFIX
 
-Waits (on a pidfd) for the process to end, then lets topology.sh remove what is left of PREFIX. Nothing is
-left when the script cleaned up by itself.
+Waits (on a pidfd) until the script, process PID, has ended. Then lets topology.sh remove what is left of
+PREFIX. Nothing is left if the script has cleaned up itself.
 """
 import os
 import select

@@ -1,9 +1,9 @@
-# guest.sh - the test guest's QEMU. Source it after topology.sh.
+# guest.sh - functions that build and start the test guest. Source it after topology.sh.
 #
 # QEMU is Debian's unpatched package, started with an ordinary command line. virtio-net's offloads are off, so
 # that the hold sees only complete frames (the agent refuses a guest with offloads on).
 
-GUEST_IMAGE=''		# directory with vmlinuz and initramfs, set by guest_image
+GUEST_IMAGE=''		# directory with vmlinuz and initramfs; guest_image sets it
 GUEST_MACHINE=${GUEST_MACHINE:-pc}
 GUEST_MEM_MIB=${GUEST_MEM_MIB:-256}
 GUEST_CPUS=${GUEST_CPUS:-1}
@@ -19,15 +19,15 @@ guest_image() # BUILD_DIR
 	GUEST_IMAGE=$("$TOPO_LIB/../guest/build-image" "$1") || topo_die "no guest image"
 }
 
-# Build the image with redis, sqlite and a compiler. It needs GUEST_MEM_MIB=384 at least.
+# Build the image with redis, sqlite and a compiler. A guest with it needs GUEST_MEM_MIB=384 at least.
 guest_workload_image() # BUILD_DIR
 {
 	GUEST_IMAGE=$("$TOPO_LIB/../guest/build-workload-image" "$1") || topo_die "no guest image"
 }
 
-# Put the guest's QEMU command line, without -qmp, into GUEST_COMMAND. Both hosts use this command line.
-# QEMU has a second monitor besides the agent's, at LOOK_SOCKET. Tests use it to watch what an agent
-# does, or to act as an operator.
+# Set GUEST_COMMAND to the guest's QEMU command line, which is the same on both hosts. It lacks -qmp, the
+# agent's monitor. It has another monitor at LOOK_SOCKET, through which tests watch what an agent does, or
+# act as an operator.
 guest_command() # TAP SERIAL_LOG LOOK_SOCKET
 {
 	local off="csum=off,gso=off,host_tso4=off,host_tso6=off,host_ufo=off"

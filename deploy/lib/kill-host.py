@@ -1,8 +1,8 @@
 """Kill a host at once: kill-host.py PORT,PORT... PID... (run it in the namespace of the switches)
 
-Sends SIGKILL to every process, then sets the host's switch ports down. All look-ups are done
-before, so nothing in between takes time. Prints CLOCK_MONOTONIC in ns from just before the first
-signal, and how long everything took.
+Sends SIGKILL to every process, then sets the host's switch ports down. Looks up everything that it
+needs before the first signal, so that all this takes little time. Prints CLOCK_MONOTONIC just before
+the first signal, and how long the signals and ports took, both in ns.
 """
 import errno
 import os
@@ -28,7 +28,7 @@ def main():
             fds.append(os.pidfd_open(int(pid)))
         except OSError as error:
             if error.errno not in (errno.ESRCH, errno.ENOENT, errno.EINVAL):
-                raise  # these errors mean that the process is gone (ENOENT, EINVAL: a thread has its number)
+                raise  # the errors above mean that the process is gone (ENOENT, EINVAL: a thread has its pid now)
     netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
     start = time.monotonic_ns()
     for fd in fds:

@@ -1,4 +1,4 @@
-"""Judge the results of a demo run, print them, write them as JSON.
+"""Judges the results of runs of the demo, prints them, and writes them as JSON.
 
 result.py one  --dir DIR --kill-ns N --kill-took-ns N --json FILE
     DIR holds client.json (hf-client), before.json and after.json (vm show), events.jsonl.
@@ -66,7 +66,7 @@ def phase(client, name):
 
 
 def figures(d, kill_ns):
-    """Make the object of --json from the files of one run."""
+    """Compute the figures of one run from its files. Return them as the object for --json."""
     client, vm = load(f"{d}/client.json"), vm_of(load(f"{d}/before.json"))
     after, events = vm_of(load(f"{d}/after.json")), load_events(f"{d}/events.jsonl")
     stats = vm.get("stats") or {}
@@ -110,7 +110,7 @@ def figures(d, kill_ns):
 
 
 def promises(r):
-    """Return the promises, each as (kept, words)."""
+    """Return the demo's promises for result @r, each as (True if it was kept, its words)."""
     rules = [(r["connection_survived"], f"the TCP connection lives on ({r['error'] or 'no error'})")]
     for key in BROKEN_COUNTS:
         rules.append((r[key] == 0, f"{key.replace('_', ' ')}: {r[key]}"))

@@ -1,5 +1,5 @@
-# topology.sh - four hosts and two networks on one machine, as network namespaces. Source it (bash).
-# Shared by deploy/demo, tests/e2e, tests/fault and tests/bench.
+# topology.sh - makes four hosts and two networks on one machine, from network namespaces. Source it
+# (bash). deploy/demo, tests/e2e, tests/fault and tests/bench use it.
 #
 #	                  client network 198.18.0.0/24 (switch brc)
 #	     .2 │       │              │                              │
@@ -14,21 +14,21 @@
 #	                       mgmt0 198.18.2.3 (kernel sockets, holdfastctl)
 #
 # Both switches are in a fifth namespace, `net`. Their ports are edge ports, without spanning tree. Each
-# namespace is named PREFIX-HOST. Outside the namespaces, only these names, TOPO_DIR (on a tmpfs) and the
-# pins under TOPO_PINS are made. topo_down removes all of this; a script may call topo_down at any time
-# and more than once. If the script is killed, a guard process removes everything instead.
+# namespace is named PREFIX-HOST. Outside the namespaces there are only these names, TOPO_DIR (on a tmpfs)
+# and the pins under TOPO_PINS. topo_down removes all of this; a script may call it at any time and more
+# than once. If the script is killed, a guard process removes everything.
 #
-# Programs run with nsenter --net, never `ip netns exec`, which mounts its own /sys without the BPF file
-# system.
+# Programs run with nsenter --net. `ip netns exec` cannot be used, because it mounts another /sys, which
+# lacks the BPF file system.
 #
 # Use:	. deploy/lib/topology.sh; topo_trap; topo_up
 #	topo_in client ping -c 1 198.18.0.10
 #	topo_spawn primary LOG command...; pid=$TOPO_PID
 #	topo_end $pid
 #
-# Each pid is kept with its process's start time, because in long runs the kernel may give the same pid
-# to a process that is not ours.
-# An error prints a message and ends the calling script (exit 1); the script's EXIT trap cleans up.
+# The functions remember each pid together with its process's start time, because in long runs the kernel
+# may give the pid to a process that is not ours. On an error they print a message and end the calling
+# script (exit 1), whose EXIT trap cleans up.
 
 TOPO_PREFIX=${TOPO_PREFIX:-hf-$$}
 TOPO_DIR=/dev/shm/$TOPO_PREFIX
@@ -38,7 +38,7 @@ TOPO_HOSTS="client primary gateway standby net"
 TOPO_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 declare -A TOPO_STARTED=() # start times by pid, of processes that topo_end must still end
 TOPO_PID=''	# pid of the last process started
-TOPO_ENV=()	# NAME=VALUE... that topo_spawn's programs get; @HOST@ stands for their host
+TOPO_ENV=()	# NAME=VALUE..., the environment of topo_spawn's programs; @HOST@ stands for their host
 TOPO_MADE=''
 
 readonly TOPO_CLIENT_IP=198.18.0.2 TOPO_GUEST_IP=198.18.0.10
@@ -60,14 +60,14 @@ topo_in() # HOST COMMAND...
 	nsenter --net="/run/netns/$TOPO_PREFIX-$host" -- "$@"
 }
 
-# Run a command in a host, in the background, with both outputs into LOG. Sets TOPO_PID to its pid.
+# Run a command in a host, in the background. Its stdout and stderr go to LOG. Sets TOPO_PID to its pid.
 topo_spawn() # HOST LOG COMMAND...
 {
 	local host=$1 log=$2
 
 	shift 2
-	# Use exec, so that the recorded pid is the program's own and signals reach the program, not a
-	# shell.
+	# Use exec, so that the recorded pid is the program's own and not that of a shell, and signals
+	# reach the program.
 	( (( ${#TOPO_ENV[@]} == 0 )) || export "${TOPO_ENV[@]//@HOST@/$host}"
 	  exec nsenter --net="/run/netns/$TOPO_PREFIX-$host" -- "$@" ) </dev/null >>"$log" 2>&1 &
 	TOPO_PID=$!
@@ -84,8 +84,8 @@ topo_remember() # PID
 	TOPO_STARTED[$1]=${stat[19]}	# field 22, proc(5)
 }
 
-# End recorded children: TERM, then KILL after 5 s. Returns when they are gone. For children that have
-# ended by themselves, only their record is deleted.
+# End recorded children with TERM, and after 5 s with KILL. Returns when they are gone, and deletes their
+# records. Leaves other processes alone.
 topo_end() # PID...
 {
 	local pid started=()
@@ -98,7 +98,7 @@ topo_end() # PID...
 	topo_forget "${started[@]%:*}"
 }
 
-# Delete the records of children that have ended or are about to end.
+# Wait for children that have ended or are about to end, and delete their records.
 topo_forget() # PID...
 {
 	local pid
@@ -109,7 +109,8 @@ topo_forget() # PID...
 	done
 }
 
-# End all processes in a host, whoever started them (a standby's QEMU is its agent's child).
+# End all processes in a host, including those that this script did not start, such as a standby's QEMU,
+# which is its agent's child.
 topo_end_all() # HOST
 {
 	local pids
@@ -122,8 +123,7 @@ topo_end_all() # HOST
 topo_pids() { ip netns pids "$TOPO_PREFIX-$1" 2>/dev/null; }
 
 # Make a host die at once: send SIGKILL to every process in it, and set its links down at the switches.
-# Sets TOPO_KILL_NS to CLOCK_MONOTONIC just before the kill, and TOPO_KILL_TOOK_NS to the time that the
-# kill took.
+# Sets TOPO_KILL_NS to CLOCK_MONOTONIC just before the kill, and TOPO_KILL_TOOK_NS to the kill's duration.
 topo_kill_host() # HOST
 {
 	local pids
@@ -145,13 +145,13 @@ topo_cable() # HOST DEV SWITCH PORT
 	topo_in net ip link add "$4" type veth peer name "$2" netns "$ns" || return 1
 	topo_in net ip link set "$4" master "$3" up
 	topo_in "$1" ip link set "$2" up
-	# Turn offloads off, so that every frame is whole and has a good checksum: guests and DPDK
-	# ports without offloads, and captures, rely on that.
+	# Turn offloads off, so that every frame is whole and has a correct checksum. Captures rely on
+	# this, and so do guests and DPDK ports without offloads.
 	topo_in "$1" ethtool -K "$2" tx off tso off gso off gro off >/dev/null
 	topo_in net ethtool -K "$4" tx off tso off gso off gro off >/dev/null
 }
 
-# Add a bridge. Multicast snooping keeps the kernel's default.
+# Add a bridge. Its multicast snooping is the kernel's default.
 topo_bridge() # HOST NAME [OPTION...]
 {
 	topo_in "$1" ip link add "$2" type bridge "${@:3}" &&
@@ -161,9 +161,9 @@ topo_bridge() # HOST NAME [OPTION...]
 topo_hypervisor() # HOST BACKUP_IP CLIENT_IP
 {
 	# Use spanning tree, as libvirt's networks and NetworkManager's bridges do, but with the kernel's
-	# shortest forward delay, 2 s. A port stays silent for two delays after it gets a carrier. The
-	# uplink got its carrier long before, but a tap gets one only when QEMU opens it. So each
-	# `protect` takes about 3 s longer; a test with many of them sets TOPO_STP=0.
+	# shortest forward delay, 2 s. A port sends nothing for two delays after it gets a carrier, and a
+	# tap gets its carrier only when QEMU opens it. So each `protect` takes about 3 s longer. A test
+	# with many of them sets TOPO_STP=0. (The uplink does not matter: it gets its carrier early.)
 	topo_bridge "$1" br0 stp_state 0 forward_delay 0 &&
 		topo_cable "$1" eth0 brc "c-$1" &&
 		topo_in "$1" ip link set eth0 master br0 &&
@@ -220,7 +220,7 @@ topo_remove() # PREFIX
 
 	for host in $TOPO_HOSTS; do
 		[[ -e /run/netns/$1-$host ]] || continue
-		# Any process still there was started by one of ours (a standby's QEMU).
+		# End the processes that are left. Programs of this script started them (a standby's QEMU).
 		mapfile -t pids < <(ip netns pids "$1-$host" 2>/dev/null)
 		(( ${#pids[@]} == 0 )) || python3 "$TOPO_LIB/end-pids.py" 2 "${pids[@]}"
 	done
@@ -238,8 +238,8 @@ topo_down()
 	TOPO_MADE=''
 }
 
-# Remove what earlier runs left behind when SIGKILL ended them. Such a run's prefix names a process that
-# no longer exists.
+# Remove what earlier runs left behind because they and their guards were killed. Such a run is recognised
+# by its prefix, which has the pid of a process that no longer exists.
 topo_sweep()
 {
 	local path pid
@@ -253,8 +253,8 @@ topo_sweep()
 	done
 }
 
-# Start this script's only guard process. The guard outlives the script, and cleans up if the script dies
-# without doing so (SIGKILL, a crash of the shell). It has its own session, so that Ctrl-C does not
+# Start the guard process, unless this script has one. The guard outlives the script. It cleans up if the
+# script could not (SIGKILL, a crash of the shell). It has a session of its own, so that Ctrl-C does not
 # reach it.
 topo_guard()
 {
@@ -264,7 +264,7 @@ topo_guard()
 	TOPO_GUARD=$!
 }
 
-# Set traps that clean up, however the script ends. A script that sets its own traps must call topo_down
+# Set traps that clean up however the script ends. A script that sets traps of its own must call topo_down
 # in them.
 topo_trap()
 {
