@@ -41,8 +41,8 @@
 
 struct options {
 	const char *qmp;
-	const char *out; /* NULL: no pairs */
-	const char *pages; /* NULL: no indices */
+	const char *out; /* file for pairs; NULL: record none */
+	const char *pages; /* file for page indices; NULL: record none */
 	unsigned seconds;
 	unsigned interval_ms;
 	uint64_t pairs_max;
