@@ -1,8 +1,9 @@
 """gateway_lib.py - sets up a gateway with its PKI, configuration and network, for test_gateway_*.
 Not a test itself.
 
-The script enters a network namespace of its own. With a DPDK port, a veth there has the agents' end
-ag0 and the gateway's end bk0. Everything is removed at exit, even after an interrupt.
+The script enters a new network namespace. If the gateway has a DPDK port, this namespace has a veth:
+the agents use its end ag0, the gateway its end bk0. Everything is removed at exit, even after an
+interrupt.
 """
 import atexit
 import fcntl
@@ -54,8 +55,8 @@ class Lab:
         self.make_pki(hosts)
         self.write_config()
 
-    # The script and the gateway share one namespace. With a DPDK port the agents reach the gateway
-    # over a veth; with a kernel port over loopback.
+    # Make the namespace that the script and the gateway share. The agents reach a DPDK port over a
+    # veth, and a kernel port over loopback.
     def make_net(self):
         sh("ip", "netns", "add", self.ns)
         self.enter(self.ns)
@@ -68,7 +69,7 @@ class Lab:
         for dev in ("ag0", "bk0"):
             with open(f"/proc/sys/net/ipv6/conf/{dev}/disable_ipv6", "w") as f:
                 f.write("1")
-            # A veth has no hardware that computes checksums.
+            # Compute checksums in the sender, because a veth has no hardware that does it later.
             subprocess.run(["ethtool", "-K", dev, "tx", "off"], capture_output=True)
             sh("ip", "link", "set", dev, "up")
         sh("ip", "addr", "add", NET_AGENTS + "/24", "dev", "ag0")
@@ -128,12 +129,12 @@ class Lab:
         while " ready" not in self.read_log():
             if self.gateway.poll() is not None or time.monotonic() > end:
                 raise AssertionError("the gateway did not start:\n" + self.read_log())
-            time.sleep(0.02)  # waits for the line in the log
+            time.sleep(0.02)  # poll the log
         return self.world()
 
     def start_unread(self):
-        """Like start(), but the log goes to a pipe of one page, which is read only until the
-        gateway is ready."""
+        """Start the gateway as start() does, but send its log to a pipe of one page. The pipe is read
+        only until the gateway is ready."""
         read_fd, write_fd = os.pipe()
         fcntl.fcntl(write_fd, 1031, 4096)  # F_SETPIPE_SZ
         self.gateway = subprocess.Popen([GATEWAY, "--config", self.config], stdout=write_fd,
@@ -179,7 +180,7 @@ class Lab:
         err = open(os.path.join(self.dir, f"err{self.n_out}"), "w+")
         p = subprocess.Popen([CTL, "--config", os.path.join(self.dir, config), *args],
                              stdout=out, stderr=err, text=True)
-        p.communicate = lambda: tuple(self.slurp(f) for f in (out, err))  # output goes to files: a pipe could block the process
+        p.communicate = lambda: tuple(self.slurp(f) for f in (out, err))  # read files, because a full pipe would block holdfastctl
         return p
 
     @staticmethod
@@ -206,7 +207,7 @@ class Lab:
 
 
 def protect(lab, world, alpha, beta):
-    """Protect the VM with one full epoch, until its state is PROTECTED."""
+    """Protect the VM: let the scripted primary send one FULL epoch, and wait for the end of `protect`."""
     before = len(alpha.commits)
     p = lab.ctl_begin("protect", "web1")
     world.run(lambda: alpha.resume_epoch is not None and alpha.state == hfagent.SYNCING
@@ -220,7 +221,8 @@ def protect(lab, world, alpha, beta):
 
 
 def reconnect(world, host, role):
-    """Reconnect as an agent does after its connections broke: control first, then its stream."""
+    """Let @host reconnect as an agent does when its connections are broken: first control, then the
+    stream."""
     for c in (host.control, host.stream):
         if c:
             c.close()

@@ -1,9 +1,9 @@
 """hfagent.py - scripted agents for tests of the gateway. They send the frames of
 docs/wire-format.md over Python's own TLS, with the system's libxxhash. Not a test itself.
 
-One World drives any number of connections on one thread. run(until) handles their frames, sends
-beats for the hosts that are alive, and returns when the condition @until holds. It raises if the
-condition does not hold in time.
+One World drives any number of connections on one thread. Its run(until) handles their frames and
+sends beats for the hosts that are alive, until the condition @until is true. It raises an error if
+this takes too long.
 """
 import ctypes
 import ctypes.util
@@ -83,18 +83,18 @@ def siphash24(key, data):
 
 
 class Witness:
-    """Plays a primary's kernel: makes witness datagrams with the key of a WITNESS_KEY frame."""
+    """Makes witness datagrams as a primary's kernel does, with the key of a WITNESS_KEY frame."""
 
     def __init__(self, f):
         n = f.payload[0]
         self.vm, self.term = f.payload[1:1 + n].decode(), f.term
         self.key_id, self.port, self.key = struct.unpack(">IH16s", f.payload[1 + n:23 + n])
-        more = f.payload[23 + n:]  # the gateway's address in the client network
+        more = f.payload[23 + n:]  # optional: the gateway's address in the client network
         self.client = socket.inet_ntoa(more) if more else None
         self.sequence, self.to_guest, self.from_guest, self.from_guest_ns = [0, 0], 0, 0, 0
 
     def datagram(self, sequence=None, path=0):
-        """Return the next datagram for a path, or one with the given sequence."""
+        """Return a datagram for @path, with the next sequence number or with @sequence."""
         if sequence is None:
             self.sequence[path] += 1
             self.to_guest += 1
@@ -121,7 +121,8 @@ class Frame:
 
 
 class Conn:
-    """One TLS connection. It passes frames to on_frame(conn, frame); a None frame means that it closed."""
+    """One TLS connection. Calls on_frame(conn, frame) for each frame, and on_frame(conn, None) when the
+    connection is closed."""
 
     def __init__(self, world, name, cert, on_frame=None, minimum=ssl.TLSVersion.TLSv1_3,
                  maximum=ssl.TLSVersion.TLSv1_3):
@@ -166,7 +167,8 @@ class Conn:
         self.finish()
 
     def kill(self):
-        """Behave as a host that vanished: no FIN, no more reads. The socket stays open."""
+        """Fall silent as if the host had vanished: send no FIN and read no more. The socket stays
+        open."""
         self.on_frame = None
         if not self.closed:
             self.world.selector.unregister(self.sock)
@@ -215,8 +217,8 @@ class World:
         self.hosts, self.zombies, self.contexts = [], [], {}
 
     def tls(self, cert, minimum, maximum):
-        """Return the TLS context for connections with certificate @cert; read the files again only
-        if they have changed."""
+        """Return the TLS context for connections with certificate @cert. Contexts are cached until
+        the certificate's file changes."""
         key = cert, minimum, maximum, os.stat(cert + ".crt").st_mtime_ns if cert else 0
         if key not in self.contexts:
             context = self.contexts[key] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -228,12 +230,13 @@ class World:
         return self.contexts[key]
 
     def connect(self, name):
-        """Return a socket to the gateway for the connection @name; tests may override this."""
+        """Return a socket that is connected to the gateway, for connection @name. A test may override
+        this."""
         return socket.create_connection(self.address, timeout=5)
 
     def run(self, until, what, timeout=10.0):
-        """Handle frames and send beats until the condition holds; raise AssertionError with @what
-        after @timeout."""
+        """Handle frames and send beats until @until() is true. After @timeout seconds raise
+        AssertionError with @what."""
         end = time.monotonic() + timeout
         while True:
             for host in self.hosts:
@@ -249,22 +252,23 @@ class World:
 
 
 class Host:
-    """One host's agent for one VM: obeys orders as holdfast-agent does, but has no guest."""
+    """A scripted agent of one host for one VM. It obeys orders as holdfast-agent does, but has no
+    guest."""
 
     def __init__(self, world, name, cert, vm="web1", state=IDLE):
         self.world, self.name, self.cert, self.vm = world, name, cert, vm
         self.state, self.term, self.epoch, self.verdict = state, 0, 0, 0
         self.control = self.stream = None
-        self.features = 0           # features of its control connection
+        self.features = 0           # features to offer on the control connection
         self.orders, self.commits, self.refusals = [], [], []
         self.alive, self.next_beat, self.next_report = True, 0.0, 0.0
-        self.generation = 0         # primary: generation of the last RESUME
+        self.generation = 0         # as primary: generation of the last RESUME
         self.resume_epoch = None
         self.refuse_promote = False
         self.obey = True
-        self.held, self.held_epoch = [], 0  # standby: frames of the epoch that is arriving
+        self.held, self.held_epoch = [], 0  # as standby: frames of the epoch that is arriving
         self.pages_bytes = 8192
-        self.stats = ""             # extra lines for its reports
+        self.stats = ""             # more lines for the statistics in reports
         world.hosts.append(self)
 
     def connect(self):
@@ -279,7 +283,7 @@ class Host:
                 c.kill()
 
     def reset(self):
-        """Behave as an agent's process that died: the kernel closes its sockets."""
+        """Close the sockets and send no more beats, as if the agent's process had died."""
         self.alive = False
         for c in (self.control, self.stream):
             if c:
@@ -371,8 +375,8 @@ class Host:
         self.stream.send(GEOMETRY, payload, term=self.term, generation=self.generation)
 
     def send_epoch(self, epoch, full=False, pages=2, frames=1, **wrong):
-        """Send one epoch. @wrong may name term, generation, count or previous, to send a wrong
-        value there."""
+        """Send one epoch. @wrong may give wrong values for its term, generation or previous epoch, or
+        an error of its count of frames."""
         head = dict(term=wrong.get("term", self.term), epoch=epoch,
                     generation=wrong.get("generation", self.generation))
         payloads = [struct.pack(">Q", wrong.get("previous", epoch - 1))]

@@ -1,12 +1,12 @@
-"""Shared code of the hold's netns tests: namespaces, a bridge, taps with a scripted guest,
-captures.
+"""hold_lib.py - shared code of the hold's netns tests: namespaces, a bridge, taps with a scripted
+guest, captures.
 
     client netns [c0] ==veth== [p0] bridge br0 [tap0, tap1, ...]   host netns
                                [m0] ==veth== [m1] marker sender    (host netns)
 
 This process plays the guest: it writes and reads whole frames on the tap's descriptor, so a test
-knows exactly which frames were sent. To check that no frame has arrived, a test does not wait. It
-sends a marker frame into the bridge through a port without a hold and reads all frames up to the
+knows exactly which frames were sent. A test can check without waiting that no frame has arrived: it
+sends a marker frame into the bridge, through a port without a hold, and reads all frames up to the
 marker.
 """
 import atexit
@@ -30,7 +30,7 @@ GUEST_MAC = "52:54:00:00:00:01"
 GUEST2_MAC = "52:54:00:00:00:02"
 MARKER_TYPE = 0x88b6
 ETH_P_ALL = 3
-LIMIT_S = 10 # how long to wait for an event that must come; then the test fails
+LIMIT_S = 10 # a test fails if an event that must come does not come within this time
 
 libc = ctypes.CDLL(None, use_errno=True)
 cleanups = []
@@ -85,8 +85,8 @@ def checksum(data):
 
 
 def ipv4(dst, src, n_bytes, to="198.18.0.2"):
-    """Return a frame with a UDP packet. The packet is valid, because br_netfilter, if enabled,
-    drops malformed ones."""
+    """Return a frame with a UDP packet. The packet is valid, because br_netfilter may be enabled and
+    drops malformed packets."""
     head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + n_bytes, 0, 0, 64, 17, 0,
                        bytes([198, 18, 0, 1]), socket.inet_aton(to))
     head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
@@ -94,7 +94,8 @@ def ipv4(dst, src, n_bytes, to="198.18.0.2"):
 
 
 def ipv6_solicitation(src):
-    """Return the frame with which a guest begins duplicate address detection for fe80::1."""
+    """Return the neighbour solicitation with which a guest begins duplicate address detection for
+    fe80::1."""
     target = bytes.fromhex("fe80" + "00" * 13 + "01")
     group = bytes.fromhex("ff02" + "00" * 9 + "01ff000001")
     body = struct.pack("!BBHI", 135, 0, 0, 0) + target
@@ -117,7 +118,7 @@ def igmp_join(group, src):
 
 
 def mld_join(group, src):
-    """Return an MLDv1 report, as a guest sends one for its solicited-node group."""
+    """Return an MLDv1 report, such as a guest sends for its solicited-node group."""
     address = socket.inet_pton(socket.AF_INET6, group)
     source = socket.inet_pton(socket.AF_INET6, "fe80::1")
     body = struct.pack("!BBHHH", 131, 0, 0, 0, 0) + address
@@ -129,11 +130,12 @@ def mld_join(group, src):
 
 
 def is_chatter(data):
-    """True for a marker and for the bridge's own frames: BPDUs, group queries and reports."""
+    """Return True if the frame is a marker or comes from the bridge itself (BPDU, group query or
+    report)."""
     kind = data[12:14]
     if kind == struct.pack("!H", MARKER_TYPE) or data[:6] == mac_bytes("01:80:c2:00:00:00"):
         return True
-    is_ours = data[6:8] in (b"\x52\x54", b"\x02\0")  # addresses that a test assigned
+    is_ours = data[6:8] in (b"\x52\x54", b"\x02\0")  # the source address is one that a test has assigned
     is_group = (kind == b"\x08\0" and data[23] == 2) or (kind == b"\x86\xdd" and data[0] == 0x33)
     return is_group and not is_ours
 
@@ -184,7 +186,7 @@ class Capture:
         with ns.entered():
             self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
             self.sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
-            self.sock.setsockopt(263, 8, 1)  # SOL_PACKET, PACKET_AUXDATA: gives the tags that the kernel removed
+            self.sock.setsockopt(263, 8, 1)  # SOL_PACKET, PACKET_AUXDATA: deliver the VLAN tags that the kernel has removed
             self.sock.bind((dev, ETH_P_ALL))
         self.dev = dev
 
@@ -227,7 +229,7 @@ class Tap:
         ns.ip("link set %s up" % name)
 
     def send(self, data):
-        # No EAGAIN: a tap takes every frame or drops it.
+        # This write never fails with EAGAIN, because a tap drops a frame that it has no room for.
         os.write(self.fd, data)
 
     def next(self, timeout=LIMIT_S):
@@ -248,7 +250,7 @@ class Tap:
 
 
 class Commands:
-    """The process of a tool that takes one command at a time."""
+    """Runs a tool that reads commands from stdin and answers each with one line."""
 
     def start(self, net, *argv):
         """Start the tool; return the first line that it prints."""
@@ -310,7 +312,8 @@ class Tool(Commands):
         self.do("mode hold")
 
     def seal_and_release(self):
-        """Seal the current epoch, commit and release it; return the number of frames."""
+        """End the current epoch and release it, as if it were committed. Return the number of released
+        frames."""
         epoch = self.stats()["epoch"]
         self.do("epoch %d" % (epoch + 1))
         return self.do("release %d" % epoch)
@@ -338,10 +341,10 @@ class Net:
         self.host = Netns("h", ipv6_on_host)
         self.client = Netns("c")
         h = self.host
-        # The usual settings of distributions, but with the shortest times that the kernel accepts.
-        # After a bridge has become the querier, it floods unknown groups for one response interval.
-        # It reads the interval when it becomes the querier, so set the interval first: the default
-        # of 10 s equals LIMIT_S.
+        # Use the usual settings of distributions, but with the shortest times that the kernel
+        # accepts. A bridge that becomes the querier floods unknown groups for one response interval.
+        # The default interval of 10 s is too long, because it equals LIMIT_S. The bridge reads the
+        # interval when it becomes the querier, so set the interval before that.
         h.ip("link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping %d "
              "mcast_query_response_interval 100" % snooping)
         h.ip("link set br0 type bridge mcast_querier %d" % snooping)
@@ -363,7 +366,7 @@ class Net:
         run("ip", "netns", "exec", self.host.name, "nft", line)
 
     def marker(self, dst="ff:ff:ff:ff:ff:ff"):
-        """Send one marker into the bridge through the port without a hold; return its bytes."""
+        """Send one marker into the bridge, through the port without a hold. Return the marker's bytes."""
         self.n_markers += 1
         data = frame(dst, "02:00:00:00:00:ee", MARKER_TYPE,
                      struct.pack("!I", self.n_markers)).ljust(60, b"\0")
@@ -383,7 +386,7 @@ class Net:
                 got.append(x)
 
     def leftovers(self, tap, mac=GUEST_MAC):
-        """Return what a hold left on the host, as a list of texts; [] if the host is clean."""
+        """Return a list of texts that name what a hold has left on the host; [] if there is nothing."""
         left = []
         links = self.host.ip("-d link show")
         for word in "hfo", "hfb", "hfw", "hfv", "holdfast", "prog/xdp", "xdpgeneric":
@@ -395,5 +398,5 @@ class Net:
             if mac in line and "static" in line:
                 left.append("fdb: " + line)
         left += ["bpffs: " + x for x in os.listdir(self.bpffs)
-                 if not x.endswith(".debug")]  # the kernel creates the .debug files
+                 if not x.endswith(".debug")]  # the kernel makes the .debug files
         return left

@@ -1,4 +1,4 @@
-/* hold_tool - drives one hold by commands on standard input, for tests and measurements.
+/* hold_tool - runs one hold, by commands from standard input, for tests and measurements.
  *
  *	hold_tool VM TAP PIN_DIR [FRAMES_MAX [BYTES_MAX]]
  *	hold_tool VM TAP PIN_DIR remove
@@ -34,7 +34,7 @@ static int index_of(const char *text, const char *const *names, int n)
 	return -1;
 }
 
-/* A command's function gets up to two numbers (0 if left out) and the rest of the line. */
+/* A command. Its function gets up to two numbers (0 if left out) and the rest of the line. */
 struct command {
 	const char *name;
 	int (*run)(struct hold *h, uint64_t a, uint64_t b, const char *text);
@@ -68,8 +68,8 @@ static int run_mode(struct hold *h, uint64_t a, uint64_t b, const char *text)
 	return answer(h, mode < 0 ? -EINVAL : hold_set_mode(h, (enum hold_mode)mode));
 }
 
-/* Wait until @n frames are held or @ms have passed. In a build with -Drelease_early it always times
- * out, since no frame is held. */
+/* Wait until @n frames are held or @ms have passed. A build with -Drelease_early holds no frames,
+ * so there this always takes @ms. */
 static int run_wait(struct hold *h, uint64_t n, uint64_t ms, const char *text)
 {
 	uint64_t deadline_ns = clock_mono_ns() + ms * CLOCK_NS_PER_MS, now_ns;
@@ -86,7 +86,7 @@ static int run_wait(struct hold *h, uint64_t n, uint64_t ms, const char *text)
 	}
 }
 
-/* Wait until a frame has arrived in the ring, but do not take the frame. */
+/* Wait until a frame has arrived in the ring. Leave the frame in the ring. */
 static int run_arrive(struct hold *h, uint64_t ms, uint64_t b, const char *text)
 {
 	struct pollfd p = {.fd = hold_fd(h), .events = POLLIN};
@@ -147,7 +147,8 @@ static int run_serve(struct hold *h, uint64_t ms, uint64_t b, const char *text)
 	return answer(h, r < 0 ? r : total);
 }
 
-/* Wait until the hold may make another release device, which it does at most once a second. */
+/* Wait for a second: the hold makes a new release device at most once a second, and may then make
+ * the next one. */
 static int run_mend_now(struct hold *h, uint64_t a, uint64_t b, const char *text)
 {
 	(void)a;

@@ -1,9 +1,10 @@
-/* link_tool.c - drives hostagent/link over real TCP for tests/netns/test_link_tcp.
+/* link_tool.c - runs hostagent/link over real TCP for tests/netns/test_link_tcp.
  *
  * usage: link_tool connect ADDRESS PORT TIMEOUT_MS   try a handshake with ADDRESS
  *        link_tool cut ADDRESS PORT USER_TIMEOUT_MS  serve and connect; when up, print "up", wait for a
  *                                                    line on stdin, send until the link is dead
- * Prints "RESULT ERRNO-NAME MILLISECONDS TEXT". Exit 0; 1 if the set-up failed before any result.
+ * Prints "RESULT ERRNO-NAME MILLISECONDS TEXT". Exit: 0; 1 if the set-up failed and there is no
+ * result.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -40,7 +41,8 @@ static void report(const struct link *link, int result, uint64_t start_ns)
 	fflush(stdout);
 }
 
-/* Plays the gateway: reads the HELLO, sends WELCOME, then reads and discards everything. */
+/* Runs as a thread that plays the gateway: reads HELLO, sends WELCOME, then reads and discards
+ * everything. */
 static void *serve(void *arg)
 {
 	const struct wire_welcome welcome = {

@@ -27,7 +27,8 @@
 #define PENDING_BYTES (256 * 1024) /* at least the receive window */
 #define SOURCE_BYTES  16384
 
-/* One echo connection. A ring buffer would be faster, but this is only a test. */
+/* One echo connection, with the bytes that it must still send back. (A ring buffer would be faster,
+ * but this is only a test.) */
 struct echo {
 	struct stack_conn *conn;
 	size_t n_pending;
@@ -104,7 +105,7 @@ static const struct stack_events echo_events = {
 	echo_accepted, echo_received, echo_writable, echo_ended, echo_closed,
 };
 
-/* ---- sink and source: the argument is the connection itself ---- */
+/* ---- sink and source: their callbacks get the connection itself as argument ---- */
 
 static void *conn_accepted(void *app, struct stack_conn *conn, const struct stack_peer *peer)
 {
@@ -303,7 +304,7 @@ int main(int argc, char **argv)
 	port_config.device = argv[1];
 	if (port_open(&port_config, &port, &error)) {
 		fprintf(stderr, "stack_echo: %s\n", error.text);
-		return 77; /* 77 skips the test, because the driver is missing */
+		return 77; /* the driver is missing: 77 makes the test count as skipped */
 	}
 	stack_config.address = argv[2];
 	memcpy(stack_config.mac, port_mac(port), sizeof(stack_config.mac));

@@ -1,5 +1,5 @@
-"""Tests port and stack against a kernel TCP peer; test_stack_af_packet and test_stack_af_xdp run
-this suite, each with one driver. Not executable by itself.
+"""Tests the gateway's port and stack against a kernel TCP peer. test_stack_af_packet and
+test_stack_af_xdp run this suite, each with one driver. Not executable by itself.
 
 A veth connects two namespaces: stack_echo (DPDK driver, lwIP) runs in one, this process in the
 other.
@@ -62,13 +62,13 @@ def set_up(driver):
         signal.signal(sig, lambda *_: sys.exit(1))
     for ns in (NS_GW, NS_CL):
         run("ip", "netns", "add", ns)
-        # The kernel's own IPv6 frames would disturb the counters.
+        # Turn IPv6 off, because frames that the kernel sends by itself would disturb the counters.
         run("ip", "netns", "exec", ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
     run("ip", "-n", NS_GW, "link", "add", "bk0", "type", "veth", "peer", "name", "cl0", "netns", NS_CL)
     run("ip", "-n", NS_CL, "addr", "add", f"{CL}/24", "dev", "cl0")
     run("ip", "-n", NS_GW, "link", "set", "bk0", "up")
     run("ip", "-n", NS_CL, "link", "set", "cl0", "up")
-    # A veth has no hardware that computes checksums, so the sender must.
+    # Compute checksums in the sender, because a veth has no hardware that does it later.
     run("ip", "netns", "exec", NS_CL, "ethtool", "-K", "cl0", "tx", "off")
     server = subprocess.Popen(
         ["ip", "netns", "exec", NS_GW, program, f"{driver},iface=bk0", f"{GW}/24"],
@@ -162,20 +162,20 @@ def test_reset_by_peer():
     s = connect()
     s.sendall(b"x" * 100_000)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    s.close()  # resets
+    s.close()  # sends RST
     check(echo_all(b"still here", lambda: 10) == b"still here", "the server is gone")
 
 
 def test_slow_reader():
-    """A peer sends but never reads: the window must stop it, and the server's memory must not
-    grow."""
+    """Send without reading the replies: the window must stop the sender, and the server's memory must
+    not grow."""
     before = rss_kib()
     s = connect(rcvbuf=4096)
     s.setblocking(False)
     data = random.Random(3).randbytes(8 << 20)
     sent = 0
     idle_since = time.monotonic()
-    while time.monotonic() - idle_since < 0.5:  # until the server has taken nothing for half a second
+    while time.monotonic() - idle_since < 0.5:  # send until the server has taken nothing for half a second
         try:
             sent += s.send(data[sent:sent + 65536])
             idle_since = time.monotonic()
@@ -196,7 +196,7 @@ def test_slow_reader():
 
 
 def test_hostile_frames(mac):
-    """Send randomly damaged frames and a SYN flood; an open connection must not be affected."""
+    """Send randomly damaged frames and a SYN flood. An open connection must not be affected."""
     rng = random.Random(4)
     held = connect()
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -225,8 +225,8 @@ def test_hostile_frames(mac):
     for at, value in ((12, b"\x86\xdd"), (20, b"\x20\x00"), (23, b"\x11"), (23, b"\x84"),
                       (26, socket.inet_aton(GW)), (30, socket.inet_aton(CL)), (16, b"\x40\x00"),
                       (46, b"\x10"), (47, b"\x03")):
-        # one wrong value for each of: ethertype, fragment, UDP, SCTP, own source, other target,
-        # length, TCP header
+        # Each frame has one wrong value: another ethertype, a fragment, UDP, SCTP, the gateway's own
+        # source, another target, a wrong length, or a wrong TCP header.
         raw.send(good[:at] + value + good[at + len(value):])
     for i in range(2000):
         raw.send(syn(f"198.18.77.{3 + i % 200}", 1024 + i))
@@ -246,7 +246,7 @@ def csum(data):
 
 def test_idle_cpu():
     held = connect()  # an open, silent connection
-    time.sleep(0.3)   # until the server stops spinning after the last frame
+    time.sleep(0.3)   # the server stops spinning after the last frame
     before = cpu_ticks()
     time.sleep(2)     # the measured interval
     share = (cpu_ticks() - before) / os.sysconf("SC_CLK_TCK") / 2 * 100
@@ -259,14 +259,14 @@ def test_wake_latency():
     s = connect()
     took = []
     for _ in range(200):
-        time.sleep(0.005)  # lets the server's loop fall asleep, so that each round trip includes a wake-up
+        time.sleep(0.005)  # the server's loop falls asleep, so that each round trip includes a wake-up
         start = time.perf_counter()
         s.sendall(b"p")
         s.recv(1)
         took.append((time.perf_counter() - start) * 1e6)
     s.close()
     took.sort()
-    check(took[100] < 5000, f"p50 {took[100]:.0f} us")  # 5 ms allow for a busy machine; if frames did not wake the loop, it would take 100 ms
+    check(took[100] < 5000, f"p50 {took[100]:.0f} us")  # 5 ms is enough on a busy machine; without a wake-up by the frame it would be 100 ms
     return f"p50 {took[100]:.0f} us, p99 {took[197]:.0f} us"
 
 
@@ -300,7 +300,7 @@ def counters():
 
 
 def test_counters_at_the_end(driver):
-    """Check that all connections are closed, all frames were released and all attacks were
+    """Check the counters: all connections are closed, all frames were released, and all attacks were
     counted."""
     check(echo_all(b"last", lambda: 4) == b"last", "the server is gone")
     c = counters()
@@ -309,7 +309,7 @@ def test_counters_at_the_end(driver):
     check(c["closed_reset"] >= 1, "the reset was not counted")
     check(c["n_frames_held"] == 0, f"{c['n_frames_held']} frames held")
     check(c["half_open_evicted"] > 1000, f"half_open_evicted {c['half_open_evicted']}")
-    # With net_af_packet no fragment arrives: the kernel socket reassembles them.
+    # With net_af_packet no fragment arrives, because the kernel's packet socket reassembles them.
     check(c["drop_fragment"] > 0 or "af_packet" in driver, "drop_fragment 0")
     for name in ("drop_runt", "drop_malformed", "drop_not_ours", "drop_ethertype", "drop_protocol",
                  "drop_spoofed"):

@@ -1,4 +1,5 @@
-/* witness_flood.c - sends hostile witness datagrams as fast as an interface accepts them.
+/* witness_flood.c - sends hostile witness datagrams as fast as an interface accepts them. For
+ * tests/netns and benchmarks; needs root.
  *
  * usage: witness_flood IFACE SOURCE-IP DEST-MAC DEST-IP PORT KIND [NAME=NUMBER...]
  *                      [hex=DATAGRAM...]
@@ -10,10 +11,9 @@
  *	count=N	 most frames to send (0: no limit)	ms=N  longest time (default 1000)
  *	pace=N	 most frames per millisecond (default 0: no limit)
  *
- * Sends Ethernet frames with IFACE's own MAC address through a packet socket, bypassing the
- * queueing discipline, 64 per system call. At the end prints "frames=N refused=N ms=N
- * per_second=N"; refused counts the frames that the interface had no room for. For tests/netns and
- * benchmarks; needs root.
+ * Sends Ethernet frames with IFACE's own MAC address through a packet socket, 64 per system call.
+ * The frames bypass the queueing discipline. At the end prints "frames=N refused=N ms=N
+ * per_second=N"; refused is the number of frames for which the interface had no room.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -59,7 +59,8 @@ static struct {
 static uint8_t frames[BATCH][FRAME_SIZE];
 static uint64_t random_state;
 
-/* Returns the next number of a fast but weak generator; the numbers only have to differ. */
+/* Returns the next number of a fast but weak generator. The numbers only have to differ from each
+ * other. */
 static uint64_t next_random(void)
 {
 	random_state ^= random_state << 13;
@@ -114,7 +115,7 @@ static uint16_t ip_checksum(const uint8_t *ip)
 	return (uint16_t)~(sum + (sum >> 16));
 }
 
-/* Fill in frame @i's Ethernet, IPv4 and UDP headers and the constant part of its datagram. */
+/* Fill frame @i with its Ethernet, IPv4 and UDP headers and the constant part of its datagram. */
 static void make_frame(size_t i, char **argv, const uint8_t *source_mac)
 {
 	unsigned int mac[6];
@@ -182,14 +183,14 @@ static int open_socket(const char *iface, uint8_t *ret_mac)
 	(void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", iface);
 	NEED(to.sll_ifindex != 0 && ioctl(fd, SIOCGIFHWADDR, &request) == 0 &&
 	     bind(fd, (struct sockaddr *)&to, sizeof(to)) == 0, "%s: %s", iface, strerror(errno));
-	/* Without this option the queueing discipline limits the rate. Some kernels lack the
-	 * option; then we send at the limited rate. */
+	/* Bypass the queueing discipline, which would limit the rate. Some kernels lack this
+	 * option; there we send at the limited rate. */
 	(void)setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on));
 	memcpy(ret_mac, request.ifr_hwaddr.sa_data, 6);
 	return fd;
 }
 
-/* Returns how many frames may be sent now. */
+/* Returns how many frames the limits count=N and pace=N allow to send now. */
 static uint64_t allowance(uint64_t n_sent, uint64_t start_ns)
 {
 	uint64_t n = BATCH, due;

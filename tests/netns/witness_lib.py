@@ -1,5 +1,5 @@
-"""Shared code of the witness tests: plays the gateway's UDP socket, reads and checks datagrams,
-sends frames to the guest.
+"""witness_lib.py - shared code of the witness tests: plays the gateway's UDP socket, reads and
+checks datagrams, sends frames to the guest.
 
     gateway netns [g0 198.18.9.2] ==veth== [b0 198.18.9.1] host netns, see hold_lib.py
 
@@ -14,12 +14,13 @@ from hold_lib import *  # noqa: E402,F403
 
 WITNESS_TOOL = os.path.join(BUILD, "tests", "netns", "witness_tool")
 HOST, GATEWAY, PORT = "198.18.9.1", "198.18.9.2", 7401
-ONE_EACH = 1  # interval in us, so short that every frame is sampled
+ONE_EACH = 1  # a sampling interval in us that is so short that every frame is sampled
 KEYS = {n: bytes((n * 37 + i * 11) & 0xff for i in range(16)) for n in range(1, 60)}
 
 
 def siphash(key, data):
-    """SipHash-2-4 as its paper describes it, independent of the project's two implementations."""
+    """Return SipHash-2-4 of @data, computed as its paper describes it. This code is independent of the
+    project's two implementations."""
     mask = (1 << 64) - 1
     k0, k1 = struct.unpack("<QQ", key)
     v = [k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d,
@@ -94,7 +95,7 @@ class Gateway:
         self.ns.ip("addr add %s/24 dev g0" % GATEWAY)
         net.host.ip("link set b0 up")
         self.ns.ip("link set g0 up")
-        with net.host.entered(), socket.socket() as s:  # switches checksum offload off, like a card that has none
+        with net.host.entered(), socket.socket() as s:  # switch checksum offload off, to play a card that has none
             off = array.array("I", [0x17, 0])  # ETHTOOL_STXCSUM
             fcntl.ioctl(s, 0x8946, struct.pack("16sP", b"b0", off.buffer_info()[0]))
         with self.ns.entered():
@@ -104,7 +105,8 @@ class Gateway:
             self.listener = socket.create_server((GATEWAY, PORT))
 
     def meet(self):
-        """Connect as the agent does: the kernel learns the gateway's MAC address from this."""
+        """Connect to the gateway as the agent does, so that the kernel learns the gateway's MAC
+        address."""
         with self.net.host.entered():
             socket.create_connection((GATEWAY, PORT), LIMIT_S).close()
 
@@ -120,9 +122,9 @@ class Gateway:
         return got
 
     def come(self):
-        """Return all datagrams that have come so far. The path through the kernel is synchronous
-        except for one softirq, which keeps the order. So the function sends a datagram of its own
-        along the same path; when it arrives, the list is complete."""
+        """Return all datagrams that have been sent so far. The path through the kernel keeps their
+        order. So this function sends a datagram of its own along the same path; when it arrives, all
+        earlier ones have arrived."""
         with self.net.host.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.sendto(b"end", (GATEWAY, PORT))
         got = []
@@ -135,8 +137,8 @@ class Gateway:
 
 
 class ClientEnd:
-    """The gateway's socket in the client network. In this network br0 is the host, and c0 shows all
-    frames."""
+    """Plays the gateway's socket in the client network. In this network br0 stands for the host, and all
+    frames can be seen at c0."""
     HOST, ADDRESS = "198.18.8.1", "198.18.8.2"
 
     def __init__(self, net):
@@ -153,8 +155,9 @@ class ClientEnd:
         return Datagram(*self.sock.recvfrom(2048), path=1, host=self.HOST)
 
     def udp(self):
-        """Return the addresses that got UDP in the client network since the last call. The function
-        sends a marker of its own, which the bridge does not flood to the guest."""
+        """Return the addresses to which UDP was sent in the client network since the last call. The
+        marker that ends the list goes to the client only, so the bridge does not flood it to the
+        guest."""
         end, got = self.net.marker(CLIENT_MAC), []
         while (x := self.net.capture.next() or fail("the marker did not reach the client")) != end:
             if x[12:14] == b"\x08\0" and x[23] == 17:
@@ -164,24 +167,24 @@ class ClientEnd:
 
 class Scene:
     def __init__(self):
-        self.net = Net(snooping=0)  # without snooping the bridge sends no frames itself: frames to the guest are counted
+        self.net = Net(snooping=0)  # no snooping: the bridge must send no frames itself, because frames to the guest are counted
         self.tap = Tap(self.net.host, "tap0")
         self.gw = Gateway(self.net)
         self.hold = Tool(self.net, "tap0")
         with self.net.client.entered():
             self.client = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             self.client.bind(("c0", 0))
-        self.tap.send(numbered(0))  # the bridge learns where the guest is
+        self.tap.send(numbered(0))  # so that the bridge learns where the guest is
         self.net.seen()
         self.drain()
 
     def drain(self):
-        """Return the frames that have reached the guest so far. A marker ends the list; it also
-        counts as a frame to the guest."""
+        """Return the frames that have reached the guest so far. To find the end, send a marker, which
+        also counts as a frame to the guest."""
         return self.tap.take_until(self.net.marker())
 
     def to_guest(self, data):
-        """Send one frame of the client; check that the guest gets it unchanged."""
+        """Send one frame from the client. Check that the guest gets it unchanged."""
         self.client.send(data)
         got = self.tap.next()
         if got != data:

@@ -1,4 +1,4 @@
-/* witness_tool - drives one witness by commands on standard input, for tests.
+/* witness_tool - runs one witness, by commands from standard input, for tests.
  *
  *	witness_tool VM TAP PIN_DIR HOLD_PIN_DIR GATEWAY INTERVAL_US
  *
@@ -28,7 +28,8 @@ static int answer(int r)
 	return r;
 }
 
-/* Print one result per path; for the client network only if CLIENT_ADDRESS was given. */
+/* Refresh the witness and print one result per path. There is a second path, through the client
+ * network, only if CLIENT_ADDRESS was given. */
 static void run_refresh(struct witness_mirror *w)
 {
 	struct witness_mirror_stats s;
