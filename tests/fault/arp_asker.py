@@ -9,7 +9,7 @@ import sys
 import time
 
 device, own, guest = sys.argv[1], *map(socket.inet_aton, sys.argv[2:4])
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # sends only
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: receives nothing
 s.bind((device, 0))
 mac = s.getsockname()[4]
 frame = b"\xff" * 6 + mac + struct.pack(">HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1) + mac + own + b"\0" * 6 + guest
