@@ -80,7 +80,7 @@ class Filter:
 
     def add(self, action, call, *compares):
         number = self.lib.seccomp_syscall_resolve_name(call.encode())
-        if number < 0:  # this machine does not have the system call
+        if number < 0:  # this machine's architecture lacks the system call
             return
         array = (Compare * max(1, len(compares)))(*compares)
         r = self.lib.seccomp_rule_add_array(self.ctx, ctypes.c_uint32(action), number, len(compares), array)
@@ -187,7 +187,7 @@ def limits(unit):
             n = resource.RLIM_INFINITY if value == "infinity" else int(value)
             try:
                 resource.setrlimit(which, (n, n))
-            except ValueError:  # a container without CAP_SYS_RESOURCE cannot raise the limit
+            except ValueError:  # without CAP_SYS_RESOURCE, as in a container, the limit cannot be raised: use the hard limit
                 hard = resource.getrlimit(which)[1]
                 resource.setrlimit(which, (hard, hard))
 

@@ -4,9 +4,9 @@
 usage: guest_clock.py GUEST_IP [SAMPLES]
 
 Prints one line: the guest's clock minus this host's in ms (median of the samples), and this host's
-monotonic time of the measurement in ms. A Linux guest's kernel answers by itself. Only the answer
-is held, not the request. So the guest's `receive` time is just one network delay after the request,
-even if the answer comes late.
+monotonic time of the measurement in ms. A Linux guest's kernel answers by itself. Holdfast holds only
+the guest's answer, which tells when the guest received the request. So the measurement is right, up
+to the delay of the request on the network, even if the answer comes late.
 Resolution: 1 ms.
 Exit: 0; 1: no answers.
 """
@@ -59,7 +59,8 @@ def ask(raw, ip, ident, seq, timeout_s):
 
 
 def measure(ip, n, timeout_s=1.0):
-    """Return the median difference in ms and this host's monotonic time in ms, or None without an answer."""
+    """Return (the median difference in ms, this host's monotonic time in ms), or None if the guest gives
+    no answer."""
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
         found, begin = [], time.monotonic()
         for seq in range(3 * n):

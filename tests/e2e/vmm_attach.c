@@ -390,7 +390,7 @@ static int run_seals(uint32_t n, uint32_t check_every, bool is_gated)
 	if (r != 0)
 		return r;
 	report(n);
-	n_stop_events--; /* check_vcpus() stopped the guest once more */
+	n_stop_events--; /* leave out the stop that check_vcpus() made */
 	if (n_stop_events != n) {
 		fprintf(stderr, "%u STOP events in %u seals\n", n_stop_events, n);
 		return 1;
