@@ -375,8 +375,8 @@ class Host:
         self.stream.send(GEOMETRY, payload, term=self.term, generation=self.generation)
 
     def send_epoch(self, epoch, full=False, pages=2, frames=1, **wrong):
-        """Send one epoch. @wrong may give wrong values for its term, generation or previous epoch, or
-        an error of its count of frames."""
+        """Send one epoch. @wrong may give a wrong term, generation or previous epoch, or a number
+        (count) by which the count of frames is wrong."""
         head = dict(term=wrong.get("term", self.term), epoch=epoch,
                     generation=wrong.get("generation", self.generation))
         payloads = [struct.pack(">Q", wrong.get("previous", epoch - 1))]

@@ -190,7 +190,8 @@ static int open_socket(const char *iface, uint8_t *ret_mac)
 	return fd;
 }
 
-/* Returns how many frames the limits count=N and pace=N allow to send now. */
+/* Returns how many frames to send with the next system call: at most BATCH, and no more than
+ * count=N and pace=N allow. */
 static uint64_t allowance(uint64_t n_sent, uint64_t start_ns)
 {
 	uint64_t n = BATCH, due;
