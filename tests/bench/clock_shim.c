@@ -37,7 +37,7 @@
 /* The layout of the mapped file; detector_world.py has a copy of this layout. */
 struct clock_file {
 	_Atomic int64_t offset_ns;
-	_Atomic uint64_t n_moved_daemon; /* reads of a moved clock by programs named holdfast-* */
+	_Atomic uint64_t n_moved_daemon; /* reads of a moved clock by holdfast-* programs */
 	_Atomic uint64_t n_moved_other;
 };
 

@@ -200,7 +200,7 @@ static double measure(struct data *data, size_t n_pages, unsigned int n_runs, bo
 
 static uint64_t pass_memcpy(struct data *data, size_t from, size_t to, const void *what)
 {
-	(void)what; /* no options */
+	(void)what; /* not used: this pass has no options */
 	for (size_t i = from; i < to; i++)
 		memcpy(data->ring + i % (RING_BYTES / PAGE_BYTES) * PAGE_BYTES, new_page(data, i),
 		       PAGE_BYTES);
@@ -213,7 +213,7 @@ static uint64_t pass_memcmp(struct data *data, size_t from, size_t to, const voi
 {
 	uint64_t n_different = 0;
 
-	(void)what; /* no options */
+	(void)what; /* not used: this pass has no options */
 	for (size_t i = from; i < to; i++)
 		n_different += memcmp(old_page(data, i), new_page(data, i), PAGE_BYTES) != 0;
 	return n_different;
@@ -223,7 +223,7 @@ static uint64_t pass_compare(struct data *data, size_t from, size_t to, const vo
 {
 	uint64_t any = 0;
 
-	(void)what; /* no options */
+	(void)what; /* not used: this pass has no options */
 	for (size_t i = from; i < to; i++)
 		any += anchor_compare(&data->items[i], data->n_pages - i) != 0;
 	return any;

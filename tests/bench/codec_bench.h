@@ -33,8 +33,8 @@ struct data {
 	uint8_t *pairs; /* the pairs of the file */
 	size_t n_pairs;
 	size_t n_pages;
-	uint8_t *old;	 /* n_pages pages: the references */
-	uint8_t *new;	 /* n_pages pages */
+	uint8_t *old;	 /* n_pages old pages, the references */
+	uint8_t *new;	 /* n_pages new pages */
 	struct page_item *items; /* n_pages items: old and new page, in the order of each pass */
 	uint8_t *encoded;
 	size_t *offsets;  /* n_pages + 1 entries: where items[i] begins in `encoded` */

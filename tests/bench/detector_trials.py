@@ -174,7 +174,7 @@ def paused(world, _rng, _ms):
         monitor.events.clear()
         yield 50 # a seal in progress finishes
         monitor.do("query-status") # reads the events so far
-        if "RESUME" in monitor.events: # the status would not tell: "paused" may be the next seal
+        if "RESUME" in monitor.events: # look for the event: the status may be "paused" because of the next seal
             again = True
             monitor.do("stop")
             monitor.events.clear()
