@@ -33,7 +33,7 @@ struct checker {
 	/* request number seq is in slot seq % CHECKER_DEPTH_MAX */
 	struct checker_slot slots[CHECKER_DEPTH_MAX];
 	uint64_t n_sent;	/* requests sent, which is also the last number given */
-	uint64_t n_answered;	/* distinct requests answered */
+	uint64_t n_answered;	/* requests answered; repeated replies are not counted */
 	uint64_t highest;	/* highest number answered */
 	/* unanswered requests below @highest; they are lost unless their replies still arrive */
 	uint64_t n_skipped;

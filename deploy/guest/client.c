@@ -44,7 +44,7 @@ struct client {
 	struct sockaddr_in address;
 	uint64_t connect_timeout_ns, reply_timeout_ns, progress_ns,
 		end_ns;	     /* progress_ns and end_ns are 0 if not used */
-	uint64_t n_requests; /* stop after this many; 0 = no limit */
+	uint64_t n_requests; /* stop after this many requests; 0: no limit */
 	uint32_t window_pages, rate_pages_s;
 	struct report_load load;
 	const char *json_path, *first_phase;
@@ -56,7 +56,7 @@ struct client {
 	char error[128];	 /* why the connection was lost; empty if it was not */
 	uint64_t waiting_since_ns; /* start of the current silence with requests in flight */
 	uint64_t next_progress_ns;
-	struct guest_request queued; /* a RATE to send next; type 0 = none */
+	struct guest_request queued; /* a RATE request to send next; type 0 if there is none */
 	uint8_t out[CHECKER_DEPTH_MAX * GUEST_REQUEST_SIZE];
 	size_t n_out;
 	uint8_t in[CHECKER_DEPTH_MAX * GUEST_REPLY_SIZE];

@@ -66,7 +66,7 @@ struct guest_reply {
 	uint64_t seq;	   /* number of the request */
 	uint64_t count;	   /* requests answered on this connection, including this one */
 	uint64_t checksum; /* see guest_model.h */
-	uint32_t flags;	   /* enum guest_flag */
+	uint32_t flags;	   /* of enum guest_flag */
 	uint32_t n_pages;  /* pages dirtied for this request */
 	uint64_t guest_ns; /* the guest's monotonic clock when it answered */
 	uint64_t total;    /* requests answered on all connections since the service started */

@@ -298,8 +298,8 @@ static int listen_on(uint16_t port)
 	return fd;
 }
 
-/* Returns the number that option @name has as its value @text. Exits with a message if it is not in
- * @min .. @max. */
+/* Convert @text, the value of option @name, to a number. Exits with a message if the number is not
+ * in @min .. @max. */
 static uint64_t number(const char *name, const char *text, uint64_t min, uint64_t max)
 {
 	char *end;

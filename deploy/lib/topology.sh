@@ -80,7 +80,7 @@ topo_remember() # PID
 	local stat
 
 	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0 # it has ended already
-	read -ra stat <<<"${stat##*) }" # the process name before it may contain blanks
+	read -ra stat <<<"${stat##*) }" # without the process name, which may contain blanks
 	TOPO_STARTED[$1]=${stat[19]}	# field 22, proc(5)
 }
 
