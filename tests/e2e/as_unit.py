@@ -187,7 +187,7 @@ def limits(unit):
             n = resource.RLIM_INFINITY if value == "infinity" else int(value)
             try:
                 resource.setrlimit(which, (n, n))
-            except ValueError:  # without CAP_SYS_RESOURCE, as in a container, the limit cannot be raised: use the hard limit
+            except ValueError:  # cannot raise the limit without CAP_SYS_RESOURCE, as in a container
                 hard = resource.getrlimit(which)[1]
                 resource.setrlimit(which, (hard, hard))
 

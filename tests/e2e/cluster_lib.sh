@@ -150,6 +150,7 @@ scene_is_stopped() # PID
 	local running
 
 	[[ -d /proc/$1/task ]] || return 1
-	running=$(grep -L '^State:	T' "/proc/$1/task"/*/status 2>/dev/null) || true # grep -L lists the threads that run; it exits 1 if there are none
+	# List the threads that are not stopped. grep exits 1 if there are none.
+	running=$(grep -L '^State:	T' "/proc/$1/task"/*/status 2>/dev/null) || true
 	[[ -z $running ]]
 }
