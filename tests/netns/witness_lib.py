@@ -167,7 +167,9 @@ class ClientEnd:
 
 class Scene:
     def __init__(self):
-        self.net = Net(snooping=0)  # no snooping: the bridge must send no frames itself, because frames to the guest are counted
+        # Turn snooping off, because it makes the bridge send frames of its own, which would be counted
+        # as frames to the guest.
+        self.net = Net(snooping=0)
         self.tap = Tap(self.net.host, "tap0")
         self.gw = Gateway(self.net)
         self.hold = Tool(self.net, "tap0")
