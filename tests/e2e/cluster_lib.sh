@@ -3,7 +3,7 @@
 #
 #	scene_start [hf-client option...]   start networks, guest, daemons, one client connection; not protected
 #	scene_protect                       protect web1; returns when it is PROTECTED
-#	scene_value 'EXPRESSION'            print a Python expression of `vm` and `host` from vm show
+#	scene_value 'EXPRESSION'            print the value of a Python expression over `vm` and `host`, from vm show
 #	scene_end                           end the client; fail if it saw a reply lost, repeated, reordered or torn
 # shellcheck source=tests/e2e/lib.sh
 . "$SRC/tests/e2e/lib.sh"
@@ -81,7 +81,7 @@ scene_drain()
 	done
 }
 
-# Wait for N more replies; fail the test if they do not come in time.
+# Wait until the client has N more replies. Fail the test if this takes longer than SECONDS.
 scene_served() # N SECONDS WHEN
 {
 	scene_drain
