@@ -29,6 +29,20 @@ static bool is_item_end(const struct wire_frame *frame, size_t size)
 	return false;
 }
 
+/* Returns whether the name or a record of a DISK frame ends at byte @size of the payload. */
+static bool is_change_end(const struct wire_frame *frame, size_t size)
+{
+	struct wire_disk_record record;
+	struct wire_disk_iter iter;
+
+	assert_int_equal(wire_disk_begin(frame, &iter, NULL), 0);
+	do {
+		if ((size_t)(iter.r.at - iter.payload) == size)
+			return true;
+	} while (wire_disk_next(&iter, &record, NULL) > 0);
+	return false;
+}
+
 /* Returns whether the payload is still complete after a cut to @size bytes. */
 static bool is_whole_at(const struct wire_frame *frame, size_t size)
 {
@@ -46,8 +60,11 @@ static bool is_whole_at(const struct wire_frame *frame, size_t size)
 		return size == sizeof("web1") + 8 + 4 + 4;
 	if (frame->h.type == WIRE_MACHINE)
 		return is_item_end(frame, size);
-	if (frame->h.type == WIRE_PAGES && (frame->h.flags & WIRE_FLAG_LZ4))
+	if ((frame->h.type == WIRE_PAGES || frame->h.type == WIRE_DISK) &&
+	    (frame->h.flags & WIRE_FLAG_LZ4))
 		return size > 4; /* the cut block is noticed only when it is unpacked */
+	if (frame->h.type == WIRE_DISK)
+		return is_change_end(frame, size);
 	if (frame->h.type == WIRE_PAGES)
 		assert_int_equal(wire_pages_begin(frame, WIRE_SAMPLE_PAGES, &iter, NULL), 0);
 	else if (frame->h.type == WIRE_DEVICE)
@@ -162,6 +179,7 @@ static void wrong_type_is_refused(void **state)
 {
 	struct wire_frame frame = frame_of(WIRE_COMMIT, NULL, 0, 1);
 	struct wire_record_iter iter;
+	struct wire_disk_iter disk;
 	struct wire_welcome welcome;
 	struct wire_failure failure;
 	struct wire_hello hello;
@@ -176,6 +194,7 @@ static void wrong_type_is_refused(void **state)
 	assert_int_equal(wire_failure_decode(&frame, &failure, NULL), -EPROTO);
 	assert_int_equal(wire_pages_begin(&frame, 1, &iter, NULL), -EPROTO);
 	assert_int_equal(wire_device_begin(&frame, &iter, NULL), -EPROTO);
+	assert_int_equal(wire_disk_begin(&frame, &disk, NULL), -EPROTO);
 	assert_int_equal(wire_empty_decode(&frame, NULL), 0);
 	frame_done(&frame);
 }
@@ -396,6 +415,72 @@ static void small_rules(void **state)
 		assert_string_not_equal(wire_state_name(i), "unknown");
 }
 
+static void disk_rules(void **state)
+{
+	static uint8_t data[WIRE_PAYLOAD_MAX];
+	const struct wire_disk_record good = {WIRE_DISK_WRITE, 512, 4096, data};
+	char name[WIRE_DISK_NAME_MAX + 2] = "";
+	struct wire_disk_record record;
+	struct wire_disk_iter iter;
+	struct wire_frame frame;
+	struct wire_error error;
+	struct bytes_writer w = writer(WIRE_PAYLOAD_MAX);
+
+	(void)state;
+	memset(name, 'n', WIRE_DISK_NAME_MAX);
+	assert_true(wire_disk_name_is_valid(name));
+	assert_int_equal(wire_disk_encode(name, &w), 0);
+	name[WIRE_DISK_NAME_MAX] = 'n';
+	assert_false(wire_disk_name_is_valid(name));
+	w = writer(WIRE_PAYLOAD_MAX);
+	assert_int_equal(wire_disk_encode(name, &w), -EINVAL);
+	assert_false(wire_disk_name_is_valid(""));
+	assert_false(wire_disk_name_is_valid("a\tb"));
+
+	/* A record that does not fit leaves the writer as it was. */
+	w = writer(WIRE_DISK_HEADER_SIZE + 511);
+	assert_int_equal(wire_disk_record_encode(&w, &good), -ENOBUFS);
+	record = (struct wire_disk_record){WIRE_DISK_ZERO, WIRE_DISK_RANGE_MAX,
+					   WIRE_DISK_SIZE_MAX - WIRE_DISK_RANGE_MAX, NULL};
+	assert_int_equal(wire_disk_record_encode(&w, &record), 0);
+#define REFUSED(change)                                                                            \
+	do {                                                                                       \
+		record = good;                                                                     \
+		change;                                                                            \
+		w = writer(sizeof(scratch));                                                       \
+		assert_int_equal(wire_disk_record_encode(&w, &record), -EINVAL);                   \
+		assert_true(w.bad);                                                                \
+	} while (0)
+	REFUSED(record.op = 0);
+	REFUSED(record.op = 4);
+	REFUSED(record.bytes = 0);
+	REFUSED(record.bytes = WIRE_PAYLOAD_MAX + 1);
+	REFUSED((record.op = WIRE_DISK_ZERO, record.bytes = WIRE_DISK_RANGE_MAX + 1));
+	REFUSED(record.offset = WIRE_DISK_SIZE_MAX - 511);
+	REFUSED(record.offset = UINT64_MAX);
+#undef REFUSED
+
+	/* The same bounds in what arrives: bytes that end at 2^63, and one byte later. */
+	frame = frame_of(WIRE_DISK,
+			 (const uint8_t[]){1, 'a', 2, 0, 0, 0, 0, 0, 2, 0, 0x7f, 0xff, 0xff, 0xff,
+					   0xff, 0xff, 0xfe, 0},
+			 18, 1);
+	assert_int_equal(wire_disk_begin(&frame, &iter, &error), 0);
+	assert_int_equal(wire_disk_next(&iter, &record, &error), 1);
+	assert_true(record.offset == WIRE_DISK_SIZE_MAX - 512 && record.bytes == 512);
+	assert_null(record.data);
+	assert_int_equal(wire_disk_next(&iter, &record, &error), 0);
+	((uint8_t *)frame.payload)[17] = 1;
+	assert_int_equal(wire_disk_begin(&frame, &iter, &error), 0);
+	assert_int_equal(wire_disk_next(&iter, &record, &error), -EPROTO);
+	assert_string_equal(error.field, "record offset");
+	assert_int_equal(error.offset, 10);
+	frame.h.flags = WIRE_FLAG_LZ4;
+	assert_int_equal(wire_disk_begin(&frame, &iter, &error), -EPROTO);
+	assert_string_equal(error.reason, "packed");
+	frame_done(&frame);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -409,6 +494,7 @@ int main(void)
 		cmocka_unit_test(largest_geometry),
 		cmocka_unit_test(geometries_compared),
 		cmocka_unit_test(small_rules),
+		cmocka_unit_test(disk_rules),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -218,6 +218,28 @@ static int encode_device(struct bytes_writer *w)
 	return wire_record_encode(w, WIRE_CLASS_ZERO, 3, NULL, 0);
 }
 
+static int encode_disk(struct bytes_writer *w)
+{
+	static const struct wire_disk_record records[] = {
+		{WIRE_DISK_WRITE, 6, UINT64_C(0x1122334455), (const uint8_t *)"change"},
+		{WIRE_DISK_ZERO, WIRE_DISK_RANGE_MAX, UINT64_C(1) << 40, NULL},
+		{WIRE_DISK_DISCARD, 4096, WIRE_DISK_SIZE_MAX - 4096, NULL},
+	};
+	int r = wire_disk_encode("vda", w);
+
+	for (size_t i = 0; r == 0 && i < sizeof(records) / sizeof(records[0]); i++)
+		r = wire_disk_record_encode(w, &records[i]);
+	return r;
+}
+
+/* Encode a DISK payload that has only the name, packed as 4 LZ4 literals. */
+static int encode_disk_lz4(struct bytes_writer *w)
+{
+	static const uint8_t block[] = {0x40, 3, 'v', 'd', 'a'};
+
+	return wire_lz4_encode(&(struct wire_lz4){4, block, sizeof(block)}, w);
+}
+
 static int encode_epoch_end(struct bytes_writer *w)
 {
 	return wire_epoch_end_encode(&(struct wire_epoch_end){.n_frames = 3, .n_records = 3,
@@ -303,6 +325,17 @@ const struct wire_sample wire_samples[] = {
 	{"clock",
 	 {.type = WIRE_CLOCK, .seq = 3, .generation = 5, .term = TERM, .epoch = 812},
 	 encode_clock},
+	{"disk",
+	 {.type = WIRE_DISK, .seq = 4, .generation = 5, .term = TERM, .epoch = 812},
+	 encode_disk},
+	{"disk-lz4",
+	 {.type = WIRE_DISK,
+	  .flags = WIRE_FLAG_LZ4,
+	  .seq = 5,
+	  .generation = 5,
+	  .term = TERM,
+	  .epoch = 812},
+	 encode_disk_lz4},
 	{"epoch-end",
 	 {.type = WIRE_EPOCH_END, .seq = 3, .generation = 5, .term = TERM, .epoch = 812},
 	 encode_epoch_end},
@@ -415,6 +448,23 @@ static int reencode_machine(const struct wire_frame *frame, struct bytes_writer 
 	return r;
 }
 
+static int reencode_disk(const struct wire_frame *frame, struct bytes_writer *w,
+			 struct wire_error *error)
+{
+	struct wire_disk_record record;
+	struct wire_disk_iter iter;
+	int r;
+
+	if (frame->h.flags & WIRE_FLAG_LZ4)
+		return reencode_lz4(frame, w, error);
+	r = wire_disk_begin(frame, &iter, error);
+	if (r == 0)
+		r = wire_disk_encode(iter.name, w);
+	while (r == 0 && (r = wire_disk_next(&iter, &record, error)) > 0)
+		r = wire_disk_record_encode(w, &record);
+	return r;
+}
+
 static int reencode_empty(const struct wire_frame *frame, struct bytes_writer *w,
 			  struct wire_error *error)
 {
@@ -449,6 +499,7 @@ int wire_reencode(const struct wire_frame *frame, struct bytes_writer *w, struct
 		{WIRE_DEVICE, reencode_device},
 		{WIRE_EPOCH_END, reencode_epoch_end},
 		{WIRE_CLOCK, reencode_clock},
+		{WIRE_DISK, reencode_disk},
 		{WIRE_EPOCH_ACK, reencode_empty},
 		{WIRE_COMMIT, reencode_empty},
 		{WIRE_STREAM_ERROR, reencode_failure},

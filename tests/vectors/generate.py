@@ -30,6 +30,11 @@ def record(cls, index, data=b""):
     return struct.pack(">BBHI", cls, 0, len(data), index) + data
 
 
+def change(op, size, offset, data=b""):
+    """A record of DISK."""
+    return struct.pack(">B3xIQ", op, size, offset) + data
+
+
 def frame(type_, payload=b"", flags=0, term=0, epoch=0, seq=0, generation=0):
     head = struct.pack(">BBHIQQII", type_, flags, 0, len(payload), term, epoch, seq, generation)
     hashed = head + payload
@@ -95,6 +100,11 @@ VECTORS = {
     "clock": frame(0x27, struct.pack(">QQQQQQ", 0x1122334455667788, 5000000000, 1000000000000,
                                      0x1122334455e00000, 5004000000, 2400000000),
                    seq=3, epoch=812, **STREAM),
+    "disk": frame(0x2b, str8("vda") + change(1, 6, 0x1122334455, b"change")
+                  + change(2, 1 << 31, 1 << 40) + change(3, 4096, (1 << 63) - 4096),
+                  seq=4, epoch=812, **STREAM),
+    "disk-lz4": frame(0x2b, struct.pack(">IB", 4, 0x40) + str8("vda"), flags=1, seq=5,
+                      epoch=812, **STREAM),
     "epoch-end": frame(0x25, struct.pack(">IIQ", 3, 3, 4159), seq=3, epoch=812, **STREAM),
     "epoch-ack": frame(0x28, epoch=812, **STREAM),
     "commit": frame(0x29, epoch=812, **STREAM),
@@ -135,6 +145,9 @@ def packed_epoch():
         (0x23, 0, record(3, 2, b"\x05\x02\xaa\xbb") + record(4, 8, bitmap)),
         (0x23, 1, packed(record(5, 3, dup(1)) + record(5, 2, dup(3)) + record(3, 3, b"\x05\x01z"))),
         (0x24, 1, packed(struct.pack(">I", 5000) + record(4, 0, bitmap) + record(3, 1, b"\0\1z"))),
+        (0x2b, 1, packed(str8("vda") + change(1, 6, 1000, b"change") + change(3, 4096, 4096)
+                         + change(1, 600, 5000, bytes(i % 251 for i in range(600))))),
+        (0x2b, 0, str8("vda") + change(2, 500, 5300)),
         (0x27, 0, struct.pack(">QQQQQQ", 1, 2, 3, 4, 5, 6))]
     end = struct.pack(">IIQ", len(payloads), 8, sum(len(p[2]) for p in payloads))
     payloads.append((0x25, 0, end))

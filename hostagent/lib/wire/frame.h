@@ -54,13 +54,14 @@ enum wire_type {
 	WIRE_EPOCH_ACK	  = 0x28, /* S>G */
 	WIRE_COMMIT	  = 0x29, /* G>P */
 	WIRE_STREAM_ERROR = 0x2a, /* S>G>P, P>G */
+	WIRE_DISK	  = 0x2b, /* P>G>S */
 };
 
 /* Flags of the header. The meaning of a bit depends on the frame type; see docs/wire-format.md.
  * FULL in EPOCH_BEGIN: the epoch is based on no earlier epoch, and a page without a record is zero.
  * UNHELD in EPOCH_BEGIN: after this seal the guest's output was not held, so the standby must never
  * take over.
- * LZ4 in PAGES and DEVICE: the payload is a struct wire_lz4. */
+ * LZ4 in PAGES, DEVICE and DISK: the payload is a struct wire_lz4. */
 #define WIRE_FLAG_FULL 0x01
 #define WIRE_FLAG_UNHELD 0x02
 #define WIRE_FLAG_LZ4  0x01

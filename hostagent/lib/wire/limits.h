@@ -48,6 +48,13 @@
 #define WIRE_BITMAP_SIZE_MAX	4032
 #define WIRE_DUP_SIZE		4     /* data of a DUP record: a page index */
 
+#define WIRE_DISKS_MAX		16    /* disks of one guest that are replicated */
+#define WIRE_DISK_NAME_MAX	63    /* bytes in a disk's name; also at most WIRE_LABEL_MAX */
+#define WIRE_DISK_HEADER_SIZE	16    /* bytes before a disk record's data */
+/* most bytes that one ZERO or DISCARD record names; a WRITE fits its frame */
+#define WIRE_DISK_RANGE_MAX	(UINT32_C(1) << 31)
+#define WIRE_DISK_SIZE_MAX	(UINT64_C(1) << 63) /* bytes of one disk */
+
 /* highest frequency of a processor's time-stamp counter */
 #define WIRE_TICKS_PER_S_MAX	100000000000ULL
 #define WIRE_WITNESS_KEY_SIZE 16      /* a SipHash key */

@@ -55,6 +55,7 @@ enum wire_vm_role {
 #define WIRE_FEATURE_DUP    UINT64_C(0x8) /* the page class DUP */
 #define WIRE_FEATURE_CLOCK  UINT64_C(0x400) /* the frame type CLOCK */
 #define WIRE_FEATURE_UNHELD UINT64_C(0x800) /* the flag WIRE_FLAG_UNHELD */
+#define WIRE_FEATURE_DISK   UINT64_C(0x1000) /* the frame type DISK */
 /* Features of control connections. */
 #define WIRE_FEATURE_WITNESS UINT64_C(0x10) /* the frame type WITNESS_KEY */
 #define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* the frame type LEASE */
@@ -69,7 +70,7 @@ enum wire_vm_role {
 	 WIRE_FEATURE_INCARNATION)
 #define WIRE_FEATURES                                                                              \
 	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP |          \
-	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK | WIRE_FEATURE_UNHELD)
+	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK | WIRE_FEATURE_UNHELD | WIRE_FEATURE_DISK)
 #define WIRE_STREAM_FEATURES (WIRE_FEATURES | WIRE_FEATURE_INCARNATION)
 
 /* HELLO. Header: term is the agent's term for the VM, epoch is a standby's last complete epoch. On
@@ -404,10 +405,10 @@ struct wire_record_iter {
 	uint32_t blob_size;
 };
 
-/* The payload of a PAGES or DEVICE frame with WIRE_FLAG_LZ4: the plain payload, packed as an LZ4
- * block (codec/lz4block.h). The receiver must unpack it and treat the result as the payload of a
- * frame without the flag, because wire_pages_begin() and wire_device_begin() refuse packed
- * frames. */
+/* The payload of a PAGES, DEVICE or DISK frame with WIRE_FLAG_LZ4: the plain payload, packed as an
+ * LZ4 block (codec/lz4block.h). The receiver must unpack it and treat the result as the payload of
+ * a frame without the flag, because wire_pages_begin(), wire_device_begin() and wire_disk_begin()
+ * refuse packed frames. */
 struct wire_lz4 {
 	uint32_t plain_size;  /* 1..WIRE_PAYLOAD_MAX */
 	const uint8_t *block; /* in place in the frame */
@@ -453,6 +454,57 @@ uint8_t *wire_record_reserve(const struct bytes_writer *w);
  * if the class does not allow this size; nothing is then appended. */
 int wire_record_commit(struct bytes_writer *w, uint8_t class, uint32_t index,
 		       size_t size) WIRE_CHECKED;
+
+/* What a record of DISK does to its bytes of the disk. The numbers are never reused. */
+enum wire_disk_op {
+	WIRE_DISK_WRITE	  = 1,
+	WIRE_DISK_ZERO	  = 2, /* the bytes are zero now */
+	WIRE_DISK_DISCARD = 3, /* the guest no longer needs the bytes; they are zero now */
+};
+
+/* A record of DISK: one change of a disk. Records are applied in the order of the epoch's frames
+ * and records. They name new content for given bytes, so applying them again from the epoch's start
+ * gives the same disk. */
+struct wire_disk_record {
+	uint8_t op;	     /* enum wire_disk_op */
+	/* 1..WIRE_DISK_RANGE_MAX; in a WRITE, no more than fit a frame */
+	uint32_t bytes;
+	uint64_t offset;     /* on the disk; offset + bytes <= WIRE_DISK_SIZE_MAX */
+	const uint8_t *data; /* in a WRITE, the bytes, in place in the frame; else NULL */
+};
+
+struct wire_disk_iter {
+	struct bytes_reader r;	/* the rest of the payload */
+	const uint8_t *payload; /* the payload's first byte, for offsets in errors */
+	char name[WIRE_DISK_NAME_MAX + 1]; /* the disk of all records in the frame */
+};
+
+/* Returns true if @name may be the name of a disk: 1..WIRE_DISK_NAME_MAX bytes of printable
+ * ASCII. */
+bool wire_disk_name_is_valid(const char *name);
+
+/* Returns true if op, bytes and offset are within the bounds of the format. */
+bool wire_disk_record_is_valid(const struct wire_disk_record *record);
+
+/* Start reading the records of a DISK frame. Returns 0, or -EPROTO if the frame is of another type,
+ * or is packed, or the disk's name is not valid. */
+int wire_disk_begin(const struct wire_frame *frame, struct wire_disk_iter *ret_iter,
+		    struct wire_error *error) WIRE_CHECKED;
+
+/* Read the next record. Returns 1 and sets *ret_record; 0 if the payload has no more records; or
+ * -EPROTO if the record is truncated, or a field is out of its bounds. The caller must compare the
+ * record with the disk's size. */
+int wire_disk_next(struct wire_disk_iter *iter, struct wire_disk_record *ret_record,
+		   struct wire_error *error) WIRE_CHECKED;
+
+/* Start a DISK payload with records of the disk @name. Returns what every encoder returns. */
+int wire_disk_encode(const char *name, struct bytes_writer *w) WIRE_CHECKED;
+
+/* Append one record, copying the data of a WRITE, of at most WIRE_PAYLOAD_MAX bytes. Returns what
+ * every encoder returns, but after -ENOBUFS @w is unchanged and usable: finish this frame and put
+ * the record into the next one. */
+int wire_disk_record_encode(struct bytes_writer *w,
+			    const struct wire_disk_record *record) WIRE_CHECKED;
 
 /* CLOCK: how to set the guest's clocks forward at a promotion. The epoch's device state has them as
  * they stood while the guest was stopped (vmm/clock_rules.h). */

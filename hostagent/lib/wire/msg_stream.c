@@ -251,8 +251,8 @@ int wire_lz4_encode(const struct wire_lz4 *lz4, struct bytes_writer *w)
 int wire_lz4_decode(const struct wire_frame *frame, struct wire_lz4 *ret_lz4,
 		    struct wire_error *error)
 {
-	const uint8_t type =
-		frame->h.type == WIRE_DEVICE ? WIRE_DEVICE : WIRE_PAGES;
+	const bool may_be_packed = frame->h.type == WIRE_DEVICE || frame->h.type == WIRE_DISK;
+	const uint8_t type	 = may_be_packed ? frame->h.type : WIRE_PAGES;
 	struct cursor c	    = cursor_begin(frame, type, error);
 	struct wire_lz4 lz4 = {0};
 
