@@ -13,6 +13,7 @@
  *	 ──────────────► WANT_GEOMETRY ──GEOMETRY──► WANT_BEGIN ──EPOCH_BEGIN──► IN_EPOCH
  *	  frames with an older g are dropped                  ▲      PAGES, DEVICE: seq + 1 │
  *	                                                 └────────EPOCH_END────────────┘
+ *	  CLOCK and DISK are taken as PAGES and DEVICE
  *	  MACHINE comes after GEOMETRY and before the generation's first epoch
  *
  * Threads: the gateway's loop.
@@ -87,10 +88,10 @@ void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch);
 /* Drop all frames until the next RESUME. */
 void vm_relay_close(struct vm_relay *relay);
 
-/* Check a frame from the primary (any type from WIRE_GEOMETRY to WIRE_CLOCK). Returns 0 and sets
- * *ret_verdict to what to do with the frame. Returns -EPROTO if the frame breaks the stream;
- * *ret_code is then a WIRE_STREAM_ERROR_ number, *ret_error explains it, the relay is closed, and
- * the caller should end the connection. */
+/* Check a frame from the primary (any type from WIRE_GEOMETRY to WIRE_CLOCK, or WIRE_DISK). Returns
+ * 0 and sets *ret_verdict to what to do with the frame. Returns -EPROTO if the frame breaks the
+ * stream; *ret_code is then a WIRE_STREAM_ERROR_ number, *ret_error explains it, the relay is
+ * closed, and the caller should end the connection. */
 int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
 		   enum vm_relay_verdict *ret_verdict, uint16_t *ret_code, struct error *ret_error)
 	__attribute__((warn_unused_result));

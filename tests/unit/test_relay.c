@@ -56,9 +56,10 @@ static int epoch(uint64_t n, uint64_t previous, uint8_t flags)
 	if (begin(n, previous, flags) != VM_RELAY_FORWARD ||
 	    feed(WIRE_PAGES, n, 1, 100, 0) != VM_RELAY_FORWARD ||
 	    feed(WIRE_DEVICE, n, 2, 50, 0) != VM_RELAY_FORWARD ||
-	    feed(WIRE_CLOCK, n, 3, 48, 0) != VM_RELAY_FORWARD)
+	    feed(WIRE_CLOCK, n, 3, 48, 0) != VM_RELAY_FORWARD ||
+	    feed(WIRE_DISK, n, 4, 30, WIRE_FLAG_LZ4) != VM_RELAY_FORWARD)
 		return -EPROTO;
-	return end(n, 4, 206);
+	return end(n, 5, 236);
 }
 
 static int machine(bool is_last)
@@ -87,7 +88,7 @@ static void test_epochs(void **state)
 	assert_int_equal(relay.epochs_total, 3);
 	assert_int_equal(vm_relay_ack(&relay, 11, 2000), 0);
 	assert_int_equal(relay.last_ack_ns, 1000);
-	assert_int_equal(relay.last_epoch_bytes, 206);
+	assert_int_equal(relay.last_epoch_bytes, 236);
 	assert_int_equal(vm_relay_ack(&relay, 40, 2000), 0);
 	assert_int_equal(vm_relay_ack(&relay, 41, 2000), -EPROTO);
 	assert_int_equal(vm_relay_ack(&relay, 0, 2000), -EPROTO);
@@ -183,6 +184,8 @@ static void test_breaks(void **state)
 	BREAKS(begin(10, 9, WIRE_FLAG_FULL), WIRE_STREAM_ERROR_EPOCH);
 	BREAKS(geometry(), WIRE_STREAM_ERROR_ORDER);
 	BREAKS(feed(WIRE_PAGES, 11, 1, 10, 0), WIRE_STREAM_ERROR_ORDER);
+	BREAKS(feed(WIRE_DISK, 11, 1, 10, 0), WIRE_STREAM_ERROR_ORDER);
+	BREAKS(WITH(begin(11, 10, 0), feed(WIRE_DISK, 11, 2, 10, 0)), WIRE_STREAM_ERROR_ORDER);
 	BREAKS(end(11, 1, 8), WIRE_STREAM_ERROR_ORDER);
 	BREAKS(WITH(begin(11, 10, 0), begin(11, 10, 0)), WIRE_STREAM_ERROR_ORDER);
 	BREAKS(WITH(begin(11, 10, 0), feed(WIRE_PAGES, 11, 2, 10, 0)), WIRE_STREAM_ERROR_ORDER);

@@ -169,8 +169,8 @@ static void send_geometry(void)
 	agent_send(&primary, &h, payload, (size_t)(w.at - payload));
 }
 
-/* Send one epoch of @n PAGES frames of @size bytes each. */
-static void send_epoch(uint64_t epoch, uint32_t n, size_t size)
+/* Send one epoch of @n frames of @type with @size bytes each. */
+static void send_epoch_of(uint8_t type, uint64_t epoch, uint32_t n, size_t size)
 {
 	struct wire_header h = {.type = WIRE_EPOCH_BEGIN, .term = 5, .generation = 1,
 				.epoch = epoch, .flags = epoch == 1 ? WIRE_FLAG_FULL : 0};
@@ -179,7 +179,7 @@ static void send_epoch(uint64_t epoch, uint32_t n, size_t size)
 	bytes_put_be64(small, epoch - 1);
 	agent_send(&primary, &h, small, 8);
 	h.flags = 0;
-	h.type = WIRE_PAGES;
+	h.type = type;
 	for (h.seq = 1; h.seq <= n; h.seq++)
 		agent_send(&primary, &h, pages, size);
 	h.type = WIRE_EPOCH_END;
@@ -188,6 +188,11 @@ static void send_epoch(uint64_t epoch, uint32_t n, size_t size)
 	bytes_put_be64(small + 8, 8 + n * size);
 	agent_send(&primary, &h, small, 16);
 	free(pages);
+}
+
+static void send_epoch(uint64_t epoch, uint32_t n, size_t size)
+{
+	send_epoch_of(WIRE_PAGES, epoch, n, size);
 }
 
 static void test_control(void **state)
@@ -351,6 +356,29 @@ static void test_relay_and_commit(void **state)
 	assert_int_equal(vm_journal_find(f.journal, "web1")->state, VM_PROTECTED);
 }
 
+/* Changes of disks reach the standby as they were sent. A standby may not send any. */
+static void test_relay_of_disks(void **state)
+{
+	const struct wire_header disk = {.type = WIRE_DISK, .term = 5, .epoch = 1, .generation = 1};
+	uint8_t payload[8] = {3, 'v', 'd', 'a'};
+
+	(void)state;
+	open_streams();
+	send_geometry();
+	send_epoch_of(WIRE_DISK, 1, 2, 5000);
+	pump();
+	assert_true(agent_take(&standby, WIRE_EPOCH_BEGIN, &frame));
+	assert_true(agent_take(&standby, WIRE_DISK, &frame));
+	assert_int_equal(frame.h.payload_size, 5000);
+	assert_true(agent_take(&standby, WIRE_DISK, &frame));
+	assert_int_equal(frame.h.seq, 2);
+	assert_true(agent_take(&standby, WIRE_EPOCH_END, &frame));
+	agent_send(&standby, &disk, payload, 4);
+	pump();
+	assert_null(standby.session);
+	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_BAD_FRAME], 1);
+}
+
 static uint64_t welcome_features(struct agent *a)
 {
 	struct wire_welcome welcome;
@@ -482,7 +510,8 @@ int main(void)
 		TEST(test_control), TEST(test_byte_by_byte), TEST(test_handshake_timeout),
 		TEST(test_leases), TEST(test_peer_is_refused),
 		TEST(test_idle_control), TEST(test_duplicate_and_silent),
-		TEST(test_relay_and_commit), TEST(test_features), TEST(test_back_pressure),
+		TEST(test_relay_and_commit), TEST(test_relay_of_disks), TEST(test_features),
+		TEST(test_back_pressure),
 		TEST(test_standby_gone_while_blocked), TEST(test_peer_that_does_not_read),
 	};
 	int r;
