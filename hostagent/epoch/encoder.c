@@ -229,6 +229,8 @@ void encoder_get_counts(const struct encoder *e, struct encoder_counts *ret_coun
 		.epoch_bytes = e->payload_bytes +
 			       (uint64_t)retain_frames_in_epoch(e->retain) * WIRE_HEADER_SIZE,
 		.packing = e->packing,
+		.n_disk_records = e->n_disk_records,
+		.disk_bytes = e->disk_bytes,
 		.n_threads = e->n_threads,
 	};
 	reference_get_counts(e->reference, &ret_counts->reference);

@@ -1,4 +1,4 @@
-/* encoder.h - turns pages and device state into the frames of an epoch.
+/* encoder.h - turns pages, device state and changes of disks into the frames of an epoch.
  *
  * Why: the order of an epoch's frames is decided in one place, which also keeps the reference in
  * step with their content: each page is compared with the version that the standby will have once
@@ -6,6 +6,7 @@
  *
  *	encoder_begin ─ encoder_expect* ─ encoder_pages* ─ encoder_device ─ encoder_end
  *	EPOCH_BEGIN                       PAGES...         DEVICE...        EPOCH_END     (into struct retain)
+ *	                  encoder_disk* anywhere between: DISK...
  *
  * -ENOBUFS means that the backlog is full: let frames be sent, then call again to continue.
  *
@@ -33,6 +34,7 @@
 
 struct encoder;
 struct wire_clock;
+struct wire_disk_record;
 
 /* Counts of the pages encoded since encoder_new(). Device state is counted only where noted. */
 struct encoder_counts {
@@ -40,7 +42,9 @@ struct encoder_counts {
 	struct reference_counts reference;
 	uint64_t n_epoch_pages;			      /* page records in the latest epoch */
 	uint64_t epoch_bytes; /* size of the latest epoch's frames, headers included */
-	struct packer_counts packing; /* counts of all PAGES and DEVICE frames */
+	struct packer_counts packing; /* counts of all PAGES, DEVICE and DISK frames */
+	/* records in DISK frames, and the bytes of data in them before packing */
+	uint64_t n_disk_records, disk_bytes;
 	uint32_t n_threads;	      /* threads that encode pages */
 };
 
@@ -109,6 +113,19 @@ void encoder_abandon(struct encoder *encoder);
  * to continue. Returns 0; -ENOBUFS; -ENOMEM; -EFBIG if @blob is larger than WIRE_BLOB_MAX. */
 int encoder_device(struct encoder *encoder, const uint8_t *blob, size_t size)
 	__attribute__((warn_unused_result));
+
+/* Put one change of the disk @name into the epoch, if WIRE_FEATURE_DISK is in use. Call this
+ * anywhere between encoder_begin() and encoder_end(), but not while a run of encoder_pages() goes
+ * on. Changes are sent in the order of the calls. A change larger than a frame is split into
+ * several records, and a frame has changes of one disk alone.
+ * @record: its size may be any but 0. The data of a WRITE are copied. For data in two pieces, make
+ * two calls.
+ * @done: how many of the record's bytes are in frames already. Set it to 0 before the first call.
+ * Returns 0 once all bytes are in frames; -ENOBUFS if the backlog is full (then call again with the
+ * same @record and @done to continue); -ENOMEM, and the epoch is lost; -EINVAL if the name, op or
+ * size is not valid, or the bytes end past WIRE_DISK_SIZE_MAX (nothing was added then). */
+int encoder_disk(struct encoder *encoder, const char *name, const struct wire_disk_record *record,
+		 uint32_t *done) __attribute__((warn_unused_result));
 
 /* Add the time that the guest's clock should show. Call this after encoder_device(), and only if
  * WIRE_FEATURE_CLOCK is in use. Returns 0; -ENOBUFS (then call it again); -ENOMEM; -EINVAL if

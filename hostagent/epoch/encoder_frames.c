@@ -26,7 +26,8 @@ void encoder_close_frame(struct encoder *e, uint8_t flags)
 	e->payload = NULL;
 	if (size == 0)
 		return;
-	if (e->frame_type == WIRE_PAGES || e->frame_type == WIRE_DEVICE)
+	if (e->frame_type == WIRE_PAGES || e->frame_type == WIRE_DEVICE ||
+	    e->frame_type == WIRE_DISK)
 		size = packer_pack(&e->packer, e->packs, payload, size, &e->packing);
 	encoder_add_frame(e, e->frame_type, flags, size, plain_size);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "codec/zero.h"
+#include "wire/frame.h"
 
 /* Encode a page whose version at the standby is not known: write a record with its whole content at
  * @out (PAGE_RECORD_ROOM bytes). Return the record's size. */
@@ -119,8 +120,12 @@ static int offer_batch(struct encoder *e, struct encoder_cursor *cursor)
 
 int encoder_pages(struct encoder *e, struct encoder_cursor *cursor)
 {
-	int r = e->sink->begin(e);
+	int r;
 
+	/* A unit's frames need the place in the backlog that an open frame has. */
+	if (e->payload && e->frame_type == WIRE_DISK)
+		encoder_close_frame(e, 0);
+	r = e->sink->begin(e);
 	if (r < 0)
 		return r;
 	r = offer_batch(e, cursor);

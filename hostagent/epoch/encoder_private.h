@@ -1,6 +1,7 @@
 /* encoder_private.h - the encoder's state, private to the encoder's own files:
  *
  *	encoder.c         begin and end of an epoch, device state, the guest's clock, counts
+ *	encoder_disk.c    changes of disks
  *	encoder_pages.c   decides for each page: left out, a record at once, or a delta later
  *	encoder_frames.c  frames in the backlog; the sink of the engine's own thread
  *	encoder_units.c   the sink of several threads
@@ -77,6 +78,9 @@ struct encoder {
 	/* pages of the batch that need a delta (encoder_frames.c) */
 	struct page_item batch[ENCODER_BATCH];
 	size_t n_batch;
+
+	char disk[WIRE_DISK_NAME_MAX + 1]; /* disk of the open DISK frame */
+	uint64_t n_disk_records, disk_bytes; /* see struct encoder_counts */
 
 	uint64_t used_features; /* features (WIRE_FEATURE_*) that retained epochs may use */
 

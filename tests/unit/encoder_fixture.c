@@ -49,6 +49,8 @@ int fixture_setup(void **state)
 	f->copy = copy_new(COPY_MAX);
 	f->blob = calloc(1, BLOB_MAX);
 	f->standby.blob = calloc(1, BLOB_MAX);
+	for (size_t i = 0; i < N_DISKS; i++)
+		f->standby.disks[i] = calloc(1, DISK_BYTES);
 	srand(1);
 	*state = f;
 	return 0;
@@ -65,6 +67,8 @@ int fixture_teardown(void **state)
 	copy_free(&f->copy);
 	free(f->blob);
 	free(f->standby.blob);
+	for (size_t i = 0; i < N_DISKS; i++)
+		free(f->standby.disks[i]);
 	free(f);
 	return 0;
 }
@@ -101,6 +105,26 @@ static void apply_records(struct standby *s, struct wire_record_iter *iter, uint
 					    base + (size_t)record.index * 4096),
 				 0);
 		(*n_records)++;
+	}
+	assert_int_equal(r, 0);
+}
+
+static void apply_changes(struct standby *s, const struct wire_frame *frame)
+{
+	struct wire_disk_record record;
+	struct wire_disk_iter iter;
+	uint8_t *disk;
+	int r;
+
+	assert_int_equal(wire_disk_begin(frame, &iter, NULL), 0);
+	assert_true(strcmp(iter.name, "vda") == 0 || strcmp(iter.name, "vdb") == 0);
+	disk = s->disks[iter.name[2] - 'a'];
+	while ((r = wire_disk_next(&iter, &record, NULL)) == 1) {
+		assert_true(record.offset + record.bytes <= DISK_BYTES);
+		if (record.op == WIRE_DISK_WRITE)
+			memcpy(disk + record.offset, record.data, record.bytes);
+		else
+			memset(disk + record.offset, 0, record.bytes);
 	}
 	assert_int_equal(r, 0);
 }
@@ -156,6 +180,11 @@ static void take_frame(struct standby *s, const struct wire_frame *frame)
 		assert_int_equal(wire_device_begin(&plain, &iter, NULL), 0);
 		s->blob_size = iter.blob_size;
 		apply_records(s, &iter, s->blob, &ignored);
+		break;
+	case WIRE_DISK:
+		apply_changes(s, &plain);
+		s->n_disk_frames++;
+		s->n_packed_disk_frames += frame->h.flags & WIRE_FLAG_LZ4;
 		break;
 	case WIRE_EPOCH_END:
 		assert_int_equal(wire_epoch_end_decode(frame, &end, NULL), 0);

@@ -18,6 +18,8 @@
 #define REFERENCE_PAGES 1024u /* fewer than N_PAGES, so the reference store must replace pages */
 #define BLOB_MAX  (40u * 4096u)
 #define COPY_MAX  2000u
+#define N_DISKS	   2u /* vda and vdb */
+#define DISK_BYTES (3u << 20)
 
 struct standby {
 	uint8_t *pages;
@@ -30,6 +32,8 @@ struct standby {
 	/* In a FULL epoch: true if the page had a record. In other epochs: true if a DUP copied
 	 * it. */
 	bool marks[N_PAGES];
+	uint8_t *disks[N_DISKS]; /* DISK_BYTES each */
+	uint32_t n_disk_frames, n_packed_disk_frames;
 };
 
 /* The page copies that a seal hands to the encoder, in the order of their ranges. A page may occur
