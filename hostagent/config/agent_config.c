@@ -141,6 +141,9 @@ static const struct config_key vm_keys[] = {
 	CONFIG_KEY("vm", "peer", STRING, VM, peer, "", 0, 0,
 		   "the VM's other host, as NAME@ADDRESS:PORT: the name in its certificate, and "
 		   "its peer_listen"),
+	CONFIG_KEY("vm", "disks", STRING, VM, disks, "", 0, 0,
+		   "the guest's writable disks, as NAME:PATH NAME:PATH ...: each one's name in "
+		   "QEMU, and its raw image on this host"),
 	CONFIG_KEY("standby", "state_dir", PATH, VM, state_dir, "", 0, 0,
 		   "directory on tmpfs for the guest's copy; unset: never the standby"),
 	CONFIG_KEY("standby", "command_file", PATH, VM, command_file, "", 0, 0,
@@ -184,6 +187,62 @@ static int parse_peer(struct agent_vm_config *vm)
 	return wire_name_is_valid(vm->peer_name) ? 0 : -EINVAL;
 }
 
+/* The characters of names in vmm/disks.h. */
+static const char disk_name_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789_.-";
+
+/* Read one word of `disks`, "root:/var/lib/web1.raw", of @size bytes. */
+static int parse_disk(const char *word, size_t size, struct agent_disk *ret_disk)
+{
+	const char *colon = memchr(word, ':', size);
+	size_t name_size = colon ? (size_t)(colon - word) : 0, path_size = size - name_size - 1;
+
+	if (name_size == 0 || name_size >= sizeof(ret_disk->name) ||
+	    strspn(word, disk_name_chars) < name_size || path_size < 2 || colon[1] != '/' ||
+	    path_size >= sizeof(ret_disk->path))
+		return -EINVAL;
+	memset(ret_disk, 0, sizeof(*ret_disk));
+	memcpy(ret_disk->name, word, name_size);
+	memcpy(ret_disk->path, colon + 1, path_size);
+	return 0;
+}
+
+static bool has_disk(const struct agent_vm_config *vm, const struct agent_disk *disk)
+{
+	for (uint32_t i = 0; i < vm->n_disks; i++) {
+		if (strcmp(vm->disk[i].name, disk->name) == 0 ||
+		    strcmp(vm->disk[i].path, disk->path) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int parse_disks(const char *path, struct agent_vm_config *vm, struct error *error)
+{
+	const char *word = vm->disks + strspn(vm->disks, " \t");
+
+	for (size_t size; *word; word += size, word += strspn(word, " \t")) {
+		struct agent_disk disk;
+
+		size = strcspn(word, " \t");
+		if (parse_disk(word, size, &disk) < 0)
+			return error_set(error, -EINVAL,
+					 "%s: disks: %.*s is no NAME:PATH, as "
+					 "root:/var/lib/holdfast/web1.raw",
+					 path, (int)size, word);
+		if (has_disk(vm, &disk))
+			return error_set(error, -EINVAL,
+					 "%s: disks: %.*s has the name or the path of a disk "
+					 "before it",
+					 path, (int)size, word);
+		if (vm->n_disks == WIRE_DISKS_MAX)
+			return error_set(error, -EINVAL, "%s: disks: more than %d", path,
+					 WIRE_DISKS_MAX);
+		vm->disk[vm->n_disks++] = disk;
+	}
+	return 0;
+}
+
 /* Check the rules that the key tables cannot express. */
 static int check_vm(const char *path, struct agent_vm_config *vm, struct error *error)
 {
@@ -206,7 +265,7 @@ static int check_vm(const char *path, struct agent_vm_config *vm, struct error *
 				 "%s: neither [vm] qmp nor [standby] state_dir is set: this host "
 				 "could do nothing with the VM",
 				 path);
-	return 0;
+	return parse_disks(path, vm, error);
 }
 
 /* Read the command file. If it is wrong, this host can still be the primary, because only the

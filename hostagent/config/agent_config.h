@@ -22,6 +22,12 @@
 #define AGENT_VMS_MAX  64u
 #define AGENT_COMMAND_MAX 16384u /* largest size of a standby's QEMU command file */
 
+/* A disk in the key `disks`. */
+struct agent_disk {
+	char name[WIRE_DISK_NAME_MAX + 1]; /* its name in QEMU on both hosts (vmm/disks.h) */
+	char path[AGENT_PATH_MAX]; /* its image on this host: raw file or block device */
+};
+
 /* [vm] and [standby] of one VM's file. */
 struct agent_vm_config {
 	/* The VM's name. If the file has errors, this is its file name without .ini, or "" when
@@ -57,6 +63,10 @@ struct agent_vm_config {
 	/* the parts of peer; "" if peer is "" */
 	char peer_name[CONFIG_NAME_SIZE], peer_address[16];
 	uint16_t peer_port;
+	/* the guest's disks, as NAME:PATH NAME:PATH ...; "" if it has none */
+	char disks[AGENT_PATH_MAX];
+	struct agent_disk disk[WIRE_DISKS_MAX]; /* the parts of disks, in their order */
+	uint32_t n_disks;
 	/* on the standby, a directory on tmpfs; "" if this host is never the standby */
 	char state_dir[AGENT_PATH_MAX];
 	/* on the standby, the file with the complete QEMU command line */

@@ -142,6 +142,44 @@ static void faults_name_the_place(void **state)
 	expect_fault("web1", "epoch_max_ms must not be below");
 }
 
+static void disks_are_pairs_of_name_and_path(void **state)
+{
+	struct agent_config config;
+	struct error error;
+	char line[160] = "";
+
+	(void)state;
+	put(other_path, "[vm]\nname = web2\ntap = tap1\nqmp = /q2\n");
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\n"
+		     "disks = vda:/a.raw \t drive-1:/dev/b:c \n");
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_string_equal(config.vms[0].fault, "");
+	assert_int_equal(config.vms[0].n_disks, 2);
+	assert_string_equal(config.vms[0].disk[0].name, "vda");
+	assert_string_equal(config.vms[0].disk[0].path, "/a.raw");
+	assert_string_equal(config.vms[0].disk[1].name, "drive-1");
+	assert_string_equal(config.vms[0].disk[1].path, "/dev/b:c");
+	assert_int_equal(config.vms[1].n_disks, 0);
+	agent_config_done(&config);
+#define WRONG(value, says)                                                                         \
+	do {                                                                                       \
+		put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\ndisks = %s\n", value);     \
+		expect_fault("web1", says);                                                        \
+	} while (0)
+	WRONG("vda", "web1.ini: disks: vda is no NAME:PATH");
+	WRONG("vda:/a vdb:", "disks: vdb: is no NAME:PATH");
+	WRONG(":/a", "disks: :/a is no NAME:PATH");
+	WRONG("/machine/x:/a", "disks: /machine/x:/a is no NAME:PATH");
+	WRONG("vda:a.raw", "vda:a.raw is no NAME:PATH");
+	WRONG("vda:/a vdb:/b vda:/c", "vda:/c has the name or the path of a disk before it");
+	WRONG("vda:/a vdb:/a", "vdb:/a has the name or the path");
+	for (char disk = 'a'; disk <= 'q'; disk++)
+		snprintf(line + strlen(line), sizeof(line) - strlen(line), "%c:/%c ", disk, disk);
+	WRONG(line, "disks: more than 16");
+	WRONG("abcdefghijklmnopqrstuvwxyz-abcdefghijklmnopqrstuvwxyz-abcdefghij:/a", "is no NAME");
+#undef WRONG
+}
+
 static void a_missing_command_hinders_only_the_standby(void **state)
 {
 	struct agent_config config;
@@ -254,6 +292,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_plain_pair_of_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(faults_name_the_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(disks_are_pairs_of_name_and_path, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_missing_command_hinders_only_the_standby, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(of_two_files_with_one_name_neither_counts, setup,
