@@ -13,7 +13,8 @@
 #include "wire/frame.h"
 #include "wire/msg.h"
 
-int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_info *ret_info)
+int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *images,
+		struct apply_info *ret_info)
 {
 	const uint8_t *at = data, *end = data + size;
 	struct epochcheck_error error;
@@ -23,6 +24,7 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_in
 	int r, result = -EBADMSG;
 
 	epochcheck_init(&c, term, 0, UINT64_MAX);
+	c.images = images;
 	while (wire_frame_decode(&at, end, &frame, NULL) == 0) {
 		if (frame.h.term != term) {
 			result = -ESTALE;
@@ -72,6 +74,8 @@ struct pass {
 	uint8_t *seen;
 	uint8_t *seen_pieces; /* an enum first_record for each piece of the blob, in a FULL epoch */
 	uint8_t *scratch;     /* WIRE_PAYLOAD_MAX bytes, for packed frames */
+	struct images *images; /* NULL: the guest has no disks */
+	struct error *error;   /* why an image could not be written */
 };
 
 typedef int (*frame_handler)(struct pass *p, const struct wire_frame *frame);
@@ -271,21 +275,49 @@ static int put_device(struct pass *p, const struct wire_frame *frame)
 	return r < 0 ? -EBADMSG : 0;
 }
 
+static int put_disk(struct pass *p, const struct wire_frame *frame)
+{
+	struct wire_disk_record record;
+	struct wire_disk_iter it;
+	struct wire_frame plain;
+	struct wire_error error;
+	struct image *image;
+	int r;
+
+	if (epochcheck_unpack(frame, p->scratch, &plain, &error) < 0 ||
+	    wire_disk_begin(&plain, &it, NULL) < 0)
+		return -EBADMSG;
+	image = p->images ? images_find(p->images, it.name) : NULL;
+	if (!image)
+		return -EBADMSG;
+	while ((r = wire_disk_next(&it, &record, NULL)) > 0) {
+		ramfile_step(p->rf);
+		FAULT_POINT(FAULT_STANDBY_APPLYING);
+		r = images_apply(p->images, image, &record, p->error);
+		if (r < 0)
+			return r;
+	}
+	return r < 0 ? -EBADMSG : 0;
+}
+
 static int put(struct pass *p, const struct wire_frame *frame)
 {
 	if (frame->h.type == WIRE_PAGES)
 		return put_pages(p, frame);
 	if (frame->h.type == WIRE_DEVICE)
 		return put_device(p, frame);
+	if (frame->h.type == WIRE_DISK)
+		return put_disk(p, frame);
 	return 0;
 }
 
-int apply_epoch(struct ramfile *rf, const uint8_t *data, size_t size, uint64_t *ret_n_pages)
+static int apply(struct ramfile *rf, struct images *images, const uint8_t *data, size_t size,
+		 uint64_t *ret_n_pages, struct error *error)
 {
 	AUTO_FREE uint8_t *seen = NULL;
 	AUTO_FREE uint8_t *seen_pieces = NULL;
 	uint8_t scratch[WIRE_PAYLOAD_MAX];
-	struct pass p = {.rf = rf, .scratch = scratch};
+	struct pass p = {.rf = rf, .images = images, .scratch = scratch, .error = error};
 	int r;
 
 	r = walk(&p, data, size, lay_out);
@@ -312,5 +344,16 @@ int apply_epoch(struct ramfile *rf, const uint8_t *data, size_t size, uint64_t *
 		r = ramfile_store_blob(rf, p.blob_bytes);
 	if (r == 0)
 		*ret_n_pages = p.n_pages;
+	return r;
+}
+
+int apply_epoch(struct ramfile *rf, struct images *images, const uint8_t *data, size_t size,
+		uint64_t *ret_n_pages, struct error *ret_error)
+{
+	struct error error = {""};
+	int r = apply(rf, images, data, size, ret_n_pages, &error);
+
+	if (r < 0)
+		(void)error_set(ret_error, r, "%s", error.text[0] ? error.text : strerror(-r));
 	return r;
 }

@@ -1,5 +1,5 @@
-/* apply.h - writes one complete epoch into the copy of the guest. The whole epoch is mapped into
- * memory.
+/* apply.h - writes one complete epoch into the copy of the guest and into its disk images. The
+ * whole epoch is mapped into memory.
  *
  * Where: used by epochlog.c and the fuzz target. Threads: one. epochlog.h (L4) says why an epoch
  * may be applied again.
@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
+#include "standby/images.h"
 #include "standby/ramfile.h"
 
 /* What apply_check() read from a file. */
@@ -21,16 +23,18 @@ struct apply_info {
 };
 
 /* Read the stream in @data from its GEOMETRY frame to its EPOCH_END, and make every check of
- * epochcheck.h. Returns 0; -ESTALE if the epoch is not of @term; -EBADMSG if it is not a whole,
- * valid epoch; -ENOMEM. */
-int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_info *ret_info)
-	__attribute__((warn_unused_result));
+ * epochcheck.h. @images: the guest's disks, whose sizes are known; NULL if it has none. Returns 0;
+ * -ESTALE if the epoch is not of @term; -EBADMSG if it is not a whole, valid epoch; -ENOMEM. */
+int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *images,
+		struct apply_info *ret_info) __attribute__((warn_unused_result));
 
-/* Apply the epoch: its layout, then its pages, then its device state. Does not change `meta`. @data
- * must have passed apply_check(), or epochcheck.h when it arrived. Even so, invalid data is refused
- * without access to memory outside the copy. Returns 0, with *ret_n_pages page records applied;
- * -EBADMSG if the data is broken; other -errno from file operations. */
-int apply_epoch(struct ramfile *rf, const uint8_t *data, size_t size, uint64_t *ret_n_pages)
-	__attribute__((warn_unused_result));
+/* Apply the epoch: its layout, then its pages and its changes of disks, then its device state. Does
+ * not change `meta`. @images: as above, and open. @data must have passed apply_check(), or
+ * epochcheck.h when it arrived. Even so, invalid data is refused without access to memory outside
+ * the copy or to a disk past its end. Returns 0, with *ret_n_pages page records applied; -EBADMSG
+ * if the data is broken; other -errno from files and images, after which the epoch must be applied
+ * again. On error *ret_error says which file or image. */
+int apply_epoch(struct ramfile *rf, struct images *images, const uint8_t *data, size_t size,
+		uint64_t *ret_n_pages, struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

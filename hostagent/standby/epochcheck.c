@@ -283,6 +283,36 @@ static int on_device(struct epochcheck *c, const struct wire_frame *frame,
 	return check_records(c, &it, &uncounted, e);
 }
 
+/* Check that a disk exists and that all records of a DISK frame are within its size. */
+static int on_disk(struct epochcheck *c, const struct wire_frame *frame, struct epochcheck_error *e)
+{
+	struct wire_disk_record record;
+	struct wire_disk_iter it;
+	struct wire_frame plain;
+	struct wire_error wire;
+	struct image *image;
+	int r;
+
+	if (epochcheck_unpack(frame, c->plain, &plain, &wire) < 0 ||
+	    wire_disk_begin(&plain, &it, &wire) < 0)
+		return refuse_format(c, e, &wire);
+	image = c->images ? images_find(c->images, it.name) : NULL;
+	if (!image)
+		return refuse(c, e, WIRE_STREAM_ERROR_GEOMETRY,
+			      "the standby has no image of disk %s; add %s:PATH to disks in the "
+			      "VM's file there",
+			      it.name, it.name);
+	while ((r = wire_disk_next(&it, &record, &wire)) > 0) {
+		if (images_check(image, &record) < 0)
+			return refuse(c, e, WIRE_STREAM_ERROR_FORMAT,
+				      "disk %s: %" PRIu32 " bytes at offset %" PRIu64
+				      ", the image %s has %" PRIu64,
+				      it.name, record.bytes, record.offset, image->path,
+				      image->bytes);
+	}
+	return r < 0 ? refuse_format(c, e, &wire) : EPOCHCHECK_INSIDE;
+}
+
 static int on_clock(struct epochcheck *c, const struct wire_frame *frame,
 		    struct epochcheck_error *e)
 {
@@ -329,6 +359,7 @@ static const struct {
 	{WIRE_PAGES, true, on_pages},
 	{WIRE_DEVICE, true, on_device},
 	{WIRE_CLOCK, true, on_clock},
+	{WIRE_DISK, true, on_disk},
 	{WIRE_EPOCH_END, true, on_end},
 };
 

@@ -10,8 +10,8 @@
  * need.
  *
  *	             GEOMETRY(new generation)              EPOCH_BEGIN(last+1)
- *	  [no stream] ───────────────────────► [between] ────────────────────► [inside] ─┐ PAGES, DEVICE
- *	       ▲           any violation            ▲            EPOCH_END         │  ▲───┘
+ *	  [no stream] ───────────────────────► [between] ────────────────────► [inside] ─┐ PAGES, DEVICE,
+ *	       ▲           any violation            ▲            EPOCH_END         │  ▲───┘ DISK, CLOCK
  *	       └────────────────────────────────────┴──────────────────────────────┘
  *
  * A FULL epoch may have any number above the last epoch's. A frame of an older generation, which
@@ -26,6 +26,7 @@
 
 #include "base/error.h"
 #include "base/marks.h"
+#include "standby/images.h"
 #include "wire/msg.h"
 
 /* Why an epoch or frame was refused; sent in a STREAM_ERROR. */
@@ -46,6 +47,8 @@ struct epochcheck {
 	uint64_t term;	     /* frames of any other term are refused */
 	uint64_t last_epoch; /* last complete epoch of the term; 0: none */
 	uint64_t bytes_max;  /* limit of one epoch: its frames and the stored GEOMETRY */
+	/* the guest's disks on this host, whose names and sizes are known; borrowed; NULL: none */
+	struct images *images;
 
 	/* State of the stream; valid while has_geometry. */
 	bool has_geometry;
@@ -79,8 +82,8 @@ int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch,
 		      struct wire_frame *ret_plain, struct wire_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Initialize @c, which may contain anything. @last_epoch: last complete epoch of @term. Free it
- * with epochcheck_done(). */
+/* Initialize @c, which may contain anything. @last_epoch: last complete epoch of @term. The guest
+ * has no disks until the caller sets c->images. Free it with epochcheck_done(). */
 void epochcheck_init(struct epochcheck *c, uint64_t term, uint64_t last_epoch, uint64_t bytes_max);
 void epochcheck_done(struct epochcheck *c); /* accepts a zeroed struct */
 

@@ -89,6 +89,18 @@ static int complete_part(struct epochlog *log)
 	return 0;
 }
 
+/* Open the images if they are not, so that an epoch can be checked and applied. Never for a guest
+ * that was promoted: its QEMU writes to them now. */
+static int have_images(struct epochlog *log)
+{
+	if (!log->images || log->images->n == 0)
+		return 0;
+	if (log->rf->meta.phase != RAMFILE_COPY)
+		return error_set(&log->why, -EBUSY,
+				 "the guest was promoted and writes to its disks itself");
+	return images_open(log->images, &log->why);
+}
+
 static int store(struct epochlog *log, const struct wire_frame *frame, int verdict)
 {
 	int r;
@@ -144,13 +156,38 @@ static void describe_failure(const struct epochlog *log, uint64_t epoch, int err
 			((uint64_t)fs.f_bavail * fs.f_frsize) >> 20, log->bytes_max >> 20);
 }
 
+static void describe_unapplied(const struct epochlog *log, int error, struct error *ret_error)
+{
+	(void)error_set(ret_error, error,
+			"the standby cannot apply epoch %" PRIu64
+			" and takes no other before it: %.800s",
+			log->pending, log->why.text);
+}
+
+/* An epoch that cannot be checked without the disks is refused at its first frame. */
+static int need_images(struct epochlog *log, const struct wire_frame *frame,
+		       struct epochcheck_error *ret_error)
+{
+	int r = frame->h.type == WIRE_EPOCH_BEGIN ? have_images(log) : 0;
+
+	if (r == 0)
+		return 0;
+	epochcheck_reset(&log->check);
+	log->stats.epochs_refused++;
+	ret_error->code = WIRE_STREAM_ERROR_APPLY;
+	ret_error->why = log->why;
+	return r;
+}
+
 int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 		   const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 {
 	uint64_t last = log->check.last_epoch;
-	int verdict = epochcheck_frame(&log->check, frame, ours, ret_error);
-	int r;
+	int r = need_images(log, frame, ret_error), verdict;
 
+	if (r < 0)
+		return r;
+	verdict = epochcheck_frame(&log->check, frame, ours, ret_error);
 	if (verdict < 0) {
 		drop_part(log);
 		log->stats.epochs_refused++;
@@ -162,7 +199,10 @@ int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 		epochcheck_reset(&log->check);
 		log->stats.epochs_refused++;
 		ret_error->code = WIRE_STREAM_ERROR_APPLY;
-		describe_failure(log, frame->h.epoch, r, &ret_error->why);
+		if (log->pending)
+			describe_unapplied(log, r, &ret_error->why);
+		else
+			describe_failure(log, frame->h.epoch, r, &ret_error->why);
 		drop_part(log);
 		return r;
 	}
@@ -195,14 +235,15 @@ static int apply_mapped(struct epochlog *log, const uint8_t *data, size_t size)
 	uint64_t n_pages = 0;
 	int r;
 
-	r = apply_epoch(log->rf, data, size, &n_pages);
+	r = apply_epoch(log->rf, log->images, data, size, &n_pages, &log->why);
 	if (r < 0)
 		return r;
 	meta.applied_epoch = log->pending;
 	r = ramfile_store_meta(log->rf, &meta);
-	if (r == 0)
-		log->stats.pages_applied += n_pages;
-	return r;
+	if (r < 0)
+		return error_set(&log->why, r, "%s/meta: %s", log->rf->dir, strerror(-r));
+	log->stats.pages_applied += n_pages;
+	return 0;
 }
 
 static void note_time(struct epochlog_stats *stats, uint64_t took_ns)
@@ -222,11 +263,16 @@ int epochlog_apply(struct epochlog *log)
 
 	if (!log->pending)
 		return 0;
+	if (log->rf->meta.phase != RAMFILE_COPY)
+		return error_set(&log->why, -EBUSY, "the guest was promoted from the copy");
+	r = have_images(log);
+	if (r < 0)
+		return r;
 	/* The whole file will be read, most of it twice. Map all its pages now, to avoid page
 	 * faults. */
 	data = mmap(NULL, log->bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, log->fd, 0);
 	if (data == MAP_FAILED)
-		return -errno;
+		return error_set(&log->why, -errno, "its file: %s", strerror(errno));
 	r = apply_mapped(log, data, log->bytes);
 	(void)munmap(data, log->bytes); /* fails on bad arguments only */
 	if (r < 0)
@@ -235,6 +281,8 @@ int epochlog_apply(struct epochlog *log)
 	log->fd = fd_close(log->fd);
 	log->pending = 0;
 	note_time(&log->stats, clock_mono_ns() - begin_ns);
+	if (log->images)
+		images_flush_soon(log->images, clock_mono_ns());
 	return 0;
 }
 
@@ -268,7 +316,7 @@ static int inspect_complete(struct epochlog *log, int fd, uint64_t size)
 	data = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
 	if (data == MAP_FAILED)
 		return -errno;
-	r = apply_check(data, size, meta->term, &info);
+	r = apply_check(data, size, meta->term, log->images, &info);
 	(void)munmap(data, size); /* fails on bad arguments only */
 	if (r == -ESTALE)
 		return 0;
@@ -287,7 +335,9 @@ static int adopt_complete(struct epochlog *log, const char *name, uint64_t epoch
 
 	if (fd < 0)
 		return -errno;
-	r = fstat(fd, &st) < 0 ? -errno : inspect_complete(log, fd, (uint64_t)st.st_size);
+	r = fstat(fd, &st) < 0 ? -errno : have_images(log);
+	if (r == 0)
+		r = inspect_complete(log, fd, (uint64_t)st.st_size);
 	if (r <= 0) {
 		fd_close(fd);
 		if (r == 0 && unlinkat(log->rf->dir_fd, name, 0) < 0)
@@ -354,14 +404,17 @@ static void init_check(struct epochlog *log)
 {
 	epochcheck_init(&log->check, log->rf->meta.term, log->rf->meta.applied_epoch,
 			log->bytes_max);
+	log->check.images = log->images;
 }
 
-int epochlog_open(struct ramfile *rf, uint64_t bytes_max, struct epochlog *log)
+int epochlog_open(struct ramfile *rf, struct images *images, uint64_t bytes_max,
+		  struct epochlog *log)
 {
 	int r;
 
 	memset(log, 0, sizeof(*log));
 	log->rf = rf;
+	log->images = images;
 	log->fd = -1;
 	log->bytes_max = bytes_max;
 	r = scan(log, is_leftover, make_spare);
@@ -369,6 +422,8 @@ int epochlog_open(struct ramfile *rf, uint64_t bytes_max, struct epochlog *log)
 		r = scan(log, is_complete, adopt_complete);
 	if (r < 0) {
 		log->fd = fd_close(log->fd);
+		if (!log->why.text[0])
+			(void)error_set(&log->why, r, "%s", strerror(-r));
 		return r;
 	}
 	init_check(log);

@@ -7,29 +7,33 @@
  * makes the copy whole. Therefore the epoch is kept on tmpfs until `meta` says that it was applied.
  *
  * Where: stream.c passes in the frames and sends the acknowledgements. Uses epochcheck.h (to check
- * the epoch) and ramfile.h (the copy). Threads: one.
+ * the epoch), ramfile.h (the copy) and images.h (the guest's disks). Threads: one.
  *
  *	frames ──► epoch-N.part ══ EPOCH_END right ══► epoch-N.complete ──► ack ──► apply ──► meta ──► removed
  *	           appended as       rename(2)          from here on the   ram,     applied=N
  *	           they came                            epoch cannot be    rom,     phase=copy
- *	                                                lost               device
+ *	                                                lost               disks,
+ *	                                                                   device
  *
- * A file holds the frames as they arrived: GEOMETRY, EPOCH_BEGIN, PAGES and DEVICE, EPOCH_END, each
- * with its header and checksum. Files are reused for later epochs, since their tmpfs pages are
- * allocated already. So bytes after EPOCH_END may be left from an earlier epoch, and are ignored.
+ * A file holds the frames as they arrived: GEOMETRY, EPOCH_BEGIN, PAGES, DEVICE, DISK and CLOCK,
+ * EPOCH_END, each with its header and checksum. Files are reused for later epochs, since their
+ * tmpfs pages are allocated already. So bytes after EPOCH_END may be left from an earlier epoch,
+ * and are ignored.
  *
  * The invariants below hold at every instant. After a kill -9, exactly the system calls and stores
- * made so far have taken effect, in program order, since all files are in this host's memory. tmpfs
- * needs no fsync: a crash of the host loses the guest's memory anyway.
+ * made so far have taken effect, in program order, since all files are in this host's memory (disk
+ * images: in its page cache). tmpfs needs no fsync: a crash of the host loses the guest's memory
+ * anyway. Nor do the images before a promotion: without the copy they are worthless.
  *
  *  L1 A file named .complete holds one whole epoch that passed every check. (The rename is the last
  *     step.)
  *  L2 EPOCH_ACK(N) is sent only when epoch-N.complete exists or applied >= N. (The ack is sent
  *     after the rename.)
- *  L3 meta.applied = N means: the copy is epoch N, or it is partly epoch N+1 and
+ *  L3 meta.applied = N means: copy and disks are epoch N, or they are partly epoch N+1 and
  *     epoch-(N+1).complete exists. (Applying begins after the rename. `meta` is replaced after the
- *     last store. Then the file is removed.)
- *  L4 Applying an epoch from its start again gives the same copy, however far an earlier try came:
+ *     last store and the last write to a disk. Then the file is removed.)
+ *  L4 Applying an epoch from its start again gives the same copy and the same disks, however far an
+ *     earlier try came:
  *     - Records carry new bytes for given places, never differences. So each byte gets its final
  *       value from the same record each time, and a byte that no record writes is not changed.
  *     - A DUP record copies the same bytes each time: its source page is not changed by a later
@@ -39,10 +43,17 @@
  *       is left.
  *     - `device` is replaced as a whole. Bytes after the end of `device` count as zero, both before
  *        and after the replacement.
+ *     - Records of a disk are applied in the order in which they came, so where two overlap, the
+ *       later one wins each time. A FULL epoch clears nothing on a disk: bytes that no record names
+ *       stay as they are.
  *  L5 A .part is never applied. At open it is removed or becomes `spare`.
- *  L6 A FULL epoch leaves the old state as it is until its own .complete exists (L3).
+ *  L6 A FULL epoch leaves the old state as it is until its own .complete exists (L3). So does every
+ *     epoch with the disks.
  *  L7 All files are of one term: an epoch file of another term than meta's is removed at open.
- *     meta.applied = 0 means that the copy is worthless and that the next epoch must be FULL.
+ *     meta.applied = 0 means that the copy is worthless and that the next epoch must be FULL. The
+ *     disks are then of no known epoch, so the primary must send all of their content again.
+ *  L8 No disk is written once a promotion has begun: epochlog_apply() and images_open() are refused
+ *     here unless the phase is COPY, and promote.c closes the images before QEMU may write to them.
  */
 #ifndef STANDBY_EPOCHLOG_H
 #define STANDBY_EPOCHLOG_H
@@ -69,6 +80,7 @@ struct epochlog_stats {
 
 struct epochlog {
 	struct ramfile *rf; /* the directory and the copy; borrowed */
+	struct images *images; /* the guest's disks; borrowed; NULL: none */
 	struct epochcheck check;
 	uint64_t bytes_max;	     /* limit of one epoch's file */
 	/* size of the part of `spare` whose pages stay reserved; 0: none */
@@ -80,6 +92,8 @@ struct epochlog {
 	uint64_t epoch;	   /* number of the epoch */
 	uint64_t bytes;	   /* bytes written so far */
 
+	struct error why; /* of the last failure to apply an epoch or to open the images */
+
 	uint64_t pending; /* number of the epoch that is complete but not yet applied; 0: none */
 
 	/* the last GEOMETRY as it arrived: the first frame of each file */
@@ -88,11 +102,13 @@ struct epochlog {
 };
 
 /* Start with the copy @rf: remove unfinished and stale epochs, and apply a complete epoch of term
- * rf->meta.term that an earlier process left. @bytes_max: limit of one epoch's file, counted in
- * whole frames. A promoted copy (phase not COPY) is not changed. Returns 0; -EBADMSG if a .complete
- * file does not pass the checks (something has changed it); -ENOMEM; other -errno. */
-int epochlog_open(struct ramfile *rf, uint64_t bytes_max, struct epochlog *log)
-	__attribute__((warn_unused_result));
+ * rf->meta.term that an earlier process left. @images: the guest's disks, which are opened when an
+ * epoch must be checked or applied; NULL if it has none. @bytes_max: limit of one epoch's file,
+ * counted in whole frames. A promoted copy (phase not COPY) is not changed. Returns 0; -EBADMSG if
+ * a .complete file does not pass the checks (something has changed it); -ENOMEM; other -errno. On
+ * error log->why says why. */
+int epochlog_open(struct ramfile *rf, struct images *images, uint64_t bytes_max,
+		  struct epochlog *log) __attribute__((warn_unused_result));
 
 /* Reserve pages for epochs of up to @bytes, so that such epochs can be stored even when the file
  * system is full. The pages belong to `spare`, the file that each epoch reuses. Idempotent. Returns
@@ -137,9 +153,10 @@ int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 		   const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Apply the complete epoch, if there is one. Takes as long as copying its pages. Returns 0 once the
- * copy is epoch epochlog_complete(); -EBADMSG if the epoch's file is not valid; other -errno, after
- * which the epoch is kept, so try again. */
+/* Apply the complete epoch, if there is one. Takes as long as copying its pages, and may wait for
+ * the disks. Returns 0 once copy and disks are epoch epochlog_complete(); -EBADMSG if the epoch's
+ * file is not valid; -EBUSY if the guest was promoted; other -errno, after which the epoch is kept,
+ * so try again. On error log->why says why. */
 int epochlog_apply(struct epochlog *log) __attribute__((warn_unused_result));
 
 #endif

@@ -158,6 +158,14 @@ static int load_for_start(struct standby *sb, struct error *ret_error)
 	return r;
 }
 
+/* Open the guest's disks here, before QEMU is started on them: it may not be the only one. */
+static int open_images(struct standby *sb, struct error *ret_error)
+{
+	int r = images_open(&sb->images, ret_error);
+
+	return r < 0 ? r : images_check_free(&sb->images, ret_error);
+}
+
 static int do_start(struct standby *sb, struct standby_command *c)
 {
 	int r;
@@ -176,10 +184,13 @@ static int do_start(struct standby *sb, struct standby_command *c)
 	if (r < 0)
 		return r;
 	sb->guest_ended = false;
-	r = standby_reserve(sb, &c->error);
+	r = open_images(sb, &c->error);
+	if (r == 0)
+		r = standby_reserve(sb, &c->error);
 	if (r == 0)
 		r = start_qemu(sb, &c->error);
 	if (r < 0) {
+		images_close(&sb->images);
 		standby_set_text(sb, "%s", c->error.text);
 		standby_set_state(sb, STANDBY_STATE_FAILED);
 		return r;
@@ -314,6 +325,7 @@ static int do_stop(struct standby *sb, struct standby_command *c)
 	}
 	if (r < 0)
 		return error_set(&c->error, r, "cannot stop the standby: %s", strerror(-r));
+	images_close(&sb->images);
 	standby_give_back(sb);
 	standby_set_text(sb, "%s", "");
 	standby_set_state(sb, STANDBY_STATE_IDLE);
@@ -345,6 +357,7 @@ static int do_fence(struct standby *sb, struct standby_command *c)
 		return r;
 	}
 	sb->guest_ended = false;
+	images_close(&sb->images);
 	standby_give_back(sb);
 	standby_set_text(sb, "%s", "");
 	standby_set_state(sb, STANDBY_STATE_IDLE);

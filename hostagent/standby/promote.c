@@ -89,8 +89,25 @@ static int step_apply(struct promotion *p)
 	int r = epochlog_apply(p->log);
 
 	if (r < 0)
-		return fail(p, r, "cannot apply the last complete epoch", strerror(-r));
+		return fail(p, r, "cannot apply the last complete epoch", p->log->why.text);
 	return 0;
+}
+
+/* Hand the disks over to QEMU: bring what was applied to the disk, then close the images. From here
+ * on this process has no descriptor with which it could write to them (epochlog.h, L8). */
+static int step_disks(struct promotion *p)
+{
+	struct images *images = p->log->images;
+	struct error error;
+	int r;
+
+	if (!images || images->n == 0)
+		return 0;
+	r = images_open(images, &error);
+	if (r == 0)
+		r = images_sync(images, &error);
+	images_close(images);
+	return r < 0 ? fail(p, r, "the guest's disks", error.text) : 0;
 }
 
 /* Write the ROM blocks. A QEMU with -incoming leaves them empty, since a migration would fill them.
@@ -372,6 +389,8 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 	moved(&p);
 	if (p.rf->meta.phase == RAMFILE_COPY) {
 		r = timed(&p, step_apply, &p.times.apply_ns);
+		if (r == 0)
+			r = timed(&p, step_disks, &p.times.disks_ns);
 		if (r == 0)
 			r = timed(&p, step_rom, &p.times.rom_ns);
 		if (r == 0)

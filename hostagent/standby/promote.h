@@ -3,8 +3,10 @@
  * Why: this is the main part of a failover. No client is served while it lasts, so every
  * millisecond counts.
  *
- *	apply what is complete ─ write ROM blocks ─ getfd + migrate-incoming ─ event completed
- *	  (epochlog_apply)        (process memory)        (device blob)
+ *	apply what is complete ─ sync and close disks ─ write ROM blocks
+ *	  (epochlog_apply)         (images.h)             (process memory)
+ *	 ─ getfd + migrate-incoming ─ event completed
+ *	  (device blob)
  *	 ─ meta: term, phase=promoted ─ guest's clock ─ cont ─ meta: phase=running ─ announce-self
  *
  * Why this order? The agent may be killed (kill -9) between any two steps:
@@ -15,6 +17,9 @@
  *  P3 While `meta` says `promoted`, the guest may or may not have run. If the order is repeated,
  *     it continues the same QEMU, if that QEMU still exists. A QEMU that is gone is never replaced:
  *     its guest may have run, and then the RAM file no longer fits the device blob.
+ *  P4 QEMU may write to the guest's disks once it has loaded the state, so this agent writes to them
+ *     only before that. If loading fails, that QEMU is ended, and no instruction of the guest has
+ *     run: the disks are still those of epoch N.
  *
  * Where: used by orders.c and rehearsal.c, on the standby's thread. Blocks as long as there is
  * progress. Fails when a step makes no progress, or QEMU does not answer, for the given timeout.
@@ -32,7 +37,7 @@
 
 /* How long each step took. All members are 0 until a promotion has succeeded. */
 struct promote_times {
-	uint64_t apply_ns, rom_ns, load_ns, record_ns, clock_ns, cont_ns, total_ns;
+	uint64_t apply_ns, disks_ns, rom_ns, load_ns, record_ns, clock_ns, cont_ns, total_ns;
 	bool is_running; /* QEMU said after `cont` that the guest runs */
 };
 

@@ -87,6 +87,8 @@ static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
 		{"frames_dropped", s->frames_dropped},
 		{"bytes_buffered", s->bytes_buffered},
 		{"pages_applied", s->pages_applied},
+		{"disk_records", sb->images.n_records},
+		{"disk_bytes", sb->images.bytes_written},
 		{"apply_last_us", s->apply_last_ns / CLOCK_NS_PER_US},
 		{"apply_max_us", s->apply_max_ns / CLOCK_NS_PER_US},
 		{"apply_total_us", s->apply_total_ns / CLOCK_NS_PER_US},
@@ -97,6 +99,7 @@ static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
 		{"rehearsals", sb->n_rehearsals},
 		{"promote_total_us", sb->times.total_ns / CLOCK_NS_PER_US},
 		{"promote_apply_us", sb->times.apply_ns / CLOCK_NS_PER_US},
+		{"promote_disks_us", sb->times.disks_ns / CLOCK_NS_PER_US},
 		{"promote_rom_us", sb->times.rom_ns / CLOCK_NS_PER_US},
 		{"promote_load_us", sb->times.load_ns / CLOCK_NS_PER_US},
 		{"promote_record_us", sb->times.record_ns / CLOCK_NS_PER_US},
@@ -365,12 +368,13 @@ static int open_copy(struct standby *sb, struct error *ret_error)
 				strerror(-r));
 	if (r < 0)
 		return r;
-	r = epochlog_open(&sb->rf, sb->log_bytes_max, &sb->log);
+	r = epochlog_open(&sb->rf, &sb->images, sb->log_bytes_max, &sb->log);
 	if (r < 0) {
 		(void)error_set(ret_error, r,
-				"state_dir %s: the complete epoch in it cannot be applied: %s; if "
-				"no guest runs on the files, remove the directory",
-				sb->config.state_dir, strerror(-r));
+				"state_dir %s: the complete epoch in it cannot be applied: %.600s; "
+				"if no guest runs on the files, remove the directory",
+				sb->config.state_dir, sb->log.why.text);
+		images_close(&sb->images);
 		ramfile_close(&sb->rf);
 	}
 	return r;
@@ -449,6 +453,12 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 	if (!sb)
 		return error_set(ret_error, -ENOMEM, "out of memory");
 	sb->config = *config;
+	r = images_init(&sb->images, config->disks, config->n_disks, ret_error);
+	if (r < 0) {
+		free(sb);
+		return r;
+	}
+	sb->config.disks = NULL; /* the images have them */
 	pthread_mutex_init(&sb->lock, NULL);
 	pthread_cond_init(&sb->command_done, NULL);
 	r = open_qemu(sb, ret_error);
@@ -469,6 +479,7 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 	*ret_standby = sb;
 	return 0;
 close_copy:
+	images_close(&sb->images);
 	epochlog_close(&sb->log);
 	ramfile_close(&sb->rf);
 done_qemu:
@@ -491,6 +502,7 @@ void standby_close(struct standby *sb)
 	standby_machine_reset(&sb->machine);
 	room_release(&sb->room);
 	vcpus_close(sb->served.vcpus);
+	images_close(&sb->images);
 	epochlog_close(&sb->log);
 	ramfile_close(&sb->rf);
 	qemu_done(&sb->qemu);

@@ -55,6 +55,12 @@ enum standby_state {
 	STANDBY_STATE_FAILED	= 11, /* the operator must act; the text says why */
 };
 
+/* A disk of the guest, and this host's image of it: a raw file or a block device. */
+struct standby_disk {
+	char name[64];	  /* the disk's name in QEMU on both hosts (vmm/disks.h) */
+	const char *path; /* absolute path of the image; borrowed */
+};
+
 /* All pointers are borrowed for the life of the object. Nothing may be changed after
  * standby_open(). */
 struct standby_config {
@@ -65,6 +71,11 @@ struct standby_config {
 	 * QEMU is started */
 	const char
 		*command_file;
+
+	/* the guest's disks, at most IMAGES_MAX (images.h); standby_open() copies the array but not
+	 * the paths */
+	const struct standby_disk *disks;
+	uint32_t n_disks;
 
 	const char *tap;	   /* the only tap that the command may name; NULL: any */
 

@@ -16,6 +16,7 @@
 #include "link/link.h"
 #include "standby/clockview.h"
 #include "standby/epochlog.h"
+#include "standby/images.h"
 #include "standby/promote.h"
 #include "standby/qemu.h"
 #include "standby/ramfile.h"
@@ -78,6 +79,7 @@ struct standby {
 	uint64_t log_bytes_max;
 	struct ramfile rf;
 	struct epochlog log;
+	struct images images; /* the guest's disks on this host */
 	struct qemu qemu;
 	/* if pid > 0, this QEMU waits for the first epoch (rehearsal.c) */
 	struct qemu rehearsal;

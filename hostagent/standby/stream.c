@@ -205,10 +205,10 @@ static int on_complete(struct standby *sb, const struct wire_frame *frame)
 	r = epochlog_apply(&sb->log);
 	if (r < 0) {
 		log_error("epoch=%" PRIu64 " vm=%s cannot apply: %s", epochlog_complete(&sb->log),
-			  sb->config.vm, strerror(-r));
+			  sb->config.vm, sb->log.why.text);
 		standby_set_text(sb,
 				 "cannot apply epoch %" PRIu64 ": %s; it is kept and tried again",
-				 epochlog_complete(&sb->log), strerror(-r));
+				 epochlog_complete(&sb->log), sb->log.why.text);
 	}
 	standby_set_warm(sb);
 	return sent;

@@ -8,12 +8,18 @@
 #include "base/log.h"
 #include "vm/vm_private.h"
 
+_Static_assert(sizeof((struct standby_disk){0}.name) == sizeof((struct agent_disk){0}.name),
+	       "open_standby() copies it");
+
 /* Open the standby. It continues with the copy of an earlier agent without an order, because that
  * copy may be the only one. */
 static void open_standby(struct vm *vm)
 {
+	struct standby_disk disks[WIRE_DISKS_MAX];
 	struct error error;
 	struct standby_config config = {
+		.disks = disks,
+		.n_disks = vm->config->n_disks,
 		.vm = vm->config->name,
 		.state_dir = vm->config->state_dir,
 		.run_dir = vm->environment.config->run_dir,
@@ -35,6 +41,10 @@ static void open_standby(struct vm *vm)
 
 	if (!*vm->config->state_dir)
 		return;
+	for (uint32_t i = 0; i < vm->config->n_disks; i++) {
+		memcpy(disks[i].name, vm->config->disk[i].name, sizeof(disks[i].name));
+		disks[i].path = vm->config->disk[i].path;
+	}
 	/* A wrong command file is no error here: the file is read again when it is needed, and may
 	 * be corrected by then. */
 	if (standby_open(&config, &vm->standby, &error) == 0)

@@ -163,7 +163,7 @@ static int ship(const char *qmp_path, const char *state_dir, uint64_t term, bool
 	attach(&s, qmp_path);
 	must(ramfile_open(state_dir, &s.rf), state_dir);
 	must(ramfile_reserve(&s.rf, s.info.ram_bytes), "reserve RAM");
-	must(epochlog_open(&s.rf, 2 * s.info.ram_bytes, &s.log), "open the epoch log");
+	must(epochlog_open(&s.rf, NULL, 2 * s.info.ram_bytes, &s.log), "open the epoch log");
 	if (s.rf.meta.term != term)
 		must(epochlog_set_term(&s.log, term), "enter the term");
 	describe(&s.info, &g);

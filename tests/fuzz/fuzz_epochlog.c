@@ -1,12 +1,15 @@
 /* fuzz_epochlog.c - takes any bytes as the frames of an epoch stream.
  *
  * The check must stay within its bounds. If it calls an epoch complete, applying must not refuse
- * that epoch, and applying it twice must give the same copy. The copy is in memory. Its directory
- * does not exist, so every file operation fails. */
+ * that epoch, and applying it twice must give the same copy and the same disk. Both are in memory.
+ * The copy's directory does not exist, so every operation on its files fails. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "standby/apply.h"
 #include "standby/epochcheck.h"
@@ -14,6 +17,7 @@
 #define TERM	  7u
 #define RAM_PAGES 8u
 #define ROM_PAGES 1u
+#define DISK_BYTES 16384u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -48,6 +52,37 @@ static void mend(uint8_t *at, size_t left)
 static uint8_t ram[RAM_PAGES * WIRE_PAGE_SIZE], rom[ROM_PAGES * WIRE_PAGE_SIZE];
 static uint8_t blob[WIRE_BLOB_MAX + WIRE_PAGE_SIZE];
 
+static uint8_t disk_before[DISK_BYTES];
+static struct images images;
+
+/* Give the guest the disk vda, on a file in memory. */
+static void reset_disk(void)
+{
+	struct image *vda = &images.item[0];
+
+	if (!images.is_open) {
+		images.n = 1;
+		images.is_open = true;
+		memset(disk_before, 0x5a, sizeof(disk_before));
+		strcpy(vda->name, "vda");
+		vda->path = "memory";
+		vda->bytes = DISK_BYTES;
+		vda->fd = memfd_create("vda", MFD_CLOEXEC);
+	}
+	if (pwrite(vda->fd, disk_before, DISK_BYTES, 0) != DISK_BYTES)
+		abort();
+}
+
+static void read_disk(uint8_t content[DISK_BYTES])
+{
+	/* one byte more would be there if something had been written past the end */
+	static uint8_t all[DISK_BYTES + 1];
+
+	if (pread(images.item[0].fd, all, sizeof(all), 0) != DISK_BYTES)
+		abort();
+	memcpy(content, all, DISK_BYTES);
+}
+
 static void apply_once(const uint8_t *data, size_t size, const struct wire_geometry *g)
 {
 	struct ramfile rf = {.dir = "/nonexistent/holdfast", .dir_fd = -1, .lock_fd = -1,
@@ -55,11 +90,12 @@ static void apply_once(const uint8_t *data, size_t size, const struct wire_geome
 			     .has_geometry = true, .geometry = *g,
 			     .n_pages = RAM_PAGES + ROM_PAGES, .rom = rom,
 			     .rom_bytes = sizeof(rom), .blob = blob, .blob_bytes = WIRE_PAGE_SIZE};
+	struct error error;
 	uint64_t n_pages;
 
 	/* Two errors are allowed: -ENOENT (everything succeeded up to the device file, which cannot
 	 * be written) and -EINVAL (the epoch has another layout). */
-	if (apply_epoch(&rf, data, size, &n_pages) == -EBADMSG)
+	if (apply_epoch(&rf, &images, data, size, &n_pages, &error) == -EBADMSG)
 		abort();
 }
 
@@ -68,15 +104,19 @@ static void apply_once(const uint8_t *data, size_t size, const struct wire_geome
 static void apply(const uint8_t *data, size_t size, const struct wire_geometry *g)
 {
 	static uint8_t ram_once[sizeof(ram)], rom_once[sizeof(rom)];
+	static uint8_t disk_once[DISK_BYTES], disk_twice[DISK_BYTES];
 	struct apply_info info;
 
-	if (apply_check(data, size, TERM, &info) != 0)
+	if (apply_check(data, size, TERM, &images, &info) != 0)
 		abort();
 	apply_once(data, size, g);
 	memcpy(ram_once, ram, sizeof(ram));
 	memcpy(rom_once, rom, sizeof(rom));
+	read_disk(disk_once);
 	apply_once(data, size, g);
-	if (memcmp(ram_once, ram, sizeof(ram)) != 0 || memcmp(rom_once, rom, sizeof(rom)) != 0)
+	read_disk(disk_twice);
+	if (memcmp(ram_once, ram, sizeof(ram)) != 0 || memcmp(rom_once, rom, sizeof(rom)) != 0 ||
+	    memcmp(disk_once, disk_twice, DISK_BYTES) != 0)
 		abort();
 }
 
@@ -117,7 +157,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(ram, 0x5a, sizeof(ram));
 	memset(rom, 0x5a, sizeof(rom));
 	geometry(&g);
+	reset_disk();
 	epochcheck_init(&c, TERM, 0, 1 << 20);
+	c.images = &images;
 	while ((size_t)(end - at) >= WIRE_HEADER_SIZE) {
 		const uint8_t *frame_at = at;
 		int r;

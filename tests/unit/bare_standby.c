@@ -22,7 +22,7 @@ static void open_copy(struct bare_standby *x)
 {
 	NEED(ramfile_open(x->dir, &x->sb.rf) == 0);
 	NEED(ramfile_reserve(&x->sb.rf, BARE_STANDBY_RAM_PAGES * WIRE_PAGE_SIZE) == 0);
-	NEED(epochlog_open(&x->sb.rf, 1 << 20, &x->sb.log) == 0);
+	NEED(epochlog_open(&x->sb.rf, NULL, 1 << 20, &x->sb.log) == 0);
 }
 
 static void close_copy(struct bare_standby *x)
@@ -64,7 +64,7 @@ void bare_standby_hold(struct bare_standby *x, uint64_t epoch)
 	x->sb.rf.meta.applied_epoch = epoch;
 	NEED(ramfile_store_meta(&x->sb.rf, &x->sb.rf.meta) == 0);
 	epochlog_close(&x->sb.log);
-	NEED(epochlog_open(&x->sb.rf, 1 << 20, &x->sb.log) == 0);
+	NEED(epochlog_open(&x->sb.rf, NULL, 1 << 20, &x->sb.log) == 0);
 }
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)

@@ -68,7 +68,8 @@ static void add_frame(struct feed *f, uint8_t *frame, const struct bytes_writer 
 	struct bytes_writer w = *filled;
 	size_t size;
 
-	if (f->packs && (h->type == WIRE_PAGES || h->type == WIRE_DEVICE)) {
+	if (f->packs && (h->type == WIRE_PAGES || h->type == WIRE_DEVICE ||
+			 h->type == WIRE_DISK)) {
 		pack(frame, &w, &packed);
 		h = &packed;
 	}
@@ -217,6 +218,21 @@ void feed_blob(struct feed *f, const uint8_t *blob, uint32_t size, uint8_t *refe
 		}
 		add_frame(f, frame, &w, &h);
 	} while (i < n);
+}
+
+void feed_disk(struct feed *f, const char *name, const struct wire_disk_record *records, size_t n)
+{
+	static uint8_t frame[WIRE_FRAME_MAX];
+	struct bytes_writer w;
+	struct wire_header h;
+
+	flush_pages(f);
+	h = header(f, WIRE_DISK);
+	MUST(wire_frame_begin(frame, sizeof(frame), &w));
+	MUST(wire_disk_encode(name, &w));
+	for (size_t i = 0; i < n; i++)
+		MUST(wire_disk_record_encode(&w, &records[i]));
+	add_frame(f, frame, &w, &h);
 }
 
 void feed_end(struct feed *f)

@@ -1,6 +1,6 @@
 /* standby_feed.h - builds an epoch stream as a primary would, for tests of the standby.
  *
- *	feed_init ─ feed_geometry ─ { feed_begin ─ feed_page* ─ feed_blob ─ feed_end }* ─ feed_done
+ *	feed_init ─ feed_geometry ─ { feed_begin ─ feed_page* ─ feed_blob ─ feed_disk* ─ feed_end }* ─ feed_done
  *
  * The bytes of all frames since the last feed_clear() are in feed->bytes. A failure of the encoder
  * is a bug in the test and aborts the program.
@@ -30,7 +30,8 @@ struct feed {
 	uint8_t frame[WIRE_FRAME_MAX]; /* the PAGES frame being filled */
 	struct bytes_writer w;
 	bool open; /* true if `frame` has records that are not in `bytes` yet */
-	/* true: compress PAGES and DEVICE payloads with LZ4, even where that makes them longer */
+	/* true: compress PAGES, DEVICE and DISK payloads with LZ4, even where that makes
+	 * them longer */
 	bool packs;
 };
 
@@ -51,6 +52,8 @@ void feed_page(struct feed *f, uint32_t index, const uint8_t *page, uint8_t *ref
 void feed_record(struct feed *f, uint8_t class, uint32_t index, const uint8_t *data, size_t size);
 /* Append a DUP record: page @index becomes a copy of page @source. */
 void feed_dup(struct feed *f, uint32_t index, uint32_t source);
+/* Append a DISK frame with @n changes of the disk @name. */
+void feed_disk(struct feed *f, const char *name, const struct wire_disk_record *records, size_t n);
 /* Append the DEVICE frames that turn @reference into @blob, and copy @blob to @reference.
  * @reference holds whole pages; the bytes after the state's last byte are zero. @delta: see
  * feed_page(). */

@@ -33,16 +33,44 @@ void fixture_remove_dir(const char *dir)
 	(void)nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS); /* the directory may not exist */
 }
 
+static const char *const disk_names[N_DISKS] = {"vda", "vdb"};
+
+static void name_images(struct fixture *x)
+{
+	struct standby_disk disks[N_DISKS] = {0};
+	struct error error;
+
+	for (unsigned i = 0; i < N_DISKS; i++) {
+		snprintf(x->image_paths[i], sizeof(x->image_paths[i]), "%s/%s.raw", x->dir,
+			 disk_names[i]);
+		strcpy(disks[i].name, disk_names[i]);
+		disks[i].path = x->image_paths[i];
+	}
+	assert_int_equal(images_init(&x->images, disks, N_DISKS, &error), 0);
+}
+
+static void make_images(struct fixture *x)
+{
+	for (unsigned i = 0; i < N_DISKS; i++) {
+		FILE *file = fopen(x->image_paths[i], "w");
+
+		assert_non_null(file);
+		assert_int_equal(ftruncate(fileno(file), DISK_BYTES), 0);
+		fclose(file);
+	}
+}
+
 void fixture_open(struct fixture *x)
 {
 	assert_int_equal(ramfile_open(x->dir, &x->rf), 0);
 	assert_int_equal(ramfile_reserve(&x->rf, RAM_BYTES), 0);
-	assert_int_equal(epochlog_open(&x->rf, BYTES_MAX, &x->log), 0);
+	assert_int_equal(epochlog_open(&x->rf, &x->images, BYTES_MAX, &x->log), 0);
 }
 
 void fixture_close(struct fixture *x)
 {
 	epochlog_close(&x->log);
+	images_close(&x->images);
 	ramfile_close(&x->rf);
 }
 
@@ -59,6 +87,8 @@ int fixture_setup(void **state)
 	x->seed = 1;
 	feed_small_geometry(&g, RAM_PAGES, ROM_PAGES);
 	feed_init(&x->feed, TERM, &g);
+	name_images(x);
+	make_images(x);
 	fixture_open(x);
 	assert_int_equal(epochlog_set_term(&x->log, TERM), 0);
 	*state = x;
@@ -137,6 +167,26 @@ static void make_page(struct fixture *x, struct model *reference, unsigned i, bo
 		marks[i] = true;
 }
 
+/* Change a disk at random. The changes of one epoch often overlap. */
+static void make_changes(struct fixture *x)
+{
+	unsigned disk = fixture_roll(x, N_DISKS), n = 1 + fixture_roll(x, 4);
+	struct wire_disk_record records[4];
+	uint8_t data[4][3000];
+
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t bytes = 1 + fixture_roll(x, sizeof(data[i]));
+		uint32_t offset = fixture_roll(x, DISK_BYTES - bytes + 1);
+		uint8_t op = (uint8_t)(1 + fixture_roll(x, 3));
+
+		for (uint32_t k = 0; k < bytes; k++)
+			data[i][k] = op == WIRE_DISK_WRITE ? (uint8_t)fixture_roll(x, 256) : 0;
+		memcpy(x->model.disks[disk] + offset, data[i], bytes);
+		records[i] = (struct wire_disk_record){op, bytes, offset, data[i]};
+	}
+	feed_disk(&x->feed, disk_names[disk], records, n);
+}
+
 void fixture_make_epoch(struct fixture *x, bool full)
 {
 	static struct model reference;
@@ -163,12 +213,15 @@ void fixture_make_epoch(struct fixture *x, bool full)
 			if (fixture_roll(x, 2))
 				make_page(x, &reference, i, full);
 		}
+		if (fixture_roll(x, 2))
+			make_changes(x);
 	}
 	for (unsigned i = 0; full && i < N_PAGES; i++)
 		feed_page(&x->feed, i, x->model.pages[i], reference.pages[i], fixture_roll(x, 2));
 	dirty_blob(x, &x->model);
 	feed_blob(&x->feed, x->model.blob, x->model.blob_size, blob_reference,
 		  !full || fixture_roll(x, 2));
+	make_changes(x);
 	feed_end(&x->feed);
 }
 
@@ -195,6 +248,22 @@ int fixture_take(struct fixture *x, struct epochcheck_error *error)
 	return n;
 }
 
+static bool images_are(struct fixture *x, const struct model *m)
+{
+	static uint8_t bytes[DISK_BYTES + 1];
+	bool is_same = true;
+
+	for (unsigned i = 0; i < N_DISKS; i++) {
+		FILE *file = fopen(x->image_paths[i], "r");
+
+		assert_non_null(file);
+		is_same &= fread(bytes, 1, sizeof(bytes), file) == DISK_BYTES &&
+			   memcmp(bytes, m->disks[i], DISK_BYTES) == 0;
+		fclose(file);
+	}
+	return is_same;
+}
+
 bool fixture_copy_is(struct fixture *x, const struct model *m)
 {
 	for (unsigned i = 0; i < N_PAGES; i++) {
@@ -203,7 +272,8 @@ bool fixture_copy_is(struct fixture *x, const struct model *m)
 		if (!page || memcmp(page, m->pages[i], WIRE_PAGE_SIZE) != 0)
 			return false;
 	}
-	return x->rf.blob_bytes == m->blob_size && memcmp(x->rf.blob, m->blob, BLOB_ROOM) == 0;
+	return x->rf.blob_bytes == m->blob_size &&
+	       memcmp(x->rf.blob, m->blob, BLOB_ROOM) == 0 && images_are(x, m);
 }
 
 void fixture_hold_one(struct fixture *x)
@@ -216,4 +286,36 @@ void fixture_hold_one(struct fixture *x)
 	feed_clear(&x->feed);
 	x->feed.generation++;
 	feed_geometry(&x->feed);
+}
+
+static void refuses(struct fixture *x, const struct fixture_lie *lie, uint32_t generation)
+{
+	struct epochcheck_error error = {0};
+	struct feed kept = x->feed;
+	char part[128];
+
+	x->feed.bytes = NULL;
+	x->feed.size = x->feed.room = 0;
+	x->feed.packs = false;
+	x->feed.generation += generation;
+	feed_geometry(&x->feed);
+	lie->feed(&x->feed);
+	if (fixture_take(x, &error) >= 0)
+		fail_msg("%s: taken", lie->name);
+	feed_done(&x->feed);
+	x->feed = kept;
+	if (error.code != lie->code || !strstr(error.why.text, lie->says))
+		fail_msg("%s: code %u text \"%s\"", lie->name, error.code, error.why.text);
+	assert_true(fixture_copy_is(x, &x->model));
+	assert_int_equal(epochlog_complete(&x->log), 1);
+	snprintf(part, sizeof(part), "%s/epoch-2.part", x->dir);
+	assert_int_equal(access(part, F_OK), -1);
+	epochlog_reset(&x->log); /* the connection is closed after an error */
+}
+
+void fixture_refuses(struct fixture *x, const struct fixture_lie *lies, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		refuses(x, &lies[i], (uint32_t)i * 2);
+	assert_int_equal(x->log.stats.epochs_refused, n);
 }

@@ -19,17 +19,23 @@
 #define RAM_BYTES  ((uint64_t)RAM_PAGES * WIRE_PAGE_SIZE)
 #define BYTES_MAX  (UINT64_C(4) << 20)
 
-/* The guest's memory and device state, which the standby's copy must match. */
+#define N_DISKS	   2u /* vda and vdb, in files of the copy's directory */
+#define DISK_BYTES (96u * 512u)
+
+/* The guest's memory, device state and disks, which the standby's copy must match. */
 struct model {
 	uint8_t pages[N_PAGES][WIRE_PAGE_SIZE];
 	uint8_t blob[BLOB_ROOM]; /* the device state; zero from blob_size on */
 	uint32_t blob_size;
+	uint8_t disks[N_DISKS][DISK_BYTES];
 };
 
 struct fixture {
 	char dir[64];
 	struct ramfile rf;
 	struct epochlog log;
+	struct images images;
+	char image_paths[N_DISKS][80];
 	struct feed feed;
 	struct model model;
 	uint32_t seed;
@@ -50,10 +56,22 @@ void fixture_make_epoch(struct fixture *x, bool full);
 /* Put all frames of the feed into the log, and apply complete epochs. Returns the number of epochs
  * applied, or an error. */
 int fixture_take(struct fixture *x, struct epochcheck_error *error);
-/* Returns whether the standby's copy equals @m. */
+/* Returns whether the standby's copy and its images equal @m. */
 bool fixture_copy_is(struct fixture *x, const struct model *m);
 /* Make and apply one good epoch. Then restart @x->feed as a new stream, with GEOMETRY already
  * fed. */
 void fixture_hold_one(struct fixture *x);
+
+/* What a broken or hostile primary sends after a good epoch 1, and how it is refused. */
+struct fixture_lie {
+	const char *name;
+	void (*feed)(struct feed *f);
+	uint16_t code;	  /* of the STREAM_ERROR */
+	const char *says; /* a part of its text */
+};
+
+/* Feed each of @lies as a stream of its own, after fixture_hold_one(). Checks that it is refused as
+ * its row says, and that nothing of it is kept. */
+void fixture_refuses(struct fixture *x, const struct fixture_lie *lies, size_t n);
 
 #endif

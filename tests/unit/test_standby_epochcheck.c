@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -386,12 +385,7 @@ static void commit_frame(struct feed *f)
 		   NULL, 0);
 }
 
-static const struct {
-	const char *name;
-	void (*feed)(struct feed *f);
-	uint16_t code;
-	const char *says;
-} hostile[] = {
+static const struct fixture_lie hostile[] = {
 	{"index out of range", bad_index, WIRE_STREAM_ERROR_FORMAT, "epoch 2"},
 	{"unknown class", bad_class, WIRE_STREAM_ERROR_FORMAT, ""},
 	{"raw of 100 bytes", bad_raw_size, WIRE_STREAM_ERROR_FORMAT, ""},
@@ -442,39 +436,9 @@ static const struct {
 static void test_hostile(void **state)
 {
 	struct fixture *x = *state;
-	char part[128];
 
 	fixture_hold_one(x);
-	for (size_t i = 0; i < ARRAY_SIZE(hostile); i++) {
-		struct epochcheck_error error = {0};
-		struct feed f = x->feed;
-
-		f.bytes = NULL;
-		f.size = f.room = 0;
-		f.packs = false;
-		f.generation += (uint32_t)i * 2;
-		feed_geometry(&f);
-		hostile[i].feed(&f);
-		{
-			struct feed kept = x->feed;
-
-			x->feed = f;
-			if (fixture_take(x, &error) >= 0)
-				fail_msg("%s: taken", hostile[i].name);
-			f = x->feed;
-			x->feed = kept;
-		}
-		if (error.code != hostile[i].code || !strstr(error.why.text, hostile[i].says))
-			fail_msg("%s: code %u text \"%s\"", hostile[i].name, error.code,
-				 error.why.text);
-		assert_true(fixture_copy_is(x, &x->model));
-		assert_int_equal(epochlog_complete(&x->log), 1);
-		snprintf(part, sizeof(part), "%s/epoch-2.part", x->dir);
-		assert_int_equal(access(part, F_OK), -1);
-		epochlog_reset(&x->log); /* the connection is closed after an error */
-		feed_done(&f);
-	}
-	assert_int_equal(x->log.stats.epochs_refused, ARRAY_SIZE(hostile));
+	fixture_refuses(x, hostile, ARRAY_SIZE(hostile));
 	/* A good stream is still accepted. */
 	x->feed.generation = 1000;
 	feed_clear(&x->feed);

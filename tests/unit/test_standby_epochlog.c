@@ -75,7 +75,7 @@ static bool run_cut(struct fixture *x, unsigned n)
 		/* The child opens the directory itself and takes its lock, which the parent has
 		 * released. */
 		if (ramfile_open(x->dir, &x->rf) < 0 || ramfile_reserve(&x->rf, RAM_BYTES) < 0 ||
-		    epochlog_open(&x->rf, BYTES_MAX, &x->log) < 0)
+		    epochlog_open(&x->rf, &x->images, BYTES_MAX, &x->log) < 0)
 			_exit(1);
 		x->rf.step = cut_here;
 		x->rf.step_arg = &cut;
@@ -170,6 +170,144 @@ static void test_kill(void **state)
 	assert_true(x->n_dups[0] > 5 && x->n_dups[1] > 1);
 }
 
+/* ---- disks that cannot be written */
+
+/* Take the feed while vda can only be read: the epoch is whole and acknowledged, but cannot be
+ * applied. */
+static void take_without_writing(struct fixture *x)
+{
+	struct image *vda = &x->images.item[0];
+	struct epochcheck_error error;
+	int writable;
+
+	assert_int_equal(images_open(&x->images, &error.why), 0);
+	writable = vda->fd;
+	vda->fd = open(vda->path, O_RDONLY | O_CLOEXEC);
+	assert_true(vda->fd >= 0);
+	assert_int_equal(fixture_take(x, &error), -EBADF);
+	assert_int_equal(close(vda->fd), 0);
+	vda->fd = writable;
+}
+
+/* One epoch that changes vda; the model has the change. */
+static void make_disk_epoch(struct fixture *x, uint8_t value)
+{
+	const struct wire_disk_record record = {WIRE_DISK_WRITE, 512, 1024,
+						x->model.disks[0] + 1024};
+	uint8_t reference[BLOB_ROOM];
+
+	memset(x->model.disks[0] + 1024, value, 512);
+	memcpy(reference, x->model.blob, BLOB_ROOM);
+	feed_clear(&x->feed);
+	x->feed.packs = false;
+	feed_begin(&x->feed, false);
+	feed_disk(&x->feed, "vda", &record, 1);
+	feed_blob(&x->feed, x->model.blob, x->model.blob_size, reference, true);
+	feed_end(&x->feed);
+}
+
+/* The epoch stays, no other is taken before it, and once the disk can be written again it is
+ * applied: by the next epoch, or by an agent that starts again. */
+static void test_disk_that_fails(void **state)
+{
+	struct fixture *x = *state;
+	struct epochcheck_error error;
+	struct image *vda = &x->images.item[0];
+	int writable;
+
+	fixture_hold_one(x);
+	assert_int_equal(fixture_take(x, &error), 0); /* GEOMETRY */
+	for (uint8_t turn = 0; turn < 2; turn++) {
+		static struct model before;
+		uint64_t epoch;
+
+		before = x->model;
+		make_disk_epoch(x, (uint8_t)(0x50 + turn));
+		epoch = x->feed.epoch;
+		take_without_writing(x);
+		assert_true(fixture_copy_is(x, &before));
+		assert_int_equal(epochlog_complete(&x->log), epoch);
+		assert_int_equal(x->rf.meta.applied_epoch, epoch - 1);
+		assert_non_null(strstr(x->log.why.text, "disk vda: image "));
+		assert_non_null(strstr(x->log.why.text,
+				       "vda.raw: cannot write 512 bytes at offset 1024"));
+		if (turn == 0) {
+			fixture_close(x);
+			fixture_open(x);
+			assert_true(fixture_copy_is(x, &x->model));
+			x->feed.generation++;
+			feed_clear(&x->feed);
+			feed_geometry(&x->feed);
+			assert_int_equal(fixture_take(x, &error), 0);
+		}
+	}
+	writable = vda->fd;
+	vda->fd = open(vda->path, O_RDONLY | O_CLOEXEC);
+	feed_clear(&x->feed);
+	feed_begin(&x->feed, false);
+	assert_int_equal(fixture_take(x, &error), -EBADF);
+	assert_int_equal(error.code, WIRE_STREAM_ERROR_APPLY);
+	assert_non_null(strstr(error.why.text, "and takes no other before it: disk vda"));
+	assert_int_equal(close(vda->fd), 0);
+	vda->fd = writable;
+	x->feed.epoch--;
+	x->feed.generation++;
+	feed_clear(&x->feed);
+	feed_geometry(&x->feed);
+	fixture_make_epoch(x, false);
+	assert_int_equal(fixture_take(x, &error), 1);
+	assert_true(fixture_copy_is(x, &x->model));
+}
+
+/* Once the guest was promoted, QEMU alone writes to its disks. */
+static void test_no_write_after_a_promotion(void **state)
+{
+	static struct model before;
+	struct fixture *x = *state;
+	struct epochcheck_error error;
+	struct ramfile_meta meta;
+
+	fixture_hold_one(x);
+	assert_int_equal(fixture_take(x, &error), 0);
+	before = x->model;
+	make_disk_epoch(x, 0x77);
+	take_without_writing(x);
+	meta = x->rf.meta;
+	meta.phase = RAMFILE_PROMOTED;
+	assert_int_equal(ramfile_store_meta(&x->rf, &meta), 0);
+	assert_int_equal(epochlog_apply(&x->log), -EBUSY);
+	assert_true(fixture_copy_is(x, &before));
+	/* Nor does an agent that starts then. */
+	fixture_close(x);
+	fixture_open(x);
+	assert_true(fixture_copy_is(x, &before));
+	assert_false(x->images.is_open);
+	/* Nor for a stream that begins by mistake. */
+	x->feed.generation++;
+	feed_clear(&x->feed);
+	feed_geometry(&x->feed);
+	feed_begin(&x->feed, false);
+	assert_int_equal(fixture_take(x, &error), -EBUSY);
+	assert_false(x->images.is_open);
+	assert_true(fixture_copy_is(x, &before));
+}
+
+/* An epoch is refused at its first frame, before anything of it is stored. */
+static void test_missing_image(void **state)
+{
+	struct fixture *x = *state;
+	struct epochcheck_error error;
+
+	assert_int_equal(unlink(x->image_paths[1]), 0);
+	feed_geometry(&x->feed);
+	fixture_make_epoch(x, true);
+	assert_int_equal(fixture_take(x, &error), -ENOENT);
+	assert_int_equal(error.code, WIRE_STREAM_ERROR_APPLY);
+	assert_non_null(strstr(error.why.text, "disk vdb: there is no image "));
+	assert_non_null(strstr(error.why.text, "truncate -s SIZE /"));
+	assert_int_equal(epochlog_complete(&x->log), 0);
+}
+
 static void test_terms(void **state)
 {
 	struct fixture *x = *state;
@@ -246,7 +384,7 @@ static void test_foreign_files(void **state)
 	 * refused. */
 	write_text(x, "epoch-2.complete",
 		   "garbage garbage garbage garbage garbage garbage garbage");
-	assert_int_equal(epochlog_open(&x->rf, BYTES_MAX, &x->log), -EBADMSG);
+	assert_int_equal(epochlog_open(&x->rf, &x->images, BYTES_MAX, &x->log), -EBADMSG);
 	ramfile_close(&x->rf);
 	fixture_remove_dir(x->dir);
 	fixture_open(x);
@@ -329,6 +467,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_random_epochs, fixture_setup,
 						fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_kill, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_disk_that_fails, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_no_write_after_a_promotion, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_missing_image, fixture_setup,
+						fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_terms, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_second_agent, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_foreign_files, fixture_setup,

@@ -1,0 +1,305 @@
+#include "standby/images.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <linux/falloc.h>
+#include <linux/fs.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+#define FLUSH_INTERVAL_NS CLOCK_NS_PER_S
+#define ZEROES_BYTES	  65536u /* written at once where the kernel cannot zero a range */
+
+/* QEMU locks these bytes of an image that it uses (block/file-posix.c, RAW_LOCK_PERM_BASE and
+ * RAW_LOCK_SHARED_BASE): one byte for each of some permissions, in each of both ranges. */
+#define QEMU_LOCK_FROM	100
+#define QEMU_LOCK_BYTES 200
+
+int images_init(struct images *images, const struct standby_disk *disks, uint32_t n,
+		struct error *ret_error)
+{
+	memset(images, 0, sizeof(*images));
+	if (n > IMAGES_MAX)
+		return error_set(ret_error, -EINVAL, "%" PRIu32 " disks, at most %d are replicated",
+				 n, IMAGES_MAX);
+	for (uint32_t i = 0; i < n; i++) {
+		struct image *image = &images->item[i];
+
+		if (!wire_disk_name_is_valid(disks[i].name) || images_find(images, disks[i].name))
+			return error_set(ret_error, -EINVAL,
+					 "disk %s: not a name, or there twice",
+					 disks[i].name);
+		(void)snprintf(image->name, sizeof(image->name), "%s", disks[i].name);
+		image->path = disks[i].path;
+		image->fd = -1;
+		images->n++;
+	}
+	return 0;
+}
+
+struct image *images_find(struct images *images, const char *name)
+{
+	for (uint32_t i = 0; i < images->n; i++) {
+		if (strcmp(images->item[i].name, name) == 0)
+			return &images->item[i];
+	}
+	return NULL;
+}
+
+/* ---- open, close */
+
+static int fault(const struct image *image, int r, const char *what, struct error *ret_error)
+{
+	return error_set(ret_error, r, "disk %s: image %s: %s", image->name, image->path, what);
+}
+
+static int open_failed(const struct image *image, int r, struct error *ret_error)
+{
+	if (r != -ENOENT)
+		return fault(image, r, strerror(-r), ret_error);
+	return error_set(ret_error, r,
+			 "disk %s: there is no image %s; make it, as large as the disk on the "
+			 "primary: truncate -s SIZE %s",
+			 image->name, image->path, image->path);
+}
+
+/* Learn which file the image is, and how large. */
+static int measure(struct image *image, struct error *ret_error)
+{
+	struct stat st;
+
+	if (fstat(image->fd, &st) < 0)
+		return fault(image, -errno, strerror(errno), ret_error);
+	image->device = st.st_dev;
+	image->inode = st.st_ino;
+	image->bytes = (uint64_t)st.st_size;
+	if (S_ISBLK(st.st_mode)) {
+		image->device = st.st_rdev;
+		image->inode = 0;
+		if (ioctl(image->fd, BLKGETSIZE64, &image->bytes) < 0)
+			return fault(image, -errno, strerror(errno), ret_error);
+	} else if (!S_ISREG(st.st_mode)) {
+		return fault(image, -EINVAL, "neither a regular file nor a block device",
+			     ret_error);
+	}
+	if (image->bytes == 0 || image->bytes % IMAGES_SECTOR != 0)
+		return error_set(ret_error, -EINVAL,
+				 "disk %s: image %s has %" PRIu64
+				 " bytes, expected whole sectors of %u: make it as large as the "
+				 "disk on the primary (truncate -s SIZE %s)",
+				 image->name, image->path, image->bytes, IMAGES_SECTOR,
+				 image->path);
+	return 0;
+}
+
+/* Check that no disk before @image has the same file. */
+static int check_own(const struct images *images, const struct image *image,
+		     struct error *ret_error)
+{
+	for (const struct image *other = images->item; other < image; other++) {
+		if (other->device == image->device && other->inode == image->inode)
+			return error_set(ret_error, -EINVAL,
+					 "disks %s and %s have the same image, %s", other->name,
+					 image->name, image->path);
+	}
+	return 0;
+}
+
+static int open_one(struct images *images, struct image *image, struct error *ret_error)
+{
+	int r;
+
+	image->fd = open(image->path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (image->fd < 0)
+		return open_failed(image, -errno, ret_error);
+	r = measure(image, ret_error);
+	return r < 0 ? r : check_own(images, image, ret_error);
+}
+
+int images_open(struct images *images, struct error *ret_error)
+{
+	int r = 0;
+
+	if (images->is_open)
+		return 0;
+	images->is_open = true;
+	for (uint32_t i = 0; r == 0 && i < images->n; i++)
+		r = open_one(images, &images->item[i], ret_error);
+	if (r < 0)
+		images_close(images);
+	return r;
+}
+
+void images_close(struct images *images)
+{
+	for (uint32_t i = 0; images->is_open && i < images->n; i++)
+		images->item[i].fd = fd_close(images->item[i].fd);
+	images->is_open = false;
+}
+
+int images_check_free(const struct images *images, struct error *ret_error)
+{
+	for (uint32_t i = 0; images->is_open && i < images->n; i++) {
+		struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET,
+				     .l_start = QEMU_LOCK_FROM, .l_len = QEMU_LOCK_BYTES};
+		const struct image *image = &images->item[i];
+
+		/* Where the file system has no locks, QEMU has none either. */
+		if (fcntl(image->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
+			return fault(image, -EBUSY,
+				     "another QEMU on this host uses it (fuser -v shows which): "
+				     "end that first",
+				     ret_error);
+	}
+	return 0;
+}
+
+/* ---- records */
+
+int images_check(const struct image *image, const struct wire_disk_record *record)
+{
+	return record->bytes > image->bytes || record->offset > image->bytes - record->bytes
+		       ? -ERANGE
+		       : 0;
+}
+
+static int write_at(int fd, const uint8_t *data, uint64_t bytes, uint64_t offset)
+{
+	while (bytes > 0) {
+		ssize_t n = pwrite(fd, data, bytes, (off_t)offset);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0)
+			return -EIO; /* at the end of a device that has shrunk */
+		if (n > 0) {
+			data += n;
+			bytes -= (uint64_t)n;
+			offset += (uint64_t)n;
+		}
+	}
+	return 0;
+}
+
+static int write_zeroes(int fd, uint64_t bytes, uint64_t offset)
+{
+	static const uint8_t zeroes[ZEROES_BYTES];
+	int r = 0;
+
+	while (r == 0 && bytes > 0) {
+		uint64_t n = bytes < sizeof(zeroes) ? bytes : sizeof(zeroes);
+
+		r = write_at(fd, zeroes, n, offset);
+		bytes -= n;
+		offset += n;
+	}
+	return r;
+}
+
+static int allocate(int fd, int mode, uint64_t bytes, uint64_t offset)
+{
+	int r;
+
+	do {
+		r = fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes);
+	} while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : 0;
+}
+
+/* Cannot the file system, or not with bytes that lie like these? (A block device zeroes whole
+ * sectors only.) */
+static bool is_unable(int r)
+{
+	return r == -EOPNOTSUPP || r == -EINVAL || r == -ENODEV || r == -ENOSYS;
+}
+
+/* Make the range read as zeros. A DISCARD gives its space back where that is possible; a ZERO keeps
+ * it where that is possible. */
+static int zero(struct image *image, const struct wire_disk_record *record)
+{
+	static const int zero_first[] = {FALLOC_FL_ZERO_RANGE, FALLOC_FL_PUNCH_HOLE};
+	static const int punch_first[] = {FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE};
+	const int *modes = record->op == WIRE_DISK_DISCARD ? punch_first : zero_first;
+
+	for (unsigned i = image->cannot_zero ? 2 : 0; i < 2; i++) {
+		int r = allocate(image->fd, modes[i], record->bytes, record->offset);
+
+		if (!is_unable(r))
+			return r;
+		if (i == 1 && r == -EOPNOTSUPP)
+			image->cannot_zero = true;
+	}
+	return write_zeroes(image->fd, record->bytes, record->offset);
+}
+
+static const char *what_failed(uint8_t op)
+{
+	return op == WIRE_DISK_WRITE ? "write" : op == WIRE_DISK_ZERO ? "zero" : "discard";
+}
+
+int images_apply(struct images *images, struct image *image, const struct wire_disk_record *record,
+		 struct error *ret_error)
+{
+	int r = images->is_open ? images_check(image, record) : -EBADF;
+
+	if (r == 0) {
+		image->is_changed = true;
+		r = record->op == WIRE_DISK_WRITE
+			    ? write_at(image->fd, record->data, record->bytes, record->offset)
+			    : zero(image, record);
+	}
+	if (r < 0)
+		return error_set(ret_error, r,
+				 "disk %s: image %s: cannot %s %" PRIu32
+				 " bytes at offset %" PRIu64 ": %s",
+				 image->name, image->path, what_failed(record->op), record->bytes,
+				 record->offset, strerror(-r));
+	images->n_records++;
+	images->bytes_written += record->op == WIRE_DISK_WRITE ? record->bytes : 0;
+	return 0;
+}
+
+/* ---- to the disk */
+
+void images_flush_soon(struct images *images, uint64_t now_ns)
+{
+	if (!images->is_open || now_ns - images->flushed_ns < FLUSH_INTERVAL_NS)
+		return;
+	images->flushed_ns = now_ns;
+	for (uint32_t i = 0; i < images->n; i++) {
+		if (images->item[i].is_changed)
+			/* an error shows up again in images_sync(), which must not miss it */
+			(void)sync_file_range(images->item[i].fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	}
+}
+
+int images_sync(struct images *images, struct error *ret_error)
+{
+	for (uint32_t i = 0; images->is_open && i < images->n; i++) {
+		struct image *image = &images->item[i];
+
+		/* The kernel reports lost writes once, so remember them. */
+		if (!image->is_lost && fdatasync(image->fd) < 0) {
+			image->is_lost = true;
+			return error_set(ret_error, -EIO,
+					 "disk %s: image %s: what was written to it did not reach "
+					 "the disk: %s",
+					 image->name, image->path, strerror(errno));
+		}
+		if (image->is_lost)
+			return fault(image, -EIO,
+				     "what was written to it earlier did not reach the disk; "
+				     "restart the agent to promote the guest all the same",
+				     ret_error);
+		image->is_changed = false;
+	}
+	return 0;
+}
