@@ -37,9 +37,9 @@ struct {
 	__type(value, struct hold_control);
 } hold_control SEC(".maps");
 
-/* The key is a receive queue of the tap (only 0 is used), the value an AF_XDP socket. The agent
- * writes it. The kernel empties the slot when the socket closes, so frames are dropped if the agent
- * is dead. Pinned. */
+/* The key is the number of a receive queue of the tap (only 0 is used), the value an AF_XDP socket.
+ * The agent writes the map. If the agent dies, its socket closes and the kernel empties the slot;
+ * from then on hold_xdp drops the frames. The map is pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
 	__uint(max_entries, 1);

@@ -44,9 +44,9 @@ static int remove_pins(const struct hold_prog *prog)
 	return pin_dir_empty(prog->pin_dir, pin_names, ARRAY_SIZE(pin_names));
 }
 
-/* Open the pinned link if it is on our device. Otherwise, remove all pins, because they are useless
- * and would give a new guest the mode of an old one. (The ifindex of a link is 0 if its device is
- * gone.) */
+/* Open the pinned link if it is on our device. If the link is on another device, or its device is
+ * gone (the link's ifindex is then 0), remove all pins: nothing uses them any more, and the mode
+ * that was set for an earlier guest must not apply to this guest. */
 static int find_pinned_link(struct hold_prog *prog)
 {
 	struct bpf_link_info info = {0};
@@ -306,9 +306,10 @@ int hold_prog_remove_left(const char *pin_dir)
 
 void hold_prog_quiesce(void)
 {
-	/* MEMBARRIER_CMD_GLOBAL calls synchronize_rcu(), and XDP programs run in an RCU read-side
-	 * critical section. If the kernel lacks this command (nohz_full), the caller's next netlink
-	 * calls have the same effect, because each of them waits for a grace period too. */
+	/* MEMBARRIER_CMD_GLOBAL calls synchronize_rcu(), which waits for all RCU read-side critical
+	 * sections. XDP programs run in such sections, so no program that ran before this call
+	 * still runs after it. If the kernel lacks this command (nohz_full), the caller's next
+	 * netlink calls have the same effect, because each of them waits for a grace period too. */
 	(void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 

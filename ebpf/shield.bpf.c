@@ -5,9 +5,9 @@
  * frame into the socket's ring, and returns how many bytes to copy. All frames except UDP over IPv4
  * pass unchanged. A UDP datagram passes only if it is a witness datagram that user space
  * (gateway/witness/witness_rx.h) would accept too. One check is stricter: the sequence number must
- * be above all that have passed, whereas user space only requires that it was not seen before. So
- * forged and repeated datagrams cost user space nothing. The checks are in the same order as in
- * user space, cheap ones first.
+ * be higher than that of every datagram that has passed, whereas user space only requires that the
+ * number was not seen before. So forged and repeated datagrams cost user space nothing. The checks
+ * are in the same order as in user space, cheap ones first.
  *
  * Frames are read with bpf_skb_load_bytes(), which also reads bytes that a driver left in pages.
  * The program needs only CAP_BPF.
@@ -52,9 +52,10 @@ struct {
 	__type(value, __u32);
 } shield_slots SEC(".maps");
 
-/* The key is a slot, the value a struct shield_key. The gateway writes it, except that the program
- * writes `newest` and `bad_macs`. The gateway writes through mmap, so that it can wipe a key in
- * place; an element deleted from a hash map would keep its bytes. */
+/* The key is a slot, the value a struct shield_key. The gateway writes the map, except that the
+ * program writes `newest` and `bad_macs`. The map is an array that the gateway writes through mmap,
+ * so that it can overwrite a key that is no longer used. (If an element of a hash map is deleted,
+ * its bytes stay in memory.) */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SHIELD_SLOTS);

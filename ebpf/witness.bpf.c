@@ -137,8 +137,8 @@ static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
 }
 
 /* Remove the VLAN tag that the kernel keeps outside of the frame, because the kernel would put it
- * into our datagram. Each removal may move the next tag out of the frame, so this is repeated.
- * Returns 0, or less than 0 on failure. */
+ * into our datagram. When that tag is removed, the kernel moves the next tag, if there is one, out
+ * of the frame, so repeat the removal. Returns 0, or less than 0 on failure. */
 static __always_inline int remove_tags(struct __sk_buff *skb)
 {
 	for (int i = 0; i < 3 && skb->vlan_present; i++) {

@@ -1,8 +1,8 @@
 /* agent_check.h - finds faults in this host's files without changing anything.
  *
  * Why: --check-config must find every fault that a start would find. agent_config checks keys and
- * their limits; this module makes the checks that need other rooms: certificates, the standbys'
- * command lines, the roles that earlier agents recorded.
+ * their limits; this module checks what agent_config does not know about: certificates, the
+ * standbys' command lines, and the roles that earlier agents recorded.
  *
  * Where: used by main.c for --check-config; agent.c also opens its TLS contexts with
  * agent_tls_new(). Threads: any; blocks on files.

@@ -85,8 +85,8 @@ static void *help(void *arg)
 		if (sem_wait(&c->wake) != 0)
 			continue; /* sem_wait() was interrupted (EINTR) */
 		/* The helper increments n_inside before it reads is_open; copier_run() clears
-		 * is_open before it reads n_inside. So the owner waits for every helper that has
-		 * seen is_open. */
+		 * is_open before it reads n_inside. So if the helper still finds is_open set,
+		 * copier_run() finds n_inside incremented, and waits for the helper. */
 		atomic_fetch_add(&c->n_inside, 1);
 		if (atomic_load(&c->is_open))
 			while (take_step(c))

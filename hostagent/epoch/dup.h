@@ -6,7 +6,8 @@
  *
  *	XXH3-64 of the page   [ tag | slot ]
  *	                               │
- *	table  [ tag page ][ tag page ][ tag page ] ...   8 bytes each, two for each page of the reference
+ *	table  [ tag page ][ tag page ][ tag page ] ...   8 bytes per entry; it has twice as many
+ *	                          │                       entries as the reference has slots
  *	                          └─► page 4711: may it be copied now?
  *	                              is its reference (the standby's version) the same 4096 bytes?
  *
@@ -14,10 +15,10 @@
  * decides. So entries are never removed: a wrong entry costs time, but cannot cause an error.
  *
  * docs/wire-format.md 5.9 says which pages a DUP record may copy: in an ordinary epoch, a page that
- * has no record after the DUP; in a FULL epoch, a page that has a record before the DUP. Also, the
- * reference must have the bytes that the standby will have when it handles the DUP. So a page that
- * is pinned in the reference may not be copied: its record is not written yet. To follow these
- * rules, each page has one of these states in each epoch:
+ * has no record after the DUP; in a FULL epoch, a page that has a record before the DUP. Also, when
+ * the standby handles the DUP, it must have the bytes that the reference has now. So a page that is
+ * pinned in the reference may not be copied, because the record with its bytes is not written yet.
+ * To follow these rules, each page has one of these states in each epoch:
  *
  *	FREE ── expect ──► EXPECTED ── offer ──► OFFERED     A DUP may copy a FREE page (in an
  *	  │                   │ expect once more             ordinary epoch), and an OFFERED page

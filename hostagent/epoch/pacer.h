@@ -3,18 +3,21 @@
  * Why: each seal costs the guest a pause, and each delay of a seal costs its clients latency.
  * Epochs are demand driven: while no frame is held, an epoch may last epoch_max; the first held
  * frame asks for a seal as soon as epoch_min and the pause budget allow. Two budgets limit two
- * different shares of time. Each budget grows while the guest runs, and pauses are paid from it:
+ * different shares of time. Each budget grows while the guest runs, and each pause is charged to
+ * it:
  *
  *	budget (ns of pause)  grows by share/(1-share) per ns of running, capped at PACER_BURST_NS
- *	  +20 ms ┤■■■■■■■■            ← idle guest: a burst of seals may follow at once
+ *	  +20 ms ┤■■■■■■■■            ← after a long run: several seals may follow at once
  *	       0 ┤        ■■■■■■
- *	  -5 ms ┤              ▼      ← a seal may overdraw once; the next waits until >= 0
+ *	  -5 ms ┤              ▼      ← one seal may overdraw the budget; the next seal waits
+ *	                                until the budget is back at 0
  *
- * pause_share_max limits the share of its computing time that the guest loses. A guest that waits
- * for its clients loses little by a pause (and most guests do wait while their replies are held).
- * So a pause is charged in proportion to how busy the guest was in the epoch before the pause. At
- * least PACER_IDLE_CHARGE_PERCENT of the pause is charged, which bounds what sealing costs the
- * host. With this limit, a guest that mostly waits may be paused for up to half of all time:
+ * pause_share_max limits how much of its computing time the guest loses by pauses. A guest that
+ * waits for its clients loses little by a pause (and most guests do wait while their replies are
+ * held). So a pause is charged in proportion to how busy the guest was in the epoch before the
+ * pause. At least PACER_IDLE_CHARGE_PERCENT of the pause is charged, because a seal also costs the
+ * host CPU time. For example, with a share of 20 % a guest that only waits may be paused for up to
+ * half of all time:
  *
  *	busy 100 %   a pause of 2.5 ms needs 10 ms of running (share 20 %)
  *	busy   0 %   a pause of 2.5 ms needs 2.5 ms of running
@@ -23,9 +26,10 @@
  * the guest's clock is not corrected (vmm/clock_rules.h), since such a clock loses the time of
  * each pause.
  *
- * The debt of one pause is paid back within at most PACER_DEBT_RUN_NS of running. If the whole host
- * stands still for seconds in a pause, sealing is not to blame, and the guest's output must not be
- * held for many times as long.
+ * A budget never falls so low that the guest must run for longer than PACER_DEBT_RUN_NS to bring it
+ * back to 0. This matters after a pause in which the whole host stood still for seconds: without
+ * the limit, the next seal would have to wait for many times as long, and the guest's output would
+ * be held all that time.
  *
  * A guest that makes bytes faster than the link carries them gets longer epochs: the longer the
  * epoch, the more pages are written several times but sent once. Three rules stretch an epoch, even
@@ -85,17 +89,18 @@ struct pacer {
 	uint64_t demand_ns;    /* when demand became true */
 	uint64_t link_free_ns; /* no seal is made before this time, because the link is busy; 0: the
 				* link is not busy */
-	uint64_t n_stretched;  /* epochs that the link, commits or encoding made longer
-				* than wanted */
-	uint64_t stretched_ns; /* total time by which those epochs were too long */
+	uint64_t n_stretched;  /* number of stretched epochs: epochs whose seal came later than the
+				* budgets required, since it waited for the link, a commit or the
+				* encoder */
+	uint64_t stretched_ns; /* sum of the delays of the stretched epochs' seals */
 };
 
 /* Start at @now_ns, with a running guest and empty budgets. */
 void pacer_init(struct pacer *pacer, const struct pacer_config *config, uint64_t now_ns);
 
 /* Report the link: @waiting_bytes are encoded and not yet acknowledged by the other end, and the
- * link carries @bytes_per_ns (0: not known; then only the in-flight rule applies). Call this often
- * while bytes wait. */
+ * link carries @bytes_per_ns (0: not known, and the link rule does not delay a seal). Call this
+ * often while bytes wait. */
 void pacer_link(struct pacer *pacer, uint64_t now_ns, uint64_t waiting_bytes, double bytes_per_ns);
 
 /* Report that a frame of the running epoch is held, at @now_ns. @full: the hold has reached

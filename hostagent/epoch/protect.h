@@ -11,18 +11,21 @@
  * must compare it anyway. Once the page is no longer written (stale), copying and comparing it is
  * wasted work. This waste grows with each page that is written once and then never again.
  *
- * Rule: the one of the ski rental problem. The rent is the time that stale pages have cost since
- * everything was last protected. The price is the time of the faults that protecting will cause,
- * one for each page that an epoch changes. Protect when the rent reaches the price: then the total
- * cost is never more than twice that of the best choice in hindsight.
+ * Rule: as in the ski rental problem, rent until the sum of all rents reaches the price, then buy.
+ * The rent is the time that copying and comparing stale pages has cost since everything was last
+ * protected. To buy is to protect all pages again; the price is the time of the faults that this
+ * will cause, one for each page that an epoch changes. With this rule the total cost is at most
+ * twice the cost of the best choice in hindsight.
  *
  *	         ┌─ all protected                       ┌─ all protected
  *	faults   ■■■■                                    ■■■■
- *	stale      ·  ▪  ▪  ▪  ▪  ▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪     (sum reaches the price)
+ *	stale      ·  ▪  ▪  ▪  ▪  ▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪     stale pages at each seal; at the last
+ *	                                                     one, the rent reaches the price
  *
  * Copying also lengthens the pause. So copying stale pages is bounded by PROTECT_STALE_NS_MAX per
- * pause, and all copying by PROTECT_COPY_NS_MAX. Above these limits it is better to copy pages
- * before the pause, and that needs protection to see which pages are written again meanwhile.
+ * pause, and all copying by PROTECT_COPY_NS_MAX. If a pause exceeds a limit, all pages are
+ * protected. It is then better to copy pages before the pause, and protection shows which of them
+ * are written again before the pause begins.
  *
  * Where: owned by the epoch engine. Pure: figures are passed in. Threads: one.
  */

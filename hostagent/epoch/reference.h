@@ -58,8 +58,8 @@ void reference_put(struct reference *reference,
 		   const uint8_t *page); /* @page: what reference_take() returned */
 
 /* Return the slot of page @index (< n_pages), borrowed until the next call of reference_take().
- * Read it only if it is not pinned. Returns NULL if the page has no slot (also if it is known to be
- * zero). */
+ * Read the slot only if it is not pinned. Returns NULL if the page has no slot; a page that is
+ * known to be zero has none. */
 const uint8_t *reference_peek(const struct reference *reference, uint32_t index);
 
 /* Is the slot of page @index pinned (taken and not put back)? Then another thread may be

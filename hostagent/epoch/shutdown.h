@@ -7,12 +7,12 @@
  *
  *	reason			wanted by	then
  *	guest-shutdown		the guest	verdict shutdown, no failover
- *	guest-reset		the guest	the same: with -no-reboot a reset ends QEMU
- *	guest-panic		the guest	the same: its copy would soon panic, too
+ *	guest-reset		the guest	as guest-shutdown: with -no-reboot a reset ends QEMU
+ *	guest-panic		the guest	as guest-shutdown: its copy would soon panic, too
  *	host-signal		the host	verdict exited when the process has ended: failover
  *	host-qmp-quit, host-ui, host-qmp-system-reset, subsystem-reset, snapshot-load
- *				an operator	the same: to end a guest, unprotect it first
- *	host-error, others	nobody		the same
+ *				an operator	as host-signal: to end a guest, unprotect it first
+ *	host-error, others	nobody		as host-signal
  *
  * Threads: any.
  */

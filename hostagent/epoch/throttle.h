@@ -8,25 +8,26 @@
  *
  *	up	after a slow epoch. An epoch is slow if copying in the pause took longer than
  *		copy_max; or if its transfer to the standby takes longer than commit_max and nearly
- *		as long as the guest ran for it. (If the transfer is shorter than the run, the next
- *		epoch is shorter, so the epochs get faster by themselves.) The first slow epoch
- *		counts as a burst and changes nothing; each further slow epoch in a row raises the
- *              throttle. Small epochs never count as slow: they are late only when the link stands
- *		still. The throttle goes up by one step, or by as many as the two times require.
+ *		as long as the guest ran in it. (If the transfer takes less time than the guest
+ *		ran, the next epoch is shorter, so later transfers take less time even without a
+ *		throttle.) The first slow epoch counts as a burst and changes nothing; each further
+ *		slow epoch in a row raises the throttle by one step, or by more steps if that is
+ *		needed to get an epoch like this one back within both limits. Small epochs never
+ *		count as slow: they are late only when the link stands still.
  *      down    after THROTTLE_WINDOW_NS without a change, as far as the load measured in that time
  *		allows: with more running time for the guest, the link would still be used at most
  *		to THROTTLE_LOAD_MAX_PERCENT, and each epoch would stay within its limits. It goes
  *		down by at most THROTTLE_DOWN_STEPS steps.
  *
- * The rules assume that a guest writes in proportion to its running time. A guest that writes the
- * same pages over and over writes less than that, so its throttle is eased later than possible,
- * never too early.
+ * The rules assume that the bytes of an epoch grow in proportion to the guest's running time. If a
+ * guest writes the same pages over and over, the bytes grow more slowly. Its throttle then goes
+ * down later than it could, but never too early.
  *
  * The timetable: 5 ms run, then stand still for 5 ms x percent / (100 - percent):
  *
  *	0 %    run run run run run run run run run
- *	50 %   run ─── run ─── run ─── run ─── run     ─── 5 ms each
- *	80 %   run ─────────── ─────────── run ───     20 ms without a break
+ *	50 %   run ─── run ─── run ─── run ─── run     each stop ("───") takes 5 ms
+ *	80 %   run ─────────────────── run ───────     each stop takes 20 ms
  *
  * Where: used by the epoch engine; engine_throttle.c stops and resumes the vCPUs. Threads: the
  * engine's.

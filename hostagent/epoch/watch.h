@@ -9,14 +9,16 @@
  *   the guest;
  * - the kernel reports changes of network devices;
  * - QEMU reports devices that are gone.
- * Periodic checks find changes that give no sign.
+ * Periodic checks find changes that give no sign. A check of the devices is made after a seal and
+ * before the end of the sealed epoch is sent, so that the standby does not complete an epoch that
+ * it could not load.
  *
- *	sign                                    look at  when
- *	a network device changed                taps     at once, at most each WATCH_TAPS_MIN_NS
+ *	sign                                    check    when
+ *	a network device changed                taps     at once, but at most each WATCH_TAPS_MIN_NS
  *	none                                    taps     each WATCH_TAPS_NS
- *	sections or address space differ        lists    before the epoch just sealed is ended
- *	QEMU reports that a device is gone      lists    the same, at the next seal
- *	none                                    lists    the same, each WATCH_LISTS_NS
+ *	sections or address space differ        devices  after this seal, before its epoch's end
+ *	QEMU reports that a device is gone      devices  after the next seal, before its epoch's end
+ *	none                                    devices  each WATCH_LISTS_NS, likewise after a seal
  *
  * Where: used by engine_watch.c. Threads: the engine's.
  */

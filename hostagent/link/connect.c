@@ -25,8 +25,9 @@ static int set_int(int fd, int level, int option, int value)
 
 /* Make TCP retransmit at equal intervals. By default TCP doubles its wait after each
  * retransmission, so when a cut network works again, TCP may not try again for a long time. Equal
- * intervals cost little, since few bytes are in flight while nothing is acknowledged. The options
- * need Linux 2.6.34 and 6.15. With an older kernel, a stream recovers later. */
+ * intervals cost little, since few bytes are in flight while nothing is acknowledged.
+ * TCP_RTO_MAX_MS needs Linux 6.15. An older kernel refuses this option, and a stream recovers
+ * later. */
 static void recover_soon(int fd)
 {
 	(void)set_int(fd, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1);

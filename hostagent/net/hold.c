@@ -27,8 +27,8 @@ static const bool is_release_early = false;
 #define DETACH_WAIT_NS (200 * CLOCK_NS_PER_MS)
 #define MEND_AGAIN_NS  (1 * CLOCK_NS_PER_S)
 /* If none of the frames that we send reaches the tap for this long, the release device no longer
- * leads to it. Normally the kernel passes a frame to the tap within the call that sends it, or a
- * moment later. */
+ * leads to the tap. Normally the kernel passes a frame to the tap within the call that sends it, or
+ * a moment later. */
 #define UNRETURNED_NS  (200 * CLOCK_NS_PER_MS)
 
 _Static_assert(HOLD_DROP == HOLD_MODE_DROP && HOLD_HOLD == HOLD_MODE_HOLD &&

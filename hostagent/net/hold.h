@@ -26,8 +26,8 @@
  * The pins in pin_dir outlive the process: if the agent is killed, the next hold_open() of the same
  * VM takes the hold over.
  *
- * Threads: one owner thread per hold, because no function takes a lock. Different holds are
- * independent.
+ * Threads: no function takes a lock, so all calls for one hold must come from one thread. Different
+ * holds are independent.
  */
 #ifndef NET_HOLD_H
 #define NET_HOLD_H
@@ -167,8 +167,8 @@ int hold_set_mode(struct hold *h, enum hold_mode mode) __attribute__((warn_unuse
 enum hold_mode hold_mode(const struct hold *h);
 
 /* Returns true if hold_open() took over a pinned hold. Its mode and epoch are then those that the
- * earlier agent set, and frames that the guest has sent since that agent ended were dropped, unless
- * the mode is HOLD_PASS. */
+ * earlier agent set, and frames that the guest has sent since that agent ended were dropped (in
+ * mode HOLD_PASS, they were passed). */
 bool hold_is_taken_over(const struct hold *h);
 
 /* Returns a descriptor that becomes readable (POLLIN) when frames have arrived. Owned by @h. */

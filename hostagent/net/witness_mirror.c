@@ -287,9 +287,9 @@ static void use_path(struct witness_mirror *w, enum witness_path_number n,
 	__atomic_store_n(&control->path_slot[n], !slot, __ATOMIC_RELEASE);
 }
 
-/* Get the next hop's MAC address. In the client network this host may send nothing but witness
- * datagrams to the gateway, and these do not make the kernel ask for the address. So this function
- * makes it ask. */
+/* Get the next hop's MAC address. In the client network this host may have nothing to send to the
+ * gateway except witness datagrams, and they do not make the kernel ask for the address. So this
+ * function makes the kernel ask. */
 static int find_mac(struct witness_mirror *w, enum witness_path_number n,
 		    const struct nl_route *route, uint8_t ret_mac[6])
 {

@@ -3,7 +3,8 @@
  *
  * Why: a primary that continues without a gateway, alone or with its standby, must be sure that no
  * gateway can promote that standby meanwhile. Only the standby can promise this: before it says
- * yes, it stores the next term in a file. So everything depends on the standby's answer.
+ * yes, it stores the next term in a file. So the primary continues only if the standby says yes. P
+ * is the primary, S the standby, t the current term:
  *
  *	 P: silence of the gateway >= gateway_lost_ms, policy is not hold ──► CLAIM(t + 1, mode)
  *	 S: agree_vote() ──► yes: its file says t + 1 ──► VOTE yes

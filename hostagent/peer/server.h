@@ -5,7 +5,7 @@
  * This host's standbys serve such connections. This server does only the first steps, up to the
  * HELLO, which names the VM.
  *
- *	accept ─► TLS (role host) ─► HELLO kind PEER ─► take() ─► a standby's
+ *	accept ─► TLS (role host) ─► HELLO kind PEER ─► take() ─► a standby of this host
  *	   └── too many, too slow, broken, refused by take() ──► REFUSED, closed, counted
  *
  * Where: hostagent/agent.c starts this server if `peer_listen` is set. All input is treated as

@@ -8,10 +8,11 @@
  *
  *	offset = our clock at the arrival of CLOCK - its mono_ns      = clocks' difference + delay
  *
- * The smallest offset seen is the one whose CLOCK had the shortest delay. This delay is some ms,
- * even if other frames waited in queues for seconds. The clocks of two hosts run at rates that
- * differ by up to about 100 ppm, so an old offset becomes wrong. Therefore the stored offset is
- * increased over time by CLOCKVIEW_LEAK_PPM, until a CLOCK arrives that gives a smaller one.
+ * The CLOCK with the shortest delay gave the smallest offset, so the smallest offset is kept. Its
+ * delay is some ms, even if other frames waited in queues for seconds. The clocks of two hosts run
+ * at rates that differ by up to about 100 ppm, so an old offset becomes wrong. Therefore the stored
+ * offset is increased over time by CLOCKVIEW_LEAK_PPM, until a CLOCK arrives that gives a smaller
+ * one.
  *
  * Where: struct standby (standby_private.h) owns one, on the standby's thread. Pure: the caller
  * passes in the times.

@@ -78,9 +78,9 @@ int qemu_set_command(struct qemu *q, const char *command, struct error *ret_erro
 /* Free *q; the process continues. */
 void qemu_done(struct qemu *q);
 
-/* Get a warm QEMU. If *q has a warm QEMU, keep it. If an earlier agent left one that was started
- * with the same words and still waits, adopt that one. Otherwise end any QEMU that was left, and
- * start a new one. Blocks until QEMU's monitor has answered and the machine was inspected,
+/* Get a warm QEMU. If *q has a warm QEMU, keep it. If an earlier agent left a QEMU that was started
+ * with the same arguments and still waits, adopt that QEMU. Otherwise end any QEMU that was left,
+ * and start a new one. Blocks until QEMU's monitor has answered and the machine was inspected,
  * @timeout_ms at most. Returns 0, and q->pid, qmp, info and geometry are valid; -EIO if QEMU died
  * (*ret_error has the end of its log); -EINVAL if no command was set; -ETIMEDOUT; -ENOTSUP if this
  * VM cannot be protected; other -errno. On error no process is left and *ret_error says why. */

@@ -30,8 +30,8 @@ static const char *path_of(const struct ramfile *rf, const char *name, char path
 }
 
 /* Replace the file @name. For a moment both the old and the new file exist. If the file system is
- * full, remove `room`, which gives its pages to the new file. Removing the old file then frees
- * enough pages to make `room` again. */
+ * full, remove the file `room`, which was kept for this case, so that its pages can be used for the
+ * new file. Removing the old file then frees enough pages to make `room` again. */
 static int replace(struct ramfile *rf, const char *name, const void *data, size_t size)
 {
 	char path[PATH_ROOM];

@@ -8,11 +8,12 @@
  *
  *	STATE_DIR/                                            page index (GEOMETRY order)
  *	  lock      flock: one agent per copy
- *	  meta      "term=7 applied=812 phase=copy"    [vote=direct]; atomic replace; what the copy is
- *	  geometry  the GEOMETRY payload                atomic replace; how to read `ram` and `rom`
+ *	  meta      "term=7 applied=812 phase=copy"    what the copy is, perhaps with "vote=direct";
+ *	                                                replaced atomically
+ *	  geometry  the GEOMETRY payload                layout of `ram`, `rom`; replaced atomically
  *	  ram       256 MiB, mapped shared ──────────►  0 .. 65535      block pc.ram
  *	  rom       256 KiB, mapped shared ──────────►  65536 .. 65599  block pc.bios, then other ROMs
- *	  device    79 KB, atomic replace ───────────►  (pieces of DEVICE records)
+ *	  device    79 KB, replaced atomically ──────►  (pieces of DEVICE records)
  *	  room      1 MiB of pages, for replacing meta and device on a full file system
  *	  epoch-N.part / epoch-N.complete / spare      see epochlog.h
  *

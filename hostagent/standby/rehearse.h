@@ -22,7 +22,7 @@
 
 #include "standby/cmdline.h"
 
-/* Make the second QEMU's words from @warm (after cmdline_add_standby()), with @qmp_path and
+/* Make the second QEMU's arguments from @warm (after cmdline_add_standby()), with @qmp_path and
  * @pid_path instead of the warm QEMU's. Returns 0 (the caller frees *ret_cmdline with
  * cmdline_done()); -ENOMEM; -E2BIG. */
 int rehearse_words(const struct cmdline *warm, const char *qmp_path, const char *pid_path,

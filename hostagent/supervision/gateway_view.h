@@ -1,5 +1,5 @@
-/* gateway_view.h - when this host last heard the gateway on any of its connections, and which
- * gateway it obeys.
+/* gateway_view.h - records when this host last heard the gateway on any of its connections, and
+ * which gateway this host obeys.
  *
  * Why: two hosts may continue without a gateway only if neither of them hears it. And a stream must
  * lead to the gateway that the control connection obeys. Different threads serve the control

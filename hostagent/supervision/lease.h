@@ -1,27 +1,30 @@
 /* lease.h - how long the guest of one protected VM may run here, according to the gateway's
  * last LEASE.
  *
- * Why: a primary that is cut off cannot be told that it was outvoted. So the gateway tells each
- * primary, again and again, that it was not. Each LEASE lets the guest run until a time of our own
- * clock, counted from when we sent the beat that the LEASE answers. When the lease has expired, the
- * guest is stopped and nothing is released. The gateway can rely on this without hearing from us.
+ * Why: if the standby is to be promoted while the primary is cut off, nobody can tell the primary
+ * to stop its guest. So the primary may run the guest only as long as the gateway allows it again
+ * and again. Each LEASE message allows it until a time of our own clock, counted from when we sent
+ * the beat that the LEASE answers. When the lease has expired, the guest is stopped and nothing is
+ * released. The gateway knows when that happens, even if it hears nothing from us.
  *
- *	       renewed in time                  renewed, same term
- *	 NONE ────────────────► VALID ◄──────────────────────────── ENDED
- *	 (a gateway without       └──────── until_ns passes ──────────▲
- *	  leases: no limit)
+ *	 NONE ── first LEASE ──► VALID ── until_ns passes ──► ENDED
+ *	                          ▲ ▲ └─ LEASE ─┐               │
+ *	                          │ └───────────┘               │
+ *	                          └── LEASE of the same term ───┘
+ *	 NONE: the guest may run without a time limit (always so if the gateway gives no leases)
  *
  * A lease has two lengths. The standby may be promoted only when no more frames can leave here, so
- * releases must end soon after this host has become silent. But to stop the guest for each late
- * beat would cost too much. So the time to release is short (a few beats), and the time to run is
- * long. After the time to release has ended, committed epochs wait for the next LEASE.
+ * releases must end soon after this host has become silent. But stopping the guest each time a beat
+ * is late would cost too much. So the time to release is short (a few beats), and the time to run
+ * is long. After the time to release has ended, the frames of committed epochs wait for the next
+ * LEASE.
  *
  * All times are clock_boot_ns(), which also counts suspended time, so a host that was suspended has
  * no valid lease when it wakes up.
  *
  * Where: hostagent/epoch checks the lease before each release and in each turn of its loop. The
- * control connection (vm.h) renews it; without a gateway, the standby's vote and its LEASE messages
- * do. Pure: the time is passed in.
+ * control connection (vm.h) renews the lease. Without a gateway, the standby's vote begins the
+ * lease of a new term, and LEASE messages from the standby renew it. Pure: the time is passed in.
  *
  * Threads: any, except lease_init(). Needs no lock, so a check of the lease never waits for another
  * thread.
@@ -46,17 +49,17 @@ void lease_init(struct lease *lease, uint64_t term, bool is_required);
 
 /* Renew the lease after a LEASE of @term, which answers the beat sent at @beat_ns: from @beat_ns
  * on, the guest may run for @lease_ms, and its output may leave for @release_ms (<= @lease_ms).
- * @sent_ns: when the newest beat was sent. A LEASE that ends before the current lease is a delayed
- * one, and changes nothing. Returns 0; -ESTALE if @term is not the lease's term; or -EINVAL if the
- * beat was never sent, or a length is wrong. */
+ * @sent_ns: when the newest beat was sent. A LEASE that was delayed, and ends before the current
+ * lease does, changes nothing. Returns 0; -ESTALE if @term is not the lease's term; or -EINVAL if
+ * the beat was never sent, or a length is wrong. */
 int lease_renew(struct lease *lease, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
 		uint32_t release_ms, uint64_t sent_ns) __attribute__((warn_unused_result));
 
 /* Begin a newer @term, to which another party has agreed after it was asked at @asked_ns: the guest
  * may run for @lease_ms from @asked_ns on, but no frame may leave before the first LEASE of @term.
- * If another thread calls lease_renew() for the old term at the same time, that LEASE may still
- * take effect; this is harmless, because the guest may then run no longer than if that LEASE had
- * arrived just before. */
+ * If another thread calls lease_renew() for the old term at the same time, the old term's LEASE may
+ * still take effect. This is harmless: the gateway that sent this LEASE lets no other host run the
+ * guest before the times that the LEASE allows have passed. */
 void lease_enter(struct lease *lease, uint64_t term, uint64_t asked_ns, uint32_t lease_ms);
 
 /* Remove all limits, because the gateway gives no leases, or no longer gives them. */

@@ -2,13 +2,14 @@
  *
  * Why: the gateway does not give up an order while the order makes progress
  * (gateway/vm/fsm_work.c). If an order makes no more progress, the gateway's report names host,
- * step and amount. The thread that does the work is busy, so another thread sends the reports.
+ * step and amount. The thread that does the work is busy, so another thread sends the reports. Each
+ * sign of progress is called a move, and is counted:
  *
  * Where: each struct vm has one. The engine and the standby write it, vm_report.c reads it.
  * Threads: any; the lock is held for a few instructions only.
  *
  *	begin("copied", "of guest RAM", 5 GiB) ─► to(..) ─► to(..) ─► ... ─► end
- *	      a move                              a move     a move
+ *	      1 move                              1 move     1 move
  *
  *	step=copied 3.1 of 5.0 GiB of guest RAM
  *	step_moves=812

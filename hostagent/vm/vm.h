@@ -6,7 +6,8 @@
  * - primary: an engine protects the guest;
  * - standby: this host keeps a copy;
  * - promoted: it was the standby, and the guest runs here now;
- * - lost: the agent has restarted and found the hold of its primary closed;
+ * - lost: the agent has restarted on a primary, and the hold that the earlier agent left stays
+ *   closed;
  * - fenced.
  *
  * Orders take from milliseconds to seconds, and no beat may wait for an order, so each VM has a

@@ -43,9 +43,9 @@ struct vm_cover {
 	uint64_t look_at_ns;	      /* when the next check is due; used by the worker only */
 };
 
-/* Record that PROTECT failed with @error and @text. Does so only if this host is the primary, which
- * means that the order was to continue the protection after a restart of the agent. Takes the
- * lock. */
+/* Record @text as the change of the guest because of which PROTECT failed with @error. Does nothing
+ * unless this host already has the role primary (it was to continue a protection), and @error is
+ * -ENOTSUP or -ESHUTDOWN. Takes the lock. */
 void vm_cover_refused(struct vm *vm, int error, const char *text);
 
 /* Called before UNPROTECT ends @engine: keep the change that @engine reports. If it reports none,

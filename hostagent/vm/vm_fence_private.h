@@ -6,7 +6,7 @@
  * own the guest, by libvirt's autostart after a reboot or by hand. Two guests with one MAC break
  * the connections of all clients.
  *
- *	role		a QEMU of this VM at [vm] qmp
+ *	role		what is done about a QEMU of this VM at [vm] qmp
  *      fenced          is looked for ten times a second; if found, it is stopped and reported,
  *			and the hold on its tap is closed
  *	standby		as fenced, but the tap is left to the standby's own guest

@@ -3,7 +3,7 @@
  *
  * Why: without an engine nothing else watches QEMU, and the reports would always say "running", as
  * the role file does. Also, a promotion is complete only when the guest serves its clients, and the
- * first sign of that is a frame at the guest's tap (gateway/vm/fsm_promoted.c).
+ * first sign of this is a frame that the guest sends through its tap (gateway/vm/fsm_promoted.c).
  *
  * How: connect to the monitor's socket once, get the pid of the listening process (SO_PEERCRED),
  * close the connection, and then poll the process's pidfd. So QEMU's monitor is occupied only for a

@@ -38,9 +38,10 @@ static bool is_gone(int error)
 	return error == -ENOENT || error == -ECONNREFUSED;
 }
 
-/* Resume the guest if an agent left it stopped, because that agent died during a pause or while it
- * had no lease, or kept the guest stopped. engine_open() does the same. Do nothing if the guest is
- * stopped for another reason (it shut down, or was migrated away). */
+/* Resume the guest if an agent left it stopped: the agent died during a pause, or while the guest
+ * was stopped for lack of a lease, or it kept the guest stopped on purpose. engine_open() does the
+ * same. Do nothing if the guest is stopped for another reason (it shut down, or was migrated
+ * away). */
 static int let_run(struct qmp *qmp)
 {
 	AUTO(json_decref) json_t *answer = NULL;

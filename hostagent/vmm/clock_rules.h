@@ -2,7 +2,7 @@
  *
  * Why: QEMU's virtual clock stands still while the guest is stopped. 86 pauses of 4.6 ms per
  * second cost the guest 40 % of its time, and QEMU never makes up for the loss. QEMU keeps its
- * clock as two offsets (struct clock_words):
+ * clock as two offsets (struct clock_words, called the words below):
  *
  *	the guest runs     clock = offset + the host's CLOCK_MONOTONIC      ticks = offset + the host's TSC
  *	it is stopped      clock = offset                                   ticks = offset
@@ -11,10 +11,11 @@
  * To give the lost time back, we change the stopped guest's offset before it resumes, to the value
  * that its clock would have had then if the guest had never been stopped:
  *
- *	            stop                          the words are set          start
+ *	            stop at time T                the words are set at `now`  start
  *	guest's     ─────┐ stands at C                     ┌──────────────────────
  *	clock            └─────────────────────────────────┘ target + now + cost
- *	                 C = running + time of the stop       cost: from here to QEMU's start, as learnt
+ *	                 C = running offset + T     cost: time from setting the words to the start,
+ *	                                            as measured in earlier pauses
  *
  * Each correction aims at the running offset as it was before the first pause (`target`), so that
  * errors do not add up. Ticks are treated in the same way; their rate per nanosecond is computed

@@ -2,14 +2,16 @@
  * resumes it. In between, a full pipe holds QEMU while we read the guest's memory.
  *
  * Why: with three separate commands (`stop`, the save, `cont`) QEMU's main thread must wake up
- * three times during the pause, and QEMU must read the 88 bytes of the save command (qmp.h). But if
- * the guest is running, `xen-save-devices-state` stops it, saves its devices, and resumes it, all
- * by itself. We make it save into a pipe of ours, which is exactly as large as QEMU's write buffer
- * and already full. So QEMU sleeps in its first write, with the guest stopped, until we read from
- * the pipe. We begin the pause by sending one byte and end it with one read. If we die during the
- * pause, the pipe has no reader any more: the save fails, and QEMU resumes the guest.
+ * three times during the pause, and QEMU must read the save command, which it does slowly, byte by
+ * byte (qmp.h). But a single command can do all three: if the guest is running,
+ * `xen-save-devices-state` stops it, saves its devices, and resumes it. We make QEMU save into a
+ * pipe of ours, which is exactly as large as QEMU's write buffer and already full. So QEMU sleeps
+ * in its first write, with the guest stopped, until we read from the pipe. Before the pause we send
+ * all of the command except its closing brace. We begin the pause by sending the brace, and end it
+ * with one read. If we die during the pause, the pipe has no reader any more: the save fails, and
+ * QEMU resumes the guest.
  *
- *	agent  arm            }         scan, copy        read    scan      read         collect
+ *	agent  arm            brace     scan, copy        read    scan      read         collect
  *	pipe   [filler 32K]   [filler ------------------] [piece 1       ] [last piece]
  *	QEMU   runs           stop, save 32K, write sleeps│ save, write sleeps│ close, guest runs
  *

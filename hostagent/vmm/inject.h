@@ -15,7 +15,7 @@
  * Needs: ptrace rights over the process (root, or CAP_SYS_PTRACE). QEMU's own process needs no
  * right or setting: UFFD_USER_MODE_ONLY is always allowed, and in WP_ASYNC mode the kernel resolves
  * faults by its own writes too.
- * Threads: any. The calling thread must not itself wait for children of this pid. x86-64 only.
+ * Threads: any. No other code of ours may wait (waitpid) for the process meanwhile. x86-64 only.
  */
 #ifndef VMM_INJECT_H
 #define VMM_INJECT_H

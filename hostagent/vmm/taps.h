@@ -7,8 +7,9 @@
  * device it belongs to now (/proc/PID/fdinfo, "iff:"), and in which network namespace that device
  * is.
  *
- * Several descriptors with one name are the queues of one tap. A queue that is switched off belongs
- * to no device, so descriptors without a device matter only if no descriptor has one.
+ * Several descriptors with one name are the queues of one tap. A descriptor that belongs to no
+ * device is a queue that is switched off, or its tap was deleted. Such descriptors are ignored as
+ * long as any descriptor belongs to a device; if none does, the tap counts as deleted.
  *
  * Where: epoch engine, at each attach and while protected; vm_cover.c. Threads: any.
  */

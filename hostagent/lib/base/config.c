@@ -63,7 +63,8 @@ static bool has_section(const struct parse *parse, const char *section, size_t s
 	return false;
 }
 
-/* Write "one of a b" for the keys of @section, or "a section of [a] [b]" if @section is NULL. If
+/* Write to @ret_text which names are allowed: the keys of @section, for example "one of name
+ * beat_ms", or, if @section is NULL, the sections, for example "a section of [host] [gateway]". If
  * not all names fit, writes as many whole names as fit and then "...". */
 static void list_names(const struct parse *parse, const char *section, char *ret_text, size_t size)
 {

@@ -4,7 +4,8 @@
  * step. A test chooses one point by an environment variable:
  *
  *	HOLDFAST_FAULT=NAME[:NTH][:ACTION]
- *		NTH      the pass at which the action happens, from 1; default 1
+ *		NTH      1 to act when the point is passed for the first time (the default), 2 to
+ *			 act at the second pass, and so on
  *		ACTION   kill        SIGKILL to ourselves (default): no handler, no clean-up runs
  *		         stop        SIGSTOP to ourselves: hung, with open descriptors
  *		         exit        _exit(70)

@@ -29,12 +29,13 @@
  * unchanged bytes. Each pair of pages has exactly one delta.
  *
  * Example: reference all 0, new byte 5 is 7, bytes 64..127 are 1
- *	07 01 x 64 | 20 | 01 | 02 | 03 00 00 00 00 00 00 00                          76 bytes
+ *	bytes      | masks | words | whole | lines
+ *	07 01 x 64 | 20    | 01    | 02    | 03 00 00 00 00 00 00 00                 76 bytes
  *
- * Worst case: a line with 55 changed bytes takes 64 bytes with its maps; a line sent whole takes 64
- * bytes and one bit of `whole`. A page whose delta would exceed BITMAP_SIZE_MAX is sent RAW. The
- * shortest delta has 12 bytes (with XRLE it has 3), so page_encode() uses XRLE for pages with few
- * runs.
+ * Worst case: a line with 55 changed bytes takes 64 bytes (55, its 8 masks and 1 byte of `words`);
+ * a line sent whole takes 64 bytes and one bit of `whole`. A page whose delta would exceed
+ * BITMAP_SIZE_MAX is sent RAW. The shortest delta has 12 bytes (with XRLE it has 3), so
+ * page_encode() uses XRLE for pages with few runs.
  *
  * Measured size and speed, and which other layouts were tried: docs/epoch-engine.md, section
  * "Codes".

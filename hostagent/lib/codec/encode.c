@@ -21,9 +21,10 @@
 /* Returns true if XRLE should be used for this page instead of a bitmap delta of @bitmap_size bytes
  * (-E2BIG if the bitmap delta is too large). The estimate of the XRLE delta's size is never too
  * low, so XRLE is really shorter whenever this returns true. The estimate counts two bytes of
- * lengths per run, and adds bytes for lengths above 127: one for each group of changed lines,
- * because only a gap that covers a whole line is that long, and one for each 128 bytes of delta.
- * Filling gaps never adds bytes. */
+ * lengths per run. A length above 127 takes one more byte. Only a gap that contains a whole
+ * unchanged line can be that long, so the estimate adds a byte for each group of neighbouring
+ * changed lines. For long runs it adds a byte for each 128 bytes of delta. Sending a short gap as
+ * changed bytes never makes the delta longer (xrle.h). */
 static bool xrle_pays(const struct simd_scan *scan, int bitmap_size)
 {
 	uint32_t size = scan->n_bytes + 2 * scan->n_runs;

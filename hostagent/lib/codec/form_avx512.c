@@ -155,8 +155,8 @@ static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_
 	if (size + masks_size + n_words + whole_size + BITMAP_LINES_BYTES > BITMAP_SIZE_MAX)
 		return -E2BIG;
 	/* Whole vectors are stored, which writes beyond the end of each map. The next map
-	 * overwrites these surplus bytes, and BITMAP_SIZE_MAX leaves room for those after the last
-	 * map. */
+	 * overwrites these surplus bytes, and BITMAP_SIZE_MAX leaves room for the surplus bytes of
+	 * the last map. */
 	for (size_t at = 0; at < masks_size; at += 64)
 		_mm512_storeu_si512(out + size + at, _mm512_loadu_si512(masks + at));
 	size += masks_size;

@@ -27,11 +27,12 @@ enum simd_form {
 struct simd_ahead {
 	const uint8_t *old, *new; /* the next pair of pages; all their lines are prefetched */
 
-	/* A later pair, two or three pages on. One line of each page is prefetched, only so that
-	 * the page's address is translated early. When pages come in random order, address
-	 * translation is the longest wait. Without this early touch, the prefetches of the next
-	 * pair would have to wait for it, and behind a waiting prefetch the CPU can do only a third
-	 * of a page's work before it stalls. See "What was tried" in docs/epoch-engine.md. */
+	/* A pair of pages that is encoded two or three pages later. One line of each page is
+	 * prefetched, only so that the page's address is translated early. When pages come in
+	 * random order, address translation is the longest wait. Without this early prefetch, the
+	 * prefetches of the next pair would have to wait for the translation, and behind a waiting
+	 * prefetch the CPU can do only a third of a page's work before it stalls. See "What was
+	 * tried" in docs/epoch-engine.md. */
 	const uint8_t *later_old, *later_new;
 };
 

@@ -29,12 +29,13 @@
  * makes a delta longer, and it leaves fewer runs to encode and to apply.
  *
  * Example: reference all 0, new byte 5 is 7, 8 is 9, 20 is 1
- *	05 01 07 | 02 .. -> the gap 6..7 has two bytes, so it is merged:
  *	05 04 07 00 00 09 | 0b 01 01                                           9 bytes
+ * The gap of bytes 6 and 7 is short, so they are sent as changed bytes in one run with 5 and 8.
  *
- * Worst case: one byte in four changes: (1 + 1 + 1) / 4 = 0.75 of a page for 1024 runs. A page that
- * changes throughout would take 4096 + 3 bytes. xrle_encode() gives up as soon as a delta would
- * exceed XRLE_SIZE_MAX, and the page is then sent RAW. The shortest delta has 3 bytes.
+ * Worst case: if one byte in four changes, each run of 1 byte also needs two lengths of 1 byte, so
+ * the 1024 runs take 3/4 of a page. A page that changes throughout would take 4096 + 3 bytes.
+ * xrle_encode() gives up as soon as a delta would exceed XRLE_SIZE_MAX, and the page is then sent
+ * RAW. The shortest delta has 3 bytes.
  *
  * Measured size and speed: docs/epoch-engine.md, section "Codes". `tests/bench/run codec` measures
  * them again.
