@@ -110,7 +110,7 @@ int hold_xdp(struct xdp_md *ctx)
 	__u32 mode;
 	long verdict;
 
-	/* the boot-time clock, because the witness compares these times */
+	/* use the boot-time clock, as the witness does for all times in its datagrams */
 	note_sent(bpf_ktime_get_boot_ns());
 	if (!control)
 		return XDP_DROP;

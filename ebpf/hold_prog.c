@@ -155,7 +155,7 @@ static int make_clsact(struct hold_prog *prog)
 static int remove_clsact(const struct hold_prog *prog)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = prog->ifindex,
-		    /* giving both points removes the qdisc itself */
+		    /* naming both points removes the qdisc itself */
 		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 
 	return bpf_tc_hook_destroy(&hook);

@@ -390,7 +390,7 @@ static void look_at_certificates(struct agent *a, uint64_t now_ns)
 	else if (r < 0)
 		log_error("the certificate files of before stay in use: %s", error.text);
 	if (a->peer_tls)
-		/* the files are the same, so the result is logged above */
+		/* this context uses the same files, so the result was logged above */
 		(void)!wire_tls_context_refresh(a->peer_tls, &error);
 }
 
@@ -527,7 +527,7 @@ static int start(struct agent *a)
 	return r < 0 ? r : open_peers(a);
 }
 
-/* Print the figures of each VM, one VM.name=value per line. */
+/* Print the statistics of each VM, one VM.name=value per line. */
 static void print_figures(const struct agent *a)
 {
 	struct wire_report report;

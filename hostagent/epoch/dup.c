@@ -140,8 +140,8 @@ static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 	return theirs && memcmp(theirs, page, PAGE_BYTES) == 0;
 }
 
-/* A page whose reference is known is looked up only if it has changed in this cache line. Most
- * pages with a short delta have not changed there, and comparing one line is cheap. */
+/* A page whose reference is known is looked up only if the cache line at this offset has changed.
+ * In most pages with a short delta this line is unchanged, and comparing one line is cheap. */
 #define FIRST_LINE	 256u
 #define FIRST_LINE_BYTES 64u
 /* Offsets in a page that are compared to estimate its delta: if at least LONG_PROBES of them have

@@ -57,8 +57,8 @@ struct page_sink {
 extern const struct page_sink encoder_frames_sink, encoder_units_sink;
 
 struct encoder {
-	struct page_encoder pages;  /* figures of guest pages */
-	struct page_encoder pieces; /* figures of device state */
+	struct page_encoder pages;  /* settings and counts for guest pages */
+	struct page_encoder pieces; /* settings and counts for device state */
 	struct reference *reference;
 	struct dup *dup;
 	uint8_t *device; /* the last blob, padded with zeros to WIRE_BLOB_MAX bytes */

@@ -26,7 +26,7 @@ struct packer {
 struct packer_counts {
 	uint64_t plain_bytes; /* size of all payloads passed to packer_pack() */
 	uint64_t in_bytes;    /* the part of plain_bytes for which LZ4 was tried */
-	uint64_t out_bytes;   /* size of that part afterwards, packed or not */
+	uint64_t out_bytes;   /* size of the in_bytes part afterwards, packed or not */
 	uint64_t spent_ns;    /* time spent in LZ4, over all threads */
 };
 

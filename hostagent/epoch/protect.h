@@ -27,7 +27,7 @@
  * protected. It is then better to copy pages before the pause, and protection shows which of them
  * are written again before the pause begins.
  *
- * Where: owned by the epoch engine. Pure: figures are passed in. Threads: one.
+ * Where: owned by the epoch engine. Pure: measurements are passed in. Threads: one.
  */
 #ifndef EPOCH_PROTECT_H
 #define EPOCH_PROTECT_H

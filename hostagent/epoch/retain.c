@@ -277,8 +277,8 @@ int retain_rewind(struct retain *retain, uint64_t epoch)
 {
 	retain_drop(retain, epoch);
 	if (!retain->first) {
-		/* Nothing is kept, so nothing can be sent again. That is right only if no epoch
-		 * newer than @epoch was ever begun. */
+		/* Nothing is kept, so nothing will be sent again. This is correct only if @epoch is
+		 * the newest epoch that was begun. */
 		return retain->newest_epoch == epoch ? 0 : -ESTALE;
 	}
 	if (retain->first->epoch != epoch + 1)

@@ -47,15 +47,15 @@ enum stage_mode {
 	STAGE_OFF  = 2,
 };
 
-/* The link's figures are totals since the connection was made, the encoder's are totals since
- * encoder_new(). */
+/* What the link and the encoder have done so far. drained_bytes is a total since the connection was
+ * made; plain_bytes, in_bytes, out_bytes and spent_ns are totals since encoder_new(). */
 struct stage_sample {
 	uint64_t now_ns;
 	uint64_t waiting_bytes; /* bytes encoded, but not yet acknowledged by the other end's TCP */
 	uint64_t drained_bytes; /* acknowledged by the other end's TCP */
 	uint64_t plain_bytes;	/* records encoded, before the second stage */
 	uint64_t in_bytes;	/* the part of plain_bytes that was passed to LZ4 */
-	uint64_t out_bytes;	/* size of that part after LZ4 */
+	uint64_t out_bytes;	/* size of the in_bytes part after LZ4 */
 	uint64_t spent_ns;	/* time spent in LZ4 */
 };
 

@@ -69,15 +69,15 @@ struct throttle {
 	struct throttle_config config;
 	uint32_t percent; /* current throttle: share of time taken from the guest */
 	uint32_t n_slow;  /* slow epochs in a row */
-	struct {	  /* figures since percent was last changed, or last checked for a
-			   * step down */
+	struct {	  /* the time since percent was last changed, or since the last check
+			   * for a step down */
 		uint64_t start_ns;
-		uint64_t transfer_ns; /* total of the window's epochs */
-		uint64_t commit_ns;   /* longest of the window's epochs */
-		uint64_t copy_ns;     /* longest of the window's epochs */
+		uint64_t transfer_ns; /* sum of the transfer times of the window's epochs */
+		uint64_t commit_ns;   /* longest commit time of the window's epochs */
+		uint64_t copy_ns;     /* longest copy time of the window's epochs */
 	} window;
-	bool is_stop;	       /* timetable: the current slice is a stop ... */
-	uint64_t slice_end_ns; /* ... and ends at this time */
+	bool is_stop;	       /* timetable: true during a stop, false during a run */
+	uint64_t slice_end_ns; /* when the current stop or run ends */
 	uint64_t n_begun; /* how many times percent rose from 0 */
 };
 

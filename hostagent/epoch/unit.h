@@ -75,10 +75,10 @@ bool unit_is_full(const struct unit *unit);
  * may use @page and @reference. */
 void unit_add_item(struct unit *unit, uint32_t index, const uint8_t *page, uint8_t *reference);
 
-/* Return room of PAGE_RECORD_ROOM bytes for the record of a whole page. The caller writes the
- * record immediately ... */
+/* Return room of PAGE_RECORD_ROOM bytes for the record of a whole page. The caller must write the
+ * record at once, and then call unit_wrote() with the record's size. */
 uint8_t *unit_room(struct unit *unit);
-void unit_wrote(struct unit *unit, size_t size); /* ... and then reports its @size */
+void unit_wrote(struct unit *unit, size_t size); /* report the record's @size */
 
 /* Encode one frame. Returns true if there is more to do, or false if all frames are finished. */
 bool unit_run(struct unit *unit, struct packer *packer);

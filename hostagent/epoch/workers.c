@@ -10,8 +10,8 @@
 
 #include "base/fd.h"
 
-/* Each thread needs one unit that it encodes and one that waits. (workers_start() adds one being
- * filled.) */
+/* Each thread needs a unit that it encodes and a unit that waits for it. (workers_start() adds one
+ * more unit, which the owner fills.) */
 #define UNITS_PER_THREAD 2u
 
 #define CPUS_PER_THREAD	    4
@@ -173,7 +173,7 @@ uint32_t workers_default_threads(void)
 	int n = 1;
 
 	if (sched_getaffinity(0, sizeof(cpus), &cpus) ==
-	    0) /* it fails with more than 1024 CPUs: then use one thread */
+	    0) /* the call fails with over 1024 CPUs: use one thread */
 		n = CPU_COUNT(&cpus) / CPUS_PER_THREAD;
 	if (n < 1)
 		return 1;
@@ -241,8 +241,8 @@ bool workers_is_idle(const struct workers *w)
 	return w->head == w->tail;
 }
 
-/* Get a unit for the owner to run, unless it has one already. Returns 0 once it has one. Otherwise
- * returns 1 or -EAGAIN with the meaning of workers_help(). */
+/* Get a unit for the owner to run, unless the owner has a unit already. Returns 0 if the owner has
+ * a unit now; otherwise 1 or -EAGAIN, with the same meaning as from workers_help(). */
 static int need_mine(struct workers *w)
 {
 	uint64_t n;

@@ -70,7 +70,7 @@ static int new_link(int fd, struct wire_tls_context *tls, unsigned peer_roles,
 		    size_t send_max_bytes, struct link **ret_link)
 {
 	/* With room for less than two frames, the queue could not take a frame while it still sends
-	 * the one before. */
+	 * the previous frame. */
 	const size_t least = 2 * WIRE_FRAME_MAX;
 	struct link *link  = calloc(1, sizeof(*link));
 	int r;

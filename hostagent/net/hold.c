@@ -46,7 +46,8 @@ struct hold {
 	bool is_taken_over;
 	/* changes while running */
 	uint64_t released_epoch; /* frames up to this epoch may be sent */
-	/* frames held since the last hold_receive(); the next one will report them */
+	/* number of frames held since the last hold_receive(); the next hold_receive() reports
+	 * it */
 	uint32_t n_untold;
 	struct hold_stats stats; /* only the members counted by the agent */
 	/* earliest time of the next attempt to create the release device again */

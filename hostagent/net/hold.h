@@ -78,7 +78,7 @@ struct hold_stats {
 	uint64_t dropped_limit_bytes;  /* new frames dropped at bytes_max */
 	uint64_t dropped_bad_stamp;    /* frames without a valid stamp: a bug, must stay 0 */
 	uint64_t hold_ns_sum; /* sum of the times for which released frames were held */
-	uint64_t hold_ns_max; /* the longest such time */
+	uint64_t hold_ns_max; /* the longest time for which a released frame was held */
 	uint64_t frames_peak; /* most frames held at one time */
 	uint64_t n_mended;    /* how many times the release device had to be created again */
 
@@ -95,7 +95,7 @@ struct hold_stats {
 	/* counted by the kernel (XDP_STATISTICS) for this process's sockets */
 	uint64_t kernel_rx_dropped;   /* frames dropped: no room or memory on the socket */
 	uint64_t kernel_rx_ring_full; /* frames dropped: hold_receive() was called too late */
-	uint64_t kernel_rx_no_buffer; /* frames dropped: no free UMEM frame; also in rx_dropped */
+	uint64_t kernel_rx_no_buffer; /* no free UMEM frame; in kernel_rx_dropped too */
 	uint64_t kernel_tx_invalid;   /* release descriptors refused: a bug, must stay 0 */
 };
 

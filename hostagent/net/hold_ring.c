@@ -26,7 +26,7 @@ uint32_t hold_ring_frame_max(uint32_t chunk_bytes)
 
 uint32_t hold_ring_chunk_bytes(uint32_t mtu)
 {
-	/* The kernel accepts no size below 2048 and none above a page. */
+	/* The kernel accepts chunk sizes from 2048 bytes to a page. */
 	static const uint32_t sizes[] = {2048, 4096};
 
 	for (size_t i = 0; i < 2; i++) {

@@ -10,7 +10,7 @@
  * their peer. */
 struct leftovers {
 	const char *alias;
-	int ifindex[8]; /* large enough, because an agent removes all such links at each start */
+	int ifindex[8]; /* large enough: each start of an agent removes all leftovers */
 	int n;
 };
 

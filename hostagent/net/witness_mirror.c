@@ -42,7 +42,7 @@ static void make_alias(const char *vm, char ret[NL_ALIAS_MAX])
 struct leftovers {
 	const char *alias;
 	const char *keep[2]; /* names of links to keep; NULL: none */
-	/* large enough, because an agent removes all such links at each start */
+	/* large enough: each start of an agent removes all leftovers */
 	int ifindex[8];
 	int n;
 };
@@ -210,8 +210,8 @@ int witness_mirror_open(const struct witness_mirror_config *config, struct witne
 	w->address_be32[WITNESS_BACKUP] = config->gateway_be32;
 	r = open_all(w, config, ret_error);
 	if (r < 0) {
-		/* Remove the helper pair, unless there is a pinned witness: that one continues to
-		 * send through the pair. */
+		/* Remove the helper pair, unless there is a pinned witness, which continues to send
+		 * through the pair. */
 		if (w->helper && access(config->pin_dir, F_OK) < 0 &&
 		    nl_link_delete(&w->nl, w->helper) < 0)
 			log_debug("vm=%s the veth pair stays, ignoring", w->vm);

@@ -45,13 +45,13 @@ struct witness_mirror_config {
 	uint64_t interval_ns;	  /* least time between two datagrams, > 0 */
 };
 
-/* The witness's state and counters. Counters start when the witness is first created and survive
- * the agent, except where noted. */
+/* The witness's state and counters. Counters start when the witness is first created, and the next
+ * agent continues them, except where noted. */
 struct witness_mirror_stats {
 	uint32_t key_id;     /* number of the key in use; 0: no key yet */
 	bool is_enabled;     /* a key and a route are known, so samples are sent */
-	bool is_wanted[WITNESS_N_PATHS]; /* there is an address for this path */
-	bool has_way[WITNESS_N_PATHS];	 /* there is a route to that address */
+	bool is_wanted[WITNESS_N_PATHS]; /* the gateway has an address in the path's network */
+	bool has_way[WITNESS_N_PATHS];	 /* there is a route to the gateway in the path's network */
 	uint64_t to_guest;   /* frames that reached the guest's port */
 	uint64_t sampled;    /* how many of the to_guest frames were sampled */
 	uint64_t failed_clone; /* how many of the sampled frames were lost before they could be

@@ -32,7 +32,7 @@ bool agree_may_claim(const struct agree_primary *p)
 		return false;                                                                      \
 	} while (0)
 
-/* Check the conditions that apply to every yes, both the first and a repeated one. */
+/* Check the conditions for answering yes, whether for the first time or again. */
 static bool is_possible(const struct agree_standby *s, uint64_t term, uint8_t mode,
 			struct error *ret_error)
 {

@@ -52,8 +52,9 @@ struct agree_primary {
 	uint8_t policy;		     /* enum agree_policy */
 	bool is_holding;	     /* the guest's output is held, so the guest is protected */
 	bool is_outvoted;
-	uint64_t gateway_silence_ns; /* for how long the gateway has been silent */
-	uint64_t gateway_lost_ns;    /* limit of that silence, from the VM's file */
+	uint64_t gateway_silence_ns; /* how long the gateway has been silent by now */
+	uint64_t gateway_lost_ns;    /* a silence this long means that the gateway is lost; from
+				     * the VM's file */
 };
 
 /* Returns true if the primary may ask the standby for its vote. */

@@ -12,7 +12,7 @@
 
 struct claim {
 	const char *vm;
-	uint64_t term;	/* the current term; the claim is for the next one */
+	uint64_t term;	/* the current term; the claim is for the next term */
 	uint64_t epoch; /* last epoch committed */
 	uint8_t mode;	/* enum wire_claim_mode */
 };

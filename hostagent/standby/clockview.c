@@ -23,8 +23,8 @@ void clockview_take(struct clockview *view, const struct wire_clock *clock, uint
 
 		offset_ns = offset_ns < least_ns ? offset_ns : least_ns;
 	}
-	/* Within one ms the leak rounds to zero. Then keep the old time, so that the leak of this
-	 * short time is counted later. */
+	/* If less than one ms has passed, the leak rounds to zero. Then keep the old time, so that
+	 * the leak of this short time is counted later. */
 	if (!view->has_offset || offset_ns < view->offset_ns ||
 	    now_ns - view->offset_at_ns >= CLOCK_NS_PER_MS) {
 		view->offset_ns = offset_ns;

@@ -22,7 +22,7 @@
 #define CMDLINE_BYTES_MAX 65536
 
 struct cmdline {
-	char **words;	    /* n_words words and a NULL; argv for execvp */
+	char **words;	    /* n_words arguments and a NULL; argv for execvp */
 	size_t n_words;	    /* >= 1 after cmdline_parse */
 	uint64_t ram_bytes; /* size of guest RAM, from -m */
 };
@@ -53,7 +53,7 @@ int cmdline_add(struct cmdline *c, const char *word) __attribute__((warn_unused_
 int cmdline_add_standby(struct cmdline *c, const char *ram_path, const char *qmp_path,
 			const char *pid_path) __attribute__((warn_unused_result));
 
-/* Do @a and @b have the same words? */
+/* Do @a and @b have the same arguments? */
 bool cmdline_is_same(const struct cmdline *a, const struct cmdline *b);
 
 /* Free the words; accepts a zeroed struct. */

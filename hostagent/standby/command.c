@@ -11,7 +11,7 @@
 
 #define LOG_EXTRA_BYTES (UINT64_C(64) << 20)
 
-/* Set the limit of one epoch: log_bytes_max, or by default twice the guest's RAM and 64 MiB. */
+/* Set the limit of one epoch: log_bytes_max, or by default twice the guest's RAM plus 64 MiB. */
 static void set_log_limit(struct standby *sb)
 {
 	sb->log_bytes_max = sb->config.log_bytes_max

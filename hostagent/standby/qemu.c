@@ -364,7 +364,8 @@ static pid_t read_pidfile(const struct qemu *q)
 	return (pid_t)strtol(text, NULL, 10);
 }
 
-/* Was @pid started with exactly our words? (The pid may have been reused by another process.) */
+/* Was @pid started with exactly our arguments? (The pid may have been reused by another
+ * process.) */
 static bool has_our_words(const struct qemu *q, pid_t pid)
 {
 	AUTO_FREE char *data = NULL;
@@ -385,7 +386,7 @@ static bool has_our_words(const struct qemu *q, pid_t pid)
 }
 
 /* Is @pid a standby's QEMU of this VM, perhaps with another command? Then our monitor's path is
- * among its words. */
+ * among its arguments. */
 static bool has_our_monitor(const struct qemu *q, pid_t pid)
 {
 	AUTO_FREE char *data = NULL;
@@ -504,7 +505,7 @@ int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 		r = prepare(q, ret_error);
 	progress_begin(q->progress, "has", r == 0 ? "QEMU ready" : "a QEMU that did not start", 0);
 	if (r < 0 && q->pid > 0 && qemu_kill(q) < 0)
-		forget(q); /* ignore this error: the one being returned matters more */
+		forget(q); /* ignore this error: the error in r matters more */
 	return r;
 }
 

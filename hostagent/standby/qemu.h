@@ -56,7 +56,7 @@ struct qemu {
 	struct vmm_info info;
 	struct wire_geometry geometry; /* `info` in the form of a GEOMETRY */
 
-	struct vmm_machine machine; /* the machine of this QEMU, or of the last warm one */
+	struct vmm_machine machine; /* the machine of this QEMU, or of the last warm QEMU */
 	/* `machine` has changed; whoever handles the change clears this */
 	bool is_other_machine;
 };

@@ -388,8 +388,8 @@ int ramfile_open(const char *dir, struct ramfile *rf)
 	rf->dir_fd = rf->lock_fd = -1;
 	if (snprintf(rf->dir, sizeof(rf->dir), "%s", dir) >= (int)sizeof(rf->dir))
 		return -ENAMETOOLONG;
-	/* Map one page more than the largest blob: its last piece is a whole page, and load_blob()
-	 * may read one byte too many. */
+	/* Map one page more than the largest blob has: the last piece of a blob is a whole page,
+	 * and load_blob() may read one byte too many. */
 	blob = mmap(NULL, WIRE_BLOB_MAX + WIRE_PAGE_SIZE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (blob == MAP_FAILED)

@@ -10,7 +10,7 @@
 
 #define HUB_FIRST 100u /* hubs with lower numbers may be used by the command itself */
 
-/* The state of the rewriting: the words so far, how many hubs were made, and the new paths. */
+/* The state of the rewriting: the arguments so far, how many hubs were made, and the new paths. */
 struct rehearse {
 	struct cmdline *to;
 	unsigned n_hubs;
@@ -40,7 +40,7 @@ static bool sets(const char *part, size_t size, const char *key)
 	return size > n && strncmp(part, key, n) == 0 && part[n] == '=';
 }
 
-/* Add a word that consists of @head and those parts of @value that set one of @keys. A doubled
+/* Add an argument that consists of @head and those parts of @value that set one of @keys. A doubled
  * comma does not end a part. */
 static int add_parts(struct rehearse *r, const char *head, const char *value,
 		     const char *const *keys)

@@ -12,7 +12,7 @@ void lease_init(struct lease *lease, uint64_t term, bool is_required)
 	atomic_init(&lease->release_ns, is_required);
 }
 
-/* Move *end_ns to @to_ns, unless it is already later. */
+/* Move *end_ns to @to_ns, unless *end_ns is already later. */
 static void extend(_Atomic uint64_t *end_ns, uint64_t to_ns)
 {
 	uint64_t old_ns = atomic_load(end_ns);

@@ -38,7 +38,7 @@
 
 struct lease {
 	_Atomic uint64_t term;	   /* the term to which the lease belongs */
-	_Atomic uint64_t until_ns; /* end of the time to run; 0 if no lease was ever given */
+	_Atomic uint64_t until_ns; /* end of the time to run; 0 if there is no limit */
 	_Atomic uint64_t release_ns; /* end of the time to release; 0 if there is no limit */
 };
 

@@ -34,8 +34,8 @@ struct vm_cover {
 	char text[WIRE_TEXT_MAX + 1]; /* describes the change; "": no change is known */
 	uint8_t verdict;	      /* enum wire_verdict: SHUTDOWN if the guest had shut
 				       * itself down */
-	bool is_suspended;	      /* protection has ended because of the change; check whether
-				       * the change is undone */
+	bool is_suspended;	      /* protection has ended because of the change, so the worker
+				       * checks whether the change was undone */
 	bool is_again;		      /* the change was undone */
 	char qmp[STANDBY_PATH_MAX];   /* the guest's monitor socket */
 	struct vmm_inventory base;    /* the guest before the change; valid while is_suspended */
@@ -48,8 +48,9 @@ struct vm_cover {
  * -ENOTSUP or -ESHUTDOWN. Takes the lock. */
 void vm_cover_refused(struct vm *vm, int error, const char *text);
 
-/* Called before UNPROTECT ends @engine: keep the change that @engine reports. If it reports none,
- * forget an older change, unless @engine ends before its first commit. Takes the lock. */
+/* Called before UNPROTECT ends @engine: keep the change that @engine reports. If @engine reports no
+ * change, forget an older change; but if @engine has not committed an epoch yet, keep the older
+ * change, so that protection is tried again later. Takes the lock. */
 void vm_cover_keep(struct vm *vm, struct engine *engine, const char *qmp);
 
 /* Forget the change, and that protection was suspended because of it. Takes the lock. */

@@ -50,7 +50,7 @@ struct vm {
 					* out; immutable */
 	char standby_fault[WIRE_TEXT_MAX + 1]; /* why this host cannot stand by; "": this host can
 						* stand by; immutable */
-	struct vm_witness witness;  /* this member and the next three have their own rules for
+	struct vm_witness witness;  /* witness, guest, tap and progress have their own rules for
 				     * threads */
 	struct vm_guest guest;
 	struct vm_tap tap;
@@ -60,7 +60,7 @@ struct vm {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct engine *engine;	 /* changed by the worker only; vm_report() reads it */
-	struct standby *standby; /* guarded like engine, but set only once, in vm_open() */
+	struct standby *standby; /* set only once, in vm_open(); vm_report() reads it */
 	enum vm_role role;
 	uint64_t term;
 	bool needs_lease; /* the gateway that we were last connected to gives leases */
@@ -99,8 +99,8 @@ int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *r
  * this on the worker. */
 struct engine *vm_take_engine(struct vm *vm);
 
-/* vm_peer.c; both functions are called on the worker. Must vm_peer_look() be called
- * periodically? */
+/* Must vm_peer_look() be called periodically? Both functions are in vm_peer.c; call them on the
+ * worker. */
 bool vm_peer_watches(const struct vm *vm);
 /* If it is time, ask the other host whether this host may continue without a gateway. Blocks for
  * two seconds at most. */

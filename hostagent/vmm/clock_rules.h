@@ -56,7 +56,7 @@
 
 #define CLOCK_PROOFS	  3u
 #define CLOCK_MISSES_MAX  20u /* this many failed pauses in a row turn correction off */
-/* a start that takes longer than this changes no learnt cost */
+/* if a start takes longer than this, it does not count for the average cost of a start */
 #define CLOCK_COST_MAX_NS (100 * CLOCK_NS_PER_MS)
 #define CLOCK_LOSS_SLOTS  64u
 #define CLOCK_LOSS_SPAN_S 60u
@@ -65,7 +65,8 @@
 struct clock_words {
 	uint64_t ticks;
 	uint64_t clock;	 /* in ns */
-	/* QEMU's flag: true if the offsets have the meaning that they have while the guest runs */
+	/* QEMU's flag: true if these are the offsets of a running guest, false if of a stopped
+	 * one */
 	bool is_running;
 };
 

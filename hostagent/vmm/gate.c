@@ -102,8 +102,8 @@ static int look_at_process(pid_t pid, uid_t *ret_uid, struct error *ret_error)
 	r = fd_read_file(path, 16384, &status, &size);
 	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", path, strerror(-r));
-	/* The fields are the real, effective, saved and file-system user ids; we need the last
-	 * one. */
+	/* The fields are the real, effective, saved and file-system user ids; we need the
+	 * file-system user id. */
 	if (!status_value(status, "\nUid:", 10, 3, &uid) ||
 	    !status_value(status, "\nSigIgn:", 16, 0, &ignored))
 		return error_set(ret_error, -ENOTSUP, "%s is not understood", path);

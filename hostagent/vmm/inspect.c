@@ -390,8 +390,8 @@ static int look_at_child(struct inspection *in, const char *parent, const json_t
 
 	if (!name || !type || sscanf(type, "child<%63[^>]>", device) != 1)
 		return 0;
-	/* /machine/unattached has the objects that the machine made by itself. Only those named
-	 * "device[N]" are devices. */
+	/* /machine/unattached has the objects that the machine made by itself. Of these, only
+	 * objects named "device[N]" are devices. */
 	if (strcmp(parent, "/machine/unattached") == 0 && strncmp(name, "device[", 7) != 0)
 		return 0;
 	(void)snprintf(path, sizeof(path), "%s/%s", parent, name);

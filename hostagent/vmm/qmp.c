@@ -87,7 +87,7 @@ static void drop_pending(struct qmp *q, unsigned int i)
 	memmove(&q->pending[i], &q->pending[i + 1], (q->n_pending - i) * sizeof(q->pending[0]));
 }
 
-/* Keep an answer, which belongs to the oldest command without one. */
+/* Keep an answer, which belongs to the oldest command that has no answer yet. */
 static void keep_answer(struct qmp *q, struct qmp_message *m)
 {
 	unsigned int i = 0;

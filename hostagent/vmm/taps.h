@@ -26,7 +26,7 @@
 #define VMM_TAP_NAME_BYTES 32u
 
 struct vmm_tap {
-	char name[VMM_TAP_NAME_BYTES]; /* "tap0"; for a macvtap "tap7", as in /dev */
+	char name[VMM_TAP_NAME_BYTES]; /* "tap0"; for a macvtap its name in /dev, "tap7" */
 	enum {
 		VMM_TAP_HERE = 0, /* in the network namespace of this process */
 		VMM_TAP_ELSEWHERE, /* in another network namespace */

@@ -100,8 +100,8 @@ struct config_key {
 	const char *default_text;
 	/* least value of U32, U64, MS (ms), SIZE (bytes); other types ignore it */
 	uint64_t min;
-	/* greatest value of the same types. If min and max are both 0, any value that the type can
-	 * hold is accepted */
+	/* greatest value of U32, U64, MS (ms), SIZE (bytes). If min and max are both 0, any value
+	 * that the type can hold is accepted */
 	uint64_t max;
 	const char *help;    /* one line, lower-case, no full stop */
 	const struct config_enum_name *names; /* ENUM only */

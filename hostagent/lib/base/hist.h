@@ -42,8 +42,8 @@ void hist_record(struct hist *hist, uint64_t value);
  * histogram is empty. */
 uint64_t hist_quantile(const struct hist *hist, double q);
 
-/* These four functions return exact figures, or 0 if the histogram is empty. The mean is wrong once
- * the sum has passed 2^64. */
+/* The next four functions return exact values, or 0 if the histogram is empty. The mean is wrong
+ * once the sum has passed 2^64. */
 uint64_t hist_max(const struct hist *hist);
 uint64_t hist_min(const struct hist *hist);
 uint64_t hist_count(const struct hist *hist);

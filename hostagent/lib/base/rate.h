@@ -15,8 +15,9 @@ struct rate {
 	uint64_t n_suppressed; /* passes refused since the last rate_take_suppressed() */
 };
 
-/* Returns true if one more event may pass at @now_ns. In the long run one passes per @per_ns, and
- * up to @burst pass at once. Returns false if there were too many, and counts the refusal. */
+/* Returns true if one more event may pass at @now_ns. In the long run one event passes per @per_ns,
+ * but up to @burst events may pass at once. Returns false if there were too many events, and counts
+ * the refusal. */
 static inline bool rate_pass(struct rate *r, uint64_t per_ns, uint64_t burst, uint64_t now_ns)
 {
 	/* Each pass adds @per_ns to the debt, which shrinks as time goes by and may be at most

@@ -50,7 +50,7 @@
 
 #include "codec/page.h"
 
-/* the same limit as XRLE_SIZE_MAX, for the same reasons */
+/* the longest delta that is sent; xrle.h gives the reasons at XRLE_SIZE_MAX */
 #define BITMAP_SIZE_MAX	 (PAGE_BYTES - 64)
 #define BITMAP_WHOLE_MIN 56 /* a line with at least this many changed bytes is sent whole */
 

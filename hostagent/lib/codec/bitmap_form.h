@@ -16,7 +16,7 @@
 typedef uint64_t bitmap_compare(const uint8_t *old, const uint8_t *new, uint8_t *copy);
 
 /* Write to @out, in order, the bytes of @word whose bits are set in @mask. May write 8 bytes, even
- * if fewer are valid. */
+ * if fewer bits are set. */
 typedef void bitmap_pack(uint8_t *out, const uint8_t *word, unsigned int mask);
 
 /* Write the bytes at @data, in order, to the bytes of @word whose bits are set in @mask (not 0).
@@ -50,7 +50,7 @@ static inline int bitmap_finish(const struct bitmap_maps *maps, uint64_t lines, 
 	size += maps->masks_size;
 	memcpy(out + size, maps->words, maps->n_words);
 	size += maps->n_words;
-	/* stores 8 bytes; the next store overwrites those beyond whole_size */
+	/* stores 8 bytes; the next store overwrites the bytes beyond whole_size */
 	bitmap_store64(out + size, maps->whole);
 	size += whole_size;
 	bitmap_store64(out + size, lines);
@@ -120,8 +120,8 @@ bitmap_form_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahea
 			continue;
 		n_bytes += (unsigned int)__builtin_popcountll(changed);
 		lines |= UINT64_C(1) << i;
-		/* Above this limit write no more lines: a line might not fit, and the delta is too
-		 * large anyway. */
+		/* Write no more lines above this limit: the delta is already too large to be sent,
+		 * and @out might have no room for another line. */
 		if (size <= BITMAP_FORM_ROOM)
 			size += bitmap_form_line(&maps, copy, changed, out + size, pack);
 		if (reference)

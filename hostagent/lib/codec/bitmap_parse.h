@@ -46,7 +46,7 @@ static inline uint64_t bitmap_low_bytes(size_t n)
 	return n < 8 ? (UINT64_C(1) << 8 * n) - 1 : UINT64_MAX;
 }
 
-/* Returns nonzero if one of the 8 bytes is 0. */
+/* Returns nonzero if one of the 8 bytes of @v is 0. */
 static inline uint64_t bitmap_has_zero_byte(uint64_t v)
 {
 	return (v - BITMAP_EACH_BYTE) & ~v & (BITMAP_EACH_BYTE << 7);

@@ -117,8 +117,8 @@ static int apply(const uint8_t *data, size_t size, uint8_t *page)
 static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_scan, uint8_t *out,
 							  size_t size)
 {
-	/* the masks; no spare bytes are needed, because no store goes beyond the mask of the page's
-	 * last word */
+	/* the masks; the array needs no spare bytes, because no store goes beyond the mask of the
+	 * page's last word */
 	uint8_t masks[PAGE_BYTES / 8];
 	uint64_t words[8], lines = 0, whole = 0;
 	__m512i before = _mm512_setzero_si512(), n_bytes = before, n_runs = before;

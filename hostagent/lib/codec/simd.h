@@ -47,8 +47,8 @@ struct simd_scan {
 	uint32_t n_runs;  /* runs of bytes that differ, over the whole page */
 };
 
-/* The functions of one form. Internal to lib/codec; other rooms use xrle.h, bitmap.h, zero.h and
- * encode.h. */
+/* The functions of one form. Internal to lib/codec; other directories use xrle.h, bitmap.h, zero.h
+ * and encode.h. */
 struct simd_ops {
 	const char *name;
 

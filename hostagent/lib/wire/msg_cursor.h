@@ -110,8 +110,8 @@ static inline uint64_t cursor_u64(struct cursor *c, const char *field)
 	return cursor_uint(c, field, 8, 0, UINT64_MAX);
 }
 
-/* Read the incarnation, a u64 at the end of a payload that is there only if
- * WIRE_FEATURE_INCARNATION is in use. Returns 0 if the payload has none. */
+/* Read the incarnation, a u64 with which the payload ends if WIRE_FEATURE_INCARNATION is in use.
+ * Returns 0 if the payload has no incarnation. */
 static inline uint64_t cursor_incarnation(struct cursor *c)
 {
 	if (c->failed || bytes_left(&c->r) == 0)

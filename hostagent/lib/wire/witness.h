@@ -68,8 +68,8 @@ struct wire_witness_mac *wire_witness_mac_free(struct wire_witness_mac *mac);
 int wire_witness_mac_check(struct wire_witness_mac *mac, const uint8_t *data)
 	__attribute__((warn_unused_result));
 
-/* Sign a datagram: write the mac of its first WIRE_WITNESS_SIGNED bytes after them. For tests and
- * injectors. Returns 0, or -EIO if OpenSSL failed. */
+/* Sign a datagram: write the mac of its first WIRE_WITNESS_SIGNED bytes behind these bytes. For
+ * tests and injectors. Returns 0, or -EIO if OpenSSL failed. */
 int wire_witness_mac_sign(struct wire_witness_mac *mac, uint8_t *data)
 	__attribute__((warn_unused_result));
 
