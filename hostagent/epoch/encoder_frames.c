@@ -52,9 +52,9 @@ int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 
 /* --- the sink */
 
-/* Begin a batch only if the backlog has room for two frames, the most that a batch fills. Then
- * either the whole batch is encoded or the epoch is lost, so the reference never has a version of a
- * page that was not sent. */
+/* Begin a batch only if the backlog has room for two frames, because a batch fills at most two. So
+ * a batch never stops half way for lack of room: either all of it is encoded or the epoch is lost.
+ * Therefore the reference never has a version of a page that was not sent. */
 static int begin(struct encoder *e)
 {
 	e->n_batch = 0;

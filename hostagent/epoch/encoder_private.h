@@ -40,8 +40,8 @@ struct page_sink {
 	 * -ENOMEM if the epoch is lost. */
 	int (*begin)(struct encoder *e);
 	/* Sets *ret_room to PAGE_RECORD_ROOM bytes for the record of page @index. Returns 0;
-	 * -EAGAIN if some unit must be finished first, so that the page must be offered again
-	 * later; other -errno if the epoch is lost. */
+	 * -EAGAIN if a unit must be finished first (call again for the same page later); other
+	 * -errno if the epoch is lost. */
 	int (*room)(struct encoder *e, uint32_t index, uint8_t **ret_room);
 	/* Takes the record of @size bytes that the caller has written to *ret_room. */
 	void (*wrote)(struct encoder *e, size_t size);

@@ -39,9 +39,9 @@ struct workers {
 	pthread_cond_t work; /* signalled when a unit waits, or must_end is set */
 	pthread_cond_t idle; /* signalled when n_running becomes 0 */
 
-	/* Counters of units, which only grow; a unit's place in the ring is the counter % n_units.
-	 * Guarded by lock, but only the owner writes head and tail, so the owner may read these
-	 * without the lock. */
+	/* How many units were put back (head), begun (begun) and submitted (tail) so far. Unit
+	 * number n is at n % n_units in the ring. Guarded by lock, but only the owner writes head
+	 * and tail, so the owner may read head and tail without the lock. */
 	uint64_t head, begun, tail;
 	uint32_t n_running;
 	bool is_awaited; /* write to done_fd when the oldest unit is finished */

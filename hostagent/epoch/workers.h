@@ -40,10 +40,10 @@ struct workers;
 int workers_new(uint32_t n_threads, uint32_t n_units, struct workers **ret)
 	__attribute__((warn_unused_result));
 
-/* Do the same as workers_new(), but choose the ring's size to suit a reference of @n_slots, since
- * the pages of all units may be pinned in it at once. If @n_threads is 0, workers_default_threads()
- * decides. *ret_n_threads is the number of threads, the owner's included; if it is 1, no thread was
- * started and *ret is unchanged. Returns the same as workers_new(). */
+/* Do the same as workers_new(), but choose the ring's size to suit a reference of @n_slots slots:
+ * the pages of all units may be pinned in the reference at once. If @n_threads is 0,
+ * workers_default_threads() decides. *ret_n_threads is the number of threads, the owner's included;
+ * if it is 1, no thread was started and *ret is unchanged. Returns the same as workers_new(). */
 int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads,
 		  struct workers **ret) __attribute__((warn_unused_result));
 
@@ -70,9 +70,9 @@ void workers_put(struct workers *workers); /* free the unit that workers_collect
 /* Have all submitted units been collected and put back? */
 bool workers_is_idle(const struct workers *workers);
 
-/* Encode one frame of a waiting unit. Must not be called when idle. Never blocks. Returns 1 if a
- * frame was encoded or the oldest unit is finished. Returns -EAGAIN if other threads are running
- * all units; then workers_fd() becomes readable when the oldest unit is finished. */
+/* Encode one frame of a waiting unit. Must not be called while workers_is_idle(). Never blocks.
+ * Returns 1 if a frame was encoded or the oldest unit is finished. Returns -EAGAIN if other threads
+ * are running all units; then workers_fd() becomes readable when the oldest unit is finished. */
 int workers_help(struct workers *workers, struct packer *packer)
 	__attribute__((warn_unused_result));
 int workers_fd(const struct workers *workers);

@@ -71,9 +71,9 @@ static int add_parts(struct rehearse *r, const char *head, const char *value,
 
 /* Write to @head the first parts of the network back end that replaces the one in @value. The new
  * back end is not connected to anything. QEMU's own network stack ("user") stays, since its state
- * is loaded too. A card on a tap needs a back end that takes offload headers, and only a tap does.
- * So such a card gets a new tap, which is down, is in no bridge, and disappears when this QEMU
- * ends. */
+ * is loaded too. A card that was on a tap needs a back end that takes offload headers. Only a tap
+ * takes them, so the card gets a new tap, which is down, is in no bridge, and disappears when this
+ * QEMU ends. */
 static void make_head(struct rehearse *r, const char *value, char head[48])
 {
 	if (is_of(value, "user"))

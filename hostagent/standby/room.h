@@ -2,10 +2,10 @@
  *
  * Why: pages are reserved for guest RAM (ramfile.h) but not for the buffer of a FULL epoch, which
  * would take the same amount of memory again, only for a short time. So a standby only claims this
- * space: it starts only if its file system has enough free space besides the claims of this agent's
- * other standbys. Other programs may still fill the file system. For this event a small reserve of
- * pages is kept (epochlog_reserve(), ramfile_reserve_room()), and a full file system leads to a
- * clear error.
+ * space, without allocating it: a standby starts only if its file system has enough free space for
+ * its own claim and the claims of this agent's other standbys. Other programs may still fill the
+ * file system. For this event a small reserve of pages is kept (epochlog_reserve(),
+ * ramfile_reserve_room()), and a full file system leads to a clear error.
  *
  * Threads: any; the module has its own lock.
  */
@@ -24,8 +24,9 @@ struct room {
 };
 
 /* Claim @bytes of space in @dir's file system, in addition to what is allocated already. Replaces
- * an earlier claim of @room. Returns 0; -ENOSPC if only *ret_free bytes are free besides the other
- * claims, and nothing is claimed; other -errno. */
+ * an earlier claim of @room. Returns 0; -ENOSPC if there is too little space: then nothing is
+ * claimed, and *ret_free is the number of free bytes that no other standby has claimed; other
+ * -errno. */
 int room_claim(struct room *room, const char *dir, uint64_t bytes, uint64_t *ret_free)
 	__attribute__((warn_unused_result));
 

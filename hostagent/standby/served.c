@@ -1,6 +1,6 @@
 /* Finds out whether the vCPUs of a promoted guest run. QEMU's monitor is released once the guest
- * runs, so we ask QEMU for the vCPU threads before that. Later we ask the kernel for their CPU
- * time. */
+ * runs, so we ask QEMU for the vCPU threads before the guest runs. Later we ask the kernel for the
+ * CPU time of these threads. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "standby/standby_private.h"

@@ -1,9 +1,10 @@
 /* gateway_view.h - records when this host last heard the gateway on any of its connections, and
  * which gateway this host obeys.
  *
- * Why: two hosts may continue without a gateway only if neither of them hears it. And a stream must
- * lead to the gateway that the control connection obeys. Different threads serve the control
- * connection and the streams, and share this knowledge here.
+ * Why: a VM's two hosts may continue without a gateway only if both have lost it, so this host must
+ * know when it last heard the gateway. Also, a stream must lead to the gateway that the control
+ * connection obeys. Different threads serve the control connection and the streams, and share this
+ * knowledge here.
  *
  * Threads: any; the members are atomic. Pure: the time is passed in.
  */
@@ -35,8 +36,9 @@ static inline void gateway_view_obey(struct gateway_view *view, uint64_t incarna
 }
 
 /* Returns true if frames may be taken from a stream whose WELCOME had @incarnation (0: none): the
- * stream must lead to the gateway that the control connection obeys, not to an older one, nor to a
- * younger one that is not obeyed yet. Always true if @view is NULL (in tests). */
+ * stream must lead to the same gateway that the control connection obeys. An older gateway is
+ * refused, and so is a younger gateway that the control connection does not obey yet. Always true
+ * if @view is NULL (in tests). */
 static inline bool gateway_view_is_obeyed(struct gateway_view *view, uint64_t incarnation)
 {
 	return !view || atomic_load_explicit(&view->obeyed, memory_order_relaxed) == incarnation;

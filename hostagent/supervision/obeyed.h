@@ -1,11 +1,11 @@
 /* obeyed.h - records the youngest gateway that this host has obeyed. The record is the file
  * ROLE_DIR/gateway.incarnation, so a restarted agent still knows it.
  *
- * Why: if somebody starts a second gateway from an old copy of the gateway's state_dir, that
- * gateway acts on outdated knowledge. But its incarnation is lower than that of the true gateway.
- * So this host records the highest incarnation that it has obeyed, and takes no orders or leases
- * from a gateway with a lower one. The number is in role_dir, not in run_dir, because it must
- * survive a reboot.
+ * Why: if somebody starts a second gateway from an old copy of the gateway's state_dir, the second
+ * gateway acts on outdated knowledge. But it also has a lower incarnation number than the true
+ * gateway. So this host records the highest incarnation that it has obeyed, and takes no orders or
+ * leases from a gateway with a lower incarnation. The number is in role_dir, not in run_dir,
+ * because it must survive a reboot.
  *
  *	holdfast-obeyed 1
  *	number=115472943812609 sum=90f0c3a5d2e1b4f7

@@ -150,8 +150,8 @@ bool clock_rules_forecast(const struct clock_rules *rules, uint64_t at_ns,
 			  struct clock_words *ret_words);
 
 /* Returns the words to write to a stopped guest that has @words and should continue with @wanted.
- * The clock never goes backwards; it goes forward by at most @step_max_ns, and the ticks by at most
- * as many as that time has at @ticks_per_s. */
+ * The clock never goes backwards. It goes forward by at most @step_max_ns, and the ticks go forward
+ * by at most the number of ticks in @step_max_ns. */
 struct clock_words clock_step(const struct clock_words *words, const struct clock_words *wanted,
 			      uint64_t step_max_ns, uint64_t ticks_per_s);
 

@@ -1,4 +1,4 @@
-/* page_range.h - types that describe guest memory, for rooms that do not use vmm's functions.
+/* page_range.h - types that describe guest memory, also for code that does not use vmm's functions.
  *
  * Why: the epoch engine, the codec and the standby all use global page indexes, such as "page
  * 4711". Such an index counts pages of 4096 bytes through all replicated blocks, in the order of

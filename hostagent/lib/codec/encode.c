@@ -13,9 +13,9 @@
 /* How many pages ahead of the current page the `later` pair of struct simd_ahead is. */
 #define LATER 3
 
-/* Above this many runs, use XRLE only if it saves a sixteenth of the bytes, because each run costs
- * time. With 16 instead of 12, the pages of a redis server take 0.6 % fewer bytes but 2 % more
- * time. */
+/* A page with more runs than this is encoded as XRLE only if that saves a sixteenth of the bytes,
+ * because each run costs time. With 16 in place of 12, the pages of a redis server would take 0.6 %
+ * fewer bytes but 2 % more time. */
 #define FEW_RUNS 12
 
 /* Returns true if XRLE should be used for this page instead of a bitmap delta of @bitmap_size bytes
@@ -200,9 +200,9 @@ int page_apply(uint8_t class, const uint8_t *data, size_t size, uint8_t *page)
 	return 0;
 }
 
-/* How far ahead of the current record's data to prefetch. The CPU's own prefetcher cannot do this:
- * it finds no pattern, because the maps at a delta's end are read before the bytes at its start. Of
- * 1, 2, 4 and 8 KiB, 2 and 4 were fastest. */
+/* How far ahead of the current record's data to prefetch. The CPU's own prefetcher finds no pattern
+ * here, because the maps at a delta's end are read before the bytes at its start. Distances of 1,
+ * 2, 4 and 8 KiB were tried; 2 and 4 KiB were fastest. */
 #define AHEAD_BYTES 4096
 
 /* Returns a map of the lines that a record will change in its page. If finding out would be

@@ -93,9 +93,10 @@ int simd_set_form(enum simd_form form) __attribute__((warn_unused_result));
 const char *simd_form_name(enum simd_form form);
 
 /* Control vectors for a byte shuffle, indexed by an 8-bit mask and filled before main(). Each byte
- * of an entry is a source position; 0x80 yields a zero byte instead. simd_pack_table: byte k is the
- * position of the mask's k-th set bit. simd_unpack_table: byte j, if bit j of the mask is set, is
- * the number of set bits below bit j. */
+ * of an entry is a source position; 0x80 yields a zero byte instead. In an entry of
+ * simd_pack_table, byte k is the position of the mask's k-th set bit. In an entry of
+ * simd_unpack_table, byte j is the number of the mask's set bits below bit j, if bit j itself is
+ * set. */
 extern uint64_t simd_pack_table[256];
 extern uint64_t simd_unpack_table[256];
 

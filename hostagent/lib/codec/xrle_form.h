@@ -19,9 +19,10 @@
 #include "codec/xrle.h"
 #include "codec/xrle_parse.h"
 
-/* Edges are the offsets where runs of changed bytes begin and end, alternately. A run and the gap
- * after it take at least 4 bytes of the page, which bounds the number of edges. The last 64 entries
- * are room for storing a whole vector of edges. */
+/* The size of an array of edges. Edges are the offsets where runs of changed bytes begin and end,
+ * alternately. A run and the gap after it take at least 4 bytes of the page, so there are at most
+ * PAGE_BYTES / 4 runs with two edges each. The 64 entries more are room for storing a whole vector
+ * of edges. */
 #define FORM_EDGES_MAX (2 * (PAGE_BYTES / 4) + 2 + 64)
 
 /* Returns @word of the map of changed bytes with gaps of 1 and 2 bytes filled. @previous and @next
@@ -43,9 +44,10 @@ typedef void form_copy(uint8_t *to, const uint8_t *from, size_t size);
  * for FORM_EDGES_MAX). Returns how many edges there are. */
 typedef size_t form_find_edges(const struct simd_scan *scan, uint16_t *edges);
 
-/* Returns the edges in line @i as bits. A bit is set where a byte is changed (after filling gaps)
- * and the byte before it is not, or the other way round. Call it also for the line after a changed
- * one: a run that ends with the changed line has its edge at the start of that next line. */
+/* Returns the edges in line @i as bits. A bit is set if its byte is changed (after filling gaps)
+ * and the byte before is not, or if its byte is not changed and the byte before is. Call this for
+ * each changed line, and also for the line after it: if a run reaches to the end of the changed
+ * line, its edge is at the start of the next line. */
 static inline uint64_t form_line_edges(const struct simd_scan *scan, unsigned int i)
 {
 	uint64_t before2 = i > 1 ? scan->changed[i - 2] : 0,

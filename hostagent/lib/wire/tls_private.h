@@ -1,4 +1,5 @@
-/* tls_private.h - declarations shared by the tls*.c files of this room; no other file includes it.
+/* tls_private.h - declarations shared by the tls*.c files of this directory; no other file includes
+ * it.
  *
  * tls.c handles connections, tls_context.c loads files and judges certificates, tls_reload.c
  * reloads changed files, and tls_error.c translates OpenSSL's errors.
