@@ -10,7 +10,7 @@
  *	HOLD, epoch > 0 | the agent's socket is open | XDP_REDIRECT, stamp in front
  *	                | no socket (agent dead)     | XDP_DROP
  *	                | frame too long, or no headroom | XDP_DROP
- *	any other mode  |                            | XDP_DROP
+ *	any other case  |                            | XDP_DROP
  *
  * The stamp is put in front of the frame (bpf_xdp_adjust_head), not into the XDP metadata area:
  * tun's native path has always had headroom, but supports metadata only since Linux 6.15.

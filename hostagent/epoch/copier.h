@@ -48,8 +48,8 @@ int copier_new(const struct guestmem *mem, uint32_t n_pages, struct copier **ret
 struct copier *copier_free(struct copier *copier);
 
 /* Copy the pages of @ranges, in their order and without gaps, to @ret_pages. If @between is NULL,
- * the owner copies alone. Returns 0; errors of guestmem_read() and of @between; -EINVAL if there
- * are more pages than copier_new() was told. */
+ * the owner copies alone. Returns 0; an error of guestmem_read() or of @between; -EINVAL if there
+ * are more pages than @n_pages of copier_new(). */
 int copier_run(struct copier *copier, const struct page_range *ranges, uint32_t n_ranges,
 	       copier_between_fn between, void *arg, uint8_t *ret_pages)
 	__attribute__((warn_unused_result));

@@ -99,8 +99,8 @@ struct pacer {
 void pacer_init(struct pacer *pacer, const struct pacer_config *config, uint64_t now_ns);
 
 /* Report the link: @waiting_bytes are encoded and not yet acknowledged by the other end, and the
- * link carries @bytes_per_ns (0: not known, and the link rule does not delay a seal). Call this
- * often while bytes wait. */
+ * link carries @bytes_per_ns (0: not known; then the link rule delays no seal). Call this often
+ * while bytes wait. */
 void pacer_link(struct pacer *pacer, uint64_t now_ns, uint64_t waiting_bytes, double bytes_per_ns);
 
 /* Report that a frame of the running epoch is held, at @now_ns. @full: the hold has reached

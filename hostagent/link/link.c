@@ -156,9 +156,9 @@ struct link *link_free(struct link *link)
 
 /* ---- bytes ---- */
 
-/* Move received bytes from the socket into TLS. On an error the caller ends the link, since it
- * knows which text fits. Returns 0 if bytes were moved; -EAGAIN if nothing has arrived, or TLS has
- * no room; -EPIPE if the peer closed the connection; or another -errno. */
+/* Move received bytes from the socket into TLS. Does not end the link on an error: the caller does,
+ * because it knows which error text fits. Returns 0 if bytes were moved; -EAGAIN if nothing has
+ * arrived, or TLS has no room; -EPIPE if the peer closed the connection; or another -errno. */
 static int pull(struct link *link)
 {
 	size_t room;

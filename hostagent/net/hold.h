@@ -185,11 +185,11 @@ int hold_receive(struct hold *h) __attribute__((warn_unused_result));
 /* Send all frames stamped with @epoch or less, in the order in which they came; keep the rest.
  * Receives first, so that no frame of the epoch is left in the ring. Never allocates; makes one
  * sendto() per batch that the kernel accepts. If the kernel accepts no more frames now, the next
- * hold_receive() or hold_release() sends the rest; see hold_is_sending(). An @epoch lower than an
- * earlier one releases nothing new. The current epoch is refused, because it cannot be committed
- * yet: call hold_set_epoch() at the seal, and hold_release() after the commit. Returns the number
- * of frames given to the device by this call; -EINVAL if @epoch >= hold_epoch(), and nothing has
- * changed; or the same -errno as hold_receive(). */
+ * hold_receive() or hold_release() sends the rest; see hold_is_sending(). If @epoch is lower than
+ * in an earlier call, nothing new is released. The current epoch is refused, because it cannot be
+ * committed yet: call hold_set_epoch() at the seal, and hold_release() after the commit. Returns
+ * the number of frames given to the device by this call; -EINVAL if @epoch >= hold_epoch(), and
+ * nothing has changed; or the same -errno as hold_receive(). */
 int hold_release(struct hold *h, uint64_t epoch) __attribute__((warn_unused_result));
 
 /* Returns a human-readable text that says why released frames cannot leave at present; "" if they

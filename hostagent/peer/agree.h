@@ -1,5 +1,6 @@
-/* agree.h - the rules by which a VM's two hosts, two of three parties, agree to continue without
- * the gateway: when the primary may ask for the standby's vote, and what the standby answers. Pure.
+/* agree.h - the rules by which a VM's two hosts (two of the three parties; the third is the
+ * gateway) agree to continue without the gateway: when the primary may ask for the standby's vote,
+ * and what the standby answers. Pure.
  *
  * Why: a primary that continues without a gateway, alone or with its standby, must be sure that no
  * gateway can promote that standby meanwhile. Only the standby can promise this: before it says

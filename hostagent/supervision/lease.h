@@ -8,10 +8,10 @@
  * released. The gateway knows when that happens, even if it hears nothing from us.
  *
  *	 NONE ── first LEASE ──► VALID ── until_ns passes ──► ENDED
- *	                          ▲ ▲ └─ LEASE ─┐               │
- *	                          │ └───────────┘               │
- *	                          └── LEASE of the same term ───┘
+ *	                           ▲                            │
+ *	                           └─── LEASE of this term ─────┘
  *	 NONE: the guest may run without a time limit (always so if the gateway gives no leases)
+ *	 VALID: each LEASE that arrives before until_ns moves until_ns on
  *
  * A lease has two lengths. The standby may be promoted only when no more frames can leave here, so
  * releases must end soon after this host has become silent. But stopping the guest each time a beat

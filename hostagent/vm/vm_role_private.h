@@ -2,11 +2,12 @@
  * ROLE_DIR/NAME.role, for the next agent.
  *
  * Why: a restarted agent that finds a closed hold must know the term in which this host was the
- * primary or was fenced. If it was the primary, the agent takes the hold over. Without the record,
- * a stale order could undo a fence. A boot loses run_dir, and with it the processes, copies and
- * holds that belong to the role. It does not lose role_dir, since after a boot the host must still
- * know that another host owns the guest. Each file has one line, for example "primary 3\n", and is
- * replaced atomically. Threads: any (no state). Blocks on the file system.
+ * primary or was fenced. If this host was the primary, the agent takes the hold over. If it was
+ * fenced and there were no record, a stale order could undo the fence. A boot empties run_dir; the
+ * processes, copies and holds that belong to the role end with the boot, too. role_dir outlives a
+ * boot, because after the boot the host must still know that another host owns the guest. Each file
+ * has one line, for example "primary 3\n", and is replaced atomically. Threads: any (no state).
+ * Blocks on the file system.
  */
 #ifndef VM_ROLE_PRIVATE_H
 #define VM_ROLE_PRIVATE_H

@@ -92,10 +92,10 @@ int gate_wait_end(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unuse
 
 /* Let the last write through, so that the guest runs. Waits for the answer and returns the blob,
  * borrowed until the next gate_stop().
- * Returns 0 when done; 1 if the write was not the last and QEMU is now held in another one (scan
- * again, then call gate_finish() again); -ECANCELED if more writes followed, but QEMU was not held
- * in them and the guest runs; or an error of gate_stop() or gate_advance(), such as -EREMOTEIO or
- * -ETIMEDOUT. */
+ * Returns 0 when done; 1 if the write was not the last and QEMU is now held in another write (scan
+ * again, then call gate_finish() again); -ECANCELED if more writes followed in which QEMU was not
+ * held, so that the guest runs already; or an error of gate_stop() or gate_advance(), such as
+ * -EREMOTEIO or -ETIMEDOUT. */
 int gate_finish(struct gate *g, uint64_t timeout_ns, const uint8_t **ret_blob, size_t *ret_size)
 	__attribute__((warn_unused_result));
 

@@ -59,9 +59,9 @@ const struct clock_rules *guestclock_rules(const struct guestclock *clock);
 
 /* Find section `timer` in the device state @blob. Looks first at *inout_at, its offset in the
  * previous blob (0: unknown).
- * Returns 0 and sets *ret_words to its words (is_running is false) and *inout_at to its offset;
- * -ENOENT if there is no such section; -EEXIST if there are several; or -ENOTSUP if the guest's
- * time is a count of instructions (-icount). */
+ * Returns 0 and sets *ret_words to the words in the section (is_running is false) and *inout_at to
+ * the section's offset; -ENOENT if there is no such section; -EEXIST if there are several; or
+ * -ENOTSUP if the guest's time is a count of instructions (-icount). */
 int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at,
 		     struct clock_words *ret_words) __attribute__((warn_unused_result));
 

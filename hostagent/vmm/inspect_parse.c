@@ -109,9 +109,9 @@ static const struct {
 	 * migration to fill the block (rom_reset). If we did not replicate it, a guest that reboots
 	 * after a failover would find an empty BIOS. */
 	{"pc.bios", INSPECT_REPLICATE_ROM, NULL},
-	/* Read-only to the guest, and empty on a machine with fw_cfg: option ROMs then reach the
-	 * guest as fw_cfg files or PCI ROM BARs, and SeaBIOS copies them to shadow RAM, which is
-	 * part of pc.ram. */
+	/* This block is read-only to the guest, and on a machine with fw_cfg it is empty. There,
+	 * option ROMs reach the guest as fw_cfg files or PCI ROM BARs, and SeaBIOS copies them to
+	 * shadow RAM, which is part of pc.ram. */
 	{"pc.rom", INSPECT_SKIP, NULL},
 	/* fw_cfg files that may change size (ACPI tables). QEMU fills them at its start (not at a
 	 * reset) from the machine's configuration, which is the same on the standby, and builds

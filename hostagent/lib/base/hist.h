@@ -1,6 +1,6 @@
 /* hist.h - a histogram of uint64 values in fixed memory, for quantiles of pauses and latencies.
  *
- * Why: it gives p50 and p99 of millions of samples at any time, without storing samples or
+ * Why: a histogram gives p50 and p99 of millions of samples at any time, without storing samples or
  * allocating. Assumption: an error of 1 % is small compared with the noise of the measurements.
  *
  * Buckets are log-linear. Each value below 128 has its own bucket, so it is exact. Above, the range

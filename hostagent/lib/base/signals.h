@@ -9,10 +9,10 @@
  *	SIGHUP					reload
  *	SIGUSR1 SIGUSR2 SIGALRM SIGVTALRM
  *	SIGPROF SIGIO SIGPWR SIGSTKFLT
- *	SIGXCPU, real-time ones			only logged
- *      SIGPIPE SIGXFSZ                         ignored: the system call that raised it fails
- *      others                                  the default action: they report a broken process,
- *						or stop and continue it
+ *	SIGXCPU, real-time signals		only logged
+ *	SIGPIPE SIGXFSZ				ignored: the system call that raised it fails
+ *	others					the default action, because these signals report
+ *						a broken process, or stop and continue it
  *
  * Where: both daemons' main threads. Threads: call signals_open() before any other thread is
  * created, so that all threads inherit the mask. A child process must clear the mask and set

@@ -164,10 +164,10 @@ size_t wire_tls_output_pending(const struct wire_tls *tls);
 int wire_tls_handshake(struct wire_tls *tls) __attribute__((warn_unused_result));
 
 /* Check the peer's certificate on an established connection again: that it has not expired and, if
- * the files were reloaded, that they still accept it. Each wire_tls_read() does this too, so call
- * this function for connections that are not read. An outdated revocation list does not make the
- * check fail. Returns 0 if the connection may stay open or is not established yet; -EPROTO if the
- * connection has failed (see wire_tls_error()). */
+ * the files were reloaded, that the new files accept it too. Each wire_tls_read() does this too, so
+ * call this function for connections that are not read. An outdated revocation list does not make
+ * the check fail. Returns 0 if the connection may stay open or is not established yet; -EPROTO if
+ * the connection has failed (see wire_tls_error()). */
 int wire_tls_recheck(struct wire_tls *tls) __attribute__((warn_unused_result));
 
 bool wire_tls_is_established(const struct wire_tls *tls);
