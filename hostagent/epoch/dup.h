@@ -70,8 +70,8 @@ int dup_offer(struct dup *dup, uint32_t index) __attribute__((warn_unused_result
 /* Look for another page with the content @page, which is the new content of page @index. Call this
  * only if dup_offer() returned 1. @reference and @is_known are what reference_take() gave. If the
  * standby has the same bytes in another page: write the DUP record at @out (DUP_RECORD_BYTES),
- * bring @reference up to date and return the record's size. Returns 0 if no such page is known, or
- * if a DUP is not worth it. */
+ * bring @reference up to date and return the record's size. Returns 0 if no other page with these
+ * bytes is known, or if a DUP is not worth it. */
 #define DUP_RECORD_BYTES 12u
 size_t dup_encode(struct dup *dup, uint32_t index, const uint8_t *page, uint8_t *reference,
 		  bool is_known, uint8_t *out);

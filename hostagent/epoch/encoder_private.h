@@ -10,9 +10,11 @@
  * is written. The two sinks differ in which thread finds the deltas and when the frames get into
  * the backlog:
  *
- *	                      ┌► frames: in the frame being filled; deltas at the end of a batch
+ *	                      ┌► encoder_frames.c: writes into the frame being filled; the engine's
+ *	                      │  thread finds the deltas at the end of each batch
  *	encoder_pages ─► page ┤
- *                            └► units: in a unit; deltas by any thread; frames once it is finished
+ *	                      └► encoder_units.c: writes into a unit; any thread finds the deltas;
+ *	                         the frames get into the backlog when the unit is finished
  *
  * Threads: the engine's, except for a unit that was submitted (workers.h).
  */

@@ -22,9 +22,9 @@
  *	busy 100 %   a pause of 2.5 ms needs 10 ms of running (share 20 %)
  *	busy   0 %   a pause of 2.5 ms needs 2.5 ms of running
  *
- * wall_share_max limits the share of all time, however busy the guest is. It applies only if
- * the guest's clock is not corrected (vmm/clock_rules.h), since such a clock loses the time of
- * each pause.
+ * wall_share_max limits the share of all time that pauses may take, however busy the guest is. It
+ * applies only if the guest's clock is not corrected (vmm/clock_rules.h): such a clock loses the
+ * time of each pause.
  *
  * A budget never falls so low that the guest must run for longer than PACER_DEBT_RUN_NS to bring it
  * back to 0. This matters after a pause in which the whole host stood still for seconds: without

@@ -59,8 +59,8 @@ void protect_sealed(struct protect *protect, bool did_protect, uint32_t n_copied
 
 /* A seal has copied @n_unchanged pages that had not changed. Return how many of them were copied
  * only because an earlier seal had left them writable. @keeps: this seal leaves its pages writable;
- * @kept_before: the seal before it did. If both are false, the result is 0: then the guest has
- * written each copied page, even if with the same bytes. */
+ * @kept_before: the seal before it did. If both are false, the result is 0: the guest must then
+ * have written each copied page, even if it wrote the same bytes again. */
 static inline uint32_t protect_stale(bool keeps, bool kept_before, uint32_t n_unchanged)
 {
 	return keeps || kept_before ? n_unchanged : 0;

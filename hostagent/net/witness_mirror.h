@@ -6,8 +6,8 @@
  * kernel continues to send datagrams when the agent is stopped or dead.
  *
  *	guest's tap, tc egress ─clone─► [hfwN]==veth==[hfvN], tc ingress ─signed─► backup device
- *                                      N is the tap's ifindex           └─another─► client device,
- *	                                                    if the gateway gave an address there
+ *	                              N is the tap's ifindex             └signed─► client device
+ *	                              client device: only if the gateway gave an address there
  *
  * Life: open -> set_key -> refresh every few seconds, set_key when the gateway changes the key ->
  * close (removes everything) or leave (the agent ends, but datagrams are still sent). A killed

@@ -15,18 +15,18 @@
  *	pipe   [filler 32K]   [filler ------------------] [piece 1       ] [last piece]
  *	QEMU   runs           stop, save 32K, write sleeps│ save, write sleeps│ close, guest runs
  *
- * When has QEMU saved the last device? Saving may write to guest memory. Only a scan after the last
- * device was saved, and before the guest runs, is sure to see all writes. So we must recognise this
- * moment for certain:
+ * When has QEMU saved the last device? Saving a device may write to guest memory, so a scan sees
+ * all writes only if it is made after the last device was saved and before the guest runs. We must
+ * recognise this moment for certain:
  *  - While QEMU's main thread sleeps, /proc/PID/syscall shows in which system call it sleeps.
  *  - We let QEMU's writes through one at a time, each as a whole. While a write is held, the pipe
- *    holds exactly what was written before it (FIONREAD), and no byte of this write. So we know at
- *    which byte of the blob the write starts. The write's iovec tells its size.
+ *    contains exactly the bytes written before it (FIONREAD), and no byte of the held write. So we
+ *    know at which byte of the blob the held write starts. Its iovec tells its size.
  *  - A write looks like the last one if it is shorter than QEMU's buffer or ends where the previous
  *    save's blob ended. Then the caller scans.
- *  - When QEMU has answered, we know how long the blob is. If it ends where the held write ended,
- *    that write was the last one. If not, gate_finish() says so, and the caller scans and copies
- *    again.
+ *  - After the caller's scan, the write is let through. If QEMU then answers, and the blob ends
+ *    where this write ended, the write was the last one. If not, gate_finish() says so, and the
+ *    caller scans and copies again.
  *
  * gate_open() tries the gate once, before anything depends on it. So a gate that does not work with
  * this QEMU or on this host (no right to open the pipe, another buffer size) is found out early.

@@ -1,11 +1,13 @@
 /* guestclock.h - reads the clock of QEMU's guest, and sets it forward while the guest is stopped.
  *
  * clock_rules.h says why the clock is set, and by which rules. This module carries the rules out:
- * it finds `timers_state` in QEMU's exported symbols, reads its words with process_vm_readv (2 us)
- * and writes two with process_vm_writev.
+ * it finds `timers_state` in QEMU's exported symbols, reads its words with process_vm_readv (2 us),
+ * and writes the two offsets with process_vm_writev.
  *
- *	timers_state (96 bytes, QEMU 7.2 to 10)   0     8              24         56
- *	                                          │ ... │ ticks' offset │ enabled │ ... │ clock's offset │ ...
+ *	timers_state (96 bytes, the same in QEMU 7.2 to 10)
+ *	byte   8  offset of the ticks
+ *	byte  24  whether the clock runs
+ *	byte  56  offset of the clock
  *
  * The correction turns itself off, and says why, in these cases: KVM (its guests take their time
  * from the processor and from QEMU's kvmclock, which is in no exported symbol), -icount and
