@@ -43,8 +43,8 @@ struct witness_path {
 
 /* Value of the map witness_control. The agent writes it through mmap. There are two keys, and two
  * routes for each path; an index says which of the two is in use. To change a key or route, the
- * agent writes the one that is not in use and then changes the index. So no program sees a
- * half-written key or route. */
+ * agent writes the key or route that is not in use, and then changes the index. So no program sees
+ * a half-written key or route. */
 struct witness_control {
 	__u32 is_enabled; /* 0: frames are counted, but nothing is sent */
 	__u32 key_slot;	  /* index of the key in use: 0 or 1 */

@@ -66,10 +66,10 @@ int retain_reserve(struct retain *retain, uint8_t **ret_payload)
  * gave. */
 void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size);
 
-/* Call this if retain_reserve() has no room. If the latest epoch is the only one, no commit can
- * make room, so from now on its frames are kept only until they are sent. Returns true if that was
- * done, so sending makes room. Returns false, without any change, if there are other epochs or if
- * the latest epoch's frames are already kept only until they are sent. */
+/* Call this if retain_reserve() has no room. If no epoch but the latest is kept, no commit can make
+ * room, so from now on the latest epoch's frames are kept only until they are sent. Returns true if
+ * that was done, so sending makes room. Returns false, without any change, if there are other
+ * epochs or if the latest epoch's frames are already kept only until they are sent. */
 bool retain_let_go(struct retain *retain);
 
 /* Get the next frame to send; it stays the next one until retain_sent(). Returns 0, or -EAGAIN if

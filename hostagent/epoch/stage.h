@@ -31,7 +31,7 @@
 
 #include "base/clock.h"
 
-/* shortest interval between two samples; closer ones are ignored */
+/* shortest interval between two samples; a sample that comes sooner is ignored */
 #define STAGE_INTERVAL_NS	 (2 * CLOCK_NS_PER_MS)
 /* the link is full while more bytes than this wait */
 #define STAGE_WAITING_BYTES	 UINT64_C(65536)

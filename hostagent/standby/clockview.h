@@ -14,8 +14,8 @@
  * offset is increased over time by CLOCKVIEW_LEAK_PPM, until a CLOCK arrives that gives a smaller
  * one.
  *
- * Where: struct standby (standby_private.h) owns one, on the standby's thread. Pure: the caller
- * passes in the times.
+ * Where: struct standby (standby_private.h) has a struct clockview, used on the standby's thread.
+ * Pure: the caller passes in the times.
  */
 #ifndef STANDBY_CLOCKVIEW_H
 #define STANDBY_CLOCKVIEW_H

@@ -92,8 +92,8 @@ int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
  * uses the monitor); -ESRCH if the process is gone; other -errno. */
 int qemu_find(struct qemu *q) __attribute__((warn_unused_result));
 
-/* Is a QEMU process alive, either the one in *q or one that an earlier agent left? Changes
- * nothing. */
+/* Is a QEMU process alive, either the process in *q or a process that an earlier agent left?
+ * Changes nothing. */
 bool qemu_is_left(struct qemu *q);
 
 /* Has the process exited? If so, forget the process; *ret_error says how it exited, with the end of
@@ -107,9 +107,9 @@ void qemu_release_monitor(struct qemu *q);
  * Returns 0, -ETIMEDOUT or -errno. */
 int qemu_kill(struct qemu *q) __attribute__((warn_unused_result));
 
-/* End the warm process, either the one in *q or one that an earlier agent left. If an unknown guest
- * runs in it, the process is not ended. Returns 0 if there is no process any more; -EBUSY if an
- * unknown guest runs (*ret_error names it); -ETIMEDOUT; other -errno. */
+/* End the warm process, either the process in *q or a process that an earlier agent left. If an
+ * unknown guest runs in it, the process is not ended. Returns 0 if there is no process any more;
+ * -EBUSY if an unknown guest runs (*ret_error names it); -ETIMEDOUT; other -errno. */
 int qemu_end(struct qemu *q, struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

@@ -5,8 +5,8 @@
  * step and amount. The thread that does the work is busy, so another thread sends the reports. Each
  * sign of progress is called a move, and is counted:
  *
- * Where: each struct vm has one. The engine and the standby write it, vm_report.c reads it.
- * Threads: any; the lock is held for a few instructions only.
+ * Where: each struct vm has a struct progress. The engine and the standby write it, vm_report.c
+ * reads it. Threads: any; the lock is held for a few instructions only.
  *
  *	begin("copied", "of guest RAM", 5 GiB) ─► to(..) ─► to(..) ─► ... ─► end
  *	      1 move                              1 move     1 move

@@ -31,9 +31,9 @@
  * gate_open() tries the gate once, before anything depends on it. So a gate that does not work with
  * this QEMU or on this host (no right to open the pipe, another buffer size) is found out early.
  *
- * Where: a struct devstate owns one. Threads: only the thread that uses the qmp client. While QEMU
- * is held, only its monitor thread runs: if the agent hangs, QEMU hangs too; if the agent is
- * killed, QEMU continues.
+ * Where: devstate.c uses it; a struct devstate owns the gate. Threads: only the thread that uses
+ * the qmp client. While QEMU is held, only its monitor thread runs: if the agent hangs, QEMU hangs
+ * too; if the agent is killed, QEMU continues.
  */
 #ifndef VMM_GATE_H
 #define VMM_GATE_H

@@ -443,7 +443,7 @@ static int step_macs(struct inspection *in)
 			return odd_answer(in, "query-rx-filter");
 		for (uint32_t k = 0; k < in->info.n_nics; k++)
 			/* For a device without id, query-rx-filter has another name than ours. So
-			 * if both lists have one NIC only, it is this NIC. */
+			 * if both lists have only one NIC, this is the same NIC. */
 			if ((strcmp(in->info.nics[k].name, name) == 0 ||
 			     (n == 1 && in->info.n_nics == 1)) &&
 			    inspect_parse_mac(mac, in->info.nics[k].mac) < 0)

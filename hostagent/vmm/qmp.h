@@ -13,7 +13,7 @@
  *  - Commands carry no "id": QEMU answers them in order. If the wait for an answer times out, the
  *    client remembers that this answer is still to come, and drops it when it arrives.
  *
- * A pause with three commands (gate.h needs only one):
+ * A pause with three commands (with gate.h, a pause needs one command):
  *
  *	guest runs	{"execute":"stop"		armed: QEMU has parsed this much
  *	seal		}				stop runs

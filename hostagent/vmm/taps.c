@@ -73,8 +73,8 @@ static int add(struct vmm_taps *taps, const char *name, int place)
 	return 0;
 }
 
-/* Returns true if @taps already contains a tap with this name in this namespace (@place). A
- * descriptor of such a tap is a further queue of it. The same name in another namespace is a
+/* Returns true if @taps already contains a tap with this name in this namespace (@place). A further
+ * descriptor of a known tap is another queue of this tap. The same name in another namespace is a
  * different tap. */
 static bool is_known(const struct vmm_taps *taps, const char *name, int place)
 {

@@ -186,8 +186,8 @@ encode_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ah
 	for (unsigned int i = 0; i < 64; i++) {
 		__m512i line = _mm512_loadu_si512(new + 64 * i);
 		uint64_t changed = _mm512_cmpneq_epi8_mask(line, _mm512_loadu_si512(old + 64 * i));
-		/* the bytes to send: either the changed ones or all, which is chosen below without
-		 * a branch */
+		/* the bytes to send: only the changed bytes, or all bytes; this is chosen below
+		 * without a branch */
 		uint64_t sent = changed;
 
 		_mm_prefetch((const char *)next_old + 64 * i, _MM_HINT_T0);

@@ -1,4 +1,4 @@
-/* simd.h - the scalar, AVX2 and AVX-512 forms of the codec, and the choice of the one in use.
+/* simd.h - declares the scalar, AVX2 and AVX-512 forms of the codec, and chooses the form to use.
  *
  * Why: comparing pages is most of the work of an epoch, and wide registers compare them as fast as
  * memory can be read. All forms give the same bytes for the same input (tests/unit/test_xrle
