@@ -134,7 +134,7 @@ int hold_xdp(struct xdp_md *ctx)
 	stamp->epoch = epoch;
 	stamp->time_ns = now_ns;
 	/* The last argument is the verdict if the queue's slot is empty or does not exist (a second
-	 * queue has none). */
+	 * queue has no slot). */
 	verdict = bpf_redirect_map(&hold_xsks, ctx->rx_queue_index, XDP_DROP);
 	if (verdict != XDP_REDIRECT)
 		return drop(HOLD_COUNTER_DROPPED_NO_SOCKET);

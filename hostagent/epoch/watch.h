@@ -41,8 +41,8 @@ struct watch {
 	bool has_link_sign, has_list_sign;
 };
 
-/* Start at @now_ns, when taps and lists have just been checked. The first seal makes the lists
- * due again. */
+/* Start at @now_ns, when taps and devices have just been checked. The first seal makes a check of
+ * the devices due again. */
 void watch_init(struct watch *w, uint64_t now_ns);
 
 void watch_saw_link(struct watch *w);   /* report that a network device has changed */

@@ -3,7 +3,7 @@
  * Why: the gateway does not give up an order while the order makes progress
  * (gateway/vm/fsm_work.c). If an order makes no more progress, the gateway's report names host,
  * step and amount. The thread that does the work is busy, so another thread sends the reports. Each
- * sign of progress is called a move, and is counted:
+ * sign of progress is called a move; the report has the number of moves so far.
  *
  * Where: each struct vm has a struct progress. The engine and the standby write it, vm_report.c
  * reads it. Threads: any; the lock is held for a few instructions only.

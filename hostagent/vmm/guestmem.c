@@ -205,8 +205,8 @@ static int find_block(const struct guestmem *m, const struct page_range *range)
 	return -EINVAL;
 }
 
-/* Transfer all pieces. The kernel may transfer only some of them in one call, so call it again
- * until all are transferred or it makes no progress. */
+/* Transfer all pieces. The kernel may transfer only some of them in one call, so repeat the call
+ * until all pieces are transferred or a call transfers nothing. */
 static int transfer_pieces(pid_t pid, transfer_fn transfer, uint8_t *local_at, struct iovec *pieces,
 			   unsigned long n_pieces, size_t size)
 {

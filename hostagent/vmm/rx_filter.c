@@ -23,7 +23,7 @@ static int judge_card(const json_t *card, struct error *ret_error)
 	    json_is_true(json_object_get(card, "promiscuous")))
 		return 0;
 	/* Windows' driver always names all VLANs, whether or not the guest uses any: do not refuse
-	 * it. */
+	 * such a guest. */
 	if (json_array_size(table) >= ALL_VLANS)
 		return 0;
 	json_array_foreach(table, i, id) {

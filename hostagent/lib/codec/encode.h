@@ -25,8 +25,8 @@
 
 #include "codec/page.h"
 
-/* The encoder's settings and counters. The owner sets `features` and zeroes the rest; it may read
- * the members at any time. */
+/* The encoder's settings and counters. The owner sets `features` and zeroes the rest; the owner may
+ * read the members at any time. */
 struct page_encoder {
 	uint64_t features;		    /* PAGE_FEATURE_*: delta classes that may be used */
 	uint64_t n_pages;		    /* pages given to the encoder */
