@@ -1,0 +1,260 @@
+/* plugin.c - the plugin of nbdkit that puts what QEMU writes into a ring (ring.h).
+ *
+ *	nbdkit --foreground PATH/holdfast-disk.so ring=FD [lifeline=FD]
+ *
+ * ring: an inherited descriptor of the ring's memory. lifeline: an inherited descriptor of a pipe
+ * to which nobody writes; when its other end is closed, this process ends (server.h).
+ *
+ * A write, zero or trim is answered when it is in the ring. A flush is answered at once: what the
+ * guest flushes is safe on its own disk, and the standby gets it with its epoch. A read is refused,
+ * since a mirror never reads its target.
+ *
+ * Threads: nbdkit serves each connection by one thread (SERIALIZE_REQUESTS), and open() lets one
+ * connection in at a time, so at most one thread appends and needs no lock. In the model PARALLEL,
+ * 16 threads would take turns at one socket and at one ring: the order of a ring cannot be made in
+ * parallel, and each hand-over costs a switch of threads.
+ */
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "disk/ring.h"
+
+#define THREAD_MODEL NBDKIT_THREAD_MODEL_SERIALIZE_REQUESTS
+
+/* How long a new connection waits until the one before it is closed. QEMU does not wait for the
+ * server to notice that it has closed a connection. */
+#define OPEN_WAIT_S 1
+
+#define REQUEST_BYTES_MAX (32u << 20) /* also nbdkit's own proposal for clients */
+
+static int ring_fd = -1, lifeline_fd = -1;
+static struct disk_ring *ring;
+
+static pthread_mutex_t connection_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t connection_closed = PTHREAD_COND_INITIALIZER;
+static bool is_connected; /* guarded by connection_lock */
+
+/* ---- start */
+
+static int take_fd(const char *key, const char *value, int *ret)
+{
+	int fd;
+
+	if (nbdkit_parse_int(key, value, &fd) < 0)
+		return -1;
+	if (fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+		nbdkit_error("%s=%s: not an open descriptor", key, value);
+		return -1;
+	}
+	*ret = fd;
+	return 0;
+}
+
+static int plugin_config(const char *key, const char *value)
+{
+	if (strcmp(key, "ring") == 0)
+		return take_fd(key, value, &ring_fd);
+	if (strcmp(key, "lifeline") == 0)
+		return take_fd(key, value, &lifeline_fd);
+	nbdkit_error("unknown parameter %s", key);
+	return -1;
+}
+
+static int plugin_config_complete(void)
+{
+	int r;
+
+	if (ring_fd < 0) {
+		nbdkit_error("the parameter ring=FD is missing");
+		return -1;
+	}
+	r = disk_ring_map(ring_fd, &ring);
+	if (r < 0) {
+		nbdkit_error("descriptor %d is no ring of this version: %s", ring_fd, strerror(-r));
+		return -1;
+	}
+	return 0;
+}
+
+/* Wait until the agent has ended, then end too. There is nothing to save: what QEMU was told to be
+ * written is in the ring, and nobody reads that any more. */
+static void *watch_lifeline(void *arg)
+{
+	struct pollfd fds = {.fd = lifeline_fd, .events = POLLIN};
+
+	while (poll(&fds, 1, -1) < 0 && errno == EINTR)
+		;
+	_exit(0);
+	return arg;
+}
+
+static int plugin_after_fork(void)
+{
+	pthread_t thread;
+	int error;
+
+	if (lifeline_fd < 0)
+		return 0;
+	error = pthread_create(&thread, NULL, watch_lifeline, NULL);
+	if (error == 0)
+		error = pthread_detach(thread);
+	if (error)
+		nbdkit_error("a thread for the lifeline: %s", strerror(error));
+	return error ? -1 : 0;
+}
+
+static void plugin_unload(void)
+{
+	ring = disk_ring_free(ring);
+}
+
+/* ---- connections */
+
+static void *plugin_open(int readonly)
+{
+	struct timespec until;
+	bool is_mine;
+
+	(void)readonly;
+	(void)clock_gettime(CLOCK_REALTIME, &until); /* cannot fail */
+	until.tv_sec += OPEN_WAIT_S;
+	pthread_mutex_lock(&connection_lock);
+	while (is_connected &&
+	       pthread_cond_timedwait(&connection_closed, &connection_lock, &until) == 0)
+		;
+	is_mine = !is_connected;
+	is_connected = true;
+	pthread_mutex_unlock(&connection_lock);
+	if (!is_mine) {
+		nbdkit_error("a client is connected already; only one may write");
+		return NULL;
+	}
+	disk_ring_count(ring, DISK_RING_CONNECTED);
+	return NBDKIT_HANDLE_NOT_NEEDED;
+}
+
+static void plugin_close(void *handle)
+{
+	(void)handle;
+	disk_ring_count(ring, DISK_RING_DISCONNECTED);
+	pthread_mutex_lock(&connection_lock);
+	is_connected = false;
+	pthread_cond_signal(&connection_closed);
+	pthread_mutex_unlock(&connection_lock);
+}
+
+static int64_t plugin_get_size(void *handle)
+{
+	(void)handle;
+	return (int64_t)disk_ring_disk_bytes(ring);
+}
+
+static int plugin_block_size(void *handle, uint32_t *minimum, uint32_t *preferred,
+			     uint32_t *maximum)
+{
+	(void)handle;
+	*minimum = 1;
+	*preferred = DISK_RING_BLOCK_BYTES;
+	*maximum = REQUEST_BYTES_MAX;
+	return 0;
+}
+
+static int yes(void *handle)
+{
+	(void)handle;
+	return 1;
+}
+
+static int can_fua(void *handle)
+{
+	(void)handle;
+	return NBDKIT_FUA_NATIVE;
+}
+
+/* ---- requests */
+
+static int append(enum disk_op op, uint32_t count, uint64_t offset, const void *data)
+{
+	int r = disk_ring_append(ring, op, offset, count, data);
+
+	if (r == 0)
+		return 0;
+	nbdkit_error("%u bytes at %llu: %s", count, (unsigned long long)offset, strerror(-r));
+	nbdkit_set_error(-r);
+	return -1;
+}
+
+static int plugin_pread(void *handle, void *buf, uint32_t count, uint64_t offset, uint32_t flags)
+{
+	(void)handle, (void)buf, (void)flags;
+	disk_ring_count(ring, DISK_RING_READ);
+	nbdkit_error("a client reads %u bytes at %llu: this server only takes writes", count,
+		     (unsigned long long)offset);
+	nbdkit_set_error(EIO);
+	return -1;
+}
+
+static int plugin_pwrite(void *handle, const void *buf, uint32_t count, uint64_t offset,
+			 uint32_t flags)
+{
+	(void)handle, (void)flags;
+	return append(DISK_WRITE, count, offset, buf);
+}
+
+static int plugin_zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+	(void)handle, (void)flags;
+	return append(DISK_ZERO, count, offset, NULL);
+}
+
+static int plugin_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+	(void)handle, (void)flags;
+	return append(DISK_DISCARD, count, offset, NULL);
+}
+
+static int plugin_flush(void *handle, uint32_t flags)
+{
+	(void)handle, (void)flags;
+	disk_ring_count(ring, DISK_RING_FLUSHED);
+	return 0;
+}
+
+static struct nbdkit_plugin plugin = {
+	.name = "holdfast-disk",
+	.longname = "Holdfast's log of a disk's writes",
+	.version = HOLDFAST_VERSION,
+	.config = plugin_config,
+	.config_complete = plugin_config_complete,
+	.config_help = "ring=FD      (required) the ring's memory, inherited\n"
+		       "lifeline=FD  end when the other end of this pipe is closed",
+	.after_fork = plugin_after_fork,
+	.unload = plugin_unload,
+	.open = plugin_open,
+	.close = plugin_close,
+	.get_size = plugin_get_size,
+	.block_size = plugin_block_size,
+	.can_write = yes,
+	.can_flush = yes,
+	.can_trim = yes,
+	.can_zero = yes,
+	.can_fast_zero = yes,
+	.can_fua = can_fua,
+	.pread = plugin_pread,
+	.pwrite = plugin_pwrite,
+	.flush = plugin_flush,
+	.trim = plugin_trim,
+	.zero = plugin_zero,
+};
+
+struct nbdkit_plugin *plugin_init(void); /* which the macro defines without a prototype */
+NBDKIT_REGISTER_PLUGIN(plugin)

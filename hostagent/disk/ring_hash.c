@@ -1,0 +1,76 @@
+/* The writer's table of hashes: what is the last content of each block? See ring.h. */
+#include <fcntl.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "disk/ring_private.h"
+
+static const uint8_t zeroes[DISK_RING_BLOCK_BYTES];
+static const struct ring_hash empty = {0, 0}, unknown = {~UINT64_C(0), ~UINT64_C(0)};
+
+static bool is_equal(struct ring_hash a, struct ring_hash b)
+{
+	return a.low == b.low && a.high == b.high;
+}
+
+struct ring_hash ring_hash_of(const struct disk_ring *ring, const void *data, size_t bytes)
+{
+	XXH128_hash_t hash = XXH3_128bits_withSeed(data, bytes, ring->header->seed);
+
+	return (struct ring_hash){hash.low64, hash.high64};
+}
+
+void ring_hash_open(struct disk_ring *ring)
+{
+	uint64_t last = (ring->disk_bytes - 1) / DISK_RING_BLOCK_BYTES;
+
+	ring->zero_hash = ring_hash_of(ring, zeroes, sizeof(zeroes));
+	ring->last_zero_hash = ring_hash_of(ring, zeroes, ring_block_bytes(ring, last));
+}
+
+struct ring_hash ring_hash_of_zero(const struct disk_ring *ring, uint64_t block)
+{
+	return block == (ring->disk_bytes - 1) / DISK_RING_BLOCK_BYTES ? ring->last_zero_hash
+								       : ring->zero_hash;
+}
+
+void ring_hash_follow_wish(struct disk_ring *ring)
+{
+	uint64_t wish = atomic_load_explicit(&ring->header->table_wish, memory_order_acquire);
+
+	if (wish == atomic_load_explicit(&ring->header->table_done, memory_order_relaxed))
+		return;
+	/* This frees the memory, too; the pages read as zero afterwards. */
+	if (fallocate(ring->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)ring->table_at,
+		      (off_t)ring->table_bytes) < 0)
+		memset(ring->table, 0, ring->table_bytes);
+	atomic_store_explicit(&ring->header->table_done, wish, memory_order_release);
+}
+
+static bool empty_means_zero(const struct disk_ring *ring)
+{
+	return atomic_load_explicit(&ring->header->table_done, memory_order_relaxed) & 1;
+}
+
+bool ring_hash_is_known(const struct disk_ring *ring, uint64_t block, struct ring_hash hash)
+{
+	struct ring_hash known = ring->table[block];
+
+	if (is_equal(known, empty))
+		return empty_means_zero(ring) && is_equal(hash, ring_hash_of_zero(ring, block));
+	return is_equal(known, hash) && !is_equal(known, unknown);
+}
+
+/* The fences keep the compiler from moving these stores across the one that publishes a record. A
+ * later writer sees the stores of a killed one in the order of its program. */
+void ring_hash_forget(struct disk_ring *ring, uint64_t block)
+{
+	ring->table[block] = unknown;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+void ring_hash_set(struct disk_ring *ring, uint64_t block, struct ring_hash hash)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	ring->table[block] = hash;
+}

@@ -1,0 +1,205 @@
+/* The writer's side of a ring: waits for room, splits requests, drops what is the same; see
+ * ring.h. */
+#include <errno.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "disk/ring_private.h"
+
+/* ---- room */
+
+static bool is_sealing(const struct disk_ring *ring)
+{
+	return atomic_load(&ring->header->is_sealing);
+}
+
+static bool has_room(const struct disk_ring *ring, uint64_t size)
+{
+	uint64_t limit = is_sealing(ring) ? ring->data_bytes : ring->soft_bytes;
+	uint64_t head = atomic_load_explicit(&ring->header->head, memory_order_relaxed);
+	uint64_t used = head - atomic_load(&ring->header->tail);
+
+	return used <= limit && size <= limit - used;
+}
+
+/* Sleep until the reader has released records or has begun a seal, or until the time is over. */
+static void wait_for_room(struct disk_ring *ring, uint64_t size)
+{
+	struct ring_header *h = ring->header;
+	uint64_t start_ns = clock_mono_ns(), waited_ns = 0;
+	struct timespec left;
+	uint32_t wakes;
+
+	for (;;) {
+		wakes = atomic_load(&h->wakes);
+		atomic_store(&h->is_waiting, 1);
+		if (has_room(ring, size) || is_sealing(ring) || waited_ns >= DISK_RING_WAIT_NS)
+			break;
+		left.tv_sec = (time_t)((DISK_RING_WAIT_NS - waited_ns) / CLOCK_NS_PER_S);
+		left.tv_nsec = (long)((DISK_RING_WAIT_NS - waited_ns) % CLOCK_NS_PER_S);
+		/* All ends are the same to us: woken, time over, a signal, another value. */
+		(void)syscall(SYS_futex, &h->wakes, FUTEX_WAIT, wakes, &left, NULL, 0);
+		waited_ns = clock_mono_ns() - start_ns;
+	}
+	atomic_store(&h->is_waiting, 0);
+	ring_add(ring, RING_WAITS, 1);
+	ring_add(ring, RING_WAITS_NS, waited_ns);
+}
+
+/* Get room for a record of @size bytes. False: there is none, and the record is lost. */
+static bool get_room(struct disk_ring *ring, uint64_t size)
+{
+	struct ring_header *h = ring->header;
+	bool found = has_room(ring, size);
+
+	if (!found && !is_sealing(ring) && !atomic_load(&h->is_full)) {
+		wait_for_room(ring, size);
+		found = has_room(ring, size);
+	}
+	atomic_store(&h->is_full, !found);
+	return found;
+}
+
+/* ---- records */
+
+/* Put one record. False: it was dropped, since the ring is full. */
+static bool put(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint32_t bytes,
+		const void *data)
+{
+	uint64_t size = DISK_RING_HEADER_BYTES + (data ? (bytes + UINT64_C(7)) / 8 * 8 : 0);
+	uint64_t head, *words;
+
+	if (!get_room(ring, size)) {
+		ring_add(ring, RING_OVERFLOWS, 1);
+		return false;
+	}
+	head = atomic_load_explicit(&ring->header->head, memory_order_relaxed);
+	words = (uint64_t *)(ring->data + head % ring->data_bytes);
+	words[0] = (uint64_t)op | (uint64_t)bytes << 32;
+	words[1] = offset;
+	if (data)
+		memcpy(words + 2, data, bytes);
+	ring_add(ring, RING_BYTES, bytes);
+	atomic_store_explicit(&ring->header->head, head + size, memory_order_release);
+	return true;
+}
+
+/* How many of the @bytes at @offset lie in the block of @offset. */
+static uint32_t bytes_in_block(uint64_t offset, uint64_t bytes)
+{
+	uint64_t room = DISK_RING_BLOCK_BYTES - offset % DISK_RING_BLOCK_BYTES;
+
+	return (uint32_t)(bytes < room ? bytes : room);
+}
+
+/* Append a write of @bytes within one block. */
+static void write_block(struct disk_ring *ring, uint64_t offset, uint32_t bytes, const void *data)
+{
+	uint64_t block = offset / DISK_RING_BLOCK_BYTES;
+	bool is_whole = bytes == ring_block_bytes(ring, block);
+	struct ring_hash hash = {0, 0};
+
+	if (is_whole) {
+		hash = ring_hash_of(ring, data, bytes);
+		if (ring_hash_is_known(ring, block, hash)) {
+			ring_add(ring, RING_SAME_BYTES, bytes);
+			return;
+		}
+	}
+	ring_hash_forget(ring, block);
+	if (put(ring, DISK_WRITE, offset, bytes, data) && is_whole)
+		ring_hash_set(ring, block, hash);
+}
+
+static void append_write(struct disk_ring *ring, uint64_t offset, uint64_t bytes,
+			 const uint8_t *data)
+{
+	while (bytes > 0) {
+		uint32_t n = bytes_in_block(offset, bytes);
+
+		write_block(ring, offset, n, data);
+		offset += n;
+		data += n;
+		bytes -= n;
+	}
+}
+
+/* Put a ZERO or DISCARD of blocks that are already forgotten. After a ZERO, whole blocks are known
+ * to be zero. */
+static void put_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint64_t bytes)
+{
+	if (bytes == 0 || !put(ring, op, offset, (uint32_t)bytes, NULL) || op != DISK_ZERO)
+		return;
+	while (bytes > 0) {
+		uint64_t block = offset / DISK_RING_BLOCK_BYTES;
+		uint32_t n = bytes_in_block(offset, bytes);
+
+		if (n == ring_block_bytes(ring, block))
+			ring_hash_set(ring, block, ring_hash_of_zero(ring, block));
+		offset += n;
+		bytes -= n;
+	}
+}
+
+/* Append a ZERO or DISCARD. Blocks that need it and lie side by side become one record. */
+static void append_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint64_t bytes)
+{
+	uint64_t run = 0; /* bytes before @offset that are not put yet */
+
+	while (bytes > 0) {
+		uint64_t block = offset / DISK_RING_BLOCK_BYTES;
+		uint32_t n = bytes_in_block(offset, bytes);
+		bool is_same = op == DISK_ZERO &&
+			       ring_hash_is_known(ring, block, ring_hash_of_zero(ring, block));
+
+		if (is_same || run + n > DISK_RING_RECORD_MAX) {
+			put_run(ring, op, offset - run, run);
+			run = 0;
+		}
+		if (is_same) {
+			ring_add(ring, RING_SAME_BYTES, n);
+		} else {
+			ring_hash_forget(ring, block);
+			run += n;
+		}
+		offset += n;
+		bytes -= n;
+	}
+	put_run(ring, op, offset - run, run);
+}
+
+int disk_ring_append(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint64_t bytes,
+		     const void *data)
+{
+	static const enum ring_counter counter[] = {
+		[DISK_WRITE] = RING_WRITES,
+		[DISK_ZERO] = RING_ZEROES,
+		[DISK_DISCARD] = RING_DISCARDS,
+	};
+
+	if (offset > ring->disk_bytes || bytes > ring->disk_bytes - offset)
+		return -EINVAL;
+	ring_hash_follow_wish(ring);
+	ring_add(ring, counter[op], 1);
+	if (op == DISK_WRITE)
+		append_write(ring, offset, bytes, data);
+	else
+		append_run(ring, op, offset, bytes);
+	return 0;
+}
+
+void disk_ring_count(struct disk_ring *ring, enum disk_ring_event event)
+{
+	static const enum ring_counter counter[] = {
+		[DISK_RING_CONNECTED] = RING_CONNECTIONS,
+		[DISK_RING_DISCONNECTED] = RING_DISCONNECTIONS,
+		[DISK_RING_FLUSHED] = RING_FLUSHES,
+		[DISK_RING_READ] = RING_READS,
+	};
+
+	ring_add(ring, counter[event], 1);
+}
