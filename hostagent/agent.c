@@ -501,7 +501,8 @@ static int start(struct agent *a)
 
 	if (r < 0)
 		return r;
-	r = fd_mkdir_p(a->config->run_dir, 0700);
+	/* QEMU's user may pass, to the sockets of its disks' servers; nobody may list it. */
+	r = fd_mkdir_p(a->config->run_dir, 0711);
 	if (r < 0) {
 		log_error("run_dir %s: %s", a->config->run_dir, strerror(-r));
 		return r;
