@@ -54,7 +54,8 @@ int ring_map(struct disk_ring *ring, bool is_writer)
 		return -errno;
 	ring->header = place;
 	if (map_part(ring, 0, RING_ALIGN, 0, PROT_READ | PROT_WRITE) &&
-	    (!is_writer || map_part(ring, ring->table_at, ring->table_bytes, ring->table_at, prot)) &&
+	    (!is_writer ||
+	     map_part(ring, ring->table_at, ring->table_bytes, ring->table_at, prot)) &&
 	    map_part(ring, data_at, ring->data_bytes, data_at, prot) &&
 	    map_part(ring, data_at + ring->data_bytes, ring->data_bytes, data_at, prot)) {
 		ring->table = is_writer ? (void *)((uint8_t *)place + ring->table_at) : NULL;
