@@ -1,6 +1,6 @@
-/* incarnating.h - takes an incarnation (vm/incarnation.h) at the daemon's start, and a higher one
- * when an operator asks for a takeover. It also remembers how long leases from the previous start
- * may last.
+/* incarnating.h - takes an incarnation, the number of this start of the gateway (vm/incarnation.h),
+ * when the daemon starts. When an operator asks for a takeover, takes a higher incarnation. Also
+ * remembers how long leases from the previous start may last.
  *
  * Where: main calls it. Threads: the gateway's loop. Only incarnating_begin() blocks, before the
  * loop runs. Later records are written by the journal's thread (vm/journal_thread.h), one at a
@@ -20,8 +20,8 @@ struct incarnating {
 	/* thread that writes the records; borrowed; set before the loop runs */
 	struct journal_thread *thread;
 	uint64_t recording;    /* the incarnation that is being written to the file; 0: none */
-	/* release_ms of this start; but while leases of the previous start may last, the longer
-	 * release_ms of the two starts */
+	/* how long leases may last: release_ms of this start or, until settle_at_ns, release_ms of
+	 * the previous start if that is longer */
 	uint32_t release_ms;
 	/* when the previous start's longer release_ms can be removed from the file, because all its
 	 * leases have expired; 0: nothing to remove */

@@ -43,9 +43,10 @@
 
 #define CONFIG_DEFAULT	"/etc/holdfast/gateway.ini"
 #define BURST		32
-/* most bursts that a turn receives from one port while lwIP gets none of their frames */
+/* Most bursts that one turn receives from one port. A turn receives another burst only after a full
+ * burst that had no frame for lwIP; see receive_port(). */
 #define BURSTS_MAX	8
-/* most other descriptors that a turn serves, so that they do not starve the ports */
+/* most descriptors besides the ports' that one turn serves, so that they do not starve the ports */
 #define SOURCES_PER_TURN 16
 
 struct daemon {
@@ -279,9 +280,10 @@ static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint
 	return true;
 }
 
-/* Receive a burst of frames from one port. If witness datagrams are accepted on the port, continues
- * as long as bursts are full and have no frame for lwIP; otherwise a flood of datagrams could fill
- * the port's ring and keep later frames out. Returns true if there were frames. */
+/* Receive frames from the port of @net: one burst, or up to BURSTS_MAX bursts if witness datagrams
+ * are accepted on the port. A flood of datagrams could fill the port's ring and keep other frames
+ * out, so the next burst follows at once if the last one was full and had no frame for lwIP. After
+ * any other burst, stops. Returns true if there were frames. */
 static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 {
 	struct port_frame frames[BURST];
@@ -297,8 +299,8 @@ static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 	return worked;
 }
 
-/* Receive and send frames on all ports, and serve the sessions. Returns true if frames came for
- * which the loop should stay awake. */
+/* Receive and send frames on all ports, and serve the sessions. Returns true if frames came on a
+ * port that may wake the loop (n_watched()), so that the loop should stay awake. */
 static bool turn_ports(struct daemon *d)
 {
 	uint64_t now_ns = clock_mono_ns();
@@ -317,8 +319,8 @@ static bool turn_ports(struct daemon *d)
 	return worked;
 }
 
-/* Serve the descriptors that are ready, except the ports'. Waits up to @timeout_ns for the first.
- * Returns 0 or -errno. */
+/* Serve up to SOURCES_PER_TURN descriptors that are ready. Waits at most @timeout_ns for the first
+ * of them. Stops early when a frame arrives on a port. Returns 0 or -errno. */
 static int serve_sources(struct daemon *d, uint64_t timeout_ns)
 {
 	for (int i = 0; i < SOURCES_PER_TURN && !d->ports.by_frame; i++) {
@@ -408,8 +410,8 @@ static int turn(struct daemon *d)
 	return r;
 }
 
-/* Close everything. @tells_counters: print the counters at the end? Not if the daemon never became
- * ready, because they would only hide the error. */
+/* Close everything and, if @tells_counters, print the counters at the end. @tells_counters is false
+ * if the daemon never became ready: its error message should then be the last output. */
 static void close_all(struct daemon *d, bool tells_counters)
 {
 	static char counters[16384];
