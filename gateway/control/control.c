@@ -89,8 +89,8 @@ static bool flush(struct control_conn *c)
 	}
 }
 
-/* Send output, and then close @c or register for the events that it waits for. Call this whenever
- * something has happened to @c. May free @c. */
+/* Send the output of @c. Then close @c if it has ended; otherwise, register @c for the epoll events
+ * that it needs. Call this whenever something has happened to @c. May free @c. */
 static void settle(struct control_conn *c)
 {
 	bool sent = flush(c);
@@ -144,8 +144,8 @@ static void on_input(struct control_conn *c, uint64_t now_ns)
 					  "bytes", CONTROL_REQUEST_MAX);
 		}
 	}
-	/* There will be no second request. Continue to read only to notice when the peer closes the
-	 * connection. */
+	/* A connection has only one request. Continue to read only to notice when the peer closes
+	 * the connection. */
 	do {
 		uint8_t scrap[256];
 
@@ -183,8 +183,8 @@ static void conn_ready(struct source *source, uint32_t events, uint64_t now_ns)
 	struct control_conn *c = (struct control_conn *)source;
 
 	if (events & (EPOLLHUP | EPOLLERR) && !wire_tls_is_established(c->tls))
-		/* end it now: nothing is read from a waiting connection, so epoll would report this
-		 * event again and again */
+		/* The peer has hung up: end the connection now. If its handshake waits, nothing is
+		 * read from it, so epoll would report this event again and again. */
 		c->broken = true;
 	else if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		;

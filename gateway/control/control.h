@@ -8,9 +8,9 @@
  *                                                   │ a command: answered when it is done
  *                                                   └ events --follow: stays open
  *
- * Where: main opens it. It calls fleet/fleet.h and provides the fleet's sinks. Threads: the
- * gateway's loop. Never blocks. Memory: each connection has a request line and at most
- * CONTROL_OUTPUT_MAX of output.
+ * Where: main opens the service. It calls fleet/fleet.h, and sets the callbacks by which the fleet
+ * reports events and results (struct fleet_sinks). Threads: the gateway's loop. Never blocks.
+ * Memory: each connection has a request line and at most CONTROL_OUTPUT_MAX of output.
  */
 #ifndef CONTROL_CONTROL_H
 #define CONTROL_CONTROL_H
@@ -27,7 +27,7 @@
 /* most of CONTROL_CONNECTIONS_MAX that viewers may have; the rest is for operators */
 #define CONTROL_VIEWERS_MAX	16
 #define CONTROL_FOLLOWERS_MAX	4 /* most connections of one identity that may follow events */
-/* most connections that have not sent their request yet, or only wait for the rest of their answer
+/* most connections whose request has not come yet, or whose answer is queued but not sent yet
  * (newcomers.h) */
 #define CONTROL_UNPROVEN_MAX	16
 #define CONTROL_TIMEOUT_NS	(5 * CLOCK_NS_PER_S) /* time limit for handshake and request */
@@ -44,13 +44,14 @@ struct control_config {
 	uint64_t events_bytes_max; /* size at which events.jsonl is renamed to events.jsonl.1 */
 };
 
-/* Listen for operators, and set @fleet's sinks to this service. Returns 0 and sets *ret_control,
- * which the caller then owns; -errno of the socket calls or of opening events.jsonl; or -ENOMEM. */
+/* Listen for operators, and set @fleet's callbacks (struct fleet_sinks). Returns 0 and sets
+ * *ret_control, which the caller then owns; -errno of the socket calls or of opening events.jsonl;
+ * or -ENOMEM. */
 int control_open(struct fleet *fleet, int epoll_fd, const struct control_config *config,
 		 struct control **ret_control) __attribute__((warn_unused_result));
 
-/* Handle the connections' timeouts, and let a waiting handshake continue. Call once each turn of
- * the loop. */
+/* End connections whose time is up, and let a waiting handshake continue. Call this once each turn
+ * of the loop. */
 void control_tick(struct control *control, uint64_t now_ns);
 
 /* Returns when control_tick() can continue a waiting handshake, or UINT64_MAX if none waits. */

@@ -67,8 +67,9 @@ void control_put_error(struct control_conn *c, const char *code, const char *for
  * fuzzed. */
 void control_request(struct control_conn *c, const char *line, unsigned int role, uint64_t now_ns);
 
-/* May @c stay open to wait for a command's result, or (if @follow) for events? @role and @name are
- * the peer's. If not, queues an error as the answer and returns false. */
+/* May @c stay open to wait for a command's result or, if @follow, for events? @role and @name are
+ * those of the peer's certificate. Returns true if @c may. Otherwise, queues an error as the answer
+ * and returns false. */
 bool control_has_room(struct control_conn *c, unsigned int role, const char *name, bool follow);
 
 /* Queue all events whose sequence number is at least c->follow_seq. */

@@ -57,8 +57,8 @@ struct events {
 	struct ring rings[EVENTS_CLASSES];
 	struct event_source sources[SOURCES_MAX];
 	size_t n_sources;
-	/* audit.jsonl and events.jsonl. Each is allocated separately, because close_file() may have
-	 * to leave one to its thread */
+	/* audit.jsonl and events.jsonl. Each is allocated separately: if a file's thread hangs in a
+	 * write, close_file() cannot free that file, because the thread still uses it. */
 	struct events_file *files[EVENTS_CLASSES];
 };
 
@@ -93,8 +93,8 @@ static int reopen(struct events_file *f)
 	return 0;
 }
 
-/* If @size more bytes would make the file larger than bytes_max, rename it to .1 and begin a new
- * one. */
+/* If @size more bytes would make the file larger than bytes_max, rename the file to FILE.1 and
+ * begin a new file. */
 static void make_room(struct events_file *f, size_t size)
 {
 	char old[PATH_MAX + 2];
@@ -223,8 +223,8 @@ static void append(struct events *events, unsigned int class, const struct event
 	}
 }
 
-/* Returns the class of an event. Vital events are few and important. Peers can cause all other
- * events at will. */
+/* Returns the class of events of @kind. VITAL events are important, and peers cannot cause many of
+ * them. All other events can be caused at will by peers. */
 static unsigned int class_of(const char *kind)
 {
 	static const char *const vital[] = {"state",   "operator",    "gateway",   "fence",

@@ -5,13 +5,14 @@
  *
  *	                     ┌─ limit of its VM ─ passed ─► ring of its class ─► spool ─► events.jsonl
  *	events_add(vm, kind) ┤                                                └► audit.jsonl
- *                           └─ too many: only counted. events_tick() reports the count by an event
- *                              "suppressed", and then the newest suppressed change (with `to` set)
+ *                           └─ too many: only counted. events_tick() then adds an event
+ *                              "suppressed" with the count. After it, the newest suppressed
+ *                              change of state (an event with `to` set) is added too.
  *
  * Events that a peer can cause at will must not push out important ones, so there are two classes
- * of events, each with its own ring. The important class has the kinds "state", "operator",
- * "gateway", "fence", "journal", "certificate" and "suppressed"; they are also written to
- * audit.jsonl. Each VM has a limit for each class.
+ * of events, each with its own ring. Events of the important class are also written to audit.jsonl.
+ * Their kinds are "state", "operator", "gateway", "fence", "journal", "certificate" and
+ * "suppressed". Each VM has a limit for each class.
  *
  * Where: control/control.c. Threads: the gateway's loop. A thread writes the files (base/spool.h),
  * so nothing here blocks except open and close. If a disk is full or slow, lines are missing in the
@@ -30,7 +31,8 @@
 #define EVENTS_RING_MAX 1024 /* number of events kept in memory, for each class */
 #define EVENTS_CLASSES	2
 
-/* The limits of each class, for each VM: a burst of this many events, then one per interval. */
+/* Limits for the events of one VM: a burst of this many events, then one event per interval. The
+ * important class (VITAL) and the other class (OTHERS) have limits of their own. */
 #define EVENTS_BURST_VITAL  100
 #define EVENTS_BURST_OTHERS 50
 #define EVENTS_EVERY_NS	    CLOCK_NS_PER_S
@@ -55,13 +57,14 @@ int events_open(const char *dir, uint64_t bytes_max, struct events **ret_events)
 struct events *events_close(struct events *events); /* close the files and free @events;
 						     * NULL is fine; returns NULL */
 
-/* Add an event. Returns false if @vm has reached its limit at @now_ns ("" counts as a VM); the
- * event is then counted, but not kept. */
+/* Add an event. Returns true if the event was kept. Returns false if @vm has had too many events of
+ * this class lately; the event is then only counted. Events with @vm "" are limited as if "" were
+ * the name of a VM. */
 bool events_add(struct events *events, uint64_t now_ns, const char *vm, const char *kind,
 		const char *from, const char *to, const char *text);
 
-/* For each VM with suppressed events, add an event that says how many there were. Calling this once
- * a second is enough. */
+/* For each VM with suppressed events, add an event that says how many were suppressed. Calling this
+ * once a second is enough. */
 void events_tick(struct events *events, uint64_t now_ns);
 
 /* events_count() returns the number of events in memory; events_next_seq() returns the sequence
@@ -69,8 +72,8 @@ void events_tick(struct events *events, uint64_t now_ns);
 uint64_t events_count(const struct events *events);
 uint64_t events_next_seq(const struct events *events);
 
-/* Returns the oldest event in memory whose sequence number is at least @seq, or NULL. Valid until
- * the next add. */
+/* Returns the oldest event in memory whose sequence number is at least @seq, or NULL if there is
+ * none. The event is valid until the next events_add() or events_tick(). */
 const struct event *events_from(const struct events *events, uint64_t seq);
 
 /* Returns @event as one JSON line without newline, which the caller must free; NULL when out of

@@ -31,7 +31,7 @@ struct control_conn *newcomers_victim(const struct control *control, uint32_t ad
 		if (n < most)
 			continue;
 		most = n;
-		/* the list has the newest first, so of several equal ones the oldest is chosen */
+		/* the list begins with the newest connection, so the last match is the oldest */
 		victim = c;
 	}
 	return n_all >= CONTROL_UNPROVEN_MAX ? victim : NULL;

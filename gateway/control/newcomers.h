@@ -6,11 +6,14 @@
  * signatures in the loop that also serves the agents. session/admission.h does the same for the
  * agents' port; this is a smaller version, without budgets for known addresses.
  *
- *  slots   there are CONTROL_UNPROVEN_MAX slots. When all are taken, a newcomer ends the oldest
- *          connection of the address that has the most slots.
- *  time    handshakes get NEWCOMERS_PERCENT of the loop's time, as measured. When that is spent,
- *          handshakes wait, and nothing is read from their connections. The next to continue is the
- *          oldest one of the address that has the fewest slots.
+ *  slots   a connection takes one of CONTROL_UNPROVEN_MAX slots until its request has come, and
+ *          again while it only sends the rest of its answer. When all slots are taken, each new
+ *          connection ends an older one: the address with the most slots loses its oldest
+ *          connection. The new connection is counted for its own address.
+ *  time    all handshakes together may use NEWCOMERS_PERCENT of the loop's time, which is measured.
+ *          When this time is spent, handshakes wait, and nothing is read from their connections.
+ *          When there is time again, the waiting handshake to continue is that of the address with
+ *          the fewest slots, and among several of them the oldest.
  *
  * Where: control.c calls it. Threads: the gateway's loop.
  */
@@ -28,8 +31,8 @@
 struct control;
 struct control_conn;
 
-/* Returns the connection that must end before a connection from @address_be32 can be accepted, or
- * NULL if there is a free slot. */
+/* Returns the connection that must end before a new connection from @address_be32 can be accepted,
+ * or NULL if a slot is free. */
 struct control_conn *newcomers_victim(const struct control *control, uint32_t address_be32);
 
 /* May @c's bytes be read now? If not, marks @c as waiting, and newcomers_next() returns it later.
