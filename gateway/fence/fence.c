@@ -24,9 +24,9 @@
 /* how long to wait before a result that could not be handled is reported again */
 #define RETRY_NS CLOCK_NS_PER_S
 
-/* The script that /bin/sh runs. $0 is the log file, $1 the command. The shell opens the log,
- * because the gateway's loop must not wait for a stalled disk. If the log cannot be opened, the
- * command runs without it.
+/* The script that /bin/sh runs. $0 is the log file, $1 the command. The script opens the log file
+ * itself, because the gateway's loop must not wait for a stalled disk. If the log file cannot be
+ * opened, the script runs the command without it.
  */
 #define SHELL "if (umask 077; true >\"$0\"); then exec >\"$0\" 2>&1; fi; exec /bin/sh -c \"$1\""
 

@@ -1,15 +1,17 @@
 /* fence.h - runs an operator's fence command and reports how it ended.
  *
- * Why: Holdfast is safe without fencing, because an outvoted primary can release no output. But if
- * the hosts share something else (a disk, a licence, a power budget), operators want the old host
- * to be off before the guest runs on the new one. Any program can be the fence command. The package
- * fence-agents has one for each kind of power switch.
+ * Why: Holdfast is safe without fencing, because a primary that was replaced can release no output.
+ * But if the hosts share something else (a disk, a licence, a power budget), operators want the old
+ * host to be off before the guest runs on the new host. Any program can be the fence command. The
+ * package fence-agents has a program for each kind of power switch.
  *
  * The command is run by /bin/sh -c in its own process group, with an empty standard input. Its
- * output and errors go to LOG_DIR/fence-VM.log, which holds the last run only. If the file cannot
- * be opened, they are discarded. Its environment has
+ * standard output and standard error go to LOG_DIR/fence-VM.log, which holds only the last run. If
+ * the file cannot be opened, the output is discarded. The command's environment has
  *
- *	HOLDFAST_VM  HOLDFAST_HOST (to be isolated)  HOLDFAST_TERM (the new one)
+ *	HOLDFAST_VM    name of the VM
+ *	HOLDFAST_HOST  name of the host to isolate
+ *	HOLDFAST_TERM  the new term, in which the guest will run on the other host
  *
  * Exit status 0 means that the host is isolated: it can no longer do anything. The gateway may run
  * the command more than once for the same host.
@@ -43,8 +45,9 @@ int fence_open(int epoll_fd, const char *log_dir, fence_ended_fn ended, void *ar
  * and free @fence. NULL is fine. */
 void fence_close(struct fence *fence);
 
-/* Start @command. fence_poll() reports how it ended, even if it could not be started, or was killed
- * after @timeout_ns. Strings are copied. Names are no longer than wire/limits.h allows. */
+/* Start @command, and kill it if it still runs after @timeout_ns. In every case fence_poll() later
+ * reports the result, even if the command could not be started. Strings are copied. Names must not
+ * be longer than wire/limits.h allows. */
 void fence_start(struct fence *fence, const char *command, const char *vm, const char *host,
 		 uint64_t term, uint64_t timeout_ns, uint64_t now_ns);
 
