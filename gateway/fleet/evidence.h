@@ -11,7 +11,8 @@
 #include "fleet/fleet.h"
 
 /* Make the TICK input for @vm's state machine, with everything that the machine does not know
- * itself. The input points to *@ret_evidence, so keep that until the step is made. */
+ * itself. The input points to *@ret_evidence, so *@ret_evidence must stay valid until the machine
+ * has handled the input. */
 void evidence_gather(const struct fleet *fleet, const struct fleet_vm *vm,
 		     struct detector_evidence *ret_evidence, struct vm_input *ret_tick);
 

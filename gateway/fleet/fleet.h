@@ -1,5 +1,5 @@
-/* fleet.h - holds all VMs and hosts of this gateway. Only this room gives inputs to the VMs' state
- * machines and carries out their actions.
+/* fleet.h - holds all VMs and hosts of this gateway. Only this directory gives inputs to the VMs'
+ * state machines and carries out their actions.
  *
  * Why: agents' frames and operators' requests are inputs of the same machines, and a machine's
  * actions must be carried out in order.
@@ -7,7 +7,7 @@
  *      session ─ frame ─► fleet_step ─► vm_fsm_step ─► actions ─► journal ┄ durable ┄► links, sinks
  *	control ─ verb ──►     │                                      │
  *	main ─ tick ─────►     │                                      └┄ failed: the machine is
- *	                       │                                         put back, nothing follows
+ *	                       │                                         restored, no action follows
  *	                       '── a step waits for the disk: the input goes to this VM's inbox
  *
  * A thread writes the step's journal record (journal_thread.h). Until the record is durable, the VM
@@ -15,9 +15,9 @@
  * continue. The waiting VM's owner still gets leases, unless the record changes the term or the
  * owner.
  *
- * Where: main makes the fleet; session/ and control/ call it. It calls vm/. It reaches connections
- * and operators only through tables of functions (link.h, struct fleet_sinks). These functions
- * never call back into the fleet within a step.
+ * Where: main makes the fleet; session/ and control/ call it. The fleet calls vm/. It reaches
+ * connections and operators only through tables of functions (link.h, struct fleet_sinks). These
+ * functions never call back into the fleet within a step.
  *
  * Time: @now_ns is the monotonic time of the loop's turn.
  * Threads: one, the gateway's loop. Nothing here blocks (except in tests without a journal_thread).
@@ -145,10 +145,10 @@ struct fleet_config {
 	uint32_t release_ms; /* how long a lease lets its owner release output; <= lease_ms */
 	/* incarnation of this start of the gateway (vm/incarnation.h); 0: do not announce one */
 	uint64_t incarnation;
-	/* Begin to record an incarnation larger than @above, the largest that a host has obeyed.
-	 * Returns 0, and recorded() must be called when the record has been written; -EBUSY if
-	 * another record is being written; or another -errno. If this callback is NULL, no takeover
-	 * is possible. */
+	/* Begin to record a new incarnation above @above, the largest incarnation that any host has
+	 * obeyed. Returns 0 if the record is being written; the fleet then calls recorded() when
+	 * the writing has ended. Returns -EBUSY if another record is being written, or another
+	 * -errno. If this callback is NULL, no takeover is possible. */
 	int (*take_over)(void *arg, uint64_t above);
 	/* Handle the @result of writing an incarnation, which the journal's thread has finished.
 	 * Returns the new incarnation if it is on disk, or 0 if the old one still is. */
@@ -203,8 +203,8 @@ struct fleet *fleet_free(struct fleet *fleet);
 int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t now_ns,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Promote no host of @vm until all leases from an earlier start of the gateway have expired. That
- * start may have granted leases of @release_ns until just before @now_ns. */
+/* Promote no host of @vm until all leases from an earlier start of the gateway have expired. The
+ * last of them may have been granted at @now_ns and lasts @release_ns. */
 void fleet_mute_after(struct fleet_vm *vm, uint64_t now_ns, uint64_t release_ns);
 
 /* Note for operators that @name cannot be protected, and why (@text). */
@@ -221,20 +221,20 @@ int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host);
 
 /* ---- inputs ---- */
 
-/* Give the input @in to @vm at @now_ns. Returns 0 if the machine has handled the input, or will do
- * so once its last step is durable. Returns -EBUSY if too many inputs already wait for the disk (if
- * @in is an operator's command, the operator has been told). Returns another -errno if the journal
- * could not be written. On error the input has no effect.
+/* Give the input @in to @vm at @now_ns. Returns 0 if the machine has handled the input, or will
+ * handle it once its last step is durable. Returns -EBUSY if too many inputs already wait for the
+ * disk; if @in is an operator's command, the operator has then got an error. Returns another -errno
+ * if the journal could not be written. On error the input has no effect, and the caller should end
+ * the connection that the input came from.
  *
- * If writing the journal fails only after this function has returned 0, the fleet itself ends the
- * connection that gave the input, as the caller would do on an error. The host connects again and
- * repeats the input. */
+ * Writing the journal may fail after this function has returned 0. The fleet itself then ends the
+ * connection that the input came from. The host connects again and repeats the input. */
 int fleet_step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *in,
 	       uint64_t now_ns);
 
 /* Attach @link, @host's accepted control connection, and tell all VMs of the host. Send WELCOME
- * before this call, because orders may follow at once. Returns 0, or -errno of fleet_step(); then
- * end the connection. */
+ * before this call, because this call may already send orders. Returns 0. On error returns -errno
+ * of fleet_step(), and the caller must end the connection. */
 int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_link *link,
 		     uint64_t now_ns) __attribute__((warn_unused_result));
 /* Detach @link from @host, and tell every VM on @host that the host's control connection is gone.
@@ -257,9 +257,9 @@ void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t mono_ns,
 		uint64_t now_ns);
 
-/* May @host have a lease for @vm now? If so, counts the lease as granted at @now_ns, and the caller
- * must send it. Only an owner whom a promotion could replace needs leases (docs/wire-format.md
- * 5.6.2). */
+/* May @host have a lease for @vm now? If so, counts the lease as granted at @now_ns and returns
+ * true, and the caller must send the lease. Only an owner that a promotion could replace gets
+ * leases (docs/wire-format.md 5.6.2). */
 bool fleet_grant(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 
 /* Handle a REPORT in which @host's agent says that @vm is in @term and @epoch. */
@@ -275,8 +275,8 @@ void fleet_obeys_younger(struct fleet *fleet, struct fleet_host *host, uint64_t 
  * written. Call when journal_thread_fd() is readable. */
 void fleet_journal_done(struct fleet *fleet, uint64_t now_ns);
 
-/* Does the journal on disk hold @vm's present term and owner? Until it does, send no message that
- * belongs to this term. */
+/* Are @vm's present term and owner in the journal on disk? If not, send no message that belongs to
+ * this term yet. */
 static inline bool fleet_is_durable(const struct fleet_vm *vm)
 {
 	const struct vm_record *durable = &vm->pending.before.record;
@@ -285,8 +285,8 @@ static inline bool fleet_is_durable(const struct fleet_vm *vm)
 					durable->owner == vm->fsm.record.owner);
 }
 
-/* Do everything that is due at @now_ns for each VM: ticks, steps that wait, keys. Call this no
- * later than fleet_deadline_ns(). */
+/* Do everything that is due at @now_ns for each VM: give ticks, report a slow disk, give an undone
+ * input again, send keys. Call this at fleet_deadline_ns() at the latest. */
 void fleet_tick(struct fleet *fleet, uint64_t now_ns);
 uint64_t fleet_deadline_ns(const struct fleet *fleet, uint64_t now_ns);
 
@@ -299,11 +299,12 @@ static inline const struct witness_view *fleet_witness_view(const struct fleet *
 	return witness_rx_view(fleet->witness, vm->index);
 }
 
-/* Take over from the younger gateways, because an operator says that they are gone for good. Takes
- * an incarnation above theirs and, once it is durable, makes all agents connect again. Returns 0,
- * and the request @op_id (not 0) gets its reply when this is done. Returns -ENOENT if no host has
- * obeyed a younger gateway, -EBUSY if an incarnation is being recorded already, or another -errno
- * if it cannot be recorded. See takeover.c. */
+/* Take over from the younger gateways, because an operator says that they are gone for good. This
+ * gateway takes an incarnation above theirs and, once the incarnation is durable, makes all agents
+ * connect again. Returns 0 if this has begun; the operator's request @op_id (not 0) gets its reply
+ * when it is done. Returns -ENOENT if no host has obeyed a younger gateway, -EBUSY if an
+ * incarnation is being recorded already, or another -errno if it cannot be recorded. See
+ * takeover.c. */
 int fleet_take_over(struct fleet *fleet, uint64_t op_id) __attribute__((warn_unused_result));
 
 /* Handle @result, with which the journal's thread has finished recording an incarnation.

@@ -4,18 +4,18 @@
 
 #include "fleet/fleet.h"
 
-/* In fleet_act.c: carry out one action of a step of @vm. Returns 0 if the action is done; 1 if a
- * journal record is being written, and then call fleet_act_journaled() when that has ended; or
- * -errno if the record could not be written. */
+/* In fleet_act.c: carry out one action of a step of @vm. Returns 0 if the action is done. Returns 1
+ * if the action's journal record is being written; call fleet_act_journaled() when the writing has
+ * ended. Returns -errno if the record could not be written. */
 int fleet_act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
 /* Count that the journal record of @a was written, or that writing it failed with @result. */
 void fleet_act_journaled(struct fleet *fleet, const struct vm_action *a, int result);
 
-/* In fleet_links.c: promote no host of @vm until a lease granted at @now_ns would have expired.
- * This gateway or another one may have granted such a lease. Also notes this in the copy of the
- * machine that is restored if a journal write fails. */
+/* In fleet_links.c: note that this gateway or another gateway may have granted the owner of @vm a
+ * lease at @now_ns, so no host may be promoted before that lease has expired. The copy of the
+ * machine that is restored if a journal write fails gets the same note. */
 void fleet_granted(struct fleet_vm *vm, uint64_t now_ns);
 
 /* Answer the operator's request @op_id. */

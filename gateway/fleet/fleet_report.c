@@ -11,8 +11,8 @@
 /* shortest time between two events that say why a host cannot take part */
 #define HINDRANCE_NS CLOCK_NS_PER_S
 
-/* Store in @guest what the figure @key of an agent's report says about a promoted guest. If a
- * report lacks a key, the host does not know its value. */
+/* If @key, a key of an agent's report, is about a promoted guest, store its @value in @guest. An
+ * agent leaves out the keys whose values it does not know. */
 static void find_guest(const char *key, const char *value, struct vm_guest_report *guest)
 {
 	uint64_t number = strtoull(value, NULL, 10);
@@ -37,7 +37,7 @@ static uint8_t percent_of(const char *value)
 	return percent < 100 ? (uint8_t)percent : 100;
 }
 
-/* Storage for the strings to which the vm_input of a report points. */
+/* Copies of the strings in an agent's report, to which a struct vm_input points. */
 struct report_words {
 	char throttle_why[WIRE_STATS_VALUE_MAX + 1];
 	char clock_why[WIRE_STATS_VALUE_MAX + 1];
@@ -45,8 +45,8 @@ struct report_words {
 	char step[WIRE_STATS_VALUE_MAX + 1];
 };
 
-/* Store those of the agent's figures in @stats that the machine must know in @in, and their strings
- * in @words. */
+/* Parse @stats, the key/value pairs of an agent's report, and store in @in what the state machine
+ * needs. Strings are copied to @words, and @in points to the copies. */
 static void find_signs(const char *stats, struct vm_input *in, struct report_words *words)
 {
 	char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];
@@ -82,8 +82,9 @@ static void find_signs(const char *stats, struct vm_input *in, struct report_wor
 	}
 }
 
-/* Give an event that says why a host cannot take part, for example because of a wrong file. The
- * event is given once, and again when the reason changes. */
+/* Give an event that says why a host cannot take part, for example because one of its files is
+ * wrong. Another event follows only when the reason changes, and not before HINDRANCE_NS has
+ * passed. */
 static void tell_hindrance(struct fleet *fleet, const struct fleet_vm *vm, uint8_t host,
 			   struct fleet_report *report, uint64_t now_ns)
 {

@@ -74,8 +74,10 @@ static int step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input 
 	return carry_out(fleet, vm, now_ns);
 }
 
-/* Make sure that the input @e is given again, because its step was undone when the disk failed.
- * Ends the connection that gave it, or keeps the input itself. */
+/* Make sure that the machine gets the input @e again, because its step was undone when the journal
+ * could not be written. If the peer does not repeat this input by itself, ends the connection that
+ * the input came from: the peer then connects again and repeats it. An input that comes from no
+ * peer is kept in vm->pending.retry. */
 static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_entry *e,
 		 uint64_t now_ns)
 {
@@ -107,8 +109,9 @@ static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_en
 		fleet->links->end(link);
 }
 
-/* Handle the inputs that came while the VM waited, until one of their steps must wait for the disk
- * too. Each is handled as if it came now, because the machine's time must never go back. */
+/* Handle the inputs that came while the VM waited for the disk. Stops when the step of one of these
+ * inputs must wait for the disk too. Each input is handled as if it came at @now_ns, because the
+ * machine's time must never go back. */
 static void drain(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct inbox_entry e;

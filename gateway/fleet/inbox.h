@@ -1,15 +1,17 @@
 /* inbox.h - queues the inputs of a VM that come while its last step waits for the disk.
  *
  * Why: while a step's journal record is not durable, the VM can make no further step, so its inputs
- * must wait. Only this VM waits; the loop continues. Inputs keep their order. An input that a newer
- * one makes pointless is dropped, so the hosts cannot fill the inbox. This is kept of each kind of
- * input:
+ * must wait. Only this VM waits; the loop continues. Inputs keep their order. An input is dropped
+ * when a newer input makes it pointless, so the hosts cannot fill the inbox. These inputs are kept:
  *
- *	SEEN, REPORT, EPOCH_ACK   the last one of each host
- *	CONTROL, STREAM up        a later "down" cancels an "up"; only the last "down" is kept
- *	ORDER_DONE                the last one for each order
- *	TICK                      not kept: the next tick brings the time
- *	COMMAND and others        all, while there is room
+ *	SEEN, REPORT, OBEYS_ANOTHER     the last input of the kind from each host
+ *	EPOCH_ACK                       the last input of each host and term
+ *	CONTROL_UP, STREAM_UP           all, but a DOWN of the same host (and role) removes the UP
+ *	CONTROL_DOWN                    the last input of each host
+ *	STREAM_DOWN, _REFUSED, _FAILED  the last input of the kind for each host and role
+ *	ORDER_DONE                      the last input for each order
+ *	TICK                            none, because the next tick brings the time
+ *	COMMAND, FENCED                 all, while there is room
  *
  * Where: fleet_step.c. Pure: no clock, no I/O, no allocation. Threads: the gateway's loop.
  */

@@ -1,9 +1,10 @@
 /* link.h - describes an agent's connection as the fleet sees it, and the operations that the fleet
  * may use on it.
  *
- * Why: the fleet decides; connections only transport. So the fleet knows nothing about TLS, frames
- * or the list of connections. None of the operations calls the fleet back: sending only queues
- * bytes, and ending only marks the connection, which the loop ends later (session.h).
+ * Why: the fleet makes the decisions, and connections only carry bytes. So the fleet knows nothing
+ * about TLS, frames or the list of connections. None of the operations calls the fleet back: a send
+ * operation only queues bytes, and end() only marks the connection, which the loop ends later
+ * (session.h).
  *
  * Where: session/ embeds a link in each session and provides the operations. It attaches links with
  * fleet_control_up() and fleet_stream_up(), and detaches them before it frees them. control/ shows

@@ -28,8 +28,8 @@ static void reply(struct fleet *fleet, bool ok, const char *code, const char *te
 	fleet_reply(fleet, op_id, ok, code, text);
 }
 
-/* End all connections, so that the agents connect again and get the new incarnation: the WELCOME of
- * each present connection named the old one. */
+/* End all connections. Their WELCOME named the old incarnation; when the agents connect again, the
+ * new WELCOME names the new incarnation. */
 static void end_all(struct fleet *fleet)
 {
 	for (size_t i = 0; i < fleet->n_hosts; i++) {
