@@ -73,9 +73,9 @@ void admission_settle(struct sessions *sessions)
 	}
 }
 
-/* Returns the number of open sessions from @source that may be dead, because they have been silent
- * for at least beat_timeout. They must not keep out a host that connects again to replace one of
- * them. */
+/* Returns the number of open sessions from @source that have been silent for at least beat_timeout.
+ * Their connections may be dead. If a host connects again to replace such a session, the dead
+ * session must not keep the new one out. */
 static unsigned int n_silent(const struct sessions *sessions, const char *source, uint64_t now_ns)
 {
 	unsigned int n = 0;
@@ -86,8 +86,9 @@ static unsigned int n_silent(const struct sessions *sessions, const char *source
 	return n;
 }
 
-/* Returns by how many unproven connections @source exceeds its share. The new connection of
- * @newcomer is counted too. */
+/* Returns how many unproven connections @source has above its share. The share is a quarter of the
+ * slots for a known source, and 0 for any other. @newcomer is the source of the new connection,
+ * which is counted as if it were open already. */
 static int excess(const struct sessions *sessions, const char *source, const char *newcomer)
 {
 	unsigned int reserve = sessions->config.n_handshakes_max / 4;
@@ -98,8 +99,9 @@ static int excess(const struct sessions *sessions, const char *source, const cha
 	return n - (reserve > 0 ? (int)reserve : 1);
 }
 
-/* Returns the session to end, or NULL if none may be ended. sessions->all has the newest first, so
- * of several equal ones the oldest is chosen. */
+/* Returns the session to end, or NULL if none may be ended: an unproven session of the source whose
+ * excess() is largest. sessions->all begins with the newest session, so if several match, the last
+ * match is the oldest and is chosen. */
 static struct session *find_victim(const struct sessions *sessions, const char *newcomer)
 {
 	struct session *victim = NULL;

@@ -5,18 +5,22 @@
  * compute signatures. This must not keep an agent out, or take the loop's time away from open
  * sessions.
  *
- *  slots   until its HELLO, a connection needs one of n_handshakes_max slots. When all are taken, a
- *          newcomer ends the oldest such connection of the source that has the most. For a source
- *          that is a known address, only its connections above a quarter of all slots are counted.
- *          An OPEN session is never ended. But a session that has been silent for beat_timeout_ms
- *          is not counted towards sessions_max for a newcomer from its own address: the newcomer
- *          may be from the same host, and then replaces the old session at its HELLO.
- *  time    there are two budgets, one for known addresses and one for all others. The measured time
- *          of each handshake is charged to one of them. A session whose budget is spent takes no
- *          input until admission_run() picks it. It picks known addresses first, then the source
- *          with the fewest connections that have not said HELLO, then the oldest session.
+ * A connection is "unproven" until its HELLO is accepted. Its "source" is the peer's address. A
+ * source is "known" if a host has said HELLO from this address, or if a VM's file names it.
  *
- * An address is known if a host has said HELLO from it, or if a VM's file names it.
+ *  slots   each unproven connection takes one of n_handshakes_max slots. When all slots are taken,
+ *          each new connection ends one unproven connection: the source with the most slots loses
+ *          its oldest connection. A known source may hold a quarter of the slots uncounted; only
+ *          what it holds above that is compared with other sources.
+ *          The same is done when the total number of sessions has reached n_sessions_max. OPEN
+ *          sessions are never ended to make room. But if the new connection's source has OPEN
+ *          sessions that have been silent for beat_timeout, these are left out of the total: the
+ *          new connection may be from the same host, and replaces the old session at its HELLO.
+ *  time    the measured time of each handshake is charged to one of two budgets: one is shared by
+ *          all known sources, the other by all unknown ones. If the budget of a handshake is spent,
+ *          or other handshakes wait already, its session takes no input until admission_run() picks
+ *          it. admission_run() prefers known sources to unknown ones, then the source with the
+ *          fewest unproven connections, then the oldest session.
  *
  * Where: session.c and sessions.c call it; sessions_tick() lets waiting sessions continue. Threads:
  * the gateway's loop.
@@ -33,21 +37,22 @@
 struct sessions;
 struct session;
 
-/* Each budget's share of the loop's time in percent, and how much unused time it may save up. A
- * handshake takes about 1.3 ms. */
+/* The two budgets for handshakes: STRANGERS for unknown addresses, KNOWN for known ones. PERCENT is
+ * the budget's share of the loop's time, and MAX_NS limits how much unused time it can save up. For
+ * comparison: one handshake takes about 1.3 ms. */
 #define ADMISSION_STRANGERS_PERCENT 20
 #define ADMISSION_STRANGERS_MAX_NS  (20 * CLOCK_NS_PER_MS)
 #define ADMISSION_KNOWN_PERCENT	    50
 #define ADMISSION_KNOWN_MAX_NS	    (50 * CLOCK_NS_PER_MS)
 
-/* If sessions_max or handshakes_max is 0, the limit is computed (admission_settle()), but is never
- * below these values. */
+/* The smallest limits that admission_settle() computes for sessions_max and handshakes_max. A
+ * configured sessions_max can make handshakes_max smaller than this. */
 #define ADMISSION_SESSIONS_LEAST   128
 #define ADMISSION_HANDSHAKES_LEAST 32
 
 struct admission {
 	struct budget budget[2]; /* [1]: for known addresses; [0]: for all others */
-	/* number of sessions that take no input because their budget is spent */
+	/* number of sessions that take no input until admission_run() picks them */
 	unsigned int n_waiting;
 };
 
@@ -55,13 +60,14 @@ struct admission {
 void admission_init(struct admission *a, uint64_t now_ns);
 
 /* Replace limits of 0 in @sessions->config by what the fleet needs. Call this after all VMs were
- * added. All agents may connect at once: one control connection for each host and two streams for
- * each VM. handshakes_max becomes this number; sessions_max becomes this number plus
- * handshakes_max. */
+ * added. All agents together need one control connection for each host and two streams for each VM,
+ * and may open all of them at once. handshakes_max becomes this number, but at most sessions_max if
+ * that is configured. sessions_max becomes this number plus handshakes_max. Neither is computed
+ * below its ADMISSION_..._LEAST. */
 void admission_settle(struct sessions *sessions);
 
-/* Make room for a newcomer from @source. May end one session, which the pump frees later. Returns
- * 0, or -EBUSY if there is no room and no session may be ended for @source. */
+/* Make room for a new connection from @source. May end one session, which the pump frees later.
+ * Returns 0, or -EBUSY if there is no room and no session may be ended for @source. */
 int admission_make_room(struct sessions *sessions, const char *source, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
@@ -75,7 +81,7 @@ void admission_charge(struct session *s, uint64_t ns);
 /* End the wait of @s, because its handshake is done or the session is gone. */
 void admission_forget(struct session *s);
 
-/* Let the next waiting session continue if its budget allows. */
+/* Let one waiting session continue, if there is one whose budget is not spent. */
 void admission_run(struct sessions *sessions, uint64_t now_ns);
 
 /* Returns when admission_run() can next let a session continue, or UINT64_MAX if none waits. */
