@@ -60,10 +60,10 @@
 /* most unused checks that a share or the common half can save up while the loop does other work */
 #define WITNESS_RX_BURST	 512
 
-/* A sample that was delayed by this much or more says nothing about the present. The limit is
- * longer than the delay of any queue that a TLS connection survives, and shorter than the time for
- * which the detector waits for a host that it probes. Somebody who holds datagrams back can make a
- * dead host look alive for at most this long. */
+/* A sample that was delayed by this much or more says nothing about the present, so it is not
+ * counted in n_timely. The limit must be longer than queues delay datagrams in normal operation. It
+ * must be shorter than the time for which the detector waits for a silent host: somebody who holds
+ * datagrams back can make a dead host look alive for at most this long. */
 #define WITNESS_RX_LATE_NS CLOCK_NS_PER_S
 
 enum witness_rx_verdict {
