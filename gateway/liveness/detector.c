@@ -76,7 +76,7 @@ void detector_connection(struct detector *d, bool is_open, uint64_t now_ns)
 	d->is_open = is_open;
 }
 
-/* Start the count of unanswered probes through the client network anew. */
+/* Begin to count unanswered probes through the client network from zero. */
 static void ask_client_anew(struct detector *d, const struct detector_evidence *e)
 {
 	d->sent_at_answer = e->host_client.sent;
@@ -88,9 +88,9 @@ static bool is_client_silent(const struct detector *d)
 	return d->last.host_client.sent >= d->sent_at_answer + DETECTOR_UNANSWERED;
 }
 
-/* Mark the client path as broken if the primary does not answer probes on the client network
- * although a beat or the backup network shows that it lives. If the host was only slow, its answer
- * removes the mark. */
+/* Mark the client path as broken if the primary does not answer probes on the client network, but a
+ * beat or an answer on the backup network shows that it lives. A later answer on the client network
+ * removes the mark (take()). */
 static void look_at_client_path(struct detector *d)
 {
 	if (!is_client_silent(d))
@@ -210,12 +210,13 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 	return d->clock_ns - since_ns >= config->beat_timeout_ns;
 }
 
-/* Is the guest's process gone, and its port with it? Yes if the host answers on both networks, but
- * no witness datagrams come although the guest is probed and they came before the doubt. Single
- * witness datagrams may be lost. So enough answers must have come through the same network: even if
- * half of all frames are lost, an equal number of witness datagrams would all be lost only once in
- * 100,000 times. As long as the agent beats, this returns false, because the agent itself knows and
- * reports whether the process exists. */
+/* Is the guest's process gone? Its port is then gone too, and the host's kernel sends no more
+ * witness datagrams. Returns true if witness datagrams came before the doubt and then stopped,
+ * although, since the last of them, the guest was probed and the host answered on both networks.
+ * Witness datagrams may also be lost on the way, so the host must have answered
+ * DETECTOR_PATH_ANSWERS (16) times through the backup network: even if half of all frames are lost,
+ * 16 witness datagrams are all lost only once in 65,536 times. Returns false while the agent beats,
+ * because the agent itself then reports whether the process exists. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)
 {
 	const struct detector_evidence *from = &d->at_witness;

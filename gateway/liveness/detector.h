@@ -5,7 +5,7 @@
  * continue although the guest is dead. So the detector weighs evidence from several independent
  * paths. The evidence also decides how long the detector waits before it gives up (design:
  * "Liveness"; the idea of probing from the clients' side is from Zou et al. 2014). docs/liveness.md
- * has a drawing and a table.
+ * explains it with a drawing and a table.
  *
  *	             beat or epoch late,              host answers,           beats and epochs again
  *	             connection closed                witness arrives
@@ -15,10 +15,11 @@
  *	                                     ▼                            ▼ or the guest is gone, or
  *	                                   FAILED ◄───────────────────────┘ `patience` expired
  *
- * In DEGRADED the detector waits `patience` for beats and epochs to return. This wait begins again
- * whenever beats, epochs, witness datagrams or answers on the backup network come after at least
- * DETECTOR_RETURN_NS of silence, because TCP needs a while to recover once a link works again. In
- * all, DEGRADED lasts at most DETECTOR_PATIENCES times `patience`.
+ * In DEGRADED the detector waits up to `patience` for beats and epochs to come again. TCP needs a
+ * while to recover after a link was down. So the wait begins again when a sign that the link works
+ * comes after at least DETECTOR_RETURN_NS without signs of its kind: a beat, an epoch, a witness
+ * datagram or an answer on the backup network. In all, DEGRADED lasts at most DETECTOR_PATIENCES
+ * times `patience`.
  *
  * Pure: evidence and time in, a judgement out; no I/O, no clock, no allocation.
  * Where: vm/fsm gives the detector evidence. When the detector says FAILED and the standby is fit,
@@ -29,13 +30,14 @@
  * most DETECTOR_STEP_MAX_NS, whatever the clock says. So if the gateway itself stalled, it does not
  * blame a host for the silence of that time.
  *
- * Blindness. Silence of the primary on the client network counts only if that network works. To
- * find out whether it does, the standby's host is probed in the same way at the same time
- * (`reference`). If that host is silent too, the client network proves nothing, and FAILED needs a
- * silence of `beat_timeout`, as if there were no client network. The same holds if the primary does
- * not answer on the client network, but a beat or an answer on the backup network shows that it
- * lives. Its client path is then broken, and silence on that path proves nothing until the primary
- * answers on it again.
+ * Blindness. Silence of the primary on the client network counts only while that network works.
+ * There are two cases in which it does not count, and FAILED needs a silence of `beat_timeout`, as
+ * if there were no client network:
+ * - The standby's host, which is probed in the same way at the same time (`reference`), is silent
+ *   on the client network too. The network itself may be down.
+ * - The primary is silent on the client network, but a beat or an answer on the backup network
+ *   shows that it lives. Only its path through the client network is broken. This case ends when
+ *   the primary answers on the client network again.
  */
 #ifndef LIVENESS_DETECTOR_H
 #define LIVENESS_DETECTOR_H
@@ -55,8 +57,8 @@
 /* number of answers through the backup network after which at least one witness datagram would have
  * arrived too */
 #define DETECTOR_PATH_ANSWERS  16
-/* number of probes that the guest's port must miss, while the host answers, before the guest counts
- * as gone */
+/* number of probes that must be sent to the guest without one witness datagram coming, before the
+ * guest counts as gone */
 #define DETECTOR_GUEST_UNSEEN  12
 #define DETECTOR_TEXT_MAX      256
 
@@ -156,8 +158,8 @@ struct detector {
 	/* value of host_client.sent when the host last answered through the client network, or when
 	 * the doubt began if that was later */
 	uint64_t sent_at_answer;
-	/* when DETECTOR_UNANSWERED probes in a row had gone unanswered on the client network; 0:
-	 * fewer have */
+	/* when the number of unanswered probes in a row on the client network reached
+	 * DETECTOR_UNANSWERED; 0: it has not */
 	uint64_t unanswered_ns;
 	/* true if a beat or an answer on the backup network came after unanswered_ns: the host
 	 * lives, so its client path is broken */
@@ -187,8 +189,9 @@ static inline bool detector_asks(const struct detector *d)
 	return d->state != DETECTOR_PROTECTED;
 }
 
-/* Describe the evidence for an operator: "no beat 412 ms, no epoch 433 ms, witness 38 ms ago, guest
- * spoke 61 ms ago, host answers (client network) 12 ms ago". Cut to @size. Returns @text. */
+/* Describe the evidence for an operator, for example: "no beat 412 ms, no epoch 433 ms, witness
+ * 38 ms ago, guest spoke 61 ms ago, host answers (client network) 12 ms ago". A text longer than
+ * @size is cut. Returns @text. */
 char *detector_describe(const struct detector *d, char *text, size_t size);
 
 #endif

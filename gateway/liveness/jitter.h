@@ -12,7 +12,8 @@
  *	1.5 x peak              the largest recent gap; the peak loses 1/64 with each arrival
  *	floor                   what the operator set
  *
- * A wrong limit does little harm: a suspicion causes probes, but no promotion.
+ * A wrong limit does little harm: if the detector suspects the host too early, it sends needless
+ * probes, but promotes nobody.
  */
 #ifndef LIVENESS_JITTER_H
 #define LIVENESS_JITTER_H
@@ -28,8 +29,8 @@ struct jitter {
 /* Learn one gap between two arrivals. A gap of 0 counts as 1 ns. */
 void jitter_learn(struct jitter *j, uint64_t gap_ns);
 
-/* Returns the gap after which an arrival is unusually late. The gap lies in [floor_ns, cap_ns];
- * before any was learned, it is floor_ns. */
+/* Returns how long after the previous arrival the next arrival is unusually late: at least
+ * @floor_ns and at most @cap_ns. Before the first gap was learned, this is @floor_ns. */
 uint64_t jitter_limit_ns(const struct jitter *j, uint64_t floor_ns, uint64_t cap_ns);
 
 #endif

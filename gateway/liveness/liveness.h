@@ -1,16 +1,16 @@
 /* liveness.h - judges from a host's messages alone whether the host has fallen silent. Pure:
  * sightings and time in, a judgement out.
  *
- * Why: for the standby's host its messages are enough evidence, because nothing urgent follows from
- * its silence. The shadow uses this too: it reports when a gateway that knows only beats would
- * promote. The primary is judged by detector.h.
+ * Why: detector.h, with more evidence, judges the primary. For the standby's host its messages are
+ * enough evidence, because nothing urgent follows from its silence. The shadow (vm/fsm.c) uses this
+ * file too: it only reports when a gateway that knows nothing but beats would have promoted the
+ * standby.
  *
  * Where: vm/fsm calls it at every tick and report. Threads: any (no state of its own).
  *
- * A host is not blamed for time that the gateway did not watch:
- * - after the gateway starts, or has itself stalled (SIGSTOP, a starved machine), no host is judged
- *   until it was seen once or grace_ns has passed;
- * - a host is judged only by time during which this process was watching.
+ * A host is not blamed for time in which the gateway itself did not run. After the gateway starts,
+ * or has stalled (SIGSTOP, a starved machine), a host is not judged until it was seen once or
+ * grace_ns has passed. Time before that start or stall's end does not count as silence.
  */
 #ifndef LIVENESS_LIVENESS_H
 #define LIVENESS_LIVENESS_H
@@ -53,8 +53,8 @@ void liveness_stalled(struct liveness *l, const struct liveness_config *config, 
 enum liveness_judgement liveness_judge(const struct liveness *l,
 				       const struct liveness_config *config, uint64_t now_ns);
 
-/* Was the host silent for at least @limit_ns of watched time? Use it for limits other than
- * beat_timeout. Never true within the grace. */
+/* Was the host silent for at least @limit_ns while this process was watching? Use this for limits
+ * other than beat_timeout. Returns false within the grace. */
 bool liveness_silent_for(const struct liveness *l, uint64_t limit_ns, uint64_t now_ns);
 
 /* Returns the nanoseconds since the host was last seen, or UINT64_MAX if it was never seen. */
