@@ -1,13 +1,14 @@
 /* ports.h - holds all ports of the gateway's one loop, so that the loop can sleep on all of them
  * together and a frame on any of them wakes it.
  *
- * Why: epochs arrive on the backup network, and answers to probes on the client network. The client
- * network's port is idle most of the time, except that strangers' broadcasts arrive on it. These
- * must not wake the loop unless it waits for an answer to a probe.
+ * Why: epochs arrive on the backup network, and answers to probes on the client network. Broadcasts
+ * from other machines arrive on the client network at any time. They must not wake the loop, so the
+ * client network's port wakes the loop only while it waits for answers to probes.
  *
  * Where: networks.c opens ports and adds them here in the order of enum prober_net. main.c calls
- * ports_before_sleep() before and ports_after_sleep() after each sleep. In between it serves the
- * epoll's sources, including the ports. Threads: the gateway's loop. Only ports_close() blocks.
+ * ports_before_sleep() before and ports_after_sleep() after each sleep. Between these two calls it
+ * serves the sources in the epoll, including the ports. Threads: the gateway's loop. Only
+ * ports_close() blocks.
  */
 #ifndef LOOP_PORTS_H
 #define LOOP_PORTS_H
@@ -41,15 +42,15 @@ int ports_add(struct ports *ports, struct port *port) __attribute__((warn_unused
 void ports_close(struct ports *ports);
 
 /* Prepare to sleep until a frame arrives on one of the first @n_watched ports. Returns 0 if the
- * loop may sleep; 1 if frames have arrived already, so it must not sleep (by_frame is then set); or
- * -errno. After 0 or 1, call ports_after_sleep(). */
+ * loop may sleep. Returns 1 and sets by_frame if frames have arrived already, so that the loop must
+ * not sleep. In both cases call ports_after_sleep() afterwards. On error returns -errno. */
 int ports_before_sleep(struct ports *ports, size_t n_watched) __attribute__((warn_unused_result));
 
 /* Undo the preparations of ports_before_sleep(), with the same @n_watched. Returns 0 or -errno. */
 int ports_after_sleep(struct ports *ports, size_t n_watched) __attribute__((warn_unused_result));
 
-/* Does each of the first @n_watched ports have a descriptor that can end a sleep? If not, sleep
- * only briefly and poll the ports. */
+/* Does each of the first @n_watched ports have a descriptor that can end a sleep? If not, the
+ * caller must sleep only briefly and poll the ports. */
 bool ports_can_wake(const struct ports *ports, size_t n_watched);
 
 #endif
