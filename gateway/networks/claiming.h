@@ -6,8 +6,9 @@
  * by three ARP probes whether another host has it. If one does, the gateway does not start. Later,
  * an ARP frame in which another sender uses the address causes an event.
  *
- *	probe ─100 ms─ probe ─100 ms─ probe ─100 ms─► ours
- *	(the RFC waits for seconds; we cannot, because guests' output waits for the gateway)
+ *	probe ─100 ms─ probe ─100 ms─ probe ─100 ms─► the address is ours
+ *
+ * The RFC waits for seconds. The gateway cannot, because guests' output waits for it.
  *
  * Threads: the gateway's loop.
  */

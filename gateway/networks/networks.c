@@ -68,7 +68,7 @@ int networks_open(const struct gw_config *config, struct fleet *fleet, struct se
 	if (r < 0)
 		return r;
 	port = ports->slots[PROBER_NET_BACKUP].port;
-	/* before the gateway answers for the address */
+	/* check the address before the TCP stack answers for it */
 	r = claiming_open(claiming, fleet, port, own.ip_be32);
 	if (r < 0)
 		return r;

@@ -20,11 +20,11 @@
 /* Open the ports of @config and add them to @ports in the order of enum prober_net. Let
  * fleet->probes use the ports. Bring up the TCP stack as *stack and accept agents for @sessions.
  * Open @witnessing for each network from which witness datagrams are accepted. Check that no other
- * host has our address, and let @claiming watch for one later.
+ * host uses our address, and let @claiming continue to check this.
  *
  * Before the call, *stack must be NULL and @witnessing zero. The caller must close @witnessing,
- * *stack and, last, @ports, even after an error. Returns 0; or logs the error and returns -errno.
- * Blocks as port_open() does, and for another 300 ms. */
+ * then *stack, then @ports, even after an error. Returns 0; or logs the error and returns -errno.
+ * Blocks as long as port_open(), and 300 ms more for the check of our address. */
 int networks_open(const struct gw_config *config, struct fleet *fleet, struct sessions *sessions,
 		  struct ports *ports, struct stack **stack,
 		  struct witnessing witnessing[PROBER_N_NETS], struct claiming *claiming)

@@ -145,12 +145,12 @@ static int follow_keys(struct witnessing *w)
 	return r;
 }
 
-/* Put the shield up. Called again and again while it is up, because keys may have changed, or a
- * step may have failed. */
+/* Put the shield up. Also called regularly while the shield is up, because keys may have changed,
+ * or an earlier try may have failed. */
 static int put_up(struct witnessing *w)
 {
-	int r = follow_keys(w); /* set the keys first: the program passes
-				 * no datagram whose key it lacks */
+	int r = follow_keys(w); /* set the keys first: the program drops
+				 * every datagram whose key it lacks */
 
 	return r < 0 ? r : port_filter(w->port, shield_prog_fd(w->prog));
 }

@@ -1,8 +1,9 @@
 /* witnessing.h - takes witness datagrams out of a port's frames before lwIP sees them. In a flood
- * of UDP datagrams, makes the kernel drop false ones.
+ * of UDP datagrams, makes the kernel drop false witness datagrams (the "shield").
  *
  * Why: witness datagrams are many and small, and anybody can send datagrams that look like them.
- * Neither true nor false ones may reach the TCP stack, and discarding a false one must be cheap.
+ * Neither true nor false datagrams may reach the TCP stack, and discarding a false one must be
+ * cheap.
  *
  * Where: main.c has a struct witnessing for each network, and passes each received frame to it.
  * Calls stack/filter.h, witness/ and ebpf/shield_prog.h. Threads: the gateway's loop. Only
