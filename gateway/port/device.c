@@ -4,12 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Our default arguments. A user overrides one by giving its key in the device string.
- * For net_af_packet: DPDK's own default, 512 frames of 2 KiB, holds less than 1 ms of a 10 Gbit/s
- * burst. 4096 frames (8 MiB) are enough even if the loop is not scheduled for a while. Blocks have
- * 64 KiB, because single pages would be too many, and the kernel can usually allocate order-4
- * pages.
- * For net_af_xdp: no busy polling, because the loop sleeps on the socket instead (port_wait_fd). */
+/* Arguments that we add to the device string. If the user gives a key in the string, the user's
+ * value is used instead.
+ * net_af_packet: DPDK's own ring of 512 frames of 2 KiB holds less than 1 ms of a 10 Gbit/s burst.
+ * Our ring of 4096 frames (8 MiB) is enough even if the loop is not scheduled for a while. The ring
+ * consists of blocks of 64 KiB: blocks of one page would be too many, and the kernel can usually
+ * allocate 64 KiB (order 4) in one piece.
+ * net_af_xdp: no busy polling, because the loop sleeps on the socket instead (port_wait_fd()). */
 struct default_arg {
 	enum device_kind kind;
 	const char *key;

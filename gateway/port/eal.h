@@ -1,7 +1,8 @@
 /* eal.h - starts DPDK's environment (EAL) once, without letting it take over our process.
  *
- * Why: EAL wants the command line, the signals, the CPU affinity and the log of its process. This
- * file passes it arguments and a log of ours instead, and keeps our signals and affinity unchanged.
+ * Why: EAL expects to control the command line, the signals, the CPU affinity and the log of its
+ * process. This file gives EAL arguments that it makes itself and sends EAL's log lines to our log.
+ * Our signals and affinity stay unchanged.
  * Only port_dpdk.c calls it.
  * Threads: call it on the thread that opens ports. Blocks.
  */

@@ -7,12 +7,13 @@
  * How (the rule KVM uses for halt polling): spin for `spin_ns` after the last work, then sleep. If
  * a frame ends the sleep within spin_max_ns, a longer spin would have caught this frame, so spin_ns
  * is doubled. If the sleep was longer, or something else ended it, the spin was wasted, so spin_ns
- * is halved, and set to 0 if it falls below spin_floor_ns. So the loop keeps spinning during a
- * stream, while 20 beats per second cost one wake-up each and no spinning.
+ * is halved, and set to 0 if it falls below spin_floor_ns. So during a stream of frames the loop
+ * spins until the next frame comes. If only 20 beats per second come, each of them costs one
+ * wake-up, and the loop does not spin.
  *
- *	work  work   spin_ns       sleep                          work
+ *	work  work   spin_ns       sleep in epoll                 work
  *	 |     |-------------|·······························|     ...
- *	             AGAIN    SLEEP            (epoll)        woke
+ *	         IDLER_AGAIN  IDLER_SLEEP                     idler_woke()
  *
  * While frames keep coming, the loop never sleeps. So IDLER_CHECK tells it every check_ns to look
  * at its other descriptors without waiting.

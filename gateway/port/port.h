@@ -112,11 +112,11 @@ size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max
 void port_frame_free(void *handle);
 
 /* Copy one frame into the transmit queue. The frame is the concatenation of @n_pieces pieces
- * (1..PORT_PIECES_MAX). It is sent by the next port_flush() or earlier, unless the driver's ring is
- * full. Never waits for the network, though net_af_packet may wait for room in its ring. Returns 0;
- * -ENOBUFS if no buffer is free, and then the frame is lost (TCP repeats it); or -EMSGSIZE if the
- * frame is empty or longer than PORT_FRAME_MAX, or there are too many pieces. All errors are
- * counted. */
+ * (1..PORT_PIECES_MAX). It is sent by the next port_flush() or earlier; if the driver's ring is
+ * full, it is sent by a later port_flush(). Never waits for the network, though net_af_packet may
+ * wait for room in its ring. Returns 0. Returns -ENOBUFS if no buffer is free: the frame is lost
+ * (TCP repeats it). Returns -EMSGSIZE if the frame is empty or longer than PORT_FRAME_MAX, or there
+ * are too many pieces. All errors are counted. */
 int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces)
 	__attribute__((warn_unused_result));
 
@@ -124,9 +124,9 @@ int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces
  * queued for the next call. Once the queue is full, port_transmit() drops and counts new frames. */
 void port_flush(struct port *port);
 
-/* Returns a descriptor that epoll can watch (EPOLLIN, level-triggered) for arriving frames. Returns
- * -1 if the device has none, and then the caller must wake by a timer. The descriptor belongs to
- * the port; never read from it. */
+/* Returns a descriptor that epoll can watch (EPOLLIN, level-triggered) for arriving frames. The
+ * descriptor belongs to the port; never read from it. Returns -1 if the device has no such
+ * descriptor; the caller must then wake by a timer and poll the port. */
 int port_wait_fd(const struct port *port);
 
 /* Call port_arm() before sleeping on port_wait_fd(). If it returns true, there is work already, so

@@ -3,13 +3,13 @@
  * Why: DPDK's API has no receive interrupts for net_af_packet and net_af_xdp. But each of their
  * queues has a socket that epoll can watch: PACKET_MMAP and AF_XDP sockets are readable exactly
  * while their receive ring is not empty. Sleeping on this socket costs nothing per frame and misses
- * no frame. (We also tried a second AF_PACKET socket as a doorbell. But the kernel clones every
- * frame once more for it, it must be drained, and it never sees the frames that XDP redirects to
- * net_af_xdp.) The driver does not reveal its socket's descriptor. So we look at /proc/self/fd
- * before and after the driver opens it, and take the one new socket of the right family.
+ * no frame. The driver does not reveal its socket's descriptor. So we list /proc/self/fd before and
+ * after the driver opens the socket, and take the one new socket of the right family. (We also
+ * tried a second AF_PACKET socket only for waking up. But the kernel clones every frame for such a
+ * socket, its frames must be read, and it never sees the frames that XDP redirects to net_af_xdp.)
  *
- * Threads: between the two calls no other thread may open a socket of that family. Blocks on
- * procfs.
+ * Threads: between wakefd_look() and wakefd_find() no other thread may open a socket of that
+ * family. Both functions block while they read procfs.
  */
 #ifndef PORT_WAKEFD_H
 #define PORT_WAKEFD_H
