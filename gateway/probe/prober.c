@@ -49,8 +49,8 @@ static bool output(struct prober *prober, enum prober_net net, const uint8_t fra
 	return false;
 }
 
-/* Send a probe and count it. A probe that could not be sent is not counted, because it would look
- * as if the peer had not answered it. */
+/* Send a probe, and count it if it was sent. A probe that could not be sent must not be counted:
+ * it would look as if the peer had not answered it. */
 static bool send_probe(struct prober *prober, struct prober_target *target,
 		       enum prober_method method, const uint8_t frame[FRAMES_BYTES],
 		       uint64_t now_ns)

@@ -6,10 +6,12 @@
  * its processes are stopped. If a guest answers, it is alive and its output is being released.
  *
  * What an answer proves, and what its absence proves:
- *	host, ARP or ICMP	its kernel runs. No answer to many probes: host or path is gone.
- *	guest, any		guest, host and path run, and the hold releases the guest's output.
- *				No answer proves nothing: the hold of a primary that cannot commit
- *				keeps every answer back. The witness still sees the answer.
+ *	host, ARP or ICMP	An answer proves that the host's kernel runs. If many probes get no
+ *				answer, the host or the path to it is gone.
+ *	guest, any method	An answer proves that guest, host and path work, and that the hold
+ *				releases the guest's output. No answer proves nothing: the hold of a
+ *				primary that cannot commit keeps every answer back. The witness
+ *				still sees the answer.
  * ICMP and TCP answers must repeat random values of the request, so only somebody who sees the
  * requests can forge answers. ARP has no room for such a value. So any host in the same network can
  * answer in the name of another, and then receives the frames that are sent to the MAC in its
@@ -19,16 +21,19 @@
  * prober_get). probes.c holds all probers of a process and passes received frames and the current
  * time to them.
  *
- *	set_active(on) --> a round of doubt: new cookies; at once and then every interval one frame
- *	                   to each target for each method; missed frames are not caught up
- *	set_active(off) -> nothing is sent but one RST for each SYN still open; figures stay
+ *	prober_set_active(true)   begins a round with new cookies. At once, and then in every
+ *	                          interval, one frame is sent to each target for each method.
+ *	                          Frames that were due while the loop stalled are not sent later.
+ *	prober_set_active(false)  ends the round, unless prober_try() asked for more time: one RST
+ *	                          is sent for each SYN that is still unanswered, and then nothing.
+ *	                          The figures are kept.
  *
- *	target        ARP                    ICMP echo, SYN
- *	MAC unknown   broadcast              -
- *	MAC known     to the MAC; broadcast  to the MAC
- *	              while it does not answer
+ *	target's MAC  ARP request                        ICMP echo, SYN
+ *	unknown       broadcast                          not sent
+ *	known         sent to the MAC, or broadcast if   sent to the MAC
+ *	              the last request is unanswered
  * An unanswered SYN is repeated unchanged. So a guest whose answers are held has at most one
- * half-open connection for each declared port; otherwise, every probe would add one.
+ * half-open connection for each declared port. If each SYN were new, each would add a connection.
  *
  * Limits for one VM and interval: PROBER_FRAMES_MAX probes, PROBER_REPLIES_MAX replies (ARP, RST).
  * Frames go to configured addresses only.
@@ -92,8 +97,8 @@ struct prober_config {
 	bool is_sought;
 };
 
-/* Counts for one target and method. A round begins with a doubt. It also begins with prober_try()
- * if the prober is not active. */
+/* Counts for one target and method. A "round" of probing begins when a doubt begins, or when
+ * prober_try() is called while the prober is not active. */
 struct prober_count {
 	uint64_t sent, answered;	     /* counts since the prober was made */
 	/* counts in this round; each answered probe counts once */
@@ -116,21 +121,22 @@ struct prober_figures {
 	struct prober_count all;
 };
 
-/* Begin (true) or end (false) a round of doubt at @now_ns. Does nothing if @active is the same as
- * in the last call, or if @prober is NULL. May send RSTs, both at the beginning and at the end. The
- * first probes of a round are sent by the next probes_tick(). */
+/* Begin (true) or end (false) a round of probes because of a doubt, at @now_ns. Does nothing if
+ * @active is the same as in the last call, or if @prober is NULL. May send RSTs, both at the
+ * beginning and at the end. The next probes_tick() sends the first probes of the round. */
 void prober_set_active(struct prober *prober, bool active, uint64_t now_ns);
 
-/* Probe until @until_ns although there is no doubt, for an operator who wants to see who answers. A
- * running round continues. If a doubt begins before @until_ns, it starts a new round. Does nothing
- * if @prober is NULL. */
+/* Probe until @until_ns even without a doubt, for an operator who wants to see who answers. If a
+ * round is running, it continues; otherwise, a new round begins. A doubt that begins before
+ * @until_ns starts another round. Does nothing if @prober is NULL. */
 void prober_try(struct prober *prober, uint64_t until_ns, uint64_t now_ns);
 
 /* Is the prober sending probes, because of a doubt or for an operator? */
 bool prober_is_active(const struct prober *prober);
 
-/* Get the figures of the target of kind @kind. @host (0 or 1) says which host's; it is ignored for
- * PROBER_GUEST. If @prober is NULL, all figures are zero. */
+/* Get the figures of one target. If @kind is PROBER_HOST or PROBER_HOST_BACKUP, the target is the
+ * host with index @host (0 or 1). If @kind is PROBER_GUEST, @host is ignored. If @prober is NULL,
+ * all figures are zero. */
 void prober_get(const struct prober *prober, enum prober_kind kind, unsigned int host,
 		struct prober_figures *ret_figures);
 

@@ -2,13 +2,16 @@
  * them.
  *
  * Where: main creates a struct probes, adds a prober for each VM that has addresses to probe, and
- * passes received frames and the current time to it. Other rooms reach a VM's prober through struct
- * fleet_vm. prober.h says what is sent and when.
+ * passes received frames and the current time to it. Other directories reach a VM's prober through
+ * struct fleet_vm. prober.h says what is sent and when.
  *
- *	main: port_receive() -> probes_input() -> (backup network only) stack_input()
- *	      probes_tick() at probes_deadline_ns()          '-> output -> port_transmit()
+ *	received frame:           port_receive() -> probes_input()
+ *	                          then, in the backup network only: stack_input()
+ *	at probes_deadline_ns():  probes_tick()
+ *	Both probes_...() functions send frames by the callback of type probes_output_fn, which
+ *	calls port_transmit().
  *
- * While no prober is active, every call returns at once without looking at the frame. One
+ * While no prober is active, probes_input() returns at once without looking at the frame, with one
  * exception: if some prober has is_sought set, ARP requests in the client network are still
  * answered.
  * Threads: one, the gateway's loop. Only probes_new() and probes_add() allocate. Never blocks,
