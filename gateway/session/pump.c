@@ -53,7 +53,7 @@ static int keep(struct pump_conn *c, const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* Offer the kept bytes to the session. Call this even if there are none, because it also lets a
+/* Offer the kept bytes to the session. Call this even if no bytes are kept, because it also lets a
  * blocked session continue. */
 static void offer(struct pump_conn *c, uint64_t now_ns)
 {

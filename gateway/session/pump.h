@@ -6,9 +6,9 @@
  *
  * Where: shell_stack.c and shell_kernel.c embed struct pump_conn as the first member of their
  * connection.
- * Threads: the gateway's loop. Memory: a buffer for bytes not taken, allocated when first needed.
- * It has at most PUMP_PENDING_MAX bytes, the size of a receive window, so the peer cannot send more
- * until the session has consumed some bytes.
+ * Threads: the gateway's loop. Memory: a buffer for bytes that the session has not taken, allocated
+ * when first needed. It has at most PUMP_PENDING_MAX bytes. That is the size of a receive window: a
+ * peer cannot send more until the session has consumed some bytes.
  */
 #ifndef SESSION_PUMP_H
 #define SESSION_PUMP_H
@@ -42,17 +42,18 @@ struct pump_conn {
 	size_t pending_at, pending_end, pending_size;
 };
 
-/* Initialise @c and make its session. Returns 0, or -EBUSY or -ENOMEM of session_new(); then close
- * the connection. */
+/* Initialise @c and make its session. Returns 0. On error returns -EBUSY or -ENOMEM of
+ * session_new(), and the caller must close the connection. */
 int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *sessions,
 	      const char *peer, uint64_t now_ns) __attribute__((warn_unused_result));
 
 /* Free the session of @c, because the connection broke. The shell then frees @c. */
 void pump_lost(struct pump_conn *c, uint64_t now_ns);
 
-/* Take all of the @size bytes that arrived, and call consumed() for those that the session has
- * consumed. Call pump_run() afterwards. Returns 0; or -ENOBUFS if more than PUMP_PENDING_MAX bytes
- * wait for the session, and then drop the connection. */
+/* Take all of the @size bytes that arrived, and call consumed() for the bytes that the session has
+ * consumed. Call pump_run() afterwards. Returns 0. Returns -ENOBUFS if more than PUMP_PENDING_MAX
+ * bytes would wait for the session, or memory is short. The caller must then drop the
+ * connection. */
 int pump_receive(struct pump_conn *c, const void *data, size_t size, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 

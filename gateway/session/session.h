@@ -11,15 +11,15 @@
  * provides the operations with which the fleet reaches a session (fleet/link.h).
  *
  * Back-pressure: while the standby's output ring is full, the primary's session is blocked
- * (link.is_blocked). It takes no more input until some of the standby's output has been sent. The
- * pump keeps the bytes that the session does not take.
+ * (link.is_blocked). A blocked session takes no more input until some of the standby's output has
+ * been sent. The pump keeps the bytes that the session does not take.
  *
- * The dirty list: code that queues output for a session, makes room for it or ends it puts the
- * session on sessions->dirty. The list is served after each batch of events (pump_run()).
+ * The dirty list: whoever queues output for a session, unblocks it or ends it must put the session
+ * on sessions->dirty. pump_run() serves this list after each batch of events.
  *
  * Ends: a step of the fleet never ends a session directly. It only marks the session (must_end) and
- * puts it on the dirty list; session_input() ends it later. A marked session handles no more frames
- * and sends none.
+ * puts it on the dirty list; session_input() ends the session later. A marked session handles no
+ * more frames and sends none.
  *
  * Time: @now_ns is the monotonic time of the loop's turn.
  *
@@ -55,12 +55,13 @@ enum session_phase {
 struct session_config {
 	struct wire_tls_context *tls;  /* TLS context for the server side; borrowed */
 	uint64_t relay_bytes_max;      /* limit of the ciphertext queued for one peer */
-	/* a host's new connection may replace one that has been silent this long */
+	/* how long a connection must have been silent before the host's new connection may replace
+	 * it */
 	uint64_t beat_timeout_ns;
 	/* how long a connection may take until its HELLO is accepted */
 	uint64_t handshake_timeout_ns;
 	uint64_t idle_timeout_ns;      /* end a control connection that is silent this long */
-	/* limit of sessions; if this or n_handshakes_max is 0, admission_settle() computes it */
+	/* limits of all sessions, and of those without HELLO; admission_settle() replaces 0 */
 	uint32_t n_sessions_max;
 	uint32_t n_handshakes_max;
 	uint64_t (*clock_ns)(void); /* clock that measures handshakes; NULL: clock_mono_ns */
@@ -133,16 +134,16 @@ uint64_t sessions_deadline_ns(const struct sessions *sessions);
 
 /* Make a session for an accepted connection. @peer is "ADDRESS:PORT". If the limit of sessions or
  * handshakes is reached, this ends an older session that has not said HELLO (admission.h). Returns
- * 0 and sets *ret_session, which the shell owns until session_free(). Returns -EBUSY, and counts
- * it, if no older session may be ended; or -ENOMEM. */
+ * 0 and sets *ret_session, which the shell owns until session_free(). Returns -EBUSY if there is no
+ * older session that may be ended, and counts this refusal. Returns -ENOMEM if memory is short. */
 int session_new(struct sessions *sessions, const char *peer, void *conn, uint64_t now_ns,
 		struct session **ret_session) __attribute__((warn_unused_result));
 
 /* Tell the fleet that the connection is gone, and free @s. NULL is fine. Returns NULL. */
 struct session *session_free(struct session *s, uint64_t now_ns);
 
-/* Give @s ciphertext from the peer. Returns how many bytes were taken. Offer the rest again the
- * next time @s is on the dirty list. */
+/* Give @s ciphertext from the peer. Returns how many bytes @s took. The caller must keep the rest,
+ * and give it again when @s is next on the dirty list. */
 size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 

@@ -69,8 +69,9 @@ static enum fleet_refusal refusal_of(uint16_t code)
 	}
 }
 
-/* Called when @s would replace the connection @link. If @link has been silent for too long, ends it
- * and returns true. Otherwise, refuses @s and returns false. */
+/* Called when @s is a second connection for the place that @link has. If @link is ending, or has
+ * been silent for beat_timeout, ends @link and returns true. Otherwise, refuses @s and returns
+ * false. */
 static bool replace_silent(struct session *s, struct fleet_link *link, const char *what,
 			   uint64_t now_ns)
 {
@@ -126,8 +127,9 @@ static int open_control(struct session *s, uint64_t features, uint64_t obeyed, u
 	return 0;
 }
 
-/* Returns the features that @s may use as the primary's stream of @vm. The standby must understand
- * them too, because it gets the frames of that stream. */
+/* Returns the features that @s may use as the primary's stream of @vm. The standby gets the frames
+ * of that stream, so it must understand the features too. Exceptions: INCARNATION is not about
+ * these frames. As long as no standby has connected, all features of this gateway are allowed. */
 static uint64_t primary_features(const struct session *s, const struct fleet_vm *vm)
 {
 	return s->understands & ((vm->knows_standby ? vm->standby_features : WIRE_FEATURES) |
@@ -135,8 +137,8 @@ static uint64_t primary_features(const struct session *s, const struct fleet_vm 
 }
 
 /* Remember which features the standby on @s understands. A stream's features cannot change. So if
- * the primary's stream was opened with other features, this ends it before its RESUME, and the
- * primary says HELLO again. */
+ * the primary's stream was opened with other features than it may now use, this ends that stream
+ * before RESUME is sent on it. The primary connects again and gets the right features. */
 static void remember_standby(struct session *s, uint64_t now_ns)
 {
 	struct session *primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);
@@ -174,8 +176,8 @@ static int find_vm(struct session *s, const struct wire_hello *hello, uint64_t n
 	return 0;
 }
 
-/* Make @s the only stream of its role. Returns false, and refuses @s, if there is an older stream
- * that is not silent. */
+/* Make @s the only stream of its VM and role. If there is an older stream, ends it if it is silent
+ * and returns true; if it is not silent, refuses @s and returns false. */
 static bool take_slot(struct session *s, uint64_t now_ns)
 {
 	struct fleet_link *old = s->vm->stream[session_slot(s)];

@@ -34,8 +34,8 @@ void session_send(struct session *s, const struct wire_header *header, int encod
 void session_refuse(struct session *s, uint64_t now_ns, uint16_t code, enum fleet_refusal reason,
 		    const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* May we write a log line that the host of @s can cause at will? If there were too many, counts the
- * line and returns false. */
+/* May we write a log line that the host of @s can cause at will? Returns false, and counts the
+ * line, if there were too many such lines lately. */
 bool session_may_log(struct session *s, uint64_t now_ns);
 
 /* End @s without a message: detach it, send its queued output, and close. */

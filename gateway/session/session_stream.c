@@ -86,8 +86,9 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 
 	if (wire_empty_decode(frame, &error) < 0)
 		return session_bad_frame(s, now_ns, &error);
-	/* If the record that ends this term still waits for the disk, do not blame the standby: the
-	 * machine just ignores the acknowledgement. */
+	/* An acknowledgement of another term breaks the stream. Exception: the gateway has begun a
+	 * new term whose record still waits for the disk. The standby cannot know this term yet, so
+	 * pass the acknowledgement on; the machine ignores it. */
 	if (frame->h.term != vm->fsm.record.term && fleet_is_durable(vm)) {
 		counters_add(&s->sessions->fleet->counters.epoch_acks_stale, 1);
 		session_refuse(s, now_ns, WIRE_REFUSED_STALE_TERM, FLEET_REFUSED_STALE_TERM,
@@ -108,8 +109,8 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 	return 0;
 }
 
-/* Handle a STREAM_ERROR, with which one side gives its stream up. If that side is the standby, tell
- * the primary why. */
+/* Handle a STREAM_ERROR, by which the primary or the standby gives its stream up. If the standby
+ * does so, tell the primary the reason. */
 int session_on_stream_error(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
 	bool from_standby = s->role == WIRE_VM_ROLE_STANDBY;

@@ -1,6 +1,6 @@
 /* shell_kernel.h - carries sessions over kernel sockets. This shell is for TESTS ONLY, on machines
- * without a DPDK port (configuration: port = kernel). The session code is the daemon's, but the
- * data path is not.
+ * without a DPDK port (configuration: port = kernel). The sessions are the same as on a DPDK port,
+ * but frames take another path.
  *
  * Where: main opens it, and the loop's epoll watches its sockets. Threads: the gateway's loop.
  */
