@@ -133,8 +133,8 @@ void conn_flush_touched(struct stack *stack)
 	}
 }
 
-/* Without this bound lwIP doubles its retransmission timeout until it is more than a minute. But a
- * link that was cut usually works again long before that. */
+/* lwIP by itself doubles its retransmission timeout again and again, to more than a minute. A link
+ * that was cut usually works again much sooner, and then retransmission should begin soon. */
 void conn_bound_backoff(struct stack *stack)
 {
 	for (unsigned int i = 0; i < stack->n_connections_max; i++) {
@@ -157,8 +157,8 @@ static void open_window(struct tcp_pcb *pcb, size_t size)
 	pcb->rcv_wnd = window > max || window < pcb->rcv_wnd ? max : window;
 	/* returns 0 while the window has grown by less than one segment */
 	gained = tcp_update_rcv_ann_wnd(pcb);
-	/* The second condition is for a peer that cannot send because its window is almost
-	 * closed. */
+	/* Announce the larger window if it has grown by enough. If the window was almost closed,
+	 * the peer cannot send, so announce any growth. */
 	if (gained >= TCP_WND_UPDATE_THRESHOLD || (gained > 0 && announced < 2u * pcb->mss))
 		tcp_ack_now(pcb);
 }
@@ -343,11 +343,12 @@ static void bound_time_wait(void)
 	}
 }
 
-/* lwIP's list of active connections begins with the one heard from last. At a limit we end the
- * oldest connection, never the newest. An honest handshake or close takes only a round trip or two,
- * so it is complete before a flood can push it out. If we refused new connections instead, anyone
- * could block the port with a few SYNs every 20 s. An active connection is half-open, accepted, or
- * closed and lingering. Each of these kinds is bounded, and so is lwIP's list. */
+/* lwIP's list of active connections begins with the connection heard from last. An active
+ * connection is half-open, accepted, or closed and lingering. Each of these three kinds has a
+ * limit, so lwIP's list is bounded too. At the limit of half-open or lingering connections we end
+ * the oldest of the kind. An honest handshake or close takes only a round trip or two, so it is
+ * complete before a flood can push it out. If we refused new connections instead, anyone could
+ * block the port with a few SYNs every 20 s. */
 void conn_make_room(struct stack *stack)
 {
 	struct tcp_pcb *pcb, *half_open = NULL, *lingering = NULL;
@@ -484,7 +485,7 @@ void stack_conn_flush(struct stack_conn *conn)
 
 void stack_conn_close(struct stack_conn *conn)
 {
-	/* otherwise, the caller is inside closed(), or has closed it before */
+	/* in any other state, the caller is inside closed(), or has closed @conn before */
 	if (conn->state == CONN_OPEN)
 		doom(conn, CONN_CLOSE);
 }

@@ -2,11 +2,12 @@
  *
  * Why: in Debian's build lwIP's own table has only 10 entries (ARP_TABLE_SIZE). With 12 hosts, a
  * frame to a host without an entry would have to wait for an ARP request, and the new entry would
- * push another host's out. So lwIP's table is used only for a frame to an address whose MAC this
- * table does not know.
+ * push out the entry of another host. So lwIP's table is used only for a frame to an address whose
+ * MAC this table does not know.
  *
- *	slot = the address's low bits: in a /22 or smaller network each host has its own slot; in a
- *	larger network two hosts may share one, which then has the one last heard by ARP
+ * An address's slot in this table is given by its low bits. In a network of /22 or smaller, each
+ * host has its own slot. In a larger network two hosts may share a slot; the slot then holds the
+ * host from which ARP was last heard.
  *
  * Where: stack.c. The table learns only from ARP, as lwIP's does.
  * Threads: any, but each table is used by one thread at a time. Never allocates.
@@ -40,8 +41,8 @@ void neighbours_learn(struct neighbours *table, uint32_t address,
 		      const uint8_t mac[NEIGHBOURS_MAC_BYTES], uint64_t now_ns);
 
 /* Returns the MAC of @address, valid until the next call, or NULL if it is not known. Sets *ret_ask
- * to 1 if the caller must send an ARP request, because the entry is old and the last request was a
- * while ago. The table then assumes that the caller sends it. */
+ * to 1 if the caller must send an ARP request now, because the entry is NEIGHBOURS_OLD_NS old and
+ * the last request was NEIGHBOURS_ASK_NS ago. The table notes this as the last request. */
 const uint8_t *neighbours_find(struct neighbours *table, uint32_t address, uint64_t now_ns,
 			       int *ret_ask);
 

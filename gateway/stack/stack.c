@@ -172,10 +172,11 @@ static void init_lwip_once(void)
 		return;
 	lwip_init();
 	done = true;
-	/* lwIP adds tcp_ticks to each initial sequence number and starts it at 0. Starting at a
-	 * random value hides the first sequence number, and is harmless, because lwIP uses only
-	 * differences of tcp_ticks. The numbers after it are still predictable. TLS protects a
-	 * connection's bytes, but nothing protects the connection against forged resets. */
+	/* lwIP adds tcp_ticks to each initial sequence number and lets tcp_ticks start at 0. Start
+	 * it at a random value, so that the first sequence number cannot be guessed. This is
+	 * harmless, because lwIP uses only differences of tcp_ticks. Sequence numbers after the
+	 * first can still be predicted from it. TLS protects a connection's bytes, but nothing
+	 * protects the connection against forged resets. */
 	if (getrandom(&ticks, sizeof(ticks), GRND_NONBLOCK) == sizeof(ticks))
 		tcp_ticks = ticks;
 }

@@ -8,10 +8,10 @@
  * Where: main loop -> stack_input()/stack_poll() -> events of session/ -> stack_conn_*() -> output
  * callback -> port/. This directory includes lwIP, but never DPDK.
  *
- * Threads: ONE. lwIP runs without its tcpip thread: we call lwip_init() instead of tcpip_init() and
- * run its timers ourselves. (Debian's build checks the core lock only after tcpip_init().) So there
- * is no lock, and no callback runs on a second thread. Call all functions on the thread that called
- * stack_open().
+ * Threads: ONE. lwIP runs without a thread of its own: we call lwip_init() instead of tcpip_init()
+ * and run its timers ourselves. So no callback runs on a second thread, and no lock is needed.
+ * (Debian's build checks lwIP's core lock only after tcpip_init().) Call all functions on the
+ * thread that called stack_open().
  *
  * Rules inside events: every function here may be called from inside any event, except
  * stack_input(), stack_poll() and stack_close(). stack_conn_close() and stack_conn_abort() take
@@ -168,13 +168,13 @@ int stack_listen(struct stack *stack, uint16_t port, const struct stack_events *
 void stack_get_counters(const struct stack *stack, struct stack_counters *ret_counters);
 
 /* Report that the caller is done with the next @size of the bytes that received() delivered, so
- * that the peer may send as many new ones. If @size is larger than the number of unconsumed bytes,
- * all of them count as consumed. As long as the caller consumes nothing, the window closes and the
- * peer stops (back-pressure). */
+ * that the peer may send @size new bytes. If @size is larger than the number of unconsumed bytes,
+ * all of them count as consumed. If the caller consumes nothing, the window closes and the peer
+ * stops sending (back-pressure). */
 void stack_conn_consumed(struct stack_conn *conn, size_t size);
 
-/* Copy bytes into the send queue. Returns how many were taken, 0..@size. If fewer than @size, the
- * event writable() will follow. Queued bytes are sent at the next stack_poll() or
+/* Copy bytes into the send queue. Returns how many were taken, 0..@size. If fewer than @size were
+ * taken, the event writable() will follow. Queued bytes are sent at the next stack_poll() or
  * stack_conn_flush(), or when they fill a segment. */
 size_t stack_conn_write(struct stack_conn *conn, const void *data, size_t size)
 	__attribute__((warn_unused_result));
@@ -187,10 +187,10 @@ size_t stack_conn_writable_bytes(struct stack_conn *conn);
 void stack_conn_flush(struct stack_conn *conn);
 
 /* Close the connection in an orderly way: written bytes and then a FIN are sent. lwIP sends them in
- * the background for at most STACK_LINGER_MS and then resets the connection. If the peer sends more
- * bytes meanwhile, the connection is reset at once, and the peer may lose bytes that it has not
- * read yet. Where that matters, let the peer end the connection first (ended()). Bytes received but
- * not consumed cause no reset. @conn is not valid after the call. */
+ * the background. If the peer has not acknowledged them after STACK_LINGER_MS, the connection is
+ * reset. If the peer sends more bytes meanwhile, the connection is reset at once, and the peer may
+ * lose bytes that it has not read yet. Where that matters, let the peer end the connection first
+ * (ended()). Bytes received but not consumed cause no reset. @conn is not valid after the call. */
 #define STACK_LINGER_MS 10000
 void stack_conn_close(struct stack_conn *conn);
 

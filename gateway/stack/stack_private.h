@@ -17,9 +17,10 @@
 #include "stack/neighbours.h"
 #include "stack/stack.h"
 
-/* The receive window: how many bytes the peer may send before we acknowledge any. Debian builds
- * lwIP with TCP_WND 65535 and a window scale of 1. So the TCP header can announce up to 131070, but
- * lwIP by itself opens the window only to 65535. See open_window() in conn.c. */
+/* The receive window: how many bytes the peer may send before it gets an acknowledgement. Debian
+ * builds lwIP with TCP_WND 65535 and a window scale of 1. So a TCP header can announce a window of
+ * up to 131070 bytes, but lwIP by itself opens the window only to 65535 bytes. See open_window() in
+ * conn.c. */
 #define STACK_WINDOW_BYTES 131070u
 
 /* The send buffer: how many bytes may be queued or unacknowledged on one connection. lwIP's default
@@ -107,9 +108,9 @@ void conn_flush_touched(struct stack *stack);
 void conn_bound_backoff(struct stack *stack);
 
 /* Make room before a SYN makes lwIP allocate one more half-open connection. If the limit of
- * half-open or of lingering connections is reached, ends the oldest of them. If there are more
- * connections in TIME_WAIT than allowed, ends those above the limit. Call this only while `depth`
- * is 0. */
+ * half-open connections is reached, ends the oldest half-open connection; likewise for lingering
+ * connections. If there are more connections in TIME_WAIT than allowed, ends the oldest of them
+ * until the limit is kept. Call this only while `depth` is 0. */
 void conn_make_room(struct stack *stack);
 
 /* Discard all segments that arrived out of order, to get their holders back. The peers will send
