@@ -80,8 +80,8 @@ void vm_journal_record(struct vm_step *s)
 	vm_act(s, VM_ACT_JOURNAL)->record = s->fsm->record;
 }
 
-/* Forget everything about the last term of protection. Its streams will be closed without a
- * VM_IN_STREAM_DOWN, so mark them as down here. */
+/* Forget everything about the last term of protection. The streams of that term are closed without
+ * a VM_IN_STREAM_DOWN, so mark them as down here. */
 static void forget_protection(struct vm_fsm *fsm, uint64_t now_ns)
 {
 	memset(&fsm->protection, 0, sizeof(fsm->protection));
@@ -219,9 +219,9 @@ static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_
 		return "who owns the guest is not clear (a conflict)";
 	if (!other->up)
 		return "the standby's agent is not connected";
-	/* If both hosts are silent, the gateway's own link or the standby's is down. A promotion
-	 * needs two of the three parties, here the gateway and the standby. The gateway alone may
-	 * decide nothing. */
+	/* A promotion needs two of the three parties: here the gateway and the standby. If both
+	 * hosts are silent, the gateway may be the one that is cut off, and alone it may decide
+	 * nothing. */
 	if (liveness_silent_for(&other->live, silence_max_ns, s->now_ns))
 		return "the standby is silent too (is this gateway cut off?)";
 	/* Wait for the standby's report: it may have voted for a newer term while this gateway was
@@ -241,8 +241,8 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	struct vm_fsm *fsm = s->fsm;
 	uint64_t lowest = fsm->protection.committed ? fsm->protection.committed : 1;
 	uint64_t timeout_ns = fsm->config->liveness.beat_timeout_ns;
-	/* If the reason is the primary's silence, the standby must have been heard well after that
-	 * silence began. */
+	/* If the reason is the primary's silence, the standby must have been heard well after the
+	 * primary fell silent, so allow only a short silence of the standby. */
 	const char *why = promotion_obstacle(s, silent ? timeout_ns / 2 : 2 * timeout_ns);
 
 	if (why) {
@@ -251,8 +251,8 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	}
 	vm_set_state(s, VM_PROMOTING, vm_fsm_other(fsm), true, "%s", reason);
 	fsm->promote_epoch = lowest;
-	/* The old owner is ordered to stop. The fence command is needed only if it is silent and so
-	 * may not get this order. */
+	/* The old owner gets the order to stop. The fence command is needed only if the old owner
+	 * is silent, because the order may then not reach it. */
 	if (silent && fsm->config->has_fence_command)
 		fsm->fencing = VM_FENCING_DUE;
 	return true;
@@ -267,14 +267,14 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 
 	if (s->in->evidence)
 		evidence = *s->in->evidence;
-	/* Without the standby no epochs can be expected from the primary, because it soon reaches
-	 * its limit of epochs in flight. */
+	/* While the standby acknowledges nothing, the primary soon reaches its limit of epochs in
+	 * flight and sends no more. So expect epochs only while the standby keeps up. */
 	evidence.expects_progress = fsm->stream[VM_STREAM_STANDBY].up && !s->in->standby_owes;
 	evidence.is_paused = owner->up && owner->verdict == WIRE_VERDICT_PAUSED;
 	return evidence;
 }
 
-/* Write to @text up to which epoch nothing is lost. This becomes part of the text of the
+/* Write to @text which epoch was last committed, and when. This becomes part of the text of the
  * promotion's event. */
 static void describe_commits(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size)
 {
@@ -338,8 +338,8 @@ static void judge_shadow(struct vm_step *s)
 
 	if (timeout_ns == 0)
 		return;
-	/* Report how long the silence was. From this length a reader can tell, to within a tick,
-	 * what a shadow with any longer timeout would have done. */
+	/* The host is heard again. Report how long it was silent: a shadow with a longer timeout
+	 * than shadow_timeout would have promoted if its timeout is shorter than this silence. */
 	if (fsm->shadow_told_ns && live->seen_ns != fsm->shadow_told_ns) {
 		vm_event(s, "shadow", "beats from %s again after %" PRIu64 " ms",
 			 vm_host_name(fsm, fsm->shadow_host),
@@ -370,7 +370,7 @@ static void tick_preparing(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t other = vm_fsm_other(fsm);
 	const char *obstacle = vm_way_obstacle(fsm, other);
-	/* While something would keep clients from a guest on the standby, allow another
+	/* While the standby reports that clients would not reach the guest on it, allow another
 	 * order_timeout, because spanning tree may need that long to open a port. */
 	uint64_t since_ns = fsm->entered_ns + (obstacle ? fsm->config->order_timeout_ns : 0);
 	char reason[VM_TEXT_MAX], stuck[VM_TEXT_MAX];
@@ -414,8 +414,9 @@ static void tick_protected(struct vm_step *s)
 		vm_judge_standby(s);
 }
 
-/* While the new owner is not connected, stay in PROMOTING: the old owner is outvoted and releases
- * nothing. The new owner gets the order again when it is back. */
+/* PROMOTING has no time limit: the old owner can release nothing in the new term, and a new owner
+ * that is not connected gets the order again when it is back. But an operator who waits gets an
+ * error when the new owner makes no progress. */
 static void tick_promoting(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;

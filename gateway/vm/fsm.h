@@ -1,13 +1,13 @@
 /* fsm.h - decides which host may run a VM's guest, and in which term: the state machine of one VM.
  * Pure: inputs and time in, a list of actions out; no I/O, no clock, no allocation.
  *
- * Why: this room has every rule that keeps a VM from having two owners, or from losing a reply that
- * was released. Because it is pure, tests can check the rules on a virtual clock with scripted
+ * Why: this directory has every rule that keeps a VM from having two owners, or from losing a reply
+ * that was released. Because it is pure, tests can check the rules on a virtual clock with scripted
  * peers.
  *
  * Where: session/ and control/ turn frames and operator requests into inputs; fleet/ carries the
  * actions out in order. If a journal record cannot be made durable, fleet/ drops the rest of the
- * step's actions and restores the machine from a copy made before the step. This room calls
+ * step's actions and restores the machine from a copy made before the step. This directory calls
  * liveness/ (pure) and uses constants of wire/.
  *
  *	                 protect                both streams          first held epoch acked
@@ -24,21 +24,26 @@
  *	    │   previous owner)                   ▼  │ failover (try again, new term)
  *	    └────────────────────────────────── FAILED        promotion refused or failed
  *
+ * An epoch is "held" if all output after its seal is held. "Acked" means that the standby has
+ * acknowledged the epoch.
+ *
  * Rules (tests/unit/test_fsm.c checks them after every step of random runs):
  *  1. A new term (larger than any seen) begins whenever the owner changes, or protection begins or
  *     ends.
  *  2. A change of term, owner or state is journaled before any action that follows from it.
  *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby holds
- *     whole. Outside of PROTECTED, it is given only for epochs from before the hold began.
- *  4. PROMOTE is first ordered only from PROTECTED (the standby held a complete epoch that covers
- *     every commit). It is ordered again only after a failed try. With a fence command, PROMOTE
- *     waits until the command succeeds (or fails, if success is not required). In each case PROMOTE
- *     waits until every lease of the old owner has expired, so that the old owner can no longer
- *     release anything (docs/model).
+ *     whole. In SYNCING, it is given only for epochs from before the hold began; the first later
+ *     epoch makes the VM PROTECTED.
+ *  4. A promotion begins only in PROTECTED, where the standby has an epoch that covers every
+ *     commit, or in FAILED, to try again. PROMOTE is ordered only after every lease of the old
+ *     owner has expired, so that the old owner can no longer release anything (docs/model). If
+ *     there is a fence command, PROMOTE also waits until the command has succeeded, or has failed
+ *     but was not required to succeed.
  *  5. A host may report a term newer than the journal's. The gateway follows that report only if
- *     two voices agree: both hosts, or one host and the gateway itself, whose vote is for the owner
- *     in the journal. Otherwise there is a conflict: no term begins and nothing is ordered until an
- *     operator names the owner. There is also a conflict if a host obeys a younger gateway, because
+ *     two voices agree on the owner: both hosts, or one host and the gateway itself, whose vote is
+ *     for the owner in the journal. Otherwise there is a conflict: no term begins and nothing is
+ *     ordered until two voices agree, the host takes its report back, or an operator names the
+ *     owner (fsm_newer.c). There is also a conflict while a host obeys a younger gateway, because
  *     that gateway may begin terms.
  *  6. Orders follow from the state: a host gets the orders that the state requires as soon as it is
  *     connected and has reported. So a lost order, or a restart of an agent or of the gateway,
@@ -86,16 +91,16 @@ struct vm_record {
 	/* index of the owner, the host that may run the guest */
 	uint8_t owner;
 	enum vm_state state;
-	/* true if a newer record may be lost; this is a conflict until two voices or an operator
-	 * name the owner */
+	/* true if a newer record may be lost. This is a conflict until both hosts confirm this
+	 * record, or two voices or an operator name the owner */
 	bool in_doubt;
 };
 
 /* State of the fence command during a promotion. */
 enum vm_fencing {
 	VM_FENCING_NONE,    /* no command is needed, or it has finished */
-	/* the gateway restarted, so the command may have run already; becomes DUE if the old owner
-	 * stays silent until mute_ns */
+	/* the gateway restarted, so the command may have run already. Becomes NONE if the old owner
+	 * reports, and DUE if the old owner stays silent until mute_ns */
 	VM_FENCING_UNSURE,
 	VM_FENCING_DUE,	    /* the command must run before PROMOTE is ordered */
 	VM_FENCING_RUNNING,
@@ -123,8 +128,8 @@ struct vm_config {
 	struct detector_config detector; /* limits for judging the primary */
 	struct liveness_config liveness; /* limits for judging the standby's
 					  * host, and for the shadow */
-	/* length of silence after which the shadow, a detector that knows only beats, would
-	 * promote. That is only reported. 0: no shadow */
+	/* The shadow is a detector that knows only beats and decides nothing. This is the length of
+	 * silence after which it reports that it would promote. 0: no shadow */
 	uint64_t shadow_timeout_ns;
 	uint64_t release_ns;	     /* how long after a LEASE the owner may
 				      * release output; 0: give no leases */
@@ -152,8 +157,8 @@ enum vm_command {
 };
 
 enum vm_input_kind {
-	/* relayed_bytes, evidence and the members marked TICK; give this input at
-	 * vm_fsm_deadline_ns() */
+	/* time has passed; give this input at vm_fsm_deadline_ns(). Members: relayed_bytes,
+	 * standby_owes, evidence and those marked TICK */
 	VM_IN_TICK,
 	VM_IN_CONTROL_UP,   /* host: its HELLO was accepted on a control connection */
 	VM_IN_CONTROL_DOWN, /* host: its control connection ended */
@@ -220,10 +225,11 @@ struct vm_input {
 	/* true if the owner's guest has changed, so that the standby's copy no longer fits it;
 	 * `text` says how */
 	bool is_uncovered;
-	/* true if the owner does not yet hold output sent after this epoch, so that no host may be
-	 * promoted from this epoch */
+	/* EPOCH_ACK: true if the owner did not yet hold the output that the guest sent after this
+	 * epoch. If a host were promoted from this epoch, clients would have seen output that the
+	 * guest has not sent */
 	bool is_unheld;
-	/* true if the owner's guest had changed but is again as it was when it was protected */
+	/* true if the owner's guest had changed, and is again as it was when it was protected */
 	bool is_covered_again;
 	/* one word for what keeps clients from reaching the guest on this host, which `text`
 	 * explains; NULL: nothing does */
@@ -234,8 +240,8 @@ struct vm_input {
 	uint8_t clock_alarm_percent;
 	/* why the agent does not correct the guest's clock; may be NULL; borrowed */
 	const char *clock_why;
-	/* how far the host has come with its order, such as "reserved 1.0 of 5.0 GiB"; may be NULL;
-	 * borrowed */
+	/* the host's last step of progress with its order, such as "reserved 1.0 of 5.0 GiB"; may
+	 * be NULL; borrowed */
 	const char *step;
 	uint64_t n_moves;   /* how many steps of progress the host has counted */
 };
@@ -301,8 +307,8 @@ struct vm_host {
 	/* true once a report has shown that the last order took effect; if the effect disappears,
 	 * order again */
 	bool effective;
-	/* true if the host reported a term newer than ours that no second voice confirms, or obeys
-	 * a younger gateway */
+	/* true if the host has reported a term newer than ours and no second voice confirms that
+	 * term, or if the host obeys a younger gateway */
 	bool conflict;
 	uint8_t agent_state;
 	uint8_t verdict;
@@ -329,8 +335,8 @@ struct vm_stream {
 /* How long the standby has kept epochs from being committed, and what it did meanwhile. Valid in
  * SYNCING and PROTECTED. See fsm_standby.c. */
 struct vm_standby {
-	/* when the wait for the standby began; set to a time in the future to give the standby time
-	 * to apply an epoch */
+	/* when the clock of standby_lost stood at zero. After a commit this is a time in the
+	 * future, which gives the standby time to apply the epoch */
 	uint64_t since_ns;
 	uint64_t ticked_ns;  /* when the clock of standby_lost was last advanced */
 	uint64_t base_bytes; /* relayed_bytes when the present attempt (since a RESUME) began */
@@ -339,7 +345,7 @@ struct vm_standby {
 	unsigned int n_resumes; /* RESUMEs since the last commit; each begins an attempt */
 	unsigned int n_breaks;  /* how often the standby ended its stream since the last commit */
 	bool is_waited_for;	/* true if something waited for the standby at the last tick */
-	/* true if a new attempt has begun but base_bytes is still that of the previous attempt */
+	/* true if a new attempt has begun, but base_bytes is still the value of the last attempt */
 	bool is_new_stream;
 	bool is_told;		/* true once the event "standby_lost = hold" was given */
 	/* why the standby ended its stream, in the standby's own words; "": it did not say */
@@ -375,12 +381,12 @@ struct vm_protection {
 	uint64_t committed;	 /* last epoch committed in this term; 0: none known */
 	uint64_t committed_ns;
 	uint64_t complete;	 /* last epoch that the standby holds whole; 0: none known */
-	/* first acknowledged epoch without WIRE_FLAG_UNHELD, so that all output after its seal is
-	 * held; 0: none */
+	/* first acknowledged epoch without WIRE_FLAG_UNHELD: all output after the seal of this
+	 * epoch is held; 0: none */
 	uint64_t held_from;
 	struct vm_standby standby;
 	struct vm_promoted promoted;
-	/* value of relayed_bytes at progress_ns, when progress was last seen */
+	/* value of relayed_bytes when it last grew, which was at progress_ns */
 	uint64_t progress_bytes;
 	uint64_t progress_ns;
 	/* true once an event has said that a promotion is needed but impossible */
@@ -404,11 +410,11 @@ struct vm_fsm {
 	/* in PROMOTING: the lowest epoch with which the standby may promote */
 	uint64_t promote_epoch;
 	struct detector detector;	/* judges the owner's host; valid in PROTECTED */
-	/* when the last lease that lets the previous owner release output will have expired */
+	/* when all leases that let the previous owner release output will have expired */
 	uint64_t mute_ns;
 	enum vm_fencing fencing;	/* state of the fence command; NONE outside of PROMOTING */
 	bool shadow_fired; /* true once an event has said that the shadow judged shadow_host dead */
-	/* when shadow_host had last been seen, as of that event; 0 once it is seen again */
+	/* when shadow_host was last seen before that event; 0 once shadow_host is seen again */
 	uint64_t shadow_told_ns;
 	uint8_t shadow_host;		/* the owner when it was last PROTECTED */
 	uint64_t next_order_id;
@@ -425,9 +431,9 @@ struct vm_fsm {
 	 * guest changed. It protects the guest again once the owner reports that this is possible,
 	 * but not before again_ns. is_suspended, is_agreed and is_again are not journaled */
 	bool is_suspended;
-	/* true if the hosts kept the guest protected without this gateway. It then protects the
-	 * guest again without waiting for the owner to report that this is possible. Set to false
-	 * in PROTECTED, or when an operator decides otherwise */
+	/* true if the hosts kept the guest protected without this gateway. The gateway then
+	 * protects the guest again without waiting for the owner to report that this is possible.
+	 * Set to false in PROTECTED, or when an operator decides otherwise */
 	bool is_agreed;
 	/* true if the gateway itself began the present PREPARING or SYNCING; false if an operator
 	 * did */
@@ -453,8 +459,8 @@ void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_action
 /* Note that a lease is granted. Call before a LEASE is sent to the owner. */
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns);
 
-/* Order no PROMOTE until a lease of @release_ns, granted at @now_ns, would have expired. This
- * gateway or another one may have granted such a lease. */
+/* Note that this gateway or another gateway may have granted the owner a lease at @now_ns. Orders
+ * no PROMOTE until @release_ns, and a margin, have passed since then. */
 void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns);
 
 /* Note that bytes came from @host, so it lives. Causes no actions, so it may be called between two
@@ -488,9 +494,9 @@ const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t si
 /* Returns when the next VM_IN_TICK is due (monotonic ns). */
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm);
 
-/* Is the VM in conflict? It is if a host is in a newer term than the journal and no second voice
- * confirms that term, if a host obeys a younger gateway, or if the journal is damaged. In a
- * conflict the gateway begins no term by itself and orders nothing. */
+/* Is the VM in conflict? Yes if a host reports a newer term than the journal's and no second voice
+ * confirms that term, if a host obeys a younger gateway, or if the journal's newest record of this
+ * VM may be lost. In a conflict the gateway begins no term by itself and orders nothing. */
 static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 {
 	return fsm->host[VM_HOST_FIRST].conflict || fsm->host[VM_HOST_SECOND].conflict ||

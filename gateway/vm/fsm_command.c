@@ -83,7 +83,7 @@ static void on_protect(struct vm_step *s)
 	begin(s);
 }
 
-/* Is the host connected, and does it report that it has the guest (running or paused)? */
+/* Is the host connected, and does it report that it has the guest, running or paused? */
 static bool has_guest(const struct vm_host *host)
 {
 	return host->up && host->reported && host->agent_state != WIRE_STATE_LOST &&
@@ -91,11 +91,11 @@ static bool has_guest(const struct vm_host *host)
 	       (host->verdict == WIRE_VERDICT_NONE || host->verdict == WIRE_VERDICT_PAUSED);
 }
 
-/* After a failed promotion, give the guest back to its previous owner. The gateway and that owner
- * are two of the three parties, so they may decide this. First, the host that did not promote gets
- * the order STANDBY_STOP. Its last report does not prove that it will not promote later, because
- * PROMOTE may still be on its way or in its queue. But hosts carry out orders one by one, so the
- * answer to STANDBY_STOP proves that no older order is left. */
+/* After a failed promotion, give the guest back to its previous owner. The gateway and the previous
+ * owner are two of the three parties, so they may decide this. But the host that was to promote
+ * must no longer be able to do so. Its last report cannot prove this, because PROMOTE may still be
+ * on its way or in its queue. So this host first gets the order STANDBY_STOP. Hosts carry out
+ * orders one by one, so its answer proves that no older order is left. */
 static void unprotect_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;

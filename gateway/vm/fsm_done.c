@@ -31,8 +31,8 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		vm_promoted_begin(s);
 		return;
 	}
-	/* Put the advice into the event too, because after a restart of this gateway no operator
-	 * waits for a reply. */
+	/* Put the advice into the event, not only into the reply: after a restart of this gateway
+	 * no operator waits for a reply. */
 	(void)snprintf(
 		reason, sizeof(reason),
 		"%s did not promote: %s; `holdfastctl failover %s` tries again, `holdfastctl "
@@ -144,8 +144,8 @@ void vm_on_order_done(struct vm_step *s)
 {
 	struct vm_order *order = &s->fsm->host[s->in->host].order;
 
-	/* Ignore the answer unless it is to the last order on this connection, because nothing
-	 * waits for answers to older orders. */
+	/* Handle only the answer to the last order on this connection. Nothing waits for answers to
+	 * older orders, so ignore them. */
 	if (!order->id || order->id != s->in->order_id || order->done)
 		return;
 	order->done = true;

@@ -76,8 +76,8 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 		       s->in->verdict == WIRE_VERDICT_EXITED ? "guest process exited"
 							     : "guest shut itself down",
 		       vm_peer_text(s));
-	/* If this makes the VM PROTECTED, the agent's next report repeats the verdict, and then the
-	 * standby is promoted. */
+	/* If this call makes the VM PROTECTED, stop here: the agent's next report repeats the
+	 * verdict, and then the standby is promoted. */
 	if (s->in->verdict == WIRE_VERDICT_EXITED &&
 	    vm_way_is_no_matter(s, "says that its guest ended"))
 		return;
@@ -92,8 +92,8 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 	vm_finish_op(s, false, "guest-ended", "%s", reason);
 }
 
-/* Learn from the primary's report what was committed, because a restarted gateway does not know
- * it. */
+/* Learn from the primary's report which epoch was last committed. The gateway does not know this
+ * after a restart. */
 static void learn_committed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -110,8 +110,8 @@ static void learn_committed(struct vm_step *s)
 }
 
 /* Called when the owner's agent seals no more epochs, for example because a device was plugged in
- * that the standby lacks. The standby's copy is right up to the last epoch. Begins a new term, in
- * which the guest runs unprotected. */
+ * that the standby lacks. Ends protection: begins a new term, in which the guest runs
+ * unprotected. */
 static void on_uncovered(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -154,15 +154,15 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	struct vm_fsm *fsm = s->fsm;
 	enum vm_state state = fsm->record.state;
 
-	/* Do this before the check of the term: the owner may report an older term if it never
-	 * heard of a later protection that has ended again. */
+	/* Do this before the check of the term. The owner may report an older term than the
+	 * journal's, if a later protection ended before the owner heard of it. */
 	if (state == VM_UNPROTECTED && (s->in->is_covered_again || fsm->is_agreed))
 		protect_again(s);
 	if (s->in->term != fsm->record.term)
 		return;
 	vm_promoted_report(s);
-	/* The new owner runs the guest, so the promotion succeeded. In FAILED, the host had only
-	 * been slow, or its answer was lost. */
+	/* The new owner runs the guest, so the promotion succeeded. This may also be so in FAILED:
+	 * the new owner was only slow, or its answer was lost. */
 	if ((state == VM_PROMOTING || state == VM_FAILED) &&
 	    s->in->agent_state == WIRE_STATE_RUNNING) {
 		vm_order_ended(s, s->in->host, WIRE_VERB_PROMOTE, true, s->in->text);
@@ -180,9 +180,9 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 		on_verdict(s, verdict_before);
 }
 
-/* Note whether the last order took effect. If the agent has since left the ordered state, because
- * its part for this VM restarted or gave up while the connection stayed up, forget the order, so
- * that it is given again. */
+/* Note whether the last order took effect. The agent's part for this VM may later restart or give
+ * up while the connection stays up, and so leave the ordered state. If it did, forget the order, so
+ * that the order is given again. */
 static void track_effect(struct vm_fsm *fsm, struct vm_host *host)
 {
 	bool in_effect;

@@ -11,8 +11,8 @@
 #define TICK_PROTECTED_NS (20 * CLOCK_NS_PER_MS)
 #define TICK_DOUBT_NS	  (5 * CLOCK_NS_PER_MS)
 
-/* Margin for clock drift, and for the time from an agent's check of its lease until the frames that
- * it releases have left. */
+/* Margin after the end of a lease: for clock drift, and because an agent first checks its lease and
+ * then releases frames, which takes a moment. */
 #define MUTE_MARGIN_NS (20 * CLOCK_NS_PER_MS)
 
 void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struct vm_record *record,
@@ -47,8 +47,8 @@ void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns)
 
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns)
 {
-	/* This errs on the safe side: the owner counts its lease from when it sent the beat, which
-	 * was earlier. */
+	/* The owner's lease really ends earlier than assumed here, because the owner counts it from
+	 * the time when it sent the beat. So this errs on the safe side. */
 	if (fsm->config->release_ns)
 		vm_fsm_mute_after(fsm, now_ns, fsm->config->release_ns);
 }

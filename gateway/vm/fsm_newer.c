@@ -1,11 +1,11 @@
-/* Handles reports of a term above the journal's (docs/wire-format.md 6.4). Such a term means that
- * the two hosts have agreed on it without this gateway, or that the journal was lost or is an old
- * copy.
+/* fsm_newer.c - handles reports of a term above the journal's (docs/wire-format.md 6.4). A host can
+ * be in such a term because the two hosts agreed on it without this gateway, or because the journal
+ * was lost or is an old copy.
  *
- * The report of one host alone is not enough. It begins a conflict (vm_fsm_in_conflict), in which
- * this gateway begins no term and orders nothing. The conflict ends when the other host confirms
- * the term, when the reporting host reports an older term again, or when an operator names the
- * owner. */
+ * The gateway adopts the reported term if two voices agree on the owner (see `agreements`). The
+ * report of one host alone is not enough. It begins a conflict (vm_fsm_in_conflict), in which this
+ * gateway begins no term and orders nothing. The conflict ends when two voices agree, when the
+ * reporting host reports an older term again, or when an operator names the owner. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,11 +44,14 @@ static enum word word_of(const struct vm_host *host, uint64_t term)
 	return host->agent_state == WIRE_STATE_IDLE ? WORD_IDLE : WORD_OTHER;
 }
 
-/* All ways in which two voices can agree on an owner. Without `votes`, the voices are the owner's
- * and the other host's. With `votes`, they are the other host's and this gateway's, which votes for
- * the owner in its journal. The gateway has a vote only if the VM is SYNCING or PROTECTED in the
- * journal and the reported term is the next one, because only the standby's vote can have begun
- * that term. No host becomes the owner by its own word alone. */
+/* Each row is one way in which two voices agree on an owner. `owner` is what the host says that
+ * becomes the owner, and `other` is what the other host says. If `votes` is false, the two voices
+ * are these two hosts'. If `votes` is true, they are the other host's and this gateway's, which
+ * votes for the owner in its journal.
+ *
+ * The gateway has a vote only if the VM is SYNCING or PROTECTED in the journal and the reported
+ * term is the journal's plus one. Without the gateway, such a term can begin only by the standby's
+ * vote. No host becomes the owner by its own word alone. */
 static const struct {
 	enum word owner, other;
 	bool votes;
@@ -60,9 +63,9 @@ static const struct {
 	{WORD_HOLDS, WORD_STANDS_BY, false, VM_PROTECTED, "protected by"},
 	{WORD_RUNS, WORD_IDLE, false, VM_UNPROTECTED, "unprotected, without"},
 	{WORD_RUNS, WORD_FENCED, false, VM_UNPROTECTED, "unprotected, without"},
-	/* The standby itself voted for the new term, so it knows the result. The standby and the
-	 * gateway are two of the three parties. The owner may be gone by now, or may never have
-	 * received the vote. */
+	/* The standby itself voted for the new term, so it knows the result. Its voice and the
+	 * gateway's are enough: the owner may be gone by now, or may never have received the
+	 * standby's vote. */
 	{WORD_NONE, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
 	{WORD_OLDER, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
 	/* The standby has given up its copy, and the owner has never heard that it may continue
@@ -129,8 +132,8 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 	       agreements[row].other == word_of(&fsm->host[1 - owner], s->in->term);
 }
 
-/* Do both hosts report, for the journal's own term, that @owner keeps the guest? They have then
- * agreed on that without this gateway. */
+/* Do both hosts report, in the journal's own term, that @owner keeps the guest? If so, they have
+ * agreed on this without the gateway. */
 static bool hosts_agree_on(const struct vm_fsm *fsm, uint8_t owner)
 {
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
@@ -206,7 +209,7 @@ void vm_on_newer_term(struct vm_step *s)
 	const char *name = vm_host_name(fsm, s->in->host);
 
 	/* Terms cannot have grown this far, so the report is wrong. Do not note its term in
-	 * term_seen, because every later term would be as large. */
+	 * term_seen, because all new terms must be larger than term_seen. */
 	if (s->in->term - fsm->record.term > WIRE_TERM_JUMP_MAX) {
 		begin_conflict(
 			s,

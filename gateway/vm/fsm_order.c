@@ -5,14 +5,15 @@
 
 #include "vm/fsm_private.h"
 
-/* The want_..() functions and wanted_verb() return the order that the state requires of a host, or
- * 0 if it requires none. Repeating an order is harmless, but forgetting one is not. So the order is
- * computed from the state at every step (rule 6 of fsm.h). */
+/* wanted_verb(), and the functions named "want_" and a state, return the order that the state
+ * requires of a host, or 0 if it requires no order. It does no harm to repeat an order, but it does
+ * harm to forget an order. So the order is computed from the state at every step (rule 6 of
+ * fsm.h). */
 
-/* Must a host that is not the owner be fenced again? Yes if it does not know that it is not the
- * owner: it reports an older term, and neither stands by nor is fenced. Even an idle host must be
- * fenced: it may have lost its files, and with them the effect of an earlier FENCE, so a QEMU that
- * is started on it later would run. */
+/* Must a host that is not the owner be fenced again? Yes if the host may not know that it is not
+ * the owner: it reports an older term, and neither stands by nor is fenced. Even an idle host must
+ * be fenced. It may have lost its files, and with them the effect of an earlier FENCE; a QEMU that
+ * is later started on it would then run. */
 static bool must_be_fenced_anew(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	const struct vm_order *order = &host->order;
@@ -112,10 +113,10 @@ static void send_order(struct vm_step *s, uint8_t h, uint8_t verb)
 	a->order_id = order->id;
 }
 
-/* Called after a restart of the gateway in PROMOTING. Decides whether the fence command is needed:
- * only if the old owner stays silent, so that it may not get the order to stop. An old owner that
- * reports is ordered to stop instead, because an operator's failover must not switch off a healthy
- * host. */
+/* Called after a restart of the gateway in PROMOTING. Decides whether the fence command must run.
+ * If the old owner reports, it gets the order to stop, and the command does not run: an operator's
+ * failover must not switch off a healthy host. If the old owner stays silent until its leases have
+ * expired, the command runs, because the order to stop may not reach the host. */
 static void judge_fencing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -127,7 +128,7 @@ static void judge_fencing(struct vm_step *s)
 		fsm->fencing = VM_FENCING_DUE;
 }
 
-/* Start the fence command if it is due. That happens in PROMOTING, before PROMOTE is ordered. */
+/* Start the fence command. Called in PROMOTING, before PROMOTE is ordered. */
 static void start_fencing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -158,8 +159,8 @@ void vm_on_fenced(struct vm_step *s)
 			 name, text);
 		return;
 	}
-	/* Put the advice into the event too. A promotion with a fence command is rarely asked for
-	 * by an operator, so usually nobody waits for a reply. */
+	/* Put the advice into the event, not only into the reply: the fence command runs when the
+	 * primary is silent, and then usually no operator waits for a reply. */
 	(void)snprintf(reason, sizeof(reason),
 		       "the fence command against %s failed: %s; when %s is known to be off, "
 		       "`holdfastctl failover %s` promotes without it", name, text, name,

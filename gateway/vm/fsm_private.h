@@ -1,7 +1,7 @@
 /* fsm_private.h - types and functions that only the files of the state machine use. README.md says
  * which file does what.
  *
- * Threads: as fsm.h.
+ * Threads: the gateway's loop only.
  */
 #ifndef VM_FSM_PRIVATE_H
 #define VM_FSM_PRIVATE_H
@@ -14,8 +14,8 @@ struct vm_step {
 	const struct vm_input *in;
 	struct vm_actions *out;
 	uint64_t now_ns;
-	/* true if two voices or an operator named the owner, so that a new term may begin even in a
-	 * conflict */
+	/* true if two voices (rule 5 of fsm.h) or an operator named the owner, so that a new term
+	 * may begin even in a conflict */
 	bool may_resolve;
 };
 
@@ -42,31 +42,33 @@ void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *form
  * output, and order the other host to stop its standby. In a conflict, only gives an event. */
 void vm_end_protection(struct vm_step *s, const char *reason);
 
-/* Promote the other host if that is allowed now. @silent: is the reason the owner's silence? If so,
- * first makes sure that the gateway's own link is not down. Returns true if the promotion has
- * begun. Otherwise, sets *ret_why (a constant) to what is missing, and returns false. */
+/* Promote the other host if that is allowed now. @silent is true if the reason is the owner's
+ * silence: the other host must then have been heard very recently, which shows that the gateway's
+ * own link is not down. Returns true if the promotion has begun. Otherwise, sets *ret_why (a
+ * constant) to what is missing, and returns false. */
 bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char **ret_why);
 
-/* Handle that the standby now has all of @epoch: commit the epoch if it is new, and become
- * PROTECTED if it was sealed with the hold in place. */
+/* Handle that the standby now holds @epoch whole: become PROTECTED if the epoch was sealed with the
+ * hold in place, and commit the epoch. Does nothing if a later epoch was committed already, or
+ * while output cannot leave the owner's host in SYNCING. */
 void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
 
 /* In fsm_way.c: handle the part of a REPORT in which @host says what keeps clients from reaching
- * the guest on this host, or that nothing does. */
+ * the guest on this host, or that clients can reach it. */
 void vm_on_way(struct vm_step *s, struct vm_host *host);
 /* Returns what keeps clients from reaching the guest on @host, in that host's words, or NULL if
  * nothing does. */
 const char *vm_way_obstacle(const struct vm_fsm *fsm, uint8_t host);
 /* Called when the owner's guest has ended or its host is silent. If the VM is SYNCING only because
- * output cannot leave, and the standby holds everything that was committed, becomes PROTECTED
- * again. Otherwise, returns false. @why is for the event. */
+ * output cannot leave, and the standby holds everything that was committed, becomes PROTECTED again
+ * and returns true. Otherwise, returns false. @why becomes part of the event's text. */
 bool vm_way_is_no_matter(struct vm_step *s, const char *why);
 /* Called at each tick in SYNCING: ends the protection if the guest's output has been blocked for
  * too long. */
 void vm_judge_way(struct vm_step *s);
 
-/* In PREPARING, become SYNCING if the standby is ready. In later states, send RESUME if both
- * streams are up. */
+/* In PREPARING, become SYNCING if the standby is ready. In SYNCING and PROTECTED, send RESUME if
+ * both streams are up. */
 void vm_resume_if_ready(struct vm_step *s);
 
 /* In fsm_standby.c: set the clock of standby_lost to zero, because a protection or its first copy
@@ -92,9 +94,9 @@ void vm_on_work(struct vm_step *s, struct vm_host *host);
 uint64_t vm_moved_ns(const struct vm_fsm *fsm, uint8_t h, uint64_t since_ns);
 /* Has host @h made no progress for order_timeout, counted from @since_ns at the earliest? */
 bool vm_is_stuck(const struct vm_step *s, uint8_t h, uint64_t since_ns);
-/* Write to @text (@size bytes) what was last done before progress stopped. vm_describe_stuck()
- * describes host @h ("it copied ..."); vm_describe_copy() describes both hosts of a first copy
- * ("alpha copied ..."). Both return @text. */
+/* Both functions write to @text (@size bytes) which step was the last before progress stopped, and
+ * return @text. vm_describe_stuck() describes host @h, as in "it copied 3.1 of 5.0 GiB".
+ * vm_describe_copy() is for a first copy, and describes both hosts by their names. */
 const char *vm_describe_stuck(const struct vm_fsm *fsm, uint8_t h, char *text, size_t size);
 const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size);
 
@@ -109,19 +111,19 @@ void vm_promoted_tick(struct vm_step *s);
 /* Handle a report of a term above the journal's. fsm->host holds the report already. */
 void vm_on_newer_term(struct vm_step *s);
 
-/* End FAILED if the two hosts have agreed by themselves, in the same term, that the old owner keeps
- * the guest, so that the other host accepts no PROMOTE in that term. The guest then stays where it
- * is, in a new term, and is protected again if the hosts kept it protected. Returns false if the
- * state is not FAILED or there is no such agreement. */
+/* Called in any state; acts only in FAILED. The two hosts may have agreed without the gateway, in
+ * the failed term, that the old owner keeps the guest; the other host then accepts no PROMOTE in
+ * that term. If they have, ends FAILED and returns true: the guest stays on the old owner, in a new
+ * term, and is protected again if the hosts kept it protected. Otherwise, returns false. */
 bool vm_settle_failed(struct vm_step *s);
 
-/* Begin a conflict, because the reporting host has obeyed a younger gateway. With two gateways, two
- * voices are no majority: this gateway and the owner could agree while the younger gateway promotes
- * the standby. */
+/* Begin a conflict, because the reporting host has obeyed a younger gateway. If there are two
+ * gateways, two voices are no longer a majority: this gateway and the owner could agree on a term
+ * while the younger gateway and the standby agree on a promotion. */
 void vm_on_obeys_another(struct vm_step *s);
 
-/* Called for a report in the journal's term while the journal's newest line may be lost (in_doubt).
- * Ends the doubt if both hosts confirm that term. */
+/* Called while the journal's newest line may be lost (in_doubt), when a host reports the term of
+ * the last readable line. Ends the doubt if both hosts confirm this term and its owner. */
 void vm_confirm_record(struct vm_step *s);
 
 /* Journal the present record. */
@@ -134,8 +136,9 @@ void vm_resolve_conflict(struct vm_step *s, uint8_t owner);
 /* In fsm_input.c: returns the reason that the host gave, or "no reason given". */
 const char *vm_peer_text(const struct vm_step *s);
 
-/* In fsm_done.c: called when @host cannot do its part in a protection, or its standby can never
- * take over this guest. In SYNCING, ends the protection. In PROTECTED, promotes the standby. */
+/* In fsm_done.c: called when @host cannot do its part in a protection, or when the standby on @host
+ * can never take over this guest. In SYNCING, ends the protection. In PROTECTED, promotes the
+ * standby. */
 void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text);
 
 /* Called when an order to @host has ended, because the host answered it or the gateway gave it

@@ -1,20 +1,25 @@
-/* Finds out whether a promoted guest serves its clients. The host has only said that it lets the
- * guest run. The promotion is complete when the guest answers.
+/* fsm_promoted.c - finds out whether a promoted guest serves its clients. The host has only said
+ * that it lets the guest run. The promotion is complete when the guest answers.
  *
  * The promoted host stays the owner in any case: nothing here gives orders or undoes the promotion.
  * The result goes to the operator who waits for `failover`, into an event, and into `vm show`.
  *
- *	                  an answer to a probe; without probes: a frame of the guest
- *	 ORDER_DONE ──► WATCHED ──────────────────────────────────────────────────────────► SERVES
- *	                   │ answer_within expired, nobody can probe, but its vCPUs run    ▲
- *	                   ├───────────────────────────────────────────────────────────────┤
- *	                   └──► SILENT: alarm; probed one second in five ─ the same signs ─┘
+ *	                     a sign that the guest serves
+ *	 ORDER_DONE ──► WATCHED ───────────────────────────────────────────────────────────► SERVES
+ *	                   │                                                                    ▲
+ *	                   │ no sign within answer_within                                       │
+ *	                   └──► SILENT: an alarm; probed one second in five ── a sign comes ────┘
  *
- * What each sign shows. An answer to a probe shows that guest, host and network work. If probes can
- * be sent, only an answer counts, because every guest with an IPv4 address answers ARP. A frame
- * from the guest (counted at the host's tap, without QEMU's own announcements) shows that the
- * guest's network driver works. CPU time of a vCPU shows only that the guest executes something: a
- * guest that loops in a fault uses all of it. */
+ * If the gateway can send probes to the guest, the only sign is an answer to a probe. It shows that
+ * guest, host and network work, and every guest with an IPv4 address answers ARP.
+ *
+ * If the gateway cannot, it uses what the host reports:
+ * - A frame from the guest (counted at the host's tap, without QEMU's own announcements) shows that
+ *   the guest's network driver works.
+ * - CPU time of a vCPU shows only that the guest executes something; a guest that loops in a fault
+ *   uses CPU time too. So this is taken for a sign only after answer_within has expired.
+ * - If the host reports nothing about the guest, nobody can see whether it serves. The host's word
+ *   that the guest runs is then taken for a sign, at once. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +27,7 @@
 #include "base/clock.h"
 #include "vm/fsm_private.h"
 
-/* In SILENT, probe for one second in every ASK_EVERY_S. */
+/* In SILENT, probe for one second in every ASK_EVERY_S seconds. */
 #define ASK_EVERY_S 5
 
 static struct vm_promoted *watch_of(struct vm_fsm *fsm)
@@ -38,7 +43,7 @@ void vm_promoted_report(struct vm_step *s)
 		return;
 	watch_of(s->fsm)->said = *said;
 	/* If the guest was promoted before this gateway started, the gateway does not know yet
-	 * whether it serves. */
+	 * whether the guest serves, so begin to watch. */
 	if (s->fsm->record.state == VM_UNPROTECTED && watch_of(s->fsm)->state == VM_PROMOTED_NONE)
 		vm_promoted_begin(s);
 }

@@ -1,23 +1,29 @@
-/* Decides when a standby that takes no more epochs counts as lost, so that the policy standby_lost
- * applies.
+/* fsm_standby.c - decides when a standby that takes no more epochs counts as lost, so that the
+ * policy standby_lost applies.
  *
  * A protected guest's output waits for commits. So a standby counts as lost if, for whatever
- * reason, it keeps epochs from being committed for longer than standby_timeout. A clock measures
- * this:
+ * reason, it keeps epochs from being committed for longer than standby_timeout. This is measured by
+ * a clock:
  *
- *	 commit, or nothing waits for the standby      the clock stands at zero
- *	 ───────────────────────────────────────►  0
- *	 something waits for the standby               the clock runs
- *       more bytes than in any earlier attempt        back to zero; not after ATTEMPTS_MAX attempts
- *	 progress with the first epoch (fsm_work.c)    back to zero, likewise
- *	 reconnect, RESUME, refusal                    the clock continues
- *	 owner not alive, guest paused, own stall      the clock stops: nobody could have committed
- *	 the clock reaches standby_timeout             the policy applies
+ *	 what happens                                    what the clock does
+ *	 an epoch is committed                           it goes to zero
+ *	 nothing waits for the standby                   it stays at zero
+ *	 something waits for the standby                 it runs
+ *	 this attempt relays more bytes than any         it goes to zero, but no longer does so
+ *	 earlier attempt since the last commit           after ATTEMPTS_MAX attempts
+ *	 the standby reports progress with the first     the same
+ *	 epoch (fsm_work.c)
+ *	 the standby reconnects or refuses, or RESUME    it continues to run
+ *	 is sent
+ *	 the owner is not alive, the guest is paused,    it stops, because nothing could have been
+ *	 or the gateway itself has stalled               committed, whatever the standby did
+ *	 the clock reaches standby_timeout               the policy applies
  *
- * "Something waits for the standby" means that its stream is down, that it owes an acknowledgement,
- * that it has ended its stream since the last commit, or that there have been several attempts
- * since the last commit. If the standby owes nothing and the primary sends nothing, the detector
- * judges the primary (fsm.c, judge_primary). */
+ * An attempt begins with each RESUME. "Something waits for the standby" means that the standby's
+ * stream is down, that the standby owes an acknowledgement, that it has ended its stream since the
+ * last commit, or that there have been ATTEMPTS_LOOP attempts since the last commit. If the standby
+ * owes nothing and the primary sends nothing, the detector judges the primary (fsm.c,
+ * judge_primary()). */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,21 +33,22 @@
 #include "base/error.h"
 #include "vm/fsm_private.h"
 
-/* After this many RESUMEs since the last commit, the standby counts as failing in a loop. Fewer are
- * normal, because each reconnect of the primary alone causes one, and its FULL copy takes time. */
+/* After this many RESUMEs since the last commit, the standby counts as failing in a loop. Fewer
+ * RESUMEs are normal, because whenever the primary reconnects, a RESUME is sent, and the FULL copy
+ * that may follow takes time to commit. */
 #define ATTEMPTS_LOOP 3
 /* After this many failed attempts at a copy, the bytes of further attempts no longer count as
  * progress. */
 #define ATTEMPTS_MAX 3
-/* Time that a standby needs to apply an acknowledged epoch before it takes the next. This assumes
- * 200 MB/s, a quarter of the rate that was measured. */
+/* Time for which a standby may apply an acknowledged epoch before it takes the next one. This
+ * allows for 200 MB/s, a quarter of the rate that was measured. */
 #define APPLY_NS_PER_BYTE 5
-/* The first epoch may take this many times standby_timeout, unless the standby has ended its
- * stream. */
+/* The first epoch may take this many times standby_timeout, as long as the standby's stream is up
+ * and the standby has not ended a stream before. */
 #define FIRST_EPOCH_TIMES 3
 
-/* The limit of events about streams: a burst of this many, then one per window, which says how many
- * were suppressed. */
+/* The limit of events about streams: a burst of EVENTS_BURST events, then one event in each window.
+ * That event says how many were suppressed before it. */
 #define EVENTS_BURST	 8
 #define EVENTS_WINDOW_NS (10 * CLOCK_NS_PER_S)
 
@@ -109,7 +116,7 @@ void vm_stream_event(struct vm_step *s, const char *format, ...)
 	told->n_untold = 0;
 }
 
-/* Has a commit been impossible since the last tick, whatever the standby did? */
+/* Has it been impossible to commit anything since the last tick, whatever the standby did? */
 static bool stands_still(const struct vm_step *s, uint64_t step_ns)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -170,8 +177,8 @@ static void look(struct vm_step *s)
 	if (stands_still(s, step_ns))
 		standby->since_ns += step_ns;
 	else if (progress || !standby->is_waited_for)
-		/* since_ns may be in the future, to give the standby time to apply the last
-		 * committed epoch. */
+		/* Set the clock to zero. But leave since_ns alone if it is in the future: the
+		 * standby then still has time to apply the last committed epoch. */
 		standby->since_ns = standby->since_ns > s->now_ns ? standby->since_ns : s->now_ns;
 }
 
@@ -197,8 +204,9 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
 	return text;
 }
 
-/* Returns how long a wait makes the standby count as lost. The first epoch of a protection may take
- * longer, because the standby acknowledges it only after rehearsing a takeover in a second QEMU. */
+/* Returns how long the clock may run before the standby counts as lost. The first epoch of a
+ * protection may take longer than others, because the standby acknowledges it only after rehearsing
+ * a takeover in a second QEMU. */
 static uint64_t limit_ns(const struct vm_fsm *fsm)
 {
 	bool rehearses = fsm->protection.committed == 0 && fsm->protection.standby.n_breaks == 0 &&

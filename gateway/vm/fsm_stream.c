@@ -16,8 +16,8 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
 	bool primary = role == WIRE_VM_ROLE_PRIMARY;
 	enum vm_state state = fsm->record.state;
 
-	/* Only an outvoted host gets the refusal "stale term". An owner whose protection has ended
-	 * must continue to run the guest, so it gets another refusal. */
+	/* Only a host that is no longer the owner gets the refusal "stale term". An owner whose
+	 * protection has ended must continue to run the guest, so it gets another refusal. */
 	if (term < fsm->record.term && !owner && primary)
 		return (uint16_t)error_set(ret_error, WIRE_REFUSED_STALE_TERM,
 			      "term %" PRIu64 " is over: %s owns %s in term %" PRIu64, term,
@@ -49,8 +49,8 @@ void vm_resume_if_ready(struct vm_step *s)
 	const struct vm_order *order = &fsm->host[other].order;
 	struct vm_action *a;
 
-	/* `effective` shows that the standby has reported since the order, so its report also says
-	 * whether clients would reach the guest on it. */
+	/* `effective` is true only if the standby has reported since it got the order. So
+	 * vm_way_obstacle() is up to date: it says whether clients would reach the guest there. */
 	if (fsm->record.state == VM_PREPARING && fsm->stream[VM_STREAM_STANDBY].up &&
 	    order->verb == WIRE_VERB_STANDBY_START && order->term == fsm->record.term &&
 	    order->done && order->ok && fsm->host[other].effective &&
@@ -80,9 +80,9 @@ void vm_resume_if_ready(struct vm_step *s)
 	a->term = fsm->record.term;
 	a->epoch = fsm->protection.complete;
 	a->generation = ++fsm->generation;
-	/* Commit again, in case a COMMIT was lost. But do so only in PROTECTED: to become
-	 * PROTECTED, the VM needs the acknowledgement of an epoch that was sent. What the standby
-	 * says it holds is not enough. */
+	/* Commit again, in case a COMMIT was lost. Do so only in PROTECTED. In SYNCING, this call
+	 * could make the VM PROTECTED only because the standby says in its HELLO that it holds an
+	 * epoch, but the standby must first acknowledge an epoch that was sent to it. */
 	if (fsm->record.state == VM_PROTECTED)
 		vm_epoch_complete(s, fsm->protection.complete);
 }
@@ -127,8 +127,8 @@ void vm_on_stream_failed(struct vm_step *s)
 }
 
 /* Called when the standby has refused the stream for good. In SYNCING, ends the attempt at once and
- * tells the operator, because the standby would refuse again. A VM that is PROTECTED stays so, and
- * its standby counts as lost after standby_timeout. */
+ * tells the operator, because the standby would refuse again. A VM that is PROTECTED stays
+ * PROTECTED, until its standby counts as lost after standby_timeout. */
 void vm_on_stream_refused(struct vm_step *s)
 {
 	vm_on_stream_failed(s);
@@ -147,8 +147,9 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 	 * not protected yet. */
 	if (fsm->record.state == VM_SYNCING && vm_way_obstacle(fsm, fsm->record.owner))
 		return;
-	/* While output leaves without being held, the VM is not protected either, because a
-	 * takeover would lose what clients have received since the epoch. */
+	/* Become PROTECTED only with an epoch after whose seal all output was held. If the standby
+	 * took over from an earlier epoch, it would not know of output that clients have received
+	 * since that epoch. */
 	if (fsm->record.state == VM_SYNCING && fsm->protection.held_from &&
 	    epoch >= fsm->protection.held_from) {
 		vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,

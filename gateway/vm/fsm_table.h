@@ -1,18 +1,21 @@
 /* fsm_table.h - lists all allowed changes of a VM's state, and what happens to owner and term in
  * each.
  *
- * Why: the protocol's model (docs/model/holdfast.pml) includes this table and checks its properties
- * over these changes. So the state machine must make no others, and fsm.c refuses a change that is
- * not listed.
+ * Why: the protocol's model (docs/model/holdfast.pml) includes this table, and checks that the
+ * changes in it keep the protocol's promises. So the state machine must make only these changes;
+ * fsm.c refuses all others.
  *
  *	X(from, to, owner, term, by)
- *	  owner  KEPT, OTHER, ANY
- *	  term   SAME, NEW
- *	  by     OWN     this gateway decides; with term NEW never in a conflict
+ *	  owner  KEPT    the owner stays the same
+ *		 OTHER   the other host becomes the owner
+ *		 ANY     either host may be the owner afterwards
+ *	  term   SAME    the term stays the same
+ *		 NEW     a new term begins
+ *	  by     OWN     this gateway decides; in a conflict it may not begin a NEW term
  *		 FOLLOW  two voices (rule 5 of fsm.h), or an operator, say who owns the guest
  *
- * Put nothing but this macro here, because spin reads this file too. The model has no PREPARING and
- * no SYNCING.
+ * Put nothing but this macro here, because spin, the program that checks the model, reads this file
+ * too. The model has no states PREPARING and SYNCING.
  */
 #ifndef VM_FSM_TABLE_H
 #define VM_FSM_TABLE_H

@@ -1,20 +1,21 @@
-/* Handles what each host reports about the path between the guest and its clients.
+/* fsm_way.c - handles what each host reports about the path between the guest and its clients.
  *
  * If no client can reach the standby's tap, the standby is useless: after a failover no client
  * could reach the guest. If held frames cannot leave the primary, the guest serves nobody. Each
- * host says in its REPORT (key `way`) what blocks the path on that host; the key is missing when
- * nothing does.
+ * host says in its REPORT (key `way`) what blocks the path on that host. If the path is not
+ * blocked, the key is missing. What follows when the path is blocked:
  *
- *	 PREPARING   at the standby   the standby does not count as ready, and PROTECT waits, for at
- *	                              most twice order_timeout (spanning tree keeps a port silent
- *	                              for twice its forward delay)
- *	 SYNCING     at the owner     nothing is committed. After standby_timeout protection ends,
- *	                              so that clients reach the guest again, unprotected
- *	 PROTECTED   at the owner     becomes SYNCING. If the guest then ends or its host falls
- *	                              silent, PROTECTED again: the standby holds all that was
- *	                              committed, and may be promoted
- *	             at the standby   an event; it stays PROTECTED, because even then a promotion
- *	                              is better than none
+ *	 state       blocked at     what follows
+ *	 PREPARING   the standby    The standby does not count as ready, and PROTECT waits for at
+ *	                            most twice order_timeout. (Spanning tree keeps a port silent
+ *	                            for twice its forward delay.)
+ *	 SYNCING     the owner      Nothing is committed. After standby_timeout protection ends, so
+ *	                            that clients reach the guest again, unprotected.
+ *	 PROTECTED   the owner      The VM becomes SYNCING. If the guest then ends or its host falls
+ *	                            silent, the VM becomes PROTECTED again: the standby holds all
+ *	                            that was committed, and may be promoted.
+ *	 PROTECTED   the standby    Only an event is given. If the primary fails, a promotion with a
+ *	                            blocked path is still better than no promotion.
  */
 #include <inttypes.h>
 #include <stdio.h>

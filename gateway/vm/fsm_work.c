@@ -1,10 +1,10 @@
-/* Tracks how far each host has come with its orders, as the host reports.
+/* fsm_work.c - tracks how far each host has come with its orders, as the host reports.
  *
  * An order may take any length of time: a guest of many GiB, a full backup link or a busy host can
  * make any order slow. So an order is given up only after order_timeout without progress:
  *
- *	 order sent ──► moved ──► moved ──► ... ──► answer
- *	      └─ order_timeout ─┘└─ order_timeout ─┘
+ *	 order sent ──────────────► progress ──────────────► progress ──► ... ──► answer
+ *	            < order_timeout           < order_timeout
  *
  * The host counts its own progress (REPORT, keys `step` and `step_moves`;
  * hostagent/supervision/progress.h) and says, human-readable, what it did last. When progress
@@ -22,8 +22,8 @@ void vm_on_work(struct vm_step *s, struct vm_host *host)
 {
 	struct vm_work *work = &host->work;
 
-	/* The first report on a connection shows no progress, because work->n_moves is still the
-	 * count from an earlier connection. */
+	/* The first report on a connection cannot show progress, because work->n_moves is still
+	 * the count from an earlier connection. */
 	if (work->is_known && s->in->n_moves > work->n_moves)
 		work->moved_ns = s->now_ns;
 	work->is_known = true;

@@ -1,18 +1,18 @@
 /* incarnation.h - reads and writes the file STATE_DIR/incarnation, which gives each start of the
  * gateway a number and records how long the leases of a start may last.
  *
- * Why: two gateways may be started from one state_dir: a restored backup, or a cloned appliance.
- * Each start has its own number, larger than every number that its state_dir knows, and hosts obey
- * the largest number they have heard. So a host that has heard of a younger gateway takes no orders
- * from an older one.
+ * Why: two gateways may be started from copies of one state_dir: a restored backup, or a cloned
+ * appliance. Each start takes a number larger than the number in its state_dir, and hosts obey only
+ * the gateway with the largest number that they have heard. So a host that has heard of a younger
+ * gateway takes no orders from an older gateway.
  *
  *	holdfast-incarnation 1
  *	number=115472943812609 release_ms=150 sum=90f0c3a5d2e1b4f7
- *	       `- count << 16 | random: two starts from one copy differ
  *
- * The first count is the wall clock's time in seconds, so a gateway that lost its state_dir does
- * not begin with a number below its earlier ones. Every later start adds one to the count and reads
- * no clock.
+ * The number is (count << 16 | 16 random bits). The random bits make the numbers of two starts from
+ * copies of one state_dir differ. The first count is the wall clock's time in seconds, so a gateway
+ * that lost its state_dir begins with a larger number than before. Every later start adds one to
+ * the count and does not use the clock.
  *
  * Where: main calls incarnation_begin() after the journal is locked. Threads: the loop's thread at
  * the start, later only the journal's thread (journal_thread.h). Blocks for two fsyncs.
@@ -41,11 +41,11 @@ uint64_t incarnation_next(uint64_t last, uint64_t wall_s, uint16_t random);
 int incarnation_parse(const char *text, size_t size, struct incarnation *ret_incarnation)
 	__attribute__((warn_unused_result));
 
-/* Choose this start's number and make it durable in @dir. Sets *ret_last to what the previous start
- * recorded, or to all 0 if there was none. If the previous start's release_ms is longer than
- * @release_ms, the file keeps the longer one; the caller replaces it by incarnation_store() when
- * the previous start's leases have expired. Returns 0; or -errno, and sets *ret_error to what is
- * wrong and what to do. */
+/* Choose this start's number, make it durable in @dir, and store it in *ret_number. Sets *ret_last
+ * to what the previous start recorded, or to all 0 if this is the first start. If the previous
+ * start's release_ms is longer than @release_ms, the file keeps the longer value; the caller must
+ * replace it by incarnation_store() when the previous start's leases have expired. Returns 0. On
+ * error returns -errno, and sets *ret_error to what is wrong and what to do. */
 int incarnation_begin(const char *dir, uint32_t release_ms, struct incarnation *ret_last,
 		      uint64_t *ret_number, struct error *ret_error)
 	__attribute__((warn_unused_result));

@@ -75,8 +75,8 @@ static struct vm_journal_entry *find(struct vm_journal_table *table, const char 
 	return NULL;
 }
 
-/* Parse one line, NUL-terminated and without newline. Returns NULL if the line is good; otherwise,
- * what is wrong with it. */
+/* Parse @line, which is NUL-terminated and has no newline. Returns NULL if the line is good.
+ * Otherwise, returns a text that says what is wrong with it. */
 static const char *parse_line(char *line, struct vm_journal_entry *ret_entry)
 {
 	char *sum_at = strstr(line, " sum=");
@@ -144,7 +144,7 @@ static bool read_name(const char *text, char ret_name[WIRE_NAME_MAX + 1])
 	return wire_name_is_valid(ret_name);
 }
 
-/* Does the checksum of @text become right if its name is replaced by @vm? */
+/* Would the checksum of the line @text be right if the line began with the name @vm? */
 static bool fits_name(const char *text, const char *vm)
 {
 	char line[LINE_BYTES_MAX + WIRE_NAME_MAX + 1];

@@ -6,16 +6,19 @@
  *
  *	holdfast-journal 1
  *	web1 term=7 owner=alpha state=PROTECTED wall=1764000000000000000 sum=90f0c3a5d2e1b4f7
- *            `- the last line of a VM counts; terms never go down ---'  XXH3-64 of the text before
+ *
+ * The last line of each VM counts. The term of a VM never goes down from line to line. `sum` is the
+ * XXH3-64 of the line's text before " sum=".
  *
  * Damage: an incomplete last line (no newline, or NUL bytes) is dropped with a warning. A power
  * loss leaves such a line if the fsync of an append never returned. Any other unreadable line is
- * kept in its place, except that unprintable bytes become '?' and a very long line is cut. It may
- * be the newest line of its VM, so that VM is in doubt (vm_journal_doubt()) until a newer line
- * about the VM follows. An unreadable line belongs to the VM that it names, unless its checksum is
- * right with another VM's name. A line without a readable name may belong to any VM. A file that is
- * no journal, or has more than VM_JOURNAL_DAMAGED_MAX unreadable lines, is refused with an error
- * that names FILE:LINE, because a guess could give a guest two owners.
+ * kept in its place, except that unprintable bytes become '?' and a very long line is cut. The line
+ * may be the newest line of a VM, so that VM is in doubt (vm_journal_doubt()) until a newer line
+ * about the VM follows. The VM in doubt is the VM that the line names, and also any VM with whose
+ * name instead the line's checksum would be right. If the line has no readable name, every VM is in
+ * doubt that has no newer line. A file that is no journal, or has more than VM_JOURNAL_DAMAGED_MAX
+ * unreadable lines, is refused with an error that names FILE:LINE, because a guess could give a
+ * guest two owners.
  *
  * Where: main opens the journal; journal_thread.c appends for fleet/. STATE_DIR/lock is held while
  * the journal is open, so two gateways cannot share one directory. Threads: the main thread until
@@ -72,8 +75,8 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 		     struct vm_journal_table *ret_table, bool *ret_torn, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* May an unreadable line be the newest line of @vm? If so, sets *ret_error to which line this is
- * and what to do. vm_journal_doubt() does the same for an open journal. */
+/* May an unreadable line be the newest line of @vm? If so, sets *ret_error to the line's text and
+ * what to do. vm_journal_doubt() does the same for an open journal. */
 bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm,
 			    struct error *ret_error);
 bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, struct error *ret_error);

@@ -249,8 +249,8 @@ int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
 		return -EPROTO;
 	relay->acks_total++;
 	if (relay->in_flight[slot].epoch != epoch)
-		/* count the acknowledgement but take no figures, because the epoch is of an earlier
-		 * generation, or its slot was reused */
+		/* Count the acknowledgement, but measure nothing: in_flight has no times for this
+		 * epoch, because it was acknowledged before or its slot was reused. */
 		return 0;
 	relay->last_epoch_bytes = relay->in_flight[slot].bytes;
 	relay->last_ack_ns = now_ns - relay->in_flight[slot].end_ns;

@@ -9,12 +9,14 @@
  * straight into the standby's TLS ring, whose size is at most relay_bytes_max. While the ring is
  * full, the gateway does not read from the primary's connection.
  *
- *	  resume(k, g)
- *	 ──────────────► WANT_GEOMETRY ──GEOMETRY──► WANT_BEGIN ──EPOCH_BEGIN──► IN_EPOCH
- *	  frames with an older g are dropped                  ▲      PAGES, DEVICE: seq + 1 │
- *	                                                 └────────EPOCH_END────────────┘
- *	  CLOCK and DISK are taken as PAGES and DEVICE
- *	  MACHINE comes after GEOMETRY and before the generation's first epoch
+ *	  RESUME sent
+ *	 ─────────────► WANT_GEOMETRY ──GEOMETRY──► WANT_BEGIN ──EPOCH_BEGIN──► IN_EPOCH
+ *	                                                ▲                           │
+ *	                                                └─────────EPOCH_END─────────┘
+ *
+ * In IN_EPOCH come PAGES, DEVICE and CLOCK frames, each with a sequence number one higher than the
+ * frame before. MACHINE frames may come after GEOMETRY and before the first epoch that follows a
+ * RESUME. Each RESUME begins a new generation; frames of an older generation are dropped.
  *
  * Threads: the gateway's loop.
  */
@@ -52,10 +54,10 @@ struct vm_relay {
 	enum vm_relay_phase phase;
 	uint64_t term;
 	uint32_t generation;
-	/* the epoch being relayed; between epochs, the last one that ended, or the epoch that
-	 * RESUME named */
+	/* the epoch being relayed. Between epochs: the last epoch that ended. Before the first
+	 * epoch after a RESUME: the epoch that the RESUME named */
 	uint64_t epoch;
-	/* last epoch with WIRE_FLAG_UNHELD; the owner holds output only after a later epoch */
+	/* last epoch with WIRE_FLAG_UNHELD: output sent after it was not yet held */
 	uint64_t unheld_epoch;
 	uint64_t sent_epoch; /* last epoch whose EPOCH_END was forwarded on this standby's stream */
 	uint32_t n_frames;	 /* frames of the epoch being relayed */
@@ -72,7 +74,8 @@ struct vm_relay {
 	uint64_t bytes_total, frames_total, epochs_total, dropped_total, errors_total, acks_total;
 	uint64_t full_total;	    /* number of FULL epochs, which need no earlier epoch */
 	uint64_t last_epoch_bytes;  /* size of the last acknowledged epoch */
-	uint64_t last_ack_ns; /* time from forwarding that epoch's EPOCH_END to its EPOCH_ACK */
+	/* for the last acknowledged epoch: time from forwarding EPOCH_END to EPOCH_ACK */
+	uint64_t last_ack_ns;
 	struct hist ack_ns, epoch_bytes;
 };
 
@@ -88,10 +91,10 @@ void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch);
 /* Drop all frames until the next RESUME. */
 void vm_relay_close(struct vm_relay *relay);
 
-/* Check a frame from the primary (any type from WIRE_GEOMETRY to WIRE_CLOCK, or WIRE_DISK). Returns
- * 0 and sets *ret_verdict to what to do with the frame. Returns -EPROTO if the frame breaks the
- * stream; *ret_code is then a WIRE_STREAM_ERROR_ number, *ret_error explains it, the relay is
- * closed, and the caller should end the connection. */
+/* Check a frame from the primary (any type from WIRE_GEOMETRY to WIRE_CLOCK). Returns 0 and sets
+ * *ret_verdict to what to do with the frame. Returns -EPROTO if the frame breaks the stream;
+ * *ret_code is then a WIRE_STREAM_ERROR_ number, *ret_error explains it, the relay is closed, and
+ * the caller should end the connection. */
 int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
 		   enum vm_relay_verdict *ret_verdict, uint16_t *ret_code, struct error *ret_error)
 	__attribute__((warn_unused_result));
