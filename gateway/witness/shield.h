@@ -7,13 +7,13 @@
  * socket can check frames before the kernel copies them (ebpf/shield.bpf.c).
  *
  * The program is attached only during a flood, because it drops some reordered datagrams that the
- * gateway would accept, needs a copy of the keys in the kernel, and costs time for every frame. It
- * counts the datagrams that it drops, so that shield_look() notices the end of the flood.
+ * gateway would accept, needs a copy of the keys in the kernel, and costs time for every frame. The
+ * program counts the datagrams that it drops, so that shield_look() notices the end of the flood.
  *
- *	          unwanted >= SHIELD_UP_PER_S for SHIELD_LOOK_NS
- *	 DOWN ──────────────────────────────────────────────────► UP
- *	    ◄──────────────────────────────────────────────────────
- *	          fewer for SHIELD_HOLD_NS
+ *	          one SHIELD_LOOK_NS with at least SHIELD_UP_PER_S unwanted datagrams per second
+ *	 DOWN ────────────────────────────────────────────────────────────────────────────────► UP
+ *	      ◄────────────────────────────────────────────────────────────────────────────────
+ *	          SHIELD_HOLD_NS with fewer unwanted datagrams
  *
  * Pure: the caller passes counts and the time. Where: witnessing.c attaches and detaches the
  * program. Threads: any.

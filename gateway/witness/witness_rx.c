@@ -36,8 +36,8 @@ struct vm {
 	struct key key[KEYS_PER_VM];
 	uint32_t newest_key_id; /* id of the key that signed the view's sample; 0: none */
 	struct bucket buckets[WIRE_WITNESS_N_PATHS];
-	/* how many shares of the divided half of the work the VM has: one for each path that its
-	 * keys allow */
+	/* how many shares of the work the VM has ("Bound on work" in witness_rx.h): one for each
+	 * path on which its keys allow datagrams */
 	size_t n_shares;
 	bool clock_known;
 	/* the gateway's clock minus the primary's (signed): the smallest difference seen */
@@ -47,9 +47,9 @@ struct vm {
 };
 
 struct witness_rx {
-	/* The key id in each slot, or 0 if the slot has no key. A key's slot is vm * KEYS_PER_VM +
-	 * which. The ids are separate from the other data, so that a search reads only 512
-	 * bytes. */
+	/* The key id in each slot, or 0 if the slot has no key. key[i] of VM v has the slot v *
+	 * KEYS_PER_VM + i. The ids are in an array of their own, so that a search reads little
+	 * memory. */
 	uint32_t key_ids[WITNESS_RX_SLOTS];
 	size_t n_slots; /* all slots that were ever in use are below this number */
 	size_t n_shares; /* shares of all VMs together */
@@ -170,7 +170,8 @@ void witness_rx_tick(struct witness_rx *rx, uint64_t now_ns)
 	}
 }
 
-/* Find the key with @key_id, if it is valid now. Returns true and sets *ret_vm and *ret_which. */
+/* Find the key with @key_id. If there is one and it is valid now, returns true and sets *ret_vm and
+ * *ret_which. Otherwise, returns false. */
 static bool find_key(const struct witness_rx *rx, uint32_t key_id, uint64_t now_ns, size_t *ret_vm,
 		     size_t *ret_which)
 {
@@ -243,8 +244,8 @@ static bool may_check(struct witness_rx *rx, struct vm *v, enum wire_witness_pat
 
 /* ---- the evidence ---- */
 
-/* Returns by how much @ahead_ns is later than @than_ns. The two clocks start at unrelated values
- * and either may be ahead, so the difference is taken modulo 2^64. */
+/* Returns @ahead_ns minus @than_ns. Both are differences between two clocks that start at unrelated
+ * values, and either clock may be ahead. So all of these differences are computed modulo 2^64. */
 static int64_t later_by_ns(uint64_t ahead_ns, uint64_t than_ns)
 {
 	return (int64_t)(ahead_ns - than_ns);
@@ -267,8 +268,9 @@ void witness_rx_clock(struct witness_rx *rx, size_t vm, uint64_t mono_ns, uint64
 	learn_clock(&rx->vms[vm], mono_ns, now_ns);
 }
 
-/* Returns by how much the sample's delay exceeds the smallest delay seen. A sample made before the
- * gateway's clock began counts as made at time 1, because 0 means never. */
+/* Returns how long the sample made at @mono_ns (by the primary's clock) was delayed, compared with
+ * the message that had the smallest delay. The result is less than @now_ns, so that the time at
+ * which the sample was made is at least 1: 0 would mean "never". */
 static uint64_t delay_ns(const struct vm *v, uint64_t mono_ns, uint64_t now_ns)
 {
 	int64_t late_ns = later_by_ns(now_ns - mono_ns, v->clock_ahead_ns);
@@ -283,9 +285,9 @@ static uint64_t grown(uint64_t before, uint64_t now)
 	return now > before ? now - before : 0;
 }
 
-/* Update the view with the frame counts of @w. Samples of one key may arrive slightly out of order
- * if two cores made them, so only larger counts are taken. For the same reason, a sample that comes
- * by both paths is counted only once. */
+/* Update the view with the frame counts of @w. If two cores made samples, these may arrive slightly
+ * out of order, so only counts that have grown are taken. A second copy of the newest sample, by
+ * the other path, changes nothing. */
 static void count_frames(struct witness_view *view, const struct wire_witness *w, bool same_key)
 {
 	bool anew = !same_key && (w->to_guest < view->to_guest ||

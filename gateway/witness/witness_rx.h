@@ -6,36 +6,42 @@
  * flood costs only a few comparisons per datagram. The mac is checked last, at most a bounded
  * number of times per millisecond. Only a datagram with a good mac changes the state.
  *
- *	size, magic, fields ─► came by its path ─► key_id known ─► from the key's address ─► sequence not seen
- *	   malformed             wrong_path          unknown_key      wrong_address       replayed
- *	                                                                                        │
- *	                                                                  over_limit  within the bound on work
- *	                                           accepted ◄─ the window moves ◄─ mac ─────────────┘
- *	                                                                           bad_mac
+ *	the checks, in order                                      counted, if the check fails, as
+ *	  size, magic number and fields are well-formed             malformed
+ *	  it came through the network for which it was signed       wrong_path
+ *	  its key_id is known, and the key is still valid           unknown_key
+ *	  it came from the host's address                           wrong_address
+ *	  its sequence number was not seen before                   replayed
+ *	  the bound on work allows one more mac check               over_limit
+ *	  its mac is right                                          bad_mac
+ *	all checks passed: the window moves, and it is counted as   accepted
  *
  * Paths: the primary's kernel may send a sample twice, through the backup and through the client
- * network, each copy with its own signature. For each path a key has an address, a window and a
- * share of the work. The copy that arrives first is the evidence.
+ * network, each copy with its own signature. For each of these two paths, a key has the address
+ * that its datagrams must come from, a window of sequence numbers that were seen, and a share of
+ * the work. The copy that arrives first is the evidence.
  *
- * Bound on work: WITNESS_RX_CHECKS_PER_MS macs per millisecond in all. Half of them are divided
- * into equal shares, one for each path of each VM that has a key; datagrams for other VMs or paths
- * cannot use up a share. The other half is common: first come, first served. Somebody who sees a
- * VM's datagrams can build a flood that passes all checks before the mac. Then some of that VM's
- * true datagrams are dropped unchecked, and more of them the larger the flood is. The rest are
- * still accepted.
+ * Bound on work: in all, WITNESS_RX_CHECKS_PER_MS macs are checked per millisecond. Half of these
+ * checks are divided into equal shares, one for each path of each VM that has a key; datagrams for
+ * other VMs or paths cannot use up a share. The other half is common: first come, first served.
+ * Somebody who sees a VM's datagrams can build a flood that passes all checks before the mac. Some
+ * of that VM's true datagrams are then dropped unchecked, the more the larger the flood is. Its
+ * other datagrams are still accepted.
  *
  * Keys: a VM has a current and a previous key. The previous key stays valid until
  * WITNESS_RX_OVERLAP_NS after the first datagram signed with the current key. The reason: an agent
- * may hang before it uses a new key. Its kernel then continues to sign with the old key, and this
- * is when the evidence is needed. If the current key was never used, a new key replaces it and the
- * previous key stays.
+ * may hang before it uses a new key. Its kernel then continues to sign with the old key, and just
+ * then the evidence is needed. When a new key is set, it becomes the current key. The key that was
+ * current until then becomes the previous key if it was ever used; if it was never used, it is
+ * dropped, and the previous key stays.
  *
  * Time: a datagram says when it was made, by the primary's clock. From each datagram and each beat
- * (witness_rx_clock()) the gateway computes the difference between its clock and the primary's. It
- * takes the smallest difference ever seen for the true offset between the clocks. A sample with a
- * larger difference was delayed, and its evidence is dated back by the delay. So old evidence does
- * not look fresh, even if a queue was full or somebody held datagrams back. The assumed offset may
- * grow by 1/1000 of the time, which is more than two slewed clocks drift apart.
+ * (witness_rx_clock()) the gateway computes the difference between its own clock and the primary's.
+ * The smallest difference seen so far is taken for the true offset between the clocks. If a
+ * sample's difference is larger, the sample was delayed by the excess, and its evidence is dated
+ * back by that much. So old evidence does not look fresh, even if a queue was full or somebody held
+ * datagrams back. The two clocks may drift apart, by less than 1/1000 of the time. So the offset is
+ * raised by 1/1000 of the time that passes, until a smaller difference is seen.
  *
  * Where: fleet/witness_keys.c sets keys and clocks; main's loop passes in the datagrams; the
  * detector and control/ read the views.
@@ -94,7 +100,7 @@ struct witness_view {
 		uint64_t n_accepted;
 		uint64_t made_at_ns; /* when the newest sample of this path was made; 0: none */
 	} paths[WIRE_WITNESS_N_PATHS];
-	/* The newest sample. The following members are valid if n_accepted > 0. */
+	/* The following members are about the newest sample, and valid if n_accepted > 0. */
 	uint64_t arrived_at_ns;
 	/* when the primary's kernel made the sample; at most arrived_at_ns; never decreases */
 	uint64_t made_at_ns;
@@ -123,9 +129,10 @@ struct witness_rx *witness_rx_free(struct witness_rx *rx);
 
 /* Give @vm (0..WITNESS_RX_VMS_MAX-1) a new key, which the caller sends to the VM's host. @addresses
  * has the host's address for each enum wire_witness_path, in host byte order; 0: accept nothing on
- * that path. @key_id must not be 0 or in use. @key is copied. @clock_new: has the host connected
- * again, so that its clock may have restarted? Returns 0, -EINVAL if @vm or @key_id is invalid, or
- * -ENOMEM (also if this OpenSSL has no SipHash). On error the keys stay as they were. */
+ * that path. @key_id must not be 0 or in use. @key is copied. @clock_new is true if the host has
+ * connected again, because its clock may have restarted; the offset is then learned again. Returns
+ * 0, -EINVAL if @vm or @key_id is invalid, or -ENOMEM (also if this OpenSSL has no SipHash). On
+ * error the keys stay as they were. */
 int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
 		       const uint8_t key[WIRE_WITNESS_KEY_SIZE],
 		       const uint32_t addresses[WIRE_WITNESS_N_PATHS], bool clock_new,
@@ -165,9 +172,9 @@ struct witness_rx_key {
 bool witness_rx_get_key(const struct witness_rx *rx, size_t slot, enum wire_witness_path path,
 			struct witness_rx_key *ret_key);
 
-/* Both functions add to the counters @n datagrams that the kernel's program dropped.
- * witness_rx_add_refused() adds those dropped for the reason @verdict. witness_rx_add_bad_macs()
- * adds those that had the key_id of @slot but a wrong mac. */
+/* Both functions add @n to a counter, because the kernel's program dropped @n datagrams.
+ * witness_rx_add_refused() is for datagrams dropped for the reason @verdict.
+ * witness_rx_add_bad_macs() is for datagrams that had the key_id of @slot but a wrong mac. */
 void witness_rx_add_refused(struct witness_rx *rx, enum wire_witness_path path,
 			    enum witness_rx_verdict verdict, uint64_t n);
 void witness_rx_add_bad_macs(struct witness_rx *rx, size_t slot, enum wire_witness_path path,
