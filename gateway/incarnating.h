@@ -36,8 +36,8 @@ int incarnating_begin(struct incarnating *i, const char *state_dir, struct fleet
 /* Promote no host of @vm while leases of the previous start may last. */
 void incarnating_mute(const struct incarnating *i, struct fleet_vm *vm, uint64_t now_ns);
 
-/* Replace the previous start's release_ms in the file by this start's, once all leases of the
- * previous start have expired. */
+/* Once all leases of the previous start have expired, replace that start's release_ms in the file
+ * by release_ms of this start. */
 void incarnating_tick(struct incarnating *i, const struct fleet_config *config, uint64_t now_ns);
 
 #endif
