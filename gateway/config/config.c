@@ -382,8 +382,8 @@ static void set_fault(struct gw_vm_config *vm, const char *file, const char *tex
 	(void)snprintf(vm->fault, sizeof(vm->fault), "%s", text);
 }
 
-/* Check that no two guests have the same address. If two have, the later of their files gets a
- * fault. */
+/* Check that no two guests have the same address. If two guests have, mark the VM of the later file
+ * as unusable (set_fault()). */
 static void check_guests(const char *dir, struct gw_vm_config *vms, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {

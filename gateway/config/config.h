@@ -42,7 +42,8 @@ struct gw_config {
 	int standby_lost;	   /* enum gw_standby_lost */
 	uint64_t relay_bytes_max, events_bytes_max;
 	uint32_t n_sessions_max, n_handshakes_max;
-	/* UDP port; if the file says 0, gw_config_load() sets it to listen's port */
+	/* UDP port for witness datagrams; if the file says 0, gw_config_load() stores the port
+	 * number of `listen` here */
 	uint32_t witness_port;
 	uint32_t witness_rekey_s;
 	int log_level;		   /* enum log_level */
@@ -71,7 +72,8 @@ struct gw_vm_config {
 	uint32_t primary_address, standby_address;
 	uint32_t primary_backup, standby_backup; /* addresses of the hosts in the backup network */
 	int witness_paths; /* enum gw_witness_paths */
-	/* "" if the file is usable; otherwise, why not, and then only `name` is valid */
+	/* "" if the file is usable. Otherwise, why it is not usable; of the other members, only
+	 * `name` is then valid */
 	char fault[640];
 };
 
@@ -81,7 +83,7 @@ extern const struct config_key gw_vm_config_keys[];
 extern const size_t gw_n_vm_config_keys;
 
 /* Read the gateway's file @path and check it, including the rules that involve several keys.
- * Returns 0, or -errno with *ret_error. */
+ * Returns 0. On error returns -errno and sets *ret_error. */
 int gw_config_load(const char *path, struct gw_config *ret_config, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
