@@ -41,7 +41,7 @@ static json_t *describe_stats(const char *stats)
 			double real = strtod(value, &end);
 
 			item = value[0] && !*end ? json_real(real) : NULL;
-			if (!item) /* the value is no number, or one that JSON cannot express */
+			if (!item) /* no number, or a number that JSON cannot express */
 				item = json_string(value);
 		}
 		(void)json_object_set_new(object, key, item); /* if memory is short,
