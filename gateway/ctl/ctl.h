@@ -1,6 +1,6 @@
 /* ctl.h - holdfastctl's connection to a gateway: sends one request line and receives lines.
  *
- * Where: ctl/main.c calls it; it calls wire/tls.
+ * Where: ctl/main.c calls this file, which calls wire/tls.
  * Threads: one. Every call may block until its deadline.
  */
 #ifndef CTL_CTL_H

@@ -245,8 +245,8 @@ static char *make_request(const struct verb *verb, const struct options *o, char
 	return line;
 }
 
-/* Does the gateway answer at all? Returns 1 if it does, 0 if it closed the connection without an
- * answer, or -errno (and sets *ret_error). */
+/* Ask the gateway for its status, only to see whether it answers. Returns 1 if it does, 0 if it
+ * closed the connection without an answer, or -errno (and sets *ret_error). */
 static int ask_status(const struct ctl_config *config, uint64_t deadline_ns,
 		      struct error *ret_error)
 {
@@ -261,8 +261,9 @@ static int ask_status(const struct ctl_config *config, uint64_t deadline_ns,
 	return r;
 }
 
-/* Do the same as ctl_line(). But for a verb that waits, extend the deadline again and again as long
- * as the gateway answers another request in time. An explicit --timeout is not extended. */
+/* Read the next line, as ctl_line() does. If the verb waits for the hosts and the deadline passes,
+ * ask the gateway for its status on a second connection; if it answers, wait again. So the wait
+ * ends only if the gateway itself no longer answers. An explicit --timeout is not extended. */
 static int answer_line(const struct verb *verb, const struct options *o,
 		       const struct ctl_config *config, struct ctl *ctl, uint64_t deadline_ns,
 		       const char **ret_line, struct error *ret_error)

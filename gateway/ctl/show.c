@@ -282,8 +282,8 @@ static void show_not_protected(FILE *out, const json_t *vm)
 
 	fprintf(out, "%s is %s", name, state);
 	if (json_is_true(json_object_get(vm, "conflict")))
-		/* say no more, because the conflict must be solved first, and show_check() prints a
-		 * line about it */
+		/* print no advice: the conflict must be solved first, and show_check() prints a
+		 * line about the conflict */
 		fprintf(out, "\n");
 	else if (strcmp(state, "UNPROTECTED") == 0)
 		fprintf(out, "; holdfastctl protect %s\n", name);
