@@ -35,7 +35,7 @@ struct run {
 	 * member */
 	struct source exit;
 	bool in_use;
-	bool killed; /* true if the gateway killed it because its time had expired */
+	bool killed; /* true if the gateway killed the command because its time had expired */
 	bool has_ended, ok;
 	pid_t pid;
 	uint64_t term, timeout_ns, deadline_ns;
@@ -80,7 +80,7 @@ static void reap(struct run *run)
 {
 	int status;
 
-	fd_close(run->exit.fd); /* this also removes it from the epoll */
+	fd_close(run->exit.fd); /* this also removes the pidfd from the epoll */
 	run->exit.fd = -1;
 	if (waitpid(run->pid, &status, 0) != run->pid)
 		status = -1;
@@ -256,7 +256,7 @@ void fence_poll(struct fence *fence, uint64_t now_ns)
 		if (!run->in_use)
 			continue;
 		if (!run->has_ended && !run->killed && now_ns >= run->deadline_ns) {
-			run->killed = true; /* the pidfd will report when it has ended */
+			run->killed = true; /* the pidfd will report when the process has ended */
 			run->deadline_ns = UINT64_MAX;
 			(void)kill(-run->pid, SIGKILL);
 		}
