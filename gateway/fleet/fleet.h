@@ -94,7 +94,7 @@ struct fleet_pending {
 	struct vm_actions actions;  /* the step's actions; those before `at` are done */
 	size_t at;
 	struct inbox inbox;	    /* inputs that have come since the step began to wait */
-	/* input whose step was undone, kept here if nobody will send it again */
+	/* input whose step was undone and that nobody will send again, so it is kept here */
 	struct inbox_entry retry;
 	uint64_t retry_ns; /* when to give `retry` to the machine again; 0: `retry` is empty */
 };
@@ -142,16 +142,16 @@ struct fleet_config {
 	struct journal_thread *journal_thread; /* borrowed; writes `journal`; NULL:
 						* write in the loop, as tests do */
 	uint32_t lease_ms; /* length of the lease given with each answer to a beat; 0: give none */
-	uint32_t release_ms; /* how long a lease lets its owner release output; <= lease_ms */
-	/* incarnation of this start of the gateway (vm/incarnation.h); 0: do not announce one */
+	uint32_t release_ms; /* how long a lease lets a VM's owner release output; <= lease_ms */
+	/* incarnation of this start of the gateway (vm/incarnation.h); 0: announce none */
 	uint64_t incarnation;
 	/* Begin to record a new incarnation above @above, the largest incarnation that any host has
 	 * obeyed. Returns 0 if the record is being written; the fleet then calls recorded() when
 	 * the writing has ended. Returns -EBUSY if another record is being written, or another
 	 * -errno. If this callback is NULL, no takeover is possible. */
 	int (*take_over)(void *arg, uint64_t above);
-	/* Handle the @result of writing an incarnation, which the journal's thread has finished.
-	 * Returns the new incarnation if it is on disk, or 0 if the old one still is. */
+	/* Handle @result, with which the journal's thread has finished writing an incarnation.
+	 * Returns the new incarnation if it is on disk, or 0 if the old incarnation still is. */
 	uint64_t (*recorded)(void *arg, int result);
 	void *take_over_arg;	 /* @arg for take_over() and recorded() */
 	/* number of the first order; made from the wall clock, so that it is larger than any order

@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "fleet/fleet_private.h"
 
-/* Begin to write a record. Returns 0 if it is on disk, 1 if it is being written, or -errno if it
- * could not be written. */
+/* Begin to write the journal record of @a. Returns 0 if the record is on disk, 1 if it is being
+ * written, or -errno if it could not be written. */
 static int act_journal(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a)
 {
 	const char *owner = vm->config.host[a->record.owner];
@@ -86,8 +86,8 @@ static void act_order(struct fleet *fleet, struct fleet_vm *vm, const struct vm_
 	fleet->links->order(host->control, vm->config.name, a);
 }
 
-/* Detach the streams at once. The machine need not be told, because it has ended their term
- * itself. */
+/* Detach the streams of @vm at once, and end them. The machine itself has ended the term of these
+ * streams, so it gets no input about them. */
 static void act_close(struct fleet *fleet, struct fleet_vm *vm)
 {
 	vm_relay_close(&vm->relay);

@@ -23,8 +23,8 @@ static int tell_all(struct fleet *fleet, const struct fleet_host *host, enum vm_
 		in.host = (uint8_t)h;
 		r = fleet_step(fleet, fleet->vms[i], &in, now_ns);
 		if (kind != VM_IN_CONTROL_UP)
-			/* inputs of other kinds cannot be undone, so the remaining VMs must get
-			 * them too */
+			/* what an input of any other kind reports cannot be undone, so the
+			 * remaining VMs must get the input too */
 			r = 0;
 	}
 	return r;
@@ -78,7 +78,7 @@ void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns)
 {
 	vm_fsm_seen(&vm->fsm, host, now_ns);
 	if (vm->pending.waiting)
-		/* the copy too, because the machine may be restored from it */
+		/* note it in the copy too, because the machine may be restored from the copy */
 		vm_fsm_seen(&vm->pending.before, host, now_ns);
 }
 

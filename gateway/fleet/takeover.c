@@ -63,8 +63,8 @@ void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns)
 	/* Keep `younger` if a host has meanwhile reported an even younger gateway. */
 	if (fleet->younger < number)
 		fleet->younger = 0;
-	/* The younger gateway may have granted leases until just now. Wait until they have expired,
-	 * as for our own. */
+	/* The younger gateway may have granted leases until just now. So promote no host until
+	 * these leases have expired, as if this gateway had granted them. */
 	for (size_t i = 0; i < fleet->n_vms; i++)
 		fleet_granted(fleet->vms[i], now_ns);
 	end_all(fleet);

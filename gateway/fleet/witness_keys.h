@@ -4,8 +4,9 @@
  * A key is valid for one owner in one term. The owner gets a key if its control connection
  * understands WITNESS_KEY and its agent has reported, on that connection, that it protects the VM
  * in this term. The gateway sends a key after the first such report on each connection, and a new
- * key every witness_rekey_s seconds. The key stays valid while its owner cannot be reached, because
- * witness datagrams are needed most then. It is wiped as soon as the VM's term or owner changes.
+ * key every witness_rekey_s seconds. While the owner cannot be reached, its key stays valid,
+ * because witness datagrams are needed most at this time. The key is wiped as soon as the VM's term
+ * or owner changes.
  *
  * Key ids start at a random number and grow by a random odd step. So no id repeats within 2^32
  * keys, a restarted gateway is unlikely to repeat ids that it gave before, and an outsider who does
