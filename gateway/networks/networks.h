@@ -1,7 +1,8 @@
 /* networks.h - opens the gateway's ports as configured, and the services on them.
  *
- *	backup network  port ── lwIP ── agents' sessions; also the prober and witness datagrams
- *	client network  probe_port ── the prober; also witness datagrams, if a VM's file allows it
+ *	network         port         services on the port
+ *	backup network  port         lwIP with the agents' sessions, the prober, witness datagrams
+ *	client network  probe_port   the prober; witness datagrams, if a VM's file allows them
  *
  * Where: main.c calls it if `port` names a device. Threads: start-up only.
  */

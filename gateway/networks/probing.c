@@ -10,8 +10,8 @@ static uint64_t random_64(void *arg)
 	uint64_t value = 0;
 
 	(void)arg;
-	/* This cannot fail: it worked in probing_open(), and such a short request is never cut or
-	 * interrupted. */
+	/* getrandom() cannot fail here: it worked in probing_open(), and a request for so few bytes
+	 * is never cut or interrupted. */
 	(void)!getrandom(&value, sizeof(value), 0);
 	return value;
 }

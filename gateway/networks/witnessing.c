@@ -22,7 +22,7 @@
 #define UDP_PORT_AT    36
 #define FRAME_MIN      42 /* size of a frame up to the end of its UDP header */
 
-#define TELL_NS (60 * CLOCK_NS_PER_S) /* report at most one flood in this time */
+#define TELL_NS (60 * CLOCK_NS_PER_S) /* shortest time between reports of two floods */
 
 _Static_assert(SHIELD_SLOTS == WITNESS_RX_SLOTS, "a slot for each key");
 _Static_assert(sizeof(((struct shield_key *)0)->key) == WIRE_WITNESS_KEY_SIZE, "one kind of key");

@@ -59,8 +59,8 @@ void witnessing_close(struct witnessing *w);
 bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, uint64_t now_ns);
 
 /* Put the shield up when a flood of unwanted UDP datagrams begins, take it down when the flood has
- * ended, and report both. While it is up, the kernel drops these datagrams (witness/shield.h). Call
- * once each turn of the loop; it checks only a few times a second. */
+ * ended, and report both. While the shield is up, the kernel drops unwanted datagrams
+ * (witness/shield.h). Call this once each turn of the loop; it checks only a few times a second. */
 void witnessing_shield(struct witnessing *w, uint64_t now_ns);
 
 #endif
