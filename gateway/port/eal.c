@@ -30,8 +30,8 @@ static struct {
 	bool with_pci;
 } eal;
 
-/* Maps DPDK's log level @level to one of ours that is one step less severe, because an error for
- * DPDK need not be one for us. */
+/* Returns our log level for DPDK's log level @level, one step less severe: what DPDK calls an error
+ * is not always an error for us. */
 static enum log_level demote(int level)
 {
 	if (level <= (int)RTE_LOG_ERR)

@@ -6,8 +6,8 @@
  *
  * Where: the gateway's main loop calls these functions and passes the frames to stack/ (see
  * stack/stack.h). The headers of DPDK and lwIP cannot be included together. So only the .c files of
- * this directory include DPDK's headers. Two files implement it: port_dpdk.c (for the daemon) and
- * port_memory.c (for tests, see port/port_memory.h).
+ * this directory include DPDK's headers. This header is implemented twice: by port_dpdk.c (for the
+ * daemon) and by port_memory.c (for tests, see port/port_memory.h).
  *
  * One turn of the loop, with the idler of port/idler.h:
  *
