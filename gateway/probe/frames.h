@@ -8,7 +8,7 @@
  * Where: prober.c builds frames, probes.c parses them. This file does not decide which frames are
  * sent, or where to.
  *
- *	                 0          14              34                42         50
+ *	byte offset:     0          14              34                42         50
  *	ARP              | Ethernet | ARP, 28 bytes            | padding to 60
  *	echo             | Ethernet | IPv4          | ICMP head | cookie | padding to 60
  *	SYN, RST         | Ethernet | IPv4          | TCP (SYN: with MSS) | padding to 60

@@ -20,7 +20,7 @@ struct prober_target {
 	bool has_mac;
 	bool fixed_mac;	 /* true if the MAC is configured: ignore answers from any other MAC */
 	bool arp_waits;	 /* true while the last ARP request is unanswered: broadcast the next one */
-	/* id and cookie of this round; seq is that of the latest echo request */
+	/* the latest echo request: id and cookie are the same for the whole round, seq grows */
 	struct frames_echo echo;
 	/* bit n is set if the echo request with number seq - n was answered */
 	uint64_t echo_answered;

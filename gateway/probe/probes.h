@@ -48,9 +48,9 @@ int probes_new(probes_random_fn random, void *random_arg, struct probes **ret_pr
 /* Free @probes and all its probers, without sending anything. NULL is fine. Returns NULL. */
 struct probes *probes_free(struct probes *probes);
 
-/* Set our addresses in @net to @us, so that targets in this network can be probed. @answers_arp:
- * should an active prober answer its targets' ARP requests for our address? This is needed in a
- * network in which no TCP stack of ours answers them. */
+/* Set our addresses in @net to @us, so that targets in this network can be probed. If @answers_arp,
+ * active probers answer their targets' ARP requests for our address. This is needed in a network in
+ * which no TCP stack of ours answers these requests. */
 void probes_open_net(struct probes *probes, enum prober_net net, const struct frames_end *us,
 		     bool answers_arp, probes_output_fn output, void *output_arg);
 
@@ -70,8 +70,8 @@ void probes_tick(struct probes *probes, uint64_t now_ns);
 uint64_t probes_deadline_ns(const struct probes *probes);
 
 /* Handle a frame received from @net. Returns true if the frame answered a probe and no other part
- * of the gateway needs it. Returns false if another part may need it; lwIP, for example, also needs
- * ARP replies to our probes. */
+ * of the gateway needs it. Otherwise, returns false, and the caller must offer the frame to the
+ * other parts; lwIP, for example, needs ARP frames even if they answer our probes. */
 bool probes_input(struct probes *probes, enum prober_net net, const void *data, size_t size,
 		  uint64_t now_ns);
 
