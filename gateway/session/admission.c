@@ -177,8 +177,9 @@ void admission_forget(struct session *s)
 	s->waiting = s->picked = false;
 }
 
-/* Returns the waiting session that may continue next. Known addresses come first, then the source
- * with the fewest unproven connections, then the oldest session. */
+/* Returns the waiting session that may continue next, or NULL if none may. Leaves out sessions
+ * whose budget is spent. Prefers known sources to unknown ones, then the source with the fewest
+ * unproven connections, then the oldest session. */
 static struct session *next_waiting(const struct sessions *sessions)
 {
 	struct session *best = NULL;

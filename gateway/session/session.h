@@ -94,7 +94,8 @@ struct session {
 	enum session_phase phase;
 	enum session_end must_end;
 	char source[FLEET_LINK_PEER_SIZE]; /* the peer's address alone, for admission.h */
-	/* for admission.h: true while the handshake waits; true if it was picked to continue */
+	/* For admission.h. waiting: true while the handshake must wait. picked: true if
+	 * admission_run() has picked the handshake to continue */
 	bool waiting, picked;
 	uint64_t opened_ns;
 	uint64_t closing_ns; /* when CLOSING began; valid in CLOSING */

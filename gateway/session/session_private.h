@@ -10,13 +10,14 @@ static inline bool session_is_over(const struct session *s)
 	return s->phase == SESSION_CLOSING || s->must_end != SESSION_GOES_ON;
 }
 
-/* Returns which of its VM's two streams @s is. Call this only for streams. */
+/* Returns which of the two streams of its VM @s is. Call this only if @s is a stream. */
 static inline enum vm_stream_index session_slot(const struct session *s)
 {
 	return s->role == WIRE_VM_ROLE_STANDBY ? VM_STREAM_STANDBY : VM_STREAM_PRIMARY;
 }
 
-/* Is @s still attached: the control connection of its host, or a stream of its VM? */
+/* Is @s still attached to the fleet, as the control connection of its host or a stream of its
+ * VM? */
 bool session_is_attached(const struct session *s);
 
 /* Send one frame, for example:
