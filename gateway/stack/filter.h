@@ -5,9 +5,9 @@
  * strangers on the backup network can reach only ARP for our address, ICMP echo and well-formed
  * TCP. The filter also makes sure that every field that lwIP reads is inside the frame.
  *
- * Where: stack_input() calls it on every frame. Code that takes UDP datagrams, which never go to
- * lwIP, calls it before stack_input(): FILTER_UDP marks a datagram, and the view says where its
- * payload is.
+ * Where: stack_input() calls filter_frame() on every frame. UDP datagrams never go to lwIP. Code
+ * that takes them calls filter_frame() itself before stack_input(): the verdict FILTER_UDP marks a
+ * datagram, and the view says where its payload is.
  *
  * lwIP checks the IPv4, ICMP and TCP checksums, so this filter does not.
  * Threads: any (no state). Never allocates.

@@ -24,8 +24,8 @@
 #define STACK_WINDOW_BYTES 131070u
 
 /* The send buffer: how many bytes may be queued or unacknowledged on one connection. lwIP's default
- * is 65535. A value larger than this one would not help, because lwIP's queue has only
- * TCP_SND_QUEUELEN segments. */
+ * is 65535. More than 160 KiB would not help, because lwIP's queue has only TCP_SND_QUEUELEN
+ * segments. */
 #define STACK_SEND_BUFFER_BYTES (160u * 1024)
 
 /* Holds a frame while lwIP refers to it. `pbuf` must be the first member, because lwIP passes its
