@@ -118,8 +118,8 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	struct vm_action *a;
 	va_list args;
 
-	/* A new journal line would hide the damaged one, so the owner of the guest must be known
-	 * first. */
+	/* If an unreadable line of the journal may be the newest, write no new line: it would hide
+	 * the unreadable one. First it must be clear who owns the guest. */
 	if (fsm->record.in_doubt && !s->may_resolve)
 		return;
 	if (!is_transition(s, to, owner, new_term)) {
@@ -142,7 +142,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 			fsm->host[h].conflict &= fsm->host[h].term > fsm->record.term;
 		forget_protection(fsm, s->now_ns);
 	}
-	/* Enter the state, and reset what belonged to the old one. */
+	/* Enter the state @to, and reset what belonged to the old state. */
 	fsm->record.owner = owner;
 	fsm->record.state = to;
 	fsm->give_back_due = false;

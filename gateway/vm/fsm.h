@@ -335,7 +335,7 @@ struct vm_stream {
 /* How long the standby has kept epochs from being committed, and what it did meanwhile. Valid in
  * SYNCING and PROTECTED. See fsm_standby.c. */
 struct vm_standby {
-	/* when the clock of standby_lost stood at zero. After a commit this is a time in the
+	/* when the clock of standby_lost last stood at zero. After a commit this is a time in the
 	 * future, which gives the standby time to apply the epoch */
 	uint64_t since_ns;
 	uint64_t ticked_ns;  /* when the clock of standby_lost was last advanced */
@@ -424,12 +424,14 @@ struct vm_fsm {
 	 * gateway first waits until the host that did not promote has stopped its standby */
 	bool give_back_due;
 	bool stop_due; /* in UNPROTECTED: true while the other host must still stop its standby */
-	/* true while the other host, which was outvoted, must still confirm that it is fenced */
+	/* true while the other host, which was the owner before, must still confirm that it is
+	 * fenced */
 	bool fence_due;
 	bool close_due; /* true if this step began a new term, so that the streams must be closed */
 	/* in UNPROTECTED: true if the gateway itself ended the protection, for example because the
-	 * guest changed. It protects the guest again once the owner reports that this is possible,
-	 * but not before again_ns. is_suspended, is_agreed and is_again are not journaled */
+	 * guest changed. The gateway protects the guest again once the owner reports that this is
+	 * possible, but not before again_ns. is_suspended, is_agreed and is_again are not
+	 * journaled */
 	bool is_suspended;
 	/* true if the hosts kept the guest protected without this gateway. The gateway then
 	 * protects the guest again without waiting for the owner to report that this is possible.
@@ -446,9 +448,9 @@ struct vm_fsm {
 	} op; /* the operator's request that waits for its result */
 };
 
-/* Initialise @fsm from the journal's @record (for a new VM, one with term 0). @config is borrowed.
- * @first_order_id must be larger than any order id of an earlier run; use the wall clock's
- * nanoseconds. */
+/* Initialise @fsm from the journal's @record. For a new VM, pass a record with term 0. @config is
+ * borrowed. @first_order_id must be larger than any order id of an earlier run; use the wall
+ * clock's nanoseconds. */
 void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struct vm_record *record,
 		 uint64_t first_order_id, uint64_t now_ns);
 

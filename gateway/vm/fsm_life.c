@@ -5,8 +5,8 @@
 #include "base/clock.h"
 #include "vm/fsm_private.h"
 
-/* Intervals between ticks: the usual one, that in PROTECTED, and that while the detector is in
- * doubt. */
+/* Intervals between ticks: TICK_PROTECTED_NS in PROTECTED, TICK_DOUBT_NS while the detector is in
+ * doubt or a promotion is under way, and TICK_NS at all other times. */
 #define TICK_NS		  (50 * CLOCK_NS_PER_MS)
 #define TICK_PROTECTED_NS (20 * CLOCK_NS_PER_MS)
 #define TICK_DOUBT_NS	  (5 * CLOCK_NS_PER_MS)

@@ -68,8 +68,8 @@ static const struct {
 	 * standby's vote. */
 	{WORD_NONE, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
 	{WORD_OLDER, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
-	/* The standby has given up its copy, and the owner has never heard that it may continue
-	 * alone. */
+	/* The standby voted that the owner continues alone, and gave up its copy, but the owner has
+	 * never heard of this vote and waits for commits. So protect the guest anew. */
 	{WORD_OLDER, WORD_IDLE, true, VM_SYNCING, "protected anew by"},
 };
 
@@ -271,6 +271,6 @@ void vm_resolve_conflict(struct vm_step *s, uint8_t owner)
 		     vm_host_name(fsm, owner));
 	fsm->release_due = true;
 	fsm->stop_due = true;
-	/* not needed, because the other host's report will show what runs on it */
+	/* not needed: if the other host runs the guest, its next report shows that */
 	fsm->fence_due = false;
 }

@@ -57,15 +57,17 @@ void vm_resume_if_ready(struct vm_step *s)
 	    !vm_way_obstacle(fsm, other)) {
 		vm_set_state(s, VM_SYNCING, fsm->record.owner, false, "standby %s is ready",
 			     vm_host_name(fsm, other));
-		/* the end of this step orders PROTECT, and then the primary opens its stream */
+		/* at the end of this step vm_reconcile() orders PROTECT; the primary then opens its
+		 * stream, and RESUME is sent */
 		return;
 	}
 	if (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED)
 		return;
 	if (!fsm->stream[VM_STREAM_PRIMARY].up || !fsm->stream[VM_STREAM_STANDBY].up)
 		return;
-	/* After a restart of this gateway `committed` may be unknown (0), but PROTECTED means that
-	 * something was committed. */
+	/* Has the standby lost committed epochs? After a restart of this gateway `committed` may be
+	 * 0 (unknown); but in PROTECTED something was committed, so a standby that holds no epoch
+	 * has lost epochs. */
 	if ((fsm->protection.complete < fsm->protection.committed ||
 	     fsm->protection.complete == 0) &&
 	    fsm->record.state == VM_PROTECTED)

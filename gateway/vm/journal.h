@@ -68,9 +68,9 @@ struct vm_journal_table {
 struct vm_journal; /* opaque */
 
 /* Parse a whole journal in memory. @name is the file's name, for errors. Returns 0, sets *ret_table
- * to the last entry of each VM, and *ret_torn to whether an incomplete last line was dropped.
- * Returns -EINVAL if the journal is damaged, and sets *ret_error to where the damage is and what to
- * do. */
+ * to the last entry of each VM and the unreadable lines, and *ret_torn to whether an incomplete
+ * last line was dropped. Returns -ENOMEM; or -EINVAL if @text is no journal or has too many
+ * unreadable lines, and then sets *ret_error to where the damage is and what to do. */
 int vm_journal_parse(const char *name, const char *text, size_t size,
 		     struct vm_journal_table *ret_table, bool *ret_torn, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -85,10 +85,11 @@ bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, struct e
  * too small. */
 size_t vm_journal_format(const struct vm_journal_entry *entry, char *text, size_t size);
 
-/* Lock @dir (created if missing), read the journal, and rewrite it with one line for each VM.
- * Blocks, allocates, and logs a dropped line. Returns 0 and sets *ret_journal, which the caller
- * then owns. Returns -EBUSY if another gateway holds the lock, -EINVAL if the journal is damaged,
- * or another -errno. On error, sets *ret_error to what is wrong and what to do. */
+/* Lock @dir (created if missing), read the journal, and rewrite it with one line for each VM and
+ * the unreadable lines. Blocks, allocates, and logs a dropped line. Returns 0 and sets
+ * *ret_journal, which the caller then owns. Returns -EBUSY if another gateway holds the lock,
+ * -EINVAL if vm_journal_parse() refuses the journal, or another -errno. On error, sets *ret_error
+ * to what is wrong and what to do. */
 int vm_journal_open(const char *dir, struct vm_journal **ret_journal, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -92,15 +92,15 @@ void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch);
 void vm_relay_close(struct vm_relay *relay);
 
 /* Check a frame from the primary (any type from WIRE_GEOMETRY to WIRE_CLOCK). Returns 0 and sets
- * *ret_verdict to what to do with the frame. Returns -EPROTO if the frame breaks the stream;
- * *ret_code is then a WIRE_STREAM_ERROR_ number, *ret_error explains it, the relay is closed, and
- * the caller should end the connection. */
+ * *ret_verdict to what to do with the frame. If the frame breaks the stream, closes the relay,
+ * returns -EPROTO, and sets *ret_code (a WIRE_STREAM_ERROR_ number) and *ret_error to the reason;
+ * the caller should then end the connection. */
 int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
 		   enum vm_relay_verdict *ret_verdict, uint16_t *ret_code, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Check an EPOCH_ACK of @epoch. Returns 0 if the epoch was forwarded whole, or -EPROTO if it was
- * not. */
+/* Check an EPOCH_ACK of @epoch, and measure how long the acknowledgement took. Returns 0 if the
+ * epoch was forwarded whole, or -EPROTO if it was not. */
 int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
