@@ -28,8 +28,8 @@
 
 #define SHIELD_LOOK_NS	(100 * CLOCK_NS_PER_MS)
 #define SHIELD_HOLD_NS	(5000 * CLOCK_NS_PER_MS)
-/* unwanted datagrams per second that count as a flood; a VM's host sends about a hundred true
- * ones */
+/* unwanted datagrams per second that count as a flood; for comparison, the host of a VM sends about
+ * a hundred witness datagrams per second */
 #define SHIELD_UP_PER_S 5000
 
 struct shield {

@@ -25,8 +25,8 @@ struct key {
 	uint64_t good_until_ns; /* UINT64_MAX: valid without end */
 };
 
-/* How many mac checks are still allowed, expressed as time: the credit grows as time passes, and
- * each check costs some of it. */
+/* Limits how many macs are checked. The credit grows with time, and each check costs a part of the
+ * credit, so the limit is expressed in nanoseconds. */
 struct bucket {
 	uint64_t credit_ns;
 	uint64_t at_ns;
@@ -324,7 +324,8 @@ static void take_sample(struct vm *v, const struct wire_witness *w, bool by_curr
 	struct witness_view *view = &v->view;
 	uint64_t made_at_ns, silent_ns;
 
-	if (by_current_key) /* the previous key may have signed it before the host restarted */
+	if (by_current_key) /* a sample signed with the previous key may be
+			     * from before a restart of the host and its clock */
 		learn_clock(v, w->mono_ns, now_ns);
 	made_at_ns = now_ns - delay_ns(v, w->mono_ns, now_ns);
 	view->n_timely += now_ns - made_at_ns < WITNESS_RX_LATE_NS;
