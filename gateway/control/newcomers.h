@@ -12,8 +12,8 @@
  *          connection. The new connection is counted for its own address.
  *  time    all handshakes together may use NEWCOMERS_PERCENT of the loop's time, which is measured.
  *          When this time is spent, handshakes wait, and nothing is read from their connections.
- *          When there is time again, the waiting handshake to continue is that of the address with
- *          the fewest slots, and among several of them the oldest.
+ *          When there is time again, one waiting handshake continues: of the address with the
+ *          fewest slots, the oldest handshake that waits.
  *
  * Where: control.c calls it. Threads: the gateway's loop.
  */
