@@ -42,9 +42,9 @@ static struct jitter *jitter_of(struct detector *d, enum detector_source source)
 	return source == DETECTOR_PROGRESS ? &d->progress : NULL;
 }
 
-/* Called when @source is seen. Does this begin the wait of `patience` again? Yes if the state is
- * DEGRADED, @source had been silent for at least DETECTOR_RETURN_NS, and it shows that replication
- * may recover. */
+/* Called when @source is seen. Must the wait of `patience` begin again? Yes if the state is
+ * DEGRADED, @source was not seen for at least DETECTOR_RETURN_NS before, and @source is a sign that
+ * replication may recover. */
 static bool is_return(const struct detector *d, enum detector_source source)
 {
 	return d->state == DETECTOR_DEGRADED && age_ns(d, source) >= DETECTOR_RETURN_NS &&

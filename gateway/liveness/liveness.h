@@ -8,9 +8,9 @@
  *
  * Where: vm/fsm calls it at every tick and report. Threads: any (no state of its own).
  *
- * A host is not blamed for time in which the gateway itself did not run. After the gateway starts,
- * or has stalled (SIGSTOP, a starved machine), a host is not judged until it was seen once or
- * grace_ns has passed. Time before that start or stall's end does not count as silence.
+ * A host is not blamed for time in which the gateway itself did not run. Silence is counted only
+ * from the gateway's start, or from the end of its last stall (SIGSTOP, a starved machine). And
+ * from then on, no host is judged until it was seen once or grace_ns has passed.
  */
 #ifndef LIVENESS_LIVENESS_H
 #define LIVENESS_LIVENESS_H
