@@ -1,8 +1,8 @@
 /* port.h - one network port of the gateway: receives and sends whole Ethernet frames in user space.
  *
  * Why: the gateway receives epochs from many hosts on few cores. So received frames must bypass the
- * kernel's TCP and must not be copied. DPDK makes this possible for PCI cards. With its drivers
- * net_af_packet and net_af_xdp it works for any kernel interface too.
+ * kernel's TCP and must not be copied. DPDK makes this possible for PCI cards. With DPDK's drivers
+ * net_af_packet and net_af_xdp, any kernel interface can be a port too.
  *
  * Where: the gateway's main loop calls these functions and passes the frames to stack/ (see
  * stack/stack.h). The headers of DPDK and lwIP cannot be included together. So only the .c files of
