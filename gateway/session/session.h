@@ -61,7 +61,8 @@ struct session_config {
 	/* how long a connection may take until its HELLO is accepted */
 	uint64_t handshake_timeout_ns;
 	uint64_t idle_timeout_ns;      /* end a control connection that is silent this long */
-	/* limits of all sessions, and of those without HELLO; admission_settle() replaces 0 */
+	/* Most sessions, and most sessions that have not said HELLO. A limit of 0 is replaced by
+	 * admission_settle() */
 	uint32_t n_sessions_max;
 	uint32_t n_handshakes_max;
 	uint64_t (*clock_ns)(void); /* clock that measures handshakes; NULL: clock_mono_ns */

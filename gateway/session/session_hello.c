@@ -128,8 +128,9 @@ static int open_control(struct session *s, uint64_t features, uint64_t obeyed, u
 }
 
 /* Returns the features that @s may use as the primary's stream of @vm. The standby gets the frames
- * of that stream, so it must understand the features too. Exceptions: INCARNATION is not about
- * these frames. As long as no standby has connected, all features of this gateway are allowed. */
+ * of that stream, so it must understand the features too, except INCARNATION, which changes none of
+ * these frames. As long as no standby has connected, @s may use all features that it
+ * understands. */
 static uint64_t primary_features(const struct session *s, const struct fleet_vm *vm)
 {
 	return s->understands & ((vm->knows_standby ? vm->standby_features : WIRE_FEATURES) |
