@@ -28,10 +28,13 @@
  *	               |                    -> stack_conn_close()   ours: FIN after what was written
  *	               '------------------- -> stack_conn_abort()   ours: RST
  *
+ * (*: any number of times; ?: at most once)
+ *
  * Never logs. Memory: connection slots and frame holders are allocated at open. lwIP itself
  * (Debian: MEMP_MEM_MALLOC) takes segments and connections from malloc, within the limits of struct
- * stack_config. When a limit is reached, the oldest entry is dropped, so strangers cannot lock
- * others out.
+ * stack_config. When there are too many half-open connections, or too many that linger after their
+ * close, the oldest is dropped, so strangers cannot lock others out. When n_connections_max
+ * connections are open, a new connection is reset.
  */
 #ifndef STACK_STACK_H
 #define STACK_STACK_H
