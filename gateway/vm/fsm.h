@@ -386,7 +386,7 @@ struct vm_protection {
 	uint64_t held_from;
 	struct vm_standby standby;
 	struct vm_promoted promoted;
-	/* value of relayed_bytes when it last grew, which was at progress_ns */
+	/* relayed_bytes as last seen; in SYNCING, progress_ns is when it last grew */
 	uint64_t progress_bytes;
 	uint64_t progress_ns;
 	/* true once an event has said that a promotion is needed but impossible */

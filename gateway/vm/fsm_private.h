@@ -50,11 +50,11 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 
 /* Handle that the standby now holds @epoch whole: become PROTECTED if the epoch was sealed with the
  * hold in place, and commit the epoch. Does nothing if a later epoch was committed already, or
- * while output cannot leave the owner's host in SYNCING. */
+ * in SYNCING while output cannot leave the owner's host. */
 void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
 
 /* In fsm_way.c: handle the part of a REPORT in which @host says what keeps clients from reaching
- * the guest on this host, or that clients can reach it. */
+ * the guest on this host, or that nothing keeps clients from reaching it. */
 void vm_on_way(struct vm_step *s, struct vm_host *host);
 /* Returns what keeps clients from reaching the guest on @host, in that host's words, or NULL if
  * nothing does. */

@@ -11,9 +11,10 @@
  *	                   └──► SILENT: an alarm; probed one second in five ── a sign comes ────┘
  *
  * If the gateway can send probes to the guest, the only sign is an answer to a probe. It shows that
- * guest, host and network work, and every guest with an IPv4 address answers ARP.
+ * guest, host and network work. Every guest with an IPv4 address answers ARP, so a guest that
+ * serves does answer.
  *
- * If the gateway cannot, it uses what the host reports:
+ * If the gateway cannot send probes, what the host reports is the sign:
  * - A frame from the guest (counted at the host's tap, without QEMU's own announcements) shows that
  *   the guest's network driver works.
  * - CPU time of a vCPU shows only that the guest executes something; a guest that loops in a fault
