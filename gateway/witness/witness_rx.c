@@ -244,8 +244,8 @@ static bool may_check(struct witness_rx *rx, struct vm *v, enum wire_witness_pat
 
 /* ---- the evidence ---- */
 
-/* Returns @ahead_ns minus @than_ns. Both are differences between two clocks that start at unrelated
- * values, and either clock may be ahead. So all of these differences are computed modulo 2^64. */
+/* Returns @ahead_ns minus @than_ns, as a signed number. Both arguments say how far one clock is
+ * ahead of another, modulo 2^64, because either clock may be ahead. */
 static int64_t later_by_ns(uint64_t ahead_ns, uint64_t than_ns)
 {
 	return (int64_t)(ahead_ns - than_ns);

@@ -67,9 +67,9 @@
 #define WITNESS_RX_BURST	 512
 
 /* A sample that was delayed by this much or more says nothing about the present, so it is not
- * counted in n_timely. The limit must be longer than queues delay datagrams in normal operation. It
- * must be shorter than the time for which the detector waits for a silent host: somebody who holds
- * datagrams back can make a dead host look alive for at most this long. */
+ * counted in n_timely. A shorter limit could exclude samples that only waited in a full queue. A
+ * longer limit would help attackers: somebody who holds datagrams back can make a dead host look
+ * alive for at most this long. */
 #define WITNESS_RX_LATE_NS CLOCK_NS_PER_S
 
 enum witness_rx_verdict {
