@@ -63,7 +63,7 @@ struct daemon {
 	struct sessions *sessions;
 	struct control *control;
 	struct shell_kernel *kernel;
-	struct ports ports; /* indexed by enum prober_net; empty with port = kernel */
+	struct ports ports; /* indexed by enum prober_net; empty if the file says port = kernel */
 	struct probes *probes;
 	struct stack *stack;
 	struct witnessing witnessing[PROBER_N_NETS];
