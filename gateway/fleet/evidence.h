@@ -1,5 +1,5 @@
-/* evidence.h - collects for the detector what the gateway knows about a VM's primary from sources
- * other than the agent's messages.
+/* evidence.h - collects evidence about a VM's primary for the detector, from all sources except the
+ * agent's messages.
  *
  * Why: the detector is pure and expects counts in one form, but the witness receiver, the prober
  * and the relay each count in a form of their own.

@@ -33,9 +33,9 @@ static void put_back(struct fleet *fleet, struct fleet_vm *vm, int r, uint64_t n
 	journal_failed(fleet, vm, &vm->pending.in.in, r);
 }
 
-/* Carry out the remaining actions of the step in vm->pending. Returns 0 if all are done or the rest
- * waits for the disk. If the journal could not be written, restores the machine and returns
- * -errno. */
+/* Carry out the remaining actions of the step in vm->pending. Returns 0 if all actions are done, or
+ * if the rest must wait until the journal record is on disk. If the record could not be written,
+ * restores the machine and returns -errno. */
 static int carry_out(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct fleet_pending *p = &vm->pending;
