@@ -43,9 +43,9 @@ struct witnessing {
 	uint64_t dropped_before;  /* n_dropped when the flood began */
 };
 
-/* Accept witness datagrams from @port, which is in @path's network. @own: our address in that
+/* Accept witness datagrams from @port, which is in @path's network. @own is our address in that
  * network. Loads the shield's program if @port can use it. If the kernel refuses the program, logs
- * that and continues without a shield. @w is the caller's storage. */
+ * this and works without a shield. @w is the caller's storage. */
 void witnessing_open(struct witnessing *w, struct fleet *fleet, struct port *port,
 		     enum wire_witness_path path, const struct config_prefix *own);
 
