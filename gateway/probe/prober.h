@@ -115,8 +115,8 @@ struct prober_figures {
 	bool has_mac;
 	uint64_t refused; /* number of TCP answers that came from a closed port */
 	struct prober_count by[PROBER_N_METHODS];
-	/* The figures of all methods together. The counts are sums, first_sent_ns is the earliest
-	 * time, and last_sent_ns and last_answer_ns are the latest times. unanswered counts the
+	/* All methods together. The counts are sums over the methods. first_sent_ns is the earliest
+	 * time of any method; last_sent_ns and last_answer_ns are the latest. unanswered counts the
 	 * probes of any method since the last answer to any method. */
 	struct prober_count all;
 };
