@@ -104,7 +104,7 @@ int session_on_order_done(struct session *s, const struct wire_frame *frame, uin
 		.status = done.status, .term = frame->h.term, .text = done.text,
 	};
 	if (fleet_step(fleet, vm, &in, now_ns) < 0)
-		/* the host will connect again and then get the order again */
+		/* end the connection: when the host connects again, it gets the order again */
 		session_end(s, now_ns);
 	return 0;
 }
