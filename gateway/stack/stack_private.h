@@ -57,8 +57,9 @@ struct stack_conn {
 	bool is_touched;	   /* in the touched list */
 	size_t unconsumed_bytes;   /* bytes delivered by received() but not consumed yet */
 	uint64_t user_timeout_ns;  /* 0: off */
-	uint64_t progress_ns; /* when bytes were last acknowledged, or none were outstanding */
-	uint32_t progress_ack;	   /* pcb->lastack at that time */
+	/* when bytes were last acknowledged, or when last no bytes were unacknowledged */
+	uint64_t progress_ns;
+	uint32_t progress_ack;	   /* value of pcb->lastack at progress_ns */
 	struct stack_conn *next;	 /* next in the free list or the doomed list */
 	struct stack_conn *next_touched; /* next in the touched list */
 };
