@@ -329,7 +329,7 @@ static void judge_primary(struct vm_step *s)
 }
 
 /* Report what a detector that knows only beats would have done. This shows operators and the
- * benchmark how useful the other evidence is. It decides nothing. */
+ * benchmark how useful the other evidence is. The shadow decides nothing. */
 static void judge_shadow(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -393,8 +393,8 @@ static void tick_syncing(struct vm_step *s)
 		fsm->protection.progress_bytes = s->in->relayed_bytes;
 		fsm->protection.progress_ns = s->now_ns;
 	}
-	/* Even if no bytes are relayed, one of the hosts may be working: attaching, writing,
-	 * rehearsing. */
+	/* Give up only if neither host makes progress. Even if no bytes are relayed, a host may be
+	 * busy: it attaches, writes or rehearses. */
 	if (vm_is_stuck(s, fsm->record.owner, fsm->protection.progress_ns) &&
 	    vm_is_stuck(s, vm_fsm_other(fsm), fsm->protection.progress_ns)) {
 		(void)vm_describe_copy(fsm, reason, sizeof(reason));
@@ -485,8 +485,8 @@ static void on_tick(struct vm_step *s)
 
 	s->fsm->ticked_ns = s->now_ns;
 	expire_orders(s);
-	/* In a conflict, judge only the primary, so that the operator sees its state. No deadline
-	 * of any other state applies. */
+	/* In a conflict, tick only PROTECTED, where the primary is judged so that the operator sees
+	 * its state. The deadlines of the other states do not apply in a conflict. */
 	if (vm_fsm_in_conflict(s->fsm) && s->fsm->record.state != VM_PROTECTED)
 		return;
 	if (by_state[s->fsm->record.state])

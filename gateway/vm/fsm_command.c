@@ -196,8 +196,8 @@ static void on_unprotect(struct vm_step *s)
 		vm_end_protection(s, "operator asked to unprotect");
 		break;
 	}
-	/* Answer at once if the owner has nothing to release or is not connected. Otherwise, answer
-	 * when it has released the output. */
+	/* Answer at once if the owner has no output to release, or is not connected. If it has
+	 * output and is connected, answer when it has released the output. */
 	if (!fsm->release_due) {
 		reply(s, true, "done", "%s is unprotected in term %" PRIu64, fsm->config->name,
 		      fsm->record.term);

@@ -204,8 +204,8 @@ static void track_effect(struct vm_fsm *fsm, struct vm_host *host)
 	}
 }
 
-/* Give an event when the agent begins or stops slowing the guest down. Changes in between cause no
- * event; the agent's figures show them. */
+/* Give an event when the agent begins to slow the guest down, and when it stops doing so. Changes
+ * in between cause no event, but operators can see them in the agent's statistics. */
 static void on_throttle(struct vm_step *s, struct vm_host *host)
 {
 	const char *name = vm_host_name(s->fsm, s->in->host);

@@ -234,8 +234,8 @@ static bool is_lost(const struct vm_step *s, struct error *ret_reason)
 	}
 	if (!liveness_silent_for(&fsm->host[other].live, config->standby_timeout_ns, s->now_ns))
 		return false;
-	/* If the owner is silent too, the gateway's own link is down, and the standby is not to
-	 * blame. */
+	/* If the owner is silent too, or connected only a short while ago, the gateway's own link
+	 * may have been down, so do not blame the standby. */
 	if (!owner->up || s->now_ns - owner->up_ns < config->standby_timeout_ns ||
 	    liveness_judge(&owner->live, &config->liveness, s->now_ns) != LIVENESS_ALIVE)
 		return false;

@@ -32,7 +32,8 @@
 #include "wire/frame.h"
 #include "wire/msg.h"
 
-/* most unacknowledged epochs for which the relay keeps figures; agents allow far fewer */
+/* most unacknowledged epochs whose sizes and times the relay keeps; agents have far fewer in
+ * flight */
 #define VM_RELAY_IN_FLIGHT_MAX 64
 
 enum vm_relay_phase {
@@ -68,9 +69,9 @@ struct vm_relay {
 	bool machine_is_over;
 	struct {
 		uint64_t epoch, bytes, begin_ns, end_ns;
-	} in_flight[VM_RELAY_IN_FLIGHT_MAX]; /* figures of unacknowledged epochs, indexed
-					      * by epoch modulo the array's size */
-	/* Figures since the gateway's start. */
+	} in_flight[VM_RELAY_IN_FLIGHT_MAX]; /* sizes and times of unacknowledged epochs,
+					      * indexed by epoch modulo the array's size */
+	/* Counts since the gateway's start. */
 	uint64_t bytes_total, frames_total, epochs_total, dropped_total, errors_total, acks_total;
 	uint64_t full_total;	    /* number of FULL epochs, which need no earlier epoch */
 	uint64_t last_epoch_bytes;  /* size of the last acknowledged epoch */
