@@ -14,8 +14,8 @@
  *	                                                ▲                           │
  *	                                                └─────────EPOCH_END─────────┘
  *
- * In IN_EPOCH come PAGES, DEVICE and CLOCK frames, each with a sequence number one higher than the
- * frame before. MACHINE frames may come after GEOMETRY and before the first epoch that follows a
+ * In IN_EPOCH come PAGES, DEVICE, CLOCK and DISK frames. Their sequence numbers grow by one from
+ * frame to frame. MACHINE frames may come after GEOMETRY and before the first epoch that follows a
  * RESUME. Each RESUME begins a new generation; frames of an older generation are dropped.
  *
  * Threads: the gateway's loop.
@@ -92,10 +92,10 @@ void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch);
 /* Drop all frames until the next RESUME. */
 void vm_relay_close(struct vm_relay *relay);
 
-/* Check a frame from the primary (any type from WIRE_GEOMETRY to WIRE_CLOCK). Returns 0 and sets
- * *ret_verdict to what to do with the frame. If the frame breaks the stream, closes the relay,
- * returns -EPROTO, and sets *ret_code (a WIRE_STREAM_ERROR_ number) and *ret_error to the reason;
- * the caller should then end the connection. */
+/* Check a frame from the primary (any type from WIRE_GEOMETRY to WIRE_CLOCK, or WIRE_DISK). Returns
+ * 0 and sets *ret_verdict to what to do with the frame. If the frame breaks the stream, closes the
+ * relay, returns -EPROTO, and sets *ret_code (a WIRE_STREAM_ERROR_ number) and *ret_error to the
+ * reason; the caller should then end the connection. */
 int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
 		   enum vm_relay_verdict *ret_verdict, uint16_t *ret_code, struct error *ret_error)
 	__attribute__((warn_unused_result));
