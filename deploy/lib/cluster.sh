@@ -55,7 +55,7 @@ cluster_agent_files() # HOST
 	peer_listen = $here:7402
 	${CLUSTER_AGENT_INI:-}
 	INI
-	guest_command tap0 "$CLUSTER_LOGS/$1-console.log" "$TOPO_DIR/$1/qmp-look"
+	guest_command tap0 "$CLUSTER_LOGS/$1-console.log" "$TOPO_DIR/$1/qmp-look" "$1"
 	printf '%q ' "${GUEST_COMMAND[@]}" >"$dir/$CLUSTER_VM.command"
 	{
 		printf '[vm]\nname = %s\ntap = tap0\n' "$CLUSTER_VM"
@@ -63,6 +63,7 @@ cluster_agent_files() # HOST
 		# starts QEMU.
 		[[ $1 != primary ]] || printf 'qmp = %s\n' "$TOPO_DIR/$1/qmp"
 		printf 'peer = %s@%s:7402\n' "$other" "$there"
+		[[ -z ${GUEST_DISK[$1]:-} ]] || printf 'disks = %s:%s\n' "$GUEST_DISK_NAME" "${GUEST_DISK[$1]}"
 		printf '%s\n' "${CLUSTER_VM_INI:-}"
 		printf '[standby]\nstate_dir = %s\ncommand_file = %s\n' "$TOPO_DIR/$1/state" \
 			"$dir/$CLUSTER_VM.command"

@@ -11,6 +11,14 @@ GUEST_RATE=${GUEST_RATE:-200}	# background dirty rate, pages/s
 GUEST_BYTES=${GUEST_BYTES:-64}
 GUEST_EXTRA=()	# extra words for QEMU's command line
 GUEST_WORK=${GUEST_WORK:-}	# the workload image's extra load; see deploy/guest/workload
+# The root disk, of guest_disk_image. Each host has an image of its own; none: the guest lives in RAM.
+declare -A GUEST_DISK=()	# path of the image, by host
+GUEST_DISK_NAME=root		# the disk's name in QEMU, and in `disks =`
+GUEST_DISK_BUS=${GUEST_DISK_BUS:-virtio}	# or scsi
+GUEST_DISK_LAYOUT=${GUEST_DISK_LAYOUT:-drive}	# or blockdev: how the command line describes it
+GUEST_DISK_IOTHREAD=${GUEST_DISK_IOTHREAD:-0}	# 1: requests are served by a thread of its own
+GUEST_DISK_FORMAT=${GUEST_DISK_FORMAT:-raw}	# or qcow2; on the standby it is always raw
+GUEST_DISK_CACHE=${GUEST_DISK_CACHE:-none}	# or writeback, which every file system can
 readonly GUEST_PORT=7000
 readonly GUEST_MAC=52:54:00:48:46:01
 
@@ -25,29 +33,80 @@ guest_workload_image() # BUILD_DIR
 	GUEST_IMAGE=$("$TOPO_LIB/../guest/build-workload-image" "$1") || topo_die "no guest image"
 }
 
-# Set GUEST_COMMAND to the guest's QEMU command line, which is the same on both hosts. It lacks -qmp, the
-# agent's monitor. It has another monitor at LOOK_SOCKET, through which tests watch what an agent does, or
-# act as an operator.
-guest_command() # TAP SERIAL_LOG LOOK_SOCKET
+# Build the image with a root disk and two databases. Sets GUEST_DISK_ROOT to the image to copy.
+guest_disk_image() # BUILD_DIR
+{
+	GUEST_IMAGE=$("$TOPO_LIB/../guest/build-disk-image" "$1") || topo_die "no guest image with a disk"
+	GUEST_DISK_ROOT=$GUEST_IMAGE/root.img
+}
+
+# Set GUEST_DISK_WORDS to the words of QEMU's command line that describe the root disk on HOST.
+guest_disk_words() # HOST
+{
+	local file=${GUEST_DISK[$1]:-} format=$GUEST_DISK_FORMAT device=virtio-blk-pci thread='' direct=on
+	local node=$GUEST_DISK_NAME
+
+	GUEST_DISK_WORDS=()
+	[[ -n $file ]] || return 0
+	[[ $1 != standby ]] || format=raw
+	[[ $GUEST_DISK_CACHE == none ]] || direct=off
+	if (( GUEST_DISK_IOTHREAD )); then
+		GUEST_DISK_WORDS+=(-object iothread,id=disk-thread)
+		thread=,iothread=disk-thread
+	fi
+	case $GUEST_DISK_LAYOUT in
+	drive)
+		GUEST_DISK_WORDS+=(-drive
+			"if=none,id=$GUEST_DISK_NAME,file=$file,format=$format,cache=$GUEST_DISK_CACHE,discard=unmap") ;;
+	blockdev)
+		node+=-image
+		GUEST_DISK_WORDS+=(
+			-blockdev "driver=file,node-name=$node-file,filename=$file,cache.direct=$direct,discard=unmap"
+			-blockdev "driver=$format,node-name=$node,file=$node-file,cache.direct=$direct,discard=unmap") ;;
+	*)
+		topo_die "GUEST_DISK_LAYOUT is $GUEST_DISK_LAYOUT; it may be drive or blockdev" ;;
+	esac
+	if [[ $GUEST_DISK_BUS == scsi ]]; then
+		GUEST_DISK_WORDS+=(-device "virtio-scsi-pci,id=scsi0$thread")
+		device=scsi-hd,bus=scsi0.0 thread=''
+	fi
+	GUEST_DISK_WORDS+=(-device "$device,drive=$node,id=$GUEST_DISK_NAME$thread")
+}
+
+# Print what the kernel is told about the root disk on HOST.
+guest_disk_option() # HOST
+{
+	[[ -z ${GUEST_DISK[$1]:-} ]] || case $GUEST_DISK_BUS in
+	scsi) echo ' hf.root=sda' ;;
+	*)    echo ' hf.root=vda' ;;
+	esac
+}
+
+# Set GUEST_COMMAND to the guest's QEMU command line, which is the same on both hosts but for the image of a
+# disk. It lacks -qmp, the agent's monitor. It has another monitor at LOOK_SOCKET, through which tests watch
+# what an agent does, or act as an operator.
+guest_command() # TAP SERIAL_LOG LOOK_SOCKET [HOST]
 {
 	local off="csum=off,gso=off,host_tso4=off,host_tso6=off,host_ufo=off"
 
 	off+=",guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ufo=off,guest_ecn=off"
+	guest_disk_words "${4:-none}"
 	GUEST_COMMAND=(qemu-system-x86_64 -M "$GUEST_MACHINE" -accel tcg -m "$GUEST_MEM_MIB" -smp "$GUEST_CPUS"
 		-nodefaults -display none -vga none
 		-kernel "$GUEST_IMAGE/vmlinuz" -initrd "$GUEST_IMAGE/initramfs"
-		-append "console=ttyS0 quiet panic=-1 ipv6.disable=1 hf.ip=$TOPO_GUEST_IP/24 hf.port=$GUEST_PORT hf.rate=$GUEST_RATE hf.bytes=$GUEST_BYTES${GUEST_WORK:+ hf.work=$GUEST_WORK}"
+		-append "console=ttyS0 quiet panic=-1 ipv6.disable=1 hf.ip=$TOPO_GUEST_IP/24 hf.port=$GUEST_PORT hf.rate=$GUEST_RATE hf.bytes=$GUEST_BYTES${GUEST_WORK:+ hf.work=$GUEST_WORK}$(guest_disk_option "${4:-none}")"
 		-netdev "tap,id=n0,ifname=$1,script=no,downscript=no"
 		-device "virtio-net-pci,netdev=n0,mac=$GUEST_MAC,$off"
 		-serial "file:$2"
-		-chardev "socket,id=look,path=$3,server=on,wait=off" -mon "chardev=look,mode=control" "${GUEST_EXTRA[@]}")
+		-chardev "socket,id=look,path=$3,server=on,wait=off" -mon "chardev=look,mode=control"
+		"${GUEST_DISK_WORDS[@]}" "${GUEST_EXTRA[@]}")
 }
 
 # Boot the guest on HOST and set GUEST_PID. The QMP socket is TOPO_DIR/HOST/qmp; logs go to LOG_DIR.
 guest_start() # HOST LOG_DIR
 {
 	mkdir -p "$TOPO_DIR/$1"
-	guest_command tap0 "$2/$1-console.log" "$TOPO_DIR/$1/qmp-look"
+	guest_command tap0 "$2/$1-console.log" "$TOPO_DIR/$1/qmp-look" "$1"
 	topo_spawn "$1" "$2/$1-qemu.log" "${GUEST_COMMAND[@]}" \
 		-qmp "unix:$TOPO_DIR/$1/qmp,server=on,wait=off"
 	GUEST_PID=$TOPO_PID

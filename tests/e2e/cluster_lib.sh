@@ -33,7 +33,7 @@ scene_start()
 {
 	topo_trap
 	topo_up
-	guest_image "$BUILD"
+	[[ -n ${GUEST_DISK[primary]:-} ]] || guest_image "$BUILD" # disk_images has another image
 	cluster_configure "$BUILD" "$TEST_TMP"
 	guest_start primary "$TEST_TMP"
 	cluster_start

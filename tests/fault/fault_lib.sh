@@ -35,7 +35,7 @@ fault_start() # [hf-client option...]
 	CLUSTER_GATEWAY_BIN=$dir/gateway/holdfast-gateway
 	topo_trap
 	topo_up
-	guest_image "$BUILD"
+	[[ -n ${GUEST_DISK[primary]:-} ]] || guest_image "$BUILD" # disk_images has another image
 	cluster_configure "$BUILD" "$TEST_TMP"
 	guest_start primary "$TEST_TMP"
 	fault_gateway

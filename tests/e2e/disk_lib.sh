@@ -1,0 +1,247 @@
+# disk_lib.sh - guests whose root is a disk with two databases (deploy/guest/build-disk-image), clients of these
+# databases, and checks of images. To be sourced (bash) after cluster_lib.sh or fault_lib.sh.
+#
+#	disk_images                   make an image for each host; from now on guests have a disk
+#	disk_ready HOST               wait until the guest's databases accept connections
+#	disk_clients                  start a client of each database; returns when both have acknowledged writes
+#	disk_served 50 20 WHEN        fail unless each database acknowledges 50 more writes in 20 s
+#	disk_clients_end              end the clients; fail unless every acknowledged write is there, in order
+#	disk_switch_off PID           end the databases and the guest cleanly; PID is its QEMU
+#	disk_check IMAGE              fail unless the file system, both databases and every acknowledged write are sound
+#	disk_snapshot HOST COPY       the same for the guest that runs on HOST, as its image is now; COPY is a file for the check
+#	disk_crashed IMAGE COPY       make a COPY as the guest would find it after a crash: with its journal replayed
+#
+# The clients' STATUS files (db_client.py) are TEST_TMP/redis.json and TEST_TMP/sqlite.json.
+
+readonly DISK_PORT_OFF=6381
+declare -A DISK_PORT=([redis]=6379 [sqlite]=6380) DISK_CLIENT=()
+DISK_FAULT=''	# why disk_is_sound failed
+DISK_STATUS=$TEST_TMP	# directory of the STATUS files to which images are compared
+
+# Succeed if the directory's file system knows O_DIRECT, which cache=none needs. A tmpfs does not.
+disk_knows_direct() # DIR
+{
+	local r=0
+
+	dd if=/dev/zero of="$1/direct" bs=4096 count=1 oflag=direct 2>/dev/null || r=1
+	rm -f "$1/direct"
+	return $r
+}
+
+# The standby's image is as new: sparse, without a byte in it.
+disk_images()
+{
+	DISK_DIR=$TEST_TMP/images
+	mkdir -p "$DISK_DIR"
+	if [[ $GUEST_DISK_CACHE == none ]] && ! disk_knows_direct "$DISK_DIR"; then
+		echo "$DISK_DIR is on a file system without O_DIRECT: the disks have cache=writeback"
+		GUEST_DISK_CACHE=writeback
+	fi
+	guest_disk_image "$BUILD"
+	GUEST_DISK=([primary]=$DISK_DIR/primary.$GUEST_DISK_FORMAT [standby]=$DISK_DIR/standby.raw)
+	case $GUEST_DISK_FORMAT in
+	raw) cp --sparse=always "$GUEST_DISK_ROOT" "${GUEST_DISK[primary]}" || fail "no image" ;;
+	*)   qemu-img convert -f raw -O "$GUEST_DISK_FORMAT" "$GUEST_DISK_ROOT" "${GUEST_DISK[primary]}" || fail "no image" ;;
+	esac
+	truncate -r "$GUEST_DISK_ROOT" "${GUEST_DISK[standby]}"
+}
+
+disk_ready() # HOST
+{
+	scene_until 60 grep -qs 'workload: ready databases' "$TEST_TMP/$1-console.log" ||
+		fail "no databases: $(tail -n 5 "$TEST_TMP/$1-console.log")"
+}
+
+disk_client_start() # redis|sqlite [OPTION...]
+{
+	rm -f "$TEST_TMP/$1.json"
+	topo_spawn client "$TEST_TMP/$1.log" python3 "$SRC/tests/e2e/db_client.py" run "$1" \
+		"$TOPO_GUEST_IP:${DISK_PORT[$1]}" "$TEST_TMP/$1.json" "${@:2}"
+	DISK_CLIENT[$1]=$TOPO_PID
+}
+
+# Print a value of a client's STATUS file.
+disk_value() { json "$TEST_TMP/$1.json" "d['$2']"; } # redis|sqlite NAME
+
+# Succeed if the client has got acknowledgements for all numbers up to N; fail if it has ended.
+disk_has_acked() # redis|sqlite N
+{
+	kill -0 "${DISK_CLIENT[$1]}" 2>/dev/null || fail "the $1 client has ended: $(<"$TEST_TMP/$1.json")"
+	[[ -s $TEST_TMP/$1.json ]] && (( $(disk_value "$1" acked) >= $2 ))
+}
+
+disk_served() # N SECONDS WHEN
+{
+	local name
+	local -A goal=()
+
+	for name in "${!DISK_CLIENT[@]}"; do goal[$name]=$(($(disk_value "$name" acked) + $1)); done
+	for name in "${!DISK_CLIENT[@]}"; do
+		scene_until "$2" disk_has_acked "$name" "${goal[$name]}" ||
+			fail "$name acknowledges nothing $3: $(<"$TEST_TMP/$name.json")"
+	done
+}
+
+disk_clients() # [OPTION...]
+{
+	local name
+
+	for name in redis sqlite; do
+		disk_client_start "$name" "$@"
+		scene_until 60 test -s "$TEST_TMP/$name.json" || fail "no $name client: $(<"$TEST_TMP/$name.log")"
+	done
+	disk_served 5 60 "at the start"
+}
+
+# Tell the clients to end. Succeed if both had all acknowledged writes read back.
+disk_clients_stop()
+{
+	local name r=0
+
+	for name in "${!DISK_CLIENT[@]}"; do kill -TERM "${DISK_CLIENT[$name]}" 2>/dev/null; done
+	for name in "${!DISK_CLIENT[@]}"; do
+		wait "${DISK_CLIENT[$name]}" || r=1
+		topo_forget "${DISK_CLIENT[$name]}"
+		cat "$TEST_TMP/$name.json"
+	done
+	DISK_CLIENT=()
+	return $r
+}
+
+disk_clients_end() { disk_clients_stop || fail "an acknowledged write is not there, or a connection was lost"; }
+
+disk_is_gone() { ! kill -0 "$1" 2>/dev/null; } # PID
+
+disk_switch_off() # PID
+{
+	topo_in client bash -c "exec 3<>/dev/tcp/$TOPO_GUEST_IP/$DISK_PORT_OFF" || fail "the guest does not accept: off"
+	scene_until 30 disk_is_gone "$1" || fail "the guest does not switch off"
+	! grep -h 'workload: cannot' "$TEST_TMP"/*-console.log || fail "the guest did not make its file systems clean"
+}
+
+# Run a program of the guest's root on this host, with its own libraries.
+disk_program() # NAME ARGUMENT...
+{
+	local root=$GUEST_IMAGE/root
+
+	"$root/lib64/ld-linux-x86-64.so.2" --library-path "$root/lib/x86_64-linux-gnu" --argv0 "$1" \
+		"$root/bin/$1" "${@:2}"
+}
+
+# Compare the log of redis in DIR with what its client knows. A redis of this host loads it.
+disk_redis_is_sound() # DIR
+{
+	local root=$GUEST_IMAGE/root r=0
+
+	topo_spawn net "$TEST_TMP/check.log" "$root/lib64/ld-linux-x86-64.so.2" --library-path \
+		"$root/lib/x86_64-linux-gnu" --argv0 redis-server "$root/bin/redis-server" --port 0 \
+		--unixsocket "$1/socket" --dir "$1" --appendonly yes --appendfsync no \
+		--auto-aof-rewrite-percentage 0 --save ''
+	scene_until 30 test -S "$1/socket" || { DISK_FAULT="redis cannot load it: $(tail -n 3 "$TEST_TMP/check.log")"; r=1; }
+	(( r )) || DISK_FAULT=$(python3 "$SRC/tests/e2e/db_client.py" check redis "$1/socket" "$DISK_STATUS/redis.json") || r=1
+	topo_end "$TOPO_PID"
+	return $r
+}
+
+# Check a clean image with raw contents. Sets DISK_FAULT to what is wrong, and DISK_BAD to fsck or db.
+disk_is_sound() # IMAGE [crashed]
+{
+	local dir
+
+	dir=$(mktemp -d "$TEST_TMP/check.XXXXXX")
+	DISK_BAD=fsck
+	DISK_FAULT=$(fsck.ext4 -fn "$1" 2>&1) || return 1
+	debugfs -R "rdump /var/lib $dir" "$1" 2>"$dir/errors"
+	DISK_FAULT=$(grep -v '^debugfs ' "$dir/errors") && return 1
+	DISK_BAD=db
+	# After a crash, the log may end within a write that was never acknowledged.
+	[[ ${2:-} == crashed ]] ||
+		DISK_FAULT=$(disk_program redis-check-aof "$dir/lib/redis/appendonlydir/appendonly.aof.manifest" 2>&1) || return 1
+	disk_redis_is_sound "$dir/lib/redis" || return 1
+	DISK_FAULT=$(python3 "$SRC/tests/e2e/db_client.py" check sqlite "$dir/lib/sqlite/work.db" "$DISK_STATUS/sqlite.json") ||
+		return 1
+	DISK_BAD='' DISK_FAULT=''
+	rm -rf "$dir"
+}
+
+disk_check() # IMAGE [crashed]
+{
+	disk_is_sound "$@" || fail "$1: $DISK_BAD: $DISK_FAULT"
+	echo "${1##*/}: file system, both databases and every acknowledged write are sound"
+}
+
+# Make the image what the guest would find after a crash. Sets DISK_BAD and DISK_FAULT if that is not possible.
+disk_replay() # IMAGE
+{
+	local r=0
+
+	# -p replays the journal and deletes files that were open and deleted; it corrects nothing else by itself.
+	DISK_BAD=fsck
+	DISK_FAULT=$(fsck.ext4 -p "$1" 2>&1) || r=$?
+	(( r <= 1 ))
+}
+
+disk_crashed() # IMAGE COPY
+{
+	cp --sparse=always "$1" "$2" || fail "no copy of $1"
+	disk_replay "$2" || fail "the journal of $1 cannot be replayed: $DISK_FAULT"
+}
+
+# Print the pid of the QEMU that the agent of HOST has started.
+disk_standby_pid() { cat "$TOPO_DIR/$1/run/$CLUSTER_VM.standby.pid"; } # HOST
+
+disk_monitor() # HOST WORD
+{
+	topo_in "$1" python3 "$SCENE_TOOLS/qmp_pause.py" "$TOPO_DIR/$1/qmp-look" "$2" >"$TEST_TMP/monitor.log" 2>&1 ||
+		fail "the monitor of $1: $(tail -n 1 "$TEST_TMP/monitor.log")"
+}
+
+# Copy the image while the guest is paused, and compare the copy with what was acknowledged before. The guest must not
+# be protected, because its agent pauses it too. Sets DISK_BAD and DISK_FAULT, as disk_is_sound does.
+disk_snapshot_is_sound() # HOST COPY
+{
+	local name r=0
+
+	mkdir -p "$2.json"
+	disk_monitor "$1" 0
+	for name in redis sqlite; do cp "$TEST_TMP/$name.json" "$2.json/"; done
+	cp --sparse=always "${GUEST_DISK[$1]}" "$2" || fail "no copy of ${GUEST_DISK[$1]}"
+	disk_monitor "$1" cont
+	# The files are up to 100 ms old: more numbers may have been sent.
+	sed -i 's/"sent": [0-9]*/"sent": 999999999/' "$2.json"/*.json
+	DISK_STATUS=$2.json
+	disk_replay "$2" && disk_is_sound "$2" crashed || r=1
+	DISK_STATUS=$TEST_TMP
+	rm -rf "$2" "$2.json"
+	return $r
+}
+
+disk_snapshot() # HOST COPY
+{
+	disk_snapshot_is_sound "$@" || fail "the image of $1: $DISK_BAD: $DISK_FAULT"
+	echo "$1: file system, both databases and every acknowledged write are sound while the guest runs"
+}
+
+# Print the pid of the server that receives the writes of the guest's disk on HOST.
+disk_server_pid() # HOST
+{
+	local pid
+
+	for pid in $(topo_pids "$1"); do
+		[[ $(<"/proc/$pid/comm") != nbdkit ]] || echo "$pid"
+	done
+} 2>/dev/null
+
+# Take the last write off redis's log in a clean image.
+disk_forget_one() # IMAGE
+{
+	local log=/var/lib/redis/appendonlydir/appendonly.aof.1.incr.aof file=$TEST_TMP/log
+
+	debugfs -R "dump $log $file" "$1" 2>/dev/null
+	python3 -c '
+import sys
+log = open(sys.argv[1], "rb").read()
+print(log.rindex(b"*1\r\n$5\r\nMULTI\r\n"))' "$file" >"$TEST_TMP/length" || fail "no last write in the log"
+	debugfs -w -R "set_inode_field $log size $(<"$TEST_TMP/length")" "$1" 2>/dev/null
+	rm "$file"
+}
