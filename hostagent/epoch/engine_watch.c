@@ -43,7 +43,8 @@ int engine_watch_open(struct engine *e, struct error *ret_error)
 	int r = look_at_taps(e, ret_error);
 
 	if (r == 0)
-		r = vmm_inventory_take(e->guest.qmp, &e->watch.inventory, ret_error);
+		r = vmm_inventory_take(e->guest.qmp, (struct vmm_covered){0}, &e->watch.inventory,
+				       ret_error);
 	if (r < 0)
 		return r;
 	e->watch.link_fd = linkwatch_open();
@@ -101,7 +102,7 @@ static int look_at_lists(struct engine *e, struct vmm_change *ret_change)
 {
 	struct vmm_inventory now;
 	struct error error;
-	int r = vmm_inventory_take(e->guest.qmp, &now, &error);
+	int r = vmm_inventory_take(e->guest.qmp, (struct vmm_covered){0}, &now, &error);
 
 	e->figures.n_looks++;
 	watch_looked_at_lists(&e->watch.plan, clock_mono_ns());

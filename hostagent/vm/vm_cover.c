@@ -80,7 +80,7 @@ static int compare(struct vm *vm, struct qmp *q, struct error *ret_error)
 	if (r == 0)
 		r = vmm_taps_judge(&taps, vm->config->tap, ret_error);
 	if (r == 0)
-		r = vmm_inventory_take(q, &now, ret_error);
+		r = vmm_inventory_take(q, (struct vmm_covered){0}, &now, ret_error);
 	if (r < 0)
 		return r;
 	if (!vmm_inventory_differs(&vm->cover.base, &now, &change))

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "vmm/disks.h"
 #include "vmm/qtree.h"
 
 #define QUERY_TIMEOUT_NS (3 * CLOCK_NS_PER_S)
@@ -85,14 +86,14 @@ static bool is_in(const char *name, const char *const *names)
 
 /* Which properties of an object to list, and how. */
 struct telling {
-	const char *path;	      /* the object's path */
-	const char *prefix;	      /* how the keys of the properties begin */
+	const char *path;   /* the object's path */
+	const char *prefix; /* how the keys of the properties begin */
 	/* properties that are not listed: they belong to the host, are set by us, or change at run
 	 * time */
 	const char *const *left_out;
 	/* properties that hold a path on the host: list only whether they are set */
 	const char *const *is_set;
-	bool has_flags;		      /* list booleans too */
+	bool has_flags; /* list booleans too */
 };
 
 /* Returns true if the property is to be listed. Links and children are not, since they are not
@@ -351,6 +352,25 @@ static int step_devices(struct description *d)
 	return qtree_parse(text, d->machine, d->error);
 }
 
+/* List the disks to which the guest can write. A standby's image must have the same size. */
+static int step_disks(struct description *d)
+{
+	AUTO(json_decref) json_t *blocks = NULL;
+	struct vmm_disks disks;
+	int r = query(d, "query-block", NULL, &blocks);
+
+	if (r == 0)
+		r = vmm_disks_parse(blocks, NULL, &disks, d->error);
+	for (uint32_t i = 0; r == 0 && i < disks.n; i++) {
+		char key[VMM_DISK_NAME_MAX + 8u], value[32];
+
+		snprintf(key, sizeof(key), "disk %s", disks.disks[i].name);
+		snprintf(value, sizeof(value), "%" PRIu64, disks.disks[i].size_bytes);
+		r = add(d, key, value);
+	}
+	return r;
+}
+
 typedef int (*step_function)(struct description *d);
 
 static int run(struct qmp *q, const step_function *steps, size_t n_steps,
@@ -374,15 +394,15 @@ static int run(struct qmp *q, const step_function *steps, size_t n_steps,
 
 int vmm_describe(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
 {
-	static const step_function steps[] = {step_accelerator, step_machine, step_cpus, step_roms,
-					      step_devices};
+	static const step_function steps[] = {step_accelerator, step_machine, step_cpus,
+					      step_roms,	step_devices, step_disks};
 
 	return run(q, steps, ARRAY_SIZE(steps), ret_machine, ret_error);
 }
 
 int vmm_describe_devices(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
 {
-	static const step_function steps[] = {step_roms, step_devices};
+	static const step_function steps[] = {step_roms, step_devices, step_disks};
 
 	return run(q, steps, ARRAY_SIZE(steps), ret_machine, ret_error);
 }

@@ -2,9 +2,9 @@
  *
  * Why: before the standby says that it can take over the guest, it compares its list (machine.h)
  * with the primary's. A list has the machine's properties, the CPUs with their features, the
- * accelerator, the ROMs by name and size, and every device with its place and properties. A running
- * machine and one that waits for its state (-S -incoming defer) give the same list if they are the
- * same machine.
+ * accelerator, the ROMs by name and size, every device with its place and properties, and every
+ * writable disk (disks.h) with its size. A running machine and one that waits for its state (-S
+ * -incoming defer) give the same list if they are the same machine.
  *
  * Where: epoch/engine_machine.c (the running guest), standby/qemu.c (the warm one). Threads: any,
  * each with its own qmp client. Blocks: about a hundred monitor commands, 0.05 to 0.3 s in all.
@@ -18,14 +18,14 @@
 #include "vmm/qmp.h"
 
 /* List the machine in *ret_machine, sorted. The caller frees it with vmm_machine_done(). Returns 0;
- * -EPROTO if QEMU answered something we do not understand; -E2BIG if there are more devices or
- * properties than machine.h allows; -ENOMEM; or an error of qmp_wait(). On error *ret_error has the
- * text for the operator. */
+ * -EPROTO if QEMU answered something we do not understand; -E2BIG if there are more devices,
+ * properties or disks than machine.h and disks.h allow; -EEXIST if two disks have the same name;
+ * -ENOMEM; or an error of qmp_wait(). On error *ret_error has the text for the operator. */
 int vmm_describe(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Does what vmm_describe() does, but lists only the parts that may change while the guest runs:
- * devices and their ROMs. Sends two monitor commands. */
+ * devices and their ROMs, and writable disks. Sends three monitor commands. */
 int vmm_describe_devices(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -1,29 +1,100 @@
-/* disks.h - refuses a guest that has a disk to which it can write.
+/* disks.h - lists the disks to which a guest can write, and refuses those that nobody replicates.
  *
- * Why: disks are not replicated yet. After a failover the guest's memory and its disk would have
- * states of different moments, or the disk would be missing: data would be lost silently. So such a
- * guest is refused before anything is touched. The operator must provide read-only media on both
- * hosts.
+ * Why: a guest's disk must fail over together with its memory. The operator names in the VM's file
+ * (`disks =`) which disks are replicated, and where. A writable disk that is not named there would
+ * have the state of another moment after a failover, or be missing: data would be lost silently.
+ * So such a guest is refused before anything is touched. Read-only media need no replication: the
+ * operator provides them on both hosts.
  *
- * Where: the epoch engine, at attach. Threads: only the thread that uses the qmp client.
+ * A disk's name must be the same on both hosts, so it comes from the guest's side of the drive:
+ *
+ *	-drive file=..,if=virtio				virtio0
+ *	-drive if=none,id=root,.. -device virtio-blk-pci,..	root
+ *	-blockdev .. -device virtio-blk-pci,id=vd0,..		vd0	from .../vd0/virtio-backend
+ *	-blockdev .. -device scsi-hd,id=sd0,..			sd0
+ *	-blockdev .. -device virtio-blk-pci,..			device-0  from .../device[0]/..
+ *
+ * A drive without a medium is no disk. A floppy or a flash with variables is one if it is writable.
+ *
+ * Where: the epoch engine and the standby. Threads: only the thread that uses the qmp client; the
+ * functions that take QEMU's answers are pure.
  */
 #ifndef VMM_DISKS_H
 #define VMM_DISKS_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include <jansson.h>
 
 #include "base/error.h"
-#include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
-/* Check all disks. Returns 0 if none is writable; -ENOTSUP if one is (*ret_error names it and the
- * next step); an error of qmp_execute(); or -EPROTO if QEMU answered something we do not
- * understand. */
-int vmm_check_disks(struct qmp *q, struct error *ret_error) __attribute__((warn_unused_result));
+#define VMM_DISKS_MAX	      16u
+#define VMM_DISK_NAME_MAX     63u /* characters of [a-zA-Z0-9_.-], without the NUL */
+#define VMM_DISK_SOURCE_BYTES 128u
+#define VMM_DISK_FILE_BYTES   512u
+#define VMM_DISK_FORMAT_BYTES 32u
 
-/* Do the check of vmm_check_disks() on a given answer to `query-block`. Returns 0, -ENOTSUP or
- * -EPROTO as that function does. */
-int vmm_judge_disks(const json_t *query_block, struct error *ret_error)
+/* A disk to which the guest can write. */
+struct vmm_disk {
+	char name[VMM_DISK_NAME_MAX + 1u];
+	/* what blockdev-mirror takes as `device`: the drive's id, or else the root node's name */
+	char source[VMM_DISK_SOURCE_BYTES];
+	/* the root node's name; "#block123" if the operator gave none. Nodes above it that QEMU
+	 * made itself for a job are skipped. */
+	char node[VMM_DISK_SOURCE_BYTES];
+	char file[VMM_DISK_FILE_BYTES];	    /* the image, as QEMU names it; cut if too long */
+	char format[VMM_DISK_FORMAT_BYTES]; /* "raw", "qcow2", ...: the root node's driver */
+	uint64_t size_bytes;		    /* as the guest sees it, a multiple of 512 */
+	bool is_direct;			    /* cache.direct: QEMU does not use the page cache */
+	bool is_no_flush;		    /* cache.no-flush: QEMU ignores the guest's flushes */
+	bool has_backing;		    /* the image is based on another image */
+	/* A block job other than ours uses the disk. Never set if QEMU does not tell. */
+	bool has_job;
+};
+
+/* The disks in the order in which QEMU names them. */
+struct vmm_disks {
+	uint32_t n;
+	struct vmm_disk disks[VMM_DISKS_MAX];
+};
+
+/* Ask QEMU for all writable disks. Takes some 2 ms, while the guest runs or is stopped; a QEMU that
+ * waits for a migration (-incoming) answers too. No command may be in flight on @q.
+ * Returns 0; -E2BIG if there are more than VMM_DISKS_MAX; -EEXIST if two disks have the same name;
+ * -EPROTO if QEMU's answer is not understood; or an error of qmp_execute(). *ret_error has the text
+ * of each error. */
+int vmm_disks_list(struct qmp *q, struct vmm_disks *ret_disks, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* The same from QEMU's answers. @graph is the answer to `x-debug-query-block-graph`, which alone
+ * tells which job uses which disk, or NULL. Pure. Returns 0, -E2BIG, -EEXIST or -EPROTO as above. */
+int vmm_disks_parse(const json_t *query_block, const json_t *graph, struct vmm_disks *ret_disks,
+		    struct error *ret_error) __attribute__((warn_unused_result));
+
+/* Returns the disk called @name, borrowed from @disks; NULL: none. */
+const struct vmm_disk *vmm_disks_find(const struct vmm_disks *disks, const char *name);
+
+/* Can a disk have the name @name? 1 to 63 characters of [a-zA-Z0-9_.-]. */
+bool vmm_disk_name_is_good(const char *name);
+
+/* The disks that the VM's file names. */
+struct vmm_covered {
+	const char *const *names; /* borrowed; NULL if there are none */
+	size_t n;
+};
+
+/* Does @covered name each writable disk of @query_block, and only such disks? Pure.
+ * Returns 0; -ENOTSUP if a writable disk is not named, a named disk is missing or read-only, two
+ * disks have the same name, or there are too many (*ret_error says which, and the next step); or
+ * -EPROTO if the answer is not understood. */
+int vmm_judge_disks(const json_t *query_block, struct vmm_covered covered, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Ask QEMU and judge. Returns what vmm_judge_disks() does, or an error of qmp_execute(). */
+int vmm_check_disks(struct qmp *q, struct vmm_covered covered, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 #endif

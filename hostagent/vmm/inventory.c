@@ -241,8 +241,8 @@ static int read_answers(json_t *answers[5], struct vmm_inventory *in)
 	return r;
 }
 
-int vmm_inventory_take(struct qmp *q, struct vmm_inventory *ret_inventory,
-		       struct error *ret_error)
+int vmm_inventory_take(struct qmp *q, struct vmm_covered covered,
+		       struct vmm_inventory *ret_inventory, struct error *ret_error)
 {
 	json_t *answers[5] = {0};
 	int r;
@@ -256,7 +256,7 @@ int vmm_inventory_take(struct qmp *q, struct vmm_inventory *ret_inventory,
 		(void)error_set(ret_error, r, "QEMU's lists of what the guest is made of: %s",
 				r == -EREMOTEIO ? qmp_error(q) : strerror(-r));
 	else
-		r = vmm_judge_disks(answers[4], ret_error);
+		r = vmm_judge_disks(answers[4], covered, ret_error);
 	for (size_t i = 0; i < ARRAY_SIZE(answers); i++)
 		json_decref(answers[i]);
 	return r;

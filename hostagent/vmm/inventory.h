@@ -23,6 +23,7 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "vmm/disks.h"
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
@@ -68,11 +69,12 @@ struct vmm_change {
 bool vmm_inventory_differs(const struct vmm_inventory *base, const struct vmm_inventory *now,
 			   struct vmm_change *ret_change);
 
-/* Ask QEMU for all lists at once, and then check whether a disk is writable now. Takes some 3 ms,
- * while the guest runs. No command may be in flight on @q.
- * Returns 0; -ENOTSUP if a disk is writable (*ret_error names it, and *ret_inventory is valid); or
+/* Ask QEMU for all lists at once, and then check whether @covered names the writable disks. Takes
+ * some 3 ms, while the guest runs. No command may be in flight on @q.
+ * Returns 0; -ENOTSUP if it does not (*ret_error says more, and *ret_inventory is valid); or
  * -EPROTO, -E2BIG or an error of qmp_execute() (*ret_error has the text). */
-int vmm_inventory_take(struct qmp *q, struct vmm_inventory *ret_inventory,
-		       struct error *ret_error) __attribute__((warn_unused_result));
+int vmm_inventory_take(struct qmp *q, struct vmm_covered covered,
+		       struct vmm_inventory *ret_inventory, struct error *ret_error)
+	__attribute__((warn_unused_result));
 
 #endif

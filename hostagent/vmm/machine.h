@@ -9,6 +9,7 @@
  *	"CPU 0 cpuid 00000001 ECX"                        "80002001"
  *	"device pci.0/02.0"                               "virtio-net-pci"
  *	"device pci.0/02.0 (virtio-net-pci) vectors"      "4 (0x4)"
+ *	"disk virtio0"                                    "2147483648"
  *	"machine type"                                    "pc-i440fx-7.2-machine"
  *
  * An item's key is a human-readable name for a place in the machine, and its value says what is in
