@@ -70,7 +70,8 @@ int vmm_disks_list(struct qmp *q, struct vmm_disks *ret_disks, struct error *ret
 	__attribute__((warn_unused_result));
 
 /* The same from QEMU's answers. @graph is the answer to `x-debug-query-block-graph`, which alone
- * tells which job uses which disk, or NULL. Pure. Returns 0, -E2BIG, -EEXIST or -EPROTO as above. */
+ * tells which job uses which disk, or NULL. Pure. Returns 0, -E2BIG, -EEXIST or -EPROTO as
+ * vmm_disks_list() does. */
 int vmm_disks_parse(const json_t *query_block, const json_t *graph, struct vmm_disks *ret_disks,
 		    struct error *ret_error) __attribute__((warn_unused_result));
 

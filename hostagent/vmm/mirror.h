@@ -142,8 +142,8 @@ int mirror_set_speed(struct mirror *m, struct qmp *q, uint64_t speed, struct err
 /* End the job, if it runs, and remove the node. @m is OFF then, and QEMU's block nodes are as they
  * were before mirror_begin(). No command may be in flight on @q. Blocks until the job has ended, a
  * few ms. If the server hangs, kill it first. An OFF mirror is left as it is.
- * Returns 0; -ETIMEDOUT if the job does not end; or an error of qmp_execute(). After an error, which
- * *ret_error tells, call it again. */
+ * Returns 0; -ETIMEDOUT if the job does not end; or an error of qmp_execute(). *ret_error has the
+ * text of each error. After an error, call it again. */
 int mirror_end(struct mirror *m, struct qmp *q, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
