@@ -2,8 +2,8 @@
  * mapped file.
  *
  * The kernel cannot set CLOCK_REALTIME for only some processes. So bench_detector preloads this
- * library into the daemons and QEMU when it starts them. It moves the clock of a host by writing an
- * offset to the host's file.
+ * library into the daemons and QEMU when it starts them. To move the clock of a host,
+ * bench_detector writes an offset to the host's file.
  *
  * libfaketime (0.9.10, FAKETIME_DONT_FAKE_MONOTONIC=1) cannot be used, for three reasons. With it,
  * pthread_cond_timedwait() on CLOCK_MONOTONIC returns at once, even if the offset is 0, so the

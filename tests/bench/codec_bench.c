@@ -1,8 +1,8 @@
 /* codec_bench.c - measures the size and speed of page deltas, on recorded or
  * generated pairs of pages.
  *
- * What invalidates a result: other load on the machine, with which the memory bandwidth is shared
- * (see the spread between runs); pairs that fit in a cache (--working-set); changes of the
+ * What invalidates a result: other load on the machine, which takes memory bandwidth (the spread
+ * between runs then grows); pairs that fit in a cache (--working-set); changes of the
  * processor's frequency between two coders. Results on generated pairs say nothing about real
  * ones. The program has one thread. measure_together() says how speeds are measured.
  *
@@ -394,8 +394,8 @@ static void measure_all(const struct options *options, struct data *data, struct
 	unsigned int n_runs = options->runs, n_slow_runs = n_runs < 3 ? n_runs : 3;
 	uint64_t features = PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP;
 	struct job together[] = {
-		{pass_compare, NULL, true, 0}, /* restores for all three, because
-						* pass_update changes old pages */
+		{pass_compare, NULL, true, 0}, /* restores the old pages, because
+						* pass_update changes them */
 		{pass_encode, &coders_ours[0], false, 0},
 		{pass_update, &features, false, 0},
 	};

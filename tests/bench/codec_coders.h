@@ -13,8 +13,8 @@ struct coder {
 	const char *name;
 	const char *what;
 
-	/* PAGE_FEATURE_* bits for page_delta() and page_apply_batch(), if this is one of our
-	 * coders. 0 if it is a baseline; then the two functions below do the work. */
+	/* For one of our coders, the PAGE_FEATURE_* bits for page_delta() and page_apply_batch(),
+	 * which do the work. For a baseline, 0: `encode` and `decode` below do the work. */
 	uint64_t features;
 
 	/* Encodes one page to @out (CODER_ROOM bytes). Returns the number of bytes written: 0 if
@@ -33,7 +33,7 @@ size_t coder_encode(const struct coder *coder, const struct page_item *items, si
 		    uint8_t *out, enum page_class *ret_class);
 
 extern const struct coder coders_ours[];      /* Holdfast's coders; the last has name NULL */
-extern const struct coder coders_baselines[]; /* their rivals; the last has name NULL */
+extern const struct coder coders_baselines[]; /* for comparison; the last has name NULL */
 
 /* A general compressor that is applied to a batch of deltas. */
 struct second_stage {

@@ -19,10 +19,10 @@ import sys
 OTHER_T_MS = (100, 250, 500, 1000, 2000)
 TICK_MS = 10	# mean delay until the gateway notices a timeout, because it looks every 20 ms
 DETECT_LIMIT_MS = 10000
-# The deaths after which the guest no longer runs. After the other deaths it still runs on its host but
-# is not replicated; by design the gateway then waits for a longer timeout before it promotes.
+# The deaths after which the guest no longer runs. After all other deaths the guest still runs on its
+# host but is not replicated; by design the gateway then waits for a longer timeout before it promotes.
 CRASHES = {"host-off", "agent+qemu-killed", "qemu-killed"}
-NOT_THE_RIVALS = {"gateway-cut-off"} # not counted against the rival: it would not promote if it also asked the standby
+NOT_THE_RIVALS = {"gateway-cut-off"} # not counted against the rival: a real detector of beats would also ask the standby
 
 
 def percentile(values, share):
@@ -31,15 +31,15 @@ def percentile(values, share):
 
 
 def silence_begin_ms(row):
-    """Returns the time of the last beat, counted from the death; it is mostly negative. Returns None
-    if beats continued."""
+    """Returns how many ms after the death the last beat came. The result is negative if the last beat
+    came before the death, as it usually does. Returns None if beats continued."""
     lasting = [begin for begin, ms in row["silences"] if ms is None]
     return (lasting[-1] - row["start_ns"]) / 1e6 if lasting else None
 
 
 def rival_detect_ms(row, t_ms):
-    """Returns how long after the death the rival with timeout @t_ms would have promoted, or None if it
-    would not have."""
+    """Returns how many ms after the death a rival with timeout @t_ms promotes, or None if it does not
+    promote within DETECT_LIMIT_MS."""
     times = [(begin - row["start_ns"]) / 1e6 + t_ms + TICK_MS for begin, ms in row["silences"]
              if ms is None or ms >= t_ms]
     return min(times) if times and min(times) <= DETECT_LIMIT_MS else None
@@ -57,8 +57,8 @@ def rival_promotes(row, t_ms):
 
 
 def choose_t_ms(deaths):
-    """Returns (T, our mean detection time over the deaths that set T), or (None, None) if there are
-    no such deaths."""
+    """Returns (T, our mean detection time), both computed from the deaths marked `sets_rival`. Returns
+    (None, None) if there are no such deaths."""
     pairs = [(d["detect_ms"], silence_begin_ms(d)) for d in deaths if d["sets_rival"]]
     pairs = [(ours, begin) for ours, begin in pairs if ours is not None and begin is not None]
     if not pairs:

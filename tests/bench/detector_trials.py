@@ -189,7 +189,8 @@ def paused(world, _rng, _ms):
 
 
 def long_seal(world, _rng, _ms):
-    """Makes one seal take long, with the guest stopped. How long was set when the agent started."""
+    """Makes one seal take long, with the guest stopped. The length of this seal was set when the
+    agent started."""
     gate = world.strike[world.on]
     try:
         with open(gate, "wb"):
@@ -253,8 +254,9 @@ DISTURBANCES = [
     Row("qemu-stopped",         6, 100, 2500, {"qemu"}, stopping(lambda w: w.qemu())),
     Row("long-seal",            6, FOREVER_MS, FOREVER_MS, {"qemu", "agent"}, long_seal),
     Row("tls-reset",            6, 50, 50, {"reset"}, reset),
-    # A new certificate is valid from an hour before it was made. So peers still accept each other's
-    # certificates after the jumps of clock-jump. After those of clock-far they refuse each other.
+    # A new certificate is valid from an hour before it was made. The jumps of clock-jump are shorter than
+    # an hour, so peers still accept each other's certificates. The jumps of clock-far last at least a day,
+    # so peers refuse each other's certificates.
     Row("clock-jump",           6, 500, 2000, {"reset", "clock"}, clock_jump(1, 3500)),
     Row("clock-far",            3, 300, 1500, {"reset", "clock"}, clock_jump(DAY_S, 400 * DAY_S)),
     Row("paused",               6, 100, 2500, {"qemu", "agent"}, paused),
@@ -301,8 +303,9 @@ PARTITIONS = [
 ]
 
 
-# --- deaths: strike() returns CLOCK_MONOTONIC just before the death. undo(), if any, repairs the old host
-# --- when the new owner serves. Then only the agent's own rules keep the old owner silent.
+# --- deaths: strike() carries out the death and returns the CLOCK_MONOTONIC of the moment before. undo()
+# --- repairs the old host when the new owner serves; it is None if nothing can be repaired. After undo()
+# --- only the agent's own rules keep the old owner silent.
 
 def send_death(who, number):
     def strike(world):
@@ -338,8 +341,8 @@ def continued(world):
     world.host[world.on].send(world.host[world.on].pids(), signal.SIGCONT)
 
 
-# sets_rival (the second column) is true for the deaths from which the rival's timeout is chosen: over
-# them its mean detection time equals ours.
+# sets_rival (the second column) is true for the deaths from which the rival's timeout is chosen. The
+# timeout is such that over these deaths the rival's mean detection time equals ours.
 DEATHS = [
     Death("host-off", True, lambda world: world.kill_host(world.on), None),
     Death("agent+qemu-killed", True, send_death(lambda w: w.agent() + w.qemu(), signal.SIGKILL), None),

@@ -120,8 +120,8 @@ class Switch:
 
 
 class Capture:
-    """Captures the frames with the guest's source address that enter a switch at one port. Each has the
-    time at which it left its host: the kernel's CLOCK_REALTIME, taken before any queue."""
+    """Captures the frames with the guest's source address that enter a switch at one port. Each frame
+    has the time at which it left its host: the kernel's CLOCK_REALTIME, taken before any queue."""
 
     def __init__(self, net_path, port, mac):
         mac = bytes.fromhex(mac.replace(":", ""))
@@ -310,7 +310,7 @@ class World:
         self.n_shaped = 0 # frames that had to wait for a shaper
         self.clock = {h: Clock(f"{facts['dir']}/clock-{h}") for h in ("primary", "gateway", "standby")}
         self.jumps = [] # finished clock jumps: [host, seconds, reads by daemons, reads by others]
-        self.pauses = [] # per operator's pause: True if it lasted until its end, "again" after a second try
+        self.pauses = [] # for each operator's pause: True if the guest stayed paused, "again" if it did after a second `stop`
         self.client = Client(facts["client"])
 
     # --- waiting ---

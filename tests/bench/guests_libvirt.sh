@@ -1,14 +1,17 @@
 # guests_libvirt.sh - lets libvirt start the guest of bench_guests, which sources this file.
 #
-# The domain is defined as virt-install would define it, with two changes that Holdfast needs: offloads are off
-# (<driver>), and there is a second monitor (<qemu:commandline>). Its QEMU runs as libvirt's own user, in libvirt's
-# seccomp filter, on a tap that libvirt makes in the bridge. libvirtd runs in the primary's network namespace. It has
-# a mount namespace in which libvirt's directories are empty, so a libvirtd of this machine neither sees nor disturbs it.
+# The domain's XML is what virt-install would write, with two changes that Holdfast needs: <driver> switches the
+# network card's offloads off, and <qemu:commandline> adds a second monitor. libvirt runs QEMU as the user libvirt-qemu,
+# with a seccomp filter, and makes a tap for it in the bridge.
+#
+# The test starts a libvirtd of its own in the primary's network namespace. In the mount namespace of this libvirtd,
+# libvirt's directories are empty. So it does not disturb a libvirtd that this machine already runs.
 #
 #	libvirt_start MACHINE    starts the guest on the primary; sets GUEST_PID to its QEMU, LIBVIRT_PID to libvirtd
-#	libvirt_virsh WORD...    runs virsh
-#	libvirt_command          writes the standby's command file: the QEMU's words except those of libvirt itself
-#	libvirt_watched          asks virsh for the guest's state many times; prints the answers and the cost
+#	libvirt_virsh ARG...     runs virsh with these arguments
+#	libvirt_command          writes the standby's command file: QEMU's arguments, except those that only libvirt needs
+#	libvirt_watched          asks virsh for the guest's state 200 times; prints how often each state was the answer,
+#	                         and how much processor time libvirtd used
 
 LIBVIRT_PID=''
 readonly LIBVIRT_USER=libvirt-qemu
@@ -97,9 +100,10 @@ libvirt_start() # MACHINE
 	GUEST_PID=$(<"/proc/$LIBVIRT_PID/root/run/libvirt/qemu/$CLUSTER_VM.pid")
 }
 
-# Writes the standby's command file, as an operator would do by hand from the output of `ps`: replaces
-# the descriptors that libvirt passed with names that exist on the standby's host, and removes libvirt's
-# monitor, secret and memory back end.
+# Writes the standby's command file from the arguments of the running QEMU, as an operator would do by
+# hand from the output of `ps`. Where libvirt passed an open descriptor to QEMU, the file has the name of
+# a tap, file or socket on the standby's host. The options for libvirt's monitor, secret and memory back
+# end are left out.
 libvirt_command()
 {
 	python3 - "$GUEST_PID" "$TOPO_DIR/standby" "$TEST_TMP/standby-console.log" <<-'PY' >"$CLUSTER_ETC/beta/$CLUSTER_VM.command"
@@ -136,7 +140,7 @@ libvirt_ticks()
 
 	read -r stat <"/proc/$LIBVIRT_PID/stat"
 	read -ra stat <<<"${stat##*) }"
-	echo $((stat[11] + stat[12])) # fields 14 and 15, proc(5)
+	echo $((stat[11] + stat[12])) # fields 14 and 15 of proc(5): user and system time
 }
 
 libvirt_watched()

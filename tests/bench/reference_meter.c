@@ -16,7 +16,7 @@
 
 struct sequence {
 	uint32_t n_pages; /* size of the guest */
-	uint32_t *words;  /* for each epoch: a count, then that number of page indices */
+	uint32_t *words;  /* for each epoch: the number of pages, then their indices */
 	size_t n_words;
 };
 

@@ -91,7 +91,7 @@ static void run(struct seal *seal, unsigned n_seals, unsigned interval_ms, enum 
 	}
 }
 
-/* Parse the words that follow the numbers on the command line. Returns false if one is unknown. */
+/* Parse the arguments after INTERVAL_MS. Returns false if one of them is unknown. */
 static bool parse(int argc, char **argv, enum seal_kind *kind, bool *by_commands)
 {
 	for (int i = 4; i < argc; i++) {

@@ -11,9 +11,9 @@
  * --count each page also goes through the coders of the codec benchmark; the sums of their sizes
  * are part of the JSON object that is printed at the end.
  *
- * --pages FILE records which pages were dirty, in 32-bit words of this machine: the guest's size in
- * pages, then for each epoch a count and that number of page indices. The first epoch lists the
- * pages that were not zero in the first copy.
+ * --pages FILE records which pages were dirty, as 32-bit numbers in this machine's byte order: the
+ * guest's size in pages, then for each epoch the number of dirty pages and their indices. The first
+ * epoch lists the pages that were not zero in the first copy.
  *
  * The first copy and the seal after it are not recorded. Recording ends after --seconds, at
  * --max-mib, or on SIGINT or SIGTERM; the guest keeps running.
