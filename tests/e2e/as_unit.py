@@ -25,7 +25,7 @@ NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE S
 SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP
 MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE""".split()
 
-# For each key, the system calls that it makes fail with EPERM.
+# Maps a key of the unit to the system calls that the key makes fail with EPERM.
 REFUSED = {
     "ProtectClock": "adjtimex clock_adjtime clock_settime settimeofday stime",
     "ProtectHostname": "sethostname setdomainname",

@@ -72,7 +72,7 @@ import json, sys
 print(json.load(sys.stdin)["counters"][sys.argv[1]])' "$1"
 }
 
-# Discard the lines that the client has printed so far, so that only new ones are read.
+# Discard the lines that the client has printed so far, so that only new lines are read.
 scene_drain()
 {
 	while read -r -t 0 -u "$CLIENT_OUT"; do # read -t 0 only tests whether input is ready

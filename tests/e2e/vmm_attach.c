@@ -1,6 +1,7 @@
 /* vmm_attach.c - runs hostagent/vmm against a running QEMU, for tests/e2e/test_vmm_attach.
  *
- * usage: vmm_attach inspect SOCKET          print vmm_inspect()'s result; 3: refused, see stderr
+ * usage: vmm_attach inspect SOCKET          print vmm_inspect()'s result; exit with 3 if it
+ *                                           refuses the guest, with the reason on stderr
  *        vmm_attach describe SOCKET         print the list of "KEY<tab>VALUE" lines that describes
  *                                           the machine and that two hosts compare
  *        vmm_attach open SOCKET             exit 0, or the errno of qmp_open()
