@@ -108,7 +108,7 @@ fault_watch()
 	for pid in $(topo_pids "$FAULT_ON"); do
 		[[ $pid == "$(fault_pid_of "$FAULT_ON")" ]] || FAULT_PIDS+=" $pid"
 	done
-	# shellcheck disable=SC2086 # words
+	# shellcheck disable=SC2086 # several arguments
 	topo_spawn net "$TEST_TMP/watch.log" python3 "$SRC/tests/fault/die_with.py" \
 		"c-$FAULT_ON,b-$FAULT_ON" "$(fault_pid_of "$FAULT_ON")" $FAULT_PIDS
 	FAULT_WATCH=$TOPO_PID
