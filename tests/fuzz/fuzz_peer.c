@@ -39,17 +39,17 @@ const char *__asan_default_options(void)
 /* The standby's state before the first frame, as bits of the input's first byte. */
 enum stage {
 	STAGE_POLICY   = 0x03, /* these two bits choose an enum agree_policy */
-	STAGE_HEARD    = 0x04, /* it heard from the gateway a moment ago */
+	STAGE_HEARD    = 0x04, /* the standby has just heard from the gateway */
 	STAGE_PROMOTED = 0x08,
-	STAGE_GATEWAY  = 0x10, /* it has a stream to the gateway */
-	STAGE_VOTED    = 0x20, /* it has voted for the direct path */
+	STAGE_GATEWAY  = 0x10, /* the standby has a stream to the gateway */
+	STAGE_VOTED    = 0x20, /* the standby has voted for the direct path */
 	STAGE_EMPTY    = 0x40, /* no epoch is complete */
-	STAGE_IDLE     = 0x80, /* it does not stand by */
+	STAGE_IDLE     = 0x80, /* this host does not stand by for the VM */
 };
 
 enum act {
-	/* open a new connection and send a HELLO with the header's term; the older one stays
-	 * open */
+	/* open a new connection and send a HELLO with the header's term; the previous
+	 * connection stays open */
 	ACT_CONNECT = 1,
 	ACT_OTHER   = 2, /* from now on, send on the other of the two connections */
 	ACT_CLOSE   = 3,

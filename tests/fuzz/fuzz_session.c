@@ -4,9 +4,9 @@
  * The wire decoders have their own fuzz targets. Here TLS and checksums are right, but the frames'
  * order and content are arbitrary.
  *
- * The input is one byte (which agent, which stream, the VM's state), then frames. A frame has one
- * byte each for type, flags, term, epoch, seq and generation; then come the payload's size (2
- * bytes) and the payload.
+ * The first byte of the input chooses the agent, the kind of its connection and the VM's state. The
+ * rest is a sequence of frames. A frame has one byte each for type, flags, term, epoch, seq and
+ * generation; then come the payload's size (2 bytes) and the payload.
  *
  * The target checks that there is no crash, that the journal's term never falls, and that no COMMIT
  * is sent without an acknowledged epoch.

@@ -12,8 +12,8 @@
  *	2, 3	a datagram of 128 bytes; its key_id is set to the VM's newest key, and it is signed
  *	4	a byte: the VM gets a new key. Bit 0: clock_new. Bit 1: no client network address
  *	5	nothing: the VM's keys are cleared
- *	6	4 bytes: so many us pass
- *	7	8 bytes: a beat with this time
+ *	6	4 bytes: the number of us that pass
+ *	7	8 bytes: the time in a beat, which arrives
  */
 #include <stdint.h>
 #include <stdlib.h>
