@@ -4,10 +4,10 @@ guest, captures.
     client netns [c0] ==veth== [p0] bridge br0 [tap0, tap1, ...]   host netns
                                [m0] ==veth== [m1] marker sender    (host netns)
 
-This process plays the guest: it writes and reads whole frames on the tap's descriptor, so a test
-knows exactly which frames were sent. A test can check without waiting that no frame has arrived: it
-sends a marker frame into the bridge, through a port without a hold, and reads all frames up to the
-marker.
+Names in [ ] are network devices. This process plays the guest: it writes and reads whole frames on
+the tap's descriptor, so a test knows exactly which frames were sent. A test can check without waiting
+that no frame has arrived: it sends a marker frame into the bridge, through a port without a hold, and
+reads all frames up to the marker.
 """
 import atexit
 import contextlib

@@ -3,12 +3,22 @@
  *	hold_tool VM TAP PIN_DIR [FRAMES_MAX [BYTES_MAX]]
  *	hold_tool VM TAP PIN_DIR remove
  *
- * Opens (or takes over) the hold, prints one line, then answers each command with one line:
- *	epoch N | mode drop|hold|pass | wait N MS | release N | discard | stats | serve MS | arrive MS | receive
- *	trouble | mend_now
- *	detach | close
- * `serve` releases every frame at once, as if epochs were sealed and committed without delay. End
- * of input acts like `close`. Exit 0; 1 if the hold cannot be opened or a command failed.
+ * The first form opens the hold, or takes over the hold that an earlier process left, and prints
+ * one line. Then it answers each of these commands with one line:
+ *	epoch N            set the number of the epoch to which new frames belong
+ *	mode drop|hold|pass
+ *	arrive MS          wait up to MS until a frame has arrived; leave the frame in the ring
+ *	receive            take arrived frames into the hold
+ *	wait N MS          take arrived frames until N frames are held, for at most MS
+ *	release N          release all frames of epochs up to N
+ *	serve MS           for MS, release every frame at once, as if its epoch were committed
+ *	discard | stats
+ *	trouble            print why released frames cannot leave, or "none"
+ *	mend_now           wait until the hold may make a new release device again
+ *	detach             release all held frames, remove the hold, and end
+ *	close              leave the hold in mode drop, and end; end of input has the same effect
+ * The second form removes a hold that another process left behind.
+ * Exit 0; 1 if the hold cannot be opened or a command failed.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -3,8 +3,8 @@ checks datagrams, sends frames to the guest.
 
     gateway netns [g0 198.18.9.2] ==veth== [b0 198.18.9.1] host netns, see hold_lib.py
 
-This process plays the guest, so a test knows exactly which frames reached the guest. Not a test
-itself.
+[g0] and [b0] are the two ends of a veth. This process plays the guest, so a test knows exactly which
+frames reached the guest. Not a test itself.
 """
 import array
 import os

@@ -2,12 +2,14 @@
  *
  *	witness_tool VM TAP PIN_DIR HOLD_PIN_DIR GATEWAY INTERVAL_US
  *
- * Opens (or takes over) the witness, prints one line, then answers each command with one line:
+ * Opens the witness, or takes over the witness that an earlier process left, and prints one line.
+ * Then answers each command with one line:
  *	key ID PORT HEX32 [CLIENT_ADDRESS] | refresh | stats | close | leave
- * key and refresh print one result for the backup network's path, and one for the client network's
- * path if CLIENT_ADDRESS was given. With `remove` as 7th argument the tool does not open a witness,
- * but removes one that another process left behind. End of input acts like `leave`. Exit 0; 1 if
- * the witness cannot be opened or a command failed.
+ * `key` and `refresh` print one result for the backup network's path, and one for the client
+ * network's path if CLIENT_ADDRESS was given. `close` removes the witness and ends. `leave` ends
+ * too, but the kernel continues to send datagrams; end of input acts like `leave`. With `remove` as
+ * 7th argument the tool only removes a witness that another process left behind. Exit 0; 1 if the
+ * witness cannot be opened or a command failed.
  */
 #include <arpa/inet.h>
 #include <errno.h>
