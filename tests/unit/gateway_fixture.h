@@ -37,11 +37,11 @@ struct agent {
 	uint8_t *untaken;
 };
 
-/* The most bytes that an agent can have written but not sent. It is 4 MiB unless it is set; fuzz
- * targets set less. */
+/* The maximum number of bytes that an agent can have written but not sent. The default is 4 MiB;
+ * fuzz targets set a smaller value. */
 extern size_t fixture_ring_bytes;
 
-/* The simulated cost of each handshake step. It is 0 unless it is set. */
+/* The simulated cost of each handshake step. The default is 0. */
 extern uint64_t fixture_handshake_ns;
 /* Returns the time by which handshakes are charged. Each call advances it by
  * fixture_handshake_ns. */

@@ -28,7 +28,7 @@ struct mint_options {
 	long valid_from_s;	/* relative to now; 0 = an hour ago */
 	long valid_until_s;	/* relative to now; 0 = in an hour */
 	bool self_signed;	/* signed by its own key instead of the CA's */
-	long serial;		/* 0 = the next one */
+	long serial;		/* 0: the next unused number */
 };
 
 char *mint_dir_new(void);	   /* a new directory; free with mint_dir_remove() */

@@ -117,8 +117,9 @@ static void test_the_greediest_source_pays(void **state)
 	assert_true(agent_take(&beta, WIRE_WELCOME, &frame));
 }
 
-/* When each address has only one connection, two kinds of address keep theirs: an address from
- * which a host has said HELLO before, and an address that a VM's file names. */
+/* When each address has only one connection, strangers' connections are closed first. Two kinds of
+ * address are not strangers: an address from which a host has said HELLO before, and an address
+ * that a VM's file names. */
 static void test_known_addresses_stay(void **state)
 {
 	(void)state;
@@ -135,8 +136,8 @@ static void test_known_addresses_stay(void **state)
 	pump();
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
 	assert_true(agent_take(&beta, WIRE_WELCOME, &frame));
-	/* A known address keeps its connection even when there is no other stranger whose
-	 * connection could be closed. */
+	/* Known addresses have all connections that are allowed. A stranger is then refused; a
+	 * known address that connects again loses its own older connection. */
 	for (size_t i = 0; i < N_SILENT; i++)
 		silent[i].session = session_free(silent[i].session, f.now_ns);
 	f.sessions->config.n_handshakes_max = 2;

@@ -364,7 +364,8 @@ static void what_is_off_counts_its_pauses(void **state)
 
 	(void)state;
 	begin(&w);
-	/* The rules are not off yet: they measure the pauses themselves and ignore this one. */
+	/* As long as the rules are on, they measure the pauses themselves and ignore the pause that
+	 * the caller reports. */
 	clock_rules_paused(&w.rules, 4 * MS);
 	assert_int_equal(w.rules.lost_ns, 0);
 	clock_rules_off(&w.rules, "a reason");

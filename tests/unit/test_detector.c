@@ -127,7 +127,8 @@ static const struct {
 	const char *name;
 	unsigned missing;
 	uint64_t ms;
-	/* DEGRADED: that state must be reached; PROTECTED: it must not be; SUSPECT: it may be */
+	/* DEGRADED: DEGRADED must be reached. SUSPECT: it may be reached. PROTECTED: it must not be
+	 * reached. */
 	enum detector_state worst;
 } disturbances[] = {
 	{"agent stopped for 100 ms", AGENT, 100, DETECTOR_SUSPECT},
@@ -415,9 +416,10 @@ static void evidence_in_words(void **state)
 	assert_string_equal(detector_state_name(99), "UNKNOWN");
 }
 
-/* A path on which a living host was silent counts as broken. While a path is broken, silence on the
- * other path proves less, so the verdict takes beat_timeout. This ends when the broken path answers
- * again. */
+/* The client network counts as broken if the host does not answer there although a beat or an
+ * answer on the backup network shows that it lives. As long as the client network is broken, the
+ * host becomes FAILED only after a silence of beat_timeout. Once the host has answered there again,
+ * a silence of confirm_ns is enough. */
 static void a_broken_way_is_no_evidence(void **state)
 {
 	char text[DETECTOR_TEXT_MAX];

@@ -380,7 +380,7 @@ static void test_promoted_while_away(void **state)
 	(void)state;
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_obey(&lab, 1);
-	/* The same once more, but beta promotes while it is disconnected, so its answer is lost. */
+	/* In a second failover, beta promotes while it is disconnected, so its answer is lost. */
 	start_protected(NULL);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_down(&lab, 1);

@@ -246,7 +246,8 @@ static void test_damaged_journal_acts_not_by_itself(void **state)
 	}
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
 	assert_int_equal(lab.journal.term, 3);
-	/* A new line in the journal would hide that one was lost, so none may be written. */
+	/* A new line in the journal would hide that an earlier line was lost. So no line may be
+	 * written. */
 	assert_true(lab.journal.in_doubt);
 	assert_int_equal(lab.last_order[1].verb, 0);
 	lab_command(&lab, VM_COMMAND_FAILOVER);

@@ -1,7 +1,7 @@
 /* Tests inventory.h:
  *	- the list of a guest's parts, which is made from QEMU's output;
  *	- the comparison of two such lists;
- *	- the mark that is made from the sections of a saved state;
+ *	- the mark, a hash over the sections of a saved state;
  *	- the check of taps. */
 #include "vmm/inventory.h"
 

@@ -104,8 +104,9 @@ static void idle_guests_pauses_cost_less(void **state)
 	assert_in_range(paused_ns * 1000 / now_ns, 490, 510);
 }
 
-/* The guest is as in the previous test, but its clock loses the time of each pause. Until the clock
- * is corrected, a second limit applies, wall_share_max. */
+/* The guest only waits for its clients, and its clock loses the time of each pause. As long as the
+ * clock is not corrected, pauses may take at most wall_share_max of all time. Once the clock is
+ * corrected, they may take up to half of the time. */
 static void pauses_that_the_clock_loses_are_bounded_by_all_time(void **state)
 {
 	struct pacer_config bounded = config;

@@ -512,8 +512,8 @@ static void test_only_configured(void **state)
 	probes_free(probes);
 }
 
-/* Two VMs on the same hosts: both learn from an ARP reply, but an echo reply counts only for the
- * one that asked. */
+/* Two VMs are on the same hosts. Both VMs' probers learn a MAC from one ARP reply, but an echo
+ * reply counts only for the VM whose prober sent the request. */
 static void test_shared_hosts(void **state)
 {
 	struct probes *probes = open_probes();

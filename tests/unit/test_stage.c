@@ -130,8 +130,8 @@ static void pages_that_do_not_pack_end_it(void **state)
 	assert_true(stage_is_on(&w.stage));
 }
 
-/* The ratio and the link are as before, but the CPU is so slow (or busy) that packing takes more
- * time than it saves. */
+/* The stage is on. Then the CPU becomes so slow (or busy) that packing takes more time than it
+ * saves, and the stage goes off. */
 static void a_dear_cpu_ends_it(void **state)
 {
 	struct world w = world(STAGE_AUTO);

@@ -1,6 +1,6 @@
-/* Tests cmdline, which makes a standby's command line. Words are split as a shell does it, but
- * without a shell; options that clash with ours are refused; the RAM size is found; and our own
- * words are added. */
+/* Tests cmdline, which makes a standby's command line from the user's command file. It splits the
+ * text into arguments as a shell does, but without running a shell; it refuses options that clash
+ * with ours; it finds the RAM size; and it adds our own arguments. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

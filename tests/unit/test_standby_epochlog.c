@@ -320,7 +320,7 @@ static void test_terms(void **state)
 	fixture_open(x);
 	assert_int_equal(x->rf.meta.term, TERM + 1);
 	assert_int_equal(epochlog_complete(&x->log), 0);
-	/* The first epoch of a term cannot build on another one. */
+	/* The first epoch of a term must be FULL: it cannot build on another epoch. */
 	feed_clear(&x->feed);
 	x->feed.term = TERM + 1;
 	x->feed.epoch = 0;

@@ -12,7 +12,8 @@
 #include "base/cleanup.h"
 #include "standby/rehearse.h"
 
-/* Turn the command line @text into a rehearsal's, and join its words with spaces in @ret. */
+/* Turn the command line @text into the command line of a rehearsal, and write its arguments to
+ * @ret, with spaces between them. */
 static void rehearsed(const char *text, bool is_standby, char *ret, size_t size)
 {
 	struct cmdline warm, own;
@@ -36,7 +37,7 @@ static void rehearsed(const char *text, bool is_standby, char *ret, size_t size)
 static void test_options(void **state)
 {
 	static const struct {
-		const char *text, *want; /* @want lacks the last words, which are always the same */
+		const char *text, *want; /* without the last arguments, which never differ */
 	} rows[] = {
 		{"-netdev tap,id=n0,ifname=tap0,script=no -device e1000,netdev=n0",
 		 "-netdev tap,ifname=hfr%d,script=no,downscript=no,id=n0 -device e1000,netdev=n0"},

@@ -98,7 +98,7 @@ static void files_that_change(void **state)
 		continue; /* the certificate expires at most two seconds after it was made */
 	assert_int_equal(wire_tls_failure(third), WIRE_TLS_EXPIRED);
 
-	/* its connections are freed later, and keep it alive until then */
+	/* the context's connections are freed later, and keep the context alive until then */
 	wire_tls_context_free(gateway);
 	wire_tls_free(client);
 	wire_tls_free(server);
