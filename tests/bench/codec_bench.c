@@ -151,8 +151,8 @@ struct job {
 
 /* Measure the speed of each job, in 10^9 bytes of page data per second of processor time. Jobs are
  * timed in chunks of a fraction of a millisecond, and the result of a chunk is its median over
- * @n_runs passes (with --best, the fastest). The jobs take turns, so that all of them are measured
- * under the same conditions. */
+ * @n_runs passes (with --best, the fastest pass). The jobs take turns, so that all of them are
+ * measured under the same conditions. */
 static void measure_together(struct data *data, size_t n_pages, unsigned int n_runs,
 			     struct job *jobs, size_t n_jobs)
 {
