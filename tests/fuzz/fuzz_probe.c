@@ -6,7 +6,7 @@
  *	0x80	the frame comes from the backup network, not from the client network
  *	0x40	correct the frame's checksums first
  *	0x20	replace the frame by the prober's own last frame, source and destination swapped
- *	others	how many milliseconds pass before the frame comes
+ *	other bits	the number of milliseconds that pass before the frame comes
  *
  * The target checks that there is no crash, that frames are sent only to configured addresses, that
  * no more answers are counted than probes were sent, and that the number of replies stays within
