@@ -51,7 +51,8 @@ struct lab {
 	/* largest epoch of committed_term that any run of the gateway has committed */
 	uint64_t committed;
 	uint64_t committed_term;
-	/* epochs up to this one may be committed outside PROTECTED, because output leaves unheld */
+	/* epochs up to this number may be committed outside PROTECTED, because their output was not
+	 * held */
 	uint64_t unheld;
 	/* last term for which the standby voted while cut off from the gateway */
 	uint64_t voted_term;
@@ -62,7 +63,7 @@ struct lab {
 	bool fence_runs; /* the fence command for fence_term is running */
 	uint64_t fence_term;
 	unsigned n_promotions, n_commits, n_closes, n_resumes, n_failed_writes;
-	unsigned n_taken[32]; /* for each row of the table, how many journaled changes matched it */
+	unsigned n_taken[32]; /* how many journaled changes matched each of lab_rows */
 	uint64_t resume_epoch;
 	struct vm_action last_order[2];
 	struct vm_action last_reply;

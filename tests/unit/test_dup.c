@@ -104,7 +104,7 @@ static void a_full_epoch_copies_what_it_sent(void **state)
 	expect(f, 0, 1); /* does nothing in a FULL epoch */
 	assert_int_equal(send_page(f, 1, 7), -1);
 	assert_int_equal(send_page(f, 2, 7), 1);
-	/* the newest page with these bytes, because it stays in the reference longest */
+	/* the source is the newest page with these bytes, which stays in the reference longest */
 	assert_int_equal(send_page(f, 3, 7), 2);
 	assert_int_equal(send_page(f, 3, 8), -1); /* the next round of the same epoch */
 	assert_int_equal(send_page(f, 4, 8), 3);

@@ -30,7 +30,7 @@ static const struct drawing drawings[] = {
 	 GUEST_N_CONDITIONS,
 	 {"runs", "sealing", "sealing-paused", "paused-newly", "paused", "stopping",
 	  "stopping-resumed", "stopped", "lost"},
-	 /* columns: R S s n P g r T L, the values in the same order */
+	 /* rows and columns are in the order of the values above */
 	 {
 		 ".x.x.x..x", /* runs */
 		 "x.x......", /* sealing */

@@ -1,5 +1,5 @@
-/* test_fsm_unheld.c - tests that epochs are committed even while output leaves unheld, but that the
- * VM is not PROTECTED as long as that lasts. */
+/* test_fsm_unheld.c - tests epochs whose output was not held: they are committed, but the VM
+ * becomes PROTECTED only with the first epoch whose output was held. */
 #include "fsm_lab.h"
 
 static struct lab lab;

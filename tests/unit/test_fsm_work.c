@@ -1,5 +1,5 @@
-/* test_fsm_work.c - tests that an order may take as long as it makes progress, and that the reply
- * names the step that stopped if progress stops. */
+/* test_fsm_work.c - tests that the gateway waits for an order as long as the host reports progress,
+ * and that the reply names the step that was under way if progress stops. */
 #include "fsm_lab.h"
 
 static struct lab lab;

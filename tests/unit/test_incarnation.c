@@ -1,5 +1,5 @@
-/* Tests vm/incarnation: each start gets a higher number than all starts before it, and if two
- * starts have different release_ms, the longer one is kept until it has expired. */
+/* Tests vm/incarnation: each start of the gateway gets a higher number than all earlier starts. If
+ * two starts have different release_ms, the longer time counts until it has expired. */
 #include "vm/incarnation.h"
 
 #include <errno.h>

@@ -355,7 +355,8 @@ static void test_one_half_open(void **state)
 	probes_free(probes);
 }
 
-/* An operator's try ends by itself, and does not count in a round that a suspicion starts. */
+/* Probing that an operator asked for (a "try") ends by itself. Its probes do not count in a round
+ * that a suspicion starts. */
 static void test_try(void **state)
 {
 	struct probes *probes = open_probes();
@@ -369,7 +370,8 @@ static void test_try(void **state)
 	assert_int_equal(figures_of(prober, PROBER_HOST, 0).all.sent, 3);
 	assert_false(probes_active(probes));
 
-	/* A suspicion during a try starts a round with its own count. Neither ends the other. */
+	/* A suspicion during a try starts a round, which counts from zero. The end of the round
+	 * does not end the try. */
 	prober_try(prober, START + 500 * MS, START + 300 * MS);
 	probes_tick(probes, START + 300 * MS);
 	prober_set_active(prober, true, START + 310 * MS);

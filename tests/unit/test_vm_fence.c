@@ -1,5 +1,5 @@
-/* test_vm_fence.c - tests that a running QEMU on a fenced host is stopped, and that a QEMU started
- * in its place is stopped at the next look. */
+/* test_vm_fence.c - tests that a running QEMU on a fenced host is stopped. If another QEMU is then
+ * started in its place, that QEMU is stopped when the agent looks again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
