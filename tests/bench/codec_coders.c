@@ -52,7 +52,7 @@ static size_t plain_put_length(uint8_t *out, size_t length)
 
 /* Encodes XOR(old, new) byte by byte as runs of zeros and runs of literals, after the published
  * description of XBZRLE. Lengths are in ULEB128, and short gaps between literals are not merged.
- * Gives up if the result would not be shorter than the page. */
+ * If the result gets as long as the page, returns the whole page instead. */
 static size_t plain_encode(const uint8_t *old, const uint8_t *new, uint8_t *out)
 {
 	size_t i = 0, size = 0;

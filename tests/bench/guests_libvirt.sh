@@ -4,7 +4,7 @@
 # network card's offloads off, and <qemu:commandline> adds a second monitor. libvirt runs QEMU as the user libvirt-qemu,
 # with a seccomp filter, and makes a tap for it in the bridge.
 #
-# The test starts a libvirtd of its own in the primary's network namespace. In the mount namespace of this libvirtd,
+# bench_guests starts a libvirtd of its own in the primary's network namespace. In the mount namespace of this libvirtd,
 # libvirt's directories are empty. So it does not disturb a libvirtd that this machine already runs.
 #
 #	libvirt_start MACHINE    starts the guest on the primary; sets GUEST_PID to its QEMU, LIBVIRT_PID to libvirtd

@@ -146,7 +146,7 @@ static void write_word(const struct trace *trace, uint32_t word)
 		die(trace->options->pages, strerror(errno));
 }
 
-/* Record the pages that a FULL epoch would hold. */
+/* Record the pages of the first copy that are not zero: these are what a FULL epoch holds. */
 static void record_first(const struct trace *trace, uint32_t n_pages)
 {
 	static const uint8_t zero[VMM_PAGE_BYTES];
