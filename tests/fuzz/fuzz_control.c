@@ -1,6 +1,6 @@
 /* fuzz_control.c - handles any line as a request of the management protocol. There must be exactly
- * one answer, a JSON object with `ok`, unless the request is a command whose answer comes when the
- * command has ended. */
+ * one answer, a JSON object with `ok`. The exception is a request that starts a command: its answer
+ * comes when the command has ended. */
 #include <stdlib.h>
 #include <string.h>
 
