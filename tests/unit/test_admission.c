@@ -265,7 +265,7 @@ static void test_limits_follow_what_is_configured(void **state)
 }
 
 /* Open sessions fill all slots, and one of them is dead. The host of the dead session may connect
- * again at once; all others are refused. */
+ * again at once; every other host is refused. */
 static void test_a_dead_session_keeps_no_slot_from_its_host(void **state)
 {
 	(void)state;

@@ -264,8 +264,8 @@ static void what_is_no_clock_is_never_written(void **state)
 	}
 }
 
-/* When another party pauses the guest, its clock loses that time, as it would without us. Only the
- * time of our own pauses just before and after is given back. */
+/* When another party pauses the guest, the guest's clock loses the time of this pause, as it does
+ * for an unprotected guest. Only the time of our own pauses is given back. */
 static void a_pause_by_somebody_else_is_not_given_back(void **state)
 {
 	struct world w;

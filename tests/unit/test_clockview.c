@@ -29,8 +29,8 @@ static void epoch(struct clockview *view, uint64_t mono_ns, uint64_t now_ns)
 	clockview_complete(view);
 }
 
-/* Returns how many us the guest would be behind real time if it continued when the primary's clock
- * shows @at_ns. */
+/* Returns how many us the guest is behind real time when it continues at the moment at which the
+ * primary's clock shows @at_ns. */
 static int64_t behind_us(const struct clockview *view, uint64_t at_ns, int64_t difference_ns)
 {
 	struct clock_words wanted;
@@ -56,7 +56,7 @@ static void the_shortest_way_counts(void **state)
 	}
 }
 
-/* Epochs that arrive seconds late must not put the guest's clock behind; neither must an epoch that
+/* The guest's clock must be right although epochs arrive seconds late, and although the last epoch
  * never became complete. */
 static void what_queues_is_seen_through(void **state)
 {

@@ -310,8 +310,8 @@ static void test_load(void **state)
 	assert_non_null(strstr(error.text, path));
 }
 
-/* A comment mark after a blank is refused inside a text value. If the text were cut at the mark,
- * half of a shell command would be run. */
+/* A comment mark after a blank is refused inside a text value. The text must not be cut at the
+ * mark, because it may be a shell command. */
 static void test_a_comment_does_not_cut_a_text(void **state)
 {
 	static const char *const refused[] = {

@@ -364,7 +364,7 @@ static void test_handshakes_have_a_budget(void **state)
 	operator_fd = knock("127.0.0.1", hello, size);
 	assert_false(is_answered(operator_fd));
 	/* The loop wakes up for the waiting handshakes. The operator's handshake comes first,
-	 * because it is from another address than the others. */
+	 * because all other handshakes are from one address. */
 	began_ns = clock_mono_ns();
 	now_ns = control_deadline_ns(control);
 	assert_in_range(now_ns, 1, began_ns + 500 * MS);

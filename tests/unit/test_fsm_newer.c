@@ -30,8 +30,8 @@ static void cut_off(bool direct, bool answered, bool restarts)
 static void back(uint8_t h)
 {
 	lab_up(&lab, h);
-	/* The connection alone must cause nothing: a promotion now would use a term that beta's
-	 * vote has ruled out. */
+	/* The connection alone must not cause a promotion. The gateway's next term is the term in
+	 * which beta voted for alpha, and beta must not promote in that term. */
 	lab_run(&lab, 200, 1u << h);
 	assert_int_equal(lab.n_promotions, 0);
 	lab_report(&lab, h);

@@ -200,8 +200,8 @@ static void test_release_is_slow(void **state)
 			       "and nothing more for 30 s"));
 }
 
-/* Moves that were counted before the order, or on another connection, are not progress; nor is a
- * count that falls. */
+/* Only moves that are counted after the order, on the same connection, are progress. A count that
+ * falls is not progress. */
 static void test_only_moves_count(void **state)
 {
 	(void)state;

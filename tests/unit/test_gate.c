@@ -282,8 +282,8 @@ static void blobs_of_every_size(void **state)
 	tear_down(&f);
 }
 
-/* If a blob consists of whole pieces, its last piece looks as if more followed. So the gate can
- * hold the blob's end only if it knows the size beforehand. */
+/* A blob may consist of whole pieces. Its last piece then looks like a piece in the middle. So the
+ * gate can hold the blob's end only if it knows the size beforehand. */
 static void whole_pieces(void **state)
 {
 	const uint8_t *got;

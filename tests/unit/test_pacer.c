@@ -48,8 +48,8 @@ static void demand_ends_with_the_seal(void **state)
 	assert_int_equal(pacer_due_ns(&pacer), 191 * MS);
 }
 
-/* QEMU or the machine stood still for 3 s during a pause. Output must not be held for the 12 s that
- * would make up for this pause. */
+/* QEMU or the machine stood still for 3 s during a pause. At a pause share of 20 %, the next seal
+ * is due 12 s later. But the pacer makes held output wait at most 1 s. */
 static void a_stall_in_a_pause_is_paid_back_soon(void **state)
 {
 	struct pacer pacer;

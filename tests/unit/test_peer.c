@@ -369,8 +369,8 @@ static void test_who(void **state)
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
 }
 
-/* Silent connections do not block a claim, neither while there is room for more connections nor
- * after the silent ones have timed out. */
+/* A claim succeeds in spite of silent connections, both while there is room for more connections
+ * and after the silent connections have timed out. */
 static void test_silent_connections(void **state)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port),

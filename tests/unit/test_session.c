@@ -398,8 +398,8 @@ static void open_stream(struct agent *a, struct wire_tls_context *tls, uint8_t r
 	pump();
 }
 
-/* The primary may use the features that its standby has, whichever of the two connects or changes
- * first. */
+/* The primary may use the features that its standby has. It does not matter which of the two
+ * connects or changes first. */
 static void test_features(void **state)
 {
 	(void)state;

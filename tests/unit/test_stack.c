@@ -277,7 +277,7 @@ static void test_handshake_and_data(void **state)
 	assert_int_equal(bytes_get_be32(tcp + 8), peer_seq);
 	assert_int_equal(bytes_get_be16(tcp + 14), 65535 - 5); /* the SYN had no window scale */
 
-	stack_conn_consumed(seen.conn, 100); /* more than was received: counts as all of it */
+	stack_conn_consumed(seen.conn, 100); /* more than was received: counts as all */
 	assert_int_equal(stack_conn_write(seen.conn, "world", 5), 5);
 	stack_poll(stack, clock_mono_ns());
 	tcp = last_tcp();
@@ -479,8 +479,8 @@ static void send_random_segment(unsigned int *seed, uint16_t port, uint32_t base
 	input(frame, 34 + size);
 }
 
-/* Feed random segments. A failed assertion of lwIP would abort the program, so the test passes if
- * it survives. teardown() also checks that every input frame was released. */
+/* Feed random segments. The test fails if an assertion of lwIP fails, because this aborts the
+ * program. teardown() also checks that every input frame was released. */
 static void test_random_segments(void **state)
 {
 	unsigned int seed = 1, n;
@@ -514,8 +514,8 @@ static void test_random_segments(void **state)
 	assert_true(n_received > 10000);
 }
 
-/* A SYN with our own address as its source would make lwIP answer itself through a queue that does
- * not exist here, and abort. */
+/* A SYN with our own address as its source must not reach lwIP: lwIP answers itself through a queue
+ * that does not exist here, and aborts. */
 static void test_land(void **state)
 {
 	struct stack_counters counters;

@@ -119,8 +119,8 @@ static void a_guest_that_the_link_carries_is_left_alone(void **state)
 	assert_int_equal(w.n_changes, 0);
 }
 
-/* If a guest's working set crosses the link within the limit, the guest is not throttled, however
- * fast it writes. */
+/* If the link can carry the guest's whole working set within the time limit, the guest is not
+ * throttled, however fast it writes. */
 static void a_small_working_set_is_left_alone(void **state)
 {
 	struct world w = world(5000 * MB_S, 40 * MB, 100 * MB_S);
@@ -236,7 +236,7 @@ static void limits_hold(void **state)
 	run(&w, 60 * SEC);
 	assert_int_equal(w.throttle.percent, 25);
 	w.guest = 0.1 * MB_S;
-	run(&w, 25 * SEC); /* for 10 s of these, the link still sends what the guest wrote */
+	run(&w, 25 * SEC); /* in the first 10 s, the link still sends what the guest wrote */
 	assert_int_equal(w.throttle.percent, 0);
 }
 

@@ -300,8 +300,8 @@ static void good_stranger(void **state)
 	stranger_done(&s);
 }
 
-/* A peer that keeps sending KeyUpdates that ask for an answer neither uses up memory nor breaks the
- * connection. */
+/* A peer sends KeyUpdates that ask for an answer, again and again. Memory use must stay bounded,
+ * and the connection must continue to work. */
 static void key_updates(void **state)
 {
 	struct stranger s;

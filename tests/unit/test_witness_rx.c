@@ -146,7 +146,7 @@ static void a_sample_becomes_the_view(void **state)
 	assert_int_equal(witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_ACCEPTED), 4);
 }
 
-/* Each row breaks one thing in a good datagram; after all of them, the good one is accepted. */
+/* Each row breaks one thing in a good datagram. In the end the good datagram is accepted. */
 static void hostile_datagrams_change_nothing(void **state)
 {
 	static const struct {
