@@ -75,7 +75,7 @@ struct run_case {
 	struct encoder *encoder;
 	uint64_t epoch;
 	double gbps[RUNS_MAX], cpu_ns[RUNS_MAX], guest[RUNS_MAX]; /* figures of each run */
-	uint64_t n_records, plain_bytes, sent_bytes;		  /* of the last run */
+	uint64_t n_records, plain_bytes, sent_bytes;		  /* counts of the last run */
 };
 
 /* The processes that run in place of vCPUs (--busy). Each counts its work in shared memory. */

@@ -287,8 +287,8 @@ static void time_going_back_is_no_time(void **state)
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
 }
 
-/* Patience applies only to a host that is alive. Once the host dies, the detector waits no longer
- * than for any other host. */
+/* Patience applies only to a host that is alive. Once the host dies, the detector waits only as
+ * long as for any other dead host. */
 static void a_degraded_host_may_die(void **state)
 {
 	struct world w;

@@ -90,8 +90,8 @@ static void test_fence_command(void **state)
 	assert_true(lab_fenced(&lab, WIRE_ORDER_OK));
 	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
 
-	/* The gateway dies during an operator's failover from a healthy host, and hears from the
-	 * host soon after. */
+	/* The gateway dies during an operator's failover from a healthy host. The restarted gateway
+	 * soon hears from that host. So PROMOTE does not wait for the fence command. */
 	start_protected(NULL);
 	lab.config.has_fence_command = lab.config.fence_required = true;
 	lab.config.release_ns = 3000 * MS;

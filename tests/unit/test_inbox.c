@@ -93,8 +93,8 @@ static void test_strings_are_copied(void **state)
 }
 
 /* A connection goes down and up again and again. For each connection, the queue keeps only one
- * "down" and the last "up", so that the machine sees its own connection end and the newest one
- * begin. */
+ * "down" and the last "up". So the machine sees that the connection that it knows has ended, and
+ * that the newest connection has begun. */
 static void test_connections_that_come_and_go(void **state)
 {
 	(void)state;

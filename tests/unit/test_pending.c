@@ -248,7 +248,7 @@ static void test_settling_waits_for_the_disk(void **state)
 	f.fleet->config.recorded = config.recorded;
 	f.fleet->config.take_over_arg = &incarnating;
 	set_disk(true, 0);
-	/* Returns at once. */
+	/* must return at once, without waiting for the disk */
 	incarnating_tick(&incarnating, &config, f.now_ns + 10 * CLOCK_NS_PER_S);
 	set_disk(false, 0);
 	await_disk();

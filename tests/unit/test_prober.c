@@ -355,8 +355,7 @@ static void test_one_half_open(void **state)
 	probes_free(probes);
 }
 
-/* Probing that an operator asked for (a "try") ends by itself. Its probes do not count in a round
- * that a suspicion starts. */
+/* Probing on an operator's request (a "try") ends by itself, and is not part of a later round. */
 static void test_try(void **state)
 {
 	struct probes *probes = open_probes();

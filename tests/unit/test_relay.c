@@ -110,7 +110,7 @@ static void test_ack_over_a_resume(void **state)
 	 * valid */
 	assert_int_equal(vm_relay_ack(&relay, 11, 0), 0);
 	vm_relay_standby_reset(&relay, 10);
-	/* a new standby cannot know that epoch */
+	/* a new standby cannot have epoch 11 */
 	assert_int_equal(vm_relay_ack(&relay, 11, 0), -EPROTO);
 }
 

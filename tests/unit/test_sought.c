@@ -1,6 +1,7 @@
 /* test_sought.c - tests the gateway's answers to ARP requests. Hosts that send witness datagrams
- * through the client network can always find our address in that network. Other hosts cannot, and
- * the number of replies is limited. */
+ * through the client network are always answered, because they need our address in that network.
+ * Other hosts get no answer as long as the gateway does not probe. The number of replies is
+ * limited. */
 #include "probe/probes.h"
 
 #include <setjmp.h>

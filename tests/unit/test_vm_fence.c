@@ -139,7 +139,7 @@ static void test_its_successor_is_stopped_at_once(void **state)
 	vm_fence_look(&vm);
 	assert_int_equal(shared->n_clients, n_clients);
 	assert_true(vm.look_at_ns - clock_mono_ns() <= 100 * CLOCK_NS_PER_MS);
-	/* A new process in QEMU's place is found at the next look. */
+	/* A new process in QEMU's place is found when the agent looks again. */
 	end_qemu(pid);
 	pid = start_qemu();
 	look_until_stopped();

@@ -310,7 +310,7 @@ static void rotation(void **state)
 		assert_int_equal(send_next(&old), WITNESS_RX_ACCEPTED);
 		assert_int_equal(view()->arrived_at_ns, now_ns);
 	}
-	/* A newer key replaces the unused one. */
+	/* A newer key replaces the unused key. */
 	give(&a, VM, 9, ALPHA, false);
 	a.to_guest = old.to_guest + 3;
 	assert_int_equal(send_next(&old), WITNESS_RX_ACCEPTED);
@@ -564,8 +564,8 @@ static void many_vms_together_stay_within_the_bound(void **state)
 		now_ns += MS;
 	}
 	n_checked = witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_BAD_MAC) - n_checked;
-	/* The bound is the limit per ms, plus the unused checks that up to 32 shares had saved
-	 * up. */
+	/* The bound is the limit per ms, plus the unused checks that up to 32 shares (one per path
+	 * of each VM) had saved up. */
 	assert_true(n_checked <= 500 * WITNESS_RX_CHECKS_PER_MS + 32 * WITNESS_RX_BURST);
 	assert_true(n_checked >= 400 * WITNESS_RX_CHECKS_PER_MS);
 }

@@ -157,8 +157,8 @@ static void dropped_units_are_left_alone(void **state)
 		workers_drop(f->workers);
 		assert_true(workers_is_idle(f->workers));
 		assert_null(workers_collect(f->workers));
-		/* A sanitizer always sees a thread that still writes; this check sees it most of
-		 * the time. */
+		/* No thread may write now. A sanitizer always notices a thread that does; this
+		 * check notices it most of the time. */
 		memset(f->references, 0x5a, (size_t)N_UNITS * UNIT_PAGES * PAGE_BYTES);
 		for (size_t i = 0; i < (size_t)N_UNITS * UNIT_PAGES * PAGE_BYTES; i += 64)
 			assert_int_equal(f->references[i], 0x5a);
