@@ -3,10 +3,10 @@ as JSON.
 
 usage: detector_report.py ROWS [--json FILE]
 The rival is a detector that knows only beats: it promotes when no frame of the primary has come for
-a time T. The report works out what it would have done from the silences that the gateway reported
-in the trials. This works for every T that is at least the shadow's timeout, because shorter
-silences are not reported. T is chosen so that the rival's mean detection time over the deaths marked
-`sets_rival` equals ours.
+a time T. From the silences that the gateway reported in the trials, the report works out when the
+rival would have promoted. This works for every T that is at least the shadow's timeout, because
+shorter silences are not reported. T is chosen so that the rival's mean detection time over the deaths
+marked `sets_rival` equals ours.
 Exit: 0; 1 if two owners sent frames, a capture lost frames, a client's connection broke or a reply
 was wrong.
 """

@@ -5,7 +5,7 @@ capture.py record DEVICE MAC FILE [in]     record until a signal; write one line
 capture.py count FILE FROM_NS [TO_NS]      print how many recorded frames passed in [FROM_NS, TO_NS)
 capture.py quiet DEVICE MAC QUIET_MS LIMIT_MS
                                            wait until no frame has passed for QUIET_MS; print when this
-                                           silence began; exit 1 if none has come within LIMIT_MS
+                                           silence began; exit 1 if there is none within LIMIT_MS
 
 The kernel notes the time at which each frame passes, so the times are right even if this process
 runs late. The clock is CLOCK_REALTIME, which bash can read without starting a process. FILE's first

@@ -3,9 +3,9 @@
 
 usage: tests/lint/docs.py [DIR]   DIR: the top of a tree (default: this tree)
 It applies two rules:
-- A README.md in a directory of tests/, deploy/, certs/ or docs/ must name each file of the directory. It may name the file
-  with another ending or without one, by its tail alone (`_tail` after a longer name), or by a pattern (`fuzz_NAME.c`,
-  `*.hex`). rooms.py has this rule for the daemons' directories.
+- A README.md in a directory of tests/, deploy/, certs/ or docs/ must name each file of the directory. It may name a file
+  with another ending or without an ending, by the tail of its name (`_tail`), or by a pattern (`fuzz_NAME.c`, `*.hex`).
+  rooms.py has this rule for the daemons' directories.
 - A path in backticks in any .md file must exist, if it has a `/` and a known ending.
 Prints one line for each breach, which says how to correct it. Exit: 0 if there is no breach, else 1.
 """

@@ -118,7 +118,7 @@ def igmp_join(group, src):
 
 
 def mld_join(group, src):
-    """Return an MLDv1 report, such as a guest sends for its solicited-node group."""
+    """Return an MLDv1 report, which a guest sends for its solicited-node group."""
     address = socket.inet_pton(socket.AF_INET6, group)
     source = socket.inet_pton(socket.AF_INET6, "fe80::1")
     body = struct.pack("!BBHHH", 131, 0, 0, 0, 0) + address
