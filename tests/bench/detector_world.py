@@ -8,8 +8,8 @@ Clock      the wall clock of a host
 Monitor    a second monitor of a guest's QEMU, besides the agent's
 World      all of these, the gateway's events, and the loop that waits for any of them
 
-Names are looked up, and sockets and descriptors opened, when a World begins, because this takes time.
-Needs root and a topology of deploy/lib/topology.sh.
+What takes time (to look up names, to open sockets and descriptors) is done before the moment at which
+a disturbance begins. Needs root and a topology of deploy/lib/topology.sh.
 """
 import contextlib
 import ctypes

@@ -2,8 +2,8 @@
 
 Runs in the switches' namespace. Waits on the agent's pidfd until the agent ends at a fault point.
 Then runs deploy/lib/kill-host.py, which sends SIGKILL to the PIDs, sets the host's switch ports
-down, and prints when it did so. The Python interpreter is already running at that moment, so the rest of the host
-dies almost at the same time as its agent.
+down, and prints when it did so. The Python interpreter is already running at that moment, so the rest
+of the host dies almost at the same time as its agent.
 """
 import os
 import runpy
