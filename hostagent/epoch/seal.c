@@ -26,6 +26,7 @@ struct seal {
 			    * NULL: none */
 	bool is_stopped;   /* we stopped the guest */
 	bool was_paused;   /* the guest was stopped already when we sent `stop` */
+	bool drains;	   /* see seal_drain_first() */
 	uint64_t timeout_ns; /* longest wait for each answer of QEMU */
 	uint32_t n_pages;
 	uint32_t max_ranges;
@@ -82,6 +83,11 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 void seal_set_timeout(struct seal *seal, uint64_t timeout_ns)
 {
 	seal->timeout_ns = timeout_ns;
+}
+
+void seal_drain_first(struct seal *seal)
+{
+	seal->drains = true;
 }
 
 struct seal *seal_free(struct seal *seal)
@@ -194,6 +200,12 @@ static enum track_scan_mode scan_mode(enum seal_kind kind)
 	return kind == SEAL_KEEP ? TRACK_KEEP : TRACK_PROTECT;
 }
 
+/* Should the pause begin with a scan, before QEMU has saved its state? */
+static bool scans_early(const struct seal *seal, enum seal_kind kind)
+{
+	return kind != SEAL_KEEP && !seal->drains;
+}
+
 /* Take the state of the stopped guest. QEMU reads the save command and saves while we scan
  * and copy. */
 static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result *result)
@@ -203,7 +215,7 @@ static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result
 
 	if (r < 0)
 		return r;
-	if (kind != SEAL_KEEP)
+	if (scans_early(seal, kind))
 		copied = scan_and_copy(seal, scan_mode(kind), &result->stopped, &result->times);
 	start_ns = clock_mono_ns();
 	/* Read the answer even if the copy failed, because the answer to `cont` follows it. */
@@ -340,7 +352,7 @@ static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *ga
 	times->paused_ns = start_ns;
 	r = gate_stop(gate, seal->timeout_ns);
 	times->stop_ns = clock_mono_ns() - start_ns;
-	if (r == 0 && kind != SEAL_KEEP) {
+	if (r == 0 && scans_early(seal, kind)) {
 		seal->gate = gate;
 		r = scan_and_copy(seal, scan_mode(kind), &result->stopped, times);
 		seal->gate = NULL;
@@ -379,6 +391,8 @@ int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *ar
 	struct seal_times running = {0};
 	int r;
 
+	if (kind == SEAL_AHEAD && seal->drains)
+		kind = SEAL_PROTECT;
 	make_ready(seal);
 	result.precopied = begin_pages(seal);
 	if (kind == SEAL_AHEAD) {
@@ -436,14 +450,30 @@ static int copy_batches(struct seal *seal, uint32_t n_ranges, seal_batch_fn each
 	return 0;
 }
 
+/* Scan while the guest is stopped, so that no disk read is in flight. Returns as track_scan(), or
+ * an error of QEMU's monitor. */
+static int scan_drained(struct seal *seal, uint32_t *ret_n_ranges)
+{
+	struct seal_times times = {0};
+	int more, r = stop_guest(seal, &times);
+
+	if (r < 0)
+		return r;
+	more = track_scan(seal->track, TRACK_PROTECT, seal->ranges, seal->max_ranges,
+			  ret_n_ranges);
+	r = continue_guest(seal, &times);
+	return more < 0 || r == 0 ? more : r;
+}
+
 int seal_copy_running(struct seal *seal, seal_batch_fn each, void *arg, uint32_t *ret_n_pages)
 {
 	uint32_t n_ranges, n_pages = 0;
 	int more, r;
 
 	do {
-		more = track_scan(seal->track, TRACK_PROTECT, seal->ranges, seal->max_ranges,
-				  &n_ranges);
+		more = seal->drains ? scan_drained(seal, &n_ranges)
+				    : track_scan(seal->track, TRACK_PROTECT, seal->ranges,
+						 seal->max_ranges, &n_ranges);
 		if (more < 0)
 			return more;
 		n_pages += count_pages(seal->ranges, n_ranges);

@@ -108,6 +108,16 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 /* Set how long each answer of QEMU may take, for tests; the default is SEAL_TIMEOUT_NS. */
 void seal_set_timeout(struct seal *seal, uint64_t timeout_ns);
 
+/* Scan only when no disk request of the guest is in flight. Call this right after seal_new() for a
+ * guest with a disk that QEMU opens with O_DIRECT (cache=none). The kernel pins the pages of such a
+ * read when the read begins, and writes them later without marking them written. A page that is
+ * scanned in between would be copied with its old content and never be reported again.
+ *
+ * From then on each round of seal_copy_running() stops the guest for its scan (not for the copy),
+ * since `stop` ends only after all requests. A seal scans once, after QEMU has saved its state, and
+ * AHEAD is made as PROTECT. */
+void seal_drain_first(struct seal *seal);
+
 /* Free @seal without touching the guest. Accepts NULL; returns NULL. */
 struct seal *seal_free(struct seal *seal);
 
@@ -125,7 +135,8 @@ int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *ar
  * only saves time: if the monitor is not armed, the next pause begins with arming it. */
 void seal_arm(struct seal *seal);
 
-/* Scan and copy without stopping the guest, as one round of a full copy. Each page is copied as it
+/* Scan and copy without stopping the guest, as one round of a full copy (but see
+ * seal_drain_first(): the guest may be stopped for the scan). Each page is copied as it
  * was at some time during the call; the next scan reports pages written after they were copied.
  * Calls @each for batches of at most SEAL_BATCH_PAGES pages; a negative return of @each ends the
  * call with that value. *ret_n_pages is the number of pages copied. Returns 0 or the same errors as
