@@ -114,6 +114,8 @@ cluster_configure() # BUILD_DIR LOG_DIR
 	CLUSTER_AGENT_BIN=${CLUSTER_AGENT_BIN:-$1/hostagent/holdfast-agent}
 	CLUSTER_GATEWAY_BIN=${CLUSTER_GATEWAY_BIN:-$1/gateway/holdfast-gateway}
 	CLUSTER_CTL_BIN=$1/gateway/ctl/holdfastctl
+	# nbdkit loads this plugin, which is not installed in a build tree.
+	TOPO_ENV+=("HOLDFAST_DISK_PLUGIN=$(realpath "$1")/hostagent/disk/holdfast-disk.so")
 	local bin
 
 	for bin in "$CLUSTER_AGENT_BIN" "$CLUSTER_GATEWAY_BIN" "$CLUSTER_CTL_BIN"; do

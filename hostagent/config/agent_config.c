@@ -141,6 +141,12 @@ static const struct config_key vm_keys[] = {
 	CONFIG_KEY("vm", "peer", STRING, VM, peer, "", 0, 0,
 		   "the VM's other host, as NAME@ADDRESS:PORT: the name in its certificate, and "
 		   "its peer_listen"),
+	CONFIG_KEY("vm", "disk_ring_bytes", SIZE, VM, disk_ring_bytes, "64M", 1048576,
+		   UINT64_C(4) << 30,
+		   "for each disk: limit of the guest's writes that are not committed; beyond it "
+		   "the guest's writes wait, and after a second the disk is copied again"),
+	CONFIG_KEY("vm", "disk_copy_bytes_per_s", SIZE, VM, disk_copy_bytes_per_s, "0", 0,
+		   UINT64_C(1) << 40, "limit of a disk's first copy; 0: no limit"),
 	CONFIG_KEY("vm", "disks", STRING, VM, disks, "", 0, 0,
 		   "the guest's writable disks, as NAME:PATH NAME:PATH ...: each one's name in "
 		   "QEMU, and its raw image on this host"),

@@ -49,6 +49,8 @@ struct agent_vm_config {
 	uint32_t held_frames_max;
 	uint64_t held_bytes_max;
 	uint64_t backlog_bytes_max;
+	uint64_t disk_ring_bytes;
+	uint64_t disk_copy_bytes_per_s;
 	/* shortest time between two witness datagrams; 0 if there is to be no witness */
 	uint64_t witness_ns;
 	/* bytes for the references of pages; 0 means a quarter of guest RAM */

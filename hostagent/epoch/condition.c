@@ -168,6 +168,22 @@ static const struct change cover_changes[] = {
 	{COVER_DEVICES, COVER_NET, DEBUG},
 };
 
+static const char *const disks_values[DISKS_N_CONDITIONS] = {
+	[DISKS_NONE] = "none",
+	[DISKS_APART] = "apart",
+	[DISKS_COPYING] = "copying",
+	[DISKS_IN_STEP] = "in-step",
+};
+
+static const struct change disks_changes[] = {
+	{DISKS_NONE, DISKS_APART, DEBUG},
+	{DISKS_APART, DISKS_COPYING, INFO},
+	{DISKS_COPYING, DISKS_IN_STEP, INFO},
+	/* A warning tells the disk and the reason. */
+	{DISKS_COPYING, DISKS_APART, INFO},
+	{DISKS_IN_STEP, DISKS_APART, INFO},
+};
+
 #define CONDITION(what)                                                                            \
 	const struct condition condition_##what = {                                                \
 		.name = #what,                                                                     \
@@ -184,6 +200,7 @@ CONDITION(stream);
 CONDITION(direct);
 CONDITION(sync);
 CONDITION(cover);
+CONDITION(disks);
 
 bool condition_allows(const struct condition *condition, unsigned int from, unsigned int to,
 		      enum log_level *ret_level)

@@ -1,6 +1,6 @@
 /* condition.h - the conditions of an engine, and the changes of each that are allowed. Pure.
  *
- * Why: an engine has seven conditions that change independently of each other: what the guest does,
+ * Why: an engine has eight conditions that change independently of each other: what the guest does,
  * where its frames go, whether this host may speak for it, and so on. Each condition is one enum
  * with one table of allowed changes, so no unforeseen combination of flags can arise.
  *
@@ -14,6 +14,7 @@
  *	direct  OFF ─► PEER_NEXT ◄─► GATEWAY_NEXT ─► OFF
  *	sync    LOST ◄─► FULL ─► KEPT ─► LOST
  *	cover   WHOLE ◄─► DEVICES    WHOLE ◄─► NET    DEVICES ─► NET
+ *	disks   NONE ─► APART ◄─► COPYING ─► IN_STEP ─► APART
  *
  * The tables are in condition.c; these drawings leave out a few rows.
  *
@@ -94,10 +95,19 @@ enum cover_condition {
 	COVER_N_CONDITIONS,
 };
 
+/* Does the standby get what the guest writes to its disks? */
+enum disks_condition {
+	DISKS_NONE,    /* the guest has no disk that is replicated */
+	DISKS_APART,   /* no: QEMU does not mirror them, or a write did not arrive */
+	DISKS_COPYING, /* not yet: QEMU copies them, and mirrors what the guest writes meanwhile */
+	DISKS_IN_STEP, /* yes: QEMU mirrors each write before the guest learns that it ended */
+	DISKS_N_CONDITIONS,
+};
+
 /* The table of one condition: its values, and the changes that are allowed. */
 struct condition;
 extern const struct condition condition_guest, condition_output, condition_voice, condition_stream,
-	condition_direct, condition_sync, condition_cover;
+	condition_direct, condition_sync, condition_cover, condition_disks;
 
 /* Return true if @condition may change from @from to a different value, @to. If so, *ret_level is
  * the level at which to log the change: DEBUG if every seal makes this change, or if another log

@@ -107,6 +107,8 @@ void engine_on_qmp_event(void *arg, const char *event, const json_t *data)
 {
 	struct engine *e = arg;
 
+	for (uint32_t i = 0; i < e->disks.n; i++)
+		(void)mirror_take_event(&e->disks.disk[i].mirror, event, data);
 	if (strcmp(event, "DEVICE_DELETED") == 0 || strcmp(event, "DEVICE_TRAY_MOVED") == 0)
 		watch_saw_device(&e->watch.plan);
 	else if (strcmp(event, "SHUTDOWN") == 0)
@@ -180,7 +182,7 @@ static bool may_seal(const struct engine *e)
 {
 	return e->guest.condition == GUEST_RUNS && e->lease.voice == VOICE_SPEAKS &&
 	       engine_stream_is_resumed(&e->stream) && e->watch.cover == COVER_WHOLE &&
-	       clock_mono_ns() >= e->epochs.retry_ns;
+	       clock_mono_ns() >= e->epochs.retry_ns && engine_disks_may_stream(e);
 }
 
 static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
@@ -193,6 +195,9 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 	if (due_ns < wake_ns)
 		wake_ns = due_ns;
 	due_ns = engine_direct_wake_ns(e);
+	if (due_ns < wake_ns)
+		wake_ns = due_ns;
+	due_ns = engine_disks_wake_ns(e, now_ns);
 	if (due_ns < wake_ns)
 		wake_ns = due_ns;
 	due_ns = engine_watch_wake_ns(&e->watch);
@@ -275,6 +280,7 @@ static void turn(struct engine *e)
 	pump_qmp(e);
 	serve(e);
 	engine_watch_again(e);
+	engine_disks_tick(e);
 	now_ns = clock_mono_ns();
 	if (!e->stream.link && now_ns >= e->stream.connect_at_ns)
 		engine_stream_connect(e);

@@ -65,6 +65,13 @@ struct engine_config {
 	uint32_t clock_alarm_percent; /* warn if the guest's clock lost more than this share of the
 				       * last minute */
 	uint64_t reference_bytes;   /* size of the reference; 0: a quarter of guest RAM */
+	/* the guest's disks that are replicated, by the names of vmm/disks.h; the guest may have no
+	 * other writable disk */
+	const char *const *disks;
+	uint32_t n_disks;
+	const char *run_dir;	  /* directory for the sockets of the disks' servers */
+	uint64_t disk_ring_bytes; /* for each disk: limit of its writes that are not committed */
+	uint64_t disk_copy_bytes_per_s; /* limit of a disk's first copy; 0: none */
 	uint64_t backlog_bytes_max; /* limit of encoded epochs not yet committed */
 	uint32_t encode_threads; /* threads that encode, the engine's own included; 0:
 				  * workers_default_threads() */

@@ -75,6 +75,12 @@ void engine_set_cover(struct engine *e, enum cover_condition to, const char *why
 		e->watch.cover = to;
 }
 
+void engine_set_disks(struct engine *e, enum disks_condition to, const char *why)
+{
+	if (may_change(e, &condition_disks, e->disks.condition, to, why))
+		e->disks.condition = to;
+}
+
 bool engine_is_holding(const struct engine *e)
 {
 	return e->output.condition == OUTPUT_HELD || e->output.condition == OUTPUT_CLOSED;

@@ -55,6 +55,8 @@ int engine_restart_tracking(struct engine *e, struct error *ret_error)
 		c->track = track_close(c->track);
 		return r;
 	}
+	if (engine_disks_are_direct(e))
+		seal_drain_first(c->seal);
 	c->is_fresh = true;
 	return 0;
 }
@@ -143,6 +145,8 @@ static int encode_sealed(struct engine *e, const struct seal_result *result)
 	}
 	if (r == 0)
 		r = encode_clock(e);
+	if (r == 0)
+		r = engine_disks_encode(e, e->epochs.next - 1);
 	if (r < 0)
 		return r;
 	while ((r = encoder_end(e->epochs.encoder)) == -ENOBUFS) {
@@ -168,6 +172,7 @@ static void end_epoch(void *arg, const struct seal_times *times)
 	    hold_receive(e->output.hold) < 0)
 		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so",
 			  e->config.vm);
+	engine_disks_cut(e, e->epochs.next);
 	e->epochs.next++;
 	hold_set_epoch(e->output.hold, e->epochs.next);
 	if (e->output.condition == OUTPUT_BEGINS && hold_set_mode(e->output.hold, HOLD_HOLD) == 0) {
@@ -186,6 +191,8 @@ static bool begins_hold(struct engine *e, bool is_full)
 {
 	uint64_t ran_ns = clock_mono_ns() - e->epochs.pacer.resumed_ns;
 
+	if (!engine_disks_may_hold(e))
+		return false;
 	if (!(e->stream.features & WIRE_FEATURE_UNHELD))
 		return true;
 	if (is_full)
@@ -236,7 +243,7 @@ static void pipe_failed(struct engine *e)
 
 /* Record that a pause of ours begins, so that QEMU's next STOP and RESUME are attributed to it.
  * Return the guest's condition before the pause. */
-static enum guest_condition pause_begins(struct engine *e)
+enum guest_condition engine_pause_begins(struct engine *e)
 {
 	enum guest_condition before = e->guest.condition;
 
@@ -246,8 +253,8 @@ static enum guest_condition pause_begins(struct engine *e)
 
 /* Record that our pause has ended. The pause leaves the guest as it was before, so if QEMU's last
  * event was STOP, somebody else paused the guest right before or during our pause. Return whether
- * that happened since pause_begins(). */
-static bool pause_ended(struct engine *e, enum guest_condition before)
+ * that happened since engine_pause_begins(). */
+bool engine_pause_ended(struct engine *e, enum guest_condition before)
 {
 	if (e->guest.condition == GUEST_SEALING_PAUSED) {
 		engine_set_guest(e, before, "");
@@ -267,9 +274,9 @@ void engine_retry_pipe(struct engine *e)
 	if (e->capture.pipe_retry_ns == 0 || clock_mono_ns() < e->capture.pipe_retry_ns ||
 	    engine_throttle_release(e) < 0)
 		return;
-	before = pause_begins(e); /* testing the pipe pauses the guest briefly */
+	before = engine_pause_begins(e); /* testing the pipe pauses the guest briefly */
 	engine_open_pipe(e);
-	if (pause_ended(e, before))
+	if (engine_pause_ended(e, before))
 		engine_paused_by_other(e);
 	if (!devstate_gate(e->capture.device)) {
 		pipe_failed(e);
@@ -313,16 +320,20 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	}
 	if (had_pipe)
 		gate_guard(devstate_gate(e->capture.device));
-	before = pause_begins(e);
+	before = engine_pause_begins(e);
 	guestclock_running(e->guest.clock);
+	engine_disks_sealing(e, true);
 	r = seal_run(e->capture.seal, kind, end_epoch, e, ret_result);
-	is_paused = pause_ended(e, before);
+	engine_disks_sealing(e, false);
+	is_paused = engine_pause_ended(e, before);
 	e->capture.is_fresh = false;
 	if (r < 0) {
 		log_error("vm=%s epoch=%" PRIu64 " seal failed: %s%s%s", e->config.vm,
 			  e->epochs.next, strerror(-r),
 			  *qmp_error(e->guest.qmp) ? ": " : "", qmp_error(e->guest.qmp));
 		engine_lose_sync(e, "a seal failed");
+		if (r == -ETIMEDOUT)
+			engine_disks_hung(e);
 		if (had_pipe && !devstate_gate(e->capture.device))
 			pipe_failed(e);
 		return r;
@@ -337,7 +348,11 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	 * the pause, and have hardly run since. */
 	pacer_sealed(&e->epochs.pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns,
 		     vcpus_busy_ns(e->guest.vcpus));
-	return engine_watch_sealed(e, ret_result);
+	r = engine_watch_sealed(e, ret_result);
+	/* Without a hold the epoch may be sent all the same: nobody is promoted with it. */
+	if (r == 0 && engine_disks_check(e) < 0 && engine_is_holding(e))
+		r = -ESTALE;
+	return r;
 }
 
 static int full_batch(void *arg, const struct page_range *ranges, uint32_t n_ranges,
@@ -348,6 +363,31 @@ static int full_batch(void *arg, const struct page_range *ranges, uint32_t n_ran
 		e, (struct encoder_cursor){.ranges = ranges, .n_ranges = n_ranges, .pages = pages});
 
 	progress_add(e->config.progress, (uint64_t)n_pages * VMM_PAGE_BYTES);
+	return r == 0 ? engine_disks_full_take(e) : r;
+}
+
+/* Scan for a round of copying. The guest is paused for that if its disks are opened with
+ * O_DIRECT. */
+static int scan_round(struct engine *e)
+{
+	enum guest_condition before;
+	uint64_t start_ns;
+	int r;
+
+	if (!engine_disks_are_direct(e))
+		return seal_scan_running(e->capture.seal);
+	r = engine_throttle_release(e);
+	if (r < 0)
+		return r;
+	before = engine_pause_begins(e);
+	guestclock_running(e->guest.clock);
+	start_ns = clock_mono_ns();
+	engine_disks_sealing(e, true);
+	r = seal_scan_running(e->capture.seal);
+	engine_disks_sealing(e, false);
+	guestclock_resumed(e->guest.clock, clock_mono_ns() - start_ns);
+	if (engine_pause_ended(e, before))
+		engine_paused_by_other(e);
 	return r;
 }
 
@@ -367,8 +407,10 @@ static int full_rounds(struct engine *e)
 		else
 			progress_begin(e->config.progress, "copied again",
 				       "that the guest wrote meanwhile", 0);
-		r = seal_copy_running(e->capture.seal, full_batch, e, &n_pages);
+		r = scan_round(e);
 		e->capture.is_fresh = false;
+		if (r == 0)
+			r = seal_copy_running(e->capture.seal, full_batch, e, &n_pages);
 		if (r < 0)
 			return r;
 		log_debug("vm=%s epoch=%" PRIu64 " round=%u pages=%u", e->config.vm,
@@ -394,6 +436,10 @@ static int send_full(struct engine *e)
 		r = full_rounds(e);
 	progress_begin(e->config.progress, "copied all of the guest's RAM and began to take",
 		       "its state", 0);
+	if (r == 0)
+		r = engine_disks_full_take(e);
+	if (r == 0)
+		r = engine_disks_full_wait(e);
 	if (r == 0)
 		r = engine_lease_wait(e); /* wait for a lease, since the guest runs after a seal */
 	if (r == 0)
@@ -432,6 +478,7 @@ int engine_full_epoch(struct engine *e)
 	if (engine_is_holding(e))
 		hold_set_epoch(e->output.hold, e->epochs.next);
 	retain_drop_all(e->epochs.retain);
+	engine_disks_full_begins(e);
 	engine_set_sync(e, SYNC_FULL, "");
 	e->epochs.full_generation = e->stream.generation;
 	encoder_get_counts(e->epochs.encoder, &before);

@@ -25,6 +25,7 @@ static void free_engine(struct engine *e)
 	progress_end(e->config.progress);
 	link_free(e->stream.link);
 	engine_machine_done(&e->machine);
+	engine_disks_free(&e->disks);
 	seal_free(e->capture.seal);
 	devstate_close(e->capture.device);
 	track_close(e->capture.track);
@@ -116,6 +117,8 @@ static int open_guest(struct engine *e, struct error *error)
 	if (r == 0)
 		r = guestmem_open(e->guest.info.pid, e->guest.info.blocks, e->guest.info.n_blocks,
 				  &e->capture.mem, error);
+	if (r == 0)
+		r = engine_disks_open(e, error);
 	progress_begin(e->config.progress, "began to track", "guest RAM", 0);
 	if (r == 0)
 		r = engine_restart_tracking(e, error);
@@ -254,6 +257,7 @@ int engine_detach(struct engine *engine, struct error *ret_error)
 	int r;
 
 	stop_thread(engine);
+	engine_disks_detach(engine);
 	r = hold_detach(engine->output.hold);
 	if (r < 0)
 		(void)error_set(ret_error, r, "the hold could not be removed whole: %s",
@@ -278,6 +282,7 @@ int engine_fence(struct engine *engine, struct error *ret_error)
 		r = qmp_execute(engine->guest.qmp, "stop", NULL, QMP_ORDER_NS, NULL);
 	if (r < 0)
 		(void)error_set(ret_error, r, "the guest could not be stopped: %s", strerror(-r));
+	engine_disks_detach(engine);
 	free_engine(engine);
 	return r;
 }

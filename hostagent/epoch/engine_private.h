@@ -8,11 +8,12 @@
  *	engine_condition.c  changes the conditions of condition.h, each by one function
  *	engine_machine.c  describes the guest's machine, for the standby to compare
  *	engine_direct.c  the stream to the VM's other host, without a gateway
+ *	engine_disks.c   mirrors the guest's disks, puts their writes into epochs
  *	engine_throttle.c  stops and resumes the vCPUs by throttle.h's timetable
  *	engine_watch.c   checks whether the guest's devices or taps have changed since attaching
  *	engine_stats.c   figures
  *
- * Seven conditions say what the engine is doing. condition.h has their values and the allowed
+ * Eight conditions say what the engine is doing. condition.h has their values and the allowed
  * changes; only the function engine_set_X() changes condition X. Its callers run on the engine's
  * thread, or while that thread does not exist. They are in these files:
  *
@@ -45,6 +46,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hist.h"
+#include "disk/ring.h"
+#include "disk/server.h"
 #include "epoch/condition.h"
 #include "epoch/encoder.h"
 #include "epoch/engine.h"
@@ -60,9 +63,11 @@
 #include "link/link.h"
 #include "net/hold.h"
 #include "vmm/describe.h"
+#include "vmm/disks.h"
 #include "vmm/guestclock.h"
 #include "vmm/inspect.h"
 #include "vmm/inventory.h"
+#include "vmm/mirror.h"
 #include "vmm/vcpus.h"
 
 #define ENGINE_SEALED_AT_SLOTS 64u /* must be greater than in_flight_max */
@@ -156,6 +161,32 @@ struct engine_output {
 			     * the hold */
 };
 
+/* One disk of the guest; see engine_disks.c. */
+struct engine_disk {
+	struct vmm_disk found; /* as the engine found it when it attached */
+	char socket[108];      /* path of the NBD server's socket */
+	struct disk_ring *ring;
+	struct disk_server *server; /* NULL: none runs */
+	struct mirror mirror;
+	/* the ring's counts when the mirror was begun; more disconnections or overflows mean that
+	 * a write did not arrive */
+	struct disk_ring_counts counts;
+	uint64_t encoded; /* position in the ring: records before it are in frames */
+	/* position in the ring at which the epoch ends; index: epoch % slots */
+	uint64_t cut[ENGINE_SEALED_AT_SLOTS];
+	bool is_released_early; /* records were released before the commit of their FULL epoch */
+};
+
+struct engine_disks {
+	struct engine_disk *disk; /* n of them */
+	uint32_t n;
+	enum disks_condition condition;
+	struct error trouble; /* why the disks are APART, for the operator; "": no trouble */
+	uint64_t retry_ns;    /* DISKS_APART: when to begin the mirrors */
+	uint64_t wait_ns;     /* length of the wait that ends at retry_ns; 0: none yet */
+	uint64_t look_ns;     /* when to check whether the servers still run */
+};
+
 /* The right to let the guest run; see engine_lease.c. */
 struct engine_lease {
 	struct lease lease;	 /* the control connection's thread renews it */
@@ -241,6 +272,7 @@ struct engine {
 	struct engine_output output;
 	struct engine_lease lease;
 	struct engine_epochs epochs;
+	struct engine_disks disks;
 	struct engine_throttle throttle;
 	struct engine_stream stream;
 	struct engine_direct direct;
@@ -282,6 +314,7 @@ void engine_set_stream(struct engine *e, enum stream_condition to, const char *w
 void engine_set_direct(struct engine *e, enum direct_condition to, const char *why);
 void engine_set_sync(struct engine *e, enum sync_condition to, const char *why);
 void engine_set_cover(struct engine *e, enum cover_condition to, const char *why);
+void engine_set_disks(struct engine *e, enum disks_condition to, const char *why);
 /* Is the hold on? (Then frames leave only after the commit of their epoch, or not at all.) */
 bool engine_is_holding(const struct engine *e);
 /* engine_stream_is_resumed(): has RESUME arrived, so that frames may be sent?
@@ -320,6 +353,11 @@ void engine_stream_measure(struct engine *e); /* measure the link, for pacer and
  * a FULL epoch must follow, sync is SYNC_LOST). */
 int engine_full_epoch(struct engine *e) __attribute__((warn_unused_result));
 int engine_epoch(struct engine *e) __attribute__((warn_unused_result));
+/* Call engine_pause_begins() before a pause of ours, and engine_pause_ended() with its result after
+ * it. They attribute QEMU's STOP and RESUME events to that pause. engine_pause_ended() returns true
+ * if somebody else paused the guest meanwhile: call engine_paused_by_other() then. */
+enum guest_condition engine_pause_begins(struct engine *e);
+bool engine_pause_ended(struct engine *e, enum guest_condition before);
 /* Start tracking again from scratch: it is not known which pages were written before. On error,
  * track and seal are NULL. */
 int engine_restart_tracking(struct engine *e, struct error *ret_error)
@@ -398,6 +436,51 @@ uint64_t engine_watch_wake_ns(const struct engine_watch *watch);
  * asks QEMU why the guest is paused, and reports the answer. */
 void engine_paused_by_other(struct engine *e); /* does nothing unless the guest is GUEST_RUNS */
 void engine_watch_runstate(struct engine *e);
+
+/* engine_disks.c. Make a ring for each disk that the VM's file names. The mirrors are begun later,
+ * by engine_disks_tick(). 0; -EBUSY: a block job uses a disk; errors of vmm_disks_list() and
+ * disk_ring_new(). All with *ret_error. */
+int engine_disks_open(struct engine *e, struct error *ret_error)
+	__attribute__((warn_unused_result));
+/* End all mirrors, so that QEMU's block nodes are as they were found. */
+void engine_disks_detach(struct engine *e);
+/* Free everything. A mirror that was not ended breaks, since its server ends. */
+void engine_disks_free(struct engine_disks *disks);
+bool engine_disks_are_direct(const struct engine *e); /* does QEMU open one with O_DIRECT? */
+/* May epochs be sent on this stream? Not if the guest has disks and the stream cannot carry
+ * them. */
+bool engine_disks_may_stream(const struct engine *e);
+/* Begin the mirrors, or note that they are in step or broken. Called between two epochs. */
+void engine_disks_tick(struct engine *e);
+uint64_t engine_disks_wake_ns(const struct engine *e, uint64_t now_ns); /* when a tick is due */
+/* May the hold begin with the next seal? Only if the disks are in step and little waits. */
+bool engine_disks_may_hold(const struct engine *e);
+/* Call this with true before the guest is stopped for a seal, and with false afterwards. */
+void engine_disks_sealing(struct engine *e, bool is_sealing);
+/* Note that @epoch ends here. Called by the seal's hook: the guest is stopped, its requests are
+ * done. */
+void engine_disks_cut(struct engine *e, uint64_t epoch);
+/* Did every write arrive so far? Call this after each seal, before its epoch is encoded. 0: yes, or
+ * the mirrors are not in step anyway; -EPIPE: no. The mirrors have been ended, and if the output is
+ * held, only a FULL epoch may follow. */
+int engine_disks_check(struct engine *e) __attribute__((warn_unused_result));
+/* QEMU did not stop the guest in time. It may be waiting for a server that hangs: kill them all. */
+void engine_disks_hung(struct engine *e);
+/* Put what the guest wrote up to the end of @epoch into that epoch. 0; errors of
+ * encoder_disk(); -EBADMSG. */
+int engine_disks_encode(struct engine *e, uint64_t epoch) __attribute__((warn_unused_result));
+void engine_disks_committed(struct engine *e, uint64_t epoch);
+/* A FULL epoch begins: it contains all that was not committed. Then, while it is copied, put what
+ * waits into it, from time to time. Before its seal, if the output is held, wait until the disks
+ * are in step. Both return 0 or an error after which the epoch is lost. */
+void engine_disks_full_begins(struct engine *e);
+int engine_disks_full_take(struct engine *e) __attribute__((warn_unused_result));
+int engine_disks_full_wait(struct engine *e) __attribute__((warn_unused_result));
+/* Note that the standby has only the epochs up to @epoch. If it has lost a committed one, its
+ * images are not known any more, and are copied whole. */
+void engine_disks_resumed(struct engine *e, uint64_t epoch);
+/* Add figures to @stats. 0; errors of wire_stats_add(). */
+int engine_disks_stats(const struct engine *e, char *stats) __attribute__((warn_unused_result));
 
 /* engine_throttle.c */
 void engine_throttle_tick(struct engine *e); /* stop or resume the vCPUs when it is time */

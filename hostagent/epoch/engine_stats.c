@@ -228,6 +228,8 @@ void engine_publish(struct engine *e)
 	if (r == 0)
 		r = add_ms(stats, "commit_ms_last", f->last_commit_ns);
 	if (r == 0)
+		r = engine_disks_stats(e, stats);
+	if (r == 0)
 		r = add_ms(stats, "full_pause_ms", f->full_pause_ns);
 	if (r == 0)
 		r = wire_stats_add(

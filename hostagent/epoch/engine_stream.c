@@ -56,6 +56,10 @@ static void use_features(struct engine *e, uint64_t features)
 	e->stream.features = features;
 	stage_connected(&e->stream.stage, features & WIRE_FEATURE_LZ4);
 	encoder_set_second_stage(e->epochs.encoder, stage_is_on(&e->stream.stage));
+	if (!engine_disks_may_stream(e))
+		engine_set_state(e, e->status.state,
+				 "the other end takes no disks: update the gateway and the "
+				 "standby's agent");
 }
 
 uint64_t engine_stream_waiting(const struct engine *e)
@@ -233,6 +237,7 @@ void engine_committed(struct engine *e, uint64_t epoch)
 			n = epoch - ENGINE_SEALED_AT_SLOTS;
 	}
 	e->epochs.committed = epoch;
+	engine_disks_committed(e, epoch);
 	retain_drop(e->epochs.retain, epoch);
 	engine_stream_pace(e);
 	/* Ask for a seal soon, because it may begin the hold. */
@@ -255,6 +260,7 @@ static void resumed(struct engine *e, const struct wire_header *h)
 	engine_set_stream(e, is_direct ? STREAM_DIRECT_RESUMED : STREAM_GATEWAY_RESUMED, "");
 	e->stream.opening = OPENING_GEOMETRY;
 	e->stream.complete_at_peer = h->epoch;
+	engine_disks_resumed(e, h->epoch);
 	if (e->epochs.sync == SYNC_KEPT && retain_rewind(e->epochs.retain, h->epoch) < 0)
 		engine_lose_sync(e, "the standby is behind what is retained");
 	if (e->epochs.sync != SYNC_KEPT) {

@@ -37,13 +37,19 @@ static int look_at_taps(struct engine *e, struct error *ret_error)
 	return r;
 }
 
+/* The disks that are replicated. */
+static struct vmm_covered covered_disks(const struct engine *e)
+{
+	return (struct vmm_covered){e->config.disks, e->config.n_disks};
+}
+
 int engine_watch_open(struct engine *e, struct error *ret_error)
 {
 	char path[64];
 	int r = look_at_taps(e, ret_error);
 
 	if (r == 0)
-		r = vmm_inventory_take(e->guest.qmp, (struct vmm_covered){0}, &e->watch.inventory,
+		r = vmm_inventory_take(e->guest.qmp, covered_disks(e), &e->watch.inventory,
 				       ret_error);
 	if (r < 0)
 		return r;
@@ -102,7 +108,7 @@ static int look_at_lists(struct engine *e, struct vmm_change *ret_change)
 {
 	struct vmm_inventory now;
 	struct error error;
-	int r = vmm_inventory_take(e->guest.qmp, (struct vmm_covered){0}, &now, &error);
+	int r = vmm_inventory_take(e->guest.qmp, covered_disks(e), &now, &error);
 
 	e->figures.n_looks++;
 	watch_looked_at_lists(&e->watch.plan, clock_mono_ns());

@@ -450,37 +450,31 @@ static int copy_batches(struct seal *seal, uint32_t n_ranges, seal_batch_fn each
 	return 0;
 }
 
-/* Scan while the guest is stopped, so that no disk read is in flight. Returns as track_scan(), or
- * an error of QEMU's monitor. */
-static int scan_drained(struct seal *seal, uint32_t *ret_n_ranges)
+static int scan_all(struct seal *seal)
+{
+	int r = track_scan(seal->track, TRACK_PROTECT, seal->ranges, seal->max_ranges,
+			   &seal->used_ranges);
+
+	return r == 1 ? -EOVERFLOW : r; /* cannot happen: there is room for all pages */
+}
+
+int seal_scan_running(struct seal *seal)
 {
 	struct seal_times times = {0};
-	int more, r = stop_guest(seal, &times);
+	int scanned, r;
 
+	if (!seal->drains)
+		return scan_all(seal);
+	r = stop_guest(seal, &times);
 	if (r < 0)
 		return r;
-	more = track_scan(seal->track, TRACK_PROTECT, seal->ranges, seal->max_ranges,
-			  ret_n_ranges);
+	scanned = scan_all(seal);
 	r = continue_guest(seal, &times);
-	return more < 0 || r == 0 ? more : r;
+	return scanned < 0 ? scanned : r;
 }
 
 int seal_copy_running(struct seal *seal, seal_batch_fn each, void *arg, uint32_t *ret_n_pages)
 {
-	uint32_t n_ranges, n_pages = 0;
-	int more, r;
-
-	do {
-		more = seal->drains ? scan_drained(seal, &n_ranges)
-				    : track_scan(seal->track, TRACK_PROTECT, seal->ranges,
-						 seal->max_ranges, &n_ranges);
-		if (more < 0)
-			return more;
-		n_pages += count_pages(seal->ranges, n_ranges);
-		r = copy_batches(seal, n_ranges, each, arg);
-		if (r < 0)
-			return r;
-	} while (more == 1);
-	*ret_n_pages = n_pages;
-	return 0;
+	*ret_n_pages = count_pages(seal->ranges, seal->used_ranges);
+	return copy_batches(seal, seal->used_ranges, each, arg);
 }

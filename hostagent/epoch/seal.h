@@ -113,8 +113,8 @@ void seal_set_timeout(struct seal *seal, uint64_t timeout_ns);
  * read when the read begins, and writes them later without marking them written. A page that is
  * scanned in between would be copied with its old content and never be reported again.
  *
- * From then on each round of seal_copy_running() stops the guest for its scan (not for the copy),
- * since `stop` ends only after all requests. A seal scans once, after QEMU has saved its state, and
+ * From then on seal_scan_running() stops the guest during the scan, since `stop` ends only after
+ * all requests. A seal scans once, after QEMU has saved its state, and
  * AHEAD is made as PROTECT. */
 void seal_drain_first(struct seal *seal);
 
@@ -135,12 +135,15 @@ int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *ar
  * only saves time: if the monitor is not armed, the next pause begins with arming it. */
 void seal_arm(struct seal *seal);
 
-/* Scan and copy without stopping the guest, as one round of a full copy (but see
- * seal_drain_first(): the guest may be stopped for the scan). Each page is copied as it
+/* Scan all of the guest's memory, as the first half of a round of a full copy. The guest keeps
+ * running, but see seal_drain_first(). Errors as seal_run(). */
+int seal_scan_running(struct seal *seal) __attribute__((warn_unused_result));
+
+/* Copy the pages that seal_scan_running() found, while the guest runs. Each page is copied as it
  * was at some time during the call; the next scan reports pages written after they were copied.
  * Calls @each for batches of at most SEAL_BATCH_PAGES pages; a negative return of @each ends the
- * call with that value. *ret_n_pages is the number of pages copied. Returns 0 or the same errors as
- * seal_run(). */
+ * call with that value. *ret_n_pages is the number of pages copied. Returns 0 or the errors of
+ * guestmem_read(). */
 #define SEAL_BATCH_PAGES 1024u /* enough for several threads to encode */
 typedef int (*seal_batch_fn)(void *arg, const struct page_range *ranges, uint32_t n_ranges,
 			     uint32_t n_pages, const uint8_t *pages);

@@ -71,6 +71,7 @@ uint64_t vm_cover_due_ns(const struct vm *vm)
  * *ret_error if it differs; other -errno if that is not known. */
 static int compare(struct vm *vm, struct qmp *q, struct error *ret_error)
 {
+	struct vmm_covered disks = {vm->disk_names, vm->config->n_disks};
 	struct vmm_inventory now;
 	struct vmm_change change;
 	struct vmm_taps taps;
@@ -80,7 +81,7 @@ static int compare(struct vm *vm, struct qmp *q, struct error *ret_error)
 	if (r == 0)
 		r = vmm_taps_judge(&taps, vm->config->tap, ret_error);
 	if (r == 0)
-		r = vmm_inventory_take(q, (struct vmm_covered){0}, &now, ret_error);
+		r = vmm_inventory_take(q, disks, &now, ret_error);
 	if (r < 0)
 		return r;
 	if (!vmm_inventory_differs(&vm->cover.base, &now, &change))

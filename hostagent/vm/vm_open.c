@@ -128,6 +128,8 @@ int vm_open(const struct vm_environment *environment, const struct agent_vm_conf
 		.port = environment->config->gateway.port,
 		.tls = environment->tls,
 	};
+	for (uint32_t i = 0; i < config->n_disks; i++)
+		vm->disk_names[i] = config->disk[i].name;
 	vm_guest_init(&vm->guest);
 	progress_init(&vm->progress);
 	pthread_mutex_init(&vm->lock, NULL);

@@ -45,6 +45,8 @@ struct vm {
 	const struct agent_vm_config *config;
 	char pin_dir[PATH_MAX];
 
+	/* the names of config->disk, for the engine and for vm_cover.c; immutable */
+	const char *disk_names[WIRE_DISKS_MAX];
 	struct link_config gateway; /* the gateway that the standby connects to; immutable */
 	char fault[WIRE_TEXT_MAX + 1]; /* why no order can be carried out; "": orders can be carried
 					* out; immutable */

@@ -205,8 +205,11 @@ static void run(struct trace *trace, struct seal *seal, uint32_t n_guest_pages)
 	int r = 0;
 
 	/* Make the shadow equal to the guest: copy twice while the guest runs, then seal once. */
-	for (int i = 0; i < 2 && r == 0; i++)
-		r = seal_copy_running(seal, fill, trace, &n_pages);
+	for (int i = 0; i < 2 && r == 0; i++) {
+		r = seal_scan_running(seal);
+		if (r == 0)
+			r = seal_copy_running(seal, fill, trace, &n_pages);
+	}
 	if (r == 0)
 		r = seal_run(seal, SEAL_PROTECT, nothing, NULL, &result);
 	if (r < 0)

@@ -97,6 +97,16 @@ static const struct drawing drawings[] = {
 		 "x.x",
 		 "x..",
 	 }},
+	{&condition_disks,
+	 "disks",
+	 DISKS_N_CONDITIONS,
+	 {"none", "apart", "copying", "in-step"},
+	 {
+		 ".x..",
+		 "..x.", /* apart: in step only by way of a copy */
+		 ".x.x",
+		 ".x..",
+	 }},
 };
 
 #define N_DRAWINGS (sizeof(drawings) / sizeof(drawings[0]))

@@ -1,0 +1,540 @@
+/* The guest's disks: mirrors them into rings, puts what the guest wrote into the epochs, and makes
+ * sure that no epoch is sent over a broken mirror; see engine_private.h and condition.h.
+ *
+ * Each disk has a ring (disk/ring.h), an NBD server that fills it (disk/server.h) and a block job
+ * of QEMU that writes to that server (vmm/mirror.h):
+ *
+ *	seal's hook      cut[n] = head of the ring        the guest is stopped, its requests are done
+ *	after the seal   is the mirror whole? if not, and the output is held, epoch n is not sent
+ *	encode           records up to cut[n] ─► DISK frames of epoch n
+ *	commit of n      the ring is released up to cut[n]
+ *
+ * The first copy is made while the hold is open, in ordinary epochs, since nobody may be promoted
+ * with such an epoch. While the hold is closed, a disk that fell out of step is copied within one
+ * FULL epoch: the standby stores that epoch whole before it changes its image, so its older copy
+ * stays usable until then. */
+#include "epoch/engine_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "vmm/disks.h"
+#include "wire/msg.h"
+
+#define RETRY_MIN_NS	 (200 * CLOCK_NS_PER_MS)
+#define RETRY_MAX_NS	 (10 * CLOCK_NS_PER_S)
+#define QMP_NS		 (5 * CLOCK_NS_PER_S)
+#define SERVER_LOOK_NS	 (50 * CLOCK_NS_PER_MS)
+#define COPY_LOOK_NS	 (20 * CLOCK_NS_PER_MS) /* how often to look at a copy within an epoch */
+#define SERVE_EVERY	 64u			/* while encoding: serve after this many records */
+/* The hold begins only if less than this waits in the rings: the first held epoch must be short. */
+#define HOLD_BYTES_MAX	 (UINT64_C(4) << 20)
+/* Ask for a seal when a ring is filled by this share. */
+#define RING_SEAL_SHARE	 4u
+
+/* ---- begin and end */
+
+static int open_disk(struct engine *e, const struct vmm_disk *found, struct engine_disk *disk,
+		     struct error *ret_error)
+{
+	disk->found = *found;
+	snprintf(disk->socket, sizeof(disk->socket), "%s/%s-%s.nbd", e->config.run_dir,
+		 e->config.vm, found->name);
+	return disk_ring_new(e->config.disk_ring_bytes, found->size_bytes, &disk->ring, ret_error);
+}
+
+/* Refuse what cannot be mirrored. */
+static int judge(const struct vmm_disk *found, struct error *ret_error)
+{
+	if (found->has_job)
+		return error_set(ret_error, -EBUSY,
+				 "disk %s (%s) is used by a block job (backup, mirror, commit); "
+				 "let it end, then protect the VM",
+				 found->name, found->file);
+	return 0;
+}
+
+int engine_disks_open(struct engine *e, struct error *ret_error)
+{
+	struct engine_disks *d = &e->disks;
+	struct vmm_disks *found;
+	int r;
+
+	if (e->config.n_disks == 0)
+		return 0; /* engine_watch_open() has refused a guest with a writable disk */
+	found = calloc(1, sizeof(*found));
+	d->disk = calloc(e->config.n_disks, sizeof(*d->disk));
+	r = found && d->disk ? vmm_disks_list(e->guest.qmp, found, ret_error)
+			     : error_set(ret_error, -ENOMEM, "no memory for the disks");
+	for (uint32_t i = 0; r == 0 && i < found->n && i < e->config.n_disks; i++) {
+		r = judge(&found->disks[i], ret_error);
+		if (r == 0)
+			r = open_disk(e, &found->disks[i], &d->disk[d->n++], ret_error);
+	}
+	free(found);
+	if (r == 0)
+		engine_set_disks(e, DISKS_APART, "");
+	return r;
+}
+
+bool engine_disks_are_direct(const struct engine *e)
+{
+	for (uint32_t i = 0; i < e->disks.n; i++) {
+		if (e->disks.disk[i].found.is_direct)
+			return true;
+	}
+	return false;
+}
+
+/* End all mirrors, so that QEMU's block nodes are as they were found. */
+static void end_mirrors(struct engine *e)
+{
+	for (uint32_t i = 0; i < e->disks.n; i++) {
+		struct engine_disk *disk = &e->disks.disk[i];
+		struct error error;
+
+		/* Without its server, the job ends even if QEMU waits for an answer. */
+		disk->server = disk_server_stop(disk->server);
+		if (e->guest.condition != GUEST_LOST &&
+		    mirror_end(&disk->mirror, e->guest.qmp, &error) < 0)
+			log_limited(LOG_LEVEL_WARN, "vm=%s disk=%s mirror: %s", e->config.vm,
+				    disk->found.name, error.text);
+	}
+}
+
+void engine_disks_detach(struct engine *e)
+{
+	end_mirrors(e);
+}
+
+void engine_disks_free(struct engine_disks *d)
+{
+	for (uint32_t i = 0; i < d->n; i++) {
+		disk_server_stop(d->disk[i].server);
+		disk_ring_free(d->disk[i].ring);
+	}
+	free(d->disk);
+	d->disk = NULL;
+	d->n = 0;
+}
+
+/* ---- in step, or not */
+
+static void retry_later(struct engine_disks *d)
+{
+	d->wait_ns = d->wait_ns ? 2 * d->wait_ns : RETRY_MIN_NS;
+	if (d->wait_ns > RETRY_MAX_NS)
+		d->wait_ns = RETRY_MAX_NS;
+	d->retry_ns = clock_mono_ns() + d->wait_ns;
+}
+
+/* Handle that a disk's mirror is not whole: end all mirrors, and begin them again later. While the
+ * output is held, no epoch may be sent before that. */
+static void fell_apart(struct engine *e, const struct engine_disk *disk, const char *why)
+{
+	(void)error_set(&e->disks.trouble, 0, "disk %s is not replicated, trying again: %s",
+			disk->found.name, why);
+	log_limited(LOG_LEVEL_WARN, "vm=%s term=%" PRIu64 " epoch=%" PRIu64 " disk=%s: %s",
+		    e->config.vm, e->term, e->epochs.next, disk->found.name, why);
+	if (e->disks.condition == DISKS_APART)
+		return;
+	engine_set_disks(e, DISKS_APART, why);
+	if (engine_throttle_release(e) == 0)
+		end_mirrors(e);
+	retry_later(&e->disks);
+	if (engine_is_holding(e)) {
+		engine_lose_sync(e, "a disk fell out of step");
+		engine_set_state(e, WIRE_STATE_SYNCING, "%s", e->disks.trouble.text);
+	}
+}
+
+/* Return what is wrong with the mirror of @disk, or NULL. @room: place for a text. */
+static const char *trouble_of(const struct engine_disk *disk, uint64_t ring_bytes, char *room,
+			      size_t size)
+{
+	struct disk_ring_counts counts;
+
+	if (mirror_condition(&disk->mirror) == MIRROR_BROKEN)
+		return mirror_error(&disk->mirror);
+	if (mirror_condition(&disk->mirror) == MIRROR_OFF)
+		return "its mirror was ended";
+	disk_ring_get_counts(disk->ring, &counts);
+	if (counts.disconnections != disk->counts.disconnections)
+		return "QEMU's connection to the replica server has ended";
+	if (counts.overflows != disk->counts.overflows) {
+		snprintf(room, size,
+			 "the guest wrote faster than epochs were committed: its ring of %" PRIu64
+			 " MiB was full (disk_ring_bytes)",
+			 ring_bytes >> 20);
+		return room;
+	}
+	return NULL;
+}
+
+int engine_disks_check(struct engine *e)
+{
+	char room[160];
+
+	if (e->disks.n == 0 || e->disks.condition == DISKS_APART)
+		return 0;
+	for (uint32_t i = 0; i < e->disks.n; i++) {
+		struct engine_disk *disk = &e->disks.disk[i];
+		const char *why = trouble_of(disk, e->config.disk_ring_bytes, room, sizeof(room));
+
+		if (why) {
+			fell_apart(e, disk, why);
+			return -EPIPE;
+		}
+	}
+	return 0;
+}
+
+/* Without writes of the guest, QEMU notices late that a server has ended. */
+static void look_at_servers(struct engine *e)
+{
+	uint64_t now_ns = clock_mono_ns();
+	char line[DISK_SERVER_LINE_BYTES], why[DISK_SERVER_LINE_BYTES + 64];
+
+	if (now_ns < e->disks.look_ns)
+		return;
+	e->disks.look_ns = now_ns + SERVER_LOOK_NS;
+	for (uint32_t i = 0; i < e->disks.n; i++) {
+		struct engine_disk *disk = &e->disks.disk[i];
+		struct pollfd ended = {.fd = disk->server ? disk_server_fd(disk->server) : -1,
+				       .events = POLLIN};
+
+		if (poll(&ended, 1, 0) <= 0)
+			continue;
+		disk_server_last_line(disk->server, line, sizeof(line));
+		snprintf(why, sizeof(why), "its replica server (nbdkit) has ended: %s",
+			 *line ? line : "it said nothing");
+		fell_apart(e, disk, why);
+		return;
+	}
+}
+
+void engine_disks_hung(struct engine *e)
+{
+	if (e->disks.condition == DISKS_COPYING || e->disks.condition == DISKS_IN_STEP)
+		fell_apart(e, &e->disks.disk[0],
+			   "QEMU did not stop the guest in time; does a replica server hang?");
+}
+
+static int begin_mirror(struct engine *e, struct engine_disk *disk, struct error *ret_error)
+{
+	char label[192];
+	struct disk_server_config config = {.label = label,
+					    .socket = disk->socket,
+					    .qemu_pid = e->guest.info.pid,
+					    .ring_fd = disk_ring_fd(disk->ring)};
+	int r;
+
+	snprintf(label, sizeof(label), "vm=%s disk=%s", e->config.vm, disk->found.name);
+	r = disk_server_start(&config, &disk->server, ret_error);
+	if (r < 0)
+		return r;
+	disk_ring_get_counts(disk->ring, &disk->counts);
+	return mirror_begin(&disk->mirror, e->guest.qmp, &disk->found, disk->socket,
+			    e->config.disk_copy_bytes_per_s, ret_error);
+}
+
+static int begin_each(struct engine *e)
+{
+	struct error error;
+
+	for (uint32_t i = 0; i < e->disks.n; i++) {
+		struct engine_disk *disk = &e->disks.disk[i];
+
+		if (begin_mirror(e, disk, &error) < 0) {
+			fell_apart(e, disk, error.text);
+			return -EPIPE;
+		}
+	}
+	return 0;
+}
+
+/* Begin all mirrors while the guest is stopped and its requests are done: a write that is in flight
+ * when a mirror starts could be missing in the copy (QEMU 8.2 to 10.0.8 lose such writes). */
+static void begin_mirrors(struct engine *e)
+{
+	enum guest_condition before;
+	uint64_t start_ns;
+	int r;
+
+	if (engine_throttle_release(e) < 0)
+		return;
+	before = engine_pause_begins(e);
+	guestclock_running(e->guest.clock);
+	start_ns = clock_mono_ns();
+	engine_set_disks(e, DISKS_COPYING, "");
+	engine_disks_sealing(e, true);
+	r = qmp_execute(e->guest.qmp, "stop", NULL, QMP_NS, NULL);
+	if (r < 0)
+		fell_apart(e, &e->disks.disk[0], "QEMU does not stop the guest");
+	else
+		(void)begin_each(e); /* it has said what failed */
+	engine_disks_sealing(e, false);
+	if (before == GUEST_RUNS && qmp_execute(e->guest.qmp, "cont", NULL, QMP_NS, NULL) < 0)
+		log_error("vm=%s the guest does not go on: %s", e->config.vm,
+			  qmp_error(e->guest.qmp));
+	guestclock_resumed(e->guest.clock, clock_mono_ns() - start_ns);
+	if (engine_pause_ended(e, before))
+		engine_paused_by_other(e);
+	if (e->capture.seal)
+		seal_arm(e->capture.seal); /* the requests to QEMU have disarmed the monitor */
+}
+
+/* Has every mirror ended its first copy? */
+static bool all_ready(struct engine *e)
+{
+	for (uint32_t i = 0; i < e->disks.n; i++) {
+		if (mirror_condition(&e->disks.disk[i].mirror) != MIRROR_READY)
+			return false;
+	}
+	return true;
+}
+
+/* Is so much in the ring of @disk that it should be taken out soon? */
+static bool is_filling(const struct engine *e, const struct engine_disk *disk)
+{
+	return disk_ring_waiting(disk->ring) > e->config.disk_ring_bytes / RING_SEAL_SHARE;
+}
+
+/* May the mirrors be begun? While the hold is open, not before the standby has the first copy of
+ * RAM: until then no epoch would take what they write out of the rings. */
+static bool may_begin(const struct engine *e)
+{
+	return engine_stream_is_resumed(&e->stream) && engine_disks_may_stream(e) &&
+	       clock_mono_ns() >= e->disks.retry_ns &&
+	       (engine_is_holding(e) || (e->epochs.sync == SYNC_KEPT && e->epochs.committed > 0));
+}
+
+void engine_disks_tick(struct engine *e)
+{
+	struct engine_disks *d = &e->disks;
+
+	if (d->n == 0 || e->guest.condition == GUEST_LOST)
+		return;
+	if (d->condition == DISKS_APART && may_begin(e))
+		begin_mirrors(e);
+	look_at_servers(e);
+	if (engine_disks_check(e) == 0 && d->condition == DISKS_COPYING && all_ready(e)) {
+		engine_set_disks(e, DISKS_IN_STEP, "");
+		d->wait_ns = 0;
+		*d->trouble.text = '\0';
+	}
+	for (uint32_t i = 0; i < d->n; i++) {
+		if (is_filling(e, &d->disk[i]))
+			pacer_demand(&e->epochs.pacer, clock_mono_ns(), true);
+	}
+}
+
+bool engine_disks_may_stream(const struct engine *e)
+{
+	const uint64_t need = WIRE_FEATURE_DISK | WIRE_FEATURE_UNHELD;
+
+	return e->disks.n == 0 || (e->stream.features & need) == need;
+}
+
+bool engine_disks_may_hold(const struct engine *e)
+{
+	uint64_t waiting = 0;
+
+	for (uint32_t i = 0; i < e->disks.n; i++)
+		waiting += disk_ring_waiting(e->disks.disk[i].ring);
+	return e->disks.n == 0 ||
+	       (e->disks.condition == DISKS_IN_STEP && waiting <= HOLD_BYTES_MAX);
+}
+
+uint64_t engine_disks_wake_ns(const struct engine *e, uint64_t now_ns)
+{
+	if (e->disks.condition == DISKS_COPYING)
+		return now_ns + COPY_LOOK_NS;
+	if (e->disks.condition == DISKS_APART && e->disks.retry_ns > now_ns)
+		return e->disks.retry_ns;
+	return UINT64_MAX;
+}
+
+/* ---- one epoch */
+
+void engine_disks_sealing(struct engine *e, bool is_sealing)
+{
+	for (uint32_t i = 0; i < e->disks.n; i++)
+		disk_ring_set_sealing(e->disks.disk[i].ring, is_sealing);
+}
+
+void engine_disks_cut(struct engine *e, uint64_t epoch)
+{
+	for (uint32_t i = 0; i < e->disks.n; i++) {
+		struct engine_disk *disk = &e->disks.disk[i];
+
+		disk->cut[epoch % ENGINE_SEALED_AT_SLOTS] = disk_ring_head(disk->ring);
+	}
+}
+
+static int encode_record(struct engine *e, const char *name, const struct disk_record *record)
+{
+	const struct wire_disk_record wire = {.op = (uint8_t)record->op,
+					      .bytes = record->bytes,
+					      .offset = record->offset,
+					      .data = record->data};
+	uint32_t done = 0;
+	int r;
+
+	while ((r = encoder_disk(e->epochs.encoder, name, &wire, &done)) == -ENOBUFS) {
+		r = engine_stream_wait(e);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+/* Put the records of @disk that are not in frames yet, up to @end, into the epoch. */
+static int encode_disk(struct engine *e, struct engine_disk *disk, uint64_t end)
+{
+	struct disk_record record;
+	uint64_t at = disk->encoded;
+	uint32_t n = 0;
+	int r;
+
+	while ((r = disk_ring_read(disk->ring, &at, end, &record)) > 0) {
+		r = encode_record(e, disk->found.name, &record);
+		if (r == 0 && ++n % SERVE_EVERY == 0)
+			r = engine_service(e);
+		if (r < 0)
+			return r;
+		disk->encoded = at;
+	}
+	if (r == -EBADMSG)
+		log_error("vm=%s disk=%s its ring is damaged", e->config.vm, disk->found.name);
+	return r;
+}
+
+int engine_disks_encode(struct engine *e, uint64_t epoch)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < e->disks.n; i++) {
+		struct engine_disk *disk = &e->disks.disk[i];
+
+		r = encode_disk(e, disk, disk->cut[epoch % ENGINE_SEALED_AT_SLOTS]);
+	}
+	return r;
+}
+
+void engine_disks_committed(struct engine *e, uint64_t epoch)
+{
+	for (uint32_t i = 0; i < e->disks.n; i++) {
+		struct engine_disk *disk = &e->disks.disk[i];
+
+		disk_ring_release(disk->ring, disk->cut[epoch % ENGINE_SEALED_AT_SLOTS]);
+		disk->is_released_early = false;
+	}
+}
+
+/* ---- a FULL epoch */
+
+void engine_disks_full_begins(struct engine *e)
+{
+	if (!engine_is_holding(e) && e->disks.condition == DISKS_COPYING) {
+		/* Do not make a long first copy within this epoch; begin it again afterwards. */
+		engine_set_disks(e, DISKS_APART, "all of RAM is copied first");
+		end_mirrors(e);
+	}
+	for (uint32_t i = 0; i < e->disks.n; i++) {
+		struct engine_disk *disk = &e->disks.disk[i];
+
+		/* Records that an earlier FULL epoch took out of the ring never arrived. */
+		if (disk->is_released_early)
+			disk_ring_forget_hashes(disk->ring);
+		disk->is_released_early = false;
+		disk->encoded = disk_ring_tail(disk->ring);
+	}
+}
+
+/* Put all that waits in the rings into the FULL epoch. A copy may be larger than the ring. So the
+ * records are released at once while a copy is being made; if the epoch does not arrive, the disk
+ * is copied whole again. */
+int engine_disks_full_take(struct engine *e)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < e->disks.n; i++) {
+		struct engine_disk *disk = &e->disks.disk[i];
+
+		r = encode_disk(e, disk, disk_ring_head(disk->ring));
+		if (r == 0 && e->disks.condition == DISKS_COPYING && is_filling(e, disk)) {
+			disk_ring_release(disk->ring, disk->encoded);
+			disk->is_released_early = true;
+		}
+	}
+	return r;
+}
+
+int engine_disks_full_wait(struct engine *e)
+{
+	int r = 0;
+
+	while (r == 0 && engine_is_holding(e) && e->disks.condition != DISKS_IN_STEP &&
+	       e->disks.n > 0) {
+		r = qmp_pump(e->guest.qmp);
+		if (r == 0) {
+			engine_disks_tick(e);
+			r = engine_disks_full_take(e);
+		}
+		if (r == 0)
+			r = engine_wait_and_serve(e, qmp_fd(e->guest.qmp), COPY_LOOK_NS);
+	}
+	return r;
+}
+
+void engine_disks_resumed(struct engine *e, uint64_t epoch)
+{
+	if (e->disks.n == 0 || epoch >= e->epochs.committed)
+		return;
+	log_warn("vm=%s the standby has epoch %" PRIu64 ", %" PRIu64
+		 " was committed: its disks are copied whole",
+		 e->config.vm, epoch, e->epochs.committed);
+	for (uint32_t i = 0; i < e->disks.n; i++)
+		disk_ring_forget_hashes(e->disks.disk[i].ring);
+	if (e->disks.condition != DISKS_APART)
+		fell_apart(e, &e->disks.disk[0], "the standby has lost its copy");
+}
+
+int engine_disks_stats(const struct engine *e, char *stats)
+{
+	uint64_t waiting = 0, bytes = 0, same = 0, overflows = 0, waits = 0;
+	int r;
+
+	if (e->disks.n == 0)
+		return 0;
+	for (uint32_t i = 0; i < e->disks.n; i++) {
+		struct disk_ring_counts counts;
+
+		disk_ring_get_counts(e->disks.disk[i].ring, &counts);
+		waiting += disk_ring_waiting(e->disks.disk[i].ring);
+		bytes += counts.bytes;
+		same += counts.same_bytes;
+		overflows += counts.overflows;
+		waits += counts.waits_ns / CLOCK_NS_PER_MS;
+	}
+	r = wire_stats_add(stats, "disks", "%s",
+			   condition_value(&condition_disks, e->disks.condition));
+	if (r == 0)
+		r = wire_stats_add(stats, "disk_waiting_bytes", "%" PRIu64, waiting);
+	if (r == 0)
+		r = wire_stats_add(stats, "disk_bytes", "%" PRIu64, bytes);
+	if (r == 0)
+		r = wire_stats_add(stats, "disk_same_bytes", "%" PRIu64, same);
+	if (r == 0)
+		r = wire_stats_add(stats, "disk_overflows", "%" PRIu64, overflows);
+	if (r == 0)
+		r = wire_stats_add(stats, "disk_waits_ms", "%" PRIu64, waits);
+	return r;
+}
