@@ -8,7 +8,8 @@
  *
  *	seq     1 2 3 4 5 6 7 8
  *	        a a a . a . . .      a = answered, . = not yet
- *                    ^   ^ highest answered: 4 is lost unless its reply still comes (out of order)
+ *	                             The highest number answered is 5, so the reply to 4 is
+ *	                             lost, unless it still comes (then it is out of order).
  */
 #ifndef GUEST_CHECKER_H
 #define GUEST_CHECKER_H

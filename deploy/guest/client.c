@@ -1,9 +1,9 @@
 /* client.c - hf-client: sends requests to the guest's service without a pause, over one TCP
  * connection, and judges every reply.
  *
- * It keeps --depth requests in flight. checker.h judges the replies; report.h keeps latencies and
- * the longest silence per phase. The client never reconnects, because a broken connection is the
- * failure that it must detect. deploy/demo, tests/e2e and tests/bench run it in the client's
+ * It keeps --depth requests in flight. checker.h judges the replies; report.h records the latencies
+ * and the longest silence of each phase. The client never reconnects, because a broken connection
+ * is the failure that it must detect. deploy/demo, tests/e2e and tests/bench run it in the client's
  * network namespace. It has one thread.
  *
  * With --commands it obeys lines on stdin: `phase NAME`, `dirty PAGES BYTES`, `depth N`, `rate

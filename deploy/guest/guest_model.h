@@ -2,9 +2,9 @@
  * checksum in the reply.
  *
  * A connection owns a window of pages, which it uses as a ring. A DIRTY request for n pages
- * continues where the last request stopped. For each page it first adds the seed that an earlier
- * request left in the page to the connection's running checksum. Then it writes a new seed and a
- * pattern derived from this seed:
+ * continues where the last request stopped. For each page it first reads the seed that an earlier
+ * request left there, and adds that seed to the connection's running checksum. Then it writes a new
+ * seed and a pattern derived from the new seed. The layout of a page, as byte offsets and contents:
  *
  *	page   0 seed   8 n_bytes   16 pattern words mix(seed + 2), mix(seed + 3), ... up to n_bytes
  *

@@ -10,7 +10,8 @@
  * count shows a guest that forgot answered requests; the checksum shows stale or torn memory.
  *
  * deploy/guest/service.c answers, deploy/guest/client.c asks. Not part of Holdfast itself.
- * Threads: any; the functions are pure.
+ * Threads: any; the functions are pure. The layouts of a request and a reply, as the offset and
+ * name of each field, then the total size:
  *
  *	request  0 magic  4 type  8 seq  16 n_pages  20 n_bytes  24 arg  32 zero      = 40
  *	reply    0 magic  4 type  8 seq  16 count  24 checksum  32 flags  36 n_pages
@@ -38,7 +39,9 @@
 
 /* Types of requests, which the client sends to the service. Numbers are never reused. */
 enum guest_type {
-	GUEST_HELLO = 1, /* first record, seq 0; arg: window in pages; touch them, then reply */
+	/* first record, with seq 0; arg: window in pages. The service touches these pages, then
+	 * replies */
+	GUEST_HELLO = 1,
 	GUEST_DIRTY = 2, /* dirty exactly n_pages pages of the window, the first n_bytes of each */
 	GUEST_RATE =
 		/* set the background dirty rate: arg pages per second, n_bytes in each; counts as

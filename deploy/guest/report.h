@@ -1,9 +1,9 @@
 /* report.h - keeps hf-client's measurements for each phase of a run. Prints them while the client
  * runs, and as one JSON object at the end.
  *
- * A phase is a part of the run that has its own figures: unprotected, protected, after the kill. A
- * reply, and the silence before it, belong to the phase in which the reply arrives. Threads: none
- * of its own.
+ * The phases of a run are, for example: unprotected, protected, after the kill. Each phase has its
+ * own figures. A reply, and the silence before it, belong to the phase in which the reply arrives.
+ * Threads: none of its own.
  */
 #ifndef GUEST_REPORT_H
 #define GUEST_REPORT_H

@@ -49,8 +49,9 @@ static uint32_t rate_bytes = 64;
 struct connection {
 	int fd;
 	uint8_t *window;	/* the mapped pages; NULL before HELLO */
-	uint32_t window_pages;	/* valid with @window */
-	uint32_t next_page;     /* valid with @window: the page that the next DIRTY writes first */
+	uint32_t window_pages;	/* valid if @window is not NULL */
+	/* valid if @window is not NULL: the page that the next DIRTY writes first */
+	uint32_t next_page;
 	uint64_t count;		/* requests answered */
 	uint64_t last_seq;
 	uint64_t checksum;

@@ -5,7 +5,8 @@
 #	client_wait_replies 100        wait for 100 more replies
 #	client_finish                  stop hf-client; sets CLIENT_STATUS; REPORT.json is then written
 #
-# The functions read hf-client's lines in their order. client_line has the last line that was read.
+# The functions read hf-client's lines one after another. client_line has the last line that was
+# read.
 
 CLIENT_PID=''
 CLIENT_STATUS=''
@@ -49,8 +50,9 @@ client_until() # WORD SECONDS
 	return 1
 }
 
-# Begin a phase, and read all lines that the client printed before it. So old lines, printed while this
-# shell was busy, do not count as new.
+# Begin phase NAME, and read the client's lines up to the line that reports the new phase. Lines
+# that the client printed earlier, while this shell was busy, are then not mistaken for lines of the
+# new phase.
 client_phase() # NAME
 {
 	client_say phase "$1"
@@ -62,8 +64,8 @@ client_value() # NAME, of the last line read
 	[[ $client_line =~ (^| )$1=([^ ]*) ]] && echo "${BASH_REMATCH[2]}"
 }
 
-# Wait until the client has N more replies than its next progress line reports. The client must print
-# progress lines.
+# Read the client's next progress line, which has the number of replies so far. Then read further
+# progress lines until this number has grown by N. Needs a client that prints progress lines.
 client_wait_replies() # N SECONDS
 {
 	local want deadline=$((SECONDS + $2))

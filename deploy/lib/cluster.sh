@@ -59,8 +59,8 @@ cluster_agent_files() # HOST
 	printf '%q ' "${GUEST_COMMAND[@]}" >"$dir/$CLUSTER_VM.command"
 	{
 		printf '[vm]\nname = %s\ntap = tap0\n' "$CLUSTER_VM"
-		# Only the primary's file names a QEMU, which the user starts. On the standby the agent
-		# starts QEMU.
+		# Only the primary's file has the key qmp, because the user starts the QEMU on the
+		# primary. On the standby the agent starts QEMU.
 		[[ $1 != primary ]] || printf 'qmp = %s\n' "$TOPO_DIR/$1/qmp"
 		printf 'peer = %s@%s:7402\n' "$other" "$there"
 		[[ -z ${GUEST_DISK[$1]:-} ]] || printf 'disks = %s:%s\n' "$GUEST_DISK_NAME" "${GUEST_DISK[$1]}"

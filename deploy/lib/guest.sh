@@ -11,14 +11,15 @@ GUEST_RATE=${GUEST_RATE:-200}	# background dirty rate, pages/s
 GUEST_BYTES=${GUEST_BYTES:-64}
 GUEST_EXTRA=()	# extra words for QEMU's command line
 GUEST_WORK=${GUEST_WORK:-}	# the workload image's extra load; see deploy/guest/workload
-# The root disk, of guest_disk_image. Each host has an image of its own; none: the guest lives in RAM.
+# The guest's root disk. Each host has its own copy of the image that guest_disk_image makes.
+# Without a root disk, the guest's root is in RAM.
 declare -A GUEST_DISK=()	# path of the image, by host
 GUEST_DISK_NAME=root		# the disk's name in QEMU, and in `disks =`
 GUEST_DISK_BUS=${GUEST_DISK_BUS:-virtio}	# or scsi
 GUEST_DISK_LAYOUT=${GUEST_DISK_LAYOUT:-drive}	# or blockdev: how the command line describes it
 GUEST_DISK_IOTHREAD=${GUEST_DISK_IOTHREAD:-0}	# 1: requests are served by a thread of its own
 GUEST_DISK_FORMAT=${GUEST_DISK_FORMAT:-raw}	# or qcow2; on the standby it is always raw
-GUEST_DISK_CACHE=${GUEST_DISK_CACHE:-none}	# or writeback, which every file system can
+GUEST_DISK_CACHE=${GUEST_DISK_CACHE:-none}	# or writeback, which every file system supports
 readonly GUEST_PORT=7000
 readonly GUEST_MAC=52:54:00:48:46:01
 
@@ -73,7 +74,7 @@ guest_disk_words() # HOST
 	GUEST_DISK_WORDS+=(-device "$device,drive=$node,id=$GUEST_DISK_NAME$thread")
 }
 
-# Print what the kernel is told about the root disk on HOST.
+# Print the option of the guest's kernel command line that names the root disk on HOST.
 guest_disk_option() # HOST
 {
 	[[ -z ${GUEST_DISK[$1]:-} ]] || case $GUEST_DISK_BUS in
@@ -82,9 +83,9 @@ guest_disk_option() # HOST
 	esac
 }
 
-# Set GUEST_COMMAND to the guest's QEMU command line, which is the same on both hosts but for the image of a
-# disk. It lacks -qmp, the agent's monitor. It has another monitor at LOOK_SOCKET, through which tests watch
-# what an agent does, or act as an operator.
+# Set GUEST_COMMAND to the guest's QEMU command line, which is the same on both hosts except for the
+# path of a disk's image. The command lacks -qmp, the agent's monitor. It has another monitor at
+# LOOK_SOCKET, through which tests watch what an agent does, or act as an operator.
 guest_command() # TAP SERIAL_LOG LOOK_SOCKET [HOST]
 {
 	local off="csum=off,gso=off,host_tso4=off,host_tso6=off,host_ufo=off"

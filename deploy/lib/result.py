@@ -110,7 +110,7 @@ def figures(d, kill_ns):
 
 
 def promises(r):
-    """Return the demo's promises for result @r, each as (True if it was kept, its words)."""
+    """Return the demo's promises for result @r, each as (True if it was kept, its text)."""
     rules = [(r["connection_survived"], f"the TCP connection lives on ({r['error'] or 'no error'})")]
     for key in BROKEN_COUNTS:
         rules.append((r[key] == 0, f"{key.replace('_', ' ')}: {r[key]}"))

@@ -220,7 +220,8 @@ topo_remove() # PREFIX
 
 	for host in $TOPO_HOSTS; do
 		[[ -e /run/netns/$1-$host ]] || continue
-		# End the processes that are left. Programs of this script started them (a standby's QEMU).
+		# End the processes that are left, for example a standby's QEMU, which the standby's
+		# agent started.
 		mapfile -t pids < <(ip netns pids "$1-$host" 2>/dev/null)
 		(( ${#pids[@]} == 0 )) || python3 "$TOPO_LIB/end-pids.py" 2 "${pids[@]}"
 	done
