@@ -39,7 +39,7 @@
 struct shared {
 	_Atomic size_t blob_size;     /* size of the next save's blob */
 	_Atomic size_t piece_size;    /* bytes of each write */
-	/* a write ends early, at this byte of the blob; 0: none does */
+	/* a write ends early, at this byte of the blob; 0: no write ends early */
 	_Atomic size_t flush_at;
 	_Atomic bool refuses;	      /* the next save fails with an error */
 	/* true: before its first write of the blob, the child sleeps in a write to another pipe */
@@ -283,7 +283,7 @@ static void blobs_of_every_size(void **state)
 }
 
 /* A blob may consist of whole pieces. Its last piece then looks like a piece in the middle. So the
- * gate can hold the blob's end only if it knows the size beforehand. */
+ * gate can hold QEMU at the blob's end only if it knows the blob's size beforehand. */
 static void whole_pieces(void **state)
 {
 	const uint8_t *got;
@@ -323,7 +323,7 @@ static void whole_pieces(void **state)
 
 /* A device flushes in the middle of the blob. The gate could mistake the short write for the end of
  * the blob. The short write also leaves room in the pipe, through which the rest of the blob may
- * pass. In neither case may the gate return the blob as one that was held at its end. */
+ * pass. In both cases gate_finish() must fail, because the guest was not held at the blob's end. */
 static void a_flush_in_the_middle(void **state)
 {
 	const uint8_t *got;

@@ -152,7 +152,7 @@ static void what_is_not_there_is_said(void **state)
 	(void)state;
 	assert_int_equal(symbol_find(pid, "timers_state", 88, &address), -EMSGSIZE);
 	assert_int_equal(symbol_find(pid, "timers_stat", 96, &address), -ENOENT);
-	/* main is a function */
+	/* main is a function, not a variable */
 	assert_int_equal(symbol_find(pid, "main", 96, &address), -ENOENT);
 	/* defined in another file */
 	assert_int_equal(symbol_find(pid, "memcpy", 96, &address), -ENOENT);

@@ -241,7 +241,7 @@ static void taps_are_exactly_what_the_file_allows(void **state)
 		const char *words[2]; /* must be in the error; NULL, NULL: the taps are allowed */
 	} rows[] = {
 		{{.taps = {{"tap0", VMM_TAP_HERE}}, .n = 1}, {NULL, NULL}},
-		/* A lost queue is a queue that is switched off, so it is allowed. */
+		/* A queue that is switched off counts as lost. Lost queues are allowed. */
 		{{.taps = {{"tap0", VMM_TAP_HERE}}, .n = 1, .n_lost = 3}, {NULL, NULL}},
 		{{.taps = {{"tap1", VMM_TAP_HERE}}, .n = 1}, {"tap1", "tap0"}},
 		{{.taps = {{"tap0", VMM_TAP_HERE}, {"tap1", VMM_TAP_HERE}}, .n = 2},

@@ -143,9 +143,9 @@ static void test_every_torn_tail(void **state)
 	vm_journal_close(journal);
 }
 
-/* Damage any single byte. Damage in the newest line puts its VM in doubt, even after the file was
- * rewritten: the VM has the previous line's term until a newer line follows. Damage in an older
- * line has no effect if the same VM has a newer line. */
+/* Damage any single byte. Damage in a VM's newest line puts the VM in doubt: the VM has the
+ * previous line's term until a newer line is appended. Rewriting the file does not end the doubt.
+ * Damage in an older line has no effect if the same VM has a newer line. */
 static void test_every_damaged_byte(void **state)
 {
 	size_t size, header = strlen("holdfast-journal 1\n"), first;

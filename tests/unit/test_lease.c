@@ -60,7 +60,8 @@ static void test_releases_shorter_than_it_runs(void **state)
 	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 100, 0, 1100 * MS), -EINVAL);
 	lease_void(&lease);
 	assert_true(lease_may_release(&lease, 9000 * MS));
-	/* If leases are used, output is held until the first lease; the guest may run before it. */
+	/* If leases are used, output is held until the first lease. The guest may run even before
+	 * the first lease. */
 	lease_init(&lease, TERM, true);
 	assert_false(lease_may_release(&lease, 1000 * MS));
 	assert_false(lease_is_over(&lease, 1000 * MS));

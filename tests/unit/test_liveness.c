@@ -50,11 +50,11 @@ static void test_stall(void **state)
 	(void)state;
 	liveness_seen(&l, 1100 * MS);
 	liveness_stalled(&l, &config, 300 * MS, 1500 * MS);
-	/* after a stall the host gets at least the beat timeout */
+	/* after a stall of our process, the host has at least the beat timeout to be heard again */
 	assert_int_equal(at(1999), LIVENESS_UNKNOWN);
 	assert_int_equal(at(2000), LIVENESS_SILENT);
 	liveness_stalled(&l, &config, 60000 * MS, 70000 * MS);
-	/* after a long stall the host gets at most the grace period of a start */
+	/* after a long stall, the host has at most the grace period of a start to be heard again */
 	assert_int_equal(at(72999), LIVENESS_UNKNOWN);
 	assert_int_equal(at(73000), LIVENESS_SILENT);
 	liveness_seen(&l, 73100 * MS);

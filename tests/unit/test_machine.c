@@ -102,7 +102,8 @@ static void test_differences(void **state)
 		const char *silent;    /* must not be in the text */
 	} rows[] = {
 		{GOOD_NIC, "", NULL, ""},
-		/* Names and paths on the host, and what the firmware sets, are no differences. */
+		/* Names and paths on the host do not count as differences, nor does what the
+		 * firmware sets. */
 		{NIC("02.0", "net0", "4 (0x4)", MAC, "tap7", "0xffffffffffffffff [0x1e]"), "", NULL,
 		 ""},
 		{NIC("05.0", "", "4 (0x4)", MAC, "n0", ""), "",
@@ -122,7 +123,7 @@ static void test_differences(void **state)
 		{BALLOON GOOD_NIC, "",
 		 "device pci.0/03.0: nothing on the primary, virtio-balloon-pci on the standby",
 		 ";"},
-		/* this list has another order, so only the balloon differs */
+		/* the order of the devices does not matter, so only the balloon differs */
 		{GOOD_NIC BALLOON, "", "virtio-balloon-pci", ";"},
 		{GOOD_NIC, SERIAL,
 		 "isa-serial#1: nothing on the primary, isa-serial on the standby", ";"},

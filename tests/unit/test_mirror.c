@@ -81,12 +81,13 @@ static void events_make_the_condition(void **state)
 		{{STATUS("paused"), STATUS("running")}, MIRROR_COPYING, ""},
 		{{READY, ERROR("write")}, MIRROR_BROKEN, "could not write"},
 		{{ERROR("read")}, MIRROR_BROKEN, "could not read the disk's image"},
-		/* the first reason stays, and nothing mends it */
+		/* the first error's reason stays, and no later event makes the mirror ready
+		 * again */
 		{{READY, ERROR("write"), STATUS("aborting"), COMPLETED_EIO, STATUS("concluded"),
 		  STATUS("null"), READY},
 		 MIRROR_BROKEN,
 		 "could not write"},
-		/* a job that ends without an I/O error */
+		/* the job ends, but with an error that is not an I/O error */
 		{{STATUS("running"), STATUS("aborting"), COMPLETED_SIZE, STATUS("concluded"),
 		  STATUS("null")},
 		 MIRROR_BROKEN,
@@ -141,7 +142,7 @@ static void an_end_of_ours_is_no_error(void **state)
 	assert_string_equal(mirror_condition_name(MIRROR_BROKEN), "broken");
 }
 
-/* An answer to query-block-jobs of 7.2, with the members that matter as arguments. */
+/* QEMU 7.2's answer to query-block-jobs. The arguments are the members that matter here. */
 #define ANSWER(io_status, len, offset, status, ready, more)                                        \
 	"[{\"auto-finalize\":true,\"io-status\":\"" io_status "\",\"device\":\"" ID                \
 	"\",\"auto-dismiss\":true,\"busy\":false,\"len\":" len ",\"offset\":" offset               \
@@ -170,10 +171,11 @@ static void the_job_tells_whether_it_is_in_step(void **state)
 		{ANSWER("ok", "65536", "65536", "standby", "true", ""), 0, ""},
 		{ANSWER("ok", "65536", "4096", "running", "false", ""), -EAGAIN, ""},
 		{ANSWER("ok", "0", "0", "created", "false", ""), -EAGAIN, ""},
-		/* not yet ready although all is copied; ready but behind */
+		/* first row: all is copied, but the job is not ready; second row: the job is ready,
+		 * but behind */
 		{ANSWER("ok", "65536", "65536", "running", "false", ""), -EAGAIN, ""},
 		{ANSWER("ok", "65536", "61440", "ready", "true", ""), -EAGAIN, ""},
-		/* 8.2 and later tell more */
+		/* QEMU 8.2 and later also report actively-synced */
 		{ANSWER("ok", "65536", "65536", "ready", "true", ",\"actively-synced\":true"), 0,
 		 ""},
 		{ANSWER("ok", "65536", "65536", "ready", "true", ",\"actively-synced\":false"),

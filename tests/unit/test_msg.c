@@ -460,7 +460,7 @@ static void disk_rules(void **state)
 	REFUSED(record.offset = UINT64_MAX);
 #undef REFUSED
 
-	/* The same bounds in what arrives: bytes that end at 2^63, and one byte later. */
+	/* The decoder has the same bounds: a change may end at 2^63, but not one byte later. */
 	frame = frame_of(WIRE_DISK,
 			 (const uint8_t[]){1, 'a', 2, 0, 0, 0, 0, 0, 2, 0, 0x7f, 0xff, 0xff, 0xff,
 					   0xff, 0xff, 0xfe, 0},

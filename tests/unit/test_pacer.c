@@ -221,7 +221,8 @@ static void stretching_is_counted(void **state)
 
 	(void)state;
 	pacer_init(&pacer, &config, 0);
-	/* The guest sent nothing for 60 ms, so the epoch was not stretched until then. */
+	/* The guest sent nothing for the first 60 ms. Stretching counts only from its first
+	 * frame. */
 	pacer_demand(&pacer, 60 * MS, false);
 	pacer_sealing(&pacer, 64 * MS);
 	assert_int_equal(pacer.n_stretched, 0);

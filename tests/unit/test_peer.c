@@ -288,8 +288,8 @@ static void test_direct_stream(void **state)
 	assert_int_equal(frame.h.epoch, 3);
 	assert_int_equal(frame.h.term, TERM + 1);
 	link_free(link);
-	/* The primary reconnects and learns after which epoch to continue; then it claims the next
-	 * term. */
+	/* The primary reconnects, and beta tells it after which epoch to continue. Then the primary
+	 * claims the next term. */
 	assert_int_equal(connect_as(&config, TERM + 1, &link), 0);
 	send_beat(link, TERM + 1, 78);
 	assert_int_equal(next(link, &frame), 0);

@@ -228,8 +228,8 @@ static void test_takeover_waits_for_the_disk(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
-/* Once the previous start's release_ms has expired, the gateway writes that to the file. This write
- * does not block either. */
+/* Once the previous start's release_ms has expired, the gateway records this in the file. This
+ * write does not block either. */
 static void test_settling_waits_for_the_disk(void **state)
 {
 	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64];
@@ -345,7 +345,7 @@ static bool has_lease(struct agent *a)
 	return agent_take(a, WIRE_LEASE, &frame);
 }
 
-/* A lease is 2 s: a disk that stalls for longer must not end the leases of other VMs. */
+/* A lease lasts 2 s. A disk that stalls for longer must not end the leases of other VMs. */
 static void test_leases_go_on(void **state)
 {
 	(void)state;
@@ -424,9 +424,9 @@ static uint64_t recorded_as_7(void *arg, int result)
 	return result == 0 ? 7 : 0;
 }
 
-/* The younger gateway may have granted leases until the takeover. This gateway must remember that,
- * even if a journal write that was under way at the takeover fails later and the state before it is
- * restored. */
+/* The younger gateway may have granted leases until the takeover. This gateway must remember that.
+ * It must do so even if a journal write was under way at the takeover: if that write fails later,
+ * the VM's state from before the write is restored. */
 static void test_a_takeover_mutes_what_may_be_restored(void **state)
 {
 	const uint64_t release_ns = 150 * MS;

@@ -39,7 +39,7 @@ static void test_in(void **state)
 	assert_int_equal(port_memory_inject(port, "one", 3), 0);
 	assert_int_equal(port_memory_inject(port, "three", 5), 0);
 	assert_int_equal(port_memory_inject(port, large, sizeof(large)), -EMSGSIZE);
-	assert_int_equal(poll(&wait, 1, 0), 1); /* stays so until the frames are taken */
+	assert_int_equal(poll(&wait, 1, 0), 1); /* stays readable until the frames are taken */
 	port_disarm(port);
 	assert_true(port_arm(port));
 	assert_int_equal(port_receive(port, frames, 4), 2);

@@ -48,8 +48,8 @@ static void pass(uint64_t ms)
 	pump();
 }
 
-/* If a host has already obeyed a gateway that was started later, this gateway says so and gives
- * that host no orders. */
+/* If a host has already obeyed a gateway that was started later, this gateway reports that and
+ * gives the host no orders. */
 static void test_older_gateway(void **state)
 {
 	const uint64_t ours = UINT64_C(100) << 16;
@@ -293,7 +293,7 @@ static void test_handshake_timeout(void **state)
 	agent_open(&alpha, &f, f.alpha);
 	pass(999);
 	assert_non_null(alpha.session);
-	pass(250); /* the loop looks at all sessions this often */
+	pass(250); /* the loop checks all sessions every 250 ms */
 	assert_null(alpha.session);
 	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_TIMEOUT], 1);
 	assert_true(agent_take(&alpha, WIRE_REFUSED, &frame));
@@ -325,7 +325,8 @@ static void test_duplicate_and_silent(void **state)
 	assert_null(primary.session);
 	assert_non_null(alpha.session);
 	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_DUPLICATE], 1);
-	f.now_ns += 600 * MS; /* the first one is silent for so long that the second replaces it */
+	/* the first session is silent for so long that the second session replaces it */
+	f.now_ns += 600 * MS;
 	agent_close(&primary);
 	agent_open(&primary, &f, f.alpha);
 	agent_hello(&primary, WIRE_KIND_CONTROL, 0, 0, 0);
@@ -433,7 +434,7 @@ static void test_features(void **state)
 	/* INCARNATION is a feature between the gateway and the primary, whatever the standby
 	 * has. */
 	assert_true(welcome_features(&primary) == (WIRE_FEATURE_XRLE | WIRE_FEATURE_INCARNATION));
-	/* A primary with fewer features gets fewer, and keeps its connection. */
+	/* If the primary offers fewer features, it is granted fewer, and keeps its connection. */
 	f.lacks[WIRE_VM_ROLE_STANDBY] = 0;
 	f.lacks[WIRE_VM_ROLE_PRIMARY] = WIRE_FEATURE_DUP;
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
@@ -476,8 +477,8 @@ static void test_standby_gone_while_blocked(void **state)
 	assert_true(primary.session->link.is_blocked);
 	agent_close(&standby);
 	pump();
-	/* There is no standby to wait for: the frames are dropped, and come again after the next
-	 * RESUME. */
+	/* There is no standby to wait for: the frames are dropped, and are sent again after the
+	 * next RESUME. */
 	assert_false(primary.session->link.is_blocked);
 	assert_int_equal(primary.n_untaken, 0);
 	assert_non_null(primary.session);

@@ -19,7 +19,7 @@ static void one_blob(struct feed *f)
 	feed_blob(f, blob, 100, reference, false);
 }
 
-/* An epoch with one DISK frame of these bytes. */
+/* Feed an epoch with one DISK frame that has this payload. */
 static void disk_frame(struct feed *f, const uint8_t *payload, size_t size)
 {
 	feed_begin(f, false);
@@ -30,7 +30,8 @@ static void disk_frame(struct feed *f, const uint8_t *payload, size_t size)
 	feed_end(f);
 }
 
-/* An epoch with one change of vda, whose header is right but for what the arguments say. */
+/* Feed an epoch with one change of vda. The arguments set fields of the change's header; all other
+ * fields are valid. */
 static void change_of_vda(struct feed *f, uint8_t op, uint8_t reserved, uint32_t bytes,
 			  uint64_t offset, size_t data_size)
 {
@@ -180,7 +181,7 @@ static void test_hostile(void **state)
 	assert_true(fixture_copy_is(x, &x->model));
 }
 
-/* Changes up to the last byte of a disk, and a frame without any. */
+/* Checks that changes up to a disk's last byte are accepted, and a DISK frame without changes. */
 static void test_bounds(void **state)
 {
 	const struct wire_disk_record last[] = {

@@ -60,8 +60,9 @@ static void cut_here(void *arg)
 		_exit(42);
 }
 
-/* Take the feed in a child process that dies before it changes a file for the @n-th time. Returns
- * true if the child died, false if it took everything. */
+/* Let a child process play the standby: it receives all frames of x->feed. The child makes @n
+ * changes of files and dies just before the next change. Returns true if the child died, or false
+ * if it received everything before that. */
 static bool run_cut(struct fixture *x, unsigned n)
 {
 	int status;
@@ -117,9 +118,10 @@ static void copy_dir(const char *from, const char *to)
 	closedir(dir);
 }
 
-/* Take one epoch and die before its first, second, ... change of a file. After each death, take the
- * steps of an agent's restart: the copy must then equal the previous epoch or the new one, and its
- * recorded number must say which. */
+/* Receive one epoch again and again, and each time die before another change of a file: before the
+ * first, then before the second, and so on. After each death, do what an agent does when it
+ * restarts. The copy must then equal the previous epoch or the new epoch, and applied_epoch must
+ * say which of the two. */
 static void kill_at_every_change(struct fixture *x, bool full)
 {
 	static struct model before;
@@ -172,8 +174,8 @@ static void test_kill(void **state)
 
 /* ---- disks that cannot be written */
 
-/* Take the feed while vda can only be read: the epoch is whole and acknowledged, but cannot be
- * applied. */
+/* Receive all frames of x->feed while vda's image is open for reading only. The standby
+ * acknowledges the epoch, because it has all of it, but cannot apply it. */
 static void take_without_writing(struct fixture *x)
 {
 	struct image *vda = &x->images.item[0];
@@ -189,7 +191,7 @@ static void take_without_writing(struct fixture *x)
 	vda->fd = writable;
 }
 
-/* One epoch that changes vda; the model has the change. */
+/* Put an epoch that changes vda into x->feed, and change the model's disk in the same way. */
 static void make_disk_epoch(struct fixture *x, uint8_t value)
 {
 	const struct wire_disk_record record = {WIRE_DISK_WRITE, 512, 1024,
@@ -206,8 +208,9 @@ static void make_disk_epoch(struct fixture *x, uint8_t value)
 	feed_end(&x->feed);
 }
 
-/* The epoch stays, no other is taken before it, and once the disk can be written again it is
- * applied: by the next epoch, or by an agent that starts again. */
+/* An epoch that cannot be applied stays stored, and no other epoch is accepted before it is
+ * applied. Once the disk can be written again, the epoch is applied when the agent restarts, or
+ * when the next epoch arrives. */
 static void test_disk_that_fails(void **state)
 {
 	struct fixture *x = *state;
@@ -259,7 +262,8 @@ static void test_disk_that_fails(void **state)
 	assert_true(fixture_copy_is(x, &x->model));
 }
 
-/* Once the guest was promoted, QEMU alone writes to its disks. */
+/* Once the guest is promoted, only QEMU may write to its disks, so the agent no longer applies
+ * epochs. */
 static void test_no_write_after_a_promotion(void **state)
 {
 	static struct model before;
@@ -277,12 +281,12 @@ static void test_no_write_after_a_promotion(void **state)
 	assert_int_equal(ramfile_store_meta(&x->rf, &meta), 0);
 	assert_int_equal(epochlog_apply(&x->log), -EBUSY);
 	assert_true(fixture_copy_is(x, &before));
-	/* Nor does an agent that starts then. */
+	/* An agent that starts after the promotion does not apply the epoch either. */
 	fixture_close(x);
 	fixture_open(x);
 	assert_true(fixture_copy_is(x, &before));
 	assert_false(x->images.is_open);
-	/* Nor for a stream that begins by mistake. */
+	/* The images stay closed even if a stream begins by mistake. */
 	x->feed.generation++;
 	feed_clear(&x->feed);
 	feed_geometry(&x->feed);
@@ -292,7 +296,8 @@ static void test_no_write_after_a_promotion(void **state)
 	assert_true(fixture_copy_is(x, &before));
 }
 
-/* An epoch is refused at its first frame, before anything of it is stored. */
+/* If an image is missing, an epoch is refused at its first frame, before any part of it is
+ * stored. */
 static void test_missing_image(void **state)
 {
 	struct fixture *x = *state;

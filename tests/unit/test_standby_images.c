@@ -1,5 +1,5 @@
-/* Tests images: which files are accepted as images, what a record does to one, and what the errors
- * name. */
+/* Tests images: which files are accepted as images, how a record changes an image, and what the
+ * errors say. */
 #include "standby/images.h"
 
 #include <errno.h>
@@ -55,7 +55,8 @@ static int teardown(void **state)
 {
 	(void)state;
 	images_close(&images);
-	(void)unlink(vda_path); /* some tests have replaced or removed them */
+	/* fails if a test has removed the file or put a directory in its place */
+	(void)unlink(vda_path);
 	(void)unlink(vdb_path);
 	(void)rmdir(vdb_path);
 	return 0;
@@ -95,7 +96,8 @@ static void opened_images_have_their_sizes(void **state)
 	assert_int_equal(images_find(&images, "vda")->fd, -1);
 }
 
-/* The second disk is wrong: then the first one must not stay open either. */
+/* Check that images_open() failed because of the second disk, and left the first disk closed
+ * too. */
 static void refused(int r, const char *part)
 {
 	assert_int_equal(images_open(&images, &error), r);
@@ -144,8 +146,8 @@ static int apply(uint8_t op, uint64_t offset, uint32_t bytes, const uint8_t *dat
 	return images_apply(&images, images_find(&images, "vda"), &record, &error);
 }
 
-/* Each record changes its bytes and no other. @cannot_zero: as on a file system without
- * fallocate(). */
+/* Checks that each record changes its own bytes and no others. If @cannot_zero, does so as on a
+ * file system without fallocate(). */
 static void records_change_their_bytes(bool cannot_zero)
 {
 	static uint8_t expected[BYTES], data[BYTES];
@@ -229,7 +231,8 @@ static void wrong_records_are_refused(void **state)
 		assert_int_equal(content[i], 0);
 }
 
-/* As a QEMU locks its image: a byte for each permission that it uses. */
+/* Locks the image as QEMU does: QEMU locks one byte of the file for each permission that it
+ * uses. */
 static void an_image_in_use_is_found(void **state)
 {
 	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1};
@@ -246,7 +249,8 @@ static void an_image_in_use_is_found(void **state)
 	assert_int_equal(images_check_free(&images, &error), 0);
 }
 
-/* The kernel says once that writes were lost. A second try must not pass. */
+/* The kernel reports only once that writes were lost. So images_sync() must fail again when it is
+ * called a second time. */
 static void lost_writes_are_not_forgotten(void **state)
 {
 	struct image *vda = &images.item[0];

@@ -37,7 +37,9 @@ static void rehearsed(const char *text, bool is_standby, char *ret, size_t size)
 static void test_options(void **state)
 {
 	static const struct {
-		const char *text, *want; /* without the last arguments, which never differ */
+		/* the expected command line, without its last arguments, which are always the
+		 * same */
+		const char *text, *want;
 	} rows[] = {
 		{"-netdev tap,id=n0,ifname=tap0,script=no -device e1000,netdev=n0",
 		 "-netdev tap,ifname=hfr%d,script=no,downscript=no,id=n0 -device e1000,netdev=n0"},

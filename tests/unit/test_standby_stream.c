@@ -398,8 +398,8 @@ static void test_another_gateway_is_refused(void **state)
 	assert_int_equal(g->n_got, 1);
 	assert_int_equal(epochlog_complete(&x->sb.log), 1);
 	over(g);
-	/* The control connection has since obeyed a younger gateway: frames of the old gateway are
-	 * no longer accepted. */
+	/* The agent has since obeyed a younger gateway on its control connection. So it no longer
+	 * accepts frames of the old gateway. */
 	gateway_view_obey(&view, 2000);
 	assert_non_null(x->sb.link);
 	while (standby_stream_run(&x->sb))

@@ -194,7 +194,8 @@ static void check_malformed(void)
 		{"\x00\x00", 2},		  /* a run of length 0 */
 		{"\x05\x00", 2},
 		{"\x00\x01\x01\x00\x01\x01", 6},  /* equal length 0 after a run */
-		{"\x00\x01\x01\x05", 4},	  /* trailing equal run */
+		/* a run of equal bytes at the end, which must be left out */
+		{"\x00\x01\x01\x05", 4},
 		/* length 0, encoded in two bytes instead of one */
 		{"\x80\x00\x01\x01", 4},
 		/* length 1, encoded in two bytes instead of one */
