@@ -1,7 +1,8 @@
-/* fuzz_epochlog.c - takes any bytes as the frames of an epoch stream.
+/* fuzz_epochlog.c - gives a standby any bytes as the frames of an epoch stream.
  *
- * The check must stay within its bounds. If it calls an epoch complete, applying must not refuse
- * that epoch, and applying it twice must give the same copy and the same disk. Both are in memory.
+ * The standby's check of the frames must not read or write out of bounds. If the check accepts an
+ * epoch as complete, the standby must also be able to apply that epoch. Applying the epoch a second
+ * time must change neither the copy of the guest nor the disk. The copy and the disk are in memory.
  * The copy's directory does not exist, so every operation on its files fails. */
 #include <errno.h>
 #include <stdint.h>
@@ -75,7 +76,7 @@ static void reset_disk(void)
 
 static void read_disk(uint8_t content[DISK_BYTES])
 {
-	/* one byte more would be there if something had been written past the end */
+	/* one byte larger than the disk, so that a disk that has grown is noticed */
 	static uint8_t all[DISK_BYTES + 1];
 
 	if (pread(images.item[0].fd, all, sizeof(all), 0) != DISK_BYTES)

@@ -228,7 +228,7 @@ static void take_answers(struct primary *p)
 		hang_up(p);
 }
 
-/* Do the work of the standby's thread until there is none left. */
+/* Do the work of the standby's thread until no work is left. */
 static void keep(const struct wire_header *sent)
 {
 	for (unsigned i = 0; i < 16; i++) {

@@ -1,8 +1,8 @@
 /* fuzz_probe.c - feeds any frames from the client and backup networks to the probes while a VM is
  * probed.
  *
- * The input is a sequence of frames. Each has a byte of flags and a byte with its size in front.
- * The flags:
+ * The input is a sequence of frames. In front of each frame are a byte of flags and a byte with the
+ * frame's size. The flags:
  *	0x80	the frame comes from the backup network, not from the client network
  *	0x40	correct the frame's checksums first
  *	0x20	replace the frame by the prober's own last frame, source and destination swapped

@@ -1,10 +1,10 @@
 /* fuzz_ring.c - reads a disk's ring whose memory a broken or hostile writer has filled.
  *
  * Input: a byte that says where in the ring the records begin, two bytes (big-endian) with the
- * distance of the head, then bytes of the ring from there on.
+ * distance from there to the head, then the bytes of the records.
  *
- * Checked: there is no crash, each record lies within the disk and within the bytes up to the head,
- * and all of its bytes can be read.
+ * The target checks that there is no crash, that each record lies within the disk and ends at or
+ * before the head, and that all bytes of each record can be read.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -54,7 +54,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (size < 3 || size > BYTES_MAX)
 		return 0;
-	/* Odd: near the end of the data, so that records reach beyond it. */
+	/* An odd byte places the records near the end of the ring, so that they continue at its
+	 * start. */
 	begin = data[0] & 1 ? ring->data_bytes - data[0] / 2 * 8 : data[0] / 2 * 8;
 	end = begin + ((uint64_t)data[1] << 8 | data[2]) * 8;
 	ring->tail = begin;

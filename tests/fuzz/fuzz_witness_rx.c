@@ -1,19 +1,20 @@
 /* fuzz_witness_rx.c - gives the witness receiver any sequence of datagrams, keys, beats and passing
  * time.
  *
- * The target checks that the receiver accepts only datagrams signed with a key of their VM, and
- * each sequence number only once per key and path; that a refused datagram changes no view; and
- * that no view is dated in the future.
+ * The target checks four things. The receiver accepts a datagram only if it is signed with a key of
+ * its VM. The receiver accepts each sequence number only once per key and path. A refused datagram
+ * does not change what the receiver knows about a VM (its view). No view has a time in the future.
  *
- * The input is a sequence of operations. Each starts with a byte. Its low 3 bits name the
- * operation, and the next 2 bits the VM. If bit 5 is set, a datagram comes through the client
- * network. These bytes follow:
+ * The input is a sequence of operations. Each operation starts with one byte. The low 3 bits of
+ * this byte are the number of the operation, and the next 2 bits are the VM. Bit 5 is for
+ * datagrams: if it is set, the datagram comes through the client network. The numbers, and the
+ * bytes that follow the first byte:
  *	0, 1	a datagram of 128 bytes, which is given to the receiver as it is
  *	2, 3	a datagram of 128 bytes; its key_id is set to the VM's newest key, and it is signed
  *	4	a byte: the VM gets a new key. Bit 0: clock_new. Bit 1: no client network address
  *	5	nothing: the VM's keys are cleared
- *	6	4 bytes: the number of us that pass
- *	7	8 bytes: the time in a beat, which arrives
+ *	6	4 bytes: the number of microseconds that pass
+ *	7	8 bytes: a beat arrives; these bytes are the time in it
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -29,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define ADDRESS	  UINT32_C(0xc6120102)
 
 static struct witness_rx *rx;
-/* by key_id; kept between runs, because OpenSSL takes long to make one */
+/* the MAC of each key_id; kept between runs, because OpenSSL takes long to make a MAC */
 static struct wire_witness_mac *macs[256];
 static uint32_t n_keys;
 static uint32_t key_id[N_VMS];

@@ -3,7 +3,8 @@
  * SIMD form, and applying the delta must give the changed page.
  *
  * Byte 0 of the input is the page class, the rest is the record's data. The rest is also read as
- * (offset, value) triples, which change a page and so drive the encoder.
+ * (offset, value) triples. Each triple changes one byte of a page, and the encoder then gets the
+ * page before and after all changes.
  */
 #include <stdlib.h>
 #include <string.h>
