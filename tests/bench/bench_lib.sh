@@ -32,8 +32,8 @@ bench_start_guest() # WORKLOAD
 	guest_start primary "$TEST_TMP"
 }
 
-# Waits until the guest's console says that the workload is ready; nothing else tells. For redis, also
-# fills the server with keys.
+# Waits until the guest's console says that the workload is ready, because only the console reports
+# this. For redis, also fills the server with keys.
 bench_wait_workload() # WORKLOAD
 {
 	local deadline=$((SECONDS + 120))

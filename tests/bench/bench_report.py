@@ -45,8 +45,8 @@ def summarize_load(rows, mode, load):
 
 
 def summarize_mode(rows, mode):
-    """Returns the agent's figures for a mode. Its histograms begin when protection begins and only
-    grow, so take them from the last row of each run."""
+    """Returns the agent's figures for a mode. The agent's histograms begin when protection begins
+    and only grow, so take them from the last row of each run."""
     last = {r["run"]: r["vm"]["vm"]["stats"] for r in rows if r["mode"] == mode}.values()
     result = {}
     for key in ("interval_ms_p50", "pause_ms_p50", "dirty_pages_p50", "commit_ms_p50"):

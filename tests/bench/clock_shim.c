@@ -7,16 +7,16 @@
  *
  * libfaketime (0.9.10, FAKETIME_DONT_FAKE_MONOTONIC=1) cannot be used, for three reasons. With it,
  * pthread_cond_timedwait() on CLOCK_MONOTONIC returns at once, even if the offset is 0, so the
- * agent would spin. A read of CLOCK_REALTIME costs 1 to 8 us. A killed program leaves files in
- * /dev/shm.
+ * agent would spin. A read of CLOCK_REALTIME costs 1 to 8 microseconds. A killed program leaves
+ * files in /dev/shm.
  *
  *   LD_PRELOAD=.../libclock_shim.so CLOCK_SHIM_FILE=/dev/shm/x/clock-primary holdfast-agent ...
  *
- * It changes what clock_gettime() of CLOCK_REALTIME (and its coarse form), gettimeofday() and
- * time() return. It does not change the time stamps of files and frames, or waits until a
- * wall-clock time. Holdfast has no such waits: its one timed wait on a condition uses
- * CLOCK_MONOTONIC. The library does not work with a sanitizer, whose runtime must be the first
- * library.
+ * The library changes what clock_gettime() of CLOCK_REALTIME (and its coarse form), gettimeofday()
+ * and time() return. It does not change the time stamps of files and frames. Nor does it change
+ * waits that end at a given wall-clock time. Holdfast has no such waits: its one timed wait on a
+ * condition uses CLOCK_MONOTONIC. The library does not work with a sanitizer, because the
+ * sanitizer's runtime must be the first preloaded library.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -97,7 +97,7 @@ int gettimeofday(struct timeval *restrict tv, void *restrict zone)
 {
 	struct timespec ts;
 
-	(void)zone; /* this parameter is obsolete, so leave it unchanged */
+	(void)zone; /* the time zone is obsolete, so *zone is left unchanged */
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
 	tv->tv_sec = ts.tv_sec;
 	tv->tv_usec = ts.tv_nsec / 1000;

@@ -3,8 +3,8 @@
  *
  * What invalidates a result: other load on the machine, which takes memory bandwidth (the spread
  * between runs then grows); pairs that fit in a cache (--working-set); changes of the
- * processor's frequency between two coders. Results on generated pairs say nothing about real
- * ones. The program has one thread. measure_together() says how speeds are measured.
+ * processor's frequency between two coders. Results on generated pairs say nothing about recorded
+ * pairs. The program has one thread. measure_together() says how speeds are measured.
  *
  * A pair file has no header. For each pair it has the 4096 bytes of the old page, then the
  * 4096 bytes of the new one.
@@ -26,8 +26,9 @@
 #include "page_patterns.h"
 
 #define FILE_BYTES_MAX (UINT64_C(4) << 30)
-#define RING_BYTES     (1u << 20) /* encoded pages go one after the other into this ring, as
-				   * into frames; it stays in the L2 cache */
+/* encoded pages are written to this ring one after another, as they would be written to frames; the
+ * ring fits into the L2 cache */
+#define RING_BYTES     (1u << 20)
 #define RUNS_MAX       99
 #define CHUNK_PAGES    1024
 #define BASELINE_PAGES 32768 /* limit for slow coders, in pages per pass */
@@ -122,8 +123,10 @@ static int by_value(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-/* A pass over the pages [from, to), in the order of data->items. @what says how, for example with
- * which coder. Returns a number that depends on all the work, or the number of failed pages. */
+/* A function that works on the pages [from, to), in the order of data->items. @what contains its
+ * options, for example which coder to use. A function that checks pages returns the number of pages
+ * that failed. Any other returns a number that depends on all of its work, so that the compiler
+ * cannot leave out a part of the work. */
 typedef uint64_t pass_function(struct data *data, size_t from, size_t to, const void *what);
 
 static bool takes_best; /* copy of options.takes_best, for measure_together() */

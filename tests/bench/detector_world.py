@@ -310,7 +310,8 @@ class World:
         self.n_shaped = 0 # frames that had to wait for a shaper
         self.clock = {h: Clock(f"{facts['dir']}/clock-{h}") for h in ("primary", "gateway", "standby")}
         self.jumps = [] # finished clock jumps: [host, seconds, reads by daemons, reads by others]
-        self.pauses = [] # for each operator's pause: True if the guest stayed paused, "again" if it did after a second `stop`
+        # for each operator's pause: True if the guest stayed paused, "again" if it needed a second `stop`
+        self.pauses = []
         self.client = Client(facts["client"])
 
     # --- waiting ---

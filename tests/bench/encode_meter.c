@@ -4,7 +4,7 @@
  * It calls the encoder as the engine does, and measures the time from encoder_begin() to
  * encoder_end(). The pages of an epoch are the new pages of a pair file, and the reference holds
  * the old ones. Frames go into a backlog that always has room, and are dropped after the epoch. The
- * times are wall time, because the question is what more threads gain.
+ * times are wall time, because wall time shows what is gained with more threads.
  *
  * What invalidates a result: other load (run it with chrt -f 10 where possible; only the spread in
  * --json shows such load), pairs that fit in a cache (--working-set), more threads than free cores,

@@ -2,7 +2,7 @@
  * the gateway's.
  *
  * usage: link_meter memory FRAME_BYTES MIB                no socket: seal, encrypt, decrypt, check
- *        link_meter socket ADDRESS PORT FRAME_BYTES MIB   hostagent/link over TCP to a thread here
+ *        link_meter socket ADDRESS PORT FRAME_BYTES MIB   hostagent/link over TCP to another thread
  * Prints name=value lines. The program makes its own certificates.
  * Exit: 0; 1 if something failed.
  */

@@ -11,8 +11,8 @@
  * the program only sets every key once and then ends.
  *
  * A reply of the wrong kind, or no reply for 20 s, ends the program with exit status 1, because the
- * figures of such a server are worthless. The first WARM_NS are not counted. The program has one
- * thread.
+ * figures of such a server are worthless. Replies in the first WARM_NS nanoseconds are not counted.
+ * The program has one thread.
  */
 #include <arpa/inet.h>
 #include <errno.h>
