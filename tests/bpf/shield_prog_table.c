@@ -2,7 +2,7 @@
  * one table row after another.
  *
  * A row gives the keys and a frame, and says whether the frame must pass and which count must grow.
- * The gateway's own code signs the true datagrams (wire/witness.h), loads the program and sets the
+ * The gateway's own code signs the valid datagrams (wire/witness.h), loads the program and sets the
  * keys. The test first drops all privileges except CAP_BPF, because the program must need no more.
  * It attaches and pins nothing. Exit status: 0 pass, 1 fail.
  *

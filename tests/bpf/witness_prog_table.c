@@ -141,7 +141,8 @@ static void run_sample(const struct witness_skel *skel, const struct sample_row 
 		state.sampled_ns = now_ns + UINT64_C(60000000000);
 	else if (row->last_ms > 0)
 		state.sampled_ns = now_ns - (uint64_t)row->last_ms * CLOCK_NS_PER_MS;
-	if (row->last_ms == 5) /* no sample is due yet, however slow this machine is */
+	/* set an hour, so that no sample is due yet even if this machine is slow */
+	if (row->last_ms == 5)
 		control.interval_ns = UINT64_C(3600000000000);
 	make_packet(in, sizeof(in), 0x0800);
 	expect(put(skel->maps.witness_control, &control) == 0 &&

@@ -139,7 +139,8 @@ def filters(unit):
             f.add(errno(EAFNOSUPPORT), "socket", Compare(0, SCMP_CMP_EQ, family, 0))
         yield f
     if "SystemCallArchitectures" in unit:
-        yield Filter(ALLOW)  # this filter knows only the native architecture: it kills callers of any other
+        # this filter knows only the native architecture: it kills a caller that uses any other
+        yield Filter(ALLOW)
     if "SystemCallFilter" in unit:
         f = Filter({"EPERM": errno(EPERM), "": KILL}[unit.get("SystemCallErrorNumber", "")])
         for call in {c for word in unit["SystemCallFilter"].split() for c in calls_of(word)}:

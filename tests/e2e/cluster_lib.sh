@@ -33,7 +33,8 @@ scene_start()
 {
 	topo_trap
 	topo_up
-	[[ -n ${GUEST_DISK[primary]:-} ]] || guest_image "$BUILD" # disk_images has another image
+	# with a root disk, disk_images has already made the image
+	[[ -n ${GUEST_DISK[primary]:-} ]] || guest_image "$BUILD"
 	cluster_configure "$BUILD" "$TEST_TMP"
 	guest_start primary "$TEST_TMP"
 	cluster_start

@@ -29,8 +29,8 @@ import sqlite3
 import sys
 import time
 
-KEYS = 1000  # of redis: k0 to k999
-CHUNK = 10000  # numbers read back at a time
+KEYS = 1000  # the number of redis's keys, k0 to k999
+CHUNK = 10000  # how many numbers one command reads back
 
 
 class Lost(Exception):
@@ -38,7 +38,8 @@ class Lost(Exception):
 
 
 class Broken(Exception):
-    """The database has broken a promise: Broken(kind, count, text), with kind one of lost, reordered, torn."""
+    """The database has broken a promise: Broken(kind, count, text). kind is "lost", "reordered" or
+    "torn"."""
 
 
 class Connection:
@@ -92,7 +93,8 @@ class Connection:
 
 
 def judge(numbers, others, acked, sent, other_name):
-    """Raise Broken unless @numbers are 1 to N with acked <= N <= sent, and @others the same set."""
+    """Check that @numbers are 1 to N with acked <= N <= sent, and that @others are the same numbers
+    (for redis's keys, the last KEYS of them). Raise Broken if not."""
     n = len(numbers)
     missing = set(range(1, acked + 1)) - set(numbers)
     if missing:
@@ -132,7 +134,7 @@ class Redis:
         raise RuntimeError(f"redis says: {line}")
 
     def start(self):
-        """Return how many numbers redis has."""
+        """Wait until redis has loaded its data. Return how many numbers it has."""
         while True:
             try:
                 return self.call("LLEN", "log")
@@ -145,7 +147,8 @@ class Redis:
         return f"MULTI\r\nSET k{i % KEYS} {i}\r\nRPUSH log {i}\r\nEXEC\r\n".encode()
 
     def read_count(self):
-        """Read the next acknowledgement: how many numbers redis has with this one."""
+        """Read the next acknowledgement. Return the number in it: how many numbers redis has after
+        this write."""
         for want in ("OK", "QUEUED", "QUEUED"):
             got = self.read()
             if got != want:
@@ -248,7 +251,8 @@ class Run:
                 self.write_status()
 
     def connect(self):
-        """Wait for the server; a guest that boots refuses connections."""
+        """Connect to the server. Retry, because a guest that is still booting refuses
+        connections."""
         end = time.monotonic() + 60
         while True:
             try:
@@ -277,7 +281,8 @@ class Run:
         except Broken as broken:
             kind, count, status["fault"] = broken.args
             status[kind] = count
-        except (RuntimeError, ValueError) as error:  # the answer is none that this database may give
+        # the database gave an answer that it must not give
+        except (RuntimeError, ValueError) as error:
             status["fault"] = str(error)
         self.write_status()
         print(json.dumps(status))

@@ -10,7 +10,7 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.environ["SRC"], "tests/netns"))
-import hfagent as a  # noqa: E402 (the path comes first)
+import hfagent as a  # noqa: E402 (sys.path must be set first)
 
 address, pki, term, epoch = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 host, port = address.split(":")

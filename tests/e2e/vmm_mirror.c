@@ -9,8 +9,9 @@
  *	graph			the block nodes, jobs and edges between them
  *	begin NAME SOCKET	mirror_begin()
  *	check			mirror_check(), "DONE BYTES"
- *	wait CONDITION		wait until the mirror has it, up to 10 s
- *	condition		print it, from the events that came with earlier answers only
+ *	wait CONDITION		wait until the mirror is in this condition, up to 10 s
+ *	condition		print the mirror's condition, using only events that came with
+ *				earlier answers
  *	why			mirror_error()
  *	end, remove NAME	mirror_end(), mirror_remove()
  *	qmp COMMAND		run it, without arguments
@@ -94,8 +95,9 @@ static int query(const char *command, json_t **ret_answer)
 	return r < 0 ? error_set(&error, r, "%s: %s", command, qmp_error(qmp)) : 0;
 }
 
-/* Print what must be the same after mirror_end(). How much an image holds may change, and the
- * guest's firmware chooses the cache mode when it finds the disk. */
+/* Print what must be the same after mirror_end(). Two things are left out: the amount of data in an
+ * image, which may change, and the cache mode, which the guest's firmware chooses when it finds the
+ * disk. */
 static int do_graph(char *args)
 {
 	static const char *const commands[] = {"query-named-block-nodes", "query-block",

@@ -35,7 +35,8 @@ fault_start() # [hf-client option...]
 	CLUSTER_GATEWAY_BIN=$dir/gateway/holdfast-gateway
 	topo_trap
 	topo_up
-	[[ -n ${GUEST_DISK[primary]:-} ]] || guest_image "$BUILD" # disk_images has another image
+	# with a root disk, disk_images has already made the image
+	[[ -n ${GUEST_DISK[primary]:-} ]] || guest_image "$BUILD"
 	cluster_configure "$BUILD" "$TEST_TMP"
 	guest_start primary "$TEST_TMP"
 	fault_gateway

@@ -19,8 +19,8 @@ lost_logged() { grep -q "$2" "$TEST_TMP/agent-$1.log"; } # alpha|beta TEXT
 lost_look() { topo_in primary python3 "$SCENE_TOOLS/qmp_status.py" "$TOPO_DIR/primary/qmp-look"; }
 lost_is_looked() { [[ $(lost_look) == "$1" ]]; }
 
-# Wait until the gateway shows STATE, OWNER and TERM. After a restart it learns them from the reports
-# of both agents.
+# Wait until the gateway shows STATE, OWNER and TERM. A restarted gateway takes these three from the
+# reports of both agents.
 lost_is() # STATE OWNER TERM SECONDS
 {
 	cluster_wait "vm['state'] == '$1' and vm['owner'] == '$2' and vm['term'] == $3" "$4" ||

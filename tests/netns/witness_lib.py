@@ -14,7 +14,7 @@ from hold_lib import *  # noqa: E402,F403
 
 WITNESS_TOOL = os.path.join(BUILD, "tests", "netns", "witness_tool")
 HOST, GATEWAY, PORT = "198.18.9.1", "198.18.9.2", 7401
-ONE_EACH = 1  # a sampling interval in us that is so short that every frame is sampled
+ONE_EACH = 1  # a sampling interval, in microseconds, so short that every frame is sampled
 KEYS = {n: bytes((n * 37 + i * 11) & 0xff for i in range(16)) for n in range(1, 60)}
 
 

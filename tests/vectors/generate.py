@@ -31,7 +31,7 @@ def record(cls, index, data=b""):
 
 
 def change(op, size, offset, data=b""):
-    """A record of DISK."""
+    """Return one record of a DISK frame."""
     return struct.pack(">B3xIQ", op, size, offset) + data
 
 
