@@ -11,7 +11,7 @@ readonly LIBS=lib/x86_64-linux-gnu
 # Print "name=version" of each package as apt would download it, one a line.
 packages_versions()
 {
-	# shellcheck disable=SC2086 # words
+	# shellcheck disable=SC2086 # several arguments
 	apt-cache show --no-all-versions $PACKAGES 2>/dev/null |
 		awk '$1 == "Package:" { name = $2 } $1 == "Version:" { print name "=" $2 }' | sort
 }
@@ -35,7 +35,7 @@ packages_get() # SET
 		echo "${0##*/}: downloading $(wc -l <<<"$list") packages" >&2
 		work=$(mktemp -d "$CACHE/tmp.XXXXXX")
 		chmod 755 "$work" # lets apt's own user enter
-		# shellcheck disable=SC2086 # words
+		# shellcheck disable=SC2086 # several arguments
 		if ! (cd "$work" && apt-get -q -o APT::Sandbox::User=root download $list) >&2; then
 			rm -rf "$work"
 			die "cannot download the packages (apt-get's message is above)"

@@ -1,4 +1,4 @@
-/* report.h - keeps hf-client's measurements for each phase of a run. Prints them while the client
+/* report.h - stores hf-client's measurements for each phase of a run. Prints them while the client
  * runs, and as one JSON object at the end.
  *
  * The phases of a run are, for example: unprotected, protected, after the kill. Each phase has its

@@ -165,9 +165,9 @@ cluster_ctl() { cluster_ctl_as operator demo "$@"; }
 # Print the output of `vm show --json`.
 cluster_show() { cluster_ctl --json vm show "$CLUSTER_VM"; }
 
-# Wait until the Python EXPRESSION is true. In it `vm` is the VM's object from `vm show`, and `host` has
-# its hosts by name. Returns 1 if it is not true within SECONDS. Polls five times a second, because no
-# event reports that a daemon has started.
+# Wait until EXPRESSION is true. EXPRESSION is a Python expression, in which `vm` is the VM's object
+# from `vm show`, and `host` has the VM's hosts by name. Returns 1 if EXPRESSION is not true within
+# SECONDS. Polls five times a second, because no event reports that a daemon has started.
 cluster_wait() # EXPRESSION SECONDS
 {
 	local deadline=$((SECONDS + $2))

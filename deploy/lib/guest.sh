@@ -9,7 +9,7 @@ GUEST_MEM_MIB=${GUEST_MEM_MIB:-256}
 GUEST_CPUS=${GUEST_CPUS:-1}
 GUEST_RATE=${GUEST_RATE:-200}	# background dirty rate, pages/s
 GUEST_BYTES=${GUEST_BYTES:-64}
-GUEST_EXTRA=()	# extra words for QEMU's command line
+GUEST_EXTRA=()	# more arguments for QEMU
 GUEST_WORK=${GUEST_WORK:-}	# the workload image's extra load; see deploy/guest/workload
 # The guest's root disk. Each host has its own copy of the image that guest_disk_image makes.
 # Without a root disk, the guest's root is in RAM.
@@ -41,7 +41,7 @@ guest_disk_image() # BUILD_DIR
 	GUEST_DISK_ROOT=$GUEST_IMAGE/root.img
 }
 
-# Set GUEST_DISK_WORDS to the words of QEMU's command line that describe the root disk on HOST.
+# Set GUEST_DISK_WORDS to the arguments of QEMU that describe the root disk on HOST.
 guest_disk_words() # HOST
 {
 	local file=${GUEST_DISK[$1]:-} format=$GUEST_DISK_FORMAT device=virtio-blk-pci thread='' direct=on

@@ -359,8 +359,8 @@ static bool check_round_trip(struct data *data, size_t n_pages, const struct cod
 	return true;
 }
 
-/* Returns a coder's ratio over all pairs of the file, each counted once. So the ratios of all
- * coders are over the same pages, although some coders are timed on fewer pages. */
+/* Returns a coder's compression ratio over all pairs of the file, each counted once. So the ratios
+ * of two coders can be compared, even if one of them is timed on fewer pages. */
 static double ratio_of(const struct data *data, const struct coder *coder)
 {
 	static uint8_t out[CODER_ROOM];

@@ -139,7 +139,7 @@ class Capture:
             self.socket.bind((port, ETH_P_ALL))
         self.socket.setblocking(False)
         self.frames = [] # (wall_ns, the first 64 bytes)
-        self.last_ns = None # time of the last frame taken
+        self.last_ns = None # time of the last frame that take() returned
 
     def drain(self):
         while True:

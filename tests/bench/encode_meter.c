@@ -57,8 +57,8 @@ struct options {
 	uint32_t n_busy;
 };
 
-/* The guest's pages: page i is a copy of pair i % n_pairs of the file. Epochs take the pages in the
- * order of @order, which is random. */
+/* The guest's pages: page i is a copy of pair i % n_pairs of the file. An epoch contains the next
+ * pages of the list @order, which has all pages in random order. */
 struct data {
 	uint32_t n_pages;
 	uint8_t *old; /* old pages, by page number */
@@ -121,8 +121,8 @@ static void load(const struct options *options, struct data *data)
 		data->order[j] = data->order[i];
 		data->order[i] = other;
 	}
-	/* The new pages are stored in the order in which epochs take them. So find the place of
-	 * each page in this order first. */
+	/* The new pages are stored in the order of the list. So first find the place of each page
+	 * in the list. */
 	uint32_t *place = allocate(data->n_pages * sizeof(*place));
 
 	for (uint32_t i = 0; i < data->n_pages; i++)

@@ -18,8 +18,8 @@ command -v qemu-system-x86_64 >/dev/null || skip "needs qemu-system-x86_64"
 # shellcheck source=deploy/lib/client.sh
 . "$SRC/deploy/lib/client.sh"
 
-# Print a value of a JSON file: json FILE EXPRESSION. EXPRESSION is Python, with the file's object as
-# `d`.
+# Print a value of a JSON file: json FILE EXPRESSION. EXPRESSION is a Python expression, in which
+# `d` is the file's object.
 json()
 {
 	python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1" "$2"

@@ -4,12 +4,12 @@
  *	hold_tool VM TAP PIN_DIR remove
  *
  * The first form opens the hold, or takes over the hold that an earlier process left, and prints
- * one line. Then it answers each of these commands with one line:
+ * one line. Then it answers each of these commands with one line. MS is a number of milliseconds.
  *	epoch N            set the number of the epoch to which new frames belong
  *	mode drop|hold|pass
  *	arrive MS          wait up to MS until a frame has arrived; leave the frame in the ring
- *	receive            take arrived frames into the hold
- *	wait N MS          take arrived frames until N frames are held, for at most MS
+ *	receive            read arrived frames into the hold
+ *	wait N MS          read arrived frames until N frames are held, for at most MS
  *	release N          release all frames of epochs up to N
  *	serve MS           for MS, release every frame at once, as if its epoch were committed
  *	discard | stats

@@ -175,7 +175,8 @@ def test_slow_reader():
     data = random.Random(3).randbytes(8 << 20)
     sent = 0
     idle_since = time.monotonic()
-    while time.monotonic() - idle_since < 0.5:  # send until the server has taken nothing for half a second
+    # send until the server has read nothing for half a second
+    while time.monotonic() - idle_since < 0.5:
         try:
             sent += s.send(data[sent:sent + 65536])
             idle_since = time.monotonic()

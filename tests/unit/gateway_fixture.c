@@ -126,8 +126,8 @@ void agent_close(struct agent *a)
 	a->in = a->untaken = NULL;
 }
 
-/* Pass the agent's ciphertext to the session. Keep the bytes that the session does not take, as the
- * caller of a session does. */
+/* Pass the agent's ciphertext to the session. Keep the bytes that the session does not accept, and
+ * offer them again later, as the caller of a session must. */
 static bool give(struct agent *a)
 {
 	size_t size, n;

@@ -56,7 +56,7 @@ static void test_short_gaps_make_it_spin(void **state)
 		idler_woke(&idler, now, true);
 		assert_int_equal(idler.spin_ns, expected_us[i] * US);
 	}
-	/* The idler has learned to stay awake for 40 us after work, and not longer. */
+	/* The idler has adapted: it now stays awake for 40 microseconds after work. */
 	assert_int_equal(idler_turn(&idler, now, true), IDLER_AGAIN);
 	assert_int_equal(idler_turn(&idler, now + 39 * US, false), IDLER_AGAIN);
 	assert_int_equal(idler_turn(&idler, now + 40 * US, false), IDLER_SLEEP);
@@ -83,7 +83,7 @@ static void test_long_gaps_end_the_spin(void **state)
 		idler_woke(&idler, now, true);
 	}
 	assert_int_equal(idler.spin_ns, 0);
-	assert_in_range(spins, 40, 80); /* 40 + 20 + 10 + 5 us, then no more */
+	assert_in_range(spins, 40, 80); /* spins for 40, 20, 10 and 5 microseconds, then no more */
 }
 
 static void test_busy_loop_still_checks(void **state)
@@ -101,7 +101,8 @@ static void test_busy_loop_still_checks(void **state)
 		checks += verdict == IDLER_CHECK;
 		now += US;
 	}
-	assert_int_equal(checks, 9); /* one check per 100 us in 999 us of work */
+	/* one check per 100 microseconds, during 999 microseconds of work */
+	assert_int_equal(checks, 9);
 }
 
 static void test_timer_wake_gives_no_new_spin(void **state)

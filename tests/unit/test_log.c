@@ -114,7 +114,8 @@ static void test_limited_site_counts_what_it_drops(void **state)
 	assert_string_equal(logged(), "<4>test_log: n=0 (suppressed=0)\n");
 }
 
-/* Read until @words were read. If they never come, only the test's own time limit ends the wait. */
+/* Read from the pipe until the text @words has come. If it never comes, only the time limit of the
+ * whole test ends the wait. */
 static void read_until(const char *words)
 {
 	static char text[65536];

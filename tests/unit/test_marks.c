@@ -1,5 +1,5 @@
-/* Tests that each thing keeps its own mark, and that a reset clears all marks, also at the borders
- * of words and blocks. */
+/* Tests marks.h: setting the mark of one item changes no other mark, and a reset clears all marks.
+ * The items include those at the borders of words and blocks. */
 #include "base/marks.h"
 
 #include <setjmp.h>

@@ -148,8 +148,8 @@ static int command(struct fleet_vm *vm, enum vm_command what)
 	return fleet_step(f.fleet, vm, &in, f.now_ns);
 }
 
-/* Wait until the journal's thread is done, and take its result as the loop does. Serve no session
- * yet. */
+/* Wait until the journal's thread is done, and process its result as the loop does. Serve no
+ * session yet. */
 static void await_record(void)
 {
 	struct pollfd p = {.fd = journal_thread_fd(thread), .events = POLLIN};

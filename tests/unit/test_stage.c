@@ -11,11 +11,11 @@
 #define MS  UINT64_C(1000000)
 #define SEC UINT64_C(1000000000)
 
-/* A guest that makes records and a link that takes bytes, each at its own speed. */
+/* A guest that makes records and a link that carries them, each at its own speed. */
 struct world {
 	struct stage stage;
 	struct stage_sample total;
-	double link;   /* bytes that the link takes per ns */
+	double link;   /* bytes that the link carries per ns */
 	double guest;  /* bytes of unpacked records that the guest makes per ns */
 	double ratio;  /* packed size / unpacked size */
 	double cost;   /* ns to pack one byte */
@@ -70,8 +70,8 @@ static void a_slow_link_turns_it_on_at_once(void **state)
 	run(&w, 20 * MS);
 	assert_true(stage_is_on(&w.stage));
 	assert_true(w.stage.rate > 0.011 && w.stage.rate < 0.014);
-	/* Packed, the guest's records take 0.02 * 0.6 bytes per ns, which is all that the link
-	 * takes. So the stage stays on, even when nothing waits. */
+	/* The guest's packed records are 0.02 * 0.6 bytes per ns, which is all that the link can
+	 * carry. So the stage stays on, even when nothing waits. */
 	run(&w, 5 * SEC);
 	assert_true(stage_is_on(&w.stage));
 	assert_int_equal(w.stage.n_switches, 1);
@@ -105,7 +105,7 @@ static void it_ends_when_the_link_has_room(void **state)
 	w.waiting = 0;
 	run(&w, 3 * SEC);
 	assert_false(stage_is_on(&w.stage));
-	/* At 80 % of what the link takes, the stage stays on. */
+	/* At 80 % of what the link can carry, the stage stays on. */
 	w.guest = 0.02;
 	run(&w, SEC);
 	assert_true(stage_is_on(&w.stage));
@@ -183,7 +183,7 @@ static void a_new_link_is_measured_anew(void **state)
 	assert_false(stage_is_on(&w.stage));
 }
 
-/* A link may take nothing for a while, because there is no standby. That must not cause a division
+/* A link may carry nothing for a while, because there is no standby. That must not cause a division
  * by zero. */
 static void a_link_that_stands_still(void **state)
 {

@@ -177,8 +177,8 @@ static void epoch(struct bare_standby *x, bool full, uint8_t value)
 	feed_end(&x->feed);
 }
 
-/* Connect the standby to a gateway that plays the feed and waits for @n_wanted answers. Run the
- * standby until it has sent these answers or its link is gone. */
+/* Connect the standby to a gateway that sends the frames of x->feed and waits for @n_wanted
+ * answers. Run the standby until it has sent these answers or its link is gone. */
 static struct gateway *converse_with(struct bare_standby *x, unsigned n_wanted,
 				     uint64_t incarnation)
 {
@@ -370,7 +370,7 @@ static void test_another_machine_is_refused(void **state)
 	vmm_machine_done(&x->sb.qemu.machine);
 }
 
-/* A host takes a stream only from the gateway that it obeys. */
+/* A host accepts a stream only from the gateway that it obeys. */
 static void test_another_gateway_is_refused(void **state)
 {
 	static const uint64_t others[] = {999, 1001, 0}; /* older, younger, without a number */

@@ -29,7 +29,7 @@ struct world {
 	struct pacer pacer;
 	double guest;	/* bytes that the guest writes per ns while it runs */
 	double set;	/* working set, bytes */
-	double link;	/* bytes that the link takes per ns */
+	double link;	/* bytes that the link carries per ns */
 	double copy_ns; /* ns to copy one byte in the pause */
 	bool is_asked;	/* a client waits for a reply at all times */
 	/* true: the timetable stops the guest; false: the guest runs at an even, lower speed */
