@@ -59,7 +59,7 @@ enum guest_flag {
 struct guest_request {
 	uint32_t type;	  /* enum guest_type, or an unknown number */
 	uint64_t seq;	  /* 0 for HELLO, then 1, 2, 3 ... */
-	uint32_t n_pages; /* DIRTY: 0 .. the window */
+	uint32_t n_pages; /* DIRTY: 0 .. the window's size */
 	uint32_t n_bytes; /* DIRTY, RATE: GUEST_BYTES_MIN .. GUEST_BYTES_MAX */
 	uint64_t arg;	  /* HELLO: window in pages; RATE: pages per second */
 };

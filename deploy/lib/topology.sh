@@ -239,8 +239,8 @@ topo_down()
 	TOPO_MADE=''
 }
 
-# Remove what earlier runs left behind because they and their guards were killed. Such a run is recognised
-# by its prefix, which has the pid of a process that no longer exists.
+# Remove what earlier runs have left behind because they and their guards were killed. The prefix of
+# a run contains its pid; if no process has this pid, the run was killed.
 topo_sweep()
 {
 	local path pid

@@ -41,8 +41,8 @@ static void test_releases_epochs_in_order(void **state)
 	hold_fifo_done(&f);
 }
 
-/* A lower epoch number that follows a higher one (a new term without hold_discard()) must not
- * overtake it. */
+/* A frame of a lower epoch may follow a frame of a higher epoch (in a new term without
+ * hold_discard()). The later frame must not overtake the earlier one. */
 static void test_never_reorders(void **state)
 {
 	struct hold_fifo f;

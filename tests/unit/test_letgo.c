@@ -1,5 +1,5 @@
-/* Tests a full pipe that is held open by a process with much memory. When that process dies, the
- * pipe's writer must continue before the kernel has freed the memory. */
+/* Tests letgo.h. A process with much memory holds a full pipe open and dies. The pipe's writer must
+ * be able to continue before the kernel has freed all of that memory. */
 #include "vmm/letgo.h"
 
 #include <errno.h>

@@ -198,10 +198,11 @@ static void a_busy_link_stretches_the_epoch(void **state)
 	(void)state;
 	pacer_init(&pacer, &config, 0);
 	pacer_demand(&pacer, 1 * MS, false);
-	pacer_link(&pacer, 1 * MS, 10000000, 0.1); /* 100 ms of work: look again in 5 ms */
+	/* the link has 100 ms of work: look again in 5 ms */
+	pacer_link(&pacer, 1 * MS, 10000000, 0.1);
 	assert_int_equal(pacer_due_ns(&pacer), 6 * MS);
 	assert_string_equal(pacer_reason(&pacer, 2 * MS), "link");
-	pacer_link(&pacer, 6 * MS, 2700000, 0.1); /* 27 ms of work: 2 ms too much */
+	pacer_link(&pacer, 6 * MS, 2700000, 0.1); /* 27 ms of work, which is 2 ms too much */
 	assert_int_equal(pacer_due_ns(&pacer), 8 * MS);
 	pacer_link(&pacer, 8 * MS, 2500000, 0.1);
 	assert_int_equal(pacer_due_ns(&pacer), 2 * MS);

@@ -96,7 +96,8 @@ static void never_twice_the_better_choice(void **state)
 
 static void stale_copies_are_bounded_in_a_pause(void **state)
 {
-	/* A fault costs so much that, by cost alone, the rule would not protect within the run. */
+	/* A fault costs so much here that, by cost alone, the rule would not protect any page
+	 * within the run. */
 	struct cost cost = run_guest(BY_RULE, 10000000, 80, 50, 1000);
 
 	(void)state;

@@ -37,7 +37,7 @@ struct monitor {
 	int listener;
 	const struct step *script;
 	size_t n_steps;
-	bool is_wrong; /* the client sent something else */
+	bool is_wrong; /* the client has sent something else than `expect` */
 	char heard[8192];
 	pthread_t thread;
 };

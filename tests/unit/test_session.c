@@ -136,8 +136,8 @@ static void test_takeover(void **state)
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
 }
 
-/* Reach the state that follows the orders of a new protection: the VM is SYNCING, and both streams
- * are up. */
+/* Bring the VM to the state SYNCING with both streams up, as after the orders of a new
+ * `protect`. */
 static void open_streams(void)
 {
 	struct fleet_vm *vm = fleet_find_vm(f.fleet, "web1");

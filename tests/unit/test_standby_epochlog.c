@@ -60,9 +60,9 @@ static void cut_here(void *arg)
 		_exit(42);
 }
 
-/* Let a child process play the standby: it receives all frames of x->feed. The child makes @n
- * changes of files and dies just before the next change. Returns true if the child died, or false
- * if it received everything before that. */
+/* Let a child process play the standby and receive the frames of x->feed. The child may change
+ * files @n times; it dies just before the next change. Returns true if the child died, or false if
+ * @n changes were enough to receive all frames. */
 static bool run_cut(struct fixture *x, unsigned n)
 {
 	int status;
@@ -219,7 +219,8 @@ static void test_disk_that_fails(void **state)
 	int writable;
 
 	fixture_hold_one(x);
-	assert_int_equal(fixture_take(x, &error), 0); /* GEOMETRY */
+	/* receives the GEOMETRY frame; no epoch is complete yet */
+	assert_int_equal(fixture_take(x, &error), 0);
 	for (uint8_t turn = 0; turn < 2; turn++) {
 		static struct model before;
 		uint64_t epoch;
