@@ -37,8 +37,8 @@ client_say() { echo "$*" >&"$CLIENT_IN"; }
 # has broken, or SECONDS have passed.
 #
 # `read` needs no timeout, because the client prints a line at each progress interval, and the pipe ends
-# with the client. Do not use `read -t`: if a signal arrives whose trap exits, bash 5.2 crashes in it
-# (longjmp), and then nothing cleans up.
+# with the client. Do not use `read -t`: if a signal arrives during `read -t` and the signal's trap
+# exits, bash 5.2 crashes (in longjmp), and then nothing cleans up.
 client_until() # WORD SECONDS
 {
 	local deadline=$((SECONDS + $2))

@@ -303,9 +303,10 @@ PARTITIONS = [
 ]
 
 
-# --- deaths: strike() carries out the death and returns the CLOCK_MONOTONIC of the moment before. undo()
-# --- repairs the old host when the new owner serves; it is None if nothing can be repaired. After undo()
-# --- only the agent's own rules keep the old owner silent.
+# --- deaths ---
+# strike() carries out the death and returns CLOCK_MONOTONIC as it was just before. undo() repairs the
+# old host when the new owner serves; it is None if nothing can be repaired. After undo() only the
+# agent's own rules keep the old owner silent.
 
 def send_death(who, number):
     def strike(world):

@@ -41,7 +41,7 @@ static double thread_cpu_s(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-/* Returns what a call of thread_cpu_s() costs. It makes a system call, whose cost must be
+/* Returns what a call of thread_cpu_s() costs. Such a call makes a system call, whose cost must be
  * subtracted from the results. */
 static double clock_cost_s(void)
 {

@@ -242,8 +242,8 @@ static void print_status(struct standby *sb)
 	       (int)s.guest_ended, s.qmp, s.text, s.stats);
 }
 
-/* Wait until the standby's thread has examined what an earlier process left behind. It does this
- * before its first order, so give it an order that changes nothing. */
+/* Wait until the standby's thread has examined what an earlier process left behind. The thread does
+ * this before it carries out its first order, so give it an order that changes nothing. */
 static void settle(struct standby *sb)
 {
 	struct error error;

@@ -298,7 +298,7 @@ static void whole_pieces(void **state)
 	g = open_gate(&f);
 	save_well(g, 2 * GATE_PIECE_BYTES);
 	save_well(g, 100);
-	/* the blob grew unexpectedly, so the gate does not hold its end */
+	/* the blob has grown unexpectedly, so the gate does not hold QEMU at the blob's end */
 	shared->blob_size = 3 * GATE_PIECE_BYTES;
 	assert_int_equal(gate_stop(g, TIMEOUT_NS), 0);
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), -ECANCELED);

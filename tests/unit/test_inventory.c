@@ -102,8 +102,8 @@ static void what_can_send_frames_is_told_apart(void **state)
 	assert_false(change.is_net); /* a missing part sends no frames */
 }
 
-/* The memory of a back end has no name until a device uses it, but the inventory must include it
- * before that. */
+/* The memory of a back end has no name until a device uses the memory. The inventory must include
+ * it even before that. */
 static void memory_without_a_device_is_seen(void **state)
 {
 	(void)state;

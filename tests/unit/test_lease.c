@@ -32,7 +32,8 @@ static void test_none_is_no_limit(void **state)
 static void test_counts_from_the_beat(void **state)
 {
 	(void)state;
-	/* A lease begins when the beat is sent, so the 300 ms until its answer are lost. */
+	/* A lease counts from the time at which the beat was sent. So the 300 ms until the beat's
+	 * answer are already used up. */
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 2000, 1300 * MS), 0);
 	assert_int_equal(lease_end_ns(&lease), 3000 * MS);
 	assert_int_equal(lease_left_ns(&lease, 1300 * MS), 1700 * MS);
@@ -53,7 +54,7 @@ static void test_releases_shorter_than_it_runs(void **state)
 	assert_false(lease_is_over(&lease, 1150 * MS));
 	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 2000, 150, 1100 * MS), 0);
 	assert_true(lease_may_release(&lease, 1199 * MS));
-	/* This answer comes late, but its time counts from its beat. */
+	/* This answer comes late, but its lease counts from the beat that it answers. */
 	assert_int_equal(lease_renew(&lease, TERM, 1010 * MS, 2000, 150, 1100 * MS), 0);
 	assert_true(lease_may_release(&lease, 1199 * MS));
 	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 100, 150, 1100 * MS), -EINVAL);
@@ -95,7 +96,7 @@ static void test_renewed_after_its_end(void **state)
 	(void)state;
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 2000, 1000 * MS), 0);
 	assert_true(lease_is_over(&lease, 9000 * MS));
-	/* A late answer to a very old beat is authentic, but its time has already expired. */
+	/* A late answer to a very old beat is authentic, but its lease has already expired. */
 	assert_int_equal(lease_renew(&lease, TERM, 1100 * MS, 2000, 2000, 9000 * MS), 0);
 	assert_true(lease_is_over(&lease, 9000 * MS));
 	assert_int_equal(lease_renew(&lease, TERM, 9000 * MS, 2000, 2000, 9000 * MS), 0);

@@ -1,5 +1,5 @@
-/* Tests msg_*.c: each message is encoded and decoded, and decoded after a cut at every length. Each
- * limit is tested with a value just inside it and a value just outside. */
+/* Tests msg_*.c: each message is encoded, then decoded: once whole, and once cut at every length.
+ * Each limit is tested with a value just inside it and a value just outside. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

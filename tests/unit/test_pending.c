@@ -1,5 +1,5 @@
-/* Tests a journal whose disk stalls or fails. Only the VM whose record is being written waits, and
- * none of a step's actions is carried out before its record is durable. */
+/* Tests a journal whose disk stalls or fails. Only the VM whose record is being written waits. None
+ * of a step's actions is carried out before the step's record is durable. */
 #include "base/error.h"
 #include "gateway_fixture.h"
 #include "base/clock.h"
@@ -446,7 +446,8 @@ static void test_a_takeover_mutes_what_may_be_restored(void **state)
 	web1->config.release_ns = 0;
 }
 
-/* While a write is waiting that changes neither term nor owner, the owner still gets its lease. */
+/* A write is waiting, but it changes neither the term nor the owner. So the owner still gets its
+ * lease. */
 static void test_lease_of_the_same_term(void **state)
 {
 	(void)state;

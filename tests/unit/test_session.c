@@ -357,7 +357,8 @@ static void test_relay_and_commit(void **state)
 	assert_int_equal(vm_journal_find(f.journal, "web1")->state, VM_PROTECTED);
 }
 
-/* Changes of disks reach the standby as they were sent. A standby may not send any. */
+/* The gateway forwards the primary's changes of disks to the standby unchanged. A standby must not
+ * send changes of disks. */
 static void test_relay_of_disks(void **state)
 {
 	const struct wire_header disk = {.type = WIRE_DISK, .term = 5, .epoch = 1, .generation = 1};

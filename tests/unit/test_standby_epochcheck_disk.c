@@ -181,7 +181,8 @@ static void test_hostile(void **state)
 	assert_true(fixture_copy_is(x, &x->model));
 }
 
-/* Checks that changes up to a disk's last byte are accepted, and a DISK frame without changes. */
+/* Checks that two things are accepted: changes up to a disk's last byte, and a DISK frame without
+ * changes. */
 static void test_bounds(void **state)
 {
 	const struct wire_disk_record last[] = {

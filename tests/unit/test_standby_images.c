@@ -249,8 +249,8 @@ static void an_image_in_use_is_found(void **state)
 	assert_int_equal(images_check_free(&images, &error), 0);
 }
 
-/* The kernel reports only once that writes were lost. So images_sync() must fail again when it is
- * called a second time. */
+/* The kernel reports lost writes only once, so images_sync() must remember them and fail every time
+ * after that. */
 static void lost_writes_are_not_forgotten(void **state)
 {
 	struct image *vda = &images.item[0];

@@ -236,7 +236,7 @@ static void limits_hold(void **state)
 	run(&w, 60 * SEC);
 	assert_int_equal(w.throttle.percent, 25);
 	w.guest = 0.1 * MB_S;
-	run(&w, 25 * SEC); /* in the first 10 s, the link still sends what the guest wrote */
+	run(&w, 25 * SEC); /* in the first 10 s, the link still sends what the guest wrote before */
 	assert_int_equal(w.throttle.percent, 0);
 }
 
