@@ -425,8 +425,8 @@ static uint64_t recorded_as_7(void *arg, int result)
 }
 
 /* The younger gateway may have granted leases until the takeover. This gateway must remember that.
- * It must do so even if a journal write was under way at the takeover: if that write fails later,
- * the VM's state from before the write is restored. */
+ * If a journal write is under way at the takeover and fails later, the VM's old state
+ * (pending.before) is restored. So the old state must contain this fact too. */
 static void test_a_takeover_mutes_what_may_be_restored(void **state)
 {
 	const uint64_t release_ns = 150 * MS;

@@ -1,5 +1,5 @@
-/* Tests reference.h, the store of page references: which pages it replaces, and which it must
- * keep. */
+/* Tests reference.h, the store of the standby's versions of pages: which pages the store replaces,
+ * and which it must keep. */
 #include "epoch/reference.h"
 
 #include <setjmp.h>

@@ -434,7 +434,8 @@ static void clocks_drift_apart(void **state)
 	(void)state;
 	for (int i = 0; i < 2000; i++) {
 		now_ns += 500 * MS;
-		a.clock_ns -= 500 * (int64_t)MS / 2000; /* the drift after 1000 s at 500 ppm */
+		/* a drift of 500 ppm; the loop lasts for 1000 s */
+		a.clock_ns -= 500 * (int64_t)MS / 2000;
 		assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
 		assert_in_range(view()->made_at_ns, now_ns - MS, now_ns);
 	}
