@@ -59,7 +59,7 @@ client_phase() # NAME
 	client_until "phase name=$1 " 10
 }
 
-client_value() # NAME, of the last line read
+client_value() # NAME; prints its value in the last line that was read
 {
 	[[ $client_line =~ (^| )$1=([^ ]*) ]] && echo "${BASH_REMATCH[2]}"
 }

@@ -1,4 +1,4 @@
-"""detector_world - lets bench_detector watch and disturb the four hosts.
+"""detector_world - lets bench_detector watch and disturb the four hosts. Its classes:
 
 Switch     the ports of the two switches: pulls cables, loses frames between two ports
 Capture    the guest's frames at one port of a switch
@@ -8,8 +8,8 @@ Clock      the wall clock of a host
 Monitor    a second monitor of a guest's QEMU, besides the agent's
 World      all of these, the gateway's events, and the loop that waits for any of them
 
-What takes time (to look up names, to open sockets and descriptors) is done before the moment at which
-a disturbance begins. Needs root and a topology of deploy/lib/topology.sh.
+Everything that takes time (looking up names, opening sockets and descriptors) is done before a
+disturbance begins. Needs root and a topology of deploy/lib/topology.sh.
 """
 import contextlib
 import ctypes
@@ -328,7 +328,7 @@ class World:
             self.detector = event["to"]
 
     def pump(self, timeout_s):
-        """Wait up to @timeout_s for events or output of the client, and take in what has come."""
+        """Wait up to @timeout_s for events or output of the client, and process what has come."""
         select.select([self.event_lines.fd, self.client.lines.fd], [], [], max(0, timeout_s))
         for line in self.event_lines.take():
             self._take_event(line)

@@ -4,9 +4,9 @@
 usage: guest_clock.py GUEST_IP [SAMPLES]
 
 Prints one line: the guest's clock minus this host's in ms (median of the samples), and this host's
-monotonic time of the measurement in ms. A Linux guest's kernel answers by itself. Holdfast holds only
-the guest's answer, which tells when the guest received the request. So the measurement is right, up
-to the delay of the request on the network, even if the answer comes late.
+monotonic time of the measurement in ms. A Linux guest's kernel answers by itself. Holdfast holds
+only the guest's answer, which contains the time at which the guest received the request. So even if
+the answer comes late, the measurement is wrong by no more than the request's delay on the network.
 Resolution: 1 ms.
 Exit: 0; 1: no answers.
 """
