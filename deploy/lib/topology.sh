@@ -240,7 +240,8 @@ topo_down()
 }
 
 # Remove what earlier runs have left behind because they and their guards were killed. The prefix of
-# a run contains its pid; if no process has this pid, the run was killed.
+# a run contains the pid of its script. If no process has this pid, the run is over, and what is
+# left of it can be removed.
 topo_sweep()
 {
 	local path pid

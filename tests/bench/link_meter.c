@@ -41,8 +41,8 @@ static double thread_cpu_s(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-/* Returns what a call of thread_cpu_s() costs. Such a call makes a system call, whose cost must be
- * subtracted from the results. */
+/* Returns the cost of one thread_cpu_s(), which makes a system call. This cost must be subtracted
+ * from the results. */
 static double clock_cost_s(void)
 {
 	const double start = thread_cpu_s();

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#define N_THINGS 40001u /* two blocks and part of a third */
+#define N_THINGS 40001u /* two whole blocks and a part of the next block */
 
 static void set_get_reset(void **state)
 {

@@ -1,4 +1,5 @@
-/* Tests the state of a disk's mirror against QEMU's events and answers, as recorded from 7.2. */
+/* Tests the state of a disk's mirror against events and answers that were recorded from QEMU
+ * 7.2. */
 #include "vmm/mirror.h"
 
 #include <errno.h>

@@ -48,7 +48,7 @@ static void bad_xrle(struct feed *f)
 
 static void bad_bitmap(struct feed *f)
 {
-	uint8_t data[64] = {0}; /* no line changed */
+	uint8_t data[64] = {0}; /* a bitmap that marks no line as changed */
 
 	feed_begin(f, false);
 	feed_record(f, WIRE_CLASS_BITMAP, 0, data, sizeof(data));

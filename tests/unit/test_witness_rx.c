@@ -367,8 +367,8 @@ static void counters_that_begin_anew(void **state)
 	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->to_delta, 1);
 	assert_int_equal(view()->from_delta, 1);
-	/* Two cores made these samples. The sample that was sent later was begun earlier, so its
-	 * from_guest is lower. No growth may be lost or counted twice. */
+	/* Two cores made these two samples at the same time. The sample that was sent later was
+	 * begun earlier, so its from_guest is lower. No growth may be lost or counted twice. */
 	a.from_guest--;
 	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->from_delta, 0);
