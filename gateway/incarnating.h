@@ -1,6 +1,6 @@
-/* incarnating.h - takes an incarnation, the number of this start of the gateway (vm/incarnation.h),
- * when the daemon starts. When an operator asks for a takeover, takes a higher incarnation. Also
- * remembers how long leases from the previous start may last.
+/* incarnating.h - gives this start of the gateway its number, the incarnation (vm/incarnation.h),
+ * and gives it a higher number when an operator asks for a takeover. Also remembers how long leases
+ * from the previous start may last.
  *
  * Where: main calls it. Threads: the gateway's loop. Only incarnating_begin() blocks, before the
  * loop runs. Later records are written by the journal's thread (vm/journal_thread.h), one at a
@@ -28,12 +28,13 @@ struct incarnating {
 	uint64_t settle_at_ns;
 };
 
-/* Take an incarnation for this start, and store it in @config together with the callbacks that can
- * raise it. Returns 0; or logs the error and returns -errno. Blocks for two fsyncs. */
+/* Choose the incarnation of this start, and store it in @config. Also store in @config the
+ * callbacks with which the fleet can later raise the incarnation. Returns 0; or logs the error and
+ * returns -errno. Blocks for two fsyncs. */
 int incarnating_begin(struct incarnating *i, const char *state_dir, struct fleet_config *config,
 		      uint64_t now_ns) __attribute__((warn_unused_result));
 
-/* Promote no host of @vm while leases of the previous start may last. */
+/* Make sure that no host of @vm is promoted while leases of the previous start may last. */
 void incarnating_mute(const struct incarnating *i, struct fleet_vm *vm, uint64_t now_ns);
 
 /* Once all leases of the previous start have expired, replace that start's release_ms in the file

@@ -46,7 +46,8 @@
 /* Most bursts that one turn receives from one port. A turn receives another burst only after a full
  * burst that had no frame for lwIP; see receive_port(). */
 #define BURSTS_MAX	8
-/* most descriptors besides the ports' that one turn serves, so that they do not starve the ports */
+/* one turn serves at most this many descriptors (the ports' own not counted), so that they do not
+ * starve the ports */
 #define SOURCES_PER_TURN 16
 
 struct daemon {
@@ -282,8 +283,8 @@ static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint
 
 /* Receive frames from the port of @net: one burst, or up to BURSTS_MAX bursts if witness datagrams
  * are accepted on the port. A flood of datagrams could fill the port's ring and keep other frames
- * out, so the next burst follows at once if the last one was full and had no frame for lwIP. After
- * any other burst, stops. Returns true if there were frames. */
+ * out, so after a full burst that had no frame for lwIP, the next burst follows at once. After any
+ * other burst, stops. Returns true if there were frames. */
 static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 {
 	struct port_frame frames[BURST];
@@ -359,7 +360,8 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 
 static int sleep_on_ports(struct daemon *d, uint64_t now_ns)
 {
-	/* keep the number, because an operator's request may change it during the sleep */
+	/* call n_watched() only once, because an operator's request may change its result during
+	 * the sleep */
 	size_t n = n_watched(d);
 	int r = ports_before_sleep(&d->ports, n);
 

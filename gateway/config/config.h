@@ -32,7 +32,7 @@ struct gw_config {
 	char ca[GATEWAY_PATH_SIZE], crl[GATEWAY_PATH_SIZE], cert[GATEWAY_PATH_SIZE],
 		key[GATEWAY_PATH_SIZE];
 	char state_dir[GATEWAY_PATH_SIZE], vm_dir[GATEWAY_PATH_SIZE];
-	char cores[64]; /* cores for DPDK's helper threads; "": those of the calling thread */
+	char cores[64]; /* cores for DPDK's helper threads; "": the calling thread's cores */
 	uint32_t mtu;
 	int hugepages;		   /* enum port_hugepages */
 	uint64_t memory_bytes;	   /* memory for DPDK; 0: as much as the port needs */

@@ -1,6 +1,6 @@
 /* newcomers.h - limits how many connections to the management port may be open without having sent
- * a request, and how much time their handshakes take. It chooses which connection is ended when
- * there are too many, and whose handshake continues next.
+ * a request, and how much time their handshakes take. Chooses which connection is ended when there
+ * are too many, and which handshake continues next.
  *
  * Why: anyone who reaches the management port can open connections, and make the gateway compute
  * signatures in the loop that also serves the agents. session/admission.h does the same for the
@@ -12,8 +12,8 @@
  *          connection. The new connection is counted for its own address.
  *  time    all handshakes together may use NEWCOMERS_PERCENT of the loop's time, which is measured.
  *          When this time is spent, handshakes wait, and nothing is read from their connections.
- *          When there is time again, one waiting handshake continues: of the address with the
- *          fewest slots, the oldest handshake that waits.
+ *          When there is time again, one handshake continues: the oldest waiting handshake of the
+ *          address with the fewest slots.
  *
  * Where: control.c calls it. Threads: the gateway's loop.
  */

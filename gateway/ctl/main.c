@@ -28,7 +28,8 @@ struct verb {
 	const char *request;
 	bool needs_vm;
 	bool needs_host;
-	/* true if the gateway answers only when the hosts have finished or make no progress */
+	/* true if the gateway answers only when the hosts have carried out the request or make no
+	 * more progress */
 	bool waits;
 	bool (*show)(const json_t *answer); /* prints the answer; false: exit status 1 */
 	const char *help;
@@ -392,7 +393,8 @@ int main(int argc, char **argv)
 	const struct verb *verb;
 	int c, n_words = 0, n_names;
 
-	/* so that `events --follow | head` ends by a failed write */
+	/* let a write to a closed pipe fail, so that the program in `events --follow | head`
+	 * notices this and ends */
 	(void)signal(SIGPIPE, SIG_IGN);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		int status = parse_option(c, &o);

@@ -21,7 +21,7 @@
 #include "loop/source.h"
 #include "wire/limits.h"
 
-/* how long to wait before a result that could not be handled is reported again */
+/* how long to wait before the callback is called again for a result that it could not handle */
 #define RETRY_NS CLOCK_NS_PER_S
 
 /* The script that /bin/sh runs. $0 is the log file, $1 the command. The script opens the log file

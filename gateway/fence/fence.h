@@ -1,9 +1,10 @@
 /* fence.h - runs an operator's fence command and reports how it ended.
  *
  * Why: Holdfast is safe without fencing, because a primary that was replaced can release no output.
- * But if the hosts share something else (a disk, a licence, a power budget), operators want the old
- * host to be off before the guest runs on the new host. Any program can be the fence command. The
- * package fence-agents has a program for each kind of power switch.
+ * But the hosts may share something that Holdfast does not control (a disk, a licence, a power
+ * budget). Operators then want the old host to be off before the guest runs on the new host. Any
+ * program can be the fence command. The package fence-agents has a program for each kind of power
+ * switch.
  *
  * The command is run by /bin/sh -c in its own process group, with an empty standard input. Its
  * standard output and standard error go to LOG_DIR/fence-VM.log, which holds only the last run. If

@@ -184,7 +184,8 @@ struct fleet {
 	size_t n_faults;
 	struct fleet_host hosts[FLEET_HOSTS_MAX];
 	size_t n_hosts;
-	/* highest incarnation that a host has obeyed, if it is above ours; else 0 */
+	/* highest incarnation that a host has obeyed, if it is above ours (a "younger" gateway);
+	 * else 0 */
 	uint64_t younger;
 	/* number of the operator's takeover request that waits for the disk; 0: none */
 	uint64_t takeover_op;
@@ -299,12 +300,12 @@ static inline const struct witness_view *fleet_witness_view(const struct fleet *
 	return witness_rx_view(fleet->witness, vm->index);
 }
 
-/* Take over from the younger gateways, because an operator says that they are gone for good. This
- * gateway takes an incarnation above theirs and, once the incarnation is durable, makes all agents
- * connect again. Returns 0 if this has begun; the operator's request @op_id (not 0) gets its reply
- * when it is done. Returns -ENOENT if no host has obeyed a younger gateway, -EBUSY if an
- * incarnation is being recorded already, or another -errno if it cannot be recorded. See
- * takeover.c. */
+/* Take over from the younger gateways (those with a larger incarnation), because an operator says
+ * that they are gone for good. This gateway takes an incarnation above theirs and, once the
+ * incarnation is durable, makes all agents connect again. Returns 0 if this has begun; the
+ * operator's request @op_id (not 0) gets its reply when it is done. Returns -ENOENT if no host has
+ * obeyed a younger gateway, -EBUSY if an incarnation is being recorded already, or another -errno
+ * if it cannot be recorded. See takeover.c. */
 int fleet_take_over(struct fleet *fleet, uint64_t op_id) __attribute__((warn_unused_result));
 
 /* Handle @result, with which the journal's thread has finished recording an incarnation.

@@ -2,7 +2,8 @@
  *
  * Why: while a step's journal record is not durable, the VM can make no further step, so its inputs
  * must wait. Only this VM waits; the loop continues. Inputs keep their order. An input is dropped
- * when a newer input makes it pointless, so the hosts cannot fill the inbox. These inputs are kept:
+ * when a newer input makes it pointless, so the hosts cannot fill the inbox. The table says which
+ * inputs are kept.
  *
  *	SEEN, REPORT, OBEYS_ANOTHER     the last input of the kind from each host
  *	EPOCH_ACK                       the last input of each host and term

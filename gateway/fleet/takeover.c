@@ -1,5 +1,6 @@
-/* takeover.c - carries out an operator's `takeover`, by which this gateway replaces younger
- * gateways that hosts have obeyed but that are gone for good. */
+/* takeover.c - carries out an operator's `takeover`, by which this gateway replaces "younger"
+ * gateways. These are gateways with a larger incarnation that hosts have obeyed, but that are gone
+ * for good. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -60,7 +61,8 @@ void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns)
 		return;
 	}
 	fleet->config.incarnation = number;
-	/* Keep `younger` if a host has meanwhile reported an even younger gateway. */
+	/* If a host has meanwhile reported a gateway with an even larger incarnation, leave
+	 * `younger` as it is. */
 	if (fleet->younger < number)
 		fleet->younger = 0;
 	/* The younger gateway may have granted leases until just now. So promote no host until

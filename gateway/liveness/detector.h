@@ -30,9 +30,9 @@
  * most DETECTOR_STEP_MAX_NS, whatever the clock says. So if the gateway itself stalled, it does not
  * blame a host for the silence of that time.
  *
- * Blindness. Silence of the primary on the client network counts only while that network works.
- * There are two cases in which it does not count, and FAILED needs a silence of `beat_timeout`, as
- * if there were no client network:
+ * Blindness. Silence of the primary on the client network counts only while that network works. In
+ * the following two cases it does not count. FAILED then needs a silence of `beat_timeout`, as if
+ * there were no client network:
  * - The standby's host, which is probed in the same way at the same time (`reference`), is silent
  *   on the client network too. The network itself may be down.
  * - The primary is silent on the client network, but a beat or an answer on the backup network
@@ -54,8 +54,8 @@
 #define DETECTOR_PATIENCES     3 /* DEGRADED lasts at most this many times patience_ns */
 /* number of unanswered probes in a row after which the host counts as silent */
 #define DETECTOR_UNANSWERED    5
-/* number of answers through the backup network after which at least one witness datagram would have
- * arrived too */
+/* if the host gives this many answers through the backup network, at least one witness datagram
+ * should have arrived too */
 #define DETECTOR_PATH_ANSWERS  16
 /* number of probes that must be sent to the guest without one witness datagram coming, before the
  * guest counts as gone */

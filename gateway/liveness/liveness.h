@@ -1,16 +1,16 @@
 /* liveness.h - judges from a host's messages alone whether the host has fallen silent. Pure:
  * sightings and time in, a judgement out.
  *
- * Why: detector.h, with more evidence, judges the primary. For the standby's host its messages are
- * enough evidence, because nothing urgent follows from its silence. The shadow (vm/fsm.c) uses this
- * file too: it only reports when a gateway that knows nothing but beats would have promoted the
- * standby.
+ * Why: the primary is judged by detector.h, which uses more evidence. To judge the standby's host
+ * its messages are enough, because nothing urgent follows from its silence. The shadow (vm/fsm.c)
+ * uses this file too: it only reports when a gateway that knows nothing but beats would have
+ * promoted the standby.
  *
  * Where: vm/fsm calls it at every tick and report. Threads: any (no state of its own).
  *
  * A host is not blamed for time in which the gateway itself did not run. Silence is counted only
- * from the gateway's start, or from the end of its last stall (SIGSTOP, a starved machine). And
- * from then on, no host is judged until it was seen once or grace_ns has passed.
+ * from the gateway's start, or from the end of its last stall (SIGSTOP, a starved machine). After
+ * that moment, no host is judged until it was seen once or grace_ns has passed.
  */
 #ifndef LIVENESS_LIVENESS_H
 #define LIVENESS_LIVENESS_H

@@ -40,8 +40,8 @@ bool claiming_is_rival(const uint8_t *data, size_t size, uint32_t ip_be32, const
 int claiming_open(struct claiming *claiming, struct fleet *fleet, struct port *port,
 		  uint32_t ip_be32) __attribute__((warn_unused_result));
 
-/* Check a received frame for another host that uses our address, and report it, at most once in ten
- * seconds. Call this for each frame received from the port. */
+/* If a received frame shows that another host uses our address, report that host, at most once in
+ * ten seconds. Call this for each frame received from the port. */
 void claiming_look(struct claiming *claiming, const void *data, size_t size, uint64_t now_ns);
 
 #endif

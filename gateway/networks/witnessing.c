@@ -87,7 +87,8 @@ bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, ui
 
 /* ---- the shield ---- */
 
-/* Add the datagrams that the kernel dropped to the counters, as if the gateway had dropped them. */
+/* Read from the kernel how many datagrams the shield has dropped, and count them as if the gateway
+ * had dropped them. */
 static void take_counts(struct witnessing *w)
 {
 	static const struct {
@@ -118,8 +119,8 @@ static void take_counts(struct witnessing *w)
 	counters_add(&w->fleet->counters.shield_dropped, sum);
 }
 
-/* Give the kernel the present keys if the shield is up; otherwise, remove all keys from it. Tries
- * every slot even if one fails. Returns 0 or the last -errno. */
+/* If the shield is up, give the kernel the present keys; otherwise, remove all keys from the
+ * kernel. Tries every slot even if one fails. Returns 0 or the last -errno. */
 static int follow_keys(struct witnessing *w)
 {
 	int r = 0;

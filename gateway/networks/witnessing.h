@@ -2,7 +2,7 @@
  * of UDP datagrams, makes the kernel drop false witness datagrams (the "shield").
  *
  * Why: witness datagrams are many and small, and anybody can send datagrams that look like them.
- * Neither true nor false datagrams may reach the TCP stack, and discarding a false one must be
+ * Neither true nor false datagrams may reach the TCP stack, and discarding a false datagram must be
  * cheap.
  *
  * Where: main.c has a struct witnessing for each network, and passes each received frame to it.
@@ -32,14 +32,16 @@ struct witnessing {
 	enum wire_witness_path path; /* the network that @port is in */
 	/* rules by which filter_frame() finds datagrams for us among the port's frames */
 	struct filter_rules rules;
-	uint64_t n_unwanted;	  /* this network's share of the fleet's udp_unwanted */
+	/* how many datagrams of this network the fleet's udp_unwanted counts */
+	uint64_t n_unwanted;
 	/* the shield's program; NULL if the port is no kernel interface, or the kernel refused the
 	 * program */
 	struct shield_prog *prog;
 	struct shield shield;
 	uint64_t told_ns;	  /* when the beginning of a flood was last reported; 0: never */
 	bool is_told;		  /* true if the beginning of the present flood was reported */
-	uint64_t n_dropped;	  /* this network's share of the fleet's shield_dropped */
+	/* how many datagrams of this network the fleet's shield_dropped counts */
+	uint64_t n_dropped;
 	uint64_t dropped_before;  /* n_dropped when the flood began */
 };
 

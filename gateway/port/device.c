@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Arguments that we add to the device string. If the user gives a key in the string, the user's
- * value is used instead.
+/* Arguments that we add to the device string. If the user's string already has the key of an
+ * argument, the user's value is used.
  * net_af_packet: DPDK's own ring of 512 frames of 2 KiB holds less than 1 ms of a 10 Gbit/s burst.
  * Our ring of 4096 frames (8 MiB) is enough even if the loop is not scheduled for a while. The ring
  * consists of blocks of 64 KiB: blocks of one page would be too many, and the kernel can usually

@@ -2,7 +2,7 @@
  *
  * Why: a DPDK loop that never sleeps burns a core even when no frames arrive. A loop that sleeps
  * after every frame pays a wake-up for each frame (tens of microseconds). Spinning is worth it only
- * if the next frame comes sooner than a wake-up would take, which we predict from the recent past.
+ * if the next frame comes sooner than a wake-up would take. We predict this from the recent past.
  *
  * How (the rule KVM uses for halt polling): spin for `spin_ns` after the last work, then sleep. If
  * a frame ends the sleep within spin_max_ns, a longer spin would have caught this frame, so spin_ns
@@ -32,8 +32,8 @@ struct idler_limits {
 	uint64_t check_ns;	/* longest time between two looks at the other descriptors */
 };
 
-/* The defaults are 50 us, 5 us and 100 us. A wake-up from epoll costs 10-60 us on the machines that
- * we tried. */
+/* The defaults, in the order of the members, are 50, 5 and 100 microseconds. A wake-up from epoll
+ * takes 10 to 60 microseconds on the machines that we tried. */
 extern const struct idler_limits IDLER_LIMITS_DEFAULT;
 
 enum idler_verdict {

@@ -46,8 +46,8 @@ struct port {
 	 * that are still queued must then not keep the loop awake */
 	bool tx_stuck;
 	struct port_counters counters;
-	/* for net_af_packet: frames dropped by the kernel, added up here because each read clears
-	 * the kernel's own count */
+	/* for net_af_packet: frames dropped by the kernel. They are added up here, because each
+	 * read of the kernel's own count sets that count to zero */
 	uint64_t kernel_drops;
 };
 

@@ -14,9 +14,9 @@
  *	SYN, RST         | Ethernet | IPv4          | TCP (SYN: with MSS) | padding to 60
  *
  * The parser may be given any bytes. A frame that it accepts is complete, has no IPv4 options, is
- * not a fragment and has good checksums. So it rejects frames whose sender left the checksum to
- * hardware but has no such hardware, as on virtual links; run `ethtool -K IF tx off` on the sender.
- * Threads: any (no state). Never allocates.
+ * not a fragment and has good checksums. Some senders leave the checksum to their network card. On
+ * a virtual link there is no card that completes it, so the parser rejects such frames. Run
+ * `ethtool -K IF tx off` on the sender. Threads: any (no state). Never allocates.
  */
 #ifndef PROBE_FRAMES_H
 #define PROBE_FRAMES_H

@@ -6,7 +6,8 @@
 #include "probe/prober_private.h"
 
 #define GUEST	    (PROBER_TARGETS - 1)
-/* number of latest echo requests whose replies are accepted; echo_answered has one bit for each */
+/* replies are accepted to this many of the latest echo requests; echo_answered has one bit for
+ * each */
 #define ECHO_WINDOW 64
 #define PORT_FIRST  49152 /* first of our source ports, which are IANA's dynamic range */
 
@@ -317,7 +318,8 @@ static bool take_tcp(struct prober *prober, struct prober_target *target, enum f
 	if (!syn)
 		return false;
 	if (kind == FRAMES_SYN_ACK && may_reply(prober, now_ns))
-		/* even after a repeated SYN-ACK, because the guest's connection is still open */
+		/* send the RST even after a repeated SYN-ACK, because the guest's connection is
+		 * still open */
 		send_rst(prober, syn);
 	if (!syn->waiting)
 		return false;

@@ -17,9 +17,10 @@
  * answer in the name of another, and then receives the frames that are sent to the MAC in its
  * answer. docs/operations.md warns of this.
  *
- * Where: fleet/evidence.c switches a prober on and off and reads its figures (prober_set_active,
- * prober_get). probes.c holds all probers of a process and passes received frames and the current
- * time to them.
+ * Where: fleet/evidence.c switches a prober on and off (prober_set_active) and reads its counts
+ * (prober_get). It switches the prober on while there is a "doubt": the detector suspects the
+ * primary, or a promoted guest has not answered yet. probes.c holds all probers of a process and
+ * passes received frames and the current time to them.
  *
  *	prober_set_active(true)   begins a round with new cookies. At once, and then in every
  *	                          interval, one frame is sent to each target for each method.
@@ -39,8 +40,8 @@
  * Frames go to configured addresses only.
  *
  * Hosts that send witness datagrams through the client network always need our MAC address in that
- * network, even while there is no doubt. If is_sought is set, their ARP requests are answered at
- * any time.
+ * network, even while the prober is off. If is_sought is set, the prober answers their ARP requests
+ * at any time.
  * Threads: one, the gateway's loop. Never blocks, never allocates after probes_add().
  */
 #ifndef PROBE_PROBER_H
@@ -97,8 +98,8 @@ struct prober_config {
 	bool is_sought;
 };
 
-/* Counts for one target and method. A "round" of probing begins when a doubt begins, or when
- * prober_try() is called while the prober is not active. */
+/* Counts for one target and method. A "round" of probing begins when prober_set_active() switches
+ * the prober on, or when prober_try() is called while the prober is not active. */
 struct prober_count {
 	uint64_t sent, answered;	     /* counts since the prober was made */
 	/* counts in this round; each answered probe counts once */
@@ -121,9 +122,10 @@ struct prober_figures {
 	struct prober_count all;
 };
 
-/* Begin (true) or end (false) a round of probes because of a doubt, at @now_ns. Does nothing if
- * @active is the same as in the last call, or if @prober is NULL. May send RSTs, both at the
- * beginning and at the end. The next probes_tick() sends the first probes of the round. */
+/* Begin (true) or end (false) a round of probes at @now_ns, because a doubt (see above) has begun
+ * or ended. Does nothing if @active is the same as in the last call, or if @prober is NULL. May
+ * send RSTs, both at the beginning and at the end. The next probes_tick() sends the first probes of
+ * the round. */
 void prober_set_active(struct prober *prober, bool active, uint64_t now_ns);
 
 /* Probe until @until_ns even without a doubt, for an operator who wants to see who answers. If a

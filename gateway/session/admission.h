@@ -14,8 +14,9 @@
  *          what it holds above that is compared with other sources.
  *          The same is done when the total number of sessions has reached n_sessions_max. OPEN
  *          sessions are never ended to make room. But if the new connection's source has OPEN
- *          sessions that have been silent for beat_timeout, these are left out of the total: the
- *          new connection may be from the same host, and replaces the old session at its HELLO.
+ *          sessions that have been silent for beat_timeout, these are left out of the total. The
+ *          reason: the new connection may be from the same host, and its HELLO then replaces the
+ *          old session.
  *  time    the measured time of each handshake is charged to one of two budgets: one is shared by
  *          all known sources, the other by all unknown ones. If the budget of a handshake is spent,
  *          or other handshakes wait already, its session takes no input until admission_run() picks

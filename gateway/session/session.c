@@ -10,7 +10,8 @@
 
 #include "base/log.h"
 
-/* The limit of log lines that a host can cause at will: a burst, then one per interval. */
+/* The limit of log lines that a host can cause at will: LOG_BURST lines at once, then one line per
+ * interval. */
 #define LOG_BURST    50
 #define LOG_EVERY_NS (200 * CLOCK_NS_PER_MS)
 

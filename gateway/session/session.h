@@ -23,7 +23,7 @@
  *
  * Time: @now_ns is the monotonic time of the loop's turn.
  *
- * Threads: the gateway's loop. Only session_new() allocates memory, and OpenSSL during the
+ * Threads: the gateway's loop. Memory is allocated only by session_new(), and by OpenSSL during the
  * handshake.
  */
 #ifndef SESSION_SESSION_H

@@ -69,9 +69,9 @@ static enum fleet_refusal refusal_of(uint16_t code)
 	}
 }
 
-/* Called when @s is a second connection for the place that @link has. If @link is ending, or has
- * been silent for beat_timeout, ends @link and returns true. Otherwise, refuses @s and returns
- * false. */
+/* Called when @s says HELLO for a place that the older connection @link has: a host's control
+ * connection, or one of the two streams of a VM. If @link is ending, or has been silent for
+ * beat_timeout, ends @link and returns true. Otherwise, refuses @s and returns false. */
 static bool replace_silent(struct session *s, struct fleet_link *link, const char *what,
 			   uint64_t now_ns)
 {
@@ -177,8 +177,9 @@ static int find_vm(struct session *s, const struct wire_hello *hello, uint64_t n
 	return 0;
 }
 
-/* Make @s the only stream of its VM and role. If there is an older stream, ends it if it is silent
- * and returns true; if it is not silent, refuses @s and returns false. */
+/* Make sure that no other stream has the VM and the role of @s. Ends an older stream that is
+ * silent. If the older stream is not silent, refuses @s and returns false. Otherwise, returns
+ * true. */
 static bool take_slot(struct session *s, uint64_t now_ns)
 {
 	struct fleet_link *old = s->vm->stream[session_slot(s)];

@@ -146,7 +146,8 @@ void conn_bound_backoff(struct stack *stack)
 }
 
 /* Open the receive window by @size bytes. Replaces tcp_recved(), which would limit the window to
- * 65535 bytes (TCP_WND). At a round trip of 200 us that would limit a connection to 2.6 Gbit/s. */
+ * 65535 bytes (TCP_WND). At a round trip of 200 microseconds that would limit a connection to 2.6
+ * Gbit/s. */
 static void open_window(struct tcp_pcb *pcb, size_t size)
 {
 	tcpwnd_size_t max = pcb->flags & TF_WND_SCALE ? STACK_WINDOW_BYTES : TCP_WND_MAX(pcb);

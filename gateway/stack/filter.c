@@ -24,7 +24,7 @@
 #define TCP_STATE_FLAGS	 (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK)
 #define IPV4_MORE_OR_OFFSET 0x3fff
 
-/* Can a single host have this address? */
+/* Can @address belong to a single host? Multicast, broadcast and loopback addresses cannot. */
 static bool is_unicast(const struct filter_rules *rules, uint32_t address)
 {
 	uint32_t host = address & ~rules->mask;

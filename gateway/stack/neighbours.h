@@ -1,9 +1,9 @@
 /* neighbours.h - stores the MAC of each IPv4 address in our network. Pure.
  *
- * Why: in Debian's build lwIP's own table has only 10 entries (ARP_TABLE_SIZE). With 12 hosts, a
- * frame to a host without an entry would have to wait for an ARP request, and the new entry would
- * push out the entry of another host. So lwIP's table is used only for a frame to an address whose
- * MAC this table does not know.
+ * Why: in Debian's build lwIP's own table has only 10 entries (ARP_TABLE_SIZE). With 12 hosts, two
+ * hosts would have no entry at any time. A frame to one of these would have to wait for an ARP
+ * request, and the new entry would push out the entry of another host. So lwIP's table is used only
+ * for a frame to an address whose MAC this table does not know.
  *
  * An address's slot in this table is given by its low bits. In a network of /22 or smaller, each
  * host has its own slot. In a larger network two hosts may share a slot; the slot then holds the

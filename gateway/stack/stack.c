@@ -174,9 +174,9 @@ static void init_lwip_once(void)
 	done = true;
 	/* lwIP adds tcp_ticks to each initial sequence number and lets tcp_ticks start at 0. Start
 	 * it at a random value, so that the first sequence number cannot be guessed. This is
-	 * harmless, because lwIP uses only differences of tcp_ticks. Sequence numbers after the
-	 * first can still be predicted from it. TLS protects a connection's bytes, but nothing
-	 * protects the connection against forged resets. */
+	 * harmless, because lwIP uses only differences of tcp_ticks. But somebody who sees one
+	 * connection's number can still predict the numbers of later connections. TLS protects a
+	 * connection's bytes, but nothing protects the connection against forged resets. */
 	if (getrandom(&ticks, sizeof(ticks), GRND_NONBLOCK) == sizeof(ticks))
 		tcp_ticks = ticks;
 }

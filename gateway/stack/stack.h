@@ -201,8 +201,8 @@ void stack_conn_close(struct stack_conn *conn);
 void stack_conn_abort(struct stack_conn *conn);
 
 /* Set keepalive: probe a peer that has been silent for @idle_ms, then again every @interval_ms, and
- * give up (closed(-ETIMEDOUT)) after @n_probes probes without an answer. If @idle_ms is 0,
- * keepalive is off (the default). Resolution 500 ms. */
+ * end the connection with closed(-ETIMEDOUT) after @n_probes probes without an answer. If @idle_ms
+ * is 0, keepalive is off (the default). Resolution 500 ms. */
 void stack_conn_set_keepalive(struct stack_conn *conn, uint32_t idle_ms, uint32_t interval_ms,
 			      uint32_t n_probes);
 

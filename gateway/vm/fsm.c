@@ -127,7 +127,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 			 vm_state_name(to));
 		return;
 	}
-	/* Begin a new term: take a number above every term seen, and forget the old protection. */
+	/* Begin a new term with a number above every term seen, and forget the old protection. */
 	if (new_term) {
 		uint64_t last = fsm->record.term > fsm->term_seen ? fsm->record.term
 								  : fsm->term_seen;
@@ -219,9 +219,9 @@ static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_
 		return "who owns the guest is not clear (a conflict)";
 	if (!other->up)
 		return "the standby's agent is not connected";
-	/* A promotion needs two of the three parties: here the gateway and the standby. If both
-	 * hosts are silent, the gateway may be the one that is cut off, and alone it may decide
-	 * nothing. */
+	/* A promotion needs two of the three parties (gateway, owner, standby): here the gateway
+	 * and the standby. If both hosts are silent, the gateway may be the one that is cut off,
+	 * and alone it may decide nothing. */
 	if (liveness_silent_for(&other->live, silence_max_ns, s->now_ns))
 		return "the standby is silent too (is this gateway cut off?)";
 	/* Wait for the standby's report: it may have voted for a newer term while this gateway was
@@ -258,7 +258,8 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	return true;
 }
 
-/* Returns the evidence of this tick: what the input brought, and what the machine knows itself. */
+/* Returns the evidence of this tick: the evidence in the input, and what the machine itself
+ * knows. */
 static struct detector_evidence gather_evidence(const struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -338,8 +339,8 @@ static void judge_shadow(struct vm_step *s)
 
 	if (timeout_ns == 0)
 		return;
-	/* The host is heard again. Report how long it was silent: a shadow with a longer timeout
-	 * than shadow_timeout would have promoted if its timeout is shorter than this silence. */
+	/* The host is heard again. Report how long it was silent. A detector that knows only beats
+	 * would have promoted the standby here if its timeout were shorter than that. */
 	if (fsm->shadow_told_ns && live->seen_ns != fsm->shadow_told_ns) {
 		vm_event(s, "shadow", "beats from %s again after %" PRIu64 " ms",
 			 vm_host_name(fsm, fsm->shadow_host),
@@ -414,9 +415,9 @@ static void tick_protected(struct vm_step *s)
 		vm_judge_standby(s);
 }
 
-/* PROMOTING has no time limit: the old owner can release nothing in the new term, and a new owner
- * that is not connected gets the order again when it is back. But an operator who waits gets an
- * error when the new owner makes no progress. */
+/* PROMOTING has no time limit. Waiting is safe, because the old owner can release nothing in the
+ * new term. If the new owner is not connected, it gets the order again when it connects. But an
+ * operator who waits gets an error when the new owner makes no progress. */
 static void tick_promoting(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;

@@ -34,17 +34,17 @@
  *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby holds
  *     whole. In SYNCING, it is given only for epochs from before the hold began; the first later
  *     epoch makes the VM PROTECTED.
- *  4. A promotion begins only in PROTECTED, where the standby has an epoch that covers every
- *     commit, or in FAILED, to try again. PROMOTE is ordered only after every lease of the old
- *     owner has expired, so that the old owner can no longer release anything (docs/model). If
+ *  4. A promotion begins in PROTECTED, where the standby has every committed epoch, or in FAILED,
+ *     to try again. It begins in no other state. PROMOTE is ordered only after every lease of the
+ *     old owner has expired, so that the old owner can no longer release anything (docs/model). If
  *     there is a fence command, PROMOTE also waits until the command has succeeded, or has failed
  *     but was not required to succeed.
  *  5. A host may report a term newer than the journal's. The gateway follows that report only if
  *     two voices agree on the owner: both hosts, or one host and the gateway itself, whose vote is
  *     for the owner in the journal. Otherwise there is a conflict: no term begins and nothing is
- *     ordered until two voices agree, the host takes its report back, or an operator names the
- *     owner (fsm_newer.c). There is also a conflict while a host obeys a younger gateway, because
- *     that gateway may begin terms.
+ *     ordered until two voices agree, the host no longer reports the newer term, or an operator
+ *     names the owner (fsm_newer.c). There is also a conflict while a host obeys a "younger"
+ *     gateway (one with a larger incarnation), because that gateway may begin terms.
  *  6. Orders follow from the state: a host gets the orders that the state requires as soon as it is
  *     connected and has reported. So a lost order, or a restart of an agent or of the gateway,
  *     needs no special care.
@@ -91,8 +91,8 @@ struct vm_record {
 	/* index of the owner, the host that may run the guest */
 	uint8_t owner;
 	enum vm_state state;
-	/* true if a newer record may be lost. This is a conflict until both hosts confirm this
-	 * record, or two voices or an operator name the owner */
+	/* true if a newer record than this one may be lost. The VM is then in conflict until both
+	 * hosts confirm this record, or until two voices (rule 5) or an operator name the owner */
 	bool in_doubt;
 };
 
@@ -128,8 +128,8 @@ struct vm_config {
 	struct detector_config detector; /* limits for judging the primary */
 	struct liveness_config liveness; /* limits for judging the standby's
 					  * host, and for the shadow */
-	/* The shadow is a detector that knows only beats and decides nothing. This is the length of
-	 * silence after which it reports that it would promote. 0: no shadow */
+	/* length of silence after which the shadow reports that it would promote; 0: no shadow. The
+	 * shadow is a detector that knows only beats and decides nothing */
 	uint64_t shadow_timeout_ns;
 	uint64_t release_ns;	     /* how long after a LEASE the owner may
 				      * release output; 0: give no leases */
@@ -226,8 +226,8 @@ struct vm_input {
 	 * `text` says how */
 	bool is_uncovered;
 	/* EPOCH_ACK: true if the owner did not yet hold the output that the guest sent after this
-	 * epoch. If a host were promoted from this epoch, clients would have seen output that the
-	 * guest has not sent */
+	 * epoch. A guest that continues from this epoch would not know of that output, although
+	 * clients may have seen it */
 	bool is_unheld;
 	/* true if the owner's guest had changed, and is again as it was when it was protected */
 	bool is_covered_again;
@@ -335,8 +335,9 @@ struct vm_stream {
 /* How long the standby has kept epochs from being committed, and what it did meanwhile. Valid in
  * SYNCING and PROTECTED. See fsm_standby.c. */
 struct vm_standby {
-	/* when the clock of standby_lost last stood at zero. After a commit this is a time in the
-	 * future, which gives the standby time to apply the epoch */
+	/* when the clock of standby_lost (fsm_standby.c) last stood at zero. After a commit this is
+	 * a time in the future, so that the standby has time to apply the epoch before the clock
+	 * runs */
 	uint64_t since_ns;
 	uint64_t ticked_ns;  /* when the clock of standby_lost was last advanced */
 	uint64_t base_bytes; /* relayed_bytes when the present attempt (since a RESUME) began */
@@ -479,7 +480,7 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
 			     struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Returns how long the standby has kept epochs from being committed, by the clock of the policy
- * standby_lost. Returns 0 if nothing waits for the standby, or there is none. */
+ * standby_lost. Returns 0 if nothing waits for the standby, or the VM has no standby. */
 uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 
 /* Write to @text (@size bytes) what the standby does wrong. Call this only while
@@ -496,9 +497,10 @@ const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t si
 /* Returns when the next VM_IN_TICK is due (monotonic ns). */
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm);
 
-/* Is the VM in conflict? Yes if a host reports a newer term than the journal's and no second voice
- * confirms that term, if a host obeys a younger gateway, or if the journal's newest record of this
- * VM may be lost. In a conflict the gateway begins no term by itself and orders nothing. */
+/* Is the VM in conflict? Yes in three cases: a host reports a newer term than the journal's and no
+ * second voice (rule 5) confirms that term; a host obeys a younger gateway; or the journal's newest
+ * record of this VM may be lost. In a conflict the gateway begins no term by itself and orders
+ * nothing. */
 static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 {
 	return fsm->host[VM_HOST_FIRST].conflict || fsm->host[VM_HOST_SECOND].conflict ||

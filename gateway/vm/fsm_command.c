@@ -93,9 +93,9 @@ static bool has_guest(const struct vm_host *host)
 
 /* After a failed promotion, give the guest back to its previous owner. The gateway and the previous
  * owner are two of the three parties, so they may decide this. But the host that was to promote
- * must no longer be able to do so. Its last report cannot prove this, because PROMOTE may still be
- * on its way or in its queue. So this host first gets the order STANDBY_STOP. Hosts carry out
- * orders one by one, so its answer proves that no older order is left. */
+ * must no longer be able to promote. Its last report cannot prove that, because PROMOTE may still
+ * be on its way to the host or in the host's queue. So the host first gets the order STANDBY_STOP.
+ * Hosts carry out orders one by one, so its answer proves that no older order is left. */
 static void unprotect_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;

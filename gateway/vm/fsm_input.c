@@ -92,8 +92,8 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 	vm_finish_op(s, false, "guest-ended", "%s", reason);
 }
 
-/* Learn from the primary's report which epoch was last committed. The gateway does not know this
- * after a restart. */
+/* Store which epoch was last committed, as the primary's report says. After a restart the gateway
+ * does not know this by itself. */
 static void learn_committed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -161,8 +161,8 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	if (s->in->term != fsm->record.term)
 		return;
 	vm_promoted_report(s);
-	/* The new owner runs the guest, so the promotion succeeded. This may also be so in FAILED:
-	 * the new owner was only slow, or its answer was lost. */
+	/* The new owner runs the guest, so the promotion succeeded. In FAILED this happens if the
+	 * new owner was only slow, or its answer was lost. */
 	if ((state == VM_PROMOTING || state == VM_FAILED) &&
 	    s->in->agent_state == WIRE_STATE_RUNNING) {
 		vm_order_ended(s, s->in->host, WIRE_VERB_PROMOTE, true, s->in->text);
@@ -181,8 +181,8 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 }
 
 /* Note whether the last order took effect. The agent's part for this VM may later restart or give
- * up while the connection stays up, and so leave the ordered state. If it did, forget the order, so
- * that the order is given again. */
+ * up while the connection stays up, and so leave the ordered state. In that case, forget the order,
+ * so that the order is given again. */
 static void track_effect(struct vm_fsm *fsm, struct vm_host *host)
 {
 	bool in_effect;

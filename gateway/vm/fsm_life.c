@@ -31,7 +31,7 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 		fsm->stream[i].changed_ns = now_ns;
 	}
 	vm_standby_begin(fsm, now_ns);
-	/* the gateway's previous run may have granted a lease just now */
+	/* the gateway's previous run may have granted a lease just before it ended */
 	vm_fsm_granted(fsm, now_ns);
 	/* The fence command may have run before the gateway's restart. It may run twice. */
 	if (record->state == VM_PROMOTING && config->has_fence_command)
@@ -49,7 +49,7 @@ void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns)
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns)
 {
 	/* The owner's lease really ends earlier than assumed here, because the owner counts it from
-	 * the time when it sent the beat. So this errs on the safe side. */
+	 * the time when it sent the beat. So this assumption is safe. */
 	if (fsm->config->release_ns)
 		vm_fsm_mute_after(fsm, now_ns, fsm->config->release_ns);
 }

@@ -44,14 +44,14 @@ static enum word word_of(const struct vm_host *host, uint64_t term)
 	return host->agent_state == WIRE_STATE_IDLE ? WORD_IDLE : WORD_OTHER;
 }
 
-/* Each row is one way in which two voices agree on an owner. `owner` is what the host says that
- * becomes the owner, and `other` is what the other host says. If `votes` is false, the two voices
- * are these two hosts'. If `votes` is true, they are the other host's and this gateway's, which
- * votes for the owner in its journal.
+/* Each row is one way in which two voices agree on an owner. `owner` is what the future owner says
+ * about itself, and `other` is what the other host says about itself. If `votes` is false, the two
+ * voices are those of the two hosts. If `votes` is true, the two voices are those of the other host
+ * and of this gateway, which votes for the owner in its journal.
  *
  * The gateway has a vote only if the VM is SYNCING or PROTECTED in the journal and the reported
- * term is the journal's plus one. Without the gateway, such a term can begin only by the standby's
- * vote. No host becomes the owner by its own word alone. */
+ * term is the journal's plus one. Without the gateway, the hosts can begin such a term only if the
+ * standby votes for it. No host becomes the owner by its own word alone. */
 static const struct {
 	enum word owner, other;
 	bool votes;
@@ -271,6 +271,6 @@ void vm_resolve_conflict(struct vm_step *s, uint8_t owner)
 		     vm_host_name(fsm, owner));
 	fsm->release_due = true;
 	fsm->stop_due = true;
-	/* not needed: if the other host runs the guest, its next report shows that */
+	/* no FENCE is needed yet: if the other host runs the guest, its next report shows that */
 	fsm->fence_due = false;
 }

@@ -34,7 +34,8 @@ static uint8_t want_unprotected(const struct vm_fsm *fsm, uint8_t h)
 			 host->agent_state == WIRE_STATE_RUNNING);
 
 	if (fsm->record.term == 0)
-		/* the VM was never protected, so the gateway has no say in what runs where */
+		/* the VM was never protected, so the gateway does not decide which host runs the
+		 * guest */
 		return 0;
 	if (h == fsm->record.owner)
 		return fsm->release_due || (host->reported && vm_agent_holds(host->agent_state))

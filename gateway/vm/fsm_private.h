@@ -48,9 +48,10 @@ void vm_end_protection(struct vm_step *s, const char *reason);
  * constant) to what is missing, and returns false. */
 bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char **ret_why);
 
-/* Handle that the standby now holds @epoch whole: become PROTECTED if the epoch was sealed with the
- * hold in place, and commit the epoch. Does nothing if a later epoch was committed already, or
- * in SYNCING while output cannot leave the owner's host. */
+/* Called when the standby holds @epoch whole. Commits the epoch. If the VM is SYNCING and the hold
+ * was in place when the epoch was sealed, also makes the VM PROTECTED. There are two cases in which
+ * this does nothing: a later epoch was committed already, or the VM is SYNCING and output cannot
+ * leave the owner's host. */
 void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
 
 /* In fsm_way.c: handle the part of a REPORT in which @host says what keeps clients from reaching
@@ -60,8 +61,8 @@ void vm_on_way(struct vm_step *s, struct vm_host *host);
  * nothing does. */
 const char *vm_way_obstacle(const struct vm_fsm *fsm, uint8_t host);
 /* Called when the owner's guest has ended or its host is silent. If the VM is SYNCING only because
- * output cannot leave, and the standby holds everything that was committed, becomes PROTECTED again
- * and returns true. Otherwise, returns false. @why becomes part of the event's text. */
+ * output cannot leave, and the standby holds everything that was committed, makes the VM PROTECTED
+ * again and returns true. Otherwise, returns false. @why becomes part of the event's text. */
 bool vm_way_is_no_matter(struct vm_step *s, const char *why);
 /* Called at each tick in SYNCING: ends the protection if the guest's output has been blocked for
  * too long. */
@@ -112,14 +113,16 @@ void vm_promoted_tick(struct vm_step *s);
 void vm_on_newer_term(struct vm_step *s);
 
 /* Called in any state; acts only in FAILED. The two hosts may have agreed without the gateway, in
- * the failed term, that the old owner keeps the guest; the other host then accepts no PROMOTE in
- * that term. If they have, ends FAILED and returns true: the guest stays on the old owner, in a new
- * term, and is protected again if the hosts kept it protected. Otherwise, returns false. */
+ * the failed term, that the old owner keeps the guest. The other host then accepts no PROMOTE in
+ * that term. If both hosts report this agreement, ends FAILED and returns true: the guest stays on
+ * the old owner, in a new term, and is protected again if the hosts kept it protected. Otherwise,
+ * returns false. */
 bool vm_settle_failed(struct vm_step *s);
 
-/* Begin a conflict, because the reporting host has obeyed a younger gateway. If there are two
- * gateways, two voices are no longer a majority: this gateway and the owner could agree on a term
- * while the younger gateway and the standby agree on a promotion. */
+/* Begin a conflict, because the reporting host has obeyed a younger gateway (one with a larger
+ * incarnation). If there are two gateways, two voices are no longer a majority: this gateway and
+ * the owner could agree on a term while the younger gateway and the standby agree on a
+ * promotion. */
 void vm_on_obeys_another(struct vm_step *s);
 
 /* Called while the journal's newest line may be lost (in_doubt), when a host reports the term of

@@ -14,13 +14,13 @@
  * guest, host and network work. Every guest with an IPv4 address answers ARP, so a guest that
  * serves does answer.
  *
- * If the gateway cannot send probes, what the host reports is the sign:
+ * If the gateway cannot send probes, the sign is something that the host reports:
  * - A frame from the guest (counted at the host's tap, without QEMU's own announcements) shows that
  *   the guest's network driver works.
  * - CPU time of a vCPU shows only that the guest executes something; a guest that loops in a fault
- *   uses CPU time too. So this is taken for a sign only after answer_within has expired.
- * - If the host reports nothing about the guest, nobody can see whether it serves. The host's word
- *   that the guest runs is then taken for a sign, at once. */
+ *   uses CPU time too. So CPU time is taken for a sign only after answer_within has expired.
+ * - If the host reports nothing about the guest, nobody can see whether the guest serves. The
+ *   host's report that the guest runs is then taken for a sign, at once. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

@@ -34,14 +34,14 @@
 #include "vm/fsm_private.h"
 
 /* After this many RESUMEs since the last commit, the standby counts as failing in a loop. Fewer
- * RESUMEs are normal, because whenever the primary reconnects, a RESUME is sent, and the FULL copy
- * that may follow takes time to commit. */
+ * RESUMEs are normal: one is sent whenever the primary reconnects, and the FULL copy that may then
+ * follow takes time to commit. */
 #define ATTEMPTS_LOOP 3
 /* After this many failed attempts at a copy, the bytes of further attempts no longer count as
  * progress. */
 #define ATTEMPTS_MAX 3
-/* Time for which a standby may apply an acknowledged epoch before it takes the next one. This
- * allows for 200 MB/s, a quarter of the rate that was measured. */
+/* How long a standby may take to apply one byte of an acknowledged epoch, before it must receive
+ * the next epoch. 5 ns per byte are 200 MB/s, a quarter of the rate that was measured. */
 #define APPLY_NS_PER_BYTE 5
 /* The first epoch may take this many times standby_timeout, as long as the standby's stream is up
  * and the standby has not ended a stream before. */

@@ -50,7 +50,8 @@ void vm_resume_if_ready(struct vm_step *s)
 	struct vm_action *a;
 
 	/* `effective` is true only if the standby has reported since it got the order. So
-	 * vm_way_obstacle() is up to date: it says whether clients would reach the guest there. */
+	 * vm_way_obstacle() is up to date: it says whether clients would reach a guest on the
+	 * standby's host. */
 	if (fsm->record.state == VM_PREPARING && fsm->stream[VM_STREAM_STANDBY].up &&
 	    order->verb == WIRE_VERB_STANDBY_START && order->term == fsm->record.term &&
 	    order->done && order->ok && fsm->host[other].effective &&
@@ -82,9 +83,9 @@ void vm_resume_if_ready(struct vm_step *s)
 	a->term = fsm->record.term;
 	a->epoch = fsm->protection.complete;
 	a->generation = ++fsm->generation;
-	/* Commit again, in case a COMMIT was lost. Do so only in PROTECTED. In SYNCING, this call
-	 * could make the VM PROTECTED only because the standby says in its HELLO that it holds an
-	 * epoch, but the standby must first acknowledge an epoch that was sent to it. */
+	/* Commit again, in case a COMMIT was lost. Do not do this in SYNCING: there this call could
+	 * make the VM PROTECTED with an epoch that the standby only names in its HELLO. The VM may
+	 * become PROTECTED only when the standby acknowledges an epoch that was sent to it. */
 	if (fsm->record.state == VM_PROTECTED)
 		vm_epoch_complete(s, fsm->protection.complete);
 }

@@ -7,10 +7,10 @@
  *	            < order_timeout           < order_timeout
  *
  * The host counts its own progress (REPORT, keys `step` and `step_moves`;
- * hostagent/supervision/progress.h) and says, human-readable, what it did last. When progress
- * stops, that text becomes part of the error. A host that reports false progress can delay its
- * orders, but it could also do that by not carrying them out. An operator can end a `protect` with
- * `unprotect`. */
+ * hostagent/supervision/progress.h) and says in a human-readable text what it did last. When
+ * progress stops, that text becomes part of the error. A host that reports false progress can delay
+ * the end of its orders. But a faulty host could delay them in any case, by not carrying them out.
+ * An operator can end a `protect` with `unprotect`. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  *
  * Why: two gateways may be started from copies of one state_dir: a restored backup, or a cloned
  * appliance. Each start takes a number larger than the number in its state_dir, and hosts obey only
- * the gateway with the largest number that they have heard. So a host that has heard of a younger
- * gateway takes no orders from an older gateway.
+ * the gateway with the largest number that they have heard. So a host that has heard of a gateway
+ * with a larger number obeys no gateway with a smaller number.
  *
  *	holdfast-incarnation 1
  *	number=115472943812609 release_ms=150 sum=90f0c3a5d2e1b4f7

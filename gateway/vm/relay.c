@@ -15,8 +15,8 @@ void vm_relay_resume(struct vm_relay *relay, uint64_t term, uint64_t epoch, uint
 	relay->payload_bytes = 0;
 	relay->n_machine = 0;
 	relay->machine_is_over = false;
-	/* Keep a larger sent_epoch: acknowledgements of the last generation's epochs may still be
-	 * on their way. */
+	/* If sent_epoch is larger, leave it so: acknowledgements of the last generation's epochs
+	 * may still be on their way. */
 	if (relay->sent_epoch < epoch)
 		relay->sent_epoch = epoch;
 }

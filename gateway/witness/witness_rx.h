@@ -30,18 +30,19 @@
  *
  * Keys: a VM has a current and a previous key. The previous key stays valid until
  * WITNESS_RX_OVERLAP_NS after the first datagram signed with the current key. The reason: an agent
- * may hang before it uses a new key. Its kernel then continues to sign with the old key, and just
- * then the evidence is needed. When a new key is set, it becomes the current key. The key that was
- * current until then becomes the previous key if it was ever used; if it was never used, it is
- * dropped, and the previous key stays.
+ * may hang before it uses a new key. Its kernel then continues to sign with the old key, and the
+ * evidence is needed most while the agent hangs. When a new key is set, it becomes the current key.
+ * The key that was current until then becomes the previous key if it was ever used; if it was never
+ * used, it is dropped, and the previous key stays.
  *
  * Time: a datagram says when it was made, by the primary's clock. From each datagram and each beat
  * (witness_rx_clock()) the gateway computes the difference between its own clock and the primary's.
  * The smallest difference seen so far is taken for the true offset between the clocks. If a
- * sample's difference is larger, the sample was delayed by the excess, and its evidence is dated
- * back by that much. So old evidence does not look fresh, even if a queue was full or somebody held
- * datagrams back. The two clocks may drift apart, by less than 1/1000 of the time. So the offset is
- * raised by 1/1000 of the time that passes, until a smaller difference is seen.
+ * datagram has a larger difference, it was delayed on the way. Its evidence is then dated back by
+ * the amount by which its difference exceeds the smallest one. So old evidence does not look fresh,
+ * even if a queue was full or somebody held datagrams back. The two clocks may drift apart, by less
+ * than 1/1000 of the time. So the offset is raised by 1/1000 of the time that passes, until a
+ * smaller difference is seen.
  *
  * Where: fleet/witness_keys.c sets keys and clocks; main's loop passes in the datagrams; the
  * detector and control/ read the views.
@@ -61,7 +62,8 @@
 #define WITNESS_RX_VMS_MAX	 64
 #define WITNESS_RX_SLOTS	 128 /* a current and a previous key for each VM */
 #define WITNESS_RX_OVERLAP_NS	 CLOCK_NS_PER_S
-/* most macs checked per millisecond; one takes about 0.12 us (docs/threat-model.md) */
+/* most macs checked per millisecond; one check takes about 0.12 microseconds
+ * (docs/threat-model.md) */
 #define WITNESS_RX_CHECKS_PER_MS 512
 /* most unused checks that a share or the common half can save up while the loop does other work */
 #define WITNESS_RX_BURST	 512
