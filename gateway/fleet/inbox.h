@@ -5,6 +5,7 @@
  * when a newer input makes it pointless, so the hosts cannot fill the inbox. The table says which
  * inputs are kept.
  *
+ *	inputs                          which of them are kept
  *	SEEN, REPORT, OBEYS_ANOTHER     the last input of the kind from each host
  *	EPOCH_ACK                       the last input of each host and term
  *	CONTROL_UP, STREAM_UP           all, but a DOWN of the same host (and role) removes the UP

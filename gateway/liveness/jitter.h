@@ -8,6 +8,7 @@
  * host the gaps between beats have a longer tail than a normal distribution. So this file computes
  * three limits and uses the longest:
  *
+ *	limit                   how its parts are found
  *	mean + 4 x deviation    both as TCP's timer learns them (RFC 6298: gains 1/8 and 1/4)
  *	1.5 x peak              the largest recent gap; the peak loses 1/64 with each arrival
  *	floor                   what the operator set

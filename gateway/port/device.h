@@ -1,5 +1,6 @@
 /* device.h - parses a port's device string. Pure: works on text only, without DPDK.
  *
+ *	device string                              what it names
  *	net_af_packet0,iface=bk0,blocksz=65536     driver net_af_packet, kernel interface bk0
  *	net_af_xdp0,iface=bk0                      driver net_af_xdp, kernel interface bk0
  *	0000:3b:00.0                               a PCI card bound to vfio-pci
