@@ -33,7 +33,7 @@ struct agent {
 	size_t piece;		 /* bytes moved at a time; 0: as many as there are */
 	uint8_t *in;		 /* received plaintext: whole frames and parts of frames */
 	size_t n_in, in_size;
-	size_t n_untaken;	 /* bytes of ciphertext that the session did not take */
+	size_t n_untaken;	 /* bytes of ciphertext that the session has not accepted yet */
 	uint8_t *untaken;
 };
 

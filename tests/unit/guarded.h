@@ -24,7 +24,7 @@ static inline uint8_t *guarded_new(size_t size)
 
 static inline void guarded_free(uint8_t *p, size_t size)
 {
-	/* on failure the memory leaks, which a test can afford */
+	/* if this fails, the memory leaks, which does no harm in a test */
 	(void)munmap(p + size - GUARDED_SPAN, GUARDED_SPAN + 4096);
 }
 

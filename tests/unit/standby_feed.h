@@ -55,8 +55,8 @@ void feed_dup(struct feed *f, uint32_t index, uint32_t source);
 /* Append a DISK frame with @n changes of the disk @name. */
 void feed_disk(struct feed *f, const char *name, const struct wire_disk_record *records, size_t n);
 /* Append the DEVICE frames that turn @reference into @blob, and copy @blob to @reference.
- * @reference holds whole pages; the bytes after the state's last byte are zero. @delta: see
- * feed_page(). */
+ * @reference holds whole pages; the bytes after the state's last byte are zero. @delta allows the
+ * XRLE and BITMAP classes. */
 void feed_blob(struct feed *f, const uint8_t *blob, uint32_t size, uint8_t *reference, bool delta);
 void feed_end(struct feed *f);
 /* Append a frame as given, valid or not. */

@@ -58,20 +58,20 @@ void fixture_make_epoch(struct fixture *x, bool full);
 int fixture_take(struct fixture *x, struct epochcheck_error *error);
 /* Returns whether the standby's copy and its images equal @m. */
 bool fixture_copy_is(struct fixture *x, const struct model *m);
-/* Make and apply one good epoch. Then restart @x->feed as a new stream, with GEOMETRY already
- * fed. */
+/* Make and apply one good epoch. Then begin a new stream in @x->feed, which has GEOMETRY
+ * already. */
 void fixture_hold_one(struct fixture *x);
 
 /* What a broken or hostile primary sends after a good epoch 1, and how it is refused. */
 struct fixture_lie {
 	const char *name;
 	void (*feed)(struct feed *f);
-	uint16_t code;	  /* of the STREAM_ERROR */
-	const char *says; /* a part of its text */
+	uint16_t code;	  /* code of the STREAM_ERROR that refuses the stream */
+	const char *says; /* a part of the text of that STREAM_ERROR */
 };
 
-/* Feed each of @lies as a stream of its own, after fixture_hold_one(). Checks that it is refused as
- * its row says, and that nothing of it is kept. */
+/* Feed each of @lies as a separate stream, after fixture_hold_one(). Checks that each stream is
+ * refused as its row says, and that the standby keeps nothing of it. */
 void fixture_refuses(struct fixture *x, const struct fixture_lie *lies, size_t n);
 
 #endif

@@ -57,7 +57,7 @@ static int knock(size_t i, unsigned int source)
 	int r;
 
 	(void)snprintf(peer, sizeof(peer), "198.18.0.%u:%zu", source, 1000 + i);
-	if (!silent[i].tls) /* TLS is never driven, so nothing is sent */
+	if (!silent[i].tls) /* the test never runs this end's TLS, so nothing is sent */
 		assert_int_equal(wire_tls_new(f.alpha, WIRE_PEER_GATEWAY, 0, &silent[i].tls), 0);
 	r = session_new(f.sessions, peer, &silent[i], ++f.now_ns, &silent[i].session);
 	pump();
@@ -82,7 +82,7 @@ static void test_silent_connections_lock_nobody_out(void **state)
 	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_EVICTED], N_SILENT - 4);
 	say_hello(&alpha, f.alpha, "198.18.0.1:1");
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
-	assert_null(silent[N_SILENT - 4].session); /* the oldest one was pushed out */
+	assert_null(silent[N_SILENT - 4].session); /* the oldest connection was ended */
 	assert_non_null(silent[N_SILENT - 1].session);
 }
 

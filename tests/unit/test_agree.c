@@ -57,7 +57,7 @@ static void test_vote(void **state)
 	assert_string_equal(error.text, "");
 	assert_true(agree_vote(&s, 5, WIRE_CLAIM_DIRECT, 0, &error));
 	s.policy = AGREE_UNPROTECTED;
-	/* no complete epoch is needed, because this policy gives the protection up */
+	/* no complete epoch is needed, because under this policy the guest continues unprotected */
 	s.complete_epoch = 0;
 	assert_true(agree_vote(&s, 5, WIRE_CLAIM_UNPROTECTED, 12, &error));
 	NO("heard of the gateway 1999 ms ago", s.gateway_silence_ns--, 5, WIRE_CLAIM_DIRECT, 12);
@@ -74,7 +74,7 @@ static void test_vote(void **state)
 	NO("complete epoch here is 0", s.complete_epoch = 0, 5, WIRE_CLAIM_DIRECT, 0);
 }
 
-/* The answer to a claim was lost, so the same claim comes again. */
+/* The standby's answer to a claim was lost, so the primary sends the same claim again. */
 static void test_vote_again(void **state)
 {
 	struct agree_standby s = good;
@@ -83,7 +83,8 @@ static void test_vote_again(void **state)
 	s.term = 5;
 	s.voted_mode = WIRE_CLAIM_DIRECT;
 	assert_true(agree_vote(&s, 5, WIRE_CLAIM_DIRECT, 12, &error));
-	assert_true(agree_vote(&s, 6, WIRE_CLAIM_DIRECT, 12, &error)); /* for the next term */
+	/* a new claim, for the next term */
+	assert_true(agree_vote(&s, 6, WIRE_CLAIM_DIRECT, 12, &error));
 	assert_false(agree_vote(&s, 7, WIRE_CLAIM_DIRECT, 12, &error));
 	s.policy = AGREE_UNPROTECTED; /* the standby's VM file has since been changed */
 	assert_false(agree_vote(&s, 5, WIRE_CLAIM_UNPROTECTED, 12, &error));

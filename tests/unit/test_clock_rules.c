@@ -22,7 +22,7 @@ struct world {
 	struct clock_words words; /* QEMU's clock words */
 	struct clock_words saved; /* the clock words that the last seal saved */
 	struct clock_rules rules;
-	uint64_t alive_ns;	  /* ns that the guest's clock should have counted */
+	uint64_t alive_ns;	  /* nanoseconds that the guest's clock should have counted */
 	uint64_t cost_ns;	  /* how long each start takes from now on */
 	uint64_t random;
 };
@@ -122,7 +122,7 @@ static void prove(struct world *w)
 	assert_int_equal(w->rules.state, CLOCK_CORRECTED);
 }
 
-/* Returns how many ns the guest's clock is behind a clock that was never stopped. */
+/* Returns how many nanoseconds the guest's clock is behind a clock that was never stopped. */
 static int64_t lag_ns(const struct world *w)
 {
 	return (int64_t)(5 * S + (w->now_ns - 1000 * S)) - (int64_t)guest_ns(w);
@@ -158,8 +158,9 @@ static void what_pauses_take_is_given_back(void **state)
 	assert_int_equal(w.rules.n_set, 20001);
 }
 
-/* Nothing is written before the clock is proved. After that, the time of the pauses before the
- * proof is given back too. */
+/* The rules write nothing to guest memory until several seals have proved that the words which they
+ * found there are the guest's clock. After the proof, the clock is also given back the time of the
+ * pauses before the proof. */
 static void nothing_is_written_before_three_proofs(void **state)
 {
 	struct clock_words words;
@@ -211,8 +212,9 @@ static void a_saved_state_that_differs_ends_it(void **state)
 	}
 }
 
-/* QEMU may save the device state after the rules have set the clock. Such a state holds the new
- * clock, which is no contradiction either. */
+/* QEMU may save the device state after the rules have set the clock. Such a state holds the clock
+ * that the rules have written. The rules must not take this for a contradiction between the saved
+ * state and guest memory. */
 static void a_state_saved_late_is_no_contradiction(void **state)
 {
 	struct world w;
@@ -391,7 +393,7 @@ static void the_last_minute_is_what_counts(void **state)
 	for (uint64_t ms = 30000; ms <= 75000; ms += 10) /* 45 s without loss */
 		clock_loss_note(&loss, 100 * S + ms * MS, lost_ns);
 	assert_in_range((uint64_t)(clock_loss_percent(&loss, 175 * S, lost_ns) * 100), 950, 1050);
-	/* The clock has since been given back most of the loss. */
+	/* Since then, most of the lost time has been given back to the clock. */
 	assert_true(clock_loss_percent(&loss, 175 * S, lost_ns / 4) == 0);
 	/* The alarm is raised at the limit and ends below half of it. */
 	assert_false(clock_loss_alarm(&loss, 4.9, 5));

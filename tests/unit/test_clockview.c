@@ -13,7 +13,7 @@
 #define S  UINT64_C(1000000000)
 
 /* Returns the clocks that the primary reports when its own clock shows @mono_ns. The guest's clock
- * has counted since the primary's showed 1000 s. */
+ * began to count when the primary's clock showed 1000 s. */
 static struct wire_clock told(uint64_t mono_ns)
 {
 	return (struct wire_clock){.mono_ns = mono_ns, .ns = mono_ns - 1000 * S,
@@ -29,8 +29,8 @@ static void epoch(struct clockview *view, uint64_t mono_ns, uint64_t now_ns)
 	clockview_complete(view);
 }
 
-/* Returns how many us the guest is behind real time when it continues at the moment at which the
- * primary's clock shows @at_ns. */
+/* Let the guest continue when the primary's clock shows @at_ns. Returns by how many microseconds
+ * the guest's clock is then behind real time. */
 static int64_t behind_us(const struct clockview *view, uint64_t at_ns, int64_t difference_ns)
 {
 	struct clock_words wanted;

@@ -359,7 +359,7 @@ static void test_handshakes_have_a_budget(void **state)
 		strangers[i] = knock("127.0.0.9", hello, size);
 		n_answered += is_answered(strangers[i]);
 	}
-	/* one at once, then one per 300 ms that the test takes */
+	/* one handshake continues at once, then one for every 300 ms that the test takes */
 	assert_in_range(n_answered, 1, 6);
 	operator_fd = knock("127.0.0.1", hello, size);
 	assert_false(is_answered(operator_fd));
@@ -376,7 +376,7 @@ static void test_handshakes_have_a_budget(void **state)
 	}
 	for (size_t i = 0; i < 12; i++)
 		assert_true(is_answered(strangers[i]));
-	/* seven handshakes took 60 ms each, and may use a fifth of the time */
+	/* seven handshakes cost 60 ms each, and handshakes may use only a fifth of the time */
 	assert_true(now_ns - began_ns > 1000 * MS);
 	wire_tls_free(tls);
 }

@@ -121,8 +121,8 @@ static void copies_what_one_thread_would(void **state)
 	copier_free(c);
 }
 
-/* A helper thread that wakes up late must find the next copy or no copy, and must not write pages
- * of an old copy. */
+/* A helper thread that wakes up late must join the next copy or find no work. It must not write
+ * pages of an old copy. */
 static void copies_in_a_row(void **state)
 {
 	size_t size;

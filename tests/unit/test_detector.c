@@ -127,8 +127,8 @@ static const struct {
 	const char *name;
 	unsigned missing;
 	uint64_t ms;
-	/* DEGRADED: DEGRADED must be reached. SUSPECT: it may be reached. PROTECTED: it must not be
-	 * reached. */
+	/* DETECTOR_DEGRADED: the detector must enter DEGRADED. DETECTOR_SUSPECT: it may or may not
+	 * enter DEGRADED. DETECTOR_PROTECTED: it must not enter DEGRADED. */
 	enum detector_state worst;
 } disturbances[] = {
 	{"agent stopped for 100 ms", AGENT, 100, DETECTOR_SUSPECT},

@@ -1,5 +1,7 @@
-/* Tests the ring between nbdkit's plugin and the agent: order, wrap, back pressure, what a full
- * ring does, what hashes drop, and that no writer's memory harms the reader. */
+/* Tests the ring between nbdkit's plugin (the writer) and the agent (the reader): the order of
+ * records, wrapping at the end of the ring, back pressure, a full ring, and dropping blocks whose
+ * content has not changed. Also tests that the reader survives whatever a writer puts into the
+ * shared memory. */
 #include "disk/ring.h"
 
 #include <errno.h>
@@ -20,15 +22,16 @@
 #include "disk_image.h"
 
 #define BLOCK	   DISK_RING_BLOCK_BYTES
-#define SOFT	   (4u << 20) /* more than the disk */
+#define SOFT	   (4u << 20) /* the ring's soft size; more than the disk's size */
 #define N_BLOCKS   40u
 #define DISK_BYTES (N_BLOCKS * BLOCK + 1000) /* the last block is short */
 
 struct fixture {
-	struct disk_ring *ring;	  /* the reader's */
-	struct disk_ring *writer; /* the same memory; NULL: only the model is changed */
-	uint8_t *image;		  /* what the standby has */
-	uint8_t *model;		  /* what the guest has */
+	struct disk_ring *ring;	  /* the reader's end */
+	/* the writer's end, in the same memory; NULL: change only the model */
+	struct disk_ring *writer;
+	uint8_t *image;		  /* content of the standby's disk */
+	uint8_t *model;		  /* content of the guest's disk */
 	uint8_t *data;		  /* scratch, as large as the disk */
 };
 
@@ -82,7 +85,7 @@ static struct disk_ring_counts counts_of(const struct fixture *f)
 	return counts;
 }
 
-/* Append what the guest does, and do it to the model too. */
+/* Append a change that the guest makes to its disk, and make the same change in the model. */
 static void append(struct fixture *f, enum disk_op op, uint64_t offset, uint64_t bytes,
 		   const uint8_t *data)
 {
@@ -127,13 +130,13 @@ static void test_order(void **state)
 	assert_int_equal(pos, cut);
 	assert_int_equal(disk_ring_read(f->ring, &pos, cut, &record), 0);
 	expect_record(f, &pos, DISK_DISCARD, 100, 7);
-	/* A write is split where blocks end. */
+	/* A write that crosses the ends of blocks is split there. */
 	expect_record(f, &pos, DISK_WRITE, 2 * BLOCK - 10, 10);
 	expect_record(f, &pos, DISK_WRITE, 2 * BLOCK, BLOCK);
 	expect_record(f, &pos, DISK_WRITE, 3 * BLOCK, 10);
 	expect_record(f, &pos, DISK_WRITE, DISK_BYTES - 1, 1);
 	assert_int_equal(pos, disk_ring_head(f->ring));
-	/* What is not released can be read again. */
+	/* Records that were not released can be read again. */
 	disk_ring_release(f->ring, cut);
 	assert_int_equal(disk_ring_tail(f->ring), cut);
 	pos = cut;
@@ -147,7 +150,7 @@ static void test_order(void **state)
 	assert_int_equal(counts_of(f).same_bytes, 0);
 }
 
-/* Let the guest do something at random. */
+/* Let the guest make a random change of its disk. */
 static void act_at_random(struct fixture *f)
 {
 	uint32_t offset = next_random(DISK_BYTES), bytes = 1 + next_random(3 * BLOCK);
@@ -162,7 +165,7 @@ static void act_at_random(struct fixture *f)
 	at = next_random(DISK_BYTES - bytes + 1);
 	if (what < 6) {
 		f->data[at] = (uint8_t)next_random(256);
-		/* Often write what the place has already. */
+		/* In one of three writes, write the bytes that are on the disk already. */
 		append(f, DISK_WRITE, offset, bytes,
 		       what < 2 ? memcpy(f->data, f->model + offset, bytes) : f->data + at);
 	} else {
@@ -189,8 +192,9 @@ static void test_wrap(void **state)
 
 /* ---- a full ring */
 
-/* Write the second half of blocks until no more fits. Partial writes, so that nothing is dropped
- * as the same. */
+/* Write to the second half of a block again and again, until the ring holds as much as @limit
+ * allows. A write of these data to a part of a block is never dropped as unchanged, so each write
+ * fills the ring further. */
 static void fill_up(struct fixture *f, uint64_t limit)
 {
 	while (disk_ring_waiting(f->ring) + BLOCK / 2 + DISK_RING_HEADER_BYTES <= limit)
@@ -206,7 +210,7 @@ static void *append_one(void *arg)
 	return NULL;
 }
 
-/* Start a thread that appends, and return when it waits for room. */
+/* Start a thread that appends one record. Returns when the thread waits for room in the ring. */
 static pthread_t start_waiting(struct fixture *f)
 {
 	pthread_t thread;
@@ -241,7 +245,7 @@ static void test_sealing(void **state)
 	uint64_t used;
 
 	fill_up(f, f->ring->soft_bytes);
-	/* A seal that begins while the writer waits gives it the reserve. */
+	/* If a seal begins, a waiting writer may use the reserve, so its wait ends. */
 	thread = start_waiting(f);
 	disk_ring_set_sealing(f->ring, true);
 	assert_int_equal(pthread_join(thread, NULL), 0);
@@ -253,7 +257,7 @@ static void test_sealing(void **state)
 	assert_true(used > SOFT + DISK_RING_RESERVE_BYTES - BLOCK);
 	assert_int_equal(counts_of(f).waits, 1);
 	disk_ring_set_sealing(f->ring, false);
-	/* All that is in the ring is whole, and an append finds room again when it is released. */
+	/* All records in the ring are whole. Once they are released, an append finds room again. */
 	assert_true(disk_image_apply(f->ring, f->image) > 0);
 	append(f, DISK_WRITE, 0, 10, f->data);
 	assert_int_equal(disk_image_apply(f->ring, f->image), 1);
@@ -272,7 +276,7 @@ static void test_overflow(void **state)
 	append(f, DISK_WRITE, 5 * BLOCK, BLOCK, f->data + 1);
 	assert_true(clock_mono_ns() - start_ns >= DISK_RING_WAIT_NS);
 	assert_int_equal(counts_of(f).overflows, 1);
-	/* Later ones do not wait while there is no room. */
+	/* Later appends do not wait, as long as there is no room. */
 	start_ns = clock_mono_ns();
 	for (int i = 0; i < 100; i++)
 		append(f, DISK_WRITE, 5 * BLOCK, BLOCK, f->data + 2 + i);
@@ -282,17 +286,18 @@ static void test_overflow(void **state)
 	assert_int_equal(disk_ring_head(f->ring), head);
 	assert_true(disk_image_apply(f->ring, f->image) > 0);
 	assert_memory_not_equal(f->image, f->model, DISK_BYTES);
-	/* What was dropped is not known as the block's content. */
+	/* The data of the last overflow are not the block's known content, so this write makes a
+	 * record. */
 	append(f, DISK_WRITE, 5 * BLOCK, BLOCK, f->data + 101);
 	assert_int_equal(disk_image_apply(f->ring, f->image), 1);
 	assert_memory_equal(f->image, f->model, DISK_BYTES);
-	/* Now there is room, so that the next full ring is worth a wait. */
+	/* There is room again, so an append will wait again when the ring is full the next time. */
 	assert_int_equal(atomic_load(&f->ring->header->is_full), 0);
 }
 
 /* ---- hashes */
 
-/* Append, and return how many records that gave. */
+/* Append one change. Returns how many records the ring made of it. */
 static int records_of(struct fixture *f, enum disk_op op, uint64_t offset, uint64_t bytes,
 		      const uint8_t *data)
 {
@@ -313,13 +318,15 @@ static void test_same_is_dropped(void **state)
 	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, f->data), 0);
 	assert_int_equal(counts_of(f).same_bytes, DISK_BYTES);
 	assert_int_equal(counts_of(f).bytes, DISK_BYTES);
-	/* The short last block is whole. */
+	/* A write of all 1000 bytes of the short last block counts as a write of a whole block. */
 	assert_int_equal(records_of(f, DISK_WRITE, last, 1000, f->data + last), 0);
-	/* The content of another block is not the same. */
+	/* Block 0 gets the content of block 1. That is a change, although block 1 has this content
+	 * already. */
 	assert_int_equal(records_of(f, DISK_WRITE, 0, BLOCK, f->data + BLOCK), 1);
 	assert_int_equal(records_of(f, DISK_WRITE, 0, BLOCK, f->data), 1);
 	assert_int_equal(records_of(f, DISK_WRITE, 0, BLOCK, f->data), 0);
-	/* A partial write, a discard and a part of zeroes make it unknown. */
+	/* After a write, a discard or zeroes for only a part of block 0, the ring no longer knows
+	 * the block's content. So the next write of the whole block makes a record. */
 	assert_int_equal(records_of(f, DISK_WRITE, 9, 1, f->data + 9), 1);
 	assert_int_equal(records_of(f, DISK_WRITE, 0, BLOCK, f->data), 1);
 	assert_int_equal(records_of(f, DISK_DISCARD, 9, 1, NULL), 1);
@@ -336,19 +343,22 @@ static void test_zeroes(void **state)
 	struct fixture *f = *state;
 	uint8_t *zeroes = calloc(1, DISK_BYTES);
 
-	/* Nothing is known at first. */
+	/* At first the ring does not know the content of any block, so zeroes make a record. */
 	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 1);
 	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 0);
-	/* Zeroes are the same, whether they come as data or not, and also a part of a block. */
+	/* Zeroes for a block that is known to be zero are dropped: also if they come as data, and
+	 * also if they are for only a part of the block. */
 	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, zeroes), 0);
 	assert_int_equal(records_of(f, DISK_ZERO, 10, BLOCK, NULL), 0);
-	/* Of a large zero, only what is not zero is put. */
+	/* Zeroes for the whole disk make records only for the blocks that are not known to be zero:
+	 * one record for block 7, and one for blocks 9 and 10. */
 	assert_int_equal(records_of(f, DISK_WRITE, 7 * BLOCK, BLOCK, f->data), 1);
 	assert_int_equal(records_of(f, DISK_WRITE, 9 * BLOCK + 5, 3, f->data), 1);
 	assert_int_equal(records_of(f, DISK_WRITE, 10 * BLOCK, BLOCK, f->data), 1);
 	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 2);
 	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, zeroes), 0);
-	/* A fresh image: all is zero, without a record. */
+	/* After disk_ring_assume_zero(), which is for a fresh image, all blocks are known to be
+	 * zero although no record said so. */
 	disk_ring_forget_hashes(f->ring);
 	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 1);
 	disk_ring_forget_hashes(f->ring);
@@ -361,7 +371,8 @@ static void test_zeroes(void **state)
 	free(zeroes);
 }
 
-/* A guest cannot know which blocks would have the same hash. */
+/* Each ring has its own random seed for the hashes. So a guest cannot know which two contents of a
+ * block have the same hash. */
 static void test_seed(void **state)
 {
 	struct fixture *f = *state;
@@ -403,7 +414,8 @@ static void test_limits(void **state)
 	f->ring->header->version++;
 	assert_int_equal(disk_ring_map(disk_ring_fd(f->ring), &ring), -EINVAL);
 	f->ring->header->version--;
-	/* A writer can neither shrink the file, which would kill us, nor let it grow. */
+	/* A writer can neither shrink nor grow the ring's file. If it could shrink the file, our
+	 * next access to the missing part would kill us. */
 	assert_int_equal(ftruncate(f->writer->fd, 4096), -1);
 	assert_int_equal(ftruncate(f->writer->fd, 1 << 30), -1);
 	assert_int_equal(errno, EPERM);
@@ -425,7 +437,8 @@ static void test_hostile_records(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		words[0] = bad[i].op | bad[i].bytes << 32;
 		words[1] = bad[i].offset;
-		/* Long enough for all of them, but one byte too short for the last. */
+		/* The head is far enough for each of these records, except the last: its data ends
+		 * one byte behind the head. */
 		atomic_store(&f->writer->header->head, bad[i].bytes == 9 ? 24 : 2 * BLOCK);
 		assert_int_equal(disk_ring_read(f->ring, &pos, disk_ring_head(f->ring), &record),
 				 -EBADMSG);
@@ -442,7 +455,7 @@ static void test_hostile_positions(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t pos, size = f->ring->data_bytes;
-	/* before the tail, not aligned, too far away */
+	/* positions before the tail, not aligned, or too far ahead */
 	const uint64_t bad[] = {8, 0, 4, 25, size + 24, size + 4096, UINT64_MAX, UINT64_MAX - 7};
 	struct disk_record record;
 
@@ -462,7 +475,7 @@ static void test_hostile_positions(void **state)
 		disk_ring_release(f->ring, bad[i]);
 		assert_int_equal(disk_ring_tail(f->ring), 16);
 	}
-	/* What the writer says about our tail does not matter. */
+	/* The reader uses its own tail, not the tail in the memory that the writer can change. */
 	atomic_store(&f->writer->header->head, 32);
 	atomic_store(&f->writer->header->tail, 4711);
 	pos = disk_ring_tail(f->ring);
@@ -472,7 +485,8 @@ static void test_hostile_positions(void **state)
 
 /* ---- two processes */
 
-/* Run @act in a process that has nothing of the ring but its descriptor. */
+/* Run @act in another process, which maps the ring anew from its descriptor. Returns the process's
+ * id. */
 static pid_t start_writer(const struct fixture *f, void (*act)(struct fixture *f))
 {
 	struct fixture own = *f;
@@ -505,7 +519,7 @@ static void test_two_processes(void **state)
 
 	pidfd = pidfd_open(pid, 0);
 	fds = (struct pollfd){.fd = pidfd, .events = POLLIN};
-	do { /* the writer often waits for us: the ring is small */
+	do { /* the ring is small, so the writer often waits until we release records */
 		n = disk_image_apply(f->ring, f->image);
 		assert_true(n >= 0);
 	} while (poll(&fds, 1, n ? 0 : 1) == 0);
@@ -514,7 +528,7 @@ static void test_two_processes(void **state)
 	assert_int_equal(status, 0);
 	close(pidfd);
 	assert_int_equal(counts_of(f).overflows, 0);
-	/* Do the same without a ring, to know the result. */
+	/* Make the same changes without a ring, to know the right result. */
 	model.writer = NULL;
 	act_often(&model);
 	assert_memory_equal(f->image, f->model, DISK_BYTES);
@@ -527,8 +541,8 @@ static void act_for_ever(struct fixture *f)
 		act_at_random(f);
 }
 
-/* A writer is killed at any moment. The next one synchronises: it writes the whole disk, of which
- * the known blocks are dropped. Then the standby has the disk. */
+/* A writer is killed at a random moment. The next writer writes the whole disk, and the ring drops
+ * the blocks whose content is known and unchanged. After that, the standby's disk must be right. */
 static void test_killed_writer(void **state)
 {
 	struct fixture *f = *state;
@@ -549,7 +563,7 @@ static void test_killed_writer(void **state)
 		assert_true(disk_image_apply(f->ring, f->image) >= 0);
 		disk_ring_free(f->writer);
 		assert_int_equal(disk_ring_map(disk_ring_fd(f->ring), &f->writer), 0);
-		/* The disk is what the standby has, but for one block. */
+		/* The guest's disk differs from the standby's in one byte. */
 		memcpy(f->data, f->image, DISK_BYTES);
 		f->data[next_random(DISK_BYTES)]++;
 		for (uint64_t at = 0; at < DISK_BYTES; at += BLOCK) {

@@ -1,5 +1,6 @@
-/* Tests the NBD server of a disk with the real nbdkit and QEMU's own NBD client: what qemu-img and
- * qemu-io write comes out of the ring, and the server's end is noticed. */
+/* Tests the NBD server of a disk, with the real nbdkit and QEMU's own NBD client. What qemu-img and
+ * qemu-io write must come out of the ring. When the server's process ends, the agent must
+ * notice. */
 #include "disk/server.h"
 
 #include <errno.h>
@@ -26,7 +27,7 @@
 #include "disk_image.h"
 
 #define DISK_BYTES (3u * 1024 * 1024 + 512)
-#define RING_BYTES (8u << 20) /* all of a test fits */
+#define RING_BYTES (8u << 20) /* room for all that one test writes */
 #define WAIT_MS	   20000
 
 extern char **environ;
@@ -35,8 +36,8 @@ struct fixture {
 	char dir[64], socket[96], file[96], uri[128];
 	struct disk_ring *ring;
 	struct disk_server *server;
-	uint8_t *image; /* what came out of the ring */
-	uint8_t *disk;	/* what is in the file */
+	uint8_t *image; /* the disk as the records from the ring give it */
+	uint8_t *disk;	/* content of `file`, which qemu-img reads */
 };
 
 static struct disk_server_config config_of(const struct fixture *f)
@@ -142,7 +143,8 @@ static void test_copy(void **state)
 	assert_memory_equal(f->image, f->disk, DISK_BYTES);
 	assert_true(counts_of(f).writes > 0);
 	assert_int_equal(counts_of(f).reads, 0);
-	/* The same again: everything is dropped, but for what qemu-img writes in pieces. */
+	/* Copy the same content again. Whole blocks are dropped, because they have not changed.
+	 * Only what qemu-img writes in pieces smaller than a block is not dropped. */
 	bytes = counts_of(f).bytes;
 	assert_int_equal(convert(f), 0);
 	assert_true(disk_image_apply(f->ring, f->image) >= 0);
@@ -174,7 +176,8 @@ static void test_requests(void **state)
 	assert_int_equal(counts_of(f).discards, 0);
 	assert_int_equal(qemu_io(f, "flush"), 0);
 	assert_true(counts_of(f).flushes > 0);
-	/* Nobody may read; the connection and the server survive the attempt. */
+	/* A client may not read. The attempt fails, but ends neither the connection nor the
+	 * server. */
 	assert_int_not_equal(qemu_io(f, "read 0 512"), 0);
 	assert_true(counts_of(f).reads > 0);
 	assert_false(has_ended(f, 0));
@@ -182,7 +185,8 @@ static void test_requests(void **state)
 	assert_int_equal(counts_of(f).connections, 5);
 }
 
-/* Returns a socket and whether it is connected to the server's. */
+/* Make a socket and try to connect it to the server. Returns the socket, and sets *ret_connected to
+ * whether the connection was accepted. */
 static int try_to_connect(const struct fixture *f, bool *ret_connected)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -193,7 +197,8 @@ static int try_to_connect(const struct fixture *f, bool *ret_connected)
 	return fd;
 }
 
-/* Connect and wait until the server says hello. */
+/* Connect to the server, and wait for the first bytes that NBD requires it to send. Returns the
+ * socket. */
 static int connect_to(const struct fixture *f)
 {
 	bool connected;
@@ -224,9 +229,9 @@ static void test_one_client(void **state)
 	int first = connect_to(f), second = connect_to(f), third;
 
 	assert_int_equal(enter(first), 10);
-	assert_int_equal(enter(second), 0); /* after a second */
+	assert_int_equal(enter(second), 0); /* refused, after the server has waited for a second */
 	assert_int_equal(counts_of(f).connections, 1);
-	/* The next one waits until the server has noticed that the first one is gone. */
+	/* A third client waits until the server has noticed that the first client is gone. */
 	third = connect_to(f);
 	assert_int_equal(close(first), 0);
 	assert_int_equal(enter(third), 10);
@@ -252,7 +257,8 @@ static void test_killed(void **state)
 	close(fd);
 }
 
-/* The server ends with the process that started it, even if that is killed. */
+/* When the process that started the server ends, the server ends too, even if that process was
+ * killed. */
 static void test_lifeline(void **state)
 {
 	struct fixture *f = *state;
@@ -273,11 +279,13 @@ static void test_lifeline(void **state)
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status));
-	/* The socket may still accept: then we see it closed. */
+	/* The dying server's socket may still accept a connection. Then this connection is closed
+	 * soon. */
 	fds.fd = try_to_connect(f, &connected);
 	assert_true(!connected || poll(&fds, 1, WAIT_MS) == 1);
 	close(fds.fd);
-	/* A new agent replaces the socket that was left. */
+	/* The killed process could not remove the server's socket file. A new server replaces that
+	 * file. */
 	assert_int_equal(disk_server_start(&config, &f->server, &error), 0);
 	assert_int_equal(qemu_io(f, "write 0 512"), 0);
 }
@@ -307,11 +315,11 @@ static void test_refusals(void **state)
 	config.nbdkit = "/nowhere/nbdkit";
 	assert_int_equal(disk_server_start(&config, &server, &error), -ENOENT);
 	assert_non_null(strstr(error.text, "install nbdkit"));
-	config.nbdkit = f->dir; /* may be opened, but is no program */
+	config.nbdkit = f->dir; /* a directory: it can be opened, but not run */
 	assert_int_equal(disk_server_start(&config, &server, &error), -EACCES);
 	assert_non_null(strstr(error.text, "cannot run nbdkit"));
 	assert_int_equal(access(f->socket, F_OK), -1);
-	/* What nbdkit itself finds out is its last message. */
+	/* If nbdkit itself finds an error, the last line that it prints says what is wrong. */
 	config = config_of(f);
 	config.ring_fd = 0;
 	assert_int_equal(disk_server_start(&config, &f->server, &error), 0);

@@ -185,7 +185,7 @@ static void names_come_from_the_guests_side(void **state)
 }
 
 /* query-block of QEMU 7.2 with a raw disk, an empty drive, a read-only disk, and a qcow2 disk with
- * a backing file. What counts the throttling and tells about the images is left out. */
+ * a backing file. The members about throttling, and some details of the images, are left out. */
 #define BLOCKS                                                                                     \
 	"[{\"io-status\":\"ok\",\"device\":\"virtio0\",\"locked\":false,\"removable\":false,"      \
 	"\"inserted\":{\"detect_zeroes\":\"off\",\"image\":{\"virtual-size\":2097152,\"filena"     \
@@ -273,7 +273,7 @@ static void a_job_on_the_disk_is_seen(void **state)
 {
 	static const char *const other[] = {
 		"{}", "[]", "{\"nodes\":3,\"edges\":{}}", "{\"nodes\":[1],\"edges\":[2]}",
-		/* nodes on top of each other in a ring */
+		/* a cycle: the node is its own child */
 		"{\"nodes\":[{\"id\":1,\"type\":\"block-driver\",\"name\":\"#block483\"}],"
 		"\"edges\":[{\"parent\":1,\"child\":1},{\"parent\":1,\"child\":1}]}"};
 	struct vmm_disks disks;

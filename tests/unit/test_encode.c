@@ -214,7 +214,8 @@ static void check_batch(uint64_t features)
 		single_size +=
 			page_encode(&a, i * 7, pages[i], references[0][i], single + single_size);
 	while (done < N) {
-		/* Give it room for only a few records at a time, as a frame has. */
+		/* Give page_encode_batch() room for only a few records at a time, as a frame
+		 * does. */
 		size_t n = page_encode_batch(&b, items + done, N - done, batch + batch_size,
 					     3 * PAGE_RECORD_ROOM, &part);
 

@@ -1,5 +1,5 @@
-/* Tests that the encoder's output gives back the encoder's input when it is decoded and applied as
- * a standby does it. */
+/* Tests the encoder: a standby that decodes and applies the encoder's output must get exactly the
+ * pages that the encoder was given. */
 #include "encoder_fixture.h"
 
 #include <errno.h>

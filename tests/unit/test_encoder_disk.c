@@ -1,5 +1,6 @@
-/* Tests that changes of disks, decoded and applied as a standby does it, give the primary's disks,
- * wherever they come in an epoch and whenever the backlog is full. */
+/* Tests the encoder with changes of disks: a standby that decodes and applies them must get the
+ * same disks as the primary. This must hold wherever the changes come in an epoch, and whenever the
+ * backlog is full. */
 #include "encoder_fixture.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@
 #include "wire/msg.h"
 
 static const char *const names[N_DISKS] = {"vda", "vdb"};
-static uint8_t disks[N_DISKS][DISK_BYTES]; /* of the primary */
+static uint8_t disks[N_DISKS][DISK_BYTES]; /* the primary's disks */
 static uint8_t data[DISK_BYTES];
 
 static int setup(void **state)
@@ -54,7 +55,7 @@ static void send_changes(struct fixture *f, unsigned n)
 
 		assert_int_equal(encoder_disk(f->encoder, names[disk], &record, &done), 0);
 		assert_int_equal(done, record.bytes);
-		memset(data, 0xee, record.bytes); /* nothing may point to it any more */
+		memset(data, 0xee, record.bytes); /* the encoder must not use `data` any more */
 	}
 }
 
@@ -144,7 +145,7 @@ static void a_full_backlog_loses_nothing(void **state)
 	assert_same_disks(f);
 }
 
-/* More bytes of zeros than a record can name. */
+/* One change that writes more zero bytes than a single record can describe. */
 static void a_large_zero_is_split(void **state)
 {
 	const struct wire_disk_record record = {WIRE_DISK_ZERO, UINT32_MAX, 5, NULL};

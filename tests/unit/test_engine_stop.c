@@ -1,6 +1,6 @@
-/* test_engine_stop.c - tests how the engine stops the guest when this host may no longer speak. The
- * monitor is scripted: the last event that QEMU sends decides whether the guest counts as
- * stopped. */
+/* test_engine_stop.c - tests how the engine stops the guest when this host may no longer let the
+ * guest run. The test plays QEMU's monitor with scripted answers. The last event that QEMU sends
+ * decides whether the guest counts as stopped. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -81,8 +81,8 @@ static void test_a_guest_that_is_stopped(void **state)
 	end();
 }
 
-/* Somebody sends `cont` right after our `stop`, and a single read brings both results. The guest
- * runs again, so the engine must stop it again. */
+/* Somebody sends `cont` right after our `stop`, and the engine gets both results in a single read.
+ * The guest runs again, so the engine must stop it again. */
 static void test_a_resume_with_the_answer(void **state)
 {
 	(void)state;
@@ -94,7 +94,8 @@ static void test_a_resume_with_the_answer(void **state)
 	end();
 }
 
-/* The RESUME is from before our `stop`. The guest stands still, so one `stop` is enough. */
+/* QEMU sent the event RESUME before it carried out our `stop`. The guest stands still, so one
+ * `stop` is enough. */
 static void test_a_resume_before_the_stop(void **state)
 {
 	(void)state;

@@ -153,7 +153,7 @@ static void closing_ends_what_runs(void **state)
 	(void)state;
 	start("sleep 1000", 1000 * CLOCK_NS_PER_S);
 	start("exec sleep 1000", 1000 * CLOCK_NS_PER_S);
-	/* teardown would wait for the command */
+	/* if the commands were not killed, teardown would now wait for them */
 }
 
 /* The command must not inherit a descriptor that lacks O_CLOEXEC, for example one that a library

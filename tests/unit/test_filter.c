@@ -198,9 +198,9 @@ static void test_views(void **state)
 	assert_int_equal(judge(frame, SYN_BYTES + 6, &view), FILTER_PROTOCOL);
 }
 
-/* On a veth with tx-checksumming on, Linux puts only the pseudo-header's sum into the field: the
- * folded sum of 198.18.77.2 + 198.18.77.1 + 6 + 20 = c612+4d02 + c612+4d01 + 1a -> 0x2643 with the
- * carries. */
+/* On a veth with tx-checksumming on, Linux puts only the sum of the pseudo-header into the checksum
+ * field. Here this is the folded sum of 198.18.77.2 + 198.18.77.1 + 6 + 20 = c612+4d02 + c612+4d01
+ * + 1a -> 0x2643 with the carries. */
 static void test_partial_checksum(void **state)
 {
 	uint8_t frame[128];

@@ -4,7 +4,7 @@
 
 static struct lab lab;
 
-/* Acknowledgements that the standby owed when one protection ended do not count in the next
+/* Acknowledgements that had not come when one protection ended do not count in the next
  * protection. */
 static void test_debts_end_with_their_term(void **state)
 {
@@ -198,8 +198,8 @@ static void test_two_voices_are(void **state)
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
 }
 
-/* A term that is too far ahead is refused: it must not become the lower bound of all later
- * terms. */
+/* A report of a term that is too far ahead is refused. All later terms would otherwise have to be
+ * larger than that term. */
 static void test_terms_do_not_jump(void **state)
 {
 	static const uint64_t far[] = {UINT64_MAX, WIRE_TERM_MAX, 3 + WIRE_TERM_JUMP_MAX + 1};
