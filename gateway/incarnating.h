@@ -3,8 +3,8 @@
  * from the previous start may last.
  *
  * Where: main calls it. Threads: the gateway's loop. Only incarnating_begin() blocks, before the
- * loop runs. Later records are written by the journal's thread (vm/journal_thread.h), one at a
- * time, and take effect once they are durable.
+ * loop runs. Later incarnations are written to disk by the journal's thread (vm/journal_thread.h),
+ * one at a time. Each is used only once it is on disk.
  */
 #ifndef INCARNATING_H
 #define INCARNATING_H

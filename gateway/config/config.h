@@ -66,7 +66,7 @@ struct gw_vm_config {
 	bool fence_required;
 	/* Addresses to probe, in network byte order. An address of 0 is not probed. */
 	uint32_t guest_address;
-	uint8_t guest_mac[6]; /* all 0: learn it from ARP replies */
+	uint8_t guest_mac[6]; /* all 0: use the MAC in the guest's ARP replies */
 	struct config_ports guest_ports;
 	/* addresses of the hosts in the client network */
 	uint32_t primary_address, standby_address;

@@ -55,7 +55,7 @@ struct fleet_report {
 	uint8_t role, state, verdict;
 	char text[WIRE_TEXT_MAX + 1];
 	char stats[WIRE_STATS_MAX + 1];
-	/* why this host cannot take part, as the last event reported it */
+	/* why this host cannot work for the VM, as the last event reported it */
 	char told_text[WIRE_TEXT_MAX + 1];
 	uint64_t told_ns;
 };

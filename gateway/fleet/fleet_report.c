@@ -8,7 +8,7 @@
 #include "fleet/witness_keys.h"
 #include "wire/text.h"
 
-/* shortest time between two events that say why a host cannot take part */
+/* shortest time between two events that say why a host cannot work for its VM */
 #define HINDRANCE_NS CLOCK_NS_PER_S
 
 /* If @key, a key of an agent's report, is about a promoted guest, store its @value in @guest. An
@@ -82,7 +82,7 @@ static void find_signs(const char *stats, struct vm_input *in, struct report_wor
 	}
 }
 
-/* Give an event that says why a host cannot take part, for example because one of its files is
+/* Give an event that says why a host cannot work for @vm, for example because one of its files is
  * wrong. Another event follows only when the reason changes, and not before HINDRANCE_NS has
  * passed. */
 static void tell_hindrance(struct fleet *fleet, const struct fleet_vm *vm, uint8_t host,

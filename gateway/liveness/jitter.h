@@ -1,4 +1,5 @@
-/* jitter.h - learns how regularly something arrives, and when an arrival is unusually late.
+/* jitter.h - measures how regularly something arrives, and computes from when on the next arrival
+ * is unusually late.
  *
  * Why: a fixed limit is too short on a busy host and too long on an idle one.
  * Where: the detector has one struct jitter for a VM's beats and one for its epochs. Pure; any

@@ -24,7 +24,7 @@ struct liveness_config {
 	uint64_t restart_grace_ns; /* how long to wait for a host after the gateway's start */
 };
 
-/* Signs of life of one host, kept by one VM. */
+/* What one VM's state machine knows about the signs of life of one host. */
 struct liveness {
 	uint64_t seen_ns;     /* when the last authentic frame came; 0: never */
 	uint64_t watching_ns; /* when this process last began to watch */

@@ -2,7 +2,7 @@
  * it.
  *
  * Where: main's loop waits for the sources; session/, control/, fence/, ports.c and main add them.
- * Threads: the gateway's loop. The loop takes one event at a time, so a handler may free any
+ * Threads: the gateway's loop. The loop handles one event at a time, so a handler may free any
  * source, including its own.
  */
 #ifndef LOOP_SOURCE_H

@@ -1,5 +1,6 @@
-/* witnessing.h - takes witness datagrams out of a port's frames before lwIP sees them. In a flood
- * of UDP datagrams, makes the kernel drop false witness datagrams (the "shield").
+/* witnessing.h - finds the witness datagrams among a port's frames and handles them, so that lwIP
+ * never sees them. In a flood of UDP datagrams, makes the kernel drop false witness datagrams; this
+ * is the "shield".
  *
  * Why: witness datagrams are many and small, and anybody can send datagrams that look like them.
  * Neither true nor false datagrams may reach the TCP stack, and discarding a false datagram must be

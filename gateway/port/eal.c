@@ -60,8 +60,8 @@ static ssize_t log_line(void *arg, const char *text, size_t size)
 	return (ssize_t)size;
 }
 
-/* The next two functions take the log lines of libbpf and libxdp. net_af_xdp uses these libraries,
- * and by default they print to stderr. */
+/* The next two functions receive the log lines of libbpf and libxdp. net_af_xdp uses these
+ * libraries, and by default they print to stderr. */
 static int log_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
 	enum log_level ours = level == LIBBPF_WARN ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
@@ -163,7 +163,8 @@ static int init_quietly(int n_args, char **args)
 
 int eal_start(const struct port_config *config, const char *pci, struct error *ret_error)
 {
-	/* EAL keeps pointers to its arguments, so they must live as long as the process. */
+	/* EAL stores pointers to its arguments, so the arguments must exist as long as the
+	 * process. */
 	static char lcores[CPU_LIST_MAX_BYTES + 16], memory[24], pci_text[32];
 	char *args[ARGS_MAX], cpu_text[CPU_LIST_MAX_BYTES];
 	unsigned int n_buffers = config->n_buffers ? config->n_buffers : PORT_BUFFERS_DEFAULT;

@@ -15,8 +15,8 @@
  *	 |     |-------------|·······························|     ...
  *	         IDLER_AGAIN  IDLER_SLEEP                     idler_woke()
  *
- * While frames keep coming, the loop never sleeps. So IDLER_CHECK tells it every check_ns to look
- * at its other descriptors without waiting.
+ * While frames keep coming, the loop never sleeps. So every check_ns idler_turn() returns
+ * IDLER_CHECK, and the loop looks at its other descriptors without waiting.
  *
  * Threads: one idler per loop. Never blocks, never allocates.
  */

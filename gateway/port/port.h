@@ -32,7 +32,7 @@
 
 #define PORT_MAC_BYTES	   6
 #define PORT_BURST_MAX	   64	/* most frames that one port_receive() returns */
-#define PORT_PIECES_MAX	   64	/* most pieces that one port_transmit() takes */
+#define PORT_PIECES_MAX	   64	/* most pieces of a frame that port_transmit() accepts */
 /* a frame must fit into one buffer, so port_open() refuses jumbo frames */
 #define PORT_MTU_MAX	   1500
 #define PORT_FRAME_MAX	   (PORT_MTU_MAX + 14)
@@ -102,9 +102,9 @@ int port_open(const struct port_config *config, struct port **ret_port, struct e
 /* Stop and free the port. Free all its frames first. NULL is fine. Blocks. */
 void port_close(struct port *port);
 
-/* Take up to @max (<= PORT_BURST_MAX) of the frames that have arrived, in order. Never blocks.
- * Returns how many frames it stored in @ret_frames. The caller must call port_frame_free() for
- * each. */
+/* Receive up to @max (<= PORT_BURST_MAX) of the frames that have arrived, in their order. Never
+ * blocks. Returns how many frames it stored in @ret_frames. The caller must call port_frame_free()
+ * for each. */
 size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max)
 	__attribute__((warn_unused_result));
 

@@ -4,8 +4,8 @@
  * queues has a socket that epoll can watch: PACKET_MMAP and AF_XDP sockets are readable exactly
  * while their receive ring is not empty. Sleeping on this socket costs nothing per frame and misses
  * no frame. The driver does not reveal its socket's descriptor. So we list /proc/self/fd before and
- * after the driver opens the socket, and take the one new socket of the right family. (We also
- * tried a second AF_PACKET socket only for waking up. But the kernel clones every frame for such a
+ * after the driver opens the socket, and use the one new socket of the right family. (We also tried
+ * a second AF_PACKET socket only for waking up. But the kernel clones every frame for such a
  * socket, its frames must be read, and it never sees the frames that XDP redirects to net_af_xdp.)
  *
  * Threads: between wakefd_look() and wakefd_find() no other thread may open a socket of that

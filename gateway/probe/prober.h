@@ -86,7 +86,7 @@ struct prober_config {
 	uint32_t host[PROBER_HOSTS]; /* the hosts in the order of host[] in struct vm_config */
 	uint32_t host_backup[PROBER_HOSTS];
 	uint32_t guest;
-	/* The guest's MAC; all zero: learn it from the guest's ARP replies. If it is set, ICMP and
+	/* The guest's MAC; all zero: use the MAC in the guest's ARP replies. If it is set, ICMP and
 	 * TCP probes reach the guest even while the hold keeps the guest's ARP replies back, and
 	 * the witness sees the answers. ARP replies with another MAC are then ignored. */
 	uint8_t guest_mac[FRAMES_MAC_BYTES];

@@ -19,9 +19,9 @@
  *          old session.
  *  time    the measured time of each handshake is charged to one of two budgets: one is shared by
  *          all known sources, the other by all unknown ones. If the budget of a handshake is spent,
- *          or other handshakes wait already, its session takes no input until admission_run() picks
- *          it. admission_run() prefers known sources to unknown ones, then the source with the
- *          fewest unproven connections, then the oldest session.
+ *          or other handshakes wait already, its session accepts no input until admission_run()
+ *          picks it. admission_run() prefers known sources to unknown ones, then the source with
+ *          the fewest unproven connections, then the oldest session.
  *
  * Where: session.c and sessions.c call it; sessions_tick() lets waiting sessions continue. Threads:
  * the gateway's loop.
@@ -53,7 +53,7 @@ struct session;
 
 struct admission {
 	struct budget budget[2]; /* [1]: for known addresses; [0]: for all others */
-	/* number of sessions that take no input until admission_run() picks them */
+	/* number of sessions that accept no input until admission_run() picks them */
 	unsigned int n_waiting;
 };
 

@@ -26,7 +26,7 @@ void pump_lost(struct pump_conn *c, uint64_t now_ns)
 	release(c, now_ns);
 }
 
-/* Keep the bytes that the session could not take. */
+/* Store the bytes that the session has not accepted yet. */
 static int keep(struct pump_conn *c, const uint8_t *data, size_t size)
 {
 	if (c->pending_at > 0) {
@@ -53,8 +53,8 @@ static int keep(struct pump_conn *c, const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* Offer the kept bytes to the session. Call this even if no bytes are kept, because it also lets a
- * blocked session continue. */
+/* Offer the stored bytes to the session. Call this even if there are none, because the call also
+ * lets a blocked session continue. */
 static void offer(struct pump_conn *c, uint64_t now_ns)
 {
 	size_t n = session_input(c->session, c->pending ? c->pending + c->pending_at : NULL,

@@ -1,14 +1,15 @@
 /* pump.h - moves bytes between a session and the connection beneath it, which a shell provides.
  *
  * Why: a session over lwIP and one over kernel sockets differ only in a handful of calls (struct
- * pump_ops). The pump does the rest: it offers received bytes to the session, keeps those that the
- * session does not take, writes the output, and closes the connection at the end.
+ * pump_ops). The pump does the rest: it offers received bytes to the session, stores the bytes that
+ * the session does not accept yet, writes the output, and closes the connection at the end.
  *
  * Where: shell_stack.c and shell_kernel.c embed struct pump_conn as the first member of their
  * connection.
- * Threads: the gateway's loop. Memory: a buffer for bytes that the session has not taken, allocated
- * when first needed. It has at most PUMP_PENDING_MAX bytes. That is the size of a receive window: a
- * peer cannot send more until the session has consumed some bytes.
+ * Threads: the gateway's loop. Memory: a buffer for bytes that the session has not accepted yet,
+ * allocated when first needed. The buffer has at most PUMP_PENDING_MAX bytes. That is the size of a
+ * receive window: when it is used up, the peer cannot send more until the session has consumed some
+ * bytes.
  */
 #ifndef SESSION_PUMP_H
 #define SESSION_PUMP_H
@@ -24,8 +25,8 @@
 struct pump_conn;
 
 struct pump_ops {
-	/* Queue bytes to send. Returns how many were taken. If not all were, the shell calls
-	 * pump_kick() when there is room again. */
+	/* Queue bytes to send. Returns how many bytes were queued. If not all of them were queued,
+	 * the shell calls pump_kick() when there is room again. */
 	size_t (*write)(struct pump_conn *c, const uint8_t *data, size_t size);
 	/* Open the receive window by @size bytes, because the session has consumed that many of the
 	 * bytes given to pump_receive(). */
@@ -38,7 +39,7 @@ struct pump_ops {
 struct pump_conn {
 	const struct pump_ops *ops;
 	struct session *session;
-	uint8_t *pending; /* bytes received but not yet taken by the session */
+	uint8_t *pending; /* bytes received but not yet accepted by the session */
 	size_t pending_at, pending_end, pending_size;
 };
 
@@ -50,10 +51,10 @@ int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *
 /* Free the session of @c, because the connection broke. The shell then frees @c. */
 void pump_lost(struct pump_conn *c, uint64_t now_ns);
 
-/* Take all of the @size bytes that arrived, and call consumed() for the bytes that the session has
- * consumed. Call pump_run() afterwards. Returns 0. Returns -ENOBUFS if more than PUMP_PENDING_MAX
- * bytes would wait for the session, or memory is short. The caller must then drop the
- * connection. */
+/* Accept all of the @size bytes that arrived, and call consumed() for the bytes that the session
+ * has consumed. Call pump_run() afterwards. Returns 0. Returns -ENOBUFS if more than
+ * PUMP_PENDING_MAX bytes would wait for the session, or memory is short. The caller must then drop
+ * the connection. */
 int pump_receive(struct pump_conn *c, const void *data, size_t size, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 

@@ -11,8 +11,8 @@
  * provides the operations with which the fleet reaches a session (fleet/link.h).
  *
  * Back-pressure: while the standby's output ring is full, the primary's session is blocked
- * (link.is_blocked). A blocked session takes no more input until some of the standby's output has
- * been sent. The pump keeps the bytes that the session does not take.
+ * (link.is_blocked). A blocked session accepts no more input until some of the standby's output has
+ * been sent. The pump stores the bytes that the session does not accept.
  *
  * The dirty list: whoever queues output for a session, unblocks it or ends it must put the session
  * on sessions->dirty. pump_run() serves this list after each batch of events.
@@ -144,8 +144,8 @@ int session_new(struct sessions *sessions, const char *peer, void *conn, uint64_
 /* Tell the fleet that the connection is gone, and free @s. NULL is fine. Returns NULL. */
 struct session *session_free(struct session *s, uint64_t now_ns);
 
-/* Give @s ciphertext from the peer. Returns how many bytes @s took. The caller must keep the rest,
- * and give it again when @s is next on the dirty list. */
+/* Give @s ciphertext from the peer. Returns how many bytes @s accepted. The caller must store the
+ * other bytes, and give them again when @s is next on the dirty list. */
 size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 

@@ -128,9 +128,9 @@ static int open_control(struct session *s, uint64_t features, uint64_t obeyed, u
 }
 
 /* Returns the features that @s may use as the primary's stream of @vm. The standby gets the frames
- * of that stream, so it must understand the features too, except INCARNATION, which changes none of
- * these frames. As long as no standby has connected, @s may use all features that it
- * understands. */
+ * of that stream, so it must understand the features too. INCARNATION is an exception, because it
+ * changes none of these frames. As long as no standby has connected, @s may use all features that
+ * it understands. */
 static uint64_t primary_features(const struct session *s, const struct fleet_vm *vm)
 {
 	return s->understands & ((vm->knows_standby ? vm->standby_features : WIRE_FEATURES) |
@@ -138,8 +138,9 @@ static uint64_t primary_features(const struct session *s, const struct fleet_vm 
 }
 
 /* Remember which features the standby on @s understands. A stream's features cannot change. So if
- * the primary's stream was opened with other features than it may now use, this ends that stream
- * before RESUME is sent on it. The primary connects again and gets the right features. */
+ * the primary's stream was opened with features that the standby does not understand, or without
+ * features that both could use, this ends the primary's stream before RESUME is sent on it. The
+ * primary connects again and gets the right features. */
 static void remember_standby(struct session *s, uint64_t now_ns)
 {
 	struct session *primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);

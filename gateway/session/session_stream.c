@@ -15,8 +15,8 @@ static void send_stream_error(struct session *to, uint64_t term, uint64_t epoch,
 	session_send(to, &h, wire_failure_encode(failure, session_begin(to)));
 }
 
-/* Report the failure to the state machine, which gives an event and remembers the reason that a
- * standby gave. */
+/* Report the failure to the state machine, which gives an event. If the failure came from a
+ * standby, the machine also stores the standby's reason. */
 static void tell_failure(struct session *s, enum vm_input_kind kind,
 			 const struct wire_failure *failure, uint64_t now_ns)
 {
@@ -27,8 +27,8 @@ static void tell_failure(struct session *s, enum vm_input_kind kind,
 	(void)fleet_step(s->sessions->fleet, s->vm, &in, now_ns);
 }
 
-/* Handle a primary's frame that breaks its stream: tell the primary why, and close. The primary
- * connects again, and RESUME tells it where to continue. */
+/* Handle a primary's frame that breaks its stream: send the reason to the primary, and close the
+ * connection. The primary connects again, and RESUME says where it must continue. */
 static int stream_broken(struct session *s, const struct wire_frame *frame,
 			 const struct wire_failure *failure, uint64_t now_ns)
 {
@@ -109,8 +109,8 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 	return 0;
 }
 
-/* Handle a STREAM_ERROR, by which the primary or the standby gives its stream up. If the standby
- * does so, tell the primary the reason. */
+/* Handle a STREAM_ERROR, by which the primary or the standby says that it ends its stream. If the
+ * standby ends its stream, send the reason to the primary. */
 int session_on_stream_error(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
 	bool from_standby = s->role == WIRE_VM_ROLE_STANDBY;

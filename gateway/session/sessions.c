@@ -198,7 +198,7 @@ static void tick(struct session *s, uint64_t now_ns)
 			       silent_ns / CLOCK_NS_PER_MS);
 	} else if (s->phase == SESSION_CLOSING && !s->ended &&
 		   now_ns - s->closing_ns >= SESSION_CLOSING_NS) {
-		s->ended = true; /* the peer has not taken the last output in time */
+		s->ended = true; /* the peer has not received the last output in time */
 		session_mark_dirty(s);
 	}
 }

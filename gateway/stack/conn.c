@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 
-#define WRITE_CHUNK_BYTES 16384  /* tcp_write() takes all bytes or none, so offer it small pieces */
+#define WRITE_CHUNK_BYTES 16384  /* tcp_write() queues all bytes or none, so pass it small pieces */
 #define WRITABLE_AT_BYTES (STACK_SEND_BUFFER_BYTES / 4)
 /* how often on_poll() checks timeouts and writable() events that are due, in units of 500 ms */
 #define POLL_INTERVAL	  1

@@ -6,8 +6,8 @@
  * TCP. The filter also makes sure that every field that lwIP reads is inside the frame.
  *
  * Where: stack_input() calls filter_frame() on every frame. UDP datagrams never go to lwIP. Code
- * that takes them calls filter_frame() itself before stack_input(): the verdict FILTER_UDP marks a
- * datagram, and the view says where its payload is.
+ * that handles UDP datagrams calls filter_frame() itself before stack_input(): the verdict
+ * FILTER_UDP marks a datagram, and the view says where its payload is.
  *
  * lwIP checks the IPv4, ICMP and TCP checksums, so this filter does not.
  * Threads: any (no state). Never allocates.

@@ -9,7 +9,7 @@
  * host has its own slot. In a larger network two hosts may share a slot; the slot then holds the
  * host from which ARP was last heard.
  *
- * Where: stack.c. The table learns only from ARP, as lwIP's does.
+ * Where: stack.c. Only ARP frames change the table, as with lwIP's table.
  * Threads: any, but each table is used by one thread at a time. Never allocates.
  */
 #ifndef STACK_NEIGHBOURS_H

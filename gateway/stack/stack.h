@@ -31,9 +31,9 @@
  * (*: any number of times; ?: at most once)
  *
  * Never logs. Memory: connection slots and frame holders are allocated at open. lwIP itself
- * (Debian: MEMP_MEM_MALLOC) takes segments and connections from malloc, within the limits of struct
- * stack_config. When there are too many half-open connections, or too many that linger after their
- * close, the oldest is dropped, so strangers cannot lock others out. When n_connections_max
+ * (Debian: MEMP_MEM_MALLOC) allocates segments and connections with malloc, within the limits of
+ * struct stack_config. When there are too many half-open connections, or too many that linger after
+ * their close, the oldest is dropped, so strangers cannot lock others out. When n_connections_max
  * connections are open, a new connection is reset.
  */
 #ifndef STACK_STACK_H
@@ -90,8 +90,8 @@ struct stack_events {
 	 * is valid only during the call. The bytes count against the receive window until
 	 * stack_conn_consumed() is called for them. */
 	void (*received)(void *arg, const void *data, size_t size);
-	/* There is room in the send buffer again. Follows a stack_conn_write() that took less than
-	 * was offered. */
+	/* There is room in the send buffer again. This event follows a stack_conn_write() that
+	 * copied fewer bytes than it was given. */
 	void (*writable)(void *arg);
 	/* The peer has sent its FIN, and all its bytes have been delivered. Writing still works;
 	 * call stack_conn_close() to end the connection. */
@@ -176,13 +176,13 @@ void stack_get_counters(const struct stack *stack, struct stack_counters *ret_co
  * stops sending (back-pressure). */
 void stack_conn_consumed(struct stack_conn *conn, size_t size);
 
-/* Copy bytes into the send queue. Returns how many were taken, 0..@size. If fewer than @size were
- * taken, the event writable() will follow. Queued bytes are sent at the next stack_poll() or
+/* Copy bytes into the send queue. Returns how many bytes were copied, 0..@size. If fewer than
+ * @size, the event writable() will follow. Queued bytes are sent at the next stack_poll() or
  * stack_conn_flush(), or when they fill a segment. */
 size_t stack_conn_write(struct stack_conn *conn, const void *data, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Returns how many bytes stack_conn_write() would take now. If that is 0, the event writable() will
+/* Returns how many bytes stack_conn_write() would copy now. If that is 0, the event writable() will
  * follow. */
 size_t stack_conn_writable_bytes(struct stack_conn *conn);
 

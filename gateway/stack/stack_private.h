@@ -52,7 +52,8 @@ struct stack_conn {
 	const struct stack_events *events;
 	void *arg;
 	enum conn_state state;
-	/* true after a write that took less than offered: writable() must follow */
+	/* true after a stack_conn_write() that copied fewer bytes than it was given: writable()
+	 * must follow */
 	bool is_blocked;
 	bool is_touched;	   /* in the touched list */
 	size_t unconsumed_bytes;   /* bytes delivered by received() but not consumed yet */

@@ -269,7 +269,8 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 	if (s->in->evidence)
 		evidence = *s->in->evidence;
 	/* While the standby acknowledges nothing, the primary soon reaches its limit of epochs in
-	 * flight and sends no more. So expect epochs only while the standby keeps up. */
+	 * flight and sends no more. So expect epochs only while the standby owes nothing
+	 * (evidence.c). */
 	evidence.expects_progress = fsm->stream[VM_STREAM_STANDBY].up && !s->in->standby_owes;
 	evidence.is_paused = owner->up && owner->verdict == WIRE_VERDICT_PAUSED;
 	return evidence;

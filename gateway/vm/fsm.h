@@ -1,9 +1,9 @@
 /* fsm.h - decides which host may run a VM's guest, and in which term: the state machine of one VM.
  * Pure: inputs and time in, a list of actions out; no I/O, no clock, no allocation.
  *
- * Why: this directory has every rule that keeps a VM from having two owners, or from losing a reply
- * that was released. Because it is pure, tests can check the rules on a virtual clock with scripted
- * peers.
+ * Why: this directory has all rules that make sure that a VM never has two owners and never loses a
+ * reply that was released. Because it is pure, tests can check the rules on a virtual clock with
+ * scripted peers.
  *
  * Where: session/ and control/ turn frames and operator requests into inputs; fleet/ carries the
  * actions out in order. If a journal record cannot be made durable, fleet/ drops the rest of the
@@ -349,7 +349,7 @@ struct vm_standby {
 	/* true if a new attempt has begun, but base_bytes is still the value of the last attempt */
 	bool is_new_stream;
 	bool is_told;		/* true once the event "standby_lost = hold" was given */
-	/* why the standby ended its stream, in the standby's own words; "": it did not say */
+	/* why the standby ended its stream, as the standby itself says; "": it gave no reason */
 	char why[VM_TEXT_MAX / 2];
 };
 

@@ -54,11 +54,11 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
  * leave the owner's host. */
 void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
 
-/* In fsm_way.c: handle the part of a REPORT in which @host says what keeps clients from reaching
- * the guest on this host, or that nothing keeps clients from reaching it. */
+/* In fsm_way.c: handle the part of a REPORT in which @host says whether clients can reach the guest
+ * on this host and, if not, what keeps them from reaching it. */
 void vm_on_way(struct vm_step *s, struct vm_host *host);
-/* Returns what keeps clients from reaching the guest on @host, in that host's words, or NULL if
- * nothing does. */
+/* Returns what keeps clients from reaching the guest on @host, as that host describes it, or NULL
+ * if nothing does. */
 const char *vm_way_obstacle(const struct vm_fsm *fsm, uint8_t host);
 /* Called when the owner's guest has ended or its host is silent. If the VM is SYNCING only because
  * output cannot leave, and the standby holds everything that was committed, makes the VM PROTECTED

@@ -1,5 +1,5 @@
-/* fsm_standby.c - decides when a standby that takes no more epochs counts as lost, so that the
- * policy standby_lost applies.
+/* fsm_standby.c - decides when a standby that accepts no more epochs counts as lost. The policy
+ * standby_lost then applies.
  *
  * A protected guest's output waits for commits. So a standby counts as lost if, for whatever
  * reason, it keeps epochs from being committed for longer than standby_timeout. This is measured by

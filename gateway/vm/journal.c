@@ -188,7 +188,8 @@ bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm
 	return false;
 }
 
-/* Keep the unreadable line of @size bytes at @at. Returns false if there are too many of them. */
+/* Store the unreadable line of @size bytes at @at in @table. Returns false if there are too many of
+ * them. */
 static bool keep_damaged(struct vm_journal_table *table, const char *at, size_t size,
 			 const char *wrong)
 {

@@ -1,4 +1,4 @@
-/* journal.h - keeps the terms, owners and states of all VMs on disk, in STATE_DIR/journal.
+/* journal.h - stores the terms, owners and states of all VMs on disk, in STATE_DIR/journal.
  *
  * Why: a restarted gateway must never use an old term again, and must know who owns each guest.
  * Every change is durable before it has an effect (fsm.h, rule 2), so a power loss can lose only a

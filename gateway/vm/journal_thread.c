@@ -107,7 +107,7 @@ int journal_thread_open(struct vm_journal *journal, struct journal_thread **ret_
 	}
 	(void)pthread_mutex_init(&t->lock, NULL);
 	(void)pthread_cond_init(&t->queued, NULL);
-	/* block all signals in the new thread, because only the loop takes them */
+	/* block all signals in the new thread, because the loop's thread must receive them */
 	sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&t->thread, NULL, run, t);

@@ -35,7 +35,8 @@ int journal_thread_open(struct vm_journal *journal, struct journal_thread **ret_
  * fine. Returns NULL. */
 struct journal_thread *journal_thread_close(struct journal_thread *thread);
 
-/* Returns a descriptor that is readable while a finished record can be taken. */
+/* Returns a descriptor that is readable while journal_thread_take() has a finished record to
+ * return. */
 int journal_thread_fd(const struct journal_thread *thread);
 
 /* Queue one record (copied). journal_thread_take() later returns its result. Returns 0; or -EBUSY
@@ -51,7 +52,7 @@ int journal_thread_append(struct journal_thread *thread, size_t ticket, const ch
 int journal_thread_store(struct journal_thread *thread, const char *dir,
 			 const struct incarnation *incarnation) __attribute__((warn_unused_result));
 
-/* Take the next finished record. Sets *ret_ticket to the record's ticket, and *ret_result to what
+/* Get the next finished record. Sets *ret_ticket to the record's ticket, and *ret_result to what
  * vm_journal_append() or incarnation_store() returned. Returns false if no record has finished. */
 bool journal_thread_take(struct journal_thread *thread, size_t *ret_ticket, int *ret_result);
 

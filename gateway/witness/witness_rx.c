@@ -286,7 +286,7 @@ static uint64_t grown(uint64_t before, uint64_t now)
 }
 
 /* Update the view with the frame counts of @w. If two cores made samples, these may arrive slightly
- * out of order, so only counts that have grown are taken. A second copy of the newest sample, by
+ * out of order, so only counts that have grown are stored. A second copy of the newest sample, by
  * the other path, changes nothing. */
 static void count_frames(struct witness_view *view, const struct wire_witness *w, bool same_key)
 {
