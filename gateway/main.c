@@ -282,9 +282,9 @@ static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint
 }
 
 /* Receive frames from the port of @net: one burst, or up to BURSTS_MAX bursts if witness datagrams
- * are accepted on the port. A flood of datagrams could fill the port's ring and keep other frames
- * out, so after a full burst that had no frame for lwIP, the next burst follows at once. After any
- * other burst, stops. Returns true if there were frames. */
+ * are accepted on the port. Only after a full burst that had no frame for lwIP, another burst
+ * follows. The reason: a flood of datagrams could fill the port's ring and keep other frames out.
+ * Returns true if there were frames. */
 static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 {
 	struct port_frame frames[BURST];

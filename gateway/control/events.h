@@ -9,10 +9,10 @@
  *                              "suppressed" with the count. After it, the newest suppressed
  *                              change of state (an event with `to` set) is added too.
  *
- * Events that a peer can cause at will must not push out important ones, so there are two classes
- * of events, each with its own ring. Events of the important class are also written to audit.jsonl.
- * Their kinds are "state", "operator", "gateway", "fence", "journal", "certificate" and
- * "suppressed". Each VM has a limit for each class.
+ * Events that a peer can cause at will must not push important events out of memory. So there are
+ * two classes of events, and each class has its own ring. Events of the important class are also
+ * written to audit.jsonl. Their kinds are "state", "operator", "gateway", "fence", "journal",
+ * "certificate" and "suppressed". Each VM has a limit for each class.
  *
  * Where: control/control.c. Threads: the gateway's loop. A thread writes the files (base/spool.h),
  * so nothing here blocks except open and close. If a disk is full or slow, lines are missing in the

@@ -1,8 +1,8 @@
 /* evidence.h - collects evidence about a VM's primary for the detector, from all sources except the
  * agent's messages.
  *
- * Why: the detector is pure and expects counts in one form, but the witness receiver, the prober
- * and the relay each count in a form of their own.
+ * Why: the detector is pure and expects its counts in one form. The witness receiver, the prober
+ * and the relay count in other forms.
  * Where: fleet_tick() calls it. Threads: the gateway's loop. Does not block or allocate.
  */
 #ifndef FLEET_EVIDENCE_H

@@ -14,8 +14,8 @@ int fleet_act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *
 void fleet_act_journaled(struct fleet *fleet, const struct vm_action *a, int result);
 
 /* In fleet_links.c: note that this gateway or another gateway may have granted the owner of @vm a
- * lease at @now_ns, so no host may be promoted before that lease has expired. The copy of the
- * machine that is restored if a journal write fails gets the same note. */
+ * lease at @now_ns. No host may be promoted before that lease has expired. Notes this also in the
+ * copy of the machine that is restored if a journal write fails. */
 void fleet_granted(struct fleet_vm *vm, uint64_t now_ns);
 
 /* Answer the operator's request @op_id. */

@@ -89,9 +89,9 @@ static bool is_client_silent(const struct detector *d)
 	return d->last.host_client.sent >= d->sent_at_answer + DETECTOR_UNANSWERED;
 }
 
-/* Mark the client path as broken if the primary does not answer probes on the client network, but a
- * beat or an answer on the backup network shows that it lives. A later answer on the client network
- * removes the mark (take()). */
+/* Mark the client path as broken if both are true: the primary does not answer probes on the client
+ * network, and a beat or an answer on the backup network shows that the primary lives. A later
+ * answer on the client network removes the mark (take()). */
 static void look_at_client_path(struct detector *d)
 {
 	if (!is_client_silent(d))
@@ -212,12 +212,13 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 }
 
 /* Is the guest's process gone? Its port is then gone too, and the host's kernel sends no more
- * witness datagrams. Returns true if witness datagrams came before the doubt and then stopped,
- * although, since the last of them, the guest was probed and the host answered on both networks.
- * Witness datagrams may also be lost on the way, so the host must have answered
- * DETECTOR_PATH_ANSWERS (16) times through the backup network: even if half of all frames are lost,
- * 16 witness datagrams are all lost only once in 65,536 times. Returns false while the agent beats,
- * because the agent itself then reports whether the process exists. */
+ * witness datagrams. Returns true if witness datagrams came before the doubt and then stopped.
+ * Since the last of them, the guest must have been probed, and the host must have answered on both
+ * networks: so more witness datagrams would have come if the guest's port existed. Witness
+ * datagrams may also be lost on the way, so the host must have answered DETECTOR_PATH_ANSWERS (16)
+ * times through the backup network: even if half of all frames are lost, 16 witness datagrams are
+ * all lost only once in 65,536 times. Returns false while the agent beats, because the agent itself
+ * then reports whether the process exists. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)
 {
 	const struct detector_evidence *from = &d->at_witness;

@@ -1,5 +1,5 @@
-/* ports.h - holds all ports of the gateway's one loop, so that the loop can sleep on all of them
- * together and a frame on any of them wakes it.
+/* ports.h - holds all ports of the gateway's loop. The loop can sleep on all of them together, and
+ * a frame on any of them wakes the loop.
  *
  * Why: epochs arrive on the backup network, and answers to probes on the client network. Broadcasts
  * from other machines arrive on the client network at any time. They must not wake the loop, so the

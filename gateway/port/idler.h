@@ -6,10 +6,10 @@
  *
  * How (the rule KVM uses for halt polling): spin for `spin_ns` after the last work, then sleep. If
  * a frame ends the sleep within spin_max_ns, a longer spin would have caught this frame, so spin_ns
- * is doubled. If the sleep was longer, or something else ended it, the spin was wasted, so spin_ns
- * is halved, and set to 0 if it falls below spin_floor_ns. So during a stream of frames the loop
- * spins until the next frame comes. If only 20 beats per second come, each of them costs one
- * wake-up, and the loop does not spin.
+ * is doubled. If the sleep was longer, or something other than a frame ended it, the spin was
+ * wasted, so spin_ns is halved. If spin_ns then is below spin_floor_ns, it is set to 0. So during a
+ * stream of frames the loop spins until the next frame comes. If only 20 beats per second come,
+ * each of them costs one wake-up, and the loop does not spin.
  *
  *	work  work   spin_ns       sleep in epoll                 work
  *	 |     |-------------|·······························|     ...

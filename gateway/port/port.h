@@ -93,9 +93,10 @@ struct port_counters {
  * cannot be started again with other memory or cores. Signals and the caller's CPU affinity stay as
  * they were. Blocks (up to a second), allocates.
  * Returns 0 and sets *ret_port, which the caller must end with port_close(). Returns -EINVAL if a
- * member of @config is invalid, -ENODEV if the device or its driver does not exist or the kernel
- * refuses it, -ENOMEM without enough memory or hugepages, or another -errno from DPDK. On failure,
- * sets *ret_error to a sentence for the operator and leaves *ret_port unchanged. */
+ * member of @config is invalid. Returns -ENODEV if the device or its driver does not exist, or if
+ * the kernel refuses the device. Returns -ENOMEM if there is not enough memory or hugepages.
+ * Otherwise, returns another -errno from DPDK. On failure, sets *ret_error to a sentence for the
+ * operator and leaves *ret_port unchanged. */
 int port_open(const struct port_config *config, struct port **ret_port, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

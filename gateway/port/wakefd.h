@@ -6,7 +6,8 @@
  * no frame. The driver does not reveal its socket's descriptor. So we list /proc/self/fd before and
  * after the driver opens the socket, and use the one new socket of the right family. (We also tried
  * a second AF_PACKET socket only for waking up. But the kernel clones every frame for such a
- * socket, its frames must be read, and it never sees the frames that XDP redirects to net_af_xdp.)
+ * socket, and somebody must read the clones. Also, such a socket never sees the frames that XDP
+ * redirects to net_af_xdp.)
  *
  * Threads: between wakefd_look() and wakefd_find() no other thread may open a socket of that
  * family. Both functions block while they read procfs.

@@ -86,9 +86,10 @@ struct prober_config {
 	uint32_t host[PROBER_HOSTS]; /* the hosts in the order of host[] in struct vm_config */
 	uint32_t host_backup[PROBER_HOSTS];
 	uint32_t guest;
-	/* The guest's MAC; all zero: use the MAC in the guest's ARP replies. If it is set, ICMP and
-	 * TCP probes reach the guest even while the hold keeps the guest's ARP replies back, and
-	 * the witness sees the answers. ARP replies with another MAC are then ignored. */
+	/* The guest's MAC; all zero: use the MAC in the guest's ARP replies. If the MAC is set,
+	 * ICMP and TCP probes reach the guest even while the hold keeps the guest's ARP replies
+	 * back, and ARP replies with another MAC are ignored. The witness sees the guest's answers
+	 * to these probes. */
 	uint8_t guest_mac[FRAMES_MAC_BYTES];
 	uint16_t guest_ports[PROBER_PORTS_MAX];
 	size_t n_guest_ports;

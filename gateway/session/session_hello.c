@@ -138,9 +138,9 @@ static uint64_t primary_features(const struct session *s, const struct fleet_vm 
 }
 
 /* Remember which features the standby on @s understands. A stream's features cannot change. So if
- * the primary's stream was opened with features that the standby does not understand, or without
- * features that both could use, this ends the primary's stream before RESUME is sent on it. The
- * primary connects again and gets the right features. */
+ * the primary's stream was opened with other features than primary_features() now allows, this ends
+ * that stream before RESUME is sent on it. The primary then connects again and gets the right
+ * features. */
 static void remember_standby(struct session *s, uint64_t now_ns)
 {
 	struct session *primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);

@@ -85,8 +85,8 @@ static enum filter_verdict judge_tcp(const struct filter_rules *rules, const uin
 	view->dest_port = bytes_get_be16(tcp + 2);
 	if (header < TCP_BYTES || header > size || !view->source_port || !view->dest_port)
 		return FILTER_MALFORMED;
-	/* Every valid segment has at least one of SYN, RST and ACK, a FIN never comes without one
-	 * of these, and SYN is never combined with FIN or RST. */
+	/* Every valid segment has at least one of the flags SYN, RST and ACK. SYN is never combined
+	 * with FIN or RST. */
 	if (flags == 0 || flags == TCP_FIN ||
 	    (flags & TCP_SYN && flags & (TCP_FIN | TCP_RST)))
 		return FILTER_MALFORMED;

@@ -241,8 +241,9 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	struct vm_fsm *fsm = s->fsm;
 	uint64_t lowest = fsm->protection.committed ? fsm->protection.committed : 1;
 	uint64_t timeout_ns = fsm->config->liveness.beat_timeout_ns;
-	/* If the reason is the primary's silence, the standby must have been heard well after the
-	 * primary fell silent, so allow only a short silence of the standby. */
+	/* If the reason is the primary's silence, allow only a short silence of the standby. Then a
+	 * message of the standby has come after the primary fell silent, which shows that the
+	 * gateway's own link works. */
 	const char *why = promotion_obstacle(s, silent ? timeout_ns / 2 : 2 * timeout_ns);
 
 	if (why) {
@@ -372,8 +373,8 @@ static void tick_preparing(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t other = vm_fsm_other(fsm);
 	const char *obstacle = vm_way_obstacle(fsm, other);
-	/* While the standby reports that clients would not reach the guest on it, allow another
-	 * order_timeout, because spanning tree may need that long to open a port. */
+	/* Allow another order_timeout while the standby reports that clients could not reach the
+	 * guest on its host. Spanning tree may need that long until it opens a port of a bridge. */
 	uint64_t since_ns = fsm->entered_ns + (obstacle ? fsm->config->order_timeout_ns : 0);
 	char reason[VM_TEXT_MAX], stuck[VM_TEXT_MAX];
 

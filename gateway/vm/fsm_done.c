@@ -1,5 +1,5 @@
-/* fsm_done.c - handles the end of an order: the host has answered it, or the gateway has given it
- * up. */
+/* fsm_done.c - handles the end of an order: the host has answered the order, or the gateway has
+ * stopped waiting for the answer. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>

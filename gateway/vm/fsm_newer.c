@@ -68,8 +68,8 @@ static const struct {
 	 * standby's vote. */
 	{WORD_NONE, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
 	{WORD_OLDER, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
-	/* The standby voted that the owner continues alone, and gave up its copy, but the owner has
-	 * never heard of this vote and waits for commits. So protect the guest anew. */
+	/* The standby voted that the owner continues alone, and discarded its copy. But this vote
+	 * never reached the owner, which still waits for commits. So protect the guest anew. */
 	{WORD_OLDER, WORD_IDLE, true, VM_SYNCING, "protected anew by"},
 };
 

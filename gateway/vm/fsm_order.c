@@ -5,10 +5,9 @@
 
 #include "vm/fsm_private.h"
 
-/* wanted_verb(), and the functions named "want_" and a state, return the order that the state
- * requires of a host, or 0 if it requires no order. It does no harm to repeat an order, but it does
- * harm to forget an order. So the order is computed from the state at every step (rule 6 of
- * fsm.h). */
+/* wanted_verb() and the want_...() functions, one for each state, return the order that the state
+ * requires of a host, or 0 if it requires no order. To repeat an order does no harm, but to forget
+ * an order does. So the order is computed anew from the state at every step (rule 6 of fsm.h). */
 
 /* Must a host that is not the owner be fenced again? Yes if the host may not know that it is not
  * the owner: it reports an older term, and neither stands by nor is fenced. Even an idle host must

@@ -144,12 +144,12 @@ const char *vm_peer_text(const struct vm_step *s);
  * standby. */
 void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text);
 
-/* Called when an order to @host has ended, because the host answered it or the gateway gave it
- * up. */
+/* Called when @host has answered an order, or the gateway has stopped waiting for the answer. */
 void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text);
 
-/* Called when the STANDBY_STOP that was ordered before giving the guest back has ended, because the
- * host answered it or the gateway gave it up. */
+/* Before a guest is given back to its previous owner, the other host gets the order STANDBY_STOP.
+ * This function is called when the host has answered that order, or the gateway has stopped waiting
+ * for the answer. */
 void vm_give_back(struct vm_step *s, bool ok, const char *text);
 
 /* Send each host the order that the state requires, unless it was sent already. This is the last

@@ -19,10 +19,10 @@
  *	 or the gateway itself has stalled               committed, whatever the standby did
  *	 the clock reaches standby_timeout               the policy applies
  *
- * An attempt begins with each RESUME. "Something waits for the standby" means that the standby's
- * stream is down, that the standby owes an acknowledgement, that it has ended its stream since the
- * last commit, or that there have been ATTEMPTS_LOOP attempts since the last commit. If the standby
- * owes nothing and the primary sends nothing, the detector judges the primary (fsm.c,
+ * An attempt begins with each RESUME. "Something waits for the standby" means one of four things:
+ * the standby's stream is down; the standby owes an acknowledgement; the standby has ended its
+ * stream since the last commit; or there have been ATTEMPTS_LOOP attempts since the last commit. If
+ * the standby owes nothing and the primary sends nothing, the detector judges the primary (fsm.c,
  * judge_primary()). */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -43,8 +43,8 @@
 /* How long a standby may take to apply one byte of an acknowledged epoch, before it must receive
  * the next epoch. 5 ns per byte are 200 MB/s, a quarter of the rate that was measured. */
 #define APPLY_NS_PER_BYTE 5
-/* The first epoch may take this many times standby_timeout, as long as the standby's stream is up
- * and the standby has not ended a stream before. */
+/* The first epoch may take this many times standby_timeout. This holds only while the standby's
+ * stream is up and the standby has not ended a stream before. */
 #define FIRST_EPOCH_TIMES 3
 
 /* The limit of events about streams: a burst of EVENTS_BURST events, then one event in each window.
@@ -234,8 +234,8 @@ static bool is_lost(const struct vm_step *s, struct error *ret_reason)
 	}
 	if (!liveness_silent_for(&fsm->host[other].live, config->standby_timeout_ns, s->now_ns))
 		return false;
-	/* If the owner is silent too, or connected only a short while ago, the gateway's own link
-	 * may have been down, so do not blame the standby. */
+	/* If the owner is silent too, or has connected only recently, the gateway's own link may be
+	 * the cause of the silence. So do not blame the standby. */
 	if (!owner->up || s->now_ns - owner->up_ns < config->standby_timeout_ns ||
 	    liveness_judge(&owner->live, &config->liveness, s->now_ns) != LIVENESS_ALIVE)
 		return false;

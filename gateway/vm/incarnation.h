@@ -2,8 +2,8 @@
  * gateway a number and records how long the leases of a start may last.
  *
  * Why: two gateways may be started from copies of one state_dir: a restored backup, or a cloned
- * appliance. Each start takes a number larger than the number in its state_dir, and hosts obey only
- * the gateway with the largest number that they have heard. So a host that has heard of a gateway
+ * appliance. Each start chooses a number larger than the number in its state_dir. Hosts obey only
+ * the gateway with the largest number that they have seen. So a host that has heard of a gateway
  * with a larger number obeys no gateway with a smaller number.
  *
  *	holdfast-incarnation 1

@@ -16,9 +16,10 @@
  * may be the newest line of a VM, so that VM is in doubt (vm_journal_doubt()) until a newer line
  * about the VM follows. The VM in doubt is the VM that the line names. The name itself may be
  * damaged: if the line's checksum would be right with the name of another VM, that other VM is in
- * doubt too. If the line has no readable name, all VMs are in doubt. A file that is no journal, or
- * has more than VM_JOURNAL_DAMAGED_MAX unreadable lines, is refused with an error that names
- * FILE:LINE, because a guess could give a guest two owners.
+ * doubt too. If the line has no readable name, all VMs are in doubt. A file is refused if it is no
+ * journal, or if it has more than VM_JOURNAL_DAMAGED_MAX unreadable lines. The error then names
+ * FILE:LINE. The gateway does not guess what such a file meant, because a wrong guess could give a
+ * guest two owners.
  *
  * Where: main opens the journal; journal_thread.c appends for fleet/. STATE_DIR/lock is held while
  * the journal is open, so two gateways cannot share one directory. Threads: the main thread until

@@ -1,8 +1,8 @@
 /* shield.h - decides whether a flood of unwanted UDP datagrams is going on, so that the kernel
  * should drop them.
  *
- * Why: discarding a frame in the gateway is cheap, but by then the frame has been copied into and
- * out of the port's ring, which has limited room. So most of a flood's cost arises before the
+ * Why: to discard a frame in the gateway is cheap. But before that, the frame has been copied into
+ * and out of the port's ring, which has limited room. So most of a flood's cost arises before the
  * gateway sees the frames. If the port is a kernel interface (net_af_packet), a BPF program on its
  * socket can check frames before the kernel copies them (ebpf/shield.bpf.c).
  *

@@ -17,9 +17,10 @@
  *	all checks passed: the window moves, and it is counted as   accepted
  *
  * Paths: the primary's kernel may send a sample twice, through the backup and through the client
- * network, each copy with its own signature. For each of these two paths, a key has the address
- * that its datagrams must come from, a window of sequence numbers that were seen, and a share of
- * the work. The copy that arrives first is used as the evidence; the second copy changes nothing.
+ * network, each copy with its own signature. With each key, the receiver stores three things for
+ * each of the two paths: the address from which datagrams must come, a window of sequence numbers
+ * that were seen, and a share of the work. The copy that arrives first is used as the evidence; the
+ * second copy changes nothing.
  *
  * Bound on work: in all, WITNESS_RX_CHECKS_PER_MS macs are checked per millisecond. Half of these
  * checks are divided into equal shares, one for each path of each VM that has a key; datagrams for

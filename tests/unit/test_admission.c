@@ -1,5 +1,6 @@
-/* test_admission.c - tests that a stranger's new connection can push out only other strangers'
- * connections, never an agent's, and that handshakes get a limited share of the loop's time. */
+/* test_admission.c - tests two things. When there are too many connections, a stranger's new
+ * connection can end only other strangers' connections, never an agent's. And handshakes get only a
+ * limited share of the loop's time. */
 #include "base/error.h"
 #include "gateway_fixture.h"
 

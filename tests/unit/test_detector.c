@@ -416,10 +416,10 @@ static void evidence_in_words(void **state)
 	assert_string_equal(detector_state_name(99), "UNKNOWN");
 }
 
-/* The client network counts as broken if the host does not answer there although a beat or an
- * answer on the backup network shows that it lives. As long as the client network is broken, the
- * host becomes FAILED only after a silence of beat_timeout. Once the host has answered there again,
- * a silence of confirm_ns is enough. */
+/* The host's path through the client network counts as broken if the host does not answer there,
+ * but a beat or an answer on the backup network shows that it lives. As long as this path is
+ * broken, the host becomes FAILED only after a silence of beat_timeout. Once the host has answered
+ * on the client network again, a silence of confirm_ns is enough. */
 static void a_broken_way_is_no_evidence(void **state)
 {
 	char text[DETECTOR_TEXT_MAX];

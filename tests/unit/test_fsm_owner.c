@@ -1,5 +1,6 @@
-/* Tests which host owns a VM if the journal is old or a host reports a newer state, and that what
- * belongs to one term has no effect in the next. fsm_lab.h checks the rules. */
+/* Tests which host owns a VM if the journal is old, or if a host reports a newer state. Also tests
+ * that acknowledgements and streams of one term have no effect in the next term. fsm_lab.h checks
+ * the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -430,9 +431,9 @@ static void test_a_younger_gateway_bars_terms(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* A fenced host may return without its files, and is then no longer fenced. The gateway orders
- * FENCE again, even if it remembers that the first FENCE was carried out, until the host stands by
- * or is in the owner's term. */
+/* A fenced host may return without its files, and is then no longer fenced. The gateway then orders
+ * FENCE again, even if the host carried out the first FENCE. It does so until the host stands by or
+ * is in the owner's term. */
 static void test_fenced_host_lost_its_files(void **state)
 {
 	static const uint8_t states[] = {WIRE_STATE_IDLE, WIRE_STATE_FAILED, WIRE_STATE_RUNNING,

@@ -1,5 +1,6 @@
-/* test_fsm_work.c - tests that the gateway waits for an order as long as the host reports progress,
- * and that the reply names the step that was under way if progress stops. */
+/* test_fsm_work.c - tests that the gateway waits for the end of an order as long as the host
+ * reports progress. If progress stops, the reply to the operator must name the step that was under
+ * way. */
 #include "fsm_lab.h"
 
 static struct lab lab;
