@@ -216,7 +216,7 @@ void fence_start(struct fence *fence, const char *command, const char *vm, const
 	}
 }
 
-/* Append the last line of the command's log to the text of its result. */
+/* Append the last line of the command's log to the text that describes how the command ended. */
 static void add_last_words(const struct fence *fence, struct run *run)
 {
 	char path[PATH_MAX], tail[512];

@@ -37,8 +37,8 @@ struct fence;
 typedef int (*fence_ended_fn)(void *arg, const char *vm, const char *host, uint64_t term, bool ok,
 			       const char *text);
 
-/* Make a runner of fence commands. @epoll_fd is the loop's. Returns 0 and sets *ret_fence, which
- * the caller then owns; -ENOMEM; or -ENAMETOOLONG if @log_dir is too long. */
+/* Make a runner of fence commands. @epoll_fd is the loop's epoll. Returns 0 and sets *ret_fence,
+ * which the caller then owns; -ENOMEM; or -ENAMETOOLONG if @log_dir is too long. */
 int fence_open(int epoll_fd, const char *log_dir, fence_ended_fn ended, void *arg,
 	       struct fence **ret_fence) __attribute__((warn_unused_result));
 

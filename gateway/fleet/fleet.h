@@ -83,7 +83,7 @@ struct fleet_witness {
 
 /* The last step, which may have to wait until its journal record is durable. See fleet_step.c. */
 struct fleet_pending {
-	/* true while the step waits; otherwise, only inbox, retry and retry_ns are valid */
+	/* true while the step waits; if it is false, only inbox, retry and retry_ns are valid */
 	bool waiting;
 	bool said;		    /* true once an event has said that the disk does not answer */
 	uint64_t since_ns;
@@ -224,9 +224,9 @@ int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host);
 
 /* Give the input @in to @vm at @now_ns. Returns 0 if the machine has handled the input, or will
  * handle it once its last step is durable. Returns -EBUSY if too many inputs already wait for the
- * disk; if @in is an operator's command, the operator has then got an error. Returns another -errno
- * if the journal could not be written. On error the input has no effect, and the caller should end
- * the connection that the input came from.
+ * disk. If @in is an operator's command, the operator has got an error reply in that case. Returns
+ * another -errno if the journal could not be written. On error the input has no effect, and the
+ * caller should end the connection that the input came from.
  *
  * Writing the journal may fail after this function has returned 0. The fleet itself then ends the
  * connection that the input came from. The host connects again and repeats the input. */
@@ -267,8 +267,9 @@ bool fleet_grant(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_
 void fleet_take_report(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t term,
 		       uint64_t epoch, const struct wire_report *msg, uint64_t now_ns);
 
-/* Tell all VMs of @host, and the operator, that @host has obeyed a gateway of incarnation @obeyed,
- * younger than this one. Sets *ret_error to the explanation to send to the host. */
+/* Tell all VMs of @host, and the operator, that @host has obeyed a younger gateway. @obeyed is that
+ * gateway's incarnation, which is larger than ours. Sets *ret_error to the explanation to send to
+ * the host. */
 void fleet_obeys_younger(struct fleet *fleet, struct fleet_host *host, uint64_t obeyed,
 			 uint64_t now_ns, struct error *ret_error);
 

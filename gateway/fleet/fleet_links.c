@@ -69,7 +69,7 @@ bool fleet_stream_down(struct fleet *fleet, struct fleet_vm *vm, const struct fl
 		return false;
 	vm->stream[slot_of(role)] = NULL;
 	vm_relay_close(&vm->relay);
-	/* ignore errors, because the stream is gone and that cannot be undone */
+	/* ignore errors, because the stream has ended and that cannot be undone */
 	(void)fleet_step(fleet, vm, &in, now_ns);
 	return true;
 }

@@ -65,8 +65,8 @@ void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns)
 	 * `younger` as it is. */
 	if (fleet->younger < number)
 		fleet->younger = 0;
-	/* The younger gateway may have granted leases until just now. So promote no host until
-	 * these leases have expired, as if this gateway had granted them. */
+	/* The younger gateway may have granted a lease a moment ago. So promote no host until such
+	 * a lease has expired, as if this gateway had granted it. */
 	for (size_t i = 0; i < fleet->n_vms; i++)
 		fleet_granted(fleet->vms[i], now_ns);
 	end_all(fleet);

@@ -57,8 +57,8 @@
 /* if the host gives this many answers through the backup network, at least one witness datagram
  * should have arrived too */
 #define DETECTOR_PATH_ANSWERS  16
-/* number of probes that must be sent to the guest without one witness datagram coming, before the
- * guest counts as gone */
+/* the guest counts as gone only if this many probes were sent to it and no witness datagram came in
+ * that time */
 #define DETECTOR_GUEST_UNSEEN  12
 #define DETECTOR_TEXT_MAX      256
 
@@ -78,8 +78,8 @@ struct detector_config {
 	uint64_t progress_min_ns;  /* an epoch is never late before this time */
 	/* length of silence on every path, while probing, after which the primary counts as gone */
 	uint64_t confirm_ns;
-	/* length of silence after which the primary counts as gone if there is no second network to
-	 * probe through */
+	/* length of silence after which the primary counts as gone if it cannot be probed through a
+	 * second network */
 	uint64_t beat_timeout_ns;
 	uint64_t patience_ns; /* how long to wait for a host that lives but does not replicate */
 	/* how long agents may take to connect again after the gateway's start */

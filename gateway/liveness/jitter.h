@@ -1,7 +1,7 @@
 /* jitter.h - measures how regularly something arrives, and computes from when on the next arrival
  * is unusually late.
  *
- * Why: a fixed limit is too short on a busy host and too long on an idle one.
+ * Why: a fixed limit is too short on a busy host and too long on an idle host.
  * Where: the detector has one struct jitter for a VM's beats and one for its epochs. Pure; any
  * thread.
  *
@@ -31,8 +31,9 @@ struct jitter {
 /* Learn one gap between two arrivals. A gap of 0 counts as 1 ns. */
 void jitter_learn(struct jitter *j, uint64_t gap_ns);
 
-/* Returns how long after the previous arrival the next arrival is unusually late: at least
- * @floor_ns and at most @cap_ns. Before the first gap was learned, this is @floor_ns. */
+/* Returns the limit: if nothing has arrived for this long since the previous arrival, the next
+ * arrival is unusually late. The limit is at least @floor_ns and at most @cap_ns. Before the first
+ * gap was learned, this is @floor_ns. */
 uint64_t jitter_limit_ns(const struct jitter *j, uint64_t floor_ns, uint64_t cap_ns);
 
 #endif

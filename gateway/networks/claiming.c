@@ -63,7 +63,8 @@ static void send_probe(const struct claiming *c, struct port *port)
 	memcpy(frame + ETHERTYPE, head, sizeof(head));
 	memcpy(frame + AT_SHA, c->mac, 6);
 	memcpy(frame + AT_TPA, &c->ip_be32, 4);
-	(void)!port_transmit(port, &piece, 1); /* if the probe is lost, the next one asks again */
+	/* if this probe is lost, the next probe asks again */
+	(void)!port_transmit(port, &piece, 1);
 	port_flush(port);
 }
 

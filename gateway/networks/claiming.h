@@ -3,8 +3,8 @@
  *
  * Why: a second gateway with the same address (a clone, or a restored backup) would alternate with
  * this one in the hosts' ARP caches. So before the stack answers for the address, the gateway asks
- * by three ARP probes whether another host has it. If one does, the gateway does not start. Later,
- * an ARP frame in which another sender uses the address causes an event.
+ * by three ARP probes whether another host has it. If another host has it, the gateway does not
+ * start. Later, an ARP frame in which another sender uses the address causes an event.
  *
  *	probe ─100 ms─ probe ─100 ms─ probe ─100 ms─► the address is ours
  *

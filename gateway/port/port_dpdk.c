@@ -42,8 +42,8 @@ struct port {
 	bool started;
 	struct rte_mbuf *tx[TX_QUEUE_MAX];
 	unsigned int n_tx;
-	/* true if the last flush could send nothing, because the driver's ring is full; the frames
-	 * that are still queued must then not keep the loop awake */
+	/* true if the last flush could send nothing, because the driver's ring is full; as long as
+	 * this is true, the queued frames must not keep the loop awake */
 	bool tx_stuck;
 	struct port_counters counters;
 	/* for net_af_packet: frames dropped by the kernel. They are added up here, because each
@@ -79,8 +79,8 @@ static int add_device(struct port *port, struct error *ret_error)
 				    "interface up, are you root?)");
 		port->added = true;
 	} else if (rte_eth_dev_get_port_by_name(device->name, &port->id)) {
-		(void)rte_dev_probe(device->name); /* needed for a second card; EAL's
-						    * start probed the first one */
+		/* EAL's start has probed only the first card, so a second card needs this call */
+		(void)rte_dev_probe(device->name);
 	}
 	if (rte_eth_dev_get_port_by_name(device->name, &port->id))
 		return fail(ret_error, -ENODEV, device,

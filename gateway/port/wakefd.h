@@ -27,9 +27,9 @@ struct wakefd_view {
 /* Notes which descriptors are open now. Returns 0 or -errno. */
 int wakefd_look(struct wakefd_view *ret_view) __attribute__((warn_unused_result));
 
-/* Finds the socket of @family (AF_PACKET or AF_XDP) that was opened since @before. It still belongs
- * to the driver that opened it. Returns the descriptor, -ENOENT if there is no such socket or more
- * than one, or another -errno. */
+/* Finds the socket of @family (AF_PACKET or AF_XDP) that was opened since @before. The socket still
+ * belongs to the driver that opened it. Returns the descriptor, -ENOENT if there is no such socket
+ * or more than one, or another -errno. */
 int wakefd_find(const struct wakefd_view *before, int family)
 	__attribute__((warn_unused_result));
 

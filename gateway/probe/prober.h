@@ -25,9 +25,9 @@
  *	prober_set_active(true)   begins a round with new cookies. At once, and then in every
  *	                          interval, one frame is sent to each target for each method.
  *	                          Frames that were due while the loop stalled are not sent later.
- *	prober_set_active(false)  ends the round, unless prober_try() asked for more time: one RST
- *	                          is sent for each SYN that is still unanswered, and then nothing.
- *	                          The figures are kept.
+ *	prober_set_active(false)  ends the round: one RST is sent for each SYN that is still
+ *	                          unanswered, and then nothing. The figures are kept. But if
+ *	                          prober_try() asked for more time, the round ends only then.
  *
  *	target's MAC  ARP request                        ICMP echo, SYN
  *	unknown       broadcast                          not sent

@@ -155,8 +155,8 @@ static void remember_standby(struct session *s, uint64_t now_ns)
 	session_end(primary, now_ns);
 }
 
-/* Find the VM that a stream's HELLO names, and this host's index in it. Returns 0, or -EPROTO if @s
- * was refused. */
+/* Find the VM that a stream's HELLO names, and the index of the session's host among the VM's
+ * hosts. Returns 0, or -EPROTO if @s was refused. */
 static int find_vm(struct session *s, const struct wire_hello *hello, uint64_t now_ns)
 {
 	int h;

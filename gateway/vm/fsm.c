@@ -118,8 +118,8 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	struct vm_action *a;
 	va_list args;
 
-	/* If an unreadable line of the journal may be the newest, write no new line: it would hide
-	 * the unreadable one. First it must be clear who owns the guest. */
+	/* An unreadable line of the journal may be the newest line of this VM. A new line would
+	 * hide that. So write no line until it is clear who owns the guest. */
 	if (fsm->record.in_doubt && !s->may_resolve)
 		return;
 	if (!is_transition(s, to, owner, new_term)) {
@@ -199,8 +199,8 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 		return;
 	}
 	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
-	/* If the gateway itself began this protection, let it try again later: a busy standby may
-	 * be ready then. */
+	/* If the gateway itself began this protection, let it try again later: a standby that is
+	 * busy now may be ready later. */
 	fsm->is_suspended = is_again;
 	fsm->again_ns = s->now_ns + AGAIN_NS;
 	fsm->release_due = in_use;
@@ -252,8 +252,8 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	}
 	vm_set_state(s, VM_PROMOTING, vm_fsm_other(fsm), true, "%s", reason);
 	fsm->promote_epoch = lowest;
-	/* The old owner gets the order to stop. The fence command is needed only if the old owner
-	 * is silent, because the order may then not reach it. */
+	/* The old owner gets the order to stop. If the old owner is silent, the order may not reach
+	 * it. Only then is the fence command needed. */
 	if (silent && fsm->config->has_fence_command)
 		fsm->fencing = VM_FENCING_DUE;
 	return true;

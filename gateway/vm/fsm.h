@@ -70,7 +70,8 @@
 enum vm_state {
 	VM_UNPROTECTED = 0,
 	VM_PREPARING   = 1, /* the standby is getting ready */
-	VM_SYNCING     = 2, /* the first epoch, or a FULL one, is on its way to the standby */
+	/* the first epoch, or a later FULL epoch, is on its way to the standby */
+	VM_SYNCING     = 2,
 	VM_PROTECTED   = 3, /* the standby holds every committed epoch */
 	VM_PROMOTING   = 4, /* the new owner was ordered to run the guest
 			     * and has not confirmed that it does */
@@ -177,8 +178,8 @@ enum vm_input_kind {
 	VM_IN_EPOCH_ACK,
 	/* command, op_id, no_wait; for VM_COMMAND_OWNER also host: an operator's request */
 	VM_IN_COMMAND,
-	VM_IN_OBEYS_ANOTHER, /* host: the host has obeyed a younger gateway
-			      * and accepts nothing from this one */
+	/* host: the host has obeyed a younger gateway, and accepts nothing from this gateway */
+	VM_IN_OBEYS_ANOTHER,
 	VM_IN_FENCED,	    /* host, term, status, text: how the fence command ended */
 	VM_IN_N,
 };
@@ -205,13 +206,14 @@ struct vm_input {
 	bool no_wait;
 	enum vm_command command;
 	uint64_t term, epoch, order_id, op_id;
-	/* bytes relayed in all of this VM's streams since the gateway's start; growth means
-	 * progress */
+	/* bytes relayed in this VM's streams since the gateway's start; while this number grows,
+	 * the copy makes progress */
 	uint64_t relayed_bytes;
 	/* true if the standby has received a complete epoch but not acknowledged it, or accepts no
 	 * more data */
 	bool standby_owes;
-	/* the evidence, except what the machine knows itself, such as beats; NULL: none */
+	/* the evidence that the machine does not have itself (it has beats, for example); NULL:
+	 * none */
 	const struct detector_evidence *evidence;
 	bool asks_guest;	/* TICK: true if the gateway can send probes to the guest */
 	/* TICK: the guest's last answer to a probe, as a constant string such as "it answered ARP";
@@ -231,8 +233,8 @@ struct vm_input {
 	bool is_unheld;
 	/* true if the owner's guest had changed, and is again as it was when it was protected */
 	bool is_covered_again;
-	/* one word for what keeps clients from reaching the guest on this host, which `text`
-	 * explains; NULL: nothing does */
+	/* a word for the obstacle that keeps clients from reaching the guest on this host; NULL:
+	 * there is no obstacle. `text` explains the obstacle */
 	const char *way;
 	/* how often this host has had to rebuild the path by which held frames leave */
 	uint64_t n_mended;
@@ -315,8 +317,8 @@ struct vm_host {
 	uint8_t throttle_percent; /* by how much the agent slows the guest down, as last reported */
 	uint8_t throttle_peak;	   /* largest throttle_percent since throttled_at_ns */
 	uint64_t throttled_at_ns;  /* when throttle_percent last rose above 0 */
-	/* one word for what keeps clients from reaching the guest on this host; "": nothing does.
-	 * See fsm_way.c */
+	/* a word for the obstacle that keeps clients from reaching the guest on this host; "":
+	 * there is no obstacle. See fsm_way.c */
 	char way[24];
 	char way_text[VM_TEXT_MAX]; /* human-readable text for `way` */
 	uint64_t way_lost_ns;	   /* when `way` last changed between "" and anything else */
@@ -357,7 +359,7 @@ struct vm_standby {
 struct vm_stream_events {
 	uint64_t window_ns; /* when the present window began */
 	unsigned int n;	    /* events given in the window */
-	uint64_t n_untold;  /* events suppressed since the last one given */
+	uint64_t n_untold;  /* events suppressed since the last event was given */
 };
 
 /* What the gateway knows about whether a promoted guest serves its clients. See fsm_promoted.c. */
@@ -507,7 +509,8 @@ static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 	       fsm->record.in_doubt;
 }
 
-/* Returns the host that does not own the guest. It is the standby, if there is one. */
+/* Returns the host that does not own the guest. If the VM has a standby, this host is the
+ * standby. */
 static inline uint8_t vm_fsm_other(const struct vm_fsm *fsm)
 {
 	return (uint8_t)(1 - fsm->record.owner);

@@ -222,8 +222,8 @@ static void on_failover(struct vm_step *s)
 		vm_set_state(s, VM_PROMOTING, fsm->record.owner, true,
 			     "operator asked %s to try again",
 			     vm_host_name(fsm, fsm->record.owner));
-		/* Another operator may be waiting for the guest to be given back, and must be told
-		 * that this will not happen. */
+		/* Another operator may be waiting until the guest is given back. Send this operator
+		 * a reply, because the guest will not be given back now. */
 		vm_finish_op(s, false, "aborted", "an operator asked for a failover of %s",
 			     fsm->config->name);
 		begin(s);

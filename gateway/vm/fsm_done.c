@@ -23,8 +23,9 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		fsm->release_due = false;
 		fsm->stop_due = false;
 		fsm->fence_due = true;
-		if (fsm->op.command == VM_COMMAND_UNPROTECT) /* an operator wanted to
-							      * give the guest back */
+		/* the operator's `unprotect` was meant to give the guest back to its previous
+		 * owner */
+		if (fsm->op.command == VM_COMMAND_UNPROTECT)
 			vm_finish_op(s, false, "running",
 				     "%s has promoted after all: it runs %s in term %" PRIu64, name,
 				     fsm->config->name, fsm->record.term);

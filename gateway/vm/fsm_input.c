@@ -76,8 +76,8 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 		       s->in->verdict == WIRE_VERDICT_EXITED ? "guest process exited"
 							     : "guest shut itself down",
 		       vm_peer_text(s));
-	/* If this call makes the VM PROTECTED, stop here: the agent's next report repeats the
-	 * verdict, and then the standby is promoted. */
+	/* If this call makes the VM PROTECTED, do nothing more now. The agent's next report repeats
+	 * the verdict, and the standby is promoted then. */
 	if (s->in->verdict == WIRE_VERDICT_EXITED &&
 	    vm_way_is_no_matter(s, "says that its guest ended"))
 		return;
@@ -155,7 +155,8 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	enum vm_state state = fsm->record.state;
 
 	/* Do this before the check of the term. The owner may report an older term than the
-	 * journal's, if a later protection ended before the owner heard of it. */
+	 * journal's: that happens if a later protection ended before any order of it reached the
+	 * owner. */
 	if (state == VM_UNPROTECTED && (s->in->is_covered_again || fsm->is_agreed))
 		protect_again(s);
 	if (s->in->term != fsm->record.term)

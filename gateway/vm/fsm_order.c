@@ -11,8 +11,8 @@
 
 /* Must a host that is not the owner be fenced again? Yes if the host may not know that it is not
  * the owner: it reports an older term, and neither stands by nor is fenced. Even an idle host must
- * be fenced. It may have lost its files, and with them the effect of an earlier FENCE; a QEMU that
- * is later started on it would then run. */
+ * be fenced. It may have lost its files, and with them the effect of an earlier FENCE. Then nothing
+ * on this host would stop a QEMU that is started there later. */
 static bool must_be_fenced_anew(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	const struct vm_order *order = &host->order;
@@ -160,7 +160,7 @@ void vm_on_fenced(struct vm_step *s)
 		return;
 	}
 	/* Put the advice into the event, not only into the reply: the fence command runs when the
-	 * primary is silent, and then usually no operator waits for a reply. */
+	 * primary is silent, and usually no operator waits for a reply at that time. */
 	(void)snprintf(reason, sizeof(reason),
 		       "the fence command against %s failed: %s; when %s is known to be off, "
 		       "`holdfastctl failover %s` promotes without it", name, text, name,

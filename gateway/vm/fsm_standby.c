@@ -11,8 +11,8 @@
  *	 something waits for the standby                 it runs
  *	 this attempt relays more bytes than any         it goes to zero, but no longer does so
  *	 earlier attempt since the last commit           after ATTEMPTS_MAX attempts
- *	 the standby reports progress with the first     the same
- *	 epoch (fsm_work.c)
+ *	 the standby reports progress with the first     it goes to zero, but no longer does so
+ *	 epoch (fsm_work.c)                              after ATTEMPTS_MAX attempts
  *	 the standby reconnects or refuses, or RESUME    it continues to run
  *	 is sent
  *	 the owner is not alive, the guest is paused,    it stops, because nothing could have been
@@ -128,7 +128,8 @@ static bool stands_still(const struct vm_step *s, uint64_t step_ns)
 	       liveness_judge(&owner->live, config, s->now_ns) != LIVENESS_ALIVE;
 }
 
-/* Were more bytes relayed in this attempt than in any earlier one since the last commit? */
+/* Have more bytes been relayed in this attempt than in any earlier attempt since the last
+ * commit? */
 static bool has_progress(const struct vm_step *s)
 {
 	struct vm_standby *standby = &s->fsm->protection.standby;

@@ -1,5 +1,5 @@
-/* fsm_stream.c - handles the streams of epochs: decides who may open one, from which epoch it
- * continues, and what is committed. */
+/* fsm_stream.c - handles the streams of epochs: decides who may open a stream, from which epoch the
+ * stream continues, and what is committed. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>

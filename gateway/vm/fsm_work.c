@@ -81,8 +81,8 @@ const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size)
 	else
 		(void)snprintf(own, sizeof(own), "%s sent %s of the first copy",
 			       vm_host_name(fsm, owner), sent);
-	/* If the standby reports a step of its own, the stream was waiting for that step, so do not
-	 * suspect the link. */
+	/* If the standby reports a step too, the stream was waiting for the standby. So do not name
+	 * the link as a possible cause. */
 	if (theirs[0])
 		(void)snprintf(copy, sizeof(copy), ", %s %s", vm_host_name(fsm, other), theirs);
 	(void)snprintf(text, size, "%s%s, and nothing more for %g s%s", own, copy, s,

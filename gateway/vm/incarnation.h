@@ -3,8 +3,8 @@
  *
  * Why: two gateways may be started from copies of one state_dir: a restored backup, or a cloned
  * appliance. Each start chooses a number larger than the number in its state_dir. Hosts obey only
- * the gateway with the largest number that they have seen. So a host that has heard of a gateway
- * with a larger number obeys no gateway with a smaller number.
+ * the gateway with the largest number that they have seen. So a host that has seen the larger
+ * number of one gateway no longer obeys the other gateway.
  *
  *	holdfast-incarnation 1
  *	number=115472943812609 release_ms=150 sum=90f0c3a5d2e1b4f7

@@ -1,9 +1,9 @@
 /* relay.h - checks one VM's epoch stream on its way from primary to standby. Pure.
  *
- * Why: the gateway commits what the standby acknowledges, so it must know that it relayed one
- * unbroken run of epochs of the current term. The relay checks only headers, EPOCH_BEGIN and
- * EPOCH_END. It never decodes pages: wire/ checks their checksum, and the standby checks their
- * content.
+ * Why: the gateway commits what the standby acknowledges, so it must be sure that the epochs that
+ * it relayed were complete, of the current term, and in an unbroken sequence. The relay checks only
+ * headers, EPOCH_BEGIN and EPOCH_END. It never decodes pages: wire/ checks their checksum, and the
+ * standby checks their content.
  *
  * Where: session/session_stream.c asks the relay before it forwards a frame. Forwarded bytes go
  * straight into the standby's TLS ring, whose size is at most relay_bytes_max. While the ring is
@@ -65,7 +65,8 @@ struct vm_relay {
 	uint64_t payload_bytes;	 /* payload bytes of the epoch being relayed */
 	uint64_t begin_ns;	 /* when the epoch being relayed began */
 	uint32_t n_machine;	 /* number of MACHINE frames in this generation */
-	/* true if no more MACHINE frames may come, because the last one came or an epoch began */
+	/* true if no more MACHINE frames may come, because the last MACHINE frame has come or an
+	 * epoch has begun */
 	bool machine_is_over;
 	struct {
 		uint64_t epoch, bytes, begin_ns, end_ns;

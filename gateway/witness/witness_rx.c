@@ -36,8 +36,8 @@ struct vm {
 	struct key key[KEYS_PER_VM];
 	uint32_t newest_key_id; /* id of the key that signed the view's sample; 0: none */
 	struct bucket buckets[WIRE_WITNESS_N_PATHS];
-	/* how many shares of the work the VM has ("Bound on work" in witness_rx.h): one for each
-	 * path on which its keys allow datagrams */
+	/* how many shares of the work ("Bound on work" in witness_rx.h) the VM has: one share for
+	 * each path on which its keys allow datagrams */
 	size_t n_shares;
 	bool clock_known;
 	/* the gateway's clock minus the primary's (signed): the smallest difference seen */
