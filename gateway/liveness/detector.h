@@ -109,7 +109,9 @@ struct detector_evidence {
 	/* true if host_client can be probed: the host has an address and the gateway a port in that
 	 * network */
 	bool has_client_path;
-	bool expects_progress; /* true while both streams are up, so that epochs must come */
+	/* true while the standby's stream is up and the standby owes nothing, so that epochs must
+	 * come */
+	bool expects_progress;
 	bool is_paused; /* true while the agent reports that somebody else has paused the guest */
 };
 

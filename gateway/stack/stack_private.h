@@ -41,8 +41,8 @@ struct holder {
 enum conn_state {
 	CONN_FREE,  /* in the free list */
 	CONN_OPEN,  /* in use: events are delivered */
-	CONN_CLOSE, /* the user closed it: send FIN when depth is 0 */
-	CONN_ABORT, /* reset when depth is 0 */
+	CONN_CLOSE, /* the user closed the connection: send FIN when depth is 0 */
+	CONN_ABORT, /* reset the connection when depth is 0 */
 	CONN_GONE,  /* lwIP has freed the pcb */
 };
 

@@ -157,22 +157,24 @@ enum vm_command {
 	VM_COMMAND_OWNER, /* ends a conflict: `host` owns the guest */
 };
 
+/* The kinds of input. Each comment first lists the members of struct vm_input that are valid for
+ * the kind, and then says what has happened. */
 enum vm_input_kind {
-	/* time has passed; give this input at vm_fsm_deadline_ns(). Members: relayed_bytes,
-	 * standby_owes, evidence and those marked TICK */
+	/* relayed_bytes, standby_owes, evidence and the members marked TICK: time has passed; give
+	 * this input at vm_fsm_deadline_ns() */
 	VM_IN_TICK,
 	VM_IN_CONTROL_UP,   /* host: its HELLO was accepted on a control connection */
 	VM_IN_CONTROL_DOWN, /* host: its control connection ended */
 	VM_IN_SEEN,	    /* host: a BEAT or another authentic frame came */
 	VM_IN_REPORT,       /* host, and the members of struct vm_input that come from a REPORT */
 	VM_IN_ORDER_DONE,   /* host, order_id, status, text: how the order ended */
-	/* host, role, term, epoch: a stream opened. A standby's epoch is the last that it holds
-	 * whole */
+	/* host, role, term, epoch: a stream opened. For a standby, `epoch` is the last epoch that
+	 * it holds whole */
 	VM_IN_STREAM_UP,
 	VM_IN_STREAM_DOWN,  /* host, role: the stream ended */
 	VM_IN_STREAM_REFUSED, /* host, text: the standby can never take over this
 			       * guest, because of how the guest was started */
-	VM_IN_STREAM_FAILED, /* host, role, text: why its stream is about to end */
+	VM_IN_STREAM_FAILED, /* host, role, text: the host's stream is about to end; why */
 	/* host, term, epoch, is_unheld: the standby acknowledged an epoch. relay.h has checked that
 	 * this epoch was sent to it */
 	VM_IN_EPOCH_ACK,
@@ -248,6 +250,8 @@ struct vm_input {
 	uint64_t n_moves;   /* how many steps of progress the host has counted */
 };
 
+/* The kinds of action. Each comment first lists the members of struct vm_action that are valid for
+ * the kind, and then says what the caller must do. */
 enum vm_action_kind {
 	VM_ACT_JOURNAL, /* record: make it durable before any later action is carried out */
 	VM_ACT_ORDER,	/* host, verb, term, epoch, order_id: send ORDER to the host */
@@ -255,7 +259,7 @@ enum vm_action_kind {
 	VM_ACT_COMMIT,	/* term, epoch: send COMMIT on the primary's stream */
 	VM_ACT_EVENT,	/* event, from, to, text: give operators an event */
 	VM_ACT_REPLY,	/* op_id, ok, code, text: answer the operator's request */
-	VM_ACT_CLOSE,	/* close both streams: their term has ended */
+	VM_ACT_CLOSE,	/* no members: close both streams, because their term has ended */
 	VM_ACT_FENCE,   /* host, term: run the fence command; VM_IN_FENCED reports how it ended */
 };
 
@@ -419,7 +423,7 @@ struct vm_fsm {
 	bool shadow_fired; /* true once an event has said that the shadow judged shadow_host dead */
 	/* when shadow_host was last seen before that event; 0 once shadow_host is seen again */
 	uint64_t shadow_told_ns;
-	uint8_t shadow_host;		/* the owner when it was last PROTECTED */
+	uint8_t shadow_host;		/* the host that owned the VM when it was last PROTECTED */
 	uint64_t next_order_id;
 	/* in UNPROTECTED: true while the owner must still release the guest's output */
 	bool release_due;

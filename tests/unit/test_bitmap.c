@@ -215,6 +215,8 @@ static void test_size_limit(void **state)
 static void check_malformed(void)
 {
 #define LINE0 "\x01\0\0\0\0\0\0\0"
+	/* Each row is a delta that must be refused. Its comment says what is wrong with it: for
+	 * example, "no mask" means that the mask is missing. */
 	static const struct {
 		const char *data;
 		size_t size;
@@ -228,11 +230,13 @@ static void check_malformed(void)
 		{"\x09\x09\x01\x01\x00" LINE0, 13},	  /* a byte too many */
 		{"\x09\x01\x00\x00" LINE0, 12},	  /* no word in the line */
 		{"\x09\x00\x01\x00" LINE0, 12},	  /* no byte in the word */
-		{"\x09\x01\x01\x02" LINE0, 12},	  /* a whole bit beyond the lines */
+		/* a bit of `whole` for a line that does not exist */
+		{"\x09\x01\x01\x02" LINE0, 12},
 		{"\x09\x01\x01\x01" LINE0, 12},	  /* a whole line needs 64 bytes */
 		/* the mask names two bytes, but only one follows */
 		{"\x09\x03\x01\x00" LINE0, 12},
-		{"\x09\x01\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff", 12}, /* 64 lines */
+		/* `lines` names 64 changed lines */
+		{"\x09\x01\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff", 12},
 	};
 
 	memset(page, 0x5a, PAGE_BYTES);

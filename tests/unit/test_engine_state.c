@@ -49,7 +49,7 @@ static const struct drawing drawings[] = {
 	 {
 		 ".xxx",
 		 "x.xx",
-		 "...x", /* once output is held, it never passes again */
+		 "...x", /* once output is held, it never passes unheld again */
 		 "....",
 	 }},
 	{&condition_voice,

@@ -213,7 +213,7 @@ static void test_unprotect(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 	assert_int_equal(lab.journal.term, 2);
 	assert_false(lab.replied);
-	assert_int_equal(lab.n_closes, 2); /* once when the term began, once when it ended */
+	assert_int_equal(lab.n_closes, 2); /* when the protection began, and when it ended */
 	lab_settle(&lab);
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_int_equal(lab.peer[0].state, WIRE_STATE_RUNNING);
