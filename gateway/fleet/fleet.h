@@ -204,8 +204,9 @@ struct fleet *fleet_free(struct fleet *fleet);
 int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t now_ns,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Promote no host of @vm until all leases from an earlier start of the gateway have expired. The
- * last of them may have been granted at @now_ns and lasts @release_ns. */
+/* Make sure that no host of @vm is promoted until all leases from an earlier start of the gateway
+ * have expired. The last of these leases may have been granted at @now_ns, and lasts
+ * @release_ns. */
 void fleet_mute_after(struct fleet_vm *vm, uint64_t now_ns, uint64_t release_ns);
 
 /* Note for operators that @name cannot be protected, and why (@text). */

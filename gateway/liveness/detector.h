@@ -74,8 +74,8 @@ const char *detector_state_name(enum detector_state state); /* returns a constan
 							     * such as "PROTECTED" */
 
 struct detector_config {
-	uint64_t suspect_min_ns;   /* a beat is never late before this time */
-	uint64_t progress_min_ns;  /* an epoch is never late before this time */
+	uint64_t suspect_min_ns;   /* a beat counts as late at the earliest after this time */
+	uint64_t progress_min_ns;  /* an epoch counts as late at the earliest after this time */
 	/* length of silence on every path, while probing, after which the primary counts as gone */
 	uint64_t confirm_ns;
 	/* length of silence after which the primary counts as gone if it cannot be probed through a

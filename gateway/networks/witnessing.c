@@ -22,7 +22,8 @@
 #define UDP_PORT_AT    36
 #define FRAME_MIN      42 /* size of a frame up to the end of its UDP header */
 
-#define TELL_NS (60 * CLOCK_NS_PER_S) /* shortest time between reports of two floods */
+/* a flood that begins sooner than this after the last reported flood is not reported */
+#define TELL_NS (60 * CLOCK_NS_PER_S)
 
 _Static_assert(SHIELD_SLOTS == WITNESS_RX_SLOTS, "a slot for each key");
 _Static_assert(sizeof(((struct shield_key *)0)->key) == WIRE_WITNESS_KEY_SIZE, "one kind of key");
@@ -150,8 +151,9 @@ static int follow_keys(struct witnessing *w)
  * or an earlier try may have failed. */
 static int put_up(struct witnessing *w)
 {
-	int r = follow_keys(w); /* set the keys first: the program drops
-				 * every datagram whose key it lacks */
+	/* give the program the keys before it runs, because it drops every datagram whose key it
+	 * does not have */
+	int r = follow_keys(w);
 
 	return r < 0 ? r : port_filter(w->port, shield_prog_fd(w->prog));
 }

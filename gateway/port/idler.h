@@ -28,7 +28,7 @@
 
 struct idler_limits {
 	uint64_t spin_max_ns;	/* longest spin; 0: never spin */
-	uint64_t spin_floor_ns; /* the shortest spin above 0 */
+	uint64_t spin_floor_ns; /* shortest spin; a shorter spin_ns becomes 0 */
 	uint64_t check_ns;	/* longest time between two looks at the other descriptors */
 };
 

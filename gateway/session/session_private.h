@@ -52,7 +52,7 @@ void session_leave_handshake(struct session *s);
 void session_tls_failed(struct session *s, uint64_t now_ns);
 
 /* Called by admission.c to make room for a newer connection. Ends @s, which has not said HELLO, and
- * counts that. */
+ * counts it as evicted. */
 void session_evict(struct session *s, uint64_t now_ns);
 
 /* Mark @s so that the loop ends it; see "Ends" in session.h. */

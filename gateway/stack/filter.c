@@ -124,8 +124,7 @@ static enum filter_verdict judge_ipv4(const struct filter_rules *rules, const ui
 	if (size < IPV4_BYTES)
 		return FILTER_RUNT;
 	total = bytes_get_be16(ip + 2);
-	/* Refuse IP options. No honest host sends TCP with them, and source routing is one of
-	 * them. */
+	/* Refuse IP options, such as source routing. No honest host sends TCP with IP options. */
 	if (ip[0] != 0x45 || total < IPV4_BYTES)
 		return FILTER_MALFORMED;
 	if (total > size)

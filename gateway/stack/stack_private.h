@@ -58,7 +58,8 @@ struct stack_conn {
 	bool is_touched;	   /* in the touched list */
 	size_t unconsumed_bytes;   /* bytes delivered by received() but not consumed yet */
 	uint64_t user_timeout_ns;  /* 0: off */
-	/* when bytes were last acknowledged, or when last no bytes were unacknowledged */
+	/* the last time at which the peer acknowledged bytes, or at which no bytes waited for an
+	 * acknowledgement */
 	uint64_t progress_ns;
 	uint32_t progress_ack;	   /* value of pcb->lastack at progress_ns */
 	struct stack_conn *next;	 /* next in the free list or the doomed list */

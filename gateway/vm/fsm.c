@@ -92,7 +92,7 @@ static void forget_protection(struct vm_fsm *fsm, uint64_t now_ns)
 	}
 }
 
-/* Does the table list this change, and may the change be made now? */
+/* Does the table in fsm_table.h list this change, and may the change be made now? */
 static bool is_transition(const struct vm_step *s, enum vm_state to, uint8_t owner, bool new_term)
 {
 	const struct vm_record *record = &s->fsm->record;
@@ -397,7 +397,7 @@ static void tick_syncing(struct vm_step *s)
 		fsm->protection.progress_ns = s->now_ns;
 	}
 	/* Give up only if neither host makes progress. Even if no bytes are relayed, a host may be
-	 * busy: it attaches, writes or rehearses. */
+	 * busy: it may be attaching to QEMU, writing the copy, or rehearsing a takeover. */
 	if (vm_is_stuck(s, fsm->record.owner, fsm->protection.progress_ns) &&
 	    vm_is_stuck(s, vm_fsm_other(fsm), fsm->protection.progress_ns)) {
 		(void)vm_describe_copy(fsm, reason, sizeof(reason));

@@ -393,7 +393,8 @@ struct vm_protection {
 	uint64_t held_from;
 	struct vm_standby standby;
 	struct vm_promoted promoted;
-	/* relayed_bytes as last seen; in SYNCING, progress_ns is when it last grew */
+	/* the last value of relayed_bytes. In SYNCING, progress_ns is when relayed_bytes last
+	 * grew */
 	uint64_t progress_bytes;
 	uint64_t progress_ns;
 	/* true once an event has said that a promotion is needed but impossible */

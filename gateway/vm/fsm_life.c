@@ -23,8 +23,8 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	fsm->record = *record;
 	fsm->next_order_id = first_order_id;
 	fsm->entered_ns = fsm->stepped_ns = fsm->ticked_ns = fsm->protection.progress_ns = now_ns;
-	/* Allow a promotion from any complete epoch: the gateway does not know which epoch its
-	 * previous run committed. */
+	/* The gateway does not know which epoch its previous run committed. So allow a promotion
+	 * from any complete epoch. */
 	fsm->promote_epoch = 1;
 	for (int i = 0; i < 2; i++) {
 		liveness_init(&fsm->host[i].live, &config->liveness, now_ns);

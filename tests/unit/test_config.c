@@ -239,7 +239,7 @@ static void test_wrong_table(void **state)
 	assert_int_equal(config_parse_buffer("t", "", 0, bad_default, 1, &s, &error), -EFAULT);
 }
 
-/* Reading the output of check-config gives the same values. */
+/* If the output of check-config is read as a configuration file, it gives the same values. */
 static void test_values_round_trip(void **state)
 {
 	static const char text[] = "[host]\nname=a\nnote=x y\nlarge=123\n[net]\nnet=10.1.2.3/9\n";

@@ -96,7 +96,7 @@ static void test_reads(void **state)
 		json_object_get(json_object_get(answer, "counters"), "refused_stale_term")));
 	assert_int_equal(json_object_size(json_object_get(answer, "counters")),
 			 fleet_n_counter_rows);
-	/* The table has every counter of the struct. */
+	/* The table of counters' names has a row for every member of the struct. */
 	assert_int_equal(fleet_n_counter_rows, sizeof(struct fleet_counters) / sizeof(uint64_t));
 }
 

@@ -306,7 +306,7 @@ static void a_degraded_host_may_die(void **state)
 }
 
 /* A host is FAILED but is not replaced, for example because there is no standby. When the host is
- * heard again, the detector takes FAILED back. */
+ * heard again, the detector leaves FAILED. */
 static void failed_is_taken_back(void **state)
 {
 	struct world w;
@@ -368,7 +368,8 @@ static void what_comes_back_is_waited_for(void **state)
 	world_init(&w, true, 9);
 	run(&w, 2000, 0);
 	run(&w, 2000, BACKUP);
-	run(&w, 2000, AGENT); /* witness datagrams and probe answers arrive, TCP does not */
+	/* witness datagrams and answers to probes arrive, but nothing over TCP */
+	run(&w, 2000, AGENT);
 	assert_int_equal(w.d.state, DETECTOR_DEGRADED);
 	run(&w, 500, 0);
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);

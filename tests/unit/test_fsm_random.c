@@ -254,7 +254,7 @@ static void test_random(void **state)
 	for (size_t i = 0; i < LAB_N_ROWS; i++)
 		n_rows += taken[i] > 0;
 	print_message("%u of %zu rows of fsm_table.h taken\n", n_rows, LAB_N_ROWS);
-	/* The runs must have reached the cases where the rules matter. */
+	/* The random runs must have reached all cases that the rules are about. */
 	print_message("%u promotions, %u commits, %u failed writes, %u agreements, %u "
 		      "conflicts, %u owners named\n",
 		      promotions, commits, failed_writes, n_agreements, n_conflicts, n_named);

@@ -222,7 +222,7 @@ static void test_only_moves_count(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* If a host cannot answer, the reply names the cause of that, not a step. */
+/* If a host cannot answer, the reply says why it cannot answer, and names no step. */
 static void test_no_host_that_works(void **state)
 {
 	(void)state;
