@@ -94,7 +94,7 @@ struct fleet_pending {
 	struct vm_actions actions;  /* the step's actions; those before `at` are done */
 	size_t at;
 	struct inbox inbox;	    /* inputs that have come since the step began to wait */
-	/* input whose step was undone and that nobody will send again, so it is kept here */
+	/* an input whose step was undone. It is stored here because nobody will send it again */
 	struct inbox_entry retry;
 	uint64_t retry_ns; /* when to give `retry` to the machine again; 0: `retry` is empty */
 };

@@ -1,11 +1,11 @@
 /* detector.h - judges whether the clients of a guest are being served. Its judgement leads to a
  * promotion.
  *
- * Why: heartbeats alone are a bad judge. Under load they stop although the guest is well, and they
- * continue although the guest is dead. So the detector weighs evidence from several independent
- * paths. The evidence also decides how long the detector waits before it gives up (design:
- * "Liveness"; the idea of probing from the clients' side is from Zou et al. 2014). docs/liveness.md
- * explains it with a drawing and a table.
+ * Why: heartbeats alone are bad evidence. Under load they stop although the guest is well, and
+ * sometimes they continue although the guest is dead. So the detector weighs evidence from several
+ * independent paths. The evidence also decides how long the detector waits before it gives up
+ * (design: "Liveness"; the idea of probing from the clients' side is from Zou et al. 2014).
+ * docs/liveness.md explains it with a drawing and a table.
  *
  *	             beat or epoch late,              host answers,           beats and epochs again
  *	             connection closed                witness arrives

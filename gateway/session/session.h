@@ -48,7 +48,7 @@ enum session_phase {
 };
 
 #define SESSION_PLAIN_SIZE     (2 * WIRE_FRAME_MAX)
-#define SESSION_READ_MIN       16384 /* free space that reading one TLS record needs */
+#define SESSION_READ_MIN       16384 /* free space needed to read one TLS record */
 #define SESSION_CLOSING_NS     (2 * CLOCK_NS_PER_S) /* how long a closing session may
 						     * take to send its last output */
 

@@ -60,7 +60,7 @@ struct stack_config {
 	const char *address; /* our IPv4 address and prefix, such as "198.18.1.1/24" */
 	const char *gateway; /* router to other networks, such as "198.18.1.254"; NULL: none */
 	uint8_t mac[STACK_MAC_BYTES];
-	uint16_t mtu;		       /* 576..1500; 0: 1500 */
+	uint16_t mtu;		       /* 576..1500; 0: the default, 1500 */
 	unsigned int n_connections_max; /* most connections open at one time; 0: default */
 	unsigned int n_backlog_max;    /* most half-open connections at one time; 0: default */
 	/* most frames that lwIP may keep because they came out of order; 0: default */

@@ -149,8 +149,8 @@ bool vm_settle_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t to = vm_fsm_other(fsm);
-	/* If the old owner still holds output, protect the guest again, unless an operator waits
-	 * for it to be unprotected. */
+	/* If the old owner still holds output, protect the guest again. Exception: an operator has
+	 * asked for an unprotected guest, and waits. */
 	bool holds = vm_agent_holds(fsm->host[to].agent_state) && !fsm->give_back_due;
 
 	if (fsm->record.state != VM_FAILED || vm_fsm_in_conflict(fsm) || !hosts_agree_on(fsm, to))
@@ -161,8 +161,8 @@ bool vm_settle_failed(struct vm_step *s)
 		     vm_host_name(fsm, fsm->record.owner), vm_host_name(fsm, to),
 		     holds ? ", and is protected again" : "");
 	fsm->release_due = fsm->stop_due = true;
-	/* If the old owner holds no output, the hosts had agreed that the guest runs unprotected,
-	 * so leave it so. */
+	/* If the old owner holds no output, the hosts had agreed that the guest runs unprotected.
+	 * So do not protect it again. */
 	fsm->is_suspended = fsm->is_agreed = holds;
 	fsm->again_ns = s->now_ns;
 	return true;

@@ -145,8 +145,8 @@ int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
  * protected. */
 void witness_rx_clear(struct witness_rx *rx, size_t vm);
 
-/* Learn the offset of the host's clock from an authentic message of @vm's host. It arrived at
- * @now_ns and says that it was sent at @mono_ns. */
+/* Compute the offset of the clock of @vm's host from an authentic message of that host. The message
+ * arrived at @now_ns, and says that it was sent at @mono_ns by the host's clock. */
 void witness_rx_clock(struct witness_rx *rx, size_t vm, uint64_t mono_ns, uint64_t now_ns);
 
 /* Wipe previous keys that are no longer valid. Call this a few times a second. */

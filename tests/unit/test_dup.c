@@ -101,7 +101,7 @@ static void a_full_epoch_copies_what_it_sent(void **state)
 	struct fixture *f = *state;
 
 	dup_begin(f->dup, true, true);
-	expect(f, 0, 1); /* does nothing in a FULL epoch */
+	expect(f, 0, 1); /* the call does nothing in a FULL epoch */
 	assert_int_equal(send_page(f, 1, 7), -1);
 	assert_int_equal(send_page(f, 2, 7), 1);
 	/* the source is the newest page with these bytes, which stays in the reference longest */

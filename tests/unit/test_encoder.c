@@ -217,7 +217,7 @@ static void equal_pages_are_sent_once(void **state)
 	for (uint64_t epoch = 1; epoch <= 2 * EPOCHS; epoch++) {
 		bool is_full = epoch % 7 == 1;
 
-		if (is_full) { /* starts from zero pages */
+		if (is_full) { /* a FULL epoch starts from zero pages */
 			memset(f->pages, 0, (size_t)N_PAGES * 4096);
 			retain_drop_all(f->retain);
 		}

@@ -229,7 +229,7 @@ static void test_hostile_tcp(void **state)
 	CHECK_ROWS(answer, rows);
 }
 
-/* No answer is accepted that is shorter than a whole one, and no byte past its end is read. */
+/* An answer that is cut to any shorter length is refused, and no byte past its end is read. */
 static void test_every_length(void **state)
 {
 	uint8_t frame[3][FRAMES_BYTES], answer[FRAMES_BYTES];

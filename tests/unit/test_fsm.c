@@ -304,8 +304,8 @@ static void test_promotion_retried(void **state)
 	assert_int_equal(lab.journal.term, 3);
 }
 
-/* The VM is FAILED, but the standby did promote: it becomes the owner without an operator, and the
- * other host does not get the guest back. */
+/* The VM is FAILED, but the standby did promote. The standby then becomes the owner without an
+ * operator's help, and the other host does not get the guest back. */
 static void test_no_second_owner_after_failure(void **state)
 {
 	(void)state;

@@ -129,8 +129,8 @@ static void test_unprotected_is_adopted(void **state)
 	}
 }
 
-/* The copy is gone, and the guest's output is not held. So the standby may never be promoted,
- * whoever asks for it and whatever dies. */
+/* The standby's copy is discarded, and the guest's output is not held. So the standby may never be
+ * promoted: not by an operator's command, and not when a host dies. */
 static void test_unprotected_and_the_primary_is_away(void **state)
 {
 	(void)state;
