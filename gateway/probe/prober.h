@@ -27,7 +27,7 @@
  *	                          Frames that were due while the loop stalled are not sent later.
  *	prober_set_active(false)  ends the round: one RST is sent for each SYN that is still
  *	                          unanswered, and then nothing. The figures are kept. But if
- *	                          prober_try() asked for more time, the round ends only then.
+ *	                          prober_try() asked for more time, the round ends at that time.
  *
  *	target's MAC  ARP request                        ICMP echo, SYN
  *	unknown       broadcast                          not sent

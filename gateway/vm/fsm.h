@@ -27,18 +27,18 @@
  * An epoch is "held" if all output after its seal is held. "Acked" means that the standby has
  * acknowledged the epoch.
  *
- * Rules (tests/unit/test_fsm.c checks them after every step of random runs):
+ * Rules (tests/unit/fsm_lab.h checks them after every step of all test_fsm*.c):
  *  1. A new term (larger than any seen) begins whenever the owner changes, or protection begins or
  *     ends.
  *  2. A change of term, owner or state is journaled before any action that follows from it.
  *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby holds
- *     whole. In SYNCING, it is given only for epochs from before the hold began; the first later
- *     epoch makes the VM PROTECTED.
+ *     whole. In SYNCING, it is given only for epochs that were sealed before the hold began. The
+ *     first epoch that was sealed with the hold in place makes the VM PROTECTED.
  *  4. A promotion begins in PROTECTED, where the standby has every committed epoch, or in FAILED,
  *     to try again. It begins in no other state. PROMOTE is ordered only after every lease of the
  *     old owner has expired, so that the old owner can no longer release anything (docs/model). If
- *     there is a fence command, PROMOTE also waits until the command has succeeded, or has failed
- *     but was not required to succeed.
+ *     the reason is the owner's silence and there is a fence command, PROMOTE also waits until the
+ *     command has succeeded, or has failed but was not required to succeed.
  *  5. A host may report a term newer than the journal's. The gateway follows that report only if
  *     two voices agree on the owner: both hosts, or one host and the gateway itself, whose vote is
  *     for the owner in the journal. Otherwise there is a conflict: no term begins and nothing is
