@@ -83,14 +83,28 @@ guest_disk_option() # HOST
 	esac
 }
 
+# Print the options that turn virtio-net's offloads off: those of them that the installed QEMU has. QEMU
+# 8.1 and later have the last three.
+guest_offloads_off()
+{
+	local name options='' help
+
+	help=$(qemu-system-x86_64 -device virtio-net-pci,help) || topo_die "QEMU knows no virtio-net-pci"
+	for name in csum gso host_tso4 host_tso6 host_ufo guest_csum guest_tso4 guest_tso6 guest_ufo guest_ecn \
+			host_uso guest_uso4 guest_uso6; do
+		[[ $help != *" $name="* ]] || options+=,$name=off
+	done
+	echo "${options#,}"
+}
+
 # Set GUEST_COMMAND to the guest's QEMU command line, which is the same on both hosts except for the
 # path of a disk's image. The command lacks -qmp, the agent's monitor. It has another monitor at
 # LOOK_SOCKET, through which tests watch what an agent does, or act as an operator.
 guest_command() # TAP SERIAL_LOG LOOK_SOCKET [HOST]
 {
-	local off="csum=off,gso=off,host_tso4=off,host_tso6=off,host_ufo=off"
+	local off
 
-	off+=",guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ufo=off,guest_ecn=off"
+	off=$(guest_offloads_off)
 	guest_disk_words "${4:-none}"
 	GUEST_COMMAND=(qemu-system-x86_64 -M "$GUEST_MACHINE" -accel tcg -m "$GUEST_MEM_MIB" -smp "$GUEST_CPUS"
 		-nodefaults -display none -vga none
