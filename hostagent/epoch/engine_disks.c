@@ -32,6 +32,7 @@
 #define QMP_NS		 (5 * CLOCK_NS_PER_S)
 #define SERVER_LOOK_NS	 (50 * CLOCK_NS_PER_MS)
 #define COPY_LOOK_NS	 (20 * CLOCK_NS_PER_MS) /* how often to look at a copy within an epoch */
+#define COPY_BYTES_PER_S_MIN (UINT64_C(1) << 20)
 #define SERVE_EVERY	 64u			/* while encoding: serve after this many records */
 /* The hold begins only if less than this waits in the rings: the first held epoch must be short. */
 #define HOLD_BYTES_MAX	 (UINT64_C(4) << 20)
@@ -177,6 +178,27 @@ static const char *trouble_of(const struct engine_disk *disk, uint64_t ring_byte
 	return NULL;
 }
 
+/* The copy was faster than epochs are committed: make the next one half as fast as this one was. */
+static void slow_down(struct engine *e, const struct engine_disk *disk)
+{
+	uint64_t ms = (clock_mono_ns() - e->disks.begun_ns) / CLOCK_NS_PER_MS;
+	struct disk_ring_counts counts;
+
+	disk_ring_get_counts(disk->ring, &counts);
+	e->disks.copy_bytes_per_s =
+		(counts.bytes - disk->counts.bytes) * 1000 / (2 * (ms ? ms : 1));
+	if (e->disks.copy_bytes_per_s < COPY_BYTES_PER_S_MIN)
+		e->disks.copy_bytes_per_s = COPY_BYTES_PER_S_MIN;
+}
+
+/* Return the limit of the next copy, in bytes/s; 0: none. */
+static uint64_t copy_limit(const struct engine *e)
+{
+	uint64_t ours = e->disks.copy_bytes_per_s, users = e->config.disk_copy_bytes_per_s;
+
+	return ours == 0 || (users > 0 && users < ours) ? users : ours;
+}
+
 int engine_disks_check(struct engine *e)
 {
 	char room[160];
@@ -188,6 +210,8 @@ int engine_disks_check(struct engine *e)
 		const char *why = trouble_of(disk, e->config.disk_ring_bytes, room, sizeof(room));
 
 		if (why) {
+			if (why == room && e->disks.condition == DISKS_COPYING)
+				slow_down(e, disk);
 			fell_apart(e, disk, why);
 			return -EPIPE;
 		}
@@ -241,7 +265,7 @@ static int begin_mirror(struct engine *e, struct engine_disk *disk, struct error
 		return r;
 	disk_ring_get_counts(disk->ring, &disk->counts);
 	return mirror_begin(&disk->mirror, e->guest.qmp, &disk->found, disk->socket,
-			    e->config.disk_copy_bytes_per_s, ret_error);
+			    copy_limit(e), ret_error);
 }
 
 static int begin_each(struct engine *e)
@@ -271,7 +295,7 @@ static void begin_mirrors(struct engine *e)
 		return;
 	before = engine_pause_begins(e);
 	guestclock_running(e->guest.clock);
-	start_ns = clock_mono_ns();
+	start_ns = e->disks.begun_ns = clock_mono_ns();
 	engine_set_disks(e, DISKS_COPYING, "");
 	engine_disks_sealing(e, true);
 	r = qmp_execute(e->guest.qmp, "stop", NULL, QMP_NS, NULL);
@@ -440,17 +464,33 @@ void engine_disks_committed(struct engine *e, uint64_t epoch)
 
 /* ---- a FULL epoch */
 
+/* Has an earlier FULL epoch, which never arrived, taken records out of a ring for good? */
+static bool has_lost_records(const struct engine_disks *d)
+{
+	for (uint32_t i = 0; i < d->n; i++) {
+		if (d->disk[i].is_released_early)
+			return true;
+	}
+	return false;
+}
+
 void engine_disks_full_begins(struct engine *e)
 {
-	if (!engine_is_holding(e) && e->disks.condition == DISKS_COPYING) {
-		/* Do not make a long first copy within this epoch; begin it again afterwards. */
-		engine_set_disks(e, DISKS_APART, "all of RAM is copied first");
+	const bool has_lost = has_lost_records(&e->disks);
+
+	if (e->disks.n == 0)
+		return;
+	/* Lost records are found by copying the disks again. And while output passes, do not make
+	 * a long first copy within this epoch: begin it again afterwards. */
+	if (e->disks.condition != DISKS_APART &&
+	    (has_lost || (!engine_is_holding(e) && e->disks.condition == DISKS_COPYING))) {
+		engine_set_disks(e, DISKS_APART, has_lost ? "an epoch with their writes is lost"
+							  : "all of RAM is copied first");
 		end_mirrors(e);
 	}
 	for (uint32_t i = 0; i < e->disks.n; i++) {
 		struct engine_disk *disk = &e->disks.disk[i];
 
-		/* Records that an earlier FULL epoch took out of the ring never arrived. */
 		if (disk->is_released_early)
 			disk_ring_forget_hashes(disk->ring);
 		disk->is_released_early = false;

@@ -185,6 +185,9 @@ struct engine_disks {
 	uint64_t retry_ns;    /* DISKS_APART: when to begin the mirrors */
 	uint64_t wait_ns;     /* length of the wait that ends at retry_ns; 0: none yet */
 	uint64_t look_ns;     /* when to check whether the servers still run */
+	uint64_t begun_ns;    /* when the mirrors were begun */
+	uint64_t copy_bytes_per_s; /* limit of the next copy, learned from a ring that was full; 0:
+				    * none */
 };
 
 /* The right to let the guest run; see engine_lease.c. */
