@@ -1,18 +1,21 @@
-/* plugin.c - the plugin of nbdkit that puts what QEMU writes into a ring (ring.h).
+/* plugin.c - a plugin for nbdkit. It puts each write that QEMU sends to nbdkit into a ring in
+ * shared memory (ring.h).
  *
  *	nbdkit --foreground PATH/holdfast-disk.so ring=FD [lifeline=FD]
  *
- * ring: an inherited descriptor of the ring's memory. lifeline: an inherited descriptor of a pipe
- * to which nobody writes; when its other end is closed, this process ends (server.h).
+ * ring: the number of an inherited descriptor, which refers to the ring's memory. lifeline: the
+ * number of an inherited descriptor, the reading end of a pipe to which nobody writes. When the
+ * pipe's other end is closed, this process ends (server.h).
  *
- * A write, zero or trim is answered when it is in the ring. A flush is answered at once: what the
- * guest flushes is safe on its own disk, and the standby gets it with its epoch. A read is refused,
- * since a mirror never reads its target.
+ * A request to write, zero or trim is answered when the ring has its records. A flush is answered
+ * at once: QEMU also flushes the guest's own disk, and the standby receives the flushed data with
+ * the epoch. A read is refused, since a mirror never reads its target.
  *
- * Threads: nbdkit serves each connection by one thread (SERIALIZE_REQUESTS), and open() lets one
- * connection in at a time, so at most one thread appends and needs no lock. In the model PARALLEL,
- * 16 threads would take turns at one socket and at one ring: the order of a ring cannot be made in
- * parallel, and each hand-over costs a switch of threads.
+ * Threads: with nbdkit's thread model SERIALIZE_REQUESTS, one thread serves a connection, and
+ * plugin_open() accepts one connection at a time. So only one thread appends to the ring, and needs
+ * no lock. With the model PARALLEL, up to 16 threads would serve a connection. But they would have
+ * to wait for each other, since records must be appended one after another, and each change from
+ * one thread to the next costs time.
  */
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
@@ -30,11 +33,12 @@
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_SERIALIZE_REQUESTS
 
-/* How long a new connection waits until the one before it is closed. QEMU does not wait for the
- * server to notice that it has closed a connection. */
+/* How long a new connection waits for the end of the previous connection. QEMU may connect again
+ * before this process has noticed that QEMU closed the previous connection. */
 #define OPEN_WAIT_S 1
 
-#define REQUEST_BYTES_MAX (32u << 20) /* also nbdkit's own proposal for clients */
+/* the largest request; nbdkit proposes the same limit to clients */
+#define REQUEST_BYTES_MAX (32u << 20)
 
 static int ring_fd = -1, lifeline_fd = -1;
 static struct disk_ring *ring;
@@ -85,8 +89,8 @@ static int plugin_config_complete(void)
 	return 0;
 }
 
-/* Wait until the agent has ended, then end too. There is nothing to save: what QEMU was told to be
- * written is in the ring, and nobody reads that any more. */
+/* Wait until the agent has ended, then end this process. Nothing needs to be saved: only the agent
+ * reads the ring. */
 static void *watch_lifeline(void *arg)
 {
 	struct pollfd fds = {.fd = lifeline_fd, .events = POLLIN};

@@ -20,7 +20,8 @@
 static int make_file(struct disk_ring *ring)
 {
 	ring->fd = memfd_create("holdfast-disk", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	/* A writer that could shrink the file could kill us: reading beyond its end is SIGBUS. */
+	/* Fix the file's size for good. If the writer could shrink the file, we would get a SIGBUS
+	 * when we read beyond the new end. */
 	if (ring->fd < 0 || ftruncate(ring->fd, (off_t)ring_file_bytes(ring)) < 0 ||
 	    fcntl(ring->fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
 		return -errno;
@@ -89,13 +90,15 @@ uint64_t disk_ring_waiting(const struct disk_ring *ring)
 	return waiting < ring->data_bytes ? waiting : ring->data_bytes;
 }
 
-/* Is @pos a position in the ring? */
+/* May @pos be a position in the ring? (A multiple of 8, from the tail to at most the ring's size
+ * after it.) */
 static bool is_position(const struct disk_ring *ring, uint64_t pos)
 {
 	return pos % 8 == 0 && pos - ring->tail <= ring->data_bytes;
 }
 
-/* Decode the header of a record, of which no bit may be wrong. */
+/* Decode a record's header: @word has op and bytes, @offset the offset. Returns false if any of
+ * them is out of bounds. */
 static bool decode(const struct disk_ring *ring, uint64_t word, uint64_t offset,
 		   struct disk_record *ret)
 {
@@ -124,7 +127,8 @@ int disk_ring_read(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
 		return -EBADMSG;
 	if (*pos == end)
 		return 0;
-	/* Each word is read once: a hostile writer may change it at any moment. */
+	/* Read each word of the header only once, because a hostile writer may change the words
+	 * between our check and our use. */
 	if (end - *pos < size || !decode(ring, words[0], words[1], &record))
 		return -EBADMSG;
 	if (record.op == DISK_WRITE) {
@@ -144,8 +148,9 @@ static void wake_writer(struct disk_ring *ring)
 {
 	struct ring_header *h = ring->header;
 
-	/* The writer sets is_waiting before it looks for room, and we make room before we look at
-	 * is_waiting. So one of us sees what the other did. */
+	/* The writer sets is_waiting and then looks for room. We make room and then read
+	 * is_waiting. So either the writer sees the room, or we see is_waiting and wake the
+	 * writer. */
 	if (!atomic_load(&h->is_waiting))
 		return;
 	atomic_fetch_add(&h->wakes, 1);
@@ -168,7 +173,8 @@ void disk_ring_set_sealing(struct disk_ring *ring, bool is_sealing)
 		wake_writer(ring);
 }
 
-/* Wish an empty table, whose entries mean zero (@is_zero) or not known. */
+/* Ask the writer to empty its table of hashes. Afterwards an empty entry means "the block is zero"
+ * if @is_zero, else "the block's content is not known". */
 static void wish(struct disk_ring *ring, bool is_zero)
 {
 	uint64_t old = atomic_load_explicit(&ring->header->table_wish, memory_order_relaxed);

@@ -1,4 +1,5 @@
-/* The writer's table of hashes: what is the last content of each block? See ring.h. */
+/* The writer's table of hashes, with the hash of each block's last content. See "Hashes" in
+ * ring.h. */
 #include <fcntl.h>
 #include <string.h>
 #include <xxhash.h>
@@ -40,7 +41,7 @@ void ring_hash_follow_wish(struct disk_ring *ring)
 
 	if (wish == atomic_load_explicit(&ring->header->table_done, memory_order_relaxed))
 		return;
-	/* This frees the memory, too; the pages read as zero afterwards. */
+	/* Punch a hole, so that the table's pages are freed and then read as zero. */
 	if (fallocate(ring->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)ring->table_at,
 		      (off_t)ring->table_bytes) < 0)
 		memset(ring->table, 0, ring->table_bytes);
@@ -61,8 +62,9 @@ bool ring_hash_is_known(const struct disk_ring *ring, uint64_t block, struct rin
 	return is_equal(known, hash) && !is_equal(known, unknown);
 }
 
-/* The fences keep the compiler from moving these stores across the one that publishes a record. A
- * later writer sees the stores of a killed one in the order of its program. */
+/* The fences keep the compiler from moving the store of a hash past the store of `head` that makes
+ * a record readable. No stronger fence is needed: if this writer is killed, the next writer sees
+ * all of its stores in program order. */
 void ring_hash_forget(struct disk_ring *ring, uint64_t block)
 {
 	ring->table[block] = unknown;

@@ -1,4 +1,5 @@
-/* Sizes and mappings of a ring, for both sides; see ring_private.h. */
+/* Computes the sizes of a ring's parts, and maps the parts, for the reader and for the writer. See
+ * ring_private.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -35,7 +36,7 @@ uint64_t ring_file_bytes(const struct disk_ring *ring)
 	return ring->table_at + ring->table_bytes + ring->data_bytes;
 }
 
-/* Map @bytes of the file at @from to the mapping's offset @to. */
+/* Map @bytes of the file, starting at offset @from of the file, to offset @to of the mapping. */
 static bool map_part(struct disk_ring *ring, size_t to, size_t bytes, size_t from, int prot)
 {
 	return mmap((uint8_t *)ring->header + to, bytes, prot, MAP_SHARED | MAP_FIXED, ring->fd,
@@ -78,7 +79,8 @@ struct disk_ring *disk_ring_free(struct disk_ring *ring)
 	if (!ring)
 		return NULL;
 	if (ring->header)
-		(void)munmap(ring->header, ring->map_bytes); /* cannot fail, see above */
+		/* cannot fail for a mapping that we made */
+		(void)munmap(ring->header, ring->map_bytes);
 	if (ring->fd >= 0)
 		(void)close(ring->fd);
 	free(ring);

@@ -1,14 +1,16 @@
-/* ring_private.h - the ring's memory, and what its files share; see ring.h for both.
+/* ring_private.h - how the ring's memory is laid out, and declarations that the ring*.c files
+ * share. See ring.h.
  *
  *	             bytes                    mapped by the reader   by the writer
  *	header       4096                     read, write            read, write
  *	hashes       16 for each block        -                      read, write
  *	data         soft size + reserve      read, twice            read, write, twice
  *
- * Each part is rounded up to RING_ALIGN. Each side keeps the sizes in its own struct disk_ring and
- * never reads them from the header again; the reader also keeps the tail.
+ * The size of each part is rounded up to RING_ALIGN. Reader and writer each copy the sizes into a
+ * struct disk_ring of their own, and never read them from the header again. The reader's struct
+ * also has the tail.
  *
- * Threads: as ring.h says. Each member of the header names its writer.
+ * Threads: see ring.h. The comments in struct ring_header say which side writes each member.
  */
 #ifndef DISK_RING_PRIVATE_H
 #define DISK_RING_PRIVATE_H
@@ -38,26 +40,30 @@ enum ring_counter {
 };
 
 struct ring_header {
-	/* Set by disk_ring_new(), then constant. */
+	/* Written only by disk_ring_new(). */
 	uint64_t magic;
 	uint64_t version;
 	uint64_t disk_bytes;
 	uint64_t soft_bytes;
-	uint64_t seed; /* of the hashes, random: a guest cannot make two blocks look the same */
+	/* random seed of the hashes, so that a guest cannot make two blocks with the same hash */
+	uint64_t seed;
 
-	/* Set by the writer. */
+	/* Written by the writer. */
 	_Alignas(64) _Atomic uint64_t head;
 	_Atomic uint64_t counters[RING_N_COUNTERS];
-	_Atomic uint64_t table_done; /* the table_wish that was fulfilled last */
-	_Atomic uint32_t is_waiting; /* 1: wake the writer after a release */
-	_Atomic uint32_t is_full;    /* 1: the last append found no room: do not wait again */
+	_Atomic uint64_t table_done; /* the value of table_wish when the table was last emptied */
+	_Atomic uint32_t is_waiting; /* 1: the writer waits for room, so wake it after a release */
+	/* 1: the last append found no room, so the next one does not wait */
+	_Atomic uint32_t is_full;
 
-	/* Set by the reader. */
+	/* Written by the reader. */
 	_Alignas(64) _Atomic uint64_t tail;
-	/* Grows by 2 with each wish to empty the table of hashes. Odd: an empty entry means zero;
-	 * even: it means not known. */
+	/* Grows each time that the reader asks for an empty table of hashes. If it is odd, an empty
+	 * entry means that the block is zero; if it is even, that the block's content is not
+	 * known. */
 	_Atomic uint64_t table_wish;
-	_Atomic uint32_t wakes; /* the futex word */
+	/* the word on which the writer waits (futex); grows at each wake-up */
+	_Atomic uint32_t wakes;
 	_Atomic uint32_t is_sealing;
 };
 _Static_assert(sizeof(struct ring_header) <= 4096, "the header fits its page");
@@ -65,30 +71,35 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2,
 	       "two processes can share the header");
 
 struct ring_hash {
-	uint64_t low, high; /* both 0: empty; both ~0: not known; else the halves of the hash */
+	/* the two halves of the hash. Both 0: the entry is empty; both ~0: the content is not
+	 * known */
+	uint64_t low, high;
 };
 _Static_assert(sizeof(struct ring_hash) == 16, "ring.h says so");
 
 struct disk_ring {
 	struct ring_header *header;
-	struct ring_hash *table; /* the writer's */
-	uint8_t *data;		 /* data_bytes, and the same bytes again */
+	struct ring_hash *table; /* used by the writer only */
+	uint8_t *data;		 /* the ring's data_bytes bytes, mapped twice in a row */
 	uint64_t disk_bytes;
 	uint64_t soft_bytes;
 	uint64_t data_bytes;
-	size_t table_at, table_bytes; /* within the file */
-	size_t map_bytes;	      /* of the whole mapping, which begins at the header */
-	uint64_t tail;		      /* the reader's */
+	size_t table_at, table_bytes; /* offset and size of the table in the file */
+	size_t map_bytes;	      /* size of the whole mapping, which begins at the header */
+	uint64_t tail;		      /* used by the reader only */
 	int fd;
-	/* The writer's: hashes of a block of zeroes, and of the last one, which may be shorter. */
+	/* Used by the writer only: the hash of a zero block of full size, and of a zero block with
+	 * the size of the disk's last block, which may be shorter. */
 	struct ring_hash zero_hash, last_zero_hash;
 };
 
-/* Compute the sizes of a ring. -EINVAL: beyond the limits of ring.h. */
+/* Compute the sizes of a ring's parts. Returns 0, or -EINVAL if a size is beyond the limits in
+ * ring.h. */
 int ring_layout(struct disk_ring *ring, uint64_t soft_bytes, uint64_t disk_bytes);
 uint64_t ring_file_bytes(const struct disk_ring *ring);
 
-/* Map the file ring->fd by the layout. 0 or -errno; after an error nothing is mapped. */
+/* Map the file ring->fd with the sizes from ring_layout(). Returns 0 or -errno; on error nothing is
+ * mapped. */
 int ring_map(struct disk_ring *ring, bool is_writer);
 
 static inline void ring_add(struct disk_ring *ring, enum ring_counter counter, uint64_t n)
@@ -96,7 +107,8 @@ static inline void ring_add(struct disk_ring *ring, enum ring_counter counter, u
 	atomic_fetch_add_explicit(&ring->header->counters[counter], n, memory_order_relaxed);
 }
 
-/* Where the disk's block @block ends, and how many bytes it has. */
+/* Returns how many bytes the disk's block @block has; only the last block may have less than
+ * DISK_RING_BLOCK_BYTES. */
 static inline uint64_t ring_block_bytes(const struct disk_ring *ring, uint64_t block)
 {
 	uint64_t left = ring->disk_bytes - block * DISK_RING_BLOCK_BYTES;
@@ -108,7 +120,7 @@ static inline uint64_t ring_block_bytes(const struct disk_ring *ring, uint64_t b
 
 void ring_hash_open(struct disk_ring *ring); /* set zero_hash and last_zero_hash */
 
-/* Empty the table if the reader wishes that. Call this before each append. */
+/* Empty the table if the reader has asked for it. Call this before each append. */
 void ring_hash_follow_wish(struct disk_ring *ring);
 
 struct ring_hash ring_hash_of(const struct disk_ring *ring, const void *data, size_t bytes);
@@ -116,8 +128,9 @@ struct ring_hash ring_hash_of_zero(const struct disk_ring *ring, uint64_t block)
 
 bool ring_hash_is_known(const struct disk_ring *ring, uint64_t block, struct ring_hash hash);
 
-/* A block is forgotten before a record that changes it is put, and its new hash is set only after
- * the record can be read. So a writer that is killed in between leaves no hash without a record. */
+/* Call ring_hash_forget() before the record that changes the block is put into the ring, and
+ * ring_hash_set() when the record can be read. So if the writer is killed in between, the table has
+ * no hash of a content for which there is no record. */
 void ring_hash_forget(struct disk_ring *ring, uint64_t block);
 void ring_hash_set(struct disk_ring *ring, uint64_t block, struct ring_hash hash);
 

@@ -1,5 +1,5 @@
-/* The writer's side of a ring: waits for room, splits requests, drops what is the same; see
- * ring.h. */
+/* The writer's side of a ring: waits for room, splits requests into records, and leaves out blocks
+ * that have not changed. See ring.h. */
 #include <errno.h>
 #include <linux/futex.h>
 #include <string.h>
@@ -26,7 +26,7 @@ static bool has_room(const struct disk_ring *ring, uint64_t size)
 	return used <= limit && size <= limit - used;
 }
 
-/* Sleep until the reader has released records or has begun a seal, or until the time is over. */
+/* Sleep until there is room, or the reader has begun a seal, or DISK_RING_WAIT_NS are over. */
 static void wait_for_room(struct disk_ring *ring, uint64_t size)
 {
 	struct ring_header *h = ring->header;
@@ -41,7 +41,8 @@ static void wait_for_room(struct disk_ring *ring, uint64_t size)
 			break;
 		left.tv_sec = (time_t)((DISK_RING_WAIT_NS - waited_ns) / CLOCK_NS_PER_S);
 		left.tv_nsec = (long)((DISK_RING_WAIT_NS - waited_ns) % CLOCK_NS_PER_S);
-		/* All ends are the same to us: woken, time over, a signal, another value. */
+		/* The result does not matter: after any end of the wait, the loop checks its
+		 * conditions again. */
 		(void)syscall(SYS_futex, &h->wakes, FUTEX_WAIT, wakes, &left, NULL, 0);
 		waited_ns = clock_mono_ns() - start_ns;
 	}
@@ -50,7 +51,8 @@ static void wait_for_room(struct disk_ring *ring, uint64_t size)
 	ring_add(ring, RING_WAITS_NS, waited_ns);
 }
 
-/* Get room for a record of @size bytes. False: there is none, and the record is lost. */
+/* Ensure that there is room for a record of @size bytes, and wait for room if that is allowed.
+ * Returns false if there is no room; the caller must then drop the record. */
 static bool get_room(struct disk_ring *ring, uint64_t size)
 {
 	struct ring_header *h = ring->header;
@@ -66,7 +68,7 @@ static bool get_room(struct disk_ring *ring, uint64_t size)
 
 /* ---- records */
 
-/* Put one record. False: it was dropped, since the ring is full. */
+/* Put one record into the ring. Returns false if the ring is full and the record was dropped. */
 static bool put(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint32_t bytes,
 		const void *data)
 {
@@ -88,7 +90,7 @@ static bool put(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint32
 	return true;
 }
 
-/* How many of the @bytes at @offset lie in the block of @offset. */
+/* Returns how many of the @bytes at @offset lie in the block that contains @offset. */
 static uint32_t bytes_in_block(uint64_t offset, uint64_t bytes)
 {
 	uint64_t room = DISK_RING_BLOCK_BYTES - offset % DISK_RING_BLOCK_BYTES;
@@ -96,7 +98,7 @@ static uint32_t bytes_in_block(uint64_t offset, uint64_t bytes)
 	return (uint32_t)(bytes < room ? bytes : room);
 }
 
-/* Append a write of @bytes within one block. */
+/* Append a write of @bytes that all lie in one block. */
 static void write_block(struct disk_ring *ring, uint64_t offset, uint32_t bytes, const void *data)
 {
 	uint64_t block = offset / DISK_RING_BLOCK_BYTES;
@@ -128,8 +130,8 @@ static void append_write(struct disk_ring *ring, uint64_t offset, uint64_t bytes
 	}
 }
 
-/* Put a ZERO or DISCARD of blocks that are already forgotten. After a ZERO, whole blocks are known
- * to be zero. */
+/* Put one record for a ZERO or DISCARD. The caller has already forgotten the hashes of its blocks.
+ * After a ZERO, store the hash of a zero block for each block that the record covers whole. */
 static void put_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint64_t bytes)
 {
 	if (bytes == 0 || !put(ring, op, offset, (uint32_t)bytes, NULL) || op != DISK_ZERO)
@@ -145,10 +147,11 @@ static void put_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, ui
 	}
 }
 
-/* Append a ZERO or DISCARD. Blocks that need it and lie side by side become one record. */
+/* Append a ZERO or DISCARD. Leaves out blocks that are already zero, and makes one record for each
+ * run of neighbouring blocks that are not. */
 static void append_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint64_t bytes)
 {
-	uint64_t run = 0; /* bytes before @offset that are not put yet */
+	uint64_t run = 0; /* number of bytes before @offset for which the record is not put yet */
 
 	while (bytes > 0) {
 		uint64_t block = offset / DISK_RING_BLOCK_BYTES;

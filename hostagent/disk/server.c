@@ -25,11 +25,11 @@
 #define LABEL_BYTES 160u
 #define STATUS_MAX  16384u
 #define BACKLOG	    4
-#define PLUGIN_ARG  3 /* of nbdkit's words */
+#define PLUGIN_ARG  3 /* index of the plugin's path in argv */
 
-/* The child's descriptors. Its first three are /dev/null and twice the log. */
+/* The numbers of the child's descriptors. 0 is /dev/null; 1 and 2 are the pipe for its messages. */
 enum child_fd {
-	CHILD_SOCKET = 3, /* as LISTEN_FDS defines */
+	CHILD_SOCKET = 3, /* the number that LISTEN_FDS prescribes for the first socket */
 	CHILD_RING,
 	CHILD_LIFELINE,
 	CHILD_N_FDS,
@@ -38,19 +38,20 @@ enum child_fd {
 struct disk_server {
 	pid_t pid;
 	int pidfd;
-	int lifeline;	/* the end that the child watches */
-	int log_read;	/* the logging thread's */
+	int lifeline; /* the pipe's end that only the agent has; the child watches the other end */
+	int log_read;	/* used by the logging thread only */
 	bool has_thread;
 	pthread_t thread;
 	char label[LABEL_BYTES];
 	char socket[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-	bool has_socket; /* the file exists */
+	bool has_socket; /* the socket's file exists */
 
 	pthread_mutex_t lock;
-	char line[DISK_SERVER_LINE_BYTES]; /* guarded by lock: the last message */
+	char line[DISK_SERVER_LINE_BYTES]; /* the child's last message; guarded by lock */
 };
 
-/* What the child does before nbdkit runs, and what its failure means. */
+/* The steps that the child makes before nbdkit runs; step_texts says what the failure of a step
+ * means. */
 enum step {
 	STEP_FDS,
 	STEP_USER,
@@ -67,23 +68,25 @@ static const char *const step_texts[] = {
 };
 
 struct failure {
-	int error; /* 0: none */
+	int error; /* the errno of the step that failed; 0: none failed */
 	enum step step;
 };
 
-/* What the child needs; made before fork(), since the child must not allocate. */
+/* All that the child needs. It is prepared before fork(), since the child must not allocate
+ * memory. */
 struct child {
 	const char *argv[8];
 	uid_t uid;
 	gid_t gid;
-	bool drops_user; /* become uid and gid */
-	const char *path; /* of the socket */
+	bool drops_user; /* true if the child must become uid and gid */
+	const char *path; /* path of the socket */
 	int socket, ring, lifeline, log, error;
 };
 
 /* ---- QEMU's user */
 
-/* Find the number @field (0, 1, ...) of the line of /proc/PID/status that begins with @name. */
+/* Get a number from the text @status of /proc/PID/status: on the line that begins with @name, the
+ * number at index @field (from 0). */
 static bool status_field(const char *status, const char *name, int field, unsigned *ret)
 {
 	const char *at = strstr(status, name);
@@ -120,7 +123,8 @@ static int find_user(pid_t qemu_pid, struct child *child, struct error *ret_erro
 	if (r < 0)
 		return error_set(ret_error, r == -ENOENT ? -ESRCH : r,
 				 "cannot find the user of QEMU: %s: %s", path, strerror(-r));
-	/* Real, effective, saved and file-system id; the last one decides who may connect. */
+	/* The line has the real, effective, saved and file-system id. The file-system id (index 3)
+	 * decides whether QEMU may open the socket. */
 	if (!status_field(status, "\nUid:", 3, &uid) || !status_field(status, "\nGid:", 3, &gid))
 		return error_set(ret_error, -ESRCH, "%s is not understood", path);
 	child->drops_user = child->uid != uid;
@@ -140,11 +144,12 @@ static int open_socket(struct disk_server *s, const struct child *child, struct 
 	if (fd < 0)
 		return error_set(ret_error, -errno, "socket: %m");
 	memcpy(address.sun_path, s->socket, sizeof(address.sun_path));
-	(void)unlink(s->socket); /* that of an earlier agent; if it cannot go, bind() says so */
+	/* remove the socket of an earlier agent; if this fails, bind() reports it */
+	(void)unlink(s->socket);
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return error_set(ret_error, -errno, "cannot make the socket %s: %m", s->socket);
 	s->has_socket = true;
-	/* Nobody can connect before listen(), so nobody can before the mode is right. */
+	/* Set mode and owner before listen(): nobody can connect before listen(). */
 	if (chmod(s->socket, 0600) < 0 ||
 	    (child->drops_user && chown(s->socket, child->uid, (gid_t)-1) < 0) ||
 	    listen(fd, BACKLOG) < 0)
@@ -157,8 +162,8 @@ static int open_socket(struct disk_server *s, const struct child *child, struct 
 
 /* ---- the child: between fork() and exec() only async-signal-safe calls */
 
-/* Become the user for good. Called as system calls, since the functions of libc look for the
- * process's other threads, which only the parent has. */
+/* Become QEMU's user for good. Makes the system calls directly: libc's functions would also change
+ * the process's other threads, and the child has none. */
 static bool drop_user(const struct child *child)
 {
 	return syscall(SYS_setgroups, 0, NULL) == 0 &&
@@ -166,7 +171,8 @@ static bool drop_user(const struct child *child)
 	       syscall(SYS_setresuid, child->uid, child->uid, child->uid) == 0;
 }
 
-/* Move @fd out of the way of the numbers that the child gets. */
+/* Return a copy of @fd with a number above those in enum child_fd, so that setting up these numbers
+ * cannot close it. */
 static int away(int fd)
 {
 	return fcntl(fd, F_DUPFD_CLOEXEC, CHILD_N_FDS);
@@ -209,7 +215,8 @@ static enum step exec_nbdkit(struct child *child, char *const *environment)
 		return STEP_FDS;
 	if (child->drops_user && !drop_user(child))
 		return STEP_USER;
-	/* What QEMU and nbdkit cannot open would only be seen much later. */
+	/* Check now, as QEMU's user, what QEMU and nbdkit must open later; otherwise an error would
+	 * be noticed much later. */
 	if (access(child->path, R_OK | W_OK) < 0)
 		return STEP_SOCKET;
 	if (access(child->argv[PLUGIN_ARG], R_OK) < 0)
@@ -233,7 +240,8 @@ static void run_child(struct child *child)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)signal(SIGPIPE, SIG_DFL);
 	(void)signal(SIGXFSZ, SIG_DFL);
-	/* A session of its own: a terminal's ^C goes to the agent, which ends us. */
+	/* Start a new session, so that a ^C at the terminal reaches only the agent, which then ends
+	 * this process. */
 	(void)setsid();
 	failure.step = exec_nbdkit(child, environment);
 	failure.error = errno;
@@ -242,8 +250,8 @@ static void run_child(struct child *child)
 	_exit(127);
 }
 
-/* Start the child and wait until it runs nbdkit. 0; -errno: there is no child; *ret_failure: why it
- * does not run nbdkit. */
+/* Start the child, and wait until it runs nbdkit or has failed. Returns 0, and *ret_failure says
+ * whether and why it failed; or -errno if the child could not be started or watched. */
 static int spawn(struct disk_server *s, struct child *child, struct failure *ret_failure)
 {
 	int fds[2], error;
@@ -271,7 +279,7 @@ static int spawn(struct disk_server *s, struct child *child, struct failure *ret
 	return s->pidfd < 0 ? -errno : 0;
 }
 
-/* ---- its messages */
+/* ---- the child's messages */
 
 static void take_line(struct disk_server *s, const char *line)
 {
@@ -297,7 +305,7 @@ static void *log_messages(void *arg)
 		for (ssize_t i = 0; i < n; i++) {
 			bool is_end = data[i] == '\n';
 
-			/* What does not fit is cut. */
+			/* Drop the rest of a line that is too long. */
 			if (!is_end && used < sizeof(line) - 1)
 				line[used++] = (data[i] & 0x7f) < 0x20 ? ' ' : data[i];
 			if (!is_end)
@@ -330,7 +338,7 @@ static int find_programs(const struct disk_server_config *config, struct child *
 
 	if (!plugin)
 		plugin = DISK_SERVER_PLUGIN;
-	/* A relative path would depend on the directory we happen to be in. */
+	/* Refuse a relative path, because its meaning would depend on the current directory. */
 	if (nbdkit[0] != '/' || plugin[0] != '/')
 		return error_set(ret_error, -ENOENT, "%s: name it by an absolute path",
 				 nbdkit[0] != '/' ? nbdkit : plugin);
@@ -444,9 +452,11 @@ struct disk_server *disk_server_stop(struct disk_server *s)
 	if (!s)
 		return NULL;
 	if (s->has_socket)
-		(void)unlink(s->socket); /* nobody can use it any more, whether it goes or not */
+		/* an error does no harm: nobody can use the socket any more */
+		(void)unlink(s->socket);
 	if (s->pid > 0) {
-		(void)kill(s->pid, SIGKILL); /* the pid is its own until we reap it */
+		/* safe: the pid cannot be reused before we reap the child */
+		(void)kill(s->pid, SIGKILL);
 		while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
