@@ -31,8 +31,8 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
 			break;
 		}
 		if (frame.h.type == WIRE_EPOCH_BEGIN && !c.inside) {
-			/* The caller checks whether the epoch continues the copy, so accept any
-			 * epoch number here. */
+			/* Accept any epoch number here: the caller checks whether this epoch is the
+			 * next one for the copy. */
 			c.last_epoch = frame.h.epoch - 1;
 			if (frame.h.epoch == 0 || wire_epoch_begin_decode(&frame, &begin, NULL) < 0)
 				break;
@@ -57,7 +57,7 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
 
 /* ---- applying */
 
-/* The kind of the first record that a FULL epoch has for a page or for a piece of the blob. */
+/* What kind of record a FULL epoch has first for a page, or for a piece of the device blob. */
 enum first_record {
 	FIRST_NONE  = 0, /* no record: the page must be cleared to zero */
 	/* ZERO, RAW or DUP: replaces the whole page, so the old content does not matter */
@@ -173,8 +173,8 @@ static int note(struct pass *p, const struct wire_frame *frame)
 	return 0;
 }
 
-/* Zero @page unless it is zero already. A page that is only read does not become dirty in the CPU's
- * caches. */
+/* Zero @page, but only if it is not zero already: writing zeros to a zero page would needlessly
+ * make its cache lines dirty. */
 static void clear_page(uint8_t *page)
 {
 	if (page[0] != 0 || memcmp(page, page + 1, WIRE_PAGE_SIZE - 1) != 0)
@@ -200,9 +200,10 @@ static int clear_unwritten(struct pass *p)
 	return 0;
 }
 
-/* How many records are applied together. The page of one record is fetched while another's is
- * written, which is twice as fast if the pages are not cached. The number is small so that a test
- * that kills the agent at a fault point finds even a small epoch partly written. */
+/* How many records are applied together. While one record's page is written, the next record's page
+ * is fetched into the cache; this doubles the speed if the pages are not cached. The number is
+ * small because a test kills the agent at a fault point between two batches, when an epoch is
+ * partly written: even a small epoch must have several batches. */
 #define BATCH_RECORDS 16u
 
 struct batch {
@@ -235,7 +236,8 @@ static struct page_record from_wire(struct ramfile *rf, const struct wire_record
 
 static int put_pages(struct pass *p, const struct wire_frame *frame)
 {
-	/* A test that watches each step needs each record to be a step of its own. */
+	/* If a test watches the steps, apply one record at a time, so that each record is a
+	 * step. */
 	size_t n_max = p->rf->step ? 1 : BATCH_RECORDS;
 	struct batch batch = {.n_records = 0};
 	struct wire_record_iter it;

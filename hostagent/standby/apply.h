@@ -1,5 +1,5 @@
-/* apply.h - writes one complete epoch into the copy of the guest and into its disk images. The
- * whole epoch is mapped into memory.
+/* apply.h - writes one complete epoch, which is mapped into memory as a whole, into the copy of the
+ * guest and into the guest's disk images.
  *
  * Where: used by epochlog.c and the fuzz target. Threads: one. epochlog.h (L4) says why an epoch
  * may be applied again.
@@ -22,18 +22,19 @@ struct apply_info {
 	struct wire_geometry geometry;
 };
 
-/* Read the stream in @data from its GEOMETRY frame to its EPOCH_END, and make every check of
- * epochcheck.h. @images: the guest's disks, whose sizes are known; NULL if it has none. Returns 0;
- * -ESTALE if the epoch is not of @term; -EBADMSG if it is not a whole, valid epoch; -ENOMEM. */
+/* Read the frames in @data from GEOMETRY to EPOCH_END, and make every check of epochcheck.h.
+ * @images: the guest's disks, whose sizes are known; NULL if it has none. Returns 0; -ESTALE if the
+ * epoch is not of @term; -EBADMSG if it is not a whole, valid epoch; -ENOMEM. */
 int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *images,
 		struct apply_info *ret_info) __attribute__((warn_unused_result));
 
 /* Apply the epoch: its layout, then its pages and its changes of disks, then its device state. Does
- * not change `meta`. @images: as above, and open. @data must have passed apply_check(), or
- * epochcheck.h when it arrived. Even so, invalid data is refused without access to memory outside
- * the copy or to a disk past its end. Returns 0, with *ret_n_pages page records applied; -EBADMSG
- * if the data is broken; other -errno from files and images, after which the epoch must be applied
- * again. On error *ret_error says which file or image. */
+ * not change `meta`. @images: the guest's disks, which must be open; NULL if it has none. @data
+ * must have passed apply_check(), or the same checks frame by frame when it arrived (epochcheck.h).
+ * Invalid data is refused all the same: nothing outside of the copy or past a disk's end is
+ * accessed. Returns 0, with *ret_n_pages page records applied; -EBADMSG if the data is broken;
+ * other -errno from files and images, after which the epoch must be applied again. On error
+ * *ret_error says which file or image. */
 int apply_epoch(struct ramfile *rf, struct images *images, const uint8_t *data, size_t size,
 		uint64_t *ret_n_pages, struct error *ret_error) __attribute__((warn_unused_result));
 

@@ -2,7 +2,7 @@
  *
  * Why: the operator writes the command once, as for a shell. This module splits the command without
  * a shell, so that it can never run another program. The module also checks the command, so that a
- * mistake leads to an error that names the option, and not to a QEMU that dies or, worse, starts
+ * mistake leads to an error that names the option, instead of a QEMU that dies or, worse, starts
  * with the wrong memory.
  *
  * Where: used by qemu.c. Threads: any (no state). Allocates.
@@ -43,8 +43,8 @@ int cmdline_parse(const char *text, struct cmdline *ret_cmdline, struct error *r
 int cmdline_check_tap(const struct cmdline *c, const char *tap, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Append a copy of @word. Returns 0; -ENOMEM; -E2BIG if there are CMDLINE_WORDS_MAX words
- * already. */
+/* Append a copy of @word as one argument. Returns 0; -ENOMEM; -E2BIG if there are CMDLINE_WORDS_MAX
+ * arguments already. */
 int cmdline_add(struct cmdline *c, const char *word) __attribute__((warn_unused_result));
 
 /* Append the options that make QEMU a standby: incoming migration, guest RAM in the file @ram_path,

@@ -45,8 +45,8 @@ void standby_say_way_out(const struct standby *sb, struct error *error)
 {
 	const struct error why = *error;
 
-	/* Put the advice first, because the end of a long text may be cut off on its way to the
-	 * operator. */
+	/* Put the advice before the reason, because the end of a long text may be cut off before it
+	 * reaches the operator. */
 	(void)error_set(error, 0,
 			"the copy is kept; correct %.160s on %.64s and give `failover` again, "
 			"which reads it anew: %.700s",

@@ -198,15 +198,17 @@ int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch,
 	return 0;
 }
 
-/* A DUP record fills a page from another page of our copy, its source. The source must hold the
- * same bytes each time that the epoch is applied, however far an earlier try came (epochlog.h, L4).
- * This holds
- *  - in an epoch that is not FULL, if no record of the source follows the DUP record. So we mark
- *    each source, and refuse later records of a marked page. The source may also be a page that has
- *    no record in this epoch.
- *  - in a FULL epoch, if the source has a record before the DUP record, whatever follows. (A FULL
- *    epoch first clears each page whose first record is not a whole page. So after its first record
- *    a page's content does not depend on earlier tries.) So we mark each page that has a record.
+/* A DUP record fills a page with a copy of another page of our copy, the record's source. An epoch
+ * may be applied again after a try that was interrupted at any point (epochlog.h, L4). The source
+ * must have the same bytes each time that the DUP record is applied. This is so
+ *  - in an epoch that is not FULL, if no later record of the epoch changes the source. So we mark
+ *    each source, and refuse later records of a marked page. The source may be a page that has no
+ *    record in this epoch.
+ *  - in a FULL epoch, if the source has a record before the DUP record. (A page's first record
+ *    either replaces the whole page, or is a delta, and then the page is cleared before anything is
+ *    written. So after its first record a page has the same content at each try. Records after the
+ *    DUP record do no harm.) So we mark each page that has a record, and refuse a DUP whose source
+ *    is not marked.
  * Returns NULL if the record is valid, otherwise what is wrong. */
 static const char *check_dup(struct epochcheck *c, const struct wire_record *record)
 {
@@ -268,7 +270,8 @@ static int on_device(struct epochcheck *c, const struct wire_frame *frame,
 	struct wire_record_iter it;
 	struct wire_frame plain;
 	struct wire_error wire;
-	uint32_t uncounted = 0; /* EPOCH_END counts the records of PAGES only */
+	/* receives a count that is not needed: EPOCH_END counts the records of PAGES only */
+	uint32_t uncounted = 0;
 
 	if (epochcheck_unpack(frame, c->plain, &plain, &wire) < 0 ||
 	    wire_device_begin(&plain, &it, &wire) < 0)
@@ -395,8 +398,8 @@ static int check_place(struct epochcheck *c, const struct wire_header *h,
 		return refuse(c, e, WIRE_STREAM_ERROR_ORDER,
 			      "%s has number %" PRIu32 ", %" PRIu32 " was due",
 			      wire_type_name(h->type), h->seq, c->n_frames);
-	/* Count whole frames, since frames without payload fill the buffer too. frame_bytes never
-	 * exceeds bytes_max, so the subtraction cannot wrap. */
+	/* Count headers as well as payloads, since frames without payload fill the buffer too.
+	 * frame_bytes never exceeds bytes_max, so the subtraction cannot wrap around. */
 	if (WIRE_HEADER_SIZE + (uint64_t)h->payload_size > c->bytes_max - c->frame_bytes)
 		return refuse(c, e, WIRE_STREAM_ERROR_LIMIT,
 			      "larger than the %" PRIu64

@@ -14,8 +14,9 @@
  *	       ▲           any violation            ▲            EPOCH_END         │  ▲───┘ DISK, CLOCK
  *	       └────────────────────────────────────┴──────────────────────────────┘
  *
- * A FULL epoch may have any number above the last epoch's. A frame of an older generation, which
- * may come from the gateway's relay buffer, is dropped.
+ * The drawing shows an ordinary epoch, whose number is the last epoch's plus 1. A FULL epoch may
+ * have any higher number. A frame of an older generation, which may come from the gateway's relay
+ * buffer, is dropped.
  */
 #ifndef STANDBY_EPOCHCHECK_H
 #define STANDBY_EPOCHCHECK_H
@@ -37,7 +38,8 @@ struct epochcheck_error {
 
 enum epochcheck_verdict {
 	EPOCHCHECK_DROP	    = 0, /* a frame of an older generation: drop it */
-	EPOCHCHECK_GEOMETRY = 1, /* a stream starts (again): discard an unfinished epoch */
+	/* a stream starts: discard the unfinished epoch, if there is one */
+	EPOCHCHECK_GEOMETRY = 1,
 	EPOCHCHECK_BEGIN    = 2, /* first frame of an epoch */
 	EPOCHCHECK_INSIDE   = 3, /* another frame of the epoch */
 	EPOCHCHECK_COMPLETE = 4, /* EPOCH_END, and all its totals are right */
@@ -64,20 +66,21 @@ struct epochcheck {
 	uint32_t n_frames; /* frames so far; also the seq that the next frame must have */
 	uint32_t n_records;
 	uint64_t payload_bytes;
-	uint64_t frame_bytes;  /* bytes so far, counted as for bytes_max */
+	uint64_t frame_bytes;  /* bytes so far, of the frames and the stored GEOMETRY */
 	uint64_t geometry_bytes; /* size of the GEOMETRY frame */
 	uint32_t blob_bytes;   /* size of the device blob, as the DEVICE frames say */
 
-	/* marks on the epoch's pages, see check_dup(); the memory is kept from stream to stream */
+	/* marks on the epoch's pages, see check_dup(); the memory is reused for the next stream */
 	struct marks marks;
 
 	uint8_t plain[WIRE_PAYLOAD_MAX]; /* payload of a packed frame while it is checked */
 };
 
-/* Unpack @frame if it has WIRE_FLAG_LZ4. *ret_plain borrows @frame's payload or @scratch
- * (WIRE_PAYLOAD_MAX bytes). Frames are stored packed, as they arrived, and unpacked each time they
- * are read. So the frames' checksums stay valid, less is written, and applying an epoch again reads
- * the same bytes. Returns 0, or -EPROTO with *ret_error. */
+/* Unpack @frame if it has WIRE_FLAG_LZ4. The payload of *ret_plain is then in @scratch
+ * (WIRE_PAYLOAD_MAX bytes), otherwise in @frame; it is borrowed. Frames are stored packed, as they
+ * arrived, and unpacked each time they are read. So the frames' checksums stay valid, less is
+ * written, and applying an epoch again reads the same bytes. Returns 0, or -EPROTO with
+ * *ret_error. */
 int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch,
 		      struct wire_frame *ret_plain, struct wire_error *ret_error)
 	__attribute__((warn_unused_result));

@@ -19,8 +19,8 @@
 #include "standby/apply.h"
 
 #define NAME_ROOM	48
-#define SPARE_BYTES_MAX (UINT64_C(16) << 20) /* without a reserve, a larger file is removed and not
-					      * kept as `spare` */
+/* if there is no reserve, a file larger than this is removed instead of becoming `spare` */
+#define SPARE_BYTES_MAX (UINT64_C(16) << 20)
 
 static const char *file_name(uint64_t epoch, const char *suffix, char name[NAME_ROOM])
 {
@@ -89,8 +89,8 @@ static int complete_part(struct epochlog *log)
 	return 0;
 }
 
-/* Open the images if they are not, so that an epoch can be checked and applied. Never for a guest
- * that was promoted: its QEMU writes to them now. */
+/* Open the images if they are not open, so that an epoch can be checked and applied. Refuse this
+ * for a guest that was promoted, because its QEMU writes to the images now. */
 static int have_images(struct epochlog *log)
 {
 	if (!log->images || log->images->n == 0)
@@ -132,8 +132,9 @@ static int store(struct epochlog *log, const struct wire_frame *frame, int verdi
 	return r;
 }
 
-/* Tell the operator where the epoch could not be stored, how much of it is written, how much is
- * free, and what to do. Must be called before the .part is removed. */
+/* Write to log->why, for the operator, where the epoch could not be stored, how much of the epoch
+ * is written, how much space is free, and what to do. Must be called before the .part is
+ * removed. */
 static void describe_failure(const struct epochlog *log, uint64_t epoch, int error,
 			     struct error *ret_error)
 {
@@ -164,7 +165,8 @@ static void describe_unapplied(const struct epochlog *log, int error, struct err
 			log->pending, log->why.text);
 }
 
-/* An epoch that cannot be checked without the disks is refused at its first frame. */
+/* At the first frame of an epoch, ensure that the images are open. If they cannot be opened, refuse
+ * the epoch, because it cannot be checked without them. */
 static int need_images(struct epochlog *log, const struct wire_frame *frame,
 		       struct epochcheck_error *ret_error)
 {
@@ -219,8 +221,8 @@ static void remove_complete(struct epochlog *log)
 
 	file_name(log->pending, "complete", name);
 	ramfile_step(log->rf);
-	/* Cut the file to the reserve's size before the rename. So `spare` is never larger than the
-	 * reserve, and never missing. */
+	/* Cut the file to the reserve's size before it is renamed to `spare`. So `spare` is never
+	 * larger than the reserve, and never missing. */
 	if (log->bytes <= keep || (log->reserve_bytes && ftruncate(log->fd, (off_t)keep) == 0))
 		r = renameat(log->rf->dir_fd, name, log->rf->dir_fd, "spare");
 	if (r < 0)
@@ -373,8 +375,8 @@ static bool is_complete(const char *name, uint64_t *ret_epoch)
 	return parse_name(name, "complete", ret_epoch);
 }
 
-/* Is @name a .part that a killed agent left? `spare` is not: it must stay, since the file system
- * may have no other free pages. */
+/* Is @name a .part that a killed agent left? (`spare` is not a leftover. It must stay, since the
+ * file system may have no other free pages.) */
 static bool is_leftover(const char *name, uint64_t *ret_epoch)
 {
 	return parse_name(name, "part", ret_epoch);
@@ -391,8 +393,8 @@ static int remove_file(struct epochlog *log, const char *name, uint64_t epoch)
 	return unlinkat(log->rf->dir_fd, name, 0) < 0 ? -errno : 0;
 }
 
-/* Make the .part @name the `spare` again, since it may have the reserved pages. If there is a
- * `spare` already, remove the .part. */
+/* Rename the .part @name to `spare`, since it may be the file that has the reserved pages. If there
+ * is a `spare` already, remove the .part instead. */
 static int make_spare(struct epochlog *log, const char *name, uint64_t epoch)
 {
 	if (renameat2(log->rf->dir_fd, name, log->rf->dir_fd, "spare", RENAME_NOREPLACE) == 0)

@@ -1,10 +1,11 @@
-/* epochlog.h - buffers a whole epoch and then applies it to the copy. A kill at any instant leaves
- * no torn copy.
+/* epochlog.h - buffers a whole epoch and then applies it to the copy, so that the copy can always
+ * be completed to a whole epoch, even if the agent is killed at any instant.
  *
- * Why: promise 2, atomic epochs. The copy in `ram` is changed in place, since a second copy would
- * need as much memory again. So while an epoch is being applied, the copy is a mixture of two
- * epochs, a state that the guest never had. If the agent is killed then, applying the epoch again
- * makes the copy whole. Therefore the epoch is kept on tmpfs until `meta` says that it was applied.
+ * Why: Holdfast promises atomic epochs. The copy in the file `ram` is changed in place, since a
+ * second copy would need as much memory again. So while an epoch is being applied, the copy is a
+ * mixture of two epochs, a state that the guest never had. If the agent is killed at that time, the
+ * next agent applies the epoch again from its start, which makes the copy whole. For this purpose
+ * the epoch's file stays on tmpfs until `meta` says that the epoch was applied.
  *
  * Where: stream.c passes in the frames and sends the acknowledgements. Uses epochcheck.h (to check
  * the epoch), ramfile.h (the copy) and images.h (the guest's disks). Threads: one.
@@ -20,13 +21,14 @@
  * tmpfs pages are allocated already. So bytes after EPOCH_END may be left from an earlier epoch,
  * and are ignored.
  *
- * The invariants below hold at every instant. After a kill -9, exactly the system calls and stores
- * made so far have taken effect, in program order, since all files are in this host's memory (disk
- * images: in its page cache). tmpfs needs no fsync: a crash of the host loses the guest's memory
- * anyway. Nor do the images before a promotion: without the copy they are worthless.
+ * The invariants below hold at every instant. All files are in this host's memory (disk images are
+ * in its page cache). So after a kill -9, exactly the system calls and stores made so far have
+ * taken effect, in program order. The files on tmpfs need no fsync: a crash of the host loses the
+ * guest's memory anyway. Before a promotion the disk images need no fsync either, because they are
+ * worthless without the copy.
  *
- *  L1 A file named .complete holds one whole epoch that passed every check. (The rename is the last
- *     step.)
+ *  L1 A file named .complete holds one whole epoch that has passed every check. (The file gets this
+ *     name only after the last check.)
  *  L2 EPOCH_ACK(N) is sent only when epoch-N.complete exists or applied >= N. (The ack is sent
  *     after the rename.)
  *  L3 meta.applied = N means: copy and disks are epoch N, or they are partly epoch N+1 and
@@ -36,19 +38,20 @@
  *     earlier try came:
  *     - Records carry new bytes for given places, never differences. So each byte gets its final
  *       value from the same record each time, and a byte that no record writes is not changed.
- *     - A DUP record copies the same bytes each time: its source page is not changed by a later
- *       record, or in a FULL epoch had a record before (epochcheck.c, check_dup()).
- *     - In a FULL epoch, pages and pieces that have no record, or whose first record is a delta,
- *       are cleared before anything is written (such deltas are against zero). So no old content
- *       is left.
+ *     - A DUP record copies the same bytes each time. In an ordinary epoch no later record changes
+ *       its source page; in a FULL epoch an earlier record has set the source page (epochcheck.c,
+ *       check_dup()).
+ *     - In a FULL epoch, pages and pieces of the device blob are cleared before anything is
+ *       written, if they have no record or if their first record is a delta (such a delta is
+ *       against a zero page). So no old content is left.
  *     - `device` is replaced as a whole. Bytes after the end of `device` count as zero, both before
  *        and after the replacement.
- *     - Records of a disk are applied in the order in which they came, so where two overlap, the
- *       later one wins each time. A FULL epoch clears nothing on a disk: bytes that no record names
- *       stay as they are.
+ *     - Records of a disk are applied in the order in which they came. So if two records overlap,
+ *       the bytes of the later one remain, each time. A FULL epoch clears nothing on a disk: bytes
+ *       that no record covers stay as they are.
  *  L5 A .part is never applied. At open it is removed or becomes `spare`.
- *  L6 A FULL epoch leaves the old state as it is until its own .complete exists (L3). So does every
- *     epoch with the disks.
+ *  L6 Until the .complete of an epoch exists, the epoch changes neither the copy nor the disks
+ *     (L3). This is true of FULL epochs too, so the old state stays usable until then.
  *  L7 All files are of one term: an epoch file of another term than meta's is removed at open.
  *     meta.applied = 0 means that the copy is worthless and that the next epoch must be FULL. The
  *     disks are then of no known epoch, so the primary must send all of their content again.
@@ -82,8 +85,8 @@ struct epochlog {
 	struct ramfile *rf; /* the directory and the copy; borrowed */
 	struct images *images; /* the guest's disks; borrowed; NULL: none */
 	struct epochcheck check;
-	uint64_t bytes_max;	     /* limit of one epoch's file */
-	/* size of the part of `spare` whose pages stay reserved; 0: none */
+	uint64_t bytes_max;	     /* largest size of one epoch's file */
+	/* how many bytes at the start of `spare` stay reserved; 0: none */
 	uint64_t reserve_bytes;
 	struct epochlog_stats stats;
 
@@ -92,7 +95,7 @@ struct epochlog {
 	uint64_t epoch;	   /* number of the epoch */
 	uint64_t bytes;	   /* bytes written so far */
 
-	struct error why; /* of the last failure to apply an epoch or to open the images */
+	struct error why; /* why applying an epoch, or opening the images, failed the last time */
 
 	uint64_t pending; /* number of the epoch that is complete but not yet applied; 0: none */
 
@@ -101,12 +104,12 @@ struct epochlog {
 	size_t geometry_size;
 };
 
-/* Start with the copy @rf: remove unfinished and stale epochs, and apply a complete epoch of term
- * rf->meta.term that an earlier process left. @images: the guest's disks, which are opened when an
- * epoch must be checked or applied; NULL if it has none. @bytes_max: limit of one epoch's file,
- * counted in whole frames. A promoted copy (phase not COPY) is not changed. Returns 0; -EBADMSG if
- * a .complete file does not pass the checks (something has changed it); -ENOMEM; other -errno. On
- * error log->why says why. */
+/* Start with the copy @rf: remove the unfinished and stale epochs that an earlier process left, and
+ * apply a complete epoch of the term rf->meta.term if it left one. @images: the guest's disks; they
+ * are opened when an epoch must be checked or applied; NULL if the guest has none. @bytes_max:
+ * largest size of one epoch's file, with the headers of all frames. A promoted copy (phase not
+ * COPY) is not changed. Returns 0; -EBADMSG if a .complete file does not pass the checks (something
+ * has changed it); -ENOMEM; other -errno. On error log->why says why. */
 int epochlog_open(struct ramfile *rf, struct images *images, uint64_t bytes_max,
 		  struct epochlog *log) __attribute__((warn_unused_result));
 
@@ -140,12 +143,12 @@ int epochlog_vote(struct epochlog *log, uint64_t term, enum ramfile_vote vote)
 /* Returns the last complete epoch of the term, which is applied or waits to be applied; 0: none. */
 uint64_t epochlog_complete(const struct epochlog *log);
 
-/* Take the next frame of the stream. @ours is the warm QEMU's geometry, with which a GEOMETRY must
- * agree; if it is NULL, they are not compared (tests). On error the copy and earlier epochs are as
- * they were. Returns
- * - 0: the frame was taken;
- * - 1: this frame completed an epoch, which is safe now. Acknowledge epochlog_complete(), then call
- *   epochlog_apply();
+/* Check and store the next frame of the stream. @ours is the warm QEMU's geometry; a GEOMETRY frame
+ * that differs from it is refused. If @ours is NULL (in tests), the geometry is not compared. On
+ * error the copy and earlier epochs are as they were. Returns
+ * - 0: the frame was stored, or dropped because it is of an older generation;
+ * - 1: this frame completed an epoch, which cannot be lost any more. Acknowledge epoch
+ *   epochlog_complete(), then call epochlog_apply();
  * - -EPROTO: the frame is refused, and nothing of its epoch is kept. Send *ret_error as
  *   STREAM_ERROR and close the connection;
  * - other -errno: the frame could not be stored. Also send *ret_error and close the connection. */
@@ -153,10 +156,11 @@ int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 		   const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Apply the complete epoch, if there is one. Takes as long as copying its pages, and may wait for
- * the disks. Returns 0 once copy and disks are epoch epochlog_complete(); -EBADMSG if the epoch's
- * file is not valid; -EBUSY if the guest was promoted; other -errno, after which the epoch is kept,
- * so try again. On error log->why says why. */
+/* Apply the complete epoch to the copy and the disks, if it is not applied yet. Takes as long as
+ * copying its pages, and may wait for the disks. Returns 0 if copy and disks have the state of
+ * epoch epochlog_complete(); -EBADMSG if the epoch's file is not valid; -EBUSY if the guest was
+ * promoted; or another -errno: then the epoch is still stored, so try again. On error log->why says
+ * why. */
 int epochlog_apply(struct epochlog *log) __attribute__((warn_unused_result));
 
 #endif

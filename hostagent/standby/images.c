@@ -16,10 +16,12 @@
 #include "base/fd.h"
 
 #define FLUSH_INTERVAL_NS CLOCK_NS_PER_S
-#define ZEROES_BYTES	  65536u /* written at once where the kernel cannot zero a range */
+/* how many zeros to write at a time if the kernel cannot zero a range */
+#define ZEROES_BYTES	  65536u
 
-/* QEMU locks these bytes of an image that it uses (block/file-posix.c, RAW_LOCK_PERM_BASE and
- * RAW_LOCK_SHARED_BASE): one byte for each of some permissions, in each of both ranges. */
+/* A QEMU that uses an image locks some of these bytes of the image's file, depending on its
+ * permissions: bytes from 100 on (RAW_LOCK_PERM_BASE in block/file-posix.c) and bytes from 200 on
+ * (RAW_LOCK_SHARED_BASE). */
 #define QEMU_LOCK_FROM	100
 #define QEMU_LOCK_BYTES 200
 
@@ -71,7 +73,7 @@ static int open_failed(const struct image *image, int r, struct error *ret_error
 			 image->name, image->path, image->path);
 }
 
-/* Learn which file the image is, and how large. */
+/* Store which file or device the image is, and how large it is. */
 static int measure(struct image *image, struct error *ret_error)
 {
 	struct stat st;
@@ -100,7 +102,7 @@ static int measure(struct image *image, struct error *ret_error)
 	return 0;
 }
 
-/* Check that no disk before @image has the same file. */
+/* Check that no earlier disk in the list has the same file or device as @image. */
 static int check_own(const struct images *images, const struct image *image,
 		     struct error *ret_error)
 {
@@ -152,7 +154,8 @@ int images_check_free(const struct images *images, struct error *ret_error)
 				     .l_start = QEMU_LOCK_FROM, .l_len = QEMU_LOCK_BYTES};
 		const struct image *image = &images->item[i];
 
-		/* Where the file system has no locks, QEMU has none either. */
+		/* An error of fcntl() means that the file system has no locks. Then no QEMU can
+		 * have locked the image, so ignore the error. */
 		if (fcntl(image->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
 			return fault(image, -EBUSY,
 				     "another QEMU on this host uses it (fuser -v shows which): "
@@ -179,7 +182,7 @@ static int write_at(int fd, const uint8_t *data, uint64_t bytes, uint64_t offset
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (n == 0)
-			return -EIO; /* at the end of a device that has shrunk */
+			return -EIO; /* no byte was written: the device has shrunk and ends here */
 		if (n > 0) {
 			data += n;
 			bytes -= (uint64_t)n;
@@ -214,15 +217,15 @@ static int allocate(int fd, int mode, uint64_t bytes, uint64_t offset)
 	return r < 0 ? -errno : 0;
 }
 
-/* Cannot the file system, or not with bytes that lie like these? (A block device zeroes whole
- * sectors only.) */
+/* Does the error @r mean that fallocate() cannot zero this range? (Some file systems cannot zero
+ * any range; a block device can zero only whole sectors.) */
 static bool is_unable(int r)
 {
 	return r == -EOPNOTSUPP || r == -EINVAL || r == -ENODEV || r == -ENOSYS;
 }
 
-/* Make the range read as zeros. A DISCARD gives its space back where that is possible; a ZERO keeps
- * it where that is possible. */
+/* Make the record's range read as zeros. If possible, a DISCARD frees the space of the range on the
+ * disk, and a ZERO keeps the space allocated. */
 static int zero(struct image *image, const struct wire_disk_record *record)
 {
 	static const int zero_first[] = {FALLOC_FL_ZERO_RANGE, FALLOC_FL_PUNCH_HOLE};
@@ -276,7 +279,7 @@ void images_flush_soon(struct images *images, uint64_t now_ns)
 	images->flushed_ns = now_ns;
 	for (uint32_t i = 0; i < images->n; i++) {
 		if (images->item[i].is_changed)
-			/* an error shows up again in images_sync(), which must not miss it */
+			/* ignore an error: images_sync() will get it again and report it */
 			(void)sync_file_range(images->item[i].fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 	}
 }
@@ -286,7 +289,7 @@ int images_sync(struct images *images, struct error *ret_error)
 	for (uint32_t i = 0; images->is_open && i < images->n; i++) {
 		struct image *image = &images->item[i];
 
-		/* The kernel reports lost writes once, so remember them. */
+		/* The kernel reports lost writes only once, so record this in is_lost. */
 		if (!image->is_lost && fdatasync(image->fd) < 0) {
 			image->is_lost = true;
 			return error_set(ret_error, -EIO,

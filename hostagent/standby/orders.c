@@ -17,8 +17,9 @@ void standby_set_warm(struct standby *sb)
 
 /* ---- QEMU */
 
-/* Check that the command has the same RAM size as the copy. The command may have changed since the
- * copy was made, and another size must not make us drop the copy. Returns 0 or -EINVAL. */
+/* Check that the command has the same RAM size as the copy. The command may have been changed since
+ * the copy was made. In that case refuse the command, since ramfile_reserve() would drop the copy.
+ * Returns 0 or -EINVAL. */
 static int check_ram(const struct standby *sb, struct error *ret_error)
 {
 	if (!epochlog_complete(&sb->log) || !sb->rf.ram ||
@@ -38,8 +39,9 @@ static int start_qemu(struct standby *sb, struct error *ret_error)
 	r = check_ram(sb, ret_error);
 	if (r < 0)
 		return r;
-	/* START has reserved RAM already. After a purge, reserve RAM again, but not a buffer for
-	 * epochs: a promotion needs none and must not fail because there is no room for it. */
+	/* START has reserved RAM already, but a purge may have freed it: reserve RAM again. Do not
+	 * reserve a buffer for epochs: a promotion needs no buffer, and must not fail because there
+	 * is no room for one. */
 	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
 	if (r < 0)
 		return error_set(ret_error, r, "cannot reserve guest RAM in %s: %s", sb->rf.dir,
@@ -50,7 +52,8 @@ static int start_qemu(struct standby *sb, struct error *ret_error)
 		return r;
 	sb->must_rehearse |= sb->qemu.is_other_machine;
 	if (sb->qemu.is_other_machine)
-		/* the next stream begins with MACHINE frames, so the machines are compared again */
+		/* close the stream: the next one begins with MACHINE frames, so the machines are
+		 * compared again */
 		standby_stream_close(sb);
 	sb->qemu.is_other_machine = false;
 	if (!sb->qemu.adopted)
@@ -109,8 +112,8 @@ void standby_check_qemu(struct standby *sb, uint64_t now_ns)
 
 /* ---- START */
 
-/* Check that the guest itself does not run here, so that this host may keep a copy. Returns 0, or
- * -EBUSY if it runs here. */
+/* Check that the guest itself does not run on this host. Only then may this host hold a copy of it.
+ * Returns 0, or -EBUSY if it runs here. */
 static int check_no_guest(struct standby *sb, struct error *ret_error)
 {
 	if (sb->rf.meta.phase == RAMFILE_COPY || qemu_find(&sb->qemu) == -ESRCH)
@@ -121,7 +124,8 @@ static int check_no_guest(struct standby *sb, struct error *ret_error)
 			 (int)sb->qemu.pid, sb->rf.meta.term);
 }
 
-/* Enter @term, and drop a copy of an older term, which could only rewind the guest. */
+/* Enter @term. If the copy is of an older term, drop it: promoting it would set the guest back to
+ * an old state. */
 static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	bool resized = sb->rf.ram && sb->rf.ram_bytes != sb->qemu.cmdline.ram_bytes;
@@ -158,7 +162,8 @@ static int load_for_start(struct standby *sb, struct error *ret_error)
 	return r;
 }
 
-/* Open the guest's disks here, before QEMU is started on them: it may not be the only one. */
+/* Open this host's images of the guest's disks, and check that no other QEMU uses them. Called
+ * before QEMU is started with these images. */
 static int open_images(struct standby *sb, struct error *ret_error)
 {
 	int r = images_open(&sb->images, ret_error);
@@ -218,7 +223,8 @@ static int already_promoted(struct standby *sb, struct standby_command *c)
 }
 
 /* Start a QEMU for a promotion. Read the command file again, since it may have been corrected after
- * a failed try. If the file cannot be used, start QEMU with the command that was read last. */
+ * a failed try. If the file cannot be used now, start QEMU with the command that was read
+ * before. */
 static int start_for_promotion(struct standby *sb, struct error *ret_error)
 {
 	struct error fault = {""}, first;

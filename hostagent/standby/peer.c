@@ -1,5 +1,5 @@
-/* Serves the VM's primary without a gateway: answers its claim of a term, and takes its direct
- * stream. See docs/wire-format.md 6.4. */
+/* Serves the VM's primary while there is no gateway: answers when the primary claims a new term,
+ * and receives the primary's direct stream. See docs/wire-format.md 6.4. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -52,8 +52,8 @@ static void refuse(const struct standby *sb, struct standby_peer *peer, uint16_t
 	peer->link = link_free(peer->link);
 }
 
-/* Handle the primary's first BEAT: if the primary has this host's vote, take its stream. Returns 0,
- * or -errno if the primary may not stream to this host. */
+/* Handle the primary's first BEAT: if this host has voted for the primary, use the connection as
+ * the stream. Returns 0, or -errno if the primary may not stream to this host. */
 static int start_direct(struct standby *sb, const struct wire_frame *beat)
 {
 	const struct ramfile_meta *meta = &sb->rf.meta;
@@ -66,7 +66,8 @@ static int start_direct(struct standby *sb, const struct wire_frame *beat)
 	    meta->phase != RAMFILE_COPY || sb->promise_term > meta->term || !sb->want_stream)
 		return -EPROTO;
 	if (sb->link && !sb->is_direct)
-		/* a gateway passes on this term's stream: the primary must use the gateway */
+		/* this host receives this term's stream through a gateway, so the primary must use
+		 * the gateway */
 		return -EBUSY;
 	r = standby_send(sb->peer.link, &resume, NULL, 0);
 	if (r < 0)
@@ -99,7 +100,8 @@ void standby_peer_take(struct standby *sb)
 		refuse(sb, &peer, WIRE_REFUSED_STALE_TERM, "the guest was promoted here");
 		return;
 	}
-	/* The primary's first frame says what it wants: CLAIM a term, or BEAT to stream. */
+	/* The primary's first frame says what the primary wants: CLAIM asks for a vote, BEAT begins
+	 * a direct stream. */
 	sb->peer.link = link_free(sb->peer.link);
 	if (welcome(sb, &peer) < 0)
 		link_free(peer.link);
@@ -123,7 +125,7 @@ static int record(struct standby *sb, uint64_t term, uint8_t mode, struct error 
 
 	if (sb->rf.meta.term == term)
 		return 0;
-	standby_stream_close(sb); /* no epoch of the old term may be taken any more */
+	standby_stream_close(sb); /* no further epoch of the old term may be accepted */
 	r = epochlog_vote(&sb->log, term, (enum ramfile_vote)mode);
 	if (r < 0)
 		return error_set(ret_error, r, "the vote cannot be recorded: %s", strerror(-r));
@@ -231,7 +233,7 @@ int standby_peer_frame(struct standby *sb, const struct wire_frame *frame)
 		return r;
 	lease.beat_ns = beat.mono_ns;
 	memcpy(lease.vm, sb->config.vm, strnlen(sb->config.vm, WIRE_NAME_MAX));
-	/* note the time before sending, since the primary may use the LEASE at once */
+	/* record the time before the LEASE is sent, since the primary may use the LEASE at once */
 	sb->granted_ns = clock_mono_ns();
 	r = wire_lease_encode(&lease, &w);
 	return r < 0 ? r : standby_send(sb->link, &h, payload, (size_t)(w.at - payload));

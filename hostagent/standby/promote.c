@@ -26,9 +26,9 @@ struct promotion {
 	struct ramfile *rf;
 	struct qemu *q;
 	uint64_t term;
-	uint64_t timeout_ns;  /* longest time that a step may go without progress */
-	/* when the current step fails if it makes no progress until then; any progress sets a new
-	 * deadline */
+	uint64_t timeout_ns;  /* the longest time for which a step may make no progress */
+	/* the time at which the current step fails; each progress moves this time on by
+	 * timeout_ns */
 	uint64_t deadline_ns;
 	const struct clockview *view;
 	struct promote_clock *clock;
@@ -41,7 +41,7 @@ static int fail(struct promotion *p, int error, const char *what, const char *wh
 	return error_set(p->error, error, "%s: %.800s", what, why);
 }
 
-/* Record that there was progress: the whole timeout begins again. */
+/* Record that there was progress, and start the timeout anew. */
 static void moved(struct promotion *p)
 {
 	p->deadline_ns = clock_mono_ns() + p->timeout_ns;
@@ -93,8 +93,9 @@ static int step_apply(struct promotion *p)
 	return 0;
 }
 
-/* Hand the disks over to QEMU: bring what was applied to the disk, then close the images. From here
- * on this process has no descriptor with which it could write to them (epochlog.h, L8). */
+/* Hand the images over to QEMU: write all applied changes to the disk, then close the images. From
+ * here on this process has no descriptor with which it could write to the images (epochlog.h,
+ * L8). */
 static int step_disks(struct promotion *p)
 {
 	struct images *images = p->log->images;
@@ -110,8 +111,9 @@ static int step_disks(struct promotion *p)
 	return r < 0 ? fail(p, r, "the guest's disks", error.text) : 0;
 }
 
-/* Write the ROM blocks. A QEMU with -incoming leaves them empty, since a migration would fill them.
- * Without them the guest would continue but could never boot again. */
+/* Write the ROM blocks into QEMU's memory. A QEMU with -incoming leaves them empty, because a
+ * migration usually fills them. With empty ROM blocks the guest would continue but could never boot
+ * again. */
 static int step_rom(struct promotion *p)
 {
 	struct guestmem *mem = NULL;
@@ -140,8 +142,8 @@ static int step_rom(struct promotion *p)
 
 /* How far the incoming migration has got. */
 struct load_state {
-	/* file with the device state; QEMU reads it, and its file offset (shared with us) shows how
-	 * far */
+	/* the file with the device state. QEMU reads from a copy of this descriptor; the file
+	 * offset, which both share, shows how much it has read */
 	int fd;
 	uint64_t read_bytes; /* how much of the file QEMU had read when last checked */
 	bool completed;
@@ -202,7 +204,8 @@ static int wait_loaded(struct promotion *p, struct load_state *load)
 	}
 	if (load->completed)
 		return 0;
-	/* If QEMU could not load the state, it exits, and its log says why. Wait for that. */
+	/* If QEMU could not load the state, it exits, and its log says why. Wait until it has
+	 * exited. */
 	(void)poll(&fds[1], 1, 500);
 	if (qemu_exited(p->q, &died))
 		return fail(p, -EIO, "QEMU did not take the device state", died.text);
@@ -268,8 +271,9 @@ static const char *clock_obstacle(int error)
 	}
 }
 
-/* Set the guest's clock forward. The loaded state has the clock as it was at the seal; set it to
- * what it would show now. If this fails, promote the guest with a late clock. */
+/* Set the guest's clock forward: from the time of the seal, which the loaded state has, to the time
+ * that it would show now. If this fails, the promotion continues, and the guest's clock stays
+ * late. */
 static int step_clock(struct promotion *p)
 {
 	const struct wire_clock *told = &p->view->complete;
@@ -321,8 +325,9 @@ static int timed(struct promotion *p, step_function step, uint64_t *ret_ns)
 	return r;
 }
 
-/* In phase PROMOTED an earlier agent died around `cont`. Check that QEMU still exists, and that it
- * waits or runs the guest: no other QEMU may be continued. */
+/* Called in phase PROMOTED, which means that an earlier agent died shortly before or after `cont`.
+ * Check that QEMU either waits for `cont` ("paused") or runs the guest ("running"). In any other
+ * state the guest must not be continued. */
 static int check_waits(struct promotion *p)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -342,7 +347,7 @@ static int check_waits(struct promotion *p)
 	return 0;
 }
 
-/* Ask QEMU whether the guest runs, after `cont` was answered. */
+/* Ask QEMU whether the guest runs. Called after QEMU has answered `cont`. */
 static bool is_running(struct promotion *p)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -364,8 +369,8 @@ static void finish(struct promotion *p)
 		log_error("term=%" PRIu64 " cannot record that the guest runs: %s, ignoring",
 			  p->term, strerror(-r));
 	p->times.is_running = is_running(p);
-	/* Frames from the guest's MACs tell the switches where the guest is now. QEMU sends them in
-	 * several rounds, in case some are lost. */
+	/* Make QEMU send frames from the guest's MAC addresses, so that the switches know where the
+	 * guest is now. QEMU sends them in several rounds, in case some are lost. */
 	r = qmp_execute(p->q->qmp, "announce-self",
 			json_pack("{s:i, s:i, s:i, s:i}", "initial", 50, "max", 550, "rounds", 5,
 				  "step", 100),

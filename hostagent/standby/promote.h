@@ -10,19 +10,22 @@
  *	 ─ meta: term, phase=promoted ─ guest's clock ─ cont ─ meta: phase=running ─ announce-self
  *
  * Why this order? The agent may be killed (kill -9) between any two steps:
- *  P1 Before `meta` says `promoted`, nothing durable has changed: the copy is still epoch N, and
- *     the order can be carried out again with a new QEMU (loading writes no guest RAM).
- *  P2 The new term is on file before the guest's first instruction runs here. So no later agent can
- *     mistake this copy for one of the old term.
- *  P3 While `meta` says `promoted`, the guest may or may not have run. If the order is repeated,
- *     it continues the same QEMU, if that QEMU still exists. A QEMU that is gone is never replaced:
- *     its guest may have run, and then the RAM file no longer fits the device blob.
- *  P4 QEMU may write to the guest's disks once it has loaded the state, so this agent writes to them
- *     only before that. If loading fails, that QEMU is ended, and no instruction of the guest has
- *     run: the disks are still those of epoch N.
+ *  P1 Until `meta` says `promoted`, the copy stays as it is: epoch N, the last complete epoch, in
+ *     the old term. So the order can be carried out again with a new QEMU. (QEMU writes no guest
+ *     RAM when it loads the state.)
+ *  P2 The new term is in the file `meta` before the guest's first instruction runs here. So no
+ *     later agent can mistake this copy for a copy of the old term.
+ *  P3 While `meta` says `promoted`, the guest may or may not have run. If the order is repeated
+ *     while that QEMU still exists, the guest is continued in it. If that QEMU is gone, no new one
+ *     is started: the guest may have run in it and changed the RAM file, which then no longer
+ *     matches the device blob.
+ *  P4 QEMU may write to the guest's disks once it has loaded the state, so this agent writes to
+ *     them only before QEMU loads it. If loading fails, that QEMU is ended. No instruction of the
+ *     guest has run by then, so the disks are still those of epoch N.
  *
  * Where: used by orders.c and rehearsal.c, on the standby's thread. Blocks as long as there is
- * progress. Fails when a step makes no progress, or QEMU does not answer, for the given timeout.
+ * progress. Fails when a step makes no progress for the given timeout, and also when QEMU does not
+ * answer for that time.
  */
 #ifndef STANDBY_PROMOTE_H
 #define STANDBY_PROMOTE_H
@@ -49,30 +52,32 @@ struct promote_clock {
 };
 
 /* Check whether an order to promote the guest in @term, from an epoch of at least @min_epoch, may
- * be obeyed. Changes nothing. Returns 0 if it may; -EALREADY if the guest runs here in @term, or
- * was about to run when an earlier agent died (then promote_guest() finishes the promotion);
- * -ESTALE if @term is not newer than the copy's; -ENODATA if there is no complete epoch, or only
- * one older than @min_epoch. On error *ret_error says why. */
+ * be obeyed. Changes nothing. Returns 0 if it may; -EALREADY if the guest runs here in @term
+ * already, or was about to be started in @term when an earlier agent died (call promote_guest() to
+ * finish that promotion); -ESTALE if @term is not newer than the copy's; -ENODATA if there is no
+ * complete epoch, or only one older than @min_epoch. On error *ret_error says why. */
 int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Promote the guest, and set its clock forward as @view says, but only if the checks of
- * guestclock_promote() pass. promote_check() must have returned 0 or -EALREADY. @q is warm (phase
- * COPY) or was found by qemu_find() (phase PROMOTED). On error *ret_error says why. Returns
+/* Promote the guest. Also set its clock to what @view computes; if the checks of
+ * guestclock_promote() fail, promote the guest without setting the clock. Call this after
+ * promote_check() has returned 0 or -EALREADY. If the phase is COPY, @q is the warm QEMU; if it is
+ * PROMOTED, @q is the QEMU that qemu_find() found. On error *ret_error says why. Returns
  * - 0: the guest runs, phase is RUNNING, and the monitor is released;
  * - -EIO: QEMU refused the state or died. Phase is COPY: start a new QEMU and try again;
- * - -ETIMEDOUT: no progress for @timeout_ns. Also start a new QEMU and try again;
- * - -ESRCH: phase is PROMOTED, but QEMU is gone, or neither waits nor runs the guest. Only the
- *   operator can decide;
+ * - -ETIMEDOUT: there was no progress for @timeout_ns. Start a new QEMU and try again;
+ * - -ESRCH: the phase is PROMOTED, and the guest cannot be continued: QEMU is gone, or cannot be
+ *   asked, or is in another state than "paused" and "running". The operator must decide what to do;
  * - other -errno from file operations. */
 int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t timeout_ns,
 		  const struct clockview *view, struct promote_clock *clock,
 		  struct promote_times *ret_times, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Apply a complete epoch, and load the copy into @q, a QEMU that waits for its state like the warm
- * one. The guest is not started, and @q cannot be used again. Returns 0; -EIO if QEMU refused the
- * state or died; -ETIMEDOUT; other -errno from file operations. On error *ret_error says why. */
+/* Apply a complete epoch, and load the copy into @q, a second QEMU that waits for its state as the
+ * warm QEMU does. The guest is not started, and @q cannot be used again. Returns 0; -EIO if QEMU
+ * refused the state or died; -ETIMEDOUT; other -errno from file operations. On error *ret_error
+ * says why. */
 int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t timeout_ns,
 		     struct error *ret_error) __attribute__((warn_unused_result));
 

@@ -21,18 +21,18 @@
 AUTO_DEFINE(json_t *, json_decref)
 
 #define KILL_TIMEOUT_NS	 (5 * CLOCK_NS_PER_S)
-/* The longest wait for an answer, long enough for a busy host. If QEMU has ended, we do not wait
- * for this long: its monitor is closed then, which we notice at once. */
+/* The longest wait for an answer, long enough for a busy host. If QEMU ends, its monitor is closed,
+ * and the wait ends at once. */
 #define QUERY_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
-#define FIND_GREETING_NS CLOCK_NS_PER_S        /* another client may use the monitor, which is not
-					        * an error */
+/* short, because another client may be using the monitor, which is no error */
+#define FIND_GREETING_NS CLOCK_NS_PER_S
 #define GREETING_NS	 (10 * CLOCK_NS_PER_S) /* no other client should use the monitor */
 #define SOCKET_POLL_MS   5           /* interval between two attempts to connect to the monitor's
 				      * socket */
 #define DYING_MS	 500 /* longest time from the moment that QEMU closes its monitor until it
 			      * exits */
 #define LOG_TAIL_BYTES	 600
-#define LOG_BYTES_MAX	 (64 << 20) /* the end of a log larger than this is not shown */
+#define LOG_BYTES_MAX	 (64 << 20) /* if the log is larger than this, its end is not shown */
 #define CMDLINE_PROC_MAX (CMDLINE_BYTES_MAX * 2)
 
 /* ---- init */
@@ -160,7 +160,8 @@ bool qemu_exited(struct qemu *q, struct error *ret_error)
 
 	if (q->pid <= 0 || !wait_exit(q, 0))
 		return false;
-	/* Reap the process if it is our child; init reaps an adopted one. */
+	/* Reap the process if it is our child. If it was adopted, the call fails, and init reaps
+	 * the process. */
 	(void)waitid(P_PIDFD, (id_t)q->pidfd, &info, WEXITED | WNOHANG);
 	say_end(q, &info, ret_error);
 	forget(q);
@@ -247,8 +248,8 @@ static int spawn(struct qemu *q, struct error *ret_error)
 
 /* ---- the monitor */
 
-/* Wait for the monitor's socket and connect. The process is our child or adopted, so no other
- * client uses its monitor. */
+/* Wait for the monitor's socket and connect. This QEMU is a standby's, so no other client should be
+ * using its monitor. */
 static int wait_monitor(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 {
 	uint64_t deadline_ns = clock_mono_ns() + timeout_ms * CLOCK_NS_PER_MS, now_ns;
@@ -324,8 +325,8 @@ static void describe(const struct vmm_info *info, struct wire_geometry *ret_geom
 }
 _Static_assert(VMM_NICS_MAX <= WIRE_NICS_MAX && VMM_BLOCKS_MAX <= WIRE_BLOCKS_MAX, "describe()");
 
-/* Ask QEMU for everything that a promotion will need, and enable the events that report the end of
- * the migration. */
+/* Ask QEMU now for everything that a promotion will need later, and make QEMU send the events that
+ * report the end of the migration. */
 static int prepare(struct qemu *q, struct error *ret_error)
 {
 	struct vmm_machine machine = {0};
@@ -385,8 +386,8 @@ static bool has_our_words(const struct qemu *q, pid_t pid)
 	return at == size;
 }
 
-/* Is @pid a standby's QEMU of this VM, perhaps with another command? Then our monitor's path is
- * among its arguments. */
+/* Is @pid a standby's QEMU of this VM, perhaps started with another command? If so, the path of our
+ * monitor's socket is among its arguments. */
 static bool has_our_monitor(const struct qemu *q, pid_t pid)
 {
 	AUTO_FREE char *data = NULL;
@@ -409,8 +410,8 @@ static int grab(struct qemu *q)
 
 	if (pidfd < 0)
 		return -ESRCH;
-	/* The pidfd was opened before this check, so either it refers to the process that is
-	 * checked here, or its process is dead. */
+	/* The pidfd was opened before this check. So if the pid has been reused since, the pidfd
+	 * refers to a dead process, and never to a process that was not checked. */
 	if (!has_our_monitor(q, pid)) {
 		fd_close(pidfd);
 		return -ESRCH;
@@ -435,8 +436,8 @@ int qemu_find(struct qemu *q)
 	if (r < 0)
 		return r;
 	r = qmp_open(q->qmp_path, FIND_GREETING_NS, &q->qmp);
-	/* -EBUSY is not an error: the epoch engine may use the monitor, and we need only the
-	 * process. */
+	/* -EBUSY is not an error: the epoch engine may be using the monitor, and the caller needs
+	 * only the process. */
 	return r == -EBUSY ? 0 : r;
 }
 
@@ -450,9 +451,9 @@ bool qemu_is_left(struct qemu *q)
 	return true;
 }
 
-/* Adopt the QEMU that an earlier agent left, if it is @wanted and waits as a warm QEMU does.
- * Otherwise end it, unless a guest runs in it. Returns 1 if it is adopted and warm; 0 if there is
- * no QEMU any more; -EBUSY if a guest runs in it. */
+/* If an earlier agent left a QEMU, and a QEMU is @wanted, and the one that was left waits as a warm
+ * QEMU does: adopt it. Otherwise end it, unless a guest runs in it. Returns 1 if it is adopted and
+ * warm; 0 if there is no QEMU any more; -EBUSY if a guest runs in it. */
 static int adopt(struct qemu *q, bool wanted, struct error *ret_error)
 {
 	char status[32] = "";

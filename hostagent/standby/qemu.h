@@ -1,9 +1,9 @@
 /* qemu.h - starts the standby's QEMU process warm, adopts it after an agent's restart, and watches
  * it.
  *
- * Why: a QEMU that has built its devices and mapped its guest memory needs only the device state to
- * take over. It must outlive the agent (a promoted guest must not die with the agent), so it runs
- * in its own session, and a new agent finds it by these files:
+ * Why: a warm QEMU has built its devices and mapped its guest memory, so it needs only the device
+ * state to take over. QEMU must outlive the agent, because a promoted guest must not die with the
+ * agent. So QEMU runs in its own session, and a new agent finds it by these files:
  *
  *	RUN_DIR/VM.standby.qmp   its monitor            RUN_DIR/VM.standby.log  its stderr
  *	RUN_DIR/VM.standby.pid   written and locked by QEMU itself, removed when it exits
@@ -42,13 +42,13 @@ struct qemu {
 	/* Valid while pid > 0. */
 	pid_t pid;
 	int pidfd;	 /* readable when the process has exited */
-	struct qmp *qmp; /* NULL: the monitor is released, so that others can use it for a promoted
-			  * guest */
+	/* NULL: the monitor's connection is closed, so that other clients can use it */
+	struct qmp *qmp;
 	bool adopted;	 /* an earlier agent started this process */
 	struct progress *progress; /* reports the progress of the start; NULL: not wanted.
 				    * Borrowed */
-	/* this QEMU is a rehearsal's: ask it only for what loading needs, and do not compare its
-	 * machine */
+	/* this QEMU is used for a rehearsal: ask it only for what loading a state needs, and do not
+	 * list its machine */
 	bool is_rehearsal;
 
 	/* Valid while warm. */
@@ -57,7 +57,7 @@ struct qemu {
 	struct wire_geometry geometry; /* `info` in the form of a GEOMETRY */
 
 	struct vmm_machine machine; /* the machine of this QEMU, or of the last warm QEMU */
-	/* `machine` has changed; whoever handles the change clears this */
+	/* `machine` has changed; cleared by the code that handles the change */
 	bool is_other_machine;
 };
 
@@ -68,36 +68,37 @@ struct qemu {
 int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_dir,
 	      const char *ram_path, struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Set the command with which the next QEMU is started. Checks @command, also against q->tap, and
- * completes it. A QEMU that is already warm is not affected. Returns 1 if the command has changed;
- * 0 if it has not; -EINVAL with the reason in *ret_error; -ENOMEM. On error the old command
- * stays. */
+/* Set the command with which the next QEMU is started. Checks @command (and that it uses the tap
+ * q->tap), and adds the options of a standby. A QEMU that is already warm is not affected. Returns
+ * 1 if the command has changed; 0 if it has not; -EINVAL with the reason in *ret_error; -ENOMEM. On
+ * error the old command stays. */
 int qemu_set_command(struct qemu *q, const char *command, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Free *q; the process continues. */
 void qemu_done(struct qemu *q);
 
-/* Get a warm QEMU. If *q has a warm QEMU, keep it. If an earlier agent left a QEMU that was started
- * with the same arguments and still waits, adopt that QEMU. Otherwise end any QEMU that was left,
- * and start a new one. Blocks until QEMU's monitor has answered and the machine was inspected,
- * @timeout_ms at most. Returns 0, and q->pid, qmp, info and geometry are valid; -EIO if QEMU died
- * (*ret_error has the end of its log); -EINVAL if no command was set; -ETIMEDOUT; -ENOTSUP if this
- * VM cannot be protected; other -errno. On error no process is left and *ret_error says why. */
+/* Ensure that *q has a warm QEMU. If it has none, but an earlier agent left a QEMU that was started
+ * with the same arguments and still waits for its state, adopt that QEMU. Otherwise end a QEMU that
+ * was left, and start a new one. Blocks until QEMU's monitor has answered and the machine was
+ * inspected, @timeout_ms at most. Returns 0, and q->pid, qmp, info and geometry are valid; -EIO if
+ * QEMU died (*ret_error has the end of its log); -EINVAL if no command was set; -ETIMEDOUT;
+ * -ENOTSUP if this VM cannot be protected; other -errno. On error no process is left and *ret_error
+ * says why. */
 int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Find the QEMU that an earlier agent started, whether it is warm or runs a promoted guest. Blocks
- * up to 1 s. Returns 0, and pid and pidfd are valid (so is qmp, but it is NULL if another client
- * uses the monitor); -ESRCH if the process is gone; other -errno. */
+ * up to 1 s. Returns 0 (q->pid and q->pidfd are then valid; q->qmp is NULL if another client uses
+ * the monitor); -ESRCH if the process is gone; other -errno. */
 int qemu_find(struct qemu *q) __attribute__((warn_unused_result));
 
 /* Is a QEMU process alive, either the process in *q or a process that an earlier agent left?
  * Changes nothing. */
 bool qemu_is_left(struct qemu *q);
 
-/* Has the process exited? If so, forget the process; *ret_error says how it exited, with the end of
- * its log. */
+/* Has the process exited? If so, remove it from *q; *ret_error then says how it exited, and has the
+ * end of its log. */
 bool qemu_exited(struct qemu *q, struct error *ret_error);
 
 /* Close the monitor connection, so that another client can have it. */

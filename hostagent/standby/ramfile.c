@@ -19,8 +19,8 @@
 #include "wire/frame.h"
 
 #define META_ROOM 128
-#define ROOM_BYTES (1 << 20) /* enough for `device`, which has 80 KB, and seldom more than ten times
-			      * as much */
+/* enough for `device`, which usually has 80 KB, and rarely more than ten times that */
+#define ROOM_BYTES (1 << 20)
 #define PATH_ROOM 192 /* directory, "/", and the longest of our file names */
 
 static const char *path_of(const struct ramfile *rf, const char *name, char path[PATH_ROOM])
@@ -30,8 +30,9 @@ static const char *path_of(const struct ramfile *rf, const char *name, char path
 }
 
 /* Replace the file @name. For a moment both the old and the new file exist. If the file system is
- * full, remove the file `room`, which was kept for this case, so that its pages can be used for the
- * new file. Removing the old file then frees enough pages to make `room` again. */
+ * full, remove the file `room`, which exists for this case, so that the new file can use its pages.
+ * When the new file has replaced the old one, the old file's pages are free, and `room` is made
+ * again. */
 static int replace(struct ramfile *rf, const char *name, const void *data, size_t size)
 {
 	char path[PATH_ROOM];
@@ -94,7 +95,7 @@ static int load_meta(struct ramfile *rf)
 	for (size_t i = 0; i < ARRAY_SIZE(phase_names) * ARRAY_SIZE(vote_names); i++) {
 		meta.phase = (enum ramfile_phase)(i / ARRAY_SIZE(vote_names));
 		meta.vote = (enum ramfile_vote)(i % ARRAY_SIZE(vote_names));
-		/* If the content differs from what we would write, the file is not ours. */
+		/* Accept the file only if it has exactly the content that we would write. */
 		if (strcmp(phase, phase_names[meta.phase]) == 0 &&
 		    format_meta(&meta, again) == size && memcmp(again, text, size) == 0) {
 			rf->meta = meta;
@@ -160,8 +161,8 @@ static int map_reserved(struct ramfile *rf, const char *name, uint64_t size, uin
 	at = map(fd, size);
 	if (!at)
 		return -errno;
-	/* Take the page faults now instead of during the first epochs. If this fails, the first
-	 * epochs are only slower. */
+	/* Map all pages now, so that the first epochs cause no page faults. If this fails, the
+	 * first epochs are slower, but nothing else is wrong. */
 	progress_begin(rf->progress, "mapped", "of guest RAM", size);
 	for (uint64_t done = 0; done < size; done += PIECE_BYTES) {
 		(void)madvise(at + done, piece(size, done), MADV_POPULATE_WRITE);
@@ -312,7 +313,8 @@ int ramfile_store_blob(struct ramfile *rf, uint32_t size)
 
 	if (r < 0)
 		return r;
-	/* The next epoch's deltas refer to this blob with zeros after its end. */
+	/* Zero the bytes after the blob's end: the next epoch's deltas assume that they are
+	 * zero. */
 	if (size < rf->blob_bytes)
 		memset(rf->blob + size, 0, rf->blob_bytes - size);
 	if (size % WIRE_PAGE_SIZE)
@@ -388,8 +390,9 @@ int ramfile_open(const char *dir, struct ramfile *rf)
 	rf->dir_fd = rf->lock_fd = -1;
 	if (snprintf(rf->dir, sizeof(rf->dir), "%s", dir) >= (int)sizeof(rf->dir))
 		return -ENAMETOOLONG;
-	/* Map one page more than the largest blob has: the last piece of a blob is a whole page,
-	 * and load_blob() may read one byte too many. */
+	/* Map one page more than the largest blob has. The last piece of a blob is written as a
+	 * whole page, and load_blob() asks for one byte more than allowed, to notice a file that is
+	 * too large. */
 	blob = mmap(NULL, WIRE_BLOB_MAX + WIRE_PAGE_SIZE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (blob == MAP_FAILED)
@@ -431,8 +434,8 @@ int ramfile_purge(struct ramfile *rf)
 
 	if (rf->meta.phase != RAMFILE_COPY)
 		return -EBUSY;
-	/* First record that there is no copy, so that files which a crash leaves behind are
-	 * ignored. */
+	/* First record in `meta` that there is no copy. If the agent dies before all files are
+	 * removed, the remaining files are then ignored. */
 	r = ramfile_store_meta(rf, &meta);
 	if (r < 0)
 		return r;

@@ -17,8 +17,8 @@
  *	  room      1 MiB of pages, for replacing meta and device on a full file system
  *	  epoch-N.part / epoch-N.complete / spare      see epochlog.h
  *
- * All pages of `ram` are reserved when the file is made (fallocate). So a full tmpfs causes an
- * error at that moment rather than a SIGBUS in the guest later.
+ * All pages of `ram` are reserved when the file is made (fallocate). So if tmpfs is full, making
+ * the file fails; otherwise QEMU would get a SIGBUS later.
  */
 #ifndef STANDBY_RAMFILE_H
 #define STANDBY_RAMFILE_H
@@ -38,7 +38,8 @@ enum ramfile_phase {
 	RAMFILE_RUNNING	 = 2,
 };
 
-/* Did the copy get its term from the gateway (NONE), or by a vote of this host (peer/agree.h)? */
+/* How the copy got its term: from the gateway (NONE), or because this host voted for the primary to
+ * continue in this term (peer/agree.h). */
 enum ramfile_vote {
 	RAMFILE_VOTE_NONE	 = 0,
 	RAMFILE_VOTE_UNPROTECTED = 1, /* same numbers as enum wire_claim_mode */
@@ -48,10 +49,11 @@ enum ramfile_vote {
 /* The content of `meta`. */
 struct ramfile_meta {
 	uint64_t term;		/* the newest term accepted */
-	/* last epoch fully applied; 0: none. While phase is COPY, it belongs to `term` */
+	/* last epoch that was applied as a whole; 0: none. While the phase is COPY, it is an epoch
+	 * of `term` */
 	uint64_t applied_epoch;
 	enum ramfile_phase phase;
-	enum ramfile_vote vote;	/* the vote from which `term` comes, if it comes from a vote */
+	enum ramfile_vote vote;	/* the kind of vote that led to `term` */
 };
 
 struct ramfile {
@@ -75,13 +77,13 @@ struct ramfile {
 	uint8_t *rom;
 	uint64_t rom_bytes;
 
-	uint8_t *blob;	    /* WIRE_BLOB_MAX bytes of address space; zeros after blob_bytes */
+	uint8_t *blob;	    /* room for the largest blob (WIRE_BLOB_MAX); zeros after blob_bytes */
 	uint32_t blob_bytes; /* size of the blob in `device`; 0: none */
 
 	struct progress *progress; /* reports the progress of long work; NULL: not wanted.
 				    * Borrowed */
 
-	/* Called before each change of a file, so that a test can stop at that moment. NULL in
+	/* Called before each change of a file, so that a test can end the process there. NULL in
 	 * production. */
 	void (*step)(void *arg);
 	void *step_arg;

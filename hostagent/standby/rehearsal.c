@@ -40,8 +40,8 @@ void standby_rehearsal_begin(struct standby *sb)
 	standby_progress_off(sb);
 	if (r == 0)
 		return;
-	/* The second QEMU probably lacks some resource of the host that the warm QEMU has. This
-	 * does not mean that the machine is wrong. */
+	/* Continue without a rehearsal. The second QEMU probably could not get some resource of the
+	 * host that the warm QEMU uses, so this failure does not show that the machine is wrong. */
 	log_warn("vm=%s the takeover cannot be rehearsed, ignoring: %s", sb->config.vm, error.text);
 	standby_rehearsal_end(sb);
 	sb->must_rehearse = false;
@@ -73,7 +73,7 @@ void standby_rehearsal_sweep(struct standby *sb)
 	standby_rehearsal_end(sb);
 }
 
-/* Drop the copy, so that an epoch that cannot be loaded is not reported as held. */
+/* Drop the copy. Otherwise this host would report an epoch that no QEMU here can load. */
 static void drop_copy(struct standby *sb)
 {
 	int r = epochlog_set_term(&sb->log, sb->rf.meta.term);
@@ -83,7 +83,8 @@ static void drop_copy(struct standby *sb)
 			  sb->rf.dir, strerror(-r));
 }
 
-/* Skip QEMU's warnings that back ends are not connected: we have disconnected them on purpose. */
+/* Skip QEMU's warnings about back ends that are not connected: in a rehearsal they are disconnected
+ * on purpose. */
 static const char *without_hubs(const char *text)
 {
 	static const char noise[] = "is not connected to host network|";

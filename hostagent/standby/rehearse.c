@@ -40,8 +40,8 @@ static bool sets(const char *part, size_t size, const char *key)
 	return size > n && strncmp(part, key, n) == 0 && part[n] == '=';
 }
 
-/* Add an argument that consists of @head and those parts of @value that set one of @keys. A doubled
- * comma does not end a part. */
+/* Add an argument that consists of @head and those parts of @value that set one of @keys. Commas
+ * separate the parts, but a doubled comma belongs to a part. */
 static int add_parts(struct rehearse *r, const char *head, const char *value,
 		     const char *const *keys)
 {
@@ -70,10 +70,10 @@ static int add_parts(struct rehearse *r, const char *head, const char *value,
 }
 
 /* Write to @head the first parts of the network back end that replaces the one in @value. The new
- * back end is not connected to anything. QEMU's own network stack ("user") stays, since its state
- * is loaded too. A card that was on a tap needs a back end that takes offload headers. Only a tap
- * takes them, so the card gets a new tap, which is down, is in no bridge, and disappears when this
- * QEMU ends. */
+ * back end is not connected to anything. QEMU's own network stack ("user") is not replaced, since
+ * its state is loaded too. A card that uses a tap needs a back end that supports offload headers,
+ * and only taps support them. So the card gets a new tap, which is down, is in no bridge, and
+ * disappears when this QEMU ends. */
 static void make_head(struct rehearse *r, const char *value, char head[48])
 {
 	if (is_of(value, "user"))
@@ -185,8 +185,8 @@ static const struct {
 	{"qmp", true, qmp},	      {"pidfile", true, pidfile}, {"monitor", true, NULL},
 	{"mon", true, NULL},	      {"vnc", true, NULL},	{"spice", true, NULL},
 	{"gdb", true, NULL},	      {"D", true, NULL},	{"s", false, NULL},
-	/* Left out, because locking memory would copy each page of the private view at once.
-	 * Changes that the epoch makes later would then not be visible in this view. */
+	/* Left out, because locking memory would at once make a private copy of each page. Changes
+	 * that the epoch makes in the RAM file after that would not be visible to this QEMU. */
 	{"overcommit", true, NULL},
 };
 

@@ -1,11 +1,11 @@
 /* room.h - checks that there is enough free space for what this host's standbys may have to write.
  *
- * Why: pages are reserved for guest RAM (ramfile.h) but not for the buffer of a FULL epoch, which
- * would take the same amount of memory again, only for a short time. So a standby only claims this
- * space, without allocating it: a standby starts only if its file system has enough free space for
- * its own claim and the claims of this agent's other standbys. Other programs may still fill the
- * file system. For this event a small reserve of pages is kept (epochlog_reserve(),
- * ramfile_reserve_room()), and a full file system leads to a clear error.
+ * Why: pages are reserved for guest RAM (ramfile.h), but not for the buffer of a FULL epoch: it
+ * would need the same amount of memory again, for a short time only. Instead, each standby claims
+ * space for this buffer, without allocating the space. A standby starts only if its file system has
+ * enough free space for its own claim and the claims of this agent's other standbys. Other programs
+ * may still fill the file system. For that case a small number of pages stays reserved
+ * (epochlog_reserve(), ramfile_reserve_room()), and the standby reports a clear error.
  *
  * Threads: any; the module has its own lock.
  */

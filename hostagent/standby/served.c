@@ -1,6 +1,6 @@
-/* Finds out whether the vCPUs of a promoted guest run. QEMU's monitor is released once the guest
- * runs, so we ask QEMU for the vCPU threads before the guest runs. Later we ask the kernel for the
- * CPU time of these threads. */
+/* Finds out whether the vCPUs of a promoted guest run. QEMU can be asked for the ids of the vCPU
+ * threads only before the guest runs, because its monitor is released then. While the guest runs,
+ * the kernel is asked for the CPU time of these threads. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "standby/standby_private.h"

@@ -240,7 +240,7 @@ static void wait_for_work(struct standby *sb, bool more)
 	}
 	if (poll(fds, 4, more ? 0 : clock_poll_ms(now_ns, next_deadline_ns(sb))) > 0 &&
 	    (fds[0].revents & POLLIN))
-		/* does not block; the count is not needed, since it only had to wake us */
+		/* does not block; the count is not needed: the eventfd only wakes this thread */
 		(void)!read(sb->wake_fd, &count, sizeof(count));
 }
 
@@ -300,7 +300,8 @@ void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uin
 		       uint64_t features)
 {
 	pthread_mutex_lock(&sb->lock);
-	/* a primary that connects again has given up its older connection */
+	/* close an earlier offer: a primary that connects again has given up its earlier
+	 * connection */
 	link_free(sb->offer.link);
 	sb->offer = (struct standby_peer){link, term, version, features};
 	wake(sb);
@@ -458,7 +459,7 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 		free(sb);
 		return r;
 	}
-	sb->config.disks = NULL; /* the images have them */
+	sb->config.disks = NULL; /* not needed any more: `images` has names and paths */
 	pthread_mutex_init(&sb->lock, NULL);
 	pthread_cond_init(&sb->command_done, NULL);
 	r = open_qemu(sb, ret_error);
@@ -469,8 +470,8 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 	if (r < 0)
 		goto done_qemu;
 	warn_when_on_disk(sb);
-	/* An earlier agent may have given the primary a LEASE just before that agent ended, so
-	 * assume that a LEASE was given now. */
+	/* An earlier agent may have given the primary a LEASE just before it ended. So assume that
+	 * a LEASE was given at this moment. */
 	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT)
 		sb->granted_ns = clock_mono_ns();
 	r = start_thread(sb, ret_error);

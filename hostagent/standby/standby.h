@@ -1,13 +1,13 @@
 /* standby.h - the standby side of one VM: keeps a copy of its guest, and promotes this copy on
  * order.
  *
- * What: a standby takes the primary's epochs from the gateway. It buffers each epoch whole,
- * acknowledges it and applies it to the guest RAM file. It also keeps a warm QEMU that uses this
- * file as its RAM, so that a promotion need only load 80 KB of device state.
+ * What: a standby receives the primary's epochs from the gateway. It buffers each epoch as a whole,
+ * acknowledges it and applies it to the guest RAM file. A warm QEMU uses this file as its guest's
+ * RAM, so at a promotion this QEMU only has to load 80 KB of device state.
  *
  * Why one object with one thread: every change of the copy (apply, promote, purge) happens on the
- * standby's own thread. So once a promotion is accepted, no epoch of the old term can be taken, and
- * no lock is needed to ensure this.
+ * standby's own thread. So once a promotion is accepted, no epoch of the old term can be accepted,
+ * and no lock is needed to ensure this.
  *
  * Where: hostagent/vm/vm_open.c opens one per standby VM, and vm/vm.c passes ORDERs to it. A
  * standby uses standby/epochlog.h (buffer and check), standby/ramfile.h (the copy), standby/qemu.h
@@ -15,9 +15,9 @@
  *
  * Threads: the owner calls standby_open and standby_close. Any thread may call standby_start_qemu,
  * standby_promote, standby_stop and standby_fence, even at the same time. The standby's thread
- * carries out these orders one after the other. Each caller waits for at most the time that the
- * function's comment names. So do not call them from a thread that must send beats. Any thread may
- * call standby_status, which never waits for an order.
+ * carries out these orders one after the other. Each caller waits until its order is carried out;
+ * the functions' comments say for how long at most. So do not call them from a thread that must
+ * send beats. Any thread may call standby_status, which never waits for an order.
  *
  *	            STANDBY_START              epoch complete               PROMOTE
  *	 IDLE ──────────► STARTING ──► WARM ───────────────► READY ──────────────► PROMOTING ──► RUNNING
@@ -114,7 +114,8 @@ struct standby_status {
 	uint64_t applied_epoch;	      /* last epoch applied to the copy; <= complete_epoch */
 	int qemu_pid;		      /* QEMU's process; -1: none */
 	bool guest_ended;	      /* a guest was promoted here and has ended since */
-	/* a gateway has sent WELCOME and is connected, or is_direct */
+	/* the stream is open: a gateway has sent WELCOME and is still connected, or is_direct is
+	 * true */
 	bool stream_up;
 	bool is_direct;		      /* the primary streams to this host without a gateway */
 	/* QMP socket of the warm QEMU; in state RUNNING, of the guest's QEMU */
@@ -125,7 +126,7 @@ struct standby_status {
 };
 
 /* Make the object, load what an earlier agent left in state_dir (discard unfinished epochs, apply
- * complete ones) and start the object's thread. What happens next, without any order, depends on
+ * complete ones) and start the object's thread. Then, without any order, the standby continues with
  * what the earlier agent left:
  *
  *	a warm QEMU		QEMU is adopted and the stream is opened, in the copy's term
@@ -141,31 +142,32 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 
 /* Carry out STANDBY_START in @term: start a warm QEMU (or adopt the one that an earlier agent
  * left), then open the stream. If @term is newer than the copy's term, the copy and its epochs are
- * dropped: they could only rewind the guest. Idempotent. Waits up to start_timeout_ms + 20 s + the
- * time that it takes to reserve guest RAM (0.3 s per GiB, the first time). Returns 0 once QEMU is
- * warm and the stream is being opened (standby_status() says when it is up); -ESTALE if @term is
- * older than the copy's term or than a promotion that was accepted here; -EBUSY if the guest runs
- * here (promoted); -EINVAL if the command line cannot be used; other -errno. On error *ret_error
- * says why. */
+ * dropped, because promoting them would set the guest back to an old state. Idempotent. Waits up to
+ * start_timeout_ms + 20 s + the time that it takes to reserve guest RAM (0.3 s per GiB, the first
+ * time). Returns 0 once QEMU is warm and the stream is being opened (standby_status() says when it
+ * is up); -ESTALE if @term is older than the copy's term or than a promotion that was accepted
+ * here; -EBUSY if the guest runs here (promoted); -EINVAL if the command line cannot be used; other
+ * -errno. On error *ret_error says why. */
 int standby_start_qemu(struct standby *sb, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Carry out PROMOTE: apply the complete epoch, load the copy into QEMU, record @term, and start the
  * guest. Idempotent: if the guest was promoted in @term already, returns 0 again. Waits as long as
- * there is progress, and promote_timeout_ms longer. @min_epoch: the oldest epoch of the copy's term
- * that is acceptable. Returns 0, and *ret_epoch is the epoch from which the guest continues;
- * -ENODATA if there is no complete epoch, or only one older than @min_epoch; -ESTALE if @term is
- * not newer than the copy's term. After -ENODATA and -ESTALE the standby is as it was. Returns -EIO
- * if QEMU refused the state or died, or another -errno. After these errors no epoch of the old term
- * is taken any more, the copy stays, and the order may be repeated. On error *ret_error says
- * why. */
+ * there is progress; returns when there was none for promote_timeout_ms. @min_epoch: the oldest
+ * epoch of the copy's term that is acceptable. Returns 0, and *ret_epoch is the epoch from which
+ * the guest continues; -ENODATA if there is no complete epoch, or only one older than @min_epoch;
+ * -ESTALE if @term is not newer than the copy's term. After -ENODATA and -ESTALE the standby is as
+ * it was. Returns -EIO if QEMU refused the state or died, or another -errno. After these other
+ * errors no epoch of the old term is accepted any more, the copy stays, and the order may be
+ * repeated. On error *ret_error says why. */
 int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint64_t *ret_epoch,
 		    struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Carry out STANDBY_STOP: close the stream, end the warm QEMU. @purge also removes the epochs and
- * the RAM file. A promoted guest is never stopped. Idempotent. Waits up to 5 s. Returns 0; -EBUSY
- * if the guest runs here, and nothing was done; -ESTALE if this host voted for the primary in @term
- * or a newer term, and the primary relies on that vote; other -errno with *ret_error. */
+/* Carry out STANDBY_STOP: close the stream and end the warm QEMU. If @purge is true, also remove
+ * the epochs and the RAM file. A promoted guest is never stopped. Idempotent. Waits up to 5 s.
+ * Returns 0; -EBUSY if the guest runs here, and nothing was done; -ESTALE if this host voted for
+ * the primary in @term or a newer term, and the primary relies on that vote; other -errno with
+ * *ret_error. */
 int standby_stop(struct standby *sb, uint64_t term, bool purge, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -175,9 +177,9 @@ int standby_stop(struct standby *sb, uint64_t term, bool purge, struct error *re
 int standby_fence(struct standby *sb, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Take a connection from the VM's primary. @link belongs to this object afterwards. The primary's
+/* Pass in a connection from the VM's primary; from now on the standby owns @link. The primary's
  * HELLO was received already; it had @version, @features and, in its header, @term. Any thread may
- * call this; does not wait. */
+ * call this. Does not wait. */
 void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uint16_t version,
 		       uint64_t features);
 

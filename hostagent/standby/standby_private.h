@@ -49,11 +49,13 @@ struct standby_peer {
 
 /* The primary's machine, as described on the stream (machine.c). */
 struct standby_machine {
-	/* features of the stream; with WIRE_FEATURE_MACHINE, no epoch is taken before is_proved */
+	/* features of the stream. If they include WIRE_FEATURE_MACHINE, no epoch is accepted before
+	 * is_proved is true */
 	uint64_t features;
 	struct vmm_machine theirs; /* the part of the primary's list that has arrived */
 	uint32_t n_frames;	   /* how many frames of that list have arrived */
-	/* the warm QEMU is the same machine, as compared in this generation */
+	/* the machines were compared in this generation of the stream, and the warm QEMU's is the
+	 * same */
 	bool is_proved;
 };
 
@@ -81,7 +83,7 @@ struct standby {
 	struct epochlog log;
 	struct images images; /* the guest's disks on this host */
 	struct qemu qemu;
-	/* if pid > 0, this QEMU waits for the first epoch (rehearsal.c) */
+	/* the QEMU of a rehearsal (rehearsal.c); if its pid > 0, it waits for the first epoch */
 	struct qemu rehearsal;
 	bool must_rehearse;	   /* rehearse before the next epoch is acknowledged */
 	uint64_t n_rehearsals;	   /* number of successful rehearsals */
@@ -97,11 +99,11 @@ struct standby {
 	} served;
 	struct promote_times times;
 	struct clockview clock;	     /* clock of the primary's guest */
-	struct promote_clock clocked; /* how the clock was corrected at the promotion */
+	struct promote_clock clocked; /* how the guest's clock was set at the promotion */
 
 	enum standby_state state;
 	bool want_qemu;	  /* start QEMU again when it ends */
-	bool want_stream; /* connect to the gateway and take epochs */
+	bool want_stream; /* connect to the gateway and receive epochs */
 	uint64_t promise_term; /* newest term of an accepted PROMOTE; older terms are refused */
 	bool guest_ended;
 	bool dirty;	  /* `status` is out of date */
@@ -129,12 +131,12 @@ struct standby {
 	pthread_cond_t command_done;
 	struct standby_command *commands; /* oldest first */
 	bool closing;
-	struct standby_peer offer; /* a connected primary that the thread has not taken yet */
+	struct standby_peer offer; /* a primary's connection that the thread does not handle yet */
 	struct standby_status status; /* the snapshot that standby_status() returns */
 };
 
 /* Turn progress reports on and off. Work between these two calls is reported as steps of an order.
- * Other work is not reported, such as a restart of QEMU without an order. */
+ * Other work, such as a restart of QEMU without an order, is not reported. */
 void standby_progress_on(struct standby *sb);
 void standby_progress_off(struct standby *sb);
 /* Change the state, and log the change. Nothing else changes sb->state. */
@@ -156,9 +158,10 @@ void standby_say_way_out(const struct standby *sb, struct error *error);
 /* orders.c: carry out @command, and set its result and error. */
 void standby_carry_out(struct standby *sb, struct standby_command *command);
 /* reserve.c: reserve room for RAM, ROMs, device state, meta and the buffer of a FULL epoch, before
- * START answers. If this host already holds a copy, missing room is only logged, since the copy is
- * worth more than a reserve. Returns 0, -ENOSPC or other -errno. On error *ret_error says why, and
- * nothing is reserved beyond an earlier copy's files. */
+ * START answers. If there is not enough room, but this host already has a copy, this is only
+ * logged: the standby continues without a reserve, because it must not lose the copy. Returns 0,
+ * -ENOSPC or other -errno. On error *ret_error says why, and nothing is reserved beyond an earlier
+ * copy's files. */
 int standby_reserve(struct standby *sb, struct error *ret_error)
 	__attribute__((warn_unused_result));
 /* Give back all room that is not part of the copy. Call this when no more epochs will arrive. */
@@ -170,8 +173,8 @@ void standby_served_prepare(struct standby *sb);
 void standby_served_begin(struct standby *sb);
 /* Read the CPU time of the guest's vCPUs, if the time for this has come. */
 void standby_served_look(struct standby *sb, uint64_t now_ns);
-/* Find a promoted guest that an earlier agent left. Called before the thread starts. Blocks at most
- * until QEMU's monitor sends its greeting. */
+/* Find a promoted guest that an earlier agent left. Called before the thread starts. Blocks until
+ * QEMU's monitor has sent its greeting, or has sent none in time. */
 void standby_resume_promoted(struct standby *sb);
 /* Continue with a warm standby that an earlier agent left. Called on the thread, when it starts. */
 void standby_resume(struct standby *sb);
@@ -183,19 +186,19 @@ void standby_set_warm(struct standby *sb);
 /* stream.c: connect to the gateway, if a connection is missing and the back-off has expired. Blocks
  * up to 1 s. */
 void standby_stream_connect(struct standby *sb, uint64_t now_ns);
-/* Use @link, which is open already, as the stream: make the handshake, which begins with HELLO.
- * Takes ownership of @link. */
+/* Use @link, which is open already, as the stream: send HELLO and do the rest of the handshake.
+ * From now on the standby owns @link. */
 void standby_stream_use(struct standby *sb, struct link *link);
-/* peer.c: take a connection that a primary has offered (standby_take_peer()). */
+/* peer.c: begin to handle the connection that standby_take_peer() has passed in, if there is
+ * one. */
 void standby_peer_take(struct standby *sb);
-/* Handle the next frame on the connection taken by standby_peer_take(). The primary may claim a
- * term on this connection. */
+/* Handle the next frame on the primary's connection. On it the primary may claim a term. */
 void standby_peer_run(struct standby *sb);
-/* Handle a frame of the primary's direct stream if it is a BEAT, not part of an epoch. Returns 0;
- * -ENOENT if it is not a BEAT; otherwise the link's error. */
+/* Handle @frame of the primary's direct stream if it is a BEAT. Returns 0; -ENOENT if it is another
+ * frame; or the link's error. */
 int standby_peer_frame(struct standby *sb, const struct wire_frame *frame);
-/* Wait, less than a second, until no LEASE that we gave lets the primary release frames any more.
- * The stream must be closed. */
+/* Wait until every LEASE that we gave has ended, so that the primary may release no more frames.
+ * This takes less than a second. The stream must be closed. */
 void standby_await_mute(const struct standby *sb);
 /* Queue a frame on @link. Waits for room in the queue for a second at most. Returns 0 or the link's
  * error. */
@@ -209,18 +212,18 @@ void standby_machine_reset(struct standby_machine *m);
  * how the machines differ). */
 int standby_machine_frame(struct standby *sb, const struct wire_frame *frame,
 			  struct epochcheck_error *ret_error);
-/* Called when an epoch begins: check that the machines have been compared, if the stream's features
- * require that. Returns 0, or -EPROTO if it is not proved that this host could take over the
- * guest. */
+/* Called when an epoch begins. If the stream's features include MACHINE, check that the machines
+ * were compared and are the same. Returns 0; or -EPROTO if they were not compared, since this host
+ * might be unable to take over the guest. */
 int standby_machine_need(struct standby *sb, struct epochcheck_error *ret_error);
 
 /* rehearsal.c: if a rehearsal is needed, start the QEMU that will load the first epoch. Called when
  * the machines were found to be the same. Blocks for as long as qemu_start() does. If QEMU does not
  * start, this is logged and there is no rehearsal. */
 void standby_rehearsal_begin(struct standby *sb);
-/* Apply the complete epoch, load it into the rehearsal's QEMU, and end that QEMU. Returns 0, also
- * if there is no rehearsal; -EPROTO if the epoch cannot be loaded (*ret_error says why, and the
- * copy was dropped). */
+/* Apply the complete epoch, load it into the rehearsal's QEMU, and end that QEMU. Does nothing and
+ * returns 0 if there is no rehearsal. Returns 0 if the epoch was loaded; or -EPROTO if it cannot be
+ * loaded (*ret_error says why, and the copy was dropped). */
 int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error);
 void standby_rehearsal_end(struct standby *sb); /* end the rehearsal's QEMU, if there is one */
 /* end a rehearsal's QEMU that a killed agent left */

@@ -13,8 +13,9 @@
 #define HANDSHAKE_TIMEOUT_NS CLOCK_NS_PER_S
 #define SEND_TIMEOUT_NS	     CLOCK_NS_PER_S
 #define FRAMES_PER_RUN	     64 /* check for orders after this many frames */
-#define GATEWAY_BACK_NS      CLOCK_NS_PER_S /* after a vote, connect to the gateway only if it was
-					     * heard within this time */
+/* after a vote, connect to the gateway only if a frame of the gateway has arrived within this
+ * time */
+#define GATEWAY_BACK_NS      CLOCK_NS_PER_S
 #define GATEWAY_LOOK_NS	     (100 * CLOCK_NS_PER_MS)
 
 void standby_stream_close(struct standby *sb)
@@ -38,7 +39,7 @@ static void lost(struct standby *sb, const char *what, const char *why)
 	standby_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
-/* Record that the gateway did not take the stream. A direct stream, if there is one, continues. */
+/* Record why the gateway did not accept the stream. A direct stream, if there is one, continues. */
 static void not_connected(struct standby *sb, const char *why)
 {
 	log_limited(LOG_LEVEL_WARN, "vm=%s stream: cannot connect: %s", sb->config.vm, why);
@@ -47,8 +48,8 @@ static void not_connected(struct standby *sb, const char *why)
 	standby_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
-/* Called when this host does not obey the gateway, because that gateway is an older one or the
- * control connection has not accepted it yet. Try again soon. */
+/* Called when the stream leads to a gateway that this host does not obey: it is an old gateway, or
+ * the control connection has not accepted it yet. Try again soon. */
 static void not_obeyed(struct standby *sb, const struct wire_welcome *welcome)
 {
 	struct error why;
@@ -69,8 +70,9 @@ void standby_stream_connect(struct standby *sb, uint64_t now_ns)
 	if ((sb->link && !sb->is_direct) || !sb->want_stream || !sb->config.gateway ||
 	    now_ns < sb->link_backoff.next_ns)
 		return;
-	/* An attempt may take a second, and during this time a primary that streams directly would
-	 * get no answer. So try only if the gateway was heard lately. */
+	/* An attempt to connect may take a second. During this time a primary that streams directly
+	 * to this host would get no answer. So try only if a frame of the gateway has arrived
+	 * lately. */
 	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT &&
 	    gateway_view_silence_ns(sb->config.view, now_ns) > GATEWAY_BACK_NS) {
 		sb->link_backoff.next_ns = now_ns + GATEWAY_LOOK_NS;
@@ -148,8 +150,8 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 	uint8_t payload[WIRE_TEXT_MAX + 16];
 	struct bytes_writer w = {payload, payload + sizeof(payload), false};
 
-	/* Name the file first, because the end of a long text may be cut off on its way to the
-	 * operator. */
+	/* Put the file's name first, because the end of a long text may be cut off before it
+	 * reaches the operator. */
 	if (is_of_file(error) && sb->config.command_file)
 		wire_text_format(failure.text, "correct %s on %s: %s", sb->config.command_file,
 				 sb->config.host ? sb->config.host : "the standby",
@@ -185,8 +187,8 @@ static void note_clock(struct standby *sb, const struct wire_frame *frame)
 		clockview_take(&sb->clock, &clock, clock_mono_ns());
 }
 
-/* Handle the end of an epoch, which is safe now: rehearse a takeover if needed, acknowledge the
- * epoch, and apply it to the copy. */
+/* Called when an epoch is complete and cannot be lost any more: rehearse a takeover if needed,
+ * acknowledge the epoch, and apply it to the copy. */
 static int on_complete(struct standby *sb, const struct wire_frame *frame)
 {
 	struct epochcheck_error error;
