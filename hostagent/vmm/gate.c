@@ -469,8 +469,9 @@ int gate_stop(struct gate *g, uint64_t timeout_ns)
 			r = conclude(g);
 			return r < 0 ? r : -EPROTO;
 		}
-		/* If somebody else has stopped the guest, there is no STOP event, so look for
-		 * QEMU's first write. */
+		/* No STOP event has come yet. QEMU sends none if somebody else had stopped the
+		 * guest before. So also check whether QEMU is held in its first write to the pipe,
+		 * which it makes only while the guest is stopped. */
 		if (r == -ETIMEDOUT)
 			r = look(g);
 		else

@@ -22,13 +22,13 @@ static int judge_card(const json_t *card, struct error *ret_error)
 	if (!vlan || strcmp(vlan, "normal") != 0 ||
 	    json_is_true(json_object_get(card, "promiscuous")))
 		return 0;
-	/* Windows' driver always names all VLANs, whether or not the guest uses any: do not refuse
-	 * such a guest. */
+	/* Windows' driver puts all VLAN ids into the table, even if the guest uses no VLAN. So a
+	 * full table does not show that the guest uses VLANs: do not refuse it. */
 	if (json_array_size(table) >= ALL_VLANS)
 		return 0;
 	json_array_foreach(table, i, id) {
-		/* VLAN 0 stands for frames with a priority but no VLAN. Linux's 8021q module names
-		 * it for every card. */
+		/* Id 0 is for frames that have a priority but belong to no VLAN. Linux's 8021q
+		 * module puts it into the table of every card, so it is no sign of a VLAN. */
 		if (json_integer_value(id) > 0)
 			return error_set(ret_error, -ENOTSUP,
 					 "the guest uses VLAN %d on network device %.60s, and QEMU "
