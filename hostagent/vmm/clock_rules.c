@@ -25,7 +25,7 @@ void clock_rules_off(struct clock_rules *rules, const char *why)
 	rules->is_ours = false;
 }
 
-/* Reset the target. Time that was lost before will not be given back. */
+/* Start with a new target. Time that the guest has lost so far will not be given back. */
 static void anchor(struct clock_rules *rules, const struct clock_words *words)
 {
 	rules->forgotten_ns = rules->lost_ns;
@@ -45,8 +45,9 @@ void clock_rules_running(struct clock_rules *rules, const struct clock_words *wo
 	if (!rules->has_running) {
 		anchor(rules, words);
 	} else {
-		/* If somebody else paused the guest, its offsets have changed: change the target by
-		 * as much. */
+		/* If somebody else has paused the guest, its running offsets have changed. Change
+		 * the target by the same amount, because that pause's time is not to be given
+		 * back. */
 		rules->is_steady = words->clock == rules->running.clock &&
 				   words->ticks == rules->running.ticks;
 		rules->target.clock += words->clock - rules->running.clock;
@@ -82,7 +83,8 @@ static bool learn_rate(struct clock_rules *rules, uint64_t host_ns, uint64_t hos
 		return false;
 	if (rules->n_stops > 1 && !is_near(rate, rules->rate)) {
 		if (rules->state == CLOCK_PROVING)
-			rules->n_stops = 0; /* one of the two rates was wrong: begin again */
+			/* one of the two rates is wrong: measure the rate anew */
+			rules->n_stops = 0;
 		return false;
 	}
 	rules->is_rate_same = rules->n_stops > 1;
@@ -93,7 +95,7 @@ static bool learn_rate(struct clock_rules *rules, uint64_t host_ns, uint64_t hos
 
 static void miss(struct clock_rules *rules)
 {
-	rules->has_running = false; /* the next pause starts with newly read words */
+	rules->has_running = false; /* the words must be read again before the next pause */
 	if (++rules->n_misses >= CLOCK_MISSES_MAX)
 		clock_rules_off(rules, "QEMU's clock does not follow the host's");
 }
@@ -110,8 +112,8 @@ static struct clock_words wanted_at(const struct clock_rules *rules, uint64_t at
 	};
 }
 
-/* Set rules->written to the words with which the guest should start. Returns false if they are not
- * later than the stopped words, so nothing need be written. */
+/* Set rules->written to the words with which the guest should start. Returns false if nothing needs
+ * to be written, because these words would not set the guest's clock forward. */
 static bool set_forward(struct clock_rules *rules, uint64_t now_ns)
 {
 	struct clock_words wanted = wanted_at(rules, now_ns + rules->cost_ns);
@@ -181,7 +183,7 @@ void clock_rules_saved(struct clock_rules *rules, const struct clock_words *word
 {
 	if (rules->state == CLOCK_OFF || !rules->is_ours)
 		return;
-	/* The saved state may hold the words as they were before or after we set them. */
+	/* QEMU may have saved the words before or after we wrote them, so both values are right. */
 	if (!same(words, &rules->stopped) && !same(words, &rules->written)) {
 		clock_rules_off(rules, "QEMU's saved state has another clock than its memory");
 		return;

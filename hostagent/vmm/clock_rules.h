@@ -1,15 +1,17 @@
 /* clock_rules.h - decides when, and by how much, to set a guest's clock forward in a pause.
  *
- * Why: QEMU's virtual clock stands still while the guest is stopped. 86 pauses of 4.6 ms per
- * second cost the guest 40 % of its time, and QEMU never makes up for the loss. QEMU keeps its
- * clock as two offsets (struct clock_words, called the words below):
+ * Why: QEMU's virtual clock stands still while the guest is stopped, and QEMU never makes up for
+ * this. For example, with 86 pauses of 4.6 ms per second the guest's clock loses 40 %. QEMU stores
+ * the guest's clock, and its counter of ticks, as two offsets (struct clock_words, called the words
+ * below):
  *
  *	the guest runs     clock = offset + the host's CLOCK_MONOTONIC      ticks = offset + the host's TSC
  *	it is stopped      clock = offset                                   ticks = offset
  *
- * So the running guest's offset is constant, and each pause makes it smaller by the pause's length.
- * To give the lost time back, we change the stopped guest's offset before it resumes, to the value
- * that its clock would have had then if the guest had never been stopped:
+ * So the offset is constant while the guest runs, and each pause makes it smaller by the pause's
+ * length. To give the lost time back, we write to the stopped guest's offset just before the guest
+ * resumes: we set it to the value that the guest's clock would have at that moment if the guest had
+ * never been stopped:
  *
  *	            stop at time T                the words are set at `now`  start
  *	guest's     ─────┐ stands at C                     ┌──────────────────────
@@ -17,31 +19,31 @@
  *	                 C = running offset + T     cost: time from setting the words to the start,
  *	                                            as measured in earlier pauses
  *
- * Each correction aims at the running offset as it was before the first pause (`target`), so that
- * errors do not add up. Ticks are treated in the same way; their rate per nanosecond is computed
- * from two stops.
+ * Each correction restores the running offset as it was before the first pause (`target`), so that
+ * the errors of single corrections do not add up. Ticks are treated in the same way; their rate per
+ * nanosecond is computed from two stops.
  *
- * The words lie in the memory of a program that does not expect us to write there. So we write
- * nothing until the words have passed these checks at CLOCK_PROOFS seals:
+ * The words lie in the memory of QEMU, which does not expect that another process writes there. So
+ * we write nothing until the words have passed these checks at CLOCK_PROOFS seals:
  *  - they did not change while the guest ran;
  *  - the time of the stop, computed from the words, lies between our order to stop and QEMU's
  *    report that it has stopped;
  *  - the ticks grew at the rate measured so far;
  *  - the saved device state holds exactly the words in QEMU's memory (so they did not change during
  *    the pause either).
- * A pause that fails a check is not corrected. A saved state with other words turns correction off
- * for good.
+ * After a pause that fails a check, the clock is not corrected. If a saved state has other words
+ * than QEMU's memory, correction is turned off for good.
  *
  * If somebody else pauses the guest (with `stop`), its clock is meant to stand still, so we do not
  * give that time back. Such a pause changes the running offset between two pauses of ours, and the
- * target moves by the same amount. A pause that is partly ours and partly somebody else's is not
- * given back either.
+ * target moves by the same amount. If a pause is partly ours and partly somebody else's, none of
+ * its time is given back.
  *
  *	PROVING ──3 proofs──► CORRECTED ──► OFF (for good; `why` holds the reason)
  *	   └────────────────────────────────►┘
  *
- * A single jump is limited to step_max, because a guest whose clock jumps by 20 s believes that a
- * processor hung. Time beyond the limit is given back at the next pauses.
+ * A single step is limited to step_max: if a guest's clock jumped by 20 s, for example, the guest
+ * would believe that a processor hung. Time beyond the limit is given back at the next pauses.
  *
  * Where: guestclock.h owns a struct clock_rules and carries out its decisions. Threads: one. Pure:
  * no I/O, no clock of its own.
@@ -55,8 +57,8 @@
 #include "base/clock.h"
 
 #define CLOCK_PROOFS	  3u
-#define CLOCK_MISSES_MAX  20u /* this many failed pauses in a row turn correction off */
-/* if a start takes longer than this, it does not count for the average cost of a start */
+#define CLOCK_MISSES_MAX  20u /* correction is turned off after this many failed pauses in a row */
+/* a start that takes longer than this is left out of the average cost of a start */
 #define CLOCK_COST_MAX_NS (100 * CLOCK_NS_PER_MS)
 #define CLOCK_LOSS_SLOTS  64u
 #define CLOCK_LOSS_SPAN_S 60u
@@ -76,7 +78,7 @@ enum clock_state {
 	CLOCK_OFF	= 2,
 };
 
-/* The guest time lost in total, noted once per second. */
+/* The history of the guest time lost in total: one value per second, in a ring of slots. */
 struct clock_loss {
 	bool is_alarm; /* true while the loss counts as too high (see clock_loss_alarm()) */
 	/* which second the slot holds; 0 if the slot is empty */
@@ -93,8 +95,9 @@ struct clock_rules {
 	bool has_running;
 	/* QEMU's words as last read while the guest ran; valid if has_running */
 	struct clock_words running;
-	struct clock_words target;  /* what `running` should be; valid if has_running */
-	/* the words did not change between the last pause and this one */
+	/* the value that `running` would have without any pause; valid if has_running */
+	struct clock_words target;
+	/* the words did not change while the guest ran before the current pause */
 	bool is_steady;
 
 	/* What is known about the current pause: the words that were read and then written, when
@@ -104,7 +107,7 @@ struct clock_rules {
 	uint64_t set_ns;
 	uint64_t stop_ns, stop_ticks; /* the host's clock and tick counter when QEMU stopped */
 
-	/* What was learnt from earlier pauses. */
+	/* What was measured at earlier pauses. */
 	/* 0 before the first stop, 1 once a first stop is known, 2 once the rate is known */
 	uint32_t n_stops;
 	uint64_t first_ns, first_ticks; /* the host's clock and tick counter at the first stop */
@@ -117,7 +120,8 @@ struct clock_rules {
 
 	/* Guest time lost. */
 	uint64_t forgotten_ns; /* guest time lost before the target was last reset */
-	uint64_t lost_ns;      /* guest time that our pauses took and that was not given back */
+	/* guest time that our pauses have taken and that was not given back yet */
+	uint64_t lost_ns;
 };
 
 /* Initialize @rules. @step_max_ns: the largest step forward at one pause. */

@@ -165,9 +165,10 @@ static int take_answer(struct description *d, const struct telling *t, const cha
 	return tell_property(d, t, name, value);
 }
 
-/* List the properties @names of an object. Send as many commands at once as the monitor takes,
- * since on a busy host each round trip must wait until QEMU is scheduled. Even after an error, wait
- * for every answer: otherwise the next command would get the answer to an earlier one. */
+/* List the properties @names of an object. Sends as many commands at once as the monitor accepts,
+ * because on a busy host each single command has to wait until QEMU gets a processor. Even after an
+ * error, waits for every answer: otherwise the next command would get an answer to one of these
+ * commands. */
 static int tell_names(struct description *d, const struct telling *t, const char *const *names,
 		      size_t n_names)
 {
@@ -184,7 +185,7 @@ static int tell_names(struct description *d, const struct telling *t, const char
 		if (r == 0)
 			r = take_answer(d, t, names[answered]);
 		else if (qmp_wait(d->qmp, QUERY_TIMEOUT_NS, NULL) == -EINVAL)
-			break; /* nothing is in flight: the monitor is lost */
+			break; /* no command could be sent: the monitor is lost */
 		answered++;
 	}
 	return r;
@@ -352,7 +353,8 @@ static int step_devices(struct description *d)
 	return qtree_parse(text, d->machine, d->error);
 }
 
-/* List the disks to which the guest can write. A standby's image must have the same size. */
+/* List the disks to which the guest can write, with their sizes: the standby's images must have the
+ * same sizes. */
 static int step_disks(struct description *d)
 {
 	AUTO(json_decref) json_t *blocks = NULL;

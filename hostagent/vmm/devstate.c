@@ -120,7 +120,8 @@ struct devstate *devstate_close(struct devstate *d)
 	if (!d)
 		return NULL;
 	devstate_drop_gate(d);
-	/* If this fails, QEMU keeps a descriptor of the file until the monitor is closed. */
+	/* An error is ignored: QEMU's copy of the descriptor then stays open until the monitor is
+	 * closed. */
 	if (d->fdset_id >= 0 &&
 	    qmp_execute(d->qmp, "remove-fd",
 			json_pack("{s:I}", "fdset-id", (json_int_t)d->fdset_id), COMMAND_TIMEOUT_NS,

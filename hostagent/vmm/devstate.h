@@ -6,8 +6,8 @@
  * that it may write to, and a crash leaves nothing to clean up. The blob is read into a buffer that
  * rarely grows.
  *
- * The gate (gate.h) makes the pause shorter, but does not work with every QEMU; devstate owns it.
- * The memfd always works.
+ * A gate (gate.h) makes the pause shorter, but does not work with every QEMU. If there is a gate,
+ * struct devstate owns it. The memfd works with every QEMU.
  *
  * Where: epoch engine. Threads: only the thread that uses the qmp client.
  *

@@ -31,7 +31,8 @@ bool vmm_disk_name_is_good(const char *name)
 	return n > 0 && n <= VMM_DISK_NAME_MAX && name[n] == '\0';
 }
 
-/* Does a device make this part of a path itself, below the device that the operator named? */
+/* Is this part of a device's path the name of an inner device, which the device that the operator
+ * has named makes by itself? */
 static bool is_inner_part(const char *part, size_t size)
 {
 	static const char backend[] = "virtio-backend", legacy[] = "legacy[";
@@ -40,7 +41,8 @@ static bool is_inner_part(const char *part, size_t size)
 	       (size > strlen(legacy) && memcmp(part, legacy, strlen(legacy)) == 0);
 }
 
-/* Find the last part of the path @qdev that says which device it is. Returns its size. */
+/* Find the last part of the device's path @qdev that is not the name of an inner device. Returns
+ * the part's size. */
 static size_t last_useful_part(const char *qdev, const char **ret_part)
 {
 	size_t end = strlen(qdev);
@@ -96,7 +98,7 @@ static void disk_name(const json_t *block, char ret_name[VMM_DISK_NAME_MAX + 1u]
 
 /* ---- the list */
 
-/* Returns what is in the drive, if the guest can write to it; NULL otherwise. */
+/* Returns the medium in the drive if the guest can write to it, else NULL. */
 static const json_t *writable_medium(const json_t *block)
 {
 	const json_t *inserted = json_object_get(block, "inserted");
@@ -123,7 +125,7 @@ static uint64_t size_of(const json_t *inserted)
 		       : SIZE_UNKNOWN;
 }
 
-/* Fill in all but the job. */
+/* Fill in all members of *ret_disk except has_job. */
 static void read_disk(const json_t *block, const json_t *inserted, struct vmm_disk *ret_disk)
 {
 	const json_t *cache = json_object_get(inserted, "cache");
@@ -222,8 +224,8 @@ static const json_t *graph_entry(const json_t *nodes, json_int_t id)
 	return NULL;
 }
 
-/* Does a job that is not ours use the node @id, or a node on top of it? A job puts nodes on top of
- * those that it works on. *budget limits how many nodes are visited. */
+/* Does a job that is not ours use the node @id, or a node on top of it? (A job puts nodes on top of
+ * the nodes on which it works.) *budget is the number of nodes that may still be visited. */
 static bool has_job(const json_t *graph, json_int_t id, unsigned int *budget)
 {
 	const json_t *nodes = json_object_get(graph, "nodes");
@@ -294,7 +296,7 @@ int vmm_disks_list(struct qmp *q, struct vmm_disks *ret_disks, struct error *ret
 		return r;
 	if (!blocks)
 		return r;
-	/* A QEMU without the second command does not tell about jobs; then has_job is not set. */
+	/* If QEMU does not have the second command, `graph` is NULL, and has_job stays false. */
 	return vmm_disks_parse(blocks, graph, ret_disks, ret_error);
 }
 

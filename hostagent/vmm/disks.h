@@ -1,10 +1,10 @@
 /* disks.h - lists the disks to which a guest can write, and refuses those that nobody replicates.
  *
- * Why: a guest's disk must fail over together with its memory. The operator names in the VM's file
- * (`disks =`) which disks are replicated, and where. A writable disk that is not named there would
- * have the state of another moment after a failover, or be missing: data would be lost silently.
- * So such a guest is refused before anything is touched. Read-only media need no replication: the
- * operator provides them on both hosts.
+ * Why: after a failover, the guest's disks must have the state of the same moment as its memory.
+ * The VM's file (`disks =`) lists the disks that are replicated, and their images. A writable disk
+ * that is not listed there would have an older state after a failover, or be missing: data would be
+ * lost, and nobody would notice. So a guest with such a disk is refused before anything in it is
+ * changed. Read-only media need no replication: the operator provides them on both hosts.
  *
  * A disk's name must be the same on both hosts, so it comes from the guest's side of the drive:
  *
@@ -14,7 +14,8 @@
  *	-blockdev .. -device scsi-hd,id=sd0,..			sd0
  *	-blockdev .. -device virtio-blk-pci,..			device-0  from .../device[0]/..
  *
- * A drive without a medium is no disk. A floppy or a flash with variables is one if it is writable.
+ * A drive without a medium does not count as a disk. A floppy, or a flash memory with firmware
+ * variables, counts as a disk if the guest can write to it.
  *
  * Where: the epoch engine and the standby. Threads: only the thread that uses the qmp client; the
  * functions that take QEMU's answers are pure.
@@ -42,20 +43,22 @@ struct vmm_disk {
 	char name[VMM_DISK_NAME_MAX + 1u];
 	/* what blockdev-mirror takes as `device`: the drive's id, or else the root node's name */
 	char source[VMM_DISK_SOURCE_BYTES];
-	/* the root node's name; "#block123" if the operator gave none. Nodes above it that QEMU
-	 * made itself for a job are skipped. */
+	/* the name of the root node, which is the disk's uppermost node, not counting nodes that
+	 * QEMU has put above it for a job; "#block123" if the operator gave it no name */
 	char node[VMM_DISK_SOURCE_BYTES];
-	char file[VMM_DISK_FILE_BYTES];	    /* the image, as QEMU names it; cut if too long */
+	/* name of the image in QEMU's answer; cut if it is too long */
+	char file[VMM_DISK_FILE_BYTES];
 	char format[VMM_DISK_FORMAT_BYTES]; /* "raw", "qcow2", ...: the root node's driver */
 	uint64_t size_bytes;		    /* as the guest sees it, a multiple of 512 */
 	bool is_direct;			    /* cache.direct: QEMU does not use the page cache */
 	bool is_no_flush;		    /* cache.no-flush: QEMU ignores the guest's flushes */
 	bool has_backing;		    /* the image is based on another image */
-	/* A block job other than ours uses the disk. Never set if QEMU does not tell. */
+	/* true if a block job other than ours uses the disk; always false if QEMU cannot say which
+	 * jobs use it */
 	bool has_job;
 };
 
-/* The disks in the order in which QEMU names them. */
+/* A list of disks, in the order of QEMU's answer. */
 struct vmm_disks {
 	uint32_t n;
 	struct vmm_disk disks[VMM_DISKS_MAX];
@@ -69,8 +72,9 @@ struct vmm_disks {
 int vmm_disks_list(struct qmp *q, struct vmm_disks *ret_disks, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* The same from QEMU's answers. @graph is the answer to `x-debug-query-block-graph`, which alone
- * tells which job uses which disk, or NULL. Pure. Returns 0, -E2BIG, -EEXIST or -EPROTO as
+/* Does what vmm_disks_list() does with given answers of QEMU. @query_block is the answer to
+ * `query-block`. @graph is the answer to `x-debug-query-block-graph`, the only command that says
+ * which job uses which disk; NULL if there is none. Pure. Returns 0, -E2BIG, -EEXIST or -EPROTO as
  * vmm_disks_list() does. */
 int vmm_disks_parse(const json_t *query_block, const json_t *graph, struct vmm_disks *ret_disks,
 		    struct error *ret_error) __attribute__((warn_unused_result));
@@ -81,20 +85,21 @@ const struct vmm_disk *vmm_disks_find(const struct vmm_disks *disks, const char 
 /* Can a disk have the name @name? 1 to 63 characters of [a-zA-Z0-9_.-]. */
 bool vmm_disk_name_is_good(const char *name);
 
-/* The disks that the VM's file names. */
+/* The disks that the VM's file lists. */
 struct vmm_covered {
 	const char *const *names; /* borrowed; NULL if there are none */
 	size_t n;
 };
 
-/* Does @covered name each writable disk of @query_block, and only such disks? Pure.
- * Returns 0; -ENOTSUP if a writable disk is not named, a named disk is missing or read-only, two
- * disks have the same name, or there are too many (*ret_error says which, and the next step); or
- * -EPROTO if the answer is not understood. */
+/* Check that @covered lists all writable disks in @query_block, and no other disks. Pure.
+ * Returns 0; -ENOTSUP if a writable disk is not listed, a listed disk is missing or read-only, two
+ * disks have the same name, or there are too many disks (*ret_error says which disk, and what to
+ * do); or -EPROTO if the answer is not understood. */
 int vmm_judge_disks(const json_t *query_block, struct vmm_covered covered, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Ask QEMU and judge. Returns what vmm_judge_disks() does, or an error of qmp_execute(). */
+/* Ask QEMU for its disks, and check them with vmm_judge_disks(). Returns what that function
+ * returns, or an error of qmp_execute(). */
 int vmm_check_disks(struct qmp *q, struct vmm_covered covered, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

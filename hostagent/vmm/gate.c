@@ -23,20 +23,22 @@
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
 #define FIRST_CAPACITY	   ((size_t)256 << 10)
-/* No event tells us that QEMU sleeps in its write. The guest is stopped meanwhile, and a sleep of
- * ours may end 0.1 ms late. So we poll for SPIN_NS without sleeping, and only yield the core to
- * others; after that we sleep for NAP_NS between polls. */
+/* No event tells us that QEMU sleeps in its write, so we must poll. The guest is stopped during
+ * this time, and a sleep of ours may end 0.1 ms late. So for the first SPIN_NS we do not sleep
+ * between polls, but only yield the core to other threads; after that we sleep for NAP_NS between
+ * polls. */
 #define SPIN_NS		   CLOCK_NS_PER_MS
 #define NAP_NS		   (50 * CLOCK_NS_PER_US)
-/* How often to check, while we wait for QEMU's event or answer, whether QEMU sleeps in an
- * unexpected write. */
+/* While we wait for QEMU's event or answer, we check at this interval whether QEMU sleeps in a
+ * write, because then no event or answer would come. */
 #define DOUBT_NS	   CLOCK_NS_PER_MS
 #define PIECES_MAX	   64u /* the most elements that QEMU puts into an iovec (MAX_IOV_SIZE) */
 
 struct gate {
 	struct qmp *qmp; /* borrowed */
 	pid_t pid;	 /* QEMU's process */
-	/* QEMU has a copy of pipe_write, and opens the pipe again for each save */
+	/* the two ends of the pipe. QEMU has a copy of pipe_write, by which it opens the pipe for
+	 * each save */
 	int pipe_read, pipe_write;
 	ino_t inode;		   /* inode number of the pipe */
 	int syscall_fd;		   /* /proc/PID/syscall */
@@ -45,7 +47,7 @@ struct gate {
 	char *command;		   /* the save command, rendered */
 	size_t max_bytes;
 	size_t last_size; /* size of the last blob; 0 if there was none yet */
-	/* the process that releases QEMU and has a copy of pipe_read, or NULL */
+	/* the process that releases QEMU if we die, and has a copy of pipe_read; NULL: none */
 	struct letgo *letgo;
 	bool is_guarded;  /* gate_guard() was called */
 	bool is_filled;	  /* the pipe holds nothing but filler, and no save runs */
@@ -53,9 +55,9 @@ struct gate {
 	/* State of the current save. */
 	bool is_running;
 	bool has_filler;   /* the pipe still holds the filler */
-	size_t in_pipe;	   /* how many bytes the pipe holds when QEMU is held */
-	/* number of blob bytes that were let through (some may still be in the pipe). The next
-	 * write starts at this byte of the blob */
+	size_t in_pipe;	   /* how many bytes are in the pipe when the next write holds QEMU */
+	/* number of blob bytes that QEMU has written into the pipe so far (some may still be in
+	 * it). The next write starts at this byte of the blob */
 	size_t passed;
 	/* size of the write that holds QEMU; 0 if QEMU is not known to be held */
 	size_t write_size;
@@ -88,8 +90,8 @@ static bool status_value(const char *status, const char *name, int base, int fie
 	return true;
 }
 
-/* Find QEMU's user, who must own the pipe. Refuse a QEMU that does not ignore SIGPIPE, since it
- * would die if we die. (All versions ignore it.) */
+/* Find QEMU's user, who must own the pipe. Refuse a QEMU that does not ignore SIGPIPE: if we die,
+ * it would get this signal and die too. (All known versions of QEMU ignore it.) */
 static int look_at_process(pid_t pid, uid_t *ret_uid, struct error *ret_error)
 {
 	AUTO_FREE char *status = NULL;
@@ -183,8 +185,8 @@ static int try_it(struct gate *g, struct error *ret_error)
 		do
 			r = gate_finish(g, COMMAND_TIMEOUT_NS, &blob, &size);
 		while (r == 1);
-	/* -ECANCELED is no failure here: it means that the blob consists of full writes only, and
-	 * its size is known now */
+	/* -ECANCELED is no failure here: all writes had the full size, so the last one could not be
+	 * recognised. From now on its end is known by the blob's size */
 	if (r == 0 || r == -ECANCELED)
 		return 0;
 	(void)error_set(ret_error, r, "a save through a pipe: %s",
@@ -251,7 +253,8 @@ struct gate *gate_close(struct gate *g)
 	fd_close(g->pipe_write);
 	if (g->is_running)
 		(void)!qmp_wait(g->qmp, COMMAND_TIMEOUT_NS, NULL); /* the save fails as intended */
-	/* If this fails, QEMU keeps a descriptor of a dead pipe until the monitor is closed. */
+	/* An error is ignored: QEMU's copy of the descriptor then stays open until the monitor is
+	 * closed. */
 	if (g->fdset_id >= 0 &&
 	    qmp_execute(g->qmp, "remove-fd",
 			json_pack("{s:I}", "fdset-id", (json_int_t)g->fdset_id), COMMAND_TIMEOUT_NS,
@@ -333,15 +336,15 @@ static int64_t sleeping_write(const struct gate *g)
 	return number == SYS_write ? (int64_t)count : vector_size(g, address, count);
 }
 
-/* Check whether QEMU is held in its next write, of which the pipe has no byte yet. Returns 1 if it
- * is, and sets write_size; 0 if it is not held yet; or -errno. */
+/* Check whether QEMU is held in its next write. No byte of a write is in the pipe while the write
+ * holds QEMU. Returns 1 and sets write_size if QEMU is held; 0 if it is not held yet; or -errno. */
 static int look(struct gate *g)
 {
 	int64_t size;
 	int n = bytes_in_pipe(g);
 
-	/* Until all of the previous write is in the pipe, QEMU may still sleep in the previous
-	 * write. */
+	/* If the pipe does not hold all bytes of the previous write yet, QEMU may still be in the
+	 * previous write. */
 	if (n < 0 || (size_t)n < g->in_pipe)
 		return n < 0 ? n : 0;
 	size = sleeping_write(g);
@@ -350,8 +353,8 @@ static int look(struct gate *g)
 	n = bytes_in_pipe(g);
 	if (n < 0)
 		return n;
-	/* If the pipe had other bytes, we would not know at which byte of the blob the write
-	 * starts. */
+	/* If the pipe holds any other number of bytes, we do not know at which byte of the blob the
+	 * write starts. */
 	if ((size_t)n != g->in_pipe || size > (int64_t)GATE_PIECE_BYTES)
 		return -EPROTO;
 	g->write_size = (size_t)size;
@@ -378,8 +381,8 @@ static int make_room(struct gate *g, size_t more)
 	return 0;
 }
 
-/* Empty the pipe: drop filler, and append bytes of the blob to g->data. QEMU must be held or have
- * answered. */
+/* Empty the pipe: drop the filler, or append the bytes of the blob to g->data. QEMU must be held,
+ * or must have answered. */
 static int take(struct gate *g)
 {
 	uint8_t *to = g->scratch;
@@ -432,8 +435,8 @@ int gate_advance(struct gate *g)
 	return pass(g);
 }
 
-/* Take QEMU's answer, which has arrived, and the rest of the blob. Returns 0 or the error in the
- * answer. */
+/* Finish a save: read QEMU's answer, which has arrived, and the rest of the blob. Returns 0 or the
+ * error in the answer. */
 static int conclude(struct gate *g)
 {
 	int n, r = qmp_wait(g->qmp, 0, NULL);

@@ -2,14 +2,14 @@
  * resumes it. In between, a full pipe holds QEMU while we read the guest's memory.
  *
  * Why: with three separate commands (`stop`, the save, `cont`) QEMU's main thread must wake up
- * three times during the pause, and QEMU must read the save command, which it does slowly, byte by
- * byte (qmp.h). But a single command can do all three: if the guest is running,
- * `xen-save-devices-state` stops it, saves its devices, and resumes it. We make QEMU save into a
- * pipe of ours, which is exactly as large as QEMU's write buffer and already full. So QEMU sleeps
- * in its first write, with the guest stopped, until we read from the pipe. Before the pause we send
- * all of the command except its closing brace. We begin the pause by sending the brace, and end it
- * with one read. If we die during the pause, the pipe has no reader any more: the save fails, and
- * QEMU resumes the guest.
+ * three times during the pause, and must read the save command, which it does slowly, byte by byte
+ * (qmp.h). But a single command can do all three: if the guest is running, `xen-save-devices-state`
+ * stops it, saves its devices, and resumes it. We make QEMU save into a pipe of ours, which is
+ * exactly as large as QEMU's write buffer and already full. So QEMU sleeps in its first write, with
+ * the guest stopped, until we read from the pipe. Before the pause we send all of the command
+ * except its closing brace. We begin the pause by sending the brace, and end it with one read. If
+ * we die during the pause, the pipe has no reader any more: the save fails, and QEMU resumes the
+ * guest.
  *
  *	agent  arm            brace     scan, copy        read    scan      read         collect
  *	pipe   [filler 32K]   [filler ------------------] [piece 1       ] [last piece]
@@ -19,14 +19,15 @@
  * all writes only if it is made after the last device was saved and before the guest runs. We must
  * recognise this moment for certain:
  *  - While QEMU's main thread sleeps, /proc/PID/syscall shows in which system call it sleeps.
- *  - We let QEMU's writes through one at a time, each as a whole. While a write is held, the pipe
- *    contains exactly the bytes written before it (FIONREAD), and no byte of the held write. So we
- *    know at which byte of the blob the held write starts. Its iovec tells its size.
- *  - A write looks like the last one if it is shorter than QEMU's buffer or ends where the previous
- *    save's blob ended. Then the caller scans.
- *  - After the caller's scan, the write is let through. If QEMU then answers, and the blob ends
- *    where this write ended, the write was the last one. If not, gate_finish() says so, and the
- *    caller scans and copies again.
+ *  - We let QEMU's writes through one at a time, each as a whole. While QEMU sleeps in a write (the
+ *    write is held), the pipe contains exactly the bytes of the write before it (at first: the
+ *    filler), and no byte of the held write; FIONREAD says how many bytes the pipe contains. So we
+ *    know at which byte of the blob the held write starts. The iovec of the write gives its size.
+ *  - A write looks like the last one if it is shorter than QEMU's buffer, or if it ends at the size
+ *    that the blob of the previous save had. When such a write is held, the caller scans.
+ *  - After the scan, the write is let through. If QEMU then answers, and the blob ends with this
+ *    write, the write was the last one. Otherwise gate_finish() returns another value than 0, and
+ *    the caller scans and copies again.
  *
  * gate_open() tries the gate once, before anything depends on it. So a gate that does not work with
  * this QEMU or on this host (no right to open the pipe, another buffer size) is found out early.
@@ -60,17 +61,18 @@ struct gate;
 int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate,
 	      struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Ensure that QEMU is released at once (letgo.h) if the calling thread ends. This lasts until
- * gate_close(), or until gate_abandon() has to close the pipe. Does nothing if it was called
- * before, or if letgo_init() was not. Call it from the thread that seals, outside of a pause. */
+/* Ensure that QEMU is released at once (letgo.h) if the calling thread ends. This works until
+ * gate_close(), or until gate_abandon() has to close the pipe. Does nothing if gate_guard() was
+ * called before, or if letgo_init() was not called. Call this from the thread that seals, outside
+ * of a pause. */
 void gate_guard(struct gate *g);
 
 /* Release QEMU, even if it sleeps in a write, and free @g. Accepts NULL, returns NULL. */
 struct gate *gate_close(struct gate *g);
 
-/* Prepare the next pause while the guest runs: fill the pipe and arm the command. Does nothing if
- * both are done already. Returns 0; -EIO if the pipe is not as we left it; or an error of
- * qmp_arm(). */
+/* Prepare the next pause while the guest runs: fill the pipe with filler, and arm the save command
+ * (qmp_arm()). Does nothing if both are done already. Returns 0; -EIO if the pipe is not as we left
+ * it; or an error of qmp_arm(). */
 int gate_arm(struct gate *g) __attribute__((warn_unused_result));
 
 /* Begin the pause. Returns when the guest is stopped. QEMU then completes pending disk I/O and
@@ -80,22 +82,22 @@ int gate_arm(struct gate *g) __attribute__((warn_unused_result));
 int gate_stop(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_result));
 
 /* Let the write that holds QEMU through, unless it looks like the last one. Never sleeps. Call this
- * now and then while you copy pages. Returns 1 if QEMU is held in what looks like its last write; 0
- * if it is still saving; or -EFBIG, -EPROTO, -ESRCH or another -errno, after which you must call
- * gate_abandon(). */
+ * now and then while you copy pages. Returns 1 if QEMU is held in a write that looks like the last
+ * one; 0 if QEMU is still saving; or -EFBIG, -EPROTO, -ESRCH or another -errno, after which you
+ * must call gate_abandon(). */
 int gate_advance(struct gate *g) __attribute__((warn_unused_result));
 
-/* Call gate_advance() until it returns 1. Returns 0 if QEMU has saved what looks like the last
- * device, so that it is time to scan; -ECANCELED if QEMU finished its last write without being held
- * in it, so that the guest runs; -ETIMEDOUT; or an error of gate_advance(). */
+/* Call gate_advance() until it returns 1. Returns 0 if QEMU is held in a write that looks like the
+ * last one, so that it is time to scan; -ECANCELED if QEMU has finished its last write without
+ * being held in it, so that the guest runs already; -ETIMEDOUT; or an error of gate_advance(). */
 int gate_wait_end(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_result));
 
 /* Let the last write through, so that the guest runs. Waits for the answer and returns the blob,
  * borrowed until the next gate_stop().
- * Returns 0 when done; 1 if the write was not the last and QEMU is now held in another write (scan
- * again, then call gate_finish() again); -ECANCELED if more writes followed in which QEMU was not
- * held, so that the guest runs already; or an error of gate_stop() or gate_advance(), such as
- * -EREMOTEIO or -ETIMEDOUT. */
+ * Returns 0 if the write was the last one and the guest runs; 1 if QEMU is now held in a further
+ * write (scan again, then call gate_finish() again); -ECANCELED if further writes followed in which
+ * QEMU was not held, so that the guest runs already; or an error of gate_stop() or gate_advance(),
+ * such as -EREMOTEIO or -ETIMEDOUT. */
 int gate_finish(struct gate *g, uint64_t timeout_ns, const uint8_t **ret_blob, size_t *ret_size)
 	__attribute__((warn_unused_result));
 

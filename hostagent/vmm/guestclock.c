@@ -70,7 +70,7 @@ static int write_words(const struct guestclock *clock, const struct clock_words 
 static bool is_kvm(struct qmp *q)
 {
 	json_t *answer = NULL;
-	/* if QEMU does not answer, assume KVM, so that the clock is left alone */
+	/* if QEMU does not answer, assume KVM, because the clock is then not changed */
 	bool is_on = true;
 
 	if (qmp_execute(q, "query-kvm", NULL, COMMAND_TIMEOUT_NS, &answer) == 0)

@@ -1,8 +1,8 @@
 /* guestclock.h - reads the clock of QEMU's guest, and sets it forward while the guest is stopped.
  *
  * clock_rules.h says why the clock is set, and by which rules. This module carries the rules out:
- * it finds `timers_state` in QEMU's exported symbols, reads its words with process_vm_readv (2 us),
- * and writes the two offsets with process_vm_writev.
+ * it finds the variable `timers_state` among QEMU's exported symbols, reads its words with
+ * process_vm_readv (which takes 2 microseconds), and writes the two offsets with process_vm_writev.
  *
  *	timers_state (96 bytes, the same in QEMU 7.2 to 10)
  *	byte   8  offset of the ticks
@@ -68,10 +68,10 @@ int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at,
 		     struct clock_words *ret_words) __attribute__((warn_unused_result));
 
 /* Set the clock of a QEMU (process @pid) that has loaded @blob and has not yet started the guest.
- * QEMU's words must equal both @saved and the words in @blob. They are then set to @wanted, within
- * the limits of clock_step(). Returns 0 and sets *ret_step_ns to the size of the step; -ENOENT or
- * -EMSGSIZE if QEMU's words were not found; -ESTALE if they differ; -EBUSY if the guest runs; or
- * -EFAULT if they cannot be read or written. */
+ * QEMU's words must be equal to @saved and to the words in @blob. If they are, set them to @wanted,
+ * within the limits of clock_step(). Returns 0 and sets *ret_step_ns to the size of the step;
+ * -ENOENT or -EMSGSIZE if QEMU's words were not found; -ESTALE if they differ; -EBUSY if the guest
+ * runs; or -EFAULT if they cannot be read or written. */
 int guestclock_promote(pid_t pid, const uint8_t *blob, size_t size, const struct clock_words *saved,
 		       const struct clock_words *wanted, uint64_t step_max_ns, uint64_t ticks_per_s,
 		       uint64_t *ret_step_ns) __attribute__((warn_unused_result));

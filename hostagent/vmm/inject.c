@@ -38,8 +38,8 @@
  * it. */
 struct injection {
 	pid_t pid;
-	/* time by which the process must have stopped; once our system call runs, we wait for its
-	 * end without limit */
+	/* time by which the thread must have stopped. Once it runs our system call, we wait for the
+	 * end of that call without a limit */
 	uint64_t deadline_ns;
 	int pidfd;
 	/* the process has a seccomp filter, which may kill it because of our call */
@@ -200,7 +200,7 @@ static int remote_call(const struct injection *in, long number, uint64_t argumen
 
 	regs.rip = in->syscall_at;
 	regs.rax = (uint64_t)number;
-	/* this value means "not in a system call", so that the kernel does not restart one */
+	/* this value means "not in a system call"; the kernel then restarts no system call */
 	regs.orig_rax = UINT64_MAX;
 	regs.rdi = argument;
 	r = (int)trace(PTRACE_SETREGS, in->pid, 0, (uintptr_t)&regs);
@@ -246,10 +246,10 @@ static int fetch_fd(struct injection *in)
 	return 0;
 }
 
-/* Restore the registers. If our stop interrupted a system call, the kernel must restart that call.
- * It does so when the thread leaves a stop caused by PTRACE_INTERRUPT, but not when it leaves a
- * stop at a system call's exit. So first bring the thread from its system call's exit into a stop
- * caused by PTRACE_INTERRUPT. */
+/* Restore the registers. If our stop interrupted a system call of the thread, the kernel must
+ * restart that call. It does so when the thread leaves a stop caused by PTRACE_INTERRUPT, but not
+ * when the thread leaves a stop at the exit of a system call. At this point the thread is stopped
+ * at the exit of our system call. So first bring it into a stop caused by PTRACE_INTERRUPT. */
 static int restore(struct injection *in)
 {
 	int r = (int)trace(PTRACE_INTERRUPT, in->pid, 0, 0);

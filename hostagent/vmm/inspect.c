@@ -119,8 +119,9 @@ static int step_status(struct inspection *in)
 	return 0;
 }
 
-/* Find QEMU's process from one of its threads. The monitor socket's peer may be another process: a
- * manager (libvirt) that made the socket and passed it to QEMU. */
+/* Find QEMU's process by one of its threads. The peer of the monitor's socket cannot be used for
+ * this, because it may be another process, such as a manager (libvirt) that made the socket and
+ * passed it to QEMU. */
 static pid_t process_of_thread(long long tid)
 {
 	AUTO_FREE char *status = NULL;
@@ -153,8 +154,8 @@ static int step_cpus(struct inspection *in)
 	return 0;
 }
 
-/* Check whether QEMU has reasons why this VM cannot be migrated. If it has, the device state cannot
- * be saved either. */
+/* Ask QEMU whether something prevents a migration of this VM. If so, the device state cannot be
+ * saved either. */
 static int step_blockers(struct inspection *in)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -442,8 +443,8 @@ static int step_macs(struct inspection *in)
 				&mac) < 0)
 			return odd_answer(in, "query-rx-filter");
 		for (uint32_t k = 0; k < in->info.n_nics; k++)
-			/* For a device without id, query-rx-filter has another name than ours. So
-			 * if both lists have only one NIC, this is the same NIC. */
+			/* query-rx-filter gives a device without an id another name than our list
+			 * does. But if both lists have only one NIC, it must be the same one. */
 			if ((strcmp(in->info.nics[k].name, name) == 0 ||
 			     (n == 1 && in->info.n_nics == 1)) &&
 			    inspect_parse_mac(mac, in->info.nics[k].mac) < 0)

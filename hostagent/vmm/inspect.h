@@ -1,9 +1,9 @@
 /* inspect.h - finds out what a running QEMU consists of, and whether it can be protected.
  *
- * Why: some things would make a failover wrong: RAM that we do not replicate, NICs that leave it to
- * the host to complete their frames, devices that write guest RAM without using QEMU's page tables,
- * state that cannot be saved. Such a guest is refused here, before anything is touched, with a text
- * that names the thing and the next step.
+ * Why: some guests cannot be failed over correctly: guests with RAM that we do not replicate, with
+ * NICs that let the host complete their frames, with devices that write guest RAM without using
+ * QEMU's page tables, or with state that cannot be saved. Such a guest is refused here, before
+ * anything in it is changed, with a text that says what is wrong and what to do.
  *
  * Where: epoch engine (primary, at attach), standby (its own QEMU, to compare).
  * Threads: any, each with its own qmp client. Blocks: some tens of monitor commands, ~10 ms in all.

@@ -105,13 +105,13 @@ static const struct {
 	const char *hint;
 } uses[] = {
 	/* The firmware image. At the first reset QEMU copies the image into this block and frees
-	 * its own copy. A machine that starts with -incoming does not do this and expects the
-	 * migration to fill the block (rom_reset). If we did not replicate it, a guest that reboots
-	 * after a failover would find an empty BIOS. */
+	 * its own copy. A QEMU that starts with -incoming does not fill the block, since a
+	 * migration would fill it (rom_reset). So we must replicate it: otherwise a guest that
+	 * reboots after a failover would find an empty BIOS. */
 	{"pc.bios", INSPECT_REPLICATE_ROM, NULL},
-	/* This block is read-only to the guest, and on a machine with fw_cfg it is empty. There,
-	 * option ROMs reach the guest as fw_cfg files or PCI ROM BARs, and SeaBIOS copies them to
-	 * shadow RAM, which is part of pc.ram. */
+	/* This block is read-only to the guest, and it is empty on a machine with fw_cfg: such a
+	 * machine gives option ROMs to the guest as fw_cfg files or PCI ROM BARs, and SeaBIOS
+	 * copies them to shadow RAM, which is part of pc.ram. */
 	{"pc.rom", INSPECT_SKIP, NULL},
 	/* fw_cfg files that may change size (ACPI tables). QEMU fills them at its start (not at a
 	 * reset) from the machine's configuration, which is the same on the standby, and builds
@@ -121,8 +121,8 @@ static const struct {
 	 * them when it makes the device. */
 	{"*:*.?/*.rom", INSPECT_SKIP, NULL},
 
-	/* Refused, because a device that is plugged later would turn this block into guest memory,
-	 * and we would not check it then. */
+	/* Refused: a device that is plugged in later could make this block part of guest memory,
+	 * and we do not check blocks after the start. */
 	{INSPECT_UNNAMED, INSPECT_REFUSE,
 	 "it belongs to a memory backend that no device uses: remove that"
 	 " (object-del)"},

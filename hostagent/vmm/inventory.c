@@ -87,14 +87,15 @@ int vmm_inventory_add_memory(struct vmm_inventory *inventory, const char *info_r
 	int r = inspect_parse_ramblocks(info_ramblock, blocks, &n, &error);
 
 	for (uint32_t i = 0; r == 0 && i < n; i++)
-		/* Skip a device's ROM, which comes and goes with the device. */
+		/* Skip the ROM of a device: it is added and removed together with its device, which
+		 * is listed. */
 		if (inspect_classify(blocks[i].name, "pc.ram", &hint) != INSPECT_SKIP)
 			r = add(inventory, VMM_ITEM_MEMORY, blocks[i].name);
 	return r;
 }
 
-/* Media are listed because the standby's drive has the medium that its command file names, even if
- * the guest's medium has changed. */
+/* Media are listed because the standby does not follow a change of a medium: the standby's drive
+ * always has the medium that its command file names. */
 int vmm_inventory_add_media(struct vmm_inventory *inventory, const json_t *query_block)
 {
 	size_t i;
@@ -142,8 +143,8 @@ static uint32_t count(const struct vmm_inventory *in, const struct vmm_item *ite
 	return n;
 }
 
-/* Append to the text what @with has and @without does not have. Returns whether there was anything
- * to append. */
+/* Append to the text the items that are in @with but not in @without. Returns true if there were
+ * any. */
 static bool tell(const struct vmm_inventory *with, const struct vmm_inventory *without,
 		 const char *what, struct vmm_change *change)
 {
@@ -213,7 +214,7 @@ static int ask(struct qmp *q, json_t *answers[5])
 			json_decref(commands[i].args);
 		sent += r == 0;
 	}
-	/* Continue after an error, because every command's answer must be taken. */
+	/* Continue after an error: the answer to every command must be read. */
 	for (int i = 0; i < sent; i++) {
 		int waited = qmp_wait(q, TIMEOUT_NS, &answers[i]);
 

@@ -3,8 +3,8 @@
  * Why: devices, memory and network back ends can be plugged and unplugged while a guest is
  * protected. The standby's QEMU was started without such a change, so its promotion would fail.
  * Also, a new card's frames would not be held. QEMU sends no event when a device is added, so we
- * compare the lists that it gives us. inspect.h decides whether a machine can be protected; this
- * module only tells whether the machine has changed since that decision, and how.
+ * compare its lists before and after. inspect.h decides whether a machine can be protected; this
+ * module only finds out whether the machine has changed since that decision, and how.
  *
  *	qom-list /machine/peripheral, peripheral-anon	devices with and without an id, vCPUs among them
  *	info network					cards, back ends, filters
@@ -71,8 +71,9 @@ bool vmm_inventory_differs(const struct vmm_inventory *base, const struct vmm_in
 
 /* Ask QEMU for all lists at once, and then check whether @covered names the writable disks. Takes
  * some 3 ms, while the guest runs. No command may be in flight on @q.
- * Returns 0; -ENOTSUP if it does not (*ret_error says more, and *ret_inventory is valid); or
- * -EPROTO, -E2BIG or an error of qmp_execute() (*ret_error has the text). */
+ * Returns 0; -ENOTSUP if @covered does not list exactly the writable disks (*ret_error says more,
+ * and *ret_inventory is valid); or -EPROTO, -E2BIG or an error of qmp_execute() (*ret_error has the
+ * text). */
 int vmm_inventory_take(struct qmp *q, struct vmm_covered covered,
 		       struct vmm_inventory *ret_inventory, struct error *ret_error)
 	__attribute__((warn_unused_result));

@@ -2,9 +2,10 @@
  *
  * Why: in a pause QEMU sleeps in a write to our full pipe (gate.h). When the agent is killed, the
  * kernel first frees the agent's memory, which takes 200 ms per GiB, and only then closes the pipe;
- * until then the guest stands still. Most signs of the agent's death come even later (pidfd,
- * PDEATHSIG, closed sockets). Only robust mutexes tell of it earlier: before the kernel frees the
- * memory, it marks the mutexes that the ending thread holds, and wakes their waiters.
+ * until then the guest stands still. Other processes learn of the agent's death even later by most
+ * means (pidfd, PDEATHSIG, closed sockets), but earlier by a robust mutex: before the kernel frees
+ * the memory, it marks the robust mutexes that the ending thread has locked, and wakes their
+ * waiters.
  *
  *	agent, engine's thread		the process, made at the agent's start, a thread for each pipe
  *	makes and locks a mutex ──────► waits for the mutex
@@ -12,7 +13,7 @@
  *					the guest runs
  *
  * The process is forked while the agent has little memory, and keeps none of the agent's
- * descriptors. Without this process the guest still resumes, but later.
+ * descriptors. Without this process the guest also resumes after the agent's death, but later.
  *
  * Where: main.c makes the process, the engine's thread registers a pipe.
  * Threads: call letgo_init() before any other thread is made. Call letgo_open() from the thread

@@ -18,7 +18,8 @@ void vmm_machine_done(struct vmm_machine *m)
 	*m = (struct vmm_machine){0};
 }
 
-/* FNV-1a. Good enough to distinguish two long texts, since no one gains from a collision. */
+/* FNV-1a. A simple hash is enough here, because nobody would gain anything from two texts with the
+ * same hash. */
 static uint64_t hash(const char *text)
 {
 	uint64_t h = UINT64_C(0xcbf29ce484222325);
@@ -101,7 +102,8 @@ bool vmm_machine_is_same(const struct vmm_machine *a, const struct vmm_machine *
 /* ---- compare */
 
 struct comparison {
-	/* key of the last difference; differences in properties of that part are not counted */
+	/* key of the part in which the last difference was found; further differences in this
+	 * part's properties are not counted */
 	const char *told;
 	uint32_t n_differences;
 	char *text;
@@ -115,7 +117,7 @@ static bool is_of(const char *key, const char *thing)
 	return strncmp(key, thing, n) == 0 && (key[n] == ' ' || key[n] == '/');
 }
 
-/* Returns @value in a form that reads well in a sentence, even if it is empty. */
+/* Returns @value for use in a sentence: a word in place of an empty value. */
 static const char *shown(const char *value)
 {
 	return *value ? value : "an empty text";

@@ -1,9 +1,9 @@
 /* machine.h - a list of all parts of a guest's machine, which two hosts can compare. Pure.
  *
- * Why: if the standby's QEMU has another device, PCI address or CPU than the primary's, it refuses
- * the guest's state at the failover, or loads it and runs a guest that never answers. So each host
- * makes this list from its own QEMU (describe.h), and the standby acknowledges nothing before the
- * two lists are the same.
+ * Why: if the standby's QEMU has another device, PCI address or CPU than the primary's QEMU, it
+ * refuses the guest's state at the failover, or it loads the state and the guest never answers. So
+ * each host makes this list of its own QEMU's machine (describe.h), and the standby acknowledges no
+ * epoch before it has found that the two lists are the same.
  *
  *	"CPU 0"                                           "qemu64-x86_64-cpu"
  *	"CPU 0 cpuid 00000001 ECX"                        "80002001"
@@ -57,9 +57,10 @@ void vmm_machine_sort(struct vmm_machine *m);
 bool vmm_machine_is_same(const struct vmm_machine *a, const struct vmm_machine *b);
 
 /* Check whether a standby with machine @standby can continue @primary's guest. Both lists must be
- * sorted. The properties of a part are not compared if the part is missing on one side or the two
- * sides have different parts in its place. Returns 0 if it can, or -EINVAL if it cannot; @ret_text
- * (@size bytes) then names the first differences and how many more there are. */
+ * sorted. The properties of a part are not compared if the part is missing on one side, or if the
+ * two sides have different parts in its place. Returns 0 if the standby can continue the guest, or
+ * -EINVAL if it cannot; @ret_text (@size bytes) then names the first differences and how many more
+ * there are. */
 int vmm_machine_compare(const struct vmm_machine *primary, const struct vmm_machine *standby,
 			char *ret_text, size_t size) __attribute__((warn_unused_result));
 

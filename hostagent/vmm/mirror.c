@@ -12,12 +12,12 @@
 #define PREFIX	       "holdfast-"
 #define TIMEOUT_NS     (5 * CLOCK_NS_PER_S)
 #define END_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
-#define END_POLL_MS    20 /* how often to look for the job's end if no event comes */
+#define END_POLL_MS    20 /* how often to check whether the job has ended, if no event comes */
 
-/* The unit of QEMU's list of what is still to be copied. */
+/* The size of the pieces into which QEMU divides the disk for the first copy. */
 #define GRANULARITY_BYTES 65536
-/* How much of the first copy may be on its way. A `stop` waits until it has arrived, so this is
- * less than QEMU's 10 MiB. */
+/* How many bytes of the first copy may be sent and not yet confirmed by the server. A `stop` waits
+ * until they are confirmed, so this is less than QEMU's default of 10 MiB. */
 #define COPY_BYTES (2 * 1024 * 1024)
 
 AUTO_DEFINE(json_t *, json_decref)
@@ -80,7 +80,8 @@ static const char *text_of(const json_t *object, const char *key)
 	return text ? text : "";
 }
 
-/* The mirror is broken. The first reason that QEMU gave stays. */
+/* Record that the mirror is broken, because of @what. A reason that QEMU has given (@has_reason)
+ * replaces our own guess; of several such reasons, the first one stays. */
 static void set_broken(struct mirror *m, bool has_reason, const char *what)
 {
 	if (m->condition == MIRROR_BROKEN && (m->has_reason || !has_reason))
@@ -127,8 +128,9 @@ static void take_cancelled(struct mirror *m, const json_t *data)
 		set_broken(m, true, "someone else cancelled QEMU's job (block-job-cancel)");
 }
 
-/* A job that fails is first aborting and then sends BLOCK_JOB_COMPLETED with the reason. A job is
- * paused for a moment whenever QEMU drains its requests; this is not a failure. */
+/* A job that fails first gets the status "aborting"; later QEMU sends BLOCK_JOB_COMPLETED with the
+ * reason. The status "paused" is no failure: a job has it for a moment whenever QEMU drains its
+ * requests. */
 static void take_status(struct mirror *m, const json_t *data)
 {
 	const char *status = text_of(data, "status");
@@ -183,8 +185,8 @@ static bool is_one_of(const char *text, const char *const *texts)
 
 static int judge_health(const json_t *job, const char *id, struct error *ret_error)
 {
-	/* paused and standby: QEMU drains requests, or an operator paused the job. The guest's
-	 * writes are copied all the same. */
+	/* A job is "paused" or in "standby" while QEMU drains requests, or if an operator has
+	 * paused it. The guest's writes are copied in these states too. */
 	static const char *const alive[] = {"created", "running", "paused",
 					    "ready",   "standby", NULL};
 	const char *error = text_of(job, "error"), *status = text_of(job, "status"),
@@ -232,7 +234,7 @@ int mirror_judge(const json_t *query_block_jobs, const char *id,
 
 /* ---- commands */
 
-/* Run a command. An error gets the disk's name @name. */
+/* Run a command. On error, *ret_error has the disk's name @name. */
 static int execute(struct qmp *q, const char *name, const char *command, json_t *args,
 		   json_t **ret_answer, struct error *ret_error)
 {
@@ -269,7 +271,7 @@ int mirror_set_speed(struct mirror *m, struct qmp *q, uint64_t speed, struct err
 		       ret_error);
 }
 
-/* Is there a job @id? 1: yes; 0: no; errors of qmp_execute(). */
+/* Is there a job @id? Returns 1 if there is, 0 if there is none, or an error of qmp_execute(). */
 static int look_for_job(struct qmp *q, const char *name, const char *id, struct error *ret_error)
 {
 	AUTO(json_decref) json_t *jobs = NULL;
@@ -289,7 +291,8 @@ static int remove_job(struct qmp *q, const char *name, const char *id, struct er
 		return r;
 	r = execute(q, name, "block-job-cancel", json_pack("{s:s, s:b}", "device", id, "force", 1),
 		    NULL, &error);
-	/* QEMU refuses if the job has ended since, or is ending */
+	/* -EREMOTEIO: QEMU refuses the command if the job has ended in the meantime, or is
+	 * ending */
 	if (r < 0 && r != -EREMOTEIO)
 		return error_set(ret_error, r, "%s", error.text);
 	for (;;) {
@@ -382,7 +385,8 @@ int mirror_begin(struct mirror *m, struct qmp *q, const struct vmm_disk *disk,
 	if (r == 0) {
 		r = start_job(m, q, disk->source, speed, ret_error);
 		if (r < 0)
-			(void)remove_node(q, m->name, m->id, &ignored); /* the first error counts */
+			/* an error here is ignored: the first error is reported */
+			(void)remove_node(q, m->name, m->id, &ignored);
 	}
 	if (r < 0)
 		*m = (struct mirror){0};

@@ -16,14 +16,15 @@
 #include "base/fd.h"
 #include "vmm/qmp_parse.h"
 
-/* If the monitor does not take 8 KB within this time, it hangs. */
+/* If QEMU does not read a write of up to 8 KB within this time, its monitor hangs. */
 #define WRITE_TIMEOUT_NS CLOCK_NS_PER_S
 #define ERROR_MAX	 512
 
-/* Ends an armed command that must not run: QEMU refuses a command with an unknown member. */
+/* Completes an armed command that must not run: because of the unknown member, QEMU refuses the
+ * command. */
 #define DISARM ",\"disarmed\":0}"
 
-/* A command that was sent to QEMU and not yet waited for. */
+/* A command that was sent to QEMU, and for whose answer qmp_wait() has not waited yet. */
 struct pending {
 	/* nobody waits for the answer any more: drop it when it arrives */
 	bool is_abandoned;
@@ -87,7 +88,7 @@ static void drop_pending(struct qmp *q, unsigned int i)
 	memmove(&q->pending[i], &q->pending[i + 1], (q->n_pending - i) * sizeof(q->pending[0]));
 }
 
-/* Keep an answer, which belongs to the oldest command that has no answer yet. */
+/* Store an answer. It belongs to the oldest command that has no answer yet. */
 static void keep_answer(struct qmp *q, struct qmp_message *m)
 {
 	unsigned int i = 0;
@@ -249,9 +250,9 @@ static int put(struct outgoing *out, const char *text, size_t size)
 	return 0;
 }
 
-/* In one write, finish the armed command with @finish ("" if none is armed), send @command unless
- * it is NULL, and arm @next unless it is NULL. The answers to the first @n_abandoned of the
- * commands that this completes will be dropped. */
+/* Do all of this in one write: complete the armed command with @finish ("" if none is armed), send
+ * @command unless it is NULL, and arm @next unless it is NULL. Of the commands that this write
+ * completes, the answers to the first @n_abandoned are to be dropped. */
 static int send_text(struct qmp *q, const char *finish, const char *command, const char *next,
 		     unsigned int n_abandoned, int fd)
 {
@@ -375,7 +376,8 @@ int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 			q->pending[i].is_abandoned = true;
 			return r;
 		}
-		(void)read_some(q); /* an error is kept in q->broken; -EAGAIN is not an error */
+		/* read_some() stores an error in q->broken; -EAGAIN is not an error */
+		(void)read_some(q);
 	}
 	if (i < 0)
 		return q->broken ? q->broken : -EINVAL;
@@ -449,7 +451,7 @@ static int wait_greeting(struct qmp *q, uint64_t deadline_ns)
 			return q->broken;
 		if (wait_fd(q->fd, POLLIN, deadline_ns) < 0)
 			return -EBUSY;
-		(void)read_some(q); /* ignore the result, as in qmp_wait() */
+		(void)read_some(q); /* read_some() stores an error in q->broken */
 	}
 	return 0;
 }

@@ -1,17 +1,20 @@
 /* qmp.h - sends commands to QEMU's monitor (QMP) over a unix socket, and reads its answers and
  * events.
  *
- * Why: we control an unmodified QEMU through its monitor, and must send some commands (stop, save
- * the device state, cont) while the guest is paused. QEMU reads its monitor one byte at a time,
- * with about eight system calls per byte. On a busy two-core machine this took 12 us per byte, so a
- * plain query-status takes 0.5 ms, nearly all of it for reading the command. Therefore:
+ * Why: we control an unmodified QEMU through its monitor, and some commands (stop, save the device
+ * state, cont) make up a pause of the guest, so they must be fast. But QEMU reads its monitor one
+ * byte at a time, with about eight system calls per byte. On a busy two-core machine this took 12
+ * microseconds per byte. So a plain query-status takes 0.5 ms, nearly all of it for reading the
+ * command. Therefore:
  *
- *  - A command can be armed: all of it but the closing brace is sent while the guest runs. In the
- *    pause QEMU must then read only one byte, the brace (qmp_arm).
- *  - Commands are pipelined: with the "oob" capability, which we request, QEMU reads the next
- *    command while it runs the previous one. Without "oob" this also works, only more slowly.
- *  - Commands carry no "id": QEMU answers them in order. If the wait for an answer times out, the
- *    client remembers that this answer is still to come, and drops it when it arrives.
+ *  - A command can be armed (qmp_arm()): all of its text except the closing brace is sent while the
+ *    guest still runs. To start the command in the pause, QEMU then has to read only one byte, the
+ *    brace.
+ *  - Commands are pipelined: we send the next command without waiting for the answer to the
+ *    previous one. With the "oob" capability, which we request, QEMU reads the next command while
+ *    it runs the previous one. Without "oob" this is slower, but works too.
+ *  - Commands have no "id", because QEMU answers them in order. If the wait for an answer times
+ *    out, the client records that this answer is still to come, and drops it when it arrives.
  *
  * A pause with three commands (with gate.h, a pause needs one command):
  *
@@ -20,12 +23,12 @@
  *	stopped		{"execute":"xen-save-...}{"execute":"cont"	read while the pages are copied
  *	resume		}{"execute":"stop"		cont runs, the next stop is armed
  *
- * Sending the save command together with the closing brace of `stop` was tried. With few cores it
- * is slower: QEMU's monitor thread, which reads the save, and the vCPUs, which still run, compete
- * for CPU time with the main thread, which must stop the vCPUs.
+ * It was tried to send the save command together with the closing brace of `stop`. On a host with
+ * few cores this is slower: the main thread, which must stop the vCPUs, then competes for CPU time
+ * with the monitor thread, which reads the save command, and with the vCPUs, which still run.
  *
  * Where: the epoch engine, the standby and vmm's own files. Uses qmp_parse. Threads: one thread at
- * a time per client. Blocks: as said per function, never longer than its timeout.
+ * a time per client. Blocks: see each function; never longer than its timeout.
  */
 #ifndef VMM_QMP_H
 #define VMM_QMP_H
@@ -37,8 +40,8 @@
 
 #include <jansson.h>
 
-/* How many commands may be sent and not yet answered. QEMU 7.2 stops reading a monitor when it has
- * 8 queued commands. */
+/* How many commands may be in flight, which means sent and not yet answered. QEMU 7.2 stops reading
+ * a monitor when it has 8 queued commands. */
 #define QMP_IN_FLIGHT_MAX 7u
 /* The most bytes of commands in one write. The longest commands that we send name a device path and
  * a property. */
@@ -87,10 +90,10 @@ const char *qmp_error(const struct qmp *q);
 
 /* Send all but the last byte of @command (rendered; borrowed until it is sent or the client is
  * closed). QEMU runs the command when qmp_send_rendered() is called with the same text. If you send
- * another command first, the client first completes the armed command in a way that QEMU refuses.
- * An armed command does not count as in flight. Does not allocate. Returns 0, also if @command is
- * armed already; -EBUSY if another command is armed; -EMSGSIZE; or -EPIPE or another -errno if the
- * monitor is lost. */
+ * another command instead, the client first completes the armed command in such a way that QEMU
+ * refuses it. An armed command does not count as in flight. Does not allocate. Returns 0, also if
+ * @command is armed already; -EBUSY if another command is armed; -EMSGSIZE; or -EPIPE or another
+ * -errno if the monitor is lost. */
 int qmp_arm(struct qmp *q, const char *command) __attribute__((warn_unused_result));
 
 /* Send one command without waiting. @args (NULL: none) is consumed, even on error. Call qmp_wait()
@@ -114,8 +117,8 @@ int qmp_send_with_fd(struct qmp *q, const char *command, json_t *args, int fd)
  * consumed. */
 char *qmp_render(const char *command, json_t *args) __attribute__((warn_unused_result));
 
-/* Wait for the answer to the oldest command not yet waited for. The caller owns *ret_return and
- * frees it with json_decref(); @ret_return may be NULL.
+/* Wait for the answer to the oldest command for which nobody has waited yet. The caller owns
+ * *ret_return and frees it with json_decref(); @ret_return may be NULL.
  * Returns 0; -EREMOTEIO if QEMU answered with an error (see qmp_error()); -ETIMEDOUT if no answer
  * came within @timeout_ns (the command counts as waited for, but may still run); -EPROTO, -EMSGSIZE
  * or -ECONNRESET (QEMU closed the connection) if the monitor is lost and you must call qmp_close();
@@ -123,9 +126,9 @@ char *qmp_render(const char *command, json_t *args) __attribute__((warn_unused_r
 int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 	__attribute__((warn_unused_result));
 
-/* Wait for the next @event (NULL: for no event) or for the answer to the oldest command not yet
- * waited for, whichever comes first. Take the answer with qmp_wait(). @event is borrowed for the
- * call.
+/* Wait for the next @event, or for the answer to the oldest command for which nobody has waited
+ * yet, whichever comes first. If @event is NULL, wait only for the answer. Get the answer with
+ * qmp_wait(). @event is borrowed for the call.
  * Returns 0 if the event came, 1 if the answer came; -ETIMEDOUT; -EINVAL if no command is in
  * flight; or another error of qmp_wait(). */
 int qmp_wait_event(struct qmp *q, const char *event, uint64_t timeout_ns)

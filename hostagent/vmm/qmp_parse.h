@@ -1,8 +1,8 @@
 /* qmp_parse.h - parses QEMU's monitor protocol: turns received bytes into messages. Does no I/O.
  *
  * Why: the monitor sends a stream of JSON lines, and a malicious guest may have taken over the QEMU
- * process that sends them. The code that splits and checks the lines does not depend on a socket,
- * so that tests and fuzzers can reach it.
+ * process that sends them. So the code that splits and checks the lines must be well tested. It is
+ * separate from the socket, so that tests and fuzzers can call it directly.
  * Where: used by qmp.c only. Threads: one thread per parser.
  *
  *	bytes ──► qmp_parser_space / _filled ──► [ buffer ≤ QMP_LINE_MAX ] ──► qmp_parser_next ──► message

@@ -103,7 +103,8 @@ static int add_prop(struct qtree *t, const char *name, char *value)
 }
 
 /* Add the PCI id from a line like "class Ethernet controller, addr 00:02.0, pci id 1af4:1000 (sub
- * 1af4:0001)". The rest is not listed: the guest's firmware assigns the bus number in the addr. */
+ * 1af4:0001)". The rest of the line is not listed, because the guest's firmware assigns the bus
+ * number in the addr. */
 static int add_pci_id(struct qtree *t, char *line)
 {
 	char *id = strstr(line, ", pci id ");
@@ -125,8 +126,8 @@ static int parse_line(struct qtree *t, char *line)
 		*mark = '\0';
 		return add_node(t, indent, text + 5, mark + 6);
 	}
-	/* A line that follows a child bus never belongs to the parent, since QEMU prints a device's
-	 * buses last. */
+	/* This line belongs to the last node that was added. It cannot belong to that node's
+	 * parent, since QEMU prints a device's child buses after all other lines of the device. */
 	if (t->at < 0)
 		return *text ? -EPROTO : 0;
 	if (!t->nodes[t->at].id) {
@@ -138,8 +139,8 @@ static int parse_line(struct qtree *t, char *line)
 		return add_pci_id(t, text);
 	mark = strstr(text, " = ");
 	if (!mark)
-		/* BARs, interrupt lines and addresses: the device's type fixes them, or the guest
-		 * sets them */
+		/* not listed: BARs, interrupt lines and addresses are fixed by the device's type or
+		 * set by the guest */
 		return 0;
 	*mark = '\0';
 	return add_prop(t, text, mark + 3);

@@ -14,10 +14,10 @@
  *	        bus: virtio-bus
  *	          dev: virtio-net-device, id ""  "device pci.0/02.0/virtio-bus/virtio-net-device#0"
  *
- * A PCI device's place is its bus and address. The place of any other device is its type and how
- * many devices of that type were made before it on its bus. So the two hosts may give QEMU's
- * options in different orders, as long as the order has no effect. Ids are not compared, since QEMU
- * does not use them to name saved state.
+ * The place of a PCI device is its bus and address. The place of any other device is its bus, its
+ * type and a number: how many devices of that type were made before it on that bus. So the two
+ * hosts may give QEMU's options in different orders, as long as this changes no place. Ids are not
+ * compared, since QEMU does not use them to name saved state.
  * Where: describe.c and its tests. Threads: any. Allocates.
  */
 #ifndef VMM_QTREE_H

@@ -65,8 +65,8 @@ uint64_t vmm_sections_mark(const uint8_t *blob, size_t size)
 		size_t head = header_size(at, end);
 		uint32_t number = head > 0 ? bytes_get_be32(at + 1) : 0;
 
-		/* leave out the section's number, which depends on how many sections were ever
-		 * made */
+		/* leave out the section's number, because it depends on how many sections QEMU has
+		 * ever made */
 		if (head > 0)
 			mark = mix(mark, at + NAME_AT - 1, head - NAME_AT + 1);
 		at = head > 0 ? find_footer(at + head, end, number) : NULL;

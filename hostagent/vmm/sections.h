@@ -1,13 +1,14 @@
 /* sections.h - computes a hash, called the mark, over the device sections of a saved state.
  *
  * Why: each device saves itself in a section that begins with its name, instance and version. When
- * a device is plugged or unplugged, the next epoch has other sections and another mark. So we
- * notice an epoch that the standby could not load before we send it, and without a longer pause.
+ * a device is plugged or unplugged, the next epoch has other sections, and so another mark. So
+ * before we send an epoch, we notice that the standby might be unable to load it, and the check
+ * does not make the pause longer.
  *
  * Sections have no length. Each ends with a footer that repeats the section's number, followed by
  * the next section's header or by the end of the state. The parser searches for this sequence. Some
- * devices have a section only at times, so a new mark is only a reason to check (inventory.h), not
- * proof of a change.
+ * devices do not have a section at all times, so another mark does not prove that a device was
+ * plugged or unplugged: it is only a reason to check (inventory.h).
  *
  * Where: engine_watch.c. Pure. Threads: any.
  */
@@ -18,8 +19,8 @@
 #include <stdint.h>
 
 /* Returns a hash over names, instances and versions of @blob's sections, in their order; never 0.
- * Takes about 10 us for 80 KB. If the sections cannot be found (machine types older than 2.4 write
- * no footers), the mark is computed from the blob's size. */
+ * Takes about 10 microseconds for 80 KB. If the sections cannot be found (machine types older than
+ * 2.4 write no footers), the mark is computed from the blob's size. */
 uint64_t vmm_sections_mark(const uint8_t *blob, size_t size);
 
 #endif

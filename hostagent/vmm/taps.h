@@ -7,9 +7,10 @@
  * device it belongs to now (/proc/PID/fdinfo, "iff:"), and in which network namespace that device
  * is.
  *
- * Several descriptors with one name are the queues of one tap. A descriptor that belongs to no
- * device is a queue that is switched off, or its tap was deleted. Such descriptors are ignored as
- * long as any descriptor belongs to a device; if none does, the tap counts as deleted.
+ * Several descriptors with the same name are the queues of one tap. A descriptor that belongs to no
+ * device is a queue that is switched off, or its tap was deleted. If some other descriptor of the
+ * process belongs to a device, descriptors without a device are ignored; if no descriptor belongs
+ * to a device, the tap counts as deleted.
  *
  * Where: epoch engine, at each attach and while protected; vm_cover.c. Threads: any.
  */
@@ -40,17 +41,17 @@ struct vmm_taps {
 	uint32_t n_lost; /* descriptors that belong to no device (any more) */
 };
 
-/* Find all taps that process @pid has open. Takes some 2 us per open descriptor of the process, and
- * does not change anything in it. Returns 0; -ESRCH if there is no such process; -E2BIG if there
- * are more than VMM_TAPS_MAX; -EAGAIN if a descriptor was closed meanwhile (call again); or -EPERM
- * or another -errno (*ret_error has the text). */
+/* Find all taps that process @pid has open. Takes some 2 microseconds per open descriptor of the
+ * process, and does not change anything in it. Returns 0; -ESRCH if there is no such process;
+ * -E2BIG if there are more than VMM_TAPS_MAX; -EAGAIN if a descriptor was closed meanwhile (call
+ * again); or -EPERM or another -errno (*ret_error has the text). */
 int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Check that @taps has exactly one tap, that it is named @allowed, and that it is in this network
  * namespace. Pure.
- * Returns 0, or -ENOTSUP if this is not so; *ret_error then names the open taps, the allowed tap
- * and the next step. */
+ * Returns 0, or -ENOTSUP if this is not so; *ret_error then says which taps are open, which tap is
+ * allowed and what to do. */
 int vmm_taps_judge(const struct vmm_taps *taps, const char *allowed, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -39,9 +39,9 @@ struct track {
 	struct page_region regions[REGIONS_MAX];
 };
 
-/* Ask the kernel for all features that we use, in one call, because separate calls would need a
- * descriptor for each. One call is enough, since a kernel with WP_ASYNC has the other features,
- * too. */
+/* Ask the kernel for all features that we use in one call, because a descriptor allows only one
+ * such call. If the call fails, WP_ASYNC is missing: a kernel that has WP_ASYNC also has the other
+ * features. */
 static int enable(int uffd, struct error *ret_error)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = FEATURES};
@@ -89,8 +89,9 @@ static uint64_t time_writes(volatile uint8_t *pages, uint32_t n_pages)
 	return clock_mono_ns() - start_ns;
 }
 
-/* Check on our own pages that a scan sees each write and nothing else, and measure what a write
- * costs. The features are known to exist. */
+/* Check with our own pages that a scan reports each page that was written and no other page, and
+ * measure how long a write to a protected page takes. Called when the kernel is known to have the
+ * features. */
 static int probe_scan(int uffd, int pagemap, uint8_t *pages, uint64_t *ret_fault_ns,
 		      struct error *ret_error)
 {
@@ -301,7 +302,8 @@ int track_scan(struct track *t, enum track_scan_mode mode, struct page_range *re
 		convert(block, t->regions, (uint32_t)n, ret_ranges, &n_ranges);
 		t->offset = walk_end - block->hva;
 	}
-	/* If the process has ended, its memory looks empty, and the scan gives no error. */
+	/* Check this, because the scan gives no error if the process has ended: its memory then
+	 * looks empty. */
 	if (has_ended(t))
 		return -ESRCH;
 	t->block = 0;

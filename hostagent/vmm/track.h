@@ -1,9 +1,9 @@
 /* track.h - finds the pages that a process has written since the last scan.
  *
  * Why: each epoch consists of the pages written since the last one. With userfaultfd in
- * asynchronous write-protect mode, the kernel removes a page's protection at its first write by
- * itself, without a fault handler. PAGEMAP_SCAN returns the unprotected pages as ranges and
- * protects them again, atomically per page. No code of ours runs in QEMU.
+ * asynchronous write-protect mode, the kernel itself removes a page's protection at the first write
+ * to it; no fault handler is needed. PAGEMAP_SCAN returns the unprotected pages as ranges and
+ * protects them again, atomically for each page. No code of ours runs in QEMU.
  *
  * Where: the epoch engine. Calls inject.h at open.
  * Threads: one tracker, one thread at a time. track_scan() does not allocate.
@@ -12,10 +12,10 @@
  *	first scan after track_open(): every page, since a page is "written" until first protected
  *	scan with TRACK_KEEP: protects no pages, so the next scan reports the same pages again
  *
- * No write is lost: it is reported by the scan that is running or by the next one (if the running
- * scan has already passed the page). So to copy a running guest, scan first and copy afterwards;
- * the next scan reports the pages written during the copy. Only a copy of a stopped guest is
- * consistent.
+ * No write is missed: if a page is written during a scan, this scan reports the page, or the next
+ * one does (if this scan has already passed the page). So to copy a running guest, scan first and
+ * copy afterwards; the next scan reports the pages written during the copy. Only a copy of a
+ * stopped guest is consistent.
  *
  * The tracker does not see writes that bypass QEMU's page tables:
  *  - by another process that maps the same shared file (vhost-user; vmm_inspect() refuses it);

@@ -11,18 +11,19 @@
  *
  * Stopping: a guest that writes faster than the link can carry is slowed down (epoch/throttle.h).
  * QEMU can slow a guest down only during a migration, and `stop` would stop the guest's clock too.
- * So we stop its vCPU threads with ptrace (SEIZE, INTERRUPT) and resume them (DETACH); we neither
- * read nor change anything in them. To the guest this looks like a busy host. If the tracing thread
- * ends, the kernel resumes the vCPUs. A vCPU may be stopped while it holds QEMU's big lock, and
- * then QEMU's monitor may not answer: resume all of them before asking QEMU anything.
- * docs/decisions/0020-throttle.md lists the alternatives.
+ * So we stop the vCPU threads with ptrace (SEIZE, INTERRUPT) and resume them (DETACH). We neither
+ * read nor change anything in these threads, and to the guest this looks like a busy host. If the
+ * tracing thread ends, the kernel resumes the vCPUs. A vCPU thread may be stopped while it holds
+ * QEMU's big lock, and then QEMU's monitor does not answer. So resume all vCPUs before you send
+ * QEMU a command. docs/decisions/0020-throttle.md lists the alternatives.
  *
- *	RUNS ──vcpus_stop──► ASKED ──(kernel, some 10 us later)──► STOPPED
- *	 ▲                     └─ -EAGAIN ─┐                           │
- *	 └─────────────vcpus_resume────────┴───────────────────────────┘
+ *	RUNS ──vcpus_stop──► ASKED ──(kernel, 10 microseconds later)──► STOPPED
+ *	 ▲                     └─ -EAGAIN ─┐                                │
+ *	 └─────────────vcpus_resume────────┴────────────────────────────────┘
  *
  * Where: the epoch engine. Threads: one at a time; stop and resume from the same thread, since a
- * trace belongs to a thread. vCPUs added later are not seen.
+ * trace belongs to a thread. vCPUs that are added after vcpus_open() are neither measured nor
+ * stopped.
  */
 #ifndef VMM_VCPUS_H
 #define VMM_VCPUS_H
@@ -52,9 +53,9 @@ uint64_t vcpus_busy_ns(struct vcpus *vcpus);
  * vcpus_resume(). */
 int vcpus_stop(struct vcpus *vcpus) __attribute__((warn_unused_result));
 
-/* Resume all vCPUs. Never blocks. Returns 0 if all run or have ended, or -EAGAIN if a vCPU that was
- * asked to stop has not stopped yet, because it waits in the kernel. It will still stop, so call
- * this again soon. */
+/* Resume all vCPUs. Never blocks. Returns 0 if all vCPUs run or have ended, or -EAGAIN if a vCPU
+ * that was asked to stop has not stopped yet, because its thread waits in the kernel. That vCPU
+ * will still stop later, so call this again soon. */
 int vcpus_resume(struct vcpus *vcpus) __attribute__((warn_unused_result));
 
 /* Free @vcpus. No vCPU may be stopped at this time. Accepts NULL, returns NULL. */
