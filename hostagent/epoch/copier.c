@@ -29,8 +29,8 @@ struct copier {
 
 	/* shared by the two threads */
 	_Atomic bool is_open;	   /* the helper may take steps */
-	_Atomic uint32_t n_inside; /* number of helpers that use the members above, or will read
-				    * is_open next */
+	/* 1 while the helper uses the members above, or is about to read is_open; else 0 */
+	_Atomic uint32_t n_inside;
 	_Atomic bool must_end;
 	sem_t wake;
 	pthread_t thread;

@@ -1,18 +1,19 @@
 /* copier.h - copies a stopped guest's pages with two threads.
  *
- * Why: the copy is the part of a pause that grows with the number of dirty pages. While the guest
- * is stopped, its core is free, so a second thread can help. This pays off from some thousands of
- * pages on. Measured for 64 MiB: private memory (read by process_vm_readv) takes 4.4 ms instead of
- * 6.4, scattered pages 5.7 instead of 10, shared memory 3.1 instead of 3.8. (For shared memory,
- * streaming stores and prefetch were tried. They save 10 to 18 %, while the second thread saves 20
- * to 30 %, so they are not worth separate code for each instruction set.)
+ * Why: copying is the part of a pause that grows with the number of dirty pages. While the guest is
+ * stopped, its core is free, so a second thread can help to copy. This makes the pause shorter if
+ * there are some thousands of pages or more. Measured for 64 MiB: private memory (read by
+ * process_vm_readv) takes 4.4 ms instead of 6.4, scattered pages 5.7 instead of 10, shared memory
+ * 3.1 instead of 3.8. (For shared memory, streaming stores and prefetch were tried. They save 10 to
+ * 18 %, while the second thread saves 20 to 30 %, so they are not worth separate code for each
+ * instruction set.)
  *
  *	pages    │ step 0 │ step 1 │ step 2 │ ... │        COPIER_STEP_PAGES each, across ranges
  *	owner      takes a step, checks whether QEMU has saved its devices, takes the next ...
  *	helper     once QEMU has saved them: takes a step, takes the next ...
  *
- * The owner never waits for a helper that has not begun: a helper that wakes up late finds nothing
- * to do. The owner does wait for a helper that has begun, for one step at most.
+ * The owner does not wait until the helper wakes up: a helper that wakes up late finds no steps
+ * left. Once the helper has begun a step, the owner waits for the end of this step.
  *
  * Where: used by seal.c. Threads: one owner calls all functions; the helper is started by this
  * module and touches nothing but the pages.
@@ -33,9 +34,9 @@
 
 struct copier;
 
-/* Called by copier_run(), on the owner's thread, between two steps. Returns 0 while QEMU still uses
- * the other core; 1 once that core is free, so that the helper may be woken; -errno to end the copy
- * with this error. */
+/* A function that copier_run() calls on the owner's thread, between two steps. Returns 0 while QEMU
+ * still uses the other core; 1 once that core is free, so that the helper may be woken; -errno to
+ * end the copy with this error. */
 typedef int (*copier_between_fn)(void *arg);
 
 /* Make a copier, and start its helper unless the machine has only one core. If the helper cannot be

@@ -27,7 +27,7 @@ struct dup {
 	size_t mask;	 /* entries - 1 */
 	uint64_t n_dups;
 	bool is_allowed, is_full; /* the arguments of dup_begin() */
-	bool is_on;		  /* DUP records may be used now */
+	bool is_on;		  /* DUP records may be used in this epoch */
 
 	/* these members decide whether to look a page up */
 	bool is_sparse;	 /* look up only the pages of two groups; see WINDOW_LOOKED */
@@ -36,12 +36,14 @@ struct dup {
 						 * current window */
 };
 
-/* While almost no pages repeat, hashing each new page is wasted time, so only some pages are looked
- * up. A cheap hash of a few of a page's bytes puts the page into one of SPARSE_ONE_IN groups, and
- * only the pages of two groups are looked up. So of equal pages either all or none are looked up,
- * and the share of repeats among the pages looked up is about the true share. The first group is
- * always the same, so a page that repeats much later is found, too. The second group changes with
- * each window; otherwise the few pages that repeat might never be looked up. */
+/* To look a page up, all of its bytes are hashed. While almost no pages repeat, this is wasted
+ * time, so only some pages are looked up then. For this purpose a cheap hash of a few of a page's
+ * bytes puts the page into one of SPARSE_ONE_IN groups, and only the pages of two groups are looked
+ * up. Equal pages are in the same group, so either all or none of them are looked up, and the share
+ * of repeated pages among those looked up is about the true share. One of the two groups is always
+ * the same, so that a page which repeats after a long time is found, too. The other group changes
+ * with each window (a number of lookups); otherwise the few pages that repeat might never be looked
+ * up. */
 #define WINDOW_LOOKED 128u
 #define WINDOW_ASKED  4096u
 #define WORTH_ONE_IN  64u
@@ -49,8 +51,8 @@ struct dup {
 
 #define TAG_MASK UINT64_C(0xffffffff00000000)
 
-/* With two entries for each page of the reference, four of five pages keep their entry; the others
- * lose it to a page that hashes to the same entry. */
+/* With two entries for each page of the reference, four of five pages have an entry in the end. The
+ * entries of the other pages are overwritten by pages that hash to the same entry. */
 #define ENTRIES_PER_PAGE 2u
 
 int dup_new(uint32_t n_pages, const struct reference *reference, struct dup **ret)
@@ -121,8 +123,8 @@ int dup_offer(struct dup *d, uint32_t index)
 	if (!d->is_full && mark != EXPECTED)
 		return mark == REPEATED ? 0 : -EINVAL;
 	marks_set(&d->marks, index, OFFERED);
-	/* The earlier record of a pinned page is not written yet. A DUP would be written at once,
-	 * and so come before that record. */
+	/* If the page is pinned, its earlier record is not written yet. A DUP record would be
+	 * written at once, and so come before that earlier record, which must not happen. */
 	return !reference_is_pinned(d->reference, index);
 }
 
@@ -178,8 +180,8 @@ static bool is_chosen(struct dup *d, const uint8_t *page)
 {
 	uint64_t words[3];
 
-	/* Look up all pages of a FULL epoch. The link is slower than the lookups, and a page that
-	 * repeats gets no later chance. */
+	/* Look up all pages of a FULL epoch: its pages are sent only once, and looking them up is
+	 * faster than sending them over the link. */
 	if (d->is_full)
 		return true;
 	if (++d->n_asked > WINDOW_ASKED || d->n_looked > WINDOW_LOOKED) {

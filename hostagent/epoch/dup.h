@@ -1,8 +1,8 @@
 /* dup.h - finds out whether the standby already has the bytes of a page in another page.
  *
  * Why: many pages have the same content as another page, because a file was copied, a program runs
- * twice or memory was freed. If the standby has a page's bytes in another page, the record only
- * gives that page's index: 12 bytes instead of up to 4104.
+ * twice or memory was freed. If the standby has a page's bytes in another page, we send a DUP
+ * record, which has only the index of that other page: 12 bytes instead of up to 4104.
  *
  *	XXH3-64 of the page   [ tag | slot ]
  *	                               │
@@ -15,10 +15,11 @@
  * decides. So entries are never removed: a wrong entry costs time, but cannot cause an error.
  *
  * docs/wire-format.md 5.9 says which pages a DUP record may copy: in an ordinary epoch, a page that
- * has no record after the DUP; in a FULL epoch, a page that has a record before the DUP. Also, when
- * the standby handles the DUP, it must have the bytes that the reference has now. So a page that is
- * pinned in the reference may not be copied, because the record with its bytes is not written yet.
- * To follow these rules, each page has one of these states in each epoch:
+ * has no record after the DUP record; in a FULL epoch, a page that has a record before the DUP
+ * record. Also, when the standby handles the DUP record, its copied page must have the bytes that
+ * our reference has now. So a page that is pinned in the reference may not be copied: the record
+ * that brings its bytes to the standby is not written yet. To follow these rules, each page has one
+ * of these states in each epoch:
  *
  *	FREE ── expect ──► EXPECTED ── offer ──► OFFERED     A DUP may copy a FREE page (in an
  *	  │                   │ expect once more             ordinary epoch), and an OFFERED page
@@ -26,8 +27,9 @@
  *	  │                        never sent as a copy
  *	  └─ offer (FULL) ─► OFFERED
  *
- * A page that changed little is not looked up, because its delta is short anyway. As long as
- * lookups almost never find a page, only a few pages are looked up.
+ * A page of which only little has changed is not looked up, because its delta is short anyway.
+ * While almost no lookup finds another page with the same content, only some of the pages are
+ * looked up.
  *
  * Where: used by the encoder, in the order of its records. Threads: the engine's. Allocates in
  * dup_new only.

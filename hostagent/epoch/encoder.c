@@ -153,8 +153,8 @@ int encoder_device(struct encoder *e, const uint8_t *blob, size_t size)
 
 	if (size > WIRE_BLOB_MAX || size == 0)
 		return -EFBIG;
-	/* Pages and device state never share a frame. There is at least one DEVICE frame, so that
-	 * the standby learns the blob's size even if no piece has changed. */
+	/* Pages and device state never share a frame. There is always at least one DEVICE frame,
+	 * because it tells the standby the blob's size, even if no piece has changed. */
 	for (; e->device_next < n_pieces; e->device_next++) {
 		size_t offset = (size_t)e->device_next * PAGE_BYTES;
 		const uint8_t *piece = blob + offset;

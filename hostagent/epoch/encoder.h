@@ -1,8 +1,8 @@
 /* encoder.h - turns pages, device state and changes of disks into the frames of an epoch.
  *
- * Why: the order of an epoch's frames is decided in one place, which also keeps the reference in
- * step with their content: each page is compared with the version that the standby will have once
- * it has handled all earlier frames.
+ * Why: a delta is correct only if it is taken against the version of the page that the standby will
+ * have when it has handled all earlier frames. So this one module decides the order of an epoch's
+ * frames, and updates the reference (which has those versions) in the same order.
  *
  *	encoder_begin ─ encoder_expect* ─ encoder_pages* ─ encoder_device ─ encoder_end
  *	EPOCH_BEGIN                       PAGES...         DEVICE...        EPOCH_END     (into struct retain)
@@ -12,11 +12,12 @@
  *
  * Pages may be encoded by several threads (workers.h): encoder_pages() hands them out in units of
  * UNIT_PAGES pages, and puts finished units into the backlog while others are being encoded. The
- * reference stays in step just as with one thread: frames are sent in the order in which their
+ * reference stays correct with several threads, because frames are sent in the order in which their
  * units were filled, and no page is in two units at a time (its slot in the reference is pinned
- * while it is in a unit). So if a page is offered twice, its later copy is compared with its
- * earlier one and gets the later record. A run is all calls of encoder_pages() for one cursor. It
- * ends only when all its units have been collected, so the pages of two runs never mix.
+ * while it is in a unit). So if a page is given twice, its second version is compared with the
+ * first one, and its record comes after the record of the first one. All calls of encoder_pages()
+ * for one cursor are called a run. A run ends only when all its units have been collected, so the
+ * pages of two runs never mix.
  *
  * Where: used by the epoch engine. Threads: the engine's. Allocates in encoder_new only.
  */
@@ -36,7 +37,8 @@ struct encoder;
 struct wire_clock;
 struct wire_disk_record;
 
-/* Counts of the pages encoded since encoder_new(). Device state is counted only where noted. */
+/* Counts of the pages encoded since encoder_new(). Device state is included only where the comment
+ * says so. */
 struct encoder_counts {
 	uint64_t n_unchanged, n_zero, n_xrle, n_bitmap, n_raw, n_dup; /* pages by class */
 	struct reference_counts reference;
@@ -68,8 +70,8 @@ int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
 struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns NULL */
 
 /* Set the page classes (PAGE_FEATURE_* bits) that may be used from the next epoch on. A new encoder
- * may use none of them. Call this between epochs only. Epochs that are already encoded do not
- * change. */
+ * may use none of them. Call this between epochs only. Epochs that are already encoded stay as they
+ * are. */
 void encoder_set_features(struct encoder *encoder, uint64_t features);
 uint64_t encoder_features(const struct encoder *encoder);
 
@@ -92,21 +94,21 @@ int encoder_begin(struct encoder *encoder, uint64_t epoch, uint64_t previous, ui
  * only if its pages were announced; a FULL epoch needs no announcement. */
 void encoder_expect(struct encoder *encoder, const struct encoder_cursor *cursor);
 
-/* Encode the pages at @cursor. One call either encodes or hands out a batch (at most ENCODER_BATCH
- * pages) and advances the cursor, or collects units that earlier calls handed out. Repeat the call
- * with the same cursor until it returns 0, and call no other function of the epoch in between. This
- * thread and others read the pages until this function returns 0, or until encoder_abandon(). Never
- * blocks. Returns 1 if there is more to do; 0 once all pages of @cursor are in frames; -ENOBUFS if
- * the backlog is full; -EAGAIN if other threads are encoding and this thread has nothing to do
- * until encoder_fd() is readable; -ENOMEM if the epoch is lost and only a FULL one may follow (also
- * for a page that was not announced). */
+/* Encode the pages at @cursor. One call either handles a batch (at most ENCODER_BATCH pages, which
+ * it encodes or hands out to other threads) and advances the cursor, or collects units that other
+ * threads have encoded. Repeat the call with the same cursor until it returns 0, and call no other
+ * function of the epoch in between. Until then, or until encoder_abandon(), this thread and others
+ * may read the pages. Never blocks. Returns 1 if there is more to do; 0 once all pages of @cursor
+ * are in frames; -ENOBUFS if the backlog is full; -EAGAIN if other threads are encoding and this
+ * thread has nothing to do until encoder_fd() is readable; -ENOMEM if the epoch is lost and only a
+ * FULL epoch may follow (this is also returned for a page that was not announced). */
 #define ENCODER_BATCH 32u
 int encoder_pages(struct encoder *encoder, struct encoder_cursor *cursor)
 	__attribute__((warn_unused_result));
 int encoder_fd(const struct encoder *encoder); /* -1: encoder_pages() never returns -EAGAIN */
 
-/* Give up the epoch. When this returns, no thread reads its pages any more. Waits until each thread
- * has finished the frame it is encoding. Only a FULL epoch may follow. */
+/* Give up the epoch. Waits until each thread has finished the frame that it is encoding, so that no
+ * thread reads the epoch's pages any more. Only a FULL epoch may follow. */
 void encoder_abandon(struct encoder *encoder);
 
 /* Encode the device state @blob. Call it once per epoch; on -ENOBUFS call again with the same blob
@@ -116,10 +118,10 @@ int encoder_device(struct encoder *encoder, const uint8_t *blob, size_t size)
 
 /* Put one change of the disk @name into the epoch, if WIRE_FEATURE_DISK is in use. Call this
  * anywhere between encoder_begin() and encoder_end(), but not while a run of encoder_pages() goes
- * on. Changes are sent in the order of the calls. A change larger than a frame is split into
- * several records, and a frame has changes of one disk alone.
- * @record: its size may be any but 0. The data of a WRITE are copied. For data in two pieces, make
- * two calls.
+ * on. Changes are sent in the order of the calls. A change that is larger than a frame is split
+ * into several records. A frame has changes of only one disk.
+ * @record: of any size except 0. The data of a WRITE are copied. If the data lie in two pieces of
+ * memory, make two calls.
  * @done: how many of the record's bytes are in frames already. Set it to 0 before the first call.
  * Returns 0 once all bytes are in frames; -ENOBUFS if the backlog is full (then call again with the
  * same @record and @done to continue); -ENOMEM, and the epoch is lost; -EINVAL if the name, op or

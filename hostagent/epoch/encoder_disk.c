@@ -7,14 +7,14 @@
 
 #include "wire/msg.h"
 
-/* A write is split only if at least this many bytes of it go into the frame that is being
- * filled. */
+/* If fewer bytes of a write than this fit into the frame that is being filled, the write is not
+ * split: it begins in the next frame. */
 #define PIECE_BYTES_MIN 4096u
 
 _Static_assert(WIRE_PAYLOAD_MAX > 1 + WIRE_DISK_NAME_MAX + WIRE_DISK_HEADER_SIZE + PIECE_BYTES_MIN,
 	       "a new frame has room for a piece");
 
-/* Make sure that a frame of disk @name with @room more bytes is open. */
+/* Ensure that a frame for the disk @name is open and has room for @room more bytes. */
 static int need_frame(struct encoder *e, const char *name, size_t room)
 {
 	int r;
@@ -28,8 +28,8 @@ static int need_frame(struct encoder *e, const char *name, size_t room)
 	return wire_disk_encode(name, &e->w);
 }
 
-/* Write the first record for the bytes of @left, as many as fit. 0: *ret_bytes of them are in the
- * frame. */
+/* Write one record with the first bytes of @left, as many as fit into the frame. On success returns
+ * 0 and sets *ret_bytes to the number of these bytes. */
 static int put_piece(struct encoder *e, const char *name, const struct wire_disk_record *left,
 		     uint32_t *ret_bytes)
 {
@@ -57,7 +57,7 @@ static int put_piece(struct encoder *e, const char *name, const struct wire_disk
 	return 0;
 }
 
-/* Can records be made of @record? Its bytes may be more than one record can have. */
+/* Is @record valid, apart from its size? (It may have more bytes than one record can have.) */
 static bool is_valid(const char *name, const struct wire_disk_record *record)
 {
 	struct wire_disk_record last = *record;

@@ -53,8 +53,9 @@ int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 /* --- the sink */
 
 /* Begin a batch only if the backlog has room for two frames, because a batch fills at most two. So
- * a batch never stops half way for lack of room: either all of it is encoded or the epoch is lost.
- * Therefore the reference never has a version of a page that was not sent. */
+ * a batch never stops half way for lack of room: either all of its pages are encoded, or the epoch
+ * is lost. This matters because the reference must not have a version of a page that is never
+ * sent. */
 static int begin(struct encoder *e)
 {
 	e->n_batch = 0;

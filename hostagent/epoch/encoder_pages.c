@@ -111,7 +111,8 @@ static int offer_batch(struct encoder *e, struct encoder_cursor *cursor)
 			int r = offer_page(e, page_at(cursor), cursor->pages);
 
 			if (r < 0)
-				return r; /* do not advance: the next call starts with this page */
+				/* do not advance the cursor: the next call starts with this page */
+				return r;
 		}
 		advance(cursor);
 	}
@@ -122,7 +123,8 @@ int encoder_pages(struct encoder *e, struct encoder_cursor *cursor)
 {
 	int r;
 
-	/* A unit's frames need the place in the backlog that an open frame has. */
+	/* Close an open DISK frame: frames of units are added to the backlog at the place that an
+	 * open frame occupies. */
 	if (e->payload && e->frame_type == WIRE_DISK)
 		encoder_close_frame(e, 0);
 	r = e->sink->begin(e);

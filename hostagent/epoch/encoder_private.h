@@ -6,9 +6,9 @@
  *	encoder_frames.c  frames in the backlog; the sink of the engine's own thread
  *	encoder_units.c   the sink of several threads
  *
- * Every page is handled the same way until its record is written. A sink decides where the record
- * is written. The two sinks differ in which thread finds the deltas and when the frames get into
- * the backlog:
+ * encoder_pages.c decides how each page is encoded; a sink decides where its record is written.
+ * There are two sinks. They differ in which thread finds the deltas, and in when the frames are
+ * added to the backlog:
  *
  *	                      ┌► encoder_frames.c: writes into the frame being filled; the engine's
  *	                      │  thread finds the deltas at the end of each batch
@@ -68,11 +68,13 @@ struct encoder {
 	uint32_t device_next; /* next piece to encode; not 0 if encoder_device() returned early */
 	struct retain *retain;
 	const struct page_sink *sink;
-	uint8_t *payload;      /* payload of the frame being filled; NULL: no frame is open */
+	/* payload of the open frame, which is being filled; NULL: no frame is open */
+	uint8_t *payload;
 	struct bytes_writer w; /* writes into payload */
 	uint8_t frame_type;    /* type of the frame being filled */
 	uint64_t n_records;    /* page records in the epoch */
-	uint64_t n_still_zero; /* zero pages that are already zero at the standby */
+	/* zero pages that needed no record, because they are already zero at the standby */
+	uint64_t n_still_zero;
 	uint64_t n_whole_zero, n_whole_raw; /* ZERO and RAW records of pages that the reference does
 					     * not have */
 	uint64_t payload_bytes; /* payloads of the epoch's finished frames */

@@ -8,8 +8,8 @@ static int64_t budget_at(const struct pacer_budget *budget, uint64_t at_ns)
 	uint64_t run_ns = at_ns > budget->at_ns ? at_ns - budget->at_ns : 0;
 	int64_t budget_ns;
 
-	/* After a minute of running, the budget is full at any share. Returning here avoids an
-	 * overflow below. */
+	/* After a minute of running the budget is full, whatever the share. Return here, because
+	 * larger numbers would overflow below. */
 	if (run_ns > 60 * CLOCK_NS_PER_S)
 		return (int64_t)PACER_BURST_NS;
 	budget_ns = budget->ns + (int64_t)(run_ns * share / (100 - share));
@@ -139,7 +139,8 @@ void pacer_sealing(struct pacer *pacer, uint64_t now_ns)
 	uint64_t due_ns = wanted_ns(pacer);
 
 	if (pacer->demand && pacer->demand_ns > due_ns)
-		due_ns = pacer->demand_ns; /* no frame was held before that time */
+		/* before that time no frame was held, so nobody waited for a seal */
+		due_ns = pacer->demand_ns;
 	if (now_ns < due_ns + PACER_STRETCH_MIN_NS)
 		return;
 	pacer->n_stretched++;

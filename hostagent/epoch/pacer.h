@@ -1,10 +1,9 @@
 /* pacer.h - decides when the next epoch is sealed.
  *
- * Why: each seal costs the guest a pause, and each delay of a seal costs its clients latency.
- * Epochs are demand driven: while no frame is held, an epoch may last epoch_max; the first held
- * frame asks for a seal as soon as epoch_min and the pause budget allow. Two budgets limit two
- * different shares of time. Each budget grows while the guest runs, and each pause is charged to
- * it:
+ * Why: each seal pauses the guest, and each delay of a seal makes its clients wait. Epochs are
+ * demand driven: while no frame is held, an epoch may last epoch_max; the first held frame asks for
+ * a seal as soon as epoch_min and the budgets allow. Each of two budgets limits how much time
+ * pauses may take. A budget grows while the guest runs, and each pause is charged to it:
  *
  *	budget (ns of pause)  grows by share/(1-share) per ns of running, capped at PACER_BURST_NS
  *	  +20 ms ┤■■■■■■■■            ← after a long run: several seals may follow at once
@@ -12,28 +11,28 @@
  *	  -5 ms ┤              ▼      ← one seal may overdraw the budget; the next seal waits
  *	                                until the budget is back at 0
  *
- * pause_share_max limits how much of its computing time the guest loses by pauses. A guest that
- * waits for its clients loses little by a pause (and most guests do wait while their replies are
- * held). So a pause is charged in proportion to how busy the guest was in the epoch before the
- * pause. At least PACER_IDLE_CHARGE_PERCENT of the pause is charged, because a seal also costs the
- * host CPU time. For example, with a share of 20 % a guest that only waits may be paused for up to
- * half of all time:
+ * The first budget (pause_share_max) limits how much of its computing time the guest loses by
+ * pauses. A guest that waits for its clients loses little by a pause, and most guests do wait while
+ * their replies are held. So a pause is charged in proportion to how busy the guest was in the
+ * epoch before the pause. At least PACER_IDLE_CHARGE_PERCENT of the pause is charged, because a
+ * seal also costs the host CPU time. For example, with a share of 20 % a guest that only waits may
+ * be paused for up to half of all time:
  *
  *	busy 100 %   a pause of 2.5 ms needs 10 ms of running (share 20 %)
  *	busy   0 %   a pause of 2.5 ms needs 2.5 ms of running
  *
- * wall_share_max limits the share of all time that pauses may take, however busy the guest is. It
- * applies only if the guest's clock is not corrected (vmm/clock_rules.h): such a clock loses the
- * time of each pause.
+ * The second budget (wall_share_max) limits the share of all time that pauses may take, however
+ * busy the guest is. It applies only while the guest's clock is not corrected (vmm/clock_rules.h),
+ * because a clock that is not corrected loses the time of each pause.
  *
  * A budget never falls so low that the guest must run for longer than PACER_DEBT_RUN_NS to bring it
- * back to 0. This matters after a pause in which the whole host stood still for seconds: without
- * the limit, the next seal would have to wait for many times as long, and the guest's output would
- * be held all that time.
+ * back to 0. This matters after a pause that took seconds because the whole host stood still.
+ * Without the limit, the next seal would have to wait for many times as long, and the guest's
+ * output would be held all that time.
  *
- * A guest that makes bytes faster than the link carries them gets longer epochs: the longer the
- * epoch, the more pages are written several times but sent once. Three rules stretch an epoch, even
- * if a seal is wanted:
+ * If a guest changes memory faster than the link carries the changes, its epochs are made longer:
+ * in a longer epoch, more pages are written several times but sent only once. Three rules stretch
+ * an epoch, which means that its seal comes later than the rules above want it:
  *
  *	backlog	   no seal while there is no room to encode an epoch; a commit makes room
  *	in flight  at most epochs_in_flight epochs are uncommitted; then the pacer waits for a commit
@@ -54,7 +53,8 @@
 #define PACER_BURST_NS		  (20 * CLOCK_NS_PER_MS)
 #define PACER_IDLE_CHARGE_PERCENT 25u
 #define PACER_DEBT_RUN_NS	  CLOCK_NS_PER_S
-/* longer than a usual pause, so that the link has work throughout the pause */
+/* The link rule allows a seal while the encoded data would keep the link busy for up to this time.
+ * The time is longer than a usual pause, so the link has data to send throughout the pause */
 #define PACER_BACKLOG_NS	  (25 * CLOCK_NS_PER_MS)
 /* a forecast of the link is valid for this long */
 #define PACER_LOOK_NS		  (5 * CLOCK_NS_PER_MS)
@@ -74,7 +74,7 @@ struct pacer_config {
 struct pacer_budget {
 	uint32_t share; /* percent */
 	uint64_t at_ns; /* running has been credited to the budget up to this time */
-	int64_t ns;	/* pause time in hand; negative after an overdraft */
+	int64_t ns; /* balance: pause time that is left; negative after a pause that was longer */
 };
 
 struct pacer {
@@ -83,7 +83,7 @@ struct pacer {
 	struct pacer_budget computed, wall;
 	bool is_clock_corrected; /* the wall budget does not apply */
 	uint32_t in_flight;    /* epochs sealed but not committed */
-	bool is_backlog_full;  /* nothing more can be encoded before a commit */
+	bool is_backlog_full;  /* no more can be encoded before a commit makes room */
 	bool demand;	       /* a frame is held in the running epoch */
 	bool full;	       /* the hold is at its limit: seal regardless of the budget */
 	uint64_t demand_ns;    /* when demand became true */
@@ -122,9 +122,9 @@ void pacer_clock(struct pacer *pacer, bool is_corrected);
  * a commit. */
 void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight, bool is_backlog_full);
 
-/* Return when to seal the running epoch. A time in the past means now; UINT64_MAX means "not before
- * a commit arrives". While the link is busy, the returned time is when to call pacer_link()
- * again. */
+/* Return the time at which to seal the running epoch. A time in the past means now; UINT64_MAX
+ * means "not before a commit arrives". While the link is busy, return the time at which to call
+ * pacer_link() again. */
 uint64_t pacer_due_ns(const struct pacer *pacer);
 
 /* Return a human-readable name of what pacer_due_ns() waits for: "demand", "epoch_max", "pause

@@ -1,8 +1,8 @@
 /* packer.h - the second stage: packs the payload of one finished frame with LZ4 if that makes it
  * shorter.
  *
- * Why a file of its own: the engine's thread and the encoder's workers pack their frames in the
- * same way.
+ * Why: the engine's thread and the encoder's worker threads pack their frames in the same way, so
+ * both call this module.
  *
  * Where: used by the encoder; hostagent/lib/codec/lz4block.h has the coder. stage.h decides whether
  * to pack at all. Threads: one per struct packer. Never allocates.

@@ -1,31 +1,33 @@
 /* protect.h - decides when written pages are write-protected again, and when they are
  * left writable.
  *
- * Problem: after a page is protected, the guest's next write to it causes a fault: 1-2 us on bare
- * metal, 20 us if the host itself is a virtual machine. Most epochs write the same pages as the
- * epoch before - stacks, queues, counters - and take a fault for each of these pages, right after
- * the guest resumes, when clients wait.
+ * Problem: after a page is protected, the guest's next write to it causes a fault. A fault takes
+ * 1-2 microseconds on bare metal, and 20 if the host itself is a virtual machine. In most epochs
+ * the guest writes the same pages as in the epoch before (stacks, queues, counters). This causes a
+ * fault for each of these pages, right after the guest resumes, when clients wait.
  *
- * Assumption: pages that one epoch wrote are likely written by the next one too. A page left
- * writable costs nothing extra while each epoch writes it: the seal must copy it and the encoder
- * must compare it anyway. Once the page is no longer written (stale), copying and comparing it is
- * wasted work. This waste grows with each page that is written once and then never again.
+ * Assumption: pages that are written in one epoch are likely written in the next one too. So it can
+ * be better to leave them writable (not protected). But then we do not know whether such a page was
+ * written, so each seal must copy it, and the encoder must compare it. While the page is written in
+ * each epoch, this costs nothing extra. Once the page is no longer written (the page is stale), the
+ * work is wasted. The waste grows with each page that is written once and then never again.
  *
- * Rule: as in the ski rental problem, rent until the sum of all rents reaches the price, then buy.
- * The rent is the time that copying and comparing stale pages has cost since everything was last
- * protected. To buy is to protect all pages again; the price is the time of the faults that this
- * will cause, one for each page that an epoch changes. With this rule the total cost is at most
- * twice the cost of the best choice in hindsight.
+ * Rule: this is the ski rental problem: rent until the sum of all rents reaches the price, then
+ * buy. Here the sum of rents is the time that was spent on copying and comparing stale pages since
+ * all pages were last protected. "To buy" means to protect all pages again, and the price is the
+ * time of the faults that this will cause, one for each page that an epoch changes. With this rule
+ * the total cost is at most twice the cost of the best choice in hindsight.
  *
  *	         ┌─ all protected                       ┌─ all protected
  *	faults   ■■■■                                    ■■■■
  *	stale      ·  ▪  ▪  ▪  ▪  ▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪     stale pages at each seal; at the last
  *	                                                     one, the rent reaches the price
  *
- * Copying also lengthens the pause. So copying stale pages is bounded by PROTECT_STALE_NS_MAX per
- * pause, and all copying by PROTECT_COPY_NS_MAX. If a pause exceeds a limit, all pages are
- * protected. It is then better to copy pages before the pause, and protection shows which of them
- * are written again before the pause begins.
+ * Copying also lengthens the pause. So there are two more limits per pause: PROTECT_STALE_NS_MAX
+ * for copying stale pages, and PROTECT_COPY_NS_MAX for copying all pages. If a pause exceeds a
+ * limit, all pages are protected again. Then it is better to copy pages before the pause, while the
+ * guest runs; this needs protection, which shows which of these pages are written again before the
+ * pause begins.
  *
  * Where: owned by the epoch engine. Pure: measurements are passed in. Threads: one.
  */
@@ -41,7 +43,7 @@
 #define PROTECT_COPY_NS_MAX  (4 * CLOCK_NS_PER_MS)
 
 struct protect {
-	uint64_t fault_ns;     /* what one fault costs the guest */
+	uint64_t fault_ns;     /* how long one fault takes */
 	uint64_t copy_page_ns; /* running mean of the time to copy a page */
 	uint64_t rent_ns;      /* time wasted on stale pages since everything was last protected */
 	uint32_t n_changed;    /* running mean of the pages that an epoch changes */

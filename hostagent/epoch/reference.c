@@ -15,7 +15,7 @@ struct slot {
 	uint32_t page; /* the page whose version the slot holds; valid for the first
 			* counts.n_used slots */
 	bool is_pinned;
-	bool is_used; /* the slot was used since the hand last passed it */
+	bool is_used; /* the slot was used since the hand of the CLOCK algorithm last passed it */
 };
 
 struct reference {
@@ -100,7 +100,7 @@ static uint32_t find_slot(struct reference *reference)
 			slot->is_used = false;
 			continue;
 		}
-		/* If the slot's old page is zero, we can remember that without a slot. */
+		/* If the slot holds a zero page, slot_of can record this without a slot. */
 		reference->slot_of[slot->page] =
 			zero_is_page(reference->pages + (size_t)i * PAGE_BYTES) ? SLOT_ZERO
 										: SLOT_NONE;
@@ -120,8 +120,9 @@ uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_i
 		reference->slot_of[index] = at;
 		reference->slots[at].page = index;
 	}
-	/* A page that is taken only once gets no second chance, so a guest that scans its memory
-	 * does not push all other pages out of the store. */
+	/* Set is_used only from the page's second use on. So if the guest writes to all of its
+	 * memory once, these pages are replaced first, and do not push all other pages out of the
+	 * store. */
 	reference->slots[at].is_used = is_known;
 	reference->slots[at].is_pinned = true;
 	page = reference->pages + (size_t)at * PAGE_BYTES;

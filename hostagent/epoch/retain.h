@@ -1,11 +1,11 @@
-/* retain.h - keeps encoded epochs from their first frame until their commit.
+/* retain.h - stores encoded epochs until they are committed (the backlog).
  *
- * Why: encoding can make frames faster than the link carries them, and after a lost connection the
- * stream must continue after the standby's last complete epoch. So encoded epochs are kept until
- * they are committed. A FULL epoch is too large for that: each of its frames is dropped once sent,
- * and if the stream breaks, the FULL epoch starts again from its beginning. An ordinary epoch that
- * reaches the backlog limit by itself is treated in the same way, since otherwise it could never
- * be completed.
+ * Why: frames can be encoded faster than the link carries them, so they must wait. Also, after a
+ * lost connection the stream must continue after the standby's last complete epoch, so later epochs
+ * must be sent again. Therefore encoded epochs are stored until they are committed. A FULL epoch is
+ * too large for that: each of its frames is dropped once it is sent. If the stream breaks, the FULL
+ * epoch is made anew from its beginning. An ordinary epoch that fills the whole backlog by itself
+ * is treated in the same way, since otherwise it could never be completed.
  *
  *	chunks of one epoch (256 KiB each, taken from a free list)
  *	+--------------------------------+   +-----------------------------+
@@ -27,8 +27,8 @@
 
 struct retain;
 
-/* One frame as it is kept. The frame's header is made when the frame is sent, since the header
- * contains the generation of the stream. */
+/* One stored frame, without its header: the header contains the generation of the stream, so it is
+ * made when the frame is sent. */
 struct retain_frame {
 	uint64_t epoch;
 	uint32_t seq;
@@ -66,10 +66,10 @@ int retain_reserve(struct retain *retain, uint8_t **ret_payload)
  * gave. */
 void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size);
 
-/* Call this if retain_reserve() has no room. If no epoch but the latest is kept, no commit can make
- * room, so from now on the latest epoch's frames are kept only until they are sent. Returns true if
- * that was done, so sending makes room. Returns false, without any change, if there are other
- * epochs or if the latest epoch's frames are already kept only until they are sent. */
+/* Call this if retain_reserve() has no room. If only the latest epoch is stored, no commit can make
+ * room. So from now on each of its frames is stored only until it is sent; returns true, because
+ * sending now makes room. If other epochs are stored too, or if the latest epoch's frames are
+ * already stored only until they are sent, changes nothing and returns false. */
 bool retain_let_go(struct retain *retain);
 
 /* Get the next frame to send; it stays the next one until retain_sent(). Returns 0, or -EAGAIN if

@@ -1,4 +1,5 @@
-/* shutdown.h - says who wanted the shutdown that QEMU's SHUTDOWN event announces. Pure.
+/* shutdown.h - finds out from QEMU's SHUTDOWN event who wanted the shutdown: the guest, the host or
+ * an operator. Pure.
  *
  * Why: a guest that shut itself down must not be resumed at the standby. But if the host ends QEMU
  * (when a host shuts down, each QEMU gets SIGTERM), the standby must take over. The event's member

@@ -1,7 +1,8 @@
 #include "epoch/stage.h"
 
-#define SMOOTH_NS	40e6 /* the rate of an interval this long replaces the old rate
-			      * completely */
+/* a rate that was measured over an interval of this length or more replaces the old rate; a shorter
+ * interval changes the rate only in part */
+#define SMOOTH_NS	40e6
 #define GUESSED_RATIO	0.70
 #define GUESSED_COST_NS 1.5
 #define LOAD_MAX	0.70 /* a link with a load up to this part of its rate does not need the
@@ -41,7 +42,7 @@ bool stage_wants(const struct stage *stage, uint64_t now_ns)
 	return !stage->has_last || now_ns - stage->last.now_ns >= STAGE_INTERVAL_NS;
 }
 
-/* Is the gain larger than @margin times the cost? Always true if the link takes nothing at all
+/* Is the gain larger than @margin times the cost? Always true if the link carries nothing at all
  * (rate 0). */
 static bool pays(const struct stage *s, double margin)
 {

@@ -2,8 +2,8 @@
  * it turns measurements into a decision.
  *
  * Why: LZ4 saves a third of the records' bytes and takes more time than finding the deltas. On a
- * fast link it delays the commit; on a slow link the shorter transfer saves many times the time
- * that LZ4 takes. Whether CPU time or the link is scarce is measured, not configured.
+ * fast link LZ4 delays the commit; on a slow link the shorter transfer saves many times the time
+ * that LZ4 takes. So this module measures which of the two is the case.
  *
  * The rule compares, per byte of records:
  *	gain = (1 - ratio) / rate of the link: time that packing the byte saves on the link

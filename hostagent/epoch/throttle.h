@@ -1,10 +1,11 @@
-/* throttle.h - decides for what share of its time a guest that outruns the link must stand still.
- * Pure: it turns the costs of epochs into a percentage and a timetable.
+/* throttle.h - slows down a guest that changes memory faster than the link carries the changes:
+ * decides for what share of its time the guest must stand still, and when. Pure: it turns the
+ * measured costs of epochs into a percentage and a timetable.
  *
- * Why: if a guest makes bytes faster than the link carries them, each epoch gets longer than the
- * one before (pacer.h stretches it), until an epoch contains every page that the guest ever writes.
- * Memory use is bounded then, but clients wait for seconds. So the throttle gives the guest's vCPUs
- * less time, in steps, as QEMU's auto-converge does for a migration.
+ * Why: without a throttle, each epoch of such a guest gets longer than the one before (pacer.h
+ * stretches it), until an epoch contains every page that the guest ever writes. This does not need
+ * more and more memory, but clients wait for seconds. So the throttle gives the guest's vCPUs less
+ * time, in steps, as QEMU's auto-converge does for a migration.
  *
  *	up	after a slow epoch. An epoch is slow if copying in the pause took longer than
  *		copy_max; or if its transfer to the standby takes longer than commit_max and nearly
@@ -20,8 +21,8 @@
  *		down by at most THROTTLE_DOWN_STEPS steps.
  *
  * The rules assume that the bytes of an epoch grow in proportion to the guest's running time. If a
- * guest writes the same pages over and over, the bytes grow more slowly. Its throttle then goes
- * down later than it could, but never too early.
+ * guest writes the same pages over and over, the bytes grow more slowly. For such a guest the
+ * throttle goes down later than necessary, but never too early.
  *
  * The timetable: 5 ms run, then stand still for 5 ms x percent / (100 - percent):
  *
@@ -88,14 +89,15 @@ bool throttle_sealed(struct throttle *throttle, uint64_t now_ns,
 		     const struct throttle_epoch *epoch);
 
 /* Report a round of a FULL epoch: it found @n_pages pages, the round before it found @n_before, and
- * sending the @n_pages takes @round_ns. Returns true if another round is worth it. Rounds that take
- * long and do not get shorter raise `percent`. If clients wait for the end of this epoch
- * (@is_awaited), such a round is the last one, so the higher `percent` helps only later epochs;
- * otherwise it helps the next round. */
+ * sending the @n_pages takes @round_ns. Returns true if another round is worth it. If rounds take
+ * long and do not get shorter, raises `percent`. If clients wait for the end of this epoch
+ * (@is_awaited), no further round follows, and the higher `percent` helps only later epochs;
+ * otherwise another round may follow, which it helps. */
 bool throttle_full_round(struct throttle *throttle, uint64_t now_ns, uint32_t n_pages,
 			 uint32_t n_before, uint64_t round_ns, bool is_awaited);
 
-/* End the throttle because the stream is gone, so nothing needs to be sent. */
+/* Set `percent` to 0. Call this when the stream is gone: nothing is sent then, so the guest need
+ * not be slowed down. */
 void throttle_reset(struct throttle *throttle, uint64_t now_ns);
 
 /* Should the guest stand still at @now_ns? */

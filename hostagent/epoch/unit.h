@@ -1,4 +1,4 @@
-/* unit.h - a batch of pages being encoded into frames: what one thread works on at a time.
+/* unit.h - a batch of pages that one thread encodes into frames.
  *
  * Why: pages whose reference is known can be encoded in any order and by any thread, as long as no
  * other thread has the same page. A unit contains everything needed to encode its pages, so threads

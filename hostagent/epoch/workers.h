@@ -1,8 +1,8 @@
 /* workers.h - threads that encode units beside the engine's thread.
  *
- * Why: finding the deltas of a large epoch takes one core as long as the link takes to carry them,
- * and LZ4 takes even longer. The pages of an epoch can be encoded in any order, so other cores may
- * help.
+ * Why: on one core, finding the deltas of a large epoch takes as long as sending them over the
+ * link, and LZ4 takes even longer. The pages of an epoch can be encoded in any order, so other
+ * cores can help.
  *
  * The units form a ring. Each goes through the steps filled, submitted, begun and collected, and
  * each step handles the units in the same order.
@@ -18,8 +18,8 @@
  * a small epoch wakes no other thread.
  *
  * Where: used by the encoder. Threads: only the owner, which is the engine's thread, calls the
- * functions. A mutex is taken once or twice for each unit (some 100 us of work), and never held
- * while a unit is run.
+ * functions. A mutex is locked once or twice for each unit (a unit is some 100 microseconds of
+ * work), and is never locked while a unit is run.
  */
 #ifndef EPOCH_WORKERS_H
 #define EPOCH_WORKERS_H
@@ -40,10 +40,11 @@ struct workers;
 int workers_new(uint32_t n_threads, uint32_t n_units, struct workers **ret)
 	__attribute__((warn_unused_result));
 
-/* Do the same as workers_new(), but choose the ring's size to suit a reference of @n_slots slots:
- * the pages of all units may be pinned in the reference at once. If @n_threads is 0,
- * workers_default_threads() decides. *ret_n_threads is the number of threads, the owner's included;
- * if it is 1, no thread was started and *ret is unchanged. Returns the same as workers_new(). */
+/* Do what workers_new() does, but choose the number of the ring's entries by the size of the
+ * reference, which has @n_slots slots: the pages of all units may be pinned in the reference at the
+ * same time. If @n_threads is 0, workers_default_threads() decides. *ret_n_threads is the number of
+ * threads, the owner's included; if it is 1, no thread was started and *ret is unchanged. Returns
+ * the same as workers_new(). */
 int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads,
 		  struct workers **ret) __attribute__((warn_unused_result));
 
@@ -77,8 +78,8 @@ int workers_help(struct workers *workers, struct packer *packer)
 	__attribute__((warn_unused_result));
 int workers_fd(const struct workers *workers);
 
-/* Drop all submitted units. Waits until each thread has finished its current frame, so that no
- * thread reads any of the units when this returns. */
+/* Drop all submitted units. Waits until each thread has finished its current frame, so no thread
+ * uses any of the units when this returns. */
 void workers_drop(struct workers *workers);
 
 #endif
