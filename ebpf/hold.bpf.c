@@ -69,8 +69,8 @@ struct {
 const volatile __u32 max_frame_bytes = 0; /* the longest frame that fits into a UMEM frame */
 const volatile __u32 tap_ifindex = 0;
 
-/* Number of frames that hold_release has passed to the tap since this agent loaded the program. By
- * this number the agent checks that the frames that it releases reach the tap. */
+/* How many frames hold_release has passed to the tap since this agent loaded the program. The agent
+ * reads this number to check whether the frames that it releases reach the tap. */
 __u64 n_returned = 0;
 
 static __always_inline void count(__u32 which)
@@ -145,8 +145,8 @@ int hold_xdp(struct xdp_md *ctx)
 SEC("tc")
 int hold_release(struct __sk_buff *skb)
 {
-	/* Drop frames without our mark: some programs send on all devices of a host (LLDP,
-	 * DHCP). */
+	/* Drop frames without our mark: some programs of the host (LLDP, DHCP) send frames on all
+	 * devices, so also on our veth pair. */
 	if (skb->mark != HOLD_MARK) {
 		count(HOLD_COUNTER_DROPPED_STRAY);
 		return TC_ACT_SHOT;

@@ -91,7 +91,7 @@ static int load(struct hold_prog *prog, const struct hold_prog_config *config)
 	pinned[0] = skel->maps.hold_control;
 	pinned[1] = skel->maps.hold_xsks;
 	pinned[2] = skel->maps.hold_counters;
-	/* may be missing and is then created, because older agents did not pin it */
+	/* if it is not pinned, because an older agent did not have this map, it is created */
 	pinned[3] = skel->maps.hold_sent;
 	for (size_t i = 0; i < ARRAY_SIZE(pinned); i++) {
 		r = pin_path(prog, bpf_map__name(pinned[i]), path, sizeof(path));

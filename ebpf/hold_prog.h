@@ -5,10 +5,10 @@
  *
  *	PIN_DIR/hold_control   hold_xsks   hold_counters   hold_sent   link
  *
- * hold_prog_open() sets the programs' constants, loads the programs with the maps that it finds
- * pinned or with new ones, attaches the XDP program or replaces it in the pinned link, and pins
- * what is new. hold_prog_detach() undoes these steps in reverse order. A lock on the directory
- * (flock) keeps a second agent out.
+ * hold_prog_open() sets the programs' constants. It loads the programs with the pinned maps, or
+ * with new maps if none are pinned. It attaches the XDP program, or replaces it in the pinned link,
+ * and pins what is new. hold_prog_detach() undoes these steps in reverse order. A lock on the
+ * directory (flock) keeps a second agent out.
  *
  * Where: hostagent/net/hold.c calls it; it calls only libbpf, and turns libbpf's results into
  * negative errno. libbpf's own messages go to the log at debug level.
@@ -56,8 +56,8 @@ struct hold_prog {
  * longer exists are removed first. @prog is the caller's storage, valid after success until
  * hold_prog_done().
  * Returns 0, -ENAMETOOLONG, an error listed at enum hold_prog_step, or another -errno. On failure,
- * sets *ret_step and leaves nothing new attached or pinned; but a hold that was pinned before stays
- * pinned. */
+ * sets *ret_step and removes all that this call has attached or pinned; a hold that was pinned
+ * before stays pinned. */
 int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config,
 		   enum hold_prog_step *ret_step) __attribute__((warn_unused_result));
 
@@ -77,9 +77,9 @@ uint64_t hold_prog_n_returned(const struct hold_prog *prog);
  * Tries all steps even if one fails. Returns 0, or the -errno of the first step that failed. */
 int hold_prog_detach(struct hold_prog *prog) __attribute__((warn_unused_result));
 
-/* Detach and unpin what an earlier process left in @pin_dir, even if its tap is gone, was renamed,
- * or is in no bridge. Returns 0 if nothing is left in @pin_dir, -EBUSY if another process controls
- * this hold, or another -errno. */
+/* Detach and unpin the hold that an earlier process left in @pin_dir, even if the tap is gone, was
+ * renamed, or is in no bridge. Returns 0 if nothing is left in @pin_dir, -EBUSY if another process
+ * controls this hold, or another -errno. */
 int hold_prog_remove_left(const char *pin_dir) __attribute__((warn_unused_result));
 
 /* Wait until every run of a BPF program that began before this call has ended. This takes an RCU

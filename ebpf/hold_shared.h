@@ -13,7 +13,7 @@
  * frame. If it is all zero, every frame is dropped. */
 struct hold_control {
 	__u32 mode;  /* HOLD_MODE_* */
-	/* HOLD_FLAG_*: what this agent leaves for the next agent to know; the program ignores it */
+	/* HOLD_FLAG_*: information for the next agent; the program ignores it */
 	__u32 flags;
 	__u64 epoch; /* the epoch to stamp on the next frame; 0 is never valid */
 };
@@ -40,8 +40,8 @@ struct hold_stamp {
 };
 
 /* Value of the map hold_sent, which counts all frames that the guest has sent, including dropped
- * ones. The witness also reads this map. The counts have a map of their own because the other maps
- * must keep their sizes: an older agent may have pinned them. */
+ * ones. The witness also reads this map. The counts are in a separate map because the sizes of the
+ * other maps must not change: an older agent may have pinned them. */
 struct hold_sent {
 	__u64 frames;
 	__u64 last_ns; /* CLOCK_BOOTTIME when the last frame was sent; 0: never */

@@ -52,10 +52,10 @@ struct {
 	__type(value, __u32);
 } shield_slots SEC(".maps");
 
-/* The key is a slot, the value a struct shield_key. The gateway writes the map, except that the
- * program writes `newest` and `bad_macs`. The map is an array that the gateway writes through mmap,
- * so that it can overwrite a key that is no longer used. (If an element of a hash map is deleted,
- * its bytes stay in memory.) */
+/* The key is a slot, the value a struct shield_key. The program writes `newest` and `bad_macs`; the
+ * gateway writes the rest. The map is an array that the gateway writes through mmap, so that the
+ * gateway can overwrite the bytes of a key that is no longer used. (If an element of a hash map is
+ * deleted, its bytes stay in memory.) */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SHIELD_SLOTS);

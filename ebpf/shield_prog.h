@@ -34,10 +34,11 @@ struct shield_prog *shield_prog_close(struct shield_prog *prog);
 int shield_prog_fd(const struct shield_prog *prog);
 
 /* Put a copy of @key into @slot (0..SHIELD_SLOTS-1); if @key is NULL, empty the slot. If the slot
- * already holds a key with this key_id, nothing changes, not even the key's `newest`. Any other key
- * in the slot is wiped first. With the new key, only datagrams with a sequence number above
- * @key->newest pass. key_id and address are in the byte order of struct shield_key. Makes a system
- * call only if something changes. Returns 0; or -errno of bpf(2), and then the slot has no key. */
+ * already holds a key with this key_id, nothing changes, not even the key's `newest`. A key with
+ * another key_id that is in the slot is wiped first. With the new key, only datagrams with a
+ * sequence number above @key->newest pass. key_id and address are in the byte order of struct
+ * shield_key. Makes a system call only if something changes. Returns 0; or -errno of bpf(2), and
+ * then the slot has no key. */
 int shield_prog_set_key(struct shield_prog *prog, uint32_t slot, const struct shield_key *key)
 	__attribute__((warn_unused_result));
 

@@ -10,8 +10,8 @@
 
 #define SHIELD_SLOTS 128 /* number of slots, each for one key */
 
-/* A slot of the map of keys: one key, and what the program has seen of the datagrams signed with
- * it. A slot that is all zero has no key. */
+/* A slot of the map of keys: one key, and what the program has recorded about datagrams with this
+ * key. A slot that is all zero has no key. */
 struct shield_key {
 	__u64 key[2];	/* the key's 16 bytes as two little-endian words */
 	__u64 newest;	/* highest sequence that has passed; written by the program */

@@ -36,8 +36,8 @@
 #define PRIORITY_CONTROL 7
 
 /* The map has the key 0 and a struct witness_control as value. The agent writes it (mmap), except
- * that witness_emit writes the sequence numbers. Pinned. A process that can read the pin can read
- * the keys and sign datagrams, so only root may read it. */
+ * that witness_emit writes the sequence numbers. Pinned. A process that can open the pin can read
+ * the keys and sign datagrams, so only root may open it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -99,7 +99,8 @@ int witness_sample(struct __sk_buff *skb)
 	count(&state->sampled);
 	__sync_lock_test_and_set(&state->token_ns, now_ns);
 	mark = skb->mark;
-	/* marks the clone, to tell it from other frames that may be sent on the helper */
+	/* mark the clone, so that witness_emit can distinguish it from other frames on the
+	 * helper */
 	skb->mark = MARK;
 	if (bpf_clone_redirect(skb, helper_ifindex, 0) != 0)
 		count(&state->failed_clone);

@@ -47,8 +47,8 @@ struct witness_prog {
 	struct witness_state *state;	 /* mapped page of the map witness_state */
 	int lock_fd;	   /* descriptor of pin_dir; keeps it locked */
 	int tap;
-	/* true if pins of a witness of this tap were found; that witness has never stopped
-	 * sending */
+	/* true if the pins of a witness of this tap were found; in this case that witness has
+	 * continued to send all the time */
 	bool is_taken_over;
 	char pin_dir[256];
 };
@@ -58,8 +58,8 @@ struct witness_prog {
  * Pins of another tap or with another layout are removed first. @prog is the caller's storage,
  * valid after success until witness_prog_done().
  * Returns 0, -ENAMETOOLONG, an error listed at enum witness_prog_step, or another -errno. On
- * failure, sets *ret_step and leaves nothing new attached or pinned; but a witness that was pinned
- * before continues as it was. */
+ * failure, sets *ret_step and removes all that this call has attached or pinned; a witness that was
+ * pinned before continues as it was. */
 int witness_prog_open(struct witness_prog *prog, const struct witness_prog_config *config,
 		      enum witness_prog_step *ret_step) __attribute__((warn_unused_result));
 

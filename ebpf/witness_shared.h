@@ -1,8 +1,8 @@
 /* witness_shared.h - types and constants shared by the witness's BPF programs and their loader.
  *
  * This is the only header of ours that both include. Types have fixed width and host byte order
- * unless noted, and sizes are asserted. In a new witness all maps are zero, which means that
- * nothing is sent.
+ * unless noted, and sizes are asserted. When a witness is new, its maps are all zero. In this state
+ * the programs send nothing.
  */
 #ifndef WITNESS_SHARED_H
 #define WITNESS_SHARED_H
@@ -61,7 +61,8 @@ struct witness_state {
 	__u64 to_guest;	  /* frames that reached the guest's port */
 	/* when the last sample was taken; the next one is due an interval later */
 	__u64 sampled_ns;
-	/* time of the sample that was cloned but has not reached witness_emit; 0: there is none */
+	/* time of the sample whose clone has not reached witness_emit yet; 0: there is no such
+	 * sample */
 	__u64 token_ns;
 	__u64 sampled;	  /* samples taken */
 	__u64 sent[WITNESS_N_PATHS]; /* datagrams passed to the path's device */
