@@ -26,9 +26,9 @@ static const bool is_release_early = false;
 
 #define DETACH_WAIT_NS (200 * CLOCK_NS_PER_MS)
 #define MEND_AGAIN_NS  (1 * CLOCK_NS_PER_S)
-/* If none of the frames that we send reaches the tap for this long, the release device no longer
- * leads to the tap. Normally the kernel passes a frame to the tap within the call that sends it, or
- * a moment later. */
+/* If we send frames, and none of them reaches the tap for this long, then the release device no
+ * longer leads to the tap. Normally the kernel passes a frame to the tap within the call that sends
+ * it, or a moment later. */
 #define UNRETURNED_NS  (200 * CLOCK_NS_PER_MS)
 
 _Static_assert(HOLD_DROP == HOLD_MODE_DROP && HOLD_HOLD == HOLD_MODE_HOLD &&
@@ -46,8 +46,8 @@ struct hold {
 	bool is_taken_over;
 	/* changes while running */
 	uint64_t released_epoch; /* frames up to this epoch may be sent */
-	/* number of frames held since the last hold_receive(); the next hold_receive() reports
-	 * it */
+	/* number of frames that were put into the FIFO since the last hold_receive(); the next
+	 * hold_receive() returns this number */
 	uint32_t n_untold;
 	struct hold_stats stats; /* only the members counted by the agent */
 	/* earliest time of the next attempt to create the release device again */
@@ -56,8 +56,8 @@ struct hold {
 	/* the counters when a sent frame last reached the tap; they show whether frames still do */
 	struct {
 		uint64_t handed, returned;
-		/* start of the time in which frames were sent but none reached the tap; 0: frames
-		 * do reach it */
+		/* since when frames have been sent without any of them reaching the tap; 0: sent
+		 * frames do reach the tap */
 		uint64_t since_ns;
 	} way;
 	struct hold_ring_frame batch[HOLD_RING_BATCH];
@@ -153,9 +153,9 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 
 void hold_set_epoch(struct hold *h, uint64_t epoch)
 {
-	/* Store with release order, so that no CPU sees the guest resumed but still the old epoch.
-	 * A frame could at worst be stamped with a later epoch than it was sent in, and then it is
-	 * only held longer. */
+	/* Store with release order, so that each CPU sees the new epoch before the guest resumes.
+	 * In the worst case a frame is stamped with a later epoch than the epoch in which it was
+	 * sent; then it is only held longer. */
 	__atomic_store_n(&h->prog.control->epoch, epoch, __ATOMIC_RELEASE);
 }
 
@@ -236,7 +236,7 @@ static void receive(struct hold *h)
 	h->n_untold += n_held;
 }
 
-/* Pass the fault point between the first frame of a release and the rest, if there is a rest.
+/* Pass the fault point FAULT_MID_RELEASE after the first frame of a release, if more frames follow.
  * Before that, ensure that the first frame has left. */
 static void mid_release(struct hold *h, uint64_t epoch)
 {
@@ -249,8 +249,8 @@ static void mid_release(struct hold *h, uint64_t epoch)
 #endif
 }
 
-/* Returns true if frames that we send no longer reach the tap. No other check notices a veth end
- * that is down or a missing tc filter. */
+/* Returns true if frames that we send no longer reach the tap. This is the only check that notices
+ * when an end of the veth pair is down or the tc filter is missing. */
 static bool is_way_lost(struct hold *h, uint64_t now_ns)
 {
 	uint64_t returned = hold_prog_n_returned(&h->prog);
@@ -383,7 +383,8 @@ void hold_discard(struct hold *h)
 {
 	const struct hold_frame *frame;
 
-	receive(h); /* frames that still wait in the ring belong to the old term too */
+	/* receive first, because frames that still wait in the ring belong to the old term too */
+	receive(h);
 	while ((frame = hold_fifo_peek(&h->fifo, UINT64_MAX))) {
 		hold_ring_recycle(&h->ring, frame->addr);
 		hold_fifo_pop(&h->fifo);
@@ -480,7 +481,7 @@ int hold_detach(struct hold *h)
 	/* Wait: a program that read the old mode may still be putting a frame into our ring. */
 	hold_prog_quiesce();
 	q = drain(h);
-	/* Frames that could not leave are lost, as can happen on any network; the guest
+	/* Frames that could not be sent are lost, as can happen on any network. The guest
 	 * continues. */
 	if (r < 0 || q < 0)
 		log_warn("vm=%s %u held frames were lost: %s", h->vm,

@@ -166,9 +166,9 @@ uint64_t hold_epoch(const struct hold *h);
 int hold_set_mode(struct hold *h, enum hold_mode mode) __attribute__((warn_unused_result));
 enum hold_mode hold_mode(const struct hold *h);
 
-/* Returns true if hold_open() took over a pinned hold. Its mode and epoch are then those that the
- * earlier agent set, and frames that the guest has sent since that agent ended were dropped (in
- * mode HOLD_PASS, they were passed). */
+/* Returns true if hold_open() took over a pinned hold. In this case mode and epoch are those that
+ * the earlier agent has set. The frames that the guest sent between the end of that agent and
+ * hold_open() were dropped, or were passed if the mode is HOLD_PASS. */
 bool hold_is_taken_over(const struct hold *h);
 
 /* Returns a descriptor that becomes readable (POLLIN) when frames have arrived. Owned by @h. */

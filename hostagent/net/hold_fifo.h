@@ -48,8 +48,8 @@ int hold_fifo_push(struct hold_fifo *f, const struct hold_frame *frame)
 	__attribute__((warn_unused_result));
 
 /* Returns the oldest frame if its epoch is <= @epoch, else NULL. The pointer is valid until the
- * next call on @f. A frame behind a frame of a newer epoch waits for that frame, so that the order
- * is always kept. */
+ * next call on @f. Only the oldest frame is checked: a frame that comes after a frame of a newer
+ * epoch must wait until that frame is released, so that the order is kept. */
 const struct hold_frame *hold_fifo_peek(const struct hold_fifo *f, uint64_t epoch);
 
 /* Remove the oldest frame; the FIFO must not be empty. */

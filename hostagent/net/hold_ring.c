@@ -261,8 +261,8 @@ int hold_ring_flush(struct hold_ring *ring)
 		if (sendto(hold_ring_out_fd(ring), NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 &&
 		    errno != EAGAIN && errno != EBUSY && errno != ENOBUFS && errno != EINTR)
 			return -errno;
-		/* The kernel returns EAGAIN also if it has sent a batch and more frames are left,
-		 * so check whether it has accepted any. */
+		/* The kernel also returns EAGAIN if it has sent some frames and more are left. So
+		 * check whether it has accepted any. */
 		n_left = hold_ring_n_queued(ring);
 		if (n_left == n_before)
 			break;

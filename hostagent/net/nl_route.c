@@ -137,7 +137,8 @@ int nl_neighbour_use(struct nl *nl, int ifindex, uint32_t address_be32)
 
 	if (r < 0 && r != -ENOENT)
 		return r;
-	/* leave the entry alone: NTF_USE would make an administrator's permanent entry age */
+	/* return here if the address is confirmed: NTF_USE would make an administrator's permanent
+	 * entry expire */
 	if (r == 0 && n.is_sure)
 		return 0;
 	m = nl_request(nl, buf, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE);

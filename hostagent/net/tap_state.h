@@ -1,9 +1,9 @@
 /* tap_state.h - tells whether clients can reach the guest through a tap.
  *
  * Why: if the standby's tap is missing, down, in no bridge, or on a port that spanning tree blocks,
- * the standby could take over the guest, but no client would reach the guest. After QEMU has opened
- * the tap, a port with spanning tree forwards only after twice the bridge's forward delay (30 s by
- * default).
+ * the standby could take over the guest, but no client would reach the guest. On a bridge with
+ * spanning tree, the tap's port does not forward frames at once when QEMU has opened the tap, but
+ * only after twice the bridge's forward delay (30 s by default).
  *
  * Where: vm/vm_tap.c calls it while the host is the VM's standby. Needs no privilege. Threads: any;
  * blocks for rtnetlink.

@@ -280,8 +280,8 @@ static void use_path(struct witness_mirror *w, enum witness_path_number n,
 
 	if (memcmp(&control->paths[n][slot], path, sizeof(*path)) == 0)
 		return;
-	/* Wait until no program uses the other slot: a program may have read that slot's index
-	 * before the last change. */
+	/* Wait before writing to the slot that is not in use: a program that has read the index
+	 * before the last change may still be using that slot. */
 	hold_prog_quiesce();
 	control->paths[n][!slot] = *path;
 	__atomic_store_n(&control->path_slot[n], !slot, __ATOMIC_RELEASE);

@@ -1,9 +1,9 @@
 /* witness_mirror.h - the sending side of one VM's witness. It makes this host's kernel report to
  * the gateway that clients still reach the guest.
  *
- * Why: a missing beat only shows that the agent is late; a witness datagram shows that the host,
- * its client network and its guest are alive. The witness must not depend on the agent, so the
- * kernel continues to send datagrams when the agent is stopped or dead.
+ * Why: if a beat is missing, the gateway only knows that the agent is late. A witness datagram
+ * shows that the host, its client network and its guest are alive. The witness must not depend on
+ * the agent, so the kernel continues to send datagrams when the agent is stopped or dead.
  *
  *	guest's tap, tc egress ─clone─► [hfwN]==veth==[hfvN], tc ingress ─signed─► backup device
  *	                              N is the tap's ifindex             └signed─► client device
@@ -85,8 +85,9 @@ int witness_mirror_set_key(struct witness_mirror *w, uint32_t key_id, uint16_t p
 /* Look up the routes to the gateway again, and use them. Blocks for rtnetlink (ms). Sets each
  * path's element of @ret_ways to
  * - 0: datagrams can be sent by the path, or none are wanted;
- * - -ENOENT: the kernel has no MAC address for the next hop at present. In the backup network the
- *   agent's own connection makes the kernel ask for it, in the client network this function does;
+ * - -ENOENT: the kernel does not know the next hop's MAC address at present, and asks for it: in
+ *   the backup network because of the agent's own connection, in the client network because this
+ *   function makes it ask;
  * - -ENOTSUP: the gateway is this host, the device is not Ethernet, or both networks use the same
  *   device;
  * - -ENETUNREACH: there is no route; other -errno.
