@@ -1,5 +1,5 @@
-/* cleanup.h - frees or closes a variable when it goes out of scope. For control code. Uses the
- * `cleanup` attribute of gcc and clang.
+/* cleanup.h - macros that free or close a variable when it goes out of scope. For code that is not
+ * on a hot path. They use the `cleanup` attribute of gcc and clang.
  *
  *	AUTO_FREE char *text = strdup(s);      freed when it goes out of scope
  *	AUTO_CLOSE int fd = open(...);         closed when >= 0

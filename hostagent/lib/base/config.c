@@ -21,7 +21,7 @@ struct parse {
 	const char *at;	  /* next line to give to libinih */
 	const char *end;
 	unsigned int line; /* number of the line given last, counted from 1 */
-	/* libinih takes a part of the line given last as a comment after the value */
+	/* libinih will treat a part of the line given last as a comment after the value */
 	bool has_comment;
 	const struct config_key *keys;
 	size_t n_keys;
@@ -305,8 +305,8 @@ static void parse_text(struct parse *parse, void *ret_struct)
 	r = ini_parse_stream(next_line, parse, take_value, parse);
 	if (r > 0 && parse->failed && parse->error_line > (unsigned int)r)
 		parse->failed =
-			/* libinih continued after the malformed line: report that line, not the
-			 * later error */
+			/* libinih has continued after the malformed line, and found a later error:
+			 * report the malformed line instead */
 			0;
 	if (r > 0)
 		fail(parse, -EINVAL, (unsigned int)r,

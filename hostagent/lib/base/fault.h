@@ -1,7 +1,8 @@
 /* fault.h - named points of an epoch at which a test may kill, stop, end or delay the process.
  *
- * Why: the promise "never a torn epoch" is worth something only if a failure was tried at every
- * step. A test chooses one point by an environment variable:
+ * Why: Holdfast promises that a failure never leaves a torn epoch, wherever it happens. So tests
+ * must cause a failure at every step of an epoch. A test chooses one point by an environment
+ * variable:
  *
  *	HOLDFAST_FAULT=NAME[:NTH][:ACTION]
  *		NTH      1 to act when the point is passed for the first time (the default), 2 to
@@ -29,7 +30,8 @@
 
 enum fault_point {
 	FAULT_BEFORE_STOP	    = 0,  /* primary: the seal is decided, the guest still runs */
-	FAULT_WHILE_STOPPED	    = 1,  /* primary: the guest is stopped, pages being copied */
+	/* primary: the guest is stopped, its pages are being copied */
+	FAULT_WHILE_STOPPED	    = 1,
 	FAULT_MID_SEND		    = 2,  /* primary: some frames of the epoch are sent */
 	FAULT_AFTER_SEND	    = 3,  /* primary: EPOCH_END is sent, the epoch not committed */
 	FAULT_BEFORE_RELEASE	    = 4,  /* primary: COMMIT received, nothing released */

@@ -57,8 +57,8 @@ static int read_all(int fd, size_t max_bytes, char **ret_data, size_t *ret_size)
 		ssize_t n;
 
 		if (size == capacity) {
-			/* Allow for one byte more than the limit, to tell a file of exactly
-			 * @max_bytes from one that is too large. */
+			/* Read up to one byte more than the limit: this shows whether the file has
+			 * exactly @max_bytes or is too large. */
 			size_t want = capacity ? capacity * 2 : 4096;
 			char *larger;
 

@@ -1,4 +1,4 @@
-/* fd.h - helpers for file descriptors and small files, each in place of several libc calls.
+/* fd.h - functions for file descriptors and small files; each replaces several libc calls.
  *
  * All descriptors opened here are close-on-exec. Threads: any (no state). Every function may block
  * on the file system. Errors are returned as negative errno.

@@ -9,7 +9,8 @@ static size_t bucket_of(uint64_t value)
 
 	if (value < 2 * HIST_SUB)
 		return (size_t)value;
-	/* Keep the top HIST_SUB_BITS + 1 bits of the value; the first of these is always set. */
+	/* The bucket follows from the position of the value's highest set bit and from the
+	 * HIST_SUB_BITS bits below it. */
 	shift = 63u - (unsigned int)__builtin_clzll(value) - HIST_SUB_BITS;
 	return (size_t)shift * HIST_SUB + (size_t)(value >> shift);
 }

@@ -106,7 +106,7 @@ void log_spool_stop(void)
 	struct spool *old = atomic_load(&spool);
 
 	if (!old || !spool_flush(old, SPOOL_CLOSE_NS))
-		return; /* stderr is stuck: leave the thread alone; it ends with the process */
+		return; /* stderr is stuck: leave the thread running; it ends with the process */
 	atomic_store(&spool, NULL);
 	(void)spool_close(old, SPOOL_CLOSE_NS);
 }

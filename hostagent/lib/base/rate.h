@@ -10,7 +10,8 @@
 
 /* A zero-initialised struct is ready for use: all @burst passes are available at once. */
 struct rate {
-	/* when the debt of all passes granted so far will be paid off; a past time means no debt */
+	/* the time at which the debt (see rate_pass()) will be 0; a past time means that there is
+	 * no debt */
 	uint64_t paid_ns;
 	uint64_t n_suppressed; /* passes refused since the last rate_take_suppressed() */
 };
@@ -20,8 +21,8 @@ struct rate {
  * the refusal. */
 static inline bool rate_pass(struct rate *r, uint64_t per_ns, uint64_t burst, uint64_t now_ns)
 {
-	/* Each pass adds @per_ns to the debt, which shrinks as time goes by and may be at most
-	 * @burst * @per_ns. */
+	/* Each pass adds @per_ns to the debt. The debt shrinks as time goes by, and a pass is
+	 * refused if the debt would exceed @burst * @per_ns. */
 	if (r->paid_ns < now_ns)
 		r->paid_ns = now_ns;
 	if (r->paid_ns - now_ns > (burst - 1) * per_ns) {

@@ -1,4 +1,5 @@
-/* spool.h - a queue of lines for a slow output (a pipe, a disk), written by a thread of its own.
+/* spool.h - a queue of lines for an output that may be slow (a pipe, a disk), and a thread that
+ * writes the lines to it.
  *
  * Why: write(2) to a full pipe or a stalled disk blocks, and a loop that gives leases must not
  * block. The loop puts lines into a ring, and a thread writes them. A line that does not fit is

@@ -6,9 +6,10 @@
  * several times as long as reading it. For runs of one to three bytes, the two lengths of each run
  * are also a large overhead.
  *
- * Assumptions: both sides hold the same reference. Changes cluster in cache lines and in 8-byte
- * words, and long runs cover whole lines. The encoder does the same work for each changed line,
- * whichever of its bytes changed.
+ * Assumptions: both sides have the same reference. Changed bytes are often close together, in the
+ * same cache line and in the same 8-byte word, and long runs cover whole lines. So the encoder
+ * works on whole lines: it does the same work for each changed line, whichever of its bytes have
+ * changed, without a branch for each run.
  *
  * Layout. A page is 64 lines of 8 words of 8 bytes. A line is changed if any of its bytes is; it is
  * sent whole if at least BITMAP_WHOLE_MIN of its bytes are changed.
@@ -21,12 +22,13 @@
  *	whole	1 bit per changed line, in ceil(n_lines / 8) bytes: set if sent whole; unused bits 0
  *	lines	8 bytes: which lines are changed
  *
- * The maps come last because the encoder knows them only after it has read the whole page; so it
- * can write the delta in one pass. For each line, the pass keeps a map of 8 bytes, one per word.
- * The masks are the nonzero bytes of these maps, so AVX-512 packs the maps of eight lines at a
- * time, without a branch. Every mask, every byte of `words` and the map `lines` has at least one
- * bit set. A delta holds the new bytes (overwrite form, see xrle.h); a line sent whole includes its
- * unchanged bytes. Each pair of pages has exactly one delta.
+ * The maps (masks, words, whole, lines) come last, because the encoder knows them only when it has
+ * read the whole page. So the encoder can write the delta in one pass over the page. In this pass
+ * it makes 8 bytes for each line, one per word; the nonzero ones of these bytes are the masks.
+ * AVX-512 packs them for eight lines at a time, without a branch. Every mask, every byte of `words`
+ * and the map `lines` has at least one bit set. A delta holds the new bytes (overwrite form, see
+ * xrle.h); a line sent whole includes its unchanged bytes. Each pair of pages has exactly one
+ * delta.
  *
  * Example: reference all 0, new byte 5 is 7, bytes 64..127 are 1
  *	bytes      | masks | words | whole | lines
@@ -68,8 +70,8 @@ int bitmap_check(const uint8_t *data, size_t size) __attribute__((warn_unused_re
 /* Apply a delta: write its bytes to @page (PAGE_BYTES). The whole delta is checked before anything
  * is written, and no input can make it write outside of @page.
  * Returns 0; -EPROTO if the bytes are not a delta as defined above (the sizes that the maps imply
- * do not add up to @size, a map is empty, or unused bits are set); @page is then untouched. It also
- * accepts a line sent whole that has fewer than BITMAP_WHOLE_MIN changed bytes. */
+ * do not add up to @size, a map is empty, or unused bits are set); @page is then untouched. Whether
+ * a line that is sent whole has at least BITMAP_WHOLE_MIN changed bytes is not checked. */
 int bitmap_apply(const uint8_t *data, size_t size, uint8_t *page)
 	__attribute__((warn_unused_result));
 

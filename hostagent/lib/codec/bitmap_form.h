@@ -1,5 +1,5 @@
-/* bitmap_form.h - the bitmap encoder and decoder for SIMD forms without an instruction that packs
- * bytes by a mask.
+/* bitmap_form.h - the bitmap encoder and decoder for the SIMD forms (simd.h) that have no
+ * instruction for packing bytes by a mask: scalar and AVX2.
  *
  * Each form supplies three functions, which are inlined here: one compares a line, one packs a
  * word's changed bytes, one unpacks them. Internal to lib/codec. Threads: any.

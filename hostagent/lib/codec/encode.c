@@ -10,12 +10,13 @@
 #include "codec/simd.h"
 #include "codec/xrle.h"
 
-/* How many pages ahead of the current page the `later` pair of struct simd_ahead is. */
+/* The pair of pages later_old and later_new of struct simd_ahead is this many pages ahead of the
+ * current page. */
 #define LATER 3
 
 /* A page with more runs than this is encoded as XRLE only if that saves a sixteenth of the bytes,
- * because each run costs time. With 16 in place of 12, the pages of a redis server would take 0.6 %
- * fewer bytes but 2 % more time. */
+ * because each run takes time to encode. With a limit of 16 instead of 12, the pages of a redis
+ * server would take 0.6 % fewer bytes but 2 % more time. */
 #define FEW_RUNS 12
 
 /* Returns true if XRLE should be used for this page instead of a bitmap delta of @bitmap_size bytes

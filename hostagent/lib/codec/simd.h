@@ -28,10 +28,10 @@ struct simd_ahead {
 	const uint8_t *old, *new; /* the next pair of pages; all their lines are prefetched */
 
 	/* A pair of pages that is encoded two or three pages later. One line of each page is
-	 * prefetched, only so that the page's address is translated early. When pages come in
-	 * random order, address translation is the longest wait. Without this early prefetch, the
-	 * prefetches of the next pair would have to wait for the translation, and behind a waiting
-	 * prefetch the CPU can do only a third of a page's work before it stalls. See "What was
+	 * prefetched, only so that the page's address is translated early: when pages come in
+	 * random order, the CPU waits longest for address translation. Without this early prefetch,
+	 * the prefetches of the next pair would have to wait for the translation, and the CPU
+	 * stalls after a third of a page's work if a prefetch is still waiting. See "What was
 	 * tried" in docs/epoch-engine.md. */
 	const uint8_t *later_old, *later_new;
 };
@@ -92,11 +92,11 @@ int simd_set_form(enum simd_form form) __attribute__((warn_unused_result));
 /* Returns "scalar", "avx2" or "avx512". */
 const char *simd_form_name(enum simd_form form);
 
-/* Control vectors for a byte shuffle, indexed by an 8-bit mask and filled before main(). Each byte
- * of an entry is a source position; 0x80 yields a zero byte instead. In an entry of
- * simd_pack_table, byte k is the position of the mask's k-th set bit. In an entry of
- * simd_unpack_table, byte j is the number of the mask's set bits below bit j, if bit j itself is
- * set. */
+/* Two tables of control vectors for a byte shuffle, filled before main(). The index is an 8-bit
+ * mask. Each byte of an entry is the position from which the shuffle copies a byte; 0x80 makes it
+ * store a zero byte instead. In an entry of simd_pack_table, byte k is the position of the mask's
+ * k-th set bit. In an entry of simd_unpack_table, byte j is the number of the mask's set bits below
+ * bit j, if bit j itself is set. */
 extern uint64_t simd_pack_table[256];
 extern uint64_t simd_unpack_table[256];
 

@@ -6,12 +6,12 @@
  * compressors (LZ4, zstd) do not know the old content, so their output is still most of a page, and
  * they run at a tenth of the speed at which memory can be read.
  *
- * Assumptions: both sides hold the same reference. Changed bytes come in runs, and in most cases at
+ * Assumptions: both sides have the same reference. Changed bytes come in runs, and in most cases at
  * least 3 equal bytes lie between two runs. A byte is "equal" if XOR(old, new) is zero there. The
- * code is that of XBZRLE, as published. It repeats three fields: the number of equal bytes, the
- * number of changed bytes, and the changed bytes. A delta holds the NEW bytes, never XOR values
- * ("overwrite form"), so applying it twice gives the same page. If a crash interrupts an apply,
- * applying the epoch again from its start therefore repairs the pages.
+ * format is that of XBZRLE, as published: three fields that repeat, namely the number of equal
+ * bytes, the number of changed bytes, and the changed bytes. A delta holds the NEW bytes, never XOR
+ * values ("overwrite form"), so applying it twice gives the same page. If a crash interrupts an
+ * apply, applying the epoch again from its start therefore repairs the pages.
  *
  * Code table. A delta is one or more of
  *

@@ -1,7 +1,7 @@
 /* zero.h - tells whether a page is all zero.
  *
- * Where: callers other than page_encode(), which notices zero pages while it compares. Uses the
- * form that simd.h has chosen. Threads: any.
+ * Where: used where page_encode() is not called (page_encode() itself notices zero pages while it
+ * compares). Uses the form that simd.h has chosen. Threads: any.
  */
 #ifndef CODEC_ZERO_H
 #define CODEC_ZERO_H

@@ -21,7 +21,8 @@
 #define WIRE_TERM_MAX	     ((UINT64_C(1) << 56) - 1)
 #define WIRE_EPOCH_MAX	     WIRE_TERM_MAX
 #define WIRE_INCARNATION_MAX WIRE_TERM_MAX
-/* the most terms that a party may have missed; a larger jump is refused */
+/* the largest allowed jump of the term: a party that has missed more terms than this refuses the
+ * new term */
 #define WIRE_TERM_JUMP_MAX   (UINT64_C(1) << 20)
 
 #define WIRE_NAME_MAX	     63	      /* bytes in a VM, host, gateway or operator name */
@@ -49,9 +50,10 @@
 #define WIRE_DUP_SIZE		4     /* data of a DUP record: a page index */
 
 #define WIRE_DISKS_MAX		16    /* disks of one guest that are replicated */
-#define WIRE_DISK_NAME_MAX	63    /* bytes in a disk's name; also at most WIRE_LABEL_MAX */
+#define WIRE_DISK_NAME_MAX	63    /* bytes in a disk's name (must not exceed WIRE_LABEL_MAX) */
 #define WIRE_DISK_HEADER_SIZE	16    /* bytes before a disk record's data */
-/* most bytes that one ZERO or DISCARD record names; a WRITE fits its frame */
+/* most bytes of the disk in one ZERO or DISCARD record; the data of a WRITE must fit into its
+ * frame */
 #define WIRE_DISK_RANGE_MAX	(UINT32_C(1) << 31)
 #define WIRE_DISK_SIZE_MAX	(UINT64_C(1) << 63) /* bytes of one disk */
 

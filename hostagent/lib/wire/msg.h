@@ -14,8 +14,9 @@
  * bounds; *@error (may be NULL) then says which. The struct is written on success only. Strings are
  * copied and NUL-terminated, so the struct outlives the frame's buffer. Record data is not copied.
  *
- * Types that are missing here (EPOCH_ACK, COMMIT, RESUME) have an empty payload: all they say is in
- * the header's term, epoch and generation. wire_empty_decode() checks that the payload is empty.
+ * The types EPOCH_ACK, COMMIT and RESUME have no struct here, because their payload is empty: all
+ * of their content is in the header's fields term, epoch and generation. wire_empty_decode() checks
+ * that the payload is empty.
  */
 #ifndef WIRE_MSG_H
 #define WIRE_MSG_H
@@ -462,12 +463,12 @@ enum wire_disk_op {
 	WIRE_DISK_DISCARD = 3, /* the guest no longer needs the bytes; they are zero now */
 };
 
-/* A record of DISK: one change of a disk. Records are applied in the order of the epoch's frames
- * and records. They name new content for given bytes, so applying them again from the epoch's start
- * gives the same disk. */
+/* A record of DISK: one change of a disk. Records are applied in their order in the epoch. Each
+ * record gives new content for some bytes of the disk. So if all records of an epoch are applied
+ * again from the first one, the disk has the same content as before. */
 struct wire_disk_record {
 	uint8_t op;	     /* enum wire_disk_op */
-	/* 1..WIRE_DISK_RANGE_MAX; in a WRITE, no more than fit a frame */
+	/* 1..WIRE_DISK_RANGE_MAX; in a WRITE, at most as many as fit into a frame */
 	uint32_t bytes;
 	uint64_t offset;     /* on the disk; offset + bytes <= WIRE_DISK_SIZE_MAX */
 	const uint8_t *data; /* in a WRITE, the bytes, in place in the frame; else NULL */
@@ -506,8 +507,8 @@ int wire_disk_encode(const char *name, struct bytes_writer *w) WIRE_CHECKED;
 int wire_disk_record_encode(struct bytes_writer *w,
 			    const struct wire_disk_record *record) WIRE_CHECKED;
 
-/* CLOCK: how to set the guest's clocks forward at a promotion. The epoch's device state has them as
- * they stood while the guest was stopped (vmm/clock_rules.h). */
+/* CLOCK: how to set the guest's clocks forward at a promotion. The epoch's device state has the
+ * values that the clocks had while the guest was stopped (vmm/clock_rules.h). */
 struct wire_clock {
 	uint64_t saved_ticks, saved_ns; /* the guest's clocks as saved in the device state */
 	uint64_t mono_ns;	   /* a time of the primary's monotonic clock */

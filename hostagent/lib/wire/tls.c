@@ -295,8 +295,8 @@ int wire_tls_handshake(struct wire_tls *tls)
 				 "peer closed during the TLS handshake");
 		return r == -EPIPE ? -EPROTO : r;
 	}
-	/* A second check that cannot fail: the handshake itself fails if no certificate was
-	 * accepted. */
+	/* This check is only a second line of defence: if no certificate was accepted, the
+	 * handshake has failed already. */
 	if (!tls->peer_judged) {
 		tls_fail(tls, WIRE_TLS_NO_CERTIFICATE, "peer was not identified");
 		return -EPROTO;

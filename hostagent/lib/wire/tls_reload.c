@@ -119,9 +119,9 @@ SSL_CTX *tls_take_ssl_ctx(struct wire_tls_context *context, unsigned int *ret_ge
 	return ctx;
 }
 
-/* The verify callback for open connections: accepts an outdated or missing revocation list. Such a
- * list keeps new peers out, but it must not end open connections: otherwise a list that somebody
- * forgot to renew would stop every guest at once. */
+/* The verify callback for open connections: accepts an outdated or missing revocation list. With
+ * such a list no new peer is accepted, but open connections must not end: otherwise a list that
+ * somebody forgot to renew would stop every guest at once. */
 static int forgive_old_lists(int ok, X509_STORE_CTX *store)
 {
 	int code = X509_STORE_CTX_get_error(store);
