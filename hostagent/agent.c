@@ -43,8 +43,9 @@ struct agent {
 	uint64_t beat_at_ns, report_at_ns;
 	uint64_t beat_sent_ns; /* boot time at which the newest BEAT was sent, on any connection; 0:
 				* none yet */
-	uint64_t obeyed; /* highest incarnation of a gateway that was obeyed; recorded on file
-			  * before that gateway is obeyed */
+	/* the highest incarnation of all gateways that this host has obeyed; stored in a file
+	 * before the gateway is obeyed */
+	uint64_t obeyed;
 	uint32_t seq;  /* sequence number of the next control frame */
 	int wake_fd;   /* eventfd, written when a VM has a report or an answer to send */
 	int signal_fd; /* made by signals_open() */
@@ -57,7 +58,8 @@ static void wake(void *arg)
 	const struct agent *a = arg;
 	uint64_t one = 1;
 
-	/* EAGAIN is not logged: the counter is full, so the thread is about to wake up anyway. */
+	/* Do not log EAGAIN: it means that the counter is full, so the loop is about to wake up
+	 * anyway. */
 	if (write(a->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		log_debug("wake: %s, ignoring", strerror(errno));
 }
@@ -71,9 +73,9 @@ static void disconnect(struct agent *a, const char *why)
 	a->retry_ns = a->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : a->retry_ns * 2;
 }
 
-/* May the gateway that sent @welcome be obeyed? Yes, unless this host has obeyed a younger gateway,
- * or the gateway's new incarnation cannot be recorded on file. In these two cases this function
- * disconnects. */
+/* Decide whether to obey the gateway that sent @welcome. Returns true if so. If this host has
+ * obeyed a younger gateway before, or if the gateway's new incarnation cannot be stored in the
+ * file, disconnects and returns false. */
 static bool obey(struct agent *a, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
@@ -137,8 +139,8 @@ static void connect_gateway(struct agent *a)
 	a->seq = 0;
 }
 
-/* Finish the frame that @w has written into the buffer, and send it. Disconnect if the link cannot
- * take it. */
+/* Finish the frame whose payload was written with @w, and send it. If the link cannot accept it,
+ * disconnect. */
 static void send_built(struct agent *a, struct wire_header *header, struct bytes_writer *w)
 {
 	size_t size;
@@ -390,7 +392,8 @@ static void look_at_certificates(struct agent *a, uint64_t now_ns)
 	else if (r < 0)
 		log_error("the certificate files of before stay in use: %s", error.text);
 	if (a->peer_tls)
-		/* this context uses the same files, so the result was logged above */
+		/* ignore the result: this context uses the same files, for which the result was
+		 * logged above */
 		(void)!wire_tls_context_refresh(a->peer_tls, &error);
 }
 
@@ -460,8 +463,8 @@ static int new_tls(struct agent *a, enum wire_tls_side side, struct wire_tls_con
 	return r;
 }
 
-/* Hand a connection of another host to its VM. Runs on the peer server's thread, which starts when
- * the list of VMs is complete. */
+/* Pass a connection of another host to the VM to which it belongs. Runs on the peer server's
+ * thread, which starts only when the list of VMs is complete. */
 static uint16_t take_peer(void *arg, const struct peer_offer *offer, struct error *ret_error)
 {
 	struct vm *vm = find_vm(arg, offer->vm);
@@ -501,7 +504,8 @@ static int start(struct agent *a)
 
 	if (r < 0)
 		return r;
-	/* QEMU's user may pass, to the sockets of its disks' servers; nobody may list it. */
+	/* Mode 0711: QEMU's user must reach the sockets of the disks' servers in this directory,
+	 * but need not list it. */
 	r = fd_mkdir_p(a->config->run_dir, 0711);
 	if (r < 0) {
 		log_error("run_dir %s: %s", a->config->run_dir, strerror(-r));
@@ -564,8 +568,8 @@ int agent_run(const struct agent_config *config)
 		print_figures(a);
 	}
 	link_free(a->link);
-	peer_server_close(a->peers); /* close the server before the VMs, since it hands connections
-				      * to them */
+	/* close the peer server before the VMs, since it passes connections to them */
+	peer_server_close(a->peers);
 	for (uint32_t i = 0; i < a->n_vms; i++)
 		vm_close(a->vms[i]);
 	wire_tls_context_free(a->tls);

@@ -1,8 +1,9 @@
 /* agent.h - the agent's control loop: connection to the gateway, beats, reports, orders.
  *
- * Why: the gateway judges this host by its beats, so this loop does nothing that can take long;
- * each VM has a worker that carries out its orders (vm.h). After the connection is lost, the loop
- * tries to reconnect for ever. The VMs continue meanwhile, each with its own stream.
+ * Why: if this host's beats are late, the gateway takes the host for dead. So this loop does
+ * nothing that can take long; each VM has a worker thread that carries out its orders (vm.h). If
+ * the connection is lost, the loop tries again and again to reconnect. Meanwhile the VMs continue,
+ * each with its own stream.
  *
  *	connect ─► HELLO/WELCOME ─► { BEAT each beat_ms; REPORT on change and each 200 ms;
  *	                              ORDER ─► vm_order(); answers ─► ORDER_DONE }

@@ -47,7 +47,7 @@ static unsigned int check_tls(const struct agent_config *config, FILE *out)
 	return 0;
 }
 
-/* Check the QEMU command line in the same way as the standby does. */
+/* Check the QEMU command line of a VM in the same way as the standby does. */
 static unsigned int check_command(const struct agent_config *config,
 				  const struct agent_vm_config *vm, FILE *out)
 {

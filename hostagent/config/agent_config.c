@@ -193,11 +193,11 @@ static int parse_peer(struct agent_vm_config *vm)
 	return wire_name_is_valid(vm->peer_name) ? 0 : -EINVAL;
 }
 
-/* The characters of names in vmm/disks.h. */
+/* The characters that a disk's name may have (see vmm/disks.h). */
 static const char disk_name_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				      "0123456789_.-";
 
-/* Read one word of `disks`, "root:/var/lib/web1.raw", of @size bytes. */
+/* Parse one disk of the key `disks`, such as "root:/var/lib/web1.raw": the @size bytes at @word. */
 static int parse_disk(const char *word, size_t size, struct agent_disk *ret_disk)
 {
 	const char *colon = memchr(word, ':', size);
@@ -289,7 +289,7 @@ static void load_command(struct agent_vm_config *vm)
 			 vm->file, vm->command_file, fd_trust_text(r));
 }
 
-/* Store the fault of a file that cannot be used. The VM is named after the file. */
+/* Record why a VM's file cannot be used. The VM then gets the name of the file. */
 static void set_fault(struct agent_vm_config *vm, const char *path, const char *fault)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -339,8 +339,9 @@ static void forget_vm(struct agent_vm_config *vm, const char *fault)
 	snprintf(vm->fault, sizeof(vm->fault), "%s", fault);
 }
 
-/* Make the names unique. If two usable files name the same VM, neither is used, since we cannot
- * know which one is meant. If one of the two files is unusable, the other one keeps the name. */
+/* Make the VMs' names unique. If two usable files have the same VM name, use neither of them,
+ * because it is not known which one is right. If one of the two files is unusable, only the other
+ * one has the name. */
 static void settle_names(struct agent_config *config)
 {
 	char fault[ERROR_TEXT_BYTES];

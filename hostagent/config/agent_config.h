@@ -1,9 +1,9 @@
 /* agent_config.h - reads the agent's two kinds of configuration files: agent.ini, and one VM.ini
  * per VM.
  *
- * Why faults are kept: a wrong file of one VM must not leave the host's other VMs without an agent.
- * So a VM whose file is wrong takes no orders, but is listed with its fault, which its reports show
- * to the operator.
+ * Why a wrong file is no error: a mistake in one VM's file must not leave the host's other VMs
+ * without an agent. So a VM whose file is wrong is listed with its fault, which its reports show to
+ * the operator, and it carries out no orders.
  *
  * Where: main.c loads the files once, at the start. The result does not change after that, so any
  * thread may read it.
@@ -22,13 +22,13 @@
 #define AGENT_VMS_MAX  64u
 #define AGENT_COMMAND_MAX 16384u /* largest size of a standby's QEMU command file */
 
-/* A disk in the key `disks`. */
+/* One disk of the key `disks`. */
 struct agent_disk {
 	char name[WIRE_DISK_NAME_MAX + 1]; /* its name in QEMU on both hosts (vmm/disks.h) */
 	char path[AGENT_PATH_MAX]; /* its image on this host: raw file or block device */
 };
 
-/* [vm] and [standby] of one VM's file. */
+/* The sections [vm] and [standby] of one VM's file. */
 struct agent_vm_config {
 	/* The VM's name. If the file has errors, this is its file name without .ini, or "" when
 	 * that is not a valid name or already belongs to another VM. */
@@ -43,8 +43,8 @@ struct agent_vm_config {
 	uint64_t clock_step_max_ns;
 	uint32_t clock_alarm_percent;
 	uint32_t epochs_in_flight;
-	uint64_t stretch_max_ns, copy_max_ns; /* an epoch with a longer transfer or copy throttles
-					       * the guest */
+	/* limits: if the transfer of an epoch, or its copy, takes longer, the guest is throttled */
+	uint64_t stretch_max_ns, copy_max_ns;
 	uint32_t throttle_max;		      /* percent */
 	uint32_t held_frames_max;
 	uint64_t held_bytes_max;
@@ -62,12 +62,12 @@ struct agent_vm_config {
 	uint64_t gateway_lost_ns; /* the gateway counts as lost after being silent for this long */
 	/* the VM's other host, as NAME@ADDRESS:PORT; "" if none is given */
 	char peer[CONFIG_NAME_SIZE + 24];
-	/* the parts of peer; "" if peer is "" */
+	/* `peer`, parsed; "" if `peer` is "" */
 	char peer_name[CONFIG_NAME_SIZE], peer_address[16];
 	uint16_t peer_port;
-	/* the guest's disks, as NAME:PATH NAME:PATH ...; "" if it has none */
+	/* the guest's disks, as "NAME:PATH NAME:PATH ..."; "" if it has none */
 	char disks[AGENT_PATH_MAX];
-	struct agent_disk disk[WIRE_DISKS_MAX]; /* the parts of disks, in their order */
+	struct agent_disk disk[WIRE_DISKS_MAX]; /* `disks`, parsed, in the same order */
 	uint32_t n_disks;
 	/* on the standby, a directory on tmpfs; "" if this host is never the standby */
 	char state_dir[AGENT_PATH_MAX];
@@ -94,8 +94,9 @@ struct agent_config {
 	char role_dir[AGENT_PATH_MAX]; /* directory whose files must survive a reboot */
 	char pin_dir[AGENT_PATH_MAX];
 	uint64_t beat_ns;
-	char peer_listen[24]; /* ADDRESS:PORT at which other hosts reach this one; "" if
-			       * they cannot */
+	/* ADDRESS:PORT at which this host accepts connections of other hosts; "" if it accepts
+	 * none */
+	char peer_listen[24];
 	/* peer_listen, parsed; the port is 0 if it is not set */
 	struct config_address peer_listen_at;
 	int log_level; /* enum log_level */
@@ -105,8 +106,8 @@ struct agent_config {
 
 /* Read @path and every *.ini file in its vm_dir. Returns 0, or -errno if @path or the vm_dir is
  * wrong (*ret_error says in which file and line, and what was expected). The caller frees
- * *ret_config with agent_config_done(). It includes the VMs whose files are wrong, each with its
- * fault ("FILE:LINE: what, expected what"). */
+ * *ret_config with agent_config_done(). *ret_config also has the VMs whose files are wrong, each
+ * with its fault ("FILE:LINE: what is wrong, expected what"). */
 int agent_config_load(const char *path, struct agent_config *ret_config,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 void agent_config_done(struct agent_config *config); /* accepts a zeroed struct */

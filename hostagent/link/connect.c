@@ -23,21 +23,21 @@ static int set_int(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-/* Make TCP retransmit at equal intervals. By default TCP doubles its wait after each
- * retransmission, so when a cut network works again, TCP may not try again for a long time. Equal
- * intervals cost little, since few bytes are in flight while nothing is acknowledged.
- * TCP_RTO_MAX_MS needs Linux 6.15. An older kernel refuses this option, and a stream recovers
- * later. */
+/* Make TCP retransmit at short, equal intervals. By default TCP doubles its wait after each
+ * retransmission. So when the network works again after a long interruption, it may take long until
+ * TCP tries again. The additional retransmissions cost little, since few bytes are in flight while
+ * nothing is acknowledged. TCP_RTO_MAX_MS needs Linux 6.15. An older kernel refuses this option;
+ * streams then recover later. */
 static void recover_soon(int fd)
 {
 	(void)set_int(fd, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1);
 	(void)set_int(fd, IPPROTO_TCP, OPTION_RTO_MAX_MS, RTO_MAX_MS);
 }
 
-/* Do not use the host's default congestion control, which may be BBR. BBR sends at the rate that it
- * has measured. If a full link loses all packets in its queue, the last rounds give a rate of one
- * segment per timeout. BBR then sends one segment each second although the link is empty, so that
- * no epoch arrives for seconds. */
+/* Do not use the host's default congestion control, because it may be BBR. BBR sends at the rate
+ * that it has measured in the last round trips. If all packets in the queue of a full link are
+ * lost, BBR measures a rate of one segment per timeout. It then sends only one segment each second,
+ * although the link is free, and no epoch arrives for seconds. */
 static void choose_congestion_control(int fd)
 {
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, CONGESTION, sizeof(CONGESTION) - 1);

@@ -34,8 +34,7 @@ struct link {
 	uint16_t refused_code; /* code of a REFUSED frame; 0 if none came */
 	unsigned peer_sender;  /* WIRE_SENDER_ bit of the peer; 0 until the handshake is done */
 	struct link_stats stats;
-	char where[WHERE_SIZE]; /* names the peer in texts, such as "gateway 198.18.0.1
-				 * port 7400" */
+	char where[WHERE_SIZE]; /* the peer, for texts, such as "gateway 198.18.0.1 port 7400" */
 	char peer_name[WIRE_NAME_MAX + 1]; /* name of the host that must answer; "": not checked */
 	char error[ERROR_SIZE];
 	size_t receive_start, receive_end; /* bounds of the decrypted bytes not yet passed to
@@ -69,8 +68,8 @@ static int die(struct link *link, int code, const char *format, ...)
 static int new_link(int fd, struct wire_tls_context *tls, unsigned peer_roles,
 		    size_t send_max_bytes, struct link **ret_link)
 {
-	/* With room for less than two frames, the queue could not take a frame while it still sends
-	 * the previous frame. */
+	/* The queue needs room for two frames, so that a frame can be queued while the previous
+	 * frame is still being sent. */
 	const size_t least = 2 * WIRE_FRAME_MAX;
 	struct link *link  = calloc(1, sizeof(*link));
 	int r;
@@ -87,8 +86,8 @@ static int new_link(int fd, struct wire_tls_context *tls, unsigned peer_roles,
 	}
 	snprintf(link->where, sizeof(link->where), "gateway");
 	link->fd = fd;
-	/* Create the client's first bytes as pending output, so that link_events() asks for
-	 * EPOLLOUT. An error is ignored: the next call returns it again. */
+	/* Begin the handshake: the client's first bytes are queued, so link_events() asks for
+	 * EPOLLOUT. An error is ignored, because the next call returns it again. */
 	(void)!wire_tls_handshake(link->tls);
 	*ret_link = link;
 	return 0;
@@ -212,8 +211,8 @@ static int decrypt(struct link *link)
 	return r;
 }
 
-/* End the link because sending failed with @code. If the peer sent a reason before it closed the
- * connection, that reason is recorded instead of @code. */
+/* End the link because sending failed with @code. If the peer has sent a REFUSED frame before it
+ * closed the connection, record the reason in that frame instead of @code. */
 static int send_failed(struct link *link, int code)
 {
 	if (link->receive_end - link->receive_start < RECEIVE_SIZE - RECEIVE_ROOM_MIN) {
@@ -389,8 +388,8 @@ int link_wait(struct link *link, short events, uint64_t deadline_ns)
 		if ((events & POLLOUT) && wire_tls_write_room(link->tls) >= WIRE_FRAME_MAX)
 			return POLLOUT;
 		p.events = (short)((events & POLLIN) | (r == -EAGAIN ? POLLOUT : 0));
-		/* Until the TLS handshake is done, no frame can be queued before the peer has
-		 * answered. So wait for input, too. */
+		/* While the TLS handshake is not done, the peer must answer before a frame can be
+		 * queued. So wait for input, too. */
 		if (!wire_tls_is_established(link->tls))
 			p.events |= POLLIN;
 		r = poll(&p, 1, clock_poll_ms(clock_mono_ns(), deadline_ns));

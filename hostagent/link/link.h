@@ -65,8 +65,8 @@ int link_open_fd(int fd, struct wire_tls_context *tls, size_t send_max_bytes,
 int link_accept_fd(int fd, struct wire_tls_context *tls, const char *where, struct link **ret_link)
 	__attribute__((warn_unused_result));
 
-/* Say what kind of sender the peer is, after its HELLO: @sender is one WIRE_SENDER_ bit. From now
- * on, a frame that this kind of sender may not send ends the link. */
+/* Set what kind of sender the peer is (@sender is one WIRE_SENDER_ bit), when its HELLO has told
+ * that. From now on, a frame that this kind of sender may not send ends the link. */
 void link_set_sender(struct link *link, unsigned sender);
 
 /* Close the connection and free @link. Accepts NULL; returns NULL. */
@@ -86,10 +86,11 @@ int link_handshake(struct link *link, const struct wire_hello *hello, uint64_t t
 uint16_t link_refused_code(const struct link *link);
 
 /* Send one frame with @header's fields (payload_size is ignored) and a payload made of @pieces. The
- * pieces are copied, so they may be reused at once. The frame is encrypted, written as far as the
- * socket takes it, and the rest is queued. Returns 0 if the whole frame is taken; -EAGAIN if the
- * queue is full and no part of the frame is taken (call link_wait(link, POLLOUT, ...) or watch the
- * events, and then try again); -EINVAL if the frame breaks the format; or the link's error. */
+ * pieces are copied, so they may be reused at once. The frame is encrypted; as many bytes as the
+ * socket accepts are written, and the rest is queued. Returns 0 if the whole frame is written or
+ * queued; -EAGAIN if the queue is full, and no part of the frame was accepted (call link_wait(link,
+ * POLLOUT, ...) or watch the events, and then try again); -EINVAL if the frame breaks the format;
+ * or the link's error. */
 int link_send(struct link *link, const struct wire_header *header, const struct iovec *pieces,
 	      size_t n_pieces) __attribute__((warn_unused_result));
 
@@ -99,7 +100,7 @@ int link_send(struct link *link, const struct wire_header *header, const struct 
 int link_send_frame(struct link *link, const uint8_t *frame, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Write queued bytes as far as the socket takes them. Returns 0 if the queue is empty; -EAGAIN if
+/* Write as many queued bytes as the socket accepts. Returns 0 if the queue is empty; -EAGAIN if
  * some bytes are left; or the link's error. */
 int link_flush(struct link *link) __attribute__((warn_unused_result));
 
@@ -114,8 +115,8 @@ int link_receive(struct link *link, struct wire_frame *ret_frame)
 /* Wait until the link is ready for any of @events (POLLIN: a frame may be received; POLLOUT: the
  * queue has room for a frame of any size), and write queued bytes meanwhile. Returns POLLIN or
  * POLLOUT, which are above 0 (POLLIN also if the socket failed, so that link_receive() reports the
- * error); -ETIMEDOUT; or the link's error. POLLIN says nothing about frames that are already
- * decrypted, so first call link_receive() until it returns -EAGAIN. */
+ * error); -ETIMEDOUT; or the link's error. Frames that are already decrypted do not cause POLLIN,
+ * so first call link_receive() until it returns -EAGAIN. */
 int link_wait(struct link *link, short events, uint64_t deadline_ns)
 	__attribute__((warn_unused_result));
 
@@ -131,8 +132,8 @@ struct link_backlog {
 };
 void link_get_backlog(const struct link *link, struct link_backlog *ret_backlog);
 
-/* Returns true if TCP is retransmitting without an answer. Returns false if the other end answers
- * but takes no more data. */
+/* Returns true if TCP retransmits data and gets no answer from the other end. Returns false if the
+ * other end answers, even if it accepts no more data. */
 bool link_is_repeating(const struct link *link);
 
 int link_fd(const struct link *link);		   /* for poll or epoll; owned by the link */

@@ -1,11 +1,10 @@
-/* agree.h - the rules by which a VM's two hosts (two of the three parties; the third is the
- * gateway) agree to continue without the gateway: when the primary may ask for the standby's vote,
- * and what the standby answers. Pure.
+/* agree.h - the rules by which a VM's two hosts agree to continue without the gateway: when the
+ * primary may ask for the standby's vote, and what the standby answers. Pure.
  *
- * Why: a primary that continues without a gateway, alone or with its standby, must be sure that no
- * gateway can promote that standby meanwhile. Only the standby can promise this: before it says
- * yes, it stores the next term in a file. So the primary continues only if the standby says yes. P
- * is the primary, S the standby, t the current term:
+ * Why: a primary that continues without a gateway must be sure that no gateway can promote its
+ * standby at the same time. Only the standby can promise this: before it says yes, it stores the
+ * next term in a file, and from then on refuses a promotion in that term. So the primary continues
+ * only if the standby says yes. In the drawing P is the primary, S the standby, t the current term:
  *
  *	 P: silence of the gateway >= gateway_lost_ms, policy is not hold ──► CLAIM(t + 1, mode)
  *	 S: agree_vote() ──► yes: its file says t + 1 ──► VOTE yes
@@ -34,9 +33,10 @@ enum agree_policy {
 
 const char *agree_policy_name(uint8_t policy); /* "hold", "unprotected", "direct"; else "unknown" */
 
-/* AGREE_LEASE_MS: how long a yes vote or a LEASE of the standby lets the primary's guest run,
- * counted from when the primary asked. AGREE_RELEASE_MS: how long a LEASE (but not a vote) lets the
- * guest's output leave. lease.h says why there are two lengths. */
+/* AGREE_LEASE_MS: how long the primary's guest may run after a yes vote or a LEASE of the standby.
+ * AGREE_RELEASE_MS: how long the guest's output may leave after a LEASE; a vote does not let any
+ * output leave. Both times count from the moment when the primary asked. lease.h says why there are
+ * two lengths. */
 #define AGREE_LEASE_MS	 ((uint32_t)WIRE_DIRECT_LEASE_MS)
 #define AGREE_RELEASE_MS 300u /* three beats of 100 ms */
 

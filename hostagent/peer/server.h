@@ -1,5 +1,5 @@
-/* server.h - accepts connections from other hosts, does TLS and HELLO, then hands each connection
- * on.
+/* server.h - accepts connections from other hosts, does TLS and HELLO, and passes each connection
+ * to a standby.
  *
  * Why: a primary without a gateway asks its VM's standby for a vote (agree.h) and may stream to it.
  * This host's standbys serve such connections. This server does only the first steps, up to the

@@ -1,10 +1,10 @@
-/* gateway_view.h - records when this host last heard the gateway on any of its connections, and
- * which gateway this host obeys.
+/* gateway_view.h - records when this host last received a frame of the gateway on any connection,
+ * and which gateway this host obeys.
  *
- * Why: a VM's two hosts may continue without a gateway only if both have lost it, so this host must
- * know when it last heard the gateway. Also, a stream must lead to the gateway that the control
- * connection obeys. Different threads serve the control connection and the streams, and share this
- * knowledge here.
+ * Why: a VM's two hosts may continue without a gateway only if neither of them hears the gateway
+ * any more. So this host must know when it last received a frame of the gateway. Also, a stream
+ * must lead to the same gateway that the control connection obeys. The control connection and the
+ * streams are served by different threads, which share this knowledge in this struct.
  *
  * Threads: any; the members are atomic. Pure: the time is passed in.
  */
@@ -16,8 +16,9 @@
 #include <stdint.h>
 
 struct gateway_view {
-	_Atomic uint64_t seen_ns; /* when the gateway was last heard; first set when the
-				   * agent starts */
+	/* when the last frame of the gateway arrived; before the first one, when the agent
+	 * started */
+	_Atomic uint64_t seen_ns;
 	/* incarnation of the gateway that the control connection obeys; 0 if it obeys none */
 	_Atomic uint64_t obeyed;
 };
@@ -35,8 +36,8 @@ static inline void gateway_view_obey(struct gateway_view *view, uint64_t incarna
 	atomic_store_explicit(&view->obeyed, incarnation, memory_order_relaxed);
 }
 
-/* Returns true if frames may be taken from a stream whose WELCOME had @incarnation (0: none): the
- * stream must lead to the same gateway that the control connection obeys. An older gateway is
+/* Returns true if frames of a stream whose WELCOME had @incarnation (0: none) may be accepted: the
+ * stream must lead to the gateway that the control connection obeys. So an older gateway is
  * refused, and so is a younger gateway that the control connection does not obey yet. Always true
  * if @view is NULL (in tests). */
 static inline bool gateway_view_is_obeyed(struct gateway_view *view, uint64_t incarnation)

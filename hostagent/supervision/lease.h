@@ -1,11 +1,12 @@
 /* lease.h - how long the guest of one protected VM may run here, according to the gateway's
  * last LEASE.
  *
- * Why: if the standby is to be promoted while the primary is cut off, nobody can tell the primary
- * to stop its guest. So the primary may run the guest only as long as the gateway allows it again
- * and again. Each LEASE message allows it until a time of our own clock, counted from when we sent
- * the beat that the LEASE answers. When the lease has expired, the guest is stopped and nothing is
- * released. The gateway knows when that happens, even if it hears nothing from us.
+ * Why: if the standby is to be promoted while the primary's host is cut off from the network,
+ * nobody can tell the primary to stop its guest. So the primary may run the guest only for a
+ * limited time, which the gateway extends again and again by LEASE messages. A LEASE answers one of
+ * our beats, and allows the guest to run for a given time, counted from when we sent that beat, by
+ * our own clock. When the lease has expired, we stop the guest and release nothing. So the gateway
+ * knows when our guest has stopped, even if it receives nothing from us.
  *
  *	 NONE ── first LEASE ──► VALID ── until_ns passes ──► ENDED
  *	                           ▲                            │
@@ -13,11 +14,11 @@
  *	 NONE: the guest may run without a time limit (always so if the gateway gives no leases)
  *	 VALID: each LEASE that arrives before until_ns moves until_ns on
  *
- * A lease has two lengths. The standby may be promoted only when no more frames can leave here, so
- * releases must end soon after this host has become silent. But stopping the guest each time a beat
- * is late would cost too much. So the time to release is short (a few beats), and the time to run
- * is long. After the time to release has ended, the frames of committed epochs wait for the next
- * LEASE.
+ * A lease has two lengths: a time to release and a time to run. The standby may be promoted only
+ * when no more frames can leave this host, so releases must end soon after the gateway has stopped
+ * hearing from this host. But the guest should not be stopped each time that a beat is late. So the
+ * time to release is short (a few beats), and the time to run is long. When the time to release has
+ * ended, the frames of committed epochs wait for the next LEASE.
  *
  * All times are clock_boot_ns(), which also counts suspended time, so a host that was suspended has
  * no valid lease when it wakes up.
@@ -47,19 +48,19 @@ struct lease {
  * protect it.) */
 void lease_init(struct lease *lease, uint64_t term, bool is_required);
 
-/* Renew the lease after a LEASE of @term, which answers the beat sent at @beat_ns: from @beat_ns
- * on, the guest may run for @lease_ms, and its output may leave for @release_ms (<= @lease_ms).
- * @sent_ns: when the newest beat was sent. A LEASE that was delayed, and ends before the current
- * lease does, changes nothing. Returns 0; -ESTALE if @term is not the lease's term; or -EINVAL if
- * the beat was never sent, or a length is wrong. */
+/* Renew the lease because of a LEASE of @term that answers the beat sent at @beat_ns. The guest may
+ * run until @beat_ns + @lease_ms, and its output may leave until @beat_ns + @release_ms (<=
+ * @lease_ms). @sent_ns: when the newest beat was sent. If the LEASE was delayed and ends before the
+ * current lease, nothing changes. Returns 0; -ESTALE if @term is not the lease's term; or -EINVAL
+ * if the beat was never sent, or a length is wrong. */
 int lease_renew(struct lease *lease, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
 		uint32_t release_ms, uint64_t sent_ns) __attribute__((warn_unused_result));
 
-/* Begin a newer @term, to which another party has agreed after it was asked at @asked_ns: the guest
- * may run for @lease_ms from @asked_ns on, but no frame may leave before the first LEASE of @term.
- * If another thread calls lease_renew() for the old term at the same time, the old term's LEASE may
- * still take effect. This is harmless: the gateway that sent this LEASE lets no other host run the
- * guest before the times that the LEASE allows have passed. */
+/* Begin a newer @term. At @asked_ns we asked another party (the standby) to agree to this term, and
+ * it has agreed. The guest may run until @asked_ns + @lease_ms, but no frame may leave before the
+ * first LEASE of @term. If another thread calls lease_renew() for the old term at the same time,
+ * the LEASE of the old term may still take effect. This does no harm: the gateway that sent this
+ * LEASE lets no other host run the guest before the times in the LEASE have passed. */
 void lease_enter(struct lease *lease, uint64_t term, uint64_t asked_ns, uint32_t lease_ms);
 
 /* Remove all limits, because the gateway gives no leases, or no longer gives them. */

@@ -8,8 +8,8 @@
 #include "base/clock.h"
 #include "wire/msg.h"
 
-/* The least CPU time that counts as a move. It is not 0, because a process that only waits uses a
- * little CPU time, too. */
+/* How much CPU time a process must use so that this counts as a move. A process that only waits
+ * also uses a little CPU time, which must not count. */
 #define CPU_MOVE_NS (10 * CLOCK_NS_PER_MS)
 
 void progress_init(struct progress *p)
