@@ -8,7 +8,7 @@
  * hold_prog_open() sets the programs' constants. It loads the programs with the pinned maps, or
  * with new maps if none are pinned. It attaches the XDP program, or replaces it in the pinned link,
  * and pins what is new. hold_prog_detach() undoes these steps in reverse order. A lock on the
- * directory (flock) keeps a second agent out.
+ * directory (flock) prevents a second agent from using it.
  *
  * Where: hostagent/net/hold.c calls it; it calls only libbpf, and turns libbpf's results into
  * negative errno. libbpf's own messages go to the log at debug level.

@@ -235,8 +235,9 @@ int witness_emit(struct __sk_buff *skb)
 
 	if (!control || !state)
 		return TC_ACT_SHOT;
-	/* Send each sample only once: a large clone arrives as several segments. Frames that the
-	 * host's own network stack sends on the helper are no samples. */
+	/* Take the sample's time out of token_ns, so that each sample is sent only once: a large
+	 * clone arrives as several segments. Frames without our mark are no samples: the host's own
+	 * network stack has sent them on the helper. */
 	time_ns = skb->mark == MARK ? __sync_lock_test_and_set(&state->token_ns, 0) : 0;
 	if (time_ns == 0) {
 		count(&state->stray);

@@ -420,7 +420,7 @@ static void loop(struct agent *a)
 	}
 }
 
-/* Open all VMs. A fault of one VM must not keep the agent from serving the others. */
+/* Open all VMs. If one VM cannot be opened, the agent still serves the others. */
 static int open_vms(struct agent *a)
 {
 	struct vm_environment environment = {

@@ -1,6 +1,6 @@
 /* agent.h - the agent's control loop: connection to the gateway, beats, reports, orders.
  *
- * Why: if this host's beats are late, the gateway takes the host for dead. So this loop does
+ * Why: if this host's beats are late, the gateway assumes that the host is dead. So this loop does
  * nothing that can take long; each VM has a worker thread that carries out its orders (vm.h). If
  * the connection is lost, the loop tries again and again to reconnect. Meanwhile the VMs continue,
  * each with its own stream.

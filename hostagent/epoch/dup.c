@@ -142,8 +142,9 @@ static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 	return theirs && memcmp(theirs, page, PAGE_BYTES) == 0;
 }
 
-/* A page whose reference is known is looked up only if the cache line at this offset has changed.
- * In most pages with a short delta this line is unchanged, and comparing one line is cheap. */
+/* If a page's reference is known, the page is looked up only if its cache line at this offset has
+ * changed. Comparing one line is cheap, and in most pages with a short delta this line has not
+ * changed. */
 #define FIRST_LINE	 256u
 #define FIRST_LINE_BYTES 64u
 /* Offsets in a page that are compared to estimate its delta: if at least LONG_PROBES of them have

@@ -57,7 +57,7 @@ struct encoder_cursor {
 	uint32_t n_ranges;
 	const uint8_t *pages;
 	const uint64_t *skip; /* a bit per page: pages to leave out; NULL: none */
-	uint32_t range;	 /* position: index of the current range ... */
+	uint32_t range;	 /* the position of the cursor: index of the current range ... */
 	uint32_t offset; /* ... and of the next page in that range */
 };
 

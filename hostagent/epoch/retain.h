@@ -47,9 +47,9 @@ int retain_new(size_t payload_max, size_t bytes_max, struct retain **ret)
 	__attribute__((warn_unused_result));
 struct retain *retain_free(struct retain *retain); /* accepts NULL, returns NULL */
 
-/* Begin epoch @epoch, whose number is greater than that of all epochs before. @is_kept: keep the
- * epoch's frames until the epoch is dropped; otherwise keep each frame only until it is sent.
- * Returns 0 or -ENOMEM. */
+/* Begin epoch @epoch, whose number must be greater than the numbers of all earlier epochs. If
+ * @is_kept is true, store the epoch's frames until the epoch is dropped; if it is false, store each
+ * frame only until it is sent. Returns 0 or -ENOMEM. */
 int retain_begin(struct retain *retain, uint64_t epoch, bool is_kept)
 	__attribute__((warn_unused_result));
 
@@ -77,7 +77,8 @@ bool retain_let_go(struct retain *retain);
 int retain_next(struct retain *retain, struct retain_frame *ret_frame)
 	__attribute__((warn_unused_result));
 void retain_sent(
-	struct retain *retain); /* report that the link took the frame that retain_next() gave */
+	/* report that the link has accepted the frame that retain_next() gave */
+	struct retain *retain);
 
 /* Drop all epochs <= @epoch, because they are committed. */
 void retain_drop(struct retain *retain, uint64_t epoch);

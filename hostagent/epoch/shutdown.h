@@ -1,9 +1,10 @@
 /* shutdown.h - finds out from QEMU's SHUTDOWN event who wanted the shutdown: the guest, the host or
  * an operator. Pure.
  *
- * Why: a guest that shut itself down must not be resumed at the standby. But if the host ends QEMU
- * (when a host shuts down, each QEMU gets SIGTERM), the standby must take over. The event's member
- * `guest` says whether the guest wanted the shutdown. All QEMU versions that we support also give
+ * Why: if a guest has shut itself down, the standby must not resume it. But if the host has ended
+ * QEMU (when a host shuts down, each QEMU gets SIGTERM), the standby must take over. The event's
+ * member `guest` says whether the guest wanted the shutdown. All QEMU versions that we support also
+ * give
  * a reason:
  *
  *	reason			wanted by	then

@@ -10,8 +10,8 @@
 
 #include "base/fd.h"
 
-/* Each thread needs a unit that it encodes and a unit that waits for it. (workers_start() adds one
- * more unit, which the owner fills.) */
+/* Two units for each thread: one that the thread encodes, and one that it can begin as soon as it
+ * has finished. (workers_start() adds one more unit, which the owner fills.) */
 #define UNITS_PER_THREAD 2u
 
 #define CPUS_PER_THREAD	    4
@@ -241,8 +241,8 @@ bool workers_is_idle(const struct workers *w)
 	return w->head == w->tail;
 }
 
-/* Get a unit for the owner to run, unless the owner has a unit already. Returns 0 if the owner has
- * a unit now; otherwise 1 or -EAGAIN, with the same meaning as from workers_help(). */
+/* Ensure that the owner has a unit to run (w->mine). Returns 0 if it has one; otherwise 1 or
+ * -EAGAIN, which the caller returns from workers_help(). */
 static int need_mine(struct workers *w)
 {
 	uint64_t n;

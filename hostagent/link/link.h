@@ -65,8 +65,9 @@ int link_open_fd(int fd, struct wire_tls_context *tls, size_t send_max_bytes,
 int link_accept_fd(int fd, struct wire_tls_context *tls, const char *where, struct link **ret_link)
 	__attribute__((warn_unused_result));
 
-/* Set what kind of sender the peer is (@sender is one WIRE_SENDER_ bit), when its HELLO has told
- * that. From now on, a frame that this kind of sender may not send ends the link. */
+/* Set what kind of sender the peer is (@sender is one WIRE_SENDER_ bit). Call this when the peer's
+ * HELLO was read, because the HELLO shows it. From now on, a frame that this kind of sender may not
+ * send ends the link. */
 void link_set_sender(struct link *link, unsigned sender);
 
 /* Close the connection and free @link. Accepts NULL; returns NULL. */

@@ -1,9 +1,9 @@
 /* hold_fifo.h - a queue that keeps held frames in the order in which they came, with their epochs,
  * and enforces the limits of the hold.
  *
- * Why: the hold promises to keep the order of frames, to release exactly the epochs <= n, and to
- * keep its limits. This queue works on plain data, without sockets, so that a unit test can check
- * all of it.
+ * Why: a hold must not change the order of frames, must release exactly the frames of epochs <= n,
+ * and must stay within its limits. This queue works on plain data, without sockets, so that a unit
+ * test can check all of it.
  *
  * Where: hold.c pushes the frames that it receives and pops those that it releases.
  *

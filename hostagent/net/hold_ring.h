@@ -56,8 +56,8 @@ struct hold_ring {
 	uint32_t n_frames;
 	struct xsk_umem *umem;
 	struct xsk_socket *in;	  /* socket on the tap, queue 0; only receives */
-	/* sockets on the release device; they only send. Normally one is open; while a new socket
-	 * takes over from the old one, both are */
+	/* sockets on the release device, which only send. Normally one of the two is open; both are
+	 * open while the release device is being replaced */
 	struct hold_ring_out outs[2];
 	uint32_t out_at;	  /* index of the socket that sends */
 	struct xsk_ring_prod fill;     /* the fill ring of `in` */

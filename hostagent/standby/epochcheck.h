@@ -1,8 +1,8 @@
 /* epochcheck.h - checks that a sequence of frames is a whole, well-formed epoch. Pure: frames in,
  * verdict out.
  *
- * Why: an epoch is acknowledged only if applying it later cannot fail because of its content. So
- * every fault is found here, in each frame as it arrives, before the frame is stored.
+ * Why: after an epoch was acknowledged, applying it must not fail because of its content. So each
+ * frame is checked here when it arrives, before it is stored, and every fault is found.
  *
  * Where: used by epochlog.c (for frames from the network), apply.c (for a stored epoch that is read
  * again after a restart), and the fuzz target. Calls wire/msg.h, codec. Threads: one. Allocates
@@ -96,9 +96,9 @@ void epochcheck_reset(struct epochcheck *c);
 
 /* Check the next frame, whose header wire_frame_decode() has accepted. @ours is the warm QEMU's
  * geometry; a GEOMETRY frame that differs from it is refused. If @ours is NULL, the geometry is not
- * compared. Returns an enum epochcheck_verdict (>= 0; on COMPLETE, last_epoch has advanced, too);
- * -EPROTO if the frame is refused; -ENOMEM if there is no memory for the marks. On both errors
- * *ret_error says why, and the stream is reset as by epochcheck_reset(). */
+ * compared. Returns an enum epochcheck_verdict (>= 0; if it is COMPLETE, last_epoch is the number
+ * of this epoch); -EPROTO if the frame is refused; -ENOMEM if there is no memory for the marks. On
+ * both errors *ret_error says why, and the stream is reset as by epochcheck_reset(). */
 int epochcheck_frame(struct epochcheck *c, const struct wire_frame *frame,
 		     const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));

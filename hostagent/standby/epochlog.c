@@ -481,8 +481,8 @@ static int change_term(struct epochlog *log, const struct ramfile_meta *meta)
 	log->pending = 0;
 	epochcheck_done(&log->check);
 	init_check(log);
-	/* Errors are ignored: a file that stays is never used, since its frames name the old
-	 * term. */
+	/* Errors are ignored: if a file cannot be removed, it is never used, since its frames have
+	 * the old term. */
 	(void)scan(log, is_epoch_file, remove_file);
 	return 0;
 }

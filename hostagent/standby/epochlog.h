@@ -133,10 +133,10 @@ void epochlog_reset(struct epochlog *log);
  * ensure that no guest runs on the copy. Returns 0 or -errno. On error nothing has changed. */
 int epochlog_set_term(struct epochlog *log, uint64_t term) __attribute__((warn_unused_result));
 
-/* Enter a newer @term because this host votes for it; the vote is on file when this returns. A
- * DIRECT vote keeps the copy: a complete epoch is applied, and epoch numbers continue in the new
- * term. An UNPROTECTED vote drops the copy. Returns 0 or -errno. On error the term and the copy are
- * as they were. */
+/* Enter a newer @term because this host votes for it. The vote is in the file `meta` when this
+ * returns. After a DIRECT vote the copy stays: a complete epoch is applied to it first, and the new
+ * term continues its epoch numbers. After an UNPROTECTED vote the copy is dropped. Returns 0 or
+ * -errno. On error the term and the copy are as they were. */
 int epochlog_vote(struct epochlog *log, uint64_t term, enum ramfile_vote vote)
 	__attribute__((warn_unused_result));
 

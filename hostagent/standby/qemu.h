@@ -8,7 +8,8 @@
  *	RUN_DIR/VM.standby.qmp   its monitor            RUN_DIR/VM.standby.log  its stderr
  *	RUN_DIR/VM.standby.pid   written and locked by QEMU itself, removed when it exits
  *
- * The agent's service manager must not kill QEMU either: systemd needs KillMode=process.
+ * The service manager must not kill QEMU when it stops the agent: for systemd, this needs
+ * KillMode=process.
  *
  * Where: used by orders.c, promote.c and rehearsal.c. Uses cmdline.h, vmm/qmp.h, vmm/inspect.h.
  * Threads: one. The comment of each function says how long it blocks.
@@ -108,9 +109,10 @@ void qemu_release_monitor(struct qemu *q);
  * Returns 0, -ETIMEDOUT or -errno. */
 int qemu_kill(struct qemu *q) __attribute__((warn_unused_result));
 
-/* End the warm process, either the process in *q or a process that an earlier agent left. If an
- * unknown guest runs in it, the process is not ended. Returns 0 if there is no process any more;
- * -EBUSY if an unknown guest runs (*ret_error names it); -ETIMEDOUT; other -errno. */
+/* End the warm process, either the process in *q or a process that an earlier agent left. If a
+ * guest runs in a process that was left, this process is not ended. Returns 0 if there is no
+ * process any more; -EBUSY if there is one in which a guest runs (*ret_error names it); -ETIMEDOUT;
+ * other -errno. */
 int qemu_end(struct qemu *q, struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

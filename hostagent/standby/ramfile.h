@@ -1,4 +1,4 @@
-/* ramfile.h - keeps the copy of the guest (RAM, ROM blocks and device state) as files on tmpfs.
+/* ramfile.h - stores the copy of the guest (RAM, ROM blocks and device state) as files on tmpfs.
  *
  * Why: the warm QEMU maps the file `ram` as its guest memory. So an epoch is applied by writing
  * into this file, and a promotion need not move any pages. The files outlive the agent.

@@ -13,9 +13,9 @@
  * time (two system calls), and block all signals during it.
  *
  * Needs: ptrace rights over the process (root, or CAP_SYS_PTRACE). QEMU's own process needs no
- * right or setting: a userfaultfd with UFFD_USER_MODE_ONLY is always allowed. In spite of its name,
- * this flag does not matter to us: in WP_ASYNC mode the kernel also handles the faults that its own
- * writes cause.
+ * right or setting: a userfaultfd with the flag UFFD_USER_MODE_ONLY is always allowed. With this
+ * flag, faults that the kernel's own writes cause are not reported. That does no harm here: in
+ * WP_ASYNC mode the kernel handles all faults itself.
  * Threads: any. No other code of ours may wait (waitpid) for the process meanwhile. x86-64 only.
  */
 #ifndef VMM_INJECT_H

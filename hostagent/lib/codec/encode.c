@@ -20,12 +20,13 @@
 #define FEW_RUNS 12
 
 /* Returns true if XRLE should be used for this page instead of a bitmap delta of @bitmap_size bytes
- * (-E2BIG if the bitmap delta is too large). The estimate of the XRLE delta's size is never too
- * low, so XRLE is really shorter whenever this returns true. The estimate counts two bytes of
- * lengths per run. A length above 127 takes one more byte. Only a gap that contains a whole
- * unchanged line can be that long, so the estimate adds a byte for each group of neighbouring
- * changed lines. For long runs it adds a byte for each 128 bytes of delta. Sending a short gap as
- * changed bytes never makes the delta longer (xrle.h). */
+ * (-E2BIG if the bitmap delta is too large). To decide this, estimates the size of the XRLE delta.
+ * The estimate is never too low, so XRLE is really shorter whenever this returns true. It consists
+ * of the changed bytes and two bytes of lengths per run, and of an additional byte for each length
+ * above 127. A gap can be that long only if it contains a whole unchanged line, so the estimate
+ * adds a byte for each group of neighbouring changed lines. For long runs it adds a byte for each
+ * 128 bytes of delta. Short gaps need no addition: sending them as changed bytes never makes the
+ * delta longer (xrle.h). */
 static bool xrle_pays(const struct simd_scan *scan, int bitmap_size)
 {
 	uint32_t size = scan->n_bytes + 2 * scan->n_runs;

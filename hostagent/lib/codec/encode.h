@@ -3,8 +3,8 @@
  * What: page_encode() chooses a class for the page, writes the record, and updates the reference to
  * what the standby will have after applying the record. It updates the reference from the bytes in
  * the record and never reads the page a second time. So the reference is exactly what was sent,
- * even if the guest writes to the page during the call (the guest runs while a full epoch is
- * copied), and both sides keep the same reference.
+ * even if the guest writes to the page during the call (the guest runs while a FULL epoch is
+ * copied). Therefore both sides always have the same reference.
  *
  *	page == reference		nothing at all
  *	page all zero			ZERO   8 bytes

@@ -44,10 +44,11 @@ typedef void form_copy(uint8_t *to, const uint8_t *from, size_t size);
  * for FORM_EDGES_MAX). Returns how many edges there are. */
 typedef size_t form_find_edges(const struct simd_scan *scan, uint16_t *edges);
 
-/* Returns the edges in line @i as bits. A bit is set if its byte is changed (after filling gaps)
- * and the byte before is not, or if its byte is not changed and the byte before is. Call this for
- * each changed line, and also for the line after it: if a run reaches to the end of the changed
- * line, its edge is at the start of the next line. */
+/* Returns the edges in line @i as bits. The bit of a byte is set if a run begins at this byte (it
+ * is changed, after filling gaps, and the byte before it is not), or if a run has ended before it
+ * (it is not changed, and the byte before it is). Call this for each changed line, and also for the
+ * line after a changed line: if a run reaches to the end of a line, its end is an edge at the start
+ * of the next line. */
 static inline uint64_t form_line_edges(const struct simd_scan *scan, unsigned int i)
 {
 	uint64_t before2 = i > 1 ? scan->changed[i - 2] : 0,

@@ -1,9 +1,9 @@
 /* frame.h - encodes and decodes frames. A frame has a 40-byte header, which includes a checksum,
  * and a payload.
  *
- * Why: everything between an agent and a gateway travels as frames inside TLS 1.3. TLS protects a
- * frame only as far as the gateway. The checksum also covers the rest of the way: the standby
- * checks each frame of pages against the hash in it.
+ * Why: everything between an agent and a gateway is sent as frames inside TLS 1.3. But TLS protects
+ * a frame only on its way to the gateway, which relays frames to the standby. The checksum in the
+ * frame protects it on the whole way: the standby checks it too.
  *
  * Where: called by hostagent/link, the gateway's sessions and the standby; calls libxxhash.
  * Threads: any (no state). Nothing here allocates, blocks or copies a payload.

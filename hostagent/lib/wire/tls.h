@@ -102,10 +102,10 @@ int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_sid
 			 struct wire_tls_context **ret_context, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Reload all files if one of them has changed. If the new files do not fit together or name another
- * identity, the old ones stay in use. wire_tls_new() also reloads changed files. A daemon calls
- * this function once a second, so that it can log the result and check its open connections with
- * wire_tls_recheck(). Blocks on the file system.
+/* Reload all files if one of them has changed. If the new files do not fit together, or the new
+ * certificate has another name, the old ones stay in use. wire_tls_new() also reloads changed
+ * files. A daemon calls this function once a second, so that it can log the result and check its
+ * open connections with wire_tls_recheck(). Blocks on the file system.
  * Returns 1 if the files were reloaded since the last call; 0 if nothing has changed; or the -errno
  * of wire_tls_context_new() if the files have changed but the old ones stay in use (*ret_error says
  * why). Each change is reported once. */
