@@ -128,8 +128,8 @@ int dup_offer(struct dup *d, uint32_t index)
 	return !reference_is_pinned(d->reference, index);
 }
 
-/* Will the standby's page @source equal @page when the next record is applied, even if the epoch is
- * applied more than once? */
+/* May the next record be a DUP of page @source for @page? It may if the standby's page @source is
+ * equal to @page when that record is applied, also if the epoch is applied more than once. */
 static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 {
 	unsigned mark = marks_get(&d->marks, source);

@@ -40,8 +40,8 @@ struct retain_frame {
 };
 
 /* Make an empty store. @payload_max: largest payload of a frame, well below RETAIN_CHUNK_BYTES.
- * @bytes_max: most bytes to keep (the backlog limit), at least RETAIN_BYTES_MIN. Returns 0, -ENOMEM
- * or -EINVAL. */
+ * @bytes_max: the most bytes to store (the backlog limit), at least RETAIN_BYTES_MIN. Returns 0,
+ * -ENOMEM or -EINVAL. */
 #define RETAIN_BYTES_MIN ((size_t)1 << 20)
 int retain_new(size_t payload_max, size_t bytes_max, struct retain **ret)
 	__attribute__((warn_unused_result));

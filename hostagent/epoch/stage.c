@@ -5,8 +5,8 @@
 #define SMOOTH_NS	40e6
 #define GUESSED_RATIO	0.70
 #define GUESSED_COST_NS 1.5
-#define LOAD_MAX	0.70 /* a link with a load up to this part of its rate does not need the
-			      * second stage */
+/* a link that is used to at most this part of its rate does not need the second stage */
+#define LOAD_MAX	0.70
 #define MARGIN_ON	1.25
 
 static void guess(struct stage *s)

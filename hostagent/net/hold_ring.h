@@ -29,8 +29,8 @@
 
 #define HOLD_RING_HEADROOM_BYTES 256U /* XDP_PACKET_HEADROOM, kept free by the kernel */
 #define HOLD_RING_BATCH		 64U  /* most frames that one receive call returns */
-/* The UMEM has this many frames more than frames_max, for frames that are on their way out through
- * the release device. */
+/* The UMEM has room for frames_max frames and this number of frames in addition, for frames that
+ * are on their way out through the release device. */
 #define HOLD_RING_SPARE_FRAMES	 512U
 /* The longest frame is this much longer than the MTU: an Ethernet header and two VLAN tags. */
 #define HOLD_RING_LINK_BYTES	 22U

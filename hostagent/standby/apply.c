@@ -155,7 +155,8 @@ static int note_records(struct wire_record_iter *it, uint8_t *seen)
 	return r < 0 ? -EBADMSG : 0;
 }
 
-/* In a FULL epoch, remember the kind of the first record of each page and each piece. */
+/* In a FULL epoch, store the kind of the first record of each page and of each piece of the device
+ * blob. */
 static int note(struct pass *p, const struct wire_frame *frame)
 {
 	struct wire_record_iter it;

@@ -1,5 +1,5 @@
-/* uapi.h - declares kernel interfaces that Debian 12's headers do not have yet, as the kernel's
- * UAPI declares them.
+/* uapi.h - declares kernel interfaces that Debian 12's headers do not have yet. The declarations
+ * are those of the kernel's own UAPI headers.
  *
  * Why: dirty tracking needs PAGEMAP_SCAN (Linux 6.7, include/uapi/linux/fs.h) and asynchronous
  * write protection (6.7, include/uapi/linux/userfaultfd.h). track_probe() finds out whether the

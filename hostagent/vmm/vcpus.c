@@ -157,8 +157,8 @@ static bool resume(const struct vcpu *vcpu)
 		return false;
 	if (r < 0 || !WIFSTOPPED(status))
 		return true;
-	/* If the thread stopped for a signal that came before our request, deliver the signal
-	 * now. */
+	/* If the thread has stopped because of a signal that arrived before our request, deliver
+	 * this signal now. */
 	signal = status >> 16 == 0 ? WSTOPSIG(status) : 0;
 	/* Fails only if the thread was killed while it was stopped. */
 	(void)ptrace(PTRACE_DETACH, vcpu->tid, NULL, (void *)signal);

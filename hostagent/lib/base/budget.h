@@ -23,7 +23,7 @@ struct budget {
 	uint64_t earned_at_ns; /* when left_ns was last credited */
 };
 
-/* Add to the balance @percent of the time that has passed since the last call. The balance never
+/* Add to left_ns the given @percent of the time that has passed since the last call. left_ns never
  * goes above @max_ns. */
 static inline void budget_earn(struct budget *b, uint64_t percent, uint64_t max_ns, uint64_t now_ns)
 {
@@ -37,8 +37,8 @@ static inline void budget_earn(struct budget *b, uint64_t percent, uint64_t max_
 	b->left_ns = left_ns < (int64_t)max_ns ? left_ns : (int64_t)max_ns;
 }
 
-/* Returns when the balance will be above 0 if nothing more is spent; a past time if it is already
- * above 0. */
+/* Returns the time at which left_ns will be above 0 if no more work is done; a past time if it is
+ * above 0 already. */
 static inline uint64_t budget_ready_ns(const struct budget *b, uint64_t percent)
 {
 	if (b->left_ns > 0)

@@ -1,4 +1,4 @@
-/* clock.h - the clocks Holdfast uses, as uint64_t nanoseconds.
+/* clock.h - the clocks that Holdfast uses; all times are uint64_t nanoseconds.
  *
  * Why: every timer, age and duration is in monotonic nanoseconds; wall time is only shown to people
  * (events, logs). Leases, and the beats that renew them, use boot time (lease.h), which continues

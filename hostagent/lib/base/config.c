@@ -12,7 +12,7 @@
 /* The longest section or key name in a table. libinih cuts longer names in a file to 49 characters,
  * so a cut name never matches a name in a table. */
 #define INIH_NAME_MAX 48
-/* size of a list of names in an error; leaves room for the rest of the text */
+/* size of the list of names in an error's text; the rest of the text also needs room */
 #define NAMES_BYTES   480
 
 /* The state of one run of the parser. */

@@ -81,7 +81,8 @@ static inline uint64_t bitmap_prefetch_one(uint64_t lines, const uint8_t *page)
  * to 7 bytes beyond them. */
 typedef int bitmap_sum(const uint8_t *map, size_t size);
 
-/* The bitmap_sum for forms without a faster way: counts eight bytes at a time. */
+/* Implements bitmap_sum for forms without a faster way: counts the bits of eight bytes at a
+ * time. */
 static inline int bitmap_sum_words(const uint8_t *map, size_t size)
 {
 	uint64_t bad = 0;

@@ -73,7 +73,7 @@ static inline size_t form_last_edge(const struct simd_scan *scan, uint16_t *edge
 	return scan->changed[63] >> 63;
 }
 
-/* The form_find_edges of forms that have no faster way. */
+/* Implements form_find_edges for forms that have no faster way. */
 static inline size_t form_edges_by_bit(const struct simd_scan *scan, uint16_t *edges)
 {
 	size_t n = 0;
@@ -87,8 +87,8 @@ static inline size_t form_edges_by_bit(const struct simd_scan *scan, uint16_t *e
 	return n + form_last_edge(scan, edges + n);
 }
 
-/* The form_copy of forms without masked stores: copies 4 to 32 bytes with two moves that may
- * overlap. */
+/* Implements form_copy for forms without masked stores: copies 4 to 32 bytes with two moves that
+ * may overlap. */
 static inline void form_copy_overlapping(uint8_t *to, const uint8_t *from, size_t size)
 {
 	uint64_t first8, last8;
