@@ -4,10 +4,9 @@
  * Why: if a guest has shut itself down, the standby must not resume it. But if the host has ended
  * QEMU (when a host shuts down, each QEMU gets SIGTERM), the standby must take over. The event's
  * member `guest` says whether the guest wanted the shutdown. All QEMU versions that we support also
- * give
- * a reason:
+ * give a reason:
  *
- *	reason			wanted by	then
+ *	reason			wanted by	what follows
  *	guest-shutdown		the guest	verdict shutdown, no failover
  *	guest-reset		the guest	as guest-shutdown: with -no-reboot a reset ends QEMU
  *	guest-panic		the guest	as guest-shutdown: its copy would soon panic, too

@@ -198,9 +198,9 @@ int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch,
 	return 0;
 }
 
-/* A DUP record fills a page with a copy of another page of our copy, the record's source. An epoch
- * may be applied again after a try that was interrupted at any point (epochlog.h, L4). The source
- * must have the same bytes each time that the DUP record is applied. This is so
+/* A DUP record fills one page with the bytes of another page, the record's source. An epoch may be
+ * applied again after a try that was interrupted at any point (epochlog.h, L4). The source must
+ * have the same bytes each time that the DUP record is applied. This is so
  *  - in an epoch that is not FULL, if no later record of the epoch changes the source. So we mark
  *    each source, and refuse later records of a marked page. The source may be a page that has no
  *    record in this epoch.

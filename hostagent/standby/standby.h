@@ -129,6 +129,7 @@ struct standby_status {
  * complete ones) and start the object's thread. Then, without any order, the standby continues with
  * what the earlier agent left:
  *
+ *	what was left		what happens
  *	a warm QEMU		QEMU is adopted and the stream is opened, in the copy's term
  *	a promoted guest	the state is RUNNING, or FAILED if the guest's QEMU has ended
  *	anything else		the state is IDLE until standby_start_qemu() or standby_promote()

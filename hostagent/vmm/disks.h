@@ -8,6 +8,7 @@
  *
  * A disk's name must be the same on both hosts, so it comes from the guest's side of the drive:
  *
+ *	QEMU's options						the disk's name
  *	-drive file=..,if=virtio				virtio0
  *	-drive if=none,id=root,.. -device virtio-blk-pci,..	root
  *	-blockdev .. -device virtio-blk-pci,id=vd0,..		vd0	from .../vd0/virtio-backend

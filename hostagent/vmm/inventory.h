@@ -6,6 +6,7 @@
  * compare its lists before and after. inspect.h decides whether a machine can be protected; this
  * module only finds out whether the machine has changed since that decision, and how.
  *
+ *	command						parts in its answer
  *	qom-list /machine/peripheral, peripheral-anon	devices with and without an id, vCPUs among them
  *	info network					cards, back ends, filters
  *	info ramblock					memory, even if no device uses it yet

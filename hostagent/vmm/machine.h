@@ -5,6 +5,7 @@
  * each host makes this list of its own QEMU's machine (describe.h), and the standby acknowledges no
  * epoch before it has found that the two lists are the same.
  *
+ *	key                                               value
  *	"CPU 0"                                           "qemu64-x86_64-cpu"
  *	"CPU 0 cpuid 00000001 ECX"                        "80002001"
  *	"device pci.0/02.0"                               "virtio-net-pci"

@@ -4,6 +4,7 @@
  * a running machine and for a machine that waits for its state. This parser leaves out properties
  * that differ between these two machines, and properties that name something on the host.
  *
+ *	text of `info qtree`                     key in the list (machine.h)
  *	bus: main-system-bus
  *	  dev: i440FX-pcihost, id ""
  *	    bus: pci.0                           "device i440FX-pcihost#0"

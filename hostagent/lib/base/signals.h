@@ -5,6 +5,7 @@
  * failover. A closed terminal (SIGHUP), a closed connection (SIGPIPE), a file size limit (SIGXFSZ)
  * or a tool that sends SIGUSR1 to ask for statistics must not cause a failover.
  *
+ *	signal					what the daemon does
  *	SIGTERM SIGINT SIGQUIT			end
  *	SIGHUP					reload
  *	SIGUSR1 SIGUSR2 SIGALRM SIGVTALRM

@@ -6,6 +6,7 @@
  * even if the guest writes to the page during the call (the guest runs while a FULL epoch is
  * copied). Therefore both sides always have the same reference.
  *
+ *	case				record: class and size
  *	page == reference		nothing at all
  *	page all zero			ZERO   8 bytes
  *	delta negotiated and short	BITMAP 8 + 12..4032 bytes, or XRLE 8 + 3..4032 where that is
