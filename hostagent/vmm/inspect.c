@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +21,26 @@ AUTO_DEFINE(json_t *, json_decref)
 struct inspection {
 	struct qmp *qmp;
 	struct vmm_info info;
+	struct vmm_obstacles
+		*obstacles; /* collects them; NULL: the first one ends the inspection */
 	struct error *error;
 };
+
+/* Note why this VM cannot be protected. Returns -ENOTSUP, or 0 if obstacles are collected. */
+__attribute__((format(printf, 2, 3))) static int refuse(struct inspection *in, const char *format,
+							...)
+{
+	struct error error;
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(error.text, sizeof(error.text), format, args);
+	va_end(args);
+	if (!in->obstacles)
+		return error_set(in->error, -ENOTSUP, "%s", error.text);
+	vmm_obstacles_add(in->obstacles, &error);
+	return 0;
+}
 
 static int query(struct inspection *in, const char *command, json_t *args, json_t **ret_answer)
 {
@@ -159,17 +178,22 @@ static int step_cpus(struct inspection *in)
 static int step_blockers(struct inspection *in)
 {
 	AUTO(json_decref) json_t *answer = NULL;
-	const json_t *reasons;
+	json_t *reason;
+	size_t i;
 	int r = query(in, "query-migrate", NULL, &answer);
 
 	if (r < 0)
 		return r;
-	reasons = json_object_get(answer, "blocked-reasons");
-	if (json_array_size(reasons) > 0)
-		return error_set(in->error, -ENOTSUP,
-				 "the VM's device state cannot be saved: %s (remove that device or"
-				 " option)", json_string_value(json_array_get(reasons, 0)));
-	return 0;
+	json_array_foreach(json_object_get(answer, "blocked-reasons"), i, reason)
+	{
+		r = refuse(
+			in,
+			"the VM's device state cannot be saved: %s (remove that device or option)",
+			json_string_value(reason));
+		if (r < 0)
+			break;
+	}
+	return r;
 }
 
 /* Get the id of the machine's memory backend: "pc.ram" from "/objects/pc.ram". */
@@ -195,9 +219,8 @@ static int locate(struct inspection *in, const char *mtree, const struct inspect
 	int r = inspect_parse_guest_addr(mtree, ram->name, &b->guest_addr);
 
 	if (r < 0)
-		return error_set(in->error, -ENOTSUP,
-				 "RAM block %s is not mapped by the guest from its first byte",
-				 ram->name);
+		return refuse(in, "RAM block %s is not mapped by the guest from its first byte",
+			      ram->name);
 	(void)snprintf(command, sizeof(command), "gpa2hva 0x%" PRIx64, b->guest_addr);
 	r = query_text(in, command, &text);
 	if (r < 0)
@@ -215,11 +238,10 @@ static int add_block(struct inspection *in, const char *mtree, const struct insp
 	uint64_t n_pages = ram->used_bytes / VMM_PAGE_BYTES;
 
 	if (info->n_blocks == VMM_BLOCKS_MAX)
-		return error_set(in->error, -ENOTSUP, "more than %u RAM blocks", VMM_BLOCKS_MAX);
+		return refuse(in, "more than %u RAM blocks", VMM_BLOCKS_MAX);
 	if (ram->used_bytes == 0 || ram->used_bytes % VMM_PAGE_BYTES != 0 ||
 	    n_pages > UINT32_MAX - info->n_pages)
-		return error_set(in->error, -ENOTSUP, "RAM block %s has %" PRIu64 " bytes",
-				 ram->name, ram->used_bytes);
+		return refuse(in, "RAM block %s has %" PRIu64 " bytes", ram->name, ram->used_bytes);
 	copy_text(b->name, sizeof(b->name), kind == VMM_BLOCK_RAM ? "pc.ram" : ram->name);
 	b->kind = kind;
 	b->size_bytes = ram->used_bytes;
@@ -237,13 +259,13 @@ static int check_blocks(struct inspection *in, const struct inspect_ramblock *ra
 			const char *main_memory)
 {
 	const char *hint;
+	int r = 0;
 
-	for (uint32_t i = 0; i < n_rams; i++)
+	for (uint32_t i = 0; i < n_rams && r == 0; i++)
 		if (inspect_classify(rams[i].name, main_memory, &hint) == INSPECT_REFUSE)
-			return error_set(in->error, -ENOTSUP,
-					 "RAM block %s (%" PRIu64 " KiB) is not replicated: %s",
-					 rams[i].name, rams[i].used_bytes >> 10, hint);
-	return 0;
+			r = refuse(in, "RAM block %s (%" PRIu64 " KiB) is not replicated: %s",
+				   rams[i].name, rams[i].used_bytes >> 10, hint);
+	return r;
 }
 
 static int add_blocks(struct inspection *in, const char *mtree, const struct inspect_ramblock *rams,
@@ -284,8 +306,7 @@ static int step_blocks(struct inspection *in)
 		r = add_blocks(in, mtree, rams, n_rams, main_memory, INSPECT_REPLICATE_ROM,
 			       VMM_BLOCK_ROM);
 	if (r == 0 && in->info.ram_bytes == 0)
-		return error_set(in->error, -ENOTSUP, "the machine has no RAM block named %s",
-				 main_memory);
+		return refuse(in, "the machine has no RAM block named %s", main_memory);
 	return r;
 }
 
@@ -299,8 +320,8 @@ static int step_netdevs(struct inspection *in)
 		return r;
 	type = inspect_foreign_netdev(text);
 	if (type)
-		return error_set(
-			in->error, -ENOTSUP,
+		return refuse(
+			in,
 			"a %s network back end writes guest memory from outside of QEMU, where it"
 			" cannot be tracked: use -netdev tap,vhost=off",
 			type);
@@ -332,8 +353,8 @@ static int check_offloads(struct inspection *in, const struct vmm_nic *nic)
 	}
 	if (size == 0)
 		return 0;
-	return error_set(
-		in->error, -ENOTSUP,
+	return refuse(
+		in,
 		"network device %s (%s) has offloads on, so its frames are not whole: add to its"
 		" -device: %s",
 		nic->name, nic->type, on + 1);
@@ -347,7 +368,7 @@ static int add_nic(struct inspection *in, const char *path, const char *type, co
 	int r;
 
 	if (in->info.n_nics == VMM_NICS_MAX)
-		return error_set(in->error, -ENOTSUP, "more than %u network devices", VMM_NICS_MAX);
+		return refuse(in, "more than %u network devices", VMM_NICS_MAX);
 	copy_text(nic->name, sizeof(nic->name), name ? name + 1 : path);
 	copy_text(nic->type, sizeof(nic->type), type);
 	copy_text(nic->qom_path, sizeof(nic->qom_path), path);
@@ -372,11 +393,10 @@ static int check_device_type(struct inspection *in, const char *path, const char
 
 	for (size_t i = 0; i < ARRAY_SIZE(foreign); i++)
 		if (strncmp(type, foreign[i], strlen(foreign[i])) == 0)
-			return error_set(
-				in->error, -ENOTSUP,
-				"device %s (%s) can change guest memory from outside of QEMU:"
-				" remove it",
-				path, type);
+			return refuse(in,
+				      "device %s (%s) can change guest memory from outside of QEMU:"
+				      " remove it",
+				      path, type);
 	return 0;
 }
 
@@ -453,22 +473,44 @@ static int step_macs(struct inspection *in)
 	return 0;
 }
 
-int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct error *ret_error)
+static int inspect(struct inspection *in, struct vmm_info *ret_info)
 {
 	static int (*const steps[])(struct inspection *in) = {
 		step_version, step_machine, step_status,  step_cpus, step_blockers,
 		step_blocks,  step_netdevs, step_devices, step_macs,
 	};
-	struct inspection in = {.qmp = q, .error = ret_error};
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-		int r = steps[i](&in);
+		int r = steps[i](in);
 
 		if (r < 0)
 			return r;
 	}
-	*ret_info = in.info;
+	*ret_info = in->info;
 	return 0;
+}
+
+int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct error *ret_error)
+{
+	struct inspection in = {.qmp = q, .error = ret_error};
+
+	return inspect(&in, ret_info);
+}
+
+int vmm_inspect_all(struct qmp *q, struct vmm_info *ret_info, struct vmm_obstacles *obstacles,
+		    struct error *ret_error)
+{
+	struct inspection in = {.qmp = q, .obstacles = obstacles, .error = ret_error};
+
+	return inspect(&in, ret_info);
+}
+
+void vmm_obstacles_add(struct vmm_obstacles *obstacles, const struct error *obstacle)
+{
+	if (obstacles->n < VMM_OBSTACLES_MAX)
+		obstacles->items[obstacles->n++] = *obstacle;
+	else
+		obstacles->n_dropped++;
 }
 
 static int compare_blocks(const struct vmm_info *a, const struct vmm_info *b,

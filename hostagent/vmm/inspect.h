@@ -5,7 +5,8 @@
  * QEMU's page tables, or with state that cannot be saved. Such a guest is refused here, before
  * anything in it is changed, with a text that says what is wrong and what to do.
  *
- * Where: epoch engine (primary, at attach), standby (its own QEMU, to compare).
+ * Where: epoch engine (primary, at attach), standby (its own QEMU, to compare), and the program's
+ * command `inspect`, which lists all obstacles at once.
  * Threads: any, each with its own qmp client. Blocks: some tens of monitor commands, ~10 ms in all.
  */
 #ifndef VMM_INSPECT_H
@@ -46,11 +47,30 @@ struct vmm_info {
 	uint32_t n_nics;
 };
 
+#define VMM_OBSTACLES_MAX 32u
+
+/* Why a VM cannot be protected as it was started. Each item names a thing and what to change. An
+ * all-zero struct has none. */
+struct vmm_obstacles {
+	struct error items[VMM_OBSTACLES_MAX];
+	uint32_t n;
+	uint32_t n_dropped; /* obstacles that had no room */
+};
+
+/* Add a copy of @obstacle, or only count it if there is no room. */
+void vmm_obstacles_add(struct vmm_obstacles *obstacles, const struct error *obstacle);
+
 /* Inspect the QEMU behind @q. On error *ret_error holds the text for the operator.
  * Returns 0; -ENOTSUP if this VM cannot be protected as it was started (*ret_error names what to
  * change); -EPROTO if QEMU answered something we do not understand; or an error of qmp_wait(). */
 int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct error *ret_error)
 	__attribute__((warn_unused_result));
+
+/* Does what vmm_inspect() does, but adds each reason for -ENOTSUP to @obstacles and goes on. With
+ * obstacles, *ret_info is for a report only: blocks and cards may be missing in it. Returns 0 or an
+ * error of vmm_inspect() other than -ENOTSUP. */
+int vmm_inspect_all(struct qmp *q, struct vmm_info *ret_info, struct vmm_obstacles *obstacles,
+		    struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Check whether @standby can continue @primary's guest. Compares QEMU version, machine, vCPUs,
  * block table and NICs. Returns 0 if it can, or -EINVAL if it cannot (*ret_error names the
