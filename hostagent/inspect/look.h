@@ -1,0 +1,45 @@
+/* look.h - looks at a running QEMU from all sides, without changing anything, and collects every
+ * reason why it cannot be protected.
+ *
+ * Why: engine_open() refuses a VM at the first thing that is wrong. An operator who restarts a
+ * guest wants to know all of them before. The checks are those of engine_open(), asked one after
+ * the other.
+ *
+ * Where: command.c. Threads: one. Blocks: some hundred monitor commands and files of /proc, 0.1 s.
+ */
+#ifndef INSPECT_LOOK_H
+#define INSPECT_LOOK_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "vmm/disks.h"
+#include "vmm/inspect.h"
+#include "vmm/taps.h"
+
+struct look {
+	struct vmm_info info;
+	struct vmm_disks disks;
+	struct vmm_taps taps;
+	char tap[VMM_TAP_NAME_BYTES]; /* the tap to hold; "" if there is not exactly one */
+	char bridge[16];	      /* the bridge of that tap; "" if it is in none */
+	char program[512];	      /* QEMU's binary */
+	char cwd[512]; /* QEMU's directory; "" if it has left the one where it began */
+	char *cmdline; /* its arguments, each with its NUL; owned */
+	char **words;  /* n_words pointers into cmdline; owned */
+	size_t n_words;
+	char name[64]; /* from -name; "" if there is none */
+};
+
+/* Look at the QEMU whose monitor is at the socket @qmp_path. Adds what is wrong to @obstacles.
+ * Returns 0 (the caller frees *ret_look with look_done()), or -errno if QEMU, or the kernel about
+ * it, cannot be asked; *ret_error then says why and what to do. */
+int look_at(const char *qmp_path, struct look *ret_look, struct vmm_obstacles *obstacles,
+	    struct error *ret_error) __attribute__((warn_unused_result));
+
+void look_done(struct look *look); /* accepts a zeroed struct */
+
+/* Add what is wrong with cards, run state and disks of @look. Pure; look_at() calls it. */
+void look_judge(const struct look *look, struct vmm_obstacles *obstacles);
+
+#endif

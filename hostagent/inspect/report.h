@@ -1,0 +1,36 @@
+/* report.h - what the command `inspect` prints and writes: the report for a human, the VM's file
+ * for each host, and what to do on the standby. Text only.
+ *
+ * Where: command.c. Threads: any (no state).
+ */
+#ifndef INSPECT_REPORT_H
+#define INSPECT_REPORT_H
+
+#include <stdio.h>
+
+#include "inspect/look.h"
+#include "inspect/rewrite.h"
+
+struct report {
+	const char *name; /* the VM's */
+	const char *qmp;
+	const char *state_dir, *command_file; /* on the standby */
+	const struct look *look;
+	const struct rewrite *rewrite;
+	const struct vmm_obstacles *obstacles;
+};
+
+/* Add an obstacle if a line of a VM's file would be longer than the agent reads. */
+void report_check_lines(const struct report *report, struct vmm_obstacles *obstacles);
+
+/* Print what was found, what belongs to the host, and all obstacles. */
+void report_print(FILE *out, const struct report *report);
+
+/* Print the standby's steps as lines for a shell. */
+void report_print_steps(FILE *out, const struct report *report);
+
+/* Print vms/NAME.ini for the primary, and for the standby. */
+void report_print_primary(FILE *out, const struct report *report);
+void report_print_standby(FILE *out, const struct report *report);
+
+#endif

@@ -1,0 +1,86 @@
+/* rewrite.h - makes the standby's QEMU command from the command line of the running QEMU. Pure
+ *text, no I/O.
+ *
+ * Why: the standby needs the same machine with other names of host things: its tap, its images, the
+ * paths of its sockets. The operator should not have to write that command by hand, and nothing in
+ *it may be guessed: what cannot be carried over is an obstacle that names the option.
+ *
+ *	primary: qemu -M pc -drive id=root,file=/a.qcow2,format=qcow2,.. -qmp unix:/run/q -daemonize
+ *.. standby: /usr/bin/qemu -M pc-i440fx-7.2 -drive id=root,file=/b.raw,format=raw,..
+ *
+ * The options keep their order, since QEMU gives addresses by it. A replicated disk becomes a raw
+ * image with the same ids. What the agent sets itself (standby/cmdline.h) and what belongs to a
+ *manager (descriptors, its monitor) is left out.
+ *
+ * Where: the program's command `inspect`. Threads: any (no state). Allocates.
+ */
+#ifndef INSPECT_REWRITE_H
+#define INSPECT_REWRITE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "standby/cmdline.h"
+#include "vmm/disks.h"
+#include "vmm/inspect.h"
+
+#define REWRITE_THINGS_MAX 96u
+#define REWRITE_MAPS_MAX   64u
+
+/* What the operator said about a thing on the standby: --map NAME=THERE. */
+struct rewrite_map {
+	const char *name;  /* path, tap, address, disk name or chardev id as on the primary */
+	const char *there; /* what it is on the standby */
+	bool is_used;
+};
+
+enum rewrite_kind {
+	REWRITE_TAP = 1,  /* there: a tap that the operator makes on the standby */
+	REWRITE_IMAGE,	  /* there: a raw image of the same size */
+	REWRITE_FILE,	  /* there: a file with the same content */
+	REWRITE_MADE,	  /* a socket, log or address that QEMU makes or listens at itself */
+	REWRITE_LEFT_OUT, /* not in the standby's command; there: why */
+};
+
+/* A part of the command that belongs to the host. */
+struct rewrite_thing {
+	enum rewrite_kind kind;
+	char *what;  /* "disk root", "-kernel" */
+	char *here;  /* on the primary */
+	char *there; /* on the standby */
+};
+
+struct rewrite_input {
+	char *const *words; /* the primary's argv */
+	size_t n_words;
+	const char *program; /* absolute path of QEMU */
+	const char *cwd;     /* QEMU's directory, for relative paths; "" if it is not known */
+	const char *tap;     /* the tap that the guest's card uses; "" if none was found */
+	const struct vmm_info *info;
+	const struct vmm_disks *disks;
+	struct rewrite_map *maps; /* n_maps; is_used is set */
+	size_t n_maps;
+};
+
+struct rewrite {
+	struct cmdline command; /* ram_bytes is set if the command is one that the standby takes */
+	struct rewrite_thing things[REWRITE_THINGS_MAX];
+	size_t n_things;
+	const char *tap_there; /* borrowed from the input */
+	/* by index of input->disks: the image on the standby, owned; NULL: not found */
+	char *image_there[VMM_DISKS_MAX];
+};
+
+/* Make the standby's command. What cannot be carried over is added to @obstacles; the command is
+ * then incomplete. Returns 0 (the caller frees *ret_rewrite with rewrite_done()); -ENOMEM; -E2BIG
+ * if there are more words than a standby's command may have, or too many things. */
+int rewrite_make(const struct rewrite_input *input, struct rewrite *ret_rewrite,
+		 struct vmm_obstacles *obstacles) __attribute__((warn_unused_result));
+
+/* Returns @command as the text of a command file, which the caller frees: one option a line, quoted
+ * as cmdline_parse() reads it. NULL: no memory. */
+char *rewrite_print(const struct cmdline *command) __attribute__((warn_unused_result));
+
+void rewrite_done(struct rewrite *rewrite); /* accepts a zeroed struct */
+
+#endif

@@ -1,0 +1,73 @@
+/* rewrite_private.h - what the files rewrite*.c share: the state of one rewriting. */
+#ifndef INSPECT_REWRITE_PRIVATE_H
+#define INSPECT_REWRITE_PRIVATE_H
+
+#include <stdbool.h>
+
+#include "inspect/option.h"
+#include "inspect/rewrite.h"
+
+struct rewriter {
+	const struct rewrite_input *in;
+	struct rewrite out;
+	struct vmm_obstacles *obstacles;
+	const char *main_memory; /* id in -machine memory-backend=, owned, or NULL */
+	bool has_machine, has_ram;
+	/* by index of in->disks: an option describes the disk, even if it cannot be carried over */
+	bool described[VMM_DISKS_MAX];
+	int error; /* -ENOMEM or -E2BIG; the rest is then skipped */
+};
+
+/* ---- rewrite.c */
+
+/* Note that something cannot be carried over. */
+void rewriter_refuse(struct rewriter *rw, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Append words to the command. @value may be NULL: then the option has none. */
+void rewriter_emit(struct rewriter *rw, const char *option, const char *value);
+void rewriter_emit_list(struct rewriter *rw, const char *option, const struct option_list *list);
+
+/* List a thing that belongs to the host. */
+void rewriter_note(struct rewriter *rw, enum rewrite_kind kind, const char *what, const char *here,
+		   const char *there);
+
+/* Returns what the operator mapped @name to, or NULL. */
+const char *rewriter_mapped(struct rewriter *rw, const char *name);
+
+/* Find what @path is on the standby, and list it. @id: another name that --map may use, or NULL.
+ * Returns the path, which the caller frees; NULL if it cannot be told (it is an obstacle then). */
+char *rewriter_path(struct rewriter *rw, enum rewrite_kind kind, const char *what, const char *id,
+		    const char *path);
+
+/* Replace the path at @key, if there is one. */
+void rewriter_list_path(struct rewriter *rw, enum rewrite_kind kind, const char *what,
+			const char *id, struct option_list *list, const char *key);
+
+/* Read an option's value. Returns true; false if it is an obstacle. */
+bool rewriter_parse(struct rewriter *rw, const char *option, const char *value,
+		    const char *first_key, struct option_list *ret_list);
+
+/* Do not carry the option over, and list it as left out because of @why. */
+void rewriter_leave_out(struct rewriter *rw, const char *option, const char *value,
+			const char *why);
+
+/* ---- handlers: each carries over one option with its value */
+
+typedef void (*rewriter_fn)(struct rewriter *rw, const char *option, const char *value);
+
+/* rewrite_disks.c */
+void rewrite_drive(struct rewriter *rw, const char *option, const char *value);
+void rewrite_short_drive(struct rewriter *rw, const char *option, const char *value);
+void rewrite_blockdev(struct rewriter *rw, const char *option, const char *value);
+void rewrite_check_disks(struct rewriter *rw); /* after all words: was each disk found? */
+
+/* rewrite_backends.c */
+void rewrite_netdev(struct rewriter *rw, const char *option, const char *value);
+void rewrite_chardev(struct rewriter *rw, const char *option, const char *value);
+void rewrite_mon(struct rewriter *rw, const char *option, const char *value);
+void rewrite_serial(struct rewriter *rw, const char *option, const char *value);
+void rewrite_address(struct rewriter *rw, const char *option, const char *value);
+void rewrite_object(struct rewriter *rw, const char *option, const char *value);
+
+#endif
