@@ -31,9 +31,10 @@
  *  1. A new term (larger than any seen) begins whenever the owner changes, or protection begins or
  *     ends.
  *  2. A change of term, owner or state is journaled before any action that follows from it.
- *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby holds
- *     whole. In SYNCING, it is given only for epochs that were sealed before the hold began. The
- *     first epoch that was sealed with the hold in place makes the VM PROTECTED.
+ *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby has
+ *     completely. While the VM is SYNCING, the committed epochs are those during which the guest's
+ *     output was not held yet. The first committed epoch whose output is held ends SYNCING: the VM
+ *     becomes PROTECTED.
  *  4. A promotion begins in PROTECTED, where the standby has every committed epoch, or in FAILED,
  *     to try again. It begins in no other state. PROMOTE is ordered only after every lease of the
  *     old owner has expired, so that the old owner can no longer release anything (docs/model). If

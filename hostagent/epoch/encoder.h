@@ -8,16 +8,17 @@
  *	EPOCH_BEGIN                       PAGES...         DEVICE...        EPOCH_END     (into struct retain)
  *	                  encoder_disk* anywhere between: DISK...
  *
- * -ENOBUFS means that the backlog is full: let frames be sent, then call again to continue.
+ * The frames go into the backlog (struct retain). -ENOBUFS means that it is full: let frames be
+ * sent, then call again to continue.
  *
  * Pages may be encoded by several threads (workers.h): encoder_pages() hands them out in units of
  * UNIT_PAGES pages, and puts finished units into the backlog while others are being encoded. The
- * reference stays correct with several threads, because frames are sent in the order in which their
- * units were filled, and no page is in two units at a time (its slot in the reference is pinned
- * while it is in a unit). So if a page is given twice, its second version is compared with the
- * first one, and its record comes after the record of the first one. All calls of encoder_pages()
- * for one cursor are called a run. A run ends only when all its units have been collected, so the
- * pages of two runs never mix.
+ * reference stays correct with several threads, because frames are sent in the order in which
+ * their units were filled, and no page is in two units at a time (its slot in the reference is
+ * pinned while it is in a unit). So if a page is given twice, its second version is compared with
+ * the first one, and its record comes after the record of the first one. A caller encodes a list
+ * of pages by calling encoder_pages() with the same cursor until it returns 0. It returns 0 only
+ * when all units of that list have been collected, so the pages of two lists never mix.
  *
  * Where: used by the epoch engine. Threads: the engine's. Allocates in encoder_new only.
  */
@@ -50,7 +51,7 @@ struct encoder_counts {
 	uint32_t n_threads;	      /* threads that encode pages */
 };
 
-/* A position in a run over the pages of @ranges. @pages has the bytes of these pages, one page
+/* A position in a list of pages, @ranges. @pages has the bytes of these pages, one page
  * after another. */
 struct encoder_cursor {
 	const struct page_range *ranges;
@@ -117,9 +118,9 @@ int encoder_device(struct encoder *encoder, const uint8_t *blob, size_t size)
 	__attribute__((warn_unused_result));
 
 /* Put one change of the disk @name into the epoch, if WIRE_FEATURE_DISK is in use. Call this
- * anywhere between encoder_begin() and encoder_end(), but not while a run of encoder_pages() goes
- * on. Changes are sent in the order of the calls. A change that is larger than a frame is split
- * into several records. A frame has changes of only one disk.
+ * anywhere between encoder_begin() and encoder_end(), but not between two calls of encoder_pages()
+ * for one list of pages. Changes are sent in the order of the calls. A change that
+ * is larger than a frame is split into several records. A frame has changes of only one disk.
  * @record: of any size except 0. The data of a WRITE are copied. If the data lie in two pieces of
  * memory, make two calls.
  * @done: how many of the record's bytes are in frames already. Set it to 0 before the first call.

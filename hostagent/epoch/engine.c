@@ -265,8 +265,7 @@ static void epoch_ended(struct engine *e, int r)
 		if (e->epochs.wait_ns > EPOCH_RETRY_MAX_NS)
 			e->epochs.wait_ns = EPOCH_RETRY_MAX_NS;
 		e->epochs.retry_ns = clock_mono_ns() + e->epochs.wait_ns;
-		if (e->capture.seal) /* without a seal object, the loss of tracking was
-				      * already reported */
+		if (e->capture.seal) /* if it is NULL, tracking is lost, which has its own text */
 			engine_set_state(e, e->status.state, "an epoch failed, trying again: %s",
 					 strerror(-r));
 	}

@@ -12,15 +12,16 @@
  *
  *	 engine_open ──► ATTACHING ──RESUME──► SYNCING ──commit of the first held epoch──► PROTECTED
  *	                     ▲                    ▲                                     │
- *	                     └── stream lost ─────┴─────────────────────────────────────┘
- *	                     (the hold stays as it is: held frames wait, nothing passes)
+ *	                     └─ stream lost ──────┴─────────────────────────────────────┘
+ *	 The stream is lost: SYNCING if the hold has begun (held frames wait), otherwise ATTACHING.
  *
  * If the lease (lease.h) expires in mode HOLD, or the gateway says that we were outvoted, the guest
  * is stopped and nothing is released. When a lease is renewed in the same term, the guest resumes
  * and frames are released again.
  *
- *	 frames:  PASS until the first copy is committed and a short epoch after it is sealed, then
- *	          HOLD for good; frames of epoch n leave after COMMIT(n)
+ * The hold has two modes. In PASS the guest's frames leave at once. In HOLD the frames of epoch n
+ * leave after COMMIT(n). The hold begins in PASS. It changes to HOLD, for good, with the seal of
+ * the first short epoch that follows the commit of the first copy.
  *
  * Where: hostagent/vm/vm.c owns one per protected VM. Uses vmm/ (QEMU), net/hold.h, link/link.h.
  * Threads: one owner thread calls engine_open() and the three functions that end an engine

@@ -240,7 +240,7 @@ void engine_committed(struct engine *e, uint64_t epoch)
 	engine_disks_committed(e, epoch);
 	retain_drop(e->epochs.retain, epoch);
 	engine_stream_pace(e);
-	/* Ask for a seal soon, because it may begin the hold. */
+	/* While output passes, ask for the next seal soon: that seal may begin to hold output. */
 	if (!engine_is_holding(e) && epoch + 1 == e->epochs.next)
 		pacer_demand(&e->epochs.pacer, now_ns, false);
 	if (engine_is_holding(e) && epoch >= e->output.held_from && e->epochs.sync == SYNC_KEPT &&

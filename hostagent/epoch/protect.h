@@ -20,14 +20,14 @@
  *
  *	         ┌─ all protected                       ┌─ all protected
  *	faults   ■■■■                                    ■■■■
- *	stale      ·  ▪  ▪  ▪  ▪  ▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪     stale pages at each seal; at the last
- *	                                                     one, the rent reaches the price
+ *	stale      ·  ▪  ▪  ▪  ▪  ▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪     stale pages at each seal; at the
+ *	                                                     last seal, the rent reaches the price
  *
  * Copying also lengthens the pause. So there are two more limits per pause: PROTECT_STALE_NS_MAX
  * for copying stale pages, and PROTECT_COPY_NS_MAX for copying all pages. If a pause exceeds a
- * limit, all pages are protected again. Then it is better to copy pages before the pause, while the
- * guest runs; this needs protection, which shows which of these pages are written again before the
- * pause begins.
+ * limit, all pages are protected again. With pages protected, a later seal can copy most of them
+ * before its pause, while the guest runs: the pages that the guest writes after such an early copy
+ * are known, and are copied once more in the pause.
  *
  * Where: owned by the epoch engine. Pure: measurements are passed in. Threads: one.
  */

@@ -129,8 +129,9 @@ void epochlog_close(struct epochlog *log);
  * again. */
 void epochlog_reset(struct epochlog *log);
 
-/* Enter @term, and drop the buffered epochs and the copy; the phase becomes COPY. The caller must
- * ensure that no guest runs on the copy. Returns 0 or -errno. On error nothing has changed. */
+/* Enter @term. Drop the buffered epochs, and forget the old copy: the next epoch must be FULL. The
+ * phase becomes COPY, in which epochs are applied. The caller must ensure that no guest runs on
+ * the copy. Returns 0 or -errno. On error nothing has changed. */
 int epochlog_set_term(struct epochlog *log, uint64_t term) __attribute__((warn_unused_result));
 
 /* Enter a newer @term because this host votes for it. The vote is in the file `meta` when this

@@ -82,7 +82,7 @@ struct vm {
 	uint64_t look_at_ns;  /* when to check for changes that nobody reports: look() in vm.c */
 	uint64_t claim_at_ns; /* when the other host may be asked for its vote again */
 	pid_t closed_pid;     /* the QEMU on whose tap the hold was closed; 0: none */
-	pid_t stopped_pid;    /* the QEMU that was found and whose guest is stopped; 0: none */
+	pid_t stopped_pid;    /* the QEMU that this agent found running and stopped; 0: none */
 	uint64_t asked_ns;    /* when QEMU was last asked whether its guest is stopped */
 	pid_t intruder_pid;   /* the QEMU that was started although it must not run; 0: none */
 };

@@ -31,7 +31,7 @@ struct guestclock {
 	struct clock_rules rules;
 	pid_t pid;
 	uint64_t address; /* address of timers_state */
-	struct clock_words saved; /* the words in the last device state */
+	struct clock_words saved; /* QEMU's clock offsets, as the last device state has them */
 	size_t saved_at;  /* offset of section `timer` in the last device state; 0 if not known */
 };
 

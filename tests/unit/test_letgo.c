@@ -82,7 +82,7 @@ static void a_writer_goes_on_before_the_memory_is_gone(void **state)
 	pidfd = pidfd_open(pid, 0);
 	assert_true(pidfd >= 0);
 	p = (struct pollfd){.fd = pipe_fds[1], .events = POLLOUT};
-	/* while the process lives, it reads nothing from the pipe */
+	/* The pipe is full, and the process does not empty it while it lives. */
 	assert_int_equal(poll(&p, 1, 100), 0);
 	killed_ns = clock_mono_ns();
 	assert_int_equal(kill(pid, SIGKILL), 0);
