@@ -65,12 +65,32 @@ static void check_text(const char *text, size_t size, struct vmm_obstacles *obst
 	}
 }
 
+/* The key `disks` takes absolute paths, with blanks between them. */
+static void check_image(const char *disk, const char *image, struct vmm_obstacles *obstacles)
+{
+	struct error error;
+
+	if (!image || (*image == '/' && !strpbrk(image, " \t")))
+		return;
+	(void)error_set(&error, 0,
+			"disk %s: `disks =` cannot name the image '%s': it takes an absolute path "
+			"without blanks; start the guest with such a path (a link)",
+			disk, image);
+	vmm_obstacles_add(obstacles, &error);
+}
+
 void report_check_lines(const struct report *report, struct vmm_obstacles *obstacles)
 {
 	AUTO_FREE char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
 
+	for (uint32_t i = 0; i < report->look->disks.n; i++) {
+		const char *name = report->look->disks.disks[i].name;
+
+		check_image(name, report->rewrite->image_here[i], obstacles);
+		check_image(name, report->rewrite->image_there[i], obstacles);
+	}
 	if (!out)
 		return;
 	report_print_primary(out, report);

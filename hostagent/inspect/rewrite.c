@@ -513,8 +513,10 @@ void rewrite_done(struct rewrite *rewrite)
 		free(rewrite->things[i].here);
 		free(rewrite->things[i].there);
 	}
-	for (size_t i = 0; i < VMM_DISKS_MAX; i++)
+	for (size_t i = 0; i < VMM_DISKS_MAX; i++) {
 		free(rewrite->image_there[i]);
+		free(rewrite->image_here[i]);
+	}
 	*rewrite = (struct rewrite){0};
 }
 

@@ -69,6 +69,9 @@ struct rewrite {
 	const char *tap_there; /* borrowed from the input */
 	/* by index of input->disks: the image on the standby, owned; NULL: not found */
 	char *image_there[VMM_DISKS_MAX];
+	/* the image on the primary, owned, set together with image_there; absolute if that can be
+	 * told */
+	char *image_here[VMM_DISKS_MAX];
 };
 
 /* Make the standby's command. What cannot be carried over is added to @obstacles; the command is

@@ -92,6 +92,12 @@ static const char *find_image(struct rewriter *rw, size_t index, const char *pat
 	(void)snprintf(what, sizeof(what), "disk %s", disk->name);
 	free(rw->out.image_there[index]);
 	rw->out.image_there[index] = rewriter_path(rw, REWRITE_IMAGE, what, disk->name, path);
+	if (rw->out.image_there[index] && rw->error == 0) {
+		free(rw->out.image_here[index]);
+		rw->out.image_here[index] = strdup(rw->out.things[rw->out.n_things - 1].here);
+		if (!rw->out.image_here[index])
+			rw->error = -ENOMEM;
+	}
 	return rw->out.image_there[index];
 }
 

@@ -191,6 +191,35 @@ static void test_maps(void **state)
 		assert_int_equal(maps[i].is_used, i != 5);
 }
 
+/* The primary's file needs absolute paths, even where QEMU was started with others. */
+static void test_images(void **state)
+{
+	char *words[] = {"qemu", "-M", "pc", "-m", "64", "-hda", "disk.raw"};
+	struct rewrite_map maps[] = {{.name = "hd", .there = "/s/hd"}};
+	struct vmm_disks one = {.n = 1,
+				.disks = {{.name = "hd", .source = "hd", .file = "disk.raw"}}};
+	struct rewrite_input input = {
+		.words = words,
+		.n_words = ARRAY_SIZE(words),
+		.program = "/usr/bin/qemu",
+		.cwd = "/vm",
+		.tap = "tap7",
+		.info = &info,
+		.disks = &one,
+		.maps = maps,
+		.n_maps = 1,
+	};
+	struct rewrite rewrite;
+
+	(void)state;
+	memset(&obstacles, 0, sizeof(obstacles));
+	assert_int_equal(rewrite_make(&input, &rewrite, &obstacles), 0);
+	assert_int_equal(obstacles.n, 0);
+	assert_string_equal(rewrite.image_here[0], "/vm/disk.raw");
+	assert_string_equal(rewrite.image_there[0], "/s/hd");
+	rewrite_done(&rewrite);
+}
+
 static void test_block_device(void **state)
 {
 	struct rewrite_map maps[] = {{.name = "root", .there = "/dev/vg/root"}};
@@ -286,10 +315,10 @@ static void test_option(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_options),	  cmocka_unit_test(test_disks),
-		cmocka_unit_test(test_maps),	  cmocka_unit_test(test_block_device),
-		cmocka_unit_test(test_obstacles), cmocka_unit_test(test_print),
-		cmocka_unit_test(test_option),
+		cmocka_unit_test(test_options), cmocka_unit_test(test_disks),
+		cmocka_unit_test(test_maps),	cmocka_unit_test(test_block_device),
+		cmocka_unit_test(test_images),	cmocka_unit_test(test_obstacles),
+		cmocka_unit_test(test_print),	cmocka_unit_test(test_option),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
