@@ -45,6 +45,12 @@ static const struct config_enum_name clocks[] = {
 	{NULL, 0},
 };
 
+static const struct config_enum_name disk_flushes[] = {
+	{"in-pause", false},
+	{"outside", true},
+	{NULL, 0},
+};
+
 static const struct config_enum_name gateway_lost_policies[] = {
 	{"hold", AGREE_HOLD},
 	{"direct", AGREE_DIRECT},
@@ -145,6 +151,9 @@ static const struct config_key vm_keys[] = {
 		   UINT64_C(4) << 30,
 		   "for each disk: limit of the guest's writes that are not committed; beyond it "
 		   "the guest's writes wait, and after a second the disk is copied again"),
+	CONFIG_KEY_ENUM("vm", "disk_flushes", disk_flushes, VM, disk_flushes, "in-pause",
+			"this host's images, while the guest is protected: flushed in each pause; "
+			"or outside of it, never, since the standby keeps the guest's writes"),
 	CONFIG_KEY("vm", "disk_copy_bytes_per_s", SIZE, VM, disk_copy_bytes_per_s, "0", 0,
 		   UINT64_C(1) << 40, "limit of a disk's first copy; 0: no limit"),
 	CONFIG_KEY("vm", "disks", STRING, VM, disks, "", 0, 0,

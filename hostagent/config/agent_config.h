@@ -51,6 +51,7 @@ struct agent_vm_config {
 	uint64_t backlog_bytes_max;
 	uint64_t disk_ring_bytes;
 	uint64_t disk_copy_bytes_per_s;
+	int disk_flushes; /* false: in-pause; true: outside, engine_config.skips_flushes */
 	/* shortest time between two witness datagrams; 0 if there is to be no witness */
 	uint64_t witness_ns;
 	/* bytes for the references of pages; 0 means a quarter of guest RAM */

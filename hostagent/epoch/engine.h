@@ -72,6 +72,9 @@ struct engine_config {
 	uint32_t n_disks;
 	const char *run_dir;	  /* directory for the sockets of the disks' servers */
 	uint64_t disk_ring_bytes; /* for each disk: limit of its writes that are not committed */
+	/* Keep flushes of the disks' images out of the pauses? While the guest is protected, its
+	 * fsync is then only as safe as the standby's commit. */
+	bool skips_flushes;
 	uint64_t disk_copy_bytes_per_s; /* limit of a disk's first copy; 0: none */
 	uint64_t backlog_bytes_max; /* limit of encoded epochs not yet committed */
 	uint32_t encode_threads; /* threads that encode, the engine's own included; 0:

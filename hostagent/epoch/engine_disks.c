@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "vmm/disks.h"
+#include "vmm/flushes.h"
 #include "wire/msg.h"
 
 #define RETRY_MIN_NS	 (200 * CLOCK_NS_PER_MS)
@@ -69,6 +70,12 @@ int engine_disks_open(struct engine *e, struct error *ret_error)
 
 	if (e->config.n_disks == 0)
 		return 0; /* engine_watch_open() has refused a guest with a writable disk */
+	r = flushes_on_again(e->guest.qmp, e->guest.info.pid, ret_error);
+	if (r > 0)
+		log_warn("vm=%s an earlier agent left %d disks without flushes; they are on again",
+			 e->config.vm, r);
+	if (r < 0)
+		return r;
 	found = calloc(1, sizeof(*found));
 	d->disk = calloc(e->config.n_disks, sizeof(*d->disk));
 	r = found && d->disk ? vmm_disks_list(e->guest.qmp, found, ret_error)
@@ -342,6 +349,7 @@ static bool may_begin(const struct engine *e)
 void engine_disks_tick(struct engine *e)
 {
 	struct engine_disks *d = &e->disks;
+	char why[48];
 
 	if (d->n == 0 || e->guest.condition == GUEST_LOST)
 		return;
@@ -349,7 +357,9 @@ void engine_disks_tick(struct engine *e)
 		begin_mirrors(e);
 	look_at_servers(e);
 	if (engine_disks_check(e) == 0 && d->condition == DISKS_COPYING && all_ready(e)) {
-		engine_set_disks(e, DISKS_IN_STEP, "");
+		snprintf(why, sizeof(why), "after %" PRIu64 " ms",
+			 (clock_mono_ns() - d->begun_ns) / CLOCK_NS_PER_MS);
+		engine_set_disks(e, DISKS_IN_STEP, why);
 		d->wait_ns = 0;
 		*d->trouble.text = '\0';
 	}
@@ -566,6 +576,9 @@ int engine_disks_stats(const struct engine *e, char *stats)
 	}
 	r = wire_stats_add(stats, "disks", "%s",
 			   condition_value(&condition_disks, e->disks.condition));
+	if (r == 0)
+		r = wire_stats_add(stats, "disk_flushes", "%s",
+				   engine_flushes_are_off(e) ? "outside" : "in-pause");
 	if (r == 0)
 		r = wire_stats_add(stats, "disk_waiting_bytes", "%" PRIu64, waiting);
 	if (r == 0)

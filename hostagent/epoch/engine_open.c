@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "supervision/progress.h"
@@ -252,16 +253,29 @@ static void stop_thread(struct engine *e)
 	pthread_join(e->thread, NULL);
 }
 
+static int remove_hold(struct engine *e, struct error *ret_error)
+{
+	int r;
+
+	FAULT_POINT(FAULT_BEFORE_OPENING);
+	r = hold_detach(e->output.hold);
+	return r < 0 ? error_set(ret_error, r, "the hold could not be removed whole: %s",
+				 strerror(-r))
+		     : 0;
+}
+
 int engine_detach(struct engine *engine, struct error *ret_error)
 {
 	int r;
 
 	stop_thread(engine);
 	engine_disks_detach(engine);
-	r = hold_detach(engine->output.hold);
+	r = engine_flushes_on(engine, ret_error);
 	if (r < 0)
-		(void)error_set(ret_error, r, "the hold could not be removed whole: %s",
-				strerror(-r));
+		hold_close(engine->output.hold); /* unprotected, a reply must not be told before
+						  * the disk has what it is about */
+	else
+		r = remove_hold(engine, ret_error);
 	if (engine_lease_let_run(engine) < 0) {
 		r = error_set(ret_error, r < 0 ? r : -EIO,
 			      "the guest, stopped without a lease, does not go on; QMP `cont` at "
@@ -274,6 +288,7 @@ int engine_detach(struct engine *engine, struct error *ret_error)
 
 int engine_fence(struct engine *engine, struct error *ret_error)
 {
+	struct error error;
 	int r = 0;
 
 	stop_thread(engine);
@@ -283,6 +298,8 @@ int engine_fence(struct engine *engine, struct error *ret_error)
 	if (r < 0)
 		(void)error_set(ret_error, r, "the guest could not be stopped: %s", strerror(-r));
 	engine_disks_detach(engine);
+	if (engine_flushes_on(engine, &error) < 0)
+		log_warn("vm=%s %s", engine->config.vm, error.text);
 	free_engine(engine);
 	return r;
 }

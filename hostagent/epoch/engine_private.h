@@ -9,6 +9,7 @@
  *	engine_machine.c  describes the guest's machine, for the standby to compare
  *	engine_direct.c  the stream to the VM's other host, without a gateway
  *	engine_disks.c   mirrors the guest's disks, puts their writes into epochs
+ *	engine_flushes.c  makes QEMU ignore flushes of the disks' images, and obey them again
  *	engine_throttle.c  stops and resumes the vCPUs by throttle.h's timetable
  *	engine_watch.c   checks whether the guest's devices or taps have changed since attaching
  *	engine_stats.c   figures
@@ -174,6 +175,9 @@ struct engine_disk {
 	uint64_t encoded; /* position in the ring: records before it are in frames */
 	/* position in the ring at which the epoch ends; index: epoch % slots */
 	uint64_t cut[ENGINE_SEALED_AT_SLOTS];
+	bool is_flush_off;  /* QEMU ignores flushes of its image, by our wish */
+	bool is_flush_kept; /* ... or cannot be made to, so flushes stay within the pause */
+	int image_fd;	    /* is_flush_off: its image */
 	bool is_released_early; /* records were released before the commit of their FULL epoch */
 };
 
@@ -188,6 +192,7 @@ struct engine_disks {
 	uint64_t begun_ns;    /* when the mirrors were begun */
 	uint64_t copy_bytes_per_s; /* limit of the next copy, learned from a ring that was full; 0:
 				    * none */
+	uint64_t flush_retry_ns; /* when to retry to switch flushes on */
 };
 
 /* The right to let the guest run; see engine_lease.c. */
@@ -484,6 +489,16 @@ int engine_disks_full_wait(struct engine *e) __attribute__((warn_unused_result))
 void engine_disks_resumed(struct engine *e, uint64_t epoch);
 /* Add figures to @stats. 0; errors of wire_stats_add(). */
 int engine_disks_stats(const struct engine *e, char *stats) __attribute__((warn_unused_result));
+
+/* engine_flushes.c. Make QEMU ignore flushes of the images, or obey them, as engine_disks.c's
+ * conditions and the hold ask for. Called between two epochs. */
+void engine_flushes_tick(struct engine *e);
+/* Make QEMU obey flushes, and bring the images to the disk. Call this before output may pass
+ * without a commit. 0, also if they were never off; errors of flushes_on() with *ret_error: output
+ * must stay held. */
+int engine_flushes_on(struct engine *e, struct error *ret_error)
+	__attribute__((warn_unused_result));
+bool engine_flushes_are_off(const struct engine *e); /* of each disk */
 
 /* engine_throttle.c */
 void engine_throttle_tick(struct engine *e); /* stop or resume the vCPUs when it is time */

@@ -119,6 +119,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		.n_disks = vm->config->n_disks,
 		.run_dir = config->run_dir,
 		.disk_ring_bytes = vm->config->disk_ring_bytes,
+		.skips_flushes = vm->config->disk_flushes,
 		.disk_copy_bytes_per_s = vm->config->disk_copy_bytes_per_s,
 		.backlog_bytes_max = vm->config->backlog_bytes_max,
 		.reference_bytes = vm->config->reference_bytes,

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "net/hold.h"
+#include "vmm/flushes.h"
 #include "vmm/qmp.h"
 #include "wire/msg.h"
 
@@ -69,9 +70,13 @@ int vm_hold_settle(const struct agent_vm_config *config, const char *monitor, co
 		return vm_hold_remove_left(config, pin_dir, ret_error);
 	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", monitor, qmp_open_error(r));
-	r = let_run(qmp);
-	if (r < 0)
-		(void)error_set(ret_error, r, "the guest does not go on: %s", strerror(-r));
+	/* The guest's flushes must count again before its output passes. */
+	r = flushes_on_again(qmp, qmp_pid(qmp), ret_error);
+	if (r >= 0) {
+		r = let_run(qmp);
+		if (r < 0)
+			(void)error_set(ret_error, r, "the guest does not go on: %s", strerror(-r));
+	}
 	qmp_close(qmp);
 	return r < 0 ? r : vm_hold_remove_left(config, pin_dir, ret_error);
 }

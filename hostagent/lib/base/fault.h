@@ -43,6 +43,7 @@ enum fault_point {
 	FAULT_GATEWAY_BEFORE_COMMIT = 10, /* gateway: EPOCH_ACK received, COMMIT not sent */
 	FAULT_GATEWAY_PROMOTING	    = 11, /* gateway: the new term is journaled, PROMOTE not sent */
 	FAULT_GATEWAY_JOURNAL	    = 12, /* gateway: a record is written, not yet durable */
+	FAULT_BEFORE_OPENING	    = 13, /* primary: the protection ends, the hold is closed */
 	FAULT_N_POINTS
 };
 
