@@ -1,0 +1,88 @@
+/* disklog.h - logs the disk writes of acknowledged epochs in a file that outlives a power failure.
+ *
+ * Why: an epoch waits on tmpfs until it is applied, and the images are written through the page
+ * cache. If this host loses its power, both are gone, and an image may be left between two epochs.
+ * So the disk writes of each epoch go into this log, by fdatasync, before the epoch is
+ * acknowledged. When the host starts again, the log is replayed into the images: they are then what
+ * the guest's disks were at the newest acknowledged epoch.
+ *
+ * The file has two halves, which are used in turn. Entries follow each other from a half's start:
+ *
+ *	half 0  [ entry 17 | entry 18 | entry 19 | ...old bytes ]
+ *	half 1  [ entry 20 | entry 21 | ...old bytes            ]   ◄── newest: the only half replayed
+ *	                              ▲ next
+ *
+ * An entry goes into the other half if it does not fit. Before that, the caller brings all earlier
+ * epochs to the images' disk (images_sync()), so the entries of the old half are no longer needed.
+ * If the first entry of the other half is torn by a power failure, the old half is still whole.
+ *
+ * Each entry says whether the images are a copy once it is applied. During a first copy they are
+ * not, and its writes need no log:
+ *
+ *	IS_COPY ── disklog_append(is_copy = false) ──► not a copy: unlogged changes follow
+ *	        ◄── images_sync(), then disklog_append(is_copy = true) ──
+ *
+ * The file is filled with zeros when it is made. So an append changes no metadata, and fdatasync
+ * costs one write and one flush of the disk.
+ *
+ * Where: used by epochlog.c. Threads: one at a time. Blocks on the disk.
+ */
+#ifndef STANDBY_DISKLOG_H
+#define STANDBY_DISKLOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/error.h"
+
+#define DISKLOG_BYTES_MIN (UINT64_C(1) << 20)
+#define DISKLOG_BYTES_MAX (UINT64_C(1) << 40)
+
+struct disklog;
+
+/* What the newest entry says. */
+struct disklog_state {
+	bool is_empty; /* there is no entry: nothing is known of the images */
+	bool is_copy;  /* once the log is replayed, the images are the disks of `epoch` */
+	uint64_t term;
+	uint64_t epoch;
+};
+
+/* Open the log @path, or make one of @bytes (rounded down to whole halves) if it is missing. A log
+ * that exists keeps its size and its entries. An entry that is torn, and all that follow it, are
+ * ignored, since such an entry was never acknowledged.
+ * Returns 0, and the caller closes *ret with disklog_close(); -EINVAL if @bytes is out of its
+ * limits; -EBADMSG if the file is not a log; -ENOSPC; or another -errno. *ret_error names the
+ * file. */
+int disklog_open(const char *path, uint64_t bytes, struct disklog **ret, struct error *ret_error)
+	__attribute__((warn_unused_result));
+struct disklog *disklog_close(struct disklog *log); /* accepts NULL, returns NULL */
+
+void disklog_get_state(const struct disklog *log, struct disklog_state *ret_state);
+
+/* Pass the payload of each entry of the newest half to @each, oldest first. @each returns 0, or a
+ * negative value, which ends the replay. Replaying again gives the same images. Returns 0, the
+ * value of @each, -ENOMEM, or -errno of the file. */
+typedef int (*disklog_fn)(void *arg, const uint8_t *payload, size_t size);
+int disklog_replay(const struct disklog *log, disklog_fn each, void *arg)
+	__attribute__((warn_unused_result));
+
+/* How an entry with @size bytes of payload can be appended. */
+enum disklog_room {
+	DISKLOG_FITS,	    /* at once */
+	DISKLOG_NEEDS_SYNC, /* after images_sync(), which makes the older entries unneeded */
+	DISKLOG_TOO_LARGE,  /* not at all: it is larger than a half */
+};
+enum disklog_room disklog_room(const struct disklog *log, uint64_t size);
+
+/* Append an entry: the @pieces are the disk writes of @epoch in @term. When this returns 0, the
+ * entry is on the disk. If disklog_room() is DISKLOG_NEEDS_SYNC, call images_sync() first. Returns
+ * 0; -EFBIG if it is DISKLOG_TOO_LARGE; or -errno of the file (*ret_error names it), after which
+ * the log's last entry is the one before, and the caller must not acknowledge the epoch. */
+int disklog_append(struct disklog *log, uint64_t term, uint64_t epoch, bool is_copy,
+		   const struct iovec *pieces, size_t n_pieces, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+#endif
