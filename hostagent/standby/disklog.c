@@ -21,7 +21,6 @@
 #define ALIGN	     512u /* an entry begins at a multiple of this, as a disk's sectors do */
 #define HEADER_BYTES 56u
 #define MAGIC	     UINT64_C(0x4846444c4f473031) /* "HFDLOG01" */
-#define FLAG_COPY    1u
 #define PIECES_MAX   1000u	    /* in one write; below IOV_MAX */
 #define FILL_BYTES   ((size_t)1 << 20)
 
@@ -33,7 +32,7 @@ enum header_offset {
 	AT_TERM = 16,
 	AT_EPOCH = 24,
 	AT_SIZE = 32, /* bytes of payload */
-	AT_FLAGS = 40,
+	AT_KIND = 40,
 	AT_CHECKSUM = 48,
 };
 
@@ -43,13 +42,13 @@ struct disklog {
 	unsigned half;	   /* the half with the newest entries */
 	uint64_t at;	   /* where the next entry begins in it */
 	uint64_t sequence; /* of the next entry; that of the first one is 1 */
+	uint64_t from;	   /* of the first entry to replay; 0: all of the half */
 	struct disklog_state state;
 	char *path;
 };
 
 struct entry {
-	uint64_t sequence, term, epoch, size;
-	bool is_copy;
+	uint64_t sequence, term, epoch, size, kind;
 };
 
 static uint64_t entry_bytes(uint64_t size)
@@ -94,8 +93,8 @@ static int read_all(int fd, void *data, size_t size, uint64_t at)
 
 /* Read the entry at @at of @half. Its payload goes into *buffer, which grows as needed; the caller
  * frees it. Returns 1; 0 if there is no whole entry; or -errno. */
-static int read_entry(const struct disklog *log, unsigned half, uint64_t at, struct entry *ret_entry,
-		      uint8_t **buffer, size_t *buffer_bytes)
+static int read_entry(const struct disklog *log, unsigned half, uint64_t at,
+		      struct entry *ret_entry, uint8_t **buffer, size_t *buffer_bytes)
 {
 	const uint64_t start = half * log->half_bytes + at;
 	uint8_t header[HEADER_BYTES];
@@ -112,7 +111,7 @@ static int read_entry(const struct disklog *log, unsigned half, uint64_t at, str
 		.term = bytes_get_be64(header + AT_TERM),
 		.epoch = bytes_get_be64(header + AT_EPOCH),
 		.size = bytes_get_be64(header + AT_SIZE),
-		.is_copy = bytes_get_be64(header + AT_FLAGS) & FLAG_COPY,
+		.kind = bytes_get_be64(header + AT_KIND),
 	};
 	if (bytes_get_be64(header + AT_MAGIC) != MAGIC || ret_entry->sequence == 0 ||
 	    ret_entry->size > log->half_bytes - HEADER_BYTES - at)
@@ -136,10 +135,12 @@ static int read_entry(const struct disklog *log, unsigned half, uint64_t at, str
 struct chain {
 	struct entry last; /* last.sequence is 0 if there is none */
 	uint64_t end;	   /* where the next entry would begin */
+	uint64_t from;	   /* sequence of the newest entry that is not WRITES; 0: none */
 };
 
-/* Follow the entries of @half. @each may be NULL. Returns 0, the value of @each, or -errno. */
-static int walk(const struct disklog *log, unsigned half, disklog_fn each, void *arg,
+/* Follow the entries of @half, and pass the writes of those from sequence @from on to @each, which
+ * may be NULL. Returns 0, -ECANCELED if @each failed, or -errno. */
+static int walk(const struct disklog *log, unsigned half, uint64_t from, disklog_fn each, void *arg,
 		struct chain *ret_chain)
 {
 	size_t buffer_bytes = 0;
@@ -152,15 +153,22 @@ static int walk(const struct disklog *log, unsigned half, disklog_fn each, void 
 		/* Bytes behind the newest entry may hold an old one. */
 		if (ret_chain->last.sequence && entry.sequence != ret_chain->last.sequence + 1)
 			r = 0;
-		else if (each && entry.size > 0)
+		else if (each && entry.size > 0 && entry.sequence >= from)
 			r = each(arg, buffer, entry.size) < 0 ? -ECANCELED : 1;
 		if (r <= 0)
 			break;
 		ret_chain->last = entry;
+		if (entry.kind != DISKLOG_WRITES)
+			ret_chain->from = entry.sequence;
 		ret_chain->end += entry_bytes(entry.size);
 	}
 	free(buffer);
 	return r;
+}
+
+static bool is_copy(uint64_t kind)
+{
+	return kind == DISKLOG_WRITES || kind == DISKLOG_START;
 }
 
 static int find_newest(struct disklog *log)
@@ -168,7 +176,7 @@ static int find_newest(struct disklog *log)
 	struct chain chains[HALVES];
 
 	for (unsigned i = 0; i < HALVES; i++) {
-		int r = walk(log, i, NULL, NULL, &chains[i]);
+		int r = walk(log, i, 0, NULL, NULL, &chains[i]);
 
 		if (r < 0)
 			return r;
@@ -176,9 +184,10 @@ static int find_newest(struct disklog *log)
 	log->half = chains[1].last.sequence > chains[0].last.sequence;
 	log->at = chains[log->half].end;
 	log->sequence = chains[log->half].last.sequence + 1;
+	log->from = chains[log->half].from;
 	log->state = (struct disklog_state){
 		.is_empty = log->sequence == 1,
-		.is_copy = chains[log->half].last.is_copy,
+		.is_copy = is_copy(chains[log->half].last.kind),
 		.term = chains[log->half].last.term,
 		.epoch = chains[log->half].last.epoch,
 	};
@@ -203,7 +212,9 @@ int disklog_replay(const struct disklog *log, disklog_fn each, void *arg)
 {
 	struct replay replay = {each, arg, 0};
 	struct chain chain;
-	int r = walk(log, log->half, replay_one, &replay, &chain);
+	int r = log->state.is_copy
+			? walk(log, log->half, log->from, replay_one, &replay, &chain)
+			: 0;
 
 	return replay.result < 0 ? replay.result : r;
 }
@@ -225,6 +236,22 @@ static int fill(int fd, uint64_t bytes)
 	return r == 0 && fsync(fd) < 0 ? -errno : r;
 }
 
+/* Bring the name of @path to the disk. */
+static int sync_directory(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *name = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	int fd, r;
+
+	if (!name)
+		return -ENOMEM;
+	fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = fd < 0 || fsync(fd) < 0 ? -errno : 0;
+	fd_close(fd);
+	free(name);
+	return r;
+}
+
 /* Make the file under another name first, so that a log that is there has its full size. */
 static int make_file(const char *path, uint64_t bytes)
 {
@@ -241,7 +268,7 @@ static int make_file(const char *path, uint64_t bytes)
 		(void)unlink(work); /* an error of the file system was reported already */
 	free(work);
 	fd_close(fd);
-	return r;
+	return r == 0 ? sync_directory(path) : r;
 }
 
 static int open_file(struct disklog *log, uint64_t bytes)
@@ -250,7 +277,7 @@ static int open_file(struct disklog *log, uint64_t bytes)
 	int r;
 
 	log->fd = open(log->path, O_RDWR | O_CLOEXEC);
-	if (log->fd < 0 && errno == ENOENT) {
+	if (log->fd < 0 && errno == ENOENT && bytes > 0) {
 		r = make_file(log->path, bytes);
 		if (r < 0)
 			return r;
@@ -269,7 +296,7 @@ int disklog_open(const char *path, uint64_t bytes, struct disklog **ret, struct 
 	struct disklog *log;
 	int r;
 
-	if (bytes < DISKLOG_BYTES_MIN || bytes > DISKLOG_BYTES_MAX)
+	if ((bytes > 0 && bytes < DISKLOG_BYTES_MIN) || bytes > DISKLOG_BYTES_MAX)
 		return error_set(ret_error, -EINVAL, "%s: a disk log has 1 MiB to 1 TiB", path);
 	log = calloc(1, sizeof(*log));
 	if (!log)
@@ -349,14 +376,15 @@ static void put_header(uint8_t *header, const struct entry *entry)
 	bytes_put_be64(header + AT_TERM, entry->term);
 	bytes_put_be64(header + AT_EPOCH, entry->epoch);
 	bytes_put_be64(header + AT_SIZE, entry->size);
-	bytes_put_be64(header + AT_FLAGS, entry->is_copy ? FLAG_COPY : 0);
+	bytes_put_be64(header + AT_KIND, entry->kind);
 }
 
-int disklog_append(struct disklog *log, uint64_t term, uint64_t epoch, bool is_copy,
-		   const struct iovec *pieces, size_t n_pieces, struct error *ret_error)
+int disklog_append(struct disklog *log, uint64_t term, uint64_t epoch,
+		   enum disklog_kind kind, const struct iovec *pieces, size_t n_pieces,
+		   struct error *ret_error)
 {
 	struct entry entry = {.sequence = log->sequence, .term = term, .epoch = epoch,
-			      .is_copy = is_copy};
+			      .kind = kind};
 	unsigned half = log->half;
 	uint8_t header[HEADER_BYTES];
 	struct iovec head = {header, sizeof(header)};
@@ -389,7 +417,12 @@ int disklog_append(struct disklog *log, uint64_t term, uint64_t epoch, bool is_c
 		return error_set(ret_error, r, "the disk log %s: %s", log->path, strerror(-r));
 	log->half = half;
 	log->at = at + entry_bytes(entry.size);
+	if (kind != DISKLOG_WRITES)
+		log->from = log->sequence;
+	else if (at == 0)
+		log->from = 0;
 	log->sequence++;
-	log->state = (struct disklog_state){.is_copy = is_copy, .term = term, .epoch = epoch};
+	log->state = (struct disklog_state){
+		.is_copy = is_copy(kind), .term = term, .epoch = epoch};
 	return 0;
 }

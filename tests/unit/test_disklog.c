@@ -57,13 +57,13 @@ static int tear_down(void **state)
 }
 
 /* Append an entry whose payload is @size bytes of the epoch's low byte, in two pieces. */
-static int append(struct lab *lab, uint64_t epoch, bool is_copy, size_t size)
+static int append(struct lab *lab, uint64_t epoch, enum disklog_kind kind, size_t size)
 {
 	struct iovec pieces[] = {{lab->payload, size / 3}, {lab->payload, size - size / 3}};
 	struct error error;
 
 	memset(lab->payload, (int)(epoch & 0xff), size);
-	return disklog_append(lab->log, 3, epoch, is_copy, pieces, 2, &error);
+	return disklog_append(lab->log, 3, epoch, kind, pieces, 2, &error);
 }
 
 static int count(void *arg, const uint8_t *payload, size_t size)
@@ -122,10 +122,10 @@ static void test_entries_come_back_in_order(void **state)
 {
 	struct lab *lab = *state;
 
-	assert_int_equal(append(lab, 10, false, 0), 0);
+	assert_int_equal(append(lab, 10, DISKLOG_NO_COPY, 0), 0);
 	expect_state(lab, 10, false);
-	assert_int_equal(append(lab, 11, true, 5000), 0);
-	assert_int_equal(append(lab, 12, true, 1), 0);
+	assert_int_equal(append(lab, 11, DISKLOG_START, 5000), 0);
+	assert_int_equal(append(lab, 12, DISKLOG_WRITES, 1), 0);
 	expect_state(lab, 12, true);
 	reopen(lab);
 	expect_state(lab, 12, true);
@@ -133,6 +133,32 @@ static void test_entries_come_back_in_order(void **state)
 	assert_int_equal(lab->n_replayed, 2); /* an entry without payload changes nothing */
 	assert_int_equal(lab->last_byte, 12);
 	assert_int_equal(lab->last_size, 1);
+}
+
+/* Writes from before a change that was not logged would undo it. */
+static void test_nothing_is_replayed_from_before_a_start(void **state)
+{
+	struct lab *lab = *state;
+
+	assert_int_equal(append(lab, 1, DISKLOG_WRITES, 100), 0);
+	assert_int_equal(append(lab, 2, DISKLOG_NO_COPY, 0), 0);
+	for (int i = 0; i < 2; i++) {
+		replay(lab);
+		assert_int_equal(lab->n_replayed, 0);
+		reopen(lab);
+	}
+	assert_int_equal(append(lab, 3, DISKLOG_START, 0), 0);
+	replay(lab);
+	assert_int_equal(lab->n_replayed, 0);
+	assert_int_equal(append(lab, 4, DISKLOG_WRITES, 100), 0);
+	assert_int_equal(append(lab, 5, DISKLOG_START, 100), 0);
+	assert_int_equal(append(lab, 6, DISKLOG_WRITES, 100), 0);
+	for (int i = 0; i < 2; i++) {
+		replay(lab);
+		assert_int_equal(lab->n_replayed, 2);
+		assert_int_equal(lab->last_byte, 6);
+		reopen(lab);
+	}
 }
 
 /* The older half is not replayed: its epochs were on the images' disk before the change. */
@@ -148,7 +174,7 @@ static void test_the_halves_take_turns(void **state)
 
 		n_changes += changes;
 		n_in_half = (changes ? 0 : n_in_half) + (size > 0);
-		assert_int_equal(append(lab, epoch, true, size), 0);
+		assert_int_equal(append(lab, epoch, DISKLOG_WRITES, size), 0);
 		reopen(lab);
 		expect_state(lab, epoch, true);
 		replay(lab);
@@ -163,10 +189,10 @@ static void test_an_entry_may_be_too_large(void **state)
 	struct iovec piece = {NULL, HALF_BYTES};
 	struct error error;
 
-	assert_int_equal(append(lab, 1, true, 100), 0);
+	assert_int_equal(append(lab, 1, DISKLOG_WRITES, 100), 0);
 	assert_int_equal(disklog_room(lab->log, HALF_BYTES), DISKLOG_TOO_LARGE);
 	assert_int_equal(disklog_room(lab->log, HALF_BYTES - 56), DISKLOG_NEEDS_SYNC);
-	assert_int_equal(disklog_append(lab->log, 3, 2, true, &piece, 1, &error), -EFBIG);
+	assert_int_equal(disklog_append(lab->log, 3, 2, DISKLOG_WRITES, &piece, 1, &error), -EFBIG);
 	assert_non_null(strstr(error.text, lab->path));
 	expect_state(lab, 1, true);
 }
@@ -204,7 +230,7 @@ static void test_power_fails_in_an_append(void **state)
 		n_changes += disklog_room(lab->log, size) == DISKLOG_NEEDS_SYNC;
 		replay(lab);
 		n_before = lab->n_replayed;
-		assert_int_equal(append(lab, epoch, true, size), 0);
+		assert_int_equal(append(lab, epoch, DISKLOG_WRITES, size), 0);
 		after = read_file(lab->path);
 		for (size_t at = 0; at < LOG_BYTES; at += SECTOR) {
 			if (memcmp(before + at, after + at, SECTOR) != 0 && rand() % 4 == 0) {
@@ -220,7 +246,7 @@ static void test_power_fails_in_an_append(void **state)
 				expect_state(lab, epoch - 1, true);
 			replay(lab);
 			assert_int_equal(lab->n_replayed, n_before);
-			assert_int_equal(append(lab, epoch, true, size), 0);
+			assert_int_equal(append(lab, epoch, DISKLOG_WRITES, size), 0);
 		}
 		expect_state(lab, epoch, true);
 		free(before);
@@ -243,7 +269,7 @@ static void test_a_replay_can_fail(void **state)
 	int n = 0;
 
 	for (uint64_t epoch = 1; epoch <= 3; epoch++)
-		assert_int_equal(append(lab, epoch, true, 10), 0);
+		assert_int_equal(append(lab, epoch, DISKLOG_WRITES, 10), 0);
 	assert_int_equal(disklog_replay(lab->log, refuse, &n), -EIO);
 	assert_int_equal(n, 2);
 }
@@ -254,6 +280,7 @@ static void test_other_files_are_refused(void **state)
 	struct error error;
 	struct disklog *log;
 
+	assert_int_equal(disklog_open("/tmp/holdfast-no-log", 0, &log, &error), -ENOENT);
 	assert_int_equal(disklog_open("/nowhere/log", LOG_BYTES, &log, &error), -ENOENT);
 	assert_non_null(strstr(error.text, "/nowhere/log"));
 	assert_int_equal(disklog_open(lab->path, 100, &log, &error), -EINVAL);
@@ -267,6 +294,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_a_new_log_is_empty, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_entries_come_back_in_order, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_nothing_is_replayed_from_before_a_start,
+						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_the_halves_take_turns, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_an_entry_may_be_too_large, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_power_fails_in_an_append, set_up, tear_down),
