@@ -9,6 +9,7 @@
 # Host primary runs agent alpha, and host standby runs agent beta. The agents keep these names when the
 # roles change. A test may set these variables before cluster_configure:
 #	CLUSTER_AGENT_INI, CLUSTER_GATEWAY_INI, CLUSTER_VM_INI   more lines for [agent], [gateway], [vm]
+#	CLUSTER_STANDBY_INI                              more lines for [standby]
 #	CLUSTER_GATEWAY_VM_INI                                   more lines for the gateway's [vm]
 #	CLUSTER_PORT, CLUSTER_PROBE_PORT                         the gateway's DPDK devices
 #	CLUSTER_AGENT_BIN, CLUSTER_GATEWAY_BIN                   daemons of other builds
@@ -67,6 +68,7 @@ cluster_agent_files() # HOST
 		printf '%s\n' "${CLUSTER_VM_INI:-}"
 		printf '[standby]\nstate_dir = %s\ncommand_file = %s\n' "$TOPO_DIR/$1/state" \
 			"$dir/$CLUSTER_VM.command"
+		printf '%s\n' "${CLUSTER_STANDBY_INI:-}"
 	} >"$dir/vms/$CLUSTER_VM.ini"
 }
 

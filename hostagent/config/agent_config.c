@@ -51,6 +51,13 @@ static const struct config_enum_name disk_flushes[] = {
 	{NULL, 0},
 };
 
+static const struct config_enum_name durabilities[] = {
+	{"standby", AGENT_DURABILITY_STANDBY},
+	{"both", AGENT_DURABILITY_BOTH},
+	{"memory", AGENT_DURABILITY_MEMORY},
+	{NULL, 0},
+};
+
 static const struct config_enum_name gateway_lost_policies[] = {
 	{"hold", AGREE_HOLD},
 	{"direct", AGREE_DIRECT},
@@ -159,6 +166,12 @@ static const struct config_key vm_keys[] = {
 	CONFIG_KEY("vm", "disks", STRING, VM, disks, "", 0, 0,
 		   "the guest's writable disks, as NAME:PATH NAME:PATH ...: each one's name in "
 		   "QEMU, and its raw image on this host"),
+	CONFIG_KEY_ENUM("vm", "disk_durability", durabilities, VM, disk_durability, "standby",
+			"where disk writes are on a disk before output is released"),
+	CONFIG_KEY("standby", "disk_log", PATH, VM, disk_log, "", 0, 0,
+		   "log of disk writes, on a disk; unset: the path of the first disk with .hflog"),
+	CONFIG_KEY("standby", "disk_log_bytes", SIZE, VM, disk_log_bytes, "256M", 1048576,
+		   UINT64_C(1) << 40, "size of that log when it is made"),
 	CONFIG_KEY("standby", "state_dir", PATH, VM, state_dir, "", 0, 0,
 		   "directory on tmpfs for the guest's copy; unset: never the standby"),
 	CONFIG_KEY("standby", "command_file", PATH, VM, command_file, "", 0, 0,
@@ -232,6 +245,25 @@ static bool has_disk(const struct agent_vm_config *vm, const struct agent_disk *
 	return false;
 }
 
+/* Check disk_durability and the place of the disk log: beside a block device it would be in the
+ * memory of /dev. */
+static int check_disk_log(const char *path, const struct agent_vm_config *vm, struct error *error)
+{
+	if (vm->disk_durability == AGENT_DURABILITY_BOTH && vm->disk_flushes)
+		return error_set(error, -EINVAL,
+				 "%s: disk_durability = both needs disk_flushes = in-pause: the "
+				 "primary's image is on its disk only if it is flushed",
+				 path);
+	if (!*vm->state_dir || *vm->disk_log || vm->n_disks == 0 ||
+	    vm->disk_durability == AGENT_DURABILITY_MEMORY ||
+	    strncmp(vm->disk[0].path, "/dev/", strlen("/dev/")) != 0)
+		return 0;
+	return error_set(error, -EINVAL,
+			 "%s: the first of the disks is a block device: set [standby] disk_log to "
+			 "a path on a disk, or disk_durability = memory",
+			 path);
+}
+
 static int parse_disks(const char *path, struct agent_vm_config *vm, struct error *error)
 {
 	const char *word = vm->disks + strspn(vm->disks, " \t");
@@ -255,7 +287,7 @@ static int parse_disks(const char *path, struct agent_vm_config *vm, struct erro
 					 WIRE_DISKS_MAX);
 		vm->disk[vm->n_disks++] = disk;
 	}
-	return 0;
+	return check_disk_log(path, vm, error);
 }
 
 /* Check the rules that the key tables cannot express. */

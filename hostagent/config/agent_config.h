@@ -28,6 +28,13 @@ struct agent_disk {
 	char path[AGENT_PATH_MAX]; /* its image on this host: raw file or block device */
 };
 
+/* Where the disk writes of an epoch are on a disk before its output is released (docs/disks.md). */
+enum agent_durability {
+	AGENT_DURABILITY_STANDBY = 0,
+	AGENT_DURABILITY_BOTH	 = 1,
+	AGENT_DURABILITY_MEMORY	 = 2, /* nowhere */
+};
+
 /* The sections [vm] and [standby] of one VM's file. */
 struct agent_vm_config {
 	/* The VM's name. If the file has errors, this is its file name without .ini, or "" when
@@ -70,6 +77,7 @@ struct agent_vm_config {
 	char disks[AGENT_PATH_MAX];
 	struct agent_disk disk[WIRE_DISKS_MAX]; /* `disks`, parsed, in the same order */
 	uint32_t n_disks;
+	int disk_durability; /* enum agent_durability */
 	/* on the standby, a directory on tmpfs; "" if this host is never the standby */
 	char state_dir[AGENT_PATH_MAX];
 	/* on the standby, the file with the complete QEMU command line */
@@ -77,6 +85,9 @@ struct agent_vm_config {
 	/* on the standby, the most bytes of one buffered epoch; 0 means the default, which standby/
 	 * defines */
 	uint64_t log_bytes_max;
+	/* on the standby, the disk log; "": PATH.hflog beside the first disk's image */
+	char disk_log[AGENT_PATH_MAX];
+	uint64_t disk_log_bytes; /* size of a new disk log */
 	char *command; /* content of command_file, owned; NULL if there is none */
 
 	char file[AGENT_PATH_MAX + 64];	/* path of the VM's file */

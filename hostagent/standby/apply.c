@@ -66,7 +66,7 @@ enum first_record {
 };
 
 struct pass {
-	struct ramfile *rf;
+	struct ramfile *rf;	 /* NULL in apply_disks() */
 	uint64_t n_pages;	 /* number of page records applied */
 	uint32_t blob_bytes;	 /* size of the device blob; 0: no DEVICE frame yet */
 	bool full;
@@ -294,7 +294,8 @@ static int put_disk(struct pass *p, const struct wire_frame *frame)
 	if (!image)
 		return -EBADMSG;
 	while ((r = wire_disk_next(&it, &record, NULL)) > 0) {
-		ramfile_step(p->rf);
+		if (p->rf)
+			ramfile_step(p->rf);
 		FAULT_POINT(FAULT_STANDBY_APPLYING);
 		r = images_apply(p->images, image, &record, p->error);
 		if (r < 0)
@@ -356,6 +357,26 @@ int apply_epoch(struct ramfile *rf, struct images *images, const uint8_t *data, 
 	struct error error = {""};
 	int r = apply(rf, images, data, size, ret_n_pages, &error);
 
+	if (r < 0)
+		(void)error_set(ret_error, r, "%s", error.text[0] ? error.text : strerror(-r));
+	return r;
+}
+
+int apply_disks(struct images *images, const uint8_t *data, size_t size, struct error *ret_error)
+{
+	uint8_t scratch[WIRE_PAYLOAD_MAX];
+	const uint8_t *at = data, *end = data + size;
+	struct error error = {""};
+	struct pass p = {.images = images, .scratch = scratch, .error = &error};
+	struct wire_frame frame;
+	int r = 0;
+
+	while (r == 0 && at < end) {
+		if (wire_frame_decode(&at, end, &frame, NULL) < 0 || frame.h.type != WIRE_DISK)
+			r = -EBADMSG;
+		else
+			r = put_disk(&p, &frame);
+	}
 	if (r < 0)
 		(void)error_set(ret_error, r, "%s", error.text[0] ? error.text : strerror(-r));
 	return r;

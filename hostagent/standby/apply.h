@@ -38,4 +38,10 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
 int apply_epoch(struct ramfile *rf, struct images *images, const uint8_t *data, size_t size,
 		uint64_t *ret_n_pages, struct error *ret_error) __attribute__((warn_unused_result));
 
+/* Apply DISK frames, one after the other in @data, which apply_check() or epochcheck.h has accepted
+ * as part of an epoch. @images are open. Returns 0; -EBADMSG if the data is broken; or -errno of an
+ * image. On error *ret_error says which one. */
+int apply_disks(struct images *images, const uint8_t *data, size_t size, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
 #endif

@@ -396,8 +396,9 @@ int disklog_append(struct disklog *log, uint64_t term, uint64_t epoch,
 	switch (disklog_room(log, entry.size)) {
 	case DISKLOG_TOO_LARGE:
 		return error_set(ret_error, -EFBIG,
-				 "epoch %" PRIu64 " has %" PRIu64 " bytes of disk writes, more than "
-				 "half of the log %s", epoch, entry.size, log->path);
+				 "epoch %" PRIu64 " has %" PRIu64 " bytes of disk writes, more "
+				 "than half of the log %s",
+				 epoch, entry.size, log->path);
 	case DISKLOG_NEEDS_SYNC:
 		half = (half + 1) % HALVES;
 		at = 0;

@@ -88,8 +88,8 @@ enum disklog_room {
 };
 enum disklog_room disklog_room(const struct disklog *log, uint64_t size);
 
-/* Append an entry of @kind: the @pieces are the disk writes of @epoch in @term. When this returns 0,
- * the entry is on the disk. Call images_sync() first if @kind is DISKLOG_START, or if @kind is
+/* Append an entry of @kind: the @pieces are the disk writes of @epoch in @term. When this returns
+ * 0, the entry is on the disk. Call images_sync() first if @kind is DISKLOG_START, or if @kind is
  * DISKLOG_WRITES and disklog_room() is DISKLOG_NEEDS_SYNC. Returns 0; -EFBIG if the room is
  * DISKLOG_TOO_LARGE; or -errno of the file (*ret_error names it), after which the log's last entry
  * is the one before, and the caller must not acknowledge the epoch. */

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/fault.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "standby/apply.h"
 
 #define NAME_ROOM	48
@@ -77,12 +78,21 @@ static int complete_part(struct epochlog *log)
 {
 	char part[NAME_ROOM], complete[NAME_ROOM];
 
+	if (log->durable) {
+		int r = durable_complete(log->durable, log->fd, log->rf->meta.term, log->epoch,
+					 log->rf->meta.applied_epoch, &log->why);
+
+		if (r < 0)
+			return r;
+	}
 	ramfile_step(log->rf);
 	if (renameat(log->rf->dir_fd, file_name(log->epoch, "part", part), log->rf->dir_fd,
 		     file_name(log->epoch, "complete", complete)) < 0)
 		return -errno;
 	ramfile_step(log->rf);
 	log->pending = log->epoch;
+	if (log->durable)
+		durable_stored(log->durable, log->epoch);
 	log->stats.epochs_complete++;
 	log->stats.epochs_full += log->check.full;
 	log->stats.bytes_buffered += log->bytes;
@@ -99,6 +109,18 @@ static int have_images(struct epochlog *log)
 		return error_set(&log->why, -EBUSY,
 				 "the guest was promoted and writes to its disks itself");
 	return images_open(log->images, &log->why);
+}
+
+/* Tell the disk log of a frame that is to be appended at log->bytes. */
+static int note_disks(struct epochlog *log, const struct wire_frame *frame)
+{
+	if (!log->durable)
+		return 0;
+	if (frame->h.type == WIRE_EPOCH_BEGIN)
+		durable_begin(log->durable, frame->h.flags & WIRE_FLAG_UNHELD);
+	if (frame->h.type == WIRE_DISK)
+		return durable_frame(log->durable, log->bytes, wire_frame_size(frame));
+	return 0;
 }
 
 static int store(struct epochlog *log, const struct wire_frame *frame, int verdict)
@@ -125,7 +147,9 @@ static int store(struct epochlog *log, const struct wire_frame *frame, int verdi
 		log->stats.frames_dropped++;
 		return 0;
 	}
-	r = append(log, wire_frame_start(frame), wire_frame_size(frame));
+	r = note_disks(log, frame);
+	if (r == 0)
+		r = append(log, wire_frame_start(frame), wire_frame_size(frame));
 	FAULT_POINT(FAULT_STANDBY_BUFFERING);
 	if (r == 0 && verdict == EPOCHCHECK_COMPLETE)
 		r = complete_part(log);
@@ -140,6 +164,12 @@ static void describe_failure(const struct epochlog *log, uint64_t epoch, int err
 {
 	struct statvfs fs;
 
+	if (log->why.text[0]) {
+		(void)error_set(ret_error, error,
+				"the standby cannot log the disk writes of epoch %" PRIu64
+				": %.800s", epoch, log->why.text);
+		return;
+	}
 	if (error != -ENOSPC || statvfs(log->rf->dir, &fs) < 0) {
 		(void)error_set(ret_error, error,
 				"the standby cannot store epoch %" PRIu64 " in %s: %s", epoch,
@@ -189,6 +219,7 @@ int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 
 	if (r < 0)
 		return r;
+	log->why.text[0] = '\0';
 	verdict = epochcheck_frame(&log->check, frame, ours, ret_error);
 	if (verdict < 0) {
 		drop_part(log);
@@ -198,6 +229,8 @@ int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 	r = store(log, frame, verdict);
 	if (r < 0) {
 		log->check.last_epoch = last;
+		if (log->durable)
+			durable_forget(log->durable);
 		epochcheck_reset(&log->check);
 		log->stats.epochs_refused++;
 		ret_error->code = WIRE_STREAM_ERROR_APPLY;
@@ -259,7 +292,7 @@ static void note_time(struct epochlog_stats *stats, uint64_t took_ns)
 
 int epochlog_apply(struct epochlog *log)
 {
-	uint64_t begin_ns = clock_mono_ns();
+	uint64_t begin_ns = clock_mono_ns(), epoch;
 	void *data;
 	int r;
 
@@ -281,10 +314,16 @@ int epochlog_apply(struct epochlog *log)
 		return r;
 	remove_complete(log);
 	log->fd = fd_close(log->fd);
+	epoch = log->pending;
 	log->pending = 0;
 	note_time(&log->stats, clock_mono_ns() - begin_ns);
 	if (log->images)
 		images_flush_soon(log->images, clock_mono_ns());
+	if (log->durable &&
+	    durable_applied(log->durable, log->rf->meta.term, epoch, &log->why) < 0)
+		/* the next held epoch tries again, and is refused if it fails */
+		log_warn("epoch=%" PRIu64 " the disks are not safe from a power failure yet: %s",
+			 epoch, log->why.text);
 	return 0;
 }
 
@@ -481,6 +520,8 @@ static int change_term(struct epochlog *log, const struct ramfile_meta *meta)
 	log->pending = 0;
 	epochcheck_done(&log->check);
 	init_check(log);
+	if (log->durable)
+		durable_forget(log->durable);
 	/* Errors are ignored: if a file cannot be removed, it is never used, since its frames have
 	 * the old term. */
 	(void)scan(log, is_epoch_file, remove_file);

@@ -24,8 +24,8 @@
  * The invariants below hold at every instant. All files are in this host's memory (disk images are
  * in its page cache). So after a kill -9, exactly the system calls and stores made so far have
  * taken effect, in program order. The files on tmpfs need no fsync: a crash of the host loses the
- * guest's memory anyway. Before a promotion the disk images need no fsync either, because they are
- * worthless without the copy.
+ * guest's memory anyway. Before a promotion the disk images need no fsync either, because the disk
+ * log has all that they may lose (L9).
  *
  *  L1 A file named .complete holds one whole epoch that has passed every check. (The file gets this
  *     name only after the last check.)
@@ -57,6 +57,10 @@
  *     disks are then of no known epoch, so the primary must send all of their content again.
  *  L8 No disk is written once a promotion has begun: epochlog_apply() and images_open() are refused
  *     here unless the phase is COPY, and promote.c closes the images before QEMU may write to them.
+ *  L9 With a disk log, its newest entry covers each acknowledged epoch (durable.h). An epoch's entry
+ *     is on the disk before its file is named .complete. If the agent is killed in between, the
+ *     entry is of an epoch that was never acknowledged; the next entry is then a START, after which
+ *     it is no longer replayed.
  */
 #ifndef STANDBY_EPOCHLOG_H
 #define STANDBY_EPOCHLOG_H
@@ -64,6 +68,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "standby/durable.h"
 #include "standby/epochcheck.h"
 #include "standby/ramfile.h"
 #include "wire/frame.h"
@@ -84,6 +89,8 @@ struct epochlog_stats {
 struct epochlog {
 	struct ramfile *rf; /* the directory and the copy; borrowed */
 	struct images *images; /* the guest's disks; borrowed; NULL: none */
+	/* the disk log; borrowed; NULL: none, as epochlog_open() sets it */
+	struct durable *durable;
 	struct epochcheck check;
 	uint64_t bytes_max;	     /* largest size of one epoch's file */
 	/* how many bytes at the start of `spare` stay reserved; 0: none */

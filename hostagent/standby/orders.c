@@ -9,6 +9,8 @@
 #include "supervision/progress.h"
 #include "standby/standby_private.h"
 
+#define DISK_LOG_PATH_ROOM 4096 /* larger paths are cut, and not found */
+
 void standby_set_warm(struct standby *sb)
 {
 	standby_set_state(sb, epochlog_complete(&sb->log) ? STANDBY_STATE_READY
@@ -171,6 +173,37 @@ static int open_images(struct standby *sb, struct error *ret_error)
 	return r < 0 ? r : images_check_free(&sb->images, ret_error);
 }
 
+static void name_disk_log(const struct standby *sb, char path[DISK_LOG_PATH_ROOM])
+{
+	if (sb->config.disk_log && *sb->config.disk_log)
+		snprintf(path, DISK_LOG_PATH_ROOM, "%s", sb->config.disk_log);
+	else
+		snprintf(path, DISK_LOG_PATH_ROOM, "%s.hflog", sb->images.item[0].path);
+}
+
+/* Open the disk log, before epochs arrive. With disk_durability = memory a log that is left must
+ * say that epochs are not logged. */
+static int open_disk_log(struct standby *sb, struct error *ret_error)
+{
+	char path[DISK_LOG_PATH_ROOM];
+	int r;
+
+	if (sb->images.n == 0)
+		return 0;
+	name_disk_log(sb, path);
+	if (sb->config.disk_log_bytes > 0 && !sb->durable.log)
+		progress_begin(sb->config.progress, "began to make", "the disk log", 0);
+	r = durable_open(&sb->durable, &sb->rf, &sb->images, path, sb->config.disk_log_bytes,
+			 ret_error);
+	if (r == 0 && sb->config.disk_log_bytes == 0) {
+		r = durable_end(&sb->durable, ret_error);
+		if (r == 0)
+			durable_close(&sb->durable);
+	}
+	sb->log.durable = sb->durable.log ? &sb->durable : NULL;
+	return r;
+}
+
 static int do_start(struct standby *sb, struct standby_command *c)
 {
 	int r;
@@ -190,6 +223,8 @@ static int do_start(struct standby *sb, struct standby_command *c)
 		return r;
 	sb->guest_ended = false;
 	r = open_images(sb, &c->error);
+	if (r == 0)
+		r = open_disk_log(sb, &c->error);
 	if (r == 0)
 		r = standby_reserve(sb, &c->error);
 	if (r == 0)
@@ -368,6 +403,39 @@ static int do_fence(struct standby *sb, struct standby_command *c)
 	standby_set_text(sb, "%s", "");
 	standby_set_state(sb, STANDBY_STATE_IDLE);
 	return 0;
+}
+
+static void say_recovered(struct standby *sb, const struct disklog_state *state)
+{
+	log_info("vm=%s this host has lost its copy of the guest; the images hold epoch %" PRIu64
+		 " of term %" PRIu64, sb->config.vm, state->epoch, state->term);
+	standby_set_text(sb,
+			 "the copy of the guest is lost, but its disks are not: the images hold "
+			 "epoch %" PRIu64 " of term %" PRIu64, state->epoch, state->term);
+}
+
+void standby_recover_disks(struct standby *sb)
+{
+	struct disklog_state state;
+	char path[DISK_LOG_PATH_ROOM];
+	struct error error;
+	int r;
+
+	if (sb->images.n == 0)
+		return;
+	name_disk_log(sb, path);
+	r = durable_open(&sb->durable, &sb->rf, &sb->images, path, 0, &error);
+	if (r == 0 && sb->durable.log)
+		sb->log.durable = &sb->durable;
+	/* While the copy is here, so is the page cache, and the images are as it needs them. */
+	if (r == 0 && sb->rf.meta.phase == RAMFILE_COPY && sb->rf.meta.applied_epoch == 0)
+		r = durable_recover(&sb->durable, &state, &error);
+	if (r > 0)
+		say_recovered(sb, &state);
+	if (r < 0) {
+		log_error("vm=%s %s", sb->config.vm, error.text);
+		standby_set_text(sb, "%s", error.text);
+	}
 }
 
 void standby_carry_out(struct standby *sb, struct standby_command *command)

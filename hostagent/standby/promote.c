@@ -107,6 +107,9 @@ static int step_disks(struct promotion *p)
 	r = images_open(images, &error);
 	if (r == 0)
 		r = images_sync(images, &error);
+	/* The log is not to be replayed over what the guest itself writes. */
+	if (r == 0 && p->log->durable)
+		r = durable_end(p->log->durable, &error);
 	images_close(images);
 	return r < 0 ? fail(p, r, "the guest's disks", error.text) : 0;
 }

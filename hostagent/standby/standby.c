@@ -89,6 +89,8 @@ static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
 		{"pages_applied", s->pages_applied},
 		{"disk_records", sb->images.n_records},
 		{"disk_bytes", sb->images.bytes_written},
+		{"disk_log_entries", sb->durable.n_entries},
+		{"disk_log_us", sb->durable.append_ns / CLOCK_NS_PER_US},
 		{"apply_last_us", s->apply_last_ns / CLOCK_NS_PER_US},
 		{"apply_max_us", s->apply_max_ns / CLOCK_NS_PER_US},
 		{"apply_total_us", s->apply_total_ns / CLOCK_NS_PER_US},
@@ -470,6 +472,7 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 	if (r < 0)
 		goto done_qemu;
 	warn_when_on_disk(sb);
+	standby_recover_disks(sb);
 	/* An earlier agent may have given the primary a LEASE just before it ended. So assume that
 	 * a LEASE was given at this moment. */
 	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT)
@@ -482,6 +485,7 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 close_copy:
 	images_close(&sb->images);
 	epochlog_close(&sb->log);
+	durable_close(&sb->durable);
 	ramfile_close(&sb->rf);
 done_qemu:
 	qemu_done(&sb->qemu);
@@ -505,6 +509,7 @@ void standby_close(struct standby *sb)
 	vcpus_close(sb->served.vcpus);
 	images_close(&sb->images);
 	epochlog_close(&sb->log);
+	durable_close(&sb->durable);
 	ramfile_close(&sb->rf);
 	qemu_done(&sb->qemu);
 	fd_close(sb->wake_fd);

@@ -76,6 +76,10 @@ struct standby_config {
 	 * the paths */
 	const struct standby_disk *disks;
 	uint32_t n_disks;
+	/* the disk log (durable.h); NULL or "": PATH.hflog beside the first disk's image */
+	const char *disk_log;
+	/* size of a new disk log; 0: epochs are not logged (disk_durability = memory) */
+	uint64_t disk_log_bytes;
 
 	const char *tap;	   /* the only tap that the command may name; NULL: any */
 
@@ -126,7 +130,8 @@ struct standby_status {
 };
 
 /* Make the object, load what an earlier agent left in state_dir (discard unfinished epochs, apply
- * complete ones) and start the object's thread. Then, without any order, the standby continues with
+ * complete ones), replay the disk log into the images if the copy in state_dir is gone, and start
+ * the object's thread. Then, without any order, the standby continues with
  * what the earlier agent left:
  *
  *	what was left		what happens

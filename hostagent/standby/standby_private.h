@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "link/link.h"
 #include "standby/clockview.h"
+#include "standby/durable.h"
 #include "standby/epochlog.h"
 #include "standby/images.h"
 #include "standby/promote.h"
@@ -82,6 +83,7 @@ struct standby {
 	struct ramfile rf;
 	struct epochlog log;
 	struct images images; /* the guest's disks on this host */
+	struct durable durable; /* their disk log */
 	struct qemu qemu;
 	/* the QEMU of a rehearsal (rehearsal.c); if its pid > 0, it waits for the first epoch */
 	struct qemu rehearsal;
@@ -176,6 +178,9 @@ void standby_served_look(struct standby *sb, uint64_t now_ns);
 /* Find a promoted guest that an earlier agent left. Called before the thread starts. Blocks until
  * QEMU's monitor has sent its greeting, or has sent none in time. */
 void standby_resume_promoted(struct standby *sb);
+/* Open the disk log if there is one, and replay it after a crash of this host. Called before the
+ * thread starts. A log that cannot be used is reported in the status. Blocks on the disk. */
+void standby_recover_disks(struct standby *sb);
 /* Continue with a warm standby that an earlier agent left. Called on the thread, when it starts. */
 void standby_resume(struct standby *sb);
 /* Check whether QEMU has exited, and start it again if needed. */

@@ -20,6 +20,10 @@ static void open_standby(struct vm *vm)
 	struct standby_config config = {
 		.disks = disks,
 		.n_disks = vm->config->n_disks,
+		.disk_log = vm->config->disk_log,
+		.disk_log_bytes = vm->config->disk_durability == AGENT_DURABILITY_MEMORY
+					  ? 0
+					  : vm->config->disk_log_bytes,
 		.vm = vm->config->name,
 		.state_dir = vm->config->state_dir,
 		.run_dir = vm->environment.config->run_dir,

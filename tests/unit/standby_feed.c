@@ -133,7 +133,7 @@ void feed_begin(struct feed *f, bool full)
 	f->n_frames = f->n_records = 0;
 	f->payload_bytes = 0;
 	h = header(f, WIRE_EPOCH_BEGIN);
-	h.flags = full ? WIRE_FLAG_FULL : 0;
+	h.flags = (full ? WIRE_FLAG_FULL : 0) | (f->is_unheld ? WIRE_FLAG_UNHELD : 0);
 	MUST(wire_frame_begin(frame, sizeof(frame), &w));
 	MUST(wire_epoch_begin_encode(&begin, &w));
 	add_frame(f, frame, &w, &h);

@@ -33,6 +33,7 @@ struct feed {
 	/* true: compress PAGES, DEVICE and DISK payloads with LZ4, even where that makes
 	 * them longer */
 	bool packs;
+	bool is_unheld; /* the next epochs have the flag UNHELD */
 };
 
 void feed_init(struct feed *f, uint64_t term, const struct wire_geometry *geometry);

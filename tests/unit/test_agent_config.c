@@ -142,6 +142,33 @@ static void faults_name_the_place(void **state)
 	expect_fault("web1", "epoch_max_ms must not be below");
 }
 
+#define STANDBY "[standby]\nstate_dir = /s\ncommand_file = /c\n"
+
+static void a_disk_log_is_on_a_disk(void **state)
+{
+	static const char begin[] = "[vm]\nname = web1\ntap = tap0\ndisks = vda:/dev/vda\n";
+	struct agent_config config;
+	struct error error;
+
+	(void)state;
+	put(other_path, "[vm]\nname = web2\ntap = tap1\nqmp = /q2\n");
+	put(vm_path, "%s" STANDBY, begin);
+	expect_fault("web1", "the first of the disks is a block device: set [standby] disk_log");
+	put(vm_path, "%sdisk_durability = ram\n" STANDBY, begin);
+	expect_fault("web1", "disk_durability");
+	put(vm_path, "%sdisk_durability = both\ndisk_flushes = outside\n" STANDBY, begin);
+	expect_fault("web1", "disk_durability = both needs disk_flushes = in-pause");
+	put(vm_path, "%sdisk_durability = memory\n" STANDBY, begin);
+	expect_fault("web1", "");
+	put(vm_path, "%sdisk_durability = both\n" STANDBY
+		     "disk_log = /var/lib/log\ndisk_log_bytes = 1M\n", begin);
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_int_equal(config.vms[0].disk_durability, AGENT_DURABILITY_BOTH);
+	assert_string_equal(config.vms[0].disk_log, "/var/lib/log");
+	assert_int_equal(config.vms[0].disk_log_bytes, 1 << 20);
+	agent_config_done(&config);
+}
+
 static void disks_are_pairs_of_name_and_path(void **state)
 {
 	struct agent_config config;
@@ -160,6 +187,9 @@ static void disks_are_pairs_of_name_and_path(void **state)
 	assert_string_equal(config.vms[0].disk[1].name, "drive-1");
 	assert_string_equal(config.vms[0].disk[1].path, "/dev/b:c");
 	assert_int_equal(config.vms[1].n_disks, 0);
+	assert_int_equal(config.vms[0].disk_durability, AGENT_DURABILITY_STANDBY);
+	assert_string_equal(config.vms[0].disk_log, "");
+	assert_int_equal(config.vms[0].disk_log_bytes, 256 << 20);
 	agent_config_done(&config);
 #define WRONG(value, says)                                                                         \
 	do {                                                                                       \
@@ -292,6 +322,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_plain_pair_of_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(faults_name_the_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_disk_log_is_on_a_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(disks_are_pairs_of_name_and_path, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_missing_command_hinders_only_the_standby, setup,
 						teardown),

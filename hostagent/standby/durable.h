@@ -1,0 +1,101 @@
+/* durable.h - decides what of each epoch goes into the disk log, so that the guest's disks of the
+ * newest acknowledged epoch outlive a power failure of both hosts.
+ *
+ * Why: the disk log (disklog.h) is a file with entries. Which entry an epoch needs depends on what
+ * the images hold, what the log says of them, and whether output is held.
+ *
+ *	epoch arrives			its entry, before it is acknowledged
+ *	-------------			------------------------------------
+ *	UNHELD (a first copy)		NO_COPY, unless the log says that already
+ *	held, follows the last entry	WRITES; nothing if it has no writes
+ *	held, does not follow it	images_sync(), then START with its writes
+ *	larger than half of the log	NO_COPY; after it is applied: images_sync(), then START
+ *
+ * One log serves all disks of the VM. With one per disk, a power failure could leave two logs that
+ * end at different epochs, and the disks would be of different moments.
+ *
+ * A kill of the agent at any step is harmless: the copy on tmpfs tells the next agent what is
+ * applied, and its first held epoch is a START. A power failure leaves the images at the newest
+ * logged epoch, which is the newest acknowledged one or one after it.
+ *
+ * Where: epochlog.c reports the epochs, promote.c the end, standby.c recovers. Uses disklog.h and
+ * images.h. Threads: one. Blocks on the disk.
+ */
+#ifndef STANDBY_DURABLE_H
+#define STANDBY_DURABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "standby/disklog.h"
+#include "standby/images.h"
+#include "standby/ramfile.h"
+
+/* Bytes of an epoch's file that are DISK frames. */
+struct durable_span {
+	uint64_t offset, bytes;
+};
+
+struct durable {
+	struct disklog *log; /* NULL: there is none */
+	struct images *images; /* borrowed */
+	struct ramfile *rf;    /* its steps are reported to tests; borrowed */
+	uint64_t n_entries;    /* entries written; for statistics */
+	uint64_t append_ns;    /* time that the last entry took, until it was on the disk */
+
+	/* The images will hold this epoch once all complete epochs are applied, and so does the log
+	 * once it is replayed; 0: the log and the images do not follow each other. */
+	uint64_t logged;
+	bool must_start; /* the epoch to be applied was too large: START follows */
+
+	/* The epoch that is arriving. */
+	bool is_unheld;
+	struct durable_span *spans;
+	size_t n_spans, n_room;
+	uint64_t bytes; /* of all spans */
+};
+
+/* Open the log @path for the disks @images; it is made with @bytes if it is missing. With @bytes 0,
+ * a log that is missing is no error. @d is zeroed, or was closed. Does nothing if the log is open.
+ * Returns 0 or the error of disklog_open(), with *ret_error. */
+int durable_open(struct durable *d, struct ramfile *rf, struct images *images, const char *path,
+		 uint64_t bytes, struct error *ret_error) __attribute__((warn_unused_result));
+void durable_close(struct durable *d); /* accepts a zeroed struct, and one that is closed */
+
+/* After a crash of the host: replay the log into the images and bring them to the disk. Call this
+ * only if the copy on tmpfs is gone, and never if the guest was promoted here. Does nothing if the
+ * log is empty or says NO_COPY. Returns 1 if the images hold *ret_state's epoch now; 0 if the log
+ * makes no claim; -EBUSY if another QEMU uses an image; other -errno with *ret_error. The images
+ * are closed afterwards. */
+int durable_recover(struct durable *d, struct disklog_state *ret_state, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Note what arrives: the begin of an epoch, and each DISK frame, at @offset of the epoch's file.
+ * durable_frame() returns 0 or -ENOMEM. */
+void durable_begin(struct durable *d, bool is_unheld);
+int durable_frame(struct durable *d, uint64_t offset, uint64_t bytes)
+	__attribute__((warn_unused_result));
+
+/* Make the entry of the epoch @epoch of @term, which is whole in the file @fd; all epochs before it
+ * are applied, @applied is the last one. Returns 0, and the epoch may be acknowledged; or -errno
+ * with *ret_error, and it must be refused. */
+int durable_complete(struct durable *d, int fd, uint64_t term, uint64_t epoch, uint64_t applied,
+		     struct error *ret_error) __attribute__((warn_unused_result));
+/* The epoch is stored (durable_complete() has succeeded, and its file has its final name). */
+void durable_stored(struct durable *d, uint64_t epoch);
+/* The stored epoch is applied. Returns 0, or -errno with *ret_error: images that cannot be brought
+ * to the disk; the next epoch tries again. */
+int durable_applied(struct durable *d, uint64_t term, uint64_t epoch, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Epochs may be missing from now on, or another term begins: the next held epoch is a START. */
+void durable_forget(struct durable *d);
+
+/* Say in the log that the images are changed without it: before the guest itself runs on them, or
+ * before epochs are applied that are not logged. Does nothing if the log is empty or says that
+ * already. Returns 0 or -errno with *ret_error. */
+int durable_end(struct durable *d, struct error *ret_error) __attribute__((warn_unused_result));
+
+#endif
