@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/futex.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,11 +29,10 @@ static int make_file(struct disk_ring *ring)
 	return ring_map(ring, false);
 }
 
-int disk_ring_new(uint64_t soft_bytes, uint64_t disk_bytes, struct disk_ring **ret,
-		  struct error *ret_error)
+int ring_alloc(uint64_t soft_bytes, uint64_t disk_bytes, struct disk_ring **ret,
+	       struct error *ret_error)
 {
 	struct disk_ring *ring = calloc(1, sizeof(*ring));
-	uint64_t seed;
 	int r;
 
 	if (!ring)
@@ -48,20 +48,46 @@ int disk_ring_new(uint64_t soft_bytes, uint64_t disk_bytes, struct disk_ring **r
 				 soft_bytes, disk_bytes, DISK_RING_SOFT_MAX / MIB,
 				 DISK_RING_DISK_MAX / MIB / 1024);
 	}
+	*ret = ring;
+	return 0;
+}
+
+int ring_write_header(struct disk_ring *ring, const char *owner, const char *boot, uint64_t term)
+{
+	struct ring_header *h = ring->header;
+
+	if (getrandom(&h->seed, sizeof(h->seed), 0) != (ssize_t)sizeof(h->seed))
+		return -EIO;
+	h->version = RING_VERSION;
+	h->disk_bytes = ring->disk_bytes;
+	h->soft_bytes = ring->soft_bytes;
+	(void)snprintf(h->owner, sizeof(h->owner), "%s", owner);
+	(void)snprintf(h->boot, sizeof(h->boot), "%s", boot);
+	atomic_store(&h->term, term);
+	/* An agent that is killed before this leaves a file that is no ring. */
+	atomic_signal_fence(memory_order_seq_cst);
+	h->magic = RING_MAGIC;
+	return 0;
+}
+
+int disk_ring_new(uint64_t soft_bytes, uint64_t disk_bytes, struct disk_ring **ret,
+		  struct error *ret_error)
+{
+	struct disk_ring *ring;
+	int r = ring_alloc(soft_bytes, disk_bytes, &ring, ret_error);
+
+	if (r < 0)
+		return r;
 	r = make_file(ring);
-	if (r == 0 && getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
-		r = -EIO;
+	if (r == 0)
+		r = ring_write_header(ring, "", "", 0);
 	if (r < 0) {
 		(void)error_set(ret_error, r, "a disk's ring of %" PRIu64 " MiB: %s",
 				ring_file_bytes(ring) / MIB, strerror(-r));
 		disk_ring_free(ring);
 		return r;
 	}
-	ring->header->magic = RING_MAGIC;
-	ring->header->version = RING_VERSION;
-	ring->header->disk_bytes = disk_bytes;
-	ring->header->soft_bytes = ring->soft_bytes;
-	ring->header->seed = seed;
+	ring->why_new = "it has no file";
 	*ret = ring;
 	return 0;
 }
@@ -191,6 +217,28 @@ void disk_ring_forget_hashes(struct disk_ring *ring)
 void disk_ring_assume_zero(struct disk_ring *ring)
 {
 	wish(ring, true);
+}
+
+/* ---- for the next agent */
+
+uint64_t disk_ring_note(const struct disk_ring *ring, enum disk_ring_note note)
+{
+	return atomic_load(&ring->header->notes[note]);
+}
+
+void disk_ring_set_note(struct disk_ring *ring, enum disk_ring_note note, uint64_t value)
+{
+	atomic_store(&ring->header->notes[note], value);
+}
+
+void disk_ring_set_term(struct disk_ring *ring, uint64_t term)
+{
+	atomic_store(&ring->header->term, term);
+}
+
+const char *disk_ring_why_new(const struct disk_ring *ring)
+{
+	return ring->why_new;
 }
 
 /* ---- figures */

@@ -1,4 +1,5 @@
-/* ring.h - a log of what a guest writes to one disk, in memory that two processes share.
+/* ring.h - a log of what a guest writes to one disk, in memory that two processes share and that
+ * outlives them.
  *
  * Why: QEMU copies each write of the guest to an NBD server, a child process of the agent. The
  * server (the writer) appends the writes to the ring, and the agent (the reader) reads them. The
@@ -22,7 +23,7 @@
  * directly after the other, so a record that begins near the end of the ring is still contiguous in
  * memory.
  *
- *	memfd  [ header 4 KiB ][ hashes: 16 bytes for each block ][ data: soft size + reserve ]
+ *	file   [ header 4 KiB ][ hashes: 16 bytes for each block ][ data: soft size + reserve ]
  *
  * Full ring. If the ring is full (soft size), an append waits for at most 1 s until the reader has
  * released records. An append does not wait while the reader has set `sealing`: the guest is then
@@ -41,10 +42,18 @@
  * disk_ring_forget_hashes(). A write of a part of a block, a discard and a dropped record make the
  * block's content unknown, so the next write of the block makes a record.
  *
+ * After the agent's death. disk_ring_open() keeps the ring in a file, so that the next agent has
+ * the records that were not released, and the hashes. The records go to the standby once more. That
+ * does no harm if all of them up to the head arrive within one epoch: each byte gets the value of
+ * its last record. A writer that is killed leaves only whole records before the head. What the
+ * guest wrote while there was no writer is found by synchronising, which offers every block.
+ *
  * Where: the agent's engine is the reader; plugin.c, in nbdkit's process, is the writer. The reader
  * does not trust the writer: it checks each record and every position, so a broken writer cannot
  * crash it. A broken writer may even change the bytes at disk_record.data while they are read. So
- * copy them first, and compute checksums from the copy.
+ * copy them first, and compute checksums from the copy. (A hostile one can shrink the file of
+ * disk_ring_open(), which ends the agent by SIGBUS, as shrinking the guest's memory file does. Only
+ * the file of disk_ring_new() is sealed against that.)
  *
  * Threads: one reader, one writer. A writer with several threads must make its calls one at a time.
  */
@@ -84,7 +93,7 @@ struct disk_record {
 	const uint8_t *data;
 };
 
-/* Counters since disk_ring_new(). They continue when another writer maps the ring. */
+/* Counters since the ring was made. They continue when another reader or writer maps the ring. */
 struct disk_ring_counts {
 	uint64_t connections, disconnections; /* how often QEMU connected and disconnected */
 	/* requests of QEMU; one request makes several records, one or none */
@@ -101,21 +110,55 @@ struct disk_ring_counts {
 
 /* ---- the reader's functions */
 
-/* Make a ring for a disk of @disk_bytes, with room for @soft_bytes (rounded up to whole pages) and
- * for the reserve. At first no block's content is known. A page of the ring's file takes memory
- * only once it is written, and the file can neither grow nor shrink.
+/* Make a ring in anonymous memory for a disk of @disk_bytes, with room for @soft_bytes (rounded up
+ * to whole pages) and for the reserve. At first no block's content is known. A page of the ring's
+ * file takes memory only once it is written, and the file can neither grow nor shrink.
  * Returns 0 (the caller frees *ret with disk_ring_free()); -EINVAL if a size is out of its limits;
  * -ENOMEM, -EMFILE or another -errno of memfd_create(2) or mmap(2). On error *ret_error says
  * why. */
 int disk_ring_new(uint64_t soft_bytes, uint64_t disk_bytes, struct disk_ring **ret,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 
+/* Whose ring a file is. */
+struct disk_ring_id {
+	const char *vm, *disk;
+	uint64_t term; /* see disk_ring_set_term() */
+};
+
+/* The same in the file @path, which belongs on a tmpfs. Go on with what an earlier agent left
+ * there, if it is a sound ring of this boot of the host, with the same @id and both sizes, and
+ * nobody can write to it any more. An earlier writer is waited for, 2 s at most: it holds a lock
+ * (flock) as long as it has a descriptor or a mapping of the file. Else replace the file by a new
+ * one, with memory reserved for all but the hashes; an earlier writer keeps the old one. The file
+ * stays until the caller unlinks it.
+ * 0: as disk_ring_new(), and see disk_ring_why_new(); -ENOSPC and other -errno of open() and
+ * fallocate(). */
+int disk_ring_open(const char *path, const struct disk_ring_id *id, uint64_t soft_bytes,
+		   uint64_t disk_bytes, struct disk_ring **ret, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Why nothing that an earlier agent left was used; NULL: it was. Static. */
+const char *disk_ring_why_new(const struct disk_ring *ring);
+
+/* The standby keeps its images in a new term. Otherwise a ring of an older term is worthless. */
+void disk_ring_set_term(struct disk_ring *ring, uint64_t term);
+
+/* Numbers that the reader finds again in an adopted ring; 0 in a new one. */
+enum disk_ring_note {
+	DISK_RING_NOTE_COMMITTED, /* epoch/ring_epochs.h says what they mean */
+	DISK_RING_NOTE_EARLY,
+	DISK_RING_N_NOTES,
+};
+uint64_t disk_ring_note(const struct disk_ring *ring, enum disk_ring_note note);
+void disk_ring_set_note(struct disk_ring *ring, enum disk_ring_note note, uint64_t value);
+
 /* Unmap the ring and close its descriptor. Reader and writer both call this. Accepts NULL, returns
  * NULL. */
 struct disk_ring *disk_ring_free(struct disk_ring *ring);
 
-/* Returns the descriptor of the ring's memfd (close-on-exec), which a writer passes to
- * disk_ring_map(). Owned by the ring. */
+/* Returns the descriptor of the ring's file (close-on-exec), which a writer passes to
+ * disk_ring_map(). Owned by the ring. A writer must inherit or dup() it, so that it shares the
+ * file's lock. */
 int disk_ring_fd(const struct disk_ring *ring);
 
 uint64_t disk_ring_disk_bytes(const struct disk_ring *ring); /* may also be called by the writer */
@@ -160,7 +203,7 @@ void disk_ring_get_counts(const struct disk_ring *ring, struct disk_ring_counts 
 
 /* ---- the writer's functions */
 
-/* Map the ring in the memfd @fd, which the caller still owns. Returns 0 (the caller frees *ret with
+/* Map the ring in the file @fd, which the caller still owns. Returns 0 (the caller frees *ret with
  * disk_ring_free()); -EINVAL if @fd is not a ring, or is a ring of another version; -ENOMEM; or
  * another -errno. */
 int disk_ring_map(int fd, struct disk_ring **ret) __attribute__((warn_unused_result));

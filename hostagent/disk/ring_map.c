@@ -87,8 +87,7 @@ struct disk_ring *disk_ring_free(struct disk_ring *ring)
 	return NULL;
 }
 
-/* Read the header of the file @fd without mapping it. */
-static int read_header(int fd, struct disk_ring *ring)
+int ring_read_header(int fd, struct disk_ring *ring)
 {
 	struct ring_header header;
 	struct stat st;
@@ -114,7 +113,7 @@ int disk_ring_map(int fd, struct disk_ring **ret)
 	if (!ring)
 		return -ENOMEM;
 	ring->fd = -1;
-	r = read_header(fd, ring);
+	r = ring_read_header(fd, ring);
 	if (r == 0) {
 		ring->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 		r = ring->fd < 0 ? -errno : ring_map(ring, true);

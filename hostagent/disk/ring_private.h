@@ -20,8 +20,10 @@
 #include "disk/ring.h"
 
 #define RING_MAGIC   UINT64_C(0x686664736b726e67) /* "hfdskrng" */
-#define RING_VERSION 1u
+#define RING_VERSION 2u
 #define RING_ALIGN   65536u /* a multiple of every page size */
+#define RING_OWNER_BYTES 192u
+#define RING_BOOT_BYTES	 40u
 
 enum ring_counter {
 	RING_CONNECTIONS,
@@ -40,13 +42,15 @@ enum ring_counter {
 };
 
 struct ring_header {
-	/* Written only by disk_ring_new(). */
+	/* Written only by disk_ring_new() and disk_ring_open(). The magic is written last. */
 	uint64_t magic;
 	uint64_t version;
 	uint64_t disk_bytes;
 	uint64_t soft_bytes;
 	/* random seed of the hashes, so that a guest cannot make two blocks with the same hash */
 	uint64_t seed;
+	char owner[RING_OWNER_BYTES]; /* "vm/disk"; "" in a ring without a name */
+	char boot[RING_BOOT_BYTES];   /* the kernel's boot_id */
 
 	/* Written by the writer. */
 	_Alignas(64) _Atomic uint64_t head;
@@ -65,6 +69,8 @@ struct ring_header {
 	/* the word on which the writer waits (futex); grows at each wake-up */
 	_Atomic uint32_t wakes;
 	_Atomic uint32_t is_sealing;
+	_Atomic uint64_t term;
+	_Atomic uint64_t notes[DISK_RING_N_NOTES];
 };
 _Static_assert(sizeof(struct ring_header) <= 4096, "the header fits its page");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2,
@@ -88,6 +94,7 @@ struct disk_ring {
 	size_t map_bytes;	      /* size of the whole mapping, which begins at the header */
 	uint64_t tail;		      /* used by the reader only */
 	int fd;
+	const char *why_new; /* why no earlier ring was adopted; NULL: one was */
 	/* Used by the writer only: the hash of a zero block of full size, and of a zero block with
 	 * the size of the disk's last block, which may be shorter. */
 	struct ring_hash zero_hash, last_zero_hash;
@@ -98,9 +105,23 @@ struct disk_ring {
 int ring_layout(struct disk_ring *ring, uint64_t soft_bytes, uint64_t disk_bytes);
 uint64_t ring_file_bytes(const struct disk_ring *ring);
 
+/* Read the header of the file @fd without mapping it, and set the sizes of *ring by it. 0; -EINVAL:
+ * the file is no ring of this version, or has not the size that its header says. */
+int ring_read_header(int fd, struct disk_ring *ring);
+
 /* Map the file ring->fd with the sizes from ring_layout(). Returns 0 or -errno; on error nothing is
  * mapped. */
 int ring_map(struct disk_ring *ring, bool is_writer);
+
+/* ---- ring.c, for the reader only */
+
+/* Allocate a ring with its sizes, but without a file. Errors as disk_ring_new(). */
+int ring_alloc(uint64_t soft_bytes, uint64_t disk_bytes, struct disk_ring **ret,
+	       struct error *ret_error);
+
+/* Write the header of a new ring whose file is mapped and reads as zero. 0; -EIO: no random
+ * numbers. */
+int ring_write_header(struct disk_ring *ring, const char *owner, const char *boot, uint64_t term);
 
 static inline void ring_add(struct disk_ring *ring, enum ring_counter counter, uint64_t n)
 {

@@ -155,6 +155,10 @@ int engine_fence(struct engine *engine, struct error *ret_error)
  * agent, and the guest keeps running. Frees @engine. Accepts NULL. */
 void engine_close(struct engine *engine);
 
+/* Remove the log of a disk's writes that an engine has left in run_dir, unless it ended by
+ * engine_detach() or engine_fence(), which remove it. */
+void engine_remove_ring(const char *run_dir, const char *vm, const char *disk);
+
 /* Renew the lease after a LEASE message, and return the result of lease_renew(). If the guest was
  * stopped for want of a lease, it resumes within 10 ms. May be called on any thread, but by only
  * one thread at a time. */

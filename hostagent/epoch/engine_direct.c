@@ -31,6 +31,7 @@ static void enter(struct engine *e, uint64_t term)
 		 " without a gateway: %s agreed, streaming to it",
 		 e->config.vm, e->term, term, e->epochs.next, e->config.peer_name);
 	e->term = term;
+	engine_disks_term(e);
 	lease_enter(&e->lease.lease, term, atomic_load(&e->direct.claimed_ns), AGREE_LEASE_MS);
 	engine_set_direct(e, DIRECT_PEER_NEXT, "");
 	e->stream.connect_at_ns = 0;

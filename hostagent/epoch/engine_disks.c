@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "epoch/ring_epochs.h"
 #include "vmm/disks.h"
 #include "vmm/flushes.h"
 #include "wire/msg.h"
@@ -48,7 +49,7 @@ static int open_disk(struct engine *e, const struct vmm_disk *found, struct engi
 	disk->found = *found;
 	snprintf(disk->socket, sizeof(disk->socket), "%s/%s-%s.nbd", e->config.run_dir,
 		 e->config.vm, found->name);
-	return disk_ring_new(e->config.disk_ring_bytes, found->size_bytes, &disk->ring, ret_error);
+	return engine_ring_open(e, disk, ret_error);
 }
 
 /* Refuse what cannot be mirrored. */
@@ -119,6 +120,8 @@ static void end_mirrors(struct engine *e)
 void engine_disks_detach(struct engine *e)
 {
 	end_mirrors(e);
+	for (uint32_t i = 0; i < e->disks.n; i++)
+		engine_remove_ring(e->config.run_dir, e->config.vm, e->disks.disk[i].found.name);
 }
 
 void engine_disks_free(struct engine_disks *d)
@@ -467,45 +470,29 @@ void engine_disks_committed(struct engine *e, uint64_t epoch)
 	for (uint32_t i = 0; i < e->disks.n; i++) {
 		struct engine_disk *disk = &e->disks.disk[i];
 
-		disk_ring_release(disk->ring, disk->cut[epoch % ENGINE_SEALED_AT_SLOTS]);
-		disk->is_released_early = false;
+		ring_epochs_committed(disk->ring, epoch,
+				      disk->cut[epoch % ENGINE_SEALED_AT_SLOTS]);
 	}
 }
 
 /* ---- a FULL epoch */
 
-/* Has an earlier FULL epoch, which never arrived, taken records out of a ring for good? */
-static bool has_lost_records(const struct engine_disks *d)
-{
-	for (uint32_t i = 0; i < d->n; i++) {
-		if (d->disk[i].is_released_early)
-			return true;
-	}
-	return false;
-}
-
 void engine_disks_full_begins(struct engine *e)
 {
-	const bool has_lost = has_lost_records(&e->disks);
+	bool has_lost = false;
 
-	if (e->disks.n == 0)
-		return;
+	for (uint32_t i = 0; i < e->disks.n; i++)
+		has_lost |= ring_epochs_full_begins(e->disks.disk[i].ring);
 	/* Lost records are found by copying the disks again. And while output passes, do not make
 	 * a long first copy within this epoch: begin it again afterwards. */
-	if (e->disks.condition != DISKS_APART &&
+	if (e->disks.n > 0 && e->disks.condition != DISKS_APART &&
 	    (has_lost || (!engine_is_holding(e) && e->disks.condition == DISKS_COPYING))) {
 		engine_set_disks(e, DISKS_APART, has_lost ? "an epoch with their writes is lost"
 							  : "all of RAM is copied first");
 		end_mirrors(e);
 	}
-	for (uint32_t i = 0; i < e->disks.n; i++) {
-		struct engine_disk *disk = &e->disks.disk[i];
-
-		if (disk->is_released_early)
-			disk_ring_forget_hashes(disk->ring);
-		disk->is_released_early = false;
-		disk->encoded = disk_ring_tail(disk->ring);
-	}
+	for (uint32_t i = 0; i < e->disks.n; i++)
+		e->disks.disk[i].encoded = disk_ring_tail(e->disks.disk[i].ring);
 }
 
 /* Put all that waits in the rings into the FULL epoch. A copy may be larger than the ring. So the
@@ -519,10 +506,8 @@ int engine_disks_full_take(struct engine *e)
 		struct engine_disk *disk = &e->disks.disk[i];
 
 		r = encode_disk(e, disk, disk_ring_head(disk->ring));
-		if (r == 0 && e->disks.condition == DISKS_COPYING && is_filling(e, disk)) {
-			disk_ring_release(disk->ring, disk->encoded);
-			disk->is_released_early = true;
-		}
+		if (r == 0 && e->disks.condition == DISKS_COPYING && is_filling(e, disk))
+			ring_epochs_release_early(disk->ring, e->epochs.next, disk->encoded);
 	}
 	return r;
 }
@@ -546,13 +531,15 @@ int engine_disks_full_wait(struct engine *e)
 
 void engine_disks_resumed(struct engine *e, uint64_t epoch)
 {
-	if (e->disks.n == 0 || epoch >= e->epochs.committed)
-		return;
-	log_warn("vm=%s the standby has epoch %" PRIu64 ", %" PRIu64
-		 " was committed: its disks are copied whole",
-		 e->config.vm, epoch, e->epochs.committed);
+	bool is_lost = false;
+
 	for (uint32_t i = 0; i < e->disks.n; i++)
-		disk_ring_forget_hashes(e->disks.disk[i].ring);
+		is_lost |= ring_epochs_resumed(e->disks.disk[i].ring, epoch);
+	if (!is_lost)
+		return;
+	log_warn("vm=%s the standby's last epoch is %" PRIu64
+		 ", before one that was committed: its disks are copied whole",
+		 e->config.vm, epoch);
 	if (e->disks.condition != DISKS_APART)
 		fell_apart(e, &e->disks.disk[0], "the standby has lost its copy");
 }

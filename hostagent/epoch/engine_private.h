@@ -178,7 +178,6 @@ struct engine_disk {
 	bool is_flush_off;  /* QEMU ignores flushes of its image, by our wish */
 	bool is_flush_kept; /* ... or cannot be made to, so flushes stay within the pause */
 	int image_fd;	    /* is_flush_off: its image */
-	bool is_released_early; /* records were released before the commit of their FULL epoch */
 };
 
 struct engine_disks {
@@ -445,14 +444,17 @@ uint64_t engine_watch_wake_ns(const struct engine_watch *watch);
 void engine_paused_by_other(struct engine *e); /* does nothing unless the guest is GUEST_RUNS */
 void engine_watch_runstate(struct engine *e);
 
-/* engine_disks.c. Make a ring for each disk that the VM's file names. The mirrors are begun later,
+/* engine_disks.c. Make a ring for each disk that the VM's file names, or go on with the one that an
+ * earlier agent has left. The mirrors are begun later,
  * by engine_disks_tick(). 0; -EBUSY: a block job uses a disk; errors of vmm_disks_list() and
  * disk_ring_new(). All with *ret_error. */
 int engine_disks_open(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
-/* End all mirrors, so that QEMU's block nodes are as they were found. */
+/* End all mirrors, so that QEMU's block nodes are as they were found, and remove the rings' files:
+ * the protection ends. */
 void engine_disks_detach(struct engine *e);
-/* Free everything. A mirror that was not ended breaks, since its server ends. */
+/* Free everything. A mirror that was not ended breaks, since its server ends. The rings' files stay
+ * for the next engine. */
 void engine_disks_free(struct engine_disks *disks);
 bool engine_disks_are_direct(const struct engine *e); /* does QEMU open one with O_DIRECT? */
 /* May epochs be sent on this stream? Not if the guest has disks and the stream cannot carry
@@ -499,6 +501,13 @@ void engine_flushes_tick(struct engine *e);
 int engine_flushes_on(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 bool engine_flushes_are_off(const struct engine *e); /* of each disk */
+
+/* engine_ring.c. Make the ring of @disk, or go on with the one that an earlier agent has left. 0;
+ * errors of disk_ring_new(), with *ret_error. */
+int engine_ring_open(struct engine *e, struct engine_disk *disk, struct error *ret_error)
+	__attribute__((warn_unused_result));
+/* Note that the standby keeps its copy in the engine's new term. */
+void engine_disks_term(struct engine *e);
 
 /* engine_throttle.c */
 void engine_throttle_tick(struct engine *e); /* stop or resume the vCPUs when it is time */

@@ -1,0 +1,179 @@
+/* Tests what commits, resumes and agents' deaths make of a ring's records and hashes. */
+#include "epoch/ring_epochs.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define BLOCK	   DISK_RING_BLOCK_BYTES
+#define SOFT	   (1u << 20)
+#define DISK_BYTES (4 * BLOCK)
+
+struct fixture {
+	char dir[64], path[96];
+	struct disk_ring *ring, *writer;
+};
+
+static const uint8_t content[BLOCK] = {1, 2, 3};
+
+static void open_ring(struct fixture *f)
+{
+	static const struct disk_ring_id id = {"web1", "root", 7};
+	struct error error;
+
+	assert_int_equal(disk_ring_open(f->path, &id, SOFT, DISK_BYTES, &f->ring, &error), 0);
+	assert_int_equal(disk_ring_map(disk_ring_fd(f->ring), &f->writer), 0);
+}
+
+/* The agent and its server die, and the next ones begin. */
+static void die(struct fixture *f)
+{
+	disk_ring_free(f->writer);
+	disk_ring_free(f->ring);
+	open_ring(f);
+	assert_null(disk_ring_why_new(f->ring));
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	strcpy(f->dir, "/dev/shm/holdfast-ring.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	snprintf(f->path, sizeof(f->path), "%s/ring", f->dir);
+	open_ring(f);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	disk_ring_free(f->writer);
+	disk_ring_free(f->ring);
+	assert_int_equal(unlink(f->path), 0);
+	assert_int_equal(rmdir(f->dir), 0);
+	free(f);
+	return 0;
+}
+
+/* Write a block, and return where its record ends. */
+static uint64_t put(struct fixture *f, uint64_t block)
+{
+	assert_int_equal(disk_ring_append(f->writer, DISK_WRITE, block * BLOCK, BLOCK, content), 0);
+	return disk_ring_head(f->ring);
+}
+
+/* Would a copy of the block that was put be sent again? */
+static bool is_known(struct fixture *f, uint64_t block)
+{
+	uint64_t head = disk_ring_head(f->ring);
+
+	return put(f, block) == head;
+}
+
+static void test_commit_releases(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t cut = put(f, 0), end = put(f, 1);
+
+	ring_epochs_committed(f->ring, 5, cut);
+	assert_int_equal(disk_ring_tail(f->ring), cut);
+	/* The next agent does not know where epoch 6 ends: its records are sent again. */
+	die(f);
+	assert_false(ring_epochs_resumed(f->ring, 6));
+	assert_int_equal(disk_ring_tail(f->ring), cut);
+	assert_int_equal(disk_ring_head(f->ring), end);
+	assert_false(ring_epochs_full_begins(f->ring));
+	assert_true(is_known(f, 0));
+	assert_true(is_known(f, 1));
+}
+
+/* The standby has lost its copy, or is another one, and the primary's agent may have been away. */
+static void test_standby_lost(void **state)
+{
+	struct fixture *f = *state;
+
+	ring_epochs_committed(f->ring, 5, put(f, 0));
+	assert_false(ring_epochs_resumed(f->ring, 5));
+	assert_true(is_known(f, 0));
+	die(f);
+	assert_true(ring_epochs_resumed(f->ring, 0));
+	assert_false(is_known(f, 0));
+	/* From here on the hashes are worth something to a standby that has nothing. */
+	die(f);
+	assert_false(ring_epochs_resumed(f->ring, 0));
+	assert_true(is_known(f, 0));
+	ring_epochs_committed(f->ring, 6, disk_ring_head(f->ring));
+	assert_true(ring_epochs_resumed(f->ring, 5));
+	/* An order to forget that no writer has carried out outlives its agent. */
+	die(f);
+	assert_false(ring_epochs_resumed(f->ring, 5));
+	assert_false(is_known(f, 0));
+}
+
+/* Records were released within FULL epoch 9, which then is given up. */
+static void test_early_is_lost(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t cut = put(f, 0), pos = put(f, 1);
+
+	ring_epochs_release_early(f->ring, 9, pos);
+	/* Epoch 8 was sent before, and arrives: that saves nothing. */
+	ring_epochs_committed(f->ring, 8, cut);
+	assert_int_equal(disk_ring_tail(f->ring), pos);
+	assert_false(ring_epochs_resumed(f->ring, 8));
+	assert_true(ring_epochs_full_begins(f->ring));
+	assert_false(is_known(f, 0));
+	assert_false(ring_epochs_full_begins(f->ring));
+}
+
+static void test_early_is_committed(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t pos = put(f, 0);
+
+	ring_epochs_release_early(f->ring, 9, pos);
+	ring_epochs_committed(f->ring, 9, pos);
+	assert_false(ring_epochs_full_begins(f->ring));
+	assert_true(is_known(f, 0));
+}
+
+/* The agent dies in the middle of FULL epoch 9, or after the standby got all of it. */
+static void test_early_and_death(void **state)
+{
+	struct fixture *f = *state;
+
+	ring_epochs_release_early(f->ring, 9, put(f, 0));
+	die(f);
+	assert_false(ring_epochs_resumed(f->ring, 8));
+	assert_true(ring_epochs_full_begins(f->ring));
+	assert_false(is_known(f, 0));
+
+	ring_epochs_release_early(f->ring, 9, put(f, 1));
+	die(f);
+	assert_false(ring_epochs_resumed(f->ring, 9));
+	assert_false(ring_epochs_full_begins(f->ring));
+	assert_true(is_known(f, 1));
+	/* That was as good as a commit. */
+	assert_true(ring_epochs_resumed(f->ring, 8));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_commit_releases, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_standby_lost, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_early_is_lost, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_early_is_committed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_early_and_death, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
