@@ -55,8 +55,8 @@ static const struct change guest_changes[] = {
 	{GUEST_RUNS, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING, GUEST_STOPPED, INFO},
 	{GUEST_STOPPING, GUEST_RUNS, INFO}, /* QEMU refused `stop`, or the guest was resumed */
-	/* STOP and RESUME events that arrive with QEMU's answer to `stop`, or before it: the last
-	 * event decides. */
+	/* STOP and RESUME events that arrive with or before QEMU's answer to `stop`. The last event
+	 * decides. */
 	{GUEST_STOPPING, GUEST_STOPPING_RESUMED, INFO},
 	{GUEST_STOPPING_RESUMED, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING_RESUMED, GUEST_RUNS, INFO},
@@ -109,8 +109,7 @@ static const char *const stream_values[STREAM_N_CONDITIONS] = {
 	[STREAM_DIRECT_RESUMED] = "direct-resumed",
 };
 
-/* All are logged at DEBUG, because each change has another log line, which also has the peer's name
- * or text. */
+/* All are logged at DEBUG. Each change has another log line with the peer's name or text. */
 static const struct change stream_changes[] = {
 	{STREAM_NONE, STREAM_GATEWAY, DEBUG},
 	{STREAM_NONE, STREAM_DIRECT, DEBUG},
@@ -131,8 +130,8 @@ static const char *const direct_values[DIRECT_N_CONDITIONS] = {
 	[DIRECT_GATEWAY_NEXT] = "gateway-next",
 };
 
-/* All are logged at DEBUG: the first and the last change have another log line, and the others are
- * part of every connection. */
+/* All are logged at DEBUG. The first and the last change have another log line, and the others
+ * happen at every connection. */
 static const struct change direct_changes[] = {
 	{DIRECT_OFF, DIRECT_PEER_NEXT, DEBUG},
 	{DIRECT_PEER_NEXT, DIRECT_GATEWAY_NEXT, DEBUG},
@@ -159,7 +158,7 @@ static const char *const cover_values[COVER_N_CONDITIONS] = {
 	[COVER_NET] = "net",
 };
 
-/* All are logged at DEBUG, because each change has another log line, which says what changed. */
+/* All are logged at DEBUG. Each change has another log line, which says what changed. */
 static const struct change cover_changes[] = {
 	{COVER_WHOLE, COVER_DEVICES, DEBUG},
 	{COVER_WHOLE, COVER_NET, DEBUG},

@@ -4,16 +4,14 @@
  * stopped, its core is free, so a second thread can help to copy. This makes the pause shorter if
  * there are some thousands of pages or more. Measured for 64 MiB: private memory (read by
  * process_vm_readv) takes 4.4 ms instead of 6.4, scattered pages 5.7 instead of 10, shared memory
- * 3.1 instead of 3.8. (For shared memory, streaming stores and prefetch were tried. They save 10 to
- * 18 %, while the second thread saves 20 to 30 %, so they are not worth separate code for each
- * instruction set.)
+ * 3.1 instead of 3.8.
  *
  *	pages    │ step 0 │ step 1 │ step 2 │ ... │        COPIER_STEP_PAGES each, across ranges
  *	owner      takes a step, checks whether QEMU has saved its devices, takes the next ...
  *	helper     once QEMU has saved them: takes a step, takes the next ...
  *
- * The owner does not wait until the helper wakes up: a helper that wakes up late finds no steps
- * left. Once the helper has begun a step, the owner waits for the end of this step.
+ * The owner does not wait for the helper to wake up. A helper that wakes up late finds no steps
+ * left. If the helper has begun a step, the owner waits for the end of that step.
  *
  * Where: used by seal.c. Threads: one owner calls all functions; the helper is started by this
  * module and touches nothing but the pages.
@@ -35,8 +33,8 @@
 struct copier;
 
 /* A function that copier_run() calls on the owner's thread, between two steps. Returns 0 while QEMU
- * still uses the other core; 1 once that core is free, so that the helper may be woken; -errno to
- * end the copy with this error. */
+ * still uses the other core; 1 once that core is free (the helper may be woken); -errno to end the
+ * copy with this error. */
 typedef int (*copier_between_fn)(void *arg);
 
 /* Make a copier, and start its helper unless the machine has only one core. If the helper cannot be

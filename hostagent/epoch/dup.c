@@ -36,14 +36,13 @@ struct dup {
 						 * current window */
 };
 
-/* To look a page up, all of its bytes are hashed. While almost no pages repeat, this is wasted
- * time, so only some pages are looked up then. For this purpose a cheap hash of a few of a page's
- * bytes puts the page into one of SPARSE_ONE_IN groups, and only the pages of two groups are looked
- * up. Equal pages are in the same group, so either all or none of them are looked up, and the share
- * of repeated pages among those looked up is about the true share. One of the two groups is always
- * the same, so that a page which repeats after a long time is found, too. The other group changes
- * with each window (a number of lookups); otherwise the few pages that repeat might never be looked
- * up. */
+/* Looking a page up costs a hash of all its bytes. While almost no pages repeat, only some pages
+ * are looked up. A cheap hash of a few of a page's bytes puts the page into one of SPARSE_ONE_IN
+ * groups, and only the pages of two groups are looked up. Equal pages are in the same group, so all
+ * or none of them are looked up. Thus the share of repeated pages among those looked up is about
+ * the true share. One of the two groups is always the same, to find pages that repeat after a long
+ * time. The other group changes with each window (a number of lookups), to reach all groups in
+ * turn. */
 #define WINDOW_LOOKED 128u
 #define WINDOW_ASKED  4096u
 #define WORTH_ONE_IN  64u
@@ -51,8 +50,8 @@ struct dup {
 
 #define TAG_MASK UINT64_C(0xffffffff00000000)
 
-/* With two entries for each page of the reference, four of five pages have an entry in the end. The
- * entries of the other pages are overwritten by pages that hash to the same entry. */
+/* With two entries for each page of the reference, four of five pages keep an entry. The other
+ * pages lose theirs to pages with the same hash. */
 #define ENTRIES_PER_PAGE 2u
 
 int dup_new(uint32_t n_pages, const struct reference *reference, struct dup **ret)
@@ -124,12 +123,12 @@ int dup_offer(struct dup *d, uint32_t index)
 		return mark == REPEATED ? 0 : -EINVAL;
 	marks_set(&d->marks, index, OFFERED);
 	/* If the page is pinned, its earlier record is not written yet. A DUP record would be
-	 * written at once, and so come before that earlier record, which must not happen. */
+	 * written at once, before that earlier record, which would be wrong. */
 	return !reference_is_pinned(d->reference, index);
 }
 
-/* May the next record be a DUP of page @source for @page? It may if the standby's page @source is
- * equal to @page when that record is applied, also if the epoch is applied more than once. */
+/* May the next record be a DUP of page @source for @page? It may if the standby's page @source
+ * equals @page whenever that record is applied. (An epoch may be applied more than once.) */
 static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 {
 	unsigned mark = marks_get(&d->marks, source);
@@ -142,13 +141,12 @@ static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 	return theirs && memcmp(theirs, page, PAGE_BYTES) == 0;
 }
 
-/* If a page's reference is known, the page is looked up only if its cache line at this offset has
- * changed. Comparing one line is cheap, and in most pages with a short delta this line has not
- * changed. */
+/* A page with a known reference is looked up only if its cache line at this offset has changed.
+ * Comparing one line is cheap. In most pages with a short delta this line has not changed. */
 #define FIRST_LINE	 256u
 #define FIRST_LINE_BYTES 64u
-/* Offsets in a page that are compared to estimate its delta: if at least LONG_PROBES of them have
- * changed, the delta counts as long. */
+/* The bytes at these offsets are compared to estimate a page's delta. If at least LONG_PROBES of
+ * them have changed, the delta counts as long. */
 static const uint16_t probes[] = {1800, 3344, 792, 2336, 3880, 1328, 2872};
 #define LONG_PROBES 2u
 
@@ -181,8 +179,8 @@ static bool is_chosen(struct dup *d, const uint8_t *page)
 {
 	uint64_t words[3];
 
-	/* Look up all pages of a FULL epoch: its pages are sent only once, and looking them up is
-	 * faster than sending them over the link. */
+	/* Look up all pages of a FULL epoch. Each page is sent only once, and a lookup is faster
+	 * than sending the page over the link. */
 	if (d->is_full)
 		return true;
 	if (++d->n_asked > WINDOW_ASKED || d->n_looked > WINDOW_LOOKED) {

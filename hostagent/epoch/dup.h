@@ -1,8 +1,8 @@
 /* dup.h - finds out whether the standby already has the bytes of a page in another page.
  *
- * Why: many pages have the same content as another page, because a file was copied, a program runs
- * twice or memory was freed. If the standby has a page's bytes in another page, we send a DUP
- * record, which has only the index of that other page: 12 bytes instead of up to 4104.
+ * Why: many pages have the same content as another page: a file was copied, a program runs twice or
+ * memory was freed. If the standby has a page's bytes in another page, we send a DUP record with
+ * the index of that other page. It takes 12 bytes instead of up to 4104.
  *
  *	XXH3-64 of the page   [ tag | slot ]
  *	                               │
@@ -11,15 +11,15 @@
  *	                          └─► page 4711: may it be copied now?
  *	                              is its reference (the standby's version) the same 4096 bytes?
  *
- * An entry is a hint. It may be stale, or its hash may collide; only the comparison of the bytes
- * decides. So entries are never removed: a wrong entry costs time, but cannot cause an error.
+ * An entry is a hint, which may be stale or have a colliding hash. Only the comparison of the bytes
+ * decides. So entries are never removed: a wrong entry costs time, but causes no error.
  *
  * docs/wire-format.md 5.9 says which pages a DUP record may copy: in an ordinary epoch, a page that
  * has no record after the DUP record; in a FULL epoch, a page that has a record before the DUP
  * record. Also, when the standby handles the DUP record, its copied page must have the bytes that
  * our reference has now. So a page that is pinned in the reference may not be copied: the record
- * that brings its bytes to the standby is not written yet. To follow these rules, each page has one
- * of these states in each epoch:
+ * with its bytes is not written yet. To follow these rules, each page has one of these states in
+ * each epoch:
  *
  *	FREE ── expect ──► EXPECTED ── offer ──► OFFERED     A DUP may copy a FREE page (in an
  *	  │                   │ expect once more             ordinary epoch), and an OFFERED page
@@ -46,8 +46,8 @@
 
 struct dup;
 
-/* Make a table for a guest of @n_pages. It finds pages that are in @reference, which is borrowed
- * until dup_free(). Returns 0 or -ENOMEM. */
+/* Make a table for a guest of @n_pages pages. The table finds pages that are in @reference.
+ * @reference is borrowed until dup_free(). Returns 0 or -ENOMEM. */
 int dup_new(uint32_t n_pages, const struct reference *reference, struct dup **ret)
 	__attribute__((warn_unused_result));
 struct dup *dup_free(struct dup *dup); /* accepts NULL, returns NULL */

@@ -153,8 +153,8 @@ int encoder_device(struct encoder *e, const uint8_t *blob, size_t size)
 
 	if (size > WIRE_BLOB_MAX || size == 0)
 		return -EFBIG;
-	/* Pages and device state never share a frame. There is always at least one DEVICE frame,
-	 * because it tells the standby the blob's size, even if no piece has changed. */
+	/* Pages and device state never share a frame. There is at least one DEVICE frame, even if
+	 * no piece has changed: it tells the standby the blob's size. */
 	for (; e->device_next < n_pieces; e->device_next++) {
 		size_t offset = (size_t)e->device_next * PAGE_BYTES;
 		const uint8_t *piece = blob + offset;
@@ -170,7 +170,8 @@ int encoder_device(struct encoder *e, const uint8_t *blob, size_t size)
 		e->w.at += page_encode(&e->pieces, e->device_next, piece, e->device + offset,
 				       e->w.at);
 	}
-	/* If the blob has shrunk, the bytes after its end count as zero here and at the standby. */
+	/* The bytes after the end of a blob that has shrunk count as zero, here and at the
+	 * standby. */
 	if (e->device_size > (size_t)n_pieces * PAGE_BYTES)
 		memset(e->device + (size_t)n_pieces * PAGE_BYTES, 0,
 		       e->device_size - (size_t)n_pieces * PAGE_BYTES);

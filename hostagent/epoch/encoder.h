@@ -1,7 +1,7 @@
 /* encoder.h - turns pages, device state and changes of disks into the frames of an epoch.
  *
- * Why: a delta is correct only if it is taken against the version of the page that the standby will
- * have when it has handled all earlier frames. So this one module decides the order of an epoch's
+ * Why: a delta is correct only if it is taken against the right version of the page: the version
+ * that the standby has after all earlier frames. So this one module decides the order of an epoch's
  * frames, and updates the reference (which has those versions) in the same order.
  *
  *	encoder_begin ─ encoder_expect* ─ encoder_pages* ─ encoder_device ─ encoder_end
@@ -13,12 +13,12 @@
  *
  * Pages may be encoded by several threads (workers.h): encoder_pages() hands them out in units of
  * UNIT_PAGES pages, and puts finished units into the backlog while others are being encoded. The
- * reference stays correct with several threads, because frames are sent in the order in which
- * their units were filled, and no page is in two units at a time (its slot in the reference is
- * pinned while it is in a unit). So if a page is given twice, its second version is compared with
- * the first one, and its record comes after the record of the first one. A caller encodes a list
- * of pages by calling encoder_pages() with the same cursor until it returns 0. It returns 0 only
- * when all units of that list have been collected, so the pages of two lists never mix.
+ * reference stays correct with several threads. Frames are sent in the order in which their units
+ * were filled, and no page is in two units at a time (its slot in the reference is pinned while the
+ * page is in a unit). If a page is given twice, its second version is compared with the first one,
+ * and the second record comes after the first. To encode a list of pages, call encoder_pages() with
+ * the same cursor until it returns 0. By then all units of that list are collected, so the pages of
+ * two lists never mix.
  *
  * Where: used by the epoch engine. Threads: the engine's. Allocates in encoder_new only.
  */
@@ -77,7 +77,7 @@ void encoder_set_features(struct encoder *encoder, uint64_t features);
 uint64_t encoder_features(const struct encoder *encoder);
 
 /* Can a receiver that has only @features (WIRE_FEATURE_*) read all retained frames? If not, a
- * connection with these features must start with a FULL epoch. */
+ * connection to that receiver must start with a FULL epoch. */
 bool encoder_can_resend(const struct encoder *encoder, uint64_t features);
 
 /* Switch packing with LZ4 (WIRE_FLAG_LZ4) on or off for frames finished after this call. A frame is
@@ -95,14 +95,15 @@ int encoder_begin(struct encoder *encoder, uint64_t epoch, uint64_t previous, ui
  * only if its pages were announced; a FULL epoch needs no announcement. */
 void encoder_expect(struct encoder *encoder, const struct encoder_cursor *cursor);
 
-/* Encode the pages at @cursor. One call either handles a batch (at most ENCODER_BATCH pages, which
- * it encodes or hands out to other threads) and advances the cursor, or collects units that other
- * threads have encoded. Repeat the call with the same cursor until it returns 0, and call no other
- * function of the epoch in between. Until then, or until encoder_abandon(), this thread and others
- * may read the pages. Never blocks. Returns 1 if there is more to do; 0 once all pages of @cursor
- * are in frames; -ENOBUFS if the backlog is full; -EAGAIN if other threads are encoding and this
- * thread has nothing to do until encoder_fd() is readable; -ENOMEM if the epoch is lost and only a
- * FULL epoch may follow (this is also returned for a page that was not announced). */
+/* Encode the pages at @cursor. One call handles a batch or collects units that other threads have
+ * encoded. A batch is at most ENCODER_BATCH pages; the call encodes them or hands them out to other
+ * threads, and advances the cursor. Repeat the call with the same cursor until it returns 0, and
+ * call no other function of the epoch in between. Until then, or until encoder_abandon(), this
+ * thread and others may read the pages. Never blocks. Returns 1 if there is more to do; 0 once all
+ * pages of @cursor are in frames; -ENOBUFS if the backlog is full; -EAGAIN if other threads are
+ * encoding and this thread has nothing to do until encoder_fd() is readable; -ENOMEM if the epoch
+ * is lost and only a FULL epoch may follow (this is also returned for a page that was not
+ * announced). */
 #define ENCODER_BATCH 32u
 int encoder_pages(struct encoder *encoder, struct encoder_cursor *cursor)
 	__attribute__((warn_unused_result));
@@ -118,15 +119,14 @@ int encoder_device(struct encoder *encoder, const uint8_t *blob, size_t size)
 	__attribute__((warn_unused_result));
 
 /* Put one change of the disk @name into the epoch, if WIRE_FEATURE_DISK is in use. Call this
- * anywhere between encoder_begin() and encoder_end(), but not between two calls of encoder_pages()
- * for one list of pages. Changes are sent in the order of the calls. A change that
- * is larger than a frame is split into several records. A frame has changes of only one disk.
- * @record: of any size except 0. The data of a WRITE are copied. If the data lie in two pieces of
- * memory, make two calls.
- * @done: how many of the record's bytes are in frames already. Set it to 0 before the first call.
- * Returns 0 once all bytes are in frames; -ENOBUFS if the backlog is full (then call again with the
- * same @record and @done to continue); -ENOMEM, and the epoch is lost; -EINVAL if the name, op or
- * size is not valid, or the bytes end past WIRE_DISK_SIZE_MAX (nothing was added then). */
+ * between encoder_begin() and encoder_end(), but not between two calls of encoder_pages() for one
+ * list of pages. Changes are sent in the order of the calls. A change that is larger than a frame
+ * becomes several records. A frame has changes of only one disk. @record: of any size except 0. The
+ * data of a WRITE are copied. If the data lie in two pieces of memory, make two calls. @done: how
+ * many of the record's bytes are in frames already. Set it to 0 before the first call. Returns 0
+ * once all bytes are in frames; -ENOBUFS if the backlog is full (then call again with the same
+ * @record and @done to continue); -ENOMEM, and the epoch is lost; -EINVAL if the name, op or size
+ * is not valid, or the bytes end past WIRE_DISK_SIZE_MAX (nothing was added then). */
 int encoder_disk(struct encoder *encoder, const char *name, const struct wire_disk_record *record,
 		 uint32_t *done) __attribute__((warn_unused_result));
 

@@ -7,8 +7,7 @@
 
 #include "wire/msg.h"
 
-/* If fewer bytes of a write than this fit into the frame that is being filled, the write is not
- * split: it begins in the next frame. */
+/* A write begins in the next frame if fewer of its bytes than this fit into the current frame. */
 #define PIECE_BYTES_MIN 4096u
 
 _Static_assert(WIRE_PAYLOAD_MAX > 1 + WIRE_DISK_NAME_MAX + WIRE_DISK_HEADER_SIZE + PIECE_BYTES_MIN,

@@ -52,10 +52,9 @@ int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 
 /* --- the sink */
 
-/* Begin a batch only if the backlog has room for two frames, because a batch fills at most two. So
- * a batch never stops half way for lack of room: either all of its pages are encoded, or the epoch
- * is lost. This matters because the reference must not have a version of a page that is never
- * sent. */
+/* Begin a batch only if the backlog has room for two frames: a batch fills at most two. So a batch
+ * never stops half way for lack of room: either all of its pages are encoded, or the epoch is lost.
+ * Otherwise the reference could have a version of a page that is never sent. */
 static int begin(struct encoder *e)
 {
 	e->n_batch = 0;

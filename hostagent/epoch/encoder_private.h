@@ -48,7 +48,7 @@ struct page_sink {
 	/* Takes the record of @size bytes that the caller has written to *ret_room. */
 	void (*wrote)(struct encoder *e, size_t size);
 	/* Takes a page that needs a delta. The sink keeps @page and the pinned @reference until the
-	 * delta is found, and then puts @reference back. */
+	 * delta is found. Then the sink puts @reference back. */
 	void (*add_item)(struct encoder *e, uint32_t index, const uint8_t *page,
 			 uint8_t *reference);
 	/* Ends a batch. @r is 0 or the error of the last page. @is_last is true if the cursor is at

@@ -8,8 +8,8 @@
 #include "epoch/retain.h"
 #include "wire/msg.h"
 
-/* A run wakes other threads once it has submitted this many units. For fewer units, it takes longer
- * to wake a thread and to wait for it at the end than to find the deltas. */
+/* Other threads are woken once this many units are submitted. For fewer units, waking a thread and
+ * waiting for it takes longer than finding the deltas. */
 #define WAKE_UNITS 4u
 
 /* Move a finished unit's frames into the backlog. Returns 0; -ENOBUFS (then call again to
@@ -75,7 +75,7 @@ static void submit(struct encoder *e)
 
 static int room(struct encoder *e, uint32_t index, uint8_t **ret_room)
 {
-	/* A page's slot is pinned while the page is in a unit, so no page is in two units. */
+	/* The page is still in a unit, since its slot is pinned. No page may be in two units. */
 	if (reference_is_pinned(e->reference, index))
 		return -EAGAIN;
 	if (!e->unit) {

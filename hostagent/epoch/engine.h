@@ -5,10 +5,9 @@
  * epoch after epoch as the pacer says, and releases the guest's frames as epochs are committed.
  *
  * Why one object with one thread: sealing, encoding, sending, committing and releasing share state
- * (reference, retained epochs, hold) and follow each other, so one thread does them all without
- * locks. A COMMIT still waits only briefly: while an epoch is being encoded, the thread also
- * handles COMMITs between two frames. Threads that help to encode (workers.h) see only their own
- * pages of the shared state.
+ * (reference, retained epochs, hold) and follow each other. So one thread does them all without
+ * locks. A COMMIT waits only briefly, since the thread also handles COMMITs between two frames that
+ * it encodes. Threads that help to encode (workers.h) see only their own pages of the shared state.
  *
  *	 engine_open ──► ATTACHING ──RESUME──► SYNCING ──commit of the first held epoch──► PROTECTED
  *	                     ▲                    ▲                                     │
@@ -20,14 +19,13 @@
  * and frames are released again.
  *
  * The hold has two modes. In PASS the guest's frames leave at once. In HOLD the frames of epoch n
- * leave after COMMIT(n). The hold begins in PASS. It changes to HOLD, for good, with the seal of
- * the first short epoch that follows the commit of the first copy.
+ * leave after COMMIT(n). The hold begins in PASS. After the first copy is committed, the seal of
+ * the next short epoch changes the mode to HOLD, for good.
  *
  * Where: hostagent/vm/vm.c owns one per protected VM. Uses vmm/ (QEMU), net/hold.h, link/link.h.
  * Threads: one owner thread calls engine_open() and the three functions that end an engine
  * (engine_detach(), engine_fence(), engine_close()); any thread may call engine_status(). The
- * engine's own thread checks the lease: while a lease is valid, this thread never blocks beyond
- * its end.
+ * engine's own thread checks the lease. It never blocks beyond the end of a valid lease.
  */
 #ifndef EPOCH_ENGINE_H
 #define EPOCH_ENGINE_H
@@ -71,9 +69,10 @@ struct engine_config {
 	const char *const *disks;
 	uint32_t n_disks;
 	const char *run_dir;	  /* directory for the sockets of the disks' servers */
-	uint64_t disk_ring_bytes; /* for each disk: limit of its writes that are not committed */
-	/* Keep flushes of the disks' images out of the pauses? While the guest is protected, its
-	 * fsync is then only as safe as the standby's commit. */
+	uint64_t disk_ring_bytes; /* for each disk: limit in bytes of its writes that are not
+				   * committed */
+	/* true to keep flushes of the disks' images out of the pauses; an fsync of the protected
+	 * guest is then only as safe as the standby's commit */
 	bool skips_flushes;
 	uint64_t disk_copy_bytes_per_s; /* limit of a disk's first copy; 0: none */
 	uint64_t backlog_bytes_max; /* limit of encoded epochs not yet committed */
@@ -117,9 +116,8 @@ struct engine_status {
 	bool is_direct;		/* the stream leads to the other host, without a gateway */
 	bool is_stopped_here;	/* we stopped the guest: its lease has expired, or we
 				 * were outvoted */
-	/* How the guest has changed since the engine attached to it (for example, a device was
-	 * plugged in, or QEMU has another tap); "" if it has not changed. No epochs are made after
-	 * such a change. */
+	/* how the guest has changed since the engine attached to it (for example, a device was
+	 * plugged in); "" if it has not changed. No epochs are made after such a change. */
 	char uncovered[WIRE_TEXT_MAX + 1];
 	char text[WIRE_TEXT_MAX + 1];	/* human-readable problem; "" when all is well */
 	char stats[WIRE_STATS_MAX + 1]; /* "key=value\n" */
@@ -146,8 +144,8 @@ int engine_detach(struct engine *engine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* End the engine of a host that was outvoted: drop all held frames, keep the hold closed, stop the
- * guest, free @engine. Returns 0, or -errno with *ret_error if the guest could not be stopped (the
- * hold is closed anyway). */
+ * guest, free @engine. Returns 0, or -errno with *ret_error if the guest could not be stopped. The
+ * hold is closed in either case. */
 int engine_fence(struct engine *engine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -155,8 +153,8 @@ int engine_fence(struct engine *engine, struct error *ret_error)
  * agent, and the guest keeps running. Frees @engine. Accepts NULL. */
 void engine_close(struct engine *engine);
 
-/* Remove the log of a disk's writes that an engine has left in run_dir, unless it ended by
- * engine_detach() or engine_fence(), which remove it. */
+/* Remove the log of a disk's writes that an engine has left in run_dir. (engine_detach() and
+ * engine_fence() remove the log themselves.) */
 void engine_remove_ring(const char *run_dir, const char *vm, const char *disk);
 
 /* Renew the lease after a LEASE message, and return the result of lease_renew(). If the guest was
@@ -166,10 +164,10 @@ int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, u
 		       uint32_t release_ms,
 		       uint64_t sent_ns) __attribute__((warn_unused_result));
 
-/* Continue in the newer @term, for which the VM's other host has voted: stream to that host until
- * the gateway takes the stream again. Held frames stay held until the other host has their epoch.
- * The other host's vote is also a lease, which begins at @claimed_ns (boot time), when we asked for
- * the vote. May be called on any thread; the engine's thread carries it out soon after. */
+/* Continue in the newer @term, for which the VM's other host has voted. The engine streams to that
+ * host until the gateway takes the stream again. Held frames stay held until the other host has
+ * their epoch. The vote is also a lease. It begins at @claimed_ns (boot time), when we asked for
+ * the vote. May be called on any thread; the engine's thread carries the change out soon after. */
 void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns);
 
 /* Let the guest run without a lease, because the gateway gives none. Call this on the same thread

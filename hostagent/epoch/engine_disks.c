@@ -1,5 +1,5 @@
-/* The guest's disks: mirrors them into rings, puts what the guest wrote into the epochs, and makes
- * sure that no epoch is sent over a broken mirror; see engine_private.h and condition.h.
+/* The guest's disks: mirrors them into rings, and puts the guest's writes into the epochs. No epoch
+ * is sent if a mirror is broken. See engine_private.h and condition.h.
  *
  * Each disk has a ring (disk/ring.h), an NBD server that fills it (disk/server.h) and a block job
  * of QEMU that writes to that server (vmm/mirror.h):
@@ -9,9 +9,9 @@
  *	encode           records up to cut[n] ─► DISK frames of epoch n
  *	commit of n      the ring is released up to cut[n]
  *
- * The first copy is made while the hold is open, in ordinary epochs, since nobody may be promoted
+ * The first copy is made in ordinary epochs while the hold is open, since nobody may be promoted
  * with such an epoch. While the hold is closed, a disk that fell out of step is copied within one
- * FULL epoch: the standby stores that epoch whole before it changes its image, so its older copy
+ * FULL epoch. The standby stores that epoch whole before it changes its image, so the older copy
  * stays usable until then. */
 #include "epoch/engine_private.h"
 
@@ -108,7 +108,7 @@ static void end_mirrors(struct engine *e)
 		struct engine_disk *disk = &e->disks.disk[i];
 		struct error error;
 
-		/* Without its server, the job ends even if QEMU waits for an answer. */
+		/* Stop the server first: the job then ends even if QEMU waits for an answer. */
 		disk->server = disk_server_stop(disk->server);
 		if (e->guest.condition != GUEST_LOST &&
 		    mirror_end(&disk->mirror, e->guest.qmp, &error) < 0)
@@ -145,8 +145,8 @@ static void retry_later(struct engine_disks *d)
 	d->retry_ns = clock_mono_ns() + d->wait_ns;
 }
 
-/* Handle that a disk's mirror is not whole: end all mirrors, and begin them again later. While the
- * output is held, no epoch may be sent before that. */
+/* Called when a disk's mirror is not whole: end all mirrors, and begin them again later. While the
+ * output is held, no epoch may be sent until the mirrors have begun again. */
 static void fell_apart(struct engine *e, const struct engine_disk *disk, const char *why)
 {
 	(void)error_set(&e->disks.trouble, 0, "disk %s is not replicated, trying again: %s",
@@ -165,7 +165,7 @@ static void fell_apart(struct engine *e, const struct engine_disk *disk, const c
 	}
 }
 
-/* Return what is wrong with the mirror of @disk, or NULL. @room: place for a text. */
+/* Return what is wrong with the mirror of @disk, or NULL. The text may be stored in @room. */
 static const char *trouble_of(const struct engine_disk *disk, uint64_t ring_bytes, char *room,
 			      size_t size)
 {
@@ -188,7 +188,7 @@ static const char *trouble_of(const struct engine_disk *disk, uint64_t ring_byte
 	return NULL;
 }
 
-/* The copy was faster than epochs are committed: make the next one half as fast as this one was. */
+/* The copy was faster than epochs are committed. Make the next copy half as fast. */
 static void slow_down(struct engine *e, const struct engine_disk *disk)
 {
 	uint64_t ms = (clock_mono_ns() - e->disks.begun_ns) / CLOCK_NS_PER_MS;
@@ -293,8 +293,8 @@ static int begin_each(struct engine *e)
 	return 0;
 }
 
-/* Begin all mirrors while the guest is stopped and its requests are done: a write that is in flight
- * when a mirror starts could be missing in the copy (QEMU 8.2 to 10.0.8 lose such writes). */
+/* Begin all mirrors while the guest is stopped and its requests are done. QEMU 8.2 to 10.0.8 lose a
+ * write that is in flight when a mirror starts. */
 static void begin_mirrors(struct engine *e)
 {
 	enum guest_condition before;
@@ -334,14 +334,14 @@ static bool all_ready(struct engine *e)
 	return true;
 }
 
-/* Is so much in the ring of @disk that it should be taken out soon? */
+/* Has the ring of @disk so many bytes that an epoch should take them soon? */
 static bool is_filling(const struct engine *e, const struct engine_disk *disk)
 {
 	return disk_ring_waiting(disk->ring) > e->config.disk_ring_bytes / RING_SEAL_SHARE;
 }
 
-/* May the mirrors be begun? While the hold is open, not before the standby has the first copy of
- * RAM: until then no epoch would take what they write out of the rings. */
+/* May the mirrors begin? While the hold is open, they must wait for the first copy of RAM at the
+ * standby: until then no epoch takes records out of the rings. */
 static bool may_begin(const struct engine *e)
 {
 	return engine_stream_is_resumed(&e->stream) && engine_disks_may_stream(e) &&
@@ -483,8 +483,8 @@ void engine_disks_full_begins(struct engine *e)
 
 	for (uint32_t i = 0; i < e->disks.n; i++)
 		has_lost |= ring_epochs_full_begins(e->disks.disk[i].ring);
-	/* Lost records are found by copying the disks again. And while output passes, do not make
-	 * a long first copy within this epoch: begin it again afterwards. */
+	/* Copying the disks again finds the writes of lost records. While output passes, do not
+	 * make a long first copy within this epoch: begin the copy again afterwards. */
 	if (e->disks.n > 0 && e->disks.condition != DISKS_APART &&
 	    (has_lost || (!engine_is_holding(e) && e->disks.condition == DISKS_COPYING))) {
 		engine_set_disks(e, DISKS_APART, has_lost ? "an epoch with their writes is lost"
@@ -495,9 +495,9 @@ void engine_disks_full_begins(struct engine *e)
 		e->disks.disk[i].encoded = disk_ring_tail(e->disks.disk[i].ring);
 }
 
-/* Put all that waits in the rings into the FULL epoch. A copy may be larger than the ring. So the
- * records are released at once while a copy is being made; if the epoch does not arrive, the disk
- * is copied whole again. */
+/* Put all that waits in the rings into the FULL epoch. A copy may be larger than the ring. So while
+ * a copy is being made, release the records at once. If the epoch does not arrive, the disk is
+ * copied whole again. */
 int engine_disks_full_take(struct engine *e)
 {
 	int r = 0;

@@ -27,8 +27,8 @@
 /* While encoding, serve commits and frames each time this many batches are encoded. */
 #define SERVICE_EVERY_BATCHES 2u
 
-/* After this many epochs that were too long for the hold to begin, it begins with the next epoch,
- * however long that is. */
+/* The hold begins with a short epoch. But after this many epochs that were too long, it begins with
+ * the next one, however long. */
 #define UNHELD_MAX 16u
 
 #define PIPE_RETRY_MIN_NS (5 * CLOCK_NS_PER_S)
@@ -165,9 +165,9 @@ static void end_epoch(void *arg, const struct seal_times *times)
 	struct engine *e = arg;
 
 	/* Frames that wait in the ring belong to the epoch that ends here. Take them before the
-	 * seal is reported to the pacer; afterwards they would ask for another seal. But do not
-	 * call hold_receive() if a release is unfinished and the time in which frames may be
-	 * released has ended during the pause: the call would continue that release. */
+	 * seal is reported to the pacer; later they would ask for another seal. But hold_receive()
+	 * also continues an unfinished release. So do not call it if a release is unfinished and
+	 * frames may no longer be released. */
 	if ((!hold_is_sending(e->output.hold) || engine_may_release(e)) &&
 	    hold_receive(e->output.hold) < 0)
 		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so",
@@ -183,7 +183,7 @@ static void end_epoch(void *arg, const struct seal_times *times)
 }
 
 /* Should the hold begin with the seal of the epoch that is now being made? That seal captures the
- * state of a guest that has sent all the unheld frames, so a promotion with this epoch or a later
+ * state of a guest that has sent all the unheld frames. So a promotion with this epoch or a later
  * one is correct. The hold begins only after the first copy is committed, since the standby may
  * take long to write and rehearse that copy. The epoch must also be short, since output is held
  * from its seal until its commit. */
@@ -251,9 +251,9 @@ enum guest_condition engine_pause_begins(struct engine *e)
 	return before;
 }
 
-/* Record that our pause has ended. The pause leaves the guest as it was before, so if QEMU's last
- * event was STOP, somebody else paused the guest right before or during our pause. Return whether
- * that happened since engine_pause_begins(). */
+/* Record that our pause has ended. Return true if somebody else paused the guest since
+ * engine_pause_begins(). Our pause leaves the guest as it was before, so a last event STOP means
+ * that somebody else paused the guest. */
 bool engine_pause_ended(struct engine *e, enum guest_condition before)
 {
 	if (e->guest.condition == GUEST_SEALING_PAUSED) {
@@ -349,7 +349,8 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	pacer_sealed(&e->epochs.pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns,
 		     vcpus_busy_ns(e->guest.vcpus));
 	r = engine_watch_sealed(e, ret_result);
-	/* Without a hold the epoch may be sent all the same: nobody is promoted with it. */
+	/* While output is not held, the epoch may be sent all the same: no standby is promoted with
+	 * it. */
 	if (r == 0 && engine_disks_check(e) < 0 && engine_is_holding(e))
 		r = -ESTALE;
 	return r;
@@ -366,8 +367,8 @@ static int full_batch(void *arg, const struct page_range *ranges, uint32_t n_ran
 	return r == 0 ? engine_disks_full_take(e) : r;
 }
 
-/* Scan for a round of copying. The guest is paused for that if its disks are opened with
- * O_DIRECT. */
+/* Scan for a round of copying. Pauses the guest during the scan if QEMU opens the guest's disks
+ * with O_DIRECT. */
 static int scan_round(struct engine *e)
 {
 	enum guest_condition before;
@@ -525,8 +526,8 @@ int engine_epoch(struct engine *e)
 		return r;
 	}
 	encoder_get_counts(e->epochs.encoder, &counts);
-	/* Unless the seal was a KEEP, the guest has written each copied page (but maybe the same
-	 * bytes as before). */
+	/* After a seal other than KEEP, each copied page was written by the guest, maybe with the
+	 * same bytes as before. */
 	n_unchanged = (uint32_t)(counts.n_unchanged - before.n_unchanged);
 	n_stale = kind == SEAL_KEEP ? n_unchanged : 0;
 	protect_sealed(&e->epochs.protect, kind != SEAL_KEEP, result.n_dirty_pages, n_stale,

@@ -29,7 +29,7 @@ bool engine_flushes_are_off(const struct engine *e)
 	return e->disks.n > 0;
 }
 
-/* Is there a disk that could be switched neither off nor on? */
+/* Is there a disk whose flushes could be switched neither off nor on? */
 static bool is_any_between(const struct engine *e)
 {
 	for (uint32_t i = 0; i < e->disks.n; i++) {
@@ -48,7 +48,8 @@ static bool is_any_off(const struct engine *e)
 	return false;
 }
 
-/* Does the standby keep what the guest writes from now on, and does no output pass without it? */
+/* May QEMU ignore flushes? Only if the standby keeps what the guest writes from now on, and no
+ * output leaves before that. */
 static bool may_be_off(const struct engine *e)
 {
 	return e->config.skips_flushes && engine_is_holding(e) &&

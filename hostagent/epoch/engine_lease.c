@@ -19,8 +19,8 @@
 					       * renewed lease */
 #define CONNECT_NS (500 * CLOCK_NS_PER_MS)
 
-/* The lease matters only once the hold has begun: before that, no standby can be promoted, so the
- * guest may run as if it were not protected. */
+/* The lease matters only once the hold has begun. Before that no standby can be promoted, so the
+ * guest may run without a lease. */
 bool engine_may_speak(const struct engine *e)
 {
 	return e->lease.voice != VOICE_OUTVOTED &&
@@ -87,8 +87,8 @@ int engine_lease_let_run(struct engine *e)
 
 	if (e->guest.condition != GUEST_STOPPED && !is_stopping(e))
 		return 0;
-	/* Because we stopped the guest, its clock is corrected for that time, as for any pause
-	 * of ours. */
+	/* We stopped the guest, so its clock is corrected for that time, as for any pause of
+	 * ours. */
 	if (e->lease.stop_seen_ns)
 		guestclock_stopped(e->guest.clock, e->lease.stop_sent_ns, e->lease.stop_seen_ns);
 	r = order(e, "cont"); /* if a `stop` still waits in QEMU, QEMU carries that out first */
@@ -107,9 +107,9 @@ static void renewed(struct engine *e)
 	engine_set_voice(e, VOICE_SPEAKS, "it may speak again: the guest goes on");
 	e->figures.last_resumed_ns = 0; /* do not count the time since the last seal as
 					 * an interval */
-	/* By now, TCP waits long between retransmissions in both directions. If a packet is lost
-	 * now, it could take seconds until TCP repeats it, and meanwhile we would seem not to
-	 * replicate. So make a new connection. */
+	/* By now, TCP waits long between retransmissions in both directions. It could take seconds
+	 * to repeat a lost packet, and meanwhile we would seem not to replicate. So make a new
+	 * connection. */
 	engine_stream_close(e, "unheard while the guest stood still; beginning anew");
 	e->stream.connect_at_ns = 0;
 	e->stream.backoff = 0;

@@ -147,9 +147,8 @@ static int open_hold(struct engine *e, struct error *ret_error)
 		return r;
 	e->epochs.next = 1;
 	if (hold_is_taken_over(e->output.hold) && hold_mode(e->output.hold) != HOLD_PASS) {
-		/* Without an agent, the hold dropped the guest's frames. So no frame may
-		 * leave until a FULL epoch is committed that contains the guest's state after
-		 * those frames. */
+		/* While no agent ran, the hold dropped the guest's frames. So no frame may leave
+		 * until a FULL epoch with the guest's present state is committed. */
 		engine_set_output(e, OUTPUT_HELD, "an earlier agent left its hold");
 		e->epochs.next = hold_epoch(e->output.hold) + 1;
 		hold_set_epoch(e->output.hold, e->epochs.next);
@@ -158,8 +157,8 @@ static int open_hold(struct engine *e, struct error *ret_error)
 	return r;
 }
 
-/* Undo open_hold(): remove the hold of a guest that was not protected, so its frames pass as
- * before; leave the hold of a protected guest closed. */
+/* Undo open_hold(). If the guest was not protected, remove the hold; frames pass as before. If the
+ * guest was protected, leave the hold closed. */
 static void abandon_hold(struct engine *e)
 {
 	if (engine_is_holding(e))
@@ -221,8 +220,8 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	progress_begin(config->progress, "began to put the hold on", "its tap", 0);
 	/* The hold is opened last, since it is in the path of the guest's frames from then on. */
 	r = open_hold(e, ret_error);
-	/* Check the taps again: the hold found its tap by name, and since the first check that name
-	 * may have been given to another tap. */
+	/* Check the taps again. The hold found its tap by name, and another tap may have got that
+	 * name since the first check. */
 	if (r == 0 && engine_watch_check_taps(e, ret_error) < 0) {
 		abandon_hold(e);
 		r = -ENOTSUP;
@@ -272,8 +271,8 @@ int engine_detach(struct engine *engine, struct error *ret_error)
 	engine_disks_detach(engine);
 	r = engine_flushes_on(engine, ret_error);
 	if (r < 0)
-		hold_close(engine->output.hold); /* unprotected, a reply must not be told before
-						  * the disk has what it is about */
+		hold_close(engine->output.hold); /* without protection, a reply may leave only if
+						  * its data is on the disk */
 	else
 		r = remove_hold(engine, ret_error);
 	if (engine_lease_let_run(engine) < 0) {

@@ -173,10 +173,11 @@ struct engine_disk {
 	 * a write did not arrive */
 	struct disk_ring_counts counts;
 	uint64_t encoded; /* position in the ring: records before it are in frames */
-	/* position in the ring at which the epoch ends; index: epoch % slots */
+	/* position in the ring at which an epoch ends; index: epoch % slots */
 	uint64_t cut[ENGINE_SEALED_AT_SLOTS];
-	bool is_flush_off;  /* QEMU ignores flushes of its image, by our wish */
-	bool is_flush_kept; /* ... or cannot be made to, so flushes stay within the pause */
+	bool is_flush_off;  /* true if we made QEMU ignore flushes of the image */
+	bool is_flush_kept; /* true if QEMU could not be made to ignore flushes, so they stay within
+			     * the pause */
 	int image_fd;	    /* is_flush_off: its image */
 };
 
@@ -184,13 +185,13 @@ struct engine_disks {
 	struct engine_disk *disk; /* n of them */
 	uint32_t n;
 	enum disks_condition condition;
-	struct error trouble; /* why the disks are APART, for the operator; "": no trouble */
+	struct error trouble; /* for the operator: why the disks are APART; "" if nothing is
+			       * wrong */
 	uint64_t retry_ns;    /* DISKS_APART: when to begin the mirrors */
 	uint64_t wait_ns;     /* length of the wait that ends at retry_ns; 0: none yet */
 	uint64_t look_ns;     /* when to check whether the servers still run */
 	uint64_t begun_ns;    /* when the mirrors were begun */
-	uint64_t copy_bytes_per_s; /* limit of the next copy, learned from a ring that was full; 0:
-				    * none */
+	uint64_t copy_bytes_per_s; /* limit of the next copy, set after a ring was full; 0: none */
 	uint64_t flush_retry_ns; /* when to retry to switch flushes on */
 };
 
@@ -217,7 +218,7 @@ struct engine_epochs {
 	enum sync_condition sync;
 	uint32_t full_generation; /* the stream's generation in which a FULL epoch is sent; valid in
 				   * SYNC_FULL */
-	/* when the epoch's pause ended; index: epoch % slots */
+	/* when an epoch's pause ended; index: epoch % slots */
 	uint64_t sealed_at_ns[ENGINE_SEALED_AT_SLOTS];
 	uint64_t retry_ns; /* when to try again to make an epoch; 0: the last epoch did not fail */
 	uint64_t wait_ns;  /* length of the wait that ends at retry_ns */
@@ -270,7 +271,7 @@ struct engine {
 	struct engine_config config;
 	uint64_t term;
 
-	/* Once the engine's thread runs, only this thread uses the following members, except that
+	/* Once the engine's thread runs, only this thread uses the following members. Exceptions:
 	 * other threads use some members of lease.lease and direct. */
 	struct engine_guest guest;
 	struct engine_machine machine;
@@ -311,9 +312,8 @@ void engine_on_qmp_event(void *arg, const char *event, const json_t *data);
 
 /* engine_condition.c. Change a condition to @to, and log the change with the reason @why ("": none
  * is needed). Only these functions change a condition. They do nothing if the condition is @to
- * already. A change that condition.h does not allow is a bug: it is logged as an error and not
- * made. Such a bug cannot release a frame early: held frames leave only after the COMMIT of their
- * epoch, and none of these functions opens a hold. */
+ * already. A change that condition.h does not allow is a bug: the change is logged as an error and
+ * not made. Such a bug cannot release a frame early, since none of these functions opens a hold. */
 void engine_set_guest(struct engine *e, enum guest_condition to, const char *why);
 void engine_set_output(struct engine *e, enum output_condition to, const char *why);
 void engine_set_voice(struct engine *e, enum voice_condition to, const char *why);
@@ -338,8 +338,8 @@ void engine_stream_close(struct engine *e, const char *why);
 void engine_stream_receive(struct engine *e); /* handle frames that arrived; may close the stream */
 void engine_stream_send(struct engine *e); /* send retained frames until the link takes no more */
 /* Called when the backlog is full: wait until the link takes more, and serve everything meanwhile.
- * If one epoch fills the backlog alone, no commit can make room, so from now on keep that epoch's
- * frames only until they are sent. Returns 0 if the caller may try again; errors of
+ * If one epoch alone fills the backlog, no commit can make room. In this case that epoch's frames
+ * are kept only until they are sent. Returns 0 if the caller may try again; errors of
  * engine_service(); -EPIPE if there is no stream. */
 int engine_stream_wait(struct engine *e) __attribute__((warn_unused_result));
 /* Return how many bytes are encoded but not yet acknowledged by the other end's TCP. */
@@ -444,14 +444,14 @@ uint64_t engine_watch_wake_ns(const struct engine_watch *watch);
 void engine_paused_by_other(struct engine *e); /* does nothing unless the guest is GUEST_RUNS */
 void engine_watch_runstate(struct engine *e);
 
-/* engine_disks.c. Make a ring for each disk that the VM's file names, or go on with the one that an
- * earlier agent has left. The mirrors are begun later,
- * by engine_disks_tick(). 0; -EBUSY: a block job uses a disk; errors of vmm_disks_list() and
- * disk_ring_new(). All with *ret_error. */
+/* engine_disks.c. Make a ring for each disk that the VM's file names, or continue with the ring
+ * that an earlier agent left. engine_disks_tick() begins the mirrors later. Returns 0; -EBUSY if a
+ * block job uses a disk; errors of vmm_disks_list() and disk_ring_new(). On error *ret_error is
+ * set. */
 int engine_disks_open(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
-/* End all mirrors, so that QEMU's block nodes are as they were found, and remove the rings' files:
- * the protection ends. */
+/* Called when the protection ends. End all mirrors, which leaves QEMU's block nodes as they were
+ * found, and remove the rings' files. */
 void engine_disks_detach(struct engine *e);
 /* Free everything. A mirror that was not ended breaks, since its server ends. The rings' files stay
  * for the next engine. */
@@ -460,24 +460,26 @@ bool engine_disks_are_direct(const struct engine *e); /* does QEMU open one with
 /* May epochs be sent on this stream? Not if the guest has disks and the stream cannot carry
  * them. */
 bool engine_disks_may_stream(const struct engine *e);
-/* Begin the mirrors, or note that they are in step or broken. Called between two epochs. */
+/* Begin the mirrors, or record that they are in step or broken. Called between two epochs. */
 void engine_disks_tick(struct engine *e);
 uint64_t engine_disks_wake_ns(const struct engine *e, uint64_t now_ns); /* when a tick is due */
-/* May the hold begin with the next seal? Only if the disks are in step and little waits. */
+/* May the hold begin with the next seal? Only if the disks are in step and few bytes wait in the
+ * rings. */
 bool engine_disks_may_hold(const struct engine *e);
 /* Call this with true before the guest is stopped for a seal, and with false afterwards. */
 void engine_disks_sealing(struct engine *e, bool is_sealing);
-/* Note that @epoch ends here. Called by the seal's hook: the guest is stopped, its requests are
- * done. */
+/* Record that @epoch ends at the rings' heads. Called by the seal's hook: the guest is stopped, its
+ * requests are done. */
 void engine_disks_cut(struct engine *e, uint64_t epoch);
-/* Did every write arrive so far? Call this after each seal, before its epoch is encoded. 0: yes, or
- * the mirrors are not in step anyway; -EPIPE: no. The mirrors have been ended, and if the output is
- * held, only a FULL epoch may follow. */
+/* Check that every write so far has arrived. Call this after each seal, before its epoch is
+ * encoded. Returns 0 if so, or if the mirrors are not in step anyway. Otherwise ends the mirrors
+ * and returns -EPIPE; if the output is held, only a FULL epoch may follow. */
 int engine_disks_check(struct engine *e) __attribute__((warn_unused_result));
-/* QEMU did not stop the guest in time. It may be waiting for a server that hangs: kill them all. */
+/* Called when QEMU did not stop the guest in time. QEMU may be waiting for a server that hangs, so
+ * kill all servers. */
 void engine_disks_hung(struct engine *e);
-/* Put what the guest wrote up to the end of @epoch into that epoch. 0; errors of
- * encoder_disk(); -EBADMSG. */
+/* Put what the guest wrote up to the end of @epoch into that epoch. Returns 0; errors of
+ * encoder_disk(); -EBADMSG if a ring is not valid. */
 int engine_disks_encode(struct engine *e, uint64_t epoch) __attribute__((warn_unused_result));
 void engine_disks_committed(struct engine *e, uint64_t epoch);
 /* A FULL epoch begins: it contains all that was not committed. Then, while it is copied, put what
@@ -486,27 +488,27 @@ void engine_disks_committed(struct engine *e, uint64_t epoch);
 void engine_disks_full_begins(struct engine *e);
 int engine_disks_full_take(struct engine *e) __attribute__((warn_unused_result));
 int engine_disks_full_wait(struct engine *e) __attribute__((warn_unused_result));
-/* Note that the standby has only the epochs up to @epoch. If it has lost a committed one, its
- * images are not known any more, and are copied whole. */
+/* Record that the standby has only the epochs up to @epoch. If a committed epoch is lost, the
+ * content of the standby's images is unknown, so the disks are copied whole. */
 void engine_disks_resumed(struct engine *e, uint64_t epoch);
 /* Add figures to @stats. 0; errors of wire_stats_add(). */
 int engine_disks_stats(const struct engine *e, char *stats) __attribute__((warn_unused_result));
 
-/* engine_flushes.c. Make QEMU ignore flushes of the images, or obey them, as engine_disks.c's
- * conditions and the hold ask for. Called between two epochs. */
+/* engine_flushes.c. Make QEMU ignore or obey flushes of the images, as the disks' condition and the
+ * hold require. Called between two epochs. */
 void engine_flushes_tick(struct engine *e);
 /* Make QEMU obey flushes, and bring the images to the disk. Call this before output may pass
- * without a commit. 0, also if they were never off; errors of flushes_on() with *ret_error: output
- * must stay held. */
+ * without a commit. Returns 0, also if flushes were never off. Returns an error of flushes_on()
+ * with *ret_error if output must stay held. */
 int engine_flushes_on(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 bool engine_flushes_are_off(const struct engine *e); /* of each disk */
 
-/* engine_ring.c. Make the ring of @disk, or go on with the one that an earlier agent has left. 0;
- * errors of disk_ring_new(), with *ret_error. */
+/* engine_ring.c. Make the ring of @disk, or continue with the ring that an earlier agent left.
+ * Returns 0; errors of disk_ring_new(), with *ret_error. */
 int engine_ring_open(struct engine *e, struct engine_disk *disk, struct error *ret_error)
 	__attribute__((warn_unused_result));
-/* Note that the standby keeps its copy in the engine's new term. */
+/* Record that the standby keeps its copy in the engine's new term. */
 void engine_disks_term(struct engine *e);
 
 /* engine_throttle.c */

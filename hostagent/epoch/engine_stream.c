@@ -25,7 +25,7 @@ void engine_stream_close(struct engine *e, const char *why)
 
 	if (e->stream.condition == STREAM_NONE)
 		return;
-	/* Use @why before link_free(): it may be the link's own text. */
+	/* Use @why before link_free(): the text may belong to the link. */
 	engine_set_state(e, engine_is_holding(e) ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
 			 "stream to the %s lost: %s", peer, why);
 	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " stream to the %s lost: %s",
@@ -71,10 +71,9 @@ uint64_t engine_stream_waiting(const struct engine *e)
 	return backlog.waiting_bytes + retain_unsent_bytes(e->epochs.retain);
 }
 
-/* Reconnect if the stream's TCP is stuck although the gateway can be reached. The network may lose
- * only the stream's packets, or this kernel may wait long between retransmissions. In both cases
- * leases still arrive in time on the control connection, and a new connection costs less than
- * waiting (docs/decisions/0041-stream-tcp.md). */
+/* Reconnect if the stream's TCP is stuck although leases arrive in time on the control connection.
+ * The network may lose only the stream's packets, or this kernel may wait long between
+ * retransmissions. A new connection costs less than waiting (docs/decisions/0041-stream-tcp.md). */
 void engine_stream_watch(struct engine *e)
 {
 	struct link_backlog backlog = {0};
@@ -115,8 +114,8 @@ void engine_stream_measure(struct engine *e)
 	encoder_set_second_stage(e->epochs.encoder, stage_is_on(&e->stream.stage));
 }
 
-/* Check that this host obeys the gateway that welcomed the stream. Returns 0 if it does, or -EAGAIN
- * if the control connection does not obey that gateway yet, or that gateway is an older one. */
+/* Check that this host obeys the gateway that welcomed the stream. Returns 0 if so. Returns -EAGAIN
+ * if the control connection does not obey that gateway yet, or obeys a younger one. */
 static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];

@@ -1,5 +1,5 @@
-/* Checks whether the guest's devices or taps have changed since the engine attached to it, and ends
- * sealing if they have; see watch.h and engine_private.h.
+/* Checks whether the guest's devices or taps have changed since the engine attached. If so, ends
+ * sealing. See watch.h and engine_private.h.
  *
  * Why sealing ends: the standby could not load a state that is saved after such a change. It can
  * load the last epoch that was sent, and a failover uses that epoch until the gateway has ended the
@@ -174,8 +174,8 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	return -ESTALE;
 }
 
-/* Is QEMU still working, and not ending? A QEMU that is ending closes its taps before its monitor,
- * so different taps mean a change only if QEMU still answers. */
+/* Does QEMU still work? A QEMU that is ending closes its taps before its monitor. So different taps
+ * mean a change only if QEMU still answers. */
 static bool goes_on(struct engine *e)
 {
 	int r = engine_throttle_release(e);

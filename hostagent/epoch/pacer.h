@@ -1,9 +1,9 @@
 /* pacer.h - decides when the next epoch is sealed.
  *
- * Why: each seal pauses the guest, and each delay of a seal makes its clients wait. Epochs are
- * demand driven: while no frame is held, an epoch may last epoch_max; the first held frame asks for
- * a seal as soon as epoch_min and the budgets allow. Each of two budgets limits how much time
- * pauses may take. A budget grows while the guest runs, and each pause is charged to it:
+ * Why: each seal pauses the guest, and each delay of a seal makes the guest's clients wait. While
+ * no frame is held, an epoch may last epoch_max. The first held frame asks for a seal, which comes
+ * as soon as epoch_min and the budgets allow. Two budgets limit how much time pauses may take. A
+ * budget grows while the guest runs, and each pause is charged to it:
  *
  *	budget (ns of pause)  grows by share/(1-share) per ns of running, capped at PACER_BURST_NS
  *	  +20 ms ┤■■■■■■■■            ← after a long run: several seals may follow at once
@@ -26,13 +26,13 @@
  * because a clock that is not corrected loses the time of each pause.
  *
  * A budget never falls so low that the guest must run for longer than PACER_DEBT_RUN_NS to bring it
- * back to 0. This matters after a pause that took seconds because the whole host stood still.
- * Without the limit, the next seal would have to wait for many times as long, and the guest's
- * output would be held all that time.
+ * back to 0. This matters after a pause of seconds, when the whole host stood still. Without the
+ * limit, the next seal would wait for many times as long, and the guest's output would be held all
+ * that time.
  *
  * If a guest changes memory faster than the link carries the changes, its epochs are made longer:
  * in a longer epoch, more pages are written several times but sent only once. Three rules stretch
- * an epoch, which means that its seal comes later than the rules above want it:
+ * an epoch: its seal comes later than the budgets require.
  *
  *	backlog	   no seal while there is no room to encode an epoch; a commit makes room
  *	in flight  at most epochs_in_flight epochs are uncommitted; then the pacer waits for a commit
@@ -53,8 +53,8 @@
 #define PACER_BURST_NS		  (20 * CLOCK_NS_PER_MS)
 #define PACER_IDLE_CHARGE_PERCENT 25u
 #define PACER_DEBT_RUN_NS	  CLOCK_NS_PER_S
-/* The link rule allows a seal while the encoded data would keep the link busy for up to this time.
- * The time is longer than a usual pause, so the link has data to send throughout the pause */
+/* The link rule allows a seal while the encoded data would keep the link busy for at most this
+ * time. It is longer than a usual pause, so the link always has data to send in a pause */
 #define PACER_BACKLOG_NS	  (25 * CLOCK_NS_PER_MS)
 /* a forecast of the link is valid for this long */
 #define PACER_LOOK_NS		  (5 * CLOCK_NS_PER_MS)

@@ -1,5 +1,5 @@
-/* packer.h - the second stage: packs the payload of one finished frame with LZ4 if that makes it
- * shorter.
+/* packer.h - the second stage: packs the payload of a finished frame with LZ4 if that makes the
+ * payload shorter.
  *
  * Why: the engine's thread and the encoder's worker threads pack their frames in the same way, so
  * both call this module.
@@ -25,14 +25,14 @@ struct packer {
 
 struct packer_counts {
 	uint64_t plain_bytes; /* size of all payloads passed to packer_pack() */
-	uint64_t in_bytes;    /* the part of plain_bytes for which LZ4 was tried */
-	uint64_t out_bytes;   /* size of the in_bytes part afterwards, packed or not */
+	uint64_t in_bytes;    /* bytes (of plain_bytes) for which LZ4 was tried */
+	uint64_t out_bytes;   /* size of these bytes afterwards, packed or not */
 	uint64_t spent_ns;    /* time spent in LZ4, over all threads */
 };
 
 /* Pack the @size bytes at @payload in place if @is_on and if that makes them shorter; update
- * @counts. Returns the payload's new size, which is less than @size if the payload was packed
- * (WIRE_FLAG_LZ4), and @size if it is unchanged. */
+ * @counts. Returns the payload's new size: less than @size if the payload was packed
+ * (WIRE_FLAG_LZ4), else @size. */
 size_t packer_pack(struct packer *packer, bool is_on, uint8_t *payload, size_t size,
 		   struct packer_counts *counts);
 

@@ -3,14 +3,14 @@
  *
  * Problem: after a page is protected, the guest's next write to it causes a fault. A fault takes
  * 1-2 microseconds on bare metal, and 20 if the host itself is a virtual machine. In most epochs
- * the guest writes the same pages as in the epoch before (stacks, queues, counters). This causes a
- * fault for each of these pages, right after the guest resumes, when clients wait.
+ * the guest writes the same pages as in the epoch before (stacks, queues, counters). Each of these
+ * pages causes a fault right after the guest resumes, when clients wait.
  *
  * Assumption: pages that are written in one epoch are likely written in the next one too. So it can
  * be better to leave them writable (not protected). But then we do not know whether such a page was
- * written, so each seal must copy it, and the encoder must compare it. While the page is written in
- * each epoch, this costs nothing extra. Once the page is no longer written (the page is stale), the
- * work is wasted. The waste grows with each page that is written once and then never again.
+ * written, so each seal must copy it, and the encoder must compare it. While the guest writes the
+ * page in each epoch, this costs nothing extra. Once the guest no longer writes it (the page is
+ * stale), the work is wasted. Each page that is written once and never again adds to the waste.
  *
  * Rule: this is the ski rental problem: rent until the sum of all rents reaches the price, then
  * buy. Here the sum of rents is the time that was spent on copying and comparing stale pages since
@@ -25,9 +25,9 @@
  *
  * Copying also lengthens the pause. So there are two more limits per pause: PROTECT_STALE_NS_MAX
  * for copying stale pages, and PROTECT_COPY_NS_MAX for copying all pages. If a pause exceeds a
- * limit, all pages are protected again. With pages protected, a later seal can copy most of them
- * before its pause, while the guest runs: the pages that the guest writes after such an early copy
- * are known, and are copied once more in the pause.
+ * limit, all pages are protected again. A later seal can copy most protected pages before its
+ * pause, while the guest runs. The faults tell which pages the guest writes after such an early
+ * copy; these are copied once more in the pause.
  *
  * Where: owned by the epoch engine. Pure: measurements are passed in. Threads: one.
  */
@@ -53,8 +53,8 @@ struct protect {
 /* Start with all pages protected. @fault_ns: the result of track_fault_ns(). */
 void protect_init(struct protect *protect, uint64_t fault_ns);
 
-/* Report an epoch that was sealed and encoded: @n_copied pages were copied in @copy_ns with the
- * guest stopped, and @n_stale of them had not changed (0 if @did_protect). @did_protect: the seal
+/* Report an epoch that was sealed and encoded. With the guest stopped, @n_copied pages were copied
+ * in @copy_ns. @n_stale of them had not changed (0 if @did_protect). @did_protect: the seal
  * protected all written pages again. */
 void protect_sealed(struct protect *protect, bool did_protect, uint32_t n_copied, uint32_t n_stale,
 		    uint64_t copy_ns);

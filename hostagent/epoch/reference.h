@@ -3,7 +3,7 @@
  *
  * Why its size is limited: a complete copy of guest RAM would double the memory that a protected
  * guest needs on its host, although epochs change only a small part of RAM. So the store has
- * n_slots slots for pages, which it reuses by the CLOCK (second chance) algorithm. A page that is
+ * n_slots slots for pages. It reuses them by the CLOCK (second chance) algorithm. A page that is
  * not in the store is sent whole, so no delta is ever taken against a wrong version. The standby
  * applies deltas to its copy of all RAM, so it needs no such store.
  *
@@ -38,9 +38,9 @@ struct reference_counts {
 	uint32_t n_slots;
 };
 
-/* Make a reference for @n_pages pages, all known to be zero. @n_slots is reduced to @n_pages if it
- * is more, and then raised to REFERENCE_SLOTS_MIN if it is less. Returns 0 or -ENOMEM. The caller
- * owns *ret and frees it with reference_free(). */
+/* Make a reference for @n_pages pages, all known to be zero. The number of slots is @n_slots, but
+ * at most @n_pages and at least REFERENCE_SLOTS_MIN. Returns 0 or -ENOMEM. The caller owns *ret and
+ * frees it with reference_free(). */
 int reference_new(uint32_t n_pages, uint32_t n_slots, struct reference **ret)
 	__attribute__((warn_unused_result));
 

@@ -1,11 +1,10 @@
 /* retain.h - stores encoded epochs until they are committed (the backlog).
  *
  * Why: frames can be encoded faster than the link carries them, so they must wait. Also, after a
- * lost connection the stream must continue after the standby's last complete epoch, so later epochs
- * must be sent again. Therefore encoded epochs are stored until they are committed. A FULL epoch is
- * too large for that: each of its frames is dropped once it is sent. If the stream breaks, the FULL
- * epoch is made anew from its beginning. An ordinary epoch that fills the whole backlog by itself
- * is treated in the same way, since otherwise it could never be completed.
+ * lost connection the epochs after the standby's last complete epoch must be sent again. Therefore
+ * encoded epochs are stored until they are committed. A FULL epoch is too large for that: each of
+ * its frames is dropped once it is sent. If the stream breaks, the FULL epoch is made anew. An
+ * ordinary epoch that alone fills the whole backlog is treated in the same way.
  *
  *	chunks of one epoch (256 KiB each, taken from a free list)
  *	+--------------------------------+   +-----------------------------+
@@ -67,9 +66,9 @@ int retain_reserve(struct retain *retain, uint8_t **ret_payload)
 void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size);
 
 /* Call this if retain_reserve() has no room. If only the latest epoch is stored, no commit can make
- * room. So from now on each of its frames is stored only until it is sent; returns true, because
- * sending now makes room. If other epochs are stored too, or if the latest epoch's frames are
- * already stored only until they are sent, changes nothing and returns false. */
+ * room. In this case each of its frames is from now on stored only until it is sent. Returns true,
+ * because sending now makes room. Changes nothing and returns false if other epochs are stored too,
+ * or if this was already done for the latest epoch. */
 bool retain_let_go(struct retain *retain);
 
 /* Get the next frame to send; it stays the next one until retain_sent(). Returns 0, or -EAGAIN if
@@ -77,15 +76,15 @@ bool retain_let_go(struct retain *retain);
 int retain_next(struct retain *retain, struct retain_frame *ret_frame)
 	__attribute__((warn_unused_result));
 void retain_sent(
-	/* report that the link has accepted the frame that retain_next() gave */
+	/* report that the link has accepted retain_next()'s frame */
 	struct retain *retain);
 
 /* Drop all epochs <= @epoch, because they are committed. */
 void retain_drop(struct retain *retain, uint64_t epoch);
 void retain_drop_all(struct retain *retain);
 
-/* Start sending again with the epoch after @epoch. Returns 0, or -ESTALE if some frames of epochs
- * after @epoch are no longer kept, so the stream must continue with a FULL epoch. */
+/* Start sending again with the epoch after @epoch. Returns 0. Returns -ESTALE if some frames of the
+ * epochs after @epoch are no longer stored; a FULL epoch must follow. */
 int retain_rewind(struct retain *retain, uint64_t epoch) __attribute__((warn_unused_result));
 
 uint32_t retain_n_epochs(const struct retain *retain); /* epochs begun and not dropped */

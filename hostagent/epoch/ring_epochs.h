@@ -1,9 +1,8 @@
-/* ring_epochs.h - which of a ring's records does the standby have, and what are its hashes worth?
+/* ring_epochs.h - which of a ring's records does the standby have, and are the ring's hashes valid?
  *
- * Why: records are released when their epoch is committed; hashes are worth something while the
- * standby gets all records (disk/ring.h). Both must stay right when the agent is killed at any
- * moment and the next one finds the ring again. So two epochs are noted in the ring, each before
- * the change that needs it:
+ * Why: records are released when their epoch is committed. Hashes are valid while the standby gets
+ * all records (disk/ring.h). If the agent is killed at any moment, the next agent must know both.
+ * So two epochs are stored in the ring, each before the change that needs it:
  *
  *	COMMITTED  the hashes take for granted that the standby has this epoch
  *	EARLY	   records were released though this FULL epoch was not committed; 0: none
@@ -21,20 +20,21 @@
 
 #include "disk/ring.h"
 
-/* The standby has @epoch, which ends at @cut: release the records before it. A @cut that is not
- * known, since an earlier agent sealed the epoch, is 0: the records go to the standby again. */
+/* Record that the standby has @epoch, which ends at @cut, and release the records before @cut. If
+ * an earlier agent sealed the epoch, @cut is not known and must be 0: the records go to the standby
+ * again. */
 void ring_epochs_committed(struct disk_ring *ring, uint64_t epoch, uint64_t cut);
 
-/* Release the records before @pos, which are in frames of the FULL epoch @epoch. */
+/* Release the records before @pos. They are in frames of the FULL epoch @epoch. */
 void ring_epochs_release_early(struct disk_ring *ring, uint64_t epoch, uint64_t pos);
 
-/* The standby says that @epoch is its last. True: it has lost a committed one; the hashes are
- * forgotten, end the mirror and begin it again. */
+/* Record that @epoch is the standby's last. Returns true if the standby has lost a committed epoch.
+ * In this case the hashes are forgotten, and the caller must end the mirror and begin it again. */
 bool ring_epochs_resumed(struct disk_ring *ring, uint64_t epoch)
 	__attribute__((warn_unused_result));
 
-/* A FULL epoch begins, and all that was not committed is given up. True: records are lost; as
- * above. */
+/* Called when a FULL epoch begins and all that was not committed is given up. Returns true if
+ * records are lost. In this case the caller must do the same as after a lost epoch. */
 bool ring_epochs_full_begins(struct disk_ring *ring) __attribute__((warn_unused_result));
 
 #endif

@@ -73,7 +73,7 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 		seal_free(seal);
 		return -ENOMEM;
 	}
-	/* Ask for huge pages: with small ones, the first use of the buffer would cause a fault for
+	/* Ask for huge pages. With small pages, the first use of the buffer would cause a fault for
 	 * each page during a pause. */
 	(void)madvise(seal->copy, seal->copy_bytes, MADV_HUGEPAGE); /* only a hint */
 	*ret = seal;
@@ -114,9 +114,9 @@ static uint32_t count_pages(const struct page_range *ranges, uint32_t n_ranges)
 	return n_pages;
 }
 
-/* Called between two steps of a copy in the pause: let QEMU continue to save, and return 1 once it
- * has saved everything, since the guest's core is free then. Without a gate this is not checked:
- * QEMU has most likely saved everything before the helper is awake. */
+/* Called between two steps of a copy in the pause: let QEMU continue to save. Return 1 once QEMU
+ * has saved everything, since the guest's core is then free. Without a gate, return 1 at once: QEMU
+ * has most likely saved everything before the helper is awake. */
 static int look_at_gate(void *arg)
 {
 	struct seal *seal = arg;
@@ -275,9 +275,9 @@ static int continue_guest(struct seal *seal, struct seal_times *times)
 	return r;
 }
 
-/* Prepare the copy buffer before the pause. Make a bit more of it resident than the last seal
- * used, since a page fault during a pause is expensive. Give back memory that an unusually large
- * epoch needed. */
+/* Prepare the copy buffer before the pause. Make a bit more of the buffer resident than the last
+ * seal used, since page faults during a pause are expensive. Give back memory that an unusually
+ * large epoch needed. */
 static void make_ready(struct seal *seal)
 {
 	size_t want = seal->copy_used_bytes + seal->copy_used_bytes / 8 + COPY_READY_MIN_BYTES;
@@ -314,7 +314,7 @@ static int pause_by_commands(struct seal *seal, enum seal_kind kind, seal_hook_f
 	return taken < 0 ? taken : r;
 }
 
-/* End a pause when QEMU is blocked in what looks like the last write of its device state: copy the
+/* End a pause. QEMU is blocked in what looks like the last write of its device state. Copy the
  * pages written since the first scan, then let QEMU continue. Repeat both if that write was not the
  * last one. */
 static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate, seal_hook_fn hook,

@@ -1,27 +1,26 @@
 /* seal.h - ends an epoch: stops the guest, takes its dirty pages and device state, resumes it.
  *
  * Why: the guest is paused during a seal, so the pause contains only what cannot be done before or
- * after it. QEMU does its part of all this on one command (vmm/gate.h):
+ * after it. QEMU does its part on one command (vmm/gate.h):
  *
  *	          0 ms                                                              pause ends
  *	QEMU      │ stop ├── save ─┤held├ save ─┤  held in its last write  │ go on │
  *	agent     │ wait │ scan ─ copy dirty pages│ scan again ─ copy ─ * │ wait │ collect the state
  *
- * QEMU saves its state while we scan and copy, then sleeps in a write to our full pipe until we
- * make room in it. The second scan finds pages of guest RAM that QEMU wrote while it finished the
- * stop or saved the device state. (None were ever seen, but the scan costs only 0.1 ms and makes
- * the copy provably whole.) At * the caller's hook runs, and advances the hold's epoch counter: the
- * guest is stopped, and all frames it sent are in the hold's queue.
+ * QEMU saves its state while we scan and copy. Then QEMU sleeps in a write to our full pipe until
+ * we make room there. The second scan takes 0.1 ms. It finds pages of guest RAM that QEMU wrote
+ * while it finished the stop or saved the device state (none were ever seen). At * the caller's
+ * hook runs and advances the hold's epoch counter. At that point the guest is stopped, and all
+ * frames that it sent are in the hold's queue.
  *
  * Without a gate: send `stop`, then the save command; scan and copy while QEMU saves; scan again
  * after its answer; then *, and `cont`. After a failure of the gate, seals do without it; the
  * engine tries to make a new gate after a while (engine_retry_pipe()).
  *
- * If somebody else has paused the guest, it stays paused. The gate resumes the guest only if it
- * ran before. Without a gate, `cont` is left out if our `stop` caused no STOP event. But if
- * somebody orders a pause between our `stop` and our `cont`, our `cont` ends that pause, since
- * QEMU does not report it. The gate has no such gap: QEMU obeys no other command before the gate's
- * command has ended.
+ * If somebody else has paused the guest, it stays paused. The gate resumes the guest only if the
+ * guest ran before. Without a gate, `cont` is left out if our `stop` caused no STOP event. But QEMU
+ * does not report a pause ordered between our `stop` and our `cont`, so our `cont` ends such a
+ * pause. The gate has no such gap: QEMU obeys no other command before the gate's command has ended.
  *
  * Three kinds of seal:
  *
@@ -60,8 +59,8 @@ struct seal;
 
 enum seal_kind { SEAL_PROTECT, SEAL_AHEAD, SEAL_KEEP };
 
-/* How the pause was spent. Each part is the time that this thread spent on that part; together they
- * make up the whole pause, apart from bookkeeping. */
+/* How the pause was spent. Each member is the time that this thread spent on one part. Together
+ * they make up the pause, apart from bookkeeping. */
 struct seal_times {
 	uint64_t paused_ns;  /* monotonic time at which the first command was sent */
 	uint64_t resumed_ns; /* monotonic time at which the last command was answered */
@@ -89,14 +88,15 @@ struct seal_result {
 				     * was precopied */
 	struct seal_pages stopped;	   /* copied in the pause; if a page is there twice, the
 					    * later copy counts */
-	uint32_t n_dirty_pages; /* stopped + precopied - superseded; may be too high after KEEP */
+	uint32_t n_dirty_pages; /* pages in stopped and precopied, without superseded ones; may be
+				 * too high after KEEP */
 	const uint8_t *device;
 	size_t device_size;
 	struct seal_times times;
 };
 
-/* A hook, called last before the guest resumes, when the guest is stopped and its state has been
- * taken. In @times only paused_ns and stop_ns are set. The hook must be quick and cannot fail. */
+/* A hook, called last before the guest resumes. The guest is stopped, and its state has been taken.
+ * In @times only paused_ns and stop_ns are set. The hook must be quick and cannot fail. */
 typedef void (*seal_hook_fn)(void *arg, const struct seal_times *times);
 
 /* Make a seal object; all pointers are borrowed until seal_free(). @n_pages: total of all RAM
@@ -109,9 +109,9 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 void seal_set_timeout(struct seal *seal, uint64_t timeout_ns);
 
 /* Scan only when no disk request of the guest is in flight. Call this right after seal_new() for a
- * guest with a disk that QEMU opens with O_DIRECT (cache=none). The kernel pins the pages of such a
- * read when the read begins, and writes them later without marking them written. A page that is
- * scanned in between would be copied with its old content and never be reported again.
+ * guest with a disk that QEMU opens with O_DIRECT (cache=none). When a read of such a disk begins,
+ * the kernel pins the read's pages. Later it fills them without marking them written. A page that
+ * is scanned in between would be copied with its old content and never be reported again.
  *
  * From then on seal_scan_running() stops the guest during the scan, since `stop` ends only after
  * all requests. A seal scans once, after QEMU has saved its state, and
@@ -122,11 +122,11 @@ void seal_drain_first(struct seal *seal);
 struct seal *seal_free(struct seal *seal);
 
 /* Do one whole seal. If the guest ran before, it runs again when this returns, even on error, as
- * long as QEMU still answers. If QEMU answers `stop` too late, `cont` is sent; if an operator
- * paused the guest before QEMU carried out our `stop`, this `cont` ends that pause, too. On error
- * the tracker's marks may be lost, so only a full copy may follow; @hook may have been called.
- * Returns 0; -ECANCELED if QEMU let the guest run before its state was known to be whole;
- * -ETIMEDOUT, -ECONNRESET, -EREMOTEIO, ... as from qmp_wait() (qmp_error() has the text); errors of
+ * long as QEMU still answers. If QEMU answers `stop` too late, `cont` is sent. This `cont` also
+ * ends an operator's pause that began before QEMU carried out our `stop`. On error the tracker's
+ * marks may be lost, so only a full copy may follow; @hook may have been called. Returns 0;
+ * -ECANCELED if QEMU let the guest run before its state was known to be whole; -ETIMEDOUT,
+ * -ECONNRESET, -EREMOTEIO, ... as from qmp_wait() (qmp_error() has the text); errors of
  * track_scan(), guestmem_read(), devstate_finish(), gate.h. */
 int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *arg,
 	     struct seal_result *ret_result) __attribute__((warn_unused_result));

@@ -2,7 +2,7 @@
  * an operator. Pure.
  *
  * Why: if a guest has shut itself down, the standby must not resume it. But if the host has ended
- * QEMU (when a host shuts down, each QEMU gets SIGTERM), the standby must take over. The event's
+ * QEMU, the standby must take over. (When a host shuts down, each QEMU gets SIGTERM.) The event's
  * member `guest` says whether the guest wanted the shutdown. All QEMU versions that we support also
  * give a reason:
  *

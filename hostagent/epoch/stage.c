@@ -5,7 +5,7 @@
 #define SMOOTH_NS	40e6
 #define GUESSED_RATIO	0.70
 #define GUESSED_COST_NS 1.5
-/* a link that is used to at most this part of its rate does not need the second stage */
+/* the second stage is not needed while at most this part of the link's rate is used */
 #define LOAD_MAX	0.70
 #define MARGIN_ON	1.25
 

@@ -1,6 +1,6 @@
 #include "epoch/throttle.h"
 
-/* A round of a FULL epoch is progress if it finds at most three quarters of the pages of the round
+/* A round of a FULL epoch is progress if it finds at most three quarters as many pages as the round
  * before. */
 #define ROUND_SHRINKS(n_pages, n_before) ((uint64_t)(n_pages) * 4 <= (uint64_t)(n_before) * 3)
 #define ROUND_STEPS 2u
@@ -47,7 +47,7 @@ void throttle_reset(struct throttle *throttle, uint64_t now_ns)
 	(void)turn(throttle, now_ns, 0); /* the caller need not know whether it changed */
 }
 
-/* Does the transfer to the standby take too long, and is it unlikely to get shorter by itself? */
+/* Does the transfer to the standby take too long, and is it unlikely to get faster by itself? */
 static bool is_late(const struct throttle *t, const struct throttle_epoch *epoch)
 {
 	return epoch->commit_ns > t->config.commit_max_ns &&
@@ -76,8 +76,8 @@ static uint64_t fitting(const struct throttle *t, const struct throttle_epoch *e
 		      t->percent + THROTTLE_STEP_PERCENT);
 }
 
-/* Would the load measured in the window stay within the limits if the guest were throttled by
- * only @percent? */
+/* With a throttle of only @percent, would the load measured in the window stay within the
+ * limits? */
 static bool would_fit(const struct throttle *t, uint64_t window_ns, uint32_t percent)
 {
 	double growth = (double)(100 - percent) / (double)(100 - t->percent);

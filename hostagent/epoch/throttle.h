@@ -1,11 +1,11 @@
-/* throttle.h - slows down a guest that changes memory faster than the link carries the changes:
- * decides for what share of its time the guest must stand still, and when. Pure: it turns the
+/* throttle.h - slows down a guest that changes memory faster than the link carries the changes.
+ * Decides for what share of its time the guest must stand still, and when. Pure: it turns the
  * measured costs of epochs into a percentage and a timetable.
  *
  * Why: without a throttle, each epoch of such a guest gets longer than the one before (pacer.h
- * stretches it), until an epoch contains every page that the guest ever writes. This does not need
- * more and more memory, but clients wait for seconds. So the throttle gives the guest's vCPUs less
- * time, in steps, as QEMU's auto-converge does for a migration.
+ * stretches it), until an epoch contains every page that the guest ever writes. Then clients wait
+ * for seconds. So the throttle gives the guest's vCPUs less time, in steps, as QEMU's auto-converge
+ * does for a migration.
  *
  *	up	after a slow epoch. An epoch is slow if copying in the pause took longer than
  *		copy_max; or if its transfer to the standby takes longer than commit_max and nearly
@@ -88,11 +88,11 @@ void throttle_init(struct throttle *throttle, const struct throttle_config *conf
 bool throttle_sealed(struct throttle *throttle, uint64_t now_ns,
 		     const struct throttle_epoch *epoch);
 
-/* Report a round of a FULL epoch: it found @n_pages pages, the round before it found @n_before, and
- * sending the @n_pages takes @round_ns. Returns true if another round is worth it. If rounds take
+/* Report a round of a FULL epoch. The round found @n_pages pages, and sending them takes @round_ns.
+ * The round before found @n_before pages. Returns true if another round is worth it. If rounds take
  * long and do not get shorter, raises `percent`. If clients wait for the end of this epoch
- * (@is_awaited), no further round follows, and the higher `percent` helps only later epochs;
- * otherwise another round may follow, which it helps. */
+ * (@is_awaited), returns false then, and the higher `percent` helps only later epochs. Otherwise
+ * another round may follow, which the higher `percent` helps. */
 bool throttle_full_round(struct throttle *throttle, uint64_t now_ns, uint32_t n_pages,
 			 uint32_t n_before, uint64_t round_ns, bool is_awaited);
 

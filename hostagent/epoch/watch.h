@@ -1,5 +1,5 @@
 /* watch.h - says when to check whether the guest's taps and devices have changed since the engine
- * attached to it. Pure: from times and signs of a change it computes what must be checked now.
+ * attached to it. Pure: it decides by times and signs of a change.
  *
  * Why: a check of QEMU's taps takes 0.1 ms, and a check of its lists of devices occupies its
  * monitor for some milliseconds. So these checks cannot be made all the time, and never in a pause.
@@ -8,10 +8,9 @@
  * - each seal also gives the size of QEMU's address space, which grows when memory is added to
  *   the guest;
  * - the kernel reports changes of network devices;
- * - QEMU reports devices that are gone.
- * Periodic checks find changes without such a sign. A check of the devices is made after a seal and
- * before the sealed epoch's end is sent. So if the standby could not load this epoch, we find out
- * before the standby has the whole epoch.
+ * - QEMU reports devices that are gone. Periodic checks find changes without such a sign. A check
+ * of the devices is made after a seal and before the sealed epoch's end is sent. So the standby
+ * never has a whole epoch that it could not load.
  *
  *	sign                                    check    when
  *	a network device changed                taps     at once, but at most each WATCH_TAPS_MIN_NS

@@ -10,8 +10,8 @@
 
 #include "base/fd.h"
 
-/* Two units for each thread: one that the thread encodes, and one that it can begin as soon as it
- * has finished. (workers_start() adds one more unit, which the owner fills.) */
+/* Two units for each thread: one to encode, and one to begin right after that. (workers_start()
+ * adds one more unit, which the owner fills.) */
 #define UNITS_PER_THREAD 2u
 
 #define CPUS_PER_THREAD	    4
@@ -40,8 +40,8 @@ struct workers {
 	pthread_cond_t idle; /* signalled when n_running becomes 0 */
 
 	/* How many units were put back (head), begun (begun) and submitted (tail) so far. Unit
-	 * number n is at n % n_units in the ring. Guarded by lock, but only the owner writes head
-	 * and tail, so the owner may read head and tail without the lock. */
+	 * number n is at n % n_units in the ring. Guarded by lock. Only the owner writes head and
+	 * tail, so the owner may read these two without the lock. */
 	uint64_t head, begun, tail;
 	uint32_t n_running;
 	bool is_awaited; /* write to done_fd when the oldest unit is finished */

@@ -13,9 +13,9 @@
  *	         └ collected next └ begun next, by whichever thread is idle
  *
  * The owner collects units in the order in which it submitted them, so the result does not depend
- * on which thread ran them. When no unit is free for filling, or no pages are left to fill in, the
- * owner runs waiting units itself (workers_help()). So the owner counts as one of the threads, and
- * a small epoch wakes no other thread.
+ * on which thread ran them. When no unit is free for filling, or no pages are left, the owner runs
+ * waiting units itself (workers_help()). So the owner counts as one of the threads, and a small
+ * epoch wakes no other thread.
  *
  * Where: used by the encoder. Threads: only the owner, which is the engine's thread, calls the
  * functions. A mutex is locked once or twice for each unit (a unit is some 100 microseconds of
@@ -40,11 +40,10 @@ struct workers;
 int workers_new(uint32_t n_threads, uint32_t n_units, struct workers **ret)
 	__attribute__((warn_unused_result));
 
-/* Do what workers_new() does, but choose the number of the ring's entries by the size of the
- * reference, which has @n_slots slots: the pages of all units may be pinned in the reference at the
- * same time. If @n_threads is 0, workers_default_threads() decides. *ret_n_threads is the number of
- * threads, the owner's included; if it is 1, no thread was started and *ret is unchanged. Returns
- * the same as workers_new(). */
+/* Like workers_new(), but the number of units depends on the reference's size (@n_slots slots): the
+ * pages of all units may be pinned in the reference at the same time. If @n_threads is 0,
+ * workers_default_threads() decides. *ret_n_threads is the number of threads, the owner's included.
+ * If it is 1, no thread was started and *ret is unchanged. Returns the same as workers_new(). */
 int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads,
 		  struct workers **ret) __attribute__((warn_unused_result));
 
@@ -78,8 +77,8 @@ int workers_help(struct workers *workers, struct packer *packer)
 	__attribute__((warn_unused_result));
 int workers_fd(const struct workers *workers);
 
-/* Drop all submitted units. Waits until each thread has finished its current frame, so no thread
- * uses any of the units when this returns. */
+/* Drop all submitted units. Waits until each thread has finished its current frame. No thread uses
+ * any of the units when this returns. */
 void workers_drop(struct workers *workers);
 
 #endif
