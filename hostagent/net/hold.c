@@ -26,9 +26,9 @@ static const bool is_release_early = false;
 
 #define DETACH_WAIT_NS (200 * CLOCK_NS_PER_MS)
 #define MEND_AGAIN_NS  (1 * CLOCK_NS_PER_S)
-/* If we send frames, and none of them reaches the tap for this long, then the release device no
- * longer leads to the tap. Normally the kernel passes a frame to the tap within the call that sends
- * it, or a moment later. */
+/* If no frame that we send reaches the tap for this long, the release device no longer leads to the
+ * tap. Normally the kernel passes a frame to the tap within the call that sends it, or a moment
+ * later. */
 #define UNRETURNED_NS  (200 * CLOCK_NS_PER_MS)
 
 _Static_assert(HOLD_DROP == HOLD_MODE_DROP && HOLD_HOLD == HOLD_MODE_HOLD &&
@@ -53,7 +53,7 @@ struct hold {
 	/* earliest time of the next attempt to create the release device again */
 	uint64_t mend_at_ns;
 	struct error trouble; /* see hold_trouble() */
-	/* the counters when a sent frame last reached the tap; they show whether frames still do */
+	/* the counters when a sent frame last reached the tap */
 	struct {
 		uint64_t handed, returned;
 		/* since when frames have been sent without any of them reaching the tap; 0: sent
@@ -153,9 +153,9 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 
 void hold_set_epoch(struct hold *h, uint64_t epoch)
 {
-	/* Store with release order, so that each CPU sees the new epoch before the guest resumes.
-	 * In the worst case a frame is stamped with a later epoch than the epoch in which it was
-	 * sent; then it is only held longer. */
+	/* Store with release order: each CPU must see the new epoch before the guest resumes. A
+	 * frame may still get a later epoch than the one in which it was sent. Such a frame is only
+	 * held longer. */
 	__atomic_store_n(&h->prog.control->epoch, epoch, __ATOMIC_RELEASE);
 }
 
@@ -236,8 +236,8 @@ static void receive(struct hold *h)
 	h->n_untold += n_held;
 }
 
-/* Pass the fault point FAULT_MID_RELEASE after the first frame of a release, if more frames follow.
- * Before that, ensure that the first frame has left. */
+/* Pass the fault point FAULT_MID_RELEASE if more frames of the release follow. Called after the
+ * release's first frame; ensures that this frame has left. */
 static void mid_release(struct hold *h, uint64_t epoch)
 {
 #ifdef HOLDFAST_FAULT_POINTS
@@ -249,8 +249,8 @@ static void mid_release(struct hold *h, uint64_t epoch)
 #endif
 }
 
-/* Returns true if frames that we send no longer reach the tap. This is the only check that notices
- * when an end of the veth pair is down or the tc filter is missing. */
+/* Returns true if frames that we send no longer reach the tap. No other check notices that an end
+ * of the veth pair is down or that the tc filter is missing. */
 static bool is_way_lost(struct hold *h, uint64_t now_ns)
 {
 	uint64_t returned = hold_prog_n_returned(&h->prog);
@@ -383,7 +383,7 @@ void hold_discard(struct hold *h)
 {
 	const struct hold_frame *frame;
 
-	/* receive first, because frames that still wait in the ring belong to the old term too */
+	/* receive first: frames that still wait in the ring belong to the old term, too */
 	receive(h);
 	while ((frame = hold_fifo_peek(&h->fifo, UINT64_MAX))) {
 		hold_ring_recycle(&h->ring, frame->addr);
@@ -450,8 +450,8 @@ int hold_stats(struct hold *h, struct hold_stats *ret)
 	return 0;
 }
 
-/* Send all held frames and wait until they have left, because deleting the veth pair loses the
- * frames in it. */
+/* Send all held frames and wait until they have left. Deleting the veth pair would lose the frames
+ * in it. */
 static int drain(struct hold *h)
 {
 	uint64_t deadline_ns = clock_mono_ns() + DETACH_WAIT_NS;

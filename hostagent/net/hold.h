@@ -18,13 +18,13 @@
  *	    release(7) sends the two sevens            N is the tap's ifindex
  *
  * Both sockets share one UMEM, so a release moves a descriptor and copies no frame in user space. A
- * released frame continues from the tap as if the guest had just sent it, so nothing of ours needs
+ * released frame continues from the tap as if the guest had just sent it. So nothing of ours needs
  * to be in the user's bridge.
  *
  * Life: open -> set_epoch, set_mode(HOLD) -> receive and release, many times -> detach (the guest
  * continues unprotected) or close (the guest stays silent: it is fenced, or the agent restarts).
- * The pins in pin_dir outlive the process: if the agent is killed, the next hold_open() of the same
- * VM takes the hold over.
+ * The pins in pin_dir outlive the process. If the agent is killed, the VM's next hold_open() takes
+ * the hold over.
  *
  * Threads: no function takes a lock, so all calls for one hold must come from one thread. Different
  * holds are independent.
@@ -44,7 +44,7 @@ struct hold;
 #define HOLD_VM_NAME_MAX      63U
 
 enum hold_mode {
-	/* every frame is dropped. The value is 0, so that a new map, which is all zero, passes
+	/* every frame is dropped. The value is 0: a new map, which is all zero, must pass
 	 * nothing */
 	HOLD_DROP = 0,
 	HOLD_HOLD = 1, /* every frame is stamped and held, or dropped if it cannot be held */
@@ -135,12 +135,12 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 	__attribute__((warn_unused_result));
 
 /* Let the guest continue without protection: release all held frames in order, whatever their
- * epoch, set HOLD_PASS, and remove program, sockets, veth pair and pin_dir. Call it only when
+ * epoch, set HOLD_PASS, and remove program, sockets, veth pair and pin_dir. Call this only when
  * uncommitted frames may be released. Frames that the guest sends during the change may be
- * reordered slightly. No frame is lost, unless the tap is gone or the release device cannot be
- * created again; the log then says how many were lost. @h is freed in every case; NULL is allowed.
- * Blocks for tens of ms. Returns 0, or the -errno of the first removal that failed (the others were
- * still tried). */
+ * reordered slightly. Frames are lost only if the tap is gone or the release device cannot be
+ * created again; the log then says how many. @h is freed in every case; NULL is allowed. Blocks for
+ * tens of ms. Returns 0, or the -errno of the first removal that failed (the others were still
+ * tried). */
 int hold_detach(struct hold *h);
 
 /* Remove what an earlier process left of the hold of VM @vm in @pin_dir; a running guest continues
@@ -154,21 +154,21 @@ int hold_remove_left(const char *vm, const char *pin_dir) __attribute__((warn_un
  * the agent ends. @h is freed; NULL is allowed. Does not block for long. */
 void hold_close(struct hold *h);
 
-/* Stamp frames with @epoch (not 0) from now on. Call it while the guest is stopped: tun runs XDP
- * inside QEMU's writev(), so every frame sent before QMP `stop` returned already has the old stamp.
+/* Stamp frames with @epoch (not 0) from now on. Call this while the guest is stopped: tun runs XDP
+ * inside QEMU's writev(), so frames sent before QMP `stop` returned already have the old stamp.
  * This is a plain store to a mapped page: it makes no system call and never blocks. */
 void hold_set_epoch(struct hold *h, uint64_t epoch);
 uint64_t hold_epoch(const struct hold *h);
 
-/* Change the mode; it applies from the next frame on. Set the epoch before setting HOLD_HOLD. Held
- * frames stay held. This only writes to the mapped page and changes no other kernel state. Returns
- * 0, or -EINVAL if @mode is unknown, or is HOLD_HOLD while the epoch is 0. */
+/* Change the mode from the next frame on. Set the epoch before setting HOLD_HOLD. Held frames stay
+ * held. This only writes to the mapped page and changes no other kernel state. Returns 0, or
+ * -EINVAL if @mode is unknown, or is HOLD_HOLD while the epoch is 0. */
 int hold_set_mode(struct hold *h, enum hold_mode mode) __attribute__((warn_unused_result));
 enum hold_mode hold_mode(const struct hold *h);
 
-/* Returns true if hold_open() took over a pinned hold. In this case mode and epoch are those that
- * the earlier agent has set. The frames that the guest sent between the end of that agent and
- * hold_open() were dropped, or were passed if the mode is HOLD_PASS. */
+/* Returns true if hold_open() took over a pinned hold. In this case mode and epoch are as the
+ * earlier agent has set them. Frames that the guest sent while there was no agent were dropped
+ * (passed if the mode is HOLD_PASS). */
 bool hold_is_taken_over(const struct hold *h);
 
 /* Returns a descriptor that becomes readable (POLLIN) when frames have arrived. Owned by @h. */
@@ -177,14 +177,14 @@ int hold_fd(const struct hold *h);
 /* Take arrived frames into the FIFO, and continue a release if the kernel did not accept all of its
  * frames. Never allocates; blocks (tens of ms) only if the release device must be created again.
  * Returns the number of frames newly held since the last call (0 is normal). This number includes
- * frames that hold_release() received, because a caller that seals on demand must know of every
- * frame. Returns -errno if the release device is broken and could not be created again. Frames stay
- * held, and later calls try to create the device again, once a second. */
+ * frames that hold_release() received. Returns -errno if the release device is broken and could not
+ * be created again. In this case frames stay held, and later calls try to create the device again,
+ * once a second. */
 int hold_receive(struct hold *h) __attribute__((warn_unused_result));
 
 /* Send all frames stamped with @epoch or less, in the order in which they came; keep the rest.
- * Receives first, so that no frame of the epoch is left in the ring. Never allocates; makes one
- * sendto() per batch that the kernel accepts. If the kernel accepts no more frames now, the next
+ * First takes the frames in the ring, as hold_receive() does. Never allocates; makes one sendto()
+ * per batch that the kernel accepts. If the kernel accepts no more frames now, the next
  * hold_receive() or hold_release() sends the rest; see hold_is_sending(). If @epoch is lower than
  * in an earlier call, nothing new is released. The current epoch is refused, because it cannot be
  * committed yet: call hold_set_epoch() at the seal, and hold_release() after the commit. Returns
@@ -196,8 +196,8 @@ int hold_release(struct hold *h, uint64_t epoch) __attribute__((warn_unused_resu
  * can. */
 const char *hold_trouble(const struct hold *h);
 
-/* Returns how many times the release device was created again because it was removed, set down or
- * no longer led to the tap. */
+/* Returns how many times the release device was created again. (It was removed, set down or no
+ * longer led to the tap.) */
 uint64_t hold_n_mended(const struct hold *h);
 
 /* Returns true while released frames still wait for the kernel to accept them. In that case, call

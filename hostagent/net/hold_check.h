@@ -26,8 +26,8 @@ int hold_check_tap(struct nl *nl, const struct hold_config *config, struct nl_li
 		   struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Write to *ret_error what the failure @r of a step means and what to do about it. Return @r, or an
- * error code that says more. */
+/* Write to *ret_error what the failure @r of a step means and what to do about it. Return @r or a
+ * more precise error code. */
 int hold_explain_prog(const struct hold_config *config, enum hold_prog_step step, int r,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 int hold_explain_ring(const struct hold_config *config, enum hold_ring_step step, int r,

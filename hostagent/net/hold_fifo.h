@@ -1,5 +1,5 @@
-/* hold_fifo.h - a queue that keeps held frames in the order in which they came, with their epochs,
- * and enforces the limits of the hold.
+/* hold_fifo.h - a queue of held frames and their epochs, in the order in which the frames came. It
+ * enforces the limits of the hold.
  *
  * Why: a hold must not change the order of frames, must release exactly the frames of epochs <= n,
  * and must stay within its limits. This queue works on plain data, without sockets, so that a unit
@@ -48,8 +48,8 @@ int hold_fifo_push(struct hold_fifo *f, const struct hold_frame *frame)
 	__attribute__((warn_unused_result));
 
 /* Returns the oldest frame if its epoch is <= @epoch, else NULL. The pointer is valid until the
- * next call on @f. Only the oldest frame is checked: a frame that comes after a frame of a newer
- * epoch must wait until that frame is released, so that the order is kept. */
+ * next call on @f. Only the oldest frame is checked, to keep the order: frames behind a frame of a
+ * newer epoch must wait for that frame. */
 const struct hold_frame *hold_fifo_peek(const struct hold_fifo *f, uint64_t epoch);
 
 /* Remove the oldest frame; the FIFO must not be empty. */

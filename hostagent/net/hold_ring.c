@@ -66,18 +66,16 @@ static int make_umem(struct hold_ring *ring, enum hold_ring_step *ret_step)
 				&ring->in_done, &config);
 }
 
-/* Set CLOEXEC, because libxdp opens its sockets without it: a child process that inherits a socket
+/* Set CLOEXEC, because libxdp opens its sockets without it. A child process with such a socket
  * would keep the tap's queue busy after the agent's death. If another thread forks before this
- * call, its child does inherit the socket, and the next agent gets -EBUSY until that child
- * ends. */
+ * call, its child does inherit the socket, and the next agent gets -EBUSY until that child ends. */
 static int close_on_exec(const struct xsk_socket *socket)
 {
 	return fcntl(xsk_socket__fd(socket), F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
 }
 
-/* Create the receiving socket. The kernel removes a killed agent's socket from the queue some ms
- * after the process has ended, without an event, so this repeats the attempt while the queue is
- * busy. */
+/* Create the receiving socket. Repeats the attempt while the queue is busy: the kernel removes a
+ * killed agent's socket from the queue some ms after the process has ended, without an event. */
 static int make_in(struct hold_ring *ring, const char *tap)
 {
 	const struct xsk_socket_config config = {
@@ -262,7 +260,7 @@ int hold_ring_flush(struct hold_ring *ring)
 		    errno != EAGAIN && errno != EBUSY && errno != ENOBUFS && errno != EINTR)
 			return -errno;
 		/* The kernel also returns EAGAIN if it has sent some frames and more are left. So
-		 * check whether it has accepted any. */
+		 * check whether the kernel has accepted any. */
 		n_left = hold_ring_n_queued(ring);
 		if (n_left == n_before)
 			break;

@@ -29,8 +29,8 @@
 
 #define HOLD_RING_HEADROOM_BYTES 256U /* XDP_PACKET_HEADROOM, kept free by the kernel */
 #define HOLD_RING_BATCH		 64U  /* most frames that one receive call returns */
-/* The UMEM has room for frames_max frames and this number of frames in addition, for frames that
- * are on their way out through the release device. */
+/* The UMEM has room for frames_max frames and this number of further frames, which are on their way
+ * out through the release device. */
 #define HOLD_RING_SPARE_FRAMES	 512U
 /* The longest frame is this much longer than the MTU: an Ethernet header and two VLAN tags. */
 #define HOLD_RING_LINK_BYTES	 22U
@@ -88,9 +88,9 @@ int hold_ring_open(struct hold_ring *ring, const char *tap, const char *out, uin
 	__attribute__((warn_unused_result));
 void hold_ring_close(struct hold_ring *ring); /* accepts a zeroed struct */
 
-/* Send through the device @out from now on, after the release device was created again under this
- * name. Frames that the old device has not accepted move to the new one, in order. Frames that the
- * old device accepted but did not report as sent are lost together with their chunks, at most
+/* Send through the device @out from now on. Called after the release device was created again under
+ * this name. Frames that the old device did not accept move to the new one, in order. Frames that
+ * the old device accepted but did not report as sent are lost with their chunks: at most
  * HOLD_RING_SPARE_FRAMES in the life of a ring. Returns 0 or -errno. On error nothing has
  * changed. */
 int hold_ring_reopen_out(struct hold_ring *ring, const char *out)
@@ -110,8 +110,8 @@ static inline void *hold_ring_data(const struct hold_ring *ring, uint64_t addr)
 /* Give one frame back to the kernel for receiving. */
 void hold_ring_recycle(struct hold_ring *ring, uint64_t addr);
 
-/* Queue the frame of @size_bytes at @addr for sending. Returns false if the ring is full. Then the
- * caller still owns the frame, and can flush and try again. */
+/* Queue the frame of @size_bytes at @addr for sending. Returns false if the ring is full. In this
+ * case the caller still owns the frame, and can flush and try again. */
 bool hold_ring_send(struct hold_ring *ring, uint64_t addr, uint32_t size_bytes);
 
 /* Let the kernel send the queued frames until none is left or it accepts no more at present.

@@ -75,8 +75,8 @@ int nl_link_configure(struct nl *nl, int ifindex, const char *alias, uint32_t mt
 /* Set the link up, without ARP if @no_arp. Returns 0 or -errno. */
 int nl_link_up(struct nl *nl, int ifindex, bool no_arp) __attribute__((warn_unused_result));
 
-/* Turn off the link's transmit offloads, so that the kernel finishes checksums and segmentation
- * before a frame leaves the link. Returns 0 or -errno. */
+/* Turn off the link's transmit offloads. The kernel then finishes checksums and segmentation before
+ * a frame leaves the link. Returns 0 or -errno. */
 int nl_link_checksum_off(struct nl *nl, const char *name) __attribute__((warn_unused_result));
 
 /* The route by which this host sends to an IPv4 address. */

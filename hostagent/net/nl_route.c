@@ -1,5 +1,5 @@
 /* Makes rtnetlink requests about routes and neighbours. Also has nl_link_checksum_off(), which uses
- * an ioctl because rtnetlink has no such request. See nl.h. */
+ * an ioctl. See nl.h. */
 #include <errno.h>
 #include <string.h>
 
@@ -137,8 +137,8 @@ int nl_neighbour_use(struct nl *nl, int ifindex, uint32_t address_be32)
 
 	if (r < 0 && r != -ENOENT)
 		return r;
-	/* return here if the address is confirmed: NTF_USE would make an administrator's permanent
-	 * entry expire */
+	/* return for a confirmed address: NTF_USE would make an administrator's permanent entry
+	 * expire */
 	if (r == 0 && n.is_sure)
 		return 0;
 	m = nl_request(nl, buf, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE);

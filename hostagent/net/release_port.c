@@ -56,7 +56,7 @@ static int set_up(struct release_port *port, const char *in_name, uint32_t mtu,
 		r = nl_link_get(port->nl, in_name, 0, &in);
 	if (r == 0)
 		r = nl_link_configure(port->nl, in.ifindex, port->alias, mtu);
-	/* Attach the filter before the link is up, so that no frame from the link enters this
+	/* Attach the filter before the link is up. Otherwise frames from the link could enter this
 	 * host's network stack. */
 	if (r == 0)
 		r = hold_prog_attach_release(prog, in.ifindex);

@@ -1,9 +1,9 @@
 /* tap_state.h - tells whether clients can reach the guest through a tap.
  *
- * Why: if the standby's tap is missing, down, in no bridge, or on a port that spanning tree blocks,
- * the standby could take over the guest, but no client would reach the guest. On a bridge with
- * spanning tree, the tap's port does not forward frames at once when QEMU has opened the tap, but
- * only after twice the bridge's forward delay (30 s by default).
+ * Why: the standby's tap may be missing, down, in no bridge, or on a port that spanning tree
+ * blocks. After a failover no client would then reach the guest. On a bridge with spanning tree,
+ * the tap's port starts to forward frames only some time after QEMU has opened the tap: twice the
+ * bridge's forward delay (30 s by default).
  *
  * Where: vm/vm_tap.c calls it while the host is the VM's standby. Needs no privilege. Threads: any;
  * blocks for rtnetlink.
@@ -34,8 +34,8 @@ const char *tap_state_name(enum tap_state state);
  * kernel did not answer. */
 int tap_state_read(const char *tap, enum tap_state *ret_state) __attribute__((warn_unused_result));
 
-/* Write to @ret_text how long @tap has been in @state (since @since_ns), what that means and what
- * to do about it. For TAP_FORWARDING, write "". */
+/* Write to @ret_text how long @tap has been in @state (since @since_ns), what this state means and
+ * what to do about it. For TAP_FORWARDING, write "". */
 void tap_state_describe(const char *tap, enum tap_state state, uint64_t since_ns, char *ret_text,
 			size_t size);
 

@@ -280,16 +280,15 @@ static void use_path(struct witness_mirror *w, enum witness_path_number n,
 
 	if (memcmp(&control->paths[n][slot], path, sizeof(*path)) == 0)
 		return;
-	/* Wait before writing to the slot that is not in use: a program that has read the index
-	 * before the last change may still be using that slot. */
+	/* Wait before writing to the slot that is not in use. A program that has read the old index
+	 * may still be using that slot. */
 	hold_prog_quiesce();
 	control->paths[n][!slot] = *path;
 	__atomic_store_n(&control->path_slot[n], !slot, __ATOMIC_RELEASE);
 }
 
-/* Get the next hop's MAC address. In the client network this host may have nothing to send to the
- * gateway except witness datagrams, and they do not make the kernel ask for the address. So this
- * function makes the kernel ask. */
+/* Get the next hop's MAC address. In the client network, makes the kernel ask for it: this host may
+ * send nothing there except witness datagrams, and for those the kernel does not ask. */
 static int find_mac(struct witness_mirror *w, enum witness_path_number n,
 		    const struct nl_route *route, uint8_t ret_mac[6])
 {

@@ -1,5 +1,5 @@
-/* witness_mirror.h - the sending side of one VM's witness. It makes this host's kernel report to
- * the gateway that clients still reach the guest.
+/* witness_mirror.h - the sending side of one VM's witness. It makes this host's kernel tell the
+ * gateway that clients still reach the guest.
  *
  * Why: if a beat is missing, the gateway only knows that the agent is late. A witness datagram
  * shows that the host, its client network and its guest are alive. The witness must not depend on
@@ -12,9 +12,9 @@
  * Life: open -> set_key -> refresh every few seconds, set_key when the gateway changes the key ->
  * close (removes everything) or leave (the agent ends, but datagrams are still sent). A killed
  * agent has the same effect as leave: the next witness_mirror_open() takes over what it finds,
- * without interrupting the datagrams. Open the VM's hold (net/hold.h) before the witness, which
- * uses the hold's qdisc on the tap and the hold's count of frames from the guest. Either of the two
- * may be closed first. The guest's traffic does not depend on the witness.
+ * without interrupting the datagrams. Open the VM's hold (net/hold.h) before the witness. The
+ * witness uses the hold's qdisc on the tap and the hold's count of frames from the guest. Either of
+ * the two may be closed first. The guest's traffic does not depend on the witness.
  *
  * Where: hostagent/vm/vm_witness.c calls it; it calls ebpf/witness_prog.h and net/nl.h. It needs
  * root. Threads: one owner thread per witness; witness_mirror_stats() may be called from any thread
@@ -54,7 +54,7 @@ struct witness_mirror_stats {
 	bool has_way[WITNESS_N_PATHS];	 /* there is a route to the gateway in the path's network */
 	uint64_t to_guest;   /* frames that reached the guest's port */
 	uint64_t sampled;    /* how many of the to_guest frames were sampled */
-	uint64_t failed_clone; /* how many of the sampled frames were lost before they could be
+	uint64_t failed_clone; /* number of sampled frames that were lost before they could be
 				* signed */
 	uint64_t sent[WITNESS_N_PATHS];	    /* datagrams given to the path's device */
 	uint64_t failed[WITNESS_N_PATHS];   /* samples for which the path sent no datagram */
