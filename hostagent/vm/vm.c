@@ -265,9 +265,8 @@ static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint6
 	int r;
 
 	(void)ret_epoch;
-	/* Record the term even if this host was never the standby in it. Otherwise the gateway
-	 * would conclude from an older term in a report that this host does not know the new
-	 * term. */
+	/* Record the term even if this host was never the standby in it. A report with an older
+	 * term would tell the gateway that this host does not know the new term. */
 	if (vm->role == VM_ROLE_NONE)
 		return vm_set_role(vm, VM_ROLE_NONE, q->term, ret_error);
 	if (!vm->standby || vm->role != VM_ROLE_STANDBY)
@@ -305,8 +304,8 @@ static uint8_t status_of(int error)
 									: WIRE_ORDER_FAILED;
 }
 
-/* Copy the term of the standby's last vote into the role file. The standby may have voted for a
- * newer term than the role file has, and recorded it only in its own file. */
+/* Copy the term of the standby's last vote into the role file. That term may be newer than the role
+ * file's, and recorded only in the standby's own file. */
 static void take_voted_term(struct vm *vm)
 {
 	struct standby_status status;

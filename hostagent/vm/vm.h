@@ -16,8 +16,8 @@
  *	control thread: vm_order() ──► queue ──► worker ──► engine_*, standby_* ──► done queue ──► wake
  *
  * The state that must outlive the agent is in RUN_DIR/NAME.role, for example "primary 3" (role and
- * term). The file is written before an order takes effect. A reboot loses run_dir, but also
- * everything that the files in run_dir describe. A copy of the role in ROLE_DIR outlives the reboot
+ * term). The file is written before an order takes effect. A reboot loses run_dir and everything
+ * that the files in run_dir describe. A copy of the role in ROLE_DIR outlives the reboot
  * (vm_role_private.h).
  *
  * Threads: the control thread calls all functions, unless a function says otherwise.
@@ -43,9 +43,9 @@ struct vm_environment {
 	void *wake_arg;
 };
 
-/* Load the role that an earlier agent recorded, and continue in it as far as that needs no order: a
+/* Load the role that an earlier agent recorded, and continue in it as far as no order is needed: a
  * standby keeps its copy and its stream; a primary becomes LOST, and its hold stays closed. If the
- * VM's file or recorded role is wrong, the VM takes no orders; if only the file's [standby] part is
+ * VM's file or recorded role is wrong, the VM takes no orders. If only the file's [standby] part is
  * wrong, this host cannot stand by. In both cases each report says why. @config must have a name.
  * Returns 0, -ENOMEM or another error of creating a thread. @environment (its pointers) and @config
  * are borrowed. */
@@ -69,9 +69,8 @@ int vm_check_role(const struct agent_config *config, const char *name)
 int vm_order(struct vm *vm, const struct wire_order *order, uint64_t term, uint64_t epoch)
 	__attribute__((warn_unused_result));
 
-/* Pass on a key for the VM's witness that the gateway sent in @term. The worker uses the key,
- * or drops it if @term is not the term in which this host protects the guest. @key is copied.
- * Never blocks. */
+/* Pass on a key for the VM's witness that the gateway sent in @term. The worker drops the key if
+ * this host does not protect the guest in @term. @key is copied. Never blocks. */
 void vm_witness_key(struct vm *vm, const struct wire_witness_key *key, uint64_t term);
 
 /* Get the next answer to an order, with the term and epoch for its frame's header. Returns 0, or

@@ -1,17 +1,17 @@
-/* vm_cover_private.h - checks whether a change of the guest's devices, because of which protection
- * has ended, was undone.
+/* vm_cover_private.h - checks whether a change of the guest's devices was undone after it has ended
+ * the protection.
  *
- * Why: when a device is plugged that the standby lacks, or QEMU opens another tap, the engine stops
- * sealing (epoch/engine_watch.c) and the gateway ends the protection. If the change is undone
- * later, protection should begin again without an operator. So the worker checks periodically, and
+ * Why: when somebody plugs a device that the standby lacks, or QEMU opens another tap, the engine
+ * stops sealing (epoch/engine_watch.c) and the gateway ends the protection. When the change is
+ * undone, protection should begin again without an operator. So the worker checks periodically, and
  * the reports tell the gateway:
  *
  *	uncovered=1	 the protected guest has changed: end the protection
  *	covered_again=1	 the change was undone: protect the guest again
  *
- * If the guest was changed while no agent ran, the next agent cannot protect it again and reports
- * uncovered=1, too. That agent does not know how the guest was before, so protection does not begin
- * again by itself.
+ * If the guest was changed while no agent ran, the next agent cannot protect the guest and reports
+ * uncovered=1, too. That agent does not know how the guest was before, so it never reports
+ * covered_again=1.
  *
  * Where: used by vm.c (orders) and vm_report.c. Threads: the worker; vm_cover_report() on any
  * thread. Each function says whether vm->lock must be held.
@@ -43,17 +43,17 @@ struct vm_cover {
 	uint64_t look_at_ns;	      /* when the next check is due; used by the worker only */
 };
 
-/* Record @text as the change of the guest because of which PROTECT failed with @error. Does nothing
- * unless this host already has the role primary (it was to continue a protection), and @error is
- * -ENOTSUP or -ESHUTDOWN. Takes the lock. */
+/* Record that the guest has changed as @text says, and that PROTECT therefore failed with @error.
+ * Does nothing unless this host already had the role primary, and @error is -ENOTSUP or -ESHUTDOWN.
+ * Takes the lock. */
 void vm_cover_refused(struct vm *vm, int error, const char *text);
 
 /* Called before UNPROTECT ends @engine: keep the change that @engine reports. If @engine reports no
- * change, forget an older change; but if @engine has not committed an epoch yet, keep the older
- * change, so that protection is tried again later. Takes the lock. */
+ * change, forget an older change. But if @engine has not committed an epoch yet, keep the older
+ * change; protection is then tried again later. Takes the lock. */
 void vm_cover_keep(struct vm *vm, struct engine *engine, const char *qmp);
 
-/* Forget the change, and that protection was suspended because of it. Takes the lock. */
+/* Forget the change and the suspended protection. Takes the lock. */
 void vm_cover_forget(struct vm *vm);
 
 /* Return when vm_cover_look() is due (monotonic ns); UINT64_MAX: never. Call it with the

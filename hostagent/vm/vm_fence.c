@@ -18,8 +18,8 @@ AUTO_DEFINE(json_t *, json_decref)
 #define QMP_NS	 (5 * CLOCK_NS_PER_S)
 #define LOOK_NS  (100 * CLOCK_NS_PER_MS) /* interval of checks; if there is no QEMU, a check takes
 					  * some us */
-#define AGAIN_NS CLOCK_NS_PER_S          /* how often to ask a QEMU whose guest is stopped, or that
-					  * does not answer */
+#define AGAIN_NS CLOCK_NS_PER_S          /* how often to ask a QEMU that does not answer, or that
+					  * has a stopped guest */
 
 /* Ask QEMU whether the guest runs. Returns 1 if it runs; 0 if it does not; -errno. */
 static int is_running(struct qmp *qmp)
@@ -101,8 +101,8 @@ static int stop_here(struct vm *vm, struct vm_fence_found *ret_found, struct err
 	int r = vm_fence_stop_guest(vm->config, vm->environment.config->run_dir, vm->standby,
 				    ret_found, ret_error);
 
-	/* On a standby, leave the tap alone: the warm QEMU has it, so the guest found here cannot
-	 * have it. */
+	/* On a standby, leave the tap alone: the warm QEMU has the tap, so the guest found here
+	 * does not. */
 	if (r == 0 && ret_found->is_there && ret_found->pid != vm->closed_pid &&
 	    vm->role != VM_ROLE_STANDBY) {
 		close_hold(vm);
@@ -121,7 +121,7 @@ int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 	struct engine *engine;
 	int r = 0, stopped = 0;
 
-	/* Record the role first: then no later agent resumes this guest, whatever fails below. */
+	/* Record the role first. No later agent then resumes this guest, whatever fails below. */
 	if (vm->role != VM_ROLE_FENCED || vm->term != term)
 		r = vm_set_role(vm, VM_ROLE_FENCED, term, ret_error);
 	engine = vm_take_engine(vm);
@@ -187,7 +187,8 @@ static void describe(struct vm *vm, int error, const struct vm_fence_found *foun
 				vm->config->qmp);
 }
 
-/* Does the QEMU that was found stopped still exist? If not, a new QEMU may run in its place. */
+/* Does the QEMU whose guest we found stopped still exist? If not, a new QEMU may run in its
+ * place. */
 static bool is_still_there(const struct vm *vm)
 {
 	return vm->stopped_pid > 0 && (kill(vm->stopped_pid, 0) == 0 || errno == EPERM);
@@ -217,8 +218,8 @@ void vm_fence_look(struct vm *vm)
 	now_ns = clock_mono_ns();
 	vm->asked_ns = now_ns;
 	vm->stopped_pid = r == 0 && found.is_there ? found.pid : 0;
-	/* If QEMU runs in a pid namespace that we cannot see, we get no pid, and only its monitor
-	 * shows whether it still exists. So ask the monitor less often. */
+	/* If QEMU runs in a pid namespace that we cannot see, we get no pid. Only QEMU's monitor
+	 * then shows whether QEMU still exists, so ask the monitor less often. */
 	vm->look_at_ns =
 		now_ns + (r < 0 || (found.is_there && found.pid <= 0) ? AGAIN_NS : LOOK_NS);
 }

@@ -1,10 +1,10 @@
-/* vm_fence_private.h - stops a guest that another host owns, verifies with the guest's QEMU that it
- * is stopped, and keeps it stopped.
+/* vm_fence_private.h - stops a guest that another host owns, asks QEMU whether the guest is
+ * stopped, and keeps it stopped.
  *
  * Why: FENCE is done only when QEMU confirms that the guest is stopped: `stop` may time out, and
- * the order may be repeated. Also, a QEMU of this VM may be started later on a host that does not
- * own the guest, by libvirt's autostart after a reboot or by hand. Two guests with one MAC break
- * the connections of all clients.
+ * the order may be repeated. Also, libvirt's autostart or an operator may start a QEMU of this VM
+ * later on a host that does not own the guest. Two guests with one MAC break the connections of all
+ * clients.
  *
  *	role		what is done about a QEMU of this VM at [vm] qmp
  *      fenced          is looked for ten times a second; if found, it is stopped and reported,
@@ -36,7 +36,7 @@ struct vm_fence_found {
 };
 
 /* Stop a guest of this VM that may be running here, and check that it is stopped. Asks the QEMU at
- * [vm] qmp, and if @has_standby is false also the QEMU that an earlier agent promoted. Blocks for
+ * [vm] qmp. If @has_standby is false, also asks the QEMU that an earlier agent promoted. Blocks for
  * up to 15 s for each QEMU. Returns 0 if no guest of this VM runs any more (*ret_found says what
  * was found); -EBUSY if QEMU's monitor does not answer; -ETIMEDOUT if the guest still runs; other
  * errors of `stop`. On error *ret_error says why. */
@@ -44,14 +44,14 @@ int vm_fence_stop_guest(const struct agent_vm_config *config, const char *run_di
 			struct vm_fence_found *ret_found, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Record that another host owns the guest in @term, which is not lower than the VM's own term, and
- * stop the guest here. Returns 0 if the guest is stopped; -errno with *ret_error if it may still
- * run, or if the role could not be recorded. */
+/* Record that another host owns the guest in @term, and stop the guest here. @term is not lower
+ * than the VM's own term. Returns 0 if the guest is stopped; -errno with *ret_error if the guest
+ * may still run, or if the role could not be recorded. */
 int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* vm_fence_watches(): must a guest be kept from running here? If so, call vm_fence_look() at
- * vm->look_at_ns, to stop the guest if it runs. */
+/* vm_fence_watches(): must this host keep a guest from running here? If so, call vm_fence_look() at
+ * vm->look_at_ns; it stops the guest if the guest runs. */
 bool vm_fence_watches(const struct vm *vm);
 void vm_fence_look(struct vm *vm);
 

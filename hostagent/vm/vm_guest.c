@@ -154,7 +154,7 @@ void vm_guest_promoting(struct vm_guest *guest, const char *tap, uint64_t term)
 	bool knows = read_frames(tap, &base) == 0;
 
 	pthread_mutex_lock(&guest->lock);
-	/* If the order is repeated after it succeeded, keep the counters of the first time. */
+	/* If a successful order is repeated, keep the counters of the first time. */
 	if (guest->promoted_term != term) {
 		guest->promoted_term = term;
 		guest->promoted_ns = clock_mono_ns();

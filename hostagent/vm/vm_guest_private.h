@@ -2,14 +2,13 @@
  * guest sent frames since it was promoted here?
  *
  * Why: without an engine nothing else watches QEMU, and the reports would always say "running", as
- * the role file does. Also, a promotion is complete only when the guest serves its clients, and the
+ * the role file does. Also, a promotion is complete only when the guest serves its clients. The
  * first sign of this is a frame that the guest sends through its tap (gateway/vm/fsm_promoted.c).
  *
  * How: connect to the monitor's socket once, get the pid of the listening process (SO_PEERCRED),
  * close the connection, and then poll the process's pidfd. So QEMU's monitor is occupied only for a
  * moment. This method cannot tell whether the guest is paused. The tap's counters are read from
- * /proc/self/net/dev, which always shows the network namespace of this process, whatever is mounted
- * at /sys.
+ * /proc/self/net/dev, which always shows this process's network namespace.
  *
  * Where: vm.c's worker checks, vm_report.c reads the result. Threads: vm_guest_look() and
  * vm_guest_promoting() on the worker, without vm's lock; vm_guest_get() and vm_guest_frames() on
@@ -40,7 +39,7 @@ struct vm_guest_frames {
 struct vm_guest {
 	pthread_mutex_t lock;
 	enum vm_guest_state state;
-	pid_t pid; /* pid of the QEMU that is alive, or of the last one that was alive */
+	pid_t pid; /* pid of the guest's QEMU, also after its end */
 	int pidfd; /* used by the worker only; -1: none */
 	uint64_t look_at_ns; /* when the next check is due; used by the worker only */
 
@@ -65,9 +64,9 @@ void vm_guest_promoting(struct vm_guest *guest, const char *tap, uint64_t term);
 /* Return the state, and set *ret_pid to the pid in struct vm_guest. */
 enum vm_guest_state vm_guest_get(struct vm_guest *guest, pid_t *ret_pid);
 
-/* Get a lower limit of the number of frames that the guest itself has sent through @tap since it
- * was promoted; QEMU's announcements are not counted. Returns 0, and *ret_term is the promotion's
- * term; or -ENOENT if no guest was promoted here, or the tap is not known. */
+/* Get a lower limit of the number of frames that the guest itself has sent through @tap since its
+ * promotion. QEMU's announcements are not counted. Returns 0, and *ret_term is the promotion's
+ * term. Returns -ENOENT if no guest was promoted here, or the tap is not known. */
 int vm_guest_frames(struct vm_guest *guest, const char *tap, uint64_t *ret_term,
 		    uint64_t *ret_frames) __attribute__((warn_unused_result));
 

@@ -39,10 +39,9 @@ static bool is_gone(int error)
 	return error == -ENOENT || error == -ECONNREFUSED;
 }
 
-/* Resume the guest if an agent left it stopped: the agent died during a pause, or while the guest
- * was stopped for lack of a lease, or it kept the guest stopped on purpose. engine_open() does the
- * same. Do nothing if the guest is stopped for another reason (it shut down, or was migrated
- * away). */
+/* Resume the guest if an agent left it stopped. The agent died during a pause or while there was no
+ * lease, or it kept the guest stopped on purpose. Do nothing if the guest is stopped for another
+ * reason (it shut down, or was migrated away). */
 static int let_run(struct qmp *qmp)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -70,7 +69,7 @@ int vm_hold_settle(const struct agent_vm_config *config, const char *monitor, co
 		return vm_hold_remove_left(config, pin_dir, ret_error);
 	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", monitor, qmp_open_error(r));
-	/* The guest's flushes must count again before its output passes. */
+	/* QEMU must obey the guest's flushes again before the guest's output passes. */
 	r = flushes_on_again(qmp, qmp_pid(qmp), ret_error);
 	if (r >= 0) {
 		r = let_run(qmp);

@@ -19,8 +19,8 @@
 
 /* Let the guest run unprotected, and remove the hold in @pin_dir. @monitor is the monitor's socket
  * of the guest's QEMU (not [vm] qmp if the guest was promoted). If @monitor is "", there is no
- * guest, so only the hold is removed. If an earlier agent made QEMU ignore flushes, QEMU obeys them
- * again before that. Returns 0, or -errno with *ret_error if QEMU does not, the guest does not
+ * guest, so only the hold is removed. If an earlier agent made QEMU ignore flushes, makes QEMU obey
+ * them again first. Returns 0, or -errno with *ret_error if QEMU refuses this, the guest does not
  * resume, or the hold could not be removed. */
 int vm_hold_settle(const struct agent_vm_config *config, const char *monitor, const char *pin_dir,
 		   struct error *ret_error)

@@ -11,8 +11,8 @@
 _Static_assert(sizeof((struct standby_disk){0}.name) == sizeof((struct agent_disk){0}.name),
 	       "open_standby() copies it");
 
-/* Open the standby. It continues with the copy of an earlier agent without an order, because that
- * copy may be the only one. */
+/* Open the standby. It continues with an earlier agent's copy without an order: that copy may be
+ * the only one. */
 static void open_standby(struct vm *vm)
 {
 	struct standby_disk disks[WIRE_DISKS_MAX];
@@ -58,7 +58,7 @@ static void open_standby(struct vm *vm)
 		  vm->standby_fault);
 }
 
-/* Adjust the role after a boot: no process, copy or hold from before the boot is left, and another
+/* Adjust the role after a boot. No process, copy or hold from before the boot is left, and another
  * host may own the guest by now. */
 static void after_boot(struct vm *vm)
 {

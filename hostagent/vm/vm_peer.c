@@ -1,4 +1,4 @@
-/* When the gateway of a protected guest is lost, asks the VM's other host for its vote, then
+/* Continues a protection when the gateway is lost: asks the VM's other host for its vote, and
  * continues as both hosts agreed. See peer/agree.h and vm_private.h. */
 #include <errno.h>
 #include <inttypes.h>
@@ -62,8 +62,8 @@ void vm_peer_look(struct vm *vm)
 	engine_status(vm->engine, &status);
 	primary.is_holding = status.is_holding;
 	primary.is_outvoted = status.is_outvoted;
-	/* If the stream already leads to the other host, no new agreement is needed, even if the
-	 * stream breaks. */
+	/* No new agreement is needed while the stream leads to the other host, even if the stream
+	 * breaks. */
 	if (status.is_direct || now_ns < vm->claim_at_ns || !agree_may_claim(&primary))
 		return;
 	claim.epoch = status.committed_epoch;

@@ -45,7 +45,7 @@ struct vm {
 	const struct agent_vm_config *config;
 	char pin_dir[PATH_MAX];
 
-	/* the names of config->disk, for the engine and for vm_cover.c; immutable */
+	/* the disks' names in config->disk, for the engine and vm_cover.c; immutable */
 	const char *disk_names[WIRE_DISKS_MAX];
 	struct link_config gateway; /* the gateway that the standby connects to; immutable */
 	char fault[WIRE_TEXT_MAX + 1]; /* why no order can be carried out; "": orders can be carried
@@ -84,7 +84,8 @@ struct vm {
 	pid_t closed_pid;     /* the QEMU on whose tap the hold was closed; 0: none */
 	pid_t stopped_pid;    /* the QEMU that this agent found running and stopped; 0: none */
 	uint64_t asked_ns;    /* when QEMU was last asked whether its guest is stopped */
-	pid_t intruder_pid;   /* the QEMU that was started although it must not run; 0: none */
+	pid_t intruder_pid;   /* a QEMU that somebody started although its guest must not run; 0:
+			       * none */
 };
 
 /* The main function of the worker's thread; runs until must_stop is set. @arg: struct vm. */

@@ -2,8 +2,8 @@
  * ROLE_DIR/NAME.role, for the next agent.
  *
  * Why: a restarted agent that finds a closed hold must know the term in which this host was the
- * primary or was fenced. If this host was the primary, the agent takes the hold over. If it was
- * fenced and there were no record, a stale order could undo the fence. A boot empties run_dir; the
+ * primary or was fenced. If this host was the primary, the agent takes the hold over. If this host
+ * was fenced, the record keeps a stale order from undoing the fence. A boot empties run_dir; the
  * processes, copies and holds that belong to the role end with the boot, too. role_dir outlives a
  * boot, because after the boot the host must still know that another host owns the guest. Each file
  * has one line, for example "primary 3\n", and is replaced atomically. Threads: any (no state).
