@@ -13,9 +13,8 @@
  *
  * Threads: with nbdkit's thread model SERIALIZE_REQUESTS, one thread serves a connection, and
  * plugin_open() accepts one connection at a time. So only one thread appends to the ring, and needs
- * no lock. With the model PARALLEL, up to 16 threads would serve a connection. But they would have
- * to wait for each other, since records must be appended one after another, and each change from
- * one thread to the next costs time.
+ * no lock. The model PARALLEL would be slower: its threads would wait for each other, since records
+ * are appended one after another.
  */
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>

@@ -21,8 +21,8 @@
 static int make_file(struct disk_ring *ring)
 {
 	ring->fd = memfd_create("holdfast-disk", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	/* Fix the file's size for good. If the writer could shrink the file, we would get a SIGBUS
-	 * when we read beyond the new end. */
+	/* Fix the file's size for good. Otherwise the writer could shrink the file, and reading
+	 * beyond the new end would give us a SIGBUS. */
 	if (ring->fd < 0 || ftruncate(ring->fd, (off_t)ring_file_bytes(ring)) < 0 ||
 	    fcntl(ring->fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
 		return -errno;
@@ -64,7 +64,8 @@ int ring_write_header(struct disk_ring *ring, const char *owner, const char *boo
 	(void)snprintf(h->owner, sizeof(h->owner), "%s", owner);
 	(void)snprintf(h->boot, sizeof(h->boot), "%s", boot);
 	atomic_store(&h->term, term);
-	/* An agent that is killed before this leaves a file that is no ring. */
+	/* The next store makes the file a ring. An agent that is killed earlier leaves a file
+	 * without a valid ring. */
 	atomic_signal_fence(memory_order_seq_cst);
 	h->magic = RING_MAGIC;
 	return 0;
@@ -116,8 +117,8 @@ uint64_t disk_ring_waiting(const struct disk_ring *ring)
 	return waiting < ring->data_bytes ? waiting : ring->data_bytes;
 }
 
-/* May @pos be a position in the ring? (A multiple of 8, from the tail to at most the ring's size
- * after it.) */
+/* Can @pos be a position in the ring? It must be a multiple of 8, not before the tail, and at most
+ * the ring's size after the tail. */
 static bool is_position(const struct disk_ring *ring, uint64_t pos)
 {
 	return pos % 8 == 0 && pos - ring->tail <= ring->data_bytes;
@@ -153,8 +154,8 @@ int disk_ring_read(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
 		return -EBADMSG;
 	if (*pos == end)
 		return 0;
-	/* Read each word of the header only once, because a hostile writer may change the words
-	 * between our check and our use. */
+	/* Read each word of the header only once. A hostile writer may change the words after our
+	 * check. */
 	if (end - *pos < size || !decode(ring, words[0], words[1], &record))
 		return -EBADMSG;
 	if (record.op == DISK_WRITE) {

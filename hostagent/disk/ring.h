@@ -1,12 +1,11 @@
-/* ring.h - a log of what a guest writes to one disk, in memory that two processes share and that
- * outlives them.
+/* ring.h - a log of what a guest writes to one disk. Two processes share its memory, which can
+ * outlive them.
  *
  * Why: QEMU copies each write of the guest to an NBD server, a child process of the agent. The
  * server (the writer) appends the writes to the ring, and the agent (the reader) reads them. The
  * agent must send the writes to the standby in their order, and must know which of them belong to
- * an epoch. So a seal only stores a position in the ring: all records before it belong to the
- * epoch. Only a writer that finds the ring full waits for the reader; the reader never waits for
- * the writer.
+ * an epoch. For this a seal stores a position in the ring: all records before that position belong
+ * to the epoch. A writer that finds the ring full waits for the reader. The reader never waits.
  *
  *	            tail                  cut of epoch 7         head
  *	             ▼                          ▼                 ▼
@@ -20,40 +19,40 @@
  *
  * in the byte order of the host. The bytes of a WRITE all lie in one block of 64 KiB of the disk,
  * so a large write becomes several records. Both processes map the ring's data twice, one mapping
- * directly after the other, so a record that begins near the end of the ring is still contiguous in
+ * directly after the other. So even a record that begins near the end of the ring is contiguous in
  * memory.
  *
  *	file   [ header 4 KiB ][ hashes: 16 bytes for each block ][ data: soft size + reserve ]
  *
  * Full ring. If the ring is full (soft size), an append waits for at most 1 s until the reader has
- * released records. An append does not wait while the reader has set `sealing`: the guest is then
- * being stopped, and QEMU waits for the end of all writes. Instead, the append may then also use
- * the reserve. If there is still no room for a record, the ring overflows: the record is dropped,
- * `overflows` grows, and the disk must be synchronised again. The append still succeeds, because
- * QEMU would end its job after an error. After an overflow, appends do not wait until one of them
- * finds room again: the disk must be synchronised anyway, so the guest need not stand still for
- * each of its writes.
+ * released records. While the reader has set `sealing`, an append does not wait, but may also use
+ * the reserve: QEMU is stopping the guest, and waits for the end of all writes. If there is still
+ * no room for a record, the ring overflows: the record is dropped, `overflows` grows, and the disk
+ * must be synchronised again. The append still succeeds, because QEMU would end its job after an
+ * error. After an overflow, appends do not wait for room until one of them has found room: the disk
+ * must be synchronised anyway.
  *
  * Hashes. To synchronise a disk, QEMU writes the whole disk again, although the standby has most of
- * it. So the writer stores, for each block, a hash of the content that was last put into the ring.
- * If QEMU writes the same content again, no record is made, and the bytes are counted as
- * `same_bytes`. This is correct only if the standby has received every record. If records were
- * released that no standby has applied, or if the standby has another image, call
- * disk_ring_forget_hashes(). A write of a part of a block, a discard and a dropped record make the
- * block's content unknown, so the next write of the block makes a record.
+ * it. So for each block the writer stores a hash of the content last put into the ring. If QEMU
+ * writes the same content again, no record is made, and the bytes are counted as `same_bytes`. This
+ * is correct only if the standby has received every record. Call disk_ring_forget_hashes() if the
+ * standby has not applied all released records, or has another image. A write of a part of a block,
+ * a discard and a dropped record make the block's content unknown, so the next write of the block
+ * makes a record.
  *
- * After the agent's death. disk_ring_open() keeps the ring in a file, so that the next agent has
- * the records that were not released, and the hashes. The records go to the standby once more. That
- * does no harm if all of them up to the head arrive within one epoch: each byte gets the value of
- * its last record. A writer that is killed leaves only whole records before the head. What the
- * guest wrote while there was no writer is found by synchronising, which offers every block.
+ * After the agent's death. disk_ring_open() keeps the ring in a file, so that the next agent finds
+ * the unreleased records and the hashes. The records go to the standby once more. That does no harm
+ * if all of them up to the head arrive within one epoch: each byte gets the value of its last
+ * record. Even if the writer is killed, all records before the head are whole. Without a writer,
+ * the guest's writes are missing in the ring. Synchronising the disk finds them, since it offers
+ * every block.
  *
  * Where: the agent's engine is the reader; plugin.c, in nbdkit's process, is the writer. The reader
  * does not trust the writer: it checks each record and every position, so a broken writer cannot
  * crash it. A broken writer may even change the bytes at disk_record.data while they are read. So
- * copy them first, and compute checksums from the copy. (A hostile one can shrink the file of
- * disk_ring_open(), which ends the agent by SIGBUS, as shrinking the guest's memory file does. Only
- * the file of disk_ring_new() is sealed against that.)
+ * copy the bytes first, and compute checksums from the copy. (A hostile writer can end the agent by
+ * SIGBUS: it can shrink the file of disk_ring_open(). The file of disk_ring_new() is sealed against
+ * shrinking.)
  *
  * Threads: one reader, one writer. A writer with several threads must make its calls one at a time.
  */
@@ -66,7 +65,7 @@
 
 #include "base/error.h"
 
-/* size of a block: the most bytes of one WRITE; there is one hash per block */
+/* size of a block: a WRITE has at most this many bytes; there is one hash per block */
 #define DISK_RING_BLOCK_BYTES	65536u
 #define DISK_RING_HEADER_BYTES	16u		  /* bytes of a record before its data */
 #define DISK_RING_RESERVE_BYTES (32u << 20) /* room beyond the soft size, used only while sealing */
@@ -125,25 +124,26 @@ struct disk_ring_id {
 	uint64_t term; /* see disk_ring_set_term() */
 };
 
-/* The same in the file @path, which belongs on a tmpfs. Go on with what an earlier agent left
- * there, if it is a sound ring of this boot of the host, with the same @id and both sizes, and
- * nobody can write to it any more. An earlier writer is waited for, 2 s at most: it holds a lock
- * (flock) as long as it has a descriptor or a mapping of the file. Else replace the file by a new
- * one, with memory reserved for all but the hashes; an earlier writer keeps the old one. The file
- * stays until the caller unlinks it.
- * 0: as disk_ring_new(), and see disk_ring_why_new(); -ENOSPC and other -errno of open() and
- * fallocate(). */
+/* Like disk_ring_new(), but with the file @path, which should be on a tmpfs. Continues with the
+ * ring that an earlier agent left there, if this ring is sound, was made since the host's last
+ * boot, has the same @id and both sizes, and has no writer any more. Waits up to 2 s for an earlier
+ * writer to end: that writer holds a lock (flock) as long as it has a descriptor or a mapping of
+ * the file. Otherwise replaces the file by a new one, with memory reserved for all but the hashes;
+ * an earlier writer keeps the old file. The file stays until the caller unlinks it. Returns 0 or an
+ * error like disk_ring_new(), or -ENOSPC or another -errno of open() or fallocate().
+ * disk_ring_why_new() says why a new file was made. */
 int disk_ring_open(const char *path, const struct disk_ring_id *id, uint64_t soft_bytes,
 		   uint64_t disk_bytes, struct disk_ring **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Why nothing that an earlier agent left was used; NULL: it was. Static. */
+/* Returns why no earlier ring was used, as a constant string; NULL if one was used. */
 const char *disk_ring_why_new(const struct disk_ring *ring);
 
-/* The standby keeps its images in a new term. Otherwise a ring of an older term is worthless. */
+/* Store that the ring is valid in @term, too. Call this if the standby keeps its images in that new
+ * term; a ring of an older term is not used. */
 void disk_ring_set_term(struct disk_ring *ring, uint64_t term);
 
-/* Numbers that the reader finds again in an adopted ring; 0 in a new one. */
+/* Numbers that the reader stores in the ring for the next reader; 0 in a new ring. */
 enum disk_ring_note {
 	DISK_RING_NOTE_COMMITTED, /* epoch/ring_epochs.h says what they mean */
 	DISK_RING_NOTE_EARLY,
@@ -163,9 +163,10 @@ int disk_ring_fd(const struct disk_ring *ring);
 
 uint64_t disk_ring_disk_bytes(const struct disk_ring *ring); /* may also be called by the writer */
 
-/* Returns the position at which the next record will begin. While the guest is stopped and QEMU has
- * completed all of its writes, this position ends the epoch: all records before it belong to the
- * epoch. A broken writer may have set any value; disk_ring_read() checks it. Never blocks. */
+/* Returns the position at which the next record will begin. If the guest is stopped and QEMU has
+ * completed its writes, this position ends the epoch: all records before the position belong to the
+ * epoch. A broken writer may have set any value; disk_ring_read() checks the value. Never
+ * blocks. */
 uint64_t disk_ring_head(const struct disk_ring *ring);
 
 /* Returns the position of the oldest record that is not released. */
@@ -183,8 +184,8 @@ uint64_t disk_ring_waiting(const struct disk_ring *ring);
 int disk_ring_read(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
 		   struct disk_record *ret_record) __attribute__((warn_unused_result));
 
-/* Release the records before @pos, which makes room for new ones, and wake the writer if it waits
- * for room. Does nothing if @pos is at the tail, or is no position in the ring. */
+/* Release the records before @pos to make room for new ones. Wakes the writer if it waits for room.
+ * Does nothing if @pos is the tail or is not in the ring. */
 void disk_ring_release(struct disk_ring *ring, uint64_t pos);
 
 /* Set `sealing` before you stop the guest, and clear it when the guest may run again. While it is
@@ -194,8 +195,8 @@ void disk_ring_set_sealing(struct disk_ring *ring, bool is_sealing);
 /* Make the writer forget the hashes of all blocks before it appends the next record. */
 void disk_ring_forget_hashes(struct disk_ring *ring);
 
-/* Make the writer forget the hashes of all blocks, and take each block to be zero. Call this if the
- * standby has a new, empty image, before the writer appends the first record for that image. */
+/* Make the writer forget the hashes of all blocks, and take each block to be zero. Call this for a
+ * new, empty image on the standby, before the writer appends the first record. */
 void disk_ring_assume_zero(struct disk_ring *ring);
 
 /* Read the counters. Do not rely on them: a broken writer may have set them to any value. */

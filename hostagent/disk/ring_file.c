@@ -18,7 +18,7 @@
 #define LOCK_LOOK_NS CLOCK_NS_PER_MS
 #define BOOT_ID	     "/proc/sys/kernel/random/boot_id"
 
-/* What a file must say to be this disk's ring. */
+/* What a file's header must contain to be this disk's ring. */
 struct identity {
 	char owner[RING_OWNER_BYTES];
 	char boot[RING_BOOT_BYTES];
@@ -38,8 +38,9 @@ static int identify(const struct disk_ring_id *id, struct identity *ret)
 	return 0;
 }
 
-/* The lock belongs to the open file, which an agent shares with its server: with each descriptor
- * and with each mapping. So it is free only when neither can write to the ring any more. */
+/* The lock belongs to the open file, which the agent shares with its server. Each descriptor and
+ * each mapping keeps the lock. So the lock is free only when neither process can write to the ring
+ * any more. */
 static bool lock(int fd)
 {
 	const struct timespec look = {.tv_nsec = LOCK_LOOK_NS};
@@ -66,7 +67,7 @@ static bool is_sound(struct disk_ring *ring)
 	return r == 0;
 }
 
-/* Take over the file @fd. Returns why it cannot be used, or NULL; then the ring is whole. */
+/* Take over the ring in the file @fd. Returns NULL, or why the file cannot be used. */
 static const char *adopt(struct disk_ring *ring, int fd, const struct identity *id)
 {
 	struct disk_ring found = {.fd = -1};
@@ -108,7 +109,7 @@ static void leave(struct disk_ring *ring)
 	ring->tail = 0;
 }
 
-/* Make a new file. All but the hashes is reserved, so that a full file system is seen now. */
+/* Make a new file. Reserve all but the hashes, to notice a full file system now. */
 static int make(struct disk_ring *ring, const char *path, const struct identity *id)
 {
 	off_t data_at = (off_t)(ring->table_at + ring->table_bytes);

@@ -62,9 +62,9 @@ bool ring_hash_is_known(const struct disk_ring *ring, uint64_t block, struct rin
 	return is_equal(known, hash) && !is_equal(known, unknown);
 }
 
-/* The fences keep the compiler from moving the store of a hash past the store of `head` that makes
- * a record readable. No stronger fence is needed: if this writer is killed, the next writer sees
- * all of its stores in program order. */
+/* The fences keep the compiler from moving the store of a hash past the store of `head`. No
+ * stronger fence is needed: if this writer is killed, the next writer sees all of its stores in
+ * program order. */
 void ring_hash_forget(struct disk_ring *ring, uint64_t block)
 {
 	ring->table[block] = unknown;

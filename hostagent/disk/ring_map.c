@@ -1,4 +1,4 @@
-/* Computes the sizes of a ring's parts, and maps the parts, for the reader and for the writer. See
+/* Computes the sizes of a ring's parts, and maps the parts. Used by the reader and the writer. See
  * ring_private.h. */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +36,8 @@ uint64_t ring_file_bytes(const struct disk_ring *ring)
 	return ring->table_at + ring->table_bytes + ring->data_bytes;
 }
 
-/* Map @bytes of the file, starting at offset @from of the file, to offset @to of the mapping. */
+/* Map @bytes bytes of the file. They begin at offset @from in the file, and at offset @to in the
+ * mapping. */
 static bool map_part(struct disk_ring *ring, size_t to, size_t bytes, size_t from, int prot)
 {
 	return mmap((uint8_t *)ring->header + to, bytes, prot, MAP_SHARED | MAP_FIXED, ring->fd,

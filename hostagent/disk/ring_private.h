@@ -77,7 +77,7 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2,
 	       "two processes can share the header");
 
 struct ring_hash {
-	/* the two halves of the hash. Both 0: the entry is empty; both ~0: the content is not
+	/* the two halves of the hash. Both are 0 in an empty entry, and ~0 if the content is not
 	 * known */
 	uint64_t low, high;
 };
@@ -95,8 +95,8 @@ struct disk_ring {
 	uint64_t tail;		      /* used by the reader only */
 	int fd;
 	const char *why_new; /* why no earlier ring was adopted; NULL: one was */
-	/* Used by the writer only: the hash of a zero block of full size, and of a zero block with
-	 * the size of the disk's last block, which may be shorter. */
+	/* used by the writer only: the hash of a zero block of full size, and of a zero block as
+	 * short as the disk's last block */
 	struct ring_hash zero_hash, last_zero_hash;
 };
 
@@ -105,8 +105,9 @@ struct disk_ring {
 int ring_layout(struct disk_ring *ring, uint64_t soft_bytes, uint64_t disk_bytes);
 uint64_t ring_file_bytes(const struct disk_ring *ring);
 
-/* Read the header of the file @fd without mapping it, and set the sizes of *ring by it. 0; -EINVAL:
- * the file is no ring of this version, or has not the size that its header says. */
+/* Read the header of the file @fd without mapping it, and set the sizes of *ring by it. Returns 0,
+ * or -EINVAL if the file is not a ring of this version, or does not have the size that its header
+ * says. */
 int ring_read_header(int fd, struct disk_ring *ring);
 
 /* Map the file ring->fd with the sizes from ring_layout(). Returns 0 or -errno; on error nothing is
@@ -115,12 +116,12 @@ int ring_map(struct disk_ring *ring, bool is_writer);
 
 /* ---- ring.c, for the reader only */
 
-/* Allocate a ring with its sizes, but without a file. Errors as disk_ring_new(). */
+/* Allocate a ring with its sizes, but without a file. Returns the same as disk_ring_new(). */
 int ring_alloc(uint64_t soft_bytes, uint64_t disk_bytes, struct disk_ring **ret,
 	       struct error *ret_error);
 
-/* Write the header of a new ring whose file is mapped and reads as zero. 0; -EIO: no random
- * numbers. */
+/* Write the header of a new ring whose file is mapped and reads as zero. Returns 0, or -EIO if the
+ * kernel gave no random numbers. */
 int ring_write_header(struct disk_ring *ring, const char *owner, const char *boot, uint64_t term);
 
 static inline void ring_add(struct disk_ring *ring, enum ring_counter counter, uint64_t n)
@@ -149,9 +150,9 @@ struct ring_hash ring_hash_of_zero(const struct disk_ring *ring, uint64_t block)
 
 bool ring_hash_is_known(const struct disk_ring *ring, uint64_t block, struct ring_hash hash);
 
-/* Call ring_hash_forget() before the record that changes the block is put into the ring, and
- * ring_hash_set() when the record can be read. So if the writer is killed in between, the table has
- * no hash of a content for which there is no record. */
+/* Call ring_hash_forget() before a record that changes the block is put into the ring. Call
+ * ring_hash_set() when the reader can read that record. If the writer is killed in between, the
+ * block's content is unknown, which is safe. */
 void ring_hash_forget(struct disk_ring *ring, uint64_t block);
 void ring_hash_set(struct disk_ring *ring, uint64_t block, struct ring_hash hash);
 

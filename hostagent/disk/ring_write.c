@@ -51,8 +51,8 @@ static void wait_for_room(struct disk_ring *ring, uint64_t size)
 	ring_add(ring, RING_WAITS_NS, waited_ns);
 }
 
-/* Ensure that there is room for a record of @size bytes, and wait for room if that is allowed.
- * Returns false if there is no room; the caller must then drop the record. */
+/* Ensure that there is room for a record of @size bytes. Waits for room if that is allowed. Returns
+ * false if the caller must drop the record for lack of room. */
 static bool get_room(struct disk_ring *ring, uint64_t size)
 {
 	struct ring_header *h = ring->header;
@@ -147,11 +147,11 @@ static void put_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, ui
 	}
 }
 
-/* Append a ZERO or DISCARD. Leaves out blocks that are already zero, and makes one record for each
- * run of neighbouring blocks that are not. */
+/* Append a ZERO or DISCARD. Leaves out blocks that are already zero. Makes one record for each run
+ * of other blocks that are neighbours. */
 static void append_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint64_t bytes)
 {
-	uint64_t run = 0; /* number of bytes before @offset for which the record is not put yet */
+	uint64_t run = 0; /* number of bytes before @offset that are not in a record yet */
 
 	while (bytes > 0) {
 		uint64_t block = offset / DISK_RING_BLOCK_BYTES;

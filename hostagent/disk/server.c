@@ -72,8 +72,7 @@ struct failure {
 	enum step step;
 };
 
-/* All that the child needs. It is prepared before fork(), since the child must not allocate
- * memory. */
+/* All that the child needs. Prepared before fork(), since the child must not allocate memory. */
 struct child {
 	const char *argv[8];
 	uid_t uid;
@@ -123,7 +122,7 @@ static int find_user(pid_t qemu_pid, struct child *child, struct error *ret_erro
 	if (r < 0)
 		return error_set(ret_error, r == -ENOENT ? -ESRCH : r,
 				 "cannot find the user of QEMU: %s: %s", path, strerror(-r));
-	/* The line has the real, effective, saved and file-system id. The file-system id (index 3)
+	/* The line has the real, effective, saved and file-system id. The last one (index 3)
 	 * decides whether QEMU may open the socket. */
 	if (!status_field(status, "\nUid:", 3, &uid) || !status_field(status, "\nGid:", 3, &gid))
 		return error_set(ret_error, -ESRCH, "%s is not understood", path);
@@ -171,8 +170,8 @@ static bool drop_user(const struct child *child)
 	       syscall(SYS_setresuid, child->uid, child->uid, child->uid) == 0;
 }
 
-/* Return a copy of @fd with a number above those in enum child_fd, so that setting up these numbers
- * cannot close it. */
+/* Return a copy of @fd with a number above those in enum child_fd. Setting up these numbers cannot
+ * close such a copy. */
 static int away(int fd)
 {
 	return fcntl(fd, F_DUPFD_CLOEXEC, CHILD_N_FDS);
@@ -240,7 +239,7 @@ static void run_child(struct child *child)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)signal(SIGPIPE, SIG_DFL);
 	(void)signal(SIGXFSZ, SIG_DFL);
-	/* Start a new session, so that a ^C at the terminal reaches only the agent, which then ends
+	/* Start a new session: a ^C at the terminal must reach only the agent. The agent then ends
 	 * this process. */
 	(void)setsid();
 	failure.step = exec_nbdkit(child, environment);

@@ -1,9 +1,9 @@
 /* server.h - the NBD server of one disk: nbdkit with our plugin, a child process of the agent.
  *
  * Why: QEMU's mirror needs an NBD server as its target. nbdkit is a small and mature NBD server. It
- * runs in a process of its own, so a guest or a hostile QEMU that attacks the server does not reach
- * the agent. The server runs as QEMU's user. Its only descriptors are its socket, the ring's
- * memory, the lifeline (see below) and a pipe for its messages.
+ * runs in a process of its own, so an attack on the server by a guest or by QEMU does not reach the
+ * agent. The server runs as QEMU's user. Its only descriptors are its socket, the ring's memory,
+ * the lifeline (see below) and a pipe for its messages.
  *
  *	agent ── socket, listening ──► nbdkit, descriptor 3 ──► accepts QEMU
  *	      ── ring's memfd ───────► descriptor 4             (plugin.c: ring=4)
@@ -11,13 +11,13 @@
  *	      ◄─ messages ───────────  stdout, stderr           a thread logs them at debug
  *
  * The agent itself binds the socket and listens, and passes the socket to nbdkit (LISTEN_FDS, as
- * systemd does). So QEMU can connect as soon as disk_server_start() returns, without waiting for
- * nbdkit, and gets its first answer when nbdkit has started. If nbdkit fails to start, QEMU's
- * connection is closed, and disk_server_fd() becomes readable.
+ * systemd does). So QEMU can connect as soon as disk_server_start() returns. QEMU gets its first
+ * answer when nbdkit has started. If nbdkit fails to start, QEMU's connection is closed, and
+ * disk_server_fd() becomes readable.
  *
  * The server ends when the agent ends, even if the agent is killed: the server watches the
- * lifeline, a pipe whose other end only the agent has. (PR_SET_PDEATHSIG cannot be used: it would
- * end the server when the thread that called fork() ends.)
+ * lifeline, a pipe whose other end only the agent has. (PR_SET_PDEATHSIG would end the server too
+ * early, with the thread that called fork().)
  *
  * Where: the agent's engine starts one server for each disk. Threads: calls for one server must be
  * made one at a time. Each server has a thread in the agent, which reads its messages.
