@@ -50,7 +50,7 @@ static int usage(const char *format, const char *value)
 	return -EINVAL;
 }
 
-/* Split NAME=THERE in place. The last `=` counts, since a name may be a path with one. */
+/* Split NAME=THERE in place, at the last `=`: NAME may be a path that contains `=`. */
 static int add_map(struct inspect_options *options, char *text)
 {
 	char *equals = strrchr(text, '=');
@@ -109,7 +109,7 @@ static int parse_options(int argc, char **argv, struct inspect_options *options)
 	return r;
 }
 
-/* Returns what the operator gave for a place of the agent's own, or @otherwise. */
+/* Returns the path that the operator gave for one of the agent's own places, or @otherwise. */
 static const char *own_place(struct inspect_options *options, const char *name,
 			     const char *otherwise)
 {

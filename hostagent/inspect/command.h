@@ -1,5 +1,5 @@
-/* command.h - the program's command `inspect`: reads its options, and looks, prints and writes in
- * that order.
+/* command.h - the program's command `inspect`: reads its options, examines QEMU, then prints and
+ * writes what it found.
  *
  * Where: main.c, before anything else; no daemon runs then. Threads: one. Blocks on QEMU and files.
  */

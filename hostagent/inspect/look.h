@@ -1,11 +1,11 @@
-/* look.h - looks at a running QEMU from all sides, without changing anything, and collects every
- * reason why it cannot be protected.
+/* look.h - looks at a running QEMU without changing anything, and collects every reason why it
+ * cannot be protected.
  *
- * Why: engine_open() refuses a VM at the first thing that is wrong. An operator who restarts a
- * guest wants to know all of them before. The checks are those of engine_open(), asked one after
- * the other.
+ * Why: engine_open() refuses a VM at the first fault. An operator wants to know all faults before
+ * he restarts a guest. So this module makes engine_open()'s checks one after the other.
  *
- * Where: command.c. Threads: one. Blocks: some hundred monitor commands and files of /proc, 0.1 s.
+ * Where: command.c. Threads: one. Blocks for about 0.1 s: some hundred monitor commands and files
+ * of /proc.
  */
 #ifndef INSPECT_LOOK_H
 #define INSPECT_LOOK_H
@@ -32,14 +32,15 @@ struct look {
 };
 
 /* Look at the QEMU whose monitor is at the socket @qmp_path. Adds what is wrong to @obstacles.
- * Returns 0 (the caller frees *ret_look with look_done()), or -errno if QEMU, or the kernel about
- * it, cannot be asked; *ret_error then says why and what to do. */
+ * Returns 0 (the caller frees *ret_look with look_done()), or -errno if QEMU or the kernel does not
+ * answer. On error *ret_error says why and what to do. */
 int look_at(const char *qmp_path, struct look *ret_look, struct vmm_obstacles *obstacles,
 	    struct error *ret_error) __attribute__((warn_unused_result));
 
 void look_done(struct look *look); /* accepts a zeroed struct */
 
-/* Add what is wrong with cards, run state and disks of @look. Pure; look_at() calls it. */
+/* Add an obstacle for each fault of the cards, run state and disks of @look. Pure. Called by
+ * look_at(). */
 void look_judge(const struct look *look, struct vmm_obstacles *obstacles);
 
 #endif

@@ -1,8 +1,7 @@
 /* option.h - the value of one QEMU option, as a list of settings. Pure text, no I/O.
  *
- * Why: the standby's command differs from the primary's in single settings (file, tap, machine),
- *and QEMU has two forms for such lists. Both are read into one list, which is printed in the first
- *form.
+ * Why: the standby's command differs from the primary's in single settings (file, tap, machine).
+ * QEMU has two forms for a list of settings. This module reads both, and prints the first.
  *
  *	tap,id=n0,ifname=tap0                            ─┐   "" = tap, id = n0, ifname = tap0
  *	{"type":"tap","id":"n0","ifname":"tap0"}         ─┘   type = tap, id = n0, ifname = tap0
@@ -27,13 +26,13 @@ struct option_setting {
 struct option_list {
 	struct option_setting items[OPTION_SETTINGS_MAX];
 	size_t n;
-	/* -ENOMEM or -E2BIG if a change failed; option_print() then returns NULL */
+	/* 0, or -ENOMEM or -E2BIG once a change has failed; option_print() then returns NULL */
 	int error;
 };
 
 /* Read @text, in either form. @first_key: the key of a first word without `=`, or "". Returns 0
- * (the caller frees *ret_list with option_done()); -EINVAL if JSON is not valid or has what the
- * first form cannot say (null); -E2BIG if there are too many settings; -ENOMEM. */
+ * (the caller frees *ret_list with option_done()); -EINVAL if JSON is not valid or has a null,
+ * which the first form cannot express; -E2BIG if there are too many settings; -ENOMEM. */
 int option_parse(const char *text, const char *first_key, struct option_list *ret_list)
 	__attribute__((warn_unused_result));
 
@@ -44,10 +43,10 @@ const char *option_get(const struct option_list *list, const char *key);
 /* Is the value of @key "on", "yes" or "true"? */
 bool option_is_on(const struct option_list *list, const char *key);
 
-/* Give @key the value, in its place or at the end. Errors are kept in list->error. */
+/* Set the value of @key. A new key is added at the end. An error is stored in list->error. */
 void option_set(struct option_list *list, const char *key, const char *value);
 
-/* Remove @key; if @key ends with '.', every key that begins with it. */
+/* Remove @key. If @key ends with '.', remove every key that begins with @key. */
 void option_drop(struct option_list *list, const char *key);
 
 /* Returns the list in the form of a command line, which the caller frees; NULL: no memory, or

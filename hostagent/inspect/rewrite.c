@@ -241,7 +241,7 @@ static void refuse_numa(struct rewriter *rw, const char *option, const char *val
 			option, value);
 }
 
-/* Write the running machine's versioned name, so that a newer QEMU makes the same machine. */
+/* Write the running machine's versioned name: with it, a newer QEMU makes the same machine. */
 static void rewrite_machine(struct rewriter *rw, const char *option, const char *value)
 {
 	struct option_list list;
@@ -317,7 +317,8 @@ static void rewrite_list(struct rewriter *rw, const char *option, const char *va
 	if (has_path)
 		rewriter_emit_list(rw, option, &list);
 	else
-		rewriter_emit(rw, option, value); /* as it is: JSON has other types than text */
+		rewriter_emit(rw, option, value); /* unchanged: a printed list would lose the types
+						   * of JSON values */
 	option_done(&list);
 }
 
@@ -452,7 +453,8 @@ static void walk(struct rewriter *rw)
 	rewrite_check_disks(rw);
 }
 
-/* Let the standby's own parser read the command, so that no command is written that it refuses. */
+/* Let the standby's own parser check the command. A command that the parser refuses must not be
+ * written. */
 static void check(struct rewriter *rw)
 {
 	AUTO_FREE char *text = rewrite_print(&rw->out.command);

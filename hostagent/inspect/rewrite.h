@@ -2,15 +2,16 @@
  *text, no I/O.
  *
  * Why: the standby needs the same machine with other names of host things: its tap, its images, the
- * paths of its sockets. The operator should not have to write that command by hand, and nothing in
- *it may be guessed: what cannot be carried over is an obstacle that names the option.
+ * paths of its sockets. The operator should not have to write that command by hand. Nothing in it
+ * may be guessed: an option that cannot be carried over becomes an obstacle, which names the
+ * option.
  *
  *	primary: qemu -M pc -drive id=root,file=/a.qcow2,format=qcow2,.. -qmp unix:/run/q -daemonize
  *.. standby: /usr/bin/qemu -M pc-i440fx-7.2 -drive id=root,file=/b.raw,format=raw,..
  *
- * The options keep their order, since QEMU gives addresses by it. A replicated disk becomes a raw
- * image with the same ids. What the agent sets itself (standby/cmdline.h) and what belongs to a
- *manager (descriptors, its monitor) is left out.
+ * The options keep their order, since the order decides the devices' addresses. A replicated disk
+ * becomes a raw image with the same ids. Options that the agent sets itself (standby/cmdline.h) are
+ * left out. So are a manager's descriptors and monitor.
  *
  * Where: the program's command `inspect`. Threads: any (no state). Allocates.
  */
@@ -27,7 +28,7 @@
 #define REWRITE_THINGS_MAX 96u
 #define REWRITE_MAPS_MAX   64u
 
-/* What the operator said about a thing on the standby: --map NAME=THERE. */
+/* One --map NAME=THERE of the operator: the standby's name for a thing of the primary. */
 struct rewrite_map {
 	const char *name;  /* path, tap, address, disk name or chardev id as on the primary */
 	const char *there; /* what it is on the standby */
@@ -63,20 +64,20 @@ struct rewrite_input {
 };
 
 struct rewrite {
-	struct cmdline command; /* ram_bytes is set if the command is one that the standby takes */
+	struct cmdline command; /* ram_bytes is set only if the standby accepts the command */
 	struct rewrite_thing things[REWRITE_THINGS_MAX];
 	size_t n_things;
 	const char *tap_there; /* borrowed from the input */
 	/* by index of input->disks: the image on the standby, owned; NULL: not found */
 	char *image_there[VMM_DISKS_MAX];
-	/* the image on the primary, owned, set together with image_there; absolute if that can be
-	 * told */
+	/* the image on the primary, owned, set together with image_there; absolute if QEMU's
+	 * directory is known */
 	char *image_here[VMM_DISKS_MAX];
 };
 
-/* Make the standby's command. What cannot be carried over is added to @obstacles; the command is
- * then incomplete. Returns 0 (the caller frees *ret_rewrite with rewrite_done()); -ENOMEM; -E2BIG
- * if there are more words than a standby's command may have, or too many things. */
+/* Make the standby's command. Adds an obstacle for each option that cannot be carried over; the
+ * command is then incomplete. Returns 0 (the caller frees *ret_rewrite with rewrite_done());
+ * -ENOMEM; -E2BIG if there are more words than a standby's command may have, or too many things. */
 int rewrite_make(const struct rewrite_input *input, struct rewrite *ret_rewrite,
 		 struct vmm_obstacles *obstacles) __attribute__((warn_unused_result));
 

@@ -66,7 +66,8 @@ void rewrite_netdev(struct rewriter *rw, const char *option, const char *value)
 
 /* ---- character devices and monitors */
 
-/* Is the character device @id that of a monitor whose socket a manager passed to QEMU? */
+/* Does the character device @id belong to a manager's monitor? (The manager passed its socket to
+ * QEMU.) */
 static bool is_managed_monitor(const struct rewriter *rw, const char *id)
 {
 	bool is_monitor = false, has_fd = false;

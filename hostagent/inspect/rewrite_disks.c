@@ -19,8 +19,8 @@ static bool is_one_of(const char *word, const char *const *words, size_t n)
 	return false;
 }
 
-/* Formats whose content a raw image can hold. Encrypted ones are missing: the raw image would hold
- * what they hide. */
+/* Formats whose content a raw image can hold. Encrypted formats are left out: the raw image would
+ * show their content. */
 static bool is_image_format(const char *driver)
 {
 	static const char *const formats[] = {"bochs", "cloop", "dmg", "parallels",
@@ -82,8 +82,8 @@ static bool check_format(struct rewriter *rw, const struct vmm_disk *disk, const
 	return false;
 }
 
-/* Find the standby's image of a disk, and keep it in the result. Returns the path, borrowed; NULL
- * if it is an obstacle. */
+/* Find the standby's image of a disk, and store it in the result. Returns the path, borrowed; NULL
+ * after adding an obstacle. */
 static const char *find_image(struct rewriter *rw, size_t index, const char *path)
 {
 	const struct vmm_disk *disk = &rw->in->disks->disks[index];
@@ -196,7 +196,7 @@ void rewrite_drive(struct rewriter *rw, const char *option, const char *value)
 	option_done(&list);
 }
 
-/* An option such as -hda FILE says no format, so it becomes a -drive. */
+/* An option such as -hda FILE cannot give a format, so make it a -drive. */
 void rewrite_short_drive(struct rewriter *rw, const char *option, const char *value)
 {
 	struct option_list list = {0};
@@ -220,7 +220,7 @@ void rewrite_short_drive(struct rewriter *rw, const char *option, const char *va
 /* ---- -blockdev */
 
 enum node_role {
-	NODE_OTHER = 0, /* read-only media: the same file is on the standby */
+	NODE_OTHER = 0, /* read-only media: the standby has the same file */
 	NODE_REPLICA,	/* on the way from a replicated disk to its file */
 	NODE_BACKING,	/* a base of such a disk: its content is in the raw image */
 };

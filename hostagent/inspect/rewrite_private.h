@@ -35,8 +35,9 @@ void rewriter_note(struct rewriter *rw, enum rewrite_kind kind, const char *what
 /* Returns what the operator mapped @name to, or NULL. */
 const char *rewriter_mapped(struct rewriter *rw, const char *name);
 
-/* Find what @path is on the standby, and list it. @id: another name that --map may use, or NULL.
- * Returns the path, which the caller frees; NULL if it cannot be told (it is an obstacle then). */
+/* Find the standby's path for @path, and list it. @id: another name that --map may use, or NULL.
+ * Returns the path, which the caller frees; NULL after adding an obstacle if the path is not
+ * known. */
 char *rewriter_path(struct rewriter *rw, enum rewrite_kind kind, const char *what, const char *id,
 		    const char *path);
 
@@ -44,7 +45,7 @@ char *rewriter_path(struct rewriter *rw, enum rewrite_kind kind, const char *wha
 void rewriter_list_path(struct rewriter *rw, enum rewrite_kind kind, const char *what,
 			const char *id, struct option_list *list, const char *key);
 
-/* Read an option's value. Returns true; false if it is an obstacle. */
+/* Read an option's value. Returns true, or false after adding an obstacle. */
 bool rewriter_parse(struct rewriter *rw, const char *option, const char *value,
 		    const char *first_key, struct option_list *ret_list);
 
