@@ -73,9 +73,9 @@ static void disconnect(struct agent *a, const char *why)
 	a->retry_ns = a->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : a->retry_ns * 2;
 }
 
-/* Decide whether to obey the gateway that sent @welcome. Returns true if so. If this host has
- * obeyed a younger gateway before, or if the gateway's new incarnation cannot be stored in the
- * file, disconnects and returns false. */
+/* Decide whether to obey the gateway that sent @welcome. Returns true if so. Otherwise disconnects
+ * and returns false: this host has obeyed a younger gateway before, or the new incarnation cannot
+ * be stored in the file. */
 static bool obey(struct agent *a, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
@@ -139,7 +139,7 @@ static void connect_gateway(struct agent *a)
 	a->seq = 0;
 }
 
-/* Finish the frame whose payload was written with @w, and send it. If the link cannot accept it,
+/* Finish and send the frame whose payload was written with @w. If the link cannot accept the frame,
  * disconnect. */
 static void send_built(struct agent *a, struct wire_header *header, struct bytes_writer *w)
 {
@@ -376,8 +376,8 @@ static bool wait_for_events(struct agent *a)
 	return fds[0].revents != 0 && read(a->wake_fd, &count, sizeof(count)) > 0;
 }
 
-/* Log when the certificates' files were changed. This only informs the operator: each handshake
- * reads new files by itself, and each connection checks its peer again. */
+/* Log when the certificates' files were changed. Only informs the operator: each handshake reads
+ * new files by itself, and each connection checks its peer again. */
 static void look_at_certificates(struct agent *a, uint64_t now_ns)
 {
 	struct error error;
@@ -392,8 +392,8 @@ static void look_at_certificates(struct agent *a, uint64_t now_ns)
 	else if (r < 0)
 		log_error("the certificate files of before stay in use: %s", error.text);
 	if (a->peer_tls)
-		/* ignore the result: this context uses the same files, for which the result was
-		 * logged above */
+		/* ignore the result: the other context, which uses the same files, has logged it
+		 * above */
 		(void)!wire_tls_context_refresh(a->peer_tls, &error);
 }
 

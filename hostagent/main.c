@@ -124,7 +124,8 @@ int main(int argc, char **argv)
 	if (!getenv("HOLDFAST_LOG"))
 		log_set_level((enum log_level)config.log_level);
 	r = check_machine();
-	if (r == 0 && letgo_init() < 0) /* forks, so it is called while this process is small */
+	if (r == 0 && letgo_init() < 0) /* called early: it forks, which is cheap while this process
+					 * is small */
 		log_warn(
 			"no process can be made: should this agent die in a pause, its guest waits "
 			"longer, ignoring");
