@@ -37,7 +37,7 @@
  * writes the same content again, no record is made, and the bytes are counted as `same_bytes`. This
  * is correct only if the standby has received every record. Call disk_ring_forget_hashes() if the
  * standby has not applied all released records, or has another image. A write of a part of a block,
- * a discard and a dropped record make the block's content unknown, so the next write of the block
+ * a discard and a dropped record make the block's content unknown. The next write of the block then
  * makes a record.
  *
  * After the agent's death. disk_ring_open() keeps the ring in a file, so that the next agent finds
@@ -125,13 +125,13 @@ struct disk_ring_id {
 };
 
 /* Like disk_ring_new(), but with the file @path, which should be on a tmpfs. Continues with the
- * ring that an earlier agent left there, if this ring is sound, was made since the host's last
- * boot, has the same @id and both sizes, and has no writer any more. Waits up to 2 s for an earlier
- * writer to end: that writer holds a lock (flock) as long as it has a descriptor or a mapping of
- * the file. Otherwise replaces the file by a new one, with memory reserved for all but the hashes;
- * an earlier writer keeps the old file. The file stays until the caller unlinks it. Returns 0 or an
- * error like disk_ring_new(), or -ENOSPC or another -errno of open() or fallocate().
- * disk_ring_why_new() says why a new file was made. */
+ * ring that an earlier agent left there, if that ring has no writer any more and is usable: it is
+ * sound, was made since the host's last boot, and has the same @id and sizes. Waits up to 2 s for
+ * an earlier writer to end: that writer holds a lock (flock) as long as it has a descriptor or a
+ * mapping of the file. Otherwise replaces the file by a new one, with memory reserved for all but
+ * the hashes; an earlier writer keeps the old file. The file stays until the caller unlinks it.
+ * Returns 0 or an error like disk_ring_new(), or -ENOSPC or another -errno of open() or
+ * fallocate(). disk_ring_why_new() says why a new file was made. */
 int disk_ring_open(const char *path, const struct disk_ring_id *id, uint64_t soft_bytes,
 		   uint64_t disk_bytes, struct disk_ring **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));

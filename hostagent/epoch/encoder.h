@@ -2,7 +2,7 @@
  *
  * Why: a delta is correct only if it is taken against the right version of the page: the version
  * that the standby has after all earlier frames. So this one module decides the order of an epoch's
- * frames, and updates the reference (which has those versions) in the same order.
+ * frames. It updates the reference, which has those versions, in the same order.
  *
  *	encoder_begin ─ encoder_expect* ─ encoder_pages* ─ encoder_device ─ encoder_end
  *	EPOCH_BEGIN                       PAGES...         DEVICE...        EPOCH_END     (into struct retain)
@@ -14,8 +14,8 @@
  * Pages may be encoded by several threads (workers.h): encoder_pages() hands them out in units of
  * UNIT_PAGES pages, and puts finished units into the backlog while others are being encoded. The
  * reference stays correct with several threads. Frames are sent in the order in which their units
- * were filled, and no page is in two units at a time (its slot in the reference is pinned while the
- * page is in a unit). If a page is given twice, its second version is compared with the first one,
+ * were filled. No page is in two units at a time: its slot in the reference is pinned while the
+ * page is in a unit. If a page is given twice, its second version is compared with the first one,
  * and the second record comes after the first. To encode a list of pages, call encoder_pages() with
  * the same cursor until it returns 0. By then all units of that list are collected, so the pages of
  * two lists never mix.
@@ -121,12 +121,13 @@ int encoder_device(struct encoder *encoder, const uint8_t *blob, size_t size)
 /* Put one change of the disk @name into the epoch, if WIRE_FEATURE_DISK is in use. Call this
  * between encoder_begin() and encoder_end(), but not between two calls of encoder_pages() for one
  * list of pages. Changes are sent in the order of the calls. A change that is larger than a frame
- * becomes several records. A frame has changes of only one disk. @record: of any size except 0. The
- * data of a WRITE are copied. If the data lie in two pieces of memory, make two calls. @done: how
- * many of the record's bytes are in frames already. Set it to 0 before the first call. Returns 0
- * once all bytes are in frames; -ENOBUFS if the backlog is full (then call again with the same
- * @record and @done to continue); -ENOMEM, and the epoch is lost; -EINVAL if the name, op or size
- * is not valid, or the bytes end past WIRE_DISK_SIZE_MAX (nothing was added then). */
+ * becomes several records. A frame has changes of only one disk.
+ * @record: of any size except 0. The data of a WRITE are copied. If the data lie in two pieces of
+ * memory, make two calls.
+ * @done: how many of the record's bytes are in frames already. Set it to 0 before the first call.
+ * Returns 0 once all bytes are in frames; -ENOBUFS if the backlog is full (call again with the same
+ * @record and @done to continue); -ENOMEM if the epoch is lost; -EINVAL if the name, op or size is
+ * not valid, or the bytes end past WIRE_DISK_SIZE_MAX (nothing was added). */
 int encoder_disk(struct encoder *encoder, const char *name, const struct wire_disk_record *record,
 		 uint32_t *done) __attribute__((warn_unused_result));
 

@@ -1,8 +1,9 @@
 /* engine.h - the primary side of one VM: seals epochs, sends them, and releases the frames of
  * committed epochs.
  *
- * What: attaches to a running QEMU, copies the whole guest while it runs (a FULL epoch), then seals
- * epoch after epoch as the pacer says, and releases the guest's frames as epochs are committed.
+ * What: attaches to a running QEMU and copies the whole guest while it runs (a FULL epoch). Then
+ * seals epoch after epoch as the pacer says, and releases the guest's frames as epochs are
+ * committed.
  *
  * Why one object with one thread: sealing, encoding, sending, committing and releasing share state
  * (reference, retained epochs, hold) and follow each other. So one thread does them all without
@@ -14,9 +15,9 @@
  *	                     └─ stream lost ──────┴─────────────────────────────────────┘
  *	 The stream is lost: SYNCING if the hold has begun (held frames wait), otherwise ATTACHING.
  *
- * If the lease (lease.h) expires in mode HOLD, or the gateway says that we were outvoted, the guest
- * is stopped and nothing is released. When a lease is renewed in the same term, the guest resumes
- * and frames are released again.
+ * If the lease (lease.h) expires in mode HOLD, the guest is stopped and nothing is released. The
+ * same happens if the gateway says that we were outvoted. When a lease is renewed in the same term,
+ * the guest resumes and frames are released again.
  *
  * The hold has two modes. In PASS the guest's frames leave at once. In HOLD the frames of epoch n
  * leave after COMMIT(n). The hold begins in PASS. After the first copy is committed, the seal of

@@ -15,15 +15,15 @@
  * pauses. A guest that waits for its clients loses little by a pause, and most guests do wait while
  * their replies are held. So a pause is charged in proportion to how busy the guest was in the
  * epoch before the pause. At least PACER_IDLE_CHARGE_PERCENT of the pause is charged, because a
- * seal also costs the host CPU time. For example, with a share of 20 % a guest that only waits may
+ * seal also costs the host CPU time. For example, with a share of 20 %, a guest that only waits may
  * be paused for up to half of all time:
  *
  *	busy 100 %   a pause of 2.5 ms needs 10 ms of running (share 20 %)
  *	busy   0 %   a pause of 2.5 ms needs 2.5 ms of running
  *
  * The second budget (wall_share_max) limits the share of all time that pauses may take, however
- * busy the guest is. It applies only while the guest's clock is not corrected (vmm/clock_rules.h),
- * because a clock that is not corrected loses the time of each pause.
+ * busy the guest is. It applies only while the guest's clock is not corrected (vmm/clock_rules.h):
+ * such a clock loses the time of each pause.
  *
  * A budget never falls so low that the guest must run for longer than PACER_DEBT_RUN_NS to bring it
  * back to 0. This matters after a pause of seconds, when the whole host stood still. Without the

@@ -7,16 +7,16 @@
  * pages causes a fault right after the guest resumes, when clients wait.
  *
  * Assumption: pages that are written in one epoch are likely written in the next one too. So it can
- * be better to leave them writable (not protected). But then we do not know whether such a page was
- * written, so each seal must copy it, and the encoder must compare it. While the guest writes the
- * page in each epoch, this costs nothing extra. Once the guest no longer writes it (the page is
+ * be better to leave them writable (not protected). But we do not learn whether the guest wrote
+ * such a page. So each seal must copy it, and the encoder must compare it. While the guest writes
+ * the page in each epoch, this costs nothing extra. Once the guest no longer writes it (the page is
  * stale), the work is wasted. Each page that is written once and never again adds to the waste.
  *
  * Rule: this is the ski rental problem: rent until the sum of all rents reaches the price, then
- * buy. Here the sum of rents is the time that was spent on copying and comparing stale pages since
- * all pages were last protected. "To buy" means to protect all pages again, and the price is the
- * time of the faults that this will cause, one for each page that an epoch changes. With this rule
- * the total cost is at most twice the cost of the best choice in hindsight.
+ * buy. Here the sum of rents is the time spent on copying and comparing stale pages since all pages
+ * were last protected. "To buy" means to protect all pages again. The price is the time of the
+ * faults that follow, one for each page that an epoch changes. With this rule the total cost is at
+ * most twice the cost of the best choice in hindsight.
  *
  *	         ┌─ all protected                       ┌─ all protected
  *	faults   ■■■■                                    ■■■■

@@ -1,10 +1,10 @@
 /* shutdown.h - finds out from QEMU's SHUTDOWN event who wanted the shutdown: the guest, the host or
  * an operator. Pure.
  *
- * Why: if a guest has shut itself down, the standby must not resume it. But if the host has ended
- * QEMU, the standby must take over. (When a host shuts down, each QEMU gets SIGTERM.) The event's
- * member `guest` says whether the guest wanted the shutdown. All QEMU versions that we support also
- * give a reason:
+ * Why: if a guest has shut itself down, the standby must not resume the guest. But if the host has
+ * ended QEMU, the standby must take over. (When a host shuts down, each QEMU gets SIGTERM.) The
+ * event's member `guest` says whether the guest wanted the shutdown. All QEMU versions that we
+ * support also give a reason:
  *
  *	reason			wanted by	what follows
  *	guest-shutdown		the guest	verdict shutdown, no failover

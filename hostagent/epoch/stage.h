@@ -9,12 +9,12 @@
  *	gain = (1 - ratio) / rate of the link: time that packing the byte saves on the link
  *	cost = time that packing the byte takes
  * The link's rate can be measured only while the link is full: bytes waited both at the start and
- * 	at the end of an interval. The rules are: off -> on the link was full for STAGE_BUSY_NS
- * 	without a break, and gain > 1.25 cost on -> off at the end of a window, if gain < cost; or
- * 	if the link was never full in the window, and 70 % of its rate would be enough for the
- * 	unpacked records
+ * at the end of an interval. The rules are:
+ *	off -> on	the link was full for STAGE_BUSY_NS without a break, and gain > 1.25 cost
+ *	on -> off	at the end of a window, if gain < cost; or if the link was never full in
+ *			the window, and 70 % of its rate would be enough for the unpacked records
  * The rules use the last measured ratio and cost. After STAGE_FORGET_WINDOWS windows in state off
- * they are set to a guess again, since the guest may write data of another kind by then.
+ * both are set to a guess again: by then the guest may write data of another kind.
  *
  *	waiting bytes  ▲	     full      full       full
  *	STAGE_WAITING  ┼──────╱‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾╲────────────

@@ -1,7 +1,7 @@
 /* unit.h - a batch of pages that one thread encodes into frames.
  *
- * Why: pages whose reference is known can be encoded in any order and by any thread, as long as no
- * other thread has the same page. A unit contains everything needed to encode its pages, so threads
+ * Why: a page with a known reference can be encoded in any order and by any thread, as long as no
+ * other thread has that page. A unit contains everything needed to encode its pages, so threads
  * that run units share nothing.
  *
  *	filled by the engine's thread		run, a frame at a time, by any one thread

@@ -8,9 +8,10 @@
  * - each seal also gives the size of QEMU's address space, which grows when memory is added to
  *   the guest;
  * - the kernel reports changes of network devices;
- * - QEMU reports devices that are gone. Periodic checks find changes without such a sign. A check
- * of the devices is made after a seal and before the sealed epoch's end is sent. So the standby
- * never has a whole epoch that it could not load.
+ * - QEMU reports devices that are gone.
+ * Periodic checks find changes without such a sign. A check of the devices is made after a seal and
+ * before the sealed epoch's end is sent. So the standby does not get the whole of an epoch that it
+ * could not load.
  *
  *	sign                                    check    when
  *	a network device changed                taps     at once, but at most each WATCH_TAPS_MIN_NS

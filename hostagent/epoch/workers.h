@@ -18,8 +18,8 @@
  * epoch wakes no other thread.
  *
  * Where: used by the encoder. Threads: only the owner, which is the engine's thread, calls the
- * functions. A mutex is locked once or twice for each unit (a unit is some 100 microseconds of
- * work), and is never locked while a unit is run.
+ * functions. A mutex is locked once or twice for each unit (some 100 microseconds of work), but
+ * never while a unit is run.
  */
 #ifndef EPOCH_WORKERS_H
 #define EPOCH_WORKERS_H

@@ -1,8 +1,8 @@
 /* hold_check.h - checks early whether a hold can work, and says what is wrong and what to do about
  * it.
  *
- * Why: the operator's most likely mistakes (no such tap, not in a bridge, several queues, a large
- * MTU, bpffs not mounted) would otherwise be reported as a bare errno from inside libbpf.
+ * Why: libbpf would report the operator's most likely mistakes as a bare errno. Such mistakes are:
+ * no such tap, not in a bridge, several queues, a large MTU, bpffs not mounted.
  *
  * Where: used by hold_open() only. Threads: any (no state). Only hold_check_tap() does I/O
  * (rtnetlink).

@@ -1,9 +1,8 @@
 /* hold_fifo.h - a queue of held frames and their epochs, in the order in which the frames came. It
  * enforces the limits of the hold.
  *
- * Why: a hold must not change the order of frames, must release exactly the frames of epochs <= n,
- * and must stay within its limits. This queue works on plain data, without sockets, so that a unit
- * test can check all of it.
+ * Why: a hold must keep the order of frames, release exactly the frames of epochs <= n, and stay
+ * within its limits. This queue has plain data and no sockets, so a unit test can check all of it.
  *
  * Where: hold.c pushes the frames that it receives and pops those that it releases.
  *

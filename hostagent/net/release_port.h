@@ -2,8 +2,8 @@
  *
  * Why: a released frame must be handled exactly as if the tap had just received it: by the tap's tc
  * filters, by its bridge port with all settings, and by rules that name the tap. An AF_XDP socket
- * cannot put a frame into a tap's receive path. So the socket sends into a veth pair, and at the
- * other end a program passes every frame to the tap (hold_release in ebpf/hold.bpf.c). Neither end
+ * cannot put a frame into a tap's receive path. So the socket sends into a veth pair. At the pair's
+ * other end a program (hold_release in ebpf/hold.bpf.c) passes every frame to the tap. Neither end
  * is a bridge port or has an address.
  *
  *	hfoN (we send here) ==veth== hfbN, tc ingress: hold_release --> [received on the tap]

@@ -10,8 +10,8 @@
  *   closed;
  * - fenced.
  *
- * Orders take from milliseconds to seconds, and no beat may wait for an order, so each VM has a
- * worker thread that carries out its orders one by one.
+ * Orders take from milliseconds to seconds, and no beat may wait for an order. So each VM has a
+ * worker thread, which carries out the VM's orders one by one.
  *
  *	control thread: vm_order() ──► queue ──► worker ──► engine_*, standby_* ──► done queue ──► wake
  *

@@ -34,8 +34,8 @@ void vm_cover_keep(struct vm *vm, struct engine *engine, const char *qmp)
 	struct engine_status status;
 
 	engine_status(engine, &status);
-	/* A new protection has ended before its first commit. Keep the older change, so that the
-	 * guest is protected again later. */
+	/* A new protection has ended before its first commit. Keep the older change: the guest is
+	 * then protected again later. */
 	if (!*status.uncovered && status.committed_epoch == 0)
 		return;
 	vm_cover_forget(vm);

@@ -34,8 +34,8 @@ struct vm_cover {
 	char text[WIRE_TEXT_MAX + 1]; /* describes the change; "": no change is known */
 	uint8_t verdict;	      /* enum wire_verdict: SHUTDOWN if the guest had shut
 				       * itself down */
-	bool is_suspended;	      /* protection has ended because of the change, so the worker
-				       * checks whether the change was undone */
+	bool is_suspended;	      /* true if protection has ended because of the change; the
+				       * worker then checks whether the change was undone */
 	bool is_again;		      /* the change was undone */
 	char qmp[STANDBY_PATH_MAX];   /* the guest's monitor socket */
 	struct vmm_inventory base;    /* the guest before the change; valid while is_suspended */

@@ -2,9 +2,9 @@
  * host's tap.
  *
  * Why: a hold deliberately outlives its agent, and stays closed until somebody deals with it. A
- * restarted agent removes the hold when it is ordered to unprotect, and keeps it closed for good
- * when it is ordered to fence. A fenced host removes the hold when it becomes the standby again. A
- * forgotten hold would silence the guest that is later promoted on that tap.
+ * restarted agent removes the hold on the order UNPROTECT, and keeps the hold closed for good on
+ * the order FENCE. A fenced host removes the hold when it becomes the standby again. A forgotten
+ * hold would silence the guest that is later promoted on that tap.
  *
  * Where: used by vm.c's orders and by vm_fence.c, only while the VM has no engine; calls net/hold.h
  * and vmm/. Threads: the VM's worker. All functions block for tens of ms.

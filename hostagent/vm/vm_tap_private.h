@@ -32,7 +32,7 @@ bool vm_tap_look(struct vm_tap *t, const char *vm, const char *tap);
 /* Forget how long the tap has been in its state. Called when another QEMU will use the tap. */
 void vm_tap_forget(struct vm_tap *t);
 
-/* If the tap does not forward frames, add the tap's state to the report's statistics as `way`, and
+/* If the tap does not forward frames, add the tap's state to the report's statistics as `way`. Also
  * put an explanation in front of the report's text. */
 void vm_tap_report(struct vm_tap *t, const char *tap, struct wire_report *report);
 
