@@ -4,8 +4,9 @@
  * Why: QEMU copies each write of the guest to an NBD server, a child process of the agent. The
  * server (the writer) appends the writes to the ring, and the agent (the reader) reads them. The
  * agent must send the writes to the standby in their order, and must know which of them belong to
- * an epoch. For this a seal stores a position in the ring: all records before that position belong
- * to the epoch. A writer that finds the ring full waits for the reader. The reader never waits.
+ * an epoch. To mark an epoch's end, a seal stores a position in the ring: all records before that
+ * position belong to the epoch. A writer that finds the ring full waits for the reader. The reader
+ * never waits.
  *
  *	            tail                  cut of epoch 7         head
  *	             ▼                          ▼                 ▼

@@ -2,7 +2,7 @@
  *
  * Why: many pages have the same content as another page: a file was copied, a program runs twice or
  * memory was freed. If the standby has a page's bytes in another page, we send a DUP record with
- * the index of that other page. It takes 12 bytes instead of up to 4104.
+ * the index of that other page. A DUP record takes 12 bytes instead of up to 4104.
  *
  *	XXH3-64 of the page   [ tag | slot ]
  *	                               │

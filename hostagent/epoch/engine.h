@@ -26,7 +26,7 @@
  * Where: hostagent/vm/vm.c owns one per protected VM. Uses vmm/ (QEMU), net/hold.h, link/link.h.
  * Threads: one owner thread calls engine_open() and the three functions that end an engine
  * (engine_detach(), engine_fence(), engine_close()); any thread may call engine_status(). The
- * engine's own thread checks the lease. It never blocks beyond the end of a valid lease.
+ * engine's own thread checks the lease, and never blocks beyond the end of a valid lease.
  */
 #ifndef EPOCH_ENGINE_H
 #define EPOCH_ENGINE_H
@@ -167,7 +167,7 @@ int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, u
 
 /* Continue in the newer @term, for which the VM's other host has voted. The engine streams to that
  * host until the gateway takes the stream again. Held frames stay held until the other host has
- * their epoch. The vote is also a lease. It begins at @claimed_ns (boot time), when we asked for
+ * their epoch. The vote is also a lease, which begins at @claimed_ns (boot time), when we asked for
  * the vote. May be called on any thread; the engine's thread carries the change out soon after. */
 void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns);
 

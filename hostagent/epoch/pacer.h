@@ -54,7 +54,7 @@
 #define PACER_IDLE_CHARGE_PERCENT 25u
 #define PACER_DEBT_RUN_NS	  CLOCK_NS_PER_S
 /* The link rule allows a seal while the encoded data would keep the link busy for at most this
- * time. It is longer than a usual pause, so the link always has data to send in a pause */
+ * time. This time is longer than a usual pause, so the link always has data to send in a pause */
 #define PACER_BACKLOG_NS	  (25 * CLOCK_NS_PER_MS)
 /* a forecast of the link is valid for this long */
 #define PACER_LOOK_NS		  (5 * CLOCK_NS_PER_MS)

@@ -9,8 +9,9 @@
  * Assumption: pages that are written in one epoch are likely written in the next one too. So it can
  * be better to leave them writable (not protected). But we do not learn whether the guest wrote
  * such a page. So each seal must copy it, and the encoder must compare it. While the guest writes
- * the page in each epoch, this costs nothing extra. Once the guest no longer writes it (the page is
- * stale), the work is wasted. Each page that is written once and never again adds to the waste.
+ * the page in each epoch, this costs nothing extra. Once the guest no longer writes the page (the
+ * page is stale), the work is wasted. Each page that is written once and never again adds to the
+ * waste.
  *
  * Rule: this is the ski rental problem: rent until the sum of all rents reaches the price, then
  * buy. Here the sum of rents is the time spent on copying and comparing stale pages since all pages

@@ -66,9 +66,9 @@ int retain_reserve(struct retain *retain, uint8_t **ret_payload)
 void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size);
 
 /* Call this if retain_reserve() has no room. If only the latest epoch is stored, no commit can make
- * room. In this case each of its frames is from now on stored only until it is sent. Returns true,
- * because sending now makes room. Changes nothing and returns false if other epochs are stored too,
- * or if this was already done for the latest epoch. */
+ * room. In this case each frame of that epoch is from now on stored only until it is sent. Returns
+ * true, because sending now makes room. Changes nothing and returns false if other epochs are
+ * stored too, or if this was already done for the latest epoch. */
 bool retain_let_go(struct retain *retain);
 
 /* Get the next frame to send; it stays the next one until retain_sent(). Returns 0, or -EAGAIN if

@@ -1,8 +1,8 @@
 /* ring_epochs.h - which of a ring's records does the standby have, and are the ring's hashes valid?
  *
  * Why: records are released when their epoch is committed. Hashes are valid while the standby gets
- * all records (disk/ring.h). If the agent is killed at any moment, the next agent must know both.
- * So two epochs are stored in the ring, each before the change that needs it:
+ * all records (disk/ring.h). Even if the agent is killed, the next agent must know both. So two
+ * epochs are stored in the ring, each before the change that needs it:
  *
  *	COMMITTED  the hashes take for granted that the standby has this epoch
  *	EARLY	   records were released though this FULL epoch was not committed; 0: none

@@ -8,8 +8,8 @@
  *	agent     │ wait │ scan ─ copy dirty pages│ scan again ─ copy ─ * │ wait │ collect the state
  *
  * QEMU saves its state while we scan and copy. Then QEMU sleeps in a write to our full pipe until
- * we make room there. The second scan takes 0.1 ms. It finds pages of guest RAM that QEMU wrote
- * while it finished the stop or saved the device state (none were ever seen). At * the caller's
+ * we make room there. The second scan, which takes 0.1 ms, finds pages of guest RAM that QEMU wrote
+ * while it finished the stop or saved the device state. (None were ever seen.) At * the caller's
  * hook runs and advances the hold's epoch counter. At that point the guest is stopped, and all
  * frames that it sent are in the hold's queue.
  *
@@ -110,8 +110,9 @@ void seal_set_timeout(struct seal *seal, uint64_t timeout_ns);
 
 /* Scan only when no disk request of the guest is in flight. Call this right after seal_new() for a
  * guest with a disk that QEMU opens with O_DIRECT (cache=none). When a read of such a disk begins,
- * the kernel pins the read's pages. Later it fills them without marking them written. A page that
- * is scanned in between would be copied with its old content and never be reported again.
+ * the kernel pins the read's pages. Later the kernel fills these pages without marking them
+ * written. A page that is scanned in between would be copied with its old content and never be
+ * reported again.
  *
  * From then on seal_scan_running() stops the guest during the scan, since `stop` ends only after
  * all requests. A seal scans once, after QEMU has saved its state, and

@@ -43,7 +43,8 @@ int workers_new(uint32_t n_threads, uint32_t n_units, struct workers **ret)
 /* Like workers_new(), but the number of units depends on the reference's size (@n_slots slots): the
  * pages of all units may be pinned in the reference at the same time. If @n_threads is 0,
  * workers_default_threads() decides. *ret_n_threads is the number of threads, the owner's included.
- * If it is 1, no thread was started and *ret is unchanged. Returns the same as workers_new(). */
+ * If that number is 1, no thread was started and *ret is unchanged. Returns the same as
+ * workers_new(). */
 int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads,
 		  struct workers **ret) __attribute__((warn_unused_result));
 

@@ -42,7 +42,8 @@ int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *r
 	vm->is_unsure = false;
 	vm->fenced_text[0] = '\0';
 	pthread_mutex_unlock(&vm->lock);
-	/* Only the next engine can use what a killed engine has left. */
+	/* Remove the rings that a killed engine has left: only an engine of this VM could use
+	 * them. */
 	for (uint32_t i = 0; role != VM_ROLE_PRIMARY && i < vm->config->n_disks; i++)
 		engine_remove_ring(config->run_dir, vm->config->name, vm->disk_names[i]);
 	return 0;

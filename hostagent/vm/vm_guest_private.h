@@ -39,7 +39,7 @@ struct vm_guest_frames {
 struct vm_guest {
 	pthread_mutex_t lock;
 	enum vm_guest_state state;
-	pid_t pid; /* pid of the guest's QEMU, also after its end */
+	pid_t pid; /* pid of the guest's QEMU; stays after that QEMU has ended */
 	int pidfd; /* used by the worker only; -1: none */
 	uint64_t look_at_ns; /* when the next check is due; used by the worker only */
 
