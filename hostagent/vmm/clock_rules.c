@@ -46,8 +46,7 @@ void clock_rules_running(struct clock_rules *rules, const struct clock_words *wo
 		anchor(rules, words);
 	} else {
 		/* If somebody else has paused the guest, its running offsets have changed. Change
-		 * the target by the same amount, because that pause's time is not to be given
-		 * back. */
+		 * the target by the same amount: the time of that pause is not given back. */
 		rules->is_steady = words->clock == rules->running.clock &&
 				   words->ticks == rules->running.ticks;
 		rules->target.clock += words->clock - rules->running.clock;

@@ -9,9 +9,9 @@
  *	it is stopped      clock = offset                                   ticks = offset
  *
  * So the offset is constant while the guest runs, and each pause makes it smaller by the pause's
- * length. To give the lost time back, we write to the stopped guest's offset just before the guest
- * resumes: we set it to the value that the guest's clock would have at that moment if the guest had
- * never been stopped:
+ * length. To give the lost time back, we set the stopped guest's offset just before the guest
+ * resumes. The new value is what the guest's clock would show at that moment if the guest had never
+ * been stopped:
  *
  *	            stop at time T                the words are set at `now`  start
  *	guest's     ─────┐ stands at C                     ┌──────────────────────
@@ -58,7 +58,7 @@
 
 #define CLOCK_PROOFS	  3u
 #define CLOCK_MISSES_MAX  20u /* correction is turned off after this many failed pauses in a row */
-/* a start that takes longer than this is left out of the average cost of a start */
+/* longer starts are left out of the average cost of a start */
 #define CLOCK_COST_MAX_NS (100 * CLOCK_NS_PER_MS)
 #define CLOCK_LOSS_SLOTS  64u
 #define CLOCK_LOSS_SPAN_S 60u
@@ -148,7 +148,7 @@ void clock_rules_resumed(struct clock_rules *rules, const struct clock_words *wo
 void clock_rules_saved(struct clock_rules *rules, const struct clock_words *words);
 
 /* Compute what the guest's clock and ticks should be when the host's clock says @at_ns. Returns
- * false unless the state is CORRECTED and the last pause, including its clock_rules_saved(), passed
+ * true only in state CORRECTED, and only if the last pause, with its clock_rules_saved(), passed
  * the checks. */
 bool clock_rules_forecast(const struct clock_rules *rules, uint64_t at_ns,
 			  struct clock_words *ret_words);

@@ -96,8 +96,8 @@ struct telling {
 	bool has_flags; /* list booleans too */
 };
 
-/* Returns true if the property is to be listed. Links and children are not, since they are not
- * values. Of the structures, only those named in this function are. */
+/* Returns true if the property is to be listed. Links and children are not listed, since they are
+ * not values. Of the structures, only those named in this function are listed. */
 static bool is_told(const struct telling *t, const char *name, const char *type)
 {
 	static const char *const plain[] = {"string",
@@ -165,10 +165,9 @@ static int take_answer(struct description *d, const struct telling *t, const cha
 	return tell_property(d, t, name, value);
 }
 
-/* List the properties @names of an object. Sends as many commands at once as the monitor accepts,
- * because on a busy host each single command has to wait until QEMU gets a processor. Even after an
- * error, waits for every answer: otherwise the next command would get an answer to one of these
- * commands. */
+/* List the properties @names of an object. Sends as many commands at once as the monitor accepts:
+ * on a busy host each command has to wait until QEMU gets a processor. Even after an error, waits
+ * for every answer. Otherwise a later command would get one of these answers. */
 static int tell_names(struct description *d, const struct telling *t, const char *const *names,
 		      size_t n_names)
 {

@@ -1,7 +1,7 @@
 /* describe.h - asks QEMU's monitor which parts its machine has.
  *
- * Why: before the standby says that it can take over the guest, it compares its list (machine.h)
- * with the primary's. A list has the machine's properties, the CPUs with their features, the
+ * Why: the standby compares its list (machine.h) with the primary's before it says that it can take
+ * over the guest. A list has the machine's properties, the CPUs with their features, the
  * accelerator, the ROMs by name and size, every device with its place and properties, and every
  * writable disk (disks.h) with its size. A running machine and one that waits for its state (-S
  * -incoming defer) give the same list if they are the same machine.

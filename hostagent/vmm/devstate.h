@@ -2,14 +2,13 @@
  *
  * Why: this is the second half of a checkpoint. QEMU's `xen-save-devices-state` writes what a
  * migration sends after the RAM. We pass QEMU a memfd once (`add-fd`; QEMU knows it as
- * /dev/fdset/N), and QEMU writes to it. So a QEMU with few rights or in a sandbox needs no path
- * that it may write to, and a crash leaves nothing to clean up. The blob is read into a buffer that
- * rarely grows.
+ * /dev/fdset/N), and QEMU writes to it. So a QEMU in a sandbox needs no path that it may write to,
+ * and a crash leaves nothing to clean up.
  *
- * A gate (gate.h) makes the pause shorter, but does not work with every QEMU. If there is a gate,
- * struct devstate owns it. The memfd works with every QEMU.
+ * The memfd works with every QEMU. A gate (gate.h) makes the pause shorter, but does not work with
+ * every QEMU. If there is a gate, struct devstate owns it.
  *
- * Where: epoch engine. Threads: only the thread that uses the qmp client.
+ * Where: the epoch engine. Threads: only the thread that uses the qmp client.
  *
  *	stop ─ devstate_start ─ [scan and copy pages meanwhile] ─ devstate_finish ─ scan again ─ cont
  */

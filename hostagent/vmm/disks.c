@@ -31,8 +31,8 @@ bool vmm_disk_name_is_good(const char *name)
 	return n > 0 && n <= VMM_DISK_NAME_MAX && name[n] == '\0';
 }
 
-/* Is this part of a device's path the name of an inner device, which the device that the operator
- * has named makes by itself? */
+/* Is this part of a device's path the name of an inner device? The device that the operator has
+ * named makes inner devices by itself. */
 static bool is_inner_part(const char *part, size_t size)
 {
 	static const char backend[] = "virtio-backend", legacy[] = "legacy[";
@@ -224,8 +224,8 @@ static const json_t *graph_entry(const json_t *nodes, json_int_t id)
 	return NULL;
 }
 
-/* Does a job that is not ours use the node @id, or a node on top of it? (A job puts nodes on top of
- * the nodes on which it works.) *budget is the number of nodes that may still be visited. */
+/* Does somebody else's job use the node @id, or a node above it? (A job puts nodes above the nodes
+ * that it works on.) *budget is the number of nodes that may still be visited. */
 static bool has_job(const json_t *graph, json_int_t id, unsigned int *budget)
 {
 	const json_t *nodes = json_object_get(graph, "nodes");

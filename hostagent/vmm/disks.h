@@ -2,9 +2,9 @@
  *
  * Why: after a failover, the guest's disks must have the state of the same moment as its memory.
  * The VM's file (`disks =`) lists the disks that are replicated, and their images. A writable disk
- * that is not listed there would have an older state after a failover, or be missing: data would be
- * lost, and nobody would notice. So a guest with such a disk is refused before anything in it is
- * changed. Read-only media need no replication: the operator provides them on both hosts.
+ * that is not listed would be old or missing after a failover: data would be lost, and nobody would
+ * notice. So a guest with such a disk is refused before anything in it is changed. Read-only media
+ * need no replication: the operator provides them on both hosts.
  *
  * A disk's name must be the same on both hosts, so it comes from the guest's side of the drive:
  *
@@ -44,8 +44,8 @@ struct vmm_disk {
 	char name[VMM_DISK_NAME_MAX + 1u];
 	/* what blockdev-mirror takes as `device`: the drive's id, or else the root node's name */
 	char source[VMM_DISK_SOURCE_BYTES];
-	/* the name of the root node, which is the disk's uppermost node, not counting nodes that
-	 * QEMU has put above it for a job; "#block123" if the operator gave it no name */
+	/* the name of the root node: the disk's uppermost node, without the nodes that QEMU has put
+	 * above it for a job. "#block123" if the operator gave it no name */
 	char node[VMM_DISK_SOURCE_BYTES];
 	/* name of the image in QEMU's answer; cut if it is too long */
 	char file[VMM_DISK_FILE_BYTES];

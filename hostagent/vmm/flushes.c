@@ -56,7 +56,7 @@ static bool has_open(pid_t pid, const struct stat *file)
 	return false;
 }
 
-/* Open the image of @disk as QEMU process @pid sees it. Returns a descriptor; -ENOTSUP. */
+/* Open the image of @disk as QEMU process @pid sees it. Returns a descriptor, or -ENOTSUP. */
 static int open_image(pid_t pid, const struct vmm_disk *disk, struct error *ret_error)
 {
 	char path[VMM_DISK_FILE_BYTES + 64];
@@ -77,8 +77,8 @@ static int open_image(pid_t pid, const struct vmm_disk *disk, struct error *ret_
 
 /* ---- QEMU's nodes */
 
-/* Is this a node of the disk's image, through which the guest writes? Our mirror's filter has the
- * same file name; it passes flushes to the nodes below it. */
+/* Does the guest write to the disk's image through @node? Our mirror's filter has the same file
+ * name, but does not count: it passes flushes to the nodes below it. */
 static bool is_of_image(const json_t *node, const struct vmm_disk *disk)
 {
 	return strcmp(text_of(node, "file"), disk->file) == 0 &&
@@ -129,10 +129,10 @@ static int reopen(struct qmp *q, const char *name, const char *node, bool is_off
 	if (r < 0)
 		return error_set(ret_error, r, "disk %s: QEMU: %s: %s", name, line,
 				 *qmp_error(q) ? qmp_error(q) : strerror(-r));
-	return 0; /* what it says is not a rule: the caller looks whether it has worked */
+	return 0; /* QEMU's text proves nothing: the caller checks the result */
 }
 
-/* Set all nodes of the image. Returns -EIO if one is not as wanted afterwards. */
+/* Set all nodes of the image. Returns -EIO if a node is not as wanted afterwards. */
 static int set_nodes(struct qmp *q, const struct vmm_disk *disk, bool is_off,
 		     struct error *ret_error)
 {
@@ -175,7 +175,7 @@ static int remove_mark(struct qmp *q, const struct vmm_disk *disk, struct error 
 	return execute(q, disk->name, "object-del", json_pack("{s:s}", "id", id), NULL, ret_error);
 }
 
-/* 1: QEMU has the mark; 0: it has not; errors of qmp_execute(). */
+/* Returns 1 if QEMU has the mark, 0 if it has not, or an error of qmp_execute(). */
 static int has_mark(struct qmp *q, const struct vmm_disk *disk, struct error *ret_error)
 {
 	AUTO(json_decref) json_t *objects = NULL;

@@ -12,13 +12,13 @@
  *  - `blockdev-reopen` refuses nodes that -drive named by itself ("#block123"), and needs all
  *    options of a node again. `qemu-io NODE "reopen -o cache.no-flush=on"`, on the human monitor,
  *    keeps the other options and works for each node, while the guest runs and under a mirror.
- *  - A node without flushes notes each flush as done. So after cache.no-flush=off, QEMU believes
- *    that earlier writes are on the disk. It would not flush them when the guest asks. That is why
- *    flushes_on() itself brings the image to the disk.
+ *  - A node that ignores flushes notes each flush as done. So after cache.no-flush=off, QEMU
+ *    believes that earlier writes are on the disk, and would not flush them when the guest asks.
+ *    That is why flushes_on() itself brings the image to the disk.
  *
- * The mark is an object of QEMU (a throttle group that nobody uses). It lasts as long as QEMU's
- * setting does, also when the agent is killed, and tells our setting from that of an operator who
- * started QEMU with cache=unsafe.
+ * The mark is an object of QEMU (a throttle group that nobody uses). The mark lasts as long as
+ * QEMU's setting does, also when the agent is killed. It tells our setting from that of an operator
+ * who started QEMU with cache=unsafe.
  *
  * Where: the epoch engine, and vm/vm_hold.c for a guest without an engine. Threads: only the thread
  * that uses the qmp client.
@@ -35,24 +35,24 @@
 
 /* Make QEMU, process @pid, ignore flushes of @disk. QEMU flushes the image once more. Takes some ms
  * while the guest runs.
- * 0: *ret_image_fd is the open image, which the caller closes after flushes_on(). After an error
- * flushes are as they were: -ENOTSUP if QEMU ignores flushes anyway (cache=unsafe), if the image's
- * file cannot be found, or QEMU refuses; -EBUSY if the mark cannot be removed after an error, so
- * that flushes_on_again() must follow; other -errno of open() and qmp_execute(). *ret_error says
- * which. */
+ * Returns 0, and *ret_image_fd is the open image, which the caller closes after flushes_on().
+ * Returns -ENOTSUP if QEMU ignores flushes anyway (cache=unsafe), if the image's file cannot be
+ * found, or if QEMU refuses; -EBUSY if the mark cannot be removed after an error (call
+ * flushes_on_again()); or another -errno of open() or qmp_execute(). After an error flushes are as
+ * they were. *ret_error says which. */
 int flushes_off(struct qmp *q, pid_t pid, const struct vmm_disk *disk, int *ret_image_fd,
 		struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Make QEMU obey flushes of @disk again, and bring the image @image_fd to the disk; -1: it is not
- * known, so all of this host's files. Blocks until the disk has all of it. If this fails, output
- * may not leave: call again.
- * 0; -errno of qmp_execute() and fdatasync(); -EIO if QEMU refuses. *ret_error says which. */
+/* Make QEMU obey flushes of @disk again, and bring the image @image_fd to the disk. If @image_fd is
+ * -1 (not known), bring all of this host's files to the disk. Blocks until the disk has all of it.
+ * If this fails, no output may leave: call again.
+ * Returns 0; -EIO if QEMU refuses; or -errno of qmp_execute() or fdatasync(). *ret_error says
+ * which. */
 int flushes_on(struct qmp *q, const struct vmm_disk *disk, int image_fd, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Do the same for each disk of the guest that has our mark, which an earlier agent left. Returns
- * the number of disks, 0 if there was none; or an error of vmm_disks_list() or flushes_on(), with
- * *ret_error. */
+/* Call flushes_on() for each disk of the guest with a mark that an earlier agent left. Returns the
+ * number of these disks; or an error of vmm_disks_list() or flushes_on(), with *ret_error. */
 int flushes_on_again(struct qmp *q, pid_t pid, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

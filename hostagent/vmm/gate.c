@@ -24,13 +24,12 @@
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
 #define FIRST_CAPACITY	   ((size_t)256 << 10)
 /* No event tells us that QEMU sleeps in its write, so we must poll. The guest is stopped during
- * this time, and a sleep of ours may end 0.1 ms late. So for the first SPIN_NS we do not sleep
- * between polls, but only yield the core to other threads; after that we sleep for NAP_NS between
- * polls. */
+ * this time, and a sleep of ours may end 0.1 ms late. So for the first SPIN_NS we only yield the
+ * core between polls. After that we sleep for NAP_NS between polls. */
 #define SPIN_NS		   CLOCK_NS_PER_MS
 #define NAP_NS		   (50 * CLOCK_NS_PER_US)
-/* While we wait for QEMU's event or answer, we check at this interval whether QEMU sleeps in a
- * write, because then no event or answer would come. */
+/* How often we check whether QEMU sleeps in a write while we wait for its event or answer. If QEMU
+ * sleeps, no event or answer comes. */
 #define DOUBT_NS	   CLOCK_NS_PER_MS
 #define PIECES_MAX	   64u /* the most elements that QEMU puts into an iovec (MAX_IOV_SIZE) */
 
@@ -47,7 +46,7 @@ struct gate {
 	char *command;		   /* the save command, rendered */
 	size_t max_bytes;
 	size_t last_size; /* size of the last blob; 0 if there was none yet */
-	/* the process that releases QEMU if we die, and has a copy of pipe_read; NULL: none */
+	/* the process that releases QEMU if we die; it has a copy of pipe_read. NULL: none */
 	struct letgo *letgo;
 	bool is_guarded;  /* gate_guard() was called */
 	bool is_filled;	  /* the pipe holds nothing but filler, and no save runs */
@@ -186,7 +185,7 @@ static int try_it(struct gate *g, struct error *ret_error)
 			r = gate_finish(g, COMMAND_TIMEOUT_NS, &blob, &size);
 		while (r == 1);
 	/* -ECANCELED is no failure here: all writes had the full size, so the last one could not be
-	 * recognised. From now on its end is known by the blob's size */
+	 * recognised. The next save recognises it by the size of this blob */
 	if (r == 0 || r == -ECANCELED)
 		return 0;
 	(void)error_set(ret_error, r, "a save through a pipe: %s",
@@ -336,15 +335,15 @@ static int64_t sleeping_write(const struct gate *g)
 	return number == SYS_write ? (int64_t)count : vector_size(g, address, count);
 }
 
-/* Check whether QEMU is held in its next write. No byte of a write is in the pipe while the write
- * holds QEMU. Returns 1 and sets write_size if QEMU is held; 0 if it is not held yet; or -errno. */
+/* Check whether QEMU is held in its next write. While a write holds QEMU, none of its bytes are in
+ * the pipe. Returns 1 and sets write_size if QEMU is held; 0 if it is not held yet; or -errno. */
 static int look(struct gate *g)
 {
 	int64_t size;
 	int n = bytes_in_pipe(g);
 
-	/* If the pipe does not hold all bytes of the previous write yet, QEMU may still be in the
-	 * previous write. */
+	/* The pipe does not contain all bytes of the previous write yet, so QEMU may still be in
+	 * that write. */
 	if (n < 0 || (size_t)n < g->in_pipe)
 		return n < 0 ? n : 0;
 	size = sleeping_write(g);
@@ -353,8 +352,8 @@ static int look(struct gate *g)
 	n = bytes_in_pipe(g);
 	if (n < 0)
 		return n;
-	/* If the pipe holds any other number of bytes, we do not know at which byte of the blob the
-	 * write starts. */
+	/* The pipe contains an unexpected number of bytes. So we do not know at which byte of the
+	 * blob the write starts. */
 	if ((size_t)n != g->in_pipe || size > (int64_t)GATE_PIECE_BYTES)
 		return -EPROTO;
 	g->write_size = (size_t)size;
@@ -473,8 +472,8 @@ int gate_stop(struct gate *g, uint64_t timeout_ns)
 			return r < 0 ? r : -EPROTO;
 		}
 		/* No STOP event has come yet. QEMU sends none if somebody else had stopped the
-		 * guest before. So also check whether QEMU is held in its first write to the pipe,
-		 * which it makes only while the guest is stopped. */
+		 * guest before. So also check whether QEMU is held in its first write: QEMU makes
+		 * this write only while the guest is stopped. */
 		if (r == -ETIMEDOUT)
 			r = look(g);
 		else

@@ -3,13 +3,12 @@
  *
  * Why: with three separate commands (`stop`, the save, `cont`) QEMU's main thread must wake up
  * three times during the pause, and must read the save command, which it does slowly, byte by byte
- * (qmp.h). But a single command can do all three: if the guest is running, `xen-save-devices-state`
- * stops it, saves its devices, and resumes it. We make QEMU save into a pipe of ours, which is
- * exactly as large as QEMU's write buffer and already full. So QEMU sleeps in its first write, with
- * the guest stopped, until we read from the pipe. Before the pause we send all of the command
- * except its closing brace. We begin the pause by sending the brace, and end it with one read. If
- * we die during the pause, the pipe has no reader any more: the save fails, and QEMU resumes the
- * guest.
+ * (qmp.h). But a single command can do all three: `xen-save-devices-state` stops a running guest,
+ * saves its devices, and resumes it. We make QEMU save into a pipe of ours, which is exactly as
+ * large as QEMU's write buffer, and already full. So QEMU sleeps in its first write, with the guest
+ * stopped, until we read from the pipe. Before the pause we send all of the command except its
+ * closing brace. We begin the pause by sending the brace, and end it with one read. If we die
+ * during the pause, the pipe has no reader any more: the save fails, and QEMU resumes the guest.
  *
  *	agent  arm            brace     scan, copy        read    scan      read         collect
  *	pipe   [filler 32K]   [filler ------------------] [piece 1       ] [last piece]
@@ -88,21 +87,21 @@ int gate_stop(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_re
 int gate_advance(struct gate *g) __attribute__((warn_unused_result));
 
 /* Call gate_advance() until it returns 1. Returns 0 if QEMU is held in a write that looks like the
- * last one, so that it is time to scan; -ECANCELED if QEMU has finished its last write without
- * being held in it, so that the guest runs already; -ETIMEDOUT; or an error of gate_advance(). */
+ * last one (now scan); -ECANCELED if the last write did not hold QEMU, and the guest runs already;
+ * -ETIMEDOUT; or an error of gate_advance(). */
 int gate_wait_end(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_result));
 
 /* Let the last write through, so that the guest runs. Waits for the answer and returns the blob,
  * borrowed until the next gate_stop().
  * Returns 0 if the write was the last one and the guest runs; 1 if QEMU is now held in a further
- * write (scan again, then call gate_finish() again); -ECANCELED if further writes followed in which
- * QEMU was not held, so that the guest runs already; or an error of gate_stop() or gate_advance(),
- * such as -EREMOTEIO or -ETIMEDOUT. */
+ * write (scan again, then call gate_finish() again); -ECANCELED if further writes did not hold
+ * QEMU, and the guest runs already; or an error of gate_stop() or gate_advance(), such as
+ * -EREMOTEIO or -ETIMEDOUT. */
 int gate_finish(struct gate *g, uint64_t timeout_ns, const uint8_t **ret_blob, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
 /* Call this after an error between gate_stop() and gate_finish(). Lets all writes through until
- * QEMU has answered; after @timeout_ns, closes the pipe instead, so that QEMU's write fails. In
+ * QEMU has answered. After @timeout_ns, it closes the pipe instead, so that QEMU's write fails. In
  * both cases QEMU resumes the guest as soon as it can. */
 void gate_abandon(struct gate *g, uint64_t timeout_ns);
 

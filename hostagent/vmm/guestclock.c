@@ -31,7 +31,7 @@ struct guestclock {
 	struct clock_rules rules;
 	pid_t pid;
 	uint64_t address; /* address of timers_state */
-	struct clock_words saved; /* QEMU's clock offsets, as the last device state has them */
+	struct clock_words saved; /* the clock offsets found in the last device state */
 	size_t saved_at;  /* offset of section `timer` in the last device state; 0 if not known */
 };
 
@@ -53,9 +53,9 @@ static int read_words(const struct guestclock *clock, struct clock_words *ret_wo
 	return 0;
 }
 
-/* Write both words in one call, while QEMU's main thread sleeps and no vCPU runs. If another thread
- * of QEMU reads the guest's time at the same moment, it sees either the old or the new value of
- * each word, since a word is 8 aligned bytes. */
+/* Write both words in one call, while QEMU's main thread sleeps and no vCPU runs. Another thread of
+ * QEMU that reads the guest's time meanwhile sees the old or the new value of each word, since a
+ * word is 8 aligned bytes. */
 static int write_words(const struct guestclock *clock, const struct clock_words *words)
 {
 	struct iovec local[2] = {{(void *)&words->ticks, 8}, {(void *)&words->clock, 8}};

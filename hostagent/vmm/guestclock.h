@@ -48,9 +48,9 @@ void guestclock_resumed(struct guestclock *clock, uint64_t paused_ns);
 /* Call after guestclock_resumed(), with the device state that was saved in the pause. */
 void guestclock_saved(struct guestclock *clock, const uint8_t *blob, size_t size);
 
-/* Compute what a standby needs to know when it resumes the guest from the last saved state: the
- * words in that state (*ret_saved), and what the guest's words should be when this host's clock
- * says @at_ns (*ret_wanted). Returns false if this is not known. */
+/* Compute what a standby needs to resume the guest from the last saved state. *ret_saved: the words
+ * in that state. *ret_wanted: what the guest's words should be when this host's clock says @at_ns.
+ * Returns false if this is not known. */
 bool guestclock_forecast(const struct guestclock *clock, uint64_t at_ns,
 			 struct clock_words *ret_saved, struct clock_words *ret_wanted,
 			 uint64_t *ret_ticks_per_s);

@@ -54,9 +54,9 @@ static bool parse_mapping(const char *line, struct mapping *ret)
 	return true;
 }
 
-/* Check whether all mappings that cover @block map the same shared file contiguously. Returns 1 if
- * so, and sets *ret_first to the first of these mappings; 0 if not; or -EINVAL if part of the block
- * is not mapped at all. */
+/* Check whether @block is one contiguous part of a shared file, in one or more mappings. Returns 1
+ * if it is, with *ret_first the first of these mappings; 0 if it is not; or -EINVAL if part of the
+ * block is not mapped at all. */
 static int find_file(FILE *maps, const struct vmm_block *block, struct mapping *ret_first)
 {
 	AUTO_FREE char *line = NULL;

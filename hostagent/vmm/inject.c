@@ -38,8 +38,8 @@
  * it. */
 struct injection {
 	pid_t pid;
-	/* time by which the thread must have stopped. Once it runs our system call, we wait for the
-	 * end of that call without a limit */
+	/* time by which the thread must have stopped. The wait for the end of our system call has
+	 * no limit */
 	uint64_t deadline_ns;
 	int pidfd;
 	/* the process has a seccomp filter, which may kill it because of our call */
@@ -181,8 +181,7 @@ static int wait_stop(pid_t pid, int event, int request, uint64_t deadline_ns)
 		signal = WSTOPSIG(status);
 		if (status >> 16 == event && (event != 0 || signal == SYSCALL_STOP))
 			return 0;
-		/* Pass on a signal only if this is a signal-delivery stop; other stops have
-		 * none. */
+		/* Only a signal-delivery stop has a signal to pass on. */
 		if (status >> 16 != 0 || signal == SYSCALL_STOP)
 			signal = 0;
 		r = (int)trace(request, pid, 0, (uintptr_t)signal);
@@ -247,9 +246,9 @@ static int fetch_fd(struct injection *in)
 }
 
 /* Restore the registers. If our stop interrupted a system call of the thread, the kernel must
- * restart that call. It does so when the thread leaves a stop caused by PTRACE_INTERRUPT, but not
- * when the thread leaves a stop at the exit of a system call. At this point the thread is stopped
- * at the exit of our system call. So first bring it into a stop caused by PTRACE_INTERRUPT. */
+ * restart that call. The kernel does so only when the thread leaves a stop caused by
+ * PTRACE_INTERRUPT. Now the thread is stopped at the exit of our system call. So first bring the
+ * thread into a stop caused by PTRACE_INTERRUPT. */
 static int restore(struct injection *in)
 {
 	int r = (int)trace(PTRACE_INTERRUPT, in->pid, 0, 0);

@@ -1,9 +1,9 @@
 /* inspect.h - finds out what a running QEMU consists of, and whether it can be protected.
  *
  * Why: some guests cannot be failed over correctly: guests with RAM that we do not replicate, with
- * NICs that let the host complete their frames, with devices that write guest RAM without using
- * QEMU's page tables, or with state that cannot be saved. Such a guest is refused here, before
- * anything in it is changed, with a text that says what is wrong and what to do.
+ * NICs that let the host complete their frames, with devices that bypass QEMU's page tables, or
+ * with state that cannot be saved. Such a guest is refused here, before anything in it is changed.
+ * The text says what is wrong and what to do.
  *
  * Where: epoch engine (primary, at attach), standby (its own QEMU, to compare), and the program's
  * command `inspect`, which lists all obstacles at once.
@@ -33,8 +33,8 @@ struct vmm_info {
 	char qemu_version[96]; /* "7.2.22 Debian 1:7.2+dfsg-7" */
 	/* "pc-i440fx-7.2": the versioned name, which must be the same on both hosts */
 	char machine[64];
-	/* QEMU's process. Use this instead of qmp_pid(), which is the process that made the
-	 * monitor's socket, perhaps a manager such as libvirt */
+	/* QEMU's process. qmp_pid() may be another process, such as libvirt, which made the
+	 * monitor's socket */
 	pid_t pid;
 	bool running;	       /* the vCPUs run now */
 	char runstate[32];     /* QEMU's run state: "running", "paused", "shutdown", ... */

@@ -104,25 +104,24 @@ static const struct {
 	enum inspect_use use;
 	const char *hint;
 } uses[] = {
-	/* The firmware image. At the first reset QEMU copies the image into this block and frees
-	 * its own copy. A QEMU that starts with -incoming does not fill the block, since a
-	 * migration would fill it (rom_reset). So we must replicate it: otherwise a guest that
-	 * reboots after a failover would find an empty BIOS. */
+	/* The firmware image. QEMU fills this block at the first reset, but not if it was started
+	 * with -incoming (rom_reset): a migration would fill it. So we must replicate the block.
+	 * Otherwise a guest that reboots after a failover would find an empty BIOS. */
 	{"pc.bios", INSPECT_REPLICATE_ROM, NULL},
-	/* This block is read-only to the guest, and it is empty on a machine with fw_cfg: such a
-	 * machine gives option ROMs to the guest as fw_cfg files or PCI ROM BARs, and SeaBIOS
-	 * copies them to shadow RAM, which is part of pc.ram. */
+	/* This block is read-only to the guest. It is empty on a machine with fw_cfg, whose option
+	 * ROMs are fw_cfg files or PCI ROM BARs. SeaBIOS copies them to shadow RAM, which is part
+	 * of pc.ram. */
 	{"pc.rom", INSPECT_SKIP, NULL},
-	/* fw_cfg files that may change size (ACPI tables). QEMU fills them at its start (not at a
-	 * reset) from the machine's configuration, which is the same on the standby, and builds
-	 * them anew when a booting guest reads them. */
+	/* fw_cfg files that may change size (ACPI tables). QEMU fills them at its start from the
+	 * machine's configuration, which is the same on the standby. It builds them anew when a
+	 * booting guest reads them. */
 	{"/rom@etc/*", INSPECT_SKIP, NULL},
 	/* PCI option ROMs, "DDDD:BB:DD.F/NAME.rom". They are read-only to the guest, and QEMU loads
 	 * them when it makes the device. */
 	{"*:*.?/*.rom", INSPECT_SKIP, NULL},
 
-	/* Refused: a device that is plugged in later could make this block part of guest memory,
-	 * and we do not check blocks after the start. */
+	/* Refused: a device that is plugged in later could make this block part of guest memory. We
+	 * do not check blocks after the start. */
 	{INSPECT_UNNAMED, INSPECT_REFUSE,
 	 "it belongs to a memory backend that no device uses: remove that"
 	 " (object-del)"},

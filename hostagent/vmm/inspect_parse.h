@@ -1,8 +1,8 @@
 /* inspect_parse.h - parses texts of QEMU's human monitor, and classifies RAM blocks.
  *
  * Why: inspect.c needs facts that only the human monitor (HMP) shows, as text for human readers.
- * Each kind of text has a strict parser that refuses a line that it does not know instead of
- * skipping it. Pure: text in, structs out.
+ * Each kind of text has a strict parser, which refuses a line that it does not know. Pure: text in,
+ * structs out.
  * Where: inspect.c and its tests only. Threads: any.
  */
 #ifndef VMM_INSPECT_PARSE_H
@@ -25,7 +25,7 @@ struct inspect_ramblock {
 
 enum inspect_use {
 	INSPECT_REPLICATE_RAM = 1, /* main memory */
-	/* firmware that only the running machine has; QEMU started with -incoming leaves it
+	/* firmware that only the running machine has: a QEMU with -incoming leaves this block
 	 * empty */
 	INSPECT_REPLICATE_ROM,
 	INSPECT_SKIP,	       /* the standby's QEMU loads the same content by itself */

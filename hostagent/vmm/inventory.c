@@ -94,8 +94,8 @@ int vmm_inventory_add_memory(struct vmm_inventory *inventory, const char *info_r
 	return r;
 }
 
-/* Media are listed because the standby does not follow a change of a medium: the standby's drive
- * always has the medium that its command file names. */
+/* Media are listed because the standby does not follow a change of a medium: its drive always has
+ * the medium that its command file names. */
 int vmm_inventory_add_media(struct vmm_inventory *inventory, const json_t *query_block)
 {
 	size_t i;

@@ -1,10 +1,10 @@
-/* inventory.h - lists the parts of a guest's machine, to notice when the machine changes.
+/* inventory.h - lists the parts of a guest's machine, and tells whether two such lists differ.
  *
  * Why: devices, memory and network back ends can be plugged and unplugged while a guest is
  * protected. The standby's QEMU was started without such a change, so its promotion would fail.
  * Also, a new card's frames would not be held. QEMU sends no event when a device is added, so we
- * compare its lists before and after. inspect.h decides whether a machine can be protected; this
- * module only finds out whether the machine has changed since that decision, and how.
+ * compare its lists before and after. inspect.h decides whether a machine can be protected. This
+ * module only finds out how the machine has changed since then.
  *
  *	command						parts in its answer
  *	qom-list /machine/peripheral, peripheral-anon	devices with and without an id, vCPUs among them

@@ -14,8 +14,8 @@
 
 #include "base/fd.h"
 
-/* how long to wait for more bytes. The wait usually ends earlier: QEMU closes its end of the pipe
- * when the agent's monitor connection is gone */
+/* the longest wait for more bytes. It usually ends earlier: QEMU closes its end of the pipe when
+ * the agent's monitor connection is gone */
 #define DRAIN_MS    10000
 #define DRAIN_BYTES 32768
 #define STACK_BYTES 65536
@@ -220,9 +220,9 @@ struct letgo *letgo_close(struct letgo *letgo)
 {
 	if (!letgo)
 		return NULL;
-	/* If the calling thread has locked the mutex, unlock it, which also removes it from the
-	 * thread's list of robust mutexes. If another thread has locked it, that thread has ended,
-	 * and the kernel has already marked the mutex. */
+	/* If the calling thread has locked the mutex, unlock it: this also takes the mutex off the
+	 * thread's list of robust mutexes. Otherwise its owner has ended, and the kernel has marked
+	 * the mutex already. */
 	if (pthread_equal(letgo->owner, pthread_self()))
 		pthread_mutex_unlock(&letgo->page->mutex);
 	munmap(letgo->page, sizeof(*letgo->page));

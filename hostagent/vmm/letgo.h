@@ -1,11 +1,10 @@
 /* letgo.h - a tiny process that releases QEMU at once when the agent dies inside a pause.
  *
  * Why: in a pause QEMU sleeps in a write to our full pipe (gate.h). When the agent is killed, the
- * kernel first frees the agent's memory, which takes 200 ms per GiB, and only then closes the pipe;
- * until then the guest stands still. Other processes learn of the agent's death even later by most
- * means (pidfd, PDEATHSIG, closed sockets), but earlier by a robust mutex: before the kernel frees
- * the memory, it marks the robust mutexes that the ending thread has locked, and wakes their
- * waiters.
+ * kernel first frees the agent's memory, which takes 200 ms per GiB. Only then it closes the pipe,
+ * and until then the guest stands still. Most ways to learn of the agent's death (pidfd, PDEATHSIG,
+ * closed sockets) are even slower. A robust mutex is faster: before the kernel frees the memory, it
+ * marks the robust mutexes of the ending thread, and wakes their waiters.
  *
  *	agent, engine's thread		the process, made at the agent's start, a thread for each pipe
  *	makes and locks a mutex ──────► waits for the mutex
@@ -25,7 +24,7 @@
 struct letgo;
 
 /* Fork the process that releases QEMU. After the agent has ended, this process ends too, as soon as
- * all its pipes are emptied. Returns 0, or -errno; in this case letgo_open() will refuse. */
+ * it has emptied all its pipes. Returns 0, or -errno; after -errno, letgo_open() will refuse. */
 int letgo_init(void) __attribute__((warn_unused_result));
 
 /* Make the releasing process empty the pipe when the calling thread ends. @pipe_read: the pipe's

@@ -1,9 +1,9 @@
 /* machine.h - a list of all parts of a guest's machine, which two hosts can compare. Pure.
  *
- * Why: if the standby's QEMU has another device, PCI address or CPU than the primary's QEMU, it
- * refuses the guest's state at the failover, or it loads the state and the guest never answers. So
- * each host makes this list of its own QEMU's machine (describe.h), and the standby acknowledges no
- * epoch before it has found that the two lists are the same.
+ * Why: the standby's QEMU must have the same devices, PCI addresses and CPUs as the primary's.
+ * Otherwise it refuses the guest's state at the failover, or the guest never answers. So each host
+ * makes this list of its own QEMU's machine (describe.h). The standby acknowledges no epoch before
+ * it has found that the two lists are the same.
  *
  *	key                                               value
  *	"CPU 0"                                           "qemu64-x86_64-cpu"
@@ -14,8 +14,8 @@
  *	"machine type"                                    "pc-i440fx-7.2-machine"
  *
  * An item's key is a human-readable name for a place in the machine, and its value says what is in
- * that place. The key of a property, and of a part inside another part, begins with the key of the
- * part to which it belongs, followed by a blank or a slash. Names that belong to the host (tap,
+ * that place. The key of a property begins with the key of its part and a blank. The key of an
+ * inner part begins with the key of the outer part and a slash. Names that belong to the host (tap,
  * socket, file, backend) are not in the list.
  *
  * Where: describe.c fills the list; epoch/engine_machine.c sends it; standby/machine.c compares two
@@ -46,8 +46,8 @@ struct vmm_machine {
 
 void vmm_machine_done(struct vmm_machine *m); /* free the items; *m is an empty list afterwards */
 
-/* Add a copy of @key and @value. Unprintable characters become '?'; a text that is too long is cut
- * and ends with a hash of the whole text. Returns 0; -ENOMEM; or -E2BIG if there are already
+/* Add a copy of @key and @value. Unprintable characters become '?'. A text that is too long is cut;
+ * its end is then a hash of the whole text. Returns 0; -ENOMEM; or -E2BIG if there are already
  * VMM_MACHINE_ITEMS_MAX items. */
 int vmm_machine_add(struct vmm_machine *m, const char *key, const char *value)
 	__attribute__((warn_unused_result));
@@ -58,10 +58,10 @@ void vmm_machine_sort(struct vmm_machine *m);
 bool vmm_machine_is_same(const struct vmm_machine *a, const struct vmm_machine *b);
 
 /* Check whether a standby with machine @standby can continue @primary's guest. Both lists must be
- * sorted. The properties of a part are not compared if the part is missing on one side, or if the
- * two sides have different parts in its place. Returns 0 if the standby can continue the guest, or
- * -EINVAL if it cannot; @ret_text (@size bytes) then names the first differences and how many more
- * there are. */
+ * sorted. If a part is missing on one side, or the other side has another part in that place, the
+ * part's properties are not compared. Returns 0 if the standby can continue the guest, or -EINVAL
+ * if it cannot; @ret_text (@size bytes) then names the first differences and how many more there
+ * are. */
 int vmm_machine_compare(const struct vmm_machine *primary, const struct vmm_machine *standby,
 			char *ret_text, size_t size) __attribute__((warn_unused_result));
 

@@ -16,8 +16,8 @@
 
 /* The size of the pieces into which QEMU divides the disk for the first copy. */
 #define GRANULARITY_BYTES 65536
-/* How many bytes of the first copy may be sent and not yet confirmed by the server. A `stop` waits
- * until they are confirmed, so this is less than QEMU's default of 10 MiB. */
+/* The most bytes of the first copy that are sent and not yet confirmed. A `stop` waits until the
+ * server has confirmed them. So this is less than QEMU's default of 10 MiB. */
 #define COPY_BYTES (2 * 1024 * 1024)
 
 AUTO_DEFINE(json_t *, json_decref)
@@ -80,8 +80,8 @@ static const char *text_of(const json_t *object, const char *key)
 	return text ? text : "";
 }
 
-/* Record that the mirror is broken, because of @what. A reason that QEMU has given (@has_reason)
- * replaces our own guess; of several such reasons, the first one stays. */
+/* Record that the mirror is broken, because of @what. @has_reason: QEMU said so. QEMU's first
+ * reason replaces our own guess, and stays. */
 static void set_broken(struct mirror *m, bool has_reason, const char *what)
 {
 	if (m->condition == MIRROR_BROKEN && (m->has_reason || !has_reason))
@@ -128,9 +128,9 @@ static void take_cancelled(struct mirror *m, const json_t *data)
 		set_broken(m, true, "someone else cancelled QEMU's job (block-job-cancel)");
 }
 
-/* A job that fails first gets the status "aborting"; later QEMU sends BLOCK_JOB_COMPLETED with the
- * reason. The status "paused" is no failure: a job has it for a moment whenever QEMU drains its
- * requests. */
+/* When a job fails, it gets the status "aborting" first. QEMU gives the reason later, in
+ * BLOCK_JOB_COMPLETED. The status "paused" is no failure: a job has it for a moment whenever QEMU
+ * drains its requests. */
 static void take_status(struct mirror *m, const json_t *data)
 {
 	const char *status = text_of(data, "status");
@@ -185,7 +185,7 @@ static bool is_one_of(const char *text, const char *const *texts)
 
 static int judge_health(const json_t *job, const char *id, struct error *ret_error)
 {
-	/* A job is "paused" or in "standby" while QEMU drains requests, or if an operator has
+	/* A job is "paused" or in "standby" while QEMU drains requests, or after an operator has
 	 * paused it. The guest's writes are copied in these states too. */
 	static const char *const alive[] = {"created", "running", "paused",
 					    "ready",   "standby", NULL};

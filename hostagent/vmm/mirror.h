@@ -1,10 +1,9 @@
-/* mirror.h - makes a running QEMU copy one disk to an NBD server, and then each write to this disk.
+/* mirror.h - makes a running QEMU copy one disk, and each later write to it, to an NBD server.
  *
  * Why: the standby needs the guest's disk as it was at each seal. QEMU's block job "mirror" with
  * copy-mode=write-blocking copies the whole disk once. It also sends each write of the guest to the
- * server, and the guest's write ends only when the server has confirmed it. So at a seal, when the
- * guest is stopped and its requests are drained (all have ended), the server has received every
- * write.
+ * server. The guest's write ends only when the server has confirmed it. At a seal the guest is
+ * stopped, and its requests are drained (all have ended). So the server then has every write.
  *
  *	mirror_begin()	 BLOCK_JOB_READY	    BLOCK_JOB_ERROR, any end of the job
  *	OFF ------> COPYING ------------> READY --------------------+
@@ -83,8 +82,8 @@ struct mirror_progress {
 	uint64_t bytes; /* bytes to copy since the job began; grows with each write of the guest */
 	uint64_t done_bytes;  /* of these */
 	bool is_ready;	      /* the first copy is done */
-	/* true if each write of the guest ends only when the server has it. QEMU 8.2 and later
-	 * report this; for an older QEMU it is always true */
+	/* true if each write of the guest ends only when the server has it. Always true with a QEMU
+	 * before 8.2, which does not report this */
 	bool is_active;
 };
 
@@ -108,11 +107,11 @@ bool mirror_is_our_id(const char *id);
 
 /* Connect QEMU to the NBD server that listens on the unix socket @socket_path (an absolute path, as
  * QEMU sees it), and start the copy of @disk. The server's export with the empty name "" must have
- * the disk's size. First removes the node and job that a killed agent has left. @m must be OFF.
- * @speed limits the first copy, in bytes/s; 0: no limit. On success @m is COPYING, or already in a
- * later condition because of QEMU's events. After an error @m is OFF, and QEMU is as it was before.
- * No command may be in flight on @q. Takes a few ms if the server answers quickly. Returns 0;
- * -EALREADY if @m is not OFF; -EBUSY if another job uses the disk; -EREMOTEIO if QEMU refused;
+ * the disk's size. First removes the node and job that a killed agent has left, if there are any.
+ * @m must be OFF. @speed limits the first copy, in bytes/s; 0: no limit. On success @m is COPYING,
+ * or in a later condition if QEMU's events say so. After an error @m is OFF, and QEMU is as it was
+ * before. No command may be in flight on @q. Takes a few ms if the server answers quickly. Returns
+ * 0; -EALREADY if @m is not OFF; -EBUSY if another job uses the disk; -EREMOTEIO if QEMU refused;
  * -ETIMEDOUT if a leftover job does not end; or another error of qmp_execute(). *ret_error has the
  * text of each error. */
 int mirror_begin(struct mirror *m, struct qmp *q, const struct vmm_disk *disk,
@@ -136,11 +135,11 @@ const char *mirror_error(const struct mirror *m);
 int mirror_check(struct mirror *m, struct qmp *q, struct mirror_progress *ret_progress,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Check by QEMU's answer to query-block-jobs whether the server has all of the disk's content.
- * Pure.
- * Returns 0 if it has (this is certain only if the guest's requests are drained); -EAGAIN if it
- * does not have all of it yet; -EIO if the job is gone or has failed; or -EPROTO if the answer is
- * not understood. *ret_progress is set with 0 and -EAGAIN, *ret_error with -EIO and -EPROTO. */
+/* Look in QEMU's answer to query-block-jobs whether the server has all of the disk's content. Pure.
+ * Returns 0 if the server has all of it; -EAGAIN if it does not yet; -EIO if the job is gone or has
+ * failed; or -EPROTO if the answer is not understood. A 0 is certain only while the guest's
+ * requests are drained. *ret_progress is set with 0 and -EAGAIN, *ret_error with -EIO and
+ * -EPROTO. */
 int mirror_judge(const json_t *query_block_jobs, const char *id,
 		 struct mirror_progress *ret_progress, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -158,8 +157,8 @@ int mirror_set_speed(struct mirror *m, struct qmp *q, uint64_t speed, struct err
 int mirror_end(struct mirror *m, struct qmp *q, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Remove the node and job that a killed agent has left for the disk @name. For a VM that is not
- * replicated any more. Returns what mirror_end() returns. */
+/* Remove the node and job that a killed agent has left for the disk @name. Used for a VM that is no
+ * longer replicated. Returns what mirror_end() returns. */
 int mirror_remove(struct qmp *q, const char *name, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -33,8 +33,8 @@ enum vmm_block_kind {
 	/* memory that the guest writes. It is tracked, and its dirty pages are copied in every
 	 * epoch */
 	VMM_BLOCK_RAM = 1,
-	/* memory that is written only when firmware is loaded. Its writes are tracked too, so it is
-	 * not sent again while it does not change */
+	/* memory that is written only when firmware is loaded. It is tracked too, and sent again
+	 * only after a change */
 	VMM_BLOCK_ROM = 2,
 };
 

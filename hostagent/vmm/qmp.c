@@ -16,15 +16,15 @@
 #include "base/fd.h"
 #include "vmm/qmp_parse.h"
 
-/* If QEMU does not read a write of up to 8 KB within this time, its monitor hangs. */
+/* How long QEMU may take to read a write of up to 8 KB. If it takes longer, its monitor hangs. */
 #define WRITE_TIMEOUT_NS CLOCK_NS_PER_S
 #define ERROR_MAX	 512
 
-/* Completes an armed command that must not run: because of the unknown member, QEMU refuses the
- * command. */
+/* Completes an armed command that must not run. QEMU refuses the command, because of the unknown
+ * member. */
 #define DISARM ",\"disarmed\":0}"
 
-/* A command that was sent to QEMU, and for whose answer qmp_wait() has not waited yet. */
+/* A command that was sent to QEMU. qmp_wait() has not returned the answer yet. */
 struct pending {
 	/* nobody waits for the answer any more: drop it when it arrives */
 	bool is_abandoned;
@@ -153,8 +153,8 @@ static int take_messages(struct qmp *q)
 	}
 }
 
-/* Read once. Returns 0 if data came and was handled; -EAGAIN if there was no data; or the error by
- * which the monitor was lost. */
+/* Read once. Returns 0 if data came and was handled; -EAGAIN if there was no data; or the error
+ * that ended the connection. */
 static int read_some(struct qmp *q)
 {
 	char *at;
@@ -250,9 +250,9 @@ static int put(struct outgoing *out, const char *text, size_t size)
 	return 0;
 }
 
-/* Do all of this in one write: complete the armed command with @finish ("" if none is armed), send
- * @command unless it is NULL, and arm @next unless it is NULL. Of the commands that this write
- * completes, the answers to the first @n_abandoned are to be dropped. */
+/* Complete the armed command with @finish ("" if none is armed), send @command, and arm @next, all
+ * in one write. @command and @next may be NULL. Answers to the first @n_abandoned commands that
+ * this write completes are dropped. */
 static int send_text(struct qmp *q, const char *finish, const char *command, const char *next,
 		     unsigned int n_abandoned, int fd)
 {
@@ -361,8 +361,8 @@ int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 	uint64_t deadline_ns = deadline_after(timeout_ns);
 	int i, r;
 
-	/* The index may become smaller while we wait, because abandoned commands are removed when
-	 * their answers arrive. */
+	/* The index may become smaller while we wait: abandoned commands are removed when their
+	 * answers arrive. */
 	while ((i = oldest(q)) >= 0 && !q->pending[i].is_answered) {
 		if (q->broken) {
 			drop_pending(q, (unsigned int)i);
@@ -467,8 +467,7 @@ static int connect_to(const char *path, int *ret_fd, struct ucred *ret_peer)
 	if (strlen(path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
 	memcpy(address.sun_path, path, strlen(path) + 1);
-	/* EAGAIN means that QEMU serves another client, and that the queue of waiting clients is
-	 * full. */
+	/* EAGAIN: QEMU serves another client, and the queue of waiting clients is full. */
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return errno == EAGAIN ? -EBUSY : -errno;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_peer, &peer_size) < 0)

@@ -14,7 +14,7 @@
  *    previous one. With the "oob" capability, which we request, QEMU reads the next command while
  *    it runs the previous one. Without "oob" this is slower, but works too.
  *  - Commands have no "id", because QEMU answers them in order. If the wait for an answer times
- *    out, the client records that this answer is still to come, and drops it when it arrives.
+ *    out, the client drops that answer when it arrives.
  *
  * A pause with three commands (with gate.h, a pause needs one command):
  *
@@ -40,8 +40,8 @@
 
 #include <jansson.h>
 
-/* How many commands may be in flight, which means sent and not yet answered. QEMU 7.2 stops reading
- * a monitor when it has 8 queued commands. */
+/* How many commands may be in flight: sent and not yet answered. QEMU 7.2 stops reading a monitor
+ * when it has 8 queued commands. */
 #define QMP_IN_FLIGHT_MAX 7u
 /* The most bytes of commands in one write. The longest commands that we send name a device path and
  * a property. */
@@ -90,10 +90,10 @@ const char *qmp_error(const struct qmp *q);
 
 /* Send all but the last byte of @command (rendered; borrowed until it is sent or the client is
  * closed). QEMU runs the command when qmp_send_rendered() is called with the same text. If you send
- * another command instead, the client first completes the armed command in such a way that QEMU
- * refuses it. An armed command does not count as in flight. Does not allocate. Returns 0, also if
- * @command is armed already; -EBUSY if another command is armed; -EMSGSIZE; or -EPIPE or another
- * -errno if the monitor is lost. */
+ * another command instead, the client first completes the armed command so that QEMU refuses it. An
+ * armed command does not count as in flight. Does not allocate. Returns 0, also if @command is
+ * armed already; -EBUSY if another command is armed; -EMSGSIZE; -EPIPE or another -errno if the
+ * monitor is lost. */
 int qmp_arm(struct qmp *q, const char *command) __attribute__((warn_unused_result));
 
 /* Send one command without waiting. @args (NULL: none) is consumed, even on error. Call qmp_wait()
@@ -126,9 +126,9 @@ char *qmp_render(const char *command, json_t *args) __attribute__((warn_unused_r
 int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 	__attribute__((warn_unused_result));
 
-/* Wait for the next @event, or for the answer to the oldest command for which nobody has waited
- * yet, whichever comes first. If @event is NULL, wait only for the answer. Get the answer with
- * qmp_wait(). @event is borrowed for the call.
+/* Wait for the next @event, or for the answer that qmp_wait() would return, whichever comes first.
+ * If @event is NULL, wait only for the answer. Get the answer with qmp_wait(). @event is borrowed
+ * for the call.
  * Returns 0 if the event came, 1 if the answer came; -ETIMEDOUT; -EINVAL if no command is in
  * flight; or another error of qmp_wait(). */
 int qmp_wait_event(struct qmp *q, const char *event, uint64_t timeout_ns)

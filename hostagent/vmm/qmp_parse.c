@@ -57,8 +57,8 @@ void qmp_parser_filled(struct qmp_parser *p, size_t size)
 	p->end += size;
 }
 
-/* Find out what kind of message a JSON object is. Takes over the reference to @root on success.
- * Returns 0 or -EPROTO. */
+/* Find out what kind of message the JSON object @root is. On success *ret_message takes over the
+ * reference to @root. Returns 0 or -EPROTO. */
 static int classify(json_t *root, struct qmp_message *ret_message)
 {
 	static const struct {

@@ -1,8 +1,8 @@
 /* qmp_parse.h - parses QEMU's monitor protocol: turns received bytes into messages. Does no I/O.
  *
- * Why: the monitor sends a stream of JSON lines, and a malicious guest may have taken over the QEMU
- * process that sends them. So the code that splits and checks the lines must be well tested. It is
- * separate from the socket, so that tests and fuzzers can call it directly.
+ * Why: a malicious guest may have taken over the QEMU process that sends the JSON lines. So the
+ * code that splits and checks the lines must be well tested. Tests and fuzzers call this code
+ * directly, without a socket.
  * Where: used by qmp.c only. Threads: one thread per parser.
  *
  *	bytes ──► qmp_parser_space / _filled ──► [ buffer ≤ QMP_LINE_MAX ] ──► qmp_parser_next ──► message
@@ -57,8 +57,8 @@ int qmp_parser_space(struct qmp_parser *p, char **ret_at, size_t *ret_room)
 void qmp_parser_filled(struct qmp_parser *p, size_t size);
 
 /* Take the next whole message. Allocates. The caller frees it with qmp_message_done(). Returns 0;
- * -EAGAIN if there is no whole line yet, and nothing was consumed; -EPROTO if the line is not a QMP
- * message (it was consumed, and the monitor should be closed); or -ENOMEM. */
+ * -EAGAIN if there is no whole line yet; -EPROTO if the line is not a QMP message (close the
+ * monitor); or -ENOMEM. */
 int qmp_parser_next(struct qmp_parser *p, struct qmp_message *ret_message)
 	__attribute__((warn_unused_result));
 

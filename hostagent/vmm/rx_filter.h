@@ -7,10 +7,9 @@
  * device's own part, and virtio_net_set_features() clears the table). So after a failover the guest
  * would receive no frames with a VLAN tag. With ctrl_vlan=off the card has no filter, and nothing
  * is lost.
- * Windows' driver puts all VLAN ids into the table, even if the guest uses no VLAN. A guest with
- * such a full table is not refused: otherwise no Windows guest with ctrl_vlan=on could be
- * protected. If a Windows guest does use VLANs, it receives no frames with a VLAN tag after a
- * failover.
+ * Windows' driver puts all VLAN ids into the table, even if the guest uses no VLAN. So a guest with
+ * a full table is not refused. If a Windows guest does use VLANs, it receives no frames with a VLAN
+ * tag after a failover.
  *
  * Where: the epoch engine, at attach. Threads: only the thread that uses the qmp client.
  */

@@ -127,8 +127,7 @@ static int load_start(pid_t pid, uint64_t *ret_start)
 	n = readlink(link, path, sizeof(path) - 1);
 	if (n < 0)
 		return -errno;
-	/* if the file was replaced, the path ends with " (deleted)", as it does in
-	 * /proc/PID/maps */
+	/* the path of a replaced file ends with " (deleted)", here and in /proc/PID/maps */
 	path[n] = '\0';
 	(void)snprintf(link, sizeof(link), "/proc/%d/maps", pid);
 	r = fd_read_file(link, MAPS_BYTES_MAX, &maps, &size);

@@ -73,9 +73,9 @@ static int add(struct vmm_taps *taps, const char *name, int place)
 	return 0;
 }
 
-/* Returns true if @taps already contains the tap with this name and @place. A descriptor with the
- * same name and place is another queue of that tap. If the same name has another place (another
- * namespace), it is a different tap. */
+/* Returns true if @taps already contains the tap with this name and @place. The descriptor is then
+ * another queue of that tap. The same name in another place (another namespace) is a different
+ * tap. */
 static bool is_known(const struct vmm_taps *taps, const char *name, int place)
 {
 	for (uint32_t i = 0; i < taps->n; i++)

@@ -3,14 +3,14 @@
  * Why: frames are held on the tap that the VM's file names. If the guest's card uses another tap,
  * or an additional one, its frames leave without being held, and nobody notices. QEMU's command
  * line and monitor do not prove which tap is in use: taps are renamed, deleted and made again, and
- * managers pass them as descriptors. But for each descriptor of /dev/net/tun the kernel says which
- * device it belongs to now (/proc/PID/fdinfo, "iff:"), and in which network namespace that device
- * is.
+ * managers pass them as descriptors. But the kernel says for each descriptor of /dev/net/tun to
+ * which device it belongs now (/proc/PID/fdinfo, "iff:"). It also says in which network namespace
+ * that device is.
  *
- * Several descriptors with the same name are the queues of one tap. A descriptor that belongs to no
- * device is a queue that is switched off, or its tap was deleted. If some other descriptor of the
- * process belongs to a device, descriptors without a device are ignored; if no descriptor belongs
- * to a device, the tap counts as deleted.
+ * Several descriptors with the same name are the queues of one tap. A descriptor without a device
+ * is a queue that is switched off, or its tap was deleted. The tap counts as deleted if no
+ * descriptor of the process belongs to a device. Otherwise descriptors without a device are
+ * ignored.
  *
  * Where: epoch engine, at each attach and while protected; vm_cover.c. Threads: any.
  */
@@ -48,10 +48,9 @@ struct vmm_taps {
 int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Check that @taps has exactly one tap, that it is named @allowed, and that it is in this network
- * namespace. Pure.
- * Returns 0, or -ENOTSUP if this is not so; *ret_error then says which taps are open, which tap is
- * allowed and what to do. */
+/* Check that @taps has exactly one tap, named @allowed, in this network namespace. Pure.
+ * Returns 0, or -ENOTSUP; *ret_error then says which taps are open, which tap is allowed and what
+ * to do. */
 int vmm_taps_judge(const struct vmm_taps *taps, const char *allowed, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

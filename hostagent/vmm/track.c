@@ -19,8 +19,8 @@
 #include "vmm/uapi.h"
 
 #define STOP_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
-/* How many ranges to get from the kernel in one call (96 KB). The number is large, so that even an
- * epoch whose pages are badly scattered needs only a few calls. */
+/* How many ranges to get from the kernel in one call (96 KB). Even an epoch with badly scattered
+ * pages then needs only a few calls. */
 #define REGIONS_MAX	4096u
 #define PROBE_PAGES	64u
 #define FEATURES                                                                                   \
@@ -39,9 +39,8 @@ struct track {
 	struct page_region regions[REGIONS_MAX];
 };
 
-/* Ask the kernel for all features that we use in one call, because a descriptor allows only one
- * such call. If the call fails, WP_ASYNC is missing: a kernel that has WP_ASYNC also has the other
- * features. */
+/* Ask the kernel for all features that we use. A descriptor allows only one such call. If the call
+ * fails, WP_ASYNC is missing: a kernel that has WP_ASYNC also has the other features. */
 static int enable(int uffd, struct error *ret_error)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = FEATURES};
@@ -302,8 +301,8 @@ int track_scan(struct track *t, enum track_scan_mode mode, struct page_range *re
 		convert(block, t->regions, (uint32_t)n, ret_ranges, &n_ranges);
 		t->offset = walk_end - block->hva;
 	}
-	/* Check this, because the scan gives no error if the process has ended: its memory then
-	 * looks empty. */
+	/* The scan gives no error if the process has ended: its memory then looks empty. So check
+	 * here. */
 	if (has_ended(t))
 		return -ESRCH;
 	t->block = 0;

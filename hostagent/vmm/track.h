@@ -17,7 +17,7 @@
  * copy afterwards; the next scan reports the pages written during the copy. Only a copy of a
  * stopped guest is consistent.
  *
- * The tracker does not see writes that bypass QEMU's page tables:
+ * The tracker does not see writes that bypass QEMU's page tables. These are writes:
  *  - by another process that maps the same shared file (vhost-user; vmm_inspect() refuses it);
  *  - by passed-through devices (vmm_inspect() refuses these too);
  *  - by DMA to pages pinned before a scan (O_DIRECT reads in flight). QEMU completes these reads at
@@ -64,8 +64,8 @@ enum track_scan_mode {
 int track_scan(struct track *t, enum track_scan_mode mode, struct page_range *ret_ranges,
 	       uint32_t max_ranges, uint32_t *ret_n_ranges) __attribute__((warn_unused_result));
 
-/* Returns how many nanoseconds (>= 1) the first write to a protected page takes on this host, as
- * measured on our own memory when the tracker was opened. */
+/* Returns how long the first write to a protected page takes on this host, in ns (>= 1).
+ * track_open() has measured this on our own memory. */
 uint64_t track_fault_ns(const struct track *t);
 
 /* Stop tracking. The kernel drops all write protection; the process is not disturbed. Accepts NULL,

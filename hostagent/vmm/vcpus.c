@@ -62,9 +62,8 @@ static int open_one(struct vcpu *vcpu, pid_t pid, const json_t *cpu, struct erro
 	return 0;
 }
 
-/* If an earlier vCPU in the array has the same thread as the vCPU at index @at, set the tid of the
- * latter to 0: a thread can be traced only once. (TCG without multi-threading runs all vCPUs in one
- * thread.) */
+/* Set the tid of the vCPU at index @at to 0 if an earlier vCPU in the array has the same thread: a
+ * thread can be traced only once. (TCG without multi-threading runs all vCPUs in one thread.) */
 static void forget_repeated(struct vcpus *vcpus, uint32_t at)
 {
 	for (uint32_t i = 0; i < at; i++)

@@ -9,13 +9,13 @@
  * thread's time on a CPU in ns (exact while the thread does not run, otherwise as of its last timer
  * tick).
  *
- * Stopping: a guest that writes faster than the link can carry is slowed down (epoch/throttle.h).
- * QEMU can slow a guest down only during a migration, and `stop` would stop the guest's clock too.
- * So we stop the vCPU threads with ptrace (SEIZE, INTERRUPT) and resume them (DETACH). We neither
- * read nor change anything in these threads, and to the guest this looks like a busy host. If the
- * tracing thread ends, the kernel resumes the vCPUs. A vCPU thread may be stopped while it holds
- * QEMU's big lock, and then QEMU's monitor does not answer. So resume all vCPUs before you send
- * QEMU a command. docs/decisions/0020-throttle.md lists the alternatives.
+ * Stopping: the engine slows down a guest that writes faster than the link can carry
+ * (epoch/throttle.h). QEMU can do this only during a migration, and `stop` would stop the guest's
+ * clock too. So we stop the vCPU threads with ptrace (SEIZE, INTERRUPT) and resume them (DETACH).
+ * We neither read nor change anything in these threads, and to the guest this looks like a busy
+ * host. If the tracing thread ends, the kernel resumes the vCPUs. While a stopped vCPU thread holds
+ * QEMU's big lock, QEMU's monitor does not answer. So resume all vCPUs before you send QEMU a
+ * command. docs/decisions/0020-throttle.md lists the alternatives.
  *
  *	RUNS ──vcpus_stop──► ASKED ──(kernel, 10 microseconds later)──► STOPPED
  *	 ▲                     └─ -EAGAIN ─┐                                │
