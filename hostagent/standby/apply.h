@@ -1,5 +1,5 @@
-/* apply.h - writes one complete epoch, which is mapped into memory as a whole, into the copy of the
- * guest and into the guest's disk images.
+/* apply.h - writes one complete epoch into the copy of the guest and into the guest's disk images.
+ * The caller has mapped the whole epoch into memory.
  *
  * Where: used by epochlog.c and the fuzz target. Threads: one. epochlog.h (L4) says why an epoch
  * may be applied again.
@@ -32,9 +32,9 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
  * not change `meta`. @images: the guest's disks, which must be open; NULL if it has none. @data
  * must have passed apply_check(), or the same checks frame by frame when it arrived (epochcheck.h).
  * Invalid data is refused all the same: nothing outside of the copy or past a disk's end is
- * accessed. Returns 0, with *ret_n_pages page records applied; -EBADMSG if the data is broken;
- * other -errno from files and images, after which the epoch must be applied again. On error
- * *ret_error says which file or image. */
+ * accessed. Returns 0, and *ret_n_pages is the number of page records applied; -EBADMSG if the data
+ * is broken; other -errno from files and images, after which the epoch must be applied again. On
+ * error *ret_error says which file or image. */
 int apply_epoch(struct ramfile *rf, struct images *images, const uint8_t *data, size_t size,
 		uint64_t *ret_n_pages, struct error *ret_error) __attribute__((warn_unused_result));
 

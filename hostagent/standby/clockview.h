@@ -1,18 +1,18 @@
 /* clockview.h - computes the time that the guest's clock should show when its copy is promoted.
  *
  * Why: the device state of an epoch holds the guest's clock as it was at the seal. If the guest
- * resumes from this state some hundred ms or seconds later, its clock stays late by that time for
- * good. So with each epoch the primary sends a CLOCK frame, which says what the guest's clock must
- * show at a given time (mono_ns) of the primary's monotonic clock. At the promotion the primary
- * cannot be asked any more, so this host must compute what the primary's monotonic clock shows.
- * When a CLOCK arrives, this host computes the offset between the two hosts' clocks:
+ * resumes from this state some time later, its clock stays late by that time for good. So with each
+ * epoch the primary sends a CLOCK frame, which says what the guest's clock must show at a given
+ * time (mono_ns) of the primary's monotonic clock. At the promotion the primary cannot be asked any
+ * more, so this host must compute what the primary's monotonic clock shows. When a CLOCK arrives,
+ * this host computes the offset between the two hosts' clocks:
  *
  *	offset = our clock at the arrival of CLOCK - its mono_ns      = clocks' difference + delay
  *
- * An offset is too large by the delay of the CLOCK frame. So only the smallest offset is stored: it
- * comes from the CLOCK with the shortest delay, which is some ms even if other frames waited in
- * queues for seconds. The clocks of two hosts run at rates that differ by up to about 100 ppm, so
- * an old offset becomes wrong. Therefore the stored offset is increased over time by
+ * An offset is too large by the delay of the CLOCK frame. So only the smallest offset is stored,
+ * which comes from the CLOCK with the shortest delay. That delay is some ms, even if other frames
+ * waited in queues for seconds. The clocks of two hosts run at rates that differ by up to about 100
+ * ppm, so an old offset becomes wrong. Therefore the stored offset is increased over time by
  * CLOCKVIEW_LEAK_PPM (the leak), until a CLOCK arrives that gives a smaller offset.
  *
  * Where: struct standby (standby_private.h) has a struct clockview, used on the standby's thread.

@@ -1,9 +1,8 @@
 /* cmdline.h - splits, checks and completes the standby's QEMU command line. Pure text, no I/O.
  *
  * Why: the operator writes the command once, as for a shell. This module splits the command without
- * a shell, so that it can never run another program. The module also checks the command, so that a
- * mistake leads to an error that names the option, instead of a QEMU that dies or, worse, starts
- * with the wrong memory.
+ * a shell, so no other program can run. The module also checks the command: a mistake leads to an
+ * error that names the option. Otherwise QEMU could die or, worse, start with the wrong memory.
  *
  * Where: used by qemu.c. Threads: any (no state). Allocates.
  *

@@ -1,5 +1,5 @@
-/* Reads the file with the command that starts the standby's QEMU. The file is read before each
- * start of a QEMU, since it may have been corrected. */
+/* Reads the command that starts the standby's QEMU. The file is read before each start, since the
+ * operator may have corrected it. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,8 +45,7 @@ void standby_say_way_out(const struct standby *sb, struct error *error)
 {
 	const struct error why = *error;
 
-	/* Put the advice before the reason, because the end of a long text may be cut off before it
-	 * reaches the operator. */
+	/* Put the advice before the reason: the end of a long text may be cut off. */
 	(void)error_set(error, 0,
 			"the copy is kept; correct %.160s on %.64s and give `failover` again, "
 			"which reads it anew: %.700s",

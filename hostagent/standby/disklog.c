@@ -150,7 +150,8 @@ static int walk(const struct disklog *log, unsigned half, uint64_t from, disklog
 
 	memset(ret_chain, 0, sizeof(*ret_chain));
 	while ((r = read_entry(log, half, ret_chain->end, &entry, &buffer, &buffer_bytes)) > 0) {
-		/* Bytes behind the newest entry may hold an old one. */
+		/* The bytes behind the newest entry may be an entry from an earlier use of this
+		 * half. */
 		if (ret_chain->last.sequence && entry.sequence != ret_chain->last.sequence + 1)
 			r = 0;
 		else if (each && entry.size > 0 && entry.sequence >= from)
@@ -252,7 +253,7 @@ static int sync_directory(const char *path)
 	return r;
 }
 
-/* Make the file under another name first, so that a log that is there has its full size. */
+/* Make the file under another name first: a file named @path always has its full size. */
 static int make_file(const char *path, uint64_t bytes)
 {
 	char *work = NULL;
@@ -265,7 +266,7 @@ static int make_file(const char *path, uint64_t bytes)
 	if (r == 0 && rename(work, path) < 0)
 		r = -errno;
 	if (r < 0)
-		(void)unlink(work); /* an error of the file system was reported already */
+		(void)unlink(work); /* report the error in r, not one of unlink() */
 	free(work);
 	fd_close(fd);
 	return r == 0 ? sync_directory(path) : r;

@@ -3,8 +3,8 @@
  * Why: an epoch waits on tmpfs until it is applied, and the images are written through the page
  * cache. If this host loses its power, both are gone, and an image may be left between two epochs.
  * So the disk writes of each epoch go into this log, by fdatasync, before the epoch is
- * acknowledged. When the host starts again, the log is replayed into the images: they are then what
- * the guest's disks were at the newest acknowledged epoch.
+ * acknowledged. When the host starts again, the log is replayed into the images. The images are
+ * then what the guest's disks were at the newest acknowledged epoch.
  *
  * The file has two halves, which are used in turn. Entries follow each other from a half's start:
  *
@@ -16,14 +16,14 @@
  * epochs to the images' disk (images_sync()), so the entries of the old half are no longer needed.
  * If the first entry of the other half is torn by a power failure, the old half is still whole.
  *
- * Each entry is of one kind. A first copy changes the images without the log: an entry NO_COPY is
- * made before it, and an entry START after it.
+ * Each entry is of one kind. The first copy of a disk changes the images without the log. So an
+ * entry NO_COPY is made before the first copy, and an entry START after it.
  *
  *	copy ── disklog_append(NO_COPY) ──► no copy: changes that are not logged follow
  *	  ▲                                   │
  *	  └── images_sync(), then disklog_append(START) ──┘
  *
- * What was logged before such an entry is never replayed: it could undo later changes.
+ * Entries from before a NO_COPY or START are never replayed: they could undo later changes.
  *
  * The file is filled with zeros when it is made. So an append changes no metadata, and fdatasync
  * costs one write and one flush of the disk.
@@ -48,7 +48,7 @@ struct disklog;
 /* What an entry says of the images. The values are stored in the file. */
 enum disklog_kind {
 	DISKLOG_WRITES	= 1, /* its writes follow those of the entry before it */
-	DISKLOG_START	= 2, /* its writes are the first ones that the images on the disk lack */
+	DISKLOG_START	= 2, /* the images on the disk have all earlier writes, but not these */
 	DISKLOG_NO_COPY = 3, /* the images are changed without this log; has no writes */
 };
 
@@ -61,8 +61,8 @@ struct disklog_state {
 };
 
 /* Open the log @path. If it is missing, make one of @bytes (rounded down to whole halves), or fail
- * with -ENOENT if @bytes is 0. A log that exists keeps its size and its entries. An entry that is
- * torn, and all that follow it, are ignored, since such an entry was never acknowledged.
+ * with -ENOENT if @bytes is 0. A log that exists keeps its size and its entries. A torn entry and
+ * all that follow it are ignored: their epochs were never acknowledged.
  * Returns 0, and the caller closes *ret with disklog_close(); -EINVAL if @bytes is out of its
  * limits; -EBADMSG if the file is not a log; -ENOSPC; or another -errno. *ret_error names the
  * file. */
@@ -72,10 +72,11 @@ struct disklog *disklog_close(struct disklog *log); /* accepts NULL, returns NUL
 
 void disklog_get_state(const struct disklog *log, struct disklog_state *ret_state);
 
-/* Pass the writes of each entry that is still needed to @each, oldest first: those from the newest
- * START on, or of the whole newest half if it has no START; none if the newest entry is NO_COPY.
- * @each returns 0, or a negative value, which ends the replay. Replaying again gives the same
- * images. Returns 0, the value of @each, -ENOMEM, or -errno of the file. */
+/* Pass the writes of each entry that is still needed to @each, oldest first. These are the entries
+ * from the newest START on, or all of the newest half if it has no START. If the newest entry is
+ * NO_COPY, no entry is needed. @each returns 0, or a negative value, which ends the replay.
+ * Replaying again gives the same images. Returns 0, the value of @each, -ENOMEM, or -errno of the
+ * file. */
 typedef int (*disklog_fn)(void *arg, const uint8_t *payload, size_t size);
 int disklog_replay(const struct disklog *log, disklog_fn each, void *arg)
 	__attribute__((warn_unused_result));
@@ -91,8 +92,8 @@ enum disklog_room disklog_room(const struct disklog *log, uint64_t size);
 /* Append an entry of @kind: the @pieces are the disk writes of @epoch in @term. When this returns
  * 0, the entry is on the disk. Call images_sync() first if @kind is DISKLOG_START, or if @kind is
  * DISKLOG_WRITES and disklog_room() is DISKLOG_NEEDS_SYNC. Returns 0; -EFBIG if the room is
- * DISKLOG_TOO_LARGE; or -errno of the file (*ret_error names it), after which the log's last entry
- * is the one before, and the caller must not acknowledge the epoch. */
+ * DISKLOG_TOO_LARGE; or -errno of the file (*ret_error names it). After an error the entry is not
+ * in the log, and the caller must not acknowledge the epoch. */
 int disklog_append(struct disklog *log, uint64_t term, uint64_t epoch,
 		   enum disklog_kind kind, const struct iovec *pieces, size_t n_pieces,
 		   struct error *ret_error)

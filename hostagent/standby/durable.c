@@ -1,4 +1,4 @@
-/* What of each epoch goes into the disk log; see durable.h. */
+/* Decides what of each epoch goes into the disk log; see durable.h. */
 #include "standby/durable.h"
 
 #include <errno.h>
@@ -47,7 +47,7 @@ static int append(struct durable *d, uint64_t term, uint64_t epoch, enum disklog
 	return r;
 }
 
-/* Bring the images to the disk: the log needs no entries from before. */
+/* Bring the images to the disk. After this the log needs no earlier entries. */
 static int sync_images(struct durable *d, struct error *ret_error)
 {
 	ramfile_step(d->rf);
@@ -68,8 +68,8 @@ static int replay_entry(void *arg, const uint8_t *payload, size_t size)
 	return apply_disks(replay->images, payload, size, replay->error);
 }
 
-/* Replay the log into the open images. A START at its end tells the next agent that the images have
- * all of it: by then, somebody may have started the guest on them by hand. */
+/* Replay the log into the open images. Then append a START: no later agent may replay these entries
+ * again, since somebody may have started the guest on the images by hand. */
 static int replay_all(struct durable *d, const struct disklog_state *state, struct error *ret_error)
 {
 	struct error why = {""};

@@ -1,8 +1,8 @@
 /* durable.h - decides what of each epoch goes into the disk log, so that the guest's disks of the
  * newest acknowledged epoch outlive a power failure of both hosts.
  *
- * Why: the disk log (disklog.h) is a file with entries. Which entry an epoch needs depends on what
- * the images hold, what the log says of them, and whether output is held.
+ * Why: the disk log (disklog.h) is a file with entries. Which entry an epoch needs depends on the
+ * content of the images, the newest entry of the log, and whether output is held.
  *
  *	epoch arrives			its entry, before it is acknowledged
  *	-------------			------------------------------------
@@ -15,8 +15,8 @@
  * end at different epochs, and the disks would be of different moments.
  *
  * A kill of the agent at any step is harmless: the copy on tmpfs tells the next agent what is
- * applied, and its first held epoch is a START. A power failure leaves the images at the newest
- * logged epoch, which is the newest acknowledged one or one after it.
+ * applied, and the first held epoch of that agent is a START. After a power failure and a replay,
+ * the images have the newest logged epoch: the newest acknowledged one, or the one after it.
  *
  * Where: epochlog.c reports the epochs, promote.c the end, standby.c recovers. Uses disklog.h and
  * images.h. Threads: one. Blocks on the disk.
@@ -45,10 +45,10 @@ struct durable {
 	uint64_t n_entries;    /* entries written; for statistics */
 	uint64_t append_ns;    /* time that the last entry took, until it was on the disk */
 
-	/* The images will hold this epoch once all complete epochs are applied, and so does the log
-	 * once it is replayed; 0: the log and the images do not follow each other. */
+	/* The epoch of the images once all complete epochs are applied, and also once the log is
+	 * replayed. 0: these two differ. */
 	uint64_t logged;
-	bool must_start; /* the epoch to be applied was too large: START follows */
+	bool must_start; /* the epoch to be applied is too large for the log: a START follows */
 
 	/* The epoch that is arriving. */
 	bool is_unheld;
@@ -57,9 +57,9 @@ struct durable {
 	uint64_t bytes; /* of all spans */
 };
 
-/* Open the log @path for the disks @images; it is made with @bytes if it is missing. With @bytes 0,
- * a log that is missing is no error. @d is zeroed, or was closed. Does nothing if the log is open.
- * Returns 0 or the error of disklog_open(), with *ret_error. */
+/* Open the log @path for the disks @images. If the log is missing, make one of @bytes; if @bytes is
+ * 0, this does nothing. @d is zeroed, or was closed. Does nothing if the log is open. Returns 0 or
+ * the error of disklog_open(), with *ret_error. */
 int durable_open(struct durable *d, struct ramfile *rf, struct images *images, const char *path,
 		 uint64_t bytes, struct error *ret_error) __attribute__((warn_unused_result));
 void durable_close(struct durable *d); /* accepts a zeroed struct, and one that is closed */
@@ -72,30 +72,31 @@ void durable_close(struct durable *d); /* accepts a zeroed struct, and one that 
 int durable_recover(struct durable *d, struct disklog_state *ret_state, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Note what arrives: the begin of an epoch, and each DISK frame, at @offset of the epoch's file.
- * durable_frame() returns 0 or -ENOMEM. */
+/* Note the begin of an epoch, and each DISK frame, at @offset of the epoch's file. durable_frame()
+ * returns 0 or -ENOMEM. */
 void durable_begin(struct durable *d, bool is_unheld);
 int durable_frame(struct durable *d, uint64_t offset, uint64_t bytes)
 	__attribute__((warn_unused_result));
 
-/* Make the entry of the epoch @epoch of @term, which is whole in the file @fd; all epochs before it
- * are applied, @applied is the last one. Returns 0, and the epoch may be acknowledged; or -errno
- * with *ret_error, and it must be refused. */
+/* Make the entry of @epoch of @term. The file @fd has the whole epoch. All earlier epochs are
+ * applied; @applied is the last one. Returns 0 if the epoch may be acknowledged; or -errno with
+ * *ret_error if the epoch must be refused. */
 int durable_complete(struct durable *d, int fd, uint64_t term, uint64_t epoch, uint64_t applied,
 		     struct error *ret_error) __attribute__((warn_unused_result));
-/* The epoch is stored (durable_complete() has succeeded, and its file has its final name). */
+/* Call this when the epoch is stored: durable_complete() has succeeded, and the epoch's file has
+ * its final name. */
 void durable_stored(struct durable *d, uint64_t epoch);
-/* The stored epoch is applied. Returns 0, or -errno with *ret_error: images that cannot be brought
- * to the disk; the next epoch tries again. */
+/* Call this when the stored epoch is applied. Returns 0, or -errno with *ret_error if the images
+ * cannot be brought to the disk; the next epoch tries again. */
 int durable_applied(struct durable *d, uint64_t term, uint64_t epoch, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Epochs may be missing from now on, or another term begins: the next held epoch is a START. */
+/* Call this when epochs may be missing, or another term begins: the next held epoch is a START. */
 void durable_forget(struct durable *d);
 
-/* Say in the log that the images are changed without it: before the guest itself runs on them, or
- * before epochs are applied that are not logged. Does nothing if the log is empty or says that
- * already. Returns 0 or -errno with *ret_error. */
+/* Append a NO_COPY. Call this before the guest itself runs on the images, or before epochs are
+ * applied that are not logged. Does nothing if the log is empty or ends with NO_COPY. Returns 0 or
+ * -errno with *ret_error. */
 int durable_end(struct durable *d, struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

@@ -1,5 +1,4 @@
-/* epochcheck.h - checks that a sequence of frames is a whole, well-formed epoch. Pure: frames in,
- * verdict out.
+/* epochcheck.h - checks that a sequence of frames is a whole, well-formed epoch. Pure.
  *
  * Why: after an epoch was acknowledged, applying it must not fail because of its content. So each
  * frame is checked here when it arrives, before it is stored, and every fault is found.

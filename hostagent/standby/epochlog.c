@@ -20,7 +20,7 @@
 #include "standby/apply.h"
 
 #define NAME_ROOM	48
-/* if there is no reserve, a file larger than this is removed instead of becoming `spare` */
+/* without a reserve, a file up to this size becomes `spare`; a larger one is removed */
 #define SPARE_BYTES_MAX (UINT64_C(16) << 20)
 
 static const char *file_name(uint64_t epoch, const char *suffix, char name[NAME_ROOM])
@@ -156,8 +156,8 @@ static int store(struct epochlog *log, const struct wire_frame *frame, int verdi
 	return r;
 }
 
-/* Write to log->why, for the operator, where the epoch could not be stored, how much of the epoch
- * is written, how much space is free, and what to do. Must be called before the .part is
+/* Describe the failure in log->why, for the operator: where the epoch could not be stored, how much
+ * of it is written, how much space is free, and what to do. Must be called before the .part is
  * removed. */
 static void describe_failure(const struct epochlog *log, uint64_t epoch, int error,
 			     struct error *ret_error)
@@ -254,7 +254,7 @@ static void remove_complete(struct epochlog *log)
 
 	file_name(log->pending, "complete", name);
 	ramfile_step(log->rf);
-	/* Cut the file to the reserve's size before it is renamed to `spare`. So `spare` is never
+	/* Cut the file to the reserve's size before it is renamed to `spare`: `spare` is never
 	 * larger than the reserve, and never missing. */
 	if (log->bytes <= keep || (log->reserve_bytes && ftruncate(log->fd, (off_t)keep) == 0))
 		r = renameat(log->rf->dir_fd, name, log->rf->dir_fd, "spare");
@@ -321,7 +321,7 @@ int epochlog_apply(struct epochlog *log)
 		images_flush_soon(log->images, clock_mono_ns());
 	if (log->durable &&
 	    durable_applied(log->durable, log->rf->meta.term, epoch, &log->why) < 0)
-		/* the next held epoch tries again, and is refused if it fails */
+		/* the next held epoch tries again; if that fails, that epoch is refused */
 		log_warn("epoch=%" PRIu64 " the disks are not safe from a power failure yet: %s",
 			 epoch, log->why.text);
 	return 0;

@@ -1,11 +1,11 @@
-/* epochlog.h - buffers a whole epoch and then applies it to the copy, so that the copy can always
- * be completed to a whole epoch, even if the agent is killed at any instant.
+/* epochlog.h - buffers a whole epoch and then applies it to the copy. Even if the agent is killed
+ * at any instant, the copy can be completed to a whole epoch.
  *
  * Why: Holdfast promises atomic epochs. The copy in the file `ram` is changed in place, since a
- * second copy would need as much memory again. So while an epoch is being applied, the copy is a
+ * second one would need as much memory again. So while an epoch is being applied, the copy is a
  * mixture of two epochs, a state that the guest never had. If the agent is killed at that time, the
- * next agent applies the epoch again from its start, which makes the copy whole. For this purpose
- * the epoch's file stays on tmpfs until `meta` says that the epoch was applied.
+ * next agent makes the copy whole: it applies the epoch again from its start. So the epoch's file
+ * stays on tmpfs until `meta` says that the epoch was applied.
  *
  * Where: stream.c passes in the frames and sends the acknowledgements. Uses epochcheck.h (to check
  * the epoch), ramfile.h (the copy) and images.h (the guest's disks). Threads: one.
@@ -111,12 +111,12 @@ struct epochlog {
 	size_t geometry_size;
 };
 
-/* Start with the copy @rf: remove the unfinished and stale epochs that an earlier process left, and
- * apply a complete epoch of the term rf->meta.term if it left one. @images: the guest's disks; they
- * are opened when an epoch must be checked or applied; NULL if the guest has none. @bytes_max:
- * largest size of one epoch's file, with the headers of all frames. A promoted copy (phase not
- * COPY) is not changed. Returns 0; -EBADMSG if a .complete file does not pass the checks (something
- * has changed it); -ENOMEM; other -errno. On error log->why says why. */
+/* Start with the copy @rf. Remove the unfinished and stale epochs that an earlier process left. If
+ * that process left a complete epoch of the term rf->meta.term, apply this epoch. @images: the
+ * guest's disks, opened when an epoch must be checked or applied; NULL if the guest has none.
+ * @bytes_max: largest size of one epoch's file, with the headers of all frames. A promoted copy
+ * (phase not COPY) is not changed. Returns 0; -EBADMSG if a .complete file does not pass the checks
+ * (something has changed it); -ENOMEM; other -errno. On error log->why says why. */
 int epochlog_open(struct ramfile *rf, struct images *images, uint64_t bytes_max,
 		  struct epochlog *log) __attribute__((warn_unused_result));
 
@@ -125,7 +125,7 @@ int epochlog_open(struct ramfile *rf, struct images *images, uint64_t bytes_max,
  * 0, -ENOSPC or other -errno. On error the reserve is as before. */
 int epochlog_reserve(struct epochlog *log, uint64_t bytes) __attribute__((warn_unused_result));
 
-/* Give the reserved pages back. Call this when no more epochs will arrive. */
+/* Free the reserved pages. Call this when no more epochs will arrive. */
 void epochlog_give_back(struct epochlog *log);
 
 /* Stop buffering (which removes a .part) and free *log's memory. The copy and a .complete file
@@ -167,7 +167,7 @@ int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 /* Apply the complete epoch to the copy and the disks, if it is not applied yet. Takes as long as
  * copying its pages, and may wait for the disks. Returns 0 if copy and disks have the state of
  * epoch epochlog_complete(); -EBADMSG if the epoch's file is not valid; -EBUSY if the guest was
- * promoted; or another -errno: then the epoch is still stored, so try again. On error log->why says
+ * promoted; or another -errno: the epoch is still stored, so try again. On error log->why says
  * why. */
 int epochlog_apply(struct epochlog *log) __attribute__((warn_unused_result));
 

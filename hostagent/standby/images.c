@@ -19,9 +19,9 @@
 /* how many zeros to write at a time if the kernel cannot zero a range */
 #define ZEROES_BYTES	  65536u
 
-/* A QEMU that uses an image locks some of these bytes of the image's file, depending on its
- * permissions: bytes from 100 on (RAW_LOCK_PERM_BASE in block/file-posix.c) and bytes from 200 on
- * (RAW_LOCK_SHARED_BASE). */
+/* A QEMU that uses an image locks bytes of the image's file: from 100 on, one for each permission
+ * that it uses (RAW_LOCK_PERM_BASE in block/file-posix.c), and from 200 on, one for each permission
+ * that it does not share (RAW_LOCK_SHARED_BASE). */
 #define QEMU_LOCK_FROM	100
 #define QEMU_LOCK_BYTES 200
 
@@ -154,8 +154,8 @@ int images_check_free(const struct images *images, struct error *ret_error)
 				     .l_start = QEMU_LOCK_FROM, .l_len = QEMU_LOCK_BYTES};
 		const struct image *image = &images->item[i];
 
-		/* An error of fcntl() means that the file system has no locks. Then no QEMU can
-		 * have locked the image, so ignore the error. */
+		/* An error of fcntl() means that the file system has no locks, so no QEMU can have
+		 * locked the image: ignore the error. */
 		if (fcntl(image->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
 			return fault(image, -EBUSY,
 				     "another QEMU on this host uses it (fuser -v shows which): "

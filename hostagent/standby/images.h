@@ -40,8 +40,7 @@ struct image {
 	const char *path; /* borrowed */
 	int fd;		  /* -1: not open */
 	uint64_t bytes;	  /* size of the image when it was last opened; 0: never opened yet */
-	/* with inode: identifies the file (of a block device, the device itself; inode is then
-	 * 0) */
+	/* with inode: identifies the file. For a block device: the device itself, and inode is 0 */
 	dev_t device;
 	ino_t inode;
 	bool is_changed;  /* was written to after the last images_sync() */
@@ -74,8 +73,8 @@ int images_open(struct images *images, struct error *ret_error)
  * struct. */
 void images_close(struct images *images);
 
-/* Check that no other QEMU on this host has locked an image. A QEMU that may write to an image
- * locks it; the warm QEMU has no locks. Returns 0, or -EBUSY; then *ret_error names the image. */
+/* Check that no other QEMU on this host has locked an image. (A QEMU that may write to an image
+ * locks it; the warm QEMU has no locks.) Returns 0, or -EBUSY, and *ret_error names the image. */
 int images_check_free(const struct images *images, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -87,22 +86,21 @@ struct image *images_find(struct images *images, const char *name);
 int images_check(const struct image *image, const struct wire_disk_record *record)
 	__attribute__((warn_unused_result));
 
-/* Carry out one record. The bytes of ZERO and DISCARD read as zeros afterwards. Returns 0 if all
- * bytes of the record have their new content in the page cache; -EBADF if the images are closed;
- * -ERANGE as images_check(); or another -errno: then some bytes may still be old, so the epoch must
- * be applied again. On error *ret_error names disk, path and offset. */
+/* Carry out one record. The bytes of ZERO and DISCARD read as zeros afterwards. Returns 0 if the
+ * page cache has the new content of all bytes; -EBADF if the images are closed; -ERANGE as
+ * images_check(); or another -errno: some bytes may still be old, so the epoch must be applied
+ * again. On error *ret_error names disk, path and offset. */
 int images_apply(struct images *images, struct image *image, const struct wire_disk_record *record,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Make the kernel begin to write the applied changes to the disk, at most once a second, so that
- * little is left for images_sync() to do at a promotion. Usually does not wait for the disk. */
+/* Make the kernel begin to write the applied changes to the disk, at most once a second. This
+ * leaves little for images_sync() to do at a promotion. Usually does not wait for the disk. */
 void images_flush_soon(struct images *images, uint64_t now_ns);
 
 /* Write all applied changes to the disk (fdatasync), including those that an earlier agent applied.
- * Call this before the guest runs on the images, because data that the guest synced on the primary
- * must be on the disk here. The images must be open. Returns 0, or -EIO if some changes did not
- * reach the disk: then *ret_error names disk and path, and every later call of this agent fails
- * too. */
+ * Call this before the guest runs on the images: data that the guest synced on the primary must be
+ * on the disk here. The images must be open. Returns 0, or -EIO if some changes did not reach the
+ * disk. *ret_error then names disk and path, and every later call of this agent fails too. */
 int images_sync(struct images *images, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -19,9 +19,9 @@ void standby_set_warm(struct standby *sb)
 
 /* ---- QEMU */
 
-/* Check that the command has the same RAM size as the copy. The command may have been changed since
- * the copy was made. In that case refuse the command, since ramfile_reserve() would drop the copy.
- * Returns 0 or -EINVAL. */
+/* Check that the command has the same RAM size as the copy. The operator may have changed the
+ * command since the copy was made: then ramfile_reserve() would drop the copy. Returns 0 or
+ * -EINVAL. */
 static int check_ram(const struct standby *sb, struct error *ret_error)
 {
 	if (!epochlog_complete(&sb->log) || !sb->rf.ram ||
@@ -41,9 +41,8 @@ static int start_qemu(struct standby *sb, struct error *ret_error)
 	r = check_ram(sb, ret_error);
 	if (r < 0)
 		return r;
-	/* START has reserved RAM already, but a purge may have freed it: reserve RAM again. Do not
-	 * reserve a buffer for epochs: a promotion needs no buffer, and must not fail because there
-	 * is no room for one. */
+	/* START has reserved RAM already, but a purge may have freed it: reserve RAM again. A
+	 * promotion needs no buffer for epochs, and must not fail for want of one. */
 	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
 	if (r < 0)
 		return error_set(ret_error, r, "cannot reserve guest RAM in %s: %s", sb->rf.dir,
@@ -54,8 +53,8 @@ static int start_qemu(struct standby *sb, struct error *ret_error)
 		return r;
 	sb->must_rehearse |= sb->qemu.is_other_machine;
 	if (sb->qemu.is_other_machine)
-		/* close the stream: the next one begins with MACHINE frames, so the machines are
-		 * compared again */
+		/* close the stream: the next stream begins with MACHINE frames, and the machines
+		 * are compared again */
 		standby_stream_close(sb);
 	sb->qemu.is_other_machine = false;
 	if (!sb->qemu.adopted)
@@ -114,8 +113,8 @@ void standby_check_qemu(struct standby *sb, uint64_t now_ns)
 
 /* ---- START */
 
-/* Check that the guest itself does not run on this host. Only then may this host hold a copy of it.
- * Returns 0, or -EBUSY if it runs here. */
+/* Check that the guest itself does not run on this host: only then may this host keep a copy.
+ * Returns 0, or -EBUSY if the guest runs here. */
 static int check_no_guest(struct standby *sb, struct error *ret_error)
 {
 	if (sb->rf.meta.phase == RAMFILE_COPY || qemu_find(&sb->qemu) == -ESRCH)
@@ -181,8 +180,8 @@ static void name_disk_log(const struct standby *sb, char path[DISK_LOG_PATH_ROOM
 		snprintf(path, DISK_LOG_PATH_ROOM, "%s.hflog", sb->images.item[0].path);
 }
 
-/* Open the disk log, before epochs arrive. With disk_durability = memory a log that is left must
- * say that epochs are not logged. */
+/* Open the disk log, before epochs arrive. With disk_durability = memory, a log from an earlier
+ * time gets an entry that epochs are not logged. */
 static int open_disk_log(struct standby *sb, struct error *ret_error)
 {
 	char path[DISK_LOG_PATH_ROOM];
@@ -257,9 +256,8 @@ static int already_promoted(struct standby *sb, struct standby_command *c)
 			 sb->rf.meta.term);
 }
 
-/* Start a QEMU for a promotion. Read the command file again, since it may have been corrected after
- * a failed try. If the file cannot be used now, start QEMU with the command that was read
- * before. */
+/* Start a QEMU for a promotion. Read the command file again: the operator may have corrected it
+ * after a failed try. If the file cannot be used now, start QEMU with the command read before. */
 static int start_for_promotion(struct standby *sb, struct error *ret_error)
 {
 	struct error fault = {""}, first;
@@ -427,7 +425,7 @@ void standby_recover_disks(struct standby *sb)
 	r = durable_open(&sb->durable, &sb->rf, &sb->images, path, 0, &error);
 	if (r == 0 && sb->durable.log)
 		sb->log.durable = &sb->durable;
-	/* While the copy is here, so is the page cache, and the images are as it needs them. */
+	/* The copy on tmpfs is gone, so the images may lack logged writes. */
 	if (r == 0 && sb->rf.meta.phase == RAMFILE_COPY && sb->rf.meta.applied_epoch == 0)
 		r = durable_recover(&sb->durable, &state, &error);
 	if (r > 0)

@@ -16,12 +16,12 @@
  *  P2 The new term is in the file `meta` before the guest's first instruction runs here. So no
  *     later agent can mistake this copy for a copy of the old term.
  *  P3 While `meta` says `promoted`, the guest may or may not have run. If the order is repeated
- *     while that QEMU still exists, the guest is continued in it. If that QEMU is gone, no new one
- *     is started: the guest may have run in it and changed the RAM file, which then no longer
- *     matches the device blob.
- *  P4 QEMU may write to the guest's disks once it has loaded the state, so this agent writes to
- *     them only before QEMU loads it. If loading fails, that QEMU is ended. No instruction of the
- *     guest has run by then, so the disks are still those of epoch N.
+ *     while that QEMU exists, the guest is continued there. If that QEMU is gone, no new one is
+ *     started: the guest may have run and changed the RAM file, which then no longer matches the
+ *     device blob.
+ *  P4 QEMU may write to the guest's disks once it has loaded the state. So this agent writes to
+ *     them only before that. If loading fails, the agent ends QEMU. No instruction of the guest has
+ *     run by then, so the disks are still those of epoch N.
  *
  * Where: used by orders.c and rehearsal.c, on the standby's thread. Blocks as long as there is
  * progress. Fails when a step makes no progress for the given timeout, and also when QEMU does not
@@ -59,10 +59,10 @@ struct promote_clock {
 int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Promote the guest. Also set its clock to what @view computes; if the checks of
- * guestclock_promote() fail, promote the guest without setting the clock. Call this after
- * promote_check() has returned 0 or -EALREADY. If the phase is COPY, @q is the warm QEMU; if it is
- * PROMOTED, @q is the QEMU that qemu_find() found. On error *ret_error says why. Returns
+/* Promote the guest, and set its clock to what @view computes. If the checks of
+ * guestclock_promote() fail, the clock is not set. Call this after promote_check() has returned 0
+ * or -EALREADY. If the phase is COPY, @q is the warm QEMU; if it is PROMOTED, @q is the QEMU that
+ * qemu_find() found. On error *ret_error says why. Returns
  * - 0: the guest runs, phase is RUNNING, and the monitor is released;
  * - -EIO: QEMU refused the state or died. Phase is COPY: start a new QEMU and try again;
  * - -ETIMEDOUT: there was no progress for @timeout_ns. Start a new QEMU and try again;

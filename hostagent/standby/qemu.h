@@ -79,13 +79,12 @@ int qemu_set_command(struct qemu *q, const char *command, struct error *ret_erro
 /* Free *q; the process continues. */
 void qemu_done(struct qemu *q);
 
-/* Ensure that *q has a warm QEMU. If it has none, but an earlier agent left a QEMU that was started
- * with the same arguments and still waits for its state, adopt that QEMU. Otherwise end a QEMU that
- * was left, and start a new one. Blocks until QEMU's monitor has answered and the machine was
- * inspected, @timeout_ms at most. Returns 0, and q->pid, qmp, info and geometry are valid; -EIO if
- * QEMU died (*ret_error has the end of its log); -EINVAL if no command was set; -ETIMEDOUT;
- * -ENOTSUP if this VM cannot be protected; other -errno. On error no process is left and *ret_error
- * says why. */
+/* Ensure that *q has a warm QEMU. If *q has none, look for a QEMU that an earlier agent left. Adopt
+ * that QEMU if it has the same arguments and still waits for its state. Otherwise end it, and start
+ * a new one. Blocks until QEMU's monitor has answered and the machine was inspected, @timeout_ms at
+ * most. Returns 0, and q->pid, qmp, info and geometry are valid; -EIO if QEMU died (*ret_error has
+ * the end of its log); -EINVAL if no command was set; -ETIMEDOUT; -ENOTSUP if this VM cannot be
+ * protected; other -errno. On error no process is left and *ret_error says why. */
 int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -109,10 +108,9 @@ void qemu_release_monitor(struct qemu *q);
  * Returns 0, -ETIMEDOUT or -errno. */
 int qemu_kill(struct qemu *q) __attribute__((warn_unused_result));
 
-/* End the warm process, either the process in *q or a process that an earlier agent left. If a
- * guest runs in a process that was left, this process is not ended. Returns 0 if there is no
- * process any more; -EBUSY if there is one in which a guest runs (*ret_error names it); -ETIMEDOUT;
- * other -errno. */
+/* End the warm process, either the process in *q or a process that an earlier agent left. Does not
+ * end a left process in which a guest runs. Returns 0 if there is no process any more; -EBUSY if a
+ * guest runs in the process (*ret_error names the process); -ETIMEDOUT; other -errno. */
 int qemu_end(struct qemu *q, struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

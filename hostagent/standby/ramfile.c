@@ -30,9 +30,8 @@ static const char *path_of(const struct ramfile *rf, const char *name, char path
 }
 
 /* Replace the file @name. For a moment both the old and the new file exist. If the file system is
- * full, remove the file `room`, which exists for this case, so that the new file can use its pages.
- * When the new file has replaced the old one, the old file's pages are free, and `room` is made
- * again. */
+ * full, remove the file `room`: the new file then uses the pages of `room`. Later the old file's
+ * pages are free, and `room` is made again. */
 static int replace(struct ramfile *rf, const char *name, const void *data, size_t size)
 {
 	char path[PATH_ROOM];
@@ -434,8 +433,8 @@ int ramfile_purge(struct ramfile *rf)
 
 	if (rf->meta.phase != RAMFILE_COPY)
 		return -EBUSY;
-	/* First record in `meta` that there is no copy. If the agent dies before all files are
-	 * removed, the remaining files are then ignored. */
+	/* First record in `meta` that there is no copy. So if the agent dies before it has removed
+	 * all files, the next agent ignores the rest. */
 	r = ramfile_store_meta(rf, &meta);
 	if (r < 0)
 		return r;

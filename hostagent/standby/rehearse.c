@@ -71,9 +71,9 @@ static int add_parts(struct rehearse *r, const char *head, const char *value,
 
 /* Write to @head the first parts of the network back end that replaces the one in @value. The new
  * back end is not connected to anything. QEMU's own network stack ("user") is not replaced, since
- * its state is loaded too. A card that uses a tap needs a back end that supports offload headers,
- * and only taps support them. So the card gets a new tap, which is down, is in no bridge, and
- * disappears when this QEMU ends. */
+ * its state is loaded too. A card on a tap needs offload headers, which only taps support. So the
+ * card gets a new tap, which is down and in no bridge. The new tap disappears when this QEMU
+ * ends. */
 static void make_head(struct rehearse *r, const char *value, char head[48])
 {
 	if (is_of(value, "user"))
@@ -185,8 +185,8 @@ static const struct {
 	{"qmp", true, qmp},	      {"pidfile", true, pidfile}, {"monitor", true, NULL},
 	{"mon", true, NULL},	      {"vnc", true, NULL},	{"spice", true, NULL},
 	{"gdb", true, NULL},	      {"D", true, NULL},	{"s", false, NULL},
-	/* Left out, because locking memory would at once make a private copy of each page. Changes
-	 * that the epoch makes in the RAM file after that would not be visible to this QEMU. */
+	/* Left out: locking memory would at once make a private copy of each page. This QEMU would
+	 * then not see the changes that the epoch makes in the RAM file. */
 	{"overcommit", true, NULL},
 };
 

@@ -51,8 +51,8 @@ static int reserve(struct standby *sb, struct error *ret_error)
 		r = epochlog_reserve(&sb->log, everyday);
 	if (r == 0)
 		r = room_claim(&sb->room, sb->rf.dir, full > everyday ? full - everyday : 0, &left);
-	/* If an earlier step failed, nothing was claimed, and the free space is not known. Then try
-	 * to claim far too much: this claim fails, and its answer says how much is free. */
+	/* An earlier step has failed, so nothing was claimed, and the free space is not known.
+	 * Claim far too much: this fails, and `left` is then the free space. */
 	if (r == -ENOSPC && left == 0)
 		(void)!room_claim(&sb->room, sb->rf.dir, UINT64_MAX, &left);
 	if (r < 0)

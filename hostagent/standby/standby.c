@@ -200,8 +200,7 @@ static void carry_out_commands(struct standby *sb, bool *ret_closing)
 
 	while ((command = next_command(sb, ret_closing))) {
 		standby_carry_out(sb, command);
-		publish(sb); /* publish before the caller continues, so that the caller sees the new
-			      * state */
+		publish(sb); /* publish first: the caller must see the new state */
 		pthread_mutex_lock(&sb->lock);
 		command->done = true;
 		pthread_cond_broadcast(&sb->command_done);
@@ -302,8 +301,7 @@ void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uin
 		       uint64_t features)
 {
 	pthread_mutex_lock(&sb->lock);
-	/* close an earlier offer: a primary that connects again has given up its earlier
-	 * connection */
+	/* a primary that connects again has given up its earlier connection: close that one */
 	link_free(sb->offer.link);
 	sb->offer = (struct standby_peer){link, term, version, features};
 	wake(sb);

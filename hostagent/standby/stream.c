@@ -13,8 +13,7 @@
 #define HANDSHAKE_TIMEOUT_NS CLOCK_NS_PER_S
 #define SEND_TIMEOUT_NS	     CLOCK_NS_PER_S
 #define FRAMES_PER_RUN	     64 /* check for orders after this many frames */
-/* after a vote, connect to the gateway only if a frame of the gateway has arrived within this
- * time */
+/* after a vote, connect to the gateway only if it has sent a frame within this time */
 #define GATEWAY_BACK_NS      CLOCK_NS_PER_S
 #define GATEWAY_LOOK_NS	     (100 * CLOCK_NS_PER_MS)
 
@@ -48,8 +47,8 @@ static void not_connected(struct standby *sb, const char *why)
 	standby_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
-/* Called when the stream leads to a gateway that this host does not obey: it is an old gateway, or
- * the control connection has not accepted it yet. Try again soon. */
+/* The stream leads to a gateway that this host does not obey: the gateway is old, or the control
+ * connection has not accepted it yet. Try again soon. */
 static void not_obeyed(struct standby *sb, const struct wire_welcome *welcome)
 {
 	struct error why;
@@ -70,9 +69,8 @@ void standby_stream_connect(struct standby *sb, uint64_t now_ns)
 	if ((sb->link && !sb->is_direct) || !sb->want_stream || !sb->config.gateway ||
 	    now_ns < sb->link_backoff.next_ns)
 		return;
-	/* An attempt to connect may take a second. During this time a primary that streams directly
-	 * to this host would get no answer. So try only if a frame of the gateway has arrived
-	 * lately. */
+	/* An attempt to connect may take a second, in which a direct primary gets no answer. So try
+	 * only if a frame of the gateway has arrived lately. */
 	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT &&
 	    gateway_view_silence_ns(sb->config.view, now_ns) > GATEWAY_BACK_NS) {
 		sb->link_backoff.next_ns = now_ns + GATEWAY_LOOK_NS;
@@ -150,8 +148,7 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 	uint8_t payload[WIRE_TEXT_MAX + 16];
 	struct bytes_writer w = {payload, payload + sizeof(payload), false};
 
-	/* Put the file's name first, because the end of a long text may be cut off before it
-	 * reaches the operator. */
+	/* Put the file's name first: the end of a long text may be cut off. */
 	if (is_of_file(error) && sb->config.command_file)
 		wire_text_format(failure.text, "correct %s on %s: %s", sb->config.command_file,
 				 sb->config.host ? sb->config.host : "the standby",
