@@ -1,9 +1,9 @@
 /* budget.h - limits the time that some work takes to a share of all time. The budget grows as time
  * passes, and shrinks by the measured duration of the work.
  *
- * Why: strangers can make an event loop spend its time on handshakes, and the loop must still have
- * time for the peers that it serves. rate.h counts events of equal cost; here the cost of an event
- * is known only after the event.
+ * Why: strangers can make an event loop spend its time on handshakes. The loop must still have time
+ * for the peers that it serves. rate.h counts events of equal cost. Here the cost of an event is
+ * known only after the event.
  *
  * Where: gateway/session/admission.c, gateway/control/newcomers.c. Pure; one thread.
  */

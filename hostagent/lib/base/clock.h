@@ -1,9 +1,9 @@
 /* clock.h - the clocks that Holdfast uses; all times are uint64_t nanoseconds.
  *
  * Why: every timer, age and duration is in monotonic nanoseconds; wall time is only shown to people
- * (events, logs). Leases, and the beats that renew them, use boot time (lease.h), which continues
- * while the host is suspended: other parties rely on a lease to end on time. Pure state machines
- * never read a clock: their callers pass `now_ns` to them.
+ * (events, logs). Leases and beats use boot time (lease.h), which continues while the host is
+ * suspended: other parties rely on a lease to end on time. Pure state machines never read a clock:
+ * their callers pass `now_ns` to them.
  * Threads: any. Blocks: never.
  */
 #ifndef BASE_CLOCK_H

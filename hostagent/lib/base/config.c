@@ -21,7 +21,7 @@ struct parse {
 	const char *at;	  /* next line to give to libinih */
 	const char *end;
 	unsigned int line; /* number of the line given last, counted from 1 */
-	/* libinih will treat a part of the line given last as a comment after the value */
+	/* the line given last has a comment after the value, as libinih sees it */
 	bool has_comment;
 	const struct config_key *keys;
 	size_t n_keys;
@@ -63,9 +63,9 @@ static bool has_section(const struct parse *parse, const char *section, size_t s
 	return false;
 }
 
-/* Write to @ret_text which names are allowed: the keys of @section, for example "one of name
- * beat_ms", or, if @section is NULL, the sections, for example "a section of [host] [gateway]". If
- * not all names fit, writes as many whole names as fit and then "...". */
+/* Write the allowed names to @ret_text: the keys of @section ("one of name beat_ms"), or the
+ * sections if @section is NULL ("a section of [host] [gateway]"). If not all names fit, writes as
+ * many whole names as fit, and "...". */
 static void list_names(const struct parse *parse, const char *section, char *ret_text, size_t size)
 {
 	size_t used = (size_t)snprintf(ret_text, size, "%s", section ? "one of" : "a section of");
@@ -212,8 +212,8 @@ static int take_value(void *arg, const char *section, const char *name, const ch
 		     parse->lines[i]);
 		return 0;
 	}
-	/* In a number, ';' can only begin a comment. A text may contain ';', for example in a shell
-	 * command, so a comment after a text is refused. */
+	/* Refuse a comment after a text: a text may contain ';', for example in a shell command. In
+	 * a number, ';' can only begin a comment. */
 	if (parse->has_comment &&
 	    (parse->keys[i].type == CONFIG_STRING || parse->keys[i].type == CONFIG_PATH)) {
 		fail(parse, -EINVAL, parse->line,

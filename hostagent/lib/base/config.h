@@ -69,8 +69,7 @@ struct config_address {
 };
 
 struct config_prefix {
-	/* the address as written. Its host bits are kept, because it may be an interface's own
-	 * address */
+	/* the address as written, with its host bits: it may be an interface's own address */
 	uint32_t ip_be32;
 	uint8_t bits;	  /* 0..32 */
 };

@@ -14,8 +14,8 @@
  *	counters_print(rows, ARRAY_SIZE(rows), &all, n_all, &w); "epochs=812\npages_sent=40960\n"
  *
  * Threads: a struct has one writing thread; any thread may read. Loads and stores are relaxed
- * atomics: a reader never sees a half-written value, but the counters it reads may be from
- * different moments.
+ * atomics: a reader never sees a half-written value, but two counters may be from different
+ * moments.
  */
 #ifndef BASE_COUNTERS_H
 #define BASE_COUNTERS_H

@@ -57,8 +57,8 @@ static int read_all(int fd, size_t max_bytes, char **ret_data, size_t *ret_size)
 		ssize_t n;
 
 		if (size == capacity) {
-			/* Read up to one byte more than the limit: this shows whether the file has
-			 * exactly @max_bytes or is too large. */
+			/* Read up to one byte more than the limit: a file of exactly @max_bytes is
+			 * accepted, a larger one is not. */
 			size_t want = capacity ? capacity * 2 : 4096;
 			char *larger;
 

@@ -3,9 +3,9 @@
  * Why: a histogram gives p50 and p99 of millions of samples at any time, without storing samples or
  * allocating. Assumption: an error of 1 % is small compared with the noise of the measurements.
  *
- * Buckets are log-linear. Each value below 128 has its own bucket, so it is exact. Above, the range
- * from each power of two to the next is divided into 64 buckets: the width of a bucket is at most
- * 1/64 of its lower bound, so its middle differs from any value in it by at most 1/128 = 0.78 %.
+ * Buckets are log-linear. Each value below 128 has its own bucket, so it is exact. Above 127, the
+ * range from each power of two to the next has 64 buckets. A bucket's width is at most 1/64 of its
+ * lower bound. So the middle of a bucket differs from any value in it by at most 1/128 = 0.78 %.
  *
  *	value   0 .. 127    128..129  130..131 ..  254..255   256..259 ..
  *	bucket  0 .. 127    128       129      ..  191        192      ..

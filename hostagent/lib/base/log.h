@@ -6,8 +6,8 @@
  * Where: daemons and tools. lib/ itself logs only at debug level: it returns errors, and the caller
  * that gives up logs the error once.
  *
- * Threads: every function may be called from any thread. Each line is written with one write(2), so
- * lines of different threads do not mix.
+ * Threads: every function may be called from any thread. One write(2) writes a whole line, so lines
+ * of different threads do not mix.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -39,10 +39,10 @@ enum log_level log_get_level(void);
  * level is then unchanged. */
 int log_init(void);
 
-/* Start a thread that will write all further lines (spool.h), so that logging never blocks its
- * caller. For daemons whose loop must not stall. While stderr is stuck, lines that do not fit into
- * the spool are dropped, and a later line says how many. Returns 0; -ENOMEM; or -errno from
- * creating the thread. */
+/* Start a thread that will write all further lines (spool.h): logging then never blocks its caller.
+ * For daemons whose loop must not stall. While stderr is stuck, lines that do not fit into the
+ * spool are dropped, and a later line says how many. Returns 0; -ENOMEM; or -errno from creating
+ * the thread. */
 int log_spool_start(void) __attribute__((warn_unused_result));
 
 /* Write the queued lines, waiting a second at most, then return to writing each line directly. Call
@@ -60,9 +60,8 @@ void log_write(enum log_level level, const char *file, const char *format, ...)
 void log_writev(enum log_level level, const char *file, const char *format, va_list args)
 	__attribute__((format(printf, 3, 0)));
 
-/* Returns 1 if the rate-limited call site may write a line now (at most one a second), else 0. If
- * it returns 1, *ret_suppressed is set to the number of lines dropped since the last line was
- * written. */
+/* Returns 1 if the rate-limited call site may write a line now (at most one a second), else 0. With
+ * 1, *ret_suppressed is the number of lines dropped since the last written line. */
 int log_limit_pass(struct log_limit *limit, uint64_t *ret_suppressed);
 
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __FILE__, __VA_ARGS__)

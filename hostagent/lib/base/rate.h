@@ -10,8 +10,7 @@
 
 /* A zero-initialised struct is ready for use: all @burst passes are available at once. */
 struct rate {
-	/* the time at which the debt (see rate_pass()) will be 0; a past time means that there is
-	 * no debt */
+	/* when the debt (see rate_pass()) will be 0; a past time: there is no debt */
 	uint64_t paid_ns;
 	uint64_t n_suppressed; /* passes refused since the last rate_take_suppressed() */
 };

@@ -39,8 +39,8 @@ uint64_t spool_dropped(struct spool *spool);
 bool spool_flush(struct spool *spool, uint64_t timeout_ns);
 
 /* Tell the thread to write what is queued and end, and wait for it for at most @timeout_ns. Returns
- * true if the thread has ended and the spool is freed. Returns false if the thread has not ended:
- * it still uses the spool and what @arg points to, so the caller must never free @arg. */
+ * true if the thread has ended and the spool is freed. Returns false if the thread still uses the
+ * spool and what @arg points to: the caller must then never free @arg. */
 bool spool_close(struct spool *spool, uint64_t timeout_ns);
 
 #endif

@@ -23,9 +23,8 @@ typedef void bitmap_pack(uint8_t *out, const uint8_t *word, unsigned int mask);
  * May read 8 bytes, even if fewer are needed. */
 typedef void bitmap_unpack(uint8_t *word, const uint8_t *data, unsigned int mask);
 
-/* When more bytes than this have been written before a changed line, the delta will exceed
- * BITMAP_SIZE_MAX: at least one byte of that line, its maps and the 8 bytes of `lines` still
- * follow. */
+/* If more bytes than this precede a changed line, the delta will exceed BITMAP_SIZE_MAX: a byte of
+ * that line, its maps and the 8 bytes of `lines` still follow. */
 #define BITMAP_FORM_ROOM (PAGE_BYTES - 64 - 8)
 
 /* The maps, collected during the pass over the page and appended to the delta at its end. */

@@ -69,8 +69,8 @@ static inline void bitmap_prefetch(uint64_t lines, const uint8_t *page)
 }
 
 /* Prefetch the first line whose bit is set in @lines, and return @lines without that bit. Callers
- * spread these calls over other work, because many prefetches at once would fill the CPU's miss
- * buffers and stall the CPU. */
+ * spread these calls over other work: many prefetches at once would fill the CPU's miss buffers and
+ * stall the CPU. */
 static inline uint64_t bitmap_prefetch_one(uint64_t lines, const uint8_t *page)
 {
 	bitmap_prefetch(lines & -lines, page);
@@ -97,11 +97,11 @@ static inline int bitmap_sum_words(const uint8_t *map, size_t size)
 	return bad ? -EPROTO : n;
 }
 
-/* Check a whole delta. Returns 0 and sets *ret_parts, or returns -EPROTO. A delta is refused unless
- * every byte of `words` and `masks` has a bit set, `words` has as many bits set as there are masks,
- * and `masks` has as many bits set as there are changed bytes. Every mask is followed by at least
- * 10 more bytes of the delta (words, whole, lines), and every byte of `words` by at least 9. So an
- * 8-byte read that starts at a mask or at a byte of `words` stays inside the delta. */
+/* Check a whole delta. Returns 0 and sets *ret_parts, or returns -EPROTO. In a valid delta every
+ * byte of `words` and `masks` has a bit set, `words` has one bit set per mask, and `masks` has one
+ * bit set per changed byte. At least 10 more bytes of the delta follow each mask (words, whole,
+ * lines), and at least 9 follow each byte of `words`. So an 8-byte read that starts at a mask or at
+ * a byte of `words` stays inside the delta. */
 static inline __attribute__((always_inline)) int
 bitmap_parse(const uint8_t *data, size_t size, struct bitmap_parts *ret_parts, bitmap_sum *sum)
 {

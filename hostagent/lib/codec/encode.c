@@ -10,8 +10,7 @@
 #include "codec/simd.h"
 #include "codec/xrle.h"
 
-/* The pair of pages later_old and later_new of struct simd_ahead is this many pages ahead of the
- * current page. */
+/* How many pages later_old and later_new of struct simd_ahead are ahead of the current page. */
 #define LATER 3
 
 /* A page with more runs than this is encoded as XRLE only if that saves a sixteenth of the bytes,
@@ -21,12 +20,12 @@
 
 /* Returns true if XRLE should be used for this page instead of a bitmap delta of @bitmap_size bytes
  * (-E2BIG if the bitmap delta is too large). To decide this, estimates the size of the XRLE delta.
- * The estimate is never too low, so XRLE is really shorter whenever this returns true. It consists
- * of the changed bytes and two bytes of lengths per run, and of an additional byte for each length
- * above 127. A gap can be that long only if it contains a whole unchanged line, so the estimate
- * adds a byte for each group of neighbouring changed lines. For long runs it adds a byte for each
- * 128 bytes of delta. Short gaps need no addition: sending them as changed bytes never makes the
- * delta longer (xrle.h). */
+ * The estimate is never too low, so XRLE is really shorter whenever this returns true. It counts
+ * the changed bytes, two bytes of lengths per run, and a byte more for each length above 127. A gap
+ * can be that long only if it contains a whole unchanged line, so the estimate adds a byte for each
+ * group of neighbouring changed lines. For long runs it adds a byte for each 128 bytes of delta.
+ * Short gaps need no addition: sending them as changed bytes never makes the delta longer
+ * (xrle.h). */
 static bool xrle_pays(const struct simd_scan *scan, int bitmap_size)
 {
 	uint32_t size = scan->n_bytes + 2 * scan->n_runs;
@@ -203,8 +202,8 @@ int page_apply(uint8_t class, const uint8_t *data, size_t size, uint8_t *page)
 }
 
 /* How far ahead of the current record's data to prefetch. The CPU's own prefetcher finds no pattern
- * here, because the maps at a delta's end are read before the bytes at its start. Distances of 1,
- * 2, 4 and 8 KiB were tried; 2 and 4 KiB were fastest. */
+ * here, because the maps at a delta's end are read before the bytes at its start. 2 and 4 KiB were
+ * faster than 1 and 8 KiB. */
 #define AHEAD_BYTES 4096
 
 /* Returns a map of the lines that a record will change in its page. If finding out would be

@@ -1,10 +1,9 @@
 /* encode.h - encodes a dirty page as a short record, and applies records to pages.
  *
- * What: page_encode() chooses a class for the page, writes the record, and updates the reference to
- * what the standby will have after applying the record. It updates the reference from the bytes in
- * the record and never reads the page a second time. So the reference is exactly what was sent,
- * even if the guest writes to the page during the call (the guest runs while a FULL epoch is
- * copied). Therefore both sides always have the same reference.
+ * What: page_encode() chooses a class for the page, writes the record, and updates the reference
+ * from the bytes in the record. It never reads the page a second time. So the reference is exactly
+ * what was sent, even if the guest writes to the page during the call. (The guest runs while a FULL
+ * epoch is copied.) Therefore both sides always have the same reference.
  *
  *	case				record: class and size
  *	page == reference		nothing at all
@@ -52,8 +51,8 @@ size_t page_encode(struct page_encoder *encoder, uint32_t index, const uint8_t *
 
 /* Encode @n_items pages in turn as page_encode() does, until less than PAGE_RECORD_ROOM is left of
  * the @room bytes at @out. Pass many items at once: while the function encodes one page, it
- * prefetches the next page and touches a later one, so that the address of the later page is
- * translated early. This doubles the speed on cold pages.
+ * prefetches the next page, and touches a later one to translate its address early. This doubles
+ * the speed on cold pages.
  * Returns the number of items encoded (0 when @room is too small for one item); *ret_size is set to
  * the number of bytes written. */
 size_t page_encode_batch(struct page_encoder *encoder, const struct page_item *items,

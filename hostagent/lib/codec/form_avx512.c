@@ -170,8 +170,7 @@ static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_
 }
 
 /* Write the bytes of all changed lines, then the maps. No branch depends on which bytes changed.
- * Each line adds at most 64 bytes, so @out (PAGE_BYTES) cannot be overrun before the total size is
- * known. */
+ * Each line adds at most 64 bytes, so all lines fit into @out (PAGE_BYTES). */
 static inline __attribute__((always_inline)) int
 encode_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead, uint8_t *out,
 	     uint8_t *reference, struct simd_scan *ret_scan)
@@ -253,8 +252,8 @@ static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page, uint64_
 		__m512i bytes;
 
 		next_lines = bitmap_prefetch_one(next_lines, next_page);
-		/* A line sent whole has no byte in `words` and no masks: what was read above
-		 * belongs to another line and is ignored. */
+		/* A line sent whole has no byte in `words` and no masks: ignore what was read
+		 * above, which belongs to another line. */
 		changed = is_whole ? UINT64_MAX : changed;
 		parts.masks += is_whole ? 0 : __builtin_popcountll(words);
 		parts.words += !is_whole;

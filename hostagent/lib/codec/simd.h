@@ -28,11 +28,10 @@ struct simd_ahead {
 	const uint8_t *old, *new; /* the next pair of pages; all their lines are prefetched */
 
 	/* A pair of pages that is encoded two or three pages later. One line of each page is
-	 * prefetched, only so that the page's address is translated early: when pages come in
-	 * random order, the CPU waits longest for address translation. Without this early prefetch,
-	 * the prefetches of the next pair would have to wait for the translation, and the CPU
-	 * stalls after a third of a page's work if a prefetch is still waiting. See "What was
-	 * tried" in docs/epoch-engine.md. */
+	 * prefetched, only to translate the page's address early: with pages in random order, the
+	 * CPU waits longest for address translation. Otherwise the prefetches of the next pair
+	 * would wait for the translation, and stall the CPU. See "What was tried" in
+	 * docs/epoch-engine.md. */
 	const uint8_t *later_old, *later_new;
 };
 

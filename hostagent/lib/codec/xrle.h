@@ -51,9 +51,8 @@
 
 #include "codec/page.h"
 
-/* The longest delta that is sent: a longer one saves too little to be worth decoding. The 64 bytes
- * between this limit and PAGE_BYTES let the encoder store whole vectors without needing more room
- * than a RAW page. */
+/* The longest delta that is sent: a longer one saves too little to be worth decoding. With this
+ * limit the encoder can store whole vectors and needs no more room than a RAW page. */
 #define XRLE_SIZE_MAX (PAGE_BYTES - 64)
 
 /* Write the delta that turns @old into @new to @out. @old and @new: PAGE_BYTES each, any alignment,

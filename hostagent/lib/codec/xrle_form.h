@@ -44,11 +44,10 @@ typedef void form_copy(uint8_t *to, const uint8_t *from, size_t size);
  * for FORM_EDGES_MAX). Returns how many edges there are. */
 typedef size_t form_find_edges(const struct simd_scan *scan, uint16_t *edges);
 
-/* Returns the edges in line @i as bits. The bit of a byte is set if a run begins at this byte (it
- * is changed, after filling gaps, and the byte before it is not), or if a run has ended before it
- * (it is not changed, and the byte before it is). Call this for each changed line, and also for the
- * line after a changed line: if a run reaches to the end of a line, its end is an edge at the start
- * of the next line. */
+/* Returns the edges in line @i as bits, after gaps were filled. A byte's bit is set if the byte is
+ * changed and the byte before it is not (a run begins here), or the other way round (a run has
+ * ended). Call this for each changed line and the line after it: a run that reaches the end of a
+ * line has its edge at the start of the next line. */
 static inline uint64_t form_line_edges(const struct simd_scan *scan, unsigned int i)
 {
 	uint64_t before2 = i > 1 ? scan->changed[i - 2] : 0,
@@ -65,8 +64,8 @@ static inline uint64_t form_edge_lines(const struct simd_scan *scan)
 	return scan->lines | scan->lines << 1;
 }
 
-/* Store the edge at the page's end, which belongs to no line. Returns 1 if a run ends there, so
- * that the edge counts, else 0. */
+/* Store the edge at the page's end, which belongs to no line. Returns 1 if a run ends there and the
+ * edge counts, else 0. */
 static inline size_t form_last_edge(const struct simd_scan *scan, uint16_t *edge)
 {
 	*edge = PAGE_BYTES;

@@ -1,7 +1,7 @@
 /* zero.h - tells whether a page is all zero.
  *
- * Where: used where page_encode() is not called (page_encode() itself notices zero pages while it
- * compares). Uses the form that simd.h has chosen. Threads: any.
+ * Where: code that does not call page_encode(), which itself notices zero pages. Uses the form that
+ * simd.h has chosen. Threads: any.
  */
 #ifndef CODEC_ZERO_H
 #define CODEC_ZERO_H

@@ -2,8 +2,8 @@
  * and a payload.
  *
  * Why: everything between an agent and a gateway is sent as frames inside TLS 1.3. But TLS protects
- * a frame only on its way to the gateway, which relays frames to the standby. The checksum in the
- * frame protects it on the whole way: the standby checks it too.
+ * a frame only on its way to the gateway, which relays frames to the standby. The checksum protects
+ * the frame on the whole way: the standby checks it too.
  *
  * Where: called by hostagent/link, the gateway's sessions and the standby; calls libxxhash.
  * Threads: any (no state). Nothing here allocates, blocks or copies a payload.
@@ -83,7 +83,7 @@ enum wire_sender {
 struct wire_header {
 	uint8_t type;	       /* enum wire_type */
 	uint8_t flags;	       /* WIRE_FLAG_*, by type */
-	/* set by wire_frame_decode(); ignored by the functions that encode, which count the payload
+	/* set by wire_frame_decode(). Functions that encode ignore it: they count the payload
 	 * themselves */
 	uint32_t payload_size;
 	/* the frame's number within its epoch (EPOCH_BEGIN has 0). In frames that belong to no

@@ -14,15 +14,13 @@
 #define WIRE_PAYLOAD_MAX     131072   /* bytes after the header */
 #define WIRE_FRAME_MAX	     (WIRE_HEADER_SIZE + WIRE_PAYLOAD_MAX)
 
-/* The largest term, epoch and incarnation. Terms and epochs count events of one VM: at a hundred a
- * second it takes millions of years to reach this limit, so a larger number can only come from
- * damage or malice. A number near 2^64 must be refused for another reason, too: no larger number
- * would be left for the next term or epoch. */
+/* The largest term, epoch and incarnation. Terms and epochs count events of one VM. At a hundred a
+ * second they reach this limit after millions of years, so a larger number can only come from
+ * damage or malice. It is refused: near 2^64 no number would be left for the next term or epoch. */
 #define WIRE_TERM_MAX	     ((UINT64_C(1) << 56) - 1)
 #define WIRE_EPOCH_MAX	     WIRE_TERM_MAX
 #define WIRE_INCARNATION_MAX WIRE_TERM_MAX
-/* the largest allowed jump of the term: a party that has missed more terms than this refuses the
- * new term */
+/* the largest allowed jump of the term; a party refuses a term that is further ahead */
 #define WIRE_TERM_JUMP_MAX   (UINT64_C(1) << 20)
 
 #define WIRE_NAME_MAX	     63	      /* bytes in a VM, host, gateway or operator name */

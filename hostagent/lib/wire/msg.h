@@ -205,8 +205,8 @@ enum wire_verb {
 	WIRE_VERB_FENCE		= 6,
 };
 
-/* ORDER. Orders are idempotent: an agent answers a repeated order with OK if it has already carried
- * it out. */
+/* ORDER. Orders are idempotent: if an agent has already carried out an order, it answers the
+ * repeated order with OK. */
 struct wire_order {
 	uint64_t order_id;
 	uint8_t verb; /* enum wire_verb */
@@ -408,9 +408,9 @@ struct wire_record_iter {
 };
 
 /* The payload of a PAGES, DEVICE or DISK frame with WIRE_FLAG_LZ4: the plain payload, packed as an
- * LZ4 block (codec/lz4block.h). The receiver must unpack it and treat the result as the payload of
- * a frame without the flag, because wire_pages_begin(), wire_device_begin() and wire_disk_begin()
- * refuse packed frames. */
+ * LZ4 block (codec/lz4block.h). The receiver must unpack it, and treat the result as the payload of
+ * a frame without the flag. wire_pages_begin(), wire_device_begin() and wire_disk_begin() refuse
+ * packed frames. */
 struct wire_lz4 {
 	uint32_t plain_size;  /* 1..WIRE_PAYLOAD_MAX */
 	const uint8_t *block; /* in place in the frame */

@@ -87,7 +87,7 @@ bool wire_text_is_valid(const char *text)
 
 void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 {
-	/* Longer than @text, so that the last character that fits into @text is complete here. */
+	/* Longer than @text: the last character that fits into @text is complete here. */
 	char raw[WIRE_TEXT_MAX + 8];
 	size_t size, n, out = 0;
 	va_list args;

@@ -104,8 +104,8 @@ int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_sid
 
 /* Reload all files if one of them has changed. If the new files do not fit together, or the new
  * certificate has another name, the old ones stay in use. wire_tls_new() also reloads changed
- * files. A daemon calls this function once a second, so that it can log the result and check its
- * open connections with wire_tls_recheck(). Blocks on the file system.
+ * files. A daemon calls this function once a second, logs the result, and checks its open
+ * connections with wire_tls_recheck(). Blocks on the file system.
  * Returns 1 if the files were reloaded since the last call; 0 if nothing has changed; or the -errno
  * of wire_tls_context_new() if the files have changed but the old ones stay in use (*ret_error says
  * why). Each change is reported once. */
@@ -163,11 +163,10 @@ size_t wire_tls_output_pending(const struct wire_tls *tls);
  * the certificate, a later wire_tls_read() returns -EPROTO with WIRE_TLS_PEER_REFUSED. */
 int wire_tls_handshake(struct wire_tls *tls) __attribute__((warn_unused_result));
 
-/* Check the peer's certificate on an established connection again: that it has not expired and, if
- * the files were reloaded, that the new files accept it too. Each wire_tls_read() does this too, so
- * call this function for connections that are not read. An outdated revocation list does not make
- * the check fail. Returns 0 if the connection may stay open or is not established yet; -EPROTO if
- * the connection has failed (see wire_tls_error()). */
+/* Check again that the peer's certificate has not expired, and that reloaded files still accept it.
+ * Each wire_tls_read() does this too, so call this function for connections that are not read. An
+ * outdated revocation list does not make the check fail. Returns 0 if the connection may stay open
+ * or is not established yet; -EPROTO if the connection has failed (see wire_tls_error()). */
 int wire_tls_recheck(struct wire_tls *tls) __attribute__((warn_unused_result));
 
 bool wire_tls_is_established(const struct wire_tls *tls);

@@ -1,5 +1,5 @@
-/* Translates OpenSSL's errors to ours. A failed call leaves entries in the thread's error queue.
- * They are removed at once, so that they are never taken for errors of a later call. */
+/* Translates OpenSSL's errors to ours. A failed call leaves entries in the thread's error queue. We
+ * remove them at once: otherwise they could be taken for errors of a later call. */
 #include "wire/tls_private.h"
 
 #include <errno.h>
