@@ -24,10 +24,10 @@ static int set_int(int fd, int level, int option, int value)
 }
 
 /* Make TCP retransmit at short, equal intervals. By default TCP doubles its wait after each
- * retransmission. So when the network works again after a long interruption, it may take long until
- * TCP tries again. The additional retransmissions cost little, since few bytes are in flight while
- * nothing is acknowledged. TCP_RTO_MAX_MS needs Linux 6.15. An older kernel refuses this option;
- * streams then recover later. */
+ * retransmission. So after a long interruption of the network, it may take long until TCP tries
+ * again. The additional retransmissions cost little: few bytes are in flight while nothing is
+ * acknowledged. TCP_RTO_MAX_MS needs Linux 6.15. An older kernel refuses this option; streams then
+ * recover later. */
 static void recover_soon(int fd)
 {
 	(void)set_int(fd, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1);
@@ -35,9 +35,9 @@ static void recover_soon(int fd)
 }
 
 /* Do not use the host's default congestion control, because it may be BBR. BBR sends at the rate
- * that it has measured in the last round trips. If all packets in the queue of a full link are
- * lost, BBR measures a rate of one segment per timeout. It then sends only one segment each second,
- * although the link is free, and no epoch arrives for seconds. */
+ * that it has measured in the last round trips. If a full link loses all packets in its queue, BBR
+ * measures one segment per timeout. It then sends one segment each second, although the link is
+ * free, and no epoch arrives for seconds. */
 static void choose_congestion_control(int fd)
 {
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, CONGESTION, sizeof(CONGESTION) - 1);

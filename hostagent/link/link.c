@@ -86,8 +86,8 @@ static int new_link(int fd, struct wire_tls_context *tls, unsigned peer_roles,
 	}
 	snprintf(link->where, sizeof(link->where), "gateway");
 	link->fd = fd;
-	/* Begin the handshake: the client's first bytes are queued, so link_events() asks for
-	 * EPOLLOUT. An error is ignored, because the next call returns it again. */
+	/* Begin the handshake: this queues the client's first bytes, so link_events() asks for
+	 * EPOLLOUT. Ignore an error: the next call returns it again. */
 	(void)!wire_tls_handshake(link->tls);
 	*ret_link = link;
 	return 0;
@@ -156,8 +156,8 @@ struct link *link_free(struct link *link)
 /* ---- bytes ---- */
 
 /* Move received bytes from the socket into TLS. Does not end the link on an error: the caller does,
- * because it knows which error text fits. Returns 0 if bytes were moved; -EAGAIN if nothing has
- * arrived, or TLS has no room; -EPIPE if the peer closed the connection; or another -errno. */
+ * with a text that fits. Returns 0 if bytes were moved; -EAGAIN if nothing has arrived, or TLS has
+ * no room; -EPIPE if the peer closed the connection; or another -errno. */
 static int pull(struct link *link)
 {
 	size_t room;

@@ -9,9 +9,9 @@
  *	link_open ─► link_handshake ─► { link_send, link_receive, link_flush, link_wait }* ─► link_free
  *
  * An event loop watches link_fd() for link_events() (level triggered). On any event it calls
- * link_flush(), and then link_receive() until that returns something other than 0. After an error
- * other than -EAGAIN the link is dead: every call returns the same error again, and link_error()
- * says why. The only thing left to do then is link_free().
+ * link_flush(), and then link_receive() until the result is not 0. After an error other than
+ * -EAGAIN the link is dead: every call returns the same error again, and link_error() says why. The
+ * only thing left to do then is link_free().
  */
 #ifndef LINK_LINK_H
 #define LINK_LINK_H
@@ -31,7 +31,7 @@ struct link_config {
 	const char *address;	      /* numeric IPv4 or IPv6 */
 	uint16_t port;		      /* > 0 */
 	const char *device;	      /* network device to use (SO_BINDTODEVICE); NULL for any */
-	/* name of the host that must answer. If NULL, a gateway of any name must answer */
+	/* name of the host that must answer; NULL: a gateway, of any name */
 	const char *peer_name;
 	struct wire_tls_context *tls; /* for the client side; used by link_open() only */
 	/* data unacknowledged for this long ends the link; 0 means 5000 */
@@ -66,8 +66,8 @@ int link_accept_fd(int fd, struct wire_tls_context *tls, const char *where, stru
 	__attribute__((warn_unused_result));
 
 /* Set what kind of sender the peer is (@sender is one WIRE_SENDER_ bit). Call this when the peer's
- * HELLO was read, because the HELLO shows it. From now on, a frame that this kind of sender may not
- * send ends the link. */
+ * HELLO, which shows the kind, was read. From now on, a frame that this kind of sender may not send
+ * ends the link. */
 void link_set_sender(struct link *link, unsigned sender);
 
 /* Close the connection and free @link. Accepts NULL; returns NULL. */
@@ -115,8 +115,8 @@ int link_receive(struct link *link, struct wire_frame *ret_frame)
 
 /* Wait until the link is ready for any of @events (POLLIN: a frame may be received; POLLOUT: the
  * queue has room for a frame of any size), and write queued bytes meanwhile. Returns POLLIN or
- * POLLOUT, which are above 0 (POLLIN also if the socket failed, so that link_receive() reports the
- * error); -ETIMEDOUT; or the link's error. Frames that are already decrypted do not cause POLLIN,
+ * POLLOUT, which are above 0; -ETIMEDOUT; or the link's error. If the socket failed, returns
+ * POLLIN: link_receive() reports the error. Frames that are already decrypted do not cause POLLIN,
  * so first call link_receive() until it returns -EAGAIN. */
 int link_wait(struct link *link, short events, uint64_t deadline_ns)
 	__attribute__((warn_unused_result));
