@@ -34,15 +34,14 @@ enum agree_policy {
 const char *agree_policy_name(uint8_t policy); /* "hold", "unprotected", "direct"; else "unknown" */
 
 /* AGREE_LEASE_MS: how long the primary's guest may run after a yes vote or a LEASE of the standby.
- * AGREE_RELEASE_MS: how long the guest's output may leave after a LEASE; a vote does not let any
- * output leave. Both times count from the moment when the primary asked. lease.h says why there are
- * two lengths. */
+ * AGREE_RELEASE_MS: how long output may leave after a LEASE. A vote lets no output leave. Both
+ * times count from the moment when the primary asked. lease.h says why there are two lengths. */
 #define AGREE_LEASE_MS	 ((uint32_t)WIRE_DIRECT_LEASE_MS)
 #define AGREE_RELEASE_MS 300u /* three beats of 100 ms */
 
-/* Return the time before which a standby's own guest may send nothing, if the standby gave its last
- * LEASE at @granted_ns (0: it gave none). The margin of 20 ms covers the time between the primary's
- * check of its lease and the moment when the frames leave. */
+/* Return the time until which a standby's own guest may send nothing. The standby gave its last
+ * LEASE at @granted_ns (0: it gave none). The margin of 20 ms covers the time from the primary's
+ * check of its lease until the frames leave. */
 static inline uint64_t agree_mute_ns(uint64_t granted_ns)
 {
 	return granted_ns ? granted_ns + (AGREE_RELEASE_MS + 20) * CLOCK_NS_PER_MS : 0;
@@ -53,7 +52,7 @@ struct agree_primary {
 	uint8_t policy;		     /* enum agree_policy */
 	bool is_holding;	     /* the guest's output is held, so the guest is protected */
 	bool is_outvoted;
-	uint64_t gateway_silence_ns; /* how long the gateway has been silent by now */
+	uint64_t gateway_silence_ns; /* silence of the gateway so far */
 	uint64_t gateway_lost_ns;    /* a silence this long means that the gateway is lost; from
 				     * the VM's file */
 };
@@ -68,7 +67,7 @@ struct agree_standby {
 	/* the standby still has a copy of the guest, and has not promoted it */
 	bool is_copy;
 	uint64_t term;		 /* the standby's term */
-	uint64_t promised_term;  /* newest term for which a promotion was accepted; 0 if none was */
+	uint64_t promised_term;  /* newest term of an accepted promotion; 0: none */
 	uint8_t voted_mode;	 /* mode of the vote that led to `term`; 0 if no vote led to it */
 	uint64_t complete_epoch;
 	uint64_t gateway_silence_ns;

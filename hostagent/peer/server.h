@@ -2,14 +2,14 @@
  * to a standby.
  *
  * Why: a primary without a gateway asks its VM's standby for a vote (agree.h) and may stream to it.
- * This host's standbys serve such connections. This server does only the first steps, up to the
+ * This host's standbys serve such connections. This server does the first steps only, up to the
  * HELLO, which names the VM.
  *
  *	accept ─► TLS (role host) ─► HELLO kind PEER ─► take() ─► a standby of this host
  *	   └── too many, too slow, broken, refused by take() ──► REFUSED, closed, counted
  *
  * Where: hostagent/agent.c starts this server if `peer_listen` is set. All input is treated as
- * hostile until TLS has authenticated the host, and then take() decides whether to accept that
+ * hostile until TLS has authenticated the host. After that, take() decides whether to accept that
  * host's connection.
  *
  * Threads: the server has its own thread, which never waits for a peer and calls take().
