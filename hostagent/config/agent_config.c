@@ -245,8 +245,8 @@ static bool has_disk(const struct agent_vm_config *vm, const struct agent_disk *
 	return false;
 }
 
-/* Check disk_durability and the place of the disk log: beside a block device it would be in the
- * memory of /dev. */
+/* Check disk_durability and the place of the disk log. Beside a block device the log would be in
+ * /dev, which is memory. */
 static int check_disk_log(const char *path, const struct agent_vm_config *vm, struct error *error)
 {
 	if (vm->disk_durability == AGENT_DURABILITY_BOTH && vm->disk_flushes)

@@ -2,8 +2,8 @@
  * per VM.
  *
  * Why a wrong file is no error: a mistake in one VM's file must not leave the host's other VMs
- * without an agent. So a VM whose file is wrong is listed with its fault, which its reports show to
- * the operator, and it carries out no orders.
+ * without an agent. So a VM with a wrong file is listed with its fault, and carries out no orders.
+ * Its reports show the fault to the operator.
  *
  * Where: main.c loads the files once, at the start. The result does not change after that, so any
  * thread may read it.
@@ -28,7 +28,8 @@ struct agent_disk {
 	char path[AGENT_PATH_MAX]; /* its image on this host: raw file or block device */
 };
 
-/* Where the disk writes of an epoch are on a disk before its output is released (docs/disks.md). */
+/* On whose disk an epoch's disk writes must be before the epoch's output is released
+ * (docs/disks.md). */
 enum agent_durability {
 	AGENT_DURABILITY_STANDBY = 0,
 	AGENT_DURABILITY_BOTH	 = 1,
