@@ -3,8 +3,8 @@
  *
  * Why: a VM's two hosts may continue without a gateway only if neither of them hears the gateway
  * any more. So this host must know when it last received a frame of the gateway. Also, a stream
- * must lead to the same gateway that the control connection obeys. The control connection and the
- * streams are served by different threads, which share this knowledge in this struct.
+ * must lead to the same gateway that the control connection obeys. Different threads serve the
+ * control connection and the streams, and share this struct.
  *
  * Threads: any; the members are atomic. Pure: the time is passed in.
  */
@@ -36,10 +36,10 @@ static inline void gateway_view_obey(struct gateway_view *view, uint64_t incarna
 	atomic_store_explicit(&view->obeyed, incarnation, memory_order_relaxed);
 }
 
-/* Returns true if frames of a stream whose WELCOME had @incarnation (0: none) may be accepted: the
- * stream must lead to the gateway that the control connection obeys. So an older gateway is
- * refused, and so is a younger gateway that the control connection does not obey yet. Always true
- * if @view is NULL (in tests). */
+/* Returns true if frames of a stream may be accepted: if it leads to the gateway that the control
+ * connection obeys. @incarnation: from the stream's WELCOME; 0: none. Refuses an older gateway, and
+ * also a younger one that the control connection does not obey yet. Always true if @view is NULL
+ * (in tests). */
 static inline bool gateway_view_is_obeyed(struct gateway_view *view, uint64_t incarnation)
 {
 	return !view || atomic_load_explicit(&view->obeyed, memory_order_relaxed) == incarnation;

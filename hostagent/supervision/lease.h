@@ -4,9 +4,9 @@
  * Why: if the standby is to be promoted while the primary's host is cut off from the network,
  * nobody can tell the primary to stop its guest. So the primary may run the guest only for a
  * limited time, which the gateway extends again and again by LEASE messages. A LEASE answers one of
- * our beats, and allows the guest to run for a given time, counted from when we sent that beat, by
- * our own clock. When the lease has expired, we stop the guest and release nothing. So the gateway
- * knows when our guest has stopped, even if it receives nothing from us.
+ * our beats. It allows the guest to run for a given time from when we sent that beat, by our own
+ * clock. When the lease has expired, we stop the guest and release nothing. So the gateway knows
+ * when our guest has stopped, even if it receives nothing from us.
  *
  *	 NONE ── first LEASE ──► VALID ── until_ns passes ──► ENDED
  *	                           ▲                            │
@@ -15,8 +15,8 @@
  *	 VALID: each LEASE that arrives before until_ns moves until_ns on
  *
  * A lease has two lengths: a time to release and a time to run. The standby may be promoted only
- * when no more frames can leave this host, so releases must end soon after the gateway has stopped
- * hearing from this host. But the guest should not be stopped each time that a beat is late. So the
+ * when no more frames can leave this host. So releases must end soon after the gateway has last
+ * heard from this host. But the guest should not be stopped each time that a beat is late. So the
  * time to release is short (a few beats), and the time to run is long. When the time to release has
  * ended, the frames of committed epochs wait for the next LEASE.
  *
@@ -59,8 +59,8 @@ int lease_renew(struct lease *lease, uint64_t term, uint64_t beat_ns, uint32_t l
 /* Begin a newer @term. At @asked_ns we asked another party (the standby) to agree to this term, and
  * it has agreed. The guest may run until @asked_ns + @lease_ms, but no frame may leave before the
  * first LEASE of @term. If another thread calls lease_renew() for the old term at the same time,
- * the LEASE of the old term may still take effect. This does no harm: the gateway that sent this
- * LEASE lets no other host run the guest before the times in the LEASE have passed. */
+ * the old term's LEASE may still take effect. This does no harm: its gateway lets no other host run
+ * the guest before the times in the LEASE have passed. */
 void lease_enter(struct lease *lease, uint64_t term, uint64_t asked_ns, uint32_t lease_ms);
 
 /* Remove all limits, because the gateway gives no leases, or no longer gives them. */

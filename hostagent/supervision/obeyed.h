@@ -1,18 +1,16 @@
 /* obeyed.h - stores the incarnation number of the youngest gateway that this host has obeyed in the
  * file ROLE_DIR/gateway.incarnation, so that a restarted agent still knows it.
  *
- * Why: if somebody starts a second gateway from an old copy of the gateway's state_dir, the second
- * gateway acts on outdated knowledge. But it also has a lower incarnation number than the true
- * gateway. So this host stores the highest incarnation that it has obeyed, and refuses orders and
- * leases of a gateway with a lower incarnation. The number is in role_dir, not in run_dir, because
- * it must survive a reboot.
+ * Why: a second gateway, started from an old copy of the gateway's state_dir, acts on outdated
+ * knowledge. But its incarnation number is lower than the true gateway's. So this host stores the
+ * highest incarnation that it has obeyed, and refuses orders and leases of a gateway with a lower
+ * incarnation. The number is in role_dir, not in run_dir, because it must survive a reboot.
  *
  *	holdfast-obeyed 1
  *	number=115472943812609 sum=90f0c3a5d2e1b4f7
  *
- * The file is replaced atomically. If its content does not have exactly this form, the file counts
- * as damaged: it is neither read as some lower number nor treated as missing. Threads: any (no
- * state). Blocks on role_dir's disk.
+ * The file is replaced atomically. A file whose content does not have exactly this form counts as
+ * damaged. Threads: any (no state). Blocks on role_dir's disk.
  */
 #ifndef OBEYED_H
 #define OBEYED_H
