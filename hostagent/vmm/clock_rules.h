@@ -19,8 +19,8 @@
  *	                 C = running offset + T     cost: time from setting the words to the start,
  *	                                            as measured in earlier pauses
  *
- * Each correction restores the running offset as it was before the first pause (`target`), so that
- * the errors of single corrections do not add up. Ticks are treated in the same way; their rate per
+ * Each correction restores the running offset as it was before the first pause (`target`). So the
+ * errors of single corrections do not add up. Ticks are treated in the same way; their rate per
  * nanosecond is computed from two stops.
  *
  * The words lie in the memory of QEMU, which does not expect that another process writes there. So

@@ -2,9 +2,9 @@
  *
  * Why: the standby compares its list (machine.h) with the primary's before it says that it can take
  * over the guest. A list has the machine's properties, the CPUs with their features, the
- * accelerator, the ROMs by name and size, every device with its place and properties, and every
- * writable disk (disks.h) with its size. A running machine and one that waits for its state (-S
- * -incoming defer) give the same list if they are the same machine.
+ * accelerator, and the ROMs by name and size. It also has every device with its place and
+ * properties, and every writable disk (disks.h) with its size. A running machine and one that waits
+ * for its state (-S -incoming defer) give the same list if they are the same machine.
  *
  * Where: epoch/engine_machine.c (the running guest), standby/qemu.c (the warm one). Threads: any,
  * each with its own qmp client. Blocks: about a hundred monitor commands, 0.05 to 0.3 s in all.

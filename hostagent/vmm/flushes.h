@@ -1,8 +1,8 @@
 /* flushes.h - makes QEMU ignore flushes of one disk's image, and obey them again.
  *
  * Why: each `stop` of QEMU flushes every image (fdatasync), so each pause of a guest that writes
- * waits for the disk. While each reply waits for the standby's commit, the standby keeps the
- * guest's writes safe, and the flushes of this host's image are not needed.
+ * waits for the disk. Flushes of this host's image are not needed while each reply waits for the
+ * standby's commit: the standby then keeps the guest's writes safe.
  *
  *	flushes_off()	a mark in QEMU, then cache.no-flush=on at each node of the image
  *	flushes_on()	cache.no-flush=off at each node, fdatasync of the image, the mark is removed

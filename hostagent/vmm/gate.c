@@ -315,8 +315,8 @@ static int64_t vector_size(const struct gate *g, unsigned long address, unsigned
 	return size;
 }
 
-/* Returns the size of the write to our pipe in which QEMU's main thread sleeps, or 0 if it does not
- * sleep in such a write. */
+/* If QEMU's main thread sleeps in a write to our pipe, returns the size of that write; otherwise
+ * 0. */
 static int64_t sleeping_write(const struct gate *g)
 {
 	unsigned long fd, address, count;

@@ -2,20 +2,20 @@
  * resumes it. In between, a full pipe holds QEMU while we read the guest's memory.
  *
  * Why: with three separate commands (`stop`, the save, `cont`) QEMU's main thread must wake up
- * three times during the pause, and must read the save command, which it does slowly, byte by byte
- * (qmp.h). But a single command can do all three: `xen-save-devices-state` stops a running guest,
- * saves its devices, and resumes it. We make QEMU save into a pipe of ours, which is exactly as
- * large as QEMU's write buffer, and already full. So QEMU sleeps in its first write, with the guest
- * stopped, until we read from the pipe. Before the pause we send all of the command except its
- * closing brace. We begin the pause by sending the brace, and end it with one read. If we die
- * during the pause, the pipe has no reader any more: the save fails, and QEMU resumes the guest.
+ * three times during the pause. It must also read the save command, slowly, byte by byte (qmp.h).
+ * But a single command can do all three: `xen-save-devices-state` stops a running guest, saves its
+ * devices, and resumes it. We make QEMU save into a pipe of ours, which is exactly as large as
+ * QEMU's write buffer, and already full. So QEMU sleeps in its first write, with the guest stopped,
+ * until we read from the pipe. Before the pause we send all of the command except its closing
+ * brace. We begin the pause by sending the brace, and end it with one read. If we die during the
+ * pause, the pipe has no reader any more: the save fails, and QEMU resumes the guest.
  *
  *	agent  arm            brace     scan, copy        read    scan      read         collect
  *	pipe   [filler 32K]   [filler ------------------] [piece 1       ] [last piece]
  *	QEMU   runs           stop, save 32K, write sleeps│ save, write sleeps│ close, guest runs
  *
- * When has QEMU saved the last device? Saving a device may write to guest memory, so a scan sees
- * all writes only if it is made after the last device was saved and before the guest runs. We must
+ * When has QEMU saved the last device? Saving a device may write to guest memory. So a scan sees
+ * all writes only if it is made after the last device was saved, and before the guest runs. We must
  * recognise this moment for certain:
  *  - While QEMU's main thread sleeps, /proc/PID/syscall shows in which system call it sleeps.
  *  - We let QEMU's writes through one at a time, each as a whole. While QEMU sleeps in a write (the

@@ -16,8 +16,8 @@
 #include "base/fd.h"
 #include "base/error.h"
 
-/* Limits on the pieces per call and the bytes per piece, so that a call stays far below the
- * kernel's limit of 2 GiB. */
+/* The most pieces per call and bytes per piece. A call stays far below the kernel's limit of 2
+ * GiB. */
 #define PIECES_MAX	512u
 #define PIECE_BYTES_MAX ((size_t)1 << 20)
 static_assert(PIECES_MAX <= IOV_MAX, "the kernel takes no more");
@@ -205,8 +205,8 @@ static int find_block(const struct guestmem *m, const struct page_range *range)
 	return -EINVAL;
 }
 
-/* Transfer all pieces. The kernel may transfer only some of them in one call, so repeat the call
- * until all pieces are transferred or a call transfers nothing. */
+/* Transfer all pieces. The kernel may transfer only some of them in one call. So repeat the call
+ * until all are transferred, or a call transfers nothing. */
 static int transfer_pieces(pid_t pid, transfer_fn transfer, uint8_t *local_at, struct iovec *pieces,
 			   unsigned long n_pieces, size_t size)
 {

@@ -22,11 +22,11 @@
  *    runs on for up to 100 ms, and still looks ready in this time, but with len > offset. Then it
  *    ends (BLOCK_JOB_COMPLETED with `error`). The disk's own node is then as it was before the job;
  *    the node that we added stays until mirror_end().
- *  - QEMU does not delay these events (it delays 7 other events), and writes events and answers to
- *    a monitor through one buffer under one lock. `stop` and `xen-save-devices-state` drain all
+ *  - QEMU does not delay these events (it delays 7 other events). It writes events and answers to a
+ *    monitor through one buffer under one lock. `stop` and `xen-save-devices-state` drain all
  *    requests before they answer. So if the server lacks a write that ended before or during such a
  *    command, we receive the write's BLOCK_JOB_ERROR before the command's answer.
- *  - QEMU sends the event STOP before it drains, so when STOP arrives, the guest's last writes may
+ *  - QEMU sends the event STOP before it drains. So when STOP arrives, the guest's last writes may
  *    still be on their way to the server. The server has them when the command is answered. It also
  *    has them when QEMU has opened the file of xen-save-devices-state, and so when the first byte
  *    of the state has arrived. Store the position in the disk's log at one how many of `bytes` are
@@ -44,8 +44,8 @@
  *    provoked it; QEMU 8.2 to 10.0.8 are known to miss writes at the start.)
  *  - The guest's flushes and discards are not sent to the server. Discards need not be sent,
  *    because it is undefined what a guest reads after a discard. If our node supported discards,
- *    sync=full would first write zeroes to the whole target, although after an interruption the
- *    target still has most of the data.
+ *    sync=full would first write zeroes to the whole target. But after an interruption the target
+ *    still has most of the data.
  *
  * A mirror consists of two objects in QEMU: a node (the NBD client) and a job. Both have the id
  * that mirror_id() gives. They stay when the agent is killed. The job then ends at the first write

@@ -24,8 +24,8 @@
  *	resume		}{"execute":"stop"		cont runs, the next stop is armed
  *
  * It was tried to send the save command together with the closing brace of `stop`. On a host with
- * few cores this is slower: the main thread, which must stop the vCPUs, then competes for CPU time
- * with the monitor thread, which reads the save command, and with the vCPUs, which still run.
+ * few cores this is slower. The main thread must stop the vCPUs. It then competes for CPU time with
+ * the running vCPUs and with the monitor thread, which reads the save command.
  *
  * Where: the epoch engine, the standby and vmm's own files. Uses qmp_parse. Threads: one thread at
  * a time per client. Blocks: see each function; never longer than its timeout.

@@ -1,8 +1,8 @@
 /* qtree.h - reads the devices of a machine from the text of QEMU's `info qtree`. Pure.
  *
- * Why: `info qtree` lists every device with its place and all its properties, in the same form for
- * a running machine and for one that waits for its state. This parser leaves out properties that
- * differ between these two, and properties that name something on the host.
+ * Why: `info qtree` lists every device with its place and all its properties. A running machine and
+ * one that waits for its state give the same form. This parser leaves out properties that differ
+ * between these two, and properties that name something on the host.
  *
  *	text of `info qtree`                     key in the list (machine.h)
  *	bus: main-system-bus

@@ -1,12 +1,12 @@
 /* rx_filter.h - refuses a guest that uses its network card's VLAN filter, which QEMU loses at a
  * failover.
  *
- * Why: a virtio-net card with ctrl_vlan=on (the default) passes a frame with a VLAN tag to the
- * guest only if the guest's driver has put the VLAN's id into the card's table. QEMU saves this
- * table, but empties it when it loads a state (7.2: virtio_load() sets the features after the
- * device's own part, and virtio_net_set_features() clears the table). So after a failover the guest
- * would receive no frames with a VLAN tag. With ctrl_vlan=off the card has no filter, and nothing
- * is lost.
+ * Why: a virtio-net card with ctrl_vlan=on (the default) has a table of VLAN ids, which the guest's
+ * driver fills. The card passes a frame with a VLAN tag to the guest only if its id is in the
+ * table. QEMU saves this table, but empties it when it loads a state (7.2: virtio_load() sets the
+ * features after the device's own part, and virtio_net_set_features() clears the table). So after a
+ * failover the guest would receive no frames with a VLAN tag. With ctrl_vlan=off the card has no
+ * filter, and nothing is lost.
  * Windows' driver puts all VLAN ids into the table, even if the guest uses no VLAN. So a guest with
  * a full table is not refused. If a Windows guest does use VLANs, it receives no frames with a VLAN
  * tag after a failover.

@@ -1,8 +1,8 @@
 /* symbol.h - finds an exported variable in a running program.
  *
  * Why: QEMU's clock is a global variable that no monitor command shows. The QEMU that distributions
- * build exports its symbols to its modules, so we can look up the variable's address in the program
- * file and need not guess.
+ * build exports its symbols to its modules. So we can look up the variable's address in the program
+ * file.
  *
  * libelf parses /proc/PID/exe, which is the right file even if it was replaced or lies in another
  * mount namespace. /proc/PID/maps gives the load address.

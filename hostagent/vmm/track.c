@@ -88,9 +88,8 @@ static uint64_t time_writes(volatile uint8_t *pages, uint32_t n_pages)
 	return clock_mono_ns() - start_ns;
 }
 
-/* Check with our own pages that a scan reports each page that was written and no other page, and
- * measure how long a write to a protected page takes. Called when the kernel is known to have the
- * features. */
+/* Check with our own pages that a scan reports exactly the written pages. Also measure how long a
+ * write to a protected page takes. Called when the kernel is known to have the features. */
 static int probe_scan(int uffd, int pagemap, uint8_t *pages, uint64_t *ret_fault_ns,
 		      struct error *ret_error)
 {

@@ -53,9 +53,9 @@ uint64_t vcpus_busy_ns(struct vcpus *vcpus);
  * vcpus_resume(). */
 int vcpus_stop(struct vcpus *vcpus) __attribute__((warn_unused_result));
 
-/* Resume all vCPUs. Never blocks. Returns 0 if all vCPUs run or have ended, or -EAGAIN if a vCPU
- * that was asked to stop has not stopped yet, because its thread waits in the kernel. That vCPU
- * will still stop later, so call this again soon. */
+/* Resume all vCPUs. Never blocks. Returns 0 if all vCPUs run or have ended. Returns -EAGAIN if a
+ * vCPU still waits in the kernel and has not stopped as asked. It will stop later, so call this
+ * again soon. */
 int vcpus_resume(struct vcpus *vcpus) __attribute__((warn_unused_result));
 
 /* Free @vcpus. No vCPU may be stopped at this time. Accepts NULL, returns NULL. */
