@@ -23,8 +23,8 @@ void clockview_take(struct clockview *view, const struct wire_clock *clock, uint
 
 		offset_ns = offset_ns < least_ns ? offset_ns : least_ns;
 	}
-	/* If less than one ms has passed, the leak rounds to zero. Then leave offset_at_ns as it
-	 * is: the next call counts the leak of this time too. */
+	/* Count a leak only once a whole ms has passed: the leak of a shorter time rounds to
+	 * zero. */
 	if (!view->has_offset || offset_ns < view->offset_ns ||
 	    now_ns - view->offset_at_ns >= CLOCK_NS_PER_MS) {
 		view->offset_ns = offset_ns;

@@ -13,7 +13,7 @@
  *	                              ▲ next
  *
  * An entry goes into the other half if it does not fit. Before that, the caller brings all earlier
- * epochs to the images' disk (images_sync()), so the entries of the old half are no longer needed.
+ * epochs to the images' disk (images_sync()). So the entries of the old half are no longer needed.
  * If the first entry of the other half is torn by a power failure, the old half is still whole.
  *
  * Each entry is of one kind. The first copy of a disk changes the images without the log. So an

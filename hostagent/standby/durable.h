@@ -1,5 +1,5 @@
-/* durable.h - decides what of each epoch goes into the disk log, so that the guest's disks of the
- * newest acknowledged epoch outlive a power failure of both hosts.
+/* durable.h - decides what of each epoch goes into the disk log. With the log, the guest's disks of
+ * the newest acknowledged epoch outlive a power failure of both hosts.
  *
  * Why: the disk log (disklog.h) is a file with entries. Which entry an epoch needs depends on the
  * content of the images, the newest entry of the log, and whether output is held.
@@ -11,8 +11,8 @@
  *	held, does not follow it	images_sync(), then START with its writes
  *	larger than half of the log	NO_COPY; after it is applied: images_sync(), then START
  *
- * One log serves all disks of the VM. With one per disk, a power failure could leave two logs that
- * end at different epochs, and the disks would be of different moments.
+ * One log serves all disks of the VM. With a log per disk, two logs could end at different epochs
+ * after a power failure: the disks would be of different moments.
  *
  * A kill of the agent at any step is harmless: the copy on tmpfs tells the next agent what is
  * applied, and the first held epoch of that agent is a START. After a power failure and a replay,
@@ -45,8 +45,8 @@ struct durable {
 	uint64_t n_entries;    /* entries written; for statistics */
 	uint64_t append_ns;    /* time that the last entry took, until it was on the disk */
 
-	/* The epoch of the images once all complete epochs are applied, and also once the log is
-	 * replayed. 0: these two differ. */
+	/* The epoch that the images will have once all complete epochs are applied. A replay of the
+	 * log gives the same epoch. 0: it does not. */
 	uint64_t logged;
 	bool must_start; /* the epoch to be applied is too large for the log: a START follows */
 
@@ -57,9 +57,9 @@ struct durable {
 	uint64_t bytes; /* of all spans */
 };
 
-/* Open the log @path for the disks @images. If the log is missing, make one of @bytes; if @bytes is
- * 0, this does nothing. @d is zeroed, or was closed. Does nothing if the log is open. Returns 0 or
- * the error of disklog_open(), with *ret_error. */
+/* Open the log @path for the disks @images. If the log is missing, make one of @bytes, or do
+ * nothing if @bytes is 0. @d is zeroed, or was closed. Does nothing if the log is open. Returns 0
+ * or the error of disklog_open(), with *ret_error. */
 int durable_open(struct durable *d, struct ramfile *rf, struct images *images, const char *path,
 		 uint64_t bytes, struct error *ret_error) __attribute__((warn_unused_result));
 void durable_close(struct durable *d); /* accepts a zeroed struct, and one that is closed */

@@ -411,7 +411,7 @@ static int grab(struct qemu *q)
 	if (pidfd < 0)
 		return -ESRCH;
 	/* The pidfd was opened before this check. So if the pid has been reused since, the pidfd
-	 * refers to a dead process, and never to a process that was not checked. */
+	 * refers to a dead process. */
 	if (!has_our_monitor(q, pid)) {
 		fd_close(pidfd);
 		return -ESRCH;
@@ -451,9 +451,9 @@ bool qemu_is_left(struct qemu *q)
 	return true;
 }
 
-/* If an earlier agent left a QEMU, and a QEMU is @wanted, and the one that was left waits as a warm
- * QEMU does: adopt it. Otherwise end it, unless a guest runs in it. Returns 1 if it is adopted and
- * warm; 0 if there is no QEMU any more; -EBUSY if a guest runs in it. */
+/* Look for a QEMU that an earlier agent left. If a QEMU is @wanted, and the left QEMU waits as a
+ * warm QEMU does, adopt the left QEMU. Otherwise end it, unless a guest runs in it. Returns 1 if it
+ * is adopted and warm; 0 if there is no QEMU any more; -EBUSY if a guest runs in it. */
 static int adopt(struct qemu *q, bool wanted, struct error *ret_error)
 {
 	char status[32] = "";

@@ -129,9 +129,9 @@ struct standby_status {
 	char stats[STANDBY_STATS_MAX]; /* statistics, as lines "key=value\n" */
 };
 
-/* Make the object, load what an earlier agent left in state_dir (discard unfinished epochs, apply
- * complete ones), replay the disk log into the images if the copy in state_dir is gone, and start
- * the object's thread. Then, without any order, the standby continues with
+/* Make the object. Load what an earlier agent left in state_dir: discard unfinished epochs, apply
+ * complete ones. If the copy in state_dir is gone, replay the disk log into the images. Start the
+ * object's thread. Then, without any order, the standby continues with
  * what the earlier agent left:
  *
  *	what was left		what happens
@@ -148,7 +148,7 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 
 /* Carry out STANDBY_START in @term: start a warm QEMU (or adopt the one that an earlier agent
  * left), then open the stream. If @term is newer than the copy's term, the copy and its epochs are
- * dropped, because promoting them would set the guest back to an old state. Idempotent. Waits up to
+ * dropped: a promotion would set the guest back to an old state. Idempotent. Waits up to
  * start_timeout_ms + 20 s + the time that it takes to reserve guest RAM (0.3 s per GiB, the first
  * time). Returns 0 once QEMU is warm and the stream is being opened (standby_status() says when it
  * is up); -ESTALE if @term is older than the copy's term or than a promotion that was accepted
