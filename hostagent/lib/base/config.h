@@ -1,5 +1,5 @@
-/* config.h - one table of configuration keys, used to parse an INI file and to print --help, the
- * example file, the manual and check-config's output.
+/* config.h - parses an INI file by a table of its keys. The same table gives --help, the example
+ * file, the manual and check-config's output.
  *
  * Why: a daemon that ignores a misspelt key may later fail over unexpectedly. Everything about a
  * key (type, default, limits, help) is stated once, in a table. Anything that is not in the table

@@ -1,5 +1,5 @@
-/* spool.h - a queue of lines for an output that may be slow (a pipe, a disk), and a thread that
- * writes the lines to it.
+/* spool.h - queues lines for an output that may be slow (a pipe, a disk), and writes them in a
+ * thread.
  *
  * Why: write(2) to a full pipe or a stalled disk blocks, and a loop that gives leases must not
  * block. The loop puts lines into a ring, and a thread writes them. A line that does not fit is

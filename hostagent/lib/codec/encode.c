@@ -13,16 +13,16 @@
 /* How many pages later_old and later_new of struct simd_ahead are ahead of the current page. */
 #define LATER 3
 
-/* A page with more runs than this is encoded as XRLE only if that saves a sixteenth of the bytes,
- * because each run takes time to encode. With a limit of 16 instead of 12, the pages of a redis
- * server would take 0.6 % fewer bytes but 2 % more time. */
+/* Each run takes time to encode. So a page with more runs than this is encoded as XRLE only if that
+ * saves a sixteenth of the bytes. With a limit of 16, a redis server's pages would take 0.6 % fewer
+ * bytes but 2 % more time. */
 #define FEW_RUNS 12
 
 /* Returns true if XRLE should be used for this page instead of a bitmap delta of @bitmap_size bytes
  * (-E2BIG if the bitmap delta is too large). To decide this, estimates the size of the XRLE delta.
  * The estimate is never too low, so XRLE is really shorter whenever this returns true. It counts
  * the changed bytes, two bytes of lengths per run, and a byte more for each length above 127. A gap
- * can be that long only if it contains a whole unchanged line, so the estimate adds a byte for each
+ * can be that long only if it contains a whole unchanged line. So the estimate adds a byte for each
  * group of neighbouring changed lines. For long runs it adds a byte for each 128 bytes of delta.
  * Short gaps need no addition: sending them as changed bytes never makes the delta longer
  * (xrle.h). */

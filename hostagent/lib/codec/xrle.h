@@ -3,8 +3,8 @@
  *
  * Problem: an epoch's dirty pages differ in only a few bytes from what the standby has: counters,
  * list links, stack frames, the lines of one database row. A page sent whole costs 4 KiB. General
- * compressors (LZ4, zstd) do not know the old content, so their output is still most of a page, and
- * they run at a tenth of the speed at which memory can be read.
+ * compressors (LZ4, zstd) do not know the old content, so their output is still most of a page.
+ * They also run at a tenth of the speed at which memory can be read.
  *
  * Assumptions: both sides have the same reference. Changed bytes come in runs, and in most cases at
  * least 3 equal bytes lie between two runs. A byte is "equal" if XOR(old, new) is zero there. The

@@ -2,8 +2,8 @@
  * instruction set.
  *
  * Each form supplies a function that finds edges and one that copies a few bytes. Everything is
- * inlined, so calls of these two functions disappear, and copies of constant size become the widest
- * moves of the form's instruction set. Internal to lib/codec. Threads: any.
+ * inlined: there are no calls, and copies of constant size become the widest moves of the form's
+ * instruction set. Internal to lib/codec. Threads: any.
  */
 #ifndef CODEC_XRLE_FORM_H
 #define CODEC_XRLE_FORM_H
@@ -20,7 +20,7 @@
 #include "codec/xrle_parse.h"
 
 /* The size of an array of edges. Edges are the offsets where runs of changed bytes begin and end,
- * alternately. A run and the gap after it take at least 4 bytes of the page, so there are at most
+ * alternately. A run and the gap after it take at least 4 bytes of the page. So there are at most
  * PAGE_BYTES / 4 runs with two edges each. The 64 entries more are room for storing a whole vector
  * of edges. */
 #define FORM_EDGES_MAX (2 * (PAGE_BYTES / 4) + 2 + 64)

@@ -16,7 +16,8 @@
 
 /* The largest term, epoch and incarnation. Terms and epochs count events of one VM. At a hundred a
  * second they reach this limit after millions of years, so a larger number can only come from
- * damage or malice. It is refused: near 2^64 no number would be left for the next term or epoch. */
+ * damage or malice. Also, after a number near 2^64 none would be left for the next term or
+ * epoch. */
 #define WIRE_TERM_MAX	     ((UINT64_C(1) << 56) - 1)
 #define WIRE_EPOCH_MAX	     WIRE_TERM_MAX
 #define WIRE_INCARNATION_MAX WIRE_TERM_MAX

@@ -74,8 +74,8 @@ enum wire_vm_role {
 	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK | WIRE_FEATURE_UNHELD | WIRE_FEATURE_DISK)
 #define WIRE_STREAM_FEATURES (WIRE_FEATURES | WIRE_FEATURE_INCARNATION)
 
-/* HELLO. In the header, term is the agent's term for the VM, and epoch is the last complete epoch
- * if the sender is a standby. On a CONTROL connection, the header's term is the highest gateway
+/* HELLO. In the header, term is the agent's term for the VM. If the sender is a standby, epoch is
+ * its last complete epoch. On a CONTROL connection, the header's term is the highest gateway
  * incarnation that this host has obeyed. */
 struct wire_hello {
 	uint16_t version_min, version_max; /* 1 <= min <= max */

@@ -38,8 +38,9 @@ bool wire_label_bytes_are_valid(const char *label, size_t size)
 	return true;
 }
 
-/* Returns the size of the UTF-8 character at @p (@left > 0 bytes are left), or 0 if the character
- * is not valid or is a control character (C0, DEL, C1), which a terminal would execute. */
+/* Returns the size of the UTF-8 character at @p (@left > 0 bytes are left). Returns 0 if the
+ * character is not valid, or is a control character (C0, DEL, C1), which a terminal would
+ * execute. */
 static size_t character_size(const uint8_t *p, size_t left)
 {
 	static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
