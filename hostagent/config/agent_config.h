@@ -28,7 +28,7 @@ struct agent_disk {
 	char path[AGENT_PATH_MAX]; /* its image on this host: raw file or block device */
 };
 
-/* On whose disk an epoch's disk writes must be before the epoch's output is released
+/* Which hosts have an epoch's writes on a disk before the epoch's output is released
  * (docs/disks.md). */
 enum agent_durability {
 	AGENT_DURABILITY_STANDBY = 0,
@@ -38,8 +38,8 @@ enum agent_durability {
 
 /* The sections [vm] and [standby] of one VM's file. */
 struct agent_vm_config {
-	/* The VM's name. If the file has errors, this is its file name without .ini, or "" when
-	 * that is not a valid name or already belongs to another VM. */
+	/* The VM's name. If the VM's file has errors: the file's name without .ini, or "" if that
+	 * is no valid name or belongs to another VM. */
 	char name[CONFIG_NAME_SIZE];
 	/* path of the running QEMU's QMP socket, as long as sockaddr_un allows; "" on a host that
 	 * is only ever the standby */
