@@ -1,12 +1,12 @@
 /* lease.h - how long the guest of one protected VM may run here, according to the gateway's
  * last LEASE.
  *
- * Why: if the standby is to be promoted while the primary's host is cut off from the network,
- * nobody can tell the primary to stop its guest. So the primary may run the guest only for a
- * limited time, which the gateway extends again and again by LEASE messages. A LEASE answers one of
- * our beats. It allows the guest to run for a given time from when we sent that beat, by our own
- * clock. When the lease has expired, we stop the guest and release nothing. So the gateway knows
- * when our guest has stopped, even if it receives nothing from us.
+ * Why: when the primary's host is cut off from the network, nobody can tell the primary to stop its
+ * guest before the standby is promoted. So the primary may run the guest only for a limited time,
+ * which the gateway extends again and again by LEASE messages. A LEASE answers one of our beats. It
+ * allows the guest to run for a given time from when we sent that beat, by our own clock. When the
+ * lease has expired, we stop the guest and release nothing. So the gateway knows when our guest has
+ * stopped, even if it receives nothing from us.
  *
  *	 NONE ── first LEASE ──► VALID ── until_ns passes ──► ENDED
  *	                           ▲                            │

@@ -1,5 +1,5 @@
-/* obeyed.h - stores the incarnation number of the youngest gateway that this host has obeyed in the
- * file ROLE_DIR/gateway.incarnation, so that a restarted agent still knows it.
+/* obeyed.h - stores the incarnation number of the youngest gateway that this host has obeyed. A
+ * restarted agent reads it from the file ROLE_DIR/gateway.incarnation.
  *
  * Why: a second gateway, started from an old copy of the gateway's state_dir, acts on outdated
  * knowledge. But its incarnation number is lower than the true gateway's. So this host stores the
