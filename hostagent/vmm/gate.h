@@ -20,16 +20,16 @@
  *  - While QEMU's main thread sleeps, /proc/PID/syscall shows in which system call it sleeps.
  *  - We let QEMU's writes through one at a time, each as a whole. While QEMU sleeps in a write (the
  *    write is held), the pipe contains exactly the bytes of the write before it (at first: the
- *    filler), and no byte of the held write; FIONREAD says how many bytes the pipe contains. So we
- *    know at which byte of the blob the held write starts. The iovec of the write gives its size.
+ *    filler). FIONREAD says how many these are. So we know at which byte of the blob the held write
+ *    starts. The iovec of the write gives its size.
  *  - A write looks like the last one if it is shorter than QEMU's buffer, or if it ends at the size
  *    that the blob of the previous save had. When such a write is held, the caller scans.
  *  - After the scan, the write is let through. If QEMU then answers, and the blob ends with this
  *    write, the write was the last one. Otherwise gate_finish() returns another value than 0, and
  *    the caller scans and copies again.
  *
- * gate_open() tries the gate once, before anything depends on it. So a gate that does not work with
- * this QEMU or on this host (no right to open the pipe, another buffer size) is found out early.
+ * gate_open() tries the gate once, before anything depends on it. It fails if the gate does not
+ * work with this QEMU or on this host (no right to open the pipe, another buffer size).
  *
  * Where: devstate.c uses it; a struct devstate owns the gate. Threads: only the thread that uses
  * the qmp client. While QEMU is held, only its monitor thread runs: if the agent hangs, QEMU hangs

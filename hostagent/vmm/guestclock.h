@@ -9,10 +9,10 @@
  *	byte  24  whether the clock runs
  *	byte  56  offset of the clock
  *
- * The correction turns itself off, and says why, in these cases: KVM (its guests take their time
- * from the processor and from QEMU's kvmclock, which is in no exported symbol), -icount and
- * record/replay (time is a count of instructions), a QEMU without exported symbols, and a clock
- * that fails the checks of clock_rules.h.
+ * The correction turns itself off, and says why, with KVM, with -icount or record/replay (time is a
+ * count of instructions), with a QEMU without exported symbols, and if a clock fails the checks of
+ * clock_rules.h. (KVM's guests take their time from the processor and from QEMU's kvmclock, which
+ * is in no exported symbol.)
  *
  * Where: the epoch engine. Threads: one at a time. Only guestclock_open() may block.
  */

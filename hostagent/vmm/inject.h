@@ -1,9 +1,8 @@
 /* inject.h - creates a userfaultfd inside another process and gets a copy of the descriptor.
  *
  * Why: only a process itself can make a userfaultfd for its memory, and we may not change QEMU. So
- * we stop one of QEMU's threads with ptrace for well under a millisecond, make it run one
- * userfaultfd(2), and resume it as if nothing had happened. pidfd_getfd(2) copies the descriptor to
- * us.
+ * we stop one of QEMU's threads with ptrace, make it run one userfaultfd(2), and resume it. This
+ * takes well under a millisecond. pidfd_getfd(2) copies the descriptor to us.
  *
  *	SEIZE ─ INTERRUPT ─ save registers ─ userfaultfd ─ pidfd_getfd ─ close ─ restore ─ DETACH
  *

@@ -20,8 +20,8 @@
  *  - If a write to the server fails, the guest's own write still succeeds. QEMU sends
  *    BLOCK_JOB_ERROR before the guest's write ends, and sends no later write to the server. The job
  *    runs on for up to 100 ms, and still looks ready in this time, but with len > offset. Then it
- *    ends (BLOCK_JOB_COMPLETED with `error`). The disk's own node is then as it was before the job;
- *    the node that we added stays until mirror_end().
+ *    ends (BLOCK_JOB_COMPLETED with `error`). The disk's own node is then as it was before the job.
+ *    The node that we added stays until mirror_end().
  *  - QEMU does not delay these events (it delays 7 other events). It writes events and answers to a
  *    monitor through one buffer under one lock. `stop` and `xen-save-devices-state` drain all
  *    requests before they answer. So if the server lacks a write that ended before or during such a
@@ -29,19 +29,18 @@
  *  - QEMU sends the event STOP before it drains. So when STOP arrives, the guest's last writes may
  *    still be on their way to the server. The server has them when the command is answered. It also
  *    has them when QEMU has opened the file of xen-save-devices-state, and so when the first byte
- *    of the state has arrived. Store the position in the disk's log at one how many of `bytes` are
- *    copied two moments, not at STOP.
+ *    of the state has arrived. So note the seal's position in the disk's log at one of these two
+ *    moments, not at STOP.
  *  - If the server ends while the guest writes nothing, QEMU sends no event until the guest's next
  *    write. Until then the server lacks no write. The code that starts the server should watch its
  *    process.
  *  - If the server hangs, QEMU waits for it without a limit: the guest's writes and `stop` hang,
  *    and during mirror_begin() the whole QEMU hangs. In this case kill the server: when its socket
  *    is closed, all requests to it fail at once (reconnect-delay 0), and the guest continues.
- *  - While the job starts, QEMU may hold back a write of the guest and carry it out before the job
- *    sees the guest's writes. If the first copy has read that part of the disk before the write,
- *    the server never receives the write. So call mirror_begin() while the guest is stopped,
- *    because there are no such writes then. (We found this by reading the code of 7.2, and have not
- *    provoked it; QEMU 8.2 to 10.0.8 are known to miss writes at the start.)
+ *  - While the job starts, QEMU may carry out a write of the guest that the job does not see. If
+ *    the first copy has read that part of the disk before the write, the server never receives the
+ *    write. So call mirror_begin() while the guest is stopped. (We found this by reading the code
+ *    of 7.2. QEMU 8.2 to 10.0.8 are known to miss writes at the start.)
  *  - The guest's flushes and discards are not sent to the server. Discards need not be sent,
  *    because it is undefined what a guest reads after a discard. If our node supported discards,
  *    sync=full would first write zeroes to the whole target. But after an interruption the target
@@ -80,7 +79,7 @@ enum mirror_condition {
 /* What query-block-jobs says about a mirror. */
 struct mirror_progress {
 	uint64_t bytes; /* bytes to copy since the job began; grows with each write of the guest */
-	uint64_t done_bytes;  /* of these */
+	uint64_t done_bytes;  /* how many of `bytes` are copied */
 	bool is_ready;	      /* the first copy is done */
 	/* true if each write of the guest ends only when the server has it. Always true with a QEMU
 	 * before 8.2, which does not report this */

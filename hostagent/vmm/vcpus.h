@@ -1,9 +1,10 @@
 /* vcpus.h - measures how busy the guest's vCPUs are, and stops them from outside.
  *
  * Why: a pause costs an idle guest little, so we need to know how busy the guest is. The CPU time
- * of QEMU's whole process does not show that: its monitor thread reads our commands byte by byte (a
- * third of all its CPU time at a hundred epochs a second), and its main thread saves the device
- * state. So we measure each vCPU thread by itself. A guest is busy if any of its vCPUs is busy.
+ * of QEMU's whole process does not show that: its main thread saves the device state, and its
+ * monitor thread reads our commands byte by byte. At a hundred epochs a second, the monitor thread
+ * uses a third of the CPU time. So we measure each vCPU thread by itself. A guest is busy if any of
+ * its vCPUs is busy.
  *
  * Source: `query-cpus-fast` names the threads. The first field of /proc/PID/task/TID/schedstat is a
  * thread's time on a CPU in ns (exact while the thread does not run, otherwise as of its last timer
