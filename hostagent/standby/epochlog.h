@@ -41,9 +41,8 @@
  *     - A DUP record copies the same bytes each time. In an ordinary epoch no later record changes
  *       its source page; in a FULL epoch an earlier record has set the source page (epochcheck.c,
  *       check_dup()).
- *     - In a FULL epoch, pages and pieces of the device blob are cleared before anything is
- *       written, if they have no record or if their first record is a delta (such a delta is
- *       against a zero page). So no old content is left.
+ *     - In a FULL epoch, a page or a piece of the device blob is cleared first if it has no record,
+ *       or if its first record is a delta (against a zero page). So no old content is left.
  *     - `device` is replaced as a whole. Bytes after the end of `device` count as zero, both before
  *        and after the replacement.
  *     - Records of a disk are applied in the order in which they came. So if two records overlap,
@@ -55,12 +54,12 @@
  *  L7 All files are of one term: an epoch file of another term than meta's is removed at open.
  *     meta.applied = 0 means that the copy is worthless and that the next epoch must be FULL. The
  *     disks are then of no known epoch, so the primary must send all of their content again.
- *  L8 No disk is written once a promotion has begun: epochlog_apply() and images_open() are refused
- *     here unless the phase is COPY, and promote.c closes the images before QEMU may write to them.
- *  L9 With a disk log, its newest entry covers each acknowledged epoch (durable.h). An epoch's entry
- *     is on the disk before its file is named .complete. If the agent is killed in between, the
- *     entry is of an epoch that was never acknowledged; the next entry is then a START, after which
- *     it is no longer replayed.
+ *  L8 No disk is written once a promotion has begun: this module applies epochs and opens images
+ *     only in phase COPY, and promote.c closes the images before QEMU may write to them.
+ *  L9 With a disk log, its newest entry covers each acknowledged epoch (durable.h). An epoch's
+ *     entry is on the disk before its file is named .complete. If the agent is killed in between,
+ *     that epoch was never acknowledged. The next entry is then a START, and the entry of that
+ *     epoch is no longer replayed.
  */
 #ifndef STANDBY_EPOCHLOG_H
 #define STANDBY_EPOCHLOG_H

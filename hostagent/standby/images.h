@@ -5,7 +5,7 @@
  * the images open too, but it neither reads nor writes them before the promotion. Until the
  * promotion, this host's agent is the only process that writes to them.
  *
- * Where: epochcheck.c compares the records with names and sizes, apply.c applies the records,
+ * Where: epochcheck.c compares the records with names and sizes, and apply.c applies the records.
  * epochlog.c opens the images (never after the guest was promoted), promote.c closes them. Threads:
  * one at a time. images_open() and the functions that write may block on the disk.
  *

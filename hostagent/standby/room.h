@@ -3,9 +3,9 @@
  * Why: pages are reserved for guest RAM (ramfile.h), but not for the buffer of a FULL epoch: it
  * would need the same amount of memory again, for a short time only. Instead, each standby claims
  * space for this buffer, without allocating the space. A standby starts only if its file system has
- * enough free space for its own claim and the claims of this agent's other standbys. Other programs
- * may still fill the file system. For that case a small number of pages stays reserved
- * (epochlog_reserve(), ramfile_reserve_room()), and the standby reports a clear error.
+ * enough free space for the claims of all this agent's standbys. Other programs may still fill the
+ * file system. For that case a small number of pages stays reserved (epochlog_reserve(),
+ * ramfile_reserve_room()), and the standby reports a clear error.
  *
  * Threads: any; the module has its own lock.
  */
