@@ -24,11 +24,10 @@
  *
  * The maps (masks, words, whole, lines) come last, because the encoder knows them only when it has
  * read the whole page. So the encoder can write the delta in one pass over the page. In this pass
- * it makes 8 bytes for each line, one per word; the nonzero ones of these bytes are the masks.
- * AVX-512 packs them for eight lines at a time, without a branch. Every mask, every byte of `words`
- * and the map `lines` has at least one bit set. A delta holds the new bytes (overwrite form, see
- * xrle.h); a line sent whole includes its unchanged bytes. Each pair of pages has exactly one
- * delta.
+ * it makes 8 bytes for each line, one per word. Those that are not 0 are the masks. AVX-512 packs
+ * them for eight lines at a time, without a branch. Every mask, every byte of `words` and the map
+ * `lines` has at least one bit set. A delta holds the new bytes (overwrite form, see xrle.h); a
+ * line sent whole includes its unchanged bytes. Each pair of pages has exactly one delta.
  *
  * Example: reference all 0, new byte 5 is 7, bytes 64..127 are 1
  *	bytes      | masks | words | whole | lines

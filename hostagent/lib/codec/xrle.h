@@ -25,15 +25,15 @@
  * All bytes after the last run are equal; their length is not sent. The sum of all lengths is <=
  * 4096. Each pair of pages has exactly one delta, so all SIMD forms give the same bytes. To make
  * the delta unique, a gap of 1 or 2 equal bytes between changed bytes is always sent as changed
- * bytes. A gap that is sent as equal bytes costs at least 2 bytes of lengths, so this rule never
- * makes a delta longer, and it leaves fewer runs to encode and to apply.
+ * bytes. A gap that is sent as equal bytes costs at least 2 bytes of lengths. So this rule never
+ * makes a delta longer, and it leaves fewer runs.
  *
  * Example: reference all 0, new byte 5 is 7, 8 is 9, 20 is 1
  *	05 04 07 00 00 09 | 0b 01 01                                           9 bytes
  * The gap of bytes 6 and 7 is short, so they are sent as changed bytes in one run with 5 and 8.
  *
- * Worst case: if one byte in four changes, each run of 1 byte also needs two lengths of 1 byte, so
- * the 1024 runs take 3/4 of a page. A page that changes throughout would take 4096 + 3 bytes.
+ * Worst case: one byte in four changes. Each run of 1 byte also needs two lengths of 1 byte, so the
+ * 1024 runs take 3/4 of a page. A page that changes throughout would take 4096 + 3 bytes.
  * xrle_encode() gives up as soon as a delta would exceed XRLE_SIZE_MAX, and the page is then sent
  * RAW. The shortest delta has 3 bytes.
  *
