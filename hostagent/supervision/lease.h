@@ -20,8 +20,8 @@
  * time to release is short (a few beats), and the time to run is long. When the time to release has
  * ended, the frames of committed epochs wait for the next LEASE.
  *
- * All times are clock_boot_ns(), which also counts suspended time, so a host that was suspended has
- * no valid lease when it wakes up.
+ * All times are clock_boot_ns(), which also counts suspended time. So a lease can expire while its
+ * host is suspended.
  *
  * Where: hostagent/epoch checks the lease before each release and in each turn of its loop. The
  * control connection (vm.h) renews the lease. Without a gateway, the standby's vote begins the
