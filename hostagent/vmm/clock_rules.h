@@ -34,8 +34,8 @@
  * After a pause that fails a check, the clock is not corrected. If a saved state has other words
  * than QEMU's memory, correction is turned off for good.
  *
- * If somebody else pauses the guest (with `stop`), its clock is meant to stand still, so we do not
- * give that time back. Such a pause changes the running offset between two pauses of ours, and the
+ * If somebody else pauses the guest (with `stop`), we do not give that time back: the clock is
+ * meant to stand still. Such a pause changes the running offset between two pauses of ours, and the
  * target moves by the same amount. If a pause is partly ours and partly somebody else's, none of
  * its time is given back.
  *

@@ -11,7 +11,7 @@
  *
  *  - `blockdev-reopen` refuses nodes that -drive named by itself ("#block123"), and needs all
  *    options of a node again. `qemu-io NODE "reopen -o cache.no-flush=on"`, on the human monitor,
- *    keeps the other options and works for each node, while the guest runs and under a mirror.
+ *    keeps the other options. It works for each node, while the guest runs and under a mirror.
  *  - A node that ignores flushes notes each flush as done. So after cache.no-flush=off, QEMU
  *    believes that earlier writes are on the disk, and would not flush them when the guest asks.
  *    That is why flushes_on() itself brings the image to the disk.

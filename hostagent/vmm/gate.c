@@ -360,7 +360,7 @@ static int look(struct gate *g)
 	return 1;
 }
 
-/* Make room for @more bytes of the blob, and for some further bytes, so that the buffer rarely has
+/* Make room for @more bytes of the blob, and for some further bytes: the buffer should rarely have
  * to grow. */
 static int make_room(struct gate *g, size_t more)
 {

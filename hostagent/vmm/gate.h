@@ -23,7 +23,7 @@
  *    filler). FIONREAD says how many these are. So we know at which byte of the blob the held write
  *    starts. The iovec of the write gives its size.
  *  - A write looks like the last one if it is shorter than QEMU's buffer, or if it ends at the size
- *    that the blob of the previous save had. When such a write is held, the caller scans.
+ *    of the previous blob. When such a write is held, the caller scans.
  *  - After the scan, the write is let through. If QEMU then answers, and the blob ends with this
  *    write, the write was the last one. Otherwise gate_finish() returns another value than 0, and
  *    the caller scans and copies again.

@@ -131,8 +131,8 @@ static int map_blocks(struct guestmem *m, struct error *ret_error)
 	return r < 0 ? r : 0;
 }
 
-/* Test whether we may read the process's memory, so that an error is noticed now instead of at the
- * first epoch. */
+/* Test whether we may read the process's memory: an error should be noticed now, not at the first
+ * epoch. */
 static int try_read(const struct guestmem *m, struct error *ret_error)
 {
 	struct page_range first = {m->blocks[0].first_page, 1};

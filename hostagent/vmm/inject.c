@@ -332,7 +332,7 @@ static int seize(struct injection *in)
 }
 
 /* Runs the injection in a thread of its own. When the tracing thread ends, the kernel ends the
- * trace, even if the traced thread never stopped and so could not be detached. */
+ * trace, even of a thread that never stopped. */
 static void *tracer_thread(void *arg)
 {
 	struct injection *in = arg;

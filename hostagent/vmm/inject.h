@@ -7,9 +7,9 @@
  *	SEIZE ─ INTERRUPT ─ save registers ─ userfaultfd ─ pidfd_getfd ─ close ─ restore ─ DETACH
  *
  * We use the main thread (tid == pid). If it was blocked in a system call, the kernel restarts that
- * call, as it does after a signal that has no handler. If we die in the middle, the kernel
- * detaches, and the thread continues with wrong registers. So we do as little as possible in that
- * time (two system calls), and block all signals during it.
+ * call. If we die in the middle, the kernel detaches, and the thread continues with wrong
+ * registers. So we do as little as possible in that time (two system calls), and block all signals
+ * during it.
  *
  * Needs: ptrace rights over the process (root, or CAP_SYS_PTRACE). QEMU's own process needs no
  * right or setting: a userfaultfd with the flag UFFD_USER_MODE_ONLY is always allowed. With this

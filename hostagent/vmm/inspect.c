@@ -138,9 +138,8 @@ static int step_status(struct inspection *in)
 	return 0;
 }
 
-/* Find QEMU's process by one of its threads. The peer of the monitor's socket cannot be used for
- * this, because it may be another process, such as a manager (libvirt) that made the socket and
- * passed it to QEMU. */
+/* Find QEMU's process by one of its threads. The peer of the monitor's socket may be another
+ * process: a manager (libvirt) that made the socket and passed it to QEMU. */
 static pid_t process_of_thread(long long tid)
 {
 	AUTO_FREE char *status = NULL;

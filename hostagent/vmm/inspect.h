@@ -1,9 +1,9 @@
 /* inspect.h - finds out what a running QEMU consists of, and whether it can be protected.
  *
- * Why: some guests cannot be failed over correctly: guests with RAM that we do not replicate, with
- * NICs that let the host complete their frames, with devices that bypass QEMU's page tables, or
- * with state that cannot be saved. Such a guest is refused here, before anything in it is changed.
- * The text says what is wrong and what to do.
+ * Why: some guests cannot be failed over correctly. They have RAM that we do not replicate, NICs
+ * that let the host complete their frames, devices that bypass QEMU's page tables, or state that
+ * cannot be saved. Such a guest is refused here, before anything in it is changed. The text says
+ * what is wrong and what to do.
  *
  * Where: epoch engine (primary, at attach), standby (its own QEMU, to compare), and the program's
  * command `inspect`, which lists all obstacles at once.

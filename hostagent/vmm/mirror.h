@@ -24,8 +24,8 @@
  *    The node that we added stays until mirror_end().
  *  - QEMU does not delay these events (it delays 7 other events). It writes events and answers to a
  *    monitor through one buffer under one lock. `stop` and `xen-save-devices-state` drain all
- *    requests before they answer. So if the server lacks a write that ended before or during such a
- *    command, we receive the write's BLOCK_JOB_ERROR before the command's answer.
+ *    requests before they answer. So if a write ended before or during such a command, and the
+ *    server lacks it, we receive its BLOCK_JOB_ERROR before the command's answer.
  *  - QEMU sends the event STOP before it drains. So when STOP arrives, the guest's last writes may
  *    still be on their way to the server. The server has them when the command is answered. It also
  *    has them when QEMU has opened the file of xen-save-devices-state, and so when the first byte
@@ -104,11 +104,11 @@ void mirror_id(const char *name, char ret_id[MIRROR_ID_BYTES]);
 /* Is @id the id of one of our nodes or jobs, whatever the disk? */
 bool mirror_is_our_id(const char *id);
 
-/* Connect QEMU to the NBD server that listens on the unix socket @socket_path (an absolute path, as
- * QEMU sees it), and start the copy of @disk. The server's export with the empty name "" must have
- * the disk's size. First removes the node and job that a killed agent has left, if there are any.
- * @m must be OFF. @speed limits the first copy, in bytes/s; 0: no limit. On success @m is COPYING,
- * or in a later condition if QEMU's events say so. After an error @m is OFF, and QEMU is as it was
+/* Connect QEMU to the NBD server on the unix socket @socket_path, and start the copy of @disk. The
+ * path is absolute, as QEMU sees it. The server's export with the empty name "" must have the
+ * disk's size. First removes the node and job that a killed agent has left, if there are any. @m
+ * must be OFF. @speed limits the first copy, in bytes/s; 0: no limit. On success @m is COPYING, or
+ * in a later condition if QEMU's events say so. After an error @m is OFF, and QEMU is as it was
  * before. No command may be in flight on @q. Takes a few ms if the server answers quickly. Returns
  * 0; -EALREADY if @m is not OFF; -EBUSY if another job uses the disk; -EREMOTEIO if QEMU refused;
  * -ETIMEDOUT if a leftover job does not end; or another error of qmp_execute(). *ret_error has the

@@ -5,9 +5,9 @@
  * notice before we send an epoch that the standby might be unable to load it. The check does not
  * make the pause longer.
  *
- * Sections have no length. Each ends with a footer that repeats the section's number, followed by
- * the next section's header or by the end of the state. The parser searches for this sequence. Some
- * devices do not have a section at all times, so another mark does not prove that a device was
+ * Sections have no length. Each ends with a footer that repeats the section's number. The next
+ * section's header, or the end of the state, follows. The parser searches for this sequence. Some
+ * devices have a section only at some times. So another mark does not prove that a device was
  * plugged or unplugged: it is only a reason to check (inventory.h).
  *
  * Where: engine_watch.c. Pure. Threads: any.

@@ -21,9 +21,8 @@
  *  - by another process that maps the same shared file (vhost-user; vmm_inspect() refuses it);
  *  - by passed-through devices (vmm_inspect() refuses these too);
  *  - by DMA to pages pinned before a scan (O_DIRECT reads in flight). QEMU completes these reads at
- *    `stop`, so a scan of a stopped guest misses nothing. But if a page is scanned while such a
- *    read is in flight, it may be copied with its old content and never reported again: see
- *    README.md.
+ *    `stop`, so a scan of a stopped guest misses nothing. But a page that is scanned while such a
+ *    read is in flight may be copied with its old content, and never reported again. See README.md.
  */
 #ifndef VMM_TRACK_H
 #define VMM_TRACK_H

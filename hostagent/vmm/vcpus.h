@@ -7,8 +7,8 @@
  * its vCPUs is busy.
  *
  * Source: `query-cpus-fast` names the threads. The first field of /proc/PID/task/TID/schedstat is a
- * thread's time on a CPU in ns (exact while the thread does not run, otherwise as of its last timer
- * tick).
+ * thread's time on a CPU in ns. It is exact while the thread does not run, otherwise as of the last
+ * timer tick.
  *
  * Stopping: the engine slows down a guest that writes faster than the link can carry
  * (epoch/throttle.h). QEMU can do this only during a migration, and `stop` would stop the guest's
