@@ -203,8 +203,8 @@ static int clear_unwritten(struct pass *p)
 
 /* How many records are applied together. While one record's page is written, the next record's page
  * is fetched into the cache; this doubles the speed if the pages are not cached. The number is
- * small because a test kills the agent at a fault point between two batches, when an epoch is
- * partly written: even a small epoch must have several batches. */
+ * small, so even a small epoch has several batches: a test kills the agent at a fault point between
+ * two batches. */
 #define BATCH_RECORDS 16u
 
 struct batch {

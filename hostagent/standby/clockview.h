@@ -12,8 +12,8 @@
  * An offset is too large by the delay of the CLOCK frame. So only the smallest offset is stored,
  * which comes from the CLOCK with the shortest delay. That delay is some ms, even if other frames
  * waited in queues for seconds. The clocks of two hosts run at rates that differ by up to about 100
- * ppm, so an old offset becomes wrong. Therefore the stored offset is increased over time by
- * CLOCKVIEW_LEAK_PPM (the leak), until a CLOCK arrives that gives a smaller offset.
+ * ppm, so an old offset becomes wrong. Therefore the stored offset grows by CLOCKVIEW_LEAK_PPM (the
+ * leak), until a CLOCK gives a smaller offset.
  *
  * Where: struct standby (standby_private.h) has a struct clockview, used on the standby's thread.
  * Pure: the caller passes in the times.

@@ -138,8 +138,8 @@ struct chain {
 	uint64_t from;	   /* sequence of the newest entry that is not WRITES; 0: none */
 };
 
-/* Follow the entries of @half, and pass the writes of those from sequence @from on to @each, which
- * may be NULL. Returns 0, -ECANCELED if @each failed, or -errno. */
+/* Follow the entries of @half. Pass the writes of each entry whose sequence is at least @from to
+ * @each, which may be NULL. Returns 0, -ECANCELED if @each failed, or -errno. */
 static int walk(const struct disklog *log, unsigned half, uint64_t from, disklog_fn each, void *arg,
 		struct chain *ret_chain)
 {

@@ -34,8 +34,8 @@
  *  L3 meta.applied = N means: copy and disks are epoch N, or they are partly epoch N+1 and
  *     epoch-(N+1).complete exists. (Applying begins after the rename. `meta` is replaced after the
  *     last store and the last write to a disk. Then the file is removed.)
- *  L4 Applying an epoch from its start again gives the same copy and the same disks, however far an
- *     earlier try came:
+ *  L4 Applying an epoch again from its start gives the same copy and disks, however far an earlier
+ *     try came:
  *     - Records carry new bytes for given places, never differences. So each byte gets its final
  *       value from the same record each time, and a byte that no record writes is not changed.
  *     - A DUP record copies the same bytes each time. In an ordinary epoch no later record changes
@@ -119,7 +119,7 @@ struct epochlog {
 int epochlog_open(struct ramfile *rf, struct images *images, uint64_t bytes_max,
 		  struct epochlog *log) __attribute__((warn_unused_result));
 
-/* Reserve pages for epochs of up to @bytes, so that such epochs can be stored even when the file
+/* Reserve pages for epochs of up to @bytes. Such epochs can then be stored even when the file
  * system is full. The pages belong to `spare`, the file that each epoch reuses. Idempotent. Returns
  * 0, -ENOSPC or other -errno. On error the reserve is as before. */
 int epochlog_reserve(struct epochlog *log, uint64_t bytes) __attribute__((warn_unused_result));

@@ -325,8 +325,8 @@ static void describe(const struct vmm_info *info, struct wire_geometry *ret_geom
 }
 _Static_assert(VMM_NICS_MAX <= WIRE_NICS_MAX && VMM_BLOCKS_MAX <= WIRE_BLOCKS_MAX, "describe()");
 
-/* Ask QEMU now for everything that a promotion will need later, and make QEMU send the events that
- * report the end of the migration. */
+/* Ask QEMU now for all that a promotion will need. Also make QEMU send the events that report the
+ * end of the migration. */
 static int prepare(struct qemu *q, struct error *ret_error)
 {
 	struct vmm_machine machine = {0};

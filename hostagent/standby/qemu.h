@@ -1,8 +1,8 @@
 /* qemu.h - starts the standby's QEMU process warm, adopts it after an agent's restart, and watches
  * it.
  *
- * Why: a warm QEMU has built its devices and mapped its guest memory, so it needs only the device
- * state to take over. QEMU must outlive the agent, because a promoted guest must not die with the
+ * Why: a warm QEMU has built its devices and mapped its guest memory. To take over, it needs only
+ * the device state. QEMU must outlive the agent, because a promoted guest must not die with the
  * agent. So QEMU runs in its own session, and a new agent finds it by these files:
  *
  *	RUN_DIR/VM.standby.qmp   its monitor            RUN_DIR/VM.standby.log  its stderr

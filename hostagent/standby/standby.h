@@ -3,7 +3,7 @@
  *
  * What: a standby receives the primary's epochs from the gateway. It buffers each epoch as a whole,
  * acknowledges it and applies it to the guest RAM file. A warm QEMU uses this file as its guest's
- * RAM, so at a promotion this QEMU only has to load 80 KB of device state.
+ * RAM. At a promotion it only has to load 80 KB of device state.
  *
  * Why one object with one thread: every change of the copy (apply, promote, purge) happens on the
  * standby's own thread. So once a promotion is accepted, no epoch of the old term can be accepted,
@@ -177,9 +177,9 @@ int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint6
 int standby_stop(struct standby *sb, uint64_t term, bool purge, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Carry out FENCE: end a guest that was promoted here and has since lost ownership of the VM to
- * another host in the newer @term. Kills its QEMU; the state becomes IDLE, and @term is recorded.
- * Returns 0, or -ESTALE if @term is not newer than the term the guest runs in. */
+/* Carry out FENCE: end a guest that was promoted here, because another host owns the VM in the
+ * newer @term. Kills its QEMU; the state becomes IDLE, and @term is recorded. Returns 0, or -ESTALE
+ * if @term is not newer than the term the guest runs in. */
 int standby_fence(struct standby *sb, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
