@@ -9,8 +9,8 @@
 
 #include "base/cleanup.h"
 
-/* The longest section or key name in a table. libinih cuts longer names in a file to 49 characters,
- * so a cut name never matches a name in a table. */
+/* The longest section or key name in a table. libinih cuts longer names in a file to 49 characters:
+ * these never match a name in a table. */
 #define INIH_NAME_MAX 48
 /* size of the list of names in an error's text; the rest of the text also needs room */
 #define NAMES_BYTES   480

@@ -1,7 +1,7 @@
 /* marks.h - two-bit marks for a very large number of items, of which few are marked at a time.
  *
  * Why: each epoch marks some of a guest's pages, and the next epoch starts without marks. So the
- * cost of a reset must depend on how many pages were marked, not on the size of the guest.
+ * cost of a reset must depend only on how many pages were marked.
  *
  *	words     [ 32 marks ][ 32 marks ] ...     for pages, takes 1/16384 of the guest's memory
  *	is_used   one byte per 512 words (16384 marks): nonzero if any of these marks may be set

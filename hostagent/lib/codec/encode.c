@@ -109,8 +109,8 @@ static size_t encode_data(uint64_t features, const uint8_t *old, const uint8_t *
 	return encode_without_bitmap(features, old, new, ahead, out, reference, ret_class);
 }
 
-/* Returns what to prefetch while item @i of @n_items is encoded. Near the end of the list, where no
- * later item exists, this is item @i itself, which is already in the cache. */
+/* Returns what to prefetch while item @i of @n_items is encoded. If no later item exists, this is
+ * item @i itself, which is already in the cache. */
 static struct simd_ahead look_ahead(const struct page_item *items, size_t n_items, size_t i)
 {
 	const struct page_item *next = &items[i + 1 < n_items ? i + 1 : i];

@@ -1,9 +1,9 @@
 /* lz4block.h - the second stage of compression: LZ4 over all records of one frame.
  *
- * Why: the deltas of pages that were changed by the same code resemble each other. A single record
- * is too short for LZ4 to gain from that, but a frame of up to 128 KiB is long enough. On deltas of
- * real guests LZ4 leaves 0.6-0.7 of the bytes and runs at 0.5-1 GB/s (docs/epoch-engine.md). So it
- * pays only where the link is the bottleneck.
+ * Why: the deltas of pages that were changed by the same code resemble each other. LZ4 gains from
+ * that in a frame of up to 128 KiB, but not in a single record. On deltas of real guests LZ4 leaves
+ * 0.6-0.7 of the bytes and runs at 0.5-1 GB/s (docs/epoch-engine.md). So it pays only where the
+ * link is the bottleneck.
  *
  * Where: the encoder packs finished frames; the standby unpacks a frame before it checks the
  * records, and again before it applies them. lz4block.c is the only file of this project that

@@ -2,7 +2,7 @@
  *
  * Why: comparing pages is most of the work of an epoch, and wide registers compare them as fast as
  * memory can be read. All forms give the same bytes for the same input (tests/unit/test_xrle
- * compares them), so the primary and the standby may have different CPUs.
+ * compares them). So the primary and the standby may have different CPUs.
  *
  * The best form that the CPU and the kernel support is chosen before main(). Only tests and
  * benchmarks choose another. Threads: call simd_set_form() only while no other thread uses the

@@ -465,8 +465,8 @@ enum wire_disk_op {
 };
 
 /* A record of DISK: one change of a disk. Records are applied in their order in the epoch. Each
- * record gives new content for some bytes of the disk. So if all records of an epoch are applied
- * again from the first one, the disk has the same content as before. */
+ * record gives new content for some bytes of the disk. So applying all records of an epoch again
+ * leaves the disk as it was. */
 struct wire_disk_record {
 	uint8_t op;	     /* enum wire_disk_op */
 	/* 1..WIRE_DISK_RANGE_MAX; in a WRITE, at most as many as fit into a frame */

@@ -185,8 +185,8 @@ static int fail_openssl(struct loader *l, const char *what)
 	return fail(l, -EINVAL, "%s (%s)", what, reason);
 }
 
-/* Read the file into *ret_data, which the caller wipes and frees. OpenSSL's file BIO is not used,
- * because its stdio buffer would keep a copy of the key that is never wiped. */
+/* Read the file into *ret_data, which the caller wipes and frees. OpenSSL's file BIO is not used:
+ * its stdio buffer would keep a copy of the key. */
 static int read_pem(struct loader *l, const char *path, bool is_key, uint8_t **ret_data,
 		    size_t *ret_size)
 {
