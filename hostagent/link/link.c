@@ -68,8 +68,7 @@ static int die(struct link *link, int code, const char *format, ...)
 static int new_link(int fd, struct wire_tls_context *tls, unsigned peer_roles,
 		    size_t send_max_bytes, struct link **ret_link)
 {
-	/* The queue needs room for two frames, so that a frame can be queued while the previous
-	 * frame is still being sent. */
+	/* The queue needs room for two frames: one is being sent, and the next one is queued. */
 	const size_t least = 2 * WIRE_FRAME_MAX;
 	struct link *link  = calloc(1, sizeof(*link));
 	int r;
@@ -211,8 +210,8 @@ static int decrypt(struct link *link)
 	return r;
 }
 
-/* End the link because sending failed with @code. If the peer has sent a REFUSED frame before it
- * closed the connection, record the reason in that frame instead of @code. */
+/* End the link because sending failed with @code. If the peer sent a REFUSED frame before it closed
+ * the connection, record that frame's reason instead of @code. */
 static int send_failed(struct link *link, int code)
 {
 	if (link->receive_end - link->receive_start < RECEIVE_SIZE - RECEIVE_ROOM_MIN) {

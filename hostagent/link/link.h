@@ -1,5 +1,5 @@
-/* link.h - a connection that carries frames from the agent to the gateway, or to a VM's other host,
- * and back. It uses TLS 1.3 over a TCP socket of the kernel.
+/* link.h - a connection that carries frames between the agent and the gateway, or a VM's other
+ * host. It uses TLS 1.3 over a TCP socket of the kernel.
  *
  * Why: control and stream connections carry different frames in the same way, so both use a link.
  * Where: the agent's control loop, each engine, each standby and each claim own a link; calls
