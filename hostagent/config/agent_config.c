@@ -380,9 +380,8 @@ static void forget_vm(struct agent_vm_config *vm, const char *fault)
 	snprintf(vm->fault, sizeof(vm->fault), "%s", fault);
 }
 
-/* Make the VMs' names unique. If two usable files have the same VM name, use neither of them,
- * because it is not known which one is right. If one of the two files is unusable, only the other
- * one has the name. */
+/* Make the VMs' names unique. If two usable files have the same VM name, use neither: nobody knows
+ * which one is right. If one of the two files is unusable, only the other one has the name. */
 static void settle_names(struct agent_config *config)
 {
 	char fault[ERROR_TEXT_BYTES];
