@@ -1,4 +1,4 @@
-/* gateway_view.h - records when this host last received a frame of the gateway on any connection,
+/* gateway_view.h - records when a frame of the gateway last arrived on any connection of this host,
  * and which gateway this host obeys.
  *
  * Why: a VM's two hosts may continue without a gateway only if neither of them hears the gateway

@@ -1,9 +1,9 @@
 /* lease.h - how long the guest of one protected VM may run here, according to the gateway's
  * last LEASE.
  *
- * Why: when the primary's host is cut off from the network, nobody can tell the primary to stop its
- * guest before the standby is promoted. So the primary may run the guest only for a limited time,
- * which the gateway extends again and again by LEASE messages. A LEASE answers one of our beats. It
+ * Why: if the primary's host is cut off from the network, nobody can tell it to stop its guest
+ * before the standby is promoted. So the primary may run the guest for a limited time only. The
+ * gateway extends this time again and again by LEASE messages. A LEASE answers one of our beats. It
  * allows the guest to run for a given time from when we sent that beat, by our own clock. When the
  * lease has expired, we stop the guest and release nothing. So the gateway knows when our guest has
  * stopped, even if it receives nothing from us.
