@@ -2,9 +2,8 @@
  * and whether a reply shows that the guest forgot requests or that its memory is wrong.
  *
  * The checker numbers each request, predicts its reply (count and checksum), and compares the reply
- * with the prediction. It shows whether Holdfast keeps its main promise. Therefore it uses no
- * sockets and no clock, so that a unit test can check every kind of failure that it must detect.
- * deploy/guest/client.c uses it. Threads: none of its own.
+ * with the prediction. It uses no sockets and no clock, so that a unit test can try every kind of
+ * failure. deploy/guest/client.c uses it. Threads: none of its own.
  *
  *	seq     1 2 3 4 5 6 7 8
  *	        a a a . a . . .      a = answered, . = not yet
@@ -71,7 +70,7 @@ int checker_reply(struct checker *c, const struct guest_reply *reply, uint64_t n
  * a later request has come. */
 uint64_t checker_unanswered(const struct checker *c);
 
-/* Returns true if there has been no failure of any kind. Requests in flight are no failures. */
+/* Returns true if there has been no failure of any kind. A request in flight is not a failure. */
 bool checker_clean(const struct checker *c);
 
 #endif

@@ -6,8 +6,8 @@
  *	seq	256 KiB after 256 KiB past the page cache, an fdatasync for each 4 MiB
  *	mixed	4 KiB at random places past the page cache: 70 % reads; an fdatasync for 8 writes
  *	memory	4 KiB of memory each ms, nothing to the disk
- * This is what fio would do. Debian's fio needs the libraries of Ceph, Gluster and RDMA, which do
- * not fit into the guest's image. All times are the guest's, whose clock does not see the pauses.
+ * This is what fio would do, but the libraries of Debian's fio do not fit into the guest's image.
+ * All times are the guest's; its clock does not see the pauses.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -72,7 +72,7 @@ static void write_at(int fd, off_t at, size_t bytes)
 {
 	uint64_t stamp = next_random();
 
-	/* no block may be what it was: the agent does not send such blocks */
+	/* change every block, because the agent does not send unchanged blocks */
 	for (size_t i = 0; i < bytes; i += SMALL)
 		memcpy(buffer + i, &stamp, sizeof(stamp));
 	if (pwrite(fd, buffer, bytes, at) != (ssize_t)bytes)
@@ -145,7 +145,7 @@ static double time_ms(double share)
 	return n_times ? (double)times_ns[(uint32_t)(share * (n_times - 1))] / 1e6 : 0;
 }
 
-/* The file is written once, so that later writes change no metadata but the time. */
+/* Write the whole file once, so that later writes change no metadata but the time. */
 static void make_file(void)
 {
 	int fd = open(FILE_PATH, O_RDWR | O_CREAT, 0600);

@@ -1,20 +1,20 @@
 /* guest_model.h - models what a request does to guest memory, so that the client can predict the
  * checksum in the reply.
  *
- * A connection owns a window of pages, which it uses as a ring. A DIRTY request for n pages
- * continues where the last request stopped. For each page it first reads the seed that an earlier
- * request left there, and adds that seed to the connection's running checksum. Then it writes a new
- * seed and a pattern derived from the new seed. The layout of a page, as byte offsets and contents:
+ * A connection owns a window of pages, used as a ring. A DIRTY request for n pages continues where
+ * the last request stopped. For each page, the request adds the page's old seed to the connection's
+ * running checksum. Then it writes a new seed, and a pattern derived from the new seed. The layout
+ * of a page, as byte offsets and contents:
  *
  *	page   0 seed   8 n_bytes   16 pattern words mix(seed + 2), mix(seed + 3), ... up to n_bytes
  *
  * The service does this with real pages (guest_page_*), the client with the seeds alone
  * (guest_model_*). The two checksums agree only if the guest's memory holds what the client's
- * requests wrote. If a page's pattern does not match its seed, the page is torn; the service
- * detects this itself.
+ * requests wrote. A page is torn if its pattern does not match its seed; the service detects this
+ * itself.
  *
- * Assumption: the two sides see the same requests in the same order. Memory: the client needs 8
- * bytes per page of the window. Threads: none of its own; one thread per object.
+ * Both sides must see the same requests in the same order. Memory: the client needs 8 bytes per
+ * page of the window. Threads: none of its own; one thread per object.
  */
 #ifndef GUEST_MODEL_H
 #define GUEST_MODEL_H

@@ -1,11 +1,11 @@
 /* service.c - hf-service: the program that runs inside the test guest.
  *
  * It is a TCP service that counts requests and dirties memory in a way that the client can check
- * (guest_proto.h, guest_model.h). This gives the guest state that a failover could lose. The state
- * is in guest memory only. A background writer dirties pages at a given rate, like a guest that has
- * other work too. deploy/guest/init starts the service with options from the kernel command line.
- * The program is static and uses only libc. It is not part of Holdfast, and nothing in it knows
- * that the guest is replicated.
+ * (guest_proto.h, guest_model.h). A failover could lose this state, which is in guest memory only.
+ * A background writer dirties pages at a given rate, as other work in a guest would.
+ * deploy/guest/init starts the service with options from the kernel command line. The program is
+ * static and uses only libc. It is not part of Holdfast, and nothing in it knows that the guest is
+ * replicated.
  *
  * Threads: one per connection, which owns the connection's window, and one background writer, which
  * owns its arena. They share the atomics and the rate, which rate_lock guards.

@@ -37,8 +37,8 @@ client_say() { echo "$*" >&"$CLIENT_IN"; }
 # has broken, or SECONDS have passed.
 #
 # `read` needs no timeout, because the client prints a line at each progress interval, and the pipe ends
-# with the client. Do not use `read -t`: if a signal arrives during `read -t` and the signal's trap
-# exits, bash 5.2 crashes (in longjmp), and then nothing cleans up.
+# with the client. Do not use `read -t`: bash 5.2 crashes (in longjmp) if a signal's trap exits during
+# `read -t`, and then nothing cleans up.
 client_until() # WORD SECONDS
 {
 	local deadline=$((SECONDS + $2))
@@ -50,9 +50,8 @@ client_until() # WORD SECONDS
 	return 1
 }
 
-# Begin phase NAME, and read the client's lines up to the line that reports the new phase. Lines
-# that the client printed earlier, while this shell was busy, are then not mistaken for lines of the
-# new phase.
+# Begin phase NAME. Read and discard the client's earlier lines, up to the line that reports the new
+# phase.
 client_phase() # NAME
 {
 	client_say phase "$1"

@@ -167,9 +167,9 @@ cluster_ctl() { cluster_ctl_as operator demo "$@"; }
 # Print the output of `vm show --json`.
 cluster_show() { cluster_ctl --json vm show "$CLUSTER_VM"; }
 
-# Wait until EXPRESSION is true. EXPRESSION is a Python expression, in which `vm` is the VM's object
-# from `vm show`, and `host` has the VM's hosts by name. Returns 1 if EXPRESSION is not true within
-# SECONDS. Polls five times a second, because no event reports that a daemon has started.
+# Wait until EXPRESSION is true. In this Python expression, `vm` is the VM's object from `vm show`,
+# and `host` has the VM's hosts by name. Returns 1 if EXPRESSION is not true within SECONDS. Polls
+# five times a second, because no event reports that a daemon has started.
 cluster_wait() # EXPRESSION SECONDS
 {
 	local deadline=$((SECONDS + $2))
@@ -182,7 +182,7 @@ cluster_wait() # EXPRESSION SECONDS
 	return 1
 }
 
-# Print a message and succeed if one of the daemons has ended. Fail if all of them run.
+# If one of the daemons has ended, print a message and succeed. If all of them run, fail.
 cluster_died()
 {
 	local name

@@ -83,8 +83,8 @@ guest_disk_option() # HOST
 	esac
 }
 
-# Print the options that turn virtio-net's offloads off: those of them that the installed QEMU has. QEMU
-# 8.1 and later have the last three.
+# Print the options of the installed QEMU that turn virtio-net's offloads off. QEMU 8.1 and later have
+# the last three.
 guest_offloads_off()
 {
 	local name options='' help
@@ -99,7 +99,7 @@ guest_offloads_off()
 
 # Set GUEST_COMMAND to the guest's QEMU command line, which is the same on both hosts except for the
 # path of a disk's image. The command lacks -qmp, the agent's monitor. It has another monitor at
-# LOOK_SOCKET, through which tests watch what an agent does, or act as an operator.
+# LOOK_SOCKET, for the tests.
 guest_command() # TAP SERIAL_LOG LOOK_SOCKET [HOST]
 {
 	local off

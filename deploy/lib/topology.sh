@@ -26,9 +26,9 @@
 #	topo_spawn primary LOG command...; pid=$TOPO_PID
 #	topo_end $pid
 #
-# The functions remember each pid together with its process's start time, because in long runs the kernel
-# may give the pid to a process that is not ours. On an error they print a message and end the calling
-# script (exit 1), whose EXIT trap cleans up.
+# The functions remember the start time of each process, because the kernel may give its pid to another
+# process later. On an error they print a message and end the calling script (exit 1), whose EXIT trap
+# cleans up.
 
 TOPO_PREFIX=${TOPO_PREFIX:-hf-$$}
 TOPO_DIR=/dev/shm/$TOPO_PREFIX
@@ -66,8 +66,7 @@ topo_spawn() # HOST LOG COMMAND...
 	local host=$1 log=$2
 
 	shift 2
-	# Use exec, so that the recorded pid is the program's own and not that of a shell, and signals
-	# reach the program.
+	# Use exec, so that the recorded pid is the program's own and signals reach the program.
 	( (( ${#TOPO_ENV[@]} == 0 )) || export "${TOPO_ENV[@]//@HOST@/$host}"
 	  exec nsenter --net="/run/netns/$TOPO_PREFIX-$host" -- "$@" ) </dev/null >>"$log" 2>&1 &
 	TOPO_PID=$!
@@ -109,8 +108,8 @@ topo_forget() # PID...
 	done
 }
 
-# End all processes in a host, including those that this script did not start, such as a standby's QEMU,
-# which is its agent's child.
+# End all processes in a host, including those that this script did not start. An example is a standby's
+# QEMU, a child of its agent.
 topo_end_all() # HOST
 {
 	local pids
@@ -145,7 +144,7 @@ topo_cable() # HOST DEV SWITCH PORT
 	topo_in net ip link add "$4" type veth peer name "$2" netns "$ns" || return 1
 	topo_in net ip link set "$4" master "$3" up
 	topo_in "$1" ip link set "$2" up
-	# Turn offloads off, so that every frame is whole and has a correct checksum. Captures rely on
+	# Turn offloads off, so that every frame is whole and has a correct checksum. Captures need
 	# this, and so do guests and DPDK ports without offloads.
 	topo_in "$1" ethtool -K "$2" tx off tso off gso off gro off >/dev/null
 	topo_in net ethtool -K "$4" tx off tso off gso off gro off >/dev/null
@@ -160,10 +159,10 @@ topo_bridge() # HOST NAME [OPTION...]
 
 topo_hypervisor() # HOST BACKUP_IP CLIENT_IP
 {
-	# Use spanning tree, as libvirt's networks and NetworkManager's bridges do, but with the kernel's
-	# shortest forward delay, 2 s. A port sends nothing for two delays after it gets a carrier, and a
-	# tap gets its carrier only when QEMU opens it. So each `protect` takes about 3 s longer. A test
-	# with many of them sets TOPO_STP=0. (The uplink does not matter: it gets its carrier early.)
+	# Use spanning tree, as libvirt's and NetworkManager's bridges do, but with the kernel's shortest
+	# forward delay, 2 s. A port sends nothing for two delays after it gets a carrier, and a tap gets
+	# its carrier only when QEMU opens it. So each `protect` takes about 3 s longer. A test that
+	# protects many times sets TOPO_STP=0.
 	topo_bridge "$1" br0 stp_state 0 forward_delay 0 &&
 		topo_cable "$1" eth0 brc "c-$1" &&
 		topo_in "$1" ip link set eth0 master br0 &&
@@ -220,8 +219,7 @@ topo_remove() # PREFIX
 
 	for host in $TOPO_HOSTS; do
 		[[ -e /run/netns/$1-$host ]] || continue
-		# End the processes that are left, for example a standby's QEMU, which the standby's
-		# agent started.
+		# End the processes that are left, for example a QEMU that an agent started.
 		mapfile -t pids < <(ip netns pids "$1-$host" 2>/dev/null)
 		(( ${#pids[@]} == 0 )) || python3 "$TOPO_LIB/end-pids.py" 2 "${pids[@]}"
 	done
@@ -239,9 +237,8 @@ topo_down()
 	TOPO_MADE=''
 }
 
-# Remove what earlier runs have left behind because they and their guards were killed. The prefix of
-# a run contains the pid of its script. If no process has this pid, the run is over, and what is
-# left of it can be removed.
+# Remove what earlier runs have left behind because they and their guards were killed. Each run's
+# prefix contains the pid of its script. If no process has this pid, the run is over.
 topo_sweep()
 {
 	local path pid
