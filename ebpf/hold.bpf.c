@@ -2,8 +2,7 @@
  * drops them.
  *
  * hold_xdp runs on the guest's tap for each frame that the guest sends. It does not parse frames,
- * so it holds frames of every ethertype. It passes a frame only in mode PASS; otherwise it
- * redirects the frame to the agent's socket or drops it:
+ * so it holds frames of every ethertype. What it does with a frame:
  *
  *	mode            | condition                  | verdict
  *	PASS            |                            | XDP_PASS, frame untouched
@@ -12,14 +11,14 @@
  *	                | frame too long, or no headroom | XDP_DROP
  *	any other case  |                            | XDP_DROP
  *
- * The stamp is put in front of the frame (bpf_xdp_adjust_head), not into the XDP metadata area:
- * tun's native path has always had headroom, but supports metadata only since Linux 6.15.
+ * The stamp is put in front of the frame (bpf_xdp_adjust_head). The XDP metadata area is not used,
+ * because tun's native path supports it only since Linux 6.15.
  *
  * hold_release runs at the end of our veth pair where released frames come out (hfbN, tc ingress).
- * It passes each frame to the tap as if the tap had received it from the guest. So everything
- * handles the frame as it would without a hold: the tap's own tc ingress filters, its bridge port
- * with all settings, and every rule that names the tap. hold_xdp does not see the frame again,
- * because native XDP runs only when QEMU writes to the tap.
+ * It passes each frame to the tap as if the tap had received it from the guest. So the tap's tc
+ * ingress filters, its bridge port and every rule that names the tap treat the frame as they would
+ * without a hold. hold_xdp does not see the frame again, because native XDP runs only when QEMU
+ * writes to the tap.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -38,8 +37,8 @@ struct {
 } hold_control SEC(".maps");
 
 /* The key is the number of a receive queue of the tap (only 0 is used), the value an AF_XDP socket.
- * The agent writes the map. If the agent dies, its socket closes and the kernel empties the slot;
- * from then on hold_xdp drops the frames. The map is pinned. */
+ * The agent writes the map. If the agent dies, its socket closes and the kernel empties the slot.
+ * From then on hold_xdp drops the frames. Pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
 	__uint(max_entries, 1);
@@ -81,8 +80,8 @@ static __always_inline void count(__u32 which)
 		(*n)++;
 }
 
-/* Count a frame that the guest sent. Called even if the frame will be dropped, because it still
- * shows that the guest is alive. */
+/* Count a frame that the guest sent. Even a frame that will be dropped shows that the guest is
+ * alive. */
 static __always_inline void note_sent(__u64 now_ns)
 {
 	__u32 zero = 0;
@@ -146,7 +145,7 @@ SEC("tc")
 int hold_release(struct __sk_buff *skb)
 {
 	/* Drop frames without our mark: some programs of the host (LLDP, DHCP) send frames on all
-	 * devices, so also on our veth pair. */
+	 * devices. */
 	if (skb->mark != HOLD_MARK) {
 		count(HOLD_COUNTER_DROPPED_STRAY);
 		return TC_ACT_SHOT;

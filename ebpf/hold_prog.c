@@ -44,9 +44,9 @@ static int remove_pins(const struct hold_prog *prog)
 	return pin_dir_empty(prog->pin_dir, pin_names, ARRAY_SIZE(pin_names));
 }
 
-/* Open the pinned link if it is on our device. If the link is on another device, or its device is
- * gone (the link's ifindex is then 0), remove all pins: nothing uses them any more, and the mode
- * that was set for an earlier guest must not apply to this guest. */
+/* Open the pinned link if it is on our device. If it is on another device, or its device is gone
+ * (ifindex 0), remove all pins: they are those of an earlier guest, whose mode must not apply to
+ * this guest. */
 static int find_pinned_link(struct hold_prog *prog)
 {
 	struct bpf_link_info info = {0};
@@ -91,7 +91,7 @@ static int load(struct hold_prog *prog, const struct hold_prog_config *config)
 	pinned[0] = skel->maps.hold_control;
 	pinned[1] = skel->maps.hold_xsks;
 	pinned[2] = skel->maps.hold_counters;
-	/* if it is not pinned, because an older agent did not have this map, it is created */
+	/* created if it is not pinned: older agents did not have this map */
 	pinned[3] = skel->maps.hold_sent;
 	for (size_t i = 0; i < ARRAY_SIZE(pinned); i++) {
 		r = pin_path(prog, bpf_map__name(pinned[i]), path, sizeof(path));
@@ -278,8 +278,8 @@ static int open_pinned(struct hold_prog *prog)
 	prog->control = mmap(NULL, (size_t)getpagesize(), PROT_READ | PROT_WRITE, MAP_SHARED,
 			     control_fd, 0);
 	if (prog->control == MAP_FAILED)
-		/* without the map we cannot know whether the tap's clsact qdisc is ours; it may
-		 * stay, which does no harm */
+		/* without the map we cannot know whether the tap's clsact qdisc is ours; leaving it
+		 * does no harm */
 		prog->control = NULL;
 	return 0;
 }
@@ -307,9 +307,8 @@ int hold_prog_remove_left(const char *pin_dir)
 void hold_prog_quiesce(void)
 {
 	/* MEMBARRIER_CMD_GLOBAL calls synchronize_rcu(), which waits for all RCU read-side critical
-	 * sections. XDP programs run in such sections, so no program that ran before this call
-	 * still runs after it. If the kernel lacks this command (nohz_full), the caller's next
-	 * netlink calls have the same effect, because each of them waits for a grace period too. */
+	 * sections. XDP programs run in such sections. If the kernel lacks this command
+	 * (nohz_full), the caller's next netlink calls also wait for a grace period. */
 	(void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 

@@ -1,14 +1,14 @@
 /* hold_prog.h - loads, attaches, pins and takes over the hold's BPF programs.
  *
- * Why: the programs must outlive the agent, because they drop frames while no agent runs, and the
- * next agent must find them. So the maps and the XDP link are pinned in one directory per VM:
+ * The programs drop frames while no agent runs, so they must outlive the agent. The next agent must
+ * find them. So the maps and the XDP link are pinned in one directory per VM:
  *
  *	PIN_DIR/hold_control   hold_xsks   hold_counters   hold_sent   link
  *
- * hold_prog_open() sets the programs' constants. It loads the programs with the pinned maps, or
- * with new maps if none are pinned. It attaches the XDP program, or replaces it in the pinned link,
- * and pins what is new. hold_prog_detach() undoes these steps in reverse order. A lock on the
- * directory (flock) prevents a second agent from using it.
+ * hold_prog_open() loads the programs with the pinned maps, or with new maps if none are pinned. It
+ * attaches the XDP program, or replaces the program in the pinned link, and pins what is new.
+ * hold_prog_detach() undoes these steps in reverse order. A lock on the directory (flock) prevents
+ * a second agent from using it.
  *
  * Where: hostagent/net/hold.c calls it; it calls only libbpf, and turns libbpf's results into
  * negative errno. libbpf's own messages go to the log at debug level.
@@ -72,18 +72,18 @@ int hold_prog_attach_release(struct hold_prog *prog, int ifindex)
 uint64_t hold_prog_n_returned(const struct hold_prog *prog);
 
 /* Detach the XDP program from the tap, remove the tap's clsact qdisc if we created it, and remove
- * pins and directory. The program no longer runs for new frames, but may still be running for an
- * earlier frame; hold_prog_quiesce() waits for it. The maps stay usable until hold_prog_done().
+ * pins and directory. The program no longer runs for new frames. It may still be running for an
+ * earlier frame; hold_prog_quiesce() waits for that. The maps stay usable until hold_prog_done().
  * Tries all steps even if one fails. Returns 0, or the -errno of the first step that failed. */
 int hold_prog_detach(struct hold_prog *prog) __attribute__((warn_unused_result));
 
-/* Detach and unpin the hold that an earlier process left in @pin_dir, even if the tap is gone, was
- * renamed, or is in no bridge. Returns 0 if nothing is left in @pin_dir, -EBUSY if another process
- * controls this hold, or another -errno. */
+/* Detach and unpin the hold that an earlier process left in @pin_dir. The tap may be gone, renamed,
+ * or in no bridge. Returns 0 if nothing is left in @pin_dir, -EBUSY if another process controls
+ * this hold, or another -errno. */
 int hold_prog_remove_left(const char *pin_dir) __attribute__((warn_unused_result));
 
-/* Wait until every run of a BPF program that began before this call has ended. This takes an RCU
- * grace period, a few milliseconds. */
+/* Wait until all BPF programs that are running now have returned. This takes an RCU grace period, a
+ * few milliseconds. */
 void hold_prog_quiesce(void);
 
 /* Free memory and descriptors; pinned programs and maps continue to work. @prog may be NULL,

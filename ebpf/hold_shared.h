@@ -40,8 +40,8 @@ struct hold_stamp {
 };
 
 /* Value of the map hold_sent, which counts all frames that the guest has sent, including dropped
- * ones. The witness also reads this map. The counts are in a separate map because the sizes of the
- * other maps must not change: an older agent may have pinned them. */
+ * ones. The witness also reads this map. It is a separate map because the other maps must keep
+ * their sizes: an older agent may have pinned them. */
 struct hold_sent {
 	__u64 frames;
 	__u64 last_ns; /* CLOCK_BOOTTIME when the last frame was sent; 0: never */

@@ -14,7 +14,7 @@
 #include "base/fd.h"
 
 /* Check that @dir, or its nearest parent that exists, is on a bpffs. Called before mkdir, so that
- * nothing is created outside of a bpffs. Returns 0, -ENOENT if it is not, or another -errno. */
+ * nothing is created elsewhere. Returns 0, -ENOENT if @dir is not on a bpffs, or another -errno. */
 static int check_bpffs(const char *dir)
 {
 	char parent[PATH_MAX];

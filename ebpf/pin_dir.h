@@ -1,5 +1,5 @@
-/* pin_dir.h - creates, locks and empties the directory on a bpffs that holds the pins of one hold
- * or witness.
+/* pin_dir.h - creates, locks and empties the directory with the pins of one hold or witness. The
+ * directory is on a bpffs.
  *
  * Where: the loaders in ebpf/ call it. Threads: any (no state). Functions block only for
  * file-system calls.

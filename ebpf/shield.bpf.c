@@ -1,13 +1,12 @@
-/* shield.bpf.c - during a flood of UDP, passes only genuine, new witness datagrams to the gateway's
- * packet socket.
+/* shield.bpf.c - protects the gateway's packet socket in a flood of UDP. Of all UDP datagrams, only
+ * genuine and new witness datagrams pass.
  *
  * This is a socket filter. It runs in softirq context for each frame, before the kernel copies the
  * frame into the socket's ring, and returns how many bytes to copy. All frames except UDP over IPv4
  * pass unchanged. A UDP datagram passes only if it is a witness datagram that user space
- * (gateway/witness/witness_rx.h) would accept too. One check is stricter: the sequence number must
- * be higher than that of every datagram that has passed, whereas user space only requires that the
- * number was not seen before. So forged and repeated datagrams cost user space nothing. The checks
- * are in the same order as in user space, cheap ones first.
+ * (gateway/witness/witness_rx.h) would accept too. One check is stricter here: the sequence number
+ * must be higher than that of every datagram that has passed. User space accepts any number that it
+ * has not seen before. The checks are in the same order as in user space, cheap ones first.
  *
  * Frames are read with bpf_skb_load_bytes(), which also reads bytes that a driver left in pages.
  * The program needs only CAP_BPF.
@@ -26,7 +25,8 @@
 #include "datagram.bpf.h"
 #include "shield_shared.h"
 
-/* Return value that passes a frame: the most bytes to copy. Returning 0 drops the frame. */
+/* Return value that passes a frame: the number of bytes to copy, at most. Returning 0 drops the
+ * frame. */
 #define PASS_WHOLE	0x40000
 #define NO_OPTIONS	0x45	/* first byte of an IPv4 header without options */
 #define MORE_OR_OFFSET	0x3fff	/* every fragment has one of these bits set */
@@ -53,9 +53,8 @@ struct {
 } shield_slots SEC(".maps");
 
 /* The key is a slot, the value a struct shield_key. The program writes `newest` and `bad_macs`; the
- * gateway writes the rest. The map is an array that the gateway writes through mmap, so that the
- * gateway can overwrite the bytes of a key that is no longer used. (If an element of a hash map is
- * deleted, its bytes stay in memory.) */
+ * gateway writes the rest. The map is an array, which the gateway maps so that it can wipe unused
+ * keys. (A hash map would keep the bytes of a deleted element in memory.) */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SHIELD_SLOTS);

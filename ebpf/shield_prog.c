@@ -102,8 +102,8 @@ int shield_prog_set_key(struct shield_prog *prog, uint32_t slot, const struct sh
 
 	if (mine->key_id == (key ? key->key_id : 0))
 		return 0;
-	/* The program finds a key by its id. So first remove the old id, then replace the key, then
-	 * add the new id: the program never finds a half-written key. */
+	/* The program finds a key by its id, and must not find a half-written key. So first remove
+	 * the old id, then replace the key, then add the new id. */
 	if (mine->key_id != 0)
 		r = bpf_map_delete_elem(slots, &mine->key_id);
 	explicit_bzero(mine, sizeof(*mine));

@@ -1,10 +1,9 @@
 /* shield_prog.h - loads the shield's BPF program, sets its keys, and reads how many datagrams it
  * dropped.
  *
- * Why: in a flood the gateway attaches this program to its packet socket (docs/threat-model.md, "A
- * flood"). Loading takes milliseconds in the verifier, so the program is loaded once, before any
- * flood. The caller attaches it when a flood begins. Nothing is pinned: socket, program and keys
- * end with the process.
+ * When a flood begins, the gateway attaches this program to its packet socket
+ * (docs/threat-model.md, "A flood"). Loading takes milliseconds in the verifier, so the program is
+ * loaded once, before any flood. Nothing is pinned: socket, program and keys end with the process.
  *
  * Where: gateway/networks/witnessing.c calls it; it calls only libbpf. libbpf's messages go to the
  * log at debug level. Threads: one thread at a time may use an object. Keys and counts are shared
@@ -34,11 +33,11 @@ struct shield_prog *shield_prog_close(struct shield_prog *prog);
 int shield_prog_fd(const struct shield_prog *prog);
 
 /* Put a copy of @key into @slot (0..SHIELD_SLOTS-1); if @key is NULL, empty the slot. If the slot
- * already holds a key with this key_id, nothing changes, not even the key's `newest`. A key with
- * another key_id that is in the slot is wiped first. With the new key, only datagrams with a
- * sequence number above @key->newest pass. key_id and address are in the byte order of struct
- * shield_key. Makes a system call only if something changes. Returns 0; or -errno of bpf(2), and
- * then the slot has no key. */
+ * already has a key with this key_id, nothing changes, not even the key's `newest`. Wipes an old
+ * key with another key_id first. With the new key, only datagrams with a sequence number above
+ * @key->newest pass. key_id and address are in the byte order of struct shield_key. Makes a system
+ * call only if something changes. Returns 0; or -errno of bpf(2), which leaves the slot without a
+ * key. */
 int shield_prog_set_key(struct shield_prog *prog, uint32_t slot, const struct shield_key *key)
 	__attribute__((warn_unused_result));
 
@@ -46,7 +45,7 @@ int shield_prog_set_key(struct shield_prog *prog, uint32_t slot, const struct sh
  * call shield_prog_take_bad_macs() instead. */
 uint64_t shield_prog_take_count(struct shield_prog *prog, enum shield_verdict verdict);
 
-/* Returns how many datagrams named the key in @slot but had a wrong mac, since the last call. */
+/* Returns how many datagrams since the last call named the key in @slot but had a wrong mac. */
 uint64_t shield_prog_take_bad_macs(struct shield_prog *prog, uint32_t slot);
 
 #endif

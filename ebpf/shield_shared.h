@@ -24,7 +24,7 @@ struct shield_key {
 
 /* The verdict on a UDP datagram. */
 enum shield_verdict {
-	SHIELD_PASSED = 0,	  /* the datagram passes; with any other verdict it is dropped */
+	SHIELD_PASSED = 0,	  /* the datagram passes; all other verdicts drop it */
 	SHIELD_OTHER = 1,	  /* not addressed to the witness port of our address */
 	SHIELD_MALFORMED = 2,	  /* for the witness port, but of wrong size or magic */
 	SHIELD_UNKNOWN_KEY = 3,

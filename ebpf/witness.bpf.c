@@ -11,13 +11,13 @@
  *                              if there is a second path: a clone, signed again --> [client device]
  *
  * The programs neither change nor drop a frame on its way to the guest: witness_sample always
- * returns TC_ACT_UNSPEC. They work without the agent: the filters keep the programs alive, and the
- * programs keep the maps alive. witness_emit lets no frame into the host's network stack; what it
- * cannot send, it drops.
+ * returns TC_ACT_UNSPEC. The programs work without the agent: the filters keep them alive, and they
+ * keep the maps alive. witness_emit sends or drops each frame, so that none enters the host's
+ * network stack.
  *
  * witness_emit resizes the clone and overwrites all of its bytes, so it needs no headroom. Transmit
  * checksum offload is off on hfwN, so the kernel finishes the clone's checksums before witness_emit
- * runs; otherwise the kernel would later write a checksum into our datagram.
+ * runs. With offload, the kernel would later write a checksum into our datagram.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -35,9 +35,9 @@
 /* TC_PRIO_CONTROL: a priority queue sends these datagrams before replication traffic */
 #define PRIORITY_CONTROL 7
 
-/* The map has the key 0 and a struct witness_control as value. The agent writes it (mmap), except
- * that witness_emit writes the sequence numbers. Pinned. A process that can open the pin can read
- * the keys and sign datagrams, so only root may open it. */
+/* The map has the key 0 and a struct witness_control as value. witness_emit writes the sequence
+ * numbers; the agent writes the rest (mmap). Pinned. A process that can open the pin can read the
+ * keys and sign datagrams, so only root may open it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -79,8 +79,7 @@ int witness_sample(struct __sk_buff *skb)
 	struct witness_state *state = bpf_map_lookup_elem(&witness_state, &zero);
 	__u64 now_ns, last_ns;
 
-	/* This host's bridge may flood one of our datagrams to the guest. Such a datagram must not
-	 * cause another sample. */
+	/* Do not sample our own datagrams, which this host's bridge may flood to the guest. */
 	if (!state || skb->mark == MARK)
 		return TC_ACT_UNSPEC;
 	count(&state->to_guest);
@@ -138,8 +137,8 @@ static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
 }
 
 /* Remove the VLAN tag that the kernel keeps outside of the frame, because the kernel would put it
- * into our datagram. When that tag is removed, the kernel moves the next tag, if there is one, out
- * of the frame, so repeat the removal. Returns 0, or less than 0 on failure. */
+ * into our datagram. After a removal the kernel moves the frame's next tag, if there is one, out of
+ * the frame. So repeat the removal. Returns 0, or less than 0 on failure. */
 static __always_inline int remove_tags(struct __sk_buff *skb)
 {
 	for (int i = 0; i < 3 && skb->vlan_present; i++) {
@@ -177,9 +176,8 @@ static __always_inline const struct witness_path *path_of(const struct witness_c
 	return &control->paths[number][*(const volatile __u32 *)&control->path_slot[number] & 1];
 }
 
-/* Turn the frame into the datagram of one path. Writes every byte, because the frame may be a
- * clone, which shares its bytes with the original frame until they are written. Returns 0, or less
- * than 0 on failure. */
+/* Turn the frame into the datagram of one path. Writes every byte, because a clone shares the
+ * original frame's bytes until they are written. Returns 0, or less than 0 on failure. */
 static __always_inline int write_frame(struct __sk_buff *skb, const struct witness_path *path,
 				       enum witness_path_number number, struct witness_key *key,
 				       struct datagram *d)
@@ -235,9 +233,9 @@ int witness_emit(struct __sk_buff *skb)
 
 	if (!control || !state)
 		return TC_ACT_SHOT;
-	/* Take the sample's time out of token_ns, so that each sample is sent only once: a large
-	 * clone arrives as several segments. Frames without our mark are no samples: the host's own
-	 * network stack has sent them on the helper. */
+	/* Take the sample's time out of token_ns, so that only the first segment of a large clone
+	 * is sent. Frames without our mark are not samples: the host's own network stack has sent
+	 * them on the helper. */
 	time_ns = skb->mark == MARK ? __sync_lock_test_and_set(&state->token_ns, 0) : 0;
 	if (time_ns == 0) {
 		count(&state->stray);

@@ -1,16 +1,15 @@
 /* witness_prog.h - loads, attaches, pins and takes over the witness's BPF programs.
  *
- * Why: a witness must report even when the agent cannot. The tc filters keep the programs alive,
- * and the programs keep the maps alive. The maps are pinned in a separate directory, so that the
- * next agent can take them over:
+ * A witness must report even when the agent cannot. The tc filters keep the programs alive, and the
+ * programs keep the maps alive. The maps are pinned in a separate directory, so that the next agent
+ * can take them over:
  *
  *	PIN_DIR/witness_control   PIN_DIR/witness_state
  *
- * witness_prog_open() stores the helper's ifindex in the programs' constants, loads the programs
- * with the maps that it finds pinned or with new ones, and attaches a filter to the helper and then
- * one to the tap. witness_prog_detach() removes the tap's filter and the pins. The witness needs
- * the VM's hold: it uses the hold's clsact qdisc on the tap, and reads the hold's pinned map
- * hold_sent.
+ * witness_prog_open() loads the programs with the pinned maps, or with new maps if none are pinned.
+ * Then it attaches a filter to the helper and one to the tap. witness_prog_detach() removes the
+ * tap's filter and the pins. The witness needs the VM's hold: it uses the hold's clsact qdisc on
+ * the tap, and reads the hold's pinned map hold_sent.
  *
  * Where: hostagent/net/witness_mirror.c calls it; it calls only libbpf.
  * Threads: one thread at a time may use an object. Control and state are shared with the programs,
@@ -47,14 +46,14 @@ struct witness_prog {
 	struct witness_state *state;	 /* mapped page of the map witness_state */
 	int lock_fd;	   /* descriptor of pin_dir; keeps it locked */
 	int tap;
-	/* true if the pins of a witness of this tap were found; in this case that witness has
-	 * continued to send all the time */
+	/* true if witness_prog_open() found the pins of a witness of this tap, which has sent all
+	 * the time */
 	bool is_taken_over;
 	char pin_dir[256];
 };
 
 /* Load and attach the programs, as the top of this file describes. A new witness sends nothing,
- * because its control is zero except for the tap. A witness that is taken over keeps its control.
+ * because its control is zero except for `tap`. A witness that is taken over keeps its control.
  * Pins of another tap or with another layout are removed first. @prog is the caller's storage,
  * valid after success until witness_prog_done().
  * Returns 0, -ENAMETOOLONG, an error listed at enum witness_prog_step, or another -errno. On

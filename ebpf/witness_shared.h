@@ -1,8 +1,8 @@
 /* witness_shared.h - types and constants shared by the witness's BPF programs and their loader.
  *
  * This is the only header of ours that both include. Types have fixed width and host byte order
- * unless noted, and sizes are asserted. When a witness is new, its maps are all zero. In this state
- * the programs send nothing.
+ * unless noted, and sizes are asserted. The maps of a new witness are all zero, and the programs
+ * then send nothing.
  */
 #ifndef WITNESS_SHARED_H
 #define WITNESS_SHARED_H
@@ -41,14 +41,14 @@ struct witness_path {
 	__u8 reserved[2];
 };
 
-/* Value of the map witness_control. The agent writes it through mmap. There are two keys, and two
- * routes for each path; an index says which of the two is in use. To change a key or route, the
- * agent writes the key or route that is not in use, and then changes the index. So no program sees
- * a half-written key or route. */
+/* Value of the map witness_control. The agent writes it through mmap. There are two slots for the
+ * key, and two for each path's route. An index says which of the two slots is in use. To change a
+ * key or route, the agent writes the unused slot, and then changes the index. So no program sees a
+ * half-written key or route. */
 struct witness_control {
 	__u32 is_enabled; /* 0: frames are counted, but nothing is sent */
-	__u32 key_slot;	  /* index of the key in use: 0 or 1 */
-	__u32 path_slot[WITNESS_N_PATHS]; /* index of the route in use: 0 or 1 */
+	__u32 key_slot;	  /* index of the slot in use: 0 or 1 */
+	__u32 path_slot[WITNESS_N_PATHS]; /* index of the slot in use: 0 or 1 */
 	__u32 tap;	  /* ifindex of the tap, left here for the next agent */
 	__u32 reserved;
 	__u64 interval_ns;
@@ -59,10 +59,9 @@ struct witness_control {
 /* Value of the map witness_state. The programs write it. */
 struct witness_state {
 	__u64 to_guest;	  /* frames that reached the guest's port */
-	/* when the last sample was taken; the next one is due an interval later */
+	/* when the last sample was taken; the next sample is due an interval later */
 	__u64 sampled_ns;
-	/* time of the sample whose clone has not reached witness_emit yet; 0: there is no such
-	 * sample */
+	/* time of the sample whose clone has not reached witness_emit yet; 0: none */
 	__u64 token_ns;
 	__u64 sampled;	  /* samples taken */
 	__u64 sent[WITNESS_N_PATHS]; /* datagrams passed to the path's device */
