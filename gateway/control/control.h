@@ -1,8 +1,8 @@
 /* control.h - serves operators: mutual TLS 1.3 on kernel sockets, one JSON line per request.
  *
- * Why: operators must reach the gateway even when the data path does not work. The service runs in
- * the gateway's loop, so that each request sees one consistent state. docs/control-protocol.md
- * defines the protocol.
+ * Operators must reach the gateway even when the data path does not work; therefore it uses kernel
+ * sockets. The service runs in the gateway's loop, so that each request sees one consistent state.
+ * docs/control-protocol.md defines the protocol.
  *
  *  accept ─► TLS (role operator | viewer) ─► one line in ─► verb table ─► lines out ─► close
  *                                                   │ a command: answered when it is done
@@ -27,8 +27,7 @@
 /* most of CONTROL_CONNECTIONS_MAX that viewers may have; the rest is for operators */
 #define CONTROL_VIEWERS_MAX	16
 #define CONTROL_FOLLOWERS_MAX	4 /* most connections of one identity that may follow events */
-/* most connections whose request has not come yet, or whose answer is queued but not sent yet
- * (newcomers.h) */
+/* limit of connections whose request has not come, or whose answer is not sent yet (newcomers.h) */
 #define CONTROL_UNPROVEN_MAX	16
 #define CONTROL_TIMEOUT_NS	(5 * CLOCK_NS_PER_S) /* time limit for handshake and request */
 #define CONTROL_VERSION		1

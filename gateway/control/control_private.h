@@ -25,8 +25,8 @@ struct control_conn {
 	struct wire_tls *tls;
 	enum control_phase phase;
 	uint32_t address_be32; /* the peer's address */
-	/* true while the handshake waits because the time for handshakes is spent; nothing is then
-	 * read from the connection (newcomers.h) */
+	/* true while the handshake waits, because the time for handshakes is spent. A waiting
+	 * connection is not read (newcomers.h) */
 	bool waiting;
 	uint64_t opened_ns;
 	uint64_t op_id;	      /* in CONTROL_WAITING: the number of the command */
@@ -55,8 +55,8 @@ struct control {
 /* Queue @line and a newline as output. If the output then exceeds CONTROL_OUTPUT_MAX, marks the
  * connection as broken. */
 void control_put_line(struct control_conn *c, const char *line);
-/* Queue @json as a line, and free it. If @json is NULL, because its caller ran out of memory,
- * queues an error instead. */
+/* Queue @json as a line, and free it. NULL means that the caller ran out of memory: queues an error
+ * instead. */
 void control_put_json(struct control_conn *c, json_t *json);
 /* Queue an error as {"ok":false,...}, and set the phase CLOSING. */
 void control_put_error(struct control_conn *c, const char *code, const char *format, ...)

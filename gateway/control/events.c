@@ -57,8 +57,8 @@ struct events {
 	struct ring rings[EVENTS_CLASSES];
 	struct event_source sources[SOURCES_MAX];
 	size_t n_sources;
-	/* audit.jsonl and events.jsonl. Each is allocated separately: if a file's thread hangs in a
-	 * write, close_file() cannot free that file, because the thread still uses it. */
+	/* audit.jsonl and events.jsonl. Each is allocated separately, because close_file() must not
+	 * free a file whose thread hangs in a write. */
 	struct events_file *files[EVENTS_CLASSES];
 };
 
@@ -129,7 +129,7 @@ static void write_file(void *arg, const char *data, size_t size)
 static void close_file(struct events_file *f)
 {
 	if (!f || !spool_close(f->spool, CLOSE_NS))
-		return; /* the disk does not answer, so the thread still uses @f: do not free it */
+		return; /* the disk does not answer and the thread still uses @f: do not free @f */
 	fd_close(f->fd);
 	free(f);
 }
@@ -224,7 +224,7 @@ static void append(struct events *events, unsigned int class, const struct event
 }
 
 /* Returns the class of events of @kind. VITAL events are important, and peers cannot cause many of
- * them. All other events can be caused at will by peers. */
+ * them. Peers can cause all other events at will. */
 static unsigned int class_of(const char *kind)
 {
 	static const char *const vital[] = {"state",   "operator",    "gateway",   "fence",

@@ -1,6 +1,6 @@
 /* events.h - keeps the last events in memory, and writes all events to files.
  *
- * Why: `holdfastctl events` must show past events, and the files keep events after the process has
+ * `holdfastctl events` shows the events in memory. The files keep events after the process has
  * ended. The sequence numbers of events continue across restarts.
  *
  *	                     ┌─ limit of its VM ─ passed ─► ring of its class ─► spool ─► events.jsonl
@@ -14,9 +14,9 @@
  * written to audit.jsonl. Their kinds are "state", "operator", "gateway", "fence", "journal",
  * "certificate" and "suppressed". Each VM has a limit for each class.
  *
- * Where: control/control.c. Threads: the gateway's loop. A thread writes the files (base/spool.h),
- * so nothing here blocks except open and close. If a disk is full or slow, lines are missing in the
- * files, but the service continues.
+ * Where: control/control.c. Threads: the gateway's loop. A thread of its own writes each file
+ * (base/spool.h), so nothing here blocks except open and close. If a disk is full or slow, the
+ * files lack lines, but the service continues.
  */
 #ifndef CONTROL_EVENTS_H
 #define CONTROL_EVENTS_H

@@ -1,10 +1,10 @@
-/* newcomers.h - limits how many connections to the management port may be open without having sent
- * a request, and how much time their handshakes take. Chooses which connection is ended when there
- * are too many, and which handshake continues next.
+/* newcomers.h - limits the connections to the management port that have not sent a request yet:
+ * their number, and the time that their handshakes take. Chooses which connection is ended when
+ * there are too many, and which handshake continues next.
  *
- * Why: anyone who reaches the management port can open connections, and make the gateway compute
+ * Anyone who reaches the management port can open connections, and can make the gateway compute
  * signatures in the loop that also serves the agents. session/admission.h does the same for the
- * agents' port; this is a smaller version, without budgets for known addresses.
+ * agents' port, and also has budgets for known addresses.
  *
  *  slots   a connection takes one of CONTROL_UNPROVEN_MAX slots until its request has come, and
  *          again while it only sends the rest of its answer. When all slots are taken, each new
