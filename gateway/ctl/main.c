@@ -28,8 +28,8 @@ struct verb {
 	const char *request;
 	bool needs_vm;
 	bool needs_host;
-	/* true if the gateway answers only when the hosts have carried out the request or make no
-	 * more progress */
+	/* true if the gateway answers only after the hosts have carried out the request, or have
+	 * stopped making progress */
 	bool waits;
 	bool (*show)(const json_t *answer); /* prints the answer; false: exit status 1 */
 	const char *help;
@@ -246,8 +246,8 @@ static char *make_request(const struct verb *verb, const struct options *o, char
 	return line;
 }
 
-/* Ask the gateway for its status, only to see whether it answers. Returns 1 if it does, 0 if it
- * closed the connection without an answer, or -errno (and sets *ret_error). */
+/* Ask the gateway for its status, only to see whether it answers. Returns 1 if it does, or 0 if it
+ * closed the connection without an answer. On error returns -errno and sets *ret_error. */
 static int ask_status(const struct ctl_config *config, uint64_t deadline_ns,
 		      struct error *ret_error)
 {
@@ -262,9 +262,9 @@ static int ask_status(const struct ctl_config *config, uint64_t deadline_ns,
 	return r;
 }
 
-/* Read the next line, as ctl_line() does. If the verb waits for the hosts and the deadline passes,
- * ask the gateway for its status on a second connection; if it answers, wait again. So the wait
- * ends only if the gateway itself no longer answers. An explicit --timeout is not extended. */
+/* Read the next line, as ctl_line() does. If a verb that waits for the hosts reaches its deadline,
+ * ask the gateway for its status on a second connection. If the gateway answers, wait again. An
+ * explicit --timeout is not extended. */
 static int answer_line(const struct verb *verb, const struct options *o,
 		       const struct ctl_config *config, struct ctl *ctl, uint64_t deadline_ns,
 		       const char **ret_line, struct error *ret_error)

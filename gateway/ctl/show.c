@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 
-/* show that the standby is slow only if it has been slow for at least this long */
+/* do not show that the standby is slow before it has been slow for this long */
 #define WAITS_SHOWN_MS 1000
 #define S(object, key) text_of(object, key)
 
@@ -282,8 +282,8 @@ static void show_not_protected(FILE *out, const json_t *vm)
 
 	fprintf(out, "%s is %s", name, state);
 	if (json_is_true(json_object_get(vm, "conflict")))
-		/* print no advice: the conflict must be solved first, and show_check() prints a
-		 * line about the conflict */
+		/* print no advice here; show_check() prints a line about the conflict, which must
+		 * be solved first */
 		fprintf(out, "\n");
 	else if (strcmp(state, "UNPROTECTED") == 0)
 		fprintf(out, "; holdfastctl protect %s\n", name);

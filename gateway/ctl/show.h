@@ -1,6 +1,6 @@
 /* show.h - prints the gateway's answers as human-readable text. Pure: reads JSON, writes to a FILE.
- * Members of the answer that are unknown or missing are no error, because another version of the
- * gateway may send other members. They are skipped.
+ * Unknown and missing members of the answer are skipped, because another version of the gateway may
+ * send other members.
  * Where: ctl/main.c calls it. Threads: one.
  */
 #ifndef CTL_SHOW_H
