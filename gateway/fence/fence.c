@@ -21,7 +21,7 @@
 #include "loop/source.h"
 #include "wire/limits.h"
 
-/* how long to wait before the callback is called again for a result that it could not handle */
+/* how long to wait before calling the callback again, after it could not handle a result */
 #define RETRY_NS CLOCK_NS_PER_S
 
 /* The script that /bin/sh runs. $0 is the log file, $1 the command. The script opens the log file
@@ -216,7 +216,7 @@ void fence_start(struct fence *fence, const char *command, const char *vm, const
 	}
 }
 
-/* Append the last line of the command's log to the text that describes how the command ended. */
+/* Append the log's last line to the text that says how the command ended. */
 static void add_last_words(const struct fence *fence, struct run *run)
 {
 	char path[PATH_MAX], tail[512];

@@ -1,10 +1,9 @@
 /* fence.h - runs an operator's fence command and reports how it ended.
  *
- * Why: Holdfast is safe without fencing, because a primary that was replaced can release no output.
- * But the hosts may share something that Holdfast does not control (a disk, a licence, a power
- * budget). Operators then want the old host to be off before the guest runs on the new host. Any
- * program can be the fence command. The package fence-agents has a program for each kind of power
- * switch.
+ * Holdfast is safe without fencing, because a primary that was replaced can release no output. But
+ * the hosts may share something that Holdfast does not control (a disk, a licence, a power budget).
+ * The old host must then be off before the guest runs on the new host. Any program can be the fence
+ * command; the package fence-agents has one for each kind of power switch.
  *
  * The command is run by /bin/sh -c in its own process group, with an empty standard input. Its
  * standard output and standard error go to LOG_DIR/fence-VM.log, which holds only the last run. If
@@ -14,8 +13,8 @@
  *	HOLDFAST_HOST  name of the host to isolate
  *	HOLDFAST_TERM  the new term, in which the guest will run on the other host
  *
- * Exit status 0 means that the host is isolated: it can no longer do anything. The gateway may run
- * the command more than once for the same host.
+ * Exit status 0 means that the host can no longer do anything. The gateway may run the command more
+ * than once for the same host.
  *
  * Where: main calls it. Threads: the gateway's loop. fence_start() blocks while a process starts
  * (about a millisecond); fence_close() waits for the killed commands.
@@ -33,7 +32,7 @@ struct fence;
 
 /* A callback that is told how a command ended. @ok is true if the exit status was 0. @text gives
  * details, such as "exit status 2: no such plug". The callback returns 0, or -errno if it could not
- * handle the result; fence_poll() then calls it again later. */
+ * handle the result. After an error, fence_poll() calls the callback again later. */
 typedef int (*fence_ended_fn)(void *arg, const char *vm, const char *host, uint64_t term, bool ok,
 			       const char *text);
 
@@ -46,9 +45,9 @@ int fence_open(int epoll_fd, const char *log_dir, fence_ended_fn ended, void *ar
  * and free @fence. NULL is fine. */
 void fence_close(struct fence *fence);
 
-/* Start @command, and kill it if it still runs after @timeout_ns. In every case fence_poll() later
- * reports the result, even if the command could not be started. Strings are copied. Names must not
- * be longer than wire/limits.h allows. */
+/* Start @command, and kill it if it still runs after @timeout_ns. fence_poll() later reports the
+ * result, even if the command could not be started. Strings are copied. Names must not be longer
+ * than wire/limits.h allows. */
 void fence_start(struct fence *fence, const char *command, const char *vm, const char *host,
 		 uint64_t term, uint64_t timeout_ns, uint64_t now_ns);
 
