@@ -59,8 +59,7 @@ struct fleet_counters {
 	uint64_t witness_keys;
 	/* Copied from witness_rx_count() when the counters are printed. */
 	uint64_t witness[WIRE_WITNESS_N_PATHS][WITNESS_RX_N_VERDICTS];
-	/* UDP datagrams that the gateway has no use for, received on ports that accept witness
-	 * datagrams */
+	/* useless UDP datagrams received on ports that accept witness datagrams */
 	uint64_t udp_unwanted;
 	/* the part of udp_unwanted that the kernel dropped (witnessing.h) */
 	uint64_t shield_dropped;

@@ -1,8 +1,8 @@
 /* evidence.h - collects evidence about a VM's primary for the detector, from all sources except the
  * agent's messages.
  *
- * Why: the detector is pure and expects its counts in one form. The witness receiver, the prober
- * and the relay count in other forms.
+ * The detector expects its counts in one form. The witness receiver, the prober and the relay count
+ * in other forms.
  * Where: fleet_tick() calls it. Threads: the gateway's loop. Does not block or allocate.
  */
 #ifndef FLEET_EVIDENCE_H
@@ -11,13 +11,13 @@
 #include "fleet/fleet.h"
 
 /* Make the TICK input for @vm's state machine, with everything that the machine does not know
- * itself. The input points to *@ret_evidence, so *@ret_evidence must stay valid until the machine
- * has handled the input. */
+ * itself. *@ret_evidence must stay valid until the machine has handled the input, which points to
+ * it. */
 void evidence_gather(const struct fleet *fleet, const struct fleet_vm *vm,
 		     struct detector_evidence *ret_evidence, struct vm_input *ret_tick);
 
-/* Probe @vm while the detector is in doubt or a promoted guest is being watched; otherwise, stop
- * probing it. */
+/* Start to probe @vm if the detector is in doubt or a promoted guest is being watched. Otherwise,
+ * stop. */
 void evidence_ask(struct fleet_vm *vm, uint64_t now_ns);
 
 #endif

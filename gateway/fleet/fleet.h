@@ -1,5 +1,5 @@
-/* fleet.h - holds all VMs and hosts of this gateway. Only this directory gives inputs to the VMs'
- * state machines and carries out their actions.
+/* fleet.h - all VMs and hosts of this gateway. Only this directory gives inputs to the VMs' state
+ * machines and carries out the machines' actions.
  *
  * Why: agents' frames and operators' requests are inputs of the same machines, and a machine's
  * actions must be carried out in order.
@@ -10,9 +10,9 @@
  *	                       │                                         restored, no action follows
  *	                       '── a step waits for the disk: the input goes to this VM's inbox
  *
- * A thread writes the step's journal record (journal_thread.h). Until the record is durable, the VM
- * waits: its inputs queue in order (inbox.h), and the step's remaining actions wait too. Other VMs
- * continue. The waiting VM's owner still gets leases, unless the record changes the term or the
+ * The journal's thread writes the step's record (journal_thread.h). Until the record is durable,
+ * the VM's new inputs queue in order (inbox.h), and the step's remaining actions wait too. Other
+ * VMs continue. The waiting VM's owner still gets leases, unless the record changes the term or the
  * owner.
  *
  * Where: main makes the fleet; session/ and control/ call it. The fleet calls vm/. It reaches
@@ -81,7 +81,7 @@ struct fleet_witness {
 	uint64_t said_ns;	      /* when the last event about forged datagrams was given */
 };
 
-/* The last step, which may have to wait until its journal record is durable. See fleet_step.c. */
+/* A VM's last step, which may wait for its journal record to be durable. See fleet_step.c. */
 struct fleet_pending {
 	/* true while the step waits; if it is false, only inbox, retry and retry_ns are valid */
 	bool waiting;
@@ -94,7 +94,7 @@ struct fleet_pending {
 	struct vm_actions actions;  /* the step's actions; those before `at` are done */
 	size_t at;
 	struct inbox inbox;	    /* inputs that have come since the step began to wait */
-	/* an input whose step was undone. It is stored here because nobody will send it again */
+	/* an input whose step was undone, and which nobody will send again */
 	struct inbox_entry retry;
 	uint64_t retry_ns; /* when to give `retry` to the machine again; 0: `retry` is empty */
 };
@@ -120,7 +120,7 @@ struct fleet_vm {
 	struct prober *prober; /* borrowed; NULL: this VM has no address to probe */
 };
 
-/* A VM that cannot be protected because its file or its journal lines are unusable. */
+/* A VM with an unusable file or unusable journal lines, which therefore cannot be protected. */
 struct fleet_fault {
 	char name[WIRE_NAME_MAX + 1];
 	char text[ERROR_TEXT_BYTES];
@@ -146,19 +146,18 @@ struct fleet_config {
 	/* incarnation of this start of the gateway (vm/incarnation.h); 0: announce none */
 	uint64_t incarnation;
 	/* Begin to record a new incarnation above @above, the largest incarnation that any host has
-	 * obeyed. Returns 0 if the record is being written; the fleet then calls recorded() when
-	 * the writing has ended. Returns -EBUSY if another record is being written, or another
-	 * -errno. If this callback is NULL, no takeover is possible. */
+	 * obeyed. Returns 0, -EBUSY if another record is being written, or another -errno. After 0,
+	 * the fleet calls recorded() when the writing has ended. NULL: no takeover is possible. */
 	int (*take_over)(void *arg, uint64_t above);
-	/* Handle @result, with which the journal's thread has finished writing an incarnation.
-	 * Returns the new incarnation if it is on disk, or 0 if the old incarnation still is. */
+	/* Handle @result, the journal thread's result of writing an incarnation.
+	 * Returns the new incarnation if it is on disk, or 0 if the old one is still there. */
 	uint64_t (*recorded)(void *arg, int result);
 	void *take_over_arg;	 /* @arg for take_over() and recorded() */
-	/* number of the first order; made from the wall clock, so that it is larger than any order
-	 * id of an earlier run */
+	/* number of the first order; larger than any order id of an earlier run, because it is made
+	 * from the wall clock */
 	uint64_t first_order_id;
 	/* Start @vm's fence command against its host @host. VM_IN_FENCED later reports how the
-	 * command ended. This callback is NULL if no VM has a fence command. */
+	 * command ended. NULL if no VM has a fence command. */
 	void (*fence)(void *arg, const struct fleet_vm *vm, uint8_t host, uint64_t term,
 		      uint64_t now_ns);
 	void *fence_arg;
@@ -184,8 +183,8 @@ struct fleet {
 	size_t n_faults;
 	struct fleet_host hosts[FLEET_HOSTS_MAX];
 	size_t n_hosts;
-	/* highest incarnation that a host has obeyed, if it is above ours (a "younger" gateway);
-	 * else 0 */
+	/* highest incarnation above ours that a host has obeyed (that of a "younger" gateway); 0:
+	 * none */
 	uint64_t younger;
 	/* number of the operator's takeover request that waits for the disk; 0: none */
 	uint64_t takeover_op;
@@ -204,9 +203,8 @@ struct fleet *fleet_free(struct fleet *fleet);
 int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t now_ns,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Make sure that no host of @vm is promoted until all leases from an earlier start of the gateway
- * have expired. The last of these leases may have been granted at @now_ns, and lasts
- * @release_ns. */
+/* Let no host of @vm be promoted until all leases from an earlier start of the gateway have
+ * expired. That start may have granted its last lease at @now_ns; a lease lasts @release_ns. */
 void fleet_mute_after(struct fleet_vm *vm, uint64_t now_ns, uint64_t release_ns);
 
 /* Note for operators that @name cannot be protected, and why (@text). */
@@ -225,18 +223,18 @@ int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host);
 
 /* Give the input @in to @vm at @now_ns. Returns 0 if the machine has handled the input, or will
  * handle it once its last step is durable. Returns -EBUSY if too many inputs already wait for the
- * disk. If @in is an operator's command, the operator has got an error reply in that case. Returns
- * another -errno if the journal could not be written. On error the input has no effect, and the
- * caller should end the connection that the input came from.
+ * disk; an operator's command then also gets an error reply. Returns another -errno if the journal
+ * could not be written. On error the input has no effect, and the caller should end the connection
+ * that the input came from.
  *
- * Writing the journal may fail after this function has returned 0. The fleet itself then ends the
+ * If the journal cannot be written after this function has returned 0, the fleet ends the
  * connection that the input came from. The host connects again and repeats the input. */
 int fleet_step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *in,
 	       uint64_t now_ns);
 
 /* Attach @link, @host's accepted control connection, and tell all VMs of the host. Send WELCOME
- * before this call, because this call may already send orders. Returns 0. On error returns -errno
- * of fleet_step(), and the caller must end the connection. */
+ * before, because this call may already send orders. Returns 0, or -errno of fleet_step(); after an
+ * error the caller must end the connection. */
 int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_link *link,
 		     uint64_t now_ns) __attribute__((warn_unused_result));
 /* Detach @link from @host, and tell every VM on @host that the host's control connection is gone.
@@ -259,9 +257,9 @@ void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t mono_ns,
 		uint64_t now_ns);
 
-/* May @host have a lease for @vm now? If so, counts the lease as granted at @now_ns and returns
- * true, and the caller must send the lease. Only an owner that a promotion could replace gets
- * leases (docs/wire-format.md 5.6.2). */
+/* May @host have a lease for @vm now? If it returns true, the lease counts as granted at @now_ns,
+ * and the caller must send it. Only an owner that a promotion could replace gets leases
+ * (docs/wire-format.md 5.6.2). */
 bool fleet_grant(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 
 /* Handle a REPORT in which @host's agent says that @vm is in @term and @epoch. */
@@ -294,8 +292,8 @@ void fleet_tick(struct fleet *fleet, uint64_t now_ns);
 uint64_t fleet_deadline_ns(const struct fleet *fleet, uint64_t now_ns);
 
 /* Returns what the witness datagrams of @vm's present owner said about the guest in this term.
- * Never NULL, but n_accepted may be 0. Valid until the VM's term or owner changes, so call it again
- * in each step. */
+ * Never NULL, but n_accepted may be 0. Valid until the VM's term or owner changes, so call this
+ * function again in each step. */
 static inline const struct witness_view *fleet_witness_view(const struct fleet *fleet,
 							    const struct fleet_vm *vm)
 {
@@ -303,15 +301,15 @@ static inline const struct witness_view *fleet_witness_view(const struct fleet *
 }
 
 /* Take over from the younger gateways (those with a larger incarnation), because an operator says
- * that they are gone for good. This gateway takes an incarnation above theirs and, once the
- * incarnation is durable, makes all agents connect again. Returns 0 if this has begun; the
- * operator's request @op_id (not 0) gets its reply when it is done. Returns -ENOENT if no host has
- * obeyed a younger gateway, -EBUSY if an incarnation is being recorded already, or another -errno
- * if it cannot be recorded. See takeover.c. */
+ * that they are gone for good. This gateway records an incarnation above theirs. Once the
+ * incarnation is durable, all agents must connect again, and the operator's request @op_id (not 0)
+ * gets its reply. Returns 0 if the takeover has begun, -ENOENT if no host has obeyed a younger
+ * gateway, -EBUSY if an incarnation is being recorded already, or another -errno if the record
+ * cannot be written. See takeover.c. */
 int fleet_take_over(struct fleet *fleet, uint64_t op_id) __attribute__((warn_unused_result));
 
-/* Handle @result, with which the journal's thread has finished recording an incarnation.
- * fleet_journal_done() calls this. */
+/* Handle @result, the journal thread's result of recording an incarnation. fleet_journal_done()
+ * calls this. */
 void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns);
 
 /* Give operators an event. @vm is a VM's name, or "" if the event is not about one VM. */

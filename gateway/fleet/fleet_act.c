@@ -86,8 +86,8 @@ static void act_order(struct fleet *fleet, struct fleet_vm *vm, const struct vm_
 	fleet->links->order(host->control, vm->config.name, a);
 }
 
-/* Detach the streams of @vm at once, and end them. The machine itself has ended the term of these
- * streams, so it gets no input about them. */
+/* Detach the streams of @vm at once, and end them. The machine itself wanted this, so it gets no
+ * input about these streams. */
 static void act_close(struct fleet *fleet, struct fleet_vm *vm)
 {
 	vm_relay_close(&vm->relay);

@@ -23,8 +23,8 @@ static int tell_all(struct fleet *fleet, const struct fleet_host *host, enum vm_
 		in.host = (uint8_t)h;
 		r = fleet_step(fleet, fleet->vms[i], &in, now_ns);
 		if (kind != VM_IN_CONTROL_UP)
-			/* what an input of any other kind reports cannot be undone, so the
-			 * remaining VMs must get the input too */
+			/* an input of any other kind reports a fact, so the remaining VMs must get
+			 * the input too */
 			r = 0;
 	}
 	return r;
@@ -69,7 +69,7 @@ bool fleet_stream_down(struct fleet *fleet, struct fleet_vm *vm, const struct fl
 		return false;
 	vm->stream[slot_of(role)] = NULL;
 	vm_relay_close(&vm->relay);
-	/* ignore errors, because the stream has ended and that cannot be undone */
+	/* ignore errors, because the stream has ended in any case */
 	(void)fleet_step(fleet, vm, &in, now_ns);
 	return true;
 }
@@ -78,7 +78,7 @@ void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns)
 {
 	vm_fsm_seen(&vm->fsm, host, now_ns);
 	if (vm->pending.waiting)
-		/* note it in the copy too, because the machine may be restored from the copy */
+		/* note it in the copy too, from which the machine may be restored */
 		vm_fsm_seen(&vm->pending.before, host, now_ns);
 }
 

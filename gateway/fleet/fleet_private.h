@@ -4,9 +4,9 @@
 
 #include "fleet/fleet.h"
 
-/* In fleet_act.c: carry out one action of a step of @vm. Returns 0 if the action is done. Returns 1
- * if the action's journal record is being written; call fleet_act_journaled() when the writing has
- * ended. Returns -errno if the record could not be written. */
+/* In fleet_act.c: carry out one action of a step of @vm. Returns 0 if the action is done, 1 if its
+ * journal record is being written, or -errno if the record could not be written. After 1, call
+ * fleet_act_journaled() when the writing has ended. */
 int fleet_act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
@@ -14,8 +14,8 @@ int fleet_act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *
 void fleet_act_journaled(struct fleet *fleet, const struct vm_action *a, int result);
 
 /* In fleet_links.c: note that this gateway or another gateway may have granted the owner of @vm a
- * lease at @now_ns. No host may be promoted before that lease has expired. Notes this also in the
- * copy of the machine that is restored if a journal write fails. */
+ * lease at @now_ns. No host may be promoted before that lease has expired. Also changes the copy of
+ * the machine from which a failed step is restored. */
 void fleet_granted(struct fleet_vm *vm, uint64_t now_ns);
 
 /* Answer the operator's request @op_id. */

@@ -1,5 +1,5 @@
-/* fleet_step.c - gives inputs to the state machines, and lets steps wait until their journal
- * records are durable. */
+/* fleet_step.c - gives inputs to the state machines. A step with a journal record waits until the
+ * record is durable. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -74,10 +74,10 @@ static int step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input 
 	return carry_out(fleet, vm, now_ns);
 }
 
-/* Make sure that the machine gets the input @e again, because its step was undone when the journal
- * could not be written. If the peer does not repeat this input by itself, ends the connection that
- * the input came from: the peer then connects again and repeats it. An input that comes from no
- * peer is kept in vm->pending.retry. */
+/* Make sure that the machine gets the input @e again. Its step was undone, because the journal
+ * could not be written. If the peer repeats such inputs only after connecting again, ends the
+ * connection that the input came from. An input that comes from no peer is kept in
+ * vm->pending.retry. */
 static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_entry *e,
 		 uint64_t now_ns)
 {
@@ -110,8 +110,8 @@ static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_en
 }
 
 /* Handle the inputs that came while the VM waited for the disk. Stops when the step of one of these
- * inputs must wait for the disk too. Each input is handled as if it came at @now_ns, because the
- * machine's time must never go back. */
+ * inputs must wait for the disk too. Each input counts as coming at @now_ns, because the machine's
+ * time must never go back. */
 static void drain(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct inbox_entry e;

@@ -1,9 +1,9 @@
 /* inbox.h - queues the inputs of a VM that come while its last step waits for the disk.
  *
- * Why: while a step's journal record is not durable, the VM can make no further step, so its inputs
- * must wait. Only this VM waits; the loop continues. Inputs keep their order. An input is dropped
- * when a newer input makes it pointless, so the hosts cannot fill the inbox. The table says which
- * inputs are kept.
+ * While a step's journal record is not durable, the VM can make no further step, so its inputs must
+ * wait. Other VMs continue. Inputs keep their order. The hosts cannot fill the inbox, because a
+ * newer input removes each older input that it makes pointless. The table says which inputs are
+ * kept.
  *
  *	inputs                          which of them are kept
  *	SEEN, REPORT, OBEYS_ANOTHER     the last input of the kind from each host

@@ -1,9 +1,9 @@
 /* link.h - describes an agent's connection as the fleet sees it, and the operations that the fleet
  * may use on it.
  *
- * Why: the fleet makes the decisions, and connections only carry bytes. So the fleet knows nothing
- * about TLS, frames or the list of connections. None of the operations calls the fleet back: a send
- * operation only queues bytes, and end() only marks the connection, which the loop ends later
+ * The fleet makes the decisions, and connections only carry bytes. So the fleet knows nothing about
+ * TLS, frames or the list of connections. No operation calls the fleet back: a send operation only
+ * queues bytes, and end() only marks the connection. The loop ends a marked connection later
  * (session.h).
  *
  * Where: session/ embeds a link in each session and provides the operations. It attaches links with
@@ -31,7 +31,7 @@ struct fleet_link {
 	bool is_blocked;
 };
 
-/* None of these functions calls the fleet. If a link is about to end, whatever is sent on it is
+/* None of these functions calls the fleet. Whatever is sent on a link that is about to end is
  * dropped. */
 struct fleet_link_ops {
 	/* Send an ORDER for @vm, as @a says, on a host's control connection. */
@@ -43,7 +43,7 @@ struct fleet_link_ops {
 	/* Send RESUME or COMMIT on a primary's stream. */
 	void (*resume)(struct fleet_link *stream, const struct vm_action *a);
 	void (*commit)(struct fleet_link *stream, const struct vm_action *a);
-	/* Let the loop end the connection, after sending all that is queued on it. */
+	/* Let the loop send all that is queued on the connection, and then end the connection. */
 	void (*end)(struct fleet_link *link);
 };
 

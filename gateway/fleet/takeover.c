@@ -1,6 +1,6 @@
 /* takeover.c - carries out an operator's `takeover`, by which this gateway replaces "younger"
- * gateways. These are gateways with a larger incarnation that hosts have obeyed, but that are gone
- * for good. */
+ * gateways. A younger gateway has a larger incarnation than ours. Hosts have obeyed it, but it is
+ * gone for good. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,8 +65,8 @@ void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns)
 	 * `younger` as it is. */
 	if (fleet->younger < number)
 		fleet->younger = 0;
-	/* The younger gateway may have granted a lease a moment ago. So promote no host until such
-	 * a lease has expired, as if this gateway had granted it. */
+	/* The younger gateway may have granted a lease a moment ago. Promote no host until that
+	 * lease has expired. */
 	for (size_t i = 0; i < fleet->n_vms; i++)
 		fleet_granted(fleet->vms[i], now_ns);
 	end_all(fleet);

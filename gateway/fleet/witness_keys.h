@@ -1,15 +1,14 @@
 /* witness_keys.h - makes, sends and wipes the keys with which owners sign witness datagrams
  * (docs/wire-format.md 9).
  *
- * A key is valid for one owner in one term. The owner gets a key if two things are true: its
- * control connection understands WITNESS_KEY, and its agent has reported on that connection that it
- * protects the VM in this term. The gateway sends a key after the first such report on each
- * connection, and a new key every witness_rekey_s seconds. While the owner cannot be reached, its
- * key stays valid, because witness datagrams are needed most at this time. The key is wiped as soon
- * as the VM's term or owner changes.
+ * A key is valid for one owner in one term. On each control connection, the owner gets a key after
+ * its first report that it protects the VM in this term. It gets a new key every witness_rekey_s
+ * seconds. An agent that does not understand WITNESS_KEY gets none. While the owner cannot be
+ * reached, its key stays valid, because witness datagrams are needed most at this time. The key is
+ * wiped as soon as the VM's term or owner changes.
  *
  * Key ids start at a random number and grow by a random odd step. So no id repeats within 2^32
- * keys, and a restarted gateway is unlikely to repeat ids of its previous run. Somebody who does
+ * keys, and a restarted gateway is unlikely to repeat ids of its previous run. An attacker who does
  * not see the datagrams cannot guess an id.
  *
  * Where: fleet_step.c and fleet_report.c call it. Threads: the gateway's loop.
@@ -25,7 +24,7 @@ void witness_keys_offer(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_n
 /* Wipe @vm's key if the VM's term or owner has changed. Call after each step of @vm. */
 void witness_keys_follow(struct fleet *fleet, struct fleet_vm *vm);
 
-/* Send keys that are due, wipe replaced keys that are no longer valid, report forgeries. */
+/* Send keys that are due, wipe keys that have expired after a replacement, report forgeries. */
 void witness_keys_tick(struct fleet *fleet, uint64_t now_ns);
 
 /* Copy the witness receiver's counters into the fleet's counters. */
