@@ -43,8 +43,8 @@ static struct jitter *jitter_of(struct detector *d, enum detector_source source)
 }
 
 /* Called when @source is seen. Must the wait of `patience` begin again? Yes if the state is
- * DEGRADED, @source was not seen for at least DETECTOR_RETURN_NS before, and @source is a sign that
- * replication may recover. */
+ * DEGRADED, @source is a sign that replication may recover, and it had been absent for at least
+ * DETECTOR_RETURN_NS. */
 static bool is_return(const struct detector *d, enum detector_source source)
 {
 	return d->state == DETECTOR_DEGRADED && age_ns(d, source) >= DETECTOR_RETURN_NS &&
@@ -58,8 +58,7 @@ static void saw(struct detector *d, enum detector_source source)
 
 	if (is_return(d, source))
 		d->patience_ns = d->clock_ns;
-	/* Learn only in PROTECTED, because the gaps during a fault say nothing about the usual
-	 * gaps. */
+	/* Learn only in PROTECTED, because gaps during a fault are not the usual gaps. */
 	if (jitter && d->seen_ns[source] && d->state == DETECTOR_PROTECTED)
 		jitter_learn(jitter, age_ns(d, source));
 	d->seen_ns[source] = d->clock_ns;
@@ -89,9 +88,9 @@ static bool is_client_silent(const struct detector *d)
 	return d->last.host_client.sent >= d->sent_at_answer + DETECTOR_UNANSWERED;
 }
 
-/* Mark the client path as broken if both are true: the primary does not answer probes on the client
- * network, and a beat or an answer on the backup network shows that the primary lives. A later
- * answer on the client network removes the mark (take()). */
+/* Mark the client path as broken if the primary does not answer probes on the client network
+ * although a beat or an answer on the backup network shows that it lives. A later answer on the
+ * client network removes the mark (take()). */
 static void look_at_client_path(struct detector *d)
 {
 	if (!is_client_silent(d))
@@ -103,8 +102,8 @@ static void look_at_client_path(struct detector *d)
 		d->is_client_broken = true;
 }
 
-/* Note a sign of life for each count that has grown since the last tick. At the first tick note
- * none, because there is no earlier tick to compare with. */
+/* Note a sign of life for each count that has grown since the last tick. At the first tick, notes
+ * none. */
 static void take(struct detector *d, const struct detector_evidence *e)
 {
 	if (!d->has_last)
@@ -162,8 +161,8 @@ static enum detector_reason what_is_late(const struct detector *d,
 {
 	if (age_ns(d, DETECTOR_BEAT) >= beat_limit_ns(d, config))
 		return DETECTOR_NO_BEAT;
-	/* After the gateway's start, agents have some time to connect again. So a connection that
-	 * was never open is no reason for doubt. */
+	/* Doubt only a connection that was open once. After the gateway's start, agents have some
+	 * time to connect again. */
 	if (!d->is_open && d->seen_ns[DETECTOR_BEAT])
 		return DETECTOR_CLOSED;
 	if (age_ns(d, DETECTOR_PROGRESS) >= progress_limit_ns(d, config))
@@ -192,8 +191,8 @@ static uint64_t life_ns(const struct detector *d)
 
 static bool path_sees(const struct detector *d)
 {
-	/* If the standby's host is not probed, there is nothing to compare with, so assume that the
-	 * path works. */
+	/* Without probes of the standby's host there is nothing to compare with. Then assume that
+	 * the path works. */
 	return d->last.reference.sent == d->at_doubt.reference.sent ||
 	       d->seen_ns[DETECTOR_REFERENCE] > d->doubt_ns;
 }
@@ -212,13 +211,12 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 }
 
 /* Is the guest's process gone? Its port is then gone too, and the host's kernel sends no more
- * witness datagrams. Returns true if witness datagrams came before the doubt and then stopped.
- * Since the last of them, the guest must have been probed, and the host must have answered on both
- * networks: so more witness datagrams would have come if the guest's port existed. Witness
- * datagrams may also be lost on the way, so the host must have answered DETECTOR_PATH_ANSWERS (16)
- * times through the backup network: even if half of all frames are lost, 16 witness datagrams are
- * all lost only once in 65,536 times. Returns false while the agent beats, because the agent itself
- * then reports whether the process exists. */
+ * witness datagrams. Returns true if witness datagrams came before the doubt and have stopped,
+ * although they should have continued: since the last of them, the guest was probed and the host
+ * answered on both networks. Witness datagrams may also be lost on the way. So the host must have
+ * answered DETECTOR_PATH_ANSWERS (16) times through the backup network: if half of all frames are
+ * lost, 16 witness datagrams in a row are lost once in 65,536 times. Returns false while the agent
+ * beats, because the agent itself then reports whether the process exists. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)
 {
 	const struct detector_evidence *from = &d->at_witness;
@@ -233,7 +231,7 @@ static bool is_guest_gone(const struct detector *d, const struct detector_config
 	       d->last.host_backup.answered >= from->host_backup.answered + DETECTOR_PATH_ANSWERS;
 }
 
-/* Have both beats and progress come again since the doubt began, and is neither late? */
+/* Have both beats and progress come since the doubt began, and are both in time now? */
 static bool is_well_again(const struct detector *d, const struct detector_config *config)
 {
 	return what_is_late(d, config) == DETECTOR_WELL &&

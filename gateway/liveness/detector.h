@@ -1,10 +1,9 @@
 /* detector.h - judges whether the clients of a guest are being served. Its judgement leads to a
  * promotion.
  *
- * Why: heartbeats alone are bad evidence. Under load they stop although the guest is well, and
- * sometimes they continue although the guest is dead. So the detector weighs evidence from several
- * independent paths. The evidence also decides how long the detector waits before it gives up
- * (design: "Liveness"; the idea of probing from the clients' side is from Zou et al. 2014).
+ * Heartbeats alone are bad evidence. Under load they may stop although the guest is well, and they
+ * may continue although the guest is dead. So the detector weighs evidence from several independent
+ * paths (design: "Liveness"; the idea of probing from the clients' side is from Zou et al. 2014).
  * docs/liveness.md explains it with a drawing and a table.
  *
  *	             beat or epoch late,              host answers,           beats and epochs again
@@ -16,8 +15,8 @@
  *	                                   FAILED ◄───────────────────────┘ `patience` expired
  *
  * In DEGRADED the detector waits up to `patience` for beats and epochs to come again. TCP needs a
- * while to recover after a link was down. So the wait begins again when a sign that the link works
- * comes after at least DETECTOR_RETURN_NS without signs of its kind: a beat, an epoch, a witness
+ * while to recover after a link was down. So the wait begins again when a sign of life returns
+ * after an absence of at least DETECTOR_RETURN_NS. Such signs are a beat, an epoch, a witness
  * datagram or an answer on the backup network. In all, DEGRADED lasts at most DETECTOR_PATIENCES
  * times `patience`.
  *
@@ -54,11 +53,11 @@
 #define DETECTOR_PATIENCES     3 /* DEGRADED lasts at most this many times patience_ns */
 /* number of unanswered probes in a row after which the host counts as silent */
 #define DETECTOR_UNANSWERED    5
-/* if the host gives this many answers through the backup network, at least one witness datagram
- * should have arrived too */
+/* number of answers through the backup network in whose time at least one witness datagram should
+ * have arrived too */
 #define DETECTOR_PATH_ANSWERS  16
-/* the guest counts as gone only if this many probes were sent to it and no witness datagram came in
- * that time */
+/* number of probes of the guest without a witness datagram after which the guest may count as
+ * gone */
 #define DETECTOR_GUEST_UNSEEN  12
 #define DETECTOR_TEXT_MAX      256
 
@@ -76,9 +75,9 @@ const char *detector_state_name(enum detector_state state); /* returns a constan
 struct detector_config {
 	uint64_t suspect_min_ns;   /* a beat counts as late at the earliest after this time */
 	uint64_t progress_min_ns;  /* an epoch counts as late at the earliest after this time */
-	/* length of silence on every path, while probing, after which the primary counts as gone */
+	/* the primary counts as gone after this long a silence on every path, while probed */
 	uint64_t confirm_ns;
-	/* length of silence after which the primary counts as gone if it cannot be probed through a
+	/* the primary counts as gone after this long a silence if it cannot be probed through a
 	 * second network */
 	uint64_t beat_timeout_ns;
 	uint64_t patience_ns; /* how long to wait for a host that lives but does not replicate */
@@ -109,8 +108,7 @@ struct detector_evidence {
 	/* true if host_client can be probed: the host has an address and the gateway a port in that
 	 * network */
 	bool has_client_path;
-	/* true while the standby's stream is up and the standby owes nothing, so that epochs must
-	 * come */
+	/* true while epochs must come: the standby's stream is up and the standby owes nothing */
 	bool expects_progress;
 	bool is_paused; /* true while the agent reports that somebody else has paused the guest */
 };
@@ -163,8 +161,8 @@ struct detector {
 	/* when the number of unanswered probes in a row on the client network reached
 	 * DETECTOR_UNANSWERED; 0: it has not */
 	uint64_t unanswered_ns;
-	/* true if a beat or an answer on the backup network came after unanswered_ns: the host
-	 * lives, so its client path is broken */
+	/* true if the host's client path is broken: a beat or an answer on the backup network came
+	 * after unanswered_ns */
 	bool is_client_broken;
 	bool is_open;		 /* true while the agent's control connection is up */
 };

@@ -1,7 +1,7 @@
-/* jitter.h - measures how regularly something arrives, and computes from when on the next arrival
- * is unusually late.
+/* jitter.h - measures how regularly something arrives, and computes when the next arrival becomes
+ * unusually late.
  *
- * Why: a fixed limit is too short on a busy host and too long on an idle host.
+ * A fixed limit would be too short on a busy host and too long on an idle host.
  * Where: the detector has one struct jitter for a VM's beats and one for its epochs. Pure; any
  * thread.
  *
@@ -14,8 +14,8 @@
  *	1.5 x peak              the largest recent gap; the peak loses 1/64 with each arrival
  *	floor                   what the operator set
  *
- * A wrong limit does little harm: if the detector suspects the host too early, it sends needless
- * probes, but promotes nobody.
+ * A limit that is too short does little harm: the detector sends needless probes, but promotes
+ * nobody.
  */
 #ifndef LIVENESS_JITTER_H
 #define LIVENESS_JITTER_H
@@ -31,9 +31,8 @@ struct jitter {
 /* Learn one gap between two arrivals. A gap of 0 counts as 1 ns. */
 void jitter_learn(struct jitter *j, uint64_t gap_ns);
 
-/* Returns the limit: if nothing has arrived for this long since the previous arrival, the next
- * arrival is unusually late. The limit is at least @floor_ns and at most @cap_ns. Before the first
- * gap was learned, this is @floor_ns. */
+/* Returns the time since the previous arrival after which the next arrival is unusually late: at
+ * least @floor_ns and at most @cap_ns. Returns @floor_ns if no gap was learned yet. */
 uint64_t jitter_limit_ns(const struct jitter *j, uint64_t floor_ns, uint64_t cap_ns);
 
 #endif

@@ -1,16 +1,15 @@
 /* liveness.h - judges from a host's messages alone whether the host has fallen silent. Pure:
  * sightings and time in, a judgement out.
  *
- * Why: the primary is judged by detector.h, which uses more evidence. To judge the standby's host
- * its messages are enough, because nothing urgent follows from its silence. The shadow (vm/fsm.c)
- * uses this file too: it only reports when a gateway that knows nothing but beats would have
- * promoted the standby.
+ * It judges the standby's host, from whose silence nothing urgent follows; detector.h judges the
+ * primary from more evidence. The shadow (vm/fsm.c) also uses this file: it only reports when a
+ * gateway that knows nothing but beats would have promoted the standby.
  *
  * Where: vm/fsm calls it at every tick and report. Threads: any (no state of its own).
  *
- * A host is not blamed for time in which the gateway itself did not run. Silence is counted only
- * from the gateway's start, or from the end of its last stall (SIGSTOP, a starved machine). After
- * that moment, no host is judged until it was seen once or grace_ns has passed.
+ * A host is not blamed for time in which the gateway itself did not run. Silence is counted from
+ * the gateway's start, or from the end of the gateway's last stall (SIGSTOP, a starved machine).
+ * From then on, a host is not judged until it was seen once or grace_ns has passed.
  */
 #ifndef LIVENESS_LIVENESS_H
 #define LIVENESS_LIVENESS_H
