@@ -1,9 +1,9 @@
-/* ports.h - holds all ports of the gateway's loop. The loop can sleep on all of them together, and
- * a frame on any of them wakes the loop.
+/* ports.h - all ports of the gateway's loop. The loop sleeps on them together, until a frame
+ * arrives.
  *
- * Why: epochs arrive on the backup network, and answers to probes on the client network. Broadcasts
- * from other machines arrive on the client network at any time. They must not wake the loop, so the
- * client network's port wakes the loop only while it waits for answers to probes.
+ * Epochs arrive on the backup network, and answers to probes on the client network. Broadcasts
+ * arrive on the client network at any time, and must not wake the loop. So the client network's
+ * port wakes the loop only while probes are active.
  *
  * Where: networks.c opens ports and adds them here in the order of enum prober_net. main.c calls
  * ports_before_sleep() before and ports_after_sleep() after each sleep. Between these two calls it
@@ -49,8 +49,8 @@ int ports_before_sleep(struct ports *ports, size_t n_watched) __attribute__((war
 /* Undo the preparations of ports_before_sleep(), with the same @n_watched. Returns 0 or -errno. */
 int ports_after_sleep(struct ports *ports, size_t n_watched) __attribute__((warn_unused_result));
 
-/* Does each of the first @n_watched ports have a descriptor that can end a sleep? If not, the
- * caller must sleep only briefly and poll the ports. */
+/* Does each of the first @n_watched ports have a descriptor that can end a sleep? If it returns
+ * false, the caller must sleep only briefly and poll the ports. */
 bool ports_can_wake(const struct ports *ports, size_t n_watched);
 
 #endif
