@@ -68,8 +68,8 @@ static void send_probe(const struct claiming *c, struct port *port)
 	port_flush(port);
 }
 
-/* Receive frames. Returns true if one of them shows that another host has our address. All received
- * frames are discarded, which does no harm, because the gateway serves nobody yet. */
+/* Receive and discard frames. Returns true if one of them shows that another host has our
+ * address. */
 static bool hears_rival(const struct claiming *c, struct port *port, uint8_t ret_mac[6])
 {
 	struct port_frame frames[N_FRAMES];

@@ -1,14 +1,14 @@
 /* claiming.h - checks that no other host uses the gateway's address on the backup network (RFC
  * 5227, shortened).
  *
- * Why: a second gateway with the same address (a clone, or a restored backup) would alternate with
- * this one in the hosts' ARP caches. So before the stack answers for the address, the gateway asks
- * by three ARP probes whether another host has it. If another host has it, the gateway does not
- * start. Later, an ARP frame in which another sender uses the address causes an event.
+ * A second gateway with the same address (a clone, or a restored backup) would alternate with this
+ * gateway in the hosts' ARP caches. So before the stack answers for the address, the gateway asks
+ * by three ARP probes whether another host has it. If so, the gateway does not start. Later, an ARP
+ * frame in which another sender uses the address causes an event.
  *
  *	probe ─100 ms─ probe ─100 ms─ probe ─100 ms─► the address is ours
  *
- * The RFC waits for seconds. The gateway cannot, because guests' output waits for it.
+ * The RFC waits for seconds, but guests' output waits for the gateway.
  *
  * Threads: the gateway's loop.
  */

@@ -10,8 +10,8 @@ static uint64_t random_64(void *arg)
 	uint64_t value = 0;
 
 	(void)arg;
-	/* getrandom() cannot fail here: it worked in probing_open(), and a request for so few bytes
-	 * is never cut or interrupted. */
+	/* Cannot fail: getrandom() worked in probing_open(), and never cuts or interrupts so short
+	 * a request. */
 	(void)!getrandom(&value, sizeof(value), 0);
 	return value;
 }

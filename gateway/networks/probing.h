@@ -11,8 +11,8 @@
 #include "fleet/fleet.h"
 
 /* Make a prober for each VM of @fleet whose configuration has addresses to probe, and store it in
- * the VM's `prober`. @vms are the @n configurations from which the VMs were made. The set of all
- * probers goes into fleet->probes and *ret_probes; the caller frees it after @fleet. Returns 0,
+ * the VM's `prober`. @vms are the @n configurations from which the VMs were made. Stores the set of
+ * all probers in fleet->probes and *ret_probes; the caller frees the set after @fleet. Returns 0,
  * -ENOMEM, or -errno of getrandom(). */
 int probing_open(const struct gw_config *config, const struct gw_vm_config *vms, size_t n,
 		 struct fleet *fleet, struct probes **ret_probes)

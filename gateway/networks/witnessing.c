@@ -88,8 +88,8 @@ bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, ui
 
 /* ---- the shield ---- */
 
-/* Read from the kernel how many datagrams the shield has dropped, and count them as if the gateway
- * had dropped them. */
+/* Read from the kernel how many datagrams the shield has dropped, and add them to the gateway's
+ * counts. */
 static void take_counts(struct witnessing *w)
 {
 	static const struct {
@@ -147,8 +147,8 @@ static int follow_keys(struct witnessing *w)
 	return r;
 }
 
-/* Put the shield up. Also called regularly while the shield is up, because keys may have changed,
- * or an earlier try may have failed. */
+/* Put the shield up. Also called regularly while it is up, to follow changes of keys and to repeat
+ * a failed try. */
 static int put_up(struct witnessing *w)
 {
 	/* give the program the keys before it runs, because it drops every datagram whose key it

@@ -1,10 +1,9 @@
 /* witnessing.h - finds the witness datagrams among a port's frames and handles them, so that lwIP
- * never sees them. In a flood of UDP datagrams, makes the kernel drop false witness datagrams; this
- * is the "shield".
+ * never sees them. Also puts up the "shield" in a flood of UDP datagrams: the kernel then drops
+ * false witness datagrams.
  *
- * Why: witness datagrams are many and small, and anybody can send datagrams that look like them.
- * Neither true nor false datagrams may reach the TCP stack, and discarding a false datagram must be
- * cheap.
+ * Witness datagrams are many and small, and anybody can send datagrams that look like them. So
+ * discarding a false datagram must be cheap.
  *
  * Where: main.c has a struct witnessing for each network, and passes each received frame to it.
  * Calls stack/filter.h, witness/ and ebpf/shield_prog.h. Threads: the gateway's loop. Only
@@ -56,9 +55,9 @@ void witnessing_open(struct witnessing *w, struct fleet *fleet, struct port *por
  * object. */
 void witnessing_close(struct witnessing *w);
 
-/* Handle the frame if it is a UDP datagram to our witness port, and return true, even if the
- * datagram was not valid. Returns false if the frame is anything else. The caller frees the frame
- * in both cases. */
+/* Handle the frame if it is a UDP datagram to our witness port. Returns true for such a frame, even
+ * if the datagram is not valid, and false for any other frame. The caller frees the frame in both
+ * cases. */
 bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, uint64_t now_ns);
 
 /* Put the shield up when a flood of unwanted UDP datagrams begins, take it down when the flood has
