@@ -30,8 +30,8 @@ static struct {
 	bool with_pci;
 } eal;
 
-/* Returns our log level for DPDK's log level @level, one step less severe: what DPDK calls an error
- * is not always an error for us. */
+/* Returns our log level for DPDK's log level @level, one step less severe, because DPDK's errors
+ * are not always errors for us. */
 static enum log_level demote(int level)
 {
 	if (level <= (int)RTE_LOG_ERR)

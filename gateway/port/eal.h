@@ -1,8 +1,8 @@
 /* eal.h - starts DPDK's environment (EAL) once, without letting it take over our process.
  *
- * Why: EAL expects to control the command line, the signals, the CPU affinity and the log of its
- * process. This file gives EAL arguments that it makes itself and sends EAL's log lines to our log.
- * Our signals and affinity stay unchanged.
+ * EAL expects to control the command line, the signals, the CPU affinity and the log of its
+ * process. This file makes EAL's arguments, and sends EAL's log lines to our log. Our signals and
+ * affinity stay unchanged.
  * Only port_dpdk.c calls it.
  * Threads: call it on the thread that opens ports. Blocks.
  */

@@ -1,15 +1,15 @@
 /* idler.h - decides when a polling loop spins and when it sleeps. Pure: the caller passes the time.
  *
- * Why: a DPDK loop that never sleeps burns a core even when no frames arrive. A loop that sleeps
- * after every frame pays a wake-up for each frame (tens of microseconds). Spinning is worth it only
- * if the next frame comes sooner than a wake-up would take. We predict this from the recent past.
+ * A DPDK loop that never sleeps burns a core even when no frames arrive. A loop that sleeps after
+ * every frame pays a wake-up for each frame (tens of microseconds). Spinning is worth it only if
+ * the next frame comes sooner than a wake-up would take. The idler predicts this from the recent
+ * past.
  *
- * How (the rule KVM uses for halt polling): spin for `spin_ns` after the last work, then sleep. If
- * a frame ends the sleep within spin_max_ns, a longer spin would have caught this frame, so spin_ns
- * is doubled. If the sleep was longer, or something other than a frame ended it, the spin was
- * wasted, so spin_ns is halved. If spin_ns then is below spin_floor_ns, it is set to 0. So during a
- * stream of frames the loop spins until the next frame comes. If only 20 beats per second come,
- * each of them costs one wake-up, and the loop does not spin.
+ * The rule is that of KVM's halt polling: spin for `spin_ns` after the last work, then sleep. If a
+ * frame ends the sleep within spin_max_ns, a longer spin would have caught the frame, so spin_ns is
+ * doubled. Otherwise the spin was wasted, so spin_ns is halved, and set to 0 below spin_floor_ns.
+ * So during a stream of frames the loop spins until the next frame comes. If only 20 beats per
+ * second come, the loop does not spin, and each beat costs one wake-up.
  *
  *	work  work   spin_ns       sleep in epoll                 work
  *	 |     |-------------|·······························|     ...

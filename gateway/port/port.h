@@ -1,13 +1,13 @@
 /* port.h - one network port of the gateway: receives and sends whole Ethernet frames in user space.
  *
- * Why: the gateway receives epochs from many hosts on few cores. So received frames must bypass the
- * kernel's TCP and must not be copied. DPDK makes this possible for PCI cards. With DPDK's drivers
- * net_af_packet and net_af_xdp, any kernel interface can be a port too.
+ * The gateway receives epochs from many hosts on few cores. So received frames bypass the kernel's
+ * TCP and are not copied. DPDK makes this possible for PCI cards. With DPDK's drivers net_af_packet
+ * and net_af_xdp, any kernel interface can be a port too.
  *
  * Where: the gateway's main loop calls these functions and passes the frames to stack/ (see
- * stack/stack.h). The headers of DPDK and lwIP cannot be included together. So only the .c files of
- * this directory include DPDK's headers. This header is implemented twice: by port_dpdk.c (for the
- * daemon) and by port_memory.c (for tests, see port/port_memory.h).
+ * stack/stack.h). Only the .c files of this directory include DPDK's headers, because the headers
+ * of DPDK and lwIP cannot be included together. This header is implemented twice: by port_dpdk.c
+ * (for the daemon) and by port_memory.c (for tests, see port/port_memory.h).
  *
  * One turn of the loop, with the idler of port/idler.h:
  *
@@ -113,11 +113,11 @@ size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max
 void port_frame_free(void *handle);
 
 /* Copy one frame into the transmit queue. The frame is the concatenation of @n_pieces pieces
- * (1..PORT_PIECES_MAX). It is sent by the next port_flush() or earlier; if the driver's ring is
- * full, it is sent by a later port_flush(). Never waits for the network, though net_af_packet may
- * wait for room in its ring. Returns 0. Returns -ENOBUFS if no buffer is free: the frame is lost
- * (TCP repeats it). Returns -EMSGSIZE if the frame is empty or longer than PORT_FRAME_MAX, or there
- * are too many pieces. All errors are counted. */
+ * (1..PORT_PIECES_MAX). The next port_flush() sends the frame, or a later one if the driver's ring
+ * is full; it may also be sent earlier. Never waits for the network, though net_af_packet may wait
+ * for room in its ring. Returns 0. Returns -ENOBUFS if no buffer is free: the frame is lost (TCP
+ * repeats it). Returns -EMSGSIZE if the frame is empty or longer than PORT_FRAME_MAX, or there are
+ * too many pieces. All errors are counted. */
 int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces)
 	__attribute__((warn_unused_result));
 
@@ -136,9 +136,9 @@ bool port_arm(struct port *port);
 void port_disarm(struct port *port);
 
 /* Attach a BPF program (type socket filter) to the port's kernel socket, in place of the previous
- * program. The kernel then drops every frame for which the program returns 0, before it copies the
- * frame. The program sees the frame from its Ethernet header on. If @program_fd is -1, only removes
- * the previous program. @program_fd stays the caller's. Returns 0, -ENOTSUP if the device is not a
+ * program. The program sees each frame from its Ethernet header on, before the kernel copies the
+ * frame. If the program returns 0, the kernel drops the frame. A @program_fd of -1 only removes the
+ * previous program. @program_fd stays the caller's. Returns 0, -ENOTSUP if the device is not a
  * net_af_packet device whose socket we know, or -errno of setsockopt(2). */
 int port_filter(struct port *port, int program_fd) __attribute__((warn_unused_result));
 

@@ -42,12 +42,12 @@ struct port {
 	bool started;
 	struct rte_mbuf *tx[TX_QUEUE_MAX];
 	unsigned int n_tx;
-	/* true if the last flush could send nothing, because the driver's ring is full; as long as
-	 * this is true, the queued frames must not keep the loop awake */
+	/* true if the last flush could send nothing, because the driver's ring is full. The queued
+	 * frames then must not keep the loop awake */
 	bool tx_stuck;
 	struct port_counters counters;
-	/* for net_af_packet: frames dropped by the kernel. They are added up here, because each
-	 * read of the kernel's own count sets that count to zero */
+	/* for net_af_packet: frames dropped by the kernel. Added up here, because each read sets
+	 * the kernel's own count to zero */
 	uint64_t kernel_drops;
 };
 
@@ -256,8 +256,7 @@ size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *mbuf = burst[i];
 
-		/* If the card has removed a VLAN tag, the frame belongs to another VLAN, although
-		 * it now looks like a frame for us. */
+		/* A frame whose VLAN tag the card has removed only looks like a frame for us. */
 		if (mbuf->nb_segs != 1 || mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {
 			port->counters.rx_dropped++;
 			rte_pktmbuf_free(mbuf);
@@ -345,8 +344,8 @@ bool port_arm(struct port *port)
 			       * that are already waiting */
 	if (rte_eth_dev_rx_intr_enable(port->id, 0))
 		return true; /* no interrupt would wake us: keep polling */
-	/* A frame that arrived after the last empty poll but before the interrupt was enabled
-	 * raises no interrupt, so look for such a frame now. */
+	/* Look for frames once more. A frame that came before the interrupt was enabled raises
+	 * none. */
 	return rte_eth_rx_queue_count(port->id, 0) > 0 || poll(&wait, 1, 0) > 0;
 }
 

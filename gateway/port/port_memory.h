@@ -1,5 +1,5 @@
-/* port_memory.h - implements a port without a network card, for tests: the test itself injects and
- * collects frames.
+/* port_memory.h - a port without a network card, for tests: the test itself injects and collects
+ * frames.
  *
  * port_memory.c implements all of port.h; port_open() ignores the configuration except the device
  * string, which must not be empty. Link port_memory_dep instead of port_dep.
@@ -17,8 +17,8 @@
 int port_memory_inject(struct port *port, const void *data, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Take the oldest frame that was flushed, and store it in @ret_data (PORT_FRAME_MAX bytes). Returns
- * its size, or -EAGAIN if there is none. */
+/* Move the oldest flushed frame to @ret_data (PORT_FRAME_MAX bytes). Returns its size, or -EAGAIN
+ * if there is none. */
 int port_memory_collect(struct port *port, void *ret_data) __attribute__((warn_unused_result));
 
 /* Returns how many of the frames that port_receive() returned are not freed yet. */
