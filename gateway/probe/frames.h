@@ -1,9 +1,9 @@
 /* frames.h - builds the Ethernet frames that a prober sends, and parses the answers that it
  * accepts. Pure.
  *
- * Why: probes cannot use the gateway's TCP stack, because lwIP's only interface is in the backup
- * network. They cannot use the gateway's kernel either, because it has no address in the client
- * network. ARP, ICMP echo and a single SYN are small enough to be built by hand.
+ * Probes cannot use the gateway's TCP stack, because lwIP's only interface is in the backup
+ * network. The gateway's kernel has no address in the client network. ARP, ICMP echo and a single
+ * SYN are small enough to be built by hand.
  *
  * Where: prober.c builds frames, probes.c parses them. This file does not decide which frames are
  * sent, or where to.
@@ -14,9 +14,9 @@
  *	SYN, RST         | Ethernet | IPv4          | TCP (SYN: with MSS) | padding to 60
  *
  * The parser may be given any bytes. A frame that it accepts is complete, has no IPv4 options, is
- * not a fragment and has good checksums. Some senders leave the checksum to their network card. On
- * a virtual link there is no card that completes it, so the parser rejects such frames. Run
- * `ethtool -K IF tx off` on the sender. Threads: any (no state). Never allocates.
+ * not a fragment and has good checksums. On a virtual link no card completes a checksum that the
+ * sender leaves out, so run `ethtool -K IF tx off` on the sender. Threads: any (no state). Never
+ * allocates.
  */
 #ifndef PROBE_FRAMES_H
 #define PROBE_FRAMES_H
@@ -36,7 +36,7 @@ struct frames_end {
 /* An echo request, and what its reply must repeat. */
 struct frames_echo {
 	uint16_t id, seq;
-	/* random value in the payload; only somebody who saw the request can know it */
+	/* random value in the payload, known only to those who saw the request */
 	uint64_t cookie;
 };
 

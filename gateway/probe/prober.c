@@ -6,7 +6,7 @@
 #include "probe/prober_private.h"
 
 #define GUEST	    (PROBER_TARGETS - 1)
-/* replies are accepted to this many of the latest echo requests; echo_answered has one bit for
+/* number of the latest echo requests to which replies are accepted; echo_answered has one bit for
  * each */
 #define ECHO_WINDOW 64
 #define PORT_FIRST  49152 /* first of our source ports, which are IANA's dynamic range */
@@ -50,8 +50,8 @@ static bool output(struct prober *prober, enum prober_net net, const uint8_t fra
 	return false;
 }
 
-/* Send a probe, and count it if it was sent. A probe that could not be sent must not be counted:
- * it would look as if the peer had not answered it. */
+/* Send a probe, and count it if it was sent. A probe that was not sent must not count as
+ * unanswered. */
 static bool send_probe(struct prober *prober, struct prober_target *target,
 		       enum prober_method method, const uint8_t frame[FRAMES_BYTES],
 		       uint64_t now_ns)
@@ -318,8 +318,7 @@ static bool take_tcp(struct prober *prober, struct prober_target *target, enum f
 	if (!syn)
 		return false;
 	if (kind == FRAMES_SYN_ACK && may_reply(prober, now_ns))
-		/* send the RST even after a repeated SYN-ACK, because the guest's connection is
-		 * still open */
+		/* answer a repeated SYN-ACK too, because the guest's connection is still open */
 		send_rst(prober, syn);
 	if (!syn->waiting)
 		return false;

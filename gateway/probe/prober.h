@@ -1,8 +1,8 @@
 /* prober.h - probes the hosts and the guest of one VM over the network, to see whether they live.
  * Pure: the caller supplies the time, the random numbers and the function that sends frames.
  *
- * Why: when an agent falls silent, its TLS connection cannot tell a dead host from a busy one.
- * Probes can. A host's kernel answers ARP and ICMP echo from its receive interrupt, even when all
+ * When an agent falls silent, its TLS connection cannot tell a dead host from a busy host. Probes
+ * can, because a host's kernel answers ARP and ICMP echo from its receive interrupt, even when all
  * its processes are stopped. If a guest answers, it is alive and its output is being released.
  *
  * What an answer proves, and what its absence proves:
@@ -14,8 +14,8 @@
  *				still sees the answer.
  * ICMP and TCP answers must repeat random values of the request, so only somebody who sees the
  * requests can forge answers. ARP has no room for such a value. So any host in the same network can
- * answer in the name of another, and then receives the frames that are sent to the MAC in its
- * answer. docs/operations.md warns of this.
+ * answer in another host's name, and attract frames to its own MAC. docs/operations.md warns of
+ * this.
  *
  * Where: fleet/evidence.c switches a prober on and off (prober_set_active) and reads its counts
  * (prober_get). It switches the prober on while there is a "doubt": the detector suspects the
@@ -86,10 +86,10 @@ struct prober_config {
 	uint32_t host[PROBER_HOSTS]; /* the hosts in the order of host[] in struct vm_config */
 	uint32_t host_backup[PROBER_HOSTS];
 	uint32_t guest;
-	/* The guest's MAC; all zero: use the MAC in the guest's ARP replies. If the MAC is set,
-	 * ICMP and TCP probes reach the guest even while the hold keeps the guest's ARP replies
-	 * back, and ARP replies with another MAC are ignored. The witness sees the guest's answers
-	 * to these probes. */
+	/* The guest's MAC; all zero: use the MAC in the guest's ARP replies. A configured MAC lets
+	 * ICMP and TCP probes reach the guest even while the hold keeps its ARP replies back. The
+	 * witness sees the guest's answers to these probes. ARP replies with another MAC are
+	 * ignored. */
 	uint8_t guest_mac[FRAMES_MAC_BYTES];
 	uint16_t guest_ports[PROBER_PORTS_MAX];
 	size_t n_guest_ports;

@@ -98,8 +98,8 @@ bool probes_input(struct probes *probes, enum prober_net net, const void *data, 
 		counters_add(&probes->counters.malformed, 1);
 	if (kind == FRAMES_OTHER || kind == FRAMES_MALFORMED)
 		return false;
-	/* Several VMs may share a host, so an ARP reply counts for every prober that asked. Any
-	 * other answer belongs to one prober, and an ARP request must be answered only once. */
+	/* An ARP reply counts for every prober that asked, because several VMs may share a host.
+	 * Any other answer belongs to one prober. An ARP request must be answered only once. */
 	for (size_t i = 0; i < probes->n && (!taken || kind == FRAMES_ARP_REPLY); i++)
 		taken |= prober_take(probes->list[i], net, kind, &view, now_ns);
 	/* an ARP request is not counted: any host may ask for our address */

@@ -1,5 +1,4 @@
-/* probes.h - holds all probers of a gateway, and passes received frames and the current time to
- * them.
+/* probes.h - all probers of a gateway. Passes received frames and the current time to each.
  *
  * Where: main creates a struct probes, adds a prober for each VM that has addresses to probe, and
  * passes received frames and the current time to it. Other directories reach a VM's prober through
@@ -11,9 +10,8 @@
  *	Both probes_...() functions send frames by the callback of type probes_output_fn, which
  *	calls port_transmit().
  *
- * While no prober is active, probes_input() returns at once without looking at the frame, with one
- * exception: if some prober has is_sought set, ARP requests in the client network are still
- * answered.
+ * While no prober is active, probes_input() does not look at the frame. The exception: if some
+ * prober has is_sought set, ARP requests in the client network are still answered.
  * Threads: one, the gateway's loop. Only probes_new() and probes_add() allocate. Never blocks,
  * unless the callback @random does.
  */
@@ -49,8 +47,8 @@ int probes_new(probes_random_fn random, void *random_arg, struct probes **ret_pr
 struct probes *probes_free(struct probes *probes);
 
 /* Set our addresses in @net to @us, so that targets in this network can be probed. If @answers_arp,
- * active probers answer their targets' ARP requests for our address. This is needed in a network in
- * which no TCP stack of ours answers these requests. */
+ * active probers answer their targets' ARP requests for our address. Set it in a network in which
+ * no TCP stack of ours answers these requests. */
 void probes_open_net(struct probes *probes, enum prober_net net, const struct frames_end *us,
 		     bool answers_arp, probes_output_fn output, void *output_arg);
 
