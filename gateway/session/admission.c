@@ -74,8 +74,7 @@ void admission_settle(struct sessions *sessions)
 }
 
 /* Returns the number of open sessions from @source that have been silent for at least beat_timeout.
- * Their connections may be dead. If a host connects again to replace such a session, the dead
- * session must not keep the new one out. */
+ * Their connections may be dead, and must not keep the same host's new connection out. */
 static unsigned int n_silent(const struct sessions *sessions, const char *source, uint64_t now_ns)
 {
 	unsigned int n = 0;
@@ -99,9 +98,8 @@ static int excess(const struct sessions *sessions, const char *source, const cha
 	return n - (reserve > 0 ? (int)reserve : 1);
 }
 
-/* Returns the session to end, or NULL if none may be ended: an unproven session of the source whose
- * excess() is largest. sessions->all begins with the newest session, so if several match, the last
- * match is the oldest and is chosen. */
+/* Returns the session to end, or NULL if none may be ended. Chooses the source whose excess() is
+ * largest, and that source's oldest unproven session, which is the last match in sessions->all. */
 static struct session *find_victim(const struct sessions *sessions, const char *newcomer)
 {
 	struct session *victim = NULL;

@@ -1,9 +1,8 @@
-/* admission.h - limits how many connections may be open without having said HELLO, and how much
- * time their handshakes take.
+/* admission.h - limits the connections that have not said HELLO yet: their number, and the time
+ * that their handshakes take.
  *
- * Why: anyone on the backup network can open connections and stay silent, or make the gateway
- * compute signatures. This must not keep an agent out, or take the loop's time away from open
- * sessions.
+ * Anyone on the backup network can open connections and stay silent, or make the gateway compute
+ * signatures. This must not keep an agent out, or take the loop's time away from open sessions.
  *
  * A connection is "unproven" until its HELLO is accepted. Its "source" is the peer's address. A
  * source is "known" if a host has said HELLO from this address, or if a VM's file names it.
@@ -13,10 +12,9 @@
  *          its oldest connection. A known source may hold a quarter of the slots uncounted; only
  *          what it holds above that is compared with other sources.
  *          The same is done when the total number of sessions has reached n_sessions_max. OPEN
- *          sessions are never ended to make room. But if the new connection's source has OPEN
- *          sessions that have been silent for beat_timeout, these are left out of the total. The
- *          reason: the new connection may be from the same host, and its HELLO then replaces the
- *          old session.
+ *          sessions are never ended to make room. But the total leaves out OPEN sessions from the
+ *          new connection's source that have been silent for beat_timeout. The new connection may
+ *          be from the same host, whose HELLO then replaces the old session.
  *  time    the measured time of each handshake is charged to one of two budgets: one is shared by
  *          all known sources, the other by all unknown ones. If the budget of a handshake is spent,
  *          or other handshakes wait already, its session accepts no input until admission_run()
@@ -61,10 +59,10 @@ struct admission {
 void admission_init(struct admission *a, uint64_t now_ns);
 
 /* Replace limits of 0 in @sessions->config by what the fleet needs. Call this after all VMs were
- * added. All agents together need one control connection for each host and two streams for each VM,
- * and may open all of them at once. handshakes_max becomes this number, but at most sessions_max if
- * that is configured. sessions_max becomes this number plus handshakes_max. Neither is computed
- * below its ADMISSION_..._LEAST. */
+ * added. The agents need one control connection for each host and two streams for each VM, and may
+ * open all of them at once. handshakes_max becomes this number, but at most a configured
+ * sessions_max. sessions_max becomes this number plus handshakes_max. Neither is computed below its
+ * ADMISSION_..._LEAST. */
 void admission_settle(struct sessions *sessions);
 
 /* Make room for a new connection from @source. May end one session, which the pump frees later.

@@ -1,15 +1,14 @@
 /* pump.h - moves bytes between a session and the connection beneath it, which a shell provides.
  *
- * Why: a session over lwIP and one over kernel sockets differ only in a handful of calls (struct
- * pump_ops). The pump does the rest: it offers received bytes to the session, stores the bytes that
+ * A session over lwIP and a session over kernel sockets differ only in a handful of calls (struct
+ * pump_ops). The pump does the rest. It offers received bytes to the session, stores the bytes that
  * the session does not accept yet, writes the output, and closes the connection at the end.
  *
  * Where: shell_stack.c and shell_kernel.c embed struct pump_conn as the first member of their
  * connection.
  * Threads: the gateway's loop. Memory: a buffer for bytes that the session has not accepted yet,
- * allocated when first needed. The buffer has at most PUMP_PENDING_MAX bytes. That is the size of a
- * receive window: when it is used up, the peer cannot send more until the session has consumed some
- * bytes.
+ * allocated when first needed. The buffer has at most PUMP_PENDING_MAX bytes, the size of a receive
+ * window. The peer cannot send more until the session has consumed some bytes.
  */
 #ifndef SESSION_PUMP_H
 #define SESSION_PUMP_H
@@ -28,8 +27,7 @@ struct pump_ops {
 	/* Queue bytes to send. Returns how many bytes were queued. If not all of them were queued,
 	 * the shell calls pump_kick() when there is room again. */
 	size_t (*write)(struct pump_conn *c, const uint8_t *data, size_t size);
-	/* Open the receive window by @size bytes, because the session has consumed that many of the
-	 * bytes given to pump_receive(). */
+	/* Open the receive window by @size bytes, because the session has consumed as many. */
 	void (*consumed)(struct pump_conn *c, size_t size);
 	/* Send the remaining output, close the connection in an orderly way, and free @c. The pump
 	 * has already freed the session. */
@@ -43,8 +41,8 @@ struct pump_conn {
 	size_t pending_at, pending_end, pending_size;
 };
 
-/* Initialise @c and make its session. Returns 0. On error returns -EBUSY or -ENOMEM of
- * session_new(), and the caller must close the connection. */
+/* Initialise @c and make its session. Returns 0, or -EBUSY or -ENOMEM of session_new(); after an
+ * error the caller must close the connection. */
 int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *sessions,
 	      const char *peer, uint64_t now_ns) __attribute__((warn_unused_result));
 
@@ -52,9 +50,9 @@ int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *
 void pump_lost(struct pump_conn *c, uint64_t now_ns);
 
 /* Accept all of the @size bytes that arrived, and call consumed() for the bytes that the session
- * has consumed. Call pump_run() afterwards. Returns 0. Returns -ENOBUFS if more than
- * PUMP_PENDING_MAX bytes would wait for the session, or memory is short. The caller must then drop
- * the connection. */
+ * has consumed. Call pump_run() afterwards. Returns 0, or -ENOBUFS if more than PUMP_PENDING_MAX
+ * bytes would wait for the session or memory is short. After an error the caller must drop the
+ * connection. */
 int pump_receive(struct pump_conn *c, const void *data, size_t size, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 

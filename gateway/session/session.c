@@ -81,8 +81,8 @@ bool session_may_log(struct session *s, uint64_t now_ns)
 	return s->host && rate_pass(&s->host->log_rate, LOG_EVERY_NS, LOG_BURST, now_ns);
 }
 
-/* Count a refusal, log it and give an event. Anyone may connect, so for each reason at most one
- * refusal a second is logged and gives an event. All refusals are counted. */
+/* Count a refusal, log it and give an event. Counts every refusal. Logs and gives an event at most
+ * once a second for each reason, because anyone may connect. */
 static void tell_refusal(struct session *s, uint64_t now_ns, enum fleet_refusal reason,
 			 const char *text)
 {
@@ -305,8 +305,8 @@ size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64
 		session_end(s, now_ns);
 	if (s->phase == SESSION_HANDSHAKE && size > 0 && !admission_may_run(s, now_ns))
 		return 0;
-	/* To make room, first handle the input that has been in the TLS buffer since the session
-	 * was blocked. */
+	/* First make room: handle the input that has been in the TLS buffer since the session was
+	 * blocked. */
 	drive(s, now_ns);
 	while (taken < size) {
 		size_t n;

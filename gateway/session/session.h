@@ -1,7 +1,7 @@
 /* session.h - handles one agent's connection: ciphertext in, ciphertext out, no I/O.
  *
- * Why: TLS, frame decoding, the checks of HELLO and the message handlers are the same over lwIP,
- * over kernel sockets and in a fuzzer. So only bytes cross this interface.
+ * TLS, frame decoding, the checks of HELLO and the message handlers are the same over lwIP, over
+ * kernel sockets and in a fuzzer. So only bytes cross this interface.
  *
  *	HANDSHAKE ─TLS up─► HELLO ─accepted─► OPEN (control | primary's stream | standby's stream)
  *	     └────────── any refusal: REFUSED frame, log, counter ─────────┴─► CLOSING ─► freed by shell
@@ -55,14 +55,14 @@ enum session_phase {
 struct session_config {
 	struct wire_tls_context *tls;  /* TLS context for the server side; borrowed */
 	uint64_t relay_bytes_max;      /* limit of the ciphertext queued for one peer */
-	/* how long a connection must have been silent before the host's new connection may replace
-	 * it */
+	/* a connection that has been silent for this long may be replaced by the host's new
+	 * connection */
 	uint64_t beat_timeout_ns;
 	/* how long a connection may take until its HELLO is accepted */
 	uint64_t handshake_timeout_ns;
 	uint64_t idle_timeout_ns;      /* end a control connection that is silent this long */
-	/* Most sessions, and most sessions that have not said HELLO. A limit of 0 is replaced by
-	 * admission_settle() */
+	/* Limits of all sessions, and of sessions that have not said HELLO. admission_settle()
+	 * replaces a limit of 0 */
 	uint32_t n_sessions_max;
 	uint32_t n_handshakes_max;
 	uint64_t (*clock_ns)(void); /* clock that measures handshakes; NULL: clock_mono_ns */
@@ -145,7 +145,7 @@ int session_new(struct sessions *sessions, const char *peer, void *conn, uint64_
 struct session *session_free(struct session *s, uint64_t now_ns);
 
 /* Give @s ciphertext from the peer. Returns how many bytes @s accepted. The caller must store the
- * other bytes, and give them again when @s is next on the dirty list. */
+ * rest, and give it again when @s is next on the dirty list. */
 size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 

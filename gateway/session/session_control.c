@@ -46,8 +46,9 @@ int session_on_beat(struct session *s, const struct wire_frame *frame, uint64_t 
 	return 0;
 }
 
-/* Find the VM that a control message names, and set *ret_host to the index of the session's host in
- * it. Returns NULL if the gateway has no such VM, or the host is not one of its hosts. */
+/* Find the VM that a control message names, and set *ret_host to the index of the session's host
+ * among its hosts. Returns NULL if there is no such VM, or if the session's host is not among its
+ * hosts. */
 static struct fleet_vm *named_vm(struct session *s, const char *name, uint8_t *ret_host)
 {
 	struct fleet_vm *vm = fleet_find_vm(s->sessions->fleet, name);
@@ -104,7 +105,8 @@ int session_on_order_done(struct session *s, const struct wire_frame *frame, uin
 		.status = done.status, .term = frame->h.term, .text = done.text,
 	};
 	if (fleet_step(fleet, vm, &in, now_ns) < 0)
-		/* end the connection: when the host connects again, it gets the order again */
+		/* end the connection, because the host gets the order again when it connects
+		 * again */
 		session_end(s, now_ns);
 	return 0;
 }

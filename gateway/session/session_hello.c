@@ -69,9 +69,9 @@ static enum fleet_refusal refusal_of(uint16_t code)
 	}
 }
 
-/* Called when @s says HELLO for a place that the older connection @link has: a host's control
- * connection, or one of the two streams of a VM. If @link is ending, or has been silent for
- * beat_timeout, ends @link and returns true. Otherwise, refuses @s and returns false. */
+/* Called when @s says HELLO to be what the older connection @link is: the control connection of the
+ * same host, or the same stream of a VM. If @link is ending, or has been silent for beat_timeout,
+ * ends @link and returns true. Otherwise, refuses @s and returns false. */
 static bool replace_silent(struct session *s, struct fleet_link *link, const char *what,
 			   uint64_t now_ns)
 {
@@ -128,9 +128,8 @@ static int open_control(struct session *s, uint64_t features, uint64_t obeyed, u
 }
 
 /* Returns the features that @s may use as the primary's stream of @vm. The standby gets the frames
- * of that stream, so it must understand the features too. INCARNATION is an exception, because it
- * changes none of these frames. As long as no standby has connected, @s may use all features that
- * it understands. */
+ * of that stream, so it must understand the features too, except INCARNATION, which changes none of
+ * these frames. Until a standby has connected, @s may use all features that it understands. */
 static uint64_t primary_features(const struct session *s, const struct fleet_vm *vm)
 {
 	return s->understands & ((vm->knows_standby ? vm->standby_features : WIRE_FEATURES) |
@@ -138,9 +137,8 @@ static uint64_t primary_features(const struct session *s, const struct fleet_vm 
 }
 
 /* Remember which features the standby on @s understands. A stream's features cannot change. So if
- * the primary's stream was opened with other features than primary_features() now allows, this ends
- * that stream before RESUME is sent on it. The primary then connects again and gets the right
- * features. */
+ * the primary's stream has other features than primary_features() allows now, ends that stream
+ * before RESUME is sent on it. The primary then connects again and gets the right features. */
 static void remember_standby(struct session *s, uint64_t now_ns)
 {
 	struct session *primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);
@@ -178,9 +176,9 @@ static int find_vm(struct session *s, const struct wire_hello *hello, uint64_t n
 	return 0;
 }
 
-/* Make sure that no other stream has the VM and the role of @s. Ends an older stream that is
- * silent. If the older stream is not silent, refuses @s and returns false. Otherwise, returns
- * true. */
+/* Make sure that no other stream has the VM and the role of @s. If there is an older stream that is
+ * not silent, refuses @s and returns false. Otherwise, ends the older stream, if there is one, and
+ * returns true. */
 static bool take_slot(struct session *s, uint64_t now_ns)
 {
 	struct fleet_link *old = s->vm->stream[session_slot(s)];

@@ -25,8 +25,8 @@ bool session_is_attached(const struct session *s);
  *	session_send(s, &header, wire_beat_encode(&beat, session_begin(s)));
  *
  * session_begin() returns the writer for the payload, valid until the next session_begin() for any
- * session. @encoded is the encoder's result, or 0 for an empty payload. If there is not even room
- * for a small frame, the peer is not reading, so session_send() ends @s. */
+ * session. @encoded is the encoder's result, or 0 for an empty payload. session_send() ends @s if
+ * there is no room for the frame, because the peer is not reading. */
 struct bytes_writer *session_begin(struct session *s);
 void session_send(struct session *s, const struct wire_header *header, int encoded);
 
@@ -35,8 +35,8 @@ void session_send(struct session *s, const struct wire_header *header, int encod
 void session_refuse(struct session *s, uint64_t now_ns, uint16_t code, enum fleet_refusal reason,
 		    const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* May we write a log line that the host of @s can cause at will? Returns false, and counts the
- * line, if there were too many such lines lately. */
+/* May we write a log line that the host of @s can cause at will? If there were too many such lines
+ * lately, counts the line and returns false. */
 bool session_may_log(struct session *s, uint64_t now_ns);
 
 /* End @s without a message: detach it, send its queued output, and close. */

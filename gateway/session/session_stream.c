@@ -27,7 +27,7 @@ static void tell_failure(struct session *s, enum vm_input_kind kind,
 	(void)fleet_step(s->sessions->fleet, s->vm, &in, now_ns);
 }
 
-/* Handle a primary's frame that breaks its stream: send the reason to the primary, and close the
+/* Handle a frame that breaks the primary's stream: send the reason to the primary, and close the
  * connection. The primary connects again, and RESUME says where it must continue. */
 static int stream_broken(struct session *s, const struct wire_frame *frame,
 			 const struct wire_failure *failure, uint64_t now_ns)
@@ -50,8 +50,7 @@ int session_on_relay(struct session *s, const struct wire_frame *frame, uint64_t
 	enum vm_relay_verdict verdict;
 	struct error why;
 
-	/* Check for room before vm_relay_frame(), because that function may be given each frame
-	 * only once. */
+	/* Check for room before vm_relay_frame(), which may be given each frame only once. */
 	if (standby && !session_is_over(standby) &&
 	    wire_tls_write_room(standby->tls) < size) {
 		s->link.is_blocked = true;
@@ -86,9 +85,9 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 
 	if (wire_empty_decode(frame, &error) < 0)
 		return session_bad_frame(s, now_ns, &error);
-	/* An acknowledgement of another term breaks the stream. Exception: the gateway has begun a
-	 * new term whose record still waits for the disk. The standby cannot know this term yet, so
-	 * pass the acknowledgement on; the machine ignores it. */
+	/* An acknowledgement of another term breaks the stream. It does not while the record of a
+	 * new term waits for the disk, because the standby cannot know that term yet. Pass such an
+	 * acknowledgement on; the machine ignores it. */
 	if (frame->h.term != vm->fsm.record.term && fleet_is_durable(vm)) {
 		counters_add(&s->sessions->fleet->counters.epoch_acks_stale, 1);
 		session_refuse(s, now_ns, WIRE_REFUSED_STALE_TERM, FLEET_REFUSED_STALE_TERM,

@@ -1,6 +1,5 @@
-/* shell_kernel.h - carries sessions over kernel sockets. This shell is for TESTS ONLY, on machines
- * without a DPDK port (configuration: port = kernel). The sessions are the same as on a DPDK port,
- * but frames take another path.
+/* shell_kernel.h - carries sessions over kernel sockets. For TESTS ONLY, on machines without a DPDK
+ * port (configuration: port = kernel). The sessions are the same as on a DPDK port.
  *
  * Where: main opens it, and the loop's epoll watches its sockets. Threads: the gateway's loop.
  */

@@ -7,8 +7,8 @@
 #include "base/log.h"
 #include "session/pump.h"
 
-/* How long a peer may be silent before TCP ends the connection. These times may be long, because a
- * host's failure is detected by its beats and not by TCP. */
+/* How long a peer may be silent before TCP ends the connection. These times may be long, because
+ * the gateway detects a host's failure by its beats. */
 #define USER_TIMEOUT_MS	   10000
 #define KEEPALIVE_IDLE_MS  5000
 #define KEEPALIVE_EVERY_MS 2000
