@@ -13,7 +13,7 @@
 
 #define WRITE_CHUNK_BYTES 16384  /* tcp_write() queues all bytes or none, so pass it small pieces */
 #define WRITABLE_AT_BYTES (STACK_SEND_BUFFER_BYTES / 4)
-/* how often on_poll() checks timeouts and writable() events that are due, in units of 500 ms */
+/* how often on_poll() looks for timeouts and due writable() events, in units of 500 ms */
 #define POLL_INTERVAL	  1
 #define LINGER_INTERVAL	  2
 #define RTO_MAX_TICKS	  2	 /* in units of 500 ms */
@@ -61,8 +61,8 @@ static void close_pcb(struct stack_conn *conn)
 	detach(conn);
 	tcp_arg(pcb, (void *)(uintptr_t)deadline_ms);
 	tcp_poll(pcb, linger, LINGER_INTERVAL);
-	/* Set the receive window to lwIP's full size: if it is smaller, tcp_close() assumes that
-	 * bytes are unread and sends a reset instead of a FIN. */
+	/* Set the receive window to lwIP's full size. With a smaller window, tcp_close() assumes
+	 * that bytes are unread and sends a reset instead of a FIN. */
 	pcb->rcv_wnd = TCP_WND_MAX(pcb);
 	if (tcp_close(pcb) != ERR_OK)
 		tcp_abort(pcb);
@@ -125,16 +125,16 @@ void conn_flush_touched(struct stack *stack)
 		conn->is_touched = false;
 		if (!conn->pcb)
 			continue;
-		/* Send the acknowledgement now. If only one segment arrived, lwIP would delay it by
-		 * up to 250 ms, and the peer would measure a false round-trip time. */
+		/* Send the acknowledgement now. After a single segment lwIP would delay it by up to
+		 * 250 ms, and the peer would measure a false round-trip time. */
 		if (conn->pcb->flags & TF_ACK_DELAY)
 			tcp_ack_now(conn->pcb);
 		(void)tcp_output(conn->pcb); /* no memory or no route: lwIP's timer tries again */
 	}
 }
 
-/* lwIP by itself doubles its retransmission timeout again and again, to more than a minute. A link
- * that was cut usually works again much sooner, and then retransmission should begin soon. */
+/* lwIP by itself doubles its retransmission timeout again and again, to more than a minute. After a
+ * cut link works again, retransmission should begin sooner. */
 void conn_bound_backoff(struct stack *stack)
 {
 	for (unsigned int i = 0; i < stack->n_connections_max; i++) {
@@ -158,8 +158,8 @@ static void open_window(struct tcp_pcb *pcb, size_t size)
 	pcb->rcv_wnd = window > max || window < pcb->rcv_wnd ? max : window;
 	/* returns 0 while the window has grown by less than one segment */
 	gained = tcp_update_rcv_ann_wnd(pcb);
-	/* Announce the larger window if it has grown by enough. If the window was almost closed,
-	 * the peer cannot send, so announce any growth. */
+	/* Announce the larger window if it has grown by enough. Announce any growth of an almost
+	 * closed window, because the peer cannot send. */
 	if (gained >= TCP_WND_UPDATE_THRESHOLD || (gained > 0 && announced < 2u * pcb->mss))
 		tcp_ack_now(pcb);
 }
@@ -329,9 +329,9 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 /* ---- limits that Debian's lwIP lacks (its pools are malloc) ---- */
 
 /* Limit the number of connections in TIME_WAIT. lwIP keeps each for 120 s, and searches all of them
- * for each segment that belongs to no other connection, such as a SYN. In TIME_WAIT both ends have
- * acknowledged all bytes, so dropping a connection early is harmless. At worst our last
- * acknowledgement was lost; then the peer repeats its FIN and gets a reset. */
+ * for each segment that belongs to no other connection, such as a SYN. Dropping one early is
+ * harmless: both ends have acknowledged all bytes. At worst our last acknowledgement was lost, and
+ * the peer repeats its FIN and gets a reset. */
 static void bound_time_wait(void)
 {
 	struct tcp_pcb *pcb = tcp_tw_pcbs, *next;
@@ -346,10 +346,10 @@ static void bound_time_wait(void)
 
 /* lwIP's list of active connections begins with the connection heard from last. An active
  * connection is half-open, accepted, or closed and lingering. Each of these three kinds has a
- * limit, so lwIP's list is bounded too. At the limit of half-open or lingering connections we end
- * the oldest of the kind. An honest handshake or close takes only a round trip or two, so it is
- * complete before a flood can push it out. If we refused new connections instead, anyone could
- * block the port with a few SYNs every 20 s. */
+ * limit. At the limit of half-open or lingering connections we end the oldest of the kind. An
+ * honest handshake or close takes only a round trip or two, so it is complete before a flood can
+ * push it out. Refusing new connections instead would let anyone block the port with a few SYNs
+ * every 20 s. */
 void conn_make_room(struct stack *stack)
 {
 	struct tcp_pcb *pcb, *half_open = NULL, *lingering = NULL;

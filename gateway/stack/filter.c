@@ -132,8 +132,8 @@ static enum filter_verdict judge_ipv4(const struct filter_rules *rules, const ui
 	if (bytes_get_be32(ip + 16) != rules->address)
 		return FILTER_NOT_OURS;
 	view->source = bytes_get_be32(ip + 12);
-	/* If the source were our own address, lwIP would send its answer to itself, through a
-	 * thread that we do not run. */
+	/* Refuse our own address as source: lwIP would send the answer to itself, through a thread
+	 * that we do not run. */
 	if (view->source == rules->address || !is_unicast(rules, view->source))
 		return FILTER_SPOOFED;
 	if (bytes_get_be16(ip + 6) & IPV4_MORE_OR_OFFSET)

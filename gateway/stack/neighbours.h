@@ -1,13 +1,12 @@
 /* neighbours.h - stores the MAC of each IPv4 address in our network. Pure.
  *
- * Why: in Debian's build lwIP's own table has only 10 entries (ARP_TABLE_SIZE). With 12 hosts, two
- * hosts would have no entry at any time. A frame to one of these would have to wait for an ARP
- * request, and the new entry would push out the entry of another host. So lwIP's table is used only
- * for a frame to an address whose MAC this table does not know.
+ * In Debian's build lwIP's own table has only 10 entries (ARP_TABLE_SIZE). With more hosts, many
+ * frames would have to wait for an ARP request, and each new entry would push out another host's
+ * entry. So lwIP's table is used only for a frame to an address whose MAC this table does not know.
  *
- * An address's slot in this table is given by its low bits. In a network of /22 or smaller, each
- * host has its own slot. In a larger network two hosts may share a slot; the slot then holds the
- * host from which ARP was last heard.
+ * The low bits of an address give its slot in this table. In a network of /22 or smaller, each host
+ * has its own slot. In a larger network two hosts may share a slot; the slot then has the host from
+ * which ARP was last heard.
  *
  * Where: stack.c. Only ARP frames change the table, as with lwIP's table.
  * Threads: any, but each table is used by one thread at a time. Never allocates.
@@ -40,9 +39,9 @@ struct neighbours {
 void neighbours_learn(struct neighbours *table, uint32_t address,
 		      const uint8_t mac[NEIGHBOURS_MAC_BYTES], uint64_t now_ns);
 
-/* Returns the MAC of @address, valid until the next call, or NULL if it is not known. Sets *ret_ask
- * to 1 if the caller must send an ARP request now, because the entry is NEIGHBOURS_OLD_NS old and
- * the last request was NEIGHBOURS_ASK_NS ago. The table notes this as the last request. */
+/* Returns the MAC of @address, valid until the next call, or NULL if the MAC is not known. Sets
+ * *ret_ask to 1 if the caller must send an ARP request now: the entry is NEIGHBOURS_OLD_NS old and
+ * the last request was NEIGHBOURS_ASK_NS ago. The table notes the time of this request. */
 const uint8_t *neighbours_find(struct neighbours *table, uint32_t address, uint64_t now_ns,
 			       int *ret_ask);
 

@@ -172,11 +172,11 @@ static void init_lwip_once(void)
 		return;
 	lwip_init();
 	done = true;
-	/* lwIP adds tcp_ticks to each initial sequence number and lets tcp_ticks start at 0. Start
-	 * it at a random value, so that the first sequence number cannot be guessed. This is
-	 * harmless, because lwIP uses only differences of tcp_ticks. But somebody who sees one
-	 * connection's number can still predict the numbers of later connections. TLS protects a
-	 * connection's bytes, but nothing protects the connection against forged resets. */
+	/* lwIP adds tcp_ticks to each initial sequence number. Start tcp_ticks at a random value,
+	 * so that the first sequence number cannot be guessed. This is harmless, because lwIP uses
+	 * only differences of tcp_ticks. Somebody who sees one connection's number can still
+	 * predict the numbers of later connections, and can forge resets. TLS protects the
+	 * connections' bytes. */
 	if (getrandom(&ticks, sizeof(ticks), GRND_NONBLOCK) == sizeof(ticks))
 		tcp_ticks = ticks;
 }
@@ -333,8 +333,8 @@ static uint64_t *drop_counter(struct stack *stack, enum filter_verdict verdict)
 
 /* Store the MAC of an ARP frame's sender. The filter has checked that @arp is complete and that its
  * sender address is a host's in our network, or 0 (in an ARP probe). As in lwIP, a new sender is
- * added to the table only if it asks for our address or answers us. From any other ARP frame, only
- * an entry that exists already is updated. */
+ * added to the table only if it asks for our address or answers us. Any other ARP frame only
+ * updates an entry that exists already. */
 static void learn(struct stack *stack, const uint8_t *arp)
 {
 	uint32_t sender = bytes_get_be32(arp + 14);

@@ -1,23 +1,22 @@
 /* stack.h - provides the gateway's TCP: one lwIP interface with listening ports and connections.
  * Users receive events by callbacks.
  *
- * Why: frames that come through DPDK never reach the kernel's TCP, so the gateway needs a TCP in
- * user space. The rest of the gateway sees only bytes and events: lwIP's types, its err_t and its
- * rules stay inside this directory.
+ * Frames that come through DPDK never reach the kernel's TCP, so the gateway needs a TCP in user
+ * space. The rest of the gateway sees only bytes and events. lwIP's types and rules stay inside
+ * this directory.
  *
  * Where: main loop -> stack_input()/stack_poll() -> events of session/ -> stack_conn_*() -> output
  * callback -> port/. This directory includes lwIP, but never DPDK.
  *
- * Threads: ONE. lwIP runs without a thread of its own: we call lwip_init() instead of tcpip_init()
- * and run its timers ourselves. So no callback runs on a second thread, and no lock is needed.
- * (Debian's build checks lwIP's core lock only after tcpip_init().) Call all functions on the
- * thread that called stack_open().
+ * Threads: ONE. Call all functions on the thread that called stack_open(). lwIP has no thread of
+ * its own: we call lwip_init() instead of tcpip_init() and run its timers ourselves. So no lock is
+ * needed. (Debian's build checks lwIP's core lock only after tcpip_init().)
  *
  * Rules inside events: every function here may be called from inside any event, except
  * stack_input(), stack_poll() and stack_close(). stack_conn_close() and stack_conn_abort() take
  * effect at once for the caller: no event for that connection follows, and the pointer is no longer
- * valid. But lwIP's pcb is closed or aborted only after lwIP's callback has returned. So lwIP never
- * loses a pcb that it still uses, and callers need not follow the ERR_ABRT rule of its raw API.
+ * valid. lwIP's pcb is closed or aborted only after lwIP's callback has returned. So callers need
+ * not follow the ERR_ABRT rule of lwIP's raw API.
  *
  * Life of a connection:
  *
@@ -154,7 +153,7 @@ void stack_close(struct stack *stack);
 void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn free_frame,
 		 void *handle);
 
-/* Run lwIP's timers, send queued bytes, and acknowledge what arrived since the last call. Call it
+/* Run lwIP's timers, send queued bytes, and acknowledge what arrived since the last call. Call this
  * once per turn of the loop, after the frames of a burst. @now_ns is monotonic time. Runs
  * events. */
 void stack_poll(struct stack *stack, uint64_t now_ns);
@@ -170,10 +169,10 @@ int stack_listen(struct stack *stack, uint16_t port, const struct stack_events *
 
 void stack_get_counters(const struct stack *stack, struct stack_counters *ret_counters);
 
-/* Report that the caller is done with the next @size of the bytes that received() delivered, so
- * that the peer may send @size new bytes. If @size is larger than the number of unconsumed bytes,
- * all of them count as consumed. If the caller consumes nothing, the window closes and the peer
- * stops sending (back-pressure). */
+/* Report that the caller is done with the next @size bytes that received() delivered, so that the
+ * peer may send as many new bytes. If @size is larger than the number of unconsumed bytes, all of
+ * them count as consumed. While the caller consumes nothing, the window closes and the peer stops
+ * sending (back-pressure). */
 void stack_conn_consumed(struct stack_conn *conn, size_t size);
 
 /* Copy bytes into the send queue. Returns how many bytes were copied, 0..@size. If fewer than
@@ -189,11 +188,11 @@ size_t stack_conn_writable_bytes(struct stack_conn *conn);
 /* Send the queued bytes now instead of at stack_poll(). */
 void stack_conn_flush(struct stack_conn *conn);
 
-/* Close the connection in an orderly way: written bytes and then a FIN are sent. lwIP sends them in
- * the background. If the peer has not acknowledged them after STACK_LINGER_MS, the connection is
- * reset. If the peer sends more bytes meanwhile, the connection is reset at once, and the peer may
- * lose bytes that it has not read yet. Where that matters, let the peer end the connection first
- * (ended()). Bytes received but not consumed cause no reset. @conn is not valid after the call. */
+/* Close the connection in an orderly way: in the background, lwIP sends the written bytes and then
+ * a FIN. If the peer has not acknowledged them after STACK_LINGER_MS, the connection is reset. If
+ * the peer sends more bytes meanwhile, the connection is reset at once, and the peer may lose bytes
+ * that it has not read yet. To avoid this, let the peer end the connection first (ended()). Bytes
+ * received but not consumed cause no reset. @conn is not valid after the call. */
 #define STACK_LINGER_MS 10000
 void stack_conn_close(struct stack_conn *conn);
 

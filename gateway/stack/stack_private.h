@@ -18,9 +18,8 @@
 #include "stack/stack.h"
 
 /* The receive window: how many bytes the peer may send before it gets an acknowledgement. Debian
- * builds lwIP with TCP_WND 65535 and a window scale of 1. So a TCP header can announce a window of
- * up to 131070 bytes, but lwIP by itself opens the window only to 65535 bytes. See open_window() in
- * conn.c. */
+ * builds lwIP with TCP_WND 65535 and a window scale of 1. A TCP header can announce up to 131070
+ * bytes, but lwIP by itself announces only 65535. See open_window() in conn.c. */
 #define STACK_WINDOW_BYTES 131070u
 
 /* The send buffer: how many bytes may be queued or unacknowledged on one connection. lwIP's default
@@ -58,7 +57,7 @@ struct stack_conn {
 	bool is_touched;	   /* in the touched list */
 	size_t unconsumed_bytes;   /* bytes delivered by received() but not consumed yet */
 	uint64_t user_timeout_ns;  /* 0: off */
-	/* the last time at which the peer acknowledged bytes, or at which no bytes waited for an
+	/* when the peer last acknowledged bytes, or when no bytes last waited for an
 	 * acknowledgement */
 	uint64_t progress_ns;
 	uint32_t progress_ack;	   /* value of pcb->lastack at progress_ns */
@@ -110,10 +109,10 @@ void conn_flush_touched(struct stack *stack);
  * per slow tick of lwIP (500 ms). */
 void conn_bound_backoff(struct stack *stack);
 
-/* Make room before a SYN makes lwIP allocate one more half-open connection. If the limit of
- * half-open connections is reached, ends the oldest half-open connection; likewise for lingering
- * connections. If there are more connections in TIME_WAIT than allowed, ends the oldest of them
- * until the limit is kept. Call this only while `depth` is 0. */
+/* Make room before a SYN makes lwIP allocate one more half-open connection. At the limit of
+ * half-open connections, ends the oldest half-open connection; likewise for lingering connections.
+ * Ends the oldest connections in TIME_WAIT until their limit is kept. Call this only while `depth`
+ * is 0. */
 void conn_make_room(struct stack *stack);
 
 /* Discard all segments that arrived out of order, to get their holders back. The peers will send
