@@ -118,8 +118,8 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	struct vm_action *a;
 	va_list args;
 
-	/* An unreadable line of the journal may be the newest line of this VM. A new line would
-	 * hide that. So write no line until it is clear who owns the guest. */
+	/* Write no line until it is clear who owns the guest. An unreadable line of the journal may
+	 * be this VM's newest line, and a new line would hide that. */
 	if (fsm->record.in_doubt && !s->may_resolve)
 		return;
 	if (!is_transition(s, to, owner, new_term)) {
@@ -220,12 +220,11 @@ static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_
 	if (!other->up)
 		return "the standby's agent is not connected";
 	/* A promotion needs two of the three parties (gateway, owner, standby): here the gateway
-	 * and the standby. If both hosts are silent, the gateway may be the one that is cut off,
-	 * and alone it may decide nothing. */
+	 * and the standby. If both hosts are silent, the gateway may be cut off itself. */
 	if (liveness_silent_for(&other->live, silence_max_ns, s->now_ns))
 		return "the standby is silent too (is this gateway cut off?)";
-	/* Wait for the standby's report: it may have voted for a newer term while this gateway was
-	 * away (fsm_newer.c). */
+	/* Wait for the standby's report: the standby may have voted for a newer term while this
+	 * gateway was away (fsm_newer.c). */
 	if (!other->reported)
 		return "the standby's agent has not reported yet";
 	if (!vm_agent_stands_by(other->agent_state) && other->agent_state != WIRE_STATE_PROMOTING)
@@ -241,9 +240,9 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	struct vm_fsm *fsm = s->fsm;
 	uint64_t lowest = fsm->protection.committed ? fsm->protection.committed : 1;
 	uint64_t timeout_ns = fsm->config->liveness.beat_timeout_ns;
-	/* If the reason is the primary's silence, allow only a short silence of the standby. Then a
-	 * message of the standby has come after the primary fell silent, which shows that the
-	 * gateway's own link works. */
+	/* If the reason is the primary's silence, allow only a short silence of the standby. A
+	 * message that the standby sent after the primary fell silent shows that the gateway's own
+	 * link works. */
 	const char *why = promotion_obstacle(s, silent ? timeout_ns / 2 : 2 * timeout_ns);
 
 	if (why) {
@@ -252,14 +251,14 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	}
 	vm_set_state(s, VM_PROMOTING, vm_fsm_other(fsm), true, "%s", reason);
 	fsm->promote_epoch = lowest;
-	/* The old owner gets the order to stop. If the old owner is silent, the order may not reach
-	 * it. Only then is the fence command needed. */
+	/* Run the fence command only if the old owner is silent. Otherwise the order to stop
+	 * reaches it. */
 	if (silent && fsm->config->has_fence_command)
 		fsm->fencing = VM_FENCING_DUE;
 	return true;
 }
 
-/* Returns the evidence of this tick: the evidence in the input, and what the machine itself
+/* Returns the evidence of this tick: the input's evidence, completed by what the machine itself
  * knows. */
 static struct detector_evidence gather_evidence(const struct vm_step *s)
 {
@@ -269,16 +268,14 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 
 	if (s->in->evidence)
 		evidence = *s->in->evidence;
-	/* While the standby acknowledges nothing, the primary soon reaches its limit of epochs in
-	 * flight and sends no more. So expect epochs only while the standby owes nothing
-	 * (evidence.c). */
+	/* Expect epochs only while the standby owes nothing (evidence.c). A primary whose epochs
+	 * are not acknowledged soon reaches its limit of epochs in flight. */
 	evidence.expects_progress = fsm->stream[VM_STREAM_STANDBY].up && !s->in->standby_owes;
 	evidence.is_paused = owner->up && owner->verdict == WIRE_VERDICT_PAUSED;
 	return evidence;
 }
 
-/* Write to @text which epoch was last committed, and when. This becomes part of the text of the
- * promotion's event. */
+/* Write to @text, for the promotion's event, which epoch was last committed, and when. */
 static void describe_commits(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size)
 {
 	if (fsm->protection.committed_ns)
@@ -331,8 +328,8 @@ static void judge_primary(struct vm_step *s)
 	promote_if_failed(s);
 }
 
-/* Report what a detector that knows only beats would have done. This shows operators and the
- * benchmark how useful the other evidence is. The shadow decides nothing. */
+/* Report what a detector that knows only beats (the shadow) would have done. The shadow decides
+ * nothing. It shows how useful the other evidence is. */
 static void judge_shadow(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -341,8 +338,8 @@ static void judge_shadow(struct vm_step *s)
 
 	if (timeout_ns == 0)
 		return;
-	/* The host is heard again. Report how long it was silent. A detector that knows only beats
-	 * would have promoted the standby here if its timeout were shorter than that. */
+	/* The host is heard again. Report how long it was silent: with any shorter timeout the
+	 * shadow would have promoted the standby needlessly. */
 	if (fsm->shadow_told_ns && live->seen_ns != fsm->shadow_told_ns) {
 		vm_event(s, "shadow", "beats from %s again after %" PRIu64 " ms",
 			 vm_host_name(fsm, fsm->shadow_host),
@@ -396,8 +393,8 @@ static void tick_syncing(struct vm_step *s)
 		fsm->protection.progress_bytes = s->in->relayed_bytes;
 		fsm->protection.progress_ns = s->now_ns;
 	}
-	/* Give up only if neither host makes progress. Even if no bytes are relayed, a host may be
-	 * busy: it may be attaching to QEMU, writing the copy, or rehearsing a takeover. */
+	/* Give up only if neither host makes progress. A host may be busy without relayed bytes:
+	 * attaching to QEMU, writing the copy, or rehearsing a takeover. */
 	if (vm_is_stuck(s, fsm->record.owner, fsm->protection.progress_ns) &&
 	    vm_is_stuck(s, vm_fsm_other(fsm), fsm->protection.progress_ns)) {
 		(void)vm_describe_copy(fsm, reason, sizeof(reason));
@@ -418,8 +415,8 @@ static void tick_protected(struct vm_step *s)
 }
 
 /* PROMOTING has no time limit. Waiting is safe, because the old owner can release nothing in the
- * new term. If the new owner is not connected, it gets the order again when it connects. But an
- * operator who waits gets an error when the new owner makes no progress. */
+ * new term. A new owner that connects again gets the order again. If the new owner makes no
+ * progress, an operator who waits gets an error. */
 static void tick_promoting(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -488,8 +485,8 @@ static void on_tick(struct vm_step *s)
 
 	s->fsm->ticked_ns = s->now_ns;
 	expire_orders(s);
-	/* In a conflict, tick only PROTECTED, where the primary is judged so that the operator sees
-	 * its state. The deadlines of the other states do not apply in a conflict. */
+	/* In a conflict, tick only PROTECTED, so that the operator sees how the primary is judged.
+	 * The deadlines of the other states do not apply. */
 	if (vm_fsm_in_conflict(s->fsm) && s->fsm->record.state != VM_PROTECTED)
 		return;
 	if (by_state[s->fsm->record.state])

@@ -1,13 +1,13 @@
 /* fsm.h - decides which host may run a VM's guest, and in which term: the state machine of one VM.
  * Pure: inputs and time in, a list of actions out; no I/O, no clock, no allocation.
  *
- * Why: this directory has all rules that make sure that a VM never has two owners and never loses a
- * reply that was released. Because it is pure, tests can check the rules on a virtual clock with
- * scripted peers.
+ * By the rules in this directory a VM never has two owners, and never loses a reply that was
+ * released. Because the machine is pure, tests can check the rules on a virtual clock with scripted
+ * peers.
  *
  * Where: session/ and control/ turn frames and operator requests into inputs; fleet/ carries the
- * actions out in order. If a journal record cannot be made durable, fleet/ drops the rest of the
- * step's actions and restores the machine from a copy made before the step. This directory calls
+ * actions out in order. If a step's journal record cannot be made durable, fleet/ drops the step's
+ * remaining actions and restores the machine as it was before the step. This directory calls
  * liveness/ (pure) and uses constants of wire/.
  *
  *	                 protect                both streams          first held epoch acked
@@ -76,8 +76,8 @@ enum vm_state {
 	VM_PROTECTED   = 3, /* the standby holds every committed epoch */
 	VM_PROMOTING   = 4, /* the new owner was ordered to run the guest
 			     * and has not confirmed that it does */
-	/* the promotion failed, because the new owner refused or did not answer, or the fence
-	 * command failed; the operator decides */
+	/* the new owner refused or did not answer, or the fence command failed; the operator
+	 * decides */
 	VM_FAILED      = 5,
 	VM_N_STATES    = 6,
 };
@@ -93,8 +93,8 @@ struct vm_record {
 	/* index of the owner, the host that may run the guest */
 	uint8_t owner;
 	enum vm_state state;
-	/* true if a newer record than this one may be lost. The VM is then in conflict until both
-	 * hosts confirm this record, or until two voices (rule 5) or an operator name the owner */
+	/* true if a newer record may be lost. The VM is then in conflict until both hosts confirm
+	 * this record, or until two voices (rule 5) or an operator name the owner */
 	bool in_doubt;
 };
 
@@ -130,12 +130,12 @@ struct vm_config {
 	struct detector_config detector; /* limits for judging the primary */
 	struct liveness_config liveness; /* limits for judging the standby's
 					  * host, and for the shadow */
-	/* length of silence after which the shadow reports that it would promote; 0: no shadow. The
-	 * shadow is a detector that knows only beats and decides nothing */
+	/* length of silence after which the shadow, a detector that knows only beats, reports that
+	 * it would promote; 0: no shadow */
 	uint64_t shadow_timeout_ns;
 	uint64_t release_ns;	     /* how long after a LEASE the owner may
 				      * release output; 0: give no leases */
-	/* how long a standby may block commits before it counts as lost and the policy standby_lost
+	/* a standby that blocks commits for this long counts as lost, and the policy standby_lost
 	 * applies */
 	uint64_t standby_timeout_ns;
 	/* how long a promoted guest may take to answer before an alarm is given */
@@ -209,11 +209,10 @@ struct vm_input {
 	bool no_wait;
 	enum vm_command command;
 	uint64_t term, epoch, order_id, op_id;
-	/* bytes relayed in this VM's streams since the gateway's start; while this number grows,
-	 * the copy makes progress */
+	/* bytes relayed in this VM's streams since the gateway's start, a sign of the copy's
+	 * progress */
 	uint64_t relayed_bytes;
-	/* true if the standby has received a complete epoch but not acknowledged it, or accepts no
-	 * more data */
+	/* true if the standby accepts no more data, or has not acknowledged a complete epoch */
 	bool standby_owes;
 	/* the evidence that the machine does not have itself (it has beats, for example); NULL:
 	 * none */
@@ -227,17 +226,17 @@ struct vm_input {
 	uint8_t throttle_percent;  /* by how much the agent slows the guest down */
 	/* the agent's reason for slowing the guest down; may be NULL; borrowed */
 	const char *throttle_why;
-	/* true if the owner's guest has changed, so that the standby's copy no longer fits it;
-	 * `text` says how */
+	/* true if the standby's copy no longer fits the owner's guest, which has changed; `text`
+	 * says how */
 	bool is_uncovered;
-	/* EPOCH_ACK: true if the owner did not yet hold the output that the guest sent after this
-	 * epoch. A guest that continues from this epoch would not know of that output, although
-	 * clients may have seen it */
+	/* EPOCH_ACK: true if the owner did not hold the output that the guest sent after this
+	 * epoch. Clients may have seen this output, of which a guest that continues from this epoch
+	 * would not know */
 	bool is_unheld;
 	/* true if the owner's guest had changed, and is again as it was when it was protected */
 	bool is_covered_again;
-	/* a word for the obstacle that keeps clients from reaching the guest on this host; NULL:
-	 * there is no obstacle. `text` explains the obstacle */
+	/* a word for the obstacle between clients and the guest on this host, explained in `text`;
+	 * NULL: none */
 	const char *way;
 	/* how often this host has had to rebuild the path by which held frames leave */
 	uint64_t n_mended;
@@ -311,19 +310,18 @@ struct vm_host {
 	/* true once a REPORT has come on this connection, so that agent_state and the other
 	 * reported members are current */
 	bool reported;
-	/* true once a report has shown that the last order took effect; if the effect disappears,
-	 * order again */
+	/* true once a report has shown that the last order took effect */
 	bool effective;
-	/* true if the host has reported a term newer than ours and no second voice confirms that
-	 * term, or if the host obeys a younger gateway */
+	/* true if the host obeys a younger gateway, or has reported a term newer than ours that no
+	 * second voice confirms */
 	bool conflict;
 	uint8_t agent_state;
 	uint8_t verdict;
 	uint8_t throttle_percent; /* by how much the agent slows the guest down, as last reported */
 	uint8_t throttle_peak;	   /* largest throttle_percent since throttled_at_ns */
 	uint64_t throttled_at_ns;  /* when throttle_percent last rose above 0 */
-	/* a word for the obstacle that keeps clients from reaching the guest on this host; "":
-	 * there is no obstacle. See fsm_way.c */
+	/* a word for the obstacle between clients and the guest on this host; "": none. See
+	 * fsm_way.c */
 	char way[24];
 	char way_text[VM_TEXT_MAX]; /* human-readable text for `way` */
 	uint64_t way_lost_ns;	   /* when `way` last changed between "" and anything else */
@@ -339,12 +337,11 @@ struct vm_stream {
 	uint64_t changed_ns; /* when the stream last went up or down */
 };
 
-/* How long the standby has kept epochs from being committed, and what it did meanwhile. Valid in
+/* How long commits have waited for the standby, and what the standby did meanwhile. Valid in
  * SYNCING and PROTECTED. See fsm_standby.c. */
 struct vm_standby {
-	/* when the clock of standby_lost (fsm_standby.c) last stood at zero. After a commit this is
-	 * a time in the future, so that the standby has time to apply the epoch before the clock
-	 * runs */
+	/* when the clock of standby_lost (fsm_standby.c) last stood at zero. After a commit, a time
+	 * in the future: the standby first has time to apply the epoch */
 	uint64_t since_ns;
 	uint64_t ticked_ns;  /* when the clock of standby_lost was last advanced */
 	uint64_t base_bytes; /* relayed_bytes when the present attempt (since a RESUME) began */
@@ -353,7 +350,7 @@ struct vm_standby {
 	unsigned int n_resumes; /* RESUMEs since the last commit; each begins an attempt */
 	unsigned int n_breaks;  /* how often the standby ended its stream since the last commit */
 	bool is_waited_for;	/* true if something waited for the standby at the last tick */
-	/* true if a new attempt has begun, but base_bytes is still the value of the last attempt */
+	/* true if a new attempt has begun, but base_bytes still belongs to the last attempt */
 	bool is_new_stream;
 	bool is_told;		/* true once the event "standby_lost = hold" was given */
 	/* why the standby ended its stream, as the standby itself says; "": it gave no reason */
@@ -430,7 +427,7 @@ struct vm_fsm {
 	/* in UNPROTECTED: true while the owner must still release the guest's output */
 	bool release_due;
 	/* in FAILED: true if an operator wants the guest to go back to the previous owner. The
-	 * gateway first waits until the host that did not promote has stopped its standby */
+	 * other host must first stop its standby */
 	bool give_back_due;
 	bool stop_due; /* in UNPROTECTED: true while the other host must still stop its standby */
 	/* true while the other host, which was the owner before, must still confirm that it is
@@ -438,13 +435,12 @@ struct vm_fsm {
 	bool fence_due;
 	bool close_due; /* true if this step began a new term, so that the streams must be closed */
 	/* in UNPROTECTED: true if the gateway itself ended the protection, for example because the
-	 * guest changed. The gateway protects the guest again once the owner reports that this is
-	 * possible, but not before again_ns. is_suspended, is_agreed and is_again are not
-	 * journaled */
+	 * guest changed. The gateway protects the guest again after again_ns, once the owner
+	 * reports that this is possible. is_suspended, is_agreed and is_again are not journaled */
 	bool is_suspended;
 	/* true if the hosts kept the guest protected without this gateway. The gateway then
-	 * protects the guest again without waiting for the owner to report that this is possible.
-	 * Set to false in PROTECTED, or when an operator decides otherwise */
+	 * protects the guest again without waiting for the owner's report. Set to false in
+	 * PROTECTED, or when an operator decides otherwise */
 	bool is_agreed;
 	/* true if the gateway itself began the present PREPARING or SYNCING; false if an operator
 	 * did */
@@ -487,8 +483,8 @@ void vm_fsm_put_back(struct vm_fsm *fsm, const struct vm_fsm *before, uint64_t n
 uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
 			     struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Returns how long the standby has kept epochs from being committed, by the clock of the policy
- * standby_lost. Returns 0 if nothing waits for the standby, or the VM has no standby. */
+/* Returns how long commits have waited for the standby, by the clock of the policy standby_lost.
+ * Returns 0 if nothing waits for the standby, or the VM has no standby. */
 uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 
 /* Write to @text (@size bytes) what the standby does wrong. Call this only while
@@ -505,18 +501,16 @@ const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t si
 /* Returns when the next VM_IN_TICK is due (monotonic ns). */
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm);
 
-/* Is the VM in conflict? Yes in three cases: a host reports a newer term than the journal's and no
- * second voice (rule 5) confirms that term; a host obeys a younger gateway; or the journal's newest
- * record of this VM may be lost. In a conflict the gateway begins no term by itself and orders
- * nothing. */
+/* Is the VM in conflict? Yes if a host obeys a younger gateway, if a host reports a newer term that
+ * no second voice (rule 5) confirms, or if the journal's newest record of this VM may be lost. In a
+ * conflict the gateway begins no term by itself and orders nothing. */
 static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 {
 	return fsm->host[VM_HOST_FIRST].conflict || fsm->host[VM_HOST_SECOND].conflict ||
 	       fsm->record.in_doubt;
 }
 
-/* Returns the host that does not own the guest. If the VM has a standby, this host is the
- * standby. */
+/* Returns the host that does not own the guest: the standby, if the VM has one. */
 static inline uint8_t vm_fsm_other(const struct vm_fsm *fsm)
 {
 	return (uint8_t)(1 - fsm->record.owner);

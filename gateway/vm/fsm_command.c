@@ -92,10 +92,9 @@ static bool has_guest(const struct vm_host *host)
 }
 
 /* After a failed promotion, give the guest back to its previous owner. The gateway and the previous
- * owner are two of the three parties, so they may decide this. But the host that was to promote
- * must no longer be able to promote. Its last report cannot prove that, because PROMOTE may still
- * be on its way to the host or in the host's queue. So the host first gets the order STANDBY_STOP.
- * Hosts carry out orders one by one, so its answer proves that no older order is left. */
+ * owner are two of the three parties, so they may decide this. The host that was to promote first
+ * gets the order STANDBY_STOP, because PROMOTE may still be on its way to this host. Hosts carry
+ * out orders one by one, so the answer to STANDBY_STOP proves that no older order is left. */
 static void unprotect_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -143,8 +142,8 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 	const char *to = vm_host_name(fsm, vm_fsm_other(fsm));
 
 	fsm->give_back_due = false;
-	/* A host sends a report before it answers an order. So if the promotion has succeeded after
-	 * all, the host's last report shows that. */
+	/* The promotion may have succeeded after all. The host's last report shows that, because a
+	 * host reports before it answers an order. */
 	if (!ok || host->agent_state == WIRE_STATE_RUNNING ||
 	    host->agent_state == WIRE_STATE_PROMOTING) {
 		vm_finish_op(
@@ -196,8 +195,8 @@ static void on_unprotect(struct vm_step *s)
 		vm_end_protection(s, "operator asked to unprotect");
 		break;
 	}
-	/* Answer at once if the owner has no output to release, or is not connected. If it has
-	 * output and is connected, answer when it has released the output. */
+	/* Answer at once if the owner has no output to release, or is not connected. Otherwise,
+	 * answer when the owner has released the output. */
 	if (!fsm->release_due) {
 		reply(s, true, "done", "%s is unprotected in term %" PRIu64, fsm->config->name,
 		      fsm->record.term);
@@ -222,8 +221,8 @@ static void on_failover(struct vm_step *s)
 		vm_set_state(s, VM_PROMOTING, fsm->record.owner, true,
 			     "operator asked %s to try again",
 			     vm_host_name(fsm, fsm->record.owner));
-		/* Another operator may be waiting until the guest is given back. Send this operator
-		 * a reply, because the guest will not be given back now. */
+		/* Reply to an operator who waits until the guest is given back, because it will not
+		 * be given back now. */
 		vm_finish_op(s, false, "aborted", "an operator asked for a failover of %s",
 			     fsm->config->name);
 		begin(s);

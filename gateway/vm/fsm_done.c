@@ -1,5 +1,5 @@
-/* fsm_done.c - handles the end of an order: the host has answered the order, or the gateway has
- * stopped waiting for the answer. */
+/* fsm_done.c - handles the end of an order: the host's answer, or the end of the gateway's wait for
+ * it. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -145,8 +145,8 @@ void vm_on_order_done(struct vm_step *s)
 {
 	struct vm_order *order = &s->fsm->host[s->in->host].order;
 
-	/* Handle only the answer to the last order on this connection. Nothing waits for answers to
-	 * older orders, so ignore them. */
+	/* Ignore answers to all but the last order on this connection, because nothing waits for
+	 * them. */
 	if (!order->id || order->id != s->in->order_id || order->done)
 		return;
 	order->done = true;

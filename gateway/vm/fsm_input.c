@@ -76,8 +76,8 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 		       s->in->verdict == WIRE_VERDICT_EXITED ? "guest process exited"
 							     : "guest shut itself down",
 		       vm_peer_text(s));
-	/* If this call makes the VM PROTECTED, do nothing more now. The agent's next report repeats
-	 * the verdict, and the standby is promoted then. */
+	/* If this call makes the VM PROTECTED, leave the promotion to the agent's next report,
+	 * which repeats the verdict. */
 	if (s->in->verdict == WIRE_VERDICT_EXITED &&
 	    vm_way_is_no_matter(s, "says that its guest ended"))
 		return;
@@ -109,7 +109,7 @@ static void learn_committed(struct vm_step *s)
 			     fsm->protection.committed);
 }
 
-/* Called when the owner's agent seals no more epochs, for example because a device was plugged in
+/* Called when the owner's agent seals no more epochs, for example because the guest got a device
  * that the standby lacks. Ends protection: begins a new term, in which the guest runs
  * unprotected. */
 static void on_uncovered(struct vm_step *s)
@@ -154,16 +154,15 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	struct vm_fsm *fsm = s->fsm;
 	enum vm_state state = fsm->record.state;
 
-	/* Do this before the check of the term. The owner may report an older term than the
-	 * journal's: that happens if a later protection ended before any order of it reached the
-	 * owner. */
+	/* Do this before the check of the term. The owner reports an older term than the journal's
+	 * if a later protection ended before its orders reached the owner. */
 	if (state == VM_UNPROTECTED && (s->in->is_covered_again || fsm->is_agreed))
 		protect_again(s);
 	if (s->in->term != fsm->record.term)
 		return;
 	vm_promoted_report(s);
-	/* The new owner runs the guest, so the promotion succeeded. In FAILED this happens if the
-	 * new owner was only slow, or its answer was lost. */
+	/* The new owner runs the guest, so the promotion succeeded. In FAILED, the new owner was
+	 * only slow, or its answer was lost. */
 	if ((state == VM_PROMOTING || state == VM_FAILED) &&
 	    s->in->agent_state == WIRE_STATE_RUNNING) {
 		vm_order_ended(s, s->in->host, WIRE_VERB_PROMOTE, true, s->in->text);
@@ -181,9 +180,8 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 		on_verdict(s, verdict_before);
 }
 
-/* Note whether the last order took effect. The agent's part for this VM may later restart or give
- * up while the connection stays up, and so leave the ordered state. In that case, forget the order,
- * so that the order is given again. */
+/* Note whether the last order took effect. The agent's part for this VM may later leave the ordered
+ * state, for example when it restarts. Then forget the order, so that it is given again. */
 static void track_effect(struct vm_fsm *fsm, struct vm_host *host)
 {
 	bool in_effect;

@@ -11,8 +11,8 @@
 #define TICK_PROTECTED_NS (20 * CLOCK_NS_PER_MS)
 #define TICK_DOUBT_NS	  (5 * CLOCK_NS_PER_MS)
 
-/* Margin after the end of a lease: for clock drift, and because an agent first checks its lease and
- * then releases frames, which takes a moment. */
+/* Margin after the end of a lease: for clock drift, and for frames that an agent releases just
+ * after checking its lease. */
 #define MUTE_MARGIN_NS (20 * CLOCK_NS_PER_MS)
 
 void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struct vm_record *record,
@@ -23,8 +23,8 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	fsm->record = *record;
 	fsm->next_order_id = first_order_id;
 	fsm->entered_ns = fsm->stepped_ns = fsm->ticked_ns = fsm->protection.progress_ns = now_ns;
-	/* The gateway does not know which epoch its previous run committed. So allow a promotion
-	 * from any complete epoch. */
+	/* Allow a promotion from any complete epoch, because the gateway does not know which epoch
+	 * its previous run committed. */
 	fsm->promote_epoch = 1;
 	for (int i = 0; i < 2; i++) {
 		liveness_init(&fsm->host[i].live, &config->liveness, now_ns);
@@ -48,8 +48,8 @@ void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns)
 
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns)
 {
-	/* The owner's lease really ends earlier than assumed here, because the owner counts it from
-	 * the time when it sent the beat. So this assumption is safe. */
+	/* This is safe: the owner's lease ends earlier, because the owner counts it from the time
+	 * when it sent the beat. */
 	if (fsm->config->release_ns)
 		vm_fsm_mute_after(fsm, now_ns, fsm->config->release_ns);
 }

@@ -3,9 +3,9 @@
  * was lost or is an old copy.
  *
  * The gateway adopts the reported term if two voices agree on the owner (see `agreements`). The
- * report of one host alone is not enough. It begins a conflict (vm_fsm_in_conflict), in which this
- * gateway begins no term and orders nothing. The conflict ends when two voices agree, when the
- * reporting host reports an older term again, or when an operator names the owner. */
+ * report of one host alone begins a conflict (vm_fsm_in_conflict), in which this gateway begins no
+ * term and orders nothing. The conflict ends when two voices agree, when the reporting host reports
+ * an older term again, or when an operator names the owner. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -46,8 +46,8 @@ static enum word word_of(const struct vm_host *host, uint64_t term)
 
 /* Each row is one way in which two voices agree on an owner. `owner` is what the future owner says
  * about itself, and `other` is what the other host says about itself. If `votes` is false, the two
- * voices are those of the two hosts. If `votes` is true, the two voices are those of the other host
- * and of this gateway, which votes for the owner in its journal.
+ * hosts agree. If `votes` is true, the other host agrees with this gateway, which votes for the
+ * owner in its journal.
  *
  * The gateway has a vote only if the VM is SYNCING or PROTECTED in the journal and the reported
  * term is the journal's plus one. Without the gateway, the hosts can begin such a term only if the
@@ -63,13 +63,12 @@ static const struct {
 	{WORD_HOLDS, WORD_STANDS_BY, false, VM_PROTECTED, "protected by"},
 	{WORD_RUNS, WORD_IDLE, false, VM_UNPROTECTED, "unprotected, without"},
 	{WORD_RUNS, WORD_FENCED, false, VM_UNPROTECTED, "unprotected, without"},
-	/* The standby itself voted for the new term, so it knows the result. Its voice and the
-	 * gateway's are enough: the owner may be gone by now, or may never have received the
-	 * standby's vote. */
+	/* The standby voted for the new term. Its voice and the gateway's are enough: the owner may
+	 * be gone by now, or may never have received the vote. */
 	{WORD_NONE, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
 	{WORD_OLDER, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
-	/* The standby voted that the owner continues alone, and discarded its copy. But this vote
-	 * never reached the owner, which still waits for commits. So protect the guest anew. */
+	/* The standby voted that the owner continues alone, and discarded its own copy. The owner
+	 * never got this vote and still waits for commits. So protect the guest anew. */
 	{WORD_OLDER, WORD_IDLE, true, VM_SYNCING, "protected anew by"},
 };
 
@@ -132,8 +131,8 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 	       agreements[row].other == word_of(&fsm->host[1 - owner], s->in->term);
 }
 
-/* Do both hosts report, in the journal's own term, that @owner keeps the guest? If so, they have
- * agreed on this without the gateway. */
+/* Have the hosts agreed without the gateway, in the journal's own term, that @owner keeps the
+ * guest? Yes if both report so. */
 static bool hosts_agree_on(const struct vm_fsm *fsm, uint8_t owner)
 {
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
@@ -149,8 +148,8 @@ bool vm_settle_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t to = vm_fsm_other(fsm);
-	/* If the old owner still holds output, protect the guest again. Exception: an operator has
-	 * asked for an unprotected guest, and waits. */
+	/* Protect the guest again if the old owner still holds output, unless an operator has asked
+	 * for an unprotected guest and waits. */
 	bool holds = vm_agent_holds(fsm->host[to].agent_state) && !fsm->give_back_due;
 
 	if (fsm->record.state != VM_FAILED || vm_fsm_in_conflict(fsm) || !hosts_agree_on(fsm, to))
@@ -161,8 +160,8 @@ bool vm_settle_failed(struct vm_step *s)
 		     vm_host_name(fsm, fsm->record.owner), vm_host_name(fsm, to),
 		     holds ? ", and is protected again" : "");
 	fsm->release_due = fsm->stop_due = true;
-	/* If the old owner holds no output, the hosts had agreed that the guest runs unprotected.
-	 * So do not protect it again. */
+	/* Do not protect the guest again if the old owner holds no output: the hosts had agreed on
+	 * that. */
 	fsm->is_suspended = fsm->is_agreed = holds;
 	fsm->again_ns = s->now_ns;
 	return true;
@@ -208,8 +207,8 @@ void vm_on_newer_term(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const char *name = vm_host_name(fsm, s->in->host);
 
-	/* Terms cannot have grown this far, so the report is wrong. Do not note its term in
-	 * term_seen, because all new terms must be larger than term_seen. */
+	/* Terms cannot have grown this far, so the report is wrong. Do not let its term raise
+	 * term_seen, above which all new terms must be. */
 	if (s->in->term - fsm->record.term > WIRE_TERM_JUMP_MAX) {
 		begin_conflict(
 			s,

@@ -6,20 +6,20 @@
 #include "vm/fsm_private.h"
 
 /* wanted_verb() and the want_...() functions, one for each state, return the order that the state
- * requires of a host, or 0 if it requires no order. To repeat an order does no harm, but to forget
- * an order does. So the order is computed anew from the state at every step (rule 6 of fsm.h). */
+ * requires of a host, or 0 if there is none. They compute the order anew at every step (rule 6 of
+ * fsm.h), because forgetting an order does harm and repeating an order does not. */
 
 /* Must a host that is not the owner be fenced again? Yes if the host may not know that it is not
- * the owner: it reports an older term, and neither stands by nor is fenced. Even an idle host must
- * be fenced. It may have lost its files, and with them the effect of an earlier FENCE. Then nothing
- * on this host would stop a QEMU that is started there later. */
+ * the owner: it reports an older term, and neither stands by nor is fenced. An idle host must be
+ * fenced too. It may have lost its files, and with them the effect of an earlier FENCE. Then
+ * nothing would stop a QEMU that is started there later. */
 static bool must_be_fenced_anew(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	const struct vm_order *order = &host->order;
 	bool has_obeyed = order->id && order->term == fsm->record.term && order->done && order->ok;
 
-	/* If the host has carried out an order of the present term, its report of an older term is
-	 * out of date. */
+	/* Ignore the older term in a report if the host has carried out an order of the present
+	 * term. */
 	return host->reported && !has_obeyed && host->term < fsm->record.term &&
 	       host->agent_state != WIRE_STATE_FENCED &&
 	       host->agent_state != WIRE_STATE_PROMOTING && !vm_agent_stands_by(host->agent_state);
@@ -114,9 +114,9 @@ static void send_order(struct vm_step *s, uint8_t h, uint8_t verb)
 }
 
 /* Called after a restart of the gateway in PROMOTING. Decides whether the fence command must run.
- * If the old owner reports, it gets the order to stop, and the command does not run: an operator's
- * failover must not switch off a healthy host. If the old owner stays silent until its leases have
- * expired, the command runs, because the order to stop may not reach the host. */
+ * It does not run if the old owner reports and so gets the order to stop: an operator's failover
+ * must not switch off a healthy host. It runs if the old owner stays silent until its leases have
+ * expired. */
 static void judge_fencing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -159,8 +159,8 @@ void vm_on_fenced(struct vm_step *s)
 			 name, text);
 		return;
 	}
-	/* Put the advice into the event, not only into the reply: the fence command runs when the
-	 * primary is silent, and usually no operator waits for a reply at that time. */
+	/* Put the advice into the event too, because usually no operator waits for a reply when the
+	 * primary falls silent. */
 	(void)snprintf(reason, sizeof(reason),
 		       "the fence command against %s failed: %s; when %s is known to be off, "
 		       "`holdfastctl failover %s` promotes without it", name, text, name,
@@ -190,8 +190,8 @@ void vm_reconcile(struct vm_step *s)
 		if (!verb)
 			continue;
 		if (order->id && order->verb == verb && order->term == fsm->record.term) {
-			/* The order was sent already. If it was refused, send it again, but only
-			 * after order_timeout. */
+			/* The order was sent already. Send it again only if it was refused and
+			 * order_timeout has passed. */
 			if (!order->done || order->ok || !vm_is_stuck(s, h, order->sent_ns))
 				continue;
 		}

@@ -43,25 +43,24 @@ void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *form
 void vm_end_protection(struct vm_step *s, const char *reason);
 
 /* Promote the other host if that is allowed now. @silent is true if the reason is the owner's
- * silence: the other host must then have been heard very recently, which shows that the gateway's
- * own link is not down. Returns true if the promotion has begun. Otherwise, sets *ret_why (a
- * constant) to what is missing, and returns false. */
+ * silence. The other host must then have been heard very recently, which shows that the gateway's
+ * own link works. Returns true if the promotion has begun. Otherwise, sets *ret_why (a constant) to
+ * what is missing, and returns false. */
 bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char **ret_why);
 
-/* Called when the standby holds @epoch whole. Commits the epoch. If the VM is SYNCING and the hold
- * was in place when the epoch was sealed, also makes the VM PROTECTED. There are two cases in which
- * this does nothing: a later epoch was committed already, or the VM is SYNCING and output cannot
- * leave the owner's host. */
+/* Called when the standby has @epoch whole. Commits the epoch. If the VM is SYNCING and all output
+ * after the seal is held, also makes the VM PROTECTED. Does nothing if a later epoch was committed
+ * already, or if the VM is SYNCING and output cannot leave the owner's host. */
 void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
 
-/* In fsm_way.c: handle the part of a REPORT in which @host says whether clients can reach the guest
- * on this host and, if not, what keeps them from reaching it. */
+/* In fsm_way.c: handle the part of a REPORT in which @host names the obstacle between clients and
+ * the guest on this host, if there is one. */
 void vm_on_way(struct vm_step *s, struct vm_host *host);
-/* Returns what keeps clients from reaching the guest on @host, as that host describes it, or NULL
- * if nothing does. */
+/* Returns @host's description of the obstacle between clients and the guest there, or NULL if there
+ * is none. */
 const char *vm_way_obstacle(const struct vm_fsm *fsm, uint8_t host);
 /* Called when the owner's guest has ended or its host is silent. If the VM is SYNCING only because
- * output cannot leave, and the standby holds everything that was committed, makes the VM PROTECTED
+ * output cannot leave, and the standby has everything that was committed, makes the VM PROTECTED
  * again and returns true. Otherwise, returns false. @why becomes part of the event's text. */
 bool vm_way_is_no_matter(struct vm_step *s, const char *why);
 /* Called at each tick in SYNCING: ends the protection if the guest's output has been blocked for
@@ -79,8 +78,8 @@ void vm_standby_begin(struct vm_fsm *fsm, uint64_t now_ns);
 void vm_standby_committed(struct vm_step *s);
 /* Begin a new attempt, because RESUME is sent. */
 void vm_standby_resumed(struct vm_fsm *fsm);
-/* Note that the standby is about to end its stream, for the reason @why. If @why is NULL, note that
- * the stream has ended. */
+/* Note that the standby is about to end its stream, for the reason @why, or that the stream has
+ * ended (NULL). */
 void vm_standby_broke(struct vm_fsm *fsm, const char *why);
 /* Called at each tick in SYNCING and PROTECTED. Applies the policy standby_lost once its timeout
  * has expired. */
@@ -113,20 +112,18 @@ void vm_promoted_tick(struct vm_step *s);
 void vm_on_newer_term(struct vm_step *s);
 
 /* Called in any state; acts only in FAILED. The two hosts may have agreed without the gateway, in
- * the failed term, that the old owner keeps the guest. The other host then accepts no PROMOTE in
- * that term. If both hosts report this agreement, ends FAILED and returns true: the guest stays on
- * the old owner, in a new term, and is protected again if the hosts kept it protected. Otherwise,
- * returns false. */
+ * the failed term, that the old owner keeps the guest. If both hosts report this agreement, ends
+ * FAILED and returns true. The guest stays on the old owner, in a new term, and is protected again
+ * if the hosts kept it protected. Otherwise, returns false. */
 bool vm_settle_failed(struct vm_step *s);
 
 /* Begin a conflict, because the reporting host has obeyed a younger gateway (one with a larger
- * incarnation). If there are two gateways, two voices are no longer a majority: this gateway and
- * the owner could agree on a term while the younger gateway and the standby agree on a
- * promotion. */
+ * incarnation). With two gateways, two voices are no longer a majority: this gateway and the owner
+ * could agree on one thing, the younger gateway and the standby on another. */
 void vm_on_obeys_another(struct vm_step *s);
 
-/* Called while the journal's newest line may be lost (in_doubt), when a host reports the term of
- * the last readable line. Ends the doubt if both hosts confirm this term and its owner. */
+/* Called when a host reports the term of the last readable line while the journal's newest line may
+ * be lost (in_doubt). Ends the doubt if both hosts confirm this term and its owner. */
 void vm_confirm_record(struct vm_step *s);
 
 /* Journal the present record. */
@@ -144,12 +141,11 @@ const char *vm_peer_text(const struct vm_step *s);
  * standby. */
 void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text);
 
-/* Called when @host has answered an order, or the gateway has stopped waiting for the answer. */
+/* Called at the end of an order: @host has answered, or the gateway has stopped waiting. */
 void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text);
 
-/* Before a guest is given back to its previous owner, the other host gets the order STANDBY_STOP.
- * This function is called when the host has answered that order, or the gateway has stopped waiting
- * for the answer. */
+/* Give the guest back to its previous owner. Called at the end of the order STANDBY_STOP to the
+ * other host: @ok and @text are the host's answer, or say that the gateway has stopped waiting. */
 void vm_give_back(struct vm_step *s, bool ok, const char *text);
 
 /* Send each host the order that the state requires, unless it was sent already. This is the last

@@ -10,9 +10,8 @@
  *	                   │ no sign within answer_within                                       │
  *	                   └──► SILENT: an alarm; probed one second in five ── a sign comes ────┘
  *
- * If the gateway can send probes to the guest, the only sign is an answer to a probe. It shows that
- * guest, host and network work. Every guest with an IPv4 address answers ARP, so a guest that
- * serves does answer.
+ * If the gateway can send probes to the guest, the only sign is an answer to a probe. An answer
+ * shows that guest, host and network work. Every guest with an IPv4 address answers ARP.
  *
  * If the gateway cannot send probes, the sign is something that the host reports:
  * - A frame from the guest (counted at the host's tap, without QEMU's own announcements) shows that
@@ -43,8 +42,8 @@ void vm_promoted_report(struct vm_step *s)
 	if (!said->is_valid || said->term != s->fsm->record.term)
 		return;
 	watch_of(s->fsm)->said = *said;
-	/* If the guest was promoted before this gateway started, the gateway does not know yet
-	 * whether the guest serves, so begin to watch. */
+	/* Begin to watch a guest that was promoted before this gateway started: the gateway does
+	 * not know whether it serves. */
 	if (s->fsm->record.state == VM_UNPROTECTED && watch_of(s->fsm)->state == VM_PROMOTED_NONE)
 		vm_promoted_begin(s);
 }

@@ -1,9 +1,8 @@
 /* fsm_standby.c - decides when a standby that accepts no more epochs counts as lost. The policy
  * standby_lost then applies.
  *
- * A protected guest's output waits for commits. So a standby counts as lost if, for whatever
- * reason, it keeps epochs from being committed for longer than standby_timeout. This is measured by
- * a clock:
+ * A protected guest's output waits for commits. So a standby counts as lost if commits wait for it
+ * longer than standby_timeout, for whatever reason. A clock measures this:
  *
  *	 what happens                                    what the clock does
  *	 an epoch is committed                           it goes to zero
@@ -34,8 +33,8 @@
 #include "vm/fsm_private.h"
 
 /* After this many RESUMEs since the last commit, the standby counts as failing in a loop. Fewer
- * RESUMEs are normal: one is sent whenever the primary reconnects, and the FULL copy that may then
- * follow takes time to commit. */
+ * RESUMEs are normal: one is sent whenever the primary reconnects, and a FULL epoch takes time to
+ * commit. */
 #define ATTEMPTS_LOOP 3
 /* After this many failed attempts at a copy, the bytes of further attempts no longer count as
  * progress. */
@@ -47,8 +46,8 @@
  * stream is up and the standby has not ended a stream before. */
 #define FIRST_EPOCH_TIMES 3
 
-/* The limit of events about streams: a burst of EVENTS_BURST events, then one event in each window.
- * That event says how many were suppressed before it. */
+/* The limit of events about streams: a burst of EVENTS_BURST events, then one event in each window,
+ * which says how many were suppressed. */
 #define EVENTS_BURST	 8
 #define EVENTS_WINDOW_NS (10 * CLOCK_NS_PER_S)
 
@@ -116,7 +115,7 @@ void vm_stream_event(struct vm_step *s, const char *format, ...)
 	told->n_untold = 0;
 }
 
-/* Has it been impossible to commit anything since the last tick, whatever the standby did? */
+/* Has it been impossible since the last tick to commit anything, whatever the standby did? */
 static bool stands_still(const struct vm_step *s, uint64_t step_ns)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -178,8 +177,8 @@ static void look(struct vm_step *s)
 	if (stands_still(s, step_ns))
 		standby->since_ns += step_ns;
 	else if (progress || !standby->is_waited_for)
-		/* Set the clock to zero. But leave since_ns alone if it is in the future: the
-		 * standby then still has time to apply the last committed epoch. */
+		/* Set the clock to zero. A since_ns in the future stays: the standby still has time
+		 * to apply the last committed epoch. */
 		standby->since_ns = standby->since_ns > s->now_ns ? standby->since_ns : s->now_ns;
 }
 
@@ -235,8 +234,8 @@ static bool is_lost(const struct vm_step *s, struct error *ret_reason)
 	}
 	if (!liveness_silent_for(&fsm->host[other].live, config->standby_timeout_ns, s->now_ns))
 		return false;
-	/* If the owner is silent too, or has connected only recently, the gateway's own link may be
-	 * the cause of the silence. So do not blame the standby. */
+	/* Do not blame the standby if the owner is silent too, or has connected only recently. The
+	 * cause may be the gateway's own link. */
 	if (!owner->up || s->now_ns - owner->up_ns < config->standby_timeout_ns ||
 	    liveness_judge(&owner->live, &config->liveness, s->now_ns) != LIVENESS_ALIVE)
 		return false;

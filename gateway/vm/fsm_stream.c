@@ -16,8 +16,8 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
 	bool primary = role == WIRE_VM_ROLE_PRIMARY;
 	enum vm_state state = fsm->record.state;
 
-	/* Only a host that is no longer the owner gets the refusal "stale term". An owner whose
-	 * protection has ended must continue to run the guest, so it gets another refusal. */
+	/* Refuse with "stale term" only a host that is no longer the owner. An owner whose
+	 * protection has ended must continue to run the guest. */
 	if (term < fsm->record.term && !owner && primary)
 		return (uint16_t)error_set(ret_error, WIRE_REFUSED_STALE_TERM,
 			      "term %" PRIu64 " is over: %s owns %s in term %" PRIu64, term,
@@ -49,9 +49,8 @@ void vm_resume_if_ready(struct vm_step *s)
 	const struct vm_order *order = &fsm->host[other].order;
 	struct vm_action *a;
 
-	/* `effective` is true only if the standby has reported since it got the order. So
-	 * vm_way_obstacle() is up to date: it says whether clients would reach a guest on the
-	 * standby's host. */
+	/* `effective` shows that the standby has reported since it got the order. So
+	 * vm_way_obstacle() is up to date. */
 	if (fsm->record.state == VM_PREPARING && fsm->stream[VM_STREAM_STANDBY].up &&
 	    order->verb == WIRE_VERB_STANDBY_START && order->term == fsm->record.term &&
 	    order->done && order->ok && fsm->host[other].effective &&
@@ -67,8 +66,8 @@ void vm_resume_if_ready(struct vm_step *s)
 	if (!fsm->stream[VM_STREAM_PRIMARY].up || !fsm->stream[VM_STREAM_STANDBY].up)
 		return;
 	/* Has the standby lost committed epochs? After a restart of this gateway `committed` may be
-	 * 0 (unknown); but in PROTECTED something was committed, so a standby that holds no epoch
-	 * has lost epochs. */
+	 * 0 (unknown). But in PROTECTED something was committed, so a standby without any epoch has
+	 * lost epochs. */
 	if ((fsm->protection.complete < fsm->protection.committed ||
 	     fsm->protection.complete == 0) &&
 	    fsm->record.state == VM_PROTECTED)
@@ -83,9 +82,9 @@ void vm_resume_if_ready(struct vm_step *s)
 	a->term = fsm->record.term;
 	a->epoch = fsm->protection.complete;
 	a->generation = ++fsm->generation;
-	/* Commit again, in case a COMMIT was lost. Do not do this in SYNCING: there this call could
-	 * make the VM PROTECTED with an epoch that the standby only names in its HELLO. The VM may
-	 * become PROTECTED only when the standby acknowledges an epoch that was sent to it. */
+	/* Commit again, in case a COMMIT was lost. Do not do this in SYNCING: the VM may become
+	 * PROTECTED only when the standby acknowledges an epoch that was sent to it, and not with
+	 * an epoch that its HELLO names. */
 	if (fsm->record.state == VM_PROTECTED)
 		vm_epoch_complete(s, fsm->protection.complete);
 }
@@ -130,8 +129,7 @@ void vm_on_stream_failed(struct vm_step *s)
 }
 
 /* Called when the standby has refused the stream for good. In SYNCING, ends the attempt at once and
- * tells the operator, because the standby would refuse again. A VM that is PROTECTED stays
- * PROTECTED, until its standby counts as lost after standby_timeout. */
+ * tells the operator. A VM that is PROTECTED stays PROTECTED until its standby counts as lost. */
 void vm_on_stream_refused(struct vm_step *s)
 {
 	vm_on_stream_failed(s);
@@ -146,13 +144,12 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 
 	if (epoch == 0 || epoch < fsm->protection.committed)
 		return;
-	/* While output cannot leave the owner's host, a commit would release nothing, so the VM is
-	 * not protected yet. */
+	/* Do not protect the VM while output cannot leave the owner's host: a commit would release
+	 * nothing. */
 	if (fsm->record.state == VM_SYNCING && vm_way_obstacle(fsm, fsm->record.owner))
 		return;
-	/* Become PROTECTED only with an epoch after whose seal all output was held. If the standby
-	 * took over from an earlier epoch, it would not know of output that clients have received
-	 * since that epoch. */
+	/* Become PROTECTED only with an epoch after whose seal all output was held. A standby that
+	 * took over from an earlier epoch would not know of output that clients have received. */
 	if (fsm->record.state == VM_SYNCING && fsm->protection.held_from &&
 	    epoch >= fsm->protection.held_from) {
 		vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,

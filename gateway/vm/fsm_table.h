@@ -1,9 +1,8 @@
 /* fsm_table.h - lists all allowed changes of a VM's state, and what happens to owner and term in
  * each.
  *
- * Why: the protocol's model (docs/model/holdfast.pml) includes this table, and checks that the
- * changes in it keep the protocol's promises. So the state machine must make only these changes;
- * fsm.c refuses all others.
+ * The protocol's model (docs/model/holdfast.pml) includes this table, and checks that these changes
+ * keep the protocol's promises. fsm.c refuses all other changes.
  *
  *	X(from, to, owner, term, by)
  *	  owner  KEPT    the owner stays the same
@@ -14,8 +13,8 @@
  *	  by     OWN     this gateway decides; in a conflict it may not begin a NEW term
  *		 FOLLOW  two voices (rule 5 of fsm.h), or an operator, say who owns the guest
  *
- * Put nothing but this macro here, because spin, the program that checks the model, reads this file
- * too. The model has no states PREPARING and SYNCING.
+ * Put nothing but this macro here, because the model checker (spin) reads this file too. The model
+ * has no states PREPARING and SYNCING.
  */
 #ifndef VM_FSM_TABLE_H
 #define VM_FSM_TABLE_H

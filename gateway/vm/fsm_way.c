@@ -1,9 +1,9 @@
 /* fsm_way.c - handles what each host reports about the path between the guest and its clients.
  *
- * If no client can reach the standby's tap, the standby is useless: after a failover no client
- * could reach the guest. If held frames cannot leave the primary, the guest serves nobody. Each
- * host says in its REPORT (key `way`) what blocks the path on that host. If the path is not
- * blocked, the key is missing. What follows when the path is blocked:
+ * If clients cannot reach the standby's tap, they could not reach the guest after a failover. If
+ * held frames cannot leave the primary, the guest serves nobody. Each host says in its REPORT what
+ * blocks the path on that host (key `way`, missing if nothing does). What follows when the path is
+ * blocked:
  *
  *	 state       blocked at     what follows
  *	 PREPARING   the standby    The standby does not count as ready, and PROTECT waits for at

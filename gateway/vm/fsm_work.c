@@ -1,16 +1,15 @@
 /* fsm_work.c - tracks how far each host has come with its orders, as the host reports.
  *
- * An order may take any length of time: a guest of many GiB, a full backup link or a busy host can
- * make any order slow. So an order is given up only after order_timeout without progress:
+ * A guest of many GiB, a full backup link or a busy host can make any order slow. So the gateway
+ * gives an order up only after order_timeout without progress:
  *
  *	 order sent ──────────────► progress ──────────────► progress ──► ... ──► answer
  *	            < order_timeout           < order_timeout
  *
  * The host counts its own progress (REPORT, keys `step` and `step_moves`;
  * hostagent/supervision/progress.h) and says in a human-readable text what it did last. When
- * progress stops, that text becomes part of the error. A host that reports false progress can delay
- * the end of its orders. But a faulty host could delay them in any case, by not carrying them out.
- * An operator can end a `protect` with `unprotect`. */
+ * progress stops, that text becomes part of the error. An operator can end a `protect` with
+ * `unprotect`. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -81,8 +80,8 @@ const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size)
 	else
 		(void)snprintf(own, sizeof(own), "%s sent %s of the first copy",
 			       vm_host_name(fsm, owner), sent);
-	/* If the standby reports a step too, the stream was waiting for the standby. So do not name
-	 * the link as a possible cause. */
+	/* Do not name the link as a possible cause if the standby reports a step: the stream was
+	 * waiting for the standby. */
 	if (theirs[0])
 		(void)snprintf(copy, sizeof(copy), ", %s %s", vm_host_name(fsm, other), theirs);
 	(void)snprintf(text, size, "%s%s, and nothing more for %g s%s", own, copy, s,

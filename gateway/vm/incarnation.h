@@ -1,18 +1,17 @@
 /* incarnation.h - reads and writes the file STATE_DIR/incarnation, which gives each start of the
  * gateway a number and records how long the leases of a start may last.
  *
- * Why: two gateways may be started from copies of one state_dir: a restored backup, or a cloned
- * appliance. Each start chooses a number larger than the number in its state_dir. Hosts obey only
- * the gateway with the largest number that they have seen. So a host that has seen the larger
- * number of one gateway no longer obeys the other gateway.
+ * Two gateways may be started from copies of one state_dir: a restored backup, or a cloned
+ * appliance. Each start chooses a number larger than the number in its state_dir. A host obeys only
+ * the gateway with the largest number that it has seen.
  *
  *	holdfast-incarnation 1
  *	number=115472943812609 release_ms=150 sum=90f0c3a5d2e1b4f7
  *
- * The number is (count << 16 | 16 random bits). The random bits make the numbers of two starts from
- * copies of one state_dir differ. The first count is the wall clock's time in seconds, so a gateway
- * that lost its state_dir begins with a larger number than before. Every later start adds one to
- * the count and does not use the clock.
+ * The number is (count << 16 | 16 random bits). By the random bits, two starts from copies of one
+ * state_dir get different numbers. The first count is the wall clock's time in seconds, so a
+ * gateway that lost its state_dir begins with a larger number than before. Every later start adds
+ * one to the count and does not use the clock.
  *
  * Where: main calls incarnation_begin() after the journal is locked. Threads: the loop's thread at
  * the start, later only the journal's thread (journal_thread.h). Blocks for two fsyncs.
@@ -43,14 +42,14 @@ int incarnation_parse(const char *text, size_t size, struct incarnation *ret_inc
 
 /* Choose this start's number, make it durable in @dir, and store it in *ret_number. Sets *ret_last
  * to what the previous start recorded, or to all 0 if this is the first start. If the previous
- * start's release_ms is longer than @release_ms, the file keeps the longer value; the caller must
- * replace it by incarnation_store() when the previous start's leases have expired. Returns 0. On
- * error returns -errno, and sets *ret_error to what is wrong and what to do. */
+ * start's release_ms is longer than @release_ms, the file keeps the longer value. The caller must
+ * replace that value by incarnation_store() when the previous start's leases have expired. Returns
+ * 0. On error returns -errno, and sets *ret_error to what is wrong and what to do. */
 int incarnation_begin(const char *dir, uint32_t release_ms, struct incarnation *ret_last,
 		      uint64_t *ret_number, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Record @incarnation. Returns 0; or -errno, and then the file keeps its old content. */
+/* Record @incarnation. Returns 0, or -errno if the file keeps its old content. */
 int incarnation_store(const char *dir, const struct incarnation *incarnation)
 	__attribute__((warn_unused_result));
 

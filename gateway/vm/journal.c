@@ -144,7 +144,7 @@ static bool read_name(const char *text, char ret_name[WIRE_NAME_MAX + 1])
 	return wire_name_is_valid(ret_name);
 }
 
-/* Would the checksum of the line @text be right if the line began with the name @vm? */
+/* Would the line @text have the right checksum if it began with the name @vm? */
 static bool fits_name(const char *text, const char *vm)
 {
 	char line[LINE_BYTES_MAX + WIRE_NAME_MAX + 1];
@@ -239,7 +239,7 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 		char line[LINE_BYTES_MAX + 1];
 		const char *wrong;
 
-		/* Drop an incomplete last line: the append that wrote it never returned. */
+		/* Drop an incomplete last line, because the append that wrote it never returned. */
 		if (last && (!newline || memchr(text + at, '\0', length))) {
 			*ret_torn = true;
 			break;
@@ -263,7 +263,7 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 	return 0;
 }
 
-/* Forget each unreadable line that is followed by a readable line of the same VM. */
+/* Forget each unreadable line that a readable line of the same VM follows. */
 static void forget_damaged(struct vm_journal_table *table)
 {
 	size_t n = 0;

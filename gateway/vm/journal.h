@@ -1,7 +1,7 @@
 /* journal.h - stores the terms, owners and states of all VMs on disk, in STATE_DIR/journal.
  *
- * Why: a restarted gateway must never use an old term again, and must know who owns each guest.
- * Every change is durable before it has an effect (fsm.h, rule 2), so a power loss can lose only a
+ * A restarted gateway must never use an old term again, and must know who owns each guest. Every
+ * change is durable before it has an effect (fsm.h, rule 2). So a power loss can lose only a
  * decision that had no effect yet.
  *
  *	holdfast-journal 1
@@ -12,14 +12,12 @@
  *
  * Damage: an incomplete last line (no newline, or NUL bytes) is dropped with a warning. A power
  * loss leaves such a line if the fsync of an append never returned. Any other unreadable line is
- * kept in its place, except that unprintable bytes become '?' and a very long line is cut. The line
- * may be the newest line of a VM, so that VM is in doubt (vm_journal_doubt()) until a newer line
- * about the VM follows. The VM in doubt is the VM that the line names. The name itself may be
- * damaged: if the line's checksum would be right with the name of another VM, that other VM is in
- * doubt too. If the line has no readable name, all VMs are in doubt. A file is refused if it is no
- * journal, or if it has more than VM_JOURNAL_DAMAGED_MAX unreadable lines. The error then names
- * FILE:LINE. The gateway does not guess what such a file meant, because a wrong guess could give a
- * guest two owners.
+ * kept in its place, except that unprintable bytes become '?' and a very long line is cut. It may
+ * be the newest line of the VM that it names, so that VM is in doubt (vm_journal_doubt()) until a
+ * newer line about the VM follows. The name itself may be damaged: another VM is in doubt too if
+ * the line's checksum would be right with that VM's name. If the line has no readable name, all VMs
+ * are in doubt. A file is refused if it is no journal, or if it has more than
+ * VM_JOURNAL_DAMAGED_MAX unreadable lines. The error then names FILE:LINE.
  *
  * Where: main opens the journal; journal_thread.c appends for fleet/. STATE_DIR/lock is held while
  * the journal is open, so two gateways cannot share one directory. Threads: the main thread until
@@ -102,8 +100,8 @@ const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal,
 
 /* Add an entry and make it durable. Returns 0 once it is on disk. Returns -ESTALE and writes
  * nothing if @term is older than the VM's last term (a bug in the caller), or -ENOSPC if there are
- * VM_JOURNAL_VMS_MAX VMs already. Returns another -errno if writing failed; the old entry then
- * remains, and the next append rewrites the whole file. */
+ * VM_JOURNAL_VMS_MAX VMs already. Returns another -errno if writing failed. After that the old
+ * entry remains, and the next append rewrites the whole file. */
 int vm_journal_append(struct vm_journal *journal, const char *vm, const char *owner, uint64_t term,
 		      enum vm_state state) __attribute__((warn_unused_result));
 

@@ -1,7 +1,7 @@
 /* journal_thread.h - writes the journal and the incarnation on a separate thread.
  *
- * Why: a disk may stall for seconds, and the loop must continue to give leases during that time. So
- * the loop must not wait in fsync.
+ * A disk may stall for seconds, and the loop must give leases during that time. So the loop must
+ * not wait in fsync.
  *
  *	loop:   append(ticket) ───► queue ───► thread: vm_journal_append() (write, fdatasync)
  *	loop:   take(ticket, result) ◄── eventfd ◄── done

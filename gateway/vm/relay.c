@@ -15,8 +15,8 @@ void vm_relay_resume(struct vm_relay *relay, uint64_t term, uint64_t epoch, uint
 	relay->payload_bytes = 0;
 	relay->n_machine = 0;
 	relay->machine_is_over = false;
-	/* If sent_epoch is larger, leave it so: acknowledgements of the last generation's epochs
-	 * may still be on their way. */
+	/* Keep a larger sent_epoch: acknowledgements of the last generation's epochs may still be
+	 * on their way. */
 	if (relay->sent_epoch < epoch)
 		relay->sent_epoch = epoch;
 }
@@ -249,8 +249,8 @@ int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
 		return -EPROTO;
 	relay->acks_total++;
 	if (relay->in_flight[slot].epoch != epoch)
-		/* Count the acknowledgement, but measure nothing: in_flight has no times for this
-		 * epoch, because it was acknowledged before or its slot was reused. */
+		/* Count the acknowledgement, but measure nothing, because in_flight has no times
+		 * for this epoch: it was acknowledged before, or its slot was reused. */
 		return 0;
 	relay->last_epoch_bytes = relay->in_flight[slot].bytes;
 	relay->last_ack_ns = now_ns - relay->in_flight[slot].end_ns;

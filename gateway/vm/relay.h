@@ -1,9 +1,9 @@
 /* relay.h - checks one VM's epoch stream on its way from primary to standby. Pure.
  *
- * Why: the gateway commits what the standby acknowledges, so it must be sure that the epochs that
- * it relayed were complete, of the current term, and in an unbroken sequence. The relay checks only
- * headers, EPOCH_BEGIN and EPOCH_END. It never decodes pages: wire/ checks their checksum, and the
- * standby checks their content.
+ * The gateway commits what the standby acknowledges. So the epochs that it relays must be complete,
+ * of the current term, and in an unbroken sequence. The relay checks only headers, EPOCH_BEGIN and
+ * EPOCH_END. It never decodes pages: wire/ checks their checksum, and the standby checks their
+ * content.
  *
  * Where: session/session_stream.c asks the relay before it forwards a frame. Forwarded bytes go
  * straight into the standby's TLS ring, whose size is at most relay_bytes_max. While the ring is
@@ -37,7 +37,7 @@
 #define VM_RELAY_IN_FLIGHT_MAX 64
 
 enum vm_relay_phase {
-	/* there was no RESUME yet, or the stream broke: the primary's frames are dropped */
+	/* the primary's frames are dropped, because there was no RESUME yet or the stream broke */
 	VM_RELAY_CLOSED,
 	VM_RELAY_WANT_GEOMETRY,
 	VM_RELAY_WANT_BEGIN,
@@ -46,8 +46,8 @@ enum vm_relay_phase {
 
 enum vm_relay_verdict {
 	VM_RELAY_FORWARD = 0,
-	/* drop the frame: the relay is closed, or the frame is of an older generation, because it
-	 * was sent before our RESUME arrived */
+	/* drop the frame: the relay is closed, or the primary sent the frame before our RESUME
+	 * arrived */
 	VM_RELAY_DROP	 = 1,
 };
 
@@ -83,10 +83,11 @@ struct vm_relay {
 
 /* A zeroed struct vm_relay is a closed relay. */
 
-/* Begin a new run of frames, because the primary is sent RESUME(@epoch, @generation) of @term. */
+/* Begin a new sequence of frames, because RESUME(@epoch, @generation) of @term is sent to the
+ * primary. */
 void vm_relay_resume(struct vm_relay *relay, uint64_t term, uint64_t epoch, uint32_t generation);
 
-/* Note that the standby opened a new stream and holds @epoch whole. Epochs sent on its old stream
+/* Note that the standby opened a new stream and has @epoch whole. Epochs sent on its old stream
  * will no longer be acknowledged. */
 void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch);
 
