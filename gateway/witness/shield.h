@@ -1,10 +1,9 @@
-/* shield.h - decides whether a flood of unwanted UDP datagrams is going on, so that the kernel
- * should drop them.
+/* shield.h - decides when a flood of unwanted UDP datagrams is going on. During a flood the kernel
+ * should drop such datagrams.
  *
- * Why: to discard a frame in the gateway is cheap. But before that, the frame has been copied into
- * and out of the port's ring, which has limited room. So most of a flood's cost arises before the
- * gateway sees the frames. If the port is a kernel interface (net_af_packet), a BPF program on its
- * socket can check frames before the kernel copies them (ebpf/shield.bpf.c).
+ * Most of a flood's cost arises before the gateway sees the frames: they are copied into and out of
+ * the port's ring, which has limited room. If the port is a kernel interface (net_af_packet), a BPF
+ * program on its socket can check frames before the kernel copies them (ebpf/shield.bpf.c).
  *
  * The program is attached only during a flood, for three reasons: it drops some reordered datagrams
  * that the gateway would accept, it needs a copy of the keys in the kernel, and it costs time for

@@ -25,8 +25,8 @@ struct key {
 	uint64_t good_until_ns; /* UINT64_MAX: valid without end */
 };
 
-/* Limits how many macs are checked. The credit grows with time, and each check costs a part of the
- * credit, so the limit is expressed in nanoseconds. */
+/* Limits how many macs are checked. The credit, in nanoseconds, grows with time, and each check
+ * costs a part of it. */
 struct bucket {
 	uint64_t credit_ns;
 	uint64_t at_ns;
@@ -245,7 +245,7 @@ static bool may_check(struct witness_rx *rx, struct vm *v, enum wire_witness_pat
 /* ---- the evidence ---- */
 
 /* Returns @ahead_ns minus @than_ns, as a signed number. Both arguments say how far one clock is
- * ahead of another, modulo 2^64, because either clock may be ahead. */
+ * ahead of another, modulo 2^64. */
 static int64_t later_by_ns(uint64_t ahead_ns, uint64_t than_ns)
 {
 	return (int64_t)(ahead_ns - than_ns);
@@ -269,8 +269,8 @@ void witness_rx_clock(struct witness_rx *rx, size_t vm, uint64_t mono_ns, uint64
 }
 
 /* Returns how long the sample made at @mono_ns (by the primary's clock) was delayed, compared with
- * the message that had the smallest delay. The result is less than @now_ns, so that the time at
- * which the sample was made is at least 1: 0 would mean "never". */
+ * the message that had the smallest delay. The result is less than @now_ns, so that the time of the
+ * sample is at least 1: 0 would mean "never". */
 static uint64_t delay_ns(const struct vm *v, uint64_t mono_ns, uint64_t now_ns)
 {
 	int64_t late_ns = later_by_ns(now_ns - mono_ns, v->clock_ahead_ns);
@@ -285,9 +285,9 @@ static uint64_t grown(uint64_t before, uint64_t now)
 	return now > before ? now - before : 0;
 }
 
-/* Update the view with the frame counts of @w. If two cores made samples, these may arrive slightly
- * out of order, so only counts that have grown are stored. A second copy of the newest sample, by
- * the other path, changes nothing. */
+/* Update the view with the frame counts of @w. Stores only counts that have grown, because samples
+ * of two cores may arrive slightly out of order. A second copy of the newest sample, by the other
+ * path, changes nothing. */
 static void count_frames(struct witness_view *view, const struct wire_witness *w, bool same_key)
 {
 	bool anew = !same_key && (w->to_guest < view->to_guest ||
@@ -324,8 +324,8 @@ static void take_sample(struct vm *v, const struct wire_witness *w, bool by_curr
 	struct witness_view *view = &v->view;
 	uint64_t made_at_ns, silent_ns;
 
-	if (by_current_key) /* a sample signed with the previous key may be
-			     * from before a restart of the host and its clock */
+	if (by_current_key) /* with the previous key, the sample may be from before the host and its
+			     * clock restarted */
 		learn_clock(v, w->mono_ns, now_ns);
 	made_at_ns = now_ns - delay_ns(v, w->mono_ns, now_ns);
 	view->n_timely += now_ns - made_at_ns < WITNESS_RX_LATE_NS;

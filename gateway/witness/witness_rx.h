@@ -2,9 +2,9 @@
  * become evidence about a VM; all others are only counted. Pure: the caller passes in bytes and the
  * time, and reads the result as a view.
  *
- * Why: anybody who can reach the port can send datagrams. The cheap checks come first, so that a
- * flood costs only a few comparisons per datagram. The mac is checked last, at most a bounded
- * number of times per millisecond. Only a datagram with a good mac changes the state.
+ * Anybody who can reach the port can send datagrams. The cheap checks come first, so that a flood
+ * costs only a few comparisons per datagram. The mac is checked last, at most a bounded number of
+ * times per millisecond. Only a datagram with a good mac changes the state.
  *
  *	the checks, in order                                      counted, if the check fails, as
  *	  size, magic number and fields are well-formed             malformed
@@ -66,13 +66,13 @@
 /* most macs checked per millisecond; one check takes about 0.12 microseconds
  * (docs/threat-model.md) */
 #define WITNESS_RX_CHECKS_PER_MS 512
-/* most unused checks that a share or the common half can save up while the loop does other work */
+/* limit of the unused checks that a share or the common half can save up */
 #define WITNESS_RX_BURST	 512
 
-/* A sample that was delayed by this much or more says nothing about the present, so it is not
- * counted in n_timely. A shorter limit could exclude samples that only waited in a full queue. A
- * longer limit would help attackers: somebody who holds datagrams back can make a dead host look
- * alive for at most this long. */
+/* A sample that was delayed by this much or more is not counted in n_timely, because it says
+ * nothing about the present. A shorter limit could exclude samples that only waited in a full
+ * queue. An attacker who holds datagrams back can make a dead host look alive for at most this
+ * long. */
 #define WITNESS_RX_LATE_NS CLOCK_NS_PER_S
 
 enum witness_rx_verdict {
@@ -133,9 +133,9 @@ struct witness_rx *witness_rx_free(struct witness_rx *rx);
 /* Give @vm (0..WITNESS_RX_VMS_MAX-1) a new key, which the caller sends to the VM's host. @addresses
  * has the host's address for each enum wire_witness_path, in host byte order; 0: accept nothing on
  * that path. @key_id must not be 0 or in use. @key is copied. @clock_new is true if the host has
- * connected again, because its clock may have restarted; the offset is then learned again. Returns
- * 0, -EINVAL if @vm or @key_id is invalid, or -ENOMEM (also if this OpenSSL has no SipHash). On
- * error the keys stay as they were. */
+ * connected again; its clock may have restarted, so the offset is learned again. Returns 0, -EINVAL
+ * if @vm or @key_id is invalid, or -ENOMEM (also if this OpenSSL has no SipHash). On error the keys
+ * stay as they were. */
 int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
 		       const uint8_t key[WIRE_WITNESS_KEY_SIZE],
 		       const uint32_t addresses[WIRE_WITNESS_N_PATHS], bool clock_new,
@@ -175,9 +175,9 @@ struct witness_rx_key {
 bool witness_rx_get_key(const struct witness_rx *rx, size_t slot, enum wire_witness_path path,
 			struct witness_rx_key *ret_key);
 
-/* Both functions add @n to a counter, because the kernel's program dropped @n datagrams.
- * witness_rx_add_refused() is for datagrams dropped for the reason @verdict.
- * witness_rx_add_bad_macs() is for datagrams that had the key_id of @slot but a wrong mac. */
+/* Count @n datagrams that the kernel's program dropped. witness_rx_add_refused() counts those
+ * dropped for the reason @verdict. witness_rx_add_bad_macs() counts those with the key_id of @slot
+ * but a wrong mac. */
 void witness_rx_add_refused(struct witness_rx *rx, enum wire_witness_path path,
 			    enum witness_rx_verdict verdict, uint64_t n);
 void witness_rx_add_bad_macs(struct witness_rx *rx, size_t slot, enum wire_witness_path path,
