@@ -15,8 +15,8 @@ int certificates_open(const struct gw_config *config, struct wire_tls_context **
 	__attribute__((warn_unused_result));
 
 /* If the files of @context changed, read them again, and report the change in the log and by an
- * event. A connection whose peer the new files do not accept is then ended within a second, by
- * sessions_tick() or control_tick(). Call this once a second, and at SIGHUP. */
+ * event. sessions_tick() and control_tick() end, within a second, each connection whose peer the
+ * new files do not accept. Call this once a second, and at SIGHUP. */
 void certificates_tick(struct wire_tls_context *context, struct fleet *fleet, uint64_t now_ns);
 
 #endif

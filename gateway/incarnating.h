@@ -1,6 +1,6 @@
-/* incarnating.h - gives this start of the gateway its number, the incarnation (vm/incarnation.h),
- * and gives it a higher number when an operator asks for a takeover. Also remembers how long leases
- * from the previous start may last.
+/* incarnating.h - chooses the incarnation of this start of the gateway (vm/incarnation.h), and a
+ * higher incarnation when an operator asks for a takeover. Also remembers how long leases from the
+ * previous start may last.
  *
  * Where: main calls it. Threads: the gateway's loop. Only incarnating_begin() blocks, before the
  * loop runs. Later incarnations are written to disk by the journal's thread (vm/journal_thread.h),
@@ -20,11 +20,11 @@ struct incarnating {
 	/* thread that writes the records; borrowed; set before the loop runs */
 	struct journal_thread *thread;
 	uint64_t recording;    /* the incarnation that is being written to the file; 0: none */
-	/* how long leases may last: release_ms of this start or, until settle_at_ns, release_ms of
-	 * the previous start if that is longer */
+	/* how long leases may last: release_ms of this start. Until settle_at_ns, that of the
+	 * previous start if it is longer */
 	uint32_t release_ms;
-	/* when the previous start's longer release_ms can be removed from the file, because all its
-	 * leases have expired; 0: nothing to remove */
+	/* when all leases of the previous start have expired, so that its longer release_ms can be
+	 * removed from the file; 0: nothing to remove */
 	uint64_t settle_at_ns;
 };
 
@@ -34,7 +34,7 @@ struct incarnating {
 int incarnating_begin(struct incarnating *i, const char *state_dir, struct fleet_config *config,
 		      uint64_t now_ns) __attribute__((warn_unused_result));
 
-/* Make sure that no host of @vm is promoted while leases of the previous start may last. */
+/* Let no host of @vm be promoted while leases of the previous start may last. */
 void incarnating_mute(const struct incarnating *i, struct fleet_vm *vm, uint64_t now_ns);
 
 /* Once all leases of the previous start have expired, replace that start's release_ms in the file

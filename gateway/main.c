@@ -43,8 +43,7 @@
 
 #define CONFIG_DEFAULT	"/etc/holdfast/gateway.ini"
 #define BURST		32
-/* Most bursts that one turn receives from one port. A turn receives another burst only after a full
- * burst that had no frame for lwIP; see receive_port(). */
+/* Limit of the bursts that one turn receives from one port; see receive_port(). */
 #define BURSTS_MAX	8
 /* one turn serves at most this many descriptors (the ports' own not counted), so that they do not
  * starve the ports */
@@ -281,9 +280,9 @@ static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint
 	return true;
 }
 
-/* Receive frames from the port of @net: one burst, or up to BURSTS_MAX bursts if witness datagrams
- * are accepted on the port. Only after a full burst that had no frame for lwIP, another burst
- * follows. The reason: a flood of datagrams could fill the port's ring and keep other frames out.
+/* Receive frames from the port of @net: one burst, or more if witness datagrams are accepted on the
+ * port. There, a full burst without a frame for lwIP is followed by another burst, up to
+ * BURSTS_MAX, so that a flood of datagrams does not keep other frames out of the port's ring.
  * Returns true if there were frames. */
 static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 {
@@ -300,8 +299,8 @@ static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 	return worked;
 }
 
-/* Receive and send frames on all ports, and serve the sessions. Returns true if frames came on a
- * port that may wake the loop (n_watched()), so that the loop should stay awake. */
+/* Receive and send frames on all ports, and serve the sessions. Returns true if the loop should
+ * stay awake, because frames came on a port that may wake it (n_watched()). */
 static bool turn_ports(struct daemon *d)
 {
 	uint64_t now_ns = clock_mono_ns();
@@ -404,16 +403,16 @@ static int turn(struct daemon *d)
 		certificates_tick(d->tls, d->fleet, now_ns);
 	}
 	fence_poll(d->fence, now_ns);
-	now_ns = clock_mono_ns(); /* read the clock again: fence_poll() may have stepped
-				   * a VM at a later time than the old now_ns */
+	now_ns = clock_mono_ns(); /* read the clock again, because fence_poll() may have stepped a
+				   * VM at a later time */
 	pump_run(d->sessions, now_ns);
 	control_tick(d->control, now_ns);
 	incarnating_tick(&d->incarnating, &d->fleet->config, now_ns);
 	return r;
 }
 
-/* Close everything and, if @tells_counters, print the counters at the end. @tells_counters is false
- * if the daemon never became ready: its error message should then be the last output. */
+/* Close everything and, if @tells_counters, print the counters. @tells_counters is false if the
+ * daemon never became ready, so that its error message is the last output. */
 static void close_all(struct daemon *d, bool tells_counters)
 {
 	static char counters[16384];

@@ -1,6 +1,5 @@
 /* tally.h - prints all counters when the daemon ends.
  *
- * Why: the daemon's output then shows what it did.
  * Where: main.c calls it at the exit, but only if the daemon had become ready.
  * Threads: the gateway's loop, and a short-lived thread for the output.
  */
@@ -17,7 +16,7 @@
 size_t tally_format(struct fleet *fleet, const struct ports *ports, char *text, size_t size);
 
 /* Print @text to standard output. Call this after everything else is closed. Waits at most a
- * second, so that the exit is not delayed if standard output is a pipe that nobody reads. */
+ * second, because standard output may be a pipe that nobody reads. */
 void tally_print(const char *text, size_t size);
 
 #endif

@@ -21,8 +21,7 @@ static void take_client_path(const struct gw_config *config, struct fleet *fleet
 	fleet->config.client_address = ntohl(config->probe_address.ip_be32);
 }
 
-/* Store in @fleet the addresses of the VM's hosts on the backup network: the hosts will connect
- * from these. */
+/* Store in @fleet the addresses on the backup network from which the VM's hosts will connect. */
 static void take_backup_addresses(struct fleet *fleet, const struct gw_vm_config *of)
 {
 	const struct fleet_vm *vm = fleet_find_vm(fleet, of->name);

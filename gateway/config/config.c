@@ -247,8 +247,8 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct error 
 	return r;
 }
 
-/* Check that an ARP request from our address @own can reach @ip_be32. Returns 0 or -EINVAL. An
- * @ip_be32 of 0 means that no address is given, and is accepted. */
+/* Check that an ARP request from our address @own can reach @ip_be32. Accepts an @ip_be32 of 0,
+ * which stands for no address. Returns 0 or -EINVAL. */
 static int check_address(const char *path, const char *key, uint32_t ip_be32, const char *own_key,
 			 const struct config_prefix *own, struct error *ret_error)
 {
@@ -382,8 +382,7 @@ static void set_fault(struct gw_vm_config *vm, const char *file, const char *tex
 	(void)snprintf(vm->fault, sizeof(vm->fault), "%s", text);
 }
 
-/* Check that no two guests have the same address. If two guests have, mark the VM of the later file
- * as unusable (set_fault()). */
+/* If two guests have the same address, mark the VM of the later file as unusable (set_fault()). */
 static void check_guests(const char *dir, struct gw_vm_config *vms, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
