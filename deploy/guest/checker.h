@@ -1,5 +1,5 @@
-/* checker.h - judges the replies of one connection: whether any is lost, repeated or out of order,
- * and whether a reply shows that the guest forgot requests or that its memory is wrong.
+/* checker.h - judges the replies of one connection. It finds replies that are lost, repeated or out
+ * of order, and replies that show forgotten requests or wrong guest memory.
  *
  * The checker numbers each request, predicts its reply (count and checksum), and compares the reply
  * with the prediction. It uses no sockets and no clock, so that a unit test can try every kind of
