@@ -16,9 +16,8 @@
  *
  * hold_release runs at the end of our veth pair where released frames come out (hfbN, tc ingress).
  * It passes each frame to the tap as if the tap had received it from the guest. So the tap's tc
- * ingress filters, its bridge port and every rule that names the tap treat the frame as they would
- * without a hold. hold_xdp does not see the frame again, because native XDP runs only when QEMU
- * writes to the tap.
+ * ingress filters, its bridge port and the rules that name the tap work as without a hold. hold_xdp
+ * does not see the frame again, because native XDP runs only when QEMU writes to the tap.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>

@@ -1,12 +1,12 @@
 /* shield.bpf.c - protects the gateway's packet socket in a flood of UDP. Of all UDP datagrams, only
  * genuine and new witness datagrams pass.
  *
- * This is a socket filter. It runs in softirq context for each frame, before the kernel copies the
- * frame into the socket's ring, and returns how many bytes to copy. All frames except UDP over IPv4
- * pass unchanged. A UDP datagram passes only if it is a witness datagram that user space
- * (gateway/witness/witness_rx.h) would accept too. One check is stricter here: the sequence number
- * must be higher than that of every datagram that has passed. User space accepts any number that it
- * has not seen before. The checks are in the same order as in user space, cheap ones first.
+ * This is a socket filter. It runs in softirq context for each frame, and returns how many bytes
+ * the kernel may copy into the socket's ring. All frames except UDP over IPv4 pass unchanged. A UDP
+ * datagram passes only if it is a witness datagram that user space (gateway/witness/witness_rx.h)
+ * would accept too. One check is stricter here: the sequence number must be higher than that of
+ * every datagram that has passed. User space accepts any number that it has not seen before. The
+ * checks are in the same order as in user space, cheap ones first.
  *
  * Frames are read with bpf_skb_load_bytes(), which also reads bytes that a driver left in pages.
  * The program needs only CAP_BPF.
