@@ -72,7 +72,7 @@ struct gw_vm_config {
 	uint32_t primary_address, standby_address;
 	uint32_t primary_backup, standby_backup; /* addresses of the hosts in the backup network */
 	int witness_paths; /* enum gw_witness_paths */
-	/* why the file is not usable; "" if it is usable. In an unusable file's VM only `fault` and
+	/* why the file is not usable; "" if it is usable. If it is not usable, only `fault` and
 	 * `name` are valid */
 	char fault[640];
 };

@@ -1,8 +1,8 @@
 /* control.h - serves operators: mutual TLS 1.3 on kernel sockets, one JSON line per request.
  *
- * Operators must reach the gateway even when the data path does not work; therefore it uses kernel
- * sockets. The service runs in the gateway's loop, so that each request sees one consistent state.
- * docs/control-protocol.md defines the protocol.
+ * Operators must reach the gateway even when the data path does not work. So the service uses
+ * kernel sockets. The service runs in the gateway's loop, so that each request sees one consistent
+ * state. docs/control-protocol.md defines the protocol.
  *
  *  accept ─► TLS (role operator | viewer) ─► one line in ─► verb table ─► lines out ─► close
  *                                                   │ a command: answered when it is done

@@ -198,8 +198,8 @@ int fleet_new(const struct fleet_config *config, struct fleet **ret_fleet)
 struct fleet *fleet_free(struct fleet *fleet);
 
 /* Add a VM in the state that its journal record gives. Returns 0, -EEXIST if the name is taken,
- * -ENOSPC, -ENOMEM, or -EINVAL if the owner in the journal is neither of the VM's two hosts
- * (*ret_error says what to do). */
+ * -ENOSPC, or -ENOMEM. Returns -EINVAL if the owner in the journal is neither of the VM's two
+ * hosts; *ret_error says what to do. */
 int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t now_ns,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
@@ -257,9 +257,9 @@ void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t mono_ns,
 		uint64_t now_ns);
 
-/* May @host have a lease for @vm now? If it returns true, the lease counts as granted at @now_ns,
- * and the caller must send it. Only an owner that a promotion could replace gets leases
- * (docs/wire-format.md 5.6.2). */
+/* May @host have a lease for @vm now? If so, counts the lease as granted at @now_ns and returns
+ * true. The caller must then send the lease. Only an owner that a promotion could replace gets
+ * leases (docs/wire-format.md 5.6.2). */
 bool fleet_grant(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 
 /* Handle a REPORT in which @host's agent says that @vm is in @term and @epoch. */
@@ -303,9 +303,9 @@ static inline const struct witness_view *fleet_witness_view(const struct fleet *
 /* Take over from the younger gateways (those with a larger incarnation), because an operator says
  * that they are gone for good. This gateway records an incarnation above theirs. Once the
  * incarnation is durable, all agents must connect again, and the operator's request @op_id (not 0)
- * gets its reply. Returns 0 if the takeover has begun, -ENOENT if no host has obeyed a younger
- * gateway, -EBUSY if an incarnation is being recorded already, or another -errno if the record
- * cannot be written. See takeover.c. */
+ * gets its reply. Returns 0 if the takeover has begun. Returns -ENOENT if no host has obeyed a
+ * younger gateway, -EBUSY if an incarnation is being recorded already, or another -errno if the
+ * record cannot be written. See takeover.c. */
 int fleet_take_over(struct fleet *fleet, uint64_t op_id) __attribute__((warn_unused_result));
 
 /* Handle @result, the journal thread's result of recording an incarnation. fleet_journal_done()

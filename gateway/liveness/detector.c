@@ -42,9 +42,8 @@ static struct jitter *jitter_of(struct detector *d, enum detector_source source)
 	return source == DETECTOR_PROGRESS ? &d->progress : NULL;
 }
 
-/* Called when @source is seen. Must the wait of `patience` begin again? Yes if the state is
- * DEGRADED, @source is a sign that replication may recover, and it had been absent for at least
- * DETECTOR_RETURN_NS. */
+/* Called when @source is seen. Must the wait of `patience` begin again? Yes in DEGRADED, if @source
+ * is a sign that replication may recover and had been absent for at least DETECTOR_RETURN_NS. */
 static bool is_return(const struct detector *d, enum detector_source source)
 {
 	return d->state == DETECTOR_DEGRADED && age_ns(d, source) >= DETECTOR_RETURN_NS &&
@@ -88,9 +87,9 @@ static bool is_client_silent(const struct detector *d)
 	return d->last.host_client.sent >= d->sent_at_answer + DETECTOR_UNANSWERED;
 }
 
-/* Mark the client path as broken if the primary does not answer probes on the client network
- * although a beat or an answer on the backup network shows that it lives. A later answer on the
- * client network removes the mark (take()). */
+/* Mark the client path as broken if the primary lives but does not answer probes on the client
+ * network. A beat or an answer on the backup network shows that the primary lives. A later answer
+ * on the client network removes the mark (take()). */
 static void look_at_client_path(struct detector *d)
 {
 	if (!is_client_silent(d))

@@ -29,8 +29,8 @@ struct claiming {
 	uint64_t told_at_ns; /* give no event before this time */
 };
 
-/* Does the Ethernet frame show that a host whose MAC is not @mac uses the address @ip_be32, or asks
- * whether it may use it? If so, sets @ret_mac to that host's MAC. Pure. */
+/* Does the Ethernet frame show that a host other than @mac uses the address @ip_be32, or wants to
+ * use it? If so, sets @ret_mac to that host's MAC. Pure. */
 bool claiming_is_rival(const uint8_t *data, size_t size, uint32_t ip_be32, const uint8_t mac[6],
 		       uint8_t ret_mac[6]);
 

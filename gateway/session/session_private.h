@@ -58,8 +58,8 @@ void session_evict(struct session *s, uint64_t now_ns);
 /* Mark @s so that the loop ends it; see "Ends" in session.h. */
 void session_mark_ended(struct session *s, enum session_end why);
 
-/* Handle one frame. Returns 0 if it was handled, -EAGAIN if the session is blocked (offer the frame
- * again later), or another -errno if the session is now CLOSING. */
+/* Handle one frame. Returns 0 if the frame was handled, or -EAGAIN if the session is blocked (offer
+ * the frame again later). Any other -errno says that the session is now CLOSING. */
 int session_dispatch(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_hello(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_beat(struct session *s, const struct wire_frame *frame, uint64_t now_ns);

@@ -169,10 +169,10 @@ int stack_listen(struct stack *stack, uint16_t port, const struct stack_events *
 
 void stack_get_counters(const struct stack *stack, struct stack_counters *ret_counters);
 
-/* Report that the caller is done with the next @size bytes that received() delivered, so that the
- * peer may send as many new bytes. If @size is larger than the number of unconsumed bytes, all of
- * them count as consumed. While the caller consumes nothing, the window closes and the peer stops
- * sending (back-pressure). */
+/* Report that the caller is done with the next @size bytes from received(). The peer may then send
+ * as many new bytes. If @size is larger than the number of unconsumed bytes, all of them count as
+ * consumed. While the caller consumes nothing, the window closes and the peer stops sending
+ * (back-pressure). */
 void stack_conn_consumed(struct stack_conn *conn, size_t size);
 
 /* Copy bytes into the send queue. Returns how many bytes were copied, 0..@size. If fewer than
@@ -190,18 +190,18 @@ void stack_conn_flush(struct stack_conn *conn);
 
 /* Close the connection in an orderly way: in the background, lwIP sends the written bytes and then
  * a FIN. If the peer has not acknowledged them after STACK_LINGER_MS, the connection is reset. If
- * the peer sends more bytes meanwhile, the connection is reset at once, and the peer may lose bytes
- * that it has not read yet. To avoid this, let the peer end the connection first (ended()). Bytes
- * received but not consumed cause no reset. @conn is not valid after the call. */
+ * the peer sends more bytes meanwhile, the connection is reset at once. The peer may then lose
+ * bytes that it has not read yet. To avoid this, let the peer end the connection first (ended()).
+ * Bytes received but not consumed cause no reset. @conn is not valid after the call. */
 #define STACK_LINGER_MS 10000
 void stack_conn_close(struct stack_conn *conn);
 
 /* Reset the connection. @conn is not valid after the call. */
 void stack_conn_abort(struct stack_conn *conn);
 
-/* Set keepalive: probe a peer that has been silent for @idle_ms, then again every @interval_ms, and
- * end the connection with closed(-ETIMEDOUT) after @n_probes probes without an answer. If @idle_ms
- * is 0, keepalive is off (the default). Resolution 500 ms. */
+/* Set keepalive: probe a peer that has been silent for @idle_ms, then again every @interval_ms.
+ * After @n_probes probes without an answer, the connection ends with closed(-ETIMEDOUT). If
+ * @idle_ms is 0, keepalive is off (the default). Resolution 500 ms. */
 void stack_conn_set_keepalive(struct stack_conn *conn, uint32_t idle_ms, uint32_t interval_ms,
 			      uint32_t n_probes);
 

@@ -6,9 +6,9 @@
  * peers.
  *
  * Where: session/ and control/ turn frames and operator requests into inputs; fleet/ carries the
- * actions out in order. If a step's journal record cannot be made durable, fleet/ drops the step's
- * remaining actions and restores the machine as it was before the step. This directory calls
- * liveness/ (pure) and uses constants of wire/.
+ * actions out in order. If a step's journal record cannot be made durable, fleet/ restores the
+ * machine as it was before the step and drops the remaining actions. This directory calls liveness/
+ * (pure) and uses constants of wire/.
  *
  *	                 protect                both streams          first held epoch acked
  *	 UNPROTECTED ──────────────► PREPARING ─────────────► SYNCING ────────────────────► PROTECTED
@@ -501,8 +501,8 @@ const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t si
 /* Returns when the next VM_IN_TICK is due (monotonic ns). */
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm);
 
-/* Is the VM in conflict? Yes if a host obeys a younger gateway, if a host reports a newer term that
- * no second voice (rule 5) confirms, or if the journal's newest record of this VM may be lost. In a
+/* Is the VM in conflict? Yes if a host obeys a younger gateway, or reports a newer term that no
+ * second voice (rule 5) confirms. Also if the journal's newest record of this VM may be lost. In a
  * conflict the gateway begins no term by itself and orders nothing. */
 static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 {

@@ -1,6 +1,6 @@
-/* fsm_newer.c - handles reports of a term above the journal's (docs/wire-format.md 6.4). A host can
- * be in such a term because the two hosts agreed on it without this gateway, or because the journal
- * was lost or is an old copy.
+/* fsm_newer.c - handles reports of a term above the journal's (docs/wire-format.md 6.4). There are
+ * two possible reasons: the two hosts agreed on the term without this gateway, or the journal was
+ * lost or is an old copy.
  *
  * The gateway adopts the reported term if two voices agree on the owner (see `agreements`). The
  * report of one host alone begins a conflict (vm_fsm_in_conflict), in which this gateway begins no
@@ -49,9 +49,9 @@ static enum word word_of(const struct vm_host *host, uint64_t term)
  * hosts agree. If `votes` is true, the other host agrees with this gateway, which votes for the
  * owner in its journal.
  *
- * The gateway has a vote only if the VM is SYNCING or PROTECTED in the journal and the reported
- * term is the journal's plus one. Without the gateway, the hosts can begin such a term only if the
- * standby votes for it. No host becomes the owner by its own word alone. */
+ * The gateway has a vote only in SYNCING and PROTECTED (in the journal), for the journal's term
+ * plus one. Without the gateway, the hosts can begin such a term only if the standby votes for it.
+ * No host becomes the owner by its own word alone. */
 static const struct {
 	enum word owner, other;
 	bool votes;

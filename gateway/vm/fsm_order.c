@@ -5,14 +5,14 @@
 
 #include "vm/fsm_private.h"
 
-/* wanted_verb() and the want_...() functions, one for each state, return the order that the state
- * requires of a host, or 0 if there is none. They compute the order anew at every step (rule 6 of
- * fsm.h), because forgetting an order does harm and repeating an order does not. */
+/* wanted_verb() and the want_...() functions return the order that the state requires of a host, or
+ * 0. They compute the order anew at every step (rule 6 of fsm.h), because forgetting an order does
+ * harm and repeating an order does not. */
 
-/* Must a host that is not the owner be fenced again? Yes if the host may not know that it is not
- * the owner: it reports an older term, and neither stands by nor is fenced. An idle host must be
- * fenced too. It may have lost its files, and with them the effect of an earlier FENCE. Then
- * nothing would stop a QEMU that is started there later. */
+/* Must a host that is not the owner be fenced again? Yes if it reports an older term, and neither
+ * stands by nor is fenced: it may take itself for the owner. An idle host must be fenced too. It
+ * may have lost its files, and with them the effect of an earlier FENCE. Then nothing would stop a
+ * QEMU that is started there later. */
 static bool must_be_fenced_anew(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	const struct vm_order *order = &host->order;

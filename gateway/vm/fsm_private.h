@@ -14,8 +14,8 @@ struct vm_step {
 	const struct vm_input *in;
 	struct vm_actions *out;
 	uint64_t now_ns;
-	/* true if two voices (rule 5 of fsm.h) or an operator named the owner, so that a new term
-	 * may begin even in a conflict */
+	/* true if two voices (rule 5 of fsm.h) or an operator named the owner: a new term may begin
+	 * even in a conflict */
 	bool may_resolve;
 };
 
@@ -59,9 +59,10 @@ void vm_on_way(struct vm_step *s, struct vm_host *host);
 /* Returns @host's description of the obstacle between clients and the guest there, or NULL if there
  * is none. */
 const char *vm_way_obstacle(const struct vm_fsm *fsm, uint8_t host);
-/* Called when the owner's guest has ended or its host is silent. If the VM is SYNCING only because
- * output cannot leave, and the standby has everything that was committed, makes the VM PROTECTED
- * again and returns true. Otherwise, returns false. @why becomes part of the event's text. */
+/* Called when the owner's guest has ended or its host is silent. The VM may be SYNCING only because
+ * output cannot leave, although the standby has everything that was committed. In this case, makes
+ * the VM PROTECTED again and returns true. Otherwise, returns false. @why becomes part of the
+ * event's text. */
 bool vm_way_is_no_matter(struct vm_step *s, const char *why);
 /* Called at each tick in SYNCING: ends the protection if the guest's output has been blocked for
  * too long. */

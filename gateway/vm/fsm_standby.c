@@ -205,8 +205,8 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
 }
 
 /* Returns how long the clock may run before the standby counts as lost. The first epoch of a
- * protection may take longer than others, because the standby acknowledges it only after rehearsing
- * a takeover in a second QEMU. */
+ * protection may take longer, because the standby first rehearses a takeover with it in a second
+ * QEMU. */
 static uint64_t limit_ns(const struct vm_fsm *fsm)
 {
 	bool rehearses = fsm->protection.committed == 0 && fsm->protection.standby.n_breaks == 0 &&

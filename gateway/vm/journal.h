@@ -12,12 +12,12 @@
  *
  * Damage: an incomplete last line (no newline, or NUL bytes) is dropped with a warning. A power
  * loss leaves such a line if the fsync of an append never returned. Any other unreadable line is
- * kept in its place, except that unprintable bytes become '?' and a very long line is cut. It may
- * be the newest line of the VM that it names, so that VM is in doubt (vm_journal_doubt()) until a
- * newer line about the VM follows. The name itself may be damaged: another VM is in doubt too if
- * the line's checksum would be right with that VM's name. If the line has no readable name, all VMs
- * are in doubt. A file is refused if it is no journal, or if it has more than
- * VM_JOURNAL_DAMAGED_MAX unreadable lines. The error then names FILE:LINE.
+ * kept in its place, except that unprintable bytes become '?' and a very long line is cut. The line
+ * may be the newest line of the VM that it names. That VM is in doubt (vm_journal_doubt()) until a
+ * newer line about it follows. The name itself may be damaged: another VM is in doubt too if the
+ * line's checksum would be right with that VM's name. If the line has no readable name, all VMs are
+ * in doubt. A file is refused if it is no journal, or if it has more than VM_JOURNAL_DAMAGED_MAX
+ * unreadable lines. The error then names FILE:LINE.
  *
  * Where: main opens the journal; journal_thread.c appends for fleet/. STATE_DIR/lock is held while
  * the journal is open, so two gateways cannot share one directory. Threads: the main thread until
@@ -66,10 +66,10 @@ struct vm_journal_table {
 
 struct vm_journal; /* opaque */
 
-/* Parse a whole journal in memory. @name is the file's name, for errors. Returns 0, sets *ret_table
- * to the last entry of each VM and the unreadable lines, and *ret_torn to whether an incomplete
- * last line was dropped. Returns -ENOMEM; or -EINVAL if @text is no journal or has too many
- * unreadable lines, and then sets *ret_error to where the damage is and what to do. */
+/* Parse a whole journal in memory. @name is the file's name, for errors. Sets *ret_table to the
+ * last entry of each VM and the unreadable lines. Sets *ret_torn to true if an incomplete last line
+ * was dropped. Returns 0, -ENOMEM, or -EINVAL if @text is no journal or has too many unreadable
+ * lines. With -EINVAL, *ret_error says where the damage is and what to do. */
 int vm_journal_parse(const char *name, const char *text, size_t size,
 		     struct vm_journal_table *ret_table, bool *ret_torn, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -99,8 +99,8 @@ struct vm_journal *vm_journal_close(struct vm_journal *journal);
 const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal, const char *vm);
 
 /* Add an entry and make it durable. Returns 0 once it is on disk. Returns -ESTALE and writes
- * nothing if @term is older than the VM's last term (a bug in the caller), or -ENOSPC if there are
- * VM_JOURNAL_VMS_MAX VMs already. Returns another -errno if writing failed. After that the old
+ * nothing if @term is older than the VM's last term (a bug in the caller). Returns -ENOSPC if there
+ * are VM_JOURNAL_VMS_MAX VMs already. Returns another -errno if writing failed. After that the old
  * entry remains, and the next append rewrites the whole file. */
 int vm_journal_append(struct vm_journal *journal, const char *vm, const char *owner, uint64_t term,
 		      enum vm_state state) __attribute__((warn_unused_result));

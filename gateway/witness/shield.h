@@ -5,10 +5,9 @@
  * the port's ring, which has limited room. If the port is a kernel interface (net_af_packet), a BPF
  * program on its socket can check frames before the kernel copies them (ebpf/shield.bpf.c).
  *
- * The program is attached only during a flood, for three reasons: it drops some reordered datagrams
- * that the gateway would accept, it needs a copy of the keys in the kernel, and it costs time for
- * every frame. The program counts the datagrams that it drops, so that shield_look() notices the
- * end of the flood.
+ * The program is attached only during a flood. It drops some reordered datagrams that the gateway
+ * would accept. It also needs a copy of the keys in the kernel, and costs time for every frame. The
+ * program counts the datagrams that it drops, so that shield_look() notices the end of the flood.
  *
  *	          one SHIELD_LOOK_NS with at least SHIELD_UP_PER_S unwanted datagrams per second
  *	 DOWN ────────────────────────────────────────────────────────────────────────────────► UP
