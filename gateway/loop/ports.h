@@ -49,7 +49,7 @@ int ports_before_sleep(struct ports *ports, size_t n_watched) __attribute__((war
 /* Undo the preparations of ports_before_sleep(), with the same @n_watched. Returns 0 or -errno. */
 int ports_after_sleep(struct ports *ports, size_t n_watched) __attribute__((warn_unused_result));
 
-/* Does each of the first @n_watched ports have a descriptor that can end a sleep? Otherwise, the
+/* Does each of the first @n_watched ports have a descriptor that can end a sleep? If not, the
  * caller must sleep only briefly and poll the ports. */
 bool ports_can_wake(const struct ports *ports, size_t n_watched);
 
