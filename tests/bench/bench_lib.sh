@@ -32,8 +32,8 @@ bench_start_guest() # WORKLOAD
 	guest_start primary "$TEST_TMP"
 }
 
-# Waits until the guest's console says that the workload is ready, because only the console reports
-# this. For redis, also fills the server with keys.
+# Waits until the guest's console says that the workload is ready. For redis, also fills the server
+# with keys.
 bench_wait_workload() # WORKLOAD
 {
 	local deadline=$((SECONDS + 120))
@@ -59,8 +59,8 @@ bench_start() # WORKLOAD
 	bench_wait_workload "$1"
 }
 
-# Adds LINES to the original VM file of host alpha and restarts alpha's agent, which reads VM files only
-# when it starts. The guest must not be protected.
+# Adds LINES to the original VM file of host alpha, and restarts alpha's agent to make it read the file.
+# The guest must not be protected.
 bench_set_epochs() # LINES
 {
 	{ printf '[vm]\n%s\n' "$1"; tail -n +2 "$TEST_TMP/vm.ini"; } >"$CLUSTER_ETC/alpha/vms/$CLUSTER_VM.ini"
@@ -70,8 +70,8 @@ bench_set_epochs() # LINES
 		die "agent alpha does not come back: $(tail -n 3 "$TEST_TMP/agent-alpha.log")"
 }
 
-# Protects the guest. Tries up to three times, because on a busy machine the standby's QEMU may need
-# more than the 10 s that it has for its start.
+# Protects the guest. Tries up to three times: on a busy machine the standby's QEMU may need longer than
+# the 10 s allowed for its start.
 bench_protect()
 {
 	local try

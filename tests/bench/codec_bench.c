@@ -125,16 +125,16 @@ static int by_value(const void *a, const void *b)
 
 /* A function that works on the pages [from, to), in the order of data->items. @what contains its
  * options, for example which coder to use. A function that checks pages returns the number of pages
- * that failed. Any other returns a number that depends on all of its work, so that the compiler
- * cannot leave out a part of the work. */
+ * that failed. Any other returns a number that depends on all of its work: the compiler cannot
+ * leave out a part of the work. */
 typedef uint64_t pass_function(struct data *data, size_t from, size_t to, const void *what);
 
 static bool takes_best; /* copy of options.takes_best, for measure_together() */
 static volatile uint64_t sink; /* keeps the compiler from optimizing away
 				* results that are not used */
 
-/* Returns this thread's processor time. The measured loops never wait, so on an idle machine it
- * equals the wall time. On a busy machine it excludes the time slices of other processes, but
+/* Returns this thread's processor time. The measured loops never wait, so on an idle machine this
+ * equals the wall time. On a busy machine it excludes the time slices of other processes. It still
  * includes the effect of their cache and memory traffic. */
 static uint64_t thread_ns(void)
 {
@@ -153,9 +153,8 @@ struct job {
 };
 
 /* Measure the speed of each job, in 10^9 bytes of page data per second of processor time. Jobs are
- * timed in chunks of a fraction of a millisecond, and the result of a chunk is its median over
- * @n_runs passes (with --best, the fastest pass). The jobs take turns, so that all of them are
- * measured under the same conditions. */
+ * timed in chunks of a fraction of a millisecond. The result of a chunk is its median over @n_runs
+ * passes (with --best, the fastest pass). The jobs take turns, for equal conditions. */
 static void measure_together(struct data *data, size_t n_pages, unsigned int n_runs,
 			     struct job *jobs, size_t n_jobs)
 {

@@ -18,7 +18,7 @@ import time
 import detector_trials as trials
 from detector_world import World, wall_offset_ns
 
-DETECT_LIMIT_S = 10.0	# a death that is not noticed within this time counts as missed
+DETECT_LIMIT_S = 10.0	# a death not noticed within this time counts as missed
 AFTER_S = 30.0		# a cluster that has not recovered within this time is replaced
 OLD_OWNER_MS = 400	# how long to listen for frames of an old owner after its links are repaired
 RECENT_REPLIES = 3	# this many new replies show that the client is served again

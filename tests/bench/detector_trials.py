@@ -276,9 +276,8 @@ DISTURBANCES = [
         ("b", "on", "gateway"), ("b", "gateway", "on"), ("b", "off", "gateway"), ("b", "gateway", "off"))),
     Row("primary>client",       3, 100, 2000, {"client"}, cutting(("c", "on", "client"))),
     Row("client>primary",       3, 100, 2000, {"client"}, cutting(("c", "client", "on"))),
-    # This row cuts only the client network, but also claims to touch the backup network, so that it is
-    # never combined with a cut of that network. Together they would cut the primary off from
-    # everybody, which would be a partition and not a disturbance.
+    # This row cuts only the client network, but its set of networks names the backup network too. So
+    # the row is never combined with a cut of the backup network. Together they would be a partition.
     Row("primary=client-net",   3, 100, 2000, {"client", "backup"}, cutting(
         ("c", "on", "client"), ("c", "client", "on"), ("c", "on", "gateway"), ("c", "gateway", "on"),
         ("c", "on", "off"), ("c", "off", "on"))),

@@ -211,8 +211,8 @@ class Lines:
 
 class Client:
     def __init__(self, command):
-        # Lines reads without blocking, because a client that is stopped in the middle of a line
-        # must not block this process. The client ends when our end of its stdin is closed.
+        # Lines reads without blocking: a client stopped in the middle of a line must not block this
+        # process. The client ends when our end of its stdin is closed.
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.lines = Lines(self.child)
         self.connected = self.broken = False

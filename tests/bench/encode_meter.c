@@ -11,8 +11,7 @@
  * and generated pairs in place of recorded ones.
  *
  * --busy adds load on purpose: processes that compute without a pause, in place of a guest's vCPUs.
- * Do not use chrt with --busy: the encoder would have real-time priority, but these processes would
- * not.
+ * Do not use chrt with --busy: only the encoder would have real-time priority.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -121,8 +120,7 @@ static void load(const struct options *options, struct data *data)
 		data->order[j] = data->order[i];
 		data->order[i] = other;
 	}
-	/* The new pages are stored in the order of the list. So first find the place of each page
-	 * in the list. */
+	/* The new pages are stored in the order of the list. Find each page's place in it. */
 	uint32_t *place = allocate(data->n_pages * sizeof(*place));
 
 	for (uint32_t i = 0; i < data->n_pages; i++)

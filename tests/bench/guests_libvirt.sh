@@ -100,8 +100,8 @@ libvirt_start() # MACHINE
 	GUEST_PID=$(<"/proc/$LIBVIRT_PID/root/run/libvirt/qemu/$CLUSTER_VM.pid")
 }
 
-# Writes the standby's command file from the arguments of the running QEMU, as an operator would do by
-# hand from the output of `ps`. Where libvirt passed an open descriptor to QEMU, the file has the name of
+# Writes the standby's command file from the arguments of the running QEMU. An operator would do the
+# same by hand, from the output of `ps`. Where libvirt passed an open descriptor to QEMU, the file names
 # a tap, file or socket on the standby's host. The options for libvirt's monitor, secret and memory back
 # end are left out.
 libvirt_command()

@@ -10,9 +10,8 @@
  * a token; a general compressor saves 25 % of its bytes. `mix` is half GET, half SET. With --fill
  * the program only sets every key once and then ends.
  *
- * A reply of the wrong kind, or no reply for 20 s, ends the program with exit status 1, because the
- * figures of such a server are worthless. Replies in the first WARM_NS nanoseconds are not counted.
- * The program has one thread.
+ * A reply of the wrong kind, or no reply for 20 s, ends the program with exit status 1. Replies in
+ * the first WARM_NS nanoseconds are not counted. The program has one thread.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -6,10 +6,10 @@
  * It attaches as the agent does (inspect, inject, track), keeps a copy of the whole guest as the
  * standby would, and seals every --interval-ms. Each dirty page of each epoch becomes one pair in
  * FILE: its 4096 bytes at the end of the previous epoch, then its 4096 bytes now, without a header.
- * A page is recorded even if the guest wrote the same bytes again, because an encoder must look at
- * it too. A page that the guest had not touched before tracking began is paired with zeros. With
- * --count each page also goes through the coders of the codec benchmark; the sums of their sizes
- * are part of the JSON object that is printed at the end.
+ * A page is recorded even if the guest wrote the same bytes again: an encoder must look at such a
+ * page too. A page that the guest had not touched before tracking began is paired with zeros. With
+ * --count each page also goes through the coders of the codec benchmark. The JSON object at the end
+ * has the sums of the coders' sizes.
  *
  * --pages FILE records which pages were dirty, as 32-bit numbers in this machine's byte order: the
  * guest's size in pages, then for each epoch the number of dirty pages and their indices. The first
@@ -249,8 +249,8 @@ static void print_result(const struct trace *trace)
 	printf("}\n");
 }
 
-/* Attach to the guest. Nothing is detached: when the process ends, the kernel closes the tracker's
- * userfaultfd and the monitor's socket, and the guest is as it was before. */
+/* Attach to the guest. No function detaches: when the process ends, the kernel closes the tracker's
+ * userfaultfd and the monitor's socket. The guest is then as it was before. */
 static struct seal *attach(const char *path, uint32_t *ret_n_pages)
 {
 	static struct vmm_info info;

@@ -194,7 +194,7 @@ static void run_release(const struct hold_skel *skel, const char *name, uint32_t
 	expect(counter(skel, HOLD_COUNTER_DROPPED_STRAY) == strays + !is_ours, name, "counter");
 }
 
-/* Make a tap with two queues, so that a packet can claim to come from the second. Returns the tap's
+/* Make a tap with two queues: a packet can then claim to come from the second. Returns the tap's
  * ifindex, or 0 on failure. */
 static uint32_t make_two_queues(int fds[2])
 {

@@ -141,7 +141,7 @@ static void run_sample(const struct witness_skel *skel, const struct sample_row 
 		state.sampled_ns = now_ns + UINT64_C(60000000000);
 	else if (row->last_ms > 0)
 		state.sampled_ns = now_ns - (uint64_t)row->last_ms * CLOCK_NS_PER_MS;
-	/* set an hour, so that no sample is due yet even if this machine is slow */
+	/* an hour: no sample is due yet, even on a slow machine */
 	if (row->last_ms == 5)
 		control.interval_ns = UINT64_C(3600000000000);
 	make_packet(in, sizeof(in), 0x0800);

@@ -73,7 +73,7 @@ import json, sys
 print(json.load(sys.stdin)["counters"][sys.argv[1]])' "$1"
 }
 
-# Discard the lines that the client has printed so far, so that only new lines are read.
+# Discard the lines that the client has printed so far.
 scene_drain()
 {
 	while read -r -t 0 -u "$CLIENT_OUT"; do # read -t 0 only tests whether input is ready
@@ -113,8 +113,8 @@ scene_until() # SECONDS COMMAND...
 	done
 }
 
-# Start to record the guest's frames into FILE: those that reach the client's switch port or, if HOST
-# is given, those that HOST sends into the switch.
+# Start to record the guest's frames into FILE. Without HOST, these are the frames that reach the
+# client's switch port; with HOST, the frames that HOST sends into the switch.
 capture_start() # FILE [HOST]
 {
 	topo_spawn net "$TEST_TMP/capture.log" python3 "$SCENE_TOOLS/capture.py" record \

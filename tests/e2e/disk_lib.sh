@@ -8,8 +8,8 @@
 #	disk_clients_end              end the clients; fail unless every acknowledged write is there, in order
 #	disk_switch_off PID           end the databases and the guest cleanly; PID is its QEMU
 #	disk_check IMAGE              fail unless the file system, both databases and every acknowledged write are sound
-#	disk_snapshot HOST COPY       the same for the guest that runs on HOST, as its image is now; COPY is a file for the check
-#	disk_crashed IMAGE COPY       make a COPY as the guest would find it after a crash: with its journal replayed
+#	disk_snapshot HOST COPY       the same for the present image of the guest that runs on HOST; COPY is a scratch file
+#	disk_crashed IMAGE COPY       make in COPY the image that the guest would find after a crash: with its journal replayed
 #
 # The clients' STATUS files (db_client.py) are TEST_TMP/redis.json and TEST_TMP/sqlite.json.
 
@@ -63,7 +63,7 @@ disk_client_start() # redis|sqlite [OPTION...]
 # Print a value of a client's STATUS file.
 disk_value() { json "$TEST_TMP/$1.json" "d['$2']"; } # redis|sqlite NAME
 
-# Succeed if the client has got acknowledgements for all numbers up to N; fail if it has ended.
+# Succeed if all numbers up to N were acknowledged to the client. End the test if the client has ended.
 disk_has_acked() # redis|sqlite N
 {
 	kill -0 "${DISK_CLIENT[$1]}" 2>/dev/null || fail "the $1 client has ended: $(<"$TEST_TMP/$1.json")"
@@ -128,7 +128,7 @@ disk_program() # NAME ARGUMENT...
 		"$root/bin/$1" "${@:2}"
 }
 
-# Compare the log of redis in DIR with what its client knows. A redis of this host loads it.
+# Compare redis's log in DIR with the client's record of acknowledged writes. A redis on this host loads the log.
 disk_redis_is_sound() # DIR
 {
 	local root=$GUEST_IMAGE/root r=0
@@ -170,7 +170,7 @@ disk_check() # IMAGE [crashed]
 	echo "${1##*/}: file system, both databases and every acknowledged write are sound"
 }
 
-# Make the image what the guest would find after a crash. Sets DISK_BAD and DISK_FAULT if that is not possible.
+# Replay the journal in the image, as the guest does after a crash. Sets DISK_BAD and DISK_FAULT if that fails.
 disk_replay() # IMAGE
 {
 	local r=0
@@ -196,8 +196,8 @@ disk_monitor() # HOST WORD
 		fail "the monitor of $1: $(tail -n 1 "$TEST_TMP/monitor.log")"
 }
 
-# Copy the image while the guest is paused, and compare the copy with what was acknowledged before. The guest must not
-# be protected, because its agent pauses it too. Sets DISK_BAD and DISK_FAULT, as disk_is_sound does.
+# Copy the image while the guest is paused, and compare the copy with the writes acknowledged until then. The guest must
+# not be protected: its agent would pause and resume it too. Sets DISK_BAD and DISK_FAULT, as disk_is_sound does.
 disk_snapshot_is_sound() # HOST COPY
 {
 	local name r=0
@@ -232,7 +232,7 @@ disk_server_pid() # HOST
 	done
 } 2>/dev/null
 
-# Take the last write off redis's log in a clean image.
+# Remove the last write from redis's log in a clean image.
 disk_forget_one() # IMAGE
 {
 	local log=/var/lib/redis/appendonlydir/appendonly.aof.1.incr.aof file=$TEST_TMP/log

@@ -1,8 +1,8 @@
-# inspect_lib.sh - protects a guest by the files that `holdfast-agent inspect` has written from its running QEMU. To be
+# inspect_lib.sh - protects a guest with the files that `holdfast-agent inspect` made from its running QEMU. To be
 # sourced (bash) after cluster_lib.sh.
 #
 #	inspect_ask STATUS ARGUMENT...   run inspect on the primary; its output is in TEST_TMP/inspect.log
-#	inspect_start                    like scene_start, but both agents have nothing but the files from inspect
+#	inspect_start                    like scene_start, but both agents have only the files from inspect
 
 inspect_ask() # STATUS ARGUMENT...
 {

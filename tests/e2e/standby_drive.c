@@ -5,15 +5,15 @@
  *		if the primary had sent it. `delta` encodes against the copy in STATE_DIR. The
  *		guest stays stopped.
  *	standby_drive compare QMP STATE_DIR
- *		compare the copy in STATE_DIR with the memory of the guest behind QMP, which must
- *		have been stopped since the last `ship`, and with the device state of that `ship`
+ *		compare the copy in STATE_DIR with the memory of the guest behind QMP, and with the
+ *		device state of the last `ship`; the guest must have been stopped since then
  *	standby_drive start STATE_DIR RUN_DIR COMMAND_FILE TERM
  *	standby_drive promote STATE_DIR RUN_DIR COMMAND_FILE TERM MIN_EPOCH
  *	standby_drive fence STATE_DIR RUN_DIR COMMAND_FILE TERM
  *	standby_drive stop STATE_DIR RUN_DIR COMMAND_FILE purge|keep
  *	standby_drive status STATE_DIR RUN_DIR COMMAND_FILE
  *		give the order of that name, then print the status as key=value lines. Each order
- *		runs in a new process, which must take over what the previous process left behind.
+ *		runs in a new process, and must take over what the previous process left behind.
  * Exit: 0 on success; 1 on failure, with a text on stderr; 2 on wrong usage.
  */
 #include <errno.h>

@@ -2,7 +2,7 @@
  * tests/e2e/test_vmm_mirror.
  *
  * usage: vmm_mirror MONITOR
- * Reads commands from stdin, one a line, and answers each with lines of which the last is "done" or
+ * Reads commands from stdin, one per line. The last line of each answer is "done" or
  * "error -ERRNO TEXT":
  *	list			"NAME SOURCE FORMAT SIZE FLAGS", a line for each writable disk
  *	judge [NAME...]		vmm_check_disks() with these names
@@ -10,8 +10,8 @@
  *	begin NAME SOCKET	mirror_begin()
  *	check			mirror_check(), "DONE BYTES"
  *	wait CONDITION		wait until the mirror is in this condition, up to 10 s
- *	condition		print the mirror's condition, using only events that came with
- *				earlier answers
+ *	condition		print the mirror's condition as earlier answers left it; read
+ *				no new events
  *	why			mirror_error()
  *	end, remove NAME	mirror_end(), mirror_remove()
  *	qmp COMMAND		run it, without arguments

@@ -99,8 +99,8 @@ fault_strike() # HOST|gateway SECONDS
 	fault_await "$1" "$2"
 }
 
-# Start a watcher that kills the host which runs the guest as soon as its agent dies. Call this
-# before fault_strike.
+# Start a watcher. As soon as the agent of the guest's host dies, the watcher kills this host. Call
+# this before fault_strike.
 fault_watch()
 {
 	local pid

@@ -1,9 +1,9 @@
 /* thread_shim.c - a library for LD_PRELOAD that makes pthread_create() fail with EAGAIN for one
  * thread routine.
  *
- * The environment variable HOLDFAST_NO_THREAD has the path of a file, which contains the address of
- * this routine in hexadecimal, as nm prints it for the program. As long as the file does not exist,
- * pthread_create() works for every routine. */
+ * The environment variable HOLDFAST_NO_THREAD has the path of a file. The file contains the address
+ * of this routine in hexadecimal, as nm prints it for the program. As long as the file does not
+ * exist, pthread_create() works for every routine. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>

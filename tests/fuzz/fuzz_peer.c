@@ -9,8 +9,8 @@
  * and checksums. A frame of type 0 is not sent: its flags say what to do instead (enum act).
  *
  * The target checks four things. The standby does not crash. It votes only when the rules allow it,
- * only for the term that it is asked for, and stores its vote. A promoted copy never changes. And
- * every answer is one that a standby may send, with content that is true at that moment.
+ * only for the term that it is asked for, and stores its vote. A promoted copy never changes. Every
+ * answer is of a kind that a standby may send, and is true at that moment.
  */
 #include <errno.h>
 #include <stdlib.h>

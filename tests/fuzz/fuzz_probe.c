@@ -8,9 +8,8 @@
  *	0x20	replace the frame by the prober's own last frame, source and destination swapped
  *	other bits	the number of milliseconds that pass before the frame comes
  *
- * The target checks that there is no crash, that frames are sent only to configured addresses, that
- * no more answers are counted than probes were sent, and that the number of replies stays within
- * its limit.
+ * The target checks four things. There is no crash. Frames are sent only to configured addresses.
+ * No more answers are counted than probes were sent. The number of replies stays within its limit.
  */
 #include <stdbool.h>
 #include <stdlib.h>

@@ -19,8 +19,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Each run allocates a few buffers of 64..256 KB. ASan's default quarantine would make all of them
- * use fresh memory, and the kernel would spend most of a run's time on providing it. */
+/* Each run allocates a few buffers of 64..256 KB. With ASan's default quarantine, all of them would
+ * use fresh memory. Most of a run's time would be the kernel's work to provide this memory. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {

@@ -1,9 +1,8 @@
-/* replay.c - runs a fuzz target over its corpus in a build that has no libFuzzer, so that every
- * build, including gcc's, tests within a second all inputs that ever failed.
+/* replay.c - runs a fuzz target over its corpus in a build without libFuzzer, for example gcc's.
+ * The corpus has all inputs that ever failed.
  *
- * usage: replay_NAME FILE-OR-DIRECTORY...
- * Exit status: 0 all inputs were run (a target that finds a fault aborts), 1 an input could not be
- * read, or there was none.
+ * usage: replay_NAME FILE-OR-DIRECTORY... Exit status: 0 all inputs were run (a target that finds a
+ * fault aborts), 1 an input could not be read, or there was none.
  */
 #include <dirent.h>
 #include <stdio.h>

@@ -180,7 +180,7 @@ class Lab:
         err = open(os.path.join(self.dir, f"err{self.n_out}"), "w+")
         p = subprocess.Popen([CTL, "--config", os.path.join(self.dir, config), *args],
                              stdout=out, stderr=err, text=True)
-        # The output goes to files, because a full pipe would block holdfastctl.
+        # The output goes to files: a full pipe would block holdfastctl.
         p.communicate = lambda: tuple(self.slurp(f) for f in (out, err))
         return p
 

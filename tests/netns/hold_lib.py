@@ -30,7 +30,7 @@ GUEST_MAC = "52:54:00:00:00:01"
 GUEST2_MAC = "52:54:00:00:00:02"
 MARKER_TYPE = 0x88b6
 ETH_P_ALL = 3
-LIMIT_S = 10 # a test fails if an event that must come does not come within this time
+LIMIT_S = 10 # how long a test waits for an event that must come
 
 libc = ctypes.CDLL(None, use_errno=True)
 cleanups = []

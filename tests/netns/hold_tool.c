@@ -3,8 +3,8 @@
  *	hold_tool VM TAP PIN_DIR [FRAMES_MAX [BYTES_MAX]]
  *	hold_tool VM TAP PIN_DIR remove
  *
- * The first form opens the hold, or takes over the hold that an earlier process left, and prints
- * one line. Then it answers each of these commands with one line. MS is a number of milliseconds.
+ * The first form opens the hold, or takes over one that an earlier process left, and prints one
+ * line. Then it answers each of these commands with one line. MS is a number of milliseconds.
  *	epoch N            set the number of the epoch to which new frames belong
  *	mode drop|hold|pass
  *	arrive MS          wait up to MS until a frame has arrived; leave the frame in the ring

@@ -167,7 +167,7 @@ class ClientEnd:
 
 class Scene:
     def __init__(self):
-        # Turn snooping off, because it makes the bridge send frames of its own, which would be counted
+        # Turn snooping off. It makes the bridge send frames of its own, and the witness would count them
         # as frames to the guest.
         self.net = Net(snooping=0)
         self.tap = Tap(self.net.host, "tap0")

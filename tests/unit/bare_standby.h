@@ -24,7 +24,7 @@ struct bare_standby {
 void bare_standby_open(struct bare_standby *x);
 /* Close the copy and open it from its files again, as a restarted agent does. */
 void bare_standby_reopen(struct bare_standby *x);
-/* Set the standby's state as if it had applied epoch @epoch of the term that it holds. */
+/* Set the standby's state as if it had applied epoch @epoch of its term. */
 void bare_standby_hold(struct bare_standby *x, uint64_t epoch);
 /* Close the copy and all open connections, and remove the directory. */
 void bare_standby_close(struct bare_standby *x);

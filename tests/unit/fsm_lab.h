@@ -1,9 +1,9 @@
 /* fsm_lab.h - runs the state machine of one VM (vm/fsm) on a virtual clock with scripted peers, and
  * checks the machine's rules after each step.
  *
- * All test_fsm*.c files use it. lab_feed() checks every action list against the rules of vm/fsm.h:
- * the journal is written before any action that depends on it; terms only grow; COMMIT is sent only
- * for epochs that the standby really holds; and each order goes only to a host that may get it.
+ * All test_fsm*.c files use it. lab_feed() checks every action list against the rules of vm/fsm.h.
+ * The journal is written before any action that depends on it. Terms only grow. COMMIT is sent only
+ * for epochs that the standby really holds. Each order goes only to a host that may get it.
  */
 #ifndef TESTS_FSM_LAB_H
 #define TESTS_FSM_LAB_H
@@ -48,17 +48,17 @@ struct lab {
 	bool standby_owes;	/* given to the machine with every tick */
 	/* bytes of the owner's epochs relayed so far; grows while the owner is alive */
 	uint64_t relayed_bytes;
-	/* largest epoch of committed_term that any run of the gateway has committed */
+	/* largest epoch of committed_term that the gateway has committed, also before a restart */
 	uint64_t committed;
 	uint64_t committed_term;
-	/* epochs up to this number may be committed outside PROTECTED, because their output was not
-	 * held */
+	/* the last epoch whose output was not held; up to it, commits outside PROTECTED are
+	 * right */
 	uint64_t unheld;
 	/* last term for which the standby voted while cut off from the gateway */
 	uint64_t voted_term;
 	uint64_t next_order_id;
 	bool journal_fails;
-	/* time until which the previous owner's lease lets that owner release output */
+	/* when the previous owner's lease ends: from then on that owner may not release output */
 	uint64_t release_until_ns;
 	bool fence_runs; /* the fence command for fence_term is running */
 	uint64_t fence_term;

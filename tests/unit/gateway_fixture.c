@@ -13,7 +13,7 @@ static struct wire_tls_context *contexts[3];
 size_t fixture_ring_bytes = 4 << 20;
 uint64_t fixture_handshake_ns;
 
-/* Each call advances the clock by a fixed cost, so that the tests do not depend on the machine's
+/* Each call advances the clock by a fixed cost: the tests must not depend on the machine's
  * speed. */
 uint64_t fixture_clock_ns(void)
 {
@@ -127,7 +127,7 @@ void agent_close(struct agent *a)
 }
 
 /* Pass the agent's ciphertext to the session. Keep the bytes that the session does not accept, and
- * offer them again later, as the caller of a session must. */
+ * offer them again later. */
 static bool give(struct agent *a)
 {
 	size_t size, n;

@@ -1,5 +1,5 @@
-/* guarded.h - a buffer whose last byte is followed by an unmapped page, so that a read or a write
- * past its end ends the test. Free the buffer with guarded_free(). */
+/* guarded.h - a buffer whose last byte is followed by an unmapped page. A read or a write past the
+ * buffer's end ends the test. Free the buffer with guarded_free(). */
 #ifndef TESTS_GUARDED_H
 #define TESTS_GUARDED_H
 

@@ -56,7 +56,7 @@ void fixture_make_epoch(struct fixture *x, bool full);
 /* Put all frames of the feed into the log, and apply complete epochs. Returns the number of epochs
  * applied, or an error. */
 int fixture_take(struct fixture *x, struct epochcheck_error *error);
-/* Returns whether the standby's copy and its images equal @m. */
+/* Returns true if the standby's copy and its images equal @m. */
 bool fixture_copy_is(struct fixture *x, const struct model *m);
 /* Make and apply one good epoch. Then begin a new stream in @x->feed, which has GEOMETRY
  * already. */

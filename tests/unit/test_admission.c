@@ -118,9 +118,8 @@ static void test_the_greediest_source_pays(void **state)
 	assert_true(agent_take(&beta, WIRE_WELCOME, &frame));
 }
 
-/* When each address has only one connection, strangers' connections are closed first. Two kinds of
- * address are not strangers: an address from which a host has said HELLO before, and an address
- * that a VM's file names. */
+/* When each address has only one connection, strangers' connections are closed first. An address is
+ * no stranger if a host has said HELLO from it before, or if a VM's file names it. */
 static void test_known_addresses_stay(void **state)
 {
 	(void)state;

@@ -158,8 +158,8 @@ static void what_pauses_take_is_given_back(void **state)
 	assert_int_equal(w.rules.n_set, 20001);
 }
 
-/* The rules write nothing to guest memory until several seals have proved that the words which they
- * found there are the guest's clock. After the proof, the clock is also given back the time of the
+/* The rules look for the guest's clock in guest memory, and write nothing there until several seals
+ * have proved that they found it. After the proof, the clock is also given back the time of the
  * pauses before the proof. */
 static void nothing_is_written_before_three_proofs(void **state)
 {

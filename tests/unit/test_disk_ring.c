@@ -193,8 +193,8 @@ static void test_wrap(void **state)
 /* ---- a full ring */
 
 /* Write to the second half of a block again and again, until the ring holds as much as @limit
- * allows. A write of these data to a part of a block is never dropped as unchanged, so each write
- * fills the ring further. */
+ * allows. The ring never drops a write of these data to a part of a block as unchanged, so each
+ * write fills the ring further. */
 static void fill_up(struct fixture *f, uint64_t limit)
 {
 	while (disk_ring_waiting(f->ring) + BLOCK / 2 + DISK_RING_HEADER_BYTES <= limit)
@@ -320,8 +320,7 @@ static void test_same_is_dropped(void **state)
 	assert_int_equal(counts_of(f).bytes, DISK_BYTES);
 	/* A write of all 1000 bytes of the short last block counts as a write of a whole block. */
 	assert_int_equal(records_of(f, DISK_WRITE, last, 1000, f->data + last), 0);
-	/* Block 0 gets the content of block 1. That is a change, although block 1 has this content
-	 * already. */
+	/* Block 0 gets the content of block 1. For block 0 that is a change. */
 	assert_int_equal(records_of(f, DISK_WRITE, 0, BLOCK, f->data + BLOCK), 1);
 	assert_int_equal(records_of(f, DISK_WRITE, 0, BLOCK, f->data), 1);
 	assert_int_equal(records_of(f, DISK_WRITE, 0, BLOCK, f->data), 0);

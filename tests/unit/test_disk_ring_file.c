@@ -1,4 +1,4 @@
-/* Tests the ring in a file: what the next agent finds again, and when it must not go on with it. */
+/* Tests the ring in a file: what the next agent finds there, and when it must not use the file. */
 #include "disk/ring.h"
 
 #include <errno.h>
@@ -82,7 +82,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Write the guest's whole disk, as a mirror does that begins. */
+/* Write the guest's whole disk, as a new mirror does. */
 static void synchronise(struct fixture *f)
 {
 	assert_int_equal(disk_ring_append(f->writer, DISK_WRITE, 0, DISK_BYTES, f->model), 0);
@@ -105,8 +105,9 @@ static uint64_t same_bytes(const struct fixture *f)
 	return counts.same_bytes;
 }
 
-/* Records are in frames of an epoch that the standby has, but the agent dies before the COMMIT. The
- * guest writes on. The next agent sends these records once more, and of the disk what differs. */
+/* The standby has an epoch with some records, but the agent dies before the COMMIT. The guest
+ * writes on. The next agent sends these records again. Of the rest of the disk it sends only blocks
+ * that have changed. */
 static void test_restart(void **state)
 {
 	struct fixture *f = *state;
@@ -118,7 +119,7 @@ static void test_restart(void **state)
 	guest_writes(f, 0, 100, 1);
 	guest_writes(f, BLOCK, BLOCK, 2);
 	guest_writes(f, BLOCK + 5, 10, 3);
-	assert_true(disk_image_apply(f->ring, f->image) > 0); /* the standby has them ... */
+	assert_true(disk_image_apply(f->ring, f->image) > 0); /* the standby has the records ... */
 	atomic_store(&f->ring->header->tail, tail); /* ... but nobody has said so */
 	disk_ring_set_note(f->ring, DISK_RING_NOTE_COMMITTED, 41);
 	disk_ring_set_sealing(f->ring, true);
@@ -132,13 +133,13 @@ static void test_restart(void **state)
 	assert_int_equal(atomic_load(&f->ring->header->is_sealing), 0);
 	same = same_bytes(f);
 	synchronise(f);
-	/* Three old records, and three blocks: two have been written in part, one differs. */
+	/* The old records, and three blocks: two were written in part, and one differs. */
 	assert_int_equal(same_bytes(f) - same, (N_BLOCKS - 3) * BLOCK);
 	assert_int_equal(disk_image_apply(f->ring, f->image), 3 + 3);
 	assert_memory_equal(f->image, f->model, DISK_BYTES);
 }
 
-/* The file is used again only if all of its identity is the same. */
+/* The file is used again only if its whole identity is the same. */
 static void test_identity(void **state)
 {
 	static const struct disk_ring_id others[] = {
@@ -165,7 +166,7 @@ static void test_identity(void **state)
 					&error), 0);
 	assert_non_null(disk_ring_why_new(ring));
 	disk_ring_free(ring);
-	/* Another boot of the host; and a term in which the standby has kept its copy. */
+	/* First the host boots. Then a new term begins, in which the standby has kept its copy. */
 	open_ring(f, &identity);
 	f->ring->header->boot[0] ^= 1;
 	open_again(f, &identity);
@@ -175,7 +176,7 @@ static void test_identity(void **state)
 	assert_null(disk_ring_why_new(f->ring));
 }
 
-/* Expect that the file, as it is now, is replaced. */
+/* Expect that a new ring replaces the file in its present state. */
 static void expect_replaced(struct fixture *f)
 {
 	open_again(f, &identity);
@@ -217,7 +218,7 @@ static void test_damaged(void **state)
 	assert_int_equal(unlink(target), 0);
 }
 
-/* A writer is killed in the middle of a record: it lies behind the head, and does not count. */
+/* A writer is killed in the middle of a record. This record lies behind the head and is ignored. */
 static void test_half_record(void **state)
 {
 	struct fixture *f = *state;
@@ -241,10 +242,10 @@ static void test_half_record(void **state)
 	assert_memory_equal(f->image, f->model, DISK_BYTES);
 }
 
-/* ---- an earlier writer that is still there */
+/* ---- a writer that outlives its agent */
 
-/* Start a process that inherits the ring, as a server does. It closes its descriptor and keeps its
- * mapping, lives on for @ms, and then writes once more before it ends. */
+/* Start a process that inherits the ring, as a server does. The process closes its descriptor but
+ * keeps its mapping. After @ms milliseconds it writes once more and ends. */
 static pid_t start_writer(struct fixture *f, unsigned int ms)
 {
 	int pipe_fds[2];
@@ -276,7 +277,7 @@ static void test_writer_ends(void **state)
 	guest_writes(f, 5 * BLOCK, BLOCK, 1);
 	pid = start_writer(f, 300);
 	open_again(f, &identity);
-	/* Nothing is missed that it wrote at its end, and nothing can come any more. */
+	/* What the writer wrote at its end is in the ring. Nothing more can come. */
 	assert_null(disk_ring_why_new(f->ring));
 	assert_int_equal(disk_image_apply(f->ring, f->image), 2);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -314,8 +315,8 @@ static void act_for_ever(struct fixture *f)
 	}
 }
 
-/* Reader and writer end at any moment. The standby applies what the next reader finds, and then
- * what differs, and has the disk. */
+/* Reader and writer end at any moment. The standby applies the records that the next reader finds,
+ * and then the blocks that differ. After that the standby's disk equals the guest's. */
 static void test_killed_at_any_moment(void **state)
 {
 	struct fixture *f = *state;
@@ -334,7 +335,7 @@ static void test_killed_at_any_moment(void **state)
 		open_again(f, &identity);
 		assert_null(disk_ring_why_new(f->ring));
 		assert_true(disk_image_apply(f->ring, f->image) >= 0);
-		/* The guest's disk is what the standby has, but for a byte. */
+		/* The guest's disk differs from the standby's in one byte. */
 		memcpy(f->model, f->image, DISK_BYTES);
 		f->model[(size_t)i * 12345 % DISK_BYTES]++;
 		synchronise(f);

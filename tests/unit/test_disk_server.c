@@ -257,8 +257,7 @@ static void test_killed(void **state)
 	close(fd);
 }
 
-/* When the process that started the server ends, the server ends too, even if that process was
- * killed. */
+/* When the process that started the server ends or is killed, the server ends too. */
 static void test_lifeline(void **state)
 {
 	struct fixture *f = *state;

@@ -135,7 +135,8 @@ static void test_entries_come_back_in_order(void **state)
 	assert_int_equal(lab->last_size, 1);
 }
 
-/* Writes from before a change that was not logged would undo it. */
+/* The images change without the log (NO_COPY, START). Writes logged before that must not be
+ * replayed: they would undo the change. */
 static void test_nothing_is_replayed_from_before_a_start(void **state)
 {
 	struct lab *lab = *state;
@@ -161,7 +162,7 @@ static void test_nothing_is_replayed_from_before_a_start(void **state)
 	}
 }
 
-/* The older half is not replayed: its epochs were on the images' disk before the change. */
+/* The older half is not replayed: its epochs reached the images before the log changed halves. */
 static void test_the_halves_take_turns(void **state)
 {
 	struct lab *lab = *state;

@@ -1,4 +1,4 @@
-/* Tests which disks are found in QEMU's answers, and which let a guest be protected. */
+/* Tests which disks are found in QEMU's answers, and with which disks a guest can be protected. */
 #include "vmm/disks.h"
 
 #include <errno.h>
@@ -131,7 +131,7 @@ static void other_answers_are_refused(void **state)
 	assert_int_equal(disks.n, 7); /* untouched */
 }
 
-/* One disk of a guest with these names. */
+/* Write to @ret_name our name of a guest's only disk. The other arguments are its names in QEMU. */
 static void name_of(const char *device, const char *qdev, const char *node,
 		    char ret_name[VMM_DISK_NAME_MAX + 1u])
 {

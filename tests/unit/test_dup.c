@@ -1,5 +1,5 @@
-/* Tests dup.h: which pages a DUP may copy and when, and that a DUP is used only for pages with
- * equal bytes. */
+/* Tests dup.h: which pages a DUP may copy, and when. A DUP is used only for pages with equal
+ * bytes. */
 #include "epoch/dup.h"
 
 #include <errno.h>
@@ -162,7 +162,7 @@ static void little_that_changed_is_not_looked_at(void **state)
 	}
 }
 
-/* While no content repeats, few pages are looked up; once contents repeat again, all pages are. */
+/* While no content repeats, few pages are looked up. Once contents repeat, all pages are. */
 static void it_is_looked_for_where_it_is_found(void **state)
 {
 	struct fixture *f = *state;
@@ -200,7 +200,7 @@ static void an_ordinary_epoch_copies_what_stays(void **state)
 	for (uint32_t i = 0; i < 20; i++)
 		assert_int_equal(send_page(f, i, (uint8_t)(i + 1)), -1);
 	dup_begin(f->dup, false, true);
-	assert_int_equal(send_page(f, 12, 13), -2); /* dup_expect() was not called */
+	assert_int_equal(send_page(f, 12, 13), -2); /* -2: dup_expect() was not called */
 	dup_begin(f->dup, false, true);
 	expect(f, 10, 3);
 	dup_expect(f->dup, &again, 1, skip); /* page 12 is skipped, page 13 comes again */

@@ -1,9 +1,9 @@
-/* test_durable.c - the disk log of a standby (standby/durable.h) when the power fails: before every
- * change of a file, the agent is killed and everything that was not brought to the disk may be
- * lost. The next agent must find the disks of the newest acknowledged epoch.
+/* test_durable.c - tests the disk log of a standby (standby/durable.h) when the power fails. The
+ * agent is killed before every change of a file, and whatever was not yet brought to the disk may
+ * be lost. The next agent must find the disks of the newest acknowledged epoch.
  *
- * This program has an fdatasync() of its own: it copies a file to FILE.disk, which is what the file
- * is after a power failure, except that each sector may have been written since. */
+ * This program has an fdatasync() of its own, which copies a file to FILE.disk. After a power
+ * failure each sector of the file is as in FILE.disk, or as it was written since. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -55,7 +55,7 @@ static void write_file(const char *path, const char *data, size_t size)
 	close(fd);
 }
 
-/* Map a file of @size bytes, which is made or resized if it is another. */
+/* Map a file of @size bytes. Make it if it does not exist, and resize it if it has another size. */
 static char *map_file(const char *path, size_t size)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -195,7 +195,7 @@ static void make_epoch(struct lab *lab, char kind)
 		add_write(lab, i * 64, LARGE_BYTES, (uint8_t)rand());
 	if (kind != 'e')
 		add_write(lab, fixture_roll(x, DISK_BYTES - 3000), 3000, (uint8_t)rand());
-	/* a sector that the epochs before and after it leave alone */
+	/* a sector that the neighbouring epochs do not write */
 	if (kind != 'e')
 		add_write(lab, DISK_BYTES - SECTOR * (1 + x->feed.epoch % 2), 16, (uint8_t)rand());
 	memset(reference, 0, sizeof(reference));
@@ -264,7 +264,7 @@ static void end_agent(struct lab *lab)
 	fixture_close(lab->x);
 }
 
-/* Take the feed in an agent that dies before its @n-th step. Returns whether it died. */
+/* Take the feed in an agent that dies before its @n-th step. Returns true if the agent died. */
 static bool run_cut(struct lab *lab, unsigned n)
 {
 	int status;
@@ -377,8 +377,8 @@ static bool is_logged(char kind)
 	return kind == 'h' || kind == 'e' || kind == 'f';
 }
 
-/* Fail the power. The images must be of the newest acknowledged epoch or of the next one, except
- * where the log says that it makes no claim. */
+/* Fail the power. The images must then be of the newest acknowledged epoch or of the next one. If
+ * one of these two epochs is not logged, the log may instead make no claim about the images. */
 static void check_power_failure(struct lab *lab, unsigned step)
 {
 	unsigned acked = *lab->acked;
@@ -415,8 +415,8 @@ static void test_power_fails_at_every_step(void **state)
 	start_agent(lab);
 }
 
-/* An agent is killed and a later one goes on without an epoch that the first one may have logged:
- * what this epoch wrote must not come back. Then the power fails. */
+/* An agent that may have logged an epoch is killed. The next agent continues without this epoch.
+ * Then the power fails. The epoch's writes must not come back. */
 static void test_an_entry_without_an_epoch(void **state)
 {
 	struct lab *lab = *state;
@@ -439,7 +439,7 @@ static void test_an_entry_without_an_epoch(void **state)
 		died = run_cut(lab, n);
 		if (*lab->acked == 2) {
 			n_lost++;
-			/* The guest has put the old bytes back, and writes elsewhere. */
+			/* The guest writes the old bytes again, and then writes elsewhere. */
 			fixture_open(lab->x);
 			f->epoch = lab->x->rf.meta.applied_epoch;
 			fixture_close(lab->x);
@@ -457,7 +457,7 @@ static void test_an_entry_without_an_epoch(void **state)
 	start_agent(lab);
 }
 
-/* After a promotion, and once a log was replayed, others write to the images. */
+/* After a promotion and a replay of the log, others write to the images. */
 static void test_nothing_is_replayed_over_the_guest(void **state)
 {
 	struct lab *lab = *state;
@@ -495,7 +495,7 @@ static void test_nothing_is_replayed_over_the_guest(void **state)
 	}
 }
 
-/* A log that cannot be written: the epoch is refused, and the text says why. */
+/* The log cannot be written. The epoch is refused, and the text says why. */
 static void test_a_log_that_fails(void **state)
 {
 	struct lab *lab = *state;

@@ -162,8 +162,8 @@ static void repeat_page(uint8_t *page)
 		memcpy(page, contents[rand() % 20], 4096);
 }
 
-/* Copy half of the guest's pages in order, and some of them again with newer content, as a second
- * scan finds them. */
+/* Copy half of the guest's pages in order. Then copy some of them again with newer content, as if a
+ * second scan had found them. */
 static void copy_repeated_pages(struct fixture *f)
 {
 	f->copy.n = 0;

@@ -21,7 +21,7 @@
 #define EVENT(name) "{\"event\":\"" name "\",\"data\":{},\"timestamp\":{\"seconds\":0}}\r\n"
 #define REFUSED	    "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"}}\r\n"
 
-/* Stands for a clock whose process does not exist, so that nothing of it can be read or written. */
+/* Stands for a clock of a process that does not exist. It cannot be read or written. */
 static uint64_t no_clock[512];
 static struct engine engine = {.config = {.vm = "web1"}};
 /* Answers to the commands after qmp_capabilities, in order. Each is sent in one write. */
@@ -46,7 +46,7 @@ static void *play(void *arg)
 	return NULL;
 }
 
-/* Set up an engine that another host has outvoted. Its guest runs. */
+/* Set up an engine that another host has outvoted. The engine's guest runs. */
 static void begin(const char *first, const char *second)
 {
 	static int listener;

@@ -153,11 +153,10 @@ static void closing_ends_what_runs(void **state)
 	(void)state;
 	start("sleep 1000", 1000 * CLOCK_NS_PER_S);
 	start("exec sleep 1000", 1000 * CLOCK_NS_PER_S);
-	/* if the commands were not killed, teardown would now wait for them */
+	/* teardown does not have to wait: the commands were killed */
 }
 
-/* The command must not inherit a descriptor that lacks O_CLOEXEC, for example one that a library
- * opened. */
+/* The command must not inherit a descriptor without O_CLOEXEC, for example from a library. */
 static void it_inherits_no_descriptor(void **state)
 {
 	int leak = dup(STDERR_FILENO);

@@ -1,5 +1,5 @@
-/* test_figures.c - tests that the engine's page figures count only ordinary epochs, because FULL
- * epochs would distort them. */
+/* test_figures.c - tests that the engine's page figures do not count FULL epochs, which would
+ * distort them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,8 +14,7 @@
 
 static struct engine_figures figures;
 
-/* Encode all pages, as engine_full_epoch() does. @is_given_up: the link is lost before the epoch
- * ends. */
+/* Encode all pages, as engine_full_epoch() does. If @is_given_up, the link fails before the end. */
 static void full_epoch(struct fixture *f, uint64_t epoch, bool is_given_up)
 {
 	struct encoder_counts before;

@@ -218,7 +218,7 @@ static void test_unprotect(void **state)
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_int_equal(lab.peer[0].state, WIRE_STATE_RUNNING);
 	assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
-	/* The owner must never be told that its term is stale, because it then fences itself. */
+	/* The owner must never be told that its term is stale: it would fence itself. */
 	lab.peer[0].term = 1;
 	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), WIRE_REFUSED_NOT_ASKED);
 	lab_run(&lab, 5000, 0);

@@ -1,5 +1,5 @@
-/* Tests what happens when an agent reports that its guest changed while it was protected. fsm_lab.h
- * checks the rules. */
+/* Tests what happens when an agent reports that a protected guest of its host has changed.
+ * fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 #define AGAIN_MS 10000 /* ms between two attempts to protect the VM again */
@@ -102,8 +102,8 @@ static void test_an_operators_word_counts_more(void **state)
 	is_now(VM_UNPROTECTED, 2);
 }
 
-/* An agent's report must not restart a protection that ended for another reason, or for a reason
- * that the gateway does not know. */
+/* A protection ended for another reason, or for a reason that the gateway does not know. An agent's
+ * report must not restart such a protection. */
 static void test_no_agent_begins_a_protection(void **state)
 {
 	(void)state;

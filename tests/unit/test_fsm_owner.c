@@ -5,8 +5,7 @@
 
 static struct lab lab;
 
-/* Acknowledgements that had not come when one protection ended do not count in the next
- * protection. */
+/* Acknowledgements still missing when a protection ends do not count in the next protection. */
 static void test_debts_end_with_their_term(void **state)
 {
 	(void)state;
@@ -46,7 +45,7 @@ static void test_streams_end_with_their_term(void **state)
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 }
 
-/* A VM does not become protected because a standby claims to hold an epoch that was never sent. */
+/* A standby claims to hold an epoch that was never sent. This does not make the VM protected. */
 static void test_a_claim_is_no_epoch(void **state)
 {
 	(void)state;
@@ -286,8 +285,8 @@ static void test_operator_ends_the_doubt(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 }
 
-/* Bring the VM to FAILED: the gateway orders beta to promote in a new term, but both hosts have
- * already agreed in that term that alpha stays the primary. */
+/* Bring the VM to FAILED. The gateway orders beta to promote in a new term. But in that term both
+ * hosts have already agreed that alpha stays the primary. */
 static void fail_after_agreement(bool is_direct)
 {
 	lab_start_protected(&lab);
@@ -304,8 +303,8 @@ static void fail_after_agreement(bool is_direct)
 	assert_int_equal(lab.journal.state, VM_FAILED); /* the report of one host is not enough */
 }
 
-/* If both hosts report that the promotion has not happened and cannot happen any more, the VM
- * leaves FAILED without an operator. */
+/* Both hosts report that the promotion has not happened and cannot happen any more. The VM leaves
+ * FAILED without an operator. */
 static void test_failed_heals_by_two_voices(void **state)
 {
 	(void)state;

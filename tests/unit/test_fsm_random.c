@@ -39,9 +39,8 @@ static void lose_data(uint8_t h)
 
 static void old_messages(uint8_t h)
 {
-	/* Send messages of a term that is lower than the host's term and lower than the gateway's
-	 * term. Why lower than both: a host that voted for a newer term has closed its stream of
-	 * the gateway's term, and sends no messages in it. */
+	/* Send messages of a term lower than the host's term and lower than the gateway's. A host
+	 * that voted for a newer term has closed its stream of the gateway's term. */
 	uint64_t newest = lab.peer[h].term < lab.journal.term ? lab.peer[h].term : lab.journal.term;
 	uint64_t term = newest ? newest - 1 : 0;
 	uint8_t agent_state;

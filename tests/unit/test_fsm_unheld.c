@@ -1,4 +1,4 @@
-/* test_fsm_unheld.c - tests epochs whose output was not held: they are committed, but the VM
+/* test_fsm_unheld.c - tests epochs whose output was not held. They are committed, but the VM
  * becomes PROTECTED only with the first epoch whose output was held. */
 #include "fsm_lab.h"
 

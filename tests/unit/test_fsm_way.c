@@ -17,8 +17,8 @@ static void report_way(uint8_t h, const char *way, const char *text, uint64_t n_
 	assert_true(lab_feed(&lab, in));
 }
 
-/* Start a protection in which the standby has started its QEMU, but its first report says that the
- * tap's bridge port does not forward yet. */
+/* Start a protection. The standby has started its QEMU, but the standby's first report says that
+ * the tap's bridge port does not forward yet. */
 static int start_preparing(void **state)
 {
 	(void)state;

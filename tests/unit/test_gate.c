@@ -237,7 +237,7 @@ static struct gate *open_gate(struct fake *f)
 	return g;
 }
 
-/* Check that the guest is stopped, and that it stays stopped for a while. */
+/* Check that the guest is stopped and stays stopped for a while. */
 static void assert_held(void)
 {
 	const struct timespec ts = {.tv_nsec = 2000000};
@@ -353,8 +353,8 @@ static void a_flush_in_the_middle(void **state)
 	shared->flush_at = 40000;
 	assert_int_equal(gate_stop(g, TIMEOUT_NS), 0);
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), 0);
-	/* The rest of the blob fits into the room that the short write left, so the save ends
-	 * before the gate can hold it. */
+	/* The rest of the blob fits into the room that the short write left. So the save ends
+	 * before the gate can stop it. */
 	assert_int_equal(gate_finish(g, TIMEOUT_NS, &got, &got_size), -ECANCELED);
 	gate_close(g);
 	tear_down(&f);

@@ -1,5 +1,5 @@
-/* test_inbox.c - tests the queue of inputs for a VM's state machine: it keeps their order, its size
- * is bounded, and no input that still matters is lost. */
+/* test_inbox.c - tests the queue of inputs for a VM's state machine. The queue keeps their order
+ * and has a bounded size. It loses no input that still matters. */
 #include "fleet/inbox.h"
 
 #include <errno.h>
@@ -93,8 +93,8 @@ static void test_strings_are_copied(void **state)
 }
 
 /* A connection goes down and up again and again. For each connection, the queue keeps only one
- * "down" and the last "up". So the machine sees that the connection that it knows has ended, and
- * that the newest connection has begun. */
+ * "down" and the last "up". They tell the machine that the connection it knows has ended, and that
+ * the newest has begun. */
 static void test_connections_that_come_and_go(void **state)
 {
 	(void)state;

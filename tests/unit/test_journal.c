@@ -184,8 +184,8 @@ static void test_every_damaged_byte(void **state)
 	vm_journal_close(journal);
 }
 
-/* A damaged line puts only its own VM in doubt. If the damage makes the VM's name unreadable, it
- * puts every VM in doubt that has no newer line. */
+/* A damaged line puts only its own VM in doubt. If the VM's name is unreadable, every VM without a
+ * newer line is in doubt. */
 static void test_whose_damage(void **state)
 {
 	static const struct {

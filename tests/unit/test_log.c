@@ -129,7 +129,7 @@ static void read_until(const char *words)
 		size += (size_t)n;
 		if (memmem(text, size, words, n_words))
 			return;
-		if (size > n_words) { /* keep the end, which may be the first part of @words */
+		if (size > n_words) { /* keep the end of the text */
 			memmove(text, text + size - n_words, n_words);
 			size = n_words;
 		}

@@ -306,8 +306,8 @@ static void test_direct_stream(void **state)
 	assert_int_equal(ramfile_page(&sb->rf, 3)[0], 0x44);
 }
 
-/* Beta must refuse a stream for which it did not vote, a stream of another term, and any stream
- * after it has accepted a promotion. */
+/* Beta must refuse a stream for which it did not vote, and a stream of another term. Once it has
+ * accepted a promotion, it must refuse every stream. */
 static void test_no_stream(void **state)
 {
 	const struct link_config config = to_beta();

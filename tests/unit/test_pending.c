@@ -176,8 +176,8 @@ static void beat(struct agent *a)
 
 /* ---- the number of this start ---- */
 
-/* After an operator's takeover, until the new number is on disk, hosts are still told the old
- * number and their beats are answered. */
+/* An operator has ordered a takeover, and the new number is not yet on disk. Until it is, hosts are
+ * told the old number, and their beats are answered. */
 static void test_takeover_waits_for_the_disk(void **state)
 {
 	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64];

@@ -312,8 +312,8 @@ static void test_answers(void **state)
 	probes_free(probes);
 }
 
-/* A guest whose answers are held gets the same SYN again, so that it does not collect half-open
- * connections. */
+/* A guest whose answers are held gets the same SYN again. A new SYN each time would leave it with
+ * many half-open connections. */
 static void test_one_half_open(void **state)
 {
 	struct prober_config config = all_targets;
@@ -513,8 +513,8 @@ static void test_only_configured(void **state)
 	probes_free(probes);
 }
 
-/* Two VMs are on the same hosts. Both VMs' probers learn a MAC from one ARP reply, but an echo
- * reply counts only for the VM whose prober sent the request. */
+/* Two VMs are on the same hosts. Both VMs' probers learn a MAC from one ARP reply. But an echo
+ * reply counts for one VM only: its prober sent the request. */
 static void test_shared_hosts(void **state)
 {
 	struct probes *probes = open_probes();

@@ -1,4 +1,4 @@
-/* Tests what commits, resumes and agents' deaths make of a ring's records and hashes. */
+/* Tests how commits, RESUMEs and deaths of agents change a ring's records and hashes. */
 #include "epoch/ring_epochs.h"
 
 #include <setjmp.h>
@@ -70,7 +70,7 @@ static uint64_t put(struct fixture *f, uint64_t block)
 	return disk_ring_head(f->ring);
 }
 
-/* Would a copy of the block that was put be sent again? */
+/* Returns true if the ring drops another write of @block's content. */
 static bool is_known(struct fixture *f, uint64_t block)
 {
 	uint64_t head = disk_ring_head(f->ring);
@@ -85,7 +85,8 @@ static void test_commit_releases(void **state)
 
 	ring_epochs_committed(f->ring, 5, cut);
 	assert_int_equal(disk_ring_tail(f->ring), cut);
-	/* The next agent does not know where epoch 6 ends: its records are sent again. */
+	/* The next agent does not know where epoch 6 ends, so it sends that epoch's records
+	 * again. */
 	die(f);
 	assert_false(ring_epochs_resumed(f->ring, 6));
 	assert_int_equal(disk_ring_tail(f->ring), cut);
@@ -95,7 +96,7 @@ static void test_commit_releases(void **state)
 	assert_true(is_known(f, 1));
 }
 
-/* The standby has lost its copy, or is another one, and the primary's agent may have been away. */
+/* The standby has lost its copy, or is another standby. The primary's agent may have restarted. */
 static void test_standby_lost(void **state)
 {
 	struct fixture *f = *state;
@@ -106,26 +107,26 @@ static void test_standby_lost(void **state)
 	die(f);
 	assert_true(ring_epochs_resumed(f->ring, 0));
 	assert_false(is_known(f, 0));
-	/* From here on the hashes are worth something to a standby that has nothing. */
+	/* From here on, the hashes are of blocks sent since the standby lost its copy. */
 	die(f);
 	assert_false(ring_epochs_resumed(f->ring, 0));
 	assert_true(is_known(f, 0));
 	ring_epochs_committed(f->ring, 6, disk_ring_head(f->ring));
 	assert_true(ring_epochs_resumed(f->ring, 5));
-	/* An order to forget that no writer has carried out outlives its agent. */
+	/* The order to forget the hashes outlives its agent: no writer has carried it out yet. */
 	die(f);
 	assert_false(ring_epochs_resumed(f->ring, 5));
 	assert_false(is_known(f, 0));
 }
 
-/* Records were released within FULL epoch 9, which then is given up. */
+/* Records were released during FULL epoch 9. Then this epoch is given up. */
 static void test_early_is_lost(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t cut = put(f, 0), pos = put(f, 1);
 
 	ring_epochs_release_early(f->ring, 9, pos);
-	/* Epoch 8 was sent before, and arrives: that saves nothing. */
+	/* A commit of epoch 8 does not bring back the records released for epoch 9. */
 	ring_epochs_committed(f->ring, 8, cut);
 	assert_int_equal(disk_ring_tail(f->ring), pos);
 	assert_false(ring_epochs_resumed(f->ring, 8));
@@ -161,7 +162,7 @@ static void test_early_and_death(void **state)
 	assert_false(ring_epochs_resumed(f->ring, 9));
 	assert_false(ring_epochs_full_begins(f->ring));
 	assert_true(is_known(f, 1));
-	/* That was as good as a commit. */
+	/* The resume after epoch 9 counted as that epoch's commit. */
 	assert_true(ring_epochs_resumed(f->ring, 8));
 }
 

@@ -48,8 +48,8 @@ static void pass(uint64_t ms)
 	pump();
 }
 
-/* If a host has already obeyed a gateway that was started later, this gateway reports that and
- * gives the host no orders. */
+/* A host has already obeyed a gateway that was started later than this one. This gateway reports
+ * that, and gives the host no orders. */
 static void test_older_gateway(void **state)
 {
 	const uint64_t ours = UINT64_C(100) << 16;
@@ -212,7 +212,7 @@ static void test_control(void **state)
 	assert_ptr_equal(fleet_find_host(f.fleet, "alpha")->control, &alpha.session->link);
 }
 
-/* The answer to a beat is followed by a lease if the host owns a protected VM and its HELLO had the
+/* A lease follows the answer to a beat if the host owns a protected VM and the host's HELLO had the
  * lease feature. */
 static void test_leases(void **state)
 {

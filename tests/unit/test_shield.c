@@ -1,4 +1,4 @@
-/* Tests the shield: when it goes up and down, which keys its program gets, and that datagrams that
+/* Tests the shield: when it goes up and down, and which keys its BPF program gets. Datagrams that
  * it dropped count as refused.
  *
  * tests/bpf/test_shield_prog tests that BPF program; tests/netns/test_gateway_witness tests

@@ -1,7 +1,6 @@
 /* test_sought.c - tests the gateway's answers to ARP requests. Hosts that send witness datagrams
- * through the client network are always answered, because they need our address in that network.
- * Other hosts get no answer as long as the gateway does not probe. The number of replies is
- * limited. */
+ * through the client network need our address there, so they are always answered. Other hosts get
+ * an answer only while the gateway probes. The number of replies is limited. */
 #include "probe/probes.h"
 
 #include <setjmp.h>

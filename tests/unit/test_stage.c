@@ -70,8 +70,8 @@ static void a_slow_link_turns_it_on_at_once(void **state)
 	run(&w, 20 * MS);
 	assert_true(stage_is_on(&w.stage));
 	assert_true(w.stage.rate > 0.011 && w.stage.rate < 0.014);
-	/* The guest's packed records are 0.02 * 0.6 bytes per ns, which is all that the link can
-	 * carry. So the stage stays on, even when nothing waits. */
+	/* The guest's packed records are 0.02 * 0.6 bytes per ns. The link can carry no more. So
+	 * the stage stays on, even when nothing waits. */
 	run(&w, 5 * SEC);
 	assert_true(stage_is_on(&w.stage));
 	assert_int_equal(w.stage.n_switches, 1);

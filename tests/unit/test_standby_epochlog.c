@@ -208,8 +208,8 @@ static void make_disk_epoch(struct fixture *x, uint8_t value)
 	feed_end(&x->feed);
 }
 
-/* An epoch that cannot be applied stays stored, and no other epoch is accepted before it is
- * applied. Once the disk can be written again, the epoch is applied when the agent restarts, or
+/* An epoch that cannot be applied stays stored. No other epoch is accepted before this one is
+ * applied. Once the disk can be written again, this epoch is applied when the agent restarts, or
  * when the next epoch arrives. */
 static void test_disk_that_fails(void **state)
 {

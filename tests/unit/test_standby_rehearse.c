@@ -12,8 +12,8 @@
 #include "base/cleanup.h"
 #include "standby/rehearse.h"
 
-/* Turn the command line @text into the command line of a rehearsal, and write its arguments to
- * @ret, with spaces between them. */
+/* Turn the command line @text into the command line of a rehearsal. Write the rehearsal's arguments
+ * to @ret, with spaces between them. */
 static void rehearsed(const char *text, bool is_standby, char *ret, size_t size)
 {
 	struct cmdline warm, own;

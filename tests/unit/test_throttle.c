@@ -119,7 +119,7 @@ static void a_guest_that_the_link_carries_is_left_alone(void **state)
 	assert_int_equal(w.n_changes, 0);
 }
 
-/* If the link can carry the guest's whole working set within the time limit, the guest is not
+/* The link can carry the guest's whole working set within the time limit. So the guest is not
  * throttled, however fast it writes. */
 static void a_small_working_set_is_left_alone(void **state)
 {
@@ -255,8 +255,8 @@ static void long_pauses_throttle_too(void **state)
 	assert_int_equal(w.throttle.percent, 0);
 }
 
-/* Two kinds of epoch do not cause throttling: a small epoch that is committed late because the
- * gateway stood still, and an epoch that is long by choice. */
+/* Two kinds of epoch do not cause throttling: a small epoch that a stalled gateway commits late,
+ * and an epoch that is long by choice. */
 static void what_is_no_reason(void **state)
 {
 	struct throttle throttle;

@@ -1,5 +1,5 @@
-/* Tests tls.c: which peers are accepted, which are refused and with which message, and that bytes
- * arrive as they were sent. */
+/* Tests tls.c: which peers it accepts, which it refuses, and with which message. Bytes arrive as
+ * they were sent. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

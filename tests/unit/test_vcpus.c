@@ -255,8 +255,8 @@ static void *stop_and_die(void *arg)
 	return NULL;
 }
 
-/* The kernel resumes the traced threads when their tracer ends, so an agent that dies leaves no
- * guest stopped. */
+/* The kernel resumes traced threads when their tracer ends. So a guest does not stay stopped if its
+ * agent dies. */
 static void they_outlive_who_stopped_them(void **state)
 {
 	struct scene scene = begin();

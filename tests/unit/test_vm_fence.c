@@ -1,5 +1,5 @@
-/* test_vm_fence.c - tests that a running QEMU on a fenced host is stopped. If another QEMU is then
- * started in its place, that QEMU is stopped when the agent looks again. */
+/* test_vm_fence.c - tests that the agent of a fenced host stops a running QEMU there. If somebody
+ * starts another QEMU in its place, the agent stops it when it looks again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

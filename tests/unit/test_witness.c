@@ -1,4 +1,4 @@
-/* Tests the witness datagram: which ones are accepted, which are refused, and that the MAC is
+/* Tests the witness datagram: which datagrams are accepted and which are refused. The MAC must be
  * SipHash as its authors define it. */
 #include <errno.h>
 #include <setjmp.h>
@@ -108,8 +108,8 @@ static void each_signed_bit_counts(void **state)
 	assert_null(wire_witness_mac_free(NULL));
 }
 
-/* The test below computes SipHash-2-4 of 120 bytes with these functions, which are written from the
- * SipHash paper, to check OpenSSL's result. */
+/* To check OpenSSL's result, the test below computes SipHash-2-4 of 120 bytes with these functions.
+ * They are written from the SipHash paper. */
 static uint64_t rotate(uint64_t v, unsigned n)
 {
 	return v << n | v >> (64 - n);

@@ -1,5 +1,5 @@
-/* Tests that every submitted unit comes back in order, with the same bytes as if a single thread
- * had encoded it. */
+/* Tests that every submitted unit comes back in order, and has the bytes that a single thread would
+ * have made. */
 #include "epoch/workers.h"
 
 #include <errno.h>
