@@ -8,7 +8,7 @@
 set -uo pipefail
 : "${SRC:?run this with tests/bench/run}" "${BUILD:?}" "${TEST_TMP:?}"
 
-TOPO_STP=${TOPO_STP:-0} # no spanning tree, so that results stay comparable with earlier ones
+TOPO_STP=${TOPO_STP:-0} # no spanning tree: earlier results had none
 # shellcheck source=deploy/lib/topology.sh
 . "$SRC/deploy/lib/topology.sh"
 GUEST_MEM_MIB=${GUEST_MEM_MIB:-384} GUEST_RATE=0

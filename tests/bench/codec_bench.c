@@ -209,7 +209,7 @@ static uint64_t pass_memcpy(struct data *data, size_t from, size_t to, const voi
 	return data->ring[0];
 }
 
-/* Compare each page with an equal one, so that memcmp() does not stop early. Both pages are as cold
+/* Compare each page with an equal one: memcmp() must not stop early. Both pages are as cold
  * in the caches as the pairs that the coders get. */
 static uint64_t pass_memcmp(struct data *data, size_t from, size_t to, const void *what)
 {

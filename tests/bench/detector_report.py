@@ -3,10 +3,10 @@ as JSON.
 
 usage: detector_report.py ROWS [--json FILE]
 The rival is a detector that knows only beats: it promotes when no frame of the primary has come for
-a time T. From the silences that the gateway reported in the trials, the report works out when the
-rival would have promoted. This works for every T that is at least the shadow's timeout, because
-shorter silences are not reported. T is chosen so that the rival's mean detection time over the deaths
-marked `sets_rival` equals ours.
+a time T. The gateway reported its silences in the trials. From them this program works out when the
+rival would have promoted. T must be at least the shadow's timeout. (Shorter silences are not reported.)
+T is chosen so that both detectors have the same mean detection time over the deaths marked
+`sets_rival`.
 Exit: 0; 1 if two owners sent frames, a capture lost frames, a client's connection broke or a reply
 was wrong.
 """
@@ -46,8 +46,8 @@ def rival_detect_ms(row, t_ms):
 
 
 def longest_silence_ms(row):
-    """Returns the length of the longest silence of a trial. If a silence has not ended by the end of
-    the trial, because the other host was promoted, it counts up to this end."""
+    """Returns the length of the longest silence of a trial. A promotion may end the trial during a
+    silence. That silence counts up to the trial's end."""
     return max(((row["close_ns"] - begin) / 1e6 if ms is None else ms for begin, ms in row["silences"]),
                default=0)
 

@@ -3,9 +3,9 @@ possible.
 
 usage: detector_run.py --trials N --deaths N --partitions N --seed N --minutes N --shadow-ms N --rows FILE
                        --only NAME,...
-The shell script bench_detector starts this program and carries out its orders, because the script
-has the libraries of deploy/lib and tests/fault. The orders (`fresh`, `reboot HOST`, `protect`) go to
-stdout; the script answers each with a line of JSON on stdin. One JSON object per trial goes to FILE.
+The shell script bench_detector starts this program and carries out its orders, with the libraries of
+deploy/lib and tests/fault. The orders (`fresh`, `reboot HOST`, `protect`) go to stdout. The script
+answers each with a line of JSON on stdin. One JSON object per trial goes to FILE.
 Exit: 0 if all trials were made, else 1.
 """
 import argparse
@@ -64,7 +64,7 @@ def split_brain(world, old, new, promoting_wall_ns):
     """Judges from the captures whether two owners sent frames in this trial. Returns a tuple: the
     faults, the first wrong frames, the old owner's number of frames, the new owner's number of
     frames, and the ms from the old owner's last frame to the new owner's first. No tolerance is
-    needed, because a frame's time stamp says when it left its host, even if a switch delayed it."""
+    needed: a frame's time stamp says when the frame left its host."""
     spoke, before = {}, {}
     for host in (old, new):
         spoke[host], before[host] = world.capture["c-" + host].take()
@@ -243,7 +243,7 @@ class Bench:
         replies = world.client.replies + RECENT_REPLIES
         well = world.until(lambda: world.is_served(replies) or world.is_promoted(0) or
                            world.state == "UNPROTECTED", AFTER_S)
-        # Wait a moment longer, because some effects show only after the client is served again.
+        # Wait a moment longer: some effects show only after the client is served again.
         world.wait_ms(self.rng.uniform(50, 200))
         row["recovery_ms"] = (time.monotonic_ns() - row["end_ns"]) / 1e6
         promoting = next((e for e in world.events if e["to"] == "PROMOTING"), None)

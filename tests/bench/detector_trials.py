@@ -5,8 +5,8 @@ During a disturbance the guest must stay on its host, and any promotion is false
 clients are no longer served, so the other host must be promoted.
 
 A disturbance is a generator. Its first step begins the disturbance. Each `yield` gives the number of
-milliseconds until the next step. When the disturbance's time has expired, the generator is closed at
-the `yield` that it has reached, and its `finally` clause cleans up.
+milliseconds until the next step. When the disturbance's time has expired, detector_run.py closes the
+generator, whose `finally` clause cleans up.
 """
 import collections
 import contextlib
@@ -79,7 +79,7 @@ def shape(world, host, *tbf):
 
 
 def unshape(world, host):
-    """Remove the shaper. Count the frames that it held back, so that the report shows whether the
+    """Remove the shaper. Count the frames that it held back: the report must show whether the
     disturbance had an effect."""
     world.n_shaped += world.overlimits(host)
     world.run_on(host, "tc", "qdisc", "del", "dev", "bk0", "root")
@@ -100,7 +100,7 @@ def jitter(world, rng, _ms):
 
 
 def saturated(world, rng, _ms):
-    """Lets the guest write more than the backup link carries, so that the link's queue is full."""
+    """Lets the guest write more than the backup link carries. The link's queue is then full."""
     host = world.on
     try:
         world.client.say("rate 4000 2048")
@@ -144,9 +144,9 @@ def reset(world, _rng, _ms):
 
 
 def clock_jump(least_s, most_s):
-    """Returns a disturbance that moves the wall clock of one host, or of all three, forward or back
-    and puts it right at the end. It resets connections after the jump, because the daemons read the
-    wall clock when they make a connection."""
+    """Returns a disturbance that moves the wall clock of one host, or of all three, forward or back.
+    At the end the clock is put right. Connections are reset after the jump: the daemons read the wall
+    clock only when they make a connection."""
     def run(world, rng, _ms):
         moved = rng.choice(((world.on,), ("gateway",), (world.off,), (world.on, "gateway", world.off)))
         by_s = rng.choice((-1, 1)) * math.exp(rng.uniform(math.log(least_s), math.log(most_s)))
@@ -165,8 +165,8 @@ def clock_jump(least_s, most_s):
 
 def paused(world, _rng, _ms):
     """Pauses the guest through a second monitor and resumes it later, as an operator does. In between
-    the guest must stay paused. A seal in progress may resume it, so docs/operations.md asks the
-    operator to check this once and to pause the guest again."""
+    the guest must stay paused. A seal in progress may resume it once. docs/operations.md tells the
+    operator to check this and to pause the guest again."""
     monitor = world.monitor()
     again = False
     try:
@@ -204,7 +204,7 @@ def long_seal(world, _rng, _ms):
 
 
 def idle(world, rng, ms):
-    """Stops the client, so that it sends no requests, and meanwhile stops the agent for a moment."""
+    """Stops the client, which then sends no requests. Meanwhile stops the agent for a moment."""
     pids = world.agent()
     try:
         world.client.stop(signal.SIGSTOP)

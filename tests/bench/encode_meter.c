@@ -456,7 +456,7 @@ int main(int argc, char **argv)
 	start_busy(&o);
 	for (uint32_t i = 0; i < 2 * o.n_threads; i++)
 		open_case(&cases[n_cases++], &data, o.threads[i / 2], i % 2);
-	/* Let the cases take turns, so that other load on the machine affects all of them alike. */
+	/* Let the cases take turns: other load on the machine then affects all of them alike. */
 	for (uint32_t run = 0; run < o.runs; run++) {
 		alone[run] = busy_alone(&o);
 		for (uint32_t i = 0; i < n_cases; i++)

@@ -31,7 +31,7 @@ libvirt_daemon()
 	LIBVIRT_PID=$TOPO_PID
 	local deadline=$((SECONDS + 30))
 
-	until libvirt_virsh uri >/dev/null 2>&1; do # poll, because no event reports that the socket exists
+	until libvirt_virsh uri >/dev/null 2>&1; do # poll: no event reports that the socket exists
 		(( SECONDS < deadline )) && kill -0 "$LIBVIRT_PID" 2>/dev/null ||
 			result FAILED "libvirtd does not start: $(tail -n 2 "$TEST_TMP/libvirtd.log")"
 		sleep 0.2

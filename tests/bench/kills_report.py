@@ -1,11 +1,11 @@
-"""Faults and figures of bench_kills.
+"""kills_report - prints the faults and figures of bench_kills.
 
-kills_report.py client STATUS        print a line of JSON: what the client of this file (db_client.py) has seen
-kills_report.py image KIND TEXT      the same for an image: KIND fsck or db, TEXT what is wrong with it
-kills_report.py service REPORT       the same for the client of the test service, if it is not clean
+kills_report.py client STATUS        print a line of JSON: the faults in a client's STATUS file (db_client.py)
+kills_report.py image KIND TEXT      print such a line for an image: KIND fsck or db, TEXT what is wrong with it
+kills_report.py service REPORT       print such a line for the client of the test service, if it saw a fault
 kills_report.py report FAULTS GAPS [--json FILE] [--seed N] [--images N] [--ended TEXT]
-    FAULTS holds such lines, GAPS a line `KIND MS` for each kill and client. Prints the result, writes it as JSON.
-    Exit: 0 all promises were kept; 1 one was broken, or the run ended early (--ended says why).
+    FAULTS has such lines, GAPS a line `KIND MS` for each kill and client. Prints the result and writes it as JSON.
+    Exit: 0 no fault; 1 a fault, or the run ended early (--ended says why).
 """
 import argparse
 import json

@@ -66,7 +66,7 @@ def record(device, mac, path, direction=""):
             ended = wake in ready
             while frame := receive(s, mac, direction == "in"):
                 out.write("%d %d %04x\n" % frame)
-        # Note in FILE if the kernel has dropped frames, because the capture is then incomplete.
+        # Note in FILE if the kernel has dropped frames: the capture is then incomplete.
         dropped = struct.unpack("=II", s.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
         if dropped:
             out.write(f"dropped {dropped}\n")

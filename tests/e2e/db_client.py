@@ -1,9 +1,9 @@
-"""A client of a database in the guest that knows every acknowledged write.
+"""A client that writes to a database in the guest and checks that every acknowledged write is there.
 
 db_client.py run redis|sqlite HOST:PORT STATUS [--depth N] [--reply-timeout-s N]
-    Writes 1, 2, 3, ... over one TCP connection, which it never makes again, until SIGTERM. Then it waits for the last
-    acknowledgement, reads everything back over the same connection and compares. A database that has numbers already
-    must have 1 to N and goes on with N + 1. STATUS is a JSON file, written anew ten times a second:
+    Writes 1, 2, 3, ... over a single TCP connection until SIGTERM. Then it waits for the last acknowledgement, reads
+    everything back over the same connection and compares. If the database already has numbers, they must be 1 to N,
+    and the client continues with N + 1. STATUS is a JSON file, written anew ten times a second:
         acked, sent       the last number acknowledged, the last number sent
         state             starting, running, verifying, done, connection lost
         lost, reordered, torn   counts of broken promises, and `fault`, the first one in words
@@ -12,13 +12,13 @@ db_client.py run redis|sqlite HOST:PORT STATUS [--depth N] [--reply-timeout-s N]
     Exit: 0 all acknowledged numbers are there; 1 a promise is broken or the connection was lost.
 
 db_client.py check redis|sqlite WHERE STATUS
-    Compares what a database has with a STATUS file of an earlier run: 1 to N must be there, N at least `acked` and at
-    most `sent`. WHERE is a redis's unix socket, or a sqlite file, whose integrity is checked too. Prints one line of JSON.
-    Exit: 0 as promised; 1 not.
+    Compares a database with the STATUS file of an earlier run. The database must have 1 to N, with N at least `acked`
+    and at most `sent`. WHERE is redis's unix socket or a sqlite file. Checks a sqlite file's integrity too. Prints one
+    line of JSON. Exit: 0 all is right; 1 something is not.
 
 Each number is written twice in one transaction: redis gets `SET k<n mod 1000> n` and `RPUSH log n`, sqlite gets a row
-in each of two tables. A number in one place alone is torn. The acknowledgement itself says how many numbers the
-database has, so that a forgotten number shows at the next write.
+in each of two tables. A number in only one of the two places is torn. Each acknowledgement says how many numbers the
+database has, so the next write shows if a number was lost.
 """
 import argparse
 import json

@@ -4,10 +4,9 @@
 usage: guest_clock.py GUEST_IP [SAMPLES]
 
 Prints one line: the guest's clock minus this host's in ms (median of the samples), and this host's
-monotonic time of the measurement in ms. A Linux guest's kernel answers by itself. Holdfast holds
-only the guest's answer, which contains the time at which the guest received the request. So even if
-the answer comes late, the measurement is wrong by no more than the request's delay on the network.
-Resolution: 1 ms.
+monotonic time of the measurement in ms. A Linux guest's kernel answers by itself. The answer contains
+the time at which the guest received the request. Holdfast delays only the answer, so the error is no
+more than the request's delay on the network. Resolution: 1 ms.
 Exit: 0; 1: no answers.
 """
 import os

@@ -3,7 +3,7 @@
     flushes         print "on", "off" or "both": do the writable nodes of images obey flushes?
     marks           print the objects that an agent has left in QEMU
     mirror URI      mirror the only disk to an NBD server on the unix socket URI; return when all is copied
-    unmirror        end that
+    unmirror        end the mirror
 """
 import json
 import socket

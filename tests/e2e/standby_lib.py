@@ -56,7 +56,7 @@ class Monitor:
             except OSError:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.02)  # poll, because QEMU does not signal that its socket exists
+                time.sleep(0.02)  # poll: QEMU does not signal that its socket exists
         self.file = self.socket.makefile("rw")
         self.file.readline()
         self.command("qmp_capabilities")

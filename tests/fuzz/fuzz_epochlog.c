@@ -76,7 +76,7 @@ static void reset_disk(void)
 
 static void read_disk(uint8_t content[DISK_BYTES])
 {
-	/* one byte larger than the disk, so that a disk that has grown is noticed */
+	/* one byte larger than the disk, to notice a disk that has grown */
 	static uint8_t all[DISK_BYTES + 1];
 
 	if (pread(images.item[0].fd, all, sizeof(all), 0) != DISK_BYTES)

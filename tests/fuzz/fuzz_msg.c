@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	frame.h.flags	     = data[1];
 	frame.h.epoch	     = bytes_get_be64(data + 16);
 	frame.h.payload_size = (uint32_t)(size - WIRE_HEADER_SIZE);
-	/* Allocate exactly the payload's size, so that a read past its end is noticed. */
+	/* Allocate exactly the payload's size, to notice a read past its end. */
 	payload = malloc(frame.h.payload_size ? frame.h.payload_size : 1);
 	if (!payload)
 		return 0;

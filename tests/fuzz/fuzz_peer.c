@@ -58,7 +58,7 @@ enum act {
 #define HELD	  2u /* the epoch that the standby holds */
 #define PRIMARIES 2
 #define SENT_MAX  49152u /* largest payload sent; fits into a TLS ring */
-#define CONNECTIONS_MAX 5 /* limit per input, because a handshake takes as long as 50 frames */
+#define CONNECTIONS_MAX 5 /* limit per input: a handshake takes as long as 50 frames */
 
 /* The primary's end of a connection. */
 struct primary {

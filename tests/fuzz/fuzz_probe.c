@@ -50,7 +50,7 @@ static int take(void *arg, const void *frame, size_t size)
 	return 0;
 }
 
-/* Returns small random numbers, so that a fuzzer can guess the cookies made from them. */
+/* Returns small random numbers: a fuzzer can guess the cookies made from them. */
 static uint64_t small_random(void *arg)
 {
 	(void)arg;

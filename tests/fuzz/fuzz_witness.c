@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const uint8_t key[WIRE_WITNESS_KEY_SIZE] = {1};
 	static struct wire_witness_mac *mac;
 	struct wire_witness w;
-	/* exactly @size bytes, so that a read past the end is noticed */
+	/* exactly @size bytes, to notice a read past the end */
 	uint8_t *copy = malloc(size ? size : 1);
 
 	if (!copy || (!mac && wire_witness_mac_new(key, &mac) < 0))

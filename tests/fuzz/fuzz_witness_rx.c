@@ -100,7 +100,7 @@ static void check_views(void)
 static void input(size_t vm, enum wire_witness_path path, const uint8_t *bytes, int sign)
 {
 	static struct witness_view before[N_VMS];
-	/* allocate exactly the datagram's size, so that a read past its end is noticed */
+	/* allocate exactly the datagram's size, to notice a read past its end */
 	uint8_t *data = malloc(WIRE_WITNESS_SIZE);
 	enum witness_rx_verdict verdict;
 	int genuine = 0;

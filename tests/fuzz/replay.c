@@ -1,8 +1,9 @@
 /* replay.c - runs a fuzz target over its corpus in a build without libFuzzer, for example gcc's.
  * The corpus has all inputs that ever failed.
  *
- * usage: replay_NAME FILE-OR-DIRECTORY... Exit status: 0 all inputs were run (a target that finds a
- * fault aborts), 1 an input could not be read, or there was none.
+ * usage: replay_NAME FILE-OR-DIRECTORY...
+ * Exit status: 0 all inputs were run (a target that finds a fault aborts), 1 an input could not be
+ * read, or there was none.
  */
 #include <dirent.h>
 #include <stdio.h>

@@ -69,7 +69,7 @@ class Lab:
         for dev in ("ag0", "bk0"):
             with open(f"/proc/sys/net/ipv6/conf/{dev}/disable_ipv6", "w") as f:
                 f.write("1")
-            # Compute checksums in the sender, because a veth has no hardware that does it later.
+            # Compute checksums in the sender: a veth has no hardware that does it later.
             subprocess.run(["ethtool", "-K", dev, "tx", "off"], capture_output=True)
             sh("ip", "link", "set", dev, "up")
         sh("ip", "addr", "add", NET_AGENTS + "/24", "dev", "ag0")
@@ -105,7 +105,7 @@ class Lab:
             ca=f"{self.pki}/ca.crt", crl=f"{self.pki}/ca.crl", cert=self.cert("gateway", "gw1") + ".crt",
             key=self.cert("gateway", "gw1") + ".key", state_dir=f"{self.dir}/state", vm_dir=vms,
             hugepages="no", handshake_timeout_ms="1000",
-            patience_ms="60000")  # high, because scripted agents send an epoch only when the test says so
+            patience_ms="60000")  # high: scripted agents send an epoch only when the test says so
         if self.kind != "kernel":
             settings["address"] = NET_GATEWAY + "/24"
         settings.update(self.settings)

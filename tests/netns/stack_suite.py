@@ -62,13 +62,13 @@ def set_up(driver):
         signal.signal(sig, lambda *_: sys.exit(1))
     for ns in (NS_GW, NS_CL):
         run("ip", "netns", "add", ns)
-        # Turn IPv6 off, because frames that the kernel sends by itself would disturb the counters.
+        # Turn IPv6 off: the kernel's own frames would disturb the counters.
         run("ip", "netns", "exec", ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
     run("ip", "-n", NS_GW, "link", "add", "bk0", "type", "veth", "peer", "name", "cl0", "netns", NS_CL)
     run("ip", "-n", NS_CL, "addr", "add", f"{CL}/24", "dev", "cl0")
     run("ip", "-n", NS_GW, "link", "set", "bk0", "up")
     run("ip", "-n", NS_CL, "link", "set", "cl0", "up")
-    # Compute checksums in the sender, because a veth has no hardware that does it later.
+    # Compute checksums in the sender: a veth has no hardware that does it later.
     run("ip", "netns", "exec", NS_CL, "ethtool", "-K", "cl0", "tx", "off")
     server = subprocess.Popen(
         ["ip", "netns", "exec", NS_GW, program, f"{driver},iface=bk0", f"{GW}/24"],
@@ -260,7 +260,7 @@ def test_wake_latency():
     s = connect()
     took = []
     for _ in range(200):
-        time.sleep(0.005)  # the server's loop falls asleep, so that each round trip includes a wake-up
+        time.sleep(0.005)  # the server's loop falls asleep: each round trip includes a wake-up
         start = time.perf_counter()
         s.sendall(b"p")
         s.recv(1)

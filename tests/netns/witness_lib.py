@@ -105,8 +105,7 @@ class Gateway:
             self.listener = socket.create_server((GATEWAY, PORT))
 
     def meet(self):
-        """Connect to the gateway as the agent does, so that the kernel learns the gateway's MAC
-        address."""
+        """Connect to the gateway as the agent does. This tells the kernel the gateway's MAC address."""
         with self.net.host.entered():
             socket.create_connection((GATEWAY, PORT), LIMIT_S).close()
 
@@ -122,9 +121,8 @@ class Gateway:
         return got
 
     def come(self):
-        """Return all datagrams that have been sent so far. The path through the kernel keeps their
-        order. So this function sends a datagram of its own along the same path; when it arrives, all
-        earlier ones have arrived."""
+        """Return all datagrams that have been sent so far. To find the end, send a datagram along the
+        same path through the kernel, which keeps their order."""
         with self.net.host.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.sendto(b"end", (GATEWAY, PORT))
         got = []

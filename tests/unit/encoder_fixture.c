@@ -283,7 +283,7 @@ struct encoder_cursor copy_cursor(const struct copy *copy)
 				       .pages = copy->pages};
 }
 
-/* Wait until encoder_fd() is readable, which means that the caller can continue. Call this only
+/* Wait until encoder_fd() is readable: the caller can then continue. Call this only
  * when the encoder's threads have already begun all remaining units. */
 void fixture_wait(struct fixture *f)
 {

@@ -51,8 +51,7 @@ struct lab {
 	/* largest epoch of committed_term that the gateway has committed, also before a restart */
 	uint64_t committed;
 	uint64_t committed_term;
-	/* the last epoch whose output was not held; up to it, commits outside PROTECTED are
-	 * right */
+	/* last epoch whose output was not held; epochs up to it may be committed in any state */
 	uint64_t unheld;
 	/* last term for which the standby voted while cut off from the gateway */
 	uint64_t voted_term;

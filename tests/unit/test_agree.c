@@ -57,7 +57,7 @@ static void test_vote(void **state)
 	assert_string_equal(error.text, "");
 	assert_true(agree_vote(&s, 5, WIRE_CLAIM_DIRECT, 0, &error));
 	s.policy = AGREE_UNPROTECTED;
-	/* no complete epoch is needed, because under this policy the guest continues unprotected */
+	/* no complete epoch is needed: under this policy the guest continues unprotected */
 	s.complete_epoch = 0;
 	assert_true(agree_vote(&s, 5, WIRE_CLAIM_UNPROTECTED, 12, &error));
 	NO("heard of the gateway 1999 ms ago", s.gateway_silence_ns--, 5, WIRE_CLAIM_DIRECT, 12);

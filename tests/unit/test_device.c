@@ -1,5 +1,4 @@
-/* Tests a port's device strings: which are accepted, which are refused, and which defaults are
- * added. */
+/* Tests a port's device strings: which are accepted or refused, and which defaults are added. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

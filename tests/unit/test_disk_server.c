@@ -36,7 +36,7 @@ struct fixture {
 	char dir[64], socket[96], file[96], uri[128];
 	struct disk_ring *ring;
 	struct disk_server *server;
-	uint8_t *image; /* the disk as the records from the ring give it */
+	uint8_t *image; /* the disk's content according to the ring's records */
 	uint8_t *disk;	/* content of `file`, which qemu-img reads */
 };
 
@@ -143,8 +143,8 @@ static void test_copy(void **state)
 	assert_memory_equal(f->image, f->disk, DISK_BYTES);
 	assert_true(counts_of(f).writes > 0);
 	assert_int_equal(counts_of(f).reads, 0);
-	/* Copy the same content again. Whole blocks are dropped, because they have not changed.
-	 * Only what qemu-img writes in pieces smaller than a block is not dropped. */
+	/* Copy the same content again. The ring drops whole blocks: they have not changed. It keeps
+	 * only what qemu-img writes in pieces smaller than a block. */
 	bytes = counts_of(f).bytes;
 	assert_int_equal(convert(f), 0);
 	assert_true(disk_image_apply(f->ring, f->image) >= 0);

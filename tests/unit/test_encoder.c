@@ -66,8 +66,8 @@ static void retained_epochs_remember_their_features(void **state)
 	encode(f, 2, false, 100);
 	assert_true(encoder_can_resend(f->encoder, both));
 	assert_false(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));
-	/* Later epochs use fewer features, but the old epochs still need theirs. This ends only
-	 * with their commit, after which they are no longer retained. */
+	/* Later epochs use fewer features. Until the old epochs are committed, they still need
+	 * theirs. */
 	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE);
 	encode(f, 3, false, 100);
 	assert_false(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));

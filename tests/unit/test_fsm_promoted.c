@@ -73,7 +73,7 @@ static void test_it_answers(void **state)
 	assert_false(vm_promoted_asks(&lab.fsm, lab.now_ns));
 }
 
-/* Answers from before the promotion do not count, because the guest on the other host sent them. */
+/* Answers from before the promotion do not count: the guest on the other host sent them. */
 static void test_answers_of_before(void **state)
 {
 	(void)state;
@@ -113,7 +113,7 @@ static void test_it_is_silent(void **state)
 	assert_non_null(strstr(lab.last_event, "serves: it answered ICMP echo"));
 }
 
-/* The guest runs, but no client can reach it, because its tap is in no bridge. */
+/* The guest runs, but its tap is in no bridge: no client can reach the guest. */
 static void test_frames_but_no_answer(void **state)
 {
 	(void)state;

@@ -87,7 +87,7 @@ static void one_step(void)
 						   VM_COMMAND_UNPROTECT, VM_COMMAND_FAILOVER};
 	uint8_t h = (uint8_t)pick(2);
 	struct lab_peer *p = &lab.peer[h];
-	/* drawn before use, because C does not define the order in which arguments are evaluated */
+	/* drawn before use: C does not define in which order arguments are evaluated */
 	uint64_t ms;
 
 	switch (pick(42)) {

@@ -14,7 +14,7 @@ static int start_protected(void **state)
 	return 0;
 }
 
-/* The standby ends its stream, and both streams return at once, because agents reconnect. */
+/* The standby ends its stream. Both streams return at once: agents reconnect. */
 static void break_and_return(const char *why)
 {
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_STREAM_FAILED, .host = 1,

@@ -322,8 +322,8 @@ static void whole_pieces(void **state)
 }
 
 /* A device flushes in the middle of the blob. The gate could mistake the short write for the end of
- * the blob. The short write also leaves room in the pipe, through which the rest of the blob may
- * pass. In both cases gate_finish() must fail, because the guest was not held at the blob's end. */
+ * the blob. The short write also leaves room in the pipe, and the rest of the blob may pass. In
+ * both cases the guest was not stopped at the blob's end, so gate_finish() must fail. */
 static void a_flush_in_the_middle(void **state)
 {
 	const uint8_t *got;

@@ -1,5 +1,5 @@
-/* Tests rewrite, which makes the standby's QEMU command from the primary's: one table of options in
- * and out, the disks in all their forms, what --map changes, and what is an obstacle. */
+/* Tests rewrite, which makes the standby's QEMU command from the primary's. Covers the options, all
+ * forms of disks, --map, and the obstacles that rewrite reports. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -73,7 +73,7 @@ static void test_options(void **state)
 	static const struct {
 		const char *in, *out;
 	} rows[] = {
-		/* the machine has its version, once */
+		/* the machine type gets its version */
 		{"-M|pc|-m|64", "-machine|pc-i440fx-7.2|-m|64"},
 		{"-m|64", "-m|64|-machine|pc-i440fx-7.2"},
 		{"-nographic|-M|type=q35,accel=tcg|-machine|pc,usb=off|-m|64",
@@ -191,7 +191,7 @@ static void test_maps(void **state)
 		assert_int_equal(maps[i].is_used, i != 5);
 }
 
-/* The primary's file needs absolute paths, even where QEMU was started with others. */
+/* The primary's file needs absolute paths, even if QEMU was started with relative ones. */
 static void test_images(void **state)
 {
 	char *words[] = {"qemu", "-M", "pc", "-m", "64", "-hda", "disk.raw"};
@@ -270,7 +270,7 @@ static void test_obstacles(void **state)
 	assert_int_equal(obstacles.n, 5);
 }
 
-/* A word of any content is read back by the standby's parser as it was. */
+/* The standby's parser reads back every word unchanged, whatever it contains. */
 static void test_print(void **state)
 {
 	static const char *const words[] = {

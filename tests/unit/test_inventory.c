@@ -277,8 +277,8 @@ static void a_process_without_taps_has_none(void **state)
 	assert_int_equal(vmm_taps_read(0x3fffffff, &taps, &error), -ESRCH);
 }
 
-/* A changed medium (of a CD drive, say) is a change of the guest, because the standby's drive still
- * has the old medium. */
+/* A changed medium (of a CD drive, say) is a change of the guest: the standby's drive still has the
+ * old medium. */
 static void a_medium_is_a_part(void **state)
 {
 	static const char *const texts[] = {

@@ -39,7 +39,7 @@ static void *sit(void *arg)
 		pause();
 }
 
-/* Act like the agent in a pause: hold the full pipe, so that QEMU's write blocks. */
+/* Act like the agent in a pause: leave the pipe full. QEMU's write blocks. */
 static void be_agent(int pipe_read, int ready_fd) __attribute__((noreturn));
 static void be_agent(int pipe_read, int ready_fd)
 {

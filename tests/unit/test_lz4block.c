@@ -33,7 +33,7 @@ static void packs_and_unpacks(void **unused)
 		size_t n = lz4block_pack(&state, plain, sizes[i], block, sizeof(block));
 
 		assert_true(n > 0);
-		/* Allocate exactly the size, so that the sanitizers notice one byte too many. */
+		/* Allocate exactly the size: the sanitizers then notice one byte too many. */
 		back = malloc(sizes[i]);
 		assert_int_equal(lz4block_unpack(block, n, back, sizes[i]), 0);
 		assert_memory_equal(back, plain, sizes[i]);

@@ -1,4 +1,4 @@
-/* Tests msg_*.c: each message is encoded, then decoded: once whole, and once cut at every length.
+/* Tests msg_*.c. Each message is encoded. The result is decoded whole, and cut at every length.
  * Each limit is tested with a value just inside it and a value just outside. */
 #include <errno.h>
 #include <setjmp.h>

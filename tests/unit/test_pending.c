@@ -424,9 +424,9 @@ static uint64_t recorded_as_7(void *arg, int result)
 	return result == 0 ? 7 : 0;
 }
 
-/* The younger gateway may have granted leases until the takeover. This gateway must remember that.
- * If a journal write is under way at the takeover and fails later, the VM's old state
- * (pending.before) is restored. So the old state must contain this fact too. */
+/* The younger gateway may have granted leases until the takeover. This gateway must remember that,
+ * even if a journal write under way at the takeover fails later. The VM's old state
+ * (pending.before) is then restored, so it must contain this fact too. */
 static void test_a_takeover_mutes_what_may_be_restored(void **state)
 {
 	const uint64_t release_ns = 150 * MS;

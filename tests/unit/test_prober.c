@@ -269,7 +269,7 @@ static void test_answers(void **state)
 	assert_int_equal(f.by[PROBER_TCP].sent, 2);
 	assert_int_equal(f.by[PROBER_TCP].answered, 2);
 	assert_int_equal(f.refused, 0);
-	/* Each SYN-ACK was answered with an RST, so that the guest keeps no connection. */
+	/* Each SYN-ACK was answered with an RST: the guest keeps no connection. */
 	assert_int_equal(count_frames(GUEST, 6), 2);
 	for (size_t i = 0; i < wire.n; i++)
 		assert_int_equal(wire.frames[i][47], 0x04);

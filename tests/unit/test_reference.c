@@ -60,7 +60,7 @@ static void a_pinned_page_is_not_replaced(void **state)
 		reference_put(reference, pinned[i]);
 		assert_false(reference_is_pinned(reference, i));
 	}
-	/* Once unpinned, these pages are replaced, because other pages need every slot. */
+	/* Once unpinned, these pages are replaced: other pages need every slot. */
 	for (uint32_t n = 0; n < 3; n++) {
 		for (uint32_t i = REFERENCE_SLOTS_MIN; i < N_PAGES; i++)
 			reference_put(reference, take(reference, i));

@@ -1,4 +1,4 @@
-/* Tests which answers to query-rx-filter let a guest be protected. */
+/* Tests with which answers to query-rx-filter a guest can be protected. */
 #include "vmm/rx_filter.h"
 
 #include <errno.h>

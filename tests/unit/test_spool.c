@@ -1,4 +1,4 @@
-/* test_spool.c - tests a spool whose output is slow: callers that add lines never wait, and lost
+/* test_spool.c - tests a spool with slow output: callers that add lines never wait, and lost
  * lines are counted. Also tests the rate limit. */
 #include <pthread.h>
 #include <setjmp.h>

@@ -493,7 +493,7 @@ static void test_random_segments(void **state)
 	for (n = 0; n < 30000; n++) {
 		const uint8_t *tcp = seen.frames[0] + 34;
 
-		/* begin with a clean handshake, so that there is a connection to damage */
+		/* begin with a clean handshake, to have a connection to damage */
 		if (n % 32 == 0) {
 			if (seen.conn)
 				stack_conn_abort(seen.conn);

@@ -139,7 +139,7 @@ static void test_few_stay_in_time_wait(void **state)
 	for (unsigned int i = 1; i < N_ENDED; i++) {
 		/* The peer sends its FIN again, as if our acknowledgement was lost. A connection
 		 * that was kept acknowledges the FIN again. The others answer with a reset, which
-		 * is harmless because all their data has arrived. */
+		 * is harmless: all their data has arrived. */
 		uint8_t answer = say(i, 1001, our_fin[i] + 1, FIN | ACK);
 
 		assert_true(answer == ACK || (answer & RST));

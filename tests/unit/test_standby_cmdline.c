@@ -1,6 +1,6 @@
 /* Tests cmdline, which makes a standby's command line from the user's command file. It splits the
- * text into arguments as a shell does, but without running a shell; it refuses options that clash
- * with ours; it finds the RAM size; and it adds our own arguments. */
+ * text into arguments as a shell does, but runs no shell. It refuses options that clash with ours,
+ * finds the RAM size, and adds our own arguments. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
