@@ -29,8 +29,7 @@ static int replay_file(const char *path)
 		fprintf(stderr, "replay: %s: %s\n", path, strerror(-r));
 		return r;
 	}
-	/* Copy the input to exactly its size, so that ASan and valgrind notice a read past its
-	 * end. */
+	/* Copy the input to exactly its size: ASan and valgrind notice a read past its end. */
 	exact = malloc(size ? size : 1);
 	if (!exact)
 		return -1;

@@ -289,8 +289,8 @@ static void a_pause_by_somebody_else_is_not_given_back(void **state)
 	assert_true(w.rules.lost_ns < MS);
 }
 
-/* Another party has already stopped the guest when we order our pause. The rules see this, because
- * the guest's clock stopped before the order was sent. */
+/* Another party has already stopped the guest when we order our pause. The rules see this: the
+ * guest's clock stopped before the order was sent. */
 static void a_pause_that_was_there_before_ours_is_not_given_back(void **state)
 {
 	uint64_t sent_ns;

@@ -56,8 +56,8 @@ static void the_shortest_way_counts(void **state)
 	}
 }
 
-/* The guest's clock must be right although epochs arrive seconds late, and although the last epoch
- * never became complete. */
+/* Epochs arrive seconds late, and the last epoch never becomes complete. The guest's clock must
+ * still be right. */
 static void what_queues_is_seen_through(void **state)
 {
 	struct wire_clock clock = told(2010 * S);

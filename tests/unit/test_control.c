@@ -339,8 +339,8 @@ static void test_strangers_push_out_their_own(void **state)
 	assert_int_equal(control->n_connections, CONTROL_UNPROVEN_MAX);
 }
 
-/* Operators' handshakes get only a limited share of the event loop's time, because the loop also
- * serves the agents. */
+/* Operators' handshakes get only a limited share of the event loop's time: the loop also serves the
+ * agents. */
 static void test_handshakes_have_a_budget(void **state)
 {
 	uint64_t now_ns = clock_mono_ns(), began_ns;
@@ -363,8 +363,8 @@ static void test_handshakes_have_a_budget(void **state)
 	assert_in_range(n_answered, 1, 6);
 	operator_fd = knock("127.0.0.1", hello, size);
 	assert_false(is_answered(operator_fd));
-	/* The loop wakes up for the waiting handshakes. The operator's handshake comes first,
-	 * because all other handshakes are from one address. */
+	/* The loop wakes up for the waiting handshakes. The operator's handshake comes first: all
+	 * others are from one address. */
 	began_ns = clock_mono_ns();
 	now_ns = control_deadline_ns(control);
 	assert_in_range(now_ns, 1, began_ns + 500 * MS);

@@ -356,8 +356,8 @@ static void test_zeroes(void **state)
 	assert_int_equal(records_of(f, DISK_WRITE, 10 * BLOCK, BLOCK, f->data), 1);
 	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 2);
 	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, zeroes), 0);
-	/* After disk_ring_assume_zero(), which is for a fresh image, all blocks are known to be
-	 * zero although no record said so. */
+	/* disk_ring_assume_zero() is for a fresh image. After it, all blocks are known to be zero
+	 * without a record. */
 	disk_ring_forget_hashes(f->ring);
 	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 1);
 	disk_ring_forget_hashes(f->ring);

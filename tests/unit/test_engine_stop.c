@@ -105,7 +105,7 @@ static void test_a_resume_before_the_stop(void **state)
 	end();
 }
 
-/* If QEMU refuses a second `stop`, it may still obey the first, which was not answered. So the
+/* QEMU has not answered a first `stop`, and refuses a second. It may still obey the first. So the
  * guest stays "stopping" and does not go back to "runs". */
 static void test_an_unanswered_stop_is_remembered(void **state)
 {

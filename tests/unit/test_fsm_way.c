@@ -104,8 +104,8 @@ static void test_held_frames_never_leave(void **state)
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
 }
 
-/* The guest dies while its output cannot leave. The standby is promoted, because it has every
- * committed epoch. */
+/* The guest dies while its output cannot leave. The standby has every committed epoch, so it is
+ * promoted. */
 static void test_a_guest_that_ends_then_is_promoted(void **state)
 {
 	struct vm_input in = {.kind = VM_IN_REPORT,

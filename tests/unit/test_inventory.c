@@ -1,5 +1,5 @@
 /* Tests inventory.h:
- *	- the list of a guest's parts, which is made from QEMU's output;
+ *	- the list of a guest's parts, made from QEMU's output;
  *	- the comparison of two such lists;
  *	- the mark, a hash over the sections of a saved state;
  *	- the check of taps. */

@@ -141,7 +141,7 @@ static void script_listen(struct gateway *g)
 	g->result = gateway_frame(g, &frame);
 }
 
-/* The gateway accepts no hosts: our error must show its TLS alert, not only EPIPE. */
+/* The gateway accepts no hosts. Our error must show the gateway's TLS alert, not only EPIPE. */
 static void wrong_role_is_readable(void **state)
 {
 	const struct wire_hello hello = primary_hello();
