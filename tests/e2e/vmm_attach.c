@@ -302,8 +302,8 @@ static void count_event(void *arg, const char *event, const json_t *data)
 		n_stop_events++;
 }
 
-/* Check the processor time that the vCPU uses. The guest computes without a pause, so its vCPU must
- * be busy while the guest runs and idle while it is stopped. */
+/* Check the processor time that the vCPU uses. The guest computes without a pause. Its vCPU must be
+ * busy while the guest runs, and idle while the guest is stopped. */
 static int check_vcpus(void)
 {
 	struct timespec while_ns = {.tv_nsec = 100000000};

@@ -125,8 +125,8 @@ fault_host_gone()
 	wait "$FAULT_WATCH" || fail "the host was not killed: $(cat "$TEST_TMP/watch.log")"
 	rm "$TEST_TMP/watch.log"
 	{ for pid in $FAULT_PIDS; do wait "$pid"; done; } 2>/dev/null
-	# A guest that the agent started is not a child of this shell, and freeing its memory takes
-	# a while.
+	# Wait: freeing a guest's memory takes a while. A guest that the agent started is no child of
+	# this shell.
 	scene_until 10 fault_is_empty "$FAULT_ON" || fail "processes survived the death of $FAULT_ON"
 }
 
@@ -156,7 +156,7 @@ fault_swap()
 	FAULT_ON=$FAULT_OFF FAULT_OFF=$on
 }
 
-# Check that host FAULT_OFF has become the owner in the next term and that the client is served.
+# Check that host FAULT_OFF owns the VM in the next term, and that the client is served.
 fault_took_over() # TERM_BEFORE WHEN
 {
 	cluster_wait "vm['state'] == 'UNPROTECTED' and vm['owner'] == '${CLUSTER_AGENT[$FAULT_OFF]}'" 20 ||

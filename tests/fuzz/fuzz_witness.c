@@ -1,5 +1,5 @@
 /* fuzz_witness.c - decodes any bytes as a witness datagram. The fields of an accepted datagram must
- * be within their bounds, and the MAC check must refuse a datagram that is not signed. */
+ * be within their bounds. The MAC check must refuse an unsigned datagram. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -229,7 +229,7 @@ class Tap:
         ns.ip("link set %s up" % name)
 
     def send(self, data):
-        # This write never fails with EAGAIN, because a tap drops a frame that it has no room for.
+        # This write never fails with EAGAIN: if a tap has no room for a frame, it drops the frame.
         os.write(self.fd, data)
 
     def next(self, timeout=LIMIT_S):

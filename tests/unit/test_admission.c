@@ -119,7 +119,7 @@ static void test_the_greediest_source_pays(void **state)
 }
 
 /* When each address has only one connection, strangers' connections are closed first. An address is
- * no stranger if a host has said HELLO from it before, or if a VM's file names it. */
+ * known if a host has said HELLO from it before, or if a VM's file names it. */
 static void test_known_addresses_stay(void **state)
 {
 	(void)state;

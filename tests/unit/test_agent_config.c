@@ -1,5 +1,5 @@
-/* Tests agent.ini and the VM files: which are accepted, what the refusals say, and that an error in
- * one VM's file affects only that VM. */
+/* Tests agent.ini and the VM files: which are accepted, and what the refusals say. An error in one
+ * VM's file affects only that VM. */
 #include "config/agent_config.h"
 
 #include <errno.h>

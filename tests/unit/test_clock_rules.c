@@ -1,5 +1,5 @@
-/* Tests the rules for the guest's clock on a virtual host, with a model of QEMU that keeps time as
- * QEMU does. */
+/* Tests the rules for the guest's clock on a virtual host. A model of QEMU keeps time as QEMU
+ * does. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
