@@ -36,10 +36,10 @@ static inline void gateway_view_obey(struct gateway_view *view, uint64_t incarna
 	atomic_store_explicit(&view->obeyed, incarnation, memory_order_relaxed);
 }
 
-/* Returns true if frames of a stream may be accepted: if it leads to the gateway that the control
- * connection obeys. @incarnation: from the stream's WELCOME; 0: none. Refuses an older gateway, and
- * also a younger one that the control connection does not obey yet. Always true if @view is NULL
- * (in tests). */
+/* Returns true if frames of a stream may be accepted. @incarnation is the number in the stream's
+ * WELCOME (0: none). The stream must lead to the same gateway as this host's control connection, so
+ * both numbers must be equal. A stream to an older or a younger gateway is refused. Always true if
+ * @view is NULL (in tests). */
 static inline bool gateway_view_is_obeyed(struct gateway_view *view, uint64_t incarnation)
 {
 	return !view || atomic_load_explicit(&view->obeyed, memory_order_relaxed) == incarnation;

@@ -60,8 +60,9 @@ void vm_cover_forget(struct vm *vm);
  * lock held. */
 uint64_t vm_cover_due_ns(const struct vm *vm);
 
-/* Open the guest's monitor and compare the guest with how it was before the change. Blocks for some
- * seconds at most. Call it on the worker, without the lock. */
+/* Open the guest's monitor and find out whether the change that ended the protection was undone:
+ * compare the guest's devices and taps with those that were protected. Blocks for some seconds at
+ * most. Call it on the worker, without the lock. */
 void vm_cover_look(struct vm *vm);
 
 /* Add text and statistics to the report of a VM without an engine. Call it with the lock held. */

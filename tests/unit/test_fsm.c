@@ -63,8 +63,9 @@ static void test_primary_refuses(void **state)
 	assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
 }
 
-/* A standby that does not fit is not retried for ever, and the operator is told the reason. But
- * once the VM is protected, a standby that no longer fits does not end the protection. */
+/* If the standby refuses the stream because its machine differs from the primary's, the gateway
+ * does not retry for ever, and tells the operator the reason. But such a refusal does not end a
+ * protection that is in force. */
 static void test_standby_does_not_fit(void **state)
 {
 	struct vm_input refused = {.kind = VM_IN_STREAM_REFUSED, .host = 1,

@@ -1,5 +1,6 @@
-/* Tests msg_*.c. Each message is encoded. The result is decoded whole, and cut at every length.
- * Each limit is tested with a value just inside it and a value just outside. */
+/* Tests msg_*.c. Each message is encoded. The result must be decoded as a whole, and must be
+ * refused when it is cut short at any length. Each limit is tested with a value just inside it and
+ * a value just outside. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -73,7 +73,7 @@ static void test_older_gateway(void **state)
 	assert_false(vm->fsm.host[0].up);
 	assert_true(vm_fsm_in_conflict(&vm->fsm)); /* the other gateway may hand out terms */
 
-	/* This gateway sends its own number in every WELCOME and order. */
+	/* This gateway puts its incarnation into every WELCOME and every ORDER. */
 	agent_open(&beta, &f, f.beta);
 	agent_hello(&beta, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, ours, 0);
 	pump();
