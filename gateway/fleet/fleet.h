@@ -81,7 +81,8 @@ struct fleet_witness {
 	uint64_t said_ns;	      /* when the last event about forged datagrams was given */
 };
 
-/* A VM's last step, which may wait for its journal record to be durable. See fleet_step.c. */
+/* The most recent step of a VM's machine. Its actions may have to wait until its journal record is
+ * durable. See fleet_step.c. */
 struct fleet_pending {
 	/* true while the step waits; if it is false, only inbox, retry and retry_ns are valid */
 	bool waiting;

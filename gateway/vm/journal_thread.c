@@ -199,8 +199,8 @@ bool journal_thread_take(struct journal_thread *t, size_t *ret_ticket, int *ret_
 		*ret_result = ticket->result;
 		ticket->state = TICKET_FREE;
 	} else {
-		(void)!read(t->fd, &count, sizeof(count)); /* no result is left: make the
-							    * descriptor unreadable */
+		/* no result is left: empty the eventfd, so that poll no longer reports it */
+		(void)!read(t->fd, &count, sizeof(count));
 	}
 	(void)pthread_mutex_unlock(&t->lock);
 	return ticket != NULL;

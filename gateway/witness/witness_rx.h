@@ -66,7 +66,9 @@
 /* most macs checked per millisecond; one check takes about 0.12 microseconds
  * (docs/threat-model.md) */
 #define WITNESS_RX_CHECKS_PER_MS 512
-/* limit of the unused checks that a share or the common half can save up */
+/* Half of these checks are divided among the VMs, and the other half is for all of them together.
+ * Checks that are not used are kept for a later burst, up to this number for each VM and for the
+ * common half. */
 #define WITNESS_RX_BURST	 512
 
 /* A sample that was delayed by this much or more is not counted in n_timely, because it says

@@ -267,7 +267,7 @@ def test_wake_latency():
         took.append((time.perf_counter() - start) * 1e6)
     s.close()
     took.sort()
-    # Allow 5 ms for a busy machine. A loop that frames do not wake has round trips of 100 ms.
+    # Allow 5 ms for a busy machine. If arriving frames do not wake the event loop, round trips take 100 ms.
     check(took[100] < 5000, f"p50 {took[100]:.0f} us")
     return f"p50 {took[100]:.0f} us, p99 {took[197]:.0f} us"
 

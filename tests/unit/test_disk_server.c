@@ -229,7 +229,7 @@ static void test_one_client(void **state)
 	int first = connect_to(f), second = connect_to(f), third;
 
 	assert_int_equal(enter(first), 10);
-	assert_int_equal(enter(second), 0); /* refused, after the server has waited for a second */
+	assert_int_equal(enter(second), 0); /* 0: refused; the server waits 1 s before it refuses */
 	assert_int_equal(counts_of(f).connections, 1);
 	/* A third client waits until the server has noticed that the first client is gone. */
 	third = connect_to(f);

@@ -280,9 +280,9 @@ static uint64_t longest_commit_ns(double set, bool is_link_told)
 	return worst_ns;
 }
 
-/* Without the link's rule, four epochs queue, each as large as the guest's working set. A commit
- * then takes as long as sending all four. With the rule, it takes little longer than sending
- * one. */
+/* The pacer seals no epoch while the link is still busy with the last one. Without this rule, four
+ * epochs would queue, each as large as the guest's working set, and a commit would take as long as
+ * sending all four. With the rule, a commit takes little longer than sending one. */
 static void one_epoch_at_a_time_when_the_guest_outruns_the_link(void **state)
 {
 	uint64_t own_ns = 1000 * MS; /* time to send one working set: 100 MB at 0.1 bytes per ns */
