@@ -92,7 +92,7 @@ struct pacer {
 	uint64_t n_stretched;  /* number of stretched epochs: epochs whose seal came later than the
 				* budgets required, since it waited for the link, a commit or the
 				* encoder */
-	uint64_t stretched_ns; /* sum of the delays of the stretched epochs' seals */
+	uint64_t stretched_ns; /* sum: by how much each of those seals was postponed */
 };
 
 /* Start at @now_ns, with a running guest and empty budgets. */

@@ -18,14 +18,14 @@
  * engine tries to make a new gate after a while (engine_retry_pipe()).
  *
  * If somebody else has paused the guest, it stays paused. The gate resumes the guest only if the
- * guest ran before. Without a gate, `cont` is left out if our `stop` caused no STOP event. But QEMU
- * does not report a pause ordered between our `stop` and our `cont`, so our `cont` ends such a
- * pause. The gate has no such gap: QEMU obeys no other command before the gate's command has ended.
+ * guest ran before. Without a gate, `cont` is left out if our `stop` caused no STOP event. But if
+ * somebody asks QEMU for a pause between our `stop` and our `cont`, QEMU does not report it, and our
+ * `cont` ends that pause. The gate has no such gap: QEMU obeys no other command before the gate's command has ended.
  *
  * Three kinds of seal:
  *
- *      PROTECT  as above; every page that the scan reported is protected again, so the guest's next
- *		 write to it causes a fault
+ *      PROTECT  as above; every page that the scan reported is write-protected again, so the guest's
+ *		 next write to it causes a fault
  *      AHEAD    pages that are already dirty are scanned and copied while the guest still runs; the
  *               pause copies only pages written after that. A page copied twice is superseded: its
  *		 early copy is not used

@@ -57,8 +57,8 @@ void vm_guest_done(struct vm_guest *guest);
  * VM_GUEST_LOOK_NS after @now_ns. Returns true if the state has changed. */
 bool vm_guest_look(struct vm_guest *guest, const char *qmp, uint64_t now_ns);
 
-/* Begin a promotion in @term: record the counters of @tap ("": not known), since the promoted guest
- * did not send the frames counted so far. */
+/* Begin a promotion in @term. Record the counters of @tap ("": not known) as they are now. They are
+ * subtracted later, since the promoted guest did not send the frames counted so far. */
 void vm_guest_promoting(struct vm_guest *guest, const char *tap, uint64_t term);
 
 /* Return the state, and set *ret_pid to the pid in struct vm_guest. */

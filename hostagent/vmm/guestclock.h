@@ -68,8 +68,9 @@ int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at,
 		     struct clock_words *ret_words) __attribute__((warn_unused_result));
 
 /* Set the clock of a QEMU (process @pid) that has loaded @blob and has not yet started the guest.
- * QEMU's words must be equal to @saved and to the words in @blob. If they are, set them to @wanted,
- * within the limits of clock_step(). Returns 0 and sets *ret_step_ns to the size of the step;
+ * QEMU keeps the guest's clock in a few numbers in its memory (struct clock_words). They must be
+ * equal to @saved and to those in @blob. If they are, set them to @wanted, within the limits of
+ * clock_step(). Returns 0 and sets *ret_step_ns to the size of the step;
  * -ENOENT or -EMSGSIZE if QEMU's words were not found; -ESTALE if they differ; -EBUSY if the guest
  * runs; or -EFAULT if they cannot be read or written. */
 int guestclock_promote(pid_t pid, const uint8_t *blob, size_t size, const struct clock_words *saved,

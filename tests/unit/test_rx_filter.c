@@ -1,4 +1,5 @@
-/* Tests with which answers to query-rx-filter a guest can be protected. */
+/* Tests vmm/rx_filter.h: which answers to query-rx-filter allow a guest to be protected, and which
+ * do not. */
 #include "vmm/rx_filter.h"
 
 #include <errno.h>
