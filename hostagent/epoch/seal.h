@@ -19,8 +19,9 @@
  *
  * If somebody else has paused the guest, it stays paused. The gate resumes the guest only if the
  * guest ran before. Without a gate, `cont` is left out if our `stop` caused no STOP event. But if
- * somebody asks QEMU for a pause between our `stop` and our `cont`, QEMU does not report it, and our
- * `cont` ends that pause. The gate has no such gap: QEMU obeys no other command before the gate's command has ended.
+ * somebody asks QEMU for a pause between our `stop` and our `cont`, QEMU does not report it, and
+ * our `cont` ends that pause. The gate has no such gap: QEMU obeys no other command before the
+ * gate's command has ended.
  *
  * Three kinds of seal:
  *
