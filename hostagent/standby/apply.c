@@ -357,8 +357,10 @@ int apply_epoch(struct ramfile *rf, struct images *images, const uint8_t *data, 
 	struct error error = {""};
 	int r = apply(rf, images, data, size, ret_n_pages, &error);
 
-	if (r < 0)
-		(void)error_set(ret_error, r, "%s", error.text[0] ? error.text : strerror(-r));
+	if (r < 0 && error.text[0])
+		*ret_error = error;
+	else if (r < 0)
+		(void)error_set(ret_error, r, "%s: %s", rf->dir, strerror(-r));
 	return r;
 }
 
