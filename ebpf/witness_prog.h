@@ -37,7 +37,7 @@ struct witness_prog_config {
 	const char *hold_pin_dir; /* the pin_dir of the same VM's hold, which must be open */
 	int tap;		  /* ifindex of the tap */
 	int helper_out;		  /* ifindex of the device into which samples are cloned */
-	int helper_in;		  /* ifindex of helper_out's peer, which receives the clones */
+	int helper_in;            /* ifindex of helper_out's peer, which receives the clones */
 };
 
 struct witness_prog {

@@ -4,7 +4,7 @@
  * and, after that time, writes one line of JSON to stdout. KIND:
  *	fsync	4 KiB at a random place, then fdatasync, as a database does
  *	seq	256 KiB after 256 KiB past the page cache, an fdatasync for each 4 MiB
- *	mixed	4 KiB at random places past the page cache: 70 % reads; an fdatasync for 8 writes
+ *      mixed   4 KiB at random places past the page cache: 70 % reads; an fdatasync for 8 writes
  *	memory	4 KiB of memory each ms, nothing to the disk
  * This is what fio would do, but the libraries of Debian's fio do not fit into the guest's image.
  * All times are the guest's; its clock does not see the pauses.

@@ -7,7 +7,7 @@
  *      session ─ frame ─► fleet_step ─► vm_fsm_step ─► actions ─► journal ┄ durable ┄► links, sinks
  *	control ─ verb ──►     │                                      │
  *	main ─ tick ─────►     │                                      └┄ failed: the machine is
- *	                       │                                         restored, no action follows
+ *                             │                                         restored, no action follows
  *	                       '── a step waits for the disk: the input goes to this VM's inbox
  *
  * The journal's thread writes the step's record (journal_thread.h). Until the record is durable,
@@ -71,7 +71,7 @@ struct fleet_host {
 
 /* The witness key of a VM's owner. */
 struct fleet_witness {
-	uint64_t term;		      /* the term for which the key is valid; 0: there is no key */
+	uint64_t term;                /* the term for which the key is valid; 0: there is no key */
 	uint8_t owner;		      /* index of the host that has the key */
 	/* number of the control connection on which the key was sent; 0: not sent */
 	uint64_t sent_on;
@@ -86,7 +86,7 @@ struct fleet_witness {
 struct fleet_pending {
 	/* true while the step waits; if it is false, only inbox, retry and retry_ns are valid */
 	bool waiting;
-	bool said;		    /* true once an event has said that the disk does not answer */
+	bool said;                  /* true once an event has said that the disk does not answer */
 	uint64_t since_ns;
 	/* copy of the machine from before the step, restored if the step's record cannot be
 	 * written */

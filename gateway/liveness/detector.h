@@ -10,8 +10,8 @@
  *	             connection closed                witness arrives
  *	 PROTECTED ─────────────────────► SUSPECT ──────────────────► DEGRADED ─────────► PROTECTED
  *	     ▲   beats and epochs again      │                            │
- *	     └───────────────────────────────┤ nobody answers             │ nobody answers any more,
- *	                                     ▼                            ▼ or the guest is gone, or
+ *           └───────────────────────────────┤ nobody answers             │ nobody answers any more,
+ *                                           ▼                            ▼ or the guest is gone, or
  *	                                   FAILED ◄───────────────────────┘ `patience` expired
  *
  * In DEGRADED the detector waits up to `patience` for beats and epochs to come again. TCP needs a
@@ -115,7 +115,7 @@ struct detector_evidence {
 
 /* The kinds of signs of life. The detector remembers when it last saw each. */
 enum detector_source {
-	DETECTOR_BEAT,	       /* an authentic frame from the agent on its control connection */
+	DETECTOR_BEAT,         /* an authentic frame from the agent on its control connection */
 	DETECTOR_PROGRESS,     /* bytes of an epoch, or a commit */
 	DETECTOR_WITNESS,
 	DETECTOR_GUEST_SPOKE,  /* a witness datagram reported new frames from the guest */

@@ -32,7 +32,7 @@
 
 #define PORT_MAC_BYTES	   6
 #define PORT_BURST_MAX	   64	/* most frames that one port_receive() returns */
-#define PORT_PIECES_MAX	   64	/* most pieces of a frame that port_transmit() accepts */
+#define PORT_PIECES_MAX    64   /* most pieces of a frame that port_transmit() accepts */
 /* a frame must fit into one buffer, so port_open() refuses jumbo frames */
 #define PORT_MTU_MAX	   1500
 #define PORT_FRAME_MAX	   (PORT_MTU_MAX + 14)

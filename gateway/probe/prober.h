@@ -6,10 +6,10 @@
  * its processes are stopped. If a guest answers, it is alive and its output is being released.
  *
  * What an answer proves, and what its absence proves:
- *	host, ARP or ICMP	An answer proves that the host's kernel runs. If many probes get no
+ *      host, ARP or ICMP       An answer proves that the host's kernel runs. If many probes get no
  *				answer, the host or the path to it is gone.
- *	guest, any method	An answer proves that guest, host and path work, and that the hold
- *				releases the guest's output. No answer proves nothing: the hold of a
+ *      guest, any method       An answer proves that guest, host and path work, and that the hold
+ *                              releases the guest's output. No answer proves nothing: the hold of a
  *				primary that cannot commit keeps every answer back. The witness
  *				still sees the answer.
  * ICMP and TCP answers must repeat random values of the request, so only somebody who sees the

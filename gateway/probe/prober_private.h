@@ -18,8 +18,8 @@ struct prober_target {
 	enum prober_net net;
 	uint8_t mac[FRAMES_MAC_BYTES];
 	bool has_mac;
-	bool fixed_mac;	 /* true if the MAC is configured: ignore answers from any other MAC */
-	bool arp_waits;	 /* true while the last ARP request is unanswered: broadcast the next one */
+	bool fixed_mac;  /* true if the MAC is configured: ignore answers from any other MAC */
+	bool arp_waits;  /* true while the last ARP request is unanswered: broadcast the next one */
 	/* the latest echo request: id and cookie are the same for the whole round, seq grows */
 	struct frames_echo echo;
 	/* bit n is set if the echo request with number seq - n was answered */

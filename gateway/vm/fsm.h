@@ -422,7 +422,7 @@ struct vm_fsm {
 	bool shadow_fired; /* true once an event has said that the shadow judged shadow_host dead */
 	/* when shadow_host was last seen before that event; 0 once shadow_host is seen again */
 	uint64_t shadow_told_ns;
-	uint8_t shadow_host;		/* the host that owned the VM when it was last PROTECTED */
+	uint8_t shadow_host;            /* the host that owned the VM when it was last PROTECTED */
 	uint64_t next_order_id;
 	/* in UNPROTECTED: true while the owner must still release the guest's output */
 	bool release_due;

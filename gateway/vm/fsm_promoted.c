@@ -5,7 +5,7 @@
  * The result goes to the operator who waits for `failover`, into an event, and into `vm show`.
  *
  *	                     a sign that the guest serves
- *	 ORDER_DONE ──► WATCHED ───────────────────────────────────────────────────────────► SERVES
+ *       ORDER_DONE ──► WATCHED ───────────────────────────────────────────────────────────► SERVES
  *	                   │                                                                    ▲
  *	                   │ no sign within answer_within                                       │
  *	                   └──► SILENT: an alarm; probed one second in five ── a sign comes ────┘

@@ -9,12 +9,12 @@
  *	 PREPARING   the standby    The standby does not count as ready, and PROTECT waits for at
  *	                            most twice order_timeout. (Spanning tree keeps a port silent
  *	                            for twice its forward delay.)
- *	 SYNCING     the owner      Nothing is committed. After standby_timeout protection ends, so
+ *       SYNCING     the owner      Nothing is committed. After standby_timeout protection ends, so
  *	                            that clients reach the guest again, unprotected.
- *	 PROTECTED   the owner      The VM becomes SYNCING. If the guest then ends or its host falls
+ *       PROTECTED   the owner      The VM becomes SYNCING. If the guest then ends or its host falls
  *	                            silent, the VM becomes PROTECTED again: the standby holds all
  *	                            that was committed, and may be promoted.
- *	 PROTECTED   the standby    Only an event is given. If the primary fails, a promotion with a
+ *       PROTECTED   the standby    Only an event is given. If the primary fails, a promotion with a
  *	                            blocked path is still better than no promotion.
  */
 #include <inttypes.h>

@@ -16,7 +16,7 @@
  * A position is the number of bytes that were ever put into the ring before it. Positions never
  * decrease, and are multiples of 8. A record consists of
  *
- *	8 bytes: op | bytes << 32	8 bytes: offset		data (WRITE only), padded to 8
+ *      8 bytes: op | bytes << 32       8 bytes: offset         data (WRITE only), padded to 8
  *
  * in the byte order of the host. The bytes of a WRITE all lie in one block of 64 KiB of the disk,
  * so a large write becomes several records. Both processes map the ring's data twice, one mapping

@@ -180,7 +180,7 @@ static int away(int fd)
 static bool place_fds(struct child *child)
 {
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int from[CHILD_N_FDS] = {away(null_fd),	      away(child->log),	 away(child->log),
+	int from[CHILD_N_FDS] = {away(null_fd),       away(child->log),  away(child->log),
 				 away(child->socket), away(child->ring), away(child->lifeline)};
 
 	child->error = away(child->error);

@@ -38,7 +38,7 @@ enum guest_condition {
 	GUEST_PAUSED,	      /* somebody else paused the guest; we have asked QEMU why */
 	GUEST_STOPPING,	      /* QEMU has not answered our `stop`, but may still obey it */
 	GUEST_STOPPING_RESUMED, /* as GUEST_STOPPING, but QEMU's last event was RESUME */
-	GUEST_STOPPED,	      /* we stopped the guest, because this host may not speak for it */
+	GUEST_STOPPED,        /* we stopped the guest, because this host may not speak for it */
 	GUEST_LOST,	      /* QEMU or its monitor is gone */
 	GUEST_N_CONDITIONS,
 };

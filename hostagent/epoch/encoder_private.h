@@ -10,7 +10,7 @@
  * There are two sinks. They differ in which thread finds the deltas, and in when the frames are
  * added to the backlog:
  *
- *	                      ┌► encoder_frames.c: writes into the frame being filled; the engine's
+ *                            ┌► encoder_frames.c: writes into the frame being filled; the engine's
  *	                      │  thread finds the deltas at the end of each batch
  *	encoder_pages ─► page ┤
  *	                      └► encoder_units.c: writes into a unit; any thread finds the deltas;

@@ -13,7 +13,7 @@
  *	 engine_open ──► ATTACHING ──RESUME──► SYNCING ──commit of the first held epoch──► PROTECTED
  *	                     ▲                    ▲                                     │
  *	                     └─ stream lost ──────┴─────────────────────────────────────┘
- *	 The stream is lost: SYNCING if the hold has begun (held frames wait), otherwise ATTACHING.
+ *       The stream is lost: SYNCING if the hold has begun (held frames wait), otherwise ATTACHING.
  *
  * If the lease (lease.h) expires in mode HOLD, the guest is stopped and nothing is released. The
  * same happens if the gateway says that we were outvoted. When a lease is renewed in the same term,

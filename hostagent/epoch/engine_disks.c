@@ -4,7 +4,7 @@
  * Each disk has a ring (disk/ring.h), an NBD server that fills it (disk/server.h) and a block job
  * of QEMU that writes to that server (vmm/mirror.h):
  *
- *	seal's hook      cut[n] = head of the ring        the guest is stopped, its requests are done
+ *	seal's hook      cut[n] = head of the ring       the guest is stopped, its requests are done
  *	after the seal   is the mirror whole? if not, and the output is held, epoch n is not sent
  *	encode           records up to cut[n] ─► DISK frames of epoch n
  *	commit of n      the ring is released up to cut[n]
@@ -33,9 +33,9 @@
 #define RETRY_MAX_NS	 (10 * CLOCK_NS_PER_S)
 #define QMP_NS		 (5 * CLOCK_NS_PER_S)
 #define SERVER_LOOK_NS	 (50 * CLOCK_NS_PER_MS)
-#define COPY_LOOK_NS	 (20 * CLOCK_NS_PER_MS) /* how often to look at a copy within an epoch */
+#define COPY_LOOK_NS     (20 * CLOCK_NS_PER_MS) /* how often to look at a copy within an epoch */
 #define COPY_BYTES_PER_S_MIN (UINT64_C(1) << 20)
-#define SERVE_EVERY	 64u			/* while encoding: serve after this many records */
+#define SERVE_EVERY      64u                    /* while encoding: serve after this many records */
 /* The hold begins only if less than this waits in the rings: the first held epoch must be short. */
 #define HOLD_BYTES_MAX	 (UINT64_C(4) << 20)
 /* Ask for a seal when a ring is filled by this share. */
@@ -334,7 +334,7 @@ static bool all_ready(struct engine *e)
 	return true;
 }
 
-/* Has the ring of @disk so many bytes that an epoch should take them soon? */
+/* Return true if more than 1/RING_SEAL_SHARE of the ring of @disk is filled. */
 static bool is_filling(const struct engine *e, const struct engine_disk *disk)
 {
 	return disk_ring_waiting(disk->ring) > e->config.disk_ring_bytes / RING_SEAL_SHARE;

@@ -3,10 +3,11 @@
  *
  * The rule: while QEMU ignores flushes of an image, no output leaves but by a commit.
  *
- *	the guest becomes PROTECTED, all disks in step			flushes off
- *	a disk falls out of step, or the standby may lack its copy	flushes on, the hold is closed
- *	the protection ends						flushes on, then the hold opens
- *	the agent dies		the hold is closed; the next agent switches them on as it attaches */
+ *   when                                                        then
+ *   the guest becomes PROTECTED, and all disks are in step      flushes off
+ *   a disk falls out of step, or the standby may lack its copy  flushes on; the hold is closed
+ *   the protection ends                                         flushes on, then the hold opens
+ *   the agent dies (the hold is closed)                         the next agent switches them on */
 #include "epoch/engine_private.h"
 
 #include <errno.h>

@@ -8,11 +8,11 @@
  *
  *	reason			wanted by	what follows
  *	guest-shutdown		the guest	verdict shutdown, no failover
- *	guest-reset		the guest	as guest-shutdown: with -no-reboot a reset ends QEMU
- *	guest-panic		the guest	as guest-shutdown: its copy would soon panic, too
+ *      guest-reset             the guest       as guest-shutdown: with -no-reboot a reset ends QEMU
+ *      guest-panic             the guest       as guest-shutdown: its copy would soon panic, too
  *	host-signal		the host	verdict exited when the process has ended: failover
  *	host-qmp-quit, host-ui, host-qmp-system-reset, subsystem-reset, snapshot-load
- *				an operator	as host-signal: to end a guest, unprotect it first
+ *                              an operator     as host-signal: to end a guest, unprotect it first
  *	host-error, others	nobody		as host-signal
  *
  * Threads: any.

@@ -7,15 +7,15 @@
  * for seconds. So the throttle gives the guest's vCPUs less time, in steps, as QEMU's auto-converge
  * does for a migration.
  *
- *	up	after a slow epoch. There are two ways to be slow. First, copying in the pause took
+ *      up      after a slow epoch. There are two ways to be slow. First, copying in the pause took
  *		longer than copy_max. Second, the transfer to the standby takes longer than
- *		commit_max, and nearly as long as the guest ran in the epoch. (A transfer that takes
+ *              commit_max, and nearly as long as the guest ran in the epoch. (A transfer that takes
  *		much less time than the guest ran is no problem: the next epochs get shorter by
  *		themselves.) The first slow epoch counts as a burst and changes nothing. Each
- *		further slow epoch in a row raises the throttle by one step, or by more steps if an
+ *              further slow epoch in a row raises the throttle by one step, or by more steps if an
  *		epoch like this one needs them to get within both limits. Small epochs never count
  *		as slow: they are late only when the link stands still.
- *	down	after THROTTLE_WINDOW_NS without a change, by at most THROTTLE_DOWN_STEPS steps. For
+ *      down    after THROTTLE_WINDOW_NS without a change, by at most THROTTLE_DOWN_STEPS steps. For
  *		each step, the throttle first predicts the load with the longer running time, from
  *		what it measured in that window. It takes the step only if the link would be used
  *		to at most THROTTLE_LOAD_MAX_PERCENT and each epoch would stay within its limits.

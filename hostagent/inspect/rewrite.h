@@ -6,7 +6,7 @@
  * may be guessed: an option that cannot be carried over becomes an obstacle, which names the
  * option.
  *
- *	primary: qemu -M pc -drive id=root,file=/a.qcow2,format=qcow2,.. -qmp unix:/run/q -daemonize
+ *      primary: qemu -M pc -drive id=root,file=/a.qcow2,format=qcow2,.. -qmp unix:/run/q -daemonize
  *.. standby: /usr/bin/qemu -M pc-i440fx-7.2 -drive id=root,file=/b.raw,format=raw,..
  *
  * The options keep their order, since the order decides the devices' addresses. A replicated disk

@@ -68,7 +68,7 @@ struct agree_standby {
 	bool is_copy;
 	uint64_t term;		 /* the standby's term */
 	uint64_t promised_term;  /* newest term of an accepted promotion; 0: none */
-	uint8_t voted_mode;	 /* mode of the vote that led to `term`; 0 if no vote led to it */
+	uint8_t voted_mode;      /* mode of the vote that led to `term`; 0 if no vote led to it */
 	uint64_t complete_epoch;
 	uint64_t gateway_silence_ns;
 	uint64_t gateway_lost_ns;

@@ -43,7 +43,7 @@ struct peer_server_config {
 	uint32_t ip_be32;
 	uint16_t port;
 	struct wire_tls_context *tls; /* for the server side; borrowed */
-	uint64_t hello_ns;	      /* longest time from accept to HELLO; 0 means PEER_HELLO_NS */
+	uint64_t hello_ns;            /* longest time from accept to HELLO; 0 means PEER_HELLO_NS */
 
 	/* Takes a connection. Must not wait. Returns 0 if offer->link now belongs to the taker.
 	 * Otherwise returns an enum wire_refused_code, with a text for the peer in *ret_error. */

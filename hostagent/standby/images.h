@@ -39,7 +39,7 @@ struct image {
 	char name[WIRE_DISK_NAME_MAX + 1];
 	const char *path; /* borrowed */
 	int fd;		  /* -1: not open */
-	uint64_t bytes;	  /* size of the image when it was last opened; 0: never opened yet */
+	uint64_t bytes;   /* size of the image when it was last opened; 0: never opened yet */
 	/* with inode: identifies the file. For a block device: the device itself, and inode is 0 */
 	dev_t device;
 	ino_t inode;

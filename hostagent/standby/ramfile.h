@@ -8,9 +8,9 @@
  *
  *	STATE_DIR/                                            page index (GEOMETRY order)
  *	  lock      flock: one agent per copy
- *	  meta      "term=7 applied=812 phase=copy"    what the copy is, perhaps with "vote=direct";
+ *        meta      "term=7 applied=812 phase=copy"    what the copy is, perhaps with "vote=direct";
  *	                                                replaced atomically
- *	  geometry  the GEOMETRY payload                layout of `ram`, `rom`; replaced atomically
+ *        geometry  the GEOMETRY payload                layout of `ram`, `rom`; replaced atomically
  *	  ram       256 MiB, mapped shared ──────────►  0 .. 65535      block pc.ram
  *	  rom       256 KiB, mapped shared ──────────►  65536 .. 65599  block pc.bios, then other ROMs
  *	  device    79 KB, replaced atomically ──────►  (pieces of DEVICE records)
@@ -77,7 +77,7 @@ struct ramfile {
 	uint8_t *rom;
 	uint64_t rom_bytes;
 
-	uint8_t *blob;	    /* room for the largest blob (WIRE_BLOB_MAX); zeros after blob_bytes */
+	uint8_t *blob;      /* room for the largest blob (WIRE_BLOB_MAX); zeros after blob_bytes */
 	uint32_t blob_bytes; /* size of the blob in `device`; 0: none */
 
 	struct progress *progress; /* reports the progress of long work; NULL: not wanted.

@@ -16,7 +16,7 @@
  *	            stop at time T                the words are set at `now`  start
  *	guest's     ─────┐ stands at C                     ┌──────────────────────
  *	clock            └─────────────────────────────────┘ target + now + cost
- *	                 C = running offset + T     cost: time from setting the words to the start,
+ *                       C = running offset + T     cost: time from setting the words to the start,
  *	                                            as measured in earlier pauses
  *
  * Each correction restores the running offset as it was before the first pause (`target`). So the

@@ -11,9 +11,9 @@
  *	QEMU's options						the disk's name
  *	-drive file=..,if=virtio				virtio0
  *	-drive if=none,id=root,.. -device virtio-blk-pci,..	root
- *	-blockdev .. -device virtio-blk-pci,id=vd0,..		vd0	from .../vd0/virtio-backend
+ *      -blockdev .. -device virtio-blk-pci,id=vd0,..           vd0     from .../vd0/virtio-backend
  *	-blockdev .. -device scsi-hd,id=sd0,..			sd0
- *	-blockdev .. -device virtio-blk-pci,..			device-0  from .../device[0]/..
+ *      -blockdev .. -device virtio-blk-pci,..                  device-0  from .../device[0]/..
  *
  * A drive without a medium does not count as a disk. A floppy, or a flash memory with firmware
  * variables, counts as a disk if the guest can write to it.
@@ -51,7 +51,7 @@ struct vmm_disk {
 	char file[VMM_DISK_FILE_BYTES];
 	char format[VMM_DISK_FORMAT_BYTES]; /* "raw", "qcow2", ...: the root node's driver */
 	uint64_t size_bytes;		    /* as the guest sees it, a multiple of 512 */
-	bool is_direct;			    /* cache.direct: QEMU does not use the page cache */
+	bool is_direct;                     /* cache.direct: QEMU does not use the page cache */
 	bool is_no_flush;		    /* cache.no-flush: QEMU ignores the guest's flushes */
 	bool has_backing;		    /* the image is based on another image */
 	/* true if a block job other than ours uses the disk; always false if QEMU cannot say which

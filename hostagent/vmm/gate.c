@@ -54,7 +54,7 @@ struct gate {
 	/* State of the current save. */
 	bool is_running;
 	bool has_filler;   /* the pipe still holds the filler */
-	size_t in_pipe;	   /* how many bytes are in the pipe when the next write holds QEMU */
+	size_t in_pipe;    /* how many bytes are in the pipe when the next write holds QEMU */
 	/* number of blob bytes that QEMU has written into the pipe so far (some may still be in
 	 * it). The next write starts at this byte of the blob */
 	size_t passed;

@@ -8,7 +8,7 @@
  *
  *	agent, engine's thread		the process, made at the agent's start, a thread for each pipe
  *	makes and locks a mutex ──────► waits for the mutex
- *	seals, seals, ... dies		gets the mutex, as its owner is dead; empties the pipe:
+ *      seals, seals, ... dies          gets the mutex, as its owner is dead; empties the pipe:
  *					the guest runs
  *
  * The process is forked while the agent has little memory, and keeps none of the agent's

@@ -90,7 +90,7 @@ struct mirror_progress {
  * struct to zero. Only this module uses the members. */
 struct mirror {
 	enum mirror_condition condition;
-	bool is_ending;		  /* mirror_end() is ending the job, so the job's end is no error */
+	bool is_ending;           /* mirror_end() is ending the job, so the job's end is no error */
 	bool has_reason;	  /* QEMU said why the mirror is BROKEN */
 	char name[VMM_DISK_NAME_MAX + 1u];
 	char id[MIRROR_ID_BYTES]; /* id of our node and job; "" before mirror_begin() */

@@ -5,7 +5,7 @@
  *		if the primary had sent it. `delta` encodes against the copy in STATE_DIR. The
  *		guest stays stopped.
  *	standby_drive compare QMP STATE_DIR
- *		compare the copy in STATE_DIR with the memory of the guest behind QMP, and with the
+ *              compare the copy in STATE_DIR with the memory of the guest behind QMP, and with the
  *		device state of the last `ship`; the guest must have been stopped since then
  *	standby_drive start STATE_DIR RUN_DIR COMMAND_FILE TERM
  *	standby_drive promote STATE_DIR RUN_DIR COMMAND_FILE TERM MIN_EPOCH

@@ -96,7 +96,7 @@ static void never_twice_the_better_choice(void **state)
 
 static void stale_copies_are_bounded_in_a_pause(void **state)
 {
-	/* A fault costs so much here that, by cost alone, the rule would not protect any page
+	/* A fault is expensive here. By cost alone, the rule would not protect any page
 	 * within the run. */
 	struct cost cost = run_guest(BY_RULE, 10000000, 80, 50, 1000);
 

@@ -325,7 +325,7 @@ static void test_duplicate_and_silent(void **state)
 	assert_null(primary.session);
 	assert_non_null(alpha.session);
 	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_DUPLICATE], 1);
-	/* the first session is silent for so long that the second session replaces it */
+	/* the first session stays silent until the second session may replace it */
 	f.now_ns += 600 * MS;
 	agent_close(&primary);
 	agent_open(&primary, &f, f.alpha);

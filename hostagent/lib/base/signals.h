@@ -12,7 +12,7 @@
  *	SIGPROF SIGIO SIGPWR SIGSTKFLT
  *	SIGXCPU, real-time signals		only logged
  *	SIGPIPE SIGXFSZ				ignored: the system call that raised it fails
- *	others					the default action, because these signals report
+ *      others                                  the default action, because these signals report
  *						a broken process, or stop and continue it
  *
  * Where: both daemons' main threads. Threads: call signals_open() before any other thread is

@@ -38,7 +38,7 @@ struct simd_ahead {
 /* The result of comparing two pages. */
 struct simd_scan {
 	uint64_t changed[64]; /* bit i of word l: byte 64 * l + i differs */
-	uint64_t lines;	      /* bit l: line l differs; all bits are 0 if the pages are equal */
+	uint64_t lines;       /* bit l: line l differs; all bits are 0 if the pages are equal */
 	uint64_t any_nonzero; /* != 0: the new page is not all zero */
 
 	/* set only by simd_ops->bitmap_encode, and only if the pages differ */

@@ -49,7 +49,7 @@
 #define WIRE_DUP_SIZE		4     /* data of a DUP record: a page index */
 
 #define WIRE_DISKS_MAX		16    /* disks of one guest that are replicated */
-#define WIRE_DISK_NAME_MAX	63    /* bytes in a disk's name (must not exceed WIRE_LABEL_MAX) */
+#define WIRE_DISK_NAME_MAX      63    /* bytes in a disk's name (must not exceed WIRE_LABEL_MAX) */
 #define WIRE_DISK_HEADER_SIZE	16    /* bytes before a disk record's data */
 /* most bytes of the disk in one ZERO or DISCARD record; the data of a WRITE must fit into its
  * frame */
