@@ -25,8 +25,8 @@
  *
  * Three kinds of seal:
  *
- *      PROTECT  as above; every page that the scan reported is write-protected again, so the guest's
- *		 next write to it causes a fault
+ *      PROTECT  as above; every page that the scan reported is write-protected again, so the next
+ *		 write to it causes a fault
  *      AHEAD    pages that are already dirty are scanned and copied while the guest still runs; the
  *               pause copies only pages written after that. A page copied twice is superseded: its
  *		 early copy is not used

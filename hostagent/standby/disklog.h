@@ -9,7 +9,7 @@
  * The file has two halves, which are used in turn. Entries follow each other from a half's start:
  *
  *	half 0  [ entry 17 | entry 18 | entry 19 | ...old bytes ]
- *	half 1  [ entry 20 | entry 21 | ...old bytes            ]   ◄── newest: the only half replayed
+ *	half 1  [ entry 20 | entry 21 | ...old bytes            ]   ◄── newest: the half replayed
  *	                              ▲ next
  *
  * An entry goes into the other half if it does not fit. Before that, the caller brings all earlier

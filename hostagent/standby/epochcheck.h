@@ -9,13 +9,13 @@
  * need.
  *
  *	             GEOMETRY(new generation)              EPOCH_BEGIN(last+1)
- *	  [no stream] ───────────────────────► [between] ────────────────────► [inside] ─┐ PAGES, DEVICE,
- *	       ▲           any violation            ▲            EPOCH_END         │  ▲───┘ DISK, CLOCK
+ *	  [no stream] ───────────────────────► [between] ────────────────────► [inside] ─┐ PAGES,
+ *	       ▲           any violation            ▲            EPOCH_END         │  ▲───┘ ...
  *	       └────────────────────────────────────┴──────────────────────────────┘
  *
- * The drawing shows an ordinary epoch, whose number is the last epoch's plus 1. A FULL epoch may
- * have any higher number. A frame of an older generation, which may come from the gateway's relay
- * buffer, is dropped.
+ * The frames within an epoch are PAGES, DEVICE, DISK and CLOCK. The drawing shows an ordinary
+ * epoch, whose number is the last epoch's plus 1. A FULL epoch may have any higher number. A frame
+ * of an older generation, which may come from the gateway's relay buffer, is dropped.
  */
 #ifndef STANDBY_EPOCHCHECK_H
 #define STANDBY_EPOCHCHECK_H

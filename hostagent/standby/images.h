@@ -12,7 +12,7 @@
  *	disks = root:/var/lib/holdfast/web1.raw data:/dev/vg0/web1-data
  *
  *	      images_init        images_open (START, an epoch)      images_close (promotion, STOP)
- *	 [names and paths] ────► [open: sizes known, may write] ────► [closed: sizes known, no writes]
+ *	 [names and paths] ────► [open: sizes known, may write] ────► [closed: sizes known]
  *	                              ▲                                        │
  *	                              └────────────────────────────────────────┘
  *

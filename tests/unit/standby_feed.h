@@ -1,6 +1,7 @@
 /* standby_feed.h - builds an epoch stream as a primary would, for tests of the standby.
  *
- *	feed_init ─ feed_geometry ─ { feed_begin ─ feed_page* ─ feed_blob ─ feed_disk* ─ feed_end }* ─ feed_done
+ *	feed_init ─ feed_geometry ─ { one epoch }* ─ feed_done
+ *	one epoch: feed_begin ─ feed_page* ─ feed_blob ─ feed_disk* ─ feed_end
  *
  * The bytes of all frames since the last feed_clear() are in feed->bytes. A failure of the encoder
  * is a bug in the test and aborts the program.
