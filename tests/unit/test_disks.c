@@ -274,8 +274,8 @@ static void a_job_on_the_disk_is_seen(void **state)
 	static const char *const other[] = {
 		"{}", "[]", "{\"nodes\":3,\"edges\":{}}", "{\"nodes\":[1],\"edges\":[2]}",
 		/* a cycle: the node is its own child */
-		"{\"nodes\":[{\"id\":1,\"type\":\"block-driver\",\"name\":\"#block483\"}],"
-		"\"edges\":[{\"parent\":1,\"child\":1},{\"parent\":1,\"child\":1}]}"};
+		("{\"nodes\":[{\"id\":1,\"type\":\"block-driver\",\"name\":\"#block483\"}],"
+		 "\"edges\":[{\"parent\":1,\"child\":1},{\"parent\":1,\"child\":1}]}")};
 	struct vmm_disks disks;
 	struct error error;
 
