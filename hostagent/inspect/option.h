@@ -36,8 +36,8 @@ struct option_list {
 int option_parse(const char *text, const char *first_key, struct option_list *ret_list)
 	__attribute__((warn_unused_result));
 
-/* Returns the value of @key, borrowed, or NULL. If the list has the key twice, the last one counts.
- */
+/* Returns the value of @key, or NULL. The value is borrowed until option_set() or option_drop()
+ * changes that key. If the list has the key twice, the last one counts. */
 const char *option_get(const struct option_list *list, const char *key);
 
 /* Is the value of @key "on", "yes" or "true"? */

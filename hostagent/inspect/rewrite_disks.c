@@ -289,14 +289,16 @@ static void replicate_node(struct rewriter *rw, size_t index, struct option_list
 	const struct vmm_disk *disk = &rw->in->disks->disks[index];
 	const char *driver = option_get(list, "driver");
 	const char *inner = option_get(list, "file.driver"), *key = NULL, *there;
+	bool is_image;
 
 	rw->described[index] = true;
 	driver = driver ? driver : "";
+	is_image = is_image_format(driver); /* option_set() below may free the text @driver */
 	if (is_file_driver(driver))
 		key = "filename";
 	else if (inner && is_file_driver(inner))
 		key = "file.filename";
-	if ((!key && inner) || (!is_file_driver(driver) && !is_image_format(driver) &&
+	if ((!key && inner) || (!is_file_driver(driver) && !is_image &&
 				!is_one_of(driver, filters, ARRAY_SIZE(filters)))) {
 		rewriter_refuse(rw,
 				"disk %s (%s) has the block driver %s, whose place on the standby "
@@ -313,7 +315,7 @@ static void replicate_node(struct rewriter *rw, size_t index, struct option_list
 		option_set(list, key, there);
 		option_set(list, inner ? "file.driver" : "driver", file_driver(there));
 	}
-	if (is_image_format(driver)) {
+	if (is_image) {
 		drop_format(list);
 		option_set(list, "driver", "raw");
 	}
