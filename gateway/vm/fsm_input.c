@@ -170,7 +170,9 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	}
 	if (state != VM_SYNCING && state != VM_PROTECTED)
 		return;
-	if (s->in->role == WIRE_VM_ROLE_PRIMARY)
+	/* An agent whose guest runs unprotected reports the epoch with which the guest was
+	 * promoted. That number is one of an earlier term. */
+	if (s->in->role == WIRE_VM_ROLE_PRIMARY && s->in->agent_state != WIRE_STATE_RUNNING)
 		learn_committed(s);
 	if (s->in->is_uncovered) {
 		on_uncovered(s);

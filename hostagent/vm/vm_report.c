@@ -115,8 +115,10 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 		bool is_back = vm->standby && status.guest_ended && vm->role == VM_ROLE_RUNNING &&
 			       vm_guest_get(&vm->guest, &pid) == VM_GUEST_ALIVE;
 
+		/* The standby's state says nothing about a guest that is protected here. Its epoch
+		 * is that of an earlier promotion, in the numbers of an earlier term. */
 		if (vm->standby && status.state != STANDBY_STATE_IDLE &&
-		    vm->role != VM_ROLE_FENCED && !is_back)
+		    vm->role != VM_ROLE_FENCED && vm->role != VM_ROLE_PRIMARY && !is_back)
 			report_standby(vm->standby, ret_report, ret_epoch);
 		else
 			report_role(vm, ret_report);

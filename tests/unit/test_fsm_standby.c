@@ -202,6 +202,23 @@ static void test_the_age_of_a_commit(void **state)
 	assert_int_equal(lab.fsm.protection.committed_ns, lab.now_ns);
 }
 
+/* The guest was once promoted on the primary's host. A restarted agent there may report the epoch
+ * of that promotion until it protects the guest again. That epoch was not committed in this
+ * term. */
+static void test_an_earlier_promotion(void **state)
+{
+	(void)state;
+	lab.peer[0].state = WIRE_STATE_RUNNING;
+	lab.peer[0].committed = 937;
+	lab_report(&lab, 0);
+	assert_int_equal(lab.fsm.protection.committed, 2);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab.peer[0].state = WIRE_STATE_PROTECTED; /* a number of this term is believed */
+	lab.peer[0].committed = 3;
+	lab_report(&lab, 0);
+	assert_int_equal(lab.fsm.protection.committed, 3);
+}
+
 /* Streams that the gateway itself closed count as down, so the next protection waits for new
  * streams. */
 static void test_closed_streams_are_down(void **state)
@@ -233,6 +250,7 @@ int main(void)
 		cmocka_unit_test_setup(test_the_clock_stands_still, start_protected),
 		cmocka_unit_test_setup(test_hold_is_told_once, start_protected),
 		cmocka_unit_test_setup(test_the_age_of_a_commit, start_protected),
+		cmocka_unit_test_setup(test_an_earlier_promotion, start_protected),
 		cmocka_unit_test_setup(test_closed_streams_are_down, start_protected),
 	};
 
