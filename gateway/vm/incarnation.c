@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <xxhash.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/sum_line.h"
 #include "wire/limits.h"
 
 #define RANDOM_BITS 16
@@ -23,9 +23,7 @@ static size_t format(const struct incarnation *i, char text[TEXT_MAX])
 			 "holdfast-incarnation 1\nnumber=%" PRIu64 " release_ms=%" PRIu32,
 			 i->number, i->release_ms);
 
-	n += snprintf(text + n, TEXT_MAX - (size_t)n, " sum=%016" PRIx64 "\n",
-		      (uint64_t)XXH3_64bits(text, (size_t)n));
-	return (size_t)n;
+	return sum_line_append(text, (size_t)n, TEXT_MAX);
 }
 
 int incarnation_parse(const char *text, size_t size, struct incarnation *ret_incarnation)

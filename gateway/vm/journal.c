@@ -10,13 +10,13 @@
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/sum_line.h"
 
 #define HEADER	       "holdfast-journal 1\n"
 #define LINE_BYTES_MAX VM_JOURNAL_LINE_MAX
@@ -31,25 +31,13 @@ struct vm_journal {
 	struct vm_journal_table table;
 };
 
-static uint64_t line_sum(const char *text, size_t size)
-{
-	return XXH3_64bits(text, size);
-}
-
 size_t vm_journal_format(const struct vm_journal_entry *entry, char *text, size_t size)
 {
 	int n = snprintf(text, size, "%s term=%" PRIu64 " owner=%s state=%s wall=%" PRIu64,
 			 entry->vm, entry->term, entry->owner, vm_state_name(entry->state),
 			 entry->wall_ns);
-	int m;
 
-	if (n < 0 || (size_t)n >= size)
-		return 0;
-	m = snprintf(text + n, size - (size_t)n, " sum=%016" PRIx64 "\n",
-		     line_sum(text, (size_t)n));
-	if (m < 0 || (size_t)m >= size - (size_t)n)
-		return 0;
-	return (size_t)(n + m);
+	return n < 0 ? 0 : sum_line_append(text, (size_t)n, size);
 }
 
 static int complain(struct error *ret_error, const char *name, unsigned line, const char *format,
@@ -87,7 +75,7 @@ static const char *parse_line(char *line, struct vm_journal_entry *ret_entry)
 	if (!sum_at || strlen(sum_at + 5) != 16)
 		return "no checksum";
 	errno = 0;
-	if (strtoull(sum_at + 5, &end, 16) != line_sum(line, (size_t)(sum_at - line)) || *end ||
+	if (strtoull(sum_at + 5, &end, 16) != sum_line_of(line, (size_t)(sum_at - line)) || *end ||
 	    sum_at[5] == '-' || sum_at[5] == '+')
 		return "the checksum is wrong";
 	*sum_at = '\0';
@@ -156,7 +144,7 @@ static bool fits_name(const char *text, const char *vm)
 	(void)snprintf(line, sizeof(line), "%s%s", vm, rest);
 	sum_at = strstr(line, " sum=");
 	return sum_at && strlen(sum_at + 5) == 16 &&
-	       strtoull(sum_at + 5, NULL, 16) == line_sum(line, (size_t)(sum_at - line));
+	       strtoull(sum_at + 5, NULL, 16) == sum_line_of(line, (size_t)(sum_at - line));
 }
 
 bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm,

@@ -5,10 +5,10 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/sum_line.h"
 #include "wire/limits.h"
 
 #define TEXT_BYTES 128
@@ -24,9 +24,7 @@ static size_t format(uint64_t incarnation, char text[TEXT_BYTES])
 {
 	int n = snprintf(text, TEXT_BYTES, "holdfast-obeyed 1\nnumber=%" PRIu64, incarnation);
 
-	n += snprintf(text + n, TEXT_BYTES - (size_t)n, " sum=%016" PRIx64 "\n",
-		      (uint64_t)XXH3_64bits(text, (size_t)n));
-	return (size_t)n;
+	return sum_line_append(text, (size_t)n, TEXT_BYTES);
 }
 
 static int parse(const char *text, size_t size, uint64_t *ret_incarnation)
