@@ -27,7 +27,7 @@ static void take_backup_addresses(struct fleet *fleet, const struct gw_vm_config
 	const struct fleet_vm *vm = fleet_find_vm(fleet, of->name);
 	const uint32_t be32[2] = {of->primary_backup, of->standby_backup};
 
-	for (int h = 0; h < 2; h++) {
+	for (int h = 0; h < VM_HOSTS; h++) {
 		if (be32[h])
 			(void)inet_ntop(AF_INET, &be32[h], vm->host[h]->configured,
 					sizeof(vm->host[h]->configured));

@@ -137,7 +137,7 @@ static void verb_failover(struct control_conn *c, const struct request *r)
 
 static void verb_owner(struct control_conn *c, const struct request *r)
 {
-	for (uint8_t h = 0; h < 2; h++) {
+	for (uint8_t h = 0; h < VM_HOSTS; h++) {
 		if (strcmp(r->vm->config.host[h], r->host) == 0) {
 			command(c, r, VM_COMMAND_OWNER, h);
 			return;

@@ -104,7 +104,7 @@ static int find_record(struct fleet *fleet, const struct vm_config *config,
 	}
 	if (!entry)
 		return 0;
-	for (owner = 0; owner < 2; owner++) {
+	for (owner = 0; owner < VM_HOSTS; owner++) {
 		if (strcmp(config->host[owner], entry->owner) == 0)
 			break;
 	}
@@ -139,7 +139,7 @@ int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t n
 	if (!vm)
 		return -ENOMEM;
 	vm->config = *config;
-	for (int h = 0; h < 2; h++)
+	for (int h = 0; h < VM_HOSTS; h++)
 		vm->host[h] = add_host(fleet, config->host[h]);
 	vm_fsm_init(&vm->fsm, &vm->config, &record, fleet->config.first_order_id, now_ns);
 	vm->index = fleet->n_vms;

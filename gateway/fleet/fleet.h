@@ -106,18 +106,18 @@ struct fleet_vm {
 	struct fleet_witness witness;
 	/* Source address of each host's witness datagrams in the client network, in host byte
 	 * order; 0: accept no datagrams from that host. */
-	uint32_t witness_sources[2];
+	uint32_t witness_sources[VM_HOSTS];
 	/* the VM's state machine; its record may not be durable yet, see fleet_is_durable() */
 	struct vm_fsm fsm;
 	struct fleet_pending pending;
 	struct vm_relay relay;
-	struct fleet_host *host[2];
-	struct fleet_link *stream[2];	  /* the attached streams, by enum
+	struct fleet_host *host[VM_HOSTS];
+	struct fleet_link *stream[VM_STREAMS];	  /* the attached streams, by enum
 					   * vm_stream_index; NULL: none */
 	/* true once any standby of this VM has opened a stream since the gateway's start */
 	bool knows_standby;
 	uint64_t standby_features;	  /* features that the last standby understood */
-	struct fleet_report report[2]; /* last report of each host, by enum vm_host_index */
+	struct fleet_report report[VM_HOSTS]; /* last report of each host, by enum vm_host_index */
 	struct prober *prober; /* borrowed; NULL: this VM has no address to probe */
 };
 

@@ -91,7 +91,7 @@ static void act_order(struct fleet *fleet, struct fleet_vm *vm, const struct vm_
 static void act_close(struct fleet *fleet, struct fleet_vm *vm)
 {
 	vm_relay_close(&vm->relay);
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < VM_STREAMS; i++) {
 		if (vm->stream[i])
 			fleet->links->end(vm->stream[i]);
 		vm->stream[i] = NULL;

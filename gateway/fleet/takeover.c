@@ -38,7 +38,7 @@ static void end_all(struct fleet *fleet)
 			fleet->links->end(fleet->hosts[i].control);
 	}
 	for (size_t i = 0; i < fleet->n_vms; i++) {
-		for (size_t slot = 0; slot < 2; slot++) {
+		for (size_t slot = 0; slot < VM_STREAMS; slot++) {
 			if (fleet->vms[i]->stream[slot])
 				fleet->links->end(fleet->vms[i]->stream[slot]);
 		}

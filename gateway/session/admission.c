@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "session/session_private.h"
 
 static const struct {
@@ -15,7 +16,7 @@ static const struct {
 void admission_init(struct admission *a, uint64_t now_ns)
 {
 	*a = (struct admission){0};
-	for (int i = 0; i < 2; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(a->budget); i++) {
 		a->budget[i].left_ns = (int64_t)limits[i].max_ns;
 		a->budget[i].earned_at_ns = now_ns;
 	}
@@ -142,7 +143,7 @@ int admission_make_room(struct sessions *sessions, const char *source, uint64_t 
 
 static void earn(struct admission *a, uint64_t now_ns)
 {
-	for (int i = 0; i < 2; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(a->budget); i++)
 		budget_earn(&a->budget[i], limits[i].percent, limits[i].max_ns, now_ns);
 }
 

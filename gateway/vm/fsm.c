@@ -86,10 +86,10 @@ static void forget_protection(struct vm_fsm *fsm, uint64_t now_ns)
 {
 	memset(&fsm->protection, 0, sizeof(fsm->protection));
 	fsm->close_due = true;
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < VM_STREAMS; i++)
 		fsm->stream[i] = (struct vm_stream){.changed_ns = now_ns};
-		fsm->host[i].effective = false;
-	}
+	for (int h = 0; h < VM_HOSTS; h++)
+		fsm->host[h].effective = false;
 }
 
 /* Does the table in fsm_table.h list this change, and may the change be made now? */
@@ -138,7 +138,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 		}
 		fsm->record.term = last + 1;
 		fsm->record.in_doubt = false;
-		for (int h = 0; h < 2; h++)
+		for (int h = 0; h < VM_HOSTS; h++)
 			fsm->host[h].conflict &= fsm->host[h].term > fsm->record.term;
 		forget_protection(fsm, s->now_ns);
 	}
@@ -463,7 +463,7 @@ static void expire_orders(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	char text[VM_TEXT_MAX];
 
-	for (uint8_t h = 0; h < 2; h++) {
+	for (uint8_t h = 0; h < VM_HOSTS; h++) {
 		struct vm_order *order = &fsm->host[h].order;
 
 		if (!order->id || order->done || !vm_is_stuck(s, h, order->sent_ns))
@@ -526,7 +526,7 @@ static void forgive_own_stall(struct vm_fsm *fsm, uint64_t now_ns)
 
 	if (now_ns - fsm->stepped_ns < config->beat_timeout_ns / 2)
 		return;
-	for (int h = 0; h < 2; h++)
+	for (int h = 0; h < VM_HOSTS; h++)
 		liveness_stalled(&fsm->host[h].live, config, now_ns - fsm->stepped_ns, now_ns);
 }
 

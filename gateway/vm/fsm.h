@@ -115,6 +115,8 @@ enum vm_host_index {
 	VM_HOST_SECOND = 1, /* `standby` in the VM's file */
 };
 
+#define VM_HOSTS 2 /* the length of an array indexed by enum vm_host_index */
+
 /* The indices of a VM's two streams: that of the present primary and that of the present
  * standby. */
 enum vm_stream_index {
@@ -122,11 +124,13 @@ enum vm_stream_index {
 	VM_STREAM_STANDBY = 1,
 };
 
+#define VM_STREAMS 2 /* the length of an array indexed by enum vm_stream_index */
+
 /* Configuration of one VM. It does not change after start. Arrays of hosts are indexed by enum
  * vm_host_index. */
 struct vm_config {
 	char name[WIRE_NAME_MAX + 1];
-	char host[2][WIRE_NAME_MAX + 1];
+	char host[VM_HOSTS][WIRE_NAME_MAX + 1];
 	struct detector_config detector; /* limits for judging the primary */
 	struct liveness_config liveness; /* limits for judging the standby's
 					  * host, and for the shadow */
@@ -408,8 +412,8 @@ struct vm_fsm {
 	uint64_t stepped_ns;		/* time of the last step */
 	uint64_t ticked_ns;		/* time of the last tick */
 	uint64_t term_seen;		/* largest term any agent reported */
-	struct vm_host host[2]; /* indexed by enum vm_host_index */
-	struct vm_stream stream[2];	/* indexed by enum vm_stream_index */
+	struct vm_host host[VM_HOSTS]; /* indexed by enum vm_host_index */
+	struct vm_stream stream[VM_STREAMS];	/* indexed by enum vm_stream_index */
 	uint32_t generation;		/* generation of the last RESUME */
 	struct vm_protection protection;
 	struct vm_stream_events stream_events;

@@ -26,10 +26,10 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	/* Allow a promotion from any complete epoch, because the gateway does not know which epoch
 	 * its previous run committed. */
 	fsm->promote_epoch = 1;
-	for (int i = 0; i < 2; i++) {
-		liveness_init(&fsm->host[i].live, &config->liveness, now_ns);
+	for (int h = 0; h < VM_HOSTS; h++)
+		liveness_init(&fsm->host[h].live, &config->liveness, now_ns);
+	for (int i = 0; i < VM_STREAMS; i++)
 		fsm->stream[i].changed_ns = now_ns;
-	}
 	vm_standby_begin(fsm, now_ns);
 	/* the gateway's previous run may have granted a lease just before it ended */
 	vm_fsm_granted(fsm, now_ns);

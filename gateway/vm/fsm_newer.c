@@ -172,7 +172,7 @@ bool vm_settle_failed(struct vm_step *s)
 static bool find_agreement(struct vm_step *s)
 {
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
-		for (uint8_t owner = 0; owner < 2; owner++) {
+		for (uint8_t owner = 0; owner < VM_HOSTS; owner++) {
 			if (!fits(s, i, owner))
 				continue;
 			adopt_agreement(s, i, owner);

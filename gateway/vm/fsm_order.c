@@ -180,7 +180,7 @@ void vm_reconcile(struct vm_step *s)
 	if (fsm->record.state == VM_PROMOTING && fsm->fencing == VM_FENCING_DUE)
 		start_fencing(s);
 
-	for (uint8_t h = 0; h < 2; h++) {
+	for (uint8_t h = 0; h < VM_HOSTS; h++) {
 		const struct vm_host *host = &fsm->host[h];
 		const struct vm_order *order = &host->order;
 		/* A host in a newer term accepts no order of ours. */
