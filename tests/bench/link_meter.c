@@ -6,6 +6,7 @@
  * Prints name=value lines. The program makes its own certificates.
  * Exit: 0; 1 if something failed.
  */
+#include <inttypes.h>
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
@@ -247,9 +248,10 @@ static void run_socket(const char *address, uint16_t port, size_t size, uint64_t
 	start = clock_mono_ns() - start;
 	pthread_join(thread, NULL);
 	link_get_stats(link, &stats);
-	printf("mb_per_s=%.0f\nsender_ns_per_kib=%.1f\nreceiver_ns_per_kib=%.1f\nsend_full=%llu\n",
+	printf("mb_per_s=%.0f\nsender_ns_per_kib=%.1f\nreceiver_ns_per_kib=%.1f\n"
+	       "send_full=%" PRIu64 "\n",
 	       (double)n_bytes / 1e6 / ((double)start / 1e9), cpu * 1e9 * 1024 / (double)n_bytes,
-	       rx.cpu_s * 1e9 * 1024 / (double)n_bytes, (unsigned long long)stats.send_full);
+	       rx.cpu_s * 1e9 * 1024 / (double)n_bytes, stats.send_full);
 	link_free(link);
 	close(rx.listener);
 }

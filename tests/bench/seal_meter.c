@@ -10,6 +10,7 @@
  * program does not encode or send them, which the agent does after the pause.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,16 +61,16 @@ static double ms(const struct hist *hist, double quantile)
 
 static void print_result(bool is_mapped, bool has_gate)
 {
-	printf("{\"dirty_pages\": %llu, \"pause_ms_p50\": %.3f, \"pause_ms_p99\": %.3f, "
+	printf("{\"dirty_pages\": %" PRIu64 ", \"pause_ms_p50\": %.3f, \"pause_ms_p99\": %.3f, "
 	       "\"stop_ms\": %.3f, \"scan_ms\": %.3f, \"copy_ms\": %.3f, \"device_ms\": %.3f, "
-	       "\"cont_ms\": %.3f, \"precopy_ms\": %.3f, \"stopped_pages\": %llu, "
-	       "\"device_bytes\": %llu, \"seals\": %llu, \"mapped\": %s, \"gate\": %s}\n",
-	       (unsigned long long)hist_quantile(&dirty_pages, 0.5), ms(&pause_ns, 0.5),
+	       "\"cont_ms\": %.3f, \"precopy_ms\": %.3f, \"stopped_pages\": %" PRIu64 ", "
+	       "\"device_bytes\": %" PRIu64 ", \"seals\": %" PRIu64 ", \"mapped\": %s, "
+	       "\"gate\": %s}\n",
+	       hist_quantile(&dirty_pages, 0.5), ms(&pause_ns, 0.5),
 	       ms(&pause_ns, 0.99), ms(&stop_ns, 0.5), ms(&scan_ns, 0.5), ms(&copy_ns, 0.5),
 	       ms(&device_ns, 0.5), ms(&cont_ns, 0.5),
-	       ms(&precopy_ns, 0.5), (unsigned long long)hist_quantile(&stopped_pages, 0.5),
-	       (unsigned long long)hist_quantile(&blob, 0.5),
-	       (unsigned long long)hist_count(&pause_ns), is_mapped ? "true" : "false",
+	       ms(&precopy_ns, 0.5), hist_quantile(&stopped_pages, 0.5),
+	       hist_quantile(&blob, 0.5), hist_count(&pause_ns), is_mapped ? "true" : "false",
 	       has_gate ? "true" : "false");
 }
 

@@ -212,7 +212,7 @@ static int run_stats(struct hold *h, uint64_t a, uint64_t b, const char *text)
 	SHOW(kernel_rx_dropped);
 	SHOW(kernel_rx_ring_full);
 	SHOW(kernel_rx_no_buffer);
-	printf("dropped=%llu ", (unsigned long long)hold_dropped(&s));
+	printf("dropped=%" PRIu64 " ", hold_dropped(&s));
 	SHOW(kernel_tx_invalid);
 #undef SHOW
 	printf("\n");

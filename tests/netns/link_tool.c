@@ -8,6 +8,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -35,8 +36,8 @@ static void report(const struct link *link, int result, uint64_t start_ns)
 {
 	const char *name = strerrorname_np(-result);
 
-	printf("RESULT %s %llu %s\n", result == 0 ? "OK" : name ? name : "?",
-	       (unsigned long long)((clock_mono_ns() - start_ns) / CLOCK_NS_PER_MS),
+	printf("RESULT %s %" PRIu64 " %s\n", result == 0 ? "OK" : name ? name : "?",
+	       (clock_mono_ns() - start_ns) / CLOCK_NS_PER_MS,
 	       link_error(link));
 	fflush(stdout);
 }

@@ -8,6 +8,7 @@
  * Prints "ready MAC" once it serves. On SIGTERM or SIGINT it prints its counters as name=value
  * lines and ends. Used by test_stack_*; not part of the product.
  */
+#include <inttypes.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -262,7 +263,7 @@ static void print_counters(struct port *port, struct stack *stack)
 	};
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		printf("%s=%llu\n", rows[i].name, (unsigned long long)rows[i].value);
+		printf("%s=%" PRIu64 "\n", rows[i].name, rows[i].value);
 }
 
 static int make_epoll(struct port *port)

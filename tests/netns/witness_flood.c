@@ -17,6 +17,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
@@ -233,9 +234,8 @@ static void flood(int fd)
 		n_refused += n - (r > 0 ? (unsigned int)r : 0);
 	}
 	ns = clock_mono_ns() - start_ns;
-	printf("frames=%llu refused=%llu ms=%llu per_second=%llu\n", (unsigned long long)n_sent,
-	       (unsigned long long)n_refused, (unsigned long long)(ns / CLOCK_NS_PER_MS),
-	       (unsigned long long)((double)n_sent * 1e9 / (double)ns));
+	printf("frames=%" PRIu64 " refused=%" PRIu64 " ms=%" PRIu64 " per_second=%.0f\n", n_sent,
+	       n_refused, ns / CLOCK_NS_PER_MS, (double)n_sent * 1e9 / (double)ns);
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,7 @@
 /* Tests the detector on a virtual clock, in a small model world: a host with a kernel, an agent and
  * a guest; two networks; and clients. A fault removes parts of the world for a time, and the world
  * then gives the detector the evidence that is left. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -161,8 +162,8 @@ static void disturbances_promote_nobody(void **state)
 			run(&w, disturbances[i].ms, disturbances[i].missing);
 			run(&w, 1000, 0);
 			if (w.failed_ns || w.d.state != DETECTOR_PROTECTED)
-				fail_msg("%s, seed %llu: %s", disturbances[i].name,
-					 (unsigned long long)seed, detector_state_name(w.d.state));
+				fail_msg("%s, seed %" PRIu64 ": %s", disturbances[i].name, seed,
+					 detector_state_name(w.d.state));
 			if (disturbances[i].worst == DETECTOR_PROTECTED && w.n_degraded)
 				fail_msg("%s: DEGRADED without need", disturbances[i].name);
 			if (disturbances[i].worst == DETECTOR_DEGRADED && !w.n_degraded)
@@ -204,13 +205,12 @@ static void deaths_are_seen(void **state)
 			died_ns = w.now_ns;
 			run(&w, 10000, deaths[i].missing);
 			if (!w.failed_ns)
-				fail_msg("%s, seed %llu: missed", deaths[i].name,
-					 (unsigned long long)seed);
+				fail_msg("%s, seed %" PRIu64 ": missed", deaths[i].name, seed);
 			took_ms = (w.failed_ns - died_ns) / MS;
 			if (took_ms < deaths[i].min_ms || took_ms > deaths[i].max_ms ||
 			    w.d.reason != deaths[i].reason)
-				fail_msg("%s, seed %llu: after %llu ms, reason %d", deaths[i].name,
-					 (unsigned long long)seed, (unsigned long long)took_ms,
+				fail_msg("%s, seed %" PRIu64 ": after %" PRIu64 " ms, reason %d",
+					 deaths[i].name, seed, took_ms,
 					 w.d.reason);
 		}
 	}
@@ -337,7 +337,7 @@ static void a_lossy_network_loses_witnesses(void **state)
 		w.lost_percent = 0;
 		run(&w, 600, 0);
 		if (w.failed_ns)
-			fail_msg("seed %llu: %d", (unsigned long long)seed, w.d.reason);
+			fail_msg("seed %" PRIu64 ": %d", seed, w.d.reason);
 	}
 }
 
@@ -472,7 +472,7 @@ static void random_disturbances(void **state)
 			run(&w, 1 + random_below(&w, ms), disturbances[which].missing);
 			run(&w, 600 + random_below(&w, 1000), 0);
 			if (w.failed_ns)
-				fail_msg("seed %llu, fault %d: %s", (unsigned long long)seed, i,
+				fail_msg("seed %" PRIu64 ", fault %d: %s", seed, i,
 					 disturbances[which].name);
 		}
 	}
