@@ -283,8 +283,8 @@ struct encoder_cursor copy_cursor(const struct copy *copy)
 				       .pages = copy->pages};
 }
 
-/* Wait until encoder_fd() is readable: the caller can then continue. Call this only
- * when the encoder's threads have already begun all remaining units. */
+/* Wait until encoder_fd() is readable. Call this only when the encoder's threads have already begun
+ * all remaining units. */
 void fixture_wait(struct fixture *f)
 {
 	struct pollfd fd = {.fd = encoder_fd(f->encoder), .events = POLLIN};

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The caller frees the result. @data may be NULL when @size is 0. */
+/* Returns a copy of @data, which the caller frees. @data may be NULL when @size is 0. */
 static inline uint8_t *exact_copy(const uint8_t *data, size_t size)
 {
 	uint8_t *copy = malloc(size ? size : 1);

@@ -45,7 +45,7 @@ struct lab {
 	struct vm_record journal; /* what is on disk */
 	struct lab_peer peer[2];
 	uint64_t now_ns;
-	bool standby_owes;	/* given to the machine with every tick */
+	bool standby_owes;	/* passed to the state machine with every tick */
 	/* bytes of the owner's epochs relayed so far; grows while the owner is alive */
 	uint64_t relayed_bytes;
 	/* largest epoch of committed_term that the gateway has committed, also before a restart */
@@ -92,7 +92,7 @@ static inline void lab_init(struct lab *lab)
 	vm_fsm_init(&lab->fsm, &lab->config, &lab->journal, lab->next_order_id, lab->now_ns);
 }
 
-/* The values in the rows of fsm_table.h, interpreted here without the machine's own code. */
+/* The values in the rows of fsm_table.h, interpreted here without the state machine's own code. */
 enum { LAB_KEPT, LAB_OTHER, LAB_ANY, LAB_SAME, LAB_NEW, LAB_OWN, LAB_FOLLOW };
 
 static const struct lab_row {
@@ -107,16 +107,16 @@ static const struct lab_row {
 #define LAB_N_ROWS (sizeof(lab_rows) / sizeof(lab_rows[0]))
 _Static_assert(LAB_N_ROWS <= 32, "lab.n_taken");
 
-/* Check that the machine does only what the model (docs/model) covers: each journaled change is in
- * the table, and during a conflict this gateway makes no new term of its own. */
+/* Check that the state machine does only what the model (docs/model) covers. Each journaled change
+ * must be in the table. During a conflict, this gateway makes no new term of its own. */
 static inline void lab_check_table(struct lab *lab, const struct vm_record *to, bool was_conflict)
 {
 	const struct vm_record *from = &lab->journal;
 	bool is_found = false, keeps = to->owner == from->owner, is_new = to->term > from->term;
 
 	if (from->in_doubt && !to->in_doubt && keeps && !is_new && to->state == from->state)
-		/* Both hosts have confirmed the record that damage to the journal had put in doubt.
-		 * Nothing but the doubt changes. */
+		/* The journal was damaged, so this record was in doubt. Both hosts have now
+		 * confirmed it, and only `in_doubt` changes. */
 		return;
 	for (size_t i = 0; i < LAB_N_ROWS; i++) {
 		const struct lab_row *row = &lab_rows[i];
@@ -207,7 +207,7 @@ static inline void lab_check_commit(struct lab *lab, const struct vm_action *a)
 	if (a->epoch > lab->unheld)
 		assert_int_equal(lab->journal.state, VM_PROTECTED);
 	assert_true(a->epoch >= 1);
-	/* Compare with the standby's true state, not with what the machine believes. */
+	/* Compare with the standby's true state, not with what the state machine believes. */
 	assert_int_equal(standby->term, a->term);
 	assert_true(standby->complete >= a->epoch);
 	if (lab->committed_term != a->term)
@@ -219,8 +219,8 @@ static inline void lab_check_commit(struct lab *lab, const struct vm_action *a)
 	lab->n_commits++;
 }
 
-/* Feed one input to the machine and check its actions against the rules. Returns false if the
- * journal write failed; the machine's state has then not changed. */
+/* Feed one input to the state machine and check its actions against the rules. Returns false if the
+ * journal write failed. In that case the state machine has not changed its state. */
 static inline bool lab_feed(struct lab *lab, struct vm_input in)
 {
 	struct vm_fsm before = lab->fsm;
@@ -290,13 +290,13 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 	return true;
 }
 
-/* End the fence command. Returns true if the command was running and the machine accepted its
+/* End the fence command. Returns true if the command was running and the state machine accepted its
  * end. */
 static inline bool lab_fenced(struct lab *lab, uint8_t status)
 {
 	if (!lab->fence_runs)
 		return false;
-	lab->fence_runs = false; /* cleared first, because the machine may answer with PROMOTE */
+	lab->fence_runs = false; /* cleared first: the state machine may answer with PROMOTE */
 	if (lab_feed(lab, (struct vm_input){.kind = VM_IN_FENCED, .term = lab->fence_term,
 					    .status = status, .text = "by the lab"}))
 		return true;
@@ -387,8 +387,8 @@ static inline void lab_down(struct lab *lab, uint8_t h)
 	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_CONTROL_DOWN, .host = h});
 }
 
-/* Let host @h's agent open its stream. Returns 0 if the machine accepts the stream, else the code
- * of the refusal. */
+/* Let host @h's agent open its stream. Returns 0 if the state machine accepts the stream, else the
+ * code of the refusal. */
 static inline uint16_t lab_stream_up(struct lab *lab, uint8_t h, uint8_t role)
 {
 	struct lab_peer *p = &lab->peer[h];

@@ -70,7 +70,7 @@ void fixture_tick(struct fixture *f);
  * are served. */
 void fixture_pump(struct agent *const *agents, size_t n_agents);
 
-/* Send one frame with a right checksum. */
+/* Send one frame with a correct checksum. */
 void agent_send(struct agent *a, const struct wire_header *h, const uint8_t *payload, size_t size);
 void agent_hello(struct agent *a, uint8_t kind, uint8_t role, uint64_t term, uint64_t epoch);
 

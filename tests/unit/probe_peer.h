@@ -1,5 +1,5 @@
-/* probe_peer.h - plays a probed host: builds the answer from the request's bytes.
- * For tests only. Does not use probe/frames.h: a mistake there must not be repeated here.
+/* probe_peer.h - plays a probed host: builds the answer from the request's bytes. For tests only.
+ * This file does not use probe/frames.h, so a mistake there is not repeated here.
  */
 #ifndef PROBE_PEER_H
 #define PROBE_PEER_H

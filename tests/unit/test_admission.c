@@ -196,7 +196,8 @@ static void test_handshakes_have_a_budget(void **state)
 	assert_true(f.now_ns - began_ns > 300 * MS);
 }
 
-/* A waiting session ends properly both when its peer closes it and when it times out. */
+/* A session whose handshake has to wait ends properly, both when its peer closes it and when it
+ * times out. */
 static void test_waiting_ones_end(void **state)
 {
 	(void)state;

@@ -19,11 +19,11 @@
 
 struct world {
 	uint64_t now_ns;
-	struct clock_words words; /* QEMU's clock words */
-	struct clock_words saved; /* the clock words that the last seal saved */
+	struct clock_words words; /* QEMU's clock and tick offsets */
+	struct clock_words saved; /* the offsets that the last seal saved */
 	struct clock_rules rules;
 	uint64_t alive_ns;	  /* nanoseconds that the guest's clock should have counted */
-	uint64_t cost_ns;	  /* how long each start takes from now on */
+	uint64_t cost_ns;	  /* ns that each start of the guest takes */
 	uint64_t random;
 };
 

@@ -275,7 +275,7 @@ static void test_the_last_change_is_told(void **state)
 	assert_int_equal(n_events("liveness"), EVENTS_BURST_OTHERS + 1);
 }
 
-/* ---- newcomers: over loopback, driven by hand ---- */
+/* ---- new connections, made over loopback ---- */
 
 #define N_STRANGERS 40
 

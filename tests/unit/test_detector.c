@@ -19,10 +19,10 @@
 #define KERNEL	  0x001u /* the host is off */
 #define AGENT	  0x002u /* the agent is stopped; its connections stay open */
 #define GUEST	  0x004u /* QEMU hangs or is paused */
-#define PORT	  0x008u /* the guest's port is gone with QEMU's process */
-#define BACKUP	  0x010u /* the primary's link to the backup network */
-#define CLIENT	  0x020u /* the primary's link to the client network */
-#define SEAL	  0x040u /* no epoch is made: a long seal, or a stuck encoder */
+#define PORT	  0x008u /* QEMU's process has ended, so the guest's port is gone */
+#define BACKUP	  0x010u /* the primary's link to the backup network is cut */
+#define CLIENT	  0x020u /* the primary's link to the client network is cut */
+#define SEAL	  0x040u /* no epoch is made: a seal takes long, or the encoder is stuck */
 #define CLOSED	  0x080u /* the kernel closed the control connection; the agent may be back */
 #define REFERENCE 0x100u /* no host on the client network answers: the gateway's own port is dead */
 #define STANDBY	  0x200u /* the standby's stream is down */
@@ -37,7 +37,7 @@ struct world {
 	uint64_t random;
 	uint64_t jitter_ms; /* beats may be late by up to this time */
 	bool has_probes;
-	uint64_t lost_percent; /* of frames on the backup network, except TCP */
+	uint64_t lost_percent; /* how many frames on the backup network, except TCP, are lost */
 	unsigned n_suspect, n_degraded;
 	uint64_t failed_ns; /* when FAILED was entered; 0: never */
 };
@@ -216,7 +216,7 @@ static void deaths_are_seen(void **state)
 	}
 }
 
-/* Without probes, only a silence of beat_timeout decides. */
+/* Without probes, the detector decides only after a silence of beat_timeout. */
 static void without_probes_beats_decide(void **state)
 {
 	struct world w;
@@ -233,7 +233,7 @@ static void without_probes_beats_decide(void **state)
 	assert_in_range((w.failed_ns - died_ns) / MS, 440, 560);
 }
 
-/* Suspicion adapts to late beats: a host whose beats are often late is rarely suspected. */
+/* The detector learns how late beats are. It rarely suspects a host whose beats are often late. */
 static void suspicion_learns(void **state)
 {
 	struct world calm, busy;
@@ -287,8 +287,8 @@ static void time_going_back_is_no_time(void **state)
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
 }
 
-/* Patience applies only to a host that is alive. Once the host dies, the detector waits only as
- * long as for any other dead host. */
+/* The detector waits longer for a degraded host only while that host is alive. Once the host dies,
+ * the detector waits only as long as for any other dead host. */
 static void a_degraded_host_may_die(void **state)
 {
 	struct world w;
@@ -323,7 +323,7 @@ static void failed_is_taken_back(void **state)
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
 }
 
-/* TCP stalls when 60 % of the frames are lost; a missing witness then proves nothing. */
+/* When 60 % of the frames are lost, TCP stalls. Missing witness datagrams then prove nothing. */
 static void a_lossy_network_loses_witnesses(void **state)
 {
 	struct world w;
@@ -357,8 +357,8 @@ static void a_paused_guest_is_waited_for(void **state)
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
 }
 
-/* When a silent host is heard again, patience starts anew: here the link returns after 2 s, but TCP
- * only after 4 s. If a host keeps coming and going, patience still runs out. */
+/* When a silent host is heard again, the detector's patience starts anew. Here the link returns
+ * after 2 s, but TCP only after 4 s. If a host keeps coming and going, patience still runs out. */
 static void what_comes_back_is_waited_for(void **state)
 {
 	struct world w;

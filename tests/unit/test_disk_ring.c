@@ -193,8 +193,8 @@ static void test_wrap(void **state)
 /* ---- a full ring */
 
 /* Write to the second half of a block again and again, until the ring holds as much as @limit
- * allows. The ring never drops a write of these data to a part of a block as unchanged, so each
- * write fills the ring further. */
+ * allows. The ring never drops such a write to a part of a block as unchanged, so each write fills
+ * the ring further. */
 static void fill_up(struct fixture *f, uint64_t limit)
 {
 	while (disk_ring_waiting(f->ring) + BLOCK / 2 + DISK_RING_HEADER_BYTES <= limit)
@@ -245,7 +245,7 @@ static void test_sealing(void **state)
 	uint64_t used;
 
 	fill_up(f, f->ring->soft_bytes);
-	/* If a seal begins, a waiting writer may use the reserve, so its wait ends. */
+	/* When a seal begins, a waiting writer may use the ring's reserve, so the wait ends. */
 	thread = start_waiting(f);
 	disk_ring_set_sealing(f->ring, true);
 	assert_int_equal(pthread_join(thread, NULL), 0);
@@ -276,7 +276,7 @@ static void test_overflow(void **state)
 	append(f, DISK_WRITE, 5 * BLOCK, BLOCK, f->data + 1);
 	assert_true(clock_mono_ns() - start_ns >= DISK_RING_WAIT_NS);
 	assert_int_equal(counts_of(f).overflows, 1);
-	/* Later appends do not wait, as long as there is no room. */
+	/* As long as there is no room, later appends do not wait. */
 	start_ns = clock_mono_ns();
 	for (int i = 0; i < 100; i++)
 		append(f, DISK_WRITE, 5 * BLOCK, BLOCK, f->data + 2 + i);
@@ -286,8 +286,8 @@ static void test_overflow(void **state)
 	assert_int_equal(disk_ring_head(f->ring), head);
 	assert_true(disk_image_apply(f->ring, f->image) > 0);
 	assert_memory_not_equal(f->image, f->model, DISK_BYTES);
-	/* The data of the last overflow are not the block's known content, so this write makes a
-	 * record. */
+	/* The ring did not store the data of the append that overflowed last. So the same data
+	 * written again makes a record. */
 	append(f, DISK_WRITE, 5 * BLOCK, BLOCK, f->data + 101);
 	assert_int_equal(disk_image_apply(f->ring, f->image), 1);
 	assert_memory_equal(f->image, f->model, DISK_BYTES);
@@ -356,8 +356,8 @@ static void test_zeroes(void **state)
 	assert_int_equal(records_of(f, DISK_WRITE, 10 * BLOCK, BLOCK, f->data), 1);
 	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 2);
 	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, zeroes), 0);
-	/* disk_ring_assume_zero() is for a fresh image. After it, all blocks are known to be zero
-	 * without a record. */
+	/* disk_ring_assume_zero() is for a fresh image. It tells the ring, without a record, that
+	 * all blocks are zero. */
 	disk_ring_forget_hashes(f->ring);
 	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 1);
 	disk_ring_forget_hashes(f->ring);
@@ -436,8 +436,8 @@ static void test_hostile_records(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		words[0] = bad[i].op | bad[i].bytes << 32;
 		words[1] = bad[i].offset;
-		/* The head is far enough for each of these records, except the last: its data ends
-		 * one byte behind the head. */
+		/* The head is far enough for each of these records, except the last. The data of
+		 * that record ends one byte past the head. */
 		atomic_store(&f->writer->header->head, bad[i].bytes == 9 ? 24 : 2 * BLOCK);
 		assert_int_equal(disk_ring_read(f->ring, &pos, disk_ring_head(f->ring), &record),
 				 -EBADMSG);

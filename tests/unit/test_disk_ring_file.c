@@ -28,8 +28,8 @@ static const struct disk_ring_id identity = {"web1", "root", 7};
 struct fixture {
 	char dir[64], path[96];
 	struct disk_ring *ring, *writer;
-	uint8_t *image; /* what the standby has */
-	uint8_t *model; /* what the guest has */
+	uint8_t *image; /* content of the standby's disk */
+	uint8_t *model; /* content of the guest's disk */
 };
 
 static void open_ring(struct fixture *f, const struct disk_ring_id *id)
@@ -105,8 +105,8 @@ static uint64_t same_bytes(const struct fixture *f)
 	return counts.same_bytes;
 }
 
-/* The standby has an epoch with some records, but the agent dies before the COMMIT. The guest
- * writes on. The next agent sends these records again. Of the rest of the disk it sends only blocks
+/* The standby has an epoch with some records, but the agent dies before the COMMIT. The guest keeps
+ * writing. The next agent sends these records again. Of the rest of the disk it sends only blocks
  * that have changed. */
 static void test_restart(void **state)
 {
@@ -120,11 +120,11 @@ static void test_restart(void **state)
 	guest_writes(f, BLOCK, BLOCK, 2);
 	guest_writes(f, BLOCK + 5, 10, 3);
 	assert_true(disk_image_apply(f->ring, f->image) > 0); /* the standby has the records ... */
-	atomic_store(&f->ring->header->tail, tail); /* ... but nobody has said so */
+	atomic_store(&f->ring->header->tail, tail); /* ... but the agent does not know that */
 	disk_ring_set_note(f->ring, DISK_RING_NOTE_COMMITTED, 41);
 	disk_ring_set_sealing(f->ring, true);
 	close_ring(f);
-	guest_writes(f, 3 * BLOCK + 9, 1, 4); /* without a server */
+	guest_writes(f, 3 * BLOCK + 9, 1, 4); /* no server appends this write to the ring */
 	open_ring(f, &identity);
 	assert_null(disk_ring_why_new(f->ring));
 	assert_int_equal(disk_ring_tail(f->ring), tail);
@@ -133,7 +133,8 @@ static void test_restart(void **state)
 	assert_int_equal(atomic_load(&f->ring->header->is_sealing), 0);
 	same = same_bytes(f);
 	synchronise(f);
-	/* The old records, and three blocks: two were written in part, and one differs. */
+	/* The ring now has the three old records, and new ones for three blocks: two blocks were
+	 * written in part, and one differs. */
 	assert_int_equal(same_bytes(f) - same, (N_BLOCKS - 3) * BLOCK);
 	assert_int_equal(disk_image_apply(f->ring, f->image), 3 + 3);
 	assert_memory_equal(f->image, f->model, DISK_BYTES);
@@ -196,11 +197,11 @@ static void test_damaged(void **state)
 
 	synchronise(f);
 	head = disk_ring_head(f->ring);
-	f->ring->header->magic = 0; /* killed while it was made */
+	f->ring->header->magic = 0; /* the agent died while it made the file */
 	expect_replaced(f);
 	f->ring->header->version++;
 	expect_replaced(f);
-	atomic_store(&f->ring->header->head, head - 8); /* within a record */
+	atomic_store(&f->ring->header->head, head - 8); /* not at the end of a record */
 	expect_replaced(f);
 	atomic_store(&f->ring->header->head, head + f->ring->data_bytes);
 	expect_replaced(f);
@@ -210,7 +211,7 @@ static void test_damaged(void **state)
 	expect_replaced(f);
 	assert_int_equal(ftruncate(f->writer->fd, RING_ALIGN), 0);
 	expect_replaced(f);
-	/* A link is not followed. */
+	/* A symbolic link in the file's place is not followed. */
 	snprintf(target, sizeof(target), "%s/target", f->dir);
 	assert_int_equal(rename(f->path, target), 0);
 	assert_int_equal(symlink(target, f->path), 0);
@@ -218,7 +219,7 @@ static void test_damaged(void **state)
 	assert_int_equal(unlink(target), 0);
 }
 
-/* A writer is killed in the middle of a record. This record lies behind the head and is ignored. */
+/* A writer is killed in the middle of a record. This record lies past the head and is ignored. */
 static void test_half_record(void **state)
 {
 	struct fixture *f = *state;
@@ -277,7 +278,7 @@ static void test_writer_ends(void **state)
 	guest_writes(f, 5 * BLOCK, BLOCK, 1);
 	pid = start_writer(f, 300);
 	open_again(f, &identity);
-	/* What the writer wrote at its end is in the ring. Nothing more can come. */
+	/* The writer has ended: its last write is in the ring, and no more can come. */
 	assert_null(disk_ring_why_new(f->ring));
 	assert_int_equal(disk_image_apply(f->ring, f->image), 2);
 	assert_int_equal(waitpid(pid, &status, 0), pid);

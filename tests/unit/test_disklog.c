@@ -163,7 +163,8 @@ static void test_nothing_is_replayed_from_before_a_start(void **state)
 	}
 }
 
-/* The older half is not replayed: its epochs reached the images before the log changed halves. */
+/* The log's older half is not replayed: its epochs reached the images before the log changed
+ * halves. */
 static void test_the_halves_take_turns(void **state)
 {
 	struct lab *lab = *state;

@@ -1,4 +1,4 @@
-/* Tests dup.h: which pages a DUP may copy, and when. A DUP is used only for pages with equal
+/* Tests dup.h: which pages a DUP record may copy, and when. A DUP is used only for pages with equal
  * bytes. */
 #include "epoch/dup.h"
 

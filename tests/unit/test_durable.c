@@ -355,7 +355,8 @@ static bool images_are_of(struct lab *lab, unsigned epoch)
 	return is_same;
 }
 
-/* Recover as the next agent does. Returns whether the log claims a copy. */
+/* Recover as the next agent does. Returns true if the log says that the images are a copy of the
+ * guest's disks. */
 static bool recover(struct lab *lab)
 {
 	struct disklog_state found;
@@ -457,7 +458,8 @@ static void test_an_entry_without_an_epoch(void **state)
 	start_agent(lab);
 }
 
-/* After a promotion and a replay of the log, others write to the images. */
+/* After a promotion, or after a replay of the log, a guest writes to the images. The log must not
+ * undo that. */
 static void test_nothing_is_replayed_over_the_guest(void **state)
 {
 	struct lab *lab = *state;

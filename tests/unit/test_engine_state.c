@@ -103,7 +103,7 @@ static const struct drawing drawings[] = {
 	 {"none", "apart", "copying", "in-step"},
 	 {
 		 ".x..",
-		 "..x.", /* apart: in step only by way of a copy */
+		 "..x.", /* apart: a copy comes before in-step */
 		 ".x.x",
 		 ".x..",
 	 }},

@@ -5,7 +5,7 @@
 
 static struct lab lab;
 
-/* Acknowledgements still missing when a protection ends do not count in the next protection. */
+/* Acknowledgements that are missing when a protection ends do not count in the next protection. */
 static void test_debts_end_with_their_term(void **state)
 {
 	(void)state;
@@ -109,7 +109,7 @@ static void test_old_journal_harms_nobody(void **state)
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
 	live_on();
 	is_untouched();
-	/* Nothing changes while beta is away, nor when a verdict or another command comes. */
+	/* Nothing changes while beta is away, even if a verdict or another command comes. */
 	lab_down(&lab, 1);
 	live_on();
 	lab_up(&lab, 1);
@@ -484,7 +484,7 @@ static void test_fenced_host_lost_its_files(void **state)
 }
 
 /* After a failed promotion, one operator's `unprotect` is giving the guest back. Then another
- * operator asks for failover: the first operator must get a reply at once. */
+ * operator asks for failover. The first operator must get a reply at once. */
 static void test_failover_ends_giving_back(void **state)
 {
 	uint64_t op_id;

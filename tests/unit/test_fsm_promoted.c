@@ -73,7 +73,7 @@ static void test_it_answers(void **state)
 	assert_false(vm_promoted_asks(&lab.fsm, lab.now_ns));
 }
 
-/* Answers from before the promotion do not count: the guest on the other host sent them. */
+/* Answers that came before the promotion do not count: the guest on the other host sent them. */
 static void test_answers_of_before(void **state)
 {
 	(void)state;
@@ -136,7 +136,8 @@ static void test_without_probes(void **state)
 	run(10);
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_non_null(strstr(lab.last_reply.text, "it sent frames"));
-	/* The guest sends no frames, but its vCPUs run. The reply says that more cannot be seen. */
+	/* The guest sends no frames, but its vCPUs run. The reply says that the gateway can see no
+	 * more than that. */
 	start_promoted(NULL);
 	asks_guest = false;
 	report(1000, 0);
@@ -149,7 +150,7 @@ static void test_without_probes(void **state)
 	report(0, 0);
 	run(5100);
 	assert_string_equal(lab.last_reply.code, "no-answer");
-	/* There is neither a report from the host nor an answer to a probe to wait for. */
+	/* There is nothing to wait for: no report from the host, and no answer to a probe. */
 	start_promoted(NULL);
 	asks_guest = false;
 	run(10);

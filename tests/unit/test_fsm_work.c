@@ -20,7 +20,7 @@ static int start_protected(void **state)
 	return 0;
 }
 
-/* Host @h reports that it is at @step and has made @n_new moves since its last report. */
+/* Host @h reports that it is at @step and has moved forward @n_new times since its last report. */
 static void say(uint8_t h, const char *step, uint64_t n_new)
 {
 	const struct lab_peer *p = &lab.peer[h];
@@ -129,7 +129,7 @@ static void test_first_copy_stands_still(void **state)
 			       "alpha copied 3.1 of 5.0 GiB of guest RAM, and nothing more "
 			       "for 30 s: is its backup link full?"));
 	assert_non_null(strstr(lab.last_state, "nothing more for 30 s"));
-	/* The host reports no progress of its own: the relayed bytes are the evidence. */
+	/* The host reports no progress of its own, so the relayed bytes count as progress. */
 	start_copy();
 	lab_run(&lab, 2000, 3);
 	work(0, 31, NULL, 0);
@@ -201,8 +201,8 @@ static void test_release_is_slow(void **state)
 			       "and nothing more for 30 s"));
 }
 
-/* Only moves that are counted after the order, on the same connection, are progress. A count that
- * falls is not progress. */
+/* Only moves that the host counts after the order, on the same connection, are progress. A count
+ * that falls is not progress. */
 static void test_only_moves_count(void **state)
 {
 	(void)state;

@@ -1,9 +1,10 @@
-/* test_gate.c - tests the gate with a process that behaves like QEMU and saves blobs of many sizes.
+/* test_gate.c - tests the gate, which keeps QEMU stopped at the end of a save. A process behaves
+ * like QEMU and saves blobs of many sizes.
  *
  * A child process plays both QEMU's monitor and its main thread. It answers QMP commands. When it
  * is told to save, it emits STOP, writes its "devices" to the pipe in pieces, emits RESUME and
  * answers. It records what it has done in memory that it shares with the test. So the test sees
- * whether the guest "ran" at a time when the gate had to hold it.
+ * whether the guest "ran" at a time when the gate had to keep it stopped.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* Tests reading and setting the guest's clock in another process's memory. A child process plays
- * QEMU and has QEMU's symbols. */
+ * QEMU: it has variables with the names of QEMU's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -93,8 +93,8 @@ static void test_strings_are_copied(void **state)
 }
 
 /* A connection goes down and up again and again. For each connection, the queue keeps only one
- * "down" and the last "up". They tell the machine that the connection it knows has ended, and that
- * the newest has begun. */
+ * "down" and the last "up". They tell the state machine that the connection it knows has ended, and
+ * that the newest has begun. */
 static void test_connections_that_come_and_go(void **state)
 {
 	(void)state;

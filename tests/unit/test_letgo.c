@@ -1,5 +1,5 @@
-/* Tests letgo.h. A process with much memory holds a full pipe open and dies. The pipe's writer must
- * be able to continue before the kernel has freed all of that memory. */
+/* Tests letgo.h. A process with much memory has the read end of a full pipe and dies. The pipe's
+ * writer must be able to continue before the kernel has freed all of that memory. */
 #include "vmm/letgo.h"
 
 #include <errno.h>

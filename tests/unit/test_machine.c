@@ -97,13 +97,13 @@ static void test_places(void **state)
 static void test_differences(void **state)
 {
 	static const struct {
-		const char *nic, *isa; /* the standby's; the primary has GOOD_NIC and "" */
+		const char *nic, *isa; /* of the standby; the primary has GOOD_NIC and "" */
 		const char *says;      /* NULL: the same machine */
-		const char *silent;    /* must not be in the text */
+		const char *silent;    /* text that the answer must not contain */
 	} rows[] = {
 		{GOOD_NIC, "", NULL, ""},
-		/* Names and paths on the host do not count as differences, nor does what the
-		 * firmware sets. */
+		/* Names and paths on the host do not count as differences. Values that the firmware
+		 * sets do not count either. */
 		{NIC("02.0", "net0", "4 (0x4)", MAC, "tap7", "0xffffffffffffffff [0x1e]"), "", NULL,
 		 ""},
 		{NIC("05.0", "", "4 (0x4)", MAC, "n0", ""), "",

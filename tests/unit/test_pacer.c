@@ -49,7 +49,7 @@ static void demand_ends_with_the_seal(void **state)
 }
 
 /* QEMU or the machine stood still for 3 s during a pause. At a pause share of 20 %, the next seal
- * is due 12 s later. But the pacer makes held output wait at most 1 s. */
+ * is due 12 s later. But the pacer never makes held output wait longer than 1 s. */
 static void a_stall_in_a_pause_is_paid_back_soon(void **state)
 {
 	struct pacer pacer;
@@ -245,7 +245,7 @@ static uint64_t longest_commit_ns(double set, bool is_link_told)
 {
 	struct {
 		uint64_t resumed_ns;
-		double end; /* sum of all bytes made, up to this epoch's last byte */
+		double end; /* number of bytes made up to the end of this epoch */
 	} flight[4];
 	double made = 0, sent = 0, dirty = 0;
 	uint64_t worst_ns = 0;
@@ -280,9 +280,9 @@ static uint64_t longest_commit_ns(double set, bool is_link_told)
 	return worst_ns;
 }
 
-/* The pacer seals no epoch while the link is still busy with the last one. Without this rule, four
+/* The pacer seals no epoch while the link is still sending the last epoch. Without this rule, four
  * epochs would queue, each as large as the guest's working set, and a commit would take as long as
- * sending all four. With the rule, a commit takes little longer than sending one. */
+ * sending all four. With the rule, a commit takes little longer than sending one epoch. */
 static void one_epoch_at_a_time_when_the_guest_outruns_the_link(void **state)
 {
 	uint64_t own_ns = 1000 * MS; /* time to send one working set: 100 MB at 0.1 bytes per ns */

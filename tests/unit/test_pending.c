@@ -355,8 +355,8 @@ static void test_leases_go_on(void **state)
 	alpha.session->link.features |= WIRE_FEATURE_LEASE;
 	assert_true(has_lease(&alpha));
 	set_disk(true, 0);
-	/* web1's protection ends. The record that is being written has another term than the record
-	 * on disk, so web1 gets no more leases. */
+	/* web1's protection ends. The new record is still being written and has another term than
+	 * the record on disk. So web1 gets no more leases. */
 	assert_int_equal(command(web1, VM_COMMAND_UNPROTECT), 0);
 	assert_true(web1->pending.waiting);
 	for (int i = 0; i < 50; i++) {
@@ -370,7 +370,7 @@ static void test_leases_go_on(void **state)
 }
 
 /* A step that closes the streams only marks their sessions, so no session calls back into the step.
- * The loop ends the sessions later, and the machine gets no input from that. */
+ * The loop ends the sessions later, and the state machine gets no input from that. */
 static void test_a_step_ends_no_session(void **state)
 {
 	uint64_t n_closing;
@@ -399,7 +399,8 @@ static void test_a_step_ends_no_session(void **state)
 	assert_null(standby.session);
 }
 
-/* All VMs wait for the disk, so no machine has a deadline. The slow disk is still reported. */
+/* All VMs wait for the disk, so no state machine has a deadline. The slow disk is still
+ * reported. */
 static void test_a_slow_disk_is_reported_when_all_wait(void **state)
 {
 	(void)state;
@@ -424,8 +425,8 @@ static uint64_t recorded_as_7(void *arg, int result)
 	return result == 0 ? 7 : 0;
 }
 
-/* The younger gateway may have granted leases until the takeover. This gateway must remember that,
- * even if a journal write under way at the takeover fails later. The VM's old state
+/* The younger gateway may have granted leases until the takeover. This gateway must remember this,
+ * even if a journal write that is under way at the takeover fails later. The VM's old state
  * (pending.before) is then restored, so it must contain this fact too. */
 static void test_a_takeover_mutes_what_may_be_restored(void **state)
 {

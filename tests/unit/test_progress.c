@@ -76,7 +76,7 @@ static void test_nobody_wants_to_know(void **state)
 	assert_string_equal(stats, "");
 }
 
-/* A process that uses CPU time makes moves; a waiting process makes none. */
+/* A process that uses CPU time counts as moving; a waiting process does not. */
 static void test_a_process_works(void **state)
 {
 	volatile uint64_t sum = 0;

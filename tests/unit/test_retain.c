@@ -134,7 +134,7 @@ static void rewind_refuses_what_it_does_not_have(void **state)
 	struct retain *retain = make((size_t)64 << 20);
 
 	(void)state;
-	/* the agent is new and holds no epochs, but the standby is at epoch 3 */
+	/* the agent is new and has no retained epochs, but the standby is at epoch 3 */
 	assert_int_equal(retain_rewind(retain, 3), -ESTALE);
 	add_epoch(retain, 1, false, 6);
 	expect_epochs(retain, 1, 1, 6);

@@ -30,7 +30,7 @@ static void open_ring(struct fixture *f)
 	assert_int_equal(disk_ring_map(disk_ring_fd(f->ring), &f->writer), 0);
 }
 
-/* The agent and its server die, and the next ones begin. */
+/* The agent and its server die, and the next agent and server begin. */
 static void die(struct fixture *f)
 {
 	disk_ring_free(f->writer);
@@ -107,13 +107,14 @@ static void test_standby_lost(void **state)
 	die(f);
 	assert_true(ring_epochs_resumed(f->ring, 0));
 	assert_false(is_known(f, 0));
-	/* From here on, the hashes are of blocks sent since the standby lost its copy. */
+	/* From here on, all hashes are of blocks that were sent after the standby lost its copy. */
 	die(f);
 	assert_false(ring_epochs_resumed(f->ring, 0));
 	assert_true(is_known(f, 0));
 	ring_epochs_committed(f->ring, 6, disk_ring_head(f->ring));
 	assert_true(ring_epochs_resumed(f->ring, 5));
-	/* The order to forget the hashes outlives its agent: no writer has carried it out yet. */
+	/* The first agent ordered the ring to forget its hashes, and no writer has done so yet. The
+	 * order is still valid after the agent's death. */
 	die(f);
 	assert_false(ring_epochs_resumed(f->ring, 5));
 	assert_false(is_known(f, 0));

@@ -31,7 +31,7 @@ struct monitor {
 	int listener;
 	pthread_t thread;
 	sem_t goes_on;
-	/* the `stop` and `cont` commands carried out, in order: "stop cont " */
+	/* the `stop` and `cont` commands that it has carried out, in order: "stop cont " */
 	char stopped_by[64];
 	bool runs;
 };

@@ -88,7 +88,7 @@ static void closed(void *arg, int reason)
 	assert_ptr_equal(arg, &seen);
 	seen.n_closed++;
 	seen.reason = reason;
-	/* must do no harm, although the connection has already ended */
+	/* this call must do no harm, although the connection has already ended */
 	stack_conn_abort(seen.conn);
 }
 

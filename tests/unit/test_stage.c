@@ -122,7 +122,7 @@ static void pages_that_do_not_pack_end_it(void **state)
 	w.ratio = 1.0;
 	run(&w, 2 * SEC);
 	assert_false(stage_is_on(&w.stage));
-	/* The stage tries again after a while, for a short time. */
+	/* After a while, the stage tries packing again for a short time. */
 	run(&w, 5 * SEC);
 	assert_int_equal(w.stage.n_switches, 2);
 	w.ratio = 0.5;
@@ -130,8 +130,8 @@ static void pages_that_do_not_pack_end_it(void **state)
 	assert_true(stage_is_on(&w.stage));
 }
 
-/* The stage is on. Then the CPU becomes so slow (or busy) that packing takes more time than it
- * saves, and the stage goes off. */
+/* The stage is on. Then the CPU becomes so slow or busy that packing takes more time than it saves.
+ * The stage goes off. */
 static void a_dear_cpu_ends_it(void **state)
 {
 	struct world w = world(STAGE_AUTO);

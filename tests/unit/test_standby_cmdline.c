@@ -1,6 +1,6 @@
-/* Tests cmdline, which makes a standby's command line from the user's command file. It splits the
- * text into arguments as a shell does, but runs no shell. It refuses options that clash with ours,
- * finds the RAM size, and adds our own arguments. */
+/* Tests cmdline, which makes a standby's command line from the user's command file. cmdline splits
+ * the text into arguments as a shell does, but runs no shell. It refuses options that clash with
+ * our own, finds the RAM size, and adds our arguments. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

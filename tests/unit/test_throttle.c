@@ -200,7 +200,7 @@ static void it_ends_when_the_link_has_room(void **state)
 	assert_int_equal(w.throttle.n_begun, 2);
 }
 
-/* A single epoch takes two seconds to send, as after a large copy in the guest. */
+/* Now and then a single epoch takes two seconds to send, as after a large copy in the guest. */
 static void a_burst_is_stretched_not_throttled(void **state)
 {
 	struct world w = world(10 * MB_S, 500 * MB, 100 * MB_S);

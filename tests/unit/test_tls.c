@@ -1,5 +1,5 @@
-/* Tests tls.c: which peers it accepts, which it refuses, and with which message. Bytes arrive as
- * they were sent. */
+/* Tests tls.c: which peers it accepts, which it refuses, and with which message. Also checks that
+ * bytes arrive as they were sent. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -252,7 +252,8 @@ static void strange_servers_are_refused(void **state)
 		const char *file;
 		int version;
 		enum wire_tls_failure failure;
-		/* what our error says if the peer, by its own clock, refuses our certificate */
+		/* text of our error if the peer refuses our certificate because of the peer's
+		 * clock */
 		const char *its_clock;
 	} rows[] = {
 		{"expired", TLS1_3_VERSION, WIRE_TLS_EXPIRED, NULL},

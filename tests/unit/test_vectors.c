@@ -1,4 +1,4 @@
-/* Tests the golden frames of tests/vectors, encoded and decoded: both must match the
+/* Encodes and decodes the golden frames of tests/vectors. Both results must match the
  * specification. */
 #include <errno.h>
 #include <setjmp.h>

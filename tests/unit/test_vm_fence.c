@@ -1,5 +1,5 @@
 /* test_vm_fence.c - tests that the agent of a fenced host stops a running QEMU there. If somebody
- * starts another QEMU in its place, the agent stops it when it looks again. */
+ * starts another QEMU in its place, the agent stops that QEMU at its next check. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,7 +60,7 @@ static pid_t start_qemu(void)
 		return pid;
 	}
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* end this process even if the test fails */
-	/* made in this process, so that the socket's credentials name its pid */
+	/* the socket is made in this process, so that its credentials name this process */
 	listener = monitor_listen(path);
 	while ((fd = accept(listener, NULL, NULL)) >= 0) {
 		shared->n_clients++;
@@ -140,7 +140,7 @@ static void test_its_successor_is_stopped_at_once(void **state)
 	vm_fence_look(&vm);
 	assert_int_equal(shared->n_clients, n_clients);
 	assert_true(vm.look_at_ns - clock_mono_ns() <= 100 * CLOCK_NS_PER_MS);
-	/* A new process in QEMU's place is found when the agent looks again. */
+	/* The agent finds a new process in QEMU's place at its next check. */
 	end_qemu(pid);
 	pid = start_qemu();
 	look_until_stopped();

@@ -1,4 +1,4 @@
-/* Tests when the agent must look again at the taps and at the lists of the guest's parts. */
+/* Tests when the agent must check the taps and the lists of the guest's parts again. */
 #include "epoch/watch.h"
 
 #include <setjmp.h>

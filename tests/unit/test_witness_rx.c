@@ -246,7 +246,8 @@ static void the_window(void **state)
 	}
 }
 
-/* Send sequence numbers in random order, and compare the window's verdicts with a plain list's. */
+/* Send sequence numbers in random order, and compare the window's verdicts with those of a plain
+ * list. */
 static void the_window_against_a_list(void **state)
 {
 	static bool seen[4096];
@@ -302,7 +303,7 @@ static void rotation(void **state)
 	old = a;
 	a.mac = NULL;
 	give(&a, VM, 8, ALPHA, false);
-	/* The agent hangs. Until it recovers, its kernel uses the old key. */
+	/* The agent hangs. Until the agent recovers, its kernel uses the old key. */
 	for (int i = 0; i < 10; i++) {
 		now_ns += 1000 * MS;
 		witness_rx_tick(rx, now_ns);
@@ -367,7 +368,7 @@ static void counters_that_begin_anew(void **state)
 	assert_int_equal(view()->to_delta, 1);
 	assert_int_equal(view()->from_delta, 1);
 	/* Two cores made these two samples at the same time. The sample that was sent later was
-	 * begun earlier, so its from_guest is lower. No growth may be lost or counted twice. */
+	 * begun earlier, so it has the lower from_guest. No growth may be lost or counted twice. */
 	a.from_guest--;
 	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->from_delta, 0);
