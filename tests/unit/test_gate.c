@@ -1,5 +1,5 @@
-/* test_gate.c - tests the gate, which keeps QEMU stopped at the end of a save. A process behaves
- * like QEMU and saves blobs of many sizes.
+/* test_gate.c - tests the gate, which pauses the guest with a full pipe. A process behaves like
+ * QEMU and saves blobs of many sizes.
  *
  * A child process plays both QEMU's monitor and its main thread. It answers QMP commands. When it
  * is told to save, it emits STOP, writes its "devices" to the pipe in pieces, emits RESUME and
