@@ -34,8 +34,8 @@ static const char *const guest_values[GUEST_N_CONDITIONS] = {
 };
 
 static const struct change guest_changes[] = {
-	/* Changes by our own pauses. A FULL epoch is sealed even if somebody paused the guest while
-	 * its pages were being copied. */
+	/* Changes by our own pauses. The guest may be paused before our pause begins: a FULL epoch
+	 * is sealed even if somebody has paused the guest. */
 	{GUEST_RUNS, GUEST_SEALING, DEBUG},
 	{GUEST_PAUSED_NEWLY, GUEST_SEALING_PAUSED, DEBUG},
 	{GUEST_PAUSED, GUEST_SEALING_PAUSED, DEBUG},
@@ -51,7 +51,8 @@ static const struct change guest_changes[] = {
 	{GUEST_PAUSED_NEWLY, GUEST_PAUSED, DEBUG},
 	{GUEST_PAUSED_NEWLY, GUEST_RUNS, INFO},
 	{GUEST_PAUSED, GUEST_RUNS, INFO},
-	/* Changes when we stop the guest, because this host may not speak for it. */
+	/* Changes when we stop the guest, because this host may not speak for the guest (its lease
+	 * has expired, or it was outvoted). */
 	{GUEST_RUNS, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING, GUEST_STOPPED, INFO},
 	{GUEST_STOPPING, GUEST_RUNS, INFO}, /* QEMU refused `stop`, or the guest was resumed */
@@ -81,8 +82,8 @@ static const struct change output_changes[] = {
 	{OUTPUT_PASSES, OUTPUT_BEGINS, DEBUG},
 	{OUTPUT_BEGINS, OUTPUT_PASSES, DEBUG},
 	{OUTPUT_BEGINS, OUTPUT_HELD, INFO},
-	{OUTPUT_PASSES, OUTPUT_HELD, INFO}, /* when the engine starts and an earlier agent left its
-					     * hold */
+	{OUTPUT_PASSES, OUTPUT_HELD, INFO}, /* when the engine starts, if an earlier agent has left
+					     * a hold (the queue of held frames) */
 	{OUTPUT_PASSES, OUTPUT_CLOSED, INFO},
 	{OUTPUT_BEGINS, OUTPUT_CLOSED, INFO},
 	{OUTPUT_HELD, OUTPUT_CLOSED, INFO},
@@ -178,7 +179,7 @@ static const struct change disks_changes[] = {
 	{DISKS_NONE, DISKS_APART, DEBUG},
 	{DISKS_APART, DISKS_COPYING, INFO},
 	{DISKS_COPYING, DISKS_IN_STEP, INFO},
-	/* A warning tells the disk and the reason. */
+	/* Another log line, a warning, names the disk and the reason. */
 	{DISKS_COPYING, DISKS_APART, INFO},
 	{DISKS_IN_STEP, DISKS_APART, INFO},
 };

@@ -52,7 +52,7 @@ enum output_condition {
 	OUTPUT_N_CONDITIONS,
 };
 
-/* May this host speak for the guest? */
+/* May this host speak for the guest, that is, let it run and release its frames? */
 enum voice_condition {
 	VOICE_SPEAKS,
 	VOICE_SILENCED, /* not now: the lease has expired, or frames could bypass the hold */
@@ -70,7 +70,7 @@ enum stream_condition {
 	STREAM_N_CONDITIONS,
 };
 
-/* Was this term agreed with the VM's other host, without a gateway? */
+/* Did the VM's other host agree to this term, without a gateway? */
 enum direct_condition {
 	DIRECT_OFF,	     /* no: the stream leads, or will lead, to a gateway */
 	DIRECT_PEER_NEXT,    /* yes; connect to the other host next */
@@ -78,7 +78,7 @@ enum direct_condition {
 	DIRECT_N_CONDITIONS,
 };
 
-/* Are the standby's copy and our reference in step? */
+/* Does our reference (the pages as the standby has them) match the standby's copy? */
 enum sync_condition {
 	SYNC_LOST, /* no: only a FULL epoch may follow */
 	SYNC_FULL, /* not yet: a FULL epoch is being made */

@@ -24,7 +24,7 @@ struct dup {
 	const struct reference *reference;
 	struct marks marks;
 	uint64_t *table; /* high half: tag, low half: page; an unused entry is 0 */
-	size_t mask;	 /* entries - 1 */
+	size_t mask;	 /* number of entries - 1 */
 	uint64_t n_dups;
 	bool is_allowed, is_full; /* the arguments of dup_begin() */
 	bool is_on;		  /* DUP records may be used in this epoch */
@@ -51,7 +51,7 @@ struct dup {
 #define TAG_MASK UINT64_C(0xffffffff00000000)
 
 /* With two entries for each page of the reference, four of five pages keep an entry. The other
- * pages lose theirs to pages with the same hash. */
+ * pages lose their entry to another page that belongs at the same place. */
 #define ENTRIES_PER_PAGE 2u
 
 int dup_new(uint32_t n_pages, const struct reference *reference, struct dup **ret)

@@ -38,8 +38,8 @@ struct encoder;
 struct wire_clock;
 struct wire_disk_record;
 
-/* Counts of the pages encoded since encoder_new(). Device state is included only where the comment
- * says so. */
+/* Counts of the pages encoded since encoder_new(). Device state is included only if a member's
+ * comment says so. */
 struct encoder_counts {
 	uint64_t n_unchanged, n_zero, n_xrle, n_bitmap, n_raw, n_dup; /* pages by class */
 	struct reference_counts reference;

@@ -1,5 +1,5 @@
-/* Puts frames into the backlog. Also implements the sink that finds the deltas on the engine's own
- * thread; see encoder_private.h. */
+/* Puts frames into the backlog. Also implements one of the two sinks, which take the page records.
+ * This sink finds the deltas on the engine's own thread; see encoder_private.h. */
 #include "epoch/encoder_private.h"
 
 #include <errno.h>

@@ -88,7 +88,7 @@ struct encoder {
 
 	uint64_t used_features; /* features (WIRE_FEATURE_*) that retained epochs may use */
 
-	/* second stage */
+	/* for the second stage, which packs frames with LZ4 (packer.h) */
 	bool packs;
 	struct packer_counts packing;
 	struct packer packer;

@@ -68,8 +68,8 @@ static void note_shutdown(struct engine *e, const json_t *data)
 		e->guest.end_text = shutdown_text(reason);
 }
 
-/* Handle QEMU's STOP event. A stop by somebody else counts only while this host may speak;
- * otherwise this host stops the guest itself. */
+/* Handle QEMU's STOP event. A stop by somebody else counts only while this host may speak for the
+ * guest; otherwise this host stops the guest itself. */
 static void on_stop(struct engine *e)
 {
 	if (e->guest.condition == GUEST_SEALING)
@@ -233,7 +233,7 @@ static void wait_for_work(struct engine *e)
 	struct timespec timeout = {.tv_sec = (time_t)(left_ns / CLOCK_NS_PER_S),
 				   .tv_nsec = (long)(left_ns % CLOCK_NS_PER_S)};
 
-	/* Ignore an error here: the next turn gets the same error and reports it. */
+	/* Ignore an error here: the next turn of the loop gets the same error and reports it. */
 	(void)ppoll(fds, ARRAY_SIZE(fds), &timeout, NULL);
 }
 
@@ -265,8 +265,8 @@ static void epoch_ended(struct engine *e, int r)
 		if (e->epochs.wait_ns > EPOCH_RETRY_MAX_NS)
 			e->epochs.wait_ns = EPOCH_RETRY_MAX_NS;
 		e->epochs.retry_ns = clock_mono_ns() + e->epochs.wait_ns;
-		if (e->capture.seal) /* without a seal object, tracking is lost, which has its own
-				      * text */
+		if (e->capture.seal) /* without a seal object, tracking is lost, and the status says
+				      * so already */
 			engine_set_state(e, e->status.state, "an epoch failed, trying again: %s",
 					 strerror(-r));
 	}

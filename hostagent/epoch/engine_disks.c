@@ -33,12 +33,13 @@
 #define RETRY_MAX_NS	 (10 * CLOCK_NS_PER_S)
 #define QMP_NS		 (5 * CLOCK_NS_PER_S)
 #define SERVER_LOOK_NS	 (50 * CLOCK_NS_PER_MS)
-#define COPY_LOOK_NS     (20 * CLOCK_NS_PER_MS) /* how often to look at a copy within an epoch */
+#define COPY_LOOK_NS     (20 * CLOCK_NS_PER_MS) /* how often to check a copy within an epoch */
 #define COPY_BYTES_PER_S_MIN (UINT64_C(1) << 20)
 #define SERVE_EVERY      64u                    /* while encoding: serve after this many records */
-/* The hold begins only if less than this waits in the rings: the first held epoch must be short. */
+/* The hold begins only if fewer bytes than this wait in the rings: the first held epoch must be
+ * short. */
 #define HOLD_BYTES_MAX	 (UINT64_C(4) << 20)
-/* Ask for a seal when a ring is filled by this share. */
+/* Ask for a seal when more than a quarter (1/RING_SEAL_SHARE) of a ring is filled. */
 #define RING_SEAL_SHARE	 4u
 
 /* ---- begin and end */
@@ -188,7 +189,8 @@ static const char *trouble_of(const struct engine_disk *disk, uint64_t ring_byte
 	return NULL;
 }
 
-/* The copy was faster than epochs are committed. Make the next copy half as fast. */
+/* Called when a ring is full because the first copy was faster than epochs are committed. Make the
+ * next copy half as fast. */
 static void slow_down(struct engine *e, const struct engine_disk *disk)
 {
 	uint64_t ms = (clock_mono_ns() - e->disks.begun_ns) / CLOCK_NS_PER_MS;
@@ -229,7 +231,8 @@ int engine_disks_check(struct engine *e)
 	return 0;
 }
 
-/* Without writes of the guest, QEMU notices late that a server has ended. */
+/* Check whether the disks' servers still run. Until the guest writes, QEMU does not notice that a
+ * server has ended. */
 static void look_at_servers(struct engine *e)
 {
 	uint64_t now_ns = clock_mono_ns();
@@ -312,7 +315,7 @@ static void begin_mirrors(struct engine *e)
 	if (r < 0)
 		fell_apart(e, &e->disks.disk[0], "QEMU does not stop the guest");
 	else
-		(void)begin_each(e); /* it has said what failed */
+		(void)begin_each(e); /* begin_each() has reported what failed */
 	engine_disks_sealing(e, false);
 	if (before == GUEST_RUNS && qmp_execute(e->guest.qmp, "cont", NULL, QMP_NS, NULL) < 0)
 		log_error("vm=%s the guest does not go on: %s", e->config.vm,
@@ -321,7 +324,8 @@ static void begin_mirrors(struct engine *e)
 	if (engine_pause_ended(e, before))
 		engine_paused_by_other(e);
 	if (e->capture.seal)
-		seal_arm(e->capture.seal); /* the requests to QEMU have disarmed the monitor */
+		seal_arm(e->capture.seal); /* the commands above have used the monitor: prepare it
+					    * for the next seal */
 }
 
 /* Has every mirror ended its first copy? */
@@ -483,8 +487,9 @@ void engine_disks_full_begins(struct engine *e)
 
 	for (uint32_t i = 0; i < e->disks.n; i++)
 		has_lost |= ring_epochs_full_begins(e->disks.disk[i].ring);
-	/* Copying the disks again finds the writes of lost records. While output passes, do not
-	 * make a long first copy within this epoch: begin the copy again afterwards. */
+	/* If records are lost, copy the disks again, because a copy includes the lost writes. While
+	 * output passes, do not make a long first copy within this epoch: begin the copy again
+	 * afterwards. */
 	if (e->disks.n > 0 && e->disks.condition != DISKS_APART &&
 	    (has_lost || (!engine_is_holding(e) && e->disks.condition == DISKS_COPYING))) {
 		engine_set_disks(e, DISKS_APART, has_lost ? "an epoch with their writes is lost"

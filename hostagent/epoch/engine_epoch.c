@@ -27,8 +27,8 @@
 /* While encoding, serve commits and frames each time this many batches are encoded. */
 #define SERVICE_EVERY_BATCHES 2u
 
-/* The hold begins with a short epoch. But after this many epochs that were too long, it begins with
- * the next one, however long. */
+/* The hold begins with a short epoch. But after this many epochs that were too long, the hold
+ * begins with the next epoch, however long. */
 #define UNHELD_MAX 16u
 
 #define PIPE_RETRY_MIN_NS (5 * CLOCK_NS_PER_S)
@@ -262,7 +262,7 @@ bool engine_pause_ended(struct engine *e, enum guest_condition before)
 	}
 	engine_set_guest(e, GUEST_RUNS, "");
 	if (before != GUEST_RUNS &&
-	    e->status.verdict == WIRE_VERDICT_PAUSED) /* somebody resumed it */
+	    e->status.verdict == WIRE_VERDICT_PAUSED) /* somebody resumed the guest */
 		engine_set_verdict(e, WIRE_VERDICT_NONE, "");
 	return false;
 }

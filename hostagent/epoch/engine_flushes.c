@@ -1,7 +1,7 @@
 /* Keeps flushes of the guest's images out of the pause; see vmm/flushes.h, docs/disks.md and
  * docs/decisions/0060-flushes.md.
  *
- * The rule: while QEMU ignores flushes of an image, no output leaves but by a commit.
+ * The rule: while QEMU ignores flushes of an image, no output leaves before its epoch is committed.
  *
  *   when                                                        then
  *   the guest becomes PROTECTED, and all disks are in step      flushes off
@@ -30,7 +30,8 @@ bool engine_flushes_are_off(const struct engine *e)
 	return e->disks.n > 0;
 }
 
-/* Is there a disk whose flushes could be switched neither off nor on? */
+/* Is there a disk of which QEMU ignores some flushes, because switching them off failed half
+ * way? */
 static bool is_any_between(const struct engine *e)
 {
 	for (uint32_t i = 0; i < e->disks.n; i++) {
@@ -57,7 +58,8 @@ static bool may_be_off(const struct engine *e)
 	       e->disks.condition == DISKS_IN_STEP && e->epochs.sync == SYNC_KEPT;
 }
 
-/* The request to QEMU has disarmed the monitor. */
+/* Prepare the monitor for the next seal. Called after a command to QEMU, which has used the
+ * monitor. */
 static void arm(struct engine *e)
 {
 	if (e->capture.seal)
@@ -75,7 +77,8 @@ static void switch_off(struct engine *e, struct engine_disk *disk)
 	}
 	disk->is_flush_kept = true;
 	log_warn("vm=%s flushes stay within the pauses: %s", e->config.vm, error.text);
-	if (r == -EBUSY) { /* between both: the tick switches them on */
+	if (r == -EBUSY) { /* QEMU may ignore flushes now: engine_flushes_tick() makes QEMU obey
+			    * them again */
 		disk->is_flush_off = true;
 		disk->image_fd = -1;
 	}
@@ -89,7 +92,7 @@ static int switch_on(struct engine *e, struct engine_disk *disk, struct error *r
 		return 0;
 	if (e->guest.condition != GUEST_LOST)
 		r = flushes_on(e->guest.qmp, &disk->found, disk->image_fd, ret_error);
-	else if (disk->image_fd >= 0 && fdatasync(disk->image_fd) < 0) /* QEMU did not */
+	else if (disk->image_fd >= 0 && fdatasync(disk->image_fd) < 0) /* QEMU is gone */
 		log_error("vm=%s disk=%s its image cannot be brought to the disk: %m", e->config.vm,
 			  disk->found.name);
 	if (r < 0)

@@ -211,7 +211,7 @@ void engine_outvoted(struct engine *e, const char *why)
 	engine_set_voice(e, VOICE_OUTVOTED, text);
 	e->lease.retry_ns = 0;
 	if (hold_set_mode(e->output.hold, HOLD_DROP) == 0)
-		/* only an order of the gateway may open the hold again */
+		/* only a command of the gateway may open the hold again */
 		engine_set_output(e, OUTPUT_CLOSED, "");
 	engine_lease_tick(e);
 }

@@ -86,7 +86,8 @@ struct engine_figures {
 	uint64_t n_full;
 	uint64_t full_pause_ns;	  /* of the last FULL epoch */
 	uint32_t full_rounds;     /* rounds of copying before the pause of the last FULL epoch */
-	uint64_t n_kept;	  /* how many of the n_epochs seals left the pages writable */
+	uint64_t n_kept;	  /* how many of the n_epochs seals left the written pages writable
+				   * (SEAL_KEEP) */
 	enum seal_kind last_kind; /* kind of the last seal */
 	struct encoder_counts full; /* page records of all FULL epochs, completely sent or not */
 	uint64_t n_dirty_pages;	  /* dirty pages of the n_epochs, stale pages not counted */
@@ -178,7 +179,7 @@ struct engine_disk {
 	bool is_flush_off;  /* true if we made QEMU ignore flushes of the image */
 	bool is_flush_kept; /* true if QEMU could not be made to ignore flushes, so they stay within
 			     * the pause */
-	int image_fd;	    /* is_flush_off: its image */
+	int image_fd;	    /* descriptor of the image's file; valid while is_flush_off; -1: none */
 };
 
 struct engine_disks {
@@ -456,7 +457,8 @@ void engine_disks_detach(struct engine *e);
 /* Free everything. A mirror that was not ended breaks, since its server ends. The rings' files stay
  * for the next engine. */
 void engine_disks_free(struct engine_disks *disks);
-bool engine_disks_are_direct(const struct engine *e); /* does QEMU open one with O_DIRECT? */
+bool engine_disks_are_direct(const struct engine *e); /* does QEMU open any of the disks with
+						       * O_DIRECT? */
 /* May epochs be sent on this stream? Not if the guest has disks and the stream cannot carry
  * them. */
 bool engine_disks_may_stream(const struct engine *e);
@@ -482,16 +484,18 @@ void engine_disks_hung(struct engine *e);
  * encoder_disk(); -EBADMSG if a ring is not valid. */
 int engine_disks_encode(struct engine *e, uint64_t epoch) __attribute__((warn_unused_result));
 void engine_disks_committed(struct engine *e, uint64_t epoch);
-/* A FULL epoch begins: it contains all that was not committed. Then, while it is copied, put what
- * waits into it, from time to time. Before its seal, if the output is held, wait until the disks
- * are in step. Both return 0 or an error after which the epoch is lost. */
+/* engine_disks_full_begins(): a FULL epoch begins, and replaces all epochs that are not committed.
+ * engine_disks_full_take(): put the records that wait in the rings into this epoch; call it from
+ * time to time while RAM is copied. engine_disks_full_wait(): call it before the seal; if the
+ * output is held, it waits until the disks are in step. The last two return 0, or an error after
+ * which the epoch is lost. */
 void engine_disks_full_begins(struct engine *e);
 int engine_disks_full_take(struct engine *e) __attribute__((warn_unused_result));
 int engine_disks_full_wait(struct engine *e) __attribute__((warn_unused_result));
 /* Record that the standby has only the epochs up to @epoch. If a committed epoch is lost, the
  * content of the standby's images is unknown, so the disks are copied whole. */
 void engine_disks_resumed(struct engine *e, uint64_t epoch);
-/* Add figures to @stats. 0; errors of wire_stats_add(). */
+/* Add figures of the disks to @stats. Returns 0 or an error of wire_stats_add(). */
 int engine_disks_stats(const struct engine *e, char *stats) __attribute__((warn_unused_result));
 
 /* engine_flushes.c. Make QEMU ignore or obey flushes of the images, as the disks' condition and the
@@ -502,7 +506,7 @@ void engine_flushes_tick(struct engine *e);
  * with *ret_error if output must stay held. */
 int engine_flushes_on(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
-bool engine_flushes_are_off(const struct engine *e); /* of each disk */
+bool engine_flushes_are_off(const struct engine *e); /* are the flushes of every disk off? */
 
 /* engine_ring.c. Make the ring of @disk, or continue with the ring that an earlier agent left.
  * Returns 0; errors of disk_ring_new(), with *ret_error. */
@@ -522,7 +526,7 @@ int engine_throttle_release(struct engine *e) __attribute__((warn_unused_result)
 /* End throttling, until later epochs make it necessary again. Returns the same as
  * engine_throttle_release(). */
 int engine_throttle_end(struct engine *e) __attribute__((warn_unused_result));
-/* Report an ordinary epoch, which was encoded to @bytes, and in which the guest ran for @run_ns. */
+/* Report an ordinary epoch: the guest ran for @run_ns in it, and its frames have @bytes. */
 void engine_throttle_sealed(struct engine *e, uint64_t run_ns, const struct seal_result *result,
 			    uint64_t bytes);
 /* Report a round of a FULL epoch, which began at @began_ns and found @n_pages pages; the round

@@ -160,7 +160,8 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	if (!watch_lists_due(&e->watch.plan, clock_mono_ns()))
 		return 0;
 	r = look_at_lists(e, &change);
-	seal_arm(e->capture.seal); /* the requests to QEMU have disarmed the monitor */
+	seal_arm(e->capture.seal); /* the commands above have used the monitor: prepare it for the
+				    * next seal */
 	if (r == 0)
 		return 0;
 	if (r != -ENOTSUP) { /* the guest may have changed, so the standby may be unable to load

@@ -68,11 +68,11 @@ struct pacer_config {
 				   * 1..90 */
 	uint32_t wall_share_max;  /* percent of all time that pauses may take, if the guest's clock
 				   * is not corrected, 1..90 */
-	uint32_t in_flight_max;	  /* uncommitted epochs, >= 1 */
+	uint32_t in_flight_max;	  /* limit of the number of uncommitted epochs, >= 1 */
 };
 
 struct pacer_budget {
-	uint32_t share; /* percent */
+	uint32_t share; /* share of the time that pauses may take, in percent */
 	uint64_t at_ns; /* running has been credited to the budget up to this time */
 	int64_t ns; /* balance: pause time that is left; negative after a pause that was longer */
 };

@@ -266,7 +266,8 @@ static int continue_guest(struct seal *seal, struct seal_times *times)
 		times->resumed_ns = start_ns;
 		return 0;
 	}
-	/* With a gate, the next command is the gate's, which could not be armed beside QMP_STOP. */
+	/* Only one command can be armed (sent in advance). With a gate, the next command is the
+	 * gate's, so do not arm QMP_STOP. */
 	r = qmp_send_rendered(seal->qmp, QMP_CONT, devstate_gate(seal->device) ? NULL : QMP_STOP);
 	if (r == 0)
 		r = qmp_wait(seal->qmp, seal->timeout_ns, NULL);

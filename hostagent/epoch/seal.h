@@ -1,7 +1,8 @@
 /* seal.h - ends an epoch: stops the guest, takes its dirty pages and device state, resumes it.
  *
  * Why: the guest is paused during a seal, so the pause contains only what cannot be done before or
- * after it. QEMU does its part on one command (vmm/gate.h):
+ * after it. QEMU does its part on one command, through a gate, which is a full pipe that QEMU
+ * writes to (vmm/gate.h):
  *
  *	          0 ms                                                              pause ends
  *	QEMU      │ stop ├── save ─┤held├ save ─┤  held in its last write  │ go on │
@@ -9,9 +10,9 @@
  *
  * QEMU saves its state while we scan and copy. Then QEMU sleeps in a write to our full pipe until
  * we make room there. The second scan, which takes 0.1 ms, finds pages of guest RAM that QEMU wrote
- * while it finished the stop or saved the device state. (None were ever seen.) At * the caller's
- * hook runs and advances the hold's epoch counter. At that point the guest is stopped, and all
- * frames that it sent are in the hold's queue.
+ * while it finished the stop or saved the device state. At * the caller's hook runs and advances
+ * the hold's epoch counter. At that point the guest is stopped, and all frames that it sent are in
+ * the hold's queue.
  *
  * Without a gate: send `stop`, then the save command; scan and copy while QEMU saves; scan again
  * after its answer; then *, and `cont`. After a failure of the gate, seals do without it; the

@@ -4,7 +4,7 @@
  * Why: a check of QEMU's taps takes 0.1 ms, and a check of its lists of devices occupies its
  * monitor for some milliseconds. So these checks cannot be made all the time, and never in a pause.
  * Instead, signs that cost nothing show when a check is needed:
- * - each seal gives the mark of the saved sections (vmm/sections.h);
+ * - each seal gives the mark of the saved sections, which is a hash of them (vmm/sections.h);
  * - each seal also gives the size of QEMU's address space, which grows when memory is added to
  *   the guest;
  * - the kernel reports changes of network devices;
@@ -35,7 +35,7 @@
 #define WATCH_LISTS_NS	  (2 * CLOCK_NS_PER_S)
 
 struct watch {
-	uint64_t sections; /* mark of the last seal; 0: no seal yet */
+	uint64_t sections; /* mark (hash) of the sections at the last seal; 0: no seal yet */
 	uint64_t address_space;
 	uint64_t taps_looked_ns, lists_looked_ns;
 	bool has_link_sign, has_list_sign;
