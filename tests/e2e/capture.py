@@ -7,9 +7,9 @@ capture.py quiet DEVICE MAC QUIET_MS LIMIT_MS
                                            wait until no frame has passed for QUIET_MS; print when this
                                            silence began; exit 1 if there is none within LIMIT_MS
 
-The kernel notes the time at which each frame passes, so the times are right even if this process
-runs late. The clock is CLOCK_REALTIME, which bash can read without starting a process. FILE's first
-line is "ready"; once it is written, no frame can be missed.
+The kernel records when each frame passes, so the times are right even if this process runs late.
+The clock is CLOCK_REALTIME, which bash can read without starting a process. FILE's first line is
+"ready"; once it is written, no frame can be missed.
 """
 import os
 import select

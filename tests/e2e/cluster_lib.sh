@@ -13,8 +13,8 @@
 SCENE_TOOLS=$SRC/tests/e2e
 CAPTURE_PID=''
 
-# Build TARGETs of this tree with other meson options, in a build directory of their own. Print this
-# directory.
+# Build TARGETs of this tree with other meson options, in a separate build directory. Print the path
+# of that directory.
 scene_build() # NAME MESON_OPTION... -- TARGET...
 {
 	local dir=${BUILD%/}-$1 options=()

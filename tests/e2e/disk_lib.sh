@@ -8,8 +8,8 @@
 #	disk_clients_end              end the clients; fail unless every acknowledged write is there, in order
 #	disk_switch_off PID           end the databases and the guest cleanly; PID is its QEMU
 #	disk_check IMAGE              fail unless the file system, both databases and every acknowledged write are sound
-#	disk_snapshot HOST COPY       the same for the present image of the guest that runs on HOST; COPY is a scratch file
-#	disk_crashed IMAGE COPY       make in COPY the image that the guest would find after a crash: with its journal replayed
+#	disk_snapshot HOST COPY       like disk_check, for the image that the guest on HOST uses now; COPY is a scratch file
+#	disk_crashed IMAGE COPY       make in COPY the image that the guest would find after a crash, its journal replayed
 #
 # The clients' STATUS files (db_client.py) are TEST_TMP/redis.json and TEST_TMP/sqlite.json.
 
@@ -28,7 +28,7 @@ disk_knows_direct() # DIR
 	return $r
 }
 
-# The standby's image is as new: sparse, without a byte in it.
+# Make both images. The standby's image is new and sparse: it has no data yet.
 disk_images()
 {
 	DISK_DIR=$TEST_TMP/images
@@ -93,7 +93,7 @@ disk_clients() # [OPTION...]
 	disk_served 5 60 "at the start"
 }
 
-# Tell the clients to end. Succeed if both had all acknowledged writes read back.
+# Tell the clients to end. Succeed if both have read back every acknowledged write.
 disk_clients_stop()
 {
 	local name r=0
@@ -143,7 +143,8 @@ disk_redis_is_sound() # DIR
 	return $r
 }
 
-# Check a clean image with raw contents. Sets DISK_FAULT to what is wrong, and DISK_BAD to fsck or db.
+# Check a raw image that was unmounted cleanly. Sets DISK_FAULT to what is wrong, and DISK_BAD to
+# fsck or db.
 disk_is_sound() # IMAGE [crashed]
 {
 	local dir
@@ -207,7 +208,7 @@ disk_snapshot_is_sound() # HOST COPY
 	for name in redis sqlite; do cp "$TEST_TMP/$name.json" "$2.json/"; done
 	cp --sparse=always "${GUEST_DISK[$1]}" "$2" || fail "no copy of ${GUEST_DISK[$1]}"
 	disk_monitor "$1" cont
-	# The files are up to 100 ms old: more numbers may have been sent.
+	# The STATUS files are up to 100 ms old: more numbers may have been sent.
 	sed -i 's/"sent": [0-9]*/"sent": 999999999/' "$2.json"/*.json
 	DISK_STATUS=$2.json
 	disk_replay "$2" && disk_is_sound "$2" crashed || r=1

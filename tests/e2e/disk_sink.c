@@ -1,10 +1,10 @@
-/* disk_sink.c - a disk's ring and NBD server without an engine, for test_disk_mirror.
+/* disk_sink.c - runs a disk's ring and NBD server without an engine, for test_disk_mirror.
  *
  *	disk_sink PLUGIN SOCKET QEMU_PID DISK_BYTES RING_BYTES IMAGE
  *
  * Each line of stdin is a command, and each gets one line of JSON as its answer: the ring's counts.
  *	apply     apply the ring's records to IMAGE and release them
- *	counts    nothing else
+ *	counts    only print the counts
  *	forget, zero   disk_ring_forget_hashes(), disk_ring_assume_zero()
  *	seal, run      disk_ring_set_sealing(true), (false)
  *	kill      kill the server

@@ -18,7 +18,7 @@ BUILD, SRC = os.environ["BUILD"], os.environ["SRC"]
 # DRIVE is the program standby_drive. DRIVE_FAULT is the same program with fault points.
 DRIVE = os.path.join(BUILD, "tests/e2e/standby_drive")
 DRIVE_FAULT = os.path.join(BUILD, "tests/e2e/standby_drive_fault")
-# The standby's state lies on tmpfs, as in production.
+# The standby's state is on tmpfs, as in production.
 TMP = tempfile.mkdtemp(prefix="hf-standby-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
 STATE, RUN, COMMAND = TMP + "/state", TMP + "/run", TMP + "/command"
 started = []  # processes that this module has started and must end
