@@ -102,7 +102,8 @@ struct disk_ring_counts {
 	uint64_t bytes;			      /* bytes of the disk that the records cover */
 	/* bytes for which no record was made, because the standby has the same bytes */
 	uint64_t same_bytes;
-	/* records dropped for lack of room; after that, the disk must be synchronised */
+	/* records dropped for lack of room; if there are any, the disk must be synchronised
+	 * again */
 	uint64_t overflows;
 	/* how many times an append waited for room, and for how long in all */
 	uint64_t waits, waits_ns;
@@ -119,7 +120,7 @@ struct disk_ring_counts {
 int disk_ring_new(uint64_t soft_bytes, uint64_t disk_bytes, struct disk_ring **ret,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Whose ring a file is. */
+/* The VM, the disk and the term to which a ring's file belongs. */
 struct disk_ring_id {
 	const char *vm, *disk;
 	uint64_t term; /* see disk_ring_set_term() */

@@ -91,14 +91,14 @@ static const char *adopt(struct disk_ring *ring, int fd, const struct identity *
 		return "it is of another term";
 	if (!is_sound(ring))
 		return "its records are damaged";
-	/* An agent and a writer may have been killed at any moment. */
+	/* Clear what an earlier agent and its writer may have left set when they were killed. */
 	atomic_store(&h->is_sealing, 0);
 	atomic_store(&h->is_waiting, 0);
 	atomic_store(&h->is_full, 0);
 	return NULL;
 }
 
-/* Leave what adopt() has taken. */
+/* Undo adopt(): unmap the file, and forget its descriptor. */
 static void leave(struct disk_ring *ring)
 {
 	if (ring->header)
@@ -142,7 +142,7 @@ static int open_file(struct disk_ring *ring, const char *path, const struct disk
 	fd_close(fd);
 	r = make(ring, path, &identity);
 	if (r < 0)
-		(void)unlink(path); /* it holds memory for nothing */
+		(void)unlink(path); /* an unusable file would only occupy memory */
 	return r;
 }
 

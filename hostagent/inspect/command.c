@@ -109,7 +109,8 @@ static int parse_options(int argc, char **argv, struct inspect_options *options)
 	return r;
 }
 
-/* Returns the path that the operator gave for one of the agent's own places, or @otherwise. */
+/* Returns the path that the operator gave (--map) for @name, one of the agent's own directories and
+ * files. Returns @otherwise if he gave none. */
 static const char *own_place(struct inspect_options *options, const char *name,
 			     const char *otherwise)
 {

@@ -96,7 +96,8 @@ static int read_link(pid_t pid, const char *name, char *text, size_t size, struc
 				 "%s: %s; run this as root, in the host's own pid namespace", path,
 				 strerror(errno));
 	text[n] = '\0';
-	deleted = strstr(text, " (deleted)"); /* QEMU was upgraded meanwhile */
+	deleted = strstr(text, " (deleted)"); /* somebody replaced the file while QEMU ran, for
+					       * example by an upgrade */
 	if (deleted)
 		*deleted = '\0';
 	return 0;
@@ -121,7 +122,7 @@ static int read_words(pid_t pid, struct look *look, struct error *ret_error)
 	return n > 0 ? 0 : error_set(ret_error, -EPROTO, "%s is empty", path);
 }
 
-/* Take the name from -name, and forget QEMU's directory if QEMU has left it. */
+/* Get the guest's name from -name, and forget QEMU's working directory if QEMU has left it. */
 static void read_options(struct look *look)
 {
 	for (size_t i = 1; i < look->n_words; i++) {

@@ -24,11 +24,12 @@ struct look {
 	char tap[VMM_TAP_NAME_BYTES]; /* the tap to hold; "" if there is not exactly one */
 	char bridge[16];	      /* the bridge of that tap; "" if it is in none */
 	char program[512];	      /* QEMU's binary */
-	char cwd[512]; /* QEMU's directory; "" if it has left the one where it began */
-	char *cmdline; /* its arguments, each with its NUL; owned */
+	char cwd[512]; /* QEMU's working directory; "" if QEMU has left the one where it was
+			* started */
+	char *cmdline; /* QEMU's arguments, each with its NUL; owned */
 	char **words;  /* n_words pointers into cmdline; owned */
 	size_t n_words;
-	char name[64]; /* from -name; "" if there is none */
+	char name[64]; /* the guest's name, from -name; "" if there is none */
 };
 
 /* Look at the QEMU whose monitor is at the socket @qmp_path. Adds what is wrong to @obstacles.

@@ -20,7 +20,7 @@ void option_done(struct option_list *list)
 	*list = (struct option_list){0};
 }
 
-/* Add a setting; takes @key and @value, even on error. */
+/* Add a setting; takes ownership of @key and @value, even on error. */
 static void add(struct option_list *list, char *key, char *value)
 {
 	if (list->n == OPTION_SETTINGS_MAX)

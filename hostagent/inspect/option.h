@@ -7,7 +7,7 @@
  *	{"type":"tap","id":"n0","ifname":"tap0"}         ─┘   type = tap, id = n0, ifname = tap0
  *	{"driver":"raw","cache":{"direct":true}}              driver = raw, cache.direct = on
  *
- * Where: this room only. Threads: any (no state). Allocates.
+ * Where: the files of hostagent/inspect only. Threads: any (no state). Allocates.
  */
 #ifndef INSPECT_OPTION_H
 #define INSPECT_OPTION_H

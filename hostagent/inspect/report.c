@@ -9,7 +9,8 @@
 
 /* ---- the files */
 
-/* Print the disks as in `disks =`; @there: with the standby's images. */
+/* Print the line `disks =` of a VM's file. @there: with the standby's images instead of the
+ * primary's. */
 static void print_disks(FILE *out, const struct report *report, bool there)
 {
 	const struct vmm_disks *disks = &report->look->disks;

@@ -12,9 +12,9 @@
 #include "inspect/rewrite.h"
 
 struct report {
-	const char *name; /* the VM's */
+	const char *name; /* the VM's name */
 	const char *qmp;
-	const char *state_dir, *command_file; /* on the standby */
+	const char *state_dir, *command_file; /* paths on the standby */
 	const struct look *look;
 	const struct rewrite *rewrite;
 	const struct vmm_obstacles *obstacles;

@@ -1,4 +1,5 @@
-/* Walks the primary's words, and carries over all but disks and back ends; see rewrite.h. */
+/* Goes through the words of the primary's command line, and carries over all options except disks
+ * and back ends; see rewrite.h. */
 #include "inspect/rewrite_private.h"
 
 #include <errno.h>
@@ -292,7 +293,7 @@ static void rewrite_file(struct rewriter *rw, const char *option, const char *va
 		rewriter_emit(rw, option, there);
 }
 
-/* Carry over a list, and find the paths in it. */
+/* Carry over an option whose value is a list of settings, and replace the paths in it. */
 static void rewrite_list(struct rewriter *rw, const char *option, const char *value)
 {
 	static const char *const keys[] = {"file", "romfile", "path", "dir", "splash"};
@@ -414,7 +415,7 @@ static int find_main_memory(struct rewriter *rw, char **ret_id)
 		if (strcmp(word, "-M") != 0 && strcmp(word, "-machine") != 0)
 			continue;
 		if (option_parse(rw->in->words[i + 1], "type", &list) < 0)
-			continue; /* rewrite_machine() says so */
+			continue; /* rewrite_machine() adds an obstacle for it */
 		id = option_get(&list, "memory-backend");
 		*ret_id = id ? strdup(id) : NULL;
 		option_done(&list);

@@ -1,13 +1,13 @@
 /* rewrite.h - makes the standby's QEMU command from the command line of the running QEMU. Pure
- *text, no I/O.
+ * text, no I/O.
  *
- * Why: the standby needs the same machine with other names of host things: its tap, its images, the
- * paths of its sockets. The operator should not have to write that command by hand. Nothing in it
- * may be guessed: an option that cannot be carried over becomes an obstacle, which names the
- * option.
+ * Why: the standby needs the same machine, but with its own names for what belongs to the host: the
+ * tap, the images, the paths of the sockets. The operator should not have to write that command by
+ * hand. Nothing in the command may be guessed: an option that cannot be carried over becomes an
+ * obstacle, which names the option.
  *
  *      primary: qemu -M pc -drive id=root,file=/a.qcow2,format=qcow2,.. -qmp unix:/run/q -daemonize
- *.. standby: /usr/bin/qemu -M pc-i440fx-7.2 -drive id=root,file=/b.raw,format=raw,..
+ *      standby: /usr/bin/qemu -M pc-i440fx-7.2 -drive id=root,file=/b.raw,format=raw,..
  *
  * The options keep their order, since the order decides the devices' addresses. A replicated disk
  * becomes a raw image with the same ids. Options that the agent sets itself (standby/cmdline.h) are
@@ -36,19 +36,19 @@ struct rewrite_map {
 };
 
 enum rewrite_kind {
-	REWRITE_TAP = 1,  /* there: a tap that the operator makes on the standby */
-	REWRITE_IMAGE,	  /* there: a raw image of the same size */
-	REWRITE_FILE,	  /* there: a file with the same content */
+	REWRITE_TAP = 1,  /* `there` is a tap that the operator makes on the standby */
+	REWRITE_IMAGE,	  /* `there` is a raw image of the same size */
+	REWRITE_FILE,	  /* `there` is a file with the same content */
 	REWRITE_MADE,	  /* a socket, log or address that QEMU makes or listens at itself */
-	REWRITE_LEFT_OUT, /* not in the standby's command; there: why */
+	REWRITE_LEFT_OUT, /* not in the standby's command; `there` says why */
 };
 
 /* A part of the command that belongs to the host. */
 struct rewrite_thing {
 	enum rewrite_kind kind;
 	char *what;  /* "disk root", "-kernel" */
-	char *here;  /* on the primary */
-	char *there; /* on the standby */
+	char *here;  /* its value on the primary */
+	char *there; /* its value on the standby */
 };
 
 struct rewrite_input {
@@ -59,7 +59,7 @@ struct rewrite_input {
 	const char *tap;     /* the tap that the guest's card uses; "" if none was found */
 	const struct vmm_info *info;
 	const struct vmm_disks *disks;
-	struct rewrite_map *maps; /* n_maps; is_used is set */
+	struct rewrite_map *maps; /* n_maps entries; rewrite_make() sets is_used */
 	size_t n_maps;
 };
 
@@ -67,7 +67,7 @@ struct rewrite {
 	struct cmdline command; /* ram_bytes is set only if the standby accepts the command */
 	struct rewrite_thing things[REWRITE_THINGS_MAX];
 	size_t n_things;
-	const char *tap_there; /* borrowed from the input */
+	const char *tap_there; /* the tap on the standby; borrowed from the input */
 	/* by index of input->disks: the image on the standby, owned; NULL: not found */
 	char *image_there[VMM_DISKS_MAX];
 	/* the image on the primary, owned, set together with image_there; absolute if QEMU's

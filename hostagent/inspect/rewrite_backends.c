@@ -30,7 +30,7 @@ static void carry_tap(struct rewriter *rw, const char *option, struct option_lis
 	option_set(list, "ifname", rw->out.tap_there ? rw->out.tap_there : "");
 	option_set(list, "script", "no");
 	option_set(list, "downscript", "no");
-	/* cmdline_check_tap() wants the type first and bare */
+	/* put the type first, without `type=`: cmdline_check_tap() expects this */
 	for (size_t i = 0; i < list->n; i++) {
 		if (strcmp(list->items[i].key, "type") == 0) {
 			struct option_setting type = list->items[i];
@@ -174,7 +174,7 @@ static void carry_place(struct rewriter *rw, const char *option, const char *val
 	(void)snprintf(what, sizeof(what), "-%.20s", option);
 	there = here ? rewriter_path(rw, REWRITE_MADE, what, NULL, here) : NULL;
 	if (!there)
-		return; /* the obstacle is noted */
+		return; /* rewriter_path() has added an obstacle */
 	if (asprintf(&text, "%.*s%s%s", (int)(path - value), value, there, path + size) < 0) {
 		text = NULL;
 		rw->error = -ENOMEM;
@@ -193,7 +193,7 @@ void rewrite_serial(struct rewriter *rw, const char *option, const char *value)
 		return;
 	}
 	if (strncmp(value, "mon:", 4) == 0)
-		value += 4; /* without the monitor, which needs a terminal */
+		value += 4; /* skip "mon:": the monitor needs a terminal */
 	size = strcspn(value, ":");
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		if (size == strlen(places[i]) && strncmp(value, places[i], size) == 0 &&

@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 
-#define DEPTH_MAX 8u /* how many block nodes may lie on each other */
+#define DEPTH_MAX 8u /* the longest chain of block nodes that is followed */
 
 static bool is_one_of(const char *word, const char *const *words, size_t n)
 {
@@ -42,7 +42,7 @@ static const char *file_driver(const char *path)
 										    : "file";
 }
 
-/* Remove what only the primary's format knows. */
+/* Remove the settings that only the format of the primary's image has. */
 static void drop_format(struct option_list *list)
 {
 	static const char *const keys[] = {
@@ -221,7 +221,7 @@ void rewrite_short_drive(struct rewriter *rw, const char *option, const char *va
 
 enum node_role {
 	NODE_OTHER = 0, /* read-only media: the standby has the same file */
-	NODE_REPLICA,	/* on the way from a replicated disk to its file */
+	NODE_REPLICA,	/* a node between a replicated disk and its file */
 	NODE_BACKING,	/* a base of such a disk: its content is in the raw image */
 };
 
@@ -243,7 +243,7 @@ static size_t find_node(const struct rewriter *rw, const char *name, struct opti
 	return 0;
 }
 
-/* What is node @name below node @from? */
+/* Which role does node @name have as a node below node @from? */
 static enum node_role role_below(const struct rewriter *rw, const char *from, const char *name,
 				 enum node_role role, unsigned int depth)
 {

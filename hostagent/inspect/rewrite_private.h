@@ -13,14 +13,15 @@ struct rewriter {
 	struct vmm_obstacles *obstacles;
 	const char *main_memory; /* id in -machine memory-backend=, owned, or NULL */
 	bool has_machine, has_ram;
-	/* by index of in->disks: an option describes the disk, even if it cannot be carried over */
+	/* by index of in->disks: true if an option describes the disk, even if that option cannot
+	 * be carried over */
 	bool described[VMM_DISKS_MAX];
-	int error; /* -ENOMEM or -E2BIG; the rest is then skipped */
+	int error; /* 0, -ENOMEM or -E2BIG; after an error the rest is skipped */
 };
 
 /* ---- rewrite.c */
 
-/* Note that something cannot be carried over. */
+/* Add an obstacle: something cannot be carried over. The text names it. */
 void rewriter_refuse(struct rewriter *rw, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -28,7 +29,7 @@ void rewriter_refuse(struct rewriter *rw, const char *format, ...)
 void rewriter_emit(struct rewriter *rw, const char *option, const char *value);
 void rewriter_emit_list(struct rewriter *rw, const char *option, const struct option_list *list);
 
-/* List a thing that belongs to the host. */
+/* Add a thing that belongs to the host to the list in the result. */
 void rewriter_note(struct rewriter *rw, enum rewrite_kind kind, const char *what, const char *here,
 		   const char *there);
 
@@ -61,7 +62,7 @@ typedef void (*rewriter_fn)(struct rewriter *rw, const char *option, const char 
 void rewrite_drive(struct rewriter *rw, const char *option, const char *value);
 void rewrite_short_drive(struct rewriter *rw, const char *option, const char *value);
 void rewrite_blockdev(struct rewriter *rw, const char *option, const char *value);
-void rewrite_check_disks(struct rewriter *rw); /* after all words: was each disk found? */
+void rewrite_check_disks(struct rewriter *rw); /* call this after all words: was each disk found? */
 
 /* rewrite_backends.c */
 void rewrite_netdev(struct rewriter *rw, const char *option, const char *value);

@@ -57,7 +57,8 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
 
 /* ---- applying */
 
-/* What kind of record a FULL epoch has first for a page, or for a piece of the device blob. */
+/* The kind of the first record that a FULL epoch has for a page, or for a piece of the device
+ * blob. */
 enum first_record {
 	FIRST_NONE  = 0, /* no record: the page must be cleared to zero */
 	/* ZERO, RAW or DUP: replaces the whole page, so the old content does not matter */
@@ -68,7 +69,8 @@ enum first_record {
 struct pass {
 	struct ramfile *rf;	 /* NULL in apply_disks() */
 	uint64_t n_pages;	 /* number of page records applied */
-	uint32_t blob_bytes;	 /* size of the device blob; 0: no DEVICE frame yet */
+	uint32_t blob_bytes;	 /* size of the device blob (the saved devices); 0: no DEVICE frame
+				  * yet */
 	bool full;
 	/* an enum first_record for each page in a FULL epoch; otherwise NULL */
 	uint8_t *seen;

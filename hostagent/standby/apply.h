@@ -1,8 +1,8 @@
 /* apply.h - writes one complete epoch into the copy of the guest and into the guest's disk images.
  * The caller has mapped the whole epoch into memory.
  *
- * Where: used by epochlog.c and the fuzz target. Threads: one. epochlog.h (L4) says why an epoch
- * may be applied again.
+ * Where: used by epochlog.c and the fuzz target. Threads: one. Invariant L4 in epochlog.h says why
+ * an epoch may be applied again.
  */
 #ifndef STANDBY_APPLY_H
 #define STANDBY_APPLY_H
@@ -38,9 +38,9 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
 int apply_epoch(struct ramfile *rf, struct images *images, const uint8_t *data, size_t size,
 		uint64_t *ret_n_pages, struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Apply DISK frames, one after the other in @data, which apply_check() or epochcheck.h has accepted
- * as part of an epoch. @images are open. Returns 0; -EBADMSG if the data is broken; or -errno of an
- * image. On error *ret_error says which one. */
+/* Apply the DISK frames in @data, which follow each other there. They must have passed the checks
+ * of apply_check() or epochcheck.h as part of an epoch. @images are open. Returns 0; -EBADMSG if
+ * the data is broken; or -errno of an image. On error *ret_error says which one. */
 int apply_disks(struct images *images, const uint8_t *data, size_t size, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

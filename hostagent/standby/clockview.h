@@ -31,7 +31,7 @@
 
 struct clockview {
 	bool has_offset;
-	int64_t offset_ns;  /* our clock minus the primary's: the smallest seen */
+	int64_t offset_ns;  /* our clock minus the primary's: the smallest difference so far */
 	uint64_t offset_at_ns; /* our clock's time when offset_ns was last updated */
 	bool has_next, has_complete;
 	struct wire_clock next;     /* CLOCK of the epoch that is arriving; valid if has_next */
@@ -50,8 +50,9 @@ void clockview_take(struct clockview *view, const struct wire_clock *clock, uint
 /* Record that the epoch is complete. */
 void clockview_complete(struct clockview *view);
 
-/* Compute what the guest's clock words should be when our clock shows @at_ns. Returns false if that
- * is not known, because the last complete epoch had no CLOCK. */
+/* Compute what the guest's clock words (QEMU's numbers for its clock, vmm/clock_rules.h) should be
+ * when our clock shows @at_ns. Returns false if that is not known, because the last complete epoch
+ * had no CLOCK. */
 bool clockview_wanted(const struct clockview *view, uint64_t at_ns, struct clock_words *ret_wanted);
 
 #endif

@@ -21,7 +21,7 @@
 #define ALIGN	     512u /* an entry begins at a multiple of this, as a disk's sectors do */
 #define HEADER_BYTES 56u
 #define MAGIC	     UINT64_C(0x4846444c4f473031) /* "HFDLOG01" */
-#define PIECES_MAX   1000u	    /* in one write; below IOV_MAX */
+#define PIECES_MAX   1000u	    /* most pieces in one write; below IOV_MAX */
 #define FILL_BYTES   ((size_t)1 << 20)
 
 /* Offsets in the header of an entry; all numbers are big-endian. The checksum covers the header
@@ -39,10 +39,10 @@ enum header_offset {
 struct disklog {
 	int fd;
 	uint64_t half_bytes;
-	unsigned half;	   /* the half with the newest entries */
-	uint64_t at;	   /* where the next entry begins in it */
-	uint64_t sequence; /* of the next entry; that of the first one is 1 */
-	uint64_t from;	   /* of the first entry to replay; 0: all of the half */
+	unsigned half;	   /* the half of the file with the newest entries: 0 or 1 */
+	uint64_t at;	   /* where the next entry begins: offset in bytes in that half */
+	uint64_t sequence; /* number of the next entry; the first entry has number 1 */
+	uint64_t from;	   /* number of the first entry to replay; 0: replay the whole half */
 	struct disklog_state state;
 	char *path;
 };
@@ -131,7 +131,7 @@ static int read_entry(const struct disklog *log, unsigned half, uint64_t at,
 	return checksum(header, &payload, 1) == bytes_get_be64(header + AT_CHECKSUM);
 }
 
-/* What a half holds. */
+/* What is known of the entries in one half of the file. */
 struct chain {
 	struct entry last; /* last.sequence is 0 if there is none */
 	uint64_t end;	   /* where the next entry would begin */

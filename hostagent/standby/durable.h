@@ -41,20 +41,21 @@ struct durable_span {
 struct durable {
 	struct disklog *log; /* NULL: there is none */
 	struct images *images; /* borrowed */
-	struct ramfile *rf;    /* its steps are reported to tests; borrowed */
+	struct ramfile *rf;    /* its `step` function tells tests about each change; borrowed */
 	uint64_t n_entries;    /* entries written; for statistics */
 	uint64_t append_ns;    /* time that the last entry took, until it was on the disk */
 
 	/* The epoch that the images will have once all complete epochs are applied. A replay of the
-	 * log gives the same epoch. 0: it does not. */
+	 * log gives the same epoch. 0: a replay does not give that epoch. */
 	uint64_t logged;
-	bool must_start; /* the epoch to be applied is too large for the log: a START follows */
+	bool must_start; /* the stored epoch is too large for the log; append a START when it is
+			  * applied */
 
 	/* The epoch that is arriving. */
 	bool is_unheld;
 	struct durable_span *spans;
 	size_t n_spans, n_room;
-	uint64_t bytes; /* of all spans */
+	uint64_t bytes; /* size of all spans together */
 };
 
 /* Open the log @path for the disks @images. If the log is missing, make one of @bytes, or do

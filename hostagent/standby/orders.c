@@ -1,4 +1,5 @@
-/* Carries out the gateway's orders, and handles a QEMU that ends by itself. */
+/* Carries out the gateway's orders (its commands START, PROMOTE, STOP and FENCE), and handles a
+ * QEMU that ends by itself. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,7 +10,7 @@
 #include "supervision/progress.h"
 #include "standby/standby_private.h"
 
-#define DISK_LOG_PATH_ROOM 4096 /* larger paths are cut, and not found */
+#define DISK_LOG_PATH_ROOM 4096 /* a longer path is cut, so its file is not found */
 
 void standby_set_warm(struct standby *sb)
 {
@@ -181,7 +182,7 @@ static void name_disk_log(const struct standby *sb, char path[DISK_LOG_PATH_ROOM
 }
 
 /* Open the disk log, before epochs arrive. With disk_durability = memory, a log from an earlier
- * time gets an entry that epochs are not logged. */
+ * time gets the entry NO_COPY: epochs are not logged from here on. */
 static int open_disk_log(struct standby *sb, struct error *ret_error)
 {
 	char path[DISK_LOG_PATH_ROOM];

@@ -107,7 +107,8 @@ static int step_disks(struct promotion *p)
 	r = images_open(images, &error);
 	if (r == 0)
 		r = images_sync(images, &error);
-	/* The log is not to be replayed over what the guest itself writes. */
+	/* Tell later agents, by an entry in the log, not to replay the log: they would overwrite
+	 * what the guest itself writes. */
 	if (r == 0 && p->log->durable)
 		r = durable_end(p->log->durable, &error);
 	images_close(images);

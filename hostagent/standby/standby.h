@@ -1,5 +1,5 @@
-/* standby.h - the standby side of one VM: keeps a copy of its guest, and promotes this copy on
- * order.
+/* standby.h - the standby side of one VM: keeps a copy of its guest. When the gateway orders it,
+ * starts the guest from this copy (promotes the copy).
  *
  * What: a standby receives the primary's epochs from the gateway. It buffers each epoch as a whole,
  * acknowledges it and applies it to the guest RAM file. A warm QEMU uses this file as its guest's

@@ -94,13 +94,13 @@ static bool learn_rate(struct clock_rules *rules, uint64_t host_ns, uint64_t hos
 
 static void miss(struct clock_rules *rules)
 {
-	rules->has_running = false; /* the words must be read again before the next pause */
+	rules->has_running = false; /* the clock words must be read again before the next pause */
 	if (++rules->n_misses >= CLOCK_MISSES_MAX)
 		clock_rules_off(rules, "QEMU's clock does not follow the host's");
 }
 
-/* Returns what the words would be when the host's clock is @at_ns if the guest had never been
- * stopped. */
+/* Returns what the clock words (QEMU's two offsets) would be when the host's clock is @at_ns, if
+ * the guest had never been stopped. */
 static struct clock_words wanted_at(const struct clock_rules *rules, uint64_t at_ns)
 {
 	double ticks = rules->rate * (double)(int64_t)(at_ns - rules->stop_ns);
@@ -111,8 +111,8 @@ static struct clock_words wanted_at(const struct clock_rules *rules, uint64_t at
 	};
 }
 
-/* Set rules->written to the words with which the guest should start. Returns false if nothing needs
- * to be written, because these words would not set the guest's clock forward. */
+/* Set rules->written to the clock words with which the guest should start. Returns false if nothing
+ * needs to be written, because these words would not set the guest's clock forward. */
 static bool set_forward(struct clock_rules *rules, uint64_t now_ns)
 {
 	struct clock_words wanted = wanted_at(rules, now_ns + rules->cost_ns);
@@ -182,7 +182,8 @@ void clock_rules_saved(struct clock_rules *rules, const struct clock_words *word
 {
 	if (rules->state == CLOCK_OFF || !rules->is_ours)
 		return;
-	/* QEMU may have saved the words before or after we wrote them, so both values are right. */
+	/* QEMU may have saved the clock words before or after we wrote them, so both values are
+	 * right. */
 	if (!same(words, &rules->stopped) && !same(words, &rules->written)) {
 		clock_rules_off(rules, "QEMU's saved state has another clock than its memory");
 		return;

@@ -97,11 +97,11 @@ struct clock_rules {
 	struct clock_words running;
 	/* the value that `running` would have without any pause; valid if has_running */
 	struct clock_words target;
-	/* the words did not change while the guest ran before the current pause */
+	/* the clock words did not change while the guest ran before the current pause */
 	bool is_steady;
 
-	/* What is known about the current pause: the words that were read and then written, when
-	 * they were written, and when the guest was stopped. */
+	/* What is known about the current pause: the clock words that were read and then written,
+	 * when they were written, and when the guest was stopped. */
 	bool is_ours; /* the pause passed the checks; stopped, written and set_ns are valid */
 	struct clock_words stopped, written;
 	uint64_t set_ns;
@@ -131,20 +131,20 @@ void clock_rules_init(struct clock_rules *rules, uint64_t step_max_ns);
  * is kept. */
 void clock_rules_off(struct clock_rules *rules, const char *why);
 
-/* Pass in the words of the running guest, read just before a pause of ours. */
+/* Pass in the clock words of the running guest, read just before a pause of ours. */
 void clock_rules_running(struct clock_rules *rules, const struct clock_words *words);
 
-/* Pass in the words of the stopped guest, read at @now_ns, just before QEMU starts it. QEMU was
- * told to stop at @sent_ns and had stopped by @seen_ns. Returns true if the caller must write
+/* Pass in the clock words of the stopped guest, read at @now_ns, just before QEMU starts it. QEMU
+ * was told to stop at @sent_ns and had stopped by @seen_ns. Returns true if the caller must write
  * *ret_words (ticks and clock). */
 bool clock_rules_stopped(struct clock_rules *rules, const struct clock_words *words,
 			 uint64_t sent_ns, uint64_t seen_ns, uint64_t now_ns,
 			 struct clock_words *ret_words);
 
-/* Pass in the words of the running guest, read after the pause. */
+/* Pass in the clock words of the running guest, read after the pause. */
 void clock_rules_resumed(struct clock_rules *rules, const struct clock_words *words);
 
-/* Pass in the words found in the device state that was saved in this pause. */
+/* Pass in the clock words found in the device state that was saved in this pause. */
 void clock_rules_saved(struct clock_rules *rules, const struct clock_words *words);
 
 /* Compute what the guest's clock and ticks should be when the host's clock says @at_ns. Returns
@@ -153,9 +153,9 @@ void clock_rules_saved(struct clock_rules *rules, const struct clock_words *word
 bool clock_rules_forecast(const struct clock_rules *rules, uint64_t at_ns,
 			  struct clock_words *ret_words);
 
-/* Returns the words to write to a stopped guest that has @words and should continue with @wanted.
- * The clock never goes backwards. It goes forward by at most @step_max_ns, and the ticks go forward
- * by at most the number of ticks in @step_max_ns. */
+/* Returns the clock words to write to a stopped guest that has @words and should continue with
+ * @wanted. The clock never goes backwards. It goes forward by at most @step_max_ns, and the ticks
+ * go forward by at most the number of ticks in @step_max_ns. */
 struct clock_words clock_step(const struct clock_words *words, const struct clock_words *wanted,
 			      uint64_t step_max_ns, uint64_t ticks_per_s);
 

@@ -38,7 +38,7 @@ static int execute(struct qmp *q, const char *name, const char *command, json_t 
 
 /* ---- the image's file */
 
-/* Has the process this file open? */
+/* Does process @pid have the file @file open? */
 static bool has_open(pid_t pid, const struct stat *file)
 {
 	AUTO(closedir) DIR *dir = NULL;
@@ -132,7 +132,8 @@ static int reopen(struct qmp *q, const char *name, const char *node, bool is_off
 	return 0; /* QEMU's text proves nothing: the caller checks the result */
 }
 
-/* Set all nodes of the image. Returns -EIO if a node is not as wanted afterwards. */
+/* Make all nodes of the image ignore flushes (@is_off), or obey them. Returns -EIO if a node is not
+ * as wanted afterwards. */
 static int set_nodes(struct qmp *q, const struct vmm_disk *disk, bool is_off,
 		     struct error *ret_error)
 {

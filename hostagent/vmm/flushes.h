@@ -37,9 +37,9 @@
  * while the guest runs.
  * Returns 0, and *ret_image_fd is the open image, which the caller closes after flushes_on().
  * Returns -ENOTSUP if QEMU ignores flushes anyway (cache=unsafe), if the image's file cannot be
- * found, or if QEMU refuses; -EBUSY if the mark cannot be removed after an error (call
- * flushes_on_again()); or another -errno of open() or qmp_execute(). After an error flushes are as
- * they were. *ret_error says which. */
+ * found, or if QEMU refuses; -EBUSY if an error came half way and could not be undone (QEMU may
+ * ignore flushes: call flushes_on_again()); or another -errno of open() or qmp_execute(). After any
+ * other error flushes are as they were. *ret_error says which. */
 int flushes_off(struct qmp *q, pid_t pid, const struct vmm_disk *disk, int *ret_image_fd,
 		struct error *ret_error) __attribute__((warn_unused_result));
 

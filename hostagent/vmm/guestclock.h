@@ -1,8 +1,9 @@
 /* guestclock.h - reads the clock of QEMU's guest, and sets it forward while the guest is stopped.
  *
  * clock_rules.h says why the clock is set, and by which rules. This module carries the rules out:
- * it finds the variable `timers_state` among QEMU's exported symbols, reads its words with
- * process_vm_readv (which takes 2 microseconds), and writes the two offsets with process_vm_writev.
+ * it finds the variable `timers_state` among QEMU's exported symbols, reads the clock's numbers in
+ * it with process_vm_readv (which takes 2 microseconds), and writes the two offsets with
+ * process_vm_writev.
  *
  *	timers_state (96 bytes, the same in QEMU 7.2 to 10)
  *	byte   8  offset of the ticks
@@ -48,9 +49,9 @@ void guestclock_resumed(struct guestclock *clock, uint64_t paused_ns);
 /* Call after guestclock_resumed(), with the device state that was saved in the pause. */
 void guestclock_saved(struct guestclock *clock, const uint8_t *blob, size_t size);
 
-/* Compute what a standby needs to resume the guest from the last saved state. *ret_saved: the words
- * in that state. *ret_wanted: what the guest's words should be when this host's clock says @at_ns.
- * Returns false if this is not known. */
+/* Compute what a standby needs to resume the guest from the last saved state. *ret_saved: the clock
+ * words (QEMU's two offsets) in that state. *ret_wanted: what the guest's clock words should be
+ * when this host's clock says @at_ns. Returns false if this is not known. */
 bool guestclock_forecast(const struct guestclock *clock, uint64_t at_ns,
 			 struct clock_words *ret_saved, struct clock_words *ret_wanted,
 			 uint64_t *ret_ticks_per_s);
@@ -61,9 +62,9 @@ const struct clock_rules *guestclock_rules(const struct guestclock *clock);
 
 /* Find section `timer` in the device state @blob. Looks first at *inout_at, its offset in the
  * previous blob (0: unknown).
- * Returns 0 and sets *ret_words to the words in the section (is_running is false) and *inout_at to
- * the section's offset; -ENOENT if there is no such section; -EEXIST if there are several; or
- * -ENOTSUP if the guest's time is a count of instructions (-icount). */
+ * Returns 0 and sets *ret_words to the clock words in the section (is_running is false) and
+ * *inout_at to the section's offset; -ENOENT if there is no such section; -EEXIST if there are
+ * several; or -ENOTSUP if the guest's time is a count of instructions (-icount). */
 int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at,
 		     struct clock_words *ret_words) __attribute__((warn_unused_result));
 
@@ -71,8 +72,8 @@ int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at,
  * QEMU keeps the guest's clock in a few numbers in its memory (struct clock_words). They must be
  * equal to @saved and to those in @blob. If they are, set them to @wanted, within the limits of
  * clock_step(). Returns 0 and sets *ret_step_ns to the size of the step;
- * -ENOENT or -EMSGSIZE if QEMU's words were not found; -ESTALE if they differ; -EBUSY if the guest
- * runs; or -EFAULT if they cannot be read or written. */
+ * -ENOENT or -EMSGSIZE if QEMU's clock words were not found; -ESTALE if they differ; -EBUSY if the
+ * guest runs; or -EFAULT if they cannot be read or written. */
 int guestclock_promote(pid_t pid, const uint8_t *blob, size_t size, const struct clock_words *saved,
 		       const struct clock_words *wanted, uint64_t step_max_ns, uint64_t ticks_per_s,
 		       uint64_t *ret_step_ns) __attribute__((warn_unused_result));

@@ -23,9 +23,9 @@
  *	stopped		{"execute":"xen-save-...}{"execute":"cont"	read while the pages are copied
  *	resume		}{"execute":"stop"		cont runs, the next stop is armed
  *
- * It was tried to send the save command together with the closing brace of `stop`. On a host with
- * few cores this is slower. The main thread must stop the vCPUs. It then competes for CPU time with
- * the running vCPUs and with the monitor thread, which reads the save command.
+ * The save command is not sent together with the closing brace of `stop`: on a host with few cores
+ * this would be slower. While the main thread stops the vCPUs, the monitor thread would compete
+ * with it for CPU time, to read the save command.
  *
  * Where: the epoch engine, the standby and vmm's own files. Uses qmp_parse. Threads: one thread at
  * a time per client. Blocks: see each function; never longer than its timeout.
