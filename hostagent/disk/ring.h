@@ -127,13 +127,13 @@ struct disk_ring_id {
 };
 
 /* Like disk_ring_new(), but with the file @path, which should be on a tmpfs. Continues with the
- * ring that an earlier agent left there, if that ring has no writer any more and is usable: it is
- * sound, was made since the host's last boot, and has the same @id and sizes. Waits up to 2 s for
- * an earlier writer to end: that writer holds a lock (flock) as long as it has a descriptor or a
- * mapping of the file. Otherwise replaces the file by a new one, with memory reserved for all but
- * the hashes; an earlier writer keeps the old file. The file stays until the caller unlinks it.
- * Returns 0 or an error like disk_ring_new(), or -ENOSPC or another -errno of open() or
- * fallocate(). disk_ring_why_new() says why a new file was made. */
+ * ring that an earlier agent left there, if that ring is usable: it has no writer any more, all its
+ * records can be read, it was made since the host's last boot, and it has the same @id and sizes.
+ * Waits up to 2 s for an earlier writer to end: that writer holds a lock (flock) as long as it has
+ * a descriptor or a mapping of the file. Otherwise replaces the file by a new one, with memory
+ * reserved for all but the hashes; an earlier writer keeps the old file. The file stays until the
+ * caller unlinks it. Returns 0 or an error like disk_ring_new(), or -ENOSPC or another -errno of
+ * open() or fallocate(). disk_ring_why_new() says why a new file was made. */
 int disk_ring_open(const char *path, const struct disk_ring_id *id, uint64_t soft_bytes,
 		   uint64_t disk_bytes, struct disk_ring **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));

@@ -37,10 +37,10 @@ struct dup {
 };
 
 /* Looking a page up costs a hash of all its bytes. While almost no pages repeat, only some pages
- * are looked up. A cheap hash of a few of a page's bytes puts the page into one of SPARSE_ONE_IN
- * groups, and only the pages of two groups are looked up. Equal pages are in the same group, so all
- * or none of them are looked up. Thus the share of repeated pages among those looked up is about
- * the true share. One of the two groups is always the same, to find pages that repeat after a long
+ * are looked up. A cheap hash of a few bytes of the page puts the page into one of SPARSE_ONE_IN
+ * groups. Only the pages of two groups are looked up. Equal pages are in the same group, so all or
+ * none of them are looked up. Thus the share of repeated pages among those looked up is about the
+ * true share. One of the two groups is always the same, to find pages that repeat after a long
  * time. The other group changes with each window (a number of lookups), to reach all groups in
  * turn. */
 #define WINDOW_LOOKED 128u
@@ -123,7 +123,8 @@ int dup_offer(struct dup *d, uint32_t index)
 		return mark == REPEATED ? 0 : -EINVAL;
 	marks_set(&d->marks, index, OFFERED);
 	/* If the page is pinned, its earlier record is not written yet. A DUP record would be
-	 * written at once, before that earlier record, which would be wrong. */
+	 * written at once, and so before that earlier record. The standby would apply the two in
+	 * the wrong order. */
 	return !reference_is_pinned(d->reference, index);
 }
 

@@ -170,8 +170,7 @@ int encoder_device(struct encoder *e, const uint8_t *blob, size_t size)
 		e->w.at += page_encode(&e->pieces, e->device_next, piece, e->device + offset,
 				       e->w.at);
 	}
-	/* The bytes after the end of a blob that has shrunk count as zero, here and at the
-	 * standby. */
+	/* If a blob has shrunk, the bytes after its end count as zero, here and at the standby. */
 	if (e->device_size > (size_t)n_pieces * PAGE_BYTES)
 		memset(e->device + (size_t)n_pieces * PAGE_BYTES, 0,
 		       e->device_size - (size_t)n_pieces * PAGE_BYTES);

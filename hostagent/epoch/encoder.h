@@ -12,13 +12,13 @@
  * sent, then call again to continue.
  *
  * Pages may be encoded by several threads (workers.h): encoder_pages() hands them out in units of
- * UNIT_PAGES pages, and puts finished units into the backlog while others are being encoded. The
- * reference stays correct with several threads. Frames are sent in the order in which their units
- * were filled. No page is in two units at a time: its slot in the reference is pinned while the
- * page is in a unit. If a page is given twice, its second version is compared with the first one,
- * and the second record comes after the first. To encode a list of pages, call encoder_pages() with
- * the same cursor until it returns 0. By then all units of that list are collected, so the pages of
- * two lists never mix.
+ * UNIT_PAGES pages. While some units are being encoded, it puts finished units into the backlog.
+ * The reference stays correct with several threads. Frames are sent in the order in which their
+ * units were filled. No page is in two units at a time: its slot in the reference is pinned while
+ * the page is in a unit. If a page is given twice, its second version is compared with the first
+ * one. The second record comes after the first. To encode a list of pages, call encoder_pages()
+ * with the same cursor until it returns 0. By then all units of that list are collected, so the
+ * pages of two lists never mix.
  *
  * Where: used by the epoch engine. Threads: the engine's. Allocates in encoder_new only.
  */
@@ -97,20 +97,19 @@ void encoder_expect(struct encoder *encoder, const struct encoder_cursor *cursor
 
 /* Encode the pages at @cursor. One call handles a batch or collects units that other threads have
  * encoded. A batch is at most ENCODER_BATCH pages; the call encodes them or hands them out to other
- * threads, and advances the cursor. Repeat the call with the same cursor until it returns 0, and
- * call no other function of the epoch in between. Until then, or until encoder_abandon(), this
- * thread and others may read the pages. Never blocks. Returns 1 if there is more to do; 0 once all
- * pages of @cursor are in frames; -ENOBUFS if the backlog is full; -EAGAIN if other threads are
- * encoding and this thread has nothing to do until encoder_fd() is readable; -ENOMEM if the epoch
- * is lost and only a FULL epoch may follow (this is also returned for a page that was not
- * announced). */
+ * threads, and advances the cursor. Repeat the call with the same cursor until it returns 0. Call
+ * no other function of the epoch in between. Until then, or until encoder_abandon(), this thread
+ * and others may read the pages. Never blocks. Returns 1 if there is more to do; 0 once all pages
+ * of @cursor are in frames; -ENOBUFS if the backlog is full; -EAGAIN if other threads are encoding
+ * and this thread has nothing to do until encoder_fd() is readable; -ENOMEM if the epoch is lost,
+ * or a page was not announced: then only a FULL epoch may follow. */
 #define ENCODER_BATCH 32u
 int encoder_pages(struct encoder *encoder, struct encoder_cursor *cursor)
 	__attribute__((warn_unused_result));
 int encoder_fd(const struct encoder *encoder); /* -1: encoder_pages() never returns -EAGAIN */
 
-/* Give up the epoch. Waits until each thread has finished the frame that it is encoding, so that no
- * thread reads the epoch's pages any more. Only a FULL epoch may follow. */
+/* Give up the epoch. Waits until each thread has finished its current frame. Afterwards no thread
+ * reads the epoch's pages any more. Only a FULL epoch may follow. */
 void encoder_abandon(struct encoder *encoder);
 
 /* Encode the device state @blob. Call it once per epoch; on -ENOBUFS call again with the same blob

@@ -82,7 +82,7 @@ struct engine_config {
 	enum stage_mode second_stage;
 	uint64_t codec;		    /* PAGE_FEATURE_*: delta classes to use where negotiated */
 	bool is_restart; /* true if an earlier agent protected this guest in the same term. If the
-			  * guest is then found stopped, that agent died during a pause, so the
+			  * engine finds the guest stopped, that agent died during a pause: the
 			  * engine resumes the guest */
 
 	bool needs_lease; /* true if the gateway gives leases: no frame leaves before the first
@@ -117,8 +117,8 @@ struct engine_status {
 	bool is_direct;		/* the stream leads to the other host, without a gateway */
 	bool is_stopped_here;	/* we stopped the guest: its lease has expired, or we
 				 * were outvoted */
-	/* how the guest has changed since the engine attached to it (for example, a device was
-	 * plugged in); "" if it has not changed. No epochs are made after such a change. */
+	/* how the guest has changed since the engine attached to it, for example by a new device;
+	 * "" if the guest has not changed. No epochs are made after such a change. */
 	char uncovered[WIRE_TEXT_MAX + 1];
 	char text[WIRE_TEXT_MAX + 1];	/* human-readable problem; "" when all is well */
 	char stats[WIRE_STATS_MAX + 1]; /* "key=value\n" */

@@ -1,18 +1,18 @@
 /* The guest's disks: mirrors them into rings, and puts the guest's writes into the epochs. No epoch
  * is sent if a mirror is broken. See engine_private.h and condition.h.
  *
- * Each disk has a ring (disk/ring.h), an NBD server that fills it (disk/server.h) and a block job
- * of QEMU that writes to that server (vmm/mirror.h):
+ * Each disk has a ring, which logs the guest's writes (disk/ring.h). An NBD server fills the ring
+ * (disk/server.h), and a block job of QEMU writes to that server (vmm/mirror.h):
  *
  *	seal's hook      cut[n] = head of the ring       the guest is stopped, its requests are done
  *	after the seal   is the mirror whole? if not, and the output is held, epoch n is not sent
  *	encode           records up to cut[n] ─► DISK frames of epoch n
  *	commit of n      the ring is released up to cut[n]
  *
- * The first copy is made in ordinary epochs while the hold is open, since nobody may be promoted
- * with such an epoch. While the hold is closed, a disk that fell out of step is copied within one
- * FULL epoch. The standby stores that epoch whole before it changes its image, so the older copy
- * stays usable until then. */
+ * The first copy is made in ordinary epochs while the hold is open: no standby may be promoted with
+ * such an epoch. While the hold is closed, a disk that fell out of step is copied within one FULL
+ * epoch. The standby stores that epoch whole before it changes its image. So the older copy stays
+ * usable until then. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>

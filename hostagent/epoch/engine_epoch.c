@@ -184,9 +184,9 @@ static void end_epoch(void *arg, const struct seal_times *times)
 
 /* Should the hold begin with the seal of the epoch that is now being made? That seal captures the
  * state of a guest that has sent all the unheld frames. So a promotion with this epoch or a later
- * one is correct. The hold begins only after the first copy is committed, since the standby may
- * take long to write and rehearse that copy. The epoch must also be short, since output is held
- * from its seal until its commit. */
+ * one is correct. The hold begins only after the first copy is committed: the standby may need long
+ * to write and rehearse that copy. The epoch must also be short, since output is held from its seal
+ * until its commit. */
 static bool begins_hold(struct engine *e, bool is_full)
 {
 	uint64_t ran_ns = clock_mono_ns() - e->epochs.pacer.resumed_ns;
@@ -252,8 +252,8 @@ enum guest_condition engine_pause_begins(struct engine *e)
 }
 
 /* Record that our pause has ended. Return true if somebody else paused the guest since
- * engine_pause_begins(). Our pause leaves the guest as it was before, so a last event STOP means
- * that somebody else paused the guest. */
+ * engine_pause_begins(). Our pause leaves the guest as it was before. So if QEMU's last event was
+ * STOP, somebody else paused the guest. */
 bool engine_pause_ended(struct engine *e, enum guest_condition before)
 {
 	if (e->guest.condition == GUEST_SEALING_PAUSED) {
@@ -526,8 +526,8 @@ int engine_epoch(struct engine *e)
 		return r;
 	}
 	encoder_get_counts(e->epochs.encoder, &counts);
-	/* After a seal other than KEEP, each copied page was written by the guest, maybe with the
-	 * same bytes as before. */
+	/* After a seal other than KEEP, the guest has written each copied page, maybe with the same
+	 * bytes as before. */
 	n_unchanged = (uint32_t)(counts.n_unchanged - before.n_unchanged);
 	n_stale = kind == SEAL_KEEP ? n_unchanged : 0;
 	protect_sealed(&e->epochs.protect, kind != SEAL_KEEP, result.n_dirty_pages, n_stale,

@@ -32,9 +32,9 @@
  *	cover	is the guest still what it was		engine_watch.c
  *
  * The conditions are independent, but some combinations never occur: GUEST_STOPPING* and
- * GUEST_STOPPED exist only while this host may not speak, OUTPUT_CLOSED only with VOICE_OUTVOTED,
- * and STREAM_DIRECT* never with DIRECT_OFF. engine_may_release() decides whether held frames may
- * leave; it also checks the lease.
+ * GUEST_STOPPED exist only while this host may not speak for the guest, OUTPUT_CLOSED only with
+ * VOICE_OUTVOTED, and STREAM_DIRECT* never with DIRECT_OFF. engine_may_release() decides whether
+ * held frames may leave; it also checks the lease.
  */
 #ifndef EPOCH_ENGINE_PRIVATE_H
 #define EPOCH_ENGINE_PRIVATE_H
@@ -474,8 +474,8 @@ void engine_disks_sealing(struct engine *e, bool is_sealing);
  * requests are done. */
 void engine_disks_cut(struct engine *e, uint64_t epoch);
 /* Check that every write so far has arrived. Call this after each seal, before its epoch is
- * encoded. Returns 0 if so, or if the mirrors are not in step anyway. Otherwise ends the mirrors
- * and returns -EPIPE; if the output is held, only a FULL epoch may follow. */
+ * encoded. Returns 0 if all have arrived, or if the mirrors are not in step anyway. Otherwise ends
+ * the mirrors and returns -EPIPE; if the output is held, only a FULL epoch may follow. */
 int engine_disks_check(struct engine *e) __attribute__((warn_unused_result));
 /* Called when QEMU did not stop the guest in time. QEMU may be waiting for a server that hangs, so
  * kill all servers. */

@@ -27,8 +27,8 @@
  *
  * A budget never falls so low that the guest must run for longer than PACER_DEBT_RUN_NS to bring it
  * back to 0. This matters after a pause of seconds, when the whole host stood still. Without the
- * limit, the next seal would wait for many times as long, and the guest's output would be held all
- * that time.
+ * limit, the next seal would wait for many times the length of that pause. All that time the
+ * guest's output would be held.
  *
  * If a guest changes memory faster than the link carries the changes, its epochs are made longer:
  * in a longer epoch, more pages are written several times but sent only once. Three rules stretch
@@ -54,7 +54,7 @@
 #define PACER_IDLE_CHARGE_PERCENT 25u
 #define PACER_DEBT_RUN_NS	  CLOCK_NS_PER_S
 /* The link rule allows a seal while the encoded data would keep the link busy for at most this
- * time. This time is longer than a usual pause, so the link always has data to send in a pause */
+ * time. This time is longer than a usual pause, so the link always has data to send in a pause. */
 #define PACER_BACKLOG_NS	  (25 * CLOCK_NS_PER_MS)
 /* a forecast of the link is valid for this long */
 #define PACER_LOOK_NS		  (5 * CLOCK_NS_PER_MS)

@@ -30,7 +30,7 @@ struct packer_counts {
 	uint64_t spent_ns;    /* time spent in LZ4, over all threads */
 };
 
-/* Pack the @size bytes at @payload in place if @is_on and if that makes them shorter; update
+/* If @is_on, pack the @size bytes at @payload in place, but only if that makes them shorter. Update
  * @counts. Returns the payload's new size: less than @size if the payload was packed
  * (WIRE_FLAG_LZ4), else @size. */
 size_t packer_pack(struct packer *packer, bool is_on, uint8_t *payload, size_t size,

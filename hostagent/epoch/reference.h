@@ -2,10 +2,10 @@
  * versions.
  *
  * Why its size is limited: a complete copy of guest RAM would double the memory that a protected
- * guest needs on its host, although epochs change only a small part of RAM. So the store has
- * n_slots slots for pages. The store reuses slots by the CLOCK (second chance) algorithm. A page
- * that is not in the store is sent whole, so no delta is ever taken against a wrong version. The
- * standby applies deltas to its copy of all RAM, so it needs no such store.
+ * guest needs on its host. But epochs change only a small part of RAM. So the store has n_slots
+ * slots for pages. The store reuses slots by the CLOCK (second chance) algorithm. A page that is
+ * not in the store is sent whole, so no delta is ever taken against a wrong version. The standby
+ * applies deltas to its copy of all RAM, so it needs no such store.
  *
  *	slot_of[page]:  ZERO  the standby has a zero page (no slot needed)
  *	                NONE  the standby has a version that we no longer know  → send whole

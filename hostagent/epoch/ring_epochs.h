@@ -1,4 +1,5 @@
-/* ring_epochs.h - which of a ring's records does the standby have, and are the ring's hashes valid?
+/* ring_epochs.h - which of a ring's records does the standby have, and are the ring's hashes (one
+ * for each block of the disk) valid?
  *
  * Why: records are released when their epoch is committed. Hashes are valid while the standby gets
  * all records (disk/ring.h). Even if the agent is killed, the next agent must know both. So two
@@ -20,9 +21,9 @@
 
 #include "disk/ring.h"
 
-/* Record that the standby has @epoch, which ends at @cut, and release the records before @cut. If
- * an earlier agent sealed the epoch, @cut is not known and must be 0: the records go to the standby
- * again. */
+/* Record that the standby has @epoch. Release the records before @cut, the position at which that
+ * epoch ends. If an earlier agent sealed the epoch, @cut is not known and must be 0: the records go
+ * to the standby again. */
 void ring_epochs_committed(struct disk_ring *ring, uint64_t epoch, uint64_t cut);
 
 /* Release the records before @pos. They are in frames of the FULL epoch @epoch. */

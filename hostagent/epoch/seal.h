@@ -1,15 +1,15 @@
 /* seal.h - ends an epoch: stops the guest, takes its dirty pages and device state, resumes it.
  *
  * Why: the guest is paused during a seal, so the pause contains only what cannot be done before or
- * after it. QEMU does its part on one command, through a gate, which is a full pipe that QEMU
- * writes to (vmm/gate.h):
+ * after it. QEMU does its part on one command, through a gate: a full pipe to which QEMU writes
+ * (vmm/gate.h):
  *
  *	          0 ms                                                              pause ends
  *	QEMU      │ stop ├── save ─┤held├ save ─┤  held in its last write  │ go on │
  *	agent     │ wait │ scan ─ copy dirty pages│ scan again ─ copy ─ * │ wait │ collect the state
  *
  * QEMU saves its state while we scan and copy. Then QEMU sleeps in a write to our full pipe until
- * we make room there. The second scan, which takes 0.1 ms, finds pages of guest RAM that QEMU wrote
+ * we make room there. The second scan takes 0.1 ms. It finds pages of guest RAM that QEMU wrote
  * while it finished the stop or saved the device state. At * the caller's hook runs and advances
  * the hold's epoch counter. At that point the guest is stopped, and all frames that it sent are in
  * the hold's queue.
@@ -124,11 +124,11 @@ void seal_drain_first(struct seal *seal);
 /* Free @seal without touching the guest. Accepts NULL; returns NULL. */
 struct seal *seal_free(struct seal *seal);
 
-/* Do one whole seal. If the guest ran before, it runs again when this returns, even on error, as
- * long as QEMU still answers. If QEMU answers `stop` too late, `cont` is sent. This `cont` also
- * ends an operator's pause that began before QEMU carried out our `stop`. On error the tracker's
- * marks may be lost, so only a full copy may follow; @hook may have been called. Returns 0;
- * -ECANCELED if QEMU let the guest run before its state was known to be whole; -ETIMEDOUT,
+/* Do one whole seal. If the guest ran before, it runs again when this function returns, even after
+ * an error. (QEMU must still answer.) If QEMU answers `stop` too late, `cont` is sent. This `cont`
+ * also ends an operator's pause that began before QEMU carried out our `stop`. On error the
+ * tracker's marks may be lost, so only a full copy may follow; @hook may have been called. Returns
+ * 0; -ECANCELED if QEMU let the guest run before its state was known to be whole; -ETIMEDOUT,
  * -ECONNRESET, -EREMOTEIO, ... as from qmp_wait() (qmp_error() has the text); errors of
  * track_scan(), guestmem_read(), devstate_finish(), gate.h. */
 int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *arg,

@@ -3,9 +3,9 @@
  * measured costs of epochs into a percentage and a timetable.
  *
  * Why: without a throttle, each epoch of such a guest gets longer than the one before (pacer.h
- * stretches it), until an epoch contains every page that the guest ever writes. Then clients wait
- * for seconds. So the throttle gives the guest's vCPUs less time, in steps, as QEMU's auto-converge
- * does for a migration.
+ * stretches it). In the end an epoch contains every page that the guest ever writes. Then clients
+ * wait for seconds. So the throttle gives the guest's vCPUs less time, in steps, as QEMU's
+ * auto-converge does for a migration.
  *
  *      up      after a slow epoch. There are two ways to be slow. First, copying in the pause took
  *		longer than copy_max. Second, the transfer to the standby takes longer than

@@ -1,8 +1,8 @@
 /* workers.h - threads that encode units beside the engine's thread.
  *
  * Why: on one core, finding the deltas of a large epoch takes as long as sending them over the
- * link, and LZ4 takes even longer. The pages of an epoch can be encoded in any order, so other
- * cores can help.
+ * link. LZ4 takes even longer. The pages of an epoch can be encoded in any order, so other cores
+ * can help.
  *
  * The units form a ring. Each goes through the steps filled, submitted, begun and collected, and
  * each step handles the units in the same order.
@@ -12,10 +12,10 @@
  *	... free │ done running  │ waiting        │ free (workers_get) ...
  *	         └ collected next └ begun next, by whichever thread is idle
  *
- * The owner collects units in the order in which it submitted them, so the result does not depend
- * on which thread ran them. When no unit is free for filling, or no pages are left, the owner runs
- * waiting units itself (workers_help()). So the owner counts as one of the threads, and a small
- * epoch wakes no other thread.
+ * The owner collects units in the order in which it submitted them. So the result does not depend
+ * on which thread ran a unit. When no unit is free for filling, or no pages are left, the owner
+ * runs waiting units itself (workers_help()). So the owner counts as one of the threads, and a
+ * small epoch wakes no other thread.
  *
  * Where: used by the encoder. Threads: only the owner, which is the engine's thread, calls the
  * functions. A mutex is locked once or twice for each unit (some 100 microseconds of work), but

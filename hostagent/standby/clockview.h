@@ -2,10 +2,10 @@
  *
  * Why: the device state of an epoch holds the guest's clock as it was at the seal. If the guest
  * resumes from this state some time later, its clock stays late by that time for good. So with each
- * epoch the primary sends a CLOCK frame, which says what the guest's clock must show at a given
- * time (mono_ns) of the primary's monotonic clock. At the promotion the primary cannot be asked any
- * more, so this host must compute what the primary's monotonic clock shows. When a CLOCK arrives,
- * this host computes the offset between the two hosts' clocks:
+ * epoch the primary sends a CLOCK frame. This frame says what the guest's clock must show at a
+ * given time (mono_ns) of the primary's monotonic clock. At the promotion the primary cannot be
+ * asked any more. So this host must compute what the primary's monotonic clock shows. When a CLOCK
+ * arrives, this host computes the offset between the two hosts' clocks:
  *
  *	offset = our clock at the arrival of CLOCK - its mono_ns      = clocks' difference + delay
  *
@@ -51,8 +51,7 @@ void clockview_take(struct clockview *view, const struct wire_clock *clock, uint
 void clockview_complete(struct clockview *view);
 
 /* Compute what the guest's clock words (QEMU's numbers for its clock, vmm/clock_rules.h) should be
- * when our clock shows @at_ns. Returns false if that is not known, because the last complete epoch
- * had no CLOCK. */
+ * when our clock shows @at_ns. Returns false if the last complete epoch had no CLOCK. */
 bool clockview_wanted(const struct clockview *view, uint64_t at_ns, struct clock_words *ret_wanted);
 
 #endif

@@ -36,9 +36,9 @@ struct cmdline {
 int cmdline_parse(const char *text, struct cmdline *ret_cmdline, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Check that every tap in @c's network back ends (-netdev, -nic, -net tap,...) is @tap, the tap
- * named in the VM's configuration file. Options in JSON form are not checked. Returns 0, or -EINVAL
- * with the reason in *ret_error. */
+/* Check the network back ends in @c (-netdev, -nic, -net tap,...): each of their taps must be @tap,
+ * the tap that the VM's configuration file names. Options in JSON form are not checked. Returns 0,
+ * or -EINVAL with the reason in *ret_error. */
 int cmdline_check_tap(const struct cmdline *c, const char *tap, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -1,8 +1,8 @@
 /* durable.h - decides what of each epoch goes into the disk log. With the log, the guest's disks of
  * the newest acknowledged epoch outlive a power failure of both hosts.
  *
- * Why: the disk log (disklog.h) is a file with entries. Which entry an epoch needs depends on the
- * content of the images, the newest entry of the log, and whether output is held.
+ * Why: the disk log (disklog.h) is a file with entries. Which entry an epoch needs depends on three
+ * things: the content of the images, the newest entry of the log, and whether output is held.
  *
  *	epoch arrives			its entry, before it is acknowledged
  *	-------------			------------------------------------
@@ -15,8 +15,9 @@
  * after a power failure: the disks would be of different moments.
  *
  * A kill of the agent at any step is harmless: the copy on tmpfs tells the next agent what is
- * applied, and the first held epoch of that agent is a START. After a power failure and a replay,
- * the images have the newest logged epoch: the newest acknowledged one, or the one after it.
+ * applied. The first held epoch that this agent receives is a START. After a power failure and a
+ * replay, the images have the newest logged epoch: the newest acknowledged one, or the one after
+ * it.
  *
  * Where: epochlog.c reports the epochs, promote.c the end, standby.c recovers. Uses disklog.h and
  * images.h. Threads: one. Blocks on the disk.

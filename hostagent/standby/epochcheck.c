@@ -205,8 +205,8 @@ int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch,
  *    each source, and refuse later records of a marked page. The source may be a page that has no
  *    record in this epoch.
  *  - in a FULL epoch, if the source has a record before the DUP record. (A page's first record
- *    either replaces the whole page, or is a delta, and then the page is cleared before anything is
- *    written. So after its first record a page has the same content at each try. Records after the
+ *    either replaces the whole page, or is a delta. Before such a delta is applied, the page is
+ *    cleared. So after its first record a page has the same content at each try. Records after the
  *    DUP record do no harm.) So we mark each page that has a record, and refuse a DUP whose source
  *    is not marked.
  * Returns NULL if the record is valid, otherwise what is wrong. */

@@ -321,7 +321,8 @@ int epochlog_apply(struct epochlog *log)
 		images_flush_soon(log->images, clock_mono_ns());
 	if (log->durable &&
 	    durable_applied(log->durable, log->rf->meta.term, epoch, &log->why) < 0)
-		/* the next held epoch tries again; if that fails, that epoch is refused */
+		/* the next held epoch causes another try; if this fails too, that epoch is
+		 * refused */
 		log_warn("epoch=%" PRIu64 " the disks are not safe from a power failure yet: %s",
 			 epoch, log->why.text);
 	return 0;

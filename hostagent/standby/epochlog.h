@@ -41,8 +41,8 @@
  *     - A DUP record copies the same bytes each time. In an ordinary epoch no later record changes
  *       its source page; in a FULL epoch an earlier record has set the source page (epochcheck.c,
  *       check_dup()).
- *     - In a FULL epoch, a page or a piece of the device blob is cleared first if it has no record,
- *       or if its first record is a delta (against a zero page). So no old content is left.
+ *     - In a FULL epoch, a page or a piece of the device blob is cleared first in two cases: it has
+ *       no record, or its first record is a delta (against a zero page). So no old content is left.
  *     - `device` is replaced as a whole. Bytes after the end of `device` count as zero, both before
  *        and after the replacement.
  *     - Records of a disk are applied in the order in which they came. So if two records overlap,

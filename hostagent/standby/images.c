@@ -19,9 +19,9 @@
 /* how many zeros to write at a time if the kernel cannot zero a range */
 #define ZEROES_BYTES	  65536u
 
-/* A QEMU that uses an image locks bytes of the image's file: from 100 on, one for each permission
- * that it uses (RAW_LOCK_PERM_BASE in block/file-posix.c), and from 200 on, one for each permission
- * that it does not share (RAW_LOCK_SHARED_BASE). */
+/* A QEMU that uses an image locks bytes of the image's file. From byte 100 on, it locks one byte
+ * for each permission that it uses (RAW_LOCK_PERM_BASE in block/file-posix.c). From byte 200 on, it
+ * locks one byte for each permission that it does not share (RAW_LOCK_SHARED_BASE). */
 #define QEMU_LOCK_FROM	100
 #define QEMU_LOCK_BYTES 200
 

@@ -275,8 +275,8 @@ static const char *clock_obstacle(int error)
 	}
 }
 
-/* Set the guest's clock forward: from the time of the seal, which the loaded state has, to the time
- * that it would show now. If this fails, the promotion continues, and the guest's clock stays
+/* Set the guest's clock forward. The loaded state has the time of the seal, but the clock should
+ * show the present time. If this fails, the promotion continues, and the guest's clock stays
  * late. */
 static int step_clock(struct promotion *p)
 {

@@ -390,8 +390,8 @@ int ramfile_open(const char *dir, struct ramfile *rf)
 	if (snprintf(rf->dir, sizeof(rf->dir), "%s", dir) >= (int)sizeof(rf->dir))
 		return -ENAMETOOLONG;
 	/* Map one page more than the largest blob has. The last piece of a blob is written as a
-	 * whole page, and load_blob() asks for one byte more than allowed, to notice a file that is
-	 * too large. */
+	 * whole page. Also, load_blob() asks for one byte more than allowed, to notice a file that
+	 * is too large. */
 	blob = mmap(NULL, WIRE_BLOB_MAX + WIRE_PAGE_SIZE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (blob == MAP_FAILED)

@@ -6,8 +6,8 @@
  * RAM. At a promotion it only has to load 80 KB of device state.
  *
  * Why one object with one thread: every change of the copy (apply, promote, purge) happens on the
- * standby's own thread. So once a promotion is accepted, no epoch of the old term can be accepted,
- * and no lock is needed to ensure this.
+ * standby's own thread. So no epoch of the old term can be accepted after a promotion was accepted.
+ * This needs no lock.
  *
  * Where: hostagent/vm/vm_open.c opens one per standby VM, and vm/vm.c passes ORDERs to it. A
  * standby uses standby/epochlog.h (buffer and check), standby/ramfile.h (the copy), standby/qemu.h
@@ -192,8 +192,8 @@ void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uin
 /* Get an atomic snapshot of the standby's status. */
 void standby_status(struct standby *sb, struct standby_status *ret_status);
 
-/* End the thread and free the object. QEMU, whether warm or running the guest, continues, and the
- * files stay, so that the next agent can adopt both. Accepts NULL. */
+/* End the thread and free the object. QEMU continues, whether it is warm or runs the guest, and the
+ * files stay. So the next agent can adopt both. Accepts NULL. */
 void standby_close(struct standby *sb);
 
 #endif

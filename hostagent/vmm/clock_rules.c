@@ -99,8 +99,8 @@ static void miss(struct clock_rules *rules)
 		clock_rules_off(rules, "QEMU's clock does not follow the host's");
 }
 
-/* Returns what the clock words (QEMU's two offsets) would be when the host's clock is @at_ns, if
- * the guest had never been stopped. */
+/* Returns what the clock words (QEMU's two offsets) would be at the host's time @at_ns, if the
+ * guest had never been stopped. */
 static struct clock_words wanted_at(const struct clock_rules *rules, uint64_t at_ns)
 {
 	double ticks = rules->rate * (double)(int64_t)(at_ns - rules->stop_ns);

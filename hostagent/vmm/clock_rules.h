@@ -26,7 +26,7 @@
  * The words lie in the memory of QEMU, which does not expect that another process writes there. So
  * we write nothing until the words have passed these checks at CLOCK_PROOFS seals:
  *  - they did not change while the guest ran;
- *  - the time of the stop, computed from the words, lies between our order to stop and QEMU's
+ *  - the time of the stop, computed from the words, lies between our command `stop` and QEMU's
  *    report that it has stopped;
  *  - the ticks grew at the rate measured so far;
  *  - the saved device state holds exactly the words in QEMU's memory (so they did not change during

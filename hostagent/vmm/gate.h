@@ -52,11 +52,10 @@
 
 struct gate;
 
-/* Make the pipe, pass it to QEMU (process @pid, whose main thread has the same number) and try it,
- * which pauses the guest for about 1.5 ms. @q is borrowed until gate_close(). Blobs over @max_bytes
- * are refused.
- * Returns 0; -ENOTSUP if the gate does not work with this QEMU or on this host (*ret_error says
- * why); -ENOMEM; or an error of qmp_wait(). */
+/* Make the pipe, pass it to QEMU and try it. The try pauses the guest for about 1.5 ms. @pid:
+ * QEMU's process, whose main thread has the same number. @q is borrowed until gate_close(). Blobs
+ * over @max_bytes are refused. Returns 0; -ENOTSUP if the gate does not work with this QEMU or on
+ * this host (*ret_error says why); -ENOMEM; or an error of qmp_wait(). */
 int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate,
 	      struct error *ret_error) __attribute__((warn_unused_result));
 

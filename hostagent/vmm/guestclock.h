@@ -1,8 +1,8 @@
 /* guestclock.h - reads the clock of QEMU's guest, and sets it forward while the guest is stopped.
  *
  * clock_rules.h says why the clock is set, and by which rules. This module carries the rules out:
- * it finds the variable `timers_state` among QEMU's exported symbols, reads the clock's numbers in
- * it with process_vm_readv (which takes 2 microseconds), and writes the two offsets with
+ * it finds the variable `timers_state` among QEMU's exported symbols. It reads the clock's numbers
+ * there with process_vm_readv, which takes 2 microseconds. It writes the two offsets with
  * process_vm_writev.
  *
  *	timers_state (96 bytes, the same in QEMU 7.2 to 10)
@@ -10,10 +10,10 @@
  *	byte  24  whether the clock runs
  *	byte  56  offset of the clock
  *
- * The correction turns itself off, and says why, with KVM, with -icount or record/replay (time is a
- * count of instructions), with a QEMU without exported symbols, and if a clock fails the checks of
- * clock_rules.h. (KVM's guests take their time from the processor and from QEMU's kvmclock, which
- * is in no exported symbol.)
+ * The correction turns itself off, and says why, in these cases: with KVM; with -icount or
+ * record/replay (time is a count of instructions); with a QEMU without exported symbols; and if a
+ * clock fails the checks of clock_rules.h. (KVM's guests take their time from the processor and
+ * from QEMU's kvmclock, which is in no exported symbol.)
  *
  * Where: the epoch engine. Threads: one at a time. Only guestclock_open() may block.
  */

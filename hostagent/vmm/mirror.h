@@ -27,10 +27,10 @@
  *    requests before they answer. So if a write ended before or during such a command, and the
  *    server lacks it, we receive its BLOCK_JOB_ERROR before the command's answer.
  *  - QEMU sends the event STOP before it drains. So when STOP arrives, the guest's last writes may
- *    still be on their way to the server. The server has them when the command is answered. It also
- *    has them when QEMU has opened the file of xen-save-devices-state, and so when the first byte
- *    of the state has arrived. So note the seal's position in the disk's log at one of these two
- *    moments, not at STOP.
+ *    still be on their way to the server. The server has them when the command is answered. The
+ *    server also has them when QEMU has opened the file of xen-save-devices-state, and so when the
+ *    first byte of the state has arrived. So note the seal's position in the disk's log at one of
+ *    these two moments, not at STOP.
  *  - If the server ends while the guest writes nothing, QEMU sends no event until the guest's next
  *    write. Until then the server lacks no write. The code that starts the server should watch its
  *    process.

@@ -1,7 +1,7 @@
 /* qmp.h - sends commands to QEMU's monitor (QMP) over a unix socket, and reads its answers and
  * events.
  *
- * Why: we control an unmodified QEMU through its monitor, and some commands (stop, save the device
+ * Why: we control an unmodified QEMU through its monitor. Some commands (stop, save the device
  * state, cont) make up a pause of the guest, so they must be fast. But QEMU reads its monitor one
  * byte at a time, with about eight system calls per byte. On a busy two-core machine this took 12
  * microseconds per byte. So a plain query-status takes 0.5 ms, nearly all of it for reading the

@@ -13,9 +13,9 @@
  *	scan with TRACK_KEEP: protects no pages, so the next scan reports the same pages again
  *
  * No write is missed: a page that is written during a scan is reported by this scan, or by the next
- * one if this scan has passed the page. So to copy a running guest, scan first and copy afterwards;
- * the next scan reports the pages written during the copy. Only a copy of a stopped guest is
- * consistent.
+ * scan if this scan has passed the page. So to copy a running guest, scan first and copy
+ * afterwards; the next scan reports the pages written during the copy. Only a copy of a stopped
+ * guest is consistent.
  *
  * The tracker does not see writes that bypass QEMU's page tables. These are writes:
  *  - by another process that maps the same shared file (vhost-user; vmm_inspect() refuses it);
