@@ -2,12 +2,13 @@
  *
  * `databases` starts one for each connection to its port. It reads a line "KIND SECONDS" from stdin
  * and, after that time, writes one line of JSON to stdout. KIND:
- *	fsync	4 KiB at a random place, then fdatasync, as a database does
- *	seq	256 KiB after 256 KiB past the page cache, an fdatasync for each 4 MiB
- *      mixed   4 KiB at random places past the page cache: 70 % reads; an fdatasync for 8 writes
- *	memory	4 KiB of memory each ms, nothing to the disk
+ *	fsync	write 4 KiB at a random place, then fdatasync, as a database does
+ *	seq	write 256 KiB after 256 KiB past the page cache, fdatasync after each 4 MiB
+ *      mixed   read (70 %) or write 4 KiB at a random place past the page cache; fdatasync after
+ *              each 8th write
+ *	memory	write 4 KiB of memory each ms, and nothing to the disk
  * This is what fio would do, but the libraries of Debian's fio do not fit into the guest's image.
- * All times are the guest's; its clock does not see the pauses.
+ * All times are by the guest's own clock, which does not see the pauses.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +29,7 @@
 
 static uint8_t *buffer; /* LARGE bytes, aligned for O_DIRECT */
 static uint64_t seed = 88172645463325252u;
-static uint64_t *times_ns; /* of each fdatasync, at most TIMES_MAX */
+static uint64_t *times_ns; /* the duration of each fdatasync, at most TIMES_MAX */
 static uint32_t n_times;
 
 static uint64_t now_ns(void)

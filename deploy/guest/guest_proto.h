@@ -1,17 +1,17 @@
 /* guest_proto.h - the protocol between the test guest's service and its client.
  *
  * The client sends requests of 40 bytes over one TCP connection, and the service answers them in
- * order with replies of 56 bytes. All numbers are big-endian. The client may have many requests
- * under way.
+ * order with replies of 56 bytes. All numbers are big-endian. The client may have many requests in
+ * flight.
  *
  * The protocol lets a client on ONE connection detect each way in which a failover may go wrong. A
  * reply carries the number of its request, the service's running count, and a checksum over the
  * guest memory that the request found. The number shows a lost, repeated or reordered reply; the
  * count shows a guest that forgot answered requests; the checksum shows stale or torn memory.
  *
- * deploy/guest/service.c answers, deploy/guest/client.c asks. Not part of Holdfast itself.
- * Threads: any; the functions are pure. The layouts of a request and a reply, as the offset and
- * name of each field, then the total size:
+ * deploy/guest/service.c answers, deploy/guest/client.c asks. Not part of Holdfast itself. Threads:
+ * any; the functions are pure. The layouts of a request and a reply, as the offset and name of each
+ * field, then the total size:
  *
  *	request  0 magic  4 type  8 seq  16 n_pages  20 n_bytes  24 arg  32 zero      = 40
  *	reply    0 magic  4 type  8 seq  16 count  24 checksum  32 flags  36 n_pages

@@ -1,5 +1,6 @@
-# packages.sh - programs from Debian's packages for a guest, unpacked into the cache, never installed. Sourced (bash)
-# by build-workload-image and build-disk-image, which set PACKAGES (names), CACHE (directory) and die().
+# packages.sh - gets programs for a guest from Debian's packages, which are unpacked into the cache
+# and never installed. Sourced (bash) by build-workload-image and build-disk-image, which set
+# PACKAGES (names), CACHE (directory) and die().
 #
 #	packages_get workload             print the directory with the unpacked packages
 #	packages_copy DIR ROOT "FROM TO
@@ -8,7 +9,7 @@
 # A directory of the cache is named by a hash of the packages' names and versions.
 readonly LIBS=lib/x86_64-linux-gnu
 
-# Print "name=version" of each package as apt would download it, one a line.
+# Print "name=version" of each package as apt would download it, one per line.
 packages_versions()
 {
 	# shellcheck disable=SC2086 # several arguments

@@ -15,7 +15,7 @@
 
 struct options {
 	const char *pairs;
-	const char *json; /* file for JSON; NULL: none; "-": stdout, without the text */
+	const char *json; /* file for JSON; NULL: no JSON; "-": stdout, in place of the text */
 	const char *generate;
 	size_t working_set_bytes;
 	size_t count;

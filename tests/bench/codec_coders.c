@@ -230,7 +230,7 @@ const struct second_stage second_stages[] = {
 	{NULL, NULL},
 };
 
-/* ---- anchor ---- */
+/* ---- the limit: only read the pages ---- */
 
 /* A vector as wide as a register of AVX2. GCC would split a wider one through memory. */
 typedef uint64_t vector __attribute__((vector_size(32), aligned(1), may_alias));

@@ -1,4 +1,4 @@
-"""disk_report - the load, the table and the JSON of bench_disk.
+"""disk_report - runs one load, and prints the table and the JSON of bench_disk.
 
 usage: disk_report.py load HOST:PORT KIND SECONDS    run one load in the guest, print its line
        disk_report.py copy                           read an agent's log, print how long a first copy took

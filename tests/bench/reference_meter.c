@@ -58,7 +58,7 @@ static void take(struct reference *reference, const uint32_t *pages, uint32_t n_
 		bool is_known;
 		uint8_t *page = reference_take(reference, pages[i], &is_known);
 
-		page[0] = 1; /* a zero page would need no slot */
+		page[0] = 1; /* not a zero page, which would need no slot */
 		reference_put(reference, page);
 	}
 }

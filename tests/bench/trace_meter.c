@@ -249,7 +249,7 @@ static void print_result(const struct trace *trace)
 	printf("}\n");
 }
 
-/* Attach to the guest. No function detaches: when the process ends, the kernel closes the tracker's
+/* Attach to the guest. No function detaches. When the process ends, the kernel closes the tracker's
  * userfaultfd and the monitor's socket. The guest is then as it was before. */
 static struct seal *attach(const char *path, uint32_t *ret_n_pages)
 {

@@ -120,8 +120,8 @@ static struct witness_state get_state(const struct witness_skel *skel)
 	return state;
 }
 
-/* Run witness_sample on one packet. The helper device does not exist, so a sample cannot be sent:
- * the frame must pass all the same. */
+/* Run witness_sample on one packet. The helper device does not exist, so the program cannot send a
+ * sample. The frame must pass all the same. */
 static void run_sample(const struct witness_skel *skel, const struct sample_row *row)
 {
 	struct witness_control control = {.is_enabled = row->is_enabled,
@@ -178,7 +178,7 @@ struct emit_row {
 	uint32_t size; /* size of the incoming packet */
 	uint16_t type;
 	bool has_token, has_mark;
-	uint32_t key_slot, path_slot; /* the slots in use; the other slots hold rubbish */
+	uint32_t key_slot, path_slot; /* the slots in use; the other slots hold garbage */
 	uint32_t key_id;
 	uint32_t ifindex;
 	uint64_t sequence; /* the sequence number before the run */

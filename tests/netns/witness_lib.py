@@ -174,7 +174,7 @@ class Scene:
         with self.net.client.entered():
             self.client = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             self.client.bind(("c0", 0))
-        self.tap.send(numbered(0))  # so that the bridge learns where the guest is
+        self.tap.send(numbered(0))  # teaches the bridge the guest's port
         self.net.seen()
         self.drain()
 

@@ -51,7 +51,7 @@ void fixture_remove_dir(const char *dir);
 void fixture_open(struct fixture *x); /* open the copy as an agent does when it starts */
 void fixture_close(struct fixture *x);
 
-/* Change @x->model at random, and append the epoch that makes the same change to the feed. */
+/* Change @x->model at random. Append to the feed an epoch that makes the same change. */
 void fixture_make_epoch(struct fixture *x, bool full);
 /* Put all frames of the feed into the log, and apply complete epochs. Returns the number of epochs
  * applied, or an error. */

@@ -1,4 +1,4 @@
-/* Tests clock.h. */
+/* Tests clock.h: timeouts for poll(), and that the clocks run. */
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* Tests counters.h. */
+/* Tests counters.h: sums, and the text that lists the counters. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -136,8 +136,8 @@ static void test_entries_come_back_in_order(void **state)
 	assert_int_equal(lab->last_size, 1);
 }
 
-/* The images change without the log (NO_COPY, START). Writes logged before that must not be
- * replayed: they would undo the change. */
+/* The images change without the log; a NO_COPY or START entry says so. Writes logged before that
+ * entry must not be replayed, because they would undo the change. */
 static void test_nothing_is_replayed_from_before_a_start(void **state)
 {
 	struct lab *lab = *state;

@@ -217,7 +217,7 @@ static void make_stream(struct lab *lab, const char *kinds)
 		make_epoch(lab, *kinds);
 }
 
-/* Take the feed, as the agent does. */
+/* Let the standby take the feed, as the agent does. */
 static int take(struct lab *lab)
 {
 	const uint8_t *at = lab->x->feed.bytes, *end = at + lab->x->feed.size;
@@ -332,7 +332,7 @@ static void remove_if_memory(const char *path, const char *other, const char *na
 		assert_int_equal(unlink(path), 0);
 }
 
-/* Remove what was in memory, and lose what was not on the disk. */
+/* Simulate a power failure: remove what was in memory, and lose what was not on the disk. */
 static void fail_power(struct lab *lab)
 {
 	for (unsigned i = 0; i < N_DISKS; i++)

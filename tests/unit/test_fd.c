@@ -1,4 +1,4 @@
-/* Tests fd.h. */
+/* Tests fd.h: closing, reading and replacing files, and making directories. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* Tests when the idler spins, checks and sleeps, on a simulated clock. */
+/* Tests the idler, which tells a polling loop when to spin, to check and to sleep. The clock is
+ * simulated. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Tests the pacer on a virtual clock. */
+/* Tests the pacer, which decides when the next epoch is sealed, on a virtual clock. */
 #include "epoch/pacer.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* Tests when written pages are protected again, with simulated guests. */
+/* Tests when written pages are write-protected again, with simulated guests. */
 #include "epoch/protect.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* Tests retained epochs: their order, sending them again, and the limits. */
+/* Tests the store of epochs that are not committed yet: their order, how they are sent again, and
+ * the limits. */
 #include "epoch/retain.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* Tests the throttle together with the real pacer, with guests and links of known speed, on a
- * virtual clock. */
+/* Tests the throttle, which slows down a guest, together with the real pacer. Guests and links have
+ * known speeds, and the clock is virtual. */
 #include "epoch/throttle.h"
 
 #include <setjmp.h>

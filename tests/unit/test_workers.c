@@ -1,5 +1,5 @@
-/* Tests that every submitted unit comes back in order, and has the bytes that a single thread would
- * have made. */
+/* Tests the threads that encode units of pages. Every submitted unit must come back in order, with
+ * the bytes that a single thread would have made. */
 #include "epoch/workers.h"
 
 #include <errno.h>
