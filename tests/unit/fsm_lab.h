@@ -1,5 +1,5 @@
-/* fsm_lab.h - runs the state machine of one VM (vm/fsm) on a virtual clock with scripted peers, and
- * checks the machine's rules after each step.
+/* fsm_lab.h - runs the state machine of one VM (vm/fsm) on a virtual clock with scripted peers. It
+ * checks the state machine's rules after each step.
  *
  * All test_fsm*.c files use it. lab_feed() checks every action list against the rules of vm/fsm.h.
  * The journal is written before any action that depends on it. Terms only grow. COMMIT is sent only

@@ -159,9 +159,9 @@ static void what_pauses_take_is_given_back(void **state)
 	assert_int_equal(w.rules.n_set, 20001);
 }
 
-/* The rules look for the guest's clock in guest memory, and write nothing there until several seals
- * have proved that they found it. After the proof, the clock is also given back the time of the
- * pauses before the proof. */
+/* The rules look for the guest's clock in QEMU's memory. They write nothing there until several
+ * seals have proved that they found the clock. After the proof, the clock is also given back the
+ * time of the pauses before the proof. */
 static void nothing_is_written_before_three_proofs(void **state)
 {
 	struct clock_words words;
@@ -215,7 +215,7 @@ static void a_saved_state_that_differs_ends_it(void **state)
 
 /* QEMU may save the device state after the rules have set the clock. Such a state holds the clock
  * that the rules have written. The rules must not take this for a contradiction between the saved
- * state and guest memory. */
+ * state and QEMU's memory. */
 static void a_state_saved_late_is_no_contradiction(void **state)
 {
 	struct world w;

@@ -1,7 +1,7 @@
-/* Tests the ring between nbdkit's plugin (the writer) and the agent (the reader): the order of
- * records, wrapping at the end of the ring, back pressure, a full ring, and dropping blocks whose
- * content has not changed. Also tests that the reader survives whatever a writer puts into the
- * shared memory. */
+/* Tests the ring between nbdkit's plugin (the writer) and the agent (the reader). Covers the order
+ * of records, wrapping at the end of the ring, and back pressure. Also covers a full ring, and
+ * blocks that are dropped because their content has not changed. Also tests that the reader
+ * survives whatever a writer puts into the shared memory. */
 #include "disk/ring.h"
 
 #include <errno.h>
@@ -345,12 +345,12 @@ static void test_zeroes(void **state)
 	/* At first the ring does not know the content of any block, so zeroes make a record. */
 	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 1);
 	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 0);
-	/* Zeroes for a block that is known to be zero are dropped: also if they come as data, and
-	 * also if they are for only a part of the block. */
+	/* Zeroes for a block that is known to be zero are dropped. They may come as data, or for
+	 * only a part of the block. */
 	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, zeroes), 0);
 	assert_int_equal(records_of(f, DISK_ZERO, 10, BLOCK, NULL), 0);
-	/* Zeroes for the whole disk make records only for the blocks that are not known to be zero:
-	 * one record for block 7, and one for blocks 9 and 10. */
+	/* Zeroes for the whole disk make records only for blocks that are not known to be zero.
+	 * Here these are one record for block 7, and one for blocks 9 and 10. */
 	assert_int_equal(records_of(f, DISK_WRITE, 7 * BLOCK, BLOCK, f->data), 1);
 	assert_int_equal(records_of(f, DISK_WRITE, 9 * BLOCK + 5, 3, f->data), 1);
 	assert_int_equal(records_of(f, DISK_WRITE, 10 * BLOCK, BLOCK, f->data), 1);

@@ -1,6 +1,6 @@
-/* test_disklog.c - the log of disk writes (standby/disklog.h): the order of its entries,
- * switching between the log's two halves, and power failures. In a power failure any part of the
- * last write may be missing. */
+/* test_disklog.c - tests the log of disk writes (standby/disklog.h). Covers the order of its
+ * entries, switching between the log's two halves, and power failures. In a power failure any part
+ * of the last write may be missing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

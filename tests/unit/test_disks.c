@@ -184,8 +184,9 @@ static void names_come_from_the_guests_side(void **state)
 	assert_true(vmm_disk_name_is_good("A.b-c_9"));
 }
 
-/* query-block of QEMU 7.2 with a raw disk, an empty drive, a read-only disk, and a qcow2 disk with
- * a backing file. The members about throttling, and some details of the images, are left out. */
+/* The answer of QEMU 7.2 to query-block. The guest has a raw disk, an empty drive, a read-only
+ * disk, and a qcow2 disk with a backing file. The members about throttling, and some details of the
+ * images, are left out. */
 #define BLOCKS                                                                                     \
 	"[{\"io-status\":\"ok\",\"device\":\"virtio0\",\"locked\":false,\"removable\":false,"      \
 	"\"inserted\":{\"detect_zeroes\":\"off\",\"image\":{\"virtual-size\":2097152,\"filena"     \
@@ -212,7 +213,8 @@ static void names_come_from_the_guests_side(void **state)
 	"iteback\":true},\"file\":\"/d/rec.qcow2\"},\"qdev\":\"/machine/peripheral/vd0/virtio"     \
 	"-backend\",\"type\":\"unknown\"}]"
 
-/* x-debug-query-block-graph of the same QEMU, while a job called j0 mirrors the first disk. */
+/* The answer of the same QEMU to x-debug-query-block-graph, while a job called j0 mirrors the first
+ * disk. */
 #define GRAPH(job)                                                                                 \
 	"{\"edges\":[{\"name\":\"backing\",\"parent\":2,\"perm\":[\"write\",\"consistent-read"     \
 	"\"],\"child\":11},{\"name\":\"file\",\"parent\":5,\"perm\":[\"consistent-read\"],\"c"     \

@@ -1,6 +1,6 @@
 /* test_durable.c - tests the disk log of a standby (standby/durable.h) when the power fails. The
- * agent is killed before every change of a file, and whatever was not yet brought to the disk may
- * be lost. The next agent must find the disks of the newest acknowledged epoch.
+ * agent is killed before every change of a file. Data that was not yet written to the disk may be
+ * lost. The next agent must find the disks of the newest acknowledged epoch.
  *
  * This program has an fdatasync() of its own, which copies a file to FILE.disk. After a power
  * failure each sector of the file is as in FILE.disk, or as it was written since. */

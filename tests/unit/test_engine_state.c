@@ -1,7 +1,7 @@
-/* test_engine_state.c - tests the tables of epoch/condition.h, which say how each condition of the
- * engine may change, and the functions that make the changes.
+/* test_engine_state.c - tests the tables of epoch/condition.h, and the functions that make the
+ * changes. The tables say how each condition of the engine may change.
  *
- * Every pair of values of every condition is compared with a drawing that is kept by hand here. */
+ * The test compares every pair of values of every condition with a drawing in this file. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Tests fault points. The test compiles fault.c itself with fault points on: the library has them
+/* Tests fault points. The test compiles fault.c itself with fault points on. The library has them
  * only with -Dfault_points=true, but the test must work in every build. */
 #ifndef HOLDFAST_FAULT_POINTS
 #define HOLDFAST_FAULT_POINTS 1

@@ -63,8 +63,8 @@ static void test_primary_refuses(void **state)
 	assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
 }
 
-/* If the standby refuses the stream because its machine differs from the primary's, the gateway
- * does not retry for ever, and tells the operator the reason. But such a refusal does not end a
+/* The standby refuses the stream because its QEMU machine differs from the primary's. The gateway
+ * does not retry for ever, and tells the operator the reason. Such a refusal does not end a
  * protection that is in force. */
 static void test_standby_does_not_fit(void **state)
 {
@@ -486,8 +486,8 @@ static void test_gateway_restart(void **state)
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
 }
 
-/* The gateway's memory and the standby's data are both lost: the standby may not be promoted before
- * a new first copy. */
+/* The gateway's memory and the standby's data are both lost. The standby may not be promoted before
+ * a new first copy is complete. */
 static void test_restart_and_standby_lost_its_epochs(void **state)
 {
 	(void)state;

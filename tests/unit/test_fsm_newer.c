@@ -31,7 +31,7 @@ static void back(uint8_t h)
 {
 	lab_up(&lab, h);
 	/* The connection alone must not cause a promotion. The gateway's next term is the term in
-	 * which beta voted for alpha, and beta must not promote in that term. */
+	 * which beta voted for alpha. So beta must not promote in that term. */
 	lab_run(&lab, 200, 1u << h);
 	assert_int_equal(lab.n_promotions, 0);
 	lab_report(&lab, h);

@@ -118,7 +118,7 @@ static void test_restart_and_primary_never_seen(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* Evidence other than beats also reaches the detector: a host that answers probes gets more time
+/* Evidence other than beats also reaches the detector. A host that answers probes gets more time
  * than a host that does not. */
 static void test_evidence_sets_the_patience(void **state)
 {

@@ -158,7 +158,7 @@ static void test_without_probes(void **state)
 	assert_non_null(strstr(lab.last_reply.text, "nobody can see"));
 }
 
-/* A report about an earlier promotion does not count for this one, and a new protection ends the
+/* A report about an earlier promotion does not count for the present one. A new protection ends the
  * wait for an answer. */
 static void test_terms(void **state)
 {

@@ -1,6 +1,6 @@
-/* test_fsm_standby.c - tests a standby that accepts no more epochs: the policy applies exactly when
- * standby_timeout has expired, even if streams reconnect in the meantime. fsm_lab.h checks the
- * rules. */
+/* test_fsm_standby.c - tests a standby that accepts no more epochs. The policy standby_lost must
+ * apply exactly when standby_timeout has expired, even if streams reconnect before. fsm_lab.h
+ * checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;

@@ -1,6 +1,6 @@
 /* test_fsm_way.c - tests obstacles between clients and the guest. A VM must not become PROTECTED
- * before clients could reach the guest on the standby's host, and must not stay PROTECTED while
- * held frames cannot leave. fsm_lab.h checks the rules. */
+ * before clients could reach the guest on the standby's host. It must not stay PROTECTED while held
+ * frames cannot leave. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -17,8 +17,8 @@ static void report_way(uint8_t h, const char *way, const char *text, uint64_t n_
 	assert_true(lab_feed(&lab, in));
 }
 
-/* Start a protection. The standby has started its QEMU, but the standby's first report says that
- * the tap's bridge port does not forward yet. */
+/* Start a protection. The standby has started its QEMU. But its first report says that the tap's
+ * bridge port does not forward yet. */
 static int start_preparing(void **state)
 {
 	(void)state;

@@ -1,6 +1,6 @@
-/* test_fsm_work.c - tests that the gateway waits for the end of an order as long as the host
- * reports progress. If progress stops, the reply to the operator must name the step that was under
- * way. */
+/* test_fsm_work.c - tests that the gateway waits for the end of an order (a command to a host) as
+ * long as the host reports progress. If progress stops, the reply to the operator must name the
+ * step that was under way. */
 #include "fsm_lab.h"
 
 static struct lab lab;

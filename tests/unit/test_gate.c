@@ -2,9 +2,9 @@
  * QEMU and saves blobs of many sizes.
  *
  * A child process plays both QEMU's monitor and its main thread. It answers QMP commands. When it
- * is told to save, it emits STOP, writes its "devices" to the pipe in pieces, emits RESUME and
- * answers. It records what it has done in memory that it shares with the test. So the test sees
- * whether the guest "ran" at a time when the gate had to keep it stopped.
+ * is told to save, it emits STOP and writes its "devices" to the pipe in pieces. Then it emits
+ * RESUME and answers. It records what it has done in memory that it shares with the test. So the
+ * test sees whether the guest "ran" at a time when the gate had to keep it stopped.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -413,7 +413,7 @@ static void refusals(void **state)
 	tear_down(&f);
 }
 
-/* The gate is closed in the middle of a save: the save fails, but QEMU stays alive and lets the
+/* The gate is closed in the middle of a save. The save fails, but QEMU stays alive and lets the
  * guest run. */
 static void nobody_reads(void **state)
 {

@@ -41,8 +41,8 @@ static void test_releases_epochs_in_order(void **state)
 	hold_fifo_done(&f);
 }
 
-/* A frame of a lower epoch may follow a frame of a higher epoch (in a new term without
- * hold_discard()). The later frame must not overtake the earlier one. */
+/* A frame of a lower epoch may follow a frame of a higher epoch. This happens in a new term if
+ * hold_discard() was not called. The later frame must not overtake the earlier frame. */
 static void test_never_reorders(void **state)
 {
 	struct hold_fifo f;

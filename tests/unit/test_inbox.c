@@ -68,7 +68,7 @@ static void test_newer_ones_replace(void **state)
 	took(VM_IN_ORDER_DONE, 0, 7);
 }
 
-/* All strings of a queued report must be copied: the sender's strings are on its stack and are gone
+/* The queue must copy all strings of a report. The sender's strings are on its stack and are gone
  * when it returns. */
 static void test_strings_are_copied(void **state)
 {

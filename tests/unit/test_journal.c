@@ -143,7 +143,7 @@ static void test_every_torn_tail(void **state)
 	vm_journal_close(journal);
 }
 
-/* Damage any single byte. Damage in a VM's newest line puts the VM in doubt: the VM has the
+/* Damage any single byte. Damage in a VM's newest line puts the VM in doubt. The VM then has the
  * previous line's term until a newer line is appended. Rewriting the file does not end the doubt.
  * Damage in an older line has no effect if the same VM has a newer line. */
 static void test_every_damaged_byte(void **state)

@@ -1,5 +1,5 @@
-/* Tests the lease, which limits how long a guest may run here, on a virtual clock: which answers
- * renew the lease, which do not, and when it ends. */
+/* Tests the lease, which limits how long a guest may run here, on a virtual clock. Tests which
+ * answers renew the lease, which do not, and when the lease ends. */
 #include "supervision/lease.h"
 
 #include <errno.h>

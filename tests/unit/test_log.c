@@ -136,7 +136,7 @@ static void read_until(const char *words)
 	}
 }
 
-/* Logging to a full pipe does not block: lines go to the spool, and lines for which the spool has
+/* Logging to a full pipe does not block. Lines go to the spool, and lines for which the spool has
  * no room are lost. When the pipe is read, it gets the spool's lines and the number of lost
  * lines. */
 static void test_nobody_reads(void **state)

@@ -281,7 +281,7 @@ static uint64_t longest_commit_ns(double set, bool is_link_told)
 }
 
 /* The pacer seals no epoch while the link is still sending the last epoch. Without this rule, four
- * epochs would queue, each as large as the guest's working set, and a commit would take as long as
+ * epochs would queue, each as large as the guest's working set. A commit would then take as long as
  * sending all four. With the rule, a commit takes little longer than sending one epoch. */
 static void one_epoch_at_a_time_when_the_guest_outruns_the_link(void **state)
 {

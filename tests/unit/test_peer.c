@@ -1,6 +1,6 @@
-/* Tests the connection of two agents without a gateway, over loopback: the server's first steps, a
- * claim and its vote, and the stream. The standby (beta) has no QEMU and runs on a thread; the test
- * plays the primary (alpha). */
+/* Tests the connection of two agents without a gateway, over loopback. Covers the server's first
+ * steps, a claim and its vote, and the stream. The standby (beta) has no QEMU and runs on a thread;
+ * the test plays the primary (alpha). */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -104,7 +104,7 @@ static void stop(void)
 	pthread_join(thread, NULL);
 }
 
-/* Set up beta: it holds epoch 2 of TERM, has not heard from a gateway for a long time, and its VM
+/* Set up beta. It holds epoch 2 of TERM and has not heard from a gateway for a long time. Its VM
  * file allows the direct path. */
 static int setup(void **state)
 {
@@ -369,8 +369,8 @@ static void test_who(void **state)
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
 }
 
-/* A claim succeeds in spite of silent connections, both while there is room for more connections
- * and after the silent connections have timed out. */
+/* A claim succeeds in spite of silent connections. It succeeds while there is room for more
+ * connections, and after the silent connections have timed out. */
 static void test_silent_connections(void **state)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port),

@@ -212,8 +212,8 @@ static void test_control(void **state)
 	assert_ptr_equal(fleet_find_host(f.fleet, "alpha")->control, &alpha.session->link);
 }
 
-/* A lease follows the answer to a beat if the host owns a protected VM and the host's HELLO had the
- * lease feature. */
+/* The gateway sends a lease after the answer to a beat. It does so if the host owns a protected VM
+ * and its HELLO had the lease feature. */
 static void test_leases(void **state)
 {
 	static const struct {

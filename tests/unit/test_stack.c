@@ -515,7 +515,7 @@ static void test_random_segments(void **state)
 	assert_true(n_received > 10000);
 }
 
-/* A SYN with our own address as its source must not reach lwIP: lwIP would answer itself through a
+/* A SYN with our own address as its source must not reach lwIP. lwIP would answer itself through a
  * queue that does not exist here, and abort. */
 static void test_land(void **state)
 {

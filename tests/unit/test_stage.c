@@ -1,5 +1,5 @@
-/* Tests the rule that turns the second stage (packing) on and off, with guests and links of known
- * speed, on a virtual clock. */
+/* Tests the rule that turns the second stage (packing by LZ4) on and off. Guests and links have
+ * known speeds, and the clock is virtual. */
 #include "epoch/stage.h"
 
 #include <setjmp.h>

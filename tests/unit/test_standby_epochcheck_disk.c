@@ -1,5 +1,5 @@
-/* Tests epochcheck with changes of disks: a disk that the standby does not have, records that break
- * the format or reach past a disk's end. */
+/* Tests epochcheck with changes of disks. It must refuse a disk that the standby does not have, and
+ * records that break the format or reach past a disk's end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -118,10 +118,10 @@ static void copy_dir(const char *from, const char *to)
 	closedir(dir);
 }
 
-/* Receive one epoch again and again, and each time die before another change of a file: before the
- * first, then before the second, and so on. After each death, do what an agent does when it
- * restarts. The copy must then equal the previous epoch or the new epoch, and applied_epoch must
- * say which of the two. */
+/* Receive one epoch again and again, and die before another change of a file each time. The first
+ * run dies before the first change, the second run before the second, and so on. After each death,
+ * do what an agent does when it restarts. The copy must then equal the previous epoch or the new
+ * epoch, and applied_epoch must say which of the two. */
 static void kill_at_every_change(struct fixture *x, bool full)
 {
 	static struct model before;
@@ -434,8 +434,8 @@ static uint64_t allocated(struct fixture *x)
 	return bytes;
 }
 
-/* Disk space once reserved for epochs is never freed: not after a whole epoch, half an epoch or a
- * restart of the agent. */
+/* Disk space that was once reserved for epochs is never freed. A whole epoch, half an epoch and a
+ * restart of the agent leave it reserved. */
 static void test_reserve(void **state)
 {
 	const uint64_t reserve = UINT64_C(1) << 20;

@@ -255,8 +255,8 @@ static void long_pauses_throttle_too(void **state)
 	assert_int_equal(w.throttle.percent, 0);
 }
 
-/* Two kinds of epoch do not cause throttling: a small epoch that a stalled gateway commits late,
- * and an epoch that is long by choice. */
+/* Two kinds of epoch do not cause throttling. One is a small epoch that a stalled gateway commits
+ * late. The other is an epoch that the pacer made long on purpose. */
 static void what_is_no_reason(void **state)
 {
 	struct throttle throttle;

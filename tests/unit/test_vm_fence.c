@@ -78,8 +78,8 @@ static void end_qemu(pid_t pid)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
-/* Do what the worker does: check, each time that the next check is due, whether a guest runs that
- * must not run here. Return when it is stopped. */
+/* Do what the agent's worker does. Each time that a check is due, look for a guest that must not
+ * run here. Return when the guest is stopped. */
 static void look_until_stopped(void)
 {
 	uint64_t until_ns = clock_mono_ns() + 10 * CLOCK_NS_PER_S;

@@ -1,5 +1,5 @@
-/* test_vm_guest.c - tests what the agent sees of a guest that runs unprotected: whether its process
- * is alive, and how many of its frames are not announcements. */
+/* test_vm_guest.c - tests what the agent sees of an unprotected guest: whether QEMU is alive, and
+ * how many frames of the guest are not announcements. */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>

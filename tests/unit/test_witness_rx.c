@@ -1,5 +1,5 @@
-/* test_witness_rx.c - tests, on a virtual clock, which datagrams count as evidence: the sequence
- * window, keys, the limit on MAC checks, and the dating of samples. */
+/* test_witness_rx.c - tests which witness datagrams the gateway accepts as evidence, on a virtual
+ * clock. Covers the sequence window, keys, the limit on MAC checks, and the dating of samples. */
 #include "witness/witness_rx.h"
 
 #include <errno.h>
@@ -565,8 +565,8 @@ static void many_vms_together_stay_within_the_bound(void **state)
 		now_ns += MS;
 	}
 	n_checked = witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_BAD_MAC) - n_checked;
-	/* The bound is the limit per ms, plus the unused checks that up to 32 shares (one per path
-	 * of each VM) had saved up. */
+	/* The bound is the limit per ms, plus saved checks. Each path of each VM has a share of the
+	 * checks and may save up unused ones. There are up to 32 shares. */
 	assert_true(n_checked <= 500 * WITNESS_RX_CHECKS_PER_MS + 32 * WITNESS_RX_BURST);
 	assert_true(n_checked >= 400 * WITNESS_RX_CHECKS_PER_MS);
 }
