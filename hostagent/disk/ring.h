@@ -69,8 +69,8 @@
 /* size of a block: a WRITE has at most this many bytes; there is one hash per block */
 #define DISK_RING_BLOCK_BYTES	65536u
 #define DISK_RING_HEADER_BYTES	16u		  /* bytes of a record before its data */
-#define DISK_RING_RESERVE_BYTES (32u << 20) /* room beyond the soft size, used only while sealing */
-#define DISK_RING_SOFT_MIN	(1u << 20)	  /* least soft size */
+#define DISK_RING_RESERVE_BYTES (32u << 20) /* room beyond the soft size, used only during a seal */
+#define DISK_RING_SOFT_MIN	(1u << 20)	  /* the smallest soft size */
 #define DISK_RING_SOFT_MAX	(UINT64_C(4) << 30)
 /* largest disk: 64 TiB, with 16 GiB of hashes */
 #define DISK_RING_DISK_MAX	(UINT64_C(1) << 46)
@@ -87,8 +87,8 @@ enum disk_op {
 
 struct disk_record {
 	enum disk_op op;
-	uint32_t bytes;	     /* > 0 */
-	uint64_t offset;     /* offset + bytes <= size of the disk */
+	uint32_t bytes;	     /* length of the range on the disk; at least 1 */
+	uint64_t offset;     /* start of the range on the disk, which ends within the disk */
 	/* in a WRITE, the data (@bytes bytes), valid until the record is released; else NULL */
 	const uint8_t *data;
 };
@@ -98,8 +98,9 @@ struct disk_ring_counts {
 	uint64_t connections, disconnections; /* how often QEMU connected and disconnected */
 	/* requests of QEMU; one request makes several records, one or none */
 	uint64_t writes, zeroes, discards;
-	uint64_t flushes, reads;	      /* requests of QEMU; reads are refused */
-	uint64_t bytes;			      /* bytes of the disk that the records cover */
+	uint64_t flushes, reads;	      /* number of QEMU's requests; reads are refused */
+	uint64_t bytes;			      /* how many bytes of the disk the records cover, in
+					       * all */
 	/* bytes for which no record was made, because the standby has the same bytes */
 	uint64_t same_bytes;
 	/* records dropped for lack of room; if there are any, the disk must be synchronised

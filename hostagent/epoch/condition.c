@@ -110,7 +110,8 @@ static const char *const stream_values[STREAM_N_CONDITIONS] = {
 	[STREAM_DIRECT_RESUMED] = "direct-resumed",
 };
 
-/* All are logged at DEBUG. Each change has another log line with the peer's name or text. */
+/* All changes are logged at DEBUG, because each has another log line with the peer's name or
+ * text. */
 static const struct change stream_changes[] = {
 	{STREAM_NONE, STREAM_GATEWAY, DEBUG},
 	{STREAM_NONE, STREAM_DIRECT, DEBUG},
@@ -131,8 +132,8 @@ static const char *const direct_values[DIRECT_N_CONDITIONS] = {
 	[DIRECT_GATEWAY_NEXT] = "gateway-next",
 };
 
-/* All are logged at DEBUG. The first and the last change have another log line, and the others
- * happen at every connection. */
+/* All changes are logged at DEBUG. The first and the last change have another log line. The other
+ * changes happen at each connection. */
 static const struct change direct_changes[] = {
 	{DIRECT_OFF, DIRECT_PEER_NEXT, DEBUG},
 	{DIRECT_PEER_NEXT, DIRECT_GATEWAY_NEXT, DEBUG},
@@ -159,7 +160,7 @@ static const char *const cover_values[COVER_N_CONDITIONS] = {
 	[COVER_NET] = "net",
 };
 
-/* All are logged at DEBUG. Each change has another log line, which says what changed. */
+/* All changes are logged at DEBUG, because each has another log line, which says what changed. */
 static const struct change cover_changes[] = {
 	{COVER_WHOLE, COVER_DEVICES, DEBUG},
 	{COVER_WHOLE, COVER_NET, DEBUG},

@@ -115,8 +115,9 @@ extern const struct condition condition_guest, condition_output, condition_voice
 bool condition_allows(const struct condition *condition, unsigned int from, unsigned int to,
 		      enum log_level *ret_level);
 
-/* Return names for the log, as constant strings. An invalid value has the name "unknown". */
-const char *condition_name(const struct condition *condition); /* "guest" */
-const char *condition_value(const struct condition *condition, unsigned int value); /* "paused" */
+/* Return, for the log, the name of the condition (such as "guest") or of one value (such as
+ * "paused"), as a constant string. An invalid value has the name "unknown". */
+const char *condition_name(const struct condition *condition);
+const char *condition_value(const struct condition *condition, unsigned int value);
 
 #endif

@@ -41,14 +41,16 @@ struct wire_disk_record;
 /* Counts of the pages encoded since encoder_new(). Device state is included only if a member's
  * comment says so. */
 struct encoder_counts {
-	uint64_t n_unchanged, n_zero, n_xrle, n_bitmap, n_raw, n_dup; /* pages by class */
+	uint64_t n_unchanged, n_zero, n_xrle, n_bitmap, n_raw, n_dup; /* number of pages of each
+								       * class */
 	struct reference_counts reference;
-	uint64_t n_epoch_pages;			      /* page records in the latest epoch */
+	uint64_t n_epoch_pages;			      /* number of page records in the latest
+						       * epoch */
 	uint64_t epoch_bytes; /* size of the latest epoch's frames, headers included */
 	struct packer_counts packing; /* counts of all PAGES, DEVICE and DISK frames */
 	/* records in DISK frames, and the bytes of data in them before packing */
 	uint64_t n_disk_records, disk_bytes;
-	uint32_t n_threads;	      /* threads that encode pages */
+	uint32_t n_threads;	      /* number of threads that encode pages */
 };
 
 /* A position in a list of pages, @ranges. @pages has the bytes of these pages, one page
@@ -58,8 +60,8 @@ struct encoder_cursor {
 	uint32_t n_ranges;
 	const uint8_t *pages;
 	const uint64_t *skip; /* a bit per page: pages to leave out; NULL: none */
-	uint32_t range;	 /* the position of the cursor: index of the current range ... */
-	uint32_t offset; /* ... and of the next page in that range */
+	uint32_t range;	 /* index of the current range in @ranges */
+	uint32_t offset; /* index of the next page in that range */
 };
 
 /* Make an encoder for a guest of @n_pages, with a reference of at most @reference_pages. It writes

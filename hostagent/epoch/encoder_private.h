@@ -72,12 +72,12 @@ struct encoder {
 	uint8_t *payload;
 	struct bytes_writer w; /* writes into payload */
 	uint8_t frame_type;    /* type of the frame being filled */
-	uint64_t n_records;    /* page records in the epoch */
+	uint64_t n_records;    /* number of page records in the epoch so far */
 	/* zero pages that needed no record, because they are already zero at the standby */
 	uint64_t n_still_zero;
 	uint64_t n_whole_zero, n_whole_raw; /* ZERO and RAW records of pages that the reference does
 					     * not have */
-	uint64_t payload_bytes; /* payloads of the epoch's finished frames */
+	uint64_t payload_bytes; /* size of all payloads of the epoch's finished frames */
 
 	/* pages of the batch that need a delta (encoder_frames.c) */
 	struct page_item batch[ENCODER_BATCH];
@@ -97,8 +97,9 @@ struct encoder {
 	struct workers *workers; /* NULL: there is only one thread */
 	uint32_t n_threads;
 	struct unit *unit;    /* the unit being filled; NULL: none */
-	uint32_t n_submitted; /* units submitted in this run */
-	uint32_t n_collected; /* frames of the oldest finished unit that are in retain already */
+	uint32_t n_submitted; /* number of units submitted for the current list of pages */
+	uint32_t n_collected; /* how many frames of the oldest finished unit are in `retain`
+			       * already */
 };
 
 /* encoder_frames.c. Open a frame of @type, unless a frame with room for @room more bytes is open

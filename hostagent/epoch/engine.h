@@ -121,7 +121,7 @@ struct engine_status {
 	 * "" if the guest has not changed. No epochs are made after such a change. */
 	char uncovered[WIRE_TEXT_MAX + 1];
 	char text[WIRE_TEXT_MAX + 1];	/* human-readable problem; "" when all is well */
-	char stats[WIRE_STATS_MAX + 1]; /* "key=value\n" */
+	char stats[WIRE_STATS_MAX + 1]; /* figures, as lines "key=value\n" */
 };
 
 /* Return the guest's devices and taps as they were when the engine attached to it. Borrowed for the

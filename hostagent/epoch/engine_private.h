@@ -79,34 +79,34 @@
 struct engine_figures {
 	struct hist pause_ns;
 	struct hist stop_ns, scan_ns, copy_ns, device_ns, cont_ns; /* parts of pause_ns */
-	struct hist dirty_pages; /* dirty pages of each epoch */
-	struct hist commit_ns;	 /* from the end of the pause to the commit */
-	struct hist interval_ns; /* from one seal to the next */
-	uint64_t n_epochs;	  /* sealed epochs, FULL ones not counted */
+	struct hist dirty_pages; /* number of dirty pages of each epoch */
+	struct hist commit_ns;	 /* time from the end of the pause to the commit */
+	struct hist interval_ns; /* time from one seal to the next */
+	uint64_t n_epochs;	  /* number of sealed epochs, without FULL epochs */
 	uint64_t n_full;
-	uint64_t full_pause_ns;	  /* of the last FULL epoch */
+	uint64_t full_pause_ns;	  /* length of the pause of the last FULL epoch */
 	uint32_t full_rounds;     /* rounds of copying before the pause of the last FULL epoch */
 	uint64_t n_kept;	  /* how many of the n_epochs seals left the written pages writable
 				   * (SEAL_KEEP) */
 	enum seal_kind last_kind; /* kind of the last seal */
 	struct encoder_counts full; /* page records of all FULL epochs, completely sent or not */
-	uint64_t n_dirty_pages;	  /* dirty pages of the n_epochs, stale pages not counted */
+	uint64_t n_dirty_pages;	  /* number of dirty pages of the n_epochs, without stale pages */
 	uint64_t n_stale_pages;   /* pages copied because they were left writable, although they had
 				   * not changed */
 	uint64_t n_precopied_pages; /* how many of the n_dirty_pages were copied before the pause,
 				     * and not written again */
 	uint64_t n_let_go;   /* epochs not kept until their commit, since each filled the
 			      * backlog alone */
-	uint64_t bytes_sent; /* frames of the n_epochs, headers included */
-	uint64_t bytes_full; /* frames of the FULL epochs */
+	uint64_t bytes_sent; /* size of the frames of the n_epochs, with headers */
+	uint64_t bytes_full; /* size of the frames of the FULL epochs, with headers */
 	uint64_t n_reconnects;
-	uint64_t paused_ns; /* total of all pauses */
+	uint64_t paused_ns; /* length of all pauses together */
 	uint64_t last_resumed_ns;
 	uint64_t last_commit_ns;  /* commit_ns of the last epoch */
 	uint64_t throttled_ns;	  /* how long the throttle kept the vCPUs stopped */
 	uint32_t throttle_peak;	  /* highest throttle so far, in percent */
 	uint64_t n_lease_ended;
-	uint64_t n_looks; /* checks of QEMU's lists of devices (watch.h) */
+	uint64_t n_looks; /* number of checks of QEMU's lists of devices (watch.h) */
 };
 
 /* QEMU and the guest in it. */
@@ -145,9 +145,9 @@ struct engine_capture {
 /* Has the guest changed since the engine attached to it? See engine_watch.c. */
 struct engine_watch {
 	struct watch plan;		/* says when to check the guest */
-	struct vmm_inventory inventory; /* the guest when the engine attached to it */
+	struct vmm_inventory inventory; /* the guest's parts when the engine attached */
 	int link_fd;			/* netlink socket (net/linkwatch.h); -1: none */
-	int statm_fd;			/* /proc/PID/statm; -1: none */
+	int statm_fd;			/* descriptor of /proc/PID/statm; -1: none */
 	enum cover_condition cover;
 	uint64_t look_ns;		/* when to check the guest again; valid unless cover is
 					 * COVER_WHOLE */
@@ -165,7 +165,7 @@ struct engine_output {
 
 /* One disk of the guest; see engine_disks.c. */
 struct engine_disk {
-	struct vmm_disk found; /* as the engine found it when it attached */
+	struct vmm_disk found; /* the disk as the engine found it when it attached */
 	char socket[108];      /* path of the NBD server's socket */
 	struct disk_ring *ring;
 	struct disk_server *server; /* NULL: none runs */
@@ -183,12 +183,12 @@ struct engine_disk {
 };
 
 struct engine_disks {
-	struct engine_disk *disk; /* n of them */
+	struct engine_disk *disk; /* array of n disks */
 	uint32_t n;
 	enum disks_condition condition;
 	struct error trouble; /* for the operator: why the disks are APART; "" if nothing is
 			       * wrong */
-	uint64_t retry_ns;    /* DISKS_APART: when to begin the mirrors */
+	uint64_t retry_ns;    /* when to begin the mirrors; valid in DISKS_APART */
 	uint64_t wait_ns;     /* length of the wait that ends at retry_ns; 0: none yet */
 	uint64_t look_ns;     /* when to check whether the servers still run */
 	uint64_t begun_ns;    /* when the mirrors were begun */
@@ -200,8 +200,8 @@ struct engine_disks {
 struct engine_lease {
 	struct lease lease;	 /* the control connection's thread renews it */
 	enum voice_condition voice;
-	uint64_t stop_sent_ns;	 /* when our `stop` was sent ... */
-	uint64_t stop_seen_ns;	 /* ... and answered; 0: not known */
+	uint64_t stop_sent_ns;	 /* when our `stop` was sent */
+	uint64_t stop_seen_ns;	 /* when QEMU answered that `stop`; 0: not known */
 	uint64_t retry_ns;	 /* when to retry a stop or cont that QEMU did not obey */
 	uint64_t commit_waiting; /* epoch of the newest COMMIT that arrived while frames could not
 				  * be released */
@@ -464,7 +464,8 @@ bool engine_disks_are_direct(const struct engine *e); /* does QEMU open any of t
 bool engine_disks_may_stream(const struct engine *e);
 /* Begin the mirrors, or record that they are in step or broken. Called between two epochs. */
 void engine_disks_tick(struct engine *e);
-uint64_t engine_disks_wake_ns(const struct engine *e, uint64_t now_ns); /* when a tick is due */
+uint64_t engine_disks_wake_ns(const struct engine *e, uint64_t now_ns); /* when the next tick is
+									 * due */
 /* May the hold begin with the next seal? Only if the disks are in step and few bytes wait in the
  * rings. */
 bool engine_disks_may_hold(const struct engine *e);

@@ -79,14 +79,14 @@ struct pacer_budget {
 
 struct pacer {
 	struct pacer_config config;
-	uint64_t resumed_ns; /* when the guest last resumed (start of the running epoch) */
+	uint64_t resumed_ns; /* when the guest last resumed, which began the running epoch */
 	struct pacer_budget computed, wall;
-	bool is_clock_corrected; /* the wall budget does not apply */
-	uint32_t in_flight;    /* epochs sealed but not committed */
+	bool is_clock_corrected; /* true: the wall budget does not apply */
+	uint32_t in_flight;    /* number of epochs that are sealed but not committed */
 	bool is_backlog_full;  /* no more can be encoded before a commit makes room */
 	bool demand;	       /* a frame is held in the running epoch */
 	bool full;	       /* the hold is at its limit: seal regardless of the budget */
-	uint64_t demand_ns;    /* when demand became true */
+	uint64_t demand_ns;    /* when `demand` became true */
 	uint64_t link_free_ns; /* no seal is made before this time, because the link is busy; 0: the
 				* link is not busy */
 	uint64_t n_stretched;  /* number of stretched epochs: epochs whose seal came later than the

@@ -25,7 +25,7 @@ struct packer {
 
 struct packer_counts {
 	uint64_t plain_bytes; /* size of all payloads passed to packer_pack() */
-	uint64_t in_bytes;    /* bytes (of plain_bytes) for which LZ4 was tried */
+	uint64_t in_bytes;    /* how many of the plain_bytes LZ4 was tried on */
 	uint64_t out_bytes;   /* size of these bytes afterwards, packed or not */
 	uint64_t spent_ns;    /* time spent in LZ4, over all threads */
 };

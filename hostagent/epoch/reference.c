@@ -21,7 +21,7 @@ struct slot {
 struct reference {
 	uint8_t *pages; /* (size_t)n_slots * PAGE_BYTES */
 	struct slot *slots;
-	uint32_t *slot_of; /* index: page */
+	uint32_t *slot_of; /* by index of page: its slot, or SLOT_ZERO or SLOT_NONE */
 	uint32_t n_pages, n_slots;
 	uint32_t hand;
 	struct reference_counts counts;

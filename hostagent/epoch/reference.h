@@ -30,11 +30,12 @@
 struct reference;
 
 struct reference_counts {
-	uint64_t n_hits;      /* the page was in a slot */
-	uint64_t n_zero_hits; /* the standby's page is known to be zero */
-	uint64_t n_misses;    /* the page had no slot any more, so it was sent whole */
+	uint64_t n_hits;      /* how often the page was in a slot */
+	uint64_t n_zero_hits; /* how often the standby's page was known to be zero */
+	uint64_t n_misses;    /* how often the page had no slot any more, so that it was sent
+			       * whole */
 	uint64_t n_replaced;
-	uint32_t n_used;      /* slots that hold a page now */
+	uint32_t n_used;      /* number of slots that hold a page now */
 	uint32_t n_slots;
 };
 
@@ -56,7 +57,7 @@ bool reference_is_zero(const struct reference *reference, uint32_t index);
  * reference_put(); at most half of the slots may be pinned at a time. */
 uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_is_known);
 void reference_put(struct reference *reference,
-		   const uint8_t *page); /* @page: what reference_take() returned */
+		   const uint8_t *page); /* unpin the slot; @page: what reference_take() returned */
 
 /* Return the slot of page @index (< n_pages), borrowed until the next call of reference_take().
  * Read the slot only if it is not pinned. Returns NULL if the page has no slot; a page that is

@@ -87,11 +87,13 @@ void retain_drop_all(struct retain *retain);
  * epochs after @epoch are no longer stored; a FULL epoch must follow. */
 int retain_rewind(struct retain *retain, uint64_t epoch) __attribute__((warn_unused_result));
 
-uint32_t retain_n_epochs(const struct retain *retain); /* epochs begun and not dropped */
+uint32_t retain_n_epochs(const struct retain *retain); /* number of epochs that were begun and not
+							* dropped */
 size_t retain_bytes(const struct retain *retain);      /* memory in use by chunks of epochs */
 uint64_t
 retain_unsent_bytes(const struct retain *retain); /* payload bytes of the frames that are still to
 						   * be sent */
-uint32_t retain_frames_in_epoch(const struct retain *retain); /* frames of the latest epoch */
+uint32_t retain_frames_in_epoch(const struct retain *retain); /* number of frames in the latest
+							       * epoch */
 
 #endif

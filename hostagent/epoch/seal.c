@@ -33,11 +33,11 @@ struct seal {
 	size_t copy_bytes;	   /* size of the mapping `copy`: room for every page in
 				    * each scan */
 	uint8_t *copy;
-	size_t copy_used_bytes;	   /* bytes that the last seal used */
-	size_t copy_ready_bytes;   /* bytes from the start that were made resident */
+	size_t copy_used_bytes;	   /* how many bytes of `copy` the last seal used */
+	size_t copy_ready_bytes;   /* this many bytes at the start of `copy` are resident */
 	struct page_range *ranges; /* room for a range per page in each scan; memory is used only
 				    * as needed */
-	uint32_t used_ranges;	   /* ranges that the last seal used */
+	uint32_t used_ranges;	   /* how many of the ranges the last seal used */
 	uint64_t *superseded;	   /* a bit per page; see struct seal_result */
 };
 
@@ -146,7 +146,8 @@ static int scan_and_copy(struct seal *seal, enum track_scan_mode mode, struct se
 	} while (r == 1);
 	n_pages = count_pages(ranges, n_ranges);
 	if (seal->copy_used_bytes + (size_t)n_pages * VMM_PAGE_BYTES > seal->copy_bytes)
-		return -EOVERFLOW; /* cannot happen, either */
+		return -EOVERFLOW; /* cannot happen: the buffer has room for all pages in each
+				    * scan */
 	scanned_ns = clock_mono_ns();
 	times->scan_ns += scanned_ns - start_ns;
 	r = copier_run(seal->copier, ranges, n_ranges, seal->is_stopped ? look_at_gate : NULL, seal,

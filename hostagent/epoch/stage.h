@@ -52,11 +52,11 @@ enum stage_mode {
 struct stage_sample {
 	uint64_t now_ns;
 	uint64_t waiting_bytes; /* bytes encoded, but not yet acknowledged by the other end's TCP */
-	uint64_t drained_bytes; /* acknowledged by the other end's TCP */
-	uint64_t plain_bytes;	/* records encoded, before the second stage */
+	uint64_t drained_bytes; /* bytes that the other end's TCP has acknowledged */
+	uint64_t plain_bytes;	/* size of all encoded records before the second stage */
 	uint64_t in_bytes;	/* the part of plain_bytes that was passed to LZ4 */
 	uint64_t out_bytes;	/* size of the in_bytes part after LZ4 */
-	uint64_t spent_ns;	/* time spent in LZ4 */
+	uint64_t spent_ns;	/* time spent in LZ4, over all threads */
 };
 
 struct stage {

@@ -42,10 +42,10 @@
 #include "base/clock.h"
 
 #define THROTTLE_STEP_PERCENT	  10u
-#define THROTTLE_DOWN_STEPS	  4u /* most steps down at a time */
+#define THROTTLE_DOWN_STEPS	  4u /* the most steps down at a time */
 #define THROTTLE_PERCENT_LIMIT	  90u
 #define THROTTLE_LOAD_MAX_PERCENT 90u
-#define THROTTLE_LOAD_PERCENT	  80u /* the load to aim at when the throttle is raised */
+#define THROTTLE_LOAD_PERCENT	  80u /* a raised throttle aims at this load */
 #define THROTTLE_WINDOW_NS	  CLOCK_NS_PER_S
 #define THROTTLE_BYTES_MIN	  UINT64_C(262144) /* smaller epochs never count as slow */
 #define THROTTLE_RUN_NS		  (5 * CLOCK_NS_PER_MS)
@@ -68,8 +68,9 @@ struct throttle_epoch {
 
 struct throttle {
 	struct throttle_config config;
-	uint32_t percent; /* current throttle: share of time taken from the guest */
-	uint32_t n_slow;  /* slow epochs in a row */
+	uint32_t percent; /* current throttle: how much of its time the guest stands still, in
+			   * percent */
+	uint32_t n_slow;  /* number of slow epochs in a row */
 	struct {	  /* the time since percent was last changed, or since the last check
 			   * for a step down */
 		uint64_t start_ns;

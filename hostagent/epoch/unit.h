@@ -46,16 +46,16 @@ struct unit {
 	/* set while the unit is filled */
 	struct page_item items[UNIT_PAGES];
 	uint32_t n_items;
-	uint32_t n_whole; /* records of whole pages */
-	bool packs;	  /* use the second stage */
+	uint32_t n_whole; /* number of records of whole pages */
+	bool packs;	  /* pack the frames with LZ4 (the second stage) */
 
 	/* set while the unit is filled, and then while it runs */
 	struct unit_frame frames[UNIT_FRAMES_MAX];
 	uint32_t n_frames; /* number of frames so far; the last one is still being filled */
 
 	/* set while the unit runs */
-	uint32_t n_encoded;  /* items that are encoded */
-	uint32_t n_finished; /* frames that are finished */
+	uint32_t n_encoded;  /* number of items that are encoded */
+	uint32_t n_finished; /* number of frames that are finished */
 	struct page_encoder pages;
 	struct packer_counts packing;
 };

@@ -24,8 +24,8 @@ struct worker {
 };
 
 struct workers {
-	struct worker *worker; /* array of n_worker */
-	uint32_t n_worker;     /* threads started */
+	struct worker *worker; /* array of n_worker threads */
+	uint32_t n_worker;     /* number of threads that were started */
 	struct unit *units;
 	bool *is_done; /* for each unit: is it finished? Valid between head and begun; guarded by
 			* lock */

@@ -18,7 +18,7 @@
 #define OPTION_SETTINGS_MAX 96u
 
 struct option_setting {
-	char *key; /* "" for a word without `=` */
+	char *key; /* "" if the setting is a word without `=` */
 	char *value;
 };
 

@@ -39,14 +39,14 @@ enum rewrite_kind {
 	REWRITE_TAP = 1,  /* `there` is a tap that the operator makes on the standby */
 	REWRITE_IMAGE,	  /* `there` is a raw image of the same size */
 	REWRITE_FILE,	  /* `there` is a file with the same content */
-	REWRITE_MADE,	  /* a socket, log or address that QEMU makes or listens at itself */
+	REWRITE_MADE,	  /* a socket or log that QEMU makes, or an address at which QEMU listens */
 	REWRITE_LEFT_OUT, /* not in the standby's command; `there` says why */
 };
 
 /* A part of the command that belongs to the host. */
 struct rewrite_thing {
 	enum rewrite_kind kind;
-	char *what;  /* "disk root", "-kernel" */
+	char *what;  /* such as "disk root" or "-kernel" */
 	char *here;  /* its value on the primary */
 	char *there; /* its value on the standby */
 };
@@ -70,8 +70,8 @@ struct rewrite {
 	const char *tap_there; /* the tap on the standby; borrowed from the input */
 	/* by index of input->disks: the image on the standby, owned; NULL: not found */
 	char *image_there[VMM_DISKS_MAX];
-	/* the image on the primary, owned, set together with image_there; absolute if QEMU's
-	 * directory is known */
+	/* likewise the image on the primary, owned; set together with image_there. The path is
+	 * absolute if QEMU's working directory is known */
 	char *image_here[VMM_DISKS_MAX];
 };
 

@@ -22,7 +22,7 @@
 
 struct cmdline {
 	char **words;	    /* n_words arguments and a NULL; argv for execvp */
-	size_t n_words;	    /* >= 1 after cmdline_parse */
+	size_t n_words;	    /* number of words; at least 1 after cmdline_parse() */
 	uint64_t ram_bytes; /* size of guest RAM, from -m */
 };
 

@@ -83,9 +83,10 @@ int disklog_replay(const struct disklog *log, disklog_fn each, void *arg)
 
 /* How an entry with @size bytes of payload can be appended. */
 enum disklog_room {
-	DISKLOG_FITS,	    /* at once */
-	DISKLOG_NEEDS_SYNC, /* after images_sync(), which makes the older entries unneeded */
-	DISKLOG_TOO_LARGE,  /* not at all: it is larger than a half */
+	DISKLOG_FITS,	    /* it can be appended at once */
+	DISKLOG_NEEDS_SYNC, /* it can be appended after images_sync(), which makes older entries
+			     * unneeded */
+	DISKLOG_TOO_LARGE,  /* it cannot be appended: it is larger than a half */
 };
 enum disklog_room disklog_room(const struct disklog *log, uint64_t size);
 

@@ -43,7 +43,7 @@ struct durable {
 	struct disklog *log; /* NULL: there is none */
 	struct images *images; /* borrowed */
 	struct ramfile *rf;    /* its `step` function tells tests about each change; borrowed */
-	uint64_t n_entries;    /* entries written; for statistics */
+	uint64_t n_entries;    /* number of entries written; for statistics */
 	uint64_t append_ns;    /* time that the last entry took, until it was on the disk */
 
 	/* The epoch that the images will have once all complete epochs are applied. A replay of the

@@ -65,7 +65,7 @@ struct epochcheck {
 	uint32_t n_frames; /* frames so far; also the seq that the next frame must have */
 	uint32_t n_records;
 	uint64_t payload_bytes;
-	uint64_t frame_bytes;  /* bytes so far, of the frames and the stored GEOMETRY */
+	uint64_t frame_bytes;  /* size of the frames so far and of the stored GEOMETRY */
 	uint64_t geometry_bytes; /* size of the GEOMETRY frame */
 	uint32_t blob_bytes;   /* size of the device blob, as the DEVICE frames say */
 

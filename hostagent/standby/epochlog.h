@@ -76,11 +76,11 @@
 struct epochlog_stats {
 	uint64_t epochs_complete;
 	uint64_t epochs_full;	   /* how many of the complete epochs were FULL */
-	uint64_t epochs_discarded; /* epochs begun but never completed */
-	uint64_t epochs_refused;   /* epochs for which a STREAM_ERROR was sent */
-	uint64_t frames_dropped;   /* frames of an older generation */
-	uint64_t bytes_buffered;   /* bytes of complete epochs, with headers */
-	uint64_t pages_applied;	   /* page records applied */
+	uint64_t epochs_discarded; /* number of epochs that were begun but never completed */
+	uint64_t epochs_refused;   /* number of epochs for which a STREAM_ERROR was sent */
+	uint64_t frames_dropped;   /* number of dropped frames of an older generation */
+	uint64_t bytes_buffered;   /* size of all complete epochs, with headers */
+	uint64_t pages_applied;	   /* number of page records applied */
 	uint64_t apply_last_ns, apply_max_ns, apply_total_ns;
 	uint64_t n_applied;
 };

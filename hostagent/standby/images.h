@@ -52,7 +52,7 @@ struct images {
 	struct image item[IMAGES_MAX];
 	uint32_t n;
 	bool is_open;
-	uint64_t n_records;	/* records applied; for statistics */
+	uint64_t n_records;	/* number of records applied; for statistics */
 	uint64_t bytes_written; /* bytes of data that the WRITE records have written */
 	uint64_t flushed_ns;	/* when images_flush_soon() last made the kernel write */
 };

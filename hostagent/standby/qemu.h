@@ -30,7 +30,7 @@
 
 struct progress;
 
-#define QEMU_PATH_MAX 108 /* sockaddr_un.sun_path */
+#define QEMU_PATH_MAX 108 /* size of sockaddr_un.sun_path */
 
 struct qemu {
 	struct cmdline cmdline; /* the whole argv; empty until qemu_set_command() */

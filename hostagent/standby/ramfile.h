@@ -57,7 +57,7 @@ struct ramfile_meta {
 };
 
 struct ramfile {
-	char dir[128];		/* STATE_DIR */
+	char dir[128];		/* path of STATE_DIR */
 	int dir_fd;		/* open descriptor of STATE_DIR */
 	int lock_fd;		/* descriptor of `lock`, which holds the flock */
 	struct ramfile_meta meta; /* content of the file `meta` */
@@ -72,7 +72,7 @@ struct ramfile {
 	/* Valid while has_geometry. */
 	bool has_geometry;
 	struct wire_geometry geometry; /* content of the file `geometry` */
-	uint64_t n_pages;	       /* pages of all blocks together */
+	uint64_t n_pages;	       /* number of pages of all blocks together */
 	/* shared mapping of the file `rom`, rom_bytes long; NULL if rom_bytes is 0 */
 	uint8_t *rom;
 	uint64_t rom_bytes;

@@ -143,7 +143,7 @@ static int object(struct rehearse *r, const char *value)
 	    strcmp(value + size - n, shared) != 0)
 		return cmdline_add(r->to, value);
 	if (asprintf(&word, "%.*s%s", (int)(size - n), value, own) < 0) {
-		word = NULL; /* asprintf() has left it undefined */
+		word = NULL; /* asprintf() has left `word` undefined */
 		return -ENOMEM;
 	}
 	return cmdline_add(r->to, word);

@@ -34,7 +34,7 @@
 #include "base/error.h"
 
 #define STANDBY_NAME_MAX  64   /* size of a VM's name, with its NUL */
-#define STANDBY_PATH_MAX  108  /* sockaddr_un.sun_path */
+#define STANDBY_PATH_MAX  108  /* size of sockaddr_un.sun_path */
 #define STANDBY_STATS_MAX 4096 /* size of all statistics lines, with the NUL */
 
 struct gateway_view;
@@ -116,7 +116,7 @@ struct standby_status {
 	uint64_t term;		      /* the newest term this standby has accepted */
 	uint64_t complete_epoch;      /* last complete epoch of that term; 0: none */
 	uint64_t applied_epoch;	      /* last epoch applied to the copy; <= complete_epoch */
-	int qemu_pid;		      /* QEMU's process; -1: none */
+	int qemu_pid;		      /* id of QEMU's process; -1: none */
 	bool guest_ended;	      /* a guest was promoted here and has ended since */
 	/* the stream is open: a gateway has sent WELCOME and is still connected, or is_direct is
 	 * true */

@@ -66,7 +66,7 @@
 /* QEMU's two offsets. QEMU stores them as int64_t; our arithmetic wraps in the same way. */
 struct clock_words {
 	uint64_t ticks;
-	uint64_t clock;	 /* in ns */
+	uint64_t clock;	 /* offset of the guest's clock, in ns */
 	/* QEMU's flag: true if these are the offsets of a running guest, false if of a stopped
 	 * one */
 	bool is_running;

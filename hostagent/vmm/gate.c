@@ -40,7 +40,7 @@ struct gate {
 	 * each save */
 	int pipe_read, pipe_write;
 	ino_t inode;		   /* inode number of the pipe */
-	int syscall_fd;		   /* /proc/PID/syscall */
+	int syscall_fd;		   /* descriptor of /proc/PID/syscall */
 	/* QEMU's name for its copy of pipe_write; -1 before QEMU has one */
 	int64_t fdset_id;
 	char *command;		   /* the save command, rendered */
@@ -48,7 +48,7 @@ struct gate {
 	size_t last_size; /* size of the last blob; 0 if there was none yet */
 	/* the process that releases QEMU if we die; it has a copy of pipe_read. NULL: none */
 	struct letgo *letgo;
-	bool is_guarded;  /* gate_guard() was called */
+	bool is_guarded;  /* true once gate_guard() was called */
 	bool is_filled;	  /* the pipe holds nothing but filler, and no save runs */
 
 	/* State of the current save. */

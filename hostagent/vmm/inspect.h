@@ -23,14 +23,14 @@
 
 struct vmm_nic {
 	char name[64];	    /* device id, or QEMU's own name for it */
-	char type[64];	    /* "virtio-net-pci" */
-	char qom_path[160]; /* "/machine/peripheral/nic0" */
+	char type[64];	    /* type of the device, such as "virtio-net-pci" */
+	char qom_path[160]; /* such as "/machine/peripheral/nic0" */
 	char netdev[64];    /* id of the NIC's back end */
 	uint8_t mac[6];	    /* the address that the device uses now */
 };
 
 struct vmm_info {
-	char qemu_version[96]; /* "7.2.22 Debian 1:7.2+dfsg-7" */
+	char qemu_version[96]; /* such as "7.2.22 Debian 1:7.2+dfsg-7" */
 	/* "pc-i440fx-7.2": the versioned name, which must be the same on both hosts */
 	char machine[64];
 	/* QEMU's process. qmp_pid() may be another process, such as libvirt, which made the
@@ -42,7 +42,7 @@ struct vmm_info {
 	uint64_t ram_bytes;			  /* size of main memory */
 	struct vmm_block blocks[VMM_BLOCKS_MAX];  /* the blocks to replicate; RAM first */
 	uint32_t n_blocks;
-	uint32_t n_pages;			  /* in all blocks together */
+	uint32_t n_pages;			  /* number of pages in all blocks together */
 	struct vmm_nic nics[VMM_NICS_MAX];
 	uint32_t n_nics;
 };
@@ -54,7 +54,7 @@ struct vmm_info {
 struct vmm_obstacles {
 	struct error items[VMM_OBSTACLES_MAX];
 	uint32_t n;
-	uint32_t n_dropped; /* obstacles that had no room */
+	uint32_t n_dropped; /* number of obstacles that had no room */
 };
 
 /* Add a copy of @obstacle, or only count it if there is no room. */

@@ -113,7 +113,7 @@ static const struct {
 	 * of pc.ram. */
 	{"pc.rom", INSPECT_SKIP, NULL},
 	/* fw_cfg files that may change size (ACPI tables). QEMU fills them at its start from the
-	 * machine's configuration, which is the same on the standby. It builds them anew when a
+	 * machine's configuration, which is the same on the standby. QEMU builds them anew when a
 	 * booting guest reads them. */
 	{"/rom@etc/*", INSPECT_SKIP, NULL},
 	/* PCI option ROMs, "DDDD:BB:DD.F/NAME.rom". They are read-only to the guest, and QEMU loads

@@ -32,10 +32,12 @@
 #define VMM_ITEM_NAME_BYTES 96u
 
 enum vmm_item_kind {
-	VMM_ITEM_DEVICE = 1, /* "rng0 (virtio-rng-pci)" */
-	VMM_ITEM_NET,	     /* "n0 (tap)", "virtio-net-pci.0 (nic)", "f0 (filter-mirror)" */
-	VMM_ITEM_MEMORY,     /* "pc.ram" */
-	VMM_ITEM_MEDIUM,     /* "cdrom0 (/iso/one.iso)"; a long path is cut at its beginning */
+	VMM_ITEM_DEVICE = 1, /* a device, such as "rng0 (virtio-rng-pci)" */
+	VMM_ITEM_NET,	     /* a card, back end or filter, such as "n0 (tap)" or "f0
+			      * (filter-mirror)" */
+	VMM_ITEM_MEMORY,     /* a block of memory, such as "pc.ram" */
+	VMM_ITEM_MEDIUM,     /* a medium, such as "cdrom0 (/iso/one.iso)"; a long path is cut at its
+			      * beginning */
 };
 
 struct vmm_item {

@@ -28,7 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VMM_MACHINE_KEY_MAX   255u /* bytes without the NUL */
+#define VMM_MACHINE_KEY_MAX   255u /* longest key, in bytes without the NUL */
 #define VMM_MACHINE_VALUE_MAX 255u
 #define VMM_MACHINE_ITEMS_MAX 16384u
 

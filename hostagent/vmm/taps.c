@@ -114,7 +114,7 @@ static int look_at_fd(pid_t pid, int dir_fd, const char *entry, struct vmm_taps 
 		return errno == ENOENT ? 0 : -errno;
 	link[n] = '\0';
 	if (link[0] != '/')
-		return 0; /* "socket:[N]" and the like */
+		return 0; /* the descriptor is no file with a path, such as "socket:[N]" */
 	if (fstatat(dir_fd, entry, &st, 0) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	/* Compare the device number and not the path, which may differ in another mount

@@ -27,7 +27,8 @@
 #define VMM_TAP_NAME_BYTES 32u
 
 struct vmm_tap {
-	char name[VMM_TAP_NAME_BYTES]; /* "tap0"; for a macvtap its name in /dev, "tap7" */
+	char name[VMM_TAP_NAME_BYTES]; /* such as "tap0"; for a macvtap its name in /dev, such as
+					* "tap7" */
 	enum {
 		VMM_TAP_HERE = 0, /* in the network namespace of this process */
 		VMM_TAP_ELSEWHERE, /* in another network namespace */
@@ -36,9 +37,9 @@ struct vmm_tap {
 };
 
 struct vmm_taps {
-	struct vmm_tap taps[VMM_TAPS_MAX]; /* each tap once */
+	struct vmm_tap taps[VMM_TAPS_MAX]; /* the taps, each of them once */
 	uint32_t n;
-	uint32_t n_lost; /* descriptors that belong to no device (any more) */
+	uint32_t n_lost; /* number of descriptors that belong to no device (any more) */
 };
 
 /* Find all taps that process @pid has open. Takes some 2 microseconds per open descriptor of the

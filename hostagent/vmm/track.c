@@ -28,8 +28,8 @@
 	 UFFD_FEATURE_PAGEFAULT_FLAG_WP)
 
 struct track {
-	int uffd;    /* closing it ends the tracking */
-	int pagemap; /* /proc/PID/pagemap */
+	int uffd;    /* the userfaultfd; closing it ends the tracking */
+	int pagemap; /* descriptor of /proc/PID/pagemap */
 	int pidfd;   /* readable once the process has ended */
 	struct vmm_block blocks[VMM_BLOCKS_MAX];
 	uint32_t n_blocks;

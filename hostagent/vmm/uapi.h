@@ -41,7 +41,7 @@ struct page_region {
 
 struct pm_scan_arg {
 	uint64_t size;	/* size of this struct, which tells the kernel its version */
-	uint64_t flags; /* PM_SCAN_* */
+	uint64_t flags; /* bits PM_SCAN_* */
 	uint64_t start; /* scan the addresses [start, end) of the process */
 	uint64_t end;
 	uint64_t walk_end; /* out: where the kernel stopped looking */

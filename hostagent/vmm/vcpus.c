@@ -22,10 +22,10 @@
 #define VCPUS_MAX  1024u
 
 struct vcpu {
-	pid_t tid; /* 0 if an earlier vCPU in the array has the same thread */
+	pid_t tid; /* thread id; 0 if an earlier vCPU in the array has the same thread */
 	bool is_traced; /* the thread was asked to stop, or has stopped */
 	int schedstat;
-	uint64_t run_ns; /* CPU time when it was last read */
+	uint64_t run_ns; /* the thread's CPU time when it was last read */
 };
 
 struct vcpus {
