@@ -44,7 +44,7 @@ static struct disk_ring *ring;
 
 static pthread_mutex_t connection_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t connection_closed = PTHREAD_COND_INITIALIZER;
-static bool is_connected; /* guarded by connection_lock */
+static bool is_connected; /* true while QEMU is connected; guarded by connection_lock */
 
 /* ---- start */
 

@@ -175,7 +175,7 @@ static bool is_delta_long(const uint8_t *page, const uint8_t *reference)
 	return n_changed >= LONG_PROBES;
 }
 
-/* Should @page be looked up? Also begins the next window when this one is full. */
+/* Should @page be looked up? Also begins the next window when the current window is full. */
 static bool is_chosen(struct dup *d, const uint8_t *page)
 {
 	uint64_t words[3];

@@ -233,7 +233,7 @@ static void wait_for_work(struct engine *e)
 	struct timespec timeout = {.tv_sec = (time_t)(left_ns / CLOCK_NS_PER_S),
 				   .tv_nsec = (long)(left_ns % CLOCK_NS_PER_S)};
 
-	/* Ignore an error here: the next turn of the loop gets the same error and reports it. */
+	/* Ignore an error here: the next pass of the loop gets the same error and reports it. */
 	(void)ppoll(fds, ARRAY_SIZE(fds), &timeout, NULL);
 }
 
@@ -272,7 +272,8 @@ static void epoch_ended(struct engine *e, int r)
 	}
 }
 
-/* Do one turn of the loop: serve everything, and seal when it is time. */
+/* Do one pass of the engine's loop: handle what has arrived, send what waits, and seal when it is
+ * time. */
 static void turn(struct engine *e)
 {
 	uint64_t now_ns;

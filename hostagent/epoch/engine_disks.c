@@ -35,7 +35,7 @@
 #define SERVER_LOOK_NS	 (50 * CLOCK_NS_PER_MS)
 #define COPY_LOOK_NS     (20 * CLOCK_NS_PER_MS) /* how often to check a copy within an epoch */
 #define COPY_BYTES_PER_S_MIN (UINT64_C(1) << 20)
-#define SERVE_EVERY      64u                    /* while encoding: serve after this many records */
+#define SERVE_EVERY      64u                    /* call engine_service() after this many records */
 /* The hold begins only if fewer bytes than this wait in the rings: the first held epoch must be
  * short. */
 #define HOLD_BYTES_MAX	 (UINT64_C(4) << 20)

@@ -24,7 +24,7 @@
  * scan and the pages copied twice cost more than the shorter pause saves. */
 #define PRECOPY_MIN_PAGES 512u
 
-/* While encoding, serve commits and frames each time this many batches are encoded. */
+/* While encoding, call engine_service() each time this many batches are encoded. */
 #define SERVICE_EVERY_BATCHES 2u
 
 /* The hold begins with a short epoch. But after this many epochs that were too long, the hold
@@ -73,15 +73,15 @@ static int encode_and_serve(struct engine *e, struct encoder_cursor *cursor)
 			r = engine_encoder_wait(e);
 		else if (r > 0)
 			r = ++n_batches % SERVICE_EVERY_BATCHES == 0 ? engine_service(e) : 0;
-		/* On error, encode no further batch: serving may have dropped the frames of
-		 * this epoch. */
+		/* On error, encode no further batch: engine_service() may have dropped the frames
+		 * of this epoch. */
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-/* Encode pages, and serve everything else meanwhile. */
+/* Encode pages. Between batches, call engine_service() to handle what has arrived. */
 static int encode_pages(struct engine *e, struct encoder_cursor cursor)
 {
 	int r = encode_and_serve(e, &cursor);

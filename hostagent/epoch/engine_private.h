@@ -300,9 +300,9 @@ struct engine {
 void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text);
-/* Serve everything: handle what has arrived (frames to hold, commits, QEMU's events) and send
- * waiting frames. Returns 0; -EINTR if the engine must stop; -ESTALE if the epoch being encoded has
- * become useless. */
+/* Handle what has arrived (frames to hold, commits, QEMU's events), and send waiting frames.
+ * Returns 0; -EINTR if the engine must stop; -ESTALE if the epoch being encoded has become
+ * useless. */
 int engine_service(struct engine *e) __attribute__((warn_unused_result));
 
 /* The thread's main function; @arg: struct engine. */
@@ -338,18 +338,18 @@ void engine_stream_connect(struct engine *e);
 void engine_stream_close(struct engine *e, const char *why);
 void engine_stream_receive(struct engine *e); /* handle frames that arrived; may close the stream */
 void engine_stream_send(struct engine *e); /* send retained frames until the link takes no more */
-/* Called when the backlog is full: wait until the link takes more, and serve everything meanwhile.
- * If one epoch alone fills the backlog, no commit can make room. In this case that epoch's frames
- * are kept only until they are sent. Returns 0 if the caller may try again; errors of
- * engine_service(); -EPIPE if there is no stream. */
+/* Called when the backlog is full: wait a short time for the link to take more, then call
+ * engine_service(). If one epoch alone fills the backlog, no commit can make room. In this case
+ * that epoch's frames are kept only until they are sent. Returns 0 if the caller may try again;
+ * errors of engine_service(); -EPIPE if there is no stream. */
 int engine_stream_wait(struct engine *e) __attribute__((warn_unused_result));
 /* Return how many bytes are encoded but not yet acknowledged by the other end's TCP. */
 uint64_t engine_stream_waiting(const struct engine *e);
-/* Called while other threads encode: wait until encoder_pages() has something to do, and serve
- * everything meanwhile. Returns 0 if the caller may try again; errors of engine_service(). */
+/* Called while other threads encode: wait a short time for encoder_pages() to have something to do,
+ * then call engine_service(). Returns 0 if the caller may try again; errors of engine_service(). */
 int engine_encoder_wait(struct engine *e) __attribute__((warn_unused_result));
 /* Wait until something arrives, the link takes more, @fd (-1: none) is readable, or @wait_ns have
- * passed; then serve everything. Returns the same as engine_service(). */
+ * passed; then call engine_service(), and return its result. */
 int engine_wait_and_serve(struct engine *e, int fd, uint64_t wait_ns)
 	__attribute__((warn_unused_result));
 void engine_committed(struct engine *e, uint64_t epoch);
@@ -395,10 +395,11 @@ void engine_lease_tick(struct engine *e);      /* stop or resume the guest when 
 uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns);
 /* Return @wanted_ns, or an earlier time if the thread must check the lease earlier. */
 uint64_t engine_lease_bound_ns(const struct engine *e, uint64_t wanted_ns);
-/* Serve everything until the engine may speak. Returns 0 or an error of engine_service(). */
+/* Call engine_service() until this host may speak for the guest. Returns 0 or an error of
+ * engine_service(). */
 int engine_lease_wait(struct engine *e) __attribute__((warn_unused_result));
 /* Called when the gateway has refused our term: no frame leaves and the guest stays stopped until
- * the gateway gives an order. */
+ * the gateway sends a command. */
 void engine_outvoted(struct engine *e, const char *why);
 /* Resume the guest if we stopped it. Call this only while the engine's thread does not run. Returns
  * 0, or -errno if the guest does not run. */

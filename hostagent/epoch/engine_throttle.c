@@ -40,7 +40,7 @@ static void hold_still(struct engine *e, uint64_t now_ns)
 			    "vm=%s epoch=%" PRIu64 " the guest cannot be throttled: %s "
 			    "(a debugger at QEMU?)",
 			    e->config.vm, e->epochs.next, strerror(-r));
-		(void)let_go(e); /* the next turn tries to stop them again */
+		(void)let_go(e); /* the next pass of the loop tries again to stop them */
 	}
 }
 

@@ -21,7 +21,8 @@
  *	               │    ╱ │  rate │  rate │  rate   ╲ not full: the rate only rises
  *	               └────────────────────────────────────────────► samples
  *
- * Where: the engine passes a sample each time it has served the link. Threads: the engine's.
+ * Where: the engine passes a sample each time it has sent frames on the link. Threads: the
+ * engine's.
  */
 #ifndef EPOCH_STAGE_H
 #define EPOCH_STAGE_H
