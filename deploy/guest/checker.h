@@ -61,13 +61,13 @@ int checker_ask(struct checker *c, struct guest_request *request, uint64_t now_n
 	__attribute__((warn_unused_result));
 
 /* Judge a reply, and count everything that is wrong with it. Returns 0 and sets *ret_latency_ns if
- * this is the first reply to a request, even if its count, checksum or order is wrong. Returns
- * -EPROTO if it is a repeated reply, or if the request was never sent. */
+ * this is the first reply to a request. It does so even if the reply's count, checksum or order is
+ * wrong. Returns -EPROTO if it is a repeated reply, or if the request was never sent. */
 int checker_reply(struct checker *c, const struct guest_reply *reply, uint64_t now_ns,
 		  uint64_t *ret_latency_ns) __attribute__((warn_unused_result));
 
-/* Returns the number of requests without a reply: those in flight, and those for which the reply to
- * a later request has come. */
+/* Returns the number of requests without a reply. It includes requests in flight, and requests that
+ * were passed by the reply to a later request. */
 uint64_t checker_unanswered(const struct checker *c);
 
 /* Returns true if there has been no failure of any kind. A request in flight is not a failure. */

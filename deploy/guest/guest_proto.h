@@ -6,8 +6,8 @@
  *
  * The protocol lets a client on ONE connection detect each way in which a failover may go wrong. A
  * reply carries the number of its request, the service's running count, and a checksum over the
- * guest memory that the request found. The number shows a lost, repeated or reordered reply; the
- * count shows a guest that forgot answered requests; the checksum shows stale or torn memory.
+ * guest memory that the request found. The number shows a lost, repeated or reordered reply. The
+ * count shows a guest that forgot answered requests. The checksum shows stale or torn memory.
  *
  * deploy/guest/service.c answers, deploy/guest/client.c asks. Not part of Holdfast itself. Threads:
  * any; the functions are pure. The layouts of a request and a reply, as the offset and name of each

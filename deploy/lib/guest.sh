@@ -97,9 +97,9 @@ guest_offloads_off()
 	echo "${options#,}"
 }
 
-# Set GUEST_COMMAND to the guest's QEMU command line, which is the same on both hosts except for the
-# path of a disk's image. The command lacks -qmp, the agent's monitor. It has another monitor at
-# LOOK_SOCKET, for the tests.
+# Set GUEST_COMMAND to the guest's QEMU command line. The command line is the same on both hosts,
+# except for the path of a disk's image. The command lacks -qmp, the agent's monitor. It has another
+# monitor at LOOK_SOCKET, for the tests.
 guest_command() # TAP SERIAL_LOG LOOK_SOCKET [HOST]
 {
 	local off

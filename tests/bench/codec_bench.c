@@ -125,8 +125,8 @@ static int by_value(const void *a, const void *b)
 
 /* A function that works on the pages [from, to), in the order of data->items. @what contains its
  * options, for example which coder to use. A function that checks pages returns the number of pages
- * that failed. Any other returns a number that depends on all of its work: the compiler cannot
- * leave out a part of the work. */
+ * that failed. Any other function returns a number that depends on all of its work, so that the
+ * compiler cannot leave out a part of it. */
 typedef uint64_t pass_function(struct data *data, size_t from, size_t to, const void *what);
 
 static bool takes_best; /* copy of options.takes_best, for measure_together() */

@@ -2,9 +2,10 @@
  *
  * usage: reference_meter PAGES SLOTS...
  *
- * PAGES is a file that trace_meter --pages wrote. For each number of slots the program puts every
- * page of every epoch into the real store (hostagent/epoch/reference.c) and prints one line with a
- * JSON object. The first epoch is a FULL one: its pages go into the store but are not counted.
+ * PAGES is a file that trace_meter --pages wrote. For each number of slots, the program puts every
+ * page of every epoch into the real store (hostagent/epoch/reference.c). Then it prints one line
+ * with a JSON object. The first epoch is a FULL one: its pages go into the store but are not
+ * counted.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -76,7 +77,7 @@ static void run(const struct sequence *sequence, uint32_t n_slots)
 			reference_get_counts(reference, &first);
 	}
 	reference_get_counts(reference, &counts);
-	/* The store counts a page that was zero neither as a hit nor as a miss: its old version is
+	/* A page that was zero counts neither as a hit nor as a miss, because its old version is
 	 * known without the store. */
 	printf("{\"slots\": %" PRIu32 ", \"hits\": %" PRIu64 ", \"misses\": %" PRIu64 "}\n",
 	       counts.n_slots, counts.n_hits - first.n_hits, counts.n_misses - first.n_misses);

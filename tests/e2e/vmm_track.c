@@ -130,7 +130,7 @@ static void *writer(void *arg)
 
 /* Runs as a thread that writes a byte for the main thread every 30 ms. The main thread alternates
  * between a read of this byte and a sleep. Injections interrupt both system calls, and the kernel
- * must restart them correctly: the read must get its byte, and the sleep must take its full time.
+ * must restart them correctly. The read must get its byte, and the sleep must take its full time.
  */
 static void *kick(void *arg)
 {

@@ -94,8 +94,8 @@ static void apply_once(const uint8_t *data, size_t size, const struct wire_geome
 	struct error error;
 	uint64_t n_pages;
 
-	/* Two errors are allowed: -ENOENT (everything succeeded up to the device file, which cannot
-	 * be written) and -EINVAL (the epoch has another layout). */
+	/* Two errors are allowed. -ENOENT means that only the device file could not be written.
+	 * -EINVAL means that the epoch has another layout. */
 	if (apply_epoch(&rf, &images, data, size, &n_pages, &error) == -EBADMSG)
 		abort();
 }

@@ -1,6 +1,6 @@
 /* fuzz_journal.c - parses any bytes as the journal of terms. If the parser refuses the bytes, the
- * error must begin with the file's name. If the parser accepts the bytes, it must be possible to
- * print the entries and to parse the same entries from the printed text. */
+ * error must begin with the file's name. If the parser accepts the bytes, the entries are printed.
+ * Parsing the printed text must give the same entries. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -3,8 +3,8 @@
  * Input: a byte that says where in the ring the records begin, two bytes (big-endian) with the
  * distance from there to the head, then the bytes of the records.
  *
- * The target checks that there is no crash, that each record lies within the disk and ends at or
- * before the head, and that all bytes of each record can be read.
+ * The target checks three things. There is no crash. Each record lies within the disk and ends at
+ * or before the head. All bytes of each record can be read.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -8,8 +8,8 @@
  * rest is a sequence of frames. A frame has one byte each for type, flags, term, epoch, seq and
  * generation; then come the payload's size (2 bytes) and the payload.
  *
- * The target checks that there is no crash, that the journal's term never falls, and that no COMMIT
- * is sent without an acknowledged epoch.
+ * The target checks three things. There is no crash. The journal's term never falls. No COMMIT is
+ * sent without an acknowledged epoch.
  */
 #include <stdlib.h>
 #include <string.h>

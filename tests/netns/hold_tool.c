@@ -157,8 +157,8 @@ static int run_serve(struct hold *h, uint64_t ms, uint64_t b, const char *text)
 	return answer(h, r < 0 ? r : total);
 }
 
-/* Wait for a second: the hold makes a new release device at most once a second, and may then make
- * the next one. */
+/* Wait for a second. The hold makes a new release device at most once a second, so after this wait
+ * it may make the next one. */
 static int run_mend_now(struct hold *h, uint64_t a, uint64_t b, const char *text)
 {
 	(void)a;

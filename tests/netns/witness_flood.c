@@ -191,8 +191,8 @@ static int open_socket(const char *iface, uint8_t *ret_mac)
 	return fd;
 }
 
-/* Returns how many frames to send with the next system call: at most BATCH, and no more than
- * count=N and pace=N allow. */
+/* Returns how many frames to send with the next system call. This is at most BATCH, and no more
+ * than count=N and pace=N allow. */
 static uint64_t allowance(uint64_t n_sent, uint64_t start_ns)
 {
 	uint64_t n = BATCH, due;

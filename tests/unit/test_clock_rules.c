@@ -139,8 +139,7 @@ static void assert_near(int64_t value, int64_t want, uint64_t tolerance)
 	assert_in_range((uint64_t)(value - want) + tolerance, 0, 2 * tolerance);
 }
 
-/* Pauses take 40 % of all time, but the guest's clock must lose no time, and no error may build
- * up. */
+/* Pauses take 40 % of all time. The guest's clock must lose no time, and no error may build up. */
 static void what_pauses_take_is_given_back(void **state)
 {
 	struct world w;
@@ -317,7 +316,7 @@ static void a_pause_that_was_there_before_ours_is_not_given_back(void **state)
 	assert_near(lag_ns(&w), 3 * (int64_t)S, 5 * MS); /* includes the 4 ms of our own pause */
 }
 
-/* If the guest takes longer to start than expected, the next pause makes up for it, and the clock
+/* The guest takes longer to start than expected. The next pause makes up for this, and the clock
  * stays correct afterwards. */
 static void a_slow_start_is_made_up_for(void **state)
 {

@@ -204,7 +204,7 @@ static unsigned int n_lines(const char *name, const char *with)
 	return n;
 }
 
-/* A host that makes 2000 events a second must not push the operators' events out of memory or out
+/* A host makes 2000 events a second. They must not push the operators' events out of memory or out
  * of the file. */
 static void test_a_flood_of_events(void **state)
 {

@@ -1,6 +1,6 @@
-/* Tests the detector on a virtual clock, in a small model world: a host with a kernel, an agent and
- * a guest; two networks; and clients. A fault removes parts of the world for a time, and the world
- * then gives the detector the evidence that is left. */
+/* Tests the detector on a virtual clock, in a small model world. The world has a host with a
+ * kernel, an agent and a guest. It also has two networks, and clients. A fault removes parts of the
+ * world for a time. The world then gives the detector only the evidence that is left. */
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -417,10 +417,10 @@ static void evidence_in_words(void **state)
 	assert_string_equal(detector_state_name(99), "UNKNOWN");
 }
 
-/* A host does not answer on the client network, but a beat or an answer on the backup network shows
- * that it lives. Its path through the client network then counts as broken. While this path is
- * broken, the host becomes FAILED only after a silence of beat_timeout. Once the host has answered
- * on the client network again, a silence of confirm_ns is enough. */
+/* A host does not answer on the client network. But a beat, or an answer on the backup network,
+ * shows that it lives. Its path through the client network then counts as broken. While this path
+ * is broken, the host becomes FAILED only after a silence of beat_timeout. Once the host has
+ * answered on the client network again, a silence of confirm_ns is enough. */
 static void a_broken_way_is_no_evidence(void **state)
 {
 	char text[DETECTOR_TEXT_MAX];

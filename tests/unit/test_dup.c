@@ -117,8 +117,8 @@ static void a_full_epoch_copies_what_it_sent(void **state)
 	assert_int_equal(send_page(f, 8, 7), 7);
 }
 
-/* A page cannot be a source before its record is written, and no DUP of it may come before that
- * record. */
+/* As long as a page's record is not written, the page can neither be the source of a DUP nor become
+ * a DUP itself. */
 static void what_is_under_way_is_not_copied(void **state)
 {
 	struct fixture *f = *state;

@@ -127,8 +127,8 @@ static void test_both_deltas(void **state)
 }
 
 /* page_delta() makes the same data as page_encode()'s record, and does not change the reference.
- * With both delta classes allowed, the data is never longer than the bitmap, and shorter if it is
- * an XRLE delta. */
+ * With both delta classes allowed, the data is never longer than the bitmap. An XRLE delta must be
+ * shorter than the bitmap. */
 static void test_delta_alone(void **state)
 {
 	static uint8_t delta[PAGE_BYTES], bitmap[PAGE_BYTES];
@@ -238,8 +238,8 @@ static void test_batch_is_the_same_bytes_as_one_by_one(void **state)
 		check_batch(features);
 }
 
-/* Applying a batch gives the same pages as applying its records one by one, and stops at a bad
- * record. */
+/* Applying a batch must give the same pages as applying its records one by one. It must stop at a
+ * bad record. */
 static void test_apply_batch(void **state)
 {
 	enum { N = 60 };

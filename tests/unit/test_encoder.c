@@ -1,4 +1,4 @@
-/* Tests the encoder: a standby that decodes and applies the encoder's output must get exactly the
+/* Tests the encoder. A standby decodes and applies the encoder's output. It must get exactly the
  * pages that the encoder was given. */
 #include "encoder_fixture.h"
 
@@ -229,8 +229,8 @@ static void equal_pages_are_sent_once(void **state)
 			deliver_again(f);
 		retain_drop(f->retain, epoch);
 		encoder_get_counts(f->encoder, &after);
-		/* There must be at least a few DUPs. More cannot be expected: pages of unfinished
-		 * units cannot be sources, and all units of an epoch may be unfinished. */
+		/* There must be at least a few DUPs. More cannot be expected, because pages of
+		 * unfinished units cannot be sources. All units of an epoch may be unfinished. */
 		assert_true(after.n_dup > before.n_dup + 20);
 	}
 	assert_true(after.n_dup > after.n_raw);
@@ -439,7 +439,7 @@ static void the_encoder_can_end_at_any_moment(void **state)
 	}
 }
 
-/* If the reference is too small for the working set, the encoder sends more bytes (whole pages),
+/* The reference is too small for the working set. The encoder then sends more bytes (whole pages),
  * but no page is ever wrong. */
 static void a_small_reference_costs_bytes_only(void **state)
 {

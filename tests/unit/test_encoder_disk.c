@@ -1,4 +1,4 @@
-/* Tests the encoder with changes of disks: a standby that decodes and applies them must get the
+/* Tests the encoder with changes of disks. A standby that decodes and applies them must get the
  * same disks as the primary. This must hold wherever the changes come in an epoch, and whenever the
  * backlog is full. */
 #include "encoder_fixture.h"

@@ -213,7 +213,7 @@ static void test_partial_checksum(void **state)
 	assert_int_equal(view.partial_csum, 1);
 }
 
-/* Feed random bytes. No byte past the end may be read (ASan checks that), and the payload of an
+/* Feed random bytes. No byte past the end may be read (ASan checks that). The payload of an
  * accepted frame must lie inside the frame. */
 static void test_random_frames(void **state)
 {

@@ -145,7 +145,7 @@ static void test_a_copy_on_its_way(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* Time in which no epoch could be committed does not count: the guest was paused, or the gateway
+/* Time does not count if no epoch could be committed, because the guest was paused or the gateway
  * stood still. */
 static void test_the_clock_stands_still(void **state)
 {

@@ -1,4 +1,4 @@
-/* Tests hold_fifo.h, the order of held frames. */
+/* Tests hold_fifo.h, the queue of held frames. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

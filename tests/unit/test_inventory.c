@@ -74,7 +74,7 @@ static void a_device_is_named_and_needs_no_silence(void **state)
 	assert_true(vmm_inventory_differs(&base, &now, &change));
 	assert_string_equal(change.text, "added: device rng1 (virtio-rng-pci)");
 	assert_false(change.is_net);
-	/* A device that is missing now is a change too: the standby would have a device that the
+	/* A device that is missing now is a change too. The standby would have a device that the
 	 * guest does not know. */
 	assert_true(vmm_inventory_differs(&now, &base, &change));
 	assert_string_equal(change.text, "gone: device rng1 (virtio-rng-pci)");
@@ -277,8 +277,8 @@ static void a_process_without_taps_has_none(void **state)
 	assert_int_equal(vmm_taps_read(0x3fffffff, &taps, &error), -ESRCH);
 }
 
-/* A changed medium (of a CD drive, say) is a change of the guest: the standby's drive still has the
- * old medium. */
+/* A changed medium (of a CD drive, say) is a change of the guest, because the standby's drive still
+ * has the old medium. */
 static void a_medium_is_a_part(void **state)
 {
 	static const char *const texts[] = {

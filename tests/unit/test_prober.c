@@ -1,5 +1,5 @@
-/* Tests the prober on a virtual clock: which addresses it probes, how often, and what it accepts as
- * an answer. */
+/* Tests the prober on a virtual clock. Tests which addresses it probes, how often, and what it
+ * accepts as an answer. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -542,7 +542,7 @@ static void test_shared_hosts(void **state)
 	probes_free(probes);
 }
 
-/* A probe that cannot be sent does not count: a full queue here must not make a host look dead. */
+/* A probe that cannot be sent does not count. A full queue here must not make a host look dead. */
 static void test_no_room(void **state)
 {
 	struct probes *probes = open_probes();

@@ -173,7 +173,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	stack_close(stack);
-	/* 0 if every input frame was released exactly once */
+	/* returns 0 if every input frame was released exactly once */
 	return seen.n_freed == seen.n_input ? 0 : -1;
 }
 

@@ -210,8 +210,8 @@ static void a_flood_of_one_path_does_not_take_the_others_share(void **state)
 		now_ns += MS;
 	}
 	assert_true(witness_rx_count(rx, CLIENT, WITNESS_RX_OVER_LIMIT) > 0);
-	/* The client path may use its own quarter of all checks and the common half, which are
-	 * three quarters together. */
+	/* The client path may use its own quarter of all checks and the common half. Together these
+	 * are three quarters. */
 	assert_in_range(n_checked, 500 * WITNESS_RX_CHECKS_PER_MS * 3 / 4 * 9 / 10,
 			500 * WITNESS_RX_CHECKS_PER_MS * 3 / 4 + 2 * WITNESS_RX_BURST);
 }
