@@ -74,7 +74,7 @@ struct pacer_config {
 struct pacer_budget {
 	uint32_t share; /* share of the time that pauses may take, in percent */
 	uint64_t at_ns; /* running has been credited to the budget up to this time */
-	int64_t ns; /* balance: pause time that is left; negative after a pause that was longer */
+	int64_t ns; /* balance: how long pauses may still take; negative after a longer pause */
 };
 
 struct pacer {

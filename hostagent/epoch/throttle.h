@@ -71,8 +71,8 @@ struct throttle {
 	uint32_t percent; /* current throttle: how much of its time the guest stands still, in
 			   * percent */
 	uint32_t n_slow;  /* number of slow epochs in a row */
-	struct {	  /* the time since percent was last changed, or since the last check
-			   * for a step down */
+	struct {	  /* measured since `percent` last changed, or since the last check for a
+			   * step down */
 		uint64_t start_ns;
 		uint64_t transfer_ns; /* sum of the transfer times of the window's epochs */
 		uint64_t commit_ns;   /* longest commit time of the window's epochs */

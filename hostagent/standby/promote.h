@@ -51,11 +51,12 @@ struct promote_clock {
 	const char *why;      /* out: why the clock was not set; static text, else "" */
 };
 
-/* Check whether an order to promote the guest in @term, from an epoch of at least @min_epoch, may
- * be obeyed. Changes nothing. Returns 0 if it may; -EALREADY if the guest runs here in @term
- * already, or was about to be started in @term when an earlier agent died (call promote_guest() to
- * finish that promotion); -ESTALE if @term is not newer than the copy's; -ENODATA if there is no
- * complete epoch, or only one older than @min_epoch. On error *ret_error says why. */
+/* Check whether the gateway's order to promote the guest may be obeyed. The order gives @term, and
+ * @min_epoch, the oldest epoch that is acceptable. Changes nothing. Returns 0 if it may; -EALREADY
+ * if the guest runs here in @term already, or was about to be started in @term when an earlier
+ * agent died (call promote_guest() to finish that promotion); -ESTALE if @term is not newer than
+ * the copy's; -ENODATA if there is no complete epoch, or only one older than @min_epoch. On error
+ * *ret_error says why. */
 int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 

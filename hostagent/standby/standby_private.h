@@ -137,8 +137,9 @@ struct standby {
 	struct standby_status status; /* the snapshot that standby_status() returns */
 };
 
-/* Turn progress reports on and off. Work between these two calls is reported as steps of an order.
- * Other work, such as a restart of QEMU without an order, is not reported. */
+/* Turn progress reports on and off. Work between these two calls is reported as steps of an order
+ * (a command of the gateway). Other work, such as a restart of QEMU without an order, is not
+ * reported. */
 void standby_progress_on(struct standby *sb);
 void standby_progress_off(struct standby *sb);
 /* Change the state, and log the change. Nothing else changes sb->state. */
