@@ -17,7 +17,7 @@ import statistics
 import sys
 
 OTHER_T_MS = (100, 250, 500, 1000, 2000)
-TICK_MS = 10	# mean delay until the gateway notices a timeout: it looks every 20 ms
+TICK_MS = 10	# mean delay until the gateway notices a timeout: it checks every 20 ms
 DETECT_LIMIT_MS = 10000
 # The deaths after which the guest no longer runs. After all other deaths the guest still runs on its
 # host but is not replicated; by design the gateway then waits for a longer timeout before it promotes.

@@ -13,7 +13,7 @@ static struct wire_tls_context *contexts[3];
 size_t fixture_ring_bytes = 4 << 20;
 uint64_t fixture_handshake_ns;
 
-/* Each call advances the clock by a fixed cost: the tests must not depend on the machine's
+/* Each call advances the clock by a fixed cost, so that the tests do not depend on the real
  * speed. */
 uint64_t fixture_clock_ns(void)
 {

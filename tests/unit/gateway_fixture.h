@@ -66,8 +66,8 @@ void agent_close(struct agent *a);
 /* Serve the timeouts that are due at f->now_ns, as main does. */
 void fixture_tick(struct fixture *f);
 
-/* Move bytes both ways, and run every session that has work, until nothing moves. All given agents
- * are served. */
+/* Serve all given agents: move bytes in both directions, and run every session that has work, until
+ * nothing is left to move. */
 void fixture_pump(struct agent *const *agents, size_t n_agents);
 
 /* Send one frame with a correct checksum. */

@@ -1,5 +1,5 @@
 /* page_patterns.h - makes pairs of pages (old, new) of every kind that a delta coder meets, from a
- * seed. Used by the codec's tests and, through tests/bench/make_pairs, by the codec's benchmark. */
+ * seed. The codec's tests use it, and so does the codec's benchmark (codec_bench --generate). */
 #ifndef TESTS_PAGE_PATTERNS_H
 #define TESTS_PAGE_PATTERNS_H
 

@@ -42,13 +42,13 @@ void feed_done(struct feed *f);
 void feed_clear(struct feed *f);
 
 void feed_geometry(struct feed *f);
-/* Append the list of the machine's parts. @value names its CPU; NULL makes the list empty, as a
- * standby without QEMU expects. */
+/* Append the list of the QEMU machine's parts. @value names its CPU. NULL makes the list empty, as
+ * a standby without QEMU expects. */
 void feed_machine(struct feed *f, const char *value);
 /* Begin the next epoch. A FULL epoch does not depend on earlier epochs. */
 void feed_begin(struct feed *f, bool full);
-/* Append the record that turns @reference into @page, and copy @page to @reference. @delta allows
- * the XRLE and BITMAP classes. Appends nothing if the two pages are equal. */
+/* Append the record that changes @reference into @page. Then copy @page to @reference. @delta
+ * allows the XRLE and BITMAP classes. Appends nothing if the two pages are equal. */
 void feed_page(struct feed *f, uint32_t index, const uint8_t *page, uint8_t *reference, bool delta);
 /* Append a record as given, valid or not. */
 void feed_record(struct feed *f, uint8_t class, uint32_t index, const uint8_t *data, size_t size);

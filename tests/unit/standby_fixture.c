@@ -310,7 +310,7 @@ static void refuses(struct fixture *x, const struct fixture_lie *lie, uint32_t g
 	assert_int_equal(epochlog_complete(&x->log), 1);
 	snprintf(part, sizeof(part), "%s/epoch-2.part", x->dir);
 	assert_int_equal(access(part, F_OK), -1);
-	epochlog_reset(&x->log); /* the connection is closed after an error */
+	epochlog_reset(&x->log); /* as when the connection is closed after an error */
 }
 
 void fixture_refuses(struct fixture *x, const struct fixture_lie *lies, size_t n)

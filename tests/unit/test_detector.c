@@ -455,8 +455,8 @@ static void a_broken_way_is_no_evidence(void **state)
 	}
 }
 
-/* Random faults that pass, in any order. Each is shorter than the patience, with pauses for
- * recovery between them. */
+/* Random faults that pass, in any order. Each fault is shorter than the detector's patience.
+ * Between faults the world has time to recover. */
 static void random_disturbances(void **state)
 {
 	struct world w;

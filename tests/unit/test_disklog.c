@@ -1,6 +1,6 @@
 /* test_disklog.c - tests the log of disk writes (standby/disklog.h). Covers the order of its
- * entries, switching between the log's two halves, and power failures. In a power failure any part
- * of the last write may be missing. */
+ * entries, the use of the log file's two halves in turn, and power failures. In a power failure any
+ * part of the last write may be missing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -163,8 +163,8 @@ static void test_nothing_is_replayed_from_before_a_start(void **state)
 	}
 }
 
-/* The log's older half is not replayed: its epochs reached the images before the log changed
- * halves. */
+/* The log's older half is not replayed: its epochs reached the images before the log began to write
+ * to the other half. */
 static void test_the_halves_take_turns(void **state)
 {
 	struct lab *lab = *state;

@@ -20,7 +20,8 @@ static int start_protected(void **state)
 	return 0;
 }
 
-/* Host @h reports that it is at @step and has moved forward @n_new times since its last report. */
+/* Host @h reports that it is at @step and has made @n_new moves (signs of progress) since its last
+ * report. */
 static void say(uint8_t h, const char *step, uint64_t n_new)
 {
 	const struct lab_peer *p = &lab.peer[h];
@@ -201,8 +202,8 @@ static void test_release_is_slow(void **state)
 			       "and nothing more for 30 s"));
 }
 
-/* Only moves that the host counts after the order, on the same connection, are progress. A count
- * that falls is not progress. */
+/* Only moves (signs of progress) that the host reports after the order, on the same connection,
+ * count. A number of moves that falls is not progress. */
 static void test_only_moves_count(void **state)
 {
 	(void)state;

@@ -305,7 +305,7 @@ static void whole_pieces(void **state)
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), -ECANCELED);
 	assert_true(shared->runs);
 	save_well(g, 3 * GATE_PIECE_BYTES);
-	/* One piece of the blob looks like the last one, but more follows. */
+	/* One piece of the blob looks like the last piece, but more pieces follow. */
 	shared->blob_size = 4 * GATE_PIECE_BYTES + 5;
 	assert_int_equal(gate_stop(g, TIMEOUT_NS), 0);
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), 0);

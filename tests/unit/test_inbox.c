@@ -92,9 +92,9 @@ static void test_strings_are_copied(void **state)
 	assert_string_equal(entry.in.step, "step");
 }
 
-/* A connection goes down and up again and again. For each connection, the queue keeps only one
- * "down" and the last "up". They tell the state machine that the connection it knows has ended, and
- * that the newest has begun. */
+/* A connection repeatedly goes down and up. For each connection, the queue keeps only one "down"
+ * and the last "up". They tell the state machine that the connection it knows has ended, and that
+ * the newest has begun. */
 static void test_connections_that_come_and_go(void **state)
 {
 	(void)state;

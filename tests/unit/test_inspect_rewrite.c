@@ -73,13 +73,13 @@ static void test_options(void **state)
 	static const struct {
 		const char *in, *out;
 	} rows[] = {
-		/* the machine type gets its version */
+		/* the rewritten machine type names a version */
 		{"-M|pc|-m|64", "-machine|pc-i440fx-7.2|-m|64"},
 		{"-m|64", "-m|64|-machine|pc-i440fx-7.2"},
 		{"-nographic|-M|type=q35,accel=tcg|-machine|pc,usb=off|-m|64",
 		 "-nographic|-machine|pc-i440fx-7.2,accel=tcg|-machine|usb=off|-m|64"},
 		{"-M|pc", "-machine|pc-i440fx-7.2|-m|64M"},
-		/* what the agent sets itself */
+		/* options that the agent sets itself are left out */
 		{M "-qmp|unix:/q,server=on|-S|-daemonize|-pidfile|/"
 		   "p|-incoming|defer|-snapshot|-loadvm|x|"
 		   "-mem-path|/m|-mem-prealloc|-add-fd|fd=3,set=1|-cpu|max",

@@ -48,8 +48,8 @@ static void demand_ends_with_the_seal(void **state)
 	assert_int_equal(pacer_due_ns(&pacer), 191 * MS);
 }
 
-/* QEMU or the machine stood still for 3 s during a pause. At a pause share of 20 %, the next seal
- * is due 12 s later. But the pacer never makes held output wait longer than 1 s. */
+/* QEMU or its host stood still for 3 s during a pause. At a pause share of 20 %, the next seal is
+ * due 12 s later. But the pacer never makes held output wait longer than 1 s. */
 static void a_stall_in_a_pause_is_paid_back_soon(void **state)
 {
 	struct pacer pacer;
@@ -198,7 +198,7 @@ static void a_busy_link_stretches_the_epoch(void **state)
 	(void)state;
 	pacer_init(&pacer, &config, 0);
 	pacer_demand(&pacer, 1 * MS, false);
-	/* the link has 100 ms of work: look again in 5 ms */
+	/* the link has 100 ms of work: the pacer checks again in 5 ms */
 	pacer_link(&pacer, 1 * MS, 10000000, 0.1);
 	assert_int_equal(pacer_due_ns(&pacer), 6 * MS);
 	assert_string_equal(pacer_reason(&pacer, 2 * MS), "link");

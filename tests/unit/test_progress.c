@@ -1,6 +1,6 @@
 /* test_progress.c - tests the reports about a long step: how far the step has come, and the number
- * of moves. A move is counted when a step begins and when its amount grows. The standby's file
- * operations report their moves too. */
+ * of moves (signs of progress). A move is counted when a step begins and when its amount grows. The
+ * standby's file operations report their moves too. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #define FAULT_NS 20000u
-#define COPY_NS	 500u /* cost of copying one page */
+#define COPY_NS	 500u /* ns to copy one page */
 
 /* The cost of a guest that run_guest() simulates. In each of @n_epochs epochs, the guest changes
  * the same @n_hot pages, and @n_new pages that it never changes again. `ns` is the time for

@@ -12,7 +12,7 @@
 
 #define MS   UINT64_C(1000000)
 #define SEC  UINT64_C(1000000000)
-#define MB_S 1e-3 /* bytes per ns */
+#define MB_S 1e-3 /* 1 MB/s, in bytes per ns */
 #define MB   1e6
 
 static const struct pacer_config pacer_config = {.epoch_min_ns = 2 * MS,
@@ -142,7 +142,7 @@ static void a_fast_guest_converges(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct world w = world(rows[i].guest * MB_S, rows[i].set * MB, 100 * MB_S);
 
-		run(&w, 120 * SEC); /* the first epochs may take any time */
+		run(&w, 120 * SEC); /* not checked: the first epochs may take any time */
 		forget(&w);
 		run(&w, 120 * SEC);
 		assert_true(w.longest_ns <= 2 * config.commit_max_ns);
