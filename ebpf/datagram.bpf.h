@@ -1,5 +1,5 @@
-/* datagram.bpf.h - defines the witness datagram and computes its mac, for BPF programs that sign or
- * check it.
+/* datagram.bpf.h - defines the witness datagram and computes its mac (message authentication code).
+ * For BPF programs that sign or check the datagram.
  *
  * docs/wire-format.md, chapter 9, defines the format. lib/wire/witness.h implements it for user
  * space. Only *.bpf.c files include this file. It has no map and no state.

@@ -1,5 +1,5 @@
-/* hold.bpf.c - does the kernel's part of the hold: stamps and redirects the guest's frames, or
- * drops them.
+/* hold.bpf.c - does the kernel's part of the hold, which keeps a guest's frames back until their
+ * epoch is committed: stamps and redirects the frames, or drops them.
  *
  * hold_xdp runs on the guest's tap for each frame that the guest sends. It does not parse frames,
  * so it holds frames of every ethertype. What it does with a frame:
@@ -26,7 +26,8 @@
 
 #include "hold_shared.h"
 
-/* The map has the key 0 and a struct hold_control as value. The agent writes it (mmap). Pinned. */
+/* This map has one element, a struct hold_control, which the agent writes through mmap. The map is
+ * pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -35,9 +36,9 @@ struct {
 	__type(value, struct hold_control);
 } hold_control SEC(".maps");
 
-/* The key is the number of a receive queue of the tap (only 0 is used), the value an AF_XDP socket.
- * The agent writes the map. If the agent dies, its socket closes and the kernel empties the slot.
- * From then on hold_xdp drops the frames. Pinned. */
+/* This map has an AF_XDP socket for each receive queue of the tap (only queue 0 is used). The agent
+ * writes the map. If the agent dies, the agent's socket closes and the kernel empties the slot.
+ * From then on hold_xdp drops the frames. The map is pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
 	__uint(max_entries, 1);
@@ -45,8 +46,8 @@ struct {
 	__type(value, __u32);
 } hold_xsks SEC(".maps");
 
-/* The key is an enum hold_counter, the value a number of frames, per CPU. Both programs write it.
- * Pinned. */
+/* This map has a number of frames for each enum hold_counter and CPU. Both programs write the map.
+ * The map is pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, HOLD_COUNTER_SLOTS);
@@ -54,8 +55,8 @@ struct {
 	__type(value, __u64);
 } hold_counters SEC(".maps");
 
-/* The map has the key 0 and a struct hold_sent as value. hold_xdp writes it, the witness reads it.
- * Pinned. */
+/* This map has one element, a struct hold_sent, which hold_xdp writes and the witness reads. The
+ * map is pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

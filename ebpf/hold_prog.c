@@ -19,7 +19,7 @@
 #include "ebpf/pin_dir.h"
 #include "hold.skel.h"
 
-/* Priority of our filter at hfbN's ingress, which has no other filter. */
+/* Priority of our filter at the ingress of the agent's device hfbN. There is no other filter. */
 #define TC_PRIORITY 1U
 #define TC_HANDLE   0x686f6c64U
 

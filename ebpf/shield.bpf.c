@@ -44,7 +44,8 @@ _Static_assert(sizeof(struct headers) == 2 + WITNESS_HEADER_SIZE, "as on the wir
 #define KIND_SIZE (sizeof(struct ethhdr) + __builtin_offsetof(struct iphdr, check))
 #define REST_SIZE (WITNESS_HEADER_SIZE - KIND_SIZE)
 
-/* The key is a key_id, the value the slot of that key in shield_keys. The gateway writes it. */
+/* This map gives, for each key_id, the slot of that key in shield_keys. The gateway writes the
+ * map. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, SHIELD_SLOTS);
@@ -52,8 +53,8 @@ struct {
 	__type(value, __u32);
 } shield_slots SEC(".maps");
 
-/* The key is a slot, the value a struct shield_key. The program writes `newest` and `bad_macs`; the
- * gateway writes the rest. The map is an array, which the gateway maps so that it can wipe unused
+/* This map has a struct shield_key for each slot. The program writes `newest` and `bad_macs`; the
+ * gateway writes the rest. The gateway maps this array into its memory, so that it can wipe unused
  * keys. (A hash map would keep the bytes of a deleted element in memory.) */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -63,8 +64,8 @@ struct {
 	__type(value, struct shield_key);
 } shield_keys SEC(".maps");
 
-/* The map has the key 0 and a struct shield_counts as value. The program counts; the gateway reads
- * and clears the counts (mmap). */
+/* This map has one element, a struct shield_counts. The program counts; the gateway reads and
+ * clears the counts through mmap. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

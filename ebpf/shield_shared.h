@@ -15,8 +15,8 @@
 struct shield_key {
 	__u64 key[2];	/* the key's 16 bytes as two little-endian words */
 	__u64 newest;	/* highest sequence that has passed; written by the program */
-	/* datagrams dropped for a wrong mac; the program counts them, the gateway reads and clears
-	 * the count */
+	/* number of datagrams dropped for a wrong mac (message authentication code). The program
+	 * counts them; the gateway reads and clears the count */
 	__u64 bad_macs;
 	__u32 key_id;
 	__be32 address; /* source address that the key's datagrams must have */

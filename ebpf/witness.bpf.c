@@ -15,9 +15,10 @@
  * keep the maps alive. witness_emit sends or drops each frame, so that none enters the host's
  * network stack.
  *
- * witness_emit resizes the clone and overwrites all of its bytes, so it needs no headroom. Transmit
- * checksum offload is off on hfwN, so the kernel finishes the clone's checksums before witness_emit
- * runs. With offload, the kernel would later write a checksum into our datagram.
+ * witness_emit resizes the clone and overwrites all of its bytes, so it needs no headroom. Samples
+ * are cloned into hfwN. Transmit checksum offload is off there, so the kernel finishes the clone's
+ * checksums before witness_emit runs. With offload, the kernel would later write a checksum into
+ * our datagram.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -35,9 +36,9 @@
 /* TC_PRIO_CONTROL: a priority queue sends these datagrams before replication traffic */
 #define PRIORITY_CONTROL 7
 
-/* The map has the key 0 and a struct witness_control as value. witness_emit writes the sequence
- * numbers; the agent writes the rest (mmap). Pinned. A process that can open the pin can read the
- * keys and sign datagrams, so only root may open it. */
+/* This map has one element, a struct witness_control. witness_emit writes the sequence numbers; the
+ * agent writes the rest through mmap. The map is pinned. A process that can open the pin can read
+ * the keys and sign datagrams, so only root may open it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -46,7 +47,8 @@ struct {
 	__type(value, struct witness_control);
 } witness_control SEC(".maps");
 
-/* The map has the key 0 and a struct witness_state as value. Both programs write it. Pinned. */
+/* This map has one element, a struct witness_state, which both programs write. The map is
+ * pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -55,7 +57,8 @@ struct {
 	__type(value, struct witness_state);
 } witness_state SEC(".maps");
 
-/* A map of the same VM's hold. hold_xdp writes it, and the witness only reads it. */
+/* This map belongs to the same VM's hold. hold_xdp writes the map, and the witness only reads
+ * it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

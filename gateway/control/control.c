@@ -265,7 +265,7 @@ static void listener_ready(struct source *source, uint32_t events, uint64_t now_
 		close_conn(c);
 }
 
-/* ---- sinks ---- */
+/* ---- callbacks of the fleet (struct fleet_sinks) ---- */
 
 static bool on_event(void *arg, uint64_t now_ns, const char *vm, const char *kind,
 		     const char *from, const char *to, const char *text)

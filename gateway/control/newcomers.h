@@ -10,7 +10,7 @@
  *          again while it only sends the rest of its answer. When all slots are taken, each new
  *          connection ends an older one: the address with the most slots loses its oldest
  *          connection. The new connection is counted for its own address.
- *  time    all handshakes together may use NEWCOMERS_PERCENT of the loop's time, which is measured.
+ *  time    all handshakes together may use NEWCOMERS_PERCENT of the loop's time.
  *          When this time is spent, handshakes wait, and nothing is read from their connections.
  *          When there is time again, one handshake continues: the oldest waiting handshake of the
  *          address with the fewest slots.

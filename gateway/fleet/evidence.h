@@ -1,8 +1,8 @@
-/* evidence.h - collects evidence about a VM's primary for the detector, from all sources except the
- * agent's messages.
+/* evidence.h - collects evidence about a VM's primary from all sources except the agent's messages.
+ * The evidence is for the detector (liveness/detector.h).
  *
- * The detector expects its counts in one form. The witness receiver, the prober and the relay count
- * in other forms.
+ * The witness receiver, the prober and the relay each count in a form of their own. This file
+ * converts their counts to the form that the detector expects.
  * Where: fleet_tick() calls it. Threads: the gateway's loop. Does not block or allocate.
  */
 #ifndef FLEET_EVIDENCE_H
@@ -10,9 +10,9 @@
 
 #include "fleet/fleet.h"
 
-/* Make the TICK input for @vm's state machine, with everything that the machine does not know
- * itself. *@ret_evidence must stay valid until the machine has handled the input, which points to
- * it. */
+/* Make the TICK input for @vm's state machine, with everything that the state machine does not know
+ * itself. The input points to *@ret_evidence, which must stay valid until the state machine has
+ * handled the input. */
 void evidence_gather(const struct fleet *fleet, const struct fleet_vm *vm,
 		     struct detector_evidence *ret_evidence, struct vm_input *ret_tick);
 

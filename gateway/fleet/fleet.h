@@ -1,8 +1,8 @@
 /* fleet.h - all VMs and hosts of this gateway. Only this directory gives inputs to the VMs' state
  * machines and carries out the machines' actions.
  *
- * Why: agents' frames and operators' requests are inputs of the same machines, and a machine's
- * actions must be carried out in order.
+ * Why: agents' frames and operators' requests are inputs of the same state machines. The actions of
+ * a state machine must be carried out in order.
  *
  *      session ─ frame ─► fleet_step ─► vm_fsm_step ─► actions ─► journal ┄ durable ┄► links, sinks
  *	control ─ verb ──►     │                                      │
@@ -81,14 +81,14 @@ struct fleet_witness {
 	uint64_t said_ns;	      /* when the last event about forged datagrams was given */
 };
 
-/* The most recent step of a VM's machine. Its actions may have to wait until its journal record is
- * durable. See fleet_step.c. */
+/* The most recent step of a VM's state machine. The step's actions may have to wait until the
+ * step's journal record is durable. See fleet_step.c. */
 struct fleet_pending {
 	/* true while the step waits; if it is false, only inbox, retry and retry_ns are valid */
 	bool waiting;
 	bool said;                  /* true once an event has said that the disk does not answer */
 	uint64_t since_ns;
-	/* copy of the machine from before the step, restored if the step's record cannot be
+	/* copy of the state machine from before the step, restored if the step's record cannot be
 	 * written */
 	struct vm_fsm before;
 	struct inbox_entry in;	    /* the step's input */
@@ -154,8 +154,8 @@ struct fleet_config {
 	 * Returns the new incarnation if it is on disk, or 0 if the old one is still there. */
 	uint64_t (*recorded)(void *arg, int result);
 	void *take_over_arg;	 /* @arg for take_over() and recorded() */
-	/* number of the first order; larger than any order id of an earlier run, because it is made
-	 * from the wall clock */
+	/* number of the first order to an agent. Made from the wall clock, so that it is larger
+	 * than any order id of an earlier run */
 	uint64_t first_order_id;
 	/* Start @vm's fence command against its host @host. VM_IN_FENCED later reports how the
 	 * command ended. NULL if no VM has a fence command. */

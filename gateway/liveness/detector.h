@@ -75,10 +75,11 @@ const char *detector_state_name(enum detector_state state); /* returns a constan
 struct detector_config {
 	uint64_t suspect_min_ns;   /* a beat counts as late at the earliest after this time */
 	uint64_t progress_min_ns;  /* an epoch counts as late at the earliest after this time */
-	/* the primary counts as gone after this long a silence on every path, while probed */
+	/* the primary counts as gone if it has been probed for this long and was silent on every
+	 * path */
 	uint64_t confirm_ns;
-	/* the primary counts as gone after this long a silence if it cannot be probed through a
-	 * second network */
+	/* if the primary cannot be probed through a second network, it counts as gone after this
+	 * long a silence */
 	uint64_t beat_timeout_ns;
 	uint64_t patience_ns; /* how long to wait for a host that lives but does not replicate */
 	/* how long agents may take to connect again after the gateway's start */
@@ -101,14 +102,16 @@ struct detector_evidence {
 					    * through the client network */
 	struct detector_probe host_backup; /* probes of the primary's host
 					    * through the backup network */
-	/* probes of the guest through the client network; the hold may keep its answers back */
+	/* probes of the guest through the client network. The guest's answers may be held back
+	 * until an epoch is committed */
 	struct detector_probe guest;
 	struct detector_probe reference;   /* probes of the standby's host
 					    * through the client network */
 	/* true if host_client can be probed: the host has an address and the gateway a port in that
 	 * network */
 	bool has_client_path;
-	/* true while epochs must come: the standby's stream is up and the standby owes nothing */
+	/* true while epochs must come: the standby's stream is up, and nothing waits for the
+	 * standby */
 	bool expects_progress;
 	bool is_paused; /* true while the agent reports that somebody else has paused the guest */
 };

@@ -1,9 +1,10 @@
-/* liveness.h - judges from a host's messages alone whether the host has fallen silent. Pure:
- * sightings and time in, a judgement out.
+/* liveness.h - judges from a host's messages alone whether the host has fallen silent. Pure: signs
+ * of life and time in, a judgement out.
  *
- * It judges the standby's host, from whose silence nothing urgent follows; detector.h judges the
- * primary from more evidence. The shadow (vm/fsm.c) also uses this file: it only reports when a
- * gateway that knows nothing but beats would have promoted the standby.
+ * The gateway judges the standby's host in this way, because nothing urgent follows from that
+ * host's silence. detector.h judges the primary from more evidence. The shadow (vm/fsm.c) also uses
+ * this file. The shadow only reports when a gateway that knows nothing but beats would have
+ * promoted the standby.
  *
  * Where: vm/fsm calls it at every tick and report. Threads: any (no state of its own).
  *

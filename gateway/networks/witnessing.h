@@ -2,8 +2,8 @@
  * never sees them. Also puts up the "shield" in a flood of UDP datagrams: the kernel then drops
  * false witness datagrams.
  *
- * Witness datagrams are many and small, and anybody can send datagrams that look like them. So
- * discarding a false datagram must be cheap.
+ * A primary's kernel sends a witness datagram many times per second, to report the guest's frames.
+ * Anybody can send datagrams that look the same. So discarding a false datagram must be cheap.
  *
  * Where: main.c has a struct witnessing for each network, and passes each received frame to it.
  * Calls stack/filter.h, witness/ and ebpf/shield_prog.h. Threads: the gateway's loop. Only

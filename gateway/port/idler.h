@@ -29,7 +29,7 @@
 struct idler_limits {
 	uint64_t spin_max_ns;	/* longest spin; 0: never spin */
 	uint64_t spin_floor_ns; /* shortest spin; a shorter spin_ns becomes 0 */
-	uint64_t check_ns;	/* longest time between two looks at the other descriptors */
+	uint64_t check_ns;	/* longest time between two polls of the other descriptors */
 };
 
 /* The defaults, in the order of the members, are 50, 5 and 100 microseconds. A wake-up from epoll

@@ -9,9 +9,9 @@
  *      host, ARP or ICMP       An answer proves that the host's kernel runs. If many probes get no
  *				answer, the host or the path to it is gone.
  *      guest, any method       An answer proves that guest, host and path work, and that the hold
- *                              releases the guest's output. No answer proves nothing: the hold of a
- *				primary that cannot commit keeps every answer back. The witness
- *				still sees the answer.
+ *                              releases the guest's output. No answer proves nothing: a primary
+ *				that cannot commit holds every answer back. The primary's kernel
+ *				(the witness) still reports that the guest sent one.
  * ICMP and TCP answers must repeat random values of the request, so only somebody who sees the
  * requests can forge answers. ARP has no room for such a value. So any host in the same network can
  * answer in another host's name, and attract frames to its own MAC. docs/operations.md warns of

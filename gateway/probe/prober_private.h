@@ -54,7 +54,7 @@ struct prober {
 	unsigned int n_replies; /* replies sent since replies_ns */
 	bool is_sought;
 	uint64_t try_until_ns;	/* when the operator's prober_try() ends; 0: none */
-	bool doubt;		/* the last value of prober_set_active() */
+	bool doubt;		/* the last @active given to prober_set_active() */
 	bool active;		/* true while probing, because of a doubt or of prober_try() */
 };
 

@@ -9,15 +9,15 @@
  *
  *  slots   each unproven connection takes one of n_handshakes_max slots. When all slots are taken,
  *          each new connection ends one unproven connection: the source with the most slots loses
- *          its oldest connection. A known source may hold a quarter of the slots uncounted; only
- *          what it holds above that is compared with other sources.
+ *          its oldest connection. A known source may hold a quarter of all slots. Only the slots
+ *          that it holds above this quarter are compared with the slots of other sources.
  *          The same is done when the total number of sessions has reached n_sessions_max. OPEN
  *          sessions are never ended to make room. But the total leaves out OPEN sessions from the
  *          new connection's source that have been silent for beat_timeout. The new connection may
  *          be from the same host, whose HELLO then replaces the old session.
  *  time    the measured time of each handshake is charged to one of two budgets: one is shared by
  *          all known sources, the other by all unknown ones. If the budget of a handshake is spent,
- *          or other handshakes wait already, its session accepts no input until admission_run()
+ *          or other handshakes wait already, that session accepts no input until admission_run()
  *          picks it. admission_run() prefers known sources to unknown ones, then the source with
  *          the fewest unproven connections, then the oldest session.
  *
@@ -59,19 +59,19 @@ struct admission {
 void admission_init(struct admission *a, uint64_t now_ns);
 
 /* Replace limits of 0 in @sessions->config by what the fleet needs. Call this after all VMs were
- * added. The agents need one control connection for each host and two streams for each VM, and may
- * open all of them at once. handshakes_max becomes this number, but at most a configured
- * sessions_max. sessions_max becomes this number plus handshakes_max. Neither is computed below its
- * ADMISSION_..._LEAST. */
+ * added. The agents need N connections: one control connection for each host and two streams for
+ * each VM. They may open all of them at once. So handshakes_max becomes N, but at least
+ * ADMISSION_HANDSHAKES_LEAST and at most a configured sessions_max. sessions_max becomes N plus
+ * handshakes_max, but at least ADMISSION_SESSIONS_LEAST. */
 void admission_settle(struct sessions *sessions);
 
-/* Make room for a new connection from @source. May end one session, which the pump frees later.
+/* Make room for a new connection from @source. May end one session, which pump_run() frees later.
  * Returns 0, or -EBUSY if there is no room and no session may be ended for @source. */
 int admission_make_room(struct sessions *sessions, const char *source, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
 /* May the handshake of @s continue? If not, marks @s as waiting; admission_run() later puts @s on
- * the dirty list. */
+ * the dirty list (session.h). */
 bool admission_may_run(struct session *s, uint64_t now_ns);
 
 /* Charge the @ns that the loop spent on the handshake of @s to the budget of its address. */

@@ -56,11 +56,11 @@ void pump_lost(struct pump_conn *c, uint64_t now_ns);
 int pump_receive(struct pump_conn *c, const void *data, size_t size, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* Put the session of @c on the dirty list, because there is room to write again.
+/* Put the session of @c on the dirty list (session.h), because there is room to write again.
  * Call pump_run() afterwards. */
 void pump_kick(struct pump_conn *c);
 
-/* Serve all sessions on the dirty list. Call after each batch of events. May close any
+/* Serve all sessions on the dirty list (session.h). Call after each batch of events. May close any
  * connection. */
 void pump_run(struct sessions *sessions, uint64_t now_ns);
 

@@ -69,9 +69,9 @@ static enum fleet_refusal refusal_of(uint16_t code)
 	}
 }
 
-/* Called when @s says HELLO to be what the older connection @link is: the control connection of the
- * same host, or the same stream of a VM. If @link is ending, or has been silent for beat_timeout,
- * ends @link and returns true. Otherwise, refuses @s and returns false. */
+/* Called when the HELLO of @s asks for the place of the older connection @link. Both are the
+ * control connection of one host, or the same stream of a VM. If @link is ending, or has been
+ * silent for beat_timeout, ends @link and returns true. Otherwise, refuses @s and returns false. */
 static bool replace_silent(struct session *s, struct fleet_link *link, const char *what,
 			   uint64_t now_ns)
 {
@@ -128,8 +128,9 @@ static int open_control(struct session *s, uint64_t features, uint64_t obeyed, u
 }
 
 /* Returns the features that @s may use as the primary's stream of @vm. The standby gets the frames
- * of that stream, so it must understand the features too, except INCARNATION, which changes none of
- * these frames. Until a standby has connected, @s may use all features that it understands. */
+ * of that stream, so the standby must understand these features too. INCARNATION is an exception,
+ * because it changes none of these frames. Until a standby has connected, @s may use all features
+ * that it understands. */
 static uint64_t primary_features(const struct session *s, const struct fleet_vm *vm)
 {
 	return s->understands & ((vm->knows_standby ? vm->standby_features : WIRE_FEATURES) |

@@ -45,7 +45,7 @@ void session_end(struct session *s, uint64_t now_ns);
 /* Detach @s from its host or VM, and tell the fleet. */
 void session_detach(struct session *s, uint64_t now_ns);
 
-/* Stop counting @s as a handshake, because it said HELLO or ends. */
+/* Stop counting @s as a handshake, because the peer has said HELLO or @s ends. */
 void session_leave_handshake(struct session *s);
 
 /* Log and count that the TLS of @s failed, and end @s. */

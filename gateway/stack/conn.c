@@ -177,7 +177,7 @@ static void tell_writable(struct stack_conn *conn)
 	conn->events->writable(conn->arg);
 }
 
-/* ---- lwIP's callbacks: always inside depth > 0 ---- */
+/* ---- lwIP's callbacks, called only while depth > 0 ---- */
 
 static err_t on_received(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 {
@@ -326,7 +326,7 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 	return ERR_OK;
 }
 
-/* ---- limits that Debian's lwIP lacks (its pools are malloc) ---- */
+/* ---- limits that Debian's lwIP lacks, because it allocates with malloc ---- */
 
 /* Limit the number of connections in TIME_WAIT. lwIP keeps each for 120 s, and searches all of them
  * for each segment that belongs to no other connection, such as a SYN. Dropping one early is

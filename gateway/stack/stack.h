@@ -15,8 +15,8 @@
  * Rules inside events: every function here may be called from inside any event, except
  * stack_input(), stack_poll() and stack_close(). stack_conn_close() and stack_conn_abort() take
  * effect at once for the caller: no event for that connection follows, and the pointer is no longer
- * valid. lwIP's pcb is closed or aborted only after lwIP's callback has returned. So callers need
- * not follow the ERR_ABRT rule of lwIP's raw API.
+ * valid. lwIP's pcb (its record of the connection) is closed or aborted only after lwIP's callback
+ * has returned. So callers need not follow the ERR_ABRT rule of lwIP's raw API.
  *
  * Life of a connection:
  *

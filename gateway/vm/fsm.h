@@ -234,10 +234,11 @@ struct vm_input {
 	 * says how */
 	bool is_uncovered;
 	/* EPOCH_ACK: true if the owner did not hold the output that the guest sent after this
-	 * epoch. Clients may have seen this output, of which a guest that continues from this epoch
-	 * would not know */
+	 * epoch. Clients may have seen this output, but a guest that continues from this epoch does
+	 * not know that it was sent */
 	bool is_unheld;
-	/* true if the owner's guest had changed, and is again as it was when it was protected */
+	/* true if the owner's guest had changed, but is now again as it was when its protection
+	 * began */
 	bool is_covered_again;
 	/* a word for the obstacle between clients and the guest on this host, explained in `text`;
 	 * NULL: none */

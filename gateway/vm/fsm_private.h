@@ -72,8 +72,8 @@ void vm_judge_way(struct vm_step *s);
  * both streams are up. */
 void vm_resume_if_ready(struct vm_step *s);
 
-/* In fsm_standby.c: set the clock of standby_lost to zero, because a protection or its first copy
- * begins. */
+/* In fsm_standby.c: set the clock of standby_lost (how long commits have waited for the standby) to
+ * zero. Called when a protection or its first copy begins. */
 void vm_standby_begin(struct vm_fsm *fsm, uint64_t now_ns);
 /* Start the clock of standby_lost again, because a new epoch was committed. */
 void vm_standby_committed(struct vm_step *s);

@@ -19,7 +19,7 @@ enum ticket_state {
 struct ticket {
 	enum ticket_state state;
 	int result; /* valid in DONE */
-	uint64_t order; /* the ticket with the lowest number is written first */
+	uint64_t order; /* place in the queue: the ticket with the lowest number is written first */
 	struct vm_journal_entry entry;
 	/* directory to store the incarnation in; NULL: the ticket is for a journal record */
 	const char *dir;

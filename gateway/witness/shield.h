@@ -41,9 +41,10 @@ struct shield {
 /* Has SHIELD_LOOK_NS passed since shield_look() last counted? */
 bool shield_is_due(const struct shield *shield, uint64_t now_ns);
 
-/* If shield_is_due(), compute the rate of unwanted datagrams since the last look, and set is_up.
- * @unwanted is the number of UDP datagrams refused or dropped so far, including datagrams that the
- * kernel dropped. Returns true if is_up changed. Call this a few times a second. */
+/* If shield_is_due(), compute the rate of unwanted datagrams since shield_look() last counted, and
+ * set is_up. @unwanted is the number of UDP datagrams refused or dropped so far, including
+ * datagrams that the kernel dropped. Returns true if is_up changed. Call this a few times a
+ * second. */
 bool shield_look(struct shield *shield, uint64_t unwanted, uint64_t now_ns);
 
 #endif

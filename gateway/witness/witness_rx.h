@@ -3,8 +3,9 @@
  * time, and reads the result as a view.
  *
  * Anybody who can reach the port can send datagrams. The cheap checks come first, so that a flood
- * costs only a few comparisons per datagram. The mac is checked last, at most a bounded number of
- * times per millisecond. Only a datagram with a good mac changes the state.
+ * costs only a few comparisons per datagram. The mac (message authentication code) is checked last,
+ * at most a bounded number of times per millisecond. Only a datagram with a good mac changes the
+ * state.
  *
  *	the checks, in order                                      counted, if the check fails, as
  *	  size, magic number and fields are well-formed             malformed
@@ -26,8 +27,8 @@
  * checks are divided into equal shares, one for each path of each VM that has a key; datagrams for
  * other VMs or paths cannot use up a share. The other half is common: first come, first served.
  * Somebody who sees a VM's datagrams can build a flood that passes all checks before the mac. Some
- * of that VM's true datagrams are then dropped unchecked, the more the larger the flood is. Its
- * other datagrams are still accepted.
+ * of that VM's true datagrams are then dropped unchecked; a larger flood causes more such drops.
+ * The VM's other datagrams are still accepted.
  *
  * Keys: a VM has a current and a previous key. The previous key stays valid until
  * WITNESS_RX_OVERLAP_NS after the first datagram signed with the current key. The reason: an agent
@@ -39,11 +40,11 @@
  * Time: a datagram says when it was made, by the primary's clock. From each datagram and each beat
  * (witness_rx_clock()) the gateway computes the difference between its own clock and the primary's.
  * The smallest difference seen so far is taken for the true offset between the clocks. If a
- * datagram has a larger difference, it was delayed on the way. Its evidence is then dated back by
- * the amount by which its difference exceeds the smallest one. So old evidence does not look fresh,
- * even if a queue was full or somebody held datagrams back. The two clocks may drift apart, by less
- * than 1/1000 of the time. So the offset is raised by 1/1000 of the time that passes, until a
- * smaller difference is seen.
+ * datagram has a larger difference, it was delayed on the way. The receiver then dates the evidence
+ * back by the excess over the smallest difference. So old evidence does not look fresh, even if a
+ * queue was full or somebody held datagrams back. The two clocks may drift apart, by less than
+ * 1/1000 of the time. So the offset is raised by 1/1000 of the time that passes, until a smaller
+ * difference is seen.
  *
  * Where: fleet/witness_keys.c sets keys and clocks; main's loop passes in the datagrams; the
  * detector and control/ read the views.
@@ -135,9 +136,9 @@ struct witness_rx *witness_rx_free(struct witness_rx *rx);
 /* Give @vm (0..WITNESS_RX_VMS_MAX-1) a new key, which the caller sends to the VM's host. @addresses
  * has the host's address for each enum wire_witness_path, in host byte order; 0: accept nothing on
  * that path. @key_id must not be 0 or in use. @key is copied. @clock_new is true if the host has
- * connected again; its clock may have restarted, so the offset is learned again. Returns 0, -EINVAL
- * if @vm or @key_id is invalid, or -ENOMEM (also if this OpenSSL has no SipHash). On error the keys
- * stay as they were. */
+ * connected again. The host's clock may then have restarted, so the receiver learns the clock's
+ * offset again. Returns 0, -EINVAL if @vm or @key_id is invalid, or -ENOMEM (also if this OpenSSL
+ * has no SipHash). On error the keys stay as they were. */
 int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
 		       const uint8_t key[WIRE_WITNESS_KEY_SIZE],
 		       const uint32_t addresses[WIRE_WITNESS_N_PATHS], bool clock_new,

@@ -59,10 +59,11 @@ struct agent_vm_config {
 	uint64_t backlog_bytes_max;
 	uint64_t disk_ring_bytes;
 	uint64_t disk_copy_bytes_per_s;
-	int disk_flushes; /* false: in-pause; true: outside, engine_config.skips_flushes */
+	int disk_flushes; /* 0: "in-pause"; 1: "outside", which sets engine_config.skips_flushes */
 	/* shortest time between two witness datagrams; 0 if there is to be no witness */
 	uint64_t witness_ns;
-	/* bytes for the references of pages; 0 means a quarter of guest RAM */
+	/* memory in bytes for references (copies of pages as the standby has them); 0 means a
+	 * quarter of guest RAM */
 	uint64_t reference_bytes;
 	uint32_t encode_threads;  /* number of threads; 0 means workers_default_threads() */
 	int codec;		  /* PAGE_FEATURE_* bits: delta classes that may be used */

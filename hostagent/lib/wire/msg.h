@@ -1,7 +1,7 @@
 /* msg.h - encodes and decodes the payloads of all frame types. Each type has a struct, an encoder
  * and a decoder.
  *
- * Why: daemons work with structs in host byte order; only this room knows byte offsets.
+ * Why: daemons work with structs in host byte order; only lib/wire knows byte offsets.
  * Where: called by link, sessions, vm, epoch and standby; calls nothing but base/bytes.h.
  * Threads: any (no state). Nothing here allocates or blocks.
  *

@@ -5,8 +5,8 @@
  * this module reads it. docs/wire-format.md, chapter 9, is normative.
  *
  * Where: the gateway's receiver, tests. Calls OpenSSL for SipHash-2-4 (Aumasson and Bernstein
- * 2012). Threads: any thread may decode; a struct wire_witness_mac belongs to one thread. Only
- * wire_witness_mac_new() allocates.
+ * 2012), which computes the mac (message authentication code). Threads: any thread may decode; a
+ * struct wire_witness_mac belongs to one thread. Only wire_witness_mac_new() allocates.
  *
  *	0 magic  4 key_id  8 sequence  16 mono_ns  24 to_guest  32 from_guest  40 from_guest_ns
  *	48 frame_size  50 head_size  52 path  56 head (64 bytes)  120 mac
