@@ -239,7 +239,7 @@ static void test_damaged_journal_acts_not_by_itself(void **state)
 	lab.peer[1] = (struct lab_peer){.state = WIRE_STATE_STANDBY_READY, .term = 3};
 	lab_up(&lab, 1);
 	lab_report(&lab, 1);
-	for (int i = 0; i < 100; i++) { /* alpha is silent for longer than any patience */
+	for (int i = 0; i < 100; i++) { /* alpha is silent for longer than any timeout */
 		lab_run(&lab, 200, 2);
 		lab_report(&lab, 1);
 		lab_settle(&lab);

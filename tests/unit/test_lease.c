@@ -96,7 +96,8 @@ static void test_renewed_after_its_end(void **state)
 	(void)state;
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 2000, 1000 * MS), 0);
 	assert_true(lease_is_over(&lease, 9000 * MS));
-	/* A late answer to a very old beat is authentic, but its lease has already expired. */
+	/* A late answer to a very old beat is authentic, but the lease in it has already
+	 * expired. */
 	assert_int_equal(lease_renew(&lease, TERM, 1100 * MS, 2000, 2000, 9000 * MS), 0);
 	assert_true(lease_is_over(&lease, 9000 * MS));
 	assert_int_equal(lease_renew(&lease, TERM, 9000 * MS, 2000, 2000, 9000 * MS), 0);

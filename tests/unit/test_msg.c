@@ -63,7 +63,7 @@ static bool is_whole_at(const struct wire_frame *frame, size_t size)
 		return is_item_end(frame, size);
 	if ((frame->h.type == WIRE_PAGES || frame->h.type == WIRE_DISK) &&
 	    (frame->h.flags & WIRE_FLAG_LZ4))
-		return size > 4; /* the cut block is noticed only when it is unpacked */
+		return size > 4; /* the cut is noticed only when the LZ4 block is unpacked */
 	if (frame->h.type == WIRE_DISK)
 		return is_change_end(frame, size);
 	if (frame->h.type == WIRE_PAGES)

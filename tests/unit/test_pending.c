@@ -472,7 +472,7 @@ static void test_a_failed_write_leaves_no_trace(void **state)
 	term = web1->fsm.record.term;
 	set_disk(true, 0);
 	assert_int_equal(command(web1, VM_COMMAND_PROTECT), 0);
-	agent_close(&beta); /* happens while the step waits */
+	agent_close(&beta); /* beta disconnects while the step waits */
 	assert_true(web1->fsm.host[1].up);
 	set_disk(false, EIO);
 	await_disk();

@@ -144,7 +144,7 @@ static void test_few_stay_in_time_wait(void **state)
 
 		assert_true(answer == ACK || (answer & RST));
 		n_kept += answer == ACK;
-		assert_true(i < N_ENDED - 8 || answer == ACK); /* the newest ones stay */
+		assert_true(i < N_ENDED - 8 || answer == ACK); /* the newest connections stay */
 	}
 	assert_true(n_kept <= STACK_TIME_WAIT_MAX);
 	establish(0); /* an old connection does not block its port */

@@ -326,7 +326,7 @@ static void rounds_of_a_full_copy(void **state)
 
 	(void)state;
 	throttle_init(&throttle, &config);
-	/* The rounds shrink: continue with rounds, however long they take. */
+	/* The rounds of a FULL epoch shrink: continue with rounds, however long they take. */
 	assert_true(throttle_full_round(&throttle, SEC, 7500, 10000, 10 * SEC, true));
 	/* The rounds do not shrink, but what is left can be sent quickly: no more rounds, no
 	 * throttling. */
