@@ -1,6 +1,6 @@
-/* incarnating.h - chooses the incarnation of this start of the gateway (vm/incarnation.h), and a
- * higher incarnation when an operator asks for a takeover. Also remembers how long leases from the
- * previous start may last.
+/* incarnating.h - chooses a number, the "incarnation", for this start of the gateway
+ * (vm/incarnation.h). Chooses a higher number when an operator asks for a takeover. Also remembers
+ * how long leases from the previous start may last.
  *
  * Where: main calls it. Threads: the gateway's loop. Only incarnating_begin() blocks, before the
  * loop runs. Later incarnations are written to disk by the journal's thread (vm/journal_thread.h),

@@ -2,8 +2,8 @@
  * their number, and the time that their handshakes take. Chooses which connection is ended when
  * there are too many, and which handshake continues next.
  *
- * Anyone who reaches the management port can open connections, and can make the gateway compute
- * signatures in the loop that also serves the agents. session/admission.h does the same for the
+ * Anyone who reaches the management port can open connections. The gateway then computes
+ * signatures, in the loop that also serves the agents. session/admission.h does the same for the
  * agents' port, and also has budgets for known addresses.
  *
  *  slots   a connection takes one of CONTROL_UNPROVEN_MAX slots until its request has come, and
@@ -39,7 +39,7 @@ struct control_conn *newcomers_victim(const struct control *control, uint32_t ad
  * newcomers_next() then returns @c later. */
 bool newcomers_may_run(struct control_conn *c, uint64_t now_ns);
 
-/* Charge the @ns that the loop spent on @c's handshake to the handshakes' share of time. */
+/* Charge the @ns that the loop spent on @c's handshake to the time that all handshakes may use. */
 void newcomers_charge(struct control_conn *c, uint64_t ns);
 
 /* Returns a waiting connection that may be read now, and ends its wait. Returns NULL if there is

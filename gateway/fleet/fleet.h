@@ -1,5 +1,5 @@
 /* fleet.h - all VMs and hosts of this gateway. Only this directory gives inputs to the VMs' state
- * machines and carries out the machines' actions.
+ * machines and carries out their actions.
  *
  * Why: agents' frames and operators' requests are inputs of the same state machines. The actions of
  * a state machine must be carried out in order.
@@ -97,7 +97,8 @@ struct fleet_pending {
 	struct inbox inbox;	    /* inputs that have come since the step began to wait */
 	/* an input whose step was undone, and which nobody will send again */
 	struct inbox_entry retry;
-	uint64_t retry_ns; /* when to give `retry` to the machine again; 0: `retry` is empty */
+	/* when to give `retry` to the state machine again; 0: `retry` is empty */
+	uint64_t retry_ns;
 };
 
 struct fleet_vm {
@@ -222,11 +223,11 @@ int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host);
 
 /* ---- inputs ---- */
 
-/* Give the input @in to @vm at @now_ns. Returns 0 if the machine has handled the input, or will
- * handle it once its last step is durable. Returns -EBUSY if too many inputs already wait for the
- * disk; an operator's command then also gets an error reply. Returns another -errno if the journal
- * could not be written. On error the input has no effect, and the caller should end the connection
- * that the input came from.
+/* Give the input @in to @vm at @now_ns. Returns 0 if @vm's state machine has handled the input, or
+ * will handle it once the last step is durable. Returns -EBUSY if too many inputs already wait for
+ * the disk; an operator's command then also gets an error reply. Returns another -errno if the
+ * journal could not be written. On error the input has no effect, and the caller should end the
+ * connection that the input came from.
  *
  * If the journal cannot be written after this function has returned 0, the fleet ends the
  * connection that the input came from. The host connects again and repeats the input. */

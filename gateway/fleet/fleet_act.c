@@ -1,5 +1,5 @@
 /* fleet_act.c - carries out the actions of a state machine's step. Nothing in this file gives an
- * input to a machine. */
+ * input to a state machine. */
 #include <inttypes.h>
 
 #include "base/fault.h"
@@ -86,8 +86,8 @@ static void act_order(struct fleet *fleet, struct fleet_vm *vm, const struct vm_
 	fleet->links->order(host->control, vm->config.name, a);
 }
 
-/* Detach the streams of @vm at once, and end them. The machine itself wanted this, so it gets no
- * input about these streams. */
+/* Detach the streams of @vm at once, and end them. The VM's state machine asked for this, so it
+ * gets no input about these streams. */
 static void act_close(struct fleet *fleet, struct fleet_vm *vm)
 {
 	vm_relay_close(&vm->relay);

@@ -15,7 +15,7 @@ void fleet_act_journaled(struct fleet *fleet, const struct vm_action *a, int res
 
 /* In fleet_links.c: note that this gateway or another gateway may have granted the owner of @vm a
  * lease at @now_ns. No host may be promoted before that lease has expired. Also changes the copy of
- * the machine from which a failed step is restored. */
+ * the state machine that is restored if a step fails. */
 void fleet_granted(struct fleet_vm *vm, uint64_t now_ns);
 
 /* Answer the operator's request @op_id. */

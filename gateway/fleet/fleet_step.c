@@ -25,8 +25,8 @@ static void journal_failed(struct fleet *fleet, struct fleet_vm *vm, const struc
 		fleet_reply(fleet, in->op_id, false, "journal", text);
 }
 
-/* Restore the machine to what it was before the step in vm->pending, because that step could not be
- * journaled. */
+/* Restore the state machine as it was before the step in vm->pending, because that step could not
+ * be journaled. */
 static void put_back(struct fleet *fleet, struct fleet_vm *vm, int r, uint64_t now_ns)
 {
 	vm_fsm_put_back(&vm->fsm, &vm->pending.before, now_ns);
@@ -35,7 +35,7 @@ static void put_back(struct fleet *fleet, struct fleet_vm *vm, int r, uint64_t n
 
 /* Carry out the remaining actions of the step in vm->pending. Returns 0 if all actions are done, or
  * if the rest must wait until the journal record is on disk. If the record could not be written,
- * restores the machine and returns -errno. */
+ * restores the state machine and returns -errno. */
 static int carry_out(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct fleet_pending *p = &vm->pending;
@@ -74,10 +74,10 @@ static int step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input 
 	return carry_out(fleet, vm, now_ns);
 }
 
-/* Make sure that the machine gets the input @e again. Its step was undone, because the journal
- * could not be written. If the peer repeats such inputs only after connecting again, ends the
- * connection that the input came from. An input that comes from no peer is kept in
- * vm->pending.retry. */
+/* Make sure that the state machine gets the input @e again. The step for @e was undone, because the
+ * journal could not be written. Some inputs are repeated by the peer only after it connects again;
+ * for these, ends the connection that the input came from. An input that comes from no peer is kept
+ * in vm->pending.retry. */
 static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_entry *e,
 		 uint64_t now_ns)
 {
@@ -110,8 +110,8 @@ static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_en
 }
 
 /* Handle the inputs that came while the VM waited for the disk. Stops when the step of one of these
- * inputs must wait for the disk too. Each input counts as coming at @now_ns, because the machine's
- * time must never go back. */
+ * inputs must wait for the disk too. Each input is given with the time @now_ns, because the state
+ * machine's time must never go back. */
 static void drain(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct inbox_entry e;

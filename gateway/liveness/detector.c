@@ -310,7 +310,7 @@ bool detector_tick(struct detector *d, const struct detector_config *config,
 	return d->state != before;
 }
 
-/* ---- words ---- */
+/* ---- text for operators ---- */
 
 struct words {
 	char *text;

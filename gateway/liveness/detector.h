@@ -51,13 +51,12 @@
 #define DETECTOR_STEP_MAX_NS   (30 * CLOCK_NS_PER_MS)
 #define DETECTOR_RETURN_NS     (300 * CLOCK_NS_PER_MS)
 #define DETECTOR_PATIENCES     3 /* DEGRADED lasts at most this many times patience_ns */
-/* number of unanswered probes in a row after which the host counts as silent */
+/* the host counts as silent after this many unanswered probes in a row */
 #define DETECTOR_UNANSWERED    5
-/* number of answers through the backup network in whose time at least one witness datagram should
- * have arrived too */
+/* while the host gives this many answers through the backup network, at least one witness datagram
+ * should arrive */
 #define DETECTOR_PATH_ANSWERS  16
-/* number of probes of the guest without a witness datagram after which the guest may count as
- * gone */
+/* the guest may count as gone after this many probes of the guest without a witness datagram */
 #define DETECTOR_GUEST_UNSEEN  12
 #define DETECTOR_TEXT_MAX      256
 

@@ -1,10 +1,10 @@
 /* claiming.h - checks that no other host uses the gateway's address on the backup network (RFC
  * 5227, shortened).
  *
- * A second gateway with the same address (a clone, or a restored backup) would alternate with this
- * gateway in the hosts' ARP caches. So before the stack answers for the address, the gateway asks
- * by three ARP probes whether another host has it. If so, the gateway does not start. Later, an ARP
- * frame in which another sender uses the address causes an event.
+ * A second gateway may have the same address (a clone, or a restored backup). The hosts' ARP caches
+ * would then alternate between the two gateways. So before the stack answers for the address, the
+ * gateway asks by three ARP probes whether another host has it. If so, the gateway does not start.
+ * Later, an ARP frame in which another sender uses the address causes an event.
  *
  *	probe ─100 ms─ probe ─100 ms─ probe ─100 ms─► the address is ours
  *

@@ -3,9 +3,9 @@
  * DPDK's API has no receive interrupts for net_af_packet and net_af_xdp. But each of their queues
  * has a socket that epoll can watch: PACKET_MMAP and AF_XDP sockets are readable exactly while
  * their receive ring is not empty. The driver does not reveal its socket's descriptor. So this file
- * lists /proc/self/fd before and after the driver opens the socket, and finds the one new socket of
- * the right family. (A second AF_PACKET socket only for waking up would be worse: the kernel would
- * clone every frame for it, and XDP's frames would never reach it.)
+ * lists /proc/self/fd before and after the driver opens the socket. It then finds the one new
+ * socket of the right family. (A second AF_PACKET socket only for waking up would be worse: the
+ * kernel would clone every frame for it, and XDP's frames would never reach it.)
  *
  * Threads: between wakefd_look() and wakefd_find() no other thread may open a socket of that
  * family. Both functions block while they read procfs.

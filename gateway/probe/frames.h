@@ -15,7 +15,7 @@
  *
  * The parser may be given any bytes. A frame that it accepts is complete, has no IPv4 options, is
  * not a fragment and has good checksums. On a virtual link no card completes a checksum that the
- * sender leaves out, so run `ethtool -K IF tx off` on the sender. Threads: any (no state). Never
+ * sender leaves out. So run `ethtool -K IF tx off` on the sender. Threads: any (no state). Never
  * allocates.
  */
 #ifndef PROBE_FRAMES_H

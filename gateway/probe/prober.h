@@ -8,10 +8,10 @@
  * What an answer proves, and what its absence proves:
  *      host, ARP or ICMP       An answer proves that the host's kernel runs. If many probes get no
  *				answer, the host or the path to it is gone.
- *      guest, any method       An answer proves that guest, host and path work, and that the hold
- *                              releases the guest's output. No answer proves nothing: a primary
- *				that cannot commit holds every answer back. The primary's kernel
- *				(the witness) still reports that the guest sent one.
+ *      guest, any method       An answer proves that guest, host and path work, and that the
+ *                              guest's output is being released. No answer proves nothing: a
+ *				primary that cannot commit holds every answer back. The primary's
+ *				kernel (the witness) still reports that the guest sent one.
  * ICMP and TCP answers must repeat random values of the request, so only somebody who sees the
  * requests can forge answers. ARP has no room for such a value. So any host in the same network can
  * answer in another host's name, and attract frames to its own MAC. docs/operations.md warns of
@@ -86,8 +86,8 @@ struct prober_config {
 	uint32_t host[PROBER_HOSTS]; /* the hosts in the order of host[] in struct vm_config */
 	uint32_t host_backup[PROBER_HOSTS];
 	uint32_t guest;
-	/* The guest's MAC; all zero: use the MAC in the guest's ARP replies. A configured MAC lets
-	 * ICMP and TCP probes reach the guest even while the hold keeps its ARP replies back. The
+	/* The guest's MAC; all zero: use the MAC in the guest's ARP replies. With a configured MAC,
+	 * ICMP and TCP probes reach the guest even while the guest's ARP replies are held back. The
 	 * witness sees the guest's answers to these probes. ARP replies with another MAC are
 	 * ignored. */
 	uint8_t guest_mac[FRAMES_MAC_BYTES];

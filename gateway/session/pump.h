@@ -1,8 +1,9 @@
 /* pump.h - moves bytes between a session and the connection beneath it, which a shell provides.
  *
  * A session over lwIP and a session over kernel sockets differ only in a handful of calls (struct
- * pump_ops). The pump does the rest. It offers received bytes to the session, stores the bytes that
- * the session does not accept yet, writes the output, and closes the connection at the end.
+ * pump_ops). The pump does the rest. It offers received bytes to the session, and stores the bytes
+ * that the session does not accept yet. It also writes the output, and closes the connection at the
+ * end.
  *
  * Where: shell_stack.c and shell_kernel.c embed struct pump_conn as the first member of their
  * connection.

@@ -16,7 +16,7 @@ static void send_stream_error(struct session *to, uint64_t term, uint64_t epoch,
 }
 
 /* Report the failure to the state machine, which gives an event. If the failure came from a
- * standby, the machine also stores the standby's reason. */
+ * standby, the state machine also stores the standby's reason. */
 static void tell_failure(struct session *s, enum vm_input_kind kind,
 			 const struct wire_failure *failure, uint64_t now_ns)
 {
@@ -87,7 +87,7 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 		return session_bad_frame(s, now_ns, &error);
 	/* An acknowledgement of another term breaks the stream. It does not while the record of a
 	 * new term waits for the disk, because the standby cannot know that term yet. Pass such an
-	 * acknowledgement on; the machine ignores it. */
+	 * acknowledgement on; the state machine ignores it. */
 	if (frame->h.term != vm->fsm.record.term && fleet_is_durable(vm)) {
 		counters_add(&s->sessions->fleet->counters.epoch_acks_stale, 1);
 		session_refuse(s, now_ns, WIRE_REFUSED_STALE_TERM, FLEET_REFUSED_STALE_TERM,

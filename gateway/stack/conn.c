@@ -328,10 +328,10 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 
 /* ---- limits that Debian's lwIP lacks, because it allocates with malloc ---- */
 
-/* Limit the number of connections in TIME_WAIT. lwIP keeps each for 120 s, and searches all of them
- * for each segment that belongs to no other connection, such as a SYN. Dropping one early is
- * harmless: both ends have acknowledged all bytes. At worst our last acknowledgement was lost, and
- * the peer repeats its FIN and gets a reset. */
+/* Limit the number of connections in TIME_WAIT. lwIP keeps each of them for 120 s. It searches all
+ * of them for each segment that belongs to no other connection, such as a SYN. Dropping one early
+ * is harmless: both ends have acknowledged all bytes. At worst our last acknowledgement was lost,
+ * and the peer repeats its FIN and gets a reset. */
 static void bound_time_wait(void)
 {
 	struct tcp_pcb *pcb = tcp_tw_pcbs, *next;
@@ -347,7 +347,7 @@ static void bound_time_wait(void)
 /* lwIP's list of active connections begins with the connection heard from last. An active
  * connection is half-open, accepted, or closed and lingering. Each of these three kinds has a
  * limit. At the limit of half-open or lingering connections we end the oldest of the kind. An
- * honest handshake or close takes only a round trip or two, so it is complete before a flood can
+ * honest handshake or close takes only a round trip or two. So it is complete before a flood can
  * push it out. Refusing new connections instead would let anyone block the port with a few SYNs
  * every 20 s. */
 void conn_make_room(struct stack *stack)

@@ -1,8 +1,9 @@
 /* neighbours.h - stores the MAC of each IPv4 address in our network. Pure.
  *
- * In Debian's build lwIP's own table has only 10 entries (ARP_TABLE_SIZE). With more hosts, many
- * frames would have to wait for an ARP request, and each new entry would push out another host's
- * entry. So lwIP's table is used only for a frame to an address whose MAC this table does not know.
+ * In Debian's build lwIP's own table has only 10 entries (ARP_TABLE_SIZE). With more hosts, each
+ * new entry would push out another host's entry. Many frames would then have to wait for an ARP
+ * request. So lwIP's table is used only for a frame to an address whose MAC this table does not
+ * know.
  *
  * The low bits of an address give its slot in this table. In a network of /22 or smaller, each host
  * has its own slot. In a larger network two hosts may share a slot; the slot then has the host from

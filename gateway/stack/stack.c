@@ -331,10 +331,10 @@ static uint64_t *drop_counter(struct stack *stack, enum filter_verdict verdict)
 	return &counters->drop_malformed;
 }
 
-/* Store the MAC of an ARP frame's sender. The filter has checked that @arp is complete and that its
- * sender address is a host's in our network, or 0 (in an ARP probe). As in lwIP, a new sender is
- * added to the table only if it asks for our address or answers us. Any other ARP frame only
- * updates an entry that exists already. */
+/* Store the MAC of an ARP frame's sender. The filter has checked that @arp is complete. It has also
+ * checked that the sender's address belongs to a host in our network, or is 0 (in an ARP probe). As
+ * in lwIP, a new sender is added to the table only if it asks for our address or answers us. Any
+ * other ARP frame only updates an entry that exists already. */
 static void learn(struct stack *stack, const uint8_t *arp)
 {
 	uint32_t sender = bytes_get_be32(arp + 14);

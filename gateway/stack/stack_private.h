@@ -2,9 +2,9 @@
  * (connections). Only this header of the directory includes lwIP's headers, and no file outside the
  * directory includes this header.
  *
- * `depth` counts the nested calls into lwIP. While it is not 0, no pcb may be closed or aborted,
- * because lwIP may still use the pcb when our callback returns. So connections that must end wait
- * in the list `doomed` until `depth` is 0.
+ * `depth` counts the nested calls into lwIP. While `depth` is not 0, no pcb (lwIP's record of a
+ * connection) may be closed or aborted. lwIP may still use the pcb when our callback returns. So
+ * connections that must end wait in the list `doomed` until `depth` is 0.
  */
 #ifndef STACK_PRIVATE_H
 #define STACK_PRIVATE_H

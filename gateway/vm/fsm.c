@@ -258,8 +258,8 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	return true;
 }
 
-/* Returns the evidence of this tick: the input's evidence, completed by what the machine itself
- * knows. */
+/* Returns the evidence of this tick: the input's evidence, completed by what the state machine
+ * itself knows. */
 static struct detector_evidence gather_evidence(const struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;

@@ -2,8 +2,8 @@
  * Pure: inputs and time in, a list of actions out; no I/O, no clock, no allocation.
  *
  * By the rules in this directory a VM never has two owners, and never loses a reply that was
- * released. Because the machine is pure, tests can check the rules on a virtual clock with scripted
- * peers.
+ * released. Because the state machine is pure, tests can check the rules on a virtual clock with
+ * scripted peers.
  *
  * Where: session/ and control/ turn frames and operator requests into inputs; fleet/ carries the
  * actions out in order. If a step's journal record cannot be made durable, fleet/ restores the
@@ -218,8 +218,8 @@ struct vm_input {
 	uint64_t relayed_bytes;
 	/* true if the standby accepts no more data, or has not acknowledged a complete epoch */
 	bool standby_owes;
-	/* the evidence that the machine does not have itself (it has beats, for example); NULL:
-	 * none */
+	/* the evidence that the state machine does not have itself (it has the beats, for example);
+	 * NULL: none */
 	const struct detector_evidence *evidence;
 	bool asks_guest;	/* TICK: true if the gateway can send probes to the guest */
 	/* TICK: the guest's last answer to a probe, as a constant string such as "it answered ARP";

@@ -1,4 +1,4 @@
-/* fsm_life.c - initialises a machine, and changes it outside of steps: leases, signs of life,
+/* fsm_life.c - initialises a state machine, and changes it outside of steps: leases, signs of life,
  * undoing a step. */
 #include <string.h>
 

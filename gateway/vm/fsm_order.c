@@ -6,11 +6,11 @@
 #include "vm/fsm_private.h"
 
 /* wanted_verb() and the want_...() functions return the order that the state requires of a host, or
- * 0. They compute the order anew at every step (rule 6 of fsm.h), because forgetting an order does
- * harm and repeating an order does not. */
+ * 0. They compute the order anew at every step (rule 6 of fsm.h). A forgotten order would do harm;
+ * a repeated order does none. */
 
 /* Must a host that is not the owner be fenced again? Yes if it reports an older term, and neither
- * stands by nor is fenced: it may take itself for the owner. An idle host must be fenced too. It
+ * stands by nor is fenced: it may believe that it is the owner. An idle host must be fenced too. It
  * may have lost its files, and with them the effect of an earlier FENCE. Then nothing would stop a
  * QEMU that is started there later. */
 static bool must_be_fenced_anew(const struct vm_fsm *fsm, const struct vm_host *host)

@@ -53,8 +53,8 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
  * already, or if the VM is SYNCING and output cannot leave the owner's host. */
 void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
 
-/* In fsm_way.c: handle the part of a REPORT in which @host names the obstacle between clients and
- * the guest on this host, if there is one. */
+/* In fsm_way.c: handle the part of a REPORT in which @host names an obstacle between clients and
+ * the guest on this host. */
 void vm_on_way(struct vm_step *s, struct vm_host *host);
 /* Returns @host's description of the obstacle between clients and the guest there, or NULL if there
  * is none. */

@@ -17,9 +17,9 @@
  * - A frame from the guest (counted at the host's tap, without QEMU's own announcements) shows that
  *   the guest's network driver works.
  * - CPU time of a vCPU shows only that the guest executes something; a guest that loops in a fault
- *   uses CPU time too. So CPU time is taken for a sign only after answer_within has expired.
+ *   uses CPU time too. So CPU time counts as a sign only after answer_within has expired.
  * - If the host reports nothing about the guest, nobody can see whether the guest serves. The
- *   host's report that the guest runs is then taken for a sign, at once. */
+ *   host's report that the guest runs then counts as a sign, at once. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

@@ -3,7 +3,8 @@
  *
  * Most of a flood's cost arises before the gateway sees the frames: they are copied into and out of
  * the port's ring, which has limited room. If the port is a kernel interface (net_af_packet), a BPF
- * program on its socket can check frames before the kernel copies them (ebpf/shield.bpf.c).
+ * program can be attached to its socket. The program checks frames before the kernel copies them
+ * (ebpf/shield.bpf.c).
  *
  * The program is attached only during a flood. It drops some reordered datagrams that the gateway
  * would accept. It also needs a copy of the keys in the kernel, and costs time for every frame. The

@@ -268,9 +268,9 @@ void witness_rx_clock(struct witness_rx *rx, size_t vm, uint64_t mono_ns, uint64
 	learn_clock(&rx->vms[vm], mono_ns, now_ns);
 }
 
-/* Returns how long the sample made at @mono_ns (by the primary's clock) was delayed, compared with
- * the message that had the smallest delay. The result is less than @now_ns, so that the time of the
- * sample is at least 1: 0 would mean "never". */
+/* Returns how long the sample made at @mono_ns (by the primary's clock) was delayed on its way. The
+ * message with the smallest delay counts as not delayed. The result is less than @now_ns, so that
+ * the time of the sample is at least 1: 0 would mean "never". */
 static uint64_t delay_ns(const struct vm *v, uint64_t mono_ns, uint64_t now_ns)
 {
 	int64_t late_ns = later_by_ns(now_ns - mono_ns, v->clock_ahead_ns);

@@ -39,12 +39,12 @@
  *
  * Time: a datagram says when it was made, by the primary's clock. From each datagram and each beat
  * (witness_rx_clock()) the gateway computes the difference between its own clock and the primary's.
- * The smallest difference seen so far is taken for the true offset between the clocks. If a
- * datagram has a larger difference, it was delayed on the way. The receiver then dates the evidence
- * back by the excess over the smallest difference. So old evidence does not look fresh, even if a
- * queue was full or somebody held datagrams back. The two clocks may drift apart, by less than
- * 1/1000 of the time. So the offset is raised by 1/1000 of the time that passes, until a smaller
- * difference is seen.
+ * The smallest difference seen so far counts as the true offset between the clocks. If a datagram
+ * has a larger difference, it was delayed on the way. The receiver then dates the evidence back by
+ * the excess over the smallest difference. So old evidence does not look fresh, even if a queue was
+ * full or somebody held datagrams back. The two clocks may drift apart, by less than 1/1000 of the
+ * time. So the offset is raised by 1/1000 of the time that passes, until a smaller difference is
+ * seen.
  *
  * Where: fleet/witness_keys.c sets keys and clocks; main's loop passes in the datagrams; the
  * detector and control/ read the views.

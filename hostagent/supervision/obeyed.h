@@ -3,7 +3,7 @@
  *
  * Why: a second gateway, started from an old copy of the gateway's state_dir, acts on outdated
  * knowledge. But its incarnation number is lower than the true gateway's. So this host stores the
- * highest incarnation that it has obeyed, and refuses orders and leases of a gateway with a lower
+ * highest incarnation that it has obeyed. It refuses orders and leases of a gateway with a lower
  * incarnation. The number is in role_dir, not in run_dir, because it must survive a reboot.
  *
  *	holdfast-obeyed 1

@@ -1,9 +1,9 @@
 /* progress.h - tracks the progress of a long step of an order on this host.
  *
  * Why: the gateway gives up an order only when the order makes no more progress
- * (gateway/vm/fsm_work.c). It then tells the operator the host, the step and the amount done. The
- * thread that does the work records its progress here, and another thread sends it in the VM's
- * reports. Each sign of progress is called a move; a report has the number of moves so far.
+ * (gateway/vm/fsm_work.c). The gateway then tells the operator the host, the step and the amount
+ * done. The thread that does the work records its progress here, and another thread sends it in the
+ * VM's reports. Each sign of progress is called a move; a report has the number of moves so far.
  *
  * Where: each struct vm has a struct progress. The engine and the standby write it, vm_report.c
  * reads it. Threads: any; the lock is held for a few instructions only.

@@ -1,5 +1,5 @@
-/* budget.h - limits the time that some work takes to a share of all time. The budget grows as time
- * passes, and shrinks by the measured duration of the work.
+/* budget.h - limits some work to a percentage of the time. The budget grows as time passes, and
+ * shrinks by the measured duration of the work.
  *
  * Why: strangers can make an event loop spend its time on handshakes. The loop must still have time
  * for the peers that it serves. rate.h counts events of equal cost. Here the cost of an event is

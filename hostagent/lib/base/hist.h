@@ -12,8 +12,8 @@
  *
  * Recording costs a count-leading-zeros, a shift and an increment. Each histogram takes 30 KiB: put
  * it in a context struct, not on the stack.
- * Threads: one owner. Another thread that wants to read must hist_merge() it into a histogram of
- * its own, under a lock that the owner also takes to record.
+ * Threads: one owner. Another thread that wants to read must first hist_merge() the histogram into
+ * one of its own. It must do so under a lock that the owner also takes to record.
  */
 #ifndef BASE_HIST_H
 #define BASE_HIST_H

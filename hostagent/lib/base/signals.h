@@ -2,8 +2,8 @@
  * continues.
  *
  * Why: most signals end a process by default, and the end of an agent or a gateway causes a
- * failover. A closed terminal (SIGHUP), a closed connection (SIGPIPE), a file size limit (SIGXFSZ)
- * or a tool that sends SIGUSR1 to ask for statistics must not cause a failover.
+ * failover. Harmless signals must not cause a failover: a closed terminal (SIGHUP), a closed
+ * connection (SIGPIPE), a file size limit (SIGXFSZ), a tool that asks for statistics (SIGUSR1).
  *
  *	signal					what the daemon does
  *	SIGTERM SIGINT SIGQUIT			end

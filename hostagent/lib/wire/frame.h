@@ -28,8 +28,8 @@
 
 /* Frame types, with sender and receiver: A = agent, P = primary's agent, S = standby's agent, G =
  * gateway. On a peer connection there is no G: P also sends HELLO, BEAT and its stream directly to
- * S, and S also sends WELCOME, REFUSED, RESUME, EPOCH_ACK and STREAM_ERROR directly to P. Never
- * reuse a number. */
+ * S. S also sends WELCOME, REFUSED, RESUME, EPOCH_ACK and STREAM_ERROR directly to P. Never reuse a
+ * number. */
 enum wire_type {
 	WIRE_HELLO	  = 0x01, /* A>G: first frame of a connection */
 	WIRE_WELCOME	  = 0x02, /* G>A: accepts the connection that HELLO opened */
