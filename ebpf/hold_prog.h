@@ -1,4 +1,5 @@
-/* hold_prog.h - loads, attaches, pins and takes over the hold's BPF programs.
+/* hold_prog.h - loads, attaches, pins and takes over the BPF programs of the hold, which keeps a
+ * guest's frames back until their epoch is committed.
  *
  * The programs drop frames while no agent runs, so they must outlive the agent. The next agent must
  * find them. So the maps and the XDP link are pinned in one directory per VM:

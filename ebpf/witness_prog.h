@@ -1,4 +1,5 @@
-/* witness_prog.h - loads, attaches, pins and takes over the witness's BPF programs.
+/* witness_prog.h - loads, attaches, pins and takes over the BPF programs of the witness, which
+ * reports a guest's frames to the gateway.
  *
  * A witness must report even when the agent cannot. The tc filters keep the programs alive, and the
  * programs keep the maps alive. The maps are pinned in a separate directory, so that the next agent

@@ -1,5 +1,5 @@
-/* witness_keys.h - makes, sends and wipes the keys with which owners sign witness datagrams
- * (docs/wire-format.md 9).
+/* witness_keys.h - makes, sends and wipes the keys with which owners' kernels sign witness
+ * datagrams, the reports about their guests' frames (docs/wire-format.md 9).
  *
  * A key is valid for one owner in one term. On each control connection, the owner gets a key after
  * its first report that it protects the VM in this term. It gets a new key every witness_rekey_s

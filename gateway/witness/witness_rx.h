@@ -67,9 +67,9 @@
 /* most macs checked per millisecond; one check takes about 0.12 microseconds
  * (docs/threat-model.md) */
 #define WITNESS_RX_CHECKS_PER_MS 512
-/* Half of these checks are divided among the VMs, and the other half is for all of them together.
- * Checks that are not used are kept for a later burst, up to this number for each VM and for the
- * common half. */
+/* Half of these checks are divided among the paths of the VMs, and the other half is for all of
+ * them together. Unused checks are kept for a later burst: at most this number for each path of
+ * each VM, and at most this number for the common half. */
 #define WITNESS_RX_BURST	 512
 
 /* A sample that was delayed by this much or more is not counted in n_timely, because it says

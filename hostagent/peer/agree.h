@@ -51,7 +51,7 @@ static inline uint64_t agree_mute_ns(uint64_t granted_ns)
 struct agree_primary {
 	uint8_t policy;		     /* enum agree_policy */
 	bool is_holding;	     /* the guest's output is held, so the guest is protected */
-	bool is_outvoted;
+	bool is_outvoted;	     /* another host owns the guest: never ask again */
 	uint64_t gateway_silence_ns; /* silence of the gateway so far */
 	uint64_t gateway_lost_ns;    /* a silence this long means that the gateway is lost; from
 				     * the VM's file */
