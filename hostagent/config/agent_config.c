@@ -256,7 +256,8 @@ static int check_disk_log(const char *path, const struct agent_vm_config *vm, st
 				 path);
 	if (!*vm->state_dir || *vm->disk_log || vm->n_disks == 0 ||
 	    vm->disk_durability == AGENT_DURABILITY_MEMORY ||
-	    strncmp(vm->disk[0].path, "/dev/", strlen("/dev/")) != 0)
+	    strncmp(vm->disk[0].path, "/dev/", strlen("/dev/")) != 0 ||
+	    strncmp(vm->disk[0].path, "/dev/shm/", strlen("/dev/shm/")) == 0)
 		return 0;
 	return error_set(error, -EINVAL,
 			 "%s: the first of the disks is a block device: set [standby] disk_log to "

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "inspect/domain.h"
 #include "inspect/look.h"
 #include "inspect/report.h"
 #include "inspect/rewrite.h"
@@ -18,7 +19,7 @@
 enum { EXIT_SOUND = 0, EXIT_OBSTACLES = 1, EXIT_USAGE = 2, EXIT_NO_QEMU = 3 };
 
 struct inspect_options {
-	const char *qmp, *name, *write_dir;
+	const char *qmp, *domain, *name, *write_dir;
 	bool force;
 	struct rewrite_map maps[REWRITE_MAPS_MAX];
 	size_t n_maps;
@@ -26,12 +27,15 @@ struct inspect_options {
 
 static void print_help(void)
 {
-	printf("usage: holdfast-agent inspect --qmp SOCKET [--name VM] [--map NAME=THERE]...\n"
-	       "                              [--write DIR [--force]]\n\n"
+	printf("usage: holdfast-agent inspect --qmp SOCKET | --domain NAME [--name VM]\n"
+	       "                              [--map NAME=THERE]... [--write DIR [--force]]\n\n"
 	       "Looks at a running QEMU without changing it. Prints what was found, all obstacles "
 	       "to\n"
 	       "its protection, and what belongs to this host.\n\n"
 	       "  --qmp SOCKET      a QMP monitor of the QEMU that nobody else uses\n"
+	       "  --domain NAME     instead: the QEMU that was started with -name NAME, for "
+	       "example\n"
+	       "                    by libvirt, and the first of its monitors that nobody uses\n"
 	       "  --name VM         the VM's name in Holdfast (default: that of QEMU's -name)\n"
 	       "  --map NAME=THERE  what NAME is on the standby: a path, tap, disk, chardev or\n"
 	       "                    address as the report shows it; state_dir; command_file\n"
@@ -69,6 +73,7 @@ static int parse_options(int argc, char **argv, struct inspect_options *options)
 {
 	static const struct option table[] = {
 		{"qmp", required_argument, NULL, 'q'},
+		{"domain", required_argument, NULL, 'd'},
 		{"name", required_argument, NULL, 'n'},
 		{"map", required_argument, NULL, 'm'},
 		{"write", required_argument, NULL, 'w'},
@@ -82,6 +87,9 @@ static int parse_options(int argc, char **argv, struct inspect_options *options)
 		switch (c) {
 		case 'q':
 			options->qmp = optarg;
+			break;
+		case 'd':
+			options->domain = optarg;
 			break;
 		case 'n':
 			options->name = optarg;
@@ -104,8 +112,8 @@ static int parse_options(int argc, char **argv, struct inspect_options *options)
 	}
 	if (r == 0 && optind != argc)
 		return usage("unexpected argument '%s'", argv[optind]);
-	if (r == 0 && !options->qmp)
-		return usage("%s is missing", "--qmp SOCKET");
+	if (r == 0 && (options->qmp != NULL) == (options->domain != NULL))
+		return usage("give one of %s", "--qmp SOCKET and --domain NAME");
 	return r;
 }
 
@@ -246,6 +254,7 @@ static int inspect_vm(struct inspect_options *options, const struct look *look,
 		.n_words = look->n_words,
 		.program = look->program,
 		.cwd = look->cwd,
+		.descriptors = &look->descriptors,
 		.tap = look->tap,
 		.info = &look->info,
 		.disks = &look->disks,
@@ -263,6 +272,7 @@ static int inspect_vm(struct inspect_options *options, const struct look *look,
 	(void)snprintf(command_file, sizeof(command_file), "/etc/holdfast/vms/%s.command", name);
 	report.state_dir = own_place(options, "state_dir", state_dir);
 	report.command_file = own_place(options, "command_file", command_file);
+	input.own_dir = report.state_dir;
 	r = rewrite_make(&input, &rewrite, obstacles);
 	if (r < 0) {
 		fprintf(stderr, "holdfast-agent inspect: the standby's command: %s\n",
@@ -274,10 +284,25 @@ static int inspect_vm(struct inspect_options *options, const struct look *look,
 	return r;
 }
 
+/* Look at the QEMU of the domain, by the first of its monitors that nobody uses. */
+static int look_at_domain(const struct domain *domain, struct inspect_options *options,
+			  struct look *ret_look, struct vmm_obstacles *obstacles,
+			  struct error *ret_error)
+{
+	int r = -EBUSY;
+
+	for (size_t i = 0; i < domain->n_monitors && r == -EBUSY; i++) {
+		options->qmp = domain->monitors[i];
+		r = look_at(options->qmp, ret_look, obstacles, ret_error);
+	}
+	return r;
+}
+
 int inspect_command(int argc, char **argv)
 {
 	AUTO_FREE struct vmm_obstacles *obstacles = calloc(1, sizeof(*obstacles));
 	struct inspect_options options = {0};
+	struct domain domain;
 	AUTO_FREE struct look *look = calloc(1, sizeof(*look));
 	struct error error;
 	int r = parse_options(argc, argv, &options);
@@ -286,7 +311,11 @@ int inspect_command(int argc, char **argv)
 		return r < 0 ? EXIT_USAGE : EXIT_SOUND;
 	if (!obstacles || !look)
 		return EXIT_OBSTACLES;
-	r = look_at(options.qmp, look, obstacles, &error);
+	if (options.domain)
+		r = domain_find(options.domain, &domain, &error);
+	if (r == 0)
+		r = options.domain ? look_at_domain(&domain, &options, look, obstacles, &error)
+				   : look_at(options.qmp, look, obstacles, &error);
 	if (r < 0) {
 		fprintf(stderr, "holdfast-agent inspect: %s\n", error.text);
 		return EXIT_NO_QEMU;

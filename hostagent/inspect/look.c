@@ -141,6 +141,18 @@ static void read_options(struct look *look)
 	}
 }
 
+/* Find out which files QEMU's sets of descriptors have. Without an answer they stay unknown. */
+static int look_at_fdsets(struct qmp *q, struct look *look, struct error *ret_error)
+{
+	json_t *fdsets = NULL;
+	int r = descriptors_read(look->info.pid, &look->descriptors, ret_error);
+
+	if (r == 0 && qmp_execute(q, "query-fdsets", NULL, OPEN_NS, &fdsets) == 0)
+		descriptors_note_fdsets(&look->descriptors, fdsets);
+	json_decref(fdsets);
+	return r;
+}
+
 static int look_at_process(struct look *look, struct error *ret_error)
 {
 	pid_t pid = look->info.pid;
@@ -263,6 +275,8 @@ static int look_at_guest(struct qmp *q, struct look *look, struct vmm_obstacles 
 	}
 	if (r == 0)
 		r = look_at_process(look, ret_error);
+	if (r == 0)
+		r = look_at_fdsets(q, look, ret_error);
 	if (r == 0)
 		r = look_at_taps(look, obstacles, ret_error);
 	return r;

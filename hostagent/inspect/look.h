@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "inspect/descriptors.h"
 #include "vmm/disks.h"
 #include "vmm/inspect.h"
 #include "vmm/taps.h"
@@ -21,6 +22,7 @@ struct look {
 	struct vmm_info info;
 	struct vmm_disks disks;
 	struct vmm_taps taps;
+	struct descriptors descriptors; /* QEMU's open files and sockets */
 	char tap[VMM_TAP_NAME_BYTES]; /* the tap to hold; "" if there is not exactly one */
 	char bridge[16];	      /* the bridge of that tap; "" if it is in none */
 	char program[512];	      /* QEMU's binary */

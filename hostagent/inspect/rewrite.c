@@ -147,10 +147,12 @@ char *rewriter_path(struct rewriter *rw, enum rewrite_kind kind, const char *wha
 		path += 5;
 	if (!there)
 		there = rewriter_mapped(rw, path);
+	if (descriptors_fdset_path(rw->in->descriptors, path))
+		path = descriptors_fdset_path(rw->in->descriptors, path);
 	here = absolute(rw, path);
 	if (!there && here)
 		there = rewriter_mapped(rw, here);
-	if (!there && strncmp(path, "/dev/fdset/", 11) == 0) {
+	if (!there && strncmp(path, DESCRIPTORS_FDSET, strlen(DESCRIPTORS_FDSET)) == 0) {
 		rewriter_refuse(rw,
 				"%s is the descriptor %s, whose file cannot be told: name the file "
 				"on the standby with --map %s=PATH",

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "inspect/descriptors.h"
 #include "standby/cmdline.h"
 #include "vmm/disks.h"
 #include "vmm/inspect.h"
@@ -56,6 +57,10 @@ struct rewrite_input {
 	size_t n_words;
 	const char *program; /* absolute path of QEMU */
 	const char *cwd;     /* QEMU's directory, for relative paths; "" if it is not known */
+	/* what is behind QEMU's open descriptors; NULL: not known */
+	const struct descriptors *descriptors;
+	/* the standby's directory for sockets that the manager makes on the primary */
+	const char *own_dir;
 	const char *tap;     /* the tap that the guest's card uses; "" if none was found */
 	const struct vmm_info *info;
 	const struct vmm_disks *disks;

@@ -102,32 +102,72 @@ static void note_address(struct rewriter *rw, const char *what, const struct opt
 	rewriter_note(rw, REWRITE_MADE, what, text, text);
 }
 
+/* A manager has made the socket and passed it to QEMU. On the standby, QEMU makes a socket itself.
+ * Its place is a directory that the agent makes, unless the operator names another place. Returns
+ * false after adding an obstacle. */
+static bool carry_descriptor(struct rewriter *rw, const char *what, const char *id,
+			     struct option_list *list)
+{
+	const char *here = descriptors_path(rw->in->descriptors, option_get(list, "fd"));
+	const char *there = rewriter_mapped(rw, id);
+	char path[128];
+
+	if (!there && here)
+		there = rewriter_mapped(rw, here);
+	if (!there && here && id && *rw->in->own_dir && option_get(list, "server") &&
+	    snprintf(path, sizeof(path), "%s/%s", rw->in->own_dir, id) < (int)sizeof(path))
+		there = path;
+	if (!there) {
+		rewriter_refuse(rw,
+				"%s is an open descriptor of a manager, whose socket cannot "
+				"be told: name the socket on the standby with --map %s=PATH",
+				what, id ? id : "");
+		return false;
+	}
+	rewriter_note(rw, REWRITE_MADE, what, here ? here : "a descriptor", there);
+	option_drop(list, "fd");
+	option_set(list, "path", there);
+	if (option_get(list, "server"))
+		option_set(list, "wait", "off");
+	return true;
+}
+
+/* Is @path a descriptor whose file is not known and has no --map? A manager's log daemon gives QEMU
+ * such a descriptor, which is the end of a pipe. */
+static bool is_lost_log(struct rewriter *rw, const char *path)
+{
+	return strncmp(path, DESCRIPTORS_FDSET, strlen(DESCRIPTORS_FDSET)) == 0 &&
+	       !descriptors_fdset_path(rw->in->descriptors, path) && !rewriter_mapped(rw, path);
+}
+
+/* Carry over the file to which a character device copies its output. */
+static void carry_log(struct rewriter *rw, const char *what, struct option_list *list)
+{
+	const char *path = option_get(list, "logfile");
+
+	if (!path || !is_lost_log(rw, path)) {
+		rewriter_list_path(rw, REWRITE_MADE, what, NULL, list, "logfile");
+		return;
+	}
+	rewriter_note(rw, REWRITE_LEFT_OUT, what, path, "the log that the manager's daemon writes");
+	option_drop(list, "logfile");
+	option_drop(list, "logappend");
+}
+
 static void carry_chardev(struct rewriter *rw, struct option_list *list)
 {
-	const char *id = option_get(list, "id"), *there;
+	const char *id = option_get(list, "id");
 	char what[80];
 
 	(void)snprintf(what, sizeof(what), "chardev %.60s", id ? id : "");
 	if (option_get(list, "fd")) {
-		there = rewriter_mapped(rw, id);
-		if (!there) {
-			rewriter_refuse(
-				rw,
-				"%s is an open descriptor of a manager, whose socket cannot "
-				"be told: name the socket on the standby with --map %s=PATH",
-				what, id ? id : "");
+		if (!carry_descriptor(rw, what, id, list))
 			return;
-		}
-		rewriter_note(rw, REWRITE_MADE, what, "a descriptor", there);
-		option_drop(list, "fd");
-		option_set(list, "path", there);
-		if (option_get(list, "server"))
-			option_set(list, "wait", "off");
 	} else {
 		rewriter_list_path(rw, REWRITE_MADE, what, id, list, "path");
 		note_address(rw, what, list);
 	}
-	rewriter_list_path(rw, REWRITE_MADE, what, NULL, list, "logfile");
+	carry_log(rw, what, list);
 	rewriter_emit_list(rw, "chardev", list);
 }
 
@@ -244,6 +284,10 @@ static void carry_object(struct rewriter *rw, const char *value, struct option_l
 	}
 	if (strcmp(type, "secret") == 0 && id && strcmp(id, "masterKey0") == 0) {
 		rewriter_leave_out(rw, "object", value, "libvirt's own secret");
+		return;
+	}
+	if (strcmp(type, "rng-random") == 0) { /* the kernel's source of random numbers */
+		rewriter_emit(rw, "object", value);
 		return;
 	}
 	(void)snprintf(what, sizeof(what), "object %.60s", id ? id : type);

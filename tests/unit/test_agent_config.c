@@ -103,8 +103,8 @@ static void expect_refused(int expected, const char *part)
 		fail_msg("'%s' does not name '%s'", error.text, part);
 }
 
-/* Check that the file is refused: its VM is listed with the error, and the other VMs are not
- * affected. */
+/* Check that the file is refused: its VM is listed with a fault that has the text @part, and the
+ * other VMs are not affected. If @part is "", check that there is no fault. */
 static void expect_fault(const char *name, const char *part)
 {
 	struct agent_config config;
@@ -113,7 +113,7 @@ static void expect_fault(const char *name, const char *part)
 	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
 	assert_int_equal(config.n_vms, 2);
 	assert_string_equal(config.vms[0].name, name);
-	if (!strstr(config.vms[0].fault, part))
+	if (!strstr(config.vms[0].fault, part) || !*part != !*config.vms[0].fault)
 		fail_msg("'%s' does not name '%s'", config.vms[0].fault, part);
 	assert_string_equal(config.vms[1].name, "web2");
 	assert_string_equal(config.vms[1].fault, "");
@@ -154,6 +154,8 @@ static void a_disk_log_is_on_a_disk(void **state)
 	put(other_path, "[vm]\nname = web2\ntap = tap1\nqmp = /q2\n");
 	put(vm_path, "%s" STANDBY, begin);
 	expect_fault("web1", "the first of the disks is a block device: set [standby] disk_log");
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\ndisks = vda:/dev/shm/x.raw\n" STANDBY);
+	expect_fault("web1", ""); /* a file, although in /dev */
 	put(vm_path, "%sdisk_durability = ram\n" STANDBY, begin);
 	expect_fault("web1", "disk_durability");
 	put(vm_path, "%sdisk_durability = both\ndisk_flushes = outside\n" STANDBY, begin);

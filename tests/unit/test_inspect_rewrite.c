@@ -24,6 +24,9 @@ static struct vmm_disks disks = {
 		 {.name = "virtio0", .source = "virtio0", .node = "#block1", .file = "/i/b,c.raw"}},
 };
 static struct vmm_disks no_disks;
+/* What a manager passed to QEMU: a socket, and a log file. */
+static const struct descriptors descriptors = {
+	.n = 2, .list = {{31, -1, "/run/m/chan.sock"}, {6, 7, "/var/log/m/serial.log"}}};
 static struct vmm_obstacles obstacles;
 
 /* Rewrite @text, whose words are separated by '|'. Returns the standby's words, joined by '|' and
@@ -38,6 +41,8 @@ static char *rewritten(const char *text, const struct vmm_disks *with, struct re
 		.n_words = 1,
 		.program = "/usr/bin/qemu",
 		.cwd = "/vm",
+		.descriptors = &descriptors,
+		.own_dir = "/dev/shm/holdfast/vm",
 		.tap = "tap7",
 		.info = &info,
 		.disks = with,
@@ -107,6 +112,13 @@ static void test_options(void **state)
 		{M "-kernel|vmlinuz|-bios|b.bin|-append|a 'b'",
 		 M "-kernel|/vm/vmlinuz|-bios|b.bin|-append|a 'b'"},
 		{M "-chardev|socket,id=mon0,fd=5,server=on|-mon|chardev=mon0,mode=control", M},
+		/* descriptors whose path is known; the log of fdset 4 is a pipe to a daemon */
+		{M "-chardev|socket,id=chan,fd=31,server=on",
+		 M "-chardev|socket,id=chan,server=on,path=/dev/shm/holdfast/vm/chan,wait=off"},
+		{M "-add-fd|set=7,fd=33|-chardev|file,id=s,path=/dev/fdset/7",
+		 M "-chardev|file,id=s,path=/var/log/m/serial.log"},
+		{M "-add-fd|set=4,fd=35|-chardev|pty,id=s,logfile=/dev/fdset/4,logappend=on",
+		 M "-chardev|pty,id=s"},
 		{M "-chardev|socket,id=look,path=/l,server=on|-mon|chardev=look",
 		 M "-chardev|socket,id=look,path=/l,server=on|-mon|chardev=look"},
 		{M "-device|{\"driver\":\"e1000\",\"id\":\"a\",\"bootindex\":1}",
@@ -203,6 +215,7 @@ static void test_images(void **state)
 		.n_words = ARRAY_SIZE(words),
 		.program = "/usr/bin/qemu",
 		.cwd = "/vm",
+		.own_dir = "/dev/shm/holdfast/vm",
 		.tap = "tap7",
 		.info = &info,
 		.disks = &one,

@@ -1,20 +1,22 @@
-# guests_libvirt.sh - lets libvirt start the guest of bench_guests, which sources this file.
+# libvirt_lib.sh - lets libvirt start the guest. To be sourced (bash) after cluster_lib.sh or bench_lib.sh.
 #
 # The domain's XML is what virt-install would write, with two changes that Holdfast needs: <driver> switches the
-# network card's offloads off, and <qemu:commandline> adds a second monitor. libvirt runs QEMU as the user libvirt-qemu,
-# with a seccomp filter, and makes a tap for it in the bridge.
+# network card's offloads off, and <qemu:commandline> adds a second monitor. libvirt runs QEMU as the user nobody,
+# with a seccomp filter, and makes a tap for it in the bridge. The guest has a disk, which it does not use.
 #
-# bench_guests starts a libvirtd of its own in the primary's network namespace. In the mount namespace of this libvirtd,
+# libvirt_start starts a libvirtd of its own in the primary's network namespace. In the mount namespace of this libvirtd,
 # libvirt's directories are empty. So it does not disturb a libvirtd that this machine already runs.
 #
-#	libvirt_start MACHINE    starts the guest on the primary; sets GUEST_PID to its QEMU, LIBVIRT_PID to libvirtd
+#	libvirt_start MACHINE WORDS
+#	                         starts the guest on the primary, with WORDS for its kernel; sets GUEST_PID to its QEMU and
+#	                         LIBVIRT_PID to libvirtd
 #	libvirt_virsh ARG...     runs virsh with these arguments
-#	libvirt_command          writes the standby's command file: QEMU's arguments, except those that only libvirt needs
+#	libvirt_inspect          makes both hosts' files with `inspect --domain`
 #	libvirt_watched          asks virsh for the guest's state 200 times; prints how often each state was the answer,
 #	                         and how much processor time libvirtd used
 
 LIBVIRT_PID=''
-readonly LIBVIRT_USER=libvirt-qemu
+readonly LIBVIRT_USER=nobody
 
 libvirt_virsh() { nsenter -t "$LIBVIRT_PID" -m -n -- virsh -q "$@"; }
 
@@ -25,20 +27,20 @@ libvirt_daemon()
 		for dir in /run /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
 			mount -t tmpfs -o mode=755 tmpfs "$dir" || exit 1
 		done
-		printf "%s\n" "security_driver = \"none\"" "stdio_handler = \"file\"" "cgroup_controllers = []" \
-			"dynamic_ownership = 0" >/etc/libvirt/qemu.conf
+		printf "%s\n" "user = \"nobody\"" "group = \"nogroup\"" "security_driver = \"none\"" \
+			"stdio_handler = \"file\"" "cgroup_controllers = []" "dynamic_ownership = 0" >/etc/libvirt/qemu.conf
 		exec libvirtd'
 	LIBVIRT_PID=$TOPO_PID
 	local deadline=$((SECONDS + 30))
 
 	until libvirt_virsh uri >/dev/null 2>&1; do # poll: no event reports that the socket exists
 		(( SECONDS < deadline )) && kill -0 "$LIBVIRT_PID" 2>/dev/null ||
-			result FAILED "libvirtd does not start: $(tail -n 2 "$TEST_TMP/libvirtd.log")"
+			fail "libvirtd does not start: $(tail -n 2 "$TEST_TMP/libvirtd.log")"
 		sleep 0.2
 	done
 }
 
-libvirt_domain() # MACHINE
+libvirt_domain() # MACHINE WORDS
 {
 	local dir=$TOPO_DIR/primary
 
@@ -51,7 +53,7 @@ libvirt_domain() # MACHINE
 	    <type arch='x86_64' machine='$1'>hvm</type>
 	    <kernel>$dir/vmlinuz</kernel>
 	    <initrd>$dir/initramfs</initrd>
-	    <cmdline>$(guest_words)</cmdline>
+	    <cmdline>$2</cmdline>
 	  </os>
 	  <features><acpi/><apic/></features>
 	  <clock offset='utc'>
@@ -60,7 +62,12 @@ libvirt_domain() # MACHINE
 	    <timer name='hpet' present='no'/>
 	  </clock>
 	  <devices>
-	    <emulator>$(command -v "$QEMU")</emulator>
+	    <emulator>$(command -v qemu-system-x86_64)</emulator>
+	    <disk type='file' device='disk'>
+	      <driver name='qemu' type='raw'/>
+	      <source file='$dir/disk.raw'/>
+	      <target dev='vda' bus='virtio'/>
+	    </disk>
 	    <controller type='usb' model='qemu-xhci' ports='15'/>
 	    <interface type='bridge'>
 	      <source bridge='br0'/>
@@ -85,52 +92,36 @@ libvirt_domain() # MACHINE
 	XML
 }
 
-libvirt_start() # MACHINE
+libvirt_start() # MACHINE WORDS
 {
 	local dir=$TOPO_DIR/primary
 
 	chmod 711 "$TOPO_DIR" # lets libvirt's user pass; the keys and state inside have strict modes of their own
 	cp "$GUEST_IMAGE"/{vmlinuz,initramfs} "$dir"
-	chown "$LIBVIRT_USER" "$dir"
+	truncate -s 8M "$dir/disk.raw" "$TOPO_DIR/standby/disk.raw"
+	chown "$LIBVIRT_USER" "$dir" "$dir/disk.raw"
 	topo_in primary ip link del tap0 # libvirt makes a tap of its own
 	libvirt_daemon
-	libvirt_domain "$1" >"$TEST_TMP/domain.xml"
+	libvirt_domain "$1" "$2" >"$TEST_TMP/domain.xml"
 	libvirt_virsh create "$TEST_TMP/domain.xml" >"$TEST_TMP/virsh.log" 2>&1 ||
-		result FAILED "virsh create: $(<"$TEST_TMP/virsh.log")"
+		fail "virsh create: $(<"$TEST_TMP/virsh.log")"
 	GUEST_PID=$(<"/proc/$LIBVIRT_PID/root/run/libvirt/qemu/$CLUSTER_VM.pid")
 }
 
-# Writes the standby's command file from the arguments of the running QEMU. An operator would do the
-# same by hand, from the output of `ps`. Where libvirt passed an open descriptor to QEMU, the file names
-# a tap, file or socket on the standby's host. The options for libvirt's monitor, secret and memory back
-# end are left out.
-libvirt_command()
+# Makes the files of both hosts with `inspect --domain`, and gives them to the agents. The standby's QEMU makes
+# console and channel at places of its own.
+libvirt_inspect()
 {
-	python3 - "$GUEST_PID" "$TOPO_DIR/standby" "$TEST_TMP/standby-console.log" <<-'PY' >"$CLUSTER_ETC/beta/$CLUSTER_VM.command"
-	import shlex, sys
+	local dir=$TEST_TMP/inspected
 
-	pid, directory, console = sys.argv[1:]
-	words = open("/proc/%s/cmdline" % pid).read().split("\0")[:-1]
-	out, rest = words[:1], iter(words[1:])
-	for option in rest:
-	    if option in ("-S", "-no-hpet", "-no-shutdown", "-no-user-config", "-nodefaults"):
-	        out += [option] * (option != "-S")
-	        continue
-	    value = next(rest)
-	    if option in ("-mon", "-qmp", "-add-fd") or "charmonitor" in value or '"secret"' in value \
-	            or "memory-backend-ram" in value:
-	        continue
-	    if option == "-machine":
-	        value = value.replace(",memory-backend=pc.ram", "")
-	    elif option == "-netdev":
-	        value = "tap,id=hostnet0,ifname=tap0,script=no,downscript=no"
-	    elif "charserial0," in value and option == "-chardev":
-	        value = "file,id=charserial0,path=" + console
-	    elif "charchannel0," in value and option == "-chardev":
-	        value = "socket,id=charchannel0,path=%s/channel,server=on,wait=off" % directory
-	    out += [option, value]
-	print(shlex.join(out))
-	PY
+	topo_in primary "$CLUSTER_AGENT_BIN" inspect --domain "$CLUSTER_VM" --write "$dir" \
+		--map "$TEST_TMP/primary-console.log=$TEST_TMP/standby-console.log" \
+		--map "virtio-disk0=$TOPO_DIR/standby/disk.raw" --map "state_dir=$TOPO_DIR/standby/state" \
+		--map "command_file=$CLUSTER_ETC/beta/$CLUSTER_VM.command" >"$TEST_TMP/inspect.log" 2>&1 ||
+		fail "inspect --domain: $(<"$TEST_TMP/inspect.log")"
+	cp "$dir/$CLUSTER_VM.ini" "$CLUSTER_ETC/alpha/vms/$CLUSTER_VM.ini"
+	cp "$dir/$CLUSTER_VM.standby.ini" "$CLUSTER_ETC/beta/vms/$CLUSTER_VM.ini"
+	cp "$dir/$CLUSTER_VM.command" "$CLUSTER_ETC/beta/$CLUSTER_VM.command"
 }
 
 # Prints the processor time of libvirtd in clock ticks.

@@ -1,0 +1,60 @@
+/* descriptors.h - which files and sockets are behind a process's open descriptors.
+ *
+ * Why: a manager such as libvirt opens logs and sockets itself and gives QEMU only their numbers
+ * (`-chardev socket,fd=31`, `-add-fd set=2,fd=33`). The operator wants to see the paths.
+ *
+ * Source: /proc/PID/fd and /proc/PID/net/unix, proc(5) and unix(7).
+ * Where: look.c reads them; rewrite_backends.c asks for them. Threads: any (no state).
+ */
+#ifndef INSPECT_DESCRIPTORS_H
+#define INSPECT_DESCRIPTORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <jansson.h>
+
+#include "base/error.h"
+
+#define DESCRIPTORS_MAX	      128u
+#define DESCRIPTOR_PATH_BYTES 512u
+
+struct descriptor {
+	unsigned int number;
+	int64_t fdset; /* the N of /dev/fdset/N, to which it belongs; -1: to none */
+	char path[DESCRIPTOR_PATH_BYTES]; /* a file, or the name of a unix socket; absolute */
+};
+
+struct descriptors {
+	struct descriptor list[DESCRIPTORS_MAX];
+	size_t n;
+};
+
+/* Read the descriptors of process @pid that have a path: files (but not devices), and unix sockets
+ * with a name in the file system. More than DESCRIPTORS_MAX of them are left out. Returns 0; -errno
+ * if /proc cannot be read, and *ret_error says why. */
+int descriptors_read(pid_t pid, struct descriptors *ret_descriptors, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Note what QEMU's monitor answered to `query-fdsets`. (QEMU duplicates the descriptors of -add-fd,
+ * so their numbers are not those of its command line.) Anything unexpected is ignored. */
+void descriptors_note_fdsets(struct descriptors *descriptors, const json_t *fdsets);
+
+/* Returns the path of the file that QEMU opens by the name @path, if that is /dev/fdset/N and the
+ * file is known; else NULL. If the set has several files, the first counts. Borrowed from
+ * @descriptors, which may be NULL. */
+const char *descriptors_fdset_path(const struct descriptors *descriptors, const char *path);
+
+/* The names that QEMU gives to the descriptors of -add-fd begin with this. */
+#define DESCRIPTORS_FDSET "/dev/fdset/"
+
+/* Returns the path of descriptor @number (text, as in QEMU's options), or NULL if it has none.
+ * Borrowed from @descriptors, which may be NULL. */
+const char *descriptors_path(const struct descriptors *descriptors, const char *number);
+
+/* Find the path of the unix socket @inode in @table, the text of /proc/PID/net/unix. Pure. Returns
+ * 0, or -ENOENT if there is no such socket, or it has no path. */
+int descriptors_find_unix(const char *table, unsigned long inode, char *ret_path, size_t size);
+
+#endif

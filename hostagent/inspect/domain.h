@@ -1,0 +1,43 @@
+/* domain.h - finds the QEMU of a guest by the guest's name, and the monitors that it offers.
+ *
+ * Why: libvirt, Proxmox and other managers start QEMU with `-name guest=NAME`. Their users know
+ * that name, and neither a process nor a socket. No manager is asked, so this works with each of
+ * them.
+ *
+ * A manager keeps its own monitor for itself: QEMU serves one client per monitor. Holdfast needs
+ * another one, which the domain's definition must ask for.
+ *
+ * Source: /proc/PID/cmdline, proc(5); QEMU's options -name, -qmp, -mon and -chardev.
+ * Where: command.c. Threads: any (no state).
+ */
+#ifndef INSPECT_DOMAIN_H
+#define INSPECT_DOMAIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+#define DOMAIN_MONITORS_MAX 4u
+#define DOMAIN_PATH_BYTES   108u /* as long as a unix socket's address */
+
+struct domain {
+	pid_t pid;
+	char monitors[DOMAIN_MONITORS_MAX][DOMAIN_PATH_BYTES]; /* paths of QMP sockets */
+	size_t n_monitors;
+};
+
+/* Find the running QEMU whose -name is @name. Reads /proc, so it takes some milliseconds for each
+ * thousand processes. Returns 0; -ENOENT if there is none; -EEXIST if there are several; -ENOTCONN
+ * if it has no QMP monitor but those that its manager holds; other -errno of /proc. On error
+ * *ret_error says what to do. */
+int domain_find(const char *name, struct domain *ret_domain, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Read the name and the monitors from QEMU's arguments: @words, of which there are @n. Pure. A
+ * monitor counts if QEMU itself listens at its path. Returns true if the arguments are those of a
+ * QEMU with -name @name. */
+bool domain_read(char *const *words, size_t n, const char *name, struct domain *ret_domain);
+
+#endif
