@@ -79,7 +79,7 @@ static __always_inline __u64 datagram_mac(const __u64 key[2], const struct datag
 #pragma unroll
 	for (int i = 0; i < DATAGRAM_SIGNED_WORDS; i++)
 		sip_word(&s, word[i]);
-	/* SipHash's last word holds the remaining bytes, of which there are none, and the length */
+	/* SipHash's last word holds the length and the remaining bytes (here there are none). */
 	sip_word(&s, (__u64)(DATAGRAM_SIGNED_WORDS * 8) << 56);
 	s.v2 ^= 0xff;
 	for (int i = 0; i < 4; i++)

@@ -1,5 +1,5 @@
-/* hold.bpf.c - does the kernel's part of the hold, which keeps a guest's frames back until their
- * epoch is committed: stamps and redirects the frames, or drops them.
+/* hold.bpf.c - the kernel's part of the hold, which keeps a guest's frames back until their epoch
+ * is committed. This part stamps and redirects the frames, or drops them.
  *
  * hold_xdp runs on the guest's tap for each frame that the guest sends. It does not parse frames,
  * so it holds frames of every ethertype. What it does with a frame:
@@ -46,8 +46,8 @@ struct {
 	__type(value, __u32);
 } hold_xsks SEC(".maps");
 
-/* This map has a number of frames for each enum hold_counter and CPU. Both programs write the map.
- * The map is pinned. */
+/* This map counts frames for each enum hold_counter and CPU. Both programs write the map. The map
+ * is pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, HOLD_COUNTER_SLOTS);

@@ -45,8 +45,8 @@ static int remove_pins(const struct hold_prog *prog)
 }
 
 /* Open the pinned link if it is on our device. If it is on another device, or its device is gone
- * (ifindex 0), remove all pins: they are those of an earlier guest, whose mode must not apply to
- * this guest. */
+ * (ifindex 0), remove all pins. They belong to an earlier guest, whose mode must not apply to this
+ * guest. */
 static int find_pinned_link(struct hold_prog *prog)
 {
 	struct bpf_link_info info = {0};
@@ -91,7 +91,7 @@ static int load(struct hold_prog *prog, const struct hold_prog_config *config)
 	pinned[0] = skel->maps.hold_control;
 	pinned[1] = skel->maps.hold_xsks;
 	pinned[2] = skel->maps.hold_counters;
-	/* created if it is not pinned: older agents did not have this map */
+	/* older agents did not pin this map; if it is not pinned, libbpf creates it */
 	pinned[3] = skel->maps.hold_sent;
 	for (size_t i = 0; i < ARRAY_SIZE(pinned); i++) {
 		r = pin_path(prog, bpf_map__name(pinned[i]), path, sizeof(path));

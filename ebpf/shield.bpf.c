@@ -29,7 +29,7 @@
  * frame. */
 #define PASS_WHOLE	0x40000
 #define NO_OPTIONS	0x45	/* first byte of an IPv4 header without options */
-#define MORE_OR_OFFSET	0x3fff	/* every fragment has one of these bits set */
+#define MORE_OR_OFFSET	0x3fff	/* a fragment has at least one of these bits set */
 
 struct headers {
 	__u8 unused[2]; /* aligns the addresses in `ip` */

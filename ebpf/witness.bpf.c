@@ -110,9 +110,9 @@ int witness_sample(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-/* Fill in the size and the first bytes (`head`) of the sampled frame. If the kernel keeps the
- * frame's VLAN tag outside of the frame, puts the tag back in its place in `head`. Returns 0, or
- * less than 0 on failure. */
+/* Store the sampled frame's size and first bytes in @d (the bytes in `head`). If the kernel keeps
+ * the frame's VLAN tag outside of the frame, puts the tag back in its place in `head`. Returns 0,
+ * or less than 0 on failure. */
 static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
 {
 	__u32 size = skb->len, n;

@@ -47,8 +47,8 @@ struct witness_prog {
 	struct witness_state *state;	 /* mapped page of the map witness_state */
 	int lock_fd;	   /* descriptor of pin_dir; keeps it locked */
 	int tap;
-	/* true if witness_prog_open() found the pins of a witness of this tap, which has sent all
-	 * the time */
+	/* true if witness_prog_open() found a pinned witness of this tap; that witness never
+	 * stopped sending */
 	bool is_taken_over;
 	char pin_dir[256];
 };

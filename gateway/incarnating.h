@@ -20,11 +20,11 @@ struct incarnating {
 	/* thread that writes the records; borrowed; set before the loop runs */
 	struct journal_thread *thread;
 	uint64_t recording;    /* the incarnation that is being written to the file; 0: none */
-	/* how long leases may last, in ms: until settle_at_ns, the longer release_ms of this start
-	 * and the previous start; then the release_ms of this start */
+	/* how long a lease can last, in ms: the release_ms of this start; until settle_at_ns, that
+	 * of the previous start if it is longer */
 	uint32_t release_ms;
-	/* when all leases of the previous start have expired. The longer release_ms of that start
-	 * can then be removed from the file; 0: there is nothing to remove */
+	/* when all leases of the previous start have expired, so that its longer release_ms can be
+	 * removed from the file; 0: there is nothing to remove */
 	uint64_t settle_at_ns;
 };
 

@@ -281,9 +281,9 @@ static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint
 }
 
 /* Receive frames from the port of @net: one burst, or more if witness datagrams are accepted on the
- * port. There, another burst (up to BURSTS_MAX) follows a full burst without a frame for lwIP.
- * Otherwise a flood of datagrams would keep other frames out of the port's ring. Returns true if
- * there were frames. */
+ * port. On such a port, another burst (up to BURSTS_MAX) follows each full burst that had no frame
+ * for lwIP. Without this, a flood of datagrams would keep other frames out of the port's ring.
+ * Returns true if there were frames. */
 static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 {
 	struct port_frame frames[BURST];

@@ -183,8 +183,8 @@ static void conn_ready(struct source *source, uint32_t events, uint64_t now_ns)
 	struct control_conn *c = (struct control_conn *)source;
 
 	if (events & (EPOLLHUP | EPOLLERR) && !wire_tls_is_established(c->tls))
-		/* The peer has hung up: end the connection now. A waiting handshake is not read, so
-		 * epoll would report this event again and again. */
+		/* The peer has hung up: end the connection now. Nothing is read while a handshake
+		 * waits, so epoll would report this event again and again. */
 		c->broken = true;
 	else if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		;

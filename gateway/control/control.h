@@ -22,11 +22,11 @@
 
 #define CONTROL_REQUEST_MAX	4096
 #define CONTROL_OUTPUT_MAX	(4u << 20)
-/* most connections that may wait for a command to end, or follow events */
+/* limit of the connections that wait for a command to end, or that follow events */
 #define CONTROL_CONNECTIONS_MAX 32
-/* most of CONTROL_CONNECTIONS_MAX that viewers may have; the rest is for operators */
+/* how many of CONTROL_CONNECTIONS_MAX can be viewers'; the rest is for operators */
 #define CONTROL_VIEWERS_MAX	16
-#define CONTROL_FOLLOWERS_MAX	4 /* most connections of one identity that may follow events */
+#define CONTROL_FOLLOWERS_MAX	4 /* limit of one identity's connections that follow events */
 /* limit of connections whose request has not come, or whose answer is not sent yet (newcomers.h) */
 #define CONTROL_UNPROVEN_MAX	16
 #define CONTROL_TIMEOUT_NS	(5 * CLOCK_NS_PER_S) /* time limit for handshake and request */

@@ -25,8 +25,8 @@ struct control_conn {
 	struct wire_tls *tls;
 	enum control_phase phase;
 	uint32_t address_be32; /* the peer's address */
-	/* true while the handshake waits, because the time for handshakes is spent. A waiting
-	 * connection is not read (newcomers.h) */
+	/* true while the handshake waits for time in the loop (newcomers.h); nothing is read
+	 * then */
 	bool waiting;
 	uint64_t opened_ns;
 	uint64_t op_id;	      /* in CONTROL_WAITING: the number of the command */

@@ -35,8 +35,8 @@ struct control_conn;
  * or NULL if a slot is free. */
 struct control_conn *newcomers_victim(const struct control *control, uint32_t address_be32);
 
-/* May the bytes of @c be read now? Always true after the handshake. If not, marks @c as waiting;
- * newcomers_next() then returns @c later. */
+/* Returns true if @c can be read now; this is always so after the handshake. Returns false if the
+ * handshake must wait: marks @c as waiting, and newcomers_next() returns @c later. */
 bool newcomers_may_run(struct control_conn *c, uint64_t now_ns);
 
 /* Charge the @ns that the loop spent on @c's handshake to the time that all handshakes may use. */

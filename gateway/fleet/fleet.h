@@ -6,7 +6,7 @@
  *
  *      session ─ frame ─► fleet_step ─► vm_fsm_step ─► actions ─► journal ┄ durable ┄► links, sinks
  *	control ─ verb ──►     │                                      │
- *	main ─ tick ─────►     │                                      └┄ failed: the machine is
+ *	main ─ tick ─────►     │                                      └┄ failed: the state is
  *                             │                                         restored, no action follows
  *	                       '── a step waits for the disk: the input goes to this VM's inbox
  *
@@ -206,7 +206,7 @@ int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t n
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Let no host of @vm be promoted until all leases from an earlier start of the gateway have
- * expired. That start may have granted its last lease at @now_ns; a lease lasts @release_ns. */
+ * expired. The last of these leases may have begun at @now_ns; a lease lasts @release_ns. */
 void fleet_mute_after(struct fleet_vm *vm, uint64_t now_ns, uint64_t release_ns);
 
 /* Note for operators that @name cannot be protected, and why (@text). */
@@ -235,8 +235,8 @@ int fleet_step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *
 	       uint64_t now_ns);
 
 /* Attach @link, @host's accepted control connection, and tell all VMs of the host. Send WELCOME
- * before, because this call may already send orders. Returns 0, or -errno of fleet_step(); after an
- * error the caller must end the connection. */
+ * before this call, because the call can already send orders. Returns 0, or -errno of fleet_step();
+ * after an error the caller must end the connection. */
 int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_link *link,
 		     uint64_t now_ns) __attribute__((warn_unused_result));
 /* Detach @link from @host, and tell every VM on @host that the host's control connection is gone.

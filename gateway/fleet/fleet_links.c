@@ -78,7 +78,7 @@ void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns)
 {
 	vm_fsm_seen(&vm->fsm, host, now_ns);
 	if (vm->pending.waiting)
-		/* note it in the copy too, from which the state machine may be restored */
+		/* also note it in the copy from which the state machine can be restored */
 		vm_fsm_seen(&vm->pending.before, host, now_ns);
 }
 

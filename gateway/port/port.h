@@ -113,11 +113,11 @@ size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max
 void port_frame_free(void *handle);
 
 /* Copy one frame into the transmit queue. The frame is the concatenation of @n_pieces pieces
- * (1..PORT_PIECES_MAX). The next port_flush() sends the frame, or a later one if the driver's ring
- * is full; it may also be sent earlier. Never waits for the network, though net_af_packet may wait
- * for room in its ring. Returns 0. Returns -ENOBUFS if no buffer is free: the frame is lost (TCP
- * repeats it). Returns -EMSGSIZE if the frame is empty or longer than PORT_FRAME_MAX, or there are
- * too many pieces. All errors are counted. */
+ * (1..PORT_PIECES_MAX). The next port_flush() sends the frame, if not sent earlier; while the
+ * driver's ring is full, a later port_flush() does. Never waits for the network, though
+ * net_af_packet may wait for room in its ring. Returns 0. Returns -ENOBUFS if no buffer is free:
+ * the frame is lost (TCP repeats it). Returns -EMSGSIZE if the frame is empty or longer than
+ * PORT_FRAME_MAX, or there are too many pieces. All errors are counted. */
 int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces)
 	__attribute__((warn_unused_result));
 

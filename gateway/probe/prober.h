@@ -9,7 +9,7 @@
  *      host, ARP or ICMP       An answer proves that the host's kernel runs. If many probes get no
  *				answer, the host or the path to it is gone.
  *      guest, any method       An answer proves that guest, host and path work, and that the
- *                              guest's output is being released. No answer proves nothing: a
+ *                              guest's output is being released. Silence proves nothing: a
  *				primary that cannot commit holds every answer back. The primary's
  *				kernel (the witness) still reports that the guest sent one.
  * ICMP and TCP answers must repeat random values of the request, so only somebody who sees the
@@ -124,7 +124,7 @@ struct prober_figures {
 };
 
 /* Begin (true) or end (false) a round of probes at @now_ns, because a doubt (see above) has begun
- * or ended. Does nothing if @active is the same as in the last call, or if @prober is NULL. May
+ * or ended. Does nothing if @active is the same as in the last call, or if @prober is NULL. Can
  * send RSTs, both at the beginning and at the end. The next probes_tick() sends the first probes of
  * the round. */
 void prober_set_active(struct prober *prober, bool active, uint64_t now_ns);

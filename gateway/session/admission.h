@@ -17,7 +17,7 @@
  *          be from the same host, whose HELLO then replaces the old session.
  *  time    the measured time of each handshake is charged to one of two budgets: one is shared by
  *          all known sources, the other by all unknown ones. If the budget of a handshake is spent,
- *          or other handshakes wait already, that session accepts no input until admission_run()
+ *          or other handshakes wait already, its session accepts no input until admission_run()
  *          picks it. admission_run() prefers known sources to unknown ones, then the source with
  *          the fewest unproven connections, then the oldest session.
  *

@@ -50,7 +50,7 @@ int session_on_relay(struct session *s, const struct wire_frame *frame, uint64_t
 	enum vm_relay_verdict verdict;
 	struct error why;
 
-	/* Check for room before vm_relay_frame(), which may be given each frame only once. */
+	/* Check for room before vm_relay_frame(), which must get each frame only once. */
 	if (standby && !session_is_over(standby) &&
 	    wire_tls_write_room(standby->tls) < size) {
 		s->link.is_blocked = true;
@@ -85,8 +85,8 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 
 	if (wire_empty_decode(frame, &error) < 0)
 		return session_bad_frame(s, now_ns, &error);
-	/* An acknowledgement of another term breaks the stream. It does not while the record of a
-	 * new term waits for the disk, because the standby cannot know that term yet. Pass such an
+	/* An acknowledgement of another term breaks the stream. Exception: while the record of a
+	 * new term waits for the disk, the standby cannot know that term. Then pass the
 	 * acknowledgement on; the state machine ignores it. */
 	if (frame->h.term != vm->fsm.record.term && fleet_is_durable(vm)) {
 		counters_add(&s->sessions->fleet->counters.epoch_acks_stale, 1);

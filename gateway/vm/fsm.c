@@ -268,8 +268,8 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 
 	if (s->in->evidence)
 		evidence = *s->in->evidence;
-	/* Expect epochs only while the standby owes nothing (evidence.c). A primary whose epochs
-	 * are not acknowledged soon reaches its limit of epochs in flight. */
+	/* Expect epochs only while the standby owes nothing (evidence.c). If the standby
+	 * acknowledges nothing, the primary soon reaches its limit of epochs in flight. */
 	evidence.expects_progress = fsm->stream[VM_STREAM_STANDBY].up && !s->in->standby_owes;
 	evidence.is_paused = owner->up && owner->verdict == WIRE_VERDICT_PAUSED;
 	return evidence;

@@ -7,8 +7,8 @@
  *
  * Where: session/ and control/ turn frames and operator requests into inputs; fleet/ carries the
  * actions out in order. If a step's journal record cannot be made durable, fleet/ restores the
- * machine as it was before the step and drops the remaining actions. This directory calls liveness/
- * (pure) and uses constants of wire/.
+ * state machine as it was before the step and drops the remaining actions. This directory calls
+ * liveness/ (pure) and uses constants of wire/.
  *
  *	                 protect                both streams          first held epoch acked
  *	 UNPROTECTED ──────────────► PREPARING ─────────────► SYNCING ────────────────────► PROTECTED
@@ -181,7 +181,7 @@ enum vm_input_kind {
 			       * guest, because of how the guest was started */
 	VM_IN_STREAM_FAILED, /* host, role, text: the host's stream is about to end; why */
 	/* host, term, epoch, is_unheld: the standby acknowledged an epoch. relay.h has checked that
-	 * this epoch was sent to it */
+	 * this epoch was sent to the standby */
 	VM_IN_EPOCH_ACK,
 	/* command, op_id, no_wait; for VM_COMMAND_OWNER also host: an operator's request */
 	VM_IN_COMMAND,
@@ -440,7 +440,7 @@ struct vm_fsm {
 	bool fence_due;
 	bool close_due; /* true if this step began a new term, so that the streams must be closed */
 	/* in UNPROTECTED: true if the gateway itself ended the protection, for example because the
-	 * guest changed. The gateway protects the guest again after again_ns, once the owner
+	 * guest changed. From again_ns on, the gateway protects the guest again once the owner
 	 * reports that this is possible. is_suspended, is_agreed and is_again are not journaled */
 	bool is_suspended;
 	/* true if the hosts kept the guest protected without this gateway. The gateway then
@@ -507,8 +507,8 @@ const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t si
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm);
 
 /* Is the VM in conflict? Yes if a host obeys a younger gateway, or reports a newer term that no
- * second voice (rule 5) confirms. Also if the journal's newest record of this VM may be lost. In a
- * conflict the gateway begins no term by itself and orders nothing. */
+ * second voice (rule 5) confirms. Yes also if the journal's newest record of this VM may be lost.
+ * In a conflict the gateway begins no term by itself and orders nothing. */
 static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 {
 	return fsm->host[VM_HOST_FIRST].conflict || fsm->host[VM_HOST_SECOND].conflict ||

@@ -33,7 +33,8 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	vm_standby_begin(fsm, now_ns);
 	/* the gateway's previous run may have granted a lease just before it ended */
 	vm_fsm_granted(fsm, now_ns);
-	/* The fence command may have run before the gateway's restart. It may run twice. */
+	/* The fence command may have run before the gateway's restart. Running it twice is
+	 * allowed. */
 	if (record->state == VM_PROMOTING && config->has_fence_command)
 		fsm->fencing = VM_FENCING_UNSURE;
 	detector_init(&fsm->detector, false, now_ns);

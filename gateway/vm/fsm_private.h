@@ -123,8 +123,8 @@ bool vm_settle_failed(struct vm_step *s);
  * could agree on one thing, the younger gateway and the standby on another. */
 void vm_on_obeys_another(struct vm_step *s);
 
-/* Called when a host reports the term of the last readable line while the journal's newest line may
- * be lost (in_doubt). Ends the doubt if both hosts confirm this term and its owner. */
+/* Called when the journal's newest line may be lost (in_doubt) and a host reports the term of the
+ * last readable line. Ends the doubt if both hosts confirm this term and its owner. */
 void vm_confirm_record(struct vm_step *s);
 
 /* Journal the present record. */

@@ -82,8 +82,8 @@ void vm_resume_if_ready(struct vm_step *s)
 	a->term = fsm->record.term;
 	a->epoch = fsm->protection.complete;
 	a->generation = ++fsm->generation;
-	/* Commit again, in case a COMMIT was lost. Do not do this in SYNCING. The VM may become
-	 * PROTECTED only by an acknowledgement of an epoch that was sent to the standby. */
+	/* Commit again, in case a COMMIT was lost. Do not do this in SYNCING, where only an
+	 * acknowledgement of an epoch that was sent to the standby may make the VM PROTECTED. */
 	if (fsm->record.state == VM_PROTECTED)
 		vm_epoch_complete(s, fsm->protection.complete);
 }

@@ -10,7 +10,7 @@
  *		 ANY     either host may be the owner afterwards
  *	  term   SAME    the term stays the same
  *		 NEW     a new term begins
- *	  by     OWN     this gateway decides; in a conflict it may not begin a NEW term
+ *	  by     OWN     this gateway decides; in a conflict it must not begin a NEW term
  *		 FOLLOW  two voices (rule 5 of fsm.h), or an operator, say who owns the guest
  *
  * Put nothing but this macro here, because the model checker (spin) reads this file too. The model

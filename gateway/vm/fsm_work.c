@@ -80,8 +80,8 @@ const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size)
 	else
 		(void)snprintf(own, sizeof(own), "%s sent %s of the first copy",
 			       vm_host_name(fsm, owner), sent);
-	/* Do not name the link as a possible cause if the standby reports a step: the stream was
-	 * waiting for the standby. */
+	/* If the standby reports a step, do not name the link as a possible cause: the stream was
+	 * waiting for the standby, not for the link. */
 	if (theirs[0])
 		(void)snprintf(copy, sizeof(copy), ", %s %s", vm_host_name(fsm, other), theirs);
 	(void)snprintf(text, size, "%s%s, and nothing more for %g s%s", own, copy, s,

@@ -7,7 +7,7 @@
  *	loop:   take(ticket, result) ◄── eventfd ◄── done
  *
  * Where: main starts the thread after vm_journal_open() and before the loop; fleet/ appends records
- * and takes their results. While the thread runs, nothing else may touch the journal. A "ticket" is
+ * and takes their results. While the thread runs, only the thread uses the journal. A "ticket" is
  * the number under which a record is queued: a VM's index, or JOURNAL_THREAD_INCARNATION. Each
  * ticket can have one unfinished record.
  * Threads: call all functions from the loop's thread. Only open and close block.

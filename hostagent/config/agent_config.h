@@ -33,7 +33,7 @@ struct agent_disk {
 enum agent_durability {
 	AGENT_DURABILITY_STANDBY = 0,
 	AGENT_DURABILITY_BOTH	 = 1,
-	AGENT_DURABILITY_MEMORY	 = 2, /* nowhere */
+	AGENT_DURABILITY_MEMORY	 = 2, /* no host */
 };
 
 /* The sections [vm] and [standby] of one VM's file. */
