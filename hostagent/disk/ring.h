@@ -26,12 +26,12 @@
  *	file   [ header 4 KiB ][ hashes: 16 bytes for each block ][ data: soft size + reserve ]
  *
  * Full ring. If the ring is full (soft size), an append waits for at most 1 s until the reader has
- * released records. While the reader has set `sealing`, an append does not wait, but may also use
+ * released records. While the reader has set `sealing`, an append does not wait, but can also use
  * the reserve: QEMU is stopping the guest, and waits for the end of all writes. If there is still
  * no room for a record, the ring overflows: the record is dropped, `overflows` grows, and the disk
- * must be synchronised again. The append still succeeds, because QEMU would end its job after an
- * error. After an overflow, appends do not wait for room until one of them has found room: the disk
- * must be synchronised anyway.
+ * must be synchronised again. The append still succeeds, because QEMU would end its mirror job
+ * after an error. After an overflow, appends do not wait for room until one of them has found room:
+ * the disk must be synchronised anyway.
  *
  * Hashes. To synchronise a disk, QEMU writes the whole disk again, although the standby has most of
  * it. So for each block the writer stores a hash of the content last put into the ring. If QEMU
@@ -131,10 +131,10 @@ struct disk_ring_id {
  * ring that an earlier agent left there, if that ring is usable: it has no writer any more, all its
  * records can be read, it was made since the host's last boot, and it has the same @id and sizes.
  * Waits up to 2 s for an earlier writer to end: that writer holds a lock (flock) as long as it has
- * a descriptor or a mapping of the file. Otherwise replaces the file by a new one, with memory
- * reserved for all but the hashes; an earlier writer keeps the old file. The file stays until the
- * caller unlinks it. Returns 0 or an error like disk_ring_new(), or -ENOSPC or another -errno of
- * open() or fallocate(). disk_ring_why_new() says why a new file was made. */
+ * a descriptor or a mapping of the file. If the ring is not usable, replaces the file by a new one,
+ * with memory reserved for all but the hashes; an earlier writer keeps the old file. The file stays
+ * until the caller unlinks it. Returns 0 or an error like disk_ring_new(), or -ENOSPC or another
+ * -errno of open() or fallocate(). disk_ring_why_new() says why a new file was made. */
 int disk_ring_open(const char *path, const struct disk_ring_id *id, uint64_t soft_bytes,
 		   uint64_t disk_bytes, struct disk_ring **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -212,9 +212,9 @@ void disk_ring_get_counts(const struct disk_ring *ring, struct disk_ring_counts 
  * another -errno. */
 int disk_ring_map(int fd, struct disk_ring **ret) __attribute__((warn_unused_result));
 
-/* Append a request of QEMU for @bytes at @offset of the disk; @data is the data of a DISK_WRITE.
- * Splits a large request into several records, and leaves out blocks that already have the new
- * content. If the ring is full, may wait (see the top of this file).
+/* Append QEMU's request @op, which concerns @bytes at @offset of the disk; @data is the data of a
+ * DISK_WRITE. Splits a large request into several records, and leaves out blocks that already have
+ * the new content. If the ring is full, can wait (see the top of this file).
  * Returns 0, even if records were dropped because the ring is full; or -EINVAL if the bytes end
  * past the disk's end. */
 int disk_ring_append(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint64_t bytes,

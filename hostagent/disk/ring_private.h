@@ -105,9 +105,9 @@ struct disk_ring {
 int ring_layout(struct disk_ring *ring, uint64_t soft_bytes, uint64_t disk_bytes);
 uint64_t ring_file_bytes(const struct disk_ring *ring);
 
-/* Read the header of the file @fd without mapping it, and set the sizes of *ring by it. Returns 0,
- * or -EINVAL if the file is not a ring of this version, or does not have the size that its header
- * says. */
+/* Read the header of the file @fd without mapping the file, and set the sizes of *ring from the
+ * header. Returns 0, or -EINVAL if the file is not a ring of this version, or does not have the
+ * size that its header says. */
 int ring_read_header(int fd, struct disk_ring *ring);
 
 /* Map the file ring->fd with the sizes from ring_layout(). Returns 0 or -errno; on error nothing is
@@ -129,7 +129,7 @@ static inline void ring_add(struct disk_ring *ring, enum ring_counter counter, u
 	atomic_fetch_add_explicit(&ring->header->counters[counter], n, memory_order_relaxed);
 }
 
-/* Returns how many bytes the disk's block @block has; only the last block may have less than
+/* Returns how many bytes the disk's block @block has; only the last block can have fewer than
  * DISK_RING_BLOCK_BYTES. */
 static inline uint64_t ring_block_bytes(const struct disk_ring *ring, uint64_t block)
 {

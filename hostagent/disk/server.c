@@ -161,8 +161,8 @@ static int open_socket(struct disk_server *s, const struct child *child, struct 
 
 /* ---- the child: between fork() and exec() only async-signal-safe calls */
 
-/* Become QEMU's user for good. Makes the system calls directly: libc's functions would also change
- * the process's other threads, and the child has none. */
+/* Become QEMU's user for good. Makes the system calls directly: libc's functions would also try to
+ * change the process's other threads, which the child does not have. */
 static bool drop_user(const struct child *child)
 {
 	return syscall(SYS_setgroups, 0, NULL) == 0 &&

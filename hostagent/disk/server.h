@@ -55,7 +55,7 @@ struct disk_server_config {
 struct disk_server;
 
 /* Make the socket and start a server for it. Does not wait until the server answers.
- * Returns 0 (QEMU may connect now; the caller ends *ret with disk_server_stop()); -ENAMETOOLONG if
+ * Returns 0 (QEMU can connect now; the caller ends *ret with disk_server_stop()); -ENAMETOOLONG if
  * the socket's path is too long; -ENOENT if the plugin or nbdkit is missing; -EACCES if QEMU's user
  * cannot reach the socket or the plugin; -ESRCH if QEMU has ended; -ENOMEM; or another -errno of
  * socket, fork or exec. On error *ret_error says why and what to do. */

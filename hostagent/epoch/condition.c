@@ -51,7 +51,7 @@ static const struct change guest_changes[] = {
 	{GUEST_PAUSED_NEWLY, GUEST_PAUSED, DEBUG},
 	{GUEST_PAUSED_NEWLY, GUEST_RUNS, INFO},
 	{GUEST_PAUSED, GUEST_RUNS, INFO},
-	/* Changes when we stop the guest, because this host may not speak for the guest (its lease
+	/* Changes when we stop the guest, because this host must not speak for the guest (its lease
 	 * has expired, or it was outvoted). */
 	{GUEST_RUNS, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING, GUEST_STOPPED, INFO},

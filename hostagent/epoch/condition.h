@@ -36,9 +36,9 @@ enum guest_condition {
 	GUEST_SEALING_PAUSED, /* as GUEST_SEALING, but QEMU's last event was STOP */
 	GUEST_PAUSED_NEWLY,   /* somebody else paused the guest; we have not asked QEMU why */
 	GUEST_PAUSED,	      /* somebody else paused the guest; we have asked QEMU why */
-	GUEST_STOPPING,	      /* QEMU has not answered our `stop`, but may still obey it */
+	GUEST_STOPPING,	      /* QEMU has not answered our `stop`, but can still obey it */
 	GUEST_STOPPING_RESUMED, /* as GUEST_STOPPING, but QEMU's last event was RESUME */
-	GUEST_STOPPED,        /* we stopped the guest, because this host may not speak for it */
+	GUEST_STOPPED,        /* we stopped the guest, because this host must not speak for it */
 	GUEST_LOST,	      /* QEMU or its monitor is gone */
 	GUEST_N_CONDITIONS,
 };
@@ -111,7 +111,8 @@ extern const struct condition condition_guest, condition_output, condition_voice
 
 /* Return true if @condition may change from @from to a different value, @to. If so, *ret_level is
  * the level at which to log the change: DEBUG if every seal makes this change, or if another log
- * line reports it. Also return false if @from or @to is not a value of this condition. */
+ * line reports it. Return false otherwise, also if @from or @to is not a value of this
+ * condition. */
 bool condition_allows(const struct condition *condition, unsigned int from, unsigned int to,
 		      enum log_level *ret_level);
 

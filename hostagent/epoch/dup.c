@@ -146,8 +146,8 @@ static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
  * Comparing one line is cheap. In most pages with a short delta this line has not changed. */
 #define FIRST_LINE	 256u
 #define FIRST_LINE_BYTES 64u
-/* The bytes at these offsets are compared to estimate a page's delta. If at least LONG_PROBES of
- * them have changed, the delta counts as long. */
+/* The bytes at these offsets are compared to estimate the length of a page's delta. If at least
+ * LONG_PROBES of them have changed, the delta counts as long. */
 static const uint16_t probes[] = {1800, 3344, 792, 2336, 3880, 1328, 2872};
 #define LONG_PROBES 2u
 

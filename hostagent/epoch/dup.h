@@ -17,7 +17,7 @@
  * docs/wire-format.md 5.9 says which pages a DUP record may copy: in an ordinary epoch, a page that
  * has no record after the DUP record; in a FULL epoch, a page that has a record before the DUP
  * record. Also, when the standby handles the DUP record, its copied page must have the bytes that
- * our reference has now. So a page that is pinned in the reference may not be copied: the record
+ * our reference has now. So a page that is pinned in the reference must not be copied: the record
  * with its bytes is not written yet. To follow these rules, each page has one of these states in
  * each epoch:
  *
@@ -63,10 +63,10 @@ void dup_begin(struct dup *dup, bool is_full, bool is_allowed);
 void dup_expect(struct dup *dup, const struct page_range *ranges, uint32_t n_ranges,
 		const uint64_t *skip);
 
-/* Announce the record of page @index. This record must be the next one that is written. Otherwise
- * the page must stay pinned in the reference until the record is written. Call this before
- * reference_take() of the page. Returns 1 if the page's record may be a DUP; 0 if not; -EINVAL if
- * dup_expect() did not announce the page. */
+/* Announce the record of page @index. Either this record is the next one that is written, or the
+ * page stays pinned in the reference until the record is written. Call this before reference_take()
+ * of the page. Returns 1 if the page's record may be a DUP; 0 if not; -EINVAL if dup_expect() did
+ * not announce the page. */
 int dup_offer(struct dup *dup, uint32_t index) __attribute__((warn_unused_result));
 
 /* Look for another page with the content @page, which is the new content of page @index. Call this

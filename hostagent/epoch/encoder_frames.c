@@ -54,7 +54,7 @@ int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 
 /* Begin a batch only if the backlog has room for two frames: a batch fills at most two. So a batch
  * never stops half way for lack of room: either all of its pages are encoded, or the epoch is lost.
- * Otherwise the reference could have a version of a page that is never sent. */
+ * (A batch that stopped could leave in the reference a version of a page that is never sent.) */
 static int begin(struct encoder *e)
 {
 	e->n_batch = 0;

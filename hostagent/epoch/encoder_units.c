@@ -75,7 +75,8 @@ static void submit(struct encoder *e)
 
 static int room(struct encoder *e, uint32_t index, uint8_t **ret_room)
 {
-	/* The page is still in a unit, since its slot is pinned. No page may be in two units. */
+	/* If the page's slot is pinned, the page is still in a unit. A page must not be in two
+	 * units. */
 	if (reference_is_pinned(e->reference, index))
 		return -EAGAIN;
 	if (!e->unit) {

@@ -94,7 +94,7 @@ static void on_resume(struct engine *e)
 	case GUEST_STOPPING: /* QEMU's answer to our `stop` will show whether the guest runs */
 		engine_set_guest(e, GUEST_STOPPING_RESUMED, "");
 		break;
-	case GUEST_STOPPED: /* if this host still may not speak, engine_lease_tick() stops the
+	case GUEST_STOPPED: /* if this host still must not speak, engine_lease_tick() stops the
 			     * guest again */
 		engine_set_guest(e, GUEST_RUNS, "it was resumed");
 		break;

@@ -65,8 +65,8 @@ struct engine_config {
 	uint32_t clock_alarm_percent; /* warn if the guest's clock lost more than this share of the
 				       * last minute */
 	uint64_t reference_bytes;   /* size of the reference; 0: a quarter of guest RAM */
-	/* the guest's disks that are replicated, by the names of vmm/disks.h; the guest may have no
-	 * other writable disk */
+	/* the guest's disks that are replicated, by the names of vmm/disks.h; the guest must have
+	 * no other writable disk */
 	const char *const *disks;
 	uint32_t n_disks;
 	const char *run_dir;	  /* directory for the sockets of the disks' servers */

@@ -20,7 +20,7 @@ void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns)
 {
 	atomic_store(&engine->direct.claimed_ns, claimed_ns);
 	/* The engine's thread sees the new term within ENGINE_PUBLISH_NS, or within 10 ms while
-	 * this host may not speak for the guest. */
+	 * this host must not speak for the guest. */
 	atomic_store(&engine->direct.term, term);
 }
 

@@ -1,5 +1,5 @@
-/* The guest's disks: mirrors them into rings, and puts the guest's writes into the epochs. No epoch
- * is sent if a mirror is broken. See engine_private.h and condition.h.
+/* The guest's disks: mirrors them into rings, and puts the guest's writes into the epochs. While
+ * the output is held, no epoch is sent if a mirror is broken. See engine_private.h and condition.h.
  *
  * Each disk has a ring, which logs the guest's writes (disk/ring.h). An NBD server fills the ring
  * (disk/server.h), and a block job of QEMU writes to that server (vmm/mirror.h):
@@ -9,10 +9,10 @@
  *	encode           records up to cut[n] ─► DISK frames of epoch n
  *	commit of n      the ring is released up to cut[n]
  *
- * The first copy is made in ordinary epochs while the hold is open: no standby may be promoted with
- * such an epoch. While the hold is closed, a disk that fell out of step is copied within one FULL
- * epoch. The standby stores that epoch whole before it changes its image. So the older copy stays
- * usable until then. */
+ * The first copy is made in ordinary epochs while the hold is open. This is safe: no standby is
+ * promoted with such an epoch. While the hold is closed, a disk that fell out of step is copied
+ * within one FULL epoch. The standby stores that epoch whole before it changes its image. So the
+ * older copy stays usable until then. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -500,7 +500,7 @@ void engine_disks_full_begins(struct engine *e)
 		e->disks.disk[i].encoded = disk_ring_tail(e->disks.disk[i].ring);
 }
 
-/* Put all that waits in the rings into the FULL epoch. A copy may be larger than the ring. So while
+/* Put all that waits in the rings into the FULL epoch. A copy can be larger than the ring. So while
  * a copy is being made, release the records at once. If the epoch does not arrive, the disk is
  * copied whole again. */
 int engine_disks_full_take(struct engine *e)

@@ -167,7 +167,7 @@ static void end_epoch(void *arg, const struct seal_times *times)
 	/* Frames that wait in the ring belong to the epoch that ends here. Take them before the
 	 * seal is reported to the pacer; later they would ask for another seal. But hold_receive()
 	 * also continues an unfinished release. So do not call hold_receive() if a release is
-	 * unfinished and frames may no longer be released. */
+	 * unfinished and frames must no longer be released. */
 	if ((!hold_is_sending(e->output.hold) || engine_may_release(e)) &&
 	    hold_receive(e->output.hold) < 0)
 		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so",

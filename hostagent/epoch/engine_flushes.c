@@ -5,9 +5,9 @@
  *
  *   when                                                        then
  *   the guest becomes PROTECTED, and all disks are in step      flushes off
- *   a disk falls out of step, or the standby may lack its copy  flushes on; the hold is closed
+ *   a disk falls out of step, or the standby may lack its copy  flushes on; the hold stays closed
  *   the protection ends                                         flushes on, then the hold opens
- *   the agent dies (the hold is closed)                         the next agent switches them on */
+ *   the agent dies (the hold stays closed)                      the next agent switches them on */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -77,8 +77,8 @@ static void switch_off(struct engine *e, struct engine_disk *disk)
 	}
 	disk->is_flush_kept = true;
 	log_warn("vm=%s flushes stay within the pauses: %s", e->config.vm, error.text);
-	if (r == -EBUSY) { /* QEMU may ignore flushes now: engine_flushes_tick() makes QEMU obey
-			    * them again */
+	if (r == -EBUSY) { /* perhaps QEMU ignores flushes now: engine_flushes_tick() makes it
+			    * obey them again */
 		disk->is_flush_off = true;
 		disk->image_fd = -1;
 	}

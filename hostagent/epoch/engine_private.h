@@ -30,9 +30,10 @@
  *		host, without a gateway
  *	sync	are standby and reference in step	engine_epoch.c; engine_lose_sync()
  *	cover	is the guest still what it was		engine_watch.c
+ *	disks	does the standby get their writes	engine_disks.c
  *
  * The conditions are independent, but some combinations never occur: GUEST_STOPPING* and
- * GUEST_STOPPED exist only while this host may not speak for the guest, OUTPUT_CLOSED only with
+ * GUEST_STOPPED exist only while this host must not speak for the guest, OUTPUT_CLOSED only with
  * VOICE_OUTVOTED, and STREAM_DIRECT* never with DIRECT_OFF. engine_may_release() decides whether
  * held frames may leave; it also checks the lease.
  */
@@ -361,9 +362,10 @@ void engine_stream_measure(struct engine *e); /* measure the link, for pacer and
  * a FULL epoch must follow, sync is SYNC_LOST). */
 int engine_full_epoch(struct engine *e) __attribute__((warn_unused_result));
 int engine_epoch(struct engine *e) __attribute__((warn_unused_result));
-/* Call engine_pause_begins() before a pause of ours, and engine_pause_ended() with its result after
- * it. They attribute QEMU's STOP and RESUME events to that pause. engine_pause_ended() returns true
- * if somebody else paused the guest meanwhile: call engine_paused_by_other() then. */
+/* Call engine_pause_begins() before a pause of ours. After the pause, pass the result to
+ * engine_pause_ended(). The two functions attribute QEMU's STOP and RESUME events to that pause.
+ * engine_pause_ended() returns true if somebody else paused the guest meanwhile: call
+ * engine_paused_by_other() then. */
 enum guest_condition engine_pause_begins(struct engine *e);
 bool engine_pause_ended(struct engine *e, enum guest_condition before);
 /* Start tracking again from scratch: it is not known which pages were written before. On error,
@@ -425,8 +427,8 @@ void engine_retry_pipe(struct engine *e);
 void engine_open_pipe(struct engine *e);
 
 /* engine_watch.c. Take the guest's inventory and compare QEMU's taps with the VM's file, before the
- * engine changes anything. Returns 0; -ENOTSUP if QEMU has other taps, or a writable disk; errors
- * of vmm_inventory_take(). All errors come with *ret_error. */
+ * engine changes anything. Returns 0; -ENOTSUP if QEMU has other taps or other writable disks than
+ * the file says; errors of vmm_inventory_take(). All errors come with *ret_error. */
 int engine_watch_open(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 void engine_watch_close(struct engine_watch *watch);
@@ -476,8 +478,9 @@ void engine_disks_sealing(struct engine *e, bool is_sealing);
  * requests are done. */
 void engine_disks_cut(struct engine *e, uint64_t epoch);
 /* Check that every write so far has arrived. Call this after each seal, before its epoch is
- * encoded. Returns 0 if all have arrived, or if the mirrors are not in step anyway. Otherwise ends
- * the mirrors and returns -EPIPE; if the output is held, only a FULL epoch may follow. */
+ * encoded. Returns 0 if all have arrived, or if the mirrors are not in step anyway. If a write is
+ * missing, ends the mirrors and returns -EPIPE; if the output is held, only a FULL epoch may
+ * follow. */
 int engine_disks_check(struct engine *e) __attribute__((warn_unused_result));
 /* Called when QEMU did not stop the guest in time. QEMU may be waiting for a server that hangs, so
  * kill all servers. */

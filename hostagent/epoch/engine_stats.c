@@ -250,7 +250,7 @@ void engine_publish(struct engine *e)
 	if (r == 0)
 		strcpy(e->status.stats, stats);
 	if (e->guest.condition != GUEST_LOST) /* once QEMU is gone, keep the last known value */
-		/* This is also true while QEMU may still obey our `stop`: a reader of the status
+		/* This is also true while QEMU can still obey our `stop`: a reader of the status
 		 * must not attribute the pause to somebody else. */
 		e->status.is_stopped_here = e->guest.condition == GUEST_STOPPED ||
 					    e->guest.condition == GUEST_STOPPING ||

@@ -1,9 +1,9 @@
 /* pacer.h - decides when the next epoch is sealed.
  *
  * Why: each seal pauses the guest, and each delay of a seal makes the guest's clients wait. While
- * no frame is held, an epoch may last epoch_max. The first held frame asks for a seal, which comes
- * as soon as epoch_min and the budgets allow. Two budgets limit how much time pauses may take. A
- * budget grows while the guest runs, and each pause is charged to it:
+ * no frame is held, an epoch can last up to epoch_max. The first held frame asks for a seal, which
+ * comes as soon as epoch_min and the budgets allow. Two budgets limit how much time pauses may
+ * take. A budget grows while the guest runs, and each pause is charged to it:
  *
  *	budget (ns of pause)  grows by share/(1-share) per ns of running, capped at PACER_BURST_NS
  *	  +20 ms ┤■■■■■■■■            ← after a long run: several seals may follow at once

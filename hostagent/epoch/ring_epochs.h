@@ -6,10 +6,10 @@
  * epochs are stored in the ring, each before the change that needs it:
  *
  *	COMMITTED  the hashes take for granted that the standby has this epoch
- *	EARLY	   records were released though this FULL epoch was not committed; 0: none
+ *	EARLY	   records were released before this FULL epoch was committed; 0: none
  *
- * If the standby has an epoch before COMMITTED, it has lost its copy. If the epoch EARLY is given
- * up, its released records are lost. In both cases the disk must be copied whole.
+ * If the standby's last epoch is older than COMMITTED, the standby has lost its copy. If the epoch
+ * EARLY is given up, its released records are lost. In both cases the disk must be copied whole.
  *
  * Where: engine_disks.c. Threads: the ring's reader.
  */

@@ -116,8 +116,8 @@ void seal_set_timeout(struct seal *seal, uint64_t timeout_ns);
  * written. A page that is scanned in between would be copied with its old content and never be
  * reported again.
  *
- * From then on seal_scan_running() stops the guest during the scan, since `stop` ends only after
- * all requests. A seal scans once, after QEMU has saved its state, and
+ * After this call, seal_scan_running() stops the guest during the scan, since `stop` ends only
+ * after all requests. A seal scans once, after QEMU has saved its state, and
  * AHEAD is made as PROTECT. */
 void seal_drain_first(struct seal *seal);
 

@@ -92,8 +92,8 @@ bool throttle_sealed(struct throttle *throttle, uint64_t now_ns,
 /* Report a round of a FULL epoch. The round found @n_pages pages, and sending them takes @round_ns.
  * The round before found @n_before pages. Returns true if another round is worth it. If rounds take
  * long and do not get shorter, raises `percent`. In this case returns false if clients wait for the
- * end of this epoch (@is_awaited): the higher `percent` helps only later epochs. Otherwise another
- * round may follow, which the higher `percent` helps. */
+ * end of this epoch (@is_awaited): the higher `percent` helps only later epochs. If they do not
+ * wait, another round can follow, which the higher `percent` helps. */
 bool throttle_full_round(struct throttle *throttle, uint64_t now_ns, uint32_t n_pages,
 			 uint32_t n_before, uint64_t round_ns, bool is_awaited);
 

@@ -11,7 +11,7 @@
  *	payloads, WIRE_PAYLOAD_MAX each:   [ frame 0 ][ frame 1 ] ... up to UNIT_FRAMES_MAX
  *
  * In the frames, the records of whole pages come first, in the order in which they were written.
- * The items' records (deltas) follow. No page may be in two items of a unit.
+ * The items' records (deltas) follow. A page must not be in two items of a unit.
  *
  * Where: the encoder fills and empties units, workers.h passes them around. Threads: one at a time;
  * workers.h ensures that. Allocates in unit_init() only.

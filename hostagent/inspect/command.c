@@ -284,7 +284,7 @@ static int inspect_vm(struct inspect_options *options, const struct look *look,
 	return r;
 }
 
-/* Look at the QEMU of the domain, by the first of its monitors that nobody uses. */
+/* Look at the QEMU of the domain, through the first of its monitors that nobody uses. */
 static int look_at_domain(const struct domain *domain, struct inspect_options *options,
 			  struct look *ret_look, struct vmm_obstacles *obstacles,
 			  struct error *ret_error)

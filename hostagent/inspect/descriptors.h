@@ -32,8 +32,8 @@ struct descriptors {
 };
 
 /* Read the descriptors of process @pid that have a path: files (but not devices), and unix sockets
- * with a name in the file system. More than DESCRIPTORS_MAX of them are left out. Returns 0; -errno
- * if /proc cannot be read, and *ret_error says why. */
+ * with a name in the file system. Those beyond the first DESCRIPTORS_MAX are left out. Returns 0;
+ * -errno if /proc cannot be read, and *ret_error says why. */
 int descriptors_read(pid_t pid, struct descriptors *ret_descriptors, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -41,7 +41,7 @@ int descriptors_read(pid_t pid, struct descriptors *ret_descriptors, struct erro
  * so their numbers are not those of its command line.) Anything unexpected is ignored. */
 void descriptors_note_fdsets(struct descriptors *descriptors, const json_t *fdsets);
 
-/* Returns the path of the file that QEMU opens by the name @path, if that is /dev/fdset/N and the
+/* Returns the path of the file that QEMU opens by the name @path, if @path is /dev/fdset/N and the
  * file is known; else NULL. If the set has several files, the first counts. Borrowed from
  * @descriptors, which may be NULL. */
 const char *descriptors_fdset_path(const struct descriptors *descriptors, const char *path);

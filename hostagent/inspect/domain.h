@@ -1,7 +1,7 @@
 /* domain.h - finds the QEMU of a guest by the guest's name, and the monitors that it offers.
  *
  * Why: libvirt, Proxmox and other managers start QEMU with `-name guest=NAME`. Their users know
- * that name, and neither a process nor a socket. No manager is asked, so this works with each of
+ * that name, but neither QEMU's pid nor a socket. No manager is asked, so this works with each of
  * them.
  *
  * A manager keeps its own monitor for itself: QEMU serves one client per monitor. Holdfast needs
@@ -30,7 +30,7 @@ struct domain {
 
 /* Find the running QEMU whose -name is @name. Reads /proc, so it takes some milliseconds for each
  * thousand processes. Returns 0; -ENOENT if there is none; -EEXIST if there are several; -ENOTCONN
- * if it has no QMP monitor but those that its manager holds; other -errno of /proc. On error
+ * if it has no QMP monitor other than those that its manager holds; other -errno of /proc. On error
  * *ret_error says what to do. */
 int domain_find(const char *name, struct domain *ret_domain, struct error *ret_error)
 	__attribute__((warn_unused_result));

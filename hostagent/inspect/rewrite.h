@@ -3,7 +3,7 @@
  *
  * Why: the standby needs the same machine, but with its own names for what belongs to the host: the
  * tap, the images, the paths of the sockets. The operator should not have to write that command by
- * hand. Nothing in the command may be guessed: an option that cannot be carried over becomes an
+ * hand. Nothing in the command is guessed: an option that cannot be carried over becomes an
  * obstacle, which names the option.
  *
  *      primary: qemu -M pc -drive id=root,file=/a.qcow2,format=qcow2,.. -qmp unix:/run/q -daemonize

@@ -2,7 +2,7 @@
  *
  * Why: when a network card is hot-plugged, its tap comes up when QEMU opens the tap. This module
  * notices that, so the agent checks QEMU's taps at once, long before the guest has found its new
- * card. Otherwise the agent would notice the card up to a second later.
+ * card. Without this module, the agent would notice the card up to a second later.
  *
  * The kernel's messages are not parsed: any message leads to a full check (vmm/taps.h), and so does
  * the loss of a message. Only devices of this process's network namespace are noticed.

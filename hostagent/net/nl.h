@@ -45,7 +45,7 @@ struct nl_link {
 	uint8_t port_state;   /* BR_STATE_*; 3 is forwarding */
 };
 
-/* Open a rtnetlink socket. Returns 0, -ENOMEM or other -errno. */
+/* Open an rtnetlink socket. Returns 0, -ENOMEM or other -errno. */
 int nl_open(struct nl *nl) __attribute__((warn_unused_result));
 void nl_close(struct nl *nl); /* accepts a zeroed struct */
 

@@ -250,7 +250,7 @@ static void make_header(uint32_t address_be32, uint16_t port, const struct nl_ro
 	bytes_put_be16(ret + 12, 0x0800);
 	ip[0] = 0x45;
 	bytes_put_be16(ip + 2, WITNESS_FRAME_SIZE - 14);
-	/* flag DF: do not fragment, so the identification may be 0 */
+	/* flag DF: do not fragment, so the identification can be 0 */
 	bytes_put_be16(ip + 6, 0x4000);
 	ip[8] = 64;
 	ip[9] = IPPROTO_UDP;
@@ -287,8 +287,8 @@ static void use_path(struct witness_mirror *w, enum witness_path_number n,
 	__atomic_store_n(&control->path_slot[n], !slot, __ATOMIC_RELEASE);
 }
 
-/* Get the next hop's MAC address. In the client network, makes the kernel ask for it: this host may
- * send nothing there except witness datagrams, and for those the kernel does not ask. */
+/* Get the next hop's MAC address. In the client network, makes the kernel ask for it: perhaps this
+ * host sends only witness datagrams there, for which the kernel does not ask. */
 static int find_mac(struct witness_mirror *w, enum witness_path_number n,
 		    const struct nl_route *route, uint8_t ret_mac[6])
 {

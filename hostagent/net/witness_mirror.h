@@ -1,9 +1,10 @@
 /* witness_mirror.h - the sending side of one VM's witness. It makes this host's kernel tell the
  * gateway that clients still reach the guest.
  *
- * Why: if a beat is missing, the gateway only knows that the agent is late. A witness datagram
- * shows that the host, its client network and its guest are alive. The witness must not depend on
- * the agent, so the kernel continues to send datagrams when the agent is stopped or dead.
+ * Why: if the agent's beat (a sign of life) is missing, the gateway only knows that the agent is
+ * late. A witness datagram shows that the host, its client network and its guest are alive. The
+ * witness must not depend on the agent, so the kernel continues to send datagrams when the agent is
+ * stopped or dead.
  *
  *	guest's tap, tc egress ─clone─► [hfwN]==veth==[hfvN], tc ingress ─signed─► backup device
  *	                              N is the tap's ifindex             └signed─► client device

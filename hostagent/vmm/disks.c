@@ -60,7 +60,7 @@ static size_t last_useful_part(const char *qdev, const char **ret_part)
 }
 
 /* Copy the name of a disk. Replace '[' by '-', leave ']' out, and replace all other characters that
- * a name may not have by '_'. Cut a name that is too long. */
+ * a name must not have by '_'. Cut a name that is too long. */
 static void copy_name(const char *from, size_t size, char ret_name[VMM_DISK_NAME_MAX + 1u])
 {
 	size_t n = 0;

@@ -37,15 +37,15 @@
  * while the guest runs.
  * Returns 0, and *ret_image_fd is the open image, which the caller closes after flushes_on().
  * Returns -ENOTSUP if QEMU ignores flushes anyway (cache=unsafe), if the image's file cannot be
- * found, or if QEMU refuses; -EBUSY if an error came half way and could not be undone (QEMU may
- * ignore flushes: call flushes_on_again()); or another -errno of open() or qmp_execute(). After any
- * other error flushes are as they were. *ret_error says which. */
+ * found, or if QEMU refuses; -EBUSY if an error came half way and could not be undone (perhaps QEMU
+ * ignores flushes: call flushes_on_again()); or another -errno of open() or qmp_execute().
+ * *ret_error has the text. After any error but -EBUSY, flushes are as they were. */
 int flushes_off(struct qmp *q, pid_t pid, const struct vmm_disk *disk, int *ret_image_fd,
 		struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Make QEMU obey flushes of @disk again, and bring the image @image_fd to the disk. If @image_fd is
  * -1 (not known), bring all of this host's files to the disk. Blocks until the disk has all of it.
- * If this fails, no output may leave: call again.
+ * If this fails, no output must leave: call again.
  * Returns 0; -EIO if QEMU refuses; or -errno of qmp_execute() or fdatasync(). *ret_error says
  * which. */
 int flushes_on(struct qmp *q, const struct vmm_disk *disk, int image_fd, struct error *ret_error)
