@@ -1,11 +1,12 @@
 /* disk_load.c - hf-disk-load: writes to a file of the test guest, and measures how long that takes.
  *
- * `databases` starts one for each connection to its port. It reads a line "KIND SECONDS" from stdin
- * and, after that time, writes one line of JSON to stdout. KIND:
+ * deploy/guest/databases starts one hf-disk-load for each connection to its port. The program reads
+ * a line "KIND SECONDS" from stdin and, after that time, writes one line of JSON to stdout. KIND:
  *	fsync	write 4 KiB at a random place, then fdatasync, as a database does
- *	seq	write 256 KiB after 256 KiB past the page cache, fdatasync after each 4 MiB
- *      mixed   read (70 %) or write 4 KiB at a random place past the page cache; fdatasync after
- *              each 8th write
+ *      seq     write blocks of 256 KiB in order, bypassing the page cache; fdatasync after
+ *              each 4 MiB
+ *      mixed   read (70 %) or write 4 KiB at a random place, bypassing the page cache;
+ *              fdatasync after each 8th write
  *	memory	write 4 KiB of memory each ms, and nothing to the disk
  * This is what fio would do, but the libraries of Debian's fio do not fit into the guest's image.
  * All times are by the guest's own clock, which does not see the pauses.

@@ -276,7 +276,7 @@ static void accept_one(int listener)
 		close(fd);
 		return;
 	}
-	/* a failure is ignored: this only makes replies faster */
+	/* a failure is ignored, because TCP_NODELAY only makes replies faster */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	c->fd = fd;
 	atomic_fetch_add(&n_connections, 1);

@@ -167,8 +167,9 @@ int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, u
 
 /* Continue in the newer @term, for which the VM's other host has voted. The engine streams to that
  * host until the gateway takes the stream again. Held frames stay held until the other host has
- * their epoch. The vote is also a lease, which begins at @claimed_ns (boot time), when we asked for
- * the vote. May be called on any thread; the engine's thread carries the change out soon after. */
+ * their epoch. The vote is also a lease. The lease begins when we asked for the vote, at
+ * @claimed_ns of CLOCK_BOOTTIME. May be called on any thread; the engine's thread carries the
+ * change out soon after. */
 void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns);
 
 /* Let the guest run without a lease, because the gateway gives none. Call this on the same thread

@@ -135,7 +135,8 @@ static void stop(struct engine *e)
 	} else if (r == 0) {
 		e->lease.stop_seen_ns = clock_mono_ns();
 		engine_set_guest(e, GUEST_STOPPED, "");
-	} else if (r != -ETIMEDOUT && is_first) { /* otherwise QEMU may still obey a `stop` */
+	} else if (r != -ETIMEDOUT && is_first) {
+		/* QEMU has answered every `stop`, so none can still take effect. */
 		engine_set_guest(e, GUEST_RUNS, "QEMU did not take `stop`");
 	}
 	e->publish_at_ns = 0;

@@ -40,11 +40,11 @@ struct workers;
 int workers_new(uint32_t n_threads, uint32_t n_units, struct workers **ret)
 	__attribute__((warn_unused_result));
 
-/* Like workers_new(), but the number of units depends on the reference's size (@n_slots slots): the
- * pages of all units may be pinned in the reference at the same time. If @n_threads is 0,
- * workers_default_threads() decides. *ret_n_threads is the number of threads, the owner's included.
- * If that number is 1, no thread was started and *ret is unchanged. Returns the same as
- * workers_new(). */
+/* Like workers_new(), but chooses the number of units. It is limited by the reference's size
+ * (@n_slots slots), since the pages of all units can be pinned at once, and only half of the slots
+ * may be. If @n_threads is 0, workers_default_threads() decides. *ret_n_threads is the number of
+ * threads, the owner's included. If that number is 1, no thread was started and *ret is unchanged.
+ * Returns the same as workers_new(). */
 int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads,
 		  struct workers **ret) __attribute__((warn_unused_result));
 

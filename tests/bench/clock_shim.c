@@ -5,10 +5,10 @@
  * library into the daemons and QEMU when it starts them. To move the clock of a host,
  * bench_detector writes an offset to the host's file.
  *
- * libfaketime (0.9.10, FAKETIME_DONT_FAKE_MONOTONIC=1) cannot be used, for three reasons. With it,
+ * libfaketime (0.9.10, FAKETIME_DONT_FAKE_MONOTONIC=1) cannot be used, for three reasons. Its
  * pthread_cond_timedwait() on CLOCK_MONOTONIC returns at once, even if the offset is 0, so the
- * agent would spin. A read of CLOCK_REALTIME costs 1 to 8 microseconds. A killed program leaves
- * files in /dev/shm.
+ * agent would spin. Its reads of CLOCK_REALTIME cost 1 to 8 microseconds. A killed program leaves
+ * its files in /dev/shm.
  *
  *   LD_PRELOAD=.../libclock_shim.so CLOCK_SHIM_FILE=/dev/shm/x/clock-primary holdfast-agent ...
  *

@@ -4,7 +4,8 @@
  * What invalidates a result: other load on the machine, which takes memory bandwidth (the spread
  * between runs then grows); pairs that fit in a cache (--working-set); changes of the
  * processor's frequency between two coders. Results on generated pairs say nothing about recorded
- * pairs. The program has one thread. measure_together() says how speeds are measured.
+ * pairs. The program has one thread. The comment at measure_together() says how speeds are
+ * measured.
  *
  * A pair file has no header. For each pair it has the 4096 bytes of the old page, then the
  * 4096 bytes of the new one.
@@ -209,7 +210,7 @@ static uint64_t pass_memcpy(struct data *data, size_t from, size_t to, const voi
 	return data->ring[0];
 }
 
-/* Compare each page with an equal one: memcmp() must not stop early. Both pages are as cold
+/* Compare each page with an equal one, so that memcmp() does not stop early. Both pages are as cold
  * in the caches as the pairs that the coders get. */
 static uint64_t pass_memcmp(struct data *data, size_t from, size_t to, const void *what)
 {

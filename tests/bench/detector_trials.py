@@ -304,7 +304,7 @@ PARTITIONS = [
 
 # --- deaths ---
 # strike() carries out the death and returns CLOCK_MONOTONIC as it was just before. undo() repairs the
-# old host when the new owner serves; it is None if nothing can be repaired. After undo() only the
+# old host when the new owner serves; undo is None if nothing can be repaired. After undo() only the
 # agent's own rules keep the old owner silent.
 
 def send_death(who, number):

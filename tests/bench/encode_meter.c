@@ -6,9 +6,9 @@
  * the old ones. Frames go into a backlog that always has room, and are dropped after the epoch. The
  * times are wall time, because wall time shows what is gained with more threads.
  *
- * What invalidates a result: other load (run it with chrt -f 10 where possible; only the spread in
- * --json shows such load), pairs that fit in a cache (--working-set), more threads than free cores,
- * and generated pairs in place of recorded ones.
+ * What invalidates a result: other load on the machine (run the program with chrt -f 10 where
+ * possible; only the spread in --json shows such load), pairs that fit in a cache (--working-set),
+ * more threads than free cores, and generated pairs in place of recorded ones.
  *
  * --busy adds load on purpose: processes that compute without a pause, in place of a guest's vCPUs.
  * Do not use chrt with --busy: only the encoder would have real-time priority.

@@ -9,7 +9,7 @@
 #	disk_switch_off PID           end the databases and the guest cleanly; PID is its QEMU
 #	disk_check IMAGE              fail unless the file system, both databases and every acknowledged write are sound
 #	disk_snapshot HOST COPY       like disk_check, for the image that the guest on HOST uses now; COPY is a scratch file
-#	disk_crashed IMAGE COPY       make in COPY the image that the guest would find after a crash, its journal replayed
+#	disk_crashed IMAGE COPY       copy IMAGE to COPY and replay the journal in it, as the guest does after a crash
 #
 # The clients' STATUS files (db_client.py) are TEST_TMP/redis.json and TEST_TMP/sqlite.json.
 

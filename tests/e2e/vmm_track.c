@@ -317,7 +317,7 @@ static int run_injections(pid_t pid, int n)
 		nap_us(1000 + i * 37 % 3000);
 	}
 	waits = atomic_load(&shared->n_waits);
-	while (atomic_load(&shared->n_waits) < waits + 2) /* until the child has run on */
+	while (atomic_load(&shared->n_waits) < waits + 2) /* until the child has continued */
 		nap_us(1000);
 	printf("injections=%d mean_us=%" PRIu64 " worst_us=%" PRIu64 " eintr=%u\n", n,
 	       total_ns / (uint64_t)n / 1000, worst_ns / 1000, atomic_load(&shared->n_eintr));

@@ -75,8 +75,8 @@ static void what_queues_is_seen_through(void **state)
 	assert_in_range(behind_us(&view, 2030 * S, 0), 3000, 9000);
 }
 
-/* The primary's clock runs 100 ppm slow for an hour. An old minimum of the delay must not put the
- * guest's clock ahead. */
+/* The primary's clock runs 100 ppm slow for an hour. The smallest delay measured an hour ago must
+ * not put the guest's clock ahead. */
 static void clocks_that_drift_apart_are_followed(void **state)
 {
 	struct clockview view;

@@ -316,8 +316,9 @@ static void act_for_ever(struct fixture *f)
 	}
 }
 
-/* Reader and writer end at any moment. The standby applies the records that the next reader finds,
- * and then the blocks that differ. After that the standby's disk equals the guest's. */
+/* The writer is killed, and the reader closed, at a random moment. The next reader applies the
+ * records that it finds. Then a new mirror writes the guest's whole disk, and the ring takes only
+ * the blocks that differ from the standby's. After that both disks are equal. */
 static void test_killed_at_any_moment(void **state)
 {
 	struct fixture *f = *state;

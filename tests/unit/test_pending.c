@@ -228,8 +228,8 @@ static void test_takeover_waits_for_the_disk(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
-/* Once the previous start's release_ms has expired, the gateway records this in the file. This
- * write does not block either. */
+/* Once the previous start's release_ms has expired, the gateway records this in the file. A slow
+ * disk does not block the gateway's loop meanwhile. */
 static void test_settling_waits_for_the_disk(void **state)
 {
 	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64];
