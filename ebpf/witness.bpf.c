@@ -180,8 +180,8 @@ static __always_inline const struct witness_path *path_of(const struct witness_c
 }
 
 /* Turn the frame into the datagram of one path. Writes every byte, because @skb is a clone of the
- * sampled frame: a byte that is not written would be sent in the datagram. Returns 0, or less than
- * 0 on failure. */
+ * sampled frame: a byte of that frame that is not overwritten would be sent to the gateway. Returns
+ * 0, or less than 0 on failure. */
 static __always_inline int write_frame(struct __sk_buff *skb, const struct witness_path *path,
 				       enum witness_path_number number, struct witness_key *key,
 				       struct datagram *d)

@@ -100,11 +100,12 @@ void encoder_expect(struct encoder *encoder, const struct encoder_cursor *cursor
 /* Encode the pages at @cursor. One call handles a batch or collects units that other threads have
  * encoded. A batch is at most ENCODER_BATCH pages; the call encodes them or hands them out to other
  * threads, and advances the cursor. Repeat the call with the same cursor until it returns 0. Call
- * no other function of the epoch in between. Until it returns 0, or until encoder_abandon(), this
- * thread and others can read the pages. Never blocks. Returns 1 if there is more to do; 0 once all
- * pages of @cursor are in frames; -ENOBUFS if the backlog is full; -EAGAIN if other threads are
- * encoding and this thread has nothing to do until encoder_fd() is readable; -ENOMEM if the epoch
- * is lost, or a page was not announced: then only a FULL epoch may follow. */
+ * no other function of the epoch in between. Keep @cursor->pages in place until it returns 0, or
+ * until encoder_abandon(): several threads read them. Never blocks. Returns 1 if there is more to
+ * do; 0 once all pages of @cursor are in frames; -ENOBUFS if the backlog is full; -EAGAIN if other
+ * threads are encoding and this thread has nothing to do until encoder_fd() is readable; -ENOMEM if
+ * the epoch is lost, for example because a page was not announced (only a FULL epoch can
+ * follow). */
 #define ENCODER_BATCH 32u
 int encoder_pages(struct encoder *encoder, struct encoder_cursor *cursor)
 	__attribute__((warn_unused_result));

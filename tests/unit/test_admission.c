@@ -136,7 +136,7 @@ static void test_known_addresses_stay(void **state)
 	pump();
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
 	assert_true(agent_take(&beta, WIRE_WELCOME, &frame));
-	/* Known addresses have all connections that are allowed. A stranger is then refused; a
+	/* Known addresses hold as many connections as are allowed. A stranger is then refused; a
 	 * known address that connects again loses its own older connection. */
 	for (size_t i = 0; i < N_SILENT; i++)
 		silent[i].session = session_free(silent[i].session, f.now_ns);

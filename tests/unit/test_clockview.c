@@ -103,7 +103,8 @@ static void an_epoch_that_tells_nothing_has_no_clock(void **state)
 	epoch(&view, 2000 * S, 2000 * S + 3 * MS);
 	assert_true(clockview_wanted(&view, 2001 * S, &wanted));
 	clockview_begin(&view);
-	clockview_complete(&view); /* no CLOCK came; the earlier CLOCK belongs to another state */
+	/* this epoch had no CLOCK, and the earlier CLOCK belongs to another epoch's state */
+	clockview_complete(&view);
 	assert_false(clockview_wanted(&view, 2001 * S, &wanted));
 	clockview_reset(&view);
 	assert_false(view.has_offset);

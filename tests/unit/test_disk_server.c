@@ -278,8 +278,7 @@ static void test_lifeline(void **state)
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status));
-	/* The dying server's socket may still accept a connection. Then this connection is closed
-	 * soon. */
+	/* The dying server's socket can still accept a connection, which is then closed soon. */
 	fds.fd = try_to_connect(f, &connected);
 	assert_true(!connected || poll(&fds, 1, WAIT_MS) == 1);
 	close(fds.fd);

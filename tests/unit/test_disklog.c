@@ -218,8 +218,8 @@ static void write_file(const char *path, const uint8_t *data)
 	close(fd);
 }
 
-/* Let the power fail while an entry is written: only some of its sectors are on the disk. The log
- * is as before or, if all sectors are there, as after. */
+/* Let the power fail while an entry is written: only some of its sectors are on the disk. If all
+ * are there, the log must have the entry; if not, it must be as it was before. */
 static void test_power_fails_in_an_append(void **state)
 {
 	struct lab *lab = *state;

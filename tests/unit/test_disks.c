@@ -73,8 +73,8 @@ static void a_disk_that_is_not_covered_is_named(void **state)
 			 -ENOTSUP);
 	assert_non_null(strstr(error.text, "disk ide0-hd0 (/d/web.img) is writable"));
 	assert_non_null(strstr(error.text, "name it in `disks =`"));
-	/* A -blockdev disk has no legacy device name, and a missing `ro` does not mean
-	 * read-only. */
+	/* This disk was made with -blockdev, so it has no legacy device name. A missing `ro` does
+	 * not mean read-only. */
 	assert_int_equal(judge("[{\"device\":\"\",\"qdev\":\"/machine/disk0\",\"inserted\":{}}]",
 			       NOTHING, &error),
 			 -ENOTSUP);

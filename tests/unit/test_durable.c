@@ -93,7 +93,7 @@ int fdatasync(int fd)
 	return 0;
 }
 
-/* Each sector that was written since the last fdatasync() may be old or new. */
+/* Make each sector that was written since the last fdatasync() old or new, at random. */
 static void lose(const char *path)
 {
 	char disk[208], *now, *synced;
@@ -416,8 +416,9 @@ static void test_power_fails_at_every_step(void **state)
 	start_agent(lab);
 }
 
-/* An agent that may have logged an epoch is killed. The next agent continues without this epoch.
- * Then the power fails. The epoch's writes must not come back. */
+/* An agent is killed at each of its steps, also after it has logged an epoch and before it
+ * acknowledges that epoch. The next agent continues without this epoch. Then the power fails. The
+ * epoch's writes must not come back. */
 static void test_an_entry_without_an_epoch(void **state)
 {
 	struct lab *lab = *state;

@@ -66,8 +66,8 @@ static void retained_epochs_remember_their_features(void **state)
 	encode(f, 2, false, 100);
 	assert_true(encoder_can_resend(f->encoder, both));
 	assert_false(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));
-	/* Later epochs use fewer features. Until the old epochs are committed, they still need
-	 * theirs. */
+	/* Later epochs use fewer features. The old epochs need all their features until they are
+	 * committed. */
 	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE);
 	encode(f, 3, false, 100);
 	assert_false(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));
@@ -230,7 +230,8 @@ static void equal_pages_are_sent_once(void **state)
 		retain_drop(f->retain, epoch);
 		encoder_get_counts(f->encoder, &after);
 		/* There must be at least a few DUPs. More cannot be expected, because pages of
-		 * unfinished units cannot be sources. All units of an epoch may be unfinished. */
+		 * unfinished units cannot be sources, and all units of an epoch can be unfinished
+		 * at once. */
 		assert_true(after.n_dup > before.n_dup + 20);
 	}
 	assert_true(after.n_dup > after.n_raw);
@@ -258,8 +259,8 @@ static void no_duplicates_without_their_feature(void **state)
 	assert_true(encoder_can_resend(f->encoder, ALL_CLASSES));
 }
 
-/* A page that was not announced may already have been a DUP's source, so the epoch must be
- * abandoned. */
+/* A page that was not announced can already have been a DUP's source, so the encoder gives up the
+ * epoch. */
 static void a_page_not_announced_ends_the_epoch(void **state)
 {
 	struct fixture *f = *state;

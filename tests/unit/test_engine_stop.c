@@ -105,8 +105,8 @@ static void test_a_resume_before_the_stop(void **state)
 	end();
 }
 
-/* QEMU has not answered a first `stop`, and refuses a second. It may still obey the first. So the
- * guest stays "stopping" and does not go back to "runs". */
+/* QEMU has not answered a first `stop`, and refuses a second. QEMU could still obey the first. So
+ * the guest stays "stopping" and does not go back to "runs". */
 static void test_an_unanswered_stop_is_remembered(void **state)
 {
 	(void)state;

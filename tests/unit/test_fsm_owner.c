@@ -430,9 +430,9 @@ static void test_a_younger_gateway_bars_terms(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* A fenced host may return without its files, and is then no longer fenced. The gateway then orders
- * FENCE again, even if the host carried out the first FENCE. It does so until the host stands by or
- * is in the owner's term. */
+/* A fenced host that returns without its files is no longer fenced. The gateway orders FENCE again,
+ * even if the host carried out the first FENCE, until the host stands by or is in the owner's
+ * term. */
 static void test_fenced_host_lost_its_files(void **state)
 {
 	static const uint8_t states[] = {WIRE_STATE_IDLE, WIRE_STATE_FAILED, WIRE_STATE_RUNNING,

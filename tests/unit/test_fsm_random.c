@@ -39,8 +39,8 @@ static void lose_data(uint8_t h)
 
 static void old_messages(uint8_t h)
 {
-	/* Send messages of a term lower than the host's term and lower than the gateway's. A host
-	 * that voted for a newer term has closed its stream of the gateway's term. */
+	/* Send messages of a term lower than both the host's and the gateway's. A host that voted
+	 * for a newer term has closed its stream of the gateway's term. */
 	uint64_t newest = lab.peer[h].term < lab.journal.term ? lab.peer[h].term : lab.journal.term;
 	uint64_t term = newest ? newest - 1 : 0;
 	uint8_t agent_state;
@@ -146,7 +146,7 @@ static void one_step(void)
 	case 10: case 11: case 12:
 		if (!p->up)
 			lab_up(&lab, h);
-		if (pick(2)) /* agents report at once, but the report may be late */
+		if (pick(2)) /* agents report at once, but the report can be late */
 			lab_report(&lab, h);
 		break;
 	case 13: case 14: case 15:

@@ -1,6 +1,6 @@
 /* test_fsm_standby.c - tests a standby that accepts no more epochs. The policy standby_lost must
- * apply exactly when standby_timeout has expired, even if streams reconnect before. fsm_lab.h
- * checks the rules. */
+ * apply exactly when standby_timeout has expired, even if streams reconnect in the meantime.
+ * fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -202,8 +202,8 @@ static void test_the_age_of_a_commit(void **state)
 	assert_int_equal(lab.fsm.protection.committed_ns, lab.now_ns);
 }
 
-/* The guest was once promoted on the primary's host. A restarted agent there may report the epoch
- * of that promotion until it protects the guest again. That epoch was not committed in this
+/* The guest was once promoted on the primary's host. Until a restarted agent there protects the
+ * guest again, it can report the epoch of that promotion. That epoch was not committed in this
  * term. */
 static void test_an_earlier_promotion(void **state)
 {
