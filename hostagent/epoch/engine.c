@@ -55,9 +55,9 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text)
 	e->config.changed(e->config.changed_arg);
 }
 
-/* Handle QEMU's SHUTDOWN event. If the guest wanted the shutdown, report that verdict now. If
- * somebody else wanted it, only this QEMU ends, and the standby takes the guest over: report that
- * once QEMU has ended. */
+/* Handle QEMU's SHUTDOWN event. If the guest wanted the shutdown, report this verdict now. If
+ * somebody else wanted it, only this QEMU ends, and the standby takes the guest over. In that case
+ * only keep the text; guest_lost() reports the end of QEMU. */
 static void note_shutdown(struct engine *e, const json_t *data)
 {
 	const char *reason = json_string_value(json_object_get(data, "reason"));

@@ -15,13 +15,13 @@
  *	                     └─ stream lost ──────┴─────────────────────────────────────┘
  *       The stream is lost: SYNCING if the hold has begun (held frames wait), otherwise ATTACHING.
  *
- * If the lease (lease.h) expires in mode HOLD, the guest is stopped and nothing is released. The
- * same happens if the gateway says that we were outvoted. When a lease is renewed in the same term,
- * the guest resumes and frames are released again.
- *
  * The hold has two modes. In PASS the guest's frames leave at once. In HOLD the frames of epoch n
  * leave after COMMIT(n). The hold begins in PASS. After the first copy is committed, the seal of
  * the next short epoch changes the mode to HOLD, for good.
+ *
+ * If the lease (lease.h) expires in mode HOLD, the guest is stopped and nothing is released. The
+ * same happens if the gateway says that we were outvoted. When a lease is renewed in the same term,
+ * the guest resumes and frames are released again.
  *
  * Where: hostagent/vm/vm.c owns one per protected VM. Uses vmm/ (QEMU), net/hold.h, link/link.h.
  * Threads: one owner thread calls engine_open() and the three functions that end an engine

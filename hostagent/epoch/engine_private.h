@@ -9,6 +9,7 @@
  *	engine_machine.c  describes the guest's machine, for the standby to compare
  *	engine_direct.c  the stream to the VM's other host, without a gateway
  *	engine_disks.c   mirrors the guest's disks, puts their writes into epochs
+ *	engine_ring.c    the files of the disks' rings
  *	engine_flushes.c  makes QEMU ignore flushes of the disks' images, and obey them again
  *	engine_throttle.c  stops and resumes the vCPUs by throttle.h's timetable
  *	engine_watch.c   checks whether the guest's devices or taps have changed since attaching

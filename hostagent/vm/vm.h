@@ -10,7 +10,7 @@
  *   closed;
  * - fenced.
  *
- * Orders take from milliseconds to seconds, and no beat must wait for an order. So each VM has a
+ * Orders take from milliseconds to seconds, and a beat must not wait for an order. So each VM has a
  * worker thread, which carries out the VM's orders one by one.
  *
  *	control thread: vm_order() ──► queue ──► worker ──► engine_*, standby_* ──► done queue ──► wake

@@ -45,7 +45,7 @@ int flushes_off(struct qmp *q, pid_t pid, const struct vmm_disk *disk, int *ret_
 
 /* Make QEMU obey flushes of @disk again, and bring the image @image_fd to the disk. If @image_fd is
  * -1 (not known), bring all of this host's files to the disk. Blocks until the disk has all of it.
- * If this fails, no output must leave: call again.
+ * If this fails, output must not leave: call again.
  * Returns 0; -EIO if QEMU refuses; or -errno of qmp_execute() or fdatasync(). *ret_error says
  * which. */
 int flushes_on(struct qmp *q, const struct vmm_disk *disk, int image_fd, struct error *ret_error)

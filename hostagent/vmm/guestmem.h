@@ -34,7 +34,7 @@ struct guestmem *guestmem_close(struct guestmem *m);
 bool guestmem_is_mapped(const struct guestmem *m, uint32_t index);
 
 /* Copy the pages of @ranges, in their order and without gaps, to @ret_pages (VMM_PAGE_BYTES for
- * each page). A range may not cross blocks. Does not allocate. Returns 0; -EINVAL if a range is
+ * each page). A range must not cross blocks. Does not allocate. Returns 0; -EINVAL if a range is
  * outside of the blocks; -ESRCH if the process is gone; or -EFAULT if QEMU no longer has memory
  * mapped at a block's address. On error @ret_pages is undefined. */
 int guestmem_read(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,

@@ -1,6 +1,6 @@
 /* inject.h - creates a userfaultfd inside another process and gets a copy of the descriptor.
  *
- * Why: only a process itself can make a userfaultfd for its memory, and we may not change QEMU. So
+ * Why: only a process itself can make a userfaultfd for its memory, and we do not change QEMU. So
  * we stop one of QEMU's threads with ptrace, make it run one userfaultfd(2), and resume it. This
  * takes well under a millisecond. pidfd_getfd(2) copies the descriptor to us.
  *
@@ -31,8 +31,8 @@
  * Returns 0; -ESRCH if there is no such process; -EPERM if we have no right to trace it (*ret_error
  * says what is missing); -EBUSY if it is traced already (*ret_error names the tracer); -ETIMEDOUT
  * if the thread did not stop (uninterruptible sleep); -ENOSYS if the kernel has no userfaultfd;
- * -ENOTSUP if it is a 32-bit process or has no vDSO; or another -errno of one of the steps.
- * *ret_error has the text. */
+ * -ENOTSUP if the process has 32 bits or no vDSO; or another -errno of one of the steps. *ret_error
+ * has the text. */
 int inject_userfaultfd(pid_t pid, uint64_t timeout_ns, int *ret_fd, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -43,8 +43,8 @@
  *    of 7.2. QEMU 8.2 to 10.0.8 are known to miss writes at the start.)
  *  - The guest's flushes and discards are not sent to the server. Discards need not be sent,
  *    because it is undefined what a guest reads after a discard. If our node supported discards,
- *    sync=full would first write zeroes to the whole target. But after an interruption the target
- *    still has most of the data.
+ *    sync=full would first write zeroes to the whole target, and so destroy the data that the
+ *    target still has after an interruption.
  *
  * A mirror consists of two objects in QEMU: a node (the NBD client) and a job. Both have the id
  * that mirror_id() gives. They stay when the agent is killed. The job then ends at the first write

@@ -1,9 +1,9 @@
 /* sections.h - computes a hash, called the mark, over the device sections of a saved state.
  *
  * Why: each device saves itself in a section that begins with its name, instance and version. When
- * a device is plugged or unplugged, the next epoch has other sections, and so another mark. So we
- * notice before we send an epoch that the standby might be unable to load it. The check does not
- * make the pause longer.
+ * a device is plugged or unplugged, the next epoch has other sections, and so another mark. So
+ * before we send an epoch, we notice that the standby might be unable to load it. The check does
+ * not make the pause longer.
  *
  * Sections have no length. Each ends with a footer that repeats the section's number. The next
  * section's header, or the end of the state, follows. The parser searches for this sequence. Some

@@ -59,7 +59,8 @@ int vcpus_stop(struct vcpus *vcpus) __attribute__((warn_unused_result));
  * again soon. */
 int vcpus_resume(struct vcpus *vcpus) __attribute__((warn_unused_result));
 
-/* Free @vcpus. No vCPU may be stopped at this time. Accepts NULL, returns NULL. */
+/* Free @vcpus. Call this only while no vCPU is stopped by vcpus_stop(). Accepts NULL, returns
+ * NULL. */
 struct vcpus *vcpus_close(struct vcpus *vcpus);
 
 #endif
