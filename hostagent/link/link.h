@@ -113,7 +113,7 @@ int link_flush(struct link *link) __attribute__((warn_unused_result));
 int link_receive(struct link *link, struct wire_frame *ret_frame)
 	__attribute__((warn_unused_result));
 
-/* Wait until the link is ready for any of @events (POLLIN: a frame may be received; POLLOUT: the
+/* Wait until the link is ready for any of @events (POLLIN: a frame can be received; POLLOUT: the
  * queue has room for a frame of any size), and write queued bytes meanwhile. Returns POLLIN or
  * POLLOUT, which are above 0; -ETIMEDOUT; or the link's error. If the socket failed, returns
  * POLLIN: link_receive() reports the error. Frames that are already decrypted do not cause POLLIN,

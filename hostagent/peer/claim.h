@@ -20,7 +20,7 @@ struct claim {
 /* Connect to the host in @config (whose peer_name must be set), ask, and read the answer. Blocks
  * until @deadline_ns at most. Returns 0 if the answer is yes, a promise that the peer keeps;
  * -EACCES if the answer is no; -EPROTO if the peer broke the protocol; or another -errno if no
- * answer arrived, although the peer may have said yes. On error *ret_error says why. */
+ * answer arrived (the peer may have said yes all the same). On error *ret_error says why. */
 int claim_term(const struct link_config *config, const struct claim *claim, uint64_t deadline_ns,
 	       struct error *ret_error) __attribute__((warn_unused_result));
 

@@ -14,7 +14,7 @@
 #include "standby/images.h"
 #include "standby/ramfile.h"
 
-/* What apply_check() read from a file. */
+/* What apply_check() has read from an epoch's data. */
 struct apply_info {
 	uint64_t epoch;
 	uint64_t previous_epoch; /* the epoch that a delta epoch builds on */
@@ -29,12 +29,12 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
 		struct apply_info *ret_info) __attribute__((warn_unused_result));
 
 /* Apply the epoch: its layout, then its pages and its changes of disks, then its device state. Does
- * not change `meta`. @images: the guest's disks, which must be open; NULL if it has none. @data
- * must have passed apply_check(), or the same checks frame by frame when it arrived (epochcheck.h).
- * Invalid data is refused all the same: nothing outside of the copy or past a disk's end is
- * accessed. Returns 0, and *ret_n_pages is the number of page records applied; -EBADMSG if the data
- * is broken; other -errno from files and images, after which the epoch must be applied again. On
- * error *ret_error says which file or image. */
+ * not change the copy's file `meta`. @images: the guest's disks, which must be open; NULL if it has
+ * none. @data must have passed apply_check(), or the same checks frame by frame when it arrived
+ * (epochcheck.h). Invalid data is refused all the same: nothing outside of the copy or past a
+ * disk's end is accessed. Returns 0, and *ret_n_pages is the number of page records applied;
+ * -EBADMSG if the data is broken; other -errno from files and images, after which the epoch must be
+ * applied again. On error *ret_error says which file or image. */
 int apply_epoch(struct ramfile *rf, struct images *images, const uint8_t *data, size_t size,
 		uint64_t *ret_n_pages, struct error *ret_error) __attribute__((warn_unused_result));
 

@@ -68,8 +68,8 @@ static int replay_entry(void *arg, const uint8_t *payload, size_t size)
 	return apply_disks(replay->images, payload, size, replay->error);
 }
 
-/* Replay the log into the open images. Then append a START: no later agent may replay these entries
- * again, since somebody may have started the guest on the images by hand. */
+/* Replay the log into the open images. Then append a START, so that no later agent replays these
+ * entries again: somebody may start the guest on the images by hand. */
 static int replay_all(struct durable *d, const struct disklog_state *state, struct error *ret_error)
 {
 	struct error why = {""};

@@ -46,8 +46,7 @@ struct durable {
 	uint64_t n_entries;    /* number of entries written; for statistics */
 	uint64_t append_ns;    /* time that the last entry took, until it was on the disk */
 
-	/* The epoch that the images will have once all complete epochs are applied. A replay of the
-	 * log gives the same epoch. 0: a replay does not give that epoch. */
+	/* The newest stored epoch, if a replay of the log gives the images this epoch; else 0. */
 	uint64_t logged;
 	bool must_start; /* the stored epoch is too large for the log; append a START when it is
 			  * applied */
@@ -74,8 +73,8 @@ void durable_close(struct durable *d); /* accepts a zeroed struct, and one that 
 int durable_recover(struct durable *d, struct disklog_state *ret_state, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Note the begin of an epoch, and each DISK frame, at @offset of the epoch's file. durable_frame()
- * returns 0 or -ENOMEM. */
+/* Note that an epoch begins, and where each DISK frame is: at @offset of the epoch's file.
+ * durable_frame() returns 0 or -ENOMEM. */
 void durable_begin(struct durable *d, bool is_unheld);
 int durable_frame(struct durable *d, uint64_t offset, uint64_t bytes)
 	__attribute__((warn_unused_result));

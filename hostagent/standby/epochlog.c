@@ -523,8 +523,8 @@ static int change_term(struct epochlog *log, const struct ramfile_meta *meta)
 	init_check(log);
 	if (log->durable)
 		durable_forget(log->durable);
-	/* Errors are ignored: if a file cannot be removed, it is never used, since its frames have
-	 * the old term. */
+	/* Ignore errors: a file that cannot be removed is never used, since its frames have the old
+	 * term. */
 	(void)scan(log, is_epoch_file, remove_file);
 	return 0;
 }

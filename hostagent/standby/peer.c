@@ -53,7 +53,7 @@ static void refuse(const struct standby *sb, struct standby_peer *peer, uint16_t
 }
 
 /* Handle the primary's first BEAT: if this host has voted for the primary, use the connection as
- * the stream. Returns 0, or -errno if the primary may not stream to this host. */
+ * the stream. Returns 0, or -errno if the primary must not stream to this host. */
 static int start_direct(struct standby *sb, const struct wire_frame *beat)
 {
 	const struct ramfile_meta *meta = &sb->rf.meta;

@@ -451,9 +451,9 @@ bool qemu_is_left(struct qemu *q)
 	return true;
 }
 
-/* Look for a QEMU that an earlier agent left. If a QEMU is @wanted, and the left QEMU waits as a
- * warm QEMU does, adopt the left QEMU. Otherwise end it, unless a guest runs in it. Returns 1 if it
- * is adopted and warm; 0 if there is no QEMU any more; -EBUSY if a guest runs in it. */
+/* Look for a QEMU that an earlier agent left. If @wanted, and this QEMU waits as a warm QEMU does,
+ * adopt it. Otherwise end it, unless a guest runs in it. Returns 1 if it is adopted and warm; 0 if
+ * there is no QEMU any more; -EBUSY if a guest runs in it. */
 static int adopt(struct qemu *q, bool wanted, struct error *ret_error)
 {
 	char status[32] = "";

@@ -109,8 +109,9 @@ void qemu_release_monitor(struct qemu *q);
 int qemu_kill(struct qemu *q) __attribute__((warn_unused_result));
 
 /* End the warm process, either the process in *q or a process that an earlier agent left. Does not
- * end a left process in which a guest runs. Returns 0 if there is no process any more; -EBUSY if a
- * guest runs in the process (*ret_error names the process); -ETIMEDOUT; other -errno. */
+ * end an earlier agent's process if a guest runs in it. Returns 0 if there is no process any more;
+ * -EBUSY if a guest runs in the process (*ret_error names the process); -ETIMEDOUT; other
+ * -errno. */
 int qemu_end(struct qemu *q, struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

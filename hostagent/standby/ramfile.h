@@ -18,7 +18,7 @@
  *	  epoch-N.part / epoch-N.complete / spare      see epochlog.h
  *
  * All pages of `ram` are reserved when the file is made (fallocate). So if tmpfs is full, making
- * the file fails; otherwise QEMU would get a SIGBUS later.
+ * the file fails. Without the reservation, QEMU would get a SIGBUS later.
  */
 #ifndef STANDBY_RAMFILE_H
 #define STANDBY_RAMFILE_H

@@ -73,7 +73,7 @@ void standby_rehearsal_sweep(struct standby *sb)
 	standby_rehearsal_end(sb);
 }
 
-/* Drop the copy. Otherwise this host would report an epoch that no QEMU here can load. */
+/* Drop the copy. If it stayed, this host would report an epoch that no QEMU here can load. */
 static void drop_copy(struct standby *sb)
 {
 	int r = epochlog_set_term(&sb->log, sb->rf.meta.term);

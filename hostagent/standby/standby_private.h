@@ -203,7 +203,7 @@ void standby_peer_run(struct standby *sb);
 /* Handle @frame of the primary's direct stream if it is a BEAT. Returns 0; -ENOENT if it is another
  * frame; or the link's error. */
 int standby_peer_frame(struct standby *sb, const struct wire_frame *frame);
-/* Wait until every LEASE that we gave has ended, so that the primary may release no more frames.
+/* Wait until every LEASE that we gave has ended: from then on the primary must release no frames.
  * This takes less than a second. The stream must be closed. */
 void standby_await_mute(const struct standby *sb);
 /* Queue a frame on @link. Waits for room in the queue for a second at most. Returns 0 or the link's

@@ -19,7 +19,8 @@ struct spool {
 	pthread_mutex_t lock; /* guards all members below; never held in write_fn */
 	pthread_cond_t change;
 	bool stop, ended;
-	/* spool_close() no longer waits for the thread, so the thread frees the spool */
+	/* true once spool_close() has stopped waiting for the thread; the thread then frees the
+	 * spool */
 	bool is_given_up;
 	uint64_t n_dropped;
 	/* the ring's size; the `used` bytes from offset `at` are queued or being written */

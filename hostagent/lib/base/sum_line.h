@@ -6,7 +6,7 @@
  *	holdfast-obeyed 1 number=7 sum=0123456789abcdef
  *
  * The sum is XXH3 (64 bits, seed 0) in 16 hexadecimal digits. It protects against accidents, not
- * against somebody who may write the file.
+ * against somebody who can write the file.
  *
  * Where: the gateway's journal and incarnation file, the agent's file of the obeyed gateway.
  * Threads: the functions have no state.

@@ -29,7 +29,7 @@ struct simd_ahead {
 
 	/* A pair of pages that is encoded two or three pages later. One line of each page is
 	 * prefetched, only to translate the page's address early: with pages in random order, the
-	 * CPU waits longest for address translation. Otherwise the prefetches of the next pair
+	 * CPU waits longest for address translation. Without this, the prefetches of the next pair
 	 * would wait for the translation, and stall the CPU. See "What was tried" in
 	 * docs/epoch-engine.md. */
 	const uint8_t *later_old, *later_new;

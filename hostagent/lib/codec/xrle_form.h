@@ -44,9 +44,9 @@ typedef void form_copy(uint8_t *to, const uint8_t *from, size_t size);
  * for FORM_EDGES_MAX). Returns how many edges there are. */
 typedef size_t form_find_edges(const struct simd_scan *scan, uint16_t *edges);
 
-/* Returns the edges in line @i as bits, after gaps were filled. A byte's bit is set in two cases.
- * Only the byte is changed, and not the byte before it: a run begins here. Or only the byte before
- * it is changed: a run has ended. Call this for each changed line and the line after it: a run that
+/* Returns the edges in line @i as bits, after gaps were filled. A byte's bit is set if the byte is
+ * changed and the byte before it is not (a run begins here), or if only the byte before it is
+ * changed (a run has ended). Call this for each changed line and the line after it: a run that
  * reaches the end of a line has its edge at the start of the next line. */
 static inline uint64_t form_line_edges(const struct simd_scan *scan, unsigned int i)
 {

@@ -199,7 +199,8 @@ enum wire_verb {
 	WIRE_VERB_STANDBY_STOP	= 2,
 	WIRE_VERB_PROTECT	= 3,
 	WIRE_VERB_UNPROTECT	= 4,
-	/* header: term is the new term, epoch the lowest epoch that may be promoted */
+	/* header: term is the new term, epoch the lowest epoch with which the standby may
+	 * promote */
 	WIRE_VERB_PROMOTE	= 5,
 	/* header: term is the new term, in which the agent no longer owns the VM */
 	WIRE_VERB_FENCE		= 6,

@@ -67,7 +67,7 @@ int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hel
 	if (conflict)
 		cursor_fail(&c, "version_min, kind, role, vm", 8, conflict);
 	/* A sender that supports a later version may append fields to HELLO; a sender that supports
-	 * only our version may not. */
+	 * only our version must not. */
 	if (!c.failed && hello.version_max > WIRE_VERSION)
 		c.r.at = c.r.end;
 	if (cursor_end(&c) < 0)
