@@ -172,6 +172,29 @@ static bool is_copy(uint64_t kind)
 	return kind == DISKLOG_WRITES || kind == DISKLOG_START;
 }
 
+static int write_pieces(int fd, const struct iovec *pieces, size_t n_pieces, uint64_t at);
+
+/* Write the last entry of the chain @chain of @half again. An earlier agent may have written this
+ * entry without bringing it to the disk: its fdatasync() failed, and the kernel has dropped the
+ * write. The entry is still in the page cache, so it looks whole. The next entry, behind it, must
+ * not be lost with it. */
+static int write_last_again(const struct disklog *log, unsigned half, const struct chain *chain)
+{
+	const uint64_t at = chain->end - entry_bytes(chain->last.size);
+	size_t size = HEADER_BYTES + chain->last.size;
+	uint8_t *entry = malloc(size);
+	struct iovec piece = {entry, size};
+	int r;
+
+	if (!entry)
+		return -ENOMEM;
+	r = read_all(log->fd, entry, size, half * log->half_bytes + at);
+	if (r == 0)
+		r = write_pieces(log->fd, &piece, 1, half * log->half_bytes + at);
+	free(entry);
+	return r;
+}
+
 static int find_newest(struct disklog *log)
 {
 	struct chain chains[HALVES];
@@ -192,7 +215,7 @@ static int find_newest(struct disklog *log)
 		.term = chains[log->half].last.term,
 		.epoch = chains[log->half].last.epoch,
 	};
-	return 0;
+	return log->state.is_empty ? 0 : write_last_again(log, log->half, &chains[log->half]);
 }
 
 struct replay {

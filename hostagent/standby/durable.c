@@ -47,11 +47,26 @@ static int append(struct durable *d, uint64_t term, uint64_t epoch, enum disklog
 	return r;
 }
 
-/* Bring the images to the disk. After this the log needs no earlier entries. */
+/* Bring the images to the disk. After this the log needs no earlier entries. If it fails, say so in
+ * `meta`, for the next agents: the kernel reports lost writes only once, and their fdatasync()
+ * would succeed. */
 static int sync_images(struct durable *d, struct error *ret_error)
 {
+	struct ramfile_meta meta = d->rf->meta;
+	int r;
+
+	if (meta.disks_lost)
+		return error_set(ret_error, -EIO,
+				 "what was written to the disks' images earlier did not reach the "
+				 "disk: repair that disk, then copy anew (unprotect, protect)");
 	ramfile_step(d->rf);
-	return images_sync(d->images, ret_error);
+	r = images_sync(d->images, ret_error);
+	if (r < 0 && meta.applied_epoch) {
+		meta.disks_lost = true;
+		if (ramfile_store_meta(d->rf, &meta) < 0)
+			d->rf->meta.disks_lost = true; /* at least this agent knows */
+	}
+	return r;
 }
 
 /* ---- after a crash of the host */

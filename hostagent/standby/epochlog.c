@@ -544,6 +544,7 @@ int epochlog_vote(struct epochlog *log, uint64_t term, enum ramfile_vote vote)
 		if (r < 0)
 			return r;
 		meta.applied_epoch = log->rf->meta.applied_epoch;
+		meta.disks_lost = log->rf->meta.disks_lost;
 	}
 	return change_term(log, &meta);
 }

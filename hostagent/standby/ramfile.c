@@ -64,14 +64,15 @@ static const char *const phase_names[] = {
 static const char *const vote_names[] = {[RAMFILE_VOTE_NONE] = "",
 					 [RAMFILE_VOTE_UNPROTECTED] = " vote=unprotected",
 					 [RAMFILE_VOTE_DIRECT] = " vote=direct"};
+static const char *const lost_names[] = {[false] = "", [true] = " disks=lost"};
 
 static size_t format_meta(const struct ramfile_meta *meta, char text[META_ROOM])
 {
 	return (size_t)snprintf(text, META_ROOM,
 				"holdfast-standby 1 term=%" PRIu64 " applied=%" PRIu64
-				" phase=%s%s\n",
+				" phase=%s%s%s\n",
 				meta->term, meta->applied_epoch, phase_names[meta->phase],
-				vote_names[meta->vote]);
+				vote_names[meta->vote], lost_names[meta->disks_lost]);
 }
 
 static int load_meta(struct ramfile *rf)
@@ -91,6 +92,7 @@ static int load_meta(struct ramfile *rf)
 		   &meta.term, &meta.applied_epoch, phase) != 3 ||
 	    meta.term > WIRE_TERM_MAX || meta.applied_epoch > WIRE_EPOCH_MAX)
 		return -EBADMSG;
+	meta.disks_lost = strstr(text, lost_names[true]) != NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(phase_names) * ARRAY_SIZE(vote_names); i++) {
 		meta.phase = (enum ramfile_phase)(i / ARRAY_SIZE(vote_names));
 		meta.vote = (enum ramfile_vote)(i % ARRAY_SIZE(vote_names));

@@ -8,8 +8,8 @@
  *
  *	STATE_DIR/                                            page index (GEOMETRY order)
  *	  lock      flock: one agent per copy
- *        meta      "term=7 applied=812 phase=copy"    what the copy is, perhaps with "vote=direct";
- *	                                                replaced atomically
+ *        meta      "term=7 applied=812 phase=copy"    what the copy is, perhaps with "vote=direct"
+ *	                                                or "disks=lost"; replaced atomically
  *        geometry  the GEOMETRY payload                layout of `ram`, `rom`; replaced atomically
  *	  ram       256 MiB, mapped shared ──────────►  0 .. 65535      block pc.ram
  *	  rom       256 KiB, mapped shared ──────────►  65536 .. 65599  block pc.bios, then other ROMs
@@ -54,6 +54,9 @@ struct ramfile_meta {
 	uint64_t applied_epoch;
 	enum ramfile_phase phase;
 	enum ramfile_vote vote;	/* the kind of vote that led to `term` */
+	/* Writes to a disk image of this copy did not reach their disk. The page cache may still
+	 * have them, so the copy can be promoted, but a power failure loses them. */
+	bool disks_lost;
 };
 
 struct ramfile {

@@ -33,7 +33,7 @@ void fixture_remove_dir(const char *dir)
 	(void)nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS); /* the directory may not exist */
 }
 
-static const char *const disk_names[N_DISKS] = {"vda", "vdb"};
+static const char *const disk_names[N_DISKS] = {"vda", "vdb", "vdc"};
 
 static void name_images(struct fixture *x)
 {

@@ -19,7 +19,7 @@
 #define RAM_BYTES  ((uint64_t)RAM_PAGES * WIRE_PAGE_SIZE)
 #define BYTES_MAX  (UINT64_C(4) << 20)
 
-#define N_DISKS	   2u /* vda and vdb, in files of the copy's directory */
+#define N_DISKS	   3u /* vda, vdb and vdc, in files of the copy's directory */
 #define DISK_BYTES (96u * 512u)
 
 /* The guest's memory, device state and disks, which the standby's copy must match. */

@@ -47,7 +47,7 @@ static void disk_unknown(struct feed *f)
 	const struct wire_disk_record record = {WIRE_DISK_ZERO, 512, 0, NULL};
 
 	feed_begin(f, false);
-	feed_disk(f, "vdc", &record, 1);
+	feed_disk(f, "vdx", &record, 1);
 	one_blob(f);
 	feed_end(f);
 }
@@ -144,7 +144,7 @@ static void disk_outside(struct feed *f)
 
 static const struct fixture_lie hostile[] = {
 	{"disk, unknown", disk_unknown, WIRE_STREAM_ERROR_GEOMETRY,
-	 "no image of disk vdc; add vdc:PATH"},
+	 "no image of disk vdx; add vdx:PATH"},
 	{"disk, no name", disk_without_name, WIRE_STREAM_ERROR_FORMAT, "disk name"},
 	{"disk, name cut", disk_name_cut, WIRE_STREAM_ERROR_FORMAT, "disk name"},
 	{"disk, name of bytes", disk_name_of_bytes, WIRE_STREAM_ERROR_FORMAT, "disk name"},

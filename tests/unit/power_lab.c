@@ -1,0 +1,474 @@
+#include "power_lab.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define LOG_BYTES   DISKLOG_BYTES_MIN
+#define LARGE_BYTES 48000u
+#define N_RECORDS   4u
+
+static const char *const disk_names[N_DISKS] = {"vda", "vdb", "vdc"};
+
+/* ---- the epochs */
+
+/* Each mark's value is the index in lab->epochs. */
+enum mark {
+	MARK_FED,     /* the primary begins to send the epoch */
+	MARK_ACKED,   /* the standby acknowledges it */
+	MARK_APPLIED, /* it is applied, and its disks are safe */
+};
+
+
+/* Append @n records of a disk, and change the model as they say. */
+static void add_records(struct power_lab *lab, unsigned disk, struct wire_disk_record *records,
+			size_t n)
+{
+	static uint8_t data[N_RECORDS][LARGE_BYTES];
+	struct fixture *x = lab->x;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t offset = (uint32_t)records[i].offset;
+
+		/* an epoch writes its index in each byte */
+		memset(data[i], records[i].op == WIRE_DISK_WRITE ? (int)lab->n_epochs + 1 : 0,
+		       records[i].bytes);
+		memcpy(x->model.disks[disk] + offset, data[i], records[i].bytes);
+		records[i].data = data[i];
+	}
+	feed_disk(&x->feed, disk_names[disk], records, n);
+}
+
+/* Writes, zeroes and discards that overlap and are no whole sectors. */
+static void add_small(struct power_lab *lab, unsigned disk)
+{
+	struct wire_disk_record records[N_RECORDS] = {0};
+	unsigned n = 1 + fixture_roll(lab->x, N_RECORDS - 1);
+
+	for (unsigned i = 0; i < n; i++) {
+		records[i].op = (uint8_t)(1 + fixture_roll(lab->x, 3));
+		records[i].bytes = 1 + fixture_roll(lab->x, 2500);
+		records[i].offset = fixture_roll(lab->x, DISK_BYTES - records[i].bytes);
+	}
+	/* Each epoch changes each disk: no two epochs have the same disks. */
+	records[n] = (struct wire_disk_record){
+		.op = WIRE_DISK_WRITE, .bytes = 600, .offset = DISK_BYTES - 600};
+	add_records(lab, disk, records, n + 1);
+}
+
+static void add_large(struct power_lab *lab, unsigned disk)
+{
+	struct wire_disk_record record = {.op = WIRE_DISK_WRITE, .bytes = LARGE_BYTES,
+					  .offset = fixture_roll(lab->x, DISK_BYTES - LARGE_BYTES)};
+
+	add_records(lab, disk, &record, 1);
+}
+
+/* Append an epoch to the feed. */
+static void make_epoch(struct power_lab *lab, char kind)
+{
+	struct fixture *x = lab->x;
+	unsigned n_large = kind == 'f' || kind == 'u' ? N_DISKS : kind == 'L' ? 4 * N_DISKS : 0;
+	uint8_t reference[BLOB_ROOM] = {0};
+	struct epoch *epoch;
+
+	x->feed.is_unheld = kind == 'u';
+	feed_begin(&x->feed, x->feed.epoch == 0);
+	for (unsigned i = 0; i < n_large; i++)
+		add_large(lab, i % N_DISKS);
+	for (unsigned i = 0; kind != 'e' && i < N_DISKS; i++)
+		add_small(lab, i);
+	feed_blob(&x->feed, x->model.blob, x->model.blob_size, reference, false);
+	feed_end(&x->feed);
+	assert_true(++lab->n_epochs <= EPOCHS_MAX);
+	epoch = &lab->epochs[lab->n_epochs];
+	epoch->kind = kind;
+	epoch->number = x->feed.epoch;
+	memcpy(epoch->disks, x->model.disks, sizeof(epoch->disks));
+}
+
+/* ---- the standby */
+
+int power_lab_set_up(void **state)
+{
+	struct power_lab *lab = calloc(1, sizeof(*lab));
+	void *x;
+
+	memset(&power_fault, 0, sizeof(power_fault));
+	assert_int_equal(fixture_setup(&x), 0);
+	lab->x = x;
+	lab->has_log = true;
+	lab->x->model.blob_size = 100;
+	snprintf(lab->log_path, sizeof(lab->log_path), "%s/log", lab->x->dir);
+	snprintf(lab->left, sizeof(lab->left), "%s.left", lab->x->dir);
+	assert_int_equal(mkdir(lab->left, 0700), 0);
+	*state = lab;
+	return 0;
+}
+
+int power_lab_tear_down(void **state)
+{
+	struct power_lab *lab = *state;
+	void *x = lab->x;
+
+	memset(&power_fault, 0, sizeof(power_fault));
+	power_stop(&lab->power);
+	power_done(&lab->power);
+	power_done(&lab->again);
+	durable_close(&lab->durable);
+	fixture_remove_dir(lab->left);
+	free(lab);
+	return fixture_teardown(&x);
+}
+
+/* Open the log. A call that fails may do so here; then the next START tries again. */
+static void open_log(struct power_lab *lab)
+{
+	struct error error = {""};
+	int r = -1;
+
+	for (int i = 0; lab->has_log && r < 0; i++) {
+		r = durable_open(&lab->durable, &lab->x->rf, &lab->x->images, lab->log_path,
+				 LOG_BYTES, &error);
+		if (r < 0 && (i > 0 || !power_fault.fail || !strstr(error.text, "/log: ")))
+			fail_msg("the log cannot be opened: %s", error.text);
+		lab->x->log.durable = &lab->durable;
+	}
+}
+
+/* End the agent and start the next one, as after a kill. The host lives. */
+static void restart_agent(struct power_lab *lab)
+{
+	durable_close(&lab->durable);
+	fixture_close(lab->x);
+	for (unsigned i = 0; i < N_DISKS; i++)
+		lab->x->images.item[i].is_lost = lab->x->images.item[i].is_changed = false;
+	fixture_open(lab->x);
+	open_log(lab);
+}
+
+static void mark(struct power_lab *lab, enum mark mark)
+{
+	power_mark(&lab->power, mark, lab->n_epochs);
+	lab->epochs[lab->n_epochs].is_acked |= mark == MARK_ACKED;
+}
+
+/* Apply the epoch that is complete. With power_fault.late, its log is written only now. */
+static int apply(struct power_lab *lab, struct error *ret_why)
+{
+	struct epochlog *log = &lab->x->log;
+	int r;
+
+	if (!power_fault.late)
+		mark(lab, MARK_ACKED);
+	r = epochlog_apply(log);
+	*ret_why = log->why;
+	if (r < 0)
+		return r;
+	power_release_late(&lab->power);
+	if (power_fault.late)
+		mark(lab, MARK_ACKED);
+	if (!log->why.text[0])
+		mark(lab, MARK_APPLIED);
+	return 0;
+}
+
+/* Take the feed, which has one epoch, as the agent does. Returns 0 or the agent's error, with
+ * *ret_why. */
+static int take(struct power_lab *lab, struct error *ret_why)
+{
+	const uint8_t *at = lab->x->feed.bytes, *end = at + lab->x->feed.size;
+	struct epochcheck_error error;
+	struct wire_frame frame;
+	int r = 0;
+
+	mark(lab, MARK_FED);
+	while (r == 0 && at < end) {
+		assert_int_equal(wire_frame_decode(&at, end, &frame, NULL), 0);
+		r = epochlog_frame(&lab->x->log, &frame, NULL, &error);
+		if (r < 0)
+			*ret_why = error.why;
+		if (r > 0)
+			r = apply(lab, ret_why);
+	}
+	return r;
+}
+
+/* An epoch was not taken or not applied. Check that the text names the file that failed, and begin
+ * a new stream, as a primary does. The guest is as after the last epoch that was acknowledged. */
+static void after_error(struct power_lab *lab, const struct model *before, const struct error *why)
+{
+	struct fixture *x = lab->x;
+
+	if (!power_fault.fail)
+		fail_msg("epoch %u: %s", lab->n_epochs, why->text);
+	if (!strstr(why->text, power_fault.fail) && !lab->x->rf.meta.disks_lost)
+		fail_msg("the failure of %s is reported as: %s", power_fault.fail, why->text);
+	lab->n_errors++;
+	epochlog_reset(&x->log);
+	if (epochlog_complete(&x->log) == x->feed.epoch)
+		return;
+	x->feed.epoch = epochlog_complete(&x->log);
+	x->model = *before;
+}
+
+/* Feed an epoch for each of @kinds. 'R' instead of a kind: the agent is restarted. */
+static void feed_kinds(struct power_lab *lab, const char *kinds)
+{
+	static struct model before;
+	struct feed *feed = &lab->x->feed;
+	struct error why;
+	bool is_new = true;
+
+	for (; *kinds; kinds++) {
+		if (*kinds == 'R') {
+			restart_agent(lab);
+			is_new = true;
+			continue;
+		}
+		before = lab->x->model;
+		feed_clear(feed);
+		feed->generation += is_new;
+		if (is_new)
+			feed_geometry(feed);
+		make_epoch(lab, *kinds);
+		is_new = take(lab, &why) < 0;
+		if (is_new)
+			after_error(lab, &before, &why);
+	}
+}
+
+void power_lab_record(struct power_lab *lab, const char *kinds, uint32_t seed)
+{
+	const char *fail = power_fault.fail;
+
+	lab->x->seed = seed;
+	power_fault.fail = NULL;
+	power_start(&lab->power, lab->x->dir, seed);
+	open_log(lab);
+	power_fault.fail = fail;
+	power_fault.n_calls = 0;
+	feed_kinds(lab, kinds);
+	power_stop(&lab->power);
+}
+
+/* ---- what a power failure leaves */
+
+static int faulty(struct power_lab *lab, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+static int faulty(struct power_lab *lab, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(lab->fault, sizeof(lab->fault), format, args);
+	va_end(args);
+	return -1;
+}
+
+/* Recover the files in lab->left as the next agent does. Returns what durable_recover() returns. */
+static int recover(struct power_lab *lab, struct disklog_state *ret_found, struct error *ret_error)
+{
+	struct standby_disk disks[N_DISKS] = {0};
+	char paths[N_DISKS][120], log_path[120];
+	struct durable durable = {0};
+	struct ramfile rf = {0};
+	struct images images;
+	int r;
+
+	snprintf(log_path, sizeof(log_path), "%s/log", lab->left);
+	for (unsigned i = 0; i < N_DISKS; i++) {
+		strcpy(disks[i].name, disk_names[i]);
+		snprintf(paths[i], sizeof(paths[i]), "%s/%s.raw", lab->left, disk_names[i]);
+		disks[i].path = paths[i];
+	}
+	assert_int_equal(images_init(&images, disks, N_DISKS, ret_error), 0);
+	r = durable_open(&durable, &rf, &images, log_path, LOG_BYTES, ret_error);
+	if (r == 0)
+		r = durable_recover(&durable, ret_found, ret_error);
+	images_close(&images);
+	durable_close(&durable);
+	return r;
+}
+
+void power_lab_read_images(struct power_lab *lab, uint8_t (*ret_disks)[DISK_BYTES])
+{
+	for (unsigned i = 0; i < N_DISKS; i++) {
+		char path[120];
+		FILE *file;
+
+		snprintf(path, sizeof(path), "%s/%s.raw", lab->left, disk_names[i]);
+		file = fopen(path, "r");
+		assert_non_null(file);
+		assert_int_equal(fread(ret_disks[i], 1, DISK_BYTES, file), DISK_BYTES);
+		fclose(file);
+	}
+}
+
+int power_lab_compare(struct power_lab *lab, uint8_t (*disks)[DISK_BYTES], unsigned epoch)
+{
+	for (unsigned i = 0; i < N_DISKS; i++) {
+		const uint8_t *wanted = lab->epochs[epoch].disks[i];
+
+		uint32_t at = 0;
+
+		if (memcmp(disks[i], wanted, DISK_BYTES) == 0)
+			continue;
+		while (disks[i][at] == wanted[at])
+			at++;
+		return faulty(lab,
+			      "the disks are not of epoch %u: sector %u of disk %u has what "
+			      "epoch %u wrote, expected epoch %u",
+			      epoch, at / POWER_SECTOR, i, disks[i][at], wanted[at]);
+	}
+	return 0;
+}
+
+/* How far the standby had come when the power failed: indices in lab->epochs. */
+struct moment {
+	unsigned fed, acked, applied;
+};
+
+/* May the log make no claim about the images? */
+static bool may_be_silent(const struct power_lab *lab, const struct moment *m)
+{
+	char acked = lab->epochs[m->acked].kind;
+
+	for (unsigned i = m->acked + 1; i <= m->fed; i++) {
+		if (lab->epochs[i].kind == 'u' || lab->epochs[i].kind == 'L')
+			return true;
+	}
+	return m->acked == 0 || acked == 'u' || (acked == 'L' && m->applied < m->acked);
+}
+
+/* Check that the images are of the epoch number @claimed: the last acknowledged one, or one that
+ * the primary sent after it. An epoch without writes has no entry in the log, so an earlier epoch
+ * with the same disks may be claimed. */
+static int check_claim(struct power_lab *lab, const struct moment *m, uint64_t claimed)
+{
+	static uint8_t disks[N_DISKS][DISK_BYTES];
+	unsigned first = m->acked;
+
+	(void)faulty(lab, "epoch %u was acknowledged, the log claims epoch %u",
+		     (unsigned)lab->epochs[m->acked].number, (unsigned)claimed);
+	while (first > 0 && (lab->epochs[first].kind == 'e' || !lab->epochs[first].is_acked))
+		first--;
+	power_lab_read_images(lab, disks);
+	for (unsigned i = first; i <= m->fed; i++) {
+		if (lab->epochs[i].number == claimed && (lab->epochs[i].is_acked || i > m->acked) &&
+		    power_lab_compare(lab, disks, i) == 0)
+			return 0;
+	}
+	return -1;
+}
+
+/* Recover what is in lab->left. Returns 0 if that is one epoch, and not an older one than the last
+ * acknowledged; or -1, and lab->fault says what is wrong. */
+static int check_recovery(struct power_lab *lab, const struct moment *m)
+{
+	struct disklog_state found = {.is_empty = true};
+	struct error error = {""};
+	int r = recover(lab, &found, &error);
+
+	if (r < 0)
+		return faulty(lab, "the recovery fails: %.200s", error.text);
+	if (r == 0 && !may_be_silent(lab, m))
+		return faulty(lab, "epoch %u (%c) was acknowledged and lost", m->acked,
+			      lab->epochs[m->acked].kind);
+	if (r > 0 && found.term != TERM)
+		return faulty(lab, "the log claims term %u", (unsigned)found.term);
+	return r > 0 ? check_claim(lab, m, found.epoch) : 0;
+}
+
+/* Let the power fail at a random moment of the recovery too, and recover once more. */
+static int check_second_failure(struct power_lab *lab, const struct moment *m)
+{
+	struct disklog_state found;
+	struct error error;
+	size_t end;
+
+	power_done(&lab->again);
+	power_start(&lab->again, lab->left, power_roll(&lab->power, 1u << 16));
+	(void)recover(lab, &found, &error); /* its result is checked by the second one */
+	power_stop(&lab->again);
+	end = power_roll(&lab->again, (uint32_t)lab->again.n_ops + 1);
+	power_rewind(&lab->again);
+	/* the first ops are the files as they were before the recovery */
+	while (lab->again.at < end || lab->again.named == 0)
+		(void)power_advance(&lab->again);
+	power_leave(&lab->again, POWER_TORN, lab->left);
+	return check_recovery(lab, m);
+}
+
+/* Let the power fail at the present moment of the record, with @choice. */
+static int check_failure(struct power_lab *lab, const struct moment *m, enum power_choice choice)
+{
+	int r;
+
+	power_leave(&lab->power, choice, lab->left);
+	if (choice == POWER_TORN && power_roll(&lab->power, 4) == 0)
+		r = check_second_failure(lab, m);
+	else
+		r = check_recovery(lab, m);
+	if (r < 0) {
+		size_t n = strlen(lab->fault);
+
+		snprintf(lab->fault + n, sizeof(lab->fault) - n, " (op %zu, choice %u)",
+			 lab->power.at, choice);
+	}
+	return r;
+}
+
+static void follow(struct moment *m, const struct power_op *op)
+{
+	if (op->kind != POWER_MARK)
+		return;
+	if (op->mark == MARK_FED)
+		m->fed = (unsigned)op->value;
+	if (op->mark == MARK_ACKED)
+		m->acked = (unsigned)op->value;
+	if (op->mark == MARK_APPLIED)
+		m->applied = (unsigned)op->value;
+}
+
+
+struct power_counts power_lab_check(struct power_lab *lab, unsigned share)
+{
+	struct power *power = &lab->power;
+	struct power_counts counts = {0};
+	struct moment m = {0};
+
+	lab->fault[0] = '\0';
+	for (power_rewind(power); power->at < power->n_ops;) {
+		const struct power_op *op = power_advance(power);
+		bool is_flush = op->kind == POWER_FLUSH || op->kind == POWER_FLUSH_FAILED;
+		bool is_next = power->at < power->n_ops &&
+			       power->ops[power->at].kind == POWER_FLUSH;
+
+		follow(&m, op);
+		counts.n_flushes += is_flush;
+		if (power->named == 0)
+			continue; /* the files as they were before the standby began */
+		if (!is_flush && !is_next && power_roll(power, share))
+			continue;
+		for (unsigned i = 0; i < POWER_CHOICES; i++) {
+			bool is_every = (is_flush || is_next) && share <= 4;
+
+			if (!is_every && i != power->at % POWER_CHOICES)
+				continue;
+			counts.n_failures++;
+			counts.n_faults += check_failure(lab, &m, (enum power_choice)i) < 0;
+			if (counts.n_faults)
+				return counts;
+		}
+	}
+	return counts;
+}

@@ -1,0 +1,70 @@
+/* power_lab.h - a standby that takes epochs while power_record.h records its files, and checks of
+ * what a power failure leaves of them.
+ *
+ * The real code of hostagent/standby takes the epochs (epochlog, durable, disklog, images). Then
+ * each moment of the record is made again in another directory, without what the disk had not
+ * written. There the agent's recovery runs, as after a boot. It may lose its power too. Each byte
+ * that an epoch writes is its index, so a fault says which sector is of which epoch.
+ *
+ * Threads: one. A failure fails the running test.
+ */
+#ifndef TESTS_POWER_LAB_H
+#define TESTS_POWER_LAB_H
+
+#include "power_record.h"
+#include "standby/durable.h"
+#include "standby_fixture.h"
+
+#define EPOCHS_MAX 100u /* an index fits into a byte */
+
+struct epoch {
+	char kind; /* see power_lab_record() */
+	bool is_acked;
+	uint64_t number; /* an epoch that is refused, and the next one, have the same number */
+	uint8_t disks[N_DISKS][DISK_BYTES];
+};
+
+struct power_lab {
+	struct fixture *x;
+	struct durable durable;
+	bool has_log; /* disk_durability is standby or both */
+	char log_path[80], left[80];
+	struct epoch epochs[EPOCHS_MAX + 1]; /* as they were fed; [0]: before the first one */
+	unsigned n_epochs;		     /* index of the last one */
+	unsigned n_errors;		     /* epochs that were not taken */
+	struct power power, again;	     /* of the standby, and of a recovery */
+	char fault[300];		     /* why a check failed; "": it has not */
+	unsigned n_flushes, n_failures;	     /* of all checks */
+};
+
+/* Set up for cmocka. On return, *state is a struct power_lab. */
+int power_lab_set_up(void **state);
+int power_lab_tear_down(void **state);
+
+/* Record the agent while it takes an epoch for each letter of @kinds:
+ *	u  of a first copy (UNHELD), with nearly all bytes of each disk
+ *	h  held, with writes
+ *	e  held, without writes
+ *	f  held, with as many writes as a third of the log's half
+ *	L  held, with more writes than the log's half
+ *	R  no epoch: the agent is restarted, and the host lives
+ * The log is made before the first call that power_fault lets fail. */
+void power_lab_record(struct power_lab *lab, const char *kinds, uint32_t seed);
+
+struct power_counts {
+	unsigned n_flushes, n_failures, n_faults;
+};
+
+/* Let the power fail at every flush of the record, before and after it, and at a share of the other
+ * moments: one in @share. At a flush do so with every choice if @share is small, else with one
+ * choice, as at the other moments. End at the first fault, and set lab->fault. */
+struct power_counts power_lab_check(struct power_lab *lab, unsigned share);
+
+/* Read the images that power_leave() has made in lab->left. */
+void power_lab_read_images(struct power_lab *lab, uint8_t (*ret_disks)[DISK_BYTES]);
+
+/* Compare @disks with those of lab->epochs[@epoch]. Returns 0; or -1, and lab->fault says which
+ * disk and sector differs, and what is there. */
+int power_lab_compare(struct power_lab *lab, uint8_t (*disks)[DISK_BYTES], unsigned epoch);
+
+#endif

@@ -1,0 +1,125 @@
+/* power_record.h - records, in order, every write and flush of the files that are on a disk, and
+ * makes the files that a power failure would leave at any moment. For tests of the standby's disk
+ * log: this is what dm-log-writes does, without a device mapper and without root.
+ *
+ * The program that links power_record.c gets pwrite(), pwritev(), write(), fallocate(), fsync(),
+ * fdatasync(), rename() and sync_file_range() of its own. They do what libc's do. Between
+ * power_start() and power_stop() they also record each change of a file whose name is "log" or ends
+ * with ".raw" (power_is_on_disk()). Every other file is in memory, and a power failure removes it.
+ *
+ *	power_start ─ the program writes, power_mark() ─ power_stop
+ *	power_rewind ─ { power_advance ─ { power_leave }* }*           moments in order, several ends each
+ *
+ * What is on the disk at a moment:
+ * - Each sector that a flush has covered since it was last written.
+ * - Of each write after the last flush of its file, any sectors: none, all or a random choice. A
+ *   sector of such a write may also be torn: its first bytes are new, and the others are old.
+ * - After a flush that failed: for good, a random choice of the sectors not flushed before. The
+ *   kernel drops such writes, and later flushes succeed without them.
+ * - A file's name as of the last flush of its directory, or of a random later moment.
+ *
+ * Threads: one. A failure fails the running test.
+ */
+#ifndef TESTS_POWER_RECORD_H
+#define TESTS_POWER_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define POWER_SECTOR	512u
+#define POWER_FILES_MAX 8u
+
+enum power_op_kind {
+	POWER_WRITE,	    /* also zeroes: sectors have new content */
+	POWER_FLUSH,	    /* of one file */
+	POWER_FLUSH_FAILED, /* of one file */
+	POWER_NAME,	    /* a file has a new name: it was made or renamed */
+	POWER_FLUSH_NAMES,  /* of all files: fsync() of the directory */
+	POWER_MARK,	    /* made by power_mark() */
+};
+
+struct power_op {
+	enum power_op_kind kind;
+	unsigned file;
+	uint32_t sector, n_sectors; /* WRITE: where */
+	uint8_t *data;		    /* WRITE: all bytes of these sectors, after the write */
+	char name[16];		    /* NAME */
+	int mark;		    /* MARK */
+	uint64_t value;		    /* MARK */
+};
+
+struct power_file {
+	ino_t inode;
+	char name[16];	    /* name at the moment; on the disk: disk_name, "" if it has none */
+	char disk_name[16];
+	uint8_t *now, *disk; /* content at the moment; content that is surely on the disk */
+	uint8_t *left;		   /* content that a power failure leaves: for power_leave() only */
+	size_t now_size, disk_size;
+	size_t room;	/* of each of the three */
+	size_t flushed; /* the first op that no flush of this file covers */
+};
+
+struct power {
+	struct power_file files[POWER_FILES_MAX];
+	unsigned n_files;
+	struct power_op *ops;
+	size_t n_ops, room;
+	struct power_op *late; /* see power_fault.late */
+	size_t n_late, late_room;
+	size_t at;	/* power_advance(): this many ops have happened */
+	size_t named;	/* the first op that no POWER_FLUSH_NAMES covers */
+	uint32_t seed;	/* of all random choices */
+};
+
+/* What goes wrong in the recorded program. `name` is a file's name. */
+struct power_fault {
+	/* Mistakes that a program could make; for tests of the tests. NULL: none. */
+	const char *no_flush; /* flushes of this file do nothing */
+	const char *late;     /* changes of this file happen only in power_release_late() */
+
+	/* The call number fail_nth (the first is 1) of the kind fail_kind (POWER_WRITE or
+	 * POWER_FLUSH) for this file fails with the error fail_errno. 0 instead of an error: the
+	 * call writes about half of its bytes and returns their number. NULL: no call fails. */
+	const char *fail;
+	enum power_op_kind fail_kind;
+	unsigned fail_nth;
+	int fail_errno;
+	unsigned n_calls; /* counted here, also when no call fails */
+
+	bool cannot_zero; /* fallocate() fails with EOPNOTSUPP */
+};
+extern struct power_fault power_fault;
+
+/* Is the file on a disk? Otherwise it is in memory. */
+bool power_is_on_disk(const char *name);
+
+/* Begin to record into @power, which is zeroed. All files are as they are on the disk. */
+void power_start(struct power *power, const char *dir, uint32_t seed);
+void power_mark(struct power *power, int mark, uint64_t value);
+void power_release_late(struct power *power);
+void power_stop(struct power *power);
+void power_done(struct power *power); /* frees what power_start() and later calls have allocated */
+
+/* Return a random number from 0 to @n - 1. */
+uint32_t power_roll(struct power *power, uint32_t n);
+
+/* Go back to the moment of power_start(). */
+void power_rewind(struct power *power);
+/* Let the next op happen, and return it. The record must have one (power->at < power->n_ops). */
+const struct power_op *power_advance(struct power *power);
+
+/* What becomes of writes that no flush has covered. */
+enum power_choice {
+	POWER_NONE,   /* they are lost */
+	POWER_ALL,    /* they are on the disk */
+	POWER_RANDOM, /* some sectors are on the disk */
+	POWER_TORN,   /* the same, and some sectors are torn */
+	POWER_CHOICES,
+};
+
+/* Make the files of the flat directory @dir what a power failure leaves at this moment. */
+void power_leave(struct power *power, enum power_choice choice, const char *dir);
+
+#endif
