@@ -283,8 +283,8 @@ static void blobs_of_every_size(void **state)
 	tear_down(&f);
 }
 
-/* A blob may consist of whole pieces. Its last piece then looks like a piece in the middle. So the
- * gate can hold QEMU at the blob's end only if it knows the blob's size beforehand. */
+/* If a blob consists of whole pieces, its last piece looks like a piece in the middle. So the gate
+ * can hold QEMU at the blob's end only if it knows the blob's size beforehand. */
 static void whole_pieces(void **state)
 {
 	const uint8_t *got;
@@ -323,8 +323,8 @@ static void whole_pieces(void **state)
 }
 
 /* A device flushes in the middle of the blob. The gate could mistake the short write for the end of
- * the blob. The short write also leaves room in the pipe, and the rest of the blob may pass. In
- * both cases the guest was not stopped at the blob's end, so gate_finish() must fail. */
+ * the blob. The short write also leaves room in the pipe, so the rest of the blob can fit. In both
+ * cases the guest was not stopped at the blob's end, so gate_finish() must fail. */
 static void a_flush_in_the_middle(void **state)
 {
 	const uint8_t *got;

@@ -41,7 +41,7 @@ static void test_releases_epochs_in_order(void **state)
 	hold_fifo_done(&f);
 }
 
-/* A frame of a lower epoch may follow a frame of a higher epoch. This happens in a new term if
+/* A frame of a lower epoch follows a frame of a higher epoch. This happens in a new term if
  * hold_discard() was not called. The later frame must not overtake the earlier frame. */
 static void test_never_reorders(void **state)
 {

@@ -203,7 +203,7 @@ static uint64_t mark_of(const char *data, size_t size, const char *last, uint32_
 
 static void a_mark_follows_names_not_data(void **state)
 {
-	/* A device's data may look like a footer, but a footer is real only if a section's header
+	/* A device's data can look like a footer, but a footer is real only if a section's header
 	 * follows. */
 	static const char trap[] = "ab\x7e\x00\x00\x00\x01xx\x7e\x7e";
 	uint64_t mark = mark_of("abcd", 4, "0000:00:03.0/virtio-net", 1, 2);
@@ -227,7 +227,8 @@ static void what_has_no_footers_is_marked_by_its_size(void **state)
 	begin(&b);
 	put_section(&b, 1, "timer", 2, "abcd", 4);
 	put_byte(&b, 0);
-	/* The blob may be cut at any place, but nothing past its end may be read. */
+	/* A blob that is cut at any place must have another mark, and nothing past its end may be
+	 * read. */
 	for (size_t size = 0; size < b.size; size++)
 		assert_true(vmm_sections_mark(b.data, size) != vmm_sections_mark(b.data, b.size));
 }

@@ -135,7 +135,7 @@ static void test_every_torn_tail(void **state)
 		assert_int_equal(vm_journal_find(journal, "web1")->term, 1);
 		vm_journal_close(journal);
 	}
-	/* Put zeros in place of the last append, as a power loss may do. */
+	/* Put zeros in place of the last append, as a power loss can do. */
 	memset(text + first + 10, 0, size - first - 10);
 	put(text, size);
 	journal = open_journal();

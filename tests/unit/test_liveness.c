@@ -1,6 +1,6 @@
-/* test_liveness.c - tests, on a virtual clock, when the gateway counts a host as silent. The host
- * sends nothing. This happens in normal operation, in the grace period after the gateway's start,
- * or after a stall of the gateway's own process. */
+/* test_liveness.c - tests, on a virtual clock, after what time without a sign of life the gateway
+ * counts a host as silent. This time depends on the grace period after the gateway's start and on
+ * stalls of the gateway's own process. */
 #include "liveness/liveness.h"
 
 #include <setjmp.h>

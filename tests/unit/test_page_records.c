@@ -171,7 +171,7 @@ static void records_written_in_place(void **state)
 						    n % 2 ? 3 : WIRE_PAGE_SIZE), 0);
 		n++;
 	}
-	/* The frame has no room for a raw page, but may have room for a smaller record. So the
+	/* The frame has no room for a raw page, but can have room for a smaller record. So the
 	 * frame is not marked bad. */
 	assert_false(w.bad);
 	assert_int_equal(wire_record_encode(&w, WIRE_CLASS_RAW, 0, page, sizeof(page)), -ENOBUFS);

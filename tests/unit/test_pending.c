@@ -176,8 +176,8 @@ static void beat(struct agent *a)
 
 /* ---- the number of this start ---- */
 
-/* An operator has ordered a takeover, and the new number is not yet on disk. Until it is, hosts are
- * told the old number, and their beats are answered. */
+/* An operator has ordered a takeover. As long as the new number is not on disk, hosts are told the
+ * old number, and their beats are answered. */
 static void test_takeover_waits_for_the_disk(void **state)
 {
 	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64];
@@ -425,7 +425,7 @@ static uint64_t recorded_as_7(void *arg, int result)
 	return result == 0 ? 7 : 0;
 }
 
-/* The younger gateway may have granted leases until the takeover. This gateway must remember this,
+/* The younger gateway can have granted leases until the takeover. This gateway must remember this,
  * even if a journal write that is under way at the takeover fails later. The VM's old state
  * (pending.before) is then restored, so it must contain this fact too. */
 static void test_a_takeover_mutes_what_may_be_restored(void **state)

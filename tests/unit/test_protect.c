@@ -127,8 +127,8 @@ static void nothing_written_is_nothing_to_protect(void **state)
 	assert_false(protect_is_due(&protect));
 }
 
-/* After a seal that left pages writable, the next seal may copy pages that did not change. This
- * holds even if the next seal protects these pages. */
+/* After a seal that left pages writable, the next seal can also copy pages that did not change,
+ * even if it protects these pages. */
 static void stale_behind_kept(void **state)
 {
 	(void)state;

@@ -96,7 +96,8 @@ static void test_commit_releases(void **state)
 	assert_true(is_known(f, 1));
 }
 
-/* The standby has lost its copy, or is another standby. The primary's agent may have restarted. */
+/* The standby has lost its copy, or another standby has taken its place. The primary's agent also
+ * restarts. */
 static void test_standby_lost(void **state)
 {
 	struct fixture *f = *state;

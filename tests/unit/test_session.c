@@ -71,7 +71,7 @@ static void test_older_gateway(void **state)
 	assert_int_equal(f.fleet->younger, ours + 1);
 	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_OLD_GATEWAY], 1);
 	assert_false(vm->fsm.host[0].up);
-	assert_true(vm_fsm_in_conflict(&vm->fsm)); /* the other gateway may hand out terms */
+	assert_true(vm_fsm_in_conflict(&vm->fsm)); /* the other gateway could begin new terms */
 
 	/* This gateway puts its incarnation into every WELCOME and every ORDER. */
 	agent_open(&beta, &f, f.beta);
@@ -212,8 +212,8 @@ static void test_control(void **state)
 	assert_ptr_equal(fleet_find_host(f.fleet, "alpha")->control, &alpha.session->link);
 }
 
-/* The gateway sends a lease after the answer to a beat. It does so if the host owns a protected VM
- * and its HELLO had the lease feature. */
+/* After the answer to a beat, the gateway sends a lease if the host owns a protected VM and its
+ * HELLO had the lease feature. */
 static void test_leases(void **state)
 {
 	static const struct {

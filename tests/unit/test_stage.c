@@ -183,8 +183,7 @@ static void a_new_link_is_measured_anew(void **state)
 	assert_false(stage_is_on(&w.stage));
 }
 
-/* A link may carry nothing for a while, because there is no standby. That must not cause a division
- * by zero. */
+/* A link carries nothing while there is no standby. That must not cause a division by zero. */
 static void a_link_that_stands_still(void **state)
 {
 	struct world w = world(STAGE_AUTO);

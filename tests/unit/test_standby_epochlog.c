@@ -386,8 +386,8 @@ static void test_foreign_files(void **state)
 	assert_int_equal(x->rf.meta.term, meta.term);
 	assert_int_equal(x->rf.meta.applied_epoch, meta.applied_epoch);
 	assert_int_equal(x->rf.meta.phase, RAMFILE_COPY);
-	/* An epoch file is named as complete but holds garbage. The copy may be torn, so it is
-	 * refused. */
+	/* An epoch file is named as complete but holds garbage. The copy could be torn, so the
+	 * standby refuses to open it. */
 	write_text(x, "epoch-2.complete",
 		   "garbage garbage garbage garbage garbage garbage garbage");
 	assert_int_equal(epochlog_open(&x->rf, &x->images, BYTES_MAX, &x->log), -EBADMSG);

@@ -146,8 +146,8 @@ static int apply(uint8_t op, uint64_t offset, uint32_t bytes, const uint8_t *dat
 	return images_apply(&images, images_find(&images, "vda"), &record, &error);
 }
 
-/* Checks that each record changes its own bytes and no others. If @cannot_zero, does so as on a
- * file system without fallocate(). */
+/* Checks that each record changes its own bytes and no others. @cannot_zero: the file system has no
+ * fallocate(). */
 static void records_change_their_bytes(bool cannot_zero)
 {
 	static uint8_t expected[BYTES], data[BYTES];

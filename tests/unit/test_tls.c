@@ -283,8 +283,8 @@ static void strange_servers_are_refused(void **state)
 	}
 }
 
-/* A second name with another scheme does no harm. The certificate of this stranger is valid and is
- * accepted: the refusals above had no other cause. */
+/* A stranger with a valid certificate is accepted. So the strangers above were refused only for the
+ * faults in their rows. A second name with another scheme does no harm. */
 static void good_stranger(void **state)
 {
 	struct stranger s;

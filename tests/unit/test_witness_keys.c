@@ -164,8 +164,8 @@ static void protect(void)
 	assert_true(take_key(&alpha));
 }
 
-/* The message with the key may contain the gateway's address in the client network. It does so only
- * if the VM has a second path and the agent has the feature for it. */
+/* The message with the key contains the gateway's address in the client network only if the VM has
+ * a second path and the agent has the feature for it. */
 static void an_address_in_the_client_network(void **state)
 {
 	static const struct {

@@ -392,7 +392,7 @@ static void what_was_held_back_is_old(void **state)
 		witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
 		WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->arrived_at_ns, now_ns);
-	/* The result may be up to 2 ms late, because the clocks may have drifted by that much. */
+	/* The result can be up to 2 ms late, because the clocks can have drifted by that much. */
 	assert_in_range(view()->made_at_ns, first_ns + 10 * MS, first_ns + 12 * MS);
 	/* A beat that was also delayed changes nothing. */
 	witness_rx_clock(rx, VM, (uint64_t)((int64_t)now_ns + a.clock_ns) - 1500 * MS, now_ns);
