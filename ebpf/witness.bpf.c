@@ -11,9 +11,9 @@
  *                              if there is a second path: a clone, signed again --> [client device]
  *
  * The programs neither change nor drop a frame on its way to the guest: witness_sample always
- * returns TC_ACT_UNSPEC. The programs work without the agent: the filters keep them alive, and they
- * keep the maps alive. witness_emit sends or drops each frame, so that none enters the host's
- * network stack.
+ * returns TC_ACT_UNSPEC. The programs work without the agent: the filters keep the programs alive,
+ * and the programs keep the maps alive. witness_emit sends or drops each frame, so that none enters
+ * the host's network stack.
  *
  * witness_emit resizes the clone and overwrites all of its bytes, so it needs no headroom. Samples
  * are cloned into hfwN. Transmit checksum offload is off there, so the kernel finishes the clone's
@@ -38,7 +38,7 @@
 
 /* This map has one element, a struct witness_control. witness_emit writes the sequence numbers; the
  * agent writes the rest through mmap. The map is pinned. A process that can open the pin can read
- * the keys and sign datagrams, so only root may open it. */
+ * the keys and sign datagrams, so it is open to root only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

@@ -1,6 +1,6 @@
 /* incarnating.h - chooses a number, the "incarnation", for this start of the gateway
  * (vm/incarnation.h). Chooses a higher number when an operator asks for a takeover. Also remembers
- * how long leases from the previous start may last.
+ * how long leases from the previous start can last.
  *
  * Where: main calls it. Threads: the gateway's loop. Only incarnating_begin() blocks, before the
  * loop runs. Later incarnations are written to disk by the journal's thread (vm/journal_thread.h),
@@ -34,7 +34,7 @@ struct incarnating {
 int incarnating_begin(struct incarnating *i, const char *state_dir, struct fleet_config *config,
 		      uint64_t now_ns) __attribute__((warn_unused_result));
 
-/* Let no host of @vm be promoted while leases of the previous start may last. */
+/* Let no host of @vm be promoted while leases of the previous start can be valid. */
 void incarnating_mute(const struct incarnating *i, struct fleet_vm *vm, uint64_t now_ns);
 
 /* Once all leases of the previous start have expired, replace that start's release_ms in the file

@@ -42,7 +42,7 @@ bool newcomers_may_run(struct control_conn *c, uint64_t now_ns);
 /* Charge the @ns that the loop spent on @c's handshake to the time that all handshakes may use. */
 void newcomers_charge(struct control_conn *c, uint64_t ns);
 
-/* Returns a waiting connection that may be read now, and ends its wait. Returns NULL if there is
+/* Returns a waiting connection that can be read now, and ends its wait. Returns NULL if there is
  * none. */
 struct control_conn *newcomers_next(struct control *control, uint64_t now_ns);
 

@@ -16,8 +16,8 @@
 void evidence_gather(const struct fleet *fleet, const struct fleet_vm *vm,
 		     struct detector_evidence *ret_evidence, struct vm_input *ret_tick);
 
-/* Start to probe @vm if the detector is in doubt or a promoted guest is being watched. Otherwise,
- * stop. */
+/* Start to probe @vm if the detector is in doubt or a promoted guest is being watched. If neither
+ * is the case, stop. */
 void evidence_ask(struct fleet_vm *vm, uint64_t now_ns);
 
 #endif

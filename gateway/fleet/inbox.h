@@ -45,7 +45,7 @@ struct inbox {
 	struct inbox_entry list[INBOX_MAX];
 };
 
-/* Copy @in with its strings. @in may be *@ret_entry's own input. */
+/* Copy @in with its strings. @in can be *@ret_entry's own input. */
 void inbox_copy(struct inbox_entry *ret_entry, const struct vm_input *in);
 
 /* Add a copy of @in. Returns 0, or -EBUSY if there is no room. */

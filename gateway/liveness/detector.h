@@ -56,7 +56,7 @@
 /* while the host gives this many answers through the backup network, at least one witness datagram
  * should arrive */
 #define DETECTOR_PATH_ANSWERS  16
-/* the guest may count as gone after this many probes of the guest without a witness datagram */
+/* the guest can count as gone only after this many probes of it without a witness datagram */
 #define DETECTOR_GUEST_UNSEEN  12
 #define DETECTOR_TEXT_MAX      256
 

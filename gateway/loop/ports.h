@@ -42,7 +42,7 @@ int ports_add(struct ports *ports, struct port *port) __attribute__((warn_unused
 void ports_close(struct ports *ports);
 
 /* Prepare to sleep until a frame arrives on one of the first @n_watched ports. Returns 0 if the
- * loop may sleep. Returns 1 and sets by_frame if frames have arrived already, so that the loop must
+ * loop can sleep. Returns 1 and sets by_frame if frames have arrived already, so that the loop must
  * not sleep. In both cases call ports_after_sleep() afterwards. On error returns -errno. */
 int ports_before_sleep(struct ports *ports, size_t n_watched) __attribute__((warn_unused_result));
 

@@ -13,7 +13,7 @@ struct frame {
 	uint8_t data[PORT_FRAME_MAX];
 };
 
-/* A first-in, first-out queue. Only the first n_flushed frames may be collected. */
+/* A first-in, first-out queue. Only the first n_flushed frames can be collected. */
 struct queue {
 	struct frame *frames[PORT_MEMORY_FRAMES];
 	size_t n_frames;

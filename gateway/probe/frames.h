@@ -13,7 +13,7 @@
  *	echo             | Ethernet | IPv4          | ICMP head | cookie | padding to 60
  *	SYN, RST         | Ethernet | IPv4          | TCP (SYN: with MSS) | padding to 60
  *
- * The parser may be given any bytes. A frame that it accepts is complete, has no IPv4 options, is
+ * The parser can be given any bytes. A frame that it accepts is complete, has no IPv4 options, is
  * not a fragment and has good checksums. On a virtual link no card completes a checksum that the
  * sender leaves out. So run `ethtool -K IF tx off` on the sender. Threads: any (no state). Never
  * allocates.
@@ -46,7 +46,7 @@ struct frames_tcp {
 	uint32_t seq;
 };
 
-/* Each of these functions fills all of @ret_frame. In a request, @to->mac may be the broadcast
+/* Each of these functions fills all of @ret_frame. In a request, @to->mac can be the broadcast
  * address. */
 void frames_arp_request(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
 			const struct frames_end *to);

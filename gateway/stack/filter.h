@@ -29,7 +29,7 @@ struct filter_rules {
 enum filter_verdict {
 	FILTER_ARP, /* frames of this and the next four kinds are well-formed and for us */
 	FILTER_ICMP_ECHO,
-	FILTER_TCP_SYN, /* SYN without ACK: may make lwIP allocate a connection */
+	FILTER_TCP_SYN, /* SYN without ACK: can make lwIP allocate a connection */
 	FILTER_TCP,
 	FILTER_UDP,
 	/* this and all following verdicts say why the frame is dropped; struct stack_counters

@@ -169,7 +169,7 @@ int stack_listen(struct stack *stack, uint16_t port, const struct stack_events *
 
 void stack_get_counters(const struct stack *stack, struct stack_counters *ret_counters);
 
-/* Report that the caller is done with the next @size bytes from received(). The peer may then send
+/* Report that the caller is done with the next @size bytes from received(). The peer can then send
  * as many new bytes. If @size is larger than the number of unconsumed bytes, all of them count as
  * consumed. While the caller consumes nothing, the window closes and the peer stops sending
  * (back-pressure). */

@@ -251,8 +251,8 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	}
 	vm_set_state(s, VM_PROMOTING, vm_fsm_other(fsm), true, "%s", reason);
 	fsm->promote_epoch = lowest;
-	/* Run the fence command only if the old owner is silent. Otherwise the order to stop
-	 * reaches it. */
+	/* Run the fence command only if the old owner is silent. An owner that is not silent gets
+	 * the order to stop. */
 	if (silent && fsm->config->has_fence_command)
 		fsm->fencing = VM_FENCING_DUE;
 	return true;

@@ -144,7 +144,7 @@ struct vm_config {
 	uint64_t standby_timeout_ns;
 	/* how long a promoted guest may take to answer before an alarm is given */
 	uint64_t answer_within_ns;
-	uint64_t order_timeout_ns;   /* how long an order may make no progress before it fails */
+	uint64_t order_timeout_ns;   /* how long an order can go without progress before it fails */
 	/* true: run the fence command before a promotion whose reason is the owner's silence */
 	bool has_fence_command;
 	/* true: if the fence command fails, do not promote; the operator decides */

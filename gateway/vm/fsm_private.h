@@ -61,8 +61,8 @@ void vm_on_way(struct vm_step *s, struct vm_host *host);
 const char *vm_way_obstacle(const struct vm_fsm *fsm, uint8_t host);
 /* Called when the owner's guest has ended or its host is silent. The VM may be SYNCING only because
  * output cannot leave, although the standby has everything that was committed. In this case, makes
- * the VM PROTECTED again and returns true. Otherwise, returns false. @why becomes part of the
- * event's text. */
+ * the VM PROTECTED again and returns true. In any other case, returns false. @why becomes part of
+ * the event's text. */
 bool vm_way_is_no_matter(struct vm_step *s, const char *why);
 /* Called at each tick in SYNCING: ends the protection if the guest's output has been blocked for
  * too long. */
@@ -115,7 +115,7 @@ void vm_on_newer_term(struct vm_step *s);
 /* Called in any state; acts only in FAILED. The two hosts may have agreed without the gateway, in
  * the failed term, that the old owner keeps the guest. If both hosts report this agreement, ends
  * FAILED and returns true. The guest stays on the old owner, in a new term, and is protected again
- * if the hosts kept it protected. Otherwise, returns false. */
+ * if the hosts kept it protected. Without such an agreement, returns false. */
 bool vm_settle_failed(struct vm_step *s);
 
 /* Begin a conflict, because the reporting host has obeyed a younger gateway (one with a larger

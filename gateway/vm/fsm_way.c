@@ -13,7 +13,7 @@
  *	                            that clients reach the guest again, unprotected.
  *       PROTECTED   the owner      The VM becomes SYNCING. If the guest then ends or its host falls
  *	                            silent, the VM becomes PROTECTED again: the standby holds all
- *	                            that was committed, and may be promoted.
+ *	                            that was committed, and can be promoted.
  *       PROTECTED   the standby    Only an event is given. If the primary fails, a promotion with a
  *	                            blocked path is still better than no promotion.
  */

@@ -1,5 +1,5 @@
 /* incarnation.h - reads and writes the file STATE_DIR/incarnation. The file gives each start of the
- * gateway a number, and records how long the leases of a start may last.
+ * gateway a number, and records how long the leases of a start can last.
  *
  * Two gateways may be started from copies of one state_dir: a restored backup, or a cloned
  * appliance. Each start chooses a number larger than the number in its state_dir. A host obeys only

@@ -196,8 +196,8 @@ static bool keep_damaged(struct vm_journal_table *table, const char *at, size_t 
 	}
 	if (d->text[0] != '?' && (n < size || !read_name(d->text, name))) {
 		memmove(d->text + 1, d->text, n < LINE_BYTES_MAX - 1 ? n + 1 : n);
-		d->text[0] = '?'; /* make the name unreadable, so that
-				   * the line may belong to any VM */
+		/* make the name unreadable, so that the line puts all VMs in doubt */
+		d->text[0] = '?';
 		d->text[LINE_BYTES_MAX - 1] = '\0';
 	}
 	d->wrong = wrong;

@@ -303,7 +303,7 @@ int link_send(struct link *link, const struct wire_header *header, const struct 
 	return link_send_frame(link, link->scratch, size);
 }
 
-/* Handle REFUSED, which may answer HELLO or come later: end the link, and record the frame's text
+/* Handle REFUSED, which can answer HELLO or come later: end the link, and record the frame's text
  * as the reason. */
 static int take_refusal(struct link *link, const struct wire_frame *frame)
 {

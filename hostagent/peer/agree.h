@@ -39,7 +39,7 @@ const char *agree_policy_name(uint8_t policy); /* "hold", "unprotected", "direct
 #define AGREE_LEASE_MS	 ((uint32_t)WIRE_DIRECT_LEASE_MS)
 #define AGREE_RELEASE_MS 300u /* three beats of 100 ms */
 
-/* Return the time before which a guest promoted on the standby may send nothing. The standby gave
+/* Return the time before which a guest promoted on the standby must send nothing. The standby gave
  * its last LEASE to the primary at @granted_ns (0: it gave none). The margin of 20 ms covers the
  * time from the primary's check of its lease until the frames leave. */
 static inline uint64_t agree_mute_ns(uint64_t granted_ns)

@@ -2,7 +2,8 @@
  *
  * Why: the operator writes the command once, as for a shell. This module splits the command without
  * a shell, so no other program can run. The module also checks the command: a mistake leads to an
- * error that names the option. Otherwise QEMU could die or, worse, start with the wrong memory.
+ * error that names the option. Without the check, QEMU could die or, worse, start with the wrong
+ * memory.
  *
  * Where: used by qemu.c. Threads: any (no state). Allocates.
  *

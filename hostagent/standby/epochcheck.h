@@ -75,11 +75,11 @@ struct epochcheck {
 	uint8_t plain[WIRE_PAYLOAD_MAX]; /* payload of a packed frame while it is checked */
 };
 
-/* Unpack @frame if it has WIRE_FLAG_LZ4. The payload of *ret_plain is then in @scratch
- * (WIRE_PAYLOAD_MAX bytes), otherwise in @frame; it is borrowed. Frames are stored packed, as they
- * arrived, and unpacked each time they are read. So the frames' checksums stay valid, less is
- * written, and applying an epoch again reads the same bytes. Returns 0, or -EPROTO with
- * *ret_error. */
+/* Unpack @frame into @scratch (WIRE_PAYLOAD_MAX bytes) if it has WIRE_FLAG_LZ4. The payload of
+ * *ret_plain is borrowed from @scratch if the frame was unpacked, else from @frame. Frames are
+ * stored packed, as they arrived, and unpacked each time they are read. So the frames' checksums
+ * stay valid, less is written, and applying an epoch again reads the same bytes. Returns 0, or
+ * -EPROTO with *ret_error. */
 int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch,
 		      struct wire_frame *ret_plain, struct wire_error *ret_error)
 	__attribute__((warn_unused_result));

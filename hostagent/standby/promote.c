@@ -26,7 +26,7 @@ struct promotion {
 	struct ramfile *rf;
 	struct qemu *q;
 	uint64_t term;
-	uint64_t timeout_ns;  /* the longest time for which a step may make no progress */
+	uint64_t timeout_ns;  /* the longest time that a step can go without progress */
 	/* the time at which the current step fails; each progress moves this time on by
 	 * timeout_ns */
 	uint64_t deadline_ns;

@@ -11,7 +11,7 @@
  * The syntax is libinih's: `[section]`, `key = value`, and comments that begin with ; or # at the
  * start of a line or with " ;" after a value. A " ;" after a text or a path is refused, because it
  * could be part of the value. Blanks at the start of a line are ignored, so an indented line never
- * continues the line before it. A section may occur more than once; a key may not.
+ * continues the line before it. A section can occur more than once, a key only once.
  *
  *	struct host_config { char name[64]; struct config_address gateway; uint64_t beat_ns; };
  *	static const struct config_key keys[] = {

@@ -57,7 +57,7 @@
 
 /* Write the delta that turns @old into @new to @out. @old and @new: PAGE_BYTES each, any alignment,
  * not overlapping @out.
- * @out: PAGE_BYTES of room, all of which may be written.
+ * @out: PAGE_BYTES of room, all of which can be overwritten.
  * Returns the delta's size (>= 12); 0 if the pages are equal; or -E2BIG if the delta would exceed
  * BITMAP_SIZE_MAX. */
 int bitmap_encode(const uint8_t *old, const uint8_t *new, uint8_t *out);

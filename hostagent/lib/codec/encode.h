@@ -44,8 +44,8 @@ struct page_item {
 };
 
 /* Write the record that turns @reference into @page to @out, and update @reference. @out: room for
- * PAGE_RECORD_ROOM bytes, all of which may be written. Returns the record's size, header included,
- * or 0 if the page is unchanged and needs no record. Cannot fail. */
+ * PAGE_RECORD_ROOM bytes, all of which can be overwritten. Returns the record's size, header
+ * included, or 0 if the page is unchanged and needs no record. Cannot fail. */
 size_t page_encode(struct page_encoder *encoder, uint32_t index, const uint8_t *page,
 		   uint8_t *reference, uint8_t *out);
 

@@ -57,7 +57,7 @@
 
 /* Write the delta that turns @old into @new to @out. @old and @new: PAGE_BYTES each, any alignment,
  * not overlapping @out.
- * @out: PAGE_BYTES of room, all of which may be written.
+ * @out: PAGE_BYTES of room, all of which can be overwritten.
  * Returns the delta's size (>= 3); 0 if the pages are equal; or -E2BIG if the delta would have @max
  * bytes or more, or more than XRLE_SIZE_MAX. @max is at most PAGE_BYTES. If the guest changes @new
  * during the call, the delta is still well formed and holds the bytes that were read. */

@@ -482,7 +482,7 @@ struct wire_disk_iter {
 	char name[WIRE_DISK_NAME_MAX + 1]; /* the disk of all records in the frame */
 };
 
-/* Returns true if @name may be the name of a disk: 1..WIRE_DISK_NAME_MAX bytes of printable
+/* Returns true if @name can be the name of a disk: 1..WIRE_DISK_NAME_MAX bytes of printable
  * ASCII. */
 bool wire_disk_name_is_valid(const char *name);
 
