@@ -32,7 +32,7 @@
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_SERIALIZE_REQUESTS
 
-/* How long a new connection waits for the end of the previous connection. QEMU may connect again
+/* How long a new connection waits for the end of the previous connection. QEMU can connect again
  * before this process has noticed that QEMU closed the previous connection. */
 #define OPEN_WAIT_S 1
 

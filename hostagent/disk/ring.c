@@ -154,7 +154,7 @@ int disk_ring_read(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
 		return -EBADMSG;
 	if (*pos == end)
 		return 0;
-	/* Read each word of the header only once. A hostile writer may change the words after our
+	/* Read each word of the header only once. A hostile writer can change the words after our
 	 * check. */
 	if (end - *pos < size || !decode(ring, words[0], words[1], &record))
 		return -EBADMSG;

@@ -50,7 +50,7 @@
  *
  * Where: the agent's engine is the reader; plugin.c, in nbdkit's process, is the writer. The reader
  * does not trust the writer: it checks each record and every position, so a broken writer cannot
- * crash it. A broken writer may even change the bytes at disk_record.data while they are read. So
+ * crash it. A broken writer can even change the bytes at disk_record.data while they are read. So
  * copy the bytes first, and compute checksums from the copy. (A hostile writer can end the agent by
  * SIGBUS: it can shrink the file of disk_ring_open(). The file of disk_ring_new() is sealed against
  * shrinking.)
@@ -192,7 +192,7 @@ int disk_ring_read(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
 void disk_ring_release(struct disk_ring *ring, uint64_t pos);
 
 /* Set `sealing` before you stop the guest, and clear it when the guest may run again. While it is
- * set, appends do not wait and may use the reserve. */
+ * set, appends do not wait and can use the reserve. */
 void disk_ring_set_sealing(struct disk_ring *ring, bool is_sealing);
 
 /* Make the writer forget the hashes of all blocks before it appends the next record. */

@@ -34,7 +34,7 @@ static const char *const guest_values[GUEST_N_CONDITIONS] = {
 };
 
 static const struct change guest_changes[] = {
-	/* Changes by our own pauses. The guest may be paused before our pause begins: a FULL epoch
+	/* Changes by our own pauses. The guest can be paused before our pause begins: a FULL epoch
 	 * is sealed even if somebody has paused the guest. */
 	{GUEST_RUNS, GUEST_SEALING, DEBUG},
 	{GUEST_PAUSED_NEWLY, GUEST_SEALING_PAUSED, DEBUG},

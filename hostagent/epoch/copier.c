@@ -51,7 +51,7 @@ static int copy_step(const struct copier *c, uint32_t index)
 			left = COPIER_STEP_PAGES - n_pages;
 		part[n++] = (struct page_range){c->ranges[i].first_page + offset, left};
 		n_pages += left;
-		offset = 0; /* only the first range of a step may begin in its middle */
+		offset = 0; /* only the first range of a step can begin in its middle */
 		i++;
 	}
 	return guestmem_read(c->mem, part, n,

@@ -129,7 +129,7 @@ int dup_offer(struct dup *d, uint32_t index)
 }
 
 /* May the next record be a DUP of page @source for @page? The standby's page @source must equal
- * @page whenever that record is applied. (An epoch may be applied more than once.) */
+ * @page whenever that record is applied. (An epoch can be applied more than once.) */
 static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 {
 	unsigned mark = marks_get(&d->marks, source);

@@ -11,7 +11,7 @@
  * The frames go into the backlog (struct retain). -ENOBUFS means that it is full: let frames be
  * sent, then call again to continue.
  *
- * Pages may be encoded by several threads (workers.h): encoder_pages() hands them out in units of
+ * Pages can be encoded by several threads (workers.h): encoder_pages() hands them out in units of
  * UNIT_PAGES pages. While some units are being encoded, it puts finished units into the backlog.
  * The reference stays correct with several threads. Frames are sent in the order in which their
  * units were filled. No page is in two units at a time: its slot in the reference is pinned while

@@ -56,7 +56,7 @@ static int put_piece(struct encoder *e, const char *name, const struct wire_disk
 	return 0;
 }
 
-/* Is @record valid, apart from its size? (It may have more bytes than one record can have.) */
+/* Is @record valid, apart from its size? (It can have more bytes than one record can have.) */
 static bool is_valid(const char *name, const struct wire_disk_record *record)
 {
 	struct wire_disk_record last = *record;

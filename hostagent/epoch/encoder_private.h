@@ -86,7 +86,7 @@ struct encoder {
 	char disk[WIRE_DISK_NAME_MAX + 1]; /* disk of the open DISK frame */
 	uint64_t n_disk_records, disk_bytes; /* see struct encoder_counts */
 
-	uint64_t used_features; /* features (WIRE_FEATURE_*) that retained epochs may use */
+	uint64_t used_features; /* features (WIRE_FEATURE_*) that retained epochs can use */
 
 	/* for the second stage, which packs frames with LZ4 (packer.h) */
 	bool packs;

@@ -14,7 +14,7 @@
 #include "epoch/shutdown.h"
 
 /* The shortest wait after a failed epoch. The wait doubles with each failure in a row. The cause
- * (such as a debugger attached to QEMU) may disappear at once or never. */
+ * (such as a debugger attached to QEMU) can disappear at once or never. */
 #define EPOCH_RETRY_MIN_NS (20 * CLOCK_NS_PER_MS)
 #define EPOCH_RETRY_MAX_NS (2 * CLOCK_NS_PER_S)
 

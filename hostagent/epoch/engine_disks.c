@@ -147,7 +147,7 @@ static void retry_later(struct engine_disks *d)
 }
 
 /* Called when a disk's mirror is not whole: end all mirrors, and begin them again later. While the
- * output is held, no epoch may be sent until the mirrors have begun again. */
+ * output is held, epochs must not be sent until the mirrors have begun again. */
 static void fell_apart(struct engine *e, const struct engine_disk *disk, const char *why)
 {
 	(void)error_set(&e->disks.trouble, 0, "disk %s is not replicated, trying again: %s",
@@ -166,7 +166,7 @@ static void fell_apart(struct engine *e, const struct engine_disk *disk, const c
 	}
 }
 
-/* Return what is wrong with the mirror of @disk, or NULL. The text may be stored in @room. */
+/* Return what is wrong with the mirror of @disk, or NULL. The text can be stored in @room. */
 static const char *trouble_of(const struct engine_disk *disk, uint64_t ring_bytes, char *room,
 			      size_t size)
 {

@@ -184,7 +184,7 @@ static void end_epoch(void *arg, const struct seal_times *times)
 
 /* Should the hold begin with the seal of the epoch that is now being made? That seal captures the
  * state of a guest that has sent all the unheld frames. So a promotion with this epoch or a later
- * one is correct. The hold begins only after the first copy is committed: the standby may need long
+ * one is correct. The hold begins only after the first copy is committed: the standby can need long
  * to write and rehearse that copy. The epoch must also be short, since output is held from its seal
  * until its commit. */
 static bool begins_hold(struct engine *e, bool is_full)
@@ -349,7 +349,7 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	pacer_sealed(&e->epochs.pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns,
 		     vcpus_busy_ns(e->guest.vcpus));
 	r = engine_watch_sealed(e, ret_result);
-	/* While output is not held, the epoch may be sent all the same: no standby is promoted with
+	/* While output is not held, the epoch can be sent all the same: no standby is promoted with
 	 * it. */
 	if (r == 0 && engine_disks_check(e) < 0 && engine_is_holding(e))
 		r = -ESTALE;

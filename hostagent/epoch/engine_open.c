@@ -123,7 +123,7 @@ static int open_guest(struct engine *e, struct error *error)
 	progress_begin(e->config.progress, "began to track", "guest RAM", 0);
 	if (r == 0)
 		r = engine_restart_tracking(e, error);
-	/* QEMU may report its threads' ids in another pid namespace. Then the threads are not
+	/* QEMU can report its threads' ids in another pid namespace. Then the threads are not
 	 * found, and the guest counts as always busy. */
 	if (r == 0 && vcpus_open(e->guest.qmp, e->guest.info.pid, &e->guest.vcpus, error) < 0)
 		log_warn("vm=%s %s; every pause counts in full, and it cannot be throttled",
@@ -147,7 +147,7 @@ static int open_hold(struct engine *e, struct error *ret_error)
 		return r;
 	e->epochs.next = 1;
 	if (hold_is_taken_over(e->output.hold) && hold_mode(e->output.hold) != HOLD_PASS) {
-		/* While no agent ran, the hold dropped the guest's frames. So no frame may leave
+		/* While no agent ran, the hold dropped the guest's frames. So frames must not leave
 		 * until a FULL epoch with the guest's present state is committed. */
 		engine_set_output(e, OUTPUT_HELD, "an earlier agent left its hold");
 		e->epochs.next = hold_epoch(e->output.hold) + 1;
@@ -271,7 +271,7 @@ int engine_detach(struct engine *engine, struct error *ret_error)
 	engine_disks_detach(engine);
 	r = engine_flushes_on(engine, ret_error);
 	if (r < 0)
-		hold_close(engine->output.hold); /* without protection, a reply may leave only if
+		hold_close(engine->output.hold); /* without protection, a reply must leave only if
 						  * its data is on the disk */
 	else
 		r = remove_hold(engine, ret_error);

@@ -126,7 +126,7 @@ struct engine_guest {
 /* The guest's machine, as it is described to the standby; see engine_machine.c. */
 struct engine_machine {
 	struct vmm_machine described;
-	struct vmm_machine devices; /* the part of `described` that may change while the guest
+	struct vmm_machine devices; /* the part of `described` that can change while the guest
 				     * runs */
 	uint32_t at;		    /* index of the next item of MACHINE to send */
 };
@@ -338,17 +338,17 @@ void engine_lose_sync(struct engine *e, const char *why);
 /* engine_stream.c */
 void engine_stream_connect(struct engine *e);
 void engine_stream_close(struct engine *e, const char *why);
-void engine_stream_receive(struct engine *e); /* handle frames that arrived; may close the stream */
+void engine_stream_receive(struct engine *e); /* handle frames that arrived; can close the stream */
 void engine_stream_send(struct engine *e); /* send retained frames until the link takes no more */
 /* Called when the backlog is full: wait a short time for the link to take more, then call
  * engine_service(). If one epoch alone fills the backlog, no commit can make room. In this case
- * that epoch's frames are kept only until they are sent. Returns 0 if the caller may try again;
+ * that epoch's frames are kept only until they are sent. Returns 0 if the caller can try again;
  * errors of engine_service(); -EPIPE if there is no stream. */
 int engine_stream_wait(struct engine *e) __attribute__((warn_unused_result));
 /* Return how many bytes are encoded but not yet acknowledged by the other end's TCP. */
 uint64_t engine_stream_waiting(const struct engine *e);
 /* Called while other threads encode: wait a short time for encoder_pages() to have something to do,
- * then call engine_service(). Returns 0 if the caller may try again; errors of engine_service(). */
+ * then call engine_service(). Returns 0 if the caller can try again; errors of engine_service(). */
 int engine_encoder_wait(struct engine *e) __attribute__((warn_unused_result));
 /* Wait until something arrives, the link takes more, @fd (-1: none) is readable, or @wait_ns have
  * passed; then call engine_service(), and return its result. */
@@ -507,7 +507,7 @@ int engine_disks_stats(const struct engine *e, char *stats) __attribute__((warn_
 /* engine_flushes.c. Make QEMU ignore or obey flushes of the images, as the disks' condition and the
  * hold require. Called between two epochs. */
 void engine_flushes_tick(struct engine *e);
-/* Make QEMU obey flushes, and bring the images to the disk. Call this before output may pass
+/* Make QEMU obey flushes, and bring the images to the disk. Call this before output can pass
  * without a commit. Returns 0, also if flushes were never off. Returns an error of flushes_on()
  * with *ret_error if output must stay held. */
 int engine_flushes_on(struct engine *e, struct error *ret_error)

@@ -72,7 +72,7 @@ uint64_t engine_stream_waiting(const struct engine *e)
 }
 
 /* Reconnect if the stream's TCP is stuck although leases arrive in time on the control connection.
- * The network may lose only the stream's packets, or this kernel may wait long between
+ * The network can lose only the stream's packets, or this kernel can wait long between
  * retransmissions. A new connection costs less than waiting (docs/decisions/0041-stream-tcp.md). */
 void engine_stream_watch(struct engine *e)
 {
@@ -239,7 +239,7 @@ void engine_committed(struct engine *e, uint64_t epoch)
 	engine_disks_committed(e, epoch);
 	retain_drop(e->epochs.retain, epoch);
 	engine_stream_pace(e);
-	/* While output passes, ask for the next seal soon: that seal may begin to hold output. */
+	/* While output passes, ask for the next seal soon: that seal can begin to hold output. */
 	if (!engine_is_holding(e) && epoch + 1 == e->epochs.next)
 		pacer_demand(&e->epochs.pacer, now_ns, false);
 	if (engine_is_holding(e) && epoch >= e->output.held_from && e->epochs.sync == SYNC_KEPT &&

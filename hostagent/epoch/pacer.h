@@ -6,16 +6,16 @@
  * take. A budget grows while the guest runs, and each pause is charged to it:
  *
  *	budget (ns of pause)  grows by share/(1-share) per ns of running, capped at PACER_BURST_NS
- *	  +20 ms ┤■■■■■■■■            ← after a long run: several seals may follow at once
+ *	  +20 ms ┤■■■■■■■■            ← after a long run: several seals can follow at once
  *	       0 ┤        ■■■■■■
- *	  -5 ms ┤              ▼      ← one seal may overdraw the budget; the next seal waits
+ *	  -5 ms ┤              ▼      ← one seal can overdraw the budget; the next seal waits
  *	                                until the budget is back at 0
  *
  * The first budget (pause_share_max) limits how much of its computing time the guest loses by
  * pauses. A guest that waits for its clients loses little by a pause, and most guests do wait while
  * their replies are held. So a pause is charged in proportion to how busy the guest was in the
  * epoch before the pause. At least PACER_IDLE_CHARGE_PERCENT of the pause is charged, because a
- * seal also costs the host CPU time. For example, with a share of 20 %, a guest that only waits may
+ * seal also costs the host CPU time. For example, with a share of 20 %, a guest that only waits can
  * be paused for up to half of all time:
  *
  *	busy 100 %   a pause of 2.5 ms needs 10 ms of running (share 20 %)

@@ -14,7 +14,7 @@
  *	                 hand ▼
  *	slots  [ A·1 ][ B·0 ][ C·1 ][ free ]   ·1: used since the hand last passed. B is reused next
  *
- * Where: used by the encoder. Threads: the engine's; while a slot is pinned, its content may be
+ * Where: used by the encoder. Threads: the engine's; while a slot is pinned, its content can be
  * used by one other thread. Allocates in reference_new only; the kernel provides the memory of a
  * slot when it is first used.
  */

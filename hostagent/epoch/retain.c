@@ -37,7 +37,7 @@ struct retain {
 	size_t bytes; /* size of the chunks in all records */
 	uint64_t unsent_bytes; /* payload bytes not sent yet, in all records */
 	struct record *first, *last;
-	struct record *sending; /* first record that may have frames to send; NULL: none */
+	struct record *sending; /* first record that can have frames to send; NULL: none */
 	struct chunk *free_chunks;
 	uint64_t newest_epoch; /* newest epoch begun since the last retain_drop_all() */
 };

@@ -22,7 +22,7 @@ struct seal {
 	struct guestmem *mem;
 	struct devstate *device;
 	struct copier *copier;
-	struct gate *gate; /* gate through which QEMU may continue to save during the current copy;
+	struct gate *gate; /* gate through which QEMU can continue to save during the current copy;
 			    * NULL: none */
 	bool is_stopped;   /* we stopped the guest */
 	bool was_paused;   /* the guest was stopped already when we sent `stop` */
@@ -229,7 +229,7 @@ static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result
 	return scan_and_copy(seal, scan_mode(kind), &result->stopped, &result->times);
 }
 
-/* Send `cont` after a `stop` that QEMU did not answer in time. QEMU may carry out the `stop` later,
+/* Send `cont` after a `stop` that QEMU did not answer in time. QEMU can carry out the `stop` later,
  * when nobody would resume the guest. */
 static void undo_late_stop(struct seal *seal)
 {

@@ -90,7 +90,7 @@ struct seal_result {
 				     * was precopied */
 	struct seal_pages stopped;	   /* copied in the pause; if a page is there twice, the
 					    * later copy counts */
-	uint32_t n_dirty_pages; /* pages in stopped and precopied, without superseded ones; may be
+	uint32_t n_dirty_pages; /* pages in stopped and precopied, without superseded ones; can be
 				 * too high after KEEP */
 	const uint8_t *device;
 	size_t device_size;
@@ -117,8 +117,8 @@ void seal_set_timeout(struct seal *seal, uint64_t timeout_ns);
  * reported again.
  *
  * After this call, seal_scan_running() stops the guest during the scan, since `stop` ends only
- * after all requests. A seal scans once, after QEMU has saved its state, and
- * AHEAD is made as PROTECT. */
+ * after all requests. A seal scans once, after QEMU has saved its state, and AHEAD is made as
+ * PROTECT. */
 void seal_drain_first(struct seal *seal);
 
 /* Free @seal without touching the guest. Accepts NULL; returns NULL. */
@@ -127,8 +127,8 @@ struct seal *seal_free(struct seal *seal);
 /* Do one whole seal. If the guest ran before, it runs again when this function returns, even after
  * an error. (QEMU must still answer.) If QEMU answers `stop` too late, `cont` is sent. This `cont`
  * also ends an operator's pause that began before QEMU carried out our `stop`. On error the
- * tracker's marks may be lost, so only a full copy may follow; @hook may have been called. Returns
- * 0; -ECANCELED if QEMU let the guest run before its state was known to be whole; -ETIMEDOUT,
+ * tracker's marks can be lost, so only a full copy may follow; perhaps @hook was called. Returns 0;
+ * -ECANCELED if QEMU let the guest run before its state was known to be whole; -ETIMEDOUT,
  * -ECONNRESET, -EREMOTEIO, ... as from qmp_wait() (qmp_error() has the text); errors of
  * track_scan(), guestmem_read(), devstate_finish(), gate.h. */
 int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *arg,

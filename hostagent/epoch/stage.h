@@ -14,7 +14,7 @@
  *	on -> off	at the end of a window, if gain < cost; or if the link was never full in
  *			the window, and 70 % of its rate would be enough for the unpacked records
  * The rules use the last measured ratio and cost. After STAGE_FORGET_WINDOWS windows in state off
- * both are set to a guess again: by then the guest may write data of another kind.
+ * both are set to a guess again: by then the guest can write data of another kind.
  *
  *	waiting bytes  ▲	     full      full       full
  *	STAGE_WAITING  ┼──────╱‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾╲────────────

@@ -14,7 +14,7 @@
  * could not load.
  *
  *	sign                                    check    when
- *      a network device changed                taps     at once, but not within WATCH_TAPS_MIN_NS
+ *      a network device changed                taps     at once, at most once in WATCH_TAPS_MIN_NS
  *	none                                    taps     each WATCH_TAPS_NS
  *	sections or address space differ        devices  after this seal, before its epoch's end
  *      QEMU reports that a device is gone      devices  after the next seal, before its epoch's end

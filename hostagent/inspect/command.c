@@ -54,7 +54,7 @@ static int usage(const char *format, const char *value)
 	return -EINVAL;
 }
 
-/* Split NAME=THERE in place, at the last `=`: NAME may be a path that contains `=`. */
+/* Split NAME=THERE in place, at the last `=`: NAME can be a path that contains `=`. */
 static int add_map(struct inspect_options *options, char *text)
 {
 	char *equals = strrchr(text, '=');

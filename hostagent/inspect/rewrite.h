@@ -82,7 +82,7 @@ struct rewrite {
 
 /* Make the standby's command. Adds an obstacle for each option that cannot be carried over; the
  * command is then incomplete. Returns 0 (the caller frees *ret_rewrite with rewrite_done());
- * -ENOMEM; -E2BIG if there are more words than a standby's command may have, or too many things. */
+ * -ENOMEM; -E2BIG if there are more words than a standby's command can have, or too many things. */
 int rewrite_make(const struct rewrite_input *input, struct rewrite *ret_rewrite,
 		 struct vmm_obstacles *obstacles) __attribute__((warn_unused_result));
 

@@ -293,7 +293,7 @@ static void replicate_node(struct rewriter *rw, size_t index, struct option_list
 
 	rw->described[index] = true;
 	driver = driver ? driver : "";
-	is_image = is_image_format(driver); /* option_set() below may free the text @driver */
+	is_image = is_image_format(driver); /* option_set() below can free the text @driver */
 	if (is_file_driver(driver))
 		key = "filename";
 	else if (inner && is_file_driver(inner))

@@ -136,7 +136,7 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 
 /* Let the guest continue without protection: release all held frames in order, whatever their
  * epoch, set HOLD_PASS, and remove program, sockets, veth pair and pin_dir. Call this only when
- * uncommitted frames may be released. Frames that the guest sends during the change may be
+ * uncommitted frames may be released. Frames that the guest sends during the change can be
  * reordered slightly. Frames are lost only if the tap is gone or the release device cannot be
  * created again; the log then says how many. @h is freed in every case; NULL is allowed. Blocks for
  * tens of ms. Returns 0, or the -errno of the first removal that failed (the others were still
@@ -144,7 +144,7 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 int hold_detach(struct hold *h);
 
 /* Remove what an earlier process left of the hold of VM @vm in @pin_dir; a running guest continues
- * without a hold. The tap may be gone, renamed or in no bridge. Held frames are lost. Blocks for
+ * without a hold. The tap can be gone, renamed or in no bridge. Held frames are lost. Blocks for
  * tens of ms.
  * Returns 0 if nothing is left; -EBUSY if another process has this hold; other -errno. */
 int hold_remove_left(const char *vm, const char *pin_dir) __attribute__((warn_unused_result));

@@ -1,7 +1,7 @@
 /* nl.h - the few rtnetlink requests that the hold and the witness need, made with libmnl.
  *
  * docs/decisions/0030-hold.md says why ip(8) and bridge(8) are not called instead. All names and
- * numbers belong to the network namespace in which nl_open() ran; sysfs is not used, because it may
+ * numbers belong to the network namespace in which nl_open() ran; sysfs is not used, because it can
  * show another namespace. Threads: one owner per struct nl. Each function blocks for a request and
  * its answer. Errors are negative errno values, taken from the kernel where it gave one.
  */

@@ -1,6 +1,6 @@
 /* tap_state.h - tells whether clients can reach the guest through a tap.
  *
- * Why: the standby's tap may be missing, down, in no bridge, or on a port that spanning tree
+ * Why: the standby's tap can be missing, down, in no bridge, or on a port that spanning tree
  * blocks. After a failover no client would then reach the guest. On a bridge with spanning tree,
  * the tap's port starts to forward frames only some time after QEMU has opened the tap: twice the
  * bridge's forward delay (30 s by default).

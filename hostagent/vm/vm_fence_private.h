@@ -1,8 +1,8 @@
 /* vm_fence_private.h - stops a guest that another host owns, asks QEMU whether the guest is
  * stopped, and keeps it stopped.
  *
- * Why: FENCE is done only when QEMU confirms that the guest is stopped: `stop` may time out, and
- * the order may be repeated. Also, libvirt's autostart or an operator may start a QEMU of this VM
+ * Why: FENCE is done only when QEMU confirms that the guest is stopped: `stop` can time out, and
+ * the order can be repeated. Also, libvirt's autostart or an operator can start a QEMU of this VM
  * later on a host that does not own the guest. Two guests with one MAC break the connections of all
  * clients.
  *

@@ -49,7 +49,7 @@ static void open_standby(struct vm *vm)
 		memcpy(disks[i].name, vm->config->disk[i].name, sizeof(disks[i].name));
 		disks[i].path = vm->config->disk[i].path;
 	}
-	/* A wrong command file is no error here: the file is read again when it is needed, and may
+	/* A wrong command file is no error here: the file is read again when it is needed, and can
 	 * be corrected by then. */
 	if (standby_open(&config, &vm->standby, &error) == 0)
 		return;

@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 
-/* REFRESH_NS: how often to check the route to the gateway, which may change. RETRY_NS: how soon to
+/* REFRESH_NS: how often to check the route to the gateway, which can change. RETRY_NS: how soon to
  * check again if the gateway's MAC address is not known. The kernel has sent an ARP request by
  * then, because of our connection or the witness. */
 #define REFRESH_NS (2 * CLOCK_NS_PER_S)

@@ -2,7 +2,7 @@
  * VM's worker does all the work.
  *
  * Why: WITNESS_KEY arrives on the control thread, which must not wait for netlink or an RCU grace
- * period. Also, a report may ask for the witness's statistics at any time. So the VM's worker owns
+ * period. Also, a report can ask for the witness's statistics at any time. So the VM's worker owns
  * the witness and serves it when work is due.
  *
  *	control thread: vm_witness_offer() ─► key ─► worker: vm_witness_turn() ─► witness_mirror.h

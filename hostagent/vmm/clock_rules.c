@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 
-/* The shortest time between two stops from which a rate may be computed. */
+/* The shortest time between two stops from which a rate is computed. */
 #define RATE_MIN_NS	 (20 * CLOCK_NS_PER_MS)
 #define RATE_TOLERANCE	 0.01
 #define COST_WEIGHT	 4u  /* the cost of the last start counts for a quarter in the average */

@@ -24,7 +24,7 @@
 int vmm_describe(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Does what vmm_describe() does, but lists only the parts that may change while the guest runs:
+/* Does what vmm_describe() does, but lists only the parts that can change while the guest runs:
  * devices and their ROMs, and writable disks. Sends three monitor commands. */
 int vmm_describe_devices(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
 	__attribute__((warn_unused_result));

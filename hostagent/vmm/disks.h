@@ -66,7 +66,7 @@ struct vmm_disks {
 };
 
 /* Ask QEMU for all writable disks. Takes some 2 ms, while the guest runs or is stopped; a QEMU that
- * waits for a migration (-incoming) answers too. No command may be in flight on @q.
+ * waits for a migration (-incoming) answers too. Call it only while no command is in flight on @q.
  * Returns 0; -E2BIG if there are more than VMM_DISKS_MAX; -EEXIST if two disks have the same name;
  * -EPROTO if QEMU's answer is not understood; or an error of qmp_execute(). *ret_error has the text
  * of each error. */

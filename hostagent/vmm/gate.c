@@ -24,7 +24,7 @@
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
 #define FIRST_CAPACITY	   ((size_t)256 << 10)
 /* No event tells us that QEMU sleeps in its write, so we must poll. The guest is stopped during
- * this time, and a sleep of ours may end 0.1 ms late. So for the first SPIN_NS we only yield the
+ * this time, and a sleep of ours can end 0.1 ms late. So for the first SPIN_NS we only yield the
  * core between polls. After that we sleep for NAP_NS between polls. */
 #define SPIN_NS		   CLOCK_NS_PER_MS
 #define NAP_NS		   (50 * CLOCK_NS_PER_US)

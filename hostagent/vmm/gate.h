@@ -14,7 +14,7 @@
  *	pipe   [filler 32K]   [filler ------------------] [piece 1       ] [last piece]
  *	QEMU   runs           stop, save 32K, write sleeps│ save, write sleeps│ close, guest runs
  *
- * When has QEMU saved the last device? Saving a device may write to guest memory. So a scan sees
+ * When has QEMU saved the last device? Saving a device can write to guest memory. So a scan sees
  * all writes only if it is made after the last device was saved, and before the guest runs. We must
  * recognise this moment for certain:
  *  - While QEMU's main thread sleeps, /proc/PID/syscall shows in which system call it sleeps.

@@ -54,7 +54,7 @@ static int read_words(const struct guestclock *clock, struct clock_words *ret_wo
 }
 
 /* Write both words in one call, while QEMU's main thread sleeps and no vCPU runs. Another thread of
- * QEMU may read the guest's time meanwhile. It sees the old or the new value of each word, since a
+ * QEMU can read the guest's time meanwhile. It sees the old or the new value of each word, since a
  * word is 8 aligned bytes. */
 static int write_words(const struct guestclock *clock, const struct clock_words *words)
 {

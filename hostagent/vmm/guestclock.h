@@ -15,7 +15,7 @@
  * clock fails the checks of clock_rules.h. (KVM's guests take their time from the processor and
  * from QEMU's kvmclock, which is in no exported symbol.)
  *
- * Where: the epoch engine. Threads: one at a time. Only guestclock_open() may block.
+ * Where: the epoch engine. Threads: one at a time. Only guestclock_open() can block.
  */
 #ifndef VMM_GUESTCLOCK_H
 #define VMM_GUESTCLOCK_H

@@ -205,7 +205,7 @@ static int find_block(const struct guestmem *m, const struct page_range *range)
 	return -EINVAL;
 }
 
-/* Transfer all pieces. The kernel may transfer only some of them in one call. So repeat the call
+/* Transfer all pieces. The kernel can transfer only some of them in one call. So repeat the call
  * until all are transferred, or a call transfers nothing. */
 static int transfer_pieces(pid_t pid, transfer_fn transfer, uint8_t *local_at, struct iovec *pieces,
 			   unsigned long n_pieces, size_t size)

@@ -5,7 +5,7 @@
  * and read by memcpy. Any other block is read by process_vm_readv in batches.
  *
  * Where: epoch engine (read), standby (write of ROM blocks at promotion). Threads: after open,
- * reads and writes may run in several threads at once (they do not change struct guestmem).
+ * reads and writes can run in several threads at once (they do not change struct guestmem).
  */
 #ifndef VMM_GUESTMEM_H
 #define VMM_GUESTMEM_H

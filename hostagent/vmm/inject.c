@@ -42,7 +42,7 @@ struct injection {
 	 * no limit */
 	uint64_t deadline_ns;
 	int pidfd;
-	/* the process has a seccomp filter, which may kill it because of our call */
+	/* the process has a seccomp filter, which can kill it because of our call */
 	bool has_seccomp;
 	uint64_t syscall_at;  /* address of a `syscall` instruction in the process's vDSO */
 	struct user_regs_struct saved_regs;

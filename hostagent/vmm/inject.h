@@ -15,7 +15,7 @@
  * right or setting: a userfaultfd with the flag UFFD_USER_MODE_ONLY is always allowed. With this
  * flag, faults that the kernel's own writes cause are not reported. That does no harm here: in
  * WP_ASYNC mode the kernel handles all faults itself.
- * Threads: any. No other code of ours may call waitpid() for the process meanwhile. x86-64 only.
+ * Threads: any. Other code of ours must not call waitpid() for the process meanwhile. x86-64 only.
  */
 #ifndef VMM_INJECT_H
 #define VMM_INJECT_H

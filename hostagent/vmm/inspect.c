@@ -138,7 +138,7 @@ static int step_status(struct inspection *in)
 	return 0;
 }
 
-/* Find QEMU's process by one of its threads. The peer of the monitor's socket may be another
+/* Find QEMU's process by one of its threads. The peer of the monitor's socket can be another
  * process: a manager (libvirt) that made the socket and passed it to QEMU. */
 static pid_t process_of_thread(long long tid)
 {
@@ -399,7 +399,7 @@ static int check_device_type(struct inspection *in, const char *path, const char
 	return 0;
 }
 
-/* Check @child, an entry of qom-list, which may be a device or something else. */
+/* Check @child, an entry of qom-list, which can be a device or something else. */
 static int look_at_child(struct inspection *in, const char *parent, const json_t *child)
 {
 	AUTO(json_decref) json_t *netdev = NULL;
@@ -442,7 +442,7 @@ static int step_devices(struct inspection *in)
 	return 0;
 }
 
-/* Read the current MAC addresses, since a guest may change the address given on the command
+/* Read the current MAC addresses, since a guest can change the address given on the command
  * line. */
 static int step_macs(struct inspection *in)
 {

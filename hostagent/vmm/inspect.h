@@ -33,7 +33,7 @@ struct vmm_info {
 	char qemu_version[96]; /* such as "7.2.22 Debian 1:7.2+dfsg-7" */
 	/* "pc-i440fx-7.2": the versioned name, which must be the same on both hosts */
 	char machine[64];
-	/* QEMU's process. qmp_pid() may be another process, such as libvirt, which made the
+	/* QEMU's process. qmp_pid() can be another process, such as libvirt, which made the
 	 * monitor's socket */
 	pid_t pid;
 	bool running;	       /* the vCPUs run now */
@@ -67,7 +67,7 @@ int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct error *ret_erro
 	__attribute__((warn_unused_result));
 
 /* Does what vmm_inspect() does, but adds each reason for -ENOTSUP to @obstacles and goes on. With
- * obstacles, *ret_info is for a report only: blocks and cards may be missing in it. Returns 0 or an
+ * obstacles, *ret_info is for a report only: blocks and cards can be missing in it. Returns 0 or an
  * error of vmm_inspect() other than -ENOTSUP. */
 int vmm_inspect_all(struct qmp *q, struct vmm_info *ret_info, struct vmm_obstacles *obstacles,
 		    struct error *ret_error) __attribute__((warn_unused_result));

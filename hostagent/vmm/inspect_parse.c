@@ -112,7 +112,7 @@ static const struct {
 	 * ROMs are fw_cfg files or PCI ROM BARs. SeaBIOS copies them to shadow RAM, which is part
 	 * of pc.ram. */
 	{"pc.rom", INSPECT_SKIP, NULL},
-	/* fw_cfg files that may change size (ACPI tables). QEMU fills them at its start from the
+	/* fw_cfg files that can change size (ACPI tables). QEMU fills them at its start from the
 	 * machine's configuration, which is the same on the standby. QEMU builds them anew when a
 	 * booting guest reads them. */
 	{"/rom@etc/*", INSPECT_SKIP, NULL},

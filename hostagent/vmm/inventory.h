@@ -73,7 +73,7 @@ bool vmm_inventory_differs(const struct vmm_inventory *base, const struct vmm_in
 			   struct vmm_change *ret_change);
 
 /* Ask QEMU for all lists at once, and then check whether @covered names the writable disks. Takes
- * some 3 ms, while the guest runs. No command may be in flight on @q.
+ * some 3 ms, while the guest runs. Call it only while no command is in flight on @q.
  * Returns 0; -ENOTSUP if @covered does not list exactly the writable disks (*ret_error says more,
  * and *ret_inventory is valid); or -EPROTO, -E2BIG or an error of qmp_execute() (*ret_error has the
  * text). */

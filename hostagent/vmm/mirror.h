@@ -26,7 +26,7 @@
  *    monitor through one buffer under one lock. `stop` and `xen-save-devices-state` drain all
  *    requests before they answer. So if a write ended before or during such a command, and the
  *    server lacks it, we receive its BLOCK_JOB_ERROR before the command's answer.
- *  - QEMU sends the event STOP before it drains. So when STOP arrives, the guest's last writes may
+ *  - QEMU sends the event STOP before it drains. So when STOP arrives, the guest's last writes can
  *    still be on their way to the server. The server has them when the command is answered. The
  *    server also has them when QEMU has opened the file of xen-save-devices-state, and so when the
  *    first byte of the state has arrived. So note the seal's position in the disk's log at one of
@@ -37,7 +37,7 @@
  *  - If the server hangs, QEMU waits for it without a limit: the guest's writes and `stop` hang,
  *    and during mirror_begin() the whole QEMU hangs. In this case kill the server: when its socket
  *    is closed, all requests to it fail at once (reconnect-delay 0), and the guest continues.
- *  - While the job starts, QEMU may carry out a write of the guest that the job does not see. If
+ *  - While the job starts, QEMU can carry out a write of the guest that the job does not see. If
  *    the first copy has read that part of the disk before the write, the server never receives the
  *    write. So call mirror_begin() while the guest is stopped. (We found this by reading the code
  *    of 7.2. QEMU 8.2 to 10.0.8 are known to miss writes at the start.)
@@ -109,10 +109,10 @@ bool mirror_is_our_id(const char *id);
  * disk's size. First removes the node and job that a killed agent has left, if there are any. @m
  * must be OFF. @speed limits the first copy, in bytes/s; 0: no limit. On success @m is COPYING, or
  * in a later condition if QEMU's events say so. After an error @m is OFF, and QEMU is as it was
- * before. No command may be in flight on @q. Takes a few ms if the server answers quickly. Returns
- * 0; -EALREADY if @m is not OFF; -EBUSY if another job uses the disk; -EREMOTEIO if QEMU refused;
- * -ETIMEDOUT if a leftover job does not end; or another error of qmp_execute(). *ret_error has the
- * text of each error. */
+ * before. Call it only while no command is in flight on @q. Takes a few ms if the server answers
+ * quickly. Returns 0; -EALREADY if @m is not OFF; -EBUSY if another job uses the disk; -EREMOTEIO
+ * if QEMU refused; -ETIMEDOUT if a leftover job does not end; or another error of qmp_execute().
+ * *ret_error has the text of each error. */
 int mirror_begin(struct mirror *m, struct qmp *q, const struct vmm_disk *disk,
 		 const char *socket_path, uint64_t speed, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -149,10 +149,10 @@ int mirror_set_speed(struct mirror *m, struct qmp *q, uint64_t speed, struct err
 	__attribute__((warn_unused_result));
 
 /* End the job, if it runs, and remove the node. Afterwards @m is OFF, and QEMU's block nodes are as
- * they were before mirror_begin(). No command may be in flight on @q. Blocks until the job has
- * ended, which takes a few ms. If the server hangs, kill it first. Does nothing if @m is OFF.
- * Returns 0; -ETIMEDOUT if the job does not end; or an error of qmp_execute(). *ret_error has the
- * text of each error. After an error, call it again. */
+ * they were before mirror_begin(). Call it only while no command is in flight on @q. Blocks until
+ * the job has ended, which takes a few ms. If the server hangs, kill it first. Does nothing if @m
+ * is OFF. Returns 0; -ETIMEDOUT if the job does not end; or an error of qmp_execute(). *ret_error
+ * has the text of each error. After an error, call it again. */
 int mirror_end(struct mirror *m, struct qmp *q, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

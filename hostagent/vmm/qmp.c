@@ -361,7 +361,7 @@ int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 	uint64_t deadline_ns = deadline_after(timeout_ns);
 	int i, r;
 
-	/* The index may become smaller while we wait: abandoned commands are removed when their
+	/* The index can become smaller while we wait: abandoned commands are removed when their
 	 * answers arrive. */
 	while ((i = oldest(q)) >= 0 && !q->pending[i].is_answered) {
 		if (q->broken) {

@@ -40,7 +40,7 @@
 
 #include <jansson.h>
 
-/* How many commands may be in flight: sent and not yet answered. QEMU 7.2 stops reading a monitor
+/* How many commands can be in flight: sent and not yet answered. QEMU 7.2 stops reading a monitor
  * when it has 8 queued commands. */
 #define QMP_IN_FLIGHT_MAX 7u
 /* The most bytes of commands in one write. The longest commands that we send name a device path and
@@ -120,7 +120,7 @@ char *qmp_render(const char *command, json_t *args) __attribute__((warn_unused_r
 /* Wait for the answer to the oldest command for which nobody has waited yet. The caller owns
  * *ret_return and frees it with json_decref(); @ret_return may be NULL.
  * Returns 0; -EREMOTEIO if QEMU answered with an error (see qmp_error()); -ETIMEDOUT if no answer
- * came within @timeout_ns (the command counts as waited for, but may still run); -EPROTO, -EMSGSIZE
+ * came within @timeout_ns (the command counts as waited for, but can still run); -EPROTO, -EMSGSIZE
  * or -ECONNRESET (QEMU closed the connection) if the monitor is lost and you must call qmp_close();
  * or -EINVAL if no command is left to wait for. */
 int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)

@@ -74,7 +74,7 @@ static bool is_ignored(const char *name)
 	return false;
 }
 
-/* Get x.rom from "/usr/share/x.rom" (with the quotes): hosts may keep the file in different
+/* Get x.rom from "/usr/share/x.rom" (with the quotes): hosts can keep the file in different
  * directories. Modifies @value. */
 static const char *base_name(char *value)
 {

@@ -17,7 +17,7 @@
  *
  * The place of a PCI device is its bus and address. The place of any other device is its bus, its
  * type and a number: how many devices of that type were made before it on that bus. So the two
- * hosts may give QEMU's options in different orders, as long as this changes no place. Ids are not
+ * hosts can give QEMU's options in different orders, as long as this changes no place. Ids are not
  * compared, since QEMU does not use them to name saved state.
  * Where: describe.c and its tests. Threads: any. Allocates.
  */

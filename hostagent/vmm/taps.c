@@ -117,7 +117,7 @@ static int look_at_fd(pid_t pid, int dir_fd, const char *entry, struct vmm_taps 
 		return 0; /* the descriptor is no file with a path, such as "socket:[N]" */
 	if (fstatat(dir_fd, entry, &st, 0) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	/* Compare the device number and not the path, which may differ in another mount
+	/* Compare the device number and not the path, which can differ in another mount
 	 * namespace. */
 	if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(TUN_MAJOR, TUN_MINOR))
 		return look_at_tun(pid, (int)strtol(entry, NULL, 10), taps);

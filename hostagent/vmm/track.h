@@ -22,7 +22,7 @@
  *  - by passed-through devices (vmm_inspect() refuses these too);
  *  - by DMA to pages pinned before a scan (O_DIRECT reads in flight). QEMU completes these reads at
  *    `stop`, so a scan of a stopped guest misses nothing. But a page that is scanned while such a
- *    read is in flight may be copied with its old content, and never reported again. See README.md.
+ *    read is in flight can be copied with its old content, and never reported again. See README.md.
  */
 #ifndef VMM_TRACK_H
 #define VMM_TRACK_H

@@ -50,7 +50,7 @@ uint64_t vcpus_busy_ns(struct vcpus *vcpus);
 
 /* Ask all vCPUs to stop; they do so some microseconds after this returns. Never blocks. Returns 0,
  * also if some vCPUs have ended or are stopped already; -EPERM if a debugger traces one of them or
- * we may not trace; or another -errno. After an error some vCPUs may be stopped: call
+ * we have no right to trace; or another -errno. After an error some vCPUs may be stopped: call
  * vcpus_resume(). */
 int vcpus_stop(struct vcpus *vcpus) __attribute__((warn_unused_result));
 
