@@ -4,7 +4,7 @@
  * order with replies of 56 bytes. All numbers are big-endian. The client may have many requests in
  * flight.
  *
- * The protocol lets a client on ONE connection detect each way in which a failover may go wrong. A
+ * The protocol lets a client on ONE connection detect each way in which a failover can go wrong. A
  * reply carries the number of its request, the service's running count, and a checksum over the
  * guest memory that the request found. The number shows a lost, repeated or reordered reply. The
  * count shows a guest that forgot answered requests. The checksum shows stale or torn memory.

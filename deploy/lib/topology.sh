@@ -26,7 +26,7 @@
 #	topo_spawn primary LOG command...; pid=$TOPO_PID
 #	topo_end $pid
 #
-# The functions remember the start time of each process, because the kernel may give its pid to another
+# The functions remember the start time of each process, because the kernel can give its pid to another
 # process later. On an error they print a message and end the calling script (exit 1), whose EXIT trap
 # cleans up.
 

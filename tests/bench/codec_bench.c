@@ -47,7 +47,7 @@ static uint8_t *allocate(size_t size, bool is_thp)
 
 	if (p == MAP_FAILED)
 		die("memory", strerror(errno));
-	/* The kernel may refuse this advice, which only makes a pass slower. --json says which
+	/* The kernel can refuse this advice, which only makes a pass slower. --json says which
 	 * advice was given. */
 	(void)madvise(p, size, is_thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	return p;

@@ -155,7 +155,7 @@ disk_is_sound() # IMAGE [crashed]
 	debugfs -R "rdump /var/lib $dir" "$1" 2>"$dir/errors"
 	DISK_FAULT=$(grep -v '^debugfs ' "$dir/errors") && return 1
 	DISK_BAD=db
-	# After a crash, the log may end within a write that was never acknowledged.
+	# After a crash, the log can end within a write that was never acknowledged.
 	[[ ${2:-} == crashed ]] ||
 		DISK_FAULT=$(disk_program redis-check-aof "$dir/lib/redis/appendonlydir/appendonly.aof.manifest" 2>&1) || return 1
 	disk_redis_is_sound "$dir/lib/redis" || return 1

@@ -36,7 +36,7 @@ struct standby {
 	uint32_t n_disk_frames, n_packed_disk_frames;
 };
 
-/* The page copies that a seal hands to the encoder, in the order of their ranges. A page may occur
+/* The page copies that a seal hands to the encoder, in the order of their ranges. A page can occur
  * twice. */
 struct copy {
 	struct page_range *ranges;

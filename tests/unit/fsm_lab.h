@@ -296,7 +296,7 @@ static inline bool lab_fenced(struct lab *lab, uint8_t status)
 {
 	if (!lab->fence_runs)
 		return false;
-	lab->fence_runs = false; /* cleared first: the state machine may answer with PROMOTE */
+	lab->fence_runs = false; /* cleared first: the state machine can answer with PROMOTE */
 	if (lab_feed(lab, (struct vm_input){.kind = VM_IN_FENCED, .term = lab->fence_term,
 					    .status = status, .text = "by the lab"}))
 		return true;

@@ -199,7 +199,7 @@ void fixture_make_epoch(struct fixture *x, bool full)
 		reference = x->model;
 	else
 		x->feed.epoch += fixture_roll(x, 3); /* FULL epochs may skip numbers */
-	/* Zero some pages of the guest. A FULL epoch may encode a page as a delta against zero. The
+	/* Zero some pages of the guest. A FULL epoch can encode a page as a delta against zero. The
 	 * standby must not apply that delta to its old copy of the page. */
 	for (unsigned i = 0; full && i < N_PAGES; i++) {
 		if (fixture_roll(x, 2))

@@ -212,7 +212,7 @@ static void a_saved_state_that_differs_ends_it(void **state)
 	}
 }
 
-/* QEMU may save the device state after the rules have set the clock. Such a state holds the clock
+/* QEMU can save the device state after the rules have set the clock. Such a state holds the clock
  * that the rules have written. The rules must not take this for a contradiction between the saved
  * state and QEMU's memory. */
 static void a_state_saved_late_is_no_contradiction(void **state)

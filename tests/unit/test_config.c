@@ -310,7 +310,7 @@ static void test_load(void **state)
 	assert_non_null(strstr(error.text, path));
 }
 
-/* A comment mark after a blank is refused inside a text value. The text may be a shell command, so
+/* A comment mark after a blank is refused inside a text value. The text can be a shell command, so
  * it must not be cut at the mark. */
 static void test_a_comment_does_not_cut_a_text(void **state)
 {

@@ -15,7 +15,7 @@
 
 #define MS UINT64_C(1000000)
 
-/* Parts of the world that a fault may remove. */
+/* Parts of the world that a fault can remove. */
 #define KERNEL	  0x001u /* the host is off */
 #define AGENT	  0x002u /* the agent is stopped; its connections stay open */
 #define GUEST	  0x004u /* QEMU hangs or is paused */
@@ -35,7 +35,7 @@ struct world {
 	struct detector_evidence e;
 	uint64_t now_ns, beat_at_ns, epoch_at_ns, probe_at_ns, client_at_ns;
 	uint64_t random;
-	uint64_t jitter_ms; /* beats may be late by up to this time */
+	uint64_t jitter_ms; /* beats can be late by up to this time */
 	bool has_probes;
 	uint64_t lost_percent; /* how many frames on the backup network, except TCP, are lost */
 	unsigned n_suspect, n_degraded;

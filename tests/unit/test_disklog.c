@@ -1,6 +1,6 @@
 /* test_disklog.c - tests the log of disk writes (standby/disklog.h). Covers the order of its
  * entries, the use of the log file's two halves in turn, and power failures. In a power failure any
- * part of the last write may be missing. */
+ * part of the last write can be missing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

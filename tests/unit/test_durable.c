@@ -1,5 +1,5 @@
 /* test_durable.c - tests the disk log of a standby (standby/durable.h) when the power fails. The
- * agent is killed before every change of a file. Data that was not yet written to the disk may be
+ * agent is killed before every change of a file. Data that was not yet written to the disk can be
  * lost. The next agent must find the disks of the newest acknowledged epoch.
  *
  * This program has an fdatasync() of its own, which copies a file to FILE.disk. After a power

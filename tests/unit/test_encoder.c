@@ -30,7 +30,7 @@ static void encode(struct fixture *f, uint64_t epoch, bool is_full, unsigned n_c
 			uint32_t index = (uint32_t)rand() % N_PAGES;
 
 			fixture_change_page(f->pages + (size_t)index * 4096);
-			/* Also offer unchanged pages, as the tracker may report them, and sometimes
+			/* Also offer unchanged pages, as the tracker can report them, and sometimes
 			 * the same page twice with different content. */
 			fixture_copy_page(f, &f->copy, index);
 			if (rand() % 100 == 0) {

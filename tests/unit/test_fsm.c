@@ -332,7 +332,7 @@ static void test_no_second_owner_after_failure(void **state)
 	assert_string_equal(lab.last_reply.code, "not-connected");
 }
 
-/* The standby may still carry out a PROMOTE that timed out. So the guest goes back to the other
+/* The standby can still carry out a PROMOTE that timed out. So the guest goes back to the other
  * host only after the standby has answered STANDBY_STOP. A report does not count as this answer
  * (found by docs/model, BUG_GIVE_BACK_UNASKED). */
 static void test_give_back_asks_first(void **state)

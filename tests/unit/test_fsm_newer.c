@@ -5,7 +5,7 @@
 static struct lab lab;
 
 /* Protect the VM in term 1 with beta as standby, up to epoch 3. Then cut both hosts off from the
- * gateway, which may also restart, and let them agree. */
+ * gateway, which can also restart, and let them agree. */
 static void cut_off(bool direct, bool answered, bool restarts)
 {
 	lab_init(&lab);

@@ -222,7 +222,7 @@ static void test_terms_do_not_jump(void **state)
 	}
 }
 
-/* Start with a journal whose newest line may be lost. The line before it says alpha, PROTECTED,
+/* Start with a journal whose newest line could be lost. The line before it says alpha, PROTECTED,
  * term 3. */
 static void start_in_doubt(void)
 {
@@ -396,7 +396,7 @@ static void test_the_only_copy_is_kept(void **state)
 	assert_true(lab.peer[1].order.due && lab.last_order[1].verb == WIRE_VERB_STANDBY_STOP);
 }
 
-/* A second gateway is in service. beta obeys that gateway, which may promote it. So this gateway
+/* A second gateway is in service. beta obeys that gateway, which can promote it. So this gateway
  * and alpha must not agree on any new term, however long beta is silent here. */
 static void test_a_younger_gateway_bars_terms(void **state)
 {

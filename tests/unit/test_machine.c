@@ -195,7 +195,7 @@ static void test_limits(void **state)
 	assert_int_equal(qtree_parse(text, &m, &error), -E2BIG);
 	assert_true(strstr(error.text, "too many"));
 	vmm_machine_done(&m);
-	/* Devices may be nested to any depth: the path is cut, and the stack does not overflow. */
+	/* Devices can be nested to any depth: the path is cut, and the stack does not overflow. */
 	used = (size_t)sprintf(text, "bus: x\n");
 	for (unsigned i = 0; i < 200; i++)
 		used += (size_t)sprintf(text + used, "%*sdev: d, id \"\"\n%*sbus: b\n",

@@ -1,5 +1,5 @@
 /* test_room.c - tests how two standbys claim space in one file system. The claimed sizes are far
- * apart, because other processes may write to that file system during the test. */
+ * apart, because other processes can write to that file system during the test. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

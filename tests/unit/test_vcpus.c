@@ -309,7 +309,7 @@ static void a_debugger_is_told(void **state)
 	expect_running(&scene);
 	scene.stage->n_signals = 2; /* this makes the debugger end */
 	pthread_join(debugger, NULL);
-	/* the joined debugger thread may still exist in the kernel */
+	/* the joined debugger thread can still exist in the kernel */
 	UNTIL(vcpus_stop(scene.vcpus) == 0);
 	UNTIL(vcpus_resume(scene.vcpus) == 0);
 	end(&scene);

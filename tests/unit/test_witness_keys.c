@@ -246,7 +246,7 @@ static void the_key_outlives_the_connection(void **state)
 	agent_close(&alpha);
 	pass(200);
 	assert_int_equal(send_witness(&first, 1), WITNESS_RX_ACCEPTED);
-	/* The agent reconnects. Its new connection may be at the same memory address as the old
+	/* The agent reconnects. Its new connection can be at the same memory address as the old
 	 * one. */
 	open_control(&alpha, f.alpha, "198.18.1.2");
 	assert_false(take_key(&alpha));
