@@ -9,10 +9,10 @@
  *	encode           records up to cut[n] ─► DISK frames of epoch n
  *	commit of n      the ring is released up to cut[n]
  *
- * The first copy is made in ordinary epochs while the hold is open. This is safe: no standby is
- * promoted with such an epoch. While the hold is closed, a disk that fell out of step is copied
- * within one FULL epoch. The standby stores that epoch whole before it changes its image. So the
- * older copy stays usable until then. */
+ * The first copy is made in ordinary epochs while output passes. This is safe: no standby is
+ * promoted with such an epoch. While output is held, a disk that fell out of step is copied within
+ * one FULL epoch. The standby stores that epoch whole before it changes its image. So the older
+ * copy stays usable until then. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -344,7 +344,7 @@ static bool is_filling(const struct engine *e, const struct engine_disk *disk)
 	return disk_ring_waiting(disk->ring) > e->config.disk_ring_bytes / RING_SEAL_SHARE;
 }
 
-/* May the mirrors begin? While the hold is open, they must wait for the first copy of RAM at the
+/* May the mirrors begin? While output passes, they must wait for the first copy of RAM at the
  * standby: until then no epoch takes records out of the rings. */
 static bool may_begin(const struct engine *e)
 {

@@ -5,8 +5,8 @@
  *
  *   when                                                        then
  *   the guest becomes PROTECTED, and all disks are in step      flushes off
- *   a disk falls out of step, or the standby may lack its copy  flushes on; the hold stays closed
- *   the protection ends                                         flushes on, then the hold opens
+ *   a disk falls out of step, or the standby may lack its copy  flushes on; output stays held
+ *   the protection ends                                         flushes on, then output passes
  *   the agent dies (the hold stays closed)                      the next agent switches them on */
 #include "epoch/engine_private.h"
 

@@ -1,5 +1,5 @@
-/* vm_cover_private.h - checks whether a change that ended the protection was undone: a change of
- * the guest's devices.
+/* vm_cover_private.h - checks whether the change of the guest's devices that ended the protection
+ * was undone.
  *
  * Why: when somebody plugs a device that the standby lacks, or QEMU opens another tap, the engine
  * stops sealing (epoch/engine_watch.c) and the gateway ends the protection. When the change is

@@ -1,10 +1,11 @@
-/* vm_private.h - the state of one VM on this host, private to the files vm*.c:
+/* vm_private.h - the state of one VM on this host, private to the files that include this header:
  *
  *	vm.c         orders, the worker that carries them out, leases
  *	vm_open.c    opens and closes a VM; checks a recorded role
  *	vm_report.c  reports to the gateway, and answers to orders
  *	vm_peer.c    continues without a gateway
  *	vm_fence.c   keeps a guest stopped that must not run here
+ *	vm_cover.c   checks whether a change of the guest's devices was undone
  *
  * Threads: see vm.h; members say which lock guards them.
  */
