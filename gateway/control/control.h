@@ -8,9 +8,9 @@
  *                                                   │ a command: answered when it is done
  *                                                   └ events --follow: stays open
  *
- * Where: main opens the service. It calls fleet/fleet.h, and sets the callbacks by which the fleet
- * reports events and results (struct fleet_sinks). Threads: the gateway's loop. Never blocks.
- * Memory: each connection has a request line and at most CONTROL_OUTPUT_MAX of output.
+ * Where: main opens the service. The service calls fleet/fleet.h, and sets the callbacks by which
+ * the fleet reports events and results (struct fleet_sinks). Threads: the gateway's loop. Never
+ * blocks. Memory: each connection has a request line and at most CONTROL_OUTPUT_MAX of output.
  */
 #ifndef CONTROL_CONTROL_H
 #define CONTROL_CONTROL_H

@@ -29,7 +29,7 @@ static void advance(struct detector *d, uint64_t now_ns)
 	d->looked_ns = now_ns;
 }
 
-/* Returns the time since @source was last seen, or since the start if it never was. */
+/* Returns the time since @source was last seen, or since the start if it was never seen. */
 static uint64_t age_ns(const struct detector *d, enum detector_source source)
 {
 	return d->clock_ns - d->seen_ns[source];

@@ -28,7 +28,7 @@ struct liveness_config {
 struct liveness {
 	uint64_t seen_ns;     /* when the last authentic frame came; 0: never */
 	uint64_t watching_ns; /* when this process last began to watch */
-	/* how long after watching_ns to give no judgement, unless the host is seen */
+	/* for this long after watching_ns, no judgement is given unless the host is seen */
 	uint64_t grace_ns;
 };
 

@@ -25,7 +25,7 @@
  *
  * Before the call, *stack must be NULL and @witnessing zero. The caller must close @witnessing,
  * then *stack, then @ports, even after an error. Returns 0; or logs the error and returns -errno.
- * Blocks as long as port_open(), and 300 ms more for the check of our address. */
+ * Blocks for the time of port_open(), and 300 ms more for the check of our address. */
 int networks_open(const struct gw_config *config, struct fleet *fleet, struct sessions *sessions,
 		  struct ports *ports, struct stack **stack,
 		  struct witnessing witnessing[PROBER_N_NETS], struct claiming *claiming)

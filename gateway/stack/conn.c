@@ -134,7 +134,7 @@ void conn_flush_touched(struct stack *stack)
 }
 
 /* Limit the retransmission timeouts. By itself lwIP doubles them again and again, to more than a
- * minute. After a cut link works again, retransmission should begin sooner. */
+ * minute. After a broken link works again, retransmission should begin sooner. */
 void conn_bound_backoff(struct stack *stack)
 {
 	for (unsigned int i = 0; i < stack->n_connections_max; i++) {

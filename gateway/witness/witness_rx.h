@@ -15,7 +15,7 @@
  *	  its sequence number was not seen before                   replayed
  *	  the bound on work allows one more mac check               over_limit
  *	  its mac is right                                          bad_mac
- *	all checks passed: the window moves, and it is counted as   accepted
+ *	all passed: the window moves, the datagram is counted as    accepted
  *
  * Paths: the primary's kernel may send a sample twice, through the backup and through the client
  * network, each copy with its own signature. With each key, the receiver stores three things for

@@ -41,8 +41,8 @@ struct agent_vm_config {
 	/* The VM's name. If the VM's file has errors: the file's name without .ini, or "" if that
 	 * is no valid name or belongs to another VM. */
 	char name[CONFIG_NAME_SIZE];
-	/* path of the running QEMU's QMP socket, as long as sockaddr_un allows; "" on a host that
-	 * is only ever the standby */
+	/* path of the running QEMU's QMP socket, short enough for sockaddr_un; "" on a host that is
+	 * only ever the standby */
 	char qmp[104];
 	char tap[16];	/* the guest's tap; 16 is IFNAMSIZ */
 	uint64_t epoch_min_ns, epoch_max_ns;

@@ -164,8 +164,8 @@ int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 	__attribute__((warn_unused_result));
 
 /* Apply the complete epoch to the copy and the disks, if it is not applied yet. Takes as long as
- * copying its pages, and may wait for the disks. Returns 0 if copy and disks have the state of
- * epoch epochlog_complete(); -EBADMSG if the epoch's file is not valid; -EBUSY if the guest was
+ * copying the epoch's pages, and can wait for the disks. Returns 0 if copy and disks have the state
+ * of epoch epochlog_complete(); -EBADMSG if the epoch's file is not valid; -EBUSY if the guest was
  * promoted; or another -errno: the epoch is still stored, so try again. On error log->why says
  * why. */
 int epochlog_apply(struct epochlog *log) __attribute__((warn_unused_result));

@@ -75,9 +75,9 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 		  struct promote_times *ret_times, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Apply a complete epoch, and load the copy into @q. This is a second QEMU that waits for its
- * state, as the warm QEMU does. The guest is not started, and @q cannot be used again. Returns 0;
- * -EIO if QEMU refused the state or died; -ETIMEDOUT; other -errno from file operations. On error
+/* Apply a complete epoch, and load the copy into @q. @q is a second QEMU that waits for its state,
+ * as the warm QEMU does. The guest is not started, and @q cannot be used again. Returns 0; -EIO if
+ * QEMU refused the state or died; -ETIMEDOUT; other -errno from file operations. On error
  * *ret_error says why. */
 int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t timeout_ns,
 		     struct error *ret_error) __attribute__((warn_unused_result));

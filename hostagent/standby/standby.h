@@ -105,8 +105,8 @@ struct standby_config {
 	struct progress *progress; /* reports the progress of orders and rehearsals; NULL: not
 				    * wanted */
 
-	/* Called on the standby's thread after each change of state. It must do no more than wake
-	 * the owner. NULL: not wanted. */
+	/* Called on the standby's thread after each change of state. The callback must do no more
+	 * than wake the owner. NULL: not wanted. */
 	void (*changed)(void *arg);
 	void *changed_arg;
 };

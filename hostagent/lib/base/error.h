@@ -12,7 +12,7 @@
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
 
-/* the size of an error text with its NUL: as long as a text in a message may be (wire/text.h) */
+/* size of an error text with its NUL; a text in a message has the same limit (wire/text.h) */
 #define ERROR_TEXT_BYTES 1025
 
 struct error {
