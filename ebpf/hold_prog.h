@@ -11,8 +11,8 @@
  * hold_prog_detach() undoes these steps in reverse order. A lock on the directory (flock) prevents
  * a second agent from using it.
  *
- * Where: hostagent/net/hold.c calls it; it calls only libbpf, and turns libbpf's results into
- * negative errno. libbpf's own messages go to the log at debug level.
+ * Where: hostagent/net/hold.c calls this file, which calls only libbpf and turns libbpf's results
+ * into negative errno. libbpf's own messages go to the log at debug level.
  * Threads: one thread at a time may use an object. Functions block for netlink and bpf calls, but
  * never wait for an event.
  */

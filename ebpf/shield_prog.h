@@ -5,9 +5,9 @@
  * (docs/threat-model.md, "A flood"). Loading takes milliseconds in the verifier, so the program is
  * loaded once, before any flood. Nothing is pinned: socket, program and keys end with the process.
  *
- * Where: gateway/networks/witnessing.c calls it; it calls only libbpf. libbpf's messages go to the
- * log at debug level. Threads: one thread at a time may use an object. Keys and counts are shared
- * with the program and accessed atomically.
+ * Where: gateway/networks/witnessing.c calls this file, which calls only libbpf. libbpf's messages
+ * go to the log at debug level. Threads: one thread at a time may use an object. Keys and counts
+ * are shared with the program and accessed atomically.
  */
 #ifndef SHIELD_PROG_H
 #define SHIELD_PROG_H

@@ -12,7 +12,7 @@
  * tap's filter and the pins. The witness needs the VM's hold: it uses the hold's clsact qdisc on
  * the tap, and reads the hold's pinned map hold_sent.
  *
- * Where: hostagent/net/witness_mirror.c calls it; it calls only libbpf.
+ * Where: hostagent/net/witness_mirror.c calls this file, which calls only libbpf.
  * Threads: one thread at a time may use an object. Control and state are shared with the programs,
  * and are read and written atomically. Functions block for netlink and bpf calls, but never wait
  * for an event.

@@ -139,10 +139,10 @@ struct standby_status {
  *	a promoted guest	the state is RUNNING, or FAILED if the guest's QEMU has ended
  *	anything else		the state is IDLE until standby_start_qemu() or standby_promote()
  *
- * A command file that cannot be used is not an error here: orders that need it report what is wrong
- * with it. @config is copied, its pointers are borrowed. Returns 0; -EBUSY if another agent holds
- * state_dir; -EINVAL if the configuration is bad; -ENOMEM; other -errno. On error *ret_error says
- * what is wrong and what to do. */
+ * A command file that cannot be used is not an error here: an order that needs the file reports
+ * what is wrong. @config is copied, its pointers are borrowed. Returns 0; -EBUSY if another agent
+ * holds state_dir; -EINVAL if the configuration is bad; -ENOMEM; other -errno. On error *ret_error
+ * says what is wrong and what to do. */
 int standby_open(const struct standby_config *config, struct standby **ret_standby,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
