@@ -29,10 +29,10 @@
 /* Create a userfaultfd in @pid. *ret_fd (CLOEXEC, non-blocking) then belongs to the caller. Blocks
  * up to @timeout_ns. The process is left as it was, even on error.
  * Returns 0; -ESRCH if there is no such process; -EPERM if we have no right to trace it (*ret_error
- * says what is missing); -EBUSY if it is traced already (*ret_error names the tracer); -ETIMEDOUT
- * if the thread did not stop (uninterruptible sleep); -ENOSYS if the kernel has no userfaultfd;
- * -ENOTSUP if the process has 32 bits or no vDSO; or another -errno of one of the steps. *ret_error
- * has the text. */
+ * says what is missing); -EBUSY if the process is traced already (*ret_error names the tracer);
+ * -ETIMEDOUT if the thread did not stop (uninterruptible sleep); -ENOSYS if the kernel has no
+ * userfaultfd; -ENOTSUP if the process has 32 bits or no vDSO; or another -errno of one of the
+ * steps. *ret_error has the text. */
 int inject_userfaultfd(pid_t pid, uint64_t timeout_ns, int *ret_fd, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
