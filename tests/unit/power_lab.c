@@ -58,7 +58,7 @@ static void add_small(struct power_lab *lab, unsigned disk)
 		records[i].bytes = 1 + fixture_roll(lab->x, 2500);
 		records[i].offset = fixture_roll(lab->x, DISK_BYTES - records[i].bytes);
 	}
-	/* Each epoch changes each disk: no two epochs have the same disks. */
+	/* Each epoch changes each disk, so no two epochs have the same disks. */
 	records[n] = (struct wire_disk_record){
 		.op = WIRE_DISK_WRITE, .bytes = 600, .offset = DISK_BYTES - 600};
 	add_records(lab, disk, records, n + 1);
@@ -129,7 +129,8 @@ int power_lab_tear_down(void **state)
 	return fixture_teardown(&x);
 }
 
-/* Open the log. A call that fails may do so here; then the next START tries again. */
+/* Open the log. If the call that power_fault lets fail is made here, try once more, as the next
+ * START does. */
 static void open_log(struct power_lab *lab)
 {
 	struct error error = {""};
@@ -370,8 +371,9 @@ static int check_claim(struct power_lab *lab, const struct moment *m, uint64_t c
 	return -1;
 }
 
-/* Recover what is in lab->left. Returns 0 if that is one epoch, and not an older one than the last
- * acknowledged; or -1, and lab->fault says what is wrong. */
+/* Recover what is in lab->left. Returns 0 if the disks are those of one epoch, the last
+ * acknowledged or a later one, or if the log rightly makes no claim. Otherwise returns -1, and
+ * lab->fault says what is wrong. */
 static int check_recovery(struct power_lab *lab, const struct moment *m)
 {
 	struct disklog_state found = {.is_empty = true};
@@ -401,7 +403,7 @@ static int check_second_failure(struct power_lab *lab, const struct moment *m)
 	power_stop(&lab->again);
 	end = power_roll(&lab->again, (uint32_t)lab->again.n_ops + 1);
 	power_rewind(&lab->again);
-	/* the first ops are the files as they were before the recovery */
+	/* the first ops hold the files as they were before the recovery */
 	while (lab->again.at < end || lab->again.named == 0)
 		(void)power_advance(&lab->again);
 	power_leave(&lab->again, POWER_TORN, lab->left);

@@ -3,8 +3,9 @@
  *
  * The real code of hostagent/standby takes the epochs (epochlog, durable, disklog, images). Then
  * each moment of the record is made again in another directory, without what the disk had not
- * written. There the agent's recovery runs, as after a boot. It may lose its power too. Each byte
- * that an epoch writes is its index, so a fault says which sector is of which epoch.
+ * written. There the agent's recovery runs, as after a boot. The power can fail again during the
+ * recovery. Each byte that an epoch writes is the epoch's index, so lab->fault says which sector is
+ * of which epoch.
  *
  * Threads: one. A failure fails the running test.
  */
@@ -56,8 +57,9 @@ struct power_counts {
 };
 
 /* Let the power fail at every flush of the record, before and after it, and at a share of the other
- * moments: one in @share. At a flush do so with every choice if @share is small, else with one
- * choice, as at the other moments. End at the first fault, and set lab->fault. */
+ * moments: one in @share. At a flush, try every enum power_choice if @share is at most 4.
+ * Otherwise, and at the other moments, try one choice. End at the first fault, and set
+ * lab->fault. */
 struct power_counts power_lab_check(struct power_lab *lab, unsigned share);
 
 /* Read the images that power_leave() has made in lab->left. */

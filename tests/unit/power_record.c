@@ -83,7 +83,7 @@ static void set_name(struct power *power, unsigned file, const char *name)
 	strcpy(op->name, name);
 }
 
-/* Returns the number of the file, which is new if @inode is. */
+/* Returns the number of the file with @inode. Adds the file if it is not known yet. */
 static unsigned find_file(struct power *power, ino_t inode)
 {
 	unsigned i = 0;
@@ -98,7 +98,7 @@ static unsigned find_file(struct power *power, ino_t inode)
 	return i;
 }
 
-/* Returns the number of the recorded file @fd, or -1 if it is none. */
+/* Returns the number of the file @fd, or -1 if changes of this file are not recorded. */
 static int file_of(int fd)
 {
 	char link[32], path[256], *slash;
@@ -258,7 +258,7 @@ int fsync(int fd)
 	return flush(fd);
 }
 
-/* Only starts to write, and promises nothing. */
+/* The real function only starts to write, and promises nothing. So this one does nothing. */
 int sync_file_range(int fd, off_t offset, off_t size, unsigned flags)
 {
 	(void)fd;

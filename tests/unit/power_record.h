@@ -2,10 +2,11 @@
  * makes the files that a power failure would leave at any moment. For tests of the standby's disk
  * log: this is what dm-log-writes does, without a device mapper and without root.
  *
- * The program that links power_record.c gets pwrite(), pwritev(), write(), fallocate(), fsync(),
- * fdatasync(), rename() and sync_file_range() of its own. They do what libc's do. Between
- * power_start() and power_stop() they also record each change of a file whose name is "log" or ends
- * with ".raw" (power_is_on_disk()). Every other file is in memory, and a power failure removes it.
+ * In a program that links it, power_record.c replaces pwrite(), pwritev(), write(), fallocate(),
+ * fsync(), fdatasync(), rename() and sync_file_range(). The replacements do what libc's functions
+ * do (but sync_file_range() does nothing). Between power_start() and power_stop() they also record
+ * each change of a file whose name is "log" or ends with ".raw" (power_is_on_disk()). Every other
+ * file counts as in memory, and a power failure removes it.
  *
  *	power_start ─ the program writes, power_mark() ─ power_stop
  *	power_rewind ─ { power_advance ─ { power_leave }* }*           moments in order, several ends each
@@ -13,9 +14,9 @@
  * What is on the disk at a moment:
  * - Each sector that a flush has covered since it was last written.
  * - Of each write after the last flush of its file, any sectors: none, all or a random choice. A
- *   sector of such a write may also be torn: its first bytes are new, and the others are old.
- * - After a flush that failed: for good, a random choice of the sectors not flushed before. The
- *   kernel drops such writes, and later flushes succeed without them.
+ *   sector of such a write can also be torn: its first bytes are new, and the others are old.
+ * - After a flush that failed, only a random choice of the sectors not flushed before. The kernel
+ *   drops the others, and later flushes succeed without them.
  * - A file's name as of the last flush of its directory, or of a random later moment.
  *
  * Threads: one. A failure fails the running test.
@@ -95,7 +96,8 @@ extern struct power_fault power_fault;
 /* Is the file on a disk? Otherwise it is in memory. */
 bool power_is_on_disk(const char *name);
 
-/* Begin to record into @power, which is zeroed. All files are as they are on the disk. */
+/* Begin to record into @power, which is zeroed. At this moment all content of the files is on the
+ * disk. */
 void power_start(struct power *power, const char *dir, uint32_t seed);
 void power_mark(struct power *power, int mark, uint64_t value);
 void power_release_late(struct power *power);

@@ -1,8 +1,10 @@
-/* test_durable_power.c - a standby whose host loses its power at any moment, with every choice of
- * what the disk had not written yet. The disks must then be those of one acknowledged epoch.
+/* test_durable_power.c - tests a standby whose host loses its power at any moment. For the writes
+ * that no flush has covered, the test tries the choices of enum power_choice. The disks must then
+ * be those of one acknowledged epoch.
  *
  * usage: test_durable_power [SECONDS [SEED]]
- * With SECONDS, only random runs are made until that time is over, each with the next seed. */
+ * With SECONDS, the program makes only random runs until that time is over, each with the next
+ * seed. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <setjmp.h>
@@ -54,7 +56,7 @@ static void test_a_disk_that_cannot_zero(void **state)
 }
 
 /* Without a log (disk_durability = memory) nothing is promised between two flushes of all images.
- * images_sync() before a promotion makes the images one epoch. */
+ * images_sync() before a promotion makes the images those of one epoch. */
 static void test_memory(void **state)
 {
 	static uint8_t disks[N_DISKS][DISK_BYTES];
