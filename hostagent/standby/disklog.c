@@ -176,8 +176,8 @@ static int write_pieces(int fd, const struct iovec *pieces, size_t n_pieces, uin
 
 /* Write the last entry of the chain @chain of @half again. An earlier agent may have written this
  * entry without bringing it to the disk: its fdatasync() failed, and the kernel has dropped the
- * write. The entry is still in the page cache, so it looks whole. The next entry, behind it, must
- * not be lost with it. */
+ * write. The entry is still in the page cache, so it looks whole. If this entry were lost, a replay
+ * would end before the next entry. */
 static int write_last_again(const struct disklog *log, unsigned half, const struct chain *chain)
 {
 	const uint64_t at = chain->end - entry_bytes(chain->last.size);

@@ -47,9 +47,9 @@ static int append(struct durable *d, uint64_t term, uint64_t epoch, enum disklog
 	return r;
 }
 
-/* Bring the images to the disk. After this the log needs no earlier entries. If it fails, say so in
- * `meta`, for the next agents: the kernel reports lost writes only once, and their fdatasync()
- * would succeed. */
+/* Bring the images to the disk. After this the log needs no earlier entries. If this fails, record
+ * it in `meta` for later agents: the kernel reports lost writes only once, so a later agent's
+ * fdatasync() would succeed. */
 static int sync_images(struct durable *d, struct error *ret_error)
 {
 	struct ramfile_meta meta = d->rf->meta;

@@ -15,7 +15,7 @@
  * after a power failure: the disks would be of different moments.
  *
  * If images_sync() fails, no START follows for this copy, not even by later agents: `meta` says
- * "disks=lost" (ramfile.h). The entries that the log has stay right. A new copy begins anew.
+ * "disks=lost" (ramfile.h). The entries in the log stay valid. A new copy is not affected.
  *
  * A kill of the agent at any step is harmless: the copy on tmpfs tells the next agent what is
  * applied. The first held epoch that this agent receives is a START. After a power failure and a

@@ -54,8 +54,8 @@ struct ramfile_meta {
 	uint64_t applied_epoch;
 	enum ramfile_phase phase;
 	enum ramfile_vote vote;	/* the kind of vote that led to `term` */
-	/* Writes to a disk image of this copy did not reach their disk. The page cache may still
-	 * have them, so the copy can be promoted, but a power failure loses them. */
+	/* True if writes to a disk image of this copy did not reach the disk. The page cache may
+	 * still have them, so the copy can be promoted, but a power failure loses them. */
 	bool disks_lost;
 };
 
