@@ -92,9 +92,10 @@ static bool has_guest(const struct vm_host *host)
 }
 
 /* After a failed promotion, give the guest back to its previous owner. The gateway and the previous
- * owner are two of the three parties, so they may decide this. The host that was to promote first
- * gets the order STANDBY_STOP, because PROMOTE may still be on its way to this host. Hosts carry
- * out orders one by one, so the answer to STANDBY_STOP proves that no older order is left. */
+ * owner are two of the three parties (gateway and two hosts), so they may decide this. The host
+ * that was to promote first gets the order STANDBY_STOP, because PROMOTE may still be on its way to
+ * this host. Hosts carry out orders one by one, so the answer to STANDBY_STOP proves that no older
+ * order is left. */
 static void unprotect_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;

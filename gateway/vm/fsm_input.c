@@ -129,7 +129,7 @@ static void on_uncovered(struct vm_step *s)
 }
 
 /* Protect the guest again without an operator's request. The gateway and the owner are two of the
- * three parties, so they may begin the new term. */
+ * three parties (gateway and two hosts), so they may begin the new term. */
 static void protect_again(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;

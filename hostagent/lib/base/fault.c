@@ -184,6 +184,7 @@ void fault_pass(enum fault_point point)
 		return;
 	if (armed.action == ACTION_EXIT)
 		_exit(EXIT_STATUS);
-	/* Not raise(), which signals only this thread: the signal must go to the process. */
+	/* Do not use raise(): it signals only this thread, but the signal must go to the
+	 * process. */
 	(void)kill(getpid(), armed.action == ACTION_STOP ? SIGSTOP : SIGKILL);
 }

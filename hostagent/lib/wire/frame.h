@@ -150,8 +150,8 @@ static inline size_t wire_frame_size(const struct wire_frame *frame)
 }
 
 /* Start building a frame in @buffer. *ret_payload is set to a writer for the payload, after the
- * room for the header. @size and WIRE_PAYLOAD_MAX bound the payload. Returns 0, or -ENOBUFS if
- * @size has no room for a header. */
+ * room for the header. The payload is limited by @size and WIRE_PAYLOAD_MAX. Returns 0, or -ENOBUFS
+ * if @size has no room for a header. */
 int wire_frame_begin(uint8_t *buffer, size_t size, struct bytes_writer *ret_payload)
 	__attribute__((warn_unused_result));
 
