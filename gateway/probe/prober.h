@@ -10,7 +10,7 @@
  *				answer, the host or the path to it is gone.
  *      guest, any method       An answer proves that guest, host and path work, and that the
  *                              guest's output is being released. Silence proves nothing: a
- *				primary that cannot commit holds every answer back. The primary's
+ *				primary without commits holds every answer back. The primary's
  *				kernel (the witness) still reports that the guest sent one.
  * ICMP and TCP answers must repeat random values of the request, so only somebody who sees the
  * requests can forge answers. ARP has no room for such a value. So any host in the same network can

@@ -471,8 +471,8 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 		goto done_qemu;
 	warn_when_on_disk(sb);
 	standby_recover_disks(sb);
-	/* An earlier agent may have given the primary a LEASE just before it ended. So assume that
-	 * a LEASE was given at this moment. */
+	/* Just before it ended, an earlier agent may have given the primary a LEASE. So assume that
+	 * a LEASE was given now. */
 	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT)
 		sb->granted_ns = clock_mono_ns();
 	r = start_thread(sb, ret_error);

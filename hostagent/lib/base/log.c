@@ -64,7 +64,8 @@ int log_init(void)
 /* Runs on the spool's thread. */
 static void write_spooled(void *arg, const char *data, size_t size)
 {
-	static uint64_t n_told; /* drops reported so far; used only by this thread */
+	/* number of dropped lines reported so far; used only by this thread */
+	static uint64_t n_told;
 	uint64_t n_dropped;
 	char line[128];
 	int n;
