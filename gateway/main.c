@@ -403,8 +403,9 @@ static int turn(struct daemon *d)
 		certificates_tick(d->tls, d->fleet, now_ns);
 	}
 	fence_poll(d->fence, now_ns);
-	now_ns = clock_mono_ns(); /* read the clock again, because fence_poll() may have stepped a
-				   * VM at a later time */
+	/* read the clock again, because fence_poll() may have stepped a VM at a time after
+	 * now_ns */
+	now_ns = clock_mono_ns();
 	pump_run(d->sessions, now_ns);
 	control_tick(d->control, now_ns);
 	incarnating_tick(&d->incarnating, &d->fleet->config, now_ns);

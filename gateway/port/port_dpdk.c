@@ -256,7 +256,8 @@ size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *mbuf = burst[i];
 
-		/* A frame whose VLAN tag the card has removed only looks like a frame for us. */
+		/* Drop a frame with several segments: it did not fit into one buffer. Drop a frame
+		 * whose VLAN tag the card has removed: it only looks like a frame for us. */
 		if (mbuf->nb_segs != 1 || mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {
 			port->counters.rx_dropped++;
 			rte_pktmbuf_free(mbuf);

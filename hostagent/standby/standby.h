@@ -131,8 +131,7 @@ struct standby_status {
 
 /* Make the object. Load what an earlier agent left in state_dir: discard unfinished epochs, apply
  * complete ones. If the copy in state_dir is gone, replay the disk log into the images. Start the
- * object's thread. Then, without any order, the standby continues with
- * what the earlier agent left:
+ * object's thread. Then, without any order, the standby continues with what the earlier agent left:
  *
  *	what was left		what happens
  *	a warm QEMU		QEMU is adopted and the stream is opened, in the copy's term
