@@ -121,7 +121,7 @@ static struct witness_state get_state(const struct witness_skel *skel)
 }
 
 /* Run witness_sample on one packet. The helper device does not exist, so the program cannot send a
- * sample. The frame must pass all the same. */
+ * sample. The frame must still pass. */
 static void run_sample(const struct witness_skel *skel, const struct sample_row *row)
 {
 	struct witness_control control = {.is_enabled = row->is_enabled,

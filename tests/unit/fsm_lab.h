@@ -57,7 +57,7 @@ struct lab {
 	uint64_t voted_term;
 	uint64_t next_order_id;
 	bool journal_fails;
-	/* when the previous owner's lease ends: from then on that owner may not release output */
+	/* when the previous owner's lease ends: from then on that owner must not release output */
 	uint64_t release_until_ns;
 	bool fence_runs; /* the fence command for fence_term is running */
 	uint64_t fence_term;

@@ -1,6 +1,6 @@
-/* power_record.h - records, in order, every write and flush of the files that are on a disk, and
- * makes the files that a power failure would leave at any moment. For tests of the standby's disk
- * log: this is what dm-log-writes does, without a device mapper and without root.
+/* power_record.h - records every write and flush of the files on a disk, in order. From this record
+ * it makes the files that a power failure would leave at any moment. For tests of the standby's
+ * disk log: this is what dm-log-writes does, without a device mapper and without root.
  *
  * In a program that links it, power_record.c replaces pwrite(), pwritev(), write(), fallocate(),
  * fsync(), fdatasync(), rename() and sync_file_range(). The replacements do what libc's functions
@@ -9,7 +9,7 @@
  * file counts as in memory, and a power failure removes it.
  *
  *	power_start ─ the program writes, power_mark() ─ power_stop
- *	power_rewind ─ { power_advance ─ { power_leave }* }*           moments in order, several ends each
+ *	power_rewind ─ { power_advance ─ { power_leave }* }*       at each moment, several outcomes
  *
  * What is on the disk at a moment:
  * - Each sector that a flush has covered since it was last written.
@@ -117,7 +117,7 @@ enum power_choice {
 	POWER_NONE,   /* they are lost */
 	POWER_ALL,    /* they are on the disk */
 	POWER_RANDOM, /* some sectors are on the disk */
-	POWER_TORN,   /* the same, and some sectors are torn */
+	POWER_TORN,   /* as POWER_RANDOM, and some sectors are torn */
 	POWER_CHOICES,
 };
 

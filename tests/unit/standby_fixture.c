@@ -30,7 +30,7 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 
 void fixture_remove_dir(const char *dir)
 {
-	(void)nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS); /* the directory may not exist */
+	(void)nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS); /* fails if there is no directory */
 }
 
 static const char *const disk_names[N_DISKS] = {"vda", "vdb", "vdc"};

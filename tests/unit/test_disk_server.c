@@ -176,7 +176,7 @@ static void test_requests(void **state)
 	assert_int_equal(counts_of(f).discards, 0);
 	assert_int_equal(qemu_io(f, "flush"), 0);
 	assert_true(counts_of(f).flushes > 0);
-	/* A client may not read. The attempt fails, but ends neither the connection nor the
+	/* A client must not read. An attempt to read fails, but ends neither the connection nor the
 	 * server. */
 	assert_int_not_equal(qemu_io(f, "read 0 512"), 0);
 	assert_true(counts_of(f).reads > 0);

@@ -54,7 +54,7 @@ static const uint8_t *page_of(unsigned content)
 }
 
 /* Change page @index to page_of(@content), and keep it pinned. Returns the source of its DUP, -1 if
- * no source was found, or -2 if the page may not be a DUP. */
+ * no source was found, or -2 if the page must not be a DUP. */
 static int begin_page(struct fixture *f, uint32_t index, unsigned content)
 {
 	int r = dup_offer(f->dup, index), result = r > 0 ? -1 : -2;

@@ -129,8 +129,8 @@ static bool one_failure(const struct power_fault *row, unsigned nth, const char 
 	return is_called;
 }
 
-/* A write or a flush fails. The event names the file. If the power fails then, the disks are of an
- * acknowledged epoch all the same. */
+/* A write or a flush fails. The event names the file. If the power fails after that, the disks must
+ * still be those of an acknowledged epoch. */
 static void test_every_call_fails_once(void **state)
 {
 	(void)state;

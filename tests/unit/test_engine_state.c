@@ -38,7 +38,7 @@ static const struct drawing drawings[] = {
 		 "x.x.x...x", /* paused-newly */
 		 "x.x.....x", /* paused */
 		 "x.....xxx", /* stopping */
-		 "x....x..x", /* stopping-resumed: may not become stopped directly */
+		 "x....x..x", /* stopping-resumed: must not become stopped directly */
 		 "x.......x", /* stopped */
 		 ".........", /* lost: never changes again */
 	 }},

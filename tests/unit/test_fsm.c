@@ -446,7 +446,7 @@ static void test_standby_lost_its_epochs(void **state)
 	lab_up(&lab, 1);
 	lab_report(&lab, 1);
 	lab_settle(&lab);
-	/* in this state beta may not be promoted */
+	/* in this state beta must not be promoted */
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 	assert_int_equal(lab.resume_epoch, 0);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
@@ -486,8 +486,8 @@ static void test_gateway_restart(void **state)
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
 }
 
-/* The gateway's memory and the standby's data are both lost. The standby may not be promoted before
- * a new first copy is complete. */
+/* The gateway's memory and the standby's data are both lost. The standby must not be promoted
+ * before a new first copy is complete. */
 static void test_restart_and_standby_lost_its_epochs(void **state)
 {
 	(void)state;

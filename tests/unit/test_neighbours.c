@@ -34,8 +34,8 @@ static void test_a_whole_network(void **state)
 		assert_memory_equal(neighbours_find(&table, a, 2, &ask), mac, 6);
 		assert_false(ask);
 	}
-	/* A new address replaces the old address in the same slot. It must never get the old
-	 * address's MAC. */
+	/* A new address replaces the old address in the same slot. The new address must never get
+	 * the old address's MAC. */
 	neighbours_learn(&table, 0xc6125001, mac, 3);
 	assert_null(neighbours_find(&table, 0xc6124c01, 3, &ask));
 	assert_memory_equal(neighbours_find(&table, 0xc6125001, 3, &ask), mac, 6);

@@ -107,7 +107,7 @@ static void copy_dir(const char *from, const char *to)
 	DIR *dir = opendir(from);
 	struct dirent *entry;
 
-	fixture_remove_dir(to); /* @to may not exist yet */
+	fixture_remove_dir(to); /* does nothing if @to does not exist yet */
 	assert_int_equal(mkdir(to, 0700), 0);
 	to_fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(dir && from_fd >= 0 && to_fd >= 0);
