@@ -8,8 +8,8 @@
  *	holdfast-incarnation 1
  *	number=115472943812609 release_ms=150 sum=90f0c3a5d2e1b4f7
  *
- * The number is (count << 16 | 16 random bits). By the random bits, two starts from copies of one
- * state_dir get different numbers. The first count is the wall clock's time in seconds. So a
+ * The number is (count << 16 | 16 random bits). Because of the random bits, two starts from copies
+ * of one state_dir get different numbers. The first count is the wall clock's time in seconds. So a
  * gateway that lost its state_dir begins with a larger number than before. Every later start adds
  * one to the count and does not use the clock.
  *

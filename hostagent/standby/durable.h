@@ -22,8 +22,8 @@
  * replay, the images have the newest logged epoch: the newest acknowledged one, or the one after
  * it.
  *
- * Where: epochlog.c reports the epochs, promote.c the end, standby.c recovers. Uses disklog.h and
- * images.h. Threads: one. Blocks on the disk.
+ * Where: epochlog.c reports the epochs, promote.c reports the promotion, orders.c recovers. Uses
+ * disklog.h and images.h. Threads: one. Blocks on the disk.
  */
 #ifndef STANDBY_DURABLE_H
 #define STANDBY_DURABLE_H

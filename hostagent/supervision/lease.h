@@ -12,7 +12,7 @@
  *	                           ▲                            │
  *	                           └─── LEASE of this term ─────┘
  *	 NONE: the guest may run without a time limit (always so if the gateway gives no leases)
- *	 VALID: each LEASE that arrives before until_ns moves until_ns on
+ *	 VALID: each LEASE that arrives before until_ns makes until_ns later
  *
  * A lease has two lengths: a time to release and a time to run. The standby may be promoted only
  * when no more frames can leave this host. So releases must end soon after the gateway has last

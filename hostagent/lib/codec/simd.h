@@ -92,10 +92,10 @@ int simd_set_form(enum simd_form form) __attribute__((warn_unused_result));
 const char *simd_form_name(enum simd_form form);
 
 /* Two tables of control vectors for a byte shuffle, filled before main(). The index is an 8-bit
- * mask. Each byte of an entry is the position from which the shuffle copies a byte; 0x80 makes it
- * store a zero byte instead. In an entry of simd_pack_table, byte k is the position of the mask's
- * k-th set bit. In an entry of simd_unpack_table, if bit j of the mask is set, byte j is the number
- * of set bits below it. */
+ * mask. Each byte of an entry is the position from which the shuffle copies a byte; 0x80 makes the
+ * shuffle store a zero byte instead. In an entry of simd_pack_table, byte k is the position of the
+ * mask's k-th set bit. In an entry of simd_unpack_table, if bit j of the mask is set, byte j is the
+ * number of set bits below it. */
 extern uint64_t simd_pack_table[256];
 extern uint64_t simd_unpack_table[256];
 

@@ -503,9 +503,9 @@ int wire_disk_next(struct wire_disk_iter *iter, struct wire_disk_record *ret_rec
 /* Start a DISK payload with records of the disk @name. Returns what every encoder returns. */
 int wire_disk_encode(const char *name, struct bytes_writer *w) WIRE_CHECKED;
 
-/* Append one record, copying the data of a WRITE, of at most WIRE_PAYLOAD_MAX bytes. Returns what
- * every encoder returns, but after -ENOBUFS @w is unchanged and usable: finish this frame and put
- * the record into the next one. */
+/* Append one record. Copies the data of a WRITE, at most WIRE_PAYLOAD_MAX bytes. Returns what every
+ * encoder returns, but after -ENOBUFS @w is unchanged and usable: finish this frame and put the
+ * record into the next one. */
 int wire_disk_record_encode(struct bytes_writer *w,
 			    const struct wire_disk_record *record) WIRE_CHECKED;
 
