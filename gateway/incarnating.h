@@ -2,9 +2,9 @@
  * (vm/incarnation.h). Chooses a higher number when an operator asks for a takeover. Also remembers
  * how long leases from the previous start can last.
  *
- * Where: main calls it. Threads: the gateway's loop. Only incarnating_begin() blocks, before the
- * loop runs. Later incarnations are written to disk by the journal's thread (vm/journal_thread.h),
- * one at a time. Each is used only once it is on disk.
+ * Where: main.c and vms.c call it. Threads: the gateway's loop. Only incarnating_begin() blocks,
+ * before the loop runs. Later incarnations are written to disk by the journal's thread
+ * (vm/journal_thread.h), one at a time. Each is used only once it is on disk.
  */
 #ifndef INCARNATING_H
 #define INCARNATING_H

@@ -1,6 +1,6 @@
 /* probing.h - makes the prober (probe/) from the gateway's configuration and puts it on the ports.
  *
- * Where: main.c makes the prober, networks.c puts it on the ports. Threads: start-up only.
+ * Where: vms.c makes the prober, networks.c puts it on the ports. Threads: start-up only.
  */
 #ifndef NETWORKS_PROBING_H
 #define NETWORKS_PROBING_H

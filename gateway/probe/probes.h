@@ -1,8 +1,9 @@
 /* probes.h - all probers of a gateway. Passes received frames and the current time to each.
  *
- * Where: main creates a struct probes, and adds a prober for each VM that has addresses to probe.
- * Then main passes received frames and the current time to the struct probes. Other directories
- * reach a VM's prober through struct fleet_vm. prober.h says what is sent and when.
+ * Where: networks/probing.c creates a struct probes, and adds a prober for each VM that has
+ * addresses to probe. Then main passes received frames and the current time to the struct probes.
+ * Other directories reach a VM's prober through struct fleet_vm. prober.h says what is sent and
+ * when.
  *
  *	received frame:           port_receive() -> probes_input()
  *	                          then, in the backup network only: stack_input()

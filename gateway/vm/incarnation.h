@@ -13,8 +13,8 @@
  * gateway that lost its state_dir begins with a larger number than before. Every later start adds
  * one to the count and does not use the clock.
  *
- * Where: main calls incarnation_begin() after the journal is locked. Threads: the loop's thread at
- * the start, later only the journal's thread (journal_thread.h). Blocks for two fsyncs.
+ * Where: incarnating.c calls incarnation_begin() after the journal is locked. Threads: the loop's
+ * thread at the start, later only the journal's thread (journal_thread.h). Blocks for two fsyncs.
  */
 #ifndef VM_INCARNATION_H
 #define VM_INCARNATION_H

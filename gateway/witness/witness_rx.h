@@ -46,8 +46,8 @@
  * time. So the offset is raised by 1/1000 of the time that passes, until a smaller difference is
  * seen.
  *
- * Where: fleet/witness_keys.c sets keys and clocks; main's loop passes in the datagrams; the
- * detector and control/ read the views.
+ * Where: fleet/ sets keys and clocks; networks/witnessing.c passes in the datagrams; the detector
+ * and control/ read the views.
  * Threads: the gateway's loop. Only ..._new() and ..._set_key() allocate (a key's OpenSSL context);
  * nothing blocks.
  */

@@ -1,8 +1,8 @@
 /* apply.h - writes one complete epoch into the copy of the guest and into the guest's disk images.
  * The caller has mapped the whole epoch into memory.
  *
- * Where: used by epochlog.c and the fuzz target. Threads: one. Invariant L4 in epochlog.h says why
- * an epoch may be applied again.
+ * Where: used by epochlog.c, durable.c and the fuzz target. Threads: one. Invariant L4 in
+ * epochlog.h says why an epoch may be applied again.
  */
 #ifndef STANDBY_APPLY_H
 #define STANDBY_APPLY_H

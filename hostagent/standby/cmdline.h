@@ -5,7 +5,7 @@
  * error that names the option. Without the check, QEMU could die or, worse, start with the wrong
  * memory.
  *
- * Where: used by qemu.c. Threads: any (no state). Allocates.
+ * Where: used by qemu.c, rehearse.c and hostagent/inspect. Threads: any (no state). Allocates.
  *
  *	"qemu-system-x86_64 -m 256 -append 'a b'" ─► { qemu-system-x86_64, -m, 256, -append, a b } ─► + ours
  */

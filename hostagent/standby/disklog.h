@@ -28,7 +28,7 @@
  * The file is filled with zeros when it is made. So an append changes no metadata, and fdatasync
  * costs one write and one flush of the disk.
  *
- * Where: used by epochlog.c. Threads: one at a time. Blocks on the disk.
+ * Where: used by durable.c and orders.c. Threads: one at a time. Blocks on the disk.
  */
 #ifndef STANDBY_DISKLOG_H
 #define STANDBY_DISKLOG_H

@@ -7,8 +7,8 @@
  *
  *	any thread: spool_put(line) ──► ring of `bytes` ──► thread: write_fn(chunk of whole lines)
  *
- * Where: log.c, and the gateway's events. Threads: spool_put() and spool_dropped() may be called
- * from any thread, the other functions from one.
+ * Where: log.c, and the gateway's events and final counters. Threads: spool_put() and
+ * spool_dropped() may be called from any thread, the other functions from one.
  */
 #ifndef BASE_SPOOL_H
 #define BASE_SPOOL_H
