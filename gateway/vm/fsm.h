@@ -32,9 +32,8 @@
  *     ends.
  *  2. A change of term, owner or state is journaled before any action that follows from it.
  *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby has
- *     completely. While the VM is SYNCING, the committed epochs are those during which the guest's
- *     output was not held yet. The first committed epoch whose output is held ends SYNCING: the VM
- *     becomes PROTECTED.
+ *     completely. While the VM is SYNCING, only epochs that are not held are committed. When the
+ *     first held epoch is committed, the VM becomes PROTECTED.
  *  4. A promotion begins in PROTECTED, where the standby has every committed epoch, or in FAILED,
  *     to try again. It begins in no other state. PROMOTE is ordered only after every lease of the
  *     old owner has expired, so that the old owner can no longer release anything (docs/model). If

@@ -137,8 +137,8 @@ int nl_neighbour_use(struct nl *nl, int ifindex, uint32_t address_be32)
 
 	if (r < 0 && r != -ENOENT)
 		return r;
-	/* return for a confirmed address: NTF_USE would make an administrator's permanent entry
-	 * expire */
+	/* Do nothing if the kernel is sure of the address. An administrator's permanent entry is
+	 * sure too, and the request below would make it expire. */
 	if (r == 0 && n.is_sure)
 		return 0;
 	m = nl_request(nl, buf, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE);

@@ -16,11 +16,11 @@
  * epochs to the images' disk (images_sync()). So the entries of the old half are no longer needed.
  * If the first entry of the other half is torn by a power failure, the old half is still whole.
  *
- * Each entry is of one kind. The first copy of a disk changes the images without the log. So an
- * entry NO_COPY is made before the first copy, and an entry START after it.
+ * Each entry is of one kind. While a disk is copied for the first time, its image changes without
+ * the log, and is of no use. An entry NO_COPY is made before that, and an entry START after it.
  *
- *	copy ── disklog_append(NO_COPY) ──► no copy: changes that are not logged follow
- *	  ▲                                   │
+ *	usable ── disklog_append(NO_COPY) ──► not usable: changes that are not logged follow
+ *	  ▲                                     │
  *	  └── images_sync(), then disklog_append(START) ──┘
  *
  * Entries from before a NO_COPY or START are never replayed: they could undo later changes.

@@ -73,7 +73,8 @@ int fixture_teardown(void **state)
 	return 0;
 }
 
-/* Check that the standby's rule allows the DUP's source, then copy the page. */
+/* Copy the source page of a DUP record to its page. In a FULL epoch, the source must be a page that
+ * the epoch has already brought. */
 static void apply_dup(struct standby *s, const struct wire_record *record)
 {
 	if (s->is_full)
