@@ -129,7 +129,7 @@ struct prober_figures {
  * the round. */
 void prober_set_active(struct prober *prober, bool active, uint64_t now_ns);
 
-/* Probe until @until_ns even without a doubt, for an operator who wants to see who answers. If a
+/* Probe until @until_ns, also if no doubt is open: an operator wants to see who answers. If a
  * round is running, it continues; otherwise, a new round begins. A doubt that begins before
  * @until_ns starts another round. Does nothing if @prober is NULL. */
 void prober_try(struct prober *prober, uint64_t until_ns, uint64_t now_ns);

@@ -13,11 +13,11 @@
  *	 engine_open ──► ATTACHING ──RESUME──► SYNCING ──commit of the first held epoch──► PROTECTED
  *	                     ▲                    ▲                                     │
  *	                     └─ stream lost ──────┴─────────────────────────────────────┘
- *       The stream is lost: SYNCING if the hold has begun (held frames wait), otherwise ATTACHING.
+ *       The stream is lost: SYNCING in mode HOLD (held frames wait), ATTACHING in mode PASS.
  *
  * The hold has two modes. In PASS the guest's frames leave at once. In HOLD the frames of epoch n
- * leave after COMMIT(n). The hold begins in PASS. After the first copy is committed, the seal of
- * the next short epoch changes the mode to HOLD, for good.
+ * leave after COMMIT(n). The first mode is PASS. After the first copy is committed, the
+ * seal of the next short epoch changes the mode to HOLD, for good.
  *
  * If the lease (lease.h) expires in mode HOLD, the guest is stopped and nothing is released. The
  * same happens if the gateway says that we were outvoted. When a lease is renewed in the same term,

@@ -26,9 +26,9 @@
  *
  * Copying also lengthens the pause. So there are two more limits per pause: PROTECT_STALE_NS_MAX
  * for copying stale pages, and PROTECT_COPY_NS_MAX for copying all pages. If a pause exceeds a
- * limit, all pages are protected again. A later seal can copy most protected pages before its
- * pause, while the guest runs. The faults tell which pages the guest writes after such an early
- * copy; these are copied once more in the pause.
+ * limit, all pages are protected again. Protected pages need no copy in the pause: they can be
+ * copied before it, while the guest runs. The faults tell which of them the guest writes after
+ * that; only these are copied once more in the pause.
  *
  * Where: owned by the epoch engine. Pure: measurements are passed in. Threads: one.
  */

@@ -149,7 +149,7 @@ bool vm_fence_watches(const struct vm *vm)
 			       (vm->role == VM_ROLE_STANDBY && *vm->config->qmp));
 }
 
-/* Write the report's text about the guest that was found to *text. */
+/* Write into *text what the report says about the guest that was found. */
 static void describe(struct vm *vm, int error, const struct vm_fence_found *found,
 		     struct error *text)
 {

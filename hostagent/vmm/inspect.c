@@ -462,8 +462,8 @@ static int step_macs(struct inspection *in)
 				&mac) < 0)
 			return odd_answer(in, "query-rx-filter");
 		for (uint32_t k = 0; k < in->info.n_nics; k++)
-			/* query-rx-filter gives a device without an id another name than our list
-			 * does. But if both lists have only one NIC, it must be the same one. */
+			/* For a device that has no id, the name in this answer differs from the
+			 * name in our list. But if each has only one card, it is the same card. */
 			if ((strcmp(in->info.nics[k].name, name) == 0 ||
 			     (n == 1 && in->info.n_nics == 1)) &&
 			    inspect_parse_mac(mac, in->info.nics[k].mac) < 0)

@@ -33,7 +33,8 @@ struct power_lab {
 	struct epoch epochs[EPOCHS_MAX + 1]; /* as they were fed; [0]: before the first one */
 	unsigned n_epochs;		     /* index of the last one */
 	unsigned n_errors;		     /* epochs that were not taken */
-	struct power power, again;	     /* of the standby, and of a recovery */
+	struct power power; /* what the standby wrote until its power failed */
+	struct power again; /* what its next agent wrote when it recovered */
 	char fault[300];		     /* why a check failed; "": it has not */
 	unsigned n_flushes, n_failures;	     /* of all checks */
 };

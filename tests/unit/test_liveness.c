@@ -1,6 +1,6 @@
 /* test_liveness.c - tests, on a virtual clock, how long a host can be without a sign of life before
- * the gateway counts it as silent. This time depends on the grace period after the gateway's start and on
- * stalls of the gateway's own process. */
+ * the gateway counts it as silent. This time depends on the grace period after the gateway's start
+ * and on stalls of the gateway's own process. */
 #include "liveness/liveness.h"
 
 #include <setjmp.h>

@@ -212,8 +212,8 @@ static int encode_bitmap(const uint8_t *old, const uint8_t *new, const struct si
 			 : encode_lines(old, new, ahead, out, NULL, ret_scan);
 }
 
-/* Takes 8 bits, one for each 8-byte word of a page's line. Returns 64 bits, one for each byte of the
- * line: those of a word are all equal to the word's bit. */
+/* Takes 8 bits, one for each 8-byte word of a page's line. Returns 64 bits, one for each byte of
+ * the line: those of a word are all equal to the word's bit. */
 static inline uint64_t spread(uint64_t words)
 {
 	uint64_t low = _pdep_u64(words, BITMAP_EACH_BYTE);
