@@ -72,10 +72,4 @@ int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct error *ret_erro
 int vmm_inspect_all(struct qmp *q, struct vmm_info *ret_info, struct vmm_obstacles *obstacles,
 		    struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Check whether @standby can continue @primary's guest. Compares QEMU version, machine, vCPUs,
- * block table and NICs. Returns 0 if it can, or -EINVAL if it cannot (*ret_error names the
- * difference). */
-int vmm_compare(const struct vmm_info *primary, const struct vmm_info *standby,
-		struct error *ret_error) __attribute__((warn_unused_result));
-
 #endif

@@ -93,8 +93,6 @@ static int run_inspect(void)
 		       info.nics[i].name, info.nics[i].type, info.nics[i].netdev,
 		       info.nics[i].mac[0], info.nics[i].mac[1], info.nics[i].mac[2],
 		       info.nics[i].mac[3], info.nics[i].mac[4], info.nics[i].mac[5]);
-	if (vmm_compare(&info, &info, &error) < 0)
-		return fail("compare with itself", -EINVAL);
 	return 0;
 }
 

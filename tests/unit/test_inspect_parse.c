@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "vmm/inspect.h"
 #include "vmm/inspect_parse.h"
 
 static const char ramblocks[] =
@@ -151,37 +150,6 @@ static void test_mac_and_netdev(void **state)
 			    "vhost-user");
 }
 
-static void test_compare(void **state)
-{
-	struct vmm_info a = {.qemu_version = "7.2.22", .machine = "pc-i440fx-7.2", .n_vcpus = 1,
-			     .n_blocks = 1, .n_nics = 1}, b;
-	struct error error;
-
-	(void)state;
-	strcpy(a.blocks[0].name, "pc.ram");
-	a.blocks[0].size_bytes = 1 << 20;
-	strcpy(a.nics[0].type, "virtio-net-pci");
-	b = a;
-	b.blocks[0].hva = 0x1000; /* a host address may differ between two processes */
-	assert_int_equal(vmm_compare(&a, &b, &error), 0);
-	strcpy(b.machine, "pc-q35-7.2");
-	assert_int_equal(vmm_compare(&a, &b, &error), -EINVAL);
-	assert_non_null(strstr(error.text, "pc-q35-7.2"));
-	b = a;
-	b.blocks[0].size_bytes = 2 << 20;
-	assert_int_equal(vmm_compare(&a, &b, &error), -EINVAL);
-	assert_non_null(strstr(error.text, "pc.ram"));
-	b = a;
-	b.n_vcpus = 2;
-	assert_int_equal(vmm_compare(&a, &b, &error), -EINVAL);
-	b = a;
-	strcpy(b.nics[0].type, "e1000");
-	assert_int_equal(vmm_compare(&a, &b, &error), -EINVAL);
-	b = a;
-	strcpy(b.qemu_version, "8.0.0");
-	assert_int_equal(vmm_compare(&a, &b, &error), -EINVAL);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,7 +159,6 @@ int main(void)
 		cmocka_unit_test(test_guest_addr),
 		cmocka_unit_test(test_classify),
 		cmocka_unit_test(test_mac_and_netdev),
-		cmocka_unit_test(test_compare),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
