@@ -360,7 +360,7 @@ static void describe_guest(const struct vmm_info *info, struct wire_geometry *re
 		struct wire_block *out = &ret_geometry->blocks[i];
 
 		strcpy(out->name, block->name);
-		out->kind = block->kind == VMM_BLOCK_RAM ? WIRE_BLOCK_RAM : WIRE_BLOCK_ROM;
+		out->kind = block->kind == VMM_BLOCK_RAM ? WIRE_BLOCK_RAM : WIRE_BLOCK_OTHER;
 		out->size_bytes = block->size_bytes;
 	}
 }

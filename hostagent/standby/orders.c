@@ -52,6 +52,13 @@ static int start_qemu(struct standby *sb, struct error *ret_error)
 	r = qemu_start(&sb->qemu, sb->config.start_timeout_ms, ret_error);
 	if (r < 0)
 		return r;
+	r = standby_reserve_blocks(sb, ret_error);
+	if (r < 0) {
+		if (qemu_kill(&sb->qemu) < 0)
+			log_error("vm=%s QEMU pid %d cannot be killed", sb->config.vm,
+				  (int)sb->qemu.pid);
+		return r;
+	}
 	sb->must_rehearse |= sb->qemu.is_other_machine;
 	if (sb->qemu.is_other_machine)
 		/* close the stream: the next stream begins with MACHINE frames, and the machines

@@ -115,29 +115,32 @@ static int step_disks(struct promotion *p)
 	return r < 0 ? fail(p, r, "the guest's disks", error.text) : 0;
 }
 
-/* Write the ROM blocks into QEMU's memory. A QEMU with -incoming leaves them empty, because a
- * migration usually fills them. With empty ROM blocks the guest would continue but could never boot
- * again. */
-static int step_rom(struct promotion *p)
+/* Write the blocks beside main memory into QEMU's memory. A QEMU with -incoming leaves them empty,
+ * because a migration usually fills them. With an empty firmware block the guest would continue but
+ * could never boot again; with empty video RAM its screen would be black. */
+static int step_blocks(struct promotion *p)
 {
 	struct guestmem *mem = NULL;
 	struct error error;
 	int r;
 
+	if (!ramfile_has_layout(p->rf, &p->q->geometry))
+		return fail(p, -EINVAL, "cannot write the memory blocks",
+			    "the QEMU command makes other blocks of memory than the copy has");
 	r = guestmem_open(p->q->info.pid, p->q->info.blocks, p->q->info.n_blocks, &mem, &error);
 	if (r < 0)
-		return fail(p, r, "cannot write the ROM blocks", error.text);
+		return fail(p, r, "cannot write the memory blocks", error.text);
 	for (uint32_t i = 0; r == 0 && i < p->q->info.n_blocks; i++) {
 		const struct vmm_block *b = &p->q->info.blocks[i];
 		struct page_range range = {b->first_page, b->n_pages};
 		const uint8_t *page = ramfile_page(p->rf, b->first_page);
 
-		if (b->kind == VMM_BLOCK_ROM)
+		if (b->kind != VMM_BLOCK_RAM)
 			r = page ? guestmem_write(mem, &range, 1, page) : -EINVAL;
 	}
 	mem = guestmem_close(mem);
 	if (r < 0)
-		return fail(p, r, "cannot write the ROM blocks", strerror(-r));
+		return fail(p, r, "cannot write the memory blocks", strerror(-r));
 	return 0;
 }
 
@@ -401,7 +404,7 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 		if (r == 0)
 			r = timed(&p, step_disks, &p.times.disks_ns);
 		if (r == 0)
-			r = timed(&p, step_rom, &p.times.rom_ns);
+			r = timed(&p, step_blocks, &p.times.blocks_ns);
 		if (r == 0)
 			r = timed(&p, step_load, &p.times.load_ns);
 		FAULT_POINT(FAULT_STANDBY_PROMOTING);
@@ -433,6 +436,6 @@ int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t timeout_ns,
 	int r = timed(&p, step_apply, &took_ns);
 
 	if (r == 0)
-		r = timed(&p, step_rom, &took_ns);
+		r = timed(&p, step_blocks, &took_ns);
 	return r < 0 ? r : timed(&p, step_load, &took_ns);
 }

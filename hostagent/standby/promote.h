@@ -3,7 +3,7 @@
  * Why: this is the main part of a failover. No client is served while it lasts, so every
  * millisecond counts.
  *
- *	apply what is complete ─ sync and close disks ─ write ROM blocks
+ *	apply what is complete ─ sync and close disks ─ write other blocks
  *	  (epochlog_apply)         (images.h)             (process memory)
  *	 ─ getfd + migrate-incoming ─ event completed
  *	  (device blob)
@@ -40,7 +40,7 @@
 
 /* How long each step took. All members are 0 until a promotion has succeeded. */
 struct promote_times {
-	uint64_t apply_ns, disks_ns, rom_ns, load_ns, record_ns, clock_ns, cont_ns, total_ns;
+	uint64_t apply_ns, disks_ns, blocks_ns, load_ns, record_ns, clock_ns, cont_ns, total_ns;
 	bool is_running; /* QEMU said after `cont` that the guest runs */
 };
 

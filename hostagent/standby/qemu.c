@@ -319,7 +319,7 @@ static void describe(const struct vmm_info *info, struct wire_geometry *ret_geom
 		struct wire_block *b = &g->blocks[i];
 
 		snprintf(b->name, sizeof(b->name), "%s", info->blocks[i].name);
-		b->kind = info->blocks[i].kind == VMM_BLOCK_RAM ? WIRE_BLOCK_RAM : WIRE_BLOCK_ROM;
+		b->kind = info->blocks[i].kind == VMM_BLOCK_RAM ? WIRE_BLOCK_RAM : WIRE_BLOCK_OTHER;
 		b->size_bytes = info->blocks[i].size_bytes;
 	}
 }

@@ -53,7 +53,7 @@ struct qemu {
 	bool is_rehearsal;
 
 	/* Valid while warm. */
-	/* facts about this QEMU; has the block addresses for writing ROMs */
+	/* facts about this QEMU; has the block addresses for writing blocks beside main memory */
 	struct vmm_info info;
 	struct wire_geometry geometry; /* `info` in the form of a GEOMETRY */
 

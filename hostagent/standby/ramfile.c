@@ -222,7 +222,7 @@ static int use_layout(struct ramfile *rf, const struct wire_geometry *g)
 	int r;
 
 	for (unsigned i = 0; i < g->n_blocks; i++) {
-		if (g->blocks[i].kind == WIRE_BLOCK_ROM)
+		if (g->blocks[i].kind == WIRE_BLOCK_OTHER)
 			rom_bytes += g->blocks[i].size_bytes;
 	}
 	unmap(&rf->rom, &rf->rom_bytes);
@@ -240,6 +240,11 @@ static int use_layout(struct ramfile *rf, const struct wire_geometry *g)
 	return 0;
 }
 
+bool ramfile_has_layout(const struct ramfile *rf, const struct wire_geometry *g)
+{
+	return rf->has_geometry && same_layout(&rf->geometry, g);
+}
+
 int ramfile_layout(struct ramfile *rf, const struct wire_geometry *g)
 {
 	uint8_t payload[WIRE_FRAME_MAX / 4];
@@ -247,7 +252,7 @@ int ramfile_layout(struct ramfile *rf, const struct wire_geometry *g)
 	unsigned n_ram = 0;
 	int r;
 
-	if (rf->has_geometry && same_layout(&rf->geometry, g))
+	if (ramfile_has_layout(rf, g))
 		return 0;
 	for (unsigned i = 0; i < g->n_blocks; i++) {
 		if (g->blocks[i].kind != WIRE_BLOCK_RAM)
@@ -295,12 +300,12 @@ uint8_t *ramfile_page(struct ramfile *rf, uint64_t index)
 		if (index - first < n_pages) {
 			uint64_t offset = (index - first) * WIRE_PAGE_SIZE;
 
-			if (b->kind == WIRE_BLOCK_ROM)
+			if (b->kind == WIRE_BLOCK_OTHER)
 				return rf->rom + rom_offset + offset;
 			return rf->ram ? rf->ram + offset : NULL;
 		}
 		first += n_pages;
-		if (b->kind == WIRE_BLOCK_ROM)
+		if (b->kind == WIRE_BLOCK_OTHER)
 			rom_offset += b->size_bytes;
 	}
 	return NULL;

@@ -1,7 +1,8 @@
-/* ramfile.h - stores the copy of the guest (RAM, ROM blocks and device state) as files on tmpfs.
+/* ramfile.h - stores the copy of the guest (all memory and device state) as files on tmpfs.
  *
  * Why: the warm QEMU maps the file `ram` as its guest memory. So an epoch is applied by writing
- * into this file, and a promotion need not move any pages. The files outlive the agent.
+ * into this file, and a promotion need not move any page of main memory. It copies the pages of
+ * other blocks (firmware, video RAM), which lie in the file `rom`. The files outlive the agent.
  *
  * Where: apply.c writes epochs into it, promote.c reads it, standby.c owns it. Threads: one at a
  * time. No function here waits for I/O other than on tmpfs.
@@ -12,7 +13,7 @@
  *	                                                or "disks=lost"; replaced atomically
  *        geometry  the GEOMETRY payload                layout of `ram`, `rom`; replaced atomically
  *	  ram       256 MiB, mapped shared ──────────►  0 .. 65535      block pc.ram
- *	  rom       256 KiB, mapped shared ──────────►  65536 .. 65599  block pc.bios, then other ROMs
+ *	  rom       256 KiB, mapped shared ──────────►  65536 .. 65599  all other blocks, by name
  *	  device    79 KB, replaced atomically ──────►  (pieces of DEVICE records)
  *	  room      1 MiB of pages, for replacing meta and device on a full file system
  *	  epoch-N.part / epoch-N.complete / spare      see epochlog.h
@@ -115,6 +116,9 @@ int ramfile_reserve_room(struct ramfile *rf) __attribute__((warn_unused_result))
  * have the size reserved; other -errno. */
 int ramfile_layout(struct ramfile *rf, const struct wire_geometry *g)
 	__attribute__((warn_unused_result));
+
+/* Returns whether there is a layout, and its blocks are those of @g. */
+bool ramfile_has_layout(const struct ramfile *rf, const struct wire_geometry *g);
 
 /* Returns the memory of page @index, WIRE_PAGE_SIZE bytes. Returns NULL if @index is outside the
  * layout. */

@@ -18,10 +18,11 @@ static uint64_t at_most(uint64_t value, uint64_t limit)
 }
 
 /* Returns the largest size of a FULL epoch: all pages as RAW records, the headers of records and
- * frames (at most 2 %), the device state and the ROMs. */
-static uint64_t full_epoch_bytes(const struct standby *sb)
+ * frames (at most 2 %), and the device state. @other_bytes: the size of the blocks beside main
+ * memory. */
+static uint64_t full_epoch_bytes(const struct standby *sb, uint64_t other_bytes)
 {
-	uint64_t ram_bytes = sb->qemu.cmdline.ram_bytes;
+	uint64_t ram_bytes = sb->qemu.cmdline.ram_bytes + other_bytes;
 
 	return at_most(ram_bytes + ram_bytes / 32 + 2 * (uint64_t)WIRE_BLOB_MAX, sb->log_bytes_max);
 }
@@ -35,9 +36,17 @@ static uint64_t everyday_bytes(const struct standby *sb)
 	return at_most(at_most(bytes, LOG_RESERVE_MAX), sb->log_bytes_max);
 }
 
+/* Claim what a FULL epoch needs beside the reserve for ordinary epochs. */
+static int claim(struct standby *sb, uint64_t other_bytes, uint64_t *ret_left)
+{
+	uint64_t full = full_epoch_bytes(sb, other_bytes), everyday = everyday_bytes(sb);
+
+	return room_claim(&sb->room, sb->rf.dir, full > everyday ? full - everyday : 0, ret_left);
+}
+
 static int reserve(struct standby *sb, struct error *ret_error)
 {
-	uint64_t full = full_epoch_bytes(sb), everyday = everyday_bytes(sb), left = 0;
+	uint64_t full = full_epoch_bytes(sb, 0), everyday = everyday_bytes(sb), left = 0;
 	int r;
 
 	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
@@ -50,7 +59,7 @@ static int reserve(struct standby *sb, struct error *ret_error)
 	if (r == 0)
 		r = epochlog_reserve(&sb->log, everyday);
 	if (r == 0)
-		r = room_claim(&sb->room, sb->rf.dir, full > everyday ? full - everyday : 0, &left);
+		r = claim(sb, 0, &left);
 	/* An earlier step has failed, so nothing was claimed, and the free space is not known.
 	 * Claim far too much: this fails, and `left` is then the free space. */
 	if (r == -ENOSPC && left == 0)
@@ -85,6 +94,28 @@ int standby_reserve(struct standby *sb, struct error *ret_error)
 			(void)!ramfile_purge(&sb->rf);
 	}
 	return r;
+}
+
+int standby_reserve_blocks(struct standby *sb, struct error *ret_error)
+{
+	uint64_t other_bytes = 0, left = 0;
+	int r;
+
+	if (epochlog_complete(&sb->log))
+		return 0; /* the copy has its layout already */
+	for (unsigned i = 0; i < sb->qemu.geometry.n_blocks; i++)
+		if (sb->qemu.geometry.blocks[i].kind != WIRE_BLOCK_RAM)
+			other_bytes += sb->qemu.geometry.blocks[i].size_bytes;
+	r = ramfile_layout(&sb->rf, &sb->qemu.geometry);
+	if (r == 0)
+		r = claim(sb, other_bytes, &left);
+	if (r < 0)
+		return error_set(ret_error, r,
+				 "no room in %s for %" PRIu64 " MiB of the guest's video RAM and "
+				 "other memory, and for an epoch with them: %s; enlarge that tmpfs "
+				 "(mount -o remount,size=...)",
+				 sb->rf.dir, other_bytes / MIB, strerror(-r));
+	return 0;
 }
 
 void standby_give_back(struct standby *sb)

@@ -102,7 +102,7 @@ static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
 		{"promote_total_us", sb->times.total_ns / CLOCK_NS_PER_US},
 		{"promote_apply_us", sb->times.apply_ns / CLOCK_NS_PER_US},
 		{"promote_disks_us", sb->times.disks_ns / CLOCK_NS_PER_US},
-		{"promote_rom_us", sb->times.rom_ns / CLOCK_NS_PER_US},
+		{"promote_blocks_us", sb->times.blocks_ns / CLOCK_NS_PER_US},
 		{"promote_load_us", sb->times.load_ns / CLOCK_NS_PER_US},
 		{"promote_record_us", sb->times.record_ns / CLOCK_NS_PER_US},
 		{"promote_clock_us", sb->times.clock_ns / CLOCK_NS_PER_US},

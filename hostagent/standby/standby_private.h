@@ -160,12 +160,18 @@ void standby_say_way_out(const struct standby *sb, struct error *error);
 
 /* orders.c: carry out @command, and set its result and error. */
 void standby_carry_out(struct standby *sb, struct standby_command *command);
-/* reserve.c: reserve room for RAM, ROMs, device state, meta and the buffer of a FULL epoch, before
+/* reserve.c: reserve room for RAM, device state, meta and the buffer of a FULL epoch, before
  * START answers. If there is not enough room, but this host already has a copy, this is only
  * logged: the standby continues without a reserve, because it must not lose the copy. Returns 0,
  * -ENOSPC or other -errno. On error *ret_error says why, and nothing is reserved beyond an earlier
  * copy's files. */
 int standby_reserve(struct standby *sb, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* reserve.c: do the same for the memory blocks that only QEMU can tell (video RAM, firmware). Call
+ * this when the warm QEMU has started. Does nothing if a copy is held. Returns 0 or -errno, with
+ * the text in *ret_error. */
+int standby_reserve_blocks(struct standby *sb, struct error *ret_error)
 	__attribute__((warn_unused_result));
 /* Give back all room that is not part of the copy. Call this when no more epochs will arrive. */
 void standby_give_back(struct standby *sb);

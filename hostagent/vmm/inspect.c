@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/error.h"
 #include "vmm/inspect_parse.h"
+#include "vmm/ramlist.h"
 
 #define QUERY_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
 
@@ -209,24 +210,37 @@ static int main_memory_id(struct inspection *in, char *ret_id, size_t size)
 	return 0;
 }
 
-/* Find a block's address in the guest and in the process. */
+/* Find a block's address in the process. If neither the monitor nor QEMU's list told it, the guest
+ * must map the block. */
 static int locate(struct inspection *in, const char *mtree, const struct inspect_ramblock *ram,
 		  struct vmm_block *b)
 {
 	AUTO_FREE char *text = NULL;
 	char command[64];
-	int r = inspect_parse_guest_addr(mtree, ram->name, &b->guest_addr);
+	uint64_t guest_addr;
+	int r = 0;
 
-	if (r < 0)
-		return refuse(in, "RAM block %s is not mapped by the guest from its first byte",
+	b->hva = ram->hva;
+	if (b->hva)
+		return 0;
+	if (inspect_parse_guest_addr(mtree, ram->name, &guest_addr) < 0)
+		return refuse(in,
+			      "RAM block %s is not replicated: this QEMU neither tells its address"
+			      " nor exports ram_list, and the guest does not map it: use QEMU 8.1"
+			      " or later",
 			      ram->name);
-	(void)snprintf(command, sizeof(command), "gpa2hva 0x%" PRIx64, b->guest_addr);
+	(void)snprintf(command, sizeof(command), "gpa2hva 0x%" PRIx64, guest_addr);
 	r = query_text(in, command, &text);
 	if (r < 0)
 		return r;
 	if (inspect_parse_hva(text, ram->name, &b->hva) < 0)
 		return odd_answer(in, command);
 	return 0;
+}
+
+static uint64_t other_bytes(const struct vmm_info *info)
+{
+	return (uint64_t)info->n_pages * VMM_PAGE_BYTES - info->ram_bytes;
 }
 
 static int add_block(struct inspection *in, const char *mtree, const struct inspect_ramblock *ram,
@@ -250,6 +264,12 @@ static int add_block(struct inspection *in, const char *mtree, const struct insp
 	info->n_blocks++;
 	if (kind == VMM_BLOCK_RAM)
 		info->ram_bytes += b->size_bytes;
+	else if (other_bytes(info) > VMM_OTHER_BYTES_MAX)
+		return refuse(in,
+			      "RAM block %s (%" PRIu64 " KiB) is not replicated: blocks beside main"
+			      " memory may have %" PRIu64 " MiB together; make it smaller, or give"
+			      " more memory by -m",
+			      b->name, b->size_bytes >> 10, VMM_OTHER_BYTES_MAX >> 20);
 	return locate(in, mtree, ram, b);
 }
 
@@ -257,14 +277,33 @@ static int add_block(struct inspection *in, const char *mtree, const struct insp
 static int check_blocks(struct inspection *in, const struct inspect_ramblock *rams, uint32_t n_rams,
 			const char *main_memory)
 {
-	const char *hint;
+	const struct inspect_ramblock *largest = NULL;
+	bool has_main = false;
 	int r = 0;
 
-	for (uint32_t i = 0; i < n_rams && r == 0; i++)
-		if (inspect_classify(rams[i].name, main_memory, &hint) == INSPECT_REFUSE)
+	for (uint32_t i = 0; i < n_rams && r == 0; i++) {
+		const char *hint;
+		enum inspect_use use = inspect_classify(rams[i].name, main_memory, &hint);
+
+		if (use == INSPECT_REFUSE)
 			r = refuse(in, "RAM block %s (%" PRIu64 " KiB) is not replicated: %s",
 				   rams[i].name, rams[i].used_bytes >> 10, hint);
+		has_main |= use == INSPECT_REPLICATE_RAM;
+		if (!largest || rams[i].used_bytes > largest->used_bytes)
+			largest = &rams[i];
+	}
+	if (r == 0 && !has_main && largest)
+		r = refuse(in,
+			   "RAM block %s (%" PRIu64 " KiB) is not replicated: the machine has no"
+			   " main memory named %s; give all memory by -m, without -numa memdev=",
+			   largest->name, largest->used_bytes >> 10, main_memory);
 	return r;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct inspect_ramblock *)a)->name,
+		      ((const struct inspect_ramblock *)b)->name);
 }
 
 static int add_blocks(struct inspection *in, const char *mtree, const struct inspect_ramblock *rams,
@@ -296,16 +335,19 @@ static int step_blocks(struct inspection *in)
 		r = check_blocks(in, rams, n_rams, main_memory);
 	if (r == 0)
 		r = query_text(in, "info mtree -f", &mtree);
-	/* Add RAM first: our protocol fixes the order of the table, while QEMU lists blocks by
-	 * size. */
+	if (r < 0)
+		return r;
+	/* Blocks that are not in QEMU's list keep the address 0, and locate() tries another way. */
+	(void)!ramlist_locate(in->info.pid, rams, n_rams);
+	/* Add RAM first, and the others by name: our protocol fixes the order of the table. QEMU
+	 * lists blocks by size, and blocks of one size in the order in which they were made. */
+	qsort(rams, n_rams, sizeof(rams[0]), by_name);
 	if (r == 0)
 		r = add_blocks(in, mtree, rams, n_rams, main_memory, INSPECT_REPLICATE_RAM,
 			       VMM_BLOCK_RAM);
 	if (r == 0)
-		r = add_blocks(in, mtree, rams, n_rams, main_memory, INSPECT_REPLICATE_ROM,
-			       VMM_BLOCK_ROM);
-	if (r == 0 && in->info.ram_bytes == 0)
-		return refuse(in, "the machine has no RAM block named %s", main_memory);
+		r = add_blocks(in, mtree, rams, n_rams, main_memory, INSPECT_REPLICATE_OTHER,
+			       VMM_BLOCK_OTHER);
 	return r;
 }
 

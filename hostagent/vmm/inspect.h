@@ -5,7 +5,7 @@
  * cannot be saved. Such a guest is refused here, before anything in it is changed. The text says
  * what is wrong and what to do.
  *
- * Where: epoch engine (primary, at attach), standby (its own QEMU, to compare), and the program's
+ * Where: epoch engine (primary, at attach), standby (its own QEMU), and the program's
  * command `inspect`, which lists all obstacles at once.
  * Threads: any, each with its own qmp client. Blocks: some tens of monitor commands, ~10 ms in all.
  */

@@ -35,14 +35,17 @@ int inspect_parse_ramblocks(const char *text, struct inspect_ramblock *ret_block
 		struct inspect_ramblock b;
 		unsigned int page_size;
 		char unit[8];
+		int n_fields;
 
+		b.hva = 0;
 		if (strstr(line, "Block Name") || line[strspn(line, " ")] == '\0')
 			continue;
 		/* A block without a name is the memory of an -object that no device uses yet. */
 		if (sscanf(line, " %u %7s 0x%*x 0x%" SCNx64, &page_size, unit, &b.used_bytes) == 3)
 			strcpy(b.name, INSPECT_UNNAMED);
-		else if (sscanf(line, "%127s %u %7s 0x%*x 0x%" SCNx64, b.name, &page_size, unit,
-				&b.used_bytes) != 4)
+		else if ((n_fields = sscanf(line,
+					    "%127s %u %7s 0x%*x 0x%" SCNx64 " 0x%*x 0x%" SCNx64,
+					    b.name, &page_size, unit, &b.used_bytes, &b.hva)) < 4)
 			return error_set(
 				ret_error, -EPROTO,
 				"QEMU's `info ramblock` has a line that is not understood: %s",
@@ -107,7 +110,7 @@ static const struct {
 	/* The firmware image. QEMU fills this block at the first reset, but not if it was started
 	 * with -incoming (rom_reset): a migration would fill it. So we must replicate the block.
 	 * Otherwise a guest that reboots after a failover would find an empty BIOS. */
-	{"pc.bios", INSPECT_REPLICATE_ROM, NULL},
+	{"pc.bios", INSPECT_REPLICATE_OTHER, NULL},
 	/* This block is read-only to the guest. It is empty on a machine with fw_cfg, whose option
 	 * ROMs are fw_cfg files or PCI ROM BARs. SeaBIOS copies them to shadow RAM, which is part
 	 * of pc.ram. */
@@ -125,16 +128,11 @@ static const struct {
 	{INSPECT_UNNAMED, INSPECT_REFUSE,
 	 "it belongs to a memory backend that no device uses: remove that"
 	 " (object-del)"},
-	{"*vga*", INSPECT_REFUSE,
-	 "start the VM with -vga none -display none, or -nographic -vga none"},
-	{"*qxl*", INSPECT_REFUSE, "start the VM with -vga none -display none"},
-	{"*vram*", INSPECT_REFUSE, "start the VM with -vga none and without display devices"},
-	{"system.flash*", INSPECT_REFUSE, "UEFI flash is not replicated yet: start with SeaBIOS"},
-	{"*.flash*", INSPECT_REFUSE, "UEFI flash is not replicated yet: start with SeaBIOS"},
 	{"*ivshmem*", INSPECT_REFUSE, "remove the ivshmem device: others may write its memory"},
-	{"*tpm-ppi*", INSPECT_REFUSE, "remove the TPM device, or set ppi=off on it"},
-	{"*nvdimm*", INSPECT_REFUSE, "remove the NVDIMM"},
-	{"*dimm*", INSPECT_REFUSE, "remove the memory device; give all memory by -m"},
+	{"*nvdimm*", INSPECT_REFUSE, "remove the NVDIMM: its file would stay on this host"},
+
+	/* All others are replicated as a migration would: video RAM, UEFI flash, memory devices. */
+	{"*", INSPECT_REPLICATE_OTHER, NULL},
 };
 
 enum inspect_use inspect_classify(const char *name, const char *main_memory, const char **ret_hint)
@@ -154,10 +152,7 @@ enum inspect_use inspect_classify(const char *name, const char *main_memory, con
 		*ret_hint = uses[i].hint;
 		return uses[i].use;
 	}
-	*ret_hint =
-		"remove the device or memory backend that it belongs to; guest memory must be one"
-		" block (no NUMA memdevs, no hot-plugged memory)";
-	return INSPECT_REFUSE;
+	return INSPECT_REPLICATE_OTHER; /* cannot happen: the last pattern matches all names */
 }
 
 int inspect_parse_mac(const char *text, uint8_t ret_mac[6])

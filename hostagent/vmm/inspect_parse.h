@@ -21,15 +21,16 @@
 struct inspect_ramblock {
 	char name[128];
 	uint64_t used_bytes;
+	uint64_t hva; /* address in QEMU's process; 0: not told (QEMU 8.0 and older) */
 };
 
 enum inspect_use {
 	INSPECT_REPLICATE_RAM = 1, /* main memory */
-	/* firmware that only the running machine has: a QEMU with -incoming leaves this block
-	 * empty */
-	INSPECT_REPLICATE_ROM,
+	/* memory that only the running machine has, beside main memory: firmware, video RAM, a
+	 * variable store, a memory device, and every block with a name that we do not know */
+	INSPECT_REPLICATE_OTHER,
 	INSPECT_SKIP,	       /* the standby's QEMU loads the same content by itself */
-	INSPECT_REFUSE,	       /* guest state that this release does not replicate */
+	INSPECT_REFUSE,	       /* memory that cannot be replicated */
 };
 
 /* Parse `info ramblock`.

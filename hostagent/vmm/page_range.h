@@ -19,7 +19,10 @@
 #include <stdint.h>
 
 #define VMM_PAGE_BYTES	   4096u
-#define VMM_BLOCKS_MAX	   8u
+#define VMM_BLOCKS_MAX	   16u
+/* The most bytes in all blocks beside main memory. A promotion copies them into QEMU (some 2 GB/s),
+ * while a guest waits. */
+#define VMM_OTHER_BYTES_MAX (UINT64_C(256) << 20)
 #define VMM_BLOCK_NAME_MAX 64u
 
 /* A run of pages, by global page index. */
@@ -30,12 +33,11 @@ struct page_range {
 static_assert(sizeof(struct page_range) == 8, "arrays of it are sized by this");
 
 enum vmm_block_kind {
-	/* memory that the guest writes. It is tracked, and its dirty pages are copied in every
-	 * epoch */
+	/* main memory: the standby's QEMU maps the copy of it */
 	VMM_BLOCK_RAM = 1,
-	/* memory that is written only when firmware is loaded. It is tracked too, and sent again
-	 * only after a change */
-	VMM_BLOCK_ROM = 2,
+	/* any other memory: firmware, video RAM, a memory device. It is tracked and sent as main
+	 * memory is, but a promotion copies it into the standby's QEMU */
+	VMM_BLOCK_OTHER = 2,
 };
 
 /* One replicated block of guest memory in a QEMU process. */
@@ -45,7 +47,6 @@ struct vmm_block {
 	char name
 		[VMM_BLOCK_NAME_MAX];
 	enum vmm_block_kind kind;
-	uint64_t guest_addr; /* guest physical address of the block's first byte */
 	/* the block's address in the QEMU process, which differs from host to host and from run to
 	 * run */
 	uint64_t hva;

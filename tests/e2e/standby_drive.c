@@ -77,7 +77,7 @@ static void describe(const struct vmm_info *info, struct wire_geometry *g)
 	for (uint32_t i = 0; i < info->n_blocks; i++) {
 		strcpy(g->blocks[i].name, info->blocks[i].name);
 		g->blocks[i].kind =
-			info->blocks[i].kind == VMM_BLOCK_RAM ? WIRE_BLOCK_RAM : WIRE_BLOCK_ROM;
+			info->blocks[i].kind == VMM_BLOCK_RAM ? WIRE_BLOCK_RAM : WIRE_BLOCK_OTHER;
 		g->blocks[i].size_bytes = info->blocks[i].size_bytes;
 	}
 }

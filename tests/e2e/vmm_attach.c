@@ -85,9 +85,9 @@ static int run_inspect(void)
 	printf("qemu=%s machine=%s pid=%d vcpus=%u ram=%" PRIu64 "\n", info.qemu_version,
 	       info.machine, info.pid, info.n_vcpus, info.ram_bytes);
 	for (uint32_t i = 0; i < info.n_blocks; i++)
-		printf("block=%s kind=%d gpa=%#" PRIx64 " hva=%#" PRIx64 " first=%u pages=%u\n",
-		       info.blocks[i].name, info.blocks[i].kind, info.blocks[i].guest_addr,
-		       info.blocks[i].hva, info.blocks[i].first_page, info.blocks[i].n_pages);
+		printf("block=%s kind=%d hva=%#" PRIx64 " first=%u pages=%u\n",
+		       info.blocks[i].name, info.blocks[i].kind, info.blocks[i].hva,
+		       info.blocks[i].first_page, info.blocks[i].n_pages);
 	for (uint32_t i = 0; i < info.n_nics; i++)
 		printf("nic=%s type=%s netdev=%s mac=%02x:%02x:%02x:%02x:%02x:%02x\n",
 		       info.nics[i].name, info.nics[i].type, info.nics[i].netdev,

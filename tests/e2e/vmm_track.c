@@ -345,7 +345,7 @@ static int run_parent(pid_t pid, uint64_t duration_ns)
 {
 	struct vmm_block blocks[2] = {
 		{.name = "pc.ram", .kind = VMM_BLOCK_RAM, .n_pages = RAM_PAGES},
-		{.name = "pc.bios", .kind = VMM_BLOCK_ROM, .first_page = RAM_PAGES,
+		{.name = "pc.bios", .kind = VMM_BLOCK_OTHER, .first_page = RAM_PAGES,
 		 .n_pages = ROM_PAGES},
 	};
 	int r;

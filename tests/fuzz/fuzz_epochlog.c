@@ -34,7 +34,7 @@ static void geometry(struct wire_geometry *g)
 	g->blocks[0].kind = WIRE_BLOCK_RAM;
 	g->blocks[0].size_bytes = g->ram_bytes;
 	strcpy(g->blocks[1].name, "pc.bios");
-	g->blocks[1].kind = WIRE_BLOCK_ROM;
+	g->blocks[1].kind = WIRE_BLOCK_OTHER;
 	g->blocks[1].size_bytes = ROM_PAGES * WIRE_PAGE_SIZE;
 }
 

@@ -262,6 +262,6 @@ void feed_small_geometry(struct wire_geometry *g, uint32_t ram_pages, uint32_t r
 	g->blocks[0].kind = WIRE_BLOCK_RAM;
 	g->blocks[0].size_bytes = g->ram_bytes;
 	strcpy(g->blocks[1].name, "pc.bios");
-	g->blocks[1].kind = WIRE_BLOCK_ROM;
+	g->blocks[1].kind = WIRE_BLOCK_OTHER;
 	g->blocks[1].size_bytes = (uint64_t)rom_pages * WIRE_PAGE_SIZE;
 }

@@ -52,6 +52,12 @@ static void test_ramblocks(void **state)
 	assert_int_equal(blocks[0].used_bytes, UINT64_C(5) << 30);
 	assert_string_equal(blocks[3].name, "0000:00:01.0/virtio-net-pci.rom");
 	assert_int_equal(blocks[5].used_bytes, 16 << 20);
+	assert_int_equal(blocks[5].hva, 0);
+	/* QEMU 8.1 and later have two more columns. */
+	assert_int_equal(inspect_parse_ramblocks(
+		" 0000:00:02.0/vga.vram 4 KiB  0x4080000 0x1000000 0x1000000 0x00007f16b2c00000 rw"
+		"\r\n", blocks, &n, &error), 0);
+	assert_int_equal(blocks[0].hva, UINT64_C(0x7f16b2c00000));
 	/* An unknown line is an error; it is not skipped. */
 	assert_int_equal(inspect_parse_ramblocks("  pc.ram  lots\r\n", blocks, &n, &error),
 			 -EPROTO);
@@ -114,16 +120,20 @@ static void test_classify(void **state)
 	} cases[] = {
 		{"holdfast-ram", INSPECT_REPLICATE_RAM},
 		{"/objects/holdfast-ram", INSPECT_REPLICATE_RAM},
-		{"pc.bios", INSPECT_REPLICATE_ROM},
+		{"pc.bios", INSPECT_REPLICATE_OTHER},
 		{"pc.rom", INSPECT_SKIP},
 		{"/rom@etc/acpi/tables", INSPECT_SKIP},
 		{"/rom@etc/table-loader", INSPECT_SKIP},
 		{"0000:00:01.0/virtio-net-pci.rom", INSPECT_SKIP},
-		{"0000:00:02.0/vga.vram", INSPECT_REFUSE},
-		{"system.flash0", INSPECT_REFUSE},
-		{"pc.ram", INSPECT_REFUSE}, /* not this machine's main memory */
-		{"ram-node1", INSPECT_REFUSE},
-		{"dimm1", INSPECT_REFUSE},
+		{"0000:00:02.0/vga.rom", INSPECT_SKIP},
+		{"0000:00:02.0/vga.vram", INSPECT_REPLICATE_OTHER},
+		{"0000:00:02.0/qxl.vrom", INSPECT_REPLICATE_OTHER},
+		{"system.flash0", INSPECT_REPLICATE_OTHER},
+		{"pc.ram", INSPECT_REPLICATE_OTHER}, /* not this machine's main memory */
+		{"dimm1", INSPECT_REPLICATE_OTHER},
+		{INSPECT_UNNAMED, INSPECT_REFUSE},
+		{"0000:00:04.0/ivshmem.bar2", INSPECT_REFUSE},
+		{"nvdimm1", INSPECT_REFUSE},
 	};
 	const char *hint;
 

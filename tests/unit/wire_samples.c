@@ -149,7 +149,7 @@ static int encode_geometry(struct bytes_writer *w)
 		.ram_bytes = 256ULL << 20, .n_nics = 1,
 		.nics = {{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}}, .n_blocks = 2,
 		.blocks = {{"pc.ram", WIRE_BLOCK_RAM, 256ULL << 20},
-			   {"/rom@etc/acpi/tables", WIRE_BLOCK_ROM, 131072}}};
+			   {"/rom@etc/acpi/tables", WIRE_BLOCK_OTHER, 131072}}};
 
 	return wire_geometry_encode(&geometry, w);
 }

@@ -302,8 +302,8 @@ int wire_vote_decode(const struct wire_frame *frame, struct wire_vote *ret_vote,
 int wire_empty_decode(const struct wire_frame *frame, struct wire_error *error) WIRE_CHECKED;
 
 enum wire_block_kind {
-	WIRE_BLOCK_RAM = 0,
-	WIRE_BLOCK_ROM = 1,
+	WIRE_BLOCK_RAM = 0,   /* main memory */
+	WIRE_BLOCK_OTHER = 1, /* firmware, video RAM, a memory device */
 };
 
 struct wire_block {

@@ -17,7 +17,7 @@ int wire_empty_decode(const struct wire_frame *frame, struct wire_error *error)
 
 static bool block_is_valid(const struct wire_block *block)
 {
-	return block->kind <= WIRE_BLOCK_ROM && block->size_bytes > 0 &&
+	return block->kind <= WIRE_BLOCK_OTHER && block->size_bytes > 0 &&
 	       block->size_bytes % WIRE_PAGE_SIZE == 0 &&
 	       block->size_bytes / WIRE_PAGE_SIZE <= WIRE_PAGES_MAX;
 }
@@ -75,7 +75,7 @@ static void decode_block(struct cursor *c, struct wire_block *ret_block)
 
 	cursor_string(c, "block name", 1, wire_label_bytes_are_valid, ret_block->name,
 		      sizeof(ret_block->name));
-	ret_block->kind	      = cursor_u8(c, "block kind", 0, WIRE_BLOCK_ROM);
+	ret_block->kind	      = cursor_u8(c, "block kind", 0, WIRE_BLOCK_OTHER);
 	ret_block->size_bytes = cursor_u64(c, "block size_bytes");
 	if (!c->failed && !block_is_valid(ret_block))
 		cursor_fail(c, "block", offset, "size is 0, no multiple of a page, or too large");

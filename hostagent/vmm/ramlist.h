@@ -1,0 +1,33 @@
+/* ramlist.h - finds RAM blocks in the memory of a QEMU whose monitor does not show their addresses.
+ *
+ * Why: `gpa2hva` gives the address only of memory that the guest maps at this moment. Video RAM,
+ * for example, is unmapped while QEMU waits for a migration. The command also gives blocks short
+ * names, which two cards may share. QEMU 8.1 and later tell all addresses (`info ramblock`, column
+ * HVA). For older versions we read QEMU's own list. QEMU exports it to its modules (symbol.h).
+ *
+ *	ram_list (104 bytes)		RAMBlock, the same in QEMU 5 to 10
+ *	byte  56  first block ────────► byte  24  address of the memory
+ *					byte  48  size in use
+ *					byte  76  name, 256 bytes
+ *					byte 336  next block
+ *
+ * A block counts as found only if the monitor tells the same name and the same size.
+ *
+ * Where: inspect.c. Threads: any. Blocks for a few ms.
+ */
+#ifndef VMM_RAMLIST_H
+#define VMM_RAMLIST_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "vmm/inspect_parse.h"
+
+/* Set the member hva of those @blocks that have none and are in the list of QEMU, process @pid.
+ * Returns 0, even if some were not found; -ENOENT or -EMSGSIZE if this QEMU does not export the
+ * list as we know it; -EPROTO if the list does not end; or -errno if QEMU's memory or program
+ * cannot be read. */
+int ramlist_locate(pid_t pid, struct inspect_ramblock *blocks, uint32_t n_blocks)
+	__attribute__((warn_unused_result));
+
+#endif
