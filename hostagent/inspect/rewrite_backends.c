@@ -275,10 +275,13 @@ static void carry_object(struct rewriter *rw, const char *value, struct option_l
 		if (id && rw->main_memory && strcmp(id, rw->main_memory) == 0)
 			rewriter_leave_out(rw, "object", value,
 					   "the agent puts guest RAM on a file in state_dir");
+		else if (strcmp(type, "memory-backend-ram") == 0 ||
+			 strcmp(type, "memory-backend-memfd") == 0)
+			rewriter_emit(rw, "object", value); /* of a memory device */
 		else
 			rewriter_refuse(rw,
-					"-object %.200s: only one memory back end, the machine's "
-					"own, can be replaced; start the guest without this one",
+					"-object %.200s: a memory device's back end must be of "
+					"type ram or memfd; start the guest without this one",
 					value);
 		return;
 	}

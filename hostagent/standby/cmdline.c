@@ -234,6 +234,44 @@ static int parse_ram(const char *text, uint64_t *ret_bytes)
 	return 0;
 }
 
+/* Returns the value of @key in @option ("type,key=value,..."), and its length in *ret_size; NULL if
+ * @option does not set @key. */
+static const char *find_value(const char *option, const char *key, size_t *ret_size)
+{
+	size_t n = strlen(key);
+
+	while (*option) {
+		size_t size = strcspn(option, ",");
+
+		if (size > n && strncmp(option, key, n) == 0 && option[n] == '=') {
+			*ret_size = size - n - 1;
+			return option + n + 1;
+		}
+		option += size + (option[size] == ',');
+	}
+	return NULL;
+}
+
+/* Is @object memory of this QEMU's own that a memory device (pc-dimm) of the command uses? */
+static bool is_of_memory_device(const struct cmdline *c, const char *object)
+{
+	size_t n = 0, n_used = 0;
+	const char *id = find_value(object, "id", &n);
+
+	if (!id || (strncmp(object, "memory-backend-ram,", 19) != 0 &&
+		    strncmp(object, "memory-backend-memfd,", 21) != 0))
+		return false;
+	for (size_t i = 1; i + 1 < c->n_words; i++) {
+		const char *name = option_name(c->words[i]);
+		const char *used = find_value(c->words[i + 1], "memdev", &n_used);
+
+		if (name && strcmp(name, "device") == 0 && used && n_used == n &&
+		    strncmp(used, id, n) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int check_value(struct cmdline *c, const char *name, const char *value,
 		       struct error *ret_error)
 {
@@ -242,12 +280,14 @@ static int check_value(struct cmdline *c, const char *name, const char *value,
 				 "QEMU command: -m %s: not a size that Holdfast understands; write "
 				 "it as -m 512M or -m 4G",
 				 value);
-	if ((strcmp(name, "object") == 0 && strncmp(value, "memory-backend", 14) == 0) ||
+	if ((strcmp(name, "object") == 0 && strncmp(value, "memory-backend", 14) == 0 &&
+	     !is_of_memory_device(c, value)) ||
 	    ((strcmp(name, "machine") == 0 || strcmp(name, "M") == 0) &&
 	     strstr(value, "memory-backend=")))
 		return error_set(ret_error, -EINVAL,
 				 "QEMU command: -%s %s: Holdfast puts guest RAM on its own file in "
-				 "state_dir; remove the memory backend from the [standby] command",
+				 "state_dir; remove the memory backend from the [standby] command "
+				 "(only a memory device may have one, of type ram or memfd)",
 				 name, value);
 	return 0;
 }

@@ -256,7 +256,7 @@ static void test_obstacles(void **state)
 	} rows[] = {
 		{"-numa|node", "start the guest without NUMA", false},
 		{"-readconfig|/f", "its content is not read", false},
-		{"-object|memory-backend-ram,id=dimm,size=1G", "only one memory back end", false},
+		{"-object|memory-backend-file,id=d,mem-path=/x", "of type ram or memfd", false},
 		{"-serial|file:/dev/fdset/2", "--map /dev/fdset/2=PATH", false},
 		{"-chardev|socket,id=chan,fd=4", "--map chan=PATH", false},
 		{"-netdev|socket,id=n,listen=:1", "cannot be held", false},
@@ -278,7 +278,7 @@ static void test_obstacles(void **state)
 			fail_msg("%s\n gave %s\n not  %s", rows[i].in, out, rows[i].obstacle);
 	}
 	/* all of them at once */
-	free(rewritten(M "-numa|node|-readconfig|/f|-object|memory-backend-ram,id=dimm,size=1G",
+	free(rewritten(M "-numa|node|-readconfig|/f|-object|memory-backend-file,id=d,size=1G",
 		       &disks, NULL, 0));
 	assert_int_equal(obstacles.n, 5);
 }

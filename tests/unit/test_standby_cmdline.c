@@ -56,6 +56,20 @@ static void test_ram(void **state)
 	}
 }
 
+/* A memory device may have memory of QEMU's own. */
+static void test_memory_device(void **state)
+{
+	static const char text[] =
+		"q -m 64 -object memory-backend-ram,id=d,size=64M -device pc-dimm,memdev=d,id=x";
+	struct cmdline c;
+	struct error error;
+
+	(void)state;
+	assert_int_equal(cmdline_parse(text, &c, &error), 0);
+	assert_int_equal(c.ram_bytes, 64 << 20);
+	cmdline_done(&c);
+}
+
 static void test_refused(void **state)
 {
 	static const struct {
@@ -86,6 +100,9 @@ static void test_refused(void **state)
 		{"q -m 64 -mem-path /x", "-mem-path"},
 		{"q -m 64 -numa node", "-numa"},
 		{"q -m 64 -object memory-backend-ram,id=m,size=64M", "memory backend"},
+		{"q -m 64 -object memory-backend-ram,id=m -device pc-dimm,memdev=mm", "-object"},
+		{"q -m 64 -object memory-backend-ram,id=m -object x,memdev=m", "-object"},
+		{"q -m 64 -object memory-backend-file,id=m -device pc-dimm,memdev=m", "-object"},
 		{"q -m 64 -machine pc,memory-backend=m", "memory backend"},
 		{"q -m 64 -M q35,memory-backend=m", "memory backend"},
 	};
@@ -171,6 +188,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_words), cmocka_unit_test(test_ram),
+		cmocka_unit_test(test_memory_device),
 		cmocka_unit_test(test_refused), cmocka_unit_test(test_long),
 		cmocka_unit_test(test_added), cmocka_unit_test(test_tap),
 	};
