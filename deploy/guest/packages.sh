@@ -9,12 +9,17 @@
 # A directory of the cache is named by a hash of the packages' names and versions.
 readonly LIBS=lib/x86_64-linux-gnu
 
-# Print "name=version" of each package as apt would download it, one per line.
+# Print "name=version" of each package as apt would download it, one per line. The answer is kept until apt has new
+# lists: apt-cache takes about a second.
 packages_versions()
 {
+	local known
+
+	known=$CACHE/versions-$(cksum <<<"$PACKAGES" | cut -d' ' -f1)
 	# shellcheck disable=SC2086 # several arguments
-	apt-cache show --no-all-versions $PACKAGES 2>/dev/null |
-		awk '$1 == "Package:" { name = $2 } $1 == "Version:" { print name "=" $2 }' | sort
+	[[ -s $known && $known -nt /var/lib/apt/lists ]] || apt-cache show --no-all-versions $PACKAGES 2>/dev/null |
+		awk '$1 == "Package:" { name = $2 } $1 == "Version:" { print name "=" $2 }' | sort >"$known"
+	cat "$known"
 }
 
 # Print the directory with the unpacked packages. Download them if the cache lacks them.
