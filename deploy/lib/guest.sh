@@ -15,6 +15,9 @@ GUEST_WORK=${GUEST_WORK:-}	# the workload image's extra load; see deploy/guest/w
 # Without a root disk, the guest's root is in RAM.
 declare -A GUEST_DISK=()	# path of the image, by host
 GUEST_DISK_NAME=root		# the disk's name in QEMU, and in `disks =`
+# A second disk `data`, ext4, mounted as /data: path of the image, by host. It is always on virtio-scsi, with an iothread
+# and described by -blockdev: qcow2 on the primary, a raw file or block device on the standby.
+declare -A GUEST_DATA=()
 GUEST_DISK_BUS=${GUEST_DISK_BUS:-virtio}	# or scsi
 GUEST_DISK_LAYOUT=${GUEST_DISK_LAYOUT:-drive}	# or blockdev: how the command line describes it
 GUEST_DISK_IOTHREAD=${GUEST_DISK_IOTHREAD:-0}	# 1: requests are served by a thread of its own
@@ -72,15 +75,32 @@ guest_disk_words() # HOST
 		device=scsi-hd,bus=scsi0.0 thread=''
 	fi
 	GUEST_DISK_WORDS+=(-device "$device,drive=$node,id=$GUEST_DISK_NAME$thread")
+	guest_data_words "$1" "$direct"
 }
 
-# Print the option of the guest's kernel command line that names the root disk on HOST.
+# Add the arguments that describe the second disk.
+guest_data_words() # HOST on|off
+{
+	local file=${GUEST_DATA[$1]:-} format=qcow2 driver=file
+
+	[[ -n $file ]] || return 0
+	[[ $1 != standby ]] || format=raw
+	[[ ! -b $file ]] || driver=host_device
+	GUEST_DISK_WORDS+=(-object iothread,id=data-thread
+		-device virtio-scsi-pci,id=scsi1,iothread=data-thread
+		-blockdev "driver=$driver,node-name=data-file,filename=$file,cache.direct=$2,discard=unmap"
+		-blockdev "driver=$format,node-name=data-image,file=data-file,cache.direct=$2,discard=unmap"
+		-device scsi-hd,bus=scsi1.0,drive=data-image,id=data)
+}
+
+# Print the options of the guest's kernel command line that name the disks on HOST.
 guest_disk_option() # HOST
 {
 	[[ -z ${GUEST_DISK[$1]:-} ]] || case $GUEST_DISK_BUS in
-	scsi) echo ' hf.root=sda' ;;
-	*)    echo ' hf.root=vda' ;;
+	scsi) echo -n ' hf.root=sda' ;;
+	*)    echo -n ' hf.root=vda' ;;
 	esac
+	[[ -z ${GUEST_DATA[$1]:-} ]] || echo -n ' hf.disk=sda'
 }
 
 # Print the options of the installed QEMU that turn virtio-net's offloads off. QEMU 8.1 and later have
