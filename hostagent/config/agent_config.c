@@ -163,7 +163,7 @@ static const struct config_key vm_keys[] = {
 			"or outside of it, never, since the standby keeps the guest's writes"),
 	CONFIG_KEY("vm", "disk_copy_bytes_per_s", SIZE, VM, disk_copy_bytes_per_s, "0", 0,
 		   UINT64_C(1) << 40, "limit of a disk's first copy; 0: no limit"),
-	CONFIG_KEY("vm", "disks", STRING, VM, disks, "", 0, 0,
+	CONFIG_KEY("vm", "disks", LIST, VM, disks, "", 0, 0,
 		   "the guest's writable disks, as NAME:PATH NAME:PATH ...: each one's name in "
 		   "QEMU, and its raw image on this host"),
 	CONFIG_KEY_ENUM("vm", "disk_durability", durabilities, VM, disk_durability, "standby",

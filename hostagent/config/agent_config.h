@@ -75,8 +75,9 @@ struct agent_vm_config {
 	/* `peer`, parsed; "" if `peer` is "" */
 	char peer_name[CONFIG_NAME_SIZE], peer_address[16];
 	uint16_t peer_port;
-	/* the guest's disks, as "NAME:PATH NAME:PATH ..."; "" if it has none */
-	char disks[AGENT_PATH_MAX];
+	/* the guest's disks, as "NAME:PATH NAME:PATH ..."; "" if it has none. There is room for the
+	 * longest names and paths, and for one disk too many, so that the fault says so */
+	char disks[(WIRE_DISKS_MAX + 1) * (WIRE_DISK_NAME_MAX + 1 + AGENT_PATH_MAX)];
 	struct agent_disk disk[WIRE_DISKS_MAX]; /* `disks`, parsed, in the same order */
 	uint32_t n_disks;
 	int disk_durability; /* enum agent_durability */

@@ -9,24 +9,20 @@
 
 /* ---- the files */
 
-/* Print the line `disks =` of a VM's file. @there: with the standby's images instead of the
- * primary's. */
+/* Print the lines `disks =` of a VM's file, one for each disk. @there: with the standby's images
+ * instead of the primary's. */
 static void print_disks(FILE *out, const struct report *report, bool there)
 {
 	const struct vmm_disks *disks = &report->look->disks;
 
-	if (disks->n == 0)
-		return;
-	fprintf(out, "disks =");
 	for (uint32_t i = 0; i < disks->n; i++) {
 		const char *image = report->rewrite->image_there[i];
 
-		fprintf(out, " %s:%s", disks->disks[i].name,
+		fprintf(out, "disks = %s:%s\n", disks->disks[i].name,
 			!there	? disks->disks[i].file
 			: image ? image
 				: "?");
 	}
-	fprintf(out, "\n");
 }
 
 void report_print_primary(FILE *out, const struct report *report)
@@ -60,7 +56,7 @@ static void check_text(const char *text, size_t size, struct vmm_obstacles *obst
 		(void)error_set(
 			&error, 0,
 			"%.*s.. has %d characters, and a line of a VM's file may have %d: give "
-			"the images shorter paths (links)",
+			"the image a shorter path (a link)",
 			40, line, (int)(end - line), CONFIG_LINE_MAX);
 		vmm_obstacles_add(obstacles, &error);
 	}

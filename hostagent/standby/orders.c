@@ -53,6 +53,8 @@ static int start_qemu(struct standby *sb, struct error *ret_error)
 	if (r < 0)
 		return r;
 	r = standby_reserve_blocks(sb, ret_error);
+	if (r == 0)
+		r = standby_check_disks(sb, ret_error);
 	if (r < 0) {
 		if (qemu_kill(&sb->qemu) < 0)
 			log_error("vm=%s QEMU pid %d cannot be killed", sb->config.vm,

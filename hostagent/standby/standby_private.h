@@ -1,5 +1,5 @@
 /* standby_private.h - struct standby and the functions that are private to the .c files that keep a
- * copy: standby, orders, reserve, served, stream, peer, machine, command, rehearsal.
+ * copy: standby, orders, reserve, same_disks, served, stream, peer, machine, command, rehearsal.
  *
  * Threads: only the standby's thread uses struct standby, except for the members that `lock`
  * guards.
@@ -172,6 +172,12 @@ int standby_reserve(struct standby *sb, struct error *ret_error)
  * this when the warm QEMU has started. Does nothing if a copy is held. Returns 0 or -errno, with
  * the text in *ret_error. */
 int standby_reserve_blocks(struct standby *sb, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* same_disks.c: check that the warm QEMU has each image of `images` open, as a raw disk of its name
+ * and size. Does nothing while the images are closed. Returns 0; -EINVAL, with *ret_error naming
+ * both files; or an error of vmm_disks_list(). */
+int standby_check_disks(struct standby *sb, struct error *ret_error)
 	__attribute__((warn_unused_result));
 /* Give back all room that is not part of the copy. Call this when no more epochs will arrive. */
 void standby_give_back(struct standby *sb);

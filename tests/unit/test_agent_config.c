@@ -212,6 +212,37 @@ static void disks_are_pairs_of_name_and_path(void **state)
 #undef WRONG
 }
 
+/* As many disks as there may be, each with a line as long as a line may be. */
+static void many_disks_take_a_line_each(void **state)
+{
+	char text[8192] = "[vm]\nname = web1\ntap = tap0\nqmp = /q\n";
+	struct agent_config config;
+	struct error error;
+	char path[181];
+
+	(void)state;
+	put(other_path, "[vm]\nname = web2\ntap = tap1\nqmp = /q2\n");
+	memset(path, 'p', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	path[0] = '/';
+	for (char disk = 'a'; disk <= 'p'; disk++) {
+		path[1] = disk;
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "disks = dsk%c:%s\n",
+			 disk, path);
+	}
+	put(vm_path, "%s", text);
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_string_equal(config.vms[0].fault, "");
+	assert_int_equal(config.vms[0].n_disks, WIRE_DISKS_MAX);
+	assert_string_equal(config.vms[0].disk[0].name, "dska");
+	assert_string_equal(config.vms[0].disk[WIRE_DISKS_MAX - 1].path, path);
+	agent_config_done(&config);
+	put(vm_path, "%sdisks = one:/more\n", text);
+	expect_fault("web1", "disks: more than 16");
+	put(vm_path, "%sdisks = one:/much%s\n", text, path);
+	expect_fault("web1", "line of 197 bytes, expected at most 196; a list may have several lines");
+}
+
 static void a_missing_command_hinders_only_the_standby(void **state)
 {
 	struct agent_config config;
@@ -326,6 +357,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(faults_name_the_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_disk_log_is_on_a_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(disks_are_pairs_of_name_and_path, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_disks_take_a_line_each, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_missing_command_hinders_only_the_standby, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(of_two_files_with_one_name_neither_counts, setup,

@@ -167,8 +167,10 @@ static char *next_line(char *out, int out_size, void *arg)
 		return out;
 	}
 	if (size > CONFIG_LINE_MAX || size + 1 > (size_t)out_size) {
-		fail(parse, -EINVAL, parse->line, "line of %zu bytes, expected at most %d", size,
-		     CONFIG_LINE_MAX);
+		fail(parse, -EINVAL, parse->line,
+		     "line of %zu bytes, expected at most %d; a list may have several lines with "
+		     "its key",
+		     size, CONFIG_LINE_MAX);
 		return NULL;
 	}
 	if (*start == '[')
@@ -177,6 +179,22 @@ static char *next_line(char *out, int out_size, void *arg)
 	memcpy(out, start, size);
 	out[size] = '\0';
 	return out;
+}
+
+/* Append the text of another line with the LIST key @i. */
+static void append_value(struct parse *parse, size_t i, const char *value)
+{
+	size_t size = strlen(parse->values[i]) + strlen(value) + sizeof(" ");
+	char *joined = malloc(size);
+
+	if (!joined) {
+		fail(parse, -ENOMEM, parse->line, "out of memory");
+		return;
+	}
+	(void)snprintf(joined, size, "%s %s", parse->values[i], value);
+	free(parse->values[i]);
+	parse->values[i] = joined;
+	parse->lines[i] = parse->line;
 }
 
 /* The handler that libinih calls for each key. Returns nonzero if the key was accepted, 0 if not,
@@ -206,7 +224,7 @@ static int take_value(void *arg, const char *section, const char *name, const ch
 		     section, expected);
 		return 0;
 	}
-	if (parse->values[i]) {
+	if (parse->values[i] && parse->keys[i].type != CONFIG_LIST) {
 		fail(parse, -EINVAL, parse->line,
 		     "duplicate key '%s' in [%s], expected it once (line %u has it)", name, section,
 		     parse->lines[i]);
@@ -215,12 +233,17 @@ static int take_value(void *arg, const char *section, const char *name, const ch
 	/* Refuse a comment after a text: a text may contain ';', for example in a shell command. In
 	 * a number, ';' can only begin a comment. */
 	if (parse->has_comment &&
-	    (parse->keys[i].type == CONFIG_STRING || parse->keys[i].type == CONFIG_PATH)) {
+	    (parse->keys[i].type == CONFIG_STRING || parse->keys[i].type == CONFIG_PATH ||
+	     parse->keys[i].type == CONFIG_LIST)) {
 		fail(parse, -EINVAL, parse->line,
 		     "%s has ' ;', which begins a comment and would cut the value; write ';' "
 		     "without a blank before it, or the comment on a line of its own",
 		     name);
 		return 0;
+	}
+	if (parse->values[i]) {
+		append_value(parse, i, value);
+		return parse->failed == 0;
 	}
 	parse->values[i] = strdup(value);
 	parse->lines[i] = parse->line;
@@ -254,7 +277,8 @@ static void check_table(struct parse *parse)
 		     CONFIG_KEYS_MAX);
 	for (size_t i = 0; i < parse->n_keys && !parse->failed; i++) {
 		const struct config_key *key = &parse->keys[i];
-		bool fits = key->type < CONFIG_STRING || key->type > CONFIG_PORTS ? false
+		bool fits = key->type < CONFIG_STRING || key->type > CONFIG_LIST ? false
+			    : key->type == CONFIG_LIST ? key->size > 0
 			    : key->type > CONFIG_NAME ? key->size == type_size(key->type)
 			    : key->type == CONFIG_NAME ? key->size >= CONFIG_NAME_SIZE
 						       : key->size > 0;

@@ -11,7 +11,8 @@
  * The syntax is libinih's: `[section]`, `key = value`, and comments that begin with ; or # at the
  * start of a line or with " ;" after a value. A " ;" after a text or a path is refused, because it
  * could be part of the value. Blanks at the start of a line are ignored, so an indented line never
- * continues the line before it. A section can occur more than once, a key only once.
+ * continues the line before it. A section can occur more than once, a key only once,
+ * unless it is a LIST.
  *
  *	struct host_config { char name[64]; struct config_address gateway; uint64_t beat_ns; };
  *	static const struct config_key keys[] = {
@@ -61,6 +62,9 @@ enum config_type {
 	CONFIG_MAC     = 12, /* aa:bb:cc:dd:ee:ff -> uint8_t[6] */
 	CONFIG_IPV4    = 13, /* numeric IPv4, not 0.0.0.0 -> uint32_t in network order */
 	CONFIG_PORTS   = 14, /* ports, "80, 443", each once -> struct config_ports */
+	/* text, which may be split over several lines with this key -> char[size], with a blank
+	 * between the parts */
+	CONFIG_LIST    = 15,
 };
 
 struct config_address {

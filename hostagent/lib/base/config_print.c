@@ -157,6 +157,7 @@ static void print_value(FILE *out, const struct config_key *key, const uint8_t *
 	case CONFIG_STRING:
 	case CONFIG_PATH:
 	case CONFIG_NAME:
+	case CONFIG_LIST:
 		fputs((const char *)member, out);
 		break;
 	case CONFIG_U32:
@@ -198,6 +199,16 @@ static void print_value(FILE *out, const struct config_key *key, const uint8_t *
 	}
 }
 
+/* Print the words of a LIST. Each has a line of its own, since all together may be too long. */
+static void print_list(FILE *out, const struct config_key *key, const char *text)
+{
+	for (size_t size; *text; text += size, text += strspn(text, " \t")) {
+		size = strcspn(text, " \t");
+		if (size > 0)
+			fprintf(out, "%s = %.*s\n", key->name, (int)size, text);
+	}
+}
+
 void config_print_values(FILE *out, const struct config_key *keys, size_t n_keys,
 			 const void *config)
 {
@@ -207,6 +218,10 @@ void config_print_values(FILE *out, const struct config_key *keys, size_t n_keys
 
 		if (starts_section(keys, i))
 			fprintf(out, "%s[%s]\n", i ? "\n" : "", key->section);
+		if (key->type == CONFIG_LIST && *member) {
+			print_list(out, key, (const char *)member);
+			continue;
+		}
 		fprintf(out, "%s = ", key->name);
 		if (!is_unset(key, member))
 			print_value(out, key, member);

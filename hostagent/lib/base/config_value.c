@@ -260,6 +260,7 @@ static const struct {
 	[CONFIG_ADDRESS] = {convert_address, "a numeric IPv4 address:port"},
 	[CONFIG_PREFIX] = {convert_prefix, "a numeric IPv4 address/bits"},
 	[CONFIG_MAC] = {convert_mac, "a MAC address like 52:54:00:12:34:56"},
+	[CONFIG_LIST] = {convert_text, "text, also as several lines with this key,"},
 	[CONFIG_IPV4] = {convert_ipv4, "a numeric IPv4 address"},
 	[CONFIG_PORTS] = {convert_ports, "up to 8 ports like 80, 443, each once"},
 };
@@ -286,6 +287,7 @@ void config_describe(const struct config_key *key, char *ret_text, size_t size)
 	switch (key->type) {
 	case CONFIG_STRING:
 	case CONFIG_PATH:
+	case CONFIG_LIST:
 		snprintf(ret_text, size, "%s of up to %zu bytes", expected, key->size - 1);
 		break;
 	case CONFIG_U32:

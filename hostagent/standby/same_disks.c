@@ -1,0 +1,65 @@
+/* Checks that the warm QEMU and the agent mean the same file by each disk. Otherwise the guest would
+ * continue, after a promotion, with a disk to which the agent has written nothing. See
+ * standby_private.h. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "standby/standby_private.h"
+#include "vmm/disks.h"
+
+/* Is the file that QEMU, process @pid, calls @file another file than the image? QEMU's name of an
+ * image may be no path ("json:..."): then the answer is no. */
+static bool is_other_file(const struct image *image, pid_t pid, const char *file)
+{
+	char path[VMM_DISK_FILE_BYTES + 64];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/%s%s", (int)pid,
+		       *file == '/' ? "root" : "cwd/", file);
+	if (stat(path, &st) < 0)
+		return false;
+	if (S_ISBLK(st.st_mode))
+		return st.st_rdev != image->device || image->inode != 0;
+	return st.st_dev != image->device || st.st_ino != image->inode;
+}
+
+static int check_disk(const struct standby *sb, const struct image *image,
+		      const struct vmm_disk *disk, struct error *ret_error)
+{
+	if (!disk)
+		return error_set(ret_error, -EINVAL,
+				 "disk %s: command_file %s has no writable disk of that name; "
+				 "correct the command, or disks in the VM's file",
+				 image->name, sb->config.command_file);
+	if (is_other_file(image, sb->qemu.pid, disk->file))
+		return error_set(ret_error, -EINVAL,
+				 "disk %s: QEMU's image is %.200s by command_file %s, but disks in "
+				 "the VM's file says %s: make them the same file",
+				 image->name, disk->file, sb->config.command_file, image->path);
+	if (disk->size_bytes != image->bytes)
+		return error_set(ret_error, -EINVAL,
+				 "disk %s: its image %s has %" PRIu64 " bytes, but QEMU sees a disk "
+				 "of %" PRIu64 " bytes (format %s): correct command_file %s, with "
+				 "format=raw",
+				 image->name, image->path, image->bytes, disk->size_bytes,
+				 disk->format, sb->config.command_file);
+	return 0;
+}
+
+int standby_check_disks(struct standby *sb, struct error *ret_error)
+{
+	struct vmm_disks disks;
+	int r;
+
+	if (sb->images.n == 0 || !sb->images.is_open || !sb->qemu.qmp)
+		return 0;
+	r = vmm_disks_list(sb->qemu.qmp, &disks, ret_error);
+	for (uint32_t i = 0; r == 0 && i < sb->images.n; i++) {
+		const struct image *image = &sb->images.item[i];
+
+		r = check_disk(sb, image, vmm_disks_find(&disks, image->name), ret_error);
+	}
+	return r;
+}
