@@ -108,6 +108,26 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 	return 0;
 }
 
+/* Pass what the standby found about a disk to the primary. Drop it if the primary does not expect
+ * it, or has no room: the primary then asks again. */
+int session_on_disk_checked(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
+{
+	struct session *primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);
+	struct wire_header h = {.type = WIRE_DISK_CHECKED, .term = frame->h.term,
+				.epoch = frame->h.epoch, .generation = frame->h.generation};
+	struct wire_disk_checked checked;
+	struct wire_error error;
+
+	if (wire_disk_checked_decode(frame, &checked, &error) < 0)
+		return session_bad_frame(s, now_ns, &error);
+	if (frame->h.term != s->vm->fsm.record.term || !primary || session_is_over(primary) ||
+	    !(primary->link.features & WIRE_FEATURE_DISK_HASH) ||
+	    wire_tls_write_room(primary->tls) < wire_frame_size(frame))
+		return 0;
+	session_send(primary, &h, wire_disk_checked_encode(&checked, session_begin(primary)));
+	return 0;
+}
+
 /* Handle a STREAM_ERROR, by which the primary or the standby says that it ends its stream. If the
  * standby ends its stream, send the reason to the primary. */
 int session_on_stream_error(struct session *s, const struct wire_frame *frame, uint64_t now_ns)

@@ -124,7 +124,8 @@ int encoder_device(struct encoder *encoder, const uint8_t *blob, size_t size)
  * between encoder_begin() and encoder_end(), but not between two calls of encoder_pages() for one
  * list of pages. Changes are sent in the order of the calls. A change that is larger than a frame
  * becomes several records. A frame has changes of only one disk.
- * @record: of any size except 0. The data of a WRITE are copied. If the data lie in two pieces of
+ * @record: of any size except 0, or a HASH, if WIRE_FEATURE_DISK_HASH is in use. The data of a
+ * WRITE are copied. If the data lie in two pieces of
  * memory, make two calls.
  * @done: how many of the record's bytes are in frames already. Set it to 0 before the first call.
  * Returns 0 once all bytes are in frames; -ENOBUFS if the backlog is full (call again with the same

@@ -38,7 +38,7 @@ static int put_piece(struct encoder *e, const char *name, const struct wire_disk
 	int r;
 
 	if (left->op != WIRE_DISK_WRITE)
-		bytes = 0;
+		bytes = left->op == WIRE_DISK_HASH ? WIRE_DISK_HASH_SIZE : 0;
 	r = need_frame(e, name, WIRE_DISK_HEADER_SIZE + bytes);
 	if (r < 0)
 		return r;
@@ -50,20 +50,24 @@ static int put_piece(struct encoder *e, const char *name, const struct wire_disk
 	if (r < 0)
 		return r;
 	e->used_features |= WIRE_FEATURE_DISK;
+	if (left->op == WIRE_DISK_HASH)
+		e->used_features |= WIRE_FEATURE_DISK_HASH;
 	e->n_disk_records++;
 	e->disk_bytes += left->op == WIRE_DISK_WRITE ? piece.bytes : 0;
 	*ret_bytes = piece.bytes;
 	return 0;
 }
 
-/* Is @record valid, apart from its size? (It can have more bytes than one record can have.) */
+/* Is @record valid, apart from its size? (It may have more bytes than one record can have, but not
+ * if it is a HASH.) */
 static bool is_valid(const char *name, const struct wire_disk_record *record)
 {
 	struct wire_disk_record last = *record;
 
 	if (record->bytes == 0 || record->offset > WIRE_DISK_SIZE_MAX - record->bytes)
 		return false;
-	last.bytes = 1;
+	if (record->op != WIRE_DISK_HASH)
+		last.bytes = 1;
 	return wire_disk_name_is_valid(name) && wire_disk_record_is_valid(&last);
 }
 
@@ -77,7 +81,9 @@ int encoder_disk(struct encoder *e, const char *name, const struct wire_disk_rec
 			.op = record->op,
 			.bytes = record->bytes - *done,
 			.offset = record->offset + *done,
-			.data = record->op == WIRE_DISK_WRITE ? record->data + *done : NULL,
+			.data = record->op == WIRE_DISK_WRITE ? record->data + *done
+				: record->op == WIRE_DISK_HASH ? record->data
+							       : NULL,
 		};
 		uint32_t bytes;
 		int r = put_piece(e, name, &left, &bytes);

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 
 #define FLUSH_INTERVAL_NS CLOCK_NS_PER_S
 /* how many zeros to write at a time if the kernel cannot zero a range */
@@ -268,6 +269,63 @@ int images_apply(struct images *images, struct image *image, const struct wire_d
 	images->n_records++;
 	images->bytes_written += record->op == WIRE_DISK_WRITE ? record->bytes : 0;
 	return 0;
+}
+
+/* ---- comparing */
+
+void images_begin_checks(struct images *images)
+{
+	for (uint32_t i = 0; i < images->n; i++) {
+		struct image *image = &images->item[i];
+
+		image->checked = (struct wire_disk_checked){0};
+		memcpy(image->checked.name, image->name, sizeof(image->checked.name));
+	}
+}
+
+static int read_at(int fd, uint8_t *data, size_t bytes, uint64_t offset)
+{
+	while (bytes > 0) {
+		ssize_t n = pread(fd, data, bytes, (off_t)offset);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0)
+			return -EIO; /* the image has shrunk and ends here */
+		if (n > 0) {
+			data += n;
+			bytes -= (size_t)n;
+			offset += (uint64_t)n;
+		}
+	}
+	return 0;
+}
+
+void images_compare(struct images *images, struct image *image,
+		    const struct wire_disk_record *record)
+{
+	struct wire_disk_checked *checked = &image->checked;
+	uint8_t block[WIRE_DISK_HASHED_MAX], hash[WIRE_DISK_HASH_SIZE];
+	int r = images_check(image, record);
+
+	if (r == 0)
+		r = read_at(image->fd, block, record->bytes, record->offset);
+	checked->n_checked++;
+	images->n_checked++;
+	if (r == 0) {
+		wire_disk_hash(wire_disk_hash_seed(record->data), block, record->bytes, hash);
+		if (memcmp(hash, record->data, sizeof(hash)) == 0)
+			return;
+	}
+	if (checked->n_differ < WIRE_DISK_DIFFER_MAX)
+		checked->offset[checked->n_differ] = record->offset;
+	checked->n_differ++;
+	images->n_differ++;
+	log_limited(LOG_LEVEL_ERROR,
+		    "disk %s: the %" PRIu32 " bytes of image %s at offset %" PRIu64 " %s%s",
+		    image->name, record->bytes, image->path, record->offset,
+		    r < 0 ? "cannot be read: " : "are not the primary's: it sends them again",
+		    r < 0 ? strerror(-r) : "");
 }
 
 /* ---- to the disk */

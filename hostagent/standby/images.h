@@ -46,6 +46,8 @@ struct image {
 	bool is_changed;  /* was written to after the last images_sync() */
 	bool is_lost;	  /* the kernel has reported that some writes did not reach the disk */
 	bool cannot_zero; /* the file system cannot zero a range, so zeros must be written */
+	/* what images_compare() found since images_begin_checks() */
+	struct wire_disk_checked checked;
 };
 
 struct images {
@@ -54,6 +56,7 @@ struct images {
 	bool is_open;
 	uint64_t n_records;	/* number of records applied; for statistics */
 	uint64_t bytes_written; /* bytes of data that the WRITE records have written */
+	uint64_t n_checked, n_differ; /* blocks that images_compare() compared, and that differed */
 	uint64_t flushed_ns;	/* when images_flush_soon() last made the kernel write */
 };
 
@@ -92,6 +95,15 @@ int images_check(const struct image *image, const struct wire_disk_record *recor
  * again. On error *ret_error names disk, path and offset. */
 int images_apply(struct images *images, struct image *image, const struct wire_disk_record *record,
 		 struct error *ret_error) __attribute__((warn_unused_result));
+
+/* Forget what is in `checked` of all images. Called when an epoch begins to be applied. */
+void images_begin_checks(struct images *images);
+
+/* Compare the image with a HASH record, and add the result to `checked`. Bytes that cannot be read
+ * count as different. The images must be open. Each difference is logged. Reads what the page cache
+ * has, so wrong bytes on the disk below it may not be noticed. */
+void images_compare(struct images *images, struct image *image,
+		    const struct wire_disk_record *record);
 
 /* Make the kernel begin to write the applied changes to the disk, at most once a second. This
  * leaves little for images_sync() to do at a promotion. Usually does not wait for the disk. */

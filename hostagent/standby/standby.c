@@ -89,6 +89,8 @@ static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
 		{"pages_applied", s->pages_applied},
 		{"disk_records", sb->images.n_records},
 		{"disk_bytes", sb->images.bytes_written},
+		{"disk_checked_blocks", sb->images.n_checked},
+		{"disk_differing_blocks", sb->images.n_differ},
 		{"disk_log_entries", sb->durable.n_entries},
 		{"disk_log_us", sb->durable.append_ns / CLOCK_NS_PER_US},
 		{"apply_last_us", s->apply_last_ns / CLOCK_NS_PER_US},

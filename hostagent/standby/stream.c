@@ -173,6 +173,25 @@ static int acknowledge(struct standby *sb, const struct wire_frame *frame)
 	return standby_send(sb->link, &h, NULL, 0);
 }
 
+/* Report what was found about each disk while an epoch was applied. @frame is of that epoch. */
+static int report_disks(struct standby *sb, const struct wire_frame *frame)
+{
+	struct wire_header h = {.type = WIRE_DISK_CHECKED, .term = frame->h.term,
+				.epoch = frame->h.epoch, .generation = frame->h.generation};
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < sb->images.n; i++) {
+		const struct wire_disk_checked *checked = &sb->images.item[i].checked;
+		uint8_t payload[2 * WIRE_DISK_NAME_MAX + 8 * WIRE_DISK_DIFFER_MAX];
+		struct bytes_writer w = {payload, payload + sizeof(payload), false};
+
+		if (checked->n_checked > 0 && wire_disk_checked_encode(checked, &w) == 0)
+			r = standby_send(sb->link, &h, payload, (size_t)(w.at - payload));
+	}
+	images_begin_checks(&sb->images);
+	return r;
+}
+
 /* Record what a frame says about the guest's clock. The frame has passed epochlog_frame(). */
 static void note_clock(struct standby *sb, const struct wire_frame *frame)
 {
@@ -210,6 +229,8 @@ static int on_complete(struct standby *sb, const struct wire_frame *frame)
 				 epochlog_complete(&sb->log), sb->log.why.text);
 	}
 	standby_set_warm(sb);
+	if (r == 0 && sent == 0)
+		sent = report_disks(sb, frame);
 	return sent;
 }
 

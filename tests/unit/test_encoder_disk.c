@@ -183,7 +183,8 @@ static void wrong_changes_are_refused(void **state)
 {
 	static const struct wire_disk_record wrong[] = {
 		{0, 512, 0, data},
-		{4, 512, 0, data},
+		{5, 512, 0, data},
+		{WIRE_DISK_HASH, WIRE_DISK_HASHED_MAX + 1, 0, data},
 		{WIRE_DISK_WRITE, 0, 0, data},
 		{WIRE_DISK_WRITE, 512, WIRE_DISK_SIZE_MAX - 511, data},
 		{WIRE_DISK_ZERO, 1, UINT64_MAX, NULL},

@@ -416,11 +416,44 @@ static void small_rules(void **state)
 		assert_string_not_equal(wire_state_name(i), "unknown");
 }
 
+static void disk_checked_rules(void **state)
+{
+	struct wire_disk_checked checked = {.name = "vda", .n_checked = 70, .n_differ = 65}, got;
+	struct bytes_writer w = writer(1024);
+	struct wire_frame frame;
+	struct wire_error error;
+
+	(void)state;
+	for (size_t i = 0; i < WIRE_DISK_DIFFER_MAX; i++)
+		checked.offset[i] = i << 16;
+	assert_int_equal(wire_disk_checked_encode(&checked, &w), 0);
+	frame = frame_of(WIRE_DISK_CHECKED, scratch, (size_t)(w.at - scratch), 1);
+	assert_int_equal(wire_disk_checked_decode(&frame, &got, &error), 0);
+	assert_memory_equal(&got, &checked, sizeof(got));
+	/* One offset fewer than n_differ says, and one more. */
+	frame = frame_of(WIRE_DISK_CHECKED, scratch, (size_t)(w.at - scratch) - 8, 1);
+	assert_int_equal(wire_disk_checked_decode(&frame, &got, &error), -EPROTO);
+	frame = frame_of(WIRE_DISK_CHECKED, scratch, (size_t)(w.at - scratch) + 8, 1);
+	assert_int_equal(wire_disk_checked_decode(&frame, &got, &error), -EPROTO);
+	assert_string_equal(error.field, "end");
+	checked.n_differ = 71;
+	w = writer(1024);
+	assert_int_equal(wire_disk_checked_encode(&checked, &w), -EINVAL);
+	checked = (struct wire_disk_checked){.name = "vda"};
+	w = writer(1024);
+	assert_int_equal(wire_disk_checked_encode(&checked, &w), -EINVAL);
+	frame = frame_of(WIRE_DISK_CHECKED,
+			 (const uint8_t[]){1, 'a', 0, 0, 0, 1, 0, 0, 0, 2}, 10, 1);
+	assert_int_equal(wire_disk_checked_decode(&frame, &got, &error), -EPROTO);
+	assert_string_equal(error.field, "blocks that differ");
+}
+
 static void disk_rules(void **state)
 {
 	static uint8_t data[WIRE_PAYLOAD_MAX];
 	const struct wire_disk_record good = {WIRE_DISK_WRITE, 512, 4096, data};
 	char name[WIRE_DISK_NAME_MAX + 2] = "";
+	uint8_t hash[WIRE_DISK_HASH_SIZE], other_hash[WIRE_DISK_HASH_SIZE];
 	struct wire_disk_record record;
 	struct wire_disk_iter iter;
 	struct wire_frame frame;
@@ -453,7 +486,8 @@ static void disk_rules(void **state)
 		assert_true(w.bad);                                                                \
 	} while (0)
 	REFUSED(record.op = 0);
-	REFUSED(record.op = 4);
+	REFUSED(record.op = 5);
+	REFUSED((record.op = WIRE_DISK_HASH, record.bytes = WIRE_DISK_HASHED_MAX + 1));
 	REFUSED(record.bytes = 0);
 	REFUSED(record.bytes = WIRE_PAYLOAD_MAX + 1);
 	REFUSED((record.op = WIRE_DISK_ZERO, record.bytes = WIRE_DISK_RANGE_MAX + 1));
@@ -478,6 +512,12 @@ static void disk_rules(void **state)
 	assert_int_equal(error.offset, 10);
 	frame.h.flags = WIRE_FLAG_LZ4;
 	assert_int_equal(wire_disk_begin(&frame, &iter, &error), -EPROTO);
+
+	/* A hash depends on its seed, and a record names the seed. */
+	wire_disk_hash(7, data, 512, hash);
+	assert_int_equal(wire_disk_hash_seed(hash), 7);
+	wire_disk_hash(8, data, 512, other_hash);
+	assert_memory_not_equal(hash + 8, other_hash + 8, WIRE_DISK_HASH_SIZE - 8);
 	assert_string_equal(error.reason, "packed");
 	frame_done(&frame);
 }
@@ -496,6 +536,7 @@ int main(void)
 		cmocka_unit_test(geometries_compared),
 		cmocka_unit_test(small_rules),
 		cmocka_unit_test(disk_rules),
+		cmocka_unit_test(disk_checked_rules),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

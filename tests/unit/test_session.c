@@ -381,6 +381,36 @@ static void test_relay_of_disks(void **state)
 	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_BAD_FRAME], 1);
 }
 
+/* The gateway forwards what the standby found about a disk, but only in the VM's term. */
+static void test_relay_of_checked_disks(void **state)
+{
+	struct wire_header h = {.type = WIRE_DISK_CHECKED, .term = 4, .epoch = 1, .generation = 1};
+	const uint8_t payload[] = {3, 'v', 'd', 'a', 0, 0, 0, 2, 0, 0, 0, 1,
+				   0, 0,   0,   0,   0, 1, 0, 0};
+	struct wire_disk_checked checked;
+
+	(void)state;
+	open_streams();
+	send_geometry();
+	send_epoch_of(WIRE_DISK, 1, 2, 5000);
+	pump();
+	agent_send(&standby, &h, payload, sizeof(payload));
+	pump();
+	assert_false(agent_take(&primary, WIRE_DISK_CHECKED, &frame));
+	h.term = 5;
+	agent_send(&standby, &h, payload, sizeof(payload));
+	pump();
+	assert_true(agent_take(&primary, WIRE_DISK_CHECKED, &frame));
+	assert_int_equal(frame.h.epoch, 1);
+	assert_int_equal(wire_disk_checked_decode(&frame, &checked, NULL), 0);
+	assert_true(checked.n_checked == 2 && checked.n_differ == 1 && checked.offset[0] == 65536);
+	/* A frame that breaks the format ends the standby's stream. */
+	agent_send(&standby, &h, payload, sizeof(payload) - 8);
+	pump();
+	assert_null(standby.session);
+	assert_non_null(primary.session);
+}
+
 static uint64_t welcome_features(struct agent *a)
 {
 	struct wire_welcome welcome;
@@ -512,7 +542,8 @@ int main(void)
 		TEST(test_control), TEST(test_byte_by_byte), TEST(test_handshake_timeout),
 		TEST(test_leases), TEST(test_peer_is_refused),
 		TEST(test_idle_control), TEST(test_duplicate_and_silent),
-		TEST(test_relay_and_commit), TEST(test_relay_of_disks), TEST(test_features),
+		TEST(test_relay_and_commit), TEST(test_relay_of_disks),
+		TEST(test_relay_of_checked_disks), TEST(test_features),
 		TEST(test_back_pressure),
 		TEST(test_standby_gone_while_blocked), TEST(test_peer_that_does_not_read),
 	};

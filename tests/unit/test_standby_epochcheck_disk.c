@@ -69,7 +69,7 @@ static void disk_name_of_bytes(struct feed *f)
 
 static void disk_unknown_op(struct feed *f)
 {
-	change_of_vda(f, 4, 0, 512, 0, 0);
+	change_of_vda(f, 5, 0, 512, 0, 0);
 }
 
 static void disk_reserved(struct feed *f)
@@ -95,6 +95,21 @@ static void disk_header_cut(struct feed *f)
 static void disk_data_cut(struct feed *f)
 {
 	change_of_vda(f, WIRE_DISK_WRITE, 0, 10, 0, 9);
+}
+
+static void disk_hash_cut(struct feed *f)
+{
+	change_of_vda(f, WIRE_DISK_HASH, 0, 512, 0, WIRE_DISK_HASH_SIZE - 1);
+}
+
+static void disk_hash_too_large(struct feed *f)
+{
+	change_of_vda(f, WIRE_DISK_HASH, 0, WIRE_DISK_HASHED_MAX + 1, 0, WIRE_DISK_HASH_SIZE);
+}
+
+static void disk_hash_past_the_end(struct feed *f)
+{
+	change_of_vda(f, WIRE_DISK_HASH, 0, 10, DISK_BYTES - 9, WIRE_DISK_HASH_SIZE);
 }
 
 static void disk_data_after_zero(struct feed *f)
@@ -154,6 +169,10 @@ static const struct fixture_lie hostile[] = {
 	{"disk, large zero", disk_zero_too_large, WIRE_STREAM_ERROR_FORMAT, "record bytes"},
 	{"disk, header cut", disk_header_cut, WIRE_STREAM_ERROR_FORMAT, "truncated"},
 	{"disk, data cut", disk_data_cut, WIRE_STREAM_ERROR_FORMAT, "record data"},
+	{"disk, hash cut", disk_hash_cut, WIRE_STREAM_ERROR_FORMAT, "record data"},
+	{"disk, large hash", disk_hash_too_large, WIRE_STREAM_ERROR_FORMAT, "too many for a hash"},
+	{"disk, hash past the end", disk_hash_past_the_end, WIRE_STREAM_ERROR_FORMAT,
+	 "disk vda: 10 bytes at offset 49143, the image "},
 	{"disk, data after zero", disk_data_after_zero, WIRE_STREAM_ERROR_FORMAT, "record op"},
 	{"disk, past the end", disk_past_the_end, WIRE_STREAM_ERROR_FORMAT,
 	 "disk vda: 10 bytes at offset 49143, the image "},

@@ -233,6 +233,41 @@ static void wrong_records_are_refused(void **state)
 
 /* Locks the image as QEMU does: QEMU locks one byte of the file for each permission that it
  * uses. */
+/* A hash of the right bytes matches; after one byte has changed, the record's offset is named. */
+static void images_are_compared(void **state)
+{
+	static const uint8_t zeroes[WIRE_DISK_HASHED_MAX];
+	uint8_t hash[WIRE_DISK_HASH_SIZE], byte = 'x';
+	struct wire_disk_record record = {WIRE_DISK_HASH, WIRE_DISK_HASHED_MAX,
+					  WIRE_DISK_HASHED_MAX, hash};
+	struct image *vda = images_find(&images, "vda");
+
+	(void)state;
+	assert_int_equal(images_open(&images, &error), 0);
+	images_begin_checks(&images);
+	wire_disk_hash(7, zeroes, sizeof(zeroes), hash);
+	images_compare(&images, vda, &record);
+	assert_int_equal(vda->checked.n_checked, 1);
+	assert_int_equal(vda->checked.n_differ, 0);
+	assert_false(vda->is_changed);
+	assert_int_equal(pwrite(vda->fd, &byte, 1, 2 * WIRE_DISK_HASHED_MAX - 1), 1);
+	for (unsigned i = 0; i < WIRE_DISK_DIFFER_MAX + 1; i++)
+		images_compare(&images, vda, &record);
+	assert_int_equal(vda->checked.n_checked, WIRE_DISK_DIFFER_MAX + 2);
+	assert_int_equal(vda->checked.n_differ, WIRE_DISK_DIFFER_MAX + 1);
+	assert_int_equal(vda->checked.offset[WIRE_DISK_DIFFER_MAX - 1], WIRE_DISK_HASHED_MAX);
+	assert_string_equal(vda->checked.name, "vda");
+	images_begin_checks(&images);
+	assert_int_equal(vda->checked.n_checked, 0);
+	/* Bytes that are not there differ. */
+	assert_int_equal(ftruncate(vda->fd, WIRE_DISK_HASHED_MAX + 10), 0);
+	images_compare(&images, vda, &record);
+	record.offset = BYTES;
+	images_compare(&images, vda, &record);
+	assert_int_equal(vda->checked.n_differ, 2);
+	assert_int_equal(images.n_differ, WIRE_DISK_DIFFER_MAX + 3);
+}
+
 static void an_image_in_use_is_found(void **state)
 {
 	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1};
@@ -290,6 +325,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(a_discard_gives_space_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_records_are_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(images_are_compared, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_image_in_use_is_found, setup, teardown),
 		cmocka_unit_test_setup_teardown(lost_writes_are_not_forgotten, setup, teardown),
 	};

@@ -220,13 +220,16 @@ static int encode_device(struct bytes_writer *w)
 
 static int encode_disk(struct bytes_writer *w)
 {
+	static uint8_t hash[WIRE_DISK_HASH_SIZE];
 	static const struct wire_disk_record records[] = {
 		{WIRE_DISK_WRITE, 6, UINT64_C(0x1122334455), (const uint8_t *)"change"},
 		{WIRE_DISK_ZERO, WIRE_DISK_RANGE_MAX, UINT64_C(1) << 40, NULL},
 		{WIRE_DISK_DISCARD, 4096, WIRE_DISK_SIZE_MAX - 4096, NULL},
+		{WIRE_DISK_HASH, 6, UINT64_C(0x1122334455), hash},
 	};
 	int r = wire_disk_encode("vda", w);
 
+	wire_disk_hash(UINT64_C(0x0102030405060708), "change", 6, hash);
 	for (size_t i = 0; r == 0 && i < sizeof(records) / sizeof(records[0]); i++)
 		r = wire_disk_record_encode(w, &records[i]);
 	return r;
@@ -238,6 +241,16 @@ static int encode_disk_lz4(struct bytes_writer *w)
 	static const uint8_t block[] = {0x40, 3, 'v', 'd', 'a'};
 
 	return wire_lz4_encode(&(struct wire_lz4){4, block, sizeof(block)}, w);
+}
+
+static int encode_disk_checked(struct bytes_writer *w)
+{
+	return wire_disk_checked_encode(
+		&(struct wire_disk_checked){.name = "vda",
+					    .n_checked = 64,
+					    .n_differ = 2,
+					    .offset = {65536, UINT64_C(0x1122334400)}},
+		w);
 }
 
 static int encode_epoch_end(struct bytes_writer *w)
@@ -336,6 +349,9 @@ const struct wire_sample wire_samples[] = {
 	  .term = TERM,
 	  .epoch = 812},
 	 encode_disk_lz4},
+	{"disk-checked",
+	 {.type = WIRE_DISK_CHECKED, .generation = 5, .term = TERM, .epoch = 812},
+	 encode_disk_checked},
 	{"epoch-end",
 	 {.type = WIRE_EPOCH_END, .seq = 3, .generation = 5, .term = TERM, .epoch = 812},
 	 encode_epoch_end},
@@ -465,6 +481,15 @@ static int reencode_disk(const struct wire_frame *frame, struct bytes_writer *w,
 	return r;
 }
 
+static int reencode_disk_checked(const struct wire_frame *frame, struct bytes_writer *w,
+				 struct wire_error *error)
+{
+	struct wire_disk_checked checked;
+	int r = wire_disk_checked_decode(frame, &checked, error);
+
+	return r < 0 ? r : wire_disk_checked_encode(&checked, w);
+}
+
 static int reencode_empty(const struct wire_frame *frame, struct bytes_writer *w,
 			  struct wire_error *error)
 {
@@ -500,6 +525,7 @@ int wire_reencode(const struct wire_frame *frame, struct bytes_writer *w, struct
 		{WIRE_EPOCH_END, reencode_epoch_end},
 		{WIRE_CLOCK, reencode_clock},
 		{WIRE_DISK, reencode_disk},
+		{WIRE_DISK_CHECKED, reencode_disk_checked},
 		{WIRE_EPOCH_ACK, reencode_empty},
 		{WIRE_COMMIT, reencode_empty},
 		{WIRE_STREAM_ERROR, reencode_failure},

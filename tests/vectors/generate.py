@@ -16,6 +16,14 @@ xxhash.XXH3_64bits.restype = ctypes.c_uint64
 xxhash.XXH3_64bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
 
 
+class Hash128(ctypes.Structure):
+    _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
+
+
+xxhash.XXH3_128bits_withSeed.restype = Hash128
+xxhash.XXH3_128bits_withSeed.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint64]
+
+
 def str8(text):
     data = text.encode()
     return struct.pack(">B", len(data)) + data
@@ -33,6 +41,12 @@ def record(cls, index, data=b""):
 def change(op, size, offset, data=b""):
     """Return one record of a DISK frame."""
     return struct.pack(">B3xIQ", op, size, offset) + data
+
+
+def hashed(seed, size, offset, content):
+    """Return a HASH record of a DISK frame."""
+    value = xxhash.XXH3_128bits_withSeed(content, len(content), seed)
+    return change(4, size, offset, struct.pack(">QQQ", seed, value.high, value.low))
 
 
 def frame(type_, payload=b"", flags=0, term=0, epoch=0, seq=0, generation=0):
@@ -101,10 +115,13 @@ VECTORS = {
                                      0x1122334455e00000, 5004000000, 2400000000),
                    seq=3, epoch=812, **STREAM),
     "disk": frame(0x2b, str8("vda") + change(1, 6, 0x1122334455, b"change")
-                  + change(2, 1 << 31, 1 << 40) + change(3, 4096, (1 << 63) - 4096),
+                  + change(2, 1 << 31, 1 << 40) + change(3, 4096, (1 << 63) - 4096)
+                  + hashed(0x0102030405060708, 6, 0x1122334455, b"change"),
                   seq=4, epoch=812, **STREAM),
     "disk-lz4": frame(0x2b, struct.pack(">IB", 4, 0x40) + str8("vda"), flags=1, seq=5,
                       epoch=812, **STREAM),
+    "disk-checked": frame(0x2c, str8("vda") + struct.pack(">IIQQ", 64, 2, 65536, 0x1122334400),
+                          epoch=812, **STREAM),
     "epoch-end": frame(0x25, struct.pack(">IIQ", 3, 3, 4159), seq=3, epoch=812, **STREAM),
     "epoch-ack": frame(0x28, epoch=812, **STREAM),
     "commit": frame(0x29, epoch=812, **STREAM),

@@ -41,7 +41,7 @@ struct type_row {
 
 /* The payload bounds follow from the fields of each message; the message's decoder checks the rest.
  * A HELLO may be longer than this version's HELLO, because later versions may append fields. */
-static const struct type_row types[WIRE_DISK + 1] = {
+static const struct type_row types[WIRE_DISK_CHECKED + 1] = {
 	[WIRE_HELLO] = {"HELLO", 31, 1024, 0, AGENT_ANY},
 	[WIRE_WELCOME] = {"WELCOME", 12, 19 + WIRE_NAME_MAX, 0, GATEWAY_ANY},
 	[WIRE_REFUSED] = {"REFUSED", 4, 4 + WIRE_TEXT_MAX, 0, GATEWAY_ANY},
@@ -73,11 +73,15 @@ static const struct type_row types[WIRE_DISK + 1] = {
 			       WIRE_SENDER_PRIMARY | WIRE_SENDER_STANDBY |
 				       WIRE_SENDER_GATEWAY_PRIMARY | WIRE_SENDER_PEER_STANDBY},
 	[WIRE_DISK] = {"DISK", 2, WIRE_PAYLOAD_MAX, WIRE_FLAG_LZ4, STREAMED},
+	[WIRE_DISK_CHECKED] = {"DISK_CHECKED", 10,
+			       9 + WIRE_DISK_NAME_MAX + 8 * WIRE_DISK_DIFFER_MAX, 0,
+			       WIRE_SENDER_STANDBY | WIRE_SENDER_GATEWAY_PRIMARY |
+				       WIRE_SENDER_PEER_STANDBY},
 };
 
 static const struct type_row *find_type(uint8_t type)
 {
-	if (type > WIRE_DISK || !types[type].name)
+	if (type > WIRE_DISK_CHECKED || !types[type].name)
 		return NULL;
 	return &types[type];
 }

@@ -55,6 +55,7 @@ enum wire_type {
 	WIRE_COMMIT	  = 0x29, /* G>P */
 	WIRE_STREAM_ERROR = 0x2a, /* S>G>P, P>G */
 	WIRE_DISK	  = 0x2b, /* P>G>S */
+	WIRE_DISK_CHECKED = 0x2c, /* S>G>P */
 };
 
 /* Flags of the header. The meaning of a bit depends on the frame type; see docs/wire-format.md.

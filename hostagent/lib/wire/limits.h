@@ -55,6 +55,9 @@
  * frame */
 #define WIRE_DISK_RANGE_MAX	(UINT32_C(1) << 31)
 #define WIRE_DISK_SIZE_MAX	(UINT64_C(1) << 63) /* bytes of one disk */
+#define WIRE_DISK_HASH_SIZE	24    /* data of a HASH record: seed and hash */
+#define WIRE_DISK_HASHED_MAX	65536 /* most bytes of the disk in one HASH record */
+#define WIRE_DISK_DIFFER_MAX	64    /* most offsets in one DISK_CHECKED */
 
 /* highest frequency of a processor's time-stamp counter */
 #define WIRE_TICKS_PER_S_MAX	100000000000ULL

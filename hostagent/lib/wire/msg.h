@@ -57,6 +57,8 @@ enum wire_vm_role {
 #define WIRE_FEATURE_CLOCK  UINT64_C(0x400) /* the frame type CLOCK */
 #define WIRE_FEATURE_UNHELD UINT64_C(0x800) /* the flag WIRE_FLAG_UNHELD */
 #define WIRE_FEATURE_DISK   UINT64_C(0x1000) /* the frame type DISK */
+/* HASH records in DISK, and the frame type DISK_CHECKED */
+#define WIRE_FEATURE_DISK_HASH UINT64_C(0x2000)
 /* Features of control connections. */
 #define WIRE_FEATURE_WITNESS UINT64_C(0x10) /* the frame type WITNESS_KEY */
 #define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* the frame type LEASE */
@@ -71,7 +73,8 @@ enum wire_vm_role {
 	 WIRE_FEATURE_INCARNATION)
 #define WIRE_FEATURES                                                                              \
 	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP |          \
-	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK | WIRE_FEATURE_UNHELD | WIRE_FEATURE_DISK)
+	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK | WIRE_FEATURE_UNHELD | WIRE_FEATURE_DISK |    \
+	 WIRE_FEATURE_DISK_HASH)
 #define WIRE_STREAM_FEATURES (WIRE_FEATURES | WIRE_FEATURE_INCARNATION)
 
 /* HELLO. In the header, term is the agent's term for the VM. If the sender is a standby, epoch is
@@ -463,6 +466,7 @@ enum wire_disk_op {
 	WIRE_DISK_WRITE	  = 1,
 	WIRE_DISK_ZERO	  = 2, /* the bytes are zero now */
 	WIRE_DISK_DISCARD = 3, /* the guest no longer needs the bytes; they are zero now */
+	WIRE_DISK_HASH	  = 4, /* the bytes are not changed: they must have this hash now */
 };
 
 /* A record of DISK: one change of a disk. Records are applied in their order in the epoch. Each
@@ -470,11 +474,22 @@ enum wire_disk_op {
  * leaves the disk as it was. */
 struct wire_disk_record {
 	uint8_t op;	     /* enum wire_disk_op */
-	/* 1..WIRE_DISK_RANGE_MAX; in a WRITE, at most as many as fit into a frame */
+	/* 1..WIRE_DISK_RANGE_MAX; in a WRITE, at most as many as fit into a frame; in a HASH, at
+	 * most WIRE_DISK_HASHED_MAX */
 	uint32_t bytes;
 	uint64_t offset;     /* on the disk; offset + bytes <= WIRE_DISK_SIZE_MAX */
-	const uint8_t *data; /* in a WRITE, the bytes, in place in the frame; else NULL */
+	/* in place in the frame. WRITE: the bytes; HASH: WIRE_DISK_HASH_SIZE bytes, see
+	 * wire_disk_hash(); else NULL */
+	const uint8_t *data;
 };
+
+/* Compute the data of a HASH record for @bytes at @data: the seed, then XXH3-128 with this seed.
+ * The sender chooses the seed at random, so that a guest cannot prepare two contents with one
+ * hash. */
+void wire_disk_hash(uint64_t seed, const void *data, size_t bytes,
+		    uint8_t ret_hash[WIRE_DISK_HASH_SIZE]);
+/* Returns the seed in the data of a HASH record. */
+uint64_t wire_disk_hash_seed(const uint8_t hash[WIRE_DISK_HASH_SIZE]);
 
 struct wire_disk_iter {
 	struct bytes_reader r;	/* the rest of the payload */
@@ -503,11 +518,25 @@ int wire_disk_next(struct wire_disk_iter *iter, struct wire_disk_record *ret_rec
 /* Start a DISK payload with records of the disk @name. Returns what every encoder returns. */
 int wire_disk_encode(const char *name, struct bytes_writer *w) WIRE_CHECKED;
 
-/* Append one record. Copies the data of a WRITE, at most WIRE_PAYLOAD_MAX bytes. Returns what every
- * encoder returns, but after -ENOBUFS @w is unchanged and usable: finish this frame and put the
- * record into the next one. */
+/* Append one record, copying the data of a HASH, or of a WRITE, of at most WIRE_PAYLOAD_MAX bytes.
+ * Returns what every encoder returns, but after -ENOBUFS @w is unchanged and usable: finish this
+ * frame and put the record into the next one. */
 int wire_disk_record_encode(struct bytes_writer *w,
 			    const struct wire_disk_record *record) WIRE_CHECKED;
+
+/* DISK_CHECKED: what the standby found when it compared the HASH records of the header's epoch with
+ * its image of one disk. */
+struct wire_disk_checked {
+	char name[WIRE_DISK_NAME_MAX + 1];
+	uint32_t n_checked; /* number of HASH records, at least 1 */
+	uint32_t n_differ;  /* how many of them did not match */
+	/* the offsets of the first WIRE_DISK_DIFFER_MAX records that did not match */
+	uint64_t offset[WIRE_DISK_DIFFER_MAX];
+};
+int wire_disk_checked_encode(const struct wire_disk_checked *checked,
+			     struct bytes_writer *w) WIRE_CHECKED;
+int wire_disk_checked_decode(const struct wire_frame *frame, struct wire_disk_checked *ret_checked,
+			     struct wire_error *error) WIRE_CHECKED;
 
 /* CLOCK: how to set the guest's clocks forward at a promotion. The epoch's device state has the
  * values that the clocks had while the guest was stopped (vmm/clock_rules.h). */
