@@ -1,6 +1,7 @@
 #include "vmm/inventory.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -94,6 +95,25 @@ int vmm_inventory_add_memory(struct vmm_inventory *inventory, const char *info_r
 	return r;
 }
 
+/* Disks are listed with their sizes, because the standby does not follow a change of the size. */
+int vmm_inventory_add_disks(struct vmm_inventory *inventory, const json_t *query_block)
+{
+	struct vmm_disks disks;
+	struct error error;
+	int r = vmm_disks_parse(query_block, NULL, &disks, &error);
+
+	if (r < 0)
+		return r == -EPROTO ? r : 0; /* vmm_judge_disks() refuses these disks */
+	for (uint32_t i = 0; r == 0 && i < disks.n; i++) {
+		char text[VMM_ITEM_NAME_BYTES];
+
+		(void)snprintf(text, sizeof(text), "%s of %" PRIu64 " bytes", disks.disks[i].name,
+			       disks.disks[i].size_bytes);
+		r = add(inventory, VMM_ITEM_DISK, text);
+	}
+	return r;
+}
+
 /* Media are listed because the standby does not follow a change of a medium: its drive always has
  * the medium that its command file names. */
 int vmm_inventory_add_media(struct vmm_inventory *inventory, const json_t *query_block)
@@ -128,6 +148,7 @@ static const char *kind_name(enum vmm_item_kind kind)
 		[VMM_ITEM_DEVICE] = "device",
 		[VMM_ITEM_NET] = "network part",
 		[VMM_ITEM_MEMORY] = "memory",
+		[VMM_ITEM_DISK] = "disk",
 		[VMM_ITEM_MEDIUM] = "medium in",
 	};
 
@@ -237,6 +258,8 @@ static int read_answers(json_t *answers[5], struct vmm_inventory *in)
 		r = vmm_inventory_add_network(in, network);
 	if (r == 0)
 		r = vmm_inventory_add_memory(in, memory);
+	if (r == 0)
+		r = vmm_inventory_add_disks(in, answers[4]);
 	if (r == 0)
 		r = vmm_inventory_add_media(in, answers[4]);
 	return r;

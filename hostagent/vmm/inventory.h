@@ -10,7 +10,7 @@
  *	qom-list /machine/peripheral, peripheral-anon	devices with and without an id, vCPUs among them
  *	info network					cards, back ends, filters
  *	info ramblock					memory, even if no device uses it yet
- *	query-block					writable disks (disks.h), media in drives
+ *	query-block					writable disks and their sizes, media in drives
  *
  * Where: epoch engine (engine_watch.c), vm_cover.c. The functions that parse QEMU's answers are
  * pure. Threads: any, each with its own qmp client.
@@ -36,6 +36,8 @@ enum vmm_item_kind {
 	VMM_ITEM_NET,	     /* a card, back end or filter, such as "n0 (tap)" or "f0
 			      * (filter-mirror)" */
 	VMM_ITEM_MEMORY,     /* a block of memory, such as "pc.ram" */
+	/* a disk to which the guest can write, such as "root of 268435456 bytes" */
+	VMM_ITEM_DISK,
 	VMM_ITEM_MEDIUM,     /* a medium, such as "cdrom0 (/iso/one.iso)"; a long path is cut at its
 			      * beginning */
 };
@@ -58,6 +60,8 @@ int vmm_inventory_add_devices(struct vmm_inventory *inventory, const json_t *qom
 int vmm_inventory_add_network(struct vmm_inventory *inventory, const char *info_network)
 	__attribute__((warn_unused_result));
 int vmm_inventory_add_memory(struct vmm_inventory *inventory, const char *info_ramblock)
+	__attribute__((warn_unused_result));
+int vmm_inventory_add_disks(struct vmm_inventory *inventory, const json_t *query_block)
 	__attribute__((warn_unused_result));
 int vmm_inventory_add_media(struct vmm_inventory *inventory, const json_t *query_block)
 	__attribute__((warn_unused_result));

@@ -314,6 +314,30 @@ static void a_medium_is_a_part(void **state)
 	}
 }
 
+/* A disk that has grown is a change of the guest: the standby's image is too small. */
+static void the_size_of_a_disk_is_a_part(void **state)
+{
+	static const char format[] =
+		"[{\"device\":\"root\",\"inserted\":{\"file\":\"/d\",\"ro\":false,"
+		"\"image\":{\"virtual-size\":%d}}}]";
+	struct vmm_inventory in[2] = {{0}};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		char text[256];
+		json_t *list;
+
+		snprintf(text, sizeof(text), format, 4096 << i);
+		list = json_loads(text, 0, NULL);
+		assert_int_equal(vmm_inventory_add_disks(&in[i], list), 0);
+		json_decref(list);
+	}
+	assert_true(vmm_inventory_differs(&in[0], &in[1], &change));
+	assert_false(change.is_net);
+	assert_string_equal(change.text,
+			    "added: disk root of 8192 bytes; gone: disk root of 4096 bytes");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -328,6 +352,7 @@ int main(void)
 		cmocka_unit_test(taps_are_exactly_what_the_file_allows),
 		cmocka_unit_test(a_process_without_taps_has_none),
 		cmocka_unit_test(a_medium_is_a_part),
+		cmocka_unit_test(the_size_of_a_disk_is_a_part),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);
