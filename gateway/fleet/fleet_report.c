@@ -104,6 +104,26 @@ static void tell_hindrance(struct fleet *fleet, const struct fleet_vm *vm, uint8
 	fleet_event(fleet, now_ns, vm->config.name, "host", text);
 }
 
+/* Give an event for each news of the disks in an agent's report. */
+static void tell_news(struct fleet *fleet, const struct fleet_vm *vm, uint8_t host,
+		      struct fleet_report *report, uint64_t now_ns)
+{
+	static const char *const keys[FLEET_N_NEWS] = {"disk_copy_news", "disk_verify_news"};
+	char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1], text[VM_TEXT_MAX];
+	const char *stats = report->stats;
+
+	while (wire_stats_next(&stats, key, value)) {
+		for (size_t i = 0; i < FLEET_N_NEWS; i++) {
+			if (strcmp(key, keys[i]) != 0 || !*value ||
+			    strcmp(value, report->told_news[i]) == 0)
+				continue;
+			strcpy(report->told_news[i], value);
+			(void)snprintf(text, sizeof(text), "%s: %s", vm->config.host[host], value);
+			fleet_event(fleet, now_ns, vm->config.name, "disk", text);
+		}
+	}
+}
+
 void fleet_take_report(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t term,
 		       uint64_t epoch, const struct wire_report *msg, uint64_t now_ns)
 {
@@ -124,6 +144,7 @@ void fleet_take_report(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, u
 	memcpy(report->stats, msg->stats, sizeof(report->stats));
 	find_signs(msg->stats, &in, &words);
 	tell_hindrance(fleet, vm, host, report, now_ns);
+	tell_news(fleet, vm, host, report, now_ns);
 	/* Ignore errors, because the next report repeats the input. */
 	(void)fleet_step(fleet, vm, &in, now_ns);
 	witness_keys_offer(fleet, vm, now_ns);

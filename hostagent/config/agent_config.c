@@ -163,6 +163,12 @@ static const struct config_key vm_keys[] = {
 			"or outside of it, never, since the standby keeps the guest's writes"),
 	CONFIG_KEY("vm", "disk_copy_bytes_per_s", SIZE, VM, disk_copy_bytes_per_s, "0", 0,
 		   UINT64_C(1) << 40, "limit of a disk's first copy; 0: no limit"),
+	CONFIG_KEY("vm", "disk_verify_bytes_per_s", SIZE, VM, disk_verify_bytes_per_s, "32M", 0,
+		   UINT64_C(1) << 40,
+		   "how fast the standby's copies of the disks are verified; 0: never"),
+	CONFIG_KEY("vm", "disk_verify_every_ms", MS, VM, disk_verify_every_ns, "0", 0,
+		   UINT64_C(366) * 86400000,
+		   "time from the end of one verification to the next; 0: only after a copy"),
 	CONFIG_KEY("vm", "disks", LIST, VM, disks, "", 0, 0,
 		   "the guest's writable disks, as NAME:PATH NAME:PATH ...: each one's name in "
 		   "QEMU, and its raw image on this host"),

@@ -215,6 +215,16 @@ void disk_ring_forget_hashes(struct disk_ring *ring)
 	wish(ring, false);
 }
 
+void disk_ring_forget_block(struct disk_ring *ring, uint64_t block)
+{
+	static const struct ring_hash unknown = RING_HASH_UNKNOWN;
+	off_t at = (off_t)(ring->table_at + block * sizeof(unknown));
+
+	if (block * DISK_RING_BLOCK_BYTES < ring->disk_bytes &&
+	    pwrite(ring->fd, &unknown, sizeof(unknown), at) != (ssize_t)sizeof(unknown))
+		wish(ring, false);
+}
+
 void disk_ring_assume_zero(struct disk_ring *ring)
 {
 	wish(ring, true);

@@ -198,6 +198,15 @@ void disk_ring_set_sealing(struct disk_ring *ring, bool is_sealing);
 /* Make the writer forget the hashes of all blocks before it appends the next record. */
 void disk_ring_forget_hashes(struct disk_ring *ring);
 
+/* Forget the hash of block @block. No writer may run. If the file cannot be written, makes the
+ * writer forget all hashes. */
+void disk_ring_forget_block(struct disk_ring *ring, uint64_t block);
+
+/* Is @data (all bytes of block @block) the content that was put into the ring last? False also if
+ * that is not known. A writer may run; the answer holds if it has put nothing for that block into
+ * the ring meanwhile. */
+bool disk_ring_is_latest(const struct disk_ring *ring, uint64_t block, const void *data);
+
 /* Make the writer forget the hashes of all blocks, and take each block to be zero. Call this for a
  * new, empty image on the standby, before the writer appends the first record. */
 void disk_ring_assume_zero(struct disk_ring *ring);

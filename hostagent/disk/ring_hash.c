@@ -1,13 +1,14 @@
-/* The writer's table of hashes, with the hash of each block's last content. See "Hashes" in
+/* The table of hashes, with the hash of each block's last content. See "Hashes" in
  * ring.h. */
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "disk/ring_private.h"
 
 static const uint8_t zeroes[DISK_RING_BLOCK_BYTES];
-static const struct ring_hash empty = {0, 0}, unknown = {~UINT64_C(0), ~UINT64_C(0)};
+static const struct ring_hash empty = {0, 0}, unknown = RING_HASH_UNKNOWN;
 
 static bool is_equal(struct ring_hash a, struct ring_hash b)
 {
@@ -53,13 +54,34 @@ static bool empty_means_zero(const struct disk_ring *ring)
 	return atomic_load_explicit(&ring->header->table_done, memory_order_relaxed) & 1;
 }
 
-bool ring_hash_is_known(const struct disk_ring *ring, uint64_t block, struct ring_hash hash)
+/* Does the entry @known of the table say that @block has the content with @hash? */
+static bool says(const struct disk_ring *ring, struct ring_hash known, uint64_t block,
+		 struct ring_hash hash)
 {
-	struct ring_hash known = ring->table[block];
-
 	if (is_equal(known, empty))
 		return empty_means_zero(ring) && is_equal(hash, ring_hash_of_zero(ring, block));
 	return is_equal(known, hash) && !is_equal(known, unknown);
+}
+
+bool ring_hash_is_known(const struct disk_ring *ring, uint64_t block, struct ring_hash hash)
+{
+	return says(ring, ring->table[block], block, hash);
+}
+
+bool disk_ring_is_latest(const struct disk_ring *ring, uint64_t block, const void *data)
+{
+	struct disk_ring with_zeroes = *ring;
+	struct ring_hash known;
+
+	/* The reader has not mapped the table. */
+	if (block * DISK_RING_BLOCK_BYTES >= ring->disk_bytes ||
+	    atomic_load(&ring->header->table_wish) != atomic_load(&ring->header->table_done) ||
+	    pread(ring->fd, &known, sizeof(known),
+		  (off_t)(ring->table_at + block * sizeof(known))) != (ssize_t)sizeof(known))
+		return false;
+	ring_hash_open(&with_zeroes);
+	return says(&with_zeroes, known, block,
+		    ring_hash_of(ring, data, ring_block_bytes(ring, block)));
 }
 
 /* The fences keep the compiler from moving the store of a hash past the store of `head`. No

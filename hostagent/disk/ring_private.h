@@ -77,10 +77,11 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2,
 	       "two processes can share the header");
 
 struct ring_hash {
-	/* the two halves of the hash. Both are 0 in an empty entry, and ~0 if the content is not
-	 * known */
+	/* the two halves of the hash. Both are 0 in an empty entry, and RING_HASH_UNKNOWN if the
+	 * content is not known */
 	uint64_t low, high;
 };
+#define RING_HASH_UNKNOWN {~UINT64_C(0), ~UINT64_C(0)}
 _Static_assert(sizeof(struct ring_hash) == 16, "ring.h says so");
 
 struct disk_ring {

@@ -282,6 +282,7 @@ static void turn(struct engine *e)
 	serve(e);
 	engine_watch_again(e);
 	engine_disks_tick(e);
+	engine_verify_tick(e);
 	engine_flushes_tick(e);
 	now_ns = clock_mono_ns();
 	if (!e->stream.link && now_ns >= e->stream.connect_at_ns)

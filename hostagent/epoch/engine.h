@@ -76,6 +76,10 @@ struct engine_config {
 	 * guest is then only as safe as the standby's commit */
 	bool skips_flushes;
 	uint64_t disk_copy_bytes_per_s; /* limit of a disk's first copy; 0: none */
+	uint64_t disk_verify_bytes_per_s; /* limit of the verification of the copies; 0: there is
+					   * none */
+	uint64_t disk_verify_every_ns; /* time from the end of one verification to the next; 0: one
+					* after each copy */
 	uint64_t backlog_bytes_max; /* limit of encoded epochs not yet committed */
 	uint32_t encode_threads; /* threads that encode, the engine's own included; 0:
 				  * workers_default_threads() */

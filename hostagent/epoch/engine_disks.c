@@ -24,7 +24,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "epoch/ring_epochs.h"
 #include "vmm/disks.h"
 #include "vmm/flushes.h"
 #include "wire/msg.h"
@@ -34,7 +33,6 @@
 #define QMP_NS		 (5 * CLOCK_NS_PER_S)
 #define SERVER_LOOK_NS	 (50 * CLOCK_NS_PER_MS)
 #define COPY_LOOK_NS     (20 * CLOCK_NS_PER_MS) /* how often to check a copy within an epoch */
-#define COPY_BYTES_PER_S_MIN (UINT64_C(1) << 20)
 #define SERVE_EVERY      64u                    /* call engine_service() after this many records */
 /* The hold begins only if fewer bytes than this wait in the rings: the first held epoch must be
  * short. */
@@ -130,6 +128,7 @@ void engine_disks_free(struct engine_disks *d)
 	for (uint32_t i = 0; i < d->n; i++) {
 		disk_server_stop(d->disk[i].server);
 		disk_ring_free(d->disk[i].ring);
+		ring_early_free(&d->disk[i].early);
 	}
 	free(d->disk);
 	d->disk = NULL;
@@ -146,9 +145,7 @@ static void retry_later(struct engine_disks *d)
 	d->retry_ns = clock_mono_ns() + d->wait_ns;
 }
 
-/* Called when a disk's mirror is not whole: end all mirrors, and begin them again later. While the
- * output is held, epochs must not be sent until the mirrors have begun again. */
-static void fell_apart(struct engine *e, const struct engine_disk *disk, const char *why)
+void engine_disks_fell_apart(struct engine *e, const struct engine_disk *disk, const char *why)
 {
 	(void)error_set(&e->disks.trouble, 0, "disk %s is not replicated, trying again: %s",
 			disk->found.name, why);
@@ -156,6 +153,8 @@ static void fell_apart(struct engine *e, const struct engine_disk *disk, const c
 		    e->config.vm, e->term, e->epochs.next, disk->found.name, why);
 	if (e->disks.condition == DISKS_APART)
 		return;
+	if (e->disks.condition == DISKS_COPYING)
+		engine_copy_ended(e, why);
 	engine_set_disks(e, DISKS_APART, why);
 	if (engine_throttle_release(e) == 0)
 		end_mirrors(e);
@@ -189,28 +188,6 @@ static const char *trouble_of(const struct engine_disk *disk, uint64_t ring_byte
 	return NULL;
 }
 
-/* Called when a ring is full because the first copy was faster than epochs are committed. Make the
- * next copy half as fast. */
-static void slow_down(struct engine *e, const struct engine_disk *disk)
-{
-	uint64_t ms = (clock_mono_ns() - e->disks.begun_ns) / CLOCK_NS_PER_MS;
-	struct disk_ring_counts counts;
-
-	disk_ring_get_counts(disk->ring, &counts);
-	e->disks.copy_bytes_per_s =
-		(counts.bytes - disk->counts.bytes) * 1000 / (2 * (ms ? ms : 1));
-	if (e->disks.copy_bytes_per_s < COPY_BYTES_PER_S_MIN)
-		e->disks.copy_bytes_per_s = COPY_BYTES_PER_S_MIN;
-}
-
-/* Return the limit of the next copy, in bytes/s; 0: none. */
-static uint64_t copy_limit(const struct engine *e)
-{
-	uint64_t ours = e->disks.copy_bytes_per_s, users = e->config.disk_copy_bytes_per_s;
-
-	return ours == 0 || (users > 0 && users < ours) ? users : ours;
-}
-
 int engine_disks_check(struct engine *e)
 {
 	char room[160];
@@ -223,8 +200,8 @@ int engine_disks_check(struct engine *e)
 
 		if (why) {
 			if (why == room && e->disks.condition == DISKS_COPYING)
-				slow_down(e, disk);
-			fell_apart(e, disk, why);
+				engine_copy_slow_down(e, disk);
+			engine_disks_fell_apart(e, disk, why);
 			return -EPIPE;
 		}
 	}
@@ -251,7 +228,7 @@ static void look_at_servers(struct engine *e)
 		disk_server_last_line(disk->server, line, sizeof(line));
 		snprintf(why, sizeof(why), "its replica server (nbdkit) has ended: %s",
 			 *line ? line : "it said nothing");
-		fell_apart(e, disk, why);
+		engine_disks_fell_apart(e, disk, why);
 		return;
 	}
 }
@@ -259,8 +236,19 @@ static void look_at_servers(struct engine *e)
 void engine_disks_hung(struct engine *e)
 {
 	if (e->disks.condition == DISKS_COPYING || e->disks.condition == DISKS_IN_STEP)
-		fell_apart(e, &e->disks.disk[0],
+		engine_disks_fell_apart(e, &e->disks.disk[0],
 			   "QEMU did not stop the guest in time; does a replica server hang?");
+}
+
+/* Make the next copy send the blocks in which the standby's image differs, even if their content is
+ * the one that was put into the ring last. No server may run. */
+static void forget_bad(struct engine_disk *disk)
+{
+	if (disk->n_bad > WIRE_DISK_DIFFER_MAX)
+		disk_ring_forget_hashes(disk->ring);
+	for (uint32_t i = 0; i < disk->n_bad && i < WIRE_DISK_DIFFER_MAX; i++)
+		disk_ring_forget_block(disk->ring, disk->bad[i] / DISK_RING_BLOCK_BYTES);
+	disk->n_bad = 0;
 }
 
 static int begin_mirror(struct engine *e, struct engine_disk *disk, struct error *ret_error)
@@ -273,23 +261,59 @@ static int begin_mirror(struct engine *e, struct engine_disk *disk, struct error
 	int r;
 
 	snprintf(label, sizeof(label), "vm=%s disk=%s", e->config.vm, disk->found.name);
+	forget_bad(disk);
 	r = disk_server_start(&config, &disk->server, ret_error);
 	if (r < 0)
 		return r;
 	disk_ring_get_counts(disk->ring, &disk->counts);
 	return mirror_begin(&disk->mirror, e->guest.qmp, &disk->found, disk->socket,
-			    copy_limit(e), ret_error);
+			    engine_copy_limit(e), ret_error);
+}
+
+/* Look at the disks again: while no mirror ran, somebody may have put another node on top of a disk
+ * (a snapshot), or changed its size. A mirror follows a snapshot, since it begins with a whole
+ * copy.
+ * Returns 0; -ESTALE if *@ret_disk cannot be mirrored as it is now; errors of vmm_disks_list(). */
+static int look_again(struct engine *e, struct engine_disk **ret_disk, struct error *ret_error)
+{
+	struct vmm_disks now;
+	int r = vmm_disks_list(e->guest.qmp, &now, ret_error);
+
+	*ret_disk = e->disks.disk;
+	for (uint32_t i = 0; r == 0 && i < e->disks.n; i++) {
+		struct vmm_disk *found = &e->disks.disk[i].found;
+		const struct vmm_disk *disk = vmm_disks_find(&now, found->name);
+
+		*ret_disk = &e->disks.disk[i];
+		if (!disk)
+			return error_set(ret_error, -ESTALE, "the guest has it no more");
+		if (disk->size_bytes != found->size_bytes)
+			return error_set(ret_error, -ESTALE,
+					 "its size was changed from %" PRIu64 " to %" PRIu64
+					 " bytes: give the standby's image that size, then "
+					 "unprotect and protect the VM",
+					 found->size_bytes, disk->size_bytes);
+		if (strcmp(disk->node, found->node) != 0)
+			log_info("vm=%s disk=%s is now %.200s (%s), by somebody else",
+				 e->config.vm, disk->name, disk->file, disk->format);
+		*found = *disk;
+	}
+	return r;
 }
 
 static int begin_each(struct engine *e)
 {
+	struct engine_disk *disk;
 	struct error error;
 
+	if (look_again(e, &disk, &error) < 0) {
+		engine_disks_fell_apart(e, disk, error.text);
+		return -EPIPE;
+	}
 	for (uint32_t i = 0; i < e->disks.n; i++) {
-		struct engine_disk *disk = &e->disks.disk[i];
-
+		disk = &e->disks.disk[i];
 		if (begin_mirror(e, disk, &error) < 0) {
-			fell_apart(e, disk, error.text);
+			engine_disks_fell_apart(e, disk, error.text);
 			return -EPIPE;
 		}
 	}
@@ -310,10 +334,11 @@ static void begin_mirrors(struct engine *e)
 	guestclock_running(e->guest.clock);
 	start_ns = e->disks.begun_ns = clock_mono_ns();
 	engine_set_disks(e, DISKS_COPYING, "");
+	engine_copy_begun(e);
 	engine_disks_sealing(e, true);
 	r = qmp_execute(e->guest.qmp, "stop", NULL, QMP_NS, NULL);
 	if (r < 0)
-		fell_apart(e, &e->disks.disk[0], "QEMU does not stop the guest");
+		engine_disks_fell_apart(e, &e->disks.disk[0], "QEMU does not stop the guest");
 	else
 		(void)begin_each(e); /* begin_each() has reported what failed */
 	engine_disks_sealing(e, false);
@@ -363,10 +388,12 @@ void engine_disks_tick(struct engine *e)
 	if (d->condition == DISKS_APART && may_begin(e))
 		begin_mirrors(e);
 	look_at_servers(e);
+	engine_copy_look(e);
 	if (engine_disks_check(e) == 0 && d->condition == DISKS_COPYING && all_ready(e)) {
 		snprintf(why, sizeof(why), "after %" PRIu64 " ms",
 			 (clock_mono_ns() - d->begun_ns) / CLOCK_NS_PER_MS);
 		engine_set_disks(e, DISKS_IN_STEP, why);
+		engine_copy_ended(e, NULL);
 		d->wait_ns = 0;
 		*d->trouble.text = '\0';
 	}
@@ -417,6 +444,7 @@ void engine_disks_cut(struct engine *e, uint64_t epoch)
 
 		disk->cut[epoch % ENGINE_SEALED_AT_SLOTS] = disk_ring_head(disk->ring);
 	}
+	engine_verify_cut(e, epoch);
 }
 
 static int encode_record(struct engine *e, const char *name, const struct disk_record *record)
@@ -445,6 +473,9 @@ static int encode_disk(struct engine *e, struct engine_disk *disk, uint64_t end)
 	int r;
 
 	while ((r = disk_ring_read(disk->ring, &at, end, &record)) > 0) {
+		engine_verify_saw(e, disk, &record);
+		if (e->epochs.sync == SYNC_FULL)
+			ring_early_add(&disk->early, &record);
 		r = encode_record(e, disk->found.name, &record);
 		if (r == 0 && ++n % SERVE_EVERY == 0)
 			r = engine_service(e);
@@ -466,7 +497,7 @@ int engine_disks_encode(struct engine *e, uint64_t epoch)
 
 		r = encode_disk(e, disk, disk->cut[epoch % ENGINE_SEALED_AT_SLOTS]);
 	}
-	return r;
+	return r < 0 ? r : engine_verify_encode(e, epoch);
 }
 
 void engine_disks_committed(struct engine *e, uint64_t epoch)
@@ -486,7 +517,7 @@ void engine_disks_full_begins(struct engine *e)
 	bool has_lost = false;
 
 	for (uint32_t i = 0; i < e->disks.n; i++)
-		has_lost |= ring_epochs_full_begins(e->disks.disk[i].ring);
+		has_lost |= ring_epochs_has_early(e->disks.disk[i].ring);
 	/* If records are lost, copy the disks again, because a copy includes the lost writes. While
 	 * output passes, do not make a long first copy within this epoch: begin the copy again
 	 * afterwards. */
@@ -496,13 +527,18 @@ void engine_disks_full_begins(struct engine *e)
 							  : "all of RAM is copied first");
 		end_mirrors(e);
 	}
-	for (uint32_t i = 0; i < e->disks.n; i++)
-		e->disks.disk[i].encoded = disk_ring_tail(e->disks.disk[i].ring);
+	for (uint32_t i = 0; i < e->disks.n; i++) {
+		struct engine_disk *disk = &e->disks.disk[i];
+
+		/* has_lost says the same */
+		(void)!ring_epochs_full_begins(disk->ring, &disk->early, disk->server != NULL);
+		disk->encoded = disk_ring_tail(disk->ring);
+	}
 }
 
 /* Put all that waits in the rings into the FULL epoch. A copy can be larger than the ring. So while
  * a copy is being made, release the records at once. If the epoch does not arrive, the disk is
- * copied whole again. */
+ * copied again, and what is released here is sent again. */
 int engine_disks_full_take(struct engine *e)
 {
 	int r = 0;
@@ -546,40 +582,5 @@ void engine_disks_resumed(struct engine *e, uint64_t epoch)
 		 ", before one that was committed: its disks are copied whole",
 		 e->config.vm, epoch);
 	if (e->disks.condition != DISKS_APART)
-		fell_apart(e, &e->disks.disk[0], "the standby has lost its copy");
-}
-
-int engine_disks_stats(const struct engine *e, char *stats)
-{
-	uint64_t waiting = 0, bytes = 0, same = 0, overflows = 0, waits = 0;
-	int r;
-
-	if (e->disks.n == 0)
-		return 0;
-	for (uint32_t i = 0; i < e->disks.n; i++) {
-		struct disk_ring_counts counts;
-
-		disk_ring_get_counts(e->disks.disk[i].ring, &counts);
-		waiting += disk_ring_waiting(e->disks.disk[i].ring);
-		bytes += counts.bytes;
-		same += counts.same_bytes;
-		overflows += counts.overflows;
-		waits += counts.waits_ns / CLOCK_NS_PER_MS;
-	}
-	r = wire_stats_add(stats, "disks", "%s",
-			   condition_value(&condition_disks, e->disks.condition));
-	if (r == 0)
-		r = wire_stats_add(stats, "disk_flushes", "%s",
-				   engine_flushes_are_off(e) ? "outside" : "in-pause");
-	if (r == 0)
-		r = wire_stats_add(stats, "disk_waiting_bytes", "%" PRIu64, waiting);
-	if (r == 0)
-		r = wire_stats_add(stats, "disk_bytes", "%" PRIu64, bytes);
-	if (r == 0)
-		r = wire_stats_add(stats, "disk_same_bytes", "%" PRIu64, same);
-	if (r == 0)
-		r = wire_stats_add(stats, "disk_overflows", "%" PRIu64, overflows);
-	if (r == 0)
-		r = wire_stats_add(stats, "disk_waits_ms", "%" PRIu64, waits);
-	return r;
+		engine_disks_fell_apart(e, &e->disks.disk[0], "the standby has lost its copy");
 }

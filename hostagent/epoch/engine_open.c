@@ -26,6 +26,7 @@ static void free_engine(struct engine *e)
 	progress_end(e->config.progress);
 	link_free(e->stream.link);
 	engine_machine_done(&e->machine);
+	engine_verify_close(&e->verify);
 	engine_disks_free(&e->disks);
 	seal_free(e->capture.seal);
 	devstate_close(e->capture.device);

@@ -10,6 +10,8 @@
  *	engine_direct.c  the stream to the VM's other host, without a gateway
  *	engine_disks.c   mirrors the guest's disks, puts their writes into epochs
  *	engine_ring.c    the files of the disks' rings
+ *	engine_verify.c  compares the disks' copies on the standby with the disks
+ *	engine_progress.c  figures and news of the disks
  *	engine_flushes.c  makes QEMU ignore flushes of the disks' images, and obey them again
  *	engine_throttle.c  stops and resumes the vCPUs by throttle.h's timetable
  *	engine_watch.c   checks whether the guest's devices or taps have changed since attaching
@@ -51,6 +53,7 @@
 #include "base/hist.h"
 #include "disk/ring.h"
 #include "disk/server.h"
+#include "epoch/blocks.h"
 #include "epoch/condition.h"
 #include "epoch/encoder.h"
 #include "epoch/engine.h"
@@ -58,6 +61,7 @@
 #include "epoch/protect.h"
 #include "epoch/reference.h"
 #include "epoch/retain.h"
+#include "epoch/ring_epochs.h"
 #include "epoch/seal.h"
 #include "epoch/stage.h"
 #include "epoch/throttle.h"
@@ -77,6 +81,7 @@
 #define ENGINE_RECONNECT_NS    (100 * CLOCK_NS_PER_MS)
 #define ENGINE_HANDSHAKE_NS    (2 * CLOCK_NS_PER_S)
 #define ENGINE_PUBLISH_NS      (200 * CLOCK_NS_PER_MS)
+#define ENGINE_COPY_BYTES_PER_S_MIN (UINT64_C(1) << 20) /* a copy is not made slower than this */
 
 struct engine_figures {
 	struct hist pause_ns;
@@ -175,9 +180,14 @@ struct engine_disk {
 	/* the ring's counts when the mirror was begun; more disconnections or overflows mean that
 	 * a write did not arrive */
 	struct disk_ring_counts counts;
+	struct ring_early early; /* the blocks in the FULL epoch that is made, or was made last */
 	uint64_t encoded; /* position in the ring: records before it are in frames */
 	/* position in the ring at which an epoch ends; index: epoch % slots */
 	uint64_t cut[ENGINE_SEALED_AT_SLOTS];
+	/* blocks of the standby's image that differ: the next copy sends them. The first n_bad
+	 * offsets; if n_bad is larger than the array, all blocks are sent */
+	uint64_t bad[WIRE_DISK_DIFFER_MAX];
+	uint32_t n_bad;
 	bool is_flush_off;  /* true if we made QEMU ignore flushes of the image */
 	bool is_flush_kept; /* true if QEMU could not be made to ignore flushes, so they stay within
 			     * the pause */
@@ -194,8 +204,52 @@ struct engine_disks {
 	uint64_t wait_ns;     /* length of the wait that ends at retry_ns; 0: none yet */
 	uint64_t look_ns;     /* when to check whether the servers still run */
 	uint64_t begun_ns;    /* when the mirrors were begun */
-	uint64_t copy_bytes_per_s; /* limit of the next copy, set after a ring was full; 0: none */
+	/* our own limit of a copy, in bytes/s: it falls while a ring is nearly full; 0: none */
+	uint64_t copy_bytes_per_s;
+	/* The copy that began at begun_ns, or the last one: how much of it is done. `copied_bytes`
+	 * and `copy_bytes` are sums over all disks, of what QEMU has read and must read. */
+	uint64_t copied_bytes, copy_bytes;
+	uint64_t copy_look_ns; /* when to ask QEMU again */
+	uint32_t copy_tenths;  /* tenths of the copy that were reported */
+	char copy_news[WIRE_STATS_VALUE_MAX + 1]; /* for events; "": no copy yet */
 	uint64_t flush_retry_ns; /* when to retry to switch flushes on */
+};
+
+/* Where a batch of blocks is; see engine_verify.c. */
+enum verify_phase {
+	VERIFY_IDLE,	/* there is no batch */
+	VERIFY_READING, /* a thread reads the blocks */
+	VERIFY_READ,	/* their hashes belong into the epoch that was just sealed */
+	VERIFY_SENT,	/* their hashes are in an epoch; the standby has not answered */
+};
+
+/* The verification of the disks' copies; see engine_verify.c. */
+struct engine_verify {
+	struct blocks *blocks; /* of `disk`; NULL: not opened */
+	enum verify_phase phase;
+	uint32_t disk;	       /* which disk's turn it is; n: the pass has ended */
+	uint64_t block;	       /* the batch's first block, or the next batch's */
+	uint64_t first;	       /* the first block that is read; with n, valid unless VERIFY_IDLE */
+	uint32_t n;
+	uint64_t touched;      /* bit i: block i of the batch was written since the read began */
+	uint64_t epoch;	       /* the epoch of the hashes; valid in VERIFY_READ and VERIFY_SENT */
+	uint32_t n_sent;       /* hashes of the batch in that epoch */
+	uint64_t answer_ns;    /* VERIFY_SENT: when to give up waiting for the standby's answer */
+	uint64_t next_ns;      /* when the next batch, or the next pass, may begin */
+	struct wire_disk_checked answer; /* if n_differ > 0: not handled yet */
+	struct wire_disk_checked bad; /* the last difference */
+	uint32_t bad_at;       /* index of the next block in `bad` to send again */
+	bool is_repair;        /* the batch is a block that is to be sent again */
+	bool must_copy;	       /* the disk must be copied again */
+	bool has_passed;       /* all blocks were compared, and none differed */
+	bool has_failed;       /* copies did not help; nothing is verified any more */
+	uint32_t n_repairs;    /* how often blocks differed since the last whole pass */
+	/* of this pass: blocks that were equal; that were written meanwhile, or not readable */
+	uint64_t n_checked, n_busy;
+	uint32_t n_left_out;   /* disks of this pass that cannot be verified */
+	uint64_t n_differ;     /* blocks that differed, of all passes */
+	struct error why;      /* why a disk cannot be verified, or has_failed; "" */
+	char news[WIRE_STATS_VALUE_MAX + 1]; /* what happened last; "": nothing yet */
 };
 
 /* The right to let the guest run; see engine_lease.c. */
@@ -284,6 +338,7 @@ struct engine {
 	struct engine_lease lease;
 	struct engine_epochs epochs;
 	struct engine_disks disks;
+	struct engine_verify verify;
 	struct engine_throttle throttle;
 	struct engine_stream stream;
 	struct engine_direct direct;
@@ -501,7 +556,45 @@ int engine_disks_full_wait(struct engine *e) __attribute__((warn_unused_result))
 /* Record that the standby has only the epochs up to @epoch. If a committed epoch is lost, the
  * content of the standby's images is unknown, so the disks are copied whole. */
 void engine_disks_resumed(struct engine *e, uint64_t epoch);
-/* Add figures of the disks to @stats. Returns 0 or an error of wire_stats_add(). */
+/* Called when a ring is full because the first copy was faster than epochs are committed. Make the
+ * next copy half as fast. */
+void engine_copy_slow_down(struct engine *e, const struct engine_disk *disk);
+/* Return the limit of a disk's copy, in bytes/s; 0: none. */
+uint64_t engine_copy_limit(const struct engine *e);
+/* Called when the mirror of @disk is not whole, or the standby's image differs, because of @why:
+ * end all mirrors, and begin them again later. While the output is held, no epoch may be sent until
+ * the mirrors have begun again. */
+void engine_disks_fell_apart(struct engine *e, const struct engine_disk *disk, const char *why);
+
+/* engine_verify.c. Begin or end a batch or a pass, when it is time. Called between two epochs. */
+void engine_verify_tick(struct engine *e);
+/* Note that @record of @disk is put into the epoch: its blocks were written lately. */
+void engine_verify_saw(struct engine *e, const struct engine_disk *disk,
+		       const struct disk_record *record);
+/* Called by the seal's hook: hashes that are computed by now belong into @epoch. */
+void engine_verify_cut(struct engine *e, uint64_t epoch);
+/* Put hashes into @epoch, after all its changes of disks. Returns 0, or an error after which the
+ * epoch is lost. */
+int engine_verify_encode(struct engine *e, uint64_t epoch) __attribute__((warn_unused_result));
+/* Handle DISK_CHECKED. Returns 0 or -EPROTO. */
+int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
+	__attribute__((warn_unused_result));
+/* Add figures of the verification to @stats. Returns 0 or an error of wire_stats_add(). */
+int engine_verify_stats(const struct engine *e, char *stats) __attribute__((warn_unused_result));
+void engine_verify_close(struct engine_verify *verify);
+
+/* engine_progress.c. Report that the copy of the disks has begun; how far it is, called while it is
+ * made, between two epochs or while a FULL epoch waits for it; and that it has ended, or why it was
+ * given up (@why, else NULL). */
+void engine_copy_begun(struct engine *e);
+void engine_copy_look(struct engine *e);
+void engine_copy_ended(struct engine *e, const char *why);
+/* Add a text to @stats, cut to what a value may have, with '?' for what it may not. Adds nothing if
+ * the text is "". Returns 0 or an error of wire_stats_add(). */
+int engine_add_text(char *stats, const char *key, const char *text)
+	__attribute__((warn_unused_result));
+/* Add figures of the disks to @stats. Returns 0 or an error of
+ * wire_stats_add(). */
 int engine_disks_stats(const struct engine *e, char *stats) __attribute__((warn_unused_result));
 
 /* engine_flushes.c. Make QEMU ignore or obey flushes of the images, as the disks' condition and the

@@ -313,6 +313,8 @@ static int handle_frame(struct engine *e, const struct wire_frame *frame)
 			return -EPROTO;
 		engine_committed(e, frame->h.epoch);
 		return 0;
+	case WIRE_DISK_CHECKED:
+		return engine_verify_answer(e, frame);
 	default:
 		return -EPROTO;
 	}

@@ -8,8 +8,10 @@
  *	COMMITTED  the hashes take for granted that the standby has this epoch
  *	EARLY	   records were released before this FULL epoch was committed; 0: none
  *
- * If the standby's last epoch is older than COMMITTED, the standby has lost its copy. If the epoch
- * EARLY is given up, its released records are lost. In both cases the disk must be copied whole.
+ * If the standby's last epoch is older than COMMITTED, the standby has lost its copy, and all
+ * hashes are forgotten. If the epoch EARLY is given up, its released records are lost. Then QEMU
+ * must read all of the disk again. But only the hashes of the blocks in these records are
+ * forgotten, if the agent still knows the blocks (struct ring_early); a new agent does not.
  *
  * Where: engine_disks.c. Threads: the ring's reader.
  */
@@ -34,8 +36,25 @@ void ring_epochs_release_early(struct disk_ring *ring, uint64_t epoch, uint64_t 
 bool ring_epochs_resumed(struct disk_ring *ring, uint64_t epoch)
 	__attribute__((warn_unused_result));
 
-/* Called when a FULL epoch begins and all that was not committed is given up. Returns true if
- * records are lost. In this case the caller must do the same as after a lost epoch. */
-bool ring_epochs_full_begins(struct disk_ring *ring) __attribute__((warn_unused_result));
+/* The blocks whose records were put into the current FULL epoch. All zero: they are not known. */
+struct ring_early {
+	uint64_t *bits; /* one for each block; NULL: not known */
+	uint64_t n_blocks;
+};
+
+/* Were records released for a FULL epoch that is not committed? They are lost if it is given up. */
+bool ring_epochs_has_early(const struct disk_ring *ring);
+
+/* Called when a FULL epoch begins and all that was not committed is given up. If
+ * ring_epochs_has_early(), forgets the hashes of the blocks in @early. Forgets all hashes if these
+ * blocks are not known, or if @has_writer: a writer runs. Returns true if records are lost. In this
+ * case the caller must end the mirror and begin it again. Empties @early for the new epoch; without
+ * memory, its blocks will not be known. */
+bool ring_epochs_full_begins(struct disk_ring *ring, struct ring_early *early, bool has_writer)
+	__attribute__((warn_unused_result));
+
+/* Note that @record was put into the FULL epoch. Does nothing if @early is not known. */
+void ring_early_add(struct ring_early *early, const struct disk_record *record);
+void ring_early_free(struct ring_early *early);
 
 #endif

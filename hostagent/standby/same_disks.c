@@ -1,5 +1,5 @@
-/* Checks that the warm QEMU and the agent mean the same file by each disk. Otherwise the guest would
- * continue, after a promotion, with a disk to which the agent has written nothing. See
+/* Checks that the warm QEMU and the agent mean the same file by each disk. Otherwise the guest
+ * would continue, after a promotion, with a disk to which the agent has written nothing. See
  * standby_private.h. */
 #include <errno.h>
 #include <inttypes.h>
@@ -40,9 +40,9 @@ static int check_disk(const struct standby *sb, const struct image *image,
 				 image->name, disk->file, sb->config.command_file, image->path);
 	if (disk->size_bytes != image->bytes)
 		return error_set(ret_error, -EINVAL,
-				 "disk %s: its image %s has %" PRIu64 " bytes, but QEMU sees a disk "
-				 "of %" PRIu64 " bytes (format %s): correct command_file %s, with "
-				 "format=raw",
+				 "disk %s: its image %s has %" PRIu64 " bytes, but QEMU sees a "
+				 "disk of %" PRIu64 " bytes (format %s): correct command_file %s, "
+				 "with format=raw",
 				 image->name, image->path, image->bytes, disk->size_bytes,
 				 disk->format, sb->config.command_file);
 	return 0;

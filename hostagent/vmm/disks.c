@@ -1,12 +1,16 @@
 #include "vmm/disks.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "vmm/mirror.h"
 
 #define TIMEOUT_NS   (5 * CLOCK_NS_PER_S)
@@ -14,6 +18,7 @@
 #define SIZE_UNKNOWN UINT64_MAX
 
 AUTO_DEFINE(json_t *, json_decref)
+AUTO_DEFINE(DIR *, closedir)
 
 /* ---- names */
 
@@ -298,6 +303,43 @@ int vmm_disks_list(struct qmp *q, struct vmm_disks *ret_disks, struct error *ret
 		return r;
 	/* If QEMU does not have the second command, `graph` is NULL, and has_job stays false. */
 	return vmm_disks_parse(blocks, graph, ret_disks, ret_error);
+}
+
+/* ---- the image's file */
+
+/* Does process @pid have the file @file open? */
+static bool has_open(pid_t pid, const struct stat *file)
+{
+	AUTO(closedir) DIR *dir = NULL;
+	const struct dirent *entry;
+	char path[64];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		if (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && st.st_ino == file->st_ino &&
+		    st.st_dev == file->st_dev)
+			return true;
+	}
+	return false;
+}
+
+int vmm_disk_open_image(pid_t pid, const struct vmm_disk *disk, struct error *ret_error)
+{
+	char path[VMM_DISK_FILE_BYTES + 64];
+	struct stat st;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/%s%s", pid,
+		       *disk->file == '/' ? "root" : "cwd/", disk->file);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0 && fstat(fd, &st) == 0 && has_open(pid, &st))
+		return fd;
+	fd_close(fd);
+	return error_set(ret_error, -ENOTSUP,
+			 "disk %s: its image %.200s is no file that QEMU has open",
+			 disk->name, disk->file);
 }
 
 /* ---- the decision */

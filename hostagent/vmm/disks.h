@@ -27,6 +27,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <jansson.h>
 
@@ -82,6 +83,12 @@ int vmm_disks_parse(const json_t *query_block, const json_t *graph, struct vmm_d
 
 /* Returns the disk called @name, borrowed from @disks; NULL: none. */
 const struct vmm_disk *vmm_disks_find(const struct vmm_disks *disks, const char *name);
+
+/* Open for reading the file that QEMU process @pid has as the image of @disk, whatever its format.
+ * Returns a descriptor, which the caller closes; or -ENOTSUP if QEMU has no such file open, with
+ * *ret_error. */
+int vmm_disk_open_image(pid_t pid, const struct vmm_disk *disk, struct error *ret_error)
+	__attribute__((warn_unused_result));
 
 /* Can a disk have the name @name? 1 to 63 characters of [a-zA-Z0-9_.-]. */
 bool vmm_disk_name_is_good(const char *name);

@@ -1,12 +1,9 @@
 #include "vmm/flushes.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -17,7 +14,6 @@
 #define TIMEOUT_NS (10 * CLOCK_NS_PER_S) /* a reopen drains and flushes */
 
 AUTO_DEFINE(json_t *, json_decref)
-AUTO_DEFINE(DIR *, closedir)
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -34,45 +30,6 @@ static int execute(struct qmp *q, const char *name, const char *command, json_t 
 	return r < 0 ? error_set(ret_error, r, "disk %s: QEMU: %s: %s", name, command,
 				 *qmp_error(q) ? qmp_error(q) : strerror(-r))
 		     : 0;
-}
-
-/* ---- the image's file */
-
-/* Does process @pid have the file @file open? */
-static bool has_open(pid_t pid, const struct stat *file)
-{
-	AUTO(closedir) DIR *dir = NULL;
-	const struct dirent *entry;
-	char path[64];
-	struct stat st;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	dir = opendir(path);
-	while (dir && (entry = readdir(dir))) {
-		if (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && st.st_ino == file->st_ino &&
-		    st.st_dev == file->st_dev)
-			return true;
-	}
-	return false;
-}
-
-/* Open the image of @disk as QEMU process @pid sees it. Returns a descriptor, or -ENOTSUP. */
-static int open_image(pid_t pid, const struct vmm_disk *disk, struct error *ret_error)
-{
-	char path[VMM_DISK_FILE_BYTES + 64];
-	struct stat st;
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/%s%s", pid,
-		       *disk->file == '/' ? "root" : "cwd/", disk->file);
-	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	if (fd >= 0 && fstat(fd, &st) == 0 && has_open(pid, &st))
-		return fd;
-	fd_close(fd);
-	return error_set(ret_error, -ENOTSUP,
-			 "disk %s: its image %.200s is no file that QEMU has open, so it could not "
-			 "be brought to the disk",
-			 disk->name, disk->file);
 }
 
 /* ---- QEMU's nodes */
@@ -224,7 +181,7 @@ int flushes_off(struct qmp *q, pid_t pid, const struct vmm_disk *disk, int *ret_
 		return error_set(ret_error, -ENOTSUP, "disk %s: QEMU %s", disk->name,
 				 ignore ? "ignores flushes already (cache=unsafe)"
 					: "does not say which nodes are its image");
-	fd = open_image(pid, disk, ret_error);
+	fd = vmm_disk_open_image(pid, disk, ret_error);
 	if (fd < 0)
 		return fd;
 	r = make_mark(q, disk, ret_error);
@@ -245,7 +202,7 @@ int flushes_off(struct qmp *q, pid_t pid, const struct vmm_disk *disk, int *ret_
 
 static int on_again(struct qmp *q, pid_t pid, const struct vmm_disk *disk, struct error *ret_error)
 {
-	int fd = open_image(pid, disk, ret_error), r;
+	int fd = vmm_disk_open_image(pid, disk, ret_error), r;
 
 	r = flushes_on(q, disk, fd, ret_error);
 	fd_close(fd);

@@ -240,7 +240,7 @@ static void many_disks_take_a_line_each(void **state)
 	put(vm_path, "%sdisks = one:/more\n", text);
 	expect_fault("web1", "disks: more than 16");
 	put(vm_path, "%sdisks = one:/much%s\n", text, path);
-	expect_fault("web1", "line of 197 bytes, expected at most 196; a list may have several lines");
+	expect_fault("web1", "line of 197 bytes, expected at most 196; a list may have several");
 }
 
 static void a_missing_command_hinders_only_the_standby(void **state)

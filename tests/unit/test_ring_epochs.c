@@ -17,6 +17,7 @@
 struct fixture {
 	char dir[64], path[96];
 	struct disk_ring *ring, *writer;
+	struct ring_early early;
 };
 
 static const uint8_t content[BLOCK] = {1, 2, 3};
@@ -35,6 +36,7 @@ static void die(struct fixture *f)
 {
 	disk_ring_free(f->writer);
 	disk_ring_free(f->ring);
+	ring_early_free(&f->early);
 	open_ring(f);
 	assert_null(disk_ring_why_new(f->ring));
 }
@@ -57,6 +59,7 @@ static int teardown(void **state)
 
 	disk_ring_free(f->writer);
 	disk_ring_free(f->ring);
+	ring_early_free(&f->early);
 	assert_int_equal(unlink(f->path), 0);
 	assert_int_equal(rmdir(f->dir), 0);
 	free(f);
@@ -91,7 +94,7 @@ static void test_commit_releases(void **state)
 	assert_false(ring_epochs_resumed(f->ring, 6));
 	assert_int_equal(disk_ring_tail(f->ring), cut);
 	assert_int_equal(disk_ring_head(f->ring), end);
-	assert_false(ring_epochs_full_begins(f->ring));
+	assert_false(ring_epochs_full_begins(f->ring, &f->early, false));
 	assert_true(is_known(f, 0));
 	assert_true(is_known(f, 1));
 }
@@ -132,9 +135,31 @@ static void test_early_is_lost(void **state)
 	ring_epochs_committed(f->ring, 8, cut);
 	assert_int_equal(disk_ring_tail(f->ring), pos);
 	assert_false(ring_epochs_resumed(f->ring, 8));
-	assert_true(ring_epochs_full_begins(f->ring));
+	assert_true(ring_epochs_full_begins(f->ring, &f->early, false));
 	assert_false(is_known(f, 0));
-	assert_false(ring_epochs_full_begins(f->ring));
+	assert_false(ring_epochs_full_begins(f->ring, &f->early, false));
+}
+
+/* Only block 1 was put into the FULL epoch that is given up. Its content is sent again, that of
+ * block 0 is not; all is sent if a writer runs, or if the agent has died in between. */
+static void test_early_blocks_are_lost(void **state)
+{
+	const struct disk_record record = {.op = DISK_WRITE, .bytes = BLOCK, .offset = BLOCK};
+	struct fixture *f = *state;
+
+	for (int kind = 0; kind < 3; kind++) {
+		ring_epochs_committed(f->ring, 8 + (uint64_t)kind, put(f, 0));
+		assert_false(ring_epochs_full_begins(f->ring, &f->early, false));
+		ring_epochs_release_early(f->ring, 20, put(f, 1));
+		ring_early_add(&f->early, &record);
+		assert_true(ring_epochs_has_early(f->ring));
+		if (kind == 2)
+			die(f);
+		assert_true(ring_epochs_full_begins(f->ring, &f->early, kind == 1));
+		assert_false(ring_epochs_has_early(f->ring));
+		assert_int_equal(is_known(f, 0), kind == 0);
+		assert_false(is_known(f, 1));
+	}
 }
 
 static void test_early_is_committed(void **state)
@@ -144,7 +169,7 @@ static void test_early_is_committed(void **state)
 
 	ring_epochs_release_early(f->ring, 9, pos);
 	ring_epochs_committed(f->ring, 9, pos);
-	assert_false(ring_epochs_full_begins(f->ring));
+	assert_false(ring_epochs_full_begins(f->ring, &f->early, false));
 	assert_true(is_known(f, 0));
 }
 
@@ -156,13 +181,13 @@ static void test_early_and_death(void **state)
 	ring_epochs_release_early(f->ring, 9, put(f, 0));
 	die(f);
 	assert_false(ring_epochs_resumed(f->ring, 8));
-	assert_true(ring_epochs_full_begins(f->ring));
+	assert_true(ring_epochs_full_begins(f->ring, &f->early, false));
 	assert_false(is_known(f, 0));
 
 	ring_epochs_release_early(f->ring, 9, put(f, 1));
 	die(f);
 	assert_false(ring_epochs_resumed(f->ring, 9));
-	assert_false(ring_epochs_full_begins(f->ring));
+	assert_false(ring_epochs_full_begins(f->ring, &f->early, false));
 	assert_true(is_known(f, 1));
 	/* The resume after epoch 9 counted as that epoch's commit. */
 	assert_true(ring_epochs_resumed(f->ring, 8));
@@ -174,6 +199,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_commit_releases, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_standby_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_early_is_lost, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_early_blocks_are_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_early_is_committed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_early_and_death, setup, teardown),
 	};
