@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
@@ -12,7 +11,7 @@
 #include "ebpf/hold_prog.h"
 #include "net/hold_check.h"
 #include "net/hold_fifo.h"
-#include "net/hold_ring.h"
+#include "net/hold_lane.h"
 #include "net/nl.h"
 #include "net/release_port.h"
 
@@ -39,7 +38,7 @@ struct hold {
 	struct nl nl;
 	struct hold_prog prog;
 	struct release_port port;
-	struct hold_ring ring;
+	struct hold_lane lane;
 	struct hold_fifo fifo;
 	char vm[HOLD_VM_NAME_MAX + 1];
 	int tap; /* ifindex */
@@ -60,20 +59,24 @@ struct hold {
 		 * frames do reach the tap */
 		uint64_t since_ns;
 	} way;
-	struct hold_ring_frame batch[HOLD_RING_BATCH];
+	struct hold_frame batch[HOLD_LANE_BATCH];
 };
 
-static int open_rings(struct hold *h, const struct hold_config *config, const struct nl_link *tap,
-		      struct error *ret_error)
+static int open_lane(struct hold *h, const struct hold_config *config, const struct nl_link *tap,
+		     struct error *ret_error)
 {
-	enum hold_ring_step step = HOLD_RING_MEMORY;
+	struct hold_lane_config lane = {
+		.hold = config,
+		.prog = &h->prog,
+		.out = h->port.out_name,
+		.mtu = tap->mtu,
+	};
 	int r = hold_fifo_init(&h->fifo, config->frames_max, config->bytes_max);
 
-	if (r == 0)
-		r = hold_ring_open(&h->ring, config->tap, h->port.out_name,
-				   config->frames_max + HOLD_RING_SPARE_FRAMES,
-				   hold_ring_chunk_bytes(tap->mtu), h->prog.xsks_fd, &step);
-	return r < 0 ? hold_explain_ring(config, step, r, ret_error) : 0;
+	if (r < 0)
+		return error_set(ret_error, r, "no memory for %u frames (%s): lower frames_max",
+				 config->frames_max, strerror(-r));
+	return h->lane.ops->open(&h->lane, &lane, ret_error);
 }
 
 static int open_prog(struct hold *h, const struct hold_config *config, const struct nl_link *tap,
@@ -94,10 +97,15 @@ static int open_prog(struct hold *h, const struct hold_config *config, const str
 	return 0;
 }
 
+static uint32_t n_sending(const struct hold *h)
+{
+	return h->lane.ops->n_sending(&h->lane);
+}
+
 /* Undo what a failed hold_open() created, but do not touch a hold that was pinned before. */
 static void abandon(struct hold *h, bool has_prog)
 {
-	hold_ring_close(&h->ring);
+	h->lane.ops->close(&h->lane);
 	hold_fifo_done(&h->fifo);
 	if (has_prog && !h->is_taken_over) {
 		if (h->port.nl && release_port_remove(&h->port) < 0)
@@ -126,6 +134,7 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 	if (!h)
 		return error_set(ret_error, -ENOMEM, "out of memory");
 	memcpy(h->vm, config->vm, strlen(config->vm) + 1);
+	h->lane.ops = &hold_lane_ring;
 	r = nl_open(&h->nl);
 	if (r < 0)
 		(void)error_set(ret_error, r, "cannot open rtnetlink: %s", strerror(-r));
@@ -139,7 +148,7 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 	if (r == 0)
 		r = release_port_open(&h->port, &h->nl, h->vm, &tap, &h->prog, ret_error);
 	if (r == 0)
-		r = open_rings(h, config, &tap, ret_error);
+		r = open_lane(h, config, &tap, ret_error);
 	if (r < 0) {
 		abandon(h, has_prog);
 		return r;
@@ -189,46 +198,31 @@ bool hold_is_taken_over(const struct hold *h)
 
 int hold_fd(const struct hold *h)
 {
-	return xsk_socket__fd(h->ring.in);
+	return h->lane.ops->fd(&h->lane);
 }
 
-/* Put one arrived frame into the FIFO, or drop it and give its chunk back to the kernel. Returns
- * true if the frame is held. */
-static bool take(struct hold *h, const struct hold_ring_frame *in)
+/* Put one arrived frame into the FIFO, or drop it. Returns true if the frame is held. */
+static bool take(struct hold *h, const struct hold_frame *frame)
 {
-	struct hold_frame frame;
-	struct hold_stamp stamp;
-	int r;
+	int r = hold_fifo_push(&h->fifo, frame);
 
-	if (in->size_bytes <= sizeof(stamp)) {
-		h->stats.dropped_bad_stamp++;
-		hold_ring_recycle(&h->ring, in->addr);
-		return false;
-	}
-	memcpy(&stamp, hold_ring_data(&h->ring, in->addr), sizeof(stamp));
-	frame = (struct hold_frame){
-		.addr = in->addr + sizeof(stamp),
-		.size_bytes = in->size_bytes - (uint32_t)sizeof(stamp),
-		.epoch = stamp.epoch,
-		.time_ns = stamp.time_ns,
-	};
-	r = hold_fifo_push(&h->fifo, &frame);
 	if (r == 0)
 		return true;
 	if (r == -ENOBUFS)
 		h->stats.dropped_limit_frames++;
 	else
 		h->stats.dropped_limit_bytes++;
-	hold_ring_recycle(&h->ring, in->addr);
+	h->lane.ops->give_back(&h->lane, frame);
 	return false;
 }
 
 static void receive(struct hold *h)
 {
 	uint32_t n, n_held = 0;
+	bool is_empty = false;
 
-	hold_ring_reap(&h->ring);
-	while ((n = hold_ring_receive(&h->ring, h->batch, HOLD_RING_BATCH)) > 0) {
+	while (!is_empty) {
+		n = h->lane.ops->receive(&h->lane, h->batch, HOLD_LANE_BATCH, &is_empty);
 		for (uint32_t i = 0; i < n; i++)
 			n_held += take(h, &h->batch[i]);
 	}
@@ -241,7 +235,7 @@ static void receive(struct hold *h)
 static void mid_release(struct hold *h, uint64_t epoch)
 {
 #ifdef HOLDFAST_FAULT_POINTS
-	if (hold_fifo_peek(&h->fifo, epoch) && hold_ring_flush(&h->ring) == 0)
+	if (hold_fifo_peek(&h->fifo, epoch) && h->lane.ops->flush(&h->lane) == 0)
 		FAULT_POINT(FAULT_MID_RELEASE);
 #else
 	(void)h;
@@ -254,7 +248,7 @@ static void mid_release(struct hold *h, uint64_t epoch)
 static bool is_way_lost(struct hold *h, uint64_t now_ns)
 {
 	uint64_t returned = hold_prog_n_returned(&h->prog);
-	uint64_t handed = h->stats.released - h->ring.n_sending;
+	uint64_t handed = h->stats.released - n_sending(h);
 
 	if (returned != h->way.returned || handed == h->way.handed) {
 		h->way.returned = returned;
@@ -284,9 +278,9 @@ static int mend(struct hold *h, uint64_t now_ns, int why)
 	if (r == 0)
 		r = release_port_open(&h->port, &h->nl, h->vm, &tap, &h->prog, &h->trouble);
 	if (r == 0) {
-		r = hold_ring_reopen_out(&h->ring, h->port.out_name);
+		r = h->lane.ops->reopen_out(&h->lane, h->port.out_name);
 		if (r == 0)
-			r = hold_ring_flush(&h->ring);
+			r = h->lane.ops->flush(&h->lane);
 		if (r < 0)
 			(void)error_set(&h->trouble, r,
 					"cannot send through the release device %s: %s",
@@ -297,7 +291,7 @@ static int mend(struct hold *h, uint64_t now_ns, int why)
 	h->trouble.text[0] = '\0';
 	h->stats.n_mended++;
 	h->way.returned = hold_prog_n_returned(&h->prog);
-	h->way.handed = h->stats.released - h->ring.n_sending;
+	h->way.handed = h->stats.released - n_sending(h);
 	h->way.since_ns = 0;
 	log_warn("vm=%s the release device was gone or led nowhere (%s): made anew", h->vm,
 		 strerror(-why));
@@ -311,11 +305,11 @@ static int pump(struct hold *h)
 	uint64_t epoch = is_release_early ? UINT64_MAX : h->released_epoch;
 	uint64_t now_ns = clock_mono_ns(), held_ns;
 	const struct hold_frame *frame;
-	int n = 0, r;
+	int n = 0, r = 0;
 
 	while ((frame = hold_fifo_peek(&h->fifo, epoch))) {
-		/* Cannot fail: the ring has a slot for every frame of the UMEM. */
-		if (!hold_ring_send(&h->ring, frame->addr, frame->size_bytes))
+		r = h->lane.ops->send(&h->lane, frame);
+		if (r <= 0)
 			break;
 		held_ns = now_ns > frame->time_ns ? now_ns - frame->time_ns : 0;
 		h->stats.hold_ns_sum += held_ns;
@@ -326,7 +320,8 @@ static int pump(struct hold *h)
 			mid_release(h, epoch);
 	}
 	h->stats.released += (uint64_t)n;
-	r = hold_ring_flush(&h->ring);
+	if (r >= 0)
+		r = h->lane.ops->flush(&h->lane);
 	if (r == 0 && (*h->trouble.text || is_way_lost(h, now_ns)))
 		r = -ENOLINK;
 	if (r < 0)
@@ -370,7 +365,7 @@ uint64_t hold_n_mended(const struct hold *h)
 
 bool hold_is_sending(const struct hold *h)
 {
-	return hold_ring_n_queued(&h->ring) > 0 ||
+	return h->lane.ops->n_queued(&h->lane) > 0 ||
 	       hold_fifo_peek(&h->fifo, h->released_epoch) != NULL;
 }
 
@@ -386,7 +381,7 @@ void hold_discard(struct hold *h)
 	/* receive first: frames that still wait in the ring belong to the old term, too */
 	receive(h);
 	while ((frame = hold_fifo_peek(&h->fifo, UINT64_MAX))) {
-		hold_ring_recycle(&h->ring, frame->addr);
+		h->lane.ops->give_back(&h->lane, frame);
 		hold_fifo_pop(&h->fifo);
 	}
 	h->released_epoch = 0;
@@ -409,31 +404,21 @@ uint64_t hold_bytes(const struct hold *h)
 	return h->fifo.bytes;
 }
 
-static int read_socket_stats(int fd, struct xdp_statistics *ret)
-{
-	socklen_t size = sizeof(*ret);
-
-	return getsockopt(fd, SOL_XDP, XDP_STATISTICS, ret, &size) < 0 ? -errno : 0;
-}
-
 int hold_stats(struct hold *h, struct hold_stats *ret)
 {
-	struct xdp_statistics in = {0}, out = {0};
 	uint64_t prog[HOLD_COUNTER_SLOTS];
 	struct hold_stats s = h->stats;
 	int r = hold_prog_counters(&h->prog, prog);
 
 	if (r == 0)
-		r = read_socket_stats(xsk_socket__fd(h->ring.in), &in);
-	if (r == 0)
-		r = read_socket_stats(hold_ring_out_fd(&h->ring), &out);
+		r = h->lane.ops->read_stats(&h->lane, &s);
 	if (r < 0)
 		return r;
 	s.epoch = hold_epoch(h);
 	s.mode = hold_mode(h);
 	s.frames = hold_count(h);
 	s.bytes = hold_bytes(h);
-	s.frames_sent_pending = h->ring.n_sending;
+	s.frames_sent_pending = n_sending(h);
 	s.frames_peak = h->fifo.frames_peak;
 	s.prog_held = prog[HOLD_COUNTER_HELD];
 	s.prog_passed = prog[HOLD_COUNTER_PASSED];
@@ -442,10 +427,6 @@ int hold_stats(struct hold *h, struct hold_stats *ret)
 	s.prog_dropped_long = prog[HOLD_COUNTER_DROPPED_LONG];
 	s.prog_dropped_stamp = prog[HOLD_COUNTER_DROPPED_STAMP];
 	s.prog_dropped_stray = prog[HOLD_COUNTER_DROPPED_STRAY];
-	s.kernel_rx_dropped = in.rx_dropped;
-	s.kernel_rx_ring_full = in.rx_ring_full;
-	s.kernel_rx_no_buffer = in.rx_fill_ring_empty_descs;
-	s.kernel_tx_invalid = out.tx_invalid_descs;
 	*ret = s;
 	return 0;
 }
@@ -460,7 +441,7 @@ static int drain(struct hold *h)
 	h->released_epoch = UINT64_MAX;
 	for (;;) {
 		r = hold_receive(h);
-		if (r < 0 || h->ring.n_sending == 0)
+		if (r < 0 || n_sending(h) == 0)
 			return r < 0 ? r : 0;
 		if (clock_mono_ns() >= deadline_ns)
 			return -ETIMEDOUT;
@@ -485,10 +466,10 @@ int hold_detach(struct hold *h)
 	 * continues. */
 	if (r < 0 || q < 0)
 		log_warn("vm=%s %u held frames were lost: %s", h->vm,
-			 hold_count(h) + h->ring.n_sending,
+			 hold_count(h) + n_sending(h),
 			 *h->trouble.text ? h->trouble.text : strerror(r < 0 ? -r : -q));
 	r = hold_prog_detach(&h->prog);
-	hold_ring_close(&h->ring);
+	h->lane.ops->close(&h->lane);
 	q = release_port_remove(&h->port);
 	r = r < 0 ? r : q;
 	hold_prog_done(&h->prog);
@@ -518,7 +499,7 @@ void hold_close(struct hold *h)
 	if (!h)
 		return;
 	store_mode(h, HOLD_DROP);
-	hold_ring_close(&h->ring);
+	h->lane.ops->close(&h->lane);
 	hold_fifo_done(&h->fifo);
 	hold_prog_done(&h->prog);
 	nl_close(&h->nl);

@@ -1,0 +1,90 @@
+/* hold_lane.h - the way by which frames come from the kernel to the hold, and leave again.
+ *
+ * Why: the hold's order, epochs and limits do not depend on how a frame is stored. A lane stores
+ * frames and moves them; hold.c decides which frames wait and which leave. A lane is a table of
+ * operations, so hold.c does not know AF_XDP.
+ *
+ * Where: hold.c calls the operations; hold_lane_ring.c (AF_XDP) implements them.
+ *
+ * Life of a frame: receive -> send, or give_back. After send or give_back, the frame's memory
+ * belongs to the lane again.
+ *
+ * Threads: one owner. Only open() allocates. Only open() and reopen_out() block.
+ */
+#ifndef NET_HOLD_LANE_H
+#define NET_HOLD_LANE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "ebpf/hold_prog.h"
+#include "net/hold.h"
+#include "net/hold_fifo.h"
+#include "net/hold_ring.h"
+
+#define HOLD_LANE_BATCH 64U /* most frames that one call of receive() returns */
+
+struct hold_lane_config {
+	const struct hold_config *hold; /* the VM's name, the tap's name, the limits */
+	const struct hold_prog *prog;   /* the loaded programs */
+	const char *out;		/* name of the release device */
+	uint32_t mtu;			/* the tap's */
+};
+
+struct hold_lane {
+	const struct hold_lane_ops *ops; /* set before open() is called */
+	union { /* the lane's own state, valid from open() to close() */
+		struct hold_ring ring;
+	};
+	/* changes while running; counters of the lane's own */
+	uint64_t n_bad_stamp; /* frames that came without a valid stamp, and were dropped */
+};
+
+struct hold_lane_ops {
+	/* Make the lane. Returns 0, or an error of hold_open() with the reason in *ret_error; then
+	 * the lane owns nothing. */
+	int (*open)(struct hold_lane *lane, const struct hold_lane_config *config,
+		    struct error *ret_error);
+	void (*close)(struct hold_lane *lane); /* accepts a lane that is not open */
+
+	/* Returns a descriptor that is readable when a frame has arrived. Owned by the lane. */
+	int (*fd)(const struct hold_lane *lane);
+
+	/* Take up to @n_max (<= HOLD_LANE_BATCH) arrived frames. Returns how many; 0 if none has
+	 * arrived. Frames that are dropped here are counted, and not returned; so the caller
+	 * repeats the call until *ret_is_empty is true. */
+	uint32_t (*receive)(struct hold_lane *lane, struct hold_frame *ret, uint32_t n_max,
+			    bool *ret_is_empty);
+
+	/* Drop a frame that was received. */
+	void (*give_back)(struct hold_lane *lane, const struct hold_frame *frame);
+
+	/* Let a frame that was received leave. Returns 1 if the lane has taken it; 0 if the lane
+	 * can take none now; -errno if the release device is broken. For 0 and -errno the caller
+	 * still owns the frame. */
+	int (*send)(struct hold_lane *lane, const struct hold_frame *frame);
+
+	/* Give the kernel the frames that send() has only queued. Returns 0, or -errno if the
+	 * release device is broken; then they stay queued. */
+	int (*flush)(struct hold_lane *lane);
+
+	/* Use the device @out from now on, which was made anew. Returns 0 or -errno. On error
+	 * nothing has changed. */
+	int (*reopen_out)(struct hold_lane *lane, const char *out);
+
+	/* Return how many frames send() has queued; how many of those and of the frames that the
+	 * kernel has accepted are not reported as sent. */
+	uint32_t (*n_queued)(const struct hold_lane *lane);
+	uint32_t (*n_sending)(const struct hold_lane *lane);
+
+	/* Set the members of @ret that the kernel counts for this process's sockets, and
+	 * dropped_bad_stamp. Returns 0 or -errno. */
+	int (*read_stats)(struct hold_lane *lane, struct hold_stats *ret);
+};
+
+/* Frames in an AF_XDP socket's UMEM, which hold_xdp stamps and redirects. For whole frames, of an
+ * MTU that fits into a UMEM frame. */
+extern const struct hold_lane_ops hold_lane_ring;
+
+#endif
