@@ -14,11 +14,31 @@
  * The stamp is put in front of the frame (bpf_xdp_adjust_head). The XDP metadata area is not used,
  * because tun's native path supports it only since Linux 6.15.
  *
+ * hold_tap does the same for a guest with offloads, in place of hold_xdp. XDP cannot: it loses what
+ * the guest leaves for the host to do (checksum, segmentation), which the kernel keeps beside the
+ * frame. hold_tap runs at the tap's tc ingress (tcx), before any other filter there:
+ *
+ *	mode            | condition                  | verdict
+ *	                | the mark of hold_release: a released frame | next filter, the mark is taken off
+ *	PASS            |                            | next filter, frame untouched
+ *	HOLD, epoch > 0 | our veth pair is there     | redirect into it, the mark is the epoch
+ *	any other case  |                            | drop
+ *
+ *	tap: hold_tap --> [hfbN]==veth==[hfoN] -- the agent's packet socket: hold_take
+ *	                                       \- tc ingress: hold_sink drops all, counts
+ *
+ * hold_take is the socket's filter. The kernel runs it for each frame that reaches hfoN, just
+ * before hold_sink. It refuses frames that hold_tap did not send. If the agent is dead there is no
+ * socket, and hold_sink is the end of each frame.
+ *
  * hold_release runs at the end of our veth pair where released frames come out (hfbN, tc ingress).
  * It passes each frame to the tap as if the tap had received it from the guest. So the tap's tc
  * ingress filters, its bridge port and the rules that name the tap work as without a hold. hold_xdp
- * does not see the frame again, because native XDP runs only when QEMU writes to the tap.
+ * does not see the frame again, because native XDP runs only when QEMU writes to the tap. hold_tap
+ * does, and knows the frame by its mark.
  */
+#include <stdbool.h>
+
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 
@@ -64,13 +84,33 @@ struct {
 	__type(value, struct hold_sent);
 } hold_sent SEC(".maps");
 
+/* The key is 0, the value is not 0 if hold_take has let the frame that hold_sink is about to see
+ * into the agent's socket. Per CPU: the kernel runs the two programs one after the other on one
+ * CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} hold_taken SEC(".maps");
+
 /* Constants that the loader sets before it loads the programs. */
-const volatile __u32 max_frame_bytes = 0; /* the longest frame that fits into a UMEM frame */
+/* the longest frame that fits into a UMEM frame; for hold_tap, the longest that is not GSO */
+const volatile __u32 max_frame_bytes = 0;
 const volatile __u32 tap_ifindex = 0;
+const volatile bool is_offload = false; /* hold_tap is on the tap, not hold_xdp */
 
 /* How many frames hold_release has passed to the tap since this agent loaded the program. The agent
  * reads this number to check whether the frames that it releases reach the tap. */
 __u64 n_returned = 0;
+
+/* How many frames hold_tap has sent to hfoN, and how many hold_sink has seen there, since this
+ * agent loaded the programs. The agent reads them to check whether held frames reach its socket. */
+__u64 n_captured = 0;
+__u64 n_arrived = 0;
+
+/* The ifindex of hfbN, into which hold_tap sends; 0: there is none. The agent writes it. */
+__u32 capture_ifindex = 0;
 
 static __always_inline void count(__u32 which)
 {
@@ -141,6 +181,78 @@ int hold_xdp(struct xdp_md *ctx)
 	return XDP_REDIRECT;
 }
 
+static __always_inline int shoot(__u32 why)
+{
+	count(why);
+	return TC_ACT_SHOT;
+}
+
+SEC("tc")
+int hold_tap(struct __sk_buff *skb)
+{
+	__u32 zero = 0, mode, out = capture_ifindex;
+	const volatile struct hold_control *control = bpf_map_lookup_elem(&hold_control, &zero);
+	__u64 epoch;
+
+	/* The guest cannot set a mark: the frames that QEMU writes have none. */
+	if (skb->mark == HOLD_MARK) {
+		skb->mark = 0;
+		return TC_ACT_UNSPEC;
+	}
+	note_sent(bpf_ktime_get_boot_ns());
+	if (!control)
+		return TC_ACT_SHOT;
+	mode = control->mode;
+	if (mode == HOLD_MODE_PASS) {
+		count(HOLD_COUNTER_PASSED);
+		return TC_ACT_UNSPEC;
+	}
+	/* The epoch changes only while the guest is stopped. A frame that the kernel has delayed
+	 * (RPS) may get a later epoch than its own. Such a frame is only held longer. */
+	epoch = control->epoch;
+	if (mode != HOLD_MODE_HOLD || epoch == 0)
+		return shoot(HOLD_COUNTER_DROPPED_MODE);
+	if (skb->len > (skb->gso_size ? HOLD_GSO_FRAME_MAX : max_frame_bytes))
+		return shoot(HOLD_COUNTER_DROPPED_LONG);
+	if (out == 0)
+		return shoot(HOLD_COUNTER_DROPPED_NO_SOCKET);
+	skb->mark = HOLD_EPOCH_MARK | (epoch & HOLD_EPOCH_MASK);
+	__sync_fetch_and_add(&n_captured, 1);
+	return (int)bpf_redirect(out, 0);
+}
+
+static __always_inline bool is_captured(const struct __sk_buff *skb)
+{
+	return (skb->mark & ~HOLD_EPOCH_MASK) == HOLD_EPOCH_MARK;
+}
+
+SEC("socket")
+int hold_take(struct __sk_buff *skb)
+{
+	__u32 zero = 0, *taken;
+
+	if (!is_captured(skb))
+		return 0;
+	taken = bpf_map_lookup_elem(&hold_taken, &zero);
+	if (taken)
+		*taken = 1;
+	return -1; /* the whole frame */
+}
+
+SEC("tc")
+int hold_sink(struct __sk_buff *skb)
+{
+	__u32 zero = 0, *taken = bpf_map_lookup_elem(&hold_taken, &zero);
+
+	if (!is_captured(skb))
+		return shoot(HOLD_COUNTER_DROPPED_STRAY);
+	__sync_fetch_and_add(&n_arrived, 1);
+	if (!taken || *taken == 0)
+		return shoot(HOLD_COUNTER_DROPPED_NO_SOCKET);
+	*taken = 0;
+	return shoot(HOLD_COUNTER_HELD);
+}
+
 SEC("tc")
 int hold_release(struct __sk_buff *skb)
 {
@@ -150,7 +262,8 @@ int hold_release(struct __sk_buff *skb)
 		count(HOLD_COUNTER_DROPPED_STRAY);
 		return TC_ACT_SHOT;
 	}
-	skb->mark = 0; /* a frame from the guest has no mark */
+	if (!is_offload)
+		skb->mark = 0; /* a frame from the guest has no mark; hold_tap takes it off */
 	__sync_fetch_and_add(&n_returned, 1);
 	return (int)bpf_redirect(tap_ifindex, BPF_F_INGRESS);
 }

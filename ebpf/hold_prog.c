@@ -23,6 +23,14 @@
 #define TC_PRIORITY 1U
 #define TC_HANDLE   0x686f6c64U
 
+/* From the kernel's include/uapi/linux/bpf.h since Linux 6.6; Debian 12's header lacks them. */
+#define LINK_TYPE_TCX	   11U
+#define ATTACH_TCX_INGRESS 46
+#define ATTACH_BEFORE	   (1U << 3) /* BPF_F_BEFORE without another program: before all others */
+
+#define LINK_XDP "link"
+#define LINK_TC	 "link_tc"
+
 static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
 	/* log all messages at debug level, because the caller reports the errors that matter */
@@ -31,8 +39,8 @@ static int print_libbpf(enum libbpf_print_level level, const char *format, va_li
 	return 0;
 }
 
-static const char *const pin_names[] = {"link", "hold_control", "hold_xsks", "hold_counters",
-					"hold_sent"};
+static const char *const pin_names[] = {LINK_XDP, LINK_TC, "hold_control", "hold_xsks",
+					"hold_counters", "hold_sent"};
 
 static int pin_path(const struct hold_prog *prog, const char *name, char *ret, size_t size)
 {
@@ -44,35 +52,47 @@ static int remove_pins(const struct hold_prog *prog)
 	return pin_dir_empty(prog->pin_dir, pin_names, ARRAY_SIZE(pin_names));
 }
 
+/* Open the link pinned as @name. Returns 0 if it is on device @ifindex; -ENODEV if it is on another
+ * or its device is gone; -ENOENT if there is none; other -errno. */
+static int open_link(const struct hold_prog *prog, const char *name, int *ret_fd)
+{
+	struct bpf_link_info info = {0};
+	uint32_t size = sizeof(info);
+	char path[512];
+	int fd, r = pin_path(prog, name, path, sizeof(path));
+
+	if (r < 0)
+		return r;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return fd;
+	r = bpf_obj_get_info_by_fd(fd, &info, &size);
+	/* Both kinds of link have the device's ifindex at the same place. */
+	if (r == 0 && ((info.type != BPF_LINK_TYPE_XDP && info.type != LINK_TYPE_TCX) ||
+		       info.xdp.ifindex != (uint32_t)prog->ifindex))
+		r = -ENODEV;
+	if (r < 0) {
+		fd_close(fd);
+		return r;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
 /* Open the pinned link if it is on our device. If it is on another device, or its device is gone
  * (ifindex 0), remove all pins. They belong to an earlier guest, whose mode must not apply to this
  * guest. */
 static int find_pinned_link(struct hold_prog *prog)
 {
-	struct bpf_link_info info = {0};
-	uint32_t size = sizeof(info);
-	char path[512];
-	int fd, r;
+	int r = open_link(prog, prog->is_offload ? LINK_TC : LINK_XDP, &prog->link_fd), q;
 
-	r = pin_path(prog, "link", path, sizeof(path));
-	if (r < 0)
+	if (r < 0 && r != -ENOENT && r != -ENODEV)
 		return r;
-	fd = bpf_obj_get(path);
-	if (fd < 0 && fd != -ENOENT)
-		return fd;
-	if (fd >= 0) {
-		r = bpf_obj_get_info_by_fd(fd, &info, &size);
-		if (r == 0 && info.type == BPF_LINK_TYPE_XDP &&
-		    info.xdp.ifindex == (uint32_t)prog->ifindex) {
-			prog->link_fd = fd;
-			prog->is_taken_over = true;
-			return 0;
-		}
-		fd_close(fd);
-		if (r < 0)
-			return r;
-	}
-	return remove_pins(prog);
+	q = open_link(prog, prog->is_offload ? LINK_XDP : LINK_TC, &prog->other_fd);
+	if (q < 0 && q != -ENOENT && q != -ENODEV)
+		return q;
+	prog->is_taken_over = r == 0 || q == 0;
+	return prog->is_taken_over ? 0 : remove_pins(prog);
 }
 
 static int load(struct hold_prog *prog, const struct hold_prog_config *config)
@@ -88,6 +108,7 @@ static int load(struct hold_prog *prog, const struct hold_prog_config *config)
 	prog->skel = skel;
 	skel->rodata->max_frame_bytes = config->max_frame_bytes;
 	skel->rodata->tap_ifindex = (uint32_t)config->ifindex;
+	skel->rodata->is_offload = config->is_offload;
 	pinned[0] = skel->maps.hold_control;
 	pinned[1] = skel->maps.hold_xsks;
 	pinned[2] = skel->maps.hold_counters;
@@ -113,22 +134,47 @@ static int load(struct hold_prog *prog, const struct hold_prog_config *config)
 	return 0;
 }
 
-static int attach_xdp(struct hold_prog *prog)
+static int create_link(struct hold_prog *prog)
 {
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = XDP_FLAGS_DRV_MODE);
+	LIBBPF_OPTS(bpf_link_create_opts, xdp, .flags = XDP_FLAGS_DRV_MODE);
+	LIBBPF_OPTS(bpf_link_create_opts, tcx, .flags = ATTACH_BEFORE);
+
+	if (prog->is_offload)
+		return bpf_link_create(bpf_program__fd(prog->skel->progs.hold_tap), prog->ifindex,
+				       ATTACH_TCX_INGRESS, &tcx);
+	return bpf_link_create(bpf_program__fd(prog->skel->progs.hold_xdp), prog->ifindex, BPF_XDP,
+			       &xdp);
+}
+
+static int attach_link(struct hold_prog *prog)
+{
 	char path[512];
 	int fd, r;
 
 	/* Set mode PASS before attaching, because a guest without protection must not lose a
 	 * frame. */
-	__atomic_store_n(&prog->control->mode, HOLD_MODE_PASS, __ATOMIC_RELEASE);
-	fd = bpf_link_create(bpf_program__fd(prog->skel->progs.hold_xdp), prog->ifindex, BPF_XDP,
-			     &opts);
+	if (!prog->is_taken_over)
+		__atomic_store_n(&prog->control->mode, HOLD_MODE_PASS, __ATOMIC_RELEASE);
+	fd = create_link(prog);
 	if (fd < 0)
 		return fd;
 	prog->link_fd = fd;
-	r = pin_path(prog, "link", path, sizeof(path));
+	r = pin_path(prog, prog->is_offload ? LINK_TC : LINK_XDP, path, sizeof(path));
 	return r < 0 ? r : bpf_obj_pin(fd, path);
+}
+
+/* Detach the link of the other kind. Called when the new link holds the frames. */
+static int detach_other(struct hold_prog *prog)
+{
+	char path[512];
+	int r = pin_path(prog, prog->is_offload ? LINK_XDP : LINK_TC, path, sizeof(path));
+
+	if (r == 0)
+		r = bpf_link_detach(prog->other_fd);
+	if (r == 0 && unlink(path) < 0)
+		r = -errno;
+	prog->other_fd = fd_close(prog->other_fd);
+	return r;
 }
 
 static int query_xdp(int ifindex, bool *ret_attached)
@@ -161,14 +207,44 @@ static int remove_clsact(const struct hold_prog *prog)
 	return bpf_tc_hook_destroy(&hook);
 }
 
-int hold_prog_attach_release(struct hold_prog *prog, int ifindex)
+static int attach_ingress(int ifindex, const struct bpf_program *program)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY,
-		    .prog_fd = bpf_program__fd(prog->skel->progs.hold_release));
+		    .prog_fd = bpf_program__fd(program));
 	int r = bpf_tc_hook_create(&hook);
 
 	return r < 0 && r != -EEXIST ? r : bpf_tc_attach(&hook, &opts);
+}
+
+int hold_prog_attach_release(struct hold_prog *prog, int ifindex)
+{
+	return attach_ingress(ifindex, prog->skel->progs.hold_release);
+}
+
+int hold_prog_attach_sink(struct hold_prog *prog, int out)
+{
+	return attach_ingress(out, prog->skel->progs.hold_sink);
+}
+
+void hold_prog_set_capture(struct hold_prog *prog, int in)
+{
+	__atomic_store_n(&prog->skel->bss->capture_ifindex, (uint32_t)in, __ATOMIC_RELEASE);
+}
+
+int hold_prog_take_fd(const struct hold_prog *prog)
+{
+	return bpf_program__fd(prog->skel->progs.hold_take);
+}
+
+uint64_t hold_prog_n_captured(const struct hold_prog *prog)
+{
+	return __atomic_load_n(&prog->skel->bss->n_captured, __ATOMIC_RELAXED);
+}
+
+uint64_t hold_prog_n_arrived(const struct hold_prog *prog)
+{
+	return __atomic_load_n(&prog->skel->bss->n_arrived, __ATOMIC_RELAXED);
 }
 
 uint64_t hold_prog_n_returned(const struct hold_prog *prog)
@@ -185,17 +261,21 @@ static int attach(struct hold_prog *prog, enum hold_prog_step *ret_step)
 	r = query_xdp(prog->ifindex, &attached);
 	if (r < 0)
 		return r;
-	if (prog->is_taken_over) {
+	if (prog->link_fd >= 0) {
 		/* Replace the program in the pinned link, which may be an older agent's, by ours.
 		 * This is atomic: every frame is handled by one of the two programs. */
-		r = bpf_link_update(prog->link_fd, bpf_program__fd(prog->skel->progs.hold_xdp),
-				    NULL);
-	} else if (attached) {
+		r = bpf_link_update(prog->link_fd,
+				    bpf_program__fd(prog->is_offload ?
+						    prog->skel->progs.hold_tap :
+						    prog->skel->progs.hold_xdp), NULL);
+	} else if (attached && prog->other_fd < 0) {
 		*ret_step = HOLD_PROG_FOREIGN;
 		return -EBUSY;
 	} else {
-		r = attach_xdp(prog);
+		r = attach_link(prog);
 	}
+	if (r == 0 && prog->other_fd >= 0)
+		r = detach_other(prog);
 	if (r < 0)
 		return r;
 	*ret_step = HOLD_PROG_TC;
@@ -208,7 +288,8 @@ int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config
 	enum hold_prog_step step = HOLD_PROG_PIN_DIR;
 	int n, r;
 
-	*prog = (struct hold_prog){.lock_fd = -1, .link_fd = -1, .ifindex = config->ifindex};
+	*prog = (struct hold_prog){.lock_fd = -1, .link_fd = -1, .other_fd = -1,
+				   .ifindex = config->ifindex, .is_offload = config->is_offload};
 	libbpf_set_print(print_libbpf);
 	n = snprintf(prog->pin_dir, sizeof(prog->pin_dir), "%s", config->pin_dir);
 	r = n < 0 || (size_t)n >= sizeof(prog->pin_dir) ? -ENAMETOOLONG : 0;
@@ -238,37 +319,48 @@ int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config
 
 int hold_prog_detach(struct hold_prog *prog)
 {
+	int *const links[] = {&prog->link_fd, &prog->other_fd};
 	int r = 0, q;
 
 	if (prog->control && prog->ifindex > 0 && (prog->control->flags & HOLD_FLAG_CLSACT_OURS))
 		r = remove_clsact(prog);
-	if (prog->link_fd >= 0) {
-		q = bpf_link_detach(prog->link_fd);
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
+		q = *links[i] >= 0 ? bpf_link_detach(*links[i]) : 0;
 		r = r < 0 ? r : q;
 	}
 	q = remove_pins(prog);
 	r = r < 0 ? r : q;
-	prog->link_fd = fd_close(prog->link_fd);
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
+		*links[i] = fd_close(*links[i]);
 	if (rmdir(prog->pin_dir) < 0 && errno != ENOENT && r == 0)
 		r = -errno;
 	/* If the tap is gone, the program and the filter are gone too, so this is no error. */
 	return r == -ENODEV || r == -ENOLINK ? 0 : r;
 }
 
-/* Open the pinned link and the pinned control map, if they exist. */
-static int open_pinned(struct hold_prog *prog)
+/* Open the link pinned as @name, if it exists, and note its device. Returns the link's descriptor
+ * or -1. */
+static int open_any_link(struct hold_prog *prog, const char *name)
 {
 	struct bpf_link_info info = {0};
 	uint32_t size = sizeof(info);
+	char path[512];
+	int fd = pin_path(prog, name, path, sizeof(path)) < 0 ? -1 : bpf_obj_get(path);
+
+	if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0)
+		prog->ifindex = (int)info.xdp.ifindex; /* ifindex is 0 if the device is gone */
+	return fd < 0 ? -1 : fd;
+}
+
+/* Open the pinned links and the pinned control map, if they exist. */
+static int open_pinned(struct hold_prog *prog)
+{
 	AUTO_CLOSE int control_fd = -1;
 	char path[512];
-	int r = pin_path(prog, "link", path, sizeof(path));
+	int r;
 
-	if (r < 0)
-		return r;
-	prog->link_fd = bpf_obj_get(path);
-	if (prog->link_fd >= 0 && bpf_obj_get_info_by_fd(prog->link_fd, &info, &size) == 0)
-		prog->ifindex = (int)info.xdp.ifindex; /* ifindex is 0 if the device is gone */
+	prog->link_fd = open_any_link(prog, LINK_XDP);
+	prog->other_fd = open_any_link(prog, LINK_TC);
 	r = pin_path(prog, "hold_control", path, sizeof(path));
 	if (r < 0)
 		return r;
@@ -286,7 +378,7 @@ static int open_pinned(struct hold_prog *prog)
 
 int hold_prog_remove_left(const char *pin_dir)
 {
-	struct hold_prog prog = {.lock_fd = -1, .link_fd = -1};
+	struct hold_prog prog = {.lock_fd = -1, .link_fd = -1, .other_fd = -1};
 	int r;
 
 	libbpf_set_print(print_libbpf);
@@ -322,6 +414,8 @@ void hold_prog_done(struct hold_prog *prog)
 	prog->control = NULL;
 	if (prog->link_fd > 0)
 		prog->link_fd = fd_close(prog->link_fd);
+	if (prog->other_fd > 0)
+		prog->other_fd = fd_close(prog->other_fd);
 	hold_skel__destroy(prog->skel);
 	prog->skel = NULL;
 	if (prog->lock_fd > 0)

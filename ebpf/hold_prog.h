@@ -4,12 +4,14 @@
  * The programs drop frames while no agent runs, so they must outlive the agent. The next agent must
  * find them. So the maps and the XDP link are pinned in one directory per VM:
  *
- *	PIN_DIR/hold_control   hold_xsks   hold_counters   hold_sent   link
+ *	PIN_DIR/hold_control   hold_xsks   hold_counters   hold_sent   link or link_tc
  *
  * hold_prog_open() loads the programs with the pinned maps, or with new maps if none are pinned. It
- * attaches the XDP program, or replaces the program in the pinned link, and pins what is new.
- * hold_prog_detach() undoes these steps in reverse order. A lock on the directory (flock) prevents
- * a second agent from using it.
+ * attaches one of two programs to the tap, or replaces the program in the pinned link, and pins
+ * what is new. The two programs are hold_xdp (pin `link`) and, for a guest with offloads, hold_tap
+ * (pin `link_tc`). If an earlier agent attached the other one, that one is detached last, so that
+ * no frame passes meanwhile. hold_prog_detach() undoes these steps in reverse order. A lock on the
+ * directory (flock) prevents a second agent from using it.
  *
  * Where: hostagent/net/hold.c calls this file, which calls only libbpf and turns libbpf's results
  * into negative errno. libbpf's own messages go to the log at debug level.
@@ -30,7 +32,9 @@ enum hold_prog_step { /* the step at which hold_prog_open() failed */
 	HOLD_PROG_LOCK = 1,    /* -EBUSY: another process controls this hold */
 	/* -EINVAL: the pinned maps have another layout, or the verifier refused a program */
 	HOLD_PROG_LOAD = 2,
-	HOLD_PROG_FOREIGN = 3, /* -EBUSY: the device has an XDP program that is not ours */
+	/* -EBUSY: the device has an XDP program that is not ours. It could send frames elsewhere
+	 * before hold_tap sees them, so it is refused with offloads, too */
+	HOLD_PROG_FOREIGN = 3,
 	HOLD_PROG_ATTACH = 4,
 	HOLD_PROG_TC = 5,
 };
@@ -38,16 +42,20 @@ enum hold_prog_step { /* the step at which hold_prog_open() failed */
 struct hold_prog_config {
 	const char *pin_dir; /* directory for the pins, on a bpffs; created if missing */
 	int ifindex;	     /* ifindex of the tap */
+	/* the longest frame to hold. With is_offload, GSO frames may have HOLD_GSO_FRAME_MAX */
 	uint32_t max_frame_bytes;
+	bool is_offload; /* the guest has offloads: attach hold_tap, not hold_xdp */
 };
 
 struct hold_prog {
 	struct hold_skel *skel;		/* owned */
 	struct hold_control *control;   /* the control map's mapped page, shared with the program */
 	int lock_fd;			/* descriptor of pin_dir; keeps it locked */
-	int link_fd;			/* descriptor of the XDP link, or -1 */
+	int link_fd;			/* descriptor of the link on the tap, or -1 */
+	int other_fd; /* descriptor of an earlier link of the other kind, or -1 */
 	int ifindex;
 	int xsks_fd;                    /* descriptor of the map hold_xsks, borrowed from skel */
+	bool is_offload;    /* the link is that of hold_tap */
 	bool is_taken_over; /* true if hold_prog_open() found a pinned link on this device */
 	char pin_dir[256];
 };
@@ -68,11 +76,26 @@ int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config
 int hold_prog_attach_release(struct hold_prog *prog, int ifindex)
 	__attribute__((warn_unused_result));
 
+/* Let hold_tap send the frames to be held into the veth pair with the ends @in (hfbN) and @out
+ * (hfoN). hold_prog_attach_sink() must be called first, before @out is up: it makes hold_sink drop
+ * all that arrives there. Only with is_offload. Returns 0 or -errno. */
+int hold_prog_attach_sink(struct hold_prog *prog, int out) __attribute__((warn_unused_result));
+void hold_prog_set_capture(struct hold_prog *prog, int in);
+
+/* Returns the descriptor of the program hold_take, the filter of the agent's packet socket; it
+ * belongs to @prog. */
+int hold_prog_take_fd(const struct hold_prog *prog);
+
+/* Return how many frames hold_tap has sent into the veth pair since hold_prog_open(), and how many
+ * have come out of it. Both are 0 without is_offload. They make no system call. */
+uint64_t hold_prog_n_captured(const struct hold_prog *prog);
+uint64_t hold_prog_n_arrived(const struct hold_prog *prog);
+
 /* Returns how many frames hold_release has passed to the tap since hold_prog_open(). Makes no
  * system call. */
 uint64_t hold_prog_n_returned(const struct hold_prog *prog);
 
-/* Detach the XDP program from the tap, remove the tap's clsact qdisc if we created it, and remove
+/* Detach the program from the tap, remove the tap's clsact qdisc if we created it, and remove
  * pins and directory. The program no longer runs for new frames. It may still be running for an
  * earlier frame; hold_prog_quiesce() waits for that. The maps stay usable until hold_prog_done().
  * Tries all steps even if one fails. Returns 0, or the -errno of the first step that failed. */

@@ -30,6 +30,16 @@ struct hold_control {
 /* The mark (SO_MARK) that released frames carry through the veth pair: "hold" in ASCII. */
 #define HOLD_MARK 0x686f6c64U
 
+/* The mark of a frame on its way from hold_tap to the agent: a number that says that hold_tap sent
+ * it, and the low bits of the epoch in which it was sent. The agent knows the rest of the epoch: a
+ * frame is never as old as 2^24 epochs. */
+#define HOLD_EPOCH_MARK 0x65000000U
+#define HOLD_EPOCH_MASK 0x00ffffffU
+
+/* The longest GSO frame that hold_tap holds: the largest IP packet, with an Ethernet header and two
+ * VLAN tags. */
+#define HOLD_GSO_FRAME_MAX (65535U + 22U)
+
 /* The stamp in front of every held frame, removed when the frame is released.
  *
  *	| 0..7 epoch | 8..15 time_ns | 16.. the guest's frame, destination MAC first |
@@ -54,9 +64,11 @@ enum hold_counter {
 	HOLD_COUNTER_PASSED = 1,
 	/* frames dropped in mode DROP, in an unknown mode, or in mode HOLD with epoch 0 */
 	HOLD_COUNTER_DROPPED_MODE = 2,
-	/* frames dropped because no AF_XDP socket is bound to their queue */
+	/* frames dropped because no AF_XDP socket is bound to their queue, or because no packet
+	 * socket of an agent is there */
 	HOLD_COUNTER_DROPPED_NO_SOCKET = 3,
-	/* frames dropped because they do not fit into a UMEM frame */
+	/* frames dropped because they do not fit into a UMEM frame, or are longer than the MTU
+	 * without being GSO */
 	HOLD_COUNTER_DROPPED_LONG = 4,
 	/* frames dropped because the driver left no room for the stamp */
 	HOLD_COUNTER_DROPPED_STAMP = 5,

@@ -24,6 +24,9 @@ static const bool is_release_early = false;
 #endif
 
 #define DETACH_WAIT_NS (200 * CLOCK_NS_PER_MS)
+/* How long a detach waits for frames that are in the veth pair. They need no more than a moment;
+ * what is still missing then was lost before. */
+#define IN_PAIR_NS     (20 * CLOCK_NS_PER_MS)
 #define MEND_AGAIN_NS  (1 * CLOCK_NS_PER_S)
 /* If no frame that we send reaches the tap for this long, the release device no longer leads to the
  * tap. Normally the kernel passes a frame to the tap within the call that sends it, or a moment
@@ -32,6 +35,14 @@ static const bool is_release_early = false;
 
 _Static_assert(HOLD_DROP == HOLD_MODE_DROP && HOLD_HOLD == HOLD_MODE_HOLD &&
 	       HOLD_PASS == HOLD_MODE_PASS, "the program's modes are the interface's");
+
+/* The counters at both ends of a way when a frame last came through it. */
+struct way {
+	uint64_t given, come;
+	/* since when frames have been given without any of them coming through; 0: frames do come
+	 * through */
+	uint64_t since_ns;
+};
 
 struct hold {
 	/* set by hold_open() */
@@ -52,13 +63,9 @@ struct hold {
 	/* earliest time of the next attempt to create the release device again */
 	uint64_t mend_at_ns;
 	struct error trouble; /* see hold_trouble() */
-	/* the counters when a sent frame last reached the tap */
-	struct {
-		uint64_t handed, returned;
-		/* since when frames have been sent without any of them reaching the tap; 0: sent
-		 * frames do reach the tap */
-		uint64_t since_ns;
-	} way;
+	struct way out; /* released frames to the tap */
+	struct way in;	/* frames from hold_tap to our socket; all 0 without offloads */
+	uint64_t n_lost_out, n_lost_in; /* how many of these a broken pair has lost */
 	struct hold_frame batch[HOLD_LANE_BATCH];
 };
 
@@ -82,10 +89,14 @@ static int open_lane(struct hold *h, const struct hold_config *config, const str
 static int open_prog(struct hold *h, const struct hold_config *config, const struct nl_link *tap,
 		     struct error *ret_error)
 {
+	bool is_offload = h->lane.ops == &hold_lane_packet;
 	struct hold_prog_config prog = {
 		.pin_dir = config->pin_dir,
 		.ifindex = tap->ifindex,
-		.max_frame_bytes = hold_ring_frame_max(hold_ring_chunk_bytes(tap->mtu)),
+		.max_frame_bytes = is_offload ?
+			tap->mtu + HOLD_RING_LINK_BYTES :
+			hold_ring_frame_max(hold_ring_chunk_bytes(tap->mtu)),
+		.is_offload = is_offload,
 	};
 	enum hold_prog_step step = HOLD_PROG_PIN_DIR;
 	int r;
@@ -134,7 +145,7 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 	if (!h)
 		return error_set(ret_error, -ENOMEM, "out of memory");
 	memcpy(h->vm, config->vm, strlen(config->vm) + 1);
-	h->lane.ops = &hold_lane_ring;
+	h->lane.ops = &hold_lane_ring; /* until the tap is known */
 	r = nl_open(&h->nl);
 	if (r < 0)
 		(void)error_set(ret_error, r, "cannot open rtnetlink: %s", strerror(-r));
@@ -142,6 +153,9 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 		r = hold_check_tap(&h->nl, config, &tap, ret_error);
 	if (r == 0) {
 		h->tap = tap.ifindex;
+		/* A frame of a large MTU does not fit into a UMEM frame. */
+		if (config->is_offload || hold_ring_chunk_bytes(tap.mtu) == 0)
+			h->lane.ops = &hold_lane_packet;
 		r = open_prog(h, config, &tap, ret_error);
 		has_prog = r == 0;
 	}
@@ -243,22 +257,34 @@ static void mid_release(struct hold *h, uint64_t epoch)
 #endif
 }
 
-/* Returns true if frames that we send no longer reach the tap. No other check notices that an end
- * of the veth pair is down or that the tc filter is missing. */
-static bool is_way_lost(struct hold *h, uint64_t now_ns)
+/* Returns true if frames have been given, but none has come through for a while. */
+static bool is_stuck(struct way *way, uint64_t given, uint64_t come, uint64_t now_ns)
 {
-	uint64_t returned = hold_prog_n_returned(&h->prog);
-	uint64_t handed = h->stats.released - n_sending(h);
-
-	if (returned != h->way.returned || handed == h->way.handed) {
-		h->way.returned = returned;
-		h->way.handed = handed;
-		h->way.since_ns = 0;
+	if (come != way->come || given == way->given) {
+		*way = (struct way){.given = given, .come = come};
 		return false;
 	}
-	if (h->way.since_ns == 0)
-		h->way.since_ns = now_ns;
-	return now_ns - h->way.since_ns >= UNRETURNED_NS;
+	if (way->since_ns == 0)
+		way->since_ns = now_ns;
+	return now_ns - way->since_ns >= UNRETURNED_NS;
+}
+
+/* The number of frames that should have reached the tap. */
+static uint64_t n_handed(const struct hold *h)
+{
+	return h->stats.released - n_sending(h) - h->lane.n_refused;
+}
+
+/* Returns true if frames no longer come through the veth pair. No other check notices that an end
+ * of the pair is down or that a tc filter is missing. */
+static bool is_way_lost(struct hold *h, uint64_t now_ns)
+{
+	/* Read the far end first: a frame that passes meanwhile must not look lost. */
+	uint64_t returned = hold_prog_n_returned(&h->prog);
+	uint64_t arrived = hold_prog_n_arrived(&h->prog);
+	bool is_out_stuck = is_stuck(&h->out, n_handed(h), returned, now_ns);
+
+	return is_stuck(&h->in, hold_prog_n_captured(&h->prog), arrived, now_ns) || is_out_stuck;
 }
 
 /* Create the release device again after somebody removed it, set it down, or broke it. @why is the
@@ -290,22 +316,22 @@ static int mend(struct hold *h, uint64_t now_ns, int why)
 		return r;
 	h->trouble.text[0] = '\0';
 	h->stats.n_mended++;
-	h->way.returned = hold_prog_n_returned(&h->prog);
-	h->way.handed = h->stats.released - n_sending(h);
-	h->way.since_ns = 0;
+	h->out = (struct way){n_handed(h), hold_prog_n_returned(&h->prog), 0};
+	h->in = (struct way){hold_prog_n_captured(&h->prog), hold_prog_n_arrived(&h->prog), 0};
+	h->n_lost_out = h->out.given - h->out.come;
+	h->n_lost_in = h->in.given - h->in.come;
 	log_warn("vm=%s the release device was gone or led nowhere (%s): made anew", h->vm,
 		 strerror(-why));
 	return 0;
 }
 
-/* Send all frames that may be released. Returns the number of frames given to the release device,
- * or -errno. */
-static int pump(struct hold *h)
+/* Give the lane all frames that may be released, and count them in *n. Returns 0, or -errno if the
+ * release device is broken. */
+static int send_due(struct hold *h, uint64_t now_ns, int *n)
 {
-	uint64_t epoch = is_release_early ? UINT64_MAX : h->released_epoch;
-	uint64_t now_ns = clock_mono_ns(), held_ns;
+	uint64_t epoch = is_release_early ? UINT64_MAX : h->released_epoch, held_ns;
 	const struct hold_frame *frame;
-	int n = 0, r = 0;
+	int r = 0;
 
 	while ((frame = hold_fifo_peek(&h->fifo, epoch))) {
 		r = h->lane.ops->send(&h->lane, frame);
@@ -315,17 +341,28 @@ static int pump(struct hold *h)
 		h->stats.hold_ns_sum += held_ns;
 		if (held_ns > h->stats.hold_ns_max)
 			h->stats.hold_ns_max = held_ns;
+		h->stats.released++;
 		hold_fifo_pop(&h->fifo);
-		if (n++ == 0)
+		if ((*n)++ == 0)
 			mid_release(h, epoch);
 	}
-	h->stats.released += (uint64_t)n;
-	if (r >= 0)
-		r = h->lane.ops->flush(&h->lane);
+	return r < 0 ? r : h->lane.ops->flush(&h->lane);
+}
+
+/* Send all frames that may be released. Returns the number of frames given to the release device,
+ * or -errno. */
+static int pump(struct hold *h)
+{
+	uint64_t now_ns = clock_mono_ns();
+	int n = 0, r = send_due(h, now_ns, &n);
+
 	if (r == 0 && (*h->trouble.text || is_way_lost(h, now_ns)))
 		r = -ENOLINK;
-	if (r < 0)
+	if (r < 0) {
 		r = mend(h, now_ns, r);
+		if (r == 0)
+			r = send_due(h, now_ns, &n); /* what the old device did not take */
+	}
 	return r < 0 ? r : n;
 }
 
@@ -431,19 +468,32 @@ int hold_stats(struct hold *h, struct hold_stats *ret)
 	return 0;
 }
 
+/* Returns true if frames are in the veth pair, on their way to our socket or to the tap. */
+static bool is_in_pair(const struct hold *h)
+{
+	uint64_t arrived = hold_prog_n_arrived(&h->prog);
+
+	return hold_prog_n_captured(&h->prog) > arrived + h->n_lost_in ||
+	       n_handed(h) > hold_prog_n_returned(&h->prog) + h->n_lost_out;
+}
+
 /* Send all held frames and wait until they have left. Deleting the veth pair would lose the frames
  * in it. */
 static int drain(struct hold *h)
 {
-	uint64_t deadline_ns = clock_mono_ns() + DETACH_WAIT_NS;
+	uint64_t start_ns = clock_mono_ns(), now_ns;
 	int r;
 
 	h->released_epoch = UINT64_MAX;
 	for (;;) {
 		r = hold_receive(h);
-		if (r < 0 || n_sending(h) == 0)
-			return r < 0 ? r : 0;
-		if (clock_mono_ns() >= deadline_ns)
+		if (r < 0)
+			return r;
+		now_ns = clock_mono_ns();
+		if (n_sending(h) == 0 && hold_count(h) == 0 &&
+		    (!is_in_pair(h) || now_ns - start_ns >= IN_PAIR_NS))
+			return 0;
+		if (now_ns - start_ns >= DETACH_WAIT_NS)
 			return -ETIMEDOUT;
 		/* wait 1 ms: completions cause no event, and this is not the hot path */
 		(void)poll(NULL, 0, 1);

@@ -5,7 +5,7 @@
  * gone or a limit is reached, frames are dropped, never passed.
  *
  * Where: the epoch engine (epoch/) calls it; it calls ebpf/hold_prog.h (programs, maps, pins),
- * net/release_port.h (the veth pair) and libxdp (sockets). It needs root.
+ * net/release_port.h (the veth pair) and net/hold_lane.h (sockets and memory). It needs root.
  *
  *	 guest (QEMU)
  *	     | writev
@@ -20,6 +20,21 @@
  * Both sockets share one UMEM, so a release moves a descriptor and copies no frame in user space. A
  * released frame continues from the tap as if the guest had just sent it. So nothing of ours needs
  * to be in the user's bridge.
+ *
+ * A guest with offloads leaves checksums and segmentation to the host: it sends frames of up to
+ * 64 KiB, with a virtio_net_hdr beside each. XDP would lose that header. So such a guest, and a tap
+ * with an MTU above 3802, has the second kind of hold, with the same promises:
+ *
+ *	 guest (QEMU)
+ *	     | writev
+ *	     v          released frames, and PASS: next filter, bridge port
+ *	 [tap, receive] --> tc ingress: hold_tap -------------> ...
+ *	     ^                | HOLD: the mark is the epoch
+ *	     |                v
+ *	     +--(release)-- [hfbN]==veth==[hfoN] <--> one packet socket: receives, sends; FIFO
+ *
+ * Each frame is copied into the agent and back. If the pair is broken, this kind drops what the
+ * guest sends until the pair is made anew; the first kind holds it.
  *
  * Life: open -> set_epoch, set_mode(HOLD) -> receive and release, many times -> detach (the guest
  * continues unprotected) or close (the guest stays silent: it is fenced, or the agent restarts).
@@ -58,6 +73,9 @@ struct hold_config {
 	const char *pin_dir; /* directory on a bpffs, used only for this VM; created if missing */
 	uint32_t frames_max; /* most frames held; 1..HOLD_FRAMES_MAX_LIMIT */
 	uint64_t bytes_max;  /* most bytes held, > 0 */
+	/* true: the guest may leave checksums and segmentation to the host (its card has offloads).
+	 * Then frames are held and released as the guest gives them */
+	bool is_offload;
 };
 
 /* The hold's state and counters. Counters start when this process opens the hold, except where
@@ -77,7 +95,9 @@ struct hold_stats {
 	uint64_t dropped_limit_frames; /* new frames dropped at frames_max */
 	uint64_t dropped_limit_bytes;  /* new frames dropped at bytes_max */
 	uint64_t dropped_bad_stamp;    /* frames without a valid stamp: a bug, must stay 0 */
-	uint64_t hold_ns_sum; /* sum of the times for which released frames were held */
+	/* sum of the times for which released frames were held. With offloads, a frame's time
+	 * begins when the agent takes it from the socket */
+	uint64_t hold_ns_sum;
 	uint64_t hold_ns_max; /* the longest time for which a released frame was held */
 	uint64_t frames_peak; /* most frames held at one time */
 	uint64_t n_mended;    /* how many times the release device had to be created again */
@@ -88,15 +108,16 @@ struct hold_stats {
 	uint64_t prog_passed;	      /* frames passed in mode PASS */
 	uint64_t prog_dropped_mode;   /* frames dropped in mode DROP or an unknown mode */
 	uint64_t prog_dropped_no_socket; /* frames dropped because no agent's socket was there */
-	uint64_t prog_dropped_long;   /* frames too long for a UMEM frame */
+	uint64_t prog_dropped_long;   /* frames too long for a UMEM frame, or for the MTU */
 	uint64_t prog_dropped_stamp;  /* frames without headroom for the stamp */
 	uint64_t prog_dropped_stray;  /* frames from our veth pair that we did not send */
 
-	/* counted by the kernel (XDP_STATISTICS) for this process's sockets */
+	/* counted by the kernel for this process's sockets. With offloads, only the first and the
+	 * last are used */
 	uint64_t kernel_rx_dropped;   /* frames dropped: no room or memory on the socket */
 	uint64_t kernel_rx_ring_full; /* frames dropped: hold_receive() was called too late */
 	uint64_t kernel_rx_no_buffer; /* no free UMEM frame; in kernel_rx_dropped too */
-	uint64_t kernel_tx_invalid;   /* release descriptors refused: a bug, must stay 0 */
+	uint64_t kernel_tx_invalid;   /* frames that it refused to send: a bug, must stay 0 */
 };
 
 /* Returns how many frames of the guest were dropped, each counted once. kernel_rx_no_buffer is left
@@ -123,11 +144,10 @@ static inline uint64_t hold_dropped(const struct hold_stats *s)
  * @ret_error  always set: "" on success, else the reason and what to do about it
  *
  * Returns 0; -EINVAL if a value of @config is out of range; -ENODEV if there is no such device;
- * -ENOTSUP if the device is not a tap or has several queues, or if the kernel has no AF_XDP or XDP;
- * -ENOTCONN if the tap is in no bridge; -EBUSY if the tap has a foreign XDP program, or another
- * process owns this hold or the tap's queue; -EMSGSIZE if a frame of the tap's MTU does not fit
- * into a UMEM frame; -ENOENT if pin_dir is not on a bpffs; -EPERM if we are not root; -ENOMEM;
- * other -errno of the kernel.
+ * -ENOTSUP if it is not a tap or has several queues, or if the kernel has no AF_XDP or XDP;
+ * -ENOTCONN if the tap is in no bridge; -EBUSY if the tap has a foreign XDP program or the hold of
+ * another VM, or another process owns this hold or the tap's queue; -ENOENT if pin_dir is not on a
+ * bpffs; -EPERM if we are not root; -ENOMEM; other -errno of the kernel.
  *
  * On error nothing of ours is left behind, except that an existing hold stays as it was; without an
  * agent it drops frames unless its mode is HOLD_PASS. */
@@ -154,9 +174,10 @@ int hold_remove_left(const char *vm, const char *pin_dir) __attribute__((warn_un
  * the agent ends. @h is freed; NULL is allowed. Does not block for long. */
 void hold_close(struct hold *h);
 
-/* Stamp frames with @epoch (not 0) from now on. Call this while the guest is stopped: tun runs XDP
- * inside QEMU's writev(), so frames sent before QMP `stop` returned already have the old stamp.
- * This is a plain store to a mapped page: it makes no system call and never blocks. */
+/* Stamp frames with @epoch (not 0) from now on. Call this while the guest is stopped: tun runs our
+ * program inside QEMU's writev(), so frames sent before QMP `stop` returned already have the old
+ * stamp. (With RPS on the tap, hold_tap may run later. Then a frame gets a later epoch, and is held
+ * longer.) This is a plain store to a mapped page: it makes no system call and never blocks. */
 void hold_set_epoch(struct hold *h, uint64_t epoch);
 uint64_t hold_epoch(const struct hold *h);
 

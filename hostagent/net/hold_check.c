@@ -56,11 +56,6 @@ int hold_check_tap(struct nl *nl, const struct hold_config *config, struct nl_li
 		return error_set(ret_error, -ENOTSUP,
 				 "tap %s has %u queues: start the VM with one queue (queues=1, no "
 				 "vhost multi-queue)", tap.name, tap.n_queues);
-	if (hold_ring_chunk_bytes(tap.mtu) == 0)
-		return error_set(ret_error, -EMSGSIZE,
-				 "tap %s has MTU %u, the largest that can be held is %u: lower it "
-				 "with `ip link set %s mtu N` and in the guest", tap.name, tap.mtu,
-				 hold_ring_frame_max(4096) - HOLD_RING_LINK_BYTES, tap.name);
 	if (tap.master == 0 || strcmp(tap.slave_kind, "bridge") != 0)
 		return error_set(ret_error, -ENOTCONN,
 				 "tap %s is not a port of a Linux bridge: put it in one with "

@@ -19,7 +19,7 @@
 
 /* One held frame. */
 struct hold_frame {
-	uint64_t addr;    /* UMEM address of the guest's frame, which follows the stamp */
+	uint64_t addr;    /* where the lane has stored the frame (hold_lane.h) */
 	uint64_t epoch;	  /* the epoch in which the frame was sent */
 	uint64_t time_ns; /* when the frame left the guest (CLOCK_MONOTONIC) */
 	uint32_t size_bytes; /* size without the stamp */

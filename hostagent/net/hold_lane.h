@@ -2,9 +2,13 @@
  *
  * Why: the hold's order, epochs and limits do not depend on how a frame is stored. A lane stores
  * frames and moves them; hold.c decides which frames wait and which leave. A lane is a table of
- * operations, so hold.c does not know AF_XDP.
+ * operations, so hold.c does not know which lane it uses.
  *
- * Where: hold.c calls the operations; hold_lane_ring.c (AF_XDP) implements them.
+ *	lane   | frames                        | program on the tap | stored in
+ *	ring   | whole, of an MTU up to 3802   | hold_xdp           | UMEM of two AF_XDP sockets
+ *	packet | any, as the guest gives them  | hold_tap           | hold_arena
+ *
+ * Where: hold.c calls the operations; hold_lane_ring.c and hold_lane_packet.c implement them.
  *
  * Life of a frame: receive -> send, or give_back. After send or give_back, the frame's memory
  * belongs to the lane again.
@@ -20,6 +24,7 @@
 #include "base/error.h"
 #include "ebpf/hold_prog.h"
 #include "net/hold.h"
+#include "net/hold_arena.h"
 #include "net/hold_fifo.h"
 #include "net/hold_ring.h"
 
@@ -32,13 +37,28 @@ struct hold_lane_config {
 	uint32_t mtu;			/* the tap's */
 };
 
+/* The state of the lane `packet`. */
+struct hold_packet {
+	bool is_open;
+	int fd;			      /* the socket, owned; valid if is_open */
+	const struct hold_prog *prog; /* borrowed; has the current epoch */
+	struct hold_arena arena;
+	int broken;		/* -errno: the device is gone, as the socket reported; else 0 */
+	uint64_t full_since_ns; /* since when the kernel has accepted no frame; 0: it does */
+	bool is_new_pair;	/* the pair was made anew, and has taken no frame since */
+	uint64_t n_queue_full;	/* frames that the socket's queue had no room for */
+};
+
 struct hold_lane {
 	const struct hold_lane_ops *ops; /* set before open() is called */
 	union { /* the lane's own state, valid from open() to close() */
 		struct hold_ring ring;
+		struct hold_packet packet;
 	};
 	/* changes while running; counters of the lane's own */
 	uint64_t n_bad_stamp; /* frames that came without a valid stamp, and were dropped */
+	/* frames that send() took but the kernel refused, so that they never reach the tap */
+	uint64_t n_refused;
 };
 
 struct hold_lane_ops {
@@ -66,7 +86,8 @@ struct hold_lane_ops {
 	int (*send)(struct hold_lane *lane, const struct hold_frame *frame);
 
 	/* Give the kernel the frames that send() has only queued. Returns 0, or -errno if the
-	 * release device is broken; then they stay queued. */
+	 * release device is broken; then they stay queued. Called also when there is nothing to
+	 * send, to notice a broken device. */
 	int (*flush)(struct hold_lane *lane);
 
 	/* Use the device @out from now on, which was made anew. Returns 0 or -errno. On error
@@ -86,5 +107,9 @@ struct hold_lane_ops {
 /* Frames in an AF_XDP socket's UMEM, which hold_xdp stamps and redirects. For whole frames, of an
  * MTU that fits into a UMEM frame. */
 extern const struct hold_lane_ops hold_lane_ring;
+
+/* Frames from a packet socket on hfoN, to which hold_tap sends them. Takes what the guest left for
+ * the host to do: checksums, segmentation. */
+extern const struct hold_lane_ops hold_lane_packet;
 
 #endif

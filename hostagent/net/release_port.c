@@ -6,6 +6,9 @@
 
 #include "net/hold_check.h"
 
+#define MTU_MAX	     65535U /* the largest of a veth */
+#define ALIAS_PREFIX "holdfast:"
+
 /* Existing links with our alias: an earlier agent left them, perhaps for another tap or without
  * their peer. */
 struct leftovers {
@@ -16,7 +19,7 @@ struct leftovers {
 
 static void make_alias(const char *vm, char ret[NL_ALIAS_MAX])
 {
-	snprintf(ret, NL_ALIAS_MAX, "holdfast:%s", vm);
+	snprintf(ret, NL_ALIAS_MAX, ALIAS_PREFIX "%s", vm);
 }
 
 static void note_leftover(const struct nl_link *link, void *arg)
@@ -44,6 +47,13 @@ int release_port_remove_left(struct nl *nl, const char *vm)
 	return r;
 }
 
+/* With offloads, a frame may be longer than the tap's MTU. hold_tap drops those that are too long.
+ * */
+static uint32_t pair_mtu(const struct hold_prog *prog, const struct nl_link *tap)
+{
+	return prog->is_offload ? MTU_MAX : tap->mtu;
+}
+
 static int set_up(struct release_port *port, const char *in_name, uint32_t mtu,
 		  struct hold_prog *prog)
 {
@@ -60,10 +70,17 @@ static int set_up(struct release_port *port, const char *in_name, uint32_t mtu,
 	 * host's network stack. */
 	if (r == 0)
 		r = hold_prog_attach_release(prog, in.ifindex);
-	if (r == 0)
-		r = nl_link_up(port->nl, in.ifindex, true);
+	if (r == 0 && prog->is_offload)
+		r = hold_prog_attach_sink(prog, out.ifindex);
+	/* The second end is ready to send at once. The first is only when a worker of the kernel
+	 * has seen the carrier, and until then drops what goes through its queue. Our sockets on
+	 * hfoN do not use its queue, but hold_tap uses that of hfbN. */
 	if (r == 0)
 		r = nl_link_up(port->nl, out.ifindex, true);
+	if (r == 0)
+		r = nl_link_up(port->nl, in.ifindex, true);
+	if (r == 0 && prog->is_offload)
+		hold_prog_set_capture(prog, in.ifindex);
 	if (r == 0)
 		port->out = out.ifindex;
 	return r;
@@ -78,6 +95,21 @@ static void undo(struct release_port *port)
 		(void)!nl_link_delete(port->nl,
 				      /* ignore this error: the caller reports the first one */
 				      out.ifindex);
+}
+
+/* Say who has the names of the pair. */
+static int explain_taken(const struct release_port *port, const char *in_name,
+			 struct error *ret_error)
+{
+	struct nl_link out;
+
+	if (nl_link_get(port->nl, port->out_name, 0, &out) == 0 &&
+	    strncmp(out.alias, ALIAS_PREFIX, strlen(ALIAS_PREFIX)) == 0)
+		return error_set(ret_error, -EBUSY,
+				 "the tap has a hold of VM %s already: does another VM's file name "
+				 "the same tap?", out.alias + strlen(ALIAS_PREFIX));
+	return error_set(ret_error, -EEXIST, "a network device %s or %s is in the way and not "
+			 "ours: rename or remove it", port->out_name, in_name);
 }
 
 int release_port_open(struct release_port *port, struct nl *nl, const char *vm,
@@ -95,14 +127,11 @@ int release_port_open(struct release_port *port, struct nl *nl, const char *vm,
 	if (r < 0)
 		return error_set(ret_error, r, "cannot remove links of an earlier hold: %s",
 				 strerror(-r));
-	r = nl_veth_create(nl, port->out_name, in_name, tap->mtu);
+	r = nl_veth_create(nl, port->out_name, in_name, pair_mtu(prog, tap));
 	if (r == -EEXIST)
-		return error_set(ret_error, r,
-				 "a network device %s or %s is in the way and not ours: "
-				 "rename or remove it",
-				 port->out_name, in_name);
+		return explain_taken(port, in_name, ret_error);
 	if (r == 0) {
-		r = set_up(port, in_name, tap->mtu, prog);
+		r = set_up(port, in_name, pair_mtu(prog, tap), prog);
 		if (r < 0)
 			undo(port);
 	}

@@ -6,6 +6,10 @@
  * other end a program (hold_release in ebpf/hold.bpf.c) passes every frame to the tap. Neither end
  * is a bridge port or has an address.
  *
+ * If the guest has offloads, the pair is used in the other direction, too: hold_tap sends the
+ * frames to be held into hfbN, and the agent's socket on hfoN receives them. hold_sink at the tc
+ * ingress of hfoN then drops each frame, so that the host does not take it.
+ *
  *	hfoN (we send here) ==veth== hfbN, tc ingress: hold_release --> [received on the tap]
  *	N = ifindex of the tap; a later agent finds both links by their alias, "holdfast:VM"
  *
@@ -27,9 +31,9 @@ struct release_port {
 };
 
 /* Remove earlier veth pairs of the VM @vm, and create a new one that leads to @tap. @prog must be
- * loaded. @port is the caller's storage.
- * Returns 0; -EEXIST if another owner's device has one of our names; other -errno. On error
- * *ret_error says why, and nothing of ours is left. */
+ * loaded. @port is the caller's storage. Returns 0; -EBUSY if @tap has a pair of another VM;
+ * -EEXIST if another owner's device has one of our names; other -errno. On error *ret_error says
+ * why, and nothing of ours is left. */
 int release_port_open(struct release_port *port, struct nl *nl, const char *vm,
 		      const struct nl_link *tap, struct hold_prog *prog,
 		      struct error *ret_error) __attribute__((warn_unused_result));

@@ -189,9 +189,121 @@ static void run_release(const struct hold_skel *skel, const char *name, uint32_t
 	r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.hold_release), &opts);
 	expect(r == 0 && opts.retval == verdict, name, "verdict");
 	expect(memcmp(in, out, sizeof(in)) == 0, name, "frame changed");
-	expect(ctx.mark == (is_ours ? 0 : mark), name, "mark");
+	/* For a guest with offloads, hold_tap still needs the mark. */
+	expect(ctx.mark == (is_ours && !skel->rodata->is_offload ? 0 : mark), name, "mark");
 	expect(skel->bss->n_returned == returned + is_ours, name, "frames returned");
 	expect(counter(skel, HOLD_COUNTER_DROPPED_STRAY) == strays + !is_ours, name, "counter");
+}
+
+/* A row of hold_tap. */
+struct tap_row {
+	const char *name;
+	uint32_t mode;
+	uint64_t epoch;
+	uint32_t out; /* capture_ifindex */
+	uint32_t mark;
+	uint32_t size;
+	uint32_t gso_size;
+	int verdict;
+	uint32_t mark_after;
+	int counter; /* -1: none; the frame has left for the socket, or was a released one */
+};
+
+#define TO_PAIR(epoch)	   TC_ACT_REDIRECT, HOLD_EPOCH_MARK | ((epoch) & HOLD_EPOCH_MASK), -1
+#define SHOT(mark, which) TC_ACT_SHOT, mark, HOLD_COUNTER_##which
+#define LO		   1U /* the ifindex of lo stands for hfbN */
+
+static const struct tap_row tap_rows[] = {
+	{"tap: all zero", 0, 0, LO, 0, 60, 0, SHOT(0, DROPPED_MODE)},
+	{"tap: drop", HOLD_MODE_DROP, 7, LO, 0, 60, 0, SHOT(0, DROPPED_MODE)},
+	{"tap: hold, epoch 0", HOLD_MODE_HOLD, 0, LO, 0, 60, 0, SHOT(0, DROPPED_MODE)},
+	{"tap: unknown mode 3", 3, 7, LO, 0, 60, 0, SHOT(0, DROPPED_MODE)},
+	{"tap: pass", HOLD_MODE_PASS, 0, 0, 0, 60, 0, TC_ACT_UNSPEC, 0, HOLD_COUNTER_PASSED},
+	{"tap: pass, long", HOLD_MODE_PASS, 7, LO, 0, 3000, 0, TC_ACT_UNSPEC, 0,
+	 HOLD_COUNTER_PASSED},
+	{"tap: hold", HOLD_MODE_HOLD, 1, LO, 0, 60, 0, TO_PAIR(1U)},
+	{"tap: hold, 64-bit epoch", HOLD_MODE_HOLD, UINT64_MAX, LO, 0, 60, 0, TO_PAIR(~0U)},
+	{"tap: hold, foreign mark", HOLD_MODE_HOLD, 9, LO, 77, 60, 0, TO_PAIR(9U)},
+	{"tap: hold longest", HOLD_MODE_HOLD, 7, LO, 0, FRAME_MAX, 0, TO_PAIR(7U)},
+	{"tap: hold too long", HOLD_MODE_HOLD, 7, LO, 0, FRAME_MAX + 1, 0, SHOT(0, DROPPED_LONG)},
+	{"tap: hold GSO", HOLD_MODE_HOLD, 7, LO, 0, 3000, 1448, TO_PAIR(7U)},
+	{"tap: hold, no pair", HOLD_MODE_HOLD, 7, 0, 0, 60, 0, SHOT(0, DROPPED_NO_SOCKET)},
+	{"tap: released, hold", HOLD_MODE_HOLD, 7, LO, HOLD_MARK, 60, 0, TC_ACT_UNSPEC, 0, -1},
+	{"tap: released, drop", HOLD_MODE_DROP, 7, LO, HOLD_MARK, 60, 0, TC_ACT_UNSPEC, 0, -1},
+};
+
+static void run_tap(struct hold_skel *skel, const struct tap_row *row)
+{
+	static const uint8_t type[2] = {0x08, 0x00};
+	struct hold_control control = {.mode = row->mode, .epoch = row->epoch};
+	uint8_t in[4096], out[4096];
+	struct __sk_buff ctx = {.mark = row->mark, .gso_size = row->gso_size,
+				.gso_segs = row->gso_size ? 3 : 0};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = row->size,
+		    .data_out = out, .data_size_out = sizeof(out), .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx), .ctx_out = &ctx, .ctx_size_out = sizeof(ctx),
+		    .repeat = 1);
+	bool is_released = row->mark == HOLD_MARK;
+	uint32_t zero = 0;
+	uint64_t before = row->counter < 0 ? 0 : counter(skel, (uint32_t)row->counter),
+		 captured = skel->bss->n_captured, frames = sent(skel).frames;
+	int r;
+
+	skel->bss->capture_ifindex = row->out;
+	make_packet(in, row->size, guest, type);
+	r = bpf_map_update_elem(bpf_map__fd(skel->maps.hold_control), &zero, &control, BPF_ANY);
+	expect(r == 0, row->name, "control map");
+	r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.hold_tap), &opts);
+	expect(r == 0, row->name, "test run");
+	expect((int)opts.retval == row->verdict, row->name, "verdict");
+	expect(memcmp(in, out, row->size) == 0, row->name, "frame changed");
+	expect(ctx.mark == row->mark_after, row->name, "mark");
+	expect(row->counter < 0 || counter(skel, (uint32_t)row->counter) == before + 1, row->name,
+	       "counter");
+	expect(skel->bss->n_captured == captured + (row->verdict == TC_ACT_REDIRECT), row->name,
+	       "frames captured");
+	expect(sent(skel).frames == frames + !is_released, row->name, "frames the guest sent");
+}
+
+/* Run hold_sink on a frame with @mark, with or without the socket's filter before it. */
+static void run_sink(const struct hold_skel *skel, const char *name, bool has_socket, uint32_t mark,
+		     uint32_t which)
+{
+	static const uint8_t type[2] = {0x08, 0x06};
+	uint8_t in[60];
+	struct __sk_buff ctx = {.mark = mark};
+	LIBBPF_OPTS(bpf_test_run_opts, take, .data_in = in, .data_size_in = sizeof(in),
+		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
+	LIBBPF_OPTS(bpf_test_run_opts, sink, .data_in = in, .data_size_in = sizeof(in),
+		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = 1);
+	bool is_ours = (mark & ~HOLD_EPOCH_MASK) == HOLD_EPOCH_MARK;
+	uint64_t before = counter(skel, which), arrived = skel->bss->n_arrived;
+	int r = 0;
+
+	make_packet(in, sizeof(in), guest, type);
+	if (has_socket) {
+		r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.hold_take), &take);
+		expect(r == 0 && take.retval == (is_ours ? UINT32_MAX : 0), name, "taken");
+	}
+	r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.hold_sink), &sink);
+	expect(r == 0 && sink.retval == TC_ACT_SHOT, name, "verdict");
+	expect(counter(skel, which) == before + 1, name, "counter");
+	expect(skel->bss->n_arrived == arrived + is_ours, name, "frames arrived");
+}
+
+static void run_offload(struct hold_skel *skel)
+{
+	const uint32_t ours = HOLD_EPOCH_MARK | 5;
+
+	for (size_t i = 0; i < ARRAY_SIZE(tap_rows); i++)
+		run_tap(skel, &tap_rows[i]);
+	run_sink(skel, "sink: to the socket", true, ours, HOLD_COUNTER_HELD);
+	run_sink(skel, "sink: no socket", false, ours, HOLD_COUNTER_DROPPED_NO_SOCKET);
+	run_sink(skel, "sink: stray, no mark", true, 0, HOLD_COUNTER_DROPPED_STRAY);
+	run_sink(skel, "sink: stray, mark of a released frame", true, HOLD_MARK,
+		 HOLD_COUNTER_DROPPED_STRAY);
+	run_sink(skel, "sink: no socket after a stray", false, ours,
+		 HOLD_COUNTER_DROPPED_NO_SOCKET);
 }
 
 /* Make a tap with two queues: a packet can then claim to come from the second. Returns the tap's
@@ -207,6 +319,22 @@ static uint32_t make_two_queues(int fds[2])
 			return 0;
 	}
 	return if_nametoindex("hfq");
+}
+
+static struct hold_skel *load(uint32_t ifindex, bool is_offload)
+{
+	struct hold_skel *skel = hold_skel__open();
+
+	if (!skel)
+		return NULL;
+	skel->rodata->max_frame_bytes = FRAME_MAX;
+	skel->rodata->tap_ifindex = ifindex;
+	skel->rodata->is_offload = is_offload;
+	if (hold_skel__load(skel) == 0)
+		return skel;
+	printf("FAIL: the programs do not load\n");
+	hold_skel__destroy(skel);
+	return NULL;
 }
 
 int main(void)
@@ -228,22 +356,23 @@ int main(void)
 		printf("SKIP: needs /dev/net/tun and AF_XDP: %s\n", strerror(errno));
 		return 77;
 	}
-	skel = hold_skel__open();
+	skel = load(ifindex, false);
 	if (!skel)
 		return 1;
-	skel->rodata->max_frame_bytes = FRAME_MAX;
-	skel->rodata->tap_ifindex = ifindex;
-	if (hold_skel__load(skel) < 0) {
-		printf("FAIL: the programs do not load\n");
-		hold_skel__destroy(skel);
-		return 1;
-	}
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		run_row(skel, &rows[i], xsk, ifindex);
 	run_release(skel, "release: a frame of ours", HOLD_MARK, TC_ACT_REDIRECT);
 	run_release(skel, "release: no mark", 0, TC_ACT_SHOT);
 	run_release(skel, "release: another mark", HOLD_MARK + 1, TC_ACT_SHOT);
 	hold_skel__destroy(skel);
-	printf("%s: %zu rows\n", n_failed ? "FAIL" : "PASS", ARRAY_SIZE(rows) + 3);
+	skel = load(ifindex, true);
+	if (!skel)
+		return 1;
+	run_offload(skel);
+	run_release(skel, "release: a frame of ours, offloads", HOLD_MARK, TC_ACT_REDIRECT);
+	run_release(skel, "release: no mark, offloads", 0, TC_ACT_SHOT);
+	hold_skel__destroy(skel);
+	printf("%s: %zu rows\n", n_failed ? "FAIL" : "PASS",
+	       ARRAY_SIZE(rows) + ARRAY_SIZE(tap_rows) + 10);
 	return n_failed ? 1 : 0;
 }

@@ -1,6 +1,6 @@
 /* hold_tool - runs one hold, by commands from standard input, for tests and measurements.
  *
- *	hold_tool VM TAP PIN_DIR [FRAMES_MAX [BYTES_MAX]]
+ *	hold_tool VM TAP PIN_DIR [FRAMES_MAX [BYTES_MAX [offload]]]
  *	hold_tool VM TAP PIN_DIR remove
  *
  * The first form opens the hold, or takes over one that an earlier process left, and prints one
@@ -266,6 +266,7 @@ static int parse(int argc, char **argv, struct hold_config *ret)
 		.pin_dir = argv[3],
 		.frames_max = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : 4096,
 		.bytes_max = argc > 5 ? strtoull(argv[5], NULL, 10) : UINT64_C(64) << 20,
+		.is_offload = argc > 6 && strcmp(argv[6], "offload") == 0,
 	};
 	return 0;
 }
@@ -280,7 +281,8 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (log_init() < 0 || parse(argc, argv, &config) < 0) {
-		fprintf(stderr, "usage: hold_tool VM TAP PIN_DIR [FRAMES_MAX [BYTES_MAX]]\n");
+		fprintf(stderr, "usage: hold_tool VM TAP PIN_DIR "
+				"[FRAMES_MAX [BYTES_MAX [offload]]]\n");
 		return 2;
 	}
 	if (argc == 5 && strcmp(argv[4], "remove") == 0) {
