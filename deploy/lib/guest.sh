@@ -1,7 +1,7 @@
 # guest.sh - functions that build and start the test guest. Source it after topology.sh.
 #
-# QEMU is Debian's unpatched package, started with an ordinary command line. virtio-net's offloads are off, so
-# that the hold sees only complete frames (the agent refuses a guest with offloads on).
+# QEMU is Debian's unpatched package, started with an ordinary command line. virtio-net's offloads are off,
+# so that captures in tests see complete frames. With GUEST_OFFLOADS=1 they are QEMU's defaults.
 
 GUEST_IMAGE=''		# directory with vmlinuz and initramfs; guest_image sets it
 GUEST_MACHINE=${GUEST_MACHINE:-pc}
@@ -122,16 +122,16 @@ guest_offloads_off()
 # monitor at LOOK_SOCKET, for the tests.
 guest_command() # TAP SERIAL_LOG LOOK_SOCKET [HOST]
 {
-	local off
+	local off=''
 
-	off=$(guest_offloads_off)
+	[[ -n ${GUEST_OFFLOADS:-} ]] || off=,$(guest_offloads_off)
 	guest_disk_words "${4:-none}"
 	GUEST_COMMAND=(qemu-system-x86_64 -M "$GUEST_MACHINE" -accel tcg -m "$GUEST_MEM_MIB" -smp "$GUEST_CPUS"
 		-nodefaults -display none -vga none
 		-kernel "$GUEST_IMAGE/vmlinuz" -initrd "$GUEST_IMAGE/initramfs"
 		-append "console=ttyS0 quiet panic=-1 ipv6.disable=1 hf.ip=$TOPO_GUEST_IP/24 hf.port=$GUEST_PORT hf.rate=$GUEST_RATE hf.bytes=$GUEST_BYTES${GUEST_WORK:+ hf.work=$GUEST_WORK}$(guest_disk_option "${4:-none}")"
 		-netdev "tap,id=n0,ifname=$1,script=no,downscript=no"
-		-device "virtio-net-pci,netdev=n0,mac=$GUEST_MAC,$off"
+		-device "virtio-net-pci,netdev=n0,mac=$GUEST_MAC$off"
 		-serial "file:$2"
 		-chardev "socket,id=look,path=$3,server=on,wait=off" -mon "chardev=look,mode=control"
 		"${GUEST_DISK_WORDS[@]}" "${GUEST_EXTRA[@]}")

@@ -141,6 +141,7 @@ static int open_hold(struct engine *e, struct error *ret_error)
 		.pin_dir = e->config.pin_dir,
 		.frames_max = e->config.held_frames_max,
 		.bytes_max = e->config.held_bytes_max,
+		.is_offload = vmm_is_offload(&e->guest.info),
 	};
 	int r = hold_open(&config, &e->output.hold, ret_error);
 

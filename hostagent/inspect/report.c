@@ -109,9 +109,9 @@ static void print_found(FILE *out, const struct report *report)
 	for (uint32_t i = 0; i < info->n_nics; i++) {
 		const struct vmm_nic *nic = &info->nics[i];
 
-		fprintf(out, "  card     %s, %s, %02x:%02x:%02x:%02x:%02x:%02x\n", nic->name,
+		fprintf(out, "  card     %s, %s, %02x:%02x:%02x:%02x:%02x:%02x%s\n", nic->name,
 			nic->type, nic->mac[0], nic->mac[1], nic->mac[2], nic->mac[3], nic->mac[4],
-			nic->mac[5]);
+			nic->mac[5], nic->is_offload ? ", offloads on" : "");
 	}
 	for (uint32_t i = 0; i < report->look->taps.n; i++) {
 		const struct vmm_tap *tap = &report->look->taps.taps[i];

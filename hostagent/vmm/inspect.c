@@ -15,6 +15,7 @@
 #include "vmm/ramlist.h"
 
 #define QUERY_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
+#define SWITCHES_BYTES	 256U
 
 AUTO_DEFINE(json_t *, json_decref)
 
@@ -369,36 +370,55 @@ static int step_netdevs(struct inspection *in)
 	return 0;
 }
 
-/* Refuse a NIC with offloads: frames then leave the guest unfinished (without checksum, or too
- * long), and only the host's network stack can complete them. We must hold, mirror and send
- * complete frames. Properties that a QEMU version or a NIC model does not have are skipped;
- * host_ecn and guest_ecn have no effect without tso. */
-static int check_offloads(struct inspection *in, const struct vmm_nic *nic)
+/* Find out which of @properties the NIC has and are on. Properties that a QEMU version or a NIC
+ * model does not have are skipped. Writes "NAME=off,..." to @ret_off. Returns the number of
+ * properties that the NIC has, or -errno. */
+static int get_switches(struct inspection *in, const struct vmm_nic *nic,
+			const char *const *properties, size_t n, char ret_off[SWITCHES_BYTES])
 {
-	static const char *const properties[] = {
-		"csum",	      "gso",	    "host_tso4",  "host_tso6", "host_ufo",   "host_uso",
-		"guest_csum", "guest_tso4", "guest_tso6", "guest_ufo", "guest_uso4", "guest_uso6",
-	};
-	char on[256] = "";
 	size_t size = 0;
+	int n_known = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(properties); i++) {
+	ret_off[0] = '\0';
+	for (size_t i = 0; i < n; i++) {
 		AUTO(json_decref) json_t *value = NULL;
 		int r = get_property(in, nic->qom_path, properties[i], &value);
 
 		if (r < 0)
 			return r;
-		if (r > 0 && json_is_true(value) && size < sizeof(on))
-			size += (size_t)snprintf(on + size, sizeof(on) - size, ",%s=off",
-						 properties[i]);
+		n_known += r > 0;
+		if (r > 0 && json_is_true(value) && size < SWITCHES_BYTES)
+			size += (size_t)snprintf(ret_off + size, SWITCHES_BYTES - size, "%s%s=off",
+						 size ? "," : "", properties[i]);
 	}
-	if (size == 0)
-		return 0;
+	return n_known;
+}
+
+/* Find out whether the guest may leave work on its frames to the host. A virtio-net card says so by
+ * its properties. (host_ecn has no effect without tso.) Other models have no such properties, and
+ * some of them, such as e1000e and vmxnet3, always do it on a tap. So each of them counts as one
+ * that does. The offloads of frames *to* the guest (guest_csum, guest_tso4, ...) do not matter:
+ * those frames are not held. */
+static int check_offloads(struct inspection *in, struct vmm_nic *nic)
+{
+	static const char *const from_guest[] = {"csum",      "gso",	  "host_tso4",
+						 "host_tso6", "host_ufo", "host_uso"};
+	/* new in QEMU 10.2 */
+	static const char *const tunnels[] = {"host_tunnel", "host_tunnel_csum"};
+	char off[SWITCHES_BYTES];
+	int r = get_switches(in, nic, from_guest, ARRAY_SIZE(from_guest), off);
+
+	if (r < 0)
+		return r;
+	nic->is_offload = r == 0 || *off;
+	r = get_switches(in, nic, tunnels, ARRAY_SIZE(tunnels), off);
+	if (r < 0 || !*off)
+		return r < 0 ? r : 0;
 	return refuse(
 		in,
-		"network device %s (%s) has offloads on, so its frames are not whole: add to its"
-		" -device: %s",
-		nic->name, nic->type, on + 1);
+		"network device %s (%s) lets the guest send tunnelled frames that the host must"
+		" cut into segments, and these cannot be held: add to its -device: %s",
+		nic->name, nic->type, off);
 }
 
 static int add_nic(struct inspection *in, const char *path, const char *type, const char *netdev)

@@ -1,9 +1,8 @@
 /* inspect.h - finds out what a running QEMU consists of, and whether it can be protected.
  *
- * Why: some guests cannot be failed over correctly. They have RAM that we do not replicate, NICs
- * that let the host complete their frames, devices that bypass QEMU's page tables, or state that
- * cannot be saved. Such a guest is refused here, before anything in it is changed. The text says
- * what is wrong and what to do.
+ * Why: some guests cannot be failed over correctly. They have RAM that we do not replicate, devices
+ * that bypass QEMU's page tables, or state that cannot be saved. Such a guest is refused here,
+ * before anything in it is changed. The text says what is wrong and what to do.
  *
  * Where: epoch engine (primary, at attach), standby (its own QEMU), and the program's
  * command `inspect`, which lists all obstacles at once.
@@ -27,6 +26,7 @@ struct vmm_nic {
 	char qom_path[160]; /* such as "/machine/peripheral/nic0" */
 	char netdev[64];    /* id of the NIC's back end */
 	uint8_t mac[6];	    /* the address that the device uses now */
+	bool is_offload;    /* the guest may leave checksums and segmentation to the host */
 };
 
 struct vmm_info {
@@ -71,5 +71,15 @@ int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct error *ret_erro
  * error of vmm_inspect() other than -ENOTSUP. */
 int vmm_inspect_all(struct qmp *q, struct vmm_info *ret_info, struct vmm_obstacles *obstacles,
 		    struct error *ret_error) __attribute__((warn_unused_result));
+
+/* Returns true if a NIC of the guest has offloads (is_offload). */
+static inline bool vmm_is_offload(const struct vmm_info *info)
+{
+	for (uint32_t i = 0; i < info->n_nics; i++) {
+		if (info->nics[i].is_offload)
+			return true;
+	}
+	return false;
+}
 
 #endif

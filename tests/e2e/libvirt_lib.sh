@@ -1,8 +1,8 @@
 # libvirt_lib.sh - lets libvirt start the guest. To be sourced (bash) after cluster_lib.sh or bench_lib.sh.
 #
-# The domain's XML is what virt-install would write, with two changes that Holdfast needs: <driver> switches the
-# network card's offloads off, and <qemu:commandline> adds a second monitor. libvirt runs QEMU as the user nobody,
-# with a seccomp filter, and makes a tap for it in the bridge. The guest has a disk, which it does not use.
+# The domain's XML is what virt-install would write, with one change that Holdfast needs: <qemu:commandline> adds a
+# second monitor. libvirt runs QEMU as the user nobody, with a seccomp filter, and makes a tap for it in the bridge.
+# The guest has a disk, which it does not use.
 #
 # libvirt_start starts a libvirtd of its own in the primary's network namespace. In the mount namespace of this libvirtd,
 # libvirt's directories are empty. So it does not disturb a libvirtd that this machine already runs.
@@ -74,10 +74,6 @@ libvirt_domain() # MACHINE WORDS
 	      <target dev='tap0'/>
 	      <mac address='$GUEST_MAC'/>
 	      <model type='virtio'/>
-	      <driver>
-	        <host csum='off' gso='off' tso4='off' tso6='off' ecn='off' ufo='off'/>
-	        <guest csum='off' tso4='off' tso6='off' ecn='off' ufo='off'/>
-	      </driver>
 	    </interface>
 	    <serial type='file'><source path='$TEST_TMP/primary-console.log'/></serial>
 	    <channel type='unix'><source mode='bind'/><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
