@@ -144,7 +144,7 @@ static inline uint64_t hold_dropped(const struct hold_stats *s)
  * @ret_error  always set: "" on success, else the reason and what to do about it
  *
  * Returns 0; -EINVAL if a value of @config is out of range; -ENODEV if there is no such device;
- * -ENOTSUP if it is not a tap or has several queues, or if the kernel has no AF_XDP or XDP;
+ * -ENOTSUP if the device is not a tap or has several queues, or if the kernel has no AF_XDP or XDP;
  * -ENOTCONN if the tap is in no bridge; -EBUSY if the tap has a foreign XDP program or the hold of
  * another VM, or another process owns this hold or the tap's queue; -ENOENT if pin_dir is not on a
  * bpffs; -EPERM if we are not root; -ENOMEM; other -errno of the kernel.
