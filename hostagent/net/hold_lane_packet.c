@@ -215,6 +215,8 @@ static int receive_one(struct hold_lane *lane, uint64_t now_ns, struct hold_fram
 
 	if (n < 0 && errno != EINVAL)
 		return -errno;
+	if (n < 0)
+		m.msg_controllen = 0; /* the kernel has written nothing there */
 	b = read_beside(&m);
 	/* EINVAL: no virtio_net_hdr can describe the frame, and the kernel has dropped it. */
 	if (n < (ssize_t)(HEAD_BYTES + ETH_HLEN) || !slot ||
