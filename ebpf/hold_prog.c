@@ -376,6 +376,30 @@ static int open_pinned(struct hold_prog *prog)
 	return 0;
 }
 
+/* Returns the device of the link pinned as @name in @pin_dir; 0 if there is none. */
+static int pinned_ifindex(const char *pin_dir, const char *name)
+{
+	struct bpf_link_info info = {0};
+	uint32_t size = sizeof(info);
+	AUTO_CLOSE int fd = -1;
+	char path[512];
+
+	if (pin_dir_path(pin_dir, name, path, sizeof(path)) < 0)
+		return 0;
+	fd = bpf_obj_get(path);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size) < 0 ||
+	    (info.type != BPF_LINK_TYPE_XDP && info.type != LINK_TYPE_TCX))
+		return 0;
+	return (int)info.xdp.ifindex; /* a tcx link has it at the same place */
+}
+
+int hold_prog_pinned_tap(const char *pin_dir)
+{
+	int ifindex = pinned_ifindex(pin_dir, LINK_XDP);
+
+	return ifindex > 0 ? ifindex : pinned_ifindex(pin_dir, LINK_TC);
+}
+
 int hold_prog_remove_left(const char *pin_dir)
 {
 	struct hold_prog prog = {.lock_fd = -1, .link_fd = -1, .other_fd = -1};

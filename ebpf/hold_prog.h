@@ -106,6 +106,10 @@ int hold_prog_detach(struct hold_prog *prog) __attribute__((warn_unused_result))
  * this hold, or another -errno. */
 int hold_prog_remove_left(const char *pin_dir) __attribute__((warn_unused_result));
 
+/* Returns the ifindex of the device whose hold is pinned in @pin_dir; 0 if there is no such hold,
+ * or its device is gone. Does not take the lock, so another process may use the hold. */
+int hold_prog_pinned_tap(const char *pin_dir);
+
 /* Wait until all BPF programs that are running now have returned. This takes an RCU grace period, a
  * few milliseconds. */
 void hold_prog_quiesce(void);

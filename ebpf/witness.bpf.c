@@ -2,7 +2,7 @@
  * entirely in the kernel.
  *
  *	to the guest
- *	  |  witness_sample (tap, tc egress): count; one frame per interval is cloned
+ *	  |  witness_sample (each tap, tc egress): count; one frame per interval is cloned
  *	  v                                                |
  *	[tap]                                            [hfwN]==veth==[hfvN]
  *	                                                                 |  witness_emit (tc ingress)
@@ -57,14 +57,24 @@ struct {
 	__type(value, struct witness_state);
 } witness_state SEC(".maps");
 
-/* This map belongs to the same VM's hold. hold_xdp writes the map, and the witness only reads
- * it. */
-struct {
+/* A map of one of the same VM's holds; there is one on each tap. hold_xdp writes it, and the
+ * witness only reads it. Its type is not given as __type(value), since bpftool 7.1 does not find
+ * the size of a type that is used only here. */
+struct hold_sent_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct hold_sent));
+};
+
+/* The map has a number of no meaning as key, and the map hold_sent of one hold as value. The loader
+ * fills it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, WITNESS_TAPS_MAX);
 	__type(key, __u32);
-	__type(value, struct hold_sent);
-} hold_sent SEC(".maps");
+	__array(values, struct hold_sent_map);
+} hold_sents SEC(".maps");
 
 /* A constant that the loader sets before it loads the programs. */
 const volatile __u32 helper_ifindex = 0; /* ifindex of hfwN */
@@ -151,23 +161,42 @@ static __always_inline int remove_tags(struct __sk_buff *skb)
 	return skb->vlan_present ? -1 : 0;
 }
 
+/* Fill in how many frames the guest has sent through all its cards, and when it sent the last. */
+static __always_inline void fill_sent(struct datagram *d)
+{
+	__u64 frames = 0, last_ns = 0;
+	__u32 zero = 0;
+
+	for (__u32 i = 0; i < WITNESS_TAPS_MAX; i++) {
+		void *map = bpf_map_lookup_elem(&hold_sents, &i);
+		const volatile struct hold_sent *sent;
+		__u64 at_ns;
+
+		if (!map)
+			continue;
+		sent = bpf_map_lookup_elem(map, &zero);
+		if (!sent)
+			continue;
+		frames += sent->frames;
+		at_ns = sent->last_ns;
+		if (at_ns > last_ns)
+			last_ns = at_ns;
+	}
+	d->from_guest = bpf_cpu_to_be64(frames);
+	d->from_guest_ns = bpf_cpu_to_be64(last_ns);
+}
+
 /* Fill in the fields that are the same in both datagrams of a sample, and resize the frame to the
  * size of a datagram. Returns 0, or less than 0 on failure. */
 static __always_inline int prepare(struct __sk_buff *skb, const struct witness_state *state,
 				   __u64 time_ns, struct datagram *d)
 {
-	__u32 zero = 0;
-	const volatile struct hold_sent *sent = bpf_map_lookup_elem(&hold_sent, &zero);
-
 	if (fill(skb, d) != 0 || remove_tags(skb) != 0 ||
 	    bpf_skb_change_tail(skb, WITNESS_FRAME_SIZE, 0) != 0)
 		return -1;
 	d->mono_ns = bpf_cpu_to_be64(time_ns);
 	d->to_guest = bpf_cpu_to_be64(*(const volatile __u64 *)&state->to_guest);
-	if (sent) {
-		d->from_guest = bpf_cpu_to_be64(sent->frames);
-		d->from_guest_ns = bpf_cpu_to_be64(sent->last_ns);
-	}
+	fill_sent(d);
 	skb->priority = PRIORITY_CONTROL;
 	return 0;
 }

@@ -54,21 +54,59 @@ static int get_pinned(const char *dir, const char *name, uint32_t value_size, in
 	return 0;
 }
 
-/* Check whether the pinned maps can be taken over. If not, remove the pins, because nothing in them
- * is worth keeping. */
-static int find_pinned(struct witness_prog *prog)
+/* Detach witness_sample from a tap. A missing filter, qdisc or device is no error. */
+static int detach_tap(int ifindex)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_EGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+	int r = ifindex > 0 ? bpf_tc_detach(&hook, &opts) : 0;
+
+	return r == -ENOENT || r == -EINVAL || r == -ENODEV ? 0 : r;
+}
+
+static int detach_taps(const struct witness_prog_taps *taps)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < taps->n; i++) {
+		int q = detach_tap(taps->ifindex[i]);
+
+		r = r < 0 ? r : q;
+	}
+	return r;
+}
+
+/* Get the taps of the pinned witness; none if there is no witness with maps like ours. */
+static struct witness_prog_taps pinned_taps(const char *pin_dir)
 {
 	AUTO_CLOSE int control_fd = -1, state_fd = -1;
+	struct witness_prog_taps taps = {0};
 	struct witness_control control;
 	uint32_t zero = 0;
 
-	if (get_pinned(prog->pin_dir, pin_names[0], sizeof(control), &control_fd) == 0 &&
-	    get_pinned(prog->pin_dir, pin_names[1], sizeof(struct witness_state), &state_fd) == 0 &&
+	if (get_pinned(pin_dir, pin_names[0], sizeof(control), &control_fd) == 0 &&
+	    get_pinned(pin_dir, pin_names[1], sizeof(struct witness_state), &state_fd) == 0 &&
 	    bpf_map_lookup_elem(control_fd, &zero, &control) == 0 &&
-	    control.tap == (uint32_t)prog->tap) {
+	    control.n_taps <= WITNESS_TAPS_MAX) {
+		taps.n = control.n_taps;
+		for (uint32_t i = 0; i < taps.n; i++)
+			taps.ifindex[i] = (int)control.taps[i];
+	}
+	return taps;
+}
+
+/* Check whether the pinned maps can be taken over. If not, end that witness, because nothing in its
+ * maps is worth keeping. */
+static int find_pinned(struct witness_prog *prog)
+{
+	struct witness_prog_taps pinned = pinned_taps(prog->pin_dir);
+
+	if (pinned.n == prog->taps.n &&
+	    memcmp(pinned.ifindex, prog->taps.ifindex, sizeof(pinned.ifindex)) == 0) {
 		prog->is_taken_over = true;
 		return 0;
 	}
+	(void)!detach_taps(&pinned); /* a filter that stays counts frames into a map of its own */
 	return pin_dir_empty(prog->pin_dir, pin_names, ARRAY_SIZE(pin_names));
 }
 
@@ -83,12 +121,28 @@ static int map_value(const struct bpf_map *map, void **ret)
 	return 0;
 }
 
-static int load(struct witness_prog *prog, const struct witness_prog_config *config, int sent_fd)
+/* Give the programs the counts of each tap's hold. */
+static int use_holds(struct witness_prog *prog, const struct witness_prog_config *config)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < config->taps.n && r == 0; i++) {
+		AUTO_CLOSE int fd = -1;
+
+		r = get_pinned(config->hold_pin_dirs[i], "hold_sent", sizeof(uint64_t) * 2, &fd);
+		if (r == 0)
+			r = bpf_map_update_elem(bpf_map__fd(prog->skel->maps.hold_sents), &i, &fd,
+						BPF_ANY);
+	}
+	return r;
+}
+
+static int load(struct witness_prog *prog, const struct witness_prog_config *config)
 {
 	struct witness_skel *skel = witness_skel__open();
 	struct bpf_map *maps[2];
 	char path[PATH_MAX];
-	int r;
+	int r = 0;
 
 	if (!skel)
 		return errno ? -errno : -ENOMEM;
@@ -96,8 +150,6 @@ static int load(struct witness_prog *prog, const struct witness_prog_config *con
 	skel->rodata->helper_ifindex = (uint32_t)config->helper_out;
 	maps[0] = skel->maps.witness_control;
 	maps[1] = skel->maps.witness_state;
-	/* duplicates the descriptor sent_fd */
-	r = bpf_map__reuse_fd(skel->maps.hold_sent, sent_fd);
 	for (size_t i = 0; i < ARRAY_SIZE(maps) && r == 0; i++) {
 		r = pin_dir_path(prog->pin_dir, pin_names[i], path, sizeof(path));
 		if (r == 0)
@@ -109,9 +161,12 @@ static int load(struct witness_prog *prog, const struct witness_prog_config *con
 		r = map_value(maps[0], (void **)&prog->control);
 	if (r == 0)
 		r = map_value(maps[1], (void **)&prog->state);
-	if (r == 0)
-		prog->control->tap = (uint32_t)prog->tap;
-	return r;
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < prog->taps.n; i++)
+		prog->control->taps[i] = (uint32_t)prog->taps.ifindex[i];
+	prog->control->n_taps = prog->taps.n;
+	return 0;
 }
 
 /* Attach both programs, the helper's first: without it, frames cloned into the helper would enter
@@ -119,7 +174,6 @@ static int load(struct witness_prog *prog, const struct witness_prog_config *con
 static int attach(struct witness_prog *prog, const struct witness_prog_config *config)
 {
 	LIBBPF_OPTS(bpf_tc_hook, in, .ifindex = config->helper_in, .attach_point = BPF_TC_INGRESS);
-	LIBBPF_OPTS(bpf_tc_hook, tap, .ifindex = config->tap, .attach_point = BPF_TC_EGRESS);
 	LIBBPF_OPTS(bpf_tc_opts, emit, .handle = TC_HANDLE, .priority = TC_PRIORITY,
 		    .prog_fd = bpf_program__fd(prog->skel->progs.witness_emit),
 		    .flags = BPF_TC_F_REPLACE);
@@ -130,17 +184,23 @@ static int attach(struct witness_prog *prog, const struct witness_prog_config *c
 
 	if (r == 0 || r == -EEXIST)
 		r = bpf_tc_attach(&in, &emit);
-	return r < 0 ? r : bpf_tc_attach(&tap, &sample);
+	for (uint32_t i = 0; i < config->taps.n && r == 0; i++) {
+		LIBBPF_OPTS(bpf_tc_hook, tap, .ifindex = config->taps.ifindex[i],
+			    .attach_point = BPF_TC_EGRESS);
+		struct bpf_tc_opts once = sample; /* the kernel's answer is written to it */
+
+		r = bpf_tc_attach(&tap, &once);
+	}
+	return r;
 }
 
 int witness_prog_open(struct witness_prog *prog, const struct witness_prog_config *config,
 		      enum witness_prog_step *ret_step)
 {
-	AUTO_CLOSE int sent_fd = -1;
 	enum witness_prog_step step = WITNESS_PROG_PIN_DIR;
 	int r;
 
-	*prog = (struct witness_prog){.lock_fd = -1, .tap = config->tap};
+	*prog = (struct witness_prog){.lock_fd = -1, .taps = config->taps};
 	libbpf_set_print(print_libbpf);
 	if ((size_t)snprintf(prog->pin_dir, sizeof(prog->pin_dir), "%s", config->pin_dir) >=
 	    sizeof(prog->pin_dir))
@@ -151,14 +211,14 @@ int witness_prog_open(struct witness_prog *prog, const struct witness_prog_confi
 		*ret_step = r == -EBUSY ? WITNESS_PROG_LOCK : WITNESS_PROG_PIN_DIR;
 		return r;
 	}
-	step = WITNESS_PROG_HOLD;
-	r = get_pinned(config->hold_pin_dir, "hold_sent", sizeof(uint64_t) * 2, &sent_fd);
-	if (r == 0) {
-		step = WITNESS_PROG_LOAD;
-		r = find_pinned(prog);
-	}
+	step = WITNESS_PROG_LOAD;
+	r = find_pinned(prog);
 	if (r == 0)
-		r = load(prog, config, sent_fd);
+		r = load(prog, config);
+	if (r == 0) {
+		step = WITNESS_PROG_HOLD;
+		r = use_holds(prog, config);
+	}
 	if (r == 0) {
 		step = WITNESS_PROG_ATTACH;
 		r = attach(prog, config);
@@ -172,15 +232,10 @@ int witness_prog_open(struct witness_prog *prog, const struct witness_prog_confi
 	return r;
 }
 
-static int detach(const char *pin_dir, int tap)
+static int detach(const char *pin_dir, const struct witness_prog_taps *taps)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = tap, .attach_point = BPF_TC_EGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
-	int r = tap > 0 ? bpf_tc_detach(&hook, &opts) : 0, q;
+	int r = detach_taps(taps), q;
 
-	/* Ignore the kernel's errors for a missing filter, qdisc or device. */
-	if (r == -ENOENT || r == -EINVAL || r == -ENODEV)
-		r = 0;
 	q = pin_dir_empty(pin_dir, pin_names, ARRAY_SIZE(pin_names));
 	r = r < 0 ? r : q;
 	if (rmdir(pin_dir) < 0 && errno != ENOENT && r == 0)
@@ -190,19 +245,25 @@ static int detach(const char *pin_dir, int tap)
 
 int witness_prog_detach(struct witness_prog *prog)
 {
-	return detach(prog->pin_dir, prog->tap);
+	return detach(prog->pin_dir, &prog->taps);
 }
 
-int witness_prog_remove_left(const char *pin_dir, int tap)
+int witness_prog_remove_left(const char *pin_dir, const struct witness_prog_taps *taps)
 {
 	AUTO_CLOSE int lock_fd = -1;
-	int r;
+	struct witness_prog_taps pinned;
+	int r, q;
 
 	libbpf_set_print(print_libbpf);
 	if (access(pin_dir, F_OK) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	r = pin_dir_open(pin_dir, &lock_fd);
-	return r < 0 ? r : detach(pin_dir, tap);
+	if (r < 0)
+		return r;
+	pinned = pinned_taps(pin_dir);
+	r = detach_taps(&pinned);
+	q = detach(pin_dir, taps);
+	return r < 0 ? r : q;
 }
 
 void witness_prog_done(struct witness_prog *prog)

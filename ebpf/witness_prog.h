@@ -8,9 +8,10 @@
  *	PIN_DIR/witness_control   PIN_DIR/witness_state
  *
  * witness_prog_open() loads the programs with the pinned maps, or with new maps if none are pinned.
- * Then it attaches a filter to the helper and one to the tap. witness_prog_detach() removes the
- * tap's filter and the pins. The witness needs the VM's hold: it uses the hold's clsact qdisc on
- * the tap, and reads the hold's pinned map hold_sent.
+ * Then it attaches a filter to the helper and one to each of the guest's taps. All use the same
+ * maps, so that there is one witness of the guest and not one of each card. witness_prog_detach()
+ * removes the taps' filters and the pins. The witness needs the VM's holds, one on each tap: it
+ * uses their clsact qdiscs, and reads their pinned maps hold_sent.
  *
  * Where: hostagent/net/witness_mirror.c calls this file, which calls only libbpf.
  * Threads: one thread at a time may use an object. Control and state are shared with the programs,
@@ -21,22 +22,30 @@
 #define WITNESS_PROG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "ebpf/witness_shared.h"
 
 enum witness_prog_step { /* the step at which witness_prog_open() failed */
 	WITNESS_PROG_PIN_DIR = 0, /* -ENOENT: pin_dir is not on a bpffs */
 	WITNESS_PROG_LOCK = 1,	  /* -EBUSY: another process controls this witness */
-	WITNESS_PROG_HOLD = 2,	  /* -ENOENT: there are no maps of a hold in hold_pin_dir */
+	WITNESS_PROG_HOLD = 2,	  /* -ENOENT: a directory in hold_pin_dirs has no maps */
 	WITNESS_PROG_LOAD = 3,	  /* the kernel refuses the programs */
-	WITNESS_PROG_ATTACH = 4,  /* -EINVAL or -ENOENT: the tap has no clsact qdisc */
+	WITNESS_PROG_ATTACH = 4,  /* -EINVAL or -ENOENT: a tap has no clsact qdisc */
+};
+
+/* The ifindexes of the guest's taps. */
+struct witness_prog_taps {
+	uint32_t n;
+	int ifindex[WITNESS_TAPS_MAX];
 };
 
 struct witness_prog_config {
 	/* directory for this witness's pins only, on a bpffs; created if missing */
 	const char *pin_dir;
-	const char *hold_pin_dir; /* the pin_dir of the same VM's hold, which must be open */
-	int tap;		  /* ifindex of the tap */
+	/* for each tap, the pin_dir of its hold, which must be open; in any order */
+	const char *hold_pin_dirs[WITNESS_TAPS_MAX];
+	struct witness_prog_taps taps;
 	int helper_out;		  /* ifindex of the device into which samples are cloned */
 	int helper_in;            /* ifindex of helper_out's peer, which receives the clones */
 };
@@ -46,16 +55,16 @@ struct witness_prog {
 	struct witness_control *control; /* mapped page of the map witness_control */
 	struct witness_state *state;	 /* mapped page of the map witness_state */
 	int lock_fd;	   /* descriptor of pin_dir; keeps it locked */
-	int tap;
-	/* true if witness_prog_open() found a pinned witness of this tap; that witness never
-	 * stopped sending */
+	struct witness_prog_taps taps;
+	/* true if witness_prog_open() found a pinned witness of these taps; that witness
+	 * never stopped sending */
 	bool is_taken_over;
 	char pin_dir[256];
 };
 
 /* Load and attach the programs, as the top of this file describes. A new witness sends nothing,
- * because its control is zero except for `tap`. A witness that is taken over keeps its control.
- * Pins of another tap or with another layout are removed first. @prog is the caller's storage,
+ * because its control is zero except for the taps. A witness that is taken over keeps its control.
+ * Pins of other taps or with another layout are removed first. @prog is the caller's storage,
  * valid after success until witness_prog_done().
  * Returns 0, -ENAMETOOLONG, an error listed at enum witness_prog_step, or another -errno. On
  * failure, sets *ret_step and removes all that this call has attached or pinned; a witness that was
@@ -63,15 +72,16 @@ struct witness_prog {
 int witness_prog_open(struct witness_prog *prog, const struct witness_prog_config *config,
 		      enum witness_prog_step *ret_step) __attribute__((warn_unused_result));
 
-/* Detach the filter from the tap, and remove pins and directory. The helper's filter is removed
+/* Detach the filters from the taps, and remove pins and directory. The helper's filter is removed
  * when the caller deletes the helper. A missing tap or filter is no error. Tries all steps even if
  * one fails. Returns 0, or the -errno of the first step that failed. */
 int witness_prog_detach(struct witness_prog *prog) __attribute__((warn_unused_result));
 
-/* Do what witness_prog_detach() does, for a witness that an earlier process left. @tap is the tap's
- * ifindex, or 0 if the tap is gone. Returns 0, -EBUSY if another process controls this witness, or
+/* Do what witness_prog_detach() does, for a witness that an earlier process left: on the taps that
+ * it was made for, and on @taps. Returns 0, -EBUSY if another process controls this witness, or
  * another -errno. */
-int witness_prog_remove_left(const char *pin_dir, int tap) __attribute__((warn_unused_result));
+int witness_prog_remove_left(const char *pin_dir, const struct witness_prog_taps *taps)
+	__attribute__((warn_unused_result));
 
 /* Free memory and descriptors; attached programs continue to run. @prog may be NULL or zeroed. */
 void witness_prog_done(struct witness_prog *prog);

@@ -14,6 +14,7 @@
 #define WITNESS_FRAME_SIZE    (WITNESS_HEADER_SIZE + WITNESS_DATAGRAM_SIZE)
 #define WITNESS_HEAD_MIN      14
 #define WITNESS_HEAD_MAX      64
+#define WITNESS_TAPS_MAX      8 /* most taps of one guest */
 
 /* The networks through which a datagram can be sent. The numbers are the values of the datagram's
  * field `path`. */
@@ -49,8 +50,10 @@ struct witness_control {
 	__u32 is_enabled; /* 0: frames are counted, but nothing is sent */
 	__u32 key_slot;	  /* index of the slot in use: 0 or 1 */
 	__u32 path_slot[WITNESS_N_PATHS]; /* index of the slot in use: 0 or 1 */
-	__u32 tap;	  /* ifindex of the tap, left here for the next agent */
+	/* the ifindexes of the guest's taps, left here for the next agent */
+	__u32 n_taps;
 	__u32 reserved;
+	__u32 taps[WITNESS_TAPS_MAX];
 	__u64 interval_ns;
 	struct witness_key keys[2];
 	struct witness_path paths[WITNESS_N_PATHS][2];
@@ -74,7 +77,7 @@ struct witness_state {
 
 _Static_assert(sizeof(struct witness_key) == 40, "mapped by both sides");
 _Static_assert(sizeof(struct witness_path) == 48, "mapped by both sides");
-_Static_assert(sizeof(struct witness_control) == 304, "mapped by both sides");
+_Static_assert(sizeof(struct witness_control) == 336, "mapped by both sides");
 _Static_assert(sizeof(struct witness_state) == 80, "mapped by both sides");
 
 #endif

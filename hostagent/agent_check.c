@@ -60,7 +60,7 @@ static unsigned int check_command(const struct agent_config *config,
 		return 0;
 	snprintf(ram_path, sizeof(ram_path), "%s/ram", vm->state_dir);
 	r = qemu_init(&qemu, vm->name, "standby", config->run_dir, ram_path, &error);
-	qemu.tap = vm->tap;
+	qemu.taps = &vm->taps;
 	if (r == 0)
 		r = qemu_set_command(&qemu, vm->command, &error);
 	if (r < 0)

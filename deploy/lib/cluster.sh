@@ -59,7 +59,7 @@ cluster_agent_files() # HOST
 	guest_command tap0 "$CLUSTER_LOGS/$1-console.log" "$TOPO_DIR/$1/qmp-look" "$1"
 	printf '%q ' "${GUEST_COMMAND[@]}" >"$dir/$CLUSTER_VM.command"
 	{
-		printf '[vm]\nname = %s\ntap = tap0\n' "$CLUSTER_VM"
+		printf '[vm]\nname = %s\ntap = tap0%s\n' "$CLUSTER_VM" "$( (( TOPO_CARDS == 1 )) || echo ' tap1')"
 		# Only the primary's file has the key qmp, because the user starts the QEMU on the
 		# primary. On the standby the agent starts QEMU.
 		[[ $1 != primary ]] || printf 'qmp = %s\n' "$TOPO_DIR/$1/qmp"

@@ -25,6 +25,7 @@ GUEST_DISK_FORMAT=${GUEST_DISK_FORMAT:-raw}	# or qcow2; on the standby it is alw
 GUEST_DISK_CACHE=${GUEST_DISK_CACHE:-none}	# or writeback, which every file system supports
 readonly GUEST_PORT=7000
 readonly GUEST_MAC=52:54:00:48:46:01
+readonly GUEST_MAC_2=52:54:00:48:46:02 # of the second card, with TOPO_CARDS=2
 
 guest_image() # BUILD_DIR
 {
@@ -103,6 +104,17 @@ guest_disk_option() # HOST
 	[[ -z ${GUEST_DATA[$1]:-} ]] || echo -n ' hf.disk=sda'
 }
 
+# Set GUEST_CARD_WORDS to the arguments of QEMU for the second card, if there is one; set
+# GUEST_CARD_OPTION to the option of the guest's kernel command line with its address.
+guest_second_card() # ,OFFLOADS_OFF
+{
+	GUEST_CARD_WORDS=() GUEST_CARD_OPTION=''
+	(( TOPO_CARDS > 1 )) || return 0
+	GUEST_CARD_WORDS=(-netdev tap,id=n1,ifname=tap1,script=no,downscript=no
+		-device "virtio-net-pci,netdev=n1,mac=$GUEST_MAC_2$1")
+	GUEST_CARD_OPTION=" hf.ip_2=$TOPO_GUEST_IP_2/24"
+}
+
 # Print the options of the installed QEMU that turn virtio-net's offloads off. QEMU 8.1 and later have
 # the last three.
 guest_offloads_off()
@@ -126,12 +138,13 @@ guest_command() # TAP SERIAL_LOG LOOK_SOCKET [HOST]
 
 	[[ -n ${GUEST_OFFLOADS:-} ]] || off=,$(guest_offloads_off)
 	guest_disk_words "${4:-none}"
+	guest_second_card "$off"
 	GUEST_COMMAND=(qemu-system-x86_64 -M "$GUEST_MACHINE" -accel tcg -m "$GUEST_MEM_MIB" -smp "$GUEST_CPUS"
 		-nodefaults -display none -vga none
 		-kernel "$GUEST_IMAGE/vmlinuz" -initrd "$GUEST_IMAGE/initramfs"
-		-append "console=ttyS0 quiet panic=-1 ipv6.disable=1 hf.ip=$TOPO_GUEST_IP/24 hf.port=$GUEST_PORT hf.rate=$GUEST_RATE hf.bytes=$GUEST_BYTES${GUEST_WORK:+ hf.work=$GUEST_WORK}$(guest_disk_option "${4:-none}")"
+		-append "console=ttyS0 quiet panic=-1 ipv6.disable=1 hf.ip=$TOPO_GUEST_IP/24 hf.port=$GUEST_PORT hf.rate=$GUEST_RATE hf.bytes=$GUEST_BYTES${GUEST_WORK:+ hf.work=$GUEST_WORK}$GUEST_CARD_OPTION$(guest_disk_option "${4:-none}")"
 		-netdev "tap,id=n0,ifname=$1,script=no,downscript=no"
-		-device "virtio-net-pci,netdev=n0,mac=$GUEST_MAC$off"
+		-device "virtio-net-pci,netdev=n0,mac=$GUEST_MAC$off" "${GUEST_CARD_WORDS[@]}"
 		-serial "file:$2"
 		-chardev "socket,id=look,path=$3,server=on,wait=off" -mon "chardev=look,mode=control"
 		"${GUEST_DISK_WORDS[@]}" "${GUEST_EXTRA[@]}")

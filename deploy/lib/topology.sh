@@ -13,7 +13,11 @@
 #	              gateway  cl0, bk0 (no kernel addresses; its prober owns .3 on cl0, lwIP .3 on bk0)
 #	                       mgmt0 198.18.2.3 (kernel sockets, holdfastctl)
 #
-# Both switches are in a fifth namespace, `net`. Their ports are edge ports, without spanning tree. Each
+# With TOPO_CARDS=2 there is a second client network, 198.18.3.0/24 (switch brc2), for a guest with two
+# cards: eth1 .2 of the client, and br1 of each hypervisor with eth1 and tap1, without spanning tree and
+# without an address.
+#
+# The switches are in a fifth namespace, `net`. Their ports are edge ports, without spanning tree. Each
 # namespace is named PREFIX-HOST. Outside the namespaces there are only these names, TOPO_DIR (on a tmpfs)
 # and the pins under TOPO_PINS. topo_down removes all of this; a script may call it at any time and more
 # than once. If the script is killed, a guard process removes everything.
@@ -34,6 +38,7 @@ TOPO_PREFIX=${TOPO_PREFIX:-hf-$$}
 TOPO_DIR=/dev/shm/$TOPO_PREFIX
 TOPO_PINS=/sys/fs/bpf/holdfast-$TOPO_PREFIX
 TOPO_STP=${TOPO_STP:-1} # spanning tree on the hosts' bridges
+TOPO_CARDS=${TOPO_CARDS:-1} # network cards of the guest, each in a client network of its own: 1 or 2
 TOPO_HOSTS="client primary gateway standby net"
 TOPO_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 declare -A TOPO_STARTED=() # start times by pid, of processes that topo_end must still end
@@ -42,6 +47,7 @@ TOPO_ENV=()	# NAME=VALUE..., the environment of topo_spawn's programs; @HOST@ st
 TOPO_MADE=''
 
 readonly TOPO_CLIENT_IP=198.18.0.2 TOPO_GUEST_IP=198.18.0.10
+readonly TOPO_CLIENT_IP_2=198.18.3.2 TOPO_GUEST_IP_2=198.18.3.10 # in the second client network
 readonly TOPO_PROBE_IP=198.18.0.3 # the gateway's address in the client network
 readonly TOPO_PRIMARY_CLIENT_IP=198.18.0.11 TOPO_STANDBY_CLIENT_IP=198.18.0.12
 readonly TOPO_PRIMARY_IP=198.18.1.1 TOPO_STANDBY_IP=198.18.1.2 TOPO_GATEWAY_IP=198.18.1.3
@@ -121,6 +127,15 @@ topo_end_all() # HOST
 
 topo_pids() { ip netns pids "$TOPO_PREFIX-$1" 2>/dev/null; }
 
+# Print the switches' ports of a hypervisor, with commas between them.
+topo_ports() # HOST
+{
+	local more=''
+
+	(( TOPO_CARDS == 1 )) || more=,d-$1
+	echo "c-$1,b-$1$more"
+}
+
 # Make a host die at once: send SIGKILL to every process in it, and set its links down at the switches.
 # Sets TOPO_KILL_NS to CLOCK_MONOTONIC just before the kill, and TOPO_KILL_TOOK_NS to the kill's duration.
 topo_kill_host() # HOST
@@ -129,7 +144,7 @@ topo_kill_host() # HOST
 
 	mapfile -t pids < <(topo_pids "$1")
 	read -r TOPO_KILL_NS TOPO_KILL_TOOK_NS < <(
-		topo_in net python3 "$TOPO_LIB/kill-host.py" "c-$1,b-$1" "${pids[@]}") ||
+		topo_in net python3 "$TOPO_LIB/kill-host.py" "$(topo_ports "$1")" "${pids[@]}") ||
 		topo_die "could not kill the $1 host"
 	topo_forget "${pids[@]}"
 }
@@ -171,7 +186,28 @@ topo_hypervisor() # HOST BACKUP_IP CLIENT_IP
 		topo_in "$1" ip link set tap0 master br0 up &&
 		topo_cable "$1" bk0 brb "b-$1" &&
 		topo_in "$1" ip addr add "$2/24" dev bk0 &&
-		topo_in "$1" ip addr add "$3/24" dev br0
+		topo_in "$1" ip addr add "$3/24" dev br0 &&
+		topo_second "$1"
+}
+
+# Add the bridge and the tap for the guest's second card, if it has one.
+topo_second() # HOST
+{
+	(( TOPO_CARDS > 1 )) || return 0
+	topo_bridge "$1" br1 stp_state 0 forward_delay 0 &&
+		topo_cable "$1" eth1 brc2 "d-$1" &&
+		topo_in "$1" ip link set eth1 master br1 &&
+		topo_in "$1" ip tuntap add dev tap1 mode tap &&
+		topo_in "$1" ip link set tap1 master br1 up
+}
+
+# Add the second client network, if there is one.
+topo_second_network()
+{
+	(( TOPO_CARDS > 1 )) || return 0
+	topo_bridge net brc2 stp_state 0 forward_delay 0 &&
+		topo_cable client eth1 brc2 d-client &&
+		topo_in client ip addr add "$TOPO_CLIENT_IP_2/24" dev eth1
 }
 
 topo_make()
@@ -187,6 +223,7 @@ topo_make()
 	topo_bridge net brc stp_state 0 forward_delay 0 && topo_bridge net brb stp_state 0 forward_delay 0 &&
 		topo_cable client eth0 brc c-client &&
 		topo_in client ip addr add "$TOPO_CLIENT_IP/24" dev eth0 &&
+		topo_second_network &&
 		topo_hypervisor primary "$TOPO_PRIMARY_IP" "$TOPO_PRIMARY_CLIENT_IP" &&
 		topo_hypervisor standby "$TOPO_STANDBY_IP" "$TOPO_STANDBY_CLIENT_IP" &&
 		topo_cable gateway bk0 brb b-gateway &&

@@ -98,7 +98,9 @@ static const struct config_key vm_keys[] = {
 	CONFIG_KEY("vm", "name", NAME, VM, name, NULL, 0, 0, "name of the virtual machine"),
 	CONFIG_KEY("vm", "qmp", PATH, VM, qmp, "", 0, 0,
 		   "QMP socket of the running QEMU; unset on a host that is only the standby"),
-	CONFIG_KEY("vm", "tap", STRING, VM, tap, NULL, 0, 0, "the guest's tap device on this host"),
+	CONFIG_KEY("vm", "tap", STRING, VM, tap, NULL, 0, 0,
+		   "the guest's tap device on this host; with several cards: all taps, with blanks "
+		   "between them"),
 	CONFIG_KEY("vm", "epoch_min_ms", MS, VM, epoch_min_ns, "2", 0, 10000,
 		   "least time between two seals"),
 	CONFIG_KEY("vm", "epoch_max_ms", MS, VM, epoch_max_ns, "100", 1, 10000,
@@ -297,9 +299,33 @@ static int parse_disks(const char *path, struct agent_vm_config *vm, struct erro
 	return check_disk_log(path, vm, error);
 }
 
+static int parse_taps(const char *path, struct agent_vm_config *vm, struct error *error)
+{
+	int r = tap_names_parse(vm->tap, &vm->taps);
+
+	switch (r) {
+	case -EEXIST:
+		return error_set(error, -EINVAL,
+				 "%s: tap: a tap is named twice; each card needs its own", path);
+	case -E2BIG:
+		return error_set(error, -EINVAL, "%s: tap: more than %u taps", path,
+				 TAP_NAMES_MAX);
+	case -EINVAL:
+		return error_set(error, r,
+				 "%s: tap: '%s' is no name of a tap, nor several with blanks "
+				 "between them, as tap0 tap1; a name has at most %u characters",
+				 path, vm->tap, TAP_NAME_BYTES - 1);
+	}
+	return r;
+}
+
 /* Check the rules that the key tables cannot express. */
 static int check_vm(const char *path, struct agent_vm_config *vm, struct error *error)
 {
+	int r = parse_taps(path, vm, error);
+
+	if (r < 0)
+		return r;
 	if (*vm->peer && parse_peer(vm) < 0)
 		return error_set(error, -EINVAL,
 				 "%s: peer is no NAME@ADDRESS:PORT, as beta@198.18.1.2:7402", path);

@@ -16,6 +16,7 @@
 
 #include "base/config.h"
 #include "base/error.h"
+#include "base/tap_names.h"
 #include "wire/limits.h"
 
 #define AGENT_PATH_MAX 192
@@ -44,7 +45,9 @@ struct agent_vm_config {
 	/* path of the running QEMU's QMP socket, short enough for sockaddr_un; "" on a host that is
 	 * only ever the standby */
 	char qmp[104];
-	char tap[16];	/* the guest's tap; 16 is IFNAMSIZ */
+	/* the guest's taps, with blanks between them, and parsed: one for each network card */
+	char tap[TAP_NAMES_TEXT_MAX];
+	struct tap_names taps;
 	uint64_t epoch_min_ns, epoch_max_ns;
 	uint32_t pause_share_max, wall_share_max; /* percent */
 	int clock;		   /* enum engine_clock */

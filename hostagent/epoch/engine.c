@@ -135,7 +135,7 @@ static void guest_lost(struct engine *e, int error)
  * PROTECTED. The hold retries by itself. */
 static void watch_release(struct engine *e)
 {
-	const char *trouble = hold_trouble(e->output.hold);
+	const char *trouble = holds_trouble(e->output.holds);
 
 	if (*trouble && e->status.state == WIRE_STATE_PROTECTED)
 		engine_set_state(e, WIRE_STATE_SYNCING, "held frames cannot leave: %s", trouble);
@@ -149,12 +149,12 @@ static void serve(struct engine *e)
 	engine_watch_tick(e);
 	engine_direct_tick(e);
 	engine_stream_receive(e);
-	/* hold_receive() also continues a release that the kernel interrupted. */
+	/* holds_receive() also continues a release that the kernel interrupted. */
 	if (e->lease.voice == VOICE_SPEAKS &&
-	    (!hold_is_sending(e->output.hold) || engine_may_release(e)))
-		r = hold_receive(e->output.hold);
+	    (!holds_is_sending(e->output.holds) || engine_may_release(e)))
+		r = holds_receive(e->output.holds);
 	if (r > 0)
-		pacer_demand(&e->epochs.pacer, clock_mono_ns(), hold_needs_seal(e->output.hold));
+		pacer_demand(&e->epochs.pacer, clock_mono_ns(), holds_needs_seal(e->output.holds));
 	watch_release(e);
 	engine_stream_send(e);
 	engine_stream_watch(e);
@@ -205,7 +205,7 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 		wake_ns = due_ns;
 	if (!e->stream.link && e->stream.connect_at_ns < wake_ns)
 		wake_ns = e->stream.connect_at_ns;
-	if (e->lease.voice == VOICE_SPEAKS && hold_is_sending(e->output.hold) &&
+	if (e->lease.voice == VOICE_SPEAKS && holds_is_sending(e->output.holds) &&
 	    now_ns + CLOCK_NS_PER_MS < wake_ns)
 		wake_ns = now_ns + CLOCK_NS_PER_MS;
 	if (now_ns < e->epochs.retry_ns && e->epochs.retry_ns < wake_ns)
@@ -219,7 +219,7 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 static void wait_for_work(struct engine *e)
 {
 	struct pollfd fds[] = {
-		{.fd = e->lease.voice != VOICE_SPEAKS ? -1 : hold_fd(e->output.hold),
+		{.fd = e->lease.voice != VOICE_SPEAKS ? -1 : holds_fd(e->output.holds),
 		 .events = POLLIN},
 		{.fd = e->wake_fd, .events = POLLIN},
 		{.fd = e->watch.link_fd, .events = POLLIN},

@@ -23,7 +23,7 @@
  * same happens if the gateway says that we were outvoted. When a lease is renewed in the same term,
  * the guest resumes and frames are released again.
  *
- * Where: hostagent/vm/vm.c owns one per protected VM. Uses vmm/ (QEMU), net/hold.h, link/link.h.
+ * Where: hostagent/vm/vm.c owns one per protected VM. Uses vmm/ (QEMU), net/holds.h, link/link.h.
  * Threads: one owner thread calls engine_open() and the three functions that end an engine
  * (engine_detach(), engine_fence(), engine_close()); any thread may call engine_status(). The
  * engine's own thread checks the lease, and never blocks beyond the end of a valid lease.
@@ -44,6 +44,7 @@
 
 struct engine;
 struct gateway_view;
+struct tap_names;
 struct vmm_inventory;
 struct wire_tls_context;
 
@@ -53,8 +54,8 @@ enum engine_clock { ENGINE_CLOCK_OFF, ENGINE_CLOCK_CORRECT };
 struct engine_config {
 	const char *vm;	     /* the VM's name, as in its file */
 	const char *qmp;     /* QMP socket of the running QEMU */
-	const char *tap;     /* the guest's tap */
-	const char *pin_dir; /* bpffs directory of this VM's hold */
+	const struct tap_names *taps; /* the guest's taps: one for each of its cards */
+	const char *pin_dir; /* bpffs directory of this VM's holds (net/holds.h) */
 	struct pacer_config pacer;
 	struct throttle_config throttle;
 	uint32_t held_frames_max;

@@ -165,17 +165,18 @@ static void end_epoch(void *arg, const struct seal_times *times)
 	struct engine *e = arg;
 
 	/* Frames that wait in the ring belong to the epoch that ends here. Take them before the
-	 * seal is reported to the pacer; later they would ask for another seal. But hold_receive()
-	 * also continues an unfinished release. So do not call hold_receive() if a release is
+	 * seal is reported to the pacer; later they would ask for another seal. But holds_receive()
+	 * also continues an unfinished release. So do not call holds_receive() if a release is
 	 * unfinished and frames must no longer be released. */
-	if ((!hold_is_sending(e->output.hold) || engine_may_release(e)) &&
-	    hold_receive(e->output.hold) < 0)
+	if ((!holds_is_sending(e->output.holds) || engine_may_release(e)) &&
+	    holds_receive(e->output.holds) < 0)
 		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so",
 			  e->config.vm);
 	engine_disks_cut(e, e->epochs.next);
 	e->epochs.next++;
-	hold_set_epoch(e->output.hold, e->epochs.next);
-	if (e->output.condition == OUTPUT_BEGINS && hold_set_mode(e->output.hold, HOLD_HOLD) == 0) {
+	holds_set_epoch(e->output.holds, e->epochs.next);
+	if (e->output.condition == OUTPUT_BEGINS &&
+	    holds_set_mode(e->output.holds, HOLD_HOLD) == 0) {
 		engine_set_output(e, OUTPUT_HELD, "");
 		e->output.held_from = e->epochs.next - 1;
 	}
@@ -477,7 +478,7 @@ int engine_full_epoch(struct engine *e)
 	if (e->epochs.next <= e->stream.complete_at_peer)
 		e->epochs.next = e->stream.complete_at_peer + 1;
 	if (engine_is_holding(e))
-		hold_set_epoch(e->output.hold, e->epochs.next);
+		holds_set_epoch(e->output.holds, e->epochs.next);
 	retain_drop_all(e->epochs.retain);
 	engine_disks_full_begins(e);
 	engine_set_sync(e, SYNC_FULL, "");

@@ -211,7 +211,7 @@ void engine_outvoted(struct engine *e, const char *why)
 		       why); /* a long text is truncated */
 	engine_set_voice(e, VOICE_OUTVOTED, text);
 	e->lease.retry_ns = 0;
-	if (hold_set_mode(e->output.hold, HOLD_DROP) == 0)
+	if (holds_set_mode(e->output.holds, HOLD_DROP) == 0)
 		/* only a command of the gateway may open the hold again */
 		engine_set_output(e, OUTPUT_CLOSED, "");
 	engine_lease_tick(e);

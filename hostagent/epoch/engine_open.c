@@ -79,6 +79,20 @@ static int need_running(struct engine *e, struct error *error)
 	return r;
 }
 
+/* The taps were compared with QEMU's descriptors before. */
+static int need_tap_per_card(const struct engine *e, struct error *error)
+{
+	char taps[TAP_NAMES_TEXT_MAX];
+
+	if (e->guest.info.n_nics == e->config.taps->n)
+		return 0;
+	return error_set(error, -ENOTSUP,
+			 "the guest has %u network cards, but [vm] tap names %u: %s; each card "
+			 "must have a tap of its own",
+			 e->guest.info.n_nics, e->config.taps->n,
+			 tap_names_print(e->config.taps, " ", taps, sizeof(taps)));
+}
+
 static int open_guest(struct engine *e, struct error *error)
 {
 	int r;
@@ -96,13 +110,9 @@ static int open_guest(struct engine *e, struct error *error)
 		r = vmm_check_rx_filter(e->guest.qmp, error);
 	if (r < 0)
 		return r;
-	if (e->guest.info.n_nics != 1) {
-		snprintf(error->text, sizeof(error->text),
-			 "the guest has %u network cards; exactly one is supported",
-			 e->guest.info.n_nics);
-		return -ENOTSUP;
-	}
-	r = need_running(e, error);
+	r = need_tap_per_card(e, error);
+	if (r == 0)
+		r = need_running(e, error);
 	if (r == 0)
 		r = engine_machine_open(&e->machine, e->guest.qmp, error);
 	if (r < 0)
@@ -133,40 +143,40 @@ static int open_guest(struct engine *e, struct error *error)
 	return r;
 }
 
-static int open_hold(struct engine *e, struct error *ret_error)
+static int open_holds(struct engine *e, struct error *ret_error)
 {
-	struct hold_config config = {
+	struct holds_config config = {
 		.vm = e->config.vm,
-		.tap = e->config.tap,
+		.taps = e->config.taps,
 		.pin_dir = e->config.pin_dir,
 		.frames_max = e->config.held_frames_max,
 		.bytes_max = e->config.held_bytes_max,
 		.is_offload = vmm_is_offload(&e->guest.info),
 	};
-	int r = hold_open(&config, &e->output.hold, ret_error);
+	int r = holds_open(&config, &e->output.holds, ret_error);
 
 	if (r < 0)
 		return r;
 	e->epochs.next = 1;
-	if (hold_is_taken_over(e->output.hold) && hold_mode(e->output.hold) != HOLD_PASS) {
+	if (holds_is_taken_over(e->output.holds) && holds_mode(e->output.holds) != HOLD_PASS) {
 		/* While no agent ran, the hold dropped the guest's frames. So frames must not leave
 		 * until a FULL epoch with the guest's present state is committed. */
 		engine_set_output(e, OUTPUT_HELD, "an earlier agent left its hold");
-		e->epochs.next = hold_epoch(e->output.hold) + 1;
-		hold_set_epoch(e->output.hold, e->epochs.next);
-		r = hold_set_mode(e->output.hold, HOLD_HOLD);
+		e->epochs.next = holds_epoch(e->output.holds) + 1;
+		holds_set_epoch(e->output.holds, e->epochs.next);
+		r = holds_set_mode(e->output.holds, HOLD_HOLD);
 	}
 	return r;
 }
 
-/* Undo open_hold(). If the guest was not protected, remove the hold; frames pass as before. If the
- * guest was protected, leave the hold closed. */
-static void abandon_hold(struct engine *e)
+/* Undo open_holds(). If the guest was not protected, remove the holds; frames pass as before. If
+ * the guest was protected, leave the holds closed. */
+static void abandon_holds(struct engine *e)
 {
 	if (engine_is_holding(e))
-		hold_close(e->output.hold);
-	else if (hold_detach(e->output.hold) < 0)
-		log_warn("vm=%s the hold could not be removed whole, ignoring", e->config.vm);
+		holds_close(e->output.holds);
+	else if (holds_detach(e->output.holds) < 0)
+		log_warn("vm=%s the holds could not be removed whole, ignoring", e->config.vm);
 }
 
 static int start_thread(struct engine *e)
@@ -219,13 +229,14 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		free_engine(e);
 		return r;
 	}
-	progress_begin(config->progress, "began to put the hold on", "its tap", 0);
-	/* The hold is opened last, since it is in the path of the guest's frames from then on. */
-	r = open_hold(e, ret_error);
-	/* Check the taps again. The hold found its tap by name, and another tap may have got that
-	 * name since the first check. */
+	progress_begin(config->progress, "began to put the hold on", "its taps", 0);
+	/* The holds are opened last, since they are in the path of the guest's frames from then
+	 * on. */
+	r = open_holds(e, ret_error);
+	/* Check the taps again. The holds found their taps by name, and another tap may have got
+	 * such a name since the first check. */
 	if (r == 0 && engine_watch_check_taps(e, ret_error) < 0) {
-		abandon_hold(e);
+		abandon_holds(e);
 		r = -ENOTSUP;
 	}
 	progress_end(config->progress); /* from here on, the engine's thread reports progress */
@@ -233,7 +244,7 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		r = start_thread(e);
 		if (r < 0) {
 			(void)error_set(ret_error, r, "no thread: %s", strerror(-r));
-			abandon_hold(e);
+			abandon_holds(e);
 		}
 	}
 	if (r < 0) {
@@ -259,7 +270,7 @@ static int remove_hold(struct engine *e, struct error *ret_error)
 	int r;
 
 	FAULT_POINT(FAULT_BEFORE_OPENING);
-	r = hold_detach(e->output.hold);
+	r = holds_detach(e->output.holds);
 	return r < 0 ? error_set(ret_error, r, "the hold could not be removed whole: %s",
 				 strerror(-r))
 		     : 0;
@@ -273,7 +284,7 @@ int engine_detach(struct engine *engine, struct error *ret_error)
 	engine_disks_detach(engine);
 	r = engine_flushes_on(engine, ret_error);
 	if (r < 0)
-		hold_close(engine->output.hold); /* without protection, a reply must leave only if
+		holds_close(engine->output.holds); /* without protection, a reply must leave only if
 						  * its data is on the disk */
 	else
 		r = remove_hold(engine, ret_error);
@@ -293,7 +304,7 @@ int engine_fence(struct engine *engine, struct error *ret_error)
 	int r = 0;
 
 	stop_thread(engine);
-	hold_close(engine->output.hold);
+	holds_close(engine->output.holds);
 	if (engine->guest.condition != GUEST_LOST)
 		r = qmp_execute(engine->guest.qmp, "stop", NULL, QMP_ORDER_NS, NULL);
 	if (r < 0)
@@ -310,6 +321,6 @@ void engine_close(struct engine *engine)
 	if (!engine)
 		return;
 	stop_thread(engine);
-	abandon_hold(engine);
+	abandon_holds(engine);
 	free_engine(engine);
 }

@@ -68,7 +68,7 @@
 #include "epoch/watch.h"
 #include "supervision/lease.h"
 #include "link/link.h"
-#include "net/hold.h"
+#include "net/holds.h"
 #include "vmm/describe.h"
 #include "vmm/disks.h"
 #include "vmm/guestclock.h"
@@ -162,7 +162,7 @@ struct engine_watch {
 
 /* The guest's frames. */
 struct engine_output {
-	struct hold *hold;
+	struct holds *holds;
 	enum output_condition condition;
 	uint32_t n_unheld;  /* counts epochs that were too long for the hold to begin, since
 			     * the last FULL epoch */

@@ -104,7 +104,7 @@ static int add_counts(char *stats, struct engine *e)
 	struct hold_stats held;
 
 	engine_ordinary_counts(f, e->epochs.encoder, &counts);
-	if (hold_stats(e->output.hold, &held) < 0)
+	if (holds_stats(e->output.holds, &held) < 0)
 		memset(&held, 0,
 		       sizeof(held)); /* show zeros if the kernel does not answer */
 	const struct {
@@ -158,11 +158,12 @@ static int add_counts(char *stats, struct engine *e)
 		{"lease_ended", f->n_lease_ended},
 		{"machine_looks", f->n_looks},
 		{"direct", e->direct.condition != DIRECT_OFF},
+		{"cards", e->config.taps->n},
 		{"held_frames", held.frames},
 		{"held_bytes", held.bytes},
 		{"held_frames_peak", held.frames_peak},
 		{"released_frames", held.released},
-		{"release_mended", hold_n_mended(e->output.hold)},
+		{"release_mended", held.n_mended},
 		{"dropped_frames", hold_dropped(&held)},
 	};
 	int r = 0;
@@ -242,7 +243,7 @@ void engine_publish(struct engine *e)
 		r = add_clock(stats, e, now_ns);
 	if (r == 0)
 		r = wire_stats_add(stats, "pacer", "%s", pacer_reason(&e->epochs.pacer, now_ns));
-	if (r == 0 && *hold_trouble(e->output.hold))
+	if (r == 0 && *holds_trouble(e->output.holds))
 		r = wire_stats_add(stats, "way", "release-broken");
 	if (r == 0 && e->throttle.plan.percent > 0)
 		r = wire_stats_add(stats, "throttle_why", "%s", e->throttle.why);

@@ -221,9 +221,9 @@ void engine_committed(struct engine *e, uint64_t epoch)
 		return;
 	}
 	FAULT_POINT(FAULT_BEFORE_RELEASE);
-	if (hold_release(e->output.hold, epoch) < 0)
+	if (holds_release(e->output.holds, epoch) < 0)
 		log_limited(LOG_LEVEL_ERROR, "vm=%s epoch=%" PRIu64 " held frames cannot leave: %s",
-			    e->config.vm, epoch, hold_trouble(e->output.hold));
+			    e->config.vm, epoch, holds_trouble(e->output.holds));
 	for (uint64_t n = e->epochs.committed + 1; n <= epoch; n++) {
 		uint64_t sealed_ns = e->epochs.sealed_at_ns[n % ENGINE_SEALED_AT_SLOTS];
 
@@ -243,7 +243,7 @@ void engine_committed(struct engine *e, uint64_t epoch)
 	if (!engine_is_holding(e) && epoch + 1 == e->epochs.next)
 		pacer_demand(&e->epochs.pacer, now_ns, false);
 	if (engine_is_holding(e) && epoch >= e->output.held_from && e->epochs.sync == SYNC_KEPT &&
-	    e->status.state != WIRE_STATE_PROTECTED && !*hold_trouble(e->output.hold))
+	    e->status.state != WIRE_STATE_PROTECTED && !*holds_trouble(e->output.holds))
 		engine_set_state(e, WIRE_STATE_PROTECTED, "%s", "");
 }
 
@@ -449,7 +449,7 @@ void engine_stream_send(struct engine *e)
 int engine_wait_and_serve(struct engine *e, int fd, uint64_t wait_ns)
 {
 	struct pollfd fds[] = {
-		{.fd = e->lease.voice != VOICE_SPEAKS ? -1 : hold_fd(e->output.hold),
+		{.fd = e->lease.voice != VOICE_SPEAKS ? -1 : holds_fd(e->output.holds),
 		 .events = POLLIN},
 		{.fd = e->wake_fd, .events = POLLIN},
 		{.fd = e->stream.link ? link_fd(e->stream.link) : -1,

@@ -32,7 +32,7 @@ static int look_at_taps(struct engine *e, struct error *ret_error)
 	int r = vmm_taps_read(e->guest.info.pid, &taps, ret_error);
 
 	if (r == 0)
-		r = vmm_taps_judge(&taps, e->config.tap, ret_error);
+		r = vmm_taps_judge(&taps, e->config.taps, ret_error);
 	watch_looked_at_taps(&e->watch.plan, clock_mono_ns());
 	return r;
 }

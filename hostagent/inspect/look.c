@@ -63,12 +63,15 @@ static void judge_run_state(const struct vmm_info *info, struct vmm_obstacles *o
 void look_judge(const struct look *look, struct vmm_obstacles *obstacles)
 {
 	judge_run_state(&look->info, obstacles);
-	if (look->info.n_nics != 1)
+	if (look->info.n_nics == 0)
+		refuse(obstacles, "the guest has no network card: start it with a -device and a "
+				  "-netdev tap");
+	else if (look->taps.n > 0 && look->info.n_nics != look->taps.n)
 		refuse(obstacles,
-		       "the guest has %u network cards; exactly one is supported: start it with "
-		       "one "
-		       "-device and one -netdev tap",
-		       look->info.n_nics);
+		       "the guest has %u network card%s, and QEMU has %u tap%s open: each card "
+		       "must have a tap of its own",
+		       look->info.n_nics, look->info.n_nics == 1 ? "" : "s", look->taps.n,
+		       look->taps.n == 1 ? "" : "s");
 	for (uint32_t i = 0; i < look->disks.n; i++) {
 		const struct vmm_disk *disk = &look->disks.disks[i];
 
@@ -167,26 +170,52 @@ static int look_at_process(struct look *look, struct error *ret_error)
 	return r;
 }
 
-/* ---- the tap */
+/* ---- the taps */
 
-static void judge_tap(struct look *look, struct vmm_obstacles *obstacles)
+/* Check tap @i of @look. Returns true if it can be held. */
+static bool judge_tap(struct look *look, uint32_t i, struct nl *nl,
+		      struct vmm_obstacles *obstacles)
 {
-	struct hold_config config = {.tap = look->tap};
+	const struct vmm_tap *found = &look->taps.taps[i];
+	struct hold_config config = {.tap = found->name};
 	struct nl_link tap, bridge;
 	struct error error;
+
+	if (found->place != VMM_TAP_HERE) {
+		refuse(obstacles,
+		       "QEMU's tap %s is %s: give the guest a tap in the network namespace of the "
+		       "agent",
+		       found->name,
+		       found->place == VMM_TAP_MACVTAP ? "a macvtap, whose frames cannot be held"
+						       : "in another network namespace");
+		return false;
+	}
+	if (hold_check_tap(nl, &config, &tap, &error) < 0) {
+		vmm_obstacles_add(obstacles, &error);
+		return false;
+	}
+	if (nl_link_get(nl, NULL, tap.master, &bridge) == 0)
+		(void)snprintf(look->bridge[i], sizeof(look->bridge[i]), "%s", bridge.name);
+	return true;
+}
+
+static void judge_taps(struct look *look, struct vmm_obstacles *obstacles)
+{
+	bool are_sound = look->taps.n <= TAP_NAMES_MAX;
 	struct nl nl = {0};
 	int r = nl_open(&nl);
 
 	if (r < 0) {
-		refuse(obstacles, "no netlink socket to look at tap %s: %s", look->tap,
-		       strerror(-r));
+		refuse(obstacles, "no netlink socket to look at taps: %s", strerror(-r));
 		return;
 	}
-	r = hold_check_tap(&nl, &config, &tap, &error);
-	if (r < 0)
-		vmm_obstacles_add(obstacles, &error);
-	else if (nl_link_get(&nl, NULL, tap.master, &bridge) == 0)
-		(void)snprintf(look->bridge, sizeof(look->bridge), "%s", bridge.name);
+	if (!are_sound)
+		refuse(obstacles, "QEMU has %u taps open, and at most %u can be held",
+		       look->taps.n, TAP_NAMES_MAX);
+	for (uint32_t i = 0; i < look->taps.n; i++)
+		are_sound &= judge_tap(look, i, &nl, obstacles);
+	if (are_sound)
+		look->held = look->taps;
 	nl_close(&nl);
 }
 
@@ -211,33 +240,7 @@ static int look_at_taps(struct look *look, struct vmm_obstacles *obstacles, stru
 				 "(-netdev tap,ifname=TAP), in a bridge");
 		return 0;
 	}
-	if (look->taps.n > 1) {
-		char names[256] = "";
-
-		for (uint32_t i = 0; i < look->taps.n; i++) {
-			size_t used = strlen(names);
-
-			(void)snprintf(names + used, sizeof(names) - used, "%s%s", i ? ", " : "",
-				       look->taps.taps[i].name);
-		}
-		refuse(obstacles,
-		       "QEMU has the taps %s open, and only one can be held: frames of the others "
-		       "would leave unheld; start the guest with one -netdev tap",
-		       names);
-		return 0;
-	}
-	if (look->taps.taps[0].place != VMM_TAP_HERE) {
-		refuse(obstacles,
-		       "QEMU's tap %s is %s: give the guest a tap in the network namespace of the "
-		       "agent",
-		       look->taps.taps[0].name,
-		       look->taps.taps[0].place == VMM_TAP_MACVTAP
-			       ? "a macvtap, whose frames cannot be held"
-			       : "in another network namespace");
-		return 0;
-	}
-	(void)snprintf(look->tap, sizeof(look->tap), "%s", look->taps.taps[0].name);
-	judge_tap(look, obstacles);
+	judge_taps(look, obstacles);
 	return 0;
 }
 

@@ -21,10 +21,10 @@
 struct look {
 	struct vmm_info info;
 	struct vmm_disks disks;
-	struct vmm_taps taps;
+	struct vmm_taps taps; /* all taps that QEMU has open */
+	struct vmm_taps held; /* the same, if all of them can be held; otherwise n is 0 */
+	char bridge[VMM_TAPS_MAX][16]; /* by index of taps: the tap's bridge; "" if in none */
 	struct descriptors descriptors; /* QEMU's open files and sockets */
-	char tap[VMM_TAP_NAME_BYTES]; /* the tap to hold; "" if there is not exactly one */
-	char bridge[16];	      /* the bridge of that tap; "" if it is in none */
 	char program[512];	      /* QEMU's binary */
 	char cwd[512]; /* QEMU's working directory; "" if QEMU has left the one where it was
 			* started */

@@ -27,19 +27,27 @@ static void print_disks(FILE *out, const struct report *report, bool there)
 
 void report_print_primary(FILE *out, const struct report *report)
 {
+	const struct vmm_taps *taps = &report->look->held;
+
 	fprintf(out,
 		"# %s on its primary, as `holdfast-agent inspect` found it.\n"
-		"[vm]\nname = %s\nqmp = %s\ntap = %s\n",
-		report->name, report->name, report->qmp, report->look->tap);
+		"[vm]\nname = %s\nqmp = %s\ntap =",
+		report->name, report->name, report->qmp);
+	for (uint32_t i = 0; i < taps->n; i++)
+		fprintf(out, " %s", taps->taps[i].name);
+	fprintf(out, "\n");
 	print_disks(out, report, false);
 }
 
 void report_print_standby(FILE *out, const struct report *report)
 {
+	char taps[TAP_NAMES_TEXT_MAX];
+
 	fprintf(out,
 		"# %s on its standby, as `holdfast-agent inspect` found it on the primary.\n"
 		"[vm]\nname = %s\ntap = %s\n",
-		report->name, report->name, report->rewrite->tap_there);
+		report->name, report->name,
+		tap_names_print(&report->rewrite->taps_there, " ", taps, sizeof(taps)));
 	print_disks(out, report, true);
 	fprintf(out, "\n[standby]\nstate_dir = %s\ncommand_file = %s\n", report->state_dir,
 		report->command_file);
@@ -114,12 +122,10 @@ static void print_found(FILE *out, const struct report *report)
 			nic->mac[5], nic->is_offload ? ", offloads on" : "");
 	}
 	for (uint32_t i = 0; i < report->look->taps.n; i++) {
-		const struct vmm_tap *tap = &report->look->taps.taps[i];
-		bool is_in_bridge =
-			strcmp(tap->name, report->look->tap) == 0 && *report->look->bridge;
+		const char *bridge = report->look->bridge[i];
 
-		fprintf(out, "  tap      %s%s%s\n", tap->name, is_in_bridge ? " in bridge " : "",
-			is_in_bridge ? report->look->bridge : "");
+		fprintf(out, "  tap      %s%s%s\n", report->look->taps.taps[i].name,
+			*bridge ? " in bridge " : "", bridge);
 	}
 	for (uint32_t i = 0; i < report->look->disks.n; i++) {
 		const struct vmm_disk *disk = &report->look->disks.disks[i];
@@ -136,7 +142,7 @@ static void print_things(FILE *out, const struct report *report)
 		enum rewrite_kind kind;
 		const char *title;
 	} groups[] = {
-		{REWRITE_TAP, "a tap that you make on the standby"},
+		{REWRITE_TAP, "taps that you make on the standby"},
 		{REWRITE_IMAGE, "images; raw on the standby, and empty at first"},
 		{REWRITE_FILE, "files that must be the same on the standby"},
 		{REWRITE_MADE, "what QEMU makes or listens at"},
@@ -202,7 +208,6 @@ static bool is_device(const char *path)
 void report_print_steps(FILE *out, const struct report *report)
 {
 	const struct rewrite *rewrite = report->rewrite;
-	const char *tap = rewrite->tap_there;
 
 	fprintf(out, "\nOn the standby, as root:\n");
 	for (uint32_t i = 0; i < report->look->disks.n; i++) {
@@ -218,11 +223,15 @@ void report_print_steps(FILE *out, const struct report *report)
 		if (rewrite->things[i].kind == REWRITE_FILE)
 			fprintf(out, "  # %s: the primary's %s\n", rewrite->things[i].there,
 				rewrite->things[i].here);
-	fprintf(out,
-		"  # tap %s, in the bridge of this guest's network (on the primary: %s), as "
-		"you make taps:\n",
-		tap, report->look->bridge);
-	fprintf(out, "  ip tuntap add dev %s mode tap && ip link set %s master %s up\n", tap, tap,
-		*report->look->bridge ? report->look->bridge : "BRIDGE");
+	for (uint32_t i = 0; i < rewrite->taps_there.n; i++) {
+		const char *tap = rewrite->taps_there.name[i], *bridge = report->look->bridge[i];
+
+		fprintf(out,
+			"  # tap %s, in the bridge of this card's network (on the primary: %s), as "
+			"you make taps:\n",
+			tap, bridge);
+		fprintf(out, "  ip tuntap add dev %s mode tap && ip link set %s master %s up\n",
+			tap, tap, *bridge ? bridge : "BRIDGE");
+	}
 	fprintf(out, "  install -d -m 700 '%s'\n", report->state_dir);
 }

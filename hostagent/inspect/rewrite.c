@@ -470,8 +470,8 @@ static void check(struct rewriter *rw)
 		return;
 	}
 	r = cmdline_parse(text, &read, &error);
-	if (r == 0 && rw->out.tap_there)
-		r = cmdline_check_tap(&read, rw->out.tap_there, &error);
+	if (r == 0 && rw->out.taps_there.n > 0)
+		r = cmdline_check_taps(&read, &rw->out.taps_there, &error);
 	if (r == 0 && !cmdline_is_same(&read, &rw->out.command))
 		r = error_set(&error, -EINVAL, "the standby would read its command differently");
 	if (r == -ENOMEM)
@@ -483,6 +483,21 @@ static void check(struct rewriter *rw)
 	cmdline_done(&read);
 }
 
+/* Choose the standby's name for the tap @here. */
+static void rename_tap(struct rewriter *rw, const char *here)
+{
+	const char *there = rewriter_mapped(rw, here);
+
+	if (!there)
+		there = here;
+	rewriter_note(rw, REWRITE_TAP, "tap", here, there);
+	if (tap_names_add(&rw->out.taps_there, there) < 0)
+		rewriter_refuse(rw,
+				"the standby's tap for %s cannot be '%.40s': give --map %s=TAP "
+				"with a name of at most %u characters that no other card has",
+				here, there, here, TAP_NAME_BYTES - 1);
+}
+
 int rewrite_make(const struct rewrite_input *input, struct rewrite *ret_rewrite,
 		 struct vmm_obstacles *obstacles)
 {
@@ -492,12 +507,8 @@ int rewrite_make(const struct rewrite_input *input, struct rewrite *ret_rewrite,
 
 	rw.error = find_main_memory(&rw, &main_memory);
 	rw.main_memory = main_memory;
-	if (*input->tap) {
-		rw.out.tap_there = rewriter_mapped(&rw, input->tap);
-		if (!rw.out.tap_there)
-			rw.out.tap_there = input->tap;
-		rewriter_note(&rw, REWRITE_TAP, "tap", input->tap, rw.out.tap_there);
-	}
+	for (uint32_t i = 0; i < input->taps->n; i++)
+		rename_tap(&rw, input->taps->taps[i].name);
 	walk(&rw);
 	/* An incomplete command would only give follow-up errors. */
 	if (rw.error == 0 && obstacles->n == n_before)

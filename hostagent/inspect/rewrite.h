@@ -25,6 +25,7 @@
 #include "standby/cmdline.h"
 #include "vmm/disks.h"
 #include "vmm/inspect.h"
+#include "vmm/taps.h"
 
 #define REWRITE_THINGS_MAX 96u
 #define REWRITE_MAPS_MAX   64u
@@ -61,7 +62,7 @@ struct rewrite_input {
 	const struct descriptors *descriptors;
 	/* the standby's directory for sockets that the manager makes on the primary */
 	const char *own_dir;
-	const char *tap;     /* the tap that the guest's card uses; "" if none was found */
+	const struct vmm_taps *taps; /* the taps of the guest's cards; n = 0: they cannot be held */
 	const struct vmm_info *info;
 	const struct vmm_disks *disks;
 	struct rewrite_map *maps; /* n_maps entries; rewrite_make() sets is_used */
@@ -72,7 +73,7 @@ struct rewrite {
 	struct cmdline command; /* ram_bytes is set only if the standby accepts the command */
 	struct rewrite_thing things[REWRITE_THINGS_MAX];
 	size_t n_things;
-	const char *tap_there; /* the tap on the standby; borrowed from the input */
+	struct tap_names taps_there; /* by index of input->taps: the tap on the standby */
 	/* by index of input->disks: the image on the standby, owned; NULL: not found */
 	char *image_there[VMM_DISKS_MAX];
 	/* likewise the image on the primary, owned; set together with image_there. The path is

@@ -18,19 +18,45 @@ static bool is_one_of(const char *word, const char *const *words, size_t n)
 
 /* ---- network */
 
+/* Find the tap that a back end has: by its name, or by the descriptor that a manager passed to
+ * QEMU. Returns the tap's name on the standby; NULL if it is not known. */
+static const char *find_tap(const struct rewriter *rw, const struct option_list *list)
+{
+	const char *name = option_get(list, "ifname"), *fd = option_get(list, "fd");
+	const struct vmm_taps *taps = rw->in->taps;
+	char number[16];
+
+	if (taps->n == 1)
+		return rw->out.taps_there.name[0];
+	for (uint32_t i = 0; i < taps->n && i < rw->out.taps_there.n; i++) {
+		(void)snprintf(number, sizeof(number), "%d", taps->taps[i].fd);
+		if ((name && strcmp(name, taps->taps[i].name) == 0) ||
+		    (fd && strcmp(fd, number) == 0))
+			return rw->out.taps_there.name[i];
+	}
+	return NULL;
+}
+
 /* The tap is opened by name: descriptors and helpers of the primary are not there on the standby.
  */
-static void carry_tap(struct rewriter *rw, const char *option, struct option_list *list)
+static void carry_tap(struct rewriter *rw, const char *option, const char *value,
+		      struct option_list *list)
 {
 	static const char *const keys[] = {"fd", "fds", "vhostfd", "vhostfds", "helper", "br"};
+	const char *tap = find_tap(rw, list);
 
+	if (!tap && rw->in->taps->n > 0)
+		rewriter_refuse(rw,
+				"-%s %.200s: it is not known which of the guest's taps it has; "
+				"start the guest with ifname=TAP in it",
+				option, value);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		option_drop(list, keys[i]);
 	option_set(list, "type", "tap");
-	option_set(list, "ifname", rw->out.tap_there ? rw->out.tap_there : "");
+	option_set(list, "ifname", tap ? tap : "");
 	option_set(list, "script", "no");
 	option_set(list, "downscript", "no");
-	/* put the type first, without `type=`: cmdline_check_tap() expects this */
+	/* put the type first, without `type=`: cmdline_check_taps() expects this */
 	for (size_t i = 0; i < list->n; i++) {
 		if (strcmp(list->items[i].key, "type") == 0) {
 			struct option_setting type = list->items[i];
@@ -55,7 +81,7 @@ void rewrite_netdev(struct rewriter *rw, const char *option, const char *value)
 	if (!type || is_one_of(type, same, ARRAY_SIZE(same)))
 		rewriter_emit(rw, option, value);
 	else if (strcmp(type, "tap") == 0 || strcmp(type, "bridge") == 0)
-		carry_tap(rw, option, &list);
+		carry_tap(rw, option, value, &list);
 	else
 		rewriter_refuse(rw,
 				"-%s %.200s: a network back end of type %s cannot be held; use "

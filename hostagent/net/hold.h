@@ -55,8 +55,9 @@
 struct hold;
 
 #define HOLD_FRAMES_MAX_LIMIT 65536U /* highest frames_max that hold_open() accepts */
-/* longest VM name in bytes; only letters, digits, _ and - are allowed */
-#define HOLD_VM_NAME_MAX      63U
+/* longest name of a hold in bytes: the VM's name of letters, digits, _ and -, or that name with +
+ * and a digit if the hold is of a further card (net/holds.h) */
+#define HOLD_VM_NAME_MAX      65U
 
 enum hold_mode {
 	/* every frame is dropped. The value is 0: a new map, which is all zero, must pass
@@ -68,7 +69,7 @@ enum hold_mode {
 
 /* Says what to hold, and the limits. Used only during hold_open(), which copies what it needs. */
 struct hold_config {
-	const char *vm;	     /* the VM's name; 1..HOLD_VM_NAME_MAX bytes */
+	const char *vm;	     /* the hold's name; 1..HOLD_VM_NAME_MAX bytes */
 	const char *tap;     /* the guest's tap, a port of a bridge in this network namespace */
 	const char *pin_dir; /* directory on a bpffs, used only for this VM; created if missing */
 	uint32_t frames_max; /* most frames held; 1..HOLD_FRAMES_MAX_LIMIT */

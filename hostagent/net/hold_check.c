@@ -4,22 +4,26 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Check the VM's name, which becomes part of a path and of a link's alias. */
-static bool is_vm_name(const char *vm)
+/* Check the hold's name, which becomes part of a link's alias: the VM's name, and for a further
+ * card + and a digit. */
+static bool is_hold_name(const char *name)
 {
 	static const char allowed[] =
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
-	size_t n = vm ? strlen(vm) : 0;
+	size_t size = name ? strlen(name) : 0, n = name ? strspn(name, allowed) : 0;
 
-	return n > 0 && n <= HOLD_VM_NAME_MAX && strspn(vm, allowed) == n;
+	if (n == 0 || n > HOLD_VM_NAME_MAX - strlen("+1"))
+		return false;
+	return n == size || (n + 2 == size && name[n] == '+' && name[n + 1] >= '1' &&
+			     name[n + 1] <= '9');
 }
 
 int hold_check_config(const struct hold_config *config, struct error *ret_error)
 {
-	if (!is_vm_name(config->vm))
+	if (!is_hold_name(config->vm))
 		return error_set(ret_error, -EINVAL,
 				 "VM name '%s': use 1 to %u letters, digits, '_' and '-'",
-				 config->vm ? config->vm : "", HOLD_VM_NAME_MAX);
+				 config->vm ? config->vm : "", HOLD_VM_NAME_MAX - 2);
 	if (!config->tap || !*config->tap || strlen(config->tap) >= IFNAMSIZ)
 		return error_set(ret_error, -EINVAL, "tap name '%s': use 1 to %d characters",
 				 config->tap ? config->tap : "", IFNAMSIZ - 1);

@@ -12,7 +12,10 @@
 #include "ebpf/hold_prog.h"
 #include "ebpf/witness_prog.h"
 #include "net/hold_check.h"
+#include "net/holds.h"
 #include "net/nl.h"
+
+_Static_assert(TAP_NAMES_MAX == WITNESS_TAPS_MAX, "the programs take all taps of a guest");
 
 /* MTU of the helper pair: every frame that a tap can carry must fit. */
 #define HELPER_MTU 65535
@@ -124,6 +127,8 @@ static int open_helper(struct witness_mirror *w, const struct nl_link *tap, int 
 static int explain(const struct witness_mirror_config *config, enum witness_prog_step step, int r,
 		   struct error *ret_error)
 {
+	char taps[TAP_NAMES_TEXT_MAX];
+
 	switch (step) {
 	case WITNESS_PROG_PIN_DIR:
 		return error_set(ret_error, r, "cannot use %s: %s; is a bpffs mounted there?",
@@ -140,28 +145,38 @@ static int explain(const struct witness_mirror_config *config, enum witness_prog
 	case WITNESS_PROG_ATTACH:
 		break;
 	}
-	return error_set(ret_error, r, "cannot attach to tap %s: %s; its clsact qdisc is the "
-			 "hold's", config->tap, strerror(-r));
+	return error_set(ret_error, r, "cannot attach to the taps (%s): %s; their clsact qdiscs "
+			 "are the holds'", tap_names_print(config->taps, ", ", taps, sizeof(taps)),
+			 strerror(-r));
 }
 
 static int open_all(struct witness_mirror *w, const struct witness_mirror_config *config,
 		    struct error *ret_error)
 {
 	enum witness_prog_step step = WITNESS_PROG_PIN_DIR;
-	struct witness_prog_config prog = {.pin_dir = config->pin_dir,
-					   .hold_pin_dir = config->hold_pin_dir};
+	struct witness_prog_config prog = {.pin_dir = config->pin_dir};
+	char hold_pin_dirs[TAP_NAMES_MAX][HOLD_PIN_DIR_BYTES];
 	struct nl_link tap;
 	int r = nl_open(&w->nl);
 
 	if (r < 0)
 		return error_set(ret_error, r, "cannot open rtnetlink: %s", strerror(-r));
-	r = nl_link_get(&w->nl, config->tap, 0, &tap);
-	if (r < 0)
-		return error_set(ret_error, r, "tap %s: %s", config->tap, strerror(-r));
+	for (uint32_t i = config->taps->n; i-- > 0;) { /* last the first, which names the helper */
+		r = nl_link_get(&w->nl, config->taps->name[i], 0, &tap);
+		if (r < 0)
+			return error_set(ret_error, r, "tap %s: %s", config->taps->name[i],
+					 strerror(-r));
+		r = holds_find(config->hold_pin_dir, tap.ifindex, hold_pin_dirs[i]);
+		if (r < 0)
+			return error_set(ret_error, r, "no hold of this VM on tap %s in %s",
+					 config->taps->name[i], config->hold_pin_dir);
+		prog.hold_pin_dirs[i] = hold_pin_dirs[i];
+		prog.taps.ifindex[i] = tap.ifindex;
+	}
+	prog.taps.n = config->taps->n;
 	r = open_helper(w, &tap, &prog.helper_in, ret_error);
 	if (r < 0)
 		return r;
-	prog.tap = tap.ifindex;
 	prog.helper_out = w->helper;
 	r = witness_prog_open(&w->prog, &prog, &step);
 	if (r < 0)
@@ -200,8 +215,10 @@ int witness_mirror_open(const struct witness_mirror_config *config, struct witne
 	int r;
 
 	ret_error->text[0] = '\0';
-	if (!*config->vm || strlen(config->vm) > HOLD_VM_NAME_MAX || config->interval_ns == 0)
-		return error_set(ret_error, -EINVAL, "a witness needs a VM's name and an interval");
+	if (!*config->vm || strlen(config->vm) > HOLD_VM_NAME_MAX || config->interval_ns == 0 ||
+	    config->taps->n == 0)
+		return error_set(ret_error, -EINVAL,
+				 "a witness needs a VM's name, its taps and an interval");
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return error_set(ret_error, -ENOMEM, "out of memory");
@@ -417,9 +434,9 @@ void witness_mirror_stats(const struct witness_mirror *w, struct witness_mirror_
 	}
 }
 
-int witness_mirror_remove_left(const char *vm, const char *tap, const char *pin_dir)
+int witness_mirror_remove_left(const char *vm, const struct tap_names *taps, const char *pin_dir)
 {
-	struct nl_link link = {0};
+	struct witness_prog_taps found = {0};
 	char alias[NL_ALIAS_MAX];
 	struct nl nl;
 	int r, q;
@@ -429,9 +446,16 @@ int witness_mirror_remove_left(const char *vm, const char *tap, const char *pin_
 	r = nl_open(&nl);
 	if (r < 0)
 		return r;
-	r = nl_link_get(&nl, tap, 0, &link);
-	if (r == 0 || r == -ENODEV)
-		r = witness_prog_remove_left(pin_dir, link.ifindex);
+	for (uint32_t i = 0; i < taps->n && r == 0; i++) {
+		struct nl_link link;
+
+		r = nl_link_get(&nl, taps->name[i], 0, &link);
+		if (r == 0)
+			found.ifindex[found.n++] = link.ifindex;
+		r = r == -ENODEV ? 0 : r; /* the tap is gone, and its filter with it */
+	}
+	if (r == 0)
+		r = witness_prog_remove_left(pin_dir, &found);
 	if (r != -EBUSY) {
 		make_alias(vm, alias);
 		q = remove_links(&nl, alias, NULL, NULL);

@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/tap_names.h"
 #include "ebpf/witness_shared.h"
 #include "net/hold.h"
 
@@ -38,10 +39,10 @@ struct witness_mirror;
 /* Says what to open. Used only during witness_mirror_open(), which copies what it needs. */
 struct witness_mirror_config {
 	const char *vm;	  /* the VM's name; 1..HOLD_VM_NAME_MAX bytes */
-	const char *tap;  /* the guest's tap */
+	const struct tap_names *taps; /* the guest's taps, each with an open hold (net/holds.h) */
 	/* directory on a bpffs, used only for this witness; created if missing */
 	const char *pin_dir;
-	const char *hold_pin_dir; /* the pin_dir of the VM's hold */
+	const char *hold_pin_dir; /* the pin_dir of the VM's holds */
 	uint32_t gateway_be32;	  /* the gateway's IPv4 address in the backup network */
 	uint64_t interval_ns;	  /* least time between two datagrams, > 0 */
 };
@@ -112,7 +113,7 @@ void witness_mirror_stats(const struct witness_mirror *w, struct witness_mirror_
 /* Remove what an earlier agent left of this VM's witness, also if it used another tap. Returns 0,
  * also if nothing was left; -EBUSY if another process has this witness; other -errno. Blocks for
  * tens of ms. */
-int witness_mirror_remove_left(const char *vm, const char *tap, const char *pin_dir)
+int witness_mirror_remove_left(const char *vm, const struct tap_names *taps, const char *pin_dir)
 	__attribute__((warn_unused_result));
 
 #endif

@@ -332,26 +332,56 @@ static const char *find_ifname(const char *value, size_t *ret_size)
 	return at;
 }
 
-int cmdline_check_tap(const struct cmdline *c, const char *tap, struct error *ret_error)
+/* Add the tap of the network option -@name @value to @found. */
+static int add_tap(const char *name, const char *value, const struct tap_names *taps,
+		   struct tap_names *found, struct error *ret_error)
 {
-	for (size_t i = 1; i + 1 < c->n_words; i++) {
-		const char *name = option_name(c->words[i]), *value = c->words[i + 1], *ifname;
-		size_t size;
+	char ifname[TAP_NAME_BYTES] = "", all[TAP_NAMES_TEXT_MAX];
+	size_t size;
+	const char *at = find_ifname(value, &size);
 
-		if (!name ||
-		    (strcmp(name, "netdev") != 0 && strcmp(name, "nic") != 0 &&
-		     strcmp(name, "net") != 0) ||
-		    strncmp(value, "tap", 3) != 0 || (value[3] && value[3] != ','))
-			continue;
-		ifname = find_ifname(value, &size);
-		if (strlen(tap) == size && memcmp(ifname, tap, size) == 0)
-			continue;
+	if (size < sizeof(ifname))
+		memcpy(ifname, at, size);
+	if (!tap_names_has(taps, ifname))
 		return error_set(ret_error, -EINVAL,
 				 "QEMU command: -%s %.200s: its tap is %s%.*s, and tap in the VM's "
 				 "file is %s; write ifname=%s",
-				 name, value, size ? "" : "any", (int)(size > 32 ? 32 : size),
-				 ifname, tap, tap);
+				 name, value, size ? "" : "any", (int)(size > 32 ? 32 : size), at,
+				 tap_names_print(taps, " ", all, sizeof(all)), taps->name[0]);
+	if (tap_names_add(found, ifname) < 0)
+		return error_set(ret_error, -EINVAL,
+				 "QEMU command: -%s %.200s: its tap %s is that of another card, "
+				 "too; write another of the taps in the VM's file",
+				 name, value, ifname);
+	return 0;
+}
+
+int cmdline_check_taps(const struct cmdline *c, const struct tap_names *taps,
+		       struct error *ret_error)
+{
+	struct tap_names found = {0};
+	bool has_json = false;
+
+	for (size_t i = 1; i + 1 < c->n_words; i++) {
+		const char *name = option_name(c->words[i]), *value = c->words[i + 1];
+		int r;
+
+		if (!name || (strcmp(name, "netdev") != 0 && strcmp(name, "nic") != 0 &&
+			      strcmp(name, "net") != 0))
+			continue;
+		has_json |= *value == '{';
+		if (strncmp(value, "tap", 3) != 0 || (value[3] && value[3] != ','))
+			continue;
+		r = add_tap(name, value, taps, &found, ret_error);
+		if (r < 0)
+			return r;
 	}
+	for (uint32_t i = 0; i < taps->n && taps->n > 1 && !has_json; i++)
+		if (!tap_names_has(&found, taps->name[i]))
+			return error_set(ret_error, -EINVAL,
+					 "QEMU command: no card has the tap %s, which the VM's "
+					 "file names; write a -netdev tap,ifname=%s for it",
+					 taps->name[i], taps->name[i]);
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/tap_names.h"
 
 #define CMDLINE_WORDS_MAX 1024
 #define CMDLINE_BYTES_MAX 65536
@@ -37,10 +38,12 @@ struct cmdline {
 int cmdline_parse(const char *text, struct cmdline *ret_cmdline, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Check the network back ends in @c (-netdev, -nic, -net tap,...): each of their taps must be @tap,
- * the tap that the VM's configuration file names. Options in JSON form are not checked. Returns 0,
- * or -EINVAL with the reason in *ret_error. */
-int cmdline_check_tap(const struct cmdline *c, const char *tap, struct error *ret_error)
+/* Check the network back ends in @c (-netdev, -nic, -net tap,...): each of their taps must be one
+ * of @taps, which the VM's configuration file names, and none may be there twice. If there are
+ * several @taps, each must be there. Options in JSON form are not checked; if there is one, each of
+ * @taps may be missing elsewhere. Returns 0, or -EINVAL with the reason in *ret_error. */
+int cmdline_check_taps(const struct cmdline *c, const struct tap_names *taps,
+		       struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Append a copy of @word as one argument. Returns 0; -ENOMEM; -E2BIG if there are CMDLINE_WORDS_MAX

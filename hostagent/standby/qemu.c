@@ -72,7 +72,7 @@ int qemu_set_command(struct qemu *q, const char *command, struct error *ret_erro
 
 	if (r < 0)
 		return r;
-	r = q->tap ? cmdline_check_tap(&c, q->tap, ret_error) : 0;
+	r = q->taps ? cmdline_check_taps(&c, q->taps, ret_error) : 0;
 	if (r < 0) {
 		cmdline_done(&c);
 		return r;

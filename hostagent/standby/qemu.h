@@ -35,7 +35,7 @@ struct progress;
 struct qemu {
 	struct cmdline cmdline; /* the whole argv; empty until qemu_set_command() */
 	const char *ram_path;	/* path of the file with guest RAM; borrowed */
-	const char *tap;	/* the only tap allowed; NULL: any. Set this after qemu_init() */
+	const struct tap_names *taps; /* the guest's taps; NULL: any. Set this after qemu_init() */
 	char qmp_path[QEMU_PATH_MAX];
 	char pid_path[QEMU_PATH_MAX];
 	char log_path[QEMU_PATH_MAX];
@@ -70,7 +70,7 @@ int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_
 	      const char *ram_path, struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Set the command with which the next QEMU is started. Checks @command (and that it uses the tap
- * q->tap), and adds the options of a standby. A QEMU that is already warm is not affected. Returns
+ * q->taps), and adds the options of a standby. A QEMU that is already warm is not affected. Returns
  * 1 if the command has changed; 0 if it has not; -EINVAL with the reason in *ret_error; -ENOMEM. On
  * error the old command stays. */
 int qemu_set_command(struct qemu *q, const char *command, struct error *ret_error)

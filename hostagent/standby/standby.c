@@ -405,7 +405,7 @@ static int open_qemu(struct standby *sb, struct error *ret_error)
 	snprintf(sb->ram_path, sizeof(sb->ram_path), "%.127s/ram", sb->config.state_dir);
 	r = qemu_init(&sb->qemu, sb->config.vm, "standby", sb->config.run_dir, sb->ram_path,
 		      ret_error);
-	sb->qemu.tap = sb->config.tap;
+	sb->qemu.taps = sb->config.taps;
 	if (r == 0 && standby_load_command(sb, &error) < 0) {
 		standby_set_text(sb, "%s", error.text);
 		log_error("vm=%s %s", sb->config.vm, error.text);

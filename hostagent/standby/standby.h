@@ -81,7 +81,7 @@ struct standby_config {
 	/* size of a new disk log; 0: epochs are not logged (disk_durability = memory) */
 	uint64_t disk_log_bytes;
 
-	const char *tap;	   /* the only tap that the command may name; NULL: any */
+	const struct tap_names *taps; /* the taps that the command must name; NULL: any */
 
 	uint64_t log_bytes_max;	    /* limit of one buffered epoch; 0: 2 x RAM + 64 MiB */
 	unsigned start_timeout_ms;  /* longest time from the start of QEMU until QMP answers; 0:

@@ -104,7 +104,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 	char promoted[STANDBY_PATH_MAX];
 	struct engine_config engine_config = {
 		.vm = vm->config->name,
-		.tap = vm->config->tap,
+		.taps = &vm->config->taps,
 		.pin_dir = vm->pin_dir,
 		.pacer = {.epoch_min_ns = vm->config->epoch_min_ns,
 			  .epoch_max_ns = vm->config->epoch_max_ns,
@@ -223,7 +223,7 @@ static int need_standby(const struct vm *vm, struct error *ret_error)
 
 static bool watches_tap(const struct vm *vm)
 {
-	return vm->role == VM_ROLE_STANDBY && *vm->config->tap;
+	return vm->role == VM_ROLE_STANDBY && vm->config->taps.n > 0;
 }
 
 static int order_standby_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
@@ -257,7 +257,7 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 	if (r == 0 && watches_tap(vm)) { /* check now, so that the first report has the
 					  * tap's state */
 		vm_tap_forget(&vm->tap);
-		(void)vm_tap_look(&vm->tap, vm->config->name, vm->config->tap);
+		(void)vm_tap_look(&vm->tap, vm->config->name, &vm->config->taps);
 	}
 	return r;
 }
@@ -284,7 +284,7 @@ static int order_promote(struct vm *vm, const struct queued_order *q, uint64_t *
 	int r = need_standby(vm, ret_error);
 
 	if (r == 0)
-		vm_guest_promoting(&vm->guest, vm->config->tap, q->term);
+		vm_guest_promoting(&vm->guest, &vm->config->taps, q->term);
 	if (r == 0)
 		r = standby_promote(vm->standby, q->term, q->epoch, ret_epoch, ret_error);
 	return r < 0 ? r : vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_error);
@@ -370,7 +370,7 @@ static void look(struct vm *vm)
 {
 	if (vm_peer_watches(vm))
 		vm_peer_look(vm);
-	if (watches_tap(vm) && vm_tap_look(&vm->tap, vm->config->name, vm->config->tap))
+	if (watches_tap(vm) && vm_tap_look(&vm->tap, vm->config->name, &vm->config->taps))
 		vm_wake_owner(vm);
 	vm->look_at_ns = clock_mono_ns() + (watches_tap(vm) ? TAP_LOOK_NS : PEER_LOOK_NS);
 	if (vm_fence_watches(vm)) /* comes last, since it sets look_at_ns to an earlier time */

@@ -79,7 +79,7 @@ static int compare(struct vm *vm, struct qmp *q, struct error *ret_error)
 	int r = vmm_taps_read(vm->cover.pid, &taps, ret_error);
 
 	if (r == 0)
-		r = vmm_taps_judge(&taps, vm->config->tap, ret_error);
+		r = vmm_taps_judge(&taps, &vm->config->taps, ret_error);
 	if (r == 0)
 		r = vmm_inventory_take(q, disks, &now, ret_error);
 	if (r < 0)

@@ -85,14 +85,14 @@ int vm_fence_stop_guest(const struct agent_vm_config *config, const char *run_di
 	return r < 0 ? r : second;
 }
 
-/* Close the hold on the tap. An error is only logged, because the guest is stopped anyway. */
+/* Close the holds on the taps. An error is only logged, because the guest is stopped anyway. */
 static void close_hold(const struct vm *vm)
 {
 	struct error error;
 
-	if (*vm->config->tap && vm_hold_close(vm->config, vm->pin_dir, &error) < 0)
+	if (vm->config->taps.n > 0 && vm_hold_close(vm->config, vm->pin_dir, &error) < 0)
 		log_warn(
-			"vm=%s its tap's hold cannot be closed, ignoring: the guest is stopped: %s",
+			"vm=%s a tap's hold cannot be closed, ignoring: the guest is stopped: %s",
 			vm->config->name, error.text);
 }
 

@@ -17,7 +17,7 @@
 
 #define DEV_BYTES_MAX (1u << 20)
 
-/* QEMU announces the guest by one RARP frame per round, padded to 60 bytes. It makes five rounds at
+/* QEMU announces each card by one RARP frame per round, padded to 60 bytes. It makes five rounds at
  * the end of the incoming migration, and five more for our `announce-self` (standby/promote.c). */
 #define ANNOUNCE_BYTES	60u
 #define ANNOUNCE_FRAMES 10u
@@ -127,13 +127,16 @@ int vm_guest_parse_dev(const char *dev, const char *tap, struct vm_guest_frames 
 	return -ENOENT;
 }
 
-static int read_frames(const char *tap, struct vm_guest_frames *ret_frames)
+/* Read the counters of each of @taps. */
+static int read_frames(const struct tap_names *taps, struct vm_guest_frames *ret_frames)
 {
 	AUTO_FREE char *text = NULL;
 	size_t size;
 	int r = fd_read_file("/proc/self/net/dev", DEV_BYTES_MAX, &text, &size);
 
-	return r < 0 ? r : vm_guest_parse_dev(text, tap, ret_frames);
+	for (uint32_t i = 0; r == 0 && i < taps->n; i++)
+		r = vm_guest_parse_dev(text, taps->name[i], &ret_frames[i]);
+	return r < 0 || taps->n > 0 ? r : -ENOENT;
 }
 
 uint64_t vm_guest_own_frames(const struct vm_guest_frames *base, const struct vm_guest_frames *now)
@@ -148,10 +151,10 @@ uint64_t vm_guest_own_frames(const struct vm_guest_frames *base, const struct vm
 						   * announcement */
 }
 
-void vm_guest_promoting(struct vm_guest *guest, const char *tap, uint64_t term)
+void vm_guest_promoting(struct vm_guest *guest, const struct tap_names *taps, uint64_t term)
 {
-	struct vm_guest_frames base = {0, 0};
-	bool knows = read_frames(tap, &base) == 0;
+	struct vm_guest_frames base[TAP_NAMES_MAX] = {{0, 0}};
+	bool knows = read_frames(taps, base) == 0;
 
 	pthread_mutex_lock(&guest->lock);
 	/* If a successful order is repeated, keep the counters of the first time. */
@@ -159,24 +162,27 @@ void vm_guest_promoting(struct vm_guest *guest, const char *tap, uint64_t term)
 		guest->promoted_term = term;
 		guest->promoted_ns = clock_mono_ns();
 		guest->knows_frames = knows;
-		guest->base = base;
+		memcpy(guest->base, base, sizeof(base));
 	}
 	pthread_mutex_unlock(&guest->lock);
 }
 
-int vm_guest_frames(struct vm_guest *guest, const char *tap, uint64_t *ret_term,
+int vm_guest_frames(struct vm_guest *guest, const struct tap_names *taps, uint64_t *ret_term,
 		    uint64_t *ret_frames)
 {
-	struct vm_guest_frames base, now;
+	struct vm_guest_frames base[TAP_NAMES_MAX], now[TAP_NAMES_MAX];
+	uint64_t frames = 0;
 	bool knows;
 
 	pthread_mutex_lock(&guest->lock);
 	knows = guest->promoted_term != 0 && guest->knows_frames;
-	base = guest->base;
+	memcpy(base, guest->base, sizeof(base));
 	*ret_term = guest->promoted_term;
 	pthread_mutex_unlock(&guest->lock);
-	if (!knows || read_frames(tap, &now) < 0)
+	if (!knows || read_frames(taps, now) < 0)
 		return -ENOENT;
-	*ret_frames = vm_guest_own_frames(&base, &now);
+	for (uint32_t i = 0; i < taps->n; i++)
+		frames += vm_guest_own_frames(&base[i], &now[i]);
+	*ret_frames = frames;
 	return 0;
 }

@@ -23,6 +23,7 @@
 #include <sys/types.h>
 
 #include "base/clock.h"
+#include "base/tap_names.h"
 
 #define VM_GUEST_LOOK_NS (500 * CLOCK_NS_PER_MS)
 
@@ -46,8 +47,8 @@ struct vm_guest {
 	uint64_t promoted_term; /* term of the promotion; 0: no guest was promoted here since this
 				 * agent started */
 	uint64_t promoted_ns;
-	bool knows_frames;
-	struct vm_guest_frames base; /* the tap's counters before the guest ran */
+	bool knows_frames; /* base is known for every tap */
+	struct vm_guest_frames base[TAP_NAMES_MAX]; /* each tap's counters before the guest ran */
 };
 
 void vm_guest_init(struct vm_guest *guest);
@@ -57,17 +58,17 @@ void vm_guest_done(struct vm_guest *guest);
  * VM_GUEST_LOOK_NS after @now_ns. Returns true if the state has changed. */
 bool vm_guest_look(struct vm_guest *guest, const char *qmp, uint64_t now_ns);
 
-/* Begin a promotion in @term. Record the counters of @tap ("": not known) as they are now. They are
- * subtracted later, since the promoted guest did not send the frames counted so far. */
-void vm_guest_promoting(struct vm_guest *guest, const char *tap, uint64_t term);
+/* Begin a promotion in @term. Record the counters of @taps as they are now. They are subtracted
+ * later, since the promoted guest did not send the frames counted so far. */
+void vm_guest_promoting(struct vm_guest *guest, const struct tap_names *taps, uint64_t term);
 
 /* Return the state, and set *ret_pid to the pid in struct vm_guest. */
 enum vm_guest_state vm_guest_get(struct vm_guest *guest, pid_t *ret_pid);
 
-/* Get a lower limit of the number of frames that the guest itself has sent through @tap since its
- * promotion. QEMU's announcements are not counted. Returns 0, and *ret_term is the promotion's
- * term. Returns -ENOENT if no guest was promoted here, or the tap is not known. */
-int vm_guest_frames(struct vm_guest *guest, const char *tap, uint64_t *ret_term,
+/* Get a lower limit of the number of frames that the guest itself has sent through all of @taps
+ * since its promotion. QEMU's announcements are not counted. Returns 0, and *ret_term is the
+ * promotion's term. Returns -ENOENT if no guest was promoted here, or a tap is not known. */
+int vm_guest_frames(struct vm_guest *guest, const struct tap_names *taps, uint64_t *ret_term,
 		    uint64_t *ret_frames) __attribute__((warn_unused_result));
 
 /* Find the counters of @tap in @dev, the text of /proc/net/dev. Returns 0 or -ENOENT. Public for

@@ -7,7 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "net/hold.h"
+#include "net/holds.h"
 #include "vmm/flushes.h"
 #include "vmm/qmp.h"
 #include "wire/msg.h"
@@ -15,24 +15,6 @@
 AUTO_DEFINE(json_t *, json_decref)
 
 #define QMP_NS (5 * CLOCK_NS_PER_S)
-
-/* Take the hold over, or make one, and close it. */
-static int shut(const struct agent_vm_config *vm, const char *pin_dir, struct error *ret_error)
-{
-	struct hold_config config = {
-		.vm = vm->name,
-		.tap = vm->tap,
-		.pin_dir = pin_dir,
-		.frames_max = vm->held_frames_max,
-		.bytes_max = vm->held_bytes_max,
-	};
-	struct hold *hold;
-	int r = hold_open(&config, &hold, ret_error);
-
-	if (r == 0)
-		hold_close(hold);
-	return r;
-}
 
 static bool is_gone(int error)
 {
@@ -83,13 +65,21 @@ int vm_hold_settle(const struct agent_vm_config *config, const char *monitor, co
 int vm_hold_close(const struct agent_vm_config *config, const char *pin_dir,
 		  struct error *ret_error)
 {
-	return shut(config, pin_dir, ret_error);
+	struct holds_config holds = {
+		.vm = config->name,
+		.taps = &config->taps,
+		.pin_dir = pin_dir,
+		.frames_max = config->held_frames_max,
+		.bytes_max = config->held_bytes_max,
+	};
+
+	return holds_shut(&holds, ret_error);
 }
 
 int vm_hold_remove_left(const struct agent_vm_config *config, const char *pin_dir,
 			struct error *ret_error)
 {
-	int r = hold_remove_left(config->name, pin_dir);
+	int r = holds_remove_left(config->name, pin_dir);
 
 	if (r < 0)
 		(void)error_set(

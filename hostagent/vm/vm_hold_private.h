@@ -1,13 +1,13 @@
-/* vm_hold_private.h - handles the hold that an earlier agent, or an earlier term, left on this
- * host's tap.
+/* vm_hold_private.h - handles the holds that an earlier agent, or an earlier term, left on the
+ * guest's taps of this host; "the hold" below is all of them.
  *
  * Why: a hold deliberately outlives its agent, and stays closed until somebody deals with it. A
  * restarted agent removes the hold on the order UNPROTECT, and keeps the hold closed for good on
  * the order FENCE. A fenced host removes the hold when it becomes the standby again. A forgotten
  * hold would silence the guest that is later promoted on that tap.
  *
- * Where: used by vm.c's orders and by vm_fence.c, only while the VM has no engine; calls net/hold.h
- * and vmm/. Threads: the VM's worker. All functions block for tens of ms.
+ * Where: used by vm.c's orders and by vm_fence.c, only while the VM has no engine; calls
+ * net/holds.h and vmm/. Threads: the VM's worker. All functions block for tens of ms.
  */
 #ifndef VM_HOLD_PRIVATE_H
 #define VM_HOLD_PRIVATE_H
@@ -31,7 +31,7 @@ int vm_hold_settle(const struct agent_vm_config *config, const char *monitor, co
 int vm_hold_remove_left(const struct agent_vm_config *config, const char *pin_dir,
 			struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Close the hold on the tap of a stopped guest that must not run. If there is no hold, make a
+/* Close the hold on each tap of a stopped guest that must not run. If a tap has no hold, make a
  * closed one. Returns 0, or -errno with *ret_error. */
 int vm_hold_close(const struct agent_vm_config *config, const char *pin_dir,
 		  struct error *ret_error) __attribute__((warn_unused_result));

@@ -28,7 +28,7 @@ static void open_standby(struct vm *vm)
 		.state_dir = vm->config->state_dir,
 		.run_dir = vm->environment.config->run_dir,
 		.command_file = vm->config->command_file,
-		.tap = vm->config->tap,
+		.taps = &vm->config->taps,
 		.log_bytes_max = vm->config->log_bytes_max,
 		.clock_step_max_ns = vm->config->clock == ENGINE_CLOCK_CORRECT
 					     ? vm->config->clock_step_max_ns

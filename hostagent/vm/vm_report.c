@@ -64,7 +64,8 @@ static void report_frames(struct vm *vm, struct wire_report *report)
 {
 	uint64_t term, frames;
 
-	if (vm_guest_frames(&vm->guest, vm->config->tap, &term, &frames) == 0 && term == vm->term)
+	if (vm_guest_frames(&vm->guest, &vm->config->taps, &term, &frames) == 0 &&
+	    term == vm->term)
 		(void)!wire_stats_add(report->stats, "promoted_frames", "%" PRIu64, frames);
 }
 
@@ -123,7 +124,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 		else
 			report_role(vm, ret_report);
 		if (vm->role == VM_ROLE_STANDBY)
-			vm_tap_report(&vm->tap, vm->config->tap, ret_report);
+			vm_tap_report(&vm->tap, &vm->config->taps, ret_report);
 		vm_cover_report(vm, ret_report);
 		/* add the reason why the standby could not start */
 		if (vm->standby && !*ret_report->text)

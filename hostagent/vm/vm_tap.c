@@ -17,7 +17,7 @@ void vm_tap_done(struct vm_tap *t)
 	pthread_mutex_destroy(&t->lock);
 }
 
-bool vm_tap_look(struct vm_tap *t, const char *vm, const char *tap)
+static bool look(struct vm_tap *t, uint32_t i, const char *vm, const char *tap)
 {
 	enum tap_state state;
 	bool changed;
@@ -29,35 +29,48 @@ bool vm_tap_look(struct vm_tap *t, const char *vm, const char *tap)
 		return false;
 	}
 	pthread_mutex_lock(&t->lock);
-	changed = t->since_ns == 0 || t->state != state;
+	changed = t->taps[i].since_ns == 0 || t->taps[i].state != state;
 	if (changed) {
 		log_info("vm=%s tap %s of the standby is %s", vm, tap, tap_state_name(state));
-		t->state = state;
-		t->since_ns = clock_mono_ns();
+		t->taps[i].state = state;
+		t->taps[i].since_ns = clock_mono_ns();
 	}
 	pthread_mutex_unlock(&t->lock);
+	return changed;
+}
+
+bool vm_tap_look(struct vm_tap *t, const char *vm, const struct tap_names *taps)
+{
+	bool changed = false;
+
+	for (uint32_t i = 0; i < taps->n; i++)
+		changed |= look(t, i, vm, taps->name[i]);
 	return changed;
 }
 
 void vm_tap_forget(struct vm_tap *t)
 {
 	pthread_mutex_lock(&t->lock);
-	t->since_ns = 0;
+	memset(t->taps, 0, sizeof(t->taps));
 	pthread_mutex_unlock(&t->lock);
 }
 
-void vm_tap_report(struct vm_tap *t, const char *tap, struct wire_report *report)
+void vm_tap_report(struct vm_tap *t, const struct tap_names *taps, struct wire_report *report)
 {
 	char text[WIRE_TEXT_MAX + 1], rest[WIRE_TEXT_MAX + 1];
+	uint32_t i = 0;
 
 	pthread_mutex_lock(&t->lock);
-	if (t->since_ns != 0 && t->state != TAP_FORWARDING) {
-		tap_state_describe(tap, t->state, clock_mono_ns() - t->since_ns, text,
-				   sizeof(text));
+	while (i < taps->n && (t->taps[i].since_ns == 0 || t->taps[i].state == TAP_FORWARDING))
+		i++;
+	if (i < taps->n) {
+		tap_state_describe(taps->name[i], t->taps[i].state,
+				   clock_mono_ns() - t->taps[i].since_ns, text, sizeof(text));
 		strcpy(rest, report->text);
 		wire_text_format(report->text, "%s%s%s", text, *rest ? "; " : "", rest);
 		/* If the statistics are full, the text still gives the state. */
-		(void)!wire_stats_add(report->stats, "way", "%s", tap_state_name(t->state));
+		(void)!wire_stats_add(report->stats, "way", "%s",
+				      tap_state_name(t->taps[i].state));
 	}
 	pthread_mutex_unlock(&t->lock);
 }

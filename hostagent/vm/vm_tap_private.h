@@ -1,8 +1,8 @@
-/* vm_tap_private.h - watches the tap while this host stands by. A standby is not ready if clients
- * could not reach the guest through its tap.
+/* vm_tap_private.h - watches the guest's taps while this host stands by. A standby is not ready if
+ * clients could not reach the guest through one of its taps.
  *
- * Where: vm.c's worker checks the tap and vm_report.c reports its state. The gateway does not call
- * the VM PROTECTED until clients could reach the guest here (gateway/vm/fsm_way.c).
+ * Where: vm.c's worker checks the taps and vm_report.c reports their state. The gateway does not
+ * call the VM PROTECTED until clients could reach the guest here (gateway/vm/fsm_way.c).
  *
  * Threads: vm_tap_look() on the VM's worker; vm_tap_report() from any thread.
  */
@@ -13,27 +13,31 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/tap_names.h"
 #include "net/tap_state.h"
 #include "wire/msg.h"
 
 struct vm_tap {
 	pthread_mutex_t lock; /* guards the members below */
-	enum tap_state state;
-	uint64_t since_ns; /* when the tap entered this state; 0: it was not checked in this role */
+	struct {
+		enum tap_state state;
+		uint64_t since_ns; /* when the tap entered this state; 0: it was not checked in
+				    * this role */
+	} taps[TAP_NAMES_MAX]; /* in the order of the VM's file */
 };
 
 void vm_tap_init(struct vm_tap *t);
 void vm_tap_done(struct vm_tap *t);
 
-/* Check the state of @tap now. Returns true if it has changed, so there is something new to
+/* Check the state of @taps now. Returns true if one has changed, so there is something new to
  * report. */
-bool vm_tap_look(struct vm_tap *t, const char *vm, const char *tap);
+bool vm_tap_look(struct vm_tap *t, const char *vm, const struct tap_names *taps);
 
-/* Forget how long the tap has been in its state. Called when another QEMU will use the tap. */
+/* Forget how long each tap has been in its state. Called when another QEMU will use the taps. */
 void vm_tap_forget(struct vm_tap *t);
 
-/* If the tap does not forward frames, add the tap's state to the report's statistics as `way`. Also
- * put an explanation in front of the report's text. */
-void vm_tap_report(struct vm_tap *t, const char *tap, struct wire_report *report);
+/* If a tap does not forward frames, add the state of the first such tap to the report's statistics
+ * as `way`. Also put an explanation for that tap in front of the report's text. */
+void vm_tap_report(struct vm_tap *t, const struct tap_names *taps, struct wire_report *report);
 
 #endif

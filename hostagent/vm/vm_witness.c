@@ -73,7 +73,7 @@ static int open_witness(struct vm_witness *w)
 {
 	struct witness_mirror_config config = {
 		.vm = w->config->name,
-		.tap = w->config->tap,
+		.taps = &w->config->taps,
 		.pin_dir = w->pin_dir,
 		.hold_pin_dir = w->hold_pin_dir,
 		.gateway_be32 = w->gateway.ip_be32,
@@ -195,7 +195,7 @@ void vm_witness_end(struct vm_witness *w)
 	set_witness(w, NULL, false);
 	w->due_ns = UINT64_MAX;
 	r = witness ? witness_mirror_close(witness)
-		    : witness_mirror_remove_left(w->config->name, w->config->tap, w->pin_dir);
+		    : witness_mirror_remove_left(w->config->name, &w->config->taps, w->pin_dir);
 	if (r < 0)
 		log_warn("vm=%s the witness could not be removed whole (%s), ignoring",
 			 w->config->name, strerror(-r));

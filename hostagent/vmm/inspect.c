@@ -355,6 +355,7 @@ static int step_blocks(struct inspection *in)
 static int step_netdevs(struct inspection *in)
 {
 	AUTO_FREE char *text = NULL;
+	struct inspect_card card;
 	const char *type;
 	int r = query_text(in, "info network", &text);
 
@@ -367,7 +368,12 @@ static int step_netdevs(struct inspection *in)
 			"a %s network back end writes guest memory from outside of QEMU, where it"
 			" cannot be tracked: use -netdev tap,vhost=off",
 			type);
-	return 0;
+	for (uint32_t i = 0; r == 0 && inspect_untapped_card(text, i, &card) == 0; i++)
+		r = refuse(in,
+			   "network card %s has the back end %s of type %s, whose frames cannot be "
+			   "held: give it a tap (-netdev tap,ifname=TAP), or remove the card",
+			   card.name, card.backend, card.type);
+	return r;
 }
 
 /* Find out which of @properties the NIC has and are on. Properties that a QEMU version or a NIC

@@ -181,3 +181,86 @@ const char *inspect_foreign_netdev(const char *text)
 	}
 	return NULL;
 }
+
+/* Copy the @size bytes at @text, cut to @room. */
+static void copy_part(char *ret, size_t room, const char *text, size_t size)
+{
+	(void)snprintf(ret, room, "%.*s", (int)size, text);
+}
+
+/* Is one of the options in the line at @line, of @size bytes, @option? */
+static bool has_option(const char *line, size_t size, const char *option)
+{
+	const char *at = memmem(line, size, option, strlen(option));
+	size_t rest = at ? size - (size_t)(at - line) - strlen(option) : 0;
+
+	return at && at > line && (at[-1] == ',' || at[-1] == ' ') &&
+	       (rest == 0 || strchr(",\r", at[strlen(option)]));
+}
+
+static uint32_t count_cards(const char *text)
+{
+	uint32_t n = 0;
+
+	for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+		size_t size = strcspn(line, "\n");
+
+		n += has_option(line, size, "index=0") && has_option(line, size, "type=nic");
+	}
+	return n;
+}
+
+/* Copy name and type of the back end in " \ n1: index=0,type=user,net=..", without the " \ ". */
+static void copy_backend(struct inspect_card *card, const char *line, size_t size)
+{
+	static const char key[] = "type=";
+	const char *type = memmem(line, size, key, strlen(key));
+
+	copy_part(card->backend, sizeof(card->backend), line, strcspn(line, ":\n"));
+	if (type)
+		copy_part(card->type, sizeof(card->type), type + strlen(key),
+			  strcspn(type + strlen(key), ",\r\n"));
+}
+
+/* The text has a line for each card, and after it one for its back end. Cards of a hub come first,
+ * below the hub's name:
+ *	hub 0
+ *	 \ hub0port1: n1: index=0,type=user,net=10.0.2.0
+ *	 \ hub0port0: e1000.0: index=0,type=nic,model=e1000,macaddr=...
+ *	virtio-net-pci.0: index=0,type=nic,model=virtio-net-pci,macaddr=...
+ *	 \ n0: index=0,type=tap,ifname=tap0,script=no */
+int inspect_untapped_card(const char *text, uint32_t n, struct inspect_card *ret_card)
+{
+	const bool is_only = count_cards(text) <= 1;
+	const char *card = NULL;
+
+	for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+		size_t size = strcspn(line, "\n"), indent = strspn(line, " \\");
+		bool is_card = has_option(line, size, "type=nic"), is_untapped = false;
+		struct inspect_card found = {0};
+
+		if (indent == 0) {
+			/* lines about filters may be between a card and its back end */
+			card = is_card ? line : strncmp(line, "filters:", 8) == 0 ? card : NULL;
+		} else if (is_card) {
+			const char *name = line + indent + strcspn(line + indent, ":\n");
+
+			name += strspn(name, ": ");
+			copy_part(found.name, sizeof(found.name), name, strcspn(name, ":\n"));
+			copy_part(found.backend, sizeof(found.backend), line + indent,
+				  strcspn(line + indent, ":\n"));
+			(void)strcpy(found.type, "hubport");
+			is_untapped = !is_only;
+		} else if (card && line[1] == '\\') {
+			copy_part(found.name, sizeof(found.name), card, strcspn(card, ":\n"));
+			copy_backend(&found, line + indent, size - indent);
+			is_untapped = strcmp(found.type, "tap") != 0;
+			card = NULL;
+		}
+		if (is_untapped && n-- == 0) {
+			*ret_card = found;
+			return 0;
+		}
+	}
+	return -ENOENT;
+}

@@ -62,4 +62,17 @@ int inspect_parse_mac(const char *text, uint8_t ret_mac[6]) __attribute__((warn_
  * "vhost-user" or "vhost-vdpa" (static text), or NULL if there is none. */
 const char *inspect_foreign_netdev(const char *text);
 
+/* A network card whose frames do not pass through a tap of its own. */
+struct inspect_card {
+	char name[64];	  /* "e1000.0" */
+	char backend[64]; /* the back end's name, "n1", or the port of a hub */
+	char type[32];	  /* the back end's type: "user", "hubport" */
+};
+
+/* Find the @n-th such card (from 0) in `info network`. A guest's only card may share a hub with its
+ * tap. A card without a back end sends nothing, so it is left out. Returns 0, or -ENOENT if there
+ * are not that many. */
+int inspect_untapped_card(const char *text, uint32_t n, struct inspect_card *ret_card)
+	__attribute__((warn_unused_result));
+
 #endif

@@ -61,7 +61,7 @@ static int is_here(pid_t pid, int fd)
 	return theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
 }
 
-static int add(struct vmm_taps *taps, const char *name, int place)
+static int add(struct vmm_taps *taps, const char *name, int place, int fd)
 {
 	struct vmm_tap *tap = &taps->taps[taps->n];
 
@@ -69,6 +69,7 @@ static int add(struct vmm_taps *taps, const char *name, int place)
 		return -E2BIG;
 	(void)snprintf(tap->name, sizeof(tap->name), "%s", name);
 	tap->place = place;
+	tap->fd = fd;
 	taps->n++;
 	return 0;
 }
@@ -99,7 +100,7 @@ static int look_at_tun(pid_t pid, int fd, struct vmm_taps *taps)
 	if (here < 0)
 		return here;
 	place = here ? VMM_TAP_HERE : VMM_TAP_ELSEWHERE;
-	return is_known(taps, name, place) ? 0 : add(taps, name, place);
+	return is_known(taps, name, place) ? 0 : add(taps, name, place, fd);
 }
 
 static int look_at_fd(pid_t pid, int dir_fd, const char *entry, struct vmm_taps *taps)
@@ -125,7 +126,7 @@ static int look_at_fd(pid_t pid, int dir_fd, const char *entry, struct vmm_taps 
 	base = strrchr(link, '/') + 1;
 	if (S_ISCHR(st.st_mode) && strncmp(base, "tap", 3) == 0 &&
 	    !is_known(taps, base, VMM_TAP_MACVTAP))
-		return add(taps, base, VMM_TAP_MACVTAP);
+		return add(taps, base, VMM_TAP_MACVTAP, (int)strtol(entry, NULL, 10));
 	return 0;
 }
 
@@ -168,35 +169,45 @@ static void list_taps(const struct vmm_taps *taps, char *text, size_t size)
 										  : "");
 }
 
-int vmm_taps_judge(const struct vmm_taps *taps, const char *allowed, struct error *ret_error)
+int vmm_taps_judge(const struct vmm_taps *taps, const struct tap_names *allowed,
+		   struct error *ret_error)
 {
-	bool is_there = is_known(taps, allowed, VMM_TAP_HERE);
-	char open[TEXT_BYTES];
+	char open[TEXT_BYTES], names[TAP_NAMES_TEXT_MAX];
+	struct tap_names gone = {0};
+	uint32_t n_there = 0;
 
-	if (is_there && taps->n == 1)
+	for (uint32_t i = 0; i < allowed->n; i++) {
+		if (is_known(taps, allowed->name[i], VMM_TAP_HERE))
+			n_there++;
+		else
+			(void)!tap_names_add(&gone, allowed->name[i]); /* has room */
+	}
+	if (n_there == allowed->n && taps->n == allowed->n)
 		return 0;
 	list_taps(taps, open, sizeof(open));
-	if (is_there)
+	tap_names_print(allowed, " ", names, sizeof(names));
+	if (n_there == allowed->n)
 		return error_set(
 			ret_error, -ENOTSUP,
 			"QEMU has the taps %s open, but [vm] tap allows only %s: frames of the "
-			"others would leave unheld; remove those cards and their netdevs",
-			open, allowed);
-	if (taps->n > 0)
-		return error_set(
-			ret_error, -ENOTSUP,
-			"QEMU has the tap %s open, but [vm] tap is %s: the guest's frames would "
-			"leave unheld; set tap to what its card has",
-			open, allowed);
-	if (taps->n_lost > 0)
+			"others would leave unheld; name all taps in it, on both hosts, or remove "
+			"those cards and their netdevs",
+			open, names);
+	if (taps->n == n_there && taps->n_lost > 0)
 		return error_set(
 			ret_error, -ENOTSUP,
 			"QEMU's tap was deleted: its descriptor leads to no device any more, "
 			"whatever is named %s now; restart the guest, or plug its card anew",
-			allowed);
+			tap_names_print(&gone, " or ", names, sizeof(names)));
+	if (taps->n > 0)
+		return error_set(
+			ret_error, -ENOTSUP,
+			"QEMU has the tap%s %s open, but [vm] tap is %s: the guest's frames would "
+			"leave unheld; set tap to what its cards have",
+			taps->n > 1 ? "s" : "", open, names);
 	return error_set(
 		ret_error, -ENOTSUP,
-		"QEMU has no tap open, but [vm] tap is %s: the guest's card must have it as its "
-		"back end (-netdev tap,ifname=%s)",
-		allowed, allowed);
+		"QEMU has no tap open, but [vm] tap is %s: each card of the guest must have one as "
+		"its back end (-netdev tap,ifname=%s)",
+		names, allowed->name[0]);
 }

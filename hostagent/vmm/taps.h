@@ -1,16 +1,16 @@
 /* taps.h - asks the kernel which taps a running QEMU has open.
  *
- * Why: frames are held on the tap that the VM's file names. If the guest's card uses another tap,
- * or an additional one, its frames leave without being held, and nobody notices. QEMU's command
- * line and monitor do not prove which tap is in use: taps are renamed, deleted and made again, and
- * managers pass them as descriptors. But the kernel says for each descriptor of /dev/net/tun to
- * which device it belongs now (/proc/PID/fdinfo, "iff:"). It also says in which network namespace
- * that device is.
+ * Why: frames are held on the taps that the VM's file names. If a card of the guest uses another
+ * tap, or an additional one, its frames leave without being held, and nobody notices. QEMU's
+ * command line and monitor do not prove which tap is in use: taps are renamed, deleted and made
+ * again, and managers pass them as descriptors. But the kernel says for each descriptor of
+ * /dev/net/tun to which device it belongs now (/proc/PID/fdinfo, "iff:"). It also says in which
+ * network namespace that device is.
  *
  * Several descriptors with the same name are the queues of one tap. A descriptor without a device
- * is a queue that is switched off, or its tap was deleted. The tap counts as deleted if no
- * descriptor of the process belongs to a device. Otherwise descriptors without a device are
- * ignored.
+ * is a queue that is switched off, or its tap was deleted. A tap of the VM's file counts as
+ * deleted if it is not open and there is such a descriptor. Otherwise descriptors without a device
+ * are ignored.
  *
  * Where: epoch engine, at each attach and while protected; vm_cover.c. Threads: any.
  */
@@ -21,6 +21,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/tap_names.h"
 #include "vmm/page_range.h"
 
 #define VMM_TAPS_MAX	   16u
@@ -34,6 +35,7 @@ struct vmm_tap {
 		VMM_TAP_ELSEWHERE, /* in another network namespace */
 		VMM_TAP_MACVTAP,   /* a macvtap: its frames do not pass through a tap */
 	} place;
+	int fd; /* the first of the process's descriptors that belong to it */
 };
 
 struct vmm_taps {
@@ -49,10 +51,11 @@ struct vmm_taps {
 int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Check that @taps has exactly one tap, named @allowed, in this network namespace. Pure.
- * Returns 0, or -ENOTSUP; *ret_error then says which taps are open, which tap is allowed and what
+/* Check that @taps has exactly the taps named @allowed, all in this network namespace. Pure.
+ * Returns 0, or -ENOTSUP; *ret_error then says which taps are open, which taps are allowed and what
  * to do. */
-int vmm_taps_judge(const struct vmm_taps *taps, const char *allowed, struct error *ret_error)
+int vmm_taps_judge(const struct vmm_taps *taps, const struct tap_names *allowed,
+		   struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 #endif

@@ -268,11 +268,23 @@ static void check_datagram(const struct emit_row *row, enum witness_path_number 
 		expect(w.head[i] == 0, row->name, "padding");
 }
 
+/* Give the program the counts of one card's hold. */
+static void put_sent(const struct witness_skel *skel, uint32_t slot, struct hold_sent sent)
+{
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "hold_sent", sizeof(uint32_t), sizeof(sent), 1,
+				NULL);
+	uint32_t zero = 0;
+
+	expect(fd >= 0 && bpf_map_update_elem(fd, &zero, &sent, BPF_ANY) == 0 &&
+	       bpf_map_update_elem(bpf_map__fd(skel->maps.hold_sents), &slot, &fd, BPF_ANY) == 0,
+	       "a card", "its hold's counts");
+	(void)close(fd);
+}
+
 static void run_emit(const struct witness_skel *skel, const struct emit_row *row)
 {
 	struct witness_state state = {.to_guest = 1000, .token_ns = row->has_token ? 123456 : 0},
 			     after;
-	struct hold_sent sent = {.frames = 33, .last_ns = 44};
 	struct witness_control control;
 	uint8_t in[4096], out[4096], client[4096];
 	bool is_emitted = row->has_token && row->has_mark && row->key_id != 0;
@@ -288,7 +300,7 @@ static void run_emit(const struct witness_skel *skel, const struct emit_row *row
 	make_packet(in, row->size, row->type);
 	fill_control(&control, row);
 	expect(put(skel->maps.witness_control, &control) == 0 &&
-	       put(skel->maps.witness_state, &state) == 0 && put(skel->maps.hold_sent, &sent) == 0,
+	       put(skel->maps.witness_state, &state) == 0,
 	       row->name, "maps");
 	r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.witness_emit), &opts);
 	after = get_state(skel);
@@ -339,6 +351,8 @@ int main(void)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(sample_rows); i++)
 		run_sample(skel, &sample_rows[i]);
+	put_sent(skel, 0, (struct hold_sent){.frames = 3, .last_ns = 44});
+	put_sent(skel, WITNESS_TAPS_MAX - 1, (struct hold_sent){.frames = 30, .last_ns = 20});
 	for (size_t i = 0; i < ARRAY_SIZE(emit_rows); i++)
 		run_emit(skel, &emit_rows[i]);
 	witness_skel__destroy(skel);

@@ -1,7 +1,8 @@
 /* witness_tool - runs one witness, by commands from standard input, for tests.
  *
- *	witness_tool VM TAP PIN_DIR HOLD_PIN_DIR GATEWAY INTERVAL_US
+ *	witness_tool VM TAPS PIN_DIR HOLD_PIN_DIR GATEWAY INTERVAL_US
  *
+ * TAPS is one word, with blanks in it if the guest has several taps.
  * Opens the witness, or takes over the witness that an earlier process left, and prints one line.
  * Then answers each command with one line:
  *	key ID PORT HEX32 [CLIENT_ADDRESS] | refresh | stats | close | leave
@@ -110,6 +111,7 @@ static int run_line(struct witness_mirror *w, char *line)
 int main(int argc, char **argv)
 {
 	struct witness_mirror_config config;
+	struct tap_names taps;
 	struct error error;
 	struct witness_mirror *w;
 	struct in_addr gateway;
@@ -117,7 +119,8 @@ int main(int argc, char **argv)
 	int r;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (log_init() < 0 || argc < 7 || inet_pton(AF_INET, argv[5], &gateway) != 1) {
+	if (log_init() < 0 || argc < 7 || inet_pton(AF_INET, argv[5], &gateway) != 1 ||
+	    tap_names_parse(argv[2], &taps) < 0) {
 		fprintf(stderr,
 			"usage: witness_tool VM TAP PIN_DIR HOLD_PIN_DIR GATEWAY INTERVAL_US "
 			"[remove]\n");
@@ -125,14 +128,14 @@ int main(int argc, char **argv)
 	}
 	config = (struct witness_mirror_config){
 		.vm = argv[1],
-		.tap = argv[2],
+		.taps = &taps,
 		.pin_dir = argv[3],
 		.hold_pin_dir = argv[4],
 		.gateway_be32 = gateway.s_addr,
 		.interval_ns = strtoull(argv[6], NULL, 10) * 1000,
 	};
 	if (argc > 7)
-		return answer(witness_mirror_remove_left(config.vm, config.tap, config.pin_dir)) <
+		return answer(witness_mirror_remove_left(config.vm, config.taps, config.pin_dir)) <
 		       0;
 	r = witness_mirror_open(&config, &w, &error);
 	if (r < 0) {

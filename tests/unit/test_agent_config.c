@@ -142,6 +142,34 @@ static void faults_name_the_place(void **state)
 	expect_fault("web1", "epoch_max_ms must not be below");
 }
 
+/* One tap for each network card of the guest. */
+static void taps_are_a_list(void **state)
+{
+	static const struct {
+		const char *value, *fault;
+	} rows[] = {
+		{"tap0 sixteen--letters", "web1.ini: tap: 'tap0 sixteen--letters' is no name of a"},
+		{"tap0 tap1 tap0", "web1.ini: tap: a tap is named twice"},
+		{"1 2 3 4 5 6 7 8 9", "web1.ini: tap: more than 8 taps"},
+	};
+	struct agent_config config;
+	struct error error;
+
+	(void)state;
+	put(vm_path, "[vm]\nname = web1\ntap = tap-web1 tap-db1\nqmp = /q\n");
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_string_equal(config.vms[0].fault, "");
+	assert_int_equal(config.vms[0].taps.n, 2);
+	assert_string_equal(config.vms[0].taps.name[0], "tap-web1");
+	assert_string_equal(config.vms[0].taps.name[1], "tap-db1");
+	agent_config_done(&config);
+	put(other_path, "[vm]\nname = web2\ntap = tap1\nqmp = /q2\n");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		put(vm_path, "[vm]\nname = web1\ntap = %s\nqmp = /q\n", rows[i].value);
+		expect_fault("web1", rows[i].fault);
+	}
+}
+
 #define STANDBY "[standby]\nstate_dir = /s\ncommand_file = /c\n"
 
 static void a_disk_log_is_on_a_disk(void **state)
@@ -355,6 +383,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_plain_pair_of_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(faults_name_the_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(taps_are_a_list, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_disk_log_is_on_a_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(disks_are_pairs_of_name_and_path, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_disks_take_a_line_each, setup, teardown),

@@ -115,12 +115,15 @@ static void test_config_is_checked(void **state)
 		.vm = "web-1", .tap = "tap0", .pin_dir = "/sys/fs/bpf/holdfast/web-1",
 		.frames_max = 1, .bytes_max = 1,
 	};
-	struct hold_config bad[7];
+	struct hold_config bad[11];
+	struct hold_config further = good;
 	struct error error;
 
 	(void)state;
+	further.vm = "web-1+7"; /* the hold of a further card */
+	assert_int_equal(hold_check_config(&further, &error), 0);
 	assert_int_equal(hold_check_config(&good, &error), 0);
-	for (size_t i = 0; i < 7; i++)
+	for (size_t i = 0; i < 11; i++)
 		bad[i] = good;
 	bad[0].vm = "../etc";
 	bad[1].vm = "";
@@ -129,7 +132,11 @@ static void test_config_is_checked(void **state)
 	bad[4].frames_max = 0;
 	bad[5].frames_max = HOLD_FRAMES_MAX_LIMIT + 1;
 	bad[6].bytes_max = 0;
-	for (size_t i = 0; i < 7; i++) {
+	bad[7].vm = "web-1+0";
+	bad[8].vm = "web-1+12";
+	bad[9].vm = "+1";
+	bad[10].vm = "web+1+1";
+	for (size_t i = 0; i < 11; i++) {
 		error.text[0] = '\0';
 		assert_int_equal(hold_check_config(&bad[i], &error), -EINVAL);
 		assert_true(error.text[0] != '\0');

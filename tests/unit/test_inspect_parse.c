@@ -160,6 +160,58 @@ static void test_mac_and_netdev(void **state)
 			    "vhost-user");
 }
 
+#define NIC(name) name ": index=0,type=nic,model=x,macaddr=52:54:00:12:34:56\r\n"
+#define TAP(name) " \\ " name ": index=0,type=tap,ifname=tap0,script=no\r\n"
+
+static void test_untapped_cards(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *cards[2]; /* "name backend type" */
+	} rows[] = {
+		{"", {NULL}},
+		{NIC("a.0") TAP("n0"), {NULL}},
+		{NIC("a.0") TAP("n0") NIC("a.1") TAP("n1"), {NULL}},
+		{NIC("a.0"), {NULL}}, /* without a back end */
+		{NIC("a.0") NIC("a.1") TAP("n1"), {NULL}},
+		{NIC("a.0") TAP("n0") NIC("b") " \\ n1: index=0,type=user,net=10.0.2.0\r\n",
+		 {"b n1 user"}},
+		{NIC("a.0") " \\ n0: index=0,type=user\r\n" NIC("b") " \\ n1: index=0,type=socket,",
+		 {"a.0 n0 user", "b n1 socket"}},
+		{NIC("a.0") "filters:\r\n  - f0: type=filter-dump,file=/x\r\n"
+			    " \\ n0: index=0,type=tapestry\r\n",
+		 {"a.0 n0 tapestry"}},
+		/* an unused back end is no card's */
+		{NIC("a.0") TAP("n0") "n1: index=0,type=user\r\n", {NULL}},
+		/* two queues of one card */
+		{NIC("a.0") TAP("n0") "a.0: index=1,type=nic,model=x\r\n"
+		 " \\ n0: index=1,type=tap,fd=4\r\n", {NULL}},
+		/* a hub: for a guest's only card */
+		{"hub 0\r\n" " \\ hub0port1: n1: index=0,type=tap,ifname=t\r\n \\ hub0port0: "
+		 NIC("a.0"), {NULL}},
+		{"hub 0\r\n" " \\ hub0port1: n1: index=0,type=tap,ifname=t\r\n \\ hub0port0: "
+		 NIC("a.0") NIC("b.0") TAP("n0"), {"a.0 hub0port0 hubport"}},
+		/* cut: nothing is read past the end, and an unknown back end is no tap */
+		{"a: index=0,type=nic,\n \\", {"a  "}},
+		{"a: index=0,type=nic\n \\ n0: index=0,type=", {"a n0 "}},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct inspect_card card;
+		char text[256];
+		uint32_t n = 0;
+
+		for (; n < 2 && rows[i].cards[n]; n++) {
+			assert_int_equal(inspect_untapped_card(rows[i].text, n, &card), 0);
+			(void)snprintf(text, sizeof(text), "%s %s %s", card.name, card.backend,
+				       card.type);
+			assert_string_equal(text, rows[i].cards[n]);
+		}
+		assert_int_equal(inspect_untapped_card(rows[i].text, n, &card), -ENOENT);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +221,7 @@ int main(void)
 		cmocka_unit_test(test_guest_addr),
 		cmocka_unit_test(test_classify),
 		cmocka_unit_test(test_mac_and_netdev),
+		cmocka_unit_test(test_untapped_cards),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

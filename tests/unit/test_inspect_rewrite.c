@@ -28,6 +28,7 @@ static struct vmm_disks no_disks;
 static const struct descriptors descriptors = {
 	.n = 2, .list = {{31, -1, "/run/m/chan.sock"}, {6, 7, "/var/log/m/serial.log"}}};
 static struct vmm_obstacles obstacles;
+static struct vmm_taps taps = {.n = 1, .taps = {{.name = "tap7", .fd = 12}}};
 
 /* Rewrite @text, whose words are separated by '|'. Returns the standby's words, joined by '|' and
  * without the program, or the first obstacle. The caller frees the text. */
@@ -43,7 +44,7 @@ static char *rewritten(const char *text, const struct vmm_disks *with, struct re
 		.cwd = "/vm",
 		.descriptors = &descriptors,
 		.own_dir = "/dev/shm/holdfast/vm",
-		.tap = "tap7",
+		.taps = &taps,
 		.info = &info,
 		.disks = with,
 		.maps = maps,
@@ -216,7 +217,7 @@ static void test_images(void **state)
 		.program = "/usr/bin/qemu",
 		.cwd = "/vm",
 		.own_dir = "/dev/shm/holdfast/vm",
-		.tap = "tap7",
+		.taps = &taps,
 		.info = &info,
 		.disks = &one,
 		.maps = maps,
@@ -325,6 +326,42 @@ static void test_option(void **state)
 	option_done(&list);
 }
 
+/* Each back end keeps its tap: by name, or by the descriptor that a manager passed to QEMU. */
+static void test_several_taps(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} rows[] = {
+		{M "-netdev|tap,id=n,ifname=tap8|-netdev|tap,id=m,ifname=tap7",
+		 M "-netdev|tap,id=n,ifname=db1" TAP_TAIL "|-netdev|tap,id=m,ifname=tap7" TAP_TAIL},
+		{M "-netdev|tap,id=n,fd=12|-netdev|{\"type\":\"tap\",\"fd\":\"31\",\"id\":\"m\"}",
+		 M "-netdev|tap,id=n,ifname=tap7" TAP_TAIL "|-netdev|tap,id=m,ifname=db1" TAP_TAIL},
+		{M "-netdev|tap,id=n,fd=13|-netdev|tap,id=m,ifname=tap7",
+		 "-netdev tap,id=n,fd=13: it is not known which of the guest's taps it has; start "
+		 "the guest with ifname=TAP in it"},
+		{M "-netdev|tap,id=n,ifname=tap7|-netdev|tap,id=m,ifname=tap7",
+		 "QEMU command: -netdev tap,id=m,ifname=tap7,script=no,downscript=no: its tap tap7 "
+		 "is that of another card, too; write another of the taps in the VM's file"},
+	};
+	const struct vmm_taps one = taps;
+
+	(void)state;
+	taps = (struct vmm_taps){
+		.n = 2, .taps = {{.name = "tap7", .fd = 12}, {.name = "tap8", .fd = 31}}};
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct rewrite_map maps[] = {{.name = "tap8", .there = "db1"}};
+		AUTO_FREE char *out = rewritten(rows[i].in, &no_disks, maps, 1);
+
+		assert_string_equal(out, rows[i].out);
+	}
+	struct rewrite_map same[] = {{.name = "tap8", .there = "tap7"}};
+	AUTO_FREE char *out = rewritten(rows[0].in, &no_disks, same, 1);
+
+	assert_string_equal(out, "the standby's tap for tap8 cannot be 'tap7': give --map tap8=TAP "
+				 "with a name of at most 15 characters that no other card has");
+	taps = one;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +369,7 @@ int main(void)
 		cmocka_unit_test(test_maps),	cmocka_unit_test(test_block_device),
 		cmocka_unit_test(test_images),	cmocka_unit_test(test_obstacles),
 		cmocka_unit_test(test_print),	cmocka_unit_test(test_option),
+		cmocka_unit_test(test_several_taps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -237,30 +237,45 @@ static void what_has_no_footers_is_marked_by_its_size(void **state)
 
 static void taps_are_exactly_what_the_file_allows(void **state)
 {
+#define HERE(name)	{name, VMM_TAP_HERE, 3}
+#define ELSEWHERE(name) {name, VMM_TAP_ELSEWHERE, 4}
 	static const struct {
+		const char *allowed;
 		struct vmm_taps taps;
 		const char *words[2]; /* must be in the error; NULL, NULL: the taps are allowed */
 	} rows[] = {
-		{{.taps = {{"tap0", VMM_TAP_HERE}}, .n = 1}, {NULL, NULL}},
+		{"tap0", {.taps = {HERE("tap0")}, .n = 1}, {NULL, NULL}},
 		/* A queue that is switched off counts as lost. Lost queues are allowed. */
-		{{.taps = {{"tap0", VMM_TAP_HERE}}, .n = 1, .n_lost = 3}, {NULL, NULL}},
-		{{.taps = {{"tap1", VMM_TAP_HERE}}, .n = 1}, {"tap1", "tap0"}},
-		{{.taps = {{"tap0", VMM_TAP_HERE}, {"tap1", VMM_TAP_HERE}}, .n = 2},
-		 {"tap1", "tap0"}},
-		{{.taps = {{"tap0", VMM_TAP_ELSEWHERE}}, .n = 1}, {"tap0", "namespace"}},
-		{{.taps = {{"tap0", VMM_TAP_HERE}, {"tap0", VMM_TAP_ELSEWHERE}}, .n = 2},
+		{"tap0", {.taps = {HERE("tap0")}, .n = 1, .n_lost = 3}, {NULL, NULL}},
+		{"tap0", {.taps = {HERE("tap1")}, .n = 1}, {"tap1", "tap0"}},
+		{"tap0", {.taps = {HERE("tap0"), HERE("tap1")}, .n = 2}, {"tap1", "tap0"}},
+		{"tap0", {.taps = {ELSEWHERE("tap0")}, .n = 1}, {"tap0", "namespace"}},
+		{"tap0", {.taps = {HERE("tap0"), ELSEWHERE("tap0")}, .n = 2},
 		 {"tap0", "namespace"}},
-		{{.taps = {{"tap0", VMM_TAP_HERE}, {"tap7", VMM_TAP_MACVTAP}}, .n = 2},
+		{"tap0", {.taps = {HERE("tap0"), {"tap7", VMM_TAP_MACVTAP, 5}}, .n = 2},
 		 {"tap7", "macvtap"}},
-		{{.n = 0, .n_lost = 1}, {"deleted", "tap0"}},
-		{{.n = 0}, {"no tap", "tap0"}},
+		{"tap0", {.n = 0, .n_lost = 1}, {"deleted", "tap0"}},
+		{"tap0", {.n = 0}, {"no tap", "tap0"}},
+		/* several cards; the order has no meaning */
+		{"tap0 tap1", {.taps = {HERE("tap1"), HERE("tap0")}, .n = 2}, {NULL, NULL}},
+		{"tap0 tap1", {.taps = {HERE("tap0")}, .n = 1}, {"tap tap0", "tap0 tap1"}},
+		{"tap0 tap1", {.taps = {HERE("tap0")}, .n = 1, .n_lost = 1},
+		 {"deleted", "named tap1 now"}},
+		{"tap0 tap1", {.taps = {HERE("tap0"), ELSEWHERE("tap1")}, .n = 2},
+		 {"tap1 (in another network namespace)", "tap0 tap1"}},
+		{"tap0 tap1", {.taps = {HERE("tap0"), HERE("tap2")}, .n = 2},
+		 {"taps tap0, tap2 open", "tap0 tap1"}},
+		{"tap0 tap1", {.taps = {HERE("tap0"), HERE("tap2"), HERE("tap1")}, .n = 3},
+		 {"allows only tap0 tap1", "tap2"}},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct error error = {""};
+		struct tap_names allowed;
 
-		assert_int_equal(vmm_taps_judge(&rows[i].taps, "tap0", &error),
+		assert_int_equal(tap_names_parse(rows[i].allowed, &allowed), 0);
+		assert_int_equal(vmm_taps_judge(&rows[i].taps, &allowed, &error),
 				 rows[i].words[0] ? -ENOTSUP : 0);
 		for (int k = 0; k < 2 && rows[i].words[0]; k++)
 			assert_non_null(strstr(error.text, rows[i].words[k]));

@@ -160,24 +160,33 @@ static void test_added(void **state)
 static void test_tap(void **state)
 {
 	static const struct {
-		const char *text, *error; /* NULL: accepted */
+		const char *taps, *text, *error; /* NULL: accepted */
 	} rows[] = {
-		{"q -m 64 -netdev tap,id=n0,ifname=tap0,script=no", NULL},
-		{"q -m 64 -nic tap,ifname=tap0", NULL},
-		{"q -m 64 -netdev user,id=n0", NULL},
-		{"q -m 64 -netdev tap,id=n0,ifname=tap01",
+		{"tap0", "q -m 64 -netdev tap,id=n0,ifname=tap0,script=no", NULL},
+		{"tap0", "q -m 64 -nic tap,ifname=tap0", NULL},
+		{"tap0", "q -m 64 -netdev user,id=n0", NULL},
+		{"tap0", "q -m 64 -netdev tap,id=n0,ifname=tap01",
 		 "its tap is tap01, and tap in the VM's file is tap0"},
-		{"q -m 64 --netdev tap,id=n0,script=no", "its tap is any"},
-		{"q -m 64 -nic tap", "write ifname=tap0"},
+		{"tap0", "q -m 64 --netdev tap,id=n0,script=no", "its tap is any"},
+		{"tap0", "q -m 64 -nic tap", "write ifname=tap0"},
+		{"tap0 tap1", "q -m 64 -nic tap,ifname=tap1 -nic tap,ifname=tap0", NULL},
+		{"tap0 tap1", "q -m 64 -nic tap,ifname=tap0", "no card has the tap tap1"},
+		{"tap0 tap1", "q -m 64 -nic tap,ifname=tap0 -netdev {\"type\":\"tap\"}", NULL},
+		{"tap0 tap1", "q -m 64 -nic tap,ifname=tap0 -nic tap,ifname=tap0",
+		 "its tap tap0 is that of another card"},
+		{"tap0 tap1", "q -m 64 -nic tap,ifname=tap0 -nic tap,ifname=tap2",
+		 "its tap is tap2, and tap in the VM's file is tap0 tap1"},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct cmdline c;
 		struct error error = {""};
+		struct tap_names taps;
 
+		assert_int_equal(tap_names_parse(rows[i].taps, &taps), 0);
 		assert_int_equal(cmdline_parse(rows[i].text, &c, &error), 0);
-		assert_int_equal(cmdline_check_tap(&c, "tap0", &error),
+		assert_int_equal(cmdline_check_taps(&c, &taps, &error),
 				 rows[i].error ? -EINVAL : 0);
 		assert_non_null(strstr(error.text, rows[i].error ? rows[i].error : ""));
 		cmdline_done(&c);

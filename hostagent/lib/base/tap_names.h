@@ -1,0 +1,44 @@
+/* tap_names.h - the names of one guest's taps: one for each of its network cards.
+ *
+ * Why: the VM's file, the hold, the witness and the checks of QEMU all handle the same short list.
+ * A fixed-size struct is copied and compared without any ownership.
+ *
+ *	"tap0 tap1"  ─ tap_names_parse() ─►  n = 2, name = {"tap0", "tap1"}  ─►  "tap0, tap1"
+ *
+ * The order has no meaning: which card has which tap is decided by QEMU's options.
+ *
+ * Where: config/ parses it, all rooms of the agent pass it on. Threads: any (no state).
+ */
+#ifndef BASE_TAP_NAMES_H
+#define BASE_TAP_NAMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TAP_NAMES_MAX	   8u  /* most taps, and so most cards, of a guest */
+#define TAP_NAME_BYTES	   16u /* IFNAMSIZ: the size of a name, with its NUL */
+#define TAP_NAMES_TEXT_MAX (TAP_NAMES_MAX * (TAP_NAME_BYTES + 1)) /* size of the longest text */
+
+struct tap_names {
+	uint32_t n;
+	char name[TAP_NAMES_MAX][TAP_NAME_BYTES]; /* n names, each once */
+};
+
+/* Read names with blanks between them. Returns 0; -EINVAL if there is no name, or a name is too
+ * long; -EEXIST if a name is there twice; -E2BIG if there are more than TAP_NAMES_MAX. On error
+ * *ret_names is unchanged. */
+int tap_names_parse(const char *text, struct tap_names *ret_names)
+	__attribute__((warn_unused_result));
+
+/* Add @name at the end. Returns 0, or an error of tap_names_parse(); @names is then unchanged. */
+int tap_names_add(struct tap_names *names, const char *name) __attribute__((warn_unused_result));
+
+bool tap_names_has(const struct tap_names *names, const char *name);
+
+/* Write the names to @ret_text with @between between two of them: "tap0, tap1". The text is cut to
+ * @size. Returns @ret_text. */
+const char *tap_names_print(const struct tap_names *names, const char *between, char *ret_text,
+			    size_t size);
+
+#endif

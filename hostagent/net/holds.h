@@ -1,0 +1,125 @@
+/* holds.h - holds the frames of all network cards of one guest: one hold (hold.h) on each tap.
+ *
+ * Why: an epoch covers the whole guest, so output commit must cover all its cards. Frames of one
+ * card must not leave while those of another card wait for the same epoch. This module gives the
+ * epoch engine one object for all cards, with the verbs of one hold.
+ *
+ *	              ┌─► hold on tap0, pins in PIN_DIR      (mode and epoch are the same
+ *	engine ─► holds ─► hold on tap1, pins in PIN_DIR+1    in all holds of a guest)
+ *	              └─► hold on tap2, pins in PIN_DIR+2
+ *
+ * The number after the plus is the hold's slot. A tap whose hold is pinned keeps its slot, in
+ * whatever order the VM's file names the taps. In the log and in a link's alias, the hold in a slot
+ * other than 0 has the name VM+SLOT.
+ *
+ * Fail closed: holds_open() opens all holds or none. Between two calls, either all holds are in
+ * mode HOLD_PASS or none is. Frames keep their order within a card. Between cards there is no
+ * order, as there is none in the networks that they are connected to.
+ *
+ * Where: the epoch engine and vm/vm_hold.c call it; it calls net/hold.h.
+ * Threads: all calls for one object must come from one thread.
+ */
+#ifndef NET_HOLDS_H
+#define NET_HOLDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/tap_names.h"
+#include "net/hold.h"
+
+struct holds;
+
+#define HOLD_PIN_DIR_BYTES 256 /* size of the path of a hold's directory */
+
+/* Says what to hold, and the limits of each card. Used only during the call. */
+struct holds_config {
+	const char *vm;		      /* the VM's name */
+	const struct tap_names *taps; /* the guest's taps; at least one */
+	const char *pin_dir;	      /* directory on a bpffs, for the hold in slot 0 */
+	uint32_t frames_max;	      /* most frames held, for each card */
+	uint64_t bytes_max;	      /* most bytes held, for each card */
+	bool is_offload;	      /* as in struct hold_config: true if any card has offloads */
+};
+
+/* Open a hold on each tap, as hold_open() does. If an earlier agent left one of them closed, the
+ * others are closed too (HOLD_DROP) until holds_set_mode(). Holds of this VM on other taps, which
+ * an earlier agent left, are removed.
+ *
+ * @config     only read during the call
+ * @ret        owned by the caller, who ends it with holds_detach() or holds_close()
+ * @ret_error  always set: "" on success, else the reason, with the tap, and what to do about it
+ *
+ * Returns 0, -EINVAL if there is no tap, or the error of hold_open() for the first tap that has
+ * one. On error no new hold is left; one that was there before stays closed if it was closed. */
+int holds_open(const struct holds_config *config, struct holds **ret, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Leave a closed hold (HOLD_DROP) on each tap, also on those that have none yet. A tap on which
+ * this fails does not keep the others from being closed. Returns 0, or the error of hold_open() for
+ * the first tap that has one, with *ret_error. */
+int holds_shut(const struct holds_config *config, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Let the guest continue without protection: hold_detach() for each card. @h is freed in every
+ * case; NULL is allowed. Returns 0, or the first error; the other holds were still removed. */
+int holds_detach(struct holds *h);
+
+/* Leave the guest silent: hold_close() for each card. @h is freed; NULL is allowed. */
+void holds_close(struct holds *h);
+
+/* Remove what an earlier process left of the holds of VM @vm, as hold_remove_left() does, in every
+ * slot. Returns 0 if nothing is left, or the first error. */
+int holds_remove_left(const char *vm, const char *pin_dir) __attribute__((warn_unused_result));
+
+/* Find the hold of the VM with the directory @pin_dir that is pinned on the tap @ifindex, and write
+ * its own directory to @ret_dir. Returns 0, -ENOENT if there is none, or -ENAMETOOLONG. */
+int holds_find(const char *pin_dir, int ifindex, char ret_dir[HOLD_PIN_DIR_BYTES])
+	__attribute__((warn_unused_result));
+
+/* Each of these does for all cards what the function of hold.h with the same name does for one.
+ * holds_set_mode() changes all holds or, on -EINVAL, none. holds_epoch() is the highest epoch.
+ * holds_mode() is HOLD_PASS only if all holds are in that mode; otherwise the mode of one that is
+ * not. holds_is_taken_over() is true if one hold was taken over. */
+void holds_set_epoch(struct holds *h, uint64_t epoch);
+uint64_t holds_epoch(const struct holds *h);
+int holds_set_mode(struct holds *h, enum hold_mode mode) __attribute__((warn_unused_result));
+enum hold_mode holds_mode(const struct holds *h);
+bool holds_is_taken_over(const struct holds *h);
+
+/* Returns a descriptor that becomes readable (POLLIN) when frames of any card have arrived. Owned
+ * by @h. */
+int holds_fd(const struct holds *h);
+
+/* As hold_receive() and hold_release(), for all cards. If one card's frames cannot leave, the
+ * others' still do, and its error is returned. Frames that were received meanwhile are counted in
+ * the result of the next holds_receive() that succeeds. */
+int holds_receive(struct holds *h) __attribute__((warn_unused_result));
+int holds_release(struct holds *h, uint64_t epoch) __attribute__((warn_unused_result));
+
+/* Returns a human-readable text that says why frames of a card cannot leave at present, for the
+ * first such card; it names the tap if the guest has several. "" if there is no such card. Valid
+ * until the next call. */
+const char *holds_trouble(struct holds *h);
+
+/* Returns true while released frames of a card still wait for the kernel. */
+bool holds_is_sending(const struct holds *h);
+
+/* Returns true if the caller should seal at once, since a card is close to its limits. */
+bool holds_needs_seal(const struct holds *h);
+
+/* Discard the held frames of all cards, as hold_discard() does. */
+void holds_discard(struct holds *h);
+
+/* Returns the epoch of the oldest held frame of all cards, or UINT64_MAX if no frame is held. */
+uint64_t holds_oldest_epoch(const struct holds *h);
+uint32_t holds_count(const struct holds *h); /* number of held frames */
+uint64_t holds_bytes(const struct holds *h); /* bytes of the held frames */
+
+/* Read all counters, summed over the cards. hold_ns_max and frames_peak are those of the card where
+ * they are highest, since the limits are for each card. Returns 0 or -errno. On error *ret is
+ * unchanged. */
+int holds_stats(struct holds *h, struct hold_stats *ret) __attribute__((warn_unused_result));
+
+#endif
