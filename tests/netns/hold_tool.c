@@ -284,7 +284,8 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (log_init() < 0 || parse(argc, argv, &taps, &config) < 0) {
-		fprintf(stderr, "usage: hold_tool VM TAPS PIN_DIR [FRAMES_MAX [BYTES_MAX [offload]]]\n");
+		fprintf(stderr, "usage: hold_tool VM TAPS PIN_DIR "
+				"[FRAMES_MAX [BYTES_MAX [offload]]]\n");
 		return 2;
 	}
 	if (tap_names_parse(argv[2], &taps) < 0) {
