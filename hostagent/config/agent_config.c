@@ -10,13 +10,13 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "codec/page.h"
+#include "config/settle.h"
 #include "epoch/stage.h"
 #include "epoch/throttle.h"
 #include "epoch/engine.h"
 #include "epoch/workers.h"
 #include "peer/agree.h"
 #include "wire/text.h"
-#include "config/settle.h"
 
 static const struct config_enum_name log_levels[] = {
 	{"error", LOG_LEVEL_ERROR},

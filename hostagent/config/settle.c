@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+
 static void forget_vm(struct agent_vm_config *vm, const char *fault)
 {
 	char name[CONFIG_NAME_SIZE], file[sizeof(vm->file)];
@@ -41,7 +43,65 @@ static void settle_names(struct agent_config *config)
 	}
 }
 
+/* Find a thing that both VMs name although only one guest can have it. Returns what it is, with its
+ * name in *ret_name; NULL if there is none. */
+static const char *find_shared(const struct agent_vm_config *a, const struct agent_vm_config *b,
+			       const char **ret_name)
+{
+	const struct {
+		const char *what, *of_a, *of_b;
+	} rows[] = {
+		{"qmp", a->qmp, b->qmp},
+		{"state_dir", a->state_dir, b->state_dir},
+		{"disk_log", a->disk_log, b->disk_log},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		*ret_name = rows[i].of_a;
+		if (*rows[i].of_a && strcmp(rows[i].of_a, rows[i].of_b) == 0)
+			return rows[i].what;
+	}
+	for (uint32_t i = 0; i < a->taps.n; i++) {
+		*ret_name = a->taps.name[i];
+		if (tap_names_has(&b->taps, *ret_name))
+			return "tap";
+	}
+	for (uint32_t i = 0; i < a->n_disks; i++) {
+		*ret_name = a->disk[i].path;
+		for (uint32_t k = 0; k < b->n_disks; k++)
+			if (strcmp(*ret_name, b->disk[k].path) == 0)
+				return "disk";
+	}
+	return NULL;
+}
+
+/* Use neither of two VMs that name the same tap, disk or other thing. */
+static void settle_things(struct agent_config *config)
+{
+	char fault[ERROR_TEXT_BYTES];
+	const char *name;
+
+	for (uint32_t i = 0; i < config->n_vms; i++) {
+		for (uint32_t k = i + 1; k < config->n_vms; k++) {
+			struct agent_vm_config *vm = &config->vms[i], *other = &config->vms[k];
+			const char *what = NULL;
+
+			if (!*vm->fault && !*other->fault)
+				what = find_shared(vm, other, &name);
+			if (!what)
+				continue;
+			snprintf(fault, sizeof(fault),
+				 "%.150s: another file, %.150s, names the same %s, %.150s: only "
+				 "one guest can have it",
+				 other->file, vm->file, what, name);
+			forget_vm(vm, fault);
+			forget_vm(other, fault);
+		}
+	}
+}
+
 void agent_config_settle(struct agent_config *config)
 {
 	settle_names(config);
+	settle_things(config);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/cleanup.h"
 #include "codec/page.h"
 #include "peer/agree.h"
 
@@ -289,6 +290,41 @@ static void a_missing_command_hinders_only_the_standby(void **state)
 	agent_config_done(&config);
 }
 
+/* Two guests can share neither a tap nor a disk, nor anything else that the agent uses. */
+static void of_two_files_with_one_thing_neither_counts(void **state)
+{
+	static const struct {
+		const char *web1, *web2, *fault;
+	} rows[] = {
+		{"tap = t0 t1\nqmp = /q1\n", "tap = t2 t1\nqmp = /q2\n", "the same tap, t1"},
+		{"tap = t0\nqmp = /q1\n", "tap = t1\nqmp = /q1\n", "the same qmp, /q1"},
+		{"tap = t0\nqmp = /q1\ndisks = a:/d1 b:/d2\n",
+		 "tap = t1\nqmp = /q2\ndisks = a:/d3 c:/d2\n", "the same disk, /d2"},
+		{"tap = t0\n[standby]\nstate_dir = /s\ncommand_file = /c\n",
+		 "tap = t1\n[standby]\nstate_dir = /s\ncommand_file = /e\n",
+		 "the same state_dir, /s"},
+		{"tap = t0\nqmp = /q1\ndisks = a:/d1\n", "tap = t1\nqmp = /q2\ndisks = a:/d2\n",
+		 NULL},
+	};
+	struct agent_config config;
+	struct error error;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		put(vm_path, "[vm]\nname = web1\n%s", rows[i].web1);
+		put(other_path, "[vm]\nname = web2\n%s", rows[i].web2);
+		assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+		assert_int_equal(config.n_vms, 2);
+		for (int k = 0; k < 2; k++) {
+			if (!rows[i].fault)
+				assert_string_equal(config.vms[k].fault, "");
+			else if (!strstr(config.vms[k].fault, rows[i].fault))
+				fail_msg("%s: '%s'", rows[i].fault, config.vms[k].fault);
+		}
+		agent_config_done(&config);
+	}
+}
+
 static void of_two_files_with_one_name_neither_counts(void **state)
 {
 	struct agent_config config;
@@ -388,6 +424,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(disks_are_pairs_of_name_and_path, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_disks_take_a_line_each, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_missing_command_hinders_only_the_standby, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(of_two_files_with_one_thing_neither_counts, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(of_two_files_with_one_name_neither_counts, setup,
 						teardown),
