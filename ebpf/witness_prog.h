@@ -8,7 +8,8 @@
  *	PIN_DIR/witness_control   PIN_DIR/witness_state
  *
  * witness_prog_open() loads the programs with the pinned maps, or with new maps if none are pinned.
- * Then it attaches a filter to the helper and one to each of the guest's taps. All use the same
+ * Then it attaches a tc filter to the helper (a device in which the datagrams are made) and one to
+ * each of the guest's taps. All use the same
  * maps, so that there is one witness of the guest and not one of each card. witness_prog_detach()
  * removes the taps' filters and the pins. The witness needs the VM's holds, one on each tap: it
  * uses their clsact qdiscs, and reads their pinned maps hold_sent.

@@ -30,8 +30,8 @@
  * the reserve: QEMU is stopping the guest, and waits for the end of all writes. If there is still
  * no room for a record, the ring overflows: the record is dropped, `overflows` grows, and the disk
  * must be synchronised again. The append still succeeds, because QEMU would end its mirror job
- * after an error. After an overflow, appends do not wait for room until one of them has found room:
- * the disk must be synchronised anyway.
+ * after an error. After an overflow, appends no longer wait if the ring is full, since the disk
+ * must be synchronised anyway. The first append that finds room ends this.
  *
  * Hashes. To synchronise a disk, QEMU writes the whole disk again, although the standby has most of
  * it. So for each block the writer stores a hash of the content last put into the ring. If QEMU

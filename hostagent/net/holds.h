@@ -92,9 +92,9 @@ bool holds_is_taken_over(const struct holds *h);
  * by @h. */
 int holds_fd(const struct holds *h);
 
-/* As hold_receive() and hold_release(), for all cards. If one card's frames cannot leave, the
- * others' still do, and its error is returned. Frames that were received meanwhile are counted in
- * the result of the next holds_receive() that succeeds. */
+/* As hold_receive() and hold_release(), for all cards. If the frames of one card cannot leave,
+ * those of the others still do, and the error of that card is returned. Frames that such a call
+ * received are counted in the result of the next holds_receive() without an error. */
 int holds_receive(struct holds *h) __attribute__((warn_unused_result));
 int holds_release(struct holds *h, uint64_t epoch) __attribute__((warn_unused_result));
 

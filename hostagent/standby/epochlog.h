@@ -36,8 +36,8 @@
  *     last store and the last write to a disk. Then the file is removed.)
  *  L4 Applying an epoch again from its start gives the same copy and disks, however far an earlier
  *     try came:
- *     - Records carry new bytes for given places, never differences. So each byte gets its final
- *       value from the same record each time, and a byte that no record writes is not changed.
+ *     - A record gives bytes their new values; it adds nothing to the old ones. So each byte gets
+ *       its final value from the same record each time. Other bytes are not changed.
  *     - A DUP record copies the same bytes each time. In an ordinary epoch no later record changes
  *       its source page; in a FULL epoch an earlier record has set the source page (epochcheck.c,
  *       check_dup()).

@@ -69,8 +69,9 @@ void standby_stream_connect(struct standby *sb, uint64_t now_ns)
 	if ((sb->link && !sb->is_direct) || !sb->want_stream || !sb->config.gateway ||
 	    now_ns < sb->link_backoff.next_ns)
 		return;
-	/* An attempt to connect may take a second, in which a direct primary gets no answer. So try
-	 * only if a frame of the gateway has arrived lately. */
+	/* The primary may be connected to this host directly. It gets no answer while this thread
+	 * tries to connect to the gateway, up to a second. So try only if the control connection
+	 * has shown lately that the gateway lives. */
 	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT &&
 	    gateway_view_silence_ns(sb->config.view, now_ns) > GATEWAY_BACK_NS) {
 		sb->link_backoff.next_ns = now_ns + GATEWAY_LOOK_NS;

@@ -376,8 +376,8 @@ static int step_netdevs(struct inspection *in)
 	return r;
 }
 
-/* Find out which of @properties the NIC has and are on. Properties that a QEMU version or a NIC
- * model does not have are skipped. Writes "NAME=off,..." to @ret_off. Returns the number of
+/* Find out which of @properties the NIC has, and which of these are on. For those that are on,
+ * write the text that would turn them off, "NAME=off,...", to @ret_off. Returns the number of
  * properties that the NIC has, or -errno. */
 static int get_switches(struct inspection *in, const struct vmm_nic *nic,
 			const char *const *properties, size_t n, char ret_off[SWITCHES_BYTES])

@@ -15,7 +15,7 @@
  * first number is the guest's size in pages. Then each epoch has the number of its dirty pages and
  * their indices. The first epoch lists the pages that were not zero in the first copy.
  *
- * The first copy and the seal after it are not recorded. Recording ends after --seconds, at
+ * --out does not record the first copy, nor the seal after it. Recording ends after --seconds, at
  * --max-mib, or on SIGINT or SIGTERM; the guest keeps running.
  */
 #include <errno.h>

@@ -57,10 +57,9 @@ struct power_counts {
 	unsigned n_flushes, n_failures, n_faults;
 };
 
-/* Let the power fail at every flush of the record, before and after it, and at a share of the other
- * moments: one in @share. At a flush, try every enum power_choice if @share is at most 4.
- * Otherwise, and at the other moments, try one choice. End at the first fault, and set
- * lab->fault. */
+/* Let the power fail before and after every flush of the record, and at one of each @share other
+ * moments. Each failure tries one enum power_choice; with @share <= 4 (a thorough check), failures
+ * at a flush try them all. End at the first fault, and set lab->fault. */
 struct power_counts power_lab_check(struct power_lab *lab, unsigned share);
 
 /* Read the images that power_leave() has made in lab->left. */

@@ -182,7 +182,7 @@ static void test_untapped_cards(void **state)
 		{NIC("a.0") "filters:\r\n  - f0: type=filter-dump,file=/x\r\n"
 			    " \\ n0: index=0,type=tapestry\r\n",
 		 {"a.0 n0 tapestry"}},
-		/* an unused back end is no card's */
+		/* a back end that no card uses */
 		{NIC("a.0") TAP("n0") "n1: index=0,type=user\r\n", {NULL}},
 		/* two queues of one card */
 		{NIC("a.0") TAP("n0") "a.0: index=1,type=nic,model=x\r\n"

@@ -7,7 +7,7 @@
  *
  * The order has no meaning: which card has which tap is decided by QEMU's options.
  *
- * Where: config/ parses it, all rooms of the agent pass it on. Threads: any (no state).
+ * Where: config/ parses it, the rest of the agent passes it on. Threads: any (no state).
  */
 #ifndef BASE_TAP_NAMES_H
 #define BASE_TAP_NAMES_H
