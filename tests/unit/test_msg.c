@@ -431,8 +431,10 @@ static void disk_checked_rules(void **state)
 	assert_int_equal(wire_disk_checked_decode(&frame, &got, &error), 0);
 	assert_memory_equal(&got, &checked, sizeof(got));
 	/* One offset fewer than n_differ says, and one more. */
+	free((void *)frame.payload);
 	frame = frame_of(WIRE_DISK_CHECKED, scratch, (size_t)(w.at - scratch) - 8, 1);
 	assert_int_equal(wire_disk_checked_decode(&frame, &got, &error), -EPROTO);
+	free((void *)frame.payload);
 	frame = frame_of(WIRE_DISK_CHECKED, scratch, (size_t)(w.at - scratch) + 8, 1);
 	assert_int_equal(wire_disk_checked_decode(&frame, &got, &error), -EPROTO);
 	assert_string_equal(error.field, "end");
@@ -442,10 +444,12 @@ static void disk_checked_rules(void **state)
 	checked = (struct wire_disk_checked){.name = "vda"};
 	w = writer(1024);
 	assert_int_equal(wire_disk_checked_encode(&checked, &w), -EINVAL);
+	free((void *)frame.payload);
 	frame = frame_of(WIRE_DISK_CHECKED,
 			 (const uint8_t[]){1, 'a', 0, 0, 0, 1, 0, 0, 0, 2}, 10, 1);
 	assert_int_equal(wire_disk_checked_decode(&frame, &got, &error), -EPROTO);
 	assert_string_equal(error.field, "blocks that differ");
+	free((void *)frame.payload);
 }
 
 static void disk_rules(void **state)
