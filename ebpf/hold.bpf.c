@@ -19,7 +19,7 @@
  * frame. hold_tap runs at the tap's tc ingress (tcx), before any other filter there:
  *
  *	mode            | condition                  | verdict
- *	                | the mark of hold_release: a released frame | next filter, the mark is taken off
+ *                      | mark of hold_release: a released frame | next filter, mark is taken off
  *	PASS            |                            | next filter, frame untouched
  *	HOLD, epoch > 0 | our veth pair is there     | redirect into it, the mark is the epoch
  *	any other case  |                            | drop

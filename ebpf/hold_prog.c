@@ -26,7 +26,7 @@
 /* From the kernel's include/uapi/linux/bpf.h since Linux 6.6; Debian 12's header lacks them. */
 #define LINK_TYPE_TCX	   11U
 #define ATTACH_TCX_INGRESS 46
-#define ATTACH_BEFORE	   (1U << 3) /* BPF_F_BEFORE without another program: before all others */
+#define ATTACH_BEFORE      (1U << 3) /* BPF_F_BEFORE without another program: before all others */
 
 #define LINK_XDP "link"
 #define LINK_TC	 "link_tc"

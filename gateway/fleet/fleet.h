@@ -6,7 +6,7 @@
  *
  *      session ─ frame ─► fleet_step ─► vm_fsm_step ─► actions ─► journal ┄ durable ┄► links, sinks
  *	control ─ verb ──►     │                                      │
- *	main ─ tick ─────►     │                                      └┄ failed: the state is
+ *      main ─ tick ─────►     │                                      └┄ failed: the state is
  *                             │                                         restored, no action follows
  *	                       '── a step waits for the disk: the input goes to this VM's inbox
  *

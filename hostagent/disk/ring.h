@@ -99,7 +99,7 @@ struct disk_ring_counts {
 	/* requests of QEMU; one request makes several records, one or none */
 	uint64_t writes, zeroes, discards;
 	uint64_t flushes, reads;	      /* number of QEMU's requests; reads are refused */
-	uint64_t bytes;			      /* how many bytes of the disk the records cover, in
+	uint64_t bytes;                       /* how many bytes of the disk the records cover, in
 					       * all */
 	/* bytes for which no record was made, because the standby has the same bytes */
 	uint64_t same_bytes;

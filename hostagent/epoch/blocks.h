@@ -3,7 +3,7 @@
  * Why: the copy on the standby is verified while the guest runs (engine_verify.c). A read may wait
  * for the disk, and the engine's thread must not.
  *
- *	blocks_start() ──► [thread: read, hash] ──► blocks_are_done() ──► blocks_end()
+ *      blocks_start() ──► [thread: read, hash] ──► blocks_are_done() ──► blocks_end()
  *
  * The image is read beside QEMU, as a file. That gives the guest's content only if the image is
  * raw, as large as the disk, and read the way QEMU writes it: through the page cache, or with

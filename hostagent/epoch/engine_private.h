@@ -97,7 +97,7 @@ struct engine_figures {
 				   * (SEAL_KEEP) */
 	enum seal_kind last_kind; /* kind of the last seal */
 	struct encoder_counts full; /* page records of all FULL epochs, completely sent or not */
-	uint64_t n_dirty_pages;	  /* number of dirty pages of the n_epochs, without stale pages */
+	uint64_t n_dirty_pages;   /* number of dirty pages of the n_epochs, without stale pages */
 	uint64_t n_stale_pages;   /* pages copied because they were left writable, although they had
 				   * not changed */
 	uint64_t n_precopied_pages; /* how many of the n_dirty_pages were copied before the pause,
@@ -191,7 +191,7 @@ struct engine_disk {
 	bool is_flush_off;  /* true if we made QEMU ignore flushes of the image */
 	bool is_flush_kept; /* true if QEMU could not be made to ignore flushes, so they stay within
 			     * the pause */
-	int image_fd;	    /* descriptor of the image's file; valid while is_flush_off; -1: none */
+	int image_fd;       /* descriptor of the image's file; valid while is_flush_off; -1: none */
 };
 
 struct engine_disks {
@@ -229,10 +229,10 @@ struct engine_verify {
 	enum verify_phase phase;
 	uint32_t disk;	       /* which disk's turn it is; n: the pass has ended */
 	uint64_t block;	       /* the batch's first block, or the next batch's */
-	uint64_t first;	       /* the first block that is read; with n, valid unless VERIFY_IDLE */
+	uint64_t first;        /* the first block that is read; with n, valid unless VERIFY_IDLE */
 	uint32_t n;
 	uint64_t touched;      /* bit i: block i of the batch was written since the read began */
-	uint64_t epoch;	       /* the epoch of the hashes; valid in VERIFY_READ and VERIFY_SENT */
+	uint64_t epoch;        /* the epoch of the hashes; valid in VERIFY_READ and VERIFY_SENT */
 	uint32_t n_sent;       /* hashes of the batch in that epoch */
 	uint64_t answer_ns;    /* VERIFY_SENT: when to give up waiting for the standby's answer */
 	uint64_t next_ns;      /* when the next batch, or the next pass, may begin */

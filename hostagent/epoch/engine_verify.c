@@ -4,8 +4,8 @@
  * QEMU copies the disks, and could miss a write; the standby could lose one. So once the disks are
  * in step, all blocks are compared, a batch of up to BLOCKS_MAX at a time:
  *
- *	IDLE ─► READING ──────────► READ ──────────────► SENT ──────────────► IDLE, next batch
- *	  a thread reads and   the seal of epoch n   HASH records in    the standby compared them as
+ *      IDLE ─► READING ──────────► READ ──────────────► SENT ──────────────► IDLE, next batch
+ *        a thread reads and   the seal of epoch n   HASH records in    the standby compared them as
  *	  hashes the blocks    came after that       epoch n            it applied n: DISK_CHECKED
  *
  * A hash is true for the end of epoch n if no record of the ring has touched the block since before
@@ -28,7 +28,7 @@
 #include "wire/msg.h"
 
 #define ANSWER_NS   (10 * CLOCK_NS_PER_S) /* then the hashes of the batch are sent again */
-#define REPAIRS_MAX 3u			   /* copies in a row that did not put the disk right */
+#define REPAIRS_MAX 3u                     /* copies in a row that did not put the disk right */
 
 static uint64_t n_blocks(const struct engine_disk *disk)
 {

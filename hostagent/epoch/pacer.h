@@ -6,9 +6,9 @@
  * take. A budget grows while the guest runs, and each pause is charged to it:
  *
  *	budget (ns of pause)  grows by share/(1-share) per ns of running, capped at PACER_BURST_NS
- *	  +20 ms ┤■■■■■■■■            ← after a long run: several seals can follow at once
+ *        +20 ms ┤■■■■■■■■            ← after a long run: several seals can follow at once
  *	       0 ┤        ■■■■■■
- *	  -5 ms ┤              ▼      ← one seal can overdraw the budget; the next seal waits
+ *        -5 ms ┤              ▼      ← one seal can overdraw the budget; the next seal waits
  *	                                until the budget is back at 0
  *
  * The first budget (pause_share_max) limits how much of its computing time the guest loses by

@@ -12,7 +12,7 @@
  *	                17    the standby has the version in slots[17]          → send a delta
  *
  *	                 hand ▼
- *	slots  [ A·1 ][ B·0 ][ C·1 ][ free ]   ·1: used since the hand last passed. B is reused next
+ *      slots  [ A·1 ][ B·0 ][ C·1 ][ free ]   ·1: used since the hand last passed. B is reused next
  *
  * Where: used by the encoder. Threads: the engine's; while a slot is pinned, its content can be
  * used by one other thread. Allocates in reference_new only; the kernel provides the memory of a

@@ -41,7 +41,7 @@ enum rewrite_kind {
 	REWRITE_TAP = 1,  /* `there` is a tap that the operator makes on the standby */
 	REWRITE_IMAGE,	  /* `there` is a raw image of the same size */
 	REWRITE_FILE,	  /* `there` is a file with the same content */
-	REWRITE_MADE,	  /* a socket or log that QEMU makes, or an address at which QEMU listens */
+	REWRITE_MADE,     /* a socket or log that QEMU makes, or an address at which QEMU listens */
 	REWRITE_LEFT_OUT, /* not in the standby's command; `there` says why */
 };
 

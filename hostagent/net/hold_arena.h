@@ -9,7 +9,7 @@
  *	     tail                 head
  *	 ... | 96 | 1536 | 65584 | free: the next frame is received here ...
  *	       each slot: a header with its size, then the frame's bytes
- *	 At the end of the memory, the rest that is too small becomes one slot that is free at once.
+ *       At the end of the memory, the rest that is too small becomes one slot that is free at once.
  *
  * A frame that is dropped may be given back before older ones. Its slot becomes free when all older
  * ones are.

@@ -4,8 +4,8 @@
  * each frame the kernel gives a virtio_net_hdr: what the guest left for the host to do (checksum,
  * segmentation). It is stored before the frame, and goes back to the kernel with it.
  *
- *	 a slot of the arena:  | 4 spare | 10 virtio_net_hdr | 12 MAC addresses | type, the rest ... |
- *	 with a VLAN tag:      | 10 virtio_net_hdr | 12 MAC addresses | 4 tag | type, the rest ...   |
+ *     a slot of the arena:  | 4 spare | 10 virtio_net_hdr | 12 MAC addresses | type, the rest ... |
+ *     with a VLAN tag:      | 10 virtio_net_hdr | 12 MAC addresses | 4 tag | type, the rest ...   |
  *
  * The kernel takes the outer VLAN tag off each frame, and tells it beside the frame. A packet
  * socket cannot send it so. So the tag is put back into the frame.

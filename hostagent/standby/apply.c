@@ -69,7 +69,7 @@ enum first_record {
 struct pass {
 	struct ramfile *rf;	 /* NULL in apply_disks() */
 	uint64_t n_pages;	 /* number of page records applied */
-	uint32_t blob_bytes;	 /* size of the device blob (the saved devices); 0: no DEVICE frame
+	uint32_t blob_bytes;     /* size of the device blob (the saved devices); 0: no DEVICE frame
 				  * yet */
 	bool full;
 	/* an enum first_record for each page in a FULL epoch; otherwise NULL */

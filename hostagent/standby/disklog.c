@@ -134,8 +134,8 @@ static int read_entry(const struct disklog *log, unsigned half, uint64_t at,
 /* What is known of the entries in one half of the file. */
 struct chain {
 	struct entry last; /* last.sequence is 0 if there is none */
-	uint64_t end;	   /* offset in bytes in the half at which the next entry would begin */
-	uint64_t from;	   /* number of the newest entry of another kind than WRITES; 0: none */
+	uint64_t end;      /* offset in bytes in the half at which the next entry would begin */
+	uint64_t from;     /* number of the newest entry of another kind than WRITES; 0: none */
 };
 
 /* Follow the entries of @half. Pass the writes of each entry whose sequence is at least @from to

@@ -19,7 +19,7 @@
  * Each entry is of one kind. While a disk is copied for the first time, its image changes without
  * the log, and is of no use. An entry NO_COPY is made before that, and an entry START after it.
  *
- *	usable ── disklog_append(NO_COPY) ──► not usable: changes that are not logged follow
+ *      usable ── disklog_append(NO_COPY) ──► not usable: changes that are not logged follow
  *	  ▲                                     │
  *	  └── images_sync(), then disklog_append(START) ──┘
  *

@@ -13,7 +13,7 @@
  *	                                                or "disks=lost"; replaced atomically
  *        geometry  the GEOMETRY payload                layout of `ram`, `rom`; replaced atomically
  *	  ram       256 MiB, mapped shared ──────────►  0 .. 65535      block pc.ram
- *	  rom       256 KiB, mapped shared ──────────►  65536 .. 65599  all other blocks, by name
+ *        rom       256 KiB, mapped shared ──────────►  65536 .. 65599  all other blocks, by name
  *	  device    79 KB, replaced atomically ──────►  (pieces of DEVICE records)
  *	  room      1 MiB of pages, for replacing meta and device on a full file system
  *	  epoch-N.part / epoch-N.complete / spare      see epochlog.h

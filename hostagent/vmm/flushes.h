@@ -10,8 +10,9 @@
  * What QEMU does (7.2.22: qemu-io-cmds.c, block.c, block/io.c):
  *
  *  - `blockdev-reopen` refuses nodes to which the user gave no name ("#block123", from -drive),
- *    and needs all options of a node again. `qemu-io NODE "reopen -o cache.no-flush=on"`, on the human monitor,
- *    keeps the other options. It works for each node, while the guest runs and under a mirror.
+ *    and needs all options of a node again. `qemu-io NODE "reopen -o cache.no-flush=on"`, on the
+ *    human monitor, keeps the other options. It works for each node, while the guest runs and
+ *    under a mirror.
  *  - If a node ignores a flush, QEMU still records that flush as done. So after cache.no-flush=off,
  *    QEMU believes that earlier writes are on the disk, and would not flush them when the guest
  *    asks. That is why flushes_on() itself brings the image to the disk.

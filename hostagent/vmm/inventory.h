@@ -10,7 +10,7 @@
  *	qom-list /machine/peripheral, peripheral-anon	devices with and without an id, vCPUs among them
  *	info network					cards, back ends, filters
  *	info ramblock					memory, even if no device uses it yet
- *	query-block					writable disks and their sizes, media in drives
+ *      query-block                                     writable disks and sizes, media in drives
  *
  * Where: epoch engine (engine_watch.c), vm_cover.c. The functions that parse QEMU's answers are
  * pure. Threads: any, each with its own qmp client.

@@ -9,7 +9,7 @@
  * file counts as in memory, and a power failure removes it.
  *
  *	power_start ─ the program writes, power_mark() ─ power_stop
- *	power_rewind ─ { power_advance ─ { power_leave }* }*       at each moment, several outcomes
+ *      power_rewind ─ { power_advance ─ { power_leave }* }*       at each moment, several outcomes
  *
  * What is on the disk at a moment:
  * - Each sector that a flush has covered since it was last written.
@@ -53,10 +53,10 @@ struct power_op {
 
 struct power_file {
 	ino_t inode;
-	char name[16];	    /* name at the moment; on the disk: disk_name, "" if it has none */
+	char name[16];      /* name at the moment; on the disk: disk_name, "" if it has none */
 	char disk_name[16];
 	uint8_t *now, *disk; /* content at the moment; content that is surely on the disk */
-	uint8_t *left;		   /* content that a power failure leaves: for power_leave() only */
+	uint8_t *left;             /* content that a power failure leaves: for power_leave() only */
 	size_t now_size, disk_size;
 	size_t room;	/* of each of the three */
 	size_t flushed; /* the first op that no flush of this file covers */

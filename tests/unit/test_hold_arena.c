@@ -99,8 +99,8 @@ static void test_full(void **state)
 	assert_in_range(n, 3, 4);
 	for (int i = 0; i < n; i++)
 		check(&a, at[i], ROOM, i + 1);
-	/* With the oldest gone there is room at the start, but not so much that the head would meet
-	 * the tail. */
+	/* Freeing the oldest slot makes room at the start. The arena must not use all of it: head
+	 * and tail must never meet. */
 	hold_arena_free(&a, at[0]);
 	assert_null(hold_arena_reserve(&a, ROOM));
 	hold_arena_free(&a, at[1]);

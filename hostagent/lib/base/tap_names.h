@@ -3,7 +3,7 @@
  * Why: the VM's file, the hold, the witness and the checks of QEMU all handle the same short list.
  * A fixed-size struct is copied and compared without any ownership.
  *
- *	"tap0 tap1"  ─ tap_names_parse() ─►  n = 2, name = {"tap0", "tap1"}  ─►  "tap0, tap1"
+ *      "tap0 tap1"  ─ tap_names_parse() ─►  n = 2, name = {"tap0", "tap1"}  ─►  "tap0, tap1"
  *
  * The order has no meaning: which card has which tap is decided by QEMU's options.
  *
