@@ -56,15 +56,15 @@ def rival_promotes(row, t_ms):
     return row["kind"] not in NOT_THE_RIVALS and longest_silence_ms(row) >= t_ms
 
 
-def choose_t_ms(deaths):
-    """Returns (T, our mean detection time), both computed from the deaths marked `sets_rival`. Returns
-    (None, None) if there are no such deaths."""
+def choose_t_ms(deaths, shadow_ms):
+    """Returns (T, our mean detection time), both computed from the deaths marked `sets_rival`. T is at
+    least @shadow_ms. Returns (None, None) if there are no such deaths."""
     pairs = [(d["detect_ms"], silence_begin_ms(d)) for d in deaths if d["sets_rival"]]
     pairs = [(ours, begin) for ours, begin in pairs if ours is not None and begin is not None]
     if not pairs:
         return None, None
     mean = statistics.mean(ours for ours, _ in pairs)
-    return mean - statistics.mean(begin for _, begin in pairs) - TICK_MS, mean
+    return max(mean - statistics.mean(begin for _, begin in pairs) - TICK_MS, shadow_ms), mean
 
 
 def of_ours(disturbances, deaths):
@@ -92,13 +92,12 @@ def by_kind(rows):
     return sorted(kinds.items())
 
 
-def of_crashes(disturbances, deaths):
+def of_crashes(disturbances, deaths, shadow_ms):
     """Returns the verdicts for crashes only. T is chosen anew, over the crashes that end the beats."""
     crashes = [d for d in deaths if d["kind"] in CRASHES]
-    t_ms, mean = choose_t_ms(crashes)
+    t_ms, mean = choose_t_ms(crashes, shadow_ms)
     return {"kinds": sorted({d["kind"] for d in crashes}), "ours": of_ours(disturbances, crashes),
             "heartbeat_timeout_ms": t_ms and round(t_ms, 1), "mean_ms_that_sets_it": mean and round(mean, 1),
-            # The gateway did not report silences shorter than the shadow's timeout, so they are not counted.
             "heartbeat": of_beats(disturbances, crashes, t_ms) if t_ms else None}
 
 
@@ -115,9 +114,7 @@ def judge(rows):
     disturbances = [r for r in rows if r["what"] == "disturbance"]
     deaths = [r for r in rows if r["what"] == "death"]
     run = next(r for r in rows if r["what"] == "run")
-    t_ms, mean = choose_t_ms(deaths)
-    if t_ms is not None:
-        t_ms = max(t_ms, run["shadow_ms"])
+    t_ms, mean = choose_t_ms(deaths, run["shadow_ms"])
     partitions = [r for r in rows if r["what"] == "partition"]
     trials = disturbances + partitions + deaths + unseen
     two_owners = sum(bool(r["wrong"]) for r in trials)
@@ -129,7 +126,7 @@ def judge(rows):
         "heartbeat_timeout_ms": t_ms and round(t_ms, 1), "mean_ms_that_sets_it": mean and round(mean, 1),
         "heartbeat_by_timeout": {t: of_beats(disturbances, deaths, t) for t in OTHER_T_MS
                                  if t >= run["shadow_ms"]},
-        "crashes": of_crashes(disturbances, deaths),
+        "crashes": of_crashes(disturbances, deaths, run["shadow_ms"]),
         "disturbance_kinds": {}, "death_kinds": {}, "machine": machine(), "run": run,
         "old_owner_silent_before_new_ms_min": round(min(margins), 1) if margins else None,
         "connections_broken": sum(r["client_broken"] for r in trials),
