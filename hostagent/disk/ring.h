@@ -202,10 +202,18 @@ void disk_ring_forget_hashes(struct disk_ring *ring);
  * writer forget all hashes. */
 void disk_ring_forget_block(struct disk_ring *ring, uint64_t block);
 
-/* Is @data (all bytes of block @block) the content that was put into the ring last? False also if
- * that is not known. A writer may run; the answer holds if it has put nothing for that block into
- * the ring meanwhile. */
-bool disk_ring_is_latest(const struct disk_ring *ring, uint64_t block, const void *data);
+enum disk_ring_match {
+	DISK_RING_OTHER	 = 0, /* other content was put into the ring last, or none at all */
+	DISK_RING_LATEST = 1,
+	/* A part of the block was put into the ring last, so the content of all of it is not
+	 * known. */
+	DISK_RING_UNKNOWN = 2,
+};
+
+/* Is @data (all bytes of block @block) the content that was put into the ring last? A writer may
+ * run; the answer holds if it has put nothing for that block into the ring meanwhile. */
+enum disk_ring_match disk_ring_match(const struct disk_ring *ring, uint64_t block,
+				     const void *data);
 
 /* Make the writer forget the hashes of all blocks, and take each block to be zero. Call this for a
  * new, empty image on the standby, before the writer appends the first record. */

@@ -68,7 +68,8 @@ bool ring_hash_is_known(const struct disk_ring *ring, uint64_t block, struct rin
 	return says(ring, ring->table[block], block, hash);
 }
 
-bool disk_ring_is_latest(const struct disk_ring *ring, uint64_t block, const void *data)
+enum disk_ring_match disk_ring_match(const struct disk_ring *ring, uint64_t block,
+				     const void *data)
 {
 	struct disk_ring with_zeroes = *ring;
 	struct ring_hash known;
@@ -78,10 +79,14 @@ bool disk_ring_is_latest(const struct disk_ring *ring, uint64_t block, const voi
 	    atomic_load(&ring->header->table_wish) != atomic_load(&ring->header->table_done) ||
 	    pread(ring->fd, &known, sizeof(known),
 		  (off_t)(ring->table_at + block * sizeof(known))) != (ssize_t)sizeof(known))
-		return false;
+		return DISK_RING_OTHER;
+	if (is_equal(known, unknown))
+		return DISK_RING_UNKNOWN;
 	ring_hash_open(&with_zeroes);
 	return says(&with_zeroes, known, block,
-		    ring_hash_of(ring, data, ring_block_bytes(ring, block)));
+		    ring_hash_of(ring, data, ring_block_bytes(ring, block)))
+		       ? DISK_RING_LATEST
+		       : DISK_RING_OTHER;
 }
 
 /* The fences keep the compiler from moving the store of a hash past the store of `head`. No

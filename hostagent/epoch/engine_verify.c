@@ -13,9 +13,11 @@
  * Touched blocks are left out. They were sent a moment ago, and their turn comes in the next pass.
  *
  * If a block differs, it is read once more and sent, if its content is what was put into the ring
- * last: then the standby's image was wrong. Otherwise QEMU missed a write, or the image is not what
- * QEMU reads: then QEMU copies the disk again, and the block is sent whatever the ring's hash says.
- * Afterwards the batch, or all, is compared anew. */
+ * last: then the standby's image was wrong. It is sent as well if the ring does not know the
+ * block's content, after a write to a part of it: the primary's image is right in either case.
+ * Otherwise QEMU missed a write, or the image is not what QEMU reads: then QEMU copies the disk
+ * again, and the block is sent whatever the ring's hash says. Afterwards the batch, or all, is
+ * compared anew. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -292,7 +294,8 @@ static int send_block(struct engine *e)
 	v->bad_at++;
 	if (v->touched)
 		return 0;
-	v->must_copy = !is_read || !disk_ring_is_latest(disk->ring, v->first, record.data);
+	v->must_copy = !is_read ||
+		       disk_ring_match(disk->ring, v->first, record.data) == DISK_RING_OTHER;
 	return v->must_copy ? 0 : put(e, &record);
 }
 

@@ -105,6 +105,22 @@ static uint64_t same_bytes(const struct fixture *f)
 	return counts.same_bytes;
 }
 
+/* The reader compares a block that the standby has wrongly with what was put into the ring last. */
+static void test_match(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(disk_ring_match(f->ring, 2, f->model + 2 * BLOCK), DISK_RING_OTHER);
+	synchronise(f);
+	assert_int_equal(disk_ring_match(f->ring, 2, f->model + 2 * BLOCK), DISK_RING_LATEST);
+	assert_int_equal(disk_ring_match(f->ring, 2, f->model + 3 * BLOCK), DISK_RING_OTHER);
+	assert_int_equal(disk_ring_match(f->ring, N_BLOCKS, f->model), DISK_RING_OTHER);
+	guest_writes(f, 2 * BLOCK + 512, 512, 'x');
+	assert_int_equal(disk_ring_match(f->ring, 2, f->model + 2 * BLOCK), DISK_RING_UNKNOWN);
+	guest_writes(f, 2 * BLOCK, BLOCK, 'y');
+	assert_int_equal(disk_ring_match(f->ring, 2, f->model + 2 * BLOCK), DISK_RING_LATEST);
+}
+
 /* The standby has an epoch with some records, but the agent dies before the COMMIT. The guest keeps
  * writing. The next agent sends these records again. Of the rest of the disk it sends only blocks
  * that have changed. */
@@ -366,6 +382,7 @@ static void test_no_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_match, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_identity, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
