@@ -16,10 +16,13 @@ static void print_disks(FILE *out, const struct report *report, bool there)
 	const struct vmm_disks *disks = &report->look->disks;
 
 	for (uint32_t i = 0; i < disks->n; i++) {
+		const struct vmm_disk *disk = &disks->disks[i];
 		const char *image = report->rewrite->image_there[i];
+		bool is_qcow2 = there ? report->rewrite->qcow2_there[i]
+				      : strcmp(disk->format, "qcow2") == 0;
 
-		fprintf(out, "disks = %s:%s\n", disks->disks[i].name,
-			!there	? disks->disks[i].file
+		fprintf(out, "disks = %s:%s%s\n", disk->name, is_qcow2 ? "qcow2:" : "",
+			!there  ? disk->file
 			: image ? image
 				: "?");
 	}
@@ -143,7 +146,7 @@ static void print_things(FILE *out, const struct report *report)
 		const char *title;
 	} groups[] = {
 		{REWRITE_TAP, "taps that you make on the standby"},
-		{REWRITE_IMAGE, "images; raw on the standby, and empty at first"},
+		{REWRITE_IMAGE, "images, empty at first; raw on the standby, or qcow2:PATH"},
 		{REWRITE_FILE, "files that must be the same on the standby"},
 		{REWRITE_MADE, "what QEMU makes or listens at"},
 		{REWRITE_LEFT_OUT, "left out on the standby"},
@@ -214,8 +217,11 @@ void report_print_steps(FILE *out, const struct report *report)
 		const char *image = rewrite->image_there[i];
 		uint64_t bytes = report->look->disks.disks[i].size_bytes;
 
-		if (image && is_device(image))
+		if (image && is_device(image) && !rewrite->qcow2_there[i])
 			fprintf(out, "  # %s: a block device of %" PRIu64 " bytes\n", image, bytes);
+		else if (image && rewrite->qcow2_there[i])
+			fprintf(out, "  qemu-img create -f qcow2 '%s' %" PRIu64 "\n", image,
+				bytes);
 		else if (image)
 			fprintf(out, "  truncate -s %" PRIu64 " '%s'\n", bytes, image);
 	}

@@ -10,7 +10,8 @@
  *      standby: /usr/bin/qemu -M pc-i440fx-7.2 -drive id=root,file=/b.raw,format=raw,..
  *
  * The options keep their order, since the order decides the devices' addresses. A replicated disk
- * becomes a raw image with the same ids. Options that the agent sets itself (standby/cmdline.h) are
+ * becomes a raw image with the same ids, or a qcow2 image if --map gives it a path after "qcow2:".
+ * Options that the agent sets itself (standby/cmdline.h) are
  * left out. So are a manager's descriptors and monitor.
  *
  * Where: the program's command `inspect`. Threads: any (no state). Allocates.
@@ -39,7 +40,7 @@ struct rewrite_map {
 
 enum rewrite_kind {
 	REWRITE_TAP = 1,  /* `there` is a tap that the operator makes on the standby */
-	REWRITE_IMAGE,	  /* `there` is a raw image of the same size */
+	REWRITE_IMAGE,	  /* `there` is an image of the same size */
 	REWRITE_FILE,	  /* `there` is a file with the same content */
 	REWRITE_MADE,     /* a socket or log that QEMU makes, or an address at which QEMU listens */
 	REWRITE_LEFT_OUT, /* not in the standby's command; `there` says why */
@@ -76,6 +77,7 @@ struct rewrite {
 	struct tap_names taps_there; /* by index of input->taps: the tap on the standby */
 	/* by index of input->disks: the image on the standby, owned; NULL: not found */
 	char *image_there[VMM_DISKS_MAX];
+	bool qcow2_there[VMM_DISKS_MAX]; /* likewise: that image is qcow2, not raw */
 	/* likewise the image on the primary, owned; set together with image_there. The path is
 	 * absolute if QEMU's working directory is known */
 	char *image_here[VMM_DISKS_MAX];

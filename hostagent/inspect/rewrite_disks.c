@@ -1,5 +1,5 @@
-/* Carries over drives and block nodes: a replicated disk becomes a raw image with the same ids. See
- * rewrite.h. */
+/* Carries over drives and block nodes: a replicated disk becomes a raw or qcow2 image with the same
+ * ids. See rewrite.h. */
 #include "inspect/rewrite_private.h"
 
 #include <errno.h>
@@ -82,6 +82,28 @@ static bool check_format(struct rewriter *rw, const struct vmm_disk *disk, const
 	return false;
 }
 
+/* Take the image's format from the head of the path @there. */
+static void take_format(struct rewrite *out, size_t index, char *there)
+{
+	static const char *const heads[] = {"raw:", "qcow2:"};
+
+	out->qcow2_there[index] = false;
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		size_t size = strlen(heads[i]);
+
+		if (strncmp(there, heads[i], size) != 0)
+			continue;
+		out->qcow2_there[index] = i == 1;
+		memmove(there, there + size, strlen(there + size) + 1);
+		return;
+	}
+}
+
+static const char *format_there(const struct rewriter *rw, size_t index)
+{
+	return rw->out.qcow2_there[index] ? "qcow2" : "raw";
+}
+
 /* Find the standby's image of a disk, and store it in the result. Returns the path, borrowed; NULL
  * after adding an obstacle. */
 static const char *find_image(struct rewriter *rw, size_t index, const char *path)
@@ -92,6 +114,8 @@ static const char *find_image(struct rewriter *rw, size_t index, const char *pat
 	(void)snprintf(what, sizeof(what), "disk %s", disk->name);
 	free(rw->out.image_there[index]);
 	rw->out.image_there[index] = rewriter_path(rw, REWRITE_IMAGE, what, disk->name, path);
+	if (rw->out.image_there[index])
+		take_format(&rw->out, index, rw->out.image_there[index]);
 	if (rw->out.image_there[index] && rw->error == 0) {
 		free(rw->out.image_here[index]);
 		rw->out.image_here[index] = strdup(rw->out.things[rw->out.n_things - 1].here);
@@ -161,7 +185,8 @@ static void replicate_drive(struct rewriter *rw, int index, struct option_list *
 	option_drop(list, "snapshot");
 	option_set(list, "file", there);
 	option_drop(list, "file.");
-	option_set(list, "format", "raw");
+	option_set(list, "format", format_there(rw, (size_t)index));
+	rw->has_format[index] = true;
 	rewriter_emit_list(rw, "drive", list);
 }
 
@@ -293,7 +318,8 @@ static void replicate_node(struct rewriter *rw, size_t index, struct option_list
 
 	rw->described[index] = true;
 	driver = driver ? driver : "";
-	is_image = is_image_format(driver); /* option_set() below can free the text @driver */
+	/* option_set() below can free the text @driver */
+	is_image = is_image_format(driver) || strcmp(driver, "raw") == 0;
 	if (is_file_driver(driver))
 		key = "filename";
 	else if (inner && is_file_driver(inner))
@@ -317,7 +343,9 @@ static void replicate_node(struct rewriter *rw, size_t index, struct option_list
 	}
 	if (is_image) {
 		drop_format(list);
-		option_set(list, "driver", "raw");
+		/* The node of the image's file was described before the nodes above it. */
+		option_set(list, "driver", rw->has_format[index] ? "raw" : format_there(rw, index));
+		rw->has_format[index] = true;
 	}
 	rewriter_emit_list(rw, "blockdev", list);
 }
@@ -361,8 +389,15 @@ void rewrite_check_disks(struct rewriter *rw)
 	for (uint32_t i = 0; i < rw->in->disks->n; i++) {
 		const struct vmm_disk *disk = &rw->in->disks->disks[i];
 
-		if (rw->described[i])
+		if (rw->described[i] && (rw->has_format[i] || !rw->out.qcow2_there[i]))
 			continue;
+		if (rw->described[i]) {
+			rewriter_refuse(rw,
+					"disk %s (%s) has no block node with a format, so the "
+					"standby's image cannot be qcow2: map it to a raw image",
+					disk->name, disk->file);
+			continue;
+		}
 		rewriter_refuse(
 			rw,
 			"disk %s (%s) is writable, but no option of QEMU's command line "

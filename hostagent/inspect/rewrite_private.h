@@ -16,6 +16,7 @@ struct rewriter {
 	/* by index of in->disks: true if an option describes the disk, even if that option cannot
 	 * be carried over */
 	bool described[VMM_DISKS_MAX];
+	bool has_format[VMM_DISKS_MAX]; /* likewise: the standby's image was given its format */
 	int error; /* 0, -ENOMEM or -E2BIG; after an error the rest is skipped */
 };
 

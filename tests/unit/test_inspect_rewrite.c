@@ -185,6 +185,43 @@ static void test_disks(void **state)
 	}
 }
 
+/* The operator wants a qcow2 image on the standby. */
+static void test_qcow2(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} rows[] = {
+		{"-drive|id=root,file=/i/a.qcow2,format=qcow2,if=none",
+		 "-drive|id=root,file=/s/root,format=qcow2,if=none"},
+		{"-drive|id=root,file=/i/a.qcow2,if=none",
+		 "-drive|id=root,file=/s/root,if=none,format=qcow2"},
+		{"-blockdev|file,node-name=f,filename=/i/a.qcow2|-blockdev|raw,node-name=root-"
+		 "image,file=f",
+		 "-blockdev|driver=file,node-name=f,filename=/s/root|-blockdev|driver=qcow2,node-"
+		 "name=root-image,file=f"},
+		{"-blockdev|vmdk,node-name=root-image,file.driver=file,file.filename=/i/a.qcow2",
+		 "-blockdev|driver=qcow2,node-name=root-image,file.driver=file,file.filename=/s/"
+		 "root"},
+	};
+	struct rewrite_map maps[] = {{.name = "root", .there = "qcow2:/s/root"}};
+	struct vmm_disks root = {.n = 1, .disks = {disks.disks[0]}};
+	AUTO_FREE char *fault = rewritten(
+		M "-blockdev|file,node-name=root-image,filename=/i/a.qcow2", &root, maps, 1);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		AUTO_FREE char *text = NULL;
+		AUTO_FREE char *out = NULL;
+
+		assert_true(asprintf(&text, M "%s", rows[i].in) > 0);
+		out = rewritten(text, &root, maps, 1);
+		if (strncmp(out, M, strlen(M)) != 0)
+			fail_msg("%s", out);
+		assert_string_equal(out + strlen(M), rows[i].out);
+	}
+	assert_non_null(strstr(fault, "no block node with a format"));
+}
+
 static void test_maps(void **state)
 {
 	struct rewrite_map maps[] = {
@@ -366,6 +403,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_options), cmocka_unit_test(test_disks),
+		cmocka_unit_test(test_qcow2),
 		cmocka_unit_test(test_maps),	cmocka_unit_test(test_block_device),
 		cmocka_unit_test(test_images),	cmocka_unit_test(test_obstacles),
 		cmocka_unit_test(test_print),	cmocka_unit_test(test_option),
