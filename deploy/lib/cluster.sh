@@ -64,8 +64,9 @@ cluster_agent_files() # HOST
 		# primary. On the standby the agent starts QEMU.
 		[[ $1 != primary ]] || printf 'qmp = %s\n' "$TOPO_DIR/$1/qmp"
 		printf 'peer = %s@%s:7402\n' "$other" "$there"
-		[[ -z ${GUEST_DISK[$1]:-} ]] || printf 'disks = %s:%s%s\n' "$GUEST_DISK_NAME" "${GUEST_DISK[$1]}" \
-			"${GUEST_DATA[$1]:+ data:${GUEST_DATA[$1]}}"
+		[[ -z ${GUEST_DISK[$1]:-} ]] || printf 'disks = %s:%s\n' "$GUEST_DISK_NAME" \
+			"$(guest_disk_setting "${GUEST_DISK[$1]}")"
+		[[ -z ${GUEST_DATA[$1]:-} ]] || printf 'disks = data:%s\n' "$(guest_disk_setting "${GUEST_DATA[$1]}")"
 		printf '%s\n' "${CLUSTER_VM_INI:-}"
 		printf '[standby]\nstate_dir = %s\ncommand_file = %s\n' "$TOPO_DIR/$1/state" \
 			"$dir/$CLUSTER_VM.command"

@@ -16,7 +16,7 @@ GUEST_WORK=${GUEST_WORK:-}	# the workload image's extra load; see deploy/guest/w
 declare -A GUEST_DISK=()	# path of the image, by host
 GUEST_DISK_NAME=root		# the disk's name in QEMU, and in `disks =`
 # A second disk `data`, ext4, mounted as /data: path of the image, by host. It is always on virtio-scsi, with an iothread
-# and described by -blockdev: qcow2 on the primary, a raw file or block device on the standby.
+# and described by -blockdev. Its format is qcow2 if the path ends with .qcow2, else raw.
 declare -A GUEST_DATA=()
 GUEST_DISK_BUS=${GUEST_DISK_BUS:-virtio}	# or scsi
 GUEST_DISK_LAYOUT=${GUEST_DISK_LAYOUT:-drive}	# or blockdev: how the command line describes it
@@ -45,6 +45,13 @@ guest_disk_image() # BUILD_DIR
 	GUEST_DISK_ROOT=$GUEST_IMAGE/root.img
 }
 
+# Print the image as the key `disks` takes it, after its name.
+guest_disk_setting() # PATH
+{
+	[[ $1 != *.qcow2 ]] || echo -n qcow2:
+	echo "$1"
+}
+
 # Set GUEST_DISK_WORDS to the arguments of QEMU that describe the root disk on HOST.
 guest_disk_words() # HOST
 {
@@ -54,6 +61,7 @@ guest_disk_words() # HOST
 	GUEST_DISK_WORDS=()
 	[[ -n $file ]] || return 0
 	[[ $1 != standby ]] || format=raw
+	[[ $file != *.qcow2 ]] || format=qcow2
 	[[ $GUEST_DISK_CACHE == none ]] || direct=off
 	if (( GUEST_DISK_IOTHREAD )); then
 		GUEST_DISK_WORDS+=(-object iothread,id=disk-thread)
@@ -82,10 +90,10 @@ guest_disk_words() # HOST
 # Add the arguments that describe the second disk.
 guest_data_words() # HOST on|off
 {
-	local file=${GUEST_DATA[$1]:-} format=qcow2 driver=file
+	local file=${GUEST_DATA[$1]:-} format=raw driver=file
 
 	[[ -n $file ]] || return 0
-	[[ $1 != standby ]] || format=raw
+	[[ $file != *.qcow2 ]] || format=qcow2
 	[[ ! -b $file ]] || driver=host_device
 	GUEST_DISK_WORDS+=(-object iothread,id=data-thread
 		-device virtio-scsi-pci,id=scsi1,iothread=data-thread

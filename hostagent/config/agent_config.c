@@ -228,19 +228,37 @@ static int parse_peer(struct agent_vm_config *vm)
 static const char disk_name_chars[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				      "0123456789_.-";
 
+/* Skip the word @format and a colon at *at, if both are before @end. */
+static bool skip_format(const char **at, const char *end, const char *format)
+{
+	size_t size = strlen(format);
+
+	if ((size_t)(end - *at) <= size || memcmp(*at, format, size) != 0 || (*at)[size] != ':')
+		return false;
+	*at += size + 1;
+	return true;
+}
+
 /* Parse one disk of the key `disks`, such as "root:/var/lib/web1.raw": the @size bytes at @word. */
 static int parse_disk(const char *word, size_t size, struct agent_disk *ret_disk)
 {
-	const char *colon = memchr(word, ':', size);
-	size_t name_size = colon ? (size_t)(colon - word) : 0, path_size = size - name_size - 1;
+	const char *colon = memchr(word, ':', size), *end = word + size, *path;
+	size_t name_size = colon ? (size_t)(colon - word) : 0;
+	bool is_qcow2;
 
 	if (name_size == 0 || name_size >= sizeof(ret_disk->name) ||
-	    strspn(word, disk_name_chars) < name_size || path_size < 2 || colon[1] != '/' ||
-	    path_size >= sizeof(ret_disk->path))
+	    strspn(word, disk_name_chars) < name_size)
+		return -EINVAL;
+	path = colon + 1;
+	is_qcow2 = skip_format(&path, end, "qcow2");
+	if (!is_qcow2)
+		(void)skip_format(&path, end, "raw"); /* the default, which may be said */
+	if (end - path < 2 || *path != '/' || (size_t)(end - path) >= sizeof(ret_disk->path))
 		return -EINVAL;
 	memset(ret_disk, 0, sizeof(*ret_disk));
 	memcpy(ret_disk->name, word, name_size);
-	memcpy(ret_disk->path, colon + 1, path_size);
+	memcpy(ret_disk->path, path, (size_t)(end - path));
+	ret_disk->is_qcow2 = is_qcow2;
 	return 0;
 }
 
@@ -284,7 +302,7 @@ static int parse_disks(const char *path, struct agent_vm_config *vm, struct erro
 		size = strcspn(word, " \t");
 		if (parse_disk(word, size, &disk) < 0)
 			return error_set(error, -EINVAL,
-					 "%s: disks: %.*s is no NAME:PATH, as "
+					 "%s: disks: %.*s is no NAME:PATH or NAME:qcow2:PATH, as "
 					 "root:/var/lib/holdfast/web1.raw",
 					 path, (int)size, word);
 		if (has_disk(vm, &disk))

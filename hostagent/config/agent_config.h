@@ -26,7 +26,8 @@
 /* One disk of the key `disks`. */
 struct agent_disk {
 	char name[WIRE_DISK_NAME_MAX + 1]; /* its name in QEMU on both hosts (vmm/disks.h) */
-	char path[AGENT_PATH_MAX]; /* its image on this host: raw file or block device */
+	char path[AGENT_PATH_MAX]; /* its image on this host: a file or a block device */
+	bool is_qcow2;             /* the image's format is qcow2, not raw */
 };
 
 /* Which hosts have an epoch's writes on a disk before the epoch's output is released
@@ -79,9 +80,10 @@ struct agent_vm_config {
 	/* `peer`, parsed; "" if `peer` is "" */
 	char peer_name[CONFIG_NAME_SIZE], peer_address[16];
 	uint16_t peer_port;
-	/* the guest's disks, as "NAME:PATH NAME:PATH ..."; "" if it has none. There is room for the
-	 * longest names and paths, and for one disk too many, so that the fault says so */
-	char disks[(WIRE_DISKS_MAX + 1) * (WIRE_DISK_NAME_MAX + 1 + AGENT_PATH_MAX)];
+	/* the guest's disks, as "NAME:PATH NAME:qcow2:PATH ..."; "" if it has none. There is room
+	 * for the longest names and paths, and for one disk too many, so that the fault says so */
+	char disks[(WIRE_DISKS_MAX + 1) *
+		   (WIRE_DISK_NAME_MAX + sizeof(":qcow2:") + AGENT_PATH_MAX)];
 	struct agent_disk disk[WIRE_DISKS_MAX]; /* `disks`, parsed, in the same order */
 	uint32_t n_disks;
 	int disk_durability; /* enum agent_durability */

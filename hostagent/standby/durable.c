@@ -112,6 +112,7 @@ int durable_recover(struct durable *d, struct disklog_state *ret_state, struct e
 		disklog_get_state(d->log, &state);
 	if (!state.is_copy)
 		return 0;
+	images_forget_loss(d->images); /* the log has all that was not synced */
 	r = images_open(d->images, ret_error);
 	if (r == 0)
 		r = replay_all(d, &state, ret_error);

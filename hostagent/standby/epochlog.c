@@ -529,6 +529,23 @@ static int change_term(struct epochlog *log, const struct ramfile_meta *meta)
 	return 0;
 }
 
+int epochlog_drop_copy(struct epochlog *log)
+{
+	return change_term(log, &(struct ramfile_meta){.term = log->rf->meta.term,
+						       .vote = log->rf->meta.vote,
+						       .phase = RAMFILE_COPY});
+}
+
+int epochlog_discard(struct ramfile *rf)
+{
+	struct ramfile_meta meta = {.term = rf->meta.term, .vote = rf->meta.vote,
+				    .phase = RAMFILE_COPY};
+	struct epochlog log = {.rf = rf};
+	int r = ramfile_store_meta(rf, &meta);
+
+	return r < 0 ? r : scan(&log, is_epoch_file, remove_file);
+}
+
 int epochlog_set_term(struct epochlog *log, uint64_t term)
 {
 	return change_term(log, &(struct ramfile_meta){.term = term, .phase = RAMFILE_COPY});

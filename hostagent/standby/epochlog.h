@@ -140,6 +140,14 @@ void epochlog_reset(struct epochlog *log);
  * the copy. Returns 0 or -errno. On error nothing has changed. */
 int epochlog_set_term(struct epochlog *log, uint64_t term) __attribute__((warn_unused_result));
 
+/* Drop the buffered epochs, and forget the copy, but keep the term and the vote. Returns 0 or
+ * -errno. On error nothing has changed. */
+int epochlog_drop_copy(struct epochlog *log) __attribute__((warn_unused_result));
+
+/* Do the same before epochlog_open(): the stored epochs must not be applied. Returns 0 or -errno.
+ * On error some of them may be left. */
+int epochlog_discard(struct ramfile *rf) __attribute__((warn_unused_result));
+
 /* Enter a newer @term because this host votes for it. The vote is in the file `meta` when this
  * returns. After a DIRECT vote the copy stays: a complete epoch is applied to it first, and the new
  * term continues its epoch numbers. After an UNPROTECTED vote the copy is dropped. Returns 0 or

@@ -42,10 +42,22 @@ int images_init(struct images *images, const struct standby_disk *disks, uint32_
 					 disks[i].name);
 		(void)snprintf(image->name, sizeof(image->name), "%s", disks[i].name);
 		image->path = disks[i].path;
-		image->fd = -1;
+		image->is_qcow2 = disks[i].is_qcow2;
+		image->view.pidfd = image->fd = image->below_fd = -1;
 		images->n++;
 	}
 	return 0;
+}
+
+int images_name_views(struct images *images, const char *run_dir, const char *vm,
+		      struct error *ret_error)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < images->n; i++)
+		r = rawview_init(&images->item[i].view, run_dir, vm, images->item[i].name,
+				 ret_error);
+	return r;
 }
 
 struct image *images_find(struct images *images, const char *name)
@@ -70,35 +82,45 @@ static int open_failed(const struct image *image, int r, struct error *ret_error
 		return fault(image, r, strerror(-r), ret_error);
 	return error_set(ret_error, r,
 			 "disk %s: there is no image %s; make it, as large as the disk on the "
-			 "primary: truncate -s SIZE %s",
-			 image->name, image->path, image->path);
+			 "primary: %s %s%s",
+			 image->name, image->path,
+			 image->is_qcow2 ? "qemu-img create -f qcow2" : "truncate -s SIZE",
+			 image->path, image->is_qcow2 ? " SIZE" : "");
 }
 
-/* Store which file or device the image is, and how large it is. */
-static int measure(struct image *image, struct error *ret_error)
+/* Store which file or device the image is. */
+static int identify(struct image *image, struct stat *st, struct error *ret_error)
 {
-	struct stat st;
-
-	if (fstat(image->fd, &st) < 0)
-		return fault(image, -errno, strerror(errno), ret_error);
-	image->device = st.st_dev;
-	image->inode = st.st_ino;
-	image->bytes = (uint64_t)st.st_size;
-	if (S_ISBLK(st.st_mode)) {
-		image->device = st.st_rdev;
-		image->inode = 0;
-		if (ioctl(image->fd, BLKGETSIZE64, &image->bytes) < 0)
-			return fault(image, -errno, strerror(errno), ret_error);
-	} else if (!S_ISREG(st.st_mode)) {
+	if ((image->is_qcow2 ? stat(image->path, st) : fstat(image->fd, st)) < 0)
+		return open_failed(image, -errno, ret_error);
+	if (!S_ISBLK(st->st_mode) && !S_ISREG(st->st_mode))
 		return fault(image, -EINVAL, "neither a regular file nor a block device",
 			     ret_error);
+	image->device = S_ISBLK(st->st_mode) ? st->st_rdev : st->st_dev;
+	image->inode = S_ISBLK(st->st_mode) ? 0 : st->st_ino;
+	return 0;
+}
+
+/* Store how large the image is, as the guest sees it. */
+static int measure(struct image *image, const struct stat *st, struct error *ret_error)
+{
+	struct stat view;
+
+	image->bytes = (uint64_t)st->st_size;
+	if (image->is_qcow2) {
+		if (fstat(image->fd, &view) < 0)
+			return fault(image, -errno, strerror(errno), ret_error);
+		image->bytes = (uint64_t)view.st_size;
+	} else if (S_ISBLK(st->st_mode) && ioctl(image->fd, BLKGETSIZE64, &image->bytes) < 0) {
+		return fault(image, -errno, strerror(errno), ret_error);
 	}
 	if (image->bytes == 0 || image->bytes % IMAGES_SECTOR != 0)
 		return error_set(ret_error, -EINVAL,
 				 "disk %s: image %s has %" PRIu64
 				 " bytes, expected whole sectors of %u: make it as large as the "
-				 "disk on the primary (truncate -s SIZE %s)",
+				 "disk on the primary (%s %s)",
 				 image->name, image->path, image->bytes, IMAGES_SECTOR,
+				 image->is_qcow2 ? "qemu-img create" : "truncate -s SIZE",
 				 image->path);
 	return 0;
 }
@@ -116,15 +138,34 @@ static int check_own(const struct images *images, const struct image *image,
 	return 0;
 }
 
+static int open_qcow2(struct image *image, struct error *ret_error)
+{
+	struct error why;
+
+	image->fd = rawview_open(&image->view, image->path, &why);
+	if (image->fd < 0)
+		return error_set(ret_error, image->fd, "disk %s: image %s (qcow2): %.700s",
+				 image->name, image->path, why.text);
+	image->below_fd = open(image->path, O_RDONLY | O_CLOEXEC);
+	return 0;
+}
+
 static int open_one(struct images *images, struct image *image, struct error *ret_error)
 {
+	struct stat st;
 	int r;
 
-	image->fd = open(image->path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (image->fd < 0)
-		return open_failed(image, -errno, ret_error);
-	r = measure(image, ret_error);
-	return r < 0 ? r : check_own(images, image, ret_error);
+	if (!image->is_qcow2) {
+		image->fd = open(image->path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		if (image->fd < 0)
+			return open_failed(image, -errno, ret_error);
+	}
+	r = identify(image, &st, ret_error);
+	if (r == 0)
+		r = check_own(images, image, ret_error);
+	if (r == 0 && image->is_qcow2)
+		r = open_qcow2(image, ret_error);
+	return r < 0 ? r : measure(image, &st, ret_error);
 }
 
 int images_open(struct images *images, struct error *ret_error)
@@ -141,11 +182,82 @@ int images_open(struct images *images, struct error *ret_error)
 	return r;
 }
 
+int images_hand_over(struct images *images, struct error *ret_error)
+{
+	int result = 0;
+
+	for (uint32_t i = 0; i < images->n; i++) {
+		struct image *image = &images->item[i];
+		struct error why;
+		int r;
+
+		image->fd = fd_close(image->fd);
+		image->below_fd = fd_close(image->below_fd);
+		r = rawview_end(&image->view, &why);
+		if (r < 0)
+			result = error_set(ret_error, r, "disk %s: image %s (qcow2): %.700s",
+					   image->name, image->path, why.text);
+	}
+	images->is_open = false;
+	return result;
+}
+
 void images_close(struct images *images)
 {
-	for (uint32_t i = 0; images->is_open && i < images->n; i++)
-		images->item[i].fd = fd_close(images->item[i].fd);
-	images->is_open = false;
+	struct error error;
+
+	if (images_hand_over(images, &error) < 0)
+		log_error("%s", error.text);
+}
+
+bool images_have_died(const struct images *images, struct error *ret_error)
+{
+	for (uint32_t i = 0; i < images->n; i++) {
+		const struct image *image = &images->item[i];
+
+		if (!rawview_has_died(&image->view))
+			continue;
+		(void)fault(image, 0, "the program that writes it (qemu-storage-daemon) has ended",
+			    ret_error);
+		return true;
+	}
+	return false;
+}
+
+uint32_t images_watch(const struct images *images, struct pollfd ret_fds[IMAGES_MAX])
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < images->n; i++) {
+		if (images->item[i].view.pid > 0)
+			ret_fds[n++] = (struct pollfd){.fd = images->item[i].view.pidfd,
+						       .events = POLLIN};
+	}
+	return n;
+}
+
+bool images_have_lost(const struct images *images, struct error *ret_error)
+{
+	for (uint32_t i = 0; i < images->n; i++) {
+		const struct image *image = &images->item[i];
+
+		if (!image->is_qcow2 || !rawview_has_lost(&image->view))
+			continue;
+		(void)fault(image, 0,
+			    "the program that writes it (qemu-storage-daemon) was killed, so it "
+			    "has lost writes",
+			    ret_error);
+		return true;
+	}
+	return false;
+}
+
+void images_forget_loss(struct images *images)
+{
+	for (uint32_t i = 0; i < images->n; i++) {
+		if (images->item[i].is_qcow2)
+			rawview_forget_loss(&images->item[i].view);
+	}
 }
 
 int images_check_free(const struct images *images, struct error *ret_error)
@@ -155,6 +267,8 @@ int images_check_free(const struct images *images, struct error *ret_error)
 				     .l_start = QEMU_LOCK_FROM, .l_len = QEMU_LOCK_BYTES};
 		const struct image *image = &images->item[i];
 
+		if (image->is_qcow2)
+			continue; /* its daemon has the lock */
 		/* An error of fcntl() means that the file system has no locks, so no QEMU can have
 		 * locked the image: ignore the error. */
 		if (fcntl(image->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
@@ -226,19 +340,22 @@ static bool is_unable(int r)
 }
 
 /* Make the record's range read as zeros. If possible, a DISCARD frees the space of the range on the
- * disk, and a ZERO keeps the space allocated. */
+ * disk, and a ZERO keeps the space allocated. In a qcow2 image both keep it: for PUNCH_HOLE a
+ * daemon of QEMU 7.2 only passes a discard on, which need not change what is read. */
 static int zero(struct image *image, const struct wire_disk_record *record)
 {
 	static const int zero_first[] = {FALLOC_FL_ZERO_RANGE, FALLOC_FL_PUNCH_HOLE};
 	static const int punch_first[] = {FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE};
-	const int *modes = record->op == WIRE_DISK_DISCARD ? punch_first : zero_first;
+	const int *modes = record->op == WIRE_DISK_DISCARD && !image->is_qcow2 ? punch_first
+									       : zero_first;
+	unsigned n_modes = image->is_qcow2 ? 1 : 2;
 
-	for (unsigned i = image->cannot_zero ? 2 : 0; i < 2; i++) {
+	for (unsigned i = image->cannot_zero ? n_modes : 0; i < n_modes; i++) {
 		int r = allocate(image->fd, modes[i], record->bytes, record->offset);
 
 		if (!is_unable(r))
 			return r;
-		if (i == 1 && r == -EOPNOTSUPP)
+		if (i == n_modes - 1 && r == -EOPNOTSUPP)
 			image->cannot_zero = true;
 	}
 	return write_zeroes(image->fd, record->bytes, record->offset);
@@ -336,9 +453,12 @@ void images_flush_soon(struct images *images, uint64_t now_ns)
 		return;
 	images->flushed_ns = now_ns;
 	for (uint32_t i = 0; i < images->n; i++) {
-		if (images->item[i].is_changed)
+		const struct image *image = &images->item[i];
+
+		if (image->is_changed)
 			/* ignore an error: images_sync() will get it again and report it */
-			(void)sync_file_range(images->item[i].fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+			(void)sync_file_range(image->is_qcow2 ? image->below_fd : image->fd, 0, 0,
+					      SYNC_FILE_RANGE_WRITE);
 	}
 }
 

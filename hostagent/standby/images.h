@@ -1,5 +1,5 @@
-/* images.h - the standby's disk images: raw files or block devices with the content that the
- * guest's disks had at the end of the last applied epoch.
+/* images.h - the standby's disk images: raw files, block devices or qcow2 files with the content
+ * that the guest's disks had at the end of the last applied epoch.
  *
  * Why: a promoted guest must continue with memory and disks of the same moment. The warm QEMU has
  * the images open too, but it neither reads nor writes them before the promotion. Until the
@@ -10,6 +10,7 @@
  * one at a time. images_open() and the functions that write may block on the disk.
  *
  *	disks = root:/var/lib/holdfast/web1.raw data:/dev/vg0/web1-data
+ *	disks = root:qcow2:/var/lib/holdfast/web1.qcow2
  *
  *	      images_init        images_open (START, an epoch)      images_close (promotion, STOP)
  *	 [names and paths] ────► [open: sizes known, may write] ────► [closed: sizes known]
@@ -19,15 +20,21 @@
  * Records are written in place, without a journal. If the agent is killed while an epoch is being
  * applied, an image is a mixture of two epochs. But the epoch's file is still stored, and the next
  * agent applies the epoch again from its start (epochlog.h, L3 and L4).
+ *
+ * A qcow2 image is written through a raw view of it, by a daemon of QEMU's (rawview.h). If this
+ * daemon is killed, the image has lost applied epochs. Then images_open() fails until somebody
+ * calls images_forget_loss(), who has dropped the copy or replays the disk log.
  */
 #ifndef STANDBY_IMAGES_H
 #define STANDBY_IMAGES_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "standby/rawview.h"
 #include "standby/standby.h"
 #include "wire/msg.h"
 
@@ -38,7 +45,10 @@
 struct image {
 	char name[WIRE_DISK_NAME_MAX + 1];
 	const char *path; /* borrowed */
-	int fd;		  /* -1: not open */
+	bool is_qcow2;
+	struct rawview view; /* of a qcow2 image */
+	int fd;       /* the image, or the view of a qcow2 image; -1: not open */
+	int below_fd; /* qcow2: the image's own file, for images_flush_soon(); -1: not open */
 	uint64_t bytes;   /* size of the image when it was last opened; 0: never opened yet */
 	/* with inode: identifies the file. For a block device: the device itself, and inode is 0 */
 	dev_t device;
@@ -65,19 +75,47 @@ struct images {
 int images_init(struct images *images, const struct standby_disk *disks, uint32_t n,
 		struct error *ret_error) __attribute__((warn_unused_result));
 
+/* Name the files for the raw views of qcow2 images. Call this after images_init() if there may be
+ * qcow2 images. Returns 0, or -ENAMETOOLONG with *ret_error. */
+int images_name_views(struct images *images, const char *run_dir, const char *vm,
+		      struct error *ret_error) __attribute__((warn_unused_result));
+
 /* Open every image for writing and read its size. Does nothing if the images are open already.
  * Returns 0; -ENOENT if an image is missing; -EINVAL if an image is neither a regular file nor a
- * block device, is empty, does not consist of whole sectors, or belongs to two disks; or another
- * -errno. On error no image is open, and *ret_error names disk and path, and says what to do. */
+ * block device, is empty, does not consist of whole sectors, or belongs to two disks; -EUCLEAN if
+ * a qcow2 image has lost writes; an error of rawview_open(); or another -errno. On error no image
+ * is open, and *ret_error names disk and path, and says what to do. Blocks as rawview_open()
+ * does, if there is a qcow2 image. */
 int images_open(struct images *images, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Close all images; their sizes stay known. Does nothing if they are closed. Accepts a zeroed
- * struct. */
+ * struct. Blocks as rawview_end() does, if there is a qcow2 image; an error of it is logged. */
 void images_close(struct images *images);
 
+/* Do what images_close() does, and also tell if a qcow2 image was not closed, or has lost writes.
+ * Returns 0, or an error of rawview_end() with *ret_error. */
+int images_hand_over(struct images *images, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Has a daemon that writes a qcow2 image ended by itself? If so, *ret_error says which: the images
+ * must be closed. Their writes may be lost (images_have_lost()). */
+bool images_have_died(const struct images *images, struct error *ret_error);
+
+/* Fill *ret_fds, for poll(), with descriptors that are readable when images_have_died(). Returns
+ * how many. */
+uint32_t images_watch(const struct images *images, struct pollfd ret_fds[IMAGES_MAX]);
+
+/* Does an image lack writes that were applied to it? If so, *ret_error names it. */
+bool images_have_lost(const struct images *images, struct error *ret_error);
+
+/* Allow images_open() again after a loss. The caller has dropped the copy, or will replay the disk
+ * log into the images. */
+void images_forget_loss(struct images *images);
+
 /* Check that no other QEMU on this host has locked an image. (A QEMU that may write to an image
- * locks it; the warm QEMU has no locks.) Returns 0, or -EBUSY, and *ret_error names the image. */
+ * locks it; the warm QEMU has no locks. A qcow2 image was locked by images_open().) Returns 0, or
+ * -EBUSY, and *ret_error names the image. */
 int images_check_free(const struct images *images, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -177,8 +177,11 @@ static int load_for_start(struct standby *sb, struct error *ret_error)
  * before QEMU is started with these images. */
 static int open_images(struct standby *sb, struct error *ret_error)
 {
-	int r = images_open(&sb->images, ret_error);
+	int r;
 
+	if (epochlog_complete(&sb->log) == 0)
+		images_forget_loss(&sb->images); /* no copy counts on what was lost */
+	r = images_open(&sb->images, ret_error);
 	return r < 0 ? r : images_check_free(&sb->images, ret_error);
 }
 

@@ -111,7 +111,10 @@ static int step_disks(struct promotion *p)
 	 * what the guest itself writes. */
 	if (r == 0 && p->log->durable)
 		r = durable_end(p->log->durable, &error);
-	images_close(images);
+	if (r == 0)
+		r = images_hand_over(images, &error);
+	else
+		images_close(images);
 	return r < 0 ? fail(p, r, "the guest's disks", error.text) : 0;
 }
 

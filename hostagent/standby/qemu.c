@@ -333,9 +333,11 @@ static int prepare(struct qemu *q, struct error *ret_error)
 	struct error error;
 	int r;
 
+	/* A rehearsal must not open the images for writing: late-block-activate. */
 	r = qmp_execute(q->qmp, "migrate-set-capabilities",
-			json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", "events",
-				  "state", 1),
+			json_pack("{s:[{s:s, s:b}, {s:s, s:b}]}", "capabilities", "capability",
+				  "events", "state", 1, "capability", "late-block-activate",
+				  "state", (int)q->is_rehearsal),
 			QUERY_TIMEOUT_NS, NULL);
 	if (r < 0)
 		return error_set(ret_error, r, "QEMU: migrate-set-capabilities: %s",

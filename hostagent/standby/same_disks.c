@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "standby/standby_private.h"
@@ -25,6 +26,22 @@ static bool is_other_file(const struct image *image, pid_t pid, const char *file
 	return st.st_dev != image->device || st.st_ino != image->inode;
 }
 
+static bool is_one_of(const char *word, const char *const *words)
+{
+	while (*words && strcmp(*words, word) != 0)
+		words++;
+	return *words != NULL;
+}
+
+/* Does QEMU take the image for qcow2, and the agent for raw, or the other way round? (If the root
+ * node is a filter, its name says nothing; then the size differs.) */
+static bool is_other_format(const struct image *image, const struct vmm_disk *disk)
+{
+	static const char *const raw[] = {"raw", "file", "host_device", NULL};
+
+	return image->is_qcow2 ? is_one_of(disk->format, raw) : strcmp(disk->format, "qcow2") == 0;
+}
+
 static int check_disk(const struct standby *sb, const struct image *image,
 		      const struct vmm_disk *disk, struct error *ret_error)
 {
@@ -38,13 +55,22 @@ static int check_disk(const struct standby *sb, const struct image *image,
 				 "disk %s: QEMU's image is %.200s by command_file %s, but disks in "
 				 "the VM's file says %s: make them the same file",
 				 image->name, disk->file, sb->config.command_file, image->path);
+	if (is_other_format(image, disk))
+		return error_set(ret_error, -EINVAL,
+				 "disk %s: QEMU opens %s with the driver %s by command_file %s, "
+				 "but disks in the VM's file says that it is %s: correct one of "
+				 "them",
+				 image->name, image->path, disk->format, sb->config.command_file,
+				 image->is_qcow2 ? "qcow2" : "raw (if it is not, write "
+							     "NAME:qcow2:PATH)");
 	if (disk->size_bytes != image->bytes)
 		return error_set(ret_error, -EINVAL,
 				 "disk %s: its image %s has %" PRIu64 " bytes, but QEMU sees a "
 				 "disk of %" PRIu64 " bytes (format %s): correct command_file %s, "
-				 "with format=raw",
+				 "with format=%s",
 				 image->name, image->path, image->bytes, disk->size_bytes,
-				 disk->format, sb->config.command_file);
+				 disk->format, sb->config.command_file,
+				 image->is_qcow2 ? "qcow2" : "raw");
 	return 0;
 }
 

@@ -225,11 +225,12 @@ static uint64_t next_deadline_ns(const struct standby *sb)
 
 static void wait_for_work(struct standby *sb, bool more)
 {
-	struct pollfd fds[4] = {{.fd = sb->wake_fd, .events = POLLIN},
-				{.fd = sb->qemu.pidfd, .events = POLLIN},
-				{.fd = -1},
-				{.fd = -1}};
+	struct pollfd fds[4 + IMAGES_MAX] = {{.fd = sb->wake_fd, .events = POLLIN},
+					     {.fd = sb->qemu.pidfd, .events = POLLIN},
+					     {.fd = -1},
+					     {.fd = -1}};
 	uint64_t now_ns = clock_mono_ns(), count;
+	uint32_t n_images = images_watch(&sb->images, fds + 4);
 
 	if (sb->link) {
 		/* link_events() returns epoll's bits; IN and OUT have the same values for
@@ -241,7 +242,7 @@ static void wait_for_work(struct standby *sb, bool more)
 		fds[3].fd = link_fd(sb->peer.link);
 		fds[3].events = (short)link_events(sb->peer.link);
 	}
-	if (poll(fds, 4, more ? 0 : clock_poll_ms(now_ns, next_deadline_ns(sb))) > 0 &&
+	if (poll(fds, 4 + n_images, more ? 0 : clock_poll_ms(now_ns, next_deadline_ns(sb))) > 0 &&
 	    (fds[0].revents & POLLIN))
 		/* does not block; the count is not needed: the eventfd only wakes this thread */
 		(void)!read(sb->wake_fd, &count, sizeof(count));
@@ -260,6 +261,7 @@ static void *run(void *arg)
 		carry_out_commands(sb, &closing);
 		if (closing)
 			break;
+		standby_check_images(sb);
 		standby_check_qemu(sb, clock_mono_ns());
 		if (sb->state == STANDBY_STATE_RUNNING)
 			standby_served_look(sb, clock_mono_ns());
@@ -357,6 +359,7 @@ static void warn_when_on_disk(const struct standby *sb)
 static int open_copy(struct standby *sb, struct error *ret_error)
 {
 	int r = ramfile_open(sb->config.state_dir, &sb->rf);
+	struct error lost;
 
 	if (r == -EBUSY)
 		(void)error_set(ret_error, r, "state_dir %s is in use by another agent",
@@ -371,6 +374,13 @@ static int open_copy(struct standby *sb, struct error *ret_error)
 				strerror(-r));
 	if (r < 0)
 		return r;
+	if (sb->rf.meta.phase == RAMFILE_COPY && images_have_lost(&sb->images, &lost)) {
+		log_error("vm=%s %s: the copy of the guest is dropped", sb->config.vm, lost.text);
+		r = epochlog_discard(&sb->rf);
+		if (r < 0)
+			return error_set(ret_error, r, "state_dir %s: %s", sb->config.state_dir,
+					 strerror(-r));
+	}
 	r = epochlog_open(&sb->rf, &sb->images, sb->log_bytes_max, &sb->log);
 	if (r < 0) {
 		(void)error_set(ret_error, r,
@@ -457,6 +467,8 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 		return error_set(ret_error, -ENOMEM, "out of memory");
 	sb->config = *config;
 	r = images_init(&sb->images, config->disks, config->n_disks, ret_error);
+	if (r == 0 && config->run_dir && config->vm)
+		r = images_name_views(&sb->images, config->run_dir, config->vm, ret_error);
 	if (r < 0) {
 		free(sb);
 		return r;

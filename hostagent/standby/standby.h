@@ -55,10 +55,11 @@ enum standby_state {
 	STANDBY_STATE_FAILED	= 11, /* the operator must act; the text says why */
 };
 
-/* A disk of the guest, and this host's image of it: a raw file or a block device. */
+/* A disk of the guest, and this host's image of it: a raw file, a block device or a qcow2 file. */
 struct standby_disk {
 	char name[64];	  /* the disk's name in QEMU on both hosts (vmm/disks.h) */
 	const char *path; /* absolute path of the image; borrowed */
+	bool is_qcow2;
 };
 
 /* All pointers are borrowed for the life of the object. Nothing may be changed after

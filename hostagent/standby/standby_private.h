@@ -196,6 +196,10 @@ void standby_resume_promoted(struct standby *sb);
 void standby_recover_disks(struct standby *sb);
 /* Continue with a warm standby that an earlier agent left. Called on the thread, when it starts. */
 void standby_resume(struct standby *sb);
+/* lost_images.c: check whether a daemon that writes a qcow2 image has ended by itself. If the image
+ * has lost writes, drop the copy: the primary sends another one. The stream is closed, and the
+ * primary is told why. May block as images_close() does. */
+void standby_check_images(struct standby *sb);
 /* Check whether QEMU has exited, and start it again if needed. */
 void standby_check_qemu(struct standby *sb, uint64_t now_ns);
 /* Set the state WARM, or READY if a complete epoch is held. */
@@ -250,6 +254,9 @@ void standby_rehearsal_sweep(struct standby *sb);
 /* Handle frames that have arrived on the stream, up to a fixed number. Returns true if more frames
  * may have arrived already. */
 bool standby_stream_run(struct standby *sb);
+/* Tell the primary why its epochs cannot be applied any more, and close the stream. Blocks for a
+ * second at most. Does nothing if there is no stream. */
+void standby_stream_refuse(struct standby *sb, const struct error *why);
 void standby_stream_close(struct standby *sb);
 
 #endif

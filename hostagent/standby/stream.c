@@ -165,6 +165,17 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 	lost(sb, "refused", failure.text);
 }
 
+void standby_stream_refuse(struct standby *sb, const struct error *why)
+{
+	struct wire_frame frame = {.h = {.term = sb->rf.meta.term,
+					 .epoch = epochlog_complete(&sb->log) + 1,
+					 .generation = sb->log.check.generation}};
+	struct epochcheck_error error = {.code = WIRE_STREAM_ERROR_APPLY, .why = *why};
+
+	if (sb->link)
+		refuse(sb, &frame, &error);
+}
+
 static int acknowledge(struct standby *sb, const struct wire_frame *frame)
 {
 	struct wire_header h = {.type = WIRE_EPOCH_ACK, .term = frame->h.term,

@@ -48,6 +48,7 @@ static void open_standby(struct vm *vm)
 	for (uint32_t i = 0; i < vm->config->n_disks; i++) {
 		memcpy(disks[i].name, vm->config->disk[i].name, sizeof(disks[i].name));
 		disks[i].path = vm->config->disk[i].path;
+		disks[i].is_qcow2 = vm->config->disk[i].is_qcow2;
 	}
 	/* A wrong command file is no error here: the file is read again when it is needed, and can
 	 * be corrected by then. */

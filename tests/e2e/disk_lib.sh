@@ -9,7 +9,7 @@
 #	disk_switch_off PID           end the databases and the guest cleanly; PID is its QEMU
 #	disk_check IMAGE              fail unless the file system, both databases and every acknowledged write are sound
 #	disk_snapshot HOST COPY       like disk_check, for the image that the guest on HOST uses now; COPY is a scratch file
-#	disk_crashed IMAGE COPY       copy IMAGE to COPY and replay the journal in it, as the guest does after a crash
+#	disk_crashed IMAGE COPY       copy IMAGE to the raw COPY and replay the journal in it, as the guest does after a crash
 #
 # The clients' STATUS files (db_client.py) are TEST_TMP/redis.json and TEST_TMP/sqlite.json.
 
@@ -193,7 +193,10 @@ disk_replay() # IMAGE
 
 disk_crashed() # IMAGE COPY
 {
-	cp --sparse=always "$1" "$2" || fail "no copy of $1"
+	case $1 in
+	*.qcow2) qemu-img convert -f qcow2 -O raw "$1" "$2" ;;
+	*)       cp --sparse=always "$1" "$2" ;;
+	esac || fail "no copy of $1"
 	disk_replay "$2" || fail "the journal of $1 cannot be replayed: $DISK_FAULT"
 }
 

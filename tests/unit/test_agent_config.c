@@ -217,10 +217,20 @@ static void disks_are_pairs_of_name_and_path(void **state)
 	assert_string_equal(config.vms[0].disk[0].path, "/a.raw");
 	assert_string_equal(config.vms[0].disk[1].name, "drive-1");
 	assert_string_equal(config.vms[0].disk[1].path, "/dev/b:c");
+	assert_false(config.vms[0].disk[0].is_qcow2);
 	assert_int_equal(config.vms[1].n_disks, 0);
 	assert_int_equal(config.vms[0].disk_durability, AGENT_DURABILITY_STANDBY);
 	assert_string_equal(config.vms[0].disk_log, "");
 	assert_int_equal(config.vms[0].disk_log_bytes, 256 << 20);
+	agent_config_done(&config);
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\n"
+		     "disks = vda:qcow2:/a.qcow2 vdb:raw:/b\n");
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_string_equal(config.vms[0].fault, "");
+	assert_true(config.vms[0].disk[0].is_qcow2);
+	assert_string_equal(config.vms[0].disk[0].path, "/a.qcow2");
+	assert_false(config.vms[0].disk[1].is_qcow2);
+	assert_string_equal(config.vms[0].disk[1].path, "/b");
 	agent_config_done(&config);
 #define WRONG(value, says)                                                                         \
 	do {                                                                                       \
@@ -232,6 +242,10 @@ static void disks_are_pairs_of_name_and_path(void **state)
 	WRONG(":/a", "disks: :/a is no NAME:PATH");
 	WRONG("/machine/x:/a", "disks: /machine/x:/a is no NAME:PATH");
 	WRONG("vda:a.raw", "vda:a.raw is no NAME:PATH");
+	WRONG("vda:qcow2:", "vda:qcow2: is no NAME:PATH");
+	WRONG("vda:qcow2:a", "vda:qcow2:a is no NAME:PATH");
+	WRONG("vda:vmdk:/a", "vda:vmdk:/a is no NAME:PATH or NAME:qcow2:PATH");
+	WRONG("vda:/a vdb:qcow2:/a", "vdb:qcow2:/a has the name or the path");
 	WRONG("vda:/a vdb:/b vda:/c", "vda:/c has the name or the path of a disk before it");
 	WRONG("vda:/a vdb:/a", "vdb:/a has the name or the path");
 	for (char disk = 'a'; disk <= 'q'; disk++)

@@ -1,0 +1,336 @@
+#include "standby/rawview.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+
+#define DAEMON         "qemu-storage-daemon"
+#define START_NS       (20 * CLOCK_NS_PER_S)
+#define END_NS         (20 * CLOCK_NS_PER_S)
+#define POLL_MS        2 /* interval between two looks for the pid file */
+#define CMDLINE_MAX    16384
+#define LOG_MAX	       65536
+#define LOG_TAIL_BYTES 600
+
+extern char **environ;
+
+int rawview_init(struct rawview *view, const char *run_dir, const char *vm, const char *disk,
+		 struct error *ret_error)
+{
+	int n = snprintf(view->log_path, sizeof(view->log_path), "%s/%s-%s.view.log", run_dir, vm,
+			 disk);
+
+	view->pid = 0;
+	view->pidfd = -1;
+	if (n < 0 || (size_t)n >= sizeof(view->log_path))
+		return error_set(ret_error, -ENAMETOOLONG, "run_dir %s is too long", run_dir);
+	/* both are shorter than log_path */
+	(void)snprintf(view->pid_path, sizeof(view->pid_path), "%s/%s-%s.view.pid", run_dir, vm,
+		       disk);
+	(void)snprintf(view->file, sizeof(view->file), "%s/%s-%s.view", run_dir, vm, disk);
+	return 0;
+}
+
+/* ---- the process */
+
+static void forget(struct rawview *view)
+{
+	view->pidfd = fd_close(view->pidfd);
+	view->pid = 0;
+}
+
+static bool wait_end(const struct rawview *view, int timeout_ms)
+{
+	struct pollfd p = {.fd = view->pidfd, .events = POLLIN};
+
+	return poll(&p, 1, timeout_ms) > 0;
+}
+
+/* Is @pid the daemon of this view? Then our pid file is among its arguments. */
+static bool is_ours(const struct rawview *view, pid_t pid)
+{
+	AUTO_FREE char *words = NULL;
+	char path[64];
+	size_t size;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	return fd_read_file(path, CMDLINE_MAX, &words, &size) == 0 &&
+	       memmem(words, size, view->pid_path, strlen(view->pid_path) + 1) != NULL;
+}
+
+/* Find the daemon that the pid file names. Returns a pidfd and *ret_pid; or -1 if there is none. */
+static int find(const struct rawview *view, pid_t *ret_pid)
+{
+	AUTO_FREE char *text = NULL;
+	size_t size;
+	pid_t pid;
+	int pidfd;
+
+	if (fd_read_file(view->pid_path, 64, &text, &size) < 0)
+		return -1;
+	pid = (pid_t)strtol(text, NULL, 10);
+	pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
+	/* If the pid was reused before pidfd_open(), is_ours() sees another process. */
+	if (pidfd >= 0 && !is_ours(view, pid))
+		pidfd = fd_close(pidfd);
+	if (pidfd >= 0)
+		*ret_pid = pid;
+	return pidfd;
+}
+
+bool rawview_has_died(const struct rawview *view)
+{
+	return view->pid > 0 && wait_end(view, 0);
+}
+
+bool rawview_has_lost(const struct rawview *view)
+{
+	pid_t pid;
+	int pidfd;
+
+	if (access(view->pid_path, F_OK) < 0)
+		return false;
+	if (view->pid > 0)
+		return rawview_has_died(view);
+	pidfd = find(view, &pid);
+	if (pidfd < 0)
+		return true;
+	fd_close(pidfd);
+	return false;
+}
+
+void rawview_forget_loss(struct rawview *view)
+{
+	if (!rawview_has_lost(view))
+		return;
+	(void)unlink(view->pid_path); /* rawview_open() reports an error */
+	forget(view);
+}
+
+/* Detach what a daemon has left. Its file stays in the mount table if it was killed. */
+static void unmount(const struct rawview *view)
+{
+	while (umount2(view->file, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+		;
+}
+
+/* Put the end of the daemon's messages into one line. */
+static void log_tail(const struct rawview *view, char text[LOG_TAIL_BYTES + 1])
+{
+	AUTO_FREE char *data = NULL;
+	size_t size, begin;
+
+	*text = '\0';
+	if (fd_read_file(view->log_path, LOG_MAX, &data, &size) < 0)
+		return;
+	while (size > 0 && data[size - 1] == '\n')
+		data[--size] = '\0';
+	for (size_t i = 0; i < size; i++) {
+		if ((unsigned char)data[i] < ' ')
+			data[i] = ' ';
+	}
+	begin = size > LOG_TAIL_BYTES ? size - LOG_TAIL_BYTES : 0;
+	(void)snprintf(text, LOG_TAIL_BYTES + 1, "%s", data + begin);
+}
+
+int rawview_end(struct rawview *view, struct error *ret_error)
+{
+	char tail[LOG_TAIL_BYTES + 1];
+	siginfo_t info = {0};
+
+	if (view->pid <= 0)
+		return 0;
+	(void)pidfd_send_signal(view->pidfd, SIGTERM, NULL, 0); /* fails if it has ended */
+	if (!wait_end(view, (int)(END_NS / CLOCK_NS_PER_MS)))
+		return error_set(ret_error, -ETIMEDOUT,
+				 DAEMON " (pid %d) does not end: is the image's disk too slow?",
+				 (int)view->pid);
+	/* Reap the process if it is our child. Init reaps it if an earlier agent has started it. */
+	(void)waitid(P_PIDFD, (id_t)view->pidfd, &info, WEXITED | WNOHANG);
+	forget(view);
+	unmount(view);
+	if (access(view->pid_path, F_OK) < 0)
+		return 0;
+	log_tail(view, tail);
+	return error_set(ret_error, -EIO,
+			 DAEMON " was killed; what it had not written to the image is lost%s%s",
+			 *tail ? ": " : "", tail);
+}
+
+/* ---- start */
+
+/* Double each comma in @path: QEMU separates settings by commas. */
+static void put_path(char *to, const char *path)
+{
+	while (*path) {
+		if (*path == ',')
+			*to++ = ',';
+		*to++ = *path++;
+	}
+	*to = '\0';
+}
+
+static int spawn(struct rawview *view, char *const *argv)
+{
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t attributes;
+	sigset_t none, all;
+	int r;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	r = posix_spawn_file_actions_init(&files);
+	if (r != 0)
+		return -r;
+	r = posix_spawnattr_init(&attributes);
+	if (r != 0) {
+		posix_spawn_file_actions_destroy(&files);
+		return -r;
+	}
+	if ((r = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0)) == 0 &&
+	    (r = posix_spawn_file_actions_addopen(&files, 2, view->log_path,
+						  O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600)) ==
+		    0 &&
+	    (r = posix_spawn_file_actions_adddup2(&files, 2, 1)) == 0 &&
+	    (r = posix_spawnattr_setsigmask(&attributes, &none)) == 0 &&
+	    (r = posix_spawnattr_setsigdefault(&attributes, &all)) == 0 &&
+	    (r = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK |
+							       POSIX_SPAWN_SETSIGDEF |
+							       POSIX_SPAWN_SETSID)) == 0)
+		r = posix_spawnp(&view->pid, DAEMON, &files, &attributes, argv, environ);
+	posix_spawnattr_destroy(&attributes);
+	posix_spawn_file_actions_destroy(&files);
+	if (r != 0)
+		view->pid = 0;
+	return -r;
+}
+
+/* End a daemon that is not ready yet, and so has written nothing. */
+static void give_up(struct rawview *view)
+{
+	siginfo_t info = {0};
+
+	(void)kill(view->pid, SIGKILL); /* it is our child, so the pid is not reused */
+	(void)waitid(P_PID, (id_t)view->pid, &info, WEXITED);
+	forget(view);
+	unmount(view);
+	(void)unlink(view->pid_path); /* it may not be there */
+}
+
+/* Wait until the daemon has written its pid file: then the view is mounted. */
+static int wait_ready(struct rawview *view, struct error *ret_error)
+{
+	uint64_t deadline_ns = clock_mono_ns() + START_NS;
+	char tail[LOG_TAIL_BYTES + 1];
+	struct stat st;
+
+	while (stat(view->pid_path, &st) < 0 || st.st_size == 0) {
+		if (wait_end(view, POLL_MS)) {
+			log_tail(view, tail);
+			return error_set(ret_error, -EIO, "%s",
+					 *tail ? tail : DAEMON " ended without a reason");
+		}
+		if (clock_mono_ns() > deadline_ns)
+			return error_set(ret_error, -ETIMEDOUT,
+					 DAEMON " was not ready within %u s",
+					 (unsigned)(START_NS / CLOCK_NS_PER_S));
+	}
+	return 0;
+}
+
+static int start(struct rawview *view, const char *image, struct error *ret_error)
+{
+	AUTO_FREE char *node = NULL, *export = NULL, *path = malloc(2 * strlen(image) + 1);
+	char file[2 * RAWVIEW_PATH_MAX];
+	struct stat st;
+	int r;
+
+	if (!path)
+		return error_set(ret_error, -ENOMEM, "out of memory");
+	put_path(path, image);
+	put_path(file, view->file);
+	if (asprintf(&node, "driver=qcow2,node-name=image,file.driver=%s,file.filename=%s",
+		     stat(image, &st) == 0 && S_ISBLK(st.st_mode) ? "host_device" : "file",
+		     path) < 0)
+		node = NULL; /* asprintf() has left it undefined */
+	if (asprintf(&export,
+		     "type=fuse,id=image,node-name=image,mountpoint=%s,writable=on,allow-other=off",
+		     file) < 0)
+		export = NULL;
+	if (!node || !export)
+		return error_set(ret_error, -ENOMEM, "out of memory");
+	char *argv[] = {DAEMON, "--blockdev", node,           "--export",
+			export, "--pidfile",  view->pid_path, NULL};
+	r = spawn(view, argv);
+	if (r < 0)
+		return error_set(ret_error, r,
+				 "cannot run " DAEMON ": %s (package qemu-system-common)",
+				 strerror(-r));
+	view->pidfd = pidfd_open(view->pid, 0);
+	r = view->pidfd < 0 ? error_set(ret_error, -errno, "pidfd_open: %m")
+			    : wait_ready(view, ret_error);
+	if (r < 0)
+		give_up(view);
+	return r;
+}
+
+/* Make the file over which the view is mounted. */
+static int make_mountpoint(const struct rawview *view, struct error *ret_error)
+{
+	AUTO_CLOSE int fd = -1;
+
+	unmount(view);
+	fd = open(view->file, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return fd < 0 ? error_set(ret_error, -errno, "cannot make %s: %m", view->file) : 0;
+}
+
+/* End the daemon of an earlier agent. Returns -EUCLEAN if one has lost writes. */
+static int sweep(struct rawview *view, struct error *ret_error)
+{
+	int r;
+
+	if (view->pid <= 0 && !rawview_has_lost(view))
+		view->pidfd = find(view, &view->pid);
+	r = view->pid > 0 ? rawview_end(view, ret_error) : 0;
+	if (r == -ETIMEDOUT)
+		return r;
+	if (access(view->pid_path, F_OK) == 0)
+		return error_set(ret_error, -EUCLEAN,
+				 DAEMON " was killed earlier, and writes were lost: the disk must "
+					"be copied anew");
+	return 0;
+}
+
+int rawview_open(struct rawview *view, const char *image, struct error *ret_error)
+{
+	struct error ignored;
+	int r = sweep(view, ret_error), fd;
+
+	if (r == 0)
+		r = make_mountpoint(view, ret_error);
+	if (r == 0)
+		r = start(view, image, ret_error);
+	if (r < 0)
+		return r;
+	/* O_DIRECT: the page cache has the image's blocks already, by the daemon. */
+	fd = open(view->file, O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	r = error_set(ret_error, -errno, "cannot open %s: %m", view->file);
+	(void)!rawview_end(view, &ignored); /* nothing was written */
+	return r;
+}

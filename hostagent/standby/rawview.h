@@ -1,0 +1,70 @@
+/* rawview.h - shows the content of a qcow2 image as a raw file, which the agent reads and writes
+ * like any other image.
+ *
+ * Why: the standby's image may be qcow2. QEMU's own code must write it: qemu-storage-daemon opens
+ * the image, and exports its content by FUSE as a plain file. So images.c needs no second way to
+ * write, and nobody needs an NBD client. pwrite() reaches the daemon at once, fdatasync() makes the
+ * daemon flush the image with its metadata, fallocate() makes zero clusters.
+ *
+ *	images.c ── pwrite, fdatasync ──► RUN_DIR/VM-DISK.view ── FUSE ──► qemu-storage-daemon
+ *	                                                                        │ holds QEMU's lock
+ *	                                  RUN_DIR/VM-DISK.view.pid  its pid     ▼
+ *	                                  RUN_DIR/VM-DISK.view.log  stderr   image.qcow2
+ *
+ * The daemon has metadata in its memory that is not in the image yet. So it must outlive the agent,
+ * and must not be killed: then the image has lost writes that the copy counts on. The daemon
+ * removes its pid file when it ends in order. A pid file without its process is therefore the
+ * proof of a loss, also for the next agent. RUN_DIR must be on tmpfs: a boot clears it, and then
+ * the copy is gone too.
+ *
+ * Where: images.c. Threads: one. Each function says how long it blocks.
+ */
+#ifndef STANDBY_RAWVIEW_H
+#define STANDBY_RAWVIEW_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+#define RAWVIEW_PATH_MAX 256 /* size of the longest path, with its NUL */
+
+struct rawview {
+	char file[RAWVIEW_PATH_MAX]; /* the view; a mount point */
+	char pid_path[RAWVIEW_PATH_MAX];
+	char log_path[RAWVIEW_PATH_MAX];
+	pid_t pid; /* the daemon; 0: none */
+	int pidfd; /* readable when the daemon has ended; -1: none */
+};
+
+/* Set the paths for the disk @disk of @vm. Opens nothing. Returns 0, or -ENAMETOOLONG with
+ * *ret_error. */
+int rawview_init(struct rawview *view, const char *run_dir, const char *vm, const char *disk,
+		 struct error *ret_error) __attribute__((warn_unused_result));
+
+/* Start a daemon for @image and open the view. Ends the daemon of an earlier agent first. Blocks
+ * until the daemon is ready, 20 s at most, and for as long as rawview_end(). Returns a descriptor
+ * that the caller closes before rawview_end(); -EUCLEAN if an earlier daemon has lost writes (see
+ * rawview_forget_loss()); -ENOENT if there is no daemon to run; -EIO if it does not open the image;
+ * -ETIMEDOUT; other -errno. On error *ret_error says why. */
+int rawview_open(struct rawview *view, const char *image, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* End the daemon, so that the image is closed and another process can write to it. Blocks until the
+ * daemon has written its metadata, 20 s at most. Does nothing if there is none. Returns 0; -EIO if
+ * the daemon did not end in order, so that writes may be lost; or -ETIMEDOUT. *ret_error says
+ * why. */
+int rawview_end(struct rawview *view, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Has the daemon ended by itself? */
+bool rawview_has_died(const struct rawview *view);
+
+/* Did a daemon of this image end without writing what it had? True until rawview_forget_loss(). */
+bool rawview_has_lost(const struct rawview *view);
+
+/* Allow rawview_open() again. Call this only when the image will be written anew: its copy was
+ * dropped, or the disk log is replayed. Does nothing if nothing was lost. */
+void rawview_forget_loss(struct rawview *view);
+
+#endif
