@@ -548,7 +548,12 @@ int epochlog_discard(struct ramfile *rf)
 
 int epochlog_set_term(struct epochlog *log, uint64_t term)
 {
-	return change_term(log, &(struct ramfile_meta){.term = term, .phase = RAMFILE_COPY});
+	int r = change_term(log, &(struct ramfile_meta){.term = term, .phase = RAMFILE_COPY});
+
+	/* The copy of this term writes every byte of the images. */
+	if (r == 0 && log->images)
+		images_renew(log->images);
+	return r;
 }
 
 int epochlog_vote(struct epochlog *log, uint64_t term, enum ramfile_vote vote)

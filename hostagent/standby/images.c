@@ -462,6 +462,12 @@ void images_flush_soon(struct images *images, uint64_t now_ns)
 	}
 }
 
+void images_renew(struct images *images)
+{
+	for (uint32_t i = 0; i < images->n; i++)
+		images->item[i].is_lost = false;
+}
+
 int images_sync(struct images *images, struct error *ret_error)
 {
 	for (uint32_t i = 0; images->is_open && i < images->n; i++) {

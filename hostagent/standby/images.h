@@ -54,7 +54,8 @@ struct image {
 	dev_t device;
 	ino_t inode;
 	bool is_changed;  /* was written to after the last images_sync() */
-	bool is_lost;	  /* the kernel has reported that some writes did not reach the disk */
+	/* the kernel has reported that some writes did not reach the disk, since images_renew() */
+	bool is_lost;
 	bool cannot_zero; /* the file system cannot zero a range, so zeros must be written */
 	/* what images_compare() found since images_begin_checks() */
 	struct wire_disk_checked checked;
@@ -143,6 +144,10 @@ void images_begin_checks(struct images *images);
 void images_compare(struct images *images, struct image *image,
 		    const struct wire_disk_record *record);
 
+/* Forget that writes did not reach the disk. Call this only if every byte of the images will be
+ * written again: a new copy begins. If the disk is still broken, the next images_sync() fails. */
+void images_renew(struct images *images);
+
 /* Make the kernel begin to write the applied changes to the disk, at most once a second. This
  * leaves little for images_sync() to do at a promotion. Usually does not wait for the disk. */
 void images_flush_soon(struct images *images, uint64_t now_ns);
@@ -150,7 +155,8 @@ void images_flush_soon(struct images *images, uint64_t now_ns);
 /* Write all applied changes to the disk (fdatasync), including those that an earlier agent applied.
  * Call this before the guest runs on the images: data that the guest synced on the primary must be
  * on the disk here. The images must be open. Returns 0, or -EIO if some changes did not reach the
- * disk. *ret_error then names disk and path, and every later call of this agent fails too. */
+ * disk. *ret_error then names disk and path, and every later call fails too, until
+ * images_renew(). */
 int images_sync(struct images *images, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -77,6 +77,8 @@ static void copy_sectors(char *to, const char *from, size_t size, bool all)
 	}
 }
 
+static const char *broken_disk; /* fdatasync() of a file with this in its path fails; NULL: none */
+
 int fdatasync(int fd)
 {
 	char link[32], path[200] = "", disk[208], *now, *synced;
@@ -84,6 +86,10 @@ int fdatasync(int fd)
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	assert_true(readlink(link, path, sizeof(path) - 1) > 0 && fstat(fd, &st) == 0);
+	if (broken_disk && strstr(path, broken_disk)) {
+		errno = EIO;
+		return -1;
+	}
 	snprintf(disk, sizeof(disk), "%s.disk", path);
 	now = map_file(path, (size_t)st.st_size);
 	synced = map_file(disk, (size_t)st.st_size);
@@ -517,6 +523,34 @@ static void test_a_log_that_fails(void **state)
 	lab->x->images.item[0].is_lost = false;
 }
 
+/* The disk of an image is broken. Epochs are refused also when it is mended, until the disks are
+ * copied anew. The agent need not be restarted for that. */
+static void test_a_new_copy_after_a_broken_disk(void **state)
+{
+	struct lab *lab = *state;
+	struct epochcheck_error error;
+
+	make_stream(lab, "h");
+	assert_int_equal(take(lab), 0);
+	broken_disk = ".raw";
+	durable_forget(&lab->durable);
+	make_stream(lab, "h");
+	assert_int_equal(fixture_take(lab->x, &error), -EIO);
+	assert_non_null(strstr(error.why.text, "did not reach the disk"));
+	broken_disk = NULL;
+	lab->x->feed.epoch = 1; /* the primary sends epoch 2 again */
+	make_stream(lab, "h");
+	assert_int_equal(fixture_take(lab->x, &error), -EIO);
+	assert_true(lab->x->rf.meta.disks_lost);
+	/* a new protection, as the order STANDBY_START begins it */
+	assert_int_equal(epochlog_set_term(&lab->x->log, TERM), 0);
+	lab->x->feed.epoch = 0;
+	make_stream(lab, "uh");
+	assert_int_equal(take(lab), 0);
+	assert_int_equal(*lab->acked, 2);
+	assert_false(lab->x->rf.meta.disks_lost);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -525,6 +559,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_nothing_is_replayed_over_the_guest, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_a_log_that_fails, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_new_copy_after_a_broken_disk, set_up,
+						tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
