@@ -393,6 +393,11 @@ static int pinned_ifindex(const char *pin_dir, const char *name)
 	return (int)info.xdp.ifindex; /* a tcx link has it at the same place */
 }
 
+bool hold_prog_pinned_is_offload(const char *pin_dir)
+{
+	return pinned_ifindex(pin_dir, LINK_TC) > 0;
+}
+
 int hold_prog_pinned_tap(const char *pin_dir)
 {
 	int ifindex = pinned_ifindex(pin_dir, LINK_XDP);

@@ -76,6 +76,9 @@ int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config
 int hold_prog_attach_release(struct hold_prog *prog, int ifindex)
 	__attribute__((warn_unused_result));
 
+/* Returns true if the hold that is pinned in @pin_dir is one for a guest with offloads. */
+bool hold_prog_pinned_is_offload(const char *pin_dir);
+
 /* Let hold_tap send the frames to be held into the veth pair with the ends @in (hfbN) and @out
  * (hfoN). hold_prog_attach_sink() must be called first, before @out is up: it makes hold_sink drop
  * all that arrives there. Only with is_offload. Returns 0 or -errno. */

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "supervision/progress.h"
 #include "vmm/rx_filter.h"
+#include "vmm/taps.h"
 
 #define QMP_OPEN_NS  (10 * CLOCK_NS_PER_S)
 #define QMP_ORDER_NS (10 * CLOCK_NS_PER_S)
@@ -143,6 +144,23 @@ static int open_guest(struct engine *e, struct error *error)
 	return r;
 }
 
+/* Find which cards have offloads, and so need the second kind of hold: bit i for tap i. */
+static int find_offloads(struct engine *e, uint32_t *ret, struct error *ret_error)
+{
+	struct vmm_taps taps;
+	char *text = NULL;
+	int r = vmm_taps_read(e->guest.info.pid, &taps, ret_error);
+
+	if (r < 0)
+		return r;
+	r = qmp_hmp(e->guest.qmp, "info network", QMP_ORDER_NS, &text);
+	if (r < 0)
+		return error_set(ret_error, r, "QEMU: `info network`: %s", qmp_error(e->guest.qmp));
+	*ret = vmm_taps_offloads(&taps, text, &e->guest.info, e->config.taps);
+	free(text);
+	return 0;
+}
+
 static int open_holds(struct engine *e, struct error *ret_error)
 {
 	struct holds_config config = {
@@ -151,10 +169,11 @@ static int open_holds(struct engine *e, struct error *ret_error)
 		.pin_dir = e->config.pin_dir,
 		.frames_max = e->config.held_frames_max,
 		.bytes_max = e->config.held_bytes_max,
-		.is_offload = vmm_is_offload(&e->guest.info),
 	};
-	int r = holds_open(&config, &e->output.holds, ret_error);
+	int r = find_offloads(e, &config.offloads, ret_error);
 
+	if (r == 0)
+		r = holds_open(&config, &e->output.holds, ret_error);
 	if (r < 0)
 		return r;
 	e->epochs.next = 1;

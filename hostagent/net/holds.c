@@ -100,9 +100,9 @@ static int assign_slots(const struct holds_config *config, struct slots *ret)
 	return 0;
 }
 
-/* Open the hold of tap @tap in slot @slot. */
-static int open_one(const struct holds_config *config, uint32_t slot, int tap, struct hold **ret,
-		    struct error *ret_error)
+/* Open the hold of tap @tap in slot @slot. @keeps_kind: it stays of the kind that is pinned. */
+static int open_one(const struct holds_config *config, uint32_t slot, int tap, bool keeps_kind,
+		    struct hold **ret, struct error *ret_error)
 {
 	struct place place;
 	struct hold_config one = {
@@ -111,12 +111,14 @@ static int open_one(const struct holds_config *config, uint32_t slot, int tap, s
 		.pin_dir = place.pin_dir,
 		.frames_max = config->frames_max,
 		.bytes_max = config->bytes_max,
-		.is_offload = config->is_offload,
+		.is_offload = (config->offloads >> tap & 1) != 0,
 	};
 	int r = find_place(config->vm, config->pin_dir, slot, &place);
 
 	if (r < 0)
 		return error_set(ret_error, r, "VM name '%s': too long", config->vm);
+	if (keeps_kind)
+		one.is_offload = hold_prog_pinned_is_offload(place.pin_dir);
 	return hold_open(&one, ret, ret_error);
 }
 
@@ -210,7 +212,7 @@ int holds_open(const struct holds_config *config, struct holds **ret, struct err
 	for (uint32_t slot = 0; r == 0 && slot < SLOTS_MAX; slot++) {
 		if (slots.tap[slot] < 0)
 			continue;
-		r = open_one(config, slot, slots.tap[slot], &h->hold[h->n], ret_error);
+		r = open_one(config, slot, slots.tap[slot], false, &h->hold[h->n], ret_error);
 		if (r == 0)
 			(void)!tap_names_add(&h->taps, config->taps->name[slots.tap[slot]]);
 		h->n += r == 0;
@@ -246,7 +248,7 @@ int holds_shut(const struct holds_config *config, struct error *ret_error)
 
 		if (slots.tap[slot] < 0)
 			continue;
-		q = open_one(config, slot, slots.tap[slot], &hold, &error);
+		q = open_one(config, slot, slots.tap[slot], true, &hold, &error);
 		if (q == 0)
 			hold_close(hold);
 		else if (r == 0)

@@ -40,7 +40,9 @@ struct holds_config {
 	const char *pin_dir;	      /* directory on a bpffs, for the hold in slot 0 */
 	uint32_t frames_max;	      /* most frames held, for each card */
 	uint64_t bytes_max;	      /* most bytes held, for each card */
-	bool is_offload;	      /* as in struct hold_config: true if any card has offloads */
+	/* bit i: the card on tap i has offloads (is_offload in struct hold_config). holds_shut()
+	 * does not use it */
+	uint32_t offloads;
 };
 
 /* Open a hold on each tap, as hold_open() does. If an earlier agent left one of them closed, the
@@ -56,9 +58,10 @@ struct holds_config {
 int holds_open(const struct holds_config *config, struct holds **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Leave a closed hold (HOLD_DROP) on each tap, also on those that have none yet. A tap on which
- * this fails does not keep the others from being closed. Returns 0, or the error of hold_open() for
- * the first tap that has one, with *ret_error. */
+/* Leave a closed hold (HOLD_DROP) on each tap, also on those that have none yet. A hold that is
+ * there keeps its kind, for a card with or without offloads; in mode DROP the kind of a new one
+ * does not matter. A tap on which this fails does not keep the others from being closed. Returns 0,
+ * or the error of hold_open() for the first tap that has one, with *ret_error. */
 int holds_shut(const struct holds_config *config, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -72,14 +72,4 @@ int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct error *ret_erro
 int vmm_inspect_all(struct qmp *q, struct vmm_info *ret_info, struct vmm_obstacles *obstacles,
 		    struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Returns true if a NIC of the guest has offloads (is_offload). */
-static inline bool vmm_is_offload(const struct vmm_info *info)
-{
-	for (uint32_t i = 0; i < info->n_nics; i++) {
-		if (info->nics[i].is_offload)
-			return true;
-	}
-	return false;
-}
-
 #endif

@@ -211,3 +211,81 @@ int vmm_taps_judge(const struct vmm_taps *taps, const struct tap_names *allowed,
 		"its back end (-netdev tap,ifname=%s)",
 		names, allowed->name[0]);
 }
+
+/* Find the value of the option @key, such as "fd=", in the @size bytes of @line. Returns its size,
+ * or 0 if there is no such option. */
+static size_t find_option(const char *line, size_t size, const char *key, const char **ret_value)
+{
+	size_t key_size = strlen(key);
+
+	for (const char *at = line; (at = memchr(at, ',', size - (size_t)(at - line))); ) {
+		size_t rest = size - (size_t)(++at - line);
+
+		if (rest < key_size || memcmp(at, key, key_size) != 0)
+			continue;
+		*ret_value = at + key_size;
+		for (size_t n = 0;; n++) {
+			if (n == rest - key_size || strchr(",\r", at[key_size + n]))
+				return n;
+		}
+	}
+	return 0;
+}
+
+/* Find the tap of the back end in @line: "index=0,type=tap,ifname=tap0,.." or "..,fd=27". */
+static int tap_of_line(const struct vmm_taps *taps, const char *line, size_t size)
+{
+	const char *name, *fd;
+	size_t name_size = find_option(line, size, "ifname=", &name);
+	size_t fd_size = find_option(line, size, "fd=", &fd);
+
+	for (uint32_t i = 0; i < taps->n; i++) {
+		const struct vmm_tap *tap = &taps->taps[i];
+
+		if (fd_size > 0 && strtol(fd, NULL, 10) == tap->fd)
+			return (int)i;
+		if (fd_size == 0 && name_size == strlen(tap->name) && name_size > 0 &&
+		    memcmp(name, tap->name, name_size) == 0)
+			return (int)i;
+	}
+	return -ENOENT;
+}
+
+int vmm_taps_find(const struct vmm_taps *taps, const char *text, const char *netdev)
+{
+	char begin[96];
+	int n = snprintf(begin, sizeof(begin), " \\ %s: index=0,type=tap,", netdev);
+
+	if (n < 0 || (size_t)n >= sizeof(begin))
+		return -ENOENT;
+	for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+		size_t size = strcspn(line, "\n");
+
+		if (size > (size_t)n && strncmp(line, begin, (size_t)n) == 0)
+			return tap_of_line(taps, line, size);
+	}
+	return -ENOENT;
+}
+
+uint32_t vmm_taps_offloads(const struct vmm_taps *taps, const char *text,
+			   const struct vmm_info *info, const struct tap_names *names)
+{
+	const uint32_t all = (UINT32_C(1) << names->n) - 1;
+	uint32_t mask = 0;
+
+	for (uint32_t i = 0; i < info->n_nics; i++) {
+		uint32_t at = 0;
+		int tap;
+
+		if (!info->nics[i].is_offload)
+			continue;
+		tap = vmm_taps_find(taps, text, info->nics[i].netdev);
+		while (tap >= 0 && at < names->n &&
+		       strcmp(names->name[at], taps->taps[tap].name) != 0)
+			at++;
+		if (tap < 0 || at == names->n)
+			return all;
+		mask |= UINT32_C(1) << at;
+	}
+	return mask;
+}

@@ -22,6 +22,7 @@
 
 #include "base/error.h"
 #include "base/tap_names.h"
+#include "vmm/inspect.h"
 #include "vmm/page_range.h"
 
 #define VMM_TAPS_MAX	   16u
@@ -57,5 +58,16 @@ int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct error *ret_error)
 int vmm_taps_judge(const struct vmm_taps *taps, const struct tap_names *allowed,
 		   struct error *ret_error)
 	__attribute__((warn_unused_result));
+
+/* Find which of @taps the back end @netdev of a card uses. @text is QEMU's answer to `info
+ * network`: it has the name by which QEMU opened the tap, or the descriptor that QEMU was given.
+ * Pure. Returns the tap's index in @taps; -ENOENT if the text does not tell. */
+int vmm_taps_find(const struct vmm_taps *taps, const char *text, const char *netdev)
+	__attribute__((warn_unused_result));
+
+/* Returns which of the taps @names belong to a card with offloads: bit i for @names->name[i]. If
+ * the tap of such a card cannot be told, all of them. Pure. */
+uint32_t vmm_taps_offloads(const struct vmm_taps *taps, const char *text,
+			   const struct vmm_info *info, const struct tap_names *names);
 
 #endif

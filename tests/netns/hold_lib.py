@@ -321,8 +321,12 @@ class Commands:
 class Tool(Commands):
     """A running hold_tool."""
 
-    def __init__(self, net, tap, vm="vm1", frames=4096, size=64 << 20, must_open=True, is_offload=None):
-        words = ["offload"] if (OFFLOAD if is_offload is None else is_offload) else []
+    def __init__(self, net, tap, vm="vm1", frames=4096, size=64 << 20, must_open=True, is_offload=None,
+                 offloads=None):
+        """@is_offload: all cards have offloads. @offloads: bit i says that of tap i."""
+        if offloads is None:
+            offloads = 255 if (OFFLOAD if is_offload is None else is_offload) else 0
+        words = [str(offloads)]
         self.hello = self.start(net, TOOL, vm, tap, os.path.join(net.bpffs, vm), str(frames),
                                 str(size), *words)
         if must_open and not self.hello.startswith("ok open"):

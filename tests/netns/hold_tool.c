@@ -1,12 +1,13 @@
 /* hold_tool - runs the holds of one guest, by commands from standard input, for tests and
  * measurements.
  *
- *	hold_tool VM TAPS PIN_DIR [FRAMES_MAX [BYTES_MAX [offload]]]
+ *	hold_tool VM TAPS PIN_DIR [FRAMES_MAX [BYTES_MAX [OFFLOADS]]]
  *	hold_tool VM TAPS PIN_DIR remove|shut
  *
- * TAPS is one word, with blanks in it if the guest has several taps. The first form opens the
- * holds, or takes over those that an earlier process left, and prints one line. Then it answers
- * each of these commands with one line. MS is a number of milliseconds.
+ * TAPS is one word, with blanks in it if the guest has several taps. OFFLOADS is a number: bit i
+ * says that the card on tap i has offloads. The first form opens the holds, or takes over those
+ * that an earlier process left, and prints one line. Then it answers each of these commands with
+ * one line. MS is a number of milliseconds.
  *	epoch N            set the number of the epoch to which new frames belong
  *	mode drop|hold|pass
  *	arrive MS          wait up to MS until a frame has arrived; leave the frame in the ring
@@ -268,7 +269,7 @@ static int parse(int argc, char **argv, struct tap_names *taps, struct holds_con
 		.pin_dir = argv[3],
 		.frames_max = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : 4096,
 		.bytes_max = argc > 5 ? strtoull(argv[5], NULL, 10) : UINT64_C(64) << 20,
-		.is_offload = argc > 6 && strcmp(argv[6], "offload") == 0,
+		.offloads = argc > 6 ? (uint32_t)strtoul(argv[6], NULL, 10) : 0,
 	};
 	return 0;
 }
@@ -285,7 +286,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (log_init() < 0 || parse(argc, argv, &taps, &config) < 0) {
 		fprintf(stderr, "usage: hold_tool VM TAPS PIN_DIR "
-				"[FRAMES_MAX [BYTES_MAX [offload]]]\n");
+				"[FRAMES_MAX [BYTES_MAX [OFFLOADS]]]\n");
 		return 2;
 	}
 	if (tap_names_parse(argv[2], &taps) < 0) {

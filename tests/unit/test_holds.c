@@ -40,6 +40,8 @@ static struct {
 	const char *was_closed_on;  /* an earlier agent left a closed hold on this tap */
 	const char *was_passing_on; /* and a hold that passes on this one */
 	const char *pinned_dir;	    /* the directory where a hold on "lo" is pinned */
+	const char *pinned_offload; /* the directory with a hold for a card with offloads */
+	char kinds[16];		    /* of the holds, in the order they were opened: 'o' or '-' */
 	struct hold *open[TAP_NAMES_MAX];
 	int n_open;
 	char story[512];
@@ -64,6 +66,7 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 	(void)snprintf(h->vm, sizeof(h->vm), "%s", config->vm);
 	(void)snprintf(h->tap, sizeof(h->tap), "%s", config->tap);
 	(void)snprintf(h->pin_dir, sizeof(h->pin_dir), "%s", config->pin_dir);
+	world.kinds[world.n_open] = config->is_offload ? 'o' : '-';
 	assert_int_equal(config->frames_max, 64);
 	assert_int_equal(config->bytes_max, 4096);
 	h->mode = HOLD_PASS;
@@ -199,6 +202,11 @@ int hold_prog_pinned_tap(const char *pin_dir)
 	return world.pinned_dir && strcmp(pin_dir, world.pinned_dir) == 0 ? LO : 0;
 }
 
+bool hold_prog_pinned_is_offload(const char *pin_dir)
+{
+	return world.pinned_offload && strcmp(pin_dir, world.pinned_offload) == 0;
+}
+
 /* ---- the tests */
 
 static int set_up(void **state)
@@ -243,6 +251,26 @@ static void test_places(void **state)
 	assert_string_equal(world.open[2]->tap, "tap2");
 	holds_close(h);
 	assert_string_equal(world.story, "close tap0; close tap1; close tap2; ");
+}
+
+/* Each card has the kind of hold that it needs. */
+static void test_kinds(void **state)
+{
+	struct tap_names taps = {.n = 3, .name = {"tap0", "lo", "tap2"}};
+	struct holds_config config = {.vm = "web1", .taps = &taps, .pin_dir = PINS,
+				      .frames_max = 64, .bytes_max = 4096, .offloads = 2};
+	struct error error;
+	struct holds *h;
+
+	(void)state;
+	assert_int_equal(holds_open(&config, &h, &error), 0);
+	assert_string_equal(world.kinds, "-o-");
+	holds_close(h);
+	memset(&world, 0, sizeof(world));
+	world.pinned_dir = PINS; /* the tap "lo" is in another slot than its place in the list */
+	assert_int_equal(holds_open(&config, &h, &error), 0);
+	assert_string_equal(world.kinds, "o--");
+	holds_close(h);
 }
 
 /* The file names the taps in another order than the earlier agent's did: each tap must find its own
@@ -340,8 +368,10 @@ static void test_shut(void **state)
 	struct error error;
 
 	(void)state;
+	world.pinned_offload = PINS "+1";
 	assert_int_equal(holds_shut(&config, &error), 0);
 	assert_string_equal(world.story, "close tap0; close tap1; close tap2; ");
+	assert_string_equal(world.kinds, "-o-"); /* as it was pinned */
 	world.story[0] = '\0';
 	world.fails_on = "tap1";
 	assert_int_equal(holds_shut(&config, &error), -ENOTCONN);
@@ -464,6 +494,7 @@ int main(void)
 		cmocka_unit_test_setup(test_one_closed_closes_all, set_up),
 		cmocka_unit_test_setup(test_taken_over_and_passing, set_up),
 		cmocka_unit_test_setup(test_shut, set_up),
+		cmocka_unit_test_setup(test_kinds, set_up),
 		cmocka_unit_test_setup(test_receive_and_release, set_up),
 		cmocka_unit_test_setup(test_any_card, set_up),
 		cmocka_unit_test_setup(test_trouble_of_the_only_card, set_up),

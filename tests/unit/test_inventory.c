@@ -282,6 +282,48 @@ static void taps_are_exactly_what_the_file_allows(void **state)
 	}
 }
 
+/* Which tap a card uses, by QEMU's text and the kernel's list of descriptors. */
+static void cards_are_found_by_their_taps(void **state)
+{
+	static const struct vmm_taps taps = {
+		.taps = {{"tap0", VMM_TAP_HERE, 27}, {"tap1", VMM_TAP_HERE, 9}}, .n = 2};
+	static const struct {
+		const char *text;
+		uint32_t offloads; /* of n0, with offloads, and n1, without */
+	} rows[] = {
+		{" \\ n0: index=0,type=tap,ifname=tap0,script=no,downscript=no\r\n"
+		 " \\ n1: index=0,type=tap,ifname=tap1,script=no\r\n", 1},
+		{"c0: index=0,type=nic,macaddr=x\r\n \\ n0: index=0,type=tap,fd=9\r\n"
+		 "c1: index=0,type=nic,macaddr=y\r\n \\ n1: index=0,type=tap,fd=27\r\n", 2},
+		{" \\ n0: index=0,type=tap,ifname=tap1", 2},
+		/* not told, or not understood: all cards are treated alike */
+		{"", 3},
+		{" \\ n0: index=0,type=tap,fd=1\r\n", 3},
+		{" \\ n0: index=0,type=tap,ifname=tap\r\n", 3},
+		{" \\ n0: index=0,type=tap,ifname=tap00\r\n", 3},
+		{" \\ n0: index=0,type=tap,helper=/x,br=tap0\r\n", 3},
+		{" \\ n0: index=0,type=tap,", 3},
+		{" \\ n0: index=0,type=tap", 3},
+		{" \\ hub0port1: n0: index=0,type=tap,ifname=tap0\r\n", 3},
+		{" \\ n00: index=0,type=tap,ifname=tap0\r\n", 3},
+	};
+	struct vmm_info info = {.nics = {{.netdev = "n1"}, {.netdev = "n0", .is_offload = true}},
+				.n_nics = 2};
+	struct tap_names names;
+
+	(void)state;
+	assert_int_equal(tap_names_parse("tap0 tap1", &names), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_int_equal(vmm_taps_offloads(&taps, rows[i].text, &info, &names),
+				 rows[i].offloads);
+	assert_int_equal(tap_names_parse("tap1 tap0", &names), 0);
+	assert_int_equal(vmm_taps_offloads(&taps, rows[0].text, &info, &names), 2);
+	info.nics[1].is_offload = false;
+	assert_int_equal(vmm_taps_offloads(&taps, "", &info, &names), 0);
+	info.nics[0].is_offload = info.nics[1].is_offload = true;
+	assert_int_equal(vmm_taps_offloads(&taps, rows[0].text, &info, &names), 3);
+}
+
 static void a_process_without_taps_has_none(void **state)
 {
 	struct vmm_taps taps;
@@ -365,6 +407,7 @@ int main(void)
 		cmocka_unit_test(a_mark_follows_names_not_data),
 		cmocka_unit_test(what_has_no_footers_is_marked_by_its_size),
 		cmocka_unit_test(taps_are_exactly_what_the_file_allows),
+		cmocka_unit_test(cards_are_found_by_their_taps),
 		cmocka_unit_test(a_process_without_taps_has_none),
 		cmocka_unit_test(a_medium_is_a_part),
 		cmocka_unit_test(the_size_of_a_disk_is_a_part),
