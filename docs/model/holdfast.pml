@@ -89,6 +89,12 @@ byte p_held;			    /* set of sealed epochs whose output this agent keeps */
 byte p_lease = LEASE;		    /* ticks left */
 byte p_asked;			    /* term that it asks S for */
 bool p_full = true;		    /* the next epoch is a FULL one */
+#if defined(RECOPY)
+bool p_copies, p_stuck, p_copied;   /* it copies a disk again, and seals nothing; for good; it did so once */
+#define P_COPIES p_copies
+#else
+#define P_COPIES false
+#endif
 byte p_released;		    /* last epoch of which output left */
 bool p_free;			    /* output left that no epoch holds */
 
@@ -228,7 +234,7 @@ proctype P()
 
 end:	do
 	/* seal: guest stopped, hold's counter moved, guest resumed; then sent */
-	:: atomic { P_SERVES && p_run && p_mode == HOLDING && p_epoch <= EPOCHS ->
+	:: atomic { P_SERVES && p_run && p_mode == HOLDING && p_epoch <= EPOCHS && !P_COPIES ->
 		epoch_term[p_epoch] = p_term;
 		if
 		:: p_full -> ADD(epoch_full, p_epoch); p_full = false
@@ -238,6 +244,17 @@ end:	do
 		ADD(m_epoch_pg, p_epoch);
 		p_epoch++;
 	   }
+#if defined(RECOPY)
+	/* a disk falls out of step; the copy ends with a FULL epoch, or never */
+	:: atomic { P_SERVES && p_run && p_term == 1 && !p_copied && !calm ->
+		p_copied = true; p_copies = true;
+		if
+		:: true
+		:: p_stuck = true
+		fi
+	   }
+	:: atomic { P_SERVES && p_copies && !p_stuck -> p_copies = false; p_full = true }
+#endif
 	:: atomic { m_nothing_held && P_SERVES -> m_nothing_held = false; p_full = true }
 	/* COMMIT(n) of its own term, while the lease lasts */
 #if defined(LIMIT_STALL_IN_RELEASE)
@@ -418,6 +435,16 @@ end:	do
 	:: atomic { G_MAY_END && g_term < TERMS && (!calm || LEASE_OVER) ->
 		m_lowest[g_term + 1] = MAX(g_committed, 1);
 		g_journal(g_term + 1, true, PROMOTING, false);
+	   }
+#endif
+#if defined(RECOPY) && !defined(BUG_COPY_WITHOUT_LIMIT)
+	/* P beats, and its copy comes no further, or takes too long */
+	:: atomic { G_MAY_END && g_term < TERMS && P_SERVES && p_term == g_term && p_copies && p_stuck ->
+		if
+		:: m_lowest[g_term + 1] = MAX(g_committed, 1);
+			g_journal(g_term + 1, true, PROMOTING, false)
+		:: g_journal(g_term + 1, false, ALONE, false); ADD(m_unprotect, g_term)
+		fi
 	   }
 #endif
 	:: atomic { G_MAY_ACT && g_state == PROMOTING && !g_ordered && LEASE_OVER ->
@@ -607,6 +634,9 @@ proctype Faults()
 end:	do
 	:: atomic { MAY_CRASH && p_alive -> n_crashes++; p_alive = false; /* kill -9 of the agent */
 		p_held = 0; p_lease = 0; p_asked = 0; p_full = true;
+#if defined(RECOPY)
+		p_copies = false;
+#endif
 		p_mode = (p_mode == HOLDING -> DROP : p_mode);
 		m_beat_g = 0; m_beat_s = 0; m_grant = 0; beat_age = LEASE;
 		if
@@ -672,7 +702,7 @@ end:	do
 
 /* ---- the end: everything that could happen has happened */
 #define P_SPEAKS ((p_host && p_role == RUNNING && p_mode == PASS) || \
-		  (P_SERVES && p_run && p_mode == HOLDING && LEASED && S_COPIES && \
+		  (P_SERVES && p_run && p_mode == HOLDING && LEASED && S_COPIES && !P_COPIES && \
 		   ((G_PROTECTS && g_term == p_term) || \
 		    (POLICY == DIRECT && s_vote == p_term))))
 #define S_SPEAKS (s_phase == OWNER && !s_gone)

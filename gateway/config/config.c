@@ -98,6 +98,8 @@ const struct config_key gw_config_keys[] = {
 	    "how long a standby may keep epochs from being committed before standby_lost applies"),
 	KEY_ENUM("standby_lost", standby_lost_names, standby_lost, "unprotected",
 		 "go on unprotected in a new term, or hold all output until it is back"),
+	KEY("held_copy_max_ms", MS, held_copy_max_ns, "20000", 100, 3600000,
+	    "how long output may wait for a copy of the disks before standby_lost applies"),
 	KEY("answer_within_ms", MS, answer_within_ns, "5000", 100, 600000,
 	    "how long a promoted guest may take to answer before there is an alarm"),
 	KEY("order_timeout_ms", MS, order_timeout_ns, "30000", 100, 3600000,

@@ -35,6 +35,15 @@ static uint64_t age_ns(const struct detector *d, enum detector_source source)
 	return d->clock_ns - d->seen_ns[source];
 }
 
+/* Returns when, in watched time, replication last came further: by an epoch, or by a copy that the
+ * epochs wait for. */
+static uint64_t progress_ns(const struct detector *d)
+{
+	uint64_t epoch_ns = d->seen_ns[DETECTOR_PROGRESS], copied_ns = d->seen_ns[DETECTOR_COPIED];
+
+	return copied_ns > epoch_ns ? copied_ns : epoch_ns;
+}
+
 static struct jitter *jitter_of(struct detector *d, enum detector_source source)
 {
 	if (source == DETECTOR_BEAT)
@@ -114,6 +123,7 @@ static void take(struct detector *d, const struct detector_evidence *e)
 	} rows[] = {
 		{DETECTOR_WITNESS, e->witness > d->last.witness},
 		{DETECTOR_GUEST_SPOKE, e->from_guest > d->last.from_guest},
+		{DETECTOR_COPIED, e->is_copying && e->copied > d->last.copied},
 		{DETECTOR_HOST_CLIENT, e->host_client.answered > d->last.host_client.answered},
 		{DETECTOR_HOST_BACKUP, e->host_backup.answered > d->last.host_backup.answered},
 		{DETECTOR_GUEST_ANSWERED, e->guest.answered > d->last.guest.answered},
@@ -149,8 +159,10 @@ static uint64_t beat_limit_ns(const struct detector *d, const struct detector_co
 
 static uint64_t progress_limit_ns(const struct detector *d, const struct detector_config *config)
 {
-	if (d->seen_ns[DETECTOR_PROGRESS] == 0)
+	if (progress_ns(d) == 0)
 		return config->restart_grace_ns;
+	if (d->last.is_copying) /* reports of a copy come at other intervals than epochs */
+		return config->patience_ns / 2;
 	return jitter_limit_ns(&d->progress, config->progress_min_ns, config->patience_ns / 2);
 }
 
@@ -164,7 +176,7 @@ static enum detector_reason what_is_late(const struct detector *d,
 	 * time to connect again. */
 	if (!d->is_open && d->seen_ns[DETECTOR_BEAT])
 		return DETECTOR_CLOSED;
-	if (age_ns(d, DETECTOR_PROGRESS) >= progress_limit_ns(d, config))
+	if (d->clock_ns - progress_ns(d) >= progress_limit_ns(d, config))
 		return DETECTOR_NO_PROGRESS;
 	return DETECTOR_WELL;
 }
@@ -235,7 +247,7 @@ static bool is_well_again(const struct detector *d, const struct detector_config
 {
 	return what_is_late(d, config) == DETECTOR_WELL &&
 	       d->seen_ns[DETECTOR_BEAT] > d->doubt_ns &&
-	       d->seen_ns[DETECTOR_PROGRESS] > d->doubt_ns;
+	       progress_ns(d) > d->doubt_ns;
 }
 
 static void enter(struct detector *d, enum detector_state state, enum detector_reason reason)
@@ -375,6 +387,11 @@ char *detector_describe(const struct detector *d, char *text, size_t size)
 		say(&w, "its connection is closed");
 	if (now->expects_progress && d->seen_ns[DETECTOR_PROGRESS])
 		say(&w, "epoch %" PRIu64 " ms ago", age_ms(d, DETECTOR_PROGRESS));
+	if (now->is_copying && d->seen_ns[DETECTOR_COPIED])
+		say(&w, "its disks are copied, a step %" PRIu64 " ms ago",
+		    age_ms(d, DETECTOR_COPIED));
+	else if (now->is_copying)
+		say(&w, "its disks are copied, without a step");
 	if (d->seen_ns[DETECTOR_WITNESS])
 		say(&w, "witness %" PRIu64 " ms ago", age_ms(d, DETECTOR_WITNESS));
 	if (d->seen_ns[DETECTOR_GUEST_SPOKE])

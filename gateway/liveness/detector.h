@@ -29,6 +29,10 @@
  * most DETECTOR_STEP_MAX_NS, whatever the clock says. So if the gateway itself stalled, it does not
  * blame a host for the silence of that time.
  *
+ * Copies. While the guest's disks are copied again, no epoch can be made (docs/disks.md). Then each
+ * step of that copy counts as progress, and half of `patience` may pass between two steps. All
+ * other evidence counts as ever: a host whose beats stop is found as fast as without a copy.
+ *
  * Blindness. Silence of the primary on the client network counts only while that network works. In
  * the following two cases it does not count. FAILED then needs a silence of `beat_timeout`, as if
  * there were no client network:
@@ -113,12 +117,17 @@ struct detector_evidence {
 	 * standby */
 	bool expects_progress;
 	bool is_paused; /* true while the agent reports that somebody else has paused the guest */
+	/* true while the agent reports that no epoch can come before the guest's disks are copied
+	 * again */
+	bool is_copying;
+	uint64_t copied; /* reports that this copy has come further than before */
 };
 
 /* The kinds of signs of life. The detector remembers when it last saw each. */
 enum detector_source {
 	DETECTOR_BEAT,         /* an authentic frame from the agent on its control connection */
 	DETECTOR_PROGRESS,     /* bytes of an epoch, or a commit */
+	DETECTOR_COPIED,       /* a copy of the disks, for which the epochs wait, came further */
 	DETECTOR_WITNESS,
 	DETECTOR_GUEST_SPOKE,  /* a witness datagram reported new frames from the guest */
 	DETECTOR_HOST_CLIENT,

@@ -155,7 +155,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	if (new_term || from == VM_PREPARING)
 		vm_standby_begin(fsm, s->now_ns);
 	if (to == VM_PROTECTED) {
-		fsm->is_agreed = false;
+		fsm->again_why = NULL;
 		detector_init(&fsm->detector, fsm->host[owner].up, s->now_ns);
 		fsm->protection.progress_bytes = 0;
 	}
@@ -272,6 +272,8 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 	 * acknowledges nothing, the primary soon reaches its limit of epochs in flight. */
 	evidence.expects_progress = fsm->stream[VM_STREAM_STANDBY].up && !s->in->standby_owes;
 	evidence.is_paused = owner->up && owner->verdict == WIRE_VERDICT_PAUSED;
+	evidence.is_copying = owner->up && owner->reported && fsm->protection.copy.is_held;
+	evidence.copied = fsm->protection.copy.n_steps;
 	return evidence;
 }
 
@@ -528,6 +530,7 @@ static void forgive_own_stall(struct vm_fsm *fsm, uint64_t now_ns)
 		return;
 	for (int h = 0; h < VM_HOSTS; h++)
 		liveness_stalled(&fsm->host[h].live, config, now_ns - fsm->stepped_ns, now_ns);
+	vm_copy_stalled(fsm, now_ns - fsm->stepped_ns);
 }
 
 void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_actions *ret_actions)

@@ -141,6 +141,9 @@ struct vm_config {
 	/* a standby that blocks commits for this long counts as lost, and the policy standby_lost
 	 * applies */
 	uint64_t standby_timeout_ns;
+	/* how long the owner may hold output for a copy of the disks; then the policy standby_lost
+	 * applies. See fsm_copy.c */
+	uint64_t held_copy_max_ns;
 	/* how long a promoted guest may take to answer before an alarm is given */
 	uint64_t answer_within_ns;
 	uint64_t order_timeout_ns;   /* how long an order can go without progress before it fails */
@@ -252,6 +255,10 @@ struct vm_input {
 	 * be NULL; borrowed */
 	const char *step;
 	uint64_t n_moves;   /* how many steps of progress the host has counted */
+	/* The owner holds output while it copies the guest's disks again: how much of the copy is
+	 * done, of how much. copy_bytes is 0 if there is no such copy. A host may send any
+	 * numbers */
+	uint64_t copied_bytes, copy_bytes;
 };
 
 /* The kinds of action. Each comment first lists the members of struct vm_action that are valid for
@@ -361,6 +368,20 @@ struct vm_standby {
 	char why[VM_TEXT_MAX / 2];
 };
 
+/* A copy of the disks for which the owner holds output. Valid in PROTECTED. See fsm_copy.c. */
+struct vm_copy {
+	bool is_held;	       /* true if the owner's last report tells of such a copy */
+	uint64_t began_ns;     /* when it was first reported since the last commit; 0: never */
+	/* how much is to be copied, and how much of it is done, as last reported */
+	uint64_t bytes, done_bytes;
+	uint64_t least_bytes;  /* the least that was left since the present attempt began */
+	uint64_t attempt_ns;   /* when the present attempt was first reported */
+	uint64_t first_bytes;  /* what was done then */
+	unsigned int n_attempts; /* how often the copy began since the last commit */
+	uint64_t n_steps;      /* steps that count as progress; only grows */
+	bool is_told;	       /* true once the event "standby_lost = hold" was given */
+};
+
 /* Counts the events about streams, to limit their number. */
 struct vm_stream_events {
 	uint64_t window_ns; /* when the present window began */
@@ -394,6 +415,7 @@ struct vm_protection {
 	 * epoch is held; 0: none */
 	uint64_t held_from;
 	struct vm_standby standby;
+	struct vm_copy copy;
 	struct vm_promoted promoted;
 	/* the last value of relayed_bytes. In SYNCING, progress_ns is when relayed_bytes last
 	 * grew */
@@ -440,12 +462,12 @@ struct vm_fsm {
 	bool close_due; /* true if this step began a new term, so that the streams must be closed */
 	/* in UNPROTECTED: true if the gateway itself ended the protection, for example because the
 	 * guest changed. From again_ns on, the gateway protects the guest again once the owner
-	 * reports that this is possible. is_suspended, is_agreed and is_again are not journaled */
+	 * reports that this is possible. is_suspended, again_why and is_again are not journaled */
 	bool is_suspended;
-	/* true if the hosts kept the guest protected without this gateway. The gateway then
-	 * protects the guest again without waiting for the owner's report. Set to false in
-	 * PROTECTED, or when an operator decides otherwise */
-	bool is_agreed;
+	/* why the gateway protects the guest again without waiting for that report: a constant
+	 * that follows the owner's name. NULL: it waits. Set to NULL in PROTECTED, or when an
+	 * operator decides otherwise */
+	const char *again_why;
 	/* true if the gateway itself began the present PREPARING or SYNCING; false if an operator
 	 * did */
 	bool is_again;

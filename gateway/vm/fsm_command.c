@@ -169,7 +169,8 @@ static void on_unprotect(struct vm_step *s)
 			reply(s, true, "already", "%s is unprotected already%s", fsm->config->name,
 			      fsm->is_suspended ? "; it will not be protected again by itself"
 						: "");
-			fsm->is_suspended = fsm->is_agreed = false;
+			fsm->is_suspended = false;
+			fsm->again_why = NULL;
 			return;
 		}
 		if (fsm->op.id) {
@@ -192,7 +193,8 @@ static void on_unprotect(struct vm_step *s)
 	case VM_PROTECTED:
 	default:
 		vm_finish_op(s, false, "aborted", "an operator unprotected %s", fsm->config->name);
-		fsm->is_again = fsm->is_agreed = false;
+		fsm->is_again = false;
+		fsm->again_why = NULL;
 		vm_end_protection(s, "operator asked to unprotect");
 		break;
 	}

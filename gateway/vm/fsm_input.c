@@ -123,7 +123,7 @@ static void on_uncovered(struct vm_step *s)
 	if (fsm->record.state != VM_UNPROTECTED)
 		return; /* protection has not ended, because of a conflict */
 	fsm->is_suspended = true;
-	fsm->is_agreed = false;
+	fsm->again_why = NULL;
 	fsm->again_ns = s->now_ns;
 	vm_finish_op(s, false, "guest-changed", "%s", reason);
 }
@@ -141,11 +141,9 @@ static void protect_again(struct vm_step *s)
 	    !other->reported)
 		return;
 	vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
-		     fsm->is_agreed ? "%s kept the guest protected without this gateway: "
-				      "protecting it again"
-				    : "%s says that the guest is again what was protected: "
-				      "protecting it again",
-		     vm_host_name(fsm, s->in->host));
+		     "%s %s: protecting it again", vm_host_name(fsm, s->in->host),
+		     fsm->again_why ? fsm->again_why
+				    : "says that the guest is again what was protected");
 	fsm->is_again = true;
 }
 
@@ -156,7 +154,7 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 
 	/* Do this before the check of the term. The owner reports an older term than the journal's
 	 * if a later protection ended before its orders reached the owner. */
-	if (state == VM_UNPROTECTED && (s->in->is_covered_again || fsm->is_agreed))
+	if (state == VM_UNPROTECTED && (s->in->is_covered_again || fsm->again_why))
 		protect_again(s);
 	if (s->in->term != fsm->record.term)
 		return;
@@ -180,6 +178,7 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	}
 	if (s->in->verdict != WIRE_VERDICT_NONE)
 		on_verdict(s, verdict_before);
+	vm_on_copy(s);
 }
 
 /* Note whether the last order took effect. The agent's part for this VM may later leave the ordered

@@ -89,6 +89,14 @@ void vm_judge_standby(struct vm_step *s);
 void vm_stream_event(struct vm_step *s, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* In fsm_copy.c: handle the part of the owner's REPORT about a copy of the disks for which output
+ * is held. Applies the policy standby_lost if the copy takes too long. */
+void vm_on_copy(struct vm_step *s);
+/* An epoch was committed: no copy is under way. */
+void vm_copy_ended(struct vm_fsm *fsm);
+/* Do not count the @gap_ns for which the gateway itself stood still. */
+void vm_copy_stalled(struct vm_fsm *fsm, uint64_t gap_ns);
+
 /* In fsm_work.c: note the progress that @host reports. */
 void vm_on_work(struct vm_step *s, struct vm_host *host);
 /* Returns when host @h last made progress with any order, or @since_ns if that is later. */

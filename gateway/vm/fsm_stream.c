@@ -164,6 +164,7 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 		fsm->protection.committed = epoch;
 		fsm->protection.committed_ns = s->now_ns;
 		vm_standby_committed(s);
+		vm_copy_ended(fsm);
 	}
 	a = vm_act(s, VM_ACT_COMMIT);
 	a->term = fsm->record.term;

@@ -7,9 +7,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "supervision/progress.h"
 #include "wire/msg.h"
 
 #define LOOK_NS CLOCK_NS_PER_S
+/* While clients wait for the copy, the gateway needs to see it move (gateway/vm/fsm_copy.c). */
+#define HELD_LOOK_NS (250 * CLOCK_NS_PER_MS)
 #define COPY_FAST (UINT64_C(1) << 32) /* a limit above this, in bytes/s, is none */
 #define MIB(bytes) ((bytes) >> 20)
 
@@ -36,6 +39,11 @@ static uint64_t seconds_left(const struct engine_disks *d)
 	return rate ? (d->copy_bytes - d->copied_bytes) / rate : 0;
 }
 
+static uint64_t look_every_ns(const struct engine *e)
+{
+	return engine_is_holding(e) ? HELD_LOOK_NS : LOOK_NS;
+}
+
 void engine_copy_begun(struct engine *e)
 {
 	struct engine_disks *d = &e->disks;
@@ -43,8 +51,10 @@ void engine_copy_begun(struct engine *e)
 	d->copied_bytes = d->copy_bytes = 0;
 	for (uint32_t i = 0; i < d->n; i++)
 		d->copy_bytes += d->disk[i].found.size_bytes;
-	d->copy_look_ns = clock_mono_ns() + LOOK_NS;
+	d->copy_look_ns = clock_mono_ns() + look_every_ns(e);
 	d->copy_tenths = 0;
+	if (engine_is_holding(e))
+		progress_begin(e->config.progress, "copied", "of its disks", d->copy_bytes);
 	snprintf(d->copy_news, sizeof(d->copy_news),
 		 "the copy of %" PRIu32 " disks begins: %" PRIu64 " MiB", d->n, MIB(d->copy_bytes));
 	say_news(e);
@@ -120,13 +130,13 @@ static void pace(struct engine *e, uint64_t bytes_per_s)
 void engine_copy_look(struct engine *e)
 {
 	struct engine_disks *d = &e->disks;
-	uint64_t copied = 0, all = 0;
+	uint64_t copied = 0, all = 0, every_ns = look_every_ns(e);
 	struct error error;
 
 	if (d->condition != DISKS_COPYING || clock_mono_ns() < d->copy_look_ns ||
 	    engine_throttle_release(e) < 0)
 		return;
-	d->copy_look_ns = clock_mono_ns() + LOOK_NS;
+	d->copy_look_ns = clock_mono_ns() + every_ns;
 	for (uint32_t i = 0; i < d->n; i++) {
 		struct mirror_progress progress = {0};
 		int r = mirror_check(&d->disk[i].mirror, e->guest.qmp, &progress, &error);
@@ -136,11 +146,15 @@ void engine_copy_look(struct engine *e)
 		copied += progress.done_bytes;
 		all += progress.bytes;
 	}
-	pace(e, copied > d->copied_bytes ? copied - d->copied_bytes : 0);
+	pace(e, copied > d->copied_bytes
+			? (copied - d->copied_bytes) / (every_ns / CLOCK_NS_PER_MS) * 1000
+			: 0);
 	if (e->capture.seal)
 		seal_arm(e->capture.seal); /* the commands have used the monitor */
 	d->copied_bytes = copied;
 	d->copy_bytes = all;
+	if (engine_is_holding(e))
+		progress_to(e->config.progress, copied);
 	report_tenth(e);
 }
 
@@ -186,6 +200,11 @@ static int copy_stats(const struct engine *e, char *stats)
 		r = wire_stats_add(stats, "disk_copy_bytes_per_s", "%" PRIu64, copy_rate(d));
 	if (r == 0 && d->condition == DISKS_COPYING)
 		r = wire_stats_add(stats, "disk_copy_s_left", "%" PRIu64, seconds_left(d));
+	/* no epoch can be sent before this copy is done: the gateway acts on these keys */
+	if (r == 0 && d->condition == DISKS_COPYING && engine_is_holding(e))
+		r = wire_stats_add(stats, "held_copied_bytes", "%" PRIu64, d->copied_bytes);
+	if (r == 0 && d->condition == DISKS_COPYING && engine_is_holding(e))
+		r = wire_stats_add(stats, "held_copy_bytes", "%" PRIu64, d->copy_bytes);
 	if (r == 0)
 		r = engine_add_text(stats, "disk_copy_news", d->copy_news);
 	return r;

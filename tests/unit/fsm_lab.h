@@ -85,6 +85,7 @@ static inline void lab_init(struct lab *lab)
 							.patience_ns = 3000 * MS,
 							.restart_grace_ns = 3000 * MS};
 	lab->config.standby_timeout_ns = 5000 * MS;
+	lab->config.held_copy_max_ns = 20000 * MS;
 	lab->config.order_timeout_ns = 30000 * MS;
 	lab->config.answer_within_ns = 5000 * MS;
 	lab->now_ns = 1000 * MS;

@@ -71,7 +71,7 @@ void fixture_open(struct fixture *f)
 			     .confirm_ns = 120 * MS, .beat_timeout_ns = 500 * MS,
 			     .patience_ns = 3000 * MS, .restart_grace_ns = 3000 * MS},
 		.standby_timeout_ns = 5000 * MS, .order_timeout_ns = 30000 * MS,
-		.answer_within_ns = 5000 * MS,
+		.held_copy_max_ns = 20000 * MS, .answer_within_ns = 5000 * MS,
 	};
 	struct error error;
 

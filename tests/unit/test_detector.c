@@ -27,13 +27,15 @@
 #define REFERENCE 0x100u /* no host on the client network answers: the gateway's own port is dead */
 #define STANDBY	  0x200u /* the standby's stream is down */
 #define CLIENTS	  0x400u /* no client uses the guest */
+#define COPY	  0x800u /* no epoch is made: the agent reports that the disks are copied again */
+#define STUCK	  0x1000u /* such a copy does not come further */
 #define DEAD_HOST (KERNEL | AGENT | GUEST | PORT)
 
 struct world {
 	struct detector d;
 	struct detector_config config;
 	struct detector_evidence e;
-	uint64_t now_ns, beat_at_ns, epoch_at_ns, probe_at_ns, client_at_ns;
+	uint64_t now_ns, beat_at_ns, epoch_at_ns, probe_at_ns, client_at_ns, copy_at_ns;
 	uint64_t random;
 	uint64_t jitter_ms; /* beats can be late by up to this time */
 	bool has_probes;
@@ -100,7 +102,7 @@ static void step(struct world *w, unsigned missing)
 	if (due(w, &w->beat_at_ns, 50 + random_below(w, w->jitter_ms + 1)) && agent)
 		detector_saw(&w->d, DETECTOR_BEAT, w->now_ns);
 	if (due(w, &w->epoch_at_ns, 20 + random_below(w, 80)) && agent &&
-	    !(missing & (GUEST | SEAL | STANDBY)))
+	    !(missing & (GUEST | SEAL | STANDBY | COPY)))
 		detector_saw(&w->d, DETECTOR_PROGRESS, w->now_ns);
 	if (!(missing & CLIENTS) && due(w, &w->client_at_ns, 10))
 		to_guest(w, missing);
@@ -108,6 +110,10 @@ static void step(struct world *w, unsigned missing)
 		probe(w, missing);
 	w->e.has_client_path = w->has_probes;
 	w->e.expects_progress = !(missing & STANDBY);
+	if (agent)
+		w->e.is_copying = missing & COPY;
+	if (due(w, &w->copy_at_ns, 250) && agent && w->e.is_copying)
+		w->e.copied += !(missing & STUCK);
 	if (!detector_tick(&w->d, &w->config, &w->e, w->now_ns))
 		return;
 	w->n_suspect += w->d.state == DETECTOR_SUSPECT;
@@ -147,6 +153,8 @@ static const struct {
 	{"the guest paused for 2500 ms", GUEST, 2500, DETECTOR_DEGRADED},
 	{"no standby for 10 s", STANDBY, 10000, DETECTOR_PROTECTED},
 	{"no clients for 10 s", CLIENTS, 10000, DETECTOR_PROTECTED},
+	{"disks copied again for 10 s", COPY, 10000, DETECTOR_PROTECTED},
+	{"disks copied, agent stopped for 300 ms", COPY | AGENT, 300, DETECTOR_DEGRADED},
 };
 
 static void disturbances_promote_nobody(void **state)
@@ -186,6 +194,7 @@ static const struct {
 	{"agent stopped, then QEMU killed", AGENT | GUEST | PORT, 100, 550, DETECTOR_GUEST_GONE},
 	{"QEMU hung", GUEST, 3000, 3600, DETECTOR_OUT_OF_PATIENCE},
 	{"agent dead for good", AGENT | CLOSED, 3000, 3200, DETECTOR_OUT_OF_PATIENCE},
+	{"a copy that stands still", COPY | STUCK, 4200, 4600, DETECTOR_OUT_OF_PATIENCE},
 	{"backup link cut for good", BACKUP, 3000, 3300, DETECTOR_OUT_OF_PATIENCE},
 	{"host off while the client network is blind", DEAD_HOST | REFERENCE, 450, 620,
 	 DETECTOR_ALL_SILENT},

@@ -81,6 +81,17 @@ static void replicate(void)
 	lab_ack(&lab, (p->complete > sent ? p->complete : sent) + 1);
 }
 
+static void report_copy(void)
+{
+	const struct lab_peer *p = &lab.peer[lab.journal.owner];
+	uint64_t bytes = (uint64_t)pick(3) << pick(63), copied = pick(4) == 0 ? pick(9) : bytes / 2;
+
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_REPORT, .host = lab.journal.owner,
+					       .agent_state = p->state, .term = p->term,
+					       .role = WIRE_VM_ROLE_PRIMARY, .epoch = p->committed,
+					       .copied_bytes = copied, .copy_bytes = bytes});
+}
+
 static void one_step(void)
 {
 	static const enum vm_command commands[] = {VM_COMMAND_PROTECT, VM_COMMAND_PROTECT,
@@ -90,7 +101,11 @@ static void one_step(void)
 	/* drawn before use: C does not define in which order arguments are evaluated */
 	uint64_t ms;
 
-	switch (pick(42)) {
+	switch (pick(43)) {
+	case 42: /* a copy of the disks, with true and untrue numbers */
+		if (lab.peer[lab.journal.owner].up)
+			report_copy();
+		break;
 	case 41: /* a false report, or a true one that contradicts an old journal */
 		if (p->up && pick(8) == 0) {
 			n_conflicts += !vm_fsm_in_conflict(&lab.fsm);

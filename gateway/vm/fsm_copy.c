@@ -1,0 +1,151 @@
+/* fsm_copy.c - judges a copy of the guest's disks for which the owner holds output.
+ *
+ * A disk whose mirror broke is copied again. Until that is done, the owner can send no epoch, so
+ * its clients wait (docs/disks.md). But the host is well, and a promotion would only end the
+ * protection. So the owner's REPORT tells how much of the copy is done (keys held_copied_bytes and
+ * held_copy_bytes), and while the copy comes further, nobody is promoted:
+ *
+ *	 what the reports tell                       what follows
+ *	 less is left than ever in this attempt      The detector counts it as progress.
+ *	 the copy began anew                         The same, but no longer after ATTEMPTS_MAX
+ *	                                             attempts since the last commit.
+ *	 no less is left, or numbers that cannot     Nothing. So the detector promotes the standby,
+ *	 be true                                     by the rules for a host without epochs.
+ *	 it takes longer than held_copy_max, or      The policy standby_lost. `unprotected`: the
+ *	 will, at its speed so far                   protection ends in a new term, clients are
+ *	                                             served, and the gateway begins another one,
+ *	                                             whose copy holds nothing. `hold`: an event.
+ *
+ * A copy shorter than `patience` is not judged: its speed is not known yet. Nothing here delays the
+ * rules for a host that is silent: the detector asks for beats as ever. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "vm/fsm_private.h"
+
+/* After this many copies since the last commit, further copies no longer count as progress. */
+#define ATTEMPTS_MAX 3
+/* A report of more bytes than this is not true. */
+#define COPY_BYTES_MAX (UINT64_C(1) << 60)
+
+static uint64_t mib(uint64_t bytes)
+{
+	return bytes >> 20;
+}
+
+void vm_copy_ended(struct vm_fsm *fsm)
+{
+	uint64_t n_steps = fsm->protection.copy.n_steps;
+
+	memset(&fsm->protection.copy, 0, sizeof(fsm->protection.copy));
+	fsm->protection.copy.n_steps = n_steps;
+}
+
+void vm_copy_stalled(struct vm_fsm *fsm, uint64_t gap_ns)
+{
+	struct vm_copy *copy = &fsm->protection.copy;
+
+	if (copy->began_ns == 0)
+		return;
+	copy->began_ns += gap_ns;
+	copy->attempt_ns += gap_ns;
+}
+
+/* Note what the report says. Returns true if the copy came further. */
+static bool take_report(struct vm_step *s)
+{
+	struct vm_copy *copy = &s->fsm->protection.copy;
+	uint64_t left_bytes = s->in->copy_bytes - s->in->copied_bytes;
+	bool is_new = copy->began_ns == 0, is_step;
+
+	/* What the guest writes meanwhile is copied at once. So what is done grows until the copy
+	 * begins anew, but only the copy itself leaves less to be done. */
+	if (is_new || s->in->copied_bytes < copy->done_bytes) {
+		copy->n_attempts++;
+		copy->attempt_ns = s->now_ns;
+		copy->first_bytes = s->in->copied_bytes;
+		copy->least_bytes = UINT64_MAX;
+	}
+	is_step = left_bytes < copy->least_bytes && copy->n_attempts <= ATTEMPTS_MAX;
+	copy->n_steps += is_step;
+	if (left_bytes < copy->least_bytes)
+		copy->least_bytes = left_bytes;
+	copy->bytes = s->in->copy_bytes;
+	copy->done_bytes = s->in->copied_bytes;
+	if (!is_new)
+		return is_step;
+	copy->began_ns = s->now_ns;
+	vm_event(s, "supervision",
+		 "%s copies its disks again, %" PRIu64 " of %" PRIu64 " MiB left; output is held, "
+		 "and nobody is promoted while this comes further",
+		 vm_host_name(s->fsm, s->in->host), mib(left_bytes), mib(copy->bytes));
+	return is_step;
+}
+
+/* Returns how long the rest of the copy will take, at its speed so far. Returns 0 if the speed is
+ * not known. */
+static uint64_t rest_ns(const struct vm_copy *copy, uint64_t now_ns)
+{
+	uint64_t done_bytes = copy->done_bytes - copy->first_bytes;
+	double ns = (double)(now_ns - copy->attempt_ns);
+
+	if (done_bytes == 0)
+		return 0;
+	ns = ns * (double)(copy->bytes - copy->done_bytes) / (double)done_bytes;
+	return ns < (double)UINT32_MAX * CLOCK_NS_PER_MS ? (uint64_t)ns
+							 : UINT32_MAX * CLOCK_NS_PER_MS;
+}
+
+static void judge(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const struct vm_config *config = fsm->config;
+	struct vm_copy *copy = &fsm->protection.copy;
+	uint64_t lasts_ns = s->now_ns - copy->began_ns, left_ns = rest_ns(copy, s->now_ns);
+	char reason[VM_TEXT_MAX], ended[VM_TEXT_MAX];
+
+	if (lasts_ns < config->detector.patience_ns ||
+	    (lasts_ns < config->held_copy_max_ns && left_ns <= config->held_copy_max_ns - lasts_ns))
+		return;
+	(void)snprintf(reason, sizeof(reason),
+		       "%s holds output for a copy of its disks: %" PRIu64 " of %" PRIu64
+		       " MiB left after %" PRIu64 " ms, held_copy_max_ms is %" PRIu64,
+		       vm_host_name(fsm, fsm->record.owner), mib(copy->bytes - copy->done_bytes),
+		       mib(copy->bytes), lasts_ns / CLOCK_NS_PER_MS,
+		       config->held_copy_max_ns / CLOCK_NS_PER_MS);
+	if (config->standby_lost_hold) {
+		if (!copy->is_told)
+			vm_event(s, "supervision",
+				 "%.180s; standby_lost = hold: output is held until the copy is "
+				 "done, or `holdfastctl unprotect %s`",
+				 reason, config->name);
+		copy->is_told = true;
+		return;
+	}
+	(void)snprintf(ended, sizeof(ended), "%.280s; standby_lost = unprotected", reason);
+	vm_end_protection(s, ended);
+	if (fsm->record.state != VM_UNPROTECTED)
+		return; /* a conflict */
+	fsm->is_suspended = true;
+	fsm->again_why = "can copy its disks while clients are served";
+	vm_finish_op(s, false, "standby-lost", "%s", ended);
+}
+
+void vm_on_copy(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	struct vm_copy *copy = &fsm->protection.copy;
+
+	if (fsm->record.state != VM_PROTECTED)
+		return;
+	copy->is_held = s->in->copy_bytes > 0 && s->in->copy_bytes <= COPY_BYTES_MAX &&
+			s->in->copied_bytes <= s->in->copy_bytes;
+	if (!copy->is_held)
+		return;
+	/* Leave a copy that stands still to the detector: an owner that is stuck could not serve
+	 * its clients unprotected either. */
+	if (take_report(s) && !vm_fsm_in_conflict(fsm))
+		judge(s);
+}

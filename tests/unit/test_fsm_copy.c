@@ -1,0 +1,300 @@
+/* test_fsm_copy.c - tests a protected guest whose output is held while its disks are copied again.
+ * Nobody is promoted while the copy comes further; a copy that takes too long ends by the policy
+ * standby_lost; and a host that dies meanwhile is found as fast as ever. fsm_lab.h checks the
+ * rules. */
+#include "fsm_lab.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static struct lab lab;
+
+static void report_copy(uint64_t copied_bytes, uint64_t copy_bytes)
+{
+	struct vm_input in = {
+		.kind = VM_IN_REPORT, .host = 0, .agent_state = WIRE_STATE_SYNCING,
+		.role = WIRE_VM_ROLE_PRIMARY, .term = lab.peer[0].term, .epoch = 1,
+		.copied_bytes = copied_bytes, .copy_bytes = copy_bytes,
+	};
+
+	assert_true(lab_feed(&lab, in));
+}
+
+/* Let both hosts beat for @ms, without an epoch. */
+static void beat(uint64_t ms)
+{
+	for (uint64_t i = 0; i < ms; i += 10) {
+		lab_tick(&lab, 10);
+		lab_beat(&lab, 0);
+		lab_beat(&lab, 1);
+	}
+}
+
+/* Copy from @from to @to of @bytes, @step each 250 ms, as long as the VM stays PROTECTED. */
+static void copy(uint64_t from, uint64_t to, uint64_t step, uint64_t bytes)
+{
+	for (uint64_t done = from; done <= to && lab.journal.state == VM_PROTECTED; done += step) {
+		report_copy(done, bytes);
+		beat(250);
+	}
+}
+
+static int start(void **state)
+{
+	(void)state;
+	lab_start_protected(&lab);
+	lab_run(&lab, 1000, 3);
+	return 0;
+}
+
+static void end_copy(void)
+{
+	report_copy(0, 0);
+	lab_ack(&lab, 2);
+	lab_run(&lab, 1000, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_int_equal(lab.fsm.detector.state, DETECTOR_PROTECTED);
+}
+
+/* A copy of 10 s, with a patience of 3 s. */
+static void test_copy_that_moves_is_waited_for(void **state)
+{
+	(void)state;
+	copy(0, 40 * MIB, MIB, 40 * MIB);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_int_equal(lab.fsm.detector.state, DETECTOR_PROTECTED);
+	end_copy();
+	assert_int_equal(lab.n_promotions, 0);
+}
+
+/* The detector is in doubt before the first report of the copy. */
+static void test_copy_ends_a_doubt(void **state)
+{
+	(void)state;
+	beat(1000);
+	assert_int_equal(lab.fsm.detector.state, DETECTOR_DEGRADED);
+	report_copy(0, 8 * MIB);
+	beat(20);
+	assert_int_equal(lab.fsm.detector.state, DETECTOR_PROTECTED);
+}
+
+/* Without a report of a copy, the same silence of epochs ends in a promotion. */
+static void test_no_copy_no_patience(void **state)
+{
+	(void)state;
+	beat(4000);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+}
+
+/* The copy stops: half of the patience until the detector doubts, then the patience. */
+static void test_copy_that_stands_still(void **state)
+{
+	(void)state;
+	copy(0, 8 * MIB, MIB, 40 * MIB);
+	for (int i = 0; i < 40 && lab.journal.state == VM_PROTECTED; i++) {
+		report_copy(8 * MIB, 40 * MIB);
+		beat(100);
+	}
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	for (int i = 0; i < 10 && lab.journal.state == VM_PROTECTED; i++) {
+		report_copy(8 * MIB, 40 * MIB);
+		beat(100);
+	}
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+}
+
+/* What the guest writes meanwhile makes both numbers grow: that is no progress. */
+static void test_writes_are_no_progress(void **state)
+{
+	(void)state;
+	for (uint64_t n = 0; n < 60 && lab.journal.state == VM_PROTECTED; n++) {
+		report_copy(8 * MIB + n * MIB, 40 * MIB + n * MIB);
+		beat(100);
+	}
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+}
+
+static void test_numbers_that_cannot_be_true(void **state)
+{
+	static const uint64_t rows[][2] = {
+		{100, 1}, {0, UINT64_MAX}, {0, (UINT64_C(1) << 60) + 1}, {UINT64_MAX - 100, 1}};
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		start(NULL);
+		for (uint64_t n = 0; n < 60 && lab.journal.state == VM_PROTECTED; n++) {
+			report_copy(rows[i][0] + n, rows[i][1]);
+			beat(100);
+		}
+		assert_int_equal(lab.journal.state, VM_PROMOTING);
+	}
+}
+
+/* The copy begins anew again and again: three times are enough. */
+static void test_copies_without_end(void **state)
+{
+	uint64_t began_ns = lab.now_ns;
+
+	(void)state;
+	lab.config.held_copy_max_ns = 600000 * MS;
+	for (int i = 0; i < 20 && lab.journal.state == VM_PROTECTED; i++)
+		copy(0, 4 * MIB, MIB, 8 * MIB);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+	assert_true(lab.now_ns - began_ns < 3 * 1250 * MS + 5500 * MS);
+}
+
+/* Beats end during the copy: as fast as without one. */
+static void test_host_that_dies_meanwhile(void **state)
+{
+	uint64_t died_ns[2];
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		start(NULL);
+		if (i == 1)
+			copy(0, 8 * MIB, MIB, 40 * MIB);
+		died_ns[i] = lab.now_ns;
+		while (lab.journal.state == VM_PROTECTED)
+			lab_run(&lab, 10, 2);
+		died_ns[i] = lab.now_ns - died_ns[i];
+		assert_int_equal(lab.journal.state, VM_PROMOTING);
+	}
+	assert_true(died_ns[1] <= died_ns[0] + 10 * MS);
+}
+
+/* Its connection ends, and no report comes any more. */
+static void test_agent_that_is_gone_meanwhile(void **state)
+{
+	uint64_t began_ns;
+
+	(void)state;
+	copy(0, 8 * MIB, MIB, 40 * MIB);
+	lab_down(&lab, 0);
+	began_ns = lab.now_ns;
+	while (lab.journal.state == VM_PROTECTED && lab.now_ns - began_ns < 10000 * MS)
+		lab_run(&lab, 10, 2);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+	assert_true(lab.now_ns - began_ns < 1000 * MS);
+}
+
+/* 400 MiB at 4 MiB/s: the speed tells after 3 s that it takes longer than 20 s. Clients are served,
+ * unprotected. After 10 s the guest is protected again. */
+static void test_copy_that_will_take_too_long(void **state)
+{
+	uint64_t began_ns = lab.now_ns;
+
+	(void)state;
+	copy(0, 400 * MIB, MIB, 400 * MIB);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_in_range(lab.now_ns - began_ns, 3000 * MS, 3500 * MS);
+	assert_non_null(strstr(lab.last_state, "standby_lost = unprotected"));
+	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
+	lab_settle(&lab);
+	for (int i = 0; i < 100; i++) {
+		lab_report(&lab, 0);
+		lab_report(&lab, 1);
+		lab_run(&lab, 90, 3);
+	}
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	for (int i = 0; i < 20; i++) {
+		lab_report(&lab, 0);
+		lab_report(&lab, 1);
+		lab_settle(&lab);
+		lab_run(&lab, 100, 3);
+	}
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	assert_int_equal(lab.journal.owner, 0);
+	lab_ack(&lab, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+}
+
+/* An operator unprotects it meanwhile: it stays unprotected. */
+static void test_operator_says_unprotected(void **state)
+{
+	(void)state;
+	copy(0, 400 * MIB, MIB, 400 * MIB);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	lab_settle(&lab);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	for (int i = 0; i < 200; i++) {
+		lab_report(&lab, 0);
+		lab_report(&lab, 1);
+		lab_run(&lab, 100, 3);
+	}
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+}
+
+/* The copy slows down, so that its speed does not tell: it may take 20 s and no longer. */
+static void test_copy_that_takes_too_long(void **state)
+{
+	uint64_t began_ns = lab.now_ns;
+
+	(void)state;
+	copy(0, 60 * MIB, 6 * MIB, 80 * MIB);
+	copy(60 * MIB + 1, 61 * MIB, 1000, 80 * MIB);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_true(lab.now_ns - began_ns <= 20500 * MS);
+}
+
+/* standby_lost = hold: it is told once, and waited for. */
+static void test_policy_hold(void **state)
+{
+	unsigned int n = 0;
+
+	(void)state;
+	lab.config.standby_lost_hold = true;
+	for (uint64_t done = 0; done <= 200 * MIB; done += MIB) {
+		*lab.last_event = '\0';
+		report_copy(done, 200 * MIB);
+		n += strstr(lab.last_event, "standby_lost = hold") != NULL;
+		beat(250);
+	}
+	assert_int_equal(n, 1);
+	end_copy();
+	assert_int_equal(lab.n_promotions, 0);
+}
+
+/* The gateway itself stands still for a minute. That minute is not the copy's. */
+static void test_gateway_that_stood_still(void **state)
+{
+	(void)state;
+	copy(0, 20 * MIB, MIB, 40 * MIB);
+	lab.now_ns += 60000 * MS;
+	copy(21 * MIB, 40 * MIB, MIB, 40 * MIB);
+	end_copy();
+	assert_int_equal(lab.n_promotions, 0);
+}
+
+/* An epoch is committed. The next copy has its own time and its own attempts. */
+static void test_next_copy(void **state)
+{
+	(void)state;
+	for (uint64_t epoch = 2; epoch < 8; epoch++) {
+		copy(0, 40 * MIB, MIB, 40 * MIB);
+		assert_int_equal(lab.journal.state, VM_PROTECTED);
+		lab_ack(&lab, epoch);
+	}
+	assert_int_equal(lab.n_promotions, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_copy_that_moves_is_waited_for, start),
+		cmocka_unit_test_setup(test_copy_ends_a_doubt, start),
+		cmocka_unit_test_setup(test_no_copy_no_patience, start),
+		cmocka_unit_test_setup(test_copy_that_stands_still, start),
+		cmocka_unit_test_setup(test_writes_are_no_progress, start),
+		cmocka_unit_test_setup(test_numbers_that_cannot_be_true, start),
+		cmocka_unit_test_setup(test_copies_without_end, start),
+		cmocka_unit_test_setup(test_host_that_dies_meanwhile, start),
+		cmocka_unit_test_setup(test_agent_that_is_gone_meanwhile, start),
+		cmocka_unit_test_setup(test_copy_that_will_take_too_long, start),
+		cmocka_unit_test_setup(test_operator_says_unprotected, start),
+		cmocka_unit_test_setup(test_copy_that_takes_too_long, start),
+		cmocka_unit_test_setup(test_policy_hold, start),
+		cmocka_unit_test_setup(test_gateway_that_stood_still, start),
+		cmocka_unit_test_setup(test_next_copy, start),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
