@@ -157,6 +157,7 @@ static int add_counts(char *stats, struct engine *e)
 		 lease_left_ns(&e->lease.lease, clock_boot_ns()) / CLOCK_NS_PER_MS},
 		{"lease_ended", f->n_lease_ended},
 		{"machine_looks", f->n_looks},
+		{"holding", engine_is_holding(e)},
 		{"direct", e->direct.condition != DIRECT_OFF},
 		{"cards", e->config.taps->n},
 		{"held_frames", held.frames},

@@ -192,6 +192,7 @@ static void found_difference(struct engine *e)
 		(void)error_set(&v->why, 0, "disk %s: %s", name, text);
 	say_news(e, text);
 	v->must_copy = v->bad.n_differ > WIRE_DISK_DIFFER_MAX;
+	e->publish_at_ns = 0; /* tell the gateway at once */
 }
 
 void engine_verify_tick(struct engine *e)
@@ -376,6 +377,8 @@ int engine_verify_stats(const struct engine *e, char *stats)
 		r = wire_stats_add(stats, "disk_busy_blocks", "%" PRIu64, v->n_busy);
 	if (r == 0)
 		r = wire_stats_add(stats, "disk_differing_blocks", "%" PRIu64, v->n_differ);
+	if (r == 0) /* blocks differed, and no pass has ended since */
+		r = wire_stats_add(stats, "disk_differs", "%d", v->n_repairs > 0);
 	if (r == 0)
 		r = engine_add_text(stats, "disk_verify_news", v->news);
 	return r;

@@ -41,7 +41,8 @@ static int claim(struct standby *sb, uint64_t other_bytes, uint64_t *ret_left)
 {
 	uint64_t full = full_epoch_bytes(sb, other_bytes), everyday = everyday_bytes(sb);
 
-	return room_claim(&sb->room, sb->rf.dir, full > everyday ? full - everyday : 0, ret_left);
+	sb->room_needed_bytes = full > everyday ? full - everyday : 0;
+	return room_claim(&sb->room, sb->rf.dir, sb->room_needed_bytes, ret_left);
 }
 
 static int reserve(struct standby *sb, struct error *ret_error)
@@ -121,5 +122,6 @@ int standby_reserve_blocks(struct standby *sb, struct error *ret_error)
 void standby_give_back(struct standby *sb)
 {
 	room_release(&sb->room);
+	sb->room_needed_bytes = 0;
 	epochlog_give_back(&sb->log);
 }

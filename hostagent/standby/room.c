@@ -19,31 +19,39 @@ static void take_out(struct room *room)
 	room->bytes = 0;
 }
 
-static uint64_t claimed_by_others(dev_t device)
+/* Returns what is claimed of @device, except by @room. The caller holds the lock. */
+static uint64_t claimed_by_others(dev_t device, const struct room *room)
 {
 	uint64_t sum = 0;
 
 	for (const struct room *at = claims; at; at = at->next) {
-		if (at->device == device)
+		if (at->device == device && at != room)
 			sum += at->bytes;
 	}
 	return sum;
+}
+
+/* Returns the free bytes that nobody but @room has claimed. The caller holds the lock. */
+static uint64_t left_for(const struct room *room, const struct statvfs *fs, dev_t device)
+{
+	uint64_t free_bytes = (uint64_t)fs->f_bavail * fs->f_frsize;
+	uint64_t others = claimed_by_others(device, room);
+
+	return free_bytes > others ? free_bytes - others : 0;
 }
 
 int room_claim(struct room *room, const char *dir, uint64_t bytes, uint64_t *ret_free)
 {
 	struct statvfs fs;
 	struct stat st;
-	uint64_t free_bytes, others;
+	uint64_t free_bytes;
 	int r = 0;
 
 	if (stat(dir, &st) < 0 || statvfs(dir, &fs) < 0)
 		return -errno;
-	free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	pthread_mutex_lock(&lock);
 	take_out(room);
-	others = claimed_by_others(st.st_dev);
-	free_bytes = free_bytes > others ? free_bytes - others : 0;
+	free_bytes = left_for(room, &fs, st.st_dev);
 	if (free_bytes < bytes) {
 		*ret_free = free_bytes;
 		r = -ENOSPC;
@@ -53,6 +61,19 @@ int room_claim(struct room *room, const char *dir, uint64_t bytes, uint64_t *ret
 	}
 	pthread_mutex_unlock(&lock);
 	return r;
+}
+
+uint64_t room_free_bytes(const struct room *room, const char *dir)
+{
+	struct statvfs fs;
+	uint64_t free_bytes;
+
+	if (statvfs(dir, &fs) < 0)
+		return 0;
+	pthread_mutex_lock(&lock);
+	free_bytes = left_for(room, &fs, room->device);
+	pthread_mutex_unlock(&lock);
+	return free_bytes;
 }
 
 void room_release(struct room *room)

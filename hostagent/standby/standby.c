@@ -73,6 +73,20 @@ static size_t add_stat(char *stats, size_t at, const char *key, uint64_t value)
 	return n > 0 && at + (size_t)n < STANDBY_STATS_MAX ? at + (size_t)n : at;
 }
 
+/* Add how much space an epoch could take and how much it may need. While an epoch arrives, its own
+ * part of the space counts as free. */
+static size_t add_room(const struct standby *sb, char *stats, size_t at)
+{
+	uint64_t arrived = sb->log.fd >= 0 ? sb->log.bytes : 0, reserve = sb->log.reserve_bytes;
+
+	if (sb->room_needed_bytes == 0)
+		return at;
+	at = add_stat(stats, at, "room_free_bytes",
+		      room_free_bytes(&sb->room, sb->rf.dir) +
+			      (arrived > reserve ? arrived - reserve : 0));
+	return add_stat(stats, at, "room_needed_bytes", sb->room_needed_bytes);
+}
+
 static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
 {
 	const struct epochlog_stats *s = &sb->log.stats;
@@ -117,6 +131,7 @@ static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
 	stats[0] = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		at = add_stat(stats, at, rows[i].key, rows[i].value);
+	at = add_room(sb, stats, at);
 	if (!sb->served.term)
 		return;
 	n = snprintf(stats + at, STANDBY_STATS_MAX - at,

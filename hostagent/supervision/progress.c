@@ -11,6 +11,7 @@
 /* How much CPU time a process must use so that this counts as a move. A process that only waits
  * also uses a little CPU time, which must not count. */
 #define CPU_MOVE_NS (10 * CLOCK_NS_PER_MS)
+#define SPEED_NS (1e9) /* the speed of a step is not known before it has lasted for this long */
 
 void progress_init(struct progress *p)
 {
@@ -33,6 +34,7 @@ static void begin(struct progress *p, const char *did, const char *what, uint64_
 	p->what = what;
 	p->done_bytes = p->cpu_ns = 0;
 	p->total_bytes = total_bytes;
+	p->begun_ns = did ? clock_mono_ns() : 0;
 	p->pid = pid;
 	p->n_moves += did != NULL;
 	pthread_mutex_unlock(&p->lock);
@@ -117,6 +119,22 @@ static void describe(const struct progress *p, char *text, size_t size)
 		(void)snprintf(text, size, "%s %s", p->did, p->what);
 }
 
+/* Add how much of the step is done, and how long the rest will take. The caller holds the lock. */
+static void add_rest(const struct progress *p, char *stats)
+{
+	uint64_t done = p->done_bytes < p->total_bytes ? p->done_bytes : p->total_bytes;
+	double ns = (double)(clock_mono_ns() - p->begun_ns);
+
+	if (p->total_bytes == 0)
+		return;
+	(void)!wire_stats_add(stats, "step_percent", "%.0f",
+			      100.0 * (double)done / (double)p->total_bytes);
+	if (ns < SPEED_NS || done == 0)
+		return;
+	(void)!wire_stats_add(stats, "step_s_left", "%.0f",
+			      ns * (double)(p->total_bytes - done) / (double)done / 1e9);
+}
+
 void progress_report(struct progress *p, char *stats)
 {
 	char text[WIRE_STATS_VALUE_MAX + 1] = "";
@@ -129,9 +147,10 @@ void progress_report(struct progress *p, char *stats)
 		look_at_process(p);
 		describe(p, text, sizeof(text));
 	}
-	n_moves = p->n_moves;
-	pthread_mutex_unlock(&p->lock);
 	if (*text)
 		(void)!wire_stats_add(stats, "step", "%s", text);
+	add_rest(p, stats);
+	n_moves = p->n_moves;
+	pthread_mutex_unlock(&p->lock);
 	(void)!wire_stats_add(stats, "step_moves", "%" PRIu64, n_moves);
 }

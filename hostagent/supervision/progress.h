@@ -12,6 +12,8 @@
  *	      1 move                              1 move     1 move
  *
  *	step=copied 3.1 of 5.0 GiB of guest RAM
+ *	step_percent=62
+ *	step_s_left=31
  *	step_moves=812
  */
 #ifndef PROGRESS_H
@@ -28,6 +30,7 @@ struct progress {
 	const char *what;     /* object of the step, such as "of guest RAM" (a constant) */
 	/* total_bytes is 0 if the step has no amount, or the amount is not known */
 	uint64_t done_bytes, total_bytes;
+	uint64_t begun_ns;    /* when the step began */
 	/* process whose use of CPU time counts as moves; 0 if there is none */
 	pid_t pid;
 	uint64_t cpu_ns;      /* that process's CPU time when the last move was counted */
@@ -55,8 +58,9 @@ void progress_add(struct progress *p, uint64_t bytes);
 /* End the step. */
 void progress_end(struct progress *p);
 
-/* Add the keys `step` (while there is one) and `step_moves` to @stats, which has WIRE_STATS_MAX + 1
- * bytes. A key for which there is no room is left out. */
+/* Add the keys `step` (while there is one), `step_percent` (if its amount is known), `step_s_left`
+ * (also if it has lasted for a second, at its speed so far) and `step_moves` to @stats, which has
+ * WIRE_STATS_MAX + 1 bytes. A key for which there is no room is left out. */
 void progress_report(struct progress *p, char *stats);
 
 #endif

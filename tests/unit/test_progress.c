@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "supervision/progress.h"
 #include "standby/ramfile.h"
 #include "wire/msg.h"
@@ -48,11 +49,16 @@ static void test_moves(void **state)
 	(void)state;
 	assert_string_equal(said(), "step_moves=0\n");
 	progress_begin(&p, "copied", "of guest RAM", 5120 * MIB);
-	assert_string_equal(said(), "step=copied 0.0 of 5.0 GiB of guest RAM\nstep_moves=1\n");
+	assert_string_equal(said(), "step=copied 0.0 of 5.0 GiB of guest RAM\nstep_percent=0\n"
+			    "step_moves=1\n");
 	progress_to(&p, 3174 * MIB);
 	progress_to(&p, 3174 * MIB); /* not farther than the last report, so no move */
 	progress_to(&p, 1000 * MIB);
-	assert_string_equal(said(), "step=copied 3.1 of 5.0 GiB of guest RAM\nstep_moves=2\n");
+	assert_string_equal(said(), "step=copied 3.1 of 5.0 GiB of guest RAM\nstep_percent=62\n"
+			    "step_moves=2\n");
+	/* The rest of a step that has lasted for ten seconds takes six more. */
+	p.begun_ns -= 10 * CLOCK_NS_PER_S;
+	assert_non_null(strstr(said(), "step_percent=62\nstep_s_left=6\n"));
 	progress_begin(&p, "copied again", "that was written meanwhile", 0);
 	assert_string_equal(said(), "step=copied again that was written meanwhile\nstep_moves=3\n");
 	progress_add(&p, 3 * MIB);

@@ -29,6 +29,10 @@ static void test_claims(void **state)
 	/* A standby's second claim replaces its first; the two do not add up. */
 	assert_int_equal(room_claim(&first, dir, all / 10 * 6, &left), 0);
 	assert_int_equal(room_claim(&second, dir, all / 10 * 6, &left), -ENOSPC);
+	/* A claim is not yet used, so it is free for its standby, but not for the other one. */
+	assert_true(room_free_bytes(&first, dir) > all / 10 * 8);
+	assert_true(room_free_bytes(&second, dir) < all / 10 * 6);
+	assert_int_equal(room_free_bytes(&first, "/nonexistent"), 0);
 	room_release(&first);
 	room_release(&first);
 	assert_int_equal(room_claim(&second, dir, all / 10 * 6, &left), 0);
