@@ -179,22 +179,29 @@ static json_t *describe_promoted(const struct vm_fsm *fsm, uint64_t now_ns)
 			 vm_promoted_describe(fsm, text, sizeof(text)));
 }
 
+/* Describe the VM's health word, what is missing and what happens next. */
+static json_t *describe_health(const struct fleet_vm *vm, uint64_t now_ns)
+{
+	struct health health;
+
+	fleet_health(vm, now_ns, &health);
+	return json_pack("{s:s, s:s, s:s, s:o}", "word", health_word_name(health.word), "missing",
+			 health.missing, "next", health.next, "since_ms",
+			 age_ms(health.since_ns, now_ns));
+}
+
 /* Describe what both `status` and `vm show` tell about a VM. */
 static json_t *describe_brief(const struct fleet_vm *vm, uint64_t now_ns)
 {
 	const struct vm_fsm *fsm = &vm->fsm;
 	uint8_t owner = fsm->record.owner;
-	uint64_t waits_ns = vm_standby_waits_ns(fsm, now_ns);
-	char fault[VM_TEXT_MAX];
 
 	return json_pack(
-		"{s:s, s:b, s:o, s:o, s:o, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "name",
-		vm->config.name, "conflict", (int)vm_fsm_in_conflict(fsm), "promoted",
-		describe_promoted(fsm, now_ns), "standby_waits_ms",
-		waits_ns ? number(waits_ns / CLOCK_NS_PER_MS) : json_null(), "standby_fault",
-		waits_ns ? json_string(vm_standby_fault(fsm, fault, sizeof(fault))) : json_null(),
-		"state", vm_state_name(fsm->record.state), "term", number(fsm->record.term),
-		"owner", vm->config.host[owner], "standby", vm->config.host[1 - owner],
+		"{s:s, s:o, s:b, s:o, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "name",
+		vm->config.name, "health", describe_health(vm, now_ns), "conflict",
+		(int)vm_fsm_in_conflict(fsm), "promoted", describe_promoted(fsm, now_ns), "state",
+		vm_state_name(fsm->record.state), "term", number(fsm->record.term), "owner",
+		vm->config.host[owner], "standby", vm->config.host[1 - owner],
 		"committed_epoch", number(fsm->protection.committed), "complete_epoch",
 		number(fsm->protection.complete), "committed_age_ms",
 		age_ms(fsm->protection.committed_ns, now_ns), "owner_connected",

@@ -91,7 +91,7 @@ static const struct verb verbs[] = {
 	{"stats", "stats", false, false, false, print_counters,
 	 "the gateway's counters, name=value"},
 	{"check", "status", false, false, false, print_check,
-	 "fail unless all is protected and connected"},
+	 "fail unless all is SAFE and connected"},
 };
 
 static void usage(FILE *out)

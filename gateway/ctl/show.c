@@ -1,13 +1,12 @@
 #include "ctl/show.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
 
-/* do not show that the standby is slow before it has been slow for this long */
-#define WAITS_SHOWN_MS 1000
 #define S(object, key) text_of(object, key)
 
 static const char *text_of(const json_t *object, const char *key)
@@ -37,6 +36,28 @@ static const char *age(const json_t *object, const char *key, char text[32])
 	return text;
 }
 
+static const char *health_word(const json_t *vm)
+{
+	return S(json_object_get(vm, "health"), "word");
+}
+
+/* A gateway that says nothing about a VM's health does not say that the VM is safe. */
+static bool is_safe(const json_t *vm)
+{
+	return strcmp(health_word(vm), "SAFE") == 0;
+}
+
+/* Prints a line such as "web1 is BEHIND for 3 s: what is missing; what happens next". */
+static void show_health(FILE *out, const json_t *vm)
+{
+	const json_t *health = json_object_get(vm, "health");
+	const char *missing = S(health, "missing");
+
+	fprintf(out, "%s is %s for %" JSON_INTEGER_FORMAT " s: %s%s%s\n", S(vm, "name"),
+		S(health, "word"), int_of(health, "since_ms") / 1000, missing,
+		*missing ? "; " : "", S(health, "next"));
+}
+
 void show_status(FILE *out, const json_t *answer)
 {
 	const json_t *vms = json_object_get(answer, "vms"),
@@ -46,14 +67,18 @@ void show_status(FILE *out, const json_t *answer)
 	size_t i;
 
 	fprintf(out, "gateway %s, version %s\n\n", S(answer, "gateway"), S(answer, "version"));
-	fprintf(out, "%-16s %-12s %6s %-16s %-16s %10s  %s\n", "VM", "STATE", "TERM", "OWNER",
-		"STANDBY", "EPOCH", "COMMITTED");
+	fprintf(out, "%-16s %-12s %-12s %6s %-16s %-16s %10s  %s\n", "VM", "HEALTH", "STATE",
+		"TERM", "OWNER", "STANDBY", "EPOCH", "COMMITTED");
 	json_array_foreach(vms, i, item) {
-		fprintf(out, "%-16s %-12s %6" JSON_INTEGER_FORMAT " %-16s %-16s %10"
-			JSON_INTEGER_FORMAT "  %s%s\n", S(item, "name"), S(item, "state"),
-			int_of(item, "term"), S(item, "owner"), S(item, "standby"),
-			int_of(item, "committed_epoch"), age(item, "committed_age_ms", text),
-			json_is_true(json_object_get(item, "conflict")) ? "  CONFLICT" : "");
+		fprintf(out, "%-16s %-12s %-12s %6" JSON_INTEGER_FORMAT " %-16s %-16s %10"
+			JSON_INTEGER_FORMAT "  %s\n", S(item, "name"), health_word(item),
+			S(item, "state"), int_of(item, "term"), S(item, "owner"),
+			S(item, "standby"), int_of(item, "committed_epoch"),
+			age(item, "committed_age_ms", text));
+	}
+	json_array_foreach(vms, i, item) {
+		if (!is_safe(item))
+			show_health(out, item);
 	}
 	json_array_foreach(json_object_get(answer, "faults"), i, item)
 		fprintf(out, "%-16s %-12s %s\n", S(item, "name"), "FAULTY", S(item, "error"));
@@ -185,9 +210,7 @@ static void show_promoted(FILE *out, const json_t *promoted)
 	if (!json_is_object(promoted))
 		return;
 	fprintf(out, "  %-20s %s; %s: %s\n", "promoted", age(promoted, "age_ms", text),
-		strcmp(S(promoted, "state"), "silent") == 0
-			? "NOTHING SHOWS THAT IT SERVES" : S(promoted, "state"),
-		S(promoted, "evidence"));
+		S(promoted, "state"), S(promoted, "evidence"));
 }
 
 void show_vm(FILE *out, const json_t *answer)
@@ -199,11 +222,7 @@ void show_vm(FILE *out, const json_t *answer)
 
 	fprintf(out, "%s %s in term %" JSON_INTEGER_FORMAT "\n", S(vm, "name"), S(vm, "state"),
 		int_of(vm, "term"));
-	if (json_is_true(json_object_get(vm, "conflict")))
-		fprintf(out,
-			"  %-20s a host reports a newer term, or the journal is damaged; "
-			"`holdfastctl owner %s HOST` names whose guest is the right one\n",
-			"CONFLICT", S(vm, "name"));
+	show_health(out, vm);
 	fprintf(out, "  %-20s %s\n", "owner", S(vm, "owner"));
 	fprintf(out, "  %-20s %s\n", "standby", S(vm, "standby"));
 	fprintf(out, "  %-20s %" JSON_INTEGER_FORMAT " (%s)\n", "committed epoch",
@@ -214,12 +233,6 @@ void show_vm(FILE *out, const json_t *answer)
 		json_is_true(json_object_get(json_object_get(streams, "standby"), "up")) ? "up"
 											 : "down");
 	show_promoted(out, json_object_get(vm, "promoted"));
-	if (int_of(vm, "standby_waits_ms") >= WAITS_SHOWN_MS)
-		fprintf(out,
-			"  %-20s nothing committed for %" JSON_INTEGER_FORMAT
-			" ms, output is held: "
-			"%s\n",
-			"standby", int_of(vm, "standby_waits_ms"), S(vm, "standby_fault"));
 	if (json_is_object(json_object_get(vm, "liveness")))
 		fprintf(out, "  %-20s %s: %s\n", "liveness",
 			S(json_object_get(vm, "liveness"), "state"),
@@ -275,59 +288,15 @@ void show_done(FILE *out, const json_t *answer)
 	fprintf(out, "%s\n", S(answer, "text"));
 }
 
-/* Prints that the VM is not protected, and what the operator can do about it. */
-static void show_not_protected(FILE *out, const json_t *vm)
-{
-	const char *name = S(vm, "name"), *state = S(vm, "state");
-
-	fprintf(out, "%s is %s", name, state);
-	if (json_is_true(json_object_get(vm, "conflict")))
-		/* print no advice here; show_check() prints a line about the conflict, which must
-		 * be solved first */
-		fprintf(out, "\n");
-	else if (strcmp(state, "UNPROTECTED") == 0)
-		fprintf(out, "; holdfastctl protect %s\n", name);
-	else if (strcmp(state, "FAILED") == 0)
-		fprintf(out, "; holdfastctl events says why, holdfastctl failover %s tries again\n",
-			name);
-	else
-		fprintf(out,
-			"; it goes on by itself, holdfastctl events says why if it does not\n");
-}
-
 int show_check(FILE *out, const json_t *answer)
 {
 	const json_t *item;
 	int n_wrong = 0;
 	size_t i;
 
-	/* Check that each VM is protected and not in conflict. */
 	json_array_foreach(json_object_get(answer, "vms"), i, item) {
-		const char *name = S(item, "name");
-
-		if (strcmp(S(item, "state"), "PROTECTED") != 0) {
-			show_not_protected(out, item);
-			n_wrong++;
-			if (strcmp(S(json_object_get(item, "promoted"), "state"), "silent") == 0)
-				fprintf(out,
-					"%s was promoted on %s, and nothing shows that it serves: "
-					"%s\n",
-					name, S(item, "owner"),
-					S(json_object_get(item, "promoted"), "evidence"));
-		} else if (int_of(item, "standby_waits_ms") >= WAITS_SHOWN_MS) {
-			fprintf(out,
-				"%s: standby %s lets nothing be committed for %" JSON_INTEGER_FORMAT
-				" ms, output is held: %s\n",
-				name, S(item, "standby"), int_of(item, "standby_waits_ms"),
-				S(item, "standby_fault"));
-			n_wrong++;
-		}
-		if (json_is_true(json_object_get(item, "conflict"))) {
-			fprintf(out,
-				"%s is in conflict: a host reports a newer term, or the journal is "
-				"damaged; holdfastctl vm show %s has what the hosts say, "
-				"holdfastctl owner %s HOST ends it\n",
-				name, name, name);
+		if (!is_safe(item)) {
+			show_health(out, item);
 			n_wrong++;
 		}
 	}
@@ -343,6 +312,6 @@ int show_check(FILE *out, const json_t *answer)
 		}
 	}
 	if (n_wrong == 0)
-		fprintf(out, "all VMs are protected, all hosts are connected\n");
+		fprintf(out, "all VMs are SAFE, all hosts are connected\n");
 	return n_wrong;
 }

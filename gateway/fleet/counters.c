@@ -28,6 +28,7 @@ const struct counters_row fleet_counter_rows[] = {
 	ROW(commits), ROW(epoch_acks), ROW(epoch_acks_stale), ROW(relay_frames), ROW(relay_bytes),
 	ROW(relay_dropped), ROW(relay_blocked), ROW(relay_errors), ROW(journal_writes),
 	ROW(journal_errors), ROW(events), ROW(events_suppressed), ROW(promotions),
+	ROW(vms_safe), ROW(vms_not_safe), ROW(health_changes),
 	ROW(probes_sent), ROW(probes_answered), ROW(probe_replies), ROW(probes_lost),
 	ROW(probes_malformed), ROW(probes_stray), ROW(witness_keys),
 	WITNESS_ROWS("witness_", WIRE_WITNESS_BACKUP),
@@ -86,6 +87,23 @@ static void copy_probe_counters(struct fleet *fleet)
 	fleet->counters.probes_stray = p.stray;
 }
 
+static void count_health(struct fleet *fleet)
+{
+	struct fleet_counters *c = &fleet->counters;
+
+	/* A VM that cannot be protected because of its files is not safe either. */
+	c->vms_safe = c->health_changes = 0;
+	c->vms_not_safe = fleet->n_faults;
+	for (size_t i = 0; i < fleet->n_vms; i++) {
+		const struct health_watch *watch = &fleet->vms[i]->health;
+		bool is_safe = watch->is_begun && watch->shown.word == HEALTH_SAFE;
+
+		c->vms_safe += is_safe;
+		c->vms_not_safe += !is_safe;
+		c->health_changes += watch->n_changes;
+	}
+}
+
 void fleet_print_counters(struct fleet *fleet, struct bytes_writer *w)
 {
 	const void *all[1] = {&fleet->counters};
@@ -98,6 +116,7 @@ void fleet_print_counters(struct fleet *fleet, struct bytes_writer *w)
 		c->relay_dropped += fleet->vms[i]->relay.dropped_total;
 	}
 	copy_probe_counters(fleet);
+	count_health(fleet);
 	witness_keys_count(fleet);
 	counters_print(fleet_counter_rows, fleet_n_counter_rows, all, 1, w);
 }

@@ -53,6 +53,9 @@ struct fleet_counters {
 	uint64_t relay_frames, relay_bytes, relay_dropped, relay_blocked, relay_errors;
 	uint64_t journal_writes, journal_errors;
 	uint64_t events, events_suppressed, promotions;
+	/* How many VMs have a health word that is SAFE and that is not, and how often the words of
+	 * all VMs changed. Taken from the VMs when the counters are printed. */
+	uint64_t vms_safe, vms_not_safe, health_changes;
 	/* Copied from probes_get_counters() when the counters are printed. */
 	uint64_t probes_sent, probes_answered, probe_replies, probes_lost, probes_malformed,
 		probes_stray;

@@ -36,6 +36,7 @@
 #include "fleet/inbox.h"
 #include "fleet/link.h"
 #include "vm/fsm.h"
+#include "vm/health.h"
 #include "vm/journal.h"
 #include "vm/journal_thread.h"
 #include "vm/relay.h"
@@ -57,6 +58,7 @@ struct fleet_report {
 	uint8_t role, state, verdict;
 	char text[WIRE_TEXT_MAX + 1];
 	char stats[WIRE_STATS_MAX + 1];
+	struct health_signs signs; /* what `stats` say of the VM's health */
 	/* why this host cannot work for the VM, as the last event reported it */
 	char told_text[WIRE_TEXT_MAX + 1];
 	uint64_t told_ns;
@@ -124,6 +126,8 @@ struct fleet_vm {
 	uint64_t standby_features;	  /* features that the last standby understood */
 	struct fleet_report report[VM_HOSTS]; /* last report of each host, by enum vm_host_index */
 	struct prober *prober; /* borrowed; NULL: this VM has no address to probe */
+	struct health_watch health; /* the health word, and since when */
+	uint64_t health_ns;	    /* when the word was last judged */
 };
 
 /* A VM with an unusable file or unusable journal lines, which therefore cannot be protected. */
@@ -317,6 +321,10 @@ int fleet_take_over(struct fleet *fleet, uint64_t op_id) __attribute__((warn_unu
 /* Handle @result, the journal thread's result of recording an incarnation. fleet_journal_done()
  * calls this. */
 void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns);
+
+/* Say in *ret_health whether a failover of @vm at @now_ns would lose nothing. This is the one place
+ * where operators' verbs get the answer. See fleet_health.c. */
+void fleet_health(const struct fleet_vm *vm, uint64_t now_ns, struct health *ret_health);
 
 /* Give operators an event. @vm is a VM's name, or "" if the event is not about one VM. */
 void fleet_event(struct fleet *fleet, uint64_t now_ns, const char *vm, const char *kind,

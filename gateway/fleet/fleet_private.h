@@ -18,6 +18,9 @@ void fleet_act_journaled(struct fleet *fleet, const struct vm_action *a, int res
  * the state machine that is restored if a step fails. */
 void fleet_granted(struct fleet_vm *vm, uint64_t now_ns);
 
+/* In fleet_health.c: judge @vm's health if that is due, and give an event if its word changed. */
+void fleet_health_tick(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns);
+
 /* Answer the operator's request @op_id. */
 void fleet_reply(struct fleet *fleet, uint64_t op_id, bool ok, const char *code, const char *text);
 

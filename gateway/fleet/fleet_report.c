@@ -146,6 +146,7 @@ void fleet_take_report(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, u
 	report->verdict = msg->verdict;
 	memcpy(report->text, msg->text, sizeof(report->text));
 	memcpy(report->stats, msg->stats, sizeof(report->stats));
+	health_read_signs(msg->stats, &report->signs);
 	find_signs(msg->stats, &in, &words);
 	tell_hindrance(fleet, vm, host, report, now_ns);
 	tell_news(fleet, vm, host, report, now_ns);

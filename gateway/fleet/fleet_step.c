@@ -201,6 +201,7 @@ void fleet_tick(struct fleet *fleet, uint64_t now_ns)
 		struct vm_input tick;
 
 		tick_pending(fleet, vm, now_ns);
+		fleet_health_tick(fleet, vm, now_ns);
 		if (vm->pending.waiting || now_ns < vm_fsm_deadline_ns(&vm->fsm))
 			continue;
 		evidence_gather(fleet, vm, &evidence, &tick);

@@ -513,8 +513,8 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
  * Returns 0 if nothing waits for the standby, or the VM has no standby. */
 uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 
-/* Write to @text (@size bytes) what the standby does wrong. Call this only while
- * vm_standby_waits_ns() is not 0. Returns @text. */
+/* Write to @text (@size bytes) what the standby does wrong. Call this only in
+ * SYNCING and PROTECTED, while the standby takes no epochs. Returns @text. */
 const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size);
 
 /* Should a promoted guest be probed now? */

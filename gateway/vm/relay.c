@@ -241,6 +241,21 @@ int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint6
 	return 0;
 }
 
+uint64_t vm_relay_unacknowledged_ns(const struct vm_relay *relay, uint64_t acknowledged,
+				    uint64_t now_ns)
+{
+	uint64_t oldest_ns = now_ns;
+
+	/* A FULL epoch may skip numbers, so look at all. */
+	for (size_t i = 0; i < VM_RELAY_IN_FLIGHT_MAX; i++) {
+		if (relay->in_flight[i].epoch > acknowledged &&
+		    relay->in_flight[i].epoch <= relay->sent_epoch &&
+		    relay->in_flight[i].end_ns < oldest_ns)
+			oldest_ns = relay->in_flight[i].end_ns;
+	}
+	return now_ns - oldest_ns;
+}
+
 int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
 {
 	size_t slot = epoch % VM_RELAY_IN_FLIGHT_MAX;

@@ -107,4 +107,8 @@ int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint6
 int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
+/* Returns how long ago the oldest epoch after @acknowledged was forwarded whole; 0: none was. */
+uint64_t vm_relay_unacknowledged_ns(const struct vm_relay *relay, uint64_t acknowledged,
+				    uint64_t now_ns);
+
 #endif

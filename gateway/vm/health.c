@@ -1,0 +1,378 @@
+#include "vm/health.h"
+
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "vm/health_private.h"
+
+/* The limit of events: TELL_BURST at once, then one in each TELL_NS. */
+#define TELL_BURST 8
+#define TELL_NS	   (10 * CLOCK_NS_PER_S)
+
+static const char *const names[HEALTH_N_WORDS] = {
+	[HEALTH_CONFLICT] = "CONFLICT",
+	[HEALTH_JOURNAL] = "JOURNAL",
+	[HEALTH_FAILED] = "FAILED",
+	[HEALTH_NOT_SERVED] = "NOT-SERVED",
+	[HEALTH_PROMOTING] = "PROMOTING",
+	[HEALTH_UNPROTECTED] = "UNPROTECTED",
+	[HEALTH_PREPARING] = "PREPARING",
+	[HEALTH_SYNCING] = "SYNCING",
+	[HEALTH_OWNER_SILENT] = "OWNER-SILENT",
+	[HEALTH_IN_DOUBT] = "IN-DOUBT",
+	[HEALTH_NO_STANDBY] = "NO-STANDBY",
+	[HEALTH_PAUSED] = "PAUSED",
+	[HEALTH_DISKS] = "DISKS",
+	[HEALTH_NOT_HELD] = "NOT-HELD",
+	[HEALTH_BEHIND] = "BEHIND",
+	[HEALTH_NO_ROOM] = "NO-ROOM",
+	[HEALTH_NO_WAY] = "NO-WAY",
+	[HEALTH_SAFE] = "SAFE",
+};
+
+const char *health_word_name(enum health_word word)
+{
+	return (unsigned int)word < HEALTH_N_WORDS ? names[word] : "UNKNOWN";
+}
+
+/* ---- the conditions */
+
+static bool in_conflict(view_t *v)
+{
+	return vm_fsm_in_conflict(v->fsm);
+}
+
+static bool journal_is_late(view_t *v)
+{
+	return v->journal_waits_ns >= HEALTH_LATE_NS;
+}
+
+static bool has_failed(view_t *v)
+{
+	return is_in(v, VM_FAILED);
+}
+
+static bool shows_no_life(view_t *v)
+{
+	return is_in(v, VM_UNPROTECTED) &&
+	       v->fsm->protection.promoted.state == VM_PROMOTED_SILENT;
+}
+
+static bool guest_is_gone(view_t *v)
+{
+	return is_in(v, VM_UNPROTECTED) && !is_silent(v, owner_of(v)) &&
+	       owner(v)->verdict == WIRE_VERDICT_EXITED;
+}
+
+static bool is_promoting(view_t *v)
+{
+	return is_in(v, VM_PROMOTING);
+}
+
+static bool is_unprotected_unheard(view_t *v)
+{
+	return is_in(v, VM_UNPROTECTED) && is_silent(v, owner_of(v));
+}
+
+static bool is_suspended(view_t *v)
+{
+	return is_in(v, VM_UNPROTECTED) && v->fsm->is_suspended;
+}
+
+static bool is_unprotected(view_t *v)
+{
+	return is_in(v, VM_UNPROTECTED);
+}
+
+static bool is_preparing(view_t *v)
+{
+	return is_in(v, VM_PREPARING);
+}
+
+static bool output_cannot_leave(view_t *v)
+{
+	return is_in(v, VM_SYNCING) && vm_way_obstacle(v->fsm, owner_of(v));
+}
+
+static bool is_syncing(view_t *v)
+{
+	return is_in(v, VM_SYNCING);
+}
+
+/* Any state that is not listed above must not come near SAFE. */
+static bool is_not_protected(view_t *v)
+{
+	return !is_in(v, VM_PROTECTED);
+}
+
+static bool both_are_silent(view_t *v)
+{
+	return is_silent(v, VM_HOST_FIRST) && is_silent(v, VM_HOST_SECOND);
+}
+
+static bool owner_is_silent(view_t *v)
+{
+	return is_silent(v, owner_of(v));
+}
+
+static bool is_in_doubt(view_t *v)
+{
+	const struct detector *d = &v->fsm->detector;
+
+	return d->state == DETECTOR_DEGRADED || d->state == DETECTOR_FAILED ||
+	       (d->state == DETECTOR_SUSPECT && d->clock_ns - d->doubt_ns >= HEALTH_LATE_NS);
+}
+
+static bool standby_is_silent(view_t *v)
+{
+	return is_silent(v, standby_of(v));
+}
+
+static bool standby_is_not_ready(view_t *v)
+{
+	return standby(v)->agent_state != WIRE_STATE_STANDBY_READY ||
+	       standby(v)->term != v->fsm->record.term;
+}
+
+static bool standby_takes_nothing(view_t *v)
+{
+	return !v->fsm->stream[VM_STREAM_STANDBY].up || v->fsm->protection.standby.n_breaks > 0;
+}
+
+static bool standby_lacks_epochs(view_t *v)
+{
+	const struct vm_protection *p = &v->fsm->protection;
+
+	return p->complete == 0 || p->complete < p->committed;
+}
+
+static bool is_paused(view_t *v)
+{
+	return owner(v)->verdict == WIRE_VERDICT_PAUSED;
+}
+
+static bool verify_failed(view_t *v)
+{
+	return owner_signs(v)->has_verify_failed;
+}
+
+static bool disks_differ(view_t *v)
+{
+	return owner_signs(v)->is_differing;
+}
+
+static bool disks_are_apart(view_t *v)
+{
+	return owner_signs(v)->has_disks && !owner_signs(v)->is_in_step;
+}
+
+static bool is_direct(view_t *v)
+{
+	return owner_signs(v)->is_direct;
+}
+
+static bool owner_is_not_protected(view_t *v)
+{
+	return owner(v)->agent_state != WIRE_STATE_PROTECTED ||
+	       owner(v)->term != v->fsm->record.term;
+}
+
+static bool output_passes(view_t *v)
+{
+	const struct vm_relay *relay = v->relay;
+	const struct health_signs *signs = owner_signs(v);
+
+	return (signs->knows_holding && !signs->is_holding) ||
+	       (relay->term == v->fsm->record.term && relay->unheld_epoch > 0 &&
+		relay->unheld_epoch >= v->fsm->protection.complete);
+}
+
+static bool standby_is_late(view_t *v)
+{
+	return vm_standby_waits_ns(v->fsm, v->now_ns) >= HEALTH_LATE_NS;
+}
+
+static bool is_unacknowledged(view_t *v)
+{
+	return unacknowledged_ns(v) >= HEALTH_LATE_NS;
+}
+
+static bool was_never_committed(view_t *v)
+{
+	return v->fsm->protection.committed_ns == 0;
+}
+
+static bool commits_are_late(view_t *v)
+{
+	return age_ns(v, v->fsm->protection.committed_ns) >=
+	       HEALTH_COMMIT_NS + 2 * owner_signs(v)->interval_ns;
+}
+
+static bool has_no_room(view_t *v)
+{
+	const struct health_signs *signs = standby_signs(v);
+
+	return signs->knows_room && signs->room_free_bytes < signs->room_needed_bytes;
+}
+
+static bool has_no_way(view_t *v)
+{
+	return vm_way_obstacle(v->fsm, standby_of(v)) != NULL;
+}
+
+static bool always(view_t *v)
+{
+	(void)v;
+	return true;
+}
+
+/* ---- the rows */
+
+#define PROMOTES "{standby} is promoted once it is certain that {owner} has failed"
+#define POLICY	 "the policy standby_lost applies at standby_timeout_ms, if nothing is committed"
+
+/* The first row that applies is the judgement. {NAME} stands for what parts[] says. */
+static const struct row {
+	enum health_word word;
+	bool (*applies)(view_t *v);
+	const char *missing, *next;
+} rows[] = {
+	{HEALTH_CONFLICT, in_conflict,
+	 "who owns the guest is not clear: a host reports a newer term, or the journal is damaged",
+	 "it ends when both hosts agree; `holdfastctl vm show {vm}` has what they say, "
+	 "`holdfastctl owner {vm} HOST` ends it"},
+	{HEALTH_JOURNAL, journal_is_late,
+	 "the disk of the gateway's state_dir has not answered for {journal} ms",
+	 "nothing is ordered or committed until it does"},
+	{HEALTH_FAILED, has_failed, "{owner} was to take over, and could not",
+	 "`holdfastctl failover {vm}` tries again, `unprotect {vm}` gives the guest back; "
+	 "`events` says why"},
+	{HEALTH_NOT_SERVED, shows_no_life,
+	 "{owner} was promoted, and nothing shows that its guest serves: {promoted}",
+	 "it is probed now and then; look at the guest's console on {owner}"},
+	{HEALTH_NOT_SERVED, guest_is_gone, "the guest of {owner} is gone{owner-text}",
+	 "start the guest, then `holdfastctl protect {vm}`"},
+	{HEALTH_PROMOTING, is_promoting, "{owner} takes over{owner-step}",
+	 "the guest runs on {owner}, unprotected"},
+	{HEALTH_UNPROTECTED, is_unprotected_unheard,
+	 "no copy is kept, and {owner} was not heard for {owner-age}",
+	 "is holdfast-agent running on {owner}?"},
+	{HEALTH_UNPROTECTED, is_suspended,
+	 "the protection is suspended; `holdfastctl events` says why",
+	 "it is protected again by itself once that is over and {standby} is connected"},
+	{HEALTH_UNPROTECTED, is_unprotected, "no copy is kept",
+	 "nothing by itself; `holdfastctl protect {vm}`"},
+	{HEALTH_PREPARING, is_preparing, "{standby} gets ready{standby-step}{standby-way}",
+	 "the first copy follows by itself"},
+	{HEALTH_SYNCING, output_cannot_leave, "held output cannot leave{owner-way}",
+	 "the protection ends at standby_timeout_ms, if it still cannot"},
+	{HEALTH_SYNCING, is_syncing,
+	 "{standby} has no whole copy for which output was held{owner-step}",
+	 "syncing{progress}; then it is protected by itself"},
+	{HEALTH_UNPROTECTED, is_not_protected, "its state is unknown", "this is a bug; report it"},
+
+	/* PROTECTED. */
+	{HEALTH_OWNER_SILENT, both_are_silent,
+	 "neither host was heard: {owner} for {owner-age}, {standby} for {standby-age}; is this "
+	 "gateway cut off?",
+	 "nothing is promoted while both are silent"},
+	{HEALTH_OWNER_SILENT, owner_is_silent,
+	 "{owner} was not heard for {owner-age}, so its guest is not known", PROMOTES},
+	{HEALTH_IN_DOUBT, is_in_doubt, "{owner} may have failed: {evidence}", PROMOTES},
+	{HEALTH_NO_STANDBY, standby_is_silent, "{standby} was not heard for {standby-age}", POLICY},
+	{HEALTH_NO_STANDBY, standby_is_not_ready,
+	 "{standby} could not take over: its agent is {standby-state} in term {standby-term}"
+	 "{standby-text}",
+	 "its agent tries to get ready again by itself"},
+	{HEALTH_NO_STANDBY, standby_takes_nothing, "{standby}: {fault}", POLICY},
+	{HEALTH_NO_STANDBY, standby_lacks_epochs,
+	 "{standby} lacks epochs that were committed", "a whole copy follows by itself"},
+	{HEALTH_PAUSED, is_paused, "somebody else paused the guest on {owner}{owner-text}",
+	 "it is replicated again once it runs"},
+	{HEALTH_DISKS, verify_failed, "the verification of {standby}'s disks failed{verify-why}",
+	 "nothing by itself: look at the storage of {standby}, then `holdfastctl unprotect {vm}` "
+	 "and `protect {vm}` copy all again"},
+	{HEALTH_DISKS, disks_differ,
+	 "a block of {standby}'s disks differed, and not all blocks were compared since",
+	 "it is sent again, and the verification goes on"},
+	{HEALTH_DISKS, disks_are_apart, "the disks are not in step{owner-text}",
+	 "they are copied again{progress}; output is held meanwhile"},
+	{HEALTH_NOT_HELD, is_direct, "{owner} streams to {standby} without this gateway",
+	 "it comes back to this gateway by itself"},
+	{HEALTH_NOT_HELD, owner_is_not_protected,
+	 "{owner}'s agent is {owner-state} in term {owner-term}{owner-text}",
+	 "its agent gets there again by itself{owner-step}"},
+	{HEALTH_NOT_HELD, output_passes, "{owner} lets output leave before its commit",
+	 "output is held from the next epoch on"},
+	{HEALTH_BEHIND, standby_is_late,
+	 "{standby} lets nothing be committed for {waits} ms, output is held: {fault}", POLICY},
+	{HEALTH_BEHIND, is_unacknowledged,
+	 "{standby} has not acknowledged an epoch for {unacknowledged} ms", POLICY},
+	{HEALTH_BEHIND, was_never_committed,
+	 "no epoch was committed since this gateway's start", "the next epoch is committed"},
+	{HEALTH_BEHIND, commits_are_late, "no epoch was committed for {committed} ms",
+	 "{owner} is judged by what it does next"},
+	{HEALTH_NO_ROOM, has_no_room,
+	 "{standby} has {room-free} MiB free in its state_dir, a full copy may need {room-needed} "
+	 "MiB",
+	 "ordinary epochs are taken, a copy would be refused: free space, or enlarge that tmpfs"},
+	{HEALTH_NO_WAY, has_no_way, "clients would not reach the guest on {standby}{standby-way}",
+	 "a failover still happens if {owner} fails; look at the tap's bridge on {standby}"},
+	{HEALTH_SAFE, always, "", "a failover loses nothing"},
+};
+
+/* ---- judging */
+
+void health_judge(const struct health_view *view, struct health *ret_health)
+{
+	const struct row *row = rows;
+
+	while (!row->applies(view))
+		row++;
+	ret_health->word = row->word;
+	ret_health->since_ns = view->now_ns;
+	health_expand(view, row->missing, ret_health->missing, sizeof(ret_health->missing));
+	health_expand(view, row->next, ret_health->next, sizeof(ret_health->next));
+}
+
+void health_look(const struct health_watch *watch, const struct health_view *view,
+		 struct health *ret_health)
+{
+	const struct health *shown = &watch->shown;
+	bool is_settled = watch->clear_ns > 0 &&
+			  view->now_ns - watch->clear_ns >= HEALTH_SETTLE_NS;
+
+	health_judge(view, ret_health);
+	if (watch->is_begun && ret_health->word == shown->word) {
+		ret_health->since_ns = shown->since_ns;
+	} else if (watch->is_begun && ret_health->word == HEALTH_SAFE && !is_settled) {
+		*ret_health = *shown;
+		(void)snprintf(ret_health->next, sizeof(ret_health->next),
+			       "it is over; SAFE as soon as that has lasted for a second");
+	}
+}
+
+bool health_watch(struct health_watch *watch, const struct health_view *view,
+		  enum health_word *ret_from)
+{
+	struct health now;
+
+	health_judge(view, &now);
+	if (now.word != HEALTH_SAFE)
+		watch->clear_ns = 0;
+	else if (watch->clear_ns == 0)
+		watch->clear_ns = view->now_ns;
+	health_look(watch, view, &now);
+	if (!watch->is_begun)
+		watch->told = now.word;
+	else if (now.word != watch->shown.word)
+		watch->n_changes++;
+	watch->is_begun = true;
+	watch->shown = now;
+	if (now.word == watch->told || !rate_pass(&watch->rate, TELL_NS, TELL_BURST, view->now_ns))
+		return false;
+	*ret_from = watch->told;
+	watch->told = now.word;
+	return true;
+}

@@ -1,0 +1,136 @@
+/* health.h - says of one VM whether a failover at this moment would lose nothing: its health word.
+ *
+ * Why: operators and their monitoring need one answer, not a dozen figures. The word is SAFE only
+ * if all that a failover needs is known to be in order, from reports that are fresh. In every other
+ * case the word names what is missing, and two texts say the details and what happens next.
+ * A word that is not SAFE does not mean that something is lost.
+ *
+ *	  state machine ─┐
+ *	  last reports ──┼─► health_judge: the first row ─► health_watch ─► word, since when
+ *	  relay, time ───┘   of a table that applies        (SAFE only after HEALTH_SETTLE_NS)
+ *
+ * What the gateway cannot see is listed in docs/operations.md, "The health word".
+ *
+ * Where: fleet/fleet_health.c calls it, for operators, counters and events. Nothing is decided by
+ * the word: promotions follow from fsm.h alone. Pure: no clock, no I/O, no allocation.
+ * Threads: the gateway's loop.
+ */
+#ifndef VM_HEALTH_H
+#define VM_HEALTH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/rate.h"
+#include "vm/fsm.h"
+#include "vm/relay.h"
+
+/* A report older than this says nothing about the present. Agents report every 200 ms. */
+#define HEALTH_STALE_NS (1000 * UINT64_C(1000000))
+/* The standby is late if something has waited for it for this long. */
+#define HEALTH_LATE_NS (1000 * UINT64_C(1000000))
+/* Nothing is replicated if no epoch was committed for this long, and twice the owner's own interval
+ * between epochs. */
+#define HEALTH_COMMIT_NS (2000 * UINT64_C(1000000))
+/* The word becomes SAFE only after nothing has been missing for this long. */
+#define HEALTH_SETTLE_NS (1000 * UINT64_C(1000000))
+
+#define HEALTH_NEXT_MAX 256 /* size of the text that says what happens next */
+
+/* The words in order of gravity. SAFE is the last. */
+enum health_word {
+	HEALTH_CONFLICT,      /* who owns the guest is not clear */
+	HEALTH_JOURNAL,	      /* the gateway's own disk does not answer */
+	HEALTH_FAILED,	      /* a promotion failed, the operator decides */
+	HEALTH_NOT_SERVED,    /* the guest is gone, or shows no sign that it serves */
+	HEALTH_PROMOTING,
+	HEALTH_UNPROTECTED,
+	HEALTH_PREPARING,
+	HEALTH_SYNCING,
+	/* All words below belong to a VM that is PROTECTED. */
+	HEALTH_OWNER_SILENT,  /* nothing was heard of the owner's agent lately */
+	HEALTH_IN_DOUBT,      /* the owner is suspected to have failed */
+	HEALTH_NO_STANDBY,    /* the standby is silent, or could not take over */
+	HEALTH_PAUSED,	      /* somebody else paused the guest */
+	HEALTH_DISKS,	      /* the standby's disks are not, or may not be, those of the guest */
+	HEALTH_NOT_HELD,      /* output is not, or may not be, held until its commit */
+	HEALTH_BEHIND,	      /* epochs are not acknowledged or not committed in time */
+	HEALTH_NO_ROOM,	      /* the standby could not store a large epoch */
+	HEALTH_NO_WAY,	      /* clients could not reach the guest on the standby */
+	HEALTH_SAFE,
+	HEALTH_N_WORDS,
+};
+
+/* What a host's last report says beside what the state machine keeps. Members that the report does
+ * not have are zero or false. */
+struct health_signs {
+	bool knows_holding, is_holding; /* owner: all output is held until its commit */
+	bool is_direct;	      /* owner: it streams to the standby without this gateway */
+	bool has_disks;	      /* owner: the guest has disks */
+	bool is_in_step;      /* owner: the mirrors of all disks are in step */
+	bool is_differing;    /* owner: a block of the standby's image differed, and no whole
+			       * verification has ended since */
+	bool has_verify_failed; /* owner: the verification gave up */
+	char verify_why[128];
+	uint64_t interval_ns; /* owner: between two epochs, as far as nearly all of them go */
+	bool knows_room;      /* standby: the next two are valid */
+	uint64_t room_free_bytes, room_needed_bytes;
+	/* how far a copy has come; percent is above 100 if there is none. left_s is valid if
+	 * knows_left is true */
+	uint8_t copy_percent;
+	bool knows_left;
+	uint64_t left_s;
+};
+
+/* All that a judgement is made of. Pointers are borrowed. */
+struct health_view {
+	uint64_t now_ns;
+	const struct vm_fsm *fsm;
+	const struct vm_relay *relay;
+	uint64_t reported_ns[VM_HOSTS]; /* when each host's last report came; 0: never */
+	const struct health_signs *signs[VM_HOSTS];
+	const char *text[VM_HOSTS]; /* the text of that report; "" if there is none */
+	uint64_t journal_waits_ns;  /* how long a record has waited for the disk; 0: none does */
+};
+
+/* A judgement. */
+struct health {
+	enum health_word word;
+	uint64_t since_ns;	   /* when the word became this one */
+	char missing[VM_TEXT_MAX]; /* what is missing; "" in SAFE */
+	char next[HEALTH_NEXT_MAX]; /* what happens next, or what the operator can do */
+};
+
+/* What is remembered between judgements. Zeroed, it is the watch of a VM that was never judged. */
+struct health_watch {
+	struct health shown;
+	bool is_begun;
+	uint64_t clear_ns;	 /* since when nothing is missing; 0: something is */
+	enum health_word told;	 /* the word of the last event */
+	uint64_t n_changes;	 /* how often the word changed */
+	struct rate rate;	 /* limits the events */
+};
+
+/* Returns a constant such as "SAFE" or "NO-STANDBY". */
+const char *health_word_name(enum health_word word);
+
+/* Read what a report's @stats say. The sender may have put anything there that is valid for
+ * wire_stats_next(). */
+void health_read_signs(const char *stats, struct health_signs *ret_signs);
+
+/* Judge @view. Does not set since_ns. */
+void health_judge(const struct health_view *view, struct health *ret_health);
+
+/* Returns what to show now in *ret_health. Like health_watch(), but remembers nothing. */
+void health_look(const struct health_watch *watch, const struct health_view *view,
+		 struct health *ret_health);
+
+/* Judge @view and remember the result in watch->shown. Call this at least twice a second. Returns
+ * true if operators must get an event now: from *ret_from to watch->shown.word. There is one event
+ * for each change of the word. If there are too many, those in between are left out, but the last
+ * one is told. */
+bool health_watch(struct health_watch *watch, const struct health_view *view,
+		  enum health_word *ret_from);
+
+#endif

@@ -1,0 +1,596 @@
+/* test_health.c - tests the health word of a VM on a virtual clock. From a VM that is SAFE, each
+ * case takes one thing away. The word must then name that thing, and must never be SAFE. */
+#include "fsm_lab.h"
+
+#include <stdio.h>
+
+#include "vm/health.h"
+
+static struct lab lab;
+static struct vm_relay relay;
+static struct health_signs signs[VM_HOSTS];
+static struct health_view view;
+static struct health health;
+static struct health_watch watch;
+
+static enum health_word judge(void)
+{
+	view.now_ns = lab.now_ns;
+	health_judge(&view, &health);
+	return health.word;
+}
+
+static bool says(const char *what)
+{
+	return strstr(health.missing, what) || strstr(health.next, what);
+}
+
+/* Read a report's statistics, and note that the report came now. */
+static void report(uint8_t h, const char *stats, const char *text)
+{
+	health_read_signs(stats, &signs[h]);
+	view.text[h] = text;
+	view.reported_ns[h] = lab.now_ns;
+	lab_report(&lab, h);
+}
+
+static void begin(void)
+{
+	memset(&relay, 0, sizeof(relay));
+	memset(&watch, 0, sizeof(watch));
+	memset(&view, 0, sizeof(view));
+	view.fsm = &lab.fsm;
+	view.relay = &relay;
+	for (int h = 0; h < VM_HOSTS; h++) {
+		view.signs[h] = &signs[h];
+		view.text[h] = "";
+		health_read_signs("", &signs[h]);
+	}
+}
+
+static void report_well(void)
+{
+	report(0, "holding=1\ndirect=0\ndisks=in-step\ndisk_verify=done\ndisk_differs=0\n"
+		  "interval_ms_p99=100.250\n", "");
+	report(1, "standby_room_free_bytes=300000000\nstandby_room_needed_bytes=290000000\n", "");
+}
+
+static int start_connected(void **state)
+{
+	(void)state;
+	begin();
+	lab_connect_both(&lab);
+	report_well();
+	return 0;
+}
+
+static int start_protected(void **state)
+{
+	(void)state;
+	begin();
+	lab_start_protected(&lab);
+	relay.term = lab.fsm.record.term;
+	lab_ack(&lab, 2);
+	report_well();
+	assert_int_equal(judge(), HEALTH_SAFE);
+	assert_string_equal(health.missing, "");
+	return 0;
+}
+
+/* ---- what is taken away from a VM that is SAFE */
+
+static void break_conflict(void)
+{
+	lab.peer[1].term += 5;
+	lab_report(&lab, 1);
+}
+
+static void break_journal(void)
+{
+	view.journal_waits_ns = 1200 * MS;
+}
+
+static void break_failed(void)
+{
+	lab.fsm.record.state = VM_FAILED;
+}
+
+static void break_silent_guest(void)
+{
+	lab.fsm.record.state = VM_UNPROTECTED;
+	lab.fsm.protection.promoted.state = VM_PROMOTED_SILENT;
+}
+
+static void break_ended_guest(void)
+{
+	lab.fsm.record.state = VM_UNPROTECTED;
+	lab.fsm.host[0].verdict = WIRE_VERDICT_EXITED;
+	view.text[0] = "no QEMU runs it";
+}
+
+static void break_promoting(void)
+{
+	lab.fsm.record.state = VM_PROMOTING;
+}
+
+static void break_unprotected(void)
+{
+	lab.fsm.record.state = VM_UNPROTECTED;
+}
+
+static void break_unprotected_unheard(void)
+{
+	lab_down(&lab, 0);
+	lab.fsm.record.state = VM_UNPROTECTED;
+}
+
+static void break_suspended(void)
+{
+	lab.fsm.record.state = VM_UNPROTECTED;
+	lab.fsm.is_suspended = true;
+}
+
+static void break_preparing(void)
+{
+	lab.fsm.record.state = VM_PREPARING;
+}
+
+static void break_syncing(void)
+{
+	lab.fsm.record.state = VM_SYNCING;
+	health_read_signs("step_percent=42\nstep_s_left=31\n", &signs[0]);
+}
+
+static void break_syncing_disks(void)
+{
+	lab.fsm.record.state = VM_SYNCING;
+	health_read_signs("disks=copying\ndisk_copy_percent=7\ndisk_copy_s_left=3700\n"
+			  "step_percent=42\nstep_s_left=31\n", &signs[0]);
+}
+
+static void block_way(uint8_t h)
+{
+	strcpy(lab.fsm.host[h].way, "broken");
+	strcpy(lab.fsm.host[h].way_text, "the bridge is gone");
+}
+
+static void break_way_out(void)
+{
+	lab.fsm.record.state = VM_SYNCING;
+	block_way(0);
+}
+
+static void break_state(void)
+{
+	lab.fsm.record.state = VM_N_STATES; /* a state that is added one day */
+}
+
+static void break_both(void)
+{
+	view.reported_ns[0] = view.reported_ns[1] = lab.now_ns - 1000 * MS;
+}
+
+/* The owner's agent is stopped: its connection stays up, but no report comes. */
+static void break_owner(void)
+{
+	lab.now_ns += 1000 * MS;
+	view.reported_ns[1] = lab.now_ns;
+}
+
+static void break_owner_connection(void)
+{
+	lab_down(&lab, 0);
+}
+
+static void break_degraded(void)
+{
+	lab.fsm.detector.state = DETECTOR_DEGRADED;
+}
+
+static void break_suspect(void)
+{
+	lab.fsm.detector.state = DETECTOR_SUSPECT;
+	lab.fsm.detector.doubt_ns = 1;
+	lab.fsm.detector.clock_ns = 1 + 1000 * MS;
+}
+
+static void break_standby(void)
+{
+	lab.now_ns += 1000 * MS;
+	view.reported_ns[0] = lab.now_ns;
+}
+
+static void break_standby_connection(void)
+{
+	lab_down(&lab, 1);
+}
+
+/* The warm QEMU has ended. */
+static void break_warm_qemu(void)
+{
+	lab.peer[1].state = WIRE_STATE_STANDBY_STARTING;
+	report(1, "", "the warm QEMU was killed by signal 9; starting it again");
+}
+
+static void break_standby_term(void)
+{
+	lab.fsm.host[1].term--;
+}
+
+static void break_stream(void)
+{
+	lab_stream_down(&lab, 1);
+}
+
+/* The standby refuses each epoch, and its stream is up again already. */
+static void break_refused(void)
+{
+	lab.fsm.protection.standby.n_breaks = 1;
+	strcpy(lab.fsm.protection.standby.why, "cannot store epoch 3: no space");
+}
+
+static void break_lost_epoch(void)
+{
+	lab.fsm.protection.complete = 1;
+}
+
+static void break_no_epoch(void)
+{
+	lab.fsm.protection.complete = lab.fsm.protection.committed = 0;
+}
+
+static void break_paused(void)
+{
+	lab.fsm.host[0].verdict = WIRE_VERDICT_PAUSED;
+}
+
+static void break_verified(void)
+{
+	report(0,
+	       "disks=in-step\ndisk_verify=failed\n"
+	       "disk_verify_why=disk root: is its storage sound?\n",
+	       "");
+}
+
+static void break_differing(void)
+{
+	report(0, "disks=in-step\ndisk_verify=running\ndisk_differs=1\n", "");
+}
+
+static void break_mirror(void)
+{
+	report(0, "disks=apart\n", "the server of disk root has ended");
+}
+
+static void break_direct(void)
+{
+	report(0, "direct=1\n", "");
+}
+
+static void break_owner_state(void)
+{
+	lab.peer[0].state = WIRE_STATE_SYNCING;
+	report(0, "", "lost track");
+}
+
+static void break_owner_term(void)
+{
+	lab.fsm.host[0].term--;
+}
+
+static void break_hold(void)
+{
+	report(0, "holding=0\n", "");
+}
+
+static void break_unheld(void)
+{
+	relay.unheld_epoch = 2;
+}
+
+static void break_late(void)
+{
+	lab.fsm.protection.standby.is_waited_for = true;
+	lab.fsm.protection.standby.since_ns = lab.now_ns - 1000 * MS;
+}
+
+static void break_acknowledged(void)
+{
+	relay.sent_epoch = 4;
+	relay.in_flight[3].epoch = 3;
+	relay.in_flight[3].end_ns = lab.now_ns - 1000 * MS;
+	relay.in_flight[4].epoch = 4;
+	relay.in_flight[4].end_ns = lab.now_ns;
+}
+
+static void break_never_committed(void)
+{
+	lab.fsm.protection.committed_ns = 0; /* as after a restart of the gateway */
+}
+
+static void break_commits(void)
+{
+	lab_run(&lab, 2200, 3);
+	report_well();
+}
+
+static void break_room(void)
+{
+	report(1, "standby_room_free_bytes=1000000\nstandby_room_needed_bytes=290000000\n", "");
+}
+
+static void break_way_in(void)
+{
+	block_way(1);
+}
+
+static void test_each_row(void **state)
+{
+	static const struct {
+		void (*take_away)(void);
+		enum health_word word;
+		const char *says;
+	} cases[] = {
+		{break_conflict, HEALTH_CONFLICT, "holdfastctl owner web1 HOST"},
+		{break_journal, HEALTH_JOURNAL, "1200 ms"},
+		{break_failed, HEALTH_FAILED, "holdfastctl failover web1"},
+		{break_silent_guest, HEALTH_NOT_SERVED, "nothing shows that its guest serves"},
+		{break_ended_guest, HEALTH_NOT_SERVED, "gone: no QEMU runs it"},
+		{break_promoting, HEALTH_PROMOTING, "takes over"},
+		{break_unprotected, HEALTH_UNPROTECTED, "holdfastctl protect web1"},
+		{break_unprotected_unheard, HEALTH_UNPROTECTED, "running on alpha?"},
+		{break_suspended, HEALTH_UNPROTECTED, "protected again by itself"},
+		{break_preparing, HEALTH_PREPARING, "beta gets ready"},
+		{break_syncing, HEALTH_SYNCING, "syncing 42 %, 00:31 left;"},
+		{break_syncing_disks, HEALTH_SYNCING, "syncing 7 %, 01:01:40 left;"},
+		{break_way_out, HEALTH_SYNCING, "cannot leave: the bridge is gone"},
+		{break_state, HEALTH_UNPROTECTED, "unknown"},
+		{break_both, HEALTH_OWNER_SILENT, "cut off?"},
+		{break_owner, HEALTH_OWNER_SILENT, "alpha was not heard for 1000 ms"},
+		{break_owner_connection, HEALTH_OWNER_SILENT, "beta is promoted once"},
+		{break_degraded, HEALTH_IN_DOUBT, "alpha may have failed: "},
+		{break_suspect, HEALTH_IN_DOUBT, "alpha may have failed: "},
+		{break_standby, HEALTH_NO_STANDBY, "beta was not heard for 1000 ms"},
+		{break_standby_connection, HEALTH_NO_STANDBY, "beta was not heard"},
+		{break_warm_qemu, HEALTH_NO_STANDBY, "standby-starting in term 1: the warm QEMU"},
+		{break_standby_term, HEALTH_NO_STANDBY, "could not take over"},
+		{break_stream, HEALTH_NO_STANDBY, "beta: it has no stream"},
+		{break_refused, HEALTH_NO_STANDBY, "cannot store epoch 3"},
+		{break_lost_epoch, HEALTH_NO_STANDBY, "lacks epochs"},
+		{break_no_epoch, HEALTH_NO_STANDBY, "lacks epochs"},
+		{break_paused, HEALTH_PAUSED, "paused the guest on alpha"},
+		{break_verified, HEALTH_DISKS, "failed: disk root: is its storage sound?"},
+		{break_differing, HEALTH_DISKS, "not all blocks were compared since"},
+		{break_mirror, HEALTH_DISKS, "not in step: the server of disk root has ended"},
+		{break_direct, HEALTH_NOT_HELD, "without this gateway"},
+		{break_owner_state, HEALTH_NOT_HELD, "syncing in term 1: lost track"},
+		{break_owner_term, HEALTH_NOT_HELD, "in term 0"},
+		{break_hold, HEALTH_NOT_HELD, "before its commit"},
+		{break_unheld, HEALTH_NOT_HELD, "before its commit"},
+		{break_late, HEALTH_BEHIND, "beta lets nothing be committed for 1000 ms"},
+		{break_acknowledged, HEALTH_BEHIND, "acknowledged an epoch for 1000 ms"},
+		{break_never_committed, HEALTH_BEHIND, "since this gateway's start"},
+		{break_commits, HEALTH_BEHIND, "no epoch was committed for 2200 ms"},
+		{break_room, HEALTH_NO_ROOM, "a full copy may need 276 MiB"},
+		{break_way_in, HEALTH_NO_WAY, "guest on beta: the bridge is gone"},
+	};
+	bool is_seen[HEALTH_N_WORDS] = {[HEALTH_SAFE] = true};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		(void)start_protected(state);
+		cases[i].take_away();
+		if (judge() != cases[i].word || !says(cases[i].says) ||
+		    strchr(health.missing, '{') || strchr(health.next, '{'))
+			fail_msg("case %zu: %s: %s; %s", i, health_word_name(health.word),
+				 health.missing, health.next);
+		is_seen[health.word] = true;
+	}
+	for (size_t i = 0; i < HEALTH_N_WORDS; i++)
+		assert_true(is_seen[i]);
+}
+
+/* What would be a cause just below its limit is none, so that the word does not change all the
+ * time. */
+static void test_limits(void **state)
+{
+	(void)state;
+	view.reported_ns[0] = view.reported_ns[1] = lab.now_ns - 999 * MS;
+	assert_int_equal(judge(), HEALTH_SAFE);
+	view.reported_ns[0] = lab.now_ns - 1000 * MS;
+	assert_int_equal(judge(), HEALTH_OWNER_SILENT);
+	report_well();
+	lab.fsm.protection.standby.is_waited_for = true;
+	lab.fsm.protection.standby.since_ns = lab.now_ns - 999 * MS;
+	assert_int_equal(judge(), HEALTH_SAFE);
+	lab.fsm.protection.standby.is_waited_for = false;
+	lab.fsm.detector.state = DETECTOR_SUSPECT;
+	lab.fsm.detector.doubt_ns = 1;
+	lab.fsm.detector.clock_ns = 1000 * MS;
+	assert_int_equal(judge(), HEALTH_SAFE);
+	lab.fsm.detector.state = DETECTOR_PROTECTED;
+	/* An agent that makes an epoch every 10 s, as it may be told to, is not late after 20 s. */
+	health_read_signs("interval_ms_p99=10000.5\n", &signs[0]);
+	lab.now_ns += 60000 * MS;
+	view.reported_ns[0] = view.reported_ns[1] = lab.now_ns;
+	lab.fsm.protection.committed_ns = lab.now_ns - 21900 * MS;
+	assert_int_equal(judge(), HEALTH_SAFE);
+	lab.fsm.protection.committed_ns = lab.now_ns - 22000 * MS;
+	assert_int_equal(judge(), HEALTH_BEHIND);
+}
+
+/* The graver of two causes is named. */
+static void test_gravity(void **state)
+{
+	(void)state;
+	break_room();
+	break_mirror();
+	assert_int_equal(judge(), HEALTH_DISKS);
+	break_warm_qemu();
+	assert_int_equal(judge(), HEALTH_NO_STANDBY);
+	break_conflict();
+	assert_int_equal(judge(), HEALTH_CONFLICT);
+}
+
+/* An agent may send anything. */
+static void test_hostile_reports(void **state)
+{
+	static char text[WIRE_TEXT_MAX + 1];
+
+	(void)state;
+	health_read_signs("step_percent=99999999999999999999999\nstep_s_left=18446744073709551615\n"
+			  "interval_ms_p99=18446744073709551615\nholding=-1\n"
+			  "standby_room_free_bytes=x\nstandby_room_needed_bytes=-1\n"
+			  "disk_verify_why=\n",
+			  &signs[0]);
+	assert_int_equal(signs[0].copy_percent, 100);
+	assert_int_equal(signs[0].interval_ns, 10000 * MS);
+	assert_false(signs[0].is_holding);
+	lab.fsm.record.state = VM_SYNCING;
+	assert_int_equal(judge(), HEALTH_SYNCING);
+	assert_true(says("syncing 100 %, 99:00:00 left"));
+	/* The text of a report is not searched for the names of parts. */
+	lab.fsm.record.state = VM_PROTECTED;
+	break_mirror();
+	view.text[0] = "{vm} {";
+	assert_int_equal(judge(), HEALTH_DISKS);
+	assert_true(says("not in step: {vm} {"));
+	/* A long text is cut. */
+	memset(text, 'x', WIRE_TEXT_MAX);
+	view.text[0] = text;
+	(void)judge();
+	assert_int_equal(strlen(health.missing), sizeof(health.missing) - 1);
+}
+
+/* ---- the watch */
+
+static unsigned n_events;
+static enum health_word last_from, last_to;
+
+static enum health_word look(void)
+{
+	enum health_word from;
+
+	view.now_ns = lab.now_ns;
+	if (health_watch(&watch, &view, &from)) {
+		n_events++;
+		last_from = from;
+		last_to = watch.shown.word;
+	}
+	return watch.shown.word;
+}
+
+/* Let @ms pass, in which both hosts report and epochs are committed. */
+static void pass(uint64_t ms)
+{
+	static uint64_t epoch = 100;
+
+	for (uint64_t i = 0; i < ms; i += 50) {
+		lab_run(&lab, 50, 3);
+		if (lab.fsm.record.state == VM_PROTECTED)
+			lab_ack(&lab, ++epoch);
+		view.reported_ns[0] = view.reported_ns[1] = lab.now_ns;
+		(void)look();
+	}
+}
+
+static void test_safe_is_slow_to_come_back(void **state)
+{
+	struct health shown;
+
+	(void)state;
+	n_events = 0;
+	assert_int_equal(look(), HEALTH_SAFE); /* the first judgement is taken as it is */
+	pass(5000);
+	assert_int_equal(n_events, 0);
+	break_room();
+	assert_int_equal(look(), HEALTH_NO_ROOM);
+	assert_int_equal(watch.shown.since_ns, lab.now_ns);
+	assert_int_equal(n_events, 1);
+	assert_int_equal(last_from, HEALTH_SAFE);
+	pass(3000);
+	assert_int_equal(watch.shown.since_ns, lab.now_ns - 3000 * MS);
+	report_well();
+	pass(950);
+	assert_int_equal(look(), HEALTH_NO_ROOM);
+	health_look(&watch, &view, &shown);
+	assert_int_equal(shown.word, HEALTH_NO_ROOM);
+	assert_non_null(strstr(shown.missing, "MiB free")); /* the cause is still named */
+	break_room();
+	pass(50);
+	report_well();
+	pass(950);
+	assert_int_equal(look(), HEALTH_NO_ROOM); /* the second begins anew */
+	pass(100);
+	assert_int_equal(look(), HEALTH_SAFE);
+	assert_int_equal(n_events, 2);
+	assert_int_equal(last_to, HEALTH_SAFE);
+	assert_int_equal(watch.n_changes, 2);
+}
+
+/* What an operator gets is judged when it is asked for, not when the loop last looked. */
+static void test_look_is_of_now(void **state)
+{
+	(void)state;
+	assert_int_equal(look(), HEALTH_SAFE);
+	view.now_ns = lab.now_ns + 1000 * MS;
+	health_look(&watch, &view, &health);
+	assert_int_equal(health.word, HEALTH_OWNER_SILENT);
+	assert_int_equal(health.since_ns, view.now_ns);
+}
+
+static void test_no_storm(void **state)
+{
+	(void)state;
+	n_events = 0;
+	(void)look();
+	for (int i = 0; i < 300; i++) { /* 60 s */
+		break_room();
+		pass(100);
+		break_paused();
+		pass(100);
+		lab.fsm.host[0].verdict = WIRE_VERDICT_NONE;
+	}
+	assert_true(watch.n_changes > 500);
+	assert_in_range(n_events, 8, 8 + 7);
+	/* The last word is told. */
+	report_well();
+	pass(20000);
+	assert_int_equal(last_to, HEALTH_SAFE);
+}
+
+/* From the first connection to the end of a protection, the word is never SAFE outside of
+ * PROTECTED. */
+static void test_life(void **state)
+{
+	(void)state;
+	assert_int_equal(judge(), HEALTH_UNPROTECTED);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	assert_int_equal(judge(), HEALTH_PREPARING);
+	lab_settle(&lab);
+	assert_int_equal(judge(), HEALTH_SYNCING);
+	relay.term = lab.fsm.record.term;
+	lab_ack(&lab, 1);
+	assert_int_not_equal(judge(), HEALTH_SAFE); /* the agents' reports are of before */
+	report_well();
+	assert_int_equal(judge(), HEALTH_SAFE);
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	assert_int_equal(judge(), HEALTH_PROMOTING);
+	lab_settle(&lab);
+	assert_int_equal(judge(), HEALTH_UNPROTECTED);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_each_row, start_protected),
+		cmocka_unit_test_setup(test_limits, start_protected),
+		cmocka_unit_test_setup(test_gravity, start_protected),
+		cmocka_unit_test_setup(test_hostile_reports, start_protected),
+		cmocka_unit_test_setup(test_safe_is_slow_to_come_back, start_protected),
+		cmocka_unit_test_setup(test_look_is_of_now, start_protected),
+		cmocka_unit_test_setup(test_no_storm, start_protected),
+		cmocka_unit_test_setup(test_life, start_connected),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
