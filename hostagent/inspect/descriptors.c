@@ -1,6 +1,5 @@
 #include "inspect/descriptors.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,11 +7,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/dir.h"
 #include "base/fd.h"
 
 #define UNIX_TABLE_MAX (4u << 20)
-
-AUTO_DEFINE(DIR *, closedir)
 
 int descriptors_find_unix(const char *table, unsigned long inode, char *ret_path, size_t size)
 {

@@ -1,18 +1,16 @@
 #include "inspect/domain.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/dir.h"
 #include "base/fd.h"
 #include "inspect/option.h"
 
 #define CMDLINE_MAX (256u << 10)
-
-AUTO_DEFINE(DIR *, closedir)
 
 static void add_monitor(struct domain *domain, const char *path)
 {

@@ -1,7 +1,6 @@
 #include "vmm/disks.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/dir.h"
 #include "base/fd.h"
 #include "vmm/mirror.h"
 
@@ -18,7 +18,6 @@
 #define SIZE_UNKNOWN UINT64_MAX
 
 AUTO_DEFINE(json_t *, json_decref)
-AUTO_DEFINE(DIR *, closedir)
 
 /* ---- names */
 

@@ -1,6 +1,5 @@
 #include "vmm/taps.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -15,15 +14,14 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/fd.h"
+#include "base/dir.h"
 #include "base/error.h"
+#include "base/fd.h"
 
 #define FDINFO_MAX_BYTES 4096u
 #define TEXT_BYTES	 200u
 #define TUN_MAJOR	 10u
 #define TUN_MINOR	 200u
-
-AUTO_DEFINE(DIR *, closedir)
 
 /* Get the name of the device to which @pid's descriptor @fd belongs; "" if it belongs to none.
  * Returns 0 or -errno. */

@@ -1,0 +1,16 @@
+/* dir.h - closes a directory when its variable goes out of scope.
+ *
+ *	AUTO(closedir) DIR *dir = opendir(path);
+ *
+ * Apart from cleanup.h, because few files read directories.
+ */
+#ifndef BASE_DIR_H
+#define BASE_DIR_H
+
+#include <dirent.h>
+
+#include "base/cleanup.h"
+
+AUTO_DEFINE(DIR *, closedir)
+
+#endif
