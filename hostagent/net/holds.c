@@ -334,12 +334,18 @@ enum hold_mode holds_mode(const struct holds *h)
 	return HOLD_PASS;
 }
 
-bool holds_is_taken_over(const struct holds *h)
+/* Returns true if @is is true of the hold of at least one card. */
+static bool is_any(const struct holds *h, bool (*is)(const struct hold *hold))
 {
 	for (uint32_t i = 0; i < h->n; i++)
-		if (hold_is_taken_over(h->hold[i]))
+		if (is(h->hold[i]))
 			return true;
 	return false;
+}
+
+bool holds_is_taken_over(const struct holds *h)
+{
+	return is_any(h, hold_is_taken_over);
 }
 
 int holds_fd(const struct holds *h)
@@ -397,18 +403,12 @@ const char *holds_trouble(struct holds *h)
 
 bool holds_is_sending(const struct holds *h)
 {
-	for (uint32_t i = 0; i < h->n; i++)
-		if (hold_is_sending(h->hold[i]))
-			return true;
-	return false;
+	return is_any(h, hold_is_sending);
 }
 
 bool holds_needs_seal(const struct holds *h)
 {
-	for (uint32_t i = 0; i < h->n; i++)
-		if (hold_needs_seal(h->hold[i]))
-			return true;
-	return false;
+	return is_any(h, hold_needs_seal);
 }
 
 void holds_discard(struct holds *h)
