@@ -177,7 +177,7 @@ topo_hypervisor() # HOST BACKUP_IP CLIENT_IP
 	# Use spanning tree, as libvirt's and NetworkManager's bridges do, but with the kernel's
 	# shortest forward delay, 2 s. A port sends nothing for two delays after it gets a carrier.
 	# A tap gets its carrier only when QEMU opens it. So each `protect` takes about 3 s longer.
-	# A test that protects many times sets TOPO_STP=0.
+	# tests/fault does without (TOPO_STP=0).
 	topo_bridge "$1" br0 stp_state 0 forward_delay 0 &&
 		topo_cable "$1" eth0 brc "c-$1" &&
 		topo_in "$1" ip link set eth0 master br0 &&

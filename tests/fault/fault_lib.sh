@@ -10,6 +10,7 @@
 #	fault_arm primary before_stop:3        let the next agent die at its third pass of point before_stop
 #	fault_strike primary 30                start to count the passes; wait up to 30 s for the agent to die
 #	FAULT_ON, FAULT_OFF                    the host that runs the guest, and the other host
+TOPO_STP=0 # no spanning tree, which would make each `protect` take about 3 s longer; tests/e2e and test_network have it
 # shellcheck source=tests/e2e/cluster_lib.sh
 . "$SRC/tests/e2e/cluster_lib.sh"
 

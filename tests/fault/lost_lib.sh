@@ -3,6 +3,7 @@
 #
 #	lost_start POLICY       start networks, guest, daemons and client; protect the guest; set SCENE_TERM
 #	lost_logged alpha TEXT  succeeds if the agent's log contains TEXT
+TOPO_STP=0 # as in fault_lib.sh
 # shellcheck source=tests/e2e/cluster_lib.sh
 . "$SRC/tests/e2e/cluster_lib.sh"
 
