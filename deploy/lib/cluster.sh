@@ -12,7 +12,8 @@
 #	CLUSTER_STANDBY_INI                              more lines for [standby]
 #	CLUSTER_GATEWAY_VM_INI                                   more lines for the gateway's [vm]
 #	CLUSTER_PORT, CLUSTER_PROBE_PORT                         the gateway's DPDK devices
-#	CLUSTER_AGENT_BIN, CLUSTER_GATEWAY_BIN                   daemons of other builds
+#	CLUSTER_AGENT_BIN, CLUSTER_GATEWAY_BIN                   other daemons
+#	CLUSTER_PKI_KEPT                                         a directory of certificates that many tests share
 #	CLUSTER_BEAT_TIMEOUT_MS
 
 CLUSTER_VM=web1
@@ -20,14 +21,9 @@ CLUSTER_PORT=${CLUSTER_PORT:-net_af_packet0,iface=bk0}
 CLUSTER_PROBE_PORT=${CLUSTER_PROBE_PORT:-net_af_packet1,iface=cl0}
 CLUSTER_BEAT_TIMEOUT_MS=${CLUSTER_BEAT_TIMEOUT_MS:-500}
 readonly CLUSTER_LISTEN=$TOPO_GATEWAY_IP:7400 CLUSTER_MGMT=$TOPO_MGMT_IP:7500
+readonly CLUSTER_PKI_BIN=$TOPO_LIB/../../certs/holdfast-pki
 declare -A CLUSTER_AGENT=([primary]=alpha [standby]=beta)
 declare -A CLUSTER_PID=()
-
-cluster_pki() # ROLE NAME
-{
-	"$TOPO_LIB/../../certs/holdfast-pki" issue "$CLUSTER_ETC/pki" "$1" "$2" >/dev/null ||
-		topo_die "cannot issue a certificate for $1 $2"
-}
 
 # Print the three configuration lines that name the certificate files of ROLE/NAME.
 cluster_identity() # ROLE NAME
@@ -112,6 +108,38 @@ cluster_gateway_files()
 	INI
 }
 
+# Make the PKI in the directory DIR.
+cluster_make_pki() # DIR
+{
+	local identity
+
+	"$CLUSTER_PKI_BIN" init "$1" >/dev/null || topo_die "no PKI"
+	for identity in 'host alpha' 'host beta' 'gateway gw' 'operator demo' 'viewer looker'; do
+		# shellcheck disable=SC2086 # two words
+		"$CLUSTER_PKI_BIN" issue "$1" $identity >/dev/null || topo_die "cannot issue a certificate for $identity"
+	done
+}
+
+# Make the cluster's PKI, or copy that of CLUSTER_PKI_KEPT. That one is made anew when it is a day old.
+cluster_pki()
+{
+	local kept=${CLUSTER_PKI_KEPT:-} lock
+
+	if [[ -z $kept ]]; then
+		cluster_make_pki "$CLUSTER_ETC/pki"
+		return
+	fi
+	exec {lock}>"$kept.lock"
+	flock "$lock"
+	if [[ -z $(find "$kept/complete" -newer "$CLUSTER_PKI_BIN" -mtime 0 2>/dev/null) ]]; then
+		rm -rf "$kept"
+		cluster_make_pki "$kept"
+		touch "$kept/complete"
+	fi
+	cp -a "$kept" "$CLUSTER_ETC/pki" || topo_die "cannot copy $kept"
+	exec {lock}>&-
+}
+
 cluster_configure() # BUILD_DIR LOG_DIR
 {
 	CLUSTER_BUILD=$1 CLUSTER_LOGS=$2 CLUSTER_ETC=$TOPO_DIR/etc
@@ -126,9 +154,7 @@ cluster_configure() # BUILD_DIR LOG_DIR
 		[[ -x $bin ]] || topo_die "$bin is not built; run: ninja -C $1"
 	done
 	mkdir -p "$CLUSTER_ETC" "$CLUSTER_LOGS"
-	"$TOPO_LIB/../../certs/holdfast-pki" init "$CLUSTER_ETC/pki" >/dev/null || topo_die "no PKI"
-	cluster_pki host alpha; cluster_pki host beta; cluster_pki gateway gw
-	cluster_pki operator demo; cluster_pki viewer looker
+	cluster_pki
 	cluster_agent_files primary; cluster_agent_files standby; cluster_gateway_files
 }
 

@@ -11,6 +11,7 @@
 . "$SRC/deploy/lib/cluster.sh"
 
 SCENE_TOOLS=$SRC/tests/e2e
+CLUSTER_PKI_KEPT=$BUILD/test-pki
 CAPTURE_PID=''
 
 # Build TARGETs of this tree with other meson options, in a separate build directory. Print the path

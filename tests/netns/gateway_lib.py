@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
+import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import hfagent  # noqa: E402
@@ -83,12 +84,21 @@ class Lab:
         os.close(fd)
 
     def make_pki(self, hosts):
-        pki = os.path.join(self.dir, "pki")
-        sh(PKI, "init", pki)
-        for role, name in ([("gateway", "gw1"), ("operator", "op"), ("viewer", "eye")] +
-                           [("host", h) for h in hosts]):
-            sh(PKI, "issue", pki, role, name)
-        self.pki = pki
+        """Copy the certificates that many tests share. They are made anew when they are a day old."""
+        kept = os.path.join(BUILD, "test-pki-%08x" % zlib.crc32(" ".join(hosts).encode()))
+        complete = kept + "/complete"
+        with open(kept + ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            oldest = max(os.path.getmtime(PKI), time.time() - 86400)
+            if not os.path.exists(complete) or os.path.getmtime(complete) < oldest:
+                shutil.rmtree(kept, ignore_errors=True)
+                sh(PKI, "init", kept)
+                for role, name in ([("gateway", "gw1"), ("operator", "op"), ("viewer", "eye")] +
+                                   [("host", h) for h in hosts]):
+                    sh(PKI, "issue", kept, role, name)
+                with open(complete, "w"):
+                    pass
+            self.pki = shutil.copytree(kept, os.path.join(self.dir, "pki"))
 
     def cert(self, role, name):
         return os.path.join(self.pki, role, name)
