@@ -16,7 +16,7 @@
 #include "net/release_port.h"
 
 #if HOLDFAST_RELEASE_EARLY
-/* TEST ONLY (meson option release_early): breaks output commit on purpose, to show that the test of
+/* TEST ONLY (holdfast-agent-early): breaks output commit on purpose, to show that the test of
  * output commit can fail. */
 static const bool is_release_early = true;
 #else

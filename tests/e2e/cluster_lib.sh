@@ -14,20 +14,10 @@ SCENE_TOOLS=$SRC/tests/e2e
 CLUSTER_PKI_KEPT=$BUILD/test-pki
 CAPTURE_PID=''
 
-# Build TARGETs of this tree with other meson options, in a separate build directory. Print the path
-# of that directory.
-scene_build() # NAME MESON_OPTION... -- TARGET...
+# Build programs that are not built by default.
+scene_build() # TARGET...
 {
-	local dir=${BUILD%/}-$1 options=()
-
-	shift
-	while [[ $1 != -- ]]; do options+=("$1"); shift; done
-	shift
-	{
-		[[ -f $dir/build.ninja ]] || meson setup "$dir" "$SRC" "${options[@]}"
-		ninja -C "$dir" "$@"
-	} >"$TEST_TMP/build.log" 2>&1 || { tail -n 20 "$TEST_TMP/build.log" >&2; return 1; }
-	echo "$dir"
+	ninja -C "$BUILD" "$@" >"$TEST_TMP/build.log" 2>&1 || { tail -n 20 "$TEST_TMP/build.log" >&2; return 1; }
 }
 
 scene_start()

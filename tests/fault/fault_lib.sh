@@ -6,7 +6,7 @@
 # gets its fault point when it is started. A point in the primary's code has no effect while the
 # agent's host is the standby.
 #
-#	fault_start                            like scene_start, with the fault_points build
+#	fault_start                            like scene_start, with daemons that have fault points
 #	fault_arm primary before_stop:3        let the next agent die at its third pass of point before_stop
 #	fault_strike primary 30                start to count the passes; wait up to 30 s for the agent to die
 #	FAULT_ON, FAULT_OFF                    the host that runs the guest, and the other host
@@ -26,14 +26,17 @@ fault_ask_arp()
 		"$TOPO_CLIENT_IP" "$TOPO_GUEST_IP"
 }
 
+# Build the daemons that have fault points. From now on the cluster's daemons are these.
+fault_programs()
+{
+	scene_build hostagent/holdfast-agent-fault gateway/holdfast-gateway-fault || fail "no daemons with fault points"
+	CLUSTER_AGENT_BIN=$BUILD/hostagent/holdfast-agent-fault
+	CLUSTER_GATEWAY_BIN=$BUILD/gateway/holdfast-gateway-fault
+}
+
 fault_start() # [hf-client option...]
 {
-	local dir
-
-	dir=$(scene_build fault -Dfault_points=true -- hostagent/holdfast-agent gateway/holdfast-gateway) ||
-		fail "no build with fault points"
-	CLUSTER_AGENT_BIN=$dir/hostagent/holdfast-agent
-	CLUSTER_GATEWAY_BIN=$dir/gateway/holdfast-gateway
+	fault_programs
 	topo_trap
 	topo_up
 	# with a root disk, disk_images has already made the image

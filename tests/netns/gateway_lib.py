@@ -38,6 +38,13 @@ def sh(*args, **kwargs):
     return subprocess.run(args, check=True, capture_output=True, text=True, **kwargs)
 
 
+def use_fault_points():
+    """Build the gateway that has fault points. Labs made from now on run it."""
+    global GATEWAY
+    sh("ninja", "-C", BUILD, "gateway/holdfast-gateway-fault")
+    GATEWAY = os.path.join(BUILD, "gateway/holdfast-gateway-fault")
+
+
 class Lab:
     def __init__(self, port="packet", hosts=("alpha", "beta"), vm=None, **settings):
         if os.geteuid() != 0:

@@ -24,7 +24,7 @@ import sys
 import tempfile
 
 BUILD = os.environ.get("BUILD") or sys.exit("BUILD is not set")
-TOOL = os.path.join(BUILD, "tests", "netns", "hold_tool")
+TOOL = os.environ.get("HOLD_TOOL") or os.path.join(BUILD, "tests", "netns", "hold_tool")
 CLIENT_MAC = "02:00:00:00:00:c1"
 GUEST_MAC = "52:54:00:00:00:01"
 GUEST2_MAC = "52:54:00:00:00:02"

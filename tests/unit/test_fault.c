@@ -1,8 +1,6 @@
-/* Tests fault points. The test compiles fault.c itself with fault points on. The library has them
- * only with -Dfault_points=true, but the test must work in every build. */
-#ifndef HOLDFAST_FAULT_POINTS
+/* Tests fault points. The test compiles fault.c itself with fault points on, because the library
+ * has none. */
 #define HOLDFAST_FAULT_POINTS 1
-#endif
 #include "base/error.h"
 #include "base/fault.c"
 

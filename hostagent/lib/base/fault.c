@@ -136,8 +136,8 @@ int fault_init(struct error *ret_error)
 #endif
 	if (!can_fault)
 		return error_set(ret_error, -ENOTSUP,
-				 "HOLDFAST_FAULT=%s: this build has no fault points, expected it "
-				 "unset (or build with -Dfault_points=true)",
+				 "HOLDFAST_FAULT=%s: this program has no fault points, expected it "
+				 "unset (or run holdfast-agent-fault or holdfast-gateway-fault)",
 				 text);
 	if (parse_fault(text) < 0) {
 		(void)error_set(ret_error, -EINVAL,

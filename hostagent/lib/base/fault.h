@@ -17,8 +17,9 @@
  * daemon, and create the file later.
  *
  * Where: daemons call fault_init() first. A line FAULT_POINT(FAULT_X) marks each point in their
- * code. Only builds with -Dfault_points=true (HOLDFAST_FAULT_POINTS) contain the points. Other
- * builds compile them to nothing, and their fault_init() fails if HOLDFAST_FAULT is set.
+ * code. Only the programs holdfast-agent-fault and holdfast-gateway-fault have the points: they
+ * compile the files in meson.build's fault lists with HOLDFAST_FAULT_POINTS. In other programs a
+ * point is nothing, and fault_init() fails if HOLDFAST_FAULT is set.
  * Threads: call fault_init() before any thread is created; FAULT_POINT works in any thread.
  */
 #ifndef BASE_FAULT_H
@@ -49,8 +50,8 @@ enum fault_point {
 
 /* Read HOLDFAST_FAULT. Returns 0 if it is unset, or if it is valid and its point is now armed;
  * -EINVAL if it is malformed or names an unknown point or action (*ret_error lists the valid
- * names); or -ENOTSUP if it is set, but this build has no fault points. On error the process should
- * end: the test that set the variable would prove nothing. */
+ * names); or -ENOTSUP if it is set, but this program has no fault points. On error the process
+ * should end: the test that set the variable would prove nothing. */
 int fault_init(struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Returns the name of @point as used in HOLDFAST_FAULT. */
