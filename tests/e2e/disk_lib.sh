@@ -241,20 +241,7 @@ disk_stat() { scene_value "vm['stats'].get('$1', 0)"; } # NAME
 # Print how many bytes the guest has written to its disk, as QEMU counts them.
 disk_written_bytes() # HOST
 {
-	topo_in "$1" python3 - "$TOPO_DIR/$1/qmp-look" <<-'PYTHON'
-		import json, socket, sys
-		s = socket.socket(socket.AF_UNIX)
-		s.settimeout(20)
-		s.connect(sys.argv[1])
-		stream = s.makefile("rw")
-		json.loads(stream.readline())
-		for command in ("qmp_capabilities", "query-blockstats"):
-		    stream.write(json.dumps({"execute": command}) + "\n")
-		    stream.flush()
-		    while "return" not in (answer := json.loads(stream.readline())):
-		        pass
-		print(max(d["stats"]["wr_bytes"] for d in answer["return"]))
-	PYTHON
+	topo_in "$1" python3 "$SRC/tests/e2e/qmp_blocks.py" "$TOPO_DIR/$1/qmp-look" written
 }
 
 # Print the pid of the server that receives the writes of the guest's disk on HOST.

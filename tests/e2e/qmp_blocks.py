@@ -1,37 +1,15 @@
 """Look at the disks of a guest, or mirror one, through a monitor of its QEMU: qmp_blocks.py SOCKET WORD...
 
     flushes         print "on", "off" or "both": do the writable nodes of images obey flushes?
+    written         print how many bytes the guest has written to the disk to which it has written most
     marks           print the objects that an agent has left in QEMU
     mirror URI      mirror the only disk to an NBD server on the unix socket URI; return when all is copied
     unmirror        end the mirror
 """
-import json
-import socket
 import sys
 import time
 
-
-class Monitor:
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
-        self.socket.connect(path)
-        self.stream = self.socket.makefile("rw")
-        json.loads(self.stream.readline())
-        self.do("qmp_capabilities")
-
-    def do(self, command, **arguments):
-        self.stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self.stream.flush()
-        while True:
-            answer = json.loads(self.stream.readline())
-            if "error" in answer:
-                sys.exit(f"{command}: {answer['error']['desc']}")
-            if "return" in answer:
-                return answer["return"]
-
-    def jobs(self):
-        return self.do("query-block-jobs")
+from qmp_monitor import Monitor
 
 
 def flushes(monitor):
@@ -47,13 +25,13 @@ def mirror(monitor, path):
     monitor.do("blockdev-add", driver="nbd", server={"type": "unix", "path": path}, **{"node-name": "bench"})
     monitor.do("blockdev-mirror", device=source, target="bench", sync="full",
                **{"job-id": "bench", "copy-mode": "write-blocking"})
-    while not monitor.jobs()[0]["ready"]:
+    while not monitor.do("query-block-jobs")[0]["ready"]:
         time.sleep(0.1)
 
 
 def unmirror(monitor):
     monitor.do("block-job-cancel", device="bench", force=True)
-    while monitor.jobs():
+    while monitor.do("query-block-jobs"):
         time.sleep(0.1)
     monitor.do("blockdev-del", **{"node-name": "bench"})
 
@@ -64,6 +42,8 @@ def main():
         flushes(monitor)
     elif word == "marks":
         print(*[o["name"] for o in monitor.do("qom-list", path="/objects") if o["name"].startswith("holdfast-")])
+    elif word == "written":
+        print(max(d["stats"]["wr_bytes"] for d in monitor.do("query-blockstats")))
     elif word == "mirror":
         mirror(monitor, sys.argv[3])
     else:

@@ -5,49 +5,34 @@
 	        nothing afterwards
 	cont    resume the guest
 """
-import json
-import socket
 import sys
 import time
 
+from qmp_monitor import Monitor
 
-class Monitor:
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(10)
-        self.socket.connect(path)
-        self.stream = self.socket.makefile("rw")
-        json.loads(self.stream.readline())
-        self.do("qmp_capabilities")
 
-    def do(self, command):
-        self.stream.write(json.dumps({"execute": command}) + "\n")
-        self.stream.flush()
-        while "return" not in json.loads(self.stream.readline()):
-            pass
-
-    def is_resumed(self, seconds):
-        """Return True if somebody resumes the guest within @seconds."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self.socket.settimeout(left)
-            try:
-                if json.loads(self.stream.readline()).get("event") == "RESUME":
-                    return True
-            except TimeoutError:
-                break
-        return False
+def is_resumed(monitor, seconds):
+    """Return True if somebody resumes the guest within @seconds."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        monitor.socket.settimeout(left)
+        try:
+            if monitor.receive().get("event") == "RESUME":
+                return True
+        except TimeoutError:
+            break
+    return False
 
 
 def main():
-    monitor, word = Monitor(sys.argv[1]), sys.argv[2]
+    monitor, word = Monitor(sys.argv[1], 10), sys.argv[2]
     if word == "await":
-        sys.exit(0 if monitor.is_resumed(10) else "nobody lets the guest run")
+        sys.exit(0 if is_resumed(monitor, 10) else "nobody lets the guest run")
     if word == "cont":
         monitor.do("cont")
     else:
         monitor.do("stop")
-        print("resumed" if monitor.is_resumed(int(word) / 1000) else "paused")
+        print("resumed" if is_resumed(monitor, int(word) / 1000) else "paused")
 
 
 main()

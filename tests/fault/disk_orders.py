@@ -9,8 +9,10 @@
 import json
 import os
 import re
-import socket
 import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../e2e"))
+from qmp_monitor import Monitor  # noqa: E402
 
 DISK = "root"
 
@@ -49,47 +51,22 @@ ORDERS = [
 ]
 
 
-class Monitor:
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
-        self.socket.connect(path)
-        self.stream = self.socket.makefile("rw")
-        json.loads(self.stream.readline())
-        self.must("qmp_capabilities")
-
-    def do(self, command, arguments):
-        """Return the answer, and the error's text or ""."""
-        self.stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self.stream.flush()
-        while True:
-            answer = json.loads(self.stream.readline())
-            if "error" in answer:
-                return None, answer["error"]["desc"]
-            if "return" in answer:
-                return answer["return"], ""
-
-    def must(self, command, **arguments):
-        answer, error = self.do(command, arguments)
-        if error:
-            sys.exit(f"{command}: {error}")
-        return answer
-
+class Guest(Monitor):
     def disk(self):
-        return next(b["inserted"] for b in self.must("query-block") if b["device"] == DISK)
+        return next(b["inserted"] for b in self.do("query-block") if b["device"] == DISK)
 
     def node(self):
         """Return the name of the disk's own node, below the one that a mirror has put above it."""
-        nodes = self.must("query-named-block-nodes", flat=True)
+        nodes = self.do("query-named-block-nodes", flat=True)
         return next(n["node-name"] for n in nodes if n["drv"] in ("raw", "qcow2") and n["file"] == self.disk()["file"])
 
 
 def graph(monitor):
-    nodes = monitor.must("query-named-block-nodes", flat=True)
+    nodes = monitor.do("query-named-block-nodes", flat=True)
     for n in sorted(nodes, key=lambda n: n["node-name"]):
         print(n["node-name"], n["drv"], n["file"], n["ro"], json.dumps(n["cache"], sort_keys=True),
               n["image"]["virtual-size"])
-    for b in monitor.must("query-block"):
+    for b in monitor.do("query-block"):
         print(b["device"], b.get("qdev"), b.get("inserted", {}).get("node-name"))
 
 
@@ -107,30 +84,30 @@ def table(monitor):
         file.truncate(monitor.disk()["image"]["virtual-size"])
     node, size = monitor.node(), monitor.disk()["image"]["virtual-size"]
     for command, arguments, wanted in ORDERS:
-        _, error = monitor.do(command, fill_in(arguments, node, other))
+        _, error = monitor.ask(command, fill_in(arguments, node, other))
         print(f"{command}: {error or 'done'}")
         if (not error) != (not wanted) or (wanted and not re.search(wanted, error)):
             sys.exit(f"{command} {arguments}: {error or 'QEMU obeyed'}, expected {wanted or 'that QEMU obeys'}")
         if monitor.disk()["image"]["virtual-size"] != size:
             sys.exit(f"{command}: the disk has another size")
-        jobs = {j["device"]: j["status"] for j in monitor.must("query-block-jobs")}
+        jobs = {j["device"]: j["status"] for j in monitor.do("query-block-jobs")}
         if list(jobs) != [f"holdfast-{DISK}"]:
             sys.exit(f"{command}: QEMU has the jobs {jobs}")
 
 
 def main():
-    monitor, word = Monitor(sys.argv[1]), sys.argv[2]
+    monitor, word = Guest(sys.argv[1]), sys.argv[2]
     if word == "graph":
         graph(monitor)
     elif word == "table":
         table(monitor)
     elif word == "resize":
-        monitor.must("block_resize", device=DISK, size=int(sys.argv[3]))
+        monitor.do("block_resize", device=DISK, size=int(sys.argv[3]))
     elif word == "backup":
-        monitor.must("drive-backup", **{"job-id": "backup", "device": DISK, "target": sys.argv[3], "sync": "full",
-                                        "format": "raw", "speed": 1 << 16})
+        monitor.do("drive-backup", **{"job-id": "backup", "device": DISK, "target": sys.argv[3], "sync": "full",
+                                      "format": "raw", "speed": 1 << 16})
     elif word == "end":
-        monitor.must("block-job-cancel", device=sys.argv[3], force=True)
+        monitor.do("block-job-cancel", device=sys.argv[3], force=True)
 
 
 main()

@@ -9,44 +9,24 @@ Runs the LINEs one after the other. Each LINE is one of:
 If QEMU answers with an error, the script prints the error and ends.
 """
 import json
-import socket
+import os
 import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../e2e"))
+from qmp_monitor import Monitor  # noqa: E402
 
 
 def main():
-    monitor = socket.socket(socket.AF_UNIX)
-    monitor.settimeout(20)
-    monitor.connect(sys.argv[1])
-    stream = monitor.makefile("rw")
-    gone = set()
-
-    def receive():
-        message = json.loads(stream.readline())
-        if message.get("event") == "DEVICE_DELETED":
-            gone.add(message["data"].get("device"))
-        return message
-
-    def do(command):
-        stream.write(json.dumps(command) + "\n")
-        stream.flush()
-        while True:
-            answer = receive()
-            if "error" in answer:
-                sys.exit(f"{command['execute']}: {answer['error']['desc']}")
-            if "return" in answer:
-                return answer["return"]
-
-    receive()
-    do({"execute": "qmp_capabilities"})
+    monitor = Monitor(sys.argv[1], 20)
     for line in sys.argv[2:]:
         if line.startswith("hmp "):
-            print(do({"execute": "human-monitor-command",
-                      "arguments": {"command-line": line[4:]}}), end="")
+            print(monitor.do("human-monitor-command", **{"command-line": line[4:]}), end="")
         elif line.startswith("until-gone "):
-            while line.split()[1] not in gone:
-                receive()
+            while line.split()[1] not in monitor.gone:
+                monitor.receive()
         else:
-            do(json.loads(line))
+            command = json.loads(line)
+            monitor.do(command["execute"], **command.get("arguments", {}))
 
 
 main()
