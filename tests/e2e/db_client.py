@@ -301,6 +301,18 @@ def check_sqlite(path, acked, sent):
     return len(a)
 
 
+def connect_to_local(path):
+    """Connect to a server that has just been started: its socket exists a moment before it listens."""
+    end = time.monotonic() + 10
+    while True:
+        try:
+            return Connection(path, 60)
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
 def check(options):
     with open(options.status, encoding="ascii") as f:
         status = json.load(f)
@@ -310,7 +322,7 @@ def check(options):
         if options.database == "sqlite":
             result["found"] = check_sqlite(options.where, status["acked"], status["sent"])
         else:
-            database = Redis(Connection(options.where, 60))
+            database = Redis(connect_to_local(options.where))
             database.start()
             result["found"] = database.verify(status["acked"], status["sent"])
     except Broken as broken:
