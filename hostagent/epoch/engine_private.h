@@ -8,7 +8,9 @@
  *	engine_condition.c  changes the conditions of condition.h, each by one function
  *	engine_machine.c  describes the guest's machine, for the standby to compare
  *	engine_direct.c  the stream to the VM's other host, without a gateway
- *	engine_disks.c   mirrors the guest's disks, puts their writes into epochs
+ *	engine_disks.c   puts the writes to the guest's disks into epochs
+ *	engine_mirrors.c  begins, watches and ends the mirrors of the disks
+ *	engine_disks_private.h  the parts of this header that concern disks
  *	engine_ring.c    the files of the disks' rings
  *	engine_verify.c  compares the disks' copies on the standby with the disks
  *	engine_progress.c  figures and news of the disks
@@ -33,7 +35,7 @@
  *		host, without a gateway
  *	sync	are standby and reference in step	engine_epoch.c; engine_lose_sync()
  *	cover	is the guest still what it was		engine_watch.c
- *	disks	does the standby get their writes	engine_disks.c
+ *	disks	does the standby get their writes	engine_mirrors.c, engine_disks.c
  *
  * The conditions are independent, but some combinations never occur: GUEST_STOPPING* and
  * GUEST_STOPPED exist only while this host must not speak for the guest, OUTPUT_CLOSED only with
@@ -51,17 +53,14 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hist.h"
-#include "disk/ring.h"
-#include "disk/server.h"
-#include "epoch/blocks.h"
 #include "epoch/condition.h"
 #include "epoch/encoder.h"
 #include "epoch/engine.h"
+#include "epoch/engine_disks_private.h"
 #include "epoch/pacer.h"
 #include "epoch/protect.h"
 #include "epoch/reference.h"
 #include "epoch/retain.h"
-#include "epoch/ring_epochs.h"
 #include "epoch/seal.h"
 #include "epoch/stage.h"
 #include "epoch/throttle.h"
@@ -70,18 +69,14 @@
 #include "link/link.h"
 #include "net/holds.h"
 #include "vmm/describe.h"
-#include "vmm/disks.h"
 #include "vmm/guestclock.h"
 #include "vmm/inspect.h"
 #include "vmm/inventory.h"
-#include "vmm/mirror.h"
 #include "vmm/vcpus.h"
 
-#define ENGINE_SEALED_AT_SLOTS 64u /* must be greater than in_flight_max */
 #define ENGINE_RECONNECT_NS    (100 * CLOCK_NS_PER_MS)
 #define ENGINE_HANDSHAKE_NS    (2 * CLOCK_NS_PER_S)
 #define ENGINE_PUBLISH_NS      (200 * CLOCK_NS_PER_MS)
-#define ENGINE_COPY_BYTES_PER_S_MIN (UINT64_C(1) << 20) /* a copy is not made slower than this */
 
 struct engine_figures {
 	struct hist pause_ns;
@@ -168,88 +163,6 @@ struct engine_output {
 			     * the last FULL epoch */
 	uint64_t held_from; /* the epoch whose seal began the hold; 0: an earlier agent began
 			     * the hold */
-};
-
-/* One disk of the guest; see engine_disks.c. */
-struct engine_disk {
-	struct vmm_disk found; /* the disk as the engine found it when it attached */
-	char socket[108];      /* path of the NBD server's socket */
-	struct disk_ring *ring;
-	struct disk_server *server; /* NULL: none runs */
-	struct mirror mirror;
-	/* the ring's counts when the mirror was begun; more disconnections or overflows mean that
-	 * a write did not arrive */
-	struct disk_ring_counts counts;
-	struct ring_early early; /* the blocks in the FULL epoch that is made, or was made last */
-	uint64_t encoded; /* position in the ring: records before it are in frames */
-	/* position in the ring at which an epoch ends; index: epoch % slots */
-	uint64_t cut[ENGINE_SEALED_AT_SLOTS];
-	/* blocks of the standby's image that differ: the next copy sends them. The first n_bad
-	 * offsets; if n_bad is larger than the array, all blocks are sent */
-	uint64_t bad[WIRE_DISK_DIFFER_MAX];
-	uint32_t n_bad;
-	bool is_flush_off;  /* true if we made QEMU ignore flushes of the image */
-	bool is_flush_kept; /* true if QEMU could not be made to ignore flushes, so they stay within
-			     * the pause */
-	int image_fd;       /* descriptor of the image's file; valid while is_flush_off; -1: none */
-};
-
-struct engine_disks {
-	struct engine_disk *disk; /* array of n disks */
-	uint32_t n;
-	enum disks_condition condition;
-	struct error trouble; /* for the operator: why the disks are APART; "" if nothing is
-			       * wrong */
-	uint64_t retry_ns;    /* when to begin the mirrors; valid in DISKS_APART */
-	uint64_t wait_ns;     /* length of the wait that ends at retry_ns; 0: none yet */
-	uint64_t look_ns;     /* when to check whether the servers still run */
-	uint64_t begun_ns;    /* when the mirrors were begun */
-	/* our own limit of a copy, in bytes/s: it falls while a ring is nearly full; 0: none */
-	uint64_t copy_bytes_per_s;
-	/* The copy that began at begun_ns, or the last one: how much of it is done. `copied_bytes`
-	 * and `copy_bytes` are sums over all disks, of what QEMU has read and must read. */
-	uint64_t copied_bytes, copy_bytes;
-	uint64_t copy_look_ns; /* when to ask QEMU again */
-	uint32_t copy_tenths;  /* tenths of the copy that were reported */
-	char copy_news[WIRE_STATS_VALUE_MAX + 1]; /* for events; "": no copy yet */
-	uint64_t flush_retry_ns; /* when to retry to switch flushes on */
-};
-
-/* Where a batch of blocks is; see engine_verify.c. */
-enum verify_phase {
-	VERIFY_IDLE,	/* there is no batch */
-	VERIFY_READING, /* a thread reads the blocks */
-	VERIFY_READ,	/* their hashes belong into the epoch that was just sealed */
-	VERIFY_SENT,	/* their hashes are in an epoch; the standby has not answered */
-};
-
-/* The verification of the disks' copies; see engine_verify.c. */
-struct engine_verify {
-	struct blocks *blocks; /* of `disk`; NULL: not opened */
-	enum verify_phase phase;
-	uint32_t disk;	       /* which disk's turn it is; n: the pass has ended */
-	uint64_t block;	       /* the batch's first block, or the next batch's */
-	uint64_t first;        /* the first block that is read; with n, valid unless VERIFY_IDLE */
-	uint32_t n;
-	uint64_t touched;      /* bit i: block i of the batch was written since the read began */
-	uint64_t epoch;        /* the epoch of the hashes; valid in VERIFY_READ and VERIFY_SENT */
-	uint32_t n_sent;       /* hashes of the batch in that epoch */
-	uint64_t answer_ns;    /* VERIFY_SENT: when to give up waiting for the standby's answer */
-	uint64_t next_ns;      /* when the next batch, or the next pass, may begin */
-	struct wire_disk_checked answer; /* if n_differ > 0: not handled yet */
-	struct wire_disk_checked bad; /* the last difference */
-	uint32_t bad_at;       /* index of the next block in `bad` to send again */
-	bool is_repair;        /* the batch is a block that is to be sent again */
-	bool must_copy;	       /* the disk must be copied again */
-	bool has_passed;       /* all blocks were compared, and none differed */
-	bool has_failed;       /* copies did not help; nothing is verified any more */
-	uint32_t n_repairs;    /* how often blocks differed since the last whole pass */
-	/* of this pass: blocks that were equal; that were written meanwhile, or not readable */
-	uint64_t n_checked, n_busy;
-	uint32_t n_left_out;   /* disks of this pass that cannot be verified */
-	uint64_t n_differ;     /* blocks that differed, of all passes */
-	struct error why;      /* why a disk cannot be verified, or has_failed; "" */
-	char news[WIRE_STATS_VALUE_MAX + 1]; /* what happened last; "": nothing yet */
 };
 
 /* The right to let the guest run; see engine_lease.c. */
@@ -503,116 +416,6 @@ uint64_t engine_watch_wake_ns(const struct engine_watch *watch);
  * asks QEMU why the guest is paused, and reports the answer. */
 void engine_paused_by_other(struct engine *e); /* does nothing unless the guest is GUEST_RUNS */
 void engine_watch_runstate(struct engine *e);
-
-/* engine_disks.c. Make a ring for each disk that the VM's file names, or continue with the ring
- * that an earlier agent left. engine_disks_tick() begins the mirrors later. Returns 0; -EBUSY if a
- * block job uses a disk; errors of vmm_disks_list() and disk_ring_new(). On error *ret_error is
- * set. */
-int engine_disks_open(struct engine *e, struct error *ret_error)
-	__attribute__((warn_unused_result));
-/* Called when the protection ends. End all mirrors, which leaves QEMU's block nodes as they were
- * found, and remove the rings' files. */
-void engine_disks_detach(struct engine *e);
-/* Free everything. A mirror that was not ended breaks, since its server ends. The rings' files stay
- * for the next engine. */
-void engine_disks_free(struct engine_disks *disks);
-bool engine_disks_are_direct(const struct engine *e); /* does QEMU open any of the disks with
-						       * O_DIRECT? */
-/* May epochs be sent on this stream? Not if the guest has disks and the stream cannot carry
- * them. */
-bool engine_disks_may_stream(const struct engine *e);
-/* Begin the mirrors, or record that they are in step or broken. Called between two epochs. */
-void engine_disks_tick(struct engine *e);
-uint64_t engine_disks_wake_ns(const struct engine *e, uint64_t now_ns); /* when the next tick is
-									 * due */
-/* May the hold begin with the next seal? Only if the disks are in step and few bytes wait in the
- * rings. */
-bool engine_disks_may_hold(const struct engine *e);
-/* Call this with true before the guest is stopped for a seal, and with false afterwards. */
-void engine_disks_sealing(struct engine *e, bool is_sealing);
-/* Record that @epoch ends at the rings' heads. Called by the seal's hook: the guest is stopped, its
- * requests are done. */
-void engine_disks_cut(struct engine *e, uint64_t epoch);
-/* Check that every write so far has arrived. Call this after each seal, before its epoch is
- * encoded. Returns 0 if all have arrived, or if the mirrors are not in step anyway. If a write is
- * missing, ends the mirrors and returns -EPIPE; if the output is held, only a FULL epoch may
- * follow. */
-int engine_disks_check(struct engine *e) __attribute__((warn_unused_result));
-/* Called when QEMU did not stop the guest in time. QEMU may be waiting for a server that hangs, so
- * kill all servers. */
-void engine_disks_hung(struct engine *e);
-/* Put what the guest wrote up to the end of @epoch into that epoch. Returns 0; errors of
- * encoder_disk(); -EBADMSG if a ring is not valid. */
-int engine_disks_encode(struct engine *e, uint64_t epoch) __attribute__((warn_unused_result));
-void engine_disks_committed(struct engine *e, uint64_t epoch);
-/* engine_disks_full_begins(): a FULL epoch begins, and replaces all epochs that are not committed.
- * engine_disks_full_take(): put the records that wait in the rings into this epoch; call it from
- * time to time while RAM is copied. engine_disks_full_wait(): call it before the seal; if the
- * output is held, it waits until the disks are in step. The last two return 0, or an error after
- * which the epoch is lost. */
-void engine_disks_full_begins(struct engine *e);
-int engine_disks_full_take(struct engine *e) __attribute__((warn_unused_result));
-int engine_disks_full_wait(struct engine *e) __attribute__((warn_unused_result));
-/* Record that the standby has only the epochs up to @epoch. If a committed epoch is lost, the
- * content of the standby's images is unknown, so the disks are copied whole. */
-void engine_disks_resumed(struct engine *e, uint64_t epoch);
-/* Called when a ring is full because the first copy was faster than epochs are committed. Make the
- * next copy half as fast. */
-void engine_copy_slow_down(struct engine *e, const struct engine_disk *disk);
-/* Return the limit of a disk's copy, in bytes/s; 0: none. */
-uint64_t engine_copy_limit(const struct engine *e);
-/* Called when the mirror of @disk is not whole, or the standby's image differs, because of @why:
- * end all mirrors, and begin them again later. While the output is held, no epoch may be sent until
- * the mirrors have begun again. */
-void engine_disks_fell_apart(struct engine *e, const struct engine_disk *disk, const char *why);
-
-/* engine_verify.c. Begin or end a batch or a pass, when it is time. Called between two epochs. */
-void engine_verify_tick(struct engine *e);
-/* Note that @record of @disk is put into the epoch: its blocks were written lately. */
-void engine_verify_saw(struct engine *e, const struct engine_disk *disk,
-		       const struct disk_record *record);
-/* Called by the seal's hook: hashes that are computed by now belong into @epoch. */
-void engine_verify_cut(struct engine *e, uint64_t epoch);
-/* Put hashes into @epoch, after all its changes of disks. Returns 0, or an error after which the
- * epoch is lost. */
-int engine_verify_encode(struct engine *e, uint64_t epoch) __attribute__((warn_unused_result));
-/* Handle DISK_CHECKED. Returns 0 or -EPROTO. */
-int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
-	__attribute__((warn_unused_result));
-/* Add figures of the verification to @stats. Returns 0 or an error of wire_stats_add(). */
-int engine_verify_stats(const struct engine *e, char *stats) __attribute__((warn_unused_result));
-void engine_verify_close(struct engine_verify *verify);
-
-/* engine_progress.c. Report that the copy of the disks has begun; how far it is, called while it is
- * made, between two epochs or while a FULL epoch waits for it; and that it has ended, or why it was
- * given up (@why, else NULL). */
-void engine_copy_begun(struct engine *e);
-void engine_copy_look(struct engine *e);
-void engine_copy_ended(struct engine *e, const char *why);
-/* Add a text to @stats, cut to what a value may have, with '?' for what it may not. Adds nothing if
- * the text is "". Returns 0 or an error of wire_stats_add(). */
-int engine_add_text(char *stats, const char *key, const char *text)
-	__attribute__((warn_unused_result));
-/* Add figures of the disks to @stats. Returns 0 or an error of
- * wire_stats_add(). */
-int engine_disks_stats(const struct engine *e, char *stats) __attribute__((warn_unused_result));
-
-/* engine_flushes.c. Make QEMU ignore or obey flushes of the images, as the disks' condition and the
- * hold require. Called between two epochs. */
-void engine_flushes_tick(struct engine *e);
-/* Make QEMU obey flushes, and bring the images to the disk. Call this before output can pass
- * without a commit. Returns 0, also if flushes were never off. Returns an error of flushes_on()
- * with *ret_error if output must stay held. */
-int engine_flushes_on(struct engine *e, struct error *ret_error)
-	__attribute__((warn_unused_result));
-bool engine_flushes_are_off(const struct engine *e); /* are the flushes of every disk off? */
-
-/* engine_ring.c. Make the ring of @disk, or continue with the ring that an earlier agent left.
- * Returns 0; errors of disk_ring_new(), with *ret_error. */
-int engine_ring_open(struct engine *e, struct engine_disk *disk, struct error *ret_error)
-	__attribute__((warn_unused_result));
-/* Record that the standby keeps its copy in the engine's new term. */
-void engine_disks_term(struct engine *e);
 
 /* engine_throttle.c */
 void engine_throttle_tick(struct engine *e); /* stop or resume the vCPUs when it is time */

@@ -1,0 +1,105 @@
+/* Tests the hashes of the ring between nbdkit's plugin and the agent: blocks that have not changed
+ * are dropped. */
+#include "disk/ring.h"
+
+#include "ring_lab.h"
+
+/* Append one change. Returns how many records the ring made of it. */
+static int records_of(struct fixture *f, enum disk_op op, uint64_t offset, uint64_t bytes,
+		      const uint8_t *data)
+{
+	int n;
+
+	append(f, op, offset, bytes, data);
+	n = disk_image_apply(f->ring, f->image);
+	assert_memory_equal(f->image, f->model, DISK_BYTES);
+	return n;
+}
+
+static void test_same_is_dropped(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t last = N_BLOCKS * BLOCK;
+
+	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, f->data), N_BLOCKS + 1);
+	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, f->data), 0);
+	assert_int_equal(counts_of(f).same_bytes, DISK_BYTES);
+	assert_int_equal(counts_of(f).bytes, DISK_BYTES);
+	/* A write of all 1000 bytes of the short last block counts as a write of a whole block. */
+	assert_int_equal(records_of(f, DISK_WRITE, last, 1000, f->data + last), 0);
+	/* Block 0 gets the content of block 1. For block 0 that is a change. */
+	assert_int_equal(records_of(f, DISK_WRITE, 0, BLOCK, f->data + BLOCK), 1);
+	assert_int_equal(records_of(f, DISK_WRITE, 0, BLOCK, f->data), 1);
+	assert_int_equal(records_of(f, DISK_WRITE, 0, BLOCK, f->data), 0);
+	/* After a write, a discard or zeroes for only a part of block 0, the ring no longer knows
+	 * the block's content. So the next write of the whole block makes a record. */
+	assert_int_equal(records_of(f, DISK_WRITE, 9, 1, f->data + 9), 1);
+	assert_int_equal(records_of(f, DISK_WRITE, 0, BLOCK, f->data), 1);
+	assert_int_equal(records_of(f, DISK_DISCARD, 9, 1, NULL), 1);
+	assert_int_equal(records_of(f, DISK_WRITE, 0, BLOCK, f->data), 1);
+	assert_int_equal(records_of(f, DISK_ZERO, 9, 1, NULL), 1);
+	assert_int_equal(records_of(f, DISK_WRITE, 0, BLOCK, f->data), 1);
+	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, f->data), 0);
+	assert_int_equal(disk_ring_match(f->ring, 1, f->data + BLOCK), DISK_RING_LATEST);
+	disk_ring_forget_block(f->ring, 1);
+	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, f->data), 1);
+	disk_ring_forget_hashes(f->ring);
+	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, f->data), N_BLOCKS + 1);
+}
+
+static void test_zeroes(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *zeroes = calloc(1, DISK_BYTES);
+
+	/* At first the ring does not know the content of any block, so zeroes make a record. */
+	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 1);
+	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 0);
+	/* Zeroes for a block that is known to be zero are dropped. They may come as data, or for
+	 * only a part of the block. */
+	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, zeroes), 0);
+	assert_int_equal(records_of(f, DISK_ZERO, 10, BLOCK, NULL), 0);
+	/* Zeroes for the whole disk make records only for blocks that are not known to be zero.
+	 * Here these are one record for block 7, and one for blocks 9 and 10. */
+	assert_int_equal(records_of(f, DISK_WRITE, 7 * BLOCK, BLOCK, f->data), 1);
+	assert_int_equal(records_of(f, DISK_WRITE, 9 * BLOCK + 5, 3, f->data), 1);
+	assert_int_equal(records_of(f, DISK_WRITE, 10 * BLOCK, BLOCK, f->data), 1);
+	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 2);
+	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, zeroes), 0);
+	/* disk_ring_assume_zero() is for a fresh image. It tells the ring, without a record, that
+	 * all blocks are zero. */
+	disk_ring_forget_hashes(f->ring);
+	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 1);
+	disk_ring_forget_hashes(f->ring);
+	disk_ring_assume_zero(f->ring);
+	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, zeroes), 0);
+	assert_int_equal(records_of(f, DISK_WRITE, 3, 1, f->data), 1);
+	assert_int_equal(records_of(f, DISK_ZERO, 0, DISK_BYTES, NULL), 1);
+	disk_ring_forget_hashes(f->ring);
+	assert_int_equal(records_of(f, DISK_WRITE, BLOCK, BLOCK, zeroes), 1);
+	free(zeroes);
+}
+
+/* Each ring has its own random seed for the hashes. So a guest cannot know which two contents of a
+ * block have the same hash. */
+static void test_seed(void **state)
+{
+	struct fixture *f = *state;
+	struct disk_ring *other;
+	struct error error;
+
+	assert_int_equal(disk_ring_new(SOFT, DISK_BYTES, &other, &error), 0);
+	assert_int_not_equal(other->header->seed, f->ring->header->seed);
+	disk_ring_free(other);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_same_is_dropped, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_zeroes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_seed, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
