@@ -25,13 +25,16 @@
  *
  *	file   [ header 4 KiB ][ hashes: 16 bytes for each block ][ data: soft size + reserve ]
  *
- * Full ring. If the ring is full (soft size), an append waits for at most 1 s until the reader has
- * released records. While the reader has set `sealing`, an append does not wait, but can also use
- * the reserve: QEMU is stopping the guest, and waits for the end of all writes. If there is still
- * no room for a record, the ring overflows: the record is dropped, `overflows` grows, and the disk
- * must be synchronised again. The append still succeeds, because QEMU would end its mirror job
- * after an error. After an overflow, appends no longer wait if the ring is full, since the disk
- * must be synchronised anyway. The first append that finds room ends this.
+ * Full ring. While more than three quarters of the soft size are used, each record waits for room,
+ * but at most DISK_RING_SLOW_NS: QEMU's copy of the disk, and a guest that writes much, are slowed
+ * down before the ring is full. If the ring is full (soft size), an append waits for at most 1 s
+ * until the reader has released records. While the reader has set `sealing`, an append does not
+ * wait, but can also use the reserve: QEMU is stopping the guest, and waits for the end of all
+ * writes. If there is still no room for a record, the ring overflows: the record is dropped,
+ * `overflows` grows, and the disk must be synchronised again. The append still succeeds, because
+ * QEMU would end its mirror job after an error. After an overflow, appends no longer wait if the
+ * ring is full, since the disk must be synchronised anyway. The first append that finds room ends
+ * this.
  *
  * Hashes. To synchronise a disk, QEMU writes the whole disk again, although the standby has most of
  * it. So for each block the writer stores a hash of the content last put into the ring. If QEMU
@@ -76,6 +79,7 @@
 #define DISK_RING_DISK_MAX	(UINT64_C(1) << 46)
 #define DISK_RING_RECORD_MAX	(UINT32_C(1) << 31) /* most bytes of one ZERO or DISCARD */
 #define DISK_RING_WAIT_NS	UINT64_C(1000000000)
+#define DISK_RING_SLOW_NS	UINT64_C(10000000) /* longest wait in the ring's last quarter */
 
 struct disk_ring;
 
@@ -106,7 +110,8 @@ struct disk_ring_counts {
 	/* records dropped for lack of room; if there are any, the disk must be synchronised
 	 * again */
 	uint64_t overflows;
-	/* how many times an append waited for room, and for how long in all */
+	/* how often an append found the ring full and waited; for how long appends waited in all,
+	 * those in the ring's last quarter included */
 	uint64_t waits, waits_ns;
 };
 

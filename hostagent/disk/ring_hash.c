@@ -10,7 +10,7 @@
 static const uint8_t zeroes[DISK_RING_BLOCK_BYTES];
 static const struct ring_hash empty = {0, 0}, unknown = RING_HASH_UNKNOWN;
 
-static bool is_equal(struct ring_hash a, struct ring_hash b)
+bool ring_hash_is_equal(struct ring_hash a, struct ring_hash b)
 {
 	return a.low == b.low && a.high == b.high;
 }
@@ -58,9 +58,10 @@ static bool empty_means_zero(const struct disk_ring *ring)
 static bool says(const struct disk_ring *ring, struct ring_hash known, uint64_t block,
 		 struct ring_hash hash)
 {
-	if (is_equal(known, empty))
-		return empty_means_zero(ring) && is_equal(hash, ring_hash_of_zero(ring, block));
-	return is_equal(known, hash) && !is_equal(known, unknown);
+	if (ring_hash_is_equal(known, empty))
+		return empty_means_zero(ring) &&
+		       ring_hash_is_equal(hash, ring_hash_of_zero(ring, block));
+	return ring_hash_is_equal(known, hash) && !ring_hash_is_equal(known, unknown);
 }
 
 bool ring_hash_is_known(const struct disk_ring *ring, uint64_t block, struct ring_hash hash)
@@ -80,7 +81,7 @@ enum disk_ring_match disk_ring_match(const struct disk_ring *ring, uint64_t bloc
 	    pread(ring->fd, &known, sizeof(known),
 		  (off_t)(ring->table_at + block * sizeof(known))) != (ssize_t)sizeof(known))
 		return DISK_RING_OTHER;
-	if (is_equal(known, unknown))
+	if (ring_hash_is_equal(known, unknown))
 		return DISK_RING_UNKNOWN;
 	ring_hash_open(&with_zeroes);
 	return says(&with_zeroes, known, block,

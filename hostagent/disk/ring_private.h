@@ -146,6 +146,7 @@ void ring_hash_open(struct disk_ring *ring); /* set zero_hash and last_zero_hash
 /* Empty the table if the reader has asked for it. Call this before each append. */
 void ring_hash_follow_wish(struct disk_ring *ring);
 
+bool ring_hash_is_equal(struct ring_hash a, struct ring_hash b);
 struct ring_hash ring_hash_of(const struct disk_ring *ring, const void *data, size_t bytes);
 struct ring_hash ring_hash_of_zero(const struct disk_ring *ring, uint64_t block);
 

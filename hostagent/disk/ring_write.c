@@ -17,17 +17,18 @@ static bool is_sealing(const struct disk_ring *ring)
 	return atomic_load(&ring->header->is_sealing);
 }
 
-static bool has_room(const struct disk_ring *ring, uint64_t size)
+/* Is there room for @size more bytes, if the ring may hold @limit bytes? */
+static bool has_room(const struct disk_ring *ring, uint64_t size, uint64_t limit)
 {
-	uint64_t limit = is_sealing(ring) ? ring->data_bytes : ring->soft_bytes;
 	uint64_t head = atomic_load_explicit(&ring->header->head, memory_order_relaxed);
 	uint64_t used = head - atomic_load(&ring->header->tail);
 
 	return used <= limit && size <= limit - used;
 }
 
-/* Sleep until there is room, or the reader has begun a seal, or DISK_RING_WAIT_NS are over. */
-static void wait_for_room(struct disk_ring *ring, uint64_t size)
+/* Sleep until the ring holds at most @limit bytes with @size more, or the reader has begun a seal,
+ * or @wait_ns are over. */
+static void wait_for_room(struct disk_ring *ring, uint64_t size, uint64_t limit, uint64_t wait_ns)
 {
 	struct ring_header *h = ring->header;
 	uint64_t start_ns = clock_mono_ns(), waited_ns = 0;
@@ -37,17 +38,16 @@ static void wait_for_room(struct disk_ring *ring, uint64_t size)
 	for (;;) {
 		wakes = atomic_load(&h->wakes);
 		atomic_store(&h->is_waiting, 1);
-		if (has_room(ring, size) || is_sealing(ring) || waited_ns >= DISK_RING_WAIT_NS)
+		if (has_room(ring, size, limit) || is_sealing(ring) || waited_ns >= wait_ns)
 			break;
-		left.tv_sec = (time_t)((DISK_RING_WAIT_NS - waited_ns) / CLOCK_NS_PER_S);
-		left.tv_nsec = (long)((DISK_RING_WAIT_NS - waited_ns) % CLOCK_NS_PER_S);
+		left.tv_sec = (time_t)((wait_ns - waited_ns) / CLOCK_NS_PER_S);
+		left.tv_nsec = (long)((wait_ns - waited_ns) % CLOCK_NS_PER_S);
 		/* The result does not matter: after any end of the wait, the loop checks its
 		 * conditions again. */
 		(void)syscall(SYS_futex, &h->wakes, FUTEX_WAIT, wakes, &left, NULL, 0);
 		waited_ns = clock_mono_ns() - start_ns;
 	}
 	atomic_store(&h->is_waiting, 0);
-	ring_add(ring, RING_WAITS, 1);
 	ring_add(ring, RING_WAITS_NS, waited_ns);
 }
 
@@ -56,11 +56,23 @@ static void wait_for_room(struct disk_ring *ring, uint64_t size)
 static bool get_room(struct disk_ring *ring, uint64_t size)
 {
 	struct ring_header *h = ring->header;
-	bool found = has_room(ring, size);
+	const uint64_t slow_bytes = ring->soft_bytes / 4 * 3;
+	bool found;
 
-	if (!found && !is_sealing(ring) && !atomic_load(&h->is_full)) {
-		wait_for_room(ring, size);
-		found = has_room(ring, size);
+	if (is_sealing(ring)) {
+		found = has_room(ring, size, ring->data_bytes);
+	} else if (has_room(ring, size, slow_bytes)) {
+		found = true;
+	} else if (has_room(ring, size, ring->soft_bytes)) {
+		wait_for_room(ring, size, slow_bytes, DISK_RING_SLOW_NS);
+		found = true;
+	} else {
+		if (!atomic_load(&h->is_full)) {
+			wait_for_room(ring, size, ring->soft_bytes, DISK_RING_WAIT_NS);
+			ring_add(ring, RING_WAITS, 1);
+		}
+		found = has_room(ring, size, is_sealing(ring) ? ring->data_bytes
+							      : ring->soft_bytes);
 	}
 	atomic_store(&h->is_full, !found);
 	return found;
@@ -98,12 +110,14 @@ static uint32_t bytes_in_block(uint64_t offset, uint64_t bytes)
 	return (uint32_t)(bytes < room ? bytes : room);
 }
 
-/* Append a write of @bytes that all lie in one block. */
+/* Append a write of @bytes that all lie in one block. A whole block of zeros becomes a ZERO: no
+ * byte of it needs to travel. */
 static void write_block(struct disk_ring *ring, uint64_t offset, uint32_t bytes, const void *data)
 {
 	uint64_t block = offset / DISK_RING_BLOCK_BYTES;
 	bool is_whole = bytes == ring_block_bytes(ring, block);
 	struct ring_hash hash = {0, 0};
+	enum disk_op op = DISK_WRITE;
 
 	if (is_whole) {
 		hash = ring_hash_of(ring, data, bytes);
@@ -111,9 +125,13 @@ static void write_block(struct disk_ring *ring, uint64_t offset, uint32_t bytes,
 			ring_add(ring, RING_SAME_BYTES, bytes);
 			return;
 		}
+		if (ring_hash_is_equal(hash, ring_hash_of_zero(ring, block))) {
+			op = DISK_ZERO;
+			data = NULL;
+		}
 	}
 	ring_hash_forget(ring, block);
-	if (put(ring, DISK_WRITE, offset, bytes, data) && is_whole)
+	if (put(ring, op, offset, bytes, data) && is_whole)
 		ring_hash_set(ring, block, hash);
 }
 

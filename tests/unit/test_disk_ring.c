@@ -112,6 +112,35 @@ static void test_release_wakes(void **state)
 	assert_int_equal(counts_of(f).overflows, 0);
 }
 
+/* In the ring's last quarter each record waits a little, and a release ends the wait. */
+static void test_slow(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t start_ns;
+	pthread_t thread;
+
+	fill_up(f, f->ring->soft_bytes / 4 * 3);
+	assert_int_equal(counts_of(f).waits_ns, 0);
+	start_ns = clock_mono_ns();
+	append_one(f);
+	assert_true(clock_mono_ns() - start_ns >= DISK_RING_SLOW_NS);
+	assert_true(counts_of(f).waits_ns >= DISK_RING_SLOW_NS);
+	/* A seal does not wait. */
+	disk_ring_set_sealing(f->ring, true);
+	start_ns = clock_mono_ns();
+	for (int i = 0; i < 8; i++)
+		append_one(f);
+	assert_true(clock_mono_ns() - start_ns < 8 * DISK_RING_SLOW_NS);
+	disk_ring_set_sealing(f->ring, false);
+	thread = start_waiting(f);
+	assert_true(disk_image_apply(f->ring, f->image) > 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_true(disk_image_apply(f->ring, f->image) >= 0);
+	assert_memory_equal(f->image, f->model, DISK_BYTES);
+	assert_int_equal(counts_of(f).waits, 0);
+	assert_int_equal(counts_of(f).overflows, 0);
+}
+
 static void test_sealing(void **state)
 {
 	struct fixture *f = *state;
@@ -175,6 +204,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wrap, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_release_wakes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_slow, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sealing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_overflow, setup, teardown),
 	};

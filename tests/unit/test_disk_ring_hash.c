@@ -47,6 +47,21 @@ static void test_same_is_dropped(void **state)
 	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, f->data), N_BLOCKS + 1);
 }
 
+/* A whole block of zeros makes a ZERO record, even if it comes as data. */
+static void test_zeroes_carry_no_data(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *zeroes = calloc(1, DISK_BYTES);
+	uint64_t pos = disk_ring_tail(f->ring);
+
+	append(f, DISK_WRITE, 0, 2 * BLOCK - 1, zeroes);
+	append(f, DISK_WRITE, N_BLOCKS * BLOCK, 1000, zeroes);
+	expect_record(f, &pos, DISK_ZERO, 0, BLOCK);
+	expect_record(f, &pos, DISK_WRITE, BLOCK, BLOCK - 1);
+	expect_record(f, &pos, DISK_ZERO, N_BLOCKS * BLOCK, 1000);
+	free(zeroes);
+}
+
 static void test_zeroes(void **state)
 {
 	struct fixture *f = *state;
@@ -97,6 +112,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_same_is_dropped, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_zeroes_carry_no_data, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_zeroes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_seed, setup, teardown),
 	};
