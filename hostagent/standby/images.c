@@ -7,10 +7,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -101,6 +103,15 @@ static int identify(struct image *image, struct stat *st, struct error *ret_erro
 	return 0;
 }
 
+/* Does lseek(2) say where holes are? A file system in user space (FUSE) may not know of writes that
+ * are still in the page cache, so its answer is not used. */
+static bool shows_holes(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type != FUSE_SUPER_MAGIC;
+}
+
 /* Store how large the image is, as the guest sees it. */
 static int measure(struct image *image, const struct stat *st, struct error *ret_error)
 {
@@ -122,6 +133,7 @@ static int measure(struct image *image, const struct stat *st, struct error *ret
 				 image->name, image->path, image->bytes, IMAGES_SECTOR,
 				 image->is_qcow2 ? "qemu-img create" : "truncate -s SIZE",
 				 image->path);
+	image->shows_holes = shows_holes(image->fd);
 	return 0;
 }
 
@@ -339,26 +351,60 @@ static bool is_unable(int r)
 	return r == -EOPNOTSUPP || r == -EINVAL || r == -ENODEV || r == -ENOSYS;
 }
 
-/* Make the record's range read as zeros. If possible, a DISCARD frees the space of the range on the
- * disk, and a ZERO keeps the space allocated. In a qcow2 image both keep it: for PUNCH_HOLE a
- * daemon of QEMU 7.2 only passes a discard on, which need not change what is read. */
-static int zero(struct image *image, const struct wire_disk_record *record)
+/* Make a range read as zeros. If possible, a DISCARD frees the range's space on the disk, and a
+ * ZERO keeps the space allocated. In a qcow2 image both keep it: for PUNCH_HOLE a daemon of QEMU
+ * 7.2 only passes a discard on, which need not change what is read. */
+static int zero_range(struct image *image, uint8_t op, uint64_t bytes, uint64_t offset)
 {
 	static const int zero_first[] = {FALLOC_FL_ZERO_RANGE, FALLOC_FL_PUNCH_HOLE};
 	static const int punch_first[] = {FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE};
-	const int *modes = record->op == WIRE_DISK_DISCARD && !image->is_qcow2 ? punch_first
-									       : zero_first;
+	const int *modes = op == WIRE_DISK_DISCARD && !image->is_qcow2 ? punch_first : zero_first;
 	unsigned n_modes = image->is_qcow2 ? 1 : 2;
 
 	for (unsigned i = image->cannot_zero ? n_modes : 0; i < n_modes; i++) {
-		int r = allocate(image->fd, modes[i], record->bytes, record->offset);
+		int r = allocate(image->fd, modes[i], bytes, offset);
 
 		if (!is_unable(r))
 			return r;
 		if (i == n_modes - 1 && r == -EOPNOTSUPP)
 			image->cannot_zero = true;
 	}
-	return write_zeroes(image->fd, record->bytes, record->offset);
+	return write_zeroes(image->fd, bytes, offset);
+}
+
+/* Find the next part of the image from @at up to @end that has data. Returns where it begins, and
+ * sets *ret_end; returns @end if there is none. If the file cannot say where its holes are, as a
+ * block device, all is data. */
+static uint64_t next_data(int fd, uint64_t at, uint64_t end, uint64_t *ret_end)
+{
+	off_t data = lseek(fd, (off_t)at, SEEK_DATA), hole;
+
+	*ret_end = end;
+	if (data < 0)
+		return errno == ENXIO ? end : at;
+	if ((uint64_t)data >= end)
+		return end;
+	hole = lseek(fd, data, SEEK_HOLE);
+	if (hole > data && (uint64_t)hole < end)
+		*ret_end = (uint64_t)hole;
+	return (uint64_t)data;
+}
+
+/* Make the record's range read as zeros. A ZERO leaves holes alone: they read as zeros, and the
+ * copy of a sparse disk stays sparse. */
+static int zero(struct image *image, const struct wire_disk_record *record)
+{
+	const uint64_t end = record->offset + record->bytes;
+	uint64_t at = record->offset, data_end;
+	int r = 0;
+
+	if (record->op == WIRE_DISK_DISCARD || !image->shows_holes)
+		return zero_range(image, record->op, record->bytes, record->offset);
+	while (r == 0 && (at = next_data(image->fd, at, end, &data_end)) < end) {
+		r = zero_range(image, record->op, data_end - at, at);
+		at = data_end;
+	}
+	return r;
 }
 
 static const char *what_failed(uint8_t op)

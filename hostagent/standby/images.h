@@ -57,6 +57,7 @@ struct image {
 	/* the kernel has reported that some writes did not reach the disk, since images_renew() */
 	bool is_lost;
 	bool cannot_zero; /* the file system cannot zero a range, so zeros must be written */
+	bool shows_holes; /* the file system says where holes are */
 	/* what images_compare() found since images_begin_checks() */
 	struct wire_disk_checked checked;
 };

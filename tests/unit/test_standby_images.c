@@ -209,6 +209,29 @@ static void a_discard_gives_space_back(void **state)
 	assert_int_equal(after.st_size, BYTES);
 }
 
+static void zeroes_leave_holes(void **state)
+{
+	static uint8_t data[BYTES / 4];
+	struct stat before, after;
+
+	(void)state;
+	memset(data, 1, sizeof(data));
+	assert_int_equal(images_open(&images, &error), 0);
+	assert_int_equal(apply(WIRE_DISK_ZERO, 0, BYTES, NULL), 0);
+	assert_int_equal(stat(vda_path, &before), 0);
+	assert_int_equal(before.st_blocks, 0);
+	/* data between two holes, not at their borders */
+	assert_int_equal(apply(WIRE_DISK_WRITE, BYTES / 2 + 100, sizeof(data), data), 0);
+	assert_int_equal(images_sync(&images, &error), 0);
+	assert_int_equal(stat(vda_path, &before), 0);
+	assert_int_equal(apply(WIRE_DISK_ZERO, 50, BYTES - 50, NULL), 0);
+	assert_int_equal(stat(vda_path, &after), 0);
+	assert_true(after.st_blocks <= before.st_blocks);
+	read_back();
+	for (size_t i = 0; i < BYTES; i++)
+		assert_int_equal(content[i], 0);
+}
+
 static void wrong_records_are_refused(void **state)
 {
 	static const uint8_t data[512];
@@ -326,6 +349,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(records_are_applied_without_fallocate, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_discard_gives_space_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(zeroes_leave_holes, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_records_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(images_are_compared, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_image_in_use_is_found, setup, teardown),
