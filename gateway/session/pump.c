@@ -23,6 +23,9 @@ static void release(struct pump_conn *c, uint64_t now_ns)
 
 void pump_lost(struct pump_conn *c, uint64_t now_ns)
 {
+	/* Handle what arrived before the end. If the session takes no more, its bytes are lost with
+	 * the connection. */
+	(void)!session_input(c->session, NULL, 0, now_ns);
 	release(c, now_ns);
 }
 
@@ -69,12 +72,16 @@ static void offer(struct pump_conn *c, uint64_t now_ns)
 
 int pump_receive(struct pump_conn *c, const void *data, size_t size, uint64_t now_ns)
 {
-	size_t taken = 0;
+	size_t taken;
 
 	session_mark_dirty(c->session);
 	if (c->pending_end > c->pending_at)
 		return keep(c, data, size);
-	taken = session_input(c->session, data, size, now_ns);
+	/* Most sessions only store the bytes: pump_run() handles those of a whole batch. */
+	taken = session_buffer(c->session, data, size);
+	if (taken < size)
+		taken += session_input(c->session, (const uint8_t *)data + taken, size - taken,
+				       now_ns);
 	if (taken > 0)
 		c->ops->consumed(c, taken);
 	if (taken == size)

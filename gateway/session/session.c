@@ -297,6 +297,18 @@ static void drive(struct session *s, uint64_t now_ns)
 	admission_charge(s, clock_ns() - began_ns);
 }
 
+size_t session_buffer(struct session *s, const uint8_t *data, size_t size)
+{
+	size_t n;
+
+	if (s->phase == SESSION_HANDSHAKE || s->link.is_blocked ||
+	    s->must_end != SESSION_GOES_ON || session_is_over(s))
+		return 0;
+	n = wire_tls_input(s->tls, data, size);
+	counters_add(&counters_of(s)->bytes_in, n);
+	return n;
+}
+
 size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64_t now_ns)
 {
 	size_t taken = 0;

@@ -144,6 +144,13 @@ int session_new(struct sessions *sessions, const char *peer, void *conn, uint64_
 /* Tell the fleet that the connection is gone, and free @s. NULL is fine. Returns NULL. */
 struct session *session_free(struct session *s, uint64_t now_ns);
 
+/* Like session_input(), but only store the ciphertext: session_input() handles it later. A TLS
+ * record arrives in a dozen TCP segments, and asking TLS after each of them costs more than the
+ * decryption. The caller must call session_input() soon, with more bytes or none. Returns how many
+ * bytes were accepted; 0 if the session must not store them now. */
+size_t session_buffer(struct session *s, const uint8_t *data, size_t size)
+	__attribute__((warn_unused_result));
+
 /* Give @s ciphertext from the peer. Returns how many bytes @s accepted. The caller must store the
  * rest, and give it again when @s is next on the dirty list. */
 size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64_t now_ns)
