@@ -206,6 +206,7 @@ void engine_disks_committed(struct engine *e, uint64_t epoch)
 		ring_epochs_committed(disk->ring, epoch,
 				      disk->cut[epoch % ENGINE_SEALED_AT_SLOTS]);
 	}
+	engine_copy_arrived(e);
 }
 
 /* ---- a FULL epoch */

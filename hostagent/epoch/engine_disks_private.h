@@ -36,6 +36,7 @@ struct engine_disk {
 	struct disk_ring_counts counts;
 	struct ring_early early; /* the blocks in the FULL epoch that is made, or was made last */
 	uint64_t encoded; /* position in the ring: records before it are in frames */
+	uint64_t copy_end; /* position in the ring at which the copy ends; valid in is_copy_sent */
 	/* position in the ring at which an epoch ends; index: epoch % slots */
 	uint64_t cut[ENGINE_SEALED_AT_SLOTS];
 	/* blocks of the standby's image that differ: the next copy sends them. The first n_bad
@@ -63,6 +64,8 @@ struct engine_disks {
 	/* The copy that began at begun_ns, or the last one: how much of it is done. `copied_bytes`
 	 * and `copy_bytes` are sums over all disks, of what QEMU has read and must read. */
 	uint64_t copied_bytes, copy_bytes;
+	bool is_copy_sent;     /* the copy has ended, but is not committed yet */
+	uint64_t copy_ms;      /* from begun_ns until the last copy was committed; 0: none yet */
 	uint64_t copy_look_ns; /* when to ask QEMU again */
 	uint32_t copy_tenths;  /* tenths of the copy that were reported */
 	char copy_news[WIRE_STATS_VALUE_MAX + 1]; /* for events; "": no copy yet */
@@ -197,6 +200,9 @@ void engine_verify_close(struct engine_verify *verify);
 void engine_copy_begun(struct engine *e);
 void engine_copy_look(struct engine *e);
 void engine_copy_ended(struct engine *e, const char *why);
+/* The copy is in the rings: note its end. Then find out whether the standby has all of it. */
+void engine_copy_sent(struct engine *e);
+void engine_copy_arrived(struct engine *e);
 /* Add a text to @stats, cut to what a value may have, with '?' for what it may not. Adds nothing if
  * the text is "". Returns 0 or an error of wire_stats_add(). */
 int engine_add_text(char *stats, const char *key, const char *text)

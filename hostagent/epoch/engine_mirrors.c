@@ -273,6 +273,15 @@ bool engine_disk_is_filling(const struct engine *e, const struct engine_disk *di
 	return disk_ring_waiting(disk->ring) > e->config.disk_ring_bytes / RING_SEAL_SHARE;
 }
 
+/* Has the guest, or the copy, put so much into the ring of @disk since the last seal that the epoch
+ * should end? Records of earlier epochs do not count: a seal cannot make them fewer. */
+static bool is_long(const struct engine *e, const struct engine_disk *disk)
+{
+	uint64_t head = disk_ring_head(disk->ring);
+
+	return head - disk->encoded > e->config.disk_ring_bytes / RING_SEAL_SHARE;
+}
+
 /* May the mirrors begin? While output passes, they must wait for the first copy of RAM at the
  * standby: until then no epoch takes records out of the rings. */
 static bool may_begin(const struct engine *e)
@@ -298,11 +307,12 @@ void engine_disks_tick(struct engine *e)
 			 (clock_mono_ns() - d->begun_ns) / CLOCK_NS_PER_MS);
 		engine_set_disks(e, DISKS_IN_STEP, why);
 		engine_copy_ended(e, NULL);
+		engine_copy_sent(e);
 		d->wait_ns = 0;
 		*d->trouble.text = '\0';
 	}
 	for (uint32_t i = 0; i < d->n; i++) {
-		if (engine_disk_is_filling(e, &d->disk[i]))
+		if (is_long(e, &d->disk[i]))
 			pacer_demand(&e->epochs.pacer, clock_mono_ns(), true);
 	}
 }

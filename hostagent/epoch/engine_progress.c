@@ -49,6 +49,7 @@ void engine_copy_begun(struct engine *e)
 	struct engine_disks *d = &e->disks;
 
 	d->copied_bytes = d->copy_bytes = 0;
+	d->is_copy_sent = false;
 	for (uint32_t i = 0; i < d->n; i++)
 		d->copy_bytes += d->disk[i].found.size_bytes;
 	d->copy_look_ns = clock_mono_ns() + look_every_ns(e);
@@ -96,9 +97,9 @@ uint64_t engine_copy_limit(const struct engine *e)
 	return ours == 0 || (users > 0 && users < ours) ? users : ours;
 }
 
-/* Make the copy slower while a ring is nearly full, since epochs are late then: a ring that is full
- * for a second loses records, and the copy would begin anew. Make it faster when there is room. */
-static void pace(struct engine *e, uint64_t bytes_per_s)
+/* A copy that began anew because a ring was full is slow at first. Make it faster while there is
+ * room in the rings. (A ring that fills slows the copy down by itself: disk/ring.h.) */
+static void pace(struct engine *e)
 {
 	struct engine_disks *d = &e->disks;
 	uint64_t waiting = 0, limit = d->copy_bytes_per_s;
@@ -109,10 +110,7 @@ static void pace(struct engine *e, uint64_t bytes_per_s)
 
 		waiting = n > waiting ? n : waiting;
 	}
-	if (waiting > e->config.disk_ring_bytes / 4 * 3)
-		limit = bytes_per_s / 2 > ENGINE_COPY_BYTES_PER_S_MIN ? bytes_per_s / 2
-								      : ENGINE_COPY_BYTES_PER_S_MIN;
-	else if (waiting < e->config.disk_ring_bytes / 4)
+	if (waiting < e->config.disk_ring_bytes / 4)
 		limit = limit < COPY_FAST ? 2 * limit : 0;
 	if (limit == d->copy_bytes_per_s)
 		return;
@@ -146,9 +144,7 @@ void engine_copy_look(struct engine *e)
 		copied += progress.done_bytes;
 		all += progress.bytes;
 	}
-	pace(e, copied > d->copied_bytes
-			? (copied - d->copied_bytes) / (every_ns / CLOCK_NS_PER_MS) * 1000
-			: 0);
+	pace(e);
 	if (e->capture.seal)
 		seal_arm(e->capture.seal); /* the commands have used the monitor */
 	d->copied_bytes = copied;
@@ -173,6 +169,30 @@ void engine_copy_ended(struct engine *e, const char *why)
 			 MIB(d->copy_bytes), ms / 1000, ms % 1000 / 100);
 	}
 	say_news(e);
+}
+
+void engine_copy_sent(struct engine *e)
+{
+	for (uint32_t i = 0; i < e->disks.n; i++)
+		e->disks.disk[i].copy_end = disk_ring_head(e->disks.disk[i].ring);
+	e->disks.is_copy_sent = true;
+}
+
+void engine_copy_arrived(struct engine *e)
+{
+	struct engine_disks *d = &e->disks;
+
+	if (!d->is_copy_sent)
+		return;
+	for (uint32_t i = 0; i < d->n; i++) {
+		if (disk_ring_tail(d->disk[i].ring) < d->disk[i].copy_end)
+			return;
+	}
+	d->is_copy_sent = false;
+	d->copy_ms = (clock_mono_ns() - d->begun_ns) / CLOCK_NS_PER_MS;
+	log_info("vm=%s epoch=%" PRIu64 " the standby has the copy of the disks, %" PRIu64
+		 " MiB after %" PRIu64 " ms", e->config.vm, e->epochs.committed,
+		 MIB(d->copy_bytes), d->copy_ms);
 }
 
 int engine_add_text(char *stats, const char *key, const char *text)
@@ -205,6 +225,8 @@ static int copy_stats(const struct engine *e, char *stats)
 		r = wire_stats_add(stats, "held_copied_bytes", "%" PRIu64, d->copied_bytes);
 	if (r == 0 && d->condition == DISKS_COPYING && engine_is_holding(e))
 		r = wire_stats_add(stats, "held_copy_bytes", "%" PRIu64, d->copy_bytes);
+	if (r == 0 && d->copy_ms > 0)
+		r = wire_stats_add(stats, "disk_copy_ms", "%" PRIu64, d->copy_ms);
 	if (r == 0)
 		r = engine_add_text(stats, "disk_copy_news", d->copy_news);
 	return r;
