@@ -232,6 +232,8 @@ static int look_at_taps(struct look *look, struct vmm_obstacles *obstacles, stru
 	}
 	if (r < 0)
 		return error_set(ret_error, r, "%s", error.text);
+	if (look->taps.n_vhost > 0)
+		refuse(obstacles, "%s", VMM_TAPS_VHOST);
 	if (look->taps.n == 0) {
 		refuse(obstacles,
 		       look->taps.n_lost > 0

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/error.h"
 #include "vmm/inspect_parse.h"
+#include "vmm/outside.h"
 #include "vmm/ramlist.h"
 
 #define QUERY_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
@@ -451,22 +452,6 @@ static int add_nic(struct inspection *in, const char *path, const char *type, co
 	return r;
 }
 
-/* Refuse devices that write guest memory without using QEMU's page tables, or keep state outside of
- * QEMU. */
-static int check_device_type(struct inspection *in, const char *path, const char *type)
-{
-	static const char *const foreign[] = {"vfio-", "vhost-user-", "vhost-vdpa-", "vhost-vsock",
-					      "vhost-scsi", "ivshmem"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(foreign); i++)
-		if (strncmp(type, foreign[i], strlen(foreign[i])) == 0)
-			return refuse(in,
-				      "device %s (%s) can change guest memory from outside of QEMU:"
-				      " remove it",
-				      path, type);
-	return 0;
-}
-
 /* Check @child, an entry of qom-list, which can be a device or something else. */
 static int look_at_child(struct inspection *in, const char *parent, const json_t *child)
 {
@@ -474,6 +459,7 @@ static int look_at_child(struct inspection *in, const char *parent, const json_t
 	const char *name = json_string_value(json_object_get(child, "name"));
 	const char *type = json_string_value(json_object_get(child, "type"));
 	char path[160], device[64];
+	const char *why;
 	int r;
 
 	if (!name || !type || sscanf(type, "child<%63[^>]>", device) != 1)
@@ -483,7 +469,8 @@ static int look_at_child(struct inspection *in, const char *parent, const json_t
 	if (strcmp(parent, "/machine/unattached") == 0 && strncmp(name, "device[", 7) != 0)
 		return 0;
 	(void)snprintf(path, sizeof(path), "%s/%s", parent, name);
-	r = check_device_type(in, path, device);
+	why = vmm_outside_device(device);
+	r = why ? refuse(in, "device %s (%s) %s", path, device, why) : 0;
 	if (r == 0)
 		r = get_property(in, path, "netdev", &netdev);
 	if (r <= 0 || !json_is_string(netdev) || *json_string_value(netdev) == '\0')
@@ -508,6 +495,16 @@ static int step_devices(struct inspection *in)
 			return r;
 	}
 	return 0;
+}
+
+static int step_outside(struct inspection *in)
+{
+	struct vmm_obstacles found = {0};
+	int r = vmm_outside_ask(in->qmp, &found, in->error);
+
+	for (uint32_t i = 0; r == 0 && i < found.n; i++)
+		r = refuse(in, "%s", found.items[i].text);
+	return r;
 }
 
 /* Read the current MAC addresses, since a guest can change the address given on the command
@@ -544,7 +541,8 @@ static int inspect(struct inspection *in, struct vmm_info *ret_info)
 {
 	static int (*const steps[])(struct inspection *in) = {
 		step_version, step_machine, step_status,  step_cpus, step_blockers,
-		step_blocks,  step_netdevs, step_devices, step_macs,
+		step_blocks,  step_netdevs, step_devices, step_outside,
+		step_macs,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {

@@ -20,8 +20,9 @@
 
 #define FDINFO_MAX_BYTES 4096u
 #define TEXT_BYTES	 200u
-#define TUN_MAJOR	 10u
+#define TUN_MAJOR	 10u /* "misc" */
 #define TUN_MINOR	 200u
+#define VHOST_NET_MINOR	 238u /* of the same major number: include/linux/miscdevice.h */
 
 /* Get the name of the device to which @pid's descriptor @fd belongs; "" if it belongs to none.
  * Returns 0 or -errno. */
@@ -120,6 +121,7 @@ static int look_at_fd(pid_t pid, int dir_fd, const char *entry, struct vmm_taps 
 	 * namespace. */
 	if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(TUN_MAJOR, TUN_MINOR))
 		return look_at_tun(pid, (int)strtol(entry, NULL, 10), taps);
+	taps->n_vhost += S_ISCHR(st.st_mode) && st.st_rdev == makedev(TUN_MAJOR, VHOST_NET_MINOR);
 	/* The device of a macvtap or ipvtap is /dev/tapN, where N is the interface's index. */
 	base = strrchr(link, '/') + 1;
 	if (S_ISCHR(st.st_mode) && strncmp(base, "tap", 3) == 0 &&
@@ -174,6 +176,8 @@ int vmm_taps_judge(const struct vmm_taps *taps, const struct tap_names *allowed,
 	struct tap_names gone = {0};
 	uint32_t n_there = 0;
 
+	if (taps->n_vhost > 0)
+		return error_set(ret_error, -ENOTSUP, "%s", VMM_TAPS_VHOST);
 	for (uint32_t i = 0; i < allowed->n; i++) {
 		if (is_known(taps, allowed->name[i], VMM_TAP_HERE))
 			n_there++;

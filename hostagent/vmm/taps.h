@@ -43,7 +43,16 @@ struct vmm_taps {
 	struct vmm_tap taps[VMM_TAPS_MAX]; /* the taps, each of them once */
 	uint32_t n;
 	uint32_t n_lost; /* number of descriptors that belong to no device (any more) */
+	uint32_t n_vhost; /* number of descriptors of /dev/vhost-net */
 };
+
+/* What to say of taps with n_vhost > 0. The kernel then moves a card's frames between guest memory
+ * and the tap, past QEMU. No kernel with vhost-net was at hand to try whether all its writes are
+ * tracked and all its frames are held, so such a guest is refused. */
+#define VMM_TAPS_VHOST                                                                             \
+	"QEMU has /dev/vhost-net open: the kernel would move frames past QEMU, which was never "   \
+	"tried with Holdfast: start the guest with vhost=off in its -netdev tap (libvirt: "        \
+	"<driver name='qemu'/> in its <interface>)"
 
 /* Find all taps that process @pid has open. Takes some 2 microseconds per open descriptor of the
  * process, and does not change anything in it. Returns 0; -ESRCH if there is no such process;
@@ -53,8 +62,8 @@ int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Check that @taps has exactly the taps named @allowed, all in this network namespace. Pure.
- * Returns 0, or -ENOTSUP; *ret_error then says which taps are open, which taps are allowed and what
- * to do. */
+ * Returns 0, or -ENOTSUP if other taps are open, or the kernel serves a card (n_vhost); *ret_error
+ * then says what is open, which taps are allowed and what to do. */
 int vmm_taps_judge(const struct vmm_taps *taps, const struct tap_names *allowed,
 		   struct error *ret_error)
 	__attribute__((warn_unused_result));
