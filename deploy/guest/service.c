@@ -7,8 +7,11 @@
  * static and uses only libc. It is not part of Holdfast, and nothing in it knows that the guest is
  * replicated.
  *
- * Threads: one per connection, which owns the connection's window, and one background writer, which
- * owns its arena. They share the atomics and the rate, which rate_lock guards.
+ * With --group it is also a member of a multicast group (groups.h).
+ *
+ * Threads: one per connection, which owns the connection's window; one per group; and one
+ * background writer, which owns its arena. They share the atomics and the rate, which rate_lock
+ * guards.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,6 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "guest/groups.h"
 #include "guest/guest_model.h"
 #include "guest/guest_proto.h"
 
@@ -317,12 +321,26 @@ static uint64_t number(const char *name, const char *text, uint64_t min, uint64_
 	return v;
 }
 
+/* Join the multicast group @text and serve it. Exits with a message if that is not possible. */
+static void start_group(const char *text)
+{
+	int fd = group_join(text), r = fd;
+
+	if (r >= 0)
+		r = start_thread(group_serve, (void *)(intptr_t)fd);
+	if (r >= 0)
+		return;
+	fprintf(stderr, "hf-service: --group %s: %s\n", text, strerror(-r));
+	exit(1);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "port", required_argument, NULL, 'p' },
 		{ "rate", required_argument, NULL, 'r' },
 		{ "bytes", required_argument, NULL, 'b' },
+		{ "group", required_argument, NULL, 'g' },
 		{ 0 },
 	};
 	uint16_t port = GUEST_PORT_DEFAULT;
@@ -337,6 +355,8 @@ int main(int argc, char **argv)
 		else if (o == 'b')
 			rate_bytes =
 				(uint32_t)number("bytes", optarg, GUEST_BYTES_MIN, GUEST_BYTES_MAX);
+		else if (o == 'g')
+			start_group(optarg);
 		else
 			return 2;
 	}

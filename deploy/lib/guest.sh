@@ -10,6 +10,7 @@ GUEST_CPUS=${GUEST_CPUS:-1}
 GUEST_RATE=${GUEST_RATE:-200}	# background dirty rate, pages/s
 GUEST_BYTES=${GUEST_BYTES:-64}
 GUEST_EXTRA=()	# more arguments for QEMU
+GUEST_WORDS=ipv6.disable=1	# more options of the guest's kernel command line
 GUEST_WORK=${GUEST_WORK:-}	# the workload image's extra load; see deploy/guest/workload
 # The guest's root disk. Each host has its own copy of the image that guest_disk_image makes.
 # Without a root disk, the guest's root is in RAM.
@@ -150,7 +151,7 @@ guest_command() # TAP SERIAL_LOG LOOK_SOCKET [HOST]
 	GUEST_COMMAND=(qemu-system-x86_64 -M "$GUEST_MACHINE" -accel tcg -m "$GUEST_MEM_MIB" -smp "$GUEST_CPUS"
 		-nodefaults -display none -vga none
 		-kernel "$GUEST_IMAGE/vmlinuz" -initrd "$GUEST_IMAGE/initramfs"
-		-append "console=ttyS0 quiet panic=-1 ipv6.disable=1 hf.ip=$TOPO_GUEST_IP/24 hf.port=$GUEST_PORT hf.rate=$GUEST_RATE hf.bytes=$GUEST_BYTES${GUEST_WORK:+ hf.work=$GUEST_WORK}$GUEST_CARD_OPTION$(guest_disk_option "${4:-none}")"
+		-append "console=ttyS0 quiet panic=-1 $GUEST_WORDS hf.ip=$TOPO_GUEST_IP/24 hf.port=$GUEST_PORT hf.rate=$GUEST_RATE hf.bytes=$GUEST_BYTES${GUEST_WORK:+ hf.work=$GUEST_WORK}$GUEST_CARD_OPTION$(guest_disk_option "${4:-none}")"
 		-netdev "tap,id=n0,ifname=$1,script=no,downscript=no"
 		-device "virtio-net-pci,netdev=n0,mac=$GUEST_MAC$off" "${GUEST_CARD_WORDS[@]}"
 		-serial "file:$2"

@@ -39,6 +39,7 @@ TOPO_DIR=/dev/shm/$TOPO_PREFIX
 TOPO_PINS=/sys/fs/bpf/holdfast-$TOPO_PREFIX
 TOPO_STP=${TOPO_STP:-1} # spanning tree on the hosts' bridges
 TOPO_CARDS=${TOPO_CARDS:-1} # network cards of the guest, each in a client network of its own: 1 or 2
+TOPO_MTU=${TOPO_MTU:-1500} # of the client network
 TOPO_HOSTS="client primary gateway standby net"
 TOPO_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 declare -A TOPO_STARTED=() # start times by pid, of processes that topo_end must still end
@@ -154,9 +155,10 @@ topo_now_ns() { python3 -c 'import time; print(time.monotonic_ns())'; }
 # Connect HOST's interface DEV to a switch; the switch's end is called PORT.
 topo_cable() # HOST DEV SWITCH PORT
 {
-	local ns=$TOPO_PREFIX-$1
+	local ns=$TOPO_PREFIX-$1 mtu=1500
 
-	topo_in net ip link add "$4" type veth peer name "$2" netns "$ns" || return 1
+	[[ $2 != eth* ]] || mtu=$TOPO_MTU
+	topo_in net ip link add "$4" mtu "$mtu" type veth peer name "$2" mtu "$mtu" netns "$ns" || return 1
 	topo_in net ip link set "$4" master "$3" up
 	topo_in "$1" ip link set "$2" up
 	# Turn offloads off, so that every frame is whole and has a correct checksum. Captures need
@@ -183,7 +185,7 @@ topo_hypervisor() # HOST BACKUP_IP CLIENT_IP
 		topo_in "$1" ip link set eth0 master br0 &&
 		topo_in "$1" ip link set br0 type bridge stp_state "$TOPO_STP" forward_delay 200 &&
 		topo_in "$1" ip tuntap add dev tap0 mode tap &&
-		topo_in "$1" ip link set tap0 master br0 up &&
+		topo_in "$1" ip link set tap0 mtu "$TOPO_MTU" master br0 up &&
 		topo_cable "$1" bk0 brb "b-$1" &&
 		topo_in "$1" ip addr add "$2/24" dev bk0 &&
 		topo_in "$1" ip addr add "$3/24" dev br0 &&
@@ -198,7 +200,7 @@ topo_second() # HOST
 		topo_cable "$1" eth1 brc2 "d-$1" &&
 		topo_in "$1" ip link set eth1 master br1 &&
 		topo_in "$1" ip tuntap add dev tap1 mode tap &&
-		topo_in "$1" ip link set tap1 master br1 up
+		topo_in "$1" ip link set tap1 mtu "$TOPO_MTU" master br1 up
 }
 
 # Add the second client network, if there is one.
