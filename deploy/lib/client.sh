@@ -77,10 +77,12 @@ client_wait_replies() # N SECONDS
 	done
 }
 
-# Stop the client and wait for its report. CLIENT_STATUS is its exit status.
+# Stop the client and wait for its report. CLIENT_STATUS is its exit status. Read the lines that it has still
+# to print: a client whose pipe is full does not end.
 client_finish()
 {
 	client_say stop
+	while read -r -u "$CLIENT_OUT" client_line; do :; done
 	client_reap
 }
 
