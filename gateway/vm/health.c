@@ -256,7 +256,7 @@ static const struct row {
 	{HEALTH_PROMOTING, is_promoting, "{owner} takes over{owner-step}",
 	 "the guest runs on {owner}, unprotected"},
 	{HEALTH_UNPROTECTED, is_unprotected_unheard,
-	 "no copy is kept, and {owner} was not heard for {owner-age}",
+	 "no copy is kept, and {owner} was not heard{owner-age}",
 	 "is holdfast-agent running on {owner}?"},
 	{HEALTH_UNPROTECTED, is_suspended,
 	 "the protection is suspended; `holdfastctl events` says why",
@@ -274,13 +274,12 @@ static const struct row {
 
 	/* PROTECTED. */
 	{HEALTH_OWNER_SILENT, both_are_silent,
-	 "neither host was heard: {owner} for {owner-age}, {standby} for {standby-age}; is this "
-	 "gateway cut off?",
+	 "{owner} was not heard{owner-age}, {standby} not{standby-age}; is this gateway cut off?",
 	 "nothing is promoted while both are silent"},
 	{HEALTH_OWNER_SILENT, owner_is_silent,
-	 "{owner} was not heard for {owner-age}, so its guest is not known", PROMOTES},
+	 "{owner} was not heard{owner-age}, so its guest is not known", PROMOTES},
 	{HEALTH_IN_DOUBT, is_in_doubt, "{owner} may have failed: {evidence}", PROMOTES},
-	{HEALTH_NO_STANDBY, standby_is_silent, "{standby} was not heard for {standby-age}", POLICY},
+	{HEALTH_NO_STANDBY, standby_is_silent, "{standby} was not heard{standby-age}", POLICY},
 	{HEALTH_NO_STANDBY, standby_is_not_ready,
 	 "{standby} could not take over: its agent is {standby-state} in term {standby-term}"
 	 "{standby-text}",

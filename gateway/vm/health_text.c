@@ -13,9 +13,9 @@
 static void say_age(view_t *v, uint8_t h, char *text, size_t size)
 {
 	if (v->reported_ns[h] == 0)
-		(void)snprintf(text, size, "ever");
+		(void)snprintf(text, size, " yet");
 	else
-		(void)snprintf(text, size, "%" PRIu64 " ms",
+		(void)snprintf(text, size, " for %" PRIu64 " ms",
 			       age_ns(v, v->reported_ns[h]) / CLOCK_NS_PER_MS);
 }
 

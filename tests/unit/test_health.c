@@ -527,6 +527,15 @@ static void test_safe_is_slow_to_come_back(void **state)
 	assert_int_equal(watch.n_changes, 2);
 }
 
+/* A host that never reported was not heard "yet". */
+static void test_never_heard(void **state)
+{
+	(void)state;
+	view.reported_ns[0] = 0;
+	assert_int_equal(judge(), HEALTH_UNPROTECTED);
+	assert_true(says("alpha was not heard yet"));
+}
+
 /* What an operator gets is judged when it is asked for, not when the loop last looked. */
 static void test_look_is_of_now(void **state)
 {
@@ -590,6 +599,7 @@ int main(void)
 		cmocka_unit_test_setup(test_look_is_of_now, start_protected),
 		cmocka_unit_test_setup(test_no_storm, start_protected),
 		cmocka_unit_test_setup(test_life, start_connected),
+		cmocka_unit_test_setup(test_never_heard, start_connected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
