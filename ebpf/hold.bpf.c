@@ -11,31 +11,31 @@
  *	                | frame too long, or no headroom | XDP_DROP
  *	any other case  |                            | XDP_DROP
  *
- * The stamp is put in front of the frame (bpf_xdp_adjust_head). The XDP metadata area is not used,
- * because tun's native path supports it only since Linux 6.15.
+ * The stamp (the epoch and the time) is put in front of the frame with bpf_xdp_adjust_head. It is
+ * not in the XDP metadata area, because tun's native path supports that only since Linux 6.15.
  *
- * hold_tap does the same for a guest with offloads, in place of hold_xdp. XDP cannot: it loses what
- * the guest leaves for the host to do (checksum, segmentation), which the kernel keeps beside the
- * frame. hold_tap runs at the tap's tc ingress (tcx), before any other filter there:
+ * hold_tap takes the place of hold_xdp if the guest uses offloads. Such a guest leaves checksums
+ * and segmentation to the host. The kernel notes this work beside the frame, and an XDP redirect
+ * loses the note. hold_tap runs at the tap's tc ingress (tcx), before any other filter there:
  *
- *	mode            | condition                  | verdict
- *                      | mark of hold_release: a released frame | next filter, mark is taken off
- *	PASS            |                            | next filter, frame untouched
- *	HOLD, epoch > 0 | our veth pair is there     | redirect into it, the mark is the epoch
- *	any other case  |                            | drop
+ *      mode            | condition                   | verdict
+ *      any             | hold_release's mark is set  | remove the mark, next filter
+ *      PASS            |                             | next filter, frame untouched
+ *      HOLD, epoch > 0 | our veth pair exists        | set mark to the epoch, redirect into hfbN
+ *      any other case  |                             | drop
  *
  *	tap: hold_tap --> [hfbN]==veth==[hfoN] -- the agent's packet socket: hold_take
  *	                                       \- tc ingress: hold_sink drops all, counts
  *
- * hold_take is the socket's filter. The kernel runs it for each frame that reaches hfoN, just
- * before hold_sink. It refuses frames that hold_tap did not send. If the agent is dead there is no
- * socket, and hold_sink is the end of each frame.
+ * hold_take is the filter of the agent's packet socket. For each frame that reaches hfoN, the
+ * kernel runs hold_take first and hold_sink second. hold_take refuses frames that hold_tap did not
+ * send. If the agent is dead, there is no socket, and hold_sink drops the only copy of the frame.
  *
- * hold_release runs at the end of our veth pair where released frames come out (hfbN, tc ingress).
- * It passes each frame to the tap as if the tap had received it from the guest. So the tap's tc
- * ingress filters, its bridge port and the rules that name the tap work as without a hold. hold_xdp
- * does not see the frame again, because native XDP runs only when QEMU writes to the tap. hold_tap
- * does, and knows the frame by its mark.
+ * hold_release runs at the tc ingress of hfbN, where the agent's released frames come out. It
+ * passes each frame to the tap as if the guest had just sent it. So the tap's other filters, its
+ * bridge port and all rules that name the tap work as without a hold. hold_tap sees the released
+ * frame again, and knows it by its mark. hold_xdp does not see the released frame, because native
+ * XDP runs only when QEMU writes to the tap.
  */
 #include <stdbool.h>
 
@@ -56,9 +56,9 @@ struct {
 	__type(value, struct hold_control);
 } hold_control SEC(".maps");
 
-/* This map has an AF_XDP socket for each receive queue of the tap (only queue 0 is used). The agent
- * writes the map. If the agent dies, the agent's socket closes and the kernel empties the slot.
- * From then on hold_xdp drops the frames. The map is pinned. */
+/* This map has the AF_XDP socket of the tap's receive queue 0. The agent writes the map. If the
+ * agent dies, its socket closes, the kernel empties the map, and hold_xdp drops the frames. The map
+ * is pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
 	__uint(max_entries, 1);
@@ -66,8 +66,8 @@ struct {
 	__type(value, __u32);
 } hold_xsks SEC(".maps");
 
-/* This map counts frames for each enum hold_counter and CPU. Both programs write the map. The map
- * is pinned. */
+/* This map has a count of frames for each enum hold_counter and each CPU. The programs below write
+ * the map. The map is pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, HOLD_COUNTER_SLOTS);
@@ -75,8 +75,8 @@ struct {
 	__type(value, __u64);
 } hold_counters SEC(".maps");
 
-/* This map has one element, a struct hold_sent, which hold_xdp writes and the witness reads. The
- * map is pinned. */
+/* This map has one element, a struct hold_sent. hold_xdp or hold_tap writes it, and the witness
+ * reads it. The map is pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -84,9 +84,9 @@ struct {
 	__type(value, struct hold_sent);
 } hold_sent SEC(".maps");
 
-/* The key is 0, the value is not 0 if hold_take has let the frame that hold_sink is about to see
- * into the agent's socket. Per CPU: the kernel runs the two programs one after the other on one
- * CPU. */
+/* By this map, hold_take tells hold_sink about the frame that both see. The value is 1 if hold_take
+ * has let the frame into the agent's socket, and 0 if not. The only key is 0. The map is per CPU,
+ * because hold_sink sees each frame just after hold_take, on the same CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

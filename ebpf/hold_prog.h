@@ -1,17 +1,18 @@
 /* hold_prog.h - loads, attaches, pins and takes over the BPF programs of the hold, which keeps a
  * guest's frames back until their epoch is committed.
  *
- * The programs drop frames while no agent runs, so they must outlive the agent. The next agent must
- * find them. So the maps and the XDP link are pinned in one directory per VM:
+ * While no agent runs, the programs must continue to drop frames. The next agent must find the
+ * programs. So the maps and the XDP link are pinned in one directory per hold:
  *
  *	PIN_DIR/hold_control   hold_xsks   hold_counters   hold_sent   link or link_tc
  *
- * hold_prog_open() loads the programs with the pinned maps, or with new maps if none are pinned. It
- * attaches one of two programs to the tap, or replaces the program in the pinned link, and pins
- * what is new. The two programs are hold_xdp (pin `link`) and, for a guest with offloads, hold_tap
- * (pin `link_tc`). If an earlier agent attached the other one, that one is detached last, so that
- * no frame passes meanwhile. hold_prog_detach() undoes these steps in reverse order. A lock on the
- * directory (flock) prevents a second agent from using it.
+ * hold_prog_open() loads the programs with the pinned maps, or with new maps if none are pinned.
+ * Then it attaches one program to the tap: hold_tap (pin `link_tc`) for a guest with offloads,
+ * hold_xdp (pin `link`) for any other guest. If the program's link is pinned already,
+ * hold_prog_open() replaces the program in that link. If an earlier agent attached hold_xdp where
+ * hold_tap is wanted, or the reverse, the old program is detached last. So no frame passes
+ * unheld. hold_prog_detach() undoes these steps in reverse order. A lock (flock) on the directory
+ * keeps a second agent out.
  *
  * Where: hostagent/net/hold.c calls this file, which calls only libbpf and turns libbpf's results
  * into negative errno. libbpf's own messages go to the log at debug level.
@@ -61,12 +62,12 @@ struct hold_prog {
 };
 
 /* Load, attach and pin the programs, as the top of this file describes. A new hold starts in
- * HOLD_MODE_PASS; a hold that is taken over keeps its mode and epoch. Pins of a device that no
- * longer exists are removed first. @prog is the caller's storage, valid after success until
- * hold_prog_done().
+ * HOLD_MODE_PASS. If a pinned hold is taken over, it keeps its mode and epoch. Pins of a device
+ * that no longer exists are removed first. @prog is the caller's storage; after success it is valid
+ * until hold_prog_done().
  * Returns 0, -ENAMETOOLONG, an error listed at enum hold_prog_step, or another -errno. On failure,
- * sets *ret_step and removes all that this call has attached or pinned; a hold that was pinned
- * before stays pinned. */
+ * sets *ret_step and removes all that this call has attached or pinned. A hold that was pinned
+ * before the call stays pinned. */
 int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config,
 		   enum hold_prog_step *ret_step) __attribute__((warn_unused_result));
 
@@ -99,8 +100,8 @@ uint64_t hold_prog_n_arrived(const struct hold_prog *prog);
 uint64_t hold_prog_n_returned(const struct hold_prog *prog);
 
 /* Detach the program from the tap, remove the tap's clsact qdisc if we created it, and remove
- * pins and directory. The program no longer runs for new frames. It may still be running for an
- * earlier frame; hold_prog_quiesce() waits for that. The maps stay usable until hold_prog_done().
+ * pins and directory. After the call, the program can still be busy with a frame that came before
+ * the call; hold_prog_quiesce() waits for its end. The maps stay usable until hold_prog_done().
  * Tries all steps even if one fails. Returns 0, or the -errno of the first step that failed. */
 int hold_prog_detach(struct hold_prog *prog) __attribute__((warn_unused_result));
 
@@ -113,11 +114,11 @@ int hold_prog_remove_left(const char *pin_dir) __attribute__((warn_unused_result
  * or its device is gone. Does not take the lock, so another process may use the hold. */
 int hold_prog_pinned_tap(const char *pin_dir);
 
-/* Wait until all BPF programs that are running now have returned. This takes an RCU grace period, a
- * few milliseconds. */
+/* Wait until every BPF program that is active at the time of the call has returned. This takes some
+ * milliseconds (an RCU grace period). */
 void hold_prog_quiesce(void);
 
-/* Free memory and descriptors; pinned programs and maps continue to work. @prog may be NULL,
+/* Free memory and descriptors. Pinned programs and maps continue to work. @prog can be NULL,
  * zeroed, or the result of a hold_prog_open() that failed. */
 void hold_prog_done(struct hold_prog *prog);
 

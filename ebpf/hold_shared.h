@@ -24,15 +24,14 @@ struct hold_control {
 
 /* the agent created the tap's clsact qdisc, so it must also remove it */
 #define HOLD_FLAG_CLSACT_OURS 1U
-/* Do not reuse 2U: an older agent used it to say that the guest's MAC was already pinned in the
- * bridge. */
+/* Do not reuse 2U: in older agents this flag said that the guest's MAC was pinned in the bridge. */
 
 /* The mark (SO_MARK) that released frames carry through the veth pair: "hold" in ASCII. */
 #define HOLD_MARK 0x686f6c64U
 
-/* The mark of a frame on its way from hold_tap to the agent: a number that says that hold_tap sent
- * it, and the low bits of the epoch in which it was sent. The agent knows the rest of the epoch: a
- * frame is never as old as 2^24 epochs. */
+/* The mark of a frame on its way from hold_tap to the agent. The high bits, HOLD_EPOCH_MARK, show
+ * that hold_tap sent the frame. The low bits are the low bits of the frame's epoch. The agent adds
+ * the high bits, because no frame is as old as 2^24 epochs. */
 #define HOLD_EPOCH_MARK 0x65000000U
 #define HOLD_EPOCH_MASK 0x00ffffffU
 
@@ -49,9 +48,9 @@ struct hold_stamp {
 	__u64 time_ns; /* CLOCK_MONOTONIC when the frame left the guest */
 };
 
-/* Value of the map hold_sent, which counts all frames that the guest has sent, including dropped
- * ones. The witness also reads this map. It is a separate map because the other maps must keep
- * their sizes: an older agent may have pinned them. */
+/* Value of the map hold_sent. It counts all frames that the guest has sent, including dropped
+ * frames. The witness also reads this map. The count has a map of its own: an older agent can have
+ * pinned the other maps, so their sizes must not change. */
 struct hold_sent {
 	__u64 frames;
 	__u64 last_ns; /* CLOCK_BOOTTIME when the last frame was sent; 0: never */
@@ -64,17 +63,17 @@ enum hold_counter {
 	HOLD_COUNTER_PASSED = 1,
 	/* frames dropped in mode DROP, in an unknown mode, or in mode HOLD with epoch 0 */
 	HOLD_COUNTER_DROPPED_MODE = 2,
-	/* frames dropped because no AF_XDP socket is bound to their queue, or because no packet
+	/* frames dropped because no AF_XDP socket of an agent is bound to their queue, or no packet
 	 * socket of an agent is there */
 	HOLD_COUNTER_DROPPED_NO_SOCKET = 3,
-	/* frames dropped because they do not fit into a UMEM frame, or are longer than the MTU
-	 * without being GSO */
+	/* frames dropped because they are too long for a UMEM frame, or are longer than the MTU and
+	 * not GSO */
 	HOLD_COUNTER_DROPPED_LONG = 4,
 	/* frames dropped because the driver left no room for the stamp */
 	HOLD_COUNTER_DROPPED_STAMP = 5,
-	/* Do not reuse 6: an older agent counted here the guest's own frames that the bridge
-	 * flooded back to it. */
-	/* frames dropped because they came from the veth pair but the agent did not send them */
+	/* Do not reuse 6: in older agents it counted the guest's own frames that the bridge had
+	 * flooded back to the guest. */
+	/* frames dropped because they came out of the veth pair, but are not from the agent */
 	HOLD_COUNTER_DROPPED_STRAY = 7,
 	HOLD_COUNTER_SLOTS = 16,
 };

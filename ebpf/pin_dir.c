@@ -13,8 +13,9 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 
-/* Check that @dir, or its nearest parent that exists, is on a bpffs. Called before mkdir, so that
- * nothing is created elsewhere. Returns 0, -ENOENT if @dir is not on a bpffs, or another -errno. */
+/* Check that @dir is on a bpffs. If @dir does not exist, check its nearest parent that exists.
+ * Called before mkdir, so that nothing is created elsewhere. Returns 0, -ENOENT if @dir is not on a
+ * bpffs, or another -errno. */
 static int check_bpffs(const char *dir)
 {
 	char parent[PATH_MAX];

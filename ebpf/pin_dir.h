@@ -9,10 +9,11 @@
 
 #include <stddef.h>
 
-/* Check that the directory is on a bpffs, create it if it is missing, and lock it (flock). Returns
- * 0 and sets *ret_fd, which the caller must close; closing it releases the lock. Returns -ENOENT if
- * @dir is not on a bpffs (nothing is created then), -EBUSY if another process has the lock, or
- * another -errno. */
+/* Lock the directory @dir (flock). If @dir is missing, create it. Returns 0 and sets *ret_fd. The
+ * caller must close *ret_fd; this releases the lock. Errors:
+ *      -ENOENT  @dir is not on a bpffs; nothing was created
+ *      -EBUSY   another process has the lock
+ *      another -errno of the system calls */
 int pin_dir_open(const char *dir, int *ret_fd) __attribute__((warn_unused_result));
 
 /* Write the path "@dir/@name" to @ret. Returns 0 or -ENAMETOOLONG. */

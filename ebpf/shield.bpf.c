@@ -1,15 +1,15 @@
 /* shield.bpf.c - protects the gateway's packet socket in a flood of UDP. Of all UDP datagrams, only
  * genuine and new witness datagrams pass.
  *
- * This is a socket filter. It runs in softirq context for each frame, and returns how many bytes
- * the kernel may copy into the socket's ring. All frames except UDP over IPv4 pass unchanged. A UDP
- * datagram passes only if it is a witness datagram that user space (gateway/witness/witness_rx.h)
- * would accept too. One check is stricter here: the sequence number must be higher than that of
- * every datagram that has passed. User space accepts any number that it has not seen before. The
- * checks are in the same order as in user space, cheap ones first.
+ * This is a socket filter. The kernel runs it in softirq context for each frame. It returns how
+ * many bytes the kernel copies into the socket's ring; 0 drops the frame. All frames except UDP
+ * over IPv4 pass. A UDP datagram passes only if it is a witness datagram that
+ * gateway/witness/witness_rx.h would accept too. One check is stricter here: the sequence number
+ * must be higher than that of every datagram that has passed. witness_rx.h accepts any number that
+ * it has not seen before. The order of the checks is that of witness_rx.h, cheap checks first.
  *
- * Frames are read with bpf_skb_load_bytes(), which also reads bytes that a driver left in pages.
- * The program needs only CAP_BPF.
+ * Frames are read with bpf_skb_load_bytes(), because a driver can leave a part of a frame in pages
+ * outside the linear buffer. The program needs only CAP_BPF.
  */
 #include <stdbool.h>
 
@@ -25,8 +25,7 @@
 #include "datagram.bpf.h"
 #include "shield_shared.h"
 
-/* Return value that passes a frame: the number of bytes to copy, at most. Returning 0 drops the
- * frame. */
+/* The program's result is the number of bytes to copy, at most; 0 drops the frame. */
 #define PASS_WHOLE	0x40000
 #define NO_OPTIONS	0x45	/* first byte of an IPv4 header without options */
 #define MORE_OR_OFFSET	0x3fff	/* a fragment has at least one of these bits set */
@@ -39,8 +38,8 @@ struct headers {
 };
 _Static_assert(sizeof(struct headers) == 2 + WITNESS_HEADER_SIZE, "as on the wire");
 
-/* The headers from `eth` on are read in two parts. The first KIND_SIZE bytes show whether the frame
- * is UDP; the rest has REST_SIZE bytes. */
+/* The headers from `eth` on are read in two parts. The first part has KIND_SIZE bytes, and shows
+ * whether the frame is UDP. The second part has REST_SIZE bytes. */
 #define KIND_SIZE (sizeof(struct ethhdr) + __builtin_offsetof(struct iphdr, check))
 #define REST_SIZE (WITNESS_HEADER_SIZE - KIND_SIZE)
 
@@ -53,9 +52,9 @@ struct {
 	__type(value, __u32);
 } shield_slots SEC(".maps");
 
-/* This map has a struct shield_key for each slot. The program writes `newest` and `bad_macs`; the
- * gateway writes the rest. The gateway maps this array into its memory, so that it can wipe unused
- * keys. (A hash map would keep the bytes of a deleted element in memory.) */
+/* This map has a struct shield_key for each slot. The program writes `newest` and `bad_macs`. The
+ * gateway writes the rest. The gateway maps this array into its memory, so that it can wipe old
+ * keys. (A hash map would keep the bytes of a deleted element.) */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SHIELD_SLOTS);

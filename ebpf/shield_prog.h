@@ -32,20 +32,20 @@ struct shield_prog *shield_prog_close(struct shield_prog *prog);
 /* Returns the program's descriptor, for SO_ATTACH_BPF. Owned by @prog. */
 int shield_prog_fd(const struct shield_prog *prog);
 
-/* Put a copy of @key into @slot (0..SHIELD_SLOTS-1); if @key is NULL, empty the slot. If the slot
- * already has a key with this key_id, nothing changes, not even the key's `newest`. Wipes an old
- * key with another key_id first. With the new key, only datagrams with a sequence number above
- * @key->newest pass. key_id and address are in the byte order of struct shield_key. Makes a system
- * call only if something changes. Returns 0; or -errno of bpf(2), which leaves the slot without a
- * key. */
+/* Put a copy of @key into @slot (0..SHIELD_SLOTS-1). If @key is NULL, wipe the slot. If the slot
+ * has a key with the key_id of @key, do nothing, and make no system call. If the slot has a key
+ * with a different key_id, wipe that key first. After success, datagrams signed with @key pass only
+ * if their sequence number is above @key->newest. Byte orders: see struct shield_key.
+ * Returns 0, or -errno of bpf(2). On failure the slot has no key. */
 int shield_prog_set_key(struct shield_prog *prog, uint32_t slot, const struct shield_key *key)
 	__attribute__((warn_unused_result));
 
-/* Returns how many datagrams were dropped with @verdict since the last call. For SHIELD_BAD_MAC
- * call shield_prog_take_bad_macs() instead. */
+/* Returns how many datagrams were dropped with @verdict since the last call. For SHIELD_BAD_MAC,
+ * call shield_prog_take_bad_macs(). */
 uint64_t shield_prog_take_count(struct shield_prog *prog, enum shield_verdict verdict);
 
-/* Returns how many datagrams since the last call named the key in @slot but had a wrong mac. */
+/* Returns how many datagrams with the key_id of the key in @slot had a wrong mac since the last
+ * call. */
 uint64_t shield_prog_take_bad_macs(struct shield_prog *prog, uint32_t slot);
 
 #endif

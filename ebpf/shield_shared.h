@@ -10,8 +10,8 @@
 
 #define SHIELD_SLOTS 128 /* number of slots, each for one key */
 
-/* A slot of the map of keys: one key, and what the program has recorded about datagrams with this
- * key. A slot that is all zero has no key. */
+/* A slot of the map of keys: one key, and what the program has recorded about its datagrams. If a
+ * slot is all zero, it has no key. */
 struct shield_key {
 	__u64 key[2];	/* the key's 16 bytes as two little-endian words */
 	__u64 newest;	/* highest sequence that has passed; written by the program */
@@ -38,8 +38,8 @@ enum shield_verdict {
 
 /* Value of the map shield_counts. */
 struct shield_counts {
-	/* dropped datagrams, indexed by enum shield_verdict; those with a bad mac are counted in
-	 * the keys */
+	/* dropped datagrams, by enum shield_verdict; datagrams with a bad mac are counted in struct
+	 * shield_key */
 	__u64 n[SHIELD_N_VERDICTS];
 };
 

@@ -10,15 +10,14 @@
  *	                        Ethernet, IPv4, UDP, the datagram signed with SipHash-2-4 --> [backup device]
  *                              if there is a second path: a clone, signed again --> [client device]
  *
- * The programs neither change nor drop a frame on its way to the guest: witness_sample always
- * returns TC_ACT_UNSPEC. The programs work without the agent: the filters keep the programs alive,
- * and the programs keep the maps alive. witness_emit sends or drops each frame, so that none enters
- * the host's network stack.
+ * witness_sample always returns TC_ACT_UNSPEC, so no frame to the guest is changed or dropped. The
+ * programs work without the agent: the tc filters keep the programs alive, and the programs keep
+ * the maps alive. witness_emit sends or drops each clone, so no clone enters the host's network
+ * stack.
  *
- * witness_emit resizes the clone and overwrites all of its bytes, so it needs no headroom. Samples
- * are cloned into hfwN. Transmit checksum offload is off there, so the kernel finishes the clone's
- * checksums before witness_emit runs. With offload, the kernel would later write a checksum into
- * our datagram.
+ * witness_emit resizes the clone and overwrites all of its bytes, so it needs no headroom.
+ * Transmit checksum offload is off on hfwN. So the kernel completes a clone's own checksum before
+ * witness_emit runs. With offload on, the kernel would write that checksum into our datagram.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>

@@ -1,18 +1,17 @@
 /* witness_prog.h - loads, attaches, pins and takes over the BPF programs of the witness, which
  * reports a guest's frames to the gateway.
  *
- * A witness must report even when the agent cannot. The tc filters keep the programs alive, and the
- * programs keep the maps alive. The maps are pinned in a separate directory, so that the next agent
- * can take them over:
+ * A witness must report even when the agent cannot. So the tc filters keep the programs alive, and
+ * the programs keep the maps alive. The maps are pinned in a directory of the witness's own. The
+ * next agent takes them over from there:
  *
- *	PIN_DIR/witness_control   PIN_DIR/witness_state
+ *      PIN_DIR/witness_control   PIN_DIR/witness_state
  *
  * witness_prog_open() loads the programs with the pinned maps, or with new maps if none are pinned.
- * Then it attaches a tc filter to the helper (a device in which the datagrams are made) and one to
- * each of the guest's taps. All use the same
- * maps, so that there is one witness of the guest and not one of each card. witness_prog_detach()
- * removes the taps' filters and the pins. The witness needs the VM's holds, one on each tap: it
- * uses their clsact qdiscs, and reads their pinned maps hold_sent.
+ * Then it attaches a tc filter to each of the guest's taps. It also attaches one to the helper, a
+ * device in which the datagrams are made. All filters use the same maps, so a guest with two cards
+ * has one witness. witness_prog_detach() removes the taps' filters and the pins. Each tap must
+ * already have a hold: the witness uses the hold's clsact qdisc, and reads its map hold_sent.
  *
  * Where: hostagent/net/witness_mirror.c calls this file, which calls only libbpf.
  * Threads: one thread at a time may use an object. Control and state are shared with the programs,
@@ -64,12 +63,13 @@ struct witness_prog {
 };
 
 /* Load and attach the programs, as the top of this file describes. A new witness sends nothing,
- * because its control is zero except for the taps. A witness that is taken over keeps its control.
- * Pins of other taps or with another layout are removed first. @prog is the caller's storage,
- * valid after success until witness_prog_done().
+ * because struct witness_control is zero except for the taps. A pinned witness that is taken over
+ * keeps its struct witness_control. If the pins belong to other taps or have another layout, they
+ * are removed first. @prog is the caller's storage; after success it is valid until
+ * witness_prog_done().
  * Returns 0, -ENAMETOOLONG, an error listed at enum witness_prog_step, or another -errno. On
- * failure, sets *ret_step and removes all that this call has attached or pinned; a witness that was
- * pinned before continues as it was. */
+ * failure, sets *ret_step and removes all that this call has attached or pinned. A witness that was
+ * pinned before the call continues unchanged. */
 int witness_prog_open(struct witness_prog *prog, const struct witness_prog_config *config,
 		      enum witness_prog_step *ret_step) __attribute__((warn_unused_result));
 

@@ -42,9 +42,9 @@ struct witness_path {
 	__u8 reserved[2];
 };
 
-/* Value of the map witness_control. The agent writes it through mmap. There are two slots for the
- * key, and two for each path's route. An index says which of the two slots is in use. To change a
- * key or route, the agent writes the unused slot, and then changes the index. So no program sees a
+/* Value of the map witness_control. The agent writes it through mmap. The key has two slots, and
+ * each path's route has two slots. An index says which slot is in use. To change a key or a route,
+ * the agent first writes the unused slot, then changes the index. So the programs never see a
  * half-written key or route. */
 struct witness_control {
 	__u32 is_enabled; /* 0: frames are counted, but nothing is sent */
@@ -62,7 +62,7 @@ struct witness_control {
 /* Value of the map witness_state. The programs write it. */
 struct witness_state {
 	__u64 to_guest;	  /* frames that reached the guest's port */
-	/* when the last sample was taken; the next sample is due an interval later */
+	/* when the last sample was taken; the next sample is due interval_ns later */
 	__u64 sampled_ns;
 	/* time of the sample whose clone has not reached witness_emit yet; 0: none */
 	__u64 token_ns;
@@ -70,8 +70,7 @@ struct witness_state {
 	__u64 sent[WITNESS_N_PATHS]; /* datagrams passed to the path's device */
 	__u64 failed_clone; /* samples that could not be cloned into the helper device */
 	__u64 failed_emit[WITNESS_N_PATHS]; /* samples for which the path sent no datagram */
-	/* frames on the helper that are not samples, or that are a sample's second and later
-	 * segments */
+	/* frames on the helper device that are not samples, or are further segments of a sample */
 	__u64 stray;
 };
 

@@ -8,15 +8,15 @@
 #include "fleet/fleet.h"
 #include "wire/tls.h"
 
-/* Read the certificate files that @config names, and check that they belong together and are issued
- * to a gateway. Returns 0 and sets *ret_context, which the caller then owns; or logs the error and
- * returns -errno. */
+/* Read the certificate files that @config names. Check that they match each other and are issued to
+ * a gateway. Returns 0 and sets *ret_context, which the caller then owns. On error, logs the error
+ * and returns -errno. */
 int certificates_open(const struct gw_config *config, struct wire_tls_context **ret_context)
 	__attribute__((warn_unused_result));
 
-/* If the files of @context changed, read them again, and report the change in the log and by an
- * event. sessions_tick() and control_tick() end, within a second, each connection whose peer the
- * new files do not accept. Call this once a second, and at SIGHUP. */
+/* If the files of @context have changed, read them again. Report the change in the log and by an
+ * event. Within a second, sessions_tick() and control_tick() then end each connection whose peer
+ * the new files do not accept. Call this once a second, and at SIGHUP. */
 void certificates_tick(struct wire_tls_context *context, struct fleet *fleet, uint64_t now_ns);
 
 #endif

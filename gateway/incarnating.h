@@ -1,10 +1,10 @@
-/* incarnating.h - chooses a number, the "incarnation", for this start of the gateway
- * (vm/incarnation.h). Chooses a higher number when an operator asks for a takeover. Also remembers
- * how long leases from the previous start can last.
+/* incarnating.h - chooses the gateway's incarnation, a number that is higher after each start
+ * (vm/incarnation.h). When an operator asks for a takeover, chooses a higher number again. Also
+ * remembers how long leases from the previous start can last.
  *
- * Where: main.c and vms.c call it. Threads: the gateway's loop. Only incarnating_begin() blocks,
- * before the loop runs. Later incarnations are written to disk by the journal's thread
- * (vm/journal_thread.h), one at a time. Each is used only once it is on disk.
+ * Where: main.c and vms.c call it. Threads: the gateway's loop. Only incarnating_begin() blocks;
+ * it is called before the loop starts. The journal's thread (vm/journal_thread.h) writes later
+ * incarnations to disk, one at a time. The gateway uses an incarnation only after it is on disk.
  */
 #ifndef INCARNATING_H
 #define INCARNATING_H

@@ -280,10 +280,10 @@ static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint
 	return true;
 }
 
-/* Receive frames from the port of @net: one burst, or more if witness datagrams are accepted on the
- * port. On such a port, another burst (up to BURSTS_MAX) follows each full burst that had no frame
- * for lwIP. Without this, a flood of datagrams would keep other frames out of the port's ring.
- * Returns true if there were frames. */
+/* Receive a burst of frames from the port of @net. On a port that accepts witness datagrams, a full
+ * burst can be a flood of datagrams. So if it has no frame for lwIP, receive another burst, up to
+ * BURSTS_MAX bursts: other frames must not be kept out of the port's ring. Returns true if there
+ * were frames. */
 static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 {
 	struct port_frame frames[BURST];

@@ -11,12 +11,12 @@
 #include "fleet/fleet.h"
 #include "loop/ports.h"
 
-/* Write the counters of @fleet and of the open @ports into @text, as name=value lines. Returns the
- * text's size; counters that do not fit are left out. */
+/* Write the counters of @fleet and of the open @ports into @text, as name=value lines. Counters
+ * that do not fit are left out. Returns the text's size. */
 size_t tally_format(struct fleet *fleet, const struct ports *ports, char *text, size_t size);
 
-/* Print @text to standard output. Call this after everything else is closed. Waits at most a
- * second, because standard output may be a pipe that nobody reads. */
+/* Print @text to standard output. Call this after everything else is closed. Standard output can be
+ * a pipe that nobody reads, so this waits for at most a second. */
 void tally_print(const char *text, size_t size);
 
 #endif

@@ -43,8 +43,8 @@ struct agent {
 	uint64_t beat_at_ns, report_at_ns;
 	uint64_t beat_sent_ns; /* boot time at which the newest BEAT was sent, on any connection; 0:
 				* none yet */
-	/* the highest incarnation of all gateways that this host has obeyed; stored in a file
-	 * before the gateway is obeyed */
+	/* the highest incarnation of all gateways that this host has obeyed. It is stored in a file
+	 * before the host obeys the gateway */
 	uint64_t obeyed;
 	uint32_t seq;  /* sequence number of the next control frame */
 	int wake_fd;   /* eventfd, written when a VM has a report or an answer to send */
@@ -73,9 +73,9 @@ static void disconnect(struct agent *a, const char *why)
 	a->retry_ns = a->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : a->retry_ns * 2;
 }
 
-/* Decide whether to obey the gateway that sent @welcome. Returns true if so. Otherwise disconnects
- * and returns false: this host has obeyed a younger gateway before, or the new incarnation cannot
- * be stored in the file. */
+/* Should this host obey the gateway that sent @welcome? Returns true if so. Disconnects and returns
+ * false if this host has obeyed a younger gateway, or cannot store the new incarnation in the
+ * file. */
 static bool obey(struct agent *a, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];

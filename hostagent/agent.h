@@ -1,9 +1,8 @@
 /* agent.h - the agent's control loop: connection to the gateway, beats, reports, orders.
  *
- * Why: if this host's beats are late, the gateway assumes that the host is dead. So this loop does
- * nothing that can take long; each VM has a worker thread that carries out its orders (vm.h). If
- * the connection is lost, the loop tries again and again to reconnect. Meanwhile the VMs continue,
- * each with its own stream.
+ * Why: if this host's beats are late, the gateway suspects that the host is dead. So this loop does
+ * nothing that takes long. Each VM has a worker thread that carries out its orders (vm.h). If the
+ * connection is lost, the loop reconnects. Meanwhile the VMs continue, each with its own stream.
  *
  *	connect ─► HELLO/WELCOME ─► { BEAT each beat_ms; REPORT on change and each 200 ms;
  *	                              ORDER ─► vm_order(); answers ─► ORDER_DONE }

@@ -1,11 +1,11 @@
 /* agent_check.h - finds faults in this host's files without changing anything.
  *
- * Why: --check-config must find every fault that a start would find. agent_config checks keys and
- * their limits; this module checks what agent_config does not know about: certificates, the
- * standbys' command lines, and the roles that earlier agents recorded.
+ * Why: --check-config must find every fault that a start would find. agent_config checks the keys
+ * of the configuration and their limits. This file checks the rest: certificates, the standbys'
+ * command lines, and the roles that earlier agents recorded.
  *
- * Where: used by main.c for --check-config; agent.c also opens its TLS contexts with
- * agent_tls_new(). Threads: any; blocks on files.
+ * Where: main.c uses it for --check-config. agent.c opens its TLS contexts with agent_tls_new().
+ * Threads: any; blocks on files.
  */
 #ifndef AGENT_CHECK_H
 #define AGENT_CHECK_H

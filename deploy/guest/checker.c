@@ -45,7 +45,7 @@ static struct checker_slot *find_slot(struct checker *c, uint64_t seq)
 		c->n_unasked++;
 		return NULL;
 	}
-	/* If a later request has taken over the slot, request @seq is no longer in flight. */
+	/* The slot has a later request's number: request @seq is no longer in flight. */
 	if (slot->seq != seq || slot->answered) {
 		c->n_repeated++;
 		return NULL;

@@ -7,8 +7,8 @@
  *
  *	seq     1 2 3 4 5 6 7 8
  *	        a a a . a . . .      a = answered, . = not yet
- *	                             The highest number answered is 5, so the reply to 4 is
- *	                             lost, unless it still comes (then it is out of order).
+ *	                             Reply 5 has come before reply 4. If reply 4 comes later,
+ *	                             it is out of order. If it never comes, it is lost.
  */
 #ifndef GUEST_CHECKER_H
 #define GUEST_CHECKER_H
@@ -35,7 +35,7 @@ struct checker {
 	uint64_t n_sent;	/* requests sent, which is also the last number given */
 	uint64_t n_answered;	/* requests answered; repeated replies are not counted */
 	uint64_t highest;	/* highest number answered */
-	/* unanswered requests below @highest; they are lost unless their replies still arrive */
+	/* unanswered requests below @highest; if their replies still come, they are out of order */
 	uint64_t n_skipped;
 	uint64_t n_repeated;	/* replies to requests already answered */
 	uint64_t n_out_of_order;/* replies that came after the reply to a later request */
@@ -60,14 +60,14 @@ uint64_t checker_in_flight(const struct checker *c);
 int checker_ask(struct checker *c, struct guest_request *request, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* Judge a reply, and count everything that is wrong with it. Returns 0 and sets *ret_latency_ns if
- * this is the first reply to a request. It does so even if the reply's count, checksum or order is
- * wrong. Returns -EPROTO if it is a repeated reply, or if the request was never sent. */
+/* Judge a reply, and count everything that is wrong with it. If it is the first reply to a request,
+ * returns 0 and sets *ret_latency_ns. (Its count, checksum or order can be wrong.) If it is a
+ * repeated reply, or its request was never sent, returns -EPROTO. */
 int checker_reply(struct checker *c, const struct guest_reply *reply, uint64_t now_ns,
 		  uint64_t *ret_latency_ns) __attribute__((warn_unused_result));
 
-/* Returns the number of requests without a reply. It includes requests in flight, and requests that
- * were passed by the reply to a later request. */
+/* Returns the number of requests without a reply: requests in flight, and requests whose successor
+ * was answered first. */
 uint64_t checker_unanswered(const struct checker *c);
 
 /* Returns true if there has been no failure of any kind. A request in flight is not a failure. */

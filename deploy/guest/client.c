@@ -236,8 +236,8 @@ static void do_command(struct client *c, const char *line)
 		fprintf(stderr, "hf-client: bad command '%s': %s\n", line, strerror(-r));
 }
 
-/* Read stdin and carry out the complete command lines. When stdin ends, the run continues without
- * commands. */
+/* Read stdin and carry out each command whose line is complete. If stdin ends, the client continues
+ * without commands. */
 static void take_commands(struct client *c)
 {
 	char *end;
@@ -286,8 +286,8 @@ static void do_timers(struct client *c, uint64_t now_ns)
 		broken(c, "no reply within the time limit", "");
 }
 
-/* Handle a signal. After SIGINT the client waits for the requests in flight. After SIGTERM it does
- * not wait, because the network may no longer exist. */
+/* Handle a signal. After SIGINT the client waits for replies to the requests in flight. After
+ * SIGTERM it does not wait, because the network can be gone already. */
 static void take_signal(struct client *c)
 {
 	struct signalfd_siginfo info;

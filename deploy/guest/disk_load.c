@@ -1,15 +1,17 @@
 /* disk_load.c - hf-disk-load: writes to a file of the test guest, and measures how long that takes.
  *
- * deploy/guest/databases starts one hf-disk-load for each connection to its port. The program reads
- * a line "KIND SECONDS" from stdin and, after that time, writes one line of JSON to stdout. KIND:
- *	fsync	write 4 KiB at a random place, then fdatasync, as a database does
- *      seq     write blocks of 256 KiB in order, bypassing the page cache; fdatasync after
- *              each 4 MiB
- *      mixed   read (70 %) or write 4 KiB at a random place, bypassing the page cache;
- *              fdatasync after each 8th write
- *	memory	write 4 KiB of memory each ms, and nothing to the disk
- * This is what fio would do, but the libraries of Debian's fio do not fit into the guest's image.
- * All times are by the guest's own clock, which does not see the pauses.
+ * deploy/guest/databases starts one hf-disk-load for each connection to its TCP port. hf-disk-load
+ * reads one line, "KIND SECONDS", from stdin. It works for that time, and then writes one line of
+ * JSON to stdout. Each KIND repeats these steps:
+ *
+ *      fsync   write 4 KiB at a random offset; call fdatasync (as a database does)
+ *      seq     write the next 256 KiB with O_DIRECT; call fdatasync after each 4 MiB
+ *      mixed   read (70 %) or write (30 %) 4 KiB at a random offset with O_DIRECT;
+ *              call fdatasync after each 8th write
+ *      memory  write 4 KiB of memory each millisecond; write nothing to the disk
+ *
+ * fio can do this too, but the libraries of Debian's fio do not fit into the guest's image.
+ * All times come from the guest's own clock. This clock stands still while the guest is paused.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -74,7 +76,7 @@ static void write_at(int fd, off_t at, size_t bytes)
 {
 	uint64_t stamp = next_random();
 
-	/* change every block, because the agent does not send unchanged blocks */
+	/* change every block: the agent sends only changed blocks */
 	for (size_t i = 0; i < bytes; i += SMALL)
 		memcpy(buffer + i, &stamp, sizeof(stamp));
 	if (pwrite(fd, buffer, bytes, at) != (ssize_t)bytes)
@@ -147,7 +149,7 @@ static double time_ms(double share)
 	return n_times ? (double)times_ns[(uint32_t)(share * (n_times - 1))] / 1e6 : 0;
 }
 
-/* Write the whole file once, so that later writes change no metadata but the time. */
+/* Write the whole file once. Later writes then change no metadata of the file except its time. */
 static void make_file(void)
 {
 	int fd = open(FILE_PATH, O_RDWR | O_CREAT, 0600);

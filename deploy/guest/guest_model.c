@@ -26,7 +26,7 @@ uint64_t guest_checksum_add(uint64_t checksum, uint64_t old_seed)
 	return guest_mix(checksum ^ old_seed);
 }
 
-/* Returns the word at byte offset @at (a multiple of 8) of a page with the pattern of @seed. */
+/* Returns the word that the pattern of @seed has at byte offset @at (a multiple of 8) of a page. */
 static uint64_t pattern_word(uint64_t seed, uint32_t at)
 {
 	return guest_mix(seed + at / 8);

@@ -1,20 +1,22 @@
 /* guest_model.h - models what a request does to guest memory, so that the client can predict the
  * checksum in the reply.
  *
- * A connection owns a window of pages, used as a ring. A DIRTY request for n pages continues where
- * the last request stopped. For each page, the request adds the page's old seed to the connection's
- * running checksum. Then it writes a new seed, and a pattern derived from the new seed. The layout
- * of a page, as byte offsets and contents:
+ * Each connection owns a window of pages, used as a ring. A DIRTY request for n pages starts at the
+ * page after the last page of the previous request. For each page, the request adds the page's old
+ * seed to the connection's running checksum. Then the request writes a new seed into the page, and
+ * a pattern derived from that seed. Layout of a page:
  *
- *	page   0 seed   8 n_bytes   16 pattern words mix(seed + 2), mix(seed + 3), ... up to n_bytes
+ *      offset 0    seed
+ *      offset 8    n_bytes, how much of the page is used
+ *      offset 16   the pattern: mix(seed + 2), mix(seed + 3), ... up to offset n_bytes
  *
- * The service does this with real pages (guest_page_*), the client with the seeds alone
+ * The service does this with real pages (guest_page_*). The client does it with the seeds alone
  * (guest_model_*). The two checksums agree only if the guest's memory holds what the client's
- * requests wrote. A page is torn if its pattern does not match its seed; the service detects this
- * itself.
+ * requests wrote. A page is torn if its pattern does not match its seed. The service finds torn
+ * pages without the client.
  *
- * Both sides must see the same requests in the same order. Memory: the client needs 8 bytes per
- * page of the window. Threads: none of its own; one thread per object.
+ * Service and client must apply the same requests in the same order. Memory: the client needs 8
+ * bytes per page of the window. Threads: none of its own; one thread per object.
  */
 #ifndef GUEST_MODEL_H
 #define GUEST_MODEL_H

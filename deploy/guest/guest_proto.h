@@ -1,21 +1,22 @@
 /* guest_proto.h - the protocol between the test guest's service and its client.
  *
  * The client sends requests of 40 bytes over one TCP connection, and the service answers them in
- * order with replies of 56 bytes. All numbers are big-endian. The client may have many requests in
+ * order with replies of 56 bytes. All numbers are big-endian. The client can have many requests in
  * flight.
  *
- * The protocol lets a client on ONE connection detect each way in which a failover can go wrong. A
- * reply carries the number of its request, the service's running count, and a checksum over the
- * guest memory that the request found. The number shows a lost, repeated or reordered reply. The
- * count shows a guest that forgot answered requests. The checksum shows stale or torn memory.
+ * One connection is enough for the client to detect each way in which a failover can go wrong:
  *
- * deploy/guest/service.c answers, deploy/guest/client.c asks. Not part of Holdfast itself. Threads:
- * any; the functions are pure. The layouts of a request and a reply, as the offset and name of each
- * field, then the total size:
+ *      field of a reply   a wrong value shows
+ *      seq                a lost, repeated or reordered reply
+ *      count              a guest that forgot requests which it had answered
+ *      checksum           guest memory that is stale or torn
  *
- *	request  0 magic  4 type  8 seq  16 n_pages  20 n_bytes  24 arg  32 zero      = 40
- *	reply    0 magic  4 type  8 seq  16 count  24 checksum  32 flags  36 n_pages
- *	        40 guest_ns  48 total                                                  = 56
+ * The service is deploy/guest/service.c, the client is deploy/guest/client.c. Threads: any; the
+ * functions are pure. Each field below is preceded by its byte offset:
+ *
+ *      request  0 magic  4 type  8 seq  16 n_pages  20 n_bytes  24 arg  32 zero      = 40 bytes
+ *      reply    0 magic  4 type  8 seq  16 count  24 checksum  32 flags  36 n_pages
+ *              40 guest_ns  48 total                                                  = 56 bytes
  */
 #ifndef GUEST_PROTO_H
 #define GUEST_PROTO_H

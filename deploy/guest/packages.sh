@@ -1,12 +1,14 @@
-# packages.sh - gets programs for a guest from Debian's packages, which are unpacked into the cache
-# and never installed. Sourced (bash) by build-workload-image and build-disk-image, which set
-# PACKAGES (names), CACHE (directory) and die().
+# packages.sh - copies programs of Debian's packages into a guest's image. The packages are unpacked
+# into a cache, and never installed.
 #
-#	packages_get workload             print the directory with the unpacked packages
-#	packages_copy DIR ROOT "FROM TO
-#	FROM TO"                          copy programs into ROOT, with the libraries that they need
+# build-workload-image and build-disk-image source this file (bash). They set PACKAGES (names of
+# packages), CACHE (the cache's directory) and die().
 #
-# A directory of the cache is named by a hash of the packages' names and versions.
+#      packages_get workload         print the directory with the unpacked packages
+#      packages_copy DIR ROOT LIST   copy programs from DIR into ROOT, with the libraries that they
+#                                    need; LIST has one line "FROM TO" for each program
+#
+# The directory with the unpacked packages is named by a hash of their names and versions.
 readonly LIBS=lib/x86_64-linux-gnu
 
 # Print "name=version" of each package as apt would download it, one per line. The answer is kept until apt has new

@@ -1,11 +1,10 @@
 /* service.c - hf-service: the program that runs inside the test guest.
  *
- * It is a TCP service that counts requests and dirties memory in a way that the client can check
- * (guest_proto.h, guest_model.h). A failover could lose this state, which is in guest memory only.
- * A background writer dirties pages at a given rate, as other work in a guest would.
- * deploy/guest/init starts the service with options from the kernel command line. The program is
- * static and uses only libc. It is not part of Holdfast, and nothing in it knows that the guest is
- * replicated.
+ * hf-service counts TCP requests and dirties memory in a way that the client can check
+ * (guest_proto.h, guest_model.h). The counts are in guest memory only, so a bad failover loses
+ * them. A background writer dirties pages at a given rate, as other programs in a guest would.
+ * deploy/guest/init starts hf-service with options from the kernel command line. hf-service is
+ * linked statically and uses only libc. It does not know that the guest is replicated.
  *
  * With --group it is also a member of a multicast group (groups.h).
  *
@@ -69,8 +68,8 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Map @n_pages pages and touch each of them, so that a later write dirties only the page itself and
- * no page tables. Returns NULL if there is no memory. */
+/* Map @n_pages pages and touch each of them. Later writes then dirty only these pages, and no page
+ * tables. Returns NULL if there is no memory. */
 static uint8_t *map_pages(uint32_t n_pages)
 {
 	uint8_t *p = mmap(NULL, (size_t)n_pages * GUEST_PAGE_SIZE, PROT_READ | PROT_WRITE,
@@ -175,7 +174,7 @@ static int send_all(int fd, const uint8_t *data, size_t size)
 }
 
 /* Serve the connection until the peer closes it. Returns 0 if the peer closed it between two
- * requests, else -errno. */
+ * requests. Returns -errno in any other case. */
 static int serve(struct connection *c)
 {
 	uint8_t in[BATCH_RECORDS * GUEST_REQUEST_SIZE], out[BATCH_RECORDS * GUEST_REPLY_SIZE];
@@ -221,8 +220,8 @@ static void *connection_main(void *arg)
 	return NULL;
 }
 
-/* Runs as the background writer's thread: writes the pages of the arena in turn, at the given rate.
- * Checks each page's old content before it writes the page. */
+/* The background writer's thread: writes the arena's pages one after another, at the given rate.
+ * Before it writes a page, it checks the page's old content. */
 static void *background_main(void *arg)
 {
 	uint8_t *arena = arg;

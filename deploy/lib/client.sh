@@ -5,8 +5,7 @@
 #	client_wait_replies 100        wait for 100 more replies
 #	client_finish                  stop hf-client; sets CLIENT_STATUS; REPORT.json is then written
 #
-# The functions read hf-client's lines one after another. client_line has the last line that was
-# read.
+# The variable client_line has the last line that was read from hf-client.
 
 CLIENT_PID=''
 CLIENT_STATUS=''
@@ -17,9 +16,8 @@ client_start() # BUILD_DIR REPORT [OPTION...]
 	local build=$1 report=$2
 
 	shift 2
-	# Commands go to the client through a FIFO. This shell opens it for reading and writing, so that
-	# neither side blocks at the opening. The client's lines come through a pipe, which ends when the
-	# client ends.
+	# Commands go to the client through a FIFO. This shell opens the FIFO for reading and writing, so
+	# the opening never waits for the client. The client's lines come through a pipe.
 	mkfifo "$TOPO_DIR/client.in" || return 1
 	exec {CLIENT_IN}<>"$TOPO_DIR/client.in"
 	rm "$TOPO_DIR/client.in"
@@ -36,9 +34,9 @@ client_say() { echo "$*" >&"$CLIENT_IN"; }
 # Read the client's lines until one begins with WORD. Returns 1 if the client has ended, its connection
 # has broken, or SECONDS have passed.
 #
-# `read` needs no timeout, because the client prints a line at each progress interval, and the pipe ends
-# with the client. Do not use `read -t`: bash 5.2 crashes (in longjmp) if a signal's trap exits during
-# `read -t`, and then nothing cleans up.
+# `read` needs no timeout: the client prints a line at each progress interval, and closes the pipe when
+# it ends. Do not use `read -t`: if a trap calls exit during `read -t`, bash 5.2 crashes and nothing
+# cleans up.
 client_until() # WORD SECONDS
 {
 	local deadline=$((SECONDS + $2))
@@ -50,8 +48,7 @@ client_until() # WORD SECONDS
 	return 1
 }
 
-# Begin phase NAME. Read and discard the client's earlier lines, up to the line that reports the new
-# phase.
+# Begin phase NAME. Discard the client's lines up to the line that reports the new phase.
 client_phase() # NAME
 {
 	client_say phase "$1"
@@ -63,8 +60,8 @@ client_value() # NAME; prints its value in the last line that was read
 	[[ $client_line =~ (^| )$1=([^ ]*) ]] && echo "${BASH_REMATCH[2]}"
 }
 
-# Read the client's next progress line, which has the number of replies so far. Then read further
-# progress lines until this number has grown by N. Needs a client that prints progress lines.
+# Wait for N more replies. Each progress line of the client has the number of replies so far. Needs a
+# client that prints progress lines.
 client_wait_replies() # N SECONDS
 {
 	local want deadline=$((SECONDS + $2))

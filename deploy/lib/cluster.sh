@@ -56,8 +56,8 @@ cluster_agent_files() # HOST
 	printf '%q ' "${GUEST_COMMAND[@]}" >"$dir/$CLUSTER_VM.command"
 	{
 		printf '[vm]\nname = %s\ntap = tap0%s\n' "$CLUSTER_VM" "$( (( TOPO_CARDS == 1 )) || echo ' tap1')"
-		# Only the primary's file has the key qmp, because the user starts the QEMU on the
-		# primary. On the standby the agent starts QEMU.
+		# Only the primary's file has the key qmp (the monitor of the user's QEMU). On the
+		# standby the agent starts QEMU.
 		[[ $1 != primary ]] || printf 'qmp = %s\n' "$TOPO_DIR/$1/qmp"
 		printf 'peer = %s@%s:7402\n' "$other" "$there"
 		[[ -z ${GUEST_DISK[$1]:-} ]] || printf 'disks = %s:%s\n' "$GUEST_DISK_NAME" \
@@ -74,8 +74,8 @@ cluster_gateway_files()
 {
 	local dir=$CLUSTER_ETC/gateway
 
-	# The gateway's journal may be in TOPO_DIR, which is on a tmpfs. In production it must be on a
-	# disk, to survive a reboot.
+	# In a test, the gateway's journal can be in TOPO_DIR, a tmpfs. In production the journal must be
+	# on a disk, to survive a reboot.
 	mkdir -p "$dir/vms" "$TOPO_DIR/gateway/state"
 	cat >"$dir/gateway.ini" <<-INI
 	[gateway]
@@ -195,9 +195,9 @@ cluster_ctl() { cluster_ctl_as operator demo "$@"; }
 # Print the output of `vm show --json`.
 cluster_show() { cluster_ctl --json vm show "$CLUSTER_VM"; }
 
-# Wait until EXPRESSION is true. In this Python expression, `vm` is the VM's object from `vm show`,
-# and `host` has the VM's hosts by name. Returns 1 if EXPRESSION is not true within SECONDS. Polls
-# five times a second, because no event reports that a daemon has started.
+# Wait until the Python expression EXPRESSION is true. In it, `vm` is the VM's object from `vm show`, and
+# `host` has the VM's hosts by name. Returns 1 if EXPRESSION is not true within SECONDS. Checks five times
+# a second.
 cluster_wait() # EXPRESSION SECONDS
 {
 	local deadline=$((SECONDS + $2))

@@ -12,8 +12,8 @@ GUEST_BYTES=${GUEST_BYTES:-64}
 GUEST_EXTRA=()	# more arguments for QEMU
 GUEST_WORDS=ipv6.disable=1	# more options of the guest's kernel command line
 GUEST_WORK=${GUEST_WORK:-}	# the workload image's extra load; see deploy/guest/workload
-# The guest's root disk. Each host has its own copy of the image that guest_disk_image makes.
-# Without a root disk, the guest's root is in RAM.
+# The guest's root disk. Each host has a copy of the image that guest_disk_image makes. Without a root
+# disk, the guest's root file system is in RAM.
 declare -A GUEST_DISK=()	# path of the image, by host
 GUEST_DISK_NAME=root		# the disk's name in QEMU, and in `disks =`
 # A second disk `data`, ext4, mounted as /data: path of the image, by host. It is always on virtio-scsi, with an iothread
@@ -113,8 +113,8 @@ guest_disk_option() # HOST
 	[[ -z ${GUEST_DATA[$1]:-} ]] || echo -n ' hf.disk=sda'
 }
 
-# Set GUEST_CARD_WORDS to the arguments of QEMU for the second card, if there is one; set
-# GUEST_CARD_OPTION to the option of the guest's kernel command line with its address.
+# If there is a second card, set GUEST_CARD_WORDS to QEMU's arguments for the card. Set GUEST_CARD_OPTION to
+# the option of the guest's kernel command line that gives the card's address.
 guest_second_card() # ,OFFLOADS_OFF
 {
 	GUEST_CARD_WORDS=() GUEST_CARD_OPTION=''
@@ -138,9 +138,8 @@ guest_offloads_off()
 	echo "${options#,}"
 }
 
-# Set GUEST_COMMAND to the guest's QEMU command line. The command line is the same on both hosts,
-# except for the path of a disk's image. The command lacks -qmp, the agent's monitor. It has another
-# monitor at LOOK_SOCKET, for the tests.
+# Set GUEST_COMMAND to the guest's QEMU command line. On both hosts it is the same, except for the path of
+# a disk's image. It has no -qmp (the agent's monitor), but a second monitor at LOOK_SOCKET for the tests.
 guest_command() # TAP SERIAL_LOG LOOK_SOCKET [HOST]
 {
 	local off=''

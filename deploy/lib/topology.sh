@@ -13,14 +13,14 @@
 #	              gateway  cl0, bk0 (no kernel addresses; its prober owns .3 on cl0, lwIP .3 on bk0)
 #	                       mgmt0 198.18.2.3 (kernel sockets, holdfastctl)
 #
-# With TOPO_CARDS=2 there is a second client network, 198.18.3.0/24 (switch brc2), for a guest with two
-# cards: eth1 .2 of the client, and br1 of each hypervisor with eth1 and tap1, without spanning tree and
-# without an address.
+# With TOPO_CARDS=2, the guest has two network cards. A second client network, 198.18.3.0/24, then joins
+# the client's eth1 (.2) to the bridge br1 of each hypervisor. br1 has the ports eth1 and tap1, no
+# address and no spanning tree. The second network's switch is brc2.
 #
-# The switches are in a fifth namespace, `net`. Their ports are edge ports, without spanning tree. Each
-# namespace is named PREFIX-HOST. Outside the namespaces there are only these names, TOPO_DIR (on a tmpfs)
-# and the pins under TOPO_PINS. topo_down removes all of this; a script may call it at any time and more
-# than once. If the script is killed, a guard process removes everything.
+# Each host is a namespace named PREFIX-HOST. A fifth namespace, PREFIX-net, has the switches, which do
+# not use spanning tree. Outside the namespaces there are only their names, TOPO_DIR (on a tmpfs) and the
+# BPF pins under TOPO_PINS. topo_down removes all of this. A script can call topo_down at any time and
+# more than once. If the script is killed, a guard process removes everything.
 #
 # Programs run with nsenter --net. `ip netns exec` cannot be used, because it mounts another /sys, which
 # lacks the BPF file system.
@@ -31,8 +31,8 @@
 #	topo_end $pid
 #
 # The functions remember the start time of each process, because the kernel can give its pid to another
-# process later. On an error they print a message and end the calling script (exit 1), whose EXIT trap
-# cleans up.
+# process later. On an error, each function prints a message and calls exit 1. The script's EXIT trap
+# (topo_trap) then cleans up.
 
 TOPO_PREFIX=${TOPO_PREFIX:-hf-$$}
 TOPO_DIR=/dev/shm/$TOPO_PREFIX
@@ -115,8 +115,8 @@ topo_forget() # PID...
 	done
 }
 
-# End all processes in a host, including those that this script did not start. An example is a standby's
-# QEMU, a child of its agent.
+# End all processes in a host, including those that this script did not start (for example a QEMU that an
+# agent started).
 topo_end_all() # HOST
 {
 	local pids
@@ -276,8 +276,8 @@ topo_down()
 	TOPO_MADE=''
 }
 
-# Remove what earlier runs have left behind because they and their guards were killed. Each run's
-# prefix contains the pid of its script. If no process has this pid, the run is over.
+# Remove what an earlier run left because it and its guard process were killed. A run's prefix has the
+# pid of its script. If no process has this pid, the run is over.
 topo_sweep()
 {
 	local path pid
@@ -291,9 +291,8 @@ topo_sweep()
 	done
 }
 
-# Start the guard process, unless this script has one. The guard outlives the script. It cleans up if the
-# script could not (SIGKILL, a crash of the shell). It has a session of its own, so that Ctrl-C does not
-# reach it.
+# Start the guard process, unless this script has one. If the script is killed, the guard cleans up. The
+# guard has a session of its own, so that Ctrl-C does not reach it.
 topo_guard()
 {
 	[[ -z ${TOPO_GUARD:-} ]] || return 0
@@ -302,8 +301,7 @@ topo_guard()
 	TOPO_GUARD=$!
 }
 
-# Set traps that clean up however the script ends. A script that sets traps of its own must call topo_down
-# in them.
+# Set traps that clean up when the script ends. If a script sets other traps, these must call topo_down.
 topo_trap()
 {
 	trap topo_down EXIT

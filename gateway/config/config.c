@@ -249,8 +249,8 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct error 
 	return r;
 }
 
-/* Check that an ARP request from our address @own can reach @ip_be32. Accepts an @ip_be32 of 0,
- * which stands for no address. Returns 0 or -EINVAL. */
+/* Check that the address @ip_be32 can be reached by ARP from our address @own. If @ip_be32 is 0
+ * (no address), accepts it. Returns 0 or -EINVAL. */
 static int check_address(const char *path, const char *key, uint32_t ip_be32, const char *own_key,
 			 const struct config_prefix *own, struct error *ret_error)
 {
@@ -366,8 +366,8 @@ static int is_ini(const struct dirent *entry)
 	return entry->d_name[0] != '.' && size > 4 && strcmp(entry->d_name + size - 4, ".ini") == 0;
 }
 
-/* Mark @vm as unusable because of its file NAME.ini. Clears all of @vm except its name, which is
- * taken from the file's name. */
+/* Mark @vm as unusable because of its file NAME.ini. Set the VM's name to NAME, and clear the rest
+ * of @vm. */
 static void set_fault(struct gw_vm_config *vm, const char *file, const char *text)
 {
 	size_t size = strlen(file) - strlen(".ini");
@@ -384,7 +384,8 @@ static void set_fault(struct gw_vm_config *vm, const char *file, const char *tex
 	(void)snprintf(vm->fault, sizeof(vm->fault), "%s", text);
 }
 
-/* If two guests have the same address, mark the VM of the later file as unusable (set_fault()). */
+/* If two VMs' files give the same guest address, mark the VM of the later file as unusable
+ * (set_fault()). */
 static void check_guests(const char *dir, struct gw_vm_config *vms, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {

@@ -43,8 +43,8 @@ struct gw_config {
 	int standby_lost;	   /* enum gw_standby_lost */
 	uint64_t relay_bytes_max, events_bytes_max;
 	uint32_t n_sessions_max, n_handshakes_max;
-	/* UDP port for witness datagrams; if the file says 0, gw_config_load() stores the port
-	 * number of `listen` here */
+	/* UDP port for witness datagrams; 0 in the file: gw_config_load() takes the port number of
+	 * `listen` */
 	uint32_t witness_port;
 	uint32_t witness_rekey_s;
 	int log_level;		   /* enum log_level */
@@ -73,7 +73,7 @@ struct gw_vm_config {
 	uint32_t primary_address, standby_address;
 	uint32_t primary_backup, standby_backup; /* addresses of the hosts in the backup network */
 	int witness_paths; /* enum gw_witness_paths */
-	/* why the file is not usable; "" if it is usable. If it is not usable, only `fault` and
+	/* why the file is not usable; "": it is usable. If it is not usable, only `fault` and
 	 * `name` are valid */
 	char fault[640];
 };
@@ -93,11 +93,11 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct error 
 int gw_config_address(const struct gw_config *config, struct config_prefix *ret_address)
 	__attribute__((warn_unused_result));
 
-/* Read all *.ini files in @config's vm_dir, in the order of their names, and check their addresses
- * against the gateway's networks. An unusable file becomes an element with a fault and does not
- * affect other VMs.
- * Returns 0 and sets *ret_n to the number of files read; or returns -errno and sets *ret_error if
- * the directory cannot be read or has more than @n_max files. */
+/* Read all *.ini files in @config's vm_dir, in the order of their names. Check their addresses
+ * against the gateway's networks. Each file fills one element of @ret_vms, which has room for
+ * @n_max. If a file is unusable, its element says why in `fault`; other VMs are not affected.
+ * Returns 0 and sets *ret_n to the number of files. Returns -errno and sets *ret_error if the
+ * directory cannot be read or has more than @n_max files. */
 int gw_config_load_vms(const struct gw_config *config, struct gw_vm_config *ret_vms, size_t n_max,
 		       size_t *ret_n, struct error *ret_error)
 	__attribute__((warn_unused_result));

@@ -89,8 +89,8 @@ static bool flush(struct control_conn *c)
 	}
 }
 
-/* Send the output of @c. Then close @c if it has ended; otherwise, register @c for the epoll events
- * that it needs. Call this whenever something has happened to @c. May free @c. */
+/* Send the output of @c. If @c has ended, close @c. If not, register @c for the epoll events that
+ * it needs. Call this whenever something has happened to @c. Can free @c. */
 static void settle(struct control_conn *c)
 {
 	bool sent = flush(c);
@@ -144,8 +144,8 @@ static void on_input(struct control_conn *c, uint64_t now_ns)
 					  "bytes", CONTROL_REQUEST_MAX);
 		}
 	}
-	/* A connection has only one request. Continue to read only to notice when the peer closes
-	 * the connection. */
+	/* A connection has only one request. Further reads only show when the peer closes the
+	 * connection. */
 	do {
 		uint8_t scrap[256];
 
@@ -183,8 +183,8 @@ static void conn_ready(struct source *source, uint32_t events, uint64_t now_ns)
 	struct control_conn *c = (struct control_conn *)source;
 
 	if (events & (EPOLLHUP | EPOLLERR) && !wire_tls_is_established(c->tls))
-		/* The peer has hung up: end the connection now. Nothing is read while a handshake
-		 * waits, so epoll would report this event again and again. */
+		/* The peer has hung up: end the connection now. While a handshake waits, nothing is
+		 * read, so epoll would report this event again and again. */
 		c->broken = true;
 	else if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		;
@@ -275,7 +275,7 @@ static bool on_event(void *arg, uint64_t now_ns, const char *vm, const char *kin
 	return events_add(control->events, now_ns, vm, kind, from, to, text);
 }
 
-/* Only queue the reply, because control_request() may be the caller. control_tick() sends the
+/* Only queue the reply, because the caller can be control_request(). control_tick() sends the
  * reply. */
 static void on_reply(void *arg, uint64_t op_id, bool ok, const char *code, const char *text)
 {

@@ -22,12 +22,13 @@
 
 #define CONTROL_REQUEST_MAX	4096
 #define CONTROL_OUTPUT_MAX	(4u << 20)
-/* limit of the connections that wait for a command to end, or that follow events */
+/* highest number of connections that wait for a command's end or follow events */
 #define CONTROL_CONNECTIONS_MAX 32
-/* how many of CONTROL_CONNECTIONS_MAX can be viewers'; the rest is for operators */
+/* how many of CONTROL_CONNECTIONS_MAX viewers can use; the rest is for operators */
 #define CONTROL_VIEWERS_MAX	16
 #define CONTROL_FOLLOWERS_MAX	4 /* limit of one identity's connections that follow events */
-/* limit of connections whose request has not come, or whose answer is not sent yet (newcomers.h) */
+/* highest number of connections whose request has not come, or that only send the rest of their
+ * answer (newcomers.h) */
 #define CONTROL_UNPROVEN_MAX	16
 #define CONTROL_TIMEOUT_NS	(5 * CLOCK_NS_PER_S) /* time limit for handshake and request */
 #define CONTROL_VERSION		1
@@ -44,19 +45,19 @@ struct control_config {
 };
 
 /* Listen for operators, and set @fleet's callbacks (struct fleet_sinks). Returns 0 and sets
- * *ret_control, which the caller then owns; -errno of the socket calls or of opening events.jsonl;
- * or -ENOMEM. */
+ * *ret_control, which the caller then owns. Errors: -ENOMEM; -errno of the socket calls, or of
+ * opening events.jsonl. */
 int control_open(struct fleet *fleet, int epoll_fd, const struct control_config *config,
 		 struct control **ret_control) __attribute__((warn_unused_result));
 
-/* End connections whose time is up, and let a waiting handshake continue. Call this once each turn
- * of the loop. */
+/* End connections whose time is up, and let a waiting handshake continue. Call this once in each
+ * iteration of the gateway's loop. */
 void control_tick(struct control *control, uint64_t now_ns);
 
 /* Returns when control_tick() can continue a waiting handshake, or UINT64_MAX if none waits. */
 uint64_t control_deadline_ns(const struct control *control);
 
-/* Send as much of the queued output as possible without waiting, then close all connections and
+/* Send as much of the queued output as possible without waiting. Then close all connections and
  * free @control. NULL is fine. Returns NULL. */
 struct control *control_close(struct control *control);
 

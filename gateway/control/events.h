@@ -3,20 +3,20 @@
  * `holdfastctl events` shows the events in memory. The files keep events after the process has
  * ended. The sequence numbers of events continue across restarts.
  *
- *	                     ┌─ limit of its VM ─ passed ─► ring of its class ─► spool ─► events.jsonl
- *	events_add(vm, kind) ┤                                                └► audit.jsonl
- *                           └─ too many: only counted. events_tick() then adds an event
- *                              "suppressed" with the count. After it, the newest suppressed
- *                              change of state (an event with `to` set) is added too.
+ *      events_add(vm, kind) ──► within the VM's limit? ── yes ─► ring of the class, files
+ *                                                       └ no ──► only counted
+ *
+ * If events were only counted, events_tick() later adds an event "suppressed" with their number.
+ * Then it adds the newest counted event that changed a state (`to` is set).
  *
  * Events that a peer can cause at will must not push important events out of memory. So there are
- * two classes of events, and each class has its own ring. Events of the important class are also
- * written to audit.jsonl. Their kinds are "state", "operator", "gateway", "fence", "journal",
- * "certificate" and "suppressed". Each VM has a limit for each class.
+ * two classes of events. Each class has its own ring, and each VM has a limit for each class. All
+ * events go to events.jsonl. Events of the important class go to audit.jsonl too. Their kinds are
+ * "state", "operator", "gateway", "fence", "journal", "certificate" and "suppressed".
  *
- * Where: control/control.c. Threads: the gateway's loop. A thread of its own writes each file
- * (base/spool.h), so nothing here blocks except open and close. If a disk is full or slow, the
- * files lack lines, but the service continues.
+ * Where: control/control.c. Threads: the gateway's loop. Each file has a thread that writes it
+ * (base/spool.h), so only open and close block. If a disk is full or slow, the files lack lines,
+ * but the service continues.
  */
 #ifndef CONTROL_EVENTS_H
 #define CONTROL_EVENTS_H

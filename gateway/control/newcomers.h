@@ -1,19 +1,18 @@
 /* newcomers.h - limits the connections to the management port that have not sent a request yet:
- * their number, and the time that their handshakes take. Chooses which connection is ended when
- * there are too many, and which handshake continues next.
+ * their number, and the time that their handshakes take.
  *
- * Anyone who reaches the management port can open connections. The gateway then computes
- * signatures, in the loop that also serves the agents. session/admission.h does the same for the
- * agents' port, and also has budgets for known addresses.
+ * Anyone who reaches the management port can open connections. Each TLS handshake costs the
+ * gateway's loop signatures, and this loop also serves the agents. session/admission.h limits the
+ * connections to the agents' port.
  *
- *  slots   a connection takes one of CONTROL_UNPROVEN_MAX slots until its request has come, and
- *          again while it only sends the rest of its answer. When all slots are taken, each new
- *          connection ends an older one: the address with the most slots loses its oldest
- *          connection. The new connection is counted for its own address.
- *  time    all handshakes together may use NEWCOMERS_PERCENT of the loop's time.
- *          When this time is spent, handshakes wait, and nothing is read from their connections.
- *          When there is time again, one handshake continues: the oldest waiting handshake of the
- *          address with the fewest slots.
+ * Number: each such connection takes one of CONTROL_UNPROVEN_MAX slots. A connection gives its slot
+ * back when its request has come, and takes a slot again while it only sends the rest of its
+ * answer. If a connection comes while all slots are taken, an old connection is ended. It is the
+ * oldest connection of the address that has the most slots, counting the new connection too.
+ *
+ * Time: all handshakes together can use NEWCOMERS_PERCENT of the loop's time. When this time is
+ * spent, nothing is read from connections in a handshake. When there is time again, one handshake
+ * continues. It is the oldest waiting handshake of the address that has the fewest slots.
  *
  * Where: control.c calls it. Threads: the gateway's loop.
  */

@@ -209,7 +209,7 @@ static const struct {
 	{"takeover", WIRE_PEER_OPERATOR, false, verb_takeover},
 };
 
-/* May this request keep its connection open, to wait for a result or for events? */
+/* Can this request keep its connection open, to wait for a result or for events? */
 static bool may_last(const struct request *r)
 {
 	return r->follow || strcmp(r->verb, "takeover") == 0 ||

@@ -110,8 +110,8 @@ static int send_output(struct ctl *ctl, uint64_t deadline_ns, struct error *ret_
 	}
 }
 
-/* Wait for ciphertext and pass it to TLS. Returns 1 if the caller should try again to read from
- * TLS, 0 if the connection has ended, or -errno. */
+/* Wait for ciphertext and pass it to TLS. Returns 1 if the caller should read from TLS again, 0 if
+ * the connection has ended, or -errno. */
 static int take_input(struct ctl *ctl, uint64_t deadline_ns, struct error *ret_error)
 {
 	size_t room;

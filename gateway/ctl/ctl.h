@@ -27,14 +27,14 @@ extern const size_t ctl_n_config_keys;
 struct ctl; /* opaque */
 
 /* Connect to the gateway, check its certificate and send @request (one line, without newline).
- * Returns 0 and sets *ret_ctl, which the caller then owns; or returns -errno and sets *ret_error to
- * what the user can do next. */
+ * Returns 0 and sets *ret_ctl, which the caller then owns. On error, returns -errno, and *ret_error
+ * says what the user can do next. */
 int ctl_open(const struct ctl_config *config, const char *request, uint64_t deadline_ns,
 	     struct ctl **ret_ctl, struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Read the next line of the answer. Returns 1 and sets *ret_line to the line, NUL-terminated,
- * without newline, and valid until the next call. Returns 0 after the last line, when the gateway
- * has closed the connection. Otherwise, returns -errno and sets *ret_error. */
+/* Read the next line of the answer. Returns 1 and sets *ret_line to the line, NUL-terminated and
+ * without newline; it is valid until the next call. Returns 0 if the gateway has closed the
+ * connection after the last line. On error, returns -errno and sets *ret_error. */
 int ctl_line(struct ctl *ctl, uint64_t deadline_ns, const char **ret_line, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

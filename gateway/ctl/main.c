@@ -28,8 +28,8 @@ struct verb {
 	const char *request;
 	bool needs_vm;
 	bool needs_host;
-	/* true if the gateway answers only after the hosts have carried out the request, or have
-	 * stopped making progress */
+	/* true if the gateway answers only when the hosts have carried out the request, or make no
+	 * progress any more */
 	bool waits;
 	bool (*show)(const json_t *answer); /* prints the answer; false: exit status 1 */
 	const char *help;
@@ -185,8 +185,8 @@ static int load(const struct options *o, struct ctl_config *ret_config)
 	return 0;
 }
 
-/* Print the first line of the answer. Returns the exit status: 0 on success, 1 if the gateway
- * refused or `check` found a problem. */
+/* Print the first line of the answer. Returns the exit status: 1 if the gateway refused or `check`
+ * found a problem, 0 in any other case. */
 static int first_line(const struct verb *verb, const struct options *o, const char *line)
 {
 	json_t *answer = json_loads(line, 0, NULL);
@@ -246,8 +246,8 @@ static char *make_request(const struct verb *verb, const struct options *o, char
 	return line;
 }
 
-/* Ask the gateway for its status, only to see whether it answers. Returns 1 if it does, or 0 if it
- * closed the connection without an answer. On error returns -errno and sets *ret_error. */
+/* Ask the gateway for its status, to see whether it answers. Returns 1 if it answers, 0 if it
+ * closes the connection without an answer. On error returns -errno and sets *ret_error. */
 static int ask_status(const struct ctl_config *config, uint64_t deadline_ns,
 		      struct error *ret_error)
 {
@@ -262,9 +262,9 @@ static int ask_status(const struct ctl_config *config, uint64_t deadline_ns,
 	return r;
 }
 
-/* Read the next line, as ctl_line() does. If a verb that waits for the hosts reaches its deadline,
- * ask the gateway for its status on a second connection. If the gateway answers, wait again. An
- * explicit --timeout is not extended. */
+/* Read the next line, as ctl_line() does. If the deadline passes while @verb waits for the hosts,
+ * ask the gateway for its status on a second connection. If the gateway answers, wait again. But if
+ * the user gave --timeout, do not wait again. */
 static int answer_line(const struct verb *verb, const struct options *o,
 		       const struct ctl_config *config, struct ctl *ctl, uint64_t deadline_ns,
 		       const char **ret_line, struct error *ret_error)
@@ -393,8 +393,7 @@ int main(int argc, char **argv)
 	const struct verb *verb;
 	int c, n_words = 0, n_names;
 
-	/* let a write to a closed pipe fail, so that the program in `events --follow | head`
-	 * notices this and ends */
+	/* make a write to a closed pipe fail, so that `events --follow | head` ends */
 	(void)signal(SIGPIPE, SIG_IGN);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		int status = parse_option(c, &o);

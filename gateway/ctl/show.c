@@ -144,8 +144,8 @@ static void show_pace(FILE *out, const json_t *stats)
 	fprintf(out, "\n");
 }
 
-/* Prints whether the guest's clock is corrected, and how much time the clock lost because the owner
- * paused the guest. */
+/* Prints whether the guest's clock is corrected, and how much time it has lost by the owner's
+ * pauses. */
 static void show_clock(FILE *out, const json_t *stats)
 {
 	const char *corrected = S(stats, "clock_corrected"), *why = S(stats, "clock_why");

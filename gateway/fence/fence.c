@@ -21,17 +21,16 @@
 #include "loop/source.h"
 #include "wire/limits.h"
 
-/* how long to wait before calling the callback again, after it could not handle a result */
+/* if the callback could not handle a result, it is called again after this time */
 #define RETRY_NS CLOCK_NS_PER_S
 
-/* The script that /bin/sh runs. $0 is the log file, $1 the command. The script opens the log file
- * itself, because the gateway's loop must not wait for a stalled disk. If the log file cannot be
- * opened, the script runs the command without it.
- */
+/* The script that /bin/sh runs. $0 is the log file, $1 the fence command. The script opens the log
+ * file, because the gateway's loop must not wait for a stalled disk. If the log file cannot be
+ * opened, the fence command's output is not logged. */
 #define SHELL "if (umask 077; true >\"$0\"); then exec >\"$0\" 2>&1; fi; exec /bin/sh -c \"$1\""
 
 struct run {
-	/* the process's pidfd; -1: the process has ended, or was not started. Must be the first
+	/* the process's pidfd; -1: the process has ended, or was not started. Must stay the first
 	 * member */
 	struct source exit;
 	bool in_use;
@@ -239,8 +238,7 @@ static void add_last_words(const struct fence *fence, struct run *run)
 		return;
 	tail[n] = '\0';
 	line = strrchr(tail, '\n') ? strrchr(tail, '\n') + 1 : tail;
-	/* replace control characters, because the line becomes part of an event, which is plain
-	 * text */
+	/* replace control characters, because an event, which gets this line, is plain text */
 	for (char *c = line; *c; c++) {
 		if (*c < ' ' || *c > '~')
 			*c = '?';

@@ -1,9 +1,9 @@
 /* fence.h - runs an operator's fence command and reports how it ended.
  *
- * Holdfast is safe without fencing, because a primary that was replaced can release no output. But
- * the hosts may share something that Holdfast does not control (a disk, a licence, a power budget).
- * The old host must then be off before the guest runs on the new host. Any program can be the fence
- * command; the package fence-agents has one for each kind of power switch.
+ * Holdfast itself does not need fencing, because a replaced primary can release no output. But the
+ * hosts can share something that Holdfast does not control: a disk, a licence, a power budget. In
+ * this case the old host must be off before the guest runs on the new host. Any program can be the
+ * fence command. The package fence-agents has one for each kind of power switch.
  *
  * The command is run by /bin/sh -c in its own process group, with an empty standard input. Its
  * standard output and standard error go to LOG_DIR/fence-VM.log, which holds only the last run. If
@@ -30,19 +30,19 @@
 
 struct fence;
 
-/* A callback that is told how a command ended. @ok is true if the exit status was 0. @text gives
+/* A callback that gets the result of a command. @ok is true if the exit status was 0. @text gives
  * details, such as "exit status 2: no such plug". The callback returns 0, or -errno if it could not
  * handle the result. After an error, fence_poll() calls the callback again later. */
 typedef int (*fence_ended_fn)(void *arg, const char *vm, const char *host, uint64_t term, bool ok,
 			       const char *text);
 
 /* Make a runner of fence commands. @epoll_fd is the loop's epoll. Returns 0 and sets *ret_fence,
- * which the caller then owns; -ENOMEM; or -ENAMETOOLONG if @log_dir is too long. */
+ * which the caller then owns. Errors: -ENOMEM; -ENAMETOOLONG if @log_dir is too long. */
 int fence_open(int epoll_fd, const char *log_dir, fence_ended_fn ended, void *arg,
 	       struct fence **ret_fence) __attribute__((warn_unused_result));
 
-/* Kill the commands that still run (SIGKILL to their process groups) without calling the callback,
- * and free @fence. NULL is fine. */
+/* Kill the commands that still run (SIGKILL to their process groups), and free @fence. Does not
+ * call the callback. NULL is fine. */
 void fence_close(struct fence *fence);
 
 /* Start @command, and kill it if it still runs after @timeout_ns. fence_poll() later reports the

@@ -1,8 +1,9 @@
-/* evidence.h - collects evidence about a VM's primary from all sources except the agent's messages.
- * The evidence is for the detector (liveness/detector.h).
+/* evidence.h - collects evidence that a VM's primary is alive, for the failure detector
+ * (liveness/detector.h).
  *
- * The witness receiver, the prober and the relay each count in a form of their own. This file
- * converts their counts to the form that the detector expects.
+ * The evidence comes from the witness receiver, the prober and the relay. Each counts in a form of
+ * its own; this file converts their counts to the form that the detector expects. Evidence from the
+ * agent's messages takes another way.
  * Where: fleet_tick() calls it. Threads: the gateway's loop. Does not block or allocate.
  */
 #ifndef FLEET_EVIDENCE_H

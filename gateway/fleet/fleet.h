@@ -1,8 +1,6 @@
 /* fleet.h - all VMs and hosts of this gateway. Only this directory gives inputs to the VMs' state
- * machines and carries out their actions.
- *
- * Why: agents' frames and operators' requests are inputs of the same state machines. The actions of
- * a state machine must be carried out in order.
+ * machines and carries out their actions. So the actions of a state machine keep their order,
+ * whether an agent or an operator caused them.
  *
  *      session ─ frame ─► fleet_step ─► vm_fsm_step ─► actions ─► journal ┄ durable ┄► links, sinks
  *	control ─ verb ──►     │                                      │
@@ -10,17 +8,17 @@
  *                             │                                         restored, no action follows
  *	                       '── a step waits for the disk: the input goes to this VM's inbox
  *
- * The journal's thread writes the step's record (journal_thread.h). Until the record is durable,
- * the VM's new inputs queue in order (inbox.h), and the step's remaining actions wait too. Other
- * VMs continue. The waiting VM's owner still gets leases, unless the record changes the term or the
- * owner.
+ * The journal's thread writes the record of each step (journal_thread.h). Until the record is
+ * durable, the VM's new inputs wait in its inbox (inbox.h), and so do the step's remaining actions.
+ * Other VMs continue. The waiting VM's owner (the host that runs the guest) still gets leases. It
+ * gets none if the record changes the term or the owner.
  *
  * Where: main makes the fleet; session/ and control/ call it. The fleet calls vm/. It reaches
  * connections and operators only through tables of functions (link.h, struct fleet_sinks). These
  * functions never call back into the fleet within a step.
  *
- * Time: @now_ns is the monotonic time of the loop's turn.
- * Threads: one, the gateway's loop. Nothing here blocks (except in tests without a journal_thread).
+ * Time: @now_ns is the monotonic time at which this iteration of the gateway's loop began.
+ * Threads: one, the gateway's loop. Nothing here blocks, except in tests without a journal_thread.
  * Memory is allocated at start.
  */
 #ifndef FLEET_FLEET_H
@@ -166,15 +164,15 @@ struct fleet_config {
 	/* number of the first order to an agent. Made from the wall clock, so that it is larger
 	 * than any order id of an earlier run */
 	uint64_t first_order_id;
-	/* Start @vm's fence command against its host @host. VM_IN_FENCED later reports how the
-	 * command ended. NULL if no VM has a fence command. */
+	/* Start @vm's fence command against its host @host. VM_IN_FENCED later reports the
+	 * command's result. NULL if no VM has a fence command. */
 	void (*fence)(void *arg, const struct fleet_vm *vm, uint8_t host, uint64_t term,
 		      uint64_t now_ns);
 	void *fence_arg;
 	uint64_t witness_rekey_ns;
 	uint16_t witness_port; /* UDP port for witness datagrams; 0: accept none, so send no keys */
-	/* Our address in the client network, in host byte order. 0: no witness datagrams are
-	 * accepted in the client network, and no VM has witness_sources. */
+	/* Our address in the client network, in host byte order. If it is 0, no witness datagrams
+	 * are accepted in that network, and no VM has witness_sources. */
 	uint32_t client_address;
 };
 
@@ -184,8 +182,7 @@ struct fleet {
 	const struct fleet_link_ops *links; /* set by session/ before the first connection */
 	struct fleet_counters counters;
 	struct witness_rx *witness;
-	/* the last key id and the step to the next one; both start at random values
-	 * (witness_keys.h) */
+	/* the last key id, and the step to the next id; both random at first (witness_keys.h) */
 	uint32_t next_key_id, key_id_step;
 	struct fleet_vm *vms[FLEET_VMS_MAX];
 	size_t n_vms;
@@ -193,8 +190,8 @@ struct fleet {
 	size_t n_faults;
 	struct fleet_host hosts[FLEET_HOSTS_MAX];
 	size_t n_hosts;
-	/* highest incarnation above ours that a host has obeyed (that of a "younger" gateway); 0:
-	 * none */
+	/* the highest incarnation above ours that a host has obeyed; 0: none. A gateway with such
+	 * an incarnation is "younger" */
 	uint64_t younger;
 	/* number of the operator's takeover request that waits for the disk; 0: none */
 	uint64_t takeover_op;
@@ -207,14 +204,14 @@ int fleet_new(const struct fleet_config *config, struct fleet **ret_fleet)
 /* Free the fleet and its VMs. Detach all links first. NULL is fine. Returns NULL. */
 struct fleet *fleet_free(struct fleet *fleet);
 
-/* Add a VM in the state that its journal record gives. Returns 0, -EEXIST if the name is taken,
- * -ENOSPC, or -ENOMEM. Returns -EINVAL if the owner in the journal is neither of the VM's two
- * hosts; *ret_error says what to do. */
+/* Add a VM in the state that its journal record gives. Returns 0. Errors: -EEXIST if the name is
+ * taken; -ENOSPC; -ENOMEM; -EINVAL if the owner in the journal is neither of the VM's two hosts
+ * (*ret_error says what to do). */
 int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t now_ns,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Let no host of @vm be promoted until all leases from an earlier start of the gateway have
- * expired. The last of these leases may have begun at @now_ns; a lease lasts @release_ns. */
+/* Promote no host of @vm until all leases from an earlier start of the gateway have expired. The
+ * last of these leases began at @now_ns at the latest. A lease lasts @release_ns. */
 void fleet_mute_after(struct fleet_vm *vm, uint64_t now_ns, uint64_t release_ns);
 
 /* Note for operators that @name cannot be protected, and why (@text). */
@@ -231,20 +228,21 @@ int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host);
 
 /* ---- inputs ---- */
 
-/* Give the input @in to @vm at @now_ns. Returns 0 if @vm's state machine has handled the input, or
- * will handle it once the last step is durable. Returns -EBUSY if too many inputs already wait for
- * the disk; an operator's command then also gets an error reply. Returns another -errno if the
- * journal could not be written. On error the input has no effect, and the caller should end the
- * connection that the input came from.
+/* Give the input @in to @vm at @now_ns. If the record of @vm's last step is not durable yet, the
+ * input waits in @vm's inbox. Returns 0 if @vm's state machine has handled the input, or will
+ * handle it later. Errors:
+ *      -EBUSY          the inbox is full; an operator's command has got an error reply
+ *      another -errno  the journal could not be written
+ * On error the input has no effect, and the caller should end the connection that it came from.
  *
- * If the journal cannot be written after this function has returned 0, the fleet ends the
- * connection that the input came from. The host connects again and repeats the input. */
+ * If the journal cannot be written after this function has returned 0, the fleet ends that
+ * connection. The host connects again and repeats the input. */
 int fleet_step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *in,
 	       uint64_t now_ns);
 
 /* Attach @link, @host's accepted control connection, and tell all VMs of the host. Send WELCOME
- * before this call, because the call can already send orders. Returns 0, or -errno of fleet_step();
- * after an error the caller must end the connection. */
+ * before this call, because the call can already send orders. Returns 0, or -errno of fleet_step().
+ * After an error the caller must end the connection. */
 int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_link *link,
 		     uint64_t now_ns) __attribute__((warn_unused_result));
 /* Detach @link from @host, and tell every VM on @host that the host's control connection is gone.
@@ -252,8 +250,8 @@ int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_
 void fleet_control_down(struct fleet *fleet, struct fleet_host *host, const struct fleet_link *link,
 			uint64_t now_ns);
 
-/* Attach @link, an accepted stream of @vm, and give @vm the input @in, a VM_IN_STREAM_UP. Returns
- * the same as fleet_control_up(). */
+/* Attach @link, an accepted stream of @vm. @in is the input VM_IN_STREAM_UP for @vm. Returns the
+ * same as fleet_control_up(). */
 int fleet_stream_up(struct fleet *fleet, struct fleet_vm *vm, struct fleet_link *link,
 		    const struct vm_input *in, uint64_t now_ns) __attribute__((warn_unused_result));
 /* Detach the stream @link from @vm, and tell @vm. Returns true if the stream was attached. */
@@ -267,27 +265,27 @@ void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t mono_ns,
 		uint64_t now_ns);
 
-/* May @host have a lease for @vm now? If so, counts the lease as granted at @now_ns and returns
- * true. The caller must then send the lease. Only an owner that a promotion could replace gets
- * leases (docs/wire-format.md 5.6.2). */
+/* Can @host have a lease for @vm now? If so, counts the lease as granted at @now_ns and returns
+ * true. The caller must then send the lease. Only an owner gets leases, and only while a promotion
+ * could replace it (docs/wire-format.md 5.6.2). */
 bool fleet_grant(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 
 /* Handle a REPORT in which @host's agent says that @vm is in @term and @epoch. */
 void fleet_take_report(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t term,
 		       uint64_t epoch, const struct wire_report *msg, uint64_t now_ns);
 
-/* Tell all VMs of @host, and the operator, that @host has obeyed a younger gateway. @obeyed is that
- * gateway's incarnation, which is larger than ours. Sets *ret_error to the explanation to send to
- * the host. */
+/* Tell all VMs of @host, and the operator, that @host has obeyed a younger gateway. @obeyed is the
+ * younger gateway's incarnation, which is larger than ours. *ret_error is the explanation that the
+ * caller must send to the host. */
 void fleet_obeys_younger(struct fleet *fleet, struct fleet_host *host, uint64_t obeyed,
 			 uint64_t now_ns, struct error *ret_error);
 
-/* Continue the steps whose records have been written, and undo those whose records could not be
- * written. Call when journal_thread_fd() is readable. */
+/* If a step's record has been written, continue the step. If it could not be written, undo the
+ * step. Call this when journal_thread_fd() is readable. */
 void fleet_journal_done(struct fleet *fleet, uint64_t now_ns);
 
-/* Are @vm's present term and owner in the journal on disk? If not, send no message that belongs to
- * this term yet. */
+/* Are @vm's present term and owner in the journal on disk? If not, the caller must not yet send a
+ * message that belongs to this term. */
 static inline bool fleet_is_durable(const struct fleet_vm *vm)
 {
 	const struct vm_record *durable = &vm->pending.before.record;
@@ -296,30 +294,31 @@ static inline bool fleet_is_durable(const struct fleet_vm *vm)
 					durable->owner == vm->fsm.record.owner);
 }
 
-/* Do everything that is due at @now_ns for each VM: give ticks, report a slow disk, give an undone
- * input again, send keys. Call this at fleet_deadline_ns() at the latest. */
+/* Do everything that is due at @now_ns for each VM: give ticks, report a slow disk, repeat an
+ * undone input, send keys. Call this at fleet_deadline_ns() at the latest. */
 void fleet_tick(struct fleet *fleet, uint64_t now_ns);
 uint64_t fleet_deadline_ns(const struct fleet *fleet, uint64_t now_ns);
 
-/* Returns what the witness datagrams of @vm's present owner said about the guest in this term.
- * Never NULL, but n_accepted may be 0. Valid until the VM's term or owner changes, so call this
- * function again in each step. */
+/* Returns what witness datagrams of @vm's present owner have said about the guest in this term.
+ * Never NULL; if there were no datagrams, n_accepted is 0. The result is valid until the VM's term
+ * or owner changes, so do not keep it beyond a step. */
 static inline const struct witness_view *fleet_witness_view(const struct fleet *fleet,
 							    const struct fleet_vm *vm)
 {
 	return witness_rx_view(fleet->witness, vm->index);
 }
 
-/* Take over from the younger gateways (those with a larger incarnation), because an operator says
- * that they are gone for good. This gateway records an incarnation above theirs. Once the
- * incarnation is durable, all agents must connect again, and the operator's request @op_id (not 0)
- * gets its reply. Returns 0 if the takeover has begun. Returns -ENOENT if no host has obeyed a
- * younger gateway, -EBUSY if an incarnation is being recorded already, or another -errno if the
- * record cannot be written. See takeover.c. */
+/* Take over from younger gateways, because an operator says that they are gone for good. A gateway
+ * is younger if its number, the incarnation, is larger. This gateway records an incarnation above
+ * theirs. Once the record is durable, all agents must connect again, and the operator's request
+ * @op_id (not 0) gets its reply. See takeover.c. Returns 0 if the takeover has begun. Errors:
+ *      -ENOENT         no host has obeyed a younger gateway
+ *      -EBUSY          an incarnation is being recorded already
+ *      another -errno  the record cannot be written */
 int fleet_take_over(struct fleet *fleet, uint64_t op_id) __attribute__((warn_unused_result));
 
-/* Handle @result, the journal thread's result of recording an incarnation. fleet_journal_done()
- * calls this. */
+/* Handle the result of recording an incarnation. fleet_journal_done() calls this. @result comes
+ * from the journal's thread. */
 void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns);
 
 /* Say in *ret_health whether a failover of @vm at @now_ns would lose nothing. This is the one place

@@ -1,5 +1,4 @@
-/* fleet_links.c - handles the opening and closing of agents' connections, and agents' signs of
- * life. */
+/* fleet_links.c - handles opened and closed connections of agents, and agents' signs of life. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,8 +22,7 @@ static int tell_all(struct fleet *fleet, const struct fleet_host *host, enum vm_
 		in.host = (uint8_t)h;
 		r = fleet_step(fleet, fleet->vms[i], &in, now_ns);
 		if (kind != VM_IN_CONTROL_UP)
-			/* an input of any other kind reports a fact, so the remaining VMs must get
-			 * the input too */
+			/* all other inputs report facts, which the remaining VMs must get too */
 			r = 0;
 	}
 	return r;
@@ -78,7 +76,7 @@ void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns)
 {
 	vm_fsm_seen(&vm->fsm, host, now_ns);
 	if (vm->pending.waiting)
-		/* also note it in the copy from which the state machine can be restored */
+		/* also change the copy from which a failed step is restored */
 		vm_fsm_seen(&vm->pending.before, host, now_ns);
 }
 

@@ -4,18 +4,19 @@
 
 #include "fleet/fleet.h"
 
-/* In fleet_act.c: carry out one action of a step of @vm. Returns 0 if the action is done, 1 if its
- * journal record is being written, or -errno if the record could not be written. After 1, call
- * fleet_act_journaled() when the writing has ended. */
+/* In fleet_act.c: carry out one action of a step of @vm. Returns
+ *      0       the action is done
+ *      1       its journal record is being written; when this has ended, call fleet_act_journaled()
+ *      -errno  its journal record could not be written */
 int fleet_act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
 /* Count that the journal record of @a was written, or that writing it failed with @result. */
 void fleet_act_journaled(struct fleet *fleet, const struct vm_action *a, int result);
 
-/* In fleet_links.c: note that this gateway or another gateway may have granted the owner of @vm a
- * lease at @now_ns. No host may be promoted before that lease has expired. Also changes the copy of
- * the state machine that is restored if a step fails. */
+/* In fleet_links.c: note that the owner of @vm can have got a lease at @now_ns, from this gateway
+ * or from another one. Before this lease has expired, no host can be promoted. Also changes the
+ * copy of the state machine that is restored if a step fails. */
 void fleet_granted(struct fleet_vm *vm, uint64_t now_ns);
 
 /* In fleet_health.c: judge @vm's health if that is due, and give an event if its word changed. */

@@ -11,8 +11,8 @@
 /* shortest time between two events that say why a host cannot work for its VM */
 #define HINDRANCE_NS CLOCK_NS_PER_S
 
-/* If @key, a key of an agent's report, is about a promoted guest, store its @value in @guest. An
- * agent leaves out the keys whose values it does not know. */
+/* If @key is about a promoted guest, store its @value in @guest. @key and @value are from an
+ * agent's report. An agent leaves out the keys whose values it does not know. */
 static void find_guest(const char *key, const char *value, struct vm_guest_report *guest)
 {
 	uint64_t number = strtoull(value, NULL, 10);
@@ -45,7 +45,7 @@ struct report_words {
 	char step[WIRE_STATS_VALUE_MAX + 1];
 };
 
-/* Parse @stats, the key/value pairs of an agent's report, and store in @in what the state machine
+/* Parse @stats, the key/value pairs of an agent's report. Store in @in what the state machine
  * needs. Strings are copied to @words, and @in points to the copies. */
 static void find_signs(const char *stats, struct vm_input *in, struct report_words *words)
 {
@@ -87,8 +87,7 @@ static void find_signs(const char *stats, struct vm_input *in, struct report_wor
 }
 
 /* Give an event that says why a host cannot work for @vm, for example because one of its files is
- * wrong. Another event follows only when the reason changes, and not before HINDRANCE_NS has
- * passed. */
+ * wrong. The next event follows only when the reason has changed and HINDRANCE_NS has passed. */
 static void tell_hindrance(struct fleet *fleet, const struct fleet_vm *vm, uint8_t host,
 			   struct fleet_report *report, uint64_t now_ns)
 {

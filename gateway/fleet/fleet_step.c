@@ -34,8 +34,8 @@ static void put_back(struct fleet *fleet, struct fleet_vm *vm, int r, uint64_t n
 }
 
 /* Carry out the remaining actions of the step in vm->pending. Returns 0 if all actions are done, or
- * if the rest must wait until the journal record is on disk. If the record could not be written,
- * restores the state machine and returns -errno. */
+ * if the rest must wait for the journal record. If the record could not be written, restores the
+ * state machine and returns -errno. */
 static int carry_out(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct fleet_pending *p = &vm->pending;
@@ -74,10 +74,9 @@ static int step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input 
 	return carry_out(fleet, vm, now_ns);
 }
 
-/* Make sure that the state machine gets the input @e again. The step for @e was undone, because the
- * journal could not be written. Some inputs are repeated by the peer only after it connects again;
- * for these, ends the connection that the input came from. An input that comes from no peer is kept
- * in vm->pending.retry. */
+/* The step for the input @e was undone, because the journal could not be written. Make sure that
+ * the state machine gets @e again. If a peer repeats such an input only after it connects again,
+ * end the peer's connection. If no peer repeats the input, keep it in vm->pending.retry. */
 static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_entry *e,
 		 uint64_t now_ns)
 {

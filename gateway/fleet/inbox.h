@@ -1,9 +1,8 @@
 /* inbox.h - queues the inputs of a VM that come while its last step waits for the disk.
  *
  * While a step's journal record is not durable, the VM can make no further step, so its inputs must
- * wait. Other VMs continue. Inputs keep their order. The hosts cannot fill the inbox, because a
- * newer input removes each older input that it makes pointless. The table says which inputs are
- * kept.
+ * wait. Other VMs continue. Inputs keep their order. A newer input removes each older input that it
+ * makes pointless, so the hosts cannot fill the inbox. The table says which inputs are kept.
  *
  *	inputs                          which of them are kept
  *	SEEN, REPORT, OBEYS_ANOTHER     the last input of the kind from each host

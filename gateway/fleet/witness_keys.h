@@ -1,15 +1,15 @@
 /* witness_keys.h - makes, sends and wipes the keys with which owners' kernels sign witness
  * datagrams, the reports about their guests' frames (docs/wire-format.md 9).
  *
- * A key is valid for one owner in one term. On each control connection, the owner gets a key after
- * its first report that it protects the VM in this term. It gets a new key every witness_rekey_s
- * seconds. An agent that does not understand WITNESS_KEY gets none. While the owner cannot be
- * reached, its key stays valid, because witness datagrams are needed most at this time. The key is
- * wiped as soon as the VM's term or owner changes.
+ * A key is valid for one owner in one term. After the owner has connected and reported that it
+ * protects the VM in this term, it gets a key. After that it gets a new key every witness_rekey_s
+ * seconds. An agent that does not understand WITNESS_KEY gets no key. While the owner cannot be
+ * reached, its key stays valid: the gateway then needs the witness datagrams most. The key is wiped
+ * as soon as the VM's term or owner changes.
  *
  * Key ids start at a random number and grow by a random odd step. So no id repeats within 2^32
- * keys, and a restarted gateway is unlikely to repeat ids of its previous run. An attacker who does
- * not see the datagrams cannot guess an id.
+ * keys. A restarted gateway is unlikely to repeat the ids of its previous process. An attacker who
+ * does not see the datagrams cannot guess an id.
  *
  * Where: fleet_step.c and fleet_report.c call it. Threads: the gateway's loop.
  */

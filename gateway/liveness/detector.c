@@ -202,8 +202,8 @@ static uint64_t life_ns(const struct detector *d)
 
 static bool path_sees(const struct detector *d)
 {
-	/* Without probes of the standby's host there is nothing to compare with. Then assume that
-	 * the path works. */
+	/* If the standby's host is not probed, there is nothing to compare with: assume that the
+	 * path works. */
 	return d->last.reference.sent == d->at_doubt.reference.sent ||
 	       d->seen_ns[DETECTOR_REFERENCE] > d->doubt_ns;
 }
@@ -221,13 +221,15 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 	return d->clock_ns - since_ns >= config->beat_timeout_ns;
 }
 
-/* Is the guest's process gone? Its port is then gone too, and the host's kernel sends no more
- * witness datagrams. Returns true if witness datagrams came before the doubt and have stopped,
- * although they should have continued: since the last of them, the guest was probed and the host
- * answered on both networks. Witness datagrams may also be lost on the way. So the host must have
- * answered DETECTOR_PATH_ANSWERS (16) times through the backup network: if half of all frames are
- * lost, 16 witness datagrams in a row are lost once in 65,536 times. Returns false while the agent
- * beats, because the agent itself then reports whether the process exists. */
+/* Is the guest's QEMU process gone? Its tap is then gone too, and the host's kernel sends no more
+ * witness datagrams. So the test is: witness datagrams came before the doubt and have stopped.
+ * Since the last one, the guest was probed and the host answered on both networks.
+ *
+ * Datagrams can also be lost on the way. So the host must have answered DETECTOR_PATH_ANSWERS (16)
+ * probes through the backup network. If half of all frames are lost, 16 datagrams in a row are lost
+ * once in 65,536 times.
+ *
+ * Returns false while the agent beats: the agent then reports whether the process exists. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)
 {
 	const struct detector_evidence *from = &d->at_witness;

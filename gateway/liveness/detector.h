@@ -1,10 +1,9 @@
 /* detector.h - judges whether the clients of a guest are being served. Its judgement leads to a
  * promotion.
  *
- * Heartbeats alone are bad evidence. Under load they may stop although the guest is well, and they
- * may continue although the guest is dead. So the detector weighs evidence from several independent
- * paths (design: "Liveness"; the idea of probing from the clients' side is from Zou et al. 2014).
- * docs/liveness.md explains it with a drawing and a table.
+ * Heartbeats alone are bad evidence. Under load they can stop although the guest is well, and they
+ * can continue although the guest is dead. So the detector weighs evidence from several independent
+ * paths. docs/liveness.md explains the detector. (Probing from the clients' side: Zou et al. 2014.)
  *
  *	             beat or epoch late,              host answers,           beats and epochs again
  *	             connection closed                witness arrives
@@ -14,20 +13,20 @@
  *                                           ▼                            ▼ or the guest is gone, or
  *	                                   FAILED ◄───────────────────────┘ `patience` expired
  *
- * In DEGRADED the detector waits up to `patience` for beats and epochs to come again. TCP needs a
- * while to recover after a link was down. So the wait begins again when a sign of life returns
- * after an absence of at least DETECTOR_RETURN_NS. Such signs are a beat, an epoch, a witness
- * datagram or an answer on the backup network. In all, DEGRADED lasts at most DETECTOR_PATIENCES
- * times `patience`.
+ * In DEGRADED the detector waits up to `patience` for beats and epochs to come again. After a link
+ * was down, TCP needs some time to recover. So if a sign of life comes after an absence of at least
+ * DETECTOR_RETURN_NS, the wait begins anew. Signs of life are beats, epochs, witness datagrams and
+ * answers on the backup network. In all, DEGRADED lasts at most DETECTOR_PATIENCES times
+ * `patience`.
  *
  * Pure: evidence and time in, a judgement out; no I/O, no clock, no allocation.
  * Where: vm/fsm gives the detector evidence. When the detector says FAILED and the standby is fit,
  * vm/fsm promotes the standby.
  * Threads: any (no state of its own).
  *
- * Time. Every age is measured in watched time: between two calls the watched time advances by at
- * most DETECTOR_STEP_MAX_NS, whatever the clock says. So if the gateway itself stalled, it does not
- * blame a host for the silence of that time.
+ * Time. The detector has a clock of its own, the watched time. Between two calls, the watched time
+ * advances by at most DETECTOR_STEP_MAX_NS. So if the gateway itself stalls, no host is blamed for
+ * silence during the stall.
  *
  * Copies. While the guest's disks are copied again, no epoch can be made (docs/disks.md). Then each
  * step of that copy counts as progress, and half of `patience` may pass between two steps. All
@@ -57,8 +56,8 @@
 #define DETECTOR_PATIENCES     3 /* DEGRADED lasts at most this many times patience_ns */
 /* the host counts as silent after this many unanswered probes in a row */
 #define DETECTOR_UNANSWERED    5
-/* while the host gives this many answers through the backup network, at least one witness datagram
- * should arrive */
+/* if the host has given this many answers through the backup network, at least one witness datagram
+ * should have come meanwhile */
 #define DETECTOR_PATH_ANSWERS  16
 /* the guest can count as gone only after this many probes of it without a witness datagram */
 #define DETECTOR_GUEST_UNSEEN  12
@@ -78,11 +77,11 @@ const char *detector_state_name(enum detector_state state); /* returns a constan
 struct detector_config {
 	uint64_t suspect_min_ns;   /* a beat counts as late at the earliest after this time */
 	uint64_t progress_min_ns;  /* an epoch counts as late at the earliest after this time */
-	/* the primary counts as gone if it has been probed for this long and was silent on every
-	 * path */
+	/* if the primary has been probed for this long and was silent on every path, it counts as
+	 * gone */
 	uint64_t confirm_ns;
-	/* if the primary cannot be probed through a second network, it counts as gone after this
-	 * long a silence */
+	/* if the primary cannot be probed through a second network, it counts as gone when it has
+	 * been silent for this long */
 	uint64_t beat_timeout_ns;
 	uint64_t patience_ns; /* how long to wait for a host that lives but does not replicate */
 	/* how long agents may take to connect again after the gateway's start */
@@ -94,26 +93,26 @@ struct detector_probe {
 	uint64_t sent, answered;
 };
 
-/* What the gateway knows at a tick. All counts begin at zero when the gateway starts and only grow.
- * The count of a source that does not exist stays zero. */
+/* What the gateway knows at a tick. All counts begin at zero at the gateway's start, and only grow.
+ * If a source does not exist, its count stays zero. */
 struct detector_evidence {
 	uint64_t witness;	  /* valid witness datagrams */
 	uint64_t to_guest; /* frames sent to the guest, as counted in the last witness datagram */
-	uint64_t from_guest;	  /* frames sent by the guest, held ones included,
+	uint64_t from_guest;	  /* frames sent by the guest, including held frames,
 				   * as counted in the last witness datagram */
 	struct detector_probe host_client; /* probes of the primary's host
 					    * through the client network */
 	struct detector_probe host_backup; /* probes of the primary's host
 					    * through the backup network */
-	/* probes of the guest through the client network. The guest's answers may be held back
-	 * until an epoch is committed */
+	/* probes of the guest through the client network; answers can be held back until an epoch
+	 * is committed */
 	struct detector_probe guest;
 	struct detector_probe reference;   /* probes of the standby's host
 					    * through the client network */
-	/* true if host_client can be probed: the host has an address and the gateway a port in that
-	 * network */
+	/* true if host_client can be probed: the host has an address in the client network, and the
+	 * gateway has a port there */
 	bool has_client_path;
-	/* true while epochs must come: the standby's stream is up, and nothing waits for the
+	/* true if epochs should come now: the standby's stream is up, and nothing waits for the
 	 * standby */
 	bool expects_progress;
 	bool is_paused; /* true while the agent reports that somebody else has paused the guest */
@@ -164,16 +163,16 @@ struct detector {
 	bool has_last;			   /* true after the first tick: `last` is valid */
 	struct detector_evidence last;	   /* the evidence at the last tick */
 	struct detector_evidence at_doubt; /* the evidence when the doubt began */
-	struct detector_evidence at_witness; /* the evidence when a witness datagram last came,
-					      * or when the doubt began if that was later */
-	/* value of host_client.sent when the host last answered through the client network, or when
-	 * the doubt began if that was later */
+	struct detector_evidence at_witness; /* the evidence at the last witness datagram, or at
+					      * the beginning of the doubt if that was later */
+	/* value of host_client.sent at the host's last answer through the client network, or at the
+	 * beginning of the doubt if that was later */
 	uint64_t sent_at_answer;
 	/* when the number of unanswered probes in a row on the client network reached
-	 * DETECTOR_UNANSWERED; 0: it has not */
+	 * DETECTOR_UNANSWERED; 0: the number is smaller */
 	uint64_t unanswered_ns;
-	/* true if the host's client path is broken: a beat or an answer on the backup network came
-	 * after unanswered_ns */
+	/* true if only the host's path through the client network is broken: after unanswered_ns, a
+	 * beat or an answer on the backup network has come */
 	bool is_client_broken;
 	bool is_open;		 /* true while the agent's control connection is up */
 };
@@ -188,9 +187,9 @@ void detector_saw(struct detector *d, enum detector_source source, uint64_t now_
 /* Note that the agent's control connection opened or closed. */
 void detector_connection(struct detector *d, bool is_open, uint64_t now_ns);
 
-/* Judge the evidence. Returns true if the state changed; d->state, d->reason and
- * detector_describe() then give the new state and the reason. Call this every 20 ms, and every 5 ms
- * while in doubt. */
+/* Judge the evidence. Returns true if the state has changed. d->state is then the new state, and
+ * d->reason and detector_describe() say why. Call this every 20 ms, and every 5 ms while in
+ * doubt. */
 bool detector_tick(struct detector *d, const struct detector_config *config,
 		   const struct detector_evidence *evidence, uint64_t now_ns);
 

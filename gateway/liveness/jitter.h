@@ -5,14 +5,13 @@
  * Where: the detector has one struct jitter for a VM's beats and one for its epochs. Pure; any
  * thread.
  *
- * Phi-accrual detectors (Hayashibara 2004) fit a normal distribution to the gaps. But on a loaded
- * host the gaps between beats have a longer tail than a normal distribution. So this file computes
- * three limits and uses the longest:
+ * On a loaded host, some gaps between beats are much longer than a normal distribution predicts. So
+ * this file computes three limits and uses the longest:
  *
- *	limit                   how its parts are found
- *	mean + 4 x deviation    both as TCP's timer learns them (RFC 6298: gains 1/8 and 1/4)
- *	1.5 x peak              the largest recent gap; the peak loses 1/64 with each arrival
- *	floor                   what the operator set
+ *      limit                   where the values come from
+ *      mean + 4 x deviation    averages of the gaps, as for TCP's timer (RFC 6298)
+ *      1.5 x peak              the largest recent gap; the peak loses 1/64 with each arrival
+ *      floor                   set by the operator
  *
  * A limit that is too short does little harm: the detector sends needless probes, but promotes
  * nobody.

@@ -1,16 +1,16 @@
 /* liveness.h - judges from a host's messages alone whether the host has fallen silent. Pure: signs
  * of life and time in, a judgement out.
  *
- * The gateway judges the standby's host in this way, because nothing urgent follows from that
- * host's silence. detector.h judges the primary from more evidence. The shadow (vm/fsm.c) also uses
- * this file. The shadow only reports when a gateway that knows nothing but beats would have
- * promoted the standby.
+ * The gateway judges the standby's host with this file, because nothing urgent follows from that
+ * host's silence. It judges the primary from more evidence (detector.h). A second user is the
+ * "shadow" in vm/fsm.c. For comparison, the shadow reports when a gateway that judges by beats
+ * alone would have promoted the standby.
  *
  * Where: vm/fsm calls it at every tick and report. Threads: any (no state of its own).
  *
- * A host is not blamed for time in which the gateway itself did not run. Silence is counted from
- * the gateway's start, or from the end of the gateway's last stall (SIGSTOP, a starved machine).
- * From then on, a host is not judged until it was seen once or grace_ns has passed.
+ * The gateway can stall (SIGSTOP, a starved machine). No host is blamed for silence during a stall.
+ * So silence counts only from the gateway's start, or from the end of its last stall. After that
+ * moment, a host is not judged until it was seen once or grace_ns has passed.
  */
 #ifndef LIVENESS_LIVENESS_H
 #define LIVENESS_LIVENESS_H

@@ -1,14 +1,14 @@
 /* ports.h - all ports of the gateway's loop. The loop sleeps on them together, until a frame
  * arrives.
  *
- * Epochs arrive on the backup network, and answers to probes on the client network. Broadcasts
- * arrive on the client network at any time, and must not wake the loop. So the client network's
- * port wakes the loop only while probes are active.
+ * The backup network carries epochs. The client network carries answers to probes, and also
+ * broadcasts, which must not wake the loop. So the client network's port wakes the loop only while
+ * probes are active.
  *
  * Where: networks.c opens ports and adds them here in the order of enum prober_net. main.c calls
- * ports_before_sleep() before and ports_after_sleep() after each sleep. Between these two calls it
- * serves the sources in the epoll, including the ports. Threads: the gateway's loop. Only
- * ports_close() blocks.
+ * ports_before_sleep() before each sleep and ports_after_sleep() after it. Between these two calls,
+ * main.c waits in epoll and serves the descriptors that are ready (source.h). Threads: the
+ * gateway's loop. Only ports_close() blocks.
  */
 #ifndef LOOP_PORTS_H
 #define LOOP_PORTS_H

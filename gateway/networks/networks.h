@@ -18,10 +18,11 @@
 #include "session/session.h"
 #include "stack/stack.h"
 
-/* Open the ports of @config and add them to @ports in the order of enum prober_net. Let
- * fleet->probes use the ports. Bring up the TCP stack as *stack and accept agents for @sessions.
- * Open @witnessing for each network from which witness datagrams are accepted. Check that no other
- * host uses our address, and let @claiming continue to check this.
+/* Open what the gateway needs on its networks, as @config says:
+ *      @ports           the ports, in the order of enum prober_net; fleet->probes uses them
+ *      *stack           the TCP stack, which accepts agents for @sessions
+ *      @witnessing[n]   for each network from which witness datagrams are accepted
+ *      @claiming        the check that no other host uses our address
  *
  * Before the call, *stack must be NULL and @witnessing zero. The caller must close @witnessing,
  * then *stack, then @ports, even after an error. Returns 0; or logs the error and returns -errno.

@@ -10,8 +10,8 @@ static uint64_t random_64(void *arg)
 	uint64_t value = 0;
 
 	(void)arg;
-	/* Cannot fail: getrandom() worked in probing_open(), and never cuts or interrupts so short
-	 * a request. */
+	/* Cannot fail: getrandom() worked in probing_open(), and such a short request is never
+	 * interrupted. */
 	(void)!getrandom(&value, sizeof(value), 0);
 	return value;
 }
@@ -78,7 +78,7 @@ void probing_use_port(struct probes *probes, enum prober_net net, struct port *p
 
 	_Static_assert(PORT_MAC_BYTES == FRAMES_MAC_BYTES, "one kind of MAC");
 	memcpy(us.mac, port_mac(port), sizeof(us.mac));
-	/* In the client network the prober must answer ARP for our address; in the backup network
-	 * lwIP does. */
+	/* The prober must answer ARP for our address in the client network. In the backup network
+	 * lwIP answers. */
 	probes_open_net(probes, net, &us, net == PROBER_NET_CLIENT, send_probe, port);
 }

@@ -10,9 +10,9 @@
 #include "probe/probes.h"
 #include "fleet/fleet.h"
 
-/* Make a prober for each VM of @fleet whose configuration has addresses to probe, and store it in
- * the VM's `prober`. @vms are the @n configurations from which the VMs were made. Stores the set of
- * all probers in fleet->probes and *ret_probes; the caller frees the set after @fleet. Returns 0,
+/* Make a prober for each VM of @fleet whose configuration has addresses to probe. Store it in the
+ * VM's `prober`. @vms are the @n configurations from which the VMs were made. Store the set of all
+ * probers in fleet->probes and *ret_probes. The caller must free this set after @fleet. Returns 0,
  * -ENOMEM, or -errno of getrandom(). */
 int probing_open(const struct gw_config *config, const struct gw_vm_config *vms, size_t n,
 		 struct fleet *fleet, struct probes **ret_probes)

@@ -13,8 +13,8 @@
 #include "port/port.h"
 #include "stack/filter.h"
 
-/* Offsets and values in an IPv4 frame without options, by which a witness datagram differs from
- * other frames. */
+/* Offsets and values that distinguish a witness datagram from other frames (IPv4 without
+ * options). */
 #define ETHERTYPE_AT   12
 #define ETHERTYPE_IPV4 0x0800
 #define PROTOCOL_AT    23
@@ -70,8 +70,7 @@ bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, ui
 	struct fleet *fleet = w->fleet;
 	struct filter_view view;
 
-	/* Nearly all frames are TCP. Checking two fields excludes these before anything is
-	 * parsed. */
+	/* Nearly all frames are TCP. So first check two fields, to exclude TCP frames quickly. */
 	if (!fleet || size < FRAME_MIN || data[PROTOCOL_AT] != PROTOCOL_UDP ||
 	    bytes_get_be16(data + ETHERTYPE_AT) != ETHERTYPE_IPV4)
 		return false;
@@ -120,8 +119,8 @@ static void take_counts(struct witnessing *w)
 	counters_add(&w->fleet->counters.shield_dropped, sum);
 }
 
-/* If the shield is up, give the kernel the present keys; otherwise, remove all keys from the
- * kernel. Tries every slot even if one fails. Returns 0 or the last -errno. */
+/* If the shield is attached, give the kernel the present keys. If it is not, remove all keys from
+ * the kernel. Tries every slot even if one fails. Returns 0 or the last -errno. */
 static int follow_keys(struct witnessing *w)
 {
 	int r = 0;
@@ -147,12 +146,11 @@ static int follow_keys(struct witnessing *w)
 	return r;
 }
 
-/* Put the shield up. Also called regularly while it is up, to follow changes of keys and to repeat
- * a failed try. */
+/* Attach the shield. While it is attached, this is called regularly, to update the keys and to
+ * repeat what has failed. */
 static int put_up(struct witnessing *w)
 {
-	/* give the program the keys before it runs, because it drops every datagram whose key it
-	 * does not have */
+	/* give the program the keys first: it drops every datagram whose key it does not have */
 	int r = follow_keys(w);
 
 	return r < 0 ? r : port_filter(w->port, shield_prog_fd(w->prog));

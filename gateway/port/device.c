@@ -4,12 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Arguments that we add to the device string. If the user's string already has the key of an
- * argument, the user's value is used.
- * net_af_packet: DPDK's own ring of 512 frames of 2 KiB holds less than 1 ms of a 10 Gbit/s burst.
- * Our ring of 4096 frames (8 MiB) is enough even if the loop is not scheduled for a while. Its
- * blocks have 64 KiB (order 4), which the kernel can usually allocate in one piece.
- * net_af_xdp: no busy polling, because the loop sleeps on the socket instead (port_wait_fd()). */
+/* Arguments that we add to the device string. If the user's string has a value for an argument, the
+ * user's value is used.
+ *
+ * net_af_packet: DPDK's default ring (512 frames of 2 KiB) fills in less than 1 ms at 10 Gbit/s.
+ * Our ring has 4096 frames (8 MiB), so the loop can pause for longer. The ring's blocks have 64
+ * KiB, because the kernel can usually allocate 64 KiB in one piece.
+ * net_af_xdp: busy polling is off, because the loop sleeps on the socket (port_wait_fd()). */
 struct default_arg {
 	enum device_kind kind;
 	const char *key;

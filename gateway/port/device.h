@@ -30,10 +30,10 @@ struct device {
 	char interface[IF_NAMESIZE]; /* name of the kernel interface; "" if there is none */
 };
 
-/* Parse @text. Returns 0 and sets *ret_device. Returns -EINVAL in three cases: @text is neither
- * NAME[,key=value...] with a net_ driver nor a PCI address; net_af_packet or net_af_xdp has no
- * iface=; or the interface's name is too long. Returns -E2BIG if the device's name or its arguments
- * are too long. */
+/* Parse @text. Returns 0 and sets *ret_device. Errors:
+ *      -EINVAL  @text is neither a PCI address nor NAME[,key=value...] with a net_ driver
+ *      -EINVAL  net_af_packet or net_af_xdp has no iface=, or the interface's name is too long
+ *      -E2BIG   the device's name or its arguments are too long */
 int device_parse(const char *text, struct device *ret_device)
 	__attribute__((warn_unused_result));
 

@@ -30,8 +30,8 @@ static struct {
 	bool with_pci;
 } eal;
 
-/* Returns our log level for DPDK's log level @level, one step less severe, because DPDK's errors
- * are not always errors for us. */
+/* Returns our log level for DPDK's log level @level. Our level is one step less severe, because
+ * DPDK's errors are not always errors for us. */
 static enum log_level demote(int level)
 {
 	if (level <= (int)RTE_LOG_ERR)
@@ -60,8 +60,8 @@ static ssize_t log_line(void *arg, const char *text, size_t size)
 	return (ssize_t)size;
 }
 
-/* The next two functions receive the log lines of libbpf and libxdp. net_af_xdp uses these
- * libraries, and by default they print to stderr. */
+/* The next two functions receive the log lines of libbpf and libxdp, which net_af_xdp uses. By
+ * default, these libraries print to stderr. */
 static int log_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
 	enum log_level ours = level == LIBBPF_WARN ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
@@ -142,8 +142,8 @@ static int choose_hugepages(enum port_hugepages wish, size_t memory_mb, bool *re
 	return 0;
 }
 
-/* Run rte_eal_init() with all signals blocked, so that its threads never receive our signals, and
- * restore the affinity afterwards. @n_args and @args are like argc and argv of main(). */
+/* Run rte_eal_init() with all signals blocked, because its threads must not receive our signals.
+ * Then restore the affinity. @n_args and @args are like argc and argv of main(). */
 static int init_quietly(int n_args, char **args)
 {
 	sigset_t all, old;

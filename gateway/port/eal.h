@@ -14,11 +14,14 @@
 #include "base/error.h"
 #include "port/port.h"
 
-/* Start EAL with @config unless it is running already. @pci is the PCI address to probe; if it is
- * NULL, EAL does not scan PCI. The caller's signal mask and affinity stay as they are; EAL's
- * threads have all signals blocked. Returns 0; -EINVAL if the cores are invalid; -ENOMEM without
- * enough memory or hugepages; -EALREADY if @pci is given but EAL was started without PCI; or
- * another -errno from DPDK. On failure, sets *ret_error to a sentence for the operator. */
+/* Start EAL with @config, unless EAL is started already. @pci is the PCI address to probe. If @pci
+ * is NULL, EAL does not scan PCI. The caller's signal mask and CPU affinity stay as they are. EAL's
+ * threads have all signals blocked. Returns 0. On failure, sets *ret_error to a sentence for the
+ * operator and returns
+ *      -EINVAL    the cores are invalid
+ *      -ENOMEM    not enough memory or hugepages
+ *      -EALREADY  @pci is given, but EAL was started without PCI
+ *      another -errno from DPDK */
 int eal_start(const struct port_config *config, const char *pci, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -58,8 +58,8 @@ void idler_woke(struct idler *idler, uint64_t now_ns, bool by_frame)
 	else
 		shrink(idler);
 	idler->last_check_ns = now_ns;
-	/* Start a new spin only after a frame. After a timer, last_work_ns stays as it is, so that
-	 * the next empty turn sleeps again. */
+	/* Begin a new spin only after a frame. After a timer, last_work_ns stays as it is, so the
+	 * next iteration without work sleeps again. */
 	if (by_frame)
 		idler->last_work_ns = now_ns;
 }

@@ -1,22 +1,25 @@
 /* idler.h - decides when a polling loop spins and when it sleeps. Pure: the caller passes the time.
  *
- * A DPDK loop that never sleeps burns a core even when no frames arrive. A loop that sleeps after
- * every frame pays a wake-up for each frame (tens of microseconds). Spinning is worth it only if
- * the next frame comes sooner than a wake-up would take. The idler predicts this from the recent
- * past.
+ * A DPDK loop that never sleeps uses a whole core even when no frames arrive. A loop that sleeps
+ * after every frame needs tens of microseconds to wake up for the next. So the loop should spin
+ * only while the next frame is near.
  *
- * The rule is that of KVM's halt polling: spin for `spin_ns` after the last work, then sleep. If a
- * frame ends the sleep within spin_max_ns, a longer spin would have caught the frame, so spin_ns is
- * doubled. Otherwise the spin was wasted, so spin_ns is halved, and set to 0 below spin_floor_ns.
- * So during a stream of frames the loop spins until the next frame comes. If only 20 beats per
- * second come, the loop does not spin, and each beat costs one wake-up.
+ * The rule is that of KVM's halt polling: spin for `spin_ns` after the last work, then sleep. After
+ * each sleep the idler changes spin_ns:
+ *
+ *      a frame ended the sleep within spin_max_ns   double spin_ns: a longer spin would have
+ *                                                   caught the frame
+ *      any other end of the sleep                   halve spin_ns; below spin_floor_ns, set it to 0
+ *
+ * So during a stream of frames the loop spins. If only 20 beats per second come, the loop does not
+ * spin, and each beat costs one wake-up.
  *
  *	work  work   spin_ns       sleep in epoll                 work
  *	 |     |-------------|·······························|     ...
  *	         IDLER_AGAIN  IDLER_SLEEP                     idler_woke()
  *
- * While frames keep coming, the loop never sleeps. So every check_ns idler_turn() returns
- * IDLER_CHECK, and the loop looks at its other descriptors without waiting.
+ * While frames keep coming, the loop never sleeps. So idler_turn() returns IDLER_CHECK once per
+ * check_ns. The loop then looks at its other descriptors without waiting.
  *
  * Threads: one idler per loop. Never blocks, never allocates.
  */

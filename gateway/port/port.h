@@ -4,12 +4,11 @@
  * TCP and are not copied. DPDK makes this possible for PCI cards. With DPDK's drivers net_af_packet
  * and net_af_xdp, any kernel interface can be a port too.
  *
- * Where: the gateway's main loop calls these functions and passes the frames to stack/ (see
- * stack/stack.h). Only the .c files of this directory include DPDK's headers, because the headers
- * of DPDK and lwIP cannot be included together. This header is implemented twice: by port_dpdk.c
- * (for the daemon) and by port_memory.c (for tests, see port/port_memory.h).
+ * Where: the gateway's main loop calls these functions and passes the frames to stack/stack.h. Only
+ * the .c files of this directory include DPDK's headers, because DPDK's headers conflict with those
+ * of lwIP. port_dpdk.c implements this header for the daemon, and port_memory.c for tests.
  *
- * One turn of the loop, with the idler of port/idler.h:
+ * One iteration of the loop (port/idler.h decides when to sleep):
  *
  *	n = port_receive(port, frames, 32);          no system call
  *	for each: stack_input(stack, frames[i].data, frames[i].size, port_frame_free, frames[i].handle);
@@ -89,14 +88,15 @@ struct port_counters {
 	uint64_t wakes; /* number of port_disarm() calls, which is how often the loop slept */
 };
 
-/* Open the port named in @config and start it. The first call in a process starts DPDK, which
- * cannot be started again with other memory or cores. Signals and the caller's CPU affinity stay as
- * they were. Blocks (up to a second), allocates.
- * Returns 0 and sets *ret_port, which the caller must end with port_close(). Returns -EINVAL if a
- * member of @config is invalid. Returns -ENODEV if the device or its driver does not exist, or if
- * the kernel refuses the device. Returns -ENOMEM if there is not enough memory or hugepages.
- * Otherwise, returns another -errno from DPDK. On failure, sets *ret_error to a sentence for the
- * operator and leaves *ret_port unchanged. */
+/* Open the port named in @config and start it. The first call in a process starts DPDK. Later calls
+ * cannot change DPDK's memory or cores. Signals and the caller's CPU affinity stay as they were.
+ * Blocks (up to a second), allocates.
+ * Returns 0 and sets *ret_port, which the caller must end with port_close(). On failure, sets
+ * *ret_error to a sentence for the operator, leaves *ret_port unchanged, and returns
+ *      -EINVAL  a member of @config is invalid
+ *      -ENODEV  the device or its driver does not exist, or the kernel refuses the device
+ *      -ENOMEM  not enough memory or hugepages
+ *      another -errno from DPDK */
 int port_open(const struct port_config *config, struct port **ret_port, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -113,11 +113,11 @@ size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max
 void port_frame_free(void *handle);
 
 /* Copy one frame into the transmit queue. The frame is the concatenation of @n_pieces pieces
- * (1..PORT_PIECES_MAX). The next port_flush() sends the frame, if not sent earlier; while the
- * driver's ring is full, a later port_flush() does. Never waits for the network, though
- * net_af_packet may wait for room in its ring. Returns 0. Returns -ENOBUFS if no buffer is free:
- * the frame is lost (TCP repeats it). Returns -EMSGSIZE if the frame is empty or longer than
- * PORT_FRAME_MAX, or there are too many pieces. All errors are counted. */
+ * (1..PORT_PIECES_MAX). The next port_flush() sends the frame, or a later port_flush() if the
+ * driver's ring is full. The frame can also be sent earlier. Never waits for the network, but
+ * net_af_packet can wait for room in its ring. Returns 0. All errors are counted:
+ *      -ENOBUFS   no buffer is free; the frame is lost (TCP repeats it)
+ *      -EMSGSIZE  the frame is empty or longer than PORT_FRAME_MAX, or has too many pieces */
 int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces)
 	__attribute__((warn_unused_result));
 

@@ -12,8 +12,8 @@
 
 #define PORT_MEMORY_FRAMES 256 /* most frames queued in each direction */
 
-/* Make a frame of @size bytes (copied) arrive at the port. Returns 0, -ENOBUFS if
- * PORT_MEMORY_FRAMES frames are waiting already or there is no memory, or -EMSGSIZE. */
+/* Make a frame of @size bytes (copied) arrive at the port. Returns 0. Errors: -EMSGSIZE; -ENOBUFS
+ * if PORT_MEMORY_FRAMES frames are waiting already or there is no memory. */
 int port_memory_inject(struct port *port, const void *data, size_t size)
 	__attribute__((warn_unused_result));
 

@@ -1,11 +1,9 @@
 /* wakefd.h - finds the kernel socket that a DPDK driver reads, so that the loop can sleep on it.
  *
- * DPDK's API has no receive interrupts for net_af_packet and net_af_xdp. But each of their queues
- * has a socket that epoll can watch: PACKET_MMAP and AF_XDP sockets are readable exactly while
- * their receive ring is not empty. The driver does not reveal its socket's descriptor. So this file
- * lists /proc/self/fd before and after the driver opens the socket. It then finds the one new
- * socket of the right family. (A second AF_PACKET socket only for waking up would be worse: the
- * kernel would clone every frame for it, and XDP's frames would never reach it.)
+ * DPDK has no receive interrupts for net_af_packet and net_af_xdp. But each of their queues has a
+ * socket that epoll can watch. This socket is readable exactly while its receive ring is not empty.
+ * The driver does not reveal the socket's descriptor. So this file lists /proc/self/fd before and
+ * after the driver opens the socket. The new socket of the right address family is the driver's.
  *
  * Threads: between wakefd_look() and wakefd_find() no other thread may open a socket of that
  * family. Both functions block while they read procfs.
@@ -25,9 +23,9 @@ struct wakefd_view {
 /* Notes which descriptors are open now. Returns 0 or -errno. */
 int wakefd_look(struct wakefd_view *ret_view) __attribute__((warn_unused_result));
 
-/* Finds the socket of @family (AF_PACKET or AF_XDP) that was opened since @before. The socket still
- * belongs to the driver that opened it. Returns the descriptor, -ENOENT if there is no such socket
- * or more than one, or another -errno. */
+/* Finds the socket of @family (AF_PACKET or AF_XDP) that was opened since @before. Returns its
+ * descriptor, which the driver still owns. Returns -ENOENT if there is no such socket or more than
+ * one; or another -errno. */
 int wakefd_find(const struct wakefd_view *before, int family)
 	__attribute__((warn_unused_result));
 

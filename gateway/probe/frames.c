@@ -46,8 +46,8 @@ static uint32_t sum16(const uint8_t *data, size_t size, uint32_t sum)
 	return sum;
 }
 
-/* Computes the Internet checksum, starting from @sum. The result is 0 if the bytes include their
- * own correct checksum. */
+/* Computes the Internet checksum, starting from @sum. If the bytes include a checksum and it is
+ * correct, the result is 0. */
 static uint16_t checksum(const uint8_t *data, size_t size, uint32_t sum)
 {
 	sum = sum16(data, size, sum);
@@ -56,8 +56,8 @@ static uint16_t checksum(const uint8_t *data, size_t size, uint32_t sum)
 	return (uint16_t)~sum;
 }
 
-/* Returns the sum over TCP's pseudo-header, which has both addresses of the IPv4 header @ip, the
- * protocol and the length. */
+/* Returns the sum over TCP's pseudo-header: the two addresses of the IPv4 header @ip, the protocol
+ * and the length. */
 static uint32_t pseudo_sum(const uint8_t *ip, size_t tcp_size)
 {
 	return sum16(ip + 12, 8, PROTOCOL_TCP + (uint32_t)tcp_size);
@@ -106,8 +106,8 @@ void frames_arp_reply(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *
 	memcpy(arp + 18, to->mac, FRAMES_MAC_BYTES);
 }
 
-/* Write the Ethernet and IPv4 headers. Returns the address at which the IPv4 payload of @size bytes
- * starts. */
+/* Write the Ethernet and IPv4 headers for an IPv4 payload of @size bytes. Returns the address of
+ * the payload. */
 static uint8_t *put_ipv4(uint8_t *frame, const struct frames_end *from,
 			 const struct frames_end *to, uint8_t protocol, size_t size)
 {
@@ -189,8 +189,7 @@ static enum frames_kind parse_arp(const struct frames_end *us, const uint8_t *ar
 		return FRAMES_ARP_REQUEST;
 	if (operation != ARP_REPLY)
 		return FRAMES_MALFORMED;
-	/* A reply sent to the broadcast address is an announcement, so it answers no request of
-	 * ours. */
+	/* A reply to the broadcast address is an announcement, and no answer to our request. */
 	return to_us ? FRAMES_ARP_REPLY : FRAMES_OTHER;
 }
 

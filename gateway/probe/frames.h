@@ -2,11 +2,10 @@
  * accepts. Pure.
  *
  * Probes cannot use the gateway's TCP stack, because lwIP's only interface is in the backup
- * network. The gateway's kernel has no address in the client network. ARP, ICMP echo and a single
- * SYN are small enough to be built by hand.
+ * network. They cannot use the kernel's stack, because the kernel has no address in the client
+ * network. So this file builds the few kinds of frames that probes need.
  *
- * Where: prober.c builds frames, probes.c parses them. This file does not decide which frames are
- * sent, or where to.
+ * Where: prober.c decides what to send and builds the frames. probes.c parses received frames.
  *
  *	byte offset:     0          14              34                42         50
  *	ARP              | Ethernet | ARP, 28 bytes            | padding to 60
@@ -14,9 +13,9 @@
  *	SYN, RST         | Ethernet | IPv4          | TCP (SYN: with MSS) | padding to 60
  *
  * The parser can be given any bytes. A frame that it accepts is complete, has no IPv4 options, is
- * not a fragment and has good checksums. On a virtual link no card completes a checksum that the
- * sender leaves out. So run `ethtool -K IF tx off` on the sender. Threads: any (no state). Never
- * allocates.
+ * not a fragment and has good checksums. A sender with checksum offload leaves the checksum to the
+ * card. A virtual link has no card, so on such a sender run `ethtool -K IF tx off`.
+ * Threads: any (no state). Never allocates.
  */
 #ifndef PROBE_FRAMES_H
 #define PROBE_FRAMES_H
@@ -72,8 +71,8 @@ enum frames_kind {
 
 /* What frames_parse() found in a frame. Which members are valid depends on the frame's kind. */
 struct frames_view {
-	/* the sender: for ARP as in the ARP payload, otherwise the source addresses in the
-	 * headers */
+	/* the sender. For ARP, its addresses in the ARP payload; for other frames, the source
+	 * addresses in the headers */
 	struct frames_end from;
 	struct frames_echo echo;
 	/* the segment as the peer sent it, so source_port is the peer's port */

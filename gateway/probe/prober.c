@@ -6,8 +6,8 @@
 #include "probe/prober_private.h"
 
 #define GUEST	    (PROBER_TARGETS - 1)
-/* number of the latest echo requests to which replies are accepted; echo_answered has one bit for
- * each */
+/* replies to this many of the latest echo requests are accepted; echo_answered has one bit for
+ * each of these requests */
 #define ECHO_WINDOW 64
 #define PORT_FIRST  49152 /* first of our source ports, which are IANA's dynamic range */
 
@@ -50,7 +50,7 @@ static bool output(struct prober *prober, enum prober_net net, const uint8_t fra
 	return false;
 }
 
-/* Send a probe, and count it if it was sent. A probe that was not sent must not count as
+/* Send a probe. If it was sent, count it: a probe that was not sent must not count as
  * unanswered. */
 static bool send_probe(struct prober *prober, struct prober_target *target,
 		       enum prober_method method, const uint8_t frame[FRAMES_BYTES],
@@ -338,7 +338,7 @@ bool prober_take(struct prober *prober, enum prober_net net, enum frames_kind ki
 		if (prober->targets[t].ip == view->from.ip && prober->targets[t].net == net)
 			target = &prober->targets[t];
 	}
-	/* Is this an ARP request from one of the VM's hosts in the client network? These hosts are
+	/* Is this an ARP request from one of the VM's hosts in the client network? The hosts are
 	 * the first PROBER_HOSTS targets. */
 	is_sought = prober->is_sought && kind == FRAMES_ARP_REQUEST && target &&
 		    target < &prober->targets[PROBER_HOSTS];

@@ -2,25 +2,22 @@
  * Pure: the caller supplies the time, the random numbers and the function that sends frames.
  *
  * When an agent falls silent, its TLS connection cannot tell a dead host from a busy host. Probes
- * can, because a host's kernel answers ARP and ICMP echo from its receive interrupt, even when all
- * its processes are stopped. If a guest answers, it is alive and its output is being released.
+ * can. A host's kernel answers ARP and ICMP echo in its receive interrupt, even when all its
+ * processes are stopped.
  *
- * What an answer proves, and what its absence proves:
- *      host, ARP or ICMP       An answer proves that the host's kernel runs. If many probes get no
- *				answer, the host or the path to it is gone.
- *      guest, any method       An answer proves that guest, host and path work, and that the
- *                              guest's output is being released. Silence proves nothing: a
- *				primary without commits holds every answer back. The primary's
- *				kernel (the witness) still reports that the guest sent one.
+ *      target   an answer proves                     silence proves
+ *      host     the host's kernel runs               after many probes: the host, or the path to
+ *                                                    it, is gone
+ *      guest    guest, host and path work, and the   nothing: without commits, the primary holds
+ *               guest's output is being released     the guest's answers back
+ *
  * ICMP and TCP answers must repeat random values of the request, so only somebody who sees the
  * requests can forge answers. ARP has no room for such a value. So any host in the same network can
- * answer in another host's name, and attract frames to its own MAC. docs/operations.md warns of
- * this.
+ * forge ARP answers, and attract frames to its own MAC. docs/operations.md warns of this.
  *
  * Where: fleet/evidence.c switches a prober on and off (prober_set_active) and reads its counts
- * (prober_get). It switches the prober on while there is a "doubt": the detector suspects the
- * primary, or a promoted guest has not answered yet. probes.c holds all probers of a process and
- * passes received frames and the current time to them.
+ * (prober_get). The prober is on while there is a "doubt": the detector suspects the primary, or a
+ * promoted guest has not answered yet. probes.c passes received frames and the time to all probers.
  *
  *	prober_set_active(true)   begins a round with new cookies. At once, and then in every
  *	                          interval, one frame is sent to each target for each method.
@@ -33,15 +30,16 @@
  *	unknown       broadcast                          not sent
  *	known         sent to the MAC, or broadcast if   sent to the MAC
  *	              the last request is unanswered
- * An unanswered SYN is repeated unchanged. So a guest whose answers are held has at most one
- * half-open connection for each declared port. If each SYN were new, each would add a connection.
+ *
+ * An unanswered SYN is repeated unchanged. So a guest whose answers are held back gets at most one
+ * half-open connection for each TCP port that is probed.
  *
  * Limits for one VM and interval: PROBER_FRAMES_MAX probes, PROBER_REPLIES_MAX replies (ARP, RST).
  * Frames go to configured addresses only.
  *
- * Hosts that send witness datagrams through the client network always need our MAC address in that
- * network, even while the prober is off. If is_sought is set, the prober answers their ARP requests
- * at any time.
+ * Some hosts send witness datagrams through the client network. They always need the gateway's MAC
+ * address there. So if is_sought is set, the prober answers their ARP requests even while it is
+ * off.
  * Threads: one, the gateway's loop. Never blocks, never allocates after probes_add().
  */
 #ifndef PROBE_PROBER_H
@@ -86,21 +84,21 @@ struct prober_config {
 	uint32_t host[PROBER_HOSTS]; /* the hosts in the order of host[] in struct vm_config */
 	uint32_t host_backup[PROBER_HOSTS];
 	uint32_t guest;
-	/* The guest's MAC; all zero: use the MAC in the guest's ARP replies. With a configured MAC,
-	 * ICMP and TCP probes reach the guest even while the guest's ARP replies are held back. The
-	 * witness sees the guest's answers to these probes. ARP replies with another MAC are
-	 * ignored. */
+	/* The guest's MAC. If it is all zero, the MAC in the guest's ARP replies is used. But while
+	 * these replies are held back, ICMP and TCP probes reach the guest only with a configured
+	 * MAC. ARP replies with a MAC other than the configured one are ignored. */
 	uint8_t guest_mac[FRAMES_MAC_BYTES];
 	uint16_t guest_ports[PROBER_PORTS_MAX];
 	size_t n_guest_ports;
 	uint64_t interval_ns;
-	/* true: answer ARP requests of host[] in the client network at any time, even when not
-	 * active */
+	/* true: answer ARP requests of host[] in the client network, even while the prober is
+	 * off */
 	bool is_sought;
 };
 
-/* Counts for one target and method. A "round" of probing begins when prober_set_active() switches
- * the prober on, or when prober_try() is called while the prober is not active. */
+/* Counts for one target and one method, in one round of probes. A round begins when
+ * prober_set_active() switches the prober on. A round also begins when prober_try() is called while
+ * the prober is off. */
 struct prober_count {
 	uint64_t sent, answered;	     /* counts since the prober was made */
 	/* counts in this round; each answered probe counts once */
@@ -117,16 +115,16 @@ struct prober_figures {
 	bool has_mac;
 	uint64_t refused; /* number of TCP answers that came from a closed port */
 	struct prober_count by[PROBER_N_METHODS];
-	/* All methods together. The counts are sums over the methods. first_sent_ns is the earliest
-	 * time of any method; last_sent_ns and last_answer_ns are the latest. unanswered counts the
-	 * probes of any method since the last answer to any method. */
+	/* All methods together. sent and answered are sums. first_sent_ns is the earliest time of
+	 * any method. last_sent_ns and last_answer_ns are the latest. unanswered counts the probes
+	 * of any method since the last answer to any method. */
 	struct prober_count all;
 };
 
-/* Begin (true) or end (false) a round of probes at @now_ns, because a doubt (see above) has begun
- * or ended. Does nothing if @active is the same as in the last call, or if @prober is NULL. Can
- * send RSTs, both at the beginning and at the end. The next probes_tick() sends the first probes of
- * the round. */
+/* Begin (@active is true) or end a round of probes at @now_ns, because a doubt has begun or ended.
+ * The top of this file explains doubts. Can send RSTs in both cases. The next probes_tick() sends
+ * the first probes. Does nothing if @active is the same as in the last call, or if @prober is
+ * NULL. */
 void prober_set_active(struct prober *prober, bool active, uint64_t now_ns);
 
 /* Probe until @until_ns, also if no doubt is open: an operator wants to see who answers. If a

@@ -1,18 +1,18 @@
 /* probes.h - all probers of a gateway. Passes received frames and the current time to each.
  *
  * Where: networks/probing.c creates a struct probes, and adds a prober for each VM that has
- * addresses to probe. Then main passes received frames and the current time to the struct probes.
- * Other directories reach a VM's prober through struct fleet_vm. prober.h says what is sent and
- * when.
+ * addresses to probe. main calls the functions below. Other directories reach a VM's prober through
+ * struct fleet_vm. prober.h says what is sent and when.
  *
  *	received frame:           port_receive() -> probes_input()
  *	                          then, in the backup network only: stack_input()
  *	at probes_deadline_ns():  probes_tick()
- *	Both probes_...() functions send frames by the callback of type probes_output_fn, which
- *	calls port_transmit().
  *
- * While no prober is active, probes_input() does not look at the frame. The exception: if some
- * prober has is_sought set, ARP requests in the client network are still answered.
+ * To send a frame, both probes_...() functions call the callback probes_output_fn, which calls
+ * port_transmit().
+ *
+ * While no prober is active, probes_input() ignores all frames, with one exception: if some prober
+ * has is_sought set, ARP requests in the client network are answered.
  * Threads: one, the gateway's loop. Only probes_new() and probes_add() allocate. Never blocks,
  * unless the callback @random does.
  */

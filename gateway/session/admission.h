@@ -7,19 +7,20 @@
  * A connection is "unproven" until its HELLO is accepted. Its "source" is the peer's address. A
  * source is "known" if a host has said HELLO from this address, or if a VM's file names it.
  *
- *  slots   each unproven connection takes one of n_handshakes_max slots. When all slots are taken,
- *          each new connection ends one unproven connection: the source with the most slots loses
- *          its oldest connection. A known source may hold a quarter of all slots. Only the slots
- *          that it holds above this quarter are compared with the slots of other sources.
- *          The same is done when the total number of sessions has reached n_sessions_max. OPEN
- *          sessions are never ended to make room. But the total leaves out OPEN sessions from the
- *          new connection's source that have been silent for beat_timeout. The new connection may
- *          be from the same host, whose HELLO then replaces the old session.
- *  time    the measured time of each handshake is charged to one of two budgets: one is shared by
- *          all known sources, the other by all unknown ones. If the budget of a handshake is spent,
- *          or other handshakes wait already, its session accepts no input until admission_run()
- *          picks it. admission_run() prefers known sources to unknown ones, then the source with
- *          the fewest unproven connections, then the oldest session.
+ * Number: each unproven connection takes one of n_handshakes_max slots. If a connection comes while
+ * all slots are taken, one unproven connection is ended. It is the oldest one of the source that
+ * has the most slots. In this comparison, a known source's first quarter of all slots is free.
+ *
+ * If a connection comes while there are n_sessions_max sessions, an unproven one is ended too. OPEN
+ * sessions (those after HELLO) are never ended to make room. But suppose that an OPEN session from
+ * the new connection's source has been silent for beat_timeout. Then the new connection is probably
+ * the same host's next attempt, so the silent session is not counted.
+ *
+ * Time: known sources share one budget of the loop's time, unknown sources share another. The
+ * measured time of each handshake is charged to the budget of its source. If this budget is spent,
+ * or other handshakes wait already, the session accepts no input until admission_run() picks it.
+ * admission_run() prefers known sources, then the source with the fewest unproven connections, then
+ * the oldest session.
  *
  * Where: session.c and sessions.c call it; sessions_tick() lets waiting sessions continue. Threads:
  * the gateway's loop.
@@ -59,10 +60,10 @@ struct admission {
 void admission_init(struct admission *a, uint64_t now_ns);
 
 /* Replace limits of 0 in @sessions->config by what the fleet needs. Call this after all VMs were
- * added. The agents need N connections: one control connection for each host and two streams for
- * each VM. They may open all of them at once. So handshakes_max becomes N, but at least
- * ADMISSION_HANDSHAKES_LEAST and at most a configured sessions_max. sessions_max becomes N plus
- * handshakes_max, but at least ADMISSION_SESSIONS_LEAST. */
+ * added. The agents need N connections: one for control for each host, and two streams for each VM.
+ *      n_handshakes_max   N, because agents can open all connections at once; at least
+ *                         ADMISSION_HANDSHAKES_LEAST, at most a configured n_sessions_max
+ *      n_sessions_max     N + n_handshakes_max, at least ADMISSION_SESSIONS_LEAST */
 void admission_settle(struct sessions *sessions);
 
 /* Make room for a new connection from @source. May end one session, which pump_run() frees later.

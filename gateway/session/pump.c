@@ -56,8 +56,8 @@ static int keep(struct pump_conn *c, const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* Offer the stored bytes to the session, and let a blocked session continue. Call this even if no
- * bytes are stored. */
+/* Offer the stored bytes to the session. This also lets a blocked session continue, so call it even
+ * if no bytes are stored. */
 static void offer(struct pump_conn *c, uint64_t now_ns)
 {
 	size_t n = session_input(c->session, c->pending ? c->pending + c->pending_at : NULL,

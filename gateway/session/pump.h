@@ -1,15 +1,13 @@
 /* pump.h - moves bytes between a session and the connection beneath it, which a shell provides.
  *
- * A session over lwIP and a session over kernel sockets differ only in a handful of calls (struct
- * pump_ops). The pump does the rest. It offers received bytes to the session, and stores the bytes
- * that the session does not accept yet. It also writes the output, and closes the connection at the
- * end.
+ * A connection is over lwIP (shell_stack.c) or over a kernel socket (shell_kernel.c). The two
+ * differ only in a few calls, struct pump_ops. The pump does the rest. It passes received bytes to
+ * the session, and stores the bytes that the session does not accept yet. It also writes the
+ * session's output, and closes the connection at the end.
  *
- * Where: shell_stack.c and shell_kernel.c embed struct pump_conn as the first member of their
- * connection.
- * Threads: the gateway's loop. Memory: a buffer for bytes that the session has not accepted yet,
- * allocated when first needed. The buffer has at most PUMP_PENDING_MAX bytes, the size of a receive
- * window. The peer cannot send more until the session has consumed some bytes.
+ * Where: each shell embeds struct pump_conn as the first member of its connection.
+ * Threads: the gateway's loop. Memory: the buffer for received bytes is allocated when first
+ * needed. It has at most PUMP_PENDING_MAX bytes, the size of a receive window.
  */
 #ifndef SESSION_PUMP_H
 #define SESSION_PUMP_H
@@ -25,8 +23,8 @@
 struct pump_conn;
 
 struct pump_ops {
-	/* Queue bytes to send. Returns how many bytes were queued. If not all of them were queued,
-	 * the shell calls pump_kick() when there is room again. */
+	/* Queue bytes to send. Returns how many bytes were queued. If some were not queued, the
+	 * shell must call pump_kick() when there is room again. */
 	size_t (*write)(struct pump_conn *c, const uint8_t *data, size_t size);
 	/* Open the receive window by @size bytes, because the session has consumed as many. */
 	void (*consumed)(struct pump_conn *c, size_t size);
@@ -42,7 +40,7 @@ struct pump_conn {
 	size_t pending_at, pending_end, pending_size;
 };
 
-/* Initialise @c and make its session. Returns 0, or -EBUSY or -ENOMEM of session_new(); after an
+/* Initialise @c and make its session. Returns 0, or -EBUSY or -ENOMEM of session_new(). After an
  * error the caller must close the connection. */
 int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *sessions,
 	      const char *peer, uint64_t now_ns) __attribute__((warn_unused_result));
@@ -61,8 +59,8 @@ int pump_receive(struct pump_conn *c, const void *data, size_t size, uint64_t no
  * Call pump_run() afterwards. */
 void pump_kick(struct pump_conn *c);
 
-/* Serve all sessions on the dirty list (session.h). Call after each batch of events. May close any
- * connection. */
+/* Serve all sessions on the dirty list (session.h). Call this after each batch of events. Can close
+ * any connection. */
 void pump_run(struct sessions *sessions, uint64_t now_ns);
 
 /* Does the session of @c have output that is not written yet? */

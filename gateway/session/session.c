@@ -10,8 +10,8 @@
 
 #include "base/log.h"
 
-/* The limit of log lines that a host can cause at will: LOG_BURST lines at once, then one line per
- * interval. */
+/* Limits the log lines that a host can cause at will: at most LOG_BURST lines at once, then one
+ * line per interval. */
 #define LOG_BURST    50
 #define LOG_EVERY_NS (200 * CLOCK_NS_PER_MS)
 
@@ -81,8 +81,8 @@ bool session_may_log(struct session *s, uint64_t now_ns)
 	return s->host && rate_pass(&s->host->log_rate, LOG_EVERY_NS, LOG_BURST, now_ns);
 }
 
-/* Count a refusal, log it and give an event. Counts every refusal. Logs and gives an event at most
- * once a second for each reason, because anyone may connect. */
+/* Count a refusal, log it and give an event. Anyone can connect, so the log line and the event come
+ * at most once a second for each reason. */
 static void tell_refusal(struct session *s, uint64_t now_ns, enum fleet_refusal reason,
 			 const char *text)
 {
@@ -238,8 +238,8 @@ static void run_frames(struct session *s, uint64_t now_ns)
 		s->plain_at = s->plain_end = 0;
 }
 
-/* Move the buffered bytes to the front of the buffer if the room behind them is too small for a TLS
- * record. */
+/* If the room behind the buffered bytes is too small for a TLS record, move these bytes to the
+ * front of the buffer. */
 static void make_room(struct session *s)
 {
 	if (sizeof(s->plain) - s->plain_end >= SESSION_READ_MIN || s->plain_at == 0)

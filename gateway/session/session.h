@@ -1,7 +1,7 @@
 /* session.h - handles one agent's connection: ciphertext in, ciphertext out, no I/O.
  *
- * TLS, frame decoding, the checks of HELLO and the message handlers are the same over lwIP, over
- * kernel sockets and in a fuzzer. So only bytes cross this interface.
+ * A session works over lwIP, over kernel sockets and in a fuzzer. So only bytes cross this
+ * interface.
  *
  *	HANDSHAKE ─TLS up─► HELLO ─accepted─► OPEN (control | primary's stream | standby's stream)
  *	     └────────── any refusal: REFUSED frame, log, counter ─────────┴─► CLOSING ─► freed by shell
@@ -11,17 +11,15 @@
  * provides the operations with which the fleet reaches a session (fleet/link.h).
  *
  * Back-pressure: while the standby's output ring is full, the primary's session is blocked
- * (link.is_blocked). A blocked session accepts no more input until some of the standby's output has
- * been sent. The pump stores the bytes that the session does not accept.
+ * (link.is_blocked) and accepts no input. The pump stores the bytes that come meanwhile.
  *
- * The dirty list: whoever queues output for a session, unblocks it or ends it must put the session
- * on sessions->dirty. pump_run() serves this list after each batch of events.
+ * The dirty list: code that queues output for a session, unblocks it or ends it must put the
+ * session on sessions->dirty. pump_run() serves this list after each batch of events.
  *
- * Ends: a step of the fleet never ends a session directly. It only marks the session (must_end) and
- * puts it on the dirty list; session_input() ends the session later. A marked session handles no
- * more frames and sends none.
+ * Ends: a step of the fleet only marks a session (must_end) and puts it on the dirty list.
+ * session_input() ends the session later. A marked session handles no more frames and sends none.
  *
- * Time: @now_ns is the monotonic time of the loop's turn.
+ * Time: @now_ns is the monotonic time at which this iteration of the gateway's loop began.
  *
  * Threads: the gateway's loop. Memory is allocated only by session_new(), and by OpenSSL during the
  * handshake.
@@ -61,8 +59,8 @@ struct session_config {
 	/* how long a connection may take until its HELLO is accepted */
 	uint64_t handshake_timeout_ns;
 	uint64_t idle_timeout_ns;      /* end a control connection that is silent this long */
-	/* Limits of all sessions, and of sessions that have not said HELLO. admission_settle()
-	 * replaces a limit of 0 */
+	/* Highest numbers of sessions in all, and of sessions that have not said HELLO. If a number
+	 * is 0, admission_settle() replaces it */
 	uint32_t n_sessions_max;
 	uint32_t n_handshakes_max;
 	uint64_t (*clock_ns)(void); /* clock that measures handshakes; NULL: clock_mono_ns */
@@ -95,8 +93,8 @@ struct session {
 	enum session_phase phase;
 	enum session_end must_end;
 	char source[FLEET_LINK_PEER_SIZE]; /* the peer's address alone, for admission.h */
-	/* For admission.h. waiting: true while the handshake must wait. picked: true if
-	 * admission_run() has picked the handshake to continue */
+	/* For admission.h. waiting: the handshake must wait. picked: admission_run() has picked
+	 * this handshake to continue */
 	bool waiting, picked;
 	uint64_t opened_ns;
 	uint64_t closing_ns; /* when CLOSING began; valid in CLOSING */
@@ -135,9 +133,10 @@ void sessions_tick(struct sessions *sessions, uint64_t now_ns);
 uint64_t sessions_deadline_ns(const struct sessions *sessions);
 
 /* Make a session for an accepted connection. @peer is "ADDRESS:PORT". If the limit of sessions or
- * handshakes is reached, this ends an older session that has not said HELLO (admission.h). Returns
- * 0 and sets *ret_session, which the shell owns until session_free(). Returns -EBUSY if there is no
- * older session that may be ended, and counts this refusal. Returns -ENOMEM if memory is short. */
+ * handshakes is reached, end an older session that has not said HELLO (admission.h). Returns 0 and
+ * sets *ret_session, which the shell owns until session_free(). Errors:
+ *      -EBUSY   the limit is reached, but there is no session to end; this is counted
+ *      -ENOMEM  memory is short */
 int session_new(struct sessions *sessions, const char *peer, void *conn, uint64_t now_ns,
 		struct session **ret_session) __attribute__((warn_unused_result));
 
@@ -152,7 +151,7 @@ size_t session_buffer(struct session *s, const uint8_t *data, size_t size)
 	__attribute__((warn_unused_result));
 
 /* Give @s ciphertext from the peer. Returns how many bytes @s accepted. The caller must store the
- * rest, and give it again when @s is next on the dirty list. */
+ * other bytes, and give them again when @s is on the dirty list. */
 size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 

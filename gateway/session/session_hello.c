@@ -128,10 +128,10 @@ static int open_control(struct session *s, uint64_t features, uint64_t obeyed, u
 	return 0;
 }
 
-/* Returns the features that @s may use as the primary's stream of @vm. The standby gets the frames
- * of that stream, so the standby must understand these features too. INCARNATION is an exception,
- * because it changes none of these frames. Until a standby has connected, @s may use all features
- * that it understands. */
+/* Returns the protocol features that @s can use as the primary's stream of @vm. The gateway passes
+ * the stream's frames on to the standby, so the standby must understand the features too.
+ * INCARNATION changes none of these frames, so here the standby does not matter. Until a standby
+ * has connected, @s can use all features that it understands. */
 static uint64_t primary_features(const struct session *s, const struct fleet_vm *vm)
 {
 	return s->understands & ((vm->knows_standby ? vm->standby_features : WIRE_FEATURES) |

@@ -75,7 +75,7 @@ static void on_writable(void *arg)
 	pump_kick(&((struct stack_shell_conn *)arg)->pump);
 }
 
-/* The peer has closed its sending side. Agents never close only one half, so end the whole
+/* The peer has closed its sending side. Agents never do this alone, so end the whole
  * connection. */
 static void on_ended(void *arg)
 {

@@ -61,8 +61,8 @@ static void close_pcb(struct stack_conn *conn)
 	detach(conn);
 	tcp_arg(pcb, (void *)(uintptr_t)deadline_ms);
 	tcp_poll(pcb, linger, LINGER_INTERVAL);
-	/* Set the receive window to lwIP's full size. With a smaller window, tcp_close() assumes
-	 * that bytes are unread and sends a reset instead of a FIN. */
+	/* Set the receive window to lwIP's full size. If the window is smaller, tcp_close() assumes
+	 * that there are unread bytes, and sends a reset, not a FIN. */
 	pcb->rcv_wnd = TCP_WND_MAX(pcb);
 	if (tcp_close(pcb) != ERR_OK)
 		tcp_abort(pcb);
@@ -133,8 +133,8 @@ void conn_flush_touched(struct stack *stack)
 	}
 }
 
-/* Limit the retransmission timeouts. By itself lwIP doubles them again and again, to more than a
- * minute. After a broken link works again, retransmission should begin sooner. */
+/* Limit the retransmission timeouts. lwIP doubles them up to more than a minute. With the limit, a
+ * connection recovers soon after a broken link works again. */
 void conn_bound_backoff(struct stack *stack)
 {
 	for (unsigned int i = 0; i < stack->n_connections_max; i++) {
@@ -145,9 +145,8 @@ void conn_bound_backoff(struct stack *stack)
 	}
 }
 
-/* Open the receive window by @size bytes. Replaces tcp_recved(), which would limit the window to
- * 65535 bytes (TCP_WND). At a round trip of 200 microseconds that would limit a connection to 2.6
- * Gbit/s. */
+/* Open the receive window by @size bytes. lwIP's tcp_recved() would limit the window to 65535 bytes
+ * (TCP_WND). At a round trip of 200 microseconds, this would limit a connection to 2.6 Gbit/s. */
 static void open_window(struct tcp_pcb *pcb, size_t size)
 {
 	tcpwnd_size_t max = pcb->flags & TF_WND_SCALE ? STACK_WINDOW_BYTES : TCP_WND_MAX(pcb);
@@ -158,8 +157,8 @@ static void open_window(struct tcp_pcb *pcb, size_t size)
 	pcb->rcv_wnd = window > max || window < pcb->rcv_wnd ? max : window;
 	/* returns 0 while the window has grown by less than one segment */
 	gained = tcp_update_rcv_ann_wnd(pcb);
-	/* Announce the larger window if it has grown by enough. Announce any growth of an almost
-	 * closed window, because the peer cannot send. */
+	/* Announce the larger window if it has grown by enough. If the window was almost closed,
+	 * announce any growth, because the peer waits for it. */
 	if (gained >= TCP_WND_UPDATE_THRESHOLD || (gained > 0 && announced < 2u * pcb->mss))
 		tcp_ack_now(pcb);
 }
@@ -328,10 +327,9 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 
 /* ---- limits that Debian's lwIP lacks, because it allocates with malloc ---- */
 
-/* Limit the number of connections in TIME_WAIT. lwIP keeps each of them for 120 s. It searches all
- * of them for each segment that belongs to no other connection, such as a SYN. Dropping one early
- * is harmless: both ends have acknowledged all bytes. At worst our last acknowledgement was lost,
- * and the peer repeats its FIN and gets a reset. */
+/* Limit the number of connections in TIME_WAIT. lwIP keeps each of them for 120 s, and searches all
+ * of them when a SYN arrives. Dropping one early is harmless, because both ends have acknowledged
+ * all bytes. If our last acknowledgement was lost, the peer repeats its FIN and gets a reset. */
 static void bound_time_wait(void)
 {
 	struct tcp_pcb *pcb = tcp_tw_pcbs, *next;
@@ -344,12 +342,10 @@ static void bound_time_wait(void)
 	}
 }
 
-/* lwIP's list of active connections begins with the connection heard from last. An active
- * connection is half-open, accepted, or closed and lingering. Each of these three kinds has a
- * limit. At the limit of half-open or lingering connections we end the oldest of the kind. An
- * honest handshake or close takes only a round trip or two. So it is complete before a flood can
- * push it out. Refusing new connections instead would let anyone block the port with a few SYNs
- * every 20 s. */
+/* If there are too many half-open connections, end the oldest of them, so that a flood of SYNs
+ * cannot block the TCP port. An honest handshake takes one or two round trips, so it ends before a
+ * flood makes it the oldest. Connections that linger after our close are treated in the same way.
+ * lwIP's list tcp_active_pcbs begins with the connection that was heard from last. */
 void conn_make_room(struct stack *stack)
 {
 	struct tcp_pcb *pcb, *half_open = NULL, *lingering = NULL;

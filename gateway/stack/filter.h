@@ -1,13 +1,12 @@
 /* filter.h - decides which received frames lwIP may see. Pure: bytes in, verdict out.
  *
- * Debian's lwIP aborts when an assertion fails, forwards packets by default, reassembles fragments,
- * and supports protocols that we do not need. The filter lets only ARP for our address, ICMP echo
- * and well-formed TCP pass. It also makes sure that every field that lwIP reads is inside the
- * frame.
+ * Debian's lwIP aborts the process when an assertion fails. It also forwards packets, reassembles
+ * fragments, and has protocols that we do not need. So only ARP for our address, ICMP echo and
+ * well-formed TCP pass this filter. Every field that lwIP reads is then inside the frame.
  *
  * Where: stack_input() calls filter_frame() on every frame. UDP datagrams never go to lwIP. Code
- * that handles UDP datagrams calls filter_frame() itself, before stack_input(). The verdict
- * FILTER_UDP marks a datagram, and the view says where its payload is.
+ * that handles UDP datagrams calls filter_frame() before it calls stack_input(). For a UDP datagram
+ * the verdict is FILTER_UDP, and struct filter_view says where its payload is.
  *
  * lwIP checks the IPv4, ICMP and TCP checksums, so this filter does not.
  * Threads: any (no state). Never allocates.

@@ -172,11 +172,10 @@ static void init_lwip_once(void)
 		return;
 	lwip_init();
 	done = true;
-	/* lwIP adds tcp_ticks to each initial sequence number. Start tcp_ticks at a random value,
-	 * so that the first sequence number cannot be guessed. This is harmless, because lwIP uses
-	 * only differences of tcp_ticks. Somebody who sees one connection's number can still
-	 * predict the numbers of later connections, and can forge resets. TLS protects the
-	 * connections' bytes. */
+	/* lwIP adds tcp_ticks to each initial sequence number. So start tcp_ticks at a random
+	 * value: then the first sequence number cannot be guessed. For its timers, lwIP uses only
+	 * differences of tcp_ticks. Somebody who sees one connection's sequence number can still
+	 * predict those of later connections, and can forge resets. */
 	if (getrandom(&ticks, sizeof(ticks), GRND_NONBLOCK) == sizeof(ticks))
 		tcp_ticks = ticks;
 }
@@ -331,10 +330,10 @@ static uint64_t *drop_counter(struct stack *stack, enum filter_verdict verdict)
 	return &counters->drop_malformed;
 }
 
-/* Store the MAC of an ARP frame's sender. The filter has checked that @arp is complete. It has also
- * checked that the sender's address belongs to a host in our network, or is 0 (in an ARP probe). As
- * in lwIP, a new sender is added to the table only if it asks for our address or answers us. Any
- * other ARP frame only updates an entry that exists already. */
+/* Store the MAC of an ARP frame's sender. The filter has checked that @arp is complete, and that
+ * the sender's address is in our network or 0 (an ARP probe). If the frame asks for our address or
+ * answers us, a new sender is added to the table. Any other ARP frame only updates an entry that
+ * exists already. */
 static void learn(struct stack *stack, const uint8_t *arp)
 {
 	uint32_t sender = bytes_get_be32(arp + 14);

@@ -5,18 +5,17 @@
  * space. The rest of the gateway sees only bytes and events. lwIP's types and rules stay inside
  * this directory.
  *
- * Where: main loop -> stack_input()/stack_poll() -> events of session/ -> stack_conn_*() -> output
- * callback -> port/. This directory includes lwIP, but never DPDK.
+ * Where: the main loop calls stack_input() and stack_poll(). These call the events, functions of
+ * session/. The events call stack_conn_*(). Frames to send go to the output callback, and from
+ * there to port/. This directory includes lwIP's headers, but never DPDK's.
  *
  * Threads: ONE. Call all functions on the thread that called stack_open(). lwIP has no thread of
- * its own: we call lwip_init() instead of tcpip_init() and run its timers ourselves. So no lock is
- * needed. (Debian's build checks lwIP's core lock only after tcpip_init().)
+ * its own, because we call lwip_init(), not tcpip_init(), and run its timers. So no lock is needed.
  *
- * Rules inside events: every function here may be called from inside any event, except
- * stack_input(), stack_poll() and stack_close(). stack_conn_close() and stack_conn_abort() take
- * effect at once for the caller: no event for that connection follows, and the pointer is no longer
- * valid. lwIP's pcb (its record of the connection) is closed or aborted only after lwIP's callback
- * has returned. So callers need not follow the ERR_ABRT rule of lwIP's raw API.
+ * Inside an event, every function here can be called, except stack_input(), stack_poll() and
+ * stack_close(). After stack_conn_close() or stack_conn_abort(), no event for that connection
+ * follows, and the pointer is no longer valid. lwIP's record of the connection (the pcb) is closed
+ * or aborted only after lwIP's callback has returned. So an event need not return ERR_ABRT to lwIP.
  *
  * Life of a connection:
  *
@@ -29,11 +28,13 @@
  *
  * (*: any number of times; ?: at most once)
  *
- * Never logs. Memory: connection slots and frame holders are allocated at open. lwIP itself
- * (Debian: MEMP_MEM_MALLOC) allocates segments and connections with malloc, within the limits of
- * struct stack_config. When there are too many half-open connections, or too many that linger after
- * their close, the oldest is dropped, so strangers cannot lock others out. When n_connections_max
- * connections are open, a new connection is reset.
+ * Never logs. Memory: stack_open() allocates connection slots and frame holders. lwIP allocates
+ * segments and connections with malloc, within the limits of struct stack_config.
+ *
+ *      too many connections are ...   then
+ *      half-open                      the oldest of them is dropped
+ *      lingering after our close      the oldest of them is dropped
+ *      open (n_connections_max)       a new connection is reset
  */
 #ifndef STACK_STACK_H
 #define STACK_STACK_H
@@ -169,10 +170,10 @@ int stack_listen(struct stack *stack, uint16_t port, const struct stack_events *
 
 void stack_get_counters(const struct stack *stack, struct stack_counters *ret_counters);
 
-/* Report that the caller is done with the next @size bytes from received(). The peer can then send
- * as many new bytes. If @size is larger than the number of unconsumed bytes, all of them count as
- * consumed. While the caller consumes nothing, the window closes and the peer stops sending
- * (back-pressure). */
+/* Report that the caller is done with the next @size bytes that received() has passed to it. This
+ * opens the receive window by @size bytes. If @size is larger than the number of unconsumed bytes,
+ * all of them count as consumed. If the caller consumes nothing, the window closes and the peer
+ * stops sending (back-pressure). */
 void stack_conn_consumed(struct stack_conn *conn, size_t size);
 
 /* Copy bytes into the send queue. Returns how many bytes were copied, 0..@size. If fewer than
@@ -188,11 +189,11 @@ size_t stack_conn_writable_bytes(struct stack_conn *conn);
 /* Send the queued bytes now instead of at stack_poll(). */
 void stack_conn_flush(struct stack_conn *conn);
 
-/* Close the connection in an orderly way: in the background, lwIP sends the written bytes and then
- * a FIN. If the peer has not acknowledged them after STACK_LINGER_MS, the connection is reset. If
- * the peer sends more bytes meanwhile, the connection is reset at once. The peer may then lose
- * bytes that it has not read yet. To avoid this, let the peer end the connection first (ended()).
- * Bytes received but not consumed cause no reset. @conn is not valid after the call. */
+/* Close the connection. In the background, lwIP sends the written bytes and then a FIN. If the peer
+ * has not acknowledged them after STACK_LINGER_MS, the connection is reset. If the peer sends more
+ * bytes meanwhile, the connection is reset at once. A reset can destroy bytes that the peer has not
+ * read yet. To avoid this, let the peer end the connection first (ended()). Bytes that our side has
+ * received but not consumed cause no reset. @conn is not valid after the call. */
 #define STACK_LINGER_MS 10000
 void stack_conn_close(struct stack_conn *conn);
 
@@ -205,9 +206,9 @@ void stack_conn_abort(struct stack_conn *conn);
 void stack_conn_set_keepalive(struct stack_conn *conn, uint32_t idle_ms, uint32_t interval_ms,
 			      uint32_t n_probes);
 
-/* Set the user timeout: when written bytes stay unacknowledged for @timeout_ms, reset the
- * connection and report closed(-ETIMEDOUT). If @timeout_ms is 0 (the default), lwIP gives up only
- * after 12 retransmissions, which takes minutes. Resolution 500 ms. */
+/* Set the user timeout. If written bytes stay unacknowledged for @timeout_ms, the connection is
+ * reset, and closed(-ETIMEDOUT) is called. If @timeout_ms is 0 (the default), lwIP gives up only
+ * after 12 retransmissions, which takes minutes. Resolution: 500 ms. */
 void stack_conn_set_user_timeout(struct stack_conn *conn, uint32_t timeout_ms);
 
 #endif

@@ -17,12 +17,12 @@
 #include "stack/neighbours.h"
 #include "stack/stack.h"
 
-/* The receive window: how many bytes the peer may send before it gets an acknowledgement. Debian
- * builds lwIP with TCP_WND 65535 and a window scale of 1. A TCP header can announce up to 131070
- * bytes, but lwIP by itself announces only 65535. See open_window() in conn.c. */
+/* The receive window: how many bytes the peer can send without an acknowledgement. 131070 is the
+ * largest window that a TCP header can announce with Debian's lwIP (window scale 1). lwIP by itself
+ * announces at most 65535. See open_window() in conn.c. */
 #define STACK_WINDOW_BYTES 131070u
 
-/* The send buffer: how many bytes may be queued or unacknowledged on one connection. lwIP's default
+/* The send buffer: how many bytes can be queued or unacknowledged on one connection. lwIP's default
  * is 65535. More than 160 KiB would not help, because lwIP's queue has only TCP_SND_QUEUELEN
  * segments. */
 #define STACK_SEND_BUFFER_BYTES (160u * 1024)
@@ -94,8 +94,8 @@ struct stack {
 	struct stack_counters counters;
 };
 
-/* Returns lwIP's error @err as a negative errno, and ERR_OK as 0. lwIP's own numbers differ:
- * ERR_MEM is -1, which would be -EPERM. */
+/* Returns lwIP's error @err as a negative errno, or 0 for ERR_OK. lwIP has its own numbers: ERR_MEM
+ * is -1, which would be -EPERM. */
 int stack_errno(err_t err);
 
 /* End the connections in `doomed`. Call this only while `depth` is 0. */
@@ -109,14 +109,14 @@ void conn_flush_touched(struct stack *stack);
  * per slow tick of lwIP (500 ms). */
 void conn_bound_backoff(struct stack *stack);
 
-/* Make room before a SYN makes lwIP allocate one more half-open connection. At the limit of
- * half-open connections, ends the oldest half-open connection; likewise for lingering connections.
- * Ends the oldest connections in TIME_WAIT until their limit is kept. Call this only while `depth`
- * is 0. */
+/* Make room for one more half-open connection. Call this before lwIP gets a SYN, and only while
+ * `depth` is 0. If the limit of half-open connections is reached, ends the oldest of them. If the
+ * limit of lingering connections is reached, ends the oldest of them. If there are too many
+ * connections in TIME_WAIT, ends the oldest of them. */
 void conn_make_room(struct stack *stack);
 
-/* Discard all segments that arrived out of order, to get their holders back. The peers will send
- * them again. */
+/* Discard all segments that arrived out of order, because they use up the frame holders. The peers
+ * will send them again. */
 void conn_prune_out_of_order(struct stack *stack);
 
 /* Reset every connection, without events. */

@@ -81,7 +81,7 @@ void vm_journal_record(struct vm_step *s)
 }
 
 /* Forget everything about the last term of protection. The streams of that term are closed without
- * a VM_IN_STREAM_DOWN, so mark them as down here. */
+ * VM_IN_STREAM_DOWN, so mark them as down. */
 static void forget_protection(struct vm_fsm *fsm, uint64_t now_ns)
 {
 	memset(&fsm->protection, 0, sizeof(fsm->protection));
@@ -118,8 +118,8 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	struct vm_action *a;
 	va_list args;
 
-	/* Write no line until it is clear who owns the guest. An unreadable line of the journal may
-	 * be this VM's newest line, and a new line would hide that. */
+	/* The VM is in doubt: an unreadable line of the journal can be its newest line. A new line
+	 * would hide this. So write no line until it is clear who owns the guest. */
 	if (fsm->record.in_doubt && !s->may_resolve)
 		return;
 	if (!is_transition(s, to, owner, new_term)) {
@@ -199,8 +199,8 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 		return;
 	}
 	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
-	/* If the gateway itself began this protection, let it try again later: a standby that is
-	 * busy now may be ready later. */
+	/* If the gateway itself began this protection, it tries again later, because a busy standby
+	 * can be ready then. */
 	fsm->is_suspended = is_again;
 	fsm->again_ns = s->now_ns + AGAIN_NS;
 	fsm->release_due = in_use;
@@ -219,12 +219,12 @@ static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_
 		return "who owns the guest is not clear (a conflict)";
 	if (!other->up)
 		return "the standby's agent is not connected";
-	/* A promotion needs two of the three parties (gateway, owner, standby): here the gateway
-	 * and the standby. If both hosts are silent, the gateway may be cut off itself. */
+	/* A promotion needs two of the three parties (gateway, owner, standby), here the gateway
+	 * and the standby. If both hosts are silent, perhaps the gateway is cut off. */
 	if (liveness_silent_for(&other->live, silence_max_ns, s->now_ns))
 		return "the standby is silent too (is this gateway cut off?)";
-	/* Wait for the standby's report: the standby may have voted for a newer term while this
-	 * gateway was away (fsm_newer.c). */
+	/* Wait for the standby's report. While this gateway was away, the standby can have voted
+	 * for a newer term (fsm_newer.c). */
 	if (!other->reported)
 		return "the standby's agent has not reported yet";
 	if (!vm_agent_stands_by(other->agent_state) && other->agent_state != WIRE_STATE_PROMOTING)
@@ -240,9 +240,9 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	struct vm_fsm *fsm = s->fsm;
 	uint64_t lowest = fsm->protection.committed ? fsm->protection.committed : 1;
 	uint64_t timeout_ns = fsm->config->liveness.beat_timeout_ns;
-	/* If the reason is the primary's silence, allow only a short silence of the standby. A
-	 * message that the standby sent after the primary fell silent shows that the gateway's own
-	 * link works. */
+	/* If the reason is the primary's silence, allow the standby only a short silence. A message
+	 * from the standby after the primary fell silent shows that the gateway's own link
+	 * works. */
 	const char *why = promotion_obstacle(s, silent ? timeout_ns / 2 : 2 * timeout_ns);
 
 	if (why) {
@@ -251,15 +251,14 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	}
 	vm_set_state(s, VM_PROMOTING, vm_fsm_other(fsm), true, "%s", reason);
 	fsm->promote_epoch = lowest;
-	/* Run the fence command only if the old owner is silent. An owner that is not silent gets
-	 * the order to stop. */
+	/* If the old owner is silent, run the fence command. If not, the old owner gets the order
+	 * to stop. */
 	if (silent && fsm->config->has_fence_command)
 		fsm->fencing = VM_FENCING_DUE;
 	return true;
 }
 
-/* Returns the evidence of this tick: the input's evidence, completed by what the state machine
- * itself knows. */
+/* Returns the evidence of this tick: the input's evidence, and what the state machine knows. */
 static struct detector_evidence gather_evidence(const struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -268,8 +267,8 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 
 	if (s->in->evidence)
 		evidence = *s->in->evidence;
-	/* Expect epochs only while the standby owes nothing (evidence.c). If the standby
-	 * acknowledges nothing, the primary soon reaches its limit of epochs in flight. */
+	/* Expect epochs only while the standby owes nothing (evidence.c). A standby that
+	 * acknowledges nothing soon stops the primary, because too many epochs are in flight. */
 	evidence.expects_progress = fsm->stream[VM_STREAM_STANDBY].up && !s->in->standby_owes;
 	evidence.is_paused = owner->up && owner->verdict == WIRE_VERDICT_PAUSED;
 	evidence.is_copying = owner->up && owner->reported && fsm->protection.copy.is_held;
@@ -330,8 +329,8 @@ static void judge_primary(struct vm_step *s)
 	promote_if_failed(s);
 }
 
-/* Report what a detector that knows only beats (the shadow) would have done. The shadow decides
- * nothing. It shows how useful the other evidence is. */
+/* The shadow is a detector that knows only beats. Report what it would have done. It decides
+ * nothing; it shows how useful the other evidence is. */
 static void judge_shadow(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -340,7 +339,7 @@ static void judge_shadow(struct vm_step *s)
 
 	if (timeout_ns == 0)
 		return;
-	/* The host is heard again. Report how long it was silent: with any shorter timeout the
+	/* The host is heard again. Report how long it was silent. With a shorter timeout, the
 	 * shadow would have promoted the standby needlessly. */
 	if (fsm->shadow_told_ns && live->seen_ns != fsm->shadow_told_ns) {
 		vm_event(s, "shadow", "beats from %s again after %" PRIu64 " ms",
@@ -372,8 +371,8 @@ static void tick_preparing(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t other = vm_fsm_other(fsm);
 	const char *obstacle = vm_way_obstacle(fsm, other);
-	/* Allow another order_timeout while the standby reports that clients could not reach the
-	 * guest on its host. Spanning tree may need that long until it opens a port of a bridge. */
+	/* Allow another order_timeout if the standby reports that clients could not reach the guest
+	 * there. Spanning tree can need that long to open a bridge port. */
 	uint64_t since_ns = fsm->entered_ns + (obstacle ? fsm->config->order_timeout_ns : 0);
 	char reason[VM_TEXT_MAX], stuck[VM_TEXT_MAX];
 
@@ -395,8 +394,8 @@ static void tick_syncing(struct vm_step *s)
 		fsm->protection.progress_bytes = s->in->relayed_bytes;
 		fsm->protection.progress_ns = s->now_ns;
 	}
-	/* Give up only if neither host makes progress. A host may be busy without relayed bytes:
-	 * attaching to QEMU, writing the copy, or rehearsing a takeover. */
+	/* Give up only if neither host makes progress. Even without relayed bytes, a host can be
+	 * busy: attaching to QEMU, writing the copy, or rehearsing a takeover. */
 	if (vm_is_stuck(s, fsm->record.owner, fsm->protection.progress_ns) &&
 	    vm_is_stuck(s, vm_fsm_other(fsm), fsm->protection.progress_ns)) {
 		(void)vm_describe_copy(fsm, reason, sizeof(reason));
@@ -416,9 +415,9 @@ static void tick_protected(struct vm_step *s)
 		vm_judge_standby(s);
 }
 
-/* PROMOTING has no time limit. Waiting is safe, because the old owner can release nothing in the
- * new term. A new owner that connects again gets the order again. If the new owner makes no
- * progress, an operator who waits gets an error. */
+/* PROMOTING has no time limit, because waiting is safe: the old owner can release nothing in the
+ * new term. If the new owner connects again, it gets the order again. If it makes no progress, an
+ * operator who waits gets an error. */
 static void tick_promoting(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -487,8 +486,8 @@ static void on_tick(struct vm_step *s)
 
 	s->fsm->ticked_ns = s->now_ns;
 	expire_orders(s);
-	/* In a conflict, tick only PROTECTED, so that the operator sees how the primary is judged.
-	 * The deadlines of the other states do not apply. */
+	/* In a conflict, the deadlines do not apply. Only in PROTECTED there is a tick, so that the
+	 * operator sees how the primary is judged. */
 	if (vm_fsm_in_conflict(s->fsm) && s->fsm->record.state != VM_PROTECTED)
 		return;
 	if (by_state[s->fsm->record.state])

@@ -5,10 +5,10 @@
  * released. Because the state machine is pure, tests can check the rules on a virtual clock with
  * scripted peers.
  *
- * Where: session/ and control/ turn frames and operator requests into inputs; fleet/ carries the
- * actions out in order. If a step's journal record cannot be made durable, fleet/ restores the
- * state machine as it was before the step and drops the remaining actions. This directory calls
- * liveness/ (pure) and uses constants of wire/.
+ * Where: session/ turns frames into inputs, control/ turns operators' requests into inputs. fleet/
+ * carries the actions out in order. If a step's journal record cannot be made durable, fleet/
+ * undoes the step and drops its remaining actions. This directory calls liveness/ (pure) and uses
+ * constants of wire/.
  *
  *	                 protect                both streams          first held epoch acked
  *	 UNPROTECTED ──────────────► PREPARING ─────────────► SYNCING ────────────────────► PROTECTED
@@ -34,11 +34,10 @@
  *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby has
  *     completely. While the VM is SYNCING, only epochs that are not held are committed. When the
  *     first held epoch is committed, the VM becomes PROTECTED.
- *  4. A promotion begins in PROTECTED, where the standby has every committed epoch, or in FAILED,
- *     to try again. It begins in no other state. PROMOTE is ordered only after every lease of the
- *     old owner has expired, so that the old owner can no longer release anything (docs/model). If
- *     the reason is the owner's silence and there is a fence command, PROMOTE also waits until the
- *     command has succeeded, or has failed but was not required to succeed.
+ *  4. A promotion begins only in PROTECTED, or again in FAILED. PROMOTE is ordered only after every
+ *     lease of the old owner has expired: the old owner can then release nothing (docs/model). If
+ *     the owner is silent and there is a fence command, PROMOTE also waits for that command. If the
+ *     command fails and is required to succeed, PROMOTE is not ordered.
  *  5. A host may report a term newer than the journal's. The gateway follows that report only if
  *     two voices agree on the owner: both hosts, or one host and the gateway itself, whose vote is
  *     for the owner in the journal. Otherwise there is a conflict: no term begins and nothing is
@@ -235,9 +234,9 @@ struct vm_input {
 	/* true if the standby's copy no longer fits the owner's guest, which has changed; `text`
 	 * says how */
 	bool is_uncovered;
-	/* EPOCH_ACK: true if the owner did not hold the output that the guest sent after this
-	 * epoch. Clients may have seen this output, but a guest that continues from this epoch does
-	 * not know that it was sent */
+	/* EPOCH_ACK: true if the owner let the output out that the guest sent after this epoch.
+	 * Clients can have seen this output, but a guest that continues from this epoch does not
+	 * know of it */
 	bool is_unheld;
 	/* true if the owner's guest had changed, but is now again as it was when its protection
 	 * began */
@@ -251,8 +250,8 @@ struct vm_input {
 	uint8_t clock_alarm_percent;
 	/* why the agent does not correct the guest's clock; may be NULL; borrowed */
 	const char *clock_why;
-	/* the host's last step of progress with its order, such as "reserved 1.0 of 5.0 GiB"; may
-	 * be NULL; borrowed */
+	/* the host's last step of progress with its order, such as "reserved 1.0 of 5.0 GiB";
+	 * borrowed, can be NULL */
 	const char *step;
 	uint64_t n_moves;   /* how many steps of progress the host has counted */
 	/* The owner holds output while it copies the guest's disks again: how much of the copy is
@@ -261,8 +260,8 @@ struct vm_input {
 	uint64_t copied_bytes, copy_bytes;
 };
 
-/* The kinds of action. Each comment first lists the members of struct vm_action that are valid for
- * the kind, and then says what the caller must do. */
+/* The kinds of action. Each comment gives the members of struct vm_action that are valid for the
+ * kind, and then what the caller must do. */
 enum vm_action_kind {
 	VM_ACT_JOURNAL, /* record: make it durable before any later action is carried out */
 	VM_ACT_ORDER,	/* host, verb, term, epoch, order_id: send ORDER to the host */
@@ -318,13 +317,13 @@ struct vm_host {
 	struct vm_order order;
 	bool up;       /* true while the host's control connection is up */
 	uint64_t up_ns; /* when the connection last went up; 0: never */
-	/* true once a REPORT has come on this connection, so that agent_state and the other
-	 * reported members are current */
+	/* true if a REPORT has come on this connection: agent_state and the other reported members
+	 * are then up to date */
 	bool reported;
 	/* true once a report has shown that the last order took effect */
 	bool effective;
-	/* true if the host obeys a younger gateway, or has reported a term newer than ours that no
-	 * second voice confirms */
+	/* true if the host obeys a younger gateway, or has reported a newer term that no second
+	 * voice confirms */
 	bool conflict;
 	uint8_t agent_state;
 	uint8_t verdict;
@@ -351,8 +350,8 @@ struct vm_stream {
 /* How long commits have waited for the standby, and what the standby did meanwhile. Valid in
  * SYNCING and PROTECTED. See fsm_standby.c. */
 struct vm_standby {
-	/* when the clock of standby_lost (fsm_standby.c) last stood at zero. After a commit, a time
-	 * in the future: the standby first has time to apply the epoch */
+	/* when the clock of standby_lost (fsm_standby.c) was last at zero. After a commit, this
+	 * time is in the future, because the standby needs time to apply the epoch */
 	uint64_t since_ns;
 	uint64_t ticked_ns;  /* when the clock of standby_lost was last advanced */
 	uint64_t base_bytes; /* relayed_bytes when the present attempt (since a RESUME) began */

@@ -92,10 +92,10 @@ static bool has_guest(const struct vm_host *host)
 }
 
 /* After a failed promotion, give the guest back to its previous owner. The gateway and the previous
- * owner are two of the three parties (gateway and two hosts), so they may decide this. The host
- * that was to promote first gets the order STANDBY_STOP, because PROMOTE may still be on its way to
- * this host. Hosts carry out orders one by one, so the answer to STANDBY_STOP proves that no older
- * order is left. */
+ * owner are two of three parties (gateway and two hosts), so they can decide this. The order
+ * PROMOTE can still be on its way to the other host, the candidate. So the candidate first gets the
+ * order STANDBY_STOP. Hosts carry out orders one by one. So when the candidate answers
+ * STANDBY_STOP, no older order is left. */
 static void unprotect_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -143,8 +143,8 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 	const char *to = vm_host_name(fsm, vm_fsm_other(fsm));
 
 	fsm->give_back_due = false;
-	/* The promotion may have succeeded after all. The host's last report shows that, because a
-	 * host reports before it answers an order. */
+	/* Perhaps the promotion has succeeded after all. The host's last report shows this, because
+	 * a host reports before it answers an order. */
 	if (!ok || host->agent_state == WIRE_STATE_RUNNING ||
 	    host->agent_state == WIRE_STATE_PROMOTING) {
 		vm_finish_op(
@@ -198,8 +198,8 @@ static void on_unprotect(struct vm_step *s)
 		vm_end_protection(s, "operator asked to unprotect");
 		break;
 	}
-	/* Answer at once if the owner has no output to release, or is not connected. Otherwise,
-	 * answer when the owner has released the output. */
+	/* If the owner has output to release and is connected, answer when it has released the
+	 * output. If not, answer at once. */
 	if (!fsm->release_due) {
 		reply(s, true, "done", "%s is unprotected in term %" PRIu64, fsm->config->name,
 		      fsm->record.term);

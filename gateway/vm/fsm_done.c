@@ -32,8 +32,8 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		vm_promoted_begin(s);
 		return;
 	}
-	/* Put the advice into the event, not only into the reply: after a restart of this gateway
-	 * no operator waits for a reply. */
+	/* Put the advice into the event too. After a restart of this gateway no operator waits for
+	 * a reply. */
 	(void)snprintf(
 		reason, sizeof(reason),
 		"%s did not promote: %s; `holdfastctl failover %s` tries again, `holdfastctl "

@@ -76,8 +76,8 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 		       s->in->verdict == WIRE_VERDICT_EXITED ? "guest process exited"
 							     : "guest shut itself down",
 		       vm_peer_text(s));
-	/* If this call makes the VM PROTECTED, leave the promotion to the agent's next report,
-	 * which repeats the verdict. */
+	/* If this call makes the VM PROTECTED, do not promote now. The agent's next report repeats
+	 * the verdict, and the promotion begins then. */
 	if (s->in->verdict == WIRE_VERDICT_EXITED &&
 	    vm_way_is_no_matter(s, "says that its guest ended"))
 		return;
@@ -92,8 +92,8 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 	vm_finish_op(s, false, "guest-ended", "%s", reason);
 }
 
-/* Store which epoch was last committed, as the primary's report says. After a restart the gateway
- * does not know this by itself. */
+/* Take the number of the last committed epoch from the primary's report. After a restart the
+ * gateway does not know this number. */
 static void learn_committed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -110,8 +110,7 @@ static void learn_committed(struct vm_step *s)
 }
 
 /* Called when the owner's agent seals no more epochs, for example because the guest got a device
- * that the standby lacks. Ends protection: begins a new term, in which the guest runs
- * unprotected. */
+ * that the standby lacks. Ends protection: in a new term, the guest runs unprotected. */
 static void on_uncovered(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -129,7 +128,7 @@ static void on_uncovered(struct vm_step *s)
 }
 
 /* Protect the guest again without an operator's request. The gateway and the owner are two of the
- * three parties (gateway and two hosts), so they may begin the new term. */
+ * three parties (gateway and two hosts), so they can begin the new term. */
 static void protect_again(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -159,8 +158,8 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	if (s->in->term != fsm->record.term)
 		return;
 	vm_promoted_report(s);
-	/* The new owner runs the guest, so the promotion succeeded. In FAILED, the new owner was
-	 * only slow, or its answer was lost. */
+	/* The new owner runs the guest, so the promotion has succeeded. If the state is FAILED, the
+	 * new owner was only slow, or its answer was lost. */
 	if ((state == VM_PROMOTING || state == VM_FAILED) &&
 	    s->in->agent_state == WIRE_STATE_RUNNING) {
 		vm_order_ended(s, s->in->host, WIRE_VERB_PROMOTE, true, s->in->text);
@@ -168,8 +167,8 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	}
 	if (state != VM_SYNCING && state != VM_PROTECTED)
 		return;
-	/* An agent whose guest runs unprotected reports the epoch with which the guest was
-	 * promoted. That number is one of an earlier term. */
+	/* An agent whose guest runs unprotected reports the epoch of the guest's promotion. That
+	 * epoch belongs to an earlier term, so ignore it. */
 	if (s->in->role == WIRE_VM_ROLE_PRIMARY && s->in->agent_state != WIRE_STATE_RUNNING)
 		learn_committed(s);
 	if (s->in->is_uncovered) {
@@ -181,8 +180,8 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	vm_on_copy(s);
 }
 
-/* Note whether the last order took effect. The agent's part for this VM may later leave the ordered
- * state, for example when it restarts. Then forget the order, so that it is given again. */
+/* Note whether the last order took effect. If the host later leaves the ordered state, for example
+ * because its agent restarts, forget the order, so that it is given again. */
 static void track_effect(struct vm_fsm *fsm, struct vm_host *host)
 {
 	bool in_effect;
@@ -204,8 +203,8 @@ static void track_effect(struct vm_fsm *fsm, struct vm_host *host)
 	}
 }
 
-/* Give an event when the agent begins to slow the guest down, and when it stops doing so. Changes
- * in between cause no event, but operators can see them in the agent's statistics. */
+/* Give an event when the agent begins to slow the guest down, and when it stops. Changes in between
+ * are only in the agent's statistics. */
 static void on_throttle(struct vm_step *s, struct vm_host *host)
 {
 	const char *name = vm_host_name(s->fsm, s->in->host);

@@ -1,18 +1,18 @@
-/* fsm_life.c - initialises a state machine, and changes it outside of steps: leases, signs of life,
- * undoing a step. */
+/* fsm_life.c - initialises a state machine. Also changes it outside of steps: leases, signs of
+ * life, undoing a step. */
 #include <string.h>
 
 #include "base/clock.h"
 #include "vm/fsm_private.h"
 
-/* Intervals between ticks: TICK_PROTECTED_NS in PROTECTED, TICK_DOUBT_NS while the detector is in
- * doubt or a promotion is under way, and TICK_NS at all other times. */
+/* Intervals between ticks. TICK_PROTECTED_NS applies in PROTECTED. TICK_DOUBT_NS applies while the
+ * detector is in doubt or a promotion is under way. TICK_NS applies at all other times. */
 #define TICK_NS		  (50 * CLOCK_NS_PER_MS)
 #define TICK_PROTECTED_NS (20 * CLOCK_NS_PER_MS)
 #define TICK_DOUBT_NS	  (5 * CLOCK_NS_PER_MS)
 
-/* Margin after the end of a lease: for clock drift, and for frames that an agent releases just
- * after checking its lease. */
+/* Margin after the end of a lease. It covers clock drift, and frames that an agent releases just
+ * after it has checked its lease. */
 #define MUTE_MARGIN_NS (20 * CLOCK_NS_PER_MS)
 
 void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struct vm_record *record,
@@ -23,8 +23,8 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	fsm->record = *record;
 	fsm->next_order_id = first_order_id;
 	fsm->entered_ns = fsm->stepped_ns = fsm->ticked_ns = fsm->protection.progress_ns = now_ns;
-	/* Allow a promotion from any complete epoch, because the gateway does not know which epoch
-	 * its previous run committed. */
+	/* The gateway does not know which epoch its previous run committed. So allow a promotion
+	 * from any complete epoch. */
 	fsm->promote_epoch = 1;
 	for (int h = 0; h < VM_HOSTS; h++)
 		liveness_init(&fsm->host[h].live, &config->liveness, now_ns);
@@ -49,8 +49,8 @@ void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns)
 
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns)
 {
-	/* This is safe: the owner's lease ends earlier, because the owner counts it from the time
-	 * when it sent the beat. */
+	/* This is safe: the owner counts its lease from the time when it sent the beat, so the
+	 * lease ends earlier. */
 	if (fsm->config->release_ns)
 		vm_fsm_mute_after(fsm, now_ns, fsm->config->release_ns);
 }

@@ -2,8 +2,8 @@
  * two possible reasons: the two hosts agreed on the term without this gateway, or the journal was
  * lost or is an old copy.
  *
- * The gateway adopts the reported term if two voices agree on the owner (see `agreements`). The
- * report of one host alone begins a conflict (vm_fsm_in_conflict), in which this gateway begins no
+ * The gateway adopts the reported term if two voices agree on the owner (see `agreements`). If only
+ * one host reports it, a conflict begins (vm_fsm_in_conflict). In a conflict this gateway begins no
  * term and orders nothing. The conflict ends when two voices agree, when the reporting host reports
  * an older term again, or when an operator names the owner. */
 #include <inttypes.h>
@@ -45,30 +45,30 @@ static enum word word_of(const struct vm_host *host, uint64_t term)
 }
 
 /* Each row is one way in which two voices agree on an owner. `owner` is what the future owner says
- * about itself, and `other` is what the other host says about itself. If `votes` is false, the two
- * hosts agree. If `votes` is true, the other host agrees with this gateway, which votes for the
- * owner in its journal.
+ * about itself. `other` is what the second host says about itself. If `votes` is false, the two
+ * voices are the two hosts. If `votes` is true, the two voices are the second host and this
+ * gateway, which votes for the owner in its journal.
  *
- * The gateway has a vote only in SYNCING and PROTECTED (in the journal), for the journal's term
- * plus one. Without the gateway, the hosts can begin such a term only if the standby votes for it.
- * No host becomes the owner by its own word alone. */
+ * The gateway has a vote only if the journal says SYNCING or PROTECTED, and only for the journal's
+ * term plus one. Without the gateway, the hosts can begin such a term only if the standby votes for
+ * it. No host becomes the owner by its own word alone. */
 static const struct {
 	enum word owner, other;
 	bool votes;
-	/* the state to enter; rows with PROTECTED or SYNCING apply only if the VM is in one of
-	 * these two states now */
+	/* the state to enter. If it is PROTECTED or SYNCING, the row applies only while the VM is
+	 * in one of these two states */
 	enum vm_state to;
 	const char *text;
 } agreements[] = {
 	{WORD_HOLDS, WORD_STANDS_BY, false, VM_PROTECTED, "protected by"},
 	{WORD_RUNS, WORD_IDLE, false, VM_UNPROTECTED, "unprotected, without"},
 	{WORD_RUNS, WORD_FENCED, false, VM_UNPROTECTED, "unprotected, without"},
-	/* The standby voted for the new term. Its voice and the gateway's are enough: the owner may
-	 * be gone by now, or may never have received the vote. */
+	/* The standby voted for the new term. The standby's voice and the gateway's are enough:
+	 * perhaps the owner is gone, or has never received the vote. */
 	{WORD_NONE, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
 	{WORD_OLDER, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
 	/* The standby voted that the owner continues alone, and discarded its own copy. The owner
-	 * never got this vote and still waits for commits. So protect the guest anew. */
+	 * has not got this vote and still waits for commits. So protect the guest again. */
 	{WORD_OLDER, WORD_IDLE, true, VM_SYNCING, "protected anew by"},
 };
 
@@ -131,8 +131,8 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 	       agreements[row].other == word_of(&fsm->host[1 - owner], s->in->term);
 }
 
-/* Have the hosts agreed without the gateway, in the journal's own term, that @owner keeps the
- * guest? Yes if both report so. */
+/* Do both hosts report that they have agreed, in the journal's own term, that @owner keeps the
+ * guest? They can agree without the gateway. */
 static bool hosts_agree_on(const struct vm_fsm *fsm, uint8_t owner)
 {
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
@@ -148,8 +148,8 @@ bool vm_settle_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t to = vm_fsm_other(fsm);
-	/* Protect the guest again if the old owner still holds output, unless an operator has asked
-	 * for an unprotected guest and waits. */
+	/* If the old owner still holds output, protect the guest again. But if an operator waits
+	 * for an unprotected guest, do not. */
 	bool holds = vm_agent_holds(fsm->host[to].agent_state) && !fsm->give_back_due;
 
 	if (fsm->record.state != VM_FAILED || vm_fsm_in_conflict(fsm) || !hosts_agree_on(fsm, to))
@@ -208,8 +208,8 @@ void vm_on_newer_term(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const char *name = vm_host_name(fsm, s->in->host);
 
-	/* Terms cannot have grown this far, so the report is wrong. Do not let its term raise
-	 * term_seen, above which all new terms must be. */
+	/* Terms cannot have grown this far, so the report is wrong. It must not raise term_seen,
+	 * because all new terms must be above term_seen. */
 	if (s->in->term - fsm->record.term > WIRE_TERM_JUMP_MAX) {
 		begin_conflict(
 			s,

@@ -6,13 +6,13 @@
 #include "vm/fsm_private.h"
 
 /* wanted_verb() and the want_...() functions return the order that the state requires of a host, or
- * 0. They compute the order anew at every step (rule 6 of fsm.h). A forgotten order would do harm;
- * a repeated order does none. */
+ * 0. They compute the order again at every step (rule 6 of fsm.h), so that no order is forgotten. A
+ * repeated order does no harm. */
 
-/* Must a host that is not the owner be fenced again? Yes if it reports an older term, and neither
- * stands by nor is fenced: it may believe that it is the owner. An idle host must be fenced too. It
- * may have lost its files, and with them the effect of an earlier FENCE. Then nothing would stop a
- * QEMU that is started there later. */
+/* Must @host, which is not the owner, be fenced again? Yes if it reports an older term, and neither
+ * stands by nor is fenced. Such a host can believe that it is the owner. An idle host must be
+ * fenced too. If it has lost its files, it no longer knows that it was fenced. Then nothing would
+ * stop a QEMU that is started there later. */
 static bool must_be_fenced_anew(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	const struct vm_order *order = &host->order;
@@ -65,8 +65,8 @@ static uint8_t want_protected(const struct vm_fsm *fsm, uint8_t h)
 	return WIRE_VERB_STANDBY_START;
 }
 
-/* May PROMOTE be ordered? The fence command must have finished, and the old owner must be unable to
- * release output. */
+/* Can PROMOTE be ordered now? Only if the fence command has finished, and the old owner can no
+ * longer release output. */
 static bool may_promote(const struct vm_fsm *fsm)
 {
 	return fsm->fencing == VM_FENCING_NONE && fsm->stepped_ns >= fsm->mute_ns;
@@ -113,10 +113,10 @@ static void send_order(struct vm_step *s, uint8_t h, uint8_t verb)
 	a->order_id = order->id;
 }
 
-/* Called after a restart of the gateway in PROMOTING. Decides whether the fence command must run.
- * It does not run if the old owner reports and so gets the order to stop: an operator's failover
- * must not switch off a healthy host. It runs if the old owner stays silent until its leases have
- * expired. */
+/* After a restart of the gateway in PROMOTING, decide whether the fence command must run. If the
+ * old owner reports, it gets the order to stop, so the command does not run. (An operator's
+ * failover must not switch off a healthy host.) If the old owner stays silent until its leases have
+ * expired, the command runs. */
 static void judge_fencing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -159,8 +159,8 @@ void vm_on_fenced(struct vm_step *s)
 			 name, text);
 		return;
 	}
-	/* Put the advice into the event too, because usually no operator waits for a reply when the
-	 * primary falls silent. */
+	/* Put the advice into the event too. When the primary falls silent, usually no operator
+	 * waits for a reply. */
 	(void)snprintf(reason, sizeof(reason),
 		       "the fence command against %s failed: %s; when %s is known to be off, "
 		       "`holdfastctl failover %s` promotes without it", name, text, name,

@@ -42,10 +42,10 @@ void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *form
  * output, and order the other host to stop its standby. In a conflict, only gives an event. */
 void vm_end_protection(struct vm_step *s, const char *reason);
 
-/* Promote the other host if that is allowed now. @silent is true if the reason is the owner's
- * silence. The other host must then have been heard very recently, which shows that the gateway's
- * own link works. Returns true if the promotion has begun. Otherwise, sets *ret_why (a constant) to
- * what is missing, and returns false. */
+/* Promote the standby's host if that is allowed now. @silent is true if the reason is the owner's
+ * silence. In this case the standby's host must have been heard very recently, which shows that the
+ * gateway's own link works. Returns true if the promotion has begun. If not, returns false and sets
+ * *ret_why (a constant) to what is missing. */
 bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char **ret_why);
 
 /* Called when the standby has @epoch whole. Commits the epoch. If the VM is SYNCING and all output
@@ -59,9 +59,9 @@ void vm_on_way(struct vm_step *s, struct vm_host *host);
 /* Returns @host's description of the obstacle between clients and the guest there, or NULL if there
  * is none. */
 const char *vm_way_obstacle(const struct vm_fsm *fsm, uint8_t host);
-/* Called when the owner's guest has ended or its host is silent. The VM may be SYNCING only because
- * output cannot leave, although the standby has everything that was committed. In this case, makes
- * the VM PROTECTED again and returns true. In any other case, returns false. @why becomes part of
+/* Called when the owner's guest has ended or the owner's host is silent. Makes the VM PROTECTED
+ * again and returns true in one case: the VM is SYNCING only because output cannot leave the host,
+ * and the standby has all committed epochs. In any other case, returns false. @why becomes part of
  * the event's text. */
 bool vm_way_is_no_matter(struct vm_step *s, const char *why);
 /* Called at each tick in SYNCING: ends the protection if the guest's output has been blocked for
@@ -120,10 +120,10 @@ void vm_promoted_tick(struct vm_step *s);
 /* Handle a report of a term above the journal's. fsm->host holds the report already. */
 void vm_on_newer_term(struct vm_step *s);
 
-/* Called in any state; acts only in FAILED. The two hosts may have agreed without the gateway, in
- * the failed term, that the old owner keeps the guest. If both hosts report this agreement, ends
- * FAILED and returns true. The guest stays on the old owner, in a new term, and is protected again
- * if the hosts kept it protected. Without such an agreement, returns false. */
+/* Acts only in FAILED. Without the gateway, the two hosts can agree that the old owner keeps the
+ * guest in the failed term. If both hosts report this agreement, ends FAILED and returns true. The
+ * guest stays on the old owner, in a new term. If the hosts kept the guest protected, it is
+ * protected again. Without such an agreement, or in another state, returns false. */
 bool vm_settle_failed(struct vm_step *s);
 
 /* Begin a conflict, because the reporting host has obeyed a younger gateway (one with a larger

@@ -1,8 +1,8 @@
-/* fsm_promoted.c - finds out whether a promoted guest serves its clients. The host has only said
- * that it lets the guest run. The promotion is complete when the guest answers.
+/* fsm_promoted.c - finds out whether a promoted guest serves its clients. When a host has carried
+ * out PROMOTE, its guest runs, but perhaps it does not work.
  *
- * The promoted host stays the owner in any case: nothing here gives orders or undoes the promotion.
- * The result goes to the operator who waits for `failover`, into an event, and into `vm show`.
+ * Nothing here gives orders or undoes the promotion. The result goes to the operator who waits for
+ * `failover`, into an event, and into `vm show`.
  *
  *	                     a sign that the guest serves
  *       ORDER_DONE ──► WATCHED ───────────────────────────────────────────────────────────► SERVES
@@ -14,12 +14,11 @@
  * shows that guest, host and network work. Every guest with an IPv4 address answers ARP.
  *
  * If the gateway cannot send probes, the sign is something that the host reports:
- * - A frame from the guest (counted at the host's tap, without QEMU's own announcements) shows that
- *   the guest's network driver works.
- * - CPU time of a vCPU shows only that the guest executes something; a guest that loops in a fault
- *   uses CPU time too. So CPU time counts as a sign only after answer_within has expired.
- * - If the host reports nothing about the guest, nobody can see whether the guest serves. The
- *   host's report that the guest runs then counts as a sign, at once. */
+ * - A frame from the guest shows that the guest's network driver works. The host counts frames at
+ *   the tap, without QEMU's own announcements.
+ * - A vCPU's CPU time is a weak sign, because a guest that loops in a fault uses CPU time too. So
+ *   CPU time counts only after answer_within has expired.
+ * - If the host can report neither, its report that the guest runs counts at once. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

@@ -4,25 +4,26 @@
  * A protected guest's output waits for commits. So a standby counts as lost if commits wait for it
  * longer than standby_timeout, for whatever reason. A clock measures this:
  *
- *	 what happens                                    what the clock does
- *	 an epoch is committed                           it goes to zero
- *	 nothing waits for the standby                   it stays at zero
- *	 something waits for the standby                 it runs
- *	 this attempt relays more bytes than any         it goes to zero, but no longer does so
- *	 earlier attempt since the last commit           after ATTEMPTS_MAX attempts
- *	 the standby reports progress with the first     it goes to zero, but no longer does so
- *	 epoch (fsm_work.c)                              after ATTEMPTS_MAX attempts
- *	 the standby reconnects or refuses, or RESUME    it continues to run
- *	 is sent
- *	 the owner is not alive, the guest is paused,    it stops, because nothing could have been
- *	 or the gateway itself has stalled               committed, whatever the standby did
- *	 the clock reaches standby_timeout               the policy applies
+ *       what happens                                    the clock
+ *       an epoch is committed                           goes to zero
+ *       nothing waits for the standby                   stays at zero
+ *       something waits for the standby                 advances
+ *       this attempt relays more bytes than any         goes to zero (not after ATTEMPTS_MAX
+ *       earlier attempt since the last commit           attempts)
+ *       the standby reports progress with the first     goes to zero (not after ATTEMPTS_MAX
+ *       epoch (fsm_work.c)                              attempts)
+ *       the standby reconnects or refuses               advances
+ *       the gateway sends RESUME                        advances; a new attempt begins
+ *       the owner is not alive, the guest is paused,    stops: no epoch could be committed now,
+ *       or the gateway itself has stalled               whatever the standby does
  *
- * An attempt begins with each RESUME. "Something waits for the standby" means one of four things:
- * the standby's stream is down; the standby owes an acknowledgement; the standby has ended its
- * stream since the last commit; or there have been ATTEMPTS_LOOP attempts since the last commit. If
- * the standby owes nothing and the primary sends nothing, the detector judges the primary (fsm.c,
- * judge_primary()). */
+ * "Something waits for the standby" means one of these:
+ * - the standby's stream is down, or has ended since the last commit
+ * - the standby owes an acknowledgement
+ * - there have been ATTEMPTS_LOOP attempts since the last commit
+ *
+ * If the standby owes nothing and the primary sends nothing, the detector judges the primary
+ * (fsm.c, judge_primary()). */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>

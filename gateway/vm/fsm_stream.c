@@ -16,7 +16,7 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
 	bool primary = role == WIRE_VM_ROLE_PRIMARY;
 	enum vm_state state = fsm->record.state;
 
-	/* Refuse with "stale term" only a host that is no longer the owner. An owner whose
+	/* Refuse a host with "stale term" only if it is no longer the owner. An owner whose
 	 * protection has ended must continue to run the guest. */
 	if (term < fsm->record.term && !owner && primary)
 		return (uint16_t)error_set(ret_error, WIRE_REFUSED_STALE_TERM,
@@ -49,7 +49,7 @@ void vm_resume_if_ready(struct vm_step *s)
 	const struct vm_order *order = &fsm->host[other].order;
 	struct vm_action *a;
 
-	/* `effective` shows that the standby has reported since it got the order. So
+	/* `effective` shows that the standby has reported after it got the order, so
 	 * vm_way_obstacle() is up to date. */
 	if (fsm->record.state == VM_PREPARING && fsm->stream[VM_STREAM_STANDBY].up &&
 	    order->verb == WIRE_VERB_STANDBY_START && order->term == fsm->record.term &&
@@ -57,17 +57,17 @@ void vm_resume_if_ready(struct vm_step *s)
 	    !vm_way_obstacle(fsm, other)) {
 		vm_set_state(s, VM_SYNCING, fsm->record.owner, false, "standby %s is ready",
 			     vm_host_name(fsm, other));
-		/* at the end of this step vm_reconcile() orders PROTECT; the primary then opens its
-		 * stream, and RESUME is sent */
+		/* At the end of this step vm_reconcile() orders PROTECT. When the primary has
+		 * opened its stream, RESUME is sent. */
 		return;
 	}
 	if (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED)
 		return;
 	if (!fsm->stream[VM_STREAM_PRIMARY].up || !fsm->stream[VM_STREAM_STANDBY].up)
 		return;
-	/* Has the standby lost committed epochs? After a restart of this gateway `committed` may be
-	 * 0 (unknown). But in PROTECTED something was committed, so a standby without any epoch has
-	 * lost epochs. */
+	/* Has the standby lost committed epochs? After a restart of this gateway, `committed` can
+	 * be 0 (unknown). But in PROTECTED, an epoch was committed. So if the standby has no epoch,
+	 * it has lost epochs. */
 	if ((fsm->protection.complete < fsm->protection.committed ||
 	     fsm->protection.complete == 0) &&
 	    fsm->record.state == VM_PROTECTED)
@@ -82,8 +82,8 @@ void vm_resume_if_ready(struct vm_step *s)
 	a->term = fsm->record.term;
 	a->epoch = fsm->protection.complete;
 	a->generation = ++fsm->generation;
-	/* Commit again, in case a COMMIT was lost. Do not do this in SYNCING, where only an
-	 * acknowledgement of an epoch that was sent to the standby may make the VM PROTECTED. */
+	/* Send COMMIT again, because the last COMMIT can be lost. In SYNCING do not: only an
+	 * acknowledgement of an epoch that was sent to the standby can make the VM PROTECTED. */
 	if (fsm->record.state == VM_PROTECTED)
 		vm_epoch_complete(s, fsm->protection.complete);
 }
@@ -128,7 +128,7 @@ void vm_on_stream_failed(struct vm_step *s)
 }
 
 /* Called when the standby has refused the stream for good. In SYNCING, ends the attempt at once and
- * tells the operator. A VM that is PROTECTED stays PROTECTED until its standby counts as lost. */
+ * tells the operator. In PROTECTED, the VM stays PROTECTED until its standby counts as lost. */
 void vm_on_stream_refused(struct vm_step *s)
 {
 	vm_on_stream_failed(s);
@@ -147,8 +147,8 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 	 * nothing. */
 	if (fsm->record.state == VM_SYNCING && vm_way_obstacle(fsm, fsm->record.owner))
 		return;
-	/* Become PROTECTED only with an epoch after whose seal all output was held. A standby that
-	 * took over from an earlier epoch would not know of output that clients have received. */
+	/* Become PROTECTED only with an epoch after whose seal all output was held. With an earlier
+	 * epoch, the standby would not know of output that clients have received. */
 	if (fsm->record.state == VM_SYNCING && fsm->protection.held_from &&
 	    epoch >= fsm->protection.held_from) {
 		vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,

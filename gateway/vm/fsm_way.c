@@ -2,20 +2,19 @@
  *
  * If clients cannot reach the standby's tap, they could not reach the guest after a failover. If
  * held frames cannot leave the primary, the guest serves nobody. Each host says in its REPORT what
- * blocks the path on that host (key `way`, missing if nothing does). What follows when the path is
+ * blocks the path on that host (key `way`; no key: the path is free). What follows if the path is
  * blocked:
  *
- *	 state       blocked at     what follows
- *	 PREPARING   the standby    The standby does not count as ready, and PROTECT waits for at
- *	                            most twice order_timeout. (Spanning tree keeps a port silent
- *	                            for twice its forward delay.)
- *       SYNCING     the owner      Nothing is committed. After standby_timeout protection ends, so
- *	                            that clients reach the guest again, unprotected.
- *       PROTECTED   the owner      The VM becomes SYNCING. If the guest then ends or its host falls
- *	                            silent, the VM becomes PROTECTED again: the standby holds all
- *	                            that was committed, and can be promoted.
- *       PROTECTED   the standby    Only an event is given. If the primary fails, a promotion with a
- *	                            blocked path is still better than no promotion.
+ *       state       blocked at     what follows
+ *       PREPARING   the standby    The standby does not count as ready. PROTECT waits for at most
+ *                                  twice order_timeout.
+ *       SYNCING     the owner      Nothing is committed. After standby_timeout protection ends.
+ *                                  Clients can then reach the guest, unprotected.
+ *       PROTECTED   the owner      The VM becomes SYNCING. If the guest ends or its host falls
+ *                                  silent after that, the VM becomes PROTECTED again. The standby
+ *                                  can then be promoted, because it has all committed epochs.
+ *       PROTECTED   the standby    Only an event is given. If the primary fails, the standby is
+ *                                  promoted although its path is blocked.
  */
 #include <inttypes.h>
 #include <stdio.h>

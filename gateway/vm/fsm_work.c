@@ -1,4 +1,4 @@
-/* fsm_work.c - tracks how far each host has come with its orders, as the host reports.
+/* fsm_work.c - tracks how far each host has come with its orders.
  *
  * A guest of many GiB, a full backup link or a busy host can make any order slow. So the gateway
  * gives an order up only after order_timeout without progress:
@@ -6,10 +6,9 @@
  *	 order sent ──────────────► progress ──────────────► progress ──► ... ──► answer
  *	            < order_timeout           < order_timeout
  *
- * The host counts its own progress (REPORT, keys `step` and `step_moves`;
- * hostagent/supervision/progress.h) and says in a human-readable text what it did last. When
- * progress stops, that text becomes part of the error. An operator can end a `protect` with
- * `unprotect`. */
+ * The host reports its progress (REPORT; hostagent/supervision/progress.h). The key `step_moves` is
+ * a count, the key `step` says in words what the host did last. If progress stops, the words become
+ * part of the error. An operator can end a `protect` with `unprotect`. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,8 +20,8 @@ void vm_on_work(struct vm_step *s, struct vm_host *host)
 {
 	struct vm_work *work = &host->work;
 
-	/* The first report on a connection cannot show progress, because work->n_moves is still
-	 * the count from an earlier connection. */
+	/* The first report on a connection shows no progress, because work->n_moves is the count of
+	 * an earlier connection. */
 	if (work->is_known && s->in->n_moves > work->n_moves)
 		work->moved_ns = s->now_ns;
 	work->is_known = true;
@@ -80,8 +79,8 @@ const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size)
 	else
 		(void)snprintf(own, sizeof(own), "%s sent %s of the first copy",
 			       vm_host_name(fsm, owner), sent);
-	/* If the standby reports a step, do not name the link as a possible cause: the stream was
-	 * waiting for the standby, not for the link. */
+	/* If the standby reports a step, the stream waits for the standby. So do not name the link
+	 * as a possible cause. */
 	if (theirs[0])
 		(void)snprintf(copy, sizeof(copy), ", %s %s", vm_host_name(fsm, other), theirs);
 	(void)snprintf(text, size, "%s%s, and nothing more for %g s%s", own, copy, s,

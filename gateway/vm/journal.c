@@ -63,8 +63,8 @@ static struct vm_journal_entry *find(struct vm_journal_table *table, const char 
 	return NULL;
 }
 
-/* Parse @line, which is NUL-terminated and has no newline. Returns NULL if the line is good.
- * Otherwise, returns a text that says what is wrong with it. */
+/* Parse @line, which is NUL-terminated and has no newline. Returns NULL if the line is good. If it
+ * is not, returns a text that says what is wrong. */
 static const char *parse_line(char *line, struct vm_journal_entry *ret_entry)
 {
 	char *sum_at = strstr(line, " sum=");
@@ -118,7 +118,7 @@ static bool is_twice_in(const char *text, const char *word)
 }
 
 /* Read the VM's name at the beginning of @text. Returns false if there is no valid name, or if
- * @text looks like two lines run together. */
+ * @text looks like two lines without a newline between them. */
 static bool read_name(const char *text, char ret_name[WIRE_NAME_MAX + 1])
 {
 	size_t size = strcspn(text, " ");

@@ -11,13 +11,17 @@
  * XXH3-64 of the line's text before " sum=".
  *
  * Damage: an incomplete last line (no newline, or NUL bytes) is dropped with a warning. A power
- * loss leaves such a line if the fsync of an append never returned. Any other unreadable line is
- * kept in its place, except that unprintable bytes become '?' and a very long line is cut. The line
- * may be the newest line of the VM that it names. That VM is in doubt (vm_journal_doubt()) until a
- * newer line about it follows. The name itself may be damaged: another VM is in doubt too if the
- * line's checksum would be right with that VM's name. If the line has no readable name, all VMs are
- * in doubt. A file is refused if it is no journal, or if it has more than VM_JOURNAL_DAMAGED_MAX
- * unreadable lines. The error then names FILE:LINE.
+ * loss during an append leaves such a line. Any other unreadable line is kept in its place, but
+ * unprintable bytes become '?' and a very long line is cut.
+ *
+ * An unreadable line can be the newest line of its VM. So its VM is in doubt (vm_journal_doubt())
+ * until a newer line about the VM follows. These VMs are in doubt:
+ * - the VM that the line names
+ * - each VM whose name would make the line's checksum right, because the name can be damaged
+ * - all VMs, if the line has no readable name
+ *
+ * A file is refused if it is no journal, or if it has more than VM_JOURNAL_DAMAGED_MAX unreadable
+ * lines. The error then names FILE:LINE.
  *
  * Where: main opens the journal; journal_thread.c appends for fleet/. STATE_DIR/lock is held while
  * the journal is open, so two gateways cannot share one directory. Threads: the main thread until
@@ -68,14 +72,16 @@ struct vm_journal; /* opaque */
 
 /* Parse a whole journal in memory. @name is the file's name, for errors. Sets *ret_table to the
  * last entry of each VM and the unreadable lines. Sets *ret_torn to true if an incomplete last line
- * was dropped. Returns 0, -ENOMEM, or -EINVAL if @text is no journal or has too many unreadable
- * lines. With -EINVAL, *ret_error says where the damage is and what to do. */
+ * was dropped. Returns 0, or
+ *      -ENOMEM  memory is short
+ *      -EINVAL  @text is no journal, or has too many unreadable lines; *ret_error says where the
+ *               damage is and what to do */
 int vm_journal_parse(const char *name, const char *text, size_t size,
 		     struct vm_journal_table *ret_table, bool *ret_torn, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* May an unreadable line be the newest line of @vm? If so, sets *ret_error to the line's text and
- * what to do. vm_journal_doubt() does the same for an open journal. */
+/* Can an unreadable line be the newest line of @vm? If so, *ret_error has the line's text and says
+ * what to do. vm_journal_doubt() does this for an open journal. */
 bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm,
 			    struct error *ret_error);
 bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, struct error *ret_error);
@@ -84,11 +90,13 @@ bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, struct e
  * too small. */
 size_t vm_journal_format(const struct vm_journal_entry *entry, char *text, size_t size);
 
-/* Lock @dir (created if missing), read the journal, and rewrite it with one line for each VM and
- * the unreadable lines. Blocks, allocates, and logs a dropped line. Returns 0 and sets
- * *ret_journal, which the caller then owns. Returns -EBUSY if another gateway holds the lock,
- * -EINVAL if vm_journal_parse() refuses the journal, or another -errno. On error, sets *ret_error
- * to what is wrong and what to do. */
+/* Lock @dir (created if missing) and read the journal. Then rewrite the journal: only the last line
+ * of each VM and the unreadable lines remain. Blocks, allocates, and logs a dropped line. Returns 0
+ * and sets *ret_journal, which the caller then owns. On failure, sets *ret_error to what is wrong
+ * and what to do, and returns
+ *      -EBUSY   another gateway has the lock
+ *      -EINVAL  vm_journal_parse() refuses the journal
+ *      another -errno of the system calls */
 int vm_journal_open(const char *dir, struct vm_journal **ret_journal, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -98,10 +106,11 @@ struct vm_journal *vm_journal_close(struct vm_journal *journal);
 /* Returns the last entry of @vm, or NULL. Valid until the next append. */
 const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal, const char *vm);
 
-/* Add an entry and make it durable. Returns 0 once it is on disk. Returns -ESTALE and writes
- * nothing if @term is older than the VM's last term (a bug in the caller). Returns -ENOSPC if there
- * are VM_JOURNAL_VMS_MAX VMs already. Returns another -errno if writing failed. After that the old
- * entry remains, and the next append rewrites the whole file. */
+/* Add an entry and make it durable. Returns 0 once the entry is on disk. Errors:
+ *      -ESTALE         @term is older than the VM's last term (a bug in the caller)
+ *      -ENOSPC         there are VM_JOURNAL_VMS_MAX VMs already
+ *      another -errno  writing failed; the next append rewrites the whole file
+ * On error the VM's old entry remains. */
 int vm_journal_append(struct vm_journal *journal, const char *vm, const char *owner, uint64_t term,
 		      enum vm_state state) __attribute__((warn_unused_result));
 

@@ -1,15 +1,16 @@
 /* journal_thread.h - writes the journal and the incarnation on a separate thread.
  *
- * A disk may stall for seconds, and the loop must give leases during that time. So the loop must
- * not wait in fsync.
+ * A disk can stall for seconds. The loop must give leases during that time, so it must not wait in
+ * fsync.
  *
  *	loop:   append(ticket) ───► queue ───► thread: vm_journal_append() (write, fdatasync)
  *	loop:   take(ticket, result) ◄── eventfd ◄── done
  *
- * Where: main starts the thread after vm_journal_open() and before the loop; fleet/ appends records
- * and takes their results. While the thread runs, only the thread uses the journal. A "ticket" is
- * the number under which a record is queued: a VM's index, or JOURNAL_THREAD_INCARNATION. Each
- * ticket can have one unfinished record.
+ * A "ticket" is the number under which a record is queued: a VM's index, or
+ * JOURNAL_THREAD_INCARNATION. Each ticket can have one unfinished record.
+ *
+ * Where: main starts the thread after vm_journal_open() and before the loop. fleet/ appends records
+ * and takes their results. While this thread exists, only this thread uses the journal.
  * Threads: call all functions from the loop's thread. Only open and close block.
  */
 #ifndef VM_JOURNAL_THREAD_H
@@ -27,7 +28,7 @@
 struct journal_thread; /* opaque */
 
 /* Start the thread, which writes @journal (borrowed). Returns 0 and sets *ret_thread, which the
- * caller then owns; -ENOMEM; or another -errno. */
+ * caller then owns. Errors: -ENOMEM or another -errno. */
 int journal_thread_open(struct vm_journal *journal, struct journal_thread **ret_thread)
 	__attribute__((warn_unused_result));
 
@@ -39,15 +40,15 @@ struct journal_thread *journal_thread_close(struct journal_thread *thread);
  * return. */
 int journal_thread_fd(const struct journal_thread *thread);
 
-/* Queue one record (copied). journal_thread_take() later returns its result. Returns 0; or -EBUSY
- * if the last record of @ticket is unfinished, or @ticket is not below VM_JOURNAL_VMS_MAX (a bug in
- * the caller). */
+/* Queue one record (copied). Later journal_thread_take() returns its result. Returns 0, or -EBUSY
+ * for a bug in the caller: the last record of @ticket is unfinished, or @ticket is not below
+ * VM_JOURNAL_VMS_MAX. */
 int journal_thread_append(struct journal_thread *thread, size_t ticket, const char *vm,
 			  const char *owner, uint64_t term, enum vm_state state)
 	__attribute__((warn_unused_result));
 
-/* Queue incarnation_store() of @incarnation (copied) in @dir (borrowed until the result is taken),
- * with the ticket JOURNAL_THREAD_INCARNATION. Returns 0, or -EBUSY if the last such record is
+/* Queue incarnation_store() with the ticket JOURNAL_THREAD_INCARNATION. @incarnation is copied;
+ * @dir is borrowed until the result is taken. Returns 0, or -EBUSY if the last such record is
  * unfinished. */
 int journal_thread_store(struct journal_thread *thread, const char *dir,
 			 const struct incarnation *incarnation) __attribute__((warn_unused_result));

@@ -1,8 +1,8 @@
 /* relay.h - checks one VM's epoch stream on its way from primary to standby. Pure.
  *
- * The gateway commits what the standby acknowledges. So the epochs that it relays must be complete,
- * of the current term, and in an unbroken sequence. The relay checks only headers, EPOCH_BEGIN and
- * EPOCH_END. It never decodes pages: wire/ checks their checksum, and the standby checks their
+ * The gateway commits what the standby acknowledges. So the relayed epochs must be complete, of the
+ * current term, and in an unbroken sequence. To check this, the relay reads headers, EPOCH_BEGIN
+ * and EPOCH_END. It does not read pages: wire/ checks their checksum, and the standby checks their
  * content.
  *
  * Where: session/session_stream.c asks the relay before it forwards a frame. Forwarded bytes go
@@ -14,9 +14,9 @@
  *	                                                ▲                           │
  *	                                                └─────────EPOCH_END─────────┘
  *
- * In IN_EPOCH come PAGES, DEVICE, CLOCK and DISK frames. Their sequence numbers grow by one from
- * frame to frame. MACHINE frames may come after GEOMETRY and before the first epoch that follows a
- * RESUME. Each RESUME begins a new generation; frames of an older generation are dropped.
+ * In IN_EPOCH, the relay accepts PAGES, DEVICE, CLOCK and DISK frames. Their sequence numbers grow
+ * by one from frame to frame. MACHINE frames can come between GEOMETRY and the first epoch. Each
+ * RESUME begins a new generation. Frames of an older generation are dropped.
  *
  * Threads: the gateway's loop.
  */
@@ -96,8 +96,8 @@ void vm_relay_close(struct vm_relay *relay);
 
 /* Check a frame from the primary (any type from WIRE_GEOMETRY to WIRE_CLOCK, or WIRE_DISK). Returns
  * 0 and sets *ret_verdict to what to do with the frame. If the frame breaks the stream, closes the
- * relay, returns -EPROTO, and sets *ret_code (a WIRE_STREAM_ERROR_ number) and *ret_error to the
- * reason; the caller should then end the connection. */
+ * relay and returns -EPROTO. *ret_code (a WIRE_STREAM_ERROR_ number) and *ret_error then say why,
+ * and the caller should end the connection. */
 int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
 		   enum vm_relay_verdict *ret_verdict, uint16_t *ret_code, struct error *ret_error)
 	__attribute__((warn_unused_result));

@@ -1,14 +1,14 @@
-/* shield.h - decides when a flood of unwanted UDP datagrams is going on. During a flood the kernel
- * should drop such datagrams.
+/* shield.h - decides when a flood of unwanted UDP datagrams begins and ends. During a flood a BPF
+ * program, the shield (ebpf/shield.bpf.c), drops such datagrams in the kernel.
  *
- * Most of a flood's cost arises before the gateway sees the frames: they are copied into and out of
- * the port's ring, which has limited room. If the port is a kernel interface (net_af_packet), a BPF
- * program can be attached to its socket. The program checks frames before the kernel copies them
- * (ebpf/shield.bpf.c).
+ * Most of a flood's cost arises before the gateway sees the frames, because the kernel copies them
+ * into the port's ring. The shield checks frames before this copy. It can be attached only to a
+ * kernel interface (net_af_packet).
  *
- * The program is attached only during a flood. It drops some reordered datagrams that the gateway
- * would accept. It also needs a copy of the keys in the kernel, and costs time for every frame. The
- * program counts the datagrams that it drops, so that shield_look() notices the end of the flood.
+ * Outside a flood the shield is not attached, because it has costs. It needs time for every frame,
+ * and a copy of the keys in the kernel. It also drops some reordered datagrams that the gateway
+ * would accept. The shield counts the datagrams that it drops. From this count shield_look() knows
+ * the end of the flood.
  *
  *	          one SHIELD_LOOK_NS with at least SHIELD_UP_PER_S unwanted datagrams per second
  *	 DOWN ────────────────────────────────────────────────────────────────────────────────► UP
@@ -42,8 +42,8 @@ struct shield {
 /* Has SHIELD_LOOK_NS passed since shield_look() last counted? */
 bool shield_is_due(const struct shield *shield, uint64_t now_ns);
 
-/* If shield_is_due(), compute the rate of unwanted datagrams since shield_look() last counted, and
- * set is_up. @unwanted is the number of UDP datagrams refused or dropped so far, including
+/* Compute the rate of unwanted datagrams since the last count, and set is_up. Does nothing unless
+ * shield_is_due(). @unwanted is the number of UDP datagrams refused or dropped so far, including
  * datagrams that the kernel dropped. Returns true if is_up changed. Call this a few times a
  * second. */
 bool shield_look(struct shield *shield, uint64_t unwanted, uint64_t now_ns);

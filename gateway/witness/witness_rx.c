@@ -244,8 +244,8 @@ static bool may_check(struct witness_rx *rx, struct vm *v, enum wire_witness_pat
 
 /* ---- the evidence ---- */
 
-/* Returns @ahead_ns minus @than_ns, as a signed number. Both arguments say how far one clock is
- * ahead of another, modulo 2^64. */
+/* Returns @ahead_ns - @than_ns as a signed number. Each argument says, modulo 2^64, how far one
+ * clock is ahead of another. */
 static int64_t later_by_ns(uint64_t ahead_ns, uint64_t than_ns)
 {
 	return (int64_t)(ahead_ns - than_ns);
@@ -269,8 +269,8 @@ void witness_rx_clock(struct witness_rx *rx, size_t vm, uint64_t mono_ns, uint64
 }
 
 /* Returns how long the sample made at @mono_ns (by the primary's clock) was delayed on its way. The
- * message with the smallest delay counts as not delayed. The result is less than @now_ns, so that
- * the time of the sample is at least 1: 0 would mean "never". */
+ * message with the smallest delay counts as not delayed. The result is less than @now_ns, because
+ * the sample's time must not become 0 ("never"). */
 static uint64_t delay_ns(const struct vm *v, uint64_t mono_ns, uint64_t now_ns)
 {
 	int64_t late_ns = later_by_ns(now_ns - mono_ns, v->clock_ahead_ns);
@@ -285,9 +285,9 @@ static uint64_t grown(uint64_t before, uint64_t now)
 	return now > before ? now - before : 0;
 }
 
-/* Update the view with the frame counts of @w. Stores only counts that have grown, because samples
- * of two cores may arrive slightly out of order. A second copy of the newest sample, by the other
- * path, changes nothing. */
+/* Update the view with the frame counts of @w. Samples of two CPUs can arrive slightly out of
+ * order, so store only counts that have grown. If the newest sample comes again, by the second
+ * path, nothing changes. */
 static void count_frames(struct witness_view *view, const struct wire_witness *w, bool same_key)
 {
 	bool anew = !same_key && (w->to_guest < view->to_guest ||

@@ -17,34 +17,31 @@
  *	  its mac is right                                          bad_mac
  *	all passed: the window moves, the datagram is counted as    accepted
  *
- * Paths: the primary's kernel may send a sample twice, through the backup and through the client
- * network, each copy with its own signature. With each key, the receiver stores three things for
- * each of the two paths: the address from which datagrams must come, a window of sequence numbers
- * that were seen, and a share of the work. The copy that arrives first is used as the evidence; the
- * second copy changes nothing.
+ * Paths: the primary's kernel can send a sample twice: one datagram through the backup network and
+ * one through the client network. Each has its own signature. The datagram that arrives first is
+ * the evidence; the second changes nothing. Each key has for each path: the address from which
+ * datagrams must come, and a window of the sequence numbers that were seen.
  *
  * Bound on work: in all, WITNESS_RX_CHECKS_PER_MS macs are checked per millisecond. Half of these
- * checks are divided into equal shares, one for each path of each VM that has a key; datagrams for
- * other VMs or paths cannot use up a share. The other half is common: first come, first served.
+ * checks are divided equally among the paths of the VMs that have a key. So a flood against one VM
+ * cannot use up the checks of another VM. The other half is common: first come, first served.
  * Somebody who sees a VM's datagrams can build a flood that passes all checks before the mac. Some
- * of that VM's true datagrams are then dropped unchecked; a larger flood causes more such drops.
- * The VM's other datagrams are still accepted.
+ * of that VM's true datagrams are then dropped unchecked, but not all.
  *
- * Keys: a VM has a current and a previous key. The previous key stays valid until
- * WITNESS_RX_OVERLAP_NS after the first datagram signed with the current key. The reason: an agent
- * may hang before it uses a new key. Its kernel then continues to sign with the old key, and the
- * evidence is needed most while the agent hangs. When a new key is set, it becomes the current key.
- * The key that was current until then becomes the previous key if it was ever used; if it was never
- * used, it is dropped, and the previous key stays.
+ * Keys: a VM has a current and a previous key. If the agent hangs before it uses a new key, its
+ * kernel continues to sign with the old key. The evidence is needed most while the agent hangs. So
+ * the previous key stays valid until WITNESS_RX_OVERLAP_NS after the first datagram that is signed
+ * with the current key. When a new key is set, it becomes the current key. If the old current key
+ * was used, it becomes the previous key. If it was never used, it is dropped, and the previous key
+ * stays.
  *
  * Time: a datagram says when it was made, by the primary's clock. From each datagram and each beat
  * (witness_rx_clock()) the gateway computes the difference between its own clock and the primary's.
  * The smallest difference seen so far counts as the true offset between the clocks. If a datagram
- * has a larger difference, it was delayed on the way. The receiver then dates the evidence back by
- * the excess over the smallest difference. So old evidence does not look fresh, even if a queue was
- * full or somebody held datagrams back. The two clocks may drift apart, by less than 1/1000 of the
- * time. So the offset is raised by 1/1000 of the time that passes, until a smaller difference is
- * seen.
+ * has a larger difference, it was delayed on the way. The receiver then subtracts this delay from
+ * the evidence's time. So delayed evidence never looks fresh. The two clocks can drift apart by up
+ * to 1/1000 of the time. So the offset grows by 1/1000 of the time that passes, until a smaller
+ * difference is seen.
  *
  * Where: fleet/ sets keys and clocks; networks/witnessing.c passes in the datagrams; the detector
  * and control/ read the views.
@@ -67,15 +64,14 @@
 /* most macs checked per millisecond; one check takes about 0.12 microseconds
  * (docs/threat-model.md) */
 #define WITNESS_RX_CHECKS_PER_MS 512
-/* Half of these checks are divided among the paths of the VMs, and the other half is for all of
- * them together. Unused checks are kept for a later burst: at most this number for each path of
- * each VM, and at most this number for the common half. */
+/* Half of these checks are divided among the paths of the VMs. The other half is common. Unused
+ * checks are kept for a later burst: at most this number for each path of each VM, and at most this
+ * number for the common half. */
 #define WITNESS_RX_BURST	 512
 
-/* A sample that was delayed by this much or more is not counted in n_timely, because it says
- * nothing about the present. A shorter limit could exclude samples that only waited in a full
- * queue. An attacker who holds datagrams back can make a dead host look alive for at most this
- * long. */
+/* A sample that was delayed by this much or more is not counted in n_timely, because it is too old
+ * to be evidence. With a lower limit, samples that only waited in a full queue would not count. An
+ * attacker who delays datagrams can make a dead host look alive for at most this long. */
 #define WITNESS_RX_LATE_NS CLOCK_NS_PER_S
 
 enum witness_rx_verdict {
@@ -97,8 +93,8 @@ enum witness_rx_verdict {
 struct witness_view {
 	/* The following members are always valid. */
 	uint64_t n_accepted;
-	/* accepted datagrams that had the newest sequence number of their path and were less than
-	 * WITNESS_RX_LATE_NS old on arrival */
+	/* accepted datagrams that were less than WITNESS_RX_LATE_NS old when they arrived, and had
+	 * the newest sequence number of their path */
 	uint64_t n_timely;
 	uint64_t n_bad_mac;	/* forged datagrams: they named one of the VM's keys,
 				 * but the mac was wrong */
@@ -133,12 +129,14 @@ int witness_rx_new(struct witness_rx **ret_rx) __attribute__((warn_unused_result
 /* Wipe all keys and free @rx. NULL is fine. Returns NULL. */
 struct witness_rx *witness_rx_free(struct witness_rx *rx);
 
-/* Give @vm (0..WITNESS_RX_VMS_MAX-1) a new key, which the caller sends to the VM's host. @addresses
- * has the host's address for each enum wire_witness_path, in host byte order; 0: accept nothing on
- * that path. @key_id must not be 0 or in use. @key is copied. @clock_new is true if the host has
- * connected again. The host's clock may then have restarted, so the receiver learns the clock's
- * offset again. Returns 0, -EINVAL if @vm or @key_id is invalid, or -ENOMEM (also if this OpenSSL
- * has no SipHash). On error the keys stay as they were. */
+/* Give @vm (0..WITNESS_RX_VMS_MAX-1) a new key, which the caller sends to the VM's host.
+ * @addresses has the host's address for each enum wire_witness_path, in host byte order. If an
+ * address is 0, nothing is accepted on that path. @key_id must not be 0 or in use. @key is copied.
+ * @clock_new is true if the host has connected again. The receiver then learns the offset of the
+ * host's clock again, because that clock can have restarted. Returns 0. On error the keys stay as
+ * they were:
+ *      -EINVAL  @vm or @key_id is invalid
+ *      -ENOMEM  memory is short, or this OpenSSL has no SipHash */
 int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
 		       const uint8_t key[WIRE_WITNESS_KEY_SIZE],
 		       const uint32_t addresses[WIRE_WITNESS_N_PATHS], bool clock_new,
@@ -148,16 +146,16 @@ int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
  * protected. */
 void witness_rx_clear(struct witness_rx *rx, size_t vm);
 
-/* Compute the offset of the clock of @vm's host from an authentic message of that host. The message
- * arrived at @now_ns, and says that it was sent at @mono_ns by the host's clock. */
+/* Update the offset of the clock of @vm's host from an authentic message of that host. The host
+ * sent the message at @mono_ns of its clock; the message arrived at @now_ns. */
 void witness_rx_clock(struct witness_rx *rx, size_t vm, uint64_t mono_ns, uint64_t now_ns);
 
 /* Wipe previous keys that are no longer valid. Call this a few times a second. */
 void witness_rx_tick(struct witness_rx *rx, uint64_t now_ns);
 
 /* Check one UDP payload that came from @source (host byte order) through the network of @path.
- * @data is only read. A datagram that is not accepted changes only counters and the bound on
- * work. */
+ * @data is only read. If the datagram is not accepted, only counters and the bound on work
+ * change. */
 enum witness_rx_verdict witness_rx_input(struct witness_rx *rx, enum wire_witness_path path,
 					 uint32_t source, const uint8_t *data, size_t size,
 					 uint64_t now_ns);
@@ -178,7 +176,7 @@ struct witness_rx_key {
 bool witness_rx_get_key(const struct witness_rx *rx, size_t slot, enum wire_witness_path path,
 			struct witness_rx_key *ret_key);
 
-/* Count @n datagrams that the kernel's program dropped. witness_rx_add_refused() counts those
+/* Count @n datagrams that the shield (a BPF program) dropped. witness_rx_add_refused() counts those
  * dropped for the reason @verdict. witness_rx_add_bad_macs() counts those with the key_id of @slot
  * but a wrong mac. */
 void witness_rx_add_refused(struct witness_rx *rx, enum wire_witness_path path,

@@ -1,12 +1,12 @@
 /* agent_config.h - reads the agent's two kinds of configuration files: agent.ini, and one VM.ini
  * per VM.
  *
- * Why a wrong file is no error: a mistake in one VM's file must not leave the host's other VMs
- * without an agent. So a VM with a wrong file is listed with its fault, and carries out no orders.
- * Its reports show the fault to the operator.
+ * A mistake in one VM's file must not leave the host's other VMs without an agent. So a VM with a
+ * wrong file is no error: the VM is listed with its fault, and carries out no orders. Its reports
+ * show the fault to the operator.
  *
- * Where: main.c loads the files once, at the start. The result does not change after that, so any
- * thread may read it.
+ * Where: main.c loads the files once, at the start. Threads: any thread can read the result, which
+ * does not change.
  */
 #ifndef AGENT_CONFIG_H
 #define AGENT_CONFIG_H
@@ -125,10 +125,10 @@ struct agent_config {
 	uint32_t n_vms;
 };
 
-/* Read @path and every *.ini file in its vm_dir. Returns 0, or -errno if @path or the vm_dir is
- * wrong (*ret_error says in which file and line, and what was expected). The caller frees
- * *ret_config with agent_config_done(). *ret_config also has the VMs whose files are wrong, each
- * with its fault ("FILE:LINE: what is wrong, expected what"). */
+/* Read @path and every *.ini file in its vm_dir. If a VM's file is wrong, the VM is in *ret_config
+ * with its fault ("FILE:LINE: what is wrong, expected what"). Returns 0; the caller must free
+ * *ret_config with agent_config_done(). If @path or the vm_dir is wrong, returns -errno, and
+ * *ret_error says the file, the line and what was expected. */
 int agent_config_load(const char *path, struct agent_config *ret_config,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 void agent_config_done(struct agent_config *config); /* accepts a zeroed struct */

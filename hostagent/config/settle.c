@@ -19,8 +19,9 @@ static void forget_vm(struct agent_vm_config *vm, const char *fault)
 	snprintf(vm->fault, sizeof(vm->fault), "%s", fault);
 }
 
-/* Make the VMs' names unique. If two usable files have the same VM name, use neither: nobody knows
- * which one is right. If one of the two files is unusable, only the other one has the name. */
+/* Make the VMs' names unique. If two usable files have the same VM name, use neither file, because
+ * nobody knows which is right. If one of two files is unusable, the name belongs to the usable
+ * file. */
 static void settle_names(struct agent_config *config)
 {
 	char fault[ERROR_TEXT_BYTES];
@@ -43,8 +44,8 @@ static void settle_names(struct agent_config *config)
 	}
 }
 
-/* Find a thing that both VMs name although only one guest can have it. Returns what it is, with its
- * name in *ret_name; NULL if there is none. */
+/* Find something that only one guest can have, but both VMs name. Returns the kind of thing, and
+ * sets *ret_name to its name. Returns NULL if there is none. */
 static const char *find_shared(const struct agent_vm_config *a, const struct agent_vm_config *b,
 			       const char **ret_name)
 {

@@ -1,9 +1,10 @@
 /* settle.h - finds VM files that contradict each other.
  *
- * Why: each file can be right by itself, and two of them can still name one thing. Nobody knows
- * which file is right, so neither is used: one guest's epochs must never go into another's disk.
+ * Why: two files can both be valid but name the same thing, for example the same disk. One guest's
+ * epochs must never go into another guest's disk. Nobody knows which file is right, so neither file
+ * is used.
  *
- * Where: agent_config_load(), once all files are read. Threads: any (no state). Pure.
+ * Where: agent_config_load() calls it after it has read all files. Threads: any (no state). Pure.
  */
 #ifndef CONFIG_SETTLE_H
 #define CONFIG_SETTLE_H

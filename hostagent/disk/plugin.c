@@ -3,18 +3,19 @@
  *
  *	nbdkit --foreground PATH/holdfast-disk.so ring=FD [lifeline=FD]
  *
- * ring: the number of an inherited descriptor, which refers to the ring's memory. lifeline: the
- * number of an inherited descriptor, the reading end of a pipe to which nobody writes. When the
- * pipe's other end is closed, this process ends (server.h).
+ *      ring       number of an inherited descriptor: the ring's memory
+ *      lifeline   number of an inherited descriptor: the reading end of a pipe; when its writing
+ *                 end is closed, this process ends (server.h)
  *
- * A request to write, zero or trim is answered when the ring has its records. A flush is answered
- * at once: QEMU also flushes the guest's own disk, and the standby receives the flushed data with
- * the epoch. A read is refused, since a mirror never reads its target.
+ *      request             answer
+ *      write, zero, trim   when the ring has the records of the request
+ *      flush               at once: QEMU also flushes the guest's own disk, and the standby gets
+ *                          the flushed data with the epoch
+ *      read                refused: a mirror never reads its target
  *
- * Threads: with nbdkit's thread model SERIALIZE_REQUESTS, one thread serves a connection, and
+ * Threads: nbdkit's thread model is SERIALIZE_REQUESTS, so one thread serves a connection.
  * plugin_open() accepts one connection at a time. So only one thread appends to the ring, and needs
- * no lock. The model PARALLEL would be slower: its threads would wait for each other, since records
- * are appended one after another.
+ * no lock.
  */
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
@@ -32,8 +33,8 @@
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_SERIALIZE_REQUESTS
 
-/* How long a new connection waits for the end of the previous connection. QEMU can connect again
- * before this process has noticed that QEMU closed the previous connection. */
+/* How long a new connection waits for the end of the previous one. QEMU can close a connection and
+ * connect again before this process has noticed the close. */
 #define OPEN_WAIT_S 1
 
 /* the largest request; nbdkit proposes the same limit to clients */

@@ -21,8 +21,8 @@
 static int make_file(struct disk_ring *ring)
 {
 	ring->fd = memfd_create("holdfast-disk", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	/* Fix the file's size for good. Otherwise the writer could shrink the file, and reading
-	 * beyond the new end would give us a SIGBUS. */
+	/* Fix the file's size for good. If the writer could shrink the file, our next access beyond
+	 * the new end would cause a SIGBUS. */
 	if (ring->fd < 0 || ftruncate(ring->fd, (off_t)ring_file_bytes(ring)) < 0 ||
 	    fcntl(ring->fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
 		return -errno;
@@ -64,8 +64,8 @@ int ring_write_header(struct disk_ring *ring, const char *owner, const char *boo
 	(void)snprintf(h->owner, sizeof(h->owner), "%s", owner);
 	(void)snprintf(h->boot, sizeof(h->boot), "%s", boot);
 	atomic_store(&h->term, term);
-	/* The next store makes the file a ring. An agent that is killed earlier leaves a file
-	 * without a valid ring. */
+	/* Only the next store makes the file a valid ring. So if the agent is killed before it, no
+	 * half-made ring is used. */
 	atomic_signal_fence(memory_order_seq_cst);
 	h->magic = RING_MAGIC;
 	return 0;
@@ -117,8 +117,8 @@ uint64_t disk_ring_waiting(const struct disk_ring *ring)
 	return waiting < ring->data_bytes ? waiting : ring->data_bytes;
 }
 
-/* Can @pos be a position in the ring? It must be a multiple of 8, not before the tail, and at most
- * the ring's size after the tail. */
+/* Can @pos be a position in the ring? It must be a multiple of 8. It must not be before the tail,
+ * or beyond the tail by more than the ring's size. */
 static bool is_position(const struct disk_ring *ring, uint64_t pos)
 {
 	return pos % 8 == 0 && pos - ring->tail <= ring->data_bytes;
@@ -176,8 +176,7 @@ static void wake_writer(struct disk_ring *ring)
 	struct ring_header *h = ring->header;
 
 	/* The writer sets is_waiting and then looks for room. We make room and then read
-	 * is_waiting. So either the writer sees the room, or we see is_waiting and wake the
-	 * writer. */
+	 * is_waiting. So the writer sees the room, or we see is_waiting and wake the writer. */
 	if (!atomic_load(&h->is_waiting))
 		return;
 	atomic_fetch_add(&h->wakes, 1);
@@ -200,8 +199,8 @@ void disk_ring_set_sealing(struct disk_ring *ring, bool is_sealing)
 		wake_writer(ring);
 }
 
-/* Ask the writer to empty its table of hashes. Afterwards an empty entry means "the block is zero"
- * if @is_zero, else "the block's content is not known". */
+/* Ask the writer to empty its table of hashes. After that, an empty entry means "the block is zero"
+ * if @is_zero, or "the block's content is not known" if not. */
 static void wish(struct disk_ring *ring, bool is_zero)
 {
 	uint64_t old = atomic_load_explicit(&ring->header->table_wish, memory_order_relaxed);

@@ -1,29 +1,27 @@
 /* ring.h - a log of what a guest writes to one disk. Two processes share its memory, which can
  * outlive them.
  *
- * Why: QEMU copies each write of the guest to an NBD server, a child process of the agent. The
- * server (the writer) appends the writes to the ring, and the agent (the reader) reads them. The
- * agent must send the writes to the standby in their order, and must know which of them belong to
- * an epoch. To mark an epoch's end, a seal stores a position in the ring: all records before that
- * position belong to the epoch. A writer that finds the ring full waits for the reader. The reader
- * never waits.
+ * QEMU copies each write of the guest to an NBD server, a child process of the agent. This server,
+ * the writer, appends the data to the ring. The agent, the reader, sends the ring's records to the
+ * standby in their order. At the end of an epoch (the seal), the agent notes a position in the
+ * ring: all records before this cut belong to the epoch. If the ring is full, the writer waits for
+ * the reader. The reader never waits.
  *
  *	            tail                  cut of epoch 7         head
  *	             ▼                          ▼                 ▼
  *	 ... free    │ record  record  record   │ record  record  │   free ...
  *	             └ released when epoch 7 is committed         └ next append
  *
- * A position is the number of bytes that were ever put into the ring before it. Positions never
- * decrease, and are multiples of 8. A record consists of
+ * A position counts all bytes that were put into the ring before it, since the ring was made.
+ * Positions never decrease, and are multiples of 8. A record, in the byte order of the host:
  *
  *      8 bytes: op | bytes << 32       8 bytes: offset         data (WRITE only), padded to 8
  *
- * in the byte order of the host. The bytes of a WRITE all lie in one block of 64 KiB of the disk,
- * so a large write becomes several records. Both processes map the ring's data twice, one mapping
- * directly after the other. So even a record that begins near the end of the ring is contiguous in
- * memory.
+ * All bytes of a WRITE record lie in one 64 KiB block of the disk. So a large write becomes several
+ * records. Both processes map the ring's data twice, one mapping directly after the other. So even
+ * a record that begins near the end of the ring is contiguous in memory.
  *
- *	file   [ header 4 KiB ][ hashes: 16 bytes for each block ][ data: soft size + reserve ]
+ *      file   [ header 4 KiB ][ hashes: 16 bytes for each block ][ data: soft size + reserve ]
  *
  * Full ring. While more than three quarters of the soft size are used, each record waits for room,
  * but at most DISK_RING_SLOW_NS: QEMU's copy of the disk, and a guest that writes much, are slowed
@@ -39,24 +37,22 @@
  * Hashes. To synchronise a disk, QEMU writes the whole disk again, although the standby has most of
  * it. So for each block the writer stores a hash of the content last put into the ring. If QEMU
  * writes the same content again, no record is made, and the bytes are counted as `same_bytes`. This
- * is correct only if the standby has received every record. Call disk_ring_forget_hashes() if the
- * standby has not applied all released records, or has another image. A write of a part of a block,
- * a discard and a dropped record make the block's content unknown. The next write of the block then
- * makes a record.
+ * is correct only if the standby has applied every released record. If it has not, or has another
+ * image, call disk_ring_forget_hashes(). After a write of a part of a block, a discard or a dropped
+ * record, the block's content is unknown: the block's next write makes a record.
  *
  * After the agent's death. disk_ring_open() keeps the ring in a file, so that the next agent finds
- * the unreleased records and the hashes. The records go to the standby once more. That does no harm
- * if all of them up to the head arrive within one epoch: each byte gets the value of its last
- * record. Even if the writer is killed, all records before the head are whole. Without a writer,
- * the guest's writes are missing in the ring. Synchronising the disk finds them, since it offers
- * every block.
+ * the unreleased records and the hashes. The next agent sends these records once more. This does no
+ * harm if all of them arrive within one epoch, because each byte gets the value of its last record.
+ * Even if the writer is killed, all records before the head are whole. While there is no writer,
+ * the guest's writes are missing in the ring. To find them, the disk is synchronised again.
  *
  * Where: the agent's engine is the reader; plugin.c, in nbdkit's process, is the writer. The reader
- * does not trust the writer: it checks each record and every position, so a broken writer cannot
- * crash it. A broken writer can even change the bytes at disk_record.data while they are read. So
- * copy the bytes first, and compute checksums from the copy. (A hostile writer can end the agent by
- * SIGBUS: it can shrink the file of disk_ring_open(). The file of disk_ring_new() is sealed against
- * shrinking.)
+ * does not trust the writer. It checks each record and every position, so a broken writer cannot
+ * crash it. A broken writer can change the bytes at disk_record.data while they are read. So the
+ * reader must copy the bytes first, and compute checksums from the copy. A hostile writer can end
+ * the agent by SIGBUS if it shrinks the file of disk_ring_open(). The file of disk_ring_new()
+ * cannot be shrunk.
  *
  * Threads: one reader, one writer. A writer with several threads must make its calls one at a time.
  */
@@ -118,11 +114,11 @@ struct disk_ring_counts {
 /* ---- the reader's functions */
 
 /* Make a ring in anonymous memory for a disk of @disk_bytes, with room for @soft_bytes (rounded up
- * to whole pages) and for the reserve. At first no block's content is known. A page of the ring's
- * file takes memory only once it is written, and the file can neither grow nor shrink.
- * Returns 0 (the caller frees *ret with disk_ring_free()); -EINVAL if a size is out of its limits;
- * -ENOMEM, -EMFILE or another -errno of memfd_create(2) or mmap(2). On error *ret_error says
- * why. */
+ * to whole pages) and for the reserve. At first no block's content is known. A page of the ring
+ * takes memory only once it is written. The ring's file can neither grow nor shrink.
+ * Returns 0; the caller must free *ret with disk_ring_free(). On error *ret_error says why:
+ *      -EINVAL  a size is out of its limits
+ *      -ENOMEM, -EMFILE or another -errno of memfd_create(2) or mmap(2) */
 int disk_ring_new(uint64_t soft_bytes, uint64_t disk_bytes, struct disk_ring **ret,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 
@@ -132,14 +128,18 @@ struct disk_ring_id {
 	uint64_t term; /* see disk_ring_set_term() */
 };
 
-/* Like disk_ring_new(), but with the file @path, which should be on a tmpfs. Continues with the
- * ring that an earlier agent left there, if that ring is usable: it has no writer any more, all its
- * records can be read, it was made since the host's last boot, and it has the same @id and sizes.
- * Waits up to 2 s for an earlier writer to end: that writer holds a lock (flock) as long as it has
- * a descriptor or a mapping of the file. If the ring is not usable, replaces the file by a new one,
- * with memory reserved for all but the hashes; an earlier writer keeps the old file. The file stays
- * until the caller unlinks it. Returns 0 or an error like disk_ring_new(), or -ENOSPC or another
- * -errno of open() or fallocate(). disk_ring_why_new() says why a new file was made. */
+/* Like disk_ring_new(), but with the file @path, which should be on a tmpfs. The file stays until
+ * the caller unlinks it. If an earlier agent left a usable ring there, continues with that ring. A
+ * ring is usable if
+ * - it has no writer any more
+ * - all its records can be read
+ * - it was made since the host's last boot
+ * - it has the same @id and sizes.
+ * Waits up to 2 s for an earlier writer to end. (A writer has a lock, flock, as long as it has a
+ * descriptor or a mapping of the file.) If the ring is not usable, replaces the file by a new file.
+ * Reserves memory for all of the new file except the hashes. An earlier writer keeps the old file.
+ * Returns 0; an error of disk_ring_new(); or -ENOSPC or another -errno of open() or fallocate().
+ * disk_ring_why_new() says why a new file was made. */
 int disk_ring_open(const char *path, const struct disk_ring_id *id, uint64_t soft_bytes,
 		   uint64_t disk_bytes, struct disk_ring **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -147,8 +147,8 @@ int disk_ring_open(const char *path, const struct disk_ring_id *id, uint64_t sof
 /* Returns why no earlier ring was used, as a constant string; NULL if one was used. */
 const char *disk_ring_why_new(const struct disk_ring *ring);
 
-/* Store that the ring is valid in @term, too. Call this if the standby keeps its images in that new
- * term; a ring of an older term is not used. */
+/* Store that the ring is valid in @term too. (A ring of an older term is not used.) Call this if
+ * the standby keeps its images in the new term. */
 void disk_ring_set_term(struct disk_ring *ring, uint64_t term);
 
 /* Numbers that the reader stores in the ring for the next reader; 0 in a new ring. */
@@ -164,16 +164,16 @@ void disk_ring_set_note(struct disk_ring *ring, enum disk_ring_note note, uint64
  * NULL. */
 struct disk_ring *disk_ring_free(struct disk_ring *ring);
 
-/* Returns the descriptor of the ring's file (close-on-exec), which a writer passes to
- * disk_ring_map(). Owned by the ring. A writer must inherit or dup() it, so that it shares the
- * file's lock. */
+/* Returns the descriptor of the ring's file (close-on-exec), for disk_ring_map() in the writer.
+ * Owned by the ring. A writer must inherit or dup() the descriptor, so that the file's lock is
+ * common to both. */
 int disk_ring_fd(const struct disk_ring *ring);
 
 uint64_t disk_ring_disk_bytes(const struct disk_ring *ring); /* may also be called by the writer */
 
-/* Returns the position at which the next record will begin. If the guest is stopped and QEMU has
- * completed its writes, this position ends the epoch: all records before the position belong to the
- * epoch. A broken writer may have set any value; disk_ring_read() checks the value. Never
+/* Returns the position at which the next record will begin. Call this while the guest is stopped
+ * and QEMU has completed its writes: all records before the position then belong to the epoch. If
+ * the writer is broken, the position can have any value; disk_ring_read() checks it. Never
  * blocks. */
 uint64_t disk_ring_head(const struct disk_ring *ring);
 
@@ -184,11 +184,12 @@ uint64_t disk_ring_tail(const struct disk_ring *ring);
 uint64_t disk_ring_waiting(const struct disk_ring *ring);
 
 /* Read the record at *@pos and move *@pos to its end. Start with disk_ring_tail(), or with the
- * *@pos of an earlier read; @end is a value that disk_ring_head() returned. Records can be read
- * again until they are released. Never blocks.
- * Returns 1 and sets *ret_record; 0 if *@pos has reached @end; or -EBADMSG if the ring's content is
- * not valid, or @end is no position in the ring. After -EBADMSG *@pos is unchanged, and the caller
- * must give up this ring and its writer. */
+ * *@pos of an earlier read. @end is a value that disk_ring_head() returned. Records can be read
+ * again until they are released. Never blocks. Returns
+ *      1         *ret_record is set
+ *      0         *@pos has reached @end
+ *      -EBADMSG  the ring's content is not valid, or @end is no position in the ring; *@pos is
+ *                unchanged, and the caller must give up this ring and its writer */
 int disk_ring_read(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
 		   struct disk_record *ret_record) __attribute__((warn_unused_result));
 
@@ -196,15 +197,15 @@ int disk_ring_read(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
  * Does nothing if @pos is the tail or is not in the ring. */
 void disk_ring_release(struct disk_ring *ring, uint64_t pos);
 
-/* Set `sealing` before you stop the guest, and clear it when the guest may run again. While it is
- * set, appends do not wait and can use the reserve. */
+/* Set `sealing` before you stop the guest, and clear it when the guest can run again. While it is
+ * set, appends do not wait, but can use the reserve. */
 void disk_ring_set_sealing(struct disk_ring *ring, bool is_sealing);
 
 /* Make the writer forget the hashes of all blocks before it appends the next record. */
 void disk_ring_forget_hashes(struct disk_ring *ring);
 
-/* Forget the hash of block @block. No writer may run. If the file cannot be written, makes the
- * writer forget all hashes. */
+/* Forget the hash of block @block. Call this only while there is no writer. If the file cannot be
+ * written, makes the next writer forget all hashes. */
 void disk_ring_forget_block(struct disk_ring *ring, uint64_t block);
 
 enum disk_ring_match {
@@ -229,16 +230,15 @@ void disk_ring_get_counts(const struct disk_ring *ring, struct disk_ring_counts 
 
 /* ---- the writer's functions */
 
-/* Map the ring in the file @fd, which the caller still owns. Returns 0 (the caller frees *ret with
- * disk_ring_free()); -EINVAL if @fd is not a ring, or is a ring of another version; -ENOMEM; or
- * another -errno. */
+/* Map the ring in the file @fd, which the caller still owns. Returns 0; the caller must free *ret
+ * with disk_ring_free(). Errors: -EINVAL if @fd is not a ring, or is a ring of another version;
+ * -ENOMEM; or another -errno. */
 int disk_ring_map(int fd, struct disk_ring **ret) __attribute__((warn_unused_result));
 
-/* Append QEMU's request @op, which concerns @bytes at @offset of the disk; @data is the data of a
- * DISK_WRITE. Splits a large request into several records, and leaves out blocks that already have
- * the new content. If the ring is full, can wait (see the top of this file).
- * Returns 0, even if records were dropped because the ring is full; or -EINVAL if the bytes end
- * past the disk's end. */
+/* Append QEMU's request @op for @bytes at @offset of the disk. @data is the data of a DISK_WRITE.
+ * Splits a large request into several records. Leaves out blocks that already have the new content.
+ * If the ring is full, can wait (see the top of this file). Returns -EINVAL if the bytes end past
+ * the disk's end. Returns 0 in all other cases, even if records were dropped. */
 int disk_ring_append(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint64_t bytes,
 		     const void *data) __attribute__((warn_unused_result));
 

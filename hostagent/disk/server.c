@@ -84,8 +84,8 @@ struct child {
 
 /* ---- QEMU's user */
 
-/* Get a number from the text @status of /proc/PID/status: on the line that begins with @name, the
- * number at index @field (from 0). */
+/* Get a number from @status, the text of /proc/PID/status. The number is on the line that begins
+ * with @name, at index @field (from 0). */
 static bool status_field(const char *status, const char *name, int field, unsigned *ret)
 {
 	const char *at = strstr(status, name);
@@ -122,8 +122,8 @@ static int find_user(pid_t qemu_pid, struct child *child, struct error *ret_erro
 	if (r < 0)
 		return error_set(ret_error, r == -ENOENT ? -ESRCH : r,
 				 "cannot find the user of QEMU: %s: %s", path, strerror(-r));
-	/* The line has the real, effective, saved and file-system id. The last one (index 3)
-	 * decides whether QEMU may open the socket. */
+	/* The line has the real, effective, saved and file-system id. The file-system id (index 3)
+	 * decides whether QEMU can open the socket. */
 	if (!status_field(status, "\nUid:", 3, &uid) || !status_field(status, "\nGid:", 3, &gid))
 		return error_set(ret_error, -ESRCH, "%s is not understood", path);
 	child->drops_user = child->uid != uid;
@@ -161,8 +161,8 @@ static int open_socket(struct disk_server *s, const struct child *child, struct 
 
 /* ---- the child: between fork() and exec() only async-signal-safe calls */
 
-/* Become QEMU's user for good. Makes the system calls directly: libc's functions would also try to
- * change the process's other threads, which the child does not have. */
+/* Become QEMU's user for good. Calls the kernel directly: libc's functions would also try to change
+ * the process's other threads, which do not exist in the child. */
 static bool drop_user(const struct child *child)
 {
 	return syscall(SYS_setgroups, 0, NULL) == 0 &&
@@ -170,8 +170,8 @@ static bool drop_user(const struct child *child)
 	       syscall(SYS_setresuid, child->uid, child->uid, child->uid) == 0;
 }
 
-/* Return a copy of @fd with a number above those in enum child_fd. Setting up these numbers cannot
- * close such a copy. */
+/* Return a copy of @fd whose number is above those in enum child_fd. So the copy stays open while
+ * those numbers are set up. */
 static int away(int fd)
 {
 	return fcntl(fd, F_DUPFD_CLOEXEC, CHILD_N_FDS);
@@ -214,8 +214,8 @@ static enum step exec_nbdkit(struct child *child, char *const *environment)
 		return STEP_FDS;
 	if (child->drops_user && !drop_user(child))
 		return STEP_USER;
-	/* Check now, as QEMU's user, what QEMU and nbdkit must open later; otherwise an error would
-	 * be noticed much later. */
+	/* As QEMU's user, check now what QEMU and nbdkit must open later. Without this check, an
+	 * error would be noticed much later. */
 	if (access(child->path, R_OK | W_OK) < 0)
 		return STEP_SOCKET;
 	if (access(child->argv[PLUGIN_ARG], R_OK) < 0)
@@ -249,8 +249,8 @@ static void run_child(struct child *child)
 	_exit(127);
 }
 
-/* Start the child, and wait until it runs nbdkit or has failed. Returns 0, and *ret_failure says
- * whether and why it failed; or -errno if the child could not be started or watched. */
+/* Start the child. Wait until it runs nbdkit or has failed. Returns 0, and *ret_failure says
+ * whether and why the child failed. Returns -errno if the child could not be started or watched. */
 static int spawn(struct disk_server *s, struct child *child, struct failure *ret_failure)
 {
 	int fds[2], error;

@@ -10,17 +10,17 @@
  *	      ── lifeline ───────────► descriptor 5             (plugin.c: lifeline=5)
  *	      ◄─ messages ───────────  stdout, stderr           a thread logs them at debug
  *
- * The agent itself binds the socket and listens, and passes the socket to nbdkit (LISTEN_FDS, as
- * systemd does). So QEMU can connect as soon as disk_server_start() returns. QEMU gets its first
- * answer when nbdkit has started. If nbdkit fails to start, QEMU's connection is closed, and
- * disk_server_fd() becomes readable.
+ * The agent makes the listening socket and passes it to nbdkit (LISTEN_FDS, as systemd does). So
+ * QEMU can connect as soon as disk_server_start() returns. QEMU gets its first answer when nbdkit
+ * has started. If nbdkit fails to start, QEMU's connection is closed, and disk_server_fd() becomes
+ * readable.
  *
- * The server ends when the agent ends, even if the agent is killed: the server watches the
- * lifeline, a pipe whose other end only the agent has. (PR_SET_PDEATHSIG would end the server too
+ * The server watches the lifeline, a pipe whose writing end only the agent has. So the server ends
+ * when the agent ends, even if the agent is killed. (PR_SET_PDEATHSIG would end the server too
  * early, with the thread that called fork().)
  *
- * Where: the agent's engine starts one server for each disk. Threads: calls for one server must be
- * made one at a time. Each server has a thread in the agent, which reads its messages.
+ * Where: the agent's engine starts one server for each disk. Threads: for one server, make one call
+ * at a time. For each server, a thread in the agent reads the server's messages.
  */
 #ifndef DISK_SERVER_H
 #define DISK_SERVER_H
@@ -30,9 +30,9 @@
 
 #include "base/error.h"
 
-/* Used if `plugin` in struct disk_server_config is NULL: this environment variable may give the
- * plugin's absolute path (tests in a build tree set it). If the variable is not set either, the
- * installed plugin is used. */
+/* This environment variable can give the plugin's absolute path; tests in a build tree set it. It
+ * is used if `plugin` in struct disk_server_config is NULL. If it is not set either, the installed
+ * plugin is used. */
 #define DISK_SERVER_PLUGIN_ENV "HOLDFAST_DISK_PLUGIN"
 
 #define DISK_SERVER_LINE_BYTES 256u /* longer messages of the server are cut */
@@ -40,11 +40,11 @@
 /* disk_server_start() copies the strings that it still needs afterwards. */
 struct disk_server_config {
 	const char *label;  /* start of each line in the log, such as "vm=web1 disk=root" */
-	/* path of the socket to make, at most 107 bytes; an old socket is replaced. QEMU's user
-	 * needs the right x on the directories above it */
+	/* path of the socket, at most 107 bytes; replaces an old socket. QEMU's user needs the
+	 * right x on the directories above it */
 	const char *socket;
-	/* QEMU's process: the server runs as the user of this process, and only this user may
-	 * connect. 0: the agent's user */
+	/* QEMU's process. The server runs as that process's user, and only this user can connect.
+	 * 0: the agent's user */
 	pid_t qemu_pid;
 	int ring_fd;	    /* from disk_ring_fd(); borrowed, the child gets a copy */
 	/* absolute path; NULL: the nbdkit that was found when Holdfast was built */
@@ -54,19 +54,22 @@ struct disk_server_config {
 
 struct disk_server;
 
-/* Make the socket and start a server for it. Does not wait until the server answers.
- * Returns 0 (QEMU can connect now; the caller ends *ret with disk_server_stop()); -ENAMETOOLONG if
- * the socket's path is too long; -ENOENT if the plugin or nbdkit is missing; -EACCES if QEMU's user
- * cannot reach the socket or the plugin; -ESRCH if QEMU has ended; -ENOMEM; or another -errno of
- * socket, fork or exec. On error *ret_error says why and what to do. */
+/* Make the socket and start a server for it. Does not wait until the server answers. After success
+ * QEMU can connect, and the caller must end *ret with disk_server_stop(). Returns 0. On error
+ * *ret_error says why and what to do:
+ *      -ENAMETOOLONG  the socket's path is too long
+ *      -ENOENT        the plugin or nbdkit is missing
+ *      -EACCES        QEMU's user cannot reach the socket or the plugin
+ *      -ESRCH         QEMU has ended
+ *      -ENOMEM or another -errno of socket, fork or exec */
 int disk_server_start(const struct disk_server_config *config, struct disk_server **ret,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Returns a pidfd, which becomes readable when the server has ended. Owned by @server. */
 int disk_server_fd(const struct disk_server *server);
 
-/* Copy the server's last message to @ret_line, as one line, cut to @size; "" if there was no
- * message. The last message often says why the server ended. May be called until
+/* Copy the server's last message to @ret_line, as one line, cut to @size. The message often says
+ * why the server ended. If there was no message, @ret_line is "". Call this before
  * disk_server_stop(). */
 void disk_server_last_line(struct disk_server *server, char *ret_line, size_t size);
 

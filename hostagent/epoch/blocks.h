@@ -1,14 +1,15 @@
 /* blocks.h - reads some blocks of a disk's image and hashes them, on a thread of its own.
  *
- * Why: the copy on the standby is verified while the guest runs (engine_verify.c). A read may wait
- * for the disk, and the engine's thread must not.
+ * Why: while the guest runs, the copy on the standby is compared with the disk (engine_verify.c). A
+ * read can wait for the disk, but the engine's thread must not wait.
  *
  *      blocks_start() ──► [thread: read, hash] ──► blocks_are_done() ──► blocks_end()
  *
- * The image is read beside QEMU, as a file. That gives the guest's content only if the image is
- * raw, as large as the disk, and read the way QEMU writes it: through the page cache, or with
- * O_DIRECT past it. blocks_open() checks this. A block that the guest writes meanwhile may be read
- * half old, half new: the caller must not use its hash.
+ * The image is read as a file, not through QEMU. This gives the guest's content only if the image
+ * is raw and as large as the disk. It must also be read in the way in which QEMU writes it: through
+ * the page cache, or with O_DIRECT. blocks_open() checks this. If the guest writes a block
+ * meanwhile, the block can be read half old, half new. The caller must not use the hash of such a
+ * block.
  *
  * Where: engine_verify.c. Threads: the calls for one object must be made one at a time.
  */
@@ -29,15 +30,15 @@ _Static_assert(BLOCKS_BYTES <= WIRE_DISK_HASHED_MAX, "a HASH record takes a bloc
 
 struct blocks;
 
-/* Open the image of @disk, which QEMU, process @pid, has open. Returns 0 (the caller frees *ret
- * with blocks_free()); -ENOTSUP if the image cannot be read beside QEMU (*ret_error says why);
+/* Open the image of @disk, which QEMU (process @pid) has open. Returns 0; the caller must free *ret
+ * with blocks_free(). Errors: -ENOTSUP if the image cannot be read as a file (*ret_error says why);
  * -ENOMEM; or -errno of open(). */
 int blocks_open(pid_t pid, const struct vmm_disk *disk, struct blocks **ret,
 		struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Start to read up to @n_max (BLOCKS_MAX at most) blocks from block @first on, which is on the
- * disk. None may be running. Returns the number of blocks, or -EAGAIN if no thread could be
- * started. */
+/* Start to read up to @n_max (at most BLOCKS_MAX) blocks from block @first on. @first must be on
+ * the disk, and all earlier reads must have ended. Returns the number of blocks, or -EAGAIN if no
+ * thread could be started. */
 int blocks_start(struct blocks *blocks, uint64_t first, uint32_t n_max)
 	__attribute__((warn_unused_result));
 
@@ -51,7 +52,7 @@ void blocks_end(struct blocks *blocks);
  * Returns NULL if the block could not be read. Call it after blocks_end(). */
 const uint8_t *blocks_hash(const struct blocks *blocks, uint32_t i, uint32_t *ret_bytes);
 
-/* Returns the content of the last block that was read, BLOCKS_BYTES or what the disk has of it.
+/* Returns the content of the last block that was read: BLOCKS_BYTES, or less at the disk's end.
  * Valid until the next blocks_start(). */
 const uint8_t *blocks_last(const struct blocks *blocks);
 

@@ -34,8 +34,8 @@ static const char *const guest_values[GUEST_N_CONDITIONS] = {
 };
 
 static const struct change guest_changes[] = {
-	/* Changes by our own pauses. The guest can be paused before our pause begins: a FULL epoch
-	 * is sealed even if somebody has paused the guest. */
+	/* Changes by our own pauses. A FULL epoch is sealed even if somebody has paused the guest,
+	 * so the guest can be paused before our pause begins. */
 	{GUEST_RUNS, GUEST_SEALING, DEBUG},
 	{GUEST_PAUSED_NEWLY, GUEST_SEALING_PAUSED, DEBUG},
 	{GUEST_PAUSED, GUEST_SEALING_PAUSED, DEBUG},
@@ -51,8 +51,8 @@ static const struct change guest_changes[] = {
 	{GUEST_PAUSED_NEWLY, GUEST_PAUSED, DEBUG},
 	{GUEST_PAUSED_NEWLY, GUEST_RUNS, INFO},
 	{GUEST_PAUSED, GUEST_RUNS, INFO},
-	/* Changes when we stop the guest, because this host must not speak for the guest (its lease
-	 * has expired, or it was outvoted). */
+	/* Changes when we stop the guest. This happens if the lease has expired or this host was
+	 * outvoted: the host must not speak for the guest. */
 	{GUEST_RUNS, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING, GUEST_STOPPED, INFO},
 	{GUEST_STOPPING, GUEST_RUNS, INFO}, /* QEMU refused `stop`, or the guest was resumed */

@@ -1,8 +1,8 @@
 /* condition.h - the conditions of an engine, and the changes of each that are allowed. Pure.
  *
- * Why: an engine has eight conditions that change independently of each other: what the guest does,
- * where its frames go, whether this host may speak for it, and so on. Each condition is one enum
- * with one table of allowed changes, so no unforeseen combination of flags can arise.
+ * An engine has eight conditions that change independently of each other: what the guest does,
+ * where the guest's frames go, and so on. Each condition is one enum with a table of the allowed
+ * changes. engine_private.h explains the conditions.
  *
  *	guest   RUNS ◄─► SEALING ◄─► SEALING_PAUSED ─► PAUSED_NEWLY ─► PAUSED ─► RUNS
  *	        RUNS ─► STOPPING ─► STOPPED ─► RUNS		all but SEALING* ─► LOST
@@ -109,10 +109,10 @@ struct condition;
 extern const struct condition condition_guest, condition_output, condition_voice, condition_stream,
 	condition_direct, condition_sync, condition_cover, condition_disks;
 
-/* Return true if @condition may change from @from to a different value, @to. If so, *ret_level is
- * the level at which to log the change: DEBUG if every seal makes this change, or if another log
- * line reports it. Return false otherwise, also if @from or @to is not a value of this
- * condition. */
+/* Is the change of @condition from @from to @to allowed? Returns false if not, if @from is @to, or
+ * if one of the two is not a value of @condition. Returns true if it is, and sets *ret_level to the
+ * level at which to log the change. The level is DEBUG if every seal makes this change, or if
+ * another log line reports it. */
 bool condition_allows(const struct condition *condition, unsigned int from, unsigned int to,
 		      enum log_level *ret_level);
 

@@ -1,16 +1,18 @@
 /* copier.h - copies a stopped guest's pages with two threads.
  *
- * Why: copying is the part of a pause that grows with the number of dirty pages. While the guest is
- * stopped, its core is free, so a second thread can help to copy. This makes the pause shorter if
- * there are some thousands of pages or more. Measured for 64 MiB, with two threads and with one:
- * 4.4 and 6.4 ms for private memory (read by process_vm_readv), 5.7 and 10 ms for scattered pages,
- * 3.1 and 3.8 ms for shared memory.
+ * Why: the more pages are dirty, the longer a pause takes. While the guest is stopped, its core is
+ * free, so a second thread can help to copy. Times for 64 MiB:
+ *
+ *      memory                               one thread   two threads
+ *      private (read by process_vm_readv)   6.4 ms       4.4 ms
+ *      scattered pages                      10 ms        5.7 ms
+ *      shared                               3.8 ms       3.1 ms
  *
  *	pages    │ step 0 │ step 1 │ step 2 │ ... │        COPIER_STEP_PAGES each, across ranges
- *	owner      takes a step, checks whether QEMU has saved its devices, takes the next ...
- *	helper     once QEMU has saved them: takes a step, takes the next ...
+ *      owner      copies a step, checks whether QEMU has saved its devices, copies the next ...
+ *      helper     when QEMU has saved its devices: copies a step, copies the next ...
  *
- * The owner does not wait for the helper to wake up. A helper that wakes up late finds no steps
+ * The owner does not wait until the helper wakes up. If the helper wakes up late, no steps are
  * left. If the helper has begun a step, the owner waits for the end of that step.
  *
  * Where: used by seal.c. Threads: one owner calls all functions; the helper is started by this
@@ -24,22 +26,23 @@
 
 #include "vmm/guestmem.h"
 
-/* One step copies 1 MiB, which takes some 0.15 ms. This is short enough for the owner to serve a
- * gate (vmm/gate.h) between two steps. */
+/* One step copies 1 MiB in about 0.15 ms. So the owner can serve a gate (vmm/gate.h) soon enough
+ * between two steps. */
 #define COPIER_STEP_PAGES 256u
 /* The helper is woken only if at least this many pages are left: a wake-up takes 0.05 to 0.1 ms. */
 #define COPIER_BOTH_PAGES 2048u
 
 struct copier;
 
-/* A function that copier_run() calls on the owner's thread, between two steps. Returns 0 while QEMU
- * still uses the other core; 1 once that core is free (the helper may be woken); -errno to end the
- * copy with this error. */
+/* A function that copier_run() calls on the owner's thread, between two steps. Returns
+ *      0       QEMU still uses the second core
+ *      1       the second core is free, so the helper can be woken
+ *      -errno  end the copy with this error */
 typedef int (*copier_between_fn)(void *arg);
 
-/* Make a copier, and start its helper unless the machine has only one core. If the helper cannot be
- * started, the owner copies alone. @mem is borrowed until copier_free(); @n_pages is the largest
- * number of pages in one copy. Returns 0 or -ENOMEM. */
+/* Make a copier. Start its helper thread, unless the machine has only one core. If the helper
+ * cannot be started, the owner copies alone. @mem is borrowed until copier_free(). @n_pages is the
+ * largest number of pages in one copy. Returns 0 or -ENOMEM. */
 int copier_new(const struct guestmem *mem, uint32_t n_pages, struct copier **ret)
 	__attribute__((warn_unused_result));
 

@@ -36,13 +36,11 @@ struct dup {
 						 * current window */
 };
 
-/* Looking a page up costs a hash of all its bytes. While almost no pages repeat, only some pages
- * are looked up. A cheap hash of a few bytes of the page puts the page into one of SPARSE_ONE_IN
- * groups. Only the pages of two groups are looked up. Equal pages are in the same group, so all or
- * none of them are looked up. Thus the share of repeated pages among those looked up is about the
- * true share. One of the two groups is always the same, to find pages that repeat after a long
- * time. The other group changes with each window (a number of lookups), to reach all groups in
- * turn. */
+/* Looking a page up costs a hash of all its bytes. So while almost no pages repeat, only a sample
+ * of the pages is looked up. A cheap hash of a few bytes puts each page into one of SPARSE_ONE_IN
+ * groups. The sample consists of two groups. Equal pages are in the same group, so the sample shows
+ * how many pages repeat. One of the two groups is always the same, to find pages that repeat after
+ * a long time. The second group changes with each window (a number of lookups). */
 #define WINDOW_LOOKED 128u
 #define WINDOW_ASKED  4096u
 #define WORTH_ONE_IN  64u
@@ -51,7 +49,7 @@ struct dup {
 #define TAG_MASK UINT64_C(0xffffffff00000000)
 
 /* With two entries for each page of the reference, four of five pages keep an entry. The other
- * pages lose their entry to another page that belongs at the same place. */
+ * pages lose their entry to a page with the same place in the table. */
 #define ENTRIES_PER_PAGE 2u
 
 int dup_new(uint32_t n_pages, const struct reference *reference, struct dup **ret)
@@ -122,14 +120,13 @@ int dup_offer(struct dup *d, uint32_t index)
 	if (!d->is_full && mark != EXPECTED)
 		return mark == REPEATED ? 0 : -EINVAL;
 	marks_set(&d->marks, index, OFFERED);
-	/* If the page is pinned, its earlier record is not written yet. A DUP record would be
-	 * written at once, and so before that earlier record. The standby would apply the two in
-	 * the wrong order. */
+	/* If the page is pinned, its earlier record is not written yet. A DUP record is written at
+	 * once, so the standby would apply the two records in the wrong order. */
 	return !reference_is_pinned(d->reference, index);
 }
 
-/* May the next record be a DUP of page @source for @page? The standby's page @source must equal
- * @page whenever that record is applied. (An epoch can be applied more than once.) */
+/* Can the next record be a DUP of page @source for @page? Whenever that record is applied, the
+ * standby's page @source must equal @page. (An epoch can be applied more than once.) */
 static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 {
 	unsigned mark = marks_get(&d->marks, source);
@@ -142,12 +139,12 @@ static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 	return theirs && memcmp(theirs, page, PAGE_BYTES) == 0;
 }
 
-/* A page with a known reference is looked up only if its cache line at this offset has changed.
- * Comparing one line is cheap. In most pages with a short delta this line has not changed. */
+/* A page with a known reference is looked up only if its cache line at this offset has changed. In
+ * most pages with a short delta this line has not changed, and a line is compared quickly. */
 #define FIRST_LINE	 256u
 #define FIRST_LINE_BYTES 64u
-/* The bytes at these offsets are compared to estimate the length of a page's delta. If at least
- * LONG_PROBES of them have changed, the delta counts as long. */
+/* The bytes at these offsets are compared, to estimate the length of a page's delta. If at least
+ * LONG_PROBES bytes have changed, the delta counts as long. */
 static const uint16_t probes[] = {1800, 3344, 792, 2336, 3880, 1328, 2872};
 #define LONG_PROBES 2u
 
@@ -180,8 +177,8 @@ static bool is_chosen(struct dup *d, const uint8_t *page)
 {
 	uint64_t words[3];
 
-	/* Look up all pages of a FULL epoch. Each page is sent only once, and a lookup is faster
-	 * than sending the page over the link. */
+	/* In a FULL epoch, look up all pages. Each page is sent only once, and a lookup takes less
+	 * time than the link needs for a page. */
 	if (d->is_full)
 		return true;
 	if (++d->n_asked > WINDOW_ASKED || d->n_looked > WINDOW_LOOKED) {

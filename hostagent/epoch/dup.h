@@ -11,25 +11,24 @@
  *	                          └─► page 4711: may it be copied now?
  *	                              is its reference (the standby's version) the same 4096 bytes?
  *
- * An entry is a hint, which may be stale or have a colliding hash. Only the comparison of the bytes
- * decides. So entries are never removed: a wrong entry costs time, but causes no error.
+ * An entry is only a hint: it can be stale, or have a colliding hash. So the bytes are always
+ * compared. A wrong entry costs time, but causes no error. Entries are never removed.
  *
- * docs/wire-format.md 5.9 says which pages a DUP record may copy: in an ordinary epoch, a page that
- * has no record after the DUP record; in a FULL epoch, a page that has a record before the DUP
- * record. Also, when the standby handles the DUP record, its copied page must have the bytes that
- * our reference has now. So a page that is pinned in the reference must not be copied: the record
- * with its bytes is not written yet. To follow these rules, each page has one of these states in
- * each epoch:
+ * A DUP record can copy a page only under three rules (docs/wire-format.md 5.9):
+ * - Ordinary epoch: the copied page has no record after the DUP record.
+ * - FULL epoch: the copied page has a record before the DUP record.
+ * - When the standby handles the DUP record, its copied page has the bytes that our reference has
+ *   now. So the page must not be pinned: a pinned page's record is not written yet.
  *
- *	FREE ── expect ──► EXPECTED ── offer ──► OFFERED     A DUP may copy a FREE page (in an
- *	  │                   │ expect once more             ordinary epoch), and an OFFERED page
- *	  │                   └──► REPEATED: never copied,   that is not pinned
- *	  │                        never sent as a copy
- *	  └─ offer (FULL) ─► OFFERED
+ * To follow these rules, each page has one of these states in each epoch:
+ *
+ *      FREE ── expect ──► EXPECTED ── offer ──► OFFERED     A DUP can copy a FREE page (in an
+ *        │                   │ expect once more             ordinary epoch), and an OFFERED page
+ *        │                   └──► REPEATED: never copied,   that is not pinned
+ *        │                        never sent as a copy
+ *        └─ offer (FULL) ─► OFFERED
  *
  * A page of which only little has changed is not looked up, because its delta is short anyway.
- * While almost no lookup finds another page with the same content, only some of the pages are
- * looked up.
  *
  * Where: used by the encoder, in the order of its records. Threads: the engine's. Allocates in
  * dup_new only.
@@ -58,28 +57,28 @@ struct dup *dup_free(struct dup *dup); /* accepts NULL, returns NULL */
 void dup_begin(struct dup *dup, bool is_full, bool is_allowed);
 
 /* Announce the pages of @ranges for the ordinary epoch just begun, except pages whose bit in @skip
- * is set (NULL: no exceptions). Announce every page of the epoch, in one or more calls, before
- * offering the first page. Does nothing in a FULL epoch, whose pages are not known beforehand. */
+ * is set (NULL: no exceptions). Announce every page of the epoch before the first dup_offer(), in
+ * one or more calls. In a FULL epoch, does nothing, because its pages are not known beforehand. */
 void dup_expect(struct dup *dup, const struct page_range *ranges, uint32_t n_ranges,
 		const uint64_t *skip);
 
-/* Announce the record of page @index. Either this record is the next one that is written, or the
- * page stays pinned in the reference until the record is written. Call this before reference_take()
- * of the page. Returns 1 if the page's record may be a DUP; 0 if not; -EINVAL if dup_expect() did
- * not announce the page. */
+/* Announce the record of page @index. Call this before reference_take() of the page. If another
+ * record is written first, the page must be pinned in the reference until then. Returns
+ *      1        the page's record can be a DUP
+ *      0        the page's record cannot be a DUP
+ *      -EINVAL  dup_expect() did not announce the page */
 int dup_offer(struct dup *dup, uint32_t index) __attribute__((warn_unused_result));
 
 /* Look for another page with the content @page, which is the new content of page @index. Call this
- * only if dup_offer() returned 1. @reference and @is_known are what reference_take() gave. If the
- * standby has the same bytes in another page: write the DUP record at @out (DUP_RECORD_BYTES),
- * bring @reference up to date and return the record's size. Returns 0 if no other page with these
- * bytes is known, or if a DUP is not worth it. */
+ * only if dup_offer() returned 1. @reference and @is_known are what reference_take() gave. If such
+ * a page is found, writes the DUP record at @out (DUP_RECORD_BYTES), copies @page to @reference and
+ * returns the record's size. Returns 0 if no such page is known, or if a DUP is not worth it. */
 #define DUP_RECORD_BYTES 12u
 size_t dup_encode(struct dup *dup, uint32_t index, const uint8_t *page, uint8_t *reference,
 		  bool is_known, uint8_t *out);
 
 /* Prefetch the bytes that dup_encode() will read first for page @index with the content @page. Call
- * this shortly before the page is offered. */
+ * this shortly before dup_offer(). */
 void dup_prefetch(const struct dup *dup, uint32_t index, const uint8_t *page);
 
 uint64_t dup_count(const struct dup *dup); /* number of DUP records since dup_new() */

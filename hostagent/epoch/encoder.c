@@ -130,8 +130,8 @@ int encoder_fd(const struct encoder *e)
 	return e->workers ? workers_fd(e->workers) : -1;
 }
 
-/* Ensure that a DEVICE frame with room for a record is open. If this opens a new frame, write its
- * first bytes. */
+/* Make sure that there is an unfinished DEVICE frame with room for a record. If this begins a new
+ * frame, write its first bytes. */
 static int need_device_frame(struct encoder *e, size_t blob_size)
 {
 	bool is_new;
@@ -153,8 +153,8 @@ int encoder_device(struct encoder *e, const uint8_t *blob, size_t size)
 
 	if (size > WIRE_BLOB_MAX || size == 0)
 		return -EFBIG;
-	/* Pages and device state never share a frame. There is at least one DEVICE frame, even if
-	 * no piece has changed: it tells the standby the blob's size. */
+	/* No frame has both pages and device state. There is at least one DEVICE frame, even if no
+	 * piece has changed, because it tells the standby the blob's size. */
 	for (; e->device_next < n_pieces; e->device_next++) {
 		size_t offset = (size_t)e->device_next * PAGE_BYTES;
 		const uint8_t *piece = blob + offset;

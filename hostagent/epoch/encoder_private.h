@@ -6,15 +6,14 @@
  *	encoder_frames.c  frames in the backlog; the sink of the engine's own thread
  *	encoder_units.c   the sink of several threads
  *
- * encoder_pages.c decides how each page is encoded; a sink decides where its record is written.
- * There are two sinks. They differ in which thread finds the deltas, and in when the frames are
- * added to the backlog:
+ * encoder_pages.c decides how each page is encoded. A sink decides where the page's record is
+ * written. There are two sinks:
  *
- *                            ┌► encoder_frames.c: writes into the frame being filled; the engine's
- *	                      │  thread finds the deltas at the end of each batch
- *	encoder_pages ─► page ┤
- *	                      └► encoder_units.c: writes into a unit; any thread finds the deltas;
- *	                         the frames get into the backlog when the unit is finished
+ *                         encoder_frames.c          encoder_units.c
+ *      writes into        the frame being filled    a unit
+ *      finds deltas on    the engine's thread       any thread
+ *      finds deltas at    the end of each batch     (workers.h)
+ *      frames are ready   at once                   when the unit is finished
  *
  * Threads: the engine's, except for a unit that was submitted (workers.h).
  */

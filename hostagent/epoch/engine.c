@@ -131,8 +131,8 @@ static void guest_lost(struct engine *e, int error)
 					      * use it, too */
 }
 
-/* If committed frames cannot leave, clients get no answers, so do not report the guest as
- * PROTECTED. The hold retries by itself. */
+/* If committed frames cannot leave, clients get no answers. So do not report the guest as
+ * PROTECTED. The hold itself tries again. */
 static void watch_release(struct engine *e)
 {
 	const char *trouble = holds_trouble(e->output.holds);

@@ -2,25 +2,26 @@
  * committed epochs.
  *
  * What: attaches to a running QEMU and copies the whole guest while it runs (a FULL epoch). Then
- * seals epoch after epoch as the pacer says, and releases the guest's frames as epochs are
- * committed.
+ * ends ("seals") epoch after epoch when the pacer says so, and releases the guest's frames when
+ * their epoch is committed.
  *
- * Why one object with one thread: sealing, encoding, sending, committing and releasing share state
- * (reference, retained epochs, hold) and follow each other. So one thread does them all without
- * locks. A COMMIT waits only briefly, since the thread also handles COMMITs between two frames that
- * it encodes. Threads that help to encode (workers.h) see only their own pages of the shared state.
+ * Sealing, encoding, sending, committing and releasing share state (reference, retained epochs,
+ * hold). So one thread does them all, without locks. It handles COMMITs also between two frames
+ * that it encodes, so a COMMIT waits only briefly. Threads that help to encode (workers.h) touch
+ * only their own pages.
  *
  *	 engine_open ──► ATTACHING ──RESUME──► SYNCING ──commit of the first held epoch──► PROTECTED
  *	                     ▲                    ▲                                     │
  *	                     └─ stream lost ──────┴─────────────────────────────────────┘
- *       The stream is lost: SYNCING in mode HOLD (held frames wait), ATTACHING in mode PASS.
+ *       If the stream is lost in mode HOLD, the next state is SYNCING, and held frames wait. If it
+ *       is lost in mode PASS, the next state is ATTACHING.
  *
  * The hold has two modes. In PASS the guest's frames leave at once. In HOLD the frames of epoch n
- * leave after COMMIT(n). The first mode is PASS. After the first copy is committed, the
- * seal of the next short epoch changes the mode to HOLD, for good.
+ * leave after COMMIT(n). The first mode is PASS. After the first copy of the guest is committed,
+ * the seal of the next short epoch changes the mode to HOLD, for good.
  *
- * If the lease (lease.h) expires in mode HOLD, the guest is stopped and nothing is released. The
- * same happens if the gateway says that we were outvoted. When a lease is renewed in the same term,
+ * If the lease (lease.h) expires in mode HOLD, the guest is stopped and nothing is released. This
+ * also happens if the gateway says that we were outvoted. When a lease is renewed in the same term,
  * the guest resumes and frames are released again.
  *
  * Where: hostagent/vm/vm.c owns one per protected VM. Uses vmm/ (QEMU), net/holds.h, link/link.h.
@@ -66,15 +67,15 @@ struct engine_config {
 	uint32_t clock_alarm_percent; /* warn if the guest's clock lost more than this share of the
 				       * last minute */
 	uint64_t reference_bytes;   /* size of the reference; 0: a quarter of guest RAM */
-	/* the guest's disks that are replicated, by the names of vmm/disks.h; the guest must have
-	 * no other writable disk */
+	/* the names (vmm/disks.h) of the guest's disks that are replicated; the guest must have no
+	 * other writable disk */
 	const char *const *disks;
 	uint32_t n_disks;
 	const char *run_dir;	  /* directory for the sockets of the disks' servers */
 	uint64_t disk_ring_bytes; /* for each disk: limit in bytes of its writes that are not
 				   * committed */
-	/* true to keep flushes of the disks' images out of the pauses; an fsync of the protected
-	 * guest is then only as safe as the standby's commit */
+	/* true: QEMU ignores flushes of the disks' images, so that no flush makes a pause longer.
+	 * An fsync of the protected guest is then only as safe as the standby's commit */
 	bool skips_flushes;
 	uint64_t disk_copy_bytes_per_s; /* limit of a disk's first copy; 0: none */
 	uint64_t disk_verify_bytes_per_s; /* limit of the verification of the copies; 0: there is
@@ -123,40 +124,42 @@ struct engine_status {
 	bool is_stopped_here;	/* we stopped the guest: its lease has expired, or we
 				 * were outvoted */
 	/* how the guest has changed since the engine attached to it, for example by a new device;
-	 * "" if the guest has not changed. No epochs are made after such a change. */
+	 * "": it has not changed. After such a change, no epochs are made. */
 	char uncovered[WIRE_TEXT_MAX + 1];
 	char text[WIRE_TEXT_MAX + 1];	/* human-readable problem; "" when all is well */
 	char stats[WIRE_STATS_MAX + 1]; /* figures, as lines "key=value\n" */
 };
 
-/* Return the guest's devices and taps as they were when the engine attached to it. Borrowed for the
- * life of @engine. May be called on any thread. */
+/* Return the guest's devices and taps as they were when the engine attached to it. The result is
+ * valid until @engine is freed. Can be called on any thread. */
 const struct vmm_inventory *engine_inventory(const struct engine *engine);
 pid_t engine_guest_pid(const struct engine *engine); /* pid of QEMU's process; may be called on any
 						      * thread */
 
-/* Attach to the running guest in term @term: connect to QMP, check the guest, start tracking, open
- * the hold (in mode PASS, or as a killed agent left it), then start the thread. The guest is not
- * stopped. Blocks for some tens of ms. Returns 0; -ENOTSUP if this guest cannot be protected as it
- * is now; -ESHUTDOWN if the guest has shut itself down (QEMU runs with -no-shutdown); other -errno.
- * On error nothing has changed, and *ret_error has a text for the operator. */
+/* Attach to the running guest in term @term: connect to QMP, check the guest, track its dirty
+ * pages, open the hold and start the thread. The hold's mode is PASS, or the mode that a killed
+ * agent left. The guest is not stopped. Blocks for some tens of ms. Returns 0. On error nothing has
+ * changed, and *ret_error has a text for the operator:
+ *      -ENOTSUP        this guest cannot be protected as it is now
+ *      -ESHUTDOWN      the guest has shut itself down (QEMU runs with -no-shutdown)
+ *      another -errno  a system call failed */
 int engine_open(const struct engine_config *config, uint64_t term, struct engine **ret_engine,
 		struct error *ret_error) __attribute__((warn_unused_result));
 
 /* End the protection and let the guest run unprotected: release all held frames, remove the hold,
- * end tracking, free @engine. Call this only when the gateway has agreed. Returns 0, or -errno if
- * something could not be removed (*ret_error says what). */
+ * end tracking, free @engine. Call this only when the gateway has agreed. Returns 0. If something
+ * could not be removed, returns -errno, and *ret_error says what. */
 int engine_detach(struct engine *engine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* End the engine of a host that was outvoted: drop all held frames, keep the hold closed, stop the
- * guest, free @engine. Returns 0, or -errno with *ret_error if the guest could not be stopped. The
- * hold is closed in either case. */
+/* End the engine of a host that was outvoted: drop all held frames, close the hold for good, stop
+ * the guest, free @engine. Returns 0. If the guest could not be stopped, returns -errno and sets
+ * *ret_error. The hold is closed in both cases. */
 int engine_fence(struct engine *engine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* End the engine because the agent ends: no frame is released, the hold stays closed for the next
- * agent, and the guest keeps running. Frees @engine. Accepts NULL. */
+/* End the engine because the agent ends, and free @engine. No frame is released. The hold stays
+ * closed for the next agent, and the guest continues to run. Accepts NULL. */
 void engine_close(struct engine *engine);
 
 /* Remove the log of a disk's writes that an engine has left in run_dir. (engine_detach() and
@@ -164,17 +167,16 @@ void engine_close(struct engine *engine);
 void engine_remove_ring(const char *run_dir, const char *vm, const char *disk);
 
 /* Renew the lease after a LEASE message, and return the result of lease_renew(). If the guest was
- * stopped for want of a lease, it resumes within 10 ms. May be called on any thread, but by only
- * one thread at a time. */
+ * stopped because it had no lease, it resumes within 10 ms. Can be called on any thread, but by
+ * only one thread at a time. */
 int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
 		       uint32_t release_ms,
 		       uint64_t sent_ns) __attribute__((warn_unused_result));
 
 /* Continue in the newer @term, for which the VM's other host has voted. The engine streams to that
- * host until the gateway takes the stream again. Held frames stay held until the other host has
- * their epoch. The vote is also a lease. The lease begins when we asked for the vote, at
- * @claimed_ns of CLOCK_BOOTTIME. May be called on any thread; the engine's thread carries the
- * change out soon after. */
+ * host until the gateway takes the stream again. Held frames stay held until that host has their
+ * epoch. The vote is also a lease, which begins at @claimed_ns (CLOCK_BOOTTIME), when we asked for
+ * the vote. Can be called on any thread; the engine's thread carries the change out soon after. */
 void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns);
 
 /* Let the guest run without a lease, because the gateway gives none. Call this on the same thread

@@ -6,9 +6,9 @@
 
 #include "base/log.h"
 
-/* Return true if @condition may change from @from to @to, and log the change with the reason @why
- * ("": none is needed). Return false if it may not, and log that as an error. Also return false,
- * without a log line, if @to is @from. */
+/* Is @condition allowed to change from @from to @to? If so, logs the change with the reason @why
+ * ("": no reason) and returns true. If not, logs an error and returns false. If @to is @from,
+ * returns false without a log line. */
 static bool may_change(const struct engine *e, const struct condition *condition, unsigned int from,
 		       unsigned int to, const char *why)
 {

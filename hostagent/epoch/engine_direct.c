@@ -19,8 +19,8 @@
 void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns)
 {
 	atomic_store(&engine->direct.claimed_ns, claimed_ns);
-	/* The engine's thread sees the new term within ENGINE_PUBLISH_NS, or within 10 ms while
-	 * this host must not speak for the guest. */
+	/* The engine's thread sees the new term within ENGINE_PUBLISH_NS. If this host must not
+	 * speak for the guest now, it sees the term within 10 ms. */
 	atomic_store(&engine->direct.term, term);
 }
 
@@ -53,8 +53,8 @@ static void beat(struct engine *e, uint64_t now_ns)
 		return;
 	e->direct.beat_boot_ns = clock_boot_ns();
 	bytes_put_be64(payload, e->direct.beat_boot_ns);
-	/* Errors are ignored: if the queue is full, a later BEAT is sent instead, and
-	 * engine_stream_receive() notices a dead link. */
+	/* Ignore errors. If the queue is full, a later BEAT will be sent. A dead link is noticed by
+	 * engine_stream_receive(). */
 	if (link_send(e->stream.link, &header, &piece, 1) == 0)
 		e->direct.beat_ns = now_ns;
 }

@@ -9,10 +9,10 @@
  *	encode           records up to cut[n] ─► DISK frames of epoch n
  *	commit of n      the ring is released up to cut[n]
  *
- * The first copy is made in ordinary epochs while output passes. This is safe: no standby is
- * promoted with such an epoch. While output is held, a disk that fell out of step is copied within
- * one FULL epoch. The standby stores that epoch whole before it changes its image. So the older
- * copy stays usable until then. */
+ * While output passes, a disk's first copy is made in ordinary epochs, because no standby is
+ * promoted with them. While output is held, a disk that fell out of step is copied within one FULL
+ * epoch. The standby stores that whole epoch before it changes its image, so its older copy stays
+ * usable until then. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>

@@ -11,12 +11,13 @@
 #include "base/log.h"
 #include "supervision/progress.h"
 
-/* The rounds of a FULL epoch end, and the epoch is sealed,
- * - when a round finds at most FULL_LAST_ROUND_PAGES pages,
- * - when rounds do not get shorter although the guest is throttled as far as allowed
- *   (throttle.h), or
- * - after FULL_ROUNDS_MAX rounds.
- * If many pages are still dirty then, the seal copies them before the pause. */
+/* A FULL epoch copies the guest's dirty pages in rounds while the guest runs. The epoch is sealed
+ * after one of these rounds:
+ * - a round that finds at most FULL_LAST_ROUND_PAGES pages
+ * - a round that is not shorter than the round before it, although the guest is throttled as far as
+ *   allowed (throttle.h)
+ * - round number FULL_ROUNDS_MAX
+ * If many pages are still dirty, the seal copies them before it pauses the guest. */
 #define FULL_LAST_ROUND_PAGES 1024u
 #define FULL_ROUNDS_MAX	      8u
 
@@ -164,10 +165,10 @@ static void end_epoch(void *arg, const struct seal_times *times)
 {
 	struct engine *e = arg;
 
-	/* Frames that wait in the ring belong to the epoch that ends here. Take them before the
-	 * seal is reported to the pacer; later they would ask for another seal. But holds_receive()
-	 * also continues an unfinished release. So do not call holds_receive() if a release is
-	 * unfinished and frames must no longer be released. */
+	/* The hold's ring has frames of the epoch that ends here. Take them before the pacer knows
+	 * of this seal, or the pacer would plan another seal for them. But holds_receive() also
+	 * continues an unfinished release. So if a release is unfinished and frames must no longer
+	 * be released, do not call it. */
 	if ((!holds_is_sending(e->output.holds) || engine_may_release(e)) &&
 	    holds_receive(e->output.holds) < 0)
 		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so",
@@ -183,11 +184,10 @@ static void end_epoch(void *arg, const struct seal_times *times)
 	guestclock_stopped(e->guest.clock, times->paused_ns, times->paused_ns + times->stop_ns);
 }
 
-/* Should the hold begin with the seal of the epoch that is now being made? That seal captures the
- * state of a guest that has sent all the unheld frames. So a promotion with this epoch or a later
- * one is correct. The hold begins only after the first copy is committed: the standby can need long
- * to write and rehearse that copy. The epoch must also be short, since output is held from its seal
- * until its commit. */
+/* Should the hold begin with the seal of the epoch that is now being made? After that seal, no
+ * unheld frame is missing in the guest's state, so this epoch can be promoted. The hold begins only
+ * after the first copy is committed, because the standby can need long to write and rehearse that
+ * copy. The epoch must also be short, because output is held from its seal until its commit. */
 static bool begins_hold(struct engine *e, bool is_full)
 {
 	uint64_t ran_ns = clock_mono_ns() - e->epochs.pacer.resumed_ns;

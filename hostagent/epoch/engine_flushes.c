@@ -1,13 +1,13 @@
-/* Keeps flushes of the guest's images out of the pause; see vmm/flushes.h, docs/disks.md and
- * docs/decisions/0060-flushes.md.
+/* Switches QEMU's flushes of the guest's images off, so that no flush makes a pause longer. See
+ * vmm/flushes.h, docs/disks.md and docs/decisions/0060-flushes.md.
  *
- * The rule: while QEMU ignores flushes of an image, no output leaves before its epoch is committed.
+ * The rule: while flushes of an image are off, no output leaves before its epoch is committed.
  *
  *   when                                                        then
  *   the guest becomes PROTECTED, and all disks are in step      flushes off
- *   a disk falls out of step, or the standby may lack its copy  flushes on; output stays held
+ *   a disk falls out of step, or the standby can lack its copy  flushes on; output stays held
  *   the protection ends                                         flushes on, then output passes
- *   the agent dies (the hold stays closed)                      the next agent switches them on */
+ *   the agent dies (the hold stays closed)                      the next agent: flushes on */
 #include "epoch/engine_private.h"
 
 #include <errno.h>

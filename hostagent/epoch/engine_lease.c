@@ -107,9 +107,9 @@ static void renewed(struct engine *e)
 	engine_set_voice(e, VOICE_SPEAKS, "it may speak again: the guest goes on");
 	e->figures.last_resumed_ns = 0; /* do not count the time since the last seal as
 					 * an interval */
-	/* By now, TCP waits long between retransmissions in both directions. TCP could take seconds
-	 * to repeat a lost packet, and meanwhile we would seem not to replicate. So make a new
-	 * connection. */
+	/* By now, TCP waits long between retransmissions in both directions. So it could take
+	 * seconds to repeat a lost packet, as if this host did not replicate. A new connection does
+	 * not wait. */
 	engine_stream_close(e, "unheard while the guest stood still; beginning anew");
 	e->stream.connect_at_ns = 0;
 	e->stream.backoff = 0;

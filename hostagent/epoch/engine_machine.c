@@ -8,8 +8,8 @@
 #include "base/log.h"
 
 #define FRAME_MAX 65536u
-/* The largest size of a list of items that always fits into the allowed number of frames. (Each
- * frame can have unused room at its end.) */
+/* A list of items up to this size always fits into the allowed number of frames. (Each frame can
+ * have unused room at its end.) */
 #define LIST_MAX                                                                                   \
 	(WIRE_MACHINE_FRAMES_MAX * (FRAME_MAX - WIRE_HEADER_SIZE - 1 - 2 * (WIRE_LABEL_MAX + 1)))
 

@@ -135,8 +135,8 @@ static int open_guest(struct engine *e, struct error *error)
 	progress_begin(e->config.progress, "began to track", "guest RAM", 0);
 	if (r == 0)
 		r = engine_restart_tracking(e, error);
-	/* QEMU can report its threads' ids in another pid namespace. Then the threads are not
-	 * found, and the guest counts as always busy. */
+	/* If QEMU runs in another pid namespace, it can report ids that do not exist here. Then the
+	 * threads are not found, and the guest counts as always busy. */
 	if (r == 0 && vcpus_open(e->guest.qmp, e->guest.info.pid, &e->guest.vcpus, error) < 0)
 		log_warn("vm=%s %s; every pause counts in full, and it cannot be throttled",
 			 e->config.vm, error->text);
@@ -178,8 +178,8 @@ static int open_holds(struct engine *e, struct error *ret_error)
 		return r;
 	e->epochs.next = 1;
 	if (holds_is_taken_over(e->output.holds) && holds_mode(e->output.holds) != HOLD_PASS) {
-		/* While no agent ran, the hold dropped the guest's frames. So frames must not leave
-		 * until a FULL epoch with the guest's present state is committed. */
+		/* While no agent ran, the hold dropped the guest's frames. So hold all frames until
+		 * a FULL epoch with the guest's present state is committed. */
 		engine_set_output(e, OUTPUT_HELD, "an earlier agent left its hold");
 		e->epochs.next = holds_epoch(e->output.holds) + 1;
 		holds_set_epoch(e->output.holds, e->epochs.next);
@@ -188,8 +188,8 @@ static int open_holds(struct engine *e, struct error *ret_error)
 	return r;
 }
 
-/* Undo open_holds(). If the guest was not protected, remove the holds; frames pass as before. If
- * the guest was protected, leave the holds closed. */
+/* Undo open_holds(). If the guest was protected, leave the holds closed. If not, remove the holds,
+ * so that frames pass as before. */
 static void abandon_holds(struct engine *e)
 {
 	if (engine_is_holding(e))
@@ -252,8 +252,8 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	/* The holds are opened last, since they are in the path of the guest's frames from then
 	 * on. */
 	r = open_holds(e, ret_error);
-	/* Check the taps again. The holds found their taps by name, and another tap may have got
-	 * such a name since the first check. */
+	/* Check the taps again. The holds found their taps by name, and since the first check
+	 * another tap can have got such a name. */
 	if (r == 0 && engine_watch_check_taps(e, ret_error) < 0) {
 		abandon_holds(e);
 		r = -ENOTSUP;

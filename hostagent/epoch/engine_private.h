@@ -20,8 +20,8 @@
  *	engine_stats.c   figures
  *
  * Eight conditions say what the engine is doing. condition.h has their values and the allowed
- * changes; only the function engine_set_X() changes condition X. Its callers run on the engine's
- * thread, or while that thread does not exist. They are in these files:
+ * changes. Only the function engine_set_X() changes condition X. Its callers are on the engine's
+ * thread, or act while that thread does not exist:
  *
  *	guest	who keeps the guest from running	engine.c (QEMU's events, its end),
  *							engine_epoch.c (our pauses),
@@ -37,10 +37,11 @@
  *	cover	is the guest still what it was		engine_watch.c
  *	disks	does the standby get their writes	engine_mirrors.c, engine_disks.c
  *
- * The conditions are independent, but some combinations never occur: GUEST_STOPPING* and
- * GUEST_STOPPED exist only while this host must not speak for the guest, OUTPUT_CLOSED only with
- * VOICE_OUTVOTED, and STREAM_DIRECT* never with DIRECT_OFF. engine_may_release() decides whether
- * held frames may leave; it also checks the lease.
+ * The conditions are independent, but some combinations never occur:
+ * - GUEST_STOPPING* and GUEST_STOPPED occur only while this host must not speak for the guest.
+ * - OUTPUT_CLOSED occurs only with VOICE_OUTVOTED.
+ * - STREAM_DIRECT* never occurs with DIRECT_OFF.
+ * engine_may_release() decides whether held frames can leave. It also checks the lease.
  */
 #ifndef EPOCH_ENGINE_PRIVATE_H
 #define EPOCH_ENGINE_PRIVATE_H
@@ -241,8 +242,8 @@ struct engine {
 	struct engine_config config;
 	uint64_t term;
 
-	/* Once the engine's thread runs, only this thread uses the following members. Exceptions:
-	 * other threads use some members of lease.lease and direct. */
+	/* When the engine's thread runs, only this thread uses the following members, with one
+	 * exception: other threads use some members of lease.lease and direct. */
 	struct engine_guest guest;
 	struct engine_machine machine;
 	struct engine_capture capture;
@@ -271,8 +272,8 @@ void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text);
 /* Handle what has arrived (frames to hold, commits, QEMU's events), and send waiting frames.
- * Returns 0; -EINTR if the engine must stop; -ESTALE if the epoch being encoded has become
- * useless. */
+ * Returns 0; -EINTR if the engine must stop; -ESTALE if the caller must give up the epoch that is
+ * being encoded. */
 int engine_service(struct engine *e) __attribute__((warn_unused_result));
 
 /* The thread's main function; @arg: struct engine. */
@@ -281,10 +282,10 @@ void *engine_main(void *arg);
  * engine. */
 void engine_on_qmp_event(void *arg, const char *event, const json_t *data);
 
-/* engine_condition.c. Change a condition to @to, and log the change with the reason @why ("": none
- * is needed). Only these functions change a condition. They do nothing if the condition is @to
- * already. A change that condition.h does not allow is a bug: the change is logged as an error and
- * not made. Such a bug cannot release a frame early, since none of these functions opens a hold. */
+/* engine_condition.c. Change a condition to @to, and log the change with the reason @why ("": no
+ * reason). Only these functions change a condition. If the condition is @to already, they do
+ * nothing. If condition.h does not allow the change, they log an error (a bug) and do not change
+ * the condition. None of them opens a hold, so such a bug cannot release a frame early. */
 void engine_set_guest(struct engine *e, enum guest_condition to, const char *why);
 void engine_set_output(struct engine *e, enum output_condition to, const char *why);
 void engine_set_voice(struct engine *e, enum voice_condition to, const char *why);
@@ -295,12 +296,12 @@ void engine_set_cover(struct engine *e, enum cover_condition to, const char *why
 void engine_set_disks(struct engine *e, enum disks_condition to, const char *why);
 /* Is the hold on? (Then frames leave only after the commit of their epoch, or not at all.) */
 bool engine_is_holding(const struct engine *e);
-/* engine_stream_is_resumed(): has RESUME arrived, so that frames may be sent?
- * engine_stream_is_direct(): is the stream connected to the other host, not to a gateway? */
+/* engine_stream_is_resumed(): has RESUME come? (Before it, no frame must be sent.)
+ * engine_stream_is_direct(): is the stream connected to the VM's other host, not to a gateway? */
 bool engine_stream_is_resumed(const struct engine_stream *stream);
 bool engine_stream_is_direct(const struct engine_stream *stream);
-/* Record that only a FULL epoch may follow. A FULL epoch that is being made stays valid; if it
- * fails, another one follows. */
+/* Record that only a FULL epoch can follow. If a FULL epoch is being made now, it stays valid. If
+ * it fails, another FULL epoch follows. */
 void engine_lose_sync(struct engine *e, const char *why);
 
 /* engine_stream.c */
@@ -308,18 +309,18 @@ void engine_stream_connect(struct engine *e);
 void engine_stream_close(struct engine *e, const char *why);
 void engine_stream_receive(struct engine *e); /* handle frames that arrived; can close the stream */
 void engine_stream_send(struct engine *e); /* send retained frames until the link takes no more */
-/* Called when the backlog is full: wait a short time for the link to take more, then call
- * engine_service(). If one epoch alone fills the backlog, no commit can make room. In this case
- * that epoch's frames are kept only until they are sent. Returns 0 if the caller can try again;
- * errors of engine_service(); -EPIPE if there is no stream. */
+/* Called when the backlog is full: wait a short time for the link to send more, then call
+ * engine_service(). If one epoch alone fills the backlog, no commit can make room. So each frame of
+ * that epoch is dropped once it is sent. Returns 0 if the caller can try again; errors of
+ * engine_service(); -EPIPE if there is no stream. */
 int engine_stream_wait(struct engine *e) __attribute__((warn_unused_result));
 /* Return how many bytes are encoded but not yet acknowledged by the other end's TCP. */
 uint64_t engine_stream_waiting(const struct engine *e);
-/* Called while other threads encode: wait a short time for encoder_pages() to have something to do,
- * then call engine_service(). Returns 0 if the caller can try again; errors of engine_service(). */
+/* Called while other threads encode: wait a short time until encoder_pages() can continue, then
+ * call engine_service(). Returns 0 if the caller can try again; errors of engine_service(). */
 int engine_encoder_wait(struct engine *e) __attribute__((warn_unused_result));
-/* Wait until something arrives, the link takes more, @fd (-1: none) is readable, or @wait_ns have
- * passed; then call engine_service(), and return its result. */
+/* Wait until something arrives, the link can send more, @fd (-1: none) is readable, or @wait_ns
+ * have passed. Then call engine_service(), and return its result. */
 int engine_wait_and_serve(struct engine *e, int fd, uint64_t wait_ns)
 	__attribute__((warn_unused_result));
 void engine_committed(struct engine *e, uint64_t epoch);
@@ -327,29 +328,29 @@ void engine_stream_pace(struct engine *e); /* tell the pacer how many epochs are
 void engine_stream_watch(struct engine *e);   /* reconnect if only the stream's TCP is stuck */
 void engine_stream_measure(struct engine *e); /* measure the link, for pacer and second stage */
 
-/* engine_epoch.c. Make and send one epoch. Returns 0, or -errno if the epoch was not sent whole (if
- * a FULL epoch must follow, sync is SYNC_LOST). */
+/* engine_epoch.c. Make and send one epoch. Returns 0, or -errno if the epoch was not sent whole. If
+ * a FULL epoch must follow, the condition sync is SYNC_LOST. */
 int engine_full_epoch(struct engine *e) __attribute__((warn_unused_result));
 int engine_epoch(struct engine *e) __attribute__((warn_unused_result));
-/* Call engine_pause_begins() before a pause of ours. After the pause, pass the result to
- * engine_pause_ended(). The two functions attribute QEMU's STOP and RESUME events to that pause.
- * engine_pause_ended() returns true if somebody else paused the guest meanwhile: call
- * engine_paused_by_other() then. */
+/* Call engine_pause_begins() before a pause of ours. After the pause, pass its result to
+ * engine_pause_ended(). QEMU's STOP and RESUME events between the two calls belong to our pause. If
+ * somebody else paused the guest meanwhile, engine_pause_ended() returns true, and the caller must
+ * call engine_paused_by_other(). */
 enum guest_condition engine_pause_begins(struct engine *e);
 bool engine_pause_ended(struct engine *e, enum guest_condition before);
-/* Start tracking again from scratch: it is not known which pages were written before. On error,
- * track and seal are NULL. */
+/* Start to track dirty pages again, without knowledge of pages written earlier. On error, track and
+ * seal are NULL. */
 int engine_restart_tracking(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* engine_machine.c. Called when the engine attaches: describe the guest's machine. Returns 0, or
- * -errno with *ret_error, a text for the operator. */
+/* engine_machine.c. Called when the engine attaches: describe the guest's machine. Returns 0. On
+ * error returns -errno, and *ret_error has a text for the operator. */
 int engine_machine_open(struct engine_machine *machine, struct qmp *qmp, struct error *ret_error)
 	__attribute__((warn_unused_result));
 void engine_machine_done(struct engine_machine *machine);
-/* Called before a FULL epoch: check that the machine is still as described. Returns 0 if it is.
- * Returns -ESTALE if it is not: then the stream was closed, and the next stream begins with a new
- * description. Returns another -errno if QEMU did not answer. */
+/* Called before a FULL epoch: check that the machine is still as described. Returns 0 if it is. If
+ * it is not, closes the stream and returns -ESTALE; the next stream begins with a new description.
+ * Returns another -errno if QEMU did not answer. */
 int engine_machine_check(struct engine *e) __attribute__((warn_unused_result));
 /* Send the rest of MACHINE. Call this in OPENING_MACHINE. Returns 0, or an error of
  * link_send_frame() (also -EAGAIN). */
@@ -369,8 +370,8 @@ uint64_t engine_lease_bound_ns(const struct engine *e, uint64_t wanted_ns);
 /* Call engine_service() until this host may speak for the guest. Returns 0 or an error of
  * engine_service(). */
 int engine_lease_wait(struct engine *e) __attribute__((warn_unused_result));
-/* Called when the gateway has refused our term: no frame leaves and the guest stays stopped until
- * the gateway sends a command. */
+/* Called when the gateway has refused our term. Until the gateway sends a command, no frame leaves
+ * and the guest stays stopped. */
 void engine_outvoted(struct engine *e, const char *why);
 /* Resume the guest if we stopped it. Call this only while the engine's thread does not run. Returns
  * 0, or -errno if the guest does not run. */

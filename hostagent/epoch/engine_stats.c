@@ -252,8 +252,8 @@ void engine_publish(struct engine *e)
 	if (r == 0)
 		strcpy(e->status.stats, stats);
 	if (e->guest.condition != GUEST_LOST) /* once QEMU is gone, keep the last known value */
-		/* This is also true while QEMU can still obey our `stop`: a reader of the status
-		 * must not attribute the pause to somebody else. */
+		/* Also true while QEMU has not yet obeyed our `stop`. So a reader of the status
+		 * does not think that somebody else paused the guest. */
 		e->status.is_stopped_here = e->guest.condition == GUEST_STOPPED ||
 					    e->guest.condition == GUEST_STOPPING ||
 					    e->guest.condition == GUEST_STOPPING_RESUMED;

@@ -72,8 +72,8 @@ uint64_t engine_stream_waiting(const struct engine *e)
 }
 
 /* Reconnect if the stream's TCP is stuck although leases arrive in time on the control connection.
- * The network can lose only the stream's packets, or this kernel can wait long between
- * retransmissions. A new connection costs less than waiting (docs/decisions/0041-stream-tcp.md). */
+ * Perhaps the network loses only the stream's packets, or TCP waits long between retransmissions. A
+ * new connection costs less than waiting (docs/decisions/0041-stream-tcp.md). */
 void engine_stream_watch(struct engine *e)
 {
 	struct link_backlog backlog = {0};
@@ -114,8 +114,8 @@ void engine_stream_measure(struct engine *e)
 	encoder_set_second_stage(e->epochs.encoder, stage_is_on(&e->stream.stage));
 }
 
-/* Check that this host obeys the gateway that welcomed the stream. Returns 0 if so. Returns -EAGAIN
- * if the control connection does not obey that gateway yet, or obeys a younger one. */
+/* Does this host obey the gateway that welcomed the stream? Returns 0 if so. Returns -EAGAIN if the
+ * control connection does not obey that gateway yet, or obeys a younger one. */
 static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
@@ -263,9 +263,9 @@ static void resumed(struct engine *e, const struct wire_header *h)
 	if (e->epochs.sync == SYNC_KEPT && retain_rewind(e->epochs.retain, h->epoch) < 0)
 		engine_lose_sync(e, "the standby is behind what is retained");
 	if (e->epochs.sync != SYNC_KEPT) {
-		/* Drop the retained frames, which would otherwise be sent before the FULL
-		 * epoch. A FULL epoch that is being made is abandoned, since its generation no
-		 * longer matches. */
+		/* Drop the retained frames, because they must not be sent before the FULL epoch. If
+		 * a FULL epoch is being made now, abandon it, because it has an older
+		 * generation. */
 		retain_drop_all(e->epochs.retain);
 		e->epochs.full_generation = ~h->generation;
 	}

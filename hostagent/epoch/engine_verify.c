@@ -1,16 +1,19 @@
 /* Verifies the copies of the guest's disks while the guest runs; see engine_private.h and
  * docs/disks.md.
  *
- * QEMU copies the disks, and could miss a write; the standby could lose one. So once the disks are
- * in step, all blocks are compared, a batch of up to BLOCKS_MAX at a time:
+ * QEMU can miss a write when it copies a disk, and the standby can lose one. So once the disks are
+ * in step, all blocks are compared, in batches of up to BLOCKS_MAX blocks. A batch has these
+ * phases:
  *
- *      IDLE ─► READING ──────────► READ ──────────────► SENT ──────────────► IDLE, next batch
- *        a thread reads and   the seal of epoch n   HASH records in    the standby compared them as
- *	  hashes the blocks    came after that       epoch n            it applied n: DISK_CHECKED
+ *      IDLE      no batch
+ *      READING   a thread reads the blocks and hashes them
+ *      READ      the hashes are ready; they wait for the next seal, which ends epoch n
+ *      SENT      the hashes are HASH records of epoch n; the standby compares them when it applies
+ *                epoch n, and answers DISK_CHECKED
  *
- * A hash is true for the end of epoch n if no record of the ring has touched the block since before
- * the read began: QEMU writes the image first, then the ring, and all writes are done at the seal.
- * Touched blocks are left out. They were sent a moment ago, and their turn comes in the next pass.
+ * If the guest writes a block while it is read, the block's hash is not valid for the end of epoch
+ * n. QEMU writes the image first, then the ring, and at the seal all writes are done. So such a
+ * block has a new record in the ring. Blocks with a new record are left out until the next pass.
  *
  * If a block differs, it is read once more and sent, if its content is what was put into the ring
  * last: then the standby's image was wrong. It is sent as well if the ring does not know the

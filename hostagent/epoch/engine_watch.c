@@ -1,10 +1,10 @@
 /* Checks whether the guest's devices or taps have changed since the engine attached. If so, ends
  * sealing. See watch.h and engine_private.h.
  *
- * Why sealing ends: the standby could not load a state that is saved after such a change. It can
- * load the last epoch that was sent, and a failover uses that epoch until the gateway has ended the
- * protection. If frames could bypass the hold, the guest is stopped until the protection has ended;
- * otherwise the guest keeps running and its output is held. */
+ * Why sealing ends: the standby cannot load a state that is saved after such a change. It can load
+ * the last epoch that was sent. Until the gateway has ended the protection, a failover uses that
+ * epoch. If frames could bypass the hold, the guest is stopped until the protection has ended. If
+ * not, the guest keeps running and its output is held. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -24,8 +24,8 @@
 #define AGAIN_NS (500 * CLOCK_NS_PER_MS) /* how often to check whether the change was undone */
 #define QMP_NS	 (2 * CLOCK_NS_PER_S)
 
-/* Compare QEMU's taps with the VM's file. Returns 0; -ENOTSUP if QEMU has taps that the file does
- * not allow; -EAGAIN if the taps cannot be read at the moment. */
+/* Compare QEMU's taps with the VM's file. Returns 0. Returns -ENOTSUP if QEMU has taps that the
+ * file does not allow. Returns -EAGAIN if the taps cannot be read now. */
 static int look_at_taps(struct engine *e, struct error *ret_error)
 {
 	struct vmm_taps taps;
@@ -175,8 +175,8 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	return -ESTALE;
 }
 
-/* Does QEMU still work? A QEMU that is ending closes its taps before its monitor. So different taps
- * mean a change only if QEMU still answers. */
+/* Does QEMU still answer? When QEMU ends, it closes its taps before its monitor. So if the taps
+ * differ, the guest has changed only if QEMU still answers. */
 static bool goes_on(struct engine *e)
 {
 	int r = engine_throttle_release(e);
@@ -197,8 +197,8 @@ void engine_watch_tick(struct engine *e)
 	if (e->watch.cover == COVER_NET || e->guest.condition == GUEST_LOST ||
 	    !watch_taps_due(&e->watch.plan, clock_mono_ns()))
 		return;
-	/* Other errors (QEMU is ending, or has just closed a descriptor) are ignored: if they
-	 * persist, the next check or the monitor reports them. */
+	/* Ignore other errors: QEMU is ending, or has just closed a descriptor. If such an error
+	 * comes again, the next check or the monitor reports it. */
 	if (look_at_taps(e, &error) == -ENOTSUP && goes_on(e))
 		uncovered(e, true, error.text);
 }

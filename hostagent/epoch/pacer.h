@@ -1,44 +1,40 @@
 /* pacer.h - decides when the next epoch is sealed.
  *
  * Why: each seal pauses the guest, and each delay of a seal makes the guest's clients wait. While
- * no frame is held, an epoch can last up to epoch_max. The first held frame asks for a seal, which
- * comes as soon as epoch_min and the budgets allow. Two budgets limit how much time pauses may
- * take. A budget grows while the guest runs, and each pause is charged to it:
+ * no frame is held, an epoch can last up to epoch_max. When the first frame is held, the seal comes
+ * as soon as epoch_min and two budgets allow. The budgets limit the share of time that pauses take.
+ * A budget grows while the guest runs, and each pause is charged to it:
  *
- *	budget (ns of pause)  grows by share/(1-share) per ns of running, capped at PACER_BURST_NS
+ *      budget (ns of pause)  grows by share/(1-share) per ns of running, at most PACER_BURST_NS
  *        +20 ms ┤■■■■■■■■            ← after a long run: several seals can follow at once
  *	       0 ┤        ■■■■■■
  *        -5 ms ┤              ▼      ← one seal can overdraw the budget; the next seal waits
  *	                                until the budget is back at 0
  *
- * The first budget (pause_share_max) limits how much of its computing time the guest loses by
- * pauses. A guest that waits for its clients loses little by a pause, and most guests do wait while
- * their replies are held. So a pause is charged in proportion to how busy the guest was in the
- * epoch before the pause. At least PACER_IDLE_CHARGE_PERCENT of the pause is charged, because a
- * seal also costs the host CPU time. For example, with a share of 20 %, a guest that only waits can
- * be paused for up to half of all time:
+ * The first budget (pause_share_max) limits how much computing time the guest loses by pauses. If
+ * the guest waits for its clients, a pause costs it little. So a pause is charged in proportion to
+ * how busy the guest was in the epoch before. But at least PACER_IDLE_CHARGE_PERCENT of the pause
+ * is charged, because a seal also costs the host CPU time. An example with a share of 20 %:
  *
- *	busy 100 %   a pause of 2.5 ms needs 10 ms of running (share 20 %)
- *	busy   0 %   a pause of 2.5 ms needs 2.5 ms of running
+ *      busy 100 %   a pause of 2.5 ms needs 10 ms of running
+ *      busy   0 %   a pause of 2.5 ms needs 2.5 ms of running
  *
- * The second budget (wall_share_max) limits the share of all time that pauses may take, however
- * busy the guest is. It applies only while the guest's clock is not corrected (vmm/clock_rules.h):
- * such a clock loses the time of each pause.
+ * The second budget (wall_share_max) limits the share of all time, however busy the guest is. It
+ * applies only while the guest's clock is not corrected (vmm/clock_rules.h), because such a clock
+ * loses the time of each pause.
  *
- * A budget never falls so low that the guest must run for longer than PACER_DEBT_RUN_NS to bring it
- * back to 0. This matters after a pause of seconds, when the whole host stood still. Without the
- * limit, the next seal would wait for many times the length of that pause. All that time the
- * guest's output would be held.
+ * If the whole host stands still, a pause can last for seconds. Then the guest's output must not be
+ * held for many times as long. So a budget never falls too low: the guest runs for at most
+ * PACER_DEBT_RUN_NS to bring the budget back to 0.
  *
- * If a guest changes memory faster than the link carries the changes, its epochs are made longer:
- * in a longer epoch, more pages are written several times but sent only once. Three rules stretch
- * an epoch: its seal comes later than the budgets require.
+ * If a guest changes memory faster than the link carries the changes, its epochs are made longer.
+ * In a longer epoch, more pages are written several times but sent only once. Three rules delay a
+ * seal further:
  *
- *	backlog	   no seal while there is no room to encode an epoch; a commit makes room
- *	in flight  at most epochs_in_flight epochs are uncommitted; then the pacer waits for a commit
- *	link	   no seal while encoded data would keep the link busy for over PACER_BACKLOG_NS:
- *		   a seal would not make the commit come sooner, and pages that are written
- *		   again would be sent twice
+ *      backlog    If there is no room to encode an epoch, wait for a commit, which makes room.
+ *      in flight  If epochs_in_flight epochs are not committed, wait for a commit.
+ *      link       If encoded data will keep the link busy for over PACER_BACKLOG_NS, wait. A seal
+ *                 now would not make the commit come sooner, and more pages would be sent twice.
  *
  * Where: owned by the epoch engine's thread; pure, time is passed in; never blocks or allocates.
  */

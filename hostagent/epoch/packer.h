@@ -1,11 +1,8 @@
-/* packer.h - the second stage: packs the payload of a finished frame with LZ4 if that makes the
- * payload shorter.
+/* packer.h - the second stage of encoding: packs the payload of a finished frame with LZ4 if that
+ * makes the payload shorter. stage.h decides whether to pack at all.
  *
- * Why: the engine's thread and the encoder's worker threads pack their frames in the same way, so
- * both call this module.
- *
- * Where: used by the encoder; hostagent/lib/codec/lz4block.h has the coder. stage.h decides whether
- * to pack at all. Threads: one per struct packer. Never allocates.
+ * Where: the engine's thread and the encoder's worker threads call it. It calls
+ * hostagent/lib/codec/lz4block.h. Threads: one per struct packer. Never allocates.
  */
 #ifndef EPOCH_PACKER_H
 #define EPOCH_PACKER_H

@@ -6,29 +6,26 @@
  * the guest writes the same pages as in the epoch before (stacks, queues, counters). Each of these
  * pages causes a fault right after the guest resumes, when clients wait.
  *
- * Assumption: pages that are written in one epoch are likely written in the next one too. So it can
- * be better to leave them writable (not protected). But we do not learn whether the guest wrote
- * such a page. So each seal must copy it, and the encoder must compare it. While the guest writes
- * the page in each epoch, this costs nothing extra. Once the guest no longer writes the page (the
- * page is stale), the work is wasted. Each page that is written once and never again adds to the
- * waste.
+ * So it can be better to leave written pages writable. But the kernel does not say whether the
+ * guest wrote a writable page. So each seal must copy the page, and the encoder must compare it. If
+ * the guest writes the page in each epoch, this costs nothing extra. If the guest no longer writes
+ * the page, the page is stale and the work is wasted.
  *
- * Rule: this is the ski rental problem: rent until the sum of all rents reaches the price, then
- * buy. Here the sum of rents is the time spent on copying and comparing stale pages since all pages
- * were last protected. "To buy" means to protect all pages again. The price is the time of the
- * faults that follow, one for each page that an epoch changes. With this rule the total cost is at
- * most twice the cost of the best choice in hindsight.
+ * Rule: add up the time that stale pages have wasted since all pages were last protected. When this
+ * sum reaches the time of the faults that would follow, protect all pages again. (One fault follows
+ * for each page that an epoch changes.) This is the "ski rental" rule: the total cost is at most
+ * twice the cost of the best choice in hindsight. The wasted time is the "rent". The time of the
+ * faults is the price.
  *
  *	         ┌─ all protected                       ┌─ all protected
  *	faults   ■■■■                                    ■■■■
  *	stale      ·  ▪  ▪  ▪  ▪  ▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪     stale pages at each seal; at the
  *	                                                     last seal, the rent reaches the price
  *
- * Copying also lengthens the pause. So there are two more limits per pause: PROTECT_STALE_NS_MAX
- * for copying stale pages, and PROTECT_COPY_NS_MAX for copying all pages. If a pause exceeds a
- * limit, all pages are protected again. Protected pages need no copy in the pause: they can be
- * copied before it, while the guest runs. The faults tell which of them the guest writes after
- * that; only these are copied once more in the pause.
+ * Copying also lengthens the pause. So all pages are also protected again if copying takes too long
+ * in a pause: above PROTECT_STALE_NS_MAX for stale pages, or above PROTECT_COPY_NS_MAX for all
+ * pages. A protected page can be copied before the pause, while the guest runs. If the guest writes
+ * the page after that, there is a fault, and the page must be copied again in the pause.
  *
  * Where: owned by the epoch engine. Pure: measurements are passed in. Threads: one.
  */
@@ -60,10 +57,10 @@ void protect_init(struct protect *protect, uint64_t fault_ns);
 void protect_sealed(struct protect *protect, bool did_protect, uint32_t n_copied, uint32_t n_stale,
 		    uint64_t copy_ns);
 
-/* A seal has copied @n_unchanged pages that had not changed. Return how many of them were copied
- * only because an earlier seal had left them writable. @keeps: this seal leaves its pages writable;
- * @kept_before: the seal before it did. If both are false, the result is 0: the guest must then
- * have written each copied page, even if it wrote the same bytes again. */
+/* A seal has copied @n_unchanged pages that had not changed. Returns how many of them are stale,
+ * that is, were copied only because they had been left writable. @keeps: this seal leaves its pages
+ * writable. @kept_before: the previous seal did. If both are false, the result is 0: the guest has
+ * written each copied page, perhaps with the same bytes. */
 static inline uint32_t protect_stale(bool keeps, bool kept_before, uint32_t n_unchanged)
 {
 	return keeps || kept_before ? n_unchanged : 0;

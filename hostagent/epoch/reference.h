@@ -1,11 +1,10 @@
-/* reference.h - stores the versions of pages that the standby has. Deltas are taken against these
- * versions.
+/* reference.h - stores the versions of pages that the standby has. A delta is the difference to
+ * such a version.
  *
- * Why its size is limited: a complete copy of guest RAM would double the memory that a protected
- * guest needs on its host. But epochs change only a small part of RAM. So the store has n_slots
- * slots for pages. The store reuses slots by the CLOCK (second chance) algorithm. A page that is
- * not in the store is sent whole, so no delta is ever taken against a wrong version. The standby
- * applies deltas to its copy of all RAM, so it needs no such store.
+ * A copy of all guest RAM would double the memory that a protected guest needs. But epochs change
+ * only a small part of RAM. So the store has only n_slots slots for pages, and reuses them by the
+ * CLOCK (second chance) algorithm. A page that is not in the store is sent whole. The standby has a
+ * copy of all RAM, so it needs no such store.
  *
  *	slot_of[page]:  ZERO  the standby has a zero page (no slot needed)
  *	                NONE  the standby has a version that we no longer know  → send whole
@@ -39,9 +38,9 @@ struct reference_counts {
 	uint32_t n_slots;
 };
 
-/* Make a reference for @n_pages pages, all known to be zero. The number of slots is @n_slots, but
- * at most @n_pages and at least REFERENCE_SLOTS_MIN. Returns 0 or -ENOMEM. The caller owns *ret and
- * frees it with reference_free(). */
+/* Make a reference for @n_pages pages, all known to be zero. It has @n_slots slots, but at most
+ * @n_pages and at least REFERENCE_SLOTS_MIN. Returns 0 or -ENOMEM. The caller must free *ret with
+ * reference_free(). */
 int reference_new(uint32_t n_pages, uint32_t n_slots, struct reference **ret)
 	__attribute__((warn_unused_result));
 
@@ -51,17 +50,17 @@ struct reference *reference_free(struct reference *reference);
 /* Is the standby's version of page @index known to be zero? */
 bool reference_is_zero(const struct reference *reference, uint32_t index);
 
-/* Return the slot of page @index (< n_pages), never NULL. The caller must store in it the version
- * that it sends. *ret_is_known is true if the slot holds the standby's version; otherwise the
- * slot's content is undefined. The slot is pinned (not reused for another page) until
- * reference_put(); at most half of the slots may be pinned at a time. */
+/* Return the slot of page @index (< n_pages), never NULL. The caller must store the version that it
+ * sends in the slot. If the slot has the standby's version, *ret_is_known is true. If not, the
+ * slot's content is undefined. Until reference_put() the slot is pinned: it is not reused for
+ * another page. At most half of the slots can be pinned at a time. */
 uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_is_known);
 void reference_put(struct reference *reference,
 		   const uint8_t *page); /* unpin the slot; @page: what reference_take() returned */
 
-/* Return the slot of page @index (< n_pages), borrowed until the next call of reference_take().
- * Read the slot only if it is not pinned. Returns NULL if the page has no slot; a page that is
- * known to be zero has none. */
+/* Return the slot of page @index (< n_pages). The slot is valid until the next reference_take().
+ * Read it only if it is not pinned. Returns NULL if the page has no slot, for example because it is
+ * known to be zero. */
 const uint8_t *reference_peek(const struct reference *reference, uint32_t index);
 
 /* Is the slot of page @index pinned (taken and not put back)? Then another thread may be

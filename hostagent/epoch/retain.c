@@ -277,8 +277,8 @@ int retain_rewind(struct retain *retain, uint64_t epoch)
 {
 	retain_drop(retain, epoch);
 	if (!retain->first) {
-		/* No epoch is stored, so none will be sent again. This is right only if @epoch is
-		 * the newest epoch that was begun; otherwise a later epoch is missing. */
+		/* No epoch is stored, so none will be sent again. If @epoch is the newest epoch
+		 * that was begun, this is right. If not, a later epoch is missing. */
 		return retain->newest_epoch == epoch ? 0 : -ESTALE;
 	}
 	if (retain->first->epoch != epoch + 1)

@@ -1,10 +1,12 @@
 /* retain.h - stores encoded epochs until they are committed (the backlog).
  *
- * Why: frames can be encoded faster than the link carries them, so they must wait. Also, after a
- * lost connection the epochs after the standby's last complete epoch must be sent again. Therefore
- * encoded epochs are stored until they are committed. A FULL epoch is too large for that: each of
- * its frames is dropped once it is sent. If the stream breaks, the FULL epoch is made anew. An
- * ordinary epoch that alone fills the whole backlog is treated in the same way.
+ * Why: frames can be encoded faster than the link carries them, so they must wait. If the
+ * connection is lost, epochs that the standby does not have whole must be sent again. So encoded
+ * epochs are stored until they are committed.
+ *
+ * A FULL epoch is too large for this. Each of its frames is dropped once it is sent. If the stream
+ * breaks, a new FULL epoch is made. If an ordinary epoch alone fills the whole backlog, its frames
+ * are dropped in this way too.
  *
  *	chunks of one epoch (256 KiB each, taken from a free list)
  *	+--------------------------------+   +-----------------------------+
@@ -26,8 +28,8 @@
 
 struct retain;
 
-/* One stored frame, without its header: the header contains the generation of the stream, so it is
- * made when the frame is sent. */
+/* One stored frame, without its header. The header is made when the frame is sent, because it
+ * contains the stream's generation. */
 struct retain_frame {
 	uint64_t epoch;
 	uint32_t seq;
@@ -38,26 +40,26 @@ struct retain_frame {
 	size_t size;
 };
 
-/* Make an empty store. @payload_max: largest payload of a frame, well below RETAIN_CHUNK_BYTES.
- * @bytes_max: the most bytes to store (the backlog limit), at least RETAIN_BYTES_MIN. Returns 0,
- * -ENOMEM or -EINVAL. */
+/* Make an empty store. @payload_max: the largest payload of a frame, well below RETAIN_CHUNK_BYTES.
+ * @bytes_max: how many bytes can be stored (the backlog limit), at least RETAIN_BYTES_MIN. Returns
+ * 0, -ENOMEM or -EINVAL. */
 #define RETAIN_BYTES_MIN ((size_t)1 << 20)
 int retain_new(size_t payload_max, size_t bytes_max, struct retain **ret)
 	__attribute__((warn_unused_result));
 struct retain *retain_free(struct retain *retain); /* accepts NULL, returns NULL */
 
-/* Begin epoch @epoch, whose number must be greater than the numbers of all earlier epochs. If
- * @is_kept is true, store the epoch's frames until the epoch is dropped; if it is false, store each
- * frame only until it is sent. Returns 0 or -ENOMEM. */
+/* Begin epoch @epoch. Its number must be greater than those of all earlier epochs. If @is_kept, the
+ * epoch's frames are stored until the epoch is dropped. If not, each frame is stored only until it
+ * is sent. Returns 0 or -ENOMEM. */
 int retain_begin(struct retain *retain, uint64_t epoch, bool is_kept)
 	__attribute__((warn_unused_result));
 
 /* Can retain_reserve() be called for @n_frames more frames without -ENOBUFS? */
 bool retain_has_room(const struct retain *retain, uint32_t n_frames);
 
-/* Get room for the payload (payload_max bytes) of the latest epoch's next frame; borrowed until
- * retain_add(). Returns 0; -ENOBUFS if bytes_max is reached, so frames must be sent or epochs
- * committed first; -ENOMEM. */
+/* Get room for the payload (payload_max bytes) of the latest epoch's next frame. The room is valid
+ * until retain_add(). Returns 0; -ENOMEM; -ENOBUFS if bytes_max is reached, so that frames must be
+ * sent or epochs committed first. */
 int retain_reserve(struct retain *retain, uint8_t **ret_payload)
 	__attribute__((warn_unused_result));
 
@@ -66,13 +68,13 @@ int retain_reserve(struct retain *retain, uint8_t **ret_payload)
 void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size);
 
 /* Call this if retain_reserve() has no room. If only the latest epoch is stored, no commit can make
- * room. In this case each frame of that epoch is from now on stored only until it is sent. Returns
- * true, because sending now makes room. Changes nothing and returns false if other epochs are
- * stored too, or if this was already done for the latest epoch. */
+ * room. In this case, each frame of that epoch will be dropped once it is sent. Returns true: from
+ * now on, sending makes room. If other epochs are stored too, or if an earlier call has already
+ * returned true for this epoch, changes nothing and returns false. */
 bool retain_let_go(struct retain *retain);
 
-/* Get the next frame to send; it stays the next one until retain_sent(). Returns 0, or -EAGAIN if
- * all frames that were added are sent. */
+/* Get the next frame to send. Until retain_sent(), each call returns this frame. Returns 0, or
+ * -EAGAIN if all frames that were added are sent. */
 int retain_next(struct retain *retain, struct retain_frame *ret_frame)
 	__attribute__((warn_unused_result));
 void retain_sent(
@@ -83,8 +85,8 @@ void retain_sent(
 void retain_drop(struct retain *retain, uint64_t epoch);
 void retain_drop_all(struct retain *retain);
 
-/* Start sending again with the epoch after @epoch. Returns 0. Returns -ESTALE if some frames of the
- * epochs after @epoch are no longer stored; a FULL epoch must follow. */
+/* Go back, so that the epoch after @epoch is sent next. Returns 0. Returns -ESTALE if some frames
+ * after @epoch are no longer stored; a FULL epoch must follow. */
 int retain_rewind(struct retain *retain, uint64_t epoch) __attribute__((warn_unused_result));
 
 uint32_t retain_n_epochs(const struct retain *retain); /* number of epochs that were begun and not

@@ -1,17 +1,18 @@
-/* ring_epochs.h - which of a ring's records does the standby have, and are the ring's hashes (one
- * for each block of the disk) valid?
+/* ring_epochs.h - decides whether the hashes in a disk's ring (one for each block of the disk) are
+ * still valid.
  *
- * Why: records are released when their epoch is committed. Hashes are valid while the standby gets
- * all records (disk/ring.h). Even if the agent is killed, the next agent must know both. So two
- * epochs are stored in the ring, each before the change that needs it:
+ * The hashes are valid only if the standby has got all released records (disk/ring.h). Even if the
+ * agent is killed, the next agent must know this. So the ring stores the numbers of two epochs:
  *
- *	COMMITTED  the hashes take for granted that the standby has this epoch
- *	EARLY	   records were released before this FULL epoch was committed; 0: none
+ *      COMMITTED  the hashes are valid only if the standby has this epoch
+ *      EARLY      the FULL epoch for which records were released before its commit; 0: none
+ *
+ * Each number is stored before the change that depends on it.
  *
  * If the standby's last epoch is older than COMMITTED, the standby has lost its copy, and all
- * hashes are forgotten. If the epoch EARLY is given up, its released records are lost. Then QEMU
- * must read all of the disk again. But only the hashes of the blocks in these records are
- * forgotten, if the agent still knows the blocks (struct ring_early); a new agent does not.
+ * hashes are forgotten. If the epoch EARLY is given up, its released records are lost, so QEMU must
+ * read the whole disk again. struct ring_early has the blocks of these records. Only their hashes
+ * are forgotten. A new agent does not have this struct, so it forgets all hashes.
  *
  * Where: engine_disks.c. Threads: the ring's reader.
  */
@@ -23,16 +24,16 @@
 
 #include "disk/ring.h"
 
-/* Record that the standby has @epoch. Release the records before @cut, the position at which that
- * epoch ends. If an earlier agent sealed the epoch, @cut is not known and must be 0: the records go
- * to the standby again. */
+/* Record that the standby has @epoch. Release the records before @cut, the position at which @epoch
+ * ends. If an earlier agent sealed @epoch, @cut is not known and must be 0. The records then go to
+ * the standby again. */
 void ring_epochs_committed(struct disk_ring *ring, uint64_t epoch, uint64_t cut);
 
 /* Release the records before @pos. They are in frames of the FULL epoch @epoch. */
 void ring_epochs_release_early(struct disk_ring *ring, uint64_t epoch, uint64_t pos);
 
-/* Record that @epoch is the standby's last. Returns true if the standby has lost a committed epoch.
- * In this case the hashes are forgotten, and the caller must end the mirror and begin it again. */
+/* Record that @epoch is the standby's last epoch. If the standby has lost a committed epoch,
+ * forgets the hashes and returns true. The caller must then end the mirror and begin it again. */
 bool ring_epochs_resumed(struct disk_ring *ring, uint64_t epoch)
 	__attribute__((warn_unused_result));
 
@@ -45,11 +46,11 @@ struct ring_early {
 /* Were records released for a FULL epoch that is not committed? They are lost if it is given up. */
 bool ring_epochs_has_early(const struct disk_ring *ring);
 
-/* Called when a FULL epoch begins and all that was not committed is given up. If
- * ring_epochs_has_early(), forgets the hashes of the blocks in @early. Forgets all hashes if these
- * blocks are not known, or if @has_writer: a writer runs. Returns true if records are lost. In this
- * case the caller must end the mirror and begin it again. Empties @early for the new epoch; without
- * memory, its blocks will not be known. */
+/* Called when a FULL epoch begins and all epochs that are not committed are given up. Returns
+ * ring_epochs_has_early(): true if released records are lost. In this case, forgets the hashes of
+ * the blocks in @early, and the caller must end the mirror and begin it again. If records are lost
+ * and the blocks are not known, or a writer runs (@has_writer), forgets all hashes. Empties @early
+ * for the new epoch. If memory is short, the new epoch's blocks will not be known. */
 bool ring_epochs_full_begins(struct disk_ring *ring, struct ring_early *early, bool has_writer)
 	__attribute__((warn_unused_result));
 

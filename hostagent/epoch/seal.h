@@ -1,41 +1,39 @@
 /* seal.h - ends an epoch: stops the guest, takes its dirty pages and device state, resumes it.
  *
- * Why: the guest is paused during a seal, so the pause contains only what cannot be done before or
- * after it. QEMU does its part on one command, through a gate: a full pipe to which QEMU writes
- * (vmm/gate.h):
+ * The guest is paused during a seal, so the pause has only the steps that cannot be made before or
+ * after it. The drawing shows a seal with a gate, a full pipe to which QEMU writes (vmm/gate.h).
+ * QEMU does its part on one command:
  *
  *	          0 ms                                                              pause ends
  *	QEMU      │ stop ├── save ─┤held├ save ─┤  held in its last write  │ go on │
  *	agent     │ wait │ scan ─ copy dirty pages│ scan again ─ copy ─ * │ wait │ collect the state
  *
- * QEMU saves its state while we scan and copy. Then QEMU sleeps in a write to our full pipe until
- * we make room there. The second scan takes 0.1 ms. It finds pages of guest RAM that QEMU wrote
- * while it finished the stop or saved the device state. At * the caller's hook runs and advances
- * the hold's epoch counter. At that point the guest is stopped, and all frames that it sent are in
- * the hold's queue.
+ * QEMU saves its state while the agent scans and copies. Then QEMU sleeps in a write to the full
+ * pipe until the agent makes room there. The second scan takes 0.1 ms. It finds guest pages that
+ * QEMU wrote while it finished the stop or saved the device state. At the "*" the caller's hook
+ * runs, which begins the next epoch of the hold. At that point the guest is stopped, and all frames
+ * that it sent are in the hold's queue.
  *
- * Without a gate: send `stop`, then the save command; scan and copy while QEMU saves; scan again
- * after its answer; then *, and `cont`. After a failure of the gate, seals do without it; the
- * engine tries to make a new gate after a while (engine_retry_pipe()).
+ * If the gate fails, seals use separate commands until the engine has made a new gate
+ * (engine_retry_pipe()). The steps are then: `stop`, the save command, scan and copy, QEMU's
+ * answer, second scan, hook, `cont`.
  *
- * If somebody else has paused the guest, it stays paused. The gate resumes the guest only if the
- * guest ran before. Without a gate, `cont` is left out if our `stop` caused no STOP event. But if
- * somebody asks QEMU for a pause between our `stop` and our `cont`, QEMU does not report it, and
- * our `cont` ends that pause. The gate has no such gap: QEMU obeys no other command before the
- * gate's command has ended.
+ * If somebody else has paused the guest, it stays paused. With a gate, QEMU resumes the guest only
+ * if the guest ran before, and obeys no other command meanwhile. Without a gate, `cont` is left out
+ * if our `stop` caused no STOP event. But suppose that somebody pauses the guest between our `stop`
+ * and our `cont`. QEMU does not report this, and our `cont` ends that pause.
  *
  * Three kinds of seal:
  *
- *      PROTECT  as above; every page that the scan reported is write-protected again, so the next
- *		 write to it causes a fault
- *      AHEAD    pages that are already dirty are scanned and copied while the guest still runs; the
- *               pause copies only pages written after that. A page copied twice is superseded: its
- *		 early copy is not used
- *	KEEP	 pages stay writable, so they cause no faults in the next epoch. But each seal
- *		 copies all pages written since the last PROTECT, even if they have not changed
- *		 again. A second scan could not tell which pages were written after the first, so
- *		 KEEP makes only one scan, after the device state is saved. protect.h says when to
- *		 use KEEP
+ *      PROTECT  As above. Every page that the scan reported is write-protected again, so the next
+ *               write to it causes a fault.
+ *      AHEAD    Pages that are already dirty are scanned and copied before the pause. The pause
+ *               copies only pages written after that. A page copied twice is superseded: its early
+ *               copy is not used.
+ *      KEEP     Pages stay writable, so they cause no faults in the next epoch. But each seal
+ *               copies all pages written since the last PROTECT, even if they have not changed
+ *               again. KEEP makes only one scan, after the device state is saved, because a second
+ *               scan could not tell which pages were written after the first. See protect.h.
  *
  * Where: used by the epoch engine and the seal benchmark. Threads: one, which also uses the qmp
  * client passed to seal_new(). Blocks for the pause, at most SEAL_TIMEOUT_NS for each answer of
@@ -110,27 +108,28 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 /* Set how long each answer of QEMU may take, for tests; the default is SEAL_TIMEOUT_NS. */
 void seal_set_timeout(struct seal *seal, uint64_t timeout_ns);
 
-/* Scan only when no disk request of the guest is in flight. Call this right after seal_new() for a
- * guest with a disk that QEMU opens with O_DIRECT (cache=none). When a read of such a disk begins,
- * the kernel pins the read's pages. Later the kernel fills these pages without marking them
- * written. A page that is scanned in between would be copied with its old content and never be
- * reported again.
+/* Scan only when no disk request of the guest is in flight. Call this right after seal_new() if
+ * QEMU opens one of the guest's disks with O_DIRECT (cache=none). When a read of such a disk
+ * begins, the kernel pins the guest pages that it will fill. Later the kernel fills the pages
+ * without marking them as written. If a page were scanned in between, its old content would be
+ * copied, and no scan would report its new content.
  *
- * After this call, seal_scan_running() stops the guest during the scan, since `stop` ends only
- * after all requests. A seal scans once, after QEMU has saved its state, and AHEAD is made as
- * PROTECT. */
+ * After this call, seal_scan_running() stops the guest during the scan, because QEMU's `stop` waits
+ * for all requests. A seal scans only once, after QEMU has saved its state. The kind AHEAD is made
+ * as PROTECT. */
 void seal_drain_first(struct seal *seal);
 
 /* Free @seal without touching the guest. Accepts NULL; returns NULL. */
 struct seal *seal_free(struct seal *seal);
 
-/* Do one whole seal. If the guest ran before, it runs again when this function returns, even after
- * an error. (QEMU must still answer.) If QEMU answers `stop` too late, `cont` is sent. This `cont`
- * also ends an operator's pause that began before QEMU carried out our `stop`. On error the
- * tracker's marks can be lost, so only a full copy may follow; perhaps @hook was called. Returns 0;
- * -ECANCELED if QEMU let the guest run before its state was known to be whole; -ETIMEDOUT,
- * -ECONNRESET, -EREMOTEIO, ... as from qmp_wait() (qmp_error() has the text); errors of
- * track_scan(), guestmem_read(), devstate_finish(), gate.h. */
+/* Do one whole seal. If the guest ran before the call, it runs again after the call, even after an
+ * error. (QEMU must still answer.) If QEMU answers `stop` too late, `cont` is sent. This
+ * `cont` also ends an operator's pause that began before QEMU carried out our `stop`. Returns 0.
+ * After an error @hook can have been called, and only a full copy can follow, because the tracker's
+ * marks can be lost. Errors:
+ *      -ECANCELED  QEMU let the guest run before its state was known to be whole
+ *      -ETIMEDOUT, -ECONNRESET, -EREMOTEIO, ... of qmp_wait() (qmp_error() has the text)
+ *      errors of track_scan(), guestmem_read(), devstate_finish(), gate.h */
 int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *arg,
 	     struct seal_result *ret_result) __attribute__((warn_unused_result));
 
@@ -142,11 +141,10 @@ void seal_arm(struct seal *seal);
  * running, but see seal_drain_first(). Errors as seal_run(). */
 int seal_scan_running(struct seal *seal) __attribute__((warn_unused_result));
 
-/* Copy the pages that seal_scan_running() found, while the guest runs. Each page is copied as it
- * was at some time during the call; the next scan reports pages written after they were copied.
- * Calls @each for batches of at most SEAL_BATCH_PAGES pages; a negative return of @each ends the
- * call with that value. *ret_n_pages is the number of pages copied. Returns 0 or the errors of
- * guestmem_read(). */
+/* Copy the pages that seal_scan_running() found, while the guest runs. If the guest writes a page
+ * after it was copied, the next scan reports the page. Calls @each for batches of at most
+ * SEAL_BATCH_PAGES pages. If @each returns a negative value, returns this value at once.
+ * *ret_n_pages is the number of pages copied. Returns 0 or the errors of guestmem_read(). */
 #define SEAL_BATCH_PAGES 1024u /* enough for several threads to encode */
 typedef int (*seal_batch_fn)(void *arg, const struct page_range *ranges, uint32_t n_ranges,
 			     uint32_t n_pages, const uint8_t *pages);

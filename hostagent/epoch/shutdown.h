@@ -2,18 +2,18 @@
  * an operator. Pure.
  *
  * Why: if a guest has shut itself down, the standby must not resume the guest. But if the host has
- * ended QEMU, the standby must take over. (When a host shuts down, each QEMU gets SIGTERM.) The
- * event's member `guest` says whether the guest wanted the shutdown. All QEMU versions that we
- * support also give a reason:
+ * ended QEMU (with SIGTERM, when the host shuts down), the standby must take over. The event's
+ * member `guest` says whether the guest wanted the shutdown. All QEMU versions that we support also
+ * give a reason:
  *
- *	reason			wanted by	what follows
- *	guest-shutdown		the guest	verdict shutdown, no failover
- *      guest-reset             the guest       as guest-shutdown: with -no-reboot a reset ends QEMU
- *      guest-panic             the guest       as guest-shutdown: its copy would soon panic, too
- *	host-signal		the host	verdict exited when the process has ended: failover
- *	host-qmp-quit, host-ui, host-qmp-system-reset, subsystem-reset, snapshot-load
- *                              an operator     as host-signal: to end a guest, unprotect it first
- *	host-error, others	nobody		as host-signal
+ *      reason                  wanted by       verdict
+ *      guest-shutdown          the guest       shutdown, so no failover
+ *      guest-reset             the guest       shutdown: with -no-reboot a reset ends QEMU
+ *      guest-panic             the guest       shutdown: the standby's copy would soon panic too
+ *      host-signal             the host        exited, when the process has ended, so failover
+ *      host-qmp-quit, host-ui, host-qmp-system-reset, subsystem-reset, snapshot-load
+ *                              an operator     exited: to end a guest, unprotect it first
+ *      host-error, others      nobody          exited
  *
  * Threads: any.
  */

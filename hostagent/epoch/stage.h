@@ -1,20 +1,23 @@
 /* stage.h - decides whether the second stage (LZ4 over whole frames) is worth its time now. Pure:
  * it turns measurements into a decision.
  *
- * Why: LZ4 saves a third of the records' bytes and takes more time than finding the deltas. On a
- * fast link LZ4 delays the commit; on a slow link the shorter transfer saves many times the time
- * that LZ4 takes. So this module measures which of the two is the case.
+ * Why: LZ4 saves a third of the records' bytes, but takes time. On a fast link LZ4 delays the
+ * commit. On a slow link the shorter transfer saves much more time than LZ4 takes. So this file
+ * compares two times, per byte of records:
  *
- * The rule compares, per byte of records:
- *	gain = (1 - ratio) / rate of the link: time that packing the byte saves on the link
- *	cost = time that packing the byte takes
- * The link's rate can be measured only while the link is full: bytes waited both at the start and
- * at the end of an interval. The rules are:
- *	off -> on	the link was full for STAGE_BUSY_NS without a break, and gain > 1.25 cost
- *	on -> off	at the end of a window, if gain < cost; or if the link was never full in
- *			the window, and 70 % of its rate would be enough for the unpacked records
- * The rules use the last measured ratio and cost. After STAGE_FORGET_WINDOWS windows in state off
- * both are set to a guess again: by then the guest can write data of another kind.
+ *      gain    (1 - ratio) / rate of the link: the time that packing saves on the link
+ *      cost    the time that packing takes
+ *
+ * The link's rate can be measured only in an interval in which the link is full: bytes wait both at
+ * its start and at its end. The stage is switched on and off by these rules:
+ *
+ *      on      The link was full for STAGE_BUSY_NS without a break, and gain > 1.25 cost.
+ *      off     At the end of a window, gain < cost.
+ *      off     The link was never full in the window, and 70 % of its rate would be enough for the
+ *              unpacked records.
+ *
+ * Ratio and cost are those measured last. After STAGE_FORGET_WINDOWS windows without LZ4 they are
+ * set to a guess again, because the guest can by then write data of another kind.
  *
  *	waiting bytes  ▲	     full      full       full
  *	STAGE_WAITING  ┼──────╱‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾╲────────────
@@ -80,8 +83,8 @@ struct stage {
 
 void stage_init(struct stage *stage, enum stage_mode mode);
 
-/* Begin a new connection, and forget all measurements of the old one's link. @is_allowed: the
- * second stage may be used on the new connection. */
+/* Begin a new connection, and forget all measurements of the old link. @is_allowed: the second
+ * stage can be used on the new connection. */
 void stage_connected(struct stage *stage, bool is_allowed);
 
 /* Is it time for a sample? Taking one costs a system call. */

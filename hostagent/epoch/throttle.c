@@ -60,8 +60,8 @@ static uint64_t cut(uint64_t share, uint64_t took_ns, uint64_t may_ns)
 	return share * (may_ns / 1000) / (took_ns / 1000 + 1) * THROTTLE_LOAD_PERCENT / 100;
 }
 
-/* Return the percentage at which @epoch would not have been slow: its transfer would end while the
- * next epoch runs, and its pages would be copied within copy_max. */
+/* Return the percentage at which @epoch would not have been slow. That is, its transfer would end
+ * while the next epoch runs, and its pages would be copied within copy_max. */
 static uint64_t fitting(const struct throttle *t, const struct throttle_epoch *epoch)
 {
 	uint64_t share = 100 - t->percent, percent;

@@ -2,23 +2,23 @@
  * Decides for what share of its time the guest must stand still, and when. Pure: it turns the
  * measured costs of epochs into a percentage and a timetable.
  *
- * Why: without a throttle, each epoch of such a guest gets longer than the one before (pacer.h
- * stretches it). In the end an epoch contains every page that the guest ever writes. Then clients
- * wait for seconds. So the throttle gives the guest's vCPUs less time, in steps, as QEMU's
- * auto-converge does for a migration.
+ * Why: without a throttle, each epoch of such a guest gets longer than the one before (pacer.h).
+ * In the end an epoch contains every page that the guest ever writes, and clients wait for seconds.
+ * So the throttle gives the guest's vCPUs less time, in steps, as QEMU's auto-converge does for a
+ * migration.
  *
- *      up      after a slow epoch. There are two ways to be slow. First, copying in the pause took
- *		longer than copy_max. Second, the transfer to the standby takes longer than
- *              commit_max, and nearly as long as the guest ran in the epoch. (A transfer that takes
- *		much less time than the guest ran is no problem: the next epochs get shorter by
- *		themselves.) The first slow epoch counts as a burst and changes nothing. Each
- *              further slow epoch in a row raises the throttle by one step, or by more steps if an
- *		epoch like this one needs them to get within both limits. Small epochs never count
- *		as slow: they are late only when the link stands still.
- *      down    after THROTTLE_WINDOW_NS without a change, by at most THROTTLE_DOWN_STEPS steps. For
- *		each step, the throttle first predicts the load with the longer running time, from
- *		what it measured in that window. It takes the step only if the link would be used
- *		to at most THROTTLE_LOAD_MAX_PERCENT and each epoch would stay within its limits.
+ * Up. An epoch is slow in two cases:
+ * - Copying in the pause took longer than copy_max.
+ * - The transfer to the standby takes longer than commit_max, and nearly as long as the guest ran
+ *   in the epoch. (If the guest ran for much longer, the next epochs get shorter by themselves.)
+ * Small epochs never count as slow: they are late only when the link stands still. The first slow
+ * epoch changes nothing. Each further slow epoch in a row raises the throttle by one step. If an
+ * epoch like this would still exceed a limit, the throttle is raised by as many steps as it needs.
+ *
+ * Down. After THROTTLE_WINDOW_NS without a change, the throttle goes down by at most
+ * THROTTLE_DOWN_STEPS steps. Before each step it predicts, from the measurements of that window,
+ * the load with the longer running time. It goes down only if each epoch would stay within its
+ * limits, and would use at most THROTTLE_LOAD_MAX_PERCENT of the link.
  *
  * The rules assume that the bytes of an epoch grow in proportion to the guest's running time. If a
  * guest writes the same pages over and over, the bytes grow more slowly. For such a guest the
@@ -90,10 +90,10 @@ bool throttle_sealed(struct throttle *throttle, uint64_t now_ns,
 		     const struct throttle_epoch *epoch);
 
 /* Report a round of a FULL epoch. The round found @n_pages pages, and sending them takes @round_ns.
- * The round before found @n_before pages. Returns true if another round is worth it. If rounds take
- * long and do not get shorter, raises `percent`. In this case returns false if clients wait for the
- * end of this epoch (@is_awaited): the higher `percent` helps only later epochs. If they do not
- * wait, another round can follow, which the higher `percent` helps. */
+ * The previous round found @n_before pages. @is_awaited: clients wait for the end of this epoch.
+ * Returns true if another round is worth it. If rounds take long and do not get shorter, raises
+ * `percent`, which makes later rounds and epochs shorter. If clients wait, returns false in this
+ * case, so that the epoch ends now. */
 bool throttle_full_round(struct throttle *throttle, uint64_t now_ns, uint32_t n_pages,
 			 uint32_t n_before, uint64_t round_ns, bool is_awaited);
 

@@ -1,17 +1,17 @@
 /* unit.h - a batch of pages that one thread encodes into frames.
  *
- * Why: a page with a known reference can be encoded in any order and by any thread, as long as no
- * other thread has that page. A unit contains everything needed to encode its pages, so threads
- * that run units share nothing.
+ * Why: if a page's old version is known (reference.h), any thread can encode the page, in any
+ * order. But only one thread can have a page at a time. A unit contains everything needed to encode
+ * its pages, so the threads that encode units share nothing.
  *
- *	filled by the engine's thread		run, a frame at a time, by any one thread
- *	items    [ page 17 | page 18 | ... ]	items ─► records ─► payloads ─► second stage
- *	payloads [ whole pages' records ... ]
+ *      1. The engine's thread fills the unit. If a page is sent whole, its record is written to the
+ *         payloads at once. If a page is sent as a delta, it is added to the items.
+ *      2. Any one thread encodes the unit, a frame at a time: it makes the items' records, adds
+ *         them to the payloads, and packs each payload (packer.h).
  *
- *	payloads, WIRE_PAYLOAD_MAX each:   [ frame 0 ][ frame 1 ] ... up to UNIT_FRAMES_MAX
+ *      payloads, WIRE_PAYLOAD_MAX each:   [ frame 0 ][ frame 1 ] ... up to UNIT_FRAMES_MAX
  *
- * In the frames, the records of whole pages come first, in the order in which they were written.
- * The items' records (deltas) follow. A page must not be in two items of a unit.
+ * A page must not be in two items of a unit.
  *
  * Where: the encoder fills and empties units, workers.h passes them around. Threads: one at a time;
  * workers.h ensures that. Allocates in unit_init() only.

@@ -1,24 +1,23 @@
 /* watch.h - says when to check whether the guest's taps and devices have changed since the engine
  * attached to it. Pure: it decides by times and signs of a change.
  *
- * Why: a check of QEMU's taps takes 0.1 ms, and a check of its lists of devices occupies its
- * monitor for some milliseconds. So these checks cannot be made all the time, and never in a pause.
- * Instead, signs that cost nothing show when a check is needed:
- * - each seal gives the mark of the saved sections, which is a hash of them (vmm/sections.h);
- * - each seal also gives the size of QEMU's address space, which grows when memory is added to
- *   the guest;
- * - the kernel reports changes of network devices;
- * - QEMU reports devices that are gone.
- * Periodic checks find changes without such a sign. A check of the devices is made after a seal and
- * before the sealed epoch's end is sent. So the standby does not get the whole of an epoch that it
- * could not load.
+ * Why: a check of QEMU's taps takes 0.1 ms. A check of its lists of devices occupies its monitor
+ * for some milliseconds. So these checks are made only when a sign calls for them, and from time to
+ * time without a sign. They are never made in a pause.
  *
- *	sign                                    check    when
- *      a network device changed                taps     at once, at most once in WATCH_TAPS_MIN_NS
- *	none                                    taps     each WATCH_TAPS_NS
- *	sections or address space differ        devices  after this seal, before its epoch's end
- *      QEMU reports that a device is gone      devices  after the next seal, before its epoch's end
- *      none                                    devices  each WATCH_LISTS_NS, likewise after a seal
+ *      sign                                    check    when
+ *      the kernel reports that a network       taps     at once, at most once in
+ *      device changed                                   WATCH_TAPS_MIN_NS
+ *      none                                    taps     each WATCH_TAPS_NS
+ *      the hash of the saved sections          devices  after this seal
+ *      changed (vmm/sections.h)
+ *      QEMU's address space grew: memory was   devices  after this seal
+ *      added to the guest
+ *      QEMU reports that a device is gone      devices  after the next seal
+ *      none                                    devices  each WATCH_LISTS_NS, after a seal
+ *
+ * A check of the devices is made between the seal of an epoch and the sending of that epoch's end.
+ * So if the check finds a change, the standby does not get the whole epoch.
  *
  * Where: used by engine_watch.c. Threads: the engine's.
  */

@@ -1,25 +1,23 @@
-/* workers.h - threads that encode units beside the engine's thread.
+/* workers.h - threads that encode units (batches of pages) beside the engine's thread.
  *
- * Why: on one core, finding the deltas of a large epoch takes as long as sending them over the
- * link. LZ4 takes even longer. The pages of an epoch can be encoded in any order, so other cores
- * can help.
+ * Why: on one core, encoding a large epoch takes as long as sending it. The pages of an epoch can
+ * be encoded in any order, so other cores can help.
  *
- * The units form a ring. Each goes through the steps filled, submitted, begun and collected, and
- * each step handles the units in the same order.
+ * The units form a ring. The owner fills a unit and submits it; a thread encodes it; the owner
+ * collects it. Units are submitted, begun and collected in the same order, so the result does not
+ * depend on which thread encoded a unit.
  *
- *	        head           begun            tail
- *	         ▼               ▼                ▼
- *	... free │ done running  │ waiting        │ free (workers_get) ...
- *	         └ collected next └ begun next, by whichever thread is idle
+ *              head                        begun             tail
+ *               ▼                            ▼                 ▼
+ *      ... free │ encoded, or in encoding    │ waiting         │ free (workers_get) ...
+ *               └ collected next             └ begun next, by any idle thread
  *
- * The owner collects units in the order in which it submitted them. So the result does not depend
- * on which thread ran a unit. When no unit is free for filling, or no pages are left, the owner
- * runs waiting units itself (workers_help()). So the owner counts as one of the threads, and a
- * small epoch wakes no other thread.
+ * When no unit is free for filling, or no pages are left, the owner encodes waiting units itself
+ * (workers_help()). So the owner counts as one of the threads, and a small epoch wakes no other
+ * thread.
  *
  * Where: used by the encoder. Threads: only the owner, which is the engine's thread, calls the
- * functions. A mutex is locked once or twice for each unit (some 100 microseconds of work), but
- * never while a unit is run.
+ * functions. A mutex is locked once or twice for each unit, but never while a unit is encoded.
  */
 #ifndef EPOCH_WORKERS_H
 #define EPOCH_WORKERS_H
@@ -35,16 +33,15 @@ struct workers;
 
 /* Start a pool of @n_threads workers (2 <= @n_threads <= WORKERS_THREADS_MAX). The calling thread
  * is one of them, so @n_threads - 1 threads are created. The pool's ring has @n_units (>= 2)
- * entries. Returns 0 (the caller owns *ret and frees it with workers_free()); -ENOMEM; -EAGAIN if
- * no more threads can be created; -EMFILE; -ENFILE. */
+ * entries. Returns 0; the caller must free *ret with workers_free(). Errors: -ENOMEM; -EMFILE;
+ * -ENFILE; -EAGAIN if no more threads can be created. */
 int workers_new(uint32_t n_threads, uint32_t n_units, struct workers **ret)
 	__attribute__((warn_unused_result));
 
-/* Like workers_new(), but chooses the number of units. It is limited by the reference's size
- * (@n_slots slots), since the pages of all units can be pinned at once, and only half of the slots
- * may be. If @n_threads is 0, workers_default_threads() decides. *ret_n_threads is the number of
- * threads, the owner's included. If that number is 1, no thread was started and *ret is unchanged.
- * Returns the same as workers_new(). */
+/* Like workers_new(), but chooses the number of units so that they never pin more than half of the
+ * reference's @n_slots slots. If @n_threads is 0, workers_default_threads() decides.
+ * *ret_n_threads is the number of threads, including the owner's. If that number is 1, no thread
+ * was started and *ret is unchanged. Returns the same as workers_new(). */
 int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads,
 		  struct workers **ret) __attribute__((warn_unused_result));
 

@@ -1,4 +1,4 @@
-/* descriptors.h - which files and sockets are behind a process's open descriptors.
+/* descriptors.h - finds the files and sockets behind a process's open descriptors.
  *
  * Why: a manager such as libvirt opens logs and sockets itself and gives QEMU only their numbers
  * (`-chardev socket,fd=31`, `-add-fd set=2,fd=33`). The operator wants to see the paths.

@@ -1,11 +1,11 @@
 /* domain.h - finds the QEMU of a guest by the guest's name, and the monitors that it offers.
  *
  * Why: libvirt, Proxmox and other managers start QEMU with `-name guest=NAME`. Their users know
- * that name, but neither QEMU's pid nor a socket. No manager is asked, so this works with each of
- * them.
+ * that name, but neither QEMU's pid nor a socket. This file reads /proc and asks no manager, so it
+ * works with every manager.
  *
- * A manager keeps its own monitor for itself: QEMU serves one client per monitor. Holdfast needs
- * another one, which the domain's definition must ask for.
+ * QEMU serves one client per monitor, and the manager uses one monitor. So Holdfast needs a second
+ * monitor, which the domain's definition must ask for.
  *
  * Source: /proc/PID/cmdline, proc(5); QEMU's options -name, -qmp, -mon and -chardev.
  * Where: command.c. Threads: any (no state).
@@ -29,15 +29,16 @@ struct domain {
 };
 
 /* Find the running QEMU whose -name is @name. Reads /proc, so it takes some milliseconds for each
- * thousand processes. Returns 0; -ENOENT if there is none; -EEXIST if there are several; -ENOTCONN
- * if it has no QMP monitor other than those that its manager holds; other -errno of /proc. On error
- * *ret_error says what to do. */
+ * thousand processes. Returns 0. On error *ret_error says what to do:
+ *      -ENOENT    there is no such QEMU
+ *      -EEXIST    there are several
+ *      -ENOTCONN  it has no QMP monitor except those that its manager uses
+ *      another -errno of /proc */
 int domain_find(const char *name, struct domain *ret_domain, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Read the name and the monitors from QEMU's arguments: @words, of which there are @n. Pure. A
- * monitor counts if QEMU itself listens at its path. Returns true if the arguments are those of a
- * QEMU with -name @name. */
+/* Read the name and the monitors from QEMU's arguments, the @n strings @words. A monitor counts if
+ * QEMU itself listens at its path. Returns true if this is a QEMU with -name @name. Pure. */
 bool domain_read(char *const *words, size_t n, const char *name, struct domain *ret_domain);
 
 #endif

@@ -30,14 +30,16 @@ struct option_list {
 	int error;
 };
 
-/* Read @text, in either form. @first_key: the key of a first word without `=`, or "". Returns 0
- * (the caller frees *ret_list with option_done()); -EINVAL if JSON is not valid or has a null,
- * which the first form cannot express; -E2BIG if there are too many settings; -ENOMEM. */
+/* Read @text, in either form. @first_key: the key of a first word without `=`, or "". Returns 0;
+ * the caller must free *ret_list with option_done(). Errors:
+ *      -EINVAL  the JSON is not valid, or has a null, for which the first form has no text
+ *      -E2BIG   there are too many settings
+ *      -ENOMEM  memory is short */
 int option_parse(const char *text, const char *first_key, struct option_list *ret_list)
 	__attribute__((warn_unused_result));
 
-/* Returns the value of @key, or NULL. The value is borrowed until option_set() or option_drop()
- * changes that key. If the list has the key twice, the last one counts. */
+/* Returns the value of @key, or NULL. The value is valid until option_set() or option_drop()
+ * changes that key. If the list has the key twice, the last value counts. */
 const char *option_get(const struct option_list *list, const char *key);
 
 /* Is the value of @key "on", "yes" or "true"? */

@@ -9,8 +9,8 @@
 
 /* ---- the files */
 
-/* Print the lines `disks =` of a VM's file, one for each disk. @there: with the standby's images
- * instead of the primary's. */
+/* Print the lines `disks =` of a VM's file, one for each disk. If @there, print the standby's
+ * images; if not, the primary's. */
 static void print_disks(FILE *out, const struct report *report, bool there)
 {
 	const struct vmm_disks *disks = &report->look->disks;

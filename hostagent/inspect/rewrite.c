@@ -1,5 +1,5 @@
-/* Goes through the words of the primary's command line, and carries over all options except disks
- * and back ends; see rewrite.h. */
+/* Reads the words of the primary's command line, and carries over all options except disks and back
+ * ends; see rewrite.h. */
 #include "inspect/rewrite_private.h"
 
 #include <errno.h>

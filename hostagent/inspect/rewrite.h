@@ -1,10 +1,9 @@
 /* rewrite.h - makes the standby's QEMU command from the command line of the running QEMU. Pure
  * text, no I/O.
  *
- * Why: the standby needs the same machine, but with its own names for what belongs to the host: the
- * tap, the images, the paths of the sockets. The operator should not have to write that command by
- * hand. Nothing in the command is guessed: an option that cannot be carried over becomes an
- * obstacle, which names the option.
+ * Why: the standby needs the same machine, but with the names of its own tap, images and sockets.
+ * The operator should not have to write that command by hand. Nothing in the command is guessed: if
+ * an option cannot be carried over, an error (an "obstacle") names the option.
  *
  *      primary: qemu -M pc -drive id=root,file=/a.qcow2,format=qcow2,.. -qmp unix:/run/q -daemonize
  *      standby: /usr/bin/qemu -M pc-i440fx-7.2 -drive id=root,file=/b.raw,format=raw,..

@@ -1,17 +1,16 @@
 /* link.h - a connection that carries frames between the agent and the gateway, or a VM's other
  * host. It uses TLS 1.3 over a TCP socket of the kernel.
  *
- * Why: control and stream connections carry different frames in the same way, so both use a link.
- * Where: the agent's control loop, each engine, each standby and each claim own a link; calls
+ * Where: the agent's control loop, each engine, each standby and each claim own a link. It calls
  * wire/. Threads: one thread owns a link. Only link_wait(), link_await() and link_handshake()
- * block; they take a deadline (CLOCK_MONOTONIC, in ns; UINT64_MAX means no deadline).
+ * block. They take a deadline (CLOCK_MONOTONIC, in ns; UINT64_MAX means no deadline).
  *
- *	link_open ─► link_handshake ─► { link_send, link_receive, link_flush, link_wait }* ─► link_free
+ *      link_open ─► link_handshake ─► { link_send, _receive, _flush, _wait }* ─► link_free
  *
  * An event loop watches link_fd() for link_events() (level triggered). On any event it calls
  * link_flush(), and then link_receive() until the result is not 0. After an error other than
- * -EAGAIN the link is dead: every call returns the same error again, and link_error() says why. The
- * only thing left to do then is link_free().
+ * -EAGAIN the link is dead: every call returns this error, and link_error() says why. Call
+ * link_free() then.
  */
 #ifndef LINK_LINK_H
 #define LINK_LINK_H
@@ -58,10 +57,10 @@ int link_open(const struct link_config *config, struct link **ret_link)
 int link_open_fd(int fd, struct wire_tls_context *tls, size_t send_max_bytes,
 		 struct link **ret_link) __attribute__((warn_unused_result));
 
-/* Make a link for the accepting end, over the accepted socket @fd. The peer must be a host;
- * link_peer() says which host, once a frame has arrived. After link_set_sender(), the link checks
- * which frames the peer may send. @where: the peer's address, for error texts. On success the link
- * owns @fd. Returns what link_open_fd() returns. */
+/* Make a link for the accepting end, over the accepted socket @fd. The peer must be a host. After a
+ * frame has arrived, link_peer() says which host. After link_set_sender(), the link refuses frames
+ * that this kind of sender must not send. @where: the peer's address, for error texts. On success
+ * the link owns @fd. Returns what link_open_fd() returns. */
 int link_accept_fd(int fd, struct wire_tls_context *tls, const char *where, struct link **ret_link)
 	__attribute__((warn_unused_result));
 
@@ -74,11 +73,14 @@ void link_set_sender(struct link *link, unsigned sender);
 struct link *link_free(struct link *link);
 
 /* Wait for the connection, do the TLS handshake, send HELLO with @term and @epoch in its header,
- * and read the answer. Blocks until @deadline_ns at most. Returns 0 and sets *ret_welcome; -EPERM
- * if the peer is not the host peer_name; -EACCES if the peer refused (link_error() has its text,
- * link_refused_code() its code); -ETIMEDOUT; -EPIPE if the peer closed the connection; -EPROTO if
- * TLS failed, or the answer breaks the protocol; -EINVAL if @hello breaks the format; or another
- * -errno of the socket (-ECONNREFUSED...). */
+ * and read the answer. Blocks until @deadline_ns at most. Returns 0 and sets *ret_welcome. Errors:
+ *      -EPERM      the peer is not the host peer_name
+ *      -EACCES     the peer refused us: link_error() has its text, link_refused_code() its code
+ *      -ETIMEDOUT  the deadline has passed
+ *      -EPIPE      the peer closed the connection
+ *      -EPROTO     TLS failed, or the answer breaks the protocol
+ *      -EINVAL     @hello breaks the format
+ *      another -errno of the socket, such as -ECONNREFUSED */
 int link_handshake(struct link *link, const struct wire_hello *hello, uint64_t term, uint64_t epoch,
 		   uint64_t deadline_ns, struct wire_welcome *ret_welcome)
 	__attribute__((warn_unused_result));
@@ -86,12 +88,13 @@ int link_handshake(struct link *link, const struct wire_hello *hello, uint64_t t
 /* Return the code of the REFUSED frame (enum wire_refused_code); 0 if none was received. */
 uint16_t link_refused_code(const struct link *link);
 
-/* Send one frame with @header's fields (payload_size is ignored) and a payload made of @pieces. The
- * pieces are copied, so they may be reused at once. The frame is encrypted; as many bytes as the
- * socket accepts are written, and the rest is queued. Returns 0 if the whole frame is written or
- * queued; -EAGAIN if the queue is full, and no part of the frame was accepted (call link_wait(link,
- * POLLOUT, ...) or watch the events, and then try again); -EINVAL if the frame breaks the format;
- * or the link's error. */
+/* Send one frame with @header's fields (payload_size is ignored). The payload consists of @pieces,
+ * which are copied. Encrypts the frame, writes as many bytes as the socket accepts, and queues the
+ * rest. Returns 0 if the whole frame is written or queued. Errors:
+ *      -EAGAIN  the queue is full, and no part of the frame was accepted; call link_wait(link,
+ *               POLLOUT, ...) or watch the events, and then try again
+ *      -EINVAL  the frame breaks the format
+ *      the link's error */
 int link_send(struct link *link, const struct wire_header *header, const struct iovec *pieces,
 	      size_t n_pieces) __attribute__((warn_unused_result));
 
@@ -105,19 +108,22 @@ int link_send_frame(struct link *link, const uint8_t *frame, size_t size)
  * some bytes are left; or the link's error. */
 int link_flush(struct link *link) __attribute__((warn_unused_result));
 
-/* Get the next frame, without waiting. Returns 0 and sets *ret_frame, whose payload is valid until
- * the next call on this link; -EAGAIN if no frame is complete yet; -EPIPE if the peer closed the
- * connection; -EACCES if the peer refused us (link_error() has its reason, link_refused_code() its
- * code); -EPROTO if TLS failed, or a frame breaks the protocol; -EBADMSG if a frame's checksum is
- * wrong; or another -errno of the socket. */
+/* Get the next frame, without waiting. Returns 0 and sets *ret_frame. The frame's payload is valid
+ * until the next call on this link. Errors:
+ *      -EAGAIN   no frame is complete yet
+ *      -EPIPE    the peer closed the connection
+ *      -EACCES   the peer refused us: link_error() has its reason, link_refused_code() its code
+ *      -EPROTO   TLS failed, or a frame breaks the protocol
+ *      -EBADMSG  a frame's checksum is wrong
+ *      another -errno of the socket */
 int link_receive(struct link *link, struct wire_frame *ret_frame)
 	__attribute__((warn_unused_result));
 
-/* Wait until the link is ready for any of @events (POLLIN: a frame can be received; POLLOUT: the
- * queue has room for a frame of any size), and write queued bytes meanwhile. Returns POLLIN or
- * POLLOUT, which are above 0; -ETIMEDOUT; or the link's error. If the socket failed, returns
- * POLLIN: link_receive() reports the error. Frames that are already decrypted do not cause POLLIN,
- * so first call link_receive() until it returns -EAGAIN. */
+/* Wait until the link is ready for any of @events, and write queued bytes meanwhile.
+ *      POLLIN    a frame can be received, or the socket failed (link_receive() reports the error)
+ *      POLLOUT   the queue has room for a frame of any size
+ * First call link_receive() until it returns -EAGAIN, because frames that are already decrypted do
+ * not cause POLLIN. Returns POLLIN or POLLOUT (both > 0); -ETIMEDOUT; or the link's error. */
 int link_wait(struct link *link, short events, uint64_t deadline_ns)
 	__attribute__((warn_unused_result));
 

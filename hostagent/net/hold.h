@@ -1,8 +1,8 @@
 /* hold.h - holds every frame that a guest sends until the epoch in which it was sent is committed.
  *
- * Why: a client must never see a reply that a failover would undo (output commit). The hold sits in
- * the kernel where frames leave the guest, and it fails closed: if the agent is dead, the socket is
- * gone or a limit is reached, frames are dropped, never passed.
+ * Why: a client must never see a reply that a failover would undo (output commit). The hold is in
+ * the kernel, where frames leave the guest. If the agent is dead, its socket is gone or a limit is
+ * reached, frames are dropped. They never pass unheld.
  *
  * Where: the epoch engine (epoch/) calls it; it calls ebpf/hold_prog.h (programs, maps, pins),
  * net/release_port.h (the veth pair) and net/hold_lane.h (sockets and memory). It needs root.
@@ -17,11 +17,11 @@
  *	    epoch:  7 7 8 8 8
  *	    release(7) sends the two sevens            N is the tap's ifindex
  *
- * Both sockets share one UMEM, so a release moves a descriptor and copies no frame in user space. A
- * released frame continues from the tap as if the guest had just sent it. So nothing of ours needs
- * to be in the user's bridge.
+ * Both sockets use the same memory (UMEM), so a release copies no frame in user space. A released
+ * frame continues from the tap as if the guest had just sent it. So the user's bridge needs no
+ * device of ours.
  *
- * A guest with offloads leaves checksums and segmentation to the host: it sends frames of up to
+ * A guest with offloads leaves checksums and segmentation to the host. It sends frames of up to
  * 64 KiB, with a virtio_net_hdr beside each. XDP would lose that header. So such a guest, and a tap
  * with an MTU above 3802, has the second kind of hold, with the same promises:
  *
@@ -33,11 +33,15 @@
  *	     |                v
  *	     +--(release)-- [hfbN]==veth==[hfoN] <--> one packet socket: receives, sends; FIFO
  *
- * Each frame is copied into the agent and back. If the pair is broken, this kind drops what the
- * guest sends until the pair is made anew; the first kind holds it.
+ * The second kind copies each frame into the agent and back. If its veth pair is broken, it drops
+ * the guest's frames until the pair is made again. (The first kind holds them.)
  *
- * Life: open -> set_epoch, set_mode(HOLD) -> receive and release, many times -> detach (the guest
- * continues unprotected) or close (the guest stays silent: it is fenced, or the agent restarts).
+ * Life of a hold:
+ *      1. hold_open
+ *      2. set the epoch, set the mode HOLD
+ *      3. receive and release, many times
+ *      4. hold_detach: the guest continues unprotected; or hold_close: the guest stays silent,
+ *         because it is fenced or the agent restarts
  * The pins in pin_dir outlive the process. If the agent is killed, the VM's next hold_open() takes
  * the hold over.
  *
@@ -133,25 +137,30 @@ static inline uint64_t hold_dropped(const struct hold_stats *s)
 
 /* Create the hold of one VM, or take over the pinned hold that an earlier agent left.
  *
- * A new hold has mode HOLD_PASS and epoch 0, and the guest's traffic is not disturbed. A hold that
- * is taken over keeps its mode and epoch. Frames that the dead process held are lost (no client has
- * seen them), and the veth pair is created again.
+ * A new hold has mode HOLD_PASS and epoch 0, and does not disturb the guest's traffic. If an old
+ * hold is taken over, it keeps its mode and epoch, and its veth pair is made again. Frames that the
+ * dead agent held are lost; no client has seen them.
  *
  * Blocks for tens of ms (rtnetlink, loading the program), and for up to 1 s until the kernel has
  * removed a dead agent's socket. Allocates all memory that the hold will ever need.
  *
  * @config     only read during the call
- * @ret        the hold, owned by the caller, who ends it with hold_detach() or hold_close()
- * @ret_error  always set: "" on success, else the reason and what to do about it
+ * @ret        the hold, owned by the caller, who must end it with hold_detach() or hold_close()
+ * @ret_error  always set: "" on success, the reason and what to do about it on error
  *
- * Returns 0; -EINVAL if a value of @config is out of range; -ENODEV if there is no such device;
- * -ENOTSUP if the device is not a tap or has several queues, or if the kernel has no AF_XDP or XDP;
- * -ENOTCONN if the tap is in no bridge; -EBUSY if the tap has a foreign XDP program or the hold of
- * another VM, or another process owns this hold or the tap's queue; -ENOENT if pin_dir is not on a
- * bpffs; -EPERM if we are not root; -ENOMEM; other -errno of the kernel.
+ * Returns 0. Errors:
+ *      -EINVAL    a value of @config is out of range
+ *      -ENODEV    there is no such device
+ *      -ENOTSUP   the device is not a tap or has several queues, or the kernel has no AF_XDP or XDP
+ *      -ENOTCONN  the tap is in no bridge
+ *      -EBUSY     the tap has a foreign XDP program or the hold of another VM, or another process
+ *                 owns this hold or the tap's queue
+ *      -ENOENT    pin_dir is not on a bpffs
+ *      -EPERM     we are not root
+ *      -ENOMEM, or another -errno of the kernel
  *
- * On error nothing of ours is left behind, except that an existing hold stays as it was; without an
- * agent it drops frames unless its mode is HOLD_PASS. */
+ * On error a new hold leaves nothing behind. An existing hold stays as it was: without an agent it
+ * drops frames, unless its mode is HOLD_PASS. */
 int hold_open(const struct hold_config *config, struct hold **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

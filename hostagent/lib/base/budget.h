@@ -2,8 +2,8 @@
  * shrinks by the measured duration of the work.
  *
  * Why: strangers can make an event loop spend its time on handshakes. The loop must still have time
- * for the peers that it serves. rate.h counts events of equal cost. Here the cost of an event is
- * known only after the event.
+ * for the peers that it serves. The cost of a handshake is known only after the handshake. (For
+ * events of equal cost, see rate.h.)
  *
  * Where: gateway/session/admission.c, gateway/control/newcomers.c. Pure; one thread.
  */
@@ -23,8 +23,7 @@ struct budget {
 	uint64_t earned_at_ns; /* when left_ns was last credited */
 };
 
-/* Add to left_ns the given @percent of the time that has passed since the last call. left_ns never
- * goes above @max_ns. */
+/* Add @percent of the time since the last call to left_ns. left_ns never goes above @max_ns. */
 static inline void budget_earn(struct budget *b, uint64_t percent, uint64_t max_ns, uint64_t now_ns)
 {
 	uint64_t passed_ns = now_ns - b->earned_at_ns;

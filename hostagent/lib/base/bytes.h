@@ -1,9 +1,9 @@
 /* bytes.h - big-endian integers at byte offsets, and bounded cursors for reading and writing.
  *
- * Why: the wire format is never mapped to C structs; fields are encoded and decoded by their
- * offsets. A cursor cannot move past its end. The first read or write that does not fit sets `bad`;
- * from then on reads give 0, and writes do nothing. So the caller need check `bad` only once, at
- * the end. Threads: any (no state). Never allocates.
+ * Why: the wire format is never mapped to C structs. Fields are encoded and decoded by their
+ * offsets. A cursor cannot move past its end. The first read or write that does not fit sets `bad`.
+ * From then on, reads return 0 and writes do nothing. So it is enough to check `bad` once, at the
+ * end. Threads: any (no state). Never allocates.
  */
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H

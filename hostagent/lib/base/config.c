@@ -9,8 +9,8 @@
 
 #include "base/cleanup.h"
 
-/* The longest section or key name in a table. libinih cuts longer names in a file to 49 characters:
- * these never match a name in a table. */
+/* The longest section or key name in a table. libinih cuts longer names in a file to 49 characters,
+ * so they match no name in a table. */
 #define INIH_NAME_MAX 48
 /* size of the list of names in an error's text; the rest of the text also needs room */
 #define NAMES_BYTES   480
@@ -63,9 +63,9 @@ static bool has_section(const struct parse *parse, const char *section, size_t s
 	return false;
 }
 
-/* Write the allowed names to @ret_text: the keys of @section ("one of name beat_ms"), or the
- * sections if @section is NULL ("a section of [host] [gateway]"). If not all names fit, writes as
- * many whole names as fit, and "...". */
+/* Write the allowed names to @ret_text. These are the keys of @section ("one of name beat_ms"), or
+ * the sections if @section is NULL ("a section of [host] [gateway]"). If not all names fit, writes
+ * as many whole names as fit, and "...". */
 static void list_names(const struct parse *parse, const char *section, char *ret_text, size_t size)
 {
 	size_t used = (size_t)snprintf(ret_text, size, "%s", section ? "one of" : "a section of");
@@ -87,8 +87,8 @@ static void list_names(const struct parse *parse, const char *section, char *ret
 	}
 }
 
-/* Check a section header's name and the text after it. libinih checks neither: it only reports the
- * section together with its first key. */
+/* Check a section header's name and the text after it. libinih does not check them: it only reports
+ * the section, with the section's first key. */
 static void check_section_line(struct parse *parse, const char *line, size_t size)
 {
 	const char *close = memchr(line, ']', size);
@@ -135,8 +135,9 @@ static bool find_comment(const char *line, size_t size)
 	return false;
 }
 
-/* The reader that libinih calls: returns one line per call, without blanks around it. Comment lines
- * become empty lines, so their length does not matter. A line that is refused ends the reading. */
+/* The reader that libinih calls. Returns one line per call, without blanks around it. Comment lines
+ * become empty lines, so they can have any length. After a line that is refused, the reading
+ * ends. */
 static char *next_line(char *out, int out_size, void *arg)
 {
 	struct parse *parse = arg;
@@ -197,8 +198,8 @@ static void append_value(struct parse *parse, size_t i, const char *value)
 	parse->lines[i] = parse->line;
 }
 
-/* The handler that libinih calls for each key. Returns nonzero if the key was accepted, 0 if not,
- * as libinih expects. */
+/* The handler that libinih calls for each key. Returns 0 if the key is refused, and nonzero if it
+ * is accepted, as libinih expects. */
 static int take_value(void *arg, const char *section, const char *name, const char *value)
 {
 	struct parse *parse = arg;
@@ -230,8 +231,8 @@ static int take_value(void *arg, const char *section, const char *name, const ch
 		     parse->lines[i]);
 		return 0;
 	}
-	/* Refuse a comment after a text: a text may contain ';', for example in a shell command. In
-	 * a number, ';' can only begin a comment. */
+	/* Refuse a comment after a text, because the text itself can contain ';', for example in a
+	 * shell command. After a number, ';' can only begin a comment. */
 	if (parse->has_comment &&
 	    (parse->keys[i].type == CONFIG_STRING || parse->keys[i].type == CONFIG_PATH ||
 	     parse->keys[i].type == CONFIG_LIST)) {
@@ -290,8 +291,8 @@ static void check_table(struct parse *parse)
 	}
 }
 
-/* Convert every key's text and store the value in @ret_struct; if @ret_struct is NULL, only check
- * that all texts convert. */
+/* Convert every key's text and store the value in @ret_struct. If @ret_struct is NULL, only check
+ * that all texts can be converted. */
 static void convert_all(struct parse *parse, char *scratch, uint8_t *ret_struct)
 {
 	char expected[256];

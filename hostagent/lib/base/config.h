@@ -1,18 +1,18 @@
 /* config.h - parses an INI file by a table of its keys. The same table gives --help, the example
  * file, the manual and check-config's output.
  *
- * Why: a daemon that ignores a misspelt key may later fail over unexpectedly. Everything about a
- * key (type, default, limits, help) is stated once, in a table. Anything that is not in the table
- * is refused with an error that names the line and says what was expected there.
+ * Why: if a daemon ignores a misspelt key, it can later fail over unexpectedly. So a key that is
+ * not in the table is refused. The error names the line and says what was expected. A key's row in
+ * the table has its type, default, limits and help.
  *
  * Where: daemons and tools call config_load() once at start; the result struct does not change
  * after that.
  *
- * The syntax is libinih's: `[section]`, `key = value`, and comments that begin with ; or # at the
- * start of a line or with " ;" after a value. A " ;" after a text or a path is refused, because it
- * could be part of the value. Blanks at the start of a line are ignored, so an indented line never
- * continues the line before it. A section can occur more than once, a key only once,
- * unless it is a LIST.
+ * The syntax is libinih's: `[section]` and `key = value`. A comment begins with ; or # at the start
+ * of a line, or with " ;" after a value. After a text or a path, " ;" is refused, because it could
+ * be part of the value. Blanks at the start of a line are ignored, so an indented line never
+ * continues the line before it. A section can occur more than once. A key can occur more than once
+ * only if it is a LIST.
  *
  *	struct host_config { char name[64]; struct config_address gateway; uint64_t beat_ns; };
  *	static const struct config_key keys[] = {
@@ -45,8 +45,8 @@
 /* room for the value of a NAME key: 63 characters and the NUL */
 #define CONFIG_NAME_SIZE      64
 
-/* The type of a key. Each comment says: the text that such a key accepts -> the type of its member
- * in the result struct. */
+/* The type of a key. Each comment gives the text that such a key accepts -> the type of the key's
+ * member in the result struct. */
 enum config_type {
 	CONFIG_STRING  = 1,  /* text -> char[size] (NUL-terminated, rest zero) */
 	CONFIG_PATH    = 2,  /* absolute path -> char[size] */
@@ -128,11 +128,13 @@ struct config_key {
 /* Read the file @path into *ret_struct as the table @keys describes. Keys that are not in the file
  * get their defaults; members that no key names are not changed.
  * On success returns 0, sets *ret_struct and does not touch *ret_error. On error *ret_struct is
- * untouched, and *ret_error says what is wrong and what was expected, with file and line.
- * Returns -EINVAL if a line was refused (unknown section or key, duplicate, out of range,
- * malformed, too long, control bytes) or a required key is missing; -EFBIG if the file is larger
- * than CONFIG_FILE_BYTES_MAX; -ENOMEM; -errno from opening or reading the file; or -EFAULT if the
- * table itself is wrong (a bug of ours; *ret_error names the row). */
+ * untouched, and *ret_error says what is wrong and what was expected, with file and line:
+ *      -EINVAL  a line was refused: unknown section or key, duplicate, out of range, malformed,
+ *               too long, or with control bytes
+ *      -EINVAL  a required key is missing
+ *      -EFBIG   the file is larger than CONFIG_FILE_BYTES_MAX
+ *      -EFAULT  the table itself is wrong (a bug of ours; *ret_error names the row)
+ *      -ENOMEM, or another -errno from opening or reading the file */
 int config_load(const char *path, const struct config_key *keys, size_t n_keys, void *ret_struct,
 		struct error *ret_error) __attribute__((warn_unused_result));
 

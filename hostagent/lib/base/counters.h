@@ -1,9 +1,9 @@
 /* counters.h - counters with names. Each thread counts in a struct of its own; a table with one row
  * per counter says how to sum and print these structs.
  *
- * Why: operators look at counters first when something is wrong, so there are many counters, and
- * each must be cheap. A counter is a plain struct member; to count is one addition. One row of a
- * table gives the counter its name.
+ * Why: when something is wrong, operators look at the counters first. So there are many counters,
+ * and each must be cheap. A counter is a plain struct member, and counting is one addition. A row
+ * of a table gives the counter its name.
  *
  *	struct seal_counters { uint64_t epochs; uint64_t pages_sent; };
  *	static const struct counters_row rows[] = {

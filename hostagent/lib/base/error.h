@@ -3,9 +3,9 @@
  * Why: an errno alone does not tell the operator what was wrong, where, and what to do next. The
  * text is wrapped in a struct so that every function knows the size of the buffer.
  *
- * Where: every function that takes a `struct error *ret_error` sets the text when it fails. It does
- * not touch the struct when it succeeds, unless its comment says otherwise. The caller that gives
- * up prints the text.
+ * Where: a function that takes a `struct error *ret_error` sets the text when it fails. When it
+ * succeeds, it does not touch the struct, unless its comment says so. The caller that gives up
+ * prints the text.
  *
  * Threads: any (no state).
  */

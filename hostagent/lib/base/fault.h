@@ -1,20 +1,17 @@
 /* fault.h - named points of an epoch at which a test may kill, stop, end or delay the process.
  *
- * Why: Holdfast promises that a failure never leaves a torn epoch, wherever it happens. So tests
- * must cause a failure at every step of an epoch. A test chooses one point by an environment
- * variable:
+ * Why: wherever a failure happens, it must never leave a torn epoch. So tests cause a failure at
+ * every step of an epoch. A test chooses one point by an environment variable:
  *
- *	HOLDFAST_FAULT=NAME[:NTH][:ACTION]
- *		NTH      1 to act when the point is passed for the first time (the default), 2 to
- *			 act at the second pass, and so on
- *		ACTION   kill        SIGKILL to ourselves (default): no handler, no clean-up runs
- *		         stop        SIGSTOP to ourselves: hung, with open descriptors
- *		         exit        _exit(70)
- *		         delay=MS    sleep MS milliseconds, at the NTH pass and every later one
+ *      HOLDFAST_FAULT=NAME[:NTH][:ACTION]
+ *              NTH      act when the point is passed for the NTH time (default: 1)
+ *              ACTION   kill        SIGKILL to ourselves (default): no handler, no clean-up runs
+ *                       stop        SIGSTOP to ourselves: hung, with open descriptors
+ *                       exit        _exit(70)
+ *                       delay=MS    sleep MS milliseconds, at the NTH pass and every later pass
  *
- * kill, stop and exit happen at the NTH pass only. With HOLDFAST_FAULT_GATE=PATH, passes are
- * counted only while a file exists at PATH: a test can set HOLDFAST_FAULT when it starts the
- * daemon, and create the file later.
+ * With HOLDFAST_FAULT_GATE=PATH, passes are counted only while a file exists at PATH. So a test can
+ * start the daemon with HOLDFAST_FAULT, and create the file later.
  *
  * Where: daemons call fault_init() first. A line FAULT_POINT(FAULT_X) marks each point in their
  * code. Only the programs holdfast-agent-fault and holdfast-gateway-fault have the points: they
@@ -57,8 +54,8 @@ int fault_init(struct error *ret_error) __attribute__((warn_unused_result));
 /* Returns the name of @point as used in HOLDFAST_FAULT. */
 const char *fault_name(enum fault_point point);
 
-/* Count a pass of @point, and carry out the armed action if it is due at this pass. Do not call it
- * directly: use FAULT_POINT(). */
+/* Count a pass of @point. If the armed action is due at this pass, carry it out. Call this only
+ * through FAULT_POINT(). */
 void fault_pass(enum fault_point point);
 
 #ifdef HOLDFAST_FAULT_POINTS

@@ -10,8 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Close @fd if it is >= 0, without changing errno. Returns -1, so that `fd = fd_close(fd)` also
- * marks the variable as closed. */
+/* If @fd is >= 0, close it, without changing errno. Returns -1, so that `fd = fd_close(fd)` marks
+ * the variable as closed. */
 int fd_close(int fd);
 
 /* Set O_NONBLOCK on @fd. Returns 0 or -errno. */
@@ -20,9 +20,9 @@ int fd_set_nonblock(int fd) __attribute__((warn_unused_result));
 /* Write all @size bytes, retrying on EINTR and short writes. Returns 0 or -errno. */
 int fd_write_all(int fd, const void *data, size_t size) __attribute__((warn_unused_result));
 
-/* Read a whole file of at most @max_bytes. Never waits for the writer of a pipe (O_NONBLOCK). The
- * caller owns *ret_data, which is NUL-terminated (*ret_size does not count the NUL). Returns 0;
- * -EFBIG if the file is larger than @max_bytes; -ENOMEM; or another -errno. */
+/* Read a whole file of at most @max_bytes. If the file is a pipe, does not wait for its writer
+ * (O_NONBLOCK). The caller owns *ret_data, which is NUL-terminated. *ret_size does not count the
+ * NUL. Returns 0; -EFBIG if the file is larger than @max_bytes; -ENOMEM; or another -errno. */
 int fd_read_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
@@ -33,12 +33,13 @@ int fd_read_file(const char *path, size_t max_bytes, char **ret_data, size_t *re
 int fd_read_trusted_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
-/* Returns a text for an error of fd_read_trusted_file(); for -EPERM it says how to repair the file.
- * The caller must not free the text. */
+/* Returns a text for an error of fd_read_trusted_file(). For -EPERM, the text says how to repair
+ * the file. The caller must not free the text. */
 const char *fd_trust_text(int error);
 
 /* Replace the file @path atomically: write @path.tmp, fsync it, rename it to @path, fsync the
- * directory. Returns 0 or -errno; @path always has either the old or the new content, in full. */
+ * directory. At every moment, @path has the whole old content or the whole new content. Returns 0
+ * or -errno. */
 int fd_write_file_atomic(const char *path, const void *data, size_t size)
 	__attribute__((warn_unused_result));
 

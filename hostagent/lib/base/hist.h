@@ -3,17 +3,15 @@
  * Why: a histogram gives p50 and p99 of millions of samples at any time, without storing samples or
  * allocating. Assumption: an error of 1 % is small compared with the noise of the measurements.
  *
- * Buckets are log-linear. Each value below 128 has its own bucket, so it is exact. Above 127, the
- * range from each power of two to the next has 64 buckets. A bucket's width is at most 1/64 of its
- * lower bound. So the middle of a bucket differs from any value in it by at most 1/128 = 0.78 %.
+ * Each value below 128 has its own bucket. From 128 on, the range from each power of two to the
+ * next has 64 buckets. So the middle of a bucket differs from any value in it by at most 0.78 %.
  *
  *	value   0 .. 127    128..129  130..131 ..  254..255   256..259 ..
  *	bucket  0 .. 127    128       129      ..  191        192      ..
  *
- * Recording costs a count-leading-zeros, a shift and an increment. Each histogram takes 30 KiB: put
- * it in a context struct, not on the stack.
- * Threads: one owner. Another thread that wants to read must first hist_merge() the histogram into
- * one of its own. It must do so under a lock that the owner also takes to record.
+ * Recording a value costs a few instructions. A histogram takes 30 KiB, so do not put it on the
+ * stack. Threads: one owner, and a lock that the owner takes to record. Another thread must take
+ * this lock and copy the values by hist_merge() into its own histogram, and then read that.
  */
 #ifndef BASE_HIST_H
 #define BASE_HIST_H
@@ -36,10 +34,10 @@ struct hist {
 /* Record @value. Cannot fail; counts wrap after 2^64 values. */
 void hist_record(struct hist *hist, uint64_t value);
 
-/* Returns the value at quantile @q: at least the fraction @q of the recorded values is equal or
- * smaller, within the error described at the top of this file. @q is limited to 0..1; NaN counts as
- * 0. @q = 0 gives exactly the least and @q = 1 exactly the largest value. Returns 0 if the
- * histogram is empty. */
+/* Returns the value at quantile @q: at least the fraction @q of the recorded values is at or below
+ * it. The result can be wrong by 0.78 % (see above). If @q is 0 or 1, the result is exactly the
+ * least or the largest value. If @q is below 0 or NaN, it counts as 0. If @q is above 1, it counts
+ * as 1. Returns 0 if the histogram is empty. */
 uint64_t hist_quantile(const struct hist *hist, double q);
 
 /* The next four functions return exact values, or 0 if the histogram is empty. The mean is wrong

@@ -30,38 +30,39 @@ struct log_limit {
 	_Atomic uint64_t suppressed; /* lines dropped since the last one written */
 };
 
-/* Drop lines whose level is above @level, that is, less severe. The default is INFO, or the level
- * in the environment variable HOLDFAST_LOG (error|warn|info|debug), which log_init() reads. */
+/* Drop lines that are less severe than @level. The default is INFO, or the level in the environment
+ * variable HOLDFAST_LOG (error|warn|info|debug), which log_init() reads. */
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 
-/* Set the level from HOLDFAST_LOG. Returns 0, or -EINVAL if the variable does not name a level; the
- * level is then unchanged. */
+/* Set the level from HOLDFAST_LOG. Returns 0. If the variable does not name a level, returns
+ * -EINVAL and does not change the level. */
 int log_init(void);
 
-/* Start a thread that will write all further lines (spool.h): logging then never blocks its caller.
+/* Start a thread that writes all further lines (spool.h), so that logging never blocks its caller.
  * For daemons whose loop must not stall. While stderr is stuck, lines that do not fit into the
- * spool are dropped, and a later line says how many. Returns 0; -ENOMEM; or -errno from creating
- * the thread. */
+ * spool are dropped. A later line says how many. Returns 0; -ENOMEM; or -errno from creating the
+ * thread. */
 int log_spool_start(void) __attribute__((warn_unused_result));
 
-/* Write the queued lines, waiting a second at most, then return to writing each line directly. Call
- * it at the end of main(), when no other thread logs any more. */
+/* Write the queued lines, for at most a second. After that, each line is written directly again.
+ * Call this at the end of main(), when no other thread logs any more. */
 void log_spool_stop(void);
 
-/* Parse "error", "warn", "info" or "debug". Returns 0, or -EINVAL if @text is none of these;
- * *ret_level is then untouched. */
+/* Parse "error", "warn", "info" or "debug". Returns 0. If @text is none of these, returns -EINVAL
+ * and does not touch *ret_level. */
 int log_level_parse(const char *text, enum log_level *ret_level);
 
 /* Write one line. @file is shortened to the module name ("a/b/seal.c" -> "seal"). A line is cut to
- * 1023 bytes. Does not change errno. May block on stderr, but never after log_spool_start(). */
+ * 1023 bytes. Does not change errno. Before log_spool_start(), can block on stderr. */
 void log_write(enum log_level level, const char *file, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void log_writev(enum log_level level, const char *file, const char *format, va_list args)
 	__attribute__((format(printf, 3, 0)));
 
-/* Returns 1 if the rate-limited call site may write a line now (at most one a second), else 0. With
- * 1, *ret_suppressed is the number of lines dropped since the last written line. */
+/* Can the rate-limited call site write a line now (at most one per second)? Returns 1 if so, and
+ * sets *ret_suppressed to the number of lines dropped since the last written line. Returns 0 if
+ * not. */
 int log_limit_pass(struct log_limit *limit, uint64_t *ret_suppressed);
 
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __FILE__, __VA_ARGS__)

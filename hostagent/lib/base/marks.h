@@ -20,8 +20,8 @@ struct marks {
 	uint64_t n_things;
 };
 
-/* Create marks for @n_things items, all 0. Returns 0 (the caller frees them with marks_done()), or
- * -ENOMEM; *marks is then untouched. */
+/* Create marks for @n_things items, all 0. Returns 0; the caller must free them with marks_done().
+ * If memory is short, returns -ENOMEM and does not touch *marks. */
 int marks_init(uint64_t n_things, struct marks *marks) __attribute__((warn_unused_result));
 void marks_done(struct marks *marks); /* accepts a zeroed struct; leaves the struct zeroed */
 

@@ -15,13 +15,13 @@ struct rate {
 	uint64_t n_suppressed; /* passes refused since the last rate_take_suppressed() */
 };
 
-/* Returns true if one more event may pass at @now_ns. In the long run one event passes per @per_ns,
- * but up to @burst events may pass at once. Returns false if there were too many events, and counts
- * the refusal. */
+/* Can one more event pass at @now_ns? Returns true if so. Returns false if there were too many
+ * events, and counts the refusal. On average one event passes per @per_ns, but up to @burst events
+ * can pass at once. */
 static inline bool rate_pass(struct rate *r, uint64_t per_ns, uint64_t burst, uint64_t now_ns)
 {
-	/* Each pass adds @per_ns to the debt. The debt shrinks as time goes by, and a pass is
-	 * refused if the debt would exceed @burst * @per_ns. */
+	/* Each pass adds @per_ns to the debt, and the debt shrinks as time goes by. If the debt
+	 * would exceed @burst * @per_ns, the pass is refused. */
 	if (r->paid_ns < now_ns)
 		r->paid_ns = now_ns;
 	if (r->paid_ns - now_ns > (burst - 1) * per_ns) {

@@ -1,19 +1,19 @@
 /* signals.h - how a daemon reacts to signals from other processes: it ends, reloads its files, or
  * continues.
  *
- * Why: most signals end a process by default, and the end of an agent or a gateway causes a
- * failover. Harmless signals must not cause a failover: a closed terminal (SIGHUP), a closed
- * connection (SIGPIPE), a file size limit (SIGXFSZ), a tool that asks for statistics (SIGUSR1).
+ * Why: most signals end a process by default, and the end of an agent or a gateway can cause a
+ * failover. Harmless signals must not cause a failover. Examples: a closed terminal (SIGHUP), a
+ * closed connection (SIGPIPE), a tool that asks for statistics (SIGUSR1).
  *
- *	signal					what the daemon does
- *	SIGTERM SIGINT SIGQUIT			end
- *	SIGHUP					reload
- *	SIGUSR1 SIGUSR2 SIGALRM SIGVTALRM
- *	SIGPROF SIGIO SIGPWR SIGSTKFLT
- *	SIGXCPU, real-time signals		only logged
- *	SIGPIPE SIGXFSZ				ignored: the system call that raised it fails
- *      others                                  the default action, because these signals report
- *						a broken process, or stop and continue it
+ *      signal                                what the daemon does
+ *      SIGTERM SIGINT SIGQUIT                ends
+ *      SIGHUP                                reloads its files
+ *      SIGUSR1 SIGUSR2 SIGALRM SIGVTALRM     logs the signal
+ *      SIGPROF SIGIO SIGPWR SIGSTKFLT        logs the signal
+ *      SIGXCPU, real-time signals            logs the signal
+ *      SIGPIPE SIGXFSZ                       ignores it: the system call that raised it fails
+ *      others                                the default action: these signals report a broken
+ *                                            process, or stop and continue it
  *
  * Where: both daemons' main threads. Threads: call signals_open() before any other thread is
  * created, so that all threads inherit the mask. A child process must clear the mask and set
@@ -28,14 +28,14 @@ enum signals_wish {
 	SIGNALS_RELOAD,
 };
 
-/* Block or ignore the signals as listed above. Returns a descriptor that becomes readable when
- * signals_take() can take a signal; the caller closes it. On error returns -errno, and the mask and
- * SIGPIPE's action may already be changed, so the process should end. */
+/* Block or ignore the signals as listed above. Returns a descriptor, which the caller must close.
+ * The descriptor becomes readable when signals_take() can take a signal. On error returns -errno,
+ * and the process should end, because the signal mask can be changed already. */
 int signals_open(void) __attribute__((warn_unused_result));
 
-/* Take one signal and return what it asks for. Sets *ret_name to the signal's name for the log, a
- * constant string. If no signal was waiting, returns SIGNALS_NONE and sets *ret_name to "". Never
- * blocks. */
+/* Take one signal and return what the daemon must do. Sets *ret_name to the signal's name for the
+ * log, a constant string. If no signal was waiting, returns SIGNALS_NONE and sets *ret_name to "".
+ * Never blocks. */
 enum signals_wish signals_take(int fd, const char **ret_name);
 
 #endif

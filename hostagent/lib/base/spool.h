@@ -2,8 +2,8 @@
  * thread.
  *
  * Why: write(2) to a full pipe or a stalled disk blocks, and a loop that gives leases must not
- * block. The loop puts lines into a ring, and a thread writes them. A line that does not fit is
- * dropped as a whole and counted.
+ * block. So the loop puts lines into a ring, and a thread writes them. If the ring has no room for
+ * a line, the whole line is dropped and counted.
  *
  *	any thread: spool_put(line) ──► ring of `bytes` ──► thread: write_fn(chunk of whole lines)
  *

@@ -1,7 +1,7 @@
 /* sum_line.h - the checksum at the end of a line of a small state file.
  *
- * Why: a state file that was damaged on its disk must be recognised, not believed. Each line that a
- * daemon writes for its own next start therefore ends with a checksum of the text before it:
+ * Why: a daemon must notice if its state file was damaged on the disk. So each line of such a file
+ * ends with a checksum of the text before it:
  *
  *	holdfast-obeyed 1 number=7 sum=0123456789abcdef
  *

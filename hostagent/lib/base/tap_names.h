@@ -1,11 +1,11 @@
 /* tap_names.h - the names of one guest's taps: one for each of its network cards.
  *
- * Why: the VM's file, the hold, the witness and the checks of QEMU all handle the same short list.
- * A fixed-size struct is copied and compared without any ownership.
+ * The VM's file, the hold, the witness and the checks of QEMU all use this short list. It is a
+ * struct of fixed size, so it can be copied, and nobody needs to free it.
  *
  *      "tap0 tap1"  ─ tap_names_parse() ─►  n = 2, name = {"tap0", "tap1"}  ─►  "tap0, tap1"
  *
- * The order has no meaning: which card has which tap is decided by QEMU's options.
+ * The order has no meaning: QEMU's options decide which card has which tap.
  *
  * Where: config/ parses it, the rest of the agent passes it on. Threads: any (no state).
  */

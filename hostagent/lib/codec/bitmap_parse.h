@@ -97,11 +97,12 @@ static inline int bitmap_sum_words(const uint8_t *map, size_t size)
 	return bad ? -EPROTO : n;
 }
 
-/* Check a whole delta. Returns 0 and sets *ret_parts, or returns -EPROTO. In a valid delta `words`
- * has one bit set per mask, and `masks` has one bit set per changed byte. No byte of `words` or
- * `masks` is 0. At least 10 more bytes (of words, whole and lines) follow each mask. At least 9
- * more bytes follow each byte of `words`. So an 8-byte read that starts at a mask or at a byte of
- * `words` stays inside the delta. */
+/* Check a whole delta. Returns 0 and sets *ret_parts, or returns -EPROTO. In a valid delta, the
+ * number of bits set in `words` is the number of masks. The number of bits set in `masks` is the
+ * number of changed bytes. No byte of `words` or `masks` is 0.
+ *
+ * At least 9 more bytes follow each mask and each byte of `words`. So a read of 8 bytes that starts
+ * there stays inside the delta. */
 static inline __attribute__((always_inline)) int
 bitmap_parse(const uint8_t *data, size_t size, struct bitmap_parts *ret_parts, bitmap_sum *sum)
 {

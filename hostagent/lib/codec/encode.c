@@ -18,14 +18,15 @@
  * bytes but 2 % more time. */
 #define FEW_RUNS 12
 
-/* Returns true if XRLE should be used for this page instead of a bitmap delta of @bitmap_size bytes
- * (-E2BIG if the bitmap delta is too large). To decide this, estimates the size of the XRLE delta.
- * The estimate is never too low, so XRLE is really shorter whenever this returns true. It counts
- * the changed bytes, two bytes of lengths per run, and a byte more for each length above 127. A gap
- * can be that long only if it contains a whole unchanged line. So the estimate adds a byte for each
- * group of neighbouring changed lines. For long runs it adds a byte for each 128 bytes of delta.
- * Short gaps need no addition: sending them as changed bytes never makes the delta longer
- * (xrle.h). */
+/* Returns true if XRLE should be used for this page, not a bitmap delta of @bitmap_size bytes
+ * (-E2BIG: the bitmap delta is too large). The decision is made by an upper bound of the XRLE
+ * delta's size. The bound is the sum of
+ * - the changed bytes
+ * - two bytes of lengths per run
+ * - a byte for each group of neighbouring changed lines: a gap above 127 bytes, whose length takes
+ *   two bytes, contains a whole unchanged line
+ * - a byte for each 128 bytes of delta: a run above 127 bytes has a length of two bytes
+ * Short gaps that are sent as changed bytes never make the delta longer (xrle.h). */
 static bool xrle_pays(const struct simd_scan *scan, int bitmap_size)
 {
 	uint32_t size = scan->n_bytes + 2 * scan->n_runs;

@@ -1,6 +1,6 @@
-/* The AVX-512 form (F, BW, VL, VBMI, VBMI2, VPOPCNTDQ): works on 64 bytes at a time, with masked
- * moves. It finds the positions of edges with the compress instruction instead of a loop over bits.
- * Compiled with the flags for these extensions; called only if the CPU has all of them. */
+/* The AVX-512 form (F, BW, VL, VBMI, VBMI2, VPOPCNTDQ) of the codec: works on 64 bytes at a time.
+ * It finds the positions of edges with the compress instruction, without a loop over bits. Compiled
+ * with the flags for these extensions; called only if the CPU has all of them. */
 #include "codec/simd.h"
 
 #include <immintrin.h>
@@ -24,9 +24,9 @@ static inline __m512i fill_gaps(__m512i previous, __m512i word, __m512i next)
 	return _mm512_or_si512(_mm512_or_si512(word, left), from_previous);
 }
 
-/* Does what form_edges_by_bit() does. First it computes the edges of all lines as bits, eight lines
- * at a time, then the position of each bit. A line has at most 32 edges, because a run and the gap
- * after it take at least four bytes. */
+/* Does what form_edges_by_bit() does. First computes the edges of all lines as bits, eight lines at
+ * a time. Then computes the position of each bit. A line has at most 32 edges, because a run and
+ * the gap after it take at least four bytes. */
 static inline size_t find_edges(const struct simd_scan *scan_of, uint16_t *edges)
 {
 	static const uint8_t positions[64] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12,
@@ -111,8 +111,8 @@ static int apply(const uint8_t *data, size_t size, uint8_t *page)
 	return form_xrle_apply(data, size, page, copy_masked);
 }
 
-/* Append the maps of the lines in @ret_scan->changed after the @size bytes at @out, working on
- * eight lines at a time. Sets the other members of @ret_scan except any_nonzero. Returns what
+/* Append the maps of the lines in @ret_scan->changed after the @size bytes at @out. Works on eight
+ * lines at a time. Sets the other members of @ret_scan except any_nonzero. Returns what
  * simd_ops->bitmap_encode returns. */
 static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_scan, uint8_t *out,
 							  size_t size)
@@ -154,9 +154,8 @@ static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_
 	whole_size = (n_lines + 7) / 8;
 	if (size + masks_size + n_words + whole_size + BITMAP_LINES_BYTES > BITMAP_SIZE_MAX)
 		return -E2BIG;
-	/* Whole vectors are stored, which writes beyond the end of each map. The next map
-	 * overwrites these surplus bytes, and BITMAP_SIZE_MAX leaves room for the surplus bytes of
-	 * the last map. */
+	/* Only whole vectors are stored, so each map gets surplus bytes after its end. The next map
+	 * overwrites these bytes. BITMAP_SIZE_MAX leaves room for those after the last map. */
 	for (size_t at = 0; at < masks_size; at += 64)
 		_mm512_storeu_si512(out + size + at, _mm512_loadu_si512(masks + at));
 	size += masks_size;
@@ -212,8 +211,8 @@ static int encode_bitmap(const uint8_t *old, const uint8_t *new, const struct si
 			 : encode_lines(old, new, ahead, out, NULL, ret_scan);
 }
 
-/* Takes 8 bits, one for each 8-byte word of a page's line. Returns 64 bits, one for each byte of
- * the line: those of a word are all equal to the word's bit. */
+/* Takes 8 bits, one for each 8-byte word of a line. Returns 64 bits, one for each byte of the line.
+ * The bits of a word's bytes are equal to the word's bit. */
 static inline uint64_t spread(uint64_t words)
 {
 	uint64_t low = _pdep_u64(words, BITMAP_EACH_BYTE);
@@ -253,8 +252,8 @@ static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page, uint64_
 		__m512i bytes;
 
 		next_lines = bitmap_prefetch_one(next_lines, next_page);
-		/* A line sent whole has no byte in `words` and no masks: ignore what was read
-		 * above, which belongs to another line. */
+		/* If the line is sent whole, it has no byte in `words` and no masks. What was read
+		 * above belongs to another line, so ignore it. */
 		changed = is_whole ? UINT64_MAX : changed;
 		parts.masks += is_whole ? 0 : __builtin_popcountll(words);
 		parts.words += !is_whole;

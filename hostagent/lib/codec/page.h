@@ -19,8 +19,8 @@ enum page_class {
 	PAGE_RAW = WIRE_CLASS_RAW,   /* 4096 bytes: the page itself */
 	PAGE_XRLE = WIRE_CLASS_XRLE, /* runs of changed bytes over the reference, see xrle.h */
 	PAGE_BITMAP = WIRE_CLASS_BITMAP, /* changed bytes and their bitmaps, see bitmap.h */
-	/* the u32 index of another guest page with the same content. page_encode() does not make
-	 * this class and page_apply() does not accept it, because both see only one page */
+	/* the u32 index of another guest page with the same content. page_encode() and page_apply()
+	 * do not know this class, because they see only one page */
 	PAGE_DUP = WIRE_CLASS_DUP,
 };
 #define PAGE_N_CLASSES 5 /* size of an array indexed by the classes that page_encode() makes */

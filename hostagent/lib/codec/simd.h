@@ -22,15 +22,14 @@ enum simd_form {
 };
 #define SIMD_N_FORMS 3
 
-/* Pages that will be encoded soon, and are prefetched while another page is encoded. The addresses
- * need not be valid: a prefetch cannot fault. */
+/* Pages that will be encoded soon, and are prefetched meanwhile. A prefetch cannot fault, so the
+ * addresses need not be valid. */
 struct simd_ahead {
 	const uint8_t *old, *new; /* the next pair of pages; all their lines are prefetched */
 
 	/* A pair of pages that is encoded two or three pages later. One line of each page is
-	 * prefetched, only to translate the page's address early: with pages in random order, the
-	 * CPU waits longest for address translation. Without this, the prefetches of the next pair
-	 * would wait for the translation, and stall the CPU. See "What was tried" in
+	 * prefetched, so that the CPU translates the page's address early. If pages come in random
+	 * order, the CPU waits longest for this translation. See "What was tried" in
 	 * docs/epoch-engine.md. */
 	const uint8_t *later_old, *later_new;
 };
@@ -55,19 +54,19 @@ struct simd_ops {
 	void (*scan)(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
 		     struct simd_scan *ret_scan);
 
-	/* Write the XRLE delta to @out (PAGE_BYTES of room). Returns its size, or -E2BIG. The pages
-	 * must differ. If @reference (the old page) is not NULL, it is updated, too: each changed
-	 * byte gets the new value that went to @out. After -E2BIG the content of @reference is
+	/* Write the XRLE delta to @out (PAGE_BYTES of room). The pages must differ. If @reference
+	 * (the old page) is not NULL, each changed byte there gets the new value that was written
+	 * to @out. Returns the delta's size, or -E2BIG. After -E2BIG the content of @reference is
 	 * undefined. */
 	int (*xrle_emit)(const struct simd_scan *scan, const uint8_t *new, uint8_t *out,
 			 uint8_t *reference);
 
 	int (*xrle_apply)(const uint8_t *data, size_t size, uint8_t *page);
 
-	/* Compare the pages and write the bitmap delta in one pass, see bitmap.h. Returns the
-	 * delta's size, 0 if the pages are equal, or -E2BIG. If @reference is not NULL, it is the
-	 * same page as @old and becomes a copy of @new, whatever is returned. Each byte of @new is
-	 * read once, for both the delta and the copy. */
+	/* Compare the pages and write the bitmap delta (bitmap.h). If @reference is not NULL, it
+	 * must be the same page as @old. It always becomes a copy of @new. Each byte of @new is
+	 * read only once, so the delta and the copy agree. Returns the delta's size, 0 if the pages
+	 * are equal, or -E2BIG. */
 	int (*bitmap_encode)(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
 			     uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan);
 
@@ -91,11 +90,11 @@ int simd_set_form(enum simd_form form) __attribute__((warn_unused_result));
 /* Returns "scalar", "avx2" or "avx512". */
 const char *simd_form_name(enum simd_form form);
 
-/* Two tables of control vectors for a byte shuffle, filled before main(). The index is an 8-bit
- * mask. Each byte of an entry is the position from which the shuffle copies a byte; 0x80 makes the
- * shuffle store a zero byte instead. In an entry of simd_pack_table, byte k is the position of the
- * mask's k-th set bit. In an entry of simd_unpack_table, if bit j of the mask is set, byte j is the
- * number of set bits below it. */
+/* Two tables of control vectors for the CPU's byte shuffle, filled before main(). The index is an
+ * 8-bit mask. Byte k of a control vector says from which position the shuffle takes its byte k:
+ *      simd_pack_table     the position of the mask's k-th set bit
+ *      simd_unpack_table   the number of bits set below bit k, if bit k of the mask is set
+ *      both                0x80 where there is no such position: the shuffle stores 0 */
 extern uint64_t simd_pack_table[256];
 extern uint64_t simd_unpack_table[256];
 

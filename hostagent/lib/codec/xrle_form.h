@@ -1,8 +1,8 @@
 /* xrle_form.h - the XRLE encoder and decoder, which every SIMD form compiles for its own
  * instruction set.
  *
- * Each form supplies a function that finds edges and one that copies a few bytes. Everything is
- * inlined: there are no calls, and copies of constant size become the widest moves of the form's
+ * Each form supplies two functions: one finds edges (the ends of runs), one copies a few bytes.
+ * Everything is inlined, so copies of constant size become the widest moves of the form's
  * instruction set. Internal to lib/codec. Threads: any.
  */
 #ifndef CODEC_XRLE_FORM_H
@@ -19,14 +19,14 @@
 #include "codec/xrle.h"
 #include "codec/xrle_parse.h"
 
-/* The size of an array of edges. Edges are the offsets where runs of changed bytes begin and end,
- * alternately. A run and the gap after it take at least 4 bytes of the page. So there are at most
- * PAGE_BYTES / 4 runs with two edges each. The 64 entries more are room for storing a whole vector
+/* The size of an array of edges. An edge is an offset at which a run of changed bytes begins or
+ * ends. A run and the gap after it take at least 4 bytes of the page. So there are at most
+ * PAGE_BYTES / 4 runs, with two edges each. The 64 extra entries are for a store of a whole vector
  * of edges. */
 #define FORM_EDGES_MAX (2 * (PAGE_BYTES / 4) + 2 + 64)
 
-/* Returns @word of the map of changed bytes with gaps of 1 and 2 bytes filled. @previous and @next
- * are the neighbouring words of the map; a word beyond the page is 0. */
+/* Returns @word, a word of the map of changed bytes, with gaps of 1 and 2 bytes filled. @previous
+ * and @next are the words before and after it. A word beyond the page is 0. */
 static inline uint64_t form_fill_gaps(uint64_t previous, uint64_t word, uint64_t next)
 {
 	uint64_t left = word << 1 | previous >> 63; /* bit i: byte i - 1 changed */
@@ -40,14 +40,14 @@ static inline uint64_t form_fill_gaps(uint64_t previous, uint64_t word, uint64_t
 /* Copies exactly @size bytes. Source and destination do not overlap. */
 typedef void form_copy(uint8_t *to, const uint8_t *from, size_t size);
 
-/* Finds the edges of the changed bytes in @scan after filling gaps, and writes them to @edges (room
- * for FORM_EDGES_MAX). Returns how many edges there are. */
+/* Fills the gaps between the changed bytes in @scan. Then writes all edges to @edges (room for
+ * FORM_EDGES_MAX). Returns the number of edges. */
 typedef size_t form_find_edges(const struct simd_scan *scan, uint16_t *edges);
 
-/* Returns the edges in line @i as bits, after gaps were filled. A byte's bit is set if the byte is
- * changed and the byte before it is not (a run begins here), or if only the byte before it is
- * changed (a run has ended). Call this for each changed line and the line after it: a run that
- * reaches the end of a line has its edge at the start of the next line. */
+/* Returns the edges in line @i as bits, after gaps were filled. The bit of a byte is set if only
+ * this byte is changed, not the previous byte (a run begins), or if only the previous byte is
+ * changed (a run has ended). Call this for each changed line and for the line after it. If a run
+ * reaches the end of a line, its edge is at the start of the next line. */
 static inline uint64_t form_line_edges(const struct simd_scan *scan, unsigned int i)
 {
 	uint64_t before2 = i > 1 ? scan->changed[i - 2] : 0,

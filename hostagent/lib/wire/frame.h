@@ -1,9 +1,9 @@
 /* frame.h - encodes and decodes frames. A frame has a 40-byte header, which includes a checksum,
  * and a payload.
  *
- * Why: everything between an agent and a gateway is sent as frames inside TLS 1.3. But TLS protects
- * a frame only on its way to the gateway, which relays frames to the standby. The checksum protects
- * the frame on the whole way: the standby checks it too.
+ * Why: everything between an agent and a gateway is sent as frames inside TLS 1.3. The gateway
+ * relays some frames from the primary to the standby, and TLS ends at the gateway. The checksum
+ * protects a frame on the whole way.
  *
  * Where: called by hostagent/link, the gateway's sessions and the standby; calls libxxhash.
  * Threads: any (no state). Nothing here allocates, blocks or copies a payload.
@@ -26,10 +26,11 @@
 #include "base/bytes.h"
 #include "wire/limits.h"
 
-/* Frame types, with sender and receiver: A = agent, P = primary's agent, S = standby's agent, G =
- * gateway. On a peer connection there is no G: P also sends HELLO, BEAT and its stream directly to
- * S. S also sends WELCOME, REFUSED, RESUME, EPOCH_ACK and STREAM_ERROR directly to P. Never reuse a
- * number. */
+/* Frame types. The comments give sender and receiver: A = agent, P = primary's agent, S = standby's
+ * agent, G = gateway. If P connects directly to S, without G:
+ *      P sends to S   HELLO, BEAT and the frames of its stream
+ *      S sends to P   WELCOME, REFUSED, RESUME, EPOCH_ACK and STREAM_ERROR
+ * Never reuse a number. */
 enum wire_type {
 	WIRE_HELLO	  = 0x01, /* A>G: first frame of a connection */
 	WIRE_WELCOME	  = 0x02, /* G>A: accepts the connection that HELLO opened */
@@ -59,10 +60,11 @@ enum wire_type {
 };
 
 /* Flags of the header. The meaning of a bit depends on the frame type; see docs/wire-format.md.
- * FULL in EPOCH_BEGIN: the epoch is based on no earlier epoch, and a page without a record is zero.
- * UNHELD in EPOCH_BEGIN: after this seal the guest's output was not held, so the standby must never
- * take over.
- * LZ4 in PAGES, DEVICE and DISK: the payload is a struct wire_lz4. */
+ *      FULL     in EPOCH_BEGIN: the epoch is based on no earlier epoch; a page without a record is
+ *               zero
+ *      UNHELD   in EPOCH_BEGIN: after this seal the guest's output was not held, so the standby
+ *               must not take over with this epoch
+ *      LZ4      in PAGES, DEVICE and DISK: the payload is a struct wire_lz4 */
 #define WIRE_FLAG_FULL 0x01
 #define WIRE_FLAG_UNHELD 0x02
 #define WIRE_FLAG_LZ4  0x01
@@ -130,11 +132,13 @@ bool wire_type_allowed(uint8_t type, unsigned sender);
 /* Decode one frame from [*at, end).
  * @ret_frame: set on success; its payload points into the caller's bytes.
  * @error: may be NULL; set on -EPROTO and -EBADMSG.
- * Returns 0 and moves *at past the frame; -EAGAIN if more bytes are needed; -EPROTO if the type or
- * a flag is unknown, reserved bytes are not 0, the payload's size is outside of the type's bounds,
- * or the term or epoch is out of range; or -EBADMSG if the checksum is wrong. On any error *at is
- * not moved; after -EPROTO or -EBADMSG the caller should close the connection. A bad header is
- * reported as soon as the whole header has arrived, even if its payload has not. */
+ * Returns 0 and moves *at past the frame. On error *at is not moved:
+ *      -EAGAIN   more bytes are needed
+ *      -EPROTO   the type or a flag is unknown, reserved bytes are not 0, the payload's size is not
+ *                allowed for the type, or the term or epoch is out of range
+ *      -EBADMSG  the checksum is wrong
+ * After -EPROTO or -EBADMSG the caller should close the connection. A bad header is reported as
+ * soon as the whole header has arrived. */
 int wire_frame_decode(const uint8_t **at, const uint8_t *end, struct wire_frame *ret_frame,
 		      struct wire_error *error) __attribute__((warn_unused_result));
 
@@ -158,9 +162,10 @@ int wire_frame_begin(uint8_t *buffer, size_t size, struct bytes_writer *ret_payl
 
 /* Finish a frame begun in @buffer: write header and checksum in front of the payload that was
  * written with @payload. @header->payload_size is ignored.
- * Returns 0 (the frame is then in the first *ret_size bytes of @buffer); -EINVAL if the format does
- * not allow this type, these flags, this payload size, or a term or epoch this large; or -ENOBUFS
- * if the payload did not fit (payload->bad). */
+ * Returns 0; the frame is in the first *ret_size bytes of @buffer. Errors:
+ *      -EINVAL   the format does not allow the type, the flags, the payload's size, the term or the
+ *                epoch
+ *      -ENOBUFS  the payload did not fit (payload->bad) */
 int wire_frame_finish(uint8_t *buffer, const struct bytes_writer *payload,
 		      const struct wire_header *header, size_t *ret_size)
 	__attribute__((warn_unused_result));

@@ -14,10 +14,9 @@
 #define WIRE_PAYLOAD_MAX     131072   /* bytes after the header */
 #define WIRE_FRAME_MAX	     (WIRE_HEADER_SIZE + WIRE_PAYLOAD_MAX)
 
-/* The largest term, epoch and incarnation. Terms and epochs count events of one VM. At a hundred a
- * second they reach this limit after millions of years, so a larger number can only come from
- * damage or malice. Also, after a number near 2^64 none would be left for the next term or
- * epoch. */
+/* The largest term, epoch and incarnation. Terms and epochs count events of one VM. At a hundred
+ * per second they reach this limit after millions of years. So a larger number can only come from
+ * damage or malice. If a number near 2^64 were accepted, the next number could not be larger. */
 #define WIRE_TERM_MAX	     ((UINT64_C(1) << 56) - 1)
 #define WIRE_EPOCH_MAX	     WIRE_TERM_MAX
 #define WIRE_INCARNATION_MAX WIRE_TERM_MAX

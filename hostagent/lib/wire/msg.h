@@ -5,18 +5,19 @@
  * Where: called by link, sessions, vm, epoch and standby; calls nothing but base/bytes.h.
  * Threads: any (no state). Nothing here allocates or blocks.
  *
- * Encoders write the payload to @w, a writer set by wire_frame_begin(). They return 0; -EINVAL if a
- * field of the struct breaks the format (name, text, bound); or -ENOBUFS if there is no room. After
- * an error @w is unusable (w->bad is set).
+ * Encoders write the payload to @w, a writer set by wire_frame_begin(). They return 0, or
+ *      -EINVAL   a field of the struct breaks the format (name, text, bound)
+ *      -ENOBUFS  there is no room
+ * After an error @w is unusable (w->bad is set).
  *
- * Decoders take a frame whose header was accepted by wire_frame_decode(). They return 0, or -EPROTO
- * if the frame has the wrong type, is truncated, has trailing bytes, or has a field that is out of
- * bounds; *@error (may be NULL) then says which. The struct is written on success only. Strings are
- * copied and NUL-terminated, so the struct outlives the frame's buffer. Record data is not copied.
+ * Decoders take a frame whose header was accepted by wire_frame_decode(). They return 0, or
+ *      -EPROTO   the frame has the wrong type, is truncated, has trailing bytes, or has a field
+ *                that is out of bounds; *@error says which (@error can be NULL)
+ * The struct is written on success only. Strings are copied and NUL-terminated. The data of records
+ * are not copied, so they are valid only as long as the frame's buffer.
  *
- * The types EPOCH_ACK, COMMIT and RESUME have no struct here, because their payload is empty: all
- * of their content is in the header's fields term, epoch and generation. wire_empty_decode() checks
- * that the payload is empty.
+ * The types EPOCH_ACK, COMMIT and RESUME have no struct here, because all of their content is in
+ * the header. wire_empty_decode() checks that their payload is empty.
  */
 #ifndef WIRE_MSG_H
 #define WIRE_MSG_H
@@ -48,8 +49,8 @@ enum wire_vm_role {
 	WIRE_VM_ROLE_STANDBY = 2,
 };
 
-/* Feature bits, see docs/wire-format.md 7.2. A set bit says that its sender supports the feature.
- * Bits are never reused. */
+/* Feature bits, see docs/wire-format.md 7.2. If a bit is set, its sender supports the feature.
+ * Never reuse a bit. */
 #define WIRE_FEATURE_XRLE   UINT64_C(0x1) /* the page class XRLE */
 #define WIRE_FEATURE_BITMAP UINT64_C(0x2) /* the page class BITMAP */
 #define WIRE_FEATURE_LZ4    UINT64_C(0x4) /* the flag WIRE_FLAG_LZ4 */
@@ -77,9 +78,9 @@ enum wire_vm_role {
 	 WIRE_FEATURE_DISK_HASH)
 #define WIRE_STREAM_FEATURES (WIRE_FEATURES | WIRE_FEATURE_INCARNATION)
 
-/* HELLO. In the header, term is the agent's term for the VM. If the sender is a standby, epoch is
- * its last complete epoch. On a CONTROL connection, the header's term is the highest gateway
- * incarnation that this host has obeyed. */
+/* HELLO. On a CONTROL connection, the header's term is the highest gateway incarnation that this
+ * host has obeyed. On other connections, the header's term is the agent's term for the VM. If the
+ * sender is a standby, the header's epoch is its last complete epoch. */
 struct wire_hello {
 	uint16_t version_min, version_max; /* 1 <= min <= max */
 	uint64_t features_required;	   /* the receiver refuses unknown bits */
@@ -93,14 +94,14 @@ int wire_hello_encode(const struct wire_hello *hello, struct bytes_writer *w) WI
 int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hello,
 		      struct wire_error *error) WIRE_CHECKED;
 
-/* Fill in a HELLO with the versions and features of this build. It requires XRLE on stream and peer
- * connections and offers all other features of this kind of connection as optional. @vm: "" for
+/* Fill in a HELLO with the versions and features of this build. On stream and peer connections,
+ * XRLE is required. All other features of this kind of connection are optional. @vm: "" for
  * CONTROL. */
 void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, const char *vm);
 
 /* Choose the version and features that both sides support. Returns 0 and sets *ret_version and
  * *ret_features. If there is no common version, or @hello requires an unknown feature, returns
- * -EPROTONOSUPPORT and sets *ret_code (for REFUSED) and *ret_error. */
+ * -EPROTONOSUPPORT. *ret_code (for REFUSED) and *ret_error then say why. */
 int wire_hello_negotiate(const struct wire_hello *hello, uint16_t *ret_version,
 			 uint64_t *ret_features, uint16_t *ret_code,
 			 struct error *ret_error) WIRE_CHECKED;
@@ -412,9 +413,8 @@ struct wire_record_iter {
 };
 
 /* The payload of a PAGES, DEVICE or DISK frame with WIRE_FLAG_LZ4: the plain payload, packed as an
- * LZ4 block (codec/lz4block.h). The receiver must unpack it, and treat the result as the payload of
- * a frame without the flag. wire_pages_begin(), wire_device_begin() and wire_disk_begin() refuse
- * packed frames. */
+ * LZ4 block (codec/lz4block.h). The receiver must unpack the payload first, because
+ * wire_pages_begin(), wire_device_begin() and wire_disk_begin() refuse packed frames. */
 struct wire_lz4 {
 	uint32_t plain_size;  /* 1..WIRE_PAYLOAD_MAX */
 	const uint8_t *block; /* in place in the frame */
@@ -435,10 +435,10 @@ int wire_pages_begin(const struct wire_frame *frame, uint64_t n_pages,
 int wire_device_begin(const struct wire_frame *frame, struct wire_record_iter *ret_iter,
 		      struct wire_error *error) WIRE_CHECKED;
 
-/* Read the next record. Returns 1 and sets *ret_record; 0 if the payload has no more records; or
- * -EPROTO if the record is truncated, or its class, size, index or source is out of bounds. Does
- * not check whether a DUP may copy its source, because that depends on all other records of the
- * epoch. */
+/* Read the next record. Returns 1 and sets *ret_record. Returns 0 if the payload has no more
+ * records. Returns -EPROTO if the record is truncated, or its class, size, index or source is out
+ * of bounds. Does not check whether a DUP record is allowed to copy its source page, because this
+ * depends on all other records of the epoch. */
 int wire_record_next(struct wire_record_iter *iter, struct wire_record *ret_record,
 		     struct wire_error *error) WIRE_CHECKED;
 

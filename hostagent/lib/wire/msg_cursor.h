@@ -1,9 +1,9 @@
 /* msg_cursor.h - reads a payload field by field, and records which field was wrong.
  *
- * Private to the msg_*.c files. Why: every decoder can fail in the same three ways: payload too
- * short, field out of bounds, trailing bytes. The decoder must then name the field and its offset.
- * A cursor stores the first failure, and all later reads give 0. So a decoder can read all fields
- * without checks and call cursor_end() once at the end.
+ * Private to the msg_*.c files. Every decoder can fail in three ways: the payload is too short, a
+ * field is out of bounds, or there are trailing bytes. The cursor stores the first failure, with
+ * the field and its offset. All later reads return 0. So a decoder can read all fields without
+ * checks, and call cursor_end() once at the end.
  * Threads: any; a cursor lives on its decoder's stack.
  */
 #ifndef WIRE_MSG_CURSOR_H

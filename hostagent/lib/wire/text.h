@@ -1,7 +1,8 @@
-/* text.h - which strings are allowed on the wire: names, human-readable texts, statistics.
+/* text.h - checks the strings on the wire: names, human-readable texts, statistics.
  *
- * Why: a peer's string ends up in logs, JSON, file names and on terminals. It is checked once,
- * here. Where: the message decoders, configuration parsers, and all code that fills in a message.
+ * Why: a peer's strings are written to logs, JSON, file names and terminals. So each string is
+ * checked once, by this file. Where: the message decoders, configuration parsers, and all code that
+ * fills in a message.
  * Threads: any (no state). Nothing here allocates or blocks.
  */
 #ifndef WIRE_TEXT_H

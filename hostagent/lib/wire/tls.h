@@ -1,8 +1,7 @@
 /* tls.h - TLS 1.3 with mutual authentication, on byte buffers instead of sockets.
  *
- * Why: the agent uses a kernel socket, the gateway uses lwIP, and tests use neither. Only this
- * module calls OpenSSL's TLS, and only this module drains OpenSSL's error queue and translates its
- * errors.
+ * Why: the agent uses a kernel socket, the gateway uses lwIP, and tests use neither. Only this file
+ * and the other tls*.c files call OpenSSL's TLS functions and translate OpenSSL's errors.
  *
  * Where: hostagent/link, the gateway's sessions and control service, holdfastctl; calls OpenSSL.
  *
@@ -13,9 +12,9 @@
  * the configured CA; exactly one URI SAN holdfast://ROLE/NAME; no tickets, no resumption, no early
  * data.
  *
- * Threads: all threads may share a context; a struct wire_tls belongs to one thread at a time. Only
- * the functions that read files can block: wire_tls_context_new(), wire_tls_context_refresh() and
- * wire_tls_new(). Memory is allocated by these functions and by OpenSSL during a handshake; after
+ * Threads: threads can share a context; a struct wire_tls belongs to one thread at a time. Only the
+ * functions that read files can block: wire_tls_context_new(), wire_tls_context_refresh() and
+ * wire_tls_new(). These functions allocate memory, and so does OpenSSL during a handshake. After
  * the handshake, reading and writing allocate nothing here.
  */
 #ifndef WIRE_TLS_H
@@ -92,23 +91,26 @@ struct wire_tls_config {
 	const char *key_path;
 };
 
-/* Create a context: read and check all files. Blocks on the file system. On error *ret_error names
- * the file and the reason.
- * Returns 0 (the caller frees *ret_context with wire_tls_context_free()); -ENOENT, -EACCES or
- * another -errno if a file cannot be read; -EINVAL if a file's content is unusable (no certificate,
- * key does not match, own certificate expired, no valid holdfast:// name); -EPERM if the key file
- * is open to others; or -ENOMEM. */
+/* Create a context: read and check all files. Blocks on the file system. Returns 0; the caller must
+ * free *ret_context with wire_tls_context_free(). On error *ret_error names the file and the
+ * reason:
+ *      -EINVAL  a file's content is unusable: no certificate, the key does not match, our own
+ *               certificate has expired, or there is no valid holdfast:// name
+ *      -EPERM   users other than the key file's owner and group have access to the key file
+ *      -ENOMEM  memory is short
+ *      -ENOENT, -EACCES or another -errno if a file cannot be read */
 int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_side side,
 			 struct wire_tls_context **ret_context, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Reload all files if one of them has changed. If the new files do not fit together, or the new
- * certificate has another name, the old ones stay in use. wire_tls_new() also reloads changed
+/* Reload all files if one of them has changed. If the new files do not match each other, or the new
+ * certificate has another name, the old files stay in use. wire_tls_new() also reloads changed
  * files. A daemon calls this function once a second, logs the result, and checks its open
- * connections with wire_tls_recheck(). Blocks on the file system.
- * Returns 1 if the files were reloaded since the last call; 0 if nothing has changed; or the -errno
- * of wire_tls_context_new() if the files have changed but the old ones stay in use (*ret_error says
- * why). Each change is reported once. */
+ * connections with wire_tls_recheck(). Blocks on the file system. Reports each change once. Returns
+ *      1   the files were reloaded since the last call
+ *      0   nothing has changed
+ *      -errno of wire_tls_context_new()   the files have changed, but the old files stay in use;
+ *                                         *ret_error says why */
 int wire_tls_context_refresh(struct wire_tls_context *context, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -155,18 +157,22 @@ void wire_tls_output_consume(struct wire_tls *tls, size_t size);
 /* Returns how many bytes of ciphertext are waiting to be sent in all. */
 size_t wire_tls_output_pending(const struct wire_tls *tls);
 
-/* Continue the handshake as far as the input allows. (A client's first call produces its
- * ClientHello.) Returns 0 if the connection is established and the peer verified; -EAGAIN if more
- * input is needed or the output must be sent; or -EPROTO if the handshake has failed (see
- * wire_tls_error(); send the output, which is an alert, before closing). In TLS 1.3 the client's
- * side is established before the server has checked the client's certificate. If the server refuses
- * the certificate, a later wire_tls_read() returns -EPROTO with WIRE_TLS_PEER_REFUSED. */
+/* Continue the handshake as far as the input allows. A client's first call produces its
+ * ClientHello. Returns
+ *      0        the connection is established and the peer is verified
+ *      -EAGAIN  more input is needed, or the output must be sent
+ *      -EPROTO  the handshake has failed, see wire_tls_error(); before you close the connection,
+ *               send the output (an alert)
+ * In TLS 1.3, the client gets 0 before the server has checked the client's certificate. If the
+ * server refuses the certificate, a later wire_tls_read() of the client returns -EPROTO with
+ * WIRE_TLS_PEER_REFUSED. */
 int wire_tls_handshake(struct wire_tls *tls) __attribute__((warn_unused_result));
 
 /* Check again that the peer's certificate has not expired, and that reloaded files still accept it.
  * Each wire_tls_read() does this too, so call this function for connections that are not read. An
- * outdated revocation list does not make the check fail. Returns 0 if the connection may stay open
- * or is not established yet; -EPROTO if the connection has failed (see wire_tls_error()). */
+ * outdated revocation list does not make the check fail. Returns 0 if the certificate is accepted,
+ * or the connection is not established yet. Returns -EPROTO if the connection has failed (see
+ * wire_tls_error()). */
 int wire_tls_recheck(struct wire_tls *tls) __attribute__((warn_unused_result));
 
 bool wire_tls_is_established(const struct wire_tls *tls);
@@ -174,10 +180,12 @@ bool wire_tls_is_established(const struct wire_tls *tls);
 /* Returns who the peer is; NULL before the connection is established. */
 const struct wire_peer *wire_tls_peer(const struct wire_tls *tls);
 
-/* Read plaintext from the peer; continues the handshake if it is not finished. Returns the number
- * of bytes written to @data, > 0; -EAGAIN if more input is needed; -EPIPE if the peer has closed
- * the connection properly; or -EPROTO if the connection has failed. Repeat the call until the
- * result is not positive: only then is the input ring empty. */
+/* Read plaintext from the peer. If the handshake is not finished, continue the handshake. Repeat
+ * the call until the result is not positive: only then is the input ring empty. Returns
+ *      > 0      the number of bytes written to @data
+ *      -EAGAIN  more input is needed
+ *      -EPIPE   the peer has closed the connection properly
+ *      -EPROTO  the connection has failed */
 int wire_tls_read(struct wire_tls *tls, uint8_t *data, size_t size)
 	__attribute__((warn_unused_result));
 

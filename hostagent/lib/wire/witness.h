@@ -1,8 +1,8 @@
 /* witness.h - the witness datagram: a sample of a client's frame, signed in the primary's kernel.
  *
  * Why: the datagram shows that the primary's kernel, client network and guest are alive, even if
- * the agent or its connection is dead (design: "Liveness"). ebpf/witness.bpf.c builds the datagram;
- * this module reads it. docs/wire-format.md, chapter 9, is normative.
+ * the agent or its connection is dead. ebpf/witness.bpf.c builds the datagram. This file reads it.
+ * docs/wire-format.md, chapter 9, defines the format.
  *
  * Where: the gateway's receiver, tests. Calls OpenSSL for SipHash-2-4 (Aumasson and Bernstein
  * 2012), which computes the mac (message authentication code). Threads: any thread may decode; a
