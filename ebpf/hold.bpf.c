@@ -95,17 +95,18 @@ struct {
 } hold_taken SEC(".maps");
 
 /* Constants that the loader sets before it loads the programs. */
-/* the longest frame that fits into a UMEM frame; for hold_tap, the longest that is not GSO */
+/* the longest frame that fits into a UMEM frame. For hold_tap: the longest frame that is not GSO */
 const volatile __u32 max_frame_bytes = 0;
 const volatile __u32 tap_ifindex = 0;
 const volatile bool is_offload = false; /* hold_tap is on the tap, not hold_xdp */
 
-/* How many frames hold_release has passed to the tap since this agent loaded the program. The agent
- * reads this number to check whether the frames that it releases reach the tap. */
+/* How many frames hold_release has passed to the tap since this agent loaded the program. With this
+ * number the agent checks whether released frames reach the tap. */
 __u64 n_returned = 0;
 
 /* How many frames hold_tap has sent to hfoN, and how many hold_sink has seen there, since this
- * agent loaded the programs. The agent reads them to check whether held frames reach its socket. */
+ * agent loaded the programs. With these numbers the agent checks whether held frames reach its
+ * socket. */
 __u64 n_captured = 0;
 __u64 n_arrived = 0;
 
@@ -172,8 +173,8 @@ int hold_xdp(struct xdp_md *ctx)
 		return drop(HOLD_COUNTER_DROPPED_STAMP);
 	stamp->epoch = epoch;
 	stamp->time_ns = now_ns;
-	/* The last argument is the verdict if the queue's slot is empty or does not exist (a second
-	 * queue has no slot). */
+	/* If the queue has no socket in the map, the verdict is XDP_DROP. Only queue 0 can have
+	 * one. */
 	verdict = bpf_redirect_map(&hold_xsks, ctx->rx_queue_index, XDP_DROP);
 	if (verdict != XDP_REDIRECT)
 		return drop(HOLD_COUNTER_DROPPED_NO_SOCKET);
@@ -207,8 +208,8 @@ int hold_tap(struct __sk_buff *skb)
 		count(HOLD_COUNTER_PASSED);
 		return TC_ACT_UNSPEC;
 	}
-	/* The epoch changes only while the guest is stopped. A frame that the kernel has delayed
-	 * (RPS) may get a later epoch than its own. Such a frame is only held longer. */
+	/* The epoch changes only while the guest is stopped. If the kernel has delayed a frame
+	 * (RPS), the frame can get a later epoch than its own. It is then only held longer. */
 	epoch = control->epoch;
 	if (mode != HOLD_MODE_HOLD || epoch == 0)
 		return shoot(HOLD_COUNTER_DROPPED_MODE);
@@ -256,8 +257,8 @@ int hold_sink(struct __sk_buff *skb)
 SEC("tc")
 int hold_release(struct __sk_buff *skb)
 {
-	/* Drop frames without our mark: some programs of the host (LLDP, DHCP) send frames on all
-	 * devices. */
+	/* Some programs of the host (LLDP, DHCP) send frames on all devices. Drop them: they have
+	 * no mark of ours. */
 	if (skb->mark != HOLD_MARK) {
 		count(HOLD_COUNTER_DROPPED_STRAY);
 		return TC_ACT_SHOT;

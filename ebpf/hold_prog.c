@@ -52,8 +52,10 @@ static int remove_pins(const struct hold_prog *prog)
 	return pin_dir_empty(prog->pin_dir, pin_names, ARRAY_SIZE(pin_names));
 }
 
-/* Open the link pinned as @name. Returns 0 if it is on device @ifindex; -ENODEV if it is on another
- * or its device is gone; -ENOENT if there is none; other -errno. */
+/* Open the link pinned as @name. Returns 0 if it is on device @ifindex;
+ * -ENODEV: it is on another device, or its device is gone;
+ * -ENOENT: there is no such link;
+ * other -errno. */
 static int open_link(const struct hold_prog *prog, const char *name, int *ret_fd)
 {
 	struct bpf_link_info info = {0};
@@ -79,9 +81,9 @@ static int open_link(const struct hold_prog *prog, const char *name, int *ret_fd
 	return 0;
 }
 
-/* Open the pinned link if it is on our device. If it is on another device, or its device is gone
- * (ifindex 0), remove all pins. They belong to an earlier guest, whose mode must not apply to this
- * guest. */
+/* If the pinned link is on our device, open it. If not, remove all pins: they belong to an earlier
+ * guest, whose mode must not apply to this guest. (If the link's device is gone, its ifindex is
+ * 0.) */
 static int find_pinned_link(struct hold_prog *prog)
 {
 	int r = open_link(prog, prog->is_offload ? LINK_TC : LINK_XDP, &prog->link_fd), q;
@@ -112,7 +114,7 @@ static int load(struct hold_prog *prog, const struct hold_prog_config *config)
 	pinned[0] = skel->maps.hold_control;
 	pinned[1] = skel->maps.hold_xsks;
 	pinned[2] = skel->maps.hold_counters;
-	/* older agents did not pin this map; if it is not pinned, libbpf creates it */
+	/* An older agent did not pin this map. If there is no pin, libbpf creates the map. */
 	pinned[3] = skel->maps.hold_sent;
 	for (size_t i = 0; i < ARRAY_SIZE(pinned); i++) {
 		r = pin_path(prog, bpf_map__name(pinned[i]), path, sizeof(path));
@@ -151,8 +153,7 @@ static int attach_link(struct hold_prog *prog)
 	char path[512];
 	int fd, r;
 
-	/* Set mode PASS before attaching, because a guest without protection must not lose a
-	 * frame. */
+	/* Set mode PASS before attaching: a guest without protection must not lose a frame. */
 	if (!prog->is_taken_over)
 		__atomic_store_n(&prog->control->mode, HOLD_MODE_PASS, __ATOMIC_RELEASE);
 	fd = create_link(prog);
@@ -262,8 +263,8 @@ static int attach(struct hold_prog *prog, enum hold_prog_step *ret_step)
 	if (r < 0)
 		return r;
 	if (prog->link_fd >= 0) {
-		/* Replace the program in the pinned link, which may be an older agent's, by ours.
-		 * This is atomic: every frame is handled by one of the two programs. */
+		/* The pinned link can have the program of an older agent: replace it by ours. This
+		 * is atomic: every frame is handled by one of the two programs. */
 		r = bpf_link_update(prog->link_fd,
 				    bpf_program__fd(prog->is_offload ?
 						    prog->skel->progs.hold_tap :
@@ -308,8 +309,8 @@ int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config
 	if (r == 0)
 		return 0;
 	*ret_step = step;
-	/* Remove what this call created, but not what was pinned before. Without the lock, remove
-	 * nothing. */
+	/* Remove what this call created. Leave what was pinned before. Without the lock, leave
+	 * everything. */
 	if (step != HOLD_PROG_PIN_DIR && step != HOLD_PROG_LOCK && !prog->is_taken_over &&
 	    hold_prog_detach(prog) < 0)
 		log_debug("pin_dir=%s a failed open is not all undone, ignoring", prog->pin_dir);
@@ -338,8 +339,8 @@ int hold_prog_detach(struct hold_prog *prog)
 	return r == -ENODEV || r == -ENOLINK ? 0 : r;
 }
 
-/* Open the link pinned as @name, if it exists, and note its device. Returns the link's descriptor
- * or -1. */
+/* Open the link pinned as @name, and store its device. Returns the link's descriptor, or -1 if
+ * there is no such link. */
 static int open_any_link(struct hold_prog *prog, const char *name)
 {
 	struct bpf_link_info info = {0};
@@ -370,8 +371,8 @@ static int open_pinned(struct hold_prog *prog)
 	prog->control = mmap(NULL, (size_t)getpagesize(), PROT_READ | PROT_WRITE, MAP_SHARED,
 			     control_fd, 0);
 	if (prog->control == MAP_FAILED)
-		/* without the map we cannot know whether the tap's clsact qdisc is ours; leaving it
-		 * does no harm */
+		/* Only the map tells whether the tap's clsact qdisc is ours. Without the map the
+		 * qdisc stays, which is harmless. */
 		prog->control = NULL;
 	return 0;
 }

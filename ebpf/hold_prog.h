@@ -33,8 +33,8 @@ enum hold_prog_step { /* the step at which hold_prog_open() failed */
 	HOLD_PROG_LOCK = 1,    /* -EBUSY: another process controls this hold */
 	/* -EINVAL: the pinned maps have another layout, or the verifier refused a program */
 	HOLD_PROG_LOAD = 2,
-	/* -EBUSY: the device has an XDP program that is not ours. It could send frames elsewhere
-	 * before hold_tap sees them, so it is refused with offloads, too */
+	/* -EBUSY: the device has an XDP program that is not ours. Refused with offloads, too: that
+	 *   program could send frames elsewhere before hold_tap sees them */
 	HOLD_PROG_FOREIGN = 3,
 	HOLD_PROG_ATTACH = 4,
 	HOLD_PROG_TC = 5,
@@ -72,8 +72,8 @@ int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config
 		   enum hold_prog_step *ret_step) __attribute__((warn_unused_result));
 
 /* Attach the program hold_release to the tc ingress of @ifindex, a device that the agent made. From
- * then on, every frame that the device receives goes to the tap or is dropped. Deleting the device
- * detaches the program. Returns 0 or -errno. */
+ * then on, every frame that the device receives goes to the tap or is dropped. If the device is
+ * deleted, the program is detached. Returns 0 or -errno. */
 int hold_prog_attach_release(struct hold_prog *prog, int ifindex)
 	__attribute__((warn_unused_result));
 
@@ -90,8 +90,9 @@ void hold_prog_set_capture(struct hold_prog *prog, int in);
  * belongs to @prog. */
 int hold_prog_take_fd(const struct hold_prog *prog);
 
-/* Return how many frames hold_tap has sent into the veth pair since hold_prog_open(), and how many
- * have come out of it. Both are 0 without is_offload. They make no system call. */
+/* hold_prog_n_captured(): how many frames hold_tap has sent into the veth pair since
+ * hold_prog_open(). hold_prog_n_arrived(): how many have come out. Both are 0 without is_offload.
+ * They make no system call. */
 uint64_t hold_prog_n_captured(const struct hold_prog *prog);
 uint64_t hold_prog_n_arrived(const struct hold_prog *prog);
 
@@ -105,13 +106,15 @@ uint64_t hold_prog_n_returned(const struct hold_prog *prog);
  * Tries all steps even if one fails. Returns 0, or the -errno of the first step that failed. */
 int hold_prog_detach(struct hold_prog *prog) __attribute__((warn_unused_result));
 
-/* Detach and unpin the hold that an earlier process left in @pin_dir. The tap may be gone, renamed,
- * or in no bridge. Returns 0 if nothing is left in @pin_dir, -EBUSY if another process controls
- * this hold, or another -errno. */
+/* Detach and unpin the hold that an earlier process left in @pin_dir. The tap can be gone, renamed,
+ * or in no bridge. Returns 0 if nothing is left in @pin_dir;
+ * -EBUSY: another process controls this hold;
+ * other -errno. */
 int hold_prog_remove_left(const char *pin_dir) __attribute__((warn_unused_result));
 
-/* Returns the ifindex of the device whose hold is pinned in @pin_dir; 0 if there is no such hold,
- * or its device is gone. Does not take the lock, so another process may use the hold. */
+/* Returns the ifindex of the tap whose hold is pinned in @pin_dir. Returns 0 if there is no such
+ * hold or the tap is gone. Does not take the lock, so another process can use the hold
+ * meanwhile. */
 int hold_prog_pinned_tap(const char *pin_dir);
 
 /* Wait until every BPF program that is active at the time of the call has returned. This takes some

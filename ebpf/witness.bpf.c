@@ -35,9 +35,9 @@
 /* TC_PRIO_CONTROL: a priority queue sends these datagrams before replication traffic */
 #define PRIORITY_CONTROL 7
 
-/* This map has one element, a struct witness_control. witness_emit writes the sequence numbers; the
- * agent writes the rest through mmap. The map is pinned. A process that can open the pin can read
- * the keys and sign datagrams, so it is open to root only. */
+/* This map has one element, a struct witness_control. witness_emit writes the sequence numbers. The
+ * agent writes the rest through mmap. The map is pinned. Its pin is open to root only, because the
+ * map contains the keys that sign datagrams. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -56,9 +56,9 @@ struct {
 	__type(value, struct witness_state);
 } witness_state SEC(".maps");
 
-/* A map of one of the same VM's holds; there is one on each tap. hold_xdp writes it, and the
- * witness only reads it. Its type is not given as __type(value), since bpftool 7.1 does not find
- * the size of a type that is used only here. */
+/* A map of a hold of the same VM; there is one hold on each tap. hold_xdp writes the map, the
+ * witness only reads it. The value has a size and no type: bpftool 7.1 does not find the size of a
+ * type that is used only here. */
 struct hold_sent_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -66,8 +66,8 @@ struct hold_sent_map {
 	__uint(value_size, sizeof(struct hold_sent));
 };
 
-/* The map has a number of no meaning as key, and the map hold_sent of one hold as value. The loader
- * fills it. */
+/* Each value of this map is the map hold_sent of one hold. The keys have no meaning. The loader
+ * fills the map. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, WITNESS_TAPS_MAX);
@@ -91,7 +91,7 @@ int witness_sample(struct __sk_buff *skb)
 	struct witness_state *state = bpf_map_lookup_elem(&witness_state, &zero);
 	__u64 now_ns, last_ns;
 
-	/* Do not sample our own datagrams, which this host's bridge may flood to the guest. */
+	/* Do not sample our own datagrams: this host's bridge can flood them to the guest. */
 	if (!state || skb->mark == MARK)
 		return TC_ACT_UNSPEC;
 	count(&state->to_guest);
@@ -100,8 +100,8 @@ int witness_sample(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	now_ns = bpf_ktime_get_boot_ns();
 	last_ns = *(volatile __u64 *)&state->sampled_ns;
-	/* last_ns may be later than now_ns, if another CPU has taken a sample since now_ns was
-	 * read. */
+	/* last_ns can be later than now_ns: perhaps another CPU took a sample after we read
+	 * now_ns. */
 	if (last_ns != 0 && (now_ns < last_ns || now_ns - last_ns < control->interval_ns))
 		return TC_ACT_UNSPEC;
 	/* If several CPUs reach this point at the same time, only one of them takes the sample. */
@@ -119,9 +119,9 @@ int witness_sample(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-/* Store the sampled frame's size and first bytes in @d (the bytes in `head`). If the kernel keeps
- * the frame's VLAN tag outside of the frame, puts the tag back in its place in `head`. Returns 0,
- * or less than 0 on failure. */
+/* Store the sampled frame's size and first bytes in @d (the bytes in `head`). The kernel can keep
+ * the frame's VLAN tag outside of the frame. In this case the tag is put back in its place in
+ * `head`. Returns 0, or less than 0 on failure. */
 static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
 {
 	__u32 size = skb->len, n;
@@ -148,9 +148,9 @@ static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
 	return (int)bpf_skb_load_bytes(skb, 0, d->head, 2 * ETH_ALEN);
 }
 
-/* Remove the VLAN tag that the kernel keeps outside of the frame, because the kernel would put it
- * into our datagram. After a removal the kernel moves the frame's next tag, if there is one, out of
- * the frame. So repeat the removal. Returns 0, or less than 0 on failure. */
+/* Remove the VLAN tag that the kernel keeps outside of the frame. Otherwise the kernel would put
+ * this tag into our datagram. After a removal the kernel moves the frame's next tag out of the
+ * frame, so repeat the removal. Returns 0, or less than 0 on failure. */
 static __always_inline int remove_tags(struct __sk_buff *skb)
 {
 	for (int i = 0; i < 3 && skb->vlan_present; i++) {
@@ -185,8 +185,8 @@ static __always_inline void fill_sent(struct datagram *d)
 	d->from_guest_ns = bpf_cpu_to_be64(last_ns);
 }
 
-/* Fill in the fields that are the same in both datagrams of a sample, and resize the frame to the
- * size of a datagram. Returns 0, or less than 0 on failure. */
+/* Resize the frame to the size of a datagram. Fill in the fields that are the same in both
+ * datagrams of a sample. Returns 0, or less than 0 on failure. */
 static __always_inline int prepare(struct __sk_buff *skb, const struct witness_state *state,
 				   __u64 time_ns, struct datagram *d)
 {
@@ -207,9 +207,9 @@ static __always_inline const struct witness_path *path_of(const struct witness_c
 	return &control->paths[number][*(const volatile __u32 *)&control->path_slot[number] & 1];
 }
 
-/* Turn the frame into the datagram of one path. Writes every byte, because @skb is a clone of the
- * sampled frame: a byte of that frame that is not overwritten would be sent to the gateway. Returns
- * 0, or less than 0 on failure. */
+/* Turn the frame into the datagram of one path. @skb is a clone of the sampled frame, so write
+ * every byte: no byte of that frame must reach the gateway. Returns 0, or less than 0 on
+ * failure. */
 static __always_inline int write_frame(struct __sk_buff *skb, const struct witness_path *path,
 				       enum witness_path_number number, struct witness_key *key,
 				       struct datagram *d)
@@ -224,9 +224,9 @@ static __always_inline int write_frame(struct __sk_buff *skb, const struct witne
 	return 0;
 }
 
-/* Send one sample through each path that has a route: first a clone through the client network,
- * then the frame itself through the backup network. If one path fails, the sample is still sent
- * through the other path. */
+/* Send one sample through each path that has a route. First send a clone through the client
+ * network, then the frame itself through the backup network. If one path fails, the sample is still
+ * sent through the second path. */
 static __always_inline int emit(struct __sk_buff *skb, struct witness_control *control,
 				struct witness_state *state, __u64 time_ns)
 {
@@ -266,8 +266,8 @@ int witness_emit(struct __sk_buff *skb)
 	if (!control || !state)
 		return TC_ACT_SHOT;
 	/* Take the sample's time out of token_ns, so that only the first segment of a large clone
-	 * is sent. Frames without our mark are not samples: the host's own network stack has sent
-	 * them on the helper. */
+	 * is sent. A frame without our mark is not a sample: the host's own network stack has sent
+	 * it on the helper device. */
 	time_ns = skb->mark == MARK ? __sync_lock_test_and_set(&state->token_ns, 0) : 0;
 	if (time_ns == 0) {
 		count(&state->stray);

@@ -29,8 +29,10 @@ static int print_libbpf(enum libbpf_print_level level, const char *format, va_li
 	return 0;
 }
 
-/* Open a pinned map if it exists and its values have @value_size bytes. Returns 0 and sets *ret_fd,
- * which the caller must close; -EINVAL if it is another kind of map; or another -errno. */
+/* Open a pinned map whose values have @value_size bytes. Returns 0 and sets *ret_fd, which the
+ * caller must close;
+ * -EINVAL: it is another kind of map;
+ * other -errno. */
 static int get_pinned(const char *dir, const char *name, uint32_t value_size, int *ret_fd)
 {
 	struct bpf_map_info info = {0};

@@ -20,25 +20,25 @@ struct incarnating {
 	/* thread that writes the records; borrowed; set before the loop runs */
 	struct journal_thread *thread;
 	uint64_t recording;    /* the incarnation that is being written to the file; 0: none */
-	/* how long a lease can last, in ms: the release_ms of this start; until settle_at_ns, that
-	 * of the previous start if it is longer */
+	/* how long a lease can last, in ms: release_ms of this start. Until settle_at_ns it is that
+	 * of the previous start, if that is longer */
 	uint32_t release_ms;
-	/* when all leases of the previous start have expired, so that its longer release_ms can be
-	 * removed from the file; 0: there is nothing to remove */
+	/* At this time all leases of the previous start have expired, and its longer release_ms can
+	 * be removed from the file; 0: there is nothing to remove */
 	uint64_t settle_at_ns;
 };
 
-/* Choose the incarnation of this start, and store it in @config. Also store in @config the
- * callbacks with which the fleet can later raise the incarnation. Returns 0; or logs the error and
- * returns -errno. Blocks for two fsyncs. */
+/* Choose the incarnation of this start, and store it in @config. Also store the callbacks by which
+ * the fleet can later raise the incarnation. Blocks for two fsyncs. Returns 0, or -errno after
+ * logging the error. */
 int incarnating_begin(struct incarnating *i, const char *state_dir, struct fleet_config *config,
 		      uint64_t now_ns) __attribute__((warn_unused_result));
 
 /* Let no host of @vm be promoted while leases of the previous start can be valid. */
 void incarnating_mute(const struct incarnating *i, struct fleet_vm *vm, uint64_t now_ns);
 
-/* Once all leases of the previous start have expired, replace that start's release_ms in the file
- * by release_ms of this start. */
+/* When all leases of the previous start have expired, replace its release_ms in the file by that of
+ * this start. */
 void incarnating_tick(struct incarnating *i, const struct fleet_config *config, uint64_t now_ns);
 
 #endif

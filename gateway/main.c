@@ -45,8 +45,8 @@
 #define BURST		32
 /* Limit of the bursts that one turn receives from one port; see receive_port(). */
 #define BURSTS_MAX	8
-/* one turn serves at most this many descriptors (the ports' own not counted), so that they do not
- * starve the ports */
+/* One turn serves at most this many descriptors, so that they do not starve the ports. The ports'
+ * own descriptors do not count. */
 #define SOURCES_PER_TURN 16
 
 struct daemon {
@@ -259,7 +259,7 @@ static int open_services(struct daemon *d)
 
 /* ---- the loop ---- */
 
-/* Returns how many ports may wake the loop. The client network's port may wake it only while probes
+/* Returns how many ports can wake the loop. The port of the client network counts only while probes
  * are active. */
 static size_t n_watched(const struct daemon *d)
 {
@@ -299,8 +299,8 @@ static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 	return worked;
 }
 
-/* Receive and send frames on all ports, and serve the sessions. Returns true if the loop should
- * stay awake, because frames came on a port that may wake it (n_watched()). */
+/* Receive and send frames on all ports, and serve the sessions. If frames came on a port that can
+ * wake the loop (n_watched()), returns true: the loop must stay awake. */
 static bool turn_ports(struct daemon *d)
 {
 	uint64_t now_ns = clock_mono_ns();
@@ -320,7 +320,7 @@ static bool turn_ports(struct daemon *d)
 }
 
 /* Serve up to SOURCES_PER_TURN descriptors that are ready. Waits at most @timeout_ns for the first
- * of them. Stops early when a frame arrives on a port. Returns 0 or -errno. */
+ * of them. If a frame arrives on a port, stops early. Returns 0 or -errno. */
 static int serve_sources(struct daemon *d, uint64_t timeout_ns)
 {
 	for (int i = 0; i < SOURCES_PER_TURN && !d->ports.by_frame; i++) {
@@ -343,8 +343,8 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 	uint64_t stack_ns = d->stack ? stack_next_timeout_ns(d->stack) : UINT64_MAX;
 
 	if (d->sessions->dirty)
-		/* do not sleep yet: a tick has queued messages to agents, such as orders, which
-		 * must be sent first */
+		/* Do not sleep yet: a tick has queued messages to agents, for example orders. Send
+		 * them first. */
 		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(deadlines_ns); i++) {
 		uint64_t at_ns = deadlines_ns[i] > now_ns ? deadlines_ns[i] - now_ns : 0;
@@ -359,8 +359,8 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 
 static int sleep_on_ports(struct daemon *d, uint64_t now_ns)
 {
-	/* call n_watched() only once, because an operator's request may change its result during
-	 * the sleep */
+	/* Call n_watched() only once: during the sleep, an operator's request can change its
+	 * result. */
 	size_t n = n_watched(d);
 	int r = ports_before_sleep(&d->ports, n);
 
@@ -403,8 +403,7 @@ static int turn(struct daemon *d)
 		certificates_tick(d->tls, d->fleet, now_ns);
 	}
 	fence_poll(d->fence, now_ns);
-	/* read the clock again, because fence_poll() may have stepped a VM at a time after
-	 * now_ns */
+	/* Read the clock again: fence_poll() can have stepped a VM at a time after now_ns. */
 	now_ns = clock_mono_ns();
 	pump_run(d->sessions, now_ns);
 	control_tick(d->control, now_ns);
@@ -412,8 +411,8 @@ static int turn(struct daemon *d)
 	return r;
 }
 
-/* Close everything and, if @tells_counters, print the counters. @tells_counters is false if the
- * daemon never became ready, so that its error message is the last output. */
+/* Close everything. If @tells_counters, print the counters. If the daemon never became ready,
+ * @tells_counters is false, so that its error message is the last output. */
 static void close_all(struct daemon *d, bool tells_counters)
 {
 	static char counters[16384];

@@ -9,8 +9,8 @@
 #include "fleet/fleet.h"
 
 /* Read vm_dir into @vms (FLEET_VMS_MAX elements, in the order of @fleet's VMs) and add each VM to
- * @fleet. Returns 0 and sets *ret_probes, which the caller then owns; or logs the error and returns
- * -errno. */
+ * @fleet. Returns 0 and sets *ret_probes, which belongs to the caller. On error logs the error and
+ * returns -errno. */
 int vms_open(const struct gw_config *config, struct fleet *fleet, struct incarnating *incarnating,
 	     struct gw_vm_config *vms, struct probes **ret_probes)
 	__attribute__((warn_unused_result));

@@ -376,8 +376,8 @@ static bool wait_for_events(struct agent *a)
 	return fds[0].revents != 0 && read(a->wake_fd, &count, sizeof(count)) > 0;
 }
 
-/* Log when the certificates' files were changed. Only informs the operator: each handshake reads
- * new files by itself, and each connection checks its peer again. */
+/* If the certificates' files were changed, log this. It only informs the operator: each handshake
+ * reads new files by itself, and each connection checks its peer again. */
 static void look_at_certificates(struct agent *a, uint64_t now_ns)
 {
 	struct error error;

@@ -16,9 +16,10 @@
 #include "config/agent_config.h"
 #include "wire/tls.h"
 
-/* Make a TLS context with the host's own identity; the caller frees *ret_tls. Returns 0; -EINVAL if
- * the certificate does not belong to a host; errors of wire_tls_context_new(). On error *ret_error
- * names the file. */
+/* Make a TLS context with the host's own identity. The caller frees *ret_tls. Returns 0;
+ * -EINVAL: the certificate does not belong to a host;
+ * or an error of wire_tls_context_new().
+ * On error *ret_error names the file. */
 int agent_tls_new(const struct agent_config *config, enum wire_tls_side side,
 		  struct wire_tls_context **ret_tls, struct error *ret_error)
 	__attribute__((warn_unused_result));

@@ -36,17 +36,17 @@ struct guest_model {
 /* Returns a 64-bit hash of @x (the finaliser of splitmix64). */
 uint64_t guest_mix(uint64_t x);
 
-/* Returns the seed that request @seq writes into its @index-th page; never 0. */
+/* Returns the seed that request @seq writes into page @index of its pages; never 0. */
 uint64_t guest_seed(uint64_t seq, uint32_t index);
 
-/* Adds a page that held @old_seed to the running @checksum. Returns the new checksum. */
+/* Returns the new @checksum after a page was overwritten that had @old_seed. */
 uint64_t guest_checksum_add(uint64_t checksum, uint64_t old_seed);
 
 /* Write @seed and its pattern into the first @n_bytes (GUEST_BYTES_MIN..MAX) of @page. */
 void guest_page_write(uint8_t *page, uint64_t seed, uint32_t n_bytes);
 
-/* Returns the seed in @page, or 0 if the page was never written. Sets *ret_torn to true if the
- * page's pattern does not match its seed; otherwise leaves *ret_torn unchanged. */
+/* Returns the seed in @page, or 0 if the page was never written. If the page's pattern does not
+ * match its seed, sets *ret_torn to true. */
 uint64_t guest_page_read(const uint8_t *page, bool *ret_torn);
 
 /* Make a model of a window of pages that were never written. Returns 0 or -ENOMEM. */
@@ -54,8 +54,8 @@ int guest_model_init(struct guest_model *model, uint32_t window_pages)
 	__attribute__((warn_unused_result));
 void guest_model_done(struct guest_model *model); /* accepts a zeroed model */
 
-/* Apply request @seq, which dirties @n_pages pages (at most the size of the window). Returns the
- * checksum that the reply must carry. */
+/* Apply request @seq, which dirties @n_pages pages (at most the window's size). Returns the
+ * checksum that the reply must have. */
 uint64_t guest_model_dirty(struct guest_model *model, uint64_t seq, uint32_t n_pages);
 
 #endif

@@ -40,8 +40,8 @@
 
 /* Types of requests, which the client sends to the service. Numbers are never reused. */
 enum guest_type {
-	/* first record, with seq 0; arg: window in pages. The service touches these pages, then
-	 * replies */
+	/* first record, with seq 0; arg: window in pages. The service touches all pages of the
+	 * window before it replies */
 	GUEST_HELLO = 1,
 	GUEST_DIRTY = 2, /* dirty exactly n_pages pages of the window, the first n_bytes of each */
 	GUEST_RATE =
@@ -88,8 +88,7 @@ static inline void guest_request_encode(uint8_t p[GUEST_REQUEST_SIZE],
 	bytes_put_be64(p + 32, 0);
 }
 
-/* Decode a request, without a check of its values. Returns 0, or -EPROTO if @p does not hold a
- * request. */
+/* Decode a request. Does not check its values. Returns 0; -EPROTO: @p has no request. */
 static inline int guest_request_decode(const uint8_t p[GUEST_REQUEST_SIZE],
 				       struct guest_request *ret_request)
 {
@@ -116,7 +115,7 @@ static inline void guest_reply_encode(uint8_t p[GUEST_REPLY_SIZE], const struct 
 	bytes_put_be64(p + 48, r->total);
 }
 
-/* Decode a reply. Returns 0, or -EPROTO if @p does not hold a reply. */
+/* Decode a reply. Returns 0; -EPROTO: @p has no reply. */
 static inline int guest_reply_decode(const uint8_t p[GUEST_REPLY_SIZE],
 				     struct guest_reply *ret_reply)
 {

@@ -11,8 +11,8 @@
 # The directory with the unpacked packages is named by a hash of their names and versions.
 readonly LIBS=lib/x86_64-linux-gnu
 
-# Print "name=version" of each package as apt would download it, one per line. The answer is kept until apt has new
-# lists: apt-cache takes about a second.
+# Print "name=version" of each package as apt would download it, one per line. Because apt-cache
+# takes about a second, its answer is cached until apt has new lists.
 packages_versions()
 {
 	local known
@@ -57,8 +57,8 @@ packages_get() # SET
 	echo "$dir"
 }
 
-# Find all libraries in the packages that FILE needs, directly or through other libraries. Sets
-# LIBRARY[soname] to the path of each.
+# Find all libraries in the packages that FILE needs, directly or through other libraries. Set
+# LIBRARY[soname] to each library's path.
 declare -A LIBRARY=()
 packages_libraries() # DIR FILE
 {

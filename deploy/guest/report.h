@@ -39,14 +39,15 @@ struct report {
 
 void report_begin(struct report *r, const char *first_phase, uint64_t now_ns);
 
-/* Begin phase @name (letters, digits, _ and -), and print a line on @live that says so. Returns 0,
- * -EINVAL if the name is bad, or -ENOSPC if there are too many phases. */
+/* Begin phase @name (letters, digits, _ and -), and print a line about this on @live. Returns 0;
+ * -EINVAL: the name is bad;
+ * -ENOSPC: there are too many phases. */
 int report_phase(struct report *r, const char *name, uint64_t now_ns, FILE *live)
 	__attribute__((warn_unused_result));
 
 void report_reply(struct report *r, uint64_t latency_ns, uint64_t now_ns);
 
-/* Print one progress line of name=value pairs about the time since the previous progress line. */
+/* Print one line of name=value pairs about the time since the previous such line. */
 void report_progress(struct report *r, const struct checker *c, uint64_t now_ns, FILE *live);
 
 /* The load that the client puts on the guest. It is printed in the report. */

@@ -55,21 +55,21 @@ struct control {
 /* Queue @line and a newline as output. If the output then exceeds CONTROL_OUTPUT_MAX, marks the
  * connection as broken. */
 void control_put_line(struct control_conn *c, const char *line);
-/* Queue @json as a line, and free it. NULL means that the caller ran out of memory: queues an error
- * instead. */
+/* Queue @json as a line, and free it. NULL means that the caller ran out of memory: an error is
+ * queued instead. */
 void control_put_json(struct control_conn *c, json_t *json);
 /* Queue an error as {"ok":false,...}, and set the phase CLOSING. */
 void control_put_error(struct control_conn *c, const char *code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* Handle one request line (NUL-terminated, without newline): queue the answer's lines and set the
- * phase. @role is the role in the peer's certificate. Changes only @c and the fleet, so it can be
- * fuzzed. */
+ * phase. @role is the role in the peer's certificate. Changes only @c and the fleet, so a fuzz
+ * target can call it. */
 void control_request(struct control_conn *c, const char *line, unsigned int role, uint64_t now_ns);
 
-/* May @c stay open to wait for a command's result or, if @follow, for events? @role and @name are
- * those of the peer's certificate. Returns true if @c may. Otherwise, queues an error as the answer
- * and returns false. */
+/* Returns true if @c can stay open to wait for a command's result or, if @follow, for events. If
+ * not, queues an error as the answer and returns false. @role and @name are those of the peer's
+ * certificate. */
 bool control_has_room(struct control_conn *c, unsigned int role, const char *name, bool follow);
 
 /* Queue all events whose sequence number is at least c->follow_seq. */

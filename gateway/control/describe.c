@@ -162,8 +162,8 @@ static json_t *describe_witness(const struct fleet *fleet, const struct fleet_vm
 		by_client ? describe_path(view, WIRE_WITNESS_CLIENT, now_ns) : json_null());
 }
 
-/* Describe whether a promoted guest serves, and what was seen of it. Returns JSON null if nothing
- * was promoted in this term. */
+/* Describe whether a promoted guest serves, and what was seen of the guest. Returns JSON null if no
+ * guest was promoted in this term. */
 static json_t *describe_promoted(const struct vm_fsm *fsm, uint64_t now_ns)
 {
 	static const char *const names[] = {

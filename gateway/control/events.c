@@ -57,8 +57,8 @@ struct events {
 	struct ring rings[EVENTS_CLASSES];
 	struct event_source sources[SOURCES_MAX];
 	size_t n_sources;
-	/* audit.jsonl and events.jsonl. Each is allocated separately, because close_file() must not
-	 * free a file whose thread hangs in a write. */
+	/* audit.jsonl and events.jsonl. Each is allocated by itself. If a file's thread hangs in a
+	 * write, close_file() leaves that file allocated. */
 	struct events_file *files[EVENTS_CLASSES];
 };
 
@@ -93,8 +93,7 @@ static int reopen(struct events_file *f)
 	return 0;
 }
 
-/* If @size more bytes would make the file larger than bytes_max, rename the file to FILE.1 and
- * begin a new file. */
+/* If @size more bytes do not fit into bytes_max, rename the file to FILE.1 and begin a new file. */
 static void make_room(struct events_file *f, size_t size)
 {
 	char old[PATH_MAX + 2];
@@ -224,7 +223,7 @@ static void append(struct events *events, unsigned int class, const struct event
 }
 
 /* Returns the class of events of @kind. VITAL events are important, and peers cannot cause many of
- * them. Peers can cause all other events at will. */
+ * them. Peers can cause events of the other class at will. */
 static unsigned int class_of(const char *kind)
 {
 	static const char *const vital[] = {"state",   "operator",    "gateway",   "fence",

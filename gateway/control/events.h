@@ -31,8 +31,8 @@
 #define EVENTS_RING_MAX 1024 /* number of events kept in memory, for each class */
 #define EVENTS_CLASSES	2
 
-/* Limits for the events of one VM: a burst of this many events, then one event per interval. The
- * important class (VITAL) and the other class (OTHERS) have limits of their own. */
+/* Limits for the events of one VM: this many events at once (burst), and one more per interval.
+ * Each class (VITAL, which is important, and OTHERS) has its own limits. */
 #define EVENTS_BURST_VITAL  100
 #define EVENTS_BURST_OTHERS 50
 #define EVENTS_EVERY_NS	    CLOCK_NS_PER_S
@@ -58,13 +58,13 @@ struct events *events_close(struct events *events); /* close the files and free 
 						     * NULL is fine; returns NULL */
 
 /* Add an event. Returns true if the event was kept. Returns false if @vm has had too many events of
- * this class lately; the event is then only counted. Events with @vm "" are limited as if "" were
- * the name of a VM. */
+ * this class lately; the event is only counted. Events with @vm "" have their own limits, like
+ * those of a VM. */
 bool events_add(struct events *events, uint64_t now_ns, const char *vm, const char *kind,
 		const char *from, const char *to, const char *text);
 
-/* For each VM with suppressed events, add an event that says how many were suppressed. Calling this
- * once a second is enough. */
+/* For each VM with suppressed events, add an event that says how many there were. Call this once a
+ * second. */
 void events_tick(struct events *events, uint64_t now_ns);
 
 /* events_count() returns the number of events in memory; events_next_seq() returns the sequence

@@ -34,11 +34,11 @@ struct control_conn;
  * or NULL if a slot is free. */
 struct control_conn *newcomers_victim(const struct control *control, uint32_t address_be32);
 
-/* Returns true if @c can be read now; this is always so after the handshake. Returns false if the
- * handshake must wait: marks @c as waiting, and newcomers_next() returns @c later. */
+/* Returns true if @c can be read now. After the handshake this is always so. If the handshake must
+ * wait, marks @c as waiting and returns false; newcomers_next() returns @c later. */
 bool newcomers_may_run(struct control_conn *c, uint64_t now_ns);
 
-/* Charge the @ns that the loop spent on @c's handshake to the time that all handshakes may use. */
+/* Add @ns, which the loop spent on @c's handshake, to the time that handshakes have used. */
 void newcomers_charge(struct control_conn *c, uint64_t ns);
 
 /* Returns a waiting connection that can be read now, and ends its wait. Returns NULL if there is

@@ -13,9 +13,9 @@ static struct detector_probe asked(const struct prober *prober, enum prober_kind
 	return (struct detector_probe){figures.all.sent, figures.all.answered};
 }
 
-/* Must the standby act before the next commit? Yes in two cases: the standby has not acknowledged a
- * whole epoch that it has received in this term, or the primary waits for room in the standby's
- * ring. */
+/* Returns true if the standby must act before the next commit. There are two cases. The standby has
+ * not acknowledged a whole epoch that it received in this term. Or the primary waits for room in
+ * the standby's ring. */
 static bool standby_owes(const struct fleet_vm *vm)
 {
 	const struct vm_fsm *fsm = &vm->fsm;

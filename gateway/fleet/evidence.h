@@ -11,14 +11,14 @@
 
 #include "fleet/fleet.h"
 
-/* Make the TICK input for @vm's state machine, with everything that the state machine does not know
- * itself. The input points to *@ret_evidence, which must stay valid until the state machine has
- * handled the input. */
+/* Make the TICK input for @vm's state machine, with all facts that the state machine does not have.
+ * The input points to *@ret_evidence, which must stay valid until the state machine has handled the
+ * input. */
 void evidence_gather(const struct fleet *fleet, const struct fleet_vm *vm,
 		     struct detector_evidence *ret_evidence, struct vm_input *ret_tick);
 
-/* Start to probe @vm if the detector is in doubt or a promoted guest is being watched. If neither
- * is the case, stop. */
+/* If the detector is in doubt or a promoted guest is being watched, probe @vm. If not, do not probe
+ * it. */
 void evidence_ask(struct fleet_vm *vm, uint64_t now_ns);
 
 #endif

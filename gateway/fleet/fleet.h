@@ -85,8 +85,8 @@ struct fleet_witness {
 	uint64_t said_ns;	      /* when the last event about forged datagrams was given */
 };
 
-/* The most recent step of a VM's state machine. The step's actions may have to wait until the
- * step's journal record is durable. See fleet_step.c. */
+/* The latest step of a VM's state machine. If the step has a journal record, its actions wait until
+ * the record is durable. See fleet_step.c. */
 struct fleet_pending {
 	/* true while the step waits; if it is false, only inbox, retry and retry_ns are valid */
 	bool waiting;
@@ -154,15 +154,17 @@ struct fleet_config {
 	/* incarnation of this start of the gateway (vm/incarnation.h); 0: announce none */
 	uint64_t incarnation;
 	/* Begin to record a new incarnation above @above, the largest incarnation that any host has
-	 * obeyed. Returns 0, -EBUSY if another record is being written, or another -errno. After 0,
-	 * the fleet calls recorded() when the writing has ended. NULL: no takeover is possible. */
+	 * obeyed. After 0, the fleet calls recorded() when the writing has ended. NULL: no takeover
+	 * is possible. Returns 0;
+	 * -EBUSY: another record is being written;
+	 * other -errno. */
 	int (*take_over)(void *arg, uint64_t above);
-	/* Handle @result, the journal thread's result of writing an incarnation.
-	 * Returns the new incarnation if it is on disk, or 0 if the old one is still there. */
+	/* Handle @result, the result of the journal's thread for an incarnation. Returns the new
+	 * incarnation if it is on the disk, or 0 if the old one is still there. */
 	uint64_t (*recorded)(void *arg, int result);
 	void *take_over_arg;	 /* @arg for take_over() and recorded() */
-	/* number of the first order to an agent. Made from the wall clock, so that it is larger
-	 * than any order id of an earlier run */
+	/* number of the first order to an agent. It comes from the wall clock, so it is larger than
+	 * all order ids of earlier runs */
 	uint64_t first_order_id;
 	/* Start @vm's fence command against its host @host. VM_IN_FENCED later reports the
 	 * command's result. NULL if no VM has a fence command. */

@@ -100,17 +100,16 @@ static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_en
 		vm->pending.retry_ns = now_ns + CLOCK_NS_PER_S;
 		break;
 	default:
-		/* nothing to do: the peer repeats the input anyway, or the operator has got an
-		 * answer */
+		/* Do nothing: the peer repeats the input, or the operator has got an answer. */
 		break;
 	}
 	if (link)
 		fleet->links->end(link);
 }
 
-/* Handle the inputs that came while the VM waited for the disk. Stops when the step of one of these
- * inputs must wait for the disk too. Each input is given with the time @now_ns, because the state
- * machine's time must never go back. */
+/* Handle the inputs that came while the VM waited for the disk. If the step of such an input must
+ * wait for the disk too, stops. Each input gets the time @now_ns, because the state machine's time
+ * must never go back. */
 static void drain(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct inbox_entry e;
@@ -169,8 +168,7 @@ void fleet_journal_done(struct fleet *fleet, uint64_t now_ns)
 	}
 }
 
-/* Handle the deadlines of a VM whose step waits for the disk, or that has an input to give
- * again. */
+/* Handle the deadlines of a VM whose step waits for the disk, or whose input must be repeated. */
 static void tick_pending(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct fleet_pending *p = &vm->pending;
@@ -219,8 +217,8 @@ uint64_t fleet_deadline_ns(const struct fleet *fleet, uint64_t now_ns)
 		const struct fleet_pending *p = &fleet->vms[i]->pending;
 		uint64_t at_ns = vm_fsm_deadline_ns(&fleet->vms[i]->fsm);
 
-		/* The journal's thread wakes the loop when it has finished. Until then, the loop
-		 * need only wake up to report a slow disk. */
+		/* The journal's thread wakes the loop at its end. Until then, the loop must wake
+		 * only to report a slow disk. */
 		if (p->waiting)
 			at_ns = p->said ? UINT64_MAX : p->since_ns + JOURNAL_SLOW_NS;
 		if (at_ns < deadline_ns)

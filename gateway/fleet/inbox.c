@@ -70,7 +70,8 @@ static bool replaces(const struct vm_input *in, const struct vm_input *old)
 	}
 }
 
-/* Does @in, a "down", cancel @old, the "up" of the same connection or stream? */
+/* Returns true if @in, a "down", is about the same connection or stream as @old, an "up". The two
+ * then cancel each other. */
 static bool cancels(const struct vm_input *in, const struct vm_input *old)
 {
 	if (in->host != old->host)

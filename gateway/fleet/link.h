@@ -31,7 +31,7 @@ struct fleet_link {
 	bool is_blocked;
 };
 
-/* None of these functions calls the fleet. Whatever is sent on a link that is about to end is
+/* None of these functions calls the fleet. If a link is about to end, everything sent on it is
  * dropped. */
 struct fleet_link_ops {
 	/* Send an ORDER for @vm, as @a says, on a host's control connection. */

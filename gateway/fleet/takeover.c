@@ -1,6 +1,5 @@
-/* takeover.c - carries out an operator's `takeover`, by which this gateway replaces "younger"
- * gateways. A younger gateway has a larger incarnation than ours. Hosts have obeyed it, but it is
- * gone for good. */
+/* takeover.c - carries out an operator's `takeover`. With it this gateway replaces a younger
+ * gateway: one with a larger incarnation, which hosts have obeyed, and which is gone for good. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,8 +28,8 @@ static void reply(struct fleet *fleet, bool ok, const char *code, const char *te
 	fleet_reply(fleet, op_id, ok, code, text);
 }
 
-/* End all connections. Their WELCOME named the old incarnation; when the agents connect again, the
- * new WELCOME names the new incarnation. */
+/* End all connections, because their WELCOME named the old incarnation. The agents connect again
+ * and get the new incarnation. */
 static void end_all(struct fleet *fleet)
 {
 	for (size_t i = 0; i < fleet->n_hosts; i++) {
@@ -65,8 +64,8 @@ void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns)
 	 * `younger` as it is. */
 	if (fleet->younger < number)
 		fleet->younger = 0;
-	/* The younger gateway may have granted a lease a moment ago. Promote no host until that
-	 * lease has expired. */
+	/* The younger gateway can have granted a lease a moment ago. Until that lease has expired,
+	 * promote no host. */
 	for (size_t i = 0; i < fleet->n_vms; i++)
 		fleet_granted(fleet->vms[i], now_ns);
 	end_all(fleet);

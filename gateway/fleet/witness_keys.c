@@ -84,8 +84,8 @@ static int give_key(struct fleet *fleet, struct fleet_vm *vm, struct fleet_link 
 	return r;
 }
 
-/* Returns the control connection of @vm's owner if the agent there understands keys and has
- * reported that it protects the VM. Otherwise, returns NULL. */
+/* If the agent of @vm's owner understands keys and has reported that it protects the VM, returns
+ * its control connection. If not, returns NULL. */
 static struct fleet_link *key_taker(struct fleet_vm *vm)
 {
 	uint8_t owner = vm->fsm.record.owner;

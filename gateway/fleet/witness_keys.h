@@ -24,7 +24,7 @@ void witness_keys_offer(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_n
 /* Wipe @vm's key if the VM's term or owner has changed. Call after each step of @vm. */
 void witness_keys_follow(struct fleet *fleet, struct fleet_vm *vm);
 
-/* Send keys that are due, wipe keys that have expired after a replacement, report forgeries. */
+/* Send keys that are due. Wipe old keys whose time has ended. Report forgeries. */
 void witness_keys_tick(struct fleet *fleet, uint64_t now_ns);
 
 /* Copy the witness receiver's counters into the fleet's counters. */

@@ -51,8 +51,9 @@ static struct jitter *jitter_of(struct detector *d, enum detector_source source)
 	return source == DETECTOR_PROGRESS ? &d->progress : NULL;
 }
 
-/* Called when @source is seen. Must the wait of `patience` begin again? Yes in DEGRADED, if @source
- * is a sign that replication may recover and had been absent for at least DETECTOR_RETURN_NS. */
+/* Called when @source is seen. Returns true if the wait of `patience` must begin again. This is so
+ * in DEGRADED, if @source is a sign that replication can recover, and was absent for at least
+ * DETECTOR_RETURN_NS. */
 static bool is_return(const struct detector *d, enum detector_source source)
 {
 	return d->state == DETECTOR_DEGRADED && age_ns(d, source) >= DETECTOR_RETURN_NS &&
@@ -96,9 +97,9 @@ static bool is_client_silent(const struct detector *d)
 	return d->last.host_client.sent >= d->sent_at_answer + DETECTOR_UNANSWERED;
 }
 
-/* Mark the client path as broken if the primary lives but does not answer probes on the client
- * network. A beat or an answer on the backup network shows that the primary lives. A later answer
- * on the client network removes the mark (take()). */
+/* If the primary lives but does not answer probes on the client network, mark the client path as
+ * broken. A beat or an answer on the backup network shows that the primary lives. A later answer on
+ * the client network removes the mark (take()). */
 static void look_at_client_path(struct detector *d)
 {
 	if (!is_client_silent(d))
@@ -110,7 +111,7 @@ static void look_at_client_path(struct detector *d)
 		d->is_client_broken = true;
 }
 
-/* Note a sign of life for each count that has grown since the last tick. At the first tick, notes
+/* For each count that has grown since the last tick, store a sign of life. The first tick stores
  * none. */
 static void take(struct detector *d, const struct detector_evidence *e)
 {
@@ -172,8 +173,8 @@ static enum detector_reason what_is_late(const struct detector *d,
 {
 	if (age_ns(d, DETECTOR_BEAT) >= beat_limit_ns(d, config))
 		return DETECTOR_NO_BEAT;
-	/* Doubt only a connection that was open once. After the gateway's start, agents have some
-	 * time to connect again. */
+	/* Doubt only a connection that was open once. After a start of the gateway, agents need
+	 * some time to connect again. */
 	if (!d->is_open && d->seen_ns[DETECTOR_BEAT])
 		return DETECTOR_CLOSED;
 	if (d->clock_ns - progress_ns(d) >= progress_limit_ns(d, config))

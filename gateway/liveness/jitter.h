@@ -30,8 +30,8 @@ struct jitter {
 /* Learn one gap between two arrivals. A gap of 0 counts as 1 ns. */
 void jitter_learn(struct jitter *j, uint64_t gap_ns);
 
-/* Returns the time since the previous arrival after which the next arrival is unusually late: at
- * least @floor_ns and at most @cap_ns. Returns @floor_ns if no gap was learned yet. */
+/* Returns how long after an arrival the next arrival is unusually late. The result is at least
+ * @floor_ns and at most @cap_ns. If no gap was learned yet, it is @floor_ns. */
 uint64_t jitter_limit_ns(const struct jitter *j, uint64_t floor_ns, uint64_t cap_ns);
 
 #endif

@@ -45,7 +45,7 @@ void liveness_init(struct liveness *l, const struct liveness_config *config, uin
 void liveness_seen(struct liveness *l, uint64_t now_ns);
 
 /* Note that this process did not watch during the @gap_ns before @now_ns. Gives the host a grace of
- * @gap_ns, but at least the beat timeout and at most the grace of a start. */
+ * @gap_ns. The grace is at least the beat timeout, and at most the grace of a start. */
 void liveness_stalled(struct liveness *l, const struct liveness_config *config, uint64_t gap_ns,
 		      uint64_t now_ns);
 
@@ -53,8 +53,8 @@ void liveness_stalled(struct liveness *l, const struct liveness_config *config, 
 enum liveness_judgement liveness_judge(const struct liveness *l,
 				       const struct liveness_config *config, uint64_t now_ns);
 
-/* Was the host silent for at least @limit_ns while this process was watching? Use this for limits
- * other than beat_timeout. Returns false within the grace. */
+/* Returns true if the host was silent for at least @limit_ns while this process was watching. Use
+ * this for limits other than beat_timeout. Within the grace, returns false. */
 bool liveness_silent_for(const struct liveness *l, uint64_t limit_ns, uint64_t now_ns);
 
 /* Returns the nanoseconds since the host was last seen, or UINT64_MAX if it was never seen. */

@@ -26,8 +26,8 @@ int ports_add(struct ports *ports, struct port *port)
 		.port = port,
 		.by_frame = &ports->by_frame,
 	};
-	/* Add the port, but let epoll report no events of it yet. ports_before_sleep() sets the
-	 * events, so that epoll reports the port only while the loop sleeps. */
+	/* Add the port without events: epoll must report the port only while the loop sleeps.
+	 * ports_before_sleep() sets the events. */
 	return slot->source.fd >= 0 ? source_add(ports->epoll_fd, &slot->source, 0) : 0;
 }
 

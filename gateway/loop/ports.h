@@ -41,16 +41,17 @@ int ports_add(struct ports *ports, struct port *port) __attribute__((warn_unused
 /* Flush and close all ports. */
 void ports_close(struct ports *ports);
 
-/* Prepare to sleep until a frame arrives on one of the first @n_watched ports. Returns 0 if the
- * loop can sleep. Returns 1 and sets by_frame if frames have arrived already, so that the loop must
- * not sleep. In both cases call ports_after_sleep() afterwards. On error returns -errno. */
+/* Prepare to sleep until a frame arrives on one of the first @n_watched ports. Afterwards call
+ * ports_after_sleep(). Returns 0 if the loop can sleep.
+ * Returns 1 and sets by_frame if frames have arrived already; the loop must not sleep.
+ * Returns -errno on error. */
 int ports_before_sleep(struct ports *ports, size_t n_watched) __attribute__((warn_unused_result));
 
 /* Undo the preparations of ports_before_sleep(), with the same @n_watched. Returns 0 or -errno. */
 int ports_after_sleep(struct ports *ports, size_t n_watched) __attribute__((warn_unused_result));
 
-/* Does each of the first @n_watched ports have a descriptor that can end a sleep? If not, the
- * caller must sleep only briefly and poll the ports. */
+/* Returns true if each of the first @n_watched ports has a descriptor that can end a sleep. If not,
+ * the caller must sleep only briefly and poll the ports. */
 bool ports_can_wake(const struct ports *ports, size_t n_watched);
 
 #endif

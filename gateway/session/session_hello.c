@@ -71,8 +71,8 @@ static enum fleet_refusal refusal_of(uint16_t code)
 }
 
 /* Called when the HELLO of @s asks for the place of the older connection @link. Both are the
- * control connection of one host, or the same stream of a VM. If @link is ending, or has been
- * silent for beat_timeout, ends @link and returns true. Otherwise, refuses @s and returns false. */
+ * control connection of one host, or the same stream of a VM. If @link is ending, or was silent for
+ * beat_timeout, ends @link and returns true. If not, refuses @s and returns false. */
 static bool replace_silent(struct session *s, struct fleet_link *link, const char *what,
 			   uint64_t now_ns)
 {
@@ -138,9 +138,9 @@ static uint64_t primary_features(const struct session *s, const struct fleet_vm 
 				 WIRE_FEATURE_INCARNATION);
 }
 
-/* Remember which features the standby on @s understands. A stream's features cannot change. So if
- * the primary's stream has other features than primary_features() allows now, ends that stream
- * before RESUME is sent on it. The primary then connects again and gets the right features. */
+/* Remember which features the standby on @s understands. A stream's features cannot change. If the
+ * primary's stream has other features than primary_features() now allows, ends that stream before a
+ * RESUME on it. The primary then connects again and gets the right features. */
 static void remember_standby(struct session *s, uint64_t now_ns)
 {
 	struct session *primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);
@@ -178,9 +178,8 @@ static int find_vm(struct session *s, const struct wire_hello *hello, uint64_t n
 	return 0;
 }
 
-/* Make sure that no other stream has the VM and the role of @s. If there is an older stream that is
- * not silent, refuses @s and returns false. Otherwise, ends the older stream, if there is one, and
- * returns true. */
+/* Ensure that no other stream has the VM and the role of @s. If an older stream is not silent,
+ * refuses @s and returns false. If an older stream is silent, ends it. Returns true. */
 static bool take_slot(struct session *s, uint64_t now_ns)
 {
 	struct fleet_link *old = s->vm->stream[session_slot(s)];

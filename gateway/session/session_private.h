@@ -35,8 +35,8 @@ void session_send(struct session *s, const struct wire_header *header, int encod
 void session_refuse(struct session *s, uint64_t now_ns, uint16_t code, enum fleet_refusal reason,
 		    const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* May we write a log line that the host of @s can cause at will? If there were too many such lines
- * lately, counts the line and returns false. */
+/* Returns true if a log line that the host of @s can cause at will is allowed now. If there were
+ * too many such lines lately, counts the line and returns false. */
 bool session_may_log(struct session *s, uint64_t now_ns);
 
 /* End @s without a message: detach it, send its queued output, and close. */
@@ -58,8 +58,9 @@ void session_evict(struct session *s, uint64_t now_ns);
 /* Mark @s so that the loop ends it; see "Ends" in session.h. */
 void session_mark_ended(struct session *s, enum session_end why);
 
-/* Handle one frame. Returns 0 if the frame was handled, or -EAGAIN if the session is blocked (offer
- * the frame again later). Any other -errno says that the session is now CLOSING. */
+/* Handle one frame. Returns 0 if the frame was handled;
+ * -EAGAIN: the session is blocked; offer the frame again later;
+ * other -errno: the session is now CLOSING. */
 int session_dispatch(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_hello(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_beat(struct session *s, const struct wire_frame *frame, uint64_t now_ns);

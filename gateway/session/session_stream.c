@@ -15,8 +15,8 @@ static void send_stream_error(struct session *to, uint64_t term, uint64_t epoch,
 	session_send(to, &h, wire_failure_encode(failure, session_begin(to)));
 }
 
-/* Report the failure to the state machine, which gives an event. If the failure came from a
- * standby, the state machine also stores the standby's reason. */
+/* Report the failure to the state machine, which makes an event. If the failure is a standby's, the
+ * state machine also stores the standby's reason. */
 static void tell_failure(struct session *s, enum vm_input_kind kind,
 			 const struct wire_failure *failure, uint64_t now_ns)
 {
@@ -85,9 +85,9 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 
 	if (wire_empty_decode(frame, &error) < 0)
 		return session_bad_frame(s, now_ns, &error);
-	/* An acknowledgement of another term breaks the stream. Exception: while the record of a
-	 * new term waits for the disk, the standby cannot know that term. Then pass the
-	 * acknowledgement on; the state machine ignores it. */
+	/* An acknowledgement of another term breaks the stream. Exception: the record of a new term
+	 * waits for the disk, so the standby cannot know that term. Then pass the acknowledgement
+	 * on: the state machine ignores it. */
 	if (frame->h.term != vm->fsm.record.term && fleet_is_durable(vm)) {
 		counters_add(&s->sessions->fleet->counters.epoch_acks_stale, 1);
 		session_refuse(s, now_ns, WIRE_REFUSED_STALE_TERM, FLEET_REFUSED_STALE_TERM,
@@ -108,8 +108,8 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 	return 0;
 }
 
-/* Pass what the standby found about a disk to the primary. Drop it if the primary does not expect
- * it, or has no room: the primary then asks again. */
+/* Pass what the standby found about a disk to the primary. If the primary does not expect it or has
+ * no room, drop it: the primary asks again. */
 int session_on_disk_checked(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
 	struct session *primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);

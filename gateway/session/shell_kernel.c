@@ -16,7 +16,7 @@
 #include "loop/source.h"
 
 #define READ_SIZE   65536
-/* when this many received bytes are not consumed, stop reading, so that TCP's window closes */
+/* If this many received bytes are not consumed, stop reading: TCP's window then closes. */
 #define UNREAD_HIGH 262144
 
 struct shell_kernel {

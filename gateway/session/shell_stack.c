@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "session/pump.h"
 
-/* How long a peer may be silent before TCP ends the connection. These times may be long, because
+/* How long a peer can be silent before TCP ends the connection. These times can be long, because
  * the gateway detects a host's failure by its beats. */
 #define USER_TIMEOUT_MS	   10000
 #define KEEPALIVE_IDLE_MS  5000

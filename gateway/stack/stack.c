@@ -299,7 +299,8 @@ static struct holder *take_holder(struct stack *stack)
 	return holder;
 }
 
-/* Returns the counter for dropping a frame with @verdict, or NULL if lwIP may have the frame. */
+/* Returns the counter of frames dropped with @verdict. Returns NULL if @verdict passes the frame to
+ * lwIP. */
 static uint64_t *drop_counter(struct stack *stack, enum filter_verdict verdict)
 {
 	struct stack_counters *counters = &stack->counters;

@@ -87,18 +87,19 @@ struct stack_events {
 	 * later events, or NULL to reset the connection. @peer is valid only during the call. */
 	void *(*accepted)(void *app, struct stack_conn *conn, const struct stack_peer *peer);
 	/* The next @size (>= 1) bytes of the stream have arrived. @data points into the frame and
-	 * is valid only during the call. The bytes count against the receive window until
-	 * stack_conn_consumed() is called for them. */
+	 * is valid only during the call. The bytes fill the receive window until you call
+	 * stack_conn_consumed() for them. */
 	void (*received)(void *arg, const void *data, size_t size);
 	/* There is room in the send buffer again. This event follows a stack_conn_write() that
-	 * copied fewer bytes than it was given. */
+	 * could not copy all bytes. */
 	void (*writable)(void *arg);
 	/* The peer has sent its FIN, and all its bytes have been delivered. Writing still works;
 	 * call stack_conn_close() to end the connection. */
 	void (*ended)(void *arg);
-	/* The connection is gone. @reason is -ECONNRESET if the peer reset it; -ETIMEDOUT if the
-	 * user timeout expired, or keepalive probes or retransmissions ran out; or -ECONNABORTED if
-	 * lwIP gave up for lack of memory. */
+	/* The connection is gone. @reason is
+	 * -ECONNRESET: the peer reset it;
+	 * -ETIMEDOUT: the user timeout expired, or keepalive probes or retransmissions ran out;
+	 * -ECONNABORTED: lwIP had no memory. */
 	void (*closed)(void *arg, int reason);
 };
 
@@ -115,9 +116,9 @@ struct stack_counters {
 	/* with our own, a loopback, a multicast or a broadcast address as source */
 	uint64_t drop_spoofed;
 	uint64_t drop_protocol;	      /* UDP and other protocols that are not for lwIP */
-	/* TCP frames whose checksum looks unfinished. By chance, 1 of 65536 does. If there are
-	 * many, the peer leaves checksums to hardware that does not exist: run `ethtool -K IF tx
-	 * off` on the peer. */
+	/* TCP frames whose checksum looks unfinished. By chance, 1 of 65536 frames does. If there
+	 * are many, the peer leaves checksums to hardware that does not exist. Run `ethtool -K IF
+	 * tx off` on the peer. */
 	uint64_t hint_partial_csum;
 	/* half-open connections dropped, the oldest first, because n_backlog_max was reached */
 	uint64_t half_open_evicted;
@@ -145,12 +146,12 @@ int stack_open(const struct stack_config *config, stack_output_fn output, void *
 	       struct stack **ret_stack) __attribute__((warn_unused_result));
 
 /* Reset all connections without events, take the interface down and release all held frames. NULL
- * is fine. Do not call this from inside an event. */
+ * is allowed. Do not call this from inside an event. */
 void stack_close(struct stack *stack);
 
-/* Pass one received frame to lwIP, which may change the frame's bytes. In every case,
- * @free_frame(@handle) is called exactly once: during this call, or when lwIP no longer needs the
- * frame. Bad frames are dropped and counted. Runs events. */
+/* Pass one received frame to lwIP, which can change the frame's bytes. @free_frame(@handle) is
+ * always called exactly once: during this call, or when lwIP no longer needs the frame. Bad frames
+ * are dropped and counted. Runs events. */
 void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn free_frame,
 		 void *handle);
 
@@ -176,8 +177,8 @@ void stack_get_counters(const struct stack *stack, struct stack_counters *ret_co
  * stops sending (back-pressure). */
 void stack_conn_consumed(struct stack_conn *conn, size_t size);
 
-/* Copy bytes into the send queue. Returns how many bytes were copied, 0..@size. If fewer than
- * @size, the event writable() will follow. Queued bytes are sent at the next stack_poll() or
+/* Copy bytes into the send queue. Returns how many bytes were copied, 0..@size. If this is less
+ * than @size, the event writable() follows. Queued bytes are sent at the next stack_poll() or
  * stack_conn_flush(), or when they fill a segment. */
 size_t stack_conn_write(struct stack_conn *conn, const void *data, size_t size)
 	__attribute__((warn_unused_result));
@@ -200,9 +201,9 @@ void stack_conn_close(struct stack_conn *conn);
 /* Reset the connection. @conn is not valid after the call. */
 void stack_conn_abort(struct stack_conn *conn);
 
-/* Set keepalive: probe a peer that has been silent for @idle_ms, then again every @interval_ms.
- * After @n_probes probes without an answer, the connection ends with closed(-ETIMEDOUT). If
- * @idle_ms is 0, keepalive is off (the default). Resolution 500 ms. */
+/* Set keepalive: after @idle_ms of silence, probe the peer every @interval_ms. After @n_probes
+ * probes without an answer, the connection ends with closed(-ETIMEDOUT). If @idle_ms is 0,
+ * keepalive is off (the default). Resolution 500 ms. */
 void stack_conn_set_keepalive(struct stack_conn *conn, uint32_t idle_ms, uint32_t interval_ms,
 			      uint32_t n_probes);
 

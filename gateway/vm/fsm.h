@@ -91,16 +91,17 @@ struct vm_record {
 	/* index of the owner, the host that may run the guest */
 	uint8_t owner;
 	enum vm_state state;
-	/* true if a newer record may be lost. The VM is then in conflict until both hosts confirm
-	 * this record, or until two voices (rule 5) or an operator name the owner */
+	/* true if a newer record can be lost. The VM is then in conflict. The conflict ends when
+	 * both hosts confirm this record, or when two voices (rule 5) or an operator name the
+	 * owner */
 	bool in_doubt;
 };
 
 /* State of the fence command during a promotion. */
 enum vm_fencing {
 	VM_FENCING_NONE,    /* no command is needed, or it has finished */
-	/* the gateway restarted, so the command may have run already. Becomes NONE if the old owner
-	 * reports, and DUE if the old owner stays silent until mute_ns */
+	/* the gateway restarted, and the command can have run already. If the old owner reports,
+	 * becomes NONE. If the old owner stays silent until mute_ns, becomes DUE */
 	VM_FENCING_UNSURE,
 	VM_FENCING_DUE,	    /* the command must run before PROMOTE is ordered */
 	VM_FENCING_RUNNING,
@@ -132,8 +133,8 @@ struct vm_config {
 	struct detector_config detector; /* limits for judging the primary */
 	struct liveness_config liveness; /* limits for judging the standby's
 					  * host, and for the shadow */
-	/* length of silence after which the shadow, a detector that knows only beats, reports that
-	 * it would promote; 0: no shadow */
+	/* The shadow is a detector that knows only beats. After a silence of this length the shadow
+	 * reports that it would promote; 0: no shadow */
 	uint64_t shadow_timeout_ns;
 	uint64_t release_ns;	     /* how long after a LEASE the owner may
 				      * release output; 0: give no leases */
@@ -150,7 +151,7 @@ struct vm_config {
 	bool has_fence_command;
 	/* true: if the fence command fails, do not promote; the operator decides */
 	bool fence_required;
-	/* the policy standby_lost. true: hold output until the standby is back; false: continue
+	/* The policy standby_lost. true: hold output until the standby is back. false: continue
 	 * unprotected in a new term */
 	bool standby_lost_hold;
 };
@@ -163,8 +164,8 @@ enum vm_command {
 	VM_COMMAND_OWNER, /* ends a conflict: `host` owns the guest */
 };
 
-/* The kinds of input. Each comment first lists the members of struct vm_input that are valid for
- * the kind, and then says what has happened. */
+/* The kinds of input. Each comment first lists the valid members of struct vm_input, and then says
+ * what has happened. */
 enum vm_input_kind {
 	/* relayed_bytes, standby_owes, evidence and the members marked TICK: time has passed; give
 	 * this input at vm_fsm_deadline_ns() */
@@ -174,15 +175,15 @@ enum vm_input_kind {
 	VM_IN_SEEN,	    /* host: a BEAT or another authentic frame came */
 	VM_IN_REPORT,       /* host, and the members of struct vm_input that come from a REPORT */
 	VM_IN_ORDER_DONE,   /* host, order_id, status, text: how the order ended */
-	/* host, role, term, epoch: a stream opened. For a standby, `epoch` is the last epoch that
-	 * it holds whole */
+	/* host, role, term, epoch: a stream opened. For a standby, `epoch` is the last whole epoch
+	 * that it has */
 	VM_IN_STREAM_UP,
 	VM_IN_STREAM_DOWN,  /* host, role: the stream ended */
 	VM_IN_STREAM_REFUSED, /* host, text: the standby can never take over this
 			       * guest, because of how the guest was started */
 	VM_IN_STREAM_FAILED, /* host, role, text: the host's stream is about to end; why */
 	/* host, term, epoch, is_unheld: the standby acknowledged an epoch. relay.h has checked that
-	 * this epoch was sent to the standby */
+	 * the epoch was sent to the standby */
 	VM_IN_EPOCH_ACK,
 	/* command, op_id, no_wait; for VM_COMMAND_OWNER also host: an operator's request */
 	VM_IN_COMMAND,
@@ -219,8 +220,8 @@ struct vm_input {
 	uint64_t relayed_bytes;
 	/* true if the standby accepts no more data, or has not acknowledged a complete epoch */
 	bool standby_owes;
-	/* the evidence that the state machine does not have itself (it has the beats, for example);
-	 * NULL: none */
+	/* evidence from outside of the state machine (the beats, for example, are inside); NULL:
+	 * none */
 	const struct detector_evidence *evidence;
 	bool asks_guest;	/* TICK: true if the gateway can send probes to the guest */
 	/* TICK: the guest's last answer to a probe, as a constant string such as "it answered ARP";
@@ -410,8 +411,8 @@ struct vm_protection {
 	uint64_t committed;	 /* last epoch committed in this term; 0: none known */
 	uint64_t committed_ns;
 	uint64_t complete;	 /* last epoch that the standby holds whole; 0: none known */
-	/* first acknowledged epoch without WIRE_FLAG_UNHELD: all output after the seal of this
-	 * epoch is held; 0: none */
+	/* the first acknowledged epoch without WIRE_FLAG_UNHELD; 0: none. After the seal of this
+	 * epoch all output is held */
 	uint64_t held_from;
 	struct vm_standby standby;
 	struct vm_copy copy;
@@ -451,12 +452,11 @@ struct vm_fsm {
 	uint64_t next_order_id;
 	/* in UNPROTECTED: true while the owner must still release the guest's output */
 	bool release_due;
-	/* in FAILED: true if an operator wants the guest to go back to the previous owner. The
-	 * other host must first stop its standby */
+	/* in FAILED: true if an operator wants the guest to return to the previous owner. Before
+	 * that, the other host must stop its standby */
 	bool give_back_due;
 	bool stop_due; /* in UNPROTECTED: true while the other host must still stop its standby */
-	/* true while the other host, which was the owner before, must still confirm that it is
-	 * fenced */
+	/* true until the other host, which was the owner before, confirms that it is fenced */
 	bool fence_due;
 	bool close_due; /* true if this step began a new term, so that the streams must be closed */
 	/* in UNPROTECTED: true if the gateway itself ended the protection, for example because the
@@ -479,37 +479,37 @@ struct vm_fsm {
 };
 
 /* Initialise @fsm from the journal's @record. For a new VM, pass a record with term 0. @config is
- * borrowed. @first_order_id must be larger than any order id of an earlier run; use the wall
+ * borrowed. @first_order_id must be larger than any order id of an earlier run: use the wall
  * clock's nanoseconds. */
 void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struct vm_record *record,
 		 uint64_t first_order_id, uint64_t now_ns);
 
-/* Handle one input. Stores the resulting actions in @ret_actions; the caller must carry them out in
+/* Handle one input. Stores the resulting actions in @ret_actions. The caller must carry them out in
  * order. */
 void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_actions *ret_actions);
 
 /* Note that a lease is granted. Call before a LEASE is sent to the owner. */
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns);
 
-/* Note that this gateway or another gateway may have granted the owner a lease at @now_ns. Orders
- * no PROMOTE until @release_ns, and a margin, have passed since then. */
+/* Note that a gateway (this one or another) can have granted the owner a lease at @now_ns. After
+ * this, no PROMOTE is ordered until @release_ns, and a margin, have passed. */
 void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns);
 
-/* Note that bytes came from @host, so it lives. Causes no actions, so it may be called between two
+/* Note that bytes came from @host, so it lives. Causes no actions: you can call this between two
  * steps. */
 void vm_fsm_seen(struct vm_fsm *fsm, uint8_t host, uint64_t now_ns);
 
-/* Undo a step that could not be journaled: restore @before, the copy made before that step, and
- * continue at @now_ns. */
+/* Undo a step that could not be journaled. @before is the copy made before that step. Restores it,
+ * and continues at @now_ns. */
 void vm_fsm_put_back(struct vm_fsm *fsm, const struct vm_fsm *before, uint64_t now_ns);
 
-/* Check whether @host may open a stream with @role in @term now. If not, returns an enum
- * wire_refused_code and sets *ret_error to the explanation; otherwise, returns 0. */
+/* Check whether @host may open a stream with @role in @term now. Returns 0 if it may. If not,
+ * returns an enum wire_refused_code and sets *ret_error to the explanation. */
 uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
 			     struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Returns how long commits have waited for the standby, by the clock of the policy standby_lost.
- * Returns 0 if nothing waits for the standby, or the VM has no standby. */
+/* Returns how long commits have waited for the standby, by the clock of the policy standby_lost. If
+ * nothing waits for the standby, or the VM has no standby, returns 0. */
 uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 
 /* Write to @text (@size bytes) what the standby does wrong. Call this only in
@@ -519,16 +519,16 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size);
 /* Should a promoted guest be probed now? */
 bool vm_promoted_asks(const struct vm_fsm *fsm, uint64_t now_ns);
 
-/* Write to @text (@size bytes) a human-readable description of what was seen of the guest since its
- * promotion. Do not call this in VM_PROMOTED_NONE. Returns @text. */
+/* Write to @text (@size bytes) what was seen of the guest since its promotion, as text for the
+ * operator. Do not call this in VM_PROMOTED_NONE. Returns @text. */
 const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t size);
 
 /* Returns when the next VM_IN_TICK is due (monotonic ns). */
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm);
 
-/* Is the VM in conflict? Yes if a host obeys a younger gateway, or reports a newer term that no
- * second voice (rule 5) confirms. Yes also if the journal's newest record of this VM may be lost.
- * In a conflict the gateway begins no term by itself and orders nothing. */
+/* Returns true if the VM is in conflict. This is so in three cases. A host obeys a younger gateway.
+ * A host reports a newer term that no second voice (rule 5) confirms. The journal's newest record
+ * of this VM can be lost. In a conflict the gateway begins no term by itself and orders nothing. */
 static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 {
 	return fsm->host[VM_HOST_FIRST].conflict || fsm->host[VM_HOST_SECOND].conflict ||

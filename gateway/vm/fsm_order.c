@@ -190,8 +190,8 @@ void vm_reconcile(struct vm_step *s)
 		if (!verb)
 			continue;
 		if (order->id && order->verb == verb && order->term == fsm->record.term) {
-			/* The order was sent already. Send it again only if it was refused and
-			 * order_timeout has passed. */
+			/* The order was sent already. If it was refused and order_timeout has
+			 * passed, send it again. */
 			if (!order->done || order->ok || !vm_is_stuck(s, h, order->sent_ns))
 				continue;
 		}

@@ -14,23 +14,23 @@ struct vm_step {
 	const struct vm_input *in;
 	struct vm_actions *out;
 	uint64_t now_ns;
-	/* true if two voices (rule 5 of fsm.h) or an operator named the owner: a new term may begin
-	 * even in a conflict */
+	/* true if two voices (rule 5 of fsm.h) or an operator named the owner. A new term can then
+	 * begin even in a conflict */
 	bool may_resolve;
 };
 
 typedef void (*vm_handler_fn)(struct vm_step *s);
 
-/* Append an empty action of @kind. Never returns NULL: if the list is full, returns its last
- * element and sets `overflow`. */
+/* Append an empty action of @kind. If the list is full, returns its last element and sets
+ * `overflow`. Never returns NULL. */
 struct vm_action *vm_act(struct vm_step *s, enum vm_action_kind kind);
 
 void vm_event(struct vm_step *s, const char *event, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Change the state. No other function may do this. Checks the change against the table, sets
- * @owner, begins a new term if @new_term, journals the record and gives the event. @format gives
- * the reason. */
+/* Change the state; no other function does this. Checks the change against the table, sets @owner,
+ * begins a new term if @new_term, journals the record and gives the event. @format gives the
+ * reason. */
 void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_term,
 		  const char *format, ...) __attribute__((format(printf, 5, 6)));
 
@@ -38,8 +38,8 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
-/* End protection without a change of owner: begin a new term, order the owner to release the
- * output, and order the other host to stop its standby. In a conflict, only gives an event. */
+/* End protection, but keep the owner. Begins a new term. Orders the owner to release the output,
+ * and the other host to stop its standby. In a conflict, only gives an event. */
 void vm_end_protection(struct vm_step *s, const char *reason);
 
 /* Promote the standby's host if that is allowed now. @silent is true if the reason is the owner's
@@ -49,41 +49,40 @@ void vm_end_protection(struct vm_step *s, const char *reason);
 bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char **ret_why);
 
 /* Called when the standby has @epoch whole. Commits the epoch. If the VM is SYNCING and all output
- * after the seal is held, also makes the VM PROTECTED. Does nothing if a later epoch was committed
+ * after the seal is held, the VM becomes PROTECTED. Does nothing if a later epoch was committed
  * already, or if the VM is SYNCING and output cannot leave the owner's host. */
 void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
 
-/* In fsm_way.c: handle the part of a REPORT in which @host names an obstacle between clients and
- * the guest on this host. */
+/* In fsm_way.c: handle the part of a REPORT about an obstacle between clients and the guest on
+ * @host. */
 void vm_on_way(struct vm_step *s, struct vm_host *host);
-/* Returns @host's description of the obstacle between clients and the guest there, or NULL if there
- * is none. */
+/* Returns @host's description of the obstacle between clients and the guest; NULL: none. */
 const char *vm_way_obstacle(const struct vm_fsm *fsm, uint8_t host);
 /* Called when the owner's guest has ended or the owner's host is silent. Makes the VM PROTECTED
  * again and returns true in one case: the VM is SYNCING only because output cannot leave the host,
  * and the standby has all committed epochs. In any other case, returns false. @why becomes part of
  * the event's text. */
 bool vm_way_is_no_matter(struct vm_step *s, const char *why);
-/* Called at each tick in SYNCING: ends the protection if the guest's output has been blocked for
- * too long. */
+/* Called at each tick in SYNCING. If the guest's output was blocked for too long, ends the
+ * protection. */
 void vm_judge_way(struct vm_step *s);
 
 /* In PREPARING, become SYNCING if the standby is ready. In SYNCING and PROTECTED, send RESUME if
  * both streams are up. */
 void vm_resume_if_ready(struct vm_step *s);
 
-/* In fsm_standby.c: set the clock of standby_lost (how long commits have waited for the standby) to
- * zero. Called when a protection or its first copy begins. */
+/* In fsm_standby.c: reset the clock of standby_lost, which measures how long commits have waited
+ * for the standby. Called when a protection or its first copy begins. */
 void vm_standby_begin(struct vm_fsm *fsm, uint64_t now_ns);
 /* Start the clock of standby_lost again, because a new epoch was committed. */
 void vm_standby_committed(struct vm_step *s);
 /* Begin a new attempt, because RESUME is sent. */
 void vm_standby_resumed(struct vm_fsm *fsm);
-/* Note that the standby is about to end its stream, for the reason @why, or that the stream has
- * ended (NULL). */
+/* Note that the standby will end its stream for the reason @why. If @why is NULL, the stream has
+ * ended. */
 void vm_standby_broke(struct vm_fsm *fsm, const char *why);
-/* Called at each tick in SYNCING and PROTECTED. Applies the policy standby_lost once its timeout
- * has expired. */
+/* Called at each tick in SYNCING and PROTECTED. If the timeout of standby_lost has expired, applies
+ * that policy. */
 void vm_judge_standby(struct vm_step *s);
 /* Give an event of kind "stream". If there are too many such events, only count this one. */
 void vm_stream_event(struct vm_step *s, const char *format, ...)
@@ -104,13 +103,13 @@ uint64_t vm_moved_ns(const struct vm_fsm *fsm, uint8_t h, uint64_t since_ns);
 /* Has host @h made no progress for order_timeout, counted from @since_ns at the earliest? */
 bool vm_is_stuck(const struct vm_step *s, uint8_t h, uint64_t since_ns);
 /* Both functions write to @text (@size bytes) which step was the last before progress stopped, and
- * return @text. vm_describe_stuck() describes host @h, as in "it copied 3.1 of 5.0 GiB".
- * vm_describe_copy() is for a first copy, and describes both hosts by their names. */
+ * return @text. vm_describe_stuck() describes host @h: "it copied 3.1 of 5.0 GiB".
+ * vm_describe_copy() describes both hosts of a first copy, by their names. */
 const char *vm_describe_stuck(const struct vm_fsm *fsm, uint8_t h, char *text, size_t size);
 const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size);
 
-/* In fsm_promoted.c: begin to watch whether the guest serves, because the promoted host said that
- * it runs the guest. The operator's request gets its reply when the result is known. */
+/* In fsm_promoted.c: the promoted host said that it runs the guest. Begin to watch whether the
+ * guest serves. The operator's request gets its reply when this is known. */
 void vm_promoted_begin(struct vm_step *s);
 /* Note what the owner's REPORT says about the promoted guest. */
 void vm_promoted_report(struct vm_step *s);
@@ -127,12 +126,12 @@ void vm_on_newer_term(struct vm_step *s);
 bool vm_settle_failed(struct vm_step *s);
 
 /* Begin a conflict, because the reporting host has obeyed a younger gateway (one with a larger
- * incarnation). With two gateways, two voices are no longer a majority: this gateway and the owner
- * could agree on one thing, the younger gateway and the standby on another. */
+ * incarnation). With two gateways, two voices are no majority: this gateway and the owner could
+ * agree on one thing, and the younger gateway and the standby on another. */
 void vm_on_obeys_another(struct vm_step *s);
 
-/* Called when the journal's newest line may be lost (in_doubt) and a host reports the term of the
- * last readable line. Ends the doubt if both hosts confirm this term and its owner. */
+/* Called when the journal's newest line can be lost (in_doubt), and a host reports the term of the
+ * last readable line. If both hosts confirm this term and its owner, the doubt ends. */
 void vm_confirm_record(struct vm_step *s);
 
 /* Journal the present record. */
@@ -145,8 +144,8 @@ void vm_resolve_conflict(struct vm_step *s, uint8_t owner);
 /* In fsm_input.c: returns the reason that the host gave, or "no reason given". */
 const char *vm_peer_text(const struct vm_step *s);
 
-/* In fsm_done.c: called when @host cannot do its part in a protection, or when the standby on @host
- * can never take over this guest. In SYNCING, ends the protection. In PROTECTED, promotes the
+/* In fsm_done.c: called when @host cannot do its part in a protection, or when its standby can
+ * never take over this guest. In SYNCING, ends the protection. In PROTECTED, promotes the
  * standby. */
 void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text);
 
@@ -154,7 +153,8 @@ void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text);
 void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text);
 
 /* Give the guest back to its previous owner. Called at the end of the order STANDBY_STOP to the
- * other host: @ok and @text are the host's answer, or say that the gateway has stopped waiting. */
+ * other host. @ok and @text are the host's answer, or say that the gateway no longer waits for
+ * it. */
 void vm_give_back(struct vm_step *s, bool ok, const char *text);
 
 /* Send each host the order that the state requires, unless it was sent already. This is the last

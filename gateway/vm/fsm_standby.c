@@ -34,21 +34,21 @@
 #include "vm/fsm_private.h"
 
 /* After this many RESUMEs since the last commit, the standby counts as failing in a loop. Fewer
- * RESUMEs are normal: one is sent whenever the primary reconnects, and a FULL epoch takes time to
- * commit. */
+ * RESUMEs are normal: each time that the primary reconnects, one is sent. Also, the commit of a
+ * FULL epoch takes time. */
 #define ATTEMPTS_LOOP 3
-/* After this many failed attempts at a copy, the bytes of further attempts no longer count as
+/* After this many failed attempts at a copy, the bytes of an attempt no longer count as
  * progress. */
 #define ATTEMPTS_MAX 3
-/* How long a standby may take to apply one byte of an acknowledged epoch, before it must receive
- * the next epoch. 5 ns per byte are 200 MB/s, a quarter of the rate that was measured. */
+/* How long a standby can take to apply one byte of an acknowledged epoch, before it must receive
+ * the next epoch. 5 ns per byte are 200 MB/s, a quarter of the measured rate. */
 #define APPLY_NS_PER_BYTE 5
-/* The first epoch may take this many times standby_timeout. This holds only while the standby's
- * stream is up and the standby has not ended a stream before. */
+/* The first epoch has this many times standby_timeout. This is so only while the standby's stream
+ * is up and the standby has not ended a stream before. */
 #define FIRST_EPOCH_TIMES 3
 
-/* The limit of events about streams: a burst of EVENTS_BURST events, then one event in each window,
- * which says how many were suppressed. */
+/* The limit of events about streams: EVENTS_BURST events at once, then one event in each window.
+ * This event says how many were suppressed. */
 #define EVENTS_BURST	 8
 #define EVENTS_WINDOW_NS (10 * CLOCK_NS_PER_S)
 
@@ -128,8 +128,8 @@ static bool stands_still(const struct vm_step *s, uint64_t step_ns)
 	       liveness_judge(&owner->live, config, s->now_ns) != LIVENESS_ALIVE;
 }
 
-/* Have more bytes been relayed in this attempt than in any earlier attempt since the last
- * commit? */
+/* Returns true if this attempt has relayed more bytes than any earlier attempt since the last
+ * commit. */
 static bool has_progress(const struct vm_step *s)
 {
 	struct vm_standby *standby = &s->fsm->protection.standby;
@@ -146,8 +146,8 @@ static bool has_progress(const struct vm_step *s)
 	return standby->n_resumes <= ATTEMPTS_MAX;
 }
 
-/* Has the standby made progress with the first epoch since the last tick? It acknowledges the first
- * epoch only after rehearsing a takeover with it. */
+/* Returns true if the standby has made progress with the first epoch since the last tick. It
+ * acknowledges this epoch only after rehearsing a takeover with it. */
 static bool has_moved(const struct vm_fsm *fsm)
 {
 	const struct vm_standby *standby = &fsm->protection.standby;
@@ -205,9 +205,8 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
 	return text;
 }
 
-/* Returns how long the clock may run before the standby counts as lost. The first epoch of a
- * protection may take longer, because the standby first rehearses a takeover with it in a second
- * QEMU. */
+/* Returns how long the clock can run before the standby counts as lost. The limit of a protection's
+ * first epoch is longer: the standby first rehearses a takeover with it in a second QEMU. */
 static uint64_t limit_ns(const struct vm_fsm *fsm)
 {
 	bool rehearses = fsm->protection.committed == 0 && fsm->protection.standby.n_breaks == 0 &&
@@ -235,8 +234,8 @@ static bool is_lost(const struct vm_step *s, struct error *ret_reason)
 	}
 	if (!liveness_silent_for(&fsm->host[other].live, config->standby_timeout_ns, s->now_ns))
 		return false;
-	/* Do not blame the standby if the owner is silent too, or has connected only recently. The
-	 * cause may be the gateway's own link. */
+	/* If the owner is silent too, or has connected only recently, do not blame the standby. The
+	 * cause can be the gateway's own link. */
 	if (!owner->up || s->now_ns - owner->up_ns < config->standby_timeout_ns ||
 	    liveness_judge(&owner->live, &config->liveness, s->now_ns) != LIVENESS_ALIVE)
 		return false;

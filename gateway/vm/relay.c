@@ -105,7 +105,7 @@ static int on_begin(struct vm_relay *relay, const struct wire_frame *frame, uint
 		(void)wire_error_text(&error, ret_error->text, sizeof(ret_error->text));
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_FORMAT);
 	}
-	/* A FULL epoch needs no earlier epoch and may skip numbers. Any other epoch must follow the
+	/* A FULL epoch needs no earlier epoch and can skip numbers. Any other epoch must follow the
 	 * previous one. */
 	if (h->epoch <= relay->epoch ||
 	    (!full && (h->epoch != relay->epoch + 1 || begin.previous_epoch != relay->epoch))) {
@@ -264,8 +264,8 @@ int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
 		return -EPROTO;
 	relay->acks_total++;
 	if (relay->in_flight[slot].epoch != epoch)
-		/* Count the acknowledgement, but measure nothing, because in_flight has no times
-		 * for this epoch: it was acknowledged before, or its slot was reused. */
+		/* This epoch was acknowledged before, or its slot was reused. So in_flight has no
+		 * times for it: count the acknowledgement, but measure nothing. */
 		return 0;
 	relay->last_epoch_bytes = relay->in_flight[slot].bytes;
 	relay->last_ack_ns = now_ns - relay->in_flight[slot].end_ns;

@@ -46,8 +46,8 @@ enum vm_relay_phase {
 
 enum vm_relay_verdict {
 	VM_RELAY_FORWARD = 0,
-	/* drop the frame: the relay is closed, or the primary sent the frame before our RESUME
-	 * arrived */
+	/* drop the frame, because the relay is closed. Or the primary sent the frame before our
+	 * RESUME arrived */
 	VM_RELAY_DROP	 = 1,
 };
 
@@ -55,8 +55,8 @@ struct vm_relay {
 	enum vm_relay_phase phase;
 	uint64_t term;
 	uint32_t generation;
-	/* the epoch being relayed. Between epochs: the last epoch that ended. Before the first
-	 * epoch after a RESUME: the epoch that the RESUME named */
+	/* the epoch being relayed. Between epochs: the last epoch that ended. After a RESUME, until
+	 * its first epoch: the epoch that the RESUME named */
 	uint64_t epoch;
 	/* last epoch with WIRE_FLAG_UNHELD: output sent after it was not yet held */
 	uint64_t unheld_epoch;
@@ -65,8 +65,8 @@ struct vm_relay {
 	uint64_t payload_bytes;	 /* payload bytes of the epoch being relayed */
 	uint64_t begin_ns;	 /* when the epoch being relayed began */
 	uint32_t n_machine;	 /* number of MACHINE frames in this generation */
-	/* true if no more MACHINE frames may come, because the last MACHINE frame has come or an
-	 * epoch has begun */
+	/* true if no more MACHINE frames are allowed: the last one has come, or an epoch has
+	 * begun */
 	bool machine_is_over;
 	struct {
 		uint64_t epoch, bytes, begin_ns, end_ns;
@@ -87,8 +87,8 @@ struct vm_relay {
  * primary. */
 void vm_relay_resume(struct vm_relay *relay, uint64_t term, uint64_t epoch, uint32_t generation);
 
-/* Note that the standby opened a new stream and has @epoch whole. Epochs sent on its old stream
- * will no longer be acknowledged. */
+/* Note that the standby opened a new stream and has @epoch whole. From now on no epoch sent on its
+ * old stream is acknowledged. */
 void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch);
 
 /* Drop all frames until the next RESUME. */

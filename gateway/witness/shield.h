@@ -28,7 +28,7 @@
 
 #define SHIELD_LOOK_NS	(100 * CLOCK_NS_PER_MS)
 #define SHIELD_HOLD_NS	(5000 * CLOCK_NS_PER_MS)
-/* unwanted datagrams per second that count as a flood; for comparison, the host of a VM sends about
+/* This many unwanted datagrams per second count as a flood. For comparison: a VM's host sends about
  * a hundred witness datagrams per second */
 #define SHIELD_UP_PER_S 5000
 

@@ -25,8 +25,8 @@ struct key {
 	uint64_t good_until_ns; /* UINT64_MAX: valid without end */
 };
 
-/* Limits how many macs are checked. The credit, in nanoseconds, grows with time, and each check
- * costs a part of it. */
+/* Limits how many macs are checked. The credit, in ns, grows with time. Each check uses a part of
+ * the credit. */
 struct bucket {
 	uint64_t credit_ns;
 	uint64_t at_ns;
@@ -36,8 +36,8 @@ struct vm {
 	struct key key[KEYS_PER_VM];
 	uint32_t newest_key_id; /* id of the key that signed the view's sample; 0: none */
 	struct bucket buckets[WIRE_WITNESS_N_PATHS];
-	/* how many shares of the work ("Bound on work" in witness_rx.h) the VM has: one share for
-	 * each path on which its keys allow datagrams */
+	/* how many shares of the checking work the VM has ("Bound on work" in witness_rx.h): one
+	 * for each path on which its keys allow datagrams */
 	size_t n_shares;
 	bool clock_known;
 	/* the gateway's clock minus the primary's (signed): the smallest difference seen */
@@ -47,9 +47,8 @@ struct vm {
 };
 
 struct witness_rx {
-	/* The key id in each slot, or 0 if the slot has no key. key[i] of VM v has the slot v *
-	 * KEYS_PER_VM + i. The ids are in an array of their own, so that a search reads little
-	 * memory. */
+	/* The key id in each slot; 0: no key. key[i] of VM v has the slot v * KEYS_PER_VM + i. The
+	 * ids have their own array, so that a search reads little memory. */
 	uint32_t key_ids[WITNESS_RX_SLOTS];
 	size_t n_slots; /* all slots that were ever in use are below this number */
 	size_t n_shares; /* shares of all VMs together */
@@ -170,8 +169,8 @@ void witness_rx_tick(struct witness_rx *rx, uint64_t now_ns)
 	}
 }
 
-/* Find the key with @key_id. If there is one and it is valid now, returns true and sets *ret_vm and
- * *ret_which. Otherwise, returns false. */
+/* Find the key with @key_id. If it is valid now, returns true and sets *ret_vm and *ret_which. If
+ * not, or there is no such key, returns false. */
 static bool find_key(const struct witness_rx *rx, uint32_t key_id, uint64_t now_ns, size_t *ret_vm,
 		     size_t *ret_which)
 {

@@ -272,8 +272,8 @@ static bool has_disk(const struct agent_vm_config *vm, const struct agent_disk *
 	return false;
 }
 
-/* Check disk_durability and the place of the disk log. Beside a block device the log would be in
- * /dev, which is memory. */
+/* Check disk_durability and the place of the disk log. If the image is a block device, a log beside
+ * it would be in /dev, which is memory. */
 static int check_disk_log(const char *path, const struct agent_vm_config *vm, struct error *error)
 {
 	if (vm->disk_durability == AGENT_DURABILITY_BOTH && vm->disk_flushes)
@@ -367,8 +367,8 @@ static int check_vm(const char *path, struct agent_vm_config *vm, struct error *
 	return parse_disks(path, vm, error);
 }
 
-/* Read the command file. If it is wrong, this host can still be the primary, because only the
- * standby needs the command. */
+/* Read the command file. Only the standby needs the command. So with a wrong file, this host can
+ * still be the primary. */
 static void load_command(struct agent_vm_config *vm)
 {
 	size_t size;

@@ -40,8 +40,8 @@ enum agent_durability {
 
 /* The sections [vm] and [standby] of one VM's file. */
 struct agent_vm_config {
-	/* The VM's name. If the VM's file has errors: the file's name without .ini, or "" if that
-	 * is no valid name or belongs to another VM. */
+	/* The VM's name. If the VM's file has errors: the file's name without .ini. If that is no
+	 * valid name, or belongs to another VM: "". */
 	char name[CONFIG_NAME_SIZE];
 	/* path of the running QEMU's QMP socket, short enough for sockaddr_un; "" on a host that is
 	 * only ever the standby */

@@ -39,8 +39,8 @@ static int identify(const struct disk_ring_id *id, struct identity *ret)
 }
 
 /* The lock belongs to the open file, which the agent shares with its server. Each descriptor and
- * each mapping keeps the lock. So the lock is free only when neither process can write to the ring
- * any more. */
+ * each mapping keeps the lock. So if the lock is free, neither process can write to the ring any
+ * more. */
 static bool lock(int fd)
 {
 	const struct timespec look = {.tv_nsec = LOCK_LOOK_NS};

@@ -90,9 +90,9 @@ enum disk_ring_match disk_ring_match(const struct disk_ring *ring, uint64_t bloc
 		       : DISK_RING_OTHER;
 }
 
-/* The fences keep the compiler from moving the store of a hash past the store of `head`. No
- * stronger fence is needed: if this writer is killed, the next writer sees all of its stores in
- * program order. */
+/* The fences keep the compiler from moving the store of a hash past the store of `head`. The CPU
+ * needs no fence: if this writer is killed, the next writer sees all of its stores in program
+ * order. */
 void ring_hash_forget(struct disk_ring *ring, uint64_t block)
 {
 	ring->table[block] = unknown;

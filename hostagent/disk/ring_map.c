@@ -36,8 +36,7 @@ uint64_t ring_file_bytes(const struct disk_ring *ring)
 	return ring->table_at + ring->table_bytes + ring->data_bytes;
 }
 
-/* Map @bytes bytes of the file. They begin at offset @from in the file, and at offset @to in the
- * mapping. */
+/* Map @bytes bytes of the file, from offset @from in the file to offset @to in the mapping. */
 static bool map_part(struct disk_ring *ring, size_t to, size_t bytes, size_t from, int prot)
 {
 	return mmap((uint8_t *)ring->header + to, bytes, prot, MAP_SHARED | MAP_FIXED, ring->fd,

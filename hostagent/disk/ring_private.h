@@ -62,8 +62,8 @@ struct ring_header {
 
 	/* Written by the reader. */
 	_Alignas(64) _Atomic uint64_t tail;
-	/* Grows each time that the reader asks for an empty table of hashes. If it is odd, an empty
-	 * entry means that the block is zero; if it is even, that the block's content is not
+	/* Grows each time that the reader asks for an empty table of hashes. It also gives the
+	 * meaning of an empty entry. Odd: the block is zero. Even: the block's content is not
 	 * known. */
 	_Atomic uint64_t table_wish;
 	/* the word on which the writer waits (futex); grows at each wake-up */
@@ -77,8 +77,8 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2,
 	       "two processes can share the header");
 
 struct ring_hash {
-	/* the two halves of the hash. Both are 0 in an empty entry, and RING_HASH_UNKNOWN if the
-	 * content is not known */
+	/* the two halves of the hash. In an empty entry both are 0. If the content is not known,
+	 * both are RING_HASH_UNKNOWN */
 	uint64_t low, high;
 };
 #define RING_HASH_UNKNOWN {~UINT64_C(0), ~UINT64_C(0)}
@@ -96,8 +96,8 @@ struct disk_ring {
 	uint64_t tail;		      /* used by the reader only */
 	int fd;
 	const char *why_new; /* why no earlier ring was adopted; NULL: one was */
-	/* used by the writer only: the hash of a zero block of full size, and of a zero block as
-	 * short as the disk's last block */
+	/* Used by the writer only: the hash of a zero block of full size, and of a zero block of
+	 * the last block's size. */
 	struct ring_hash zero_hash, last_zero_hash;
 };
 
@@ -107,8 +107,8 @@ int ring_layout(struct disk_ring *ring, uint64_t soft_bytes, uint64_t disk_bytes
 uint64_t ring_file_bytes(const struct disk_ring *ring);
 
 /* Read the header of the file @fd without mapping the file, and set the sizes of *ring from the
- * header. Returns 0, or -EINVAL if the file is not a ring of this version, or does not have the
- * size that its header says. */
+ * header. Returns 0;
+ * -EINVAL: the file is not a ring of this version, or has another size than its header says. */
 int ring_read_header(int fd, struct disk_ring *ring);
 
 /* Map the file ring->fd with the sizes from ring_layout(). Returns 0 or -errno; on error nothing is
@@ -152,9 +152,9 @@ struct ring_hash ring_hash_of_zero(const struct disk_ring *ring, uint64_t block)
 
 bool ring_hash_is_known(const struct disk_ring *ring, uint64_t block, struct ring_hash hash);
 
-/* Call ring_hash_forget() before a record that changes the block is put into the ring. Call
+/* Call ring_hash_forget() before you put a record that changes the block into the ring. Call
  * ring_hash_set() when the reader can read that record. If the writer is killed in between, the
- * block's content is unknown, which is safe. */
+ * block's content counts as unknown, which is safe. */
 void ring_hash_forget(struct disk_ring *ring, uint64_t block);
 void ring_hash_set(struct disk_ring *ring, uint64_t block, struct ring_hash hash);
 

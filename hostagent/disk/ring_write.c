@@ -51,8 +51,8 @@ static void wait_for_room(struct disk_ring *ring, uint64_t size, uint64_t limit,
 	ring_add(ring, RING_WAITS_NS, waited_ns);
 }
 
-/* Ensure that there is room for a record of @size bytes. Waits for room if that is allowed. Returns
- * false if the caller must drop the record for lack of room. */
+/* Get room for a record of @size bytes. Waits for room if that is allowed. If there is no room,
+ * returns false: the caller must drop the record. */
 static bool get_room(struct disk_ring *ring, uint64_t size)
 {
 	struct ring_header *h = ring->header;
@@ -149,7 +149,7 @@ static void append_write(struct disk_ring *ring, uint64_t offset, uint64_t bytes
 }
 
 /* Put one record for a ZERO or DISCARD. The caller has already forgotten the hashes of its blocks.
- * After a ZERO, store the hash of a zero block for each block that the record covers whole. */
+ * For a ZERO, store the hash of a zero block for each block that the record covers whole. */
 static void put_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint64_t bytes)
 {
 	if (bytes == 0 || !put(ring, op, offset, (uint32_t)bytes, NULL) || op != DISK_ZERO)
@@ -165,8 +165,8 @@ static void put_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, ui
 	}
 }
 
-/* Append a ZERO or DISCARD. Leaves out blocks that are already zero. Makes one record for each run
- * of other blocks that are neighbours. */
+/* Append a ZERO or DISCARD. Leave out blocks that are already zero. Make one record for each row of
+ * neighbouring blocks that are not. */
 static void append_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint64_t bytes)
 {
 	uint64_t run = 0; /* number of bytes before @offset that are not in a record yet */

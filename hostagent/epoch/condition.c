@@ -133,7 +133,7 @@ static const char *const direct_values[DIRECT_N_CONDITIONS] = {
 };
 
 /* All changes are logged at DEBUG. The first and the last change have another log line. The other
- * changes happen at each connection. */
+ * changes occur at each connection. */
 static const struct change direct_changes[] = {
 	{DIRECT_OFF, DIRECT_PEER_NEXT, DEBUG},
 	{DIRECT_PEER_NEXT, DIRECT_GATEWAY_NEXT, DEBUG},

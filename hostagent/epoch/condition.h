@@ -28,8 +28,8 @@
 
 #include "base/log.h"
 
-/* Does the guest run, as far as QEMU's monitor tells? If not, who stopped the guest? The throttle
- * does not count here: it stops vCPU threads without QEMU's knowledge. */
+/* Whether the guest runs, and if not, who stopped it, as far as QEMU's monitor tells. The throttle
+ * does not count: it stops vCPU threads without QEMU's knowledge. */
 enum guest_condition {
 	GUEST_RUNS,           /* the guest runs (but our throttle may have stopped its vCPUs) */
 	GUEST_SEALING,	      /* we have paused the guest for a seal; it resumes afterwards */

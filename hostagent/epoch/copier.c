@@ -58,8 +58,8 @@ static int copy_step(const struct copier *c, uint32_t index)
 			     c->to + (size_t)index * COPIER_STEP_PAGES * VMM_PAGE_BYTES);
 }
 
-/* Take the next step and copy it. Returns false if no step is left, or if an error has ended the
- * copy. */
+/* Take the next step and copy it. If no step is left, or an error has ended the copy, returns
+ * false. */
 static bool take_step(struct copier *c)
 {
 	uint32_t index;
@@ -84,8 +84,8 @@ static void *help(void *arg)
 	while (!atomic_load(&c->must_end)) {
 		if (sem_wait(&c->wake) != 0)
 			continue; /* sem_wait() was interrupted (EINTR) */
-		/* The helper increments n_inside before it reads is_open; copier_run() clears
-		 * is_open before it reads n_inside. So if the helper still finds is_open set,
+		/* The helper increments n_inside before it reads is_open. copier_run() clears
+		 * is_open before it reads n_inside. So if the helper finds is_open set,
 		 * copier_run() finds n_inside incremented, and waits for the helper. */
 		atomic_fetch_add(&c->n_inside, 1);
 		if (atomic_load(&c->is_open))

@@ -27,8 +27,8 @@ static int need_frame(struct encoder *e, const char *name, size_t room)
 	return wire_disk_encode(name, &e->w);
 }
 
-/* Write one record with the first bytes of @left, as many as fit into the frame. On success returns
- * 0 and sets *ret_bytes to the number of these bytes. */
+/* Write one record with the first bytes of @left: as many as fit into the frame. On success sets
+ * *ret_bytes to their number and returns 0. */
 static int put_piece(struct encoder *e, const char *name, const struct wire_disk_record *left,
 		     uint32_t *ret_bytes)
 {
@@ -58,8 +58,8 @@ static int put_piece(struct encoder *e, const char *name, const struct wire_disk
 	return 0;
 }
 
-/* Is @record valid, apart from its size? (It may have more bytes than one record can have, but not
- * if it is a HASH.) */
+/* Returns true if @record is valid, apart from its size. (It can have more bytes than one record
+ * can have. A HASH must not.) */
 static bool is_valid(const char *name, const struct wire_disk_record *record)
 {
 	struct wire_disk_record last = *record;

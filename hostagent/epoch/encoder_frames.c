@@ -1,5 +1,5 @@
-/* Puts frames into the backlog. Also implements one of the two sinks, which take the page records.
- * This sink finds the deltas on the engine's own thread; see encoder_private.h. */
+/* Puts frames into the backlog. Also implements one of the two sinks, which take page records: the
+ * sink that finds the deltas on the engine's own thread. See encoder_private.h. */
 #include "epoch/encoder_private.h"
 
 #include <errno.h>
@@ -52,9 +52,10 @@ int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 
 /* --- the sink */
 
-/* Begin a batch only if the backlog has room for two frames: a batch fills at most two. So a batch
- * never stops half way for lack of room: either all of its pages are encoded, or the epoch is lost.
- * (A batch that stopped could leave in the reference a version of a page that is never sent.) */
+/* A batch fills at most two frames. So begin a batch only if the backlog has room for two frames. A
+ * batch then never stops half way: either all of its pages are encoded, or the epoch is lost. (If a
+ * batch stopped half way, the reference store could have a version of a page that is never
+ * sent.) */
 static int begin(struct encoder *e)
 {
 	e->n_batch = 0;

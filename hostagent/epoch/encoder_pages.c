@@ -7,7 +7,7 @@
 #include "codec/zero.h"
 #include "wire/frame.h"
 
-/* Encode a page whose version at the standby is not known: write a record with its whole content at
+/* Encode a page whose version at the standby is not known. Write a record with the whole page at
  * @out (PAGE_RECORD_ROOM bytes). Return the record's size. */
 static size_t encode_whole(struct encoder *e, uint32_t index, const uint8_t *page,
 			   uint8_t *reference, uint8_t *out)
@@ -45,8 +45,8 @@ static void advance(struct encoder_cursor *cursor)
 	}
 }
 
-/* How many pages ahead to prefetch. Pages of the next range are not prefetched: finding them costs
- * too much. */
+/* How many pages ahead to prefetch. The search for pages of the next range would cost too much, so
+ * they are not prefetched. */
 #define AHEAD_PAGES 3u
 
 static void prefetch_ahead(const struct encoder *e, const struct encoder_cursor *cursor)

@@ -33,21 +33,22 @@
 #include "epoch/unit.h"
 #include "epoch/workers.h"
 
-/* A sink decides where page records are written. For each batch, encoder_pages() calls @begin; then
- * @room for each page (at most ENCODER_BATCH), each time followed by @wrote or @add_item; then
- * @end. */
+/* A sink decides where page records are written. For each batch, encoder_pages() calls @begin, then
+ * @room for each page (at most ENCODER_BATCH), then @end. After each @room it calls @wrote or
+ * @add_item. */
 struct page_sink {
-	/* Begins a batch. Returns 0; -ENOBUFS if the backlog is full (then call again later);
-	 * -ENOMEM if the epoch is lost. */
+	/* Begins a batch. Returns 0;
+	 * -ENOBUFS: the backlog is full; call again later;
+	 * -ENOMEM: the epoch is lost. */
 	int (*begin)(struct encoder *e);
 	/* Sets *ret_room to PAGE_RECORD_ROOM bytes for the record of page @index. Returns 0;
-	 * -EAGAIN if a unit must be finished first (call again for the same page later); other
-	 * -errno if the epoch is lost. */
+	 * -EAGAIN: a unit must be finished first; call again for the same page later;
+	 * other -errno: the epoch is lost. */
 	int (*room)(struct encoder *e, uint32_t index, uint8_t **ret_room);
 	/* Takes the record of @size bytes that the caller has written to *ret_room. */
 	void (*wrote)(struct encoder *e, size_t size);
-	/* Takes a page that needs a delta. The sink keeps @page and the pinned @reference until the
-	 * delta is found. Then the sink puts @reference back. */
+	/* Takes a page that needs a delta. Until the delta is found, the sink keeps @page and the
+	 * pinned @reference. Then the sink puts @reference back. */
 	void (*add_item)(struct encoder *e, uint32_t index, const uint8_t *page,
 			 uint8_t *reference);
 	/* Ends a batch. @r is 0 or the error of the last page. @is_last is true if the cursor is at
@@ -101,14 +102,14 @@ struct encoder {
 			       * already */
 };
 
-/* encoder_frames.c. Open a frame of @type, unless a frame with room for @room more bytes is open
- * already. Returns 0, -ENOBUFS or -ENOMEM. On error no frame is open. */
+/* encoder_frames.c. Ensure that a frame of @type with room for @room more bytes is open. Returns 0,
+ * -ENOBUFS or -ENOMEM. On error no frame is open. */
 int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 	__attribute__((warn_unused_result));
 /* Finish the frame being filled. A frame without content (all pages unchanged) is not sent. */
 void encoder_close_frame(struct encoder *e, uint8_t flags);
-/* Add the next frame. Its payload was written to the room that retain_reserve() gave. The payload
- * has @size bytes now, and had @plain_size bytes before the second stage. */
+/* Add the next frame. Its payload is already in the room that retain_reserve() gave. The payload
+ * has @size bytes; before the second stage it had @plain_size bytes. */
 void encoder_add_frame(struct encoder *e, uint8_t type, uint8_t flags, size_t size,
 		       size_t plain_size);
 

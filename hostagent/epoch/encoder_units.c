@@ -1,5 +1,5 @@
-/* Implements the sink for several threads: it fills units, each of which is encoded by any of the
- * threads; see encoder_private.h. */
+/* Implements the sink for several threads. It fills units; any of the threads encodes a unit. See
+ * encoder_private.h. */
 #include "epoch/encoder_private.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include "epoch/retain.h"
 #include "wire/msg.h"
 
-/* Other threads are woken once this many units are submitted. For fewer units, waking a thread and
+/* If this many units are submitted, other threads are woken. For fewer units, waking a thread and
  * waiting for it takes longer than finding the deltas. */
 #define WAKE_UNITS 4u
 
@@ -75,7 +75,7 @@ static void submit(struct encoder *e)
 
 static int room(struct encoder *e, uint32_t index, uint8_t **ret_room)
 {
-	/* If the page's slot is pinned, the page is still in a unit. A page must not be in two
+	/* If the page's slot is pinned, a unit still has the page. A page must not be in two
 	 * units. */
 	if (reference_is_pinned(e->reference, index))
 		return -EAGAIN;

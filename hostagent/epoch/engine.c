@@ -56,7 +56,7 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text)
 }
 
 /* Handle QEMU's SHUTDOWN event. If the guest wanted the shutdown, report this verdict now. If
- * somebody else wanted it, only this QEMU ends, and the standby takes the guest over. In that case
+ * somebody else wanted it, only this QEMU ends, and the standby takes the guest over. In this case
  * only keep the text; guest_lost() reports the end of QEMU. */
 static void note_shutdown(struct engine *e, const json_t *data)
 {
@@ -68,8 +68,8 @@ static void note_shutdown(struct engine *e, const json_t *data)
 		e->guest.end_text = shutdown_text(reason);
 }
 
-/* Handle QEMU's STOP event. A stop by somebody else counts only while this host may speak for the
- * guest; otherwise this host stops the guest itself. */
+/* Handle QEMU's STOP event. If this host may speak for the guest, a stop by somebody else counts.
+ * If it may not, this host stops the guest itself, so the stop does not count. */
 static void on_stop(struct engine *e)
 {
 	if (e->guest.condition == GUEST_SEALING)

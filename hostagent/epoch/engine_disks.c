@@ -217,9 +217,9 @@ void engine_disks_full_begins(struct engine *e)
 
 	for (uint32_t i = 0; i < e->disks.n; i++)
 		has_lost |= ring_epochs_has_early(e->disks.disk[i].ring);
-	/* If records are lost, copy the disks again, because a copy includes the lost writes. While
-	 * output passes, do not make a long first copy within this epoch: begin the copy again
-	 * afterwards. */
+	/* If records are lost, copy the disks again: a copy includes the lost writes. While output
+	 * passes, do not make a long first copy within this epoch. In this case begin the copy
+	 * after the epoch. */
 	if (e->disks.n > 0 && e->disks.condition != DISKS_APART &&
 	    (has_lost || (!engine_is_holding(e) && e->disks.condition == DISKS_COPYING))) {
 		engine_set_disks(e, DISKS_APART, has_lost ? "an epoch with their writes is lost"
@@ -235,9 +235,9 @@ void engine_disks_full_begins(struct engine *e)
 	}
 }
 
-/* Put all that waits in the rings into the FULL epoch. A copy can be larger than the ring. So while
- * a copy is being made, release the records at once. If the epoch does not arrive, the disk is
- * copied again, and what is released here is sent again. */
+/* Put all that waits in the rings into the FULL epoch. A copy can be larger than the ring, so
+ * release the records at once while a copy is being made. If the epoch does not arrive, the disk is
+ * copied again, and the released records are sent again. */
 int engine_disks_full_take(struct engine *e)
 {
 	int r = 0;

@@ -21,15 +21,15 @@
 #define FULL_LAST_ROUND_PAGES 1024u
 #define FULL_ROUNDS_MAX	      8u
 
-/* If at least this many dirty pages are expected, copy them before the pause. With fewer, the extra
- * scan and the pages copied twice cost more than the shorter pause saves. */
+/* If at least this many dirty pages are expected, copy them before the pause. With fewer pages, the
+ * extra scan and the second copies cost more than the shorter pause saves. */
 #define PRECOPY_MIN_PAGES 512u
 
 /* While encoding, call engine_service() each time this many batches are encoded. */
 #define SERVICE_EVERY_BATCHES 2u
 
-/* The hold begins with a short epoch. But after this many epochs that were too long, the hold
- * begins with the next epoch, however long. */
+/* The hold begins with a short epoch. After this many epochs that were too long, it begins with the
+ * next epoch, however long that is. */
 #define UNHELD_MAX 16u
 
 #define PIPE_RETRY_MIN_NS (5 * CLOCK_NS_PER_S)
@@ -158,8 +158,8 @@ static int encode_sealed(struct engine *e, const struct seal_result *result)
 	return r;
 }
 
-/* The seal's hook, called when the guest is stopped and its state has been taken: frames that the
- * guest sends from here on belong to the next epoch. The guest's clock is set last, just before the
+/* The seal's hook, called when the guest is stopped and its state was taken. From here on the
+ * frames of the guest belong to the next epoch. The guest's clock is set last, just before the
  * guest resumes. */
 static void end_epoch(void *arg, const struct seal_times *times)
 {
@@ -212,16 +212,16 @@ static void choose_output(struct engine *e, bool is_full)
 		engine_set_output(e, begins_hold(e, is_full) ? OUTPUT_BEGINS : OUTPUT_PASSES, "");
 }
 
-/* Return WIRE_FLAG_UNHELD if the epoch's frames were not held. For an ordinary epoch, call this
- * after the seal, because the hold may have failed to begin at the seal. */
+/* If the epoch's frames were not held, return WIRE_FLAG_UNHELD. For an ordinary epoch, call this
+ * after the seal: the hold can fail to begin at the seal. */
 static uint8_t unheld_flag(const struct engine *e)
 {
 	return e->stream.features & WIRE_FEATURE_UNHELD && !engine_is_holding(e) ? WIRE_FLAG_UNHELD
 										 : 0;
 }
 
-/* Choose the kind of the next seal. The seal of a FULL epoch always protects pages again, as the
- * rounds before it did. */
+/* Choose the kind of the next seal. The rounds of a FULL epoch protect pages again, so its seal
+ * does the same. */
 static enum seal_kind choose_kind(const struct engine *e, bool is_full)
 {
 	if (!is_full && !protect_is_due(&e->epochs.protect))
@@ -229,9 +229,9 @@ static enum seal_kind choose_kind(const struct engine *e, bool is_full)
 	return e->epochs.dirty_expected >= PRECOPY_MIN_PAGES ? SEAL_AHEAD : SEAL_PROTECT;
 }
 
-/* Called after a seal through the pipe has failed: schedule another try, because the cause is
- * usually temporary (for example, the QEMU process was stopped). The wait grows with each failure,
- * since each failure costs a full copy. */
+/* Called when a seal through the pipe has failed. Schedule another try, because the cause is
+ * usually temporary (for example, the QEMU process was stopped). Each failure costs a full copy, so
+ * the wait grows with each failure. */
 static void pipe_failed(struct engine *e)
 {
 	e->capture.pipe_wait_ns = e->capture.pipe_wait_ns
@@ -242,8 +242,8 @@ static void pipe_failed(struct engine *e)
 	e->capture.pipe_retry_ns = clock_mono_ns() + e->capture.pipe_wait_ns;
 }
 
-/* Record that a pause of ours begins, so that QEMU's next STOP and RESUME are attributed to it.
- * Return the guest's condition before the pause. */
+/* Record that our pause begins: QEMU's next STOP and RESUME belong to it. Return the guest's
+ * condition before the pause. */
 enum guest_condition engine_pause_begins(struct engine *e)
 {
 	enum guest_condition before = e->guest.condition;
@@ -252,9 +252,9 @@ enum guest_condition engine_pause_begins(struct engine *e)
 	return before;
 }
 
-/* Record that our pause has ended. Return true if somebody else paused the guest since
- * engine_pause_begins(). Our pause leaves the guest as it was before. So if QEMU's last event was
- * STOP, somebody else paused the guest. */
+/* Record that our pause has ended. Our pause leaves the guest as it was before. So if QEMU's last
+ * event was STOP, somebody else paused the guest after engine_pause_begins(). In this case return
+ * true. */
 bool engine_pause_ended(struct engine *e, enum guest_condition before)
 {
 	if (e->guest.condition == GUEST_SEALING_PAUSED) {
@@ -345,13 +345,12 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	/* The epoch just sealed is number epochs.next - 1 now. */
 	e->epochs.sealed_at_ns[(e->epochs.next - 1) % ENGINE_SEALED_AT_SLOTS] =
 		ret_result->times.resumed_ns;
-	/* The vCPUs' CPU time up to now belongs to the epoch that ended: they did not run during
-	 * the pause, and have hardly run since. */
+	/* The vCPUs' CPU time until now belongs to the ended epoch: they did not run during the
+	 * pause, and hardly since. */
 	pacer_sealed(&e->epochs.pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns,
 		     vcpus_busy_ns(e->guest.vcpus));
 	r = engine_watch_sealed(e, ret_result);
-	/* While output is not held, the epoch can be sent all the same: no standby is promoted with
-	 * it. */
+	/* While output is not held, send the epoch all the same: no standby is promoted with it. */
 	if (r == 0 && engine_disks_check(e) < 0 && engine_is_holding(e))
 		r = -ESTALE;
 	return r;
@@ -368,8 +367,8 @@ static int full_batch(void *arg, const struct page_range *ranges, uint32_t n_ran
 	return r == 0 ? engine_disks_full_take(e) : r;
 }
 
-/* Scan for a round of copying. Pauses the guest during the scan if QEMU opens the guest's disks
- * with O_DIRECT. */
+/* Scan for a round of copying. If QEMU opens the guest's disks with O_DIRECT, pause the guest
+ * during the scan. */
 static int scan_round(struct engine *e)
 {
 	enum guest_condition before;
@@ -527,8 +526,8 @@ int engine_epoch(struct engine *e)
 		return r;
 	}
 	encoder_get_counts(e->epochs.encoder, &counts);
-	/* After a seal other than KEEP, the guest has written each copied page, maybe with the same
-	 * bytes as before. */
+	/* After a seal other than KEEP, each copied page was written by the guest, perhaps with the
+	 * same bytes as before. */
 	n_unchanged = (uint32_t)(counts.n_unchanged - before.n_unchanged);
 	n_stale = kind == SEAL_KEEP ? n_unchanged : 0;
 	protect_sealed(&e->epochs.protect, kind != SEAL_KEEP, result.n_dirty_pages, n_stale,

@@ -50,8 +50,8 @@ static bool is_any_off(const struct engine *e)
 	return false;
 }
 
-/* May QEMU ignore flushes? Only if the standby keeps what the guest writes from now on, and no
- * output leaves before that. */
+/* Returns true if QEMU may ignore flushes. From now on the standby must keep what the guest writes,
+ * and no output must leave before that. */
 static bool may_be_off(const struct engine *e)
 {
 	return e->config.skips_flushes && engine_is_holding(e) &&

@@ -19,8 +19,8 @@
 					       * renewed lease */
 #define CONNECT_NS (500 * CLOCK_NS_PER_MS)
 
-/* The lease matters only once the hold has begun. Before that no standby can be promoted, so the
- * guest may run without a lease. */
+/* Before the hold has begun, no standby can be promoted. So the guest may run without a lease until
+ * then. */
 bool engine_may_speak(const struct engine *e)
 {
 	return e->lease.voice != VOICE_OUTVOTED &&

@@ -373,8 +373,8 @@ int engine_lease_wait(struct engine *e) __attribute__((warn_unused_result));
 /* Called when the gateway has refused our term. Until the gateway sends a command, no frame leaves
  * and the guest stays stopped. */
 void engine_outvoted(struct engine *e, const char *why);
-/* Resume the guest if we stopped it. Call this only while the engine's thread does not run. Returns
- * 0, or -errno if the guest does not run. */
+/* If we stopped the guest, resume it. Call this only while the engine's thread does not run.
+ * Returns 0, or -errno if the guest does not run. */
 int engine_lease_let_run(struct engine *e) __attribute__((warn_unused_result));
 
 /* engine_direct.c */
@@ -385,8 +385,9 @@ bool engine_direct_is_next(struct engine *e); /* must the next connection go to 
  * or -errno. */
 void engine_direct_connected(struct engine *e, bool is_peer, int result);
 uint64_t engine_direct_wake_ns(const struct engine *e);
-/* Handle a frame of a type that only the other host sends, never a gateway. Returns 0; -ENOENT if
- * @frame is of another type; -EPROTO. */
+/* Handle a frame of a type that only the other host sends, never a gateway. Returns 0;
+ * -ENOENT: @frame is of another type;
+ * -EPROTO. */
 int engine_direct_frame(struct engine *e, const struct wire_frame *frame)
 	__attribute__((warn_unused_result));
 
@@ -397,24 +398,28 @@ void engine_retry_pipe(struct engine *e);
 void engine_open_pipe(struct engine *e);
 
 /* engine_watch.c. Take the guest's inventory and compare QEMU's taps with the VM's file, before the
- * engine changes anything. Returns 0; -ENOTSUP if QEMU has other taps or other writable disks than
- * the file says; errors of vmm_inventory_take(). All errors come with *ret_error. */
+ * engine changes anything. Returns 0;
+ * -ENOTSUP: QEMU has other taps or other writable disks than the file says;
+ * or an error of vmm_inventory_take().
+ * On error *ret_error says why. */
 int engine_watch_open(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 void engine_watch_close(struct engine_watch *watch);
 /* Compare the taps once more. Returns the same as engine_watch_open(). */
 int engine_watch_check_taps(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
-/* Check the guest's devices if some sign calls for it (watch.h). Call this after each seal, before
- * its epoch is encoded. Returns 0; -ESTALE if the devices have changed; errors of QEMU's monitor.
+/* If some sign calls for it (watch.h), check the guest's devices. Call this after each seal, before
+ * its epoch is encoded. Returns 0;
+ * -ESTALE: the devices have changed;
+ * or an error of QEMU's monitor.
  * On error the epoch must not be sent. */
 int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	__attribute__((warn_unused_result));
 void engine_watch_tick(struct engine *e);  /* check the taps when it is time */
 void engine_watch_again(struct engine *e); /* check whether a change was undone */
 uint64_t engine_watch_wake_ns(const struct engine_watch *watch);
-/* engine_paused_by_other(): make no epochs until the guest runs again. engine_watch_runstate() then
- * asks QEMU why the guest is paused, and reports the answer. */
+/* engine_paused_by_other(): make no epochs until the guest runs again. engine_watch_runstate(): ask
+ * QEMU why the guest is paused, and report the answer. */
 void engine_paused_by_other(struct engine *e); /* does nothing unless the guest is GUEST_RUNS */
 void engine_watch_runstate(struct engine *e);
 
@@ -423,8 +428,8 @@ void engine_throttle_tick(struct engine *e); /* stop or resume the vCPUs when it
 /* Return when the next tick is due. */
 uint64_t engine_throttle_wake_ns(const struct engine_throttle *throttle, uint64_t now_ns);
 /* Resume the vCPUs until the next tick. Call this before any request to QEMU, and before any long
- * wait. Usually blocks for some 10 us. Returns 0, or -ETIMEDOUT if a vCPU was stuck in the kernel
- * for longer than SEAL_TIMEOUT_NS. */
+ * wait. Usually blocks for some 10 us. Returns 0;
+ * -ETIMEDOUT: a vCPU was stuck in the kernel for longer than SEAL_TIMEOUT_NS. */
 int engine_throttle_release(struct engine *e) __attribute__((warn_unused_result));
 /* End throttling, until later epochs make it necessary again. Returns the same as
  * engine_throttle_release(). */
@@ -432,8 +437,8 @@ int engine_throttle_end(struct engine *e) __attribute__((warn_unused_result));
 /* Report an ordinary epoch: the guest ran for @run_ns in it, and its frames have @bytes. */
 void engine_throttle_sealed(struct engine *e, uint64_t run_ns, const struct seal_result *result,
 			    uint64_t bytes);
-/* Report a round of a FULL epoch, which began at @began_ns and found @n_pages pages; the round
- * before it found @n_before. Returns true if another round is worth it. */
+/* Report a round of a FULL epoch. The round began at @began_ns and found @n_pages pages. The round
+ * before it found @n_before pages. Returns true if another round is worth it. */
 bool engine_throttle_round(struct engine *e, uint32_t n_pages, uint32_t n_before,
 			   uint64_t began_ns);
 

@@ -38,8 +38,8 @@ static void budget_pay(struct pacer_budget *budget, uint64_t paused_ns, uint64_t
 	budget->at_ns = resumed_ns;
 }
 
-/* Return when the wall budget reaches zero. Return 0 while the guest's clock is corrected, because
- * the wall budget does not apply then. */
+/* Return when the wall budget reaches zero. While the guest's clock is corrected, the wall budget
+ * does not apply: return 0. */
 static uint64_t wall_due_ns(const struct pacer *pacer)
 {
 	return pacer->is_clock_corrected ? 0 : budget_due_ns(&pacer->wall);

@@ -49,8 +49,8 @@
 #define PACER_BURST_NS		  (20 * CLOCK_NS_PER_MS)
 #define PACER_IDLE_CHARGE_PERCENT 25u
 #define PACER_DEBT_RUN_NS	  CLOCK_NS_PER_S
-/* The link rule allows a seal while the encoded data would keep the link busy for at most this
- * time. This time is longer than a usual pause, so the link always has data to send in a pause. */
+/* The link rule allows a seal if the encoded data keep the link busy for at most this time. This
+ * time is longer than a usual pause, so the link always has data to send in a pause. */
 #define PACER_BACKLOG_NS	  (25 * CLOCK_NS_PER_MS)
 /* a forecast of the link is valid for this long */
 #define PACER_LOOK_NS		  (5 * CLOCK_NS_PER_MS)
@@ -94,20 +94,20 @@ struct pacer {
 /* Start at @now_ns, with a running guest and empty budgets. */
 void pacer_init(struct pacer *pacer, const struct pacer_config *config, uint64_t now_ns);
 
-/* Report the link: @waiting_bytes are encoded and not yet acknowledged by the other end, and the
- * link carries @bytes_per_ns (0: not known; then the link rule delays no seal). Call this often
+/* Report the link. @waiting_bytes: encoded, and not yet acknowledged by the other end.
+ * @bytes_per_ns: the link's rate; 0: not known, so the link rule delays no seal. Call this often
  * while bytes wait. */
 void pacer_link(struct pacer *pacer, uint64_t now_ns, uint64_t waiting_bytes, double bytes_per_ns);
 
-/* Report that a frame of the running epoch is held, at @now_ns. @full: the hold has reached
- * its limit. */
+/* Report that a frame of the current epoch is held since @now_ns. @full: the hold has reached its
+ * limit. */
 void pacer_demand(struct pacer *pacer, uint64_t now_ns, bool full);
 
 /* Count by how much the running epoch was stretched. Call this right before its seal. */
 void pacer_sealing(struct pacer *pacer, uint64_t now_ns);
 
-/* Report a seal: the guest was paused from @paused_ns to @resumed_ns. @busy_ns: CPU time that the
- * guest's busiest vCPU used while the epoch ran; at most the epoch's length is counted. */
+/* Report a seal that paused the guest from @paused_ns to @resumed_ns. @busy_ns: CPU time of the
+ * guest's busiest vCPU in this epoch. At most the epoch's length is counted. */
 void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns, uint64_t busy_ns);
 
 /* Report whether the guest's clock is corrected for pauses from now on; after pacer_init(), it is
@@ -118,13 +118,13 @@ void pacer_clock(struct pacer *pacer, bool is_corrected);
  * a commit. */
 void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight, bool is_backlog_full);
 
-/* Return the time at which to seal the running epoch. A time in the past means now; UINT64_MAX
- * means "not before a commit arrives". While the link is busy, return the time at which to call
- * pacer_link() again. */
+/* Return the time at which to seal the current epoch. A time in the past means now. UINT64_MAX
+ * means "not before a commit arrives". While the link is busy, return the time of the next call of
+ * pacer_link(). */
 uint64_t pacer_due_ns(const struct pacer *pacer);
 
-/* Return a human-readable name of what pacer_due_ns() waits for: "demand", "epoch_max", "pause
- * budget", "clock budget" (wall_share_max) or "hold full"; while the epoch is stretched, "backlog",
+/* Return what pacer_due_ns() waits for, as text for the operator: "demand", "epoch_max", "pause
+ * budget", "clock budget" (wall_share_max) or "hold full". While the epoch is stretched: "backlog",
  * "in flight" or "link". */
 const char *pacer_reason(const struct pacer *pacer, uint64_t now_ns);
 

@@ -27,9 +27,9 @@ struct packer_counts {
 	uint64_t spent_ns;    /* time spent in LZ4, over all threads */
 };
 
-/* If @is_on, pack the @size bytes at @payload in place, but only if that makes them shorter. Update
- * @counts. Returns the payload's new size: less than @size if the payload was packed
- * (WIRE_FLAG_LZ4), else @size. */
+/* If @is_on, try to pack the @size bytes at @payload in place. The result is used only if it is
+ * shorter. Update @counts. Returns the payload's new size. If it is less than @size, the payload
+ * was packed (WIRE_FLAG_LZ4). */
 size_t packer_pack(struct packer *packer, bool is_on, uint8_t *payload, size_t size,
 		   struct packer_counts *counts);
 

@@ -19,7 +19,7 @@ void protect_sealed(struct protect *protect, bool did_protect, uint32_t n_copied
 	if (did_protect)
 		protect->rent_ns = 0;
 	/* A stale page costs twice the time of its copy: the encoder also reads the page and its
-	 * reference, which takes about as long as the copy. */
+	 * reference. */
 	protect->rent_ns += 2 * n_stale * protect->copy_page_ns;
 	protect->is_due = n_copied * protect->copy_page_ns > PROTECT_COPY_NS_MAX ||
 			  n_stale * protect->copy_page_ns > PROTECT_STALE_NS_MAX ||

@@ -51,8 +51,8 @@ struct protect {
 /* Start with all pages protected. @fault_ns: the result of track_fault_ns(). */
 void protect_init(struct protect *protect, uint64_t fault_ns);
 
-/* Report an epoch that was sealed and encoded. With the guest stopped, @n_copied pages were copied
- * in @copy_ns. @n_stale of them had not changed (0 if @did_protect). @did_protect: the seal
+/* Report an epoch that was sealed and encoded. @n_copied pages were copied in @copy_ns while the
+ * guest was stopped. @n_stale of them had not changed (0 if @did_protect). @did_protect: the seal
  * protected all written pages again. */
 void protect_sealed(struct protect *protect, bool did_protect, uint32_t n_copied, uint32_t n_stale,
 		    uint64_t copy_ns);

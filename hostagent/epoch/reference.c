@@ -83,8 +83,8 @@ bool reference_is_zero(const struct reference *reference, uint32_t index)
 	return reference->slot_of[index] == SLOT_ZERO;
 }
 
-/* Find a slot for a page: a slot that was never used, if any. Otherwise the first slot after the
- * hand that is not recently used and not pinned. */
+/* Find a slot for a page. If there is a slot that was never used, take it. If not, take the first
+ * slot after the hand that is neither recently used nor pinned. */
 static uint32_t find_slot(struct reference *reference)
 {
 	if (reference->counts.n_used < reference->n_slots)
@@ -120,9 +120,8 @@ uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_i
 		reference->slot_of[index] = at;
 		reference->slots[at].page = index;
 	}
-	/* Set is_used only from the page's second use on. Pages used once are replaced first. So a
-	 * guest that writes to all of its memory once does not push the other pages out of the
-	 * store. */
+	/* Set is_used only at the page's second use: pages used once are replaced first. So if a
+	 * guest writes to all of its memory once, the other pages stay in the store. */
 	reference->slots[at].is_used = is_known;
 	reference->slots[at].is_pinned = true;
 	page = reference->pages + (size_t)at * PAGE_BYTES;

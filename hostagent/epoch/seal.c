@@ -73,8 +73,8 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 		seal_free(seal);
 		return -ENOMEM;
 	}
-	/* Ask for huge pages. With small pages, the first use of the buffer would cause a fault for
-	 * each page during a pause. */
+	/* Ask for huge pages. With small pages, the first use of each page of the buffer would
+	 * cause a fault in a pause. */
 	(void)madvise(seal->copy, seal->copy_bytes, MADV_HUGEPAGE); /* only a hint */
 	*ret = seal;
 	return 0;
@@ -114,9 +114,9 @@ static uint32_t count_pages(const struct page_range *ranges, uint32_t n_ranges)
 	return n_pages;
 }
 
-/* Called between two steps of a copy in the pause: let QEMU continue to save. Return 1 once QEMU
- * has saved everything, since the guest's core is then free. Without a gate, return 1 at once: QEMU
- * has most likely saved everything before the helper is awake. */
+/* Called between two steps of a copy in the pause: let QEMU continue to save. When QEMU has saved
+ * everything, return 1: the guest's core is then free. Without a gate, return 1 at once: QEMU has
+ * most likely saved everything before the helper is awake. */
 static int look_at_gate(void *arg)
 {
 	struct seal *seal = arg;
@@ -174,7 +174,7 @@ static bool is_superseded(const struct seal *seal, uint32_t page)
 	return seal->superseded[page / 64] >> page % 64 & 1;
 }
 
-/* Mark the pages of @late, which were copied with the guest stopped. Return how many pages of
+/* Mark the pages of @late, which were copied while the guest was stopped. Return how many pages of
  * @early were not copied again. */
 static uint32_t supersede(struct seal *seal, const struct seal_pages *early,
 			  const struct seal_pages *late)
@@ -229,8 +229,8 @@ static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result
 	return scan_and_copy(seal, scan_mode(kind), &result->stopped, &result->times);
 }
 
-/* Send `cont` after a `stop` that QEMU did not answer in time. QEMU can carry out the `stop` later,
- * when nobody would resume the guest. */
+/* QEMU did not answer `stop` in time, but can carry it out later. Send `cont` after it, so that the
+ * guest resumes. */
 static void undo_late_stop(struct seal *seal)
 {
 	if (qmp_send_rendered(seal->qmp, QMP_CONT, NULL) == 0)
@@ -268,7 +268,7 @@ static int continue_guest(struct seal *seal, struct seal_times *times)
 		return 0;
 	}
 	/* Only one command can be armed (sent in advance). With a gate, the next command is the
-	 * gate's, so do not arm QMP_STOP. */
+	 * gate's. In this case do not arm QMP_STOP. */
 	r = qmp_send_rendered(seal->qmp, QMP_CONT, devstate_gate(seal->device) ? NULL : QMP_STOP);
 	if (r == 0)
 		r = qmp_wait(seal->qmp, seal->timeout_ns, NULL);
@@ -277,9 +277,9 @@ static int continue_guest(struct seal *seal, struct seal_times *times)
 	return r;
 }
 
-/* Prepare the copy buffer before the pause. Make a bit more of the buffer resident than the last
- * seal used, since page faults during a pause are expensive. Give back memory that an unusually
- * large epoch needed. */
+/* Prepare the copy buffer before the pause, because page faults in a pause are expensive. Make a
+ * bit more of the buffer resident than the last seal used. Give back memory that an unusually large
+ * epoch needed. */
 static void make_ready(struct seal *seal)
 {
 	size_t want = seal->copy_used_bytes + seal->copy_used_bytes / 8 + COPY_READY_MIN_BYTES;
@@ -317,8 +317,8 @@ static int pause_by_commands(struct seal *seal, enum seal_kind kind, seal_hook_f
 }
 
 /* End a pause. QEMU is blocked in what looks like the last write of its device state. Copy the
- * pages written since the first scan, then let QEMU continue. Repeat both if that write was not the
- * last one. */
+ * pages written since the first scan, then let QEMU continue. If that write was not the last one,
+ * do both again. */
 static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate, seal_hook_fn hook,
 		       void *arg, struct seal_result *result)
 {
@@ -373,8 +373,8 @@ static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *ga
 		devstate_drop_gate(seal->device);
 		return r;
 	}
-	/* The guest runs again, so send QEMU the next command ahead of time. If this fails, the
-	 * next seal reports it. */
+	/* The guest runs again, so send QEMU the next command in advance. The next seal reports a
+	 * failure of this. */
 	(void)!gate_arm(gate);
 	return 0;
 }

@@ -59,8 +59,8 @@ struct seal;
 
 enum seal_kind { SEAL_PROTECT, SEAL_AHEAD, SEAL_KEEP };
 
-/* How the pause was spent. Each member is the time that this thread spent on one part. Together
- * they make up the pause, apart from bookkeeping. */
+/* How the pause was spent. Each member is the time of one part of this thread's work. Their sum is
+ * the pause, apart from bookkeeping. */
 struct seal_times {
 	uint64_t paused_ns;  /* monotonic time at which the first command was sent */
 	uint64_t resumed_ns; /* monotonic time at which the last command was answered */
@@ -99,9 +99,9 @@ struct seal_result {
  * In @times only paused_ns and stop_ns are set. The hook must be quick and cannot fail. */
 typedef void (*seal_hook_fn)(void *arg, const struct seal_times *times);
 
-/* Make a seal object; all pointers are borrowed until seal_free(). @n_pages: total of all RAM
- * blocks. Address space for copies of all pages is reserved, but memory is used only for pages that
- * are copied. Returns 0 or -ENOMEM. */
+/* Make a seal object. All pointers are borrowed until seal_free(). @n_pages: total of all RAM
+ * blocks. Reserves address space for copies of all pages. Only pages that are copied use memory.
+ * Returns 0 or -ENOMEM. */
 int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct devstate *device,
 	     uint32_t n_pages, struct seal **ret) __attribute__((warn_unused_result));
 
@@ -133,12 +133,13 @@ struct seal *seal_free(struct seal *seal);
 int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *arg,
 	     struct seal_result *ret_result) __attribute__((warn_unused_result));
 
-/* Prepare (arm) the monitor for the next seal again, after it was used for something else. This
- * only saves time: if the monitor is not armed, the next pause begins with arming it. */
+/* Arm the monitor again for the next seal (send the command in advance), after the monitor was used
+ * for something else. This only saves time: if the monitor is not armed, the next pause begins with
+ * arming it. */
 void seal_arm(struct seal *seal);
 
-/* Scan all of the guest's memory, as the first half of a round of a full copy. The guest keeps
- * running, but see seal_drain_first(). Errors as seal_run(). */
+/* Scan all of the guest's memory, as the first half of a round of a full copy. The guest still
+ * runs, but see seal_drain_first(). Errors: see seal_run(). */
 int seal_scan_running(struct seal *seal) __attribute__((warn_unused_result));
 
 /* Copy the pages that seal_scan_running() found, while the guest runs. If the guest writes a page

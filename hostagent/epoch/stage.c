@@ -1,7 +1,7 @@
 #include "epoch/stage.h"
 
-/* a rate that was measured over an interval of this length or more replaces the old rate; a shorter
- * interval changes the rate only in part */
+/* If a rate was measured over at least this time, it replaces the old rate. A rate over a shorter
+ * time changes the old rate only in part. */
 #define SMOOTH_NS	40e6
 #define GUESSED_RATIO	0.70
 #define GUESSED_COST_NS 1.5
@@ -42,8 +42,8 @@ bool stage_wants(const struct stage *stage, uint64_t now_ns)
 	return !stage->has_last || now_ns - stage->last.now_ns >= STAGE_INTERVAL_NS;
 }
 
-/* Is the gain larger than @margin times the cost? Always true if the link carries nothing at all
- * (rate 0). */
+/* Returns true if the gain is larger than @margin times the cost. If the link carries nothing at
+ * all (rate 0), always true. */
 static bool pays(const struct stage *s, double margin)
 {
 	return (1 - s->ratio) > s->cost * s->rate * margin;

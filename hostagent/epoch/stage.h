@@ -52,7 +52,7 @@ enum stage_mode {
 };
 
 /* What the link and the encoder have done so far. drained_bytes is a total since the connection was
- * made; plain_bytes, in_bytes, out_bytes and spent_ns are totals since encoder_new(). */
+ * made. The four members after it are totals since encoder_new(). */
 struct stage_sample {
 	uint64_t now_ns;
 	uint64_t waiting_bytes; /* bytes encoded, but not yet acknowledged by the other end's TCP */

@@ -71,12 +71,12 @@ void unit_begin(struct unit *unit, uint64_t features);
 /* Does the unit hold UNIT_PAGES pages, so that no page may be added? */
 bool unit_is_full(const struct unit *unit);
 
-/* Add a page with a known reference. Until the unit is finished, only the thread that runs the unit
- * may use @page and @reference. */
+/* Add a page with a known reference. Until the unit is finished, @page and @reference belong to the
+ * thread that runs the unit. */
 void unit_add_item(struct unit *unit, uint32_t index, const uint8_t *page, uint8_t *reference);
 
 /* Return room of PAGE_RECORD_ROOM bytes for the record of a whole page. The caller must write the
- * record at once, and then call unit_wrote() with the record's size. */
+ * record at once. It must then call unit_wrote() with the record's size. */
 uint8_t *unit_room(struct unit *unit);
 void unit_wrote(struct unit *unit, size_t size); /* report the record's @size */
 

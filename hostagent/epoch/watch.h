@@ -40,8 +40,8 @@ struct watch {
 	bool has_link_sign, has_list_sign;
 };
 
-/* Start at @now_ns, when taps and devices have just been checked. The first seal makes a check of
- * the devices due again. */
+/* Start at @now_ns, when taps and devices were just checked. After the first seal, a check of the
+ * devices is due again. */
 void watch_init(struct watch *w, uint64_t now_ns);
 
 void watch_saw_link(struct watch *w);   /* report that a network device has changed */

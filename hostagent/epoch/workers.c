@@ -10,7 +10,7 @@
 
 #include "base/fd.h"
 
-/* Two units for each thread: one to encode, and one to begin right after that. (workers_start()
+/* Each thread has two units: one to encode, and one to begin right after that. (workers_start()
  * adds one more unit, which the owner fills.) */
 #define UNITS_PER_THREAD 2u
 
@@ -41,7 +41,7 @@ struct workers {
 
 	/* How many units were put back (head), begun (begun) and submitted (tail) so far. Unit
 	 * number n is at n % n_units in the ring. Guarded by lock. Only the owner writes head and
-	 * tail, so the owner may read these two without the lock. */
+	 * tail, so the owner reads these two without the lock. */
 	uint64_t head, begun, tail;
 	uint32_t n_running;
 	bool is_awaited; /* write to done_fd when the oldest unit is finished */
@@ -241,8 +241,8 @@ bool workers_is_idle(const struct workers *w)
 	return w->head == w->tail;
 }
 
-/* Ensure that the owner has a unit to run (w->mine). Returns 0 if it has one; otherwise 1 or
- * -EAGAIN, which the caller returns from workers_help(). */
+/* Ensure that the owner has a unit to run (w->mine). Returns 0 if it has one. If not, returns the
+ * result of workers_help(): 1 or -EAGAIN. */
 static int need_mine(struct workers *w)
 {
 	uint64_t n;

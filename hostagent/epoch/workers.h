@@ -48,35 +48,36 @@ int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads,
 /* End the threads, after each has finished its current frame. Accepts NULL; returns NULL. */
 struct workers *workers_free(struct workers *workers);
 
-/* Return how many threads, the owner's included, suit this machine: a quarter of the CPUs that the
- * process may use, but at least 1 and at most 4. The guest needs the other CPUs more. */
+/* Return the best number of threads for this machine, with the owner's: a quarter of the CPUs that
+ * the process may use, but 1 to 4. The guest needs the other CPUs more. */
 uint32_t workers_default_threads(void);
 
-/* Return the unit to fill next; repeated calls return the same unit until it is submitted. Returns
- * NULL if no unit is free. */
+/* Return the unit to fill next, or NULL if no unit is free. Until the unit is submitted, further
+ * calls return the same unit. */
 struct unit *workers_get(struct workers *workers);
 
 /* Submit the unit that workers_get() gave, which the caller has filled. @wakes: wake an idle thread
  * to run it. */
 void workers_submit(struct workers *workers, bool wakes);
 
-/* Return the oldest submitted unit if it is finished; it belongs to the owner until workers_put().
- * Returns NULL if the oldest unit is not finished, or there is none. */
+/* If the oldest submitted unit is finished, return it. It belongs to the owner until workers_put().
+ * If it is not finished, or there is none, return NULL. */
 struct unit *workers_collect(struct workers *workers);
 void workers_put(struct workers *workers); /* free the unit that workers_collect() gave */
 
 /* Have all submitted units been collected and put back? */
 bool workers_is_idle(const struct workers *workers);
 
-/* Encode one frame of a waiting unit. Must not be called while workers_is_idle(). Never blocks.
- * Returns 1 if a frame was encoded or the oldest unit is finished. Returns -EAGAIN if other threads
- * are running all units; then workers_fd() becomes readable when the oldest unit is finished. */
+/* Encode one frame of a waiting unit. Never blocks. Do not call this while workers_is_idle().
+ * Returns 1 if a frame was encoded or the oldest unit is finished.
+ * Returns -EAGAIN if other threads run all units. When the oldest unit is finished, workers_fd()
+ * becomes readable. */
 int workers_help(struct workers *workers, struct packer *packer)
 	__attribute__((warn_unused_result));
 int workers_fd(const struct workers *workers);
 
-/* Drop all submitted units. Waits until each thread has finished its current frame. No thread uses
- * any of the units when this returns. */
+/* Drop all submitted units. Waits until each thread has finished its current frame. After this no
+ * thread uses any of the units. */
 void workers_drop(struct workers *workers);
 
 #endif

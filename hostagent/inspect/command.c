@@ -117,8 +117,8 @@ static int parse_options(int argc, char **argv, struct inspect_options *options)
 	return r;
 }
 
-/* Returns the path that the operator gave (--map) for @name, one of the agent's own directories and
- * files. Returns @otherwise if he gave none. */
+/* @name is one of the agent's own directories and files. If the operator gave a path for it
+ * (--map), returns that path. If not, returns @otherwise. */
 static const char *own_place(struct inspect_options *options, const char *name,
 			     const char *otherwise)
 {

@@ -7,8 +7,11 @@
 #define INSPECT_COMMAND_H
 
 /* Run `inspect` with @argv[0] = "inspect" and its options. Prints to stdout, errors to stderr.
- * Returns the exit status: 0 if the VM can be protected as it is; 1 if there are obstacles, or a
- * file could not be written; 2 for wrong usage; 3 if QEMU cannot be asked. */
+ * Returns the exit status:
+ * 0: the VM can be protected as it is;
+ * 1: there are obstacles, or a file could not be written;
+ * 2: wrong usage;
+ * 3: QEMU cannot be asked. */
 int inspect_command(int argc, char **argv) __attribute__((warn_unused_result));
 
 #endif

@@ -32,29 +32,30 @@ struct descriptors {
 };
 
 /* Read the descriptors of process @pid that have a path: files (but not devices), and unix sockets
- * with a name in the file system. Those beyond the first DESCRIPTORS_MAX are left out. Returns 0;
- * -errno if /proc cannot be read, and *ret_error says why. */
+ * with a name in the file system. Only the first DESCRIPTORS_MAX are read. Returns 0, or -errno
+ * with *ret_error if /proc cannot be read. */
 int descriptors_read(pid_t pid, struct descriptors *ret_descriptors, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Note what QEMU's monitor answered to `query-fdsets`. (QEMU duplicates the descriptors of -add-fd,
- * so their numbers are not those of its command line.) Anything unexpected is ignored. */
+/* Store the answer of QEMU's monitor to `query-fdsets`. (QEMU duplicates the descriptors of
+ * -add-fd, so their numbers are not those of its command line.) Anything unexpected is ignored. */
 void descriptors_note_fdsets(struct descriptors *descriptors, const json_t *fdsets);
 
-/* Returns the path of the file that QEMU opens by the name @path, if @path is /dev/fdset/N and the
- * file is known; else NULL. If the set has several files, the first counts. Borrowed from
- * @descriptors, which may be NULL. */
+/* If @path is /dev/fdset/N, returns the path of the set's file; NULL if the file is not known. If
+ * the set has several files, the first counts. For any other @path, returns NULL. Borrowed from
+ * @descriptors, which can be NULL. */
 const char *descriptors_fdset_path(const struct descriptors *descriptors, const char *path);
 
 /* The names that QEMU gives to the descriptors of -add-fd begin with this. */
 #define DESCRIPTORS_FDSET "/dev/fdset/"
 
-/* Returns the path of descriptor @number (text, as in QEMU's options), or NULL if it has none.
- * Borrowed from @descriptors, which may be NULL. */
+/* Returns the path of descriptor @number (text, as in QEMU's options); NULL if it has no path.
+ * Borrowed from @descriptors, which can be NULL. */
 const char *descriptors_path(const struct descriptors *descriptors, const char *number);
 
 /* Find the path of the unix socket @inode in @table, the text of /proc/PID/net/unix. Pure. Returns
- * 0, or -ENOENT if there is no such socket, or it has no path. */
+ * 0;
+ * -ENOENT: there is no such socket, or it has no path. */
 int descriptors_find_unix(const char *table, unsigned long inode, char *ret_path, size_t size);
 
 #endif

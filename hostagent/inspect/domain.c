@@ -18,8 +18,8 @@ static void add_monitor(struct domain *domain, const char *path)
 		strcpy(domain->monitors[domain->n_monitors++], path);
 }
 
-/* Returns the path of the unix socket at which the character device @id listens, to be freed; NULL
- * if the device is another kind, or if a manager has made its socket. */
+/* Returns the path of the unix socket at which the character device @id listens. The caller frees
+ * it. Returns NULL if the device is of another kind, or a manager has made its socket. */
 static char *socket_of(char *const *words, size_t n, const char *id)
 {
 	for (size_t i = 1; i + 1 < n; i++) {

@@ -82,14 +82,15 @@ struct rewrite {
 	char *image_here[VMM_DISKS_MAX];
 };
 
-/* Make the standby's command. Adds an obstacle for each option that cannot be carried over; the
- * command is then incomplete. Returns 0 (the caller frees *ret_rewrite with rewrite_done());
- * -ENOMEM; -E2BIG if there are more words than a standby's command can have, or too many things. */
+/* Make the standby's command. If an option cannot be carried over, adds an obstacle, and the
+ * command is incomplete. Returns 0 (the caller frees *ret_rewrite with rewrite_done());
+ * -ENOMEM;
+ * -E2BIG: there are more words than a standby's command can have, or too many things. */
 int rewrite_make(const struct rewrite_input *input, struct rewrite *ret_rewrite,
 		 struct vmm_obstacles *obstacles) __attribute__((warn_unused_result));
 
-/* Returns @command as the text of a command file, which the caller frees: one option a line, quoted
- * as cmdline_parse() reads it. NULL: no memory. */
+/* Returns @command as the text of a command file, which the caller frees; NULL: no memory. Each
+ * option has its own line, quoted as cmdline_parse() reads it. */
 char *rewrite_print(const struct cmdline *command) __attribute__((warn_unused_result));
 
 void rewrite_done(struct rewrite *rewrite); /* accepts a zeroed struct */

@@ -18,8 +18,8 @@ static bool is_one_of(const char *word, const char *const *words, size_t n)
 
 /* ---- network */
 
-/* Find the tap that a back end has: by its name, or by the descriptor that a manager passed to
- * QEMU. Returns the tap's name on the standby; NULL if it is not known. */
+/* Find the tap of a back end. The back end names the tap, or a manager passed a descriptor of the
+ * tap to QEMU. Returns the tap's name on the standby; NULL if it is not known. */
 static const char *find_tap(const struct rewriter *rw, const struct option_list *list)
 {
 	const char *name = option_get(list, "ifname"), *fd = option_get(list, "fd");
@@ -129,8 +129,8 @@ static void note_address(struct rewriter *rw, const char *what, const struct opt
 }
 
 /* A manager has made the socket and passed it to QEMU. On the standby, QEMU makes a socket itself.
- * Its place is a directory that the agent makes, unless the operator names another place. Returns
- * false after adding an obstacle. */
+ * Unless the operator names another place, the socket is in a directory that the agent makes. On
+ * failure, adds an obstacle and returns false. */
 static bool carry_descriptor(struct rewriter *rw, const char *what, const char *id,
 			     struct option_list *list)
 {
@@ -158,8 +158,8 @@ static bool carry_descriptor(struct rewriter *rw, const char *what, const char *
 	return true;
 }
 
-/* Is @path a descriptor whose file is not known and has no --map? A manager's log daemon gives QEMU
- * such a descriptor, which is the end of a pipe. */
+/* Returns true if @path is a descriptor whose file is not known and has no --map. A manager's log
+ * daemon gives QEMU such a descriptor: the end of a pipe. */
 static bool is_lost_log(struct rewriter *rw, const char *path)
 {
 	return strncmp(path, DESCRIPTORS_FDSET, strlen(DESCRIPTORS_FDSET)) == 0 &&

@@ -19,7 +19,7 @@ static bool is_one_of(const char *word, const char *const *words, size_t n)
 	return false;
 }
 
-/* Formats whose content a raw image can hold. Encrypted formats are left out: the raw image would
+/* Formats whose content a raw image can have. Encrypted formats are left out: a raw image would
  * show their content. */
 static bool is_image_format(const char *driver)
 {
@@ -250,8 +250,8 @@ enum node_role {
 	NODE_BACKING,	/* a base of such a disk: its content is in the raw image */
 };
 
-/* Find the -blockdev that makes node @name. Returns its index in the words, or 0. *ret_list has its
- * settings (the caller frees it). */
+/* Find the -blockdev that makes node @name. Returns its index in the words, or 0 if there is none.
+ * *ret_list has its settings (the caller frees it). */
 static size_t find_node(const struct rewriter *rw, const char *name, struct option_list *ret_list)
 {
 	for (size_t i = 1; i + 1 < rw->in->n_words; i++) {

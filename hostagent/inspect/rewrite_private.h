@@ -13,8 +13,8 @@ struct rewriter {
 	struct vmm_obstacles *obstacles;
 	const char *main_memory; /* id in -machine memory-backend=, owned, or NULL */
 	bool has_machine, has_ram;
-	/* by index of in->disks: true if an option describes the disk, even if that option cannot
-	 * be carried over */
+	/* by index of in->disks: true if an option describes the disk. The option counts even if it
+	 * cannot be carried over */
 	bool described[VMM_DISKS_MAX];
 	bool has_format[VMM_DISKS_MAX]; /* likewise: the standby's image was given its format */
 	int error; /* 0, -ENOMEM or -E2BIG; after an error the rest is skipped */
@@ -37,9 +37,9 @@ void rewriter_note(struct rewriter *rw, enum rewrite_kind kind, const char *what
 /* Returns what the operator mapped @name to, or NULL. */
 const char *rewriter_mapped(struct rewriter *rw, const char *name);
 
-/* Find the standby's path for @path, and list it. @id: another name that --map may use, or NULL.
- * Returns the path, which the caller frees; NULL after adding an obstacle if the path is not
- * known. */
+/* Find the standby's path for @path, and list it. @id: another name that --map can use, or NULL.
+ * Returns the path, which the caller frees. If the path is not known, adds an obstacle and returns
+ * NULL. */
 char *rewriter_path(struct rewriter *rw, enum rewrite_kind kind, const char *what, const char *id,
 		    const char *path);
 

@@ -177,8 +177,7 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 void hold_set_epoch(struct hold *h, uint64_t epoch)
 {
 	/* Store with release order: each CPU must see the new epoch before the guest resumes. A
-	 * frame can still get a later epoch than the one in which it was sent. Such a frame is only
-	 * held longer. */
+	 * delayed frame can still get a later epoch than its own. It is then only held longer. */
 	__atomic_store_n(&h->prog.control->epoch, epoch, __ATOMIC_RELEASE);
 }
 
@@ -244,8 +243,8 @@ static void receive(struct hold *h)
 	h->n_untold += n_held;
 }
 
-/* Pass the fault point FAULT_MID_RELEASE if more frames of the release follow. Called after the
- * release's first frame; ensures that this frame has left. */
+/* Called after the first frame of a release. If more frames of the release follow, ensure that the
+ * first frame has left, and pass the fault point FAULT_MID_RELEASE. */
 static void mid_release(struct hold *h, uint64_t epoch)
 {
 #ifdef HOLDFAST_FAULT_POINTS
@@ -275,7 +274,7 @@ static uint64_t n_handed(const struct hold *h)
 	return h->stats.released - n_sending(h) - h->lane.n_refused;
 }
 
-/* Returns true if frames no longer come through the veth pair. No other check notices that an end
+/* Returns true if frames no longer come through the veth pair. Only this check notices that an end
  * of the pair is down or that a tc filter is missing. */
 static bool is_way_lost(struct hold *h, uint64_t now_ns)
 {
@@ -288,8 +287,8 @@ static bool is_way_lost(struct hold *h, uint64_t now_ns)
 }
 
 /* Create the release device again after somebody removed it, set it down, or broke it. @why is the
- * error that led here. Returns 0 once the device works again and queued frames were sent. Returns
- * -errno if it does not work; then released frames still wait. */
+ * error that showed this. Returns 0 when the device works again and queued frames were sent. If it
+ * does not work, returns -errno, and released frames still wait. */
 static int mend(struct hold *h, uint64_t now_ns, int why)
 {
 	struct nl_link tap;
@@ -325,7 +324,7 @@ static int mend(struct hold *h, uint64_t now_ns, int why)
 	return 0;
 }
 
-/* Give the lane all frames that may be released, and count them in *n. Returns 0, or -errno if the
+/* Give the lane all frames that may be released. Count them in *n. Returns 0, or -errno if the
  * release device is broken. */
 static int send_due(struct hold *h, uint64_t now_ns, int *n)
 {

@@ -59,8 +59,8 @@
 struct hold;
 
 #define HOLD_FRAMES_MAX_LIMIT 65536U /* highest frames_max that hold_open() accepts */
-/* longest name of a hold in bytes: the VM's name of letters, digits, _ and -, or that name with +
- * and a digit if the hold is of a further card (net/holds.h) */
+/* The longest name of a hold in bytes. The name is the VM's name (letters, digits, _ and -). For a
+ * further card, + and a digit follow (net/holds.h) */
 #define HOLD_VM_NAME_MAX      65U
 
 enum hold_mode {
@@ -78,8 +78,8 @@ struct hold_config {
 	const char *pin_dir; /* directory on a bpffs, used only for this VM; created if missing */
 	uint32_t frames_max; /* most frames held; 1..HOLD_FRAMES_MAX_LIMIT */
 	uint64_t bytes_max;  /* most bytes held, > 0 */
-	/* true: the guest may leave checksums and segmentation to the host (its card has offloads).
-	 * Then frames are held and released as the guest gives them */
+	/* true: the card has offloads, so the guest can leave checksums and segmentation to the
+	 * host. Frames are then held and released as the guest gives them */
 	bool is_offload;
 };
 
@@ -100,7 +100,7 @@ struct hold_stats {
 	uint64_t dropped_limit_frames; /* new frames dropped at frames_max */
 	uint64_t dropped_limit_bytes;  /* new frames dropped at bytes_max */
 	uint64_t dropped_bad_stamp;    /* frames without a valid stamp: a bug, must stay 0 */
-	/* sum of the times for which released frames were held. With offloads, a frame's time
+	/* Sum of the times for which released frames were held. With offloads, the time of a frame
 	 * begins when the agent takes it from the socket */
 	uint64_t hold_ns_sum;
 	uint64_t hold_ns_max; /* the longest time for which a released frame was held */
@@ -165,18 +165,21 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 	__attribute__((warn_unused_result));
 
 /* Let the guest continue without protection: release all held frames in order, whatever their
- * epoch, set HOLD_PASS, and remove program, sockets, veth pair and pin_dir. Call this only when
- * uncommitted frames may be released. Frames that the guest sends during the change can be
- * reordered slightly. Frames are lost only if the tap is gone or the release device cannot be
- * created again; the log then says how many. @h is freed in every case; NULL is allowed. Blocks for
- * tens of ms. Returns 0, or the -errno of the first removal that failed (the others were still
- * tried). */
+ * epoch. Then set HOLD_PASS, and remove the program, sockets, veth pair and pin_dir. Call this only
+ * when uncommitted frames can leave without harm. Frames that the guest sends during the change can
+ * be slightly reordered.
+ * Held frames are lost if the tap is gone or the release device cannot be created again. The log
+ * says how many frames were lost.
+ * @h is always freed; NULL is allowed. Blocks for tens of ms. Returns 0, or the -errno of the first
+ * removal that failed. After such a failure, the other removals are still tried. */
 int hold_detach(struct hold *h);
 
-/* Remove what an earlier process left of the hold of VM @vm in @pin_dir; a running guest continues
- * without a hold. The tap can be gone, renamed or in no bridge. Held frames are lost. Blocks for
+/* Remove what an earlier process left of the hold of VM @vm in @pin_dir. Held frames are lost. A
+ * running guest continues without a hold. The tap can be gone, renamed or in no bridge. Blocks for
  * tens of ms.
- * Returns 0 if nothing is left; -EBUSY if another process has this hold; other -errno. */
+ * Returns 0 if nothing is left;
+ * -EBUSY: another process has this hold;
+ * other -errno of the kernel. */
 int hold_remove_left(const char *vm, const char *pin_dir) __attribute__((warn_unused_result));
 
 /* Close the hold and leave the guest silent: set HOLD_DROP, discard held frames, close the sockets,
@@ -184,10 +187,11 @@ int hold_remove_left(const char *vm, const char *pin_dir) __attribute__((warn_un
  * the agent ends. @h is freed; NULL is allowed. Does not block for long. */
 void hold_close(struct hold *h);
 
-/* Stamp frames with @epoch (not 0) from now on. Call this while the guest is stopped: tun runs our
- * program inside QEMU's writev(), so frames sent before QMP `stop` returned already have the old
- * stamp. (With RPS on the tap, hold_tap may run later. Then a frame gets a later epoch, and is held
- * longer.) This is a plain store to a mapped page: it makes no system call and never blocks. */
+/* Stamp frames with @epoch (not 0) from now on. Call this while the guest is stopped. All frames
+ * that the guest sent before QMP `stop` returned have the old stamp already, because tun runs our
+ * program inside QEMU's writev(). Exception: with RPS on the tap, hold_tap can run later. Such a
+ * frame gets a later epoch, and is held longer.
+ * Stores to a mapped page: makes no system call and never blocks. */
 void hold_set_epoch(struct hold *h, uint64_t epoch);
 uint64_t hold_epoch(const struct hold *h);
 
@@ -205,22 +209,25 @@ bool hold_is_taken_over(const struct hold *h);
 /* Returns a descriptor that becomes readable (POLLIN) when frames have arrived. Owned by @h. */
 int hold_fd(const struct hold *h);
 
-/* Take arrived frames into the FIFO, and continue a release if the kernel did not accept all of its
- * frames. Never allocates; blocks (tens of ms) only if the release device must be created again.
+/* Take arrived frames into the FIFO. If the kernel has not yet accepted all released frames, give
+ * it the rest. Never allocates. Blocks (tens of ms) only if the release device must be created
+ * again.
  * Returns the number of frames newly held since the last call (0 is normal). This number includes
- * frames that hold_release() received. Returns -errno if the release device is broken and could not
- * be created again. In this case frames stay held, and later calls try to create the device again,
- * once a second. */
+ * frames that hold_release() received.
+ * Returns -errno if the release device is broken and cannot be created again. In this case frames
+ * stay held. Later calls try to create the device again, once a second. */
 int hold_receive(struct hold *h) __attribute__((warn_unused_result));
 
-/* Send all frames stamped with @epoch or less, in the order in which they came; keep the rest.
- * First takes the frames in the ring, as hold_receive() does. Never allocates; makes one sendto()
- * per batch that the kernel accepts. If the kernel accepts no more frames now, the next
- * hold_receive() or hold_release() sends the rest; see hold_is_sending(). If @epoch is lower than
- * in an earlier call, nothing new is released. The current epoch is refused, because it cannot be
- * committed yet: call hold_set_epoch() at the seal, and hold_release() after the commit. Returns
- * the number of frames given to the device by this call; -EINVAL if @epoch >= hold_epoch(), and
- * nothing has changed; or the same -errno as hold_receive(). */
+/* Send all frames stamped with @epoch or less, in the order in which they came. Keep the other
+ * frames. Takes arrived frames into the FIFO first. Never allocates.
+ * If the kernel accepts no more frames now, hold_is_sending() is true. The next hold_receive() or
+ * hold_release() sends the rest. If @epoch is lower than in an earlier call, nothing new is
+ * released.
+ * The current epoch cannot be committed yet, so it is refused. Call hold_set_epoch() at the seal,
+ * and hold_release() after the commit.
+ * Returns the number of frames that this call gave to the release device;
+ * -EINVAL: @epoch >= hold_epoch(); nothing has changed;
+ * other -errno: see hold_receive(). */
 int hold_release(struct hold *h, uint64_t epoch) __attribute__((warn_unused_result));
 
 /* Returns a human-readable text that says why released frames cannot leave at present; "" if they

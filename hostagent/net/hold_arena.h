@@ -1,7 +1,7 @@
 /* hold_arena.h - memory for held frames of any size, used as a ring.
  *
  * Why: frames of a guest with offloads have 14 to 65,557 bytes. Slots of the largest size would
- * waste nearly all memory. Frames leave in the order in which they came, so the arena is a ring of
+ * waste nearly all memory. Frames leave in the order in which they came. So the arena is a ring of
  * bytes, and needs no allocator.
  *
  * Where: hold_lane_packet.c. Plain data, unit-tested.
@@ -9,10 +9,11 @@
  *	     tail                 head
  *	 ... | 96 | 1536 | 65584 | free: the next frame is received here ...
  *	       each slot: a header with its size, then the frame's bytes
- *       At the end of the memory, the rest that is too small becomes one slot that is free at once.
  *
- * A frame that is dropped may be given back before older ones. Its slot becomes free when all older
- * ones are.
+ * If a frame does not fit between head and the end of the memory, that space becomes an empty slot.
+ *
+ * A frame can be dropped before older frames have left. Its slot becomes free only after the slots
+ * of all older frames.
  *
  * Threads: one owner. Only hold_arena_init() allocates.
  */

@@ -1,8 +1,7 @@
-/* hold_check.h - checks early whether a hold can work, and says what is wrong and what to do about
- * it.
+/* hold_check.h - checks early whether a hold can work, and tells the operator what to do if not.
  *
- * Why: libbpf would report the operator's most likely mistakes as a bare errno. Such mistakes are:
- * no such tap, not in a bridge, several queues, a large MTU, bpffs not mounted.
+ * Why: libbpf reports an operator's mistake as a bare errno. These mistakes are the most likely: no
+ * such tap, not in a bridge, several queues, a large MTU, bpffs not mounted.
  *
  * Where: used by hold_open() only. Threads: any (no state). Only hold_check_tap() does I/O
  * (rtnetlink).

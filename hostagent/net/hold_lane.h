@@ -71,31 +71,32 @@ struct hold_lane_ops {
 	/* Returns a descriptor that is readable when a frame has arrived. Owned by the lane. */
 	int (*fd)(const struct hold_lane *lane);
 
-	/* Take up to @n_max (<= HOLD_LANE_BATCH) arrived frames. Returns how many; 0 if none has
-	 * arrived. Frames that are dropped here are counted, and not returned; so the caller
-	 * repeats the call until *ret_is_empty is true. */
+	/* Take up to @n_max (<= HOLD_LANE_BATCH) arrived frames. Returns how many; 0: none has
+	 * arrived. Frames that are dropped here are counted, and not returned. So the caller must
+	 * repeat the call until *ret_is_empty is true. */
 	uint32_t (*receive)(struct hold_lane *lane, struct hold_frame *ret, uint32_t n_max,
 			    bool *ret_is_empty);
 
 	/* Drop a frame that was received. */
 	void (*give_back)(struct hold_lane *lane, const struct hold_frame *frame);
 
-	/* Let a frame that was received leave. Returns 1 if the lane has taken it; 0 if the lane
-	 * can take none now; -errno if the release device is broken. For 0 and -errno the caller
-	 * still owns the frame. */
+	/* Let a frame that was received leave. Returns 1 if the lane has taken it;
+	 * 0: the lane can take none now;
+	 * -errno: the release device is broken.
+	 * After 0 and -errno the caller still owns the frame. */
 	int (*send)(struct hold_lane *lane, const struct hold_frame *frame);
 
-	/* Give the kernel the frames that send() has only queued. Returns 0, or -errno if the
-	 * release device is broken; then they stay queued. Called also when there is nothing to
-	 * send, to notice a broken device. */
+	/* Give the kernel the frames that send() has only queued. To notice a broken device, call
+	 * this even if there is nothing to send. Returns 0, or -errno if the release device is
+	 * broken: the frames stay queued. */
 	int (*flush)(struct hold_lane *lane);
 
 	/* Use the device @out from now on, which was made anew. Returns 0 or -errno. On error
 	 * nothing has changed. */
 	int (*reopen_out)(struct hold_lane *lane, const char *out);
 
-	/* Return how many frames send() has queued; how many of those and of the frames that the
-	 * kernel has accepted are not reported as sent. */
+	/* n_queued(): how many frames send() has queued. n_sending(): how many frames are queued,
+	 * or accepted by the kernel but not yet reported as sent. */
 	uint32_t (*n_queued)(const struct hold_lane *lane);
 	uint32_t (*n_sending)(const struct hold_lane *lane);
 
@@ -104,12 +105,12 @@ struct hold_lane_ops {
 	int (*read_stats)(struct hold_lane *lane, struct hold_stats *ret);
 };
 
-/* Frames in an AF_XDP socket's UMEM, which hold_xdp stamps and redirects. For whole frames, of an
- * MTU that fits into a UMEM frame. */
+/* For whole frames, of an MTU that fits into a UMEM frame. hold_xdp stamps the frames and redirects
+ * them to the UMEM of an AF_XDP socket. */
 extern const struct hold_lane_ops hold_lane_ring;
 
-/* Frames from a packet socket on hfoN, to which hold_tap sends them. Takes what the guest left for
- * the host to do: checksums, segmentation. */
+/* For frames of which the guest leaves work to the host (checksums, segmentation). hold_tap sends
+ * the frames to a packet socket on hfoN. */
 extern const struct hold_lane_ops hold_lane_packet;
 
 #endif

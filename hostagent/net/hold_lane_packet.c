@@ -1,14 +1,15 @@
 /* The lane of a packet socket, for a guest with offloads. See hold_lane.h.
  *
- * The socket is on hfoN. It receives what hold_tap sends there, and sends what is released. With
- * each frame the kernel gives a virtio_net_hdr: what the guest left for the host to do (checksum,
- * segmentation). It is stored before the frame, and goes back to the kernel with it.
+ * The socket is on hfoN. It receives the frames that hold_tap sends there. It also sends the
+ * released frames. With each frame the kernel gives a virtio_net_hdr. This header says what the
+ * guest left for the host to do (checksum, segmentation). The lane stores it before the frame, and
+ * returns it to the kernel with the frame.
  *
  *     a slot of the arena:  | 4 spare | 10 virtio_net_hdr | 12 MAC addresses | type, the rest ... |
  *     with a VLAN tag:      | 10 virtio_net_hdr | 12 MAC addresses | 4 tag | type, the rest ...   |
  *
- * The kernel takes the outer VLAN tag off each frame, and tells it beside the frame. A packet
- * socket cannot send it so. So the tag is put back into the frame.
+ * The kernel removes the outer VLAN tag from each frame, and reports the tag separately. A packet
+ * socket cannot send a separate tag. So the lane puts the tag back into the frame.
  */
 #include "net/hold_lane.h"
 
@@ -169,8 +170,8 @@ static struct beside read_beside(struct msghdr *m)
 	return b;
 }
 
-/* Returns the epoch of which the mark has the low bits: the newest one that is not after the
- * current epoch. */
+/* The mark has the low bits of an epoch. Returns that epoch: the newest that has these bits and is
+ * not after the current epoch. */
 static uint64_t whole_epoch(const struct hold_lane *lane, uint32_t mark)
 {
 	uint64_t now = __atomic_load_n(&lane->packet.prog->control->epoch, __ATOMIC_RELAXED);
@@ -194,8 +195,10 @@ static void insert_tag(uint8_t *slot, const struct beside *b)
 	memcpy(slot, &head, HEAD_BYTES);
 }
 
-/* Take one frame from the socket's queue. Returns 1; 0 if the frame was dropped; -EAGAIN if the
- * queue is empty; other -errno, such as -ENETDOWN if the release device was removed. */
+/* Take one frame from the socket's queue. Returns 1;
+ * 0: the frame was dropped;
+ * -EAGAIN: the queue is empty;
+ * other -errno, such as -ENETDOWN: the release device was removed. */
 static int receive_one(struct hold_lane *lane, uint64_t now_ns, struct hold_frame *ret)
 {
 	struct hold_packet *p = &lane->packet;
@@ -269,9 +272,8 @@ static bool is_full(int error)
 	return error == EAGAIN || error == ENOBUFS || error == ENOMEM || error == EINTR;
 }
 
-/* Give the kernel a frame. A frame that it would have to cut into segments, it drops if the socket
- * bypasses the device's queue. So a dropped frame is sent again through the queue. Returns 0 or
- * -errno. */
+/* Give the kernel a frame, past the device's queue. If the kernel would have to cut the frame into
+ * segments, it drops the frame. Then give it again through the queue. Returns 0 or -errno. */
 static int give(const struct hold_packet *p, const struct hold_frame *frame)
 {
 	const void *data = hold_arena_data(&p->arena, frame->addr);
@@ -285,8 +287,9 @@ static int give(const struct hold_packet *p, const struct hold_frame *frame)
 	return n < 0 ? -errno : 0;
 }
 
-/* The kernel has not accepted the oldest frame. Returns 0 to try again; -ENOLINK if this lasts, as
- * when the pair has no carrier; -EPROTO if it lasts with a new pair, too: the frame is bad. */
+/* Called when the kernel has not accepted the oldest frame. Returns 0: try again;
+ * -ENOLINK: this lasts, as when the pair has no carrier;
+ * -EPROTO: this lasts with a new pair, too, so the frame is bad. */
 static int judge_full(struct hold_packet *p)
 {
 	uint64_t now_ns = clock_mono_ns();

@@ -66,16 +66,16 @@ static int make_umem(struct hold_ring *ring, enum hold_ring_step *ret_step)
 				&ring->in_done, &config);
 }
 
-/* Set CLOEXEC, because libxdp opens its sockets without it. A child process with such a socket
- * would keep the tap's queue busy after the agent's death. If another thread forks before this
- * call, its child does inherit the socket, and the next agent gets -EBUSY until that child ends. */
+/* libxdp opens its sockets without CLOEXEC. Set it: a child process with such a socket would keep
+ * the tap's queue busy after the agent's death. If another thread forks before this call, its child
+ * does inherit the socket. Until that child ends, the next agent gets -EBUSY. */
 static int close_on_exec(const struct xsk_socket *socket)
 {
 	return fcntl(xsk_socket__fd(socket), F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
 }
 
-/* Create the receiving socket. Repeats the attempt while the queue is busy: the kernel removes a
- * killed agent's socket from the queue some ms after the process has ended, without an event. */
+/* Create the receiving socket. While the queue is busy, try again: the kernel removes a killed
+ * agent's socket from the queue some ms after the process has ended, without an event. */
 static int make_in(struct hold_ring *ring, const char *tap)
 {
 	const struct xsk_socket_config config = {
@@ -259,8 +259,8 @@ int hold_ring_flush(struct hold_ring *ring)
 		if (sendto(hold_ring_out_fd(ring), NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 &&
 		    errno != EAGAIN && errno != EBUSY && errno != ENOBUFS && errno != EINTR)
 			return -errno;
-		/* The kernel also returns EAGAIN if it has sent some frames and more are left. So
-		 * check whether the kernel has accepted any. */
+		/* The kernel also returns EAGAIN if it has sent some frames but not all. So check
+		 * whether it has accepted any. */
 		n_left = hold_ring_n_queued(ring);
 		if (n_left == n_before)
 			break;

@@ -88,11 +88,11 @@ int hold_ring_open(struct hold_ring *ring, const char *tap, const char *out, uin
 	__attribute__((warn_unused_result));
 void hold_ring_close(struct hold_ring *ring); /* accepts a zeroed struct */
 
-/* Send through the device @out from now on. Called after the release device was created again under
- * this name. Frames that the old device did not accept move to the new one, in order. Frames that
- * the old device accepted but did not report as sent are lost with their chunks: at most
- * HOLD_RING_SPARE_FRAMES in the life of a ring. Returns 0 or -errno. On error nothing has
- * changed. */
+/* Send through the device @out from now on. Call this after a new release device with this name was
+ * created. Frames that the old device did not accept go to the new device, in order.
+ * Frames that the old device accepted but did not report as sent are lost. Their chunks of the UMEM
+ * are lost, too: at most HOLD_RING_SPARE_FRAMES in the life of a ring.
+ * Returns 0 or -errno. On error nothing has changed. */
 int hold_ring_reopen_out(struct hold_ring *ring, const char *out)
 	__attribute__((warn_unused_result));
 

@@ -1,20 +1,19 @@
 /* holds.h - holds the frames of all network cards of one guest: one hold (hold.h) on each tap.
  *
- * Why: an epoch covers the whole guest, so output commit must cover all its cards. Frames of one
- * card must not leave while those of another card wait for the same epoch. This module gives the
- * epoch engine one object for all cards, with the verbs of one hold.
+ * Why: an epoch covers the whole guest, so all cards must wait for its commit. This module gives
+ * the epoch engine one object for all cards. Its functions have the names of those of one hold.
  *
  *	              ┌─► hold on tap0, pins in PIN_DIR      (mode and epoch are the same
  *	engine ─► holds ─► hold on tap1, pins in PIN_DIR+1    in all holds of a guest)
  *	              └─► hold on tap2, pins in PIN_DIR+2
  *
- * The number after the plus is the hold's slot. A tap whose hold is pinned keeps its slot, in
- * whatever order the VM's file names the taps. In the log and in a link's alias, the hold in a slot
- * other than 0 has the name VM+SLOT.
+ * The number after the plus is the hold's slot. A tap whose hold is pinned keeps its slot. The
+ * order of the taps in the VM's file does not matter. The log and the alias of a link name a hold
+ * VM+SLOT, or just VM in slot 0.
  *
  * Fail closed: holds_open() opens all holds or none. Between two calls, either all holds are in
- * mode HOLD_PASS or none is. Frames keep their order within a card. Between cards there is no
- * order, as there is none in the networks that they are connected to.
+ * mode HOLD_PASS or none is. Frames of one card keep their order. Frames of two cards have no
+ * common order.
  *
  * Where: the epoch engine and vm/vm_hold.c call it; it calls net/hold.h.
  * Threads: all calls for one object must come from one thread.
@@ -45,16 +44,18 @@ struct holds_config {
 	uint32_t offloads;
 };
 
-/* Open a hold on each tap, as hold_open() does. If an earlier agent left one of them closed, the
- * others are closed too (HOLD_DROP) until holds_set_mode(). Holds of this VM on other taps, which
- * an earlier agent left, are removed.
+/* Open a hold on each tap, as hold_open() does. If an earlier agent left one of the holds closed,
+ * all holds are closed (HOLD_DROP) until holds_set_mode(). If an earlier agent left holds of this
+ * VM on other taps, they are removed.
  *
  * @config     only read during the call
  * @ret        owned by the caller, who ends it with holds_detach() or holds_close()
  * @ret_error  always set: "" on success, else the reason, with the tap, and what to do about it
  *
- * Returns 0, -EINVAL if there is no tap, or the error of hold_open() for the first tap that has
- * one. On error no new hold is left; one that was there before stays closed if it was closed. */
+ * Returns 0;
+ * -EINVAL: there is no tap;
+ * other -errno: the error of hold_open() for the first tap that fails.
+ * On error no new hold is left. A hold that was closed before the call stays closed. */
 int holds_open(const struct holds_config *config, struct holds **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -81,10 +82,11 @@ int holds_remove_left(const char *vm, const char *pin_dir) __attribute__((warn_u
 int holds_find(const char *pin_dir, int ifindex, char ret_dir[HOLD_PIN_DIR_BYTES])
 	__attribute__((warn_unused_result));
 
-/* Each of these does for all cards what the function of hold.h with the same name does for one.
- * holds_set_mode() changes all holds or, on -EINVAL, none. holds_epoch() is the highest epoch.
- * holds_mode() is HOLD_PASS only if all holds are in that mode; otherwise the mode of one that is
- * not. holds_is_taken_over() is true if one hold was taken over. */
+/* Each of these functions does for all cards what the function of hold.h does for one card.
+ * - holds_set_mode(): changes all holds or, on -EINVAL, none.
+ * - holds_epoch(): the highest epoch of a hold.
+ * - holds_mode(): HOLD_PASS if all holds are in that mode, else the mode of a hold that is not.
+ * - holds_is_taken_over(): true if at least one hold was taken over. */
 void holds_set_epoch(struct holds *h, uint64_t epoch);
 uint64_t holds_epoch(const struct holds *h);
 int holds_set_mode(struct holds *h, enum hold_mode mode) __attribute__((warn_unused_result));
@@ -120,8 +122,8 @@ uint64_t holds_oldest_epoch(const struct holds *h);
 uint32_t holds_count(const struct holds *h); /* number of held frames */
 uint64_t holds_bytes(const struct holds *h); /* bytes of the held frames */
 
-/* Read all counters, summed over the cards. hold_ns_max and frames_peak are those of the card where
- * they are highest, since the limits are for each card. Returns 0 or -errno. On error *ret is
+/* Read all counters, summed over the cards. Exception: hold_ns_max and frames_peak are the highest
+ * of a card, because each card has its own limits. Returns 0 or -errno. On error *ret is
  * unchanged. */
 int holds_stats(struct holds *h, struct hold_stats *ret) __attribute__((warn_unused_result));
 

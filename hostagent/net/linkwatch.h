@@ -1,11 +1,12 @@
 /* linkwatch.h - notices when a network device appears, disappears or changes.
  *
- * Why: when a network card is hot-plugged, its tap comes up when QEMU opens the tap. This module
- * notices that, so the agent checks QEMU's taps at once, long before the guest has found its new
- * card. Without this module, the agent would notice the card up to a second later.
+ * Why: when a network card is hot-plugged, QEMU opens the card's tap, and the tap comes up. This
+ * module reports that, so the agent checks QEMU's taps at once, before the guest uses the new card.
+ * Without this module, the agent would notice the card up to a second later.
  *
- * The kernel's messages are not parsed: any message leads to a full check (vmm/taps.h), and so does
- * the loss of a message. Only devices of this process's network namespace are noticed.
+ * The module does not parse the kernel's messages. Any message leads to a full check (vmm/taps.h).
+ * A lost message leads to a full check, too. Only devices of this process's network namespace are
+ * noticed.
  *
  * Where: the epoch engine calls it. Threads: one at a time. Never blocks.
  */

@@ -1,9 +1,10 @@
 /* nl.h - the few rtnetlink requests that the hold and the witness need, made with libmnl.
  *
- * docs/decisions/0030-hold.md says why ip(8) and bridge(8) are not called instead. All names and
- * numbers belong to the network namespace in which nl_open() ran; sysfs is not used, because it can
- * show another namespace. Threads: one owner per struct nl. Each function blocks for a request and
- * its answer. Errors are negative errno values, taken from the kernel where it gave one.
+ * docs/decisions/0030-hold.md says why ip(8) and bridge(8) are not called instead. All device names
+ * and ifindexes belong to the network namespace in which nl_open() ran. sysfs is not used, because
+ * it can show another namespace.
+ * Threads: one owner per struct nl. Each function blocks until the kernel has answered. Errors are
+ * negative errno values, from the kernel if it gave one.
  */
 #ifndef NET_NL_H
 #define NET_NL_H
@@ -63,8 +64,9 @@ int nl_link_each(struct nl *nl, void (*each)(const struct nl_link *link, void *a
 int nl_veth_create(struct nl *nl, const char *name, const char *peer, uint32_t mtu)
 	__attribute__((warn_unused_result));
 
-/* Remove a link. If it is a veth, its peer is removed, too. Returns 0; -ENODEV if there is no such
- * link; other -errno. */
+/* Remove a link. If it is a veth, its peer is removed, too. Returns 0;
+ * -ENODEV: there is no such link;
+ * other -errno. */
 int nl_link_delete(struct nl *nl, int ifindex) __attribute__((warn_unused_result));
 
 /* Set a link's alias and MTU, and stop IPv6 from giving the link an address. Returns 0 or
@@ -92,13 +94,14 @@ struct nl_route {
 int nl_route_get(struct nl *nl, uint32_t address_be32, struct nl_route *ret)
 	__attribute__((warn_unused_result));
 
-/* Get the MAC address that the kernel knows for a neighbour; sends no ARP request. Returns 0;
- * -ENOENT if the kernel knows none at present; other -errno. */
+/* Get the MAC address that the kernel knows for a neighbour. Sends no ARP request. Returns 0;
+ * -ENOENT: the kernel knows none at present;
+ * other -errno. */
 int nl_neighbour_get(struct nl *nl, int ifindex, uint32_t address_be32, uint8_t ret_mac[6])
 	__attribute__((warn_unused_result));
 
-/* Make the kernel ask for a neighbour's MAC address, unless the address that it knows is confirmed.
- * Does not wait for the answer. Returns 0 or -errno. */
+/* If the kernel is not sure of a neighbour's MAC address, make it ask. Does not wait for the
+ * answer. Returns 0 or -errno. */
 int nl_neighbour_use(struct nl *nl, int ifindex, uint32_t address_be32)
 	__attribute__((warn_unused_result));
 

@@ -72,9 +72,9 @@ static int set_up(struct release_port *port, const char *in_name, uint32_t mtu,
 		r = hold_prog_attach_release(prog, in.ifindex);
 	if (r == 0 && prog->is_offload)
 		r = hold_prog_attach_sink(prog, out.ifindex);
-	/* The second end is ready to send at once. The first is only when a worker of the kernel
-	 * has seen the carrier, and until then drops what goes through its queue. Our sockets on
-	 * hfoN do not use its queue, but hold_tap uses that of hfbN. */
+	/* The end that comes up second is ready to send at once. The first end drops what goes
+	 * through its queue until a worker of the kernel has seen the carrier. Our sockets on hfoN
+	 * do not use its queue, but hold_tap uses the queue of hfbN. So set hfoN up first. */
 	if (r == 0)
 		r = nl_link_up(port->nl, out.ifindex, true);
 	if (r == 0)

@@ -1,8 +1,8 @@
 /* tap_state.h - tells whether clients can reach the guest through a tap.
  *
- * Why: the standby's tap can be missing, down, in no bridge, or on a port that spanning tree
- * blocks. After a failover no client would then reach the guest. On a bridge with spanning tree,
- * the tap's port starts to forward frames only some time after QEMU has opened the tap: twice the
+ * Why: if the standby's tap does not forward frames, no client reaches the guest after a failover.
+ * The tap can be missing, down, in no bridge, or on a port that spanning tree blocks. With spanning
+ * tree, the port begins to forward only a while after QEMU has opened the tap. This takes twice the
  * bridge's forward delay (30 s by default).
  *
  * Where: vm/vm_tap.c calls it while the host is the VM's standby. Needs no privilege. Threads: any;

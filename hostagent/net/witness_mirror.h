@@ -3,23 +3,25 @@
  *
  * Why: if the agent's beat (a sign of life) is missing, the gateway only knows that the agent is
  * late. A witness datagram shows that the host, its client network and its guest are alive. The
- * witness must not depend on the agent, so the kernel continues to send datagrams when the agent is
+ * witness must not depend on the agent. So the kernel sends the datagrams, even if the agent is
  * stopped or dead.
  *
  *	guest's tap, tc egress ─clone─► [hfwN]==veth==[hfvN], tc ingress ─signed─► backup device
  *	                              N is the tap's ifindex             └signed─► client device
  *	                              client device: only if the gateway gave an address there
  *
- * Life: open -> set_key -> refresh every few seconds, set_key when the gateway changes the key ->
- * close (removes everything) or leave (the agent ends, but datagrams are still sent). A killed
- * agent has the same effect as leave: the next witness_mirror_open() takes over what it finds,
- * without interrupting the datagrams. Open the VM's hold (net/hold.h) before the witness. The
- * witness uses the hold's qdisc on the tap and the hold's count of frames from the guest. Either of
- * the two may be closed first. The guest's traffic does not depend on the witness.
+ * Life: open, set_key, then refresh every few seconds. Call set_key again when the gateway changes
+ * the key. close removes everything. leave ends only the object: the kernel still sends datagrams.
+ * If the agent is killed, the effect is that of leave. The next witness_mirror_open() takes over
+ * what it finds, without interrupting the datagrams.
+ *
+ * Open the VM's hold (net/hold.h) before the witness. The witness uses the hold's qdisc on the tap
+ * and the hold's count of frames from the guest. Close the two in any order. The guest's traffic
+ * does not depend on the witness.
  *
  * Where: hostagent/vm/vm_witness.c calls it; it calls ebpf/witness_prog.h and net/nl.h. It needs
- * root. Threads: one owner thread per witness; witness_mirror_stats() may be called from any thread
- * while the object exists.
+ * root. Threads: one owner thread per witness. Any thread can call witness_mirror_stats() while the
+ * object exists.
  */
 #ifndef NET_WITNESS_MIRROR_H
 #define NET_WITNESS_MIRROR_H
@@ -66,20 +68,25 @@ struct witness_mirror_stats {
 /* Create the witness of one VM, or take over the witness that an earlier agent left. A new witness
  * counts frames, but sends nothing before witness_mirror_set_key(). Blocks for tens of ms
  * (rtnetlink, loading the programs). The caller owns *ret and ends it with witness_mirror_close()
- * or witness_mirror_leave(). On error *ret_error says why. Returns 0; -EINVAL if a value of @config
- * is out of range; -ENODEV if there is no such tap; -ENOENT if there is no hold in hold_pin_dir, or
- * pin_dir is not on a bpffs; -EBUSY if another process has this witness; -EEXIST if another owner's
- * device has one of our names; -EPERM; other -errno. On error nothing of ours is left behind,
- * except that an existing witness continues to send. */
+ * or witness_mirror_leave().
+ * Returns 0;
+ * -EINVAL: a value of @config is out of range;
+ * -ENODEV: there is no such tap;
+ * -ENOENT: there is no hold in hold_pin_dir, or pin_dir is not on a bpffs;
+ * -EBUSY: another process has this witness;
+ * -EEXIST: another owner's device has one of our names;
+ * -EPERM: we are not root;
+ * other -errno of the kernel.
+ * On error *ret_error says why, and nothing new is left. An existing witness continues to send. */
 int witness_mirror_open(const struct witness_mirror_config *config, struct witness_mirror **ret,
 			struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Sign the following datagrams with @key, and number them from 1. Send them to UDP @port of the
- * gateway's address in the backup network, and also to @client_be32, its address in the client
- * network (0: do not send in the client network). If the key is already in use, only port and
- * address change. @key is copied. Blocks for an RCU grace period (ms). Call
- * witness_mirror_refresh() afterwards to find the routes. Returns 0, or -EINVAL if @key_id or @port
- * is 0. */
+ * gateway's address in the backup network. Also send them to @client_be32, the gateway's address in
+ * the client network; 0: there is none.
+ * If the key is already in use, only port and address change. @key is copied. Blocks for an RCU
+ * grace period (ms). Call witness_mirror_refresh() afterwards to find the routes.
+ * Returns 0, or -EINVAL if @key_id or @port is 0. */
 int witness_mirror_set_key(struct witness_mirror *w, uint32_t key_id, uint16_t port,
 			   const uint8_t key[WITNESS_KEY_SIZE], uint32_t client_be32)
 	__attribute__((warn_unused_result));
@@ -87,12 +94,12 @@ int witness_mirror_set_key(struct witness_mirror *w, uint32_t key_id, uint16_t p
 /* Look up the routes to the gateway again, and use them. Blocks for rtnetlink (ms). Sets each
  * path's element of @ret_ways to
  * - 0: datagrams can be sent by the path, or none are wanted;
- * - -ENOENT: the kernel does not know the next hop's MAC address at present, and asks for it: in
- *   the backup network because of the agent's own connection, in the client network because this
- *   function makes it ask;
+ * - -ENOENT: the next hop's MAC address is not known yet, and the kernel asks for it. In the backup
+ *   network the agent's own connection causes this, in the client network this function;
  * - -ENOTSUP: the gateway is this host, the device is not Ethernet, or both networks use the same
  *   device;
- * - -ENETUNREACH: there is no route; other -errno.
+ * - -ENETUNREACH: there is no route;
+ * - other -errno of the kernel.
  * After an error the earlier route stays in use. */
 void witness_mirror_refresh(struct witness_mirror *w, int ret_ways[WITNESS_N_PATHS]);
 

@@ -1,10 +1,10 @@
-/* agree.h - the rules by which a VM's two hosts agree to continue without the gateway: when the
- * primary may ask for the standby's vote, and what the standby answers. Pure.
+/* agree.h - the rules by which a VM's two hosts agree to continue without the gateway. They say
+ * when the primary asks for the standby's vote, and what the standby answers. Pure.
  *
- * Why: a primary that continues without a gateway must be sure that no gateway can promote its
- * standby at the same time. Only the standby can promise this: before it says yes, it stores the
- * next term in a file, and from then on refuses a promotion in that term. So the primary continues
- * only if the standby says yes. In the drawing P is the primary, S the standby, t the current term:
+ * Why: before a primary continues without a gateway, it must be sure that no gateway can promote
+ * its standby. Only the standby can promise this. Before the standby says yes, it stores the next
+ * term in a file. From then on it refuses a promotion in that term. In the drawing P is the
+ * primary, S the standby, t the current term:
  *
  *	 P: silence of the gateway >= gateway_lost_ms, policy is not hold ──► CLAIM(t + 1, mode)
  *	 S: agree_vote() ──► yes: its file says t + 1 ──► VOTE yes
@@ -39,9 +39,9 @@ const char *agree_policy_name(uint8_t policy); /* "hold", "unprotected", "direct
 #define AGREE_LEASE_MS	 ((uint32_t)WIRE_DIRECT_LEASE_MS)
 #define AGREE_RELEASE_MS 300u /* three beats of 100 ms */
 
-/* Return the time before which a guest promoted on the standby must send nothing. The standby gave
- * its last LEASE to the primary at @granted_ns (0: it gave none). The margin of 20 ms covers the
- * time from the primary's check of its lease until the frames leave. */
+/* Return the time before which a guest promoted on the standby must send nothing. @granted_ns: when
+ * the standby gave its last LEASE to the primary; 0: it gave none. The primary checks its lease
+ * before frames leave: the margin of 20 ms covers the time in between. */
 static inline uint64_t agree_mute_ns(uint64_t granted_ns)
 {
 	return granted_ns ? granted_ns + (AGREE_RELEASE_MS + 20) * CLOCK_NS_PER_MS : 0;
@@ -75,7 +75,7 @@ struct agree_standby {
 };
 
 /* Returns true if the standby should say yes to a CLAIM of @term and @mode. @epoch is the last
- * epoch that the primary knows to be committed. If it returns false, *ret_error says why. */
+ * epoch that the primary knows to be committed. If the answer is no, *ret_error says why. */
 bool agree_vote(const struct agree_standby *standby, uint64_t term, uint8_t mode, uint64_t epoch,
 		struct error *ret_error);
 

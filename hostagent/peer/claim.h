@@ -18,9 +18,12 @@ struct claim {
 };
 
 /* Connect to the host in @config (whose peer_name must be set), ask, and read the answer. Blocks
- * until @deadline_ns at most. Returns 0 if the answer is yes, a promise that the peer keeps;
- * -EACCES if the answer is no; -EPROTO if the peer broke the protocol; or another -errno if no
- * answer arrived (the peer may have said yes all the same). On error *ret_error says why. */
+ * until @deadline_ns at most. Returns
+ * 0: the answer is yes, a promise that the peer keeps;
+ * -EACCES: the answer is no;
+ * -EPROTO: the peer broke the protocol;
+ * other -errno: no answer arrived. The peer may have promised without our knowledge.
+ * On error *ret_error says why. */
 int claim_term(const struct link_config *config, const struct claim *claim, uint64_t deadline_ns,
 	       struct error *ret_error) __attribute__((warn_unused_result));
 

@@ -1,18 +1,18 @@
 /* server.h - accepts connections from other hosts, does TLS and HELLO, and passes each connection
  * to a standby.
  *
- * Why: a primary without a gateway asks its VM's standby for a vote (agree.h) and may stream to it.
- * This host's standbys serve such connections. This server does the first steps only, up to the
- * HELLO, which names the VM.
+ * Why: a primary without a gateway asks its VM's standby for a vote (agree.h). It can then stream
+ * to the standby. This server does the first steps of such a connection, up to the HELLO, which
+ * names the VM. A standby of this host does the rest.
  *
  *	accept ─► TLS (role host) ─► HELLO kind PEER ─► take() ─► a standby of this host
  *	   └── too many, too slow, broken, refused by take() ──► REFUSED, closed, counted
  *
- * Where: hostagent/agent.c starts this server if `peer_listen` is set. All input is treated as
- * hostile until TLS has authenticated the host. After that, take() decides whether to accept that
- * host's connection.
+ * Where: hostagent/agent.c starts this server if `peer_listen` is set. All input counts as hostile
+ * until TLS has authenticated the host. After that, take() decides whether to accept that host's
+ * connection.
  *
- * Threads: the server has its own thread, which never waits for a peer and calls take().
+ * Threads: the server has its own thread, which calls take(). The thread never waits for a peer.
  */
 #ifndef PEER_SERVER_H
 #define PEER_SERVER_H
@@ -45,8 +45,8 @@ struct peer_server_config {
 	struct wire_tls_context *tls; /* for the server side; borrowed */
 	uint64_t hello_ns;            /* longest time from accept to HELLO; 0 means PEER_HELLO_NS */
 
-	/* Takes a connection. Must not wait. Returns 0 if offer->link now belongs to the taker.
-	 * Otherwise returns an enum wire_refused_code, with a text for the peer in *ret_error. */
+	/* Takes a connection. Must not wait. Returns 0 if the taker now owns offer->link. If not,
+	 * returns an enum wire_refused_code, with a text for the peer in *ret_error. */
 	uint16_t (*take)(void *arg, const struct peer_offer *offer, struct error *ret_error);
 	void *arg;
 };

@@ -57,8 +57,7 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
 
 /* ---- applying */
 
-/* The kind of the first record that a FULL epoch has for a page, or for a piece of the device
- * blob. */
+/* The kind of the first record of a page, or of a piece of the device blob, in a FULL epoch. */
 enum first_record {
 	FIRST_NONE  = 0, /* no record: the page must be cleared to zero */
 	/* ZERO, RAW or DUP: replaces the whole page, so the old content does not matter */
@@ -176,8 +175,8 @@ static int note(struct pass *p, const struct wire_frame *frame)
 	return 0;
 }
 
-/* Zero @page, but only if it is not zero already: writing zeros to a zero page would needlessly
- * make its cache lines dirty. */
+/* If @page is not zero, zero it. (If it is zero, writing zeros would needlessly make its cache
+ * lines dirty.) */
 static void clear_page(uint8_t *page)
 {
 	if (page[0] != 0 || memcmp(page, page + 1, WIRE_PAGE_SIZE - 1) != 0)
@@ -204,9 +203,8 @@ static int clear_unwritten(struct pass *p)
 }
 
 /* How many records are applied together. While one record's page is written, the next record's page
- * is fetched into the cache; this doubles the speed if the pages are not cached. The number is
- * small, so even a small epoch has several batches: a test kills the agent at a fault point between
- * two batches. */
+ * is fetched into the cache. If the pages are not cached, this doubles the speed. The number is
+ * small: a test kills the agent between two batches, so even a small epoch must have several. */
 #define BATCH_RECORDS 16u
 
 struct batch {
@@ -226,8 +224,8 @@ static int put_batch(struct pass *p, struct batch *batch)
 }
 
 /* Turn a record into the form that page_apply_batch() takes. A DUP record becomes a RAW record with
- * the current content of its source page. epochcheck.c ensures that this content is the same each
- * time the epoch is applied. */
+ * the present content of its source page. epochcheck.c ensures that this content is the same each
+ * time that the epoch is applied. */
 static struct page_record from_wire(struct ramfile *rf, const struct wire_record *record)
 {
 	uint8_t *page = ramfile_page(rf, record->index);

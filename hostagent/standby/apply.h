@@ -23,24 +23,31 @@ struct apply_info {
 };
 
 /* Read the frames in @data from GEOMETRY to EPOCH_END, and make every check of epochcheck.h.
- * @images: the guest's disks, whose sizes are known; NULL if it has none. Returns 0; -ESTALE if the
- * epoch is not of @term; -EBADMSG if it is not a whole, valid epoch; -ENOMEM. */
+ * @images: the guest's disks, whose sizes are known; NULL if it has none. Returns 0;
+ * -ESTALE: the epoch is not of @term;
+ * -EBADMSG: it is not a whole, valid epoch;
+ * -ENOMEM. */
 int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *images,
 		struct apply_info *ret_info) __attribute__((warn_unused_result));
 
 /* Apply the epoch: its layout, then its pages and its changes of disks, then its device state. Does
- * not change the copy's file `meta`. @images: the guest's disks, which must be open; NULL if it has
- * none. @data must have passed apply_check(), or the same checks frame by frame when it arrived
- * (epochcheck.h). Invalid data is refused all the same: nothing outside of the copy or past a
- * disk's end is accessed. Returns 0, and *ret_n_pages is the number of page records applied;
- * -EBADMSG if the data is broken; other -errno from files and images, after which the epoch must be
- * applied again. On error *ret_error says which file or image. */
+ * not change the copy's file `meta`.
+ * @images: the guest's disks, which must be open; NULL if it has none.
+ * @data: must have passed apply_check(), or the same checks frame by frame at its arrival
+ * (epochcheck.h). If @data is invalid all the same, it is refused. No byte outside of the copy or
+ * past a disk's end is accessed.
+ * Returns 0, and *ret_n_pages is the number of page records applied;
+ * -EBADMSG: the data is broken;
+ * other -errno from files and images: the epoch must be applied again.
+ * On error *ret_error says which file or image. */
 int apply_epoch(struct ramfile *rf, struct images *images, const uint8_t *data, size_t size,
 		uint64_t *ret_n_pages, struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Apply the DISK frames in @data, which follow each other there. They must have passed the checks
- * of apply_check() or epochcheck.h as part of an epoch. @images are open. Returns 0; -EBADMSG if
- * the data is broken; or -errno of an image. On error *ret_error says which one. */
+/* Apply the DISK frames in @data, one after the other. They must have passed the checks of
+ * apply_check() or epochcheck.h as part of an epoch. @images are open. Returns 0;
+ * -EBADMSG: the data is broken;
+ * other -errno of an image.
+ * On error *ret_error says which image. */
 int apply_disks(struct images *images, const uint8_t *data, size_t size, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -1,19 +1,21 @@
 /* clockview.h - computes the time that the guest's clock should show when its copy is promoted.
  *
- * Why: the device state of an epoch holds the guest's clock as it was at the seal. If the guest
- * resumes from this state some time later, its clock stays late by that time for good. So with each
- * epoch the primary sends a CLOCK frame. This frame says what the guest's clock must show at a
- * given time (mono_ns) of the primary's monotonic clock. At the promotion the primary cannot be
- * asked any more. So this host must compute what the primary's monotonic clock shows. When a CLOCK
- * arrives, this host computes the offset between the two hosts' clocks:
+ * Why: the device state of an epoch contains the guest's clock as it was at the seal. Without a
+ * correction, the promoted guest's clock would be late for good. So the primary sends a CLOCK frame
+ * with each epoch. The frame says what the guest's clock must show at the time mono_ns of the
+ * primary's monotonic clock. At the promotion this host cannot ask the primary. So it must compute
+ * what the primary's monotonic clock shows. At each CLOCK it computes the offset between the two
+ * hosts' clocks:
  *
  *	offset = our clock at the arrival of CLOCK - its mono_ns      = clocks' difference + delay
  *
- * An offset is too large by the delay of the CLOCK frame. So only the smallest offset is stored,
- * which comes from the CLOCK with the shortest delay. That delay is some ms, even if other frames
- * waited in queues for seconds. The clocks of two hosts run at rates that differ by up to about 100
- * ppm, so an old offset becomes wrong. Therefore the stored offset grows by CLOCKVIEW_LEAK_PPM (the
- * leak), until a CLOCK gives a smaller offset.
+ * An offset is too large by the delay of its CLOCK frame. So only the smallest offset is stored:
+ * that of the shortest delay. The shortest delay is some ms, even if other frames waited in queues
+ * for seconds.
+ *
+ * The clock rates of two hosts differ by up to about 100 ppm, so an old offset becomes wrong.
+ * Therefore the stored offset grows by CLOCKVIEW_LEAK_PPM (the leak). When a CLOCK gives a smaller
+ * offset, that offset replaces the stored one.
  *
  * Where: struct standby (standby_private.h) has a struct clockview, used on the standby's thread.
  * Pure: the caller passes in the times.

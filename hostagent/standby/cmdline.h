@@ -1,9 +1,8 @@
 /* cmdline.h - splits, checks and completes the standby's QEMU command line. Pure text, no I/O.
  *
- * Why: the operator writes the command once, as for a shell. This module splits the command without
- * a shell, so no other program can run. The module also checks the command: a mistake leads to an
- * error that names the option. Without the check, QEMU could die or, worse, start with the wrong
- * memory.
+ * Why: the operator writes the command as for a shell. This module splits the command without a
+ * shell, so that no other program can run. It also reports mistakes in the command, with the
+ * option's name. Without this check, QEMU could die or start with the wrong memory.
  *
  * Where: used by qemu.c, rehearse.c and hostagent/inspect. Threads: any (no state). Allocates.
  *
@@ -28,20 +27,31 @@ struct cmdline {
 	uint64_t ram_bytes; /* size of guest RAM, from -m */
 };
 
-/* Split and check @text. Quoting works as in a shell: '...' is literal; "..." may contain \" \\ \$
- * \`; outside of quotes \ may stand before any character; \ at a line's end joins two lines; # at
- * the start of a word starts a comment. Nothing is expanded: an unquoted $ ` | & ; < > ( ) is
- * refused. Also refused: options that Holdfast sets itself (-S -incoming -qmp -pidfile -mem-path, a
- * memory backend), options that cannot work (-daemonize -loadvm -numa), and a command without -m.
- * Returns 0 (the caller frees *ret_cmdline with cmdline_done()); -EINVAL with the reason in
- * *ret_error; -ENOMEM. */
+/* Split and check @text. Quoting works as in a shell:
+ *
+ *    '...'        is literal
+ *    "..."        can contain \" \\ \$ \`
+ *    \            outside of quotes: the next character is literal
+ *    \            at a line's end: joins two lines
+ *    #            starts a comment if it is at the start of a word
+ *
+ * Nothing is expanded. These are refused:
+ * - an unquoted $ ` | & ; < > ( )
+ * - options that Holdfast sets: -S -incoming -qmp -pidfile -mem-path, a memory backend
+ * - options that cannot work: -daemonize -loadvm -numa
+ * - a command without -m
+ *
+ * Returns 0 (the caller frees *ret_cmdline with cmdline_done());
+ * -EINVAL: @text is refused, and *ret_error says why;
+ * -ENOMEM. */
 int cmdline_parse(const char *text, struct cmdline *ret_cmdline, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Check the network back ends in @c (-netdev, -nic, -net tap,...): each of their taps must be one
- * of @taps, which the VM's configuration file names, and none may be there twice. If there are
- * several @taps, each must be there. Options in JSON form are not checked; if there is one, each of
- * @taps may be missing elsewhere. Returns 0, or -EINVAL with the reason in *ret_error. */
+/* Check the taps of the network back ends in @c (-netdev, -nic, -net tap,...). Each tap must be one
+ * of @taps, the taps that the VM's configuration file names. No tap must be there twice. If @taps
+ * has several taps, each of them must be there.
+ * Options in JSON form are not checked. If there is one, it can name any of @taps, so none counts
+ * as missing. Returns 0, or -EINVAL with the reason in *ret_error. */
 int cmdline_check_taps(const struct cmdline *c, const struct tap_names *taps,
 		       struct error *ret_error)
 	__attribute__((warn_unused_result));

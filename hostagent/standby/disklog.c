@@ -174,10 +174,10 @@ static bool is_copy(uint64_t kind)
 
 static int write_pieces(int fd, const struct iovec *pieces, size_t n_pieces, uint64_t at);
 
-/* Write the last entry of the chain @chain of @half again. An earlier agent may have written this
- * entry without bringing it to the disk: its fdatasync() failed, and the kernel has dropped the
- * write. The entry is still in the page cache, so it looks whole. If this entry were lost, a replay
- * would end before the next entry. */
+/* Write the last entry of the chain @chain of @half again. Perhaps an earlier agent wrote this
+ * entry, but its fdatasync() failed, and the kernel dropped the write. The entry is still in the
+ * page cache, so it looks whole. If a power failure then loses this entry, a replay ends before the
+ * next entry. */
 static int write_last_again(const struct disklog *log, unsigned half, const struct chain *chain)
 {
 	const uint64_t at = chain->end - entry_bytes(chain->last.size);

@@ -1,10 +1,10 @@
 /* disklog.h - logs the disk writes of acknowledged epochs in a file that outlives a power failure.
  *
- * Why: an epoch waits on tmpfs until it is applied, and the images are written through the page
- * cache. If this host loses its power, both are gone, and an image may be left between two epochs.
- * So the disk writes of each epoch go into this log, by fdatasync, before the epoch is
- * acknowledged. When the host starts again, the log is replayed into the images. The images are
- * then what the guest's disks were at the newest acknowledged epoch.
+ * Why: an epoch is stored on tmpfs until it is applied, and the images are written through the page
+ * cache. If this host loses its power, both are lost. An image can then be a mixture of two epochs.
+ * So before an epoch is acknowledged, its disk writes go into this log, with fdatasync. When the
+ * host starts again, the log is replayed into the images. After this the images are the guest's
+ * disks at the newest acknowledged epoch.
  *
  * The file has two halves, which are used in turn. Entries follow each other from a half's start:
  *
@@ -12,18 +12,19 @@
  *	half 1  [ entry 20 | entry 21 | ...old bytes            ]   ◄── newest: the half replayed
  *	                              ▲ next
  *
- * An entry goes into the other half if it does not fit. Before that, the caller brings all earlier
- * epochs to the images' disk (images_sync()). So the entries of the old half are no longer needed.
- * If the first entry of the other half is torn by a power failure, the old half is still whole.
+ * If an entry does not fit into the current half, it goes into the other half. Before that, the
+ * caller writes all earlier epochs to the images' disk (images_sync()). So the entries of the old
+ * half are no longer needed. If a power failure tears the first entry of the new half, the old half
+ * is still whole.
  *
- * Each entry is of one kind. While a disk is copied for the first time, its image changes without
- * the log, and is of no use. An entry NO_COPY is made before that, and an entry START after it.
+ * Before a disk is copied for the first time, an entry NO_COPY is made. During that copy the image
+ * changes without the log, and is useless to the guest. After the copy, an entry START is made.
  *
  *      usable ── disklog_append(NO_COPY) ──► not usable: changes that are not logged follow
  *	  ▲                                     │
  *	  └── images_sync(), then disklog_append(START) ──┘
  *
- * Entries from before a NO_COPY or START are never replayed: they could undo later changes.
+ * An entry before a NO_COPY or START is never replayed, because it could undo later changes.
  *
  * The file is filled with zeros when it is made. So an append changes no metadata, and fdatasync
  * costs one write and one flush of the disk.
@@ -60,23 +61,26 @@ struct disklog_state {
 	uint64_t epoch;
 };
 
-/* Open the log @path. If it is missing, make one of @bytes (rounded down to whole halves), or fail
- * with -ENOENT if @bytes is 0. A log that exists keeps its size and its entries. A torn entry and
- * all that follow it are ignored: their epochs were never acknowledged.
- * Returns 0, and the caller closes *ret with disklog_close(); -EINVAL if @bytes is out of its
- * limits; -EBADMSG if the file is not a log; -ENOSPC; or another -errno. *ret_error names the
- * file. */
+/* Open the log @path. If it is missing, make one of @bytes, rounded down to whole halves. An
+ * existing log keeps its size and its entries. A torn entry and all that follow it are ignored:
+ * their epochs were never acknowledged.
+ * Returns 0, and the caller closes *ret with disklog_close();
+ * -ENOENT: the log is missing and @bytes is 0;
+ * -EINVAL: @bytes is out of its limits;
+ * -EBADMSG: the file is not a log;
+ * -ENOSPC; other -errno.
+ * On error *ret_error names the file. */
 int disklog_open(const char *path, uint64_t bytes, struct disklog **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 struct disklog *disklog_close(struct disklog *log); /* accepts NULL, returns NULL */
 
 void disklog_get_state(const struct disklog *log, struct disklog_state *ret_state);
 
-/* Pass the writes of each entry that is still needed to @each, oldest first. These are the entries
- * from the newest START on, or all of the newest half if it has no START. If the newest entry is
- * NO_COPY, no entry is needed. @each returns 0, or a negative value, which ends the replay.
- * Replaying again gives the same images. Returns 0, the value of @each, -ENOMEM, or -errno of the
- * file. */
+/* Call @each with the writes of each entry that is still needed, oldest first. These are the
+ * entries from the newest START on. If the newest half has no START, they are all entries of that
+ * half. If the newest entry is NO_COPY, no entry is needed. A second replay gives the same images.
+ * @each returns 0, or a negative value, which ends the replay. Returns 0, the value of @each,
+ * -ENOMEM, or -errno of the file. */
 typedef int (*disklog_fn)(void *arg, const uint8_t *payload, size_t size);
 int disklog_replay(const struct disklog *log, disklog_fn each, void *arg)
 	__attribute__((warn_unused_result));
@@ -90,11 +94,14 @@ enum disklog_room {
 };
 enum disklog_room disklog_room(const struct disklog *log, uint64_t size);
 
-/* Append an entry of @kind: the @pieces are the disk writes of @epoch in @term. When this returns
- * 0, the entry is on the disk. Call images_sync() first if @kind is DISKLOG_START, or if @kind is
- * DISKLOG_WRITES and disklog_room() is DISKLOG_NEEDS_SYNC. Returns 0; -EFBIG if the room is
- * DISKLOG_TOO_LARGE; or -errno of the file (*ret_error names it). After an error the entry is not
- * in the log, and the caller must not acknowledge the epoch. */
+/* Append an entry of @kind. @pieces are the disk writes of @epoch in @term. When this returns 0,
+ * the entry is on the disk. Call images_sync() before an entry DISKLOG_START. Also call it before
+ * DISKLOG_WRITES if disklog_room() is DISKLOG_NEEDS_SYNC.
+ * Returns 0;
+ * -EFBIG: disklog_room() is DISKLOG_TOO_LARGE;
+ * other -errno of the file.
+ * On error *ret_error names the file. The entry is not in the log, and the caller must not
+ * acknowledge the epoch. */
 int disklog_append(struct disklog *log, uint64_t term, uint64_t epoch,
 		   enum disklog_kind kind, const struct iovec *pieces, size_t n_pieces,
 		   struct error *ret_error)

@@ -47,9 +47,9 @@ static int append(struct durable *d, uint64_t term, uint64_t epoch, enum disklog
 	return r;
 }
 
-/* Bring the images to the disk. After this the log needs no earlier entries. If this fails, record
- * it in `meta` for later agents: the kernel reports lost writes only once, so a later agent's
- * fdatasync() would succeed. */
+/* Write the images to the disk. After this the log needs no earlier entries. If this fails, record
+ * the failure in `meta`. The kernel reports lost writes only once, so a later agent's fdatasync()
+ * would succeed. */
 static int sync_images(struct durable *d, struct error *ret_error)
 {
 	struct ramfile_meta meta = d->rf->meta;
@@ -84,7 +84,8 @@ static int replay_entry(void *arg, const uint8_t *payload, size_t size)
 }
 
 /* Replay the log into the open images. Then append a START, so that no later agent replays these
- * entries again: somebody may start the guest on the images by hand. */
+ * entries again. Such a replay would do harm after somebody has started the guest on the images by
+ * hand. */
 static int replay_all(struct durable *d, const struct disklog_state *state, struct error *ret_error)
 {
 	struct error why = {""};

@@ -11,16 +11,16 @@
  *	held, does not follow it	images_sync(), then START with its writes
  *	larger than half of the log	NO_COPY; after it is applied: images_sync(), then START
  *
- * One log serves all disks of the VM. With a log per disk, two logs could end at different epochs
- * after a power failure: the disks would be of different moments.
+ * All disks of the VM use one log. With a log per disk, a power failure could leave two logs that
+ * end at different epochs.
  *
- * If images_sync() fails, no START follows for this copy, not even by later agents: `meta` says
- * "disks=lost" (ramfile.h). The entries in the log stay valid. A new copy is not affected.
+ * If images_sync() fails, `meta` says "disks=lost" (ramfile.h). After that no agent makes a START
+ * for this copy. The entries in the log stay valid. A new copy is not affected.
  *
  * A kill of the agent at any step is harmless: the copy on tmpfs tells the next agent what is
- * applied. The first held epoch that this agent receives is a START. After a power failure and a
- * replay, the images have the newest logged epoch: the newest acknowledged one, or the one after
- * it.
+ * applied. The first held epoch that the next agent receives is a START. After a power failure and
+ * a replay, the images have the newest logged epoch. That is the newest acknowledged epoch or the
+ * epoch after it.
  *
  * Where: epochlog.c reports the epochs, promote.c reports the promotion, orders.c recovers. Uses
  * disklog.h and images.h. Threads: one. Blocks on the disk.
@@ -61,45 +61,47 @@ struct durable {
 	uint64_t bytes; /* size of all spans together */
 };
 
-/* Open the log @path for the disks @images. If the log is missing, make one of @bytes, or do
- * nothing if @bytes is 0. @d is zeroed, or was closed. Does nothing if the log is open. Returns 0
- * or the error of disklog_open(), with *ret_error. */
+/* Open the log @path for the disks @images. If the log is missing, make one of @bytes; if @bytes is
+ * 0, do nothing. @d is zeroed, or was closed. If the log is open already, do nothing. Returns 0 or
+ * the error of disklog_open(), with *ret_error. */
 int durable_open(struct durable *d, struct ramfile *rf, struct images *images, const char *path,
 		 uint64_t bytes, struct error *ret_error) __attribute__((warn_unused_result));
 void durable_close(struct durable *d); /* accepts a zeroed struct, and one that is closed */
 
-/* After a crash of the host: replay the log into the images and bring them to the disk. Call this
- * only if the copy on tmpfs is gone, and never if the guest was promoted here. Does nothing if the
- * log is empty or says NO_COPY. Returns 1 if the images hold *ret_state's epoch now; 0 if the log
- * makes no claim; -EBUSY if another QEMU uses an image; other -errno with *ret_error. The images
- * are closed afterwards. */
+/* After a crash of the host: replay the log into the images, and write them to the disk. Call this
+ * only if the copy on tmpfs is gone, and never if the guest was promoted here. If the log is empty
+ * or its newest entry is NO_COPY, does nothing. The images are closed afterwards.
+ * Returns 1 if the images now have the content of *ret_state's epoch;
+ * 0: there was nothing to replay;
+ * -EBUSY: another QEMU uses an image;
+ * other -errno, with *ret_error. */
 int durable_recover(struct durable *d, struct disklog_state *ret_state, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Note that an epoch begins, and where each DISK frame is: at @offset of the epoch's file.
- * durable_frame() returns 0 or -ENOMEM. */
+/* durable_begin(): an epoch begins. durable_frame(): a DISK frame is at @offset of the epoch's
+ * file; returns 0 or -ENOMEM. */
 void durable_begin(struct durable *d, bool is_unheld);
 int durable_frame(struct durable *d, uint64_t offset, uint64_t bytes)
 	__attribute__((warn_unused_result));
 
 /* Make the entry of @epoch of @term. The file @fd has the whole epoch. All earlier epochs are
- * applied; @applied is the last one. Returns 0 if the epoch may be acknowledged; or -errno with
- * *ret_error if the epoch must be refused. */
+ * applied; @applied is the last one. Returns 0: the epoch may be acknowledged;
+ * -errno, with *ret_error: the epoch must be refused. */
 int durable_complete(struct durable *d, int fd, uint64_t term, uint64_t epoch, uint64_t applied,
 		     struct error *ret_error) __attribute__((warn_unused_result));
 /* Call this when the epoch is stored: durable_complete() has succeeded, and the epoch's file has
  * its final name. */
 void durable_stored(struct durable *d, uint64_t epoch);
-/* Call this when the stored epoch is applied. Returns 0, or -errno with *ret_error if the images
- * cannot be brought to the disk; the next epoch tries again. */
+/* Call this when the stored epoch is applied. Returns 0. If the images cannot be written to the
+ * disk, returns -errno with *ret_error; the next epoch tries again. */
 int durable_applied(struct durable *d, uint64_t term, uint64_t epoch, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Call this when epochs may be missing, or another term begins: the next held epoch is a START. */
 void durable_forget(struct durable *d);
 
-/* Append a NO_COPY. Call this before the guest itself runs on the images, or before epochs are
- * applied that are not logged. Does nothing if the log is empty or ends with NO_COPY. Returns 0 or
+/* Append a NO_COPY. Call this before the guest itself runs on the images, and before epochs are
+ * applied without the log. If the log is empty or ends with NO_COPY, does nothing. Returns 0 or
  * -errno with *ret_error. */
 int durable_end(struct durable *d, struct error *ret_error) __attribute__((warn_unused_result));
 

@@ -63,8 +63,8 @@ static int refuse_format(struct epochcheck *c, struct epochcheck_error *e,
 
 /* ---- geometry */
 
-/* Returns the length of "7.2" in "7.2.22 Debian ...". The formats in which devices are migrated
- * change only from one such series to the next. */
+/* Returns the length of "7.2" in "7.2.22 Debian ...". Only a new series such as 7.2 changes the
+ * formats in which devices are migrated. */
 static size_t series_size(const char *version)
 {
 	size_t major = strspn(version, "0123456789");
@@ -198,17 +198,16 @@ int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch,
 	return 0;
 }
 
-/* A DUP record fills one page with the bytes of another page, the record's source. An epoch may be
- * applied again after a try that was interrupted at any point (epochlog.h, L4). The source must
- * have the same bytes each time that the DUP record is applied. This is so
- *  - in an epoch that is not FULL, if no later record of the epoch changes the source. So we mark
- *    each source, and refuse later records of a marked page. The source may be a page that has no
- *    record in this epoch.
- *  - in a FULL epoch, if the source has a record before the DUP record. (A page's first record
- *    either replaces the whole page, or is a delta. Before such a delta is applied, the page is
- *    cleared. So after its first record a page has the same content at each try. Records after the
- *    DUP record do no harm.) So we mark each page that has a record, and refuse a DUP whose source
- *    is not marked.
+/* A DUP record fills one page with the bytes of another page, the record's source. An agent can be
+ * killed while it applies an epoch, and the epoch is then applied again (epochlog.h, L4). Each time
+ * the source must have the same bytes.
+ * - In an epoch that is not FULL, no later record of the epoch must change the source. So we mark
+ *   each source, and refuse later records of a marked page. The source can be a page without a
+ *   record in this epoch.
+ * - In a FULL epoch, the source must have a record before the DUP record. So we mark each page that
+ *   has a record, and refuse a DUP whose source is not marked. A page's first record replaces the
+ *   page, or is a delta against a cleared page. So after this record the page has the same content
+ *   each time. Later records of the source do no harm.
  * Returns NULL if the record is valid, otherwise what is wrong. */
 static const char *check_dup(struct epochcheck *c, const struct wire_record *record)
 {
@@ -398,7 +397,7 @@ static int check_place(struct epochcheck *c, const struct wire_header *h,
 		return refuse(c, e, WIRE_STREAM_ERROR_ORDER,
 			      "%s has number %" PRIu32 ", %" PRIu32 " was due",
 			      wire_type_name(h->type), h->seq, c->n_frames);
-	/* Count headers as well as payloads, since frames without payload fill the buffer too.
+	/* Count headers as well as payloads: frames without payload fill the buffer too.
 	 * frame_bytes never exceeds bytes_max, so the subtraction cannot wrap around. */
 	if (WIRE_HEADER_SIZE + (uint64_t)h->payload_size > c->bytes_max - c->frame_bytes)
 		return refuse(c, e, WIRE_STREAM_ERROR_LIMIT,

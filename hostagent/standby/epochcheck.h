@@ -1,12 +1,12 @@
 /* epochcheck.h - checks that a sequence of frames is a whole, well-formed epoch. Pure.
  *
  * Why: after an epoch was acknowledged, applying it must not fail because of its content. So each
- * frame is checked here when it arrives, before it is stored, and every fault is found.
+ * frame is checked when it arrives, before it is stored.
  *
- * Where: used by epochlog.c (for frames from the network), apply.c (for a stored epoch that is read
- * again after a restart), and the fuzz target. Calls wire/msg.h, codec. Threads: one. Allocates
- * memory only when a GEOMETRY arrives: 1/16384 of the guest's size, for the marks that DUP records
- * need.
+ * Where: used by epochlog.c (for frames from the network) and the fuzz target. apply.c uses it for
+ * a stored epoch, which is read again after a restart. Calls wire/msg.h, codec. Threads: one.
+ * Allocates memory only when a GEOMETRY arrives: marks for DUP records, 1/16384 of the guest's
+ * size.
  *
  *	             GEOMETRY(new generation)              EPOCH_BEGIN(last+1)
  *	  [no stream] ───────────────────────► [between] ────────────────────► [inside] ─┐ PAGES,
@@ -14,8 +14,8 @@
  *	       └────────────────────────────────────┴──────────────────────────────┘
  *
  * The frames within an epoch are PAGES, DEVICE, DISK and CLOCK. The drawing shows an ordinary
- * epoch, whose number is the last epoch's plus 1. A FULL epoch may have any higher number. A frame
- * of an older generation, which may come from the gateway's relay buffer, is dropped.
+ * epoch, whose number is the last epoch's plus 1. A FULL epoch can have any higher number. A frame
+ * of an older generation is dropped; the gateway's relay buffer can send such frames.
  */
 #ifndef STANDBY_EPOCHCHECK_H
 #define STANDBY_EPOCHCHECK_H
@@ -75,11 +75,11 @@ struct epochcheck {
 	uint8_t plain[WIRE_PAYLOAD_MAX]; /* payload of a packed frame while it is checked */
 };
 
-/* Unpack @frame into @scratch (WIRE_PAYLOAD_MAX bytes) if it has WIRE_FLAG_LZ4. The payload of
- * *ret_plain is borrowed from @scratch if the frame was unpacked, else from @frame. Frames are
- * stored packed, as they arrived, and unpacked each time they are read. So the frames' checksums
- * stay valid, less is written, and applying an epoch again reads the same bytes. Returns 0, or
- * -EPROTO with *ret_error. */
+/* If @frame has WIRE_FLAG_LZ4, unpack it into @scratch (WIRE_PAYLOAD_MAX bytes). The payload of
+ * *ret_plain is then borrowed from @scratch, else from @frame.
+ * Frames are stored packed, as they arrived, and unpacked each time they are read. So the frames'
+ * checksums stay valid, and less is written.
+ * Returns 0, or -EPROTO with *ret_error. */
 int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch,
 		      struct wire_frame *ret_plain, struct wire_error *ret_error)
 	__attribute__((warn_unused_result));
@@ -94,10 +94,13 @@ void epochcheck_done(struct epochcheck *c); /* accepts a zeroed struct */
 void epochcheck_reset(struct epochcheck *c);
 
 /* Check the next frame, whose header wire_frame_decode() has accepted. @ours is the warm QEMU's
- * geometry; a GEOMETRY frame that differs from it is refused. If @ours is NULL, the geometry is not
- * compared. Returns an enum epochcheck_verdict (>= 0; if it is COMPLETE, last_epoch is the number
- * of this epoch); -EPROTO if the frame is refused; -ENOMEM if there is no memory for the marks. On
- * both errors *ret_error says why, and the stream is reset as by epochcheck_reset(). */
+ * geometry. A GEOMETRY frame that differs from it is refused. If @ours is NULL, the geometry is not
+ * compared.
+ * Returns an enum epochcheck_verdict (>= 0). If it is COMPLETE, last_epoch is the number of this
+ * epoch.
+ * -EPROTO: the frame is refused;
+ * -ENOMEM: there is no memory for the marks.
+ * On error *ret_error says why, and the stream is reset as by epochcheck_reset(). */
 int epochcheck_frame(struct epochcheck *c, const struct wire_frame *frame,
 		     const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));

@@ -1,11 +1,11 @@
 /* epochlog.h - buffers a whole epoch and then applies it to the copy. Even if the agent is killed
  * at any instant, the copy can be completed to a whole epoch.
  *
- * Why: Holdfast promises atomic epochs. The copy in the file `ram` is changed in place, since a
- * second one would need as much memory again. So while an epoch is being applied, the copy is a
- * mixture of two epochs, a state that the guest never had. If the agent is killed at that time, the
- * next agent makes the copy whole: it applies the epoch again from its start. So the epoch's file
- * stays on tmpfs until `meta` says that the epoch was applied.
+ * Why: Holdfast promises atomic epochs. The copy in the file `ram` is changed in place, because a
+ * second copy would need as much memory again. So while an epoch is being applied, the copy is a
+ * mixture of two epochs. If the agent is killed at that time, the next agent applies the epoch
+ * again from its start. So the epoch's file stays on tmpfs until `meta` says that the epoch was
+ * applied.
  *
  * Where: stream.c passes in the frames and sends the acknowledgements. Uses epochcheck.h (to check
  * the epoch), ramfile.h (the copy) and images.h (the guest's disks). Threads: one.
@@ -16,46 +16,43 @@
  *	                                                lost               disks,
  *	                                                                   device
  *
- * A file holds the frames as they arrived: GEOMETRY, EPOCH_BEGIN, PAGES, DEVICE, DISK and CLOCK,
- * EPOCH_END, each with its header and checksum. Files are reused for later epochs, since their
- * tmpfs pages are allocated already. So bytes after EPOCH_END may be left from an earlier epoch,
+ * A file contains the frames as they arrived: GEOMETRY, EPOCH_BEGIN, PAGES, DEVICE, DISK, CLOCK and
+ * EPOCH_END. Each frame has its header and checksum. Files are reused for later epochs, because
+ * their tmpfs pages are allocated already. Bytes after EPOCH_END can be left from an earlier epoch,
  * and are ignored.
  *
- * The invariants below hold at every instant. All files are in this host's memory (disk images are
- * in its page cache). So after a kill -9, exactly the system calls and stores made so far have
+ * The invariants below are true at every instant. All files are in this host's memory (disk images
+ * are in its page cache). So after a kill -9, exactly the system calls and stores made so far have
  * taken effect, in program order. The files on tmpfs need no fsync: a crash of the host loses the
- * guest's memory anyway. Before a promotion the disk images need no fsync either, because the disk
- * log has all that they may lose (L9).
+ * guest's memory anyway. Before a promotion the disk images need no fsync either: the disk log has
+ * all that they can lose (L9).
  *
- *  L1 A file named .complete holds one whole epoch that has passed every check. (The file gets this
- *     name only after the last check.)
- *  L2 EPOCH_ACK(N) is sent only when epoch-N.complete exists or applied >= N. (The ack is sent
- *     after the rename.)
- *  L3 meta.applied = N means: copy and disks are epoch N, or they are partly epoch N+1 and
- *     epoch-(N+1).complete exists. (Applying begins after the rename. `meta` is replaced after the
- *     last store and the last write to a disk. Then the file is removed.)
- *  L4 Applying an epoch again from its start gives the same copy and disks, however far an earlier
- *     try came:
- *     - A record gives bytes their new values; it adds nothing to the old ones. So each byte gets
- *       its final value from the same record each time. Other bytes are not changed.
- *     - A DUP record copies the same bytes each time. In an ordinary epoch no later record changes
- *       its source page; in a FULL epoch an earlier record has set the source page (epochcheck.c,
- *       check_dup()).
- *     - In a FULL epoch, a page or a piece of the device blob is cleared first in two cases: it has
- *       no record, or its first record is a delta (against a zero page). So no old content is left.
+ *  L1 A file named .complete contains one whole epoch that has passed every check.
+ *  L2 EPOCH_ACK(N) is sent only if epoch-N.complete exists or applied >= N.
+ *  L3 If meta.applied = N, copy and disks are epoch N or a mixture of epochs N and N+1. If they
+ *     are a mixture, epoch-(N+1).complete exists. This is so because of the order of the steps:
+ *     rename to .complete, apply to memory and disks, replace `meta`, remove the file.
+ *  L4 An epoch can be applied again from its start at any time. The result is always the same:
+ *     - A record sets bytes to new values, whatever the old values are. So each byte gets its
+ *       final value from the same record each time. Other bytes are not changed.
+ *     - A DUP record copies the same bytes each time (epochcheck.c, check_dup()). In an ordinary
+ *       epoch no later record changes its source page. In a FULL epoch an earlier record has set
+ *       the source page.
+ *     - In a FULL epoch, no old content is left. A page (or a piece of the device blob) without a
+ *       record is cleared. If its first record is a delta, it is cleared before that.
  *     - `device` is replaced as a whole. Bytes after the end of `device` count as zero, both before
- *        and after the replacement.
+ *       and after the replacement.
  *     - Records of a disk are applied in the order in which they came. So if two records overlap,
  *       the bytes of the later one remain, each time. A FULL epoch clears nothing on a disk: bytes
  *       that no record covers stay as they are.
  *  L5 A .part is never applied. At open it is removed or becomes `spare`.
  *  L6 Until the .complete of an epoch exists, the epoch changes neither the copy nor the disks
- *     (L3). This is true of FULL epochs too, so the old state stays usable until then.
- *  L7 All files are of one term: an epoch file of another term than meta's is removed at open.
- *     meta.applied = 0 means that the copy is worthless and that the next epoch must be FULL. The
- *     disks are then of no known epoch, so the primary must send all of their content again.
- *  L8 No disk is written once a promotion has begun: this module applies epochs and opens images
- *     only in phase COPY, and promote.c closes the images before QEMU may write to them.
+ *     (L3). This is true of FULL epochs, too.
+ *  L7 All files are of one term. epochlog_open() removes an epoch file of another term than meta's.
+ *     If meta.applied = 0, the copy is worthless, and the next epoch must be FULL. The disks are
+ *     of no known epoch, so the primary must send all of their content again.
+ *  L8 After a promotion has begun, this agent writes to no disk. This module applies epochs and
+ *     opens images only in phase COPY. promote.c closes the images before QEMU can write to them.
  *  L9 With a disk log, its newest entry covers each acknowledged epoch (durable.h). An epoch's
  *     entry is on the disk before its file is named .complete. If the agent is killed in between,
  *     that epoch was never acknowledged. The next entry is then a START, and the entry of that
@@ -111,11 +108,15 @@ struct epochlog {
 };
 
 /* Start with the copy @rf. Remove the unfinished and stale epochs that an earlier process left. If
- * that process left a complete epoch of the term rf->meta.term, apply this epoch. @images: the
- * guest's disks, opened when an epoch must be checked or applied; NULL if the guest has none.
- * @bytes_max: largest size of one epoch's file, with the headers of all frames. A promoted copy
- * (phase not COPY) is not changed. Returns 0; -EBADMSG if a .complete file does not pass the checks
- * (something has changed it); -ENOMEM; other -errno. On error log->why says why. */
+ * that process left a complete epoch of the term rf->meta.term, apply this epoch. A promoted copy
+ * (phase not COPY) is not changed.
+ * @images: the guest's disks, opened when an epoch must be checked or applied; NULL: the guest has
+ * none.
+ * @bytes_max: largest size of one epoch's file, with the headers of all frames.
+ * Returns 0;
+ * -EBADMSG: something has changed a .complete file, so it does not pass the checks;
+ * -ENOMEM; other -errno.
+ * On error log->why says why. */
 int epochlog_open(struct ramfile *rf, struct images *images, uint64_t bytes_max,
 		  struct epochlog *log) __attribute__((warn_unused_result));
 
@@ -158,24 +159,26 @@ int epochlog_vote(struct epochlog *log, uint64_t term, enum ramfile_vote vote)
 /* Returns the last complete epoch of the term, which is applied or waits to be applied; 0: none. */
 uint64_t epochlog_complete(const struct epochlog *log);
 
-/* Check and store the next frame of the stream. @ours is the warm QEMU's geometry; a GEOMETRY frame
+/* Check and store the next frame of the stream. @ours is the warm QEMU's geometry. A GEOMETRY frame
  * that differs from it is refused. If @ours is NULL (in tests), the geometry is not compared. On
  * error the copy and earlier epochs are as they were. Returns
  * - 0: the frame was stored, or dropped because it is of an older generation;
  * - 1: this frame completed an epoch, which cannot be lost any more. Acknowledge epoch
  *   epochlog_complete(), then call epochlog_apply();
- * - -EPROTO: the frame is refused, and nothing of its epoch is kept. Send *ret_error as
- *   STREAM_ERROR and close the connection;
- * - other -errno: the frame could not be stored. Also send *ret_error and close the connection. */
+ * - -EPROTO: the frame is refused, and nothing of its epoch is kept;
+ * - other -errno: the frame could not be stored.
+ * On error, send *ret_error as STREAM_ERROR and close the connection. */
 int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 		   const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Apply the complete epoch to the copy and the disks, if it is not applied yet. Takes as long as
- * copying the epoch's pages, and can wait for the disks. Returns 0 if copy and disks have the state
- * of epoch epochlog_complete(); -EBADMSG if the epoch's file is not valid; -EBUSY if the guest was
- * promoted; or another -errno: the epoch is still stored, so try again. On error log->why says
- * why. */
+/* If the complete epoch is not applied yet, apply it to the copy and the disks. Takes as long as
+ * copying the epoch's pages, and can wait for the disks.
+ * Returns 0 if copy and disks have the state of epoch epochlog_complete();
+ * -EBADMSG: the epoch's file is not valid;
+ * -EBUSY: the guest was promoted;
+ * other -errno: the epoch is still stored, so try again.
+ * On error log->why says why. */
 int epochlog_apply(struct epochlog *log) __attribute__((warn_unused_result));
 
 #endif

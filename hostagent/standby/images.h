@@ -1,13 +1,13 @@
 /* images.h - the standby's disk images: raw files, block devices or qcow2 files with the content
  * that the guest's disks had at the end of the last applied epoch.
  *
- * Why: a promoted guest must continue with memory and disks of the same moment. The warm QEMU has
- * the images open too, but it neither reads nor writes them before the promotion. Until the
- * promotion, this host's agent is the only process that writes to them.
+ * Why: a promoted guest must continue with memory and disks of the same moment. Before the
+ * promotion, only this host's agent writes to the images. The warm QEMU has the images open too,
+ * but does not read or write them.
  *
  * Where: epochcheck.c compares the records with names and sizes, and apply.c applies the records.
  * epochlog.c opens the images (never after the guest was promoted), promote.c closes them. Threads:
- * one at a time. images_open() and the functions that write may block on the disk.
+ * one at a time. images_open() and the functions that write can block on the disk.
  *
  *	disks = root:/var/lib/holdfast/web1.raw data:/dev/vg0/web1-data
  *	disks = root:qcow2:/var/lib/holdfast/web1.qcow2
@@ -72,8 +72,8 @@ struct images {
 	uint64_t flushed_ns;	/* when images_flush_soon() last made the kernel write */
 };
 
-/* Store the names and paths of @disks, without opening anything. Returns 0, or -EINVAL if there are
- * more than IMAGES_MAX, or a name is not valid or occurs twice; *ret_error says which. */
+/* Store the names and paths of @disks, without opening anything. Returns 0. If there are more than
+ * IMAGES_MAX, or a name is not valid or occurs twice, returns -EINVAL; *ret_error says which. */
 int images_init(struct images *images, const struct standby_disk *disks, uint32_t n,
 		struct error *ret_error) __attribute__((warn_unused_result));
 
@@ -130,9 +130,11 @@ int images_check(const struct image *image, const struct wire_disk_record *recor
 	__attribute__((warn_unused_result));
 
 /* Carry out one record. The bytes of ZERO and DISCARD read as zeros afterwards. Returns 0 if the
- * page cache has the new content of all bytes; -EBADF if the images are closed; -ERANGE as
- * images_check(); or another -errno: some bytes may still be old, so the epoch must be applied
- * again. On error *ret_error names disk, path and offset. */
+ * page cache has the new content of all bytes;
+ * -EBADF: the images are closed;
+ * -ERANGE: see images_check();
+ * other -errno: some bytes can still be old, so the epoch must be applied again.
+ * On error *ret_error names disk, path and offset. */
 int images_apply(struct images *images, struct image *image, const struct wire_disk_record *record,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
@@ -140,8 +142,8 @@ int images_apply(struct images *images, struct image *image, const struct wire_d
 void images_begin_checks(struct images *images);
 
 /* Compare the image with a HASH record, and add the result to `checked`. Bytes that cannot be read
- * count as different. The images must be open. Each difference is logged. Reads what the page cache
- * has, so wrong bytes on the disk below it may not be noticed. */
+ * count as different. The images must be open. Each difference is logged. Reads through the page
+ * cache: if the cache has a block, wrong bytes on the disk are not found. */
 void images_compare(struct images *images, struct image *image,
 		    const struct wire_disk_record *record);
 

@@ -20,9 +20,8 @@ void standby_set_warm(struct standby *sb)
 
 /* ---- QEMU */
 
-/* Check that the command has the same RAM size as the copy. The operator may have changed the
- * command since the copy was made: then ramfile_reserve() would drop the copy. Returns 0 or
- * -EINVAL. */
+/* Check that the command has the same RAM size as the copy. If the operator has changed the command
+ * since then, ramfile_reserve() would drop the copy. Returns 0 or -EINVAL. */
 static int check_ram(const struct standby *sb, struct error *ret_error)
 {
 	if (!epochlog_complete(&sb->log) || !sb->rf.ram ||
@@ -42,8 +41,8 @@ static int start_qemu(struct standby *sb, struct error *ret_error)
 	r = check_ram(sb, ret_error);
 	if (r < 0)
 		return r;
-	/* START has reserved RAM already, but a purge may have freed it: reserve RAM again. A
-	 * promotion needs no buffer for epochs, and must not fail for want of one. */
+	/* START has reserved RAM already, but a purge can have freed it: reserve RAM again. Reserve
+	 * no buffer for epochs: a promotion needs none, and must not fail for lack of one. */
 	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
 	if (r < 0)
 		return error_set(ret_error, r, "cannot reserve guest RAM in %s: %s", sb->rf.dir,
@@ -123,8 +122,8 @@ void standby_check_qemu(struct standby *sb, uint64_t now_ns)
 
 /* ---- START */
 
-/* Check that the guest itself does not run on this host: only then may this host keep a copy.
- * Returns 0, or -EBUSY if the guest runs here. */
+/* Check that the guest does not run on this host. If it does, this host must not keep a copy:
+ * returns -EBUSY. Returns 0 if it does not. */
 static int check_no_guest(struct standby *sb, struct error *ret_error)
 {
 	if (sb->rf.meta.phase == RAMFILE_COPY || qemu_find(&sb->qemu) == -ESRCH)
@@ -135,8 +134,7 @@ static int check_no_guest(struct standby *sb, struct error *ret_error)
 			 (int)sb->qemu.pid, sb->rf.meta.term);
 }
 
-/* Enter @term. If the copy is of an older term, drop it: promoting it would set the guest back to
- * an old state. */
+/* Enter @term. If the copy is of an older term, drop it, because it is too old for a promotion. */
 static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	bool resized = sb->rf.ram && sb->rf.ram_bytes != sb->qemu.cmdline.ram_bytes;
@@ -153,7 +151,7 @@ static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error
 	return r;
 }
 
-/* Read the command file, and end the warm QEMU if the command has changed. Returns 0 or -errno. On
+/* Read the command file. If the command has changed, end the warm QEMU. Returns 0 or -errno. On
  * error the state is FAILED. */
 static int load_for_start(struct standby *sb, struct error *ret_error)
 {
@@ -193,8 +191,8 @@ static void name_disk_log(const struct standby *sb, char path[DISK_LOG_PATH_ROOM
 		snprintf(path, DISK_LOG_PATH_ROOM, "%s.hflog", sb->images.item[0].path);
 }
 
-/* Open the disk log, before epochs arrive. With disk_durability = memory, a log from an earlier
- * time gets the entry NO_COPY: epochs are not logged from here on. */
+/* Open the disk log, before epochs arrive. With disk_durability = memory, epochs are not logged: if
+ * there is a log from an earlier time, append NO_COPY to it. */
 static int open_disk_log(struct standby *sb, struct error *ret_error)
 {
 	char path[DISK_LOG_PATH_ROOM];
@@ -285,8 +283,8 @@ static int start_for_promotion(struct standby *sb, struct error *ret_error)
 	return error_set(ret_error, r, "%.500s; %.500s", first.text, fault.text);
 }
 
-/* Try to promote once. If this fails and the copy is still intact, end QEMU, so that the next try
- * starts a new one. */
+/* Try to promote once. If this fails and the copy is intact, end QEMU, so that the next try starts
+ * a new QEMU. */
 static int try_promote(struct standby *sb, struct standby_command *c)
 {
 	int r = 0;

@@ -52,8 +52,9 @@ static void refuse(const struct standby *sb, struct standby_peer *peer, uint16_t
 	peer->link = link_free(peer->link);
 }
 
-/* Handle the primary's first BEAT: if this host has voted for the primary, use the connection as
- * the stream. Returns 0, or -errno if the primary must not stream to this host. */
+/* Handle the primary's first BEAT. If this host has voted for the primary, use the connection as
+ * the stream. If not, the primary must not stream to this host: returns -errno. Returns 0 on
+ * success. */
 static int start_direct(struct standby *sb, const struct wire_frame *beat)
 {
 	const struct ramfile_meta *meta = &sb->rf.meta;

@@ -93,9 +93,8 @@ static int step_apply(struct promotion *p)
 	return 0;
 }
 
-/* Hand the images over to QEMU: write all applied changes to the disk, then close the images. From
- * here on this process has no descriptor with which it could write to the images (epochlog.h,
- * L8). */
+/* Leave the images to QEMU: write all applied changes to the disk, then close the images. From here
+ * on this process has no descriptor of the images, so it cannot write to them (epochlog.h, L8). */
 static int step_disks(struct promotion *p)
 {
 	struct images *images = p->log->images;
@@ -107,7 +106,7 @@ static int step_disks(struct promotion *p)
 	r = images_open(images, &error);
 	if (r == 0)
 		r = images_sync(images, &error);
-	/* Tell later agents, by an entry in the log, not to replay the log: they would overwrite
+	/* Append an entry that tells later agents not to replay the log. A replay would overwrite
 	 * what the guest itself writes. */
 	if (r == 0 && p->log->durable)
 		r = durable_end(p->log->durable, &error);
@@ -118,9 +117,9 @@ static int step_disks(struct promotion *p)
 	return r < 0 ? fail(p, r, "the guest's disks", error.text) : 0;
 }
 
-/* Write the blocks beside main memory into QEMU's memory. A QEMU with -incoming leaves them empty,
- * because a migration usually fills them. With an empty firmware block the guest would continue but
- * could never boot again; with empty video RAM its screen would be black. */
+/* Write the blocks other than main memory into QEMU's memory. A QEMU with -incoming leaves them
+ * empty, because a migration usually fills them. With an empty firmware block the guest could never
+ * boot again. With empty video RAM its screen would be black. */
 static int step_blocks(struct promotion *p)
 {
 	struct guestmem *mem = NULL;
@@ -152,8 +151,8 @@ static int step_blocks(struct promotion *p)
 
 /* How far the incoming migration has got. */
 struct load_state {
-	/* the file with the device state. QEMU reads from a copy of this descriptor; the file
-	 * offset, which both share, shows how much it has read */
+	/* The file with the device state. QEMU reads from a copy of this descriptor. Both share the
+	 * file offset, which shows how much QEMU has read */
 	int fd;
 	uint64_t read_bytes; /* how much of the file QEMU had read when last checked */
 	bool completed;

@@ -63,28 +63,36 @@ struct qemu {
 };
 
 /* Initialize *q, without starting a process. @role: "standby" or "rehearsal", part of the files'
- * names. @ram_path: the RAM file, which must exist before qemu_start(); borrowed for the life of
- * *q. Returns 0 (free *q with qemu_done()), or -ENAMETOOLONG with *ret_error if run_dir is too long
- * for a socket's path. */
+ * names. @ram_path: the RAM file, borrowed for the life of *q. The file must exist before
+ * qemu_start().
+ * Returns 0 (free *q with qemu_done());
+ * -ENAMETOOLONG: run_dir is too long for a socket's path; *ret_error says so. */
 int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_dir,
 	      const char *ram_path, struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Set the command with which the next QEMU is started. Checks @command (and that it uses the tap
- * q->taps), and adds the options of a standby. A QEMU that is already warm is not affected. Returns
- * 1 if the command has changed; 0 if it has not; -EINVAL with the reason in *ret_error; -ENOMEM. On
- * error the old command stays. */
+/* Set the command for the next QEMU that is started. Checks @command, and that it uses the taps
+ * q->taps. Adds the options of a standby. A QEMU that is already warm is not affected.
+ * Returns 1 if the command has changed; 0 if it has not;
+ * -EINVAL: the command is refused, and *ret_error says why;
+ * -ENOMEM.
+ * On error the old command stays. */
 int qemu_set_command(struct qemu *q, const char *command, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Free *q; the process continues. */
 void qemu_done(struct qemu *q);
 
-/* Ensure that *q has a warm QEMU. If *q has none, look for a QEMU that an earlier agent left. Adopt
- * that QEMU if it has the same arguments and still waits for its state. Otherwise end it, and start
- * a new one. Blocks until QEMU's monitor has answered and the machine was inspected, @timeout_ms at
- * most. Returns 0, and q->pid, qmp, info and geometry are valid; -EIO if QEMU died (*ret_error has
- * the end of its log); -EINVAL if no command was set; -ETIMEDOUT; -ENOTSUP if this VM cannot be
- * protected; other -errno. On error no process is left and *ret_error says why. */
+/* Ensure that *q has a warm QEMU. If *q has none, look for a QEMU that an earlier agent left. If
+ * that QEMU has the same arguments and still waits for its state, adopt it. If not, end that QEMU
+ * and start a new one. Blocks until QEMU's monitor has answered and the machine was inspected,
+ * @timeout_ms at most.
+ * Returns 0, and q->pid, qmp, info and geometry are valid;
+ * -EIO: QEMU died; *ret_error has the end of its log;
+ * -EINVAL: no command was set;
+ * -ETIMEDOUT: QEMU did not answer in time;
+ * -ENOTSUP: this VM cannot be protected;
+ * other -errno.
+ * On error no process is left and *ret_error says why. */
 int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -108,10 +116,12 @@ void qemu_release_monitor(struct qemu *q);
  * Returns 0, -ETIMEDOUT or -errno. */
 int qemu_kill(struct qemu *q) __attribute__((warn_unused_result));
 
-/* End the warm process, either the process in *q or a process that an earlier agent left. Does not
- * end an earlier agent's process if a guest runs in it. Returns 0 if there is no process any more;
- * -EBUSY if a guest runs in the process (*ret_error names the process); -ETIMEDOUT; other
- * -errno. */
+/* End the warm process: the one in *q, or one that an earlier agent left. If a guest runs in an
+ * earlier agent's process, does not end it.
+ * Returns 0 if there is no process any more;
+ * -EBUSY: a guest runs in the process; *ret_error names the process;
+ * -ETIMEDOUT: the process did not end in time;
+ * other -errno. */
 int qemu_end(struct qemu *q, struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

@@ -30,8 +30,8 @@ static const char *path_of(const struct ramfile *rf, const char *name, char path
 }
 
 /* Replace the file @name. For a moment both the old and the new file exist. If the file system is
- * full, remove the file `room`: the new file then uses the pages of `room`. Later the old file's
- * pages are free, and `room` is made again. */
+ * full, remove the file `room`: the new file then uses its pages. Later make `room` again from the
+ * old file's pages. */
 static int replace(struct ramfile *rf, const char *name, const void *data, size_t size)
 {
 	char path[PATH_ROOM];
@@ -162,8 +162,8 @@ static int map_reserved(struct ramfile *rf, const char *name, uint64_t size, uin
 	at = map(fd, size);
 	if (!at)
 		return -errno;
-	/* Map all pages now, so that the first epochs cause no page faults. If this fails, the
-	 * first epochs are slower, but nothing else is wrong. */
+	/* Map all pages now, so that the first epochs cause no page faults. A failure is harmless:
+	 * the first epochs are slower. */
 	progress_begin(rf->progress, "mapped", "of guest RAM", size);
 	for (uint64_t done = 0; done < size; done += PIECE_BYTES) {
 		(void)madvise(at + done, piece(size, done), MADV_POPULATE_WRITE);
@@ -397,7 +397,7 @@ int ramfile_open(const char *dir, struct ramfile *rf)
 	if (snprintf(rf->dir, sizeof(rf->dir), "%s", dir) >= (int)sizeof(rf->dir))
 		return -ENAMETOOLONG;
 	/* Map one page more than the largest blob has. The last piece of a blob is written as a
-	 * whole page. Also, load_blob() asks for one byte more than allowed, to notice a file that
+	 * whole page. Also, load_blob() asks for one byte more than allowed: this shows that a file
 	 * is too large. */
 	blob = mmap(NULL, WIRE_BLOB_MAX + WIRE_PAGE_SIZE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -440,8 +440,8 @@ int ramfile_purge(struct ramfile *rf)
 
 	if (rf->meta.phase != RAMFILE_COPY)
 		return -EBUSY;
-	/* First record in `meta` that there is no copy. So if the agent dies before it has removed
-	 * all files, the next agent ignores the rest. */
+	/* First record in `meta` that there is no copy. If the agent dies before it has removed all
+	 * files, the next agent then ignores the rest. */
 	r = ramfile_store_meta(rf, &meta);
 	if (r < 0)
 		return r;

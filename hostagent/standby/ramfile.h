@@ -39,8 +39,8 @@ enum ramfile_phase {
 	RAMFILE_RUNNING	 = 2,
 };
 
-/* How the copy got its term: from the gateway (NONE), or because this host voted for the primary to
- * continue in this term (peer/agree.h). */
+/* How the copy got its term. NONE: from the gateway. The others: this host voted that the primary
+ * continues in this term (peer/agree.h). */
 enum ramfile_vote {
 	RAMFILE_VOTE_NONE	 = 0,
 	RAMFILE_VOTE_UNPROTECTED = 1, /* same numbers as enum wire_claim_mode */
@@ -50,13 +50,13 @@ enum ramfile_vote {
 /* The content of `meta`. */
 struct ramfile_meta {
 	uint64_t term;		/* the newest term accepted */
-	/* last epoch that was applied as a whole; 0: none. While the phase is COPY, it is an epoch
-	 * of `term` */
+	/* last epoch that was applied as a whole; 0: none. In phase COPY it is an epoch of
+	 * `term` */
 	uint64_t applied_epoch;
 	enum ramfile_phase phase;
 	enum ramfile_vote vote;	/* the kind of vote that led to `term` */
-	/* True if writes to a disk image of this copy did not reach the disk. The page cache may
-	 * still have them, so the copy can be promoted, but a power failure loses them. */
+	/* True if writes to a disk image of this copy did not reach the disk. If the page cache
+	 * still has them, the copy can be promoted. A power failure loses them. */
 	bool disks_lost;
 };
 
@@ -93,10 +93,12 @@ struct ramfile {
 	void *step_arg;
 };
 
-/* Open or make the directory, take the lock, and read `meta`, `geometry` and `device`. A directory
- * in which no epoch was ever applied counts as empty. Returns 0 (free *rf with ramfile_close());
- * -EBUSY if another agent holds the lock; -EBADMSG if `meta`, `geometry` or `device` is not in our
- * format; -ENAMETOOLONG; -ENOMEM; other -errno. */
+/* Open or make the directory, take the lock, and read `meta`, `geometry` and `device`. If no epoch
+ * was ever applied in the directory, it counts as empty.
+ * Returns 0 (free *rf with ramfile_close());
+ * -EBUSY: another agent has the lock;
+ * -EBADMSG: `meta`, `geometry` or `device` is not in our format;
+ * -ENAMETOOLONG; -ENOMEM; other -errno. */
 int ramfile_open(const char *dir, struct ramfile *rf) __attribute__((warn_unused_result));
 
 /* Unmap, unlock, close. The files stay. Also accepts a struct for which ramfile_open() has
@@ -104,16 +106,19 @@ int ramfile_open(const char *dir, struct ramfile *rf) __attribute__((warn_unused
 void ramfile_close(struct ramfile *rf);
 
 /* Make, reserve and map `ram` of @ram_bytes. If `ram` exists with another size, it is replaced and
- * the copy dropped (only in phase COPY). Idempotent. Returns 0; -ENOSPC if tmpfs or memory is full;
- * -EBUSY if a guest runs on a file of another size; other -errno. */
+ * the copy is dropped (only in phase COPY). Idempotent. Returns 0;
+ * -ENOSPC: tmpfs or memory is full;
+ * -EBUSY: a guest runs on a file of another size;
+ * other -errno. */
 int ramfile_reserve(struct ramfile *rf, uint64_t ram_bytes) __attribute__((warn_unused_result));
 
 /* Make `room`. Idempotent. Returns 0, -ENOSPC or -errno. */
 int ramfile_reserve_room(struct ramfile *rf) __attribute__((warn_unused_result));
 
-/* Make @g the copy's layout: write `geometry`, resize `rom`. Does nothing if @g is the layout
- * already. Returns 0; -EINVAL if @g does not have exactly one RAM block, or this block does not
- * have the size reserved; other -errno. */
+/* Make @g the copy's layout: write `geometry`, resize `rom`. If @g is the layout already, does
+ * nothing. Returns 0;
+ * -EINVAL: @g does not have exactly one RAM block of the reserved size;
+ * other -errno. */
 int ramfile_layout(struct ramfile *rf, const struct wire_geometry *g)
 	__attribute__((warn_unused_result));
 
@@ -134,7 +139,8 @@ int ramfile_store_meta(struct ramfile *rf, const struct ramfile_meta *meta)
 	__attribute__((warn_unused_result));
 
 /* Remove the copy's files and the stored epochs. `meta` stays and keeps the term, so that an older
- * term is still refused. Returns 0; -EBUSY if a guest runs on the copy, and nothing was removed;
+ * term is still refused. Returns 0;
+ * -EBUSY: a guest runs on the copy; nothing was removed;
  * other -errno. */
 int ramfile_purge(struct ramfile *rf) __attribute__((warn_unused_result));
 

@@ -40,8 +40,8 @@ void standby_rehearsal_begin(struct standby *sb)
 	standby_progress_off(sb);
 	if (r == 0)
 		return;
-	/* Continue without a rehearsal. The second QEMU probably could not get a resource that the
-	 * warm QEMU uses. So this failure does not show that the machine is wrong. */
+	/* Continue without a rehearsal. This failure does not show that the machine is wrong:
+	 * probably the second QEMU could not get a resource that the warm QEMU uses. */
 	log_warn("vm=%s the takeover cannot be rehearsed, ignoring: %s", sb->config.vm, error.text);
 	standby_rehearsal_end(sb);
 	sb->must_rehearse = false;

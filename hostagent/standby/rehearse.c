@@ -17,8 +17,8 @@ struct rehearse {
 	const char *qmp_path, *pid_path;
 };
 
-/* Adds the new value of an option whose value in the warm QEMU's command is @value. Returns 0 or an
- * error of cmdline_add(). */
+/* Adds a new value for an option. @value is the option's value in the warm QEMU's command. Returns
+ * 0 or an error of cmdline_add(). */
 typedef int (*rewrite_fn)(struct rehearse *r, const char *value);
 
 /* Returns the length of the first part of @value, for example of "tap" in "tap,id=n0". */
@@ -40,8 +40,8 @@ static bool sets(const char *part, size_t size, const char *key)
 	return size > n && strncmp(part, key, n) == 0 && part[n] == '=';
 }
 
-/* Add an argument that consists of @head and those parts of @value that set one of @keys. Commas
- * separate the parts, but a doubled comma belongs to a part. */
+/* Add an argument: @head, then those parts of @value that set one of @keys. Commas separate the
+ * parts. A doubled comma is part of a value. */
 static int add_parts(struct rehearse *r, const char *head, const char *value,
 		     const char *const *keys)
 {
@@ -69,11 +69,11 @@ static int add_parts(struct rehearse *r, const char *head, const char *value,
 	return cmdline_add(r->to, word);
 }
 
-/* Write to @head the first parts of the network back end that replaces the one in @value. The new
- * back end is not connected to anything. QEMU's own network stack ("user") is not replaced, since
- * its state is loaded too. A card on a tap needs offload headers, which only taps support. So the
- * card gets a new tap, which is down and in no bridge. The new tap disappears when this QEMU
- * ends. */
+/* Write to @head the first parts of the network back end that replaces the one in @value. QEMU's
+ * own network stack ("user") stays, but restricted, because its state is loaded too. A card on a
+ * tap needs offload headers, which only taps support. So it gets a new tap, which is down and in no
+ * bridge. The new tap disappears when this QEMU ends. Any other back end becomes a hub with one
+ * port. */
 static void make_head(struct rehearse *r, const char *value, char head[48])
 {
 	if (is_of(value, "user"))
@@ -185,7 +185,7 @@ static const struct {
 	{"qmp", true, qmp},	      {"pidfile", true, pidfile}, {"monitor", true, NULL},
 	{"mon", true, NULL},	      {"vnc", true, NULL},	{"spice", true, NULL},
 	{"gdb", true, NULL},	      {"D", true, NULL},	{"s", false, NULL},
-	/* Left out: locking memory would at once make a private copy of each page. This QEMU would
+	/* Left out: if memory is locked, each page at once becomes a private copy. This QEMU would
 	 * then not see the changes that the epoch makes in the RAM file. */
 	{"overcommit", true, NULL},
 };

@@ -1,14 +1,14 @@
 /* rehearse.h - makes the command line of a second QEMU, which rehearses a takeover beside the warm
  * QEMU. Pure text, no I/O.
  *
- * Why: loading a state finds differences between two machines that a comparison of lists cannot
- * find. The warm QEMU can load a state only once, for the promotion. So a second QEMU with almost
- * the same command loads the first epoch. Then the agent ends the second QEMU. The second QEMU must
- * not affect the warm QEMU or the host: its guest RAM is a private view of the copy, and its back
+ * Why: a comparison of two machines' lists does not find all differences, but loading a state does.
+ * The warm QEMU can load a state only once, for the promotion. So a second QEMU with almost the
+ * same command loads the first epoch. Then the agent ends the second QEMU. The second QEMU must not
+ * affect the warm QEMU or the host. So its guest RAM is a private view of the copy, and its back
  * ends are not connected to anything.
  *
  *	-object memory-backend-file,...,share=on   ─► ...,share=off
- *      -netdev tap,id=n0,ifname=tap0              ─► -netdev tap,ifname=hfr%d,...,id=n0 (a new tap)
+ *	-netdev tap,id=n0,ifname=tap0              ─► -netdev tap,ifname=hfr%d,...,id=n0 (a new tap)
  *	-netdev socket,id=n1,...                   ─► -netdev hubport,hubid=100,id=n1
  *	-chardev socket,id=look,path=...           ─► -chardev null,id=look
  *	-serial file:...                           ─► -serial null

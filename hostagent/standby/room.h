@@ -1,11 +1,11 @@
 /* room.h - checks that there is enough free space for what this host's standbys may have to write.
  *
- * Why: pages are reserved for guest RAM (ramfile.h), but not for the buffer of a FULL epoch: it
- * would need the same amount of memory again, for a short time only. Instead, each standby claims
- * space for this buffer, without allocating the space. A standby starts only if its file system has
- * enough free space for the claims of all this agent's standbys. Other programs may still fill the
- * file system. For that case a small number of pages stays reserved (epochlog_reserve(),
- * ramfile_reserve_room()), and the standby reports a clear error.
+ * Why: pages are reserved for guest RAM (ramfile.h), but not for the buffer of a FULL epoch. The
+ * buffer needs the same amount of memory again, for a short time only. So each standby claims this
+ * space without allocating it. A standby starts only if its file system has enough free space for
+ * the claims of all this agent's standbys. Other programs can still fill the file system. For that
+ * case a small number of pages stays reserved (epochlog_reserve(), ramfile_reserve_room()), and the
+ * standby reports a clear error.
  *
  * Threads: any; the module has its own lock.
  */
@@ -24,9 +24,11 @@ struct room {
 };
 
 /* Claim @bytes of space in @dir's file system, in addition to what is allocated already. Replaces
- * an earlier claim of @room. Returns 0; -ENOSPC if there is too little space: then nothing is
- * claimed, and *ret_free is the number of free bytes that no other standby has claimed; other
- * -errno. */
+ * an earlier claim of @room.
+ * Returns 0;
+ * -ENOSPC: there is too little space. Nothing is claimed, and *ret_free is the number of free bytes
+ *   that no other standby has claimed;
+ * other -errno. */
 int room_claim(struct room *room, const char *dir, uint64_t bytes, uint64_t *ret_free)
 	__attribute__((warn_unused_result));
 

@@ -6,18 +6,18 @@
  * RAM. At a promotion it only has to load 80 KB of device state.
  *
  * Why one object with one thread: every change of the copy (apply, promote, purge) happens on the
- * standby's own thread. So no epoch of the old term can be accepted after a promotion was accepted.
- * This needs no lock.
+ * standby's own thread. So after a promotion was accepted, no epoch of the old term can be
+ * accepted. This needs no lock.
  *
  * Where: hostagent/vm/vm_open.c opens one per standby VM, and vm/vm.c passes ORDERs to it. A
  * standby uses standby/epochlog.h (buffer and check), standby/ramfile.h (the copy), standby/qemu.h
  * (the warm process), standby/promote.h, link/link.h (the STREAM connection).
  *
- * Threads: the owner calls standby_open and standby_close. Any thread may call standby_start_qemu,
- * standby_promote, standby_stop and standby_fence, even at the same time. The standby's thread
- * carries out these orders one after the other. Each caller waits until its order is carried out;
- * the functions' comments say for how long at most. So do not call them from a thread that must
- * send beats. Any thread may call standby_status, which never waits for an order.
+ * Threads: the owner calls standby_open and standby_close. Any thread can call the orders
+ * standby_start_qemu, standby_promote, standby_stop and standby_fence, even at the same time. The
+ * standby's thread carries out the orders one by one, and each caller waits for its order. So a
+ * thread that must send beats must not call them. Any thread can call standby_status, which never
+ * waits for an order.
  *
  *	            STANDBY_START              epoch complete               PROMOTE
  *	 IDLE ──────────► STARTING ──► WARM ───────────────► READY ──────────────► PROMOTING ──► RUNNING
@@ -106,8 +106,8 @@ struct standby_config {
 	struct progress *progress; /* reports the progress of orders and rehearsals; NULL: not
 				    * wanted */
 
-	/* Called on the standby's thread after each change of state. The callback must do no more
-	 * than wake the owner. NULL: not wanted. */
+	/* Called on the standby's thread after each change of state. The callback must only wake
+	 * the owner. NULL: not wanted. */
 	void (*changed)(void *arg);
 	void *changed_arg;
 };
@@ -130,61 +130,69 @@ struct standby_status {
 	char stats[STANDBY_STATS_MAX]; /* statistics, as lines "key=value\n" */
 };
 
-/* Make the object. Load what an earlier agent left in state_dir: discard unfinished epochs, apply
- * complete ones. If the copy in state_dir is gone, replay the disk log into the images. Start the
- * object's thread. Then, without any order, the standby continues with what the earlier agent left:
+/* Make the object, and load what an earlier agent left in state_dir. Discard unfinished epochs, and
+ * apply a complete epoch. If the copy in state_dir is gone, replay the disk log into the images.
+ * Start the object's thread. The standby then continues without an order:
  *
  *	what was left		what happens
  *	a warm QEMU		QEMU is adopted and the stream is opened, in the copy's term
  *	a promoted guest	the state is RUNNING, or FAILED if the guest's QEMU has ended
  *	anything else		the state is IDLE until standby_start_qemu() or standby_promote()
  *
- * A command file that cannot be used is not an error here: an order that needs the file reports
- * what is wrong. @config is copied, its pointers are borrowed. Returns 0; -EBUSY if another agent
- * holds state_dir; -EINVAL if the configuration is bad; -ENOMEM; other -errno. On error *ret_error
- * says what is wrong and what to do. */
+ * A bad command file is not an error here: an order that needs the file reports what is wrong.
+ * @config is copied, its pointers are borrowed. Returns 0;
+ * -EBUSY: another agent has the lock of state_dir;
+ * -EINVAL: the configuration is bad;
+ * -ENOMEM; other -errno.
+ * On error *ret_error says what is wrong and what to do. */
 int standby_open(const struct standby_config *config, struct standby **ret_standby,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Carry out STANDBY_START in @term: start a warm QEMU (or adopt the one that an earlier agent
- * left), then open the stream. If @term is newer than the copy's term, the copy and its epochs are
- * dropped: a promotion would set the guest back to an old state. Idempotent. Waits up to
- * start_timeout_ms + 20 s + the time that it takes to reserve guest RAM (0.3 s per GiB, the first
- * time). Returns 0 once QEMU is warm and the stream is being opened (standby_status() says when it
- * is up); -ESTALE if @term is older than the copy's term or than a promotion that was accepted
- * here; -EBUSY if the guest runs here (promoted); -EINVAL if the command line cannot be used; other
- * -errno. On error *ret_error says why. */
+/* Carry out STANDBY_START in @term: start a warm QEMU, or adopt the one that an earlier agent left.
+ * Then open the stream. If @term is newer than the copy's term, drop the copy and its epochs: they
+ * are too old for a promotion. Idempotent. Waits up to start_timeout_ms + 20 s. The first call also
+ * reserves guest RAM, which takes 0.3 s per GiB.
+ * Returns 0 once QEMU is warm and the stream is being opened; standby_status() says when it is up;
+ * -ESTALE: @term is older than the copy's term or than a promotion that was accepted here;
+ * -EBUSY: the guest runs here (promoted);
+ * -EINVAL: the command line cannot be used;
+ * other -errno.
+ * On error *ret_error says why. */
 int standby_start_qemu(struct standby *sb, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Carry out PROMOTE: apply the complete epoch, load the copy into QEMU, record @term, and start the
  * guest. Idempotent: if the guest was promoted in @term already, returns 0 again. Waits as long as
- * there is progress; returns when there was none for promote_timeout_ms. @min_epoch: the oldest
- * epoch of the copy's term that is acceptable. Returns 0, and *ret_epoch is the epoch from which
- * the guest continues; -ENODATA if there is no complete epoch, or only one older than @min_epoch;
- * -ESTALE if @term is not newer than the copy's term. After -ENODATA and -ESTALE the standby is as
- * it was. Returns -EIO if QEMU refused the state or died, or another -errno. After these other
- * errors no epoch of the old term is accepted any more, the copy stays, and the order may be
- * repeated. On error *ret_error says why. */
+ * there is progress. Gives up after promote_timeout_ms without progress. @min_epoch: the oldest
+ * epoch of the copy's term that is acceptable.
+ * Returns 0, and *ret_epoch is the epoch from which the guest continues;
+ * -ENODATA: there is no complete epoch, or only one older than @min_epoch; nothing has changed;
+ * -ESTALE: @term is not newer than the copy's term; nothing has changed;
+ * -EIO: QEMU refused the state or died;
+ * other -errno.
+ * After -EIO and other -errno no epoch of the old term is accepted any more. The copy stays, and
+ * the order can be repeated. On error *ret_error says why. */
 int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint64_t *ret_epoch,
 		    struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Carry out STANDBY_STOP: close the stream and end the warm QEMU. If @purge is true, also remove
  * the epochs and the RAM file. A promoted guest is never stopped. Idempotent. Waits up to 5 s.
- * Returns 0; -EBUSY if the guest runs here, and nothing was done; -ESTALE if this host voted for
- * the primary in @term or a newer term, and the primary relies on that vote; other -errno with
- * *ret_error. */
+ * Returns 0;
+ * -EBUSY: the guest runs here, and nothing was done;
+ * -ESTALE: the primary relies on this host's vote in @term or a newer term;
+ * other -errno.
+ * On error *ret_error says why. */
 int standby_stop(struct standby *sb, uint64_t term, bool purge, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Carry out FENCE: end a guest that was promoted here, because another host owns the VM in the
- * newer @term. Kills its QEMU; the state becomes IDLE, and @term is recorded. Returns 0, or -ESTALE
- * if @term is not newer than the term the guest runs in. */
+/* Carry out FENCE: another host owns the VM in the newer @term, so end a guest that was promoted
+ * here. Kills its QEMU. The state becomes IDLE, and @term is recorded. Returns 0, or -ESTALE if
+ * @term is not newer than the term in which the guest runs. */
 int standby_fence(struct standby *sb, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Pass in a connection from the VM's primary; from now on the standby owns @link. The primary's
- * HELLO was received already; it had @version, @features and, in its header, @term. Any thread may
+/* Pass in a connection from the VM's primary. From now on the standby owns @link. The primary's
+ * HELLO was received already: it had @version, @features and, in its header, @term. Any thread can
  * call this. Does not wait. */
 void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uint16_t version,
 		       uint64_t features);

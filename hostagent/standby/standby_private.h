@@ -60,8 +60,8 @@ struct standby_machine {
 	bool is_proved;
 };
 
-/* An order for the standby's thread. It lives on the stack of the caller, who waits until the order
- * is done. */
+/* An order for the standby's thread. It is on the stack of the caller, who waits until the order is
+ * done. */
 struct standby_command {
 	enum standby_order order;
 	uint64_t term;
@@ -138,9 +138,8 @@ struct standby {
 	struct standby_status status; /* the snapshot that standby_status() returns */
 };
 
-/* Turn progress reports on and off. Work between these two calls is reported as steps of an order
- * (a command of the gateway). Other work, such as a restart of QEMU without an order, is not
- * reported. */
+/* Turn progress reports on and off. Between these two calls, work is reported as steps of an order
+ * of the gateway. Other work, such as a restart of QEMU without an order, is not reported. */
 void standby_progress_on(struct standby *sb);
 void standby_progress_off(struct standby *sb);
 /* Change the state, and log the change. Nothing else changes sb->state. */
@@ -161,11 +160,11 @@ void standby_say_way_out(const struct standby *sb, struct error *error);
 
 /* orders.c: carry out @command, and set its result and error. */
 void standby_carry_out(struct standby *sb, struct standby_command *command);
-/* reserve.c: reserve room for RAM, device state, meta and the buffer of a FULL epoch, before
- * START answers. If there is not enough room, but this host already has a copy, this is only
- * logged: the standby continues without a reserve, because it must not lose the copy. Returns 0,
- * -ENOSPC or other -errno. On error *ret_error says why, and nothing is reserved beyond an earlier
- * copy's files. */
+/* reserve.c: reserve room for RAM, device state, meta and the buffer of a FULL epoch, before START
+ * answers. If there is not enough room but this host has a copy, only log this. The standby then
+ * continues without a reserve, because it must not lose the copy.
+ * Returns 0; -ENOSPC; other -errno. On error *ret_error says why, and nothing is reserved beyond an
+ * earlier copy's files. */
 int standby_reserve(struct standby *sb, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

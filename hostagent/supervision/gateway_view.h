@@ -1,10 +1,10 @@
 /* gateway_view.h - records when a frame of the gateway last arrived on any connection of this host,
  * and which gateway this host obeys.
  *
- * Why: a VM's two hosts may continue without a gateway only if neither of them hears the gateway
+ * Why: a VM's two hosts can continue without a gateway only if neither of them hears the gateway
  * any more. So this host must know when it last received a frame of the gateway. Also, a stream
- * must lead to the same gateway that the control connection obeys. Different threads serve the
- * control connection and the streams, and share this struct.
+ * must lead to the gateway that the control connection obeys. The threads of the control connection
+ * and of the streams share this struct.
  *
  * Threads: any; the members are atomic. Pure: the time is passed in.
  */
@@ -36,10 +36,9 @@ static inline void gateway_view_obey(struct gateway_view *view, uint64_t incarna
 	atomic_store_explicit(&view->obeyed, incarnation, memory_order_relaxed);
 }
 
-/* Returns true if frames of a stream may be accepted. @incarnation is the number in the stream's
- * WELCOME (0: none). The stream must lead to the same gateway as this host's control connection, so
- * both numbers must be equal. A stream to an older or a younger gateway is refused. Always true if
- * @view is NULL (in tests). */
+/* Returns true if this host accepts frames of a stream whose WELCOME has the number @incarnation
+ * (0: none). The control connection must obey the gateway with this number. Always true if @view is
+ * NULL (in tests). */
 static inline bool gateway_view_is_obeyed(struct gateway_view *view, uint64_t incarnation)
 {
 	return !view || atomic_load_explicit(&view->obeyed, memory_order_relaxed) == incarnation;

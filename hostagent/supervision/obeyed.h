@@ -20,9 +20,10 @@
 #include "base/error.h"
 
 
-/* Read the recorded incarnation into *ret_incarnation, which is 0 if there is no file. Returns 0;
- * -EINVAL if the content is damaged; or another -errno if the file cannot be read. On error
- * *ret_error says what is wrong and what to do. */
+/* Read the recorded incarnation into *ret_incarnation; 0: there is no file. Returns 0;
+ * -EINVAL: the content is damaged;
+ * other -errno: the file cannot be read.
+ * On error *ret_error says what is wrong and what to do. */
 int obeyed_load(const char *role_dir, uint64_t *ret_incarnation, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -8,8 +8,8 @@
 #include "base/clock.h"
 #include "wire/msg.h"
 
-/* How much CPU time a process must use so that this counts as a move. A process that only waits
- * also uses a little CPU time, which must not count. */
+/* If a process uses this much CPU time, it counts as a move. A process that only waits uses less,
+ * and must not count. */
 #define CPU_MOVE_NS (10 * CLOCK_NS_PER_MS)
 #define SPEED_NS (1e9) /* the speed of a step is not known before it has lasted for this long */
 

@@ -1,9 +1,9 @@
 /* progress.h - tracks the progress of a long step of an order on this host.
  *
  * Why: the gateway gives up an order only when the order makes no more progress
- * (gateway/vm/fsm_work.c). The gateway then tells the operator the host, the step and the amount
- * done. The thread that does the work records its progress here, and another thread sends it in the
- * VM's reports. Each sign of progress is called a move; a report has the number of moves so far.
+ * (gateway/vm/fsm_work.c). It then tells the operator the host, the step and the amount done. The
+ * thread that does the work records its progress here. Another thread sends it in the VM's reports.
+ * Each sign of progress is called a move; a report has the number of moves so far.
  *
  * Where: each struct vm has a struct progress. The engine and the standby write it, vm_report.c
  * reads it. Threads: any; the lock is held for a few instructions only.
@@ -42,16 +42,16 @@ void progress_done(struct progress *p);
 
 /* The functions below do nothing when @p is NULL. */
 
-/* Begin a step, which counts as a move, and end the step before it. @did and @what are constants,
- * such as "copied" and "of guest RAM". @total_bytes is 0 if it is not known. */
+/* Begin a step, which counts as a move, and end the previous step. @did and @what are constants,
+ * such as "copied" and "of guest RAM". @total_bytes: 0 if it is not known. */
 void progress_begin(struct progress *p, const char *did, const char *what, uint64_t total_bytes);
 
-/* Begin a step whose work is done by process @pid. The process must be our child, or be known to
- * exist until progress_end(). */
+/* Begin a step that process @pid works on. Until progress_end(), the process must be our child or
+ * be known to exist. */
 void progress_watch(struct progress *p, const char *did, pid_t pid);
 
-/* progress_to() reports the total of bytes done so far, progress_add() the bytes done since the
- * last call. Each call after which the total is larger counts as a move. */
+/* progress_to() reports the total of bytes done so far. progress_add() reports the bytes done since
+ * the last call. If the total grows, the call counts as a move. */
 void progress_to(struct progress *p, uint64_t done_bytes);
 void progress_add(struct progress *p, uint64_t bytes);
 

@@ -67,8 +67,8 @@ struct engine *vm_take_engine(struct vm *vm)
 	return engine;
 }
 
-/* Does the guest run here after a promotion? If so, copy the path of its QMP socket to @ret_qmp
- * (STANDBY_PATH_MAX bytes). */
+/* Returns true if the guest runs here after a promotion. In this case copies the path of its QMP
+ * socket to @ret_qmp (STANDBY_PATH_MAX bytes). */
 static bool is_promoted_here(struct vm *vm, char *ret_qmp)
 {
 	struct standby_status status;
@@ -235,8 +235,8 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 	if (r < 0)
 		return r;
 	if (vm->engine && q->term > vm->term) {
-		/* A primary that is ordered to stand by in a newer term was outvoted, even if it
-		 * was not told so before. */
+		/* The primary gets an order to stand by in a newer term. So it was outvoted, even
+		 * if nobody has told it so. */
 		r = vm_fence(vm, q->term, ret_error);
 		if (r < 0)
 			return r;
@@ -268,8 +268,8 @@ static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint6
 	int r;
 
 	(void)ret_epoch;
-	/* Record the term even if this host was never the standby in it. A report with an older
-	 * term would tell the gateway that this host does not know the new term. */
+	/* Record the term, even if this host was never the standby in it. Otherwise a report would
+	 * have an older term, as if this host did not know the new term. */
 	if (vm->role == VM_ROLE_NONE)
 		return vm_set_role(vm, VM_ROLE_NONE, q->term, ret_error);
 	if (!vm->standby || vm->role != VM_ROLE_STANDBY)
@@ -307,8 +307,8 @@ static uint8_t status_of(int error)
 									: WIRE_ORDER_FAILED;
 }
 
-/* Copy the term of the standby's last vote into the role file. That term may be newer than the role
- * file's, and recorded only in the standby's own file. */
+/* Copy the term of the standby's last vote into the role file. Perhaps only the standby's own file
+ * has this term yet. */
 static void take_voted_term(struct vm *vm)
 {
 	struct standby_status status;
@@ -377,8 +377,8 @@ static void look(struct vm *vm)
 		vm_fence_look(vm);
 }
 
-/* Called when no order is queued: serve the witness and do other checks if they are due, or else
- * wait. Called with the lock held. */
+/* Called with the lock held, when no order is queued. If the witness or other checks are due, do
+ * them. If not, wait. */
 static void idle(struct vm *vm)
 {
 	bool looks = vm_fence_watches(vm) || vm_peer_watches(vm) || watches_tap(vm);

@@ -1,24 +1,22 @@
 /* vm.h - one virtual machine on this host: keeps this host's role for the VM, and carries out the
  * orders that change the role.
  *
- * Why: this host has one of these roles for a VM:
+ * This host has one of these roles for a VM:
  * - none;
  * - primary: an engine protects the guest;
  * - standby: this host keeps a copy;
  * - promoted: it was the standby, and the guest runs here now;
- * - lost: the agent has restarted on a primary, and the hold that the earlier agent left stays
- *   closed;
- * - fenced.
+ * - lost: the agent has restarted on a primary. The earlier agent's hold is still closed;
+ * - fenced: another host owns the guest, which must not run here.
  *
- * Orders take from milliseconds to seconds, and a beat must not wait for an order. So each VM has a
- * worker thread, which carries out the VM's orders one by one.
+ * Why a thread: orders take from milliseconds to seconds, and a beat must not wait for an order. So
+ * each VM has a worker thread, which carries out the VM's orders one by one.
  *
  *	control thread: vm_order() ──► queue ──► worker ──► engine_*, standby_* ──► done queue ──► wake
  *
  * The state that must outlive the agent is in RUN_DIR/NAME.role, for example "primary 3" (role and
- * term). The file is written before an order takes effect. A reboot loses run_dir and everything
- * that the files in run_dir describe. A copy of the role in ROLE_DIR outlives the reboot
- * (vm_role_private.h).
+ * term). The file is written before an order takes effect. A reboot empties RUN_DIR. A copy of the
+ * role in ROLE_DIR outlives the reboot (vm_role_private.h).
  *
  * Threads: the control thread calls all functions, unless a function says otherwise.
  */
@@ -43,24 +41,26 @@ struct vm_environment {
 	void *wake_arg;
 };
 
-/* Load the role that an earlier agent recorded, and continue in it as far as no order is needed: a
- * standby keeps its copy and its stream; a primary becomes LOST, and its hold stays closed. If the
- * VM's file or recorded role is wrong, the VM takes no orders. If only the file's [standby] part is
- * wrong, this host cannot stand by. In both cases each report says why. @config must have a name.
- * Returns 0, -ENOMEM or another error of creating a thread. @environment (its pointers) and @config
- * are borrowed. */
+/* Load the role that an earlier agent recorded, and continue in it as far as possible without an
+ * order. A standby keeps its copy and its stream. A primary becomes LOST, and its hold stays
+ * closed.
+ * If the VM's file or recorded role is wrong, the VM takes no orders. If only the file's [standby]
+ * part is wrong, this host cannot stand by. In both cases each report says why.
+ * @config must have a name. @environment (its pointers) and @config are borrowed. Returns 0,
+ * -ENOMEM or another error of creating a thread. */
 int vm_open(const struct vm_environment *environment, const struct agent_vm_config *config,
 	    struct vm **ret_vm) __attribute__((warn_unused_result));
 
-/* Free @vm because the agent ends: a guest keeps running, a hold stays closed, a standby keeps its
+/* Free @vm because the agent ends. A guest still runs, a hold stays closed, a standby keeps its
  * copy. Accepts NULL. */
 void vm_close(struct vm *vm);
 
 const char *vm_name(const struct vm *vm);
 
-/* Check that the role that an earlier agent recorded for VM @name can be read. Used to check a
- * configuration; needs no struct vm. Blocks on the file system. Returns 0, also if no role is
- * recorded; -EINVAL if the record is damaged; other -errno. */
+/* Check that the recorded role of VM @name can be read. For a check of a configuration: needs no
+ * struct vm. Blocks on the file system. Returns 0, also if no role is recorded;
+ * -EINVAL: the record is damaged;
+ * other -errno. */
 int vm_check_role(const struct agent_config *config, const char *name)
 	__attribute__((warn_unused_result));
 
@@ -69,8 +69,8 @@ int vm_check_role(const struct agent_config *config, const char *name)
 int vm_order(struct vm *vm, const struct wire_order *order, uint64_t term, uint64_t epoch)
 	__attribute__((warn_unused_result));
 
-/* Pass on a key for the VM's witness that the gateway sent in @term. The worker drops the key if
- * this host does not protect the guest in @term. @key is copied. Never blocks. */
+/* Pass on a key for the VM's witness, which the gateway sent in @term. If this host does not
+ * protect the guest in @term, the worker drops the key. @key is copied. Never blocks. */
 void vm_witness_key(struct vm *vm, const struct wire_witness_key *key, uint64_t term);
 
 /* Get the next answer to an order, with the term and epoch for its frame's header. Returns 0, or
@@ -82,17 +82,16 @@ int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_
 void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term,
 	       uint64_t *ret_epoch);
 
-/* Pass on a LEASE of @term for this VM, which answers the beat sent at @lease->beat_ns. @sent_ns is
- * the time at which the newest beat was sent. The LEASE is ignored if no guest is protected
- * here. */
+/* Pass on a LEASE of @term for this VM. It answers the beat sent at @lease->beat_ns. @sent_ns: when
+ * the newest beat was sent. If no guest is protected here, the LEASE is ignored. */
 void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint64_t sent_ns);
 
 /* Take over a connection that the VM's other host has made. Returns the same as
  * peer_server_config.take. May be called on any thread. */
 uint16_t vm_take_peer(struct vm *vm, const struct peer_offer *offer, struct error *ret_error);
 
-/* Report, after the control connection is made, whether this gateway gives leases. If it does not,
- * the last lease no longer counts. */
+/* Called when the control connection was made. @are_given: whether this gateway gives leases. If
+ * not, the last lease no longer counts. */
 void vm_leases(struct vm *vm, bool are_given);
 
 #endif

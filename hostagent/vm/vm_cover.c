@@ -67,8 +67,9 @@ uint64_t vm_cover_due_ns(const struct vm *vm)
 	return vm->cover.is_suspended && !vm->engine ? vm->cover.look_at_ns : UINT64_MAX;
 }
 
-/* Compare the guest with how it was before the change. Returns 0 if it is the same; -ENOTSUP with
- * *ret_error if it differs; other -errno if that is not known. */
+/* Compare the guest with how it was before the change. Returns 0: it is the same;
+ * -ENOTSUP with *ret_error: it differs;
+ * other -errno: not known. */
 static int compare(struct vm *vm, struct qmp *q, struct error *ret_error)
 {
 	struct vmm_covered disks = {vm->disk_names, vm->config->n_disks};

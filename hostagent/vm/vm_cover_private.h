@@ -1,17 +1,16 @@
-/* vm_cover_private.h - checks whether the change of the guest's devices that ended the protection
+/* vm_cover_private.h - checks whether a change of the guest's devices, which ended the protection,
  * was undone.
  *
- * Why: when somebody plugs a device that the standby lacks, or QEMU opens another tap, the engine
- * stops sealing (epoch/engine_watch.c) and the gateway ends the protection. When the change is
- * undone, protection should begin again without an operator. So the worker checks periodically, and
- * the reports tell the gateway:
+ * Why: if somebody plugs in a device that the standby lacks, the engine stops sealing
+ * (epoch/engine_watch.c). It also stops if QEMU opens another tap. The gateway then ends the
+ * protection. After the change is undone, protection must begin again without an operator. So the
+ * worker checks periodically, and the reports tell the gateway:
  *
  *	uncovered=1	 the protected guest has changed: end the protection
  *	covered_again=1	 the change was undone: protect the guest again
  *
- * If the guest was changed while no agent ran, the next agent cannot protect the guest and reports
- * uncovered=1, too. That agent does not know how the guest was before, so it never reports
- * covered_again=1.
+ * If the guest was changed while no agent ran, the next agent reports uncovered=1, too. That agent
+ * does not know how the guest was before, so it never reports covered_again=1.
  *
  * Where: used by vm.c (orders) and vm_report.c. Threads: the worker; vm_cover_report() on any
  * thread. Each function says whether vm->lock must be held.

@@ -1,20 +1,19 @@
 /* vm_fence_private.h - stops a guest that another host owns, asks QEMU whether the guest is
  * stopped, and keeps it stopped.
  *
- * Why: FENCE is done only when QEMU confirms that the guest is stopped: `stop` can time out, and
- * the order can be repeated. Also, libvirt's autostart or an operator can start a QEMU of this VM
- * later on a host that does not own the guest. Two guests with one MAC break the connections of all
- * clients.
+ * Why: `stop` can time out, so FENCE is done only when QEMU says that the guest is stopped. Later,
+ * libvirt's autostart or an operator can start a QEMU of this VM on a host that does not own the
+ * guest. Two guests with one MAC break the connections of all clients.
  *
  *	role		what is done about a QEMU of this VM at [vm] qmp
- *      fenced          is looked for ten times a second; if found, it is stopped and reported,
+ *	fenced          looked for ten times a second; if found, it is stopped and reported,
  *			and the hold on its tap is closed
  *	standby		as fenced, but the tap is left to the standby's own guest
  *	primary, and this host was booted since the role was recorded:
- *			as fenced, until the gateway has said who owns the guest, since the
- *			standby may have been promoted meanwhile. If this host is still the
- *			owner, the gateway's next order lets the guest run
- *	others		is ignored
+ *			as fenced, until the gateway has said who owns the guest: perhaps
+ *			the standby was promoted. If this host is still the owner, the
+ *			gateway's next order lets the guest run
+ *	others          nothing
  *
  * Threads: the VM's worker.
  */
@@ -37,9 +36,12 @@ struct vm_fence_found {
 
 /* Stop a guest of this VM that may be running here, and check that it is stopped. Asks the QEMU at
  * [vm] qmp. If @has_standby is false, also asks the QEMU that an earlier agent promoted. Blocks for
- * up to 15 s for each QEMU. Returns 0 if no guest of this VM runs any more (*ret_found says what
- * was found); -EBUSY if QEMU's monitor does not answer; -ETIMEDOUT if the guest still runs; other
- * errors of `stop`. On error *ret_error says why. */
+ * up to 15 s for each QEMU.
+ * Returns 0 if no guest of this VM runs any more; *ret_found says what was found;
+ * -EBUSY: QEMU's monitor does not answer;
+ * -ETIMEDOUT: the guest still runs;
+ * other errors of `stop`.
+ * On error *ret_error says why. */
 int vm_fence_stop_guest(const struct agent_vm_config *config, const char *run_dir, bool has_standby,
 			struct vm_fence_found *ret_found, struct error *ret_error)
 	__attribute__((warn_unused_result));

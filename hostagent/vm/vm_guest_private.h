@@ -1,14 +1,14 @@
 /* vm_guest_private.h - watches a guest that runs here unprotected: is its QEMU alive, and has the
  * guest sent frames since it was promoted here?
  *
- * Why: without an engine nothing else watches QEMU, and the reports would always say "running", as
- * the role file does. Also, a promotion is complete only when the guest serves its clients. The
- * first sign of this is a frame that the guest sends through its tap (gateway/vm/fsm_promoted.c).
+ * Why: without an engine nothing else watches QEMU. The reports would always say "running", as the
+ * role file does. Also, a promotion is complete only when the guest serves its clients. The first
+ * sign of this is a frame that the guest sends through its tap (gateway/vm/fsm_promoted.c).
  *
- * How: connect to the monitor's socket once, get the pid of the listening process (SO_PEERCRED),
- * close the connection, and then poll the process's pidfd. So QEMU's monitor is occupied only for a
- * moment. This method cannot tell whether the guest is paused. The tap's counters are read from
- * /proc/self/net/dev, which always shows this process's network namespace.
+ * How: connect to the monitor's socket once, and get the pid of the listening process
+ * (SO_PEERCRED). Close the connection at once, so that the monitor is free for others.
+ * Then poll the process's pidfd. This method cannot tell whether the guest is paused. The tap's
+ * counters come from /proc/self/net/dev, which always shows this process's network namespace.
  *
  * Where: vm.c's worker checks, vm_report.c reads the result. Threads: vm_guest_look() and
  * vm_guest_promoting() on the worker, without vm's lock; vm_guest_get() and vm_guest_frames() on

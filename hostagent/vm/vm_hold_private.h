@@ -1,10 +1,12 @@
 /* vm_hold_private.h - handles the holds that an earlier agent, or an earlier term, left on the
- * guest's taps of this host; "the hold" below is all of them.
+ * guest's taps of this host. Below, "the hold" means all of them.
  *
- * Why: a hold deliberately outlives its agent, and stays closed until somebody deals with it. A
- * restarted agent removes the hold on the order UNPROTECT, and keeps the hold closed for good on
- * the order FENCE. A fenced host removes the hold when it becomes the standby again. A forgotten
- * hold would silence the guest that is later promoted on that tap.
+ * Why: a hold deliberately outlives its agent, and stays closed until an order changes it:
+ *
+ *	UNPROTECT                       the restarted agent removes the hold
+ *	FENCE                           the agent keeps the hold closed
+ *	a fenced host becomes standby   the agent removes the hold; a forgotten hold
+ *					would silence a guest that is promoted here later
  *
  * Where: used by vm.c's orders and by vm_fence.c, only while the VM has no engine; calls
  * net/holds.h and vmm/. Threads: the VM's worker. All functions block for tens of ms.
@@ -18,10 +20,11 @@
 #include "config/agent_config.h"
 
 /* Let the guest run unprotected, and remove the hold in @pin_dir. @monitor is the monitor's socket
- * of the guest's QEMU (not [vm] qmp if the guest was promoted). If @monitor is "", there is no
- * guest, so only the hold is removed. If an earlier agent made QEMU ignore flushes, makes QEMU obey
- * them again first. Returns 0, or -errno with *ret_error if QEMU refuses this, the guest does not
- * resume, or the hold could not be removed. */
+ * of the guest's QEMU. If the guest was promoted, this socket is not [vm] qmp. If @monitor is "",
+ * there is no guest, so only the hold is removed. If an earlier agent made QEMU ignore flushes,
+ * QEMU obeys them again before the guest runs.
+ * Returns 0, or -errno if QEMU refuses this, the guest does not resume, or the hold cannot be
+ * removed. On error *ret_error says why. */
 int vm_hold_settle(const struct agent_vm_config *config, const char *monitor, const char *pin_dir,
 		   struct error *ret_error)
 	__attribute__((warn_unused_result));

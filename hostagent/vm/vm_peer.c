@@ -19,8 +19,8 @@ bool vm_peer_watches(const struct vm *vm)
 	return vm->engine && vm->config->gateway_lost != AGREE_HOLD;
 }
 
-/* Continue in @term, for which the other host voted. The role is recorded first, because a
- * restarted agent must know that term. @asked_ns: when we asked for the vote, in CLOCK_BOOTTIME. */
+/* Continue in @term, for which the other host voted. First record the role, because a restarted
+ * agent must know that term. @asked_ns: when we asked for the vote, in CLOCK_BOOTTIME. */
 static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
 {
 	bool is_direct = vm->config->gateway_lost == AGREE_DIRECT;

@@ -99,15 +99,15 @@ void vm_wake_owner(void *arg);
  * if the role could not be recorded. */
 int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
-/* Take the engine out of @vm, so that vm_report() no longer uses it; the caller must end it. Call
- * this on the worker. */
+/* Take the engine out of @vm: vm_report() no longer uses it, and the caller must end it. Call this
+ * on the worker. */
 struct engine *vm_take_engine(struct vm *vm);
 
 /* Must vm_peer_look() be called periodically? Both functions are in vm_peer.c; call them on the
  * worker. */
 bool vm_peer_watches(const struct vm *vm);
-/* If it is time, ask the other host whether this host may continue without a gateway. Blocks for
- * two seconds at most. */
+/* If a question is due, ask the other host whether this host may continue without a gateway. Blocks
+ * for two seconds at most. */
 void vm_peer_look(struct vm *vm);
 
 #endif

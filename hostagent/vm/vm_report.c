@@ -69,8 +69,8 @@ static void report_frames(struct vm *vm, struct wire_report *report)
 		(void)!wire_stats_add(report->stats, "promoted_frames", "%" PRIu64, frames);
 }
 
-/* Report a VM without an active engine or standby: its recorded role, and whether a guest that
- * should run does run. */
+/* Report a VM without an active engine or standby: its recorded role, and whether the guest runs if
+ * it should. */
 static void report_role(struct vm *vm, struct wire_report *report)
 {
 	static const struct {
@@ -117,7 +117,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 			       vm_guest_get(&vm->guest, &pid) == VM_GUEST_ALIVE;
 
 		/* The standby's state says nothing about a guest that is protected here. Its epoch
-		 * is that of an earlier promotion, in the numbers of an earlier term. */
+		 * is of an earlier promotion, with the numbers of an earlier term. */
 		if (vm->standby && status.state != STANDBY_STATE_IDLE &&
 		    vm->role != VM_ROLE_FENCED && vm->role != VM_ROLE_PRIMARY && !is_back)
 			report_standby(vm->standby, ret_report, ret_epoch);

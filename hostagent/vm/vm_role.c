@@ -85,7 +85,7 @@ int vm_role_store(const char *run_dir, const char *role_dir, const char *vm, enu
 		return r;
 	snprintf(text, sizeof(text), "%s %" PRIu64 "\n", names[role], term);
 	/* First write the file that outlives a boot. It must never be older than the file in
-	 * run_dir, which is read until a boot. */
+	 * run_dir. Until a boot, agents read the file in run_dir. */
 	r = fd_write_file_atomic(kept_path, text, strlen(text));
 	return r < 0 ? r : fd_write_file_atomic(path, text, strlen(text));
 }

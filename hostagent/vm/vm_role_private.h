@@ -1,13 +1,15 @@
 /* vm_role_private.h - records this host's role for a VM in RUN_DIR/NAME.role and
  * ROLE_DIR/NAME.role, for the next agent.
  *
- * Why: a restarted agent that finds a closed hold must know the term in which this host was the
- * primary or was fenced. If this host was the primary, the agent takes the hold over. If this host
- * was fenced, the record keeps a stale order from undoing the fence. A boot empties run_dir; the
- * processes, copies and holds that belong to the role end with the boot, too. role_dir outlives a
- * boot, because after the boot the host must still know that another host owns the guest. Each file
- * has one line, for example "primary 3\n", and is replaced atomically. Threads: any (no state).
- * Blocks on the file system.
+ * Why: a restarted agent that finds a closed hold must know the role and its term. If this host was
+ * the primary, the agent takes the hold over. If this host was fenced, the agent refuses old orders
+ * that would undo the fence.
+ * A boot empties run_dir. The processes, copies and holds of the role end with the boot, too.
+ * role_dir outlives a boot: after the boot this host must still know that another host owns the
+ * guest.
+ *
+ * Each file has one line, for example "primary 3\n", and is replaced atomically. Threads: any (no
+ * state). Blocks on the file system.
  */
 #ifndef VM_ROLE_PRIVATE_H
 #define VM_ROLE_PRIVATE_H
@@ -23,14 +25,16 @@ enum vm_role {
 	VM_ROLE_FENCED	= 4, /* outvoted: the guest must never run here again in its term */
 };
 
-/* Read the recorded role. Without a file, the role is NONE and the term 0. *ret_is_booted is true
- * if only @role_dir has a file: then the host was booted, or run_dir was emptied, after the file
- * was written. Returns 0; -EINVAL if the content is damaged; other -errno. */
+/* Read the recorded role. Without a file, the role is NONE and the term 0. If only @role_dir has a
+ * file, *ret_is_booted is true: the host was booted, or run_dir was emptied, after the file was
+ * written. Returns 0;
+ * -EINVAL: the content is damaged;
+ * other -errno. */
 int vm_role_load(const char *run_dir, const char *role_dir, const char *vm, enum vm_role *ret_role,
 		 uint64_t *ret_term, bool *ret_is_booted) __attribute__((warn_unused_result));
 
-/* Record the role in both directories, first in @role_dir. Returns 0 or -errno. On error, a file in
- * @run_dir, which vm_role_load() prefers, keeps its old content. Blocks on @role_dir's disk. */
+/* Record the role in both directories, first in @role_dir. Returns 0 or -errno. On error the file
+ * in @run_dir is unchanged; vm_role_load() prefers this file. Blocks on @role_dir's disk. */
 int vm_role_store(const char *run_dir, const char *role_dir, const char *vm, enum vm_role role,
 		  uint64_t term) __attribute__((warn_unused_result));
 

@@ -1,8 +1,8 @@
-/* vm_tap_private.h - watches the guest's taps while this host stands by. A standby is not ready if
- * clients could not reach the guest through one of its taps.
+/* vm_tap_private.h - watches the guest's taps while this host stands by. If clients could not reach
+ * the guest through one of its taps, the standby is not ready.
  *
- * Where: vm.c's worker checks the taps and vm_report.c reports their state. The gateway does not
- * call the VM PROTECTED until clients could reach the guest here (gateway/vm/fsm_way.c).
+ * Where: vm.c's worker checks the taps, and vm_report.c reports their state. Only if all taps are
+ * usable does the gateway call the VM PROTECTED (gateway/vm/fsm_way.c).
  *
  * Threads: vm_tap_look() on the VM's worker; vm_tap_report() from any thread.
  */
@@ -37,7 +37,7 @@ bool vm_tap_look(struct vm_tap *t, const char *vm, const struct tap_names *taps)
 void vm_tap_forget(struct vm_tap *t);
 
 /* If a tap does not forward frames, add the state of the first such tap to the report's statistics
- * as `way`. Also put an explanation for that tap in front of the report's text. */
+ * as `way`. Also put an explanation for this tap before the report's text. */
 void vm_tap_report(struct vm_tap *t, const struct tap_names *taps, struct wire_report *report);
 
 #endif

@@ -12,9 +12,9 @@
 #include "base/error.h"
 #include "base/log.h"
 
-/* REFRESH_NS: how often to check the route to the gateway, which can change. RETRY_NS: how soon to
- * check again if the gateway's MAC address is not known. The kernel has sent an ARP request by
- * then, because of our connection or the witness. */
+/* REFRESH_NS: how often to check the route to the gateway, which can change. RETRY_NS: if the
+ * gateway's MAC address is not known, how soon to check again. Until then our connection or the
+ * witness has made the kernel send an ARP request. */
 #define REFRESH_NS (2 * CLOCK_NS_PER_S)
 #define RETRY_NS   (200 * CLOCK_NS_PER_MS)
 

@@ -1,9 +1,9 @@
-/* vm_witness_private.h - one VM's witness in the agent. Keys arrive on the control thread, and the
- * VM's worker does all the work.
+/* vm_witness_private.h - one VM's witness in the agent: passes the gateway's keys to the witness
+ * and asks for its statistics.
  *
  * Why: WITNESS_KEY arrives on the control thread, which must not wait for netlink or an RCU grace
  * period. Also, a report can ask for the witness's statistics at any time. So the VM's worker owns
- * the witness and serves it when work is due.
+ * the witness and does all the work.
  *
  *	control thread: vm_witness_offer() ─► key ─► worker: vm_witness_turn() ─► witness_mirror.h
  *
@@ -62,10 +62,9 @@ void vm_witness_offer(struct vm_witness *w, const struct wire_witness_key *key, 
  * @term; returns UINT64_MAX if there is nothing to do before a key is offered. */
 uint64_t vm_witness_due_ns(struct vm_witness *w, uint64_t term);
 
-/* Called on the worker thread. Takes an offered key if the key is of @term and this host is the
- * primary. Drops a key of a lower term; keeps a key of a higher term until the VM reaches that
- * term. Also keeps the route to the gateway up to date. Blocks for some tens of ms. Failures
- * are logged. */
+/* Called on the worker thread. If this host is the primary, takes an offered key of @term. Drops a
+ * key of a lower term. Keeps a key of a higher term until the VM reaches that term. Also keeps the
+ * route to the gateway up to date. Blocks for some tens of ms. Failures are logged. */
 void vm_witness_turn(struct vm_witness *w, bool is_primary, uint64_t term);
 
 /* Called on the worker thread. Ends the witness, or removes a witness that an earlier agent left in

@@ -2,48 +2,47 @@
  *
  * Why: QEMU's virtual clock stands still while the guest is stopped, and QEMU never makes up for
  * this. For example, with 86 pauses of 4.6 ms per second the guest's clock loses 40 %. QEMU stores
- * the guest's clock, and its counter of ticks, as two offsets (struct clock_words, called the words
- * below):
+ * two offsets: of the guest's clock, and of its counter of ticks (struct clock_words). Below they
+ * are called the words:
  *
  *	the guest runs     clock = offset + the host's CLOCK_MONOTONIC      ticks = offset + the host's TSC
  *	it is stopped      clock = offset                                   ticks = offset
  *
- * So the offset is constant while the guest runs, and each pause makes it smaller by the pause's
- * length. To give the lost time back, we set the stopped guest's offset just before the guest
- * resumes. The new value is what the guest's clock would show at that moment if the guest had never
- * been stopped:
+ * While the guest runs, the offset is constant. Each pause makes the offset smaller by the pause's
+ * length. To correct this, we set the stopped guest's offset just before the guest resumes. With
+ * the new offset the guest's clock shows what it would show if the guest had never been stopped:
  *
  *	            stop at time T                the words are set at `now`  start
  *	guest's     ─────┐ stands at C                     ┌──────────────────────
  *	clock            └─────────────────────────────────┘ target + now + cost
- *                       C = running offset + T     cost: time from setting the words to the start,
+ *                        C = running offset + T     cost: time from setting the words to the start,
  *	                                            as measured in earlier pauses
  *
  * Each correction restores the running offset as it was before the first pause (`target`). So the
- * errors of single corrections do not add up. Ticks are treated in the same way; their rate per
+ * errors of single corrections do not add up. Ticks are treated in the same way. Their rate per
  * nanosecond is computed from two stops.
  *
- * The words lie in the memory of QEMU, which does not expect that another process writes there. So
- * we write nothing until the words have passed these checks at CLOCK_PROOFS seals:
- *  - they did not change while the guest ran;
- *  - the time of the stop, computed from the words, lies between our command `stop` and QEMU's
- *    report that it has stopped;
- *  - the ticks grew at the rate measured so far;
- *  - the saved device state holds exactly the words in QEMU's memory (so they did not change during
- *    the pause either).
- * After a pause that fails a check, the clock is not corrected. If a saved state has other words
- * than QEMU's memory, correction is turned off for good.
+ * QEMU does not expect that another process writes to the words in its memory. So we write nothing
+ * until the words have passed these checks at CLOCK_PROOFS seals:
+ *  1. The words did not change while the guest ran.
+ *  2. The words say when the guest stopped. This time is between our command `stop` and QEMU's
+ *     report that the guest is stopped.
+ *  3. The ticks grew at the rate measured so far.
+ *  4. The saved device state has exactly the words in QEMU's memory. So the words did not change
+ *     during the pause either.
+ * If check 2 or 3 fails, the clock is not corrected in that pause. If check 4 fails, correction is
+ * turned off for good.
  *
- * If somebody else pauses the guest (with `stop`), we do not give that time back: the clock is
- * meant to stand still. Such a pause changes the running offset between two pauses of ours, and the
- * target moves by the same amount. If a pause is partly ours and partly somebody else's, none of
- * its time is given back.
+ * If somebody else pauses the guest (with `stop`), we do not correct that pause: the clock is meant
+ * to stand still. Such a pause changes the running offset between two pauses of ours. The target
+ * then moves by the same amount. If a pause is partly somebody else's, none of its time is
+ * corrected.
  *
  *	PROVING ──3 proofs──► CORRECTED ──► OFF (for good; `why` holds the reason)
  *	   └────────────────────────────────►┘
  *
- * A single step is limited to step_max: if a guest's clock jumped by 20 s, for example, the guest
- * would believe that a processor hung. Time beyond the limit is given back at the next pauses.
+ * A single step is limited to step_max. If a guest's clock jumped by 20 s, for example, the guest
+ * would believe that a processor hung. The following pauses correct the rest.
  *
  * Where: guestclock.h owns a struct clock_rules and carries out its decisions. Threads: one. Pure:
  * no I/O, no clock of its own.

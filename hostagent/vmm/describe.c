@@ -96,8 +96,8 @@ struct telling {
 	bool has_flags; /* list booleans too */
 };
 
-/* Returns true if the property is to be listed. Links and children are not listed, since they are
- * not values. Of the structures, only those named in this function are listed. */
+/* Returns true if the property is to be listed. Links and children are no values, so they are not
+ * listed. Of the structures, only those named in this function are listed. */
 static bool is_told(const struct telling *t, const char *name, const char *type)
 {
 	static const char *const plain[] = {"string",
@@ -166,8 +166,8 @@ static int take_answer(struct description *d, const struct telling *t, const cha
 }
 
 /* List the properties @names of an object. Sends as many commands at once as the monitor accepts:
- * on a busy host each command has to wait until QEMU gets a processor. Even after an error, waits
- * for every answer. Otherwise a later command would get one of these answers. */
+ * on a busy host each command waits until QEMU gets a processor. Waits for every answer, even after
+ * an error: a later command must not get one of these answers. */
 static int tell_names(struct description *d, const struct telling *t, const char *const *names,
 		      size_t n_names)
 {
@@ -267,9 +267,9 @@ static int add_features(struct description *d, const char *path, const char *pre
 	return r < 0 ? r : 0;
 }
 
-/* Add all properties of the first vCPU. All vCPUs of a guest have the same model, so only the first
- * is listed in full. Most booleans are CPUID bits, which are listed as CPUID registers. The other
- * booleans (VMX, Hyper-V) matter only with KVM, and are listed only then. */
+/* Add all properties of the first vCPU. The other vCPUs have the same model, so they are not listed
+ * in full. Most booleans are CPUID bits, which are listed as CPUID registers. The other booleans
+ * (VMX, Hyper-V) matter only with KVM, and are listed only with KVM. */
 static int add_first_cpu(struct description *d, const char *path, const char *prefix)
 {
 	static const char *const left_out[] = {"type",
@@ -317,7 +317,7 @@ static int step_cpus(struct description *d)
 }
 
 /* Parse `info roms`. A line looks like "addr=00000000fffc0000 size=0x040000 mem=rom
- * name=\"bios-256k.bin\"", with "fw=..." for a ROM that fw_cfg provides. The names "/rom@..."
+ * name=\"bios-256k.bin\"". For a ROM that fw_cfg provides, it has "fw=...". The names "/rom@..."
  * belong to tables that QEMU makes itself. */
 static int step_roms(struct description *d)
 {

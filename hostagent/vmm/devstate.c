@@ -17,8 +17,8 @@
 #include "base/error.h"
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
-/* The first size of the buffer. A small PC's blob has 80 KB, so the buffer need not grow in the
- * pauses of the first epochs. */
+/* The first size of the buffer. A small PC's blob has 80 KB, so the first pauses need not enlarge
+ * the buffer. */
 #define FIRST_CAPACITY	   ((size_t)256 << 10)
 
 struct devstate {

@@ -1,9 +1,9 @@
 /* devstate.h - saves the state of all devices and vCPUs of a stopped guest as one blob.
  *
  * Why: this is the second half of a checkpoint. QEMU's `xen-save-devices-state` writes what a
- * migration sends after the RAM. We pass QEMU a memfd once (`add-fd`; QEMU knows it as
- * /dev/fdset/N), and QEMU writes to it. So a QEMU in a sandbox needs no path that it may write to,
- * and a crash leaves nothing to clean up.
+ * migration sends after the RAM. We pass QEMU a memfd once (`add-fd`), and QEMU writes to it as
+ * /dev/fdset/N. So a sandboxed QEMU needs no path to write to, and a crash leaves nothing to clean
+ * up.
  *
  * The memfd works with every QEMU. A gate (gate.h) makes the pause shorter, but does not work with
  * every QEMU. If there is a gate, struct devstate owns it.
@@ -28,8 +28,8 @@
 struct devstate;
 
 /* Make the memfd and pass it to QEMU. @q is borrowed until devstate_close(). Blobs over @max_bytes
- * are refused. Returns 0; an error of qmp_execute(); -ENOMEM; or another -errno. *ret_error has the
- * text. */
+ * are refused. Returns 0; -ENOMEM; other -errno; or an error of qmp_execute(). On error *ret_error
+ * has the text. */
 int devstate_open(struct qmp *q, size_t max_bytes, struct devstate **ret_state,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 
@@ -49,13 +49,14 @@ void devstate_drop_gate(struct devstate *d);
 struct devstate *devstate_close(struct devstate *d);
 
 /* Send the save command, and arm @next after it (QMP_CONT, or NULL: see qmp_arm()). The guest
- * should be stopped; if it runs, QEMU stops it during the save. Does not wait. The blob of the last
+ * should be stopped. If it runs, QEMU stops it during the save. Does not wait. The blob of the last
  * devstate_finish() stays valid. Returns what qmp_send() returns. */
 int devstate_start(struct devstate *d, const char *next) __attribute__((warn_unused_result));
 
 /* Wait for QEMU's answer and return the blob, borrowed until the next devstate_finish(). Returns 0;
- * -EFBIG if the blob is larger than @max_bytes of devstate_open(); -ENODATA if QEMU wrote less than
- * it said; -ENOMEM; or an error of qmp_wait() (after -EREMOTEIO, qmp_error() says why). */
+ * -EFBIG: the blob is larger than @max_bytes of devstate_open();
+ * -ENODATA: QEMU wrote less than it said;
+ * -ENOMEM; or an error of qmp_wait() (after -EREMOTEIO, qmp_error() says why). */
 int devstate_finish(struct devstate *d, uint64_t timeout_ns, const uint8_t **ret_blob,
 		    size_t *ret_size) __attribute__((warn_unused_result));
 

@@ -35,8 +35,8 @@ bool vmm_disk_name_is_good(const char *name)
 	return n > 0 && n <= VMM_DISK_NAME_MAX && name[n] == '\0';
 }
 
-/* Is this part of a device's path the name of an inner device? The device that the operator has
- * named makes inner devices by itself. */
+/* Returns true if this part of a device's path is the name of an inner device. The operator names a
+ * device, and the device makes its inner devices itself. */
 static bool is_inner_part(const char *part, size_t size)
 {
 	static const char backend[] = "virtio-backend", legacy[] = "legacy[";
@@ -63,8 +63,8 @@ static size_t last_useful_part(const char *qdev, const char **ret_part)
 	}
 }
 
-/* Copy the name of a disk. Replace '[' by '-', leave ']' out, and replace all other characters that
- * a name must not have by '_'. Cut a name that is too long. */
+/* Copy the name of a disk. '[' becomes '-', ']' is left out, and any other character that a name
+ * must not have becomes '_'. If the name is too long, it is cut. */
 static void copy_name(const char *from, size_t size, char ret_name[VMM_DISK_NAME_MAX + 1u])
 {
 	size_t n = 0;
@@ -228,8 +228,8 @@ static const json_t *graph_entry(const json_t *nodes, json_int_t id)
 	return NULL;
 }
 
-/* Does somebody else's job use the node @id, or a node above it? (A job puts nodes above the nodes
- * that it works on.) *budget is the number of nodes that may still be visited. */
+/* Returns true if somebody else's job uses the node @id, or a node above it. (A job puts nodes
+ * above the nodes that it works on.) *budget: how many more nodes may be visited. */
 static bool has_job(const json_t *graph, json_int_t id, unsigned int *budget)
 {
 	const json_t *nodes = json_object_get(graph, "nodes");

@@ -45,8 +45,8 @@ struct vmm_disk {
 	char name[VMM_DISK_NAME_MAX + 1u];
 	/* what blockdev-mirror takes as `device`: the drive's id, or else the root node's name */
 	char source[VMM_DISK_SOURCE_BYTES];
-	/* the name of the root node: the disk's uppermost node, without the nodes that QEMU has put
-	 * above it for a job. "#block123" if the operator gave it no name */
+	/* The name of the root node. This is the disk's uppermost node, apart from the nodes that
+	 * QEMU has put above it for a job. "#block123" if the operator gave it no name */
 	char node[VMM_DISK_SOURCE_BYTES];
 	/* name of the image in QEMU's answer; cut if it is too long */
 	char file[VMM_DISK_FILE_BYTES];
@@ -55,8 +55,8 @@ struct vmm_disk {
 	bool is_direct;                     /* cache.direct: QEMU does not use the page cache */
 	bool is_no_flush;		    /* cache.no-flush: QEMU ignores the guest's flushes */
 	bool has_backing;		    /* the image is based on another image */
-	/* true if a block job other than ours uses the disk; always false if QEMU cannot say which
-	 * jobs use it */
+	/* true if a block job other than ours uses the disk. If QEMU cannot say which jobs use it:
+	 * false */
 	bool has_job;
 };
 
@@ -66,11 +66,14 @@ struct vmm_disks {
 	struct vmm_disk disks[VMM_DISKS_MAX];
 };
 
-/* Ask QEMU for all writable disks. Takes some 2 ms, while the guest runs or is stopped; a QEMU that
+/* Ask QEMU for all writable disks. Takes some 2 ms, while the guest runs or is stopped. A QEMU that
  * waits for a migration (-incoming) answers too. Call it only while no command is in flight on @q.
- * Returns 0; -E2BIG if there are more than VMM_DISKS_MAX; -EEXIST if two disks have the same name;
- * -EPROTO if QEMU's answer is not understood; or an error of qmp_execute(). *ret_error has the text
- * of each error. */
+ * Returns 0;
+ * -E2BIG: there are more than VMM_DISKS_MAX;
+ * -EEXIST: two disks have the same name;
+ * -EPROTO: QEMU's answer is not understood;
+ * or an error of qmp_execute().
+ * On error *ret_error has the text. */
 int vmm_disks_list(struct qmp *q, struct vmm_disks *ret_disks, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -100,9 +103,11 @@ struct vmm_covered {
 };
 
 /* Check that @covered lists all writable disks in @query_block, and no other disks. Pure.
- * Returns 0; -ENOTSUP if a writable disk is not listed, a listed disk is missing or read-only, two
- * disks have the same name, or there are too many disks (*ret_error says which disk, and what to
- * do); or -EPROTO if the answer is not understood. */
+ * Returns 0;
+ * -ENOTSUP: a writable disk is not listed, or a listed disk is missing or read-only;
+ * -ENOTSUP: two disks have the same name, or there are too many disks;
+ * -EPROTO: the answer is not understood.
+ * On error *ret_error says which disk, and what to do. */
 int vmm_judge_disks(const json_t *query_block, struct vmm_covered covered, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

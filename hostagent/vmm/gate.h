@@ -2,38 +2,40 @@
  * resumes it. In between, a full pipe holds QEMU while we read the guest's memory.
  *
  * Why: with three separate commands (`stop`, the save, `cont`) QEMU's main thread must wake up
- * three times during the pause. It must also read the save command, slowly, byte by byte (qmp.h).
- * But a single command can do all three: `xen-save-devices-state` stops a running guest, saves its
- * devices, and resumes it. We make QEMU save into a pipe of ours, which is exactly as large as
- * QEMU's write buffer, and already full. So QEMU sleeps in its first write, with the guest stopped,
- * until we read from the pipe. Before the pause we send all of the command except its closing
- * brace. We begin the pause by sending the brace, and end it with one read. If we die during the
- * pause, the pipe has no reader any more: the save fails, and QEMU resumes the guest.
+ * three times during the pause. It also reads each command slowly, byte by byte (qmp.h). The single
+ * command `xen-save-devices-state` can do all three: it stops a running guest, saves its devices,
+ * and resumes the guest.
+ *
+ * How: QEMU saves into a pipe of ours, which is as large as QEMU's write buffer and already full.
+ * So QEMU stops the guest and then sleeps in its first write until we read from the pipe. Before
+ * the pause we send the command without its closing brace. The brace begins the pause, and one read
+ * ends it. If we die during the pause, the pipe has no reader any more: the save fails, and QEMU
+ * resumes the guest.
  *
  *	agent  arm            brace     scan, copy        read    scan      read         collect
  *	pipe   [filler 32K]   [filler ------------------] [piece 1       ] [last piece]
  *	QEMU   runs           stop, save 32K, write sleeps│ save, write sleeps│ close, guest runs
  *
- * When has QEMU saved the last device? Saving a device can write to guest memory. So a scan sees
- * all writes only if it is made after the last device was saved, and before the guest runs. We must
- * recognise this moment for certain:
+ * Saving a device can write to guest memory. So a scan sees all writes only if it is made after the
+ * last device was saved, and before the guest runs. We recognise this moment as follows:
  *  - While QEMU's main thread sleeps, /proc/PID/syscall shows in which system call it sleeps.
- *  - We let QEMU's writes through one at a time, each as a whole. While QEMU sleeps in a write (the
- *    write is held), the pipe contains exactly the bytes of the write before it (at first: the
- *    filler). FIONREAD says how many these are. So we know at which byte of the blob the held write
- *    starts. The iovec of the write gives its size.
+ *  - We let QEMU's writes through one at a time, each as a whole. A write in which QEMU sleeps is
+ *    called held. During a held write, the pipe contains exactly the bytes of the previous write
+ *    (at first: the filler). FIONREAD gives their number. So we know at which byte of the blob
+ *    the held write starts. The iovec of the write gives its size.
  *  - A write looks like the last one if it is shorter than QEMU's buffer, or if it ends at the size
  *    of the previous blob. When such a write is held, the caller scans.
  *  - After the scan, the write is let through. If QEMU then answers, and the blob ends with this
- *    write, the write was the last one. Otherwise gate_finish() returns another value than 0, and
- *    the caller scans and copies again.
+ *    write, the write was the last one. If not, gate_finish() does not return 0, and the caller
+ *    scans and copies again.
  *
- * gate_open() tries the gate once, before anything depends on it. It fails if the gate does not
- * work with this QEMU or on this host (no right to open the pipe, another buffer size).
+ * gate_open() tries the gate once, before anything depends on it. If the gate does not work with
+ * this QEMU or on this host, gate_open() fails. Reasons: no right to open the pipe, another buffer
+ * size.
  *
  * Where: devstate.c uses it; a struct devstate owns the gate. Threads: only the thread that uses
- * the qmp client. While QEMU is held, only its monitor thread runs: if the agent hangs, QEMU hangs
- * too; if the agent is killed, QEMU continues.
+ * the qmp client. While QEMU is held, only its monitor thread runs. If the agent hangs, QEMU hangs
+ * too. If the agent is killed, QEMU continues.
  */
 #ifndef VMM_GATE_H
 #define VMM_GATE_H
@@ -54,15 +56,16 @@ struct gate;
 
 /* Make the pipe, pass it to QEMU and try it. The try pauses the guest for about 1.5 ms. @pid:
  * QEMU's process, whose main thread has the same number. @q is borrowed until gate_close(). Blobs
- * over @max_bytes are refused. Returns 0; -ENOTSUP if the gate does not work with this QEMU or on
- * this host (*ret_error says why); -ENOMEM; or an error of qmp_wait(). */
+ * over @max_bytes are refused.
+ * Returns 0;
+ * -ENOTSUP: the gate does not work with this QEMU or on this host; *ret_error says why;
+ * -ENOMEM; or an error of qmp_wait(). */
 int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate,
 	      struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Ensure that QEMU is released at once (letgo.h) if the calling thread ends. This works until
- * gate_close(), or until gate_abandon() has to close the pipe. Does nothing if gate_guard() was
- * called before, or if letgo_init() was not called. Call this from the thread that seals, outside
- * of a pause. */
+/* If the calling thread ends, release QEMU at once (letgo.h). This works until gate_close(), or
+ * until gate_abandon() has to close the pipe. Call this from the thread that seals, outside of a
+ * pause. Does nothing if gate_guard() was called before, or if letgo_init() was not called. */
 void gate_guard(struct gate *g);
 
 /* Release QEMU, even if it sleeps in a write, and free @g. Accepts NULL, returns NULL. */
@@ -75,14 +78,16 @@ int gate_arm(struct gate *g) __attribute__((warn_unused_result));
 
 /* Begin the pause. Returns when the guest is stopped. QEMU then completes pending disk I/O and
  * saves the devices.
- * Returns 0; -EREMOTEIO if QEMU refused (see qmp_error(); the guest runs); -ETIMEDOUT; or an error
- * of qmp_send(). */
+ * Returns 0;
+ * -EREMOTEIO: QEMU refused (see qmp_error()), and the guest runs;
+ * -ETIMEDOUT: QEMU did not stop the guest in time;
+ * or an error of qmp_send(). */
 int gate_stop(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_result));
 
-/* Let the write that holds QEMU through, unless it looks like the last one. Never sleeps. Call this
- * now and then while you copy pages. Returns 1 if QEMU is held in a write that looks like the last
- * one; 0 if QEMU is still saving; or -EFBIG, -EPROTO, -ESRCH or another -errno, after which you
- * must call gate_abandon(). */
+/* Let QEMU's held write through, unless it looks like the last one. Never sleeps. Call this now and
+ * then while you copy pages.
+ * Returns 1 if QEMU is held in a write that looks like the last one; 0 if QEMU is still saving.
+ * Returns -EFBIG, -EPROTO, -ESRCH or another -errno on error; then call gate_abandon(). */
 int gate_advance(struct gate *g) __attribute__((warn_unused_result));
 
 /* Call gate_advance() until it returns 1. Returns 0 if QEMU is held in a write that looks like the
@@ -92,16 +97,16 @@ int gate_wait_end(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unuse
 
 /* Let the last write through, so that the guest runs. Waits for the answer and returns the blob,
  * borrowed until the next gate_stop().
- * Returns 0 if the write was the last one and the guest runs; 1 if QEMU is now held in a further
- * write (scan again, then call gate_finish() again); -ECANCELED if further writes did not hold
- * QEMU, and the guest runs already; or an error of gate_stop() or gate_advance(), such as
- * -EREMOTEIO or -ETIMEDOUT. */
+ * Returns 0 if the write was the last one and the guest runs;
+ * 1: QEMU is now held in a further write; scan again, then call gate_finish() again;
+ * -ECANCELED: further writes did not hold QEMU, and the guest runs already;
+ * or an error of gate_stop() or gate_advance(), such as -EREMOTEIO or -ETIMEDOUT. */
 int gate_finish(struct gate *g, uint64_t timeout_ns, const uint8_t **ret_blob, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
 /* Call this after an error between gate_stop() and gate_finish(). Lets all writes through until
- * QEMU has answered. After @timeout_ns, it closes the pipe instead, so that QEMU's write fails. In
- * both cases QEMU resumes the guest as soon as it can. */
+ * QEMU has answered. If this takes longer than @timeout_ns, closes the pipe, so that QEMU's write
+ * fails. In both cases QEMU resumes the guest as soon as it can. */
 void gate_abandon(struct gate *g, uint64_t timeout_ns);
 
 #endif

@@ -19,8 +19,8 @@
 #define ENABLED_OFFSET	24u
 #define CLOCK_OFFSET	56u
 
-/* A section of the device state consists of u8 type, u32 id, str8 name, u32 instance, u32 version,
- * and its fields. A footer, the next section, or a subsection follows. */
+/* A section of the device state: u8 type, u32 id, str8 name, u32 instance, u32 version, then its
+ * fields. A footer, the next section, or a subsection follows. */
 #define SECTION_FULL	   4u
 #define SECTION_SUBSECTION 5u
 #define SECTION_HEAD	   5u
@@ -54,8 +54,8 @@ static int read_words(const struct guestclock *clock, struct clock_words *ret_wo
 }
 
 /* Write both words in one call, while QEMU's main thread sleeps and no vCPU runs. Another thread of
- * QEMU can read the guest's time meanwhile. It sees the old or the new value of each word, since a
- * word is 8 aligned bytes. */
+ * QEMU can read the guest's time meanwhile. A word is 8 aligned bytes, so that thread sees the old
+ * or the new value of each word. */
 static int write_words(const struct guestclock *clock, const struct clock_words *words)
 {
 	struct iovec local[2] = {{(void *)&words->ticks, 8}, {(void *)&words->clock, 8}};

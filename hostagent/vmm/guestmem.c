@@ -55,8 +55,8 @@ static bool parse_mapping(const char *line, struct mapping *ret)
 }
 
 /* Check whether @block is one contiguous part of a shared file, in one or more mappings. Returns 1
- * if it is, with *ret_first the first of these mappings; 0 if it is not; or -EINVAL if part of the
- * block is not mapped at all. */
+ * if it is, and *ret_first is the first of these mappings; 0 if it is not;
+ * -EINVAL: part of the block is not mapped at all. */
 static int find_file(FILE *maps, const struct vmm_block *block, struct mapping *ret_first)
 {
 	AUTO_FREE char *line = NULL;
@@ -85,8 +85,8 @@ static int find_file(FILE *maps, const struct vmm_block *block, struct mapping *
 	return is_one_file;
 }
 
-/* Map the file behind @block into this process. Returns NULL if this is not possible; the block is
- * then read by process_vm_readv. */
+/* Map the file behind @block into this process. If this is not possible, returns NULL;
+ * process_vm_readv then reads the block. */
 static const uint8_t *map_file(pid_t pid, const struct vmm_block *block, const struct mapping *m)
 {
 	uint64_t offset = m->offset + (block->hva - m->start);
@@ -131,8 +131,7 @@ static int map_blocks(struct guestmem *m, struct error *ret_error)
 	return r < 0 ? r : 0;
 }
 
-/* Test whether we may read the process's memory: an error should be noticed now, not at the first
- * epoch. */
+/* Test whether we may read the process's memory. An error must show now, not at the first epoch. */
 static int try_read(const struct guestmem *m, struct error *ret_error)
 {
 	struct page_range first = {m->blocks[0].first_page, 1};
@@ -205,8 +204,8 @@ static int find_block(const struct guestmem *m, const struct page_range *range)
 	return -EINVAL;
 }
 
-/* Transfer all pieces. The kernel can transfer only some of them in one call. So repeat the call
- * until all are transferred, or a call transfers nothing. */
+/* Transfer all pieces. One call can transfer only some of them. So repeat the call until all are
+ * transferred, or a call transfers nothing. */
 static int transfer_pieces(pid_t pid, transfer_fn transfer, uint8_t *local_at, struct iovec *pieces,
 			   unsigned long n_pieces, size_t size)
 {
@@ -272,8 +271,8 @@ static int add(struct batch *b, uint64_t address, size_t size)
 	return 0;
 }
 
-/* Read or write (as @is_read says) the pages of @ranges. A read copies mapped blocks from our
- * mapping; a write always uses process_vm_writev(). */
+/* Read or write the pages of @ranges, as @is_read says. A read copies mapped blocks from our
+ * mapping. A write always uses process_vm_writev(). */
 static int transfer_ranges(const struct guestmem *m, const struct page_range *ranges,
 			   uint32_t n_ranges, uint8_t *pages, bool is_read)
 {

@@ -1,11 +1,11 @@
 /* guestmem.h - reads and writes the pages of a QEMU process.
  *
- * Why: most of a pause is spent on copying the dirty pages out of the stopped guest. A block that
- * is a shared file (memory-backend-memfd, -file with share=on, hugetlbfs) is mapped into the agent
- * and read by memcpy. Any other block is read by process_vm_readv in batches.
+ * Why: a pause is spent mostly on copying the dirty pages out of the stopped guest. If a block is a
+ * shared file, the agent maps it and reads it by memcpy. Such blocks are memory-backend-memfd,
+ * -file with share=on, and hugetlbfs. Any other block is read by process_vm_readv in batches.
  *
  * Where: epoch engine (read), standby (write of ROM blocks at promotion). Threads: after open,
- * reads and writes can run in several threads at once (they do not change struct guestmem).
+ * several threads can read and write at once, because this does not change struct guestmem.
  */
 #ifndef VMM_GUESTMEM_H
 #define VMM_GUESTMEM_H
@@ -19,10 +19,12 @@
 
 struct guestmem;
 
-/* Open the memory of process @pid; the table @blocks is copied. Returns 0 (the caller closes
- * *ret_mem); -ESRCH; -EPERM; -ENOMEM; or -EINVAL if a block is not mapped in @pid. On error
- * *ret_error has the text. A shared file that cannot be opened is not an error: its block is read
- * by process_vm_readv. */
+/* Open the memory of process @pid. The table @blocks is copied. If a shared file cannot be opened,
+ * its block is read by process_vm_readv.
+ * Returns 0, and the caller closes *ret_mem;
+ * -EINVAL: a block is not mapped in @pid;
+ * -ESRCH; -EPERM; -ENOMEM.
+ * On error *ret_error has the text. */
 int guestmem_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 		  struct guestmem **ret_mem, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -34,9 +36,12 @@ struct guestmem *guestmem_close(struct guestmem *m);
 bool guestmem_is_mapped(const struct guestmem *m, uint32_t index);
 
 /* Copy the pages of @ranges, in their order and without gaps, to @ret_pages (VMM_PAGE_BYTES for
- * each page). A range must not cross blocks. Does not allocate. Returns 0; -EINVAL if a range is
- * outside of the blocks; -ESRCH if the process is gone; or -EFAULT if QEMU no longer has memory
- * mapped at a block's address. On error @ret_pages is undefined. */
+ * each page). A range must not cross blocks. Does not allocate.
+ * Returns 0;
+ * -EINVAL: a range is outside of the blocks;
+ * -ESRCH: the process is gone;
+ * -EFAULT: QEMU no longer has memory mapped at a block's address.
+ * On error @ret_pages is undefined. */
 int guestmem_read(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
 		  uint8_t *ret_pages) __attribute__((warn_unused_result));
 

@@ -143,8 +143,8 @@ static int find_syscall(struct injection *in)
 }
 
 /* Wait for a trace stop. The kernel has no wait with a timeout for this, and SIGCHLD belongs to the
- * daemon. So poll: first without sleeping, then with short sleeps. If @deadline_ns is UINT64_MAX,
- * there is no limit. */
+ * daemon. So poll: first without sleeping, then with short sleeps. @deadline_ns: UINT64_MAX: no
+ * limit. */
 static int wait_status(pid_t pid, uint64_t deadline_ns, int *ret_status)
 {
 	const struct timespec nap = {.tv_nsec = 20000};
@@ -165,8 +165,8 @@ static int wait_status(pid_t pid, uint64_t deadline_ns, int *ret_status)
 	}
 }
 
-/* Wait for the stop that we asked for: @event is PTRACE_EVENT_STOP, or 0 for a system call's entry
- * or exit. If a signal stops the thread first, pass the signal on and continue the thread with
+/* Wait for the stop that we asked for. @event: PTRACE_EVENT_STOP, or 0 for the entry or exit of a
+ * system call. If a signal stops the thread first, pass the signal on and continue the thread with
  * @request. */
 static int wait_stop(pid_t pid, int event, int request, uint64_t deadline_ns)
 {
@@ -246,9 +246,9 @@ static int fetch_fd(struct injection *in)
 }
 
 /* Restore the registers. If our stop interrupted a system call of the thread, the kernel must
- * restart that call. The kernel does so only when the thread leaves a stop caused by
- * PTRACE_INTERRUPT. Now the thread is stopped at the exit of our system call. So first bring the
- * thread into a stop caused by PTRACE_INTERRUPT. */
+ * restart that call. The kernel does so only after a stop caused by PTRACE_INTERRUPT. Now the
+ * thread is stopped at the exit of our own system call. So first cause a stop with
+ * PTRACE_INTERRUPT. */
 static int restore(struct injection *in)
 {
 	int r = (int)trace(PTRACE_INTERRUPT, in->pid, 0, 0);
@@ -331,8 +331,8 @@ static int seize(struct injection *in)
 	return 0;
 }
 
-/* Runs the injection in a thread of its own. When the tracing thread ends, the kernel ends the
- * trace, even of a thread that never stopped. */
+/* Runs the injection in a new thread. When that tracing thread ends, the kernel ends the trace,
+ * even of a thread that never stopped. */
 static void *tracer_thread(void *arg)
 {
 	struct injection *in = arg;

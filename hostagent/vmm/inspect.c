@@ -401,11 +401,11 @@ static int get_switches(struct inspection *in, const struct vmm_nic *nic,
 	return n_known;
 }
 
-/* Find out whether the guest may leave work on its frames to the host. A virtio-net card says so by
- * its properties. (host_ecn has no effect without tso.) Other models have no such properties, and
- * some of them, such as e1000e and vmxnet3, always do it on a tap. So each of them counts as one
- * that does. The offloads of frames *to* the guest (guest_csum, guest_tso4, ...) do not matter:
- * those frames are not held. */
+/* Find out whether the card can let the guest leave work on its frames (checksums, segmentation) to
+ * the host. The properties of a virtio-net card say so. (host_ecn has no effect without tso.) Other
+ * models have no such properties. Some of them, such as e1000e and vmxnet3, always do it on a tap.
+ * So each other model counts as one that does. The offloads of frames *to* the guest (guest_csum,
+ * guest_tso4, ...) do not matter, because those frames are not held. */
 static int check_offloads(struct inspection *in, struct vmm_nic *nic)
 {
 	static const char *const from_guest[] = {"csum",      "gso",	  "host_tso4",

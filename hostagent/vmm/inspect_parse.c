@@ -222,8 +222,8 @@ static void copy_backend(struct inspect_card *card, const char *line, size_t siz
 			  strcspn(type + strlen(key), ",\r\n"));
 }
 
-/* The text has a line for each card, and after it one for its back end. Cards of a hub come first,
- * below the hub's name:
+/* The text has a line for each card, followed by a line for the card's back end. The cards of a hub
+ * come first, below the hub's name:
  *	hub 0
  *	 \ hub0port1: n1: index=0,type=user,net=10.0.2.0
  *	 \ hub0port0: e1000.0: index=0,type=nic,model=e1000,macaddr=...

@@ -69,9 +69,9 @@ struct inspect_card {
 	char type[32];	  /* the back end's type: "user", "hubport" */
 };
 
-/* Find the @n-th such card (from 0) in `info network`. A guest's only card may share a hub with its
- * tap. A card without a back end sends nothing, so it is left out. Returns 0, or -ENOENT if there
- * are not that many. */
+/* Find card @n (from 0) in `info network` of the cards without a tap. If a guest has only one card,
+ * the card can share a hub with its tap. A card without a back end sends nothing, so it is left
+ * out. Returns 0, or -ENOENT if there are not that many. */
 int inspect_untapped_card(const char *text, uint32_t n, struct inspect_card *ret_card)
 	__attribute__((warn_unused_result));
 

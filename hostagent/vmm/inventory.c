@@ -114,8 +114,8 @@ int vmm_inventory_add_disks(struct vmm_inventory *inventory, const json_t *query
 	return r;
 }
 
-/* Media are listed because the standby does not follow a change of a medium: its drive always has
- * the medium that its command file names. */
+/* List media, too: the standby's drive always has the medium that its command file names, so it
+ * does not follow a change of a medium. */
 int vmm_inventory_add_media(struct vmm_inventory *inventory, const json_t *query_block)
 {
 	size_t i;
@@ -164,8 +164,7 @@ static uint32_t count(const struct vmm_inventory *in, const struct vmm_item *ite
 	return n;
 }
 
-/* Append to the text the items that are in @with but not in @without. Returns true if there were
- * any. */
+/* Append to the text the items of @with that are not in @without. Returns true if there are any. */
 static bool tell(const struct vmm_inventory *with, const struct vmm_inventory *without,
 		 const char *what, struct vmm_change *change)
 {

@@ -1,16 +1,18 @@
 /* inventory.h - lists the parts of a guest's machine, and tells whether two such lists differ.
  *
- * Why: devices, memory and network back ends can be plugged and unplugged while a guest is
- * protected. The standby's QEMU was started without such a change, so its promotion would fail.
- * Also, a new card's frames would not be held. QEMU sends no event when a device is added, so we
- * compare its lists before and after. inspect.h decides whether a machine can be protected. This
- * module only finds out how the machine has changed since then.
+ * Why: while a guest is protected, somebody can plug or unplug devices, memory and network back
+ * ends. The standby's QEMU lacks this change, so its promotion would fail. Also, a new card's
+ * frames would not be held. QEMU sends no event when a device is added. So we compare its lists
+ * before and after.
+ *
+ * inspect.h decides whether a machine can be protected. This module only finds out how the machine
+ * has changed since then.
  *
  *	command						parts in its answer
  *	qom-list /machine/peripheral, peripheral-anon	devices with and without an id, vCPUs among them
  *	info network					cards, back ends, filters
  *	info ramblock					memory, even if no device uses it yet
- *      query-block                                     writable disks and sizes, media in drives
+ *	query-block                                     writable disks and sizes, media in drives
  *
  * Where: epoch engine (engine_watch.c), vm_cover.c. The functions that parse QEMU's answers are
  * pure. Threads: any, each with its own qmp client.
@@ -53,8 +55,9 @@ struct vmm_inventory {
 	struct vmm_item items[VMM_ITEMS_MAX];
 };
 
-/* Each of these functions adds the items in one of QEMU's answers to @inventory. Returns 0; -EPROTO
- * if the answer is not understood; or -E2BIG if there are more than VMM_ITEMS_MAX items. Pure. */
+/* Each of these functions adds the items in one of QEMU's answers to @inventory. Pure. Returns 0;
+ * -EPROTO: the answer is not understood;
+ * -E2BIG: there are more than VMM_ITEMS_MAX items. */
 int vmm_inventory_add_devices(struct vmm_inventory *inventory, const json_t *qom_list)
 	__attribute__((warn_unused_result));
 int vmm_inventory_add_network(struct vmm_inventory *inventory, const char *info_network)
@@ -76,11 +79,12 @@ struct vmm_change {
 bool vmm_inventory_differs(const struct vmm_inventory *base, const struct vmm_inventory *now,
 			   struct vmm_change *ret_change);
 
-/* Ask QEMU for all lists at once, and then check whether @covered names the writable disks. Takes
- * some 3 ms, while the guest runs. Call it only while no command is in flight on @q.
- * Returns 0; -ENOTSUP if @covered does not list exactly the writable disks (*ret_error says more,
- * and *ret_inventory is valid); or -EPROTO, -E2BIG or an error of qmp_execute() (*ret_error has the
- * text). */
+/* Ask QEMU for all lists at once. Then check whether @covered names the writable disks. Takes some
+ * 3 ms, while the guest runs. Call it only while no command is in flight on @q.
+ * Returns 0;
+ * -ENOTSUP: @covered does not list exactly the writable disks; *ret_inventory is valid;
+ * -EPROTO, -E2BIG or an error of qmp_execute().
+ * On error *ret_error has the text. */
 int vmm_inventory_take(struct qmp *q, struct vmm_covered covered,
 		       struct vmm_inventory *ret_inventory, struct error *ret_error)
 	__attribute__((warn_unused_result));

@@ -220,9 +220,9 @@ struct letgo *letgo_close(struct letgo *letgo)
 {
 	if (!letgo)
 		return NULL;
-	/* If the calling thread has locked the mutex, unlock it: this also takes the mutex off the
-	 * thread's list of robust mutexes. Otherwise its owner has ended, and the kernel has marked
-	 * the mutex already. */
+	/* If the calling thread has locked the mutex, unlock it: this also removes the mutex from
+	 * the thread's list of robust mutexes. If not, the mutex's owner has ended, and the kernel
+	 * has marked the mutex already. */
 	if (pthread_equal(letgo->owner, pthread_self()))
 		pthread_mutex_unlock(&letgo->page->mutex);
 	munmap(letgo->page, sizeof(*letgo->page));

@@ -18,8 +18,7 @@ void vmm_machine_done(struct vmm_machine *m)
 	*m = (struct vmm_machine){0};
 }
 
-/* FNV-1a. A simple hash is enough here, because nobody would gain anything from two texts with the
- * same hash. */
+/* FNV-1a. A simple hash is enough: an attacker gains nothing from two texts with the same hash. */
 static uint64_t hash(const char *text)
 {
 	uint64_t h = UINT64_C(0xcbf29ce484222325);
@@ -102,8 +101,8 @@ bool vmm_machine_is_same(const struct vmm_machine *a, const struct vmm_machine *
 /* ---- compare */
 
 struct comparison {
-	/* key of the part in which the last difference was found; further differences in this
-	 * part's properties are not counted */
+	/* key of the part with the last difference found. Further differences in this part's
+	 * properties are not counted */
 	const char *told;
 	uint32_t n_differences;
 	char *text;
@@ -123,8 +122,8 @@ static const char *shown(const char *value)
 	return *value ? value : "an empty text";
 }
 
-/* Note a difference between the primary's item @p and the standby's item @s. One of them is NULL if
- * that side has no such item. */
+/* Note a difference between the primary's item @p and the standby's item @s. If a side has no such
+ * item, its pointer is NULL. */
 static void differ(struct comparison *c, const struct vmm_machine_item *p,
 		   const struct vmm_machine_item *s)
 {

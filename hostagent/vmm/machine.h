@@ -1,9 +1,9 @@
 /* machine.h - a list of all parts of a guest's machine, which two hosts can compare. Pure.
  *
- * Why: the standby's QEMU must have the same devices, PCI addresses and CPUs as the primary's.
- * Otherwise it refuses the guest's state at the failover, or the guest never answers. So each host
- * makes this list of its own QEMU's machine (describe.h). The standby acknowledges no epoch before
- * it has found that the two lists are the same.
+ * Why: the standby's QEMU must have the same devices, PCI addresses and CPUs as the primary's. If
+ * not, it refuses the guest's state at the failover, or the guest never answers. So each host makes
+ * this list of its own QEMU's machine (describe.h). The standby acknowledges no epoch until it has
+ * found that the two lists are the same.
  *
  *	key                                               value
  *	"CPU 0"                                           "qemu64-x86_64-cpu"
@@ -13,10 +13,10 @@
  *	"disk virtio0"                                    "2147483648"
  *	"machine type"                                    "pc-i440fx-7.2-machine"
  *
- * An item's key is a human-readable name for a place in the machine, and its value says what is in
- * that place. The key of a property begins with the key of its part and a blank. The key of an
- * inner part begins with the key of the outer part and a slash. Names that belong to the host (tap,
- * socket, file, backend) are not in the list.
+ * An item's key names a place in the machine. Its value says what is in that place. The key of a
+ * property begins with the key of its part and a blank. The key of an inner part begins with the
+ * key of the outer part and a slash. Names that belong to the host (tap, socket, file, backend) are
+ * not in the list.
  *
  * Where: describe.c fills the list; epoch/engine_machine.c sends it; standby/machine.c compares two
  * lists. Threads: plain data.
@@ -46,9 +46,9 @@ struct vmm_machine {
 
 void vmm_machine_done(struct vmm_machine *m); /* free the items; *m is an empty list afterwards */
 
-/* Add a copy of @key and @value. Unprintable characters become '?'. A text that is too long is cut;
- * its end is then a hash of the whole text. Returns 0; -ENOMEM; or -E2BIG if there are already
- * VMM_MACHINE_ITEMS_MAX items. */
+/* Add a copy of @key and @value. Unprintable characters become '?'. If a text is too long, it is
+ * cut, and ends with a hash of the whole text. Returns 0; -ENOMEM;
+ * -E2BIG: there are VMM_MACHINE_ITEMS_MAX items already. */
 int vmm_machine_add(struct vmm_machine *m, const char *key, const char *value)
 	__attribute__((warn_unused_result));
 

@@ -17,7 +17,7 @@
 /* The size of the pieces into which QEMU divides the disk for the first copy. */
 #define GRANULARITY_BYTES 65536
 /* The most bytes of the first copy that are sent and not yet confirmed. A `stop` waits until the
- * server has confirmed them. So this is less than QEMU's default of 10 MiB. */
+ * server has confirmed them. So the number is smaller than QEMU's default of 10 MiB. */
 #define COPY_BYTES (2 * 1024 * 1024)
 
 AUTO_DEFINE(json_t *, json_decref)
@@ -80,8 +80,8 @@ static const char *text_of(const json_t *object, const char *key)
 	return text ? text : "";
 }
 
-/* Record that the mirror is broken, because of @what. @has_reason: QEMU said so. QEMU's first
- * reason replaces our own guess, and stays. */
+/* Record that the mirror is broken, because of @what. @has_reason: @what comes from QEMU. QEMU's
+ * first reason replaces our own guess, and stays. */
 static void set_broken(struct mirror *m, bool has_reason, const char *what)
 {
 	if (m->condition == MIRROR_BROKEN && (m->has_reason || !has_reason))
@@ -128,9 +128,9 @@ static void take_cancelled(struct mirror *m, const json_t *data)
 		set_broken(m, true, "someone else cancelled QEMU's job (block-job-cancel)");
 }
 
-/* When a job fails, it gets the status "aborting" first. QEMU gives the reason later, in
- * BLOCK_JOB_COMPLETED. The status "paused" is no failure: a job has it for a moment whenever QEMU
- * drains its requests. */
+/* A job that fails first gets the status "aborting". QEMU gives the reason later, in
+ * BLOCK_JOB_COMPLETED. The status "paused" is no failure: when QEMU drains its requests, a job has
+ * it for a moment. */
 static void take_status(struct mirror *m, const json_t *data)
 {
 	const char *status = text_of(data, "status");
@@ -186,7 +186,7 @@ static bool is_one_of(const char *text, const char *const *texts)
 static int judge_health(const json_t *job, const char *id, struct error *ret_error)
 {
 	/* A job is "paused" or in "standby" while QEMU drains requests, or after an operator has
-	 * paused it. The guest's writes are copied in these states too. */
+	 * paused it. In these states too, the guest's writes are copied. */
 	static const char *const alive[] = {"created", "running", "paused",
 					    "ready",   "standby", NULL};
 	const char *error = text_of(job, "error"), *status = text_of(job, "status"),

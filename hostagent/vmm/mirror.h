@@ -11,44 +11,43 @@
  *	 |		 +------------------+--------------------> BROKEN
  *	 +------------------- mirror_end() from any of these --------+
  *
- * The caller's event handler passes every event of QEMU to every mirror (mirror_take_event()), also
- * while mirror_begin() and mirror_end() run.
+ * The caller's event handler passes every event of QEMU to every mirror (mirror_take_event()). It
+ * must do this also while mirror_begin() and mirror_end() run.
  *
- * What QEMU does (7.2.22: block/mirror.c, blockjob.c, block/nbd.c, softmmu/cpus.c, monitor/), on
- * which the engine relies:
+ * The engine relies on the following behaviour of QEMU (7.2.22: block/mirror.c, blockjob.c,
+ * block/nbd.c, softmmu/cpus.c, monitor/):
  *
  *  - If a write to the server fails, the guest's own write still succeeds. QEMU sends
- *    BLOCK_JOB_ERROR before the guest's write ends, and sends no later write to the server. The job
- *    runs on for up to 100 ms, and still looks ready in this time, but with len > offset. Then it
- *    ends (BLOCK_JOB_COMPLETED with `error`). The disk's own node is then as it was before the job.
- *    The node that we added stays until mirror_end().
- *  - QEMU does not delay these events (it delays 7 other events). It writes events and answers to a
- *    monitor through one buffer under one lock. `stop` and `xen-save-devices-state` drain all
- *    requests before they answer. So if a write ended before or during such a command, and the
- *    server lacks it, we receive its BLOCK_JOB_ERROR before the command's answer.
- *  - QEMU sends the event STOP before it drains. So when STOP arrives, the guest's last writes can
- *    still be on their way to the server. The server has them when the command is answered. The
- *    server also has them when QEMU has opened the file of xen-save-devices-state, and so when the
- *    first byte of the state has arrived. So note the seal's position in the disk's log at one of
- *    these two moments, not at STOP.
+ *    BLOCK_JOB_ERROR before the guest's write ends, and sends no later write to the server. For up
+ *    to 100 ms the job still exists and looks ready, but with len > offset. Then it ends
+ *    (BLOCK_JOB_COMPLETED with `error`), and the disk's own node is as it was before the job. The
+ *    node that we added stays until mirror_end().
+ *  - QEMU does not delay these events. It writes events and answers to a monitor through one buffer
+ *    under one lock. `stop` and `xen-save-devices-state` drain all requests before they answer. So
+ *    if the server lacks a write that ended before or during such a command, we receive
+ *    BLOCK_JOB_ERROR before the command's answer.
+ *  - QEMU sends the event STOP before it drains. At that moment the guest's last writes can still
+ *    be on their way to the server. The server has them when the command is answered. It also has
+ *    them when the first byte of the state of xen-save-devices-state arrives. So note the seal's
+ *    position in the disk's log at one of these two moments, not at STOP.
  *  - If the server ends while the guest writes nothing, QEMU sends no event until the guest's next
  *    write. Until then the server lacks no write. The code that starts the server should watch its
  *    process.
- *  - If the server hangs, QEMU waits for it without a limit: the guest's writes and `stop` hang,
- *    and during mirror_begin() the whole QEMU hangs. In this case kill the server: when its socket
- *    is closed, all requests to it fail at once (reconnect-delay 0), and the guest continues.
+ *  - If the server hangs, QEMU waits for it without a limit. The guest's writes and `stop` hang,
+ *    and during mirror_begin() the whole QEMU hangs. In this case kill the server. Its socket
+ *    closes, all requests to it fail at once (reconnect-delay 0), and the guest continues.
  *  - While the job starts, QEMU can carry out a write of the guest that the job does not see. If
- *    the first copy has read that part of the disk before the write, the server never receives the
- *    write. So call mirror_begin() while the guest is stopped. (We found this by reading the code
- *    of 7.2. QEMU 8.2 to 10.0.8 are known to miss writes at the start.)
- *  - The guest's flushes and discards are not sent to the server. Discards need not be sent,
- *    because it is undefined what a guest reads after a discard. If our node supported discards,
- *    sync=full would first write zeroes to the whole target, and so destroy the data that the
- *    target still has after an interruption.
+ *    the first copy has already read that part of the disk, the server never receives the write.
+ *    So call mirror_begin() while the guest is stopped. (The code of 7.2 shows this. QEMU 8.2 to
+ *    10.0.8 are known to miss writes at the start.)
+ *  - QEMU does not send the guest's flushes and discards to the server. The server needs no
+ *    discards, because a guest can read anything after a discard. Our node must not support
+ *    discards: with them, sync=full would first write zeroes to the whole target. This would
+ *    destroy the data that the target still has after an interruption.
  *
  * A mirror consists of two objects in QEMU: a node (the NBD client) and a job. Both have the id
- * that mirror_id() gives. They stay when the agent is killed. The job then ends at the first write
- * after the server has ended; the node stays until the next mirror_begin() or mirror_remove().
+ * that mirror_id() gives. Both stay when the agent is killed. After the server has ended, the job
+ * ends at the first write. The node stays until the next mirror_begin() or mirror_remove().
  *
  * Where: the epoch engine. Threads: only the thread that uses the qmp client.
  */
@@ -106,13 +105,18 @@ bool mirror_is_our_id(const char *id);
 
 /* Connect QEMU to the NBD server on the unix socket @socket_path, and start the copy of @disk. The
  * path is absolute, as QEMU sees it. The server's export with the empty name "" must have the
- * disk's size. First removes the node and job that a killed agent has left, if there are any. @m
- * must be OFF. @speed limits the first copy, in bytes/s; 0: no limit. On success @m is COPYING, or
- * in a later condition if QEMU's events say so. After an error @m is OFF, and QEMU is as it was
- * before. Call it only while no command is in flight on @q. Takes a few ms if the server answers
- * quickly. Returns 0; -EALREADY if @m is not OFF; -EBUSY if another job uses the disk; -EREMOTEIO
- * if QEMU refused; -ETIMEDOUT if a leftover job does not end; or another error of qmp_execute().
- * *ret_error has the text of each error. */
+ * disk's size. @speed limits the first copy, in bytes/s; 0: no limit. First removes the node and
+ * job that a killed agent left.
+ * @m must be OFF. On success @m is COPYING, or in a later condition if QEMU's events say so. After
+ * an error @m is OFF, and QEMU is as it was before. Call it only while no command is in flight on
+ * @q. Takes a few ms if the server answers quickly.
+ * Returns 0;
+ * -EALREADY: @m is not OFF;
+ * -EBUSY: another job uses the disk;
+ * -EREMOTEIO: QEMU refused;
+ * -ETIMEDOUT: a leftover job does not end;
+ * or another error of qmp_execute().
+ * On error *ret_error has the text. */
 int mirror_begin(struct mirror *m, struct qmp *q, const struct vmm_disk *disk,
 		 const char *socket_path, uint64_t speed, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -135,10 +139,12 @@ int mirror_check(struct mirror *m, struct qmp *q, struct mirror_progress *ret_pr
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Look in QEMU's answer to query-block-jobs whether the server has all of the disk's content. Pure.
- * Returns 0 if the server has all of it; -EAGAIN if it does not yet; -EIO if the job is gone or has
- * failed; or -EPROTO if the answer is not understood. A 0 is certain only while the guest's
- * requests are drained. *ret_progress is set with 0 and -EAGAIN, *ret_error with -EIO and
- * -EPROTO. */
+ * Returns 0 if the server has all of it. This is certain only while the guest's requests are
+ * drained;
+ * -EAGAIN: the server does not yet have all of it;
+ * -EIO: the job is gone or has failed;
+ * -EPROTO: the answer is not understood.
+ * *ret_progress is set with 0 and -EAGAIN. *ret_error is set with -EIO and -EPROTO. */
 int mirror_judge(const json_t *query_block_jobs, const char *id,
 		 struct mirror_progress *ret_progress, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -149,10 +155,13 @@ int mirror_set_speed(struct mirror *m, struct qmp *q, uint64_t speed, struct err
 	__attribute__((warn_unused_result));
 
 /* End the job, if it runs, and remove the node. Afterwards @m is OFF, and QEMU's block nodes are as
- * they were before mirror_begin(). Call it only while no command is in flight on @q. Blocks until
- * the job has ended, which takes a few ms. If the server hangs, kill it first. Does nothing if @m
- * is OFF. Returns 0; -ETIMEDOUT if the job does not end; or an error of qmp_execute(). *ret_error
- * has the text of each error. After an error, call it again. */
+ * they were before mirror_begin(). Does nothing if @m is OFF. Call it only while no command is in
+ * flight on @q. Blocks until the job has ended, which takes a few ms. If the server hangs, kill the
+ * server first.
+ * Returns 0;
+ * -ETIMEDOUT: the job does not end;
+ * or an error of qmp_execute().
+ * On error *ret_error has the text; call this again. */
 int mirror_end(struct mirror *m, struct qmp *q, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -1,15 +1,15 @@
 /* page_range.h - types that describe guest memory, also for code that does not use vmm's functions.
  *
  * Why: the epoch engine, the codec and the standby all use global page indexes, such as "page
- * 4711". Such an index counts pages of 4096 bytes through all replicated blocks, in the order of
- * the block table.
+ * 4711". An index counts pages of 4096 bytes through all replicated blocks, in the order of the
+ * block table.
  *
  *	blocks[0] pc.ram   first_page 0      n_pages 65536   (256 MiB; one block, also when the machine
  *	                                                       maps it below and above 4 GiB)
  *	blocks[1] pc.bios  first_page 65536  n_pages 64      (256 KiB)
  *	page 65540 = byte 4 * 4096 of pc.bios
  *
- * Two machines agree on page indexes when their tables agree in order, name and size.
+ * If the tables of two machines have the same blocks (order, name, size), the page indexes agree.
  * Threads: plain data.
  */
 #ifndef VMM_PAGE_RANGE_H

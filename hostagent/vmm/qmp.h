@@ -2,17 +2,16 @@
  * events.
  *
  * Why: we control an unmodified QEMU through its monitor. Some commands (stop, save the device
- * state, cont) make up a pause of the guest, so they must be fast. But QEMU reads its monitor one
- * byte at a time, with about eight system calls per byte. On a busy two-core machine this took 12
- * microseconds per byte. So a plain query-status takes 0.5 ms, nearly all of it for reading the
+ * state, cont) are part of a pause of the guest, so they must be fast. But QEMU reads its monitor
+ * one byte at a time, with about eight system calls per byte. On a busy two-core machine this took
+ * 12 microseconds per byte. So a plain query-status takes 0.5 ms, nearly all of it for reading the
  * command. Therefore:
  *
- *  - A command can be armed (qmp_arm()): all of its text except the closing brace is sent while the
- *    guest still runs. To start the command in the pause, QEMU then has to read only one byte, the
- *    brace.
+ *  - A command can be armed (qmp_arm()): while the guest still runs, all of its text is sent except
+ *    the closing brace. In the pause QEMU has to read only the brace.
  *  - Commands are pipelined: we send the next command without waiting for the answer to the
- *    previous one. With the "oob" capability, which we request, QEMU reads the next command while
- *    it runs the previous one. Without "oob" this is slower, but works too.
+ *    previous one. We request the capability "oob". With it, QEMU reads the next command while
+ *    it runs the previous one. Without "oob" pipelining works too, but is slower.
  *  - Commands have no "id", because QEMU answers them in order. If the wait for an answer times
  *    out, the client drops that answer when it arrives.
  *
@@ -23,9 +22,9 @@
  *	stopped		{"execute":"xen-save-...}{"execute":"cont"	read while the pages are copied
  *	resume		}{"execute":"stop"		cont runs, the next stop is armed
  *
- * The save command is not sent together with the closing brace of `stop`: on a host with few cores
- * this would be slower. While the main thread stops the vCPUs, the monitor thread would compete
- * with it for CPU time, to read the save command.
+ * The save command is not sent together with the closing brace of `stop`. On a host with few cores
+ * this would be slower: QEMU's monitor thread would read the save command while the main thread
+ * stops the vCPUs.
  *
  * Where: the epoch engine, the standby and vmm's own files. Uses qmp_parse. Threads: one thread at
  * a time per client. Blocks: see each function; never longer than its timeout.
@@ -40,8 +39,8 @@
 
 #include <jansson.h>
 
-/* How many commands can be in flight: sent and not yet answered. QEMU 7.2 stops reading a monitor
- * when it has 8 queued commands. */
+/* How many commands can be in flight: sent and not yet answered. With 8 queued commands, QEMU 7.2
+ * stops reading a monitor. */
 #define QMP_IN_FLIGHT_MAX 7u
 /* The most bytes of commands in one write. The longest commands that we send name a device path and
  * a property. */
@@ -84,27 +83,32 @@ int qmp_fd(const struct qmp *q);
 pid_t qmp_pid(const struct qmp *q);
 uid_t qmp_uid(const struct qmp *q); /* user id of the process that made the socket */
 
-/* Returns "Class: description" of the last error that QEMU answered, or what broke the connection;
- * "" if there was no error yet. Borrowed until the next call on @q. */
+/* Returns "Class: description" of QEMU's last error, or what broke the connection; "": no error
+ * yet. Borrowed until the next call on @q. */
 const char *qmp_error(const struct qmp *q);
 
-/* Send all but the last byte of @command (rendered; borrowed until it is sent or the client is
- * closed). QEMU runs the command when qmp_send_rendered() is called with the same text. If you send
- * another command instead, the client first completes the armed command so that QEMU refuses it. An
- * armed command does not count as in flight. Does not allocate. Returns 0, also if @command is
- * armed already; -EBUSY if another command is armed; -EMSGSIZE; -EPIPE or another -errno if the
- * monitor is lost. */
+/* Send all but the last byte of @command. @command is rendered text, borrowed until it is sent or
+ * the client is closed. QEMU runs the command when qmp_send_rendered() is called with the same
+ * text. If you send another command instead, the client first completes the armed command so that
+ * QEMU refuses it. An armed command does not count as in flight. Does not allocate.
+ * Returns 0, also if @command is armed already;
+ * -EBUSY: another command is armed;
+ * -EMSGSIZE: @command is too long;
+ * -EPIPE or another -errno: the monitor is lost. */
 int qmp_arm(struct qmp *q, const char *command) __attribute__((warn_unused_result));
 
 /* Send one command without waiting. @args (NULL: none) is consumed, even on error. Call qmp_wait()
- * once for each command sent; it returns the answers in order. Allocates.
- * Returns 0; -EBUSY if QMP_IN_FLIGHT_MAX commands are unanswered; -EMSGSIZE; -ENOMEM; or -EPIPE or
- * another -errno if the monitor is lost. */
+ * once for each command sent: it returns the answers in order. Allocates.
+ * Returns 0;
+ * -EBUSY: QMP_IN_FLIGHT_MAX commands are unanswered;
+ * -EMSGSIZE: the command is too long;
+ * -ENOMEM;
+ * -EPIPE or another -errno: the monitor is lost. */
 int qmp_send(struct qmp *q, const char *command, json_t *args)
 	__attribute__((warn_unused_result));
 
-/* Does what qmp_send() does with a rendered @command. If @command is armed, sends only its last
- * byte. Arms @next (NULL: none) in the same write. Does not allocate. */
+/* Does what qmp_send() does with a rendered @command. If @command is armed (see qmp_arm()), sends
+ * only its last byte. Arms @next (NULL: none) in the same write. Does not allocate. */
 int qmp_send_rendered(struct qmp *q, const char *command, const char *next)
 	__attribute__((warn_unused_result));
 
@@ -117,20 +121,25 @@ int qmp_send_with_fd(struct qmp *q, const char *command, json_t *args, int fd)
  * consumed. */
 char *qmp_render(const char *command, json_t *args) __attribute__((warn_unused_result));
 
-/* Wait for the answer to the oldest command for which nobody has waited yet. The caller owns
- * *ret_return and frees it with json_decref(); @ret_return may be NULL.
- * Returns 0; -EREMOTEIO if QEMU answered with an error (see qmp_error()); -ETIMEDOUT if no answer
- * came within @timeout_ns (the command counts as waited for, but can still run); -EPROTO, -EMSGSIZE
- * or -ECONNRESET (QEMU closed the connection) if the monitor is lost and you must call qmp_close();
- * or -EINVAL if no command is left to wait for. */
+/* Wait for the answer to the oldest command that still needs a qmp_wait(). The caller owns
+ * *ret_return and frees it with json_decref(). @ret_return can be NULL.
+ * Returns 0;
+ * -EREMOTEIO: QEMU answered with an error (see qmp_error());
+ * -ETIMEDOUT: no answer came within @timeout_ns. The command needs no other qmp_wait(), but can
+ *   still run;
+ * -EPROTO, -EMSGSIZE, -ECONNRESET (QEMU closed the connection): the monitor is lost; call
+ * qmp_close();
+ * -EINVAL: no command needs a qmp_wait(). */
 int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 	__attribute__((warn_unused_result));
 
-/* Wait for the next @event, or for the answer that qmp_wait() would return, whichever comes first.
- * If @event is NULL, wait only for the answer. Get the answer with qmp_wait(). @event is borrowed
- * for the call.
- * Returns 0 if the event came, 1 if the answer came; -ETIMEDOUT; -EINVAL if no command is in
- * flight; or another error of qmp_wait(). */
+/* Wait for the next @event, or for the answer to the oldest command, whichever comes first. Get the
+ * answer with qmp_wait(). If @event is NULL, wait only for the answer. @event is borrowed for the
+ * call.
+ * Returns 0 if the event came, 1 if the answer came;
+ * -ETIMEDOUT: neither came within @timeout_ns;
+ * -EINVAL: no command is in flight;
+ * or another error of qmp_wait(). */
 int qmp_wait_event(struct qmp *q, const char *event, uint64_t timeout_ns)
 	__attribute__((warn_unused_result));
 
@@ -142,8 +151,8 @@ int qmp_execute(struct qmp *q, const char *command, json_t *args, uint64_t timeo
 int qmp_hmp(struct qmp *q, const char *command_line, uint64_t timeout_ns, char **ret_text)
 	__attribute__((warn_unused_result));
 
-/* Read what QEMU has sent, without blocking, and call the event handler for each event. Returns 0,
- * or -ECONNRESET, -EPROTO, -EMSGSIZE or another -errno if the monitor is lost. */
+/* Read what QEMU has sent, without blocking. Call the event handler for each event. Returns 0. If
+ * the monitor is lost, returns -ECONNRESET, -EPROTO, -EMSGSIZE or another -errno. */
 int qmp_pump(struct qmp *q) __attribute__((warn_unused_result));
 
 #endif

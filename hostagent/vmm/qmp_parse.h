@@ -1,7 +1,7 @@
 /* qmp_parse.h - parses QEMU's monitor protocol: turns received bytes into messages. Does no I/O.
  *
- * Why: a malicious guest may have taken over the QEMU process that sends the JSON lines. So the
- * code that splits and checks the lines must be well tested. Tests and fuzzers call this code
+ * Why: the QEMU process sends the JSON lines, and a malicious guest can control that process. So
+ * the code that splits and checks the lines must be well tested. Tests and fuzzers call this code
  * directly, without a socket.
  * Where: used by qmp.c only. Threads: one thread per parser.
  *
@@ -48,8 +48,8 @@ void qmp_parser_init(struct qmp_parser *p);
 void qmp_parser_done(struct qmp_parser *p);
 
 /* Get space for more input: *ret_room bytes (at least 1) at *ret_at, borrowed until the next call.
- * May allocate. Returns 0; -EMSGSIZE if the line in the buffer is longer than QMP_LINE_MAX; or
- * -ENOMEM. */
+ * Can allocate. Returns 0; -ENOMEM;
+ * -EMSGSIZE: the line in the buffer is longer than QMP_LINE_MAX. */
 int qmp_parser_space(struct qmp_parser *p, char **ret_at, size_t *ret_room)
 	__attribute__((warn_unused_result));
 
@@ -57,8 +57,9 @@ int qmp_parser_space(struct qmp_parser *p, char **ret_at, size_t *ret_room)
 void qmp_parser_filled(struct qmp_parser *p, size_t size);
 
 /* Take the next whole message. Allocates. The caller frees it with qmp_message_done(). Returns 0;
- * -EAGAIN if there is no whole line yet; -EPROTO if the line is not a QMP message (close the
- * monitor); or -ENOMEM. */
+ * -ENOMEM;
+ * -EAGAIN: there is no whole line yet;
+ * -EPROTO: the line is not a QMP message; close the monitor. */
 int qmp_parser_next(struct qmp_parser *p, struct qmp_message *ret_message)
 	__attribute__((warn_unused_result));
 

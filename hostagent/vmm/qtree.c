@@ -103,8 +103,8 @@ static int add_prop(struct qtree *t, const char *name, char *value)
 }
 
 /* Add the PCI id from a line like "class Ethernet controller, addr 00:02.0, pci id 1af4:1000 (sub
- * 1af4:0001)". The rest of the line is not listed, because the guest's firmware assigns the bus
- * number in the addr. */
+ * 1af4:0001)". The rest of the line is not listed: the guest's firmware assigns the bus number in
+ * addr. */
 static int add_pci_id(struct qtree *t, char *line)
 {
 	char *id = strstr(line, ", pci id ");
@@ -126,8 +126,8 @@ static int parse_line(struct qtree *t, char *line)
 		*mark = '\0';
 		return add_node(t, indent, text + 5, mark + 6);
 	}
-	/* This line belongs to the last node that was added. It cannot belong to that node's
-	 * parent, since QEMU prints a device's child buses after all other lines of the device. */
+	/* This line belongs to the last node that was added, not to that node's parent: QEMU prints
+	 * a device's child buses after all other lines of the device. */
 	if (t->at < 0)
 		return *text ? -EPROTO : 0;
 	if (!t->nodes[t->at].id) {
@@ -148,8 +148,8 @@ static int parse_line(struct qtree *t, char *line)
 
 /* ---- nodes to items */
 
-/* Count the devices of the same type that were made on the same bus before this one. QEMU lists the
- * newest device first. */
+/* Count the devices of the same type that were made earlier on the same bus. QEMU lists the newest
+ * device first. */
 static unsigned ordinal(const struct qtree *t, unsigned node)
 {
 	unsigned n = 0;

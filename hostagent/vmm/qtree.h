@@ -1,8 +1,9 @@
 /* qtree.h - reads the devices of a machine from the text of QEMU's `info qtree`. Pure.
  *
- * Why: `info qtree` lists every device with its place and all its properties. A running machine and
- * one that waits for its state give the same form. This parser leaves out properties that differ
- * between these two, and properties that name something on the host.
+ * Why: `info qtree` lists every device with its place and all its properties. The text has the same
+ * form for a running machine and for one that waits for its state. Some properties differ between
+ * these two machines. This parser leaves them out, and also properties that name something on the
+ * host.
  *
  *	text of `info qtree`                     key in the list (machine.h)
  *	bus: main-system-bus
@@ -16,9 +17,9 @@
  *	          dev: virtio-net-device, id ""  "device pci.0/02.0/virtio-bus/virtio-net-device#0"
  *
  * The place of a PCI device is its bus and address. The place of any other device is its bus, its
- * type and a number: how many devices of that type were made before it on that bus. So the two
- * hosts can give QEMU's options in different orders, as long as this changes no place. Ids are not
- * compared, since QEMU does not use them to name saved state.
+ * type and a number. The number counts the devices of that type that were made earlier on that bus.
+ * So the order of QEMU's options matters only if it changes a place. Ids are not compared, because
+ * QEMU does not use them to name saved state.
  * Where: describe.c and its tests. Threads: any. Allocates.
  */
 #ifndef VMM_QTREE_H
@@ -31,9 +32,11 @@
 #define QTREE_DEVICES_MAX 1024u
 
 /* Add the devices in @text to @m. Modifies @text.
- * Returns 0; -ENOMEM; -E2BIG if there are more devices or properties than the limits allow; or
- * -EPROTO if this is not the text of `info qtree`. On error *ret_error has a human-readable
- * reason. */
+ * Returns 0;
+ * -E2BIG: there are more devices or properties than the limits allow;
+ * -EPROTO: this is not the text of `info qtree`;
+ * -ENOMEM.
+ * On error *ret_error says why. */
 int qtree_parse(char *text, struct vmm_machine *m, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -1,9 +1,11 @@
 /* ramlist.h - finds RAM blocks in the memory of a QEMU whose monitor does not show their addresses.
  *
- * Why: `gpa2hva` gives the address only of memory that the guest maps at this moment. Video RAM,
- * for example, is unmapped while QEMU waits for a migration. The command also gives blocks short
- * names, which two cards may share. QEMU 8.1 and later tell all addresses (`info ramblock`, column
- * HVA). For older versions we read QEMU's own list. QEMU exports it to its modules (symbol.h).
+ * Why: we need the address of each RAM block. QEMU 8.1 and later tell all addresses (`info
+ * ramblock`, column HVA). In older versions only `gpa2hva` tells addresses, and has two faults:
+ * - It tells only the address of memory that the guest maps at this moment. Video RAM, for example,
+ *   is unmapped while QEMU waits for a migration.
+ * - It gives blocks short names, and two cards can have the same short name.
+ * So for older versions we read QEMU's own list, which QEMU exports to its modules (symbol.h).
  *
  *	ram_list (104 bytes)		RAMBlock, the same in QEMU 5 to 10
  *	byte  56  first block ────────► byte  24  address of the memory
@@ -24,9 +26,10 @@
 #include "vmm/inspect_parse.h"
 
 /* Set the member hva of those @blocks that have none and are in the list of QEMU, process @pid.
- * Returns 0, even if some were not found; -ENOENT or -EMSGSIZE if this QEMU does not export the
- * list as we know it; -EPROTO if the list does not end; or -errno if QEMU's memory or program
- * cannot be read. */
+ * Returns 0, even if some blocks were not found;
+ * -ENOENT, -EMSGSIZE: this QEMU does not export the list as we know it;
+ * -EPROTO: the list does not end;
+ * other -errno: QEMU's memory or program cannot be read. */
 int ramlist_locate(pid_t pid, struct inspect_ramblock *blocks, uint32_t n_blocks)
 	__attribute__((warn_unused_result));
 

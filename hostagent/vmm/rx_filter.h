@@ -3,10 +3,12 @@
  *
  * Why: a virtio-net card with ctrl_vlan=on (the default) has a table of VLAN ids, which the guest's
  * driver fills. The card passes a frame with a VLAN tag to the guest only if its id is in the
- * table. QEMU saves this table, but empties it when it loads a state (7.2: virtio_load() sets the
- * features after the device's own part, and virtio_net_set_features() clears the table). So after a
- * failover the guest would receive no frames with a VLAN tag. With ctrl_vlan=off the card has no
- * filter, and nothing is lost.
+ * table. QEMU saves this table, but empties it when it loads a state. So after a failover the guest
+ * would receive no frames with a VLAN tag. With ctrl_vlan=off the card has no filter, and nothing
+ * is lost.
+ * In QEMU 7.2 this happens as follows: virtio_load() sets the features after the device's own part,
+ * and virtio_net_set_features() clears the table.
+ *
  * Windows' driver puts all VLAN ids into the table, even if the guest uses no VLAN. So a guest with
  * a full table is not refused. If a Windows guest does use VLANs, it receives no frames with a VLAN
  * tag after a failover.
@@ -22,9 +24,10 @@
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
-/* Check all network cards. Returns 0 if the guest needs no filter that a failover would lose;
- * -ENOTSUP if it does (*ret_error names the card, the VLAN and what to do); an error of
- * qmp_execute(); or -EPROTO if QEMU answered something we do not understand. */
+/* Check all network cards. Returns 0 if a failover would lose no filter that the guest needs;
+ * -ENOTSUP: it would; *ret_error names the card, the VLAN and what to do;
+ * -EPROTO: we do not understand QEMU's answer;
+ * or an error of qmp_execute(). */
 int vmm_check_rx_filter(struct qmp *q, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

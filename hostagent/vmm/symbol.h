@@ -1,10 +1,9 @@
 /* symbol.h - finds an exported variable in a running program.
  *
- * Why: QEMU's clock is a global variable that no monitor command shows. The QEMU that distributions
- * build exports its symbols to its modules. So we can look up the variable's address in the program
- * file.
+ * Why: QEMU's clock is a global variable that no monitor command shows. The QEMU of a distribution
+ * exports its symbols to its modules. So the program file tells the variable's address.
  *
- * libelf parses /proc/PID/exe, which is the right file even if it was replaced or lies in another
+ * libelf parses /proc/PID/exe. This is the right file even if it was replaced or lies in another
  * mount namespace. /proc/PID/maps gives the load address.
  *
  * Where: guestclock.h. Threads: any. Blocks for a few ms (a file of 20 MB is mapped, not read).

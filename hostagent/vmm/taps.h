@@ -1,16 +1,15 @@
 /* taps.h - asks the kernel which taps a running QEMU has open.
  *
  * Why: frames are held on the taps that the VM's file names. If a card of the guest uses another
- * tap, or an additional one, its frames leave without being held, and nobody notices. QEMU's
- * command line and monitor do not prove which tap is in use: taps are renamed, deleted and made
- * again, and managers pass them as descriptors. But the kernel says for each descriptor of
- * /dev/net/tun to which device it belongs now (/proc/PID/fdinfo, "iff:"). It also says in which
- * network namespace that device is.
+ * tap, its frames leave without being held, and nobody notices. QEMU's command line and monitor do
+ * not prove which tap is in use. Taps are renamed, deleted and made again, and managers pass them
+ * as descriptors. But the kernel says for each descriptor of /dev/net/tun to which device it
+ * belongs now (/proc/PID/fdinfo, "iff:"). It also says in which network namespace that device is.
  *
  * Several descriptors with the same name are the queues of one tap. A descriptor without a device
- * is a queue that is switched off, or its tap was deleted. A tap of the VM's file counts as
- * deleted if it is not open and there is such a descriptor. Otherwise descriptors without a device
- * are ignored.
+ * is a queue that is switched off, or its tap was deleted. If there is such a descriptor, a tap of
+ * the VM's file that is not open counts as deleted. If all taps of the VM's file are open,
+ * descriptors without a device are ignored.
  *
  * Where: epoch engine, at each attach and while protected; vm_cover.c. Threads: any.
  */
@@ -55,9 +54,13 @@ struct vmm_taps {
 	"<driver name='qemu'/> in its <interface>)"
 
 /* Find all taps that process @pid has open. Takes some 2 microseconds per open descriptor of the
- * process, and does not change anything in it. Returns 0; -ESRCH if there is no such process;
- * -E2BIG if there are more than VMM_TAPS_MAX; -EAGAIN if a descriptor was closed meanwhile (call
- * again); or -EPERM or another -errno (*ret_error has the text). */
+ * process, and does not change anything in it.
+ * Returns 0;
+ * -ESRCH: there is no such process;
+ * -E2BIG: there are more than VMM_TAPS_MAX taps;
+ * -EAGAIN: a descriptor was closed meanwhile; call again;
+ * -EPERM or another -errno.
+ * On error *ret_error has the text. */
 int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

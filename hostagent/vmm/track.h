@@ -1,9 +1,9 @@
 /* track.h - finds the pages that a process has written since the last scan.
  *
- * Why: each epoch consists of the pages written since the last one. With userfaultfd in
- * asynchronous write-protect mode, the kernel itself removes a page's protection at the first write
- * to it; no fault handler is needed. PAGEMAP_SCAN returns the unprotected pages as ranges and
- * protects them again, atomically for each page. No code of ours runs in QEMU.
+ * Why: each epoch consists of the pages written since the previous epoch. We use userfaultfd in
+ * asynchronous write-protect mode. At the first write to a page, the kernel itself removes the
+ * page's protection; no fault handler is needed. PAGEMAP_SCAN returns the unprotected pages as
+ * ranges and protects them again, atomically for each page. No code of ours runs in QEMU.
  *
  * Where: the epoch engine. Calls inject.h at open.
  * Threads: one tracker, one thread at a time. track_scan() does not allocate.
@@ -12,17 +12,16 @@
  *	first scan after track_open(): every page, since a page is "written" until first protected
  *	scan with TRACK_KEEP: protects no pages, so the next scan reports the same pages again
  *
- * No write is missed: a page that is written during a scan is reported by this scan, or by the next
- * scan if this scan has passed the page. So to copy a running guest, scan first and copy
- * afterwards; the next scan reports the pages written during the copy. Only a copy of a stopped
- * guest is consistent.
+ * No write is missed. If a page is written during a scan, this scan or the next one reports it. To
+ * copy a running guest, scan first and copy afterwards. The next scan reports the pages written
+ * during the copy. Only a copy of a stopped guest is consistent.
  *
  * The tracker does not see writes that bypass QEMU's page tables. These are writes:
  *  - by another process that maps the same shared file (vhost-user; vmm_inspect() refuses it);
  *  - by passed-through devices (vmm_inspect() refuses these too);
  *  - by DMA to pages pinned before a scan (O_DIRECT reads in flight). QEMU completes these reads at
- *    `stop`, so a scan of a stopped guest misses nothing. But a page that is scanned while such a
- *    read is in flight can be copied with its old content, and never reported again. See README.md.
+ *    `stop`, so a scan of a stopped guest misses nothing. In a running guest, a page with such a
+ *    read in flight can be copied with its old content, and never reported again. See README.md.
  */
 #ifndef VMM_TRACK_H
 #define VMM_TRACK_H
@@ -40,9 +39,13 @@ struct track;
 int track_probe(struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Start to track the @n_blocks @blocks (copied) of @pid. Stops the process for well under a
- * millisecond. Returns 0 (the caller closes *ret_track); -EBUSY if the process's memory is already
- * watched by a userfaultfd (another agent, post-copy migration), or the process is traced; -ENOTSUP
- * as for track_probe(); or an error of inject_userfaultfd(). *ret_error has the text. */
+ * millisecond.
+ * Returns 0, and the caller closes *ret_track;
+ * -EBUSY: another userfaultfd (of another agent, or post-copy migration) watches the process's
+ *   memory, or the process is traced;
+ * -ENOTSUP: see track_probe();
+ * or an error of inject_userfaultfd().
+ * On error *ret_error has the text. */
 int track_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 	       struct track **ret_track, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -53,12 +56,13 @@ enum track_scan_mode {
 	TRACK_KEEP,
 };
 
-/* Report the written pages as ranges in ascending order. Neighbouring pages of one block are joined
- * into one range. Use the same mode for a whole pass, from the first page to the last. Writes at
- * most @max_ranges (>= 1) ranges to @ret_ranges and their number to *ret_n_ranges.
- * Returns 0 if the pass is complete; the next call starts from the first page again.
- * Returns 1 if the array is full; the next call continues where this call ended.
- * Returns -ESRCH if the process is gone, or another -errno if tracking is broken: then call
+/* Report the written pages as ranges in ascending order. Neighbouring pages of one block form one
+ * range. Writes at most @max_ranges (>= 1) ranges to @ret_ranges, and their number to
+ * *ret_n_ranges. A pass goes from the first page to the last, in one or more calls. Use the same
+ * mode for all calls of a pass.
+ * Returns 0: the pass is complete; the next call starts a new pass.
+ * Returns 1: the array is full; the next call continues the pass.
+ * Returns -ESRCH if the process is gone, or another -errno if tracking is broken; call
  * track_close(). */
 int track_scan(struct track *t, enum track_scan_mode mode, struct page_range *ret_ranges,
 	       uint32_t max_ranges, uint32_t *ret_n_ranges) __attribute__((warn_unused_result));

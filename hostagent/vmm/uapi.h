@@ -1,9 +1,9 @@
 /* uapi.h - declares kernel interfaces that Debian 12's headers do not have yet. The declarations
  * are those of the kernel's own UAPI headers.
  *
- * Why: dirty tracking needs PAGEMAP_SCAN (Linux 6.7, include/uapi/linux/fs.h) and asynchronous
- * write protection (6.7, include/uapi/linux/userfaultfd.h). track_probe() finds out whether the
- * running kernel has them. Used by inject.c and track.c only.
+ * Why: dirty tracking needs two interfaces of Linux 6.7. PAGEMAP_SCAN is in
+ * include/uapi/linux/fs.h, and asynchronous write protection in include/uapi/linux/userfaultfd.h.
+ * track_probe() finds out whether the running kernel has them. Used by inject.c and track.c only.
  */
 #ifndef VMM_UAPI_H
 #define VMM_UAPI_H

@@ -62,7 +62,7 @@ static int open_one(struct vcpu *vcpu, pid_t pid, const json_t *cpu, struct erro
 	return 0;
 }
 
-/* Set the tid of the vCPU at index @at to 0 if an earlier vCPU in the array has the same thread: a
+/* If an earlier vCPU in the array has the same thread, set the tid of the vCPU at index @at to 0: a
  * thread can be traced only once. (TCG without multi-threading runs all vCPUs in one thread.) */
 static void forget_repeated(struct vcpus *vcpus, uint32_t at)
 {

@@ -5,18 +5,16 @@
  * library into the daemons and QEMU when it starts them. To move the clock of a host,
  * bench_detector writes an offset to the host's file.
  *
- * libfaketime (0.9.10, FAKETIME_DONT_FAKE_MONOTONIC=1) cannot be used, for three reasons. Its
- * pthread_cond_timedwait() on CLOCK_MONOTONIC returns at once, even if the offset is 0, so the
- * agent would spin. Its reads of CLOCK_REALTIME cost 1 to 8 microseconds. A killed program leaves
- * its files in /dev/shm.
+ * libfaketime (0.9.10, FAKETIME_DONT_FAKE_MONOTONIC=1) cannot be used. Its pthread_cond_timedwait()
+ * on CLOCK_MONOTONIC returns at once, so the agent would spin. Its reads of CLOCK_REALTIME cost 1
+ * to 8 microseconds. A killed program leaves libfaketime's files in /dev/shm.
  *
  *   LD_PRELOAD=.../libclock_shim.so CLOCK_SHIM_FILE=/dev/shm/x/clock-primary holdfast-agent ...
  *
- * The library changes what clock_gettime() of CLOCK_REALTIME (and its coarse form), gettimeofday()
- * and time() return. It does not change the time stamps of files and frames. Nor does it change
- * waits that end at a given wall-clock time. Holdfast has no such waits: its one timed wait on a
- * condition uses CLOCK_MONOTONIC. The library does not work with a sanitizer, because the
- * sanitizer's runtime must be the first preloaded library.
+ * The library changes the results of clock_gettime() of CLOCK_REALTIME (and its coarse form),
+ * gettimeofday() and time(). It does not change the time stamps of files and frames. It does not
+ * change waits that end at a given wall-clock time; Holdfast has no such waits. The library does
+ * not work with a sanitizer, because the sanitizer's runtime must be the first preloaded library.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,14 +1,15 @@
-/* codec_bench.c - measures the size and speed of page deltas, on recorded or
- * generated pairs of pages.
+/* codec_bench.c - measures the size and speed of page deltas, on recorded or generated pairs of
+ * pages.
  *
- * What invalidates a result: other load on the machine, which takes memory bandwidth (the spread
- * between runs then grows); pairs that fit in a cache (--working-set); changes of the
- * processor's frequency between two coders. Results on generated pairs say nothing about recorded
- * pairs. The program has one thread. The comment at measure_together() says how speeds are
- * measured.
+ * What makes a result worthless:
+ * - other load on the machine, which takes memory bandwidth (the spread between runs then grows);
+ * - pairs that fit in a cache (--working-set);
+ * - changes of the processor's frequency between two coders;
+ * - generated pairs, if the question is about recorded pairs.
+ * The program has one thread. The comment at measure_together() says how speeds are measured.
  *
- * A pair file has no header. For each pair it has the 4096 bytes of the old page, then the
- * 4096 bytes of the new one.
+ * A pair file has no header. For each pair it has the 4096 bytes of the old page, then the 4096
+ * bytes of the new page.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -125,9 +126,9 @@ static int by_value(const void *a, const void *b)
 }
 
 /* A function that works on the pages [from, to), in the order of data->items. @what contains its
- * options, for example which coder to use. A function that checks pages returns the number of pages
- * that failed. Any other function returns a number that depends on all of its work, so that the
- * compiler cannot leave out a part of it. */
+ * options, for example which coder to use. If the function checks pages, it returns the number of
+ * pages that failed. If not, it returns a number that depends on all of its work, so that the
+ * compiler cannot leave out a part of the work. */
 typedef uint64_t pass_function(struct data *data, size_t from, size_t to, const void *what);
 
 static bool takes_best; /* copy of options.takes_best, for measure_together() */

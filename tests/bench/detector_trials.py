@@ -276,8 +276,8 @@ DISTURBANCES = [
         ("b", "on", "gateway"), ("b", "gateway", "on"), ("b", "off", "gateway"), ("b", "gateway", "off"))),
     Row("primary>client",       3, 100, 2000, {"client"}, cutting(("c", "on", "client"))),
     Row("client>primary",       3, 100, 2000, {"client"}, cutting(("c", "client", "on"))),
-    # This row cuts only the client network, but its set of networks names the backup network too. So
-    # the row is never combined with a cut of the backup network. Together they would be a partition.
+    # This row cuts only the client network. Its set also names the backup network, so that the row
+    # is never combined with a cut of that network. Both cuts together would be a partition.
     Row("primary=client-net",   3, 100, 2000, {"client", "backup"}, cutting(
         ("c", "on", "client"), ("c", "client", "on"), ("c", "on", "gateway"), ("c", "gateway", "on"),
         ("c", "on", "off"), ("c", "off", "on"))),
@@ -303,9 +303,9 @@ PARTITIONS = [
 
 
 # --- deaths ---
-# strike() carries out the death and returns CLOCK_MONOTONIC as it was just before. undo() repairs the
-# old host when the new owner serves; undo is None if nothing can be repaired. After undo() only the
-# agent's own rules keep the old owner silent.
+# strike() carries out the death and returns CLOCK_MONOTONIC as it was just before the death. When
+# the new owner serves, undo() repairs the old host. If nothing can be repaired, undo is None. After
+# undo() only the agent's own rules keep the old owner silent.
 
 def send_death(who, number):
     def strike(world):
@@ -341,8 +341,8 @@ def continued(world):
     world.host[world.on].send(world.host[world.on].pids(), signal.SIGCONT)
 
 
-# sets_rival (the second column) is true for the deaths from which the rival's timeout is chosen. The
-# timeout is such that over these deaths the rival's mean detection time equals ours.
+# sets_rival (the second column): true for the deaths that set the rival's timeout. Over these
+# deaths, both detectors must have the same mean detection time.
 DEATHS = [
     Death("host-off", True, lambda world: world.kill_host(world.on), None),
     Death("agent+qemu-killed", True, send_death(lambda w: w.agent() + w.qemu(), signal.SIGKILL), None),

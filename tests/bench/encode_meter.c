@@ -1,14 +1,15 @@
 /* encode_meter.c - measures how fast the whole encoder is with different numbers of threads, and
  * how much it slows a guest.
  *
- * It calls the encoder as the engine does, and measures the time from encoder_begin() to
- * encoder_end(). The pages of an epoch are the new pages of a pair file, and the reference holds
- * the old ones. Frames go into a backlog that always has room, and are dropped after the epoch. The
- * times are wall time, because wall time shows what is gained with more threads.
+ * It calls the encoder as the engine does, and measures the wall time from encoder_begin() to
+ * encoder_end(). The pages of an epoch are the new pages of a pair file. The reference store has
+ * the old pages. Frames go into a backlog that always has room, and are dropped after the epoch.
  *
- * What invalidates a result: other load on the machine (run the program with chrt -f 10 where
- * possible; only the spread in --json shows such load), pairs that fit in a cache (--working-set),
- * more threads than free cores, and generated pairs in place of recorded ones.
+ * What makes a result worthless:
+ * - other load on the machine (only the spread in --json shows it): use chrt -f 10 if possible;
+ * - pairs that fit in a cache (--working-set);
+ * - more threads than free cores;
+ * - generated pairs in place of recorded pairs.
  *
  * --busy adds load on purpose: processes that compute without a pause, in place of a guest's vCPUs.
  * Do not use chrt with --busy: only the encoder would have real-time priority.
@@ -56,8 +57,8 @@ struct options {
 	uint32_t n_busy;
 };
 
-/* The guest's pages: page i is a copy of pair i % n_pairs of the file. An epoch contains the next
- * pages of the list @order, which has all pages in random order. */
+/* The guest's pages: page i is a copy of pair i % n_pairs of the file. @order has all pages in
+ * random order. An epoch contains the next pages of this list. */
 struct data {
 	uint32_t n_pages;
 	uint8_t *old; /* old pages, by page number */

@@ -1,9 +1,9 @@
 /* link_cut.bpf.c - drops frames between two ports of a switch, for bench_detector.
  *
- * The program is attached to the tc egress of every port of the switches. It sees through which
- * port a frame entered the switch (ingress_ifindex), and thus which host sent the frame. So
- * bench_detector can cut each direction between two hosts separately, or drop a share of the
- * frames. (netem and tc actions could do this too, but not every kernel has them.)
+ * The program is attached to the tc egress of every port of the switches. ingress_ifindex tells the
+ * port through which a frame entered the switch, and thus the host that sent it. So bench_detector
+ * can cut each direction between two hosts separately, or drop a share of the frames. Not every
+ * kernel has netem and tc actions, which could do this too.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>

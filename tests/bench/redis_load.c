@@ -4,14 +4,13 @@
  *                   [--seconds N] [--keys K] [--bytes B] [--fill]
  *
  * Each of N connections sends a batch of D commands at once, waits for all D replies, and sends the
- * next batch. With D = 1 the client waits for every answer; with a larger D it pipelines. Latency
- * is the time from just before a batch is sent until its last reply has arrived. Each command uses
- * a random key out of K. Each SET writes a new value of B random letters and digits, like an id or
- * a token; a general compressor saves 25 % of its bytes. `mix` is half GET, half SET. With --fill
- * the program only sets every key once and then ends.
+ * next batch. Latency is the time from just before a batch is sent until its last reply has
+ * arrived. Each command uses a random key out of K. Each SET writes a new value of B random letters
+ * and digits; a general compressor saves 25 % of its bytes. `mix` is half GET, half SET. With
+ * --fill the program only sets every key once and then ends.
  *
- * A reply of the wrong kind, or no reply for 20 s, ends the program with exit status 1. Replies in
- * the first WARM_NS nanoseconds are not counted. The program has one thread.
+ * If a reply is of the wrong kind or late by more than 20 s, the program ends with exit status 1.
+ * Replies in the first WARM_NS nanoseconds are not counted. The program has one thread.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -3,11 +3,13 @@
  * usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS [precopy] [commands]
  *
  * It attaches as the agent does (inspect, inject, track) and seals N_SEALS times. Between two seals
- * the guest runs for INTERVAL_MS. With "precopy" it copies pages before the pause too. With
- * "commands" it seals with three commands, stop, save and cont, instead of one (seal.h). It prints
- * one JSON object with medians of the pause and its parts. The first tenth of the seals is not
- * counted, so that caches and QEMU's own memory can settle. Pages are copied as in the agent. The
- * program does not encode or send them, which the agent does after the pause.
+ * the guest runs for INTERVAL_MS. It prints one JSON object with medians of the pause and its
+ * parts. The first tenth of the seals is not counted, so that caches and QEMU's own memory can
+ * settle.
+ *   precopy    copy pages before the pause, too
+ *   commands   seal with three commands (stop, save, cont) instead of one (seal.h)
+ * The program copies pages as the agent does, but does not encode or send them. The agent does this
+ * after the pause.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -4,19 +4,21 @@
  *                    [--count] QMP_SOCKET
  *
  * It attaches as the agent does (inspect, inject, track), keeps a copy of the whole guest as the
- * standby would, and seals every --interval-ms. Each dirty page of each epoch becomes one pair in
- * FILE: its 4096 bytes at the end of the previous epoch, then its 4096 bytes now, without a header.
- * A page is recorded even if the guest wrote the same bytes again, because an encoder must look at
- * such a page too. A page that the guest had not touched before tracking began is paired with
- * zeros. With --count each page also goes through the coders of the codec benchmark. The JSON
- * object at the end has the sums of the coders' sizes.
+ * standby would, and seals every --interval-ms.
  *
- * --pages FILE records which pages were dirty, as 32-bit numbers in this machine's byte order. The
- * first number is the guest's size in pages. Then each epoch has the number of its dirty pages and
- * their indices. The first epoch lists the pages that were not zero in the first copy.
+ * --out FILE: each dirty page of each epoch becomes a pair in FILE, without a header. A pair has
+ * the page's 4096 bytes at the end of the previous epoch, then its 4096 bytes now. A page is
+ * recorded even if the guest wrote the same bytes again, because an encoder must check such a page
+ * too. A page that the guest first touched after tracking began is paired with zeros. The first
+ * copy and the seal after it are not recorded. Recording ends after --seconds, at --max-mib, or on
+ * SIGINT or SIGTERM. The guest keeps running.
  *
- * --out does not record the first copy, nor the seal after it. Recording ends after --seconds, at
- * --max-mib, or on SIGINT or SIGTERM; the guest keeps running.
+ * --pages FILE: records which pages were dirty, as 32-bit numbers in this machine's byte order. The
+ * first number is the guest's size in pages. After that, each epoch has the number of its dirty
+ * pages and their indices. The first epoch lists the pages that were not zero in the first copy.
+ *
+ * --count: each page also goes through the coders of the codec benchmark. The JSON object at the
+ * end has the sums of the coders' sizes.
  */
 #include <errno.h>
 #include <getopt.h>

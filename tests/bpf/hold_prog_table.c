@@ -1,9 +1,9 @@
 /* hold_prog_table - tests the BPF programs of the hold: it runs them on single packets, one table
  * row after another.
  *
- * A row gives the content of the control map, whether there is an AF_XDP socket, and a packet. It
- * also gives the expected verdict, packet and counter. The test runs in a network namespace of its
- * own, and attaches and pins nothing. Exit status: 0 pass, 1 fail, 77 skipped.
+ * A row has the content of the control map, a packet, and whether there is an AF_XDP socket. It
+ * also has the expected verdict, packet and counter. The test runs in a network namespace of its
+ * own. It attaches and pins nothing. Exit status: 0 pass, 1 fail, 77 skipped.
  */
 #include <errno.h>
 #include <fcntl.h>

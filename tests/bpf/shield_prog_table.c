@@ -1,13 +1,13 @@
 /* shield_prog_table - tests the BPF program of the shield: it runs the program on single frames,
  * one table row after another.
  *
- * A row gives the keys and a frame, and says whether the frame must pass and which count must grow.
+ * A row has the keys and a frame. It says whether the frame must pass and which count must grow.
  * The gateway's own code signs the valid datagrams (wire/witness.h), loads the program and sets the
- * keys. The test first drops all privileges except CAP_BPF, because the program must need no more.
- * It attaches and pins nothing. Exit status: 0 pass, 1 fail.
+ * keys. The program must need no privilege except CAP_BPF, so the test first drops all others. It
+ * attaches and pins nothing. Exit status: 0 pass, 1 fail.
  *
- * The kernel removes the first 14 bytes of a frame before it runs a socket filter on it. So the
- * test puts a copy of the Ethernet header in front of each frame. The program then sees the whole
+ * The kernel removes the first 14 bytes of a frame before it runs a socket filter on the frame. So
+ * the test puts a second Ethernet header in front of each frame. The program then sees the whole
  * frame, as it does on a packet socket.
  */
 #include <arpa/inet.h>

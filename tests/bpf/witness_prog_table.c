@@ -1,11 +1,11 @@
 /* witness_prog_table - tests the BPF programs of the witness: it runs them on single packets, one
  * table row after another.
  *
- * A row of witness_sample gives the control map, the state map and a packet; it also gives the
- * expected verdict, packet and counters. In a row of witness_emit, the gateway's code
- * (wire/witness.h) also reads and checks the datagram. Datagrams for the client network are read
- * from a tap. The test runs in a network namespace of its own, and attaches and pins nothing. Exit
- * status: 0 pass, 1 fail, 77 skipped.
+ * A row of witness_sample has the control map, the state map and a packet. It also has the expected
+ * verdict, packet and counters. For a row of witness_emit, the gateway's code (wire/witness.h) also
+ * reads and checks the datagram. The test reads datagrams for the client network from a tap. The
+ * test runs in a network namespace of its own. It attaches and pins nothing. Exit status: 0 pass, 1
+ * fail, 77 skipped.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -2,11 +2,14 @@
  *
  *	disk_sink PLUGIN SOCKET QEMU_PID DISK_BYTES RING_BYTES IMAGE
  *
- * Each line of stdin is a command, and each gets one line of JSON as its answer: the ring's counts.
+ * Each line of stdin is a command. The answer to each command is one line of JSON: the ring's
+ * counts.
  *	apply     apply the ring's records to IMAGE and release them
  *	counts    only print the counts
- *	forget, zero   disk_ring_forget_hashes(), disk_ring_assume_zero()
- *	seal, run      disk_ring_set_sealing(true), (false)
+ *	forget    disk_ring_forget_hashes()
+ *	zero      disk_ring_assume_zero()
+ *	seal      disk_ring_set_sealing(true)
+ *	run       disk_ring_set_sealing(false)
  *	kill      kill the server
  *	wait      wait until the server has ended, and start it again
  * Exit: 0 at the end of stdin, 1 if anything fails; 2 usage.

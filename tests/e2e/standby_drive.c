@@ -5,15 +5,16 @@
  *		if the primary had sent it. `delta` encodes against the copy in STATE_DIR. The
  *		guest stays stopped.
  *	standby_drive compare QMP STATE_DIR
- *              compare the copy in STATE_DIR with the memory of the guest behind QMP, and with the
- *		device state of the last `ship`; the guest must have been stopped since then
+ *		compare the copy in STATE_DIR with the memory of the guest behind QMP, and with the
+ *		device state of the last `ship`. The guest must have been stopped since that `ship`.
  *	standby_drive start STATE_DIR RUN_DIR COMMAND_FILE TERM
  *	standby_drive promote STATE_DIR RUN_DIR COMMAND_FILE TERM MIN_EPOCH
  *	standby_drive fence STATE_DIR RUN_DIR COMMAND_FILE TERM
  *	standby_drive stop STATE_DIR RUN_DIR COMMAND_FILE purge|keep
  *	standby_drive status STATE_DIR RUN_DIR COMMAND_FILE
- *		give the order of that name, then print the status as key=value lines. Each order
- *		runs in a new process, and must take over what the previous process left behind.
+ *		give the order of that name (status: none). Print the status as key=value lines.
+ *		Each order runs in a new process, which must take over what the previous process
+ *		left.
  * Exit: 0 on success; 1 on failure, with a text on stderr; 2 on wrong usage.
  */
 #include <errno.h>
@@ -111,7 +112,7 @@ static void feed_pages(struct shipment *s, bool full)
 }
 
 /* Returns the path of the file in which `ship` leaves the device state for `compare`. `compare`
- * cannot save the state again: a second save differs even though the guest is stopped. */
+ * cannot save the state itself: a second save differs, even of a stopped guest. */
 static const char *blob_path(const char *state_dir, char path[256])
 {
 	snprintf(path, 256, "%s.blob", state_dir);

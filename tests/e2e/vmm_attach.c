@@ -2,8 +2,8 @@
  *
  * usage: vmm_attach inspect SOCKET          print vmm_inspect()'s result; exit with 3 if it
  *                                           refuses the guest, with the reason on stderr
- *        vmm_attach describe SOCKET         print the list of "KEY<tab>VALUE" lines that describes
- *                                           the machine and that two hosts compare
+ *        vmm_attach describe SOCKET         print the description of the machine that two hosts
+ *                                           compare, as lines "KEY<tab>VALUE"
  *        vmm_attach open SOCKET             exit 0, or the errno of qmp_open()
  *        vmm_attach hold SOCKET             track, print "tracking", wait to be killed
  *        vmm_attach seal SOCKET N CHECK     seal N times with three commands each; at every
@@ -11,7 +11,7 @@
  *        vmm_attach gate SOCKET N CHECK     like seal, but through a gate (one command and a pipe)
  *        vmm_attach held SOCKET             hold the guest at the gate, print "held", wait to be killed
  * Each seal copies the pages that the scan reports into the image, as a standby would store them.
- * A difference means that a write was lost: the program prints the page and exits with 1.
+ * If guest memory and image differ, a write was lost: the program prints the page and exits with 1.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -95,8 +95,8 @@ static int query(const char *command, json_t **ret_answer)
 	return r < 0 ? error_set(&error, r, "%s: %s", command, qmp_error(qmp)) : 0;
 }
 
-/* Print what must be the same after mirror_end(). Leaves out the amount of data in an image, which
- * may change. Leaves out the cache mode too: the guest's firmware chooses it when it finds the
+/* Print what must be the same after mirror_end(). Two things are left out: the amount of data in an
+ * image, which can change, and the cache mode, which the guest's firmware chooses when it finds the
  * disk. */
 static int do_graph(char *args)
 {

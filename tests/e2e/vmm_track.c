@@ -5,9 +5,9 @@
  * tests/e2e/test_vmm_track runs this program. A child plays QEMU: it maps two blocks of memory of
  * the given kind, and its threads write random pages. Now and then the threads are parked, as
  * `stop` parks vCPUs. The parent injects a userfaultfd into the child. It scans for written pages
- * and copies them into an image, three times while the writers run and once while they are parked.
- * Then it compares the image with the whole memory. A page that differs was written but not
- * reported, so the program exits with 1.
+ * and copies them into an image: three times while the writers run and once while they are parked.
+ * Then it compares the image with the whole memory. If a page differs, a scan has missed a write,
+ * and the program exits with 1.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -2,9 +2,9 @@
 # requests, and kills and revives whole hosts. To be sourced (bash); needs SRC, BUILD and TEST_TMP.
 #
 # One guest is used for many scenarios. After a failover the dead host comes back as after a reboot
-# and becomes the next standby, so the guest moves back and forth between the two hosts. An agent
-# gets its fault point when it is started. A point in the primary's code has no effect while the
-# agent's host is the standby.
+# and becomes the next standby. So the guest moves back and forth between the two hosts. An agent
+# gets its fault point at its start. While the agent's host is the standby, a point in the primary's
+# code has no effect.
 #
 #	fault_start                            like scene_start, with daemons that have fault points
 #	fault_arm primary before_stop:3        let the next agent die at its third pass of point before_stop

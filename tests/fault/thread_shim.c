@@ -2,8 +2,8 @@
  * thread routine.
  *
  * The environment variable HOLDFAST_NO_THREAD has the path of a file. The file contains the address
- * of this routine in hexadecimal, as nm prints it for the program. As long as the file does not
- * exist, pthread_create() works for every routine. */
+ * of the routine in hexadecimal, as nm prints it for the program. While the file does not exist,
+ * pthread_create() works for every routine. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>

@@ -1,8 +1,8 @@
 /* fuzz_config.c - parses any bytes as a configuration file.
  *
  * If the parser refuses the bytes, the error must begin with the file's name, and the struct must
- * be unchanged. If the parser accepts the bytes, the values are printed. Parsing the printed text
- * must give the same values. */
+ * not change. If the parser accepts the bytes, the target prints the values and parses the printed
+ * text. This must give the same values. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>

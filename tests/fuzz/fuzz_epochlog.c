@@ -1,9 +1,10 @@
 /* fuzz_epochlog.c - gives a standby any bytes as the frames of an epoch stream.
  *
  * The standby's check of the frames must not read or write out of bounds. If the check accepts an
- * epoch as complete, the standby must also be able to apply that epoch. Applying the epoch a second
- * time must change neither the copy of the guest nor the disk. The copy and the disk are in memory.
- * The copy's directory does not exist, so every operation on its files fails. */
+ * epoch as complete, the standby must be able to apply that epoch. Applying the epoch a second time
+ * must change neither the copy of the guest nor the disk.
+ * The copy and the disk are in memory. The copy's directory does not exist, so every operation on
+ * its files fails. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* fuzz_msg.c - decodes any bytes as the payload of a message of any type. If the decoder accepts a
- * message, the encoder must encode it, and decoding the result must give the same message.
+ * message, the encoder must encode it. Decoding the result must give the same message.
  *
- * The input is a whole frame, so that frames can be seeds. Its checksum and payload size are
- * ignored. */
+ * The input is a whole frame, so that frames can be seeds. The frame's checksum and payload size
+ * are ignored. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,16 +1,18 @@
-/* fuzz_peer.c - sends a standby any sequence of frames with good checksums over peer connections
- * (docs/wire-format.md 6.4). The sender claims to be the VM's primary; it sends CLAIMs and a stream
- * without a gateway.
+/* fuzz_peer.c - sends a standby any sequence of frames over peer connections (docs/wire-format.md
+ * 6.4). The sender claims to be the VM's primary. It sends CLAIMs and a stream without a gateway.
  *
  * The standby's own code runs in this thread, on links over socket pairs. TLS and checksums are
  * right, but the frames' order and content are arbitrary.
  *
- * The input is one byte (enum stage), then frames as on the wire; this file corrects their sizes
+ * The input is one byte (enum stage), then frames as on the wire. This file corrects their sizes
  * and checksums. A frame of type 0 is not sent: its flags say what to do instead (enum act).
  *
- * The target checks four things. The standby does not crash. It votes only when the rules allow it,
- * only for the term that it is asked for, and stores its vote. A promoted copy never changes. Every
- * answer is of a kind that a standby may send, and is true at that moment.
+ * The target checks:
+ * - The standby does not crash.
+ * - The standby votes only when the rules allow it, and only for the term that it is asked for. It
+ *   stores its vote.
+ * - A promoted copy never changes.
+ * - Every answer is of a kind that a standby may send, and is true at that moment.
  */
 #include <errno.h>
 #include <stdlib.h>

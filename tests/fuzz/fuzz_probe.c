@@ -5,11 +5,14 @@
  * frame's size. The flags:
  *	0x80	the frame comes from the backup network, not from the client network
  *	0x40	correct the frame's checksums first
- *      0x20    replace the frame by the prober's own last frame, source and destination swapped
+ *	0x20    replace the frame by the prober's own last frame, source and destination swapped
  *	other bits	the number of milliseconds that pass before the frame comes
  *
- * The target checks four things. There is no crash. Frames are sent only to configured addresses.
- * No more answers are counted than probes were sent. The number of replies stays within its limit.
+ * The target checks:
+ * - There is no crash.
+ * - Frames are sent only to configured addresses.
+ * - No more answers are counted than probes were sent.
+ * - The number of replies stays within its limit.
  */
 #include <stdbool.h>
 #include <stdlib.h>

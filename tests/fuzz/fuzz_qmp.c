@@ -1,8 +1,8 @@
 /* fuzz_qmp.c - feeds any bytes to the parser of QEMU's monitor (hostagent/vmm/qmp_parse.c) and to
  * the parsers of HMP output (hostagent/vmm/inspect_parse.c).
  *
- * The first byte of the input is the size of each read minus one. The rest of the input is cut into
- * such reads, so that lines arrive in pieces.
+ * The first byte of the input is a size minus one. The rest of the input is fed in pieces of this
+ * size, so that lines arrive in pieces.
  */
 #include <errno.h>
 #include <stddef.h>

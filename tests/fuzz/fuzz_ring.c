@@ -1,10 +1,14 @@
 /* fuzz_ring.c - reads a disk's ring whose memory a broken or hostile writer has filled.
  *
- * Input: a byte that says where in the ring the records begin, two bytes (big-endian) with the
- * distance from there to the head, then the bytes of the records.
+ * Input:
+ *	1 byte   where in the ring the records begin
+ *	2 bytes  the distance from there to the head (big-endian)
+ *	rest     the bytes of the records
  *
- * The target checks three things. There is no crash. Each record lies within the disk and ends at
- * or before the head. All bytes of each record can be read.
+ * The target checks:
+ * - There is no crash.
+ * - Each record lies within the disk and ends at or before the head.
+ * - All bytes of each record can be read.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,15 +1,16 @@
-/* fuzz_session.c - sends the gateway any sequence of frames with good checksums from an
- * authenticated agent.
+/* fuzz_session.c - sends the gateway any sequence of frames from an authenticated agent.
  *
  * The wire decoders have their own fuzz targets. Here TLS and checksums are right, but the frames'
  * order and content are arbitrary.
  *
  * The first byte of the input chooses the agent, the kind of its connection and the VM's state. The
  * rest is a sequence of frames. A frame has one byte each for type, flags, term, epoch, seq and
- * generation; then come the payload's size (2 bytes) and the payload.
+ * generation. The payload's size (2 bytes) and the payload follow.
  *
- * The target checks three things. There is no crash. The journal's term never falls. No COMMIT is
- * sent without an acknowledged epoch.
+ * The target checks:
+ * - There is no crash.
+ * - The journal's term never falls.
+ * - No COMMIT is sent without an acknowledged epoch.
  */
 #include <stdlib.h>
 #include <string.h>

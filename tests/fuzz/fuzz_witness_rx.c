@@ -1,16 +1,20 @@
 /* fuzz_witness_rx.c - gives the witness receiver any sequence of datagrams, keys, beats and passing
  * time.
  *
- * The target checks four things. The receiver accepts a datagram only if it is signed with a key of
- * its VM. The receiver accepts each sequence number only once per key and path. A refused datagram
- * does not change what the receiver knows about a VM (its view). No view has a time in the future.
+ * The target checks:
+ * - The receiver accepts a datagram only if a key of its VM signed it.
+ * - The receiver accepts each sequence number only once per key and path.
+ * - A refused datagram does not change the VM's view (what the receiver knows about the VM).
+ * - No view has a time in the future.
  *
- * The input is a sequence of operations. Each operation starts with one byte. The low 3 bits of
- * this byte are the number of the operation, and the next 2 bits are the VM. Bit 5 is for
- * datagrams: if it is set, the datagram comes through the client network. The numbers, and the
- * bytes that follow the first byte:
+ * The input is a sequence of operations. Each operation starts with one byte:
+ *	bits 0-2        the number of the operation
+ *	bits 3-4        the VM
+ *	bit 5           for datagrams: set if the datagram comes through the client network
+ *
+ * The operations, and the bytes that follow the first byte:
  *	0, 1	a datagram of 128 bytes, which is given to the receiver as it is
- *      2, 3    a datagram of 128 bytes; its key_id is set to the VM's newest key, and it is signed
+ *	2, 3    a datagram of 128 bytes; its key_id is set to the VM's newest key, and it is signed
  *	4	a byte: the VM gets a new key. Bit 0: clock_new. Bit 1: no client network address
  *	5	nothing: the VM's keys are cleared
  *	6	4 bytes: the number of microseconds that pass

@@ -380,9 +380,9 @@ class Net:
         self.client = Netns("c")
         h = self.host
         # Use the usual settings of distributions, but with the shortest times that the kernel
-        # accepts. A bridge that becomes the querier floods unknown groups for one response interval.
-        # The default interval of 10 s is too long: it equals LIMIT_S. The bridge reads the interval
-        # when it becomes the querier, so set the interval before that.
+        # accepts. When a bridge becomes the querier, it floods unknown groups for one response
+        # interval. The default interval of 10 s equals LIMIT_S, which is too long. Set the interval
+        # first: the bridge reads it when it becomes the querier.
         h.ip("link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping %d "
              "mcast_query_response_interval 100" % snooping)
         h.ip("link set br0 type bridge mcast_querier %d" % snooping)

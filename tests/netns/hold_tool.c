@@ -17,11 +17,11 @@
  *	serve MS           for MS, release every frame at once, as if its epoch were committed
  *	discard | stats
  *	trouble            print why released frames cannot leave, or "none"
- *	mend_now           wait until the hold may make a new release device again
+ *	mend_now           wait until the hold can make a new release device again
  *	detach             release all held frames, remove the hold, and end
  *	close              leave the hold in mode drop, and end; end of input has the same effect
- * The second form removes holds that another process left behind, or closes the hold on each tap.
- * Exit 0; 1 if the hold cannot be opened or a command failed.
+ * The second form: `remove` removes the holds that another process left; `shut` closes the hold on
+ * each tap. Exit 0; 1 if the hold cannot be opened or a command failed.
  */
 #include <errno.h>
 #include <inttypes.h>

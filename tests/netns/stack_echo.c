@@ -1,6 +1,6 @@
 /* stack_echo.c - runs port, stack and idler as the gateway's loop does, with three TCP services:
  *
- *	port 7   echo     sends back what it gets, with back-pressure
+ *	port 7   echo     sends back what it gets; slows the sender down if it cannot send
  *	port 9   sink     reads and discards; answers FIN with FIN
  *	port 19  source   sends until the peer closes
  *

@@ -8,13 +8,13 @@
  *		forged: with key_id=N and sequences from sequence=N on, each with a wrong mac;
  *		path=N sets the path
  *		replay: the 128 bytes of each hex=... in turn, at most 64 different ones
- *      count=N  maximum number of frames (default 0: no limit)
- *      ms=N     maximum time in ms (default 1000)
- *	pace=N	 maximum number of frames per millisecond (default 0: no limit)
+ *	count=N maximum number of frames (default 0: no limit)
+ *	ms=N    maximum time in ms (default 1000)
+ *	pace=N  maximum number of frames per millisecond (default 0: no limit)
  *
  * Sends Ethernet frames with IFACE's own MAC address through a packet socket, 64 per system call.
  * The frames bypass the queueing discipline. At the end prints "frames=N refused=N ms=N
- * per_second=N"; refused is the number of frames for which the interface had no room.
+ * per_second=N". If the interface has no room for a frame, the frame counts as refused.
  */
 #include <arpa/inet.h>
 #include <errno.h>

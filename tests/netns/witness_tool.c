@@ -1,15 +1,18 @@
 /* witness_tool - runs one witness, by commands from standard input, for tests.
  *
- *	witness_tool VM TAPS PIN_DIR HOLD_PIN_DIR GATEWAY INTERVAL_US
+ *	witness_tool VM TAPS PIN_DIR HOLD_PIN_DIR GATEWAY INTERVAL_US [remove]
  *
- * TAPS is one word, with blanks in it if the guest has several taps.
- * Opens the witness, or takes over the witness that an earlier process left, and prints one line.
- * Then answers each command with one line:
- *	key ID PORT HEX32 [CLIENT_ADDRESS] | refresh | stats | close | leave
- * `key` and `refresh` print one result for the backup network's path, and one for the client
- * network's path if CLIENT_ADDRESS was given. `close` removes the witness and ends. `leave` ends
- * too, but the kernel continues to send datagrams; end of input acts like `leave`. With `remove` as
- * 7th argument the tool only removes a witness that another process left behind. Exit 0; 1 if the
+ * TAPS is one word, with blanks in it if the guest has several taps. With `remove` the tool only
+ * removes a witness that another process left. Without `remove` it opens the witness, or takes over
+ * the witness that an earlier process left, and prints one line. Then it answers each command with
+ * one line:
+ *	key ID PORT HEX32 [CLIENT_ADDRESS]
+ *	refresh
+ *	stats
+ *	close      remove the witness, and end
+ *	leave      end, but the kernel still sends datagrams; end of input has the same effect
+ * `key` and `refresh` print one result for the path through the backup network. If CLIENT_ADDRESS
+ * was given, they print a second result, for the path through the client network. Exit 0; 1 if the
  * witness cannot be opened or a command failed.
  */
 #include <arpa/inet.h>

@@ -1,9 +1,9 @@
 /* bare_standby.h - sets up a VM's standby without QEMU and without its thread, for unit tests and
  * fuzz targets.
  *
- * The standby is ready for a stream of term BARE_STANDBY_TERM, and keeps its copy in a temporary
- * directory. Its feed builds the epochs that a primary would send. Any failure here ends the
- * program.
+ * The standby is ready for a stream of term BARE_STANDBY_TERM. Its copy is in a temporary
+ * directory. Its feed (standby_feed.h) builds the epochs that a primary would send. Any failure
+ * here ends the program.
  */
 #ifndef TESTS_BARE_STANDBY_H
 #define TESTS_BARE_STANDBY_H

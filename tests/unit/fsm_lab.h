@@ -1,9 +1,11 @@
 /* fsm_lab.h - runs the state machine of one VM (vm/fsm) on a virtual clock with scripted peers. It
  * checks the state machine's rules after each step.
  *
- * All test_fsm*.c files use it. lab_feed() checks every action list against the rules of vm/fsm.h.
- * The journal is written before any action that depends on it. Terms only grow. COMMIT is sent only
- * for epochs that the standby really holds. Each order goes only to a host that may get it.
+ * All test_fsm*.c files use it. lab_feed() checks every action list against the rules of vm/fsm.h:
+ * - The journal is written before any action that depends on it.
+ * - Terms only grow.
+ * - COMMIT is sent only for epochs that the standby really has.
+ * - Each order goes only to a host that may get it.
  */
 #ifndef TESTS_FSM_LAB_H
 #define TESTS_FSM_LAB_H
@@ -540,9 +542,9 @@ static inline void lab_start_protected(struct lab *lab)
 	lab_protect(lab);
 }
 
-/* Let the hosts, both cut off from the gateway, agree to continue without it (docs/wire-format.md
- * 6.4). @h is the primary. If @direct is true, they continue protected over the direct path;
- * otherwise the primary runs alone. @answered says whether the vote reaches the primary. Returns
+/* Let the two hosts agree to continue without the gateway (docs/wire-format.md 6.4). Both are cut
+ * off from the gateway; @h is the primary. @direct: true if they continue protected over the direct
+ * path, false if the primary runs alone. @answered: whether the vote reaches the primary. Returns
  * false if the hosts cannot agree. */
 static inline bool lab_agree(struct lab *lab, uint8_t h, bool direct, bool answered)
 {

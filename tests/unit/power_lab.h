@@ -1,11 +1,12 @@
-/* power_lab.h - a standby that takes epochs while power_record.h records its files, and checks of
- * what a power failure leaves of them.
+/* power_lab.h - runs a standby that takes epochs while power_record.h records its files. Checks
+ * what a power failure leaves of the files.
  *
- * The real code of hostagent/standby takes the epochs (epochlog, durable, disklog, images). Then
- * each moment of the record is made again in another directory, without what the disk had not
- * written. There the agent's recovery runs, as after a boot. The power can fail again during the
- * recovery. Each byte that an epoch writes is the epoch's index, so lab->fault says which sector is
- * of which epoch.
+ * The real code of hostagent/standby takes the epochs (epochlog, durable, disklog, images). For
+ * each moment of the record, the lab makes the files again in another directory, without what the
+ * disk had not written. There the agent's recovery runs, as after a boot. The power can fail again
+ * during the recovery.
+ * Each byte that an epoch writes is the epoch's index, so lab->fault says which sector is of which
+ * epoch.
  *
  * Threads: one. A failure fails the running test.
  */
@@ -50,7 +51,7 @@ int power_lab_tear_down(void **state);
  *	f  held, with as many writes as a third of the log's half
  *	L  held, with more writes than the log's half
  *	R  no epoch: the agent is restarted, and the host lives
- * The log is made before the first call that power_fault lets fail. */
+ * The log is made first; power_fault lets no call fail before that. */
 void power_lab_record(struct power_lab *lab, const char *kinds, uint32_t seed);
 
 struct power_counts {

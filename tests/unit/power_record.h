@@ -1,20 +1,20 @@
 /* power_record.h - records every write and flush of the files on a disk, in order. From this record
  * it makes the files that a power failure would leave at any moment. For tests of the standby's
- * disk log: this is what dm-log-writes does, without a device mapper and without root.
+ * disk log. dm-log-writes does the same, but needs a device mapper and root.
  *
- * In a program that links it, power_record.c replaces pwrite(), pwritev(), write(), fallocate(),
- * fsync(), fdatasync(), rename() and sync_file_range(). The replacements do what libc's functions
- * do (but sync_file_range() does nothing). Between power_start() and power_stop() they also record
- * each change of a file whose name is "log" or ends with ".raw" (power_is_on_disk()). Every other
- * file counts as in memory, and a power failure removes it.
+ * A program that links power_record.c calls its pwrite(), pwritev(), write(), fallocate(), fsync(),
+ * fdatasync(), rename() and sync_file_range() instead of libc's. These functions do what libc's
+ * functions do; only sync_file_range() does nothing. Between power_start() and power_stop() they
+ * also record each change of a file on the disk. A file is on the disk if its name is "log" or ends
+ * with ".raw" (power_is_on_disk()). Every other file is in memory, and a power failure removes it.
  *
  *	power_start ─ the program writes, power_mark() ─ power_stop
- *      power_rewind ─ { power_advance ─ { power_leave }* }*       at each moment, several outcomes
+ *	power_rewind ─ { power_advance ─ { power_leave }* }*    at each moment, several outcomes
  *
  * What is on the disk at a moment:
- * - Each sector that a flush has covered since it was last written.
- * - Of each write after the last flush of its file, any sectors: none, all or a random choice. A
- *   sector of such a write can also be torn: its first bytes are new, and the others are old.
+ * - Each sector that a flush has covered since its last write.
+ * - Any of the sectors written since the last flush of their file: none, all or a random choice.
+ *   Such a sector can also be torn: its first bytes are new, and the others are old.
  * - After a flush that failed, only a random choice of the sectors not flushed before. The kernel
  *   drops the others, and later flushes succeed without them.
  * - A file's name as of the last flush of its directory, or of a random later moment.

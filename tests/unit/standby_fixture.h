@@ -1,6 +1,6 @@
-/* standby_fixture.h - sets up what the standby's tests need. This is a standby's copy in a
- * temporary directory, a model of the guest, and random epochs that change the model. A failure
- * fails the running test.
+/* standby_fixture.h - sets up what the standby's tests need: a standby's copy in a temporary
+ * directory, a model of the guest, and random epochs that change the model. A failure fails the
+ * running test.
  */
 #ifndef TESTS_STANDBY_FIXTURE_H
 #define TESTS_STANDBY_FIXTURE_H

@@ -426,10 +426,10 @@ static void evidence_in_words(void **state)
 	assert_string_equal(detector_state_name(99), "UNKNOWN");
 }
 
-/* A host does not answer on the client network. But a beat, or an answer on the backup network,
- * shows that it lives. Its path through the client network then counts as broken. While this path
- * is broken, the host becomes FAILED only after a silence of beat_timeout. Once the host has
- * answered on the client network again, a silence of confirm_ns is enough. */
+/* A host does not answer on the client network, but a beat or an answer on the backup network shows
+ * that it lives. So its path through the client network counts as broken. While this path is
+ * broken, the host becomes FAILED only after a silence of beat_timeout. After an answer on the
+ * client network, a silence of confirm_ns is enough again. */
 static void a_broken_way_is_no_evidence(void **state)
 {
 	char text[DETECTOR_TEXT_MAX];

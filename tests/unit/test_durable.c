@@ -2,8 +2,8 @@
  * agent is killed before every change of a file. Data that was not yet written to the disk can be
  * lost. The next agent must find the disks of the newest acknowledged epoch.
  *
- * This program has an fdatasync() of its own, which copies a file to FILE.disk. After a power
- * failure each sector of the file is as in FILE.disk, or as it was written since. */
+ * This program has its own fdatasync(), which copies a file to FILE.disk. After a power failure
+ * each sector of the file is as in FILE.disk, or as it was written later. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

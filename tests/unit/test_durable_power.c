@@ -1,6 +1,6 @@
-/* test_durable_power.c - tests a standby whose host loses its power at any moment. For the writes
- * that no flush has covered, the test tries the choices of enum power_choice. The disks must then
- * be those of one acknowledged epoch.
+/* test_durable_power.c - tests a standby whose host loses its power at any moment. Each write that
+ * no flush has covered can be on the disk or not; the test tries the choices of enum power_choice.
+ * The disks must then be those of one acknowledged epoch.
  *
  * usage: test_durable_power [SECONDS [SEED]]
  * With SECONDS, the program makes only random runs until that time is over, each with the next

@@ -1,7 +1,6 @@
-/* test_engine_state.c - tests the tables of epoch/condition.h, and the functions that make the
- * changes. The tables say how each condition of the engine may change.
- *
- * The test compares every pair of values of every condition with a drawing in this file. */
+/* test_engine_state.c - tests how the conditions of the engine change: the tables of
+ * epoch/condition.h, and the functions that make the changes. The test compares every pair of
+ * values of every condition with a drawing in this file. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

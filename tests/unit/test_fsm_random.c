@@ -1,7 +1,10 @@
-/* test_fsm_random.c - makes long random runs of vm/fsm: hosts die; agents restart and lose data;
- * messages come late, twice or from an old term; the gateway restarts; its journal fails. fsm_lab.h
- * checks the rules after every step. At the end of each run all faults are repaired, and the VM
- * must come to rest with one owner. Seeds are fixed, so a failure can be repeated. */
+/* test_fsm_random.c - makes long random runs of vm/fsm with these faults:
+ *	- hosts die;
+ *	- agents restart and lose data;
+ *	- messages come late, twice or from an old term;
+ *	- the gateway restarts, and its journal fails.
+ * fsm_lab.h checks the rules after every step. At the end of each run all faults are repaired, and
+ * the VM must come to rest with one owner. Seeds are fixed, so a failure can be repeated. */
 #include <stdlib.h>
 
 #include "fsm_lab.h"

@@ -1,10 +1,10 @@
-/* test_gate.c - tests the gate, which pauses the guest with a full pipe. A process behaves like
- * QEMU and saves blobs of many sizes.
+/* test_gate.c - tests the gate, which pauses the guest with a full pipe.
  *
- * A child process plays both QEMU's monitor and its main thread. It answers QMP commands. When it
- * is told to save, it emits STOP and writes its "devices" to the pipe in pieces. Then it emits
- * RESUME and answers. It records what it has done in memory that it shares with the test. So the
- * test sees whether the guest "ran" at a time when the gate had to keep it stopped.
+ * A child process plays both QEMU's monitor and its main thread. It answers QMP commands. For a
+ * save command, it emits STOP and writes its "devices" to the pipe in pieces. Then it emits RESUME
+ * and answers. The test saves blobs of many sizes. The child records its steps in memory that it
+ * shares with the test. So the test sees whether the guest "ran" while the gate had to keep it
+ * stopped.
  */
 #include <setjmp.h>
 #include <stdarg.h>

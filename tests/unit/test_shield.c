@@ -1,5 +1,6 @@
-/* Tests the shield, which makes the kernel drop floods of UDP datagrams. Tests when it goes up and
- * down, and which keys its BPF program gets. Datagrams that it dropped count as refused.
+/* Tests the shield, which makes the kernel drop floods of UDP datagrams. Tests when the shield
+ * starts and ends, and which keys its BPF program gets. Datagrams that the program dropped count as
+ * refused.
  *
  * tests/bpf/test_shield_prog tests that BPF program; tests/netns/test_gateway_witness tests
  * everything together. */

@@ -118,9 +118,8 @@ static void copy_dir(const char *from, const char *to)
 	closedir(dir);
 }
 
-/* Receive one epoch again and again, and die before another change of a file each time. The first
- * run dies before the first change, the second run before the second, and so on. After each death,
- * do what an agent does when it restarts. The copy must then equal the previous epoch or the new
+/* Receive one epoch again and again. Run N dies before change N of a file. After each death, do
+ * what an agent does when it restarts. The copy must then equal the previous epoch or the new
  * epoch, and applied_epoch must say which of the two. */
 static void kill_at_every_change(struct fixture *x, bool full)
 {

@@ -98,8 +98,8 @@ struct config_key {
 	enum config_type type;
 	size_t offset;	     /* offset of the member in the result struct */
 	size_t size;	     /* size of the member; must fit the type */
-	/* the default, written as in a file. If this is NULL, the key is required. If it is "", the
-	 * member is all zero by default, and the file may set the key to an empty value */
+	/* The default, written as in a file. NULL: the key is required. "": the member is all zero
+	 * by default, and the file can set the key to an empty value */
 	const char *default_text;
 	/* least value of U32, U64, MS (ms), SIZE (bytes); other types ignore it */
 	uint64_t min;
@@ -138,8 +138,8 @@ struct config_key {
 int config_load(const char *path, const struct config_key *keys, size_t n_keys, void *ret_struct,
 		struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Does what config_load() does, but with @size bytes of text in memory. Errors name @name instead
- * of a file. */
+/* Does what config_load() does, but with @size bytes of text in memory. In error texts, @name takes
+ * the place of the file's name. */
 int config_parse_buffer(const char *name, const char *text, size_t size,
 			const struct config_key *keys, size_t n_keys, void *ret_struct,
 			struct error *ret_error) __attribute__((warn_unused_result));
@@ -147,21 +147,21 @@ int config_parse_buffer(const char *name, const char *text, size_t size,
 /* Print the keys for --help: each key's section, name, accepted values, default and help text. */
 void config_print_help(FILE *out, const struct config_key *keys, size_t n_keys);
 
-/* Print a complete example file: every key with its help text, keys with a default as comments,
- * required keys with a placeholder. The file is valid once the placeholders are filled in. */
+/* Print a complete example file with every key and its help text. Keys with a default are comments.
+ * Required keys have a placeholder: replace it, and the file is valid. */
 void config_print_example(FILE *out, const struct config_key *keys, size_t n_keys);
 
 /* Print the keys as the list of a manual page (man(7) .TP entries). */
 void config_print_man(FILE *out, const struct config_key *keys, size_t n_keys);
 
-/* Print @config (a struct set by config_load()) as a file from which config_load() would read the
- * same values; this is what check-config shows. Unset members are printed as empty values. */
+/* Print @config (a struct set by config_load()) as a file, for check-config. config_load() reads
+ * the same values from this file. Unset members are printed as empty values. */
 void config_print_values(FILE *out, const struct config_key *keys, size_t n_keys,
 			 const void *config);
 
-/* Convert one key's text; used only by the config*.c files. On success writes key->size bytes to
- * @ret_value. Returns 0, or -EINVAL if the text was refused; @ret_expected then describes what the
- * key accepts. */
+/* Convert one key's text. Used only by the config*.c files. On success writes key->size bytes to
+ * @ret_value. Returns 0, or -EINVAL if the text was refused. In this case @ret_expected describes
+ * what the key accepts. */
 int config_convert(const struct config_key *key, const char *text, void *ret_value,
 		   char *ret_expected, size_t expected_size) __attribute__((warn_unused_result));
 

@@ -1,4 +1,4 @@
-/* Prints the table of keys for --help, as an example file and for the manual, and prints values for
+/* Prints the table of keys: for --help, as an example file, and for the manual. Prints values for
  * check-config. */
 #include "base/config.h"
 
@@ -53,8 +53,8 @@ void config_print_example(FILE *out, const struct config_key *keys, size_t n_key
 	}
 }
 
-/* Print @text escaped for a manual page: troff would read a leading dot or quote as a request, and
- * '-' as a hyphen. */
+/* Print @text escaped for a manual page. Without this, troff would read a leading dot or quote as a
+ * request, and '-' as a hyphen. */
 static void print_roff(FILE *out, const char *text)
 {
 	if (*text == '.' || *text == '\'')
@@ -199,7 +199,7 @@ static void print_value(FILE *out, const struct config_key *key, const uint8_t *
 	}
 }
 
-/* Print the words of a LIST. Each has a line of its own, since all together may be too long. */
+/* Print the words of a LIST, one per line: one line for all can be too long. */
 static void print_list(FILE *out, const struct config_key *key, const char *text)
 {
 	for (size_t size; *text; text += size, text += strspn(text, " \t")) {

@@ -32,7 +32,7 @@ struct counters_row {
 
 #define COUNTERS_ROW(struct_, member_) {#member_, offsetof(struct_, member_)}
 
-/* Add @n to a counter. Call it only from the struct's writing thread, because it uses a plain load
+/* Add @n to a counter. Call it only from the thread that writes the struct: it uses a plain load
  * and store, not a locked instruction. */
 static inline void counters_add(uint64_t *counter, uint64_t n)
 {
@@ -51,8 +51,8 @@ static inline uint64_t counters_get(const uint64_t *counter)
 	return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
-/* Write one line "name=sum\n" per row to @w, where the sum is over the @n_structs structs at
- * @structs. A line that does not fit is left out and sets w->bad. Never allocates. */
+/* Write one line "name=sum\n" per row to @w: the sum over the @n_structs structs at @structs. If a
+ * line does not fit, leaves it out and sets w->bad. Never allocates. */
 void counters_print(const struct counters_row *rows, size_t n_rows, const void *const *structs,
 		    size_t n_structs, struct bytes_writer *w);
 

@@ -19,7 +19,7 @@ struct error {
 	char text[ERROR_TEXT_BYTES]; /* one line without a newline; "": nothing was wrong */
 };
 
-/* Set the text (cut to ERROR_TEXT_BYTES) and return @r, so that a function can end with `return
+/* Set the text (cut to ERROR_TEXT_BYTES) and return @r. So a function can end with `return
  * error_set(ret_error, -EPERM, "...")`. No argument may point into @error. */
 int error_set(struct error *error, int r, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

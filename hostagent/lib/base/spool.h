@@ -38,9 +38,9 @@ uint64_t spool_dropped(struct spool *spool);
  * written. */
 bool spool_flush(struct spool *spool, uint64_t timeout_ns);
 
-/* Tell the thread to write what is queued and end, and wait for it for at most @timeout_ns. Returns
- * true if the thread has ended and the spool is freed. Returns false if the thread still uses the
- * spool and what @arg points to: the caller must then never free @arg. */
+/* Tell the thread to write what is queued and to end. Wait for this for at most @timeout_ns.
+ * Returns true if the thread has ended and the spool is freed. Returns false if the thread still
+ * uses the spool and what @arg points to. In this case the caller must never free @arg. */
 bool spool_close(struct spool *spool, uint64_t timeout_ns);
 
 #endif

@@ -18,8 +18,8 @@
 #include <stdint.h>
 
 /* Append " sum=<digits>\n" and a NUL to the @n bytes of @text. @size is the room in @text. Returns
- * the new length without the NUL; 0 if @n is 0 or @size is too small (the first @n bytes of @text
- * are unchanged). */
+ * the new length without the NUL. If @n is 0 or @size is too small, returns 0 and leaves the @n
+ * bytes unchanged. */
 size_t sum_line_append(char *text, size_t n, size_t size) __attribute__((warn_unused_result));
 
 /* Returns the checksum of @n bytes of @text. */

@@ -25,9 +25,11 @@ struct tap_names {
 	char name[TAP_NAMES_MAX][TAP_NAME_BYTES]; /* n names, each once */
 };
 
-/* Read names with blanks between them. Returns 0; -EINVAL if there is no name, or a name is too
- * long; -EEXIST if a name is there twice; -E2BIG if there are more than TAP_NAMES_MAX. On error
- * *ret_names is unchanged. */
+/* Read names with blanks between them. Returns 0;
+ * -EINVAL: there is no name, or a name is too long;
+ * -EEXIST: a name is there twice;
+ * -E2BIG: there are more than TAP_NAMES_MAX.
+ * On error *ret_names is unchanged. */
 int tap_names_parse(const char *text, struct tap_names *ret_names)
 	__attribute__((warn_unused_result));
 
@@ -36,8 +38,8 @@ int tap_names_add(struct tap_names *names, const char *name) __attribute__((warn
 
 bool tap_names_has(const struct tap_names *names, const char *name);
 
-/* Write the names to @ret_text with @between between two of them: "tap0, tap1". The text is cut to
- * @size. Returns @ret_text. */
+/* Write the names to @ret_text, with @between between them: "tap0, tap1". The text is cut to @size.
+ * Returns @ret_text. */
 const char *tap_names_print(const struct tap_names *names, const char *between, char *ret_text,
 			    size_t size);
 

@@ -15,16 +15,16 @@
  * byte that differs from @old. */
 typedef uint64_t bitmap_compare(const uint8_t *old, const uint8_t *new, uint8_t *copy);
 
-/* Write to @out, in order, the bytes of @word whose bits are set in @mask. May write 8 bytes, even
- * if fewer bits are set. */
+/* Write to @out, in order, the bytes of @word whose bits are set in @mask. The function can write 8
+ * bytes, even if fewer bits are set. */
 typedef void bitmap_pack(uint8_t *out, const uint8_t *word, unsigned int mask);
 
 /* Write the bytes at @data, in order, to the bytes of @word whose bits are set in @mask (not 0).
- * May read 8 bytes, even if fewer are needed. */
+ * The function can read 8 bytes, even if it needs fewer. */
 typedef void bitmap_unpack(uint8_t *word, const uint8_t *data, unsigned int mask);
 
-/* If more bytes than this precede a changed line, the delta will exceed BITMAP_SIZE_MAX: a byte of
- * that line, its maps and the 8 bytes of `lines` still follow. */
+/* If more bytes than this precede a changed line, the delta exceeds BITMAP_SIZE_MAX. At least one
+ * byte of that line, its maps and the 8 bytes of `lines` follow. */
 #define BITMAP_FORM_ROOM (PAGE_BYTES - 64 - 8)
 
 /* The maps, collected during the pass over the page and appended to the delta at its end. */
@@ -87,8 +87,8 @@ bitmap_form_line(struct bitmap_maps *maps, const uint8_t *copy, uint64_t changed
 	return size;
 }
 
-/* Encode a page, and copy its changed lines to @reference unless that is NULL. Inlined: a caller
- * that passes a constant NULL gets a loop without the copying. */
+/* Encode a page. If @reference is not NULL, copy the page's changed lines to it. Inlined: if a
+ * caller passes a constant NULL, its loop has no code for this copy. */
 static inline __attribute__((always_inline)) int
 bitmap_form_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
 		  uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan,
@@ -119,8 +119,8 @@ bitmap_form_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahea
 			continue;
 		n_bytes += (unsigned int)__builtin_popcountll(changed);
 		lines |= UINT64_C(1) << i;
-		/* Write no more lines above this limit: the delta is already too large to be sent,
-		 * and @out might have no room for another line. */
+		/* Above this limit, write no more lines. The delta is already too large to be sent,
+		 * and @out can be too small for another line. */
 		if (size <= BITMAP_FORM_ROOM)
 			size += bitmap_form_line(&maps, copy, changed, out + size, pack);
 		if (reference)

@@ -68,7 +68,7 @@ static inline void bitmap_prefetch(uint64_t lines, const uint8_t *page)
 		__builtin_prefetch(page + 64 * (unsigned int)__builtin_ctzll(lines));
 }
 
-/* Prefetch the first line whose bit is set in @lines, and return @lines without that bit. Callers
+/* Prefetch the first line whose bit is set in @lines. Return @lines without that bit. Callers
  * spread these calls over other work: many prefetches at once would fill the CPU's miss buffers and
  * stall the CPU. */
 static inline uint64_t bitmap_prefetch_one(uint64_t lines, const uint8_t *page)
@@ -77,8 +77,8 @@ static inline uint64_t bitmap_prefetch_one(uint64_t lines, const uint8_t *page)
 	return lines & (lines - 1);
 }
 
-/* Returns how many bits are set in the @size bytes at @map, or -EPROTO if a byte is 0. May read up
- * to 7 bytes beyond them. */
+/* Returns how many bits are set in the @size bytes at @map, or -EPROTO if a byte is 0. The function
+ * can read up to 7 bytes beyond them. */
 typedef int bitmap_sum(const uint8_t *map, size_t size);
 
 /* Implements bitmap_sum for forms without a faster way: counts the bits of eight bytes at a

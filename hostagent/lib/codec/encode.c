@@ -13,9 +13,9 @@
 /* How many pages later_old and later_new of struct simd_ahead are ahead of the current page. */
 #define LATER 3
 
-/* Each run takes time to encode. So a page with more runs than this is encoded as XRLE only if that
- * saves a sixteenth of the bytes. With a limit of 16, a redis server's pages would take 0.6 % fewer
- * bytes but 2 % more time. */
+/* Each run takes time to encode. If a page has more runs than this, it is encoded as XRLE only if
+ * that saves a sixteenth of the bytes. With a limit of 16, a redis server's pages would take 0.6 %
+ * fewer bytes but 2 % more time. */
 #define FEW_RUNS 12
 
 /* Returns true if XRLE should be used for this page, not a bitmap delta of @bitmap_size bytes
@@ -36,9 +36,9 @@ static bool xrle_pays(const struct simd_scan *scan, int bitmap_size)
 	return size < (scan->n_runs <= FEW_RUNS ? others : others - others / 16);
 }
 
-/* Both encode_with_bitmap() and encode_without_bitmap() choose a class, write the record's data to
- * @out, and update @reference if it is not NULL. They return the data's size, which is 0 for
- * PAGE_UNCHANGED (nothing to send) and PAGE_ZERO. */
+/* Both functions choose a class, and write the record's data to @out. If @reference is not NULL,
+ * they update it. They return the data's size. For PAGE_UNCHANGED (nothing to send) and PAGE_ZERO
+ * the size is 0. */
 static size_t encode_with_bitmap(uint64_t features, const uint8_t *old, const uint8_t *new,
 				 const struct simd_ahead *ahead, uint8_t *out, uint8_t *reference,
 				 enum page_class *ret_class)
@@ -110,7 +110,7 @@ static size_t encode_data(uint64_t features, const uint8_t *old, const uint8_t *
 	return encode_without_bitmap(features, old, new, ahead, out, reference, ret_class);
 }
 
-/* Returns what to prefetch while item @i of @n_items is encoded. If no later item exists, this is
+/* Returns what to prefetch while item @i of @n_items is encoded. If there is no later item, returns
  * item @i itself, which is already in the cache. */
 static struct simd_ahead look_ahead(const struct page_item *items, size_t n_items, size_t i)
 {
@@ -203,12 +203,12 @@ int page_apply(uint8_t class, const uint8_t *data, size_t size, uint8_t *page)
 }
 
 /* How far ahead of the current record's data to prefetch. The CPU's own prefetcher finds no pattern
- * here, because the maps at a delta's end are read before the bytes at its start. 2 and 4 KiB were
- * faster than 1 and 8 KiB. */
+ * here: the maps at a delta's end are read before the bytes at its start. 2 and 4 KiB were faster
+ * than 1 and 8 KiB. */
 #define AHEAD_BYTES 4096
 
-/* Returns a map of the lines that a record will change in its page. If finding out would be
- * expensive, the map has all lines. */
+/* Returns a map of the lines that a record will change in its page. If this is expensive to
+ * compute, the map has all lines. */
 static uint64_t lines_to_fetch(const struct page_record *record)
 {
 	if (record->class == PAGE_BITMAP && record->size >= BITMAP_LINES_BYTES)

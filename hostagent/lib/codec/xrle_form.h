@@ -64,8 +64,8 @@ static inline uint64_t form_edge_lines(const struct simd_scan *scan)
 	return scan->lines | scan->lines << 1;
 }
 
-/* Store the edge at the page's end, which belongs to no line. Returns 1 if a run ends there and the
- * edge counts, else 0. */
+/* Store the edge at the page's end, which belongs to no line. If a run ends there, the edge counts:
+ * returns 1. If not, returns 0. */
 static inline size_t form_last_edge(const struct simd_scan *scan, uint16_t *edge)
 {
 	*edge = PAGE_BYTES;
@@ -119,7 +119,7 @@ static inline void form_copy_overlapping(uint8_t *to, const uint8_t *from, size_
 	}
 }
 
-/* Write a length (<= PAGE_BYTES) as one or two bytes. Always stores two bytes; returns how many of
+/* Write a length (<= PAGE_BYTES) as one or two bytes. Always stores two bytes. Returns how many of
  * them belong to the length. */
 static inline size_t form_put_length(uint8_t *out, size_t length)
 {
@@ -130,8 +130,8 @@ static inline size_t form_put_length(uint8_t *out, size_t length)
 	return 1 + is_long;
 }
 
-/* Copy a run of the page to @out, in whole vectors unless they would read beyond the page. Writes
- * up to 63 bytes more than @size. */
+/* Copy a run of the page to @out, in whole vectors, which write up to 63 bytes more than @size. If
+ * a vector would read beyond the page, copy exactly @size bytes instead. */
 static inline void form_copy_run(uint8_t *out, const uint8_t *new, size_t start, size_t size)
 {
 	if (start + ((size + 63) & ~(size_t)63) > PAGE_BYTES) {
@@ -142,8 +142,8 @@ static inline void form_copy_run(uint8_t *out, const uint8_t *new, size_t start,
 		memcpy(out + i, new + start + i, 64);
 }
 
-/* Write the runs between the edges to @out, and their new bytes to @reference unless that is NULL.
- * Inlined: a caller that passes a constant NULL gets a loop without the second copy. */
+/* Write the runs between the edges to @out. If @reference is not NULL, also write their new bytes
+ * to it. Inlined: if a caller passes a constant NULL, its loop has no code for this. */
 static inline __attribute__((always_inline)) int
 form_xrle_runs(const uint16_t *edges, size_t n_edges, const uint8_t *new, uint8_t *out,
 	       uint8_t *reference, form_copy *copy_exact)

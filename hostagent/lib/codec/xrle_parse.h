@@ -22,8 +22,8 @@ struct xrle_run {
 	uint16_t size;
 };
 
-/* Read a length at *at and move *at past it. Returns false if the length is truncated, has two
- * bytes where one would do, or is above PAGE_BYTES. */
+/* Read a length at *at and move *at past it. Returns false if the length is truncated, is above
+ * PAGE_BYTES, or has two bytes but needs only one. */
 static inline bool xrle_get_length(const uint8_t *data, size_t size, size_t *at, size_t *ret_length)
 {
 	size_t low, high;
@@ -42,8 +42,8 @@ static inline bool xrle_get_length(const uint8_t *data, size_t size, size_t *at,
 	return high != 0 && *ret_length <= PAGE_BYTES;
 }
 
-/* Check a whole delta and list its runs in @runs (room for XRLE_RUNS_MAX). If @runs is NULL, only
- * check. Returns the number of runs, or -EPROTO. */
+/* Check a whole delta. If @runs is not NULL, list its runs there (room for XRLE_RUNS_MAX). Returns
+ * the number of runs, or -EPROTO. */
 static inline __attribute__((always_inline)) int
 xrle_parse(const uint8_t *data, size_t size, struct xrle_run *runs)
 {

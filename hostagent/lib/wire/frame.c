@@ -39,8 +39,9 @@ struct type_row {
 	uint8_t senders;       /* mask of enum wire_sender */
 };
 
-/* The payload bounds follow from the fields of each message; the message's decoder checks the rest.
- * A HELLO may be longer than this version's HELLO, because later versions may append fields. */
+/* The bounds of a payload follow from the fields of its message. The message's decoder checks the
+ * rest. A HELLO can be longer than this version's HELLO, because later versions can append
+ * fields. */
 static const struct type_row types[WIRE_DISK_CHECKED + 1] = {
 	[WIRE_HELLO] = {"HELLO", 31, 1024, 0, AGENT_ANY},
 	[WIRE_WELCOME] = {"WELCOME", 12, 19 + WIRE_NAME_MAX, 0, GATEWAY_ANY},
@@ -137,8 +138,8 @@ static uint64_t checksum(const uint8_t *header, const struct iovec *pieces, size
 	return XXH3_64bits_digest(&state);
 }
 
-/* Check a header's term and epoch, even if its type does not use them: a number out of range can
- * only come from damage or malice. */
+/* Check a header's term and epoch, even if its type does not use them. Only damage or malice can
+ * make such a number out of range. */
 static int check_numbers(const uint8_t *p, struct wire_error *error)
 {
 	if (bytes_get_be64(p + AT_TERM) > WIRE_TERM_MAX)

@@ -81,7 +81,7 @@ enum wire_sender {
 	WIRE_SENDER_PEER_STANDBY    = 0x80, /* standby's agent, on a peer connection */
 };
 
-/* The header's fields in host byte order. A sender sets the fields that a type does not use to
+/* The header's fields in host byte order. If a type does not use a field, the sender sets it to
  * 0. */
 struct wire_header {
 	uint8_t type;	       /* enum wire_type */
@@ -103,8 +103,8 @@ struct wire_frame {
 	const uint8_t *payload; /* h.payload_size bytes inside the caller's buffer */
 };
 
-/* Describes where and how a peer broke the format. All strings are constant, so filling the struct
- * is cheap on the hot path. */
+/* Describes where and how a peer broke the format. All strings are constant, so it is cheap to fill
+ * the struct on the hot path. */
 struct wire_error {
 	uint8_t type;	    /* the frame's type; 0 if unknown */
 	const char *field;  /* name of the field */
@@ -125,8 +125,8 @@ char *wire_error_text(const struct wire_error *error, char *text, size_t size);
  * type. */
 const char *wire_type_name(uint8_t type);
 
-/* Returns true if @sender (one WIRE_SENDER_ bit) may ever send @type. Whether the peer may send it
- * at this moment is for the session to check (docs/wire-format.md, "Who may send what"). */
+/* Returns true if @sender (one WIRE_SENDER_ bit) may ever send @type. The session must check
+ * whether the peer may send it at this moment (docs/wire-format.md, "Who may send what"). */
 bool wire_type_allowed(uint8_t type, unsigned sender);
 
 /* Decode one frame from [*at, end).
@@ -142,8 +142,8 @@ bool wire_type_allowed(uint8_t type, unsigned sender);
 int wire_frame_decode(const uint8_t **at, const uint8_t *end, struct wire_frame *ret_frame,
 		      struct wire_error *error) __attribute__((warn_unused_result));
 
-/* wire_frame_start() and wire_frame_size() return a decoded frame as it was received, header and
- * payload, so that it can be relayed. */
+/* Both functions return a decoded frame as it was received, header and payload: its start and its
+ * size. A relay sends the frame in this form. */
 static inline const uint8_t *wire_frame_start(const struct wire_frame *frame)
 {
 	return frame->payload - WIRE_HEADER_SIZE;
@@ -154,9 +154,9 @@ static inline size_t wire_frame_size(const struct wire_frame *frame)
 	return WIRE_HEADER_SIZE + (size_t)frame->h.payload_size;
 }
 
-/* Start building a frame in @buffer. *ret_payload is set to a writer for the payload, after the
- * room for the header. The payload is limited by @size and WIRE_PAYLOAD_MAX. Returns 0, or -ENOBUFS
- * if @size has no room for a header. */
+/* Start to build a frame in @buffer. *ret_payload becomes a writer for the payload, after the room
+ * for the header. The payload is limited by @size and WIRE_PAYLOAD_MAX. Returns 0;
+ * -ENOBUFS: @size has no room for a header. */
 int wire_frame_begin(uint8_t *buffer, size_t size, struct bytes_writer *ret_payload)
 	__attribute__((warn_unused_result));
 
@@ -172,7 +172,7 @@ int wire_frame_finish(uint8_t *buffer, const struct bytes_writer *payload,
 
 /* Encode only the header of a frame, with the checksum over the payload in the @n_pieces @pieces.
  * For senders that use writev(), and for relays that change only the header. Returns 0, or -EINVAL
- * where wire_frame_finish() does. */
+ * in the cases of wire_frame_finish(). */
 int wire_frame_seal(uint8_t ret_bytes[WIRE_HEADER_SIZE], const struct wire_header *header,
 		    const struct iovec *pieces, size_t n_pieces)
 	__attribute__((warn_unused_result));

@@ -239,20 +239,19 @@ int wire_order_done_encode(const struct wire_order_done *done, struct bytes_writ
 int wire_order_done_decode(const struct wire_frame *frame, struct wire_order_done *ret_done,
 			   struct wire_error *error) WIRE_CHECKED;
 
-/* WITNESS_KEY. Header: term is the VM's term. From now on the agent's kernel signs this VM's
- * witness datagrams (wire/witness.h) with this key. The struct holds a secret: wipe it after
- * use. */
+/* WITNESS_KEY. Header: term is the VM's term. With this key the agent's kernel signs this VM's
+ * witness datagrams (wire/witness.h) from now on. The struct has a secret: wipe it after use. */
 struct wire_witness_key {
 	char vm[WIRE_NAME_MAX + 1];
 	uint32_t key_id;			   /* > 0; every datagram carries it */
 	uint16_t port; /* > 0; the UDP port at the gateway's address of this connection */
 	uint8_t key[WIRE_WITNESS_KEY_SIZE];
-	/* the gateway's address in the client network, in host byte order. The agent sends the
-	 * datagrams to this address too, unless it is 0. Always 0 unless WIRE_FEATURE_WITNESS_PATHS
-	 * is in use */
+	/* The gateway's address in the client network, in host byte order; 0: there is none. The
+	 * agent sends the datagrams to this address, too. Always 0 unless
+	 * WIRE_FEATURE_WITNESS_PATHS is in use */
 	uint32_t client_address;
 };
-/* Returns true if @address (host byte order) can belong to a host: if it is not in 0.0.0.0/8,
+/* Returns true if @address (host byte order) can belong to a host. It must not be in 0.0.0.0/8,
  * 127.0.0.0/8 or 224.0.0.0/3. */
 bool wire_is_host_address(uint32_t address);
 int wire_witness_key_encode(const struct wire_witness_key *key,
@@ -260,9 +259,9 @@ int wire_witness_key_encode(const struct wire_witness_key *key,
 int wire_witness_key_decode(const struct wire_frame *frame, struct wire_witness_key *ret_key,
 			    struct wire_error *error) WIRE_CHECKED;
 
-/* LEASE. Header: term. The agent owns this VM in that term: it may run the guest until its own
- * clock shows beat_ns + lease_ms, and release output until beat_ns + release_ms. Both times count
- * from when the agent SENT the beat, so a slow answer does not extend them. */
+/* LEASE. Header: term. The agent owns this VM in that term. It may run the guest until its own
+ * clock shows beat_ns + lease_ms, and release output until beat_ns + release_ms. beat_ns is when
+ * the agent SENT the beat, so a slow answer does not extend these times. */
 struct wire_lease {
 	char vm[WIRE_NAME_MAX + 1];
 	uint64_t beat_ns;  /* mono_ns of the BEAT that this lease answers */
@@ -316,8 +315,8 @@ struct wire_block {
 	uint64_t size_bytes;	       /* > 0, a multiple of WIRE_PAGE_SIZE */
 };
 
-/* GEOMETRY: what the standby's guest must look like. A page index counts 4096-byte pages through
- * all blocks, in the order of `blocks`. */
+/* GEOMETRY: describes the machine and memory that the standby's guest must have. A page index
+ * counts 4096-byte pages through all blocks, in the order of `blocks`. */
 struct wire_geometry {
 	char machine[WIRE_LABEL_MAX + 1];      /* printable ASCII, not empty */
 	char qemu_version[WIRE_LABEL_MAX + 1]; /* printable ASCII, not empty */
@@ -336,9 +335,9 @@ int wire_geometry_decode(const struct wire_frame *frame, struct wire_geometry *r
  * geometry. */
 uint64_t wire_geometry_pages(const struct wire_geometry *geometry);
 
-/* Compare the primary's geometry @theirs with the standby's geometry @ours. Returns 0 if the
- * standby can run the primary's guest, or -ESTALE if it cannot; *ret_error then says what differs
- * ("machine: primary has pc-i440fx-7.2, standby has pc-q35-7.2"). QEMU versions may differ. */
+/* Compare the primary's geometry @theirs with the standby's geometry @ours. QEMU versions can
+ * differ. Returns 0 if the standby can run the primary's guest. If not, returns -ESTALE, and
+ * *ret_error says what differs ("machine: primary has pc-i440fx-7.2, standby has pc-q35-7.2"). */
 int wire_geometry_compare(const struct wire_geometry *theirs, const struct wire_geometry *ours,
 			  struct error *ret_error) WIRE_CHECKED;
 

@@ -110,8 +110,8 @@ static inline uint64_t cursor_u64(struct cursor *c, const char *field)
 	return cursor_uint(c, field, 8, 0, UINT64_MAX);
 }
 
-/* Read the incarnation, a u64 with which the payload ends if WIRE_FEATURE_INCARNATION is in use.
- * Returns 0 if the payload has no incarnation. */
+/* If WIRE_FEATURE_INCARNATION is in use, the payload ends with the incarnation, a u64. Read it. If
+ * the payload has no incarnation, returns 0. */
 static inline uint64_t cursor_incarnation(struct cursor *c)
 {
 	if (c->failed || bytes_left(&c->r) == 0)
@@ -125,8 +125,8 @@ static inline void write_incarnation(struct bytes_writer *w, uint64_t incarnatio
 		bytes_write_be64(w, incarnation);
 }
 
-/* Read a string whose length field has @size_bytes (1: str8, 2: str16) and copy it to @out, which
- * has @out_size bytes. @check returns true if the string is valid. */
+/* Read a string whose length field has @size_bytes (1: str8, 2: str16). Copy it to @out (@out_size
+ * bytes). @check returns true if the string is valid. */
 static inline void cursor_string(struct cursor *c, const char *field, size_t size_bytes,
 				 cursor_check check, char *out, size_t out_size)
 {
@@ -154,8 +154,8 @@ static inline int cursor_end(struct cursor *c)
 
 /* ---- writing ---- */
 
-/* Write a string with a length field of @size_bytes (1: str8, 2: str16). Returns 0, or -EINVAL if
- * the string is longer than @text_max or @check refuses it; @w is then marked as bad. */
+/* Write a string with a length field of @size_bytes (1: str8, 2: str16). Returns 0. If the string
+ * is longer than @text_max or @check refuses it, returns -EINVAL and marks @w as bad. */
 static inline int write_string(struct bytes_writer *w, size_t size_bytes, cursor_check check,
 			       const char *text, size_t text_max)
 {

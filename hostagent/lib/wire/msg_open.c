@@ -66,7 +66,7 @@ int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hel
 	conflict = c.failed ? NULL : hello_conflict(&hello);
 	if (conflict)
 		cursor_fail(&c, "version_min, kind, role, vm", 8, conflict);
-	/* A sender that supports a later version may append fields to HELLO; a sender that supports
+	/* A sender that supports a later version can append fields to HELLO. A sender that supports
 	 * only our version must not. */
 	if (!c.failed && hello.version_max > WIRE_VERSION)
 		c.r.at = c.r.end;
@@ -93,8 +93,8 @@ void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, c
 		.kind		   = kind,
 		.role		   = role,
 	};
-	/* Do not cut a name that is too long, because the rest could be a valid name. Store "-"
-	 * instead, which the encoder refuses. */
+	/* If a name is too long, do not cut it: the rest could be a valid name. Store "-", which
+	 * the encoder refuses. */
 	if (strnlen(vm, WIRE_NAME_MAX + 1) > WIRE_NAME_MAX)
 		ret_hello->vm[0] = '-';
 	else

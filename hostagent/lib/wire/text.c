@@ -38,9 +38,9 @@ bool wire_label_bytes_are_valid(const char *label, size_t size)
 	return true;
 }
 
-/* Returns the size of the UTF-8 character at @p (@left > 0 bytes are left). Returns 0 if the
- * character is not valid, or is a control character (C0, DEL, C1), which a terminal would
- * execute. */
+/* Returns the size of the UTF-8 character at @p (@left > 0 bytes are left). If the character is not
+ * valid, returns 0. A control character (C0, DEL, C1) is not valid, because a terminal would
+ * execute it. */
 static size_t character_size(const uint8_t *p, size_t left)
 {
 	static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
@@ -113,8 +113,8 @@ void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 	text[out] = '\0';
 }
 
-/* Returns the size of the line at @p, including its newline, and sets *ret_key_size. Returns 0 if
- * the line is not valid. */
+/* Returns the size of the line at @p, with its newline, and sets *ret_key_size. If the line is not
+ * valid, returns 0. */
 static size_t stats_line(const char *p, size_t left, size_t *ret_key_size)
 {
 	size_t key = 0, value = 0;

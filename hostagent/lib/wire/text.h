@@ -13,16 +13,16 @@
 
 #include "wire/limits.h"
 
-/* Returns true if @name matches [a-z0-9][a-z0-9-]{0,62}, the rule for names of VMs, hosts, gateways
- * and operators on the wire and in configuration files. */
+/* Returns true if @name matches [a-z0-9][a-z0-9-]{0,62}. This is the rule for names of VMs, hosts,
+ * gateways and operators, on the wire and in configuration files. */
 bool wire_name_is_valid(const char *name);
 
-/* Returns true if @text is at most WIRE_TEXT_MAX bytes of UTF-8 without control characters, so that
- * a peer's text can be logged. */
+/* Returns true if @text is at most WIRE_TEXT_MAX bytes of UTF-8 without control characters. Such a
+ * text of a peer is safe to log. */
 bool wire_text_is_valid(const char *text);
 
-/* Format a text that wire_text_is_valid() accepts into @text: control characters and broken UTF-8
- * become '?', and a text that is too long is cut between two characters. Never fails. */
+/* Format a text that wire_text_is_valid() accepts into @text. Control characters and broken UTF-8
+ * become '?'. If the text is too long, it is cut between two characters. Never fails. */
 void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -31,21 +31,21 @@ void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
  * valid. */
 bool wire_stats_is_valid(const char *stats);
 
-/* Append "key=value\n" to @stats. Returns 0; -ENOBUFS if @stats would be larger than
- * WIRE_STATS_MAX; or -EINVAL if the key or value is not allowed (see wire_stats_is_valid()). @stats
- * is unchanged on error. */
+/* Append "key=value\n" to @stats. On error @stats is unchanged. Returns 0;
+ * -ENOBUFS: @stats would be larger than WIRE_STATS_MAX;
+ * -EINVAL: the key or value is not allowed (see wire_stats_is_valid()). */
 int wire_stats_add(char stats[WIRE_STATS_MAX + 1], const char *key, const char *format, ...)
 	__attribute__((format(printf, 3, 4)))
 	__attribute__((warn_unused_result));
 
 /* Read the next line of statistics. *at points into the text and is moved past the line. Returns
- * true if *ret_key and *ret_value were set (NUL-terminated); false if there are no more lines, or
- * if the next line is not valid. */
+ * true and sets *ret_key and *ret_value (NUL-terminated). If there is no next line, or it is not
+ * valid, returns false. */
 bool wire_stats_next(const char **at, char ret_key[WIRE_STATS_KEY_MAX + 1],
 		     char ret_value[WIRE_STATS_VALUE_MAX + 1]);
 
 /* These three functions do the checks of wire_name_is_valid(), wire_text_is_valid() and
- * wire_stats_is_valid() on a string of @size bytes without a NUL at its end. For decoders. */
+ * wire_stats_is_valid(). Here the string has @size bytes and no NUL at its end. For decoders. */
 bool wire_name_bytes_are_valid(const char *name, size_t size);
 bool wire_text_bytes_are_valid(const char *text, size_t size);
 bool wire_stats_bytes_are_valid(const char *stats, size_t size);

@@ -100,8 +100,8 @@ static int bio_write(BIO *bio, const char *data, int size)
 	struct wire_tls *tls = BIO_get_data(bio);
 
 	BIO_clear_retry_flags(bio);
-	/* Accept a TLS record as a whole or not at all. After a partial write we could not know how
-	 * much of the record is still in OpenSSL's write buffer. */
+	/* Accept a TLS record as a whole or not at all. After a partial write we would not know how
+	 * much of the record OpenSSL still has. */
 	if (size < 0 || ring_free(&tls->output) < (size_t)size) {
 		BIO_set_retry_write(bio);
 		return -1;

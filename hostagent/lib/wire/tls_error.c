@@ -65,8 +65,8 @@ static void date_text(const ASN1_TIME *when, char *text, size_t size)
 			 tm.tm_mday);
 }
 
-/* Write the certificate's name ("host/web1"), or "no valid name". The name is safe to log even if
- * the certificate is not trusted: its form was checked. */
+/* Write the certificate's name ("host/web1"), or "no valid name". The name's form was checked. So
+ * it is safe to log, even if the certificate is not trusted. */
 static void name_text(const X509 *cert, char *text, size_t size)
 {
 	struct wire_peer peer;

@@ -32,14 +32,14 @@ struct wire_tls_context {
 	pthread_mutex_t lock;	  /* guards all members below */
 	SSL_CTX *ssl_ctx;
 	struct tls_stamp stamps[TLS_N_FILES];
-	/* what the next wire_tls_context_refresh() will return: 1 if the files were reloaded,
-	 * -errno if the new files are unusable (see news_error), 0 if nothing changed */
+	/* What the next wire_tls_context_refresh() will return. 1: the files were reloaded. -errno:
+	 * the new files are unusable (see news_error). 0: nothing has changed */
 	int news;
 	struct error news_error;
 };
 
-/* A bounded byte queue. `head` and `tail` count bytes, and both return to 0 when the ring is empty;
- * modulo `size` they are offsets in `data`. */
+/* A bounded byte queue. `head` and `tail` count bytes; modulo `size` they are offsets in `data`.
+ * When the ring is empty, both become 0. */
 struct ring {
 	uint8_t *data;
 	size_t size; /* a power of two */
@@ -89,8 +89,8 @@ void tls_note_end(struct wire_tls *tls);
 void tls_fail(struct wire_tls *tls, enum wire_tls_failure failure, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* tls_error.c: drain OpenSSL's error queue after a failed call on @tls and record the reason,
- * unless the verify callback has recorded a better one. */
+/* tls_error.c: called after a failed call on @tls. Drain OpenSSL's error queue, and record the
+ * reason. If the verify callback has recorded a reason, keep that: it is better. */
 void tls_fail_from_queue(struct wire_tls *tls);
 
 /* tls_error.c: drain the error queue, and write its first (deepest) reason to @text in
@@ -101,8 +101,8 @@ void tls_drain_queue(char *text, size_t size);
  * reason. */
 void tls_fail_from_verify(struct wire_tls *tls, int code, const X509 *cert);
 
-/* tls_context.c: get the identity in @cert. Returns 0, or -EINVAL if the certificate has no
- * identity, several, or a malformed one; *ret_reason then says which. */
+/* tls_context.c: get the identity in @cert. Returns 0. If the certificate has no identity, several,
+ * or a malformed one, returns -EINVAL, and *ret_reason says which. */
 int tls_identity(const X509 *cert, struct wire_peer *ret_peer, const char **ret_reason)
 	__attribute__((warn_unused_result));
 

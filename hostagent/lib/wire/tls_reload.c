@@ -1,5 +1,5 @@
-/* Reloads certificates, keys and revocation lists that change while the process runs, and checks
- * the peers of open connections against them. */
+/* Reloads certificates, keys and revocation lists if they change while the process runs. Checks the
+ * peers of open connections against them. */
 #include "base/clock.h"
 #include "wire/tls_private.h"
 
@@ -44,8 +44,8 @@ int tls_remember_files(struct wire_tls_context *context, const struct wire_tls_c
 		if (!context->paths[i])
 			return -ENOMEM;
 	}
-	/* Get the stamps before the files are read. If a file changes during the reading, the stamp
-	 * shows this later, and the file is read again. */
+	/* Get the stamps before the files are read. If a file changes during the reading, its stamp
+	 * differs later, and the file is read again. */
 	get_stamps(context, context->stamps);
 	return 0;
 }
@@ -119,9 +119,9 @@ SSL_CTX *tls_take_ssl_ctx(struct wire_tls_context *context, unsigned int *ret_ge
 	return ctx;
 }
 
-/* The verify callback for open connections: accepts an outdated or missing revocation list. New
- * peers are refused with such a list, but open connections must not end: a list that somebody
- * forgot to renew would stop every guest at once. */
+/* The verify callback for open connections: accepts an outdated or missing revocation list. With
+ * such a list new peers are refused. But open connections must not end: if somebody forgot to renew
+ * a list, every guest would stop at once. */
 static int forgive_old_lists(int ok, X509_STORE_CTX *store)
 {
 	int code = X509_STORE_CTX_get_error(store);

@@ -46,9 +46,9 @@ struct wire_witness {
 	const uint8_t *head;    /* the frame's first head_size bytes, in place in the datagram */
 };
 
-/* Decode @size bytes of a UDP payload. Does not check the mac: trust no field before
- * wire_witness_mac_check(). Returns 0, or -EPROTO if the format is broken; *ret_witness is then
- * untouched. */
+/* Decode @size bytes of a UDP payload. Does not check the mac: before wire_witness_mac_check(),
+ * trust no field. Returns 0. If the format is broken, returns -EPROTO and does not change
+ * *ret_witness. */
 int wire_witness_decode(const uint8_t *data, size_t size, struct wire_witness *ret_witness)
 	__attribute__((warn_unused_result));
 
@@ -56,7 +56,8 @@ int wire_witness_decode(const uint8_t *data, size_t size, struct wire_witness *r
 struct wire_witness_mac;
 
 /* Prepare @key, which is copied. Returns 0 (the caller frees *ret_mac with
- * wire_witness_mac_free()), or -ENOMEM if there is no memory or this OpenSSL has no SipHash. */
+ * wire_witness_mac_free());
+ * -ENOMEM: there is no memory, or this OpenSSL has no SipHash. */
 int wire_witness_mac_new(const uint8_t key[WIRE_WITNESS_KEY_SIZE],
 			 struct wire_witness_mac **ret_mac) __attribute__((warn_unused_result));
 
@@ -64,7 +65,7 @@ int wire_witness_mac_new(const uint8_t key[WIRE_WITNESS_KEY_SIZE],
 struct wire_witness_mac *wire_witness_mac_free(struct wire_witness_mac *mac);
 
 /* Check in constant time whether the datagram (WIRE_WITNESS_SIZE bytes) is signed with this key.
- * Returns 0 if it is, else -EBADMSG. */
+ * Returns 0; -EBADMSG: it is not. */
 int wire_witness_mac_check(struct wire_witness_mac *mac, const uint8_t *data)
 	__attribute__((warn_unused_result));
 
