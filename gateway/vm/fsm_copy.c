@@ -111,10 +111,12 @@ static void judge(struct vm_step *s)
 		return;
 	(void)snprintf(reason, sizeof(reason),
 		       "%s holds output for a copy of its disks: %" PRIu64 " of %" PRIu64
-		       " MiB left after %" PRIu64 " ms, held_copy_max_ms is %" PRIu64,
+		       " MiB left after %" PRIu64 " ms, held_copy_max_ms is %" PRIu64
+		       "; standby_lost = %s",
 		       vm_host_name(fsm, fsm->record.owner), mib(copy->bytes - copy->done_bytes),
 		       mib(copy->bytes), lasts_ns / CLOCK_NS_PER_MS,
-		       config->held_copy_max_ns / CLOCK_NS_PER_MS);
+		       config->held_copy_max_ns / CLOCK_NS_PER_MS,
+		       config->standby_lost_hold ? "hold" : "unprotected");
 	if (config->standby_lost_hold) {
 		if (!copy->is_told)
 			vm_event(s, "supervision",

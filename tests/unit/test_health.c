@@ -1,81 +1,6 @@
 /* test_health.c - tests the health word of a VM on a virtual clock. From a VM that is SAFE, each
  * case takes one thing away. The word must then name that thing, and must never be SAFE. */
-#include "fsm_lab.h"
-
-#include <stdio.h>
-
-#include "vm/health.h"
-
-static struct lab lab;
-static struct vm_relay relay;
-static struct health_signs signs[VM_HOSTS];
-static struct health_view view;
-static struct health health;
-static struct health_watch watch;
-
-static enum health_word judge(void)
-{
-	view.now_ns = lab.now_ns;
-	health_judge(&view, &health);
-	return health.word;
-}
-
-static bool says(const char *what)
-{
-	return strstr(health.missing, what) || strstr(health.next, what);
-}
-
-/* Read a report's statistics, and note that the report came now. */
-static void report(uint8_t h, const char *stats, const char *text)
-{
-	health_read_signs(stats, &signs[h]);
-	view.text[h] = text;
-	view.reported_ns[h] = lab.now_ns;
-	lab_report(&lab, h);
-}
-
-static void begin(void)
-{
-	memset(&relay, 0, sizeof(relay));
-	memset(&watch, 0, sizeof(watch));
-	memset(&view, 0, sizeof(view));
-	view.fsm = &lab.fsm;
-	view.relay = &relay;
-	for (int h = 0; h < VM_HOSTS; h++) {
-		view.signs[h] = &signs[h];
-		view.text[h] = "";
-		health_read_signs("", &signs[h]);
-	}
-}
-
-static void report_well(void)
-{
-	report(0, "holding=1\ndirect=0\ndisks=in-step\ndisk_verify=done\ndisk_differs=0\n"
-		  "interval_ms_p99=100.250\n", "");
-	report(1, "standby_room_free_bytes=300000000\nstandby_room_needed_bytes=290000000\n", "");
-}
-
-static int start_connected(void **state)
-{
-	(void)state;
-	begin();
-	lab_connect_both(&lab);
-	report_well();
-	return 0;
-}
-
-static int start_protected(void **state)
-{
-	(void)state;
-	begin();
-	lab_start_protected(&lab);
-	relay.term = lab.fsm.record.term;
-	lab_ack(&lab, 2);
-	report_well();
-	assert_int_equal(judge(), HEALTH_SAFE);
-	assert_string_equal(health.missing, "");
-	return 0;
-}
+#include "health_lab.h"
 
 /* ---- what is taken away from a VM that is SAFE */
 
@@ -239,11 +164,6 @@ static void break_no_epoch(void)
 	lab.fsm.protection.complete = lab.fsm.protection.committed = 0;
 }
 
-static void break_paused(void)
-{
-	lab.fsm.host[0].verdict = WIRE_VERDICT_PAUSED;
-}
-
 static void break_verified(void)
 {
 	report(0,
@@ -312,11 +232,6 @@ static void break_commits(void)
 {
 	lab_run(&lab, 2200, 3);
 	report_well();
-}
-
-static void break_room(void)
-{
-	report(1, "standby_room_free_bytes=1000000\nstandby_room_needed_bytes=290000000\n", "");
 }
 
 static void break_way_in(void)
@@ -461,72 +376,6 @@ static void test_hostile_reports(void **state)
 	assert_int_equal(strlen(health.missing), sizeof(health.missing) - 1);
 }
 
-/* ---- the watch */
-
-static unsigned n_events;
-static enum health_word last_from, last_to;
-
-static enum health_word look(void)
-{
-	enum health_word from;
-
-	view.now_ns = lab.now_ns;
-	if (health_watch(&watch, &view, &from)) {
-		n_events++;
-		last_from = from;
-		last_to = watch.shown.word;
-	}
-	return watch.shown.word;
-}
-
-/* Let @ms pass, in which both hosts report and epochs are committed. */
-static void pass(uint64_t ms)
-{
-	static uint64_t epoch = 100;
-
-	for (uint64_t i = 0; i < ms; i += 50) {
-		lab_run(&lab, 50, 3);
-		if (lab.fsm.record.state == VM_PROTECTED)
-			lab_ack(&lab, ++epoch);
-		view.reported_ns[0] = view.reported_ns[1] = lab.now_ns;
-		(void)look();
-	}
-}
-
-static void test_safe_is_slow_to_come_back(void **state)
-{
-	struct health shown;
-
-	(void)state;
-	n_events = 0;
-	assert_int_equal(look(), HEALTH_SAFE); /* the first judgement is taken as it is */
-	pass(5000);
-	assert_int_equal(n_events, 0);
-	break_room();
-	assert_int_equal(look(), HEALTH_NO_ROOM);
-	assert_int_equal(watch.shown.since_ns, lab.now_ns);
-	assert_int_equal(n_events, 1);
-	assert_int_equal(last_from, HEALTH_SAFE);
-	pass(3000);
-	assert_int_equal(watch.shown.since_ns, lab.now_ns - 3000 * MS);
-	report_well();
-	pass(950);
-	assert_int_equal(look(), HEALTH_NO_ROOM);
-	health_look(&watch, &view, &shown);
-	assert_int_equal(shown.word, HEALTH_NO_ROOM);
-	assert_non_null(strstr(shown.missing, "MiB free")); /* the cause is still named */
-	break_room();
-	pass(50);
-	report_well();
-	pass(950);
-	assert_int_equal(look(), HEALTH_NO_ROOM); /* the second begins anew */
-	pass(100);
-	assert_int_equal(look(), HEALTH_SAFE);
-	assert_int_equal(n_events, 2);
-	assert_int_equal(last_to, HEALTH_SAFE);
-	assert_int_equal(watch.n_changes, 2);
-}
-
 /* A host that never reported was not heard "yet". */
 static void test_never_heard(void **state)
 {
@@ -536,58 +385,6 @@ static void test_never_heard(void **state)
 	assert_true(says("alpha was not heard yet"));
 }
 
-/* What an operator gets is judged when it is asked for, not when the loop last looked. */
-static void test_look_is_of_now(void **state)
-{
-	(void)state;
-	assert_int_equal(look(), HEALTH_SAFE);
-	view.now_ns = lab.now_ns + 1000 * MS;
-	health_look(&watch, &view, &health);
-	assert_int_equal(health.word, HEALTH_OWNER_SILENT);
-	assert_int_equal(health.since_ns, view.now_ns);
-}
-
-static void test_no_storm(void **state)
-{
-	(void)state;
-	n_events = 0;
-	(void)look();
-	for (int i = 0; i < 300; i++) { /* 60 s */
-		break_room();
-		pass(100);
-		break_paused();
-		pass(100);
-		lab.fsm.host[0].verdict = WIRE_VERDICT_NONE;
-	}
-	assert_true(watch.n_changes > 500);
-	assert_in_range(n_events, 8, 8 + 7);
-	/* The last word is told. */
-	report_well();
-	pass(20000);
-	assert_int_equal(last_to, HEALTH_SAFE);
-}
-
-/* From the first connection to the end of a protection, the word is never SAFE outside of
- * PROTECTED. */
-static void test_life(void **state)
-{
-	(void)state;
-	assert_int_equal(judge(), HEALTH_UNPROTECTED);
-	lab_command(&lab, VM_COMMAND_PROTECT);
-	assert_int_equal(judge(), HEALTH_PREPARING);
-	lab_settle(&lab);
-	assert_int_equal(judge(), HEALTH_SYNCING);
-	relay.term = lab.fsm.record.term;
-	lab_ack(&lab, 1);
-	assert_int_not_equal(judge(), HEALTH_SAFE); /* the agents' reports are of before */
-	report_well();
-	assert_int_equal(judge(), HEALTH_SAFE);
-	lab_command(&lab, VM_COMMAND_FAILOVER);
-	assert_int_equal(judge(), HEALTH_PROMOTING);
-	lab_settle(&lab);
-	assert_int_equal(judge(), HEALTH_UNPROTECTED);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -595,10 +392,6 @@ int main(void)
 		cmocka_unit_test_setup(test_limits, start_protected),
 		cmocka_unit_test_setup(test_gravity, start_protected),
 		cmocka_unit_test_setup(test_hostile_reports, start_protected),
-		cmocka_unit_test_setup(test_safe_is_slow_to_come_back, start_protected),
-		cmocka_unit_test_setup(test_look_is_of_now, start_protected),
-		cmocka_unit_test_setup(test_no_storm, start_protected),
-		cmocka_unit_test_setup(test_life, start_connected),
 		cmocka_unit_test_setup(test_never_heard, start_connected),
 	};
 
