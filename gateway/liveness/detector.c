@@ -223,12 +223,13 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 }
 
 /* Is the guest's QEMU process gone? Its tap is then gone too, and the host's kernel sends no more
- * witness datagrams. So the test is: witness datagrams came before the doubt and have stopped.
- * Since the last one, the guest was probed and the host answered on both networks.
+ * witness datagrams. So the test is: witness datagrams came before the detector began to doubt the
+ * host, and have stopped since. After the last one, the guest was probed and the host answered on
+ * both networks.
  *
  * Datagrams can also be lost on the way. So the host must have answered DETECTOR_PATH_ANSWERS (16)
- * probes through the backup network. If half of all frames are lost, 16 datagrams in a row are lost
- * once in 65,536 times.
+ * probes through the backup network since then. Even if half of all frames are lost, 16 frames in a
+ * row are lost only once in 65,536 times.
  *
  * Returns false while the agent beats: the agent then reports whether the process exists. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)

@@ -267,8 +267,9 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 
 	if (s->in->evidence)
 		evidence = *s->in->evidence;
-	/* Expect epochs only while the standby owes nothing (evidence.c). A standby that
-	 * acknowledges nothing soon stops the primary, because too many epochs are in flight. */
+	/* Expect epochs only while the standby owes nothing (evidence.c). If the
+	 * standby acknowledges nothing, the primary soon has too many epochs in flight, and
+	 * sends no more. */
 	evidence.expects_progress = fsm->stream[VM_STREAM_STANDBY].up && !s->in->standby_owes;
 	evidence.is_paused = owner->up && owner->verdict == WIRE_VERDICT_PAUSED;
 	evidence.is_copying = owner->up && owner->reported && fsm->protection.copy.is_held;

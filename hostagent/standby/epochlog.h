@@ -107,9 +107,9 @@ struct epochlog {
 	size_t geometry_size;
 };
 
-/* Start with the copy @rf. Remove the unfinished and stale epochs that an earlier process left. If
- * that process left a complete epoch of the term rf->meta.term, apply this epoch. A promoted copy
- * (phase not COPY) is not changed.
+/* Open the log of the copy @rf. Remove the unfinished and stale epochs that an earlier process
+ * left. If that process left a complete epoch of the term rf->meta.term, apply this epoch. A
+ * promoted copy (phase not COPY) is not changed.
  * @images: the guest's disks, opened when an epoch must be checked or applied; NULL: the guest has
  * none.
  * @bytes_max: largest size of one epoch's file, with the headers of all frames.

@@ -1,6 +1,6 @@
 /* Finds out whether the vCPUs of a promoted guest run. Before the guest runs, we ask QEMU for the
- * ids of the vCPU threads: later its monitor is released. While the guest runs, we ask the kernel
- * for the CPU time of these threads. */
+ * ids of the vCPU threads, because we then close QEMU's monitor. While the guest runs, we ask the
+ * kernel for the CPU time of these threads. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "standby/standby_private.h"

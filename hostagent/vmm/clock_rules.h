@@ -30,8 +30,8 @@
  *  3. The ticks grew at the rate measured so far.
  *  4. The saved device state has exactly the words in QEMU's memory. So the words did not change
  *     during the pause either.
- * If check 2 or 3 fails, the clock is not corrected in that pause. If check 4 fails, correction is
- * turned off for good.
+ * If check 1 fails, that seal is no proof. If check 2 or 3 fails, also later, the clock is not
+ * corrected in that pause. If check 4 fails, correction is turned off for good.
  *
  * If somebody else pauses the guest (with `stop`), we do not correct that pause: the clock is meant
  * to stand still. Such a pause changes the running offset between two pauses of ours. The target
@@ -41,8 +41,8 @@
  *	PROVING ──3 proofs──► CORRECTED ──► OFF (for good; `why` holds the reason)
  *	   └────────────────────────────────►┘
  *
- * A single step is limited to step_max. If a guest's clock jumped by 20 s, for example, the guest
- * would believe that a processor hung. The following pauses correct the rest.
+ * A single step is limited to step_max, and the following pauses correct what is left. Without the
+ * limit, a guest whose clock jumped by 20 s would believe that a processor hung.
  *
  * Where: guestclock.h owns a struct clock_rules and carries out its decisions. Threads: one. Pure:
  * no I/O, no clock of its own.

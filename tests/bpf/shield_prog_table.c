@@ -6,9 +6,9 @@
  * keys. The program must need no privilege except CAP_BPF, so the test first drops all others. It
  * attaches and pins nothing. Exit status: 0 pass, 1 fail.
  *
- * The kernel removes the first 14 bytes of a frame before it runs a socket filter on the frame. So
- * the test puts a second Ethernet header in front of each frame. The program then sees the whole
- * frame, as it does on a packet socket.
+ * In a test run (BPF_PROG_TEST_RUN) the kernel removes the Ethernet header before it calls a socket
+ * filter. On a packet socket it does not. So the test puts a second Ethernet header in front of
+ * each frame, and the program sees the whole frame here, too.
  */
 #include <arpa/inet.h>
 #include <errno.h>

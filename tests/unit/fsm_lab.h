@@ -176,8 +176,8 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 		assert_int_equal(lab->journal.state, VM_UNPROTECTED);
 		break;
 	case WIRE_VERB_STANDBY_STOP:
-		/* In FAILED, the owner is the standby that was to be promoted. It stops standing by
-		 * before the other host gets the guest back. */
+		/* In FAILED, the owner is the standby that was to be promoted. Its agent no longer
+		 * stands by, and the other host does not have the guest back yet. */
 		if (lab->journal.state == VM_FAILED) {
 			assert_true(owner);
 			break;

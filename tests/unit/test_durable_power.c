@@ -56,7 +56,7 @@ static void test_a_disk_that_cannot_zero(void **state)
 }
 
 /* Without a log (disk_durability = memory) nothing is promised between two flushes of all images.
- * images_sync() before a promotion makes the images those of one epoch. */
+ * images_sync(), called before a promotion, brings all images to the state of one epoch. */
 static void test_memory(void **state)
 {
 	static uint8_t disks[N_DISKS][DISK_BYTES];

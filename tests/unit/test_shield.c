@@ -120,7 +120,7 @@ static void it_is_given_keys_with_what_they_have_come_to(void **state)
 	assert_true(witness_rx_get_key(rx, VM * 2 + 1, WIRE_WITNESS_BACKUP, &got));
 	assert_true(got.key_id == 7 && got.address == ALPHA && got.newest == 12);
 	assert_false(witness_rx_get_key(rx, VM * 2 + 1, WIRE_WITNESS_CLIENT,
-					&got)); /* the key has no address on that path */
+					&got)); /* no address was set for the client path */
 	assert_memory_equal(got.key, keys[0], sizeof(got.key));
 	witness_rx_clear(rx, VM);
 	for (size_t slot = 0; slot < WITNESS_RX_SLOTS; slot++)

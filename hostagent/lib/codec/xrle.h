@@ -18,21 +18,22 @@
  *	bytes	  n_changed the page's new bytes
  *
  *	length 0..127      0vvvvvvv
- *	length 128..4096   1vvvvvvv 000vvvvv   low 7 bits first; shorter lengths must use one byte
+ *	length 128..4095   1vvvvvvv 000vvvvv   low 7 bits first; shorter lengths must use one byte
  *
  * All bytes after the last run are equal; their length is not sent. The sum of all lengths is <=
- * 4096. A gap of 1 or 2 equal bytes between changed bytes is always sent as changed bytes. This
- * never makes a delta longer, because the lengths for such a gap would take 2 bytes. By this rule
- * each pair of pages has exactly one delta, so all SIMD forms give the same bytes.
+ * 4096. A gap of 1 or 2 equal bytes between changed bytes is always sent as changed bytes: a new
+ * group would need at least 2 bytes for its lengths. By this rule each pair of pages has exactly
+ * one delta, so all SIMD forms give the same bytes.
  *
  * Example: reference all 0, new byte 5 is 7, 8 is 9, 20 is 1
  *	05 04 07 00 00 09 | 0b 01 01                                           9 bytes
  * The gap of bytes 6 and 7 is short, so they are sent as changed bytes in one run with 5 and 8.
  *
- * Sizes: the shortest delta has 3 bytes. If every fourth byte has changed, there are 1024 runs of 3
- * bytes each, so the delta takes 3/4 of a page. If all bytes have changed, the delta would take
- * 4096 + 3 bytes. As soon as a delta would exceed XRLE_SIZE_MAX, xrle_encode() gives up, and the
- * page is sent RAW. Measurements: docs/epoch-engine.md, section "Codes"; `tests/bench/run codec`.
+ * Sizes: the shortest delta has 3 bytes. If every fourth byte has changed, there are 1024 groups of
+ * 3 bytes (two lengths, one changed byte), so the delta takes 3/4 of a page. If all bytes have
+ * changed, the delta would take 4096 + 3 bytes. As soon as a delta would exceed XRLE_SIZE_MAX,
+ * xrle_encode() gives up, and the page is sent RAW. Measurements: docs/epoch-engine.md, section
+ * "Codes"; `tests/bench/run codec`.
  *
  * Threads: any (the only state is the SIMD form, which is chosen before main(), see simd.h). Never
  * allocates.
