@@ -27,7 +27,8 @@ struct options {
 static void print_help(void)
 {
 	printf("usage: holdfast-agent [--config FILE] [--check-config]\n"
-	       "       holdfast-agent inspect --qmp SOCKET [OPTION]...   (see inspect --help)\n\n"
+	       "       holdfast-agent inspect --qmp SOCKET | --domain NAME [OPTION]...\n"
+	       "                              (see inspect --help)\n\n"
 	       "Protects this host's virtual machines and keeps standbys for others.\n\n"
 	       "  --config FILE   configuration (default " DEFAULT_CONFIG ")\n"
 	       "  --check-config  read and check all files, print the values in force, exit\n"

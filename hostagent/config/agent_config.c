@@ -130,9 +130,9 @@ static const struct config_key vm_keys[] = {
 		"vm", "throttle_max", U32, VM, throttle_max, "80", 0, THROTTLE_PERCENT_LIMIT,
 		"most percent of its time that a throttled guest stands still; 0: never throttle"),
 	CONFIG_KEY("vm", "held_frames_max", U32, VM, held_frames_max, "4096", 64, 65536,
-		   "frames that may be held"),
+		   "frames that the hold of each card may keep"),
 	CONFIG_KEY("vm", "held_bytes_max", SIZE, VM, held_bytes_max, "8M", 65536, 1073741824,
-		   "bytes of frames that may be held"),
+		   "bytes of frames that the hold of each card may keep"),
 	CONFIG_KEY("vm", "backlog_bytes_max", SIZE, VM, backlog_bytes_max, "256M", 1048576,
 		   UINT64_C(1) << 40, "bytes of encoded epochs that may be uncommitted"),
 	CONFIG_KEY("vm", "witness_ms", MS, VM, witness_ns, "10", 0, 1000,
@@ -173,8 +173,8 @@ static const struct config_key vm_keys[] = {
 		   UINT64_C(366) * 86400000,
 		   "time from the end of one verification to the next; 0: only after a copy"),
 	CONFIG_KEY("vm", "disks", LIST, VM, disks, "", 0, 0,
-		   "the guest's writable disks, as NAME:PATH NAME:PATH ...: each one's name in "
-		   "QEMU, and its raw image on this host"),
+		   "the guest's writable disks, as NAME:PATH or NAME:qcow2:PATH, with blanks "
+		   "between: each one's name in QEMU, and its image on this host"),
 	CONFIG_KEY_ENUM("vm", "disk_durability", durabilities, VM, disk_durability, "standby",
 			"where disk writes are on a disk before output is released"),
 	CONFIG_KEY("standby", "disk_log", PATH, VM, disk_log, "", 0, 0,
