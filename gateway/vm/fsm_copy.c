@@ -16,8 +16,9 @@
  *	                                             served, and the gateway begins another one,
  *	                                             whose copy holds nothing. `hold`: an event.
  *
- * A copy shorter than `patience` is not judged: its speed is not known yet. Nothing here delays the
- * rules for a host that is silent: the detector asks for beats as ever. */
+ * A copy shorter than `patience` is not judged, and the speed of each attempt counts only after
+ * `patience`: before that it is not known. Nothing here delays the rules for a host that is silent:
+ * the detector asks for beats as ever. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,14 +85,14 @@ static bool take_report(struct vm_step *s)
 	return is_step;
 }
 
-/* Returns how long the rest of the copy will take, at its speed so far. Returns 0 if the speed is
- * not known. */
-static uint64_t rest_ns(const struct vm_copy *copy, uint64_t now_ns)
+/* Returns how long the rest of the copy will take, at the speed of this attempt. Returns 0 if the
+ * speed is not known. */
+static uint64_t rest_ns(const struct vm_copy *copy, uint64_t patience_ns, uint64_t now_ns)
 {
 	uint64_t done_bytes = copy->done_bytes - copy->first_bytes;
 	double ns = (double)(now_ns - copy->attempt_ns);
 
-	if (done_bytes == 0)
+	if (done_bytes == 0 || now_ns - copy->attempt_ns < patience_ns)
 		return 0;
 	ns = ns * (double)(copy->bytes - copy->done_bytes) / (double)done_bytes;
 	return ns < (double)UINT32_MAX * CLOCK_NS_PER_MS ? (uint64_t)ns
@@ -103,7 +104,8 @@ static void judge(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const struct vm_config *config = fsm->config;
 	struct vm_copy *copy = &fsm->protection.copy;
-	uint64_t lasts_ns = s->now_ns - copy->began_ns, left_ns = rest_ns(copy, s->now_ns);
+	uint64_t lasts_ns = s->now_ns - copy->began_ns;
+	uint64_t left_ns = rest_ns(copy, config->detector.patience_ns, s->now_ns);
 	char reason[VM_TEXT_MAX], ended[VM_TEXT_MAX];
 
 	if (lasts_ns < config->detector.patience_ns ||

@@ -142,6 +142,32 @@ static void test_copies_without_end(void **state)
 	assert_true(lab.now_ns - began_ns < 3 * 1250 * MS + 5500 * MS);
 }
 
+/* The first attempt breaks after 5 s. The second begins slowly: a few reports do not tell its
+ * speed. */
+static void test_second_attempt_that_begins_slowly(void **state)
+{
+	(void)state;
+	copy(0, 20 * MIB, MIB, 40 * MIB);
+	copy(0, MIB, MIB / 4, 40 * MIB);
+	copy(2 * MIB, 40 * MIB, 2 * MIB, 40 * MIB);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	end_copy();
+	assert_int_equal(lab.n_promotions, 0);
+}
+
+/* A second attempt that is too slow all the time: its speed tells after 3 s of its own. */
+static void test_second_attempt_that_will_take_too_long(void **state)
+{
+	uint64_t began_ns;
+
+	(void)state;
+	copy(0, 20 * MIB, MIB, 40 * MIB);
+	began_ns = lab.now_ns;
+	copy(0, 40 * MIB, MIB / 4, 40 * MIB);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_in_range(lab.now_ns - began_ns, 3000 * MS, 3500 * MS);
+}
+
 /* Beats end during the copy: as fast as without one. */
 static void test_host_that_dies_meanwhile(void **state)
 {
@@ -286,6 +312,8 @@ int main(void)
 		cmocka_unit_test_setup(test_writes_are_no_progress, start),
 		cmocka_unit_test_setup(test_numbers_that_cannot_be_true, start),
 		cmocka_unit_test_setup(test_copies_without_end, start),
+		cmocka_unit_test_setup(test_second_attempt_that_begins_slowly, start),
+		cmocka_unit_test_setup(test_second_attempt_that_will_take_too_long, start),
 		cmocka_unit_test_setup(test_host_that_dies_meanwhile, start),
 		cmocka_unit_test_setup(test_agent_that_is_gone_meanwhile, start),
 		cmocka_unit_test_setup(test_copy_that_will_take_too_long, start),
