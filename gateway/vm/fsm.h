@@ -368,7 +368,8 @@ struct vm_standby {
 	char why[VM_TEXT_MAX / 2];
 };
 
-/* A copy of the disks for which the owner holds output. Valid in PROTECTED. See fsm_copy.c. */
+/* A copy of the disks for which the owner holds output. Valid in SYNCING and PROTECTED. See
+ * fsm_copy.c. */
 struct vm_copy {
 	bool is_held;	       /* true if the owner's last report tells of such a copy */
 	uint64_t began_ns;     /* when it was first reported since the last commit; 0: never */

@@ -16,6 +16,10 @@
  *	                                             served, and the gateway begins another one,
  *	                                             whose copy holds nothing. `hold`: an event.
  *
+ * In SYNCING nobody is promoted, for example because the standby has lost its copy of the guest. So
+ * there the policy applies also to a copy that stands still. A first copy holds no output, so no
+ * report has these keys, and it is not judged.
+ *
  * A copy shorter than `patience` is not judged, and the speed of each attempt counts only after
  * `patience`: before that it is not known. Nothing here delays the rules for a host that is silent:
  * the detector asks for beats as ever. */
@@ -80,8 +84,11 @@ static bool take_report(struct vm_step *s)
 	copy->began_ns = s->now_ns;
 	vm_event(s, "supervision",
 		 "%s copies its disks again, %" PRIu64 " of %" PRIu64 " MiB left; output is held, "
-		 "and nobody is promoted while this comes further",
-		 vm_host_name(s->fsm, s->in->host), mib(left_bytes), mib(copy->bytes));
+		 "and %s",
+		 vm_host_name(s->fsm, s->in->host), mib(left_bytes), mib(copy->bytes),
+		 s->fsm->record.state == VM_PROTECTED
+			 ? "nobody is promoted while this comes further"
+			 : "nobody can be promoted now");
 	return is_step;
 }
 
@@ -142,14 +149,16 @@ void vm_on_copy(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	struct vm_copy *copy = &fsm->protection.copy;
 
-	if (fsm->record.state != VM_PROTECTED)
+	if (fsm->record.state != VM_PROTECTED && fsm->record.state != VM_SYNCING)
 		return;
+	/* Believe the owner that it holds output: protection.held_from is 0 after a restart of this
+	 * gateway. */
 	copy->is_held = s->in->copy_bytes > 0 && s->in->copy_bytes <= COPY_BYTES_MAX &&
 			s->in->copied_bytes <= s->in->copy_bytes;
 	if (!copy->is_held)
 		return;
-	/* Leave a copy that stands still to the detector: an owner that is stuck could not serve
-	 * its clients unprotected either. */
-	if (take_report(s) && !vm_fsm_in_conflict(fsm))
+	/* In PROTECTED, leave a copy that stands still to the detector: an owner that is stuck
+	 * could not serve its clients unprotected either. */
+	if ((take_report(s) || fsm->record.state == VM_SYNCING) && !vm_fsm_in_conflict(fsm))
 		judge(s);
 }

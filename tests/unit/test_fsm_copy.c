@@ -1,7 +1,7 @@
 /* test_fsm_copy.c - tests a protected guest whose output is held while its disks are copied again.
  * Nobody is promoted while the copy comes further; a copy that takes too long ends by the policy
- * standby_lost; and a host that dies meanwhile is found as fast as ever. fsm_lab.h checks the
- * rules. */
+ * standby_lost, also in SYNCING; and a host that dies meanwhile is found as fast as ever. fsm_lab.h
+ * checks the rules. */
 #include "fsm_lab.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -36,6 +36,26 @@ static void copy(uint64_t from, uint64_t to, uint64_t step, uint64_t bytes)
 		report_copy(done, bytes);
 		beat(250);
 	}
+}
+
+/* The same in SYNCING. Meanwhile the owner relays bytes. */
+static void copy_syncing(uint64_t from, uint64_t to, uint64_t step, uint64_t bytes)
+{
+	for (uint64_t done = from; done <= to && lab.journal.state == VM_SYNCING; done += step) {
+		report_copy(done, bytes);
+		lab_run(&lab, 250, 3);
+	}
+}
+
+/* The standby's stream ends, and comes back without an epoch. */
+static void lose_standbys_copy(void)
+{
+	lab_stream_down(&lab, 1);
+	lab.peer[1].complete = 0;
+	lab.peer[1].state = WIRE_STATE_STANDBY_WARM;
+	lab_report(&lab, 1);
+	assert_int_equal(lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY), 0);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
 }
 
 static int start(void **state)
@@ -302,6 +322,107 @@ static void test_next_copy(void **state)
 	assert_int_equal(lab.n_promotions, 0);
 }
 
+/* The standby has lost its copy, and the owner still holds output. 400 MiB at 4 MiB/s: clients are
+ * served after 3 s, and later the guest is protected again. */
+static void test_standby_lost_its_copy(void **state)
+{
+	uint64_t began_ns;
+
+	(void)state;
+	lose_standbys_copy();
+	began_ns = lab.now_ns;
+	copy_syncing(0, 400 * MIB, MIB, 400 * MIB);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_in_range(lab.now_ns - began_ns, 3000 * MS, 3500 * MS);
+	assert_non_null(strstr(lab.last_state, "standby_lost = unprotected"));
+	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
+	lab_settle(&lab);
+	for (int i = 0; i < 120; i++) {
+		lab_report(&lab, 0);
+		lab_report(&lab, 1);
+		lab_settle(&lab);
+		lab_run(&lab, 100, 3);
+	}
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	assert_int_equal(lab.journal.owner, 0);
+	lab_ack(&lab, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+}
+
+/* The same, but the gateway was restarted before: it never saw an epoch that was held. */
+static void test_standby_lost_its_copy_at_a_restart(void **state)
+{
+	(void)state;
+	lab_restart(&lab);
+	lab.peer[1].complete = 0;
+	lab.peer[1].state = WIRE_STATE_STANDBY_WARM;
+	for (uint8_t h = 0; h < 2; h++) {
+		lab_up(&lab, h);
+		lab_report(&lab, h);
+	}
+	assert_int_equal(lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY), 0);
+	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), 0);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	copy_syncing(0, 400 * MIB, MIB, 400 * MIB);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+}
+
+/* A copy of 10 s that the standby needs because it lost its own. */
+static void test_standby_gets_its_copy_back(void **state)
+{
+	(void)state;
+	lose_standbys_copy();
+	copy_syncing(0, 40 * MIB, MIB, 40 * MIB);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	end_copy();
+	assert_int_equal(lab.n_promotions, 0);
+}
+
+/* In SYNCING nobody can be promoted. So a copy that stands still, or begins anew without end, is
+ * judged too. */
+static void test_no_copy_and_nobody_to_promote(void **state)
+{
+	uint64_t began_ns;
+
+	(void)state;
+	for (int anew = 0; anew < 2; anew++) {
+		start(NULL);
+		lose_standbys_copy();
+		began_ns = lab.now_ns;
+		copy_syncing(0, 30 * MIB, 10 * MIB, 40 * MIB);
+		for (int i = 0; i < 200 && lab.journal.state == VM_SYNCING; i++)
+			copy_syncing(anew ? 0 : 30 * MIB, 30 * MIB, 10 * MIB, 40 * MIB);
+		assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+		assert_true(lab.now_ns - began_ns <= 20500 * MS);
+	}
+}
+
+static void test_policy_hold_in_syncing(void **state)
+{
+	(void)state;
+	lab.config.standby_lost_hold = true;
+	lose_standbys_copy();
+	copy_syncing(0, 200 * MIB, MIB, 200 * MIB);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	end_copy();
+}
+
+/* A first copy holds no output, so the owner reports nothing of it here: it may take long. */
+static void test_first_copy_is_not_judged(void **state)
+{
+	(void)state;
+	lab_connect_both(&lab);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	lab_settle(&lab);
+	for (int i = 0; i < 400; i++) {
+		report_copy(0, 0);
+		lab_run(&lab, 250, 3);
+	}
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	lab_ack(&lab, 1);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -322,6 +443,12 @@ int main(void)
 		cmocka_unit_test_setup(test_policy_hold, start),
 		cmocka_unit_test_setup(test_gateway_that_stood_still, start),
 		cmocka_unit_test_setup(test_next_copy, start),
+		cmocka_unit_test_setup(test_standby_lost_its_copy, start),
+		cmocka_unit_test_setup(test_standby_lost_its_copy_at_a_restart, start),
+		cmocka_unit_test_setup(test_standby_gets_its_copy_back, start),
+		cmocka_unit_test_setup(test_no_copy_and_nobody_to_promote, start),
+		cmocka_unit_test_setup(test_policy_hold_in_syncing, start),
+		cmocka_unit_test(test_first_copy_is_not_judged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
