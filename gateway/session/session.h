@@ -14,7 +14,9 @@
  * (link.is_blocked) and accepts no input. The pump stores the bytes that come meanwhile.
  *
  * The dirty list: code that queues output for a session, unblocks it or ends it must put the
- * session on sessions->dirty. pump_run() serves this list after each batch of events.
+ * session on sessions->dirty. pump_run() serves this list after each batch of events, in the order
+ * in which the sessions were put on it. So the last message of an old connection is handled before
+ * the HELLO that replaces it, even if both came in one batch.
  *
  * Ends: a step of the fleet only marks a session (must_end) and puts it on the dirty list.
  * session_input() ends the session later. A marked session handles no more frames and sends none.
@@ -71,7 +73,7 @@ struct sessions {
 	struct session_config config;
 	struct fleet *fleet; /* borrowed */
 	struct session *all; /* all sessions, the newest first */
-	struct session *dirty;
+	struct session *dirty, *last_dirty; /* the ends of the dirty list; NULL: it is empty */
 	struct admission admission;
 	uint64_t ticked_ns;
 	struct bytes_writer writer;
@@ -163,7 +165,7 @@ void session_output_consume(struct session *s, size_t size);
 /* Is @s ending? If so, close the connection once session_output() is empty. */
 bool session_is_done(const struct session *s);
 
-/* Put @s on the dirty list. */
+/* Put @s at the end of the dirty list, if it is not on it. */
 void session_mark_dirty(struct session *s);
 /* Take the first session off the dirty list. Returns NULL if the list is empty. */
 struct session *session_take_dirty(struct sessions *sessions);

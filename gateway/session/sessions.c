@@ -101,20 +101,32 @@ int session_new(struct sessions *sessions, const char *peer, void *conn, uint64_
 	return 0;
 }
 
+/* Take @s off the dirty list, wherever in the list it is. */
+static void unmark(struct session *s)
+{
+	struct session **at = &s->sessions->dirty, *before = NULL;
+
+	while (*at != s) {
+		before = *at;
+		at = &before->next_dirty;
+	}
+	*at = s->next_dirty;
+	if (!s->next_dirty)
+		s->sessions->last_dirty = before;
+	s->next_dirty = NULL;
+	s->dirty = false;
+}
+
 static void unlist(struct session *s)
 {
-	struct session **at = &s->sessions->dirty;
-
 	if (s->prev)
 		s->prev->next = s->next;
 	else
 		s->sessions->all = s->next;
 	if (s->next)
 		s->next->prev = s->prev;
-	while (s->dirty && *at && *at != s)
-		at = &(*at)->next_dirty;
-	if (s->dirty && *at == s)
-		*at = s->next_dirty;
+	if (s->dirty)
+		unmark(s);
 }
 
 struct session *session_free(struct session *s, uint64_t now_ns)
@@ -143,19 +155,19 @@ void session_mark_dirty(struct session *s)
 	if (s->dirty)
 		return;
 	s->dirty = true;
-	s->next_dirty = s->sessions->dirty;
-	s->sessions->dirty = s;
+	if (s->sessions->last_dirty)
+		s->sessions->last_dirty->next_dirty = s;
+	else
+		s->sessions->dirty = s;
+	s->sessions->last_dirty = s;
 }
 
 struct session *session_take_dirty(struct sessions *sessions)
 {
 	struct session *s = sessions->dirty;
 
-	if (!s)
-		return NULL;
-	sessions->dirty = s->next_dirty;
-	s->next_dirty = NULL;
-	s->dirty = false;
+	if (s)
+		unmark(s);
 	return s;
 }
 

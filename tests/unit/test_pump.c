@@ -1,5 +1,6 @@
-/* Tests the pump between a connection and its session: pieces of a batch are handled together, and
- * what arrived just before the connection's end is handled before it. */
+/* Tests the pump between a connection and its session: pieces of a batch are handled together,
+ * connections in the order in which they received, and what arrived just before the connection's
+ * end is handled before it. */
 #include "session/pump.h"
 
 #include <setjmp.h>
@@ -68,24 +69,30 @@ static uint64_t n_frames(void)
 	return f.fleet->counters.frames_in;
 }
 
-/* Let the agent send a beat, and give it to the pump in small pieces. Returns the bytes given. */
+/* Give what @agent has written to the pump of @c, in small pieces. Returns the bytes given. */
+static size_t receive(struct pump_conn *c, struct agent *agent)
+{
+	size_t size, at = 0;
+	const uint8_t *data = wire_tls_output(agent->tls, &size);
+
+	for (; at < size; at += PIECE)
+		assert_int_equal(pump_receive(c, data + at,
+					      size - at < PIECE ? size - at : PIECE, f.now_ns), 0);
+	wire_tls_output_consume(agent->tls, size);
+	return size;
+}
+
+/* Let the agent send a beat, and give it to the pump. Returns the bytes given. */
 static size_t receive_a_beat(void)
 {
 	const struct wire_beat beat = {.mono_ns = 1};
 	const struct wire_header h = {.type = WIRE_BEAT, .seq = 1};
 	uint8_t payload[256];
 	struct bytes_writer w = {.at = payload, .end = payload + sizeof(payload)};
-	size_t size, at = 0;
-	const uint8_t *data;
 
 	assert_int_equal(wire_beat_encode(&beat, &w), 0);
 	agent_send(&alpha, &h, payload, (size_t)(w.at - payload));
-	data = wire_tls_output(alpha.tls, &size);
-	for (; at < size; at += PIECE)
-		assert_int_equal(pump_receive(&conn, data + at,
-					      size - at < PIECE ? size - at : PIECE, f.now_ns), 0);
-	wire_tls_output_consume(alpha.tls, size);
-	return size;
+	return receive(&conn, &alpha);
 }
 
 static void test_batch(void **state)
@@ -112,11 +119,58 @@ static void test_end(void **state)
 	assert_null(conn.session);
 }
 
+/* In one batch, a connection receives a message, and then its replacement a HELLO: the message is
+ * handled first. The connection is then not silent, so the HELLO is refused. */
+static void test_order(void **state)
+{
+	uint64_t beats = f.fleet->counters.beats;
+	struct pump_conn newer_conn = {.ops = &ops};
+	struct agent newer;
+
+	(void)state;
+	f.now_ns += 600 * MS; /* the connection is silent for longer than beat_timeout */
+	agent_open(&newer, &f, f.alpha);
+	newer_conn.session = newer.session;
+	newer.session->conn = &newer_conn;
+	(void)receive_a_beat();
+	agent_hello(&newer, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, 0, 0);
+	(void)receive(&newer_conn, &newer);
+	pump_run(f.sessions, f.now_ns);
+	assert_int_equal(f.fleet->counters.beats, beats + 1);
+	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_DUPLICATE], 1);
+	agent_close(&newer);
+}
+
+/* A session that is freed while it is on the list leaves the rest of the list as it was. */
+static void test_freed_in_list(void **state)
+{
+	struct agent newer;
+
+	(void)state;
+	agent_open(&newer, &f, f.beta);
+	session_mark_dirty(alpha.session);
+	session_mark_dirty(newer.session);
+	agent_close(&newer); /* the last of the list */
+	assert_ptr_equal(session_take_dirty(f.sessions), alpha.session);
+	assert_null(session_take_dirty(f.sessions));
+	agent_open(&newer, &f, f.beta);
+	session_mark_dirty(newer.session);
+	session_mark_dirty(alpha.session);
+	agent_close(&newer); /* the first */
+	session_mark_dirty(alpha.session);
+	assert_ptr_equal(session_take_dirty(f.sessions), alpha.session);
+	assert_null(session_take_dirty(f.sessions));
+	session_mark_dirty(alpha.session);
+	assert_ptr_equal(session_take_dirty(f.sessions), alpha.session);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_freed_in_list, setup, teardown),
 	};
 	int r;
 
