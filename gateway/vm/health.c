@@ -167,23 +167,38 @@ static bool disks_are_apart(view_t *v)
 	return owner_signs(v)->has_disks && !owner_signs(v)->is_in_step;
 }
 
-static bool is_direct(view_t *v)
-{
-	return owner_signs(v)->is_direct;
-}
-
 static bool owner_is_not_protected(view_t *v)
 {
 	return owner(v)->agent_state != WIRE_STATE_PROTECTED ||
 	       owner(v)->term != v->fsm->record.term;
 }
 
+static bool holding_is_unknown(view_t *v)
+{
+	return !owner_signs(v)->knows_holding || !owner_signs(v)->knows_direct;
+}
+
+static bool disks_are_unknown(view_t *v)
+{
+	const struct health_signs *signs = owner_signs(v);
+
+	/* If the report says nothing at all, a row below has the reason. */
+	if (owner_is_not_protected(v) || holding_is_unknown(v))
+		return false;
+	return !signs->knows_disks ||
+	       (signs->has_disks && (!signs->knows_verify || !signs->knows_differing));
+}
+
+static bool is_direct(view_t *v)
+{
+	return owner_signs(v)->is_direct;
+}
+
 static bool output_passes(view_t *v)
 {
 	const struct vm_relay *relay = v->relay;
-	const struct health_signs *signs = owner_signs(v);
 
-	return (signs->knows_holding && !signs->is_holding) ||
+	return !owner_signs(v)->is_holding ||
 	       (relay->term == v->fsm->record.term && relay->unheld_epoch > 0 &&
 		relay->unheld_epoch >= v->fsm->protection.complete);
 }
@@ -213,7 +228,14 @@ static bool has_no_room(view_t *v)
 {
 	const struct health_signs *signs = standby_signs(v);
 
-	return signs->knows_room && signs->room_free_bytes < signs->room_needed_bytes;
+	return signs->room_free_bytes < signs->room_needed_bytes;
+}
+
+static bool room_is_unknown(view_t *v)
+{
+	const struct health_signs *signs = standby_signs(v);
+
+	return !signs->knows_room_free || !signs->knows_room_needed;
 }
 
 static bool has_no_way(view_t *v)
@@ -229,6 +251,8 @@ static bool always(view_t *v)
 
 /* ---- the rows */
 
+/* The agent's report lacks a key. */
+#define UNSAID	 "it is not SAFE until its report says so: is its agent as new as this gateway?"
 #define PROMOTES "{standby} is promoted once it is certain that {owner} has failed"
 #define POLICY	 "the policy standby_lost applies at standby_timeout_ms, if nothing is committed"
 
@@ -297,11 +321,15 @@ static const struct row {
 	 "it is sent again, and the verification goes on"},
 	{HEALTH_DISKS, disks_are_apart, "the disks are not in step{owner-text}",
 	 "they are copied again{progress}; output is held meanwhile"},
+	{HEALTH_DISKS, disks_are_unknown,
+	 "{owner} does not say whether the disks are in step and verified", UNSAID},
 	{HEALTH_NOT_HELD, is_direct, "{owner} streams to {standby} without this gateway",
 	 "it comes back to this gateway by itself"},
 	{HEALTH_NOT_HELD, owner_is_not_protected,
 	 "{owner}'s agent is {owner-state} in term {owner-term}{owner-text}",
 	 "its agent gets there again by itself{owner-step}"},
+	{HEALTH_NOT_HELD, holding_is_unknown, "{owner} does not say whether output is held",
+	 UNSAID},
 	{HEALTH_NOT_HELD, output_passes, "{owner} lets output leave before its commit",
 	 "output is held from the next epoch on"},
 	{HEALTH_BEHIND, standby_is_late,
@@ -312,6 +340,9 @@ static const struct row {
 	 "no epoch was committed since this gateway's start", "the next epoch is committed"},
 	{HEALTH_BEHIND, commits_are_late, "no epoch was committed for {committed} ms",
 	 "{owner} is judged by what it does next"},
+	{HEALTH_NO_ROOM, room_is_unknown,
+	 "{standby} does not say how much is free in its state_dir, and how much it may need",
+	 UNSAID},
 	{HEALTH_NO_ROOM, has_no_room,
 	 "{standby} has {room-free} MiB free in its state_dir, a full copy may need {room-needed} "
 	 "MiB",

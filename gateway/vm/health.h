@@ -63,18 +63,21 @@ enum health_word {
 };
 
 /* What a host's last report says beside what the state machine keeps. Members that the report does
- * not have are zero or false. */
+ * not have are zero or false. What it does not say must not count as good: a member that would be
+ * good as zero, or whose absence needs a text of its own, has a "knows". */
 struct health_signs {
 	bool knows_holding, is_holding; /* owner: all output is held until its commit */
-	bool is_direct;	      /* owner: it streams to the standby without this gateway */
+	bool knows_direct, is_direct; /* owner: it streams to the standby without this gateway */
+	bool knows_disks;     /* owner: the next two are valid */
 	bool has_disks;	      /* owner: the guest has disks */
 	bool is_in_step;      /* owner: the mirrors of all disks are in step */
-	bool is_differing;    /* owner: a block of the standby's image differed, and no whole
-			       * verification has ended since */
-	bool has_verify_failed; /* owner: the verification gave up */
+	/* owner: a block of the standby's image differed, and no whole verification has ended
+	 * since */
+	bool knows_differing, is_differing;
+	bool knows_verify, has_verify_failed; /* owner: the verification gave up */
 	char verify_why[128];
 	uint64_t interval_ns; /* owner: between two epochs, as far as nearly all of them go */
-	bool knows_room;      /* standby: the next two are valid */
+	bool knows_room_free, knows_room_needed; /* standby: the next two are valid */
 	uint64_t room_free_bytes, room_needed_bytes;
 	/* how far a copy has come; percent is above 100 if there is none. left_s is valid if
 	 * knows_left is true */

@@ -27,22 +27,26 @@ static void read_holding(struct health_signs *s, const char *value)
 
 static void read_direct(struct health_signs *s, const char *value)
 {
+	s->knows_direct = true;
 	s->is_direct = number(value) != 0;
 }
 
 static void read_disks(struct health_signs *s, const char *value)
 {
-	s->has_disks = true;
+	s->knows_disks = true;
+	s->has_disks = strcmp(value, "none") != 0;
 	s->is_in_step = strcmp(value, "in-step") == 0;
 }
 
 static void read_differs(struct health_signs *s, const char *value)
 {
+	s->knows_differing = true;
 	s->is_differing = number(value) != 0;
 }
 
 static void read_verify(struct health_signs *s, const char *value)
 {
+	s->knows_verify = true;
 	s->has_verify_failed = strcmp(value, "failed") == 0;
 }
 
@@ -73,12 +77,13 @@ static void read_left(struct health_signs *s, const char *value)
 
 static void read_room_free(struct health_signs *s, const char *value)
 {
+	s->knows_room_free = true;
 	s->room_free_bytes = number(value);
 }
 
 static void read_room_needed(struct health_signs *s, const char *value)
 {
-	s->knows_room = true;
+	s->knows_room_needed = true;
 	s->room_needed_bytes = number(value);
 }
 

@@ -240,7 +240,7 @@ int engine_disks_stats(const struct engine *e, char *stats)
 	int r;
 
 	if (e->disks.n == 0)
-		return 0;
+		return wire_stats_add(stats, "disks", "none");
 	for (uint32_t i = 0; i < e->disks.n; i++) {
 		struct disk_ring_counts counts;
 

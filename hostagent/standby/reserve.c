@@ -36,12 +36,19 @@ static uint64_t everyday_bytes(const struct standby *sb)
 	return at_most(at_most(bytes, LOG_RESERVE_MAX), sb->log_bytes_max);
 }
 
-/* Claim what a FULL epoch needs beside the reserve for ordinary epochs. */
-static int claim(struct standby *sb, uint64_t other_bytes, uint64_t *ret_left)
+/* Note what a FULL epoch needs beside the reserve for ordinary epochs. */
+static void note_need(struct standby *sb, uint64_t other_bytes)
 {
 	uint64_t full = full_epoch_bytes(sb, other_bytes), everyday = everyday_bytes(sb);
 
 	sb->room_needed_bytes = full > everyday ? full - everyday : 0;
+	sb->is_room_known = true;
+}
+
+/* Claim it. */
+static int claim(struct standby *sb, uint64_t other_bytes, uint64_t *ret_left)
+{
+	note_need(sb, other_bytes);
 	return room_claim(&sb->room, sb->rf.dir, sb->room_needed_bytes, ret_left);
 }
 
@@ -50,6 +57,7 @@ static int reserve(struct standby *sb, struct error *ret_error)
 	uint64_t full = full_epoch_bytes(sb, 0), everyday = everyday_bytes(sb), left = 0;
 	int r;
 
+	note_need(sb, 0); /* it is reported even if no space is left to claim it */
 	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
 	if (r < 0)
 		return error_set(ret_error, r,
@@ -122,6 +130,6 @@ int standby_reserve_blocks(struct standby *sb, struct error *ret_error)
 void standby_give_back(struct standby *sb)
 {
 	room_release(&sb->room);
-	sb->room_needed_bytes = 0;
+	sb->is_room_known = false;
 	epochlog_give_back(&sb->log);
 }

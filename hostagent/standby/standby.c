@@ -79,7 +79,7 @@ static size_t add_room(const struct standby *sb, char *stats, size_t at)
 {
 	uint64_t arrived = sb->log.fd >= 0 ? sb->log.bytes : 0, reserve = sb->log.reserve_bytes;
 
-	if (sb->room_needed_bytes == 0)
+	if (!sb->is_room_known)
 		return at;
 	at = add_stat(stats, at, "room_free_bytes",
 		      room_free_bytes(&sb->room, sb->rf.dir) +

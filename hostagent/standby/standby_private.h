@@ -91,7 +91,9 @@ struct standby {
 	uint64_t n_rehearsals;	   /* number of successful rehearsals */
 	char ram_path[136]; /* path of rf's `ram`, for QEMU */
 	struct room room; /* the claim of space for the next FULL epoch */
-	uint64_t room_needed_bytes; /* what that claim is, or would be if there were enough space */
+	/* what that claim is, or would be if there were enough space; valid if is_room_known */
+	uint64_t room_needed_bytes;
+	bool is_room_known;
 	struct {
 		/* vCPUs of the warm QEMU, later of the guest; NULL: not known */
 		struct vcpus *vcpus;

@@ -184,7 +184,7 @@ static void break_mirror(void)
 
 static void break_direct(void)
 {
-	report(0, "direct=1\n", "");
+	report(0, "holding=1\ndirect=1\n" VERIFIED, "");
 }
 
 static void break_owner_state(void)
@@ -200,12 +200,57 @@ static void break_owner_term(void)
 
 static void break_hold(void)
 {
-	report(0, "holding=0\n", "");
+	report(0, "holding=0\ndirect=0\n" VERIFIED, "");
 }
 
 static void break_unheld(void)
 {
 	relay.unheld_epoch = 2;
+}
+
+static void forget_holding(void)
+{
+	report(0, "direct=0\n" VERIFIED, "");
+}
+
+static void forget_direct(void)
+{
+	report(0, "holding=1\n" VERIFIED, "");
+}
+
+static void forget_disks(void)
+{
+	report(0, HELD "disk_verify=done\ndisk_differs=0\n", "");
+}
+
+static void forget_verify(void)
+{
+	report(0, HELD "disks=in-step\ndisk_differs=0\n", "");
+}
+
+static void forget_differs(void)
+{
+	report(0, HELD "disks=in-step\ndisk_verify=done\n", "");
+}
+
+static void forget_owner(void)
+{
+	report(0, "", "");
+}
+
+static void forget_room_free(void)
+{
+	report(1, "standby_room_needed_bytes=0\n", "");
+}
+
+static void forget_room_needed(void)
+{
+	report(1, "standby_room_free_bytes=300000000\n", "");
+}
+
+static void forget_standby(void)
+{
+	report(1, "", "");
 }
 
 static void break_late(void)
@@ -282,6 +327,15 @@ static void test_each_row(void **state)
 		{break_owner_term, HEALTH_NOT_HELD, "in term 0"},
 		{break_hold, HEALTH_NOT_HELD, "before its commit"},
 		{break_unheld, HEALTH_NOT_HELD, "before its commit"},
+		{forget_holding, HEALTH_NOT_HELD, "alpha does not say whether output is held"},
+		{forget_direct, HEALTH_NOT_HELD, "alpha does not say whether output is held"},
+		{forget_owner, HEALTH_NOT_HELD, "alpha does not say whether output is held"},
+		{forget_disks, HEALTH_DISKS, "alpha does not say whether the disks are in step"},
+		{forget_verify, HEALTH_DISKS, "alpha does not say whether the disks are in step"},
+		{forget_differs, HEALTH_DISKS, "alpha does not say whether the disks are in step"},
+		{forget_room_free, HEALTH_NO_ROOM, "beta does not say how much is free"},
+		{forget_room_needed, HEALTH_NO_ROOM, "beta does not say how much is free"},
+		{forget_standby, HEALTH_NO_ROOM, "beta does not say how much is free"},
 		{break_late, HEALTH_BEHIND, "beta lets nothing be committed for 1000 ms"},
 		{break_acknowledged, HEALTH_BEHIND, "acknowledged an epoch for 1000 ms"},
 		{break_never_committed, HEALTH_BEHIND, "since this gateway's start"},
@@ -324,7 +378,7 @@ static void test_limits(void **state)
 	assert_int_equal(judge(), HEALTH_SAFE);
 	lab.fsm.detector.state = DETECTOR_PROTECTED;
 	/* An agent that makes an epoch every 10 s, as it may be told to, is not late after 20 s. */
-	health_read_signs("interval_ms_p99=10000.5\n", &signs[0]);
+	health_read_signs(HELD VERIFIED "interval_ms_p99=10000.5\n", &signs[0]);
 	lab.now_ns += 60000 * MS;
 	view.reported_ns[0] = view.reported_ns[1] = lab.now_ns;
 	lab.fsm.protection.committed_ns = lab.now_ns - 21900 * MS;
@@ -344,6 +398,16 @@ static void test_gravity(void **state)
 	assert_int_equal(judge(), HEALTH_NO_STANDBY);
 	break_conflict();
 	assert_int_equal(judge(), HEALTH_CONFLICT);
+}
+
+/* What a guest without disks, and a standby that needs no room, do not need to say. */
+static void test_needless_keys(void **state)
+{
+	(void)state;
+	report(0, HELD "disks=none\n", "");
+	assert_int_equal(judge(), HEALTH_SAFE);
+	report(1, "standby_room_free_bytes=0\nstandby_room_needed_bytes=0\n", "");
+	assert_int_equal(judge(), HEALTH_SAFE);
 }
 
 /* An agent may send anything. */
@@ -391,6 +455,7 @@ int main(void)
 		cmocka_unit_test_setup(test_each_row, start_protected),
 		cmocka_unit_test_setup(test_limits, start_protected),
 		cmocka_unit_test_setup(test_gravity, start_protected),
+		cmocka_unit_test_setup(test_needless_keys, start_protected),
 		cmocka_unit_test_setup(test_hostile_reports, start_protected),
 		cmocka_unit_test_setup(test_never_heard, start_connected),
 	};
