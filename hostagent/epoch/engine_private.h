@@ -258,6 +258,7 @@ struct engine {
 	struct engine_direct direct;
 	struct engine_figures figures;
 	uint64_t publish_at_ns;
+	bool has_no_figures; /* the last engine_publish() could not format them */
 
 	/* shared with the owner's threads */
 	pthread_t thread;

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "codec/page.h"
 
 void engine_figures_sealed(struct engine_figures *f, const struct seal_result *result,
@@ -212,14 +213,11 @@ static int add_clock(char *stats, struct engine *e, uint64_t now_ns)
 	return r;
 }
 
-void engine_publish(struct engine *e)
+static int add_all(char *stats, struct engine *e, uint64_t now_ns)
 {
 	const struct engine_figures *f = &e->figures;
-	char stats[WIRE_STATS_MAX + 1] = "";
-	uint64_t now_ns = clock_mono_ns();
-	int r;
+	int r = add_counts(stats, e);
 
-	r = add_counts(stats, e);
 	if (r == 0)
 		r = add_times(stats, f);
 	if (r == 0)
@@ -248,9 +246,26 @@ void engine_publish(struct engine *e)
 		r = wire_stats_add(stats, "way", "release-broken");
 	if (r == 0 && e->throttle.plan.percent > 0)
 		r = wire_stats_add(stats, "throttle_why", "%s", e->throttle.why);
+	return r;
+}
+
+void engine_publish(struct engine *e)
+{
+	char stats[WIRE_STATS_MAX + 1] = "";
+	uint64_t now_ns = clock_mono_ns();
+	int r = add_all(stats, e, now_ns);
+
+	if (r < 0) {
+		/* Report no figures: old ones would be taken for those of now, and some of these
+		 * could be good only because a key is not there. */
+		*stats = '\0';
+		if (!e->has_no_figures)
+			log_error("vm=%s cannot format the figures of its reports: %s",
+				  e->config.vm, strerror(-r));
+	}
+	e->has_no_figures = r < 0;
 	pthread_mutex_lock(&e->status_lock);
-	if (r == 0)
-		strcpy(e->status.stats, stats);
+	strcpy(e->status.stats, stats);
 	if (e->guest.condition != GUEST_LOST) /* once QEMU is gone, keep the last known value */
 		/* Also true while QEMU has not yet obeyed our `stop`. So a reader of the status
 		 * does not think that somebody else paused the guest. */

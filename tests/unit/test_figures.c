@@ -1,5 +1,5 @@
 /* test_figures.c - tests that the engine's page figures do not count FULL epochs, which would
- * distort them. */
+ * distort them, and that old figures are not published again and again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -81,6 +81,34 @@ static void test_full_epochs_are_not_counted(void **state)
 	expect(f, 2);
 }
 
+/* If a figure cannot be formatted, no figures are published, rather than the old ones. */
+static void test_no_old_figures(void **state)
+{
+	static uint64_t no_holds[1024], no_clock[512]; /* stand for holds of no card, and a clock */
+	static const struct tap_names no_taps;
+	static struct engine e = {.config = {.vm = "web1", .taps = &no_taps}};
+	struct fixture *f = *state;
+
+	((struct clock_rules *)guestclock_rules((struct guestclock *)no_clock))->why = "";
+	e.output.holds = (struct holds *)no_holds;
+	e.output.condition = OUTPUT_HELD;
+	e.guest.clock = (struct guestclock *)no_clock;
+	e.epochs.encoder = f->encoder;
+	e.epochs.retain = f->retain;
+	pthread_mutex_init(&e.status_lock, NULL);
+	engine_publish(&e);
+	assert_non_null(strstr(e.status.stats, "holding=1\n"));
+	assert_non_null(strstr(e.status.stats, "disks=none\n"));
+	e.throttle.plan.percent = 1;
+	strcpy(e.throttle.why, "no\ttext"); /* a value must not have a tab */
+	engine_publish(&e);
+	assert_string_equal(e.status.stats, "");
+	*e.throttle.why = '\0';
+	engine_publish(&e);
+	assert_non_null(strstr(e.status.stats, "holding=1\n"));
+	pthread_mutex_destroy(&e.status_lock);
+}
+
 int main(void)
 {
 	static uint32_t n_threads = 1;
@@ -88,6 +116,8 @@ int main(void)
 		cmocka_unit_test_prestate_setup_teardown(test_full_epochs_are_not_counted,
 							 fixture_setup, fixture_teardown,
 							 &n_threads),
+		cmocka_unit_test_prestate_setup_teardown(test_no_old_figures, fixture_setup,
+							 fixture_teardown, &n_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
