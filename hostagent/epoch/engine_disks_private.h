@@ -100,7 +100,10 @@ struct engine_verify {
 	bool must_copy;	       /* the disk must be copied again */
 	bool has_passed;       /* all blocks were compared, and none differed */
 	bool has_failed;       /* copies did not help; nothing is verified any more */
-	uint32_t n_repairs;    /* how often blocks differed since the last whole pass */
+	bool is_differing;     /* blocks differed, and no whole pass has ended since */
+	uint32_t n_tries;      /* how often blocks of the batch differed, one repair after another;
+				* once the disk was copied again, of all batches of the pass */
+	bool was_copied;       /* the disk was copied again, and no whole pass has ended since */
 	/* of this pass: blocks that were equal; that were written meanwhile, or not readable */
 	uint64_t n_checked, n_busy;
 	uint32_t n_left_out;   /* disks of this pass that cannot be verified */

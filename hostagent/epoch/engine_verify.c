@@ -33,7 +33,7 @@
 #include "wire/msg.h"
 
 #define ANSWER_NS   (10 * CLOCK_NS_PER_S) /* then the hashes of the batch are sent again */
-#define REPAIRS_MAX 3u                     /* copies in a row that did not put the disk right */
+#define TRIES_MAX   3u                     /* repairs in a row that did not put a batch right */
 
 static uint64_t n_blocks(const struct engine_disk *disk)
 {
@@ -82,7 +82,8 @@ static void pass_ends(struct engine *e)
 	v->next_ns = clock_mono_ns() + e->config.disk_verify_every_ns;
 	if (v->n_left_out == e->disks.n)
 		return;
-	v->n_repairs = 0;
+	v->n_tries = 0;
+	v->is_differing = v->was_copied = false;
 	snprintf(text, sizeof(text),
 		 "the standby's copy of the disks is verified: %" PRIu64 " blocks are equal, "
 		 "%" PRIu64 " were being written, %" PRIu32 " disks left out",
@@ -167,6 +168,7 @@ static void copy_again(struct engine *e, const char *why)
 	disk->n_bad = v->bad.n_differ;
 	memcpy(disk->bad, v->bad.offset, sizeof(disk->bad));
 	v->must_copy = false;
+	v->was_copied = true;
 	say_news(e, why);
 	engine_disks_fell_apart(e, disk, why);
 }
@@ -180,7 +182,8 @@ static void found_difference(struct engine *e)
 	v->bad = v->answer;
 	v->bad_at = v->answer.n_differ = 0;
 	v->n_differ += v->bad.n_differ;
-	v->has_failed = ++v->n_repairs > REPAIRS_MAX;
+	v->is_differing = true;
+	v->has_failed = ++v->n_tries > TRIES_MAX;
 	snprintf(text, sizeof(text),
 		 "%" PRIu32 " blocks of the standby's image differ, the first at byte %" PRIu64
 		 "%s",
@@ -344,6 +347,10 @@ int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
 	v->answer = checked; /* a copy cannot begin here: an epoch may be half encoded */
 	if (checked.n_differ > 0)
 		return 0;
+	/* After a repair the same batch comes next, and it is right now. After a copy the pass
+	 * begins anew, so the batch that differed is not reached yet. */
+	if (!v->was_copied)
+		v->n_tries = 0;
 	v->n_checked += checked.n_checked;
 	v->block += v->n;
 	return 0;
@@ -381,7 +388,7 @@ int engine_verify_stats(const struct engine *e, char *stats)
 	if (r == 0)
 		r = wire_stats_add(stats, "disk_differing_blocks", "%" PRIu64, v->n_differ);
 	if (r == 0) /* blocks differed, and no pass has ended since */
-		r = wire_stats_add(stats, "disk_differs", "%d", v->n_repairs > 0);
+		r = wire_stats_add(stats, "disk_differs", "%d", v->is_differing);
 	if (r == 0)
 		r = engine_add_text(stats, "disk_verify_news", v->news);
 	return r;

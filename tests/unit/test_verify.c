@@ -1,0 +1,105 @@
+/* test_verify.c - tests when the verification of the disks gives up: after repairs that do not
+ * help, not after repairs in different places. The test plays the standby's answers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "epoch/engine_private.h"
+
+#define EPOCH 7u
+
+static struct engine engine;
+static struct engine_disk disk;
+
+static void ignore(void *arg)
+{
+	(void)arg;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&engine, 0, sizeof(engine));
+	memset(&disk, 0, sizeof(disk));
+	strcpy(disk.found.name, "root");
+	engine.config.vm = "web1";
+	engine.config.changed = ignore;
+	engine.disks.disk = &disk;
+	engine.disks.n = 1;
+	engine.disks.condition = DISKS_IN_STEP;
+	return 0;
+}
+
+/* The standby compares a batch of one block. */
+static void answer(bool is_equal)
+{
+	struct wire_disk_checked checked = {.name = "root", .n_checked = 1, .n_differ = !is_equal};
+	uint8_t payload[1024];
+	struct bytes_writer w = {.at = payload, .end = payload + sizeof(payload)};
+	struct wire_frame frame = {.h = {.type = WIRE_DISK_CHECKED, .epoch = EPOCH},
+				   .payload = payload};
+
+	engine.verify.phase = VERIFY_SENT;
+	engine.verify.epoch = EPOCH;
+	engine.verify.n = engine.verify.n_sent = 1;
+	checked.offset[0] = engine.verify.block * BLOCKS_BYTES;
+	assert_int_equal(wire_disk_checked_encode(&checked, &w), 0);
+	frame.h.payload_size = (uint32_t)(w.at - payload);
+	assert_int_equal(engine_verify_answer(&engine, &frame), 0);
+	engine_verify_tick(&engine);
+}
+
+/* One batch differs again and again. */
+static void test_gives_up(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		assert_false(engine.verify.has_failed);
+		answer(false);
+	}
+	assert_true(engine.verify.has_failed);
+}
+
+/* Many batches differ, and each is right after one repair. */
+static void test_each_is_repaired(void **state)
+{
+	(void)state;
+	for (uint64_t i = 0; i < 10; i++) {
+		answer(false);
+		assert_int_equal(engine.verify.block, i);
+		answer(true);
+		assert_int_equal(engine.verify.block, i + 1);
+	}
+	assert_false(engine.verify.has_failed);
+	assert_true(engine.verify.is_differing); /* until the whole pass ends */
+}
+
+/* After a copy the batches before the one that differed are compared again: they end no row. */
+static void test_copies_do_not_help(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		assert_false(engine.verify.has_failed);
+		engine.verify.block = 0;
+		answer(true);
+		answer(false);
+		engine.verify.was_copied = true;
+	}
+	assert_true(engine.verify.has_failed);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_gives_up, setup),
+		cmocka_unit_test_setup(test_each_is_repaired, setup),
+		cmocka_unit_test_setup(test_copies_do_not_help, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
