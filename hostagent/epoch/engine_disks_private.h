@@ -132,7 +132,8 @@ bool engine_disks_may_stream(const struct engine *e);
 /* May the hold begin with the next seal? Only if the disks are in step and few bytes wait in the
  * rings. */
 bool engine_disks_may_hold(const struct engine *e);
-/* Call this with true before the guest is stopped for a seal, and with false afterwards. */
+/* Call this with true before a `stop` of ours, for a seal or any other reason, and with false
+ * afterwards: QEMU stops the guest only when its writes have their answers. */
 void engine_disks_sealing(struct engine *e, bool is_sealing);
 /* Record that @epoch ends at the rings' heads. Called by the seal's hook: the guest is stopped, its
  * requests are done. */

@@ -127,7 +127,9 @@ static void stop(struct engine *e)
 	guestclock_running(e->guest.clock);
 	e->lease.stop_sent_ns = clock_mono_ns();
 	e->lease.stop_seen_ns = 0;
+	engine_disks_sealing(e, true);
 	r = order(e, "stop");
+	engine_disks_sealing(e, false);
 	if (r == 0 && e->guest.condition == GUEST_STOPPING_RESUMED) {
 		/* Somebody sent `cont` right after our `stop`. The next tick stops the
 		 * guest again. */

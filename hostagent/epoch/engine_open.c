@@ -324,6 +324,7 @@ int engine_fence(struct engine *engine, struct error *ret_error)
 
 	stop_thread(engine);
 	holds_close(engine->output.holds);
+	engine_disks_sealing(engine, true); /* to the end: nobody reads the rings any more */
 	if (engine->guest.condition != GUEST_LOST)
 		r = qmp_execute(engine->guest.qmp, "stop", NULL, QMP_ORDER_NS, NULL);
 	if (r < 0)

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "disk/ring_private.h"
 #include "epoch/engine_private.h"
 #include "monitor_peer.h"
 
@@ -28,6 +29,10 @@ static struct engine engine = {.config = {.vm = "web1"}};
 static const char *answers[4];
 static pthread_t monitor;
 static char path[64];
+/* A ring of the guest. Was it told that the guest is being stopped, when the monitor heard a
+ * command? */
+static struct disk_ring *ring;
+static bool was_sealing;
 
 static void *play(void *arg)
 {
@@ -36,9 +41,11 @@ static void *play(void *arg)
 	bool is_well = monitor_say(fd, MONITOR_GREETING) &&
 		       monitor_hear(fd, command, sizeof(command)) && monitor_say(fd, MONITOR_OK);
 
-	for (size_t i = 0; is_well && i < ARRAY_SIZE(answers) && answers[i]; i++)
-		is_well = monitor_hear(fd, command, sizeof(command)) &&
-			  monitor_say(fd, answers[i]);
+	for (size_t i = 0; is_well && i < ARRAY_SIZE(answers) && answers[i]; i++) {
+		is_well = monitor_hear(fd, command, sizeof(command));
+		was_sealing = ring && atomic_load(&ring->header->is_sealing);
+		is_well = is_well && monitor_say(fd, answers[i]);
+	}
 	while (is_well && monitor_hear(fd, command, sizeof(command)))
 		continue; /* later commands get no answer */
 	close(fd);
@@ -121,6 +128,27 @@ static void test_an_unanswered_stop_is_remembered(void **state)
 	end();
 }
 
+/* QEMU carries out `stop` when all writes are done. So no write may wait for room in a ring. */
+static void test_no_write_waits_during_a_stop(void **state)
+{
+	struct engine_disk disk = {0};
+	struct error error;
+
+	(void)state;
+	assert_int_equal(disk_ring_new(DISK_RING_SOFT_MIN, 1 << 20, &ring, &error), 0);
+	disk.ring = ring;
+	engine.disks.disk = &disk;
+	engine.disks.n = 1;
+	begin(EVENT("STOP") MONITOR_OK, NULL);
+	engine_lease_tick(&engine);
+	assert_int_equal(engine.guest.condition, GUEST_STOPPED);
+	end();
+	engine.disks = (struct engine_disks){0};
+	assert_true(was_sealing);
+	assert_false(atomic_load(&ring->header->is_sealing));
+	ring = disk_ring_free(ring);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -128,6 +156,7 @@ int main(void)
 		cmocka_unit_test(test_a_resume_with_the_answer),
 		cmocka_unit_test(test_a_resume_before_the_stop),
 		cmocka_unit_test(test_an_unanswered_stop_is_remembered),
+		cmocka_unit_test(test_no_write_waits_during_a_stop),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
