@@ -24,9 +24,12 @@
  *      file   [ header 4 KiB ][ hashes: 16 bytes for each block ][ data: soft size + reserve ]
  *
  * Full ring. While more than three quarters of the soft size are used, each record waits for room,
- * but at most DISK_RING_SLOW_NS: QEMU's copy of the disk, and a guest that writes much, are slowed
- * down before the ring is full. If the ring is full (soft size), an append waits for at most 1 s
- * until the reader has released records. While the reader has set `sealing`, an append does not
+ * but at most 10 ms for 64 KiB of the ring, and less for fewer bytes (DISK_RING_SLOW_NS): QEMU's
+ * copy of the disk, and a guest that writes much, are slowed down before the ring is full. The
+ * server handles one request at a time, so all later requests wait too. So once these waits were
+ * 3 s in all (DISK_RING_SLOW_SUM_NS) and the reader has released nothing, there are no more of
+ * them. If the ring is full (soft size), an append waits for at most 1 s until the reader has
+ * released records. While the reader has set `sealing`, an append does not
  * wait, but can also use the reserve: QEMU is stopping the guest, and waits for the end of all
  * writes. If there is still no room for a record, the ring overflows: the record is dropped,
  * `overflows` grows, and the disk must be synchronised again. The append still succeeds, because
@@ -75,7 +78,11 @@
 #define DISK_RING_DISK_MAX	(UINT64_C(1) << 46)
 #define DISK_RING_RECORD_MAX	(UINT32_C(1) << 31) /* most bytes of one ZERO or DISCARD */
 #define DISK_RING_WAIT_NS	UINT64_C(1000000000)
-#define DISK_RING_SLOW_NS	UINT64_C(10000000) /* longest wait in the ring's last quarter */
+/* The waits in the ring's last quarter: the longest for 64 KiB of the ring, and the most in all
+ * until records are released. The latter is about as long as the waits for the last quarter of a
+ * ring of 64 MiB, so that a slow link has time to commit an epoch. */
+#define DISK_RING_SLOW_NS	UINT64_C(10000000)
+#define DISK_RING_SLOW_SUM_NS	UINT64_C(3000000000)
 
 struct disk_ring;
 

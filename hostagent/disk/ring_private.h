@@ -99,6 +99,9 @@ struct disk_ring {
 	/* Used by the writer only: the hash of a zero block of full size, and of a zero block of
 	 * the last block's size. */
 	struct ring_hash zero_hash, last_zero_hash;
+	/* Used by the writer only: for how long appends have waited in the ring's last quarter
+	 * since the tail came to slow_tail. */
+	uint64_t slow_tail, slow_ns;
 };
 
 /* Compute the sizes of a ring's parts. Returns 0, or -EINVAL if a size is beyond the limits in

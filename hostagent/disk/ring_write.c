@@ -51,6 +51,21 @@ static void wait_for_room(struct disk_ring *ring, uint64_t size, uint64_t limit,
 	ring_add(ring, RING_WAITS_NS, waited_ns);
 }
 
+/* Wait in the ring's last quarter, before a record of @size bytes. */
+static void wait_slowly(struct disk_ring *ring, uint64_t size, uint64_t slow_bytes)
+{
+	uint64_t tail = atomic_load(&ring->header->tail), start_ns = clock_mono_ns();
+
+	if (tail != ring->slow_tail) {
+		ring->slow_tail = tail;
+		ring->slow_ns = 0;
+	}
+	if (ring->slow_ns >= DISK_RING_SLOW_SUM_NS)
+		return;
+	wait_for_room(ring, size, slow_bytes, DISK_RING_SLOW_NS * size / DISK_RING_BLOCK_BYTES);
+	ring->slow_ns += clock_mono_ns() - start_ns;
+}
+
 /* Get room for a record of @size bytes. Waits for room if that is allowed. If there is no room,
  * returns false: the caller must drop the record. */
 static bool get_room(struct disk_ring *ring, uint64_t size)
@@ -64,7 +79,7 @@ static bool get_room(struct disk_ring *ring, uint64_t size)
 	} else if (has_room(ring, size, slow_bytes)) {
 		found = true;
 	} else if (has_room(ring, size, ring->soft_bytes)) {
-		wait_for_room(ring, size, slow_bytes, DISK_RING_SLOW_NS);
+		wait_slowly(ring, size, slow_bytes);
 		found = true;
 	} else {
 		if (!atomic_load(&h->is_full)) {

@@ -122,7 +122,7 @@ static void test_slow(void **state)
 	fill_up(f, f->ring->soft_bytes / 4 * 3);
 	assert_int_equal(counts_of(f).waits_ns, 0);
 	start_ns = clock_mono_ns();
-	append_one(f);
+	append_one(f); /* one record of a whole block: its header counts too */
 	assert_true(clock_mono_ns() - start_ns >= DISK_RING_SLOW_NS);
 	assert_true(counts_of(f).waits_ns >= DISK_RING_SLOW_NS);
 	/* A seal does not wait. */
@@ -139,6 +139,42 @@ static void test_slow(void **state)
 	assert_memory_equal(f->image, f->model, DISK_BYTES);
 	assert_int_equal(counts_of(f).waits, 0);
 	assert_int_equal(counts_of(f).overflows, 0);
+}
+
+/* A small record waits as much less as it is smaller. */
+static void test_slow_by_size(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t n = 64;
+
+	fill_up(f, f->ring->soft_bytes / 4 * 3);
+	append_one(f); /* now the ring is in its last quarter for small records, too */
+	for (uint64_t i = 0; i < n; i++)
+		append(f, DISK_WRITE, BLOCK / 2, 512, f->data);
+	assert_true(counts_of(f).waits_ns < n * DISK_RING_SLOW_NS);
+	assert_int_equal(counts_of(f).overflows, 0);
+}
+
+/* While the reader releases nothing, the waits in the ring's last quarter end after a sum; they
+ * begin again after a release. */
+static void test_slow_has_an_end(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t waited_ns;
+
+	fill_up(f, f->ring->soft_bytes / 4 * 3);
+	append_one(f);
+	assert_true(f->writer->slow_ns >= DISK_RING_SLOW_NS);
+	f->writer->slow_ns = DISK_RING_SLOW_SUM_NS; /* as after many waits */
+	waited_ns = counts_of(f).waits_ns;
+	append_one(f);
+	assert_int_equal(counts_of(f).waits_ns, waited_ns);
+	assert_int_equal(counts_of(f).overflows, 0);
+	assert_true(disk_image_apply(f->ring, f->image) > 0);
+	while (disk_ring_waiting(f->ring) <= f->ring->soft_bytes / 4 * 3)
+		append(f, DISK_WRITE, BLOCK / 2, BLOCK / 2, f->data);
+	assert_true(counts_of(f).waits_ns > waited_ns);
+	assert_true(f->writer->slow_ns < DISK_RING_SLOW_SUM_NS);
 }
 
 static void test_sealing(void **state)
@@ -205,6 +241,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_wrap, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_release_wakes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slow, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_slow_by_size, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_slow_has_an_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sealing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_overflow, setup, teardown),
 	};
