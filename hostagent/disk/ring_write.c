@@ -125,44 +125,6 @@ static uint32_t bytes_in_block(uint64_t offset, uint64_t bytes)
 	return (uint32_t)(bytes < room ? bytes : room);
 }
 
-/* Append a write of @bytes that all lie in one block. A whole block of zeros becomes a ZERO: no
- * byte of it needs to travel. */
-static void write_block(struct disk_ring *ring, uint64_t offset, uint32_t bytes, const void *data)
-{
-	uint64_t block = offset / DISK_RING_BLOCK_BYTES;
-	bool is_whole = bytes == ring_block_bytes(ring, block);
-	struct ring_hash hash = {0, 0};
-	enum disk_op op = DISK_WRITE;
-
-	if (is_whole) {
-		hash = ring_hash_of(ring, data, bytes);
-		if (ring_hash_is_known(ring, block, hash)) {
-			ring_add(ring, RING_SAME_BYTES, bytes);
-			return;
-		}
-		if (ring_hash_is_equal(hash, ring_hash_of_zero(ring, block))) {
-			op = DISK_ZERO;
-			data = NULL;
-		}
-	}
-	ring_hash_forget(ring, block);
-	if (put(ring, op, offset, bytes, data) && is_whole)
-		ring_hash_set(ring, block, hash);
-}
-
-static void append_write(struct disk_ring *ring, uint64_t offset, uint64_t bytes,
-			 const uint8_t *data)
-{
-	while (bytes > 0) {
-		uint32_t n = bytes_in_block(offset, bytes);
-
-		write_block(ring, offset, n, data);
-		offset += n;
-		data += n;
-		bytes -= n;
-	}
-}
-
 /* Put one record for a ZERO or DISCARD. The caller has already forgotten the hashes of its blocks.
  * For a ZERO, store the hash of a zero block for each block that the record covers whole. */
 static void put_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint64_t bytes)
@@ -178,6 +140,44 @@ static void put_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, ui
 		offset += n;
 		bytes -= n;
 	}
+}
+
+/* Append a write. Leave out blocks that already have the content. Each row of neighbouring blocks
+ * of zeros becomes a ZERO: no byte of it needs to travel, and the standby zeroes the row in one
+ * call. */
+static void append_write(struct disk_ring *ring, uint64_t offset, uint64_t bytes,
+			 const uint8_t *data)
+{
+	uint64_t run = 0; /* number of bytes before @offset that are zero and not in a record yet */
+
+	while (bytes > 0) {
+		uint32_t n = bytes_in_block(offset, bytes);
+		uint64_t block = offset / DISK_RING_BLOCK_BYTES;
+		bool is_whole = n == ring_block_bytes(ring, block);
+		struct ring_hash hash = is_whole ? ring_hash_of(ring, data, n)
+						 : (struct ring_hash){0, 0};
+		bool is_same = is_whole && ring_hash_is_known(ring, block, hash);
+		bool is_zero = is_whole && !is_same &&
+			       ring_hash_is_equal(hash, ring_hash_of_zero(ring, block));
+
+		if (!is_zero || run + n > DISK_RING_RECORD_MAX) {
+			put_run(ring, DISK_ZERO, offset - run, run);
+			run = 0;
+		}
+		if (is_same) {
+			ring_add(ring, RING_SAME_BYTES, n);
+		} else {
+			ring_hash_forget(ring, block);
+			if (is_zero)
+				run += n;
+			else if (put(ring, DISK_WRITE, offset, n, data) && is_whole)
+				ring_hash_set(ring, block, hash);
+		}
+		offset += n;
+		data += n;
+		bytes -= n;
+	}
+	put_run(ring, DISK_ZERO, offset - run, run);
 }
 
 /* Append a ZERO or DISCARD. Leave out blocks that are already zero. Make one record for each row of

@@ -62,6 +62,33 @@ static void test_zeroes_carry_no_data(void **state)
 	free(zeroes);
 }
 
+/* Neighbouring blocks of zeros that come as one write make one ZERO record. */
+static void test_zeroes_are_joined(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *data = calloc(1, DISK_BYTES);
+	uint64_t pos = disk_ring_tail(f->ring);
+
+	data[5 * BLOCK] = 1;
+	append(f, DISK_WRITE, BLOCK, BLOCK, data);
+	append(f, DISK_WRITE, 7 * BLOCK, BLOCK, data);
+	expect_record(f, &pos, DISK_ZERO, BLOCK, BLOCK);
+	expect_record(f, &pos, DISK_ZERO, 7 * BLOCK, BLOCK);
+	append(f, DISK_WRITE, 512, DISK_BYTES - 512, data + 512);
+	expect_record(f, &pos, DISK_WRITE, 512, BLOCK - 512);
+	expect_record(f, &pos, DISK_ZERO, 2 * BLOCK, 3 * BLOCK); /* block 1 is zero already */
+	expect_record(f, &pos, DISK_WRITE, 5 * BLOCK, BLOCK);
+	expect_record(f, &pos, DISK_ZERO, 6 * BLOCK, BLOCK);
+	expect_record(f, &pos, DISK_ZERO, 8 * BLOCK, DISK_BYTES - 8 * BLOCK);
+	assert_int_equal(pos, disk_ring_head(f->ring));
+	assert_true(disk_image_apply(f->ring, f->image) > 0);
+	assert_memory_equal(f->image, f->model, DISK_BYTES);
+	/* The ring knows the content of each block of a run. */
+	assert_int_equal(records_of(f, DISK_WRITE, 2 * BLOCK, DISK_BYTES - 2 * BLOCK,
+				    data + 2 * BLOCK), 0);
+	free(data);
+}
+
 static void test_zeroes(void **state)
 {
 	struct fixture *f = *state;
@@ -113,6 +140,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_same_is_dropped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_zeroes_carry_no_data, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_zeroes_are_joined, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_zeroes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_seed, setup, teardown),
 	};
