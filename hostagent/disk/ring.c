@@ -169,6 +169,26 @@ int disk_ring_read(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
 	return 1;
 }
 
+int disk_ring_read_run(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
+		       struct disk_record *ret_record)
+{
+	struct disk_record next;
+	uint64_t at;
+	int r = disk_ring_read(ring, pos, end, ret_record);
+
+	if (r <= 0 || ret_record->op == DISK_WRITE)
+		return r;
+	at = *pos;
+	/* if the next record is not valid, the next call says so */
+	while (disk_ring_read(ring, &at, end, &next) == 1 && next.op == ret_record->op &&
+	       next.offset == ret_record->offset + ret_record->bytes &&
+	       next.bytes <= DISK_RING_RECORD_MAX - ret_record->bytes) {
+		ret_record->bytes += next.bytes;
+		*pos = at;
+	}
+	return 1;
+}
+
 /* ---- control the writer */
 
 static void wake_writer(struct disk_ring *ring)

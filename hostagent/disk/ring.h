@@ -200,6 +200,11 @@ uint64_t disk_ring_waiting(const struct disk_ring *ring);
 int disk_ring_read(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
 		   struct disk_record *ret_record) __attribute__((warn_unused_result));
 
+/* Like disk_ring_read(), but read records of the same op without data as one record, if each begins
+ * on the disk where the one before it ends. */
+int disk_ring_read_run(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
+		       struct disk_record *ret_record) __attribute__((warn_unused_result));
+
 /* Release the records before @pos to make room for new ones. Wakes the writer if it waits for room.
  * Does nothing if @pos is the tail or is not in the ring. */
 void disk_ring_release(struct disk_ring *ring, uint64_t pos);

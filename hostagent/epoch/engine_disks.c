@@ -170,7 +170,8 @@ static int encode_disk(struct engine *e, struct engine_disk *disk, uint64_t end)
 	uint32_t n = 0;
 	int r;
 
-	while ((r = disk_ring_read(disk->ring, &at, end, &record)) > 0) {
+	/* The standby makes a call for each record, so join zeros that follow each other. */
+	while ((r = disk_ring_read_run(disk->ring, &at, end, &record)) > 0) {
 		engine_verify_saw(e, disk, &record);
 		if (e->epochs.sync == SYNC_FULL)
 			ring_early_add(&disk->early, &record);

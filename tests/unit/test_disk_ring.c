@@ -47,6 +47,54 @@ static void test_order(void **state)
 	assert_int_equal(counts_of(f).same_bytes, 0);
 }
 
+static void expect_run(struct fixture *f, uint64_t *pos, uint64_t end, enum disk_op op,
+		       uint64_t offset, uint64_t bytes)
+{
+	struct disk_record record;
+
+	assert_int_equal(disk_ring_read_run(f->ring, pos, end, &record), 1);
+	assert_int_equal(record.op, op);
+	assert_int_equal(record.offset, offset);
+	assert_int_equal(record.bytes, bytes);
+}
+
+/* Records without data that follow each other on the disk are read as one. */
+static void test_runs(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t pos = disk_ring_tail(f->ring), cut, end;
+	struct disk_record record;
+
+	for (unsigned i = 0; i < 8; i++)
+		append(f, DISK_ZERO, i * BLOCK, BLOCK, NULL);
+	cut = disk_ring_head(f->ring);
+	append(f, DISK_ZERO, 8 * BLOCK, BLOCK, NULL);
+	append(f, DISK_DISCARD, 9 * BLOCK, 100, NULL);	    /* another op */
+	append(f, DISK_DISCARD, 9 * BLOCK + 101, 10, NULL); /* a gap of one byte */
+	append(f, DISK_DISCARD, 9 * BLOCK + 111, 7, NULL);
+	append(f, DISK_DISCARD, 9 * BLOCK, 1, NULL); /* back */
+	append(f, DISK_WRITE, 9 * BLOCK + 1, 9, f->data);
+	append(f, DISK_WRITE, 9 * BLOCK + 10, 9, f->data);
+	append(f, DISK_ZERO, 9 * BLOCK + 19, 9, NULL);
+	end = disk_ring_head(f->ring);
+	expect_run(f, &pos, cut, DISK_ZERO, 0, 8 * BLOCK);
+	assert_int_equal(pos, cut); /* a run ends with its epoch */
+	assert_int_equal(disk_ring_read_run(f->ring, &pos, cut, &record), 0);
+	expect_run(f, &pos, end, DISK_ZERO, 8 * BLOCK, BLOCK);
+	expect_run(f, &pos, end, DISK_DISCARD, 9 * BLOCK, 100);
+	expect_run(f, &pos, end, DISK_DISCARD, 9 * BLOCK + 101, 17);
+	expect_run(f, &pos, end, DISK_DISCARD, 9 * BLOCK, 1);
+	expect_run(f, &pos, end, DISK_WRITE, 9 * BLOCK + 1, 9);
+	expect_run(f, &pos, end, DISK_WRITE, 9 * BLOCK + 10, 9);
+	expect_run(f, &pos, end, DISK_ZERO, 9 * BLOCK + 19, 9);
+	assert_int_equal(pos, end);
+	/* A damaged record ends a run, and is reported after it. */
+	pos = disk_ring_tail(f->ring);
+	f->writer->data[3 * DISK_RING_HEADER_BYTES] = 9; /* the fourth record's op */
+	expect_run(f, &pos, end, DISK_ZERO, 0, 3 * BLOCK);
+	assert_int_equal(disk_ring_read_run(f->ring, &pos, end, &record), -EBADMSG);
+}
+
 static void test_wrap(void **state)
 {
 	struct fixture *f = *state;
@@ -238,6 +286,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_runs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wrap, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_release_wakes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slow, setup, teardown),

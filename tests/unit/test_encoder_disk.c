@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "codec/encode.h"
+#include "epoch/engine_private.h"
 #include "wire/msg.h"
 
 static const char *const names[N_DISKS] = {"vda", "vdb"};
@@ -210,6 +211,38 @@ static void wrong_changes_are_refused(void **state)
 #define TEST(test, n_threads)                                                                      \
 	{#test, test, setup, fixture_teardown, &n_threads}
 
+/* The engine takes zeros that follow each other in a ring as one record: the standby makes a call
+ * for each. */
+static void zeros_that_follow_are_one_record(void **state)
+{
+	static struct engine engine = {.config = {.vm = "web1"}};
+	static struct engine_disk disk = {.found = {.name = "vda"}};
+	struct fixture *f = *state;
+	struct encoder_counts counts;
+	struct disk_ring *writer;
+	struct error error;
+
+	assert_int_equal(disk_ring_new(DISK_RING_SOFT_MIN, DISK_BYTES, &disk.ring, &error), 0);
+	assert_int_equal(disk_ring_map(disk_ring_fd(disk.ring), &writer), 0);
+	engine.disks.disk = &disk;
+	engine.disks.n = 1;
+	engine.epochs.encoder = f->encoder;
+	for (uint64_t at = 0; at < DISK_BYTES; at += DISK_BYTES / 16)
+		assert_int_equal(disk_ring_append(writer, DISK_ZERO, at, DISK_BYTES / 16, NULL), 0);
+	assert_int_equal(encoder_begin(f->encoder, 1, 0, WIRE_FLAG_FULL), 0);
+	memset(f->standby.disks[0], 1, DISK_BYTES);
+	engine_disks_cut(&engine, 1);
+	assert_int_equal(engine_disks_encode(&engine, 1), 0);
+	assert_int_equal(disk.encoded, disk_ring_head(disk.ring));
+	encoder_get_counts(f->encoder, &counts);
+	assert_int_equal(counts.n_disk_records, 1);
+	fixture_end(f);
+	fixture_deliver(f);
+	assert_same_disks(f);
+	disk_ring_free(writer);
+	disk.ring = disk_ring_free(disk.ring);
+}
+
 int main(void)
 {
 	static uint32_t one = 1, four = 4;
@@ -220,6 +253,7 @@ int main(void)
 		TEST(a_full_backlog_loses_nothing, one),
 		TEST(a_full_backlog_loses_nothing, four),
 		TEST(a_large_zero_is_split, one),
+		TEST(zeros_that_follow_are_one_record, one),
 		TEST(retained_changes_need_their_feature, one),
 		TEST(retained_changes_need_their_feature, four),
 		TEST(wrong_changes_are_refused, one),
