@@ -37,7 +37,8 @@ static int open_disk(struct engine *e, const struct vmm_disk *found, struct engi
 		     struct error *ret_error)
 {
 	disk->found = *found;
-	snprintf(disk->socket, sizeof(disk->socket), "%s/%s-%s.nbd", e->config.run_dir,
+	/* no VM's name has a dot, so no two VMs have the same path */
+	snprintf(disk->socket, sizeof(disk->socket), "%s/%s.%s.nbd", e->config.run_dir,
 		 e->config.vm, found->name);
 	return engine_ring_open(e, disk, ret_error);
 }

@@ -13,7 +13,8 @@
 static void ring_path(const char *run_dir, const char *vm, const char *disk,
 		      char ret_path[RING_PATH_BYTES])
 {
-	(void)snprintf(ret_path, RING_PATH_BYTES, "%s/%s-%s.ring", run_dir, vm, disk);
+	/* no VM's name has a dot, so no two VMs have the same path */
+	(void)snprintf(ret_path, RING_PATH_BYTES, "%s/%s.%s.ring", run_dir, vm, disk);
 }
 
 void engine_remove_ring(const char *run_dir, const char *vm, const char *disk)

@@ -31,7 +31,8 @@ extern char **environ;
 int rawview_init(struct rawview *view, const char *run_dir, const char *vm, const char *disk,
 		 struct error *ret_error)
 {
-	int n = snprintf(view->log_path, sizeof(view->log_path), "%s/%s-%s.view.log", run_dir, vm,
+	/* no VM's name has a dot, so no two VMs have the same path */
+	int n = snprintf(view->log_path, sizeof(view->log_path), "%s/%s.%s.view.log", run_dir, vm,
 			 disk);
 
 	view->pid = 0;
@@ -39,9 +40,9 @@ int rawview_init(struct rawview *view, const char *run_dir, const char *vm, cons
 	if (n < 0 || (size_t)n >= sizeof(view->log_path))
 		return error_set(ret_error, -ENAMETOOLONG, "run_dir %s is too long", run_dir);
 	/* both are shorter than log_path */
-	(void)snprintf(view->pid_path, sizeof(view->pid_path), "%s/%s-%s.view.pid", run_dir, vm,
+	(void)snprintf(view->pid_path, sizeof(view->pid_path), "%s/%s.%s.view.pid", run_dir, vm,
 		       disk);
-	(void)snprintf(view->file, sizeof(view->file), "%s/%s-%s.view", run_dir, vm, disk);
+	(void)snprintf(view->file, sizeof(view->file), "%s/%s.%s.view", run_dir, vm, disk);
 	return 0;
 }
 

@@ -6,10 +6,10 @@
  * write, and nobody needs an NBD client. pwrite() reaches the daemon at once, fdatasync() makes the
  * daemon flush the image with its metadata, fallocate() makes zero clusters.
  *
- *	images.c ── pwrite, fdatasync ──► RUN_DIR/VM-DISK.view ── FUSE ──► qemu-storage-daemon
+ *	images.c ── pwrite, fdatasync ──► RUN_DIR/VM.DISK.view ── FUSE ──► qemu-storage-daemon
  *	                                                                        │ holds QEMU's lock
- *	                                  RUN_DIR/VM-DISK.view.pid  its pid     ▼
- *	                                  RUN_DIR/VM-DISK.view.log  stderr   image.qcow2
+ *	                                  RUN_DIR/VM.DISK.view.pid  its pid     ▼
+ *	                                  RUN_DIR/VM.DISK.view.log  stderr   image.qcow2
  *
  * The daemon has metadata in its memory that is not in the image yet. So it must outlive the agent,
  * and must not be killed: then the image has lost writes that the copy counts on. The daemon

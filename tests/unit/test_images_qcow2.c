@@ -249,6 +249,19 @@ static void a_killed_daemon_is_noticed(void **state)
 	assert_int_equal(images_apply(&images, &images.item[0], &record, &error), 0);
 }
 
+/* The names of VMs and disks may have dashes. */
+static void each_disk_has_its_own_files(void **state)
+{
+	struct rawview one, other;
+
+	(void)state;
+	assert_int_equal(rawview_init(&one, dir, "web", "1-root", &error), 0);
+	assert_int_equal(rawview_init(&other, dir, "web-1", "root", &error), 0);
+	assert_string_not_equal(one.file, other.file);
+	assert_string_not_equal(one.pid_path, other.pid_path);
+	assert_string_not_equal(one.log_path, other.log_path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +271,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_missing_base_is_named, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_next_agent_takes_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_killed_daemon_is_noticed, setup, teardown),
+		cmocka_unit_test(each_disk_has_its_own_files),
 	};
 	int r;
 

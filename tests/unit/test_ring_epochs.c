@@ -1,6 +1,7 @@
 /* Tests how commits, RESUMEs and deaths of agents change a ring's records and hashes. */
 #include "epoch/ring_epochs.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
+
+#include "epoch/engine.h"
 
 #define BLOCK	   DISK_RING_BLOCK_BYTES
 #define SOFT	   (1u << 20)
@@ -193,6 +196,26 @@ static void test_early_and_death(void **state)
 	assert_true(ring_epochs_resumed(f->ring, 8));
 }
 
+/* The names of VMs and disks may have dashes. */
+static void test_each_disk_has_its_own_file(void **state)
+{
+	static const char *const left[] = {"web-1-root.ring", "web.1-root.ring"};
+	struct fixture *f = *state;
+	char path[96];
+
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/%s", f->dir, left[i]);
+		assert_int_equal(close(creat(path, 0600)), 0);
+	}
+	engine_remove_ring(f->dir, "web-1", "root");
+	snprintf(path, sizeof(path), "%s/%s", f->dir, left[0]);
+	assert_int_equal(unlink(path), 0);
+	snprintf(path, sizeof(path), "%s/%s", f->dir, left[1]);
+	assert_int_equal(access(path, F_OK), 0);
+	engine_remove_ring(f->dir, "web", "1-root");
+	assert_int_equal(access(path, F_OK), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -202,6 +225,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_early_blocks_are_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_early_is_committed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_early_and_death, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_each_disk_has_its_own_file, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
