@@ -200,12 +200,13 @@ int images_hand_over(struct images *images, struct error *ret_error)
 
 	for (uint32_t i = 0; i < images->n; i++) {
 		struct image *image = &images->item[i];
+		bool is_whole = image->fd >= 0 && !image->is_changed && !image->is_lost;
 		struct error why;
 		int r;
 
 		image->fd = fd_close(image->fd);
 		image->below_fd = fd_close(image->below_fd);
-		r = rawview_end(&image->view, &why);
+		r = rawview_end(&image->view, is_whole, &why);
 		if (r < 0)
 			result = error_set(ret_error, r, "disk %s: image %s (qcow2): %.700s",
 					   image->name, image->path, why.text);
@@ -256,8 +257,8 @@ bool images_have_lost(const struct images *images, struct error *ret_error)
 		if (!image->is_qcow2 || !rawview_has_lost(&image->view))
 			continue;
 		(void)fault(image, 0,
-			    "the program that writes it (qemu-storage-daemon) was killed, so it "
-			    "has lost writes",
+			    "the program that writes it (qemu-storage-daemon) ended without "
+			    "writing what it had, so it has lost writes",
 			    ret_error);
 		return true;
 	}

@@ -11,8 +11,11 @@
 #include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/magic.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -148,14 +151,39 @@ static void log_tail(const struct rawview *view, char text[LOG_TAIL_BYTES + 1])
 	(void)snprintf(text, LOG_TAIL_BYTES + 1, "%s", data + begin);
 }
 
-int rawview_end(struct rawview *view, struct error *ret_error)
+/* Make the daemon write all that it has to the image's disk. When it ends it does this too, but
+ * ignores errors. Returns 1; 0 if the daemon has ended, or if its view is not mounted here; or
+ * -errno. */
+static int flush(const struct rawview *view)
+{
+	AUTO_CLOSE int fd = -1;
+	struct statfs fs;
+	int r = 1;
+
+	if (rawview_has_died(view))
+		return 0;
+	fd = open(view->file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstatfs(fd, &fs) < 0)
+		r = -errno;
+	else if (fs.f_type != FUSE_SUPER_MAGIC)
+		r = 0;
+	else if (fdatasync(fd) < 0)
+		r = -errno;
+	return r < 0 && rawview_has_died(view) ? 0 : r;
+}
+
+int rawview_end(struct rawview *view, bool is_whole, struct error *ret_error)
 {
 	char tail[LOG_TAIL_BYTES + 1];
 	siginfo_t info = {0};
+	int flushed;
 
 	if (view->pid <= 0)
 		return 0;
-	(void)pidfd_send_signal(view->pidfd, SIGTERM, NULL, 0); /* fails if it has ended */
+	flushed = is_whole ? 1 : flush(view);
+	/* A daemon that is killed leaves its pid file: the proof of the loss, also for the next
+	 * agent. The signal cannot be sent if the daemon has ended. */
+	(void)pidfd_send_signal(view->pidfd, flushed < 0 ? SIGKILL : SIGTERM, NULL, 0);
 	if (!wait_end(view, (int)(END_NS / CLOCK_NS_PER_MS)))
 		return error_set(ret_error, -ETIMEDOUT,
 				 DAEMON " (pid %d) does not end: is the image's disk too slow?",
@@ -166,6 +194,11 @@ int rawview_end(struct rawview *view, struct error *ret_error)
 	unmount(view);
 	if (access(view->pid_path, F_OK) < 0)
 		return 0;
+	if (flushed < 0)
+		return error_set(ret_error, -EIO,
+				 DAEMON " cannot write its metadata to the image, so writes are "
+					"lost: %s",
+				 strerror(-flushed));
 	log_tail(view, tail);
 	return error_set(ret_error, -EIO,
 			 DAEMON " was killed; what it had not written to the image is lost%s%s",
@@ -306,12 +339,12 @@ static int sweep(struct rawview *view, struct error *ret_error)
 
 	if (view->pid <= 0 && !rawview_has_lost(view))
 		view->pidfd = find(view, &view->pid);
-	r = view->pid > 0 ? rawview_end(view, ret_error) : 0;
+	r = view->pid > 0 ? rawview_end(view, false, ret_error) : 0;
 	if (r == -ETIMEDOUT)
 		return r;
 	if (access(view->pid_path, F_OK) == 0)
 		return error_set(ret_error, -EUCLEAN,
-				 DAEMON " was killed earlier, and writes were lost: the disk must "
+				 DAEMON " ended earlier without writing what it had: the disk must "
 					"be copied anew");
 	return 0;
 }
@@ -332,6 +365,6 @@ int rawview_open(struct rawview *view, const char *image, struct error *ret_erro
 	if (fd >= 0)
 		return fd;
 	r = error_set(ret_error, -errno, "cannot open %s: %m", view->file);
-	(void)!rawview_end(view, &ignored); /* nothing was written */
+	(void)!rawview_end(view, true, &ignored); /* nothing was written */
 	return r;
 }

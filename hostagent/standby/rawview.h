@@ -14,8 +14,9 @@
  * The daemon has metadata in its memory that is not in the image yet. So it must outlive the agent,
  * and must not be killed: then the image has lost writes that the copy counts on. The daemon
  * removes its pid file when it ends in order. A pid file without its process is therefore the
- * proof of a loss, also for the next agent. RUN_DIR must be on tmpfs: a boot clears it, and then
- * the copy is gone too.
+ * proof of a loss, also for the next agent. When the daemon ends, it ignores errors of its last
+ * flush. So the agent first makes it flush, and kills it if that fails. RUN_DIR must be on tmpfs: a
+ * boot clears it, and then the copy is gone too.
  *
  * Where: images.c. Threads: one. Each function says how long it blocks.
  */
@@ -50,11 +51,12 @@ int rawview_init(struct rawview *view, const char *run_dir, const char *vm, cons
 int rawview_open(struct rawview *view, const char *image, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* End the daemon, so that the image is closed and another process can write to it. Blocks until the
- * daemon has written its metadata, 20 s at most. Does nothing if there is none. Returns 0; -EIO if
- * the daemon did not end in order, so that writes may be lost; or -ETIMEDOUT. *ret_error says
- * why. */
-int rawview_end(struct rawview *view, struct error *ret_error)
+/* End the daemon, so that the image is closed and another process can write to it. @is_whole: all
+ * that was written has reached the image by fdatasync(). Otherwise blocks as fdatasync() does, and
+ * then until the daemon has ended, 20 s at most. Does nothing if there is no daemon. Returns 0;
+ * -EIO if the daemon could not write its metadata, or did not end in order, so that writes may be
+ * lost; or -ETIMEDOUT. *ret_error says why. */
+int rawview_end(struct rawview *view, bool is_whole, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Has the daemon ended by itself? */

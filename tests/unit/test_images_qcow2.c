@@ -249,6 +249,77 @@ static void a_killed_daemon_is_noticed(void **state)
 	assert_int_equal(images_apply(&images, &images.item[0], &record, &error), 0);
 }
 
+/* Leave no space on the image's disk, not even for what the image has there. Starts no process: its
+ * exec would close the view, and so make the daemon flush. */
+static void fill_disk(void)
+{
+	static const char zeros[4096];
+	char path[128];
+	int fd = open(image_path, O_WRONLY | O_CLOEXEC);
+
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, BYTES), 0);
+	close(fd);
+	snprintf(path, sizeof(path), "%s/full/rest", dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	while (write(fd, zeros, sizeof(zeros)) > 0)
+		;
+	assert_int_equal(errno, ENOSPC);
+	close(fd);
+}
+
+/* Open an image and write to it. Then its daemon cannot write its metadata: the disk is full. */
+static void open_on_full_disk(void)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command),
+		 "mkdir %s/full && mount -t tmpfs -o size=8m none %s/full", dir, dir);
+	if (system(command) != 0)
+		skip();
+	snprintf(image_path, sizeof(image_path), "%s/full/a.qcow2", dir);
+	run("qemu-img create -q -f qcow2 '%s' %u", image_path, BYTES);
+	assert_int_equal(images_open(&images, &error), 0);
+	apply(WIRE_DISK_WRITE, 0, 65536, 0x77);
+	fill_disk();
+}
+
+static int teardown_full(void **state)
+{
+	images_close(&images);
+	if (images.n > 0)
+		run("! test -d %s/full || { umount %s/full; rmdir %s/full; }", dir, dir, dir);
+	return teardown(state);
+}
+
+static void an_image_that_cannot_be_flushed_is_lost(void **state)
+{
+	(void)state;
+	open_on_full_disk();
+	assert_int_equal(images_hand_over(&images, &error), -EIO);
+	says("cannot write its metadata");
+	init(&images);
+	assert_true(images_have_lost(&images, &error));
+	assert_int_equal(images_open(&images, &error), -EUCLEAN);
+}
+
+/* The agent has died, and the next one ends the daemon. */
+static void the_next_agent_cannot_flush(void **state)
+{
+	struct images before;
+
+	(void)state;
+	open_on_full_disk();
+	before = images;
+	init(&images);
+	assert_false(images_have_lost(&images, &error));
+	assert_int_equal(images_open(&images, &error), -EUCLEAN);
+	assert_true(images_have_lost(&images, &error));
+	close(before.item[0].fd);
+	close(before.item[0].below_fd);
+	close(before.item[0].view.pidfd);
+	close(before.item[1].fd);
+}
+
 /* The names of VMs and disks may have dashes. */
 static void each_disk_has_its_own_files(void **state)
 {
@@ -271,6 +342,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_missing_base_is_named, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_next_agent_takes_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_killed_daemon_is_noticed, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_image_that_cannot_be_flushed_is_lost, setup,
+						teardown_full),
+		cmocka_unit_test_setup_teardown(the_next_agent_cannot_flush, setup, teardown_full),
 		cmocka_unit_test(each_disk_has_its_own_files),
 	};
 	int r;
