@@ -20,10 +20,11 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 
 #define DAEMON         "qemu-storage-daemon"
 #define START_NS       (20 * CLOCK_NS_PER_S)
-#define END_NS         (20 * CLOCK_NS_PER_S)
+#define END_MS	       20000
 #define POLL_MS        2 /* interval between two looks for the pid file */
 #define CMDLINE_MAX    16384
 #define LOG_MAX	       65536
@@ -40,6 +41,7 @@ int rawview_init(struct rawview *view, const char *run_dir, const char *vm, cons
 
 	view->pid = 0;
 	view->pidfd = -1;
+	view->end_ms = END_MS;
 	if (n < 0 || (size_t)n >= sizeof(view->log_path))
 		return error_set(ret_error, -ENAMETOOLONG, "run_dir %s is too long", run_dir);
 	/* both are shorter than log_path */
@@ -172,6 +174,13 @@ static int flush(const struct rawview *view)
 	return r < 0 && rawview_has_died(view) ? 0 : r;
 }
 
+/* Kill a daemon that has written all that it had. Has it ended then? */
+static bool kill_whole(const struct rawview *view)
+{
+	(void)pidfd_send_signal(view->pidfd, SIGKILL, NULL, 0);
+	return wait_end(view, view->end_ms);
+}
+
 int rawview_end(struct rawview *view, bool is_whole, struct error *ret_error)
 {
 	char tail[LOG_TAIL_BYTES + 1];
@@ -184,7 +193,7 @@ int rawview_end(struct rawview *view, bool is_whole, struct error *ret_error)
 	/* A daemon that is killed leaves its pid file: the proof of the loss, also for the next
 	 * agent. The signal cannot be sent if the daemon has ended. */
 	(void)pidfd_send_signal(view->pidfd, flushed < 0 ? SIGKILL : SIGTERM, NULL, 0);
-	if (!wait_end(view, (int)(END_NS / CLOCK_NS_PER_MS)))
+	if (!wait_end(view, view->end_ms) && (flushed <= 0 || !kill_whole(view)))
 		return error_set(ret_error, -ETIMEDOUT,
 				 DAEMON " (pid %d) does not end: is the image's disk too slow?",
 				 (int)view->pid);
@@ -194,6 +203,11 @@ int rawview_end(struct rawview *view, bool is_whole, struct error *ret_error)
 	unmount(view);
 	if (access(view->pid_path, F_OK) < 0)
 		return 0;
+	if (flushed > 0 && unlink(view->pid_path) == 0) {
+		log_warn(DAEMON " (%s) did not end in order, ignoring: the image has all",
+			 view->pid_path);
+		return 0;
+	}
 	if (flushed < 0)
 		return error_set(ret_error, -EIO,
 				 DAEMON " cannot write its metadata to the image, so writes are "

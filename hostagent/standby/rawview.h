@@ -15,7 +15,8 @@
  * and must not be killed: then the image has lost writes that the copy counts on. The daemon
  * removes its pid file when it ends in order. A pid file without its process is therefore the
  * proof of a loss, also for the next agent. When the daemon ends, it ignores errors of its last
- * flush. So the agent first makes it flush, and kills it if that fails. RUN_DIR must be on tmpfs: a
+ * flush. So the agent first makes it flush, and kills it if that fails. After a flush without
+ * writes since, the image is whole, and the daemon may be killed. RUN_DIR must be on tmpfs: a
  * boot clears it, and then the copy is gone too.
  *
  * Where: images.c. Threads: one. Each function says how long it blocks.
@@ -36,6 +37,7 @@ struct rawview {
 	char log_path[RAWVIEW_PATH_MAX];
 	pid_t pid; /* the daemon; 0: none */
 	int pidfd; /* readable when the daemon has ended; -1: none */
+	int end_ms; /* how long the daemon may take to end; a test shortens it */
 };
 
 /* Set the paths for the disk @disk of @vm. Opens nothing. Returns 0, or -ENAMETOOLONG with
@@ -52,10 +54,12 @@ int rawview_open(struct rawview *view, const char *image, struct error *ret_erro
 	__attribute__((warn_unused_result));
 
 /* End the daemon, so that the image is closed and another process can write to it. @is_whole: all
- * that was written has reached the image by fdatasync(). Otherwise blocks as fdatasync() does, and
- * then until the daemon has ended, 20 s at most. Does nothing if there is no daemon. Returns 0;
- * -EIO if the daemon could not write its metadata, or did not end in order, so that writes may be
- * lost; or -ETIMEDOUT. *ret_error says why. */
+ * that was written has reached the image by fdatasync(). Otherwise does this first, and blocks as
+ * fdatasync(). Then blocks until the daemon has ended, 20 s at most; if the image is whole, kills
+ * it after that, and blocks for up to 20 s more. Does nothing if there is no daemon. Returns 0,
+ * also if the daemon was killed and the image is whole; -EIO if the daemon could not write its
+ * metadata, or did not end in order, so that writes may be lost; or -ETIMEDOUT. *ret_error says
+ * why. */
 int rawview_end(struct rawview *view, bool is_whole, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

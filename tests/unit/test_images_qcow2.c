@@ -320,6 +320,43 @@ static void the_next_agent_cannot_flush(void **state)
 	close(before.item[1].fd);
 }
 
+/* After a sync the image is whole, so the hand-over succeeds however the daemon ends. */
+static void a_whole_image_is_handed_over(void **state)
+{
+	struct rawview *view = &images.item[0].view;
+	AUTO_FREE uint8_t *expected = calloc(1, BYTES);
+	struct pollfd fds[IMAGES_MAX];
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(images_open(&images, &error), 0);
+	apply(WIRE_DISK_WRITE, 0, 65536, 0x12);
+	memset(expected, 0x12, 65536);
+	assert_int_equal(images_sync(&images, &error), 0);
+	assert_int_equal(images_watch(&images, fds), 1);
+	assert_int_equal(kill(view->pid, SIGKILL), 0);
+	assert_int_equal(poll(fds, 1, 5000), 1);
+	assert_int_equal(images_hand_over(&images, &error), 0);
+	assert_false(images_have_lost(&images, &error));
+	holds(expected);
+
+	/* a daemon that does not end; to close the view it must run */
+	assert_int_equal(images_open(&images, &error), 0);
+	apply(WIRE_DISK_WRITE, 131072, 65536, 0x34);
+	memset(expected + 131072, 0x34, 65536);
+	assert_int_equal(images_sync(&images, &error), 0);
+	close(images.item[0].fd);
+	images.item[0].fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	pid = view->pid;
+	view->end_ms = 200;
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	assert_int_equal(images_hand_over(&images, &error), 0);
+	assert_int_equal(kill(pid, 0), -1);
+	assert_false(images_have_lost(&images, &error));
+	holds(expected);
+	assert_int_equal(images_open(&images, &error), 0);
+}
+
 /* The names of VMs and disks may have dashes. */
 static void each_disk_has_its_own_files(void **state)
 {
@@ -345,6 +382,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_image_that_cannot_be_flushed_is_lost, setup,
 						teardown_full),
 		cmocka_unit_test_setup_teardown(the_next_agent_cannot_flush, setup, teardown_full),
+		cmocka_unit_test_setup_teardown(a_whole_image_is_handed_over, setup, teardown),
 		cmocka_unit_test(each_disk_has_its_own_files),
 	};
 	int r;
