@@ -194,6 +194,37 @@ int images_open(struct images *images, struct error *ret_error)
 	return r;
 }
 
+/* A daemon that has ended in order has written all to the image's file. */
+static int open_file(struct image *image, struct error *ret_error)
+{
+	struct error why;
+	int r = rawview_end_earlier(&image->view, &why);
+
+	if (r < 0)
+		return error_set(ret_error, r, "disk %s: image %s (qcow2): %.700s", image->name,
+				 image->path, why.text);
+	image->fd = open(image->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	return image->fd < 0 ? open_failed(image, -errno, ret_error) : 0;
+}
+
+int images_open_to_sync(struct images *images, struct error *ret_error)
+{
+	int r = 0;
+
+	if (images->is_open)
+		return 0;
+	images->is_open = true;
+	for (uint32_t i = 0; r == 0 && i < images->n; i++) {
+		struct image *image = &images->item[i];
+
+		r = image->is_qcow2 ? open_file(image, ret_error)
+				    : open_one(images, image, ret_error);
+	}
+	if (r < 0)
+		images_close(images);
+	return r;
+}
+
 int images_hand_over(struct images *images, struct error *ret_error)
 {
 	int result = 0;

@@ -91,6 +91,11 @@ int images_name_views(struct images *images, const char *run_dir, const char *vm
 int images_open(struct images *images, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
+/* As images_open(), but start no daemon: open the file of a qcow2 image itself. Only images_sync()
+ * may follow, and then the images must be closed. */
+int images_open_to_sync(struct images *images, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
 /* Close all images; their sizes stay known. Does nothing if they are closed. Accepts a zeroed
  * struct. Blocks as rawview_end() does, if there is a qcow2 image; an error of it is logged. */
 void images_close(struct images *images);

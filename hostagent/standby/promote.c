@@ -103,7 +103,7 @@ static int step_disks(struct promotion *p)
 
 	if (!images || images->n == 0)
 		return 0;
-	r = images_open(images, &error);
+	r = images_open_to_sync(images, &error);
 	if (r == 0)
 		r = images_sync(images, &error);
 	/* Append an entry that tells later agents not to replay the log. A replay would overwrite

@@ -346,8 +346,7 @@ static int make_mountpoint(const struct rawview *view, struct error *ret_error)
 	return fd < 0 ? error_set(ret_error, -errno, "cannot make %s: %m", view->file) : 0;
 }
 
-/* End the daemon of an earlier agent. Returns -EUCLEAN if one has lost writes. */
-static int sweep(struct rawview *view, struct error *ret_error)
+int rawview_end_earlier(struct rawview *view, struct error *ret_error)
 {
 	int r;
 
@@ -366,7 +365,7 @@ static int sweep(struct rawview *view, struct error *ret_error)
 int rawview_open(struct rawview *view, const char *image, struct error *ret_error)
 {
 	struct error ignored;
-	int r = sweep(view, ret_error), fd;
+	int r = rawview_end_earlier(view, ret_error), fd;
 
 	if (r == 0)
 		r = make_mountpoint(view, ret_error);

@@ -53,6 +53,11 @@ int rawview_init(struct rawview *view, const char *run_dir, const char *vm, cons
 int rawview_open(struct rawview *view, const char *image, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
+/* End the daemon of an earlier agent. Returns 0, also if there is none; -EUCLEAN if one has lost
+ * writes; or -ETIMEDOUT. On error *ret_error says why. Blocks as rawview_end(). */
+int rawview_end_earlier(struct rawview *view, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
 /* End the daemon, so that the image is closed and another process can write to it. @is_whole: all
  * that was written has reached the image by fdatasync(). Otherwise does this first, and blocks as
  * fdatasync(). Then blocks until the daemon has ended, 20 s at most; if the image is whole, kills

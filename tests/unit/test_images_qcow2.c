@@ -357,6 +357,37 @@ static void a_whole_image_is_handed_over(void **state)
 	assert_int_equal(images_open(&images, &error), 0);
 }
 
+/* The daemon has ended in order before a promotion, which needs no other daemon. */
+static void a_closed_image_needs_no_daemon(void **state)
+{
+	AUTO_FREE uint8_t *expected = calloc(1, BYTES);
+	struct pollfd fds[IMAGES_MAX];
+
+	(void)state;
+	assert_int_equal(images_open(&images, &error), 0);
+	apply(WIRE_DISK_WRITE, 0, 65536, 0x56);
+	memset(expected, 0x56, 65536);
+	assert_int_equal(images_watch(&images, fds), 1);
+	assert_int_equal(kill(images.item[0].view.pid, SIGTERM), 0);
+	assert_int_equal(poll(fds, 1, 5000), 1);
+	images_close(&images);
+	assert_int_equal(images_open_to_sync(&images, &error), 0);
+	assert_int_equal(images.item[0].view.pid, 0);
+	assert_int_equal(images_sync(&images, &error), 0);
+	assert_int_equal(images_hand_over(&images, &error), 0);
+	holds(expected);
+
+	/* if it was killed, the loss is told */
+	assert_int_equal(images_open(&images, &error), 0);
+	apply(WIRE_DISK_WRITE, 65536, 65536, 0x57);
+	assert_int_equal(images_watch(&images, fds), 1);
+	assert_int_equal(kill(images.item[0].view.pid, SIGKILL), 0);
+	assert_int_equal(poll(fds, 1, 5000), 1);
+	images_close(&images);
+	assert_int_equal(images_open_to_sync(&images, &error), -EUCLEAN);
+	assert_false(images.is_open);
+}
+
 /* The names of VMs and disks may have dashes. */
 static void each_disk_has_its_own_files(void **state)
 {
@@ -383,6 +414,7 @@ int main(void)
 						teardown_full),
 		cmocka_unit_test_setup_teardown(the_next_agent_cannot_flush, setup, teardown_full),
 		cmocka_unit_test_setup_teardown(a_whole_image_is_handed_over, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_closed_image_needs_no_daemon, setup, teardown),
 		cmocka_unit_test(each_disk_has_its_own_files),
 	};
 	int r;
