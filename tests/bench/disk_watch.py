@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-BEGIN, END = "the copy of the disks begins", "the standby has the copy of the disks"
+BEGIN, END = " disks begins: ", "the standby has the copy of the disks"
 LOOK_S, GIVE_UP_S = 0.01, 300
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
