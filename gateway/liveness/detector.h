@@ -5,9 +5,9 @@
  * can continue although the guest is dead. So the detector weighs evidence from several independent
  * paths. docs/liveness.md explains the detector. (Probing from the clients' side: Zou et al. 2014.)
  *
- *	             beat or epoch late,              host answers,           beats and epochs again
+ *                   beat or epoch late,              host answers,           beats and epochs again
  *	             connection closed                witness arrives
- *	 PROTECTED ─────────────────────► SUSPECT ──────────────────► DEGRADED ─────────► PROTECTED
+ *       PROTECTED ─────────────────────► SUSPECT ──────────────────► DEGRADED ─────────► PROTECTED
  *	     ▲   beats and epochs again      │                            │
  *           └───────────────────────────────┤ nobody answers             │ nobody answers any more,
  *                                           ▼                            ▼ or the guest is gone, or

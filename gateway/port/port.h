@@ -12,8 +12,8 @@
  *
  *	n = port_receive(port, frames, 32);          no system call
  *	for each: stack_input(stack, frames[i].data, frames[i].size, port_frame_free, frames[i].handle);
- *	stack_poll(stack, now_ns);                   timers, acknowledgements; calls port_transmit()
- *	port_flush(port);                            one system call when there is something to send
+ *      stack_poll(stack, now_ns);                   timers, acknowledgements; calls port_transmit()
+ *      port_flush(port);                            one system call when there is something to send
  *	idle long enough?  if (!port_arm(port)) epoll_pwait2(.. port_wait_fd(port) ..); port_disarm(port);
  *
  * Threads: call all functions of a port on the thread that opened it. Different ports may be used

@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 #define FRAMES_MAC_BYTES 6
-#define FRAMES_BYTES	 60 /* size of every frame built here: the shortest that Ethernet carries */
+#define FRAMES_BYTES     60 /* size of every frame built here: the shortest that Ethernet carries */
 
 /* One end of a conversation. */
 struct frames_end {

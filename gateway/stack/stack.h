@@ -23,7 +23,7 @@
  *	               | user
  *	               v
  *	  received()* writable()* ended()?  -> closed(reason)       peer reset, timeout
- *	               |                    -> stack_conn_close()   ours: FIN after what was written
+ *                     |                    -> stack_conn_close()   ours: FIN after what was written
  *	               '------------------- -> stack_conn_abort()   ours: RST
  *
  * (*: any number of times; ?: at most once)

@@ -14,12 +14,12 @@
  *	 UNPROTECTED ──────────────► PREPARING ─────────────► SYNCING ────────────────────► PROTECTED
  *	    ▲  ▲  ▲                      │                     │   ▲                          │  │
  *	    │  │  └──────────────────────┴─────────────────────┘   └──────────────────────────┘  │
- *	    │  │        unprotect, failed, timed out                  standby lost what it acked  │
+ *          │  │        unprotect, failed, timed out                  standby lost what it acked  │
  *	    │  └──────────────────────────────────────────────────────────────────────────────── │
- *	    │  unprotect, standby gone for good, guest shut itself down, guest changed             │
- *	    │                                                                                     │
- *	    │            standby runs it                            failover, primary gone        │
- *	    └──────────────────────────────── PROMOTING ◄─────────────────────────────────────────┘
+ *          │  unprotect, standby gone for good, guest shut itself down, guest changed             │
+ *          │                                                                                     │
+ *          │            standby runs it                            failover, primary gone        │
+ *          └──────────────────────────────── PROMOTING ◄─────────────────────────────────────────┘
  *	    ▲   unprotect (back to the            │  ▲
  *	    │   previous owner)                   ▼  │ failover (try again, new term)
  *	    └────────────────────────────────── FAILED        promotion refused or failed

@@ -9,7 +9,7 @@
  *	 less is left than ever in this attempt      The detector counts it as progress.
  *	 the copy began anew                         The same, but no longer after ATTEMPTS_MAX
  *	                                             attempts since the last commit.
- *	 no less is left, or numbers that cannot     Nothing. So the detector promotes the standby,
+ *       no less is left, or numbers that cannot     Nothing. So the detector promotes the standby,
  *	 be true                                     by the rules for a host without epochs.
  *	 it takes longer than held_copy_max, or      The policy standby_lost. `unprotected`: the
  *	 will, at its speed so far                   protection ends in a new term, clients are

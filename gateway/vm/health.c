@@ -252,9 +252,9 @@ static bool always(view_t *v)
 /* ---- the rows */
 
 /* The agent's report lacks a key. */
-#define UNSAID	 "it is not SAFE until its report says so: is its agent as new as this gateway?"
+#define UNSAID   "it is not SAFE until its report says so: is its agent as new as this gateway?"
 #define PROMOTES "{standby} is promoted once it is certain that {owner} has failed"
-#define POLICY	 "the policy standby_lost applies at standby_timeout_ms, if nothing is committed"
+#define POLICY   "the policy standby_lost applies at standby_timeout_ms, if nothing is committed"
 
 /* The first row that applies is the judgement. {NAME} stands for what parts[] says. */
 static const struct row {

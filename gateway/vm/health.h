@@ -53,7 +53,7 @@ enum health_word {
 	HEALTH_IN_DOUBT,      /* the owner is suspected to have failed */
 	HEALTH_NO_STANDBY,    /* the standby is silent, or could not take over */
 	HEALTH_PAUSED,	      /* somebody else paused the guest */
-	HEALTH_DISKS,	      /* the standby's disks are not, or may not be, those of the guest */
+	HEALTH_DISKS,         /* the standby's disks are not, or may not be, those of the guest */
 	HEALTH_NOT_HELD,      /* output is not, or may not be, held until its commit */
 	HEALTH_BEHIND,	      /* epochs are not acknowledged or not committed in time */
 	HEALTH_NO_ROOM,	      /* the standby could not store a large epoch */

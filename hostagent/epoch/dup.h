@@ -9,7 +9,7 @@
  *	table  [ tag page ][ tag page ][ tag page ] ...   8 bytes per entry; it has twice as many
  *	                          │                       entries as the reference has slots
  *	                          └─► page 4711: may it be copied now?
- *	                              is its reference (the standby's version) the same 4096 bytes?
+ *                                    is its reference (the standby's version) the same 4096 bytes?
  *
  * An entry is only a hint: it can be stale, or have a colliding hash. So the bytes are always
  * compared. A wrong entry costs time, but causes no error. Entries are never removed.

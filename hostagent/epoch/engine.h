@@ -10,7 +10,7 @@
  * that it encodes, so a COMMIT waits only briefly. Threads that help to encode (workers.h) touch
  * only their own pages.
  *
- *	 engine_open ──► ATTACHING ──RESUME──► SYNCING ──commit of the first held epoch──► PROTECTED
+ *       engine_open ──► ATTACHING ──RESUME──► SYNCING ──commit of the first held epoch──► PROTECTED
  *	                     ▲                    ▲                                     │
  *	                     └─ stream lost ──────┴─────────────────────────────────────┘
  *       If the stream is lost in mode HOLD, the next state is SYNCING, and held frames wait. If it
@@ -86,7 +86,7 @@ struct engine_config {
 	uint32_t encode_threads; /* threads that encode, the engine's own included; 0:
 				  * workers_default_threads() */
 	enum stage_mode second_stage;
-	uint64_t codec;		    /* PAGE_FEATURE_*: delta classes to use where negotiated */
+	uint64_t codec;             /* PAGE_FEATURE_*: delta classes to use where negotiated */
 	bool is_restart; /* true if an earlier agent protected this guest in the same term. If the
 			  * engine finds the guest stopped, that agent died during a pause: the
 			  * engine resumes the guest */

@@ -4,7 +4,7 @@
  * Each disk has a ring, which logs the guest's writes (disk/ring.h). An NBD server fills the ring
  * (disk/server.h), and a block job of QEMU writes to that server (vmm/mirror.h):
  *
- *	seal's hook      cut[n] = head of the ring       the guest is stopped, its requests are done
+ *      seal's hook      cut[n] = head of the ring       the guest is stopped, its requests are done
  *	after the seal   is the mirror whole? if not, and the output is held, epoch n is not sent
  *	encode           records up to cut[n] ─► DISK frames of epoch n
  *	commit of n      the ring is released up to cut[n]

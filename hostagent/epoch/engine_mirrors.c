@@ -273,8 +273,8 @@ bool engine_disk_is_filling(const struct engine *e, const struct engine_disk *di
 	return disk_ring_waiting(disk->ring) > e->config.disk_ring_bytes / RING_SEAL_SHARE;
 }
 
-/* Has the guest, or the copy, put so much into the ring of @disk since the last seal that the epoch
- * should end? Records of earlier epochs do not count: a seal cannot make them fewer. */
+/* Should the epoch end because of what was put into the ring of @disk since the last seal? Records
+ * of earlier epochs do not count: a seal cannot make them fewer. */
 static bool is_long(const struct engine *e, const struct engine_disk *disk)
 {
 	uint64_t head = disk_ring_head(disk->ring);

@@ -12,7 +12,7 @@
  *	+--------------------------------+   +-----------------------------+
  *	| meta payload  meta payload ... | → | meta payload ...            |
  *	+--------------------------------+   +-----------------------------+
- *	      ▲ retain_next(): next frame to send        ▲ retain_reserve(): room for the next frame
+ *            ▲ retain_next(): next frame to send        ▲ retain_reserve(): room for the next frame
  *
  * Where: the encoder writes to it; the stream sends and resends from it, and drops epochs when they
  * are committed. Threads: the engine's.

@@ -6,7 +6,7 @@
  *
  *	          0 ms                                                              pause ends
  *	QEMU      │ stop ├── save ─┤held├ save ─┤  held in its last write  │ go on │
- *	agent     │ wait │ scan ─ copy dirty pages│ scan again ─ copy ─ * │ wait │ collect the state
+ *      agent     │ wait │ scan ─ copy dirty pages│ scan again ─ copy ─ * │ wait │ collect the state
  *
  * QEMU saves its state while the agent scans and copies. Then QEMU sleeps in a write to the full
  * pipe until the agent makes room there. The second scan takes 0.1 ms. It finds guest pages that

@@ -7,7 +7,7 @@
  * daemon flush the image with its metadata, fallocate() makes zero clusters.
  *
  *	images.c ── pwrite, fdatasync ──► RUN_DIR/VM.DISK.view ── FUSE ──► qemu-storage-daemon
- *	                                                                        │ holds QEMU's lock
+ *                                                                              │ holds QEMU's lock
  *	                                  RUN_DIR/VM.DISK.view.pid  its pid     ▼
  *	                                  RUN_DIR/VM.DISK.view.log  stderr   image.qcow2
  *

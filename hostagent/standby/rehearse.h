@@ -8,7 +8,7 @@
  * ends are not connected to anything.
  *
  *	-object memory-backend-file,...,share=on   ─► ...,share=off
- *	-netdev tap,id=n0,ifname=tap0              ─► -netdev tap,ifname=hfr%d,...,id=n0 (a new tap)
+ *      -netdev tap,id=n0,ifname=tap0              ─► -netdev tap,ifname=hfr%d,...,id=n0 (a new tap)
  *	-netdev socket,id=n1,...                   ─► -netdev hubport,hubid=100,id=n1
  *	-chardev socket,id=look,path=...           ─► -chardev null,id=look
  *	-serial file:...                           ─► -serial null

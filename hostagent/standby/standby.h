@@ -122,7 +122,7 @@ struct standby_status {
 	/* the stream is open: a gateway has sent WELCOME and is still connected, or is_direct is
 	 * true */
 	bool stream_up;
-	bool is_direct;		      /* the primary streams to this host without a gateway */
+	bool is_direct;               /* the primary streams to this host without a gateway */
 	/* QMP socket of the warm QEMU; in state RUNNING, of the guest's QEMU */
 	char qmp[STANDBY_PATH_MAX];
 	/* human-readable: what is wrong, or what the operator should know; "" if all is well */
@@ -137,7 +137,7 @@ struct standby_status {
  *	what was left		what happens
  *	a warm QEMU		QEMU is adopted and the stream is opened, in the copy's term
  *	a promoted guest	the state is RUNNING, or FAILED if the guest's QEMU has ended
- *	anything else		the state is IDLE until standby_start_qemu() or standby_promote()
+ *      anything else           the state is IDLE until standby_start_qemu() or standby_promote()
  *
  * A bad command file is not an error here: an order that needs the file reports what is wrong.
  * @config is copied, its pointers are borrowed. Returns 0;

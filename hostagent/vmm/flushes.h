@@ -5,7 +5,7 @@
  * guest's writes safe. So this host's image needs no flushes.
  *
  *	flushes_off()	a mark in QEMU, then cache.no-flush=on at each node of the image
- *	flushes_on()    cache.no-flush=off at each node, fdatasync of the image, the mark is removed
+ *      flushes_on()    cache.no-flush=off at each node, fdatasync of the image, the mark is removed
  *
  * What QEMU does (7.2.22: qemu-io-cmds.c, block.c, block/io.c):
  *

@@ -14,7 +14,7 @@
  *	        vectors = 4 (0x4)                "device pci.0/02.0 (virtio-net-pci) vectors"
  *	        addr = 02.0
  *	        bus: virtio-bus
- *	          dev: virtio-net-device, id ""  "device pci.0/02.0/virtio-bus/virtio-net-device#0"
+ *                dev: virtio-net-device, id ""  "device pci.0/02.0/virtio-bus/virtio-net-device#0"
  *
  * The place of a PCI device is its bus and address. The place of any other device is its bus, its
  * type and a number. The number counts the devices of that type that were made earlier on that bus.

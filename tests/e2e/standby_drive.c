@@ -5,8 +5,8 @@
  *		if the primary had sent it. `delta` encodes against the copy in STATE_DIR. The
  *		guest stays stopped.
  *	standby_drive compare QMP STATE_DIR
- *		compare the copy in STATE_DIR with the memory of the guest behind QMP, and with the
- *		device state of the last `ship`. The guest must have been stopped since that `ship`.
+ *              compare the copy in STATE_DIR with the memory of the guest behind QMP, and with the
+ *              device state of the last `ship`. The guest must have been stopped since that `ship`.
  *	standby_drive start STATE_DIR RUN_DIR COMMAND_FILE TERM
  *	standby_drive promote STATE_DIR RUN_DIR COMMAND_FILE TERM MIN_EPOCH
  *	standby_drive fence STATE_DIR RUN_DIR COMMAND_FILE TERM

@@ -39,7 +39,7 @@
 #define EXIT_REFUSED 3
 
 enum part { STOP, SCAN, COPY, DEVICE, SCAN2, CONT, PAUSE, N_PARTS };
-static const char *const part_names[N_PARTS] = {"stop",	 "scan", "copy", "device (wait after copy)",
+static const char *const part_names[N_PARTS] = {"stop",  "scan", "copy", "device (wait after copy)",
 						"scan2", "cont", "pause"};
 
 static struct error error;

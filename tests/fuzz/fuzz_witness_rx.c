@@ -14,7 +14,7 @@
  *
  * The operations, and the bytes that follow the first byte:
  *	0, 1	a datagram of 128 bytes, which is given to the receiver as it is
- *	2, 3    a datagram of 128 bytes; its key_id is set to the VM's newest key, and it is signed
+ *      2, 3    a datagram of 128 bytes; its key_id is set to the VM's newest key, and it is signed
  *	4	a byte: the VM gets a new key. Bit 0: clock_new. Bit 1: no client network address
  *	5	nothing: the VM's keys are cleared
  *	6	4 bytes: the number of microseconds that pass

@@ -223,7 +223,7 @@ static int run_stats(struct holds *h, uint64_t a, uint64_t b, const char *text)
 }
 
 static const struct command commands[] = {
-	{"epoch", run_epoch},	  {"mode", run_mode},	{"wait", run_wait},   {"stats", run_stats},
+	{"epoch", run_epoch},     {"mode", run_mode},   {"wait", run_wait},   {"stats", run_stats},
 	{"release", run_release}, {"serve", run_serve}, {"discard", run_discard},
 	{"mend_now", run_mend_now}, {"trouble", run_trouble},
 	{"arrive", run_arrive},	  {"receive", run_receive},

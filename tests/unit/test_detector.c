@@ -27,7 +27,7 @@
 #define REFERENCE 0x100u /* no host on the client network answers: the gateway's own port is dead */
 #define STANDBY	  0x200u /* the standby's stream is down */
 #define CLIENTS	  0x400u /* no client uses the guest */
-#define COPY	  0x800u /* no epoch is made: the agent reports that the disks are copied again */
+#define COPY      0x800u /* no epoch is made: the agent reports that the disks are copied again */
 #define STUCK	  0x1000u /* such a copy does not come further */
 #define DEAD_HOST (KERNEL | AGENT | GUEST | PORT)
 

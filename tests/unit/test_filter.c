@@ -29,7 +29,7 @@ static void make_syn(uint8_t *frame)
 	static const uint8_t head[] = {
 		2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0,	     /* Ethernet */
 		0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0,	     /* IPv4 ... */
-		198, 18, 77, 2, 198, 18, 77, 1,			     /* source, destination */
+		198, 18, 77, 2, 198, 18, 77, 1,                      /* source, destination */
 		0x0f, 0xa0, 0, 7, 0, 0, 0, 9, 0, 0, 0, 0, 0x50, 2, 4, 0, /* TCP ... */
 	};
 

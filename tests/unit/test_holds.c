@@ -41,7 +41,7 @@ static struct {
 	const char *was_passing_on; /* and a hold that passes on this one */
 	const char *pinned_dir;	    /* the directory where a hold on "lo" is pinned */
 	const char *pinned_offload; /* the directory with a hold for a card with offloads */
-	char kinds[16];		    /* of the holds, in the order they were opened: 'o' or '-' */
+	char kinds[16];             /* of the holds, in the order they were opened: 'o' or '-' */
 	struct hold *open[TAP_NAMES_MAX];
 	int n_open;
 	char story[512];

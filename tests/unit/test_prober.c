@@ -590,8 +590,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_silent_without_doubt), cmocka_unit_test(test_pace),
-		cmocka_unit_test(test_answers),		     cmocka_unit_test(test_one_half_open),
-		cmocka_unit_test(test_hostile_answers),	     cmocka_unit_test(test_only_configured),
+		cmocka_unit_test(test_answers),              cmocka_unit_test(test_one_half_open),
+		cmocka_unit_test(test_hostile_answers),      cmocka_unit_test(test_only_configured),
 		cmocka_unit_test(test_shared_hosts),	     cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_try),
 	};

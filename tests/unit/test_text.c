@@ -17,9 +17,9 @@ static void names(void **state)
 		const char *name;
 		bool valid;
 	} rows[] = {
-		{"a", true},	   {"0", true},	      {"web1", true},	   {"a-", true},
+		{"a", true},       {"0", true},       {"web1", true},      {"a-", true},
 		{"a--b-9", true},  {"", false},	      {"-a", false},	   {"A", false},
-		{"a_b", false},	   {"a.b", false},    {"a/b", false},	   {"..", false},
+		{"a_b", false},    {"a.b", false},    {"a/b", false},      {"..", false},
 		{"a b", false},	   {"a\n", false},    {"\xc3\xa4", false},
 	};
 	char longest[WIRE_NAME_MAX + 2];

@@ -104,7 +104,7 @@ static int encode_order_incarnation(struct bytes_writer *w)
 static int encode_order_done(struct bytes_writer *w)
 {
 	return wire_order_done_encode(&(struct wire_order_done){.order_id = 0x1122334455667788,
-								.status	  = WIRE_ORDER_REFUSED,
+								.status   = WIRE_ORDER_REFUSED,
 								.vm	  = "web1",
 								.text = "no complete epoch"}, w);
 }

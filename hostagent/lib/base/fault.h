@@ -34,12 +34,12 @@ enum fault_point {
 	FAULT_AFTER_SEND	    = 3,  /* primary: EPOCH_END is sent, the epoch not committed */
 	FAULT_BEFORE_RELEASE	    = 4,  /* primary: COMMIT received, nothing released */
 	FAULT_MID_RELEASE	    = 5,  /* primary: some of the epoch's frames are released */
-	FAULT_STANDBY_BUFFERING	    = 6,  /* standby: some frames of the epoch are buffered */
+	FAULT_STANDBY_BUFFERING     = 6,  /* standby: some frames of the epoch are buffered */
 	FAULT_STANDBY_BEFORE_ACK    = 7,  /* standby: the epoch is whole, not yet acknowledged */
 	FAULT_STANDBY_APPLYING	    = 8,  /* standby: some pages of the epoch are written */
-	FAULT_STANDBY_PROMOTING	    = 9,  /* standby: PROMOTE accepted, the guest not yet running */
+	FAULT_STANDBY_PROMOTING     = 9,  /* standby: PROMOTE accepted, the guest not yet running */
 	FAULT_GATEWAY_BEFORE_COMMIT = 10, /* gateway: EPOCH_ACK received, COMMIT not sent */
-	FAULT_GATEWAY_PROMOTING	    = 11, /* gateway: the new term is journaled, PROMOTE not sent */
+	FAULT_GATEWAY_PROMOTING     = 11, /* gateway: the new term is journaled, PROMOTE not sent */
 	FAULT_GATEWAY_JOURNAL	    = 12, /* gateway: a record is written, not yet durable */
 	FAULT_BEFORE_OPENING	    = 13, /* primary: the protection ends, the hold is closed */
 	FAULT_N_POINTS

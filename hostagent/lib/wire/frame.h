@@ -12,7 +12,7 @@
  *	0   1    type				16  8    epoch
  *	1   1    flags				24  4    seq
  *	2   2    reserved, 0			28  4    generation
- *	4   4    payload size			32  8    XXH3-64 over bytes 0..31 and the payload
+ *      4   4    payload size                   32  8    XXH3-64 over bytes 0..31 and the payload
  *	8   8    term				40  n    payload
  */
 #ifndef WIRE_FRAME_H

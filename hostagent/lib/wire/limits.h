@@ -23,8 +23,8 @@
 /* the largest allowed jump of the term; a party refuses a term that is further ahead */
 #define WIRE_TERM_JUMP_MAX   (UINT64_C(1) << 20)
 
-#define WIRE_NAME_MAX	     63	      /* bytes in a VM, host, gateway or operator name */
-#define WIRE_LABEL_MAX	     255      /* bytes in a machine type, QEMU version, RAM block name */
+#define WIRE_NAME_MAX        63       /* bytes in a VM, host, gateway or operator name */
+#define WIRE_LABEL_MAX       255      /* bytes in a machine type, QEMU version, RAM block name */
 /* bytes in a human-readable text, and in an order's argument */
 #define WIRE_TEXT_MAX	     1024
 #define WIRE_STATS_MAX	     8192     /* bytes in a report's statistics */

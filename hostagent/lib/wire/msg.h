@@ -564,7 +564,7 @@ enum wire_stream_error_code {
 	WIRE_STREAM_ERROR_FORMAT   = 2, /* a frame or record broke the format */
 	WIRE_STREAM_ERROR_GEOMETRY = 3, /* the standby's guest is built differently */
 	WIRE_STREAM_ERROR_EPOCH    = 4, /* the epoch is not based on the standby's last epoch */
-	WIRE_STREAM_ERROR_LIMIT	   = 5, /* the epoch is larger than the receiver may buffer */
+	WIRE_STREAM_ERROR_LIMIT    = 5, /* the epoch is larger than the receiver may buffer */
 	WIRE_STREAM_ERROR_TERM     = 6, /* the frame's term is no longer the VM's current term */
 	WIRE_STREAM_ERROR_APPLY	   = 7, /* the standby could not apply or store the epoch */
 };

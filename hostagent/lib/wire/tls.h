@@ -57,7 +57,7 @@ int wire_peer_parse(const char *uri, size_t size, struct wire_peer *ret_peer)
 /* Why a TLS connection failed, for counters. wire_tls_error() returns a text with more detail. */
 enum wire_tls_failure {
 	WIRE_TLS_OK = 0,
-	WIRE_TLS_EXPIRED,	 /* peer's certificate (or its CA, or the CRL) is no longer valid */
+	WIRE_TLS_EXPIRED,        /* peer's certificate (or its CA, or the CRL) is no longer valid */
 	WIRE_TLS_NOT_YET_VALID,	 /* peer's certificate is not valid yet: check the clocks */
 	WIRE_TLS_SELF_SIGNED,	 /* peer's certificate is self-signed */
 	WIRE_TLS_UNKNOWN_CA,	 /* peer's certificate is signed by a CA that is not ours */
