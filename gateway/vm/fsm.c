@@ -10,9 +10,6 @@
 #include "vm/fsm_private.h"
 #include "vm/fsm_table.h"
 
-/* how long to wait between two tries to protect a VM again without an operator's request */
-#define AGAIN_NS (10 * CLOCK_NS_PER_S)
-
 static const char *const state_names[VM_N_STATES] = {
 	[VM_UNPROTECTED] = "UNPROTECTED", [VM_PREPARING] = "PREPARING", [VM_SYNCING] = "SYNCING",
 	[VM_PROTECTED] = "PROTECTED",	  [VM_PROMOTING] = "PROMOTING", [VM_FAILED] = "FAILED",
@@ -146,16 +143,13 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	fsm->record.owner = owner;
 	fsm->record.state = to;
 	fsm->give_back_due = false;
-	fsm->is_suspended = false;
-	if (to != VM_SYNCING)
-		fsm->is_again = false;
+	vm_again_entered(fsm);
 	fsm->fencing = VM_FENCING_NONE;
 	fsm->entered_ns = s->now_ns;
 	fsm->protection.progress_ns = s->now_ns;
 	if (new_term || from == VM_PREPARING)
 		vm_standby_begin(fsm, s->now_ns);
 	if (to == VM_PROTECTED) {
-		fsm->again_why = NULL;
 		detector_init(&fsm->detector, fsm->host[owner].up, s->now_ns);
 		fsm->protection.progress_bytes = 0;
 	}
@@ -191,7 +185,7 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 {
 	struct vm_fsm *fsm = s->fsm;
 	bool in_use = fsm->record.state == VM_SYNCING || fsm->record.state == VM_PROTECTED;
-	bool is_again = fsm->is_again;
+	bool was_own = fsm->again.is_own;
 
 	if (vm_fsm_in_conflict(fsm)) {
 		vm_event(s, "conflict",
@@ -199,10 +193,7 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 		return;
 	}
 	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
-	/* If the gateway itself began this protection, it tries again later, because a busy standby
-	 * can be ready then. */
-	fsm->is_suspended = is_again;
-	fsm->again_ns = s->now_ns + AGAIN_NS;
+	vm_again_ended(fsm, was_own, s->now_ns);
 	fsm->release_due = in_use;
 	fsm->stop_due = true;
 }

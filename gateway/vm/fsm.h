@@ -426,6 +426,25 @@ struct vm_protection {
 	bool waiting_said;
 };
 
+/* What the gateway waits for in UNPROTECTED, before it protects the guest again by itself. */
+enum vm_again_when {
+	VM_AGAIN_NEVER,   /* nothing: an operator must say `protect` */
+	VM_AGAIN_COVERED, /* the owner must report that the guest is again what was protected */
+	VM_AGAIN_SOON,    /* both hosts must be ready */
+};
+
+/* How the gateway protects the guest again by itself. Not journaled. See fsm_again.c. */
+struct vm_again {
+	enum vm_again_when when;
+	/* why, with VM_AGAIN_SOON: a constant that follows the owner's name. Kept until the VM is
+	 * PROTECTED, or an operator decides otherwise; NULL: none */
+	const char *why;
+	/* true if the gateway itself began the present PREPARING or SYNCING; false if an operator
+	 * did */
+	bool is_own;
+	uint64_t next_ns; /* no attempt before this */
+};
+
 /* All state of one VM's ownership. Plain data: a copy can be kept and restored. */
 struct vm_fsm {
 	const struct vm_config *config;
@@ -460,18 +479,7 @@ struct vm_fsm {
 	/* true until the other host, which was the owner before, confirms that it is fenced */
 	bool fence_due;
 	bool close_due; /* true if this step began a new term, so that the streams must be closed */
-	/* in UNPROTECTED: true if the gateway itself ended the protection, for example because the
-	 * guest changed. From again_ns on, the gateway protects the guest again once the owner
-	 * reports that this is possible. is_suspended, again_why and is_again are not journaled */
-	bool is_suspended;
-	/* why the gateway protects the guest again without waiting for that report: a constant
-	 * that follows the owner's name. NULL: it waits. Set to NULL in PROTECTED, or when an
-	 * operator decides otherwise */
-	const char *again_why;
-	/* true if the gateway itself began the present PREPARING or SYNCING; false if an operator
-	 * did */
-	bool is_again;
-	uint64_t again_ns;
+	struct vm_again again;
 	struct {
 		uint64_t id; /* the request's number; 0: no request waits */
 		enum vm_command command;

@@ -112,7 +112,7 @@ static void unprotect_failed(struct vm_step *s)
 		return;
 	}
 	if (vm_settle_failed(s)) {
-		fsm->is_suspended = false; /* the operator asked for an unprotected VM */
+		vm_again_forget(fsm); /* the operator asked for an unprotected VM */
 		begin(s);
 		return;
 	}
@@ -167,10 +167,10 @@ static void on_unprotect(struct vm_step *s)
 	case VM_UNPROTECTED:
 		if (!fsm->release_due) {
 			reply(s, true, "already", "%s is unprotected already%s", fsm->config->name,
-			      fsm->is_suspended ? "; it will not be protected again by itself"
-						: "");
-			fsm->is_suspended = false;
-			fsm->again_why = NULL;
+			      fsm->again.when != VM_AGAIN_NEVER
+				      ? "; it will not be protected again by itself"
+				      : "");
+			vm_again_forget(fsm);
 			return;
 		}
 		if (fsm->op.id) {
@@ -193,8 +193,7 @@ static void on_unprotect(struct vm_step *s)
 	case VM_PROTECTED:
 	default:
 		vm_finish_op(s, false, "aborted", "an operator unprotected %s", fsm->config->name);
-		fsm->is_again = false;
-		fsm->again_why = NULL;
+		vm_again_forget(fsm);
 		vm_end_protection(s, "operator asked to unprotect");
 		break;
 	}

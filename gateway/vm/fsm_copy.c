@@ -139,8 +139,8 @@ static void judge(struct vm_step *s)
 	vm_end_protection(s, ended);
 	if (fsm->record.state != VM_UNPROTECTED)
 		return; /* a conflict */
-	fsm->is_suspended = true;
-	fsm->again_why = "can copy its disks while clients are served";
+	vm_again_plan(fsm, VM_AGAIN_SOON, "can copy its disks while clients are served",
+		      fsm->again.next_ns);
 	vm_finish_op(s, false, "standby-lost", "%s", ended);
 }
 

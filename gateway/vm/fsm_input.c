@@ -121,29 +121,8 @@ static void on_uncovered(struct vm_step *s)
 	vm_end_protection(s, reason);
 	if (fsm->record.state != VM_UNPROTECTED)
 		return; /* protection has not ended, because of a conflict */
-	fsm->is_suspended = true;
-	fsm->again_why = NULL;
-	fsm->again_ns = s->now_ns;
+	vm_again_plan(fsm, VM_AGAIN_COVERED, NULL, s->now_ns);
 	vm_finish_op(s, false, "guest-changed", "%s", reason);
-}
-
-/* Protect the guest again without an operator's request. The gateway and the owner are two of the
- * three parties (gateway and two hosts), so they can begin the new term. */
-static void protect_again(struct vm_step *s)
-{
-	struct vm_fsm *fsm = s->fsm;
-	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
-
-	/* Wait until the last protection has ended completely. A later report tries again. */
-	if (vm_fsm_in_conflict(fsm) || !fsm->is_suspended || s->now_ns < fsm->again_ns ||
-	    fsm->op.id || fsm->release_due || fsm->stop_due || fsm->fence_due || !other->up ||
-	    !other->reported)
-		return;
-	vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
-		     "%s %s: protecting it again", vm_host_name(fsm, s->in->host),
-		     fsm->again_why ? fsm->again_why
-				    : "says that the guest is again what was protected");
-	fsm->is_again = true;
 }
 
 static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
@@ -153,8 +132,7 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 
 	/* Do this before the check of the term. The owner reports an older term than the journal's
 	 * if a later protection ended before its orders reached the owner. */
-	if (state == VM_UNPROTECTED && (s->in->is_covered_again || fsm->again_why))
-		protect_again(s);
+	vm_again_report(s);
 	if (s->in->term != fsm->record.term)
 		return;
 	vm_promoted_report(s);

@@ -162,9 +162,9 @@ bool vm_settle_failed(struct vm_step *s)
 	fsm->release_due = fsm->stop_due = true;
 	/* Do not protect the guest again if the old owner holds no output: the hosts had agreed on
 	 * that. */
-	fsm->is_suspended = holds;
-	fsm->again_why = holds ? "kept the guest protected without this gateway" : NULL;
-	fsm->again_ns = s->now_ns;
+	if (holds)
+		vm_again_plan(fsm, VM_AGAIN_SOON, "kept the guest protected without this gateway",
+			      s->now_ns);
 	return true;
 }
 

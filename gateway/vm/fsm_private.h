@@ -96,6 +96,19 @@ void vm_copy_ended(struct vm_fsm *fsm);
 /* Do not count the @gap_ns for which the gateway itself stood still. */
 void vm_copy_stalled(struct vm_fsm *fsm, uint64_t gap_ns);
 
+/* In fsm_again.c: the VM has entered a state. Forgets what the old state waited for. */
+void vm_again_entered(struct vm_fsm *fsm);
+/* Called when a protection or an attempt to begin one has ended, in UNPROTECTED. @was_own: the
+ * gateway itself had begun it, so it tries again later. */
+void vm_again_ended(struct vm_fsm *fsm, bool was_own, uint64_t now_ns);
+/* In UNPROTECTED: protect the guest again at @at_ns at the earliest. @why as in struct vm_again. */
+void vm_again_plan(struct vm_fsm *fsm, enum vm_again_when when, const char *why, uint64_t at_ns);
+/* An operator wants no protection. */
+void vm_again_forget(struct vm_fsm *fsm);
+/* Called at each report of the owner: begin a protection, if one is due and both hosts are
+ * ready. */
+void vm_again_report(struct vm_step *s);
+
 /* In fsm_work.c: note the progress that @host reports. */
 void vm_on_work(struct vm_step *s, struct vm_host *host);
 /* Returns when host @h last made progress with any order, or @since_ns if that is later. */

@@ -77,7 +77,7 @@ static bool is_unprotected_unheard(view_t *v)
 
 static bool is_suspended(view_t *v)
 {
-	return is_in(v, VM_UNPROTECTED) && v->fsm->is_suspended;
+	return is_in(v, VM_UNPROTECTED) && v->fsm->again.when != VM_AGAIN_NEVER;
 }
 
 static bool is_unprotected(view_t *v)

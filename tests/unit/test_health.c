@@ -52,7 +52,7 @@ static void break_unprotected_unheard(void)
 static void break_suspended(void)
 {
 	lab.fsm.record.state = VM_UNPROTECTED;
-	lab.fsm.is_suspended = true;
+	lab.fsm.again.when = VM_AGAIN_COVERED;
 }
 
 static void break_preparing(void)
