@@ -118,6 +118,7 @@ static int find_record(struct fleet *fleet, const struct vm_config *config,
 	ret_record->term = entry->term;
 	ret_record->owner = (uint8_t)owner;
 	ret_record->state = entry->state;
+	ret_record->is_wanted = entry->is_wanted;
 	return 0;
 }
 

@@ -15,12 +15,13 @@ static int act_journal(struct fleet *fleet, struct fleet_vm *vm, const struct vm
 
 	if (fleet->config.journal_thread) {
 		r = journal_thread_append(fleet->config.journal_thread, vm->index, vm->config.name,
-					  owner, a->record.term, a->record.state);
+					  owner, a->record.term, a->record.state,
+					  a->record.is_wanted);
 		if (r >= 0)
 			return 1;
 	} else {
 		r = vm_journal_append(fleet->config.journal, vm->config.name, owner,
-				      a->record.term, a->record.state);
+				      a->record.term, a->record.state, a->record.is_wanted);
 	}
 	fleet_act_journaled(fleet, a, r);
 	return r;

@@ -20,6 +20,7 @@
 
 #define HEADER	       "holdfast-journal 1\n"
 #define LINE_BYTES_MAX VM_JOURNAL_LINE_MAX
+#define WANTED	       " want=protect"
 
 struct vm_journal {
 	char path[PATH_MAX];
@@ -33,9 +34,9 @@ struct vm_journal {
 
 size_t vm_journal_format(const struct vm_journal_entry *entry, char *text, size_t size)
 {
-	int n = snprintf(text, size, "%s term=%" PRIu64 " owner=%s state=%s wall=%" PRIu64,
+	int n = snprintf(text, size, "%s term=%" PRIu64 " owner=%s state=%s wall=%" PRIu64 "%s",
 			 entry->vm, entry->term, entry->owner, vm_state_name(entry->state),
-			 entry->wall_ns);
+			 entry->wall_ns, entry->is_wanted ? WANTED : "");
 
 	return n < 0 ? 0 : sum_line_append(text, (size_t)n, size);
 }
@@ -82,8 +83,9 @@ static const char *parse_line(char *line, struct vm_journal_entry *ret_entry)
 	if (sscanf(line, "%63s term=%" SCNu64 " owner=%63s state=%15s wall=%" SCNu64 "%n",
 		   ret_entry->vm, &ret_entry->term, ret_entry->owner, state, &ret_entry->wall_ns,
 		   &n) != 5 ||
-	    n < 0 || line[n])
-		return "not 'VM term= owner= state= wall='";
+	    n < 0 || (line[n] && strcmp(line + n, WANTED) != 0))
+		return "not 'VM term= owner= state= wall= [want=protect]'";
+	ret_entry->is_wanted = line[n] != '\0';
 	if (!wire_name_is_valid(ret_entry->vm) || !wire_name_is_valid(ret_entry->owner))
 		return "a name is not [a-z0-9-]";
 	if (ret_entry->term > WIRE_TERM_MAX)
@@ -422,7 +424,7 @@ static int append_line(struct vm_journal *journal, const struct vm_journal_entry
 }
 
 int vm_journal_append(struct vm_journal *journal, const char *vm, const char *owner, uint64_t term,
-		      enum vm_state state)
+		      enum vm_state state, bool is_wanted)
 {
 	struct vm_journal_entry *slot = find(&journal->table, vm);
 	struct vm_journal_entry old = {0};
@@ -437,7 +439,8 @@ int vm_journal_append(struct vm_journal *journal, const char *vm, const char *ow
 	} else {
 		old = *slot;
 	}
-	*slot = (struct vm_journal_entry){.term = term, .state = state, .wall_ns = clock_wall_ns(),
+	*slot = (struct vm_journal_entry){.term = term, .state = state, .is_wanted = is_wanted,
+					  .wall_ns = clock_wall_ns(),
 					  .line = ++journal->table.n_lines};
 	(void)snprintf(slot->vm, sizeof(slot->vm), "%s", vm);
 	(void)snprintf(slot->owner, sizeof(slot->owner), "%s", owner);

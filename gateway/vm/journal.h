@@ -6,7 +6,9 @@
  *
  *	holdfast-journal 1
  *	web1 term=7 owner=alpha state=PROTECTED wall=1764000000000000000 sum=90f0c3a5d2e1b4f7
+ *	db term=3 owner=beta state=UNPROTECTED wall=1764000000000000000 want=protect sum=...
  *
+ * `want=protect` says that the gateway protects the VM again by itself (struct vm_record, is_wanted).
  * The last line of each VM counts. The term of a VM never goes down from line to line. `sum` is the
  * XXH3-64 of the line's text before " sum=".
  *
@@ -50,6 +52,7 @@ struct vm_journal_entry {
 	uint64_t term;
 	uint64_t wall_ns;
 	enum vm_state state;
+	bool is_wanted; /* as in struct vm_record */
 	uint32_t line; /* the line's number in the file, not counting the header */
 };
 
@@ -112,6 +115,6 @@ const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal,
  *      another -errno  writing failed; the next append rewrites the whole file
  * On error the VM's old entry remains. */
 int vm_journal_append(struct vm_journal *journal, const char *vm, const char *owner, uint64_t term,
-		      enum vm_state state) __attribute__((warn_unused_result));
+		      enum vm_state state, bool is_wanted) __attribute__((warn_unused_result));
 
 #endif

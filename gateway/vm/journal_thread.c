@@ -58,7 +58,8 @@ static int write_ticket(struct journal_thread *t, const struct ticket *ticket)
 	const struct vm_journal_entry *e = &ticket->entry;
 
 	return ticket->dir ? incarnation_store(ticket->dir, &ticket->incarnation)
-			   : vm_journal_append(t->journal, e->vm, e->owner, e->term, e->state);
+			   : vm_journal_append(t->journal, e->vm, e->owner, e->term, e->state,
+					     e->is_wanted);
 }
 
 static void *run(void *arg)
@@ -151,7 +152,8 @@ static void queue(struct journal_thread *t, struct ticket *ticket)
 }
 
 int journal_thread_append(struct journal_thread *t, size_t ticket, const char *vm,
-			  const char *owner, uint64_t term, enum vm_state state)
+			  const char *owner, uint64_t term, enum vm_state state,
+			  bool is_wanted)
 {
 	struct ticket *to = ticket < JOURNAL_THREAD_INCARNATION ? &t->tickets[ticket] : NULL;
 	int r = -EBUSY;
@@ -160,7 +162,8 @@ int journal_thread_append(struct journal_thread *t, size_t ticket, const char *v
 		return -EBUSY;
 	(void)pthread_mutex_lock(&t->lock);
 	if (to->state == TICKET_FREE) {
-		to->entry = (struct vm_journal_entry){.term = term, .state = state};
+		to->entry = (struct vm_journal_entry){.term = term, .state = state,
+							.is_wanted = is_wanted};
 		(void)snprintf(to->entry.vm, sizeof(to->entry.vm), "%s", vm);
 		(void)snprintf(to->entry.owner, sizeof(to->entry.owner), "%s", owner);
 		queue(t, to);

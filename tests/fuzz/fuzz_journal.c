@@ -34,7 +34,8 @@ static void check_round_trip(const struct vm_journal_table *table)
 		const struct vm_journal_entry *a = &table->list[i], *b = &again.list[i];
 
 		if (strcmp(a->vm, b->vm) != 0 || strcmp(a->owner, b->owner) != 0 ||
-		    a->term != b->term || a->state != b->state || a->wall_ns != b->wall_ns)
+		    a->term != b->term || a->state != b->state || a->wall_ns != b->wall_ns ||
+		    a->is_wanted != b->is_wanted)
 			abort();
 	}
 }

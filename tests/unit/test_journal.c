@@ -57,17 +57,20 @@ static void test_keeps(void **state)
 
 	(void)state;
 	assert_null(vm_journal_find(journal, "web1"));
-	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PREPARING), 0);
-	assert_int_equal(vm_journal_append(journal, "db", "beta", 9, VM_PROMOTING), 0);
-	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED), 0);
+	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PREPARING, false), 0);
+	assert_int_equal(vm_journal_append(journal, "db", "beta", 9, VM_PROMOTING, true), 0);
+	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED, false), 0);
 	vm_journal_close(journal);
 	journal = open_journal();
 	entry = vm_journal_find(journal, "web1");
 	assert_int_equal(entry->term, 1);
 	assert_int_equal(entry->state, VM_PROTECTED);
+	assert_false(entry->is_wanted);
+	assert_true(vm_journal_find(journal, "db")->is_wanted);
 	assert_string_equal(vm_journal_find(journal, "db")->owner, "beta");
 	/* An older term is refused. */
-	assert_int_equal(vm_journal_append(journal, "db", "alpha", 8, VM_UNPROTECTED), -ESTALE);
+	assert_int_equal(vm_journal_append(journal, "db", "alpha", 8, VM_UNPROTECTED, false),
+			 -ESTALE);
 	assert_int_equal(vm_journal_find(journal, "db")->term, 9);
 	vm_journal_close(journal);
 }
@@ -90,7 +93,7 @@ static void test_compacts(void **state)
 
 	(void)state;
 	for (unsigned int i = 1; i <= VM_JOURNAL_LINES_MAX + 10; i++)
-		assert_int_equal(vm_journal_append(journal, "web1", "alpha", i, VM_PROTECTED), 0);
+		assert_int_equal(vm_journal_append(journal, "web1", "alpha", i, VM_PROTECTED, false), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_true(st.st_size < 4096);
 	assert_int_equal(vm_journal_find(journal, "web1")->term, VM_JOURNAL_LINES_MAX + 10);
@@ -104,8 +107,8 @@ static char *sample(size_t *size)
 	char *text = malloc(4096);
 	int fd;
 
-	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED), 0);
-	assert_int_equal(vm_journal_append(journal, "web1", "beta", 2, VM_PROMOTING), 0);
+	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED, false), 0);
+	assert_int_equal(vm_journal_append(journal, "web1", "beta", 2, VM_PROMOTING, false), 0);
 	vm_journal_close(journal);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	*size = (size_t)read(fd, text, 4096);
@@ -171,7 +174,7 @@ static void test_every_damaged_byte(void **state)
 		assert_int_equal(vm_journal_doubt(journal, "web1", &error), i >= first - 1);
 		if (i >= first)
 			assert_int_equal(vm_journal_find(journal, "web1")->term, 1);
-		assert_int_equal(vm_journal_append(journal, "web1", "beta", 3, VM_PROTECTED), 0);
+		assert_int_equal(vm_journal_append(journal, "web1", "beta", 3, VM_PROTECTED, false), 0);
 		vm_journal_close(journal);
 		journal = open_journal();
 		assert_false(vm_journal_doubt(journal, "web1", &error));
@@ -282,15 +285,15 @@ static void test_failed_append(void **state)
 	struct vm_journal *journal = open_journal();
 
 	(void)state;
-	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED), 0);
+	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED, false), 0);
 	/* Appending fails because the file's size is limited, and rewriting fails because the
 	 * directory is gone. */
 	assert_int_equal(rename(dir, gone), 0);
 	for (unsigned int i = 0; i <= VM_JOURNAL_LINES_MAX; i++) {
-		if (vm_journal_append(journal, "web1", "beta", 2, VM_PROMOTING) == 0)
+		if (vm_journal_append(journal, "web1", "beta", 2, VM_PROMOTING, false) == 0)
 			continue;
 		assert_int_equal(rename(gone, dir), 0);
-		assert_int_equal(vm_journal_append(journal, "web1", "beta", 3, VM_PROMOTING), 0);
+		assert_int_equal(vm_journal_append(journal, "web1", "beta", 3, VM_PROMOTING, false), 0);
 		vm_journal_close(journal);
 		journal = open_journal();
 		assert_int_equal(vm_journal_find(journal, "web1")->term, 3);
