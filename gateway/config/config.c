@@ -35,6 +35,12 @@ static const struct config_enum_name witness_paths_names[] = {
 	{NULL, 0},
 };
 
+static const struct config_enum_name reprotect_names[] = {
+	{"ask", GW_REPROTECT_ASK},
+	{"auto", GW_REPROTECT_AUTO},
+	{NULL, 0},
+};
+
 static const struct config_enum_name hugepages_names[] = {
 	{"auto", PORT_HUGEPAGES_AUTO},
 	{"yes", PORT_HUGEPAGES_YES},
@@ -145,6 +151,10 @@ const struct config_key gw_vm_config_keys[] = {
 		   100, 600000, "the command is killed, and has failed, after this long"),
 	CONFIG_KEY("vm", "fence_required", BOOL, struct gw_vm_config, fence_required, "yes", 0, 0,
 		   "promote nobody when the command fails; no: promote all the same"),
+	CONFIG_KEY_ENUM(
+		"vm", "reprotect", reprotect_names, struct gw_vm_config, reprotect, "ask",
+		"after a failover, or when a protection has ended by a fault: wait for "
+		"`holdfastctl protect`, or protect the guest again once both hosts are ready"),
 	VM_PROBE(guest_address, IPV4, "the guest's address, to be probed from probe_port"),
 	VM_PROBE(guest_mac, MAC,
 		 "the guest's MAC, so that probes reach it while its ARP answers are held"),

@@ -60,11 +60,18 @@ enum gw_witness_paths {
 	GW_WITNESS_BOTH	  = 1, /* through both the backup and the client network */
 };
 
+/* Who begins the next protection of a guest that has lost its last one. */
+enum gw_reprotect {
+	GW_REPROTECT_ASK  = 0, /* an operator */
+	GW_REPROTECT_AUTO = 1, /* the gateway */
+};
+
 struct gw_vm_config {
 	char name[CONFIG_NAME_SIZE], primary[CONFIG_NAME_SIZE], standby[CONFIG_NAME_SIZE];
 	char fence_command[GATEWAY_PATH_SIZE]; /* command run by /bin/sh; "": none */
 	uint64_t fence_timeout_ns;
 	bool fence_required;
+	int reprotect; /* enum gw_reprotect */
 	/* Addresses to probe, in network byte order. An address of 0 is not probed. */
 	uint32_t guest_address;
 	uint8_t guest_mac[6]; /* all 0: use the MAC in the guest's ARP replies */

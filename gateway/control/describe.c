@@ -212,9 +212,11 @@ json_t *describe_vm(const struct fleet *fleet, const struct fleet_vm *vm, uint64
 {
 	json_t *object = describe_brief(vm, now_ns);
 	json_t *more = json_pack(
-		"{s:s, s:s, s:o, s:o, s:[o, o], s:{s:o, s:o}, s:o, s:o, s:o, s:b, s:o}",
+		"{s:s, s:s, s:s, s:b, s:o, s:o, s:[o, o], s:{s:o, s:o}, s:o, s:o, s:o, s:b, s:o}",
 		"initial_primary", vm->config.host[VM_HOST_FIRST],
 		"initial_standby", vm->config.host[VM_HOST_SECOND],
+		"reprotect", vm->config.reprotect_auto ? "auto" : "ask", "wanted",
+		(int)vm->fsm.record.is_wanted,
 		"state_age_ms", age_ms(vm->fsm.entered_ns, now_ns), "liveness",
 		describe_liveness(&vm->fsm), "hosts", describe_host(vm, 0, now_ns),
 		describe_host(vm, 1, now_ns), "streams", "primary", describe_stream(vm, 0, now_ns),

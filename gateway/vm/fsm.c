@@ -143,7 +143,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	fsm->record.owner = owner;
 	fsm->record.state = to;
 	fsm->give_back_due = false;
-	vm_again_entered(fsm);
+	vm_again_entered(fsm, s->now_ns);
 	fsm->fencing = VM_FENCING_NONE;
 	fsm->entered_ns = s->now_ns;
 	fsm->protection.progress_ns = s->now_ns;
@@ -185,7 +185,9 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 {
 	struct vm_fsm *fsm = s->fsm;
 	bool in_use = fsm->record.state == VM_SYNCING || fsm->record.state == VM_PROTECTED;
-	bool was_own = fsm->again.is_own;
+	struct vm_ended ended = {.state = fsm->record.state,
+				 .lasted_ns = s->now_ns - fsm->entered_ns,
+				 .was_own = fsm->again.is_own};
 
 	if (vm_fsm_in_conflict(fsm)) {
 		vm_event(s, "conflict",
@@ -193,7 +195,7 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 		return;
 	}
 	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
-	vm_again_ended(fsm, was_own, s->now_ns);
+	vm_again_ended(fsm, &ended, s->now_ns);
 	fsm->release_due = in_use;
 	fsm->stop_due = true;
 }

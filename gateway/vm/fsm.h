@@ -158,6 +158,9 @@ struct vm_config {
 	/* The policy standby_lost. true: hold output until the standby is back. false: continue
 	 * unprotected in a new term */
 	bool standby_lost_hold;
+	/* The policy reprotect. true: protect the guest again by itself after a failover, or after
+	 * the protection has ended by a fault. false: an operator must ask */
+	bool reprotect_auto;
 };
 
 enum vm_command {
@@ -437,7 +440,8 @@ enum vm_again_when {
 	VM_AGAIN_SOON,    /* both hosts must be ready */
 };
 
-/* How the gateway protects the guest again by itself. Not journaled. See fsm_again.c. */
+/* How the gateway protects the guest again by itself. Not journaled; see also
+ * vm_record.is_wanted, which is. See fsm_again.c. */
 struct vm_again {
 	enum vm_again_when when;
 	/* why, with VM_AGAIN_SOON: a constant that follows the owner's name. Kept until the VM is
@@ -447,6 +451,8 @@ struct vm_again {
 	 * did */
 	bool is_own;
 	uint64_t next_ns; /* no attempt before this */
+	/* attempts that failed, and protections that ended soon, one after the other */
+	unsigned int n_failed;
 };
 
 /* All state of one VM's ownership. Plain data: a copy can be kept and restored. */
@@ -528,6 +534,11 @@ uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 /* Write to @text (@size bytes) what the standby does wrong. Call this only in
  * SYNCING and PROTECTED, while the standby takes no epochs. Returns @text. */
 const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size);
+
+/* Write to @text (@size bytes) when the gateway will protect the guest again by itself, and what
+ * prevents it. Call this only in UNPROTECTED, if again.when is not VM_AGAIN_NEVER. Returns
+ * @text. */
+const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size);
 
 /* Should a promoted guest be probed now? */
 bool vm_promoted_asks(const struct vm_fsm *fsm, uint64_t now_ns);

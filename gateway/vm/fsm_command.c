@@ -60,6 +60,11 @@ static void on_protect(struct vm_step *s)
 		      fsm->config->name, fsm->record.term);
 		return;
 	}
+	if (fsm->again.is_own && !fsm->op.id) {
+		/* the gateway has begun it already, so the operator waits for its end */
+		begin(s);
+		return;
+	}
 	if (fsm->record.state != VM_UNPROTECTED || fsm->op.id) {
 		reply(s, false, "busy", "%s is %s%s; wait, or `holdfastctl unprotect %s` first",
 		      fsm->config->name, vm_state_name(fsm->record.state),
@@ -77,14 +82,22 @@ static void on_protect(struct vm_step *s)
 		      vm_host_name(fsm, fsm->release_due ? owner : other));
 		return;
 	}
+	if (fsm->record.term > 0 && fsm->host[other].agent_state == WIRE_STATE_FENCED &&
+	    !vm_has_guest(&fsm->host[owner])) {
+		reply(s, false, "no-guest",
+		      "%s was fenced, and what it keeps of the guest may be all that is left of "
+		      "it: %s does not say that it has the guest; start it there first",
+		      vm_host_name(fsm, other), vm_host_name(fsm, owner));
+		return;
+	}
+	fsm->record.is_wanted = fsm->config->reprotect_auto;
 	vm_set_state(s, VM_PREPARING, owner, true, "operator asked for protection of %s on %s",
 		     fsm->config->name, vm_host_name(fsm, owner));
 	fsm->stop_due = false;
 	begin(s);
 }
 
-/* Is the host connected, and does it report that it has the guest, running or paused? */
-static bool has_guest(const struct vm_host *host)
+bool vm_has_guest(const struct vm_host *host)
 {
 	return host->up && host->reported && host->agent_state != WIRE_STATE_LOST &&
 	       (vm_agent_holds(host->agent_state) || host->agent_state == WIRE_STATE_RUNNING) &&
@@ -122,7 +135,7 @@ static void unprotect_failed(struct vm_step *s)
 		      vm_host_name(fsm, candidate));
 		return;
 	}
-	if (!has_guest(&fsm->host[vm_fsm_other(fsm)])) {
+	if (!vm_has_guest(&fsm->host[vm_fsm_other(fsm)])) {
 		reply(s, false, "no-guest",
 		      "%s does not say that it has the guest, so what %s holds may be all that is "
 		      "left of it, and would be given up: `holdfastctl failover %s` promotes it; "
@@ -131,6 +144,7 @@ static void unprotect_failed(struct vm_step *s)
 		      fsm->config->name, vm_host_name(fsm, vm_fsm_other(fsm)));
 		return;
 	}
+	vm_again_forget(fsm);
 	fsm->give_back_due = true;
 	begin(s);
 }
@@ -165,6 +179,18 @@ static void on_unprotect(struct vm_step *s)
 
 	switch (fsm->record.state) {
 	case VM_UNPROTECTED:
+		if (!fsm->release_due && fsm->record.is_wanted && !fsm->op.id) {
+			/* a new term, so that the journal has the operator's wish */
+			vm_again_forget(fsm);
+			vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true,
+				     "operator wants no protection");
+			fsm->stop_due = true;
+			reply(s, true, "done",
+			      "%s is unprotected in term %" PRIu64
+			      ", and will not be protected again by itself",
+			      fsm->config->name, fsm->record.term);
+			return;
+		}
 		if (!fsm->release_due) {
 			reply(s, true, "already", "%s is unprotected already%s", fsm->config->name,
 			      fsm->again.when != VM_AGAIN_NEVER
@@ -178,6 +204,7 @@ static void on_unprotect(struct vm_step *s)
 			      fsm->config->name);
 			return;
 		}
+		vm_again_forget(fsm);
 		vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "operator asked again");
 		fsm->release_due = fsm->stop_due = true;
 		break;

@@ -88,6 +88,8 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 	}
 	if (before == s->in->verdict && vm_fsm_in_conflict(fsm))
 		return; /* the event was given already, and in a conflict nothing else may follow */
+	if (!vm_fsm_in_conflict(fsm))
+		vm_again_forget(fsm); /* until an operator wants the next guest protected */
 	vm_end_protection(s, reason);
 	vm_finish_op(s, false, "guest-ended", "%s", reason);
 }

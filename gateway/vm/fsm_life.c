@@ -39,6 +39,7 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 		fsm->fencing = VM_FENCING_UNSURE;
 	detector_init(&fsm->detector, false, now_ns);
 	fsm->shadow_host = record->owner;
+	vm_again_init(fsm, now_ns);
 }
 
 void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns)

@@ -96,18 +96,33 @@ void vm_copy_ended(struct vm_fsm *fsm);
 /* Do not count the @gap_ns for which the gateway itself stood still. */
 void vm_copy_stalled(struct vm_fsm *fsm, uint64_t gap_ns);
 
-/* In fsm_again.c: the VM has entered a state. Forgets what the old state waited for. */
-void vm_again_entered(struct vm_fsm *fsm);
-/* Called when a protection or an attempt to begin one has ended, in UNPROTECTED. @was_own: the
- * gateway itself had begun it, so it tries again later. */
-void vm_again_ended(struct vm_fsm *fsm, bool was_own, uint64_t now_ns);
+/* What has ended, before the VM became UNPROTECTED. */
+struct vm_ended {
+	enum vm_state state; /* the state until then */
+	uint64_t lasted_ns;  /* how long the VM was in that state */
+	bool was_own;	     /* the gateway itself had begun the protection */
+};
+
+/* In fsm_again.c: called at the start with the journal's record. */
+void vm_again_init(struct vm_fsm *fsm, uint64_t now_ns);
+/* The VM has entered a state. Forgets what the old state waited for, and applies the policy. */
+void vm_again_entered(struct vm_fsm *fsm, uint64_t now_ns);
+/* Called in UNPROTECTED when a protection, or an attempt to begin one, has ended. If the gateway
+ * had begun it, it tries again, later each time. */
+void vm_again_ended(struct vm_fsm *fsm, const struct vm_ended *ended, uint64_t now_ns);
 /* In UNPROTECTED: protect the guest again at @at_ns at the earliest. @why as in struct vm_again. */
 void vm_again_plan(struct vm_fsm *fsm, enum vm_again_when when, const char *why, uint64_t at_ns);
-/* An operator wants no protection. */
+/* Nobody wants a protection any more: an operator said so, or the guest has ended. */
 void vm_again_forget(struct vm_fsm *fsm);
 /* Called at each report of the owner: begin a protection, if one is due and both hosts are
  * ready. */
 void vm_again_report(struct vm_step *s);
+/* Returns what prevents the other host from becoming the standby, as words that follow its name, or
+ * NULL. Call in UNPROTECTED. */
+const char *vm_protect_obstacle(const struct vm_fsm *fsm);
+/* In fsm_command.c: is the host connected, and does it report that it has the guest, running or
+ * paused? */
+bool vm_has_guest(const struct vm_host *host);
 
 /* In fsm_work.c: note the progress that @host reports. */
 void vm_on_work(struct vm_step *s, struct vm_host *host);

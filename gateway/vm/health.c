@@ -77,7 +77,12 @@ static bool is_unprotected_unheard(view_t *v)
 
 static bool is_suspended(view_t *v)
 {
-	return is_in(v, VM_UNPROTECTED) && v->fsm->again.when != VM_AGAIN_NEVER;
+	return is_in(v, VM_UNPROTECTED) && v->fsm->again.when == VM_AGAIN_COVERED;
+}
+
+static bool is_soon_again(view_t *v)
+{
+	return is_in(v, VM_UNPROTECTED) && v->fsm->again.when == VM_AGAIN_SOON;
 }
 
 static bool is_unprotected(view_t *v)
@@ -284,7 +289,8 @@ static const struct row {
 	 "is holdfast-agent running on {owner}?"},
 	{HEALTH_UNPROTECTED, is_suspended,
 	 "the protection is suspended; `holdfastctl events` says why",
-	 "it is protected again by itself once that is over and {standby} is connected"},
+	 "{again}"},
+	{HEALTH_UNPROTECTED, is_soon_again, "no copy is kept", "{again}"},
 	{HEALTH_UNPROTECTED, is_unprotected, "no copy is kept",
 	 "nothing by itself; `holdfastctl protect {vm}`"},
 	{HEALTH_PREPARING, is_preparing, "{standby} gets ready{standby-step}{standby-way}",

@@ -178,6 +178,11 @@ static void say_progress(view_t *v, char *text, size_t size)
 			       (unsigned int)left_s % 60);
 }
 
+static void say_again(view_t *v, char *text, size_t size)
+{
+	(void)vm_again_describe(v->fsm, v->now_ns, text, size);
+}
+
 static const struct {
 	const char *name;
 	void (*say)(view_t *v, char *text, size_t size);
@@ -208,6 +213,7 @@ static const struct {
 	{"room-free", say_room_free},
 	{"room-needed", say_room_needed},
 	{"progress", say_progress},
+	{"again", say_again},
 };
 
 /* Returns the index of the part whose name begins at @at and ends with a brace, or -1. */

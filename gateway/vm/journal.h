@@ -8,7 +8,8 @@
  *	web1 term=7 owner=alpha state=PROTECTED wall=1764000000000000000 sum=90f0c3a5d2e1b4f7
  *	db term=3 owner=beta state=UNPROTECTED wall=1764000000000000000 want=protect sum=...
  *
- * `want=protect` says that the gateway protects the VM again by itself (struct vm_record, is_wanted).
+ * `want=protect` says that the gateway protects the VM again by itself (is_wanted of struct
+ * vm_record).
  * The last line of each VM counts. The term of a VM never goes down from line to line. `sum` is the
  * XXH3-64 of the line's text before " sum=".
  *

@@ -2,7 +2,7 @@
  * fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
-#define AGAIN_MS 10000 /* ms between two attempts to protect the VM again */
+#define AGAIN_MS 10000 /* ms after the first failure; each further failure doubles the wait */
 
 static struct lab lab;
 
@@ -65,13 +65,16 @@ static void test_again_is_tried_again(void **state)
 	is_now(VM_UNPROTECTED, 4);
 	lab_run(&lab, AGAIN_MS, 3);
 	report(false, true);
+	is_now(VM_UNPROTECTED, 4);
+	lab_run(&lab, AGAIN_MS, 3); /* the end of the protection was the first failure */
+	report(false, true);
 	is_now(VM_PREPARING, 5);
 	/* The gateway also asks again later if the owner refuses. */
 	assert_true(lab_obey(&lab, 1));
 	lab_done(&lab, 0, WIRE_ORDER_FAILED, "not now");
 	is_now(VM_UNPROTECTED, 6);
 	lab_settle(&lab);
-	lab_run(&lab, AGAIN_MS, 3);
+	lab_run(&lab, 4 * AGAIN_MS, 3);
 	report(false, true);
 	is_now(VM_PREPARING, 7);
 }

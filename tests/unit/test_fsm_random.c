@@ -257,6 +257,7 @@ static void test_random(void **state)
 		lab.config.has_fence_command = run & 2;
 		lab.config.fence_required = run & 4;
 		lab.config.release_ns = run & 8 ? 150 * MS : 0;
+		lab.config.reprotect_auto = run & 16;
 		for (uint8_t h = 0; h < 2; h++)
 			lab_up(&lab, h);
 		for (int i = 0; i < 400; i++)

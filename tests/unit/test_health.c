@@ -55,6 +55,13 @@ static void break_suspended(void)
 	lab.fsm.again.when = VM_AGAIN_COVERED;
 }
 
+static void break_soon_again(void)
+{
+	lab.fsm.record.state = VM_UNPROTECTED;
+	lab.fsm.again.when = VM_AGAIN_SOON;
+	lab.fsm.again.next_ns = lab.now_ns + 31 * CLOCK_NS_PER_S;
+}
+
 static void break_preparing(void)
 {
 	lab.fsm.record.state = VM_PREPARING;
@@ -300,6 +307,7 @@ static void test_each_row(void **state)
 		{break_unprotected, HEALTH_UNPROTECTED, "holdfastctl protect web1"},
 		{break_unprotected_unheard, HEALTH_UNPROTECTED, "running on alpha?"},
 		{break_suspended, HEALTH_UNPROTECTED, "protected again by itself"},
+		{break_soon_again, HEALTH_UNPROTECTED, "protected again by itself in 00:31"},
 		{break_preparing, HEALTH_PREPARING, "beta gets ready"},
 		{break_syncing, HEALTH_SYNCING, "syncing 42 %, 00:31 left;"},
 		{break_syncing_disks, HEALTH_SYNCING, "syncing 7 %, 01:01:40 left;"},

@@ -93,7 +93,8 @@ static void test_compacts(void **state)
 
 	(void)state;
 	for (unsigned int i = 1; i <= VM_JOURNAL_LINES_MAX + 10; i++)
-		assert_int_equal(vm_journal_append(journal, "web1", "alpha", i, VM_PROTECTED, false), 0);
+		assert_int_equal(vm_journal_append(journal, "web1", "alpha", i, VM_PROTECTED,
+						   false), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_true(st.st_size < 4096);
 	assert_int_equal(vm_journal_find(journal, "web1")->term, VM_JOURNAL_LINES_MAX + 10);
@@ -174,7 +175,8 @@ static void test_every_damaged_byte(void **state)
 		assert_int_equal(vm_journal_doubt(journal, "web1", &error), i >= first - 1);
 		if (i >= first)
 			assert_int_equal(vm_journal_find(journal, "web1")->term, 1);
-		assert_int_equal(vm_journal_append(journal, "web1", "beta", 3, VM_PROTECTED, false), 0);
+		assert_int_equal(vm_journal_append(journal, "web1", "beta", 3, VM_PROTECTED,
+						   false), 0);
 		vm_journal_close(journal);
 		journal = open_journal();
 		assert_false(vm_journal_doubt(journal, "web1", &error));
@@ -293,7 +295,8 @@ static void test_failed_append(void **state)
 		if (vm_journal_append(journal, "web1", "beta", 2, VM_PROMOTING, false) == 0)
 			continue;
 		assert_int_equal(rename(gone, dir), 0);
-		assert_int_equal(vm_journal_append(journal, "web1", "beta", 3, VM_PROMOTING, false), 0);
+		assert_int_equal(vm_journal_append(journal, "web1", "beta", 3, VM_PROMOTING,
+						   false), 0);
 		vm_journal_close(journal);
 		journal = open_journal();
 		assert_int_equal(vm_journal_find(journal, "web1")->term, 3);

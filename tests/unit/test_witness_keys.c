@@ -30,7 +30,8 @@ static int open_fixture(void **state)
 	memset(&beta, 0, sizeof(beta));
 	vm = fleet_find_vm(f.fleet, "web1");
 	vm->config.standby_timeout_ns = 600000 * MS; /* no streams in this test */
-	assert_int_equal(vm_journal_append(f.journal, "web1", "alpha", TERM, VM_PROTECTED, false), 0);
+	assert_int_equal(vm_journal_append(f.journal, "web1", "alpha", TERM, VM_PROTECTED,
+					   false), 0);
 	vm->fsm.record = (struct vm_record){.term = TERM, .owner = 0, .state = VM_PROTECTED};
 	return 0;
 }

@@ -1,0 +1,280 @@
+/* test_fsm_again.c - tests the policy `reprotect = auto`: when the gateway protects a guest again
+ * by itself, when it does not, and how long it waits between two attempts. fsm_lab.h checks the
+ * rules. */
+#include "fsm_lab.h"
+
+static struct lab lab;
+
+static int start(void **state)
+{
+	(void)state;
+	lab_connect_both(&lab);
+	lab.config.reprotect_auto = true;
+	lab_protect(&lab);
+	return 0;
+}
+
+static void is_now(enum vm_state state, uint8_t owner)
+{
+	assert_int_equal(lab.journal.state, state);
+	assert_int_equal(lab.journal.owner, owner);
+}
+
+/* The owner's host dies, and the other host promotes the guest. */
+static void fail_over(void)
+{
+	uint8_t old = lab.journal.owner, to = (uint8_t)(1 - old);
+
+	lab_down(&lab, old);
+	lab_run(&lab, 600, 1u << to);
+	assert_true(lab_obey(&lab, to));
+	is_now(VM_UNPROTECTED, to);
+	lab_report(&lab, to);
+}
+
+/* Host @h comes back with its stopped guest, as a host that was cut off. */
+static void come_back(uint8_t h)
+{
+	lab_up(&lab, h);
+	lab_report(&lab, h);
+	lab_settle(&lab);
+}
+
+static void test_after_a_failover(void **state)
+{
+	(void)state;
+	fail_over();
+	lab_run(&lab, 5000, 2);
+	lab_report(&lab, 1);
+	is_now(VM_UNPROTECTED, 1); /* there is nobody to stand by */
+	come_back(0);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);
+	lab_report(&lab, 1);
+	is_now(VM_PREPARING, 1);
+	assert_non_null(strstr(lab.last_state, "beta runs the guest unprotected: protecting it"));
+	lab_settle(&lab);
+	lab_ack(&lab, 1);
+	is_now(VM_PROTECTED, 1);
+	fail_over(); /* and the other way round */
+	come_back(1);
+	lab_report(&lab, 0);
+	is_now(VM_PREPARING, 0);
+}
+
+/* The standby's host @h dies, its protection ends, and it comes back. */
+static void lose_standby(uint8_t h)
+{
+	lab_down(&lab, h);
+	lab.standby_owes = true;
+	lab_run(&lab, 6000, 2 - h);
+	is_now(VM_UNPROTECTED, (uint8_t)(1 - h));
+	lab_settle(&lab);
+	lab.standby_owes = false;
+	lab.peer[h].state = WIRE_STATE_IDLE;
+	come_back(h);
+	lab_report(&lab, (uint8_t)(1 - h));
+	/* a standby that comes and goes must not cause copy after copy */
+	is_now(VM_UNPROTECTED, (uint8_t)(1 - h));
+}
+
+static void test_ask(void **state)
+{
+	(void)state;
+	lab_start_protected(&lab);
+	fail_over();
+	come_back(0);
+	lab_run(&lab, 60000, 3);
+	lab_report(&lab, 1);
+	is_now(VM_UNPROTECTED, 1);
+}
+
+static void test_after_a_lost_standby(void **state)
+{
+	(void)state;
+	lose_standby(1);
+	lab_run(&lab, 10000, 3);
+	lab_report(&lab, 0);
+	is_now(VM_PREPARING, 0);
+}
+
+/* STANDBY_START may end a stopped guest. So the owner must have said that it has the guest. */
+static void test_fenced_host_waits_for_the_owner(void **state)
+{
+	(void)state;
+	fail_over();
+	lab.peer[1].state = WIRE_STATE_FAILED; /* the promoted guest has ended */
+	lab_report(&lab, 1);
+	come_back(0);
+	lab_run(&lab, 60000, 3);
+	lab_report(&lab, 1);
+	is_now(VM_UNPROTECTED, 1);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	assert_string_equal(lab.last_reply.code, "no-guest");
+	is_now(VM_UNPROTECTED, 1);
+	lab.peer[1].state = WIRE_STATE_RUNNING;
+	lab_report(&lab, 1);
+	is_now(VM_PREPARING, 1);
+}
+
+static void test_unprotect_is_kept(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	lab_settle(&lab);
+	for (int i = 0; i < 2; i++) {
+		lab_run(&lab, 60000, 3);
+		lab_report(&lab, 0);
+		is_now(VM_UNPROTECTED, 0);
+		lab_restart(&lab);
+		come_back(0);
+		come_back(1);
+	}
+}
+
+/* `unprotect` between two attempts. */
+static void test_unprotect_while_it_waits(void **state)
+{
+	(void)state;
+	fail_over();
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_true(lab.replied && lab.last_reply.ok);
+	lab_restart(&lab);
+	come_back(1);
+	come_back(0);
+	lab_run(&lab, 60000, 3);
+	lab_report(&lab, 1);
+	is_now(VM_UNPROTECTED, 1);
+}
+
+static void test_restarts_remember(void **state)
+{
+	(void)state;
+	fail_over();
+	lab_restart(&lab);
+	come_back(1);
+	come_back(0);
+	lab_report(&lab, 1);
+	is_now(VM_PREPARING, 1);
+
+	/* A VM that was protected under `ask` counts as wanted. */
+	lab_start_protected(&lab);
+	lab.config.reprotect_auto = true;
+	lab_restart(&lab);
+	assert_true(lab.fsm.record.is_wanted);
+	/* And `ask` forgets. */
+	lab.journal.is_wanted = true;
+	lab.config.reprotect_auto = false;
+	lab_restart(&lab);
+	assert_false(lab.fsm.record.is_wanted);
+}
+
+/* A guest that has shut itself down is nobody's wish any more. */
+static void test_guest_shut_down(void **state)
+{
+	(void)state;
+	lab_report_verdict(&lab, 0, WIRE_VERDICT_SHUTDOWN);
+	is_now(VM_UNPROTECTED, 0);
+	lab_settle(&lab);
+	lab_run(&lab, 60000, 3);
+	lab_report(&lab, 0);
+	is_now(VM_UNPROTECTED, 0);
+}
+
+/* Let attempts fail, and check that each wait is twice as long as the last, up to 640 s. */
+static void test_waits_grow(void **state)
+{
+	uint64_t wait_ms = 10000;
+
+	(void)state;
+	fail_over();
+	come_back(0);
+	for (int i = 0; i < 9; i++) {
+		lab_report(&lab, 1);
+		is_now(VM_PREPARING, 1);
+		lab_done(&lab, 0, WIRE_ORDER_FAILED, "no room");
+		is_now(VM_UNPROTECTED, 1);
+		lab_settle(&lab);
+		lab_run(&lab, wait_ms - 1000, 3);
+		lab_report(&lab, 1);
+		is_now(VM_UNPROTECTED, 1);
+		lab_run(&lab, 1000, 3);
+		wait_ms = wait_ms < 640000 ? 2 * wait_ms : wait_ms;
+	}
+	lab_report(&lab, 1);
+	is_now(VM_PREPARING, 1);
+	lab_settle(&lab);
+	lab_ack(&lab, 1);
+	is_now(VM_PROTECTED, 1);
+	/* After a protection that lasted, and after a promotion, the waits begin anew. */
+	lab.now_ns += 700000 * MS;
+	lab_report(&lab, 1);
+	lose_standby(0);
+	lab_run(&lab, 10000, 3);
+	lab_report(&lab, 1);
+	is_now(VM_PREPARING, 1);
+	lab_settle(&lab);
+	lab_ack(&lab, 1);
+	fail_over();
+	come_back(1);
+	lab_report(&lab, 0);
+	is_now(VM_PREPARING, 0);
+	lab_done(&lab, 1, WIRE_ORDER_FAILED, "no room");
+	lab_settle(&lab);
+	lab_run(&lab, 10000, 3);
+	lab_report(&lab, 0);
+	is_now(VM_PREPARING, 0);
+}
+
+/* An operator who says `protect` during the gateway's own attempt waits for its end. */
+static void test_protect_joins(void **state)
+{
+	(void)state;
+	fail_over();
+	come_back(0);
+	lab_report(&lab, 1);
+	is_now(VM_PREPARING, 1);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	assert_false(lab.replied);
+	lab_settle(&lab);
+	lab_ack(&lab, 1);
+	is_now(VM_PROTECTED, 1);
+	assert_true(lab.replied && lab.last_reply.ok);
+}
+
+/* What the operator reads while it waits. */
+static void test_words(void **state)
+{
+	char text[VM_TEXT_MAX];
+
+	(void)state;
+	fail_over();
+	assert_non_null(strstr(vm_again_describe(&lab.fsm, lab.now_ns, text, sizeof(text)),
+			       "but alpha is not connected"));
+	come_back(0);
+	assert_string_equal(vm_again_describe(&lab.fsm, lab.now_ns, text, sizeof(text)),
+			    "it is protected again by itself now");
+	lab_report(&lab, 1);
+	lab_done(&lab, 0, WIRE_ORDER_FAILED, "no room");
+	lab_settle(&lab);
+	assert_non_null(strstr(vm_again_describe(&lab.fsm, lab.now_ns, text, sizeof(text)),
+			       "by itself in 00:10; `holdfastctl protect web1` does not wait"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_after_a_failover, start),
+		cmocka_unit_test(test_ask),
+		cmocka_unit_test_setup(test_after_a_lost_standby, start),
+		cmocka_unit_test_setup(test_fenced_host_waits_for_the_owner, start),
+		cmocka_unit_test_setup(test_unprotect_is_kept, start),
+		cmocka_unit_test_setup(test_unprotect_while_it_waits, start),
+		cmocka_unit_test_setup(test_restarts_remember, start),
+		cmocka_unit_test_setup(test_guest_shut_down, start),
+		cmocka_unit_test_setup(test_waits_grow, start),
+		cmocka_unit_test_setup(test_protect_joins, start),
+		cmocka_unit_test_setup(test_words, start),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
