@@ -66,6 +66,12 @@ static const struct config_enum_name gateway_lost_policies[] = {
 	{NULL, 0},
 };
 
+static const struct config_enum_name fenced_guests[] = {
+	{"keep", AGENT_FENCED_GUEST_KEEP},
+	{"end", AGENT_FENCED_GUEST_END},
+	{NULL, 0},
+};
+
 #define AGENT struct agent_config
 #define VM    struct agent_vm_config
 
@@ -157,6 +163,11 @@ static const struct config_key vm_keys[] = {
 	CONFIG_KEY("vm", "peer", STRING, VM, peer, "", 0, 0,
 		   "the VM's other host, as NAME@ADDRESS:PORT: the name in its certificate, and "
 		   "its peer_listen"),
+	CONFIG_KEY_ENUM("vm", "fenced_guest", fenced_guests, VM, fenced_guest, "keep",
+			"the stopped guest of a host that was outvoted, when this host is to be "
+			"the standby: an operator ends its QEMU; or the agent does"),
+	CONFIG_KEY("vm", "fenced_guest_keep_s", U32, VM, fenced_guest_keep_s, "0", 0, 31622400,
+		   "fenced_guest = end keeps that guest for a look for that long after the fence"),
 	CONFIG_KEY("vm", "disk_ring_bytes", SIZE, VM, disk_ring_bytes, "64M", 1048576,
 		   UINT64_C(4) << 30,
 		   "for each disk: limit of the guest's writes that are not committed; beyond it "

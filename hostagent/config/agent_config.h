@@ -38,6 +38,12 @@ enum agent_durability {
 	AGENT_DURABILITY_MEMORY	 = 2, /* no host */
 };
 
+/* What becomes of a guest that was fenced here, once this host is to be the standby. */
+enum agent_fenced_guest {
+	AGENT_FENCED_GUEST_KEEP = 0, /* an operator ends its QEMU */
+	AGENT_FENCED_GUEST_END	= 1, /* the agent ends it (vm/vm_end_private.h) */
+};
+
 /* The sections [vm] and [standby] of one VM's file. */
 struct agent_vm_config {
 	/* The VM's name. If the VM's file has errors: the file's name without .ini. If that is no
@@ -75,6 +81,8 @@ struct agent_vm_config {
 	int second_stage;	  /* enum stage_mode */
 	int gateway_lost;	  /* enum agree_policy */
 	uint64_t gateway_lost_ns; /* the gateway counts as lost after being silent for this long */
+	int fenced_guest;	      /* enum agent_fenced_guest */
+	uint32_t fenced_guest_keep_s; /* for `end`: the guest is kept for this long */
 	/* the VM's other host, as NAME@ADDRESS:PORT; "" if none is given */
 	char peer[CONFIG_NAME_SIZE + 24];
 	/* `peer`, parsed; "" if `peer` is "" */

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "vm/vm_end_private.h"
 #include "vm/vm_fence_private.h"
 #include "vm/vm_hold_private.h"
 #include "vm/vm_private.h"
@@ -244,11 +245,11 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 	if (vm->engine)
 		return error_set(ret_error, -EBUSY, "this host is the primary of %s",
 				 vm->config->name);
-	if (vm->role == VM_ROLE_FENCED || vm->is_unsure) {
+	r = vm_end_fenced(vm, q->term, VM_END_TIMEOUT_NS, ret_error);
+	if (r == 0 && (vm->role == VM_ROLE_FENCED || vm->is_unsure))
 		r = vm_hold_need_no_guest(vm->config, ret_error);
-		if (r < 0)
-			return r;
-	}
+	if (r < 0)
+		return r;
 	r = standby_start_qemu(vm->standby, q->term, ret_error);
 	if (r == 0) /* the standby uses the tap now, and an old hold would silence its guest */
 		r = vm_hold_remove_left(vm->config, vm->pin_dir, ret_error);

@@ -21,8 +21,7 @@ AUTO_DEFINE(json_t *, json_decref)
 #define AGAIN_NS CLOCK_NS_PER_S          /* how often to ask a QEMU that does not answer, or that
 					  * has a stopped guest */
 
-/* Ask QEMU whether the guest runs. Returns 1 if it runs; 0 if it does not; -errno. */
-static int is_running(struct qmp *qmp)
+int vm_fence_is_running(struct qmp *qmp)
 {
 	AUTO(json_decref) json_t *answer = NULL;
 	json_t *running;
@@ -36,18 +35,17 @@ static int is_running(struct qmp *qmp)
 
 static int stop_and_look(struct qmp *qmp, bool *ret_was_running)
 {
-	int r = is_running(qmp);
+	int r = vm_fence_is_running(qmp);
 
 	*ret_was_running = r == 1;
 	if (r == 1)
 		r = qmp_execute(qmp, "stop", NULL, QMP_NS, NULL);
 	if (r == 0 && *ret_was_running)
-		r = is_running(qmp);
+		r = vm_fence_is_running(qmp);
 	return r == 1 ? -ETIMEDOUT : r;
 }
 
-/* Stop the guest whose monitor is at @path. */
-static int stop_at(const char *path, struct vm_fence_found *found, struct error *ret_error)
+int vm_fence_stop_at(const char *path, struct vm_fence_found *found, struct error *ret_error)
 {
 	bool was_running = false;
 	struct qmp *qmp;
@@ -78,10 +76,10 @@ int vm_fence_stop_guest(const struct agent_vm_config *config, const char *run_di
 	int r, second = 0;
 
 	*ret_found = (struct vm_fence_found){0};
-	r = stop_at(config->qmp, ret_found, ret_error);
+	r = vm_fence_stop_at(config->qmp, ret_found, ret_error);
 	if (!has_standby && snprintf(promoted, sizeof(promoted), "%s/%s.standby.qmp", run_dir,
 				     config->name) < (int)sizeof(promoted))
-		second = stop_at(promoted, ret_found, ret_error);
+		second = vm_fence_stop_at(promoted, ret_found, ret_error);
 	return r < 0 ? r : second;
 }
 
@@ -180,6 +178,14 @@ static void describe(struct vm *vm, int error, const struct vm_fence_found *foun
 				"stopped; end its QEMU (monitor %s), and let nothing start it here "
 				"by itself",
 				(int)found->pid, why, vm->config->qmp);
+	else if (vm->config->fenced_guest == AGENT_FENCED_GUEST_END)
+		(void)error_set(text, error,
+				"the guest that was fenced here (QEMU pid %d) is still there, "
+				"stopped; `protect` ends it%s",
+				(int)found->pid,
+				vm->config->fenced_guest_keep_s > 0
+					? " once fenced_guest_keep_s is over"
+					: "");
 	else
 		(void)error_set(text, error,
 				"the guest that was fenced here is still there, stopped; end its "

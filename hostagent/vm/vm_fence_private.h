@@ -26,6 +26,7 @@
 #include "base/error.h"
 #include "config/agent_config.h"
 
+struct qmp;
 struct vm;
 
 struct vm_fence_found {
@@ -33,6 +34,14 @@ struct vm_fence_found {
 	bool was_running; /* the guest in it ran and had to be stopped */
 	pid_t pid;	/* QEMU's process; valid if is_there */
 };
+
+/* Ask QEMU whether the guest runs. Returns 1 if it runs; 0 if it does not; -errno. */
+int vm_fence_is_running(struct qmp *qmp) __attribute__((warn_unused_result));
+
+/* Stop the guest whose monitor is at @path ("": none), and check that it is stopped. Adds to *found
+ * what was found. Blocks for up to 15 s. Returns what vm_fence_stop_guest() returns. */
+int vm_fence_stop_at(const char *path, struct vm_fence_found *found, struct error *ret_error)
+	__attribute__((warn_unused_result));
 
 /* Stop a guest of this VM that may be running here, and check that it is stopped. Asks the QEMU at
  * [vm] qmp. If @has_standby is false, also asks the QEMU that an earlier agent promoted. Blocks for

@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "wire/limits.h"
 
@@ -70,6 +72,20 @@ int vm_role_load(const char *run_dir, const char *role_dir, const char *vm, enum
 		return r;
 	*ret_role = VM_ROLE_NONE;
 	*ret_term = 0;
+	return 0;
+}
+
+int vm_role_time(const char *role_dir, const char *vm, uint64_t *ret_wall_ns)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	int r = role_path(role_dir, vm, path);
+
+	if (r < 0)
+		return r;
+	if (stat(path, &st) < 0)
+		return -errno;
+	*ret_wall_ns = (uint64_t)st.st_mtim.tv_sec * CLOCK_NS_PER_S + (uint64_t)st.st_mtim.tv_nsec;
 	return 0;
 }
 

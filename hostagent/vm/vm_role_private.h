@@ -33,6 +33,11 @@ enum vm_role {
 int vm_role_load(const char *run_dir, const char *role_dir, const char *vm, enum vm_role *ret_role,
 		 uint64_t *ret_term, bool *ret_is_booted) __attribute__((warn_unused_result));
 
+/* Find when the role in @role_dir was recorded, as wall time. Returns 0; -ENOENT: there is no such
+ * file; other -errno. */
+int vm_role_time(const char *role_dir, const char *vm, uint64_t *ret_wall_ns)
+	__attribute__((warn_unused_result));
+
 /* Record the role in both directories, first in @role_dir. Returns 0 or -errno. On error the file
  * in @run_dir is unchanged; vm_role_load() prefers this file. Blocks on @role_dir's disk. */
 int vm_role_store(const char *run_dir, const char *role_dir, const char *vm, enum vm_role role,

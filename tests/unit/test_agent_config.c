@@ -89,7 +89,23 @@ static void a_plain_pair_of_files(void **state)
 	assert_int_equal(config.vms[1].codec, PAGE_FEATURE_XRLE);
 	assert_int_equal(config.vms[0].witness_ns, 10000000);
 	assert_int_equal(config.vms[1].witness_ns, 0);
+	assert_int_equal(config.vms[0].fenced_guest, AGENT_FENCED_GUEST_KEEP);
+	assert_int_equal(config.vms[0].fenced_guest_keep_s, 0);
 	assert_string_equal(config.vms[1].command, "qemu-system-x86_64 -m 256\n");
+	agent_config_done(&config);
+}
+
+static void a_fenced_guest_may_be_ended(void **state)
+{
+	struct agent_config config;
+	struct error error;
+
+	(void)state;
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\nfenced_guest = end\n"
+		     "fenced_guest_keep_s = 86400\n");
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_int_equal(config.vms[0].fenced_guest, AGENT_FENCED_GUEST_END);
+	assert_int_equal(config.vms[0].fenced_guest_keep_s, 86400);
 	agent_config_done(&config);
 }
 
@@ -128,6 +144,10 @@ static void faults_name_the_place(void **state)
 	put(other_path, "[vm]\nname = web2\ntap = tap1\nqmp = /q2\n");
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqpm = /run/q\n");
 	expect_fault("web1", "web1.ini:4");
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /run/q\nfenced_guest = quit\n");
+	expect_fault("web1", "web1.ini:5");
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /run/q\nfenced_guest_keep_s = 1d\n");
+	expect_fault("web1", "web1.ini:5");
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /run/q\ncodec = gzip\n");
 	expect_fault("web1", "web1.ini:5");
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /run/q\nwitness_ms = 1001\n");
@@ -432,6 +452,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_plain_pair_of_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_fenced_guest_may_be_ended, setup, teardown),
 		cmocka_unit_test_setup_teardown(faults_name_the_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(taps_are_a_list, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_disk_log_is_on_a_disk, setup, teardown),

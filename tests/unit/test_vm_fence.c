@@ -7,75 +7,34 @@
 
 #include <cmocka.h>
 
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "monitor_peer.h"
+#include "qemu_process.h"
 #include "vm/vm_fence_private.h"
 #include "vm/vm_private.h"
 
-/* Memory shared by the test and the process that plays QEMU. */
-struct shared {
-	_Atomic bool runs;
-	_Atomic int n_clients;
-};
-
-static struct shared *shared;
+static struct qemu_shared *shared;
 static char directory[64], path[96];
 static struct agent_config agent;
 static struct agent_vm_config config;
 static struct vm vm;
 
-static void answer(int fd, const char *command)
-{
-	if (strstr(command, "\"stop\""))
-		shared->runs = false;
-	if (strstr(command, "query-status"))
-		(void)monitor_say(fd, shared->runs ? "{\"return\": {\"running\": true}}\r\n"
-						   : "{\"return\": {\"running\": false}}\r\n");
-	else
-		(void)monitor_say(fd, MONITOR_OK);
-}
-
 static pid_t start_qemu(void)
 {
-	int listener = monitor_listen(path), fd;
-	char text[512];
-	pid_t pid;
+	pid_t pid = qemu_start_process(shared, path, true);
 
-	assert_true(listener >= 0);
-	shared->runs = true;
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid > 0) {
-		close(listener);
-		return pid;
-	}
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* end this process even if the test fails */
-	/* the socket is made in this process, so that its credentials name this process */
-	listener = monitor_listen(path);
-	while ((fd = accept(listener, NULL, NULL)) >= 0) {
-		shared->n_clients++;
-		(void)monitor_say(fd, MONITOR_GREETING);
-		while (monitor_hear(fd, text, sizeof(text)))
-			answer(fd, text);
-		close(fd);
-	}
-	_exit(0);
+	assert_true(pid > 0);
+	return pid;
 }
 
 static void end_qemu(pid_t pid)
 {
-	assert_int_equal(kill(pid, SIGKILL), 0);
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_true(qemu_end_process(pid));
 }
 
 /* Do what the agent's worker does. Each time that a check is due, look for a guest that must not
@@ -98,10 +57,9 @@ static void wake(void *arg)
 static int setup(void **state)
 {
 	(void)state;
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-		      0);
+	shared = qemu_share();
 	strcpy(directory, "/tmp/test_vm_fence.XXXXXX");
-	if (shared == MAP_FAILED || !mkdtemp(directory))
+	if (!shared || !mkdtemp(directory))
 		return -1;
 	snprintf(path, sizeof(path), "%s/qmp", directory);
 	strcpy(config.name, "web1");
