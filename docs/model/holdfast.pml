@@ -95,6 +95,9 @@ bool p_copies, p_stuck, p_copied;   /* it copies a disk again, and seals nothing
 #else
 #define P_COPIES false
 #endif
+#if defined(END)
+bool p_ended;			    /* its old guest was ended; it stands by */
+#endif
 byte p_released;		    /* last epoch of which output left */
 bool p_free;			    /* output left that no epoch holds */
 
@@ -130,6 +133,9 @@ byte beat_age = LEASE;
 bool m_verdict;
 #if defined(LIE) || defined(BUG_ONE_VOICE)
 byte m_lie; /* P's, who is fenced: that it runs the guest in this term */
+#endif
+#if defined(END)
+byte m_start; /* STANDBY_START for P; a set of terms */
 #endif
 #if defined(BUG_ONE_VOICE) || defined(OLD_JOURNAL)
 bool m_fence_s;
@@ -228,6 +234,21 @@ inline p_enter(t) /* a term that it agreed to: what was said in the old one is v
 	m_epoch_pg = 0; m_epoch_gs = 0;
 }
 
+inline p_fence(t)
+{
+	p_role = FENCED;
+	p_enter(t);
+	p_mode = DROP; p_run = false; p_lease = 0
+}
+
+#if defined(END)
+inline p_end() /* a guest that has ended by itself has nothing to lose */
+{
+	p_ended = true;
+	must(NO_RELEASED_OUTPUT_IS_LOST, m_verdict || (s_phase == OWNER && p_released <= s_base))
+}
+#endif
+
 proctype P()
 {
 	byte k, n;
@@ -298,12 +319,21 @@ end:	do
 		m_verdict = true;
 	   }
 	/* orders */
-	:: atomic { p_alive && m_fence >> (p_term + 1) ->
-		p_role = FENCED;
-		p_term = (HAS(m_fence, 3) -> 3 : 2);
-		p_enter(p_term);
-		p_mode = DROP; p_run = false; p_lease = 0;
+	:: atomic { p_alive && m_fence >> (p_term + 1) -> p_fence((HAS(m_fence, 3) -> 3 : 2)) }
+#if defined(END)
+	/* STANDBY_START: who is fenced already ends the old guest, who serves is only fenced */
+	:: atomic { (P_SERVES || (p_alive && p_role == FENCED)) && !p_ended && m_start >> (p_term + 1) ->
+#if defined(BUG_END_UNFENCED)
+		p_fence((HAS(m_start, 3) -> 3 : 2));
+		p_end()
+#else
+		if
+		:: p_role == FENCED -> p_end()
+		:: else -> p_fence((HAS(m_start, 3) -> 3 : 2))
+		fi
+#endif
 	   }
+#endif
 	:: atomic { P_SERVES && m_unprotect >> p_term ->
 		p_enter((HAS(m_unprotect, 3) -> 3 : 2));
 		p_role = RUNNING; p_mode = PASS; p_run = true; p_lease = 0
@@ -451,8 +481,19 @@ end:	do
 		g_ordered = true; ADD(m_promote, g_term) }
 	:: atomic { G_OBEYED && g_owner_s && g_state != ALONE && HAS(m_promoted, g_term) ->
 		g_enter(ALONE); g_silence = PATIENCE }
+#if defined(END)
+	:: atomic { G_MAY_ACT && g_owner_s && g_state == ALONE && !HAS(m_fence, g_term) && !HAS(m_start, g_term) ->
+		ADD(m_fence, g_term) }
+	/* `protect`: P is to be the standby, once S has said that it runs the guest */
+#if defined(BUG_END_UNCONFIRMED)
+	:: atomic { G_MAY_ACT && g_state == PROMOTING && !HAS(m_start, g_term) -> ADD(m_start, g_term) }
+#endif
+	:: atomic { G_MAY_ACT && g_owner_s && g_state == ALONE && g_term < TERMS && HAS(m_promoted, g_term) && !calm ->
+		g_journal(g_term + 1, true, ALONE, false); ADD(m_start, g_term) }
+#else
 	:: atomic { G_MAY_ACT && g_owner_s && g_state == ALONE && !HAS(m_fence, g_term) ->
 		ADD(m_fence, g_term) }
+#endif
 	/* it said no, or nothing in time */
 	:: atomic { g_alive && g_state == PROMOTING && g_ordered && !HAS(m_promoted, g_term) &&
 		    (HAS(m_refused, g_term) || ORDER_TIMES_OUT) -> g_enter(FAILED) }
