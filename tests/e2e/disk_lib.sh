@@ -9,6 +9,7 @@
 #	disk_switch_off PID           end the databases and the guest cleanly; PID is its QEMU
 #	disk_check IMAGE              fail unless the file system, both databases and every acknowledged write are sound
 #	disk_snapshot HOST COPY       like disk_check, for the image that the guest on HOST uses now; COPY is a scratch file
+#	disk_signal_server HOST KILL  send a signal to the server that receives the writes of the guest's disk
 #	disk_crashed IMAGE COPY       copy IMAGE to the raw COPY and replay the journal in it, as the guest does after a crash
 #
 # The clients' STATUS files (db_client.py) are TEST_TMP/redis.json and TEST_TMP/sqlite.json.
@@ -253,6 +254,15 @@ disk_server_pid() # HOST
 		[[ $(<"/proc/$pid/comm") != nbdkit ]] || echo "$pid"
 	done
 } 2>/dev/null
+
+disk_signal_server() # HOST SIGNAL
+{
+	local pid
+
+	pid=$(disk_server_pid "$1")
+	[[ $pid =~ ^[0-9]+$ ]] || fail "one server of a disk should run on $1: $pid"
+	kill -s "$2" "$pid"
+}
 
 # Remove the last write from redis's log in a clean image.
 disk_forget_one() # IMAGE

@@ -9,6 +9,7 @@
 #	fault_start                            like scene_start, with daemons that have fault points
 #	fault_arm primary before_stop:3        let the next agent die at its third pass of point before_stop
 #	fault_strike primary 30                start to count the passes; wait up to 30 s for the agent to die
+#	fault_slow_copy 6                      let the next copy of the guest's disk take 6 s
 #	FAULT_ON, FAULT_OFF                    the host that runs the guest, and the other host
 TOPO_STP=0 # no spanning tree, which would make each `protect` take about 3 s longer; tests/e2e and test_network have it
 # shellcheck source=tests/e2e/cluster_lib.sh
@@ -118,6 +119,18 @@ fault_watch()
 		"c-$FAULT_ON,b-$FAULT_ON" "$(fault_pid_of "$FAULT_ON")" $FAULT_PIDS
 	FAULT_WATCH=$TOPO_PID
 	scene_until 10 grep -qs watching "$TEST_TMP/watch.log" || fail "no watcher"
+}
+
+# Limit the speed of the copy of the guest's disk that is made next: it takes SECONDS. A copy that runs now is not
+# slowed down. TEST_TMP/slow.log has the line "slow" once the next one has begun.
+fault_slow_copy() # SECONDS
+{
+	local bytes
+
+	bytes=$(stat -c %s "${GUEST_DISK[$FAULT_ON]}")
+	topo_spawn "$FAULT_ON" "$TEST_TMP/slow.log" python3 "$SRC/tests/fault/slow_copy.py" \
+		"$TOPO_DIR/$FAULT_ON/qmp-look" $((bytes / $1))
+	scene_until 10 grep -qs watching "$TEST_TMP/slow.log" || fail "no copy can be slowed down: $(<"$TEST_TMP/slow.log")"
 }
 
 fault_is_empty() { [[ -z $(topo_pids "$1") ]]; } # HOST
