@@ -141,16 +141,20 @@ def is_good(result):
         all(result["kills_by_kind"].get(kind, 0) >= n for kind, n in result["wanted_by_kind"].items())
 
 
-def report(options):
-    result = figures(options)
+def publish(options, result, text, good):
+    """Write the result as JSON, print it with @text, and return the exit status: @good says whether it is good."""
     if options.json: # replaces the file at once: it may hold the sum of earlier sittings
         with open(options.json + ".new", "w", encoding="ascii") as f:
             json.dump(result, f, indent=1)
             f.write("\n")
         os.replace(options.json + ".new", options.json)
     if not options.quiet:
-        show(result)
-    return 0 if is_good(result) else 1
+        text(result)
+    return 0 if good(result) else 1
+
+
+def report(options):
+    return publish(options, figures(options), show, is_good)
 
 
 def main():

@@ -64,6 +64,13 @@ import json, sys
 print(json.load(sys.stdin)["counters"][sys.argv[1]])' "$1"
 }
 
+# Print how many bytes HOST has sent into the backup network.
+scene_sent_bytes() # HOST
+{
+	topo_in net ip -s -j link show "b-$1" |
+		python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["stats64"]["rx"]["bytes"])'
+}
+
 # Discard the lines that the client has printed so far.
 scene_drain()
 {
