@@ -1,4 +1,4 @@
-# kills_lib.sh - the clients of bench_kills, and what they have seen. A guest has two databases on a
+# kills_lib.sh - the clients of bench_kills and bench_life, and what they have seen. A guest has two databases on a
 # disk. To be sourced (bash) after fault_lib.sh and disk_lib.sh.
 #
 #	start_client redis            like disk_client_start, for a client that is patient
