@@ -535,7 +535,8 @@ int engine_epoch(struct engine *e)
 	e->epochs.dirty_expected = (e->epochs.dirty_expected + result.n_dirty_pages - n_stale) / 2;
 	kept_before = e->figures.last_kind == SEAL_KEEP;
 	engine_figures_sealed(&e->figures, &result, kind,
-			      protect_stale(kind == SEAL_KEEP, kept_before, n_unchanged));
+			      protect_stale(kind == SEAL_KEEP, kept_before, n_unchanged),
+			      engine_is_holding(e));
 	e->figures.bytes_sent += counts.epoch_bytes;
 	engine_stream_pace(e);
 	engine_stream_send(e);

@@ -80,11 +80,13 @@
 #define ENGINE_PUBLISH_NS      (200 * CLOCK_NS_PER_MS)
 
 struct engine_figures {
-	struct hist pause_ns;
+	struct hist pause_ns; /* pauses of epochs whose output was held */
 	struct hist stop_ns, scan_ns, copy_ns, device_ns, cont_ns; /* parts of pause_ns */
-	struct hist dirty_pages; /* number of dirty pages of each epoch */
+	/* Pauses of epochs whose output left at once: the disks are copied during these. */
+	struct hist unheld_pause_ns;
+	struct hist dirty_pages; /* number of dirty pages of each epoch in pause_ns */
 	struct hist commit_ns;	 /* time from the end of the pause to the commit */
-	struct hist interval_ns; /* time from one seal to the next */
+	struct hist interval_ns; /* time from one seal in pause_ns to the next */
 	uint64_t n_epochs;	  /* number of sealed epochs, without FULL epochs */
 	uint64_t n_full;
 	uint64_t full_pause_ns;	  /* length of the pause of the last FULL epoch */
@@ -451,8 +453,9 @@ void engine_figures_full(struct engine_figures *figures, const struct encoder *e
 /* Get the encoder's counts, but leave FULL epochs out of the counts of pages by class. */
 void engine_ordinary_counts(const struct engine_figures *figures, const struct encoder *encoder,
 			    struct encoder_counts *ret_counts);
+/* Record the seal of an epoch that is not FULL. @is_held: was its output held? */
 void engine_figures_sealed(struct engine_figures *figures, const struct seal_result *result,
-			   enum seal_kind kind, uint32_t n_stale);
+			   enum seal_kind kind, uint32_t n_stale, bool is_held);
 void engine_publish(struct engine *e);
 
 #endif

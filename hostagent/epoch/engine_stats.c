@@ -9,8 +9,9 @@
 #include "base/log.h"
 #include "codec/page.h"
 
-void engine_figures_sealed(struct engine_figures *f, const struct seal_result *result,
-			   enum seal_kind kind, uint32_t n_stale)
+/* Record the parts of a pause, and what was found in it. */
+static void record_pause(struct engine_figures *f, const struct seal_result *result,
+			 uint32_t n_stale)
 {
 	const struct seal_times *t = &result->times;
 
@@ -23,6 +24,18 @@ void engine_figures_sealed(struct engine_figures *f, const struct seal_result *r
 	hist_record(&f->dirty_pages, result->n_dirty_pages - n_stale);
 	if (f->last_resumed_ns)
 		hist_record(&f->interval_ns, t->resumed_ns - f->last_resumed_ns);
+	f->last_resumed_ns = t->resumed_ns;
+}
+
+void engine_figures_sealed(struct engine_figures *f, const struct seal_result *result,
+			   enum seal_kind kind, uint32_t n_stale, bool is_held)
+{
+	const struct seal_times *t = &result->times;
+
+	if (is_held)
+		record_pause(f, result, n_stale);
+	else
+		hist_record(&f->unheld_pause_ns, t->resumed_ns - t->paused_ns);
 	f->n_epochs++;
 	f->n_kept += kind == SEAL_KEEP;
 	f->last_kind = kind;
@@ -30,7 +43,6 @@ void engine_figures_sealed(struct engine_figures *f, const struct seal_result *r
 	f->n_stale_pages += n_stale;
 	f->n_precopied_pages += result->n_dirty_pages - result->stopped.n_pages;
 	f->paused_ns += t->resumed_ns - t->paused_ns;
-	f->last_resumed_ns = t->resumed_ns;
 }
 
 void engine_figures_full(struct engine_figures *f, const struct encoder *encoder,
@@ -81,6 +93,8 @@ static int add_times(char *stats, const struct engine_figures *f)
 	} rows[] = {
 		{"pause_ms_p50", &f->pause_ns, 0.5},
 		{"pause_ms_p99", &f->pause_ns, 0.99},
+		{"unheld_pause_ms_p50", &f->unheld_pause_ns, 0.5},
+		{"unheld_pause_ms_p99", &f->unheld_pause_ns, 0.99},
 		{"stop_ms_p50", &f->stop_ns, 0.5},
 		{"scan_ms_p50", &f->scan_ns, 0.5},
 		{"copy_ms_p50", &f->copy_ns, 0.5},

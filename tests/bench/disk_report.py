@@ -34,7 +34,8 @@ def run_load(where, kind, seconds):
 def print_pauses():
     shown = json.load(sys.stdin)
     stats = shown.get("vm", shown)["stats"]
-    keys = ["pause_ms_p50", "pause_ms_p99", "interval_ms_p50", "dirty_pages_p50", "disk_flushes"]
+    keys = ["pause_ms_p50", "pause_ms_p99", "unheld_pause_ms_p50", "unheld_pause_ms_p99", "interval_ms_p50",
+            "dirty_pages_p50", "disk_flushes"]
     print(json.dumps({k: stats.get(k) for k in keys + [f"{part}_ms_p50" for part in PARTS]}))
 
 
@@ -76,7 +77,8 @@ def loads_of(rows, modes):
 
 
 def pauses_of(rows, modes):
-    keys = ["pause_ms_p50", "pause_ms_p99", "interval_ms_p50", "dirty_pages_p50"]
+    keys = ["pause_ms_p50", "pause_ms_p99", "unheld_pause_ms_p50", "unheld_pause_ms_p99", "interval_ms_p50",
+            "dirty_pages_p50"]
     for mode in modes:
         for load in PAUSES:
             found = Rows(rows, f"pause-{load}", mode)
@@ -133,12 +135,14 @@ def print_loads(result):
 
 
 def print_pause_table(result):
-    print(f"\n{'mode':<12} {'pause':<10} {'p50 ms':>7} {'spread':>7} {'p99 ms':>8} {'interval':>9} {'pages':>6} "
+    print(f"\n{'mode':<12} {'pause':<10} {'p50 ms':>7} {'spread':>7} {'p99 ms':>8} {'in the copy':>13} "
+          f"{'interval':>9} {'pages':>6} "
           f"{'runs':>5} {'machine':>8}  {' '.join(f'{part:>6}' for part in PARTS)}")
     for r in result["pauses"]:
         parts = " ".join(f"{r['parts'][part] or 0:6.2f}" for part in PARTS)
         print(f"{r['mode']:<12} {PAUSES[r['load_kind']]:<10} {r['pause_ms_p50']:7.2f} {r['spread']:7.0%} "
-              f"{r['pause_ms_p99']:8.2f} {r['interval_ms_p50']:9.1f} {r['dirty_pages_p50']:6.0f} {r['runs']:5} "
+              f"{r['pause_ms_p99']:8.2f} {r['unheld_pause_ms_p50'] or 0:6.1f}/{r['unheld_pause_ms_p99'] or 0:<6.1f} "
+              f"{r['interval_ms_p50']:9.1f} {r['dirty_pages_p50']:6.0f} {r['runs']:5} "
               f"{r['load']:8.1f}  {parts}")
 
 

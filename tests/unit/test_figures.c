@@ -1,5 +1,6 @@
 /* test_figures.c - tests that the engine's page figures do not count FULL epochs, which would
- * distort them, and that old figures are not published again and again. */
+ * distort them, nor the pauses of epochs without held output, and that old figures are not
+ * published again and again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -81,6 +82,40 @@ static void test_full_epochs_are_not_counted(void **state)
 	expect(f, 2);
 }
 
+static void seal(uint64_t paused_ms, uint64_t resumed_ms, bool is_held)
+{
+	const struct seal_result result = {
+		.times = {.paused_ns = paused_ms * CLOCK_NS_PER_MS,
+			  .resumed_ns = resumed_ms * CLOCK_NS_PER_MS,
+			  .device_ns = (resumed_ms - paused_ms) * CLOCK_NS_PER_MS},
+		.n_dirty_pages = (uint32_t)(resumed_ms - paused_ms)};
+
+	engine_figures_sealed(&figures, &result, SEAL_KEEP, 0, is_held);
+}
+
+/* The long pauses of the disks' first copy, in which no output is held, are no pauses of a
+ * protected guest. */
+static void test_unheld_pauses_are_apart(void **state)
+{
+	(void)state;
+	memset(&figures, 0, sizeof(figures));
+	seal(100, 250, false);
+	seal(300, 420, false);
+	seal(430, 433, true);
+	seal(443, 447, true);
+	assert_int_equal(hist_count(&figures.pause_ns), 2);
+	assert_int_equal(hist_max(&figures.pause_ns), 4 * CLOCK_NS_PER_MS);
+	assert_int_equal(hist_max(&figures.device_ns), 4 * CLOCK_NS_PER_MS);
+	assert_int_equal(hist_max(&figures.dirty_pages), 4);
+	assert_int_equal(hist_count(&figures.interval_ns), 1);
+	assert_int_equal(hist_max(&figures.interval_ns), 14 * CLOCK_NS_PER_MS);
+	assert_int_equal(hist_count(&figures.unheld_pause_ns), 2);
+	assert_int_equal(hist_max(&figures.unheld_pause_ns), 150 * CLOCK_NS_PER_MS);
+	assert_int_equal(figures.n_epochs, 4);
+	assert_int_equal(figures.n_dirty_pages, 277);
+	assert_int_equal(figures.paused_ns, 277 * CLOCK_NS_PER_MS);
+}
+
 /* If a figure cannot be formatted, no figures are published, rather than the old ones. */
 static void test_no_old_figures(void **state)
 {
@@ -116,6 +151,7 @@ int main(void)
 		cmocka_unit_test_prestate_setup_teardown(test_full_epochs_are_not_counted,
 							 fixture_setup, fixture_teardown,
 							 &n_threads),
+		cmocka_unit_test(test_unheld_pauses_are_apart),
 		cmocka_unit_test_prestate_setup_teardown(test_no_old_figures, fixture_setup,
 							 fixture_teardown, &n_threads),
 	};
