@@ -144,6 +144,35 @@ static void test_no_old_figures(void **state)
 	pthread_mutex_destroy(&e.status_lock);
 }
 
+/* Seal two slow epochs: encoding them took much longer than the guest ran. Returns the throttle. */
+static uint32_t throttle_after_slow_epochs(struct engine *e)
+{
+	const uint64_t resumed_ns = clock_mono_ns() - CLOCK_NS_PER_S;
+	const struct seal_result result = {.times = {.resumed_ns = resumed_ns}};
+
+	for (uint32_t i = 0; i < 2; i++)
+		engine_throttle_sealed(e, 10 * CLOCK_NS_PER_MS, &result, 64 << 20);
+	return e->throttle.plan.percent;
+}
+
+/* The bytes of the disks' first copy are not the guest's: a slower guest does not help. */
+static void test_a_first_copy_throttles_nobody(void **state)
+{
+	static struct engine e = {.config = {.vm = "web1"}};
+	const struct throttle_config config = {.percent_max = 80};
+	struct fixture *f = *state;
+
+	throttle_init(&e.throttle.plan, &config);
+	e.epochs.retain = f->retain;
+	e.output.condition = OUTPUT_PASSES;
+	e.disks.condition = DISKS_IN_STEP;
+	assert_int_equal(throttle_after_slow_epochs(&e), 80);
+	e.disks.condition = DISKS_COPYING;
+	assert_int_equal(throttle_after_slow_epochs(&e), 0);
+	e.output.condition = OUTPUT_HELD; /* the copy is then made in a FULL epoch */
+	assert_int_equal(throttle_after_slow_epochs(&e), 80);
+}
+
 int main(void)
 {
 	static uint32_t n_threads = 1;
@@ -154,6 +183,9 @@ int main(void)
 		cmocka_unit_test(test_unheld_pauses_are_apart),
 		cmocka_unit_test_prestate_setup_teardown(test_no_old_figures, fixture_setup,
 							 fixture_teardown, &n_threads),
+		cmocka_unit_test_prestate_setup_teardown(test_a_first_copy_throttles_nobody,
+							 fixture_setup, fixture_teardown,
+							 &n_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
