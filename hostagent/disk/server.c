@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -72,7 +73,8 @@ struct failure {
 	enum step step;
 };
 
-/* All that the child needs. Prepared before fork(), since the child must not allocate memory. */
+/* All that the child needs. Prepared before child_start(), since the child must not allocate
+ * memory. */
 struct child {
 	const char *argv[8];
 	uid_t uid;
@@ -159,7 +161,8 @@ static int open_socket(struct disk_server *s, const struct child *child, struct 
 	return taken;
 }
 
-/* ---- the child: between fork() and exec() only async-signal-safe calls */
+/* ---- the child: between child_start() and exec() only async-signal-safe calls. It runs in the
+ * agent's memory, so it must change nothing there but struct child. */
 
 /* Become QEMU's user for good. Calls the kernel directly: libc's functions would also try to change
  * the process's other threads, which do not exist in the child. */
@@ -225,23 +228,24 @@ static enum step exec_nbdkit(struct child *child, char *const *environment)
 	return STEP_EXEC;
 }
 
-static void run_child(struct child *child) __attribute__((noreturn));
+static void run_child(void *arg) __attribute__((noreturn));
 
-static void run_child(struct child *child)
+static void run_child(void *arg)
 {
+	struct child *child = arg;
 	char listen_pid[40], listen_fds[] = "LISTEN_FDS=1";
 	char *environment[] = {listen_pid, listen_fds, NULL};
 	struct failure failure;
 	sigset_t none;
 
 	print_pid(listen_pid);
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	(void)signal(SIGPIPE, SIG_DFL);
-	(void)signal(SIGXFSZ, SIG_DFL);
 	/* Start a new session: a ^C at the terminal must reach only the agent. The agent then ends
 	 * this process. */
 	(void)setsid();
+	(void)signal(SIGPIPE, SIG_DFL);
+	(void)signal(SIGXFSZ, SIG_DFL);
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	failure.step = exec_nbdkit(child, environment);
 	failure.error = errno;
 	/* if even this fails, just exit */
@@ -253,20 +257,18 @@ static void run_child(struct child *child)
  * whether and why the child failed. Returns -errno if the child could not be started or watched. */
 static int spawn(struct disk_server *s, struct child *child, struct failure *ret_failure)
 {
-	int fds[2], error;
+	int fds[2];
 	ssize_t n;
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	child->error = fds[1];
-	s->pid = fork();
-	if (s->pid == 0)
-		run_child(child);
-	error = errno;
+	/* The guest is stopped while a server starts, so this must not take long. */
+	s->pid = child_start(run_child, child);
 	fd_close(fds[1]);
 	if (s->pid < 0) {
 		fd_close(fds[0]);
-		return -error;
+		return s->pid;
 	}
 	do
 		n = read(fds[0], ret_failure, sizeof(*ret_failure));

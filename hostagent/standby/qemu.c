@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -185,27 +186,34 @@ int qemu_kill(struct qemu *q)
 	return 0;
 }
 
-/* Runs in the child after fork(). The agent has threads, so only async-signal-safe calls are
- * allowed here. */
-static void run_child(const struct qemu *q, int log_fd, int error_fd) __attribute__((noreturn));
+/* What the child needs. */
+struct child {
+	const struct qemu *q;
+	int log_fd, error_fd;
+};
 
-static void run_child(const struct qemu *q, int log_fd, int error_fd)
+/* Runs in the child, see base/child.h: only async-signal-safe calls are allowed here. */
+static void run_child(void *arg) __attribute__((noreturn));
+
+static void run_child(void *arg)
 {
+	const struct child *child = arg;
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	sigset_t none;
 	int error;
 
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)setsid();
 	(void)signal(SIGPIPE, SIG_DFL);
 	(void)signal(SIGXFSZ, SIG_DFL);
-	(void)setsid();
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	/* Do not log stdout: with -nographic it is the guest's console, whose output is
 	 * unlimited. */
-	if (null_fd >= 0 && dup2(null_fd, 0) >= 0 && dup2(null_fd, 1) >= 0 && dup2(log_fd, 2) >= 0)
-		execvp(q->cmdline.words[0], q->cmdline.words);
+	if (null_fd >= 0 && dup2(null_fd, 0) >= 0 && dup2(null_fd, 1) >= 0 &&
+	    dup2(child->log_fd, 2) >= 0)
+		execvp(child->q->cmdline.words[0], child->q->cmdline.words);
 	error = errno;
-	(void)!write(error_fd, &error, sizeof(error)); /* if even this fails, just exit */
+	(void)!write(child->error_fd, &error, sizeof(error)); /* if even this fails, just exit */
 	_exit(127);
 }
 
@@ -213,6 +221,7 @@ static int spawn(struct qemu *q, struct error *ret_error)
 {
 	AUTO_CLOSE int log_fd =
 		open(q->log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	struct child child = {.q = q, .log_fd = log_fd};
 	int pipe_fds[2], error = 0;
 	pid_t pid;
 	ssize_t n;
@@ -222,13 +231,12 @@ static int spawn(struct qemu *q, struct error *ret_error)
 	(void)unlink(q->qmp_path); /* an old socket would only refuse our connection */
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return -errno;
-	pid = fork();
-	if (pid == 0)
-		run_child(q, log_fd, pipe_fds[1]);
+	child.error_fd = pipe_fds[1];
+	pid = child_start(run_child, &child);
 	fd_close(pipe_fds[1]);
 	if (pid < 0) {
 		fd_close(pipe_fds[0]);
-		return -errno;
+		return pid;
 	}
 	q->pid = pid;
 	q->pidfd = pidfd_open(pid, 0);

@@ -15,7 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -288,6 +290,31 @@ static void test_lifeline(void **state)
 	assert_int_equal(qemu_io(f, "write 0 512"), 0);
 }
 
+/* The agent can have many GiB of memory, and a server is started while the guest is stopped. So the
+ * start must not copy the agent's page tables, after which each write to a page would fault. */
+static void test_start_leaves_memory_alone(void **state)
+{
+	const size_t bytes = 32u << 20, page_bytes = 4096;
+	struct fixture *f = *state;
+	struct disk_server_config config = config_of(f);
+	struct rusage before, after;
+	struct error error = {""};
+	volatile uint8_t *memory;
+
+	memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	assert_true(memory != MAP_FAILED);
+	f->server = disk_server_stop(f->server);
+	assert_int_equal(disk_server_start(&config, &f->server, &error), 0);
+	assert_int_equal(getrusage(RUSAGE_SELF, &before), 0);
+	for (size_t i = 0; i < bytes; i += page_bytes)
+		memory[i] = 1;
+	assert_int_equal(getrusage(RUSAGE_SELF, &after), 0);
+	/* a sanitizer may cause some faults of its own */
+	assert_true((size_t)(after.ru_minflt - before.ru_minflt) < bytes / page_bytes / 2);
+	assert_int_equal(munmap((void *)memory, bytes), 0);
+}
+
 static void test_refusals(void **state)
 {
 	struct fixture *f = *state;
@@ -336,6 +363,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_client, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_killed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lifeline, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_start_leaves_memory_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
 	};
 
