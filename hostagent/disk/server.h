@@ -61,7 +61,7 @@ struct disk_server;
  *      -ENOENT        the plugin or nbdkit is missing
  *      -EACCES        QEMU's user cannot reach the socket or the plugin
  *      -ESRCH         QEMU has ended
- *      -ENOMEM or another -errno of socket, fork or exec */
+ *      -ENOMEM or another -errno of socket, vfork or exec */
 int disk_server_start(const struct disk_server_config *config, struct disk_server **ret,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 
