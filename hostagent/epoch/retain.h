@@ -24,7 +24,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RETAIN_CHUNK_BYTES ((size_t)256 << 10)
+/* Room for two frames of the largest payload (128 KiB), with what precedes each. */
+#define RETAIN_CHUNK_BYTES ((size_t)257 << 10)
 
 struct retain;
 

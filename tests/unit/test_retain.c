@@ -183,6 +183,20 @@ static void the_backlog_is_bounded(void **state)
 	retain_free(retain);
 }
 
+/* An incompressible epoch consists of frames of full size. They must not leave half of each chunk
+ * empty, since the limit counts whole chunks. */
+static void full_frames_fill_the_chunks(void **state)
+{
+	struct retain *retain = make((size_t)64 << 20);
+
+	(void)state;
+	assert_int_equal(retain_begin(retain, 1, true), 0);
+	for (uint32_t seq = 0; seq < 64; seq++)
+		add_frame(retain, 1, seq, PAYLOAD_MAX);
+	assert_true(retain_bytes(retain) < 64 * PAYLOAD_MAX * 11 / 10);
+	retain_free(retain);
+}
+
 /* An epoch larger than the limit is sent in pieces that are not kept, so it cannot be sent
  * again. */
 static void an_epoch_above_the_limit_is_let_go(void **state)
@@ -238,6 +252,7 @@ int main(void)
 		cmocka_unit_test(rewind_refuses_what_it_does_not_have),
 		cmocka_unit_test(a_full_epoch_needs_little_memory),
 		cmocka_unit_test(the_backlog_is_bounded),
+		cmocka_unit_test(full_frames_fill_the_chunks),
 		cmocka_unit_test(an_epoch_above_the_limit_is_let_go),
 	};
 
