@@ -5,7 +5,9 @@
 # The guest has a disk, which it does not use.
 #
 # libvirt_start starts a libvirtd of its own in the primary's network namespace. In the mount namespace of this libvirtd,
-# libvirt's directories are empty. So it does not disturb a libvirtd that this machine already runs.
+# libvirt's directories are empty. So it does not disturb a libvirtd that this machine already runs. Debian's packages
+# leave some of these directories to the first libvirtd that runs: they are made here, empty, and stay. The user
+# libvirt-qemu is made in that namespace only.
 #
 #	libvirt_start MACHINE WORDS
 #	                         starts the guest on the primary, with WORDS for its kernel; sets GUEST_PID to its QEMU and
@@ -25,8 +27,14 @@ libvirt_daemon()
 {
 	topo_spawn primary "$TEST_TMP/libvirtd.log" unshare -m --propagation private bash -c '
 		for dir in /run /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
-			mount -t tmpfs -o mode=755 tmpfs "$dir" || exit 1
+			mkdir -p "$dir" && mount -t tmpfs -o mode=755 tmpfs "$dir" || exit 1
 		done
+		# libvirtd wants its own user too, whom only the package with its service makes
+		for file in passwd group; do
+			cp "/etc/$file" /run && mount --bind "/run/$file" "/etc/$file" || exit 1
+		done
+		getent passwd libvirt-qemu >/run/found || echo "libvirt-qemu:x:64055:64055::/:/usr/sbin/nologin" >>/etc/passwd
+		getent group libvirt-qemu >/run/found || echo "libvirt-qemu:x:64055:" >>/etc/group
 		printf "%s\n" "user = \"nobody\"" "group = \"nogroup\"" "security_driver = \"none\"" \
 			"stdio_handler = \"file\"" "cgroup_controllers = []" "dynamic_ownership = 0" >/etc/libvirt/qemu.conf
 		exec libvirtd'
