@@ -80,6 +80,35 @@ void vm_again_forget(struct vm_fsm *fsm)
 	fsm->again = (struct vm_again){.when = VM_AGAIN_NEVER};
 }
 
+bool vm_guest_is_gone(const struct vm_host *host)
+{
+	return host->agent_state == WIRE_STATE_FAILED || host->verdict == WIRE_VERDICT_EXITED ||
+	       host->verdict == WIRE_VERDICT_SHUTDOWN;
+}
+
+bool vm_is_being_fenced(const struct vm_host *host)
+{
+	return host->order.id && host->order.verb == WIRE_VERB_FENCE && !host->order.done;
+}
+
+/* Is it not known yet, or doubtful, whether a promoted guest serves? What the other host keeps can
+ * then be the better guest: an operator decides. */
+static bool is_doubtful(const struct vm_fsm *fsm)
+{
+	return fsm->protection.promoted.state == VM_PROMOTED_WATCHED ||
+	       fsm->protection.promoted.state == VM_PROMOTED_SILENT;
+}
+
+/* The guest has ended, so nobody wants it protected. Only the wish changes: no new term. */
+static void forget_ended(struct vm_step *s)
+{
+	vm_again_forget(s->fsm);
+	vm_journal_record(s);
+	vm_event(s, "supervision",
+		 "the guest has ended, so it is not protected again by itself; start it, then "
+		 "`holdfastctl protect %s`", s->fsm->config->name);
+}
+
 const char *vm_protect_obstacle(const struct vm_fsm *fsm)
 {
 	const struct vm_host *owner = &fsm->host[fsm->record.owner];
@@ -91,8 +120,9 @@ const char *vm_protect_obstacle(const struct vm_fsm *fsm)
 		return "has not reported this VM";
 	if (fsm->record.term == 0)
 		return NULL;
-	if (fsm->release_due || fsm->stop_due || fsm->fence_due ||
-	    other->agent_state == WIRE_STATE_RUNNING || other->agent_state == WIRE_STATE_PROMOTING)
+	if (fsm->release_due || fsm->stop_due || fsm->fence_due || vm_is_being_fenced(other) ||
+	    vm_agent_holds(other->agent_state) || other->agent_state == WIRE_STATE_RUNNING ||
+	    other->agent_state == WIRE_STATE_PROMOTING)
 		return "has not yet confirmed the end of the last term";
 	/* A host that was fenced may end its stopped guest when it is to stand by. So do not ask it
 	 * before the owner has said that it has the guest. */
@@ -110,9 +140,16 @@ void vm_again_report(struct vm_step *s)
 	if (fsm->record.state != VM_UNPROTECTED || again->when == VM_AGAIN_NEVER ||
 	    (again->when == VM_AGAIN_COVERED && !s->in->is_covered_again))
 		return;
+	if (vm_fsm_in_conflict(fsm))
+		return;
+	if (fsm->record.is_wanted && (s->in->verdict == WIRE_VERDICT_EXITED ||
+				      s->in->verdict == WIRE_VERDICT_SHUTDOWN)) {
+		forget_ended(s);
+		return;
+	}
 	/* Wait until the last protection has ended completely. A later report tries again. */
-	if (vm_fsm_in_conflict(fsm) || s->now_ns < again->next_ns || fsm->op.id ||
-	    vm_protect_obstacle(fsm))
+	if (s->now_ns < again->next_ns || fsm->op.id || is_doubtful(fsm) ||
+	    vm_guest_is_gone(&fsm->host[fsm->record.owner]) || vm_protect_obstacle(fsm))
 		return;
 	vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
 		     "%s %s: protecting it again", vm_host_name(fsm, s->in->host),
@@ -131,6 +168,14 @@ const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *t
 		(void)snprintf(text, size,
 			       "it is protected again by itself once the guest is again what was "
 			       "protected");
+	else if (is_doubtful(fsm))
+		(void)snprintf(text, size,
+			       "it is protected again by itself once the promoted guest has shown "
+			       "that it serves; `holdfastctl protect %s` does not wait",
+			       fsm->config->name);
+	else if (vm_guest_is_gone(&fsm->host[fsm->record.owner]))
+		(void)snprintf(text, size, "nothing by itself: %s says that the guest has ended",
+			       vm_host_name(fsm, fsm->record.owner));
 	else if (obstacle)
 		(void)snprintf(text, size, "it is protected again by itself, but %s %s", other,
 			       obstacle);

@@ -62,6 +62,7 @@ static void on_protect(struct vm_step *s)
 	}
 	if (fsm->again.is_own && !fsm->op.id) {
 		/* the gateway has begun it already, so the operator waits for its end */
+		fsm->record.is_wanted = fsm->config->reprotect_auto;
 		begin(s);
 		return;
 	}
@@ -74,7 +75,7 @@ static void on_protect(struct vm_step *s)
 	}
 	if (refuse_absent(s, owner) || refuse_absent(s, other))
 		return;
-	if (fsm->fence_due || fsm->release_due ||
+	if (fsm->fence_due || fsm->release_due || vm_is_being_fenced(&fsm->host[other]) ||
 	    (fsm->host[other].reported && fsm->host[other].agent_state == WIRE_STATE_RUNNING &&
 	     fsm->record.term > 0)) {
 		reply(s, false, "busy",
@@ -83,10 +84,10 @@ static void on_protect(struct vm_step *s)
 		return;
 	}
 	if (fsm->record.term > 0 && fsm->host[other].agent_state == WIRE_STATE_FENCED &&
-	    !vm_has_guest(&fsm->host[owner])) {
+	    vm_guest_is_gone(&fsm->host[owner])) {
 		reply(s, false, "no-guest",
 		      "%s was fenced, and what it keeps of the guest may be all that is left of "
-		      "it: %s does not say that it has the guest; start it there first",
+		      "it: %s says that its guest has ended; start it there first",
 		      vm_host_name(fsm, other), vm_host_name(fsm, owner));
 		return;
 	}
@@ -179,24 +180,16 @@ static void on_unprotect(struct vm_step *s)
 
 	switch (fsm->record.state) {
 	case VM_UNPROTECTED:
-		if (!fsm->release_due && fsm->record.is_wanted && !fsm->op.id) {
-			/* a new term, so that the journal has the operator's wish */
-			vm_again_forget(fsm);
-			vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true,
-				     "operator wants no protection");
-			fsm->stop_due = true;
-			reply(s, true, "done",
-			      "%s is unprotected in term %" PRIu64
-			      ", and will not be protected again by itself",
-			      fsm->config->name, fsm->record.term);
-			return;
-		}
 		if (!fsm->release_due) {
-			reply(s, true, "already", "%s is unprotected already%s", fsm->config->name,
-			      fsm->again.when != VM_AGAIN_NEVER
-				      ? "; it will not be protected again by itself"
-				      : "");
+			bool is_planned = fsm->again.when != VM_AGAIN_NEVER;
+			bool is_wanted = fsm->record.is_wanted;
+
 			vm_again_forget(fsm);
+			/* no new term: it would end the watch over a promoted guest */
+			if (is_wanted)
+				vm_journal_record(s);
+			reply(s, true, "already", "%s is unprotected already%s", fsm->config->name,
+			      is_planned ? "; it will not be protected again by itself" : "");
 			return;
 		}
 		if (fsm->op.id) {

@@ -267,6 +267,8 @@ void vm_resolve_conflict(struct vm_step *s, uint8_t owner)
 	struct vm_fsm *fsm = s->fsm;
 
 	s->may_resolve = true;
+	/* The operator can be wrong: nothing may end the other guest before the next `protect`. */
+	vm_again_forget(fsm);
 	vm_set_state(s, VM_UNPROTECTED, owner, true, "operator named %s as the owner",
 		     vm_host_name(fsm, owner));
 	fsm->release_due = true;

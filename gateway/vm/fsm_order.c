@@ -47,6 +47,21 @@ static uint8_t want_unprotected(const struct vm_fsm *fsm, uint8_t h)
 	return must_be_fenced_anew(fsm, host) ? WIRE_VERB_FENCE : 0;
 }
 
+/* STANDBY_START may end the stopped guest of a fenced host. So wait for the host's report and, if
+ * it is fenced, for the owner's: if the owner's guest has ended meanwhile, the fenced one may be
+ * all that is left. If nothing comes, the attempt ends by order_timeout. */
+static uint8_t want_preparing(const struct vm_fsm *fsm, uint8_t h)
+{
+	const struct vm_host *host = &fsm->host[h], *owner = &fsm->host[fsm->record.owner];
+
+	if (!host->reported)
+		return 0;
+	if (host->agent_state == WIRE_STATE_FENCED &&
+	    (!owner->up || !owner->reported || vm_guest_is_gone(owner)))
+		return 0;
+	return WIRE_VERB_STANDBY_START;
+}
+
 static uint8_t want_protected(const struct vm_fsm *fsm, uint8_t h)
 {
 	const struct vm_host *host = &fsm->host[h];
@@ -80,7 +95,7 @@ static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
 	case VM_UNPROTECTED:
 		return want_unprotected(fsm, h);
 	case VM_PREPARING:
-		return owner ? 0 : WIRE_VERB_STANDBY_START;
+		return owner ? 0 : want_preparing(fsm, h);
 	case VM_SYNCING:
 	case VM_PROTECTED:
 		return want_protected(fsm, h);

@@ -120,6 +120,10 @@ void vm_again_report(struct vm_step *s);
 /* Returns what prevents the other host from becoming the standby, as words that follow its name, or
  * NULL. Call in UNPROTECTED. */
 const char *vm_protect_obstacle(const struct vm_fsm *fsm);
+/* Does the host, the owner, say that its guest has ended? */
+bool vm_guest_is_gone(const struct vm_host *host);
+/* Has the host an order FENCE that it has not answered? */
+bool vm_is_being_fenced(const struct vm_host *host);
 /* In fsm_command.c: is the host connected, and does it report that it has the guest, running or
  * paused? */
 bool vm_has_guest(const struct vm_host *host);

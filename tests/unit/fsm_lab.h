@@ -121,6 +121,8 @@ static inline void lab_check_table(struct lab *lab, const struct vm_record *to, 
 		/* The journal was damaged, so this record was in doubt. Both hosts have now
 		 * confirmed it, and only `in_doubt` changes. */
 		return;
+	if (from->is_wanted != to->is_wanted && keeps && !is_new && to->state == from->state)
+		return; /* only the operator's wish changes */
 	for (size_t i = 0; i < LAB_N_ROWS; i++) {
 		const struct lab_row *row = &lab_rows[i];
 

@@ -4,12 +4,14 @@
 #include "fsm_lab.h"
 
 static struct lab lab;
+static bool is_serving; /* the promoted guest shows life at once */
 
 static int start(void **state)
 {
 	(void)state;
 	lab_connect_both(&lab);
 	lab.config.reprotect_auto = true;
+	is_serving = true;
 	lab_protect(&lab);
 	return 0;
 }
@@ -18,6 +20,16 @@ static void is_now(enum vm_state state, uint8_t owner)
 {
 	assert_int_equal(lab.journal.state, state);
 	assert_int_equal(lab.journal.owner, owner);
+}
+
+/* The promoted host says what it sees of the guest: it runs, and does nothing. */
+static void report_a_dead_guest(uint8_t h)
+{
+	(void)lab_feed(&lab, (struct vm_input){
+		.kind = VM_IN_REPORT, .host = h, .agent_state = lab.peer[h].state,
+		.role = WIRE_VM_ROLE_PRIMARY, .term = lab.peer[h].term,
+		.guest = {.is_valid = true, .was_running = true, .knows_frames = true,
+			  .term = lab.peer[h].term}});
 }
 
 /* The owner's host dies, and the other host promotes the guest. */
@@ -29,6 +41,12 @@ static void fail_over(void)
 	lab_run(&lab, 600, 1u << to);
 	assert_true(lab_obey(&lab, to));
 	is_now(VM_UNPROTECTED, to);
+	if (!is_serving) {
+		report_a_dead_guest(to);
+		return;
+	}
+	lab_tick(&lab, 10); /* nobody asks the guest, so its host's word must do */
+	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SERVES);
 	lab_report(&lab, to);
 }
 
@@ -114,6 +132,93 @@ static void test_fenced_host_waits_for_the_owner(void **state)
 	lab.peer[1].state = WIRE_STATE_RUNNING;
 	lab_report(&lab, 1);
 	is_now(VM_PREPARING, 1);
+}
+
+/* What the other host keeps can be the better guest, until the promoted one has shown that it
+ * serves. */
+static void test_waits_for_the_promoted_guest(void **state)
+{
+	(void)state;
+	is_serving = false;
+	fail_over();
+	come_back(0);
+	report_a_dead_guest(1);
+	is_now(VM_UNPROTECTED, 1);
+	lab_run(&lab, 60000, 3); /* the alarm */
+	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SILENT);
+	report_a_dead_guest(1);
+	is_now(VM_UNPROTECTED, 1);
+	lab_command(&lab, VM_COMMAND_UNPROTECT); /* ends no watch */
+	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SILENT);
+	assert_false(lab.journal.is_wanted);
+	lab_command(&lab, VM_COMMAND_PROTECT); /* an operator decides */
+	is_now(VM_PREPARING, 1);
+}
+
+/* In PREPARING the owner's guest ends, and the fenced host connects anew: its guest is kept. */
+static void test_guest_ends_in_preparing(void **state)
+{
+	(void)state;
+	fail_over();
+	come_back(0);
+	lab_report(&lab, 1);
+	is_now(VM_PREPARING, 1);
+	lab_down(&lab, 0);
+	lab.peer[1].state = WIRE_STATE_FAILED;
+	lab_report_verdict(&lab, 1, WIRE_VERDICT_EXITED);
+	lab_up(&lab, 0);
+	assert_false(lab.peer[0].order.due);
+	lab_report(&lab, 0);
+	assert_false(lab.peer[0].order.due);
+	lab_restart(&lab); /* nor does the next gateway, before the owner has said anything */
+	lab_up(&lab, 0);
+	lab_report(&lab, 0);
+	assert_false(lab.peer[0].order.due);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);
+}
+
+static void test_guest_ends_unprotected(void **state)
+{
+	(void)state;
+	fail_over();
+	lab.peer[1].state = WIRE_STATE_FAILED;
+	lab_report_verdict(&lab, 1, WIRE_VERDICT_EXITED);
+	assert_false(lab.journal.is_wanted);
+	come_back(0);
+	lab.peer[1].state = WIRE_STATE_RUNNING; /* another guest */
+	lab_run(&lab, 60000, 3);
+	lab_report(&lab, 1);
+	is_now(VM_UNPROTECTED, 1);
+}
+
+/* The owner's host has booted: its agent does not know of the guest. Only an operator does. */
+static void test_owner_has_booted(void **state)
+{
+	(void)state;
+	fail_over();
+	come_back(0);
+	lab.peer[1].state = WIRE_STATE_IDLE;
+	lab_report(&lab, 1);
+	is_now(VM_UNPROTECTED, 1);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	is_now(VM_PREPARING, 1);
+	lab_settle(&lab);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_STANDBY_WARM);
+}
+
+/* In a conflict an operator can name the wrong owner: what the other host has must be kept. */
+static void test_named_owner(void **state)
+{
+	(void)state;
+	fail_over();
+	lab.journal.in_doubt = true; /* a line of the journal was damaged */
+	lab_restart(&lab);
+	lab_up(&lab, 1);
+	lab_report(&lab, 1);
+	lab_name_owner(&lab, 1);
+	is_now(VM_UNPROTECTED, 1);
+	assert_false(lab.journal.in_doubt);
+	assert_false(lab.journal.is_wanted);
 }
 
 static void test_unprotect_is_kept(void **state)
@@ -267,6 +372,11 @@ int main(void)
 		cmocka_unit_test(test_ask),
 		cmocka_unit_test_setup(test_after_a_lost_standby, start),
 		cmocka_unit_test_setup(test_fenced_host_waits_for_the_owner, start),
+		cmocka_unit_test_setup(test_waits_for_the_promoted_guest, start),
+		cmocka_unit_test_setup(test_guest_ends_in_preparing, start),
+		cmocka_unit_test_setup(test_guest_ends_unprotected, start),
+		cmocka_unit_test_setup(test_owner_has_booted, start),
+		cmocka_unit_test_setup(test_named_owner, start),
 		cmocka_unit_test_setup(test_unprotect_is_kept, start),
 		cmocka_unit_test_setup(test_unprotect_while_it_waits, start),
 		cmocka_unit_test_setup(test_restarts_remember, start),
