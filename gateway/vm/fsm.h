@@ -92,8 +92,8 @@ struct vm_record {
 	uint8_t owner;
 	enum vm_state state;
 	/* true if the gateway protects the VM again by itself whenever it is UNPROTECTED. Set by
-	 * `protect` if the VM's policy is reprotect_auto; false after `unprotect`, or when the
-	 * guest has ended */
+	 * `protect` if the VM's policy is reprotect_auto; false after `unprotect` and `owner`, or
+	 * when the guest has ended */
 	bool is_wanted;
 	/* true if a newer record can be lost. The VM is then in conflict. The conflict ends when
 	 * both hosts confirm this record, or when two voices (rule 5) or an operator name the

@@ -1,9 +1,9 @@
 /* fsm_again.c - decides when the gateway protects a guest again without an operator's request.
  *
- *	 protection ended, or promoted               both hosts are ready, next_ns has passed
- *	──────────────────────────────► UNPROTECTED ──────────────────────────────────────────► PREPARING
- *	                                     ▲    the attempt failed: a longer wait                 │
- *	                                     └──────────────────────────────────────────────────────┘
+ *   ended, or promoted                  both hosts ready, next_ns over
+ *   ──────────────────► UNPROTECTED ──────────────────────────────────► PREPARING
+ *                            ▲      the attempt failed: a longer wait        │
+ *                            └───────────────────────────────────────────────┘
  *
  * The gateway and the owner are two of the three parties (gateway and two hosts), so they can begin
  * the new term. With the policy `reprotect = auto` the gateway begins one whenever an operator

@@ -5,7 +5,7 @@
  * operator must end that QEMU by hand before the VM has two hosts again. A guest that is ended is
  * gone for good, so this host decides as little as possible. It ends a QEMU only by an order
  * STANDBY_START of a newer term than the one in which it was fenced. The gateway gives this order
- * only after the new owner has reported that it runs the guest.
+ * only after the new owner has reported that it has the guest, or by an operator's `protect`.
  *
  *	fenced, guest stopped ──► STANDBY_START of a newer term
  *	    │ `fenced_guest` = keep            refused as long as the QEMU exists
