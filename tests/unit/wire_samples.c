@@ -253,6 +253,30 @@ static int encode_disk_checked(struct bytes_writer *w)
 		w);
 }
 
+static int encode_hashes_want(struct bytes_writer *w)
+{
+	return wire_hashes_want_encode(
+		&(struct wire_hashes_want){.disk = "vda",
+					   .seed = UINT64_C(0x1122334455667788),
+					   .first = 4096,
+					   .n = 65536},
+		w);
+}
+
+static int encode_hashes(struct bytes_writer *w)
+{
+	uint8_t hash[2 * WIRE_HASH_SIZE];
+
+	for (uint8_t i = 0; i < sizeof(hash); i++)
+		hash[i] = i;
+	return wire_hashes_encode(&(struct wire_hashes){.seed = UINT64_C(0x1122334455667788),
+							.first = 4096,
+							.n_zero = 3,
+							.n = 2,
+							.hash = hash},
+				  w);
+}
+
 static int encode_epoch_end(struct bytes_writer *w)
 {
 	return wire_epoch_end_encode(&(struct wire_epoch_end){.n_frames = 3, .n_records = 3,
@@ -352,6 +376,9 @@ const struct wire_sample wire_samples[] = {
 	{"disk-checked",
 	 {.type = WIRE_DISK_CHECKED, .generation = 5, .term = TERM, .epoch = 812},
 	 encode_disk_checked},
+	{"hashes-want", {.type = WIRE_HASHES_WANT, .generation = 5, .term = TERM},
+	 encode_hashes_want},
+	{"hashes", {.type = WIRE_HASHES, .generation = 5, .term = TERM}, encode_hashes},
 	{"epoch-end",
 	 {.type = WIRE_EPOCH_END, .seq = 3, .generation = 5, .term = TERM, .epoch = 812},
 	 encode_epoch_end},
@@ -490,6 +517,24 @@ static int reencode_disk_checked(const struct wire_frame *frame, struct bytes_wr
 	return r < 0 ? r : wire_disk_checked_encode(&checked, w);
 }
 
+static int reencode_hashes_want(const struct wire_frame *frame, struct bytes_writer *w,
+				struct wire_error *error)
+{
+	struct wire_hashes_want want;
+	int r = wire_hashes_want_decode(frame, &want, error);
+
+	return r < 0 ? r : wire_hashes_want_encode(&want, w);
+}
+
+static int reencode_hashes(const struct wire_frame *frame, struct bytes_writer *w,
+			   struct wire_error *error)
+{
+	struct wire_hashes hashes;
+	int r = wire_hashes_decode(frame, &hashes, error);
+
+	return r < 0 ? r : wire_hashes_encode(&hashes, w);
+}
+
 static int reencode_empty(const struct wire_frame *frame, struct bytes_writer *w,
 			  struct wire_error *error)
 {
@@ -526,6 +571,8 @@ int wire_reencode(const struct wire_frame *frame, struct bytes_writer *w, struct
 		{WIRE_CLOCK, reencode_clock},
 		{WIRE_DISK, reencode_disk},
 		{WIRE_DISK_CHECKED, reencode_disk_checked},
+		{WIRE_HASHES_WANT, reencode_hashes_want},
+		{WIRE_HASHES, reencode_hashes},
 		{WIRE_EPOCH_ACK, reencode_empty},
 		{WIRE_COMMIT, reencode_empty},
 		{WIRE_STREAM_ERROR, reencode_failure},

@@ -122,6 +122,10 @@ VECTORS = {
                       epoch=812, **STREAM),
     "disk-checked": frame(0x2c, str8("vda") + struct.pack(">IIQQ", 64, 2, 65536, 0x1122334400),
                           epoch=812, **STREAM),
+    "hashes-want": frame(0x2d, str8("vda") + struct.pack(">QQI", 0x1122334455667788, 4096, 65536),
+                         **STREAM),
+    "hashes": frame(0x2e, str8("") + struct.pack(">QQII", 0x1122334455667788, 4096, 3, 2) +
+                    bytes(range(32)), **STREAM),
     "epoch-end": frame(0x25, struct.pack(">IIQ", 3, 3, 4159), seq=3, epoch=812, **STREAM),
     "epoch-ack": frame(0x28, epoch=812, **STREAM),
     "commit": frame(0x29, epoch=812, **STREAM),

@@ -22,6 +22,9 @@ enum page_class {
 	/* the u32 index of another guest page with the same content. page_encode() and page_apply()
 	 * do not know this class, because they see only one page */
 	PAGE_DUP = WIRE_CLASS_DUP,
+	/* no data: the standby has the page already. Not known to page_encode() and page_apply()
+	 * either */
+	PAGE_KEEP = WIRE_CLASS_KEEP,
 };
 #define PAGE_N_CLASSES 5 /* size of an array indexed by the classes that page_encode() makes */
 #define PAGE_DUP_BYTES WIRE_DUP_SIZE /* size of the data of a DUP record */

@@ -30,6 +30,8 @@ enum header_offset {
 	 WIRE_SENDER_GATEWAY_STANDBY | WIRE_SENDER_PEER_STANDBY)
 /* Senders of the primary's stream, which reaches the standby through the gateway or directly. */
 #define STREAMED    (WIRE_SENDER_PRIMARY | WIRE_SENDER_GATEWAY_STANDBY | WIRE_SENDER_PEER_PRIMARY)
+/* Senders of the standby's answers, which reach the primary through the gateway or directly. */
+#define ANSWERED    (WIRE_SENDER_STANDBY | WIRE_SENDER_GATEWAY_PRIMARY | WIRE_SENDER_PEER_STANDBY)
 
 struct type_row {
 	const char *name;      /* NULL: no such type */
@@ -42,7 +44,7 @@ struct type_row {
 /* The bounds of a payload follow from the fields of its message. The message's decoder checks the
  * rest. A HELLO can be longer than this version's HELLO, because later versions can append
  * fields. */
-static const struct type_row types[WIRE_DISK_CHECKED + 1] = {
+static const struct type_row types[] = {
 	[WIRE_HELLO] = {"HELLO", 31, 1024, 0, AGENT_ANY},
 	[WIRE_WELCOME] = {"WELCOME", 12, 19 + WIRE_NAME_MAX, 0, GATEWAY_ANY},
 	[WIRE_REFUSED] = {"REFUSED", 4, 4 + WIRE_TEXT_MAX, 0, GATEWAY_ANY},
@@ -76,13 +78,15 @@ static const struct type_row types[WIRE_DISK_CHECKED + 1] = {
 	[WIRE_DISK] = {"DISK", 2, WIRE_PAYLOAD_MAX, WIRE_FLAG_LZ4, STREAMED},
 	[WIRE_DISK_CHECKED] = {"DISK_CHECKED", 10,
 			       9 + WIRE_DISK_NAME_MAX + 8 * WIRE_DISK_DIFFER_MAX, 0,
-			       WIRE_SENDER_STANDBY | WIRE_SENDER_GATEWAY_PRIMARY |
-				       WIRE_SENDER_PEER_STANDBY},
+			       ANSWERED},
+	[WIRE_HASHES_WANT] = {"HASHES_WANT", 21, 21 + WIRE_DISK_NAME_MAX, 0, STREAMED},
+	[WIRE_HASHES] = {"HASHES", 25,
+			 25 + WIRE_DISK_NAME_MAX + WIRE_HASH_SIZE * WIRE_HASHES_MAX, 0, ANSWERED},
 };
 
 static const struct type_row *find_type(uint8_t type)
 {
-	if (type > WIRE_DISK_CHECKED || !types[type].name)
+	if (type >= sizeof(types) / sizeof(types[0]) || !types[type].name)
 		return NULL;
 	return &types[type];
 }

@@ -57,6 +57,8 @@ enum wire_type {
 	WIRE_STREAM_ERROR = 0x2a, /* S>G>P, P>G */
 	WIRE_DISK	  = 0x2b, /* P>G>S */
 	WIRE_DISK_CHECKED = 0x2c, /* S>G>P */
+	WIRE_HASHES_WANT  = 0x2d, /* P>G>S */
+	WIRE_HASHES	  = 0x2e, /* S>G>P */
 };
 
 /* Flags of the header. The meaning of a bit depends on the frame type; see docs/wire-format.md.

@@ -57,6 +57,11 @@
 #define WIRE_DISK_HASH_SIZE	24    /* data of a HASH record: seed and hash */
 #define WIRE_DISK_HASHED_MAX	65536 /* most bytes of the disk in one HASH record */
 #define WIRE_DISK_DIFFER_MAX	64    /* most offsets in one DISK_CHECKED */
+#define WIRE_HASH_SIZE		16    /* one hash in HASHES */
+#define WIRE_HASHES_MAX		4096  /* most hashes in one HASHES */
+#define WIRE_HASH_BLOCK_SIZE	65536 /* bytes of a disk for which there is one hash */
+/* the first number that no page and no block of a disk has, in HASHES_WANT and HASHES */
+#define WIRE_HASH_UNITS_MAX	(WIRE_DISK_SIZE_MAX / WIRE_HASH_BLOCK_SIZE)
 
 /* highest frequency of a processor's time-stamp counter */
 #define WIRE_TICKS_PER_S_MAX	100000000000ULL

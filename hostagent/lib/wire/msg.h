@@ -60,6 +60,8 @@ enum wire_vm_role {
 #define WIRE_FEATURE_DISK   UINT64_C(0x1000) /* the frame type DISK */
 /* HASH records in DISK, and the frame type DISK_CHECKED */
 #define WIRE_FEATURE_DISK_HASH UINT64_C(0x2000)
+/* the frame types HASHES_WANT and HASHES, and the page class KEEP */
+#define WIRE_FEATURE_BASE   UINT64_C(0x4000)
 /* Features of control connections. */
 #define WIRE_FEATURE_WITNESS UINT64_C(0x10) /* the frame type WITNESS_KEY */
 #define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* the frame type LEASE */
@@ -75,7 +77,7 @@ enum wire_vm_role {
 #define WIRE_FEATURES                                                                              \
 	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP |          \
 	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK | WIRE_FEATURE_UNHELD | WIRE_FEATURE_DISK |    \
-	 WIRE_FEATURE_DISK_HASH)
+	 WIRE_FEATURE_DISK_HASH | WIRE_FEATURE_BASE)
 #define WIRE_STREAM_FEATURES (WIRE_FEATURES | WIRE_FEATURE_INCARNATION)
 
 /* HELLO. On a CONTROL connection, the header's term is the highest gateway incarnation that this
@@ -536,6 +538,37 @@ int wire_disk_checked_encode(const struct wire_disk_checked *checked,
 			     struct bytes_writer *w) WIRE_CHECKED;
 int wire_disk_checked_decode(const struct wire_frame *frame, struct wire_disk_checked *ret_checked,
 			     struct wire_error *error) WIRE_CHECKED;
+
+/* HASHES_WANT: the primary asks what a part of the standby's copy, or of one of its images, has
+ * now, whatever epoch it is of. A unit is a page of guest memory (WIRE_PAGE_SIZE bytes, numbered as
+ * in PAGES), or a block of a disk (WIRE_HASH_BLOCK_SIZE bytes; the last block can be shorter). */
+struct wire_hashes_want {
+	char disk[WIRE_DISK_NAME_MAX + 1]; /* "": memory */
+	uint64_t seed;			   /* of the hashes, chosen by the primary at random */
+	uint64_t first;			   /* number of the first unit */
+	uint32_t n;			   /* 1 or more units; all are below WIRE_HASH_UNITS_MAX */
+};
+int wire_hashes_want_encode(const struct wire_hashes_want *want, struct bytes_writer *w)
+	WIRE_CHECKED;
+int wire_hashes_want_decode(const struct wire_frame *frame, struct wire_hashes_want *ret_want,
+			    struct wire_error *error) WIRE_CHECKED;
+
+/* HASHES: the answer, for at least one of the wanted units. First come @n_zero units that are zero,
+ * then @n units with a hash each. If both numbers are 0, the standby has nothing from @first on. */
+struct wire_hashes {
+	char disk[WIRE_DISK_NAME_MAX + 1];
+	uint64_t seed, first; /* as in HASHES_WANT */
+	uint32_t n_zero;
+	uint32_t n;	      /* 0..WIRE_HASHES_MAX */
+	/* in place in the frame: n times WIRE_HASH_SIZE bytes, XXH3-128 with the seed, high half
+	 * first */
+	const uint8_t *hash;
+};
+int wire_hashes_encode(const struct wire_hashes *hashes, struct bytes_writer *w) WIRE_CHECKED;
+int wire_hashes_decode(const struct wire_frame *frame, struct wire_hashes *ret_hashes,
+		       struct wire_error *error) WIRE_CHECKED;
+/* Compute one hash, of a unit of @bytes at @data. */
+void wire_hash(uint64_t seed, const void *data, size_t bytes, uint8_t ret_hash[WIRE_HASH_SIZE]);
 
 /* CLOCK: how to set the guest's clocks forward at a promotion. The epoch's device state has the
  * values that the clocks had while the guest was stopped (vmm/clock_rules.h). */

@@ -319,6 +319,7 @@ static bool class_takes(uint8_t class, size_t size)
 {
 	switch (class) {
 	case WIRE_CLASS_ZERO:
+	case WIRE_CLASS_KEEP:
 		return size == 0;
 	case WIRE_CLASS_RAW:
 		return size == WIRE_PAGE_SIZE;
@@ -360,9 +361,9 @@ int wire_record_next(struct wire_record_iter *iter, struct wire_record *ret_reco
 		.index = bytes_get_be32(p + 4),
 		.data  = p + WIRE_RECORD_HEADER_SIZE,
 	};
-	if (record.class < WIRE_CLASS_ZERO || record.class > WIRE_CLASS_DUP)
+	if (record.class < WIRE_CLASS_ZERO || record.class > WIRE_CLASS_KEEP)
 		return refuse_record(iter, p, "record class", "not a known class", error);
-	if (record.class == WIRE_CLASS_DUP && iter->type != WIRE_PAGES)
+	if (record.class >= WIRE_CLASS_DUP && iter->type != WIRE_PAGES)
 		return refuse_record(iter, p, "record class", "of guest pages only", error);
 	if (p[1] != 0)
 		return refuse_record(iter, p + 1, "record reserved", "not zero", error);
