@@ -29,6 +29,8 @@ static const struct {
 	{WIRE_DISK, WIRE_SENDER_PRIMARY, session_on_relay},
 	{WIRE_EPOCH_ACK, WIRE_SENDER_STANDBY, session_on_epoch_ack},
 	{WIRE_DISK_CHECKED, WIRE_SENDER_STANDBY, session_on_disk_checked},
+	{WIRE_HASHES_WANT, WIRE_SENDER_PRIMARY, session_on_relay},
+	{WIRE_HASHES, WIRE_SENDER_STANDBY, session_on_hashes},
 	{WIRE_STREAM_ERROR, WIRE_SENDER_PRIMARY | WIRE_SENDER_STANDBY, session_on_stream_error},
 };
 

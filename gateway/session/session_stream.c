@@ -108,24 +108,46 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 	return 0;
 }
 
-/* Pass what the standby found about a disk to the primary. If the primary does not expect it or has
- * no room, drop it: the primary asks again. */
-int session_on_disk_checked(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
+/* Pass an answer of the standby to the primary, unchanged. If the primary does not understand it
+ * (@feature) or has no room, drop it: the primary asks again, or does without. */
+static int answer(struct session *s, const struct wire_frame *frame, uint64_t feature,
+		  uint64_t now_ns)
 {
 	struct session *primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);
-	struct wire_header h = {.type = WIRE_DISK_CHECKED, .term = frame->h.term,
-				.epoch = frame->h.epoch, .generation = frame->h.generation};
+	size_t size = wire_frame_size(frame);
+
+	if (frame->h.term != s->vm->fsm.record.term || !primary || session_is_over(primary) ||
+	    !(primary->link.features & feature) || wire_tls_write_room(primary->tls) < size)
+		return 0;
+	if (wire_tls_write(primary->tls, wire_frame_start(frame), size) != (int)size) {
+		log_limited(LOG_LEVEL_WARN, "vm=%s primary's TLS failed: %s", s->vm->config.name,
+			    wire_tls_error(primary->tls));
+		session_end(primary, now_ns);
+		return 0;
+	}
+	counters_add(&s->sessions->fleet->counters.frames_out, 1);
+	session_mark_dirty(primary);
+	return 0;
+}
+
+int session_on_disk_checked(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
+{
 	struct wire_disk_checked checked;
 	struct wire_error error;
 
 	if (wire_disk_checked_decode(frame, &checked, &error) < 0)
 		return session_bad_frame(s, now_ns, &error);
-	if (frame->h.term != s->vm->fsm.record.term || !primary || session_is_over(primary) ||
-	    !(primary->link.features & WIRE_FEATURE_DISK_HASH) ||
-	    wire_tls_write_room(primary->tls) < wire_frame_size(frame))
-		return 0;
-	session_send(primary, &h, wire_disk_checked_encode(&checked, session_begin(primary)));
-	return 0;
+	return answer(s, frame, WIRE_FEATURE_DISK_HASH, now_ns);
+}
+
+int session_on_hashes(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
+{
+	struct wire_hashes hashes;
+	struct wire_error error;
+
+	if (wire_hashes_decode(frame, &hashes, &error) < 0)
+		return session_bad_frame(s, now_ns, &error);
+	return answer(s, frame, WIRE_FEATURE_BASE, now_ns);
 }
 
 /* Handle a STREAM_ERROR, by which the primary or the standby says that it ends its stream. If the

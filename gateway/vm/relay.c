@@ -84,6 +84,24 @@ static int on_machine(struct vm_relay *relay, const struct wire_frame *frame, ui
 	return 0;
 }
 
+/* HASHES_WANT belongs to no epoch, so it may come between any two frames. */
+static int on_hashes_want(struct vm_relay *relay, const struct wire_frame *frame,
+			  uint16_t *ret_code, struct error *ret_error)
+{
+	struct wire_hashes_want want;
+	struct wire_error error;
+
+	if (relay->phase == VM_RELAY_WANT_GEOMETRY) {
+		(void)error_set(ret_error, -EPROTO, "HASHES_WANT before GEOMETRY");
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
+	}
+	if (wire_hashes_want_decode(frame, &want, &error) < 0) {
+		(void)wire_error_text(&error, ret_error->text, sizeof(ret_error->text));
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_FORMAT);
+	}
+	return 0;
+}
+
 static int on_begin(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
 		    uint16_t *ret_code, struct error *ret_error)
 {
@@ -215,6 +233,9 @@ int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint6
 		break;
 	case WIRE_MACHINE:
 		r = on_machine(relay, frame, ret_code, ret_error);
+		break;
+	case WIRE_HASHES_WANT:
+		r = on_hashes_want(relay, frame, ret_code, ret_error);
 		break;
 	case WIRE_EPOCH_BEGIN:
 		r = on_begin(relay, frame, now_ns, ret_code, ret_error);

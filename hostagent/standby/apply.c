@@ -25,6 +25,7 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
 
 	epochcheck_init(&c, term, 0, UINT64_MAX);
 	c.images = images;
+	c.may_keep = true; /* this was checked when the epoch arrived */
 	while (wire_frame_decode(&at, end, &frame, NULL) == 0) {
 		if (frame.h.term != term) {
 			result = -ESTALE;
@@ -60,7 +61,8 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
 /* The kind of the first record of a page, or of a piece of the device blob, in a FULL epoch. */
 enum first_record {
 	FIRST_NONE  = 0, /* no record: the page must be cleared to zero */
-	/* ZERO, RAW or DUP: replaces the whole page, so the old content does not matter */
+	/* ZERO, RAW or DUP: replaces the whole page, so the old content does not matter. KEEP: the
+	 * old content is wanted */
 	FIRST_WHOLE = 1,
 	FIRST_DELTA = 2, /* a delta against a zero page: the page must be cleared first */
 };
@@ -148,7 +150,7 @@ static int note_records(struct wire_record_iter *it, uint8_t *seen)
 
 	while ((r = wire_record_next(it, &record, NULL)) > 0) {
 		bool is_whole = record.class == WIRE_CLASS_ZERO ||
-				record.class == WIRE_CLASS_RAW || record.class == WIRE_CLASS_DUP;
+				record.class == WIRE_CLASS_RAW || record.class >= WIRE_CLASS_DUP;
 
 		if (seen[record.index] == FIRST_NONE)
 			seen[record.index] = is_whole ? FIRST_WHOLE : FIRST_DELTA;
@@ -248,10 +250,13 @@ static int put_pages(struct pass *p, const struct wire_frame *frame)
 	if (begin_pages(p, frame, &it) < 0)
 		return -EBADMSG;
 	while ((r = wire_record_next(&it, &record, NULL)) > 0) {
-		struct page_record *out = &batch.records[batch.n_records++];
+		struct page_record *out = &batch.records[batch.n_records];
 
 		ramfile_step(p->rf);
 		FAULT_POINT(FAULT_STANDBY_APPLYING);
+		if (record.class == WIRE_CLASS_KEEP)
+			continue;
+		batch.n_records++;
 		*out = from_wire(p->rf, &record);
 		if (!out->page || !out->data)
 			return -EBADMSG;

@@ -170,7 +170,7 @@ static int on_begin(struct epochcheck *c, const struct wire_frame *frame,
 	c->inside = true;
 	c->full = full;
 	c->epoch = frame->h.epoch;
-	c->has_device = c->has_clock = false;
+	c->has_device = c->has_clock = c->has_keep = c->has_dup = false;
 	c->n_records = 0;
 	marks_reset(&c->marks);
 	return EPOCHCHECK_BEGIN;
@@ -224,6 +224,25 @@ static const char *check_dup(struct epochcheck *c, const struct wire_record *rec
 	return NULL;
 }
 
+/* A KEEP record leaves a page as it is. So it must be the page's first record. After it, a DUP
+ * record could copy a page that had other bytes when the epoch was first applied, so an epoch has
+ * one or the other. Returns NULL if the record is valid, otherwise what is wrong. */
+static const char *check_keep(struct epochcheck *c, const struct wire_record *record)
+{
+	if (record->class == WIRE_CLASS_DUP) {
+		c->has_dup = true;
+		return c->has_keep ? "a DUP record in an epoch with KEEP" : NULL;
+	}
+	if (record->class != WIRE_CLASS_KEEP)
+		return NULL;
+	c->has_keep = true;
+	if (!c->full || !c->may_keep)
+		return "it keeps a page, but no hash of that page was given";
+	if (c->has_dup)
+		return "a KEEP record in an epoch with DUP";
+	return marks_get(&c->marks, record->index) ? "it keeps a page that has a record" : NULL;
+}
+
 /* Check all records of a PAGES or DEVICE frame. */
 static int check_records(struct epochcheck *c, struct wire_record_iter *it,
 			 uint32_t *n_records, struct epochcheck_error *e)
@@ -234,13 +253,15 @@ static int check_records(struct epochcheck *c, struct wire_record_iter *it,
 	int r;
 
 	while ((r = wire_record_next(it, &record, &wire)) > 0) {
-		if (record.class != WIRE_CLASS_DUP &&
+		if (record.class != WIRE_CLASS_DUP && record.class != WIRE_CLASS_KEEP &&
 		    page_check(record.class, record.data, record.size) < 0)
 			return refuse(c, e, WIRE_STREAM_ERROR_FORMAT,
 				      "record of index %" PRIu32
 				      ": its data are no page of class %u",
 				      record.index, record.class);
 		if (it->type == WIRE_PAGES)
+			wrong = check_keep(c, &record);
+		if (it->type == WIRE_PAGES && !wrong)
 			wrong = check_dup(c, &record);
 		if (wrong)
 			return refuse(c, e, WIRE_STREAM_ERROR_FORMAT,

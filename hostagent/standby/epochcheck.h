@@ -56,11 +56,14 @@ struct epochcheck {
 	uint32_t generation;
 	struct wire_geometry geometry;
 	uint64_t n_pages;
+	/* Set and cleared by the caller: hashes of the copy were given in this generation, so KEEP
+	 * is allowed. */
+	bool may_keep;
 
 	/* State of the epoch that is arriving; valid while inside. */
 	bool inside;
 	bool full;
-	bool has_device, has_clock;
+	bool has_device, has_clock, has_keep, has_dup;
 	uint64_t epoch;
 	uint32_t n_frames; /* frames so far; also the seq that the next frame must have */
 	uint32_t n_records;

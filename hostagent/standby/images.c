@@ -404,19 +404,18 @@ static int zero_range(struct image *image, uint8_t op, uint64_t bytes, uint64_t 
 	return write_zeroes(image->fd, bytes, offset);
 }
 
-/* Find the next part of the image from @at up to @end that has data. Returns where it begins, and
- * sets *ret_end; returns @end if there is none. If the file cannot say where its holes are, as a
- * block device, all is data. */
-static uint64_t next_data(int fd, uint64_t at, uint64_t end, uint64_t *ret_end)
+uint64_t images_next_data(const struct image *image, uint64_t at, uint64_t end, uint64_t *ret_end)
 {
-	off_t data = lseek(fd, (off_t)at, SEEK_DATA), hole;
+	off_t data = image->shows_holes ? lseek(image->fd, (off_t)at, SEEK_DATA) : (off_t)at, hole;
 
 	*ret_end = end;
+	if (!image->shows_holes)
+		return at;
 	if (data < 0)
 		return errno == ENXIO ? end : at;
 	if ((uint64_t)data >= end)
 		return end;
-	hole = lseek(fd, data, SEEK_HOLE);
+	hole = lseek(image->fd, data, SEEK_HOLE);
 	if (hole > data && (uint64_t)hole < end)
 		*ret_end = (uint64_t)hole;
 	return (uint64_t)data;
@@ -432,7 +431,7 @@ static int zero(struct image *image, const struct wire_disk_record *record)
 
 	if (record->op == WIRE_DISK_DISCARD || !image->shows_holes)
 		return zero_range(image, record->op, record->bytes, record->offset);
-	while (r == 0 && (at = next_data(image->fd, at, end, &data_end)) < end) {
+	while (r == 0 && (at = images_next_data(image, at, end, &data_end)) < end) {
 		r = zero_range(image, record->op, data_end - at, at);
 		at = data_end;
 	}
@@ -478,10 +477,10 @@ void images_begin_checks(struct images *images)
 	}
 }
 
-static int read_at(int fd, uint8_t *data, size_t bytes, uint64_t offset)
+int images_read(const struct image *image, uint8_t *data, size_t bytes, uint64_t offset)
 {
 	while (bytes > 0) {
-		ssize_t n = pread(fd, data, bytes, (off_t)offset);
+		ssize_t n = pread(image->fd, data, bytes, (off_t)offset);
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
@@ -504,7 +503,7 @@ void images_compare(struct images *images, struct image *image,
 	int r = images_check(image, record);
 
 	if (r == 0)
-		r = read_at(image->fd, block, record->bytes, record->offset);
+		r = images_read(image, block, record->bytes, record->offset);
 	checked->n_checked++;
 	images->n_checked++;
 	if (r == 0) {
@@ -540,10 +539,14 @@ void images_flush_soon(struct images *images, uint64_t now_ns)
 	}
 }
 
-void images_renew(struct images *images)
+void images_renew(struct images *images, bool was_lost)
 {
-	for (uint32_t i = 0; i < images->n; i++)
-		images->item[i].is_lost = false;
+	for (uint32_t i = 0; i < images->n; i++) {
+		struct image *image = &images->item[i];
+
+		image->is_stale |= image->is_lost || was_lost;
+		image->is_lost = false;
+	}
 }
 
 int images_sync(struct images *images, struct error *ret_error)

@@ -232,6 +232,7 @@ static int do_start(struct standby *sb, struct standby_command *c)
 	if (r < 0)
 		return r;
 	sb->guest_ended = false;
+	sb->purge_ns = 0;
 	r = open_images(sb, &c->error);
 	if (r == 0)
 		r = open_disk_log(sb, &c->error);
@@ -240,6 +241,7 @@ static int do_start(struct standby *sb, struct standby_command *c)
 	if (r == 0)
 		r = start_qemu(sb, &c->error);
 	if (r < 0) {
+		sb->purge_ns = clock_mono_ns() + sb->config.copy_keep_ns;
 		images_close(&sb->images);
 		standby_set_text(sb, "%s", c->error.text);
 		standby_set_state(sb, STANDBY_STATE_FAILED);
@@ -351,6 +353,37 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 
 /* ---- STOP, FENCE */
 
+/* From now on this host has no copy. But keep its files for a while: if the guest is protected
+ * again soon, only what differs is sent (base.h). */
+static int drop_copy(struct standby *sb)
+{
+	int r = epochlog_set_term(&sb->log, sb->rf.meta.term);
+
+	sb->purge_ns = clock_mono_ns() + sb->config.copy_keep_ns;
+	if (r == 0 && sb->config.copy_keep_ns == 0) {
+		progress_begin(sb->config.progress, "began to remove", "its copy", 0);
+		sb->purge_ns = 0;
+		r = ramfile_purge(&sb->rf);
+	}
+	return r;
+}
+
+void standby_purge(struct standby *sb, uint64_t now_ns)
+{
+	int r;
+
+	if (sb->purge_ns == 0 || now_ns < sb->purge_ns)
+		return;
+	sb->purge_ns = 0;
+	if (sb->want_qemu || sb->rf.meta.phase != RAMFILE_COPY || sb->rf.meta.applied_epoch > 0)
+		return;
+	r = ramfile_purge(&sb->rf);
+	if (r < 0)
+		log_warn("vm=%s the files of the last copy in %s cannot be removed, ignoring: they "
+			 "only hold memory: %s", sb->config.vm, sb->rf.dir, strerror(-r));
+	sb->dirty = true;
+}
+
 static int do_stop(struct standby *sb, struct standby_command *c)
 {
 	int r = check_no_guest(sb, &c->error);
@@ -367,12 +400,8 @@ static int do_stop(struct standby *sb, struct standby_command *c)
 	r = qemu_end(&sb->qemu, &c->error);
 	if (r < 0)
 		return r;
-	if (c->purge && sb->rf.meta.phase == RAMFILE_COPY) {
-		progress_begin(sb->config.progress, "began to remove", "its copy", 0);
-		r = epochlog_set_term(&sb->log, sb->rf.meta.term);
-		if (r == 0)
-			r = ramfile_purge(&sb->rf);
-	}
+	if (c->purge && sb->rf.meta.phase == RAMFILE_COPY)
+		r = drop_copy(sb);
 	if (r < 0)
 		return error_set(&c->error, r, "cannot stop the standby: %s", strerror(-r));
 	images_close(&sb->images);
@@ -401,6 +430,7 @@ static int do_fence(struct standby *sb, struct standby_command *c)
 		r = qemu_end(&sb->qemu, &c->error);
 	if (r == 0)
 		r = epochlog_set_term(&sb->log, c->term);
+	sb->purge_ns = clock_mono_ns() + sb->config.copy_keep_ns;
 	if (r < 0) {
 		if (!c->error.text[0])
 			return error_set(&c->error, r, "cannot end the guest: %s", strerror(-r));
@@ -488,6 +518,8 @@ void standby_resume(struct standby *sb)
 {
 	struct standby_command start = {.order = STANDBY_ORDER_START, .term = sb->rf.meta.term};
 
+	if (sb->rf.ram) /* an earlier agent may have left it to be removed */
+		sb->purge_ns = clock_mono_ns() + sb->config.copy_keep_ns;
 	if (sb->rf.meta.phase != RAMFILE_COPY || !sb->rf.meta.term || !qemu_is_left(&sb->qemu))
 		return;
 	standby_carry_out(sb, &start);

@@ -235,6 +235,8 @@ static uint64_t next_deadline_ns(const struct standby *sb)
 		next = sb->served.look_ns;
 	if (sb->want_qemu && sb->qemu.pid <= 0 && sb->qemu_backoff.next_ns < next)
 		next = sb->qemu_backoff.next_ns;
+	if (sb->purge_ns > 0 && sb->purge_ns < next)
+		next = sb->purge_ns;
 	return next;
 }
 
@@ -278,6 +280,7 @@ static void *run(void *arg)
 			break;
 		standby_check_images(sb);
 		standby_check_qemu(sb, clock_mono_ns());
+		standby_purge(sb, clock_mono_ns());
 		if (sb->state == STANDBY_STATE_RUNNING)
 			standby_served_look(sb, clock_mono_ns());
 		standby_peer_take(sb);

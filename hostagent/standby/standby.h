@@ -90,6 +90,8 @@ struct standby_config {
 	/* longest time that a promotion or rehearsal may go without progress; 0: 20000 */
 	unsigned promote_timeout_ms;
 	uint64_t clock_step_max_ns;  /* largest clock jump at a promotion; 0: none */
+	/* how long the memory of a copy is kept that is no longer wanted (base.h) */
+	uint64_t copy_keep_ns;
 
 	/* The gateway for the STREAM connection. NULL: no connection is opened (tests and drivers
 	 * then pass frames to standby/epochlog.h themselves). */

@@ -66,7 +66,7 @@ struct standby_command {
 	enum standby_order order;
 	uint64_t term;
 	uint64_t epoch; /* PROMOTE: the oldest acceptable epoch */
-	bool purge;	/* STOP: also remove the copy */
+	bool purge;	/* STOP: also drop the copy, and remove its files after copy_keep_ns */
 
 	/* Valid when done. */
 	bool done;
@@ -111,6 +111,8 @@ struct standby {
 	bool want_stream; /* connect to the gateway and receive epochs */
 	uint64_t promise_term; /* newest term of an accepted PROMOTE; older terms are refused */
 	bool guest_ended;
+	/* when to remove the files of a copy that is no longer wanted; 0: never */
+	uint64_t purge_ns;
 	bool dirty;	  /* `status` is out of date */
 	char text[ERROR_TEXT_BYTES];
 	uint64_t n_qemu_starts;
@@ -204,6 +206,8 @@ void standby_resume(struct standby *sb);
 void standby_check_images(struct standby *sb);
 /* Check whether QEMU has exited, and start it again if needed. */
 void standby_check_qemu(struct standby *sb, uint64_t now_ns);
+/* Remove the files of a copy that is no longer wanted, once it was kept for long enough. */
+void standby_purge(struct standby *sb, uint64_t now_ns);
 /* Set the state WARM, or READY if a complete epoch is held. */
 void standby_set_warm(struct standby *sb);
 

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "standby/base.h"
 #include "supervision/gateway_view.h"
 #include "standby/standby_private.h"
 
@@ -258,9 +259,54 @@ static int take_epoch_frame(struct standby *sb, const struct wire_frame *frame,
 	uint32_t generation = sb->log.check.generation;
 	int r = epochlog_frame(&sb->log, frame, &sb->qemu.geometry, error);
 
-	if (r >= 0 && frame->h.type == WIRE_GEOMETRY && sb->log.check.generation != generation)
+	if (r >= 0 && frame->h.type == WIRE_GEOMETRY && sb->log.check.generation != generation) {
 		standby_machine_reset(&sb->machine);
+		sb->log.check.may_keep = false;
+	}
 	return r;
+}
+
+/* Find out what the primary wants to know. Nothing is known if an epoch waits to be applied,
+ * because the copy will change. */
+static void find_hashes(struct standby *sb, const struct wire_hashes_want *want, uint8_t *room,
+			struct wire_hashes *ret_hashes)
+{
+	struct image *image = *want->disk ? images_find(&sb->images, want->disk) : NULL;
+	struct error why;
+
+	*ret_hashes = (struct wire_hashes){.seed = want->seed, .first = want->first, .hash = room};
+	memcpy(ret_hashes->disk, want->disk, sizeof(ret_hashes->disk));
+	if (sb->rf.meta.phase != RAMFILE_COPY || epochlog_apply(&sb->log) < 0)
+		return;
+	if (image && images_open(&sb->images, &why) == 0)
+		base_of_image(image, want, room, ret_hashes);
+	if (*want->disk || !ramfile_has_layout(&sb->rf, &sb->log.check.geometry))
+		return;
+	base_of_memory(&sb->rf, want, room, ret_hashes);
+	sb->log.check.may_keep = true;
+}
+
+static int on_hashes_want(struct standby *sb, const struct wire_frame *frame)
+{
+	struct wire_header h = {.type = WIRE_HASHES, .term = frame->h.term,
+				.generation = frame->h.generation};
+	static _Thread_local uint8_t room[WIRE_HASHES_MAX * WIRE_HASH_SIZE];
+	static _Thread_local uint8_t payload[sizeof(room) + 128];
+	struct bytes_writer w = {payload, payload + sizeof(payload), false};
+	struct wire_hashes_want want;
+	struct wire_hashes hashes;
+	int r = wire_hashes_want_decode(frame, &want, NULL);
+
+	if (r < 0) {
+		lost(sb, "unexpected frame", "a HASHES_WANT that cannot be read");
+		return r;
+	}
+	if (frame->h.term != sb->rf.meta.term || !sb->log.check.has_geometry ||
+	    !is_of_now(sb, frame))
+		return 0; /* from the gateway's buffer */
+	find_hashes(sb, &want, room, &hashes);
+	r = wire_hashes_encode(&hashes, &w);
+	return r < 0 ? r : standby_send(sb->link, &h, payload, (size_t)(w.at - payload));
 }
 
 static int on_frame(struct standby *sb, const struct wire_frame *frame)
@@ -277,6 +323,12 @@ static int on_frame(struct standby *sb, const struct wire_frame *frame)
 	if (!wire_type_allowed(frame->h.type, sender)) {
 		lost(sb, "unexpected frame", wire_type_name(frame->h.type));
 		return -EPROTO;
+	}
+	if (frame->h.type == WIRE_HASHES_WANT) {
+		r = on_hashes_want(sb, frame);
+		if (r < 0 && sb->link)
+			lost(sb, "cannot answer", link_error(sb->link));
+		return r;
 	}
 	if (frame->h.type == WIRE_MACHINE)
 		r = standby_machine_frame(sb, frame, &error);

@@ -142,7 +142,7 @@ static bool make_dup(struct fixture *x, struct model *reference, unsigned i, boo
 {
 	unsigned source = fixture_roll(x, N_PAGES);
 
-	if (source == i || (full && !marks[source]))
+	if (source == i || (full && (x->keeps || !marks[source])))
 		return false;
 	marks[full ? i : source] = true;
 	memcpy(x->model.pages[i], x->model.pages[source], WIRE_PAGE_SIZE);
@@ -187,13 +187,28 @@ static void make_changes(struct fixture *x)
 	feed_disk(&x->feed, disk_names[disk], records, n);
 }
 
+/* Keep some pages as they are in the copy, @old. The epoch may change them afterwards. */
+static void keep_pages(struct fixture *x, const struct model *old, struct model *reference)
+{
+	for (unsigned i = 0; i < N_PAGES; i++) {
+		if (fixture_roll(x, 2))
+			continue;
+		feed_record(&x->feed, WIRE_CLASS_KEEP, i, NULL, 0);
+		memcpy(reference->pages[i], old->pages[i], WIRE_PAGE_SIZE);
+		if (fixture_roll(x, 2))
+			memcpy(x->model.pages[i], old->pages[i], WIRE_PAGE_SIZE);
+		x->n_kept++;
+	}
+}
+
 void fixture_make_epoch(struct fixture *x, bool full)
 {
-	static struct model reference;
+	static struct model reference, old;
 	uint8_t blob_reference[BLOB_ROOM];
 	unsigned rounds = 1 + fixture_roll(x, 3);
 
 	memset(marks, 0, sizeof(marks));
+	old = x->model;
 	memset(&reference, 0, sizeof(reference));
 	if (!full)
 		reference = x->model;
@@ -208,6 +223,8 @@ void fixture_make_epoch(struct fixture *x, bool full)
 	memcpy(blob_reference, reference.blob, BLOB_ROOM);
 	x->feed.packs = fixture_roll(x, 2);
 	feed_begin(&x->feed, full);
+	if (full && x->keeps)
+		keep_pages(x, &old, &reference);
 	while (rounds--) {
 		for (unsigned i = 0; i < N_PAGES; i++) {
 			if (fixture_roll(x, 2))
@@ -231,6 +248,7 @@ int fixture_take(struct fixture *x, struct epochcheck_error *error)
 	struct wire_frame frame;
 	int n = 0;
 
+	x->log.check.may_keep = x->keeps;
 	while (at < end) {
 		int r;
 

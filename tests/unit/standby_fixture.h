@@ -39,6 +39,9 @@ struct fixture {
 	struct feed feed;
 	struct model model;
 	uint32_t seed;
+	/* FULL epochs keep some of the copy's pages (KEEP), and then have no DUP records */
+	bool keeps;
+	unsigned n_kept;
 	unsigned n_dups[2]; /* DUP records made: [0] in ordinary epochs, [1] in FULL epochs */
 };
 

@@ -71,6 +71,30 @@ static int machine(bool is_last)
 	return feed(WIRE_MACHINE, 0, 0, (uint32_t)(w.at - payload), 0);
 }
 
+/* A question about @n pages; 0 breaks the format. */
+static int want(uint32_t n)
+{
+	memset(payload, 0, 21);
+	bytes_put_be32(payload + 17, n);
+	return feed(WIRE_HASHES_WANT, 0, 0, 21, 0);
+}
+
+/* A question belongs to no epoch: the next frame has the number that it would have without it. */
+static int epoch_with_questions(uint64_t n)
+{
+	if (want(1) != VM_RELAY_FORWARD || begin(n, n - 1, 0) != VM_RELAY_FORWARD ||
+	    want(2) != VM_RELAY_FORWARD || feed(WIRE_PAGES, n, 1, 100, 0) != VM_RELAY_FORWARD ||
+	    want(3) != VM_RELAY_FORWARD)
+		return -EPROTO;
+	return end(n, 2, 108);
+}
+
+static int want_before_geometry(void)
+{
+	vm_relay_resume(&relay, 7, 10, 3);
+	return want(1);
+}
+
 static int start(void **state)
 {
 	(void)state;
@@ -85,12 +109,13 @@ static void test_epochs(void **state)
 	assert_int_equal(epoch(11, 10, 0), VM_RELAY_FORWARD);
 	assert_int_equal(epoch(12, 11, 0), VM_RELAY_FORWARD);
 	assert_int_equal(epoch(40, 0, WIRE_FLAG_FULL), VM_RELAY_FORWARD);
-	assert_int_equal(relay.epochs_total, 3);
+	assert_int_equal(epoch_with_questions(41), VM_RELAY_FORWARD);
+	assert_int_equal(relay.epochs_total, 4);
 	assert_int_equal(vm_relay_ack(&relay, 11, 2000), 0);
 	assert_int_equal(relay.last_ack_ns, 1000);
 	assert_int_equal(relay.last_epoch_bytes, 236);
-	assert_int_equal(vm_relay_ack(&relay, 40, 2000), 0);
-	assert_int_equal(vm_relay_ack(&relay, 41, 2000), -EPROTO);
+	assert_int_equal(vm_relay_ack(&relay, 41, 2000), 0);
+	assert_int_equal(vm_relay_ack(&relay, 42, 2000), -EPROTO);
 	assert_int_equal(vm_relay_ack(&relay, 0, 2000), -EPROTO);
 }
 
@@ -198,6 +223,8 @@ static void test_breaks(void **state)
 	BREAKS(WITH(epoch(11, 10, 0), machine(true)), WIRE_STREAM_ERROR_ORDER);
 	/* the item has no label */
 	BREAKS(feed(WIRE_MACHINE, 0, 0, 1, 0), WIRE_STREAM_ERROR_FORMAT);
+	BREAKS(want(0), WIRE_STREAM_ERROR_FORMAT);
+	BREAKS(want_before_geometry(), WIRE_STREAM_ERROR_ORDER);
 	BREAKS(many_machines(), WIRE_STREAM_ERROR_LIMIT);
 	BREAKS(in_term(8), WIRE_STREAM_ERROR_TERM);
 	BREAKS(in_generation(2), WIRE_STREAM_ERROR_ORDER);

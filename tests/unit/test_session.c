@@ -411,6 +411,39 @@ static void test_relay_of_checked_disks(void **state)
 	assert_non_null(primary.session);
 }
 
+/* The gateway passes a question of the primary on, and the answer back, unchanged and in the VM's
+ * term only. */
+static void test_relay_of_hashes(void **state)
+{
+	struct wire_header want = {.type = WIRE_HASHES_WANT, .term = 5, .generation = 1};
+	struct wire_header h = {.type = WIRE_HASHES, .term = 4, .generation = 1};
+	const uint8_t question[] = {0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 3};
+	uint8_t answer[25 + 16] = {0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 2,
+				   0, 0, 0, 1, 0, 0, 0, 1, 0x5a};
+
+	(void)state;
+	open_streams();
+	send_geometry();
+	agent_send(&primary, &want, question, sizeof(question));
+	pump();
+	assert_true(agent_take(&standby, WIRE_HASHES_WANT, &frame));
+	assert_memory_equal(frame.payload, question, sizeof(question));
+	agent_send(&standby, &h, answer, sizeof(answer));
+	pump();
+	assert_false(agent_take(&primary, WIRE_HASHES, &frame));
+	h.term = 5;
+	agent_send(&standby, &h, answer, sizeof(answer));
+	pump();
+	assert_true(agent_take(&primary, WIRE_HASHES, &frame));
+	assert_memory_equal(frame.payload, answer, sizeof(answer));
+	/* within an epoch too */
+	send_epoch_of(WIRE_DISK, 1, 2, 5000);
+	agent_send(&standby, &h, answer, sizeof(answer) - 1); /* breaks the format */
+	pump();
+	assert_null(standby.session);
+	assert_non_null(primary.session);
+}
+
 static uint64_t welcome_features(struct agent *a)
 {
 	struct wire_welcome welcome;
@@ -543,7 +576,7 @@ int main(void)
 		TEST(test_leases), TEST(test_peer_is_refused),
 		TEST(test_idle_control), TEST(test_duplicate_and_silent),
 		TEST(test_relay_and_commit), TEST(test_relay_of_disks),
-		TEST(test_relay_of_checked_disks), TEST(test_features),
+		TEST(test_relay_of_checked_disks), TEST(test_relay_of_hashes), TEST(test_features),
 		TEST(test_back_pressure),
 		TEST(test_standby_gone_while_blocked), TEST(test_peer_that_does_not_read),
 	};

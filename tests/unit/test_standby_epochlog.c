@@ -171,6 +171,26 @@ static void test_kill(void **state)
 	assert_true(x->n_dups[0] > 5 && x->n_dups[1] > 1);
 }
 
+/* FULL epochs that keep pages of the copy. */
+static void test_kept_pages(void **state)
+{
+	struct fixture *x = *state;
+	struct epochcheck_error error;
+
+	kill_at_every_change(x, true);
+	x->keeps = true;
+	for (unsigned i = 0; i < 4; i++)
+		kill_at_every_change(x, true);
+	feed_geometry(&x->feed);
+	for (unsigned n = 1; n <= 40; n++) {
+		fixture_make_epoch(x, n % 3 == 0);
+		assert_int_equal(fixture_take(x, &error), 1);
+		assert_true(fixture_copy_is(x, &x->model));
+		feed_clear(&x->feed);
+	}
+	assert_true(x->n_kept > 50);
+}
+
 /* ---- disks that cannot be written */
 
 /* Receive all frames of x->feed while vda's image is open for reading only. The standby
@@ -472,6 +492,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_random_epochs, fixture_setup,
 						fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_kill, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_kept_pages, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_disk_that_fails, fixture_setup,
 						fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_no_write_after_a_promotion, fixture_setup,

@@ -37,6 +37,8 @@ struct gateway {
 	struct wire_header hello;
 	struct wire_header got[8];
 	struct wire_failure failure; /* content of a received STREAM_ERROR */
+	uint32_t n_zero, n_hashes;   /* of the last HASHES */
+	uint64_t seed;
 	unsigned n_got;
 	uint8_t bytes[2 * WIRE_FRAME_MAX];
 	size_t begin, end;
@@ -109,6 +111,7 @@ static void *play(void *arg)
 	struct wire_header h = {.type = WIRE_WELCOME};
 	struct gateway *g = arg;
 	uint8_t bytes[256];
+	struct wire_hashes hashes;
 	struct bytes_writer w;
 	struct wire_frame frame;
 	size_t size;
@@ -127,6 +130,11 @@ static void *play(void *arg)
 	while (g->n_got < g->n_wanted && next(g, &frame) == 0) {
 		if (frame.h.type == WIRE_STREAM_ERROR)
 			(void)!wire_failure_decode(&frame, &g->failure, NULL);
+		if (frame.h.type == WIRE_HASHES && wire_hashes_decode(&frame, &hashes, NULL) == 0) {
+			g->n_zero = hashes.n_zero;
+			g->n_hashes = hashes.n;
+			g->seed = hashes.seed;
+		}
 		g->got[g->n_got++] = frame.h;
 	}
 	return NULL;
@@ -261,6 +269,81 @@ static void test_epochs_are_acknowledged(void **state)
 	g = converse(x, 1);
 	assert_int_equal(g->hello.epoch, 3);
 	assert_int_equal(g->got[0].epoch, 4);
+	over(g);
+}
+
+/* Append a question about all pages, as of a stream of @generation. */
+static void ask(struct bare_standby *x, uint32_t generation)
+{
+	const struct wire_hashes_want want = {.seed = generation, .n = 100};
+	struct wire_header h = {.type = WIRE_HASHES_WANT, .term = BARE_STANDBY_TERM,
+				.generation = generation};
+	uint8_t payload[64];
+	struct bytes_writer w = {payload, payload + sizeof(payload), false};
+
+	assert_int_equal(wire_hashes_want_encode(&want, &w), 0);
+	feed_frame(&x->feed, &h, payload, (size_t)(w.at - payload));
+}
+
+/* What the standby says that it has is what it has after all epochs before the question. */
+static void test_hashes_are_given(void **state)
+{
+	struct bare_standby *x = *state;
+	struct gateway *g;
+
+	feed_geometry(&x->feed);
+	feed_machine(&x->feed, NULL);
+	ask(x, x->feed.generation); /* there is no layout yet: nothing is known */
+	g = converse(x, 1);
+	assert_int_equal(g->got[0].type, WIRE_HASHES);
+	assert_int_equal(g->got[0].generation, x->feed.generation);
+	assert_int_equal(g->n_zero + g->n_hashes, 0);
+	assert_false(x->sb.log.check.may_keep);
+	standby_stream_close(&x->sb);
+	over(g);
+
+	feed_clear(&x->feed);
+	x->feed.generation++;
+	feed_geometry(&x->feed);
+	feed_machine(&x->feed, NULL);
+	epoch(x, true, 0x11);
+	ask(x, x->feed.generation - 1); /* from the gateway's buffer: no answer */
+	ask(x, x->feed.generation);
+	g = converse(x, 2);
+	assert_int_equal(g->got[0].type, WIRE_EPOCH_ACK);
+	assert_int_equal(g->got[1].type, WIRE_HASHES);
+	assert_int_equal(g->seed, x->feed.generation);
+	assert_int_equal(g->n_zero, 3);
+	assert_int_equal(g->n_hashes, BARE_STANDBY_RAM_PAGES + BARE_STANDBY_ROM_PAGES - 3);
+	assert_true(x->sb.log.check.may_keep);
+	standby_stream_close(&x->sb);
+	over(g);
+
+	/* A page may be kept only in the generation of the answer. */
+	feed_clear(&x->feed);
+	x->feed.generation++;
+	feed_geometry(&x->feed);
+	feed_machine(&x->feed, NULL);
+	feed_begin(&x->feed, true);
+	feed_record(&x->feed, WIRE_CLASS_KEEP, 3, NULL, 0);
+	feed_blob(&x->feed, (const uint8_t *)"x", 1, (uint8_t[WIRE_PAGE_SIZE]){0}, false);
+	feed_end(&x->feed);
+	g = converse(x, 1);
+	assert_int_equal(g->got[0].type, WIRE_STREAM_ERROR);
+	over(g);
+	feed_clear(&x->feed);
+	x->feed.generation++;
+	x->feed.epoch--;
+	feed_geometry(&x->feed);
+	feed_machine(&x->feed, NULL);
+	ask(x, x->feed.generation);
+	feed_begin(&x->feed, true);
+	feed_record(&x->feed, WIRE_CLASS_KEEP, 3, NULL, 0);
+	feed_blob(&x->feed, (const uint8_t *)"x", 1, (uint8_t[WIRE_PAGE_SIZE]){0}, false);
+	feed_end(&x->feed);
+	g = converse(x, 2);
+	assert_int_equal(g->got[1].type, WIRE_EPOCH_ACK);
+	assert_int_equal(ramfile_page(&x->sb.rf, 3)[0], 0x11);
 	over(g);
 }
 
@@ -418,6 +501,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_epochs_are_acknowledged, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hashes_are_given, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_half_an_epoch_is_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_another_machine_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusal_is_told, setup, teardown),

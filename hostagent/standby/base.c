@@ -1,0 +1,86 @@
+#include "standby/base.h"
+
+#include <string.h>
+
+/* How many units to look at for one answer, of @bytes each. Zeros are found faster than hashes. */
+#define ZEROS_PER_HASH 4u
+
+static uint32_t units_max(uint64_t bytes)
+{
+	uint64_t n = BASE_ANSWER_BYTES / bytes;
+
+	return n < WIRE_HASHES_MAX ? (uint32_t)n : WIRE_HASHES_MAX;
+}
+
+static void begin(const struct wire_hashes_want *want, uint8_t *room, struct wire_hashes *ret)
+{
+	*ret = (struct wire_hashes){.seed = want->seed, .first = want->first, .hash = room};
+	memcpy(ret->disk, want->disk, sizeof(ret->disk));
+}
+
+/* ---- memory */
+
+static bool is_zero(const uint8_t *page)
+{
+	return page[0] == 0 && memcmp(page, page + 1, WIRE_PAGE_SIZE - 1) == 0;
+}
+
+void base_of_memory(struct ramfile *rf, const struct wire_hashes_want *want, uint8_t *room,
+		    struct wire_hashes *ret)
+{
+	const uint32_t n_max = units_max(WIRE_PAGE_SIZE);
+	uint64_t end = want->first + want->n, at = want->first;
+
+	begin(want, room, ret);
+	if (!rf->has_geometry || !rf->ram)
+		return;
+	if (end > rf->n_pages)
+		end = rf->n_pages;
+	while (at < end && ret->n_zero < ZEROS_PER_HASH * n_max && is_zero(ramfile_page(rf, at))) {
+		at++;
+		ret->n_zero++;
+	}
+	for (; at < end && ret->n < n_max; at++, ret->n++)
+		wire_hash(want->seed, ramfile_page(rf, at), WIRE_PAGE_SIZE,
+			  room + (size_t)ret->n * WIRE_HASH_SIZE);
+}
+
+/* ---- images */
+
+/* Returns how many whole blocks from block @first up to block @end lie in a hole. */
+static uint32_t blocks_in_hole(const struct image *image, uint64_t first, uint64_t end)
+{
+	const uint64_t end_at = end * WIRE_HASH_BLOCK_SIZE;
+	uint64_t data_end;
+	uint64_t data = images_next_data(image, first * WIRE_HASH_BLOCK_SIZE,
+					 end_at < image->bytes ? end_at : image->bytes, &data_end);
+
+	/* the last block can be short */
+	return (uint32_t)((data == image->bytes ? end : data / WIRE_HASH_BLOCK_SIZE) - first);
+}
+
+void base_of_image(const struct image *image, const struct wire_hashes_want *want, uint8_t *room,
+		   struct wire_hashes *ret)
+{
+	const uint64_t n_blocks =
+		(image->bytes + WIRE_HASH_BLOCK_SIZE - 1) / WIRE_HASH_BLOCK_SIZE;
+	const uint32_t n_max = units_max(WIRE_HASH_BLOCK_SIZE);
+	uint64_t end = want->first + want->n, at = want->first;
+	uint8_t block[WIRE_HASH_BLOCK_SIZE];
+
+	begin(want, room, ret);
+	if (image->is_stale || image->is_lost)
+		return;
+	if (end > n_blocks)
+		end = n_blocks;
+	if (at < end)
+		ret->n_zero = blocks_in_hole(image, at, end);
+	for (at += ret->n_zero; at < end && ret->n < n_max; at++, ret->n++) {
+		uint64_t offset = at * WIRE_HASH_BLOCK_SIZE, left = image->bytes - offset;
+		size_t bytes = left < sizeof(block) ? (size_t)left : sizeof(block);
+
+		if (images_read(image, block, bytes, offset) < 0)
+			return;
+		wire_hash(want->seed, block, bytes, room + (size_t)ret->n * WIRE_HASH_SIZE);
+	}
+}

@@ -1,0 +1,31 @@
+/* base.h - says what this host has of the guest: hashes of its old copy and of its images.
+ *
+ * Why: a new copy need not send what this host has already, for example after the stream was lost
+ * for a while, or after a failover. Whatever the old content is and whoever wrote it, equal hashes
+ * mean equal content. So the content needs no history that could be wrong.
+ *
+ * Where: stream.c answers the primary's HASHES_WANT (wire/msg.h) with it. Pure but for reading.
+ * Threads: the standby's. Each answer reads at most BASE_ANSWER_BYTES, so that orders do not wait.
+ */
+#ifndef STANDBY_BASE_H
+#define STANDBY_BASE_H
+
+#include <stdint.h>
+
+#include "standby/images.h"
+#include "standby/ramfile.h"
+#include "wire/msg.h"
+
+#define BASE_ANSWER_BYTES (UINT64_C(16) << 20) /* most bytes that are read and hashed at a time */
+
+/* Fill in *ret_hashes, the answer to @want. @room, for the hashes, has WIRE_HASHES_MAX *
+ * WIRE_HASH_SIZE bytes, and ret_hashes->hash points to it.
+ * base_of_memory(): the pages of the copy in @rf. Nothing is known if there is no layout.
+ * base_of_image(): the blocks of @image, which must be open. Nothing is known of an image whose
+ * writes did not reach the disk, nor from the first block on that cannot be read. */
+void base_of_memory(struct ramfile *rf, const struct wire_hashes_want *want, uint8_t *room,
+		    struct wire_hashes *ret_hashes);
+void base_of_image(const struct image *image, const struct wire_hashes_want *want, uint8_t *room,
+		   struct wire_hashes *ret_hashes);
+
+#endif
