@@ -168,6 +168,9 @@ static const struct config_key vm_keys[] = {
 			"the standby: an operator ends its QEMU; or the agent does"),
 	CONFIG_KEY("vm", "fenced_guest_keep_s", U32, VM, fenced_guest_keep_s, "0", 0, 31622400,
 		   "fenced_guest = end keeps that guest for a look for that long after the fence"),
+	CONFIG_KEY("vm", "copy_keep_s", U32, VM, copy_keep_s, "60", 0, 31622400,
+		   "after the end of a protection the standby keeps the copy's memory for that "
+		   "long; a new one then sends only what differs"),
 	CONFIG_KEY("vm", "disk_ring_bytes", SIZE, VM, disk_ring_bytes, "64M", 1048576,
 		   UINT64_C(4) << 30,
 		   "for each disk: limit of the guest's writes that are not committed; beyond it "

@@ -83,6 +83,7 @@ struct agent_vm_config {
 	uint64_t gateway_lost_ns; /* the gateway counts as lost after being silent for this long */
 	int fenced_guest;	      /* enum agent_fenced_guest */
 	uint32_t fenced_guest_keep_s; /* for `end`: the guest is kept for this long */
+	uint32_t copy_keep_s; /* how long a copy that is no longer wanted keeps its memory */
 	/* the VM's other host, as NAME@ADDRESS:PORT; "" if none is given */
 	char peer[CONFIG_NAME_SIZE + 24];
 	/* `peer`, parsed; "" if `peer` is "" */

@@ -233,6 +233,22 @@ enum disk_ring_match {
 enum disk_ring_match disk_ring_match(const struct disk_ring *ring, uint64_t block,
 				     const void *data);
 
+/* Fill the table with what the standby's image has, before QEMU copies the disk. Call these only
+ * while there is no writer and no record waits: a record that is released later would change the
+ * image.
+ *      disk_ring_base_seed()   the seed that the hashes must have
+ *      disk_ring_base_begin()  forgets all hashes. Returns 0 or -errno
+ *      disk_ring_base_put()    the blocks from @first on have the @n hashes at @hash (wire_hash()).
+ *                              Returns 0; -EINVAL if the disk has fewer blocks; -EIO
+ *      disk_ring_base_end()    all other blocks are zero. If this is not called, their content is
+ *                              not known
+ * If the agent ends in between, the next agent can use what is in the table. */
+uint64_t disk_ring_base_seed(const struct disk_ring *ring);
+int disk_ring_base_begin(struct disk_ring *ring) __attribute__((warn_unused_result));
+int disk_ring_base_put(struct disk_ring *ring, uint64_t first, uint32_t n, const uint8_t *hash)
+	__attribute__((warn_unused_result));
+void disk_ring_base_end(struct disk_ring *ring);
+
 /* Make the writer forget the hashes of all blocks, and take each block to be zero. Call this for a
  * new, empty image on the standby, before the writer appends the first record. */
 void disk_ring_assume_zero(struct disk_ring *ring);

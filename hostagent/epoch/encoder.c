@@ -72,6 +72,12 @@ bool encoder_can_resend(const struct encoder *e, uint64_t features)
 	return retain_n_epochs(e->retain) == 0 || !(e->used_features & ~features);
 }
 
+void encoder_set_base(struct encoder *e, uint64_t seed, uint8_t *hash)
+{
+	e->base = hash;
+	e->base_seed = seed;
+}
+
 void encoder_set_second_stage(struct encoder *e, bool is_on)
 {
 	e->packs = is_on;
@@ -95,7 +101,9 @@ int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, uint8_t 
 	r = retain_begin(e->retain, epoch, !is_full);
 	if (r < 0)
 		return r;
-	dup_begin(e->dup, is_full, e->pages.features & PAGE_FEATURE_DUP);
+	dup_begin(e->dup, is_full, (e->pages.features & PAGE_FEATURE_DUP) && !e->base);
+	if (e->base)
+		e->used_features |= WIRE_FEATURE_BASE;
 	if (is_full) {
 		reference_reset(e->reference);
 		memset(e->device, 0, e->device_size);
@@ -225,6 +233,7 @@ void encoder_get_counts(const struct encoder *e, struct encoder_counts *ret_coun
 		.n_bitmap = pages->n_records[PAGE_BITMAP],
 		.n_raw = pages->n_records[PAGE_RAW] + e->n_whole_raw,
 		.n_dup = dup_count(e->dup),
+		.n_kept = e->n_kept,
 		.n_epoch_pages = e->n_records,
 		.epoch_bytes = e->payload_bytes +
 			       (uint64_t)retain_frames_in_epoch(e->retain) * WIRE_HEADER_SIZE,

@@ -44,6 +44,7 @@ struct wire_disk_record;
 struct encoder_counts {
 	uint64_t n_unchanged, n_zero, n_xrle, n_bitmap, n_raw, n_dup; /* number of pages of each
 								       * class */
+	uint64_t n_kept; /* pages of class KEEP: the standby had them already */
 	struct reference_counts reference;
 	uint64_t n_epoch_pages;			      /* number of page records in the latest
 						       * epoch */
@@ -82,6 +83,13 @@ uint64_t encoder_features(const struct encoder *encoder);
 /* Can a receiver that has only @features (WIRE_FEATURE_*) read all retained frames? If not, a
  * connection to that receiver must start with a FULL epoch. */
 bool encoder_can_resend(const struct encoder *encoder, uint64_t features);
+
+/* Say what the standby has already, for the next FULL epoch: @hash has WIRE_HASH_SIZE bytes for
+ * each page (wire_hash() with @seed), zeros where nothing is known. A page that has this hash
+ * becomes a KEEP record. Such an epoch has no DUP records. The hashes are changed and borrowed
+ * until the next call. NULL: nothing is known. Call this before encoder_begin() and after the
+ * epoch, or after encoder_abandon(). */
+void encoder_set_base(struct encoder *encoder, uint64_t seed, uint8_t *hash);
 
 /* Switch packing with LZ4 (WIRE_FLAG_LZ4) on or off. Frames that are finished after this call are
  * packed if that makes them shorter. Can be called at any time. */

@@ -6,6 +6,7 @@
 
 #include "codec/zero.h"
 #include "wire/frame.h"
+#include "wire/msg.h"
 
 /* Encode a page whose version at the standby is not known. Write a record with the whole page at
  * @out (PAGE_RECORD_ROOM bytes). Return the record's size. */
@@ -79,6 +80,32 @@ static size_t encode_at_once(struct encoder *e, uint32_t index, const uint8_t *p
 	return size || is_known ? size : encode_whole(e, index, page, reference, out);
 }
 
+/* Does the standby have this page already? If so, write a KEEP record at @out and return its size.
+ * If not, return 0. The page's first record in the epoch decides: after it the standby's old page
+ * is gone. */
+static size_t encode_kept(struct encoder *e, uint32_t index, const uint8_t *page, uint8_t *out)
+{
+	static const uint8_t none[WIRE_HASH_SIZE];
+	uint8_t *known = e->base ? e->base + (size_t)index * WIRE_HASH_SIZE : NULL;
+	uint8_t copy[PAGE_BYTES], hash[WIRE_HASH_SIZE], *reference;
+	bool is_known, is_kept;
+
+	if (!known || memcmp(known, none, sizeof(none)) == 0)
+		return 0;
+	memcpy(copy, page, sizeof(copy)); /* the guest may write to @page */
+	wire_hash(e->base_seed, copy, sizeof(copy), hash);
+	is_kept = memcmp(hash, known, sizeof(hash)) == 0;
+	memset(known, 0, WIRE_HASH_SIZE);
+	if (!is_kept)
+		return 0;
+	reference = reference_take(e->reference, index, &is_known);
+	memcpy(reference, copy, sizeof(copy));
+	reference_put(e->reference, reference);
+	wire_record_put_header(out, PAGE_KEEP, index, 0);
+	e->n_kept++;
+	return PAGE_RECORD_HEADER_BYTES;
+}
+
 static int offer_page(struct encoder *e, uint32_t index, const uint8_t *page)
 {
 	uint8_t *room, *reference;
@@ -89,6 +116,11 @@ static int offer_page(struct encoder *e, uint32_t index, const uint8_t *page)
 	r = e->sink->room(e, index, &room);
 	if (r < 0)
 		return r;
+	size = encode_kept(e, index, page, room);
+	if (size > 0) {
+		e->sink->wrote(e, size);
+		return 0;
+	}
 	may_be_dup = dup_offer(e->dup, index);
 	if (may_be_dup < 0)
 		return may_be_dup;

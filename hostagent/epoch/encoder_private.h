@@ -86,6 +86,11 @@ struct encoder {
 	char disk[WIRE_DISK_NAME_MAX + 1]; /* disk of the open DISK frame */
 	uint64_t n_disk_records, disk_bytes; /* see struct encoder_counts */
 
+	/* see encoder_set_base(); the hash of a page is zeroed at its first record */
+	uint8_t *base;
+	uint64_t base_seed;
+	uint64_t n_kept;
+
 	uint64_t used_features; /* features (WIRE_FEATURE_*) that retained epochs can use */
 
 	/* for the second stage, which packs frames with LZ4 (packer.h) */

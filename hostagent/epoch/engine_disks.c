@@ -285,4 +285,6 @@ void engine_disks_resumed(struct engine *e, uint64_t epoch)
 		 e->config.vm, epoch);
 	if (e->disks.condition != DISKS_APART)
 		engine_disks_fell_apart(e, &e->disks.disk[0], "the standby has lost its copy");
+	for (uint32_t i = 0; i < e->disks.n; i++)
+		engine_base_forget(&e->disks.disk[i]);
 }

@@ -43,6 +43,8 @@ struct engine_disk {
 	 * offsets; if n_bad is larger than the array, all blocks are sent */
 	uint64_t bad[WIRE_DISK_DIFFER_MAX];
 	uint32_t n_bad;
+	/* What the standby's image has was asked for, or need not be: the mirror may begin. */
+	bool is_base_known;
 	bool is_flush_off;  /* true if we made QEMU ignore flushes of the image */
 	bool is_flush_kept; /* true if QEMU could not be made to ignore flushes, so they stay within
 			     * the pause */

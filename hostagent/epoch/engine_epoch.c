@@ -483,7 +483,10 @@ int engine_full_epoch(struct engine *e)
 	engine_set_sync(e, SYNC_FULL, "");
 	e->epochs.full_generation = e->stream.generation;
 	encoder_get_counts(e->epochs.encoder, &before);
-	r = send_full(e);
+	r = engine_base_memory(e);
+	if (r == 0)
+		r = send_full(e);
+	engine_base_used(e);
 	progress_end(e->config.progress); /* the progress of sending is visible at the link */
 	engine_figures_full(&e->figures, e->epochs.encoder, &before);
 	engine_set_sync(e, r < 0 ? SYNC_LOST : SYNC_KEPT, "");

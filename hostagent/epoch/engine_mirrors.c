@@ -298,7 +298,7 @@ void engine_disks_tick(struct engine *e)
 
 	if (d->n == 0 || e->guest.condition == GUEST_LOST)
 		return;
-	if (d->condition == DISKS_APART && may_begin(e))
+	if (d->condition == DISKS_APART && may_begin(e) && engine_base_disks(e))
 		begin_mirrors(e);
 	look_at_servers(e);
 	engine_copy_look(e);
@@ -323,5 +323,5 @@ uint64_t engine_disks_wake_ns(const struct engine *e, uint64_t now_ns)
 		return now_ns + COPY_LOOK_NS;
 	if (e->disks.condition == DISKS_APART && e->disks.retry_ns > now_ns)
 		return e->disks.retry_ns;
-	return UINT64_MAX;
+	return engine_base_wake_ns(e);
 }

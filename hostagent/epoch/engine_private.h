@@ -5,6 +5,7 @@
  *	engine_stream.c  connection to the gateway: RESUME, COMMIT, sending
  *	engine_epoch.c   FULL and ordinary epochs: seal, encode
  *	engine_lease.c   stops the guest while there is no lease
+ *	engine_base.c    asks what the standby has already, before a copy
  *	engine_condition.c  changes the conditions of condition.h, each by one function
  *	engine_machine.c  describes the guest's machine, for the standby to compare
  *	engine_direct.c  the stream to the VM's other host, without a gateway
@@ -230,6 +231,19 @@ struct engine_stream {
 				    * with nothing to send */
 };
 
+/* The questions about what the standby has already; see engine_base.c. */
+struct engine_base {
+	struct wire_hashes_want want; /* the next question, or the open one; n is 0: none */
+	bool is_sent;
+	uint64_t asked_ns;    /* when the first try to send it was made */
+	uint64_t end;	      /* number of the guest's pages, or of the disk's blocks */
+	uint32_t generation;  /* of the stream; all answers must be of one generation */
+	struct engine_disk *disk; /* whose blocks are asked for; NULL: pages */
+	/* pages: the standby's hashes, zero for a page that is zero or not known; NULL: none */
+	uint8_t *hash;
+	uint64_t n_hashes;    /* how many of them are known */
+};
+
 /* State that is used without a gateway; see engine_direct.c. */
 struct engine_direct {
 	enum direct_condition condition;
@@ -255,6 +269,7 @@ struct engine {
 	struct engine_epochs epochs;
 	struct engine_disks disks;
 	struct engine_verify verify;
+	struct engine_base base;
 	struct engine_throttle throttle;
 	struct engine_stream stream;
 	struct engine_direct direct;
@@ -344,6 +359,24 @@ bool engine_pause_ended(struct engine *e, enum guest_condition before);
 /* Start to track dirty pages again, without knowledge of pages written earlier. On error, track and
  * seal are NULL. */
 int engine_restart_tracking(struct engine *e, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* engine_base.c. Ask for hashes of the standby's copy, and give them to the encoder for the FULL
+ * epoch that is to follow. Called when sync is SYNC_FULL and nothing is retained. Returns 0, also
+ * if the standby does not answer or has nothing; errors of engine_service(). engine_base_used()
+ * must follow when that epoch was made, or was given up. */
+int engine_base_memory(struct engine *e) __attribute__((warn_unused_result));
+void engine_base_used(struct engine *e);
+/* Ask for hashes of the standby's images, and put them into the rings. Returns true if all answers
+ * are there, or nothing is to be asked: then the mirrors may begin. Called between two epochs, and
+ * while a FULL epoch waits for the disks. */
+bool engine_base_disks(struct engine *e);
+/* The standby may have lost its copy of @disk: drop the records that wait, and ask again before the
+ * next mirror begins, which reads the whole disk. No server may run. */
+void engine_base_forget(struct engine_disk *disk);
+uint64_t engine_base_wake_ns(const struct engine *e); /* when to look again; UINT64_MAX: never */
+/* Handle HASHES. Returns 0 or -EPROTO. */
+int engine_base_answer(struct engine *e, const struct wire_frame *frame)
 	__attribute__((warn_unused_result));
 
 /* engine_machine.c. Called when the engine attaches: describe the guest's machine. Returns 0. On

@@ -147,6 +147,7 @@ static int add_counts(char *stats, struct engine *e)
 		{"stale_pages", f->n_stale_pages},
 		{"epochs_kept_writable", f->n_kept},
 		{"fault_ns", e->capture.track ? track_fault_ns(e->capture.track) : 0},
+		{"kept_pages", counts.n_kept},
 		{"pages_unchanged", counts.n_unchanged},
 		{"pages_zero", counts.n_zero},
 		{"pages_delta", counts.n_xrle + counts.n_bitmap},

@@ -315,6 +315,8 @@ static int handle_frame(struct engine *e, const struct wire_frame *frame)
 		return 0;
 	case WIRE_DISK_CHECKED:
 		return engine_verify_answer(e, frame);
+	case WIRE_HASHES:
+		return engine_base_answer(e, frame);
 	default:
 		return -EPROTO;
 	}

@@ -30,6 +30,7 @@ static void open_standby(struct vm *vm)
 		.command_file = vm->config->command_file,
 		.taps = &vm->config->taps,
 		.log_bytes_max = vm->config->log_bytes_max,
+		.copy_keep_ns = vm->config->copy_keep_s * CLOCK_NS_PER_S,
 		.clock_step_max_ns = vm->config->clock == ENGINE_CLOCK_CORRECT
 					     ? vm->config->clock_step_max_ns
 					     : 0,

@@ -45,7 +45,8 @@ int fixture_setup(void **state)
 	f->n_threads = *(const uint32_t *)*state;
 	fixture_make_encoder(f, (size_t)64 << 20);
 	f->pages = calloc(N_PAGES, 4096);
-	f->standby.pages = malloc((size_t)N_PAGES * 4096);
+	f->standby.pages = calloc(N_PAGES, 4096);
+	f->standby.kept = calloc(N_PAGES, 4096);
 	f->copy = copy_new(COPY_MAX);
 	f->blob = calloc(1, BLOB_MAX);
 	f->standby.blob = calloc(1, BLOB_MAX);
@@ -64,6 +65,7 @@ int fixture_teardown(void **state)
 	retain_free(f->retain);
 	free(f->pages);
 	free(f->standby.pages);
+	free(f->standby.kept);
 	copy_free(&f->copy);
 	free(f->blob);
 	free(f->standby.blob);
@@ -73,10 +75,21 @@ int fixture_teardown(void **state)
 	return 0;
 }
 
+/* A KEEP record is the first record of its page, in a FULL epoch. */
+static void apply_keep(struct standby *s, const struct wire_record *record)
+{
+	assert_true(s->is_full);
+	assert_false(s->marks[record->index]);
+	s->has_kept = true;
+	memcpy(s->pages + (size_t)record->index * 4096, s->kept + (size_t)record->index * 4096,
+	       4096);
+}
+
 /* Copy the source page of a DUP record to its page. In a FULL epoch, the source must be a page that
  * the epoch has already brought. */
 static void apply_dup(struct standby *s, const struct wire_record *record)
 {
+	assert_false(s->has_kept);
 	if (s->is_full)
 		assert_true(s->marks[record->source]);
 	else
@@ -94,8 +107,14 @@ static void apply_records(struct standby *s, struct wire_record_iter *iter, uint
 	while ((r = wire_record_next(iter, &record, NULL)) == 1) {
 		if (iter->type == WIRE_PAGES && !s->is_full)
 			assert_false(s->marks[record.index]);
+		if (record.class == WIRE_CLASS_KEEP)
+			apply_keep(s, &record);
 		if (iter->type == WIRE_PAGES && s->is_full)
 			s->marks[record.index] = true;
+		if (record.class == WIRE_CLASS_KEEP) {
+			(*n_records)++;
+			continue;
+		}
 		if (record.class == WIRE_CLASS_DUP) {
 			apply_dup(s, &record);
 			(*n_records)++;
@@ -160,12 +179,14 @@ static void take_frame(struct standby *s, const struct wire_frame *frame)
 	case WIRE_EPOCH_BEGIN:
 		assert_int_equal(wire_epoch_begin_decode(frame, &begin, NULL), 0);
 		if (frame->h.flags & WIRE_FLAG_FULL) {
+			memcpy(s->kept, s->pages, (size_t)N_PAGES * 4096);
 			memset(s->pages, 0, (size_t)N_PAGES * 4096);
 			memset(s->blob, 0, BLOB_MAX);
 		} else {
 			assert_int_equal(begin.previous_epoch, s->epoch);
 		}
 		s->n_records = 0;
+		s->has_kept = false;
 		s->is_ended = false;
 		s->is_full = frame->h.flags & WIRE_FLAG_FULL;
 		memset(s->marks, 0, sizeof(s->marks));

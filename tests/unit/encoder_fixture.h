@@ -23,12 +23,14 @@
 
 struct standby {
 	uint8_t *pages;
+	uint8_t *kept; /* what the pages were before the FULL epoch that is being received */
 	uint8_t *blob;
 	size_t blob_size;
 	uint32_t n_frames, n_records;
 	uint64_t payload_bytes, epoch;
 	bool is_ended;
 	bool is_full;	     /* the epoch being received is FULL */
+	bool has_kept;	     /* the epoch had a KEEP record, so a DUP must not follow */
 	/* In a FULL epoch: true if the page had a record. In other epochs: true if a DUP copied
 	 * it. */
 	bool marks[N_PAGES];

@@ -91,6 +91,7 @@ static void a_plain_pair_of_files(void **state)
 	assert_int_equal(config.vms[1].witness_ns, 0);
 	assert_int_equal(config.vms[0].fenced_guest, AGENT_FENCED_GUEST_KEEP);
 	assert_int_equal(config.vms[0].fenced_guest_keep_s, 0);
+	assert_int_equal(config.vms[0].copy_keep_s, 60);
 	assert_string_equal(config.vms[1].command, "qemu-system-x86_64 -m 256\n");
 	agent_config_done(&config);
 }
@@ -102,10 +103,11 @@ static void a_fenced_guest_may_be_ended(void **state)
 
 	(void)state;
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\nfenced_guest = end\n"
-		     "fenced_guest_keep_s = 86400\n");
+		     "fenced_guest_keep_s = 86400\ncopy_keep_s = 5\n");
 	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
 	assert_int_equal(config.vms[0].fenced_guest, AGENT_FENCED_GUEST_END);
 	assert_int_equal(config.vms[0].fenced_guest_keep_s, 86400);
+	assert_int_equal(config.vms[0].copy_keep_s, 5);
 	agent_config_done(&config);
 }
 

@@ -466,6 +466,60 @@ static void a_small_reference_costs_bytes_only(void **state)
 	assert_true(counts.reference.n_replaced > N_PAGES);
 }
 
+/* Hash what the standby has, as it does itself. */
+static void hash_standby(const struct fixture *f, uint64_t seed, uint8_t *hash)
+{
+	for (size_t i = 0; i < N_PAGES; i++)
+		wire_hash(seed, f->standby.pages + i * 4096, 4096, hash + i * WIRE_HASH_SIZE);
+}
+
+/* A FULL epoch for a standby that has an older copy. Only the pages that changed travel, and the
+ * result is the guest, whether pages change again within the epoch or not. */
+static void what_the_standby_has_is_kept(void **state)
+{
+	static uint8_t hash[N_PAGES * WIRE_HASH_SIZE];
+	struct fixture *f = *state;
+	struct encoder_counts before, after;
+
+	for (size_t i = 0; i < N_PAGES; i++)
+		fixture_change_page(f->pages + i * 4096);
+	encoder_set_features(f->encoder, ALL_CLASSES);
+	for (uint64_t epoch = 1; epoch <= EPOCHS; epoch++) {
+		for (int i = 0; i < 60; i++)
+			fixture_change_page(f->pages + (size_t)(rand() % N_PAGES) * 4096);
+		for (size_t i = 0; i < 20; i++) /* equal pages, and no DUP records for them */
+			memcpy(f->pages + (N_PAGES - 1 - i) * 4096, f->pages + (size_t)700 * 4096,
+			       4096);
+		hash_standby(f, epoch, hash);
+		if (epoch == 3) /* nothing is known of these pages */
+			memset(hash, 0, sizeof(hash) / 2);
+		encoder_get_counts(f->encoder, &before);
+		encoder_set_base(f->encoder, epoch, hash);
+		assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, WIRE_FLAG_FULL), 0);
+		fixture_offer_all(f);
+		if (epoch % 2) { /* a second round, with a page that is now as the standby has it */
+			for (int i = 0; i < 100; i++)
+				fixture_change_page(f->pages + (size_t)(rand() % N_PAGES) * 4096);
+			memcpy(f->pages, f->standby.pages, 4096);
+			fixture_offer_all(f);
+		}
+		encoder_set_base(f->encoder, 0, NULL);
+		fixture_end(f);
+		assert_false(encoder_can_resend(f->encoder, ~WIRE_FEATURE_BASE));
+		fixture_deliver(f);
+		retain_drop(f->retain, epoch);
+		encoder_get_counts(f->encoder, &after);
+		if (epoch > 3)
+			assert_true(after.n_kept - before.n_kept > N_PAGES / 3);
+	}
+	/* Without hashes, the next epochs are as ever. */
+	encode(f, EPOCHS + 1, false, 200);
+	fixture_deliver(f);
+	encode(f, EPOCHS + 2, true, 200);
+	encoder_get_counts(f->encoder, &before);
+	assert_int_equal(before.n_kept, after.n_kept);
+}
+
 #define TEST(name, n_threads)                                                                      \
 	cmocka_unit_test_prestate_setup_teardown(name, fixture_setup, fixture_teardown,            \
 						 &(n_threads))
@@ -481,6 +535,8 @@ int main(void)
 		TEST(retained_epochs_remember_their_features, four),
 		TEST(the_second_stage_changes_nothing_but_bytes, one),
 		TEST(the_second_stage_changes_nothing_but_bytes, four),
+		TEST(what_the_standby_has_is_kept, one),
+		TEST(what_the_standby_has_is_kept, four),
 		TEST(features_change_between_epochs, one),
 		TEST(features_change_between_epochs, two),
 		TEST(features_change_between_epochs, four),

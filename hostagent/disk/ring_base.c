@@ -1,0 +1,60 @@
+/* Fills the table of hashes with what the standby's image has; see ring.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "disk/ring_private.h"
+
+#define BATCH 256u /* hashes that are written at a time */
+
+/* The writer does this too, when it is asked to (ring_hash_follow_wish()). */
+static void set_meaning(struct disk_ring *ring, uint64_t wish)
+{
+	atomic_store(&ring->header->table_wish, wish);
+	atomic_store(&ring->header->table_done, wish);
+}
+
+uint64_t disk_ring_base_seed(const struct disk_ring *ring)
+{
+	return ring->header->seed;
+}
+
+int disk_ring_base_begin(struct disk_ring *ring)
+{
+	uint64_t wish = atomic_load(&ring->header->table_wish);
+
+	if (fallocate(ring->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)ring->table_at,
+		      (off_t)ring->table_bytes) < 0)
+		return -errno;
+	set_meaning(ring, (wish | 1) + 1);
+	return 0;
+}
+
+int disk_ring_base_put(struct disk_ring *ring, uint64_t first, uint32_t n, const uint8_t *hash)
+{
+	const uint64_t n_blocks =
+		(ring->disk_bytes + DISK_RING_BLOCK_BYTES - 1) / DISK_RING_BLOCK_BYTES;
+	struct ring_hash batch[BATCH];
+
+	if (first > n_blocks || n > n_blocks - first)
+		return -EINVAL;
+	for (uint32_t done = 0; done < n;) {
+		uint32_t k = n - done < BATCH ? n - done : BATCH;
+		off_t at = (off_t)(ring->table_at + (first + done) * sizeof(batch[0]));
+
+		for (uint32_t i = 0; i < k; i++, hash += sizeof(batch[0]))
+			batch[i] = (struct ring_hash){.low = bytes_get_be64(hash + 8),
+						      .high = bytes_get_be64(hash)};
+		if (pwrite(ring->fd, batch, k * sizeof(batch[0]), at) !=
+		    (ssize_t)(k * sizeof(batch[0])))
+			return -EIO;
+		done += k;
+	}
+	return 0;
+}
+
+void disk_ring_base_end(struct disk_ring *ring)
+{
+	set_meaning(ring, atomic_load(&ring->header->table_wish) | 1);
+}
