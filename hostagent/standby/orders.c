@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "standby/inherit.h"
 #include "supervision/progress.h"
 #include "standby/standby_private.h"
 
@@ -444,6 +445,25 @@ static int do_fence(struct standby *sb, struct standby_command *c)
 	return 0;
 }
 
+static int do_inherit(struct standby *sb, struct standby_command *c)
+{
+	int r;
+
+	if (sb->rf.meta.phase != RAMFILE_COPY || epochlog_complete(&sb->log) > 0 ||
+	    sb->qemu.pid > 0)
+		return 0;
+	r = inherit_guest(&sb->rf, c->monitor, c->pid, &c->error);
+	if (r < 0) {
+		/* if this fails, the files only hold memory */
+		(void)!ramfile_purge(&sb->rf);
+		return r;
+	}
+	sb->purge_ns = clock_mono_ns() + sb->config.copy_keep_ns;
+	log_info("vm=%s the memory of the guest that was fenced here is kept for the next copy",
+		 sb->config.vm);
+	return 0;
+}
+
 static void say_recovered(struct standby *sb, const struct disklog_state *state)
 {
 	log_info("vm=%s this host has lost its copy of the guest; the images hold epoch %" PRIu64
@@ -484,6 +504,7 @@ void standby_carry_out(struct standby *sb, struct standby_command *command)
 		[STANDBY_ORDER_PROMOTE] = do_promote,
 		[STANDBY_ORDER_STOP] = do_stop,
 		[STANDBY_ORDER_FENCE] = do_fence,
+		[STANDBY_ORDER_INHERIT] = do_inherit,
 	};
 
 	command->error.text[0] = '\0';

@@ -309,8 +309,7 @@ static int run_status(struct qemu *q, char *ret_status, size_t size)
 	return 0;
 }
 
-/* Make the GEOMETRY of a guest from @info, which its monitor has reported. */
-static void describe(const struct vmm_info *info, struct wire_geometry *ret_geometry)
+void qemu_describe(const struct vmm_info *info, struct wire_geometry *ret_geometry)
 {
 	struct wire_geometry *g = ret_geometry;
 
@@ -331,7 +330,7 @@ static void describe(const struct vmm_info *info, struct wire_geometry *ret_geom
 		b->size_bytes = info->blocks[i].size_bytes;
 	}
 }
-_Static_assert(VMM_NICS_MAX <= WIRE_NICS_MAX && VMM_BLOCKS_MAX <= WIRE_BLOCKS_MAX, "describe()");
+_Static_assert(VMM_NICS_MAX <= WIRE_NICS_MAX && VMM_BLOCKS_MAX <= WIRE_BLOCKS_MAX, "qemu_describe()");
 
 /* Ask QEMU now for all that a promotion will need. Also make QEMU send the events that report the
  * end of the migration. */
@@ -355,7 +354,7 @@ static int prepare(struct qemu *q, struct error *ret_error)
 		r = vmm_describe(q->qmp, &machine, &error);
 	if (r < 0)
 		return error_set(ret_error, r, "the [standby] command: %s", error.text);
-	describe(&q->info, &q->geometry);
+	qemu_describe(&q->info, &q->geometry);
 	q->is_other_machine |=
 		q->machine.n_items > 0 && !vmm_machine_is_same(&q->machine, &machine);
 	vmm_machine_done(&q->machine);

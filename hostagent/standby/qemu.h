@@ -62,6 +62,9 @@ struct qemu {
 	bool is_other_machine;
 };
 
+/* Make the GEOMETRY of a guest from @info, which its monitor has reported. */
+void qemu_describe(const struct vmm_info *info, struct wire_geometry *ret_geometry);
+
 /* Initialize *q, without starting a process. @role: "standby" or "rehearsal", part of the files'
  * names. @ram_path: the RAM file, borrowed for the life of *q. The file must exist before
  * qemu_start().

@@ -363,6 +363,14 @@ int standby_fence(struct standby *sb, uint64_t term, struct error *ret_error)
 	return submit(sb, &c, ret_error);
 }
 
+int standby_inherit(struct standby *sb, const char *monitor, pid_t pid, struct error *ret_error)
+{
+	struct standby_command c = {
+		.order = STANDBY_ORDER_INHERIT, .monitor = monitor, .pid = pid};
+
+	return submit(sb, &c, ret_error);
+}
+
 /* ---- open, close */
 
 static void warn_when_on_disk(const struct standby *sb)

@@ -38,6 +38,7 @@ enum standby_order {
 	STANDBY_ORDER_PROMOTE = 2,
 	STANDBY_ORDER_STOP    = 3,
 	STANDBY_ORDER_FENCE   = 4,
+	STANDBY_ORDER_INHERIT = 5,
 };
 
 /* The VM's primary, connected without a gateway. */
@@ -66,6 +67,8 @@ struct standby_command {
 	enum standby_order order;
 	uint64_t term;
 	uint64_t epoch; /* PROMOTE: the oldest acceptable epoch */
+	const char *monitor; /* INHERIT: the old guest's */
+	pid_t pid;	/* INHERIT: its QEMU */
 	bool purge;	/* STOP: also drop the copy, and remove its files after copy_keep_ns */
 
 	/* Valid when done. */

@@ -171,6 +171,18 @@ static int end_by_quit(const struct vm *vm, pid_t pid, uint64_t timeout_ns, stru
 			 (int)pid, vm->config->qmp, timeout_ns / CLOCK_NS_PER_S);
 }
 
+/* Keep the memory of the guest for the copy that this host is to have. A guest that was promoted here
+ * runs in the files of its copy anyway. */
+static void keep_memory(struct vm *vm, const char *monitor, pid_t pid)
+{
+	struct error why;
+
+	if (vm->standby && vm->config->copy_keep_s > 0 &&
+	    standby_inherit(vm->standby, monitor, pid, &why) < 0)
+		log_info("vm=%s the memory of the guest that was fenced here is not kept, so all of "
+			 "it is sent again: %s", vm->config->name, why.text);
+}
+
 /* End the guest at @monitor, if there is one and all rules allow it. */
 static int end_at(struct vm *vm, const char *monitor, bool is_promoted, uint64_t term,
 		  uint64_t timeout_ns, struct error *ret_error)
@@ -185,6 +197,8 @@ static int end_at(struct vm *vm, const char *monitor, bool is_promoted, uint64_t
 	log_warn("vm=%s term=%" PRIu64 " the guest that was fenced here in term %" PRIu64
 		 " is not wanted any more: ending its QEMU (pid %d)",
 		 vm->config->name, term, vm->term, (int)found.pid);
+	if (!is_promoted)
+		keep_memory(vm, monitor, found.pid);
 	progress_begin(&vm->progress, "began to end", "the guest that was fenced", 0);
 	r = is_promoted ? standby_fence(vm->standby, term, ret_error)
 			: end_by_quit(vm, found.pid, timeout_ns, ret_error);
