@@ -8,13 +8,6 @@
 
 #define BATCH 256u /* hashes that are written at a time */
 
-/* The writer does this too, when it is asked to (ring_hash_follow_wish()). */
-static void set_meaning(struct disk_ring *ring, uint64_t wish)
-{
-	atomic_store(&ring->header->table_wish, wish);
-	atomic_store(&ring->header->table_done, wish);
-}
-
 uint64_t disk_ring_base_seed(const struct disk_ring *ring)
 {
 	return ring->header->seed;
@@ -22,12 +15,14 @@ uint64_t disk_ring_base_seed(const struct disk_ring *ring)
 
 int disk_ring_base_begin(struct disk_ring *ring)
 {
-	uint64_t wish = atomic_load(&ring->header->table_wish);
+	uint64_t wish = (atomic_load(&ring->header->table_wish) | 1) + 1;
 
+	/* If this process is killed in between, the next writer empties the table. */
+	atomic_store(&ring->header->table_wish, wish);
 	if (fallocate(ring->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)ring->table_at,
 		      (off_t)ring->table_bytes) < 0)
 		return -errno;
-	set_meaning(ring, (wish | 1) + 1);
+	atomic_store(&ring->header->table_done, wish);
 	return 0;
 }
 
@@ -56,5 +51,12 @@ int disk_ring_base_put(struct disk_ring *ring, uint64_t first, uint32_t n, const
 
 void disk_ring_base_end(struct disk_ring *ring)
 {
-	set_meaning(ring, atomic_load(&ring->header->table_wish) | 1);
+	uint64_t wish = atomic_load(&ring->header->table_wish);
+
+	/* If the table is to be emptied, it says nothing. */
+	if (wish != atomic_load(&ring->header->table_done))
+		return;
+	/* The writer empties the table if it finds the two different, which does no harm. */
+	atomic_store(&ring->header->table_wish, wish | 1);
+	atomic_store(&ring->header->table_done, wish | 1);
 }

@@ -10,6 +10,9 @@
  *	disk         the hashes go into the ring's table; then QEMU copies the disk, and a block
  *		     with the same hash makes no record (disk/ring.h)
  *
+ * While output is held, clients wait. So then memory is asked for during LIMIT_NS at most, and what is
+ * known by then is used; disks are not asked for at all.
+ *
  * The standby's content must not change between its answer and the copy. So nothing may be under
  * way that would change it: no retained epoch, no record in the ring. If an answer does not come,
  * what was asked for is copied whole. */
@@ -27,7 +30,8 @@
 #include "supervision/progress.h"
 #include "wire/msg.h"
 
-#define ANSWER_NS (2 * CLOCK_NS_PER_S) /* then do without */
+#define ANSWER_NS (2 * CLOCK_NS_PER_S) /* then do without the rest */
+#define LIMIT_NS  (2 * CLOCK_NS_PER_S) /* for all questions about memory, while output is held */
 #define LOOK_NS	  (10 * CLOCK_NS_PER_MS)
 
 _Static_assert(WIRE_HASH_BLOCK_SIZE == DISK_RING_BLOCK_BYTES, "one hash for each block");
@@ -93,14 +97,14 @@ static void free_hashes(struct engine_base *b)
 static int ask_for_memory(struct engine *e)
 {
 	struct engine_base *b = &e->base;
+	uint64_t begun_ns = clock_mono_ns();
 	int r = 0;
 
 	while (r == 0 && b->want.n > 0) {
-		if (is_late(b)) {
-			log_warn("vm=%s the standby does not say what it has of the guest's "
-				 "memory: all of it is sent", e->config.vm);
-			b->want.n = 0;
-			free_hashes(b);
+		if (is_late(b) || (engine_is_holding(e) && clock_mono_ns() - begun_ns > LIMIT_NS)) {
+			log_warn("vm=%s the standby has not said in time what it has of the "
+				 "guest's memory, but for the first %" PRIu64 " MiB: the rest is "
+				 "sent", e->config.vm, b->want.first * WIRE_PAGE_SIZE >> 20);
 			return 0;
 		}
 		send_question(e);
@@ -142,10 +146,17 @@ void engine_base_used(struct engine *e)
 
 /* ---- disks */
 
+void engine_base_void(struct engine_base *b)
+{
+	b->disk = NULL;
+	b->want.n = 0;
+}
+
 void engine_base_forget(struct engine_disk *disk)
 {
 	/* The records that wait would change the image after it was hashed. The mirror reads all of
 	 * the disk, so they are not needed. */
+	disk_ring_forget_hashes(disk->ring);
 	disk_ring_release(disk->ring, disk_ring_head(disk->ring));
 	disk->encoded = disk_ring_tail(disk->ring);
 	disk->is_base_known = false;
@@ -167,6 +178,10 @@ static void ask_for_disk(struct engine *e, struct engine_disk *disk)
 	uint64_t n_blocks = (disk->found.size_bytes + WIRE_HASH_BLOCK_SIZE - 1) /
 			    WIRE_HASH_BLOCK_SIZE;
 
+	if (engine_is_holding(e) || disk->server) {
+		disk->is_base_known = true;
+		return;
+	}
 	if (b->disk != disk || b->generation != e->stream.generation) {
 		if (disk_ring_waiting(disk->ring) > 0 || disk_ring_base_begin(disk->ring) < 0) {
 			disk->is_base_known = true;

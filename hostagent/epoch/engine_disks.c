@@ -277,7 +277,11 @@ void engine_disks_resumed(struct engine *e, uint64_t epoch)
 	bool is_lost = false;
 
 	for (uint32_t i = 0; i < e->disks.n; i++)
-		is_lost |= ring_epochs_resumed(e->disks.disk[i].ring, epoch);
+		/* A standby without any epoch may also have lost what its image had when it was
+		 * asked. The ring cannot tell, if nothing was committed since. */
+		if (ring_epochs_resumed(e->disks.disk[i].ring, epoch) ||
+		    (epoch == 0 && e->disks.disk[i].is_base_known))
+			is_lost = true;
 	if (!is_lost)
 		return;
 	log_warn("vm=%s the standby's last epoch is %" PRIu64

@@ -323,5 +323,7 @@ uint64_t engine_disks_wake_ns(const struct engine *e, uint64_t now_ns)
 		return now_ns + COPY_LOOK_NS;
 	if (e->disks.condition == DISKS_APART && e->disks.retry_ns > now_ns)
 		return e->disks.retry_ns;
+	if (e->disks.condition != DISKS_APART || e->guest.condition == GUEST_LOST || !may_begin(e))
+		return UINT64_MAX;
 	return engine_base_wake_ns(e);
 }

@@ -374,6 +374,8 @@ bool engine_base_disks(struct engine *e);
 /* The standby may have lost its copy of @disk: drop the records that wait, and ask again before the
  * next mirror begins, which reads the whole disk. No server may run. */
 void engine_base_forget(struct engine_disk *disk);
+/* Called at each RESUME: the standby may have changed, so no answer of before counts. */
+void engine_base_void(struct engine_base *base);
 uint64_t engine_base_wake_ns(const struct engine *e); /* when to look again; UINT64_MAX: never */
 /* Handle HASHES. Returns 0 or -EPROTO. */
 int engine_base_answer(struct engine *e, const struct wire_frame *frame)

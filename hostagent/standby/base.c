@@ -69,13 +69,17 @@ void base_of_image(const struct image *image, const struct wire_hashes_want *wan
 	uint8_t block[WIRE_HASH_BLOCK_SIZE];
 
 	begin(want, room, ret);
-	if (image->is_stale || image->is_lost)
-		return;
 	if (end > n_blocks)
 		end = n_blocks;
 	if (at < end)
 		ret->n_zero = blocks_in_hole(image, at, end);
-	for (at += ret->n_zero; at < end && ret->n < n_max; at++, ret->n++) {
+	at += ret->n_zero;
+	if (end > at + n_max)
+		end = at + n_max;
+	if (at < end && images_settle(image, at * WIRE_HASH_BLOCK_SIZE,
+				      (end - at) * WIRE_HASH_BLOCK_SIZE) < 0)
+		return;
+	for (; at < end; at++, ret->n++) {
 		uint64_t offset = at * WIRE_HASH_BLOCK_SIZE, left = image->bytes - offset;
 		size_t bytes = left < sizeof(block) ? (size_t)left : sizeof(block);
 

@@ -5,7 +5,8 @@
  * mean equal content. So the content needs no history that could be wrong.
  *
  * Where: stream.c answers the primary's HASHES_WANT (wire/msg.h) with it. Pure but for reading.
- * Threads: the standby's. Each answer reads at most BASE_ANSWER_BYTES, so that orders do not wait.
+ * Threads: the standby's. Each answer hashes at most BASE_ANSWER_BYTES, and looks for zeros in four
+ * times as much of memory, so that orders do not wait.
  */
 #ifndef STANDBY_BASE_H
 #define STANDBY_BASE_H
@@ -21,8 +22,8 @@
 /* Fill in *ret_hashes, the answer to @want. @room, for the hashes, has WIRE_HASHES_MAX *
  * WIRE_HASH_SIZE bytes, and ret_hashes->hash points to it.
  * base_of_memory(): the pages of the copy in @rf. Nothing is known if there is no layout.
- * base_of_image(): the blocks of @image, which must be open. Nothing is known of an image whose
- * writes did not reach the disk, nor from the first block on that cannot be read. */
+ * base_of_image(): the blocks of @image, which must be open, as its disk has them. Nothing is known
+ * from the first block on that cannot be written or read. */
 void base_of_memory(struct ramfile *rf, const struct wire_hashes_want *want, uint8_t *room,
 		    struct wire_hashes *ret_hashes);
 void base_of_image(const struct image *image, const struct wire_hashes_want *want, uint8_t *room,

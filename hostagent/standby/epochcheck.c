@@ -23,6 +23,7 @@ void epochcheck_reset(struct epochcheck *c)
 {
 	c->has_geometry = false;
 	c->inside = false;
+	c->may_keep = false;
 }
 
 void epochcheck_done(struct epochcheck *c)

@@ -56,8 +56,8 @@ struct epochcheck {
 	uint32_t generation;
 	struct wire_geometry geometry;
 	uint64_t n_pages;
-	/* Set and cleared by the caller: hashes of the copy were given in this generation, so KEEP
-	 * is allowed. */
+	/* Set by the caller, and cleared at a new generation: hashes of the copy were given in this
+	 * generation, so KEEP is allowed. */
 	bool may_keep;
 
 	/* State of the epoch that is arriving; valid while inside. */

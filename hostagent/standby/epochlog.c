@@ -548,11 +548,10 @@ int epochlog_discard(struct ramfile *rf)
 
 int epochlog_set_term(struct epochlog *log, uint64_t term)
 {
-	bool was_lost = log->rf->meta.disks_lost;
 	int r = change_term(log, &(struct ramfile_meta){.term = term, .phase = RAMFILE_COPY});
 
 	if (r == 0 && log->images)
-		images_renew(log->images, was_lost);
+		images_renew(log->images);
 	return r;
 }
 

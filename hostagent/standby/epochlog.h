@@ -38,8 +38,9 @@
  *     - A DUP record copies the same bytes each time (epochcheck.c, check_dup()). In an ordinary
  *       epoch no later record changes its source page. In a FULL epoch an earlier record has set
  *       the source page.
- *     - In a FULL epoch, no old content is left. A page (or a piece of the device blob) without a
- *       record is cleared. If its first record is a delta, it is cleared before that.
+ *     - In a FULL epoch, a page (or a piece of the device blob) without a record is cleared. If its
+ * first record is a delta, it is cleared before that. Old content is left only in a page whose
+ *       first record is KEEP: nothing changes it before that record.
  *     - `device` is replaced as a whole. Bytes after the end of `device` count as zero, both before
  *       and after the replacement.
  *     - Records of a disk are applied in the order in which they came. So if two records overlap,
@@ -50,7 +51,7 @@
  *     (L3). This is true of FULL epochs, too.
  *  L7 All files are of one term. epochlog_open() removes an epoch file of another term than meta's.
  *     If meta.applied = 0, the copy is worthless, and the next epoch must be FULL. The disks are
- *     of no known epoch, so the primary must send all of their content again.
+ *     of no known epoch, so the primary must send what differs from its own, or all.
  *  L8 After a promotion has begun, this agent writes to no disk. This module applies epochs and
  *     opens images only in phase COPY. promote.c closes the images before QEMU can write to them.
  *  L9 With a disk log, its newest entry covers each acknowledged epoch (durable.h). An epoch's

@@ -477,6 +477,23 @@ void images_begin_checks(struct images *images)
 	}
 }
 
+int images_settle(const struct image *image, uint64_t offset, uint64_t bytes)
+{
+	const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+			     SYNC_FILE_RANGE_WAIT_AFTER;
+	const int fd = image->fd;
+
+	/* The view of a qcow2 image writes to another place of the file below. */
+	if (image->is_qcow2 ? fdatasync(fd) < 0
+			    : sync_file_range(fd, (off_t)offset, (off_t)bytes, all) < 0)
+		return -errno;
+	/* These are hints: errors do not matter. */
+	(void)posix_fadvise(fd, (off_t)offset, (off_t)bytes, POSIX_FADV_DONTNEED);
+	if (image->is_qcow2)
+		(void)posix_fadvise(image->below_fd, 0, 0, POSIX_FADV_DONTNEED);
+	return 0;
+}
+
 int images_read(const struct image *image, uint8_t *data, size_t bytes, uint64_t offset)
 {
 	while (bytes > 0) {
@@ -539,14 +556,10 @@ void images_flush_soon(struct images *images, uint64_t now_ns)
 	}
 }
 
-void images_renew(struct images *images, bool was_lost)
+void images_renew(struct images *images)
 {
-	for (uint32_t i = 0; i < images->n; i++) {
-		struct image *image = &images->item[i];
-
-		image->is_stale |= image->is_lost || was_lost;
-		image->is_lost = false;
-	}
+	for (uint32_t i = 0; i < images->n; i++)
+		images->item[i].is_lost = false;
 }
 
 int images_sync(struct images *images, struct error *ret_error)

@@ -56,9 +56,6 @@ struct image {
 	bool is_changed;  /* was written to after the last images_sync() */
 	/* The kernel has reported that some writes did not reach the disk, since images_renew(). */
 	bool is_lost;
-	/* is_lost was forgotten by images_renew(). What the page cache shows need not be on the
-	 * disk, so a new copy writes all of it. True until the agent ends. */
-	bool is_stale;
 	bool cannot_zero; /* the file system cannot zero a range, so zeros must be written */
 	bool shows_holes; /* the file system says where holes are */
 	/* what images_compare() found since images_begin_checks() */
@@ -157,16 +154,20 @@ void images_compare(struct images *images, struct image *image,
 
 /* images_next_data(): find the next part of the image from @at up to @end that has data. Returns
  * where it begins, and sets *ret_end; returns @end if there is none. If the file cannot say where
- * its holes are, as a block device, all is data. images_read(): read through the page cache.
- * Returns 0 or -errno. */
+ * its holes are, as a block device, all is data.
+ * images_settle(): make what images_read() reads next come from the disk, not from the page cache,
+ * as far as the kernel lets go of its pages: if writes were lost, the cache has what the disk has
+ * not. Returns 0; -errno if the disk does not take what the cache has.
+ * images_read(): read. Returns 0 or -errno. */
 uint64_t images_next_data(const struct image *image, uint64_t at, uint64_t end, uint64_t *ret_end);
+int images_settle(const struct image *image, uint64_t offset, uint64_t bytes)
+	__attribute__((warn_unused_result));
 int images_read(const struct image *image, uint8_t *data, size_t bytes, uint64_t offset)
 	__attribute__((warn_unused_result));
 
-/* Forget that writes did not reach the disk: a new copy begins, and writes every byte of such an
- * image again (is_stale). @was_lost: an earlier agent has found it. If the disk is still broken,
- * the next images_sync() fails. */
-void images_renew(struct images *images, bool was_lost);
+/* Forget that writes did not reach the disk: a new copy begins. What it does not write was read from
+ * the disk (base.h). If the disk is still broken, the next images_sync() fails. */
+void images_renew(struct images *images);
 
 /* Make the kernel begin to write the applied changes to the disk, at most once a second. This
  * leaves little for images_sync() to do at a promotion. Usually does not wait for the disk. */

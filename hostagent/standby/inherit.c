@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,23 @@ static int check_memory(uint64_t ram_bytes, struct error *ret_error)
 				 "of the guest needs %" PRIu64 " MiB and an eighth more",
 				 available >> 20, ram_bytes >> 20);
 	return 0;
+}
+
+/* One VM after the other: each sees what the one before has taken. */
+static int reserve(struct ramfile *rf, uint64_t ram_bytes, struct error *ret_error)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	int r;
+
+	pthread_mutex_lock(&lock);
+	r = check_memory(ram_bytes, ret_error);
+	if (r == 0) {
+		r = ramfile_reserve(rf, ram_bytes);
+		if (r < 0)
+			(void)error_set(ret_error, r, "no room in %s: %s", rf->dir, strerror(-r));
+	}
+	pthread_mutex_unlock(&lock);
+	return r;
 }
 
 static int look(const char *monitor, pid_t pid, struct vmm_info *ret_info, struct error *ret_error)
@@ -104,13 +122,11 @@ int inherit_guest(struct ramfile *rf, const char *monitor, pid_t pid, struct err
 		return error_set(ret_error, -ENOMEM, "out of memory");
 	r = look(monitor, pid, info, ret_error);
 	if (r == 0)
-		r = check_memory(info->ram_bytes, ret_error);
+		r = reserve(rf, info->ram_bytes, ret_error);
 	if (r < 0)
 		return r;
 	qemu_describe(info, geometry);
-	r = ramfile_reserve(rf, info->ram_bytes);
-	if (r == 0)
-		r = ramfile_layout(rf, geometry);
+	r = ramfile_layout(rf, geometry);
 	if (r < 0)
 		return error_set(ret_error, r, "the files of the copy in %s: %s", rf->dir,
 				 strerror(-r));

@@ -63,7 +63,9 @@ static int reserve(struct standby *sb, struct error *ret_error)
 		return error_set(ret_error, r,
 				 "cannot reserve %" PRIu64 " MiB of guest RAM in %s: %s%s",
 				 sb->qemu.cmdline.ram_bytes / MIB, sb->rf.dir, strerror(-r),
-				 r == -ENOSPC ? "; enlarge that tmpfs" : "");
+				 r == -ENOSPC ? "; enlarge that tmpfs, or wait: another VM's copy "
+						"that has ended keeps its memory for copy_keep_s"
+					      : "");
 	r = ramfile_reserve_room(&sb->rf);
 	if (r == 0)
 		r = epochlog_reserve(&sb->log, everyday);
@@ -79,7 +81,8 @@ static int reserve(struct standby *sb, struct error *ret_error)
 				 " MiB of guest RAM a FULL epoch may need %" PRIu64
 				 " MiB, and %" PRIu64
 				 " MiB are free beside what other standbys claim: enlarge that "
-				 "tmpfs (mount -o remount,size=...) or set log_bytes_max",
+				 "tmpfs (mount -o remount,size=...), set log_bytes_max, or wait: a copy that "
+				 "has ended keeps its memory for copy_keep_s",
 				 sb->rf.dir, strerror(-r), sb->qemu.cmdline.ram_bytes / MIB,
 				 full / MIB, left / MIB);
 	return r;
@@ -98,6 +101,7 @@ int standby_reserve(struct standby *sb, struct error *ret_error)
 	}
 	if (r < 0) {
 		standby_give_back(sb);
+		standby_stream_close(sb); /* it may have said what the files have */
 		if (sb->qemu.pid <= 0 && !qemu_is_left(&sb->qemu))
 			/* ignore this error: the one being returned matters more */
 			(void)!ramfile_purge(&sb->rf);

@@ -355,6 +355,7 @@ static int on_frame(struct standby *sb, const struct wire_frame *frame)
 bool standby_stream_run(struct standby *sb)
 {
 	struct wire_frame frame;
+	uint8_t type;
 	int r;
 
 	if (!sb->link)
@@ -379,8 +380,11 @@ bool standby_stream_run(struct standby *sb)
 		}
 		if (!sb->is_direct)
 			gateway_view_seen(sb->config.view, clock_mono_ns());
+		type = frame.h.type;
 		if (on_frame(sb, &frame) < 0)
 			return false;
+		if (type == WIRE_HASHES_WANT) /* the answer took a while: look for orders */
+			return true;
 	}
 	return true;
 }

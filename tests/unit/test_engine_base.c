@@ -33,6 +33,7 @@ static int setup(void **state)
 	engine.stream.generation = 3;
 	engine.disks.disk = disks;
 	engine.disks.n = 2;
+	engine.disks.condition = DISKS_APART;
 	for (size_t i = 0; i < 2; i++) {
 		strcpy(disks[i].found.name, i ? "data" : "root");
 		disks[i].found.size_bytes = N_BLOCKS * BLOCK - 512;
@@ -210,6 +211,50 @@ static void test_waiting_records(void **state)
 	assert_string_equal(engine.base.want.disk, "root");
 }
 
+/* While output is held, clients wait for the copy: nobody is asked. */
+static void test_held(void **state)
+{
+	(void)state;
+	engine.output.condition = OUTPUT_HELD;
+	assert_true(engine_base_disks(&engine));
+	assert_int_equal(engine.base.want.n, 0);
+	assert_int_equal(n_sent(0), N_BLOCKS);
+}
+
+/* A server that still runs writes into the table itself. */
+static void test_server_runs(void **state)
+{
+	(void)state;
+	disks[0].server = (struct disk_server *)&disks; /* only compared with NULL */
+	assert_false(engine_base_disks(&engine));
+	assert_string_equal(engine.base.want.disk, "data");
+	disks[0].server = NULL;
+}
+
+/* RESUME without any epoch: the standby's image may be another one. */
+static void test_resume_from_nothing(void **state)
+{
+	(void)state;
+	assert_false(engine_base_disks(&engine));
+	assert_int_equal(answer_with(0, 99), 0);
+	assert_false(engine_base_disks(&engine));
+	assert_int_equal(answer_with(1, 99), 0);
+	assert_true(engine_base_disks(&engine));
+	engine_base_void(&engine.base);
+	engine_disks_resumed(&engine, 0);
+	assert_false(engine_base_disks(&engine));
+	assert_int_equal(engine.base.want.first, 0);
+	engine_base_void(&engine.base); /* nobody answers any more */
+	disks[0].is_base_known = disks[1].is_base_known = true;
+	assert_int_equal(n_sent(0), N_BLOCKS);
+	/* With an epoch of what was committed, the table stays. */
+	ring_epochs_committed(disks[1].ring, 5, 0);
+	assert_int_equal(n_sent(1), N_BLOCKS);
+	engine_disks_resumed(&engine, 5);
+	assert_true(engine_base_disks(&engine));
+	assert_int_equal(n_sent(1), 0);
+}
+
 static void test_without_the_feature(void **state)
 {
 	(void)state;
@@ -227,6 +272,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_new_generation, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_waiting_records, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_held, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_server_runs, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_resume_from_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_without_the_feature, setup, teardown),
 	};
 

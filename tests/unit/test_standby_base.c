@@ -163,22 +163,6 @@ static void test_hole_at_the_end(void **state)
 		assert_int_equal(hashes.n_zero, 11);
 }
 
-/* The page cache of an image that lost writes proves nothing, not even in a later term. */
-static void test_lost_image(void **state)
-{
-	(void)state;
-	images.item[0].is_lost = true;
-	of_image(0, 9);
-	assert_int_equal(hashes.n_zero + hashes.n, 0);
-	images_renew(&images, false);
-	of_image(0, 9);
-	assert_int_equal(hashes.n_zero + hashes.n, 0);
-	images.item[0].is_stale = false;
-	images_renew(&images, true); /* an earlier agent noticed it */
-	of_image(0, 9);
-	assert_int_equal(hashes.n_zero + hashes.n, 0);
-}
-
 /* Nothing is said of blocks that cannot be read. */
 static void test_short_image(void **state)
 {
@@ -196,7 +180,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_memory, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_image, image_setup, image_teardown),
 		cmocka_unit_test_setup_teardown(test_hole_at_the_end, image_setup, image_teardown),
-		cmocka_unit_test_setup_teardown(test_lost_image, image_setup, image_teardown),
 		cmocka_unit_test_setup_teardown(test_short_image, image_setup, image_teardown),
 	};
 

@@ -329,7 +329,7 @@ static void lost_writes_are_not_forgotten(void **state)
 	images_close(&images);
 	assert_int_equal(images_open(&images, &error), 0);
 	assert_int_equal(images_sync(&images, &error), -EIO);
-	images_renew(&images, false); /* a new copy begins */
+	images_renew(&images); /* a new copy begins */
 	assert_int_equal(images_sync(&images, &error), 0);
 }
 
