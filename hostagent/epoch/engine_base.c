@@ -10,8 +10,8 @@
  *	disk         the hashes go into the ring's table; then QEMU copies the disk, and a block
  *		     with the same hash makes no record (disk/ring.h)
  *
- * While output is held, clients wait. So then memory is asked for during LIMIT_NS at most, and what is
- * known by then is used; disks are not asked for at all.
+ * While output is held, clients wait. So then memory is asked for during LIMIT_NS at most, and what
+ * is known by then is used; disks are not asked for at all.
  *
  * The standby's content must not change between its answer and the copy. So nothing may be under
  * way that would change it: no retained epoch, no record in the ring. If an answer does not come,

@@ -165,8 +165,8 @@ int images_settle(const struct image *image, uint64_t offset, uint64_t bytes)
 int images_read(const struct image *image, uint8_t *data, size_t bytes, uint64_t offset)
 	__attribute__((warn_unused_result));
 
-/* Forget that writes did not reach the disk: a new copy begins. What it does not write was read from
- * the disk (base.h). If the disk is still broken, the next images_sync() fails. */
+/* Forget that writes did not reach the disk: a new copy begins. What it does not write was read
+ * from the disk (base.h). If the disk is still broken, the next images_sync() fails. */
 void images_renew(struct images *images);
 
 /* Make the kernel begin to write the applied changes to the disk, at most once a second. This

@@ -330,7 +330,8 @@ void qemu_describe(const struct vmm_info *info, struct wire_geometry *ret_geomet
 		b->size_bytes = info->blocks[i].size_bytes;
 	}
 }
-_Static_assert(VMM_NICS_MAX <= WIRE_NICS_MAX && VMM_BLOCKS_MAX <= WIRE_BLOCKS_MAX, "qemu_describe()");
+_Static_assert(VMM_NICS_MAX <= WIRE_NICS_MAX && VMM_BLOCKS_MAX <= WIRE_BLOCKS_MAX,
+	       "qemu_describe()");
 
 /* Ask QEMU now for all that a promotion will need. Also make QEMU send the events that report the
  * end of the migration. */

@@ -81,8 +81,8 @@ static int reserve(struct standby *sb, struct error *ret_error)
 				 " MiB of guest RAM a FULL epoch may need %" PRIu64
 				 " MiB, and %" PRIu64
 				 " MiB are free beside what other standbys claim: enlarge that "
-				 "tmpfs (mount -o remount,size=...), set log_bytes_max, or wait: a copy that "
-				 "has ended keeps its memory for copy_keep_s",
+				 "tmpfs (mount -o remount,size=...), set log_bytes_max, or wait: "
+				 "a copy that has ended keeps its memory for copy_keep_s",
 				 sb->rf.dir, strerror(-r), sb->qemu.cmdline.ram_bytes / MIB,
 				 full / MIB, left / MIB);
 	return r;

@@ -194,10 +194,10 @@ int standby_stop(struct standby *sb, uint64_t term, bool purge, struct error *re
 int standby_fence(struct standby *sb, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Copy the memory of the guest that was fenced here into the files of this host's copy, if it has no
- * copy (inherit.h): a new copy then needs to bring only what differs. @pid and @monitor: its QEMU,
- * which is stopped. Returns 0, also if there is a copy or a warm QEMU; errors of inherit_guest(),
- * after which the files are removed, and the caller goes on. */
+/* Copy the memory of the guest that was fenced here into the files of this host's copy, if it has
+ * no copy (inherit.h): a new copy then needs to bring only what differs. @pid and @monitor: its
+ * QEMU, which is stopped. Returns 0, also if there is a copy or a warm QEMU; errors of
+ * inherit_guest(), after which the files are removed, and the caller goes on. */
 int standby_inherit(struct standby *sb, const char *monitor, pid_t pid, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

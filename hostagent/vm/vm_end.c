@@ -171,16 +171,16 @@ static int end_by_quit(const struct vm *vm, pid_t pid, uint64_t timeout_ns, stru
 			 (int)pid, vm->config->qmp, timeout_ns / CLOCK_NS_PER_S);
 }
 
-/* Keep the memory of the guest for the copy that this host is to have. A guest that was promoted here
- * runs in the files of its copy anyway. */
+/* Keep the memory of the guest for the copy that this host is to have. A guest that was promoted
+ * here runs in the files of its copy anyway. */
 static void keep_memory(struct vm *vm, const char *monitor, pid_t pid)
 {
 	struct error why;
 
 	if (vm->standby && vm->config->copy_keep_s > 0 &&
 	    standby_inherit(vm->standby, monitor, pid, &why) < 0)
-		log_info("vm=%s the memory of the guest that was fenced here is not kept, so all of "
-			 "it is sent again: %s", vm->config->name, why.text);
+		log_info("vm=%s the memory of the guest that was fenced here is not kept, so all "
+			 "of it is sent again: %s", vm->config->name, why.text);
 }
 
 /* End the guest at @monitor, if there is one and all rules allow it. */
