@@ -62,6 +62,9 @@ static const struct change guest_changes[] = {
 	{GUEST_STOPPING_RESUMED, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING_RESUMED, GUEST_RUNS, INFO},
 	{GUEST_STOPPED, GUEST_RUNS, INFO},  /* resumed by us or by somebody else */
+	/* The last epoch of a move is sealed while the guest is stopped. */
+	{GUEST_STOPPED, GUEST_SEALING_PAUSED, DEBUG},
+	{GUEST_SEALING_PAUSED, GUEST_STOPPED, DEBUG},
 	/* Changes when QEMU has ended, which is noticed only between two pauses of ours. */
 	{GUEST_RUNS, GUEST_LOST, INFO},
 	{GUEST_PAUSED_NEWLY, GUEST_LOST, INFO},
@@ -185,6 +188,22 @@ static const struct change disks_changes[] = {
 	{DISKS_IN_STEP, DISKS_APART, INFO},
 };
 
+static const char *const move_values[MOVE_N_CONDITIONS] = {
+	[MOVE_NONE] = "none",	    [MOVE_WANTED] = "wanted", [MOVE_STOPPED] = "stopped",
+	[MOVE_YIELDED] = "yielded", [MOVE_ENDING] = "ending",
+};
+
+static const struct change move_changes[] = {
+	{MOVE_NONE, MOVE_WANTED, INFO},
+	{MOVE_WANTED, MOVE_NONE, INFO}, /* given up before the guest was stopped */
+	{MOVE_WANTED, MOVE_STOPPED, INFO},
+	{MOVE_WANTED, MOVE_ENDING, INFO}, /* the last epoch could not be made */
+	{MOVE_STOPPED, MOVE_YIELDED, INFO},
+	{MOVE_STOPPED, MOVE_ENDING, INFO},
+	{MOVE_YIELDED, MOVE_ENDING, INFO},
+	{MOVE_ENDING, MOVE_NONE, INFO},
+};
+
 #define CONDITION(what)                                                                            \
 	const struct condition condition_##what = {                                                \
 		.name = #what,                                                                     \
@@ -202,6 +221,7 @@ CONDITION(direct);
 CONDITION(sync);
 CONDITION(cover);
 CONDITION(disks);
+CONDITION(move);
 
 bool condition_allows(const struct condition *condition, unsigned int from, unsigned int to,
 		      enum log_level *ret_level)

@@ -1,6 +1,6 @@
 /* condition.h - the conditions of an engine, and the changes of each that are allowed. Pure.
  *
- * An engine has eight conditions that change independently of each other: what the guest does,
+ * An engine has nine conditions that change independently of each other: what the guest does,
  * where the guest's frames go, and so on. Each condition is one enum with a table of the allowed
  * changes. engine_private.h explains the conditions.
  *
@@ -15,6 +15,7 @@
  *	sync    LOST ◄─► FULL ─► KEPT ─► LOST
  *	cover   WHOLE ◄─► DEVICES    WHOLE ◄─► NET    DEVICES ─► NET
  *	disks   NONE ─► APART ◄─► COPYING ─► IN_STEP ─► APART
+ *	move    NONE ◄─► WANTED ─► STOPPED ─► YIELDED ─► ENDING ─► NONE	STOPPED ─► ENDING
  *
  * The tables are in condition.c; these drawings leave out a few rows.
  *
@@ -38,7 +39,8 @@ enum guest_condition {
 	GUEST_PAUSED,	      /* somebody else paused the guest; we have asked QEMU why */
 	GUEST_STOPPING,	      /* QEMU has not answered our `stop`, but can still obey it */
 	GUEST_STOPPING_RESUMED, /* as GUEST_STOPPING, but QEMU's last event was RESUME */
-	GUEST_STOPPED,        /* we stopped the guest, because this host must not speak for it */
+	GUEST_STOPPED,        /* we stopped the guest, because this host must not speak for it, or
+			       * for a move */
 	GUEST_LOST,	      /* QEMU or its monitor is gone */
 	GUEST_N_CONDITIONS,
 };
@@ -104,10 +106,21 @@ enum disks_condition {
 	DISKS_N_CONDITIONS,
 };
 
+/* How far has a move of the guest to the VM's other host come? See engine_move.c. */
+enum move_condition {
+	MOVE_NONE,    /* none is under way */
+	MOVE_WANTED,  /* one is wanted; earlier epochs are still on their way */
+	MOVE_STOPPED, /* the guest is stopped and its last epoch sealed, but not committed */
+	MOVE_YIELDED, /* the last epoch is committed and its output has left; this host has let go
+		       * of the guest */
+	MOVE_ENDING,  /* it was given up: the guest is to go on here */
+	MOVE_N_CONDITIONS,
+};
+
 /* The table of one condition: its values, and the changes that are allowed. */
 struct condition;
 extern const struct condition condition_guest, condition_output, condition_voice, condition_stream,
-	condition_direct, condition_sync, condition_cover, condition_disks;
+	condition_direct, condition_sync, condition_cover, condition_disks, condition_move;
 
 /* Is the change of @condition from @from to @to allowed? Returns false if not, if @from is @to, or
  * if one of the two is not a value of @condition. Returns true if it is, and sets *ret_level to the

@@ -189,6 +189,9 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 {
 	uint64_t wake_ns = e->publish_at_ns, due_ns = engine_throttle_wake_ns(&e->throttle, now_ns);
 
+	if (engine_move_wake_ns(e) < wake_ns)
+		wake_ns = engine_move_wake_ns(e);
+
 	if (due_ns < wake_ns)
 		wake_ns = due_ns;
 	due_ns = engine_lease_wake_ns(e, now_ns);
@@ -210,7 +213,7 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 		wake_ns = now_ns + CLOCK_NS_PER_MS;
 	if (now_ns < e->epochs.retry_ns && e->epochs.retry_ns < wake_ns)
 		wake_ns = e->epochs.retry_ns;
-	if (!may_seal(e))
+	if (!may_seal(e) || engine_move_waits(e))
 		return wake_ns;
 	due_ns = e->epochs.sync == SYNC_LOST ? now_ns : pacer_due_ns(&e->epochs.pacer);
 	return due_ns < wake_ns ? due_ns : wake_ns;
@@ -287,8 +290,14 @@ static void turn(struct engine *e)
 	now_ns = clock_mono_ns();
 	if (!e->stream.link && now_ns >= e->stream.connect_at_ns)
 		engine_stream_connect(e);
+	engine_move_tick(e);
 	if (!may_seal(e))
 		return;
+	if (engine_move_waits(e)) {
+		if (engine_move_is_due(e, now_ns))
+			epoch_ended(e, engine_move_seal(e));
+		return;
+	}
 	if (e->epochs.sync == SYNC_KEPT)
 		engine_retry_pipe(e);
 	if (!may_seal(e)) /* engine_retry_pipe() may have found the guest paused */

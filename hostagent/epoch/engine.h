@@ -122,7 +122,13 @@ struct engine_status {
 	bool is_outvoted;
 	bool is_direct;		/* the stream leads to the other host, without a gateway */
 	bool is_stopped_here;	/* we stopped the guest: its lease has expired, or we
-				 * were outvoted */
+				 * were outvoted, or for a move */
+	/* when we stopped the guest for a move (CLOCK_MONOTONIC); 0: we did not, or it goes on */
+	uint64_t move_stopped_ns;
+	uint64_t yielded_move;	/* the move for which we let go of the guest; 0: none */
+	uint64_t yielded_epoch; /* the guest's last epoch here; valid if yielded_move is not 0 */
+	uint64_t failed_move;	/* the number of the last move that was given up; 0: none */
+	char move_text[WIRE_TEXT_MAX + 1]; /* why failed_move was given up */
 	/* how the guest has changed since the engine attached to it, for example by a new device;
 	 * "": it has not changed. After such a change, no epochs are made. */
 	char uncovered[WIRE_TEXT_MAX + 1];
@@ -178,6 +184,18 @@ int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, u
  * epoch. The vote is also a lease, which begins at @claimed_ns (CLOCK_BOOTTIME), when we asked for
  * the vote. Can be called on any thread; the engine's thread carries the change out soon after. */
 void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns);
+
+/* Begin move number @number (not 0; another one each time): stop the guest, end its epoch, wait for
+ * the commit, let go of the guest. engine_status() says how it ends: yielded_move or failed_move
+ * becomes @number, and config.changed is called. A guest that was let go of stays stopped, and this
+ * host releases nothing more, whatever lease it gets. If the move fails, the guest goes on. Both
+ * functions can be called on any thread.
+ *
+ * engine_move_end() ends a move, at whatever point it is: the guest is to go on here. Call it after
+ * yielded_move was told to anybody only if the gateway says that this host still owns the guest.
+ * Does nothing if there is no move. */
+void engine_move(struct engine *engine, uint64_t number);
+void engine_move_end(struct engine *engine);
 
 /* Let the guest run without a lease, because the gateway gives none. Call this on the same thread
  * as engine_renew_lease(). */

@@ -57,6 +57,12 @@ void engine_set_stream(struct engine *e, enum stream_condition to, const char *w
 		e->stream.condition = to;
 }
 
+void engine_set_move(struct engine *e, enum move_condition to, const char *why)
+{
+	if (may_change(e, &condition_move, e->move.condition, to, why))
+		e->move.condition = to;
+}
+
 void engine_set_direct(struct engine *e, enum direct_condition to, const char *why)
 {
 	if (may_change(e, &condition_direct, e->direct.condition, to, why))

@@ -181,7 +181,12 @@ static void end_epoch(void *arg, const struct seal_times *times)
 		engine_set_output(e, OUTPUT_HELD, "");
 		e->output.held_from = e->epochs.next - 1;
 	}
-	guestclock_stopped(e->guest.clock, times->paused_ns, times->paused_ns + times->stop_ns);
+	if (e->guest.condition == GUEST_SEALING_PAUSED && e->move.condition == MOVE_WANTED)
+		/* the guest was stopped before this seal, and stays so */
+		guestclock_stopped(e->guest.clock, e->lease.stop_sent_ns, e->lease.stop_seen_ns);
+	else
+		guestclock_stopped(e->guest.clock, times->paused_ns,
+				   times->paused_ns + times->stop_ns);
 }
 
 /* Should the hold begin with the seal of the epoch that is now being made? After that seal, no
@@ -322,7 +327,8 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	if (had_pipe)
 		gate_guard(devstate_gate(e->capture.device));
 	before = engine_pause_begins(e);
-	guestclock_running(e->guest.clock);
+	if (before != GUEST_STOPPED) /* else its clock was read before it was stopped */
+		guestclock_running(e->guest.clock);
 	engine_disks_sealing(e, true);
 	r = seal_run(e->capture.seal, kind, end_epoch, e, ret_result);
 	engine_disks_sealing(e, false);

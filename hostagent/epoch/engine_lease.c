@@ -23,7 +23,7 @@
  * then. */
 bool engine_may_speak(const struct engine *e)
 {
-	return e->lease.voice != VOICE_OUTVOTED &&
+	return e->lease.voice != VOICE_OUTVOTED && e->move.condition != MOVE_YIELDED &&
 	       (!engine_is_holding(e) ||
 		(!lease_is_over(&e->lease.lease, clock_boot_ns()) && e->watch.cover != COVER_NET));
 }
@@ -61,6 +61,10 @@ static int order(struct engine *e, const char *verb)
 static void silence(struct engine *e)
 {
 	e->lease.retry_ns = 0;
+	if (e->move.condition == MOVE_YIELDED) {
+		engine_set_voice(e, VOICE_SILENCED, "the guest is to run on the other host");
+		return;
+	}
 	if (e->watch.cover == COVER_NET) {
 		engine_set_voice(e, VOICE_SILENCED, "frames could leave unheld");
 		return;
@@ -117,7 +121,7 @@ static void renewed(struct engine *e)
 	engine_committed(e, e->lease.commit_waiting);
 }
 
-static void stop(struct engine *e)
+void engine_lease_stop(struct engine *e)
 {
 	bool is_first = e->guest.condition == GUEST_RUNS; /* QEMU has answered all earlier `stop`
 							   * commands */
@@ -160,7 +164,7 @@ void engine_lease_tick(struct engine *e)
 	if (may_speak)
 		renewed(e);
 	else if (e->guest.condition == GUEST_RUNS || is_stopping(e))
-		stop(e);
+		engine_lease_stop(e);
 }
 
 /* Return the end of the lease as a time of the monotonic clock, which the engine's waits use. */

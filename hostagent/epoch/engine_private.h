@@ -18,9 +18,10 @@
  *	engine_flushes.c  makes QEMU ignore flushes of the disks' images, and obey them again
  *	engine_throttle.c  stops and resumes the vCPUs by throttle.h's timetable
  *	engine_watch.c   checks whether the guest's devices or taps have changed since attaching
+ *	engine_move.c    stops the guest so that the VM's other host can run it
  *	engine_stats.c   figures
  *
- * Eight conditions say what the engine is doing. condition.h has their values and the allowed
+ * Nine conditions say what the engine is doing. condition.h has their values and the allowed
  * changes. Only the function engine_set_X() changes condition X. Its callers are on the engine's
  * thread, or act while that thread does not exist:
  *
@@ -37,9 +38,12 @@
  *	sync	are standby and reference in step	engine_epoch.c; engine_lose_sync()
  *	cover	is the guest still what it was		engine_watch.c
  *	disks	does the standby get their writes	engine_mirrors.c, engine_disks.c
+ *	move	how far has a move come			engine_move.c
  *
  * The conditions are independent, but some combinations never occur:
- * - GUEST_STOPPING* and GUEST_STOPPED occur only while this host must not speak for the guest.
+ * - GUEST_STOPPING* and GUEST_STOPPED occur only while this host must not speak for the guest, or
+ *   in MOVE_STOPPED and MOVE_ENDING.
+ * - MOVE_YIELDED never occurs with VOICE_SPEAKS after engine_move_tick().
  * - OUTPUT_CLOSED occurs only with VOICE_OUTVOTED.
  * - STREAM_DIRECT* never occurs with DIRECT_OFF.
  * engine_may_release() decides whether held frames can leave. It also checks the lease.
@@ -198,6 +202,17 @@ struct engine_epochs {
 	uint64_t wait_ns;  /* length of the wait that ends at retry_ns */
 };
 
+/* See engine_move.c. */
+struct engine_move {
+	enum move_condition condition;
+	uint64_t number;     /* the move that is under way, or the last one; 0: none so far */
+	uint64_t since_ns;   /* when it was begun */
+	uint64_t stopped_ns; /* when the guest was told to stop; valid from MOVE_STOPPED on */
+	uint64_t epoch;	     /* the guest's last epoch here; valid from MOVE_STOPPED on */
+	/* the move that the owner's thread wants; 0: none. Any thread changes it */
+	_Atomic uint64_t asked;
+};
+
 /* See engine_throttle.c. */
 struct engine_throttle {
 	struct throttle plan;		    /* timetable: when the guest must stand still */
@@ -259,7 +274,7 @@ struct engine {
 	uint64_t term;
 
 	/* When the engine's thread runs, only this thread uses the following members, with one
-	 * exception: other threads use some members of lease.lease and direct. */
+	 * exception: other threads use some members of lease.lease, direct and move. */
 	struct engine_guest guest;
 	struct engine_machine machine;
 	struct engine_capture capture;
@@ -273,6 +288,7 @@ struct engine {
 	struct engine_throttle throttle;
 	struct engine_stream stream;
 	struct engine_direct direct;
+	struct engine_move move;
 	struct engine_figures figures;
 	uint64_t publish_at_ns;
 	bool has_no_figures; /* the last engine_publish() could not format them */
@@ -312,6 +328,7 @@ void engine_set_direct(struct engine *e, enum direct_condition to, const char *w
 void engine_set_sync(struct engine *e, enum sync_condition to, const char *why);
 void engine_set_cover(struct engine *e, enum cover_condition to, const char *why);
 void engine_set_disks(struct engine *e, enum disks_condition to, const char *why);
+void engine_set_move(struct engine *e, enum move_condition to, const char *why);
 /* Is the hold on? (Then frames leave only after the commit of their epoch, or not at all.) */
 bool engine_is_holding(const struct engine *e);
 /* engine_stream_is_resumed(): has RESUME come? (Before it, no frame must be sent.)
@@ -394,7 +411,20 @@ int engine_machine_check(struct engine *e) __attribute__((warn_unused_result));
  * link_send_frame() (also -EAGAIN). */
 int engine_machine_send(struct engine *e) __attribute__((warn_unused_result));
 
+/* engine_move.c. Called in each turn: begin, continue or give up a move. */
+void engine_move_tick(struct engine *e);
+/* Does a move keep the engine from sealing ordinary epochs? */
+bool engine_move_waits(const struct engine *e);
+/* Is it time to stop the guest for a move? Then call engine_move_seal(), which does it and makes
+ * the guest's last epoch. Returns the result of engine_epoch(), or 0 if it came to no epoch. */
+bool engine_move_is_due(const struct engine *e, uint64_t now_ns);
+int engine_move_seal(struct engine *e) __attribute__((warn_unused_result));
+/* Return when engine_move_tick() is due. */
+uint64_t engine_move_wake_ns(const struct engine *e);
+
 /* engine_lease.c */
+/* Stop the guest. The condition guest then says whether QEMU has obeyed. */
+void engine_lease_stop(struct engine *e);
 /* May the guest run? Not if we were outvoted or the lease has expired; yes if no lease was
  * ever given. */
 bool engine_may_speak(const struct engine *e);
@@ -411,7 +441,7 @@ int engine_lease_wait(struct engine *e) __attribute__((warn_unused_result));
 /* Called when the gateway has refused our term. Until the gateway sends a command, no frame leaves
  * and the guest stays stopped. */
 void engine_outvoted(struct engine *e, const char *why);
-/* If we stopped the guest, resume it. Call this only while the engine's thread does not run.
+/* If we stopped the guest, resume it. Call this on the engine's thread, or while it does not run.
  * Returns 0, or -errno if the guest does not run. */
 int engine_lease_let_run(struct engine *e) __attribute__((warn_unused_result));
 

@@ -11,6 +11,7 @@
 #include "vm/vm_end_private.h"
 #include "vm/vm_fence_private.h"
 #include "vm/vm_hold_private.h"
+#include "vm/vm_move_private.h"
 #include "vm/vm_private.h"
 
 #define PEER_LOOK_NS   (50 * CLOCK_NS_PER_MS)
@@ -90,6 +91,17 @@ static const char *guest_monitor(struct vm *vm, char *buffer)
 	return is_promoted_here(vm, buffer) ? buffer : vm->config->qmp;
 }
 
+/* Called on the engine's thread: wake the worker too, which may wait for a move. */
+static void engine_changed(void *arg)
+{
+	struct vm *vm = arg;
+
+	pthread_mutex_lock(&vm->lock);
+	pthread_cond_signal(&vm->wake);
+	pthread_mutex_unlock(&vm->lock);
+	vm_wake_owner(vm);
+}
+
 static bool is_stopped_here(struct engine *engine)
 {
 	struct engine_status status;
@@ -143,15 +155,17 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		.peer_address = vm->config->peer_address,
 		.peer_port = vm->config->peer_port,
 		.progress = &vm->progress,
-		.changed = vm_wake_owner,
+		.changed = engine_changed,
 		.changed_arg = vm,
 	};
 	struct engine *engine;
 	int r;
 
 	(void)ret_epoch;
-	if (vm->engine && q->term == vm->term)
+	if (vm->engine && q->term == vm->term) {
+		engine_move_end(vm->engine); /* the guest is to go on here */
 		return 0;
+	}
 	if (vm->engine) { /* protect the same guest again, in a newer term */
 		vm_witness_end(&vm->witness);
 		engine_config.is_restart |= is_stopped_here(vm->engine);
@@ -209,6 +223,15 @@ static int order_fence(struct vm *vm, const struct queued_order *q, uint64_t *re
 	return error_set(ret_error, -ESTALE,
 			 "fence in term %" PRIu64 " refused: this host is at %" PRIu64, q->term,
 			 vm->term);
+}
+
+static int order_move(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
+		      struct error *ret_error)
+{
+	if (!vm->engine || q->term != vm->term)
+		return error_set(ret_error, -ESTALE,
+				 "this host does not protect the guest in term %" PRIu64, q->term);
+	return vm_move(vm, q->order.order_id, ret_epoch, ret_error);
 }
 
 static int need_standby(const struct vm *vm, struct error *ret_error)
@@ -298,6 +321,7 @@ static const order_fn order_table[] = {
 	[WIRE_VERB_UNPROTECT] = order_unprotect,
 	[WIRE_VERB_PROMOTE] = order_promote,
 	[WIRE_VERB_FENCE] = order_fence,
+	[WIRE_VERB_MOVE] = order_move,
 };
 
 static uint8_t status_of(int error)

@@ -55,7 +55,7 @@ static bool is_intruder(const struct vm *vm, pid_t pid, uint64_t fenced_ns)
 	       started_ns > fenced_ns;
 }
 
-static int refuse_early(const struct vm *vm, uint64_t fenced_ns, struct error *ret_error)
+static int refuse_early(const struct vm *vm, pid_t pid, uint64_t fenced_ns, struct error *ret_error)
 {
 	uint64_t until_ns = fenced_ns + vm->config->fenced_guest_keep_s * CLOCK_NS_PER_S;
 	uint64_t now_ns = clock_wall_ns();
@@ -64,7 +64,7 @@ static int refuse_early(const struct vm *vm, uint64_t fenced_ns, struct error *r
 	char text[32];
 	struct tm tm;
 
-	if (vm->config->fenced_guest_keep_s == 0 || left_s == 0)
+	if (vm->config->fenced_guest_keep_s == 0 || left_s == 0 || pid == vm->moved_pid)
 		return 0;
 	(void)strftime(text, sizeof(text), "%F %T UTC", gmtime_r(&until_s, &tm));
 	return error_set(ret_error, -EBUSY,
@@ -108,7 +108,7 @@ static int check_end(struct vm *vm, const char *monitor, const struct vm_fence_f
 				 "this host was fenced: it is kept stopped; look whose it is, end "
 				 "its QEMU (monitor %s) and try again",
 				 (int)found->pid, monitor);
-	return refuse_early(vm, fenced_ns, ret_error);
+	return refuse_early(vm, found->pid, fenced_ns, ret_error);
 }
 
 /* ---- the end */
@@ -190,6 +190,9 @@ static int end_at(struct vm *vm, const char *monitor, bool is_promoted, uint64_t
 	struct vm_fence_found found = {0};
 	int r = vm_fence_stop_at(monitor, &found, ret_error);
 
+	if (r == 0 && found.is_there && found.pid != vm->moved_pid &&
+	    vm->config->fenced_guest != AGENT_FENCED_GUEST_END)
+		return 0; /* vm_hold_need_no_guest() refuses it */
 	if (r == 0 && found.is_there)
 		r = check_end(vm, monitor, &found, term, ret_error);
 	if (r < 0 || !found.is_there)
@@ -211,8 +214,10 @@ int vm_end_fenced(struct vm *vm, uint64_t term, uint64_t timeout_ns, struct erro
 	struct standby_status status = {.state = STANDBY_STATE_IDLE};
 	int r;
 
+	/* A guest that was moved away is ended whatever the policy is: the other host has all of
+	 * it. For any other QEMU that is found there the policy holds. */
 	if (vm->role != VM_ROLE_FENCED || vm->is_unsure ||
-	    vm->config->fenced_guest != AGENT_FENCED_GUEST_END)
+	    (vm->config->fenced_guest != AGENT_FENCED_GUEST_END && vm->moved_pid <= 0))
 		return 0;
 	vm->look_at_ns = vm->stopped_pid = 0; /* look at once what is there after this order */
 	r = end_at(vm, vm->config->qmp, false, term, timeout_ns, ret_error);

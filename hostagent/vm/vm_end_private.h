@@ -8,6 +8,7 @@
  * only after the new owner has reported that it has the guest, or by an operator's `protect`.
  *
  *	fenced, guest stopped ──► STANDBY_START of a newer term
+ *	    │ it was moved away from here      `quit`, as below, whatever the policy is
  *	    │ `fenced_guest` = keep            refused as long as the QEMU exists
  *	    │ the guest runs, or was let run   refused: an intruder; it is stopped
  *	    │ started after the fence          refused: an intruder

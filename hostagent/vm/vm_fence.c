@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "vm/vm_hold_private.h"
+#include "vm/vm_move_private.h"
 #include "vm/vm_private.h"
 #include "vmm/qmp.h"
 
@@ -122,6 +123,8 @@ int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 	/* Record the role first. No later agent then resumes this guest, whatever fails below. */
 	if (vm->role != VM_ROLE_FENCED || vm->term != term)
 		r = vm_set_role(vm, VM_ROLE_FENCED, term, ret_error);
+	if (vm->engine)
+		vm_move_fenced(vm);
 	engine = vm_take_engine(vm);
 	/* Continue after an error: `stop` may have worked although it timed out. stop_here()
 	 * asks QEMU. */
@@ -178,6 +181,11 @@ static void describe(struct vm *vm, int error, const struct vm_fence_found *foun
 				"stopped; end its QEMU (monitor %s), and let nothing start it here "
 				"by itself",
 				(int)found->pid, why, vm->config->qmp);
+	else if (found->pid == vm->moved_pid)
+		(void)error_set(text, error,
+				"the guest was moved away from here, its QEMU (pid %d) is still "
+				"there, stopped; the order to stand by ends it",
+				(int)found->pid);
 	else if (vm->config->fenced_guest == AGENT_FENCED_GUEST_END)
 		(void)error_set(text, error,
 				"the guest that was fenced here (QEMU pid %d) is still there, "

@@ -28,6 +28,8 @@ static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
 	int r;
 
 	r = vm_set_role(vm, is_direct ? VM_ROLE_PRIMARY : VM_ROLE_RUNNING, term, &error);
+	if (r == 0)
+		engine_move_end(vm->engine); /* the vote says that the guest goes on here */
 	if (r == 0 && is_direct)
 		engine_go_direct(vm->engine, term, asked_ns);
 	else if (r == 0)

@@ -6,6 +6,7 @@
  *	vm_peer.c    continues without a gateway
  *	vm_fence.c   keeps a guest stopped that must not run here
  *	vm_end.c     ends the guest that was fenced here
+ *	vm_move.c    lets go of the guest, so that the other host can run it
  *	vm_cover.c   checks whether a change of the guest's devices was undone
  *
  * Threads: see vm.h; members say which lock guards them.
@@ -86,6 +87,7 @@ struct vm {
 	pid_t closed_pid;     /* the QEMU on whose tap the hold was closed; 0: none */
 	pid_t stopped_pid;    /* the QEMU that this agent found running and stopped; 0: none */
 	uint64_t asked_ns;    /* when QEMU was last asked whether its guest is stopped */
+	pid_t moved_pid;      /* the QEMU whose guest was moved to the other host; 0: none */
 	pid_t intruder_pid;   /* a QEMU that somebody started although its guest must not run; 0:
 			       * none */
 };

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "vm/vm_private.h"
 
 static void report_engine(struct engine *engine, struct wire_report *report, uint64_t *ret_epoch)
@@ -21,6 +22,9 @@ static void report_engine(struct engine *engine, struct wire_report *report, uin
 				      "1"); /* fits: WIRE_STATS_MAX is twice the size of
 					     * our figures */
 	}
+	if (status.move_stopped_ns)
+		(void)!wire_stats_add(report->stats, "move_stopped_us", "%" PRIu64,
+				      (clock_mono_ns() - status.move_stopped_ns) / 1000 + 1);
 	*ret_epoch = status.committed_epoch;
 }
 

@@ -33,12 +33,12 @@ static const struct drawing drawings[] = {
 	 {
 		 ".x.x.x..x", /* runs */
 		 "x.x......", /* sealing */
-		 "xx.xx....", /* sealing-paused */
+		 "xx.xx..x.", /* sealing-paused */
 		 "x.x.x...x", /* paused-newly */
 		 "x.x.....x", /* paused */
 		 "x.....xxx", /* stopping */
 		 "x....x..x", /* stopping-resumed: must not become stopped directly */
-		 "x.......x", /* stopped */
+		 "x.x.....x", /* stopped */
 		 ".........", /* lost: never changes again */
 	 }},
 	{&condition_output,
@@ -105,6 +105,17 @@ static const struct drawing drawings[] = {
 		 "..x.", /* apart: a copy comes before in-step */
 		 ".x.x",
 		 ".x..",
+	 }},
+	{&condition_move,
+	 "move",
+	 MOVE_N_CONDITIONS,
+	 {"none", "wanted", "stopped", "yielded", "ending"},
+	 {
+		 ".x...",
+		 "x.x.x",
+		 "...xx",
+		 "....x", /* yielded: the guest goes on only by engine_move_end() */
+		 "x....",
 	 }},
 };
 

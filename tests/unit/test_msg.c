@@ -399,8 +399,8 @@ static void small_rules(void **state)
 	frame_done(&frame);
 	assert_int_equal(wire_failure_encode(&(struct wire_failure){.code = 0}, &w), -EINVAL);
 	w = writer(64);
-	assert_int_equal(wire_order_encode(&(struct wire_order){.verb = 7, .vm = "a"}, &w),
-			 -EINVAL);
+	assert_int_equal(wire_order_encode(&(struct wire_order){.verb = WIRE_VERB_LAST + 1,
+								.vm = "a"}, &w), -EINVAL);
 	w = writer(64);
 	assert_int_equal(wire_order_encode(&(struct wire_order){.verb = 1}, &w), -EINVAL);
 	w = writer(64);
@@ -410,6 +410,7 @@ static void small_rules(void **state)
 	assert_string_equal(wire_state_name(200), "unknown");
 	assert_string_equal(wire_verdict_name(WIRE_VERDICT_EXITED), "exited");
 	assert_string_equal(wire_verb_name(WIRE_VERB_FENCE), "fence");
+	assert_string_equal(wire_verb_name(WIRE_VERB_MOVE), "move");
 	assert_string_equal(wire_verb_name(0), "unknown");
 	assert_string_equal(wire_vm_role_name(WIRE_VM_ROLE_STANDBY), "standby");
 	for (uint8_t i = 0; i < WIRE_STATE_COUNT; i++)

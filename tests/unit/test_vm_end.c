@@ -124,6 +124,29 @@ static void the_default_keeps_it(void **state)
 	expect_kept(0, "");
 }
 
+/* Of a guest that was moved away nothing is wanted, whatever the policy is. */
+static void a_moved_guest_is_ended_whatever_the_policy_is(void **state)
+{
+	(void)state;
+	config.fenced_guest = AGENT_FENCED_GUEST_KEEP;
+	config.fenced_guest_keep_s = 3600;
+	vm.moved_pid = pid + 1; /* another QEMU than the one that is found */
+	expect_kept(0, "");
+	vm.moved_pid = pid;
+	assert_int_equal(end(FENCED_TERM), -EBUSY); /* not by an order of the fence's own term */
+	assert_int_equal(end(FENCED_TERM + 1), 0);
+	assert_true(qemu_process_has_ended(pid));
+}
+
+/* But it is kept if somebody let it run since. */
+static void a_moved_guest_that_ran_is_kept(void **state)
+{
+	(void)state;
+	vm.moved_pid = pid;
+	shared->runs = true;
+	expect_kept(-EBUSY, "or let run, after this host was fenced");
+}
+
 static void only_a_fenced_host_ends_it(void **state)
 {
 	(void)state;
@@ -303,6 +326,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_newer_term_ends_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(its_end_counts_not_its_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_default_keeps_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_moved_guest_is_ended_whatever_the_policy_is,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_moved_guest_that_ran_is_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_a_fenced_host_ends_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_term_of_the_fence_keeps_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_guest_that_ran_is_stopped_and_kept, setup,

@@ -66,6 +66,7 @@ enum wire_vm_role {
 #define WIRE_FEATURE_WITNESS UINT64_C(0x10) /* the frame type WITNESS_KEY */
 #define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* the frame type LEASE */
 #define WIRE_FEATURE_WITNESS_PATHS UINT64_C(0x40) /* the client address in WITNESS_KEY */
+#define WIRE_FEATURE_MOVE UINT64_C(0x10000) /* the order MOVE */
 /* A feature of control and stream connections with a gateway. */
 #define WIRE_FEATURE_INCARNATION UINT64_C(0x100) /* the incarnation in WELCOME, ORDER and LEASE */
 /* A feature of stream and peer connections. */
@@ -73,7 +74,7 @@ enum wire_vm_role {
 /* The features that this build supports, by kind of connection. */
 #define WIRE_CONTROL_FEATURES                                                                      \
 	(WIRE_FEATURE_WITNESS | WIRE_FEATURE_LEASE | WIRE_FEATURE_WITNESS_PATHS |                  \
-	 WIRE_FEATURE_INCARNATION)
+	 WIRE_FEATURE_INCARNATION | WIRE_FEATURE_MOVE)
 #define WIRE_FEATURES                                                                              \
 	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP |          \
 	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK | WIRE_FEATURE_UNHELD | WIRE_FEATURE_DISK |    \
@@ -210,6 +211,11 @@ enum wire_verb {
 	WIRE_VERB_PROMOTE	= 5,
 	/* header: term is the new term, in which the agent no longer owns the VM */
 	WIRE_VERB_FENCE		= 6,
+	/* header: term is the present term. The owner stops the guest, makes a last epoch, waits
+	 * for its COMMIT and lets go of the guest. The answer's header has that epoch. PROTECT of
+	 * the same term lets the guest go on */
+	WIRE_VERB_MOVE		= 8,
+	WIRE_VERB_LAST		= WIRE_VERB_MOVE,
 };
 
 /* ORDER. Orders are idempotent: if an agent has already carried out an order, it answers the

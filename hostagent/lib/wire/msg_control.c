@@ -26,7 +26,7 @@ static const char *const verdict_names[WIRE_VERDICT_COUNT] = {
 	[WIRE_VERDICT_SHUTDOWN] = "shutdown",
 };
 
-static const char *const verb_names[WIRE_VERB_FENCE + 1] = {
+static const char *const verb_names[WIRE_VERB_LAST + 1] = {
 	[0]			  = "unknown",
 	[WIRE_VERB_STANDBY_START] = "standby-start",
 	[WIRE_VERB_STANDBY_STOP]  = "standby-stop",
@@ -34,6 +34,7 @@ static const char *const verb_names[WIRE_VERB_FENCE + 1] = {
 	[WIRE_VERB_UNPROTECT]	  = "unprotect",
 	[WIRE_VERB_PROMOTE]	  = "promote",
 	[WIRE_VERB_FENCE]	  = "fence",
+	[WIRE_VERB_MOVE]	  = "move",
 };
 
 static const char *const role_names[WIRE_VM_ROLE_STANDBY + 1] = {
@@ -44,7 +45,7 @@ static const char *const role_names[WIRE_VM_ROLE_STANDBY + 1] = {
 
 static const char *pick(const char *const *names, size_t n, uint8_t i)
 {
-	return i < n ? names[i] : "unknown";
+	return i < n && names[i] ? names[i] : "unknown";
 }
 
 const char *wire_state_name(uint8_t state)
@@ -59,7 +60,7 @@ const char *wire_verdict_name(uint8_t verdict)
 
 const char *wire_verb_name(uint8_t verb)
 {
-	return pick(verb_names, WIRE_VERB_FENCE + 1, verb);
+	return pick(verb_names, WIRE_VERB_LAST + 1, verb);
 }
 
 const char *wire_vm_role_name(uint8_t role)
@@ -123,7 +124,7 @@ int wire_report_decode(const struct wire_frame *frame, struct wire_report *ret_r
 
 int wire_order_encode(const struct wire_order *order, struct bytes_writer *w)
 {
-	if (order->verb < WIRE_VERB_STANDBY_START || order->verb > WIRE_VERB_FENCE ||
+	if (order->verb < WIRE_VERB_STANDBY_START || order->verb > WIRE_VERB_LAST ||
 	    order->incarnation > WIRE_INCARNATION_MAX)
 		return write_invalid(w);
 	bytes_write_be64(w, order->order_id);
@@ -142,7 +143,7 @@ int wire_order_decode(const struct wire_frame *frame, struct wire_order *ret_ord
 	struct wire_order order = {0};
 
 	order.order_id = cursor_u64(&c, "order_id");
-	order.verb     = cursor_u8(&c, "verb", WIRE_VERB_STANDBY_START, WIRE_VERB_FENCE);
+	order.verb     = cursor_u8(&c, "verb", WIRE_VERB_STANDBY_START, WIRE_VERB_LAST);
 	cursor_string(&c, "vm", 1, wire_name_bytes_are_valid, order.vm, sizeof(order.vm));
 	cursor_string(&c, "argument", 2, wire_text_bytes_are_valid, order.argument,
 		      sizeof(order.argument));

@@ -1,0 +1,214 @@
+/* Stops the guest so that the VM's other host can run it, without losing anything: a move.
+ *
+ *	asked ──► WANTED ──► STOPPED ───────► YIELDED ──► the other host is promoted, and this one
+ *	   no epoch is on      COMMIT of the    │                fenced: engine_fence()
+ *	   its way: `stop`,    last epoch, its  │ engine_move_end()
+ *	   then the last seal  output has left  ▼
+ *	                          └─────────► ENDING ──► NONE: the guest goes on here
+ *
+ * An ordinary seal lets the guest run again. So the guest is stopped by `stop` first, as when a
+ * lease is over, and the seal finds it stopped and leaves it so.
+ *
+ * In YIELDED this host must not speak, as if its lease were over (engine_may_speak()). No lease
+ * changes that. The gateway may promote the other host from here on without waiting for the lease's
+ * end. So nothing here may leave YIELDED by itself.
+ *
+ * Threads: the engine's; engine_move() and engine_move_end() any. */
+#include "epoch/engine_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+
+/* How long to wait for the commits of earlier epochs before the guest is stopped. The last epoch
+ * queues behind them, so waiting makes the pause shorter. */
+#define DRAIN_NS (200 * CLOCK_NS_PER_MS)
+#define LOOK_NS	 (5 * CLOCK_NS_PER_MS)
+
+static void wake(struct engine *e)
+{
+	uint64_t one = 1;
+
+	if (write(e->wake_fd, &one, sizeof(one)) < 0)
+		log_debug("vm=%s wake: %s, ignoring: it was awake", e->config.vm, strerror(errno));
+}
+
+void engine_move(struct engine *engine, uint64_t number)
+{
+	atomic_store(&engine->move.asked, number);
+	wake(engine);
+}
+
+void engine_move_end(struct engine *engine)
+{
+	atomic_store(&engine->move.asked, 0);
+	wake(engine);
+}
+
+/* Put into the status how far the move has come. */
+static void publish(struct engine *e)
+{
+	const enum move_condition condition = e->move.condition;
+	const bool is_stopped = condition == MOVE_STOPPED || condition == MOVE_YIELDED ||
+				condition == MOVE_ENDING;
+
+	pthread_mutex_lock(&e->status_lock);
+	e->status.move_stopped_ns = is_stopped ? e->move.stopped_ns : 0;
+	e->status.yielded_move = condition == MOVE_YIELDED ? e->move.number : 0;
+	e->status.yielded_epoch = e->move.epoch;
+	pthread_mutex_unlock(&e->status_lock);
+	e->config.changed(e->config.changed_arg);
+}
+
+static void give_up(struct engine *e, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+static void give_up(struct engine *e, const char *format, ...)
+{
+	char text[WIRE_TEXT_MAX + 1];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args); /* a long text is truncated */
+	va_end(args);
+	engine_set_move(e,
+			e->move.condition == MOVE_WANTED && e->guest.condition != GUEST_STOPPED &&
+					e->guest.condition != GUEST_STOPPING &&
+					e->guest.condition != GUEST_STOPPING_RESUMED
+				? MOVE_NONE
+				: MOVE_ENDING,
+			text);
+	pthread_mutex_lock(&e->status_lock);
+	e->status.failed_move = e->move.number;
+	wire_text_format(e->status.move_text, "%s", text);
+	pthread_mutex_unlock(&e->status_lock);
+	publish(e);
+}
+
+static void begin(struct engine *e, uint64_t number)
+{
+	e->move.number = number;
+	e->move.since_ns = clock_mono_ns();
+	engine_set_move(e, MOVE_WANTED, "the gateway asks for it");
+}
+
+/* Return what keeps the guest from being moved, or NULL. */
+static const char *obstacle(const struct engine *e)
+{
+	if (e->status.state != WIRE_STATE_PROTECTED || e->epochs.sync != SYNC_KEPT)
+		return "it is not protected at the moment";
+	if (e->stream.condition != STREAM_GATEWAY_RESUMED)
+		return "there is no stream to the gateway at the moment";
+	if (e->lease.voice != VOICE_SPEAKS)
+		return "this host has no lease at the moment";
+	if (e->guest.condition != GUEST_RUNS)
+		return "somebody else has paused it";
+	if (e->watch.cover != COVER_WHOLE)
+		return "it is no longer what is protected";
+	return NULL;
+}
+
+bool engine_move_waits(const struct engine *e)
+{
+	return e->move.condition == MOVE_WANTED;
+}
+
+bool engine_move_is_due(const struct engine *e, uint64_t now_ns)
+{
+	return e->move.condition == MOVE_WANTED &&
+	       (retain_n_epochs(e->epochs.retain) == 0 || now_ns - e->move.since_ns >= DRAIN_NS);
+}
+
+int engine_move_seal(struct engine *e)
+{
+	int r;
+
+	e->move.stopped_ns = clock_mono_ns();
+	e->move.epoch = e->epochs.next;
+	engine_lease_stop(e);
+	if (e->guest.condition != GUEST_STOPPED) {
+		give_up(e, "QEMU does not stop the guest");
+		return 0;
+	}
+	r = engine_epoch(e);
+	if (r < 0) {
+		give_up(e, "the guest's last epoch could not be made: %s", strerror(-r));
+		return r;
+	}
+	engine_set_move(e, MOVE_STOPPED, "");
+	publish(e);
+	return 0;
+}
+
+/* In STOPPED: is the last epoch committed, and has its output left? Then let go of the guest. */
+static void try_to_yield(struct engine *e)
+{
+	if (e->lease.voice != VOICE_SPEAKS) {
+		give_up(e, "the lease was over before the last epoch was committed");
+	} else if (e->guest.condition != GUEST_STOPPED) {
+		give_up(e, "somebody let the guest run before its last epoch was committed");
+	} else if (e->epochs.sync != SYNC_KEPT) {
+		give_up(e, "the standby lost step before the last epoch was committed");
+	} else if (e->epochs.committed >= e->move.epoch && !holds_is_sending(e->output.holds)) {
+		engine_set_move(e, MOVE_YIELDED, "");
+		engine_lease_tick(e); /* from here on nothing is released */
+		FAULT_POINT(FAULT_LET_GO);
+		publish(e);
+	}
+}
+
+/* In ENDING: let the guest go on. If this host must not speak, engine_lease_tick() does it, once
+ * there is a lease. */
+static void let_run(struct engine *e)
+{
+	if (e->lease.voice == VOICE_SPEAKS && clock_mono_ns() >= e->lease.retry_ns &&
+	    engine_lease_let_run(e) == 0)
+		e->figures.last_resumed_ns = 0; /* do not count the time since the last seal as an
+						 * interval */
+	if (e->guest.condition == GUEST_STOPPED || e->guest.condition == GUEST_STOPPING ||
+	    e->guest.condition == GUEST_STOPPING_RESUMED)
+		return;
+	engine_set_move(e, MOVE_NONE, "");
+	publish(e);
+}
+
+void engine_move_tick(struct engine *e)
+{
+	uint64_t asked = atomic_load(&e->move.asked), count;
+	const char *why;
+
+	/* If this takes the wake-up of whoever set must_stop, wake again: the next wait must
+	 * end. */
+	if (read(e->wake_fd, &count, sizeof(count)) > 0 && atomic_load(&e->must_stop))
+		wake(e);
+	if (e->move.condition != MOVE_NONE && e->move.condition != MOVE_ENDING &&
+	    asked != e->move.number)
+		give_up(e, "it was called off");
+	if (e->move.condition == MOVE_NONE && asked != 0 && asked != e->move.number)
+		begin(e, asked);
+	if (e->move.condition == MOVE_WANTED && (why = obstacle(e)))
+		give_up(e, "the guest cannot be moved: %s", why);
+	if (e->move.condition == MOVE_STOPPED)
+		try_to_yield(e);
+	if (e->move.condition == MOVE_ENDING)
+		let_run(e);
+}
+
+uint64_t engine_move_wake_ns(const struct engine *e)
+{
+	switch (e->move.condition) {
+	case MOVE_WANTED:
+		return e->move.since_ns + DRAIN_NS;
+	case MOVE_STOPPED:
+	case MOVE_ENDING:
+		return clock_mono_ns() + LOOK_NS;
+	default:
+		return UINT64_MAX;
+	}
+}
