@@ -108,6 +108,8 @@ const struct config_key gw_config_keys[] = {
 	    "how long output may wait for a copy of the disks before standby_lost applies"),
 	KEY("answer_within_ms", MS, answer_within_ns, "5000", 100, 600000,
 	    "how long a promoted guest may take to answer before there is an alarm"),
+	KEY("move_timeout_ms", MS, move_timeout_ns, "2000", 100, 60000,
+	    "how long a move may take until the owner has let go of the guest"),
 	KEY("order_timeout_ms", MS, order_timeout_ns, "30000", 100, 3600000,
 	    "how long an order may go on without any move before it has failed"),
 	KEY("handshake_timeout_ms", MS, handshake_timeout_ns, "5000", 100, 60000,

@@ -38,8 +38,8 @@ struct gw_config {
 	uint64_t memory_bytes;	   /* memory for DPDK; 0: as much as the port needs */
 	uint64_t suspect_ns, progress_ns, confirm_ns, patience_ns, shadow_timeout_ns;
 	uint64_t beat_timeout_ns, lease_ns, release_ns, restart_grace_ns, standby_timeout_ns,
-		held_copy_max_ns, order_timeout_ns, answer_within_ns, handshake_timeout_ns,
-		idle_timeout_ns;
+		held_copy_max_ns, order_timeout_ns, move_timeout_ns, answer_within_ns,
+		handshake_timeout_ns, idle_timeout_ns;
 	int standby_lost;	   /* enum gw_standby_lost */
 	uint64_t relay_bytes_max, events_bytes_max;
 	uint32_t n_sessions_max, n_handshakes_max;

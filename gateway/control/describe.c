@@ -179,6 +179,29 @@ static json_t *describe_promoted(const struct vm_fsm *fsm, uint64_t now_ns)
 			 vm_promoted_describe(fsm, text, sizeof(text)));
 }
 
+/* Describe the last move, or the one that is under way. Returns JSON null if there was none since
+ * this gateway's start. */
+static json_t *describe_move(const struct fleet_vm *vm, uint64_t now_ns)
+{
+	const struct vm_move *move = &vm->fsm.move;
+	uint64_t pause_ns = vm_move_pause_ns(&vm->fsm);
+
+	if (move->state == VM_MOVE_NONE)
+		return json_null();
+	return json_pack(
+		"{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "state",
+		vm_move_state_name(move->state), "from", vm->config.host[move->from], "to",
+		vm->config.host[1 - move->from], "epoch", number(move->epoch), "age_ms",
+		age_ms(move->began_ns, now_ns), "pause_ms",
+		pause_ns ? milliseconds(pause_ns) : json_null(), "let_go_ms",
+		move->stopped_ns && move->yielded_ns
+			? milliseconds(move->yielded_ns - move->stopped_ns)
+			: json_null(),
+		"protected_after_ms",
+		move->protected_ns ? number((move->protected_ns - move->runs_ns) / CLOCK_NS_PER_MS)
+				   : json_null());
+}
+
 /* Describe the VM's health word, what is missing and what happens next. */
 static json_t *describe_health(const struct fleet_vm *vm, uint64_t now_ns)
 {
@@ -212,11 +235,12 @@ json_t *describe_vm(const struct fleet *fleet, const struct fleet_vm *vm, uint64
 {
 	json_t *object = describe_brief(vm, now_ns);
 	json_t *more = json_pack(
-		"{s:s, s:s, s:s, s:b, s:o, s:o, s:[o, o], s:{s:o, s:o}, s:o, s:o, s:o, s:b, s:o}",
+		"{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:[o, o], s:{s:o, s:o}, s:o, s:o, s:o, s:b, "
+		"s:o}",
 		"initial_primary", vm->config.host[VM_HOST_FIRST],
 		"initial_standby", vm->config.host[VM_HOST_SECOND],
 		"reprotect", vm->config.reprotect_auto ? "auto" : "ask", "wanted",
-		(int)vm->fsm.record.is_wanted,
+		(int)vm->fsm.record.is_wanted, "move", describe_move(vm, now_ns),
 		"state_age_ms", age_ms(vm->fsm.entered_ns, now_ns), "liveness",
 		describe_liveness(&vm->fsm), "hosts", describe_host(vm, 0, now_ns),
 		describe_host(vm, 1, now_ns), "streams", "primary", describe_stream(vm, 0, now_ns),

@@ -135,6 +135,43 @@ static void verb_failover(struct control_conn *c, const struct request *r)
 	command(c, r, VM_COMMAND_FAILOVER, 0);
 }
 
+static void refuse_host(struct control_conn *c, const struct request *r)
+{
+	control_put_error(c, "bad-request", "'%s' is no host of %s: it has %s and %s", r->host,
+			  r->vm->config.name, r->vm->config.host[VM_HOST_FIRST],
+			  r->vm->config.host[VM_HOST_SECOND]);
+}
+
+/* A move stops the only guest that runs, so begin one only if nothing is missing. */
+static bool refuse_unsafe(struct control_conn *c, const struct request *r)
+{
+	struct health health;
+
+	fleet_health(r->vm, r->now_ns, &health);
+	if (r->vm->fsm.record.state != VM_PROTECTED || health.word == HEALTH_SAFE)
+		return false; /* the state machine says what else stands against it */
+	control_put_error(c, "not-safe", "%s is not SAFE but %s, so it is not moved: %s; %s",
+			  r->vm->config.name, health_word_name(health.word), health.missing,
+			  health.next);
+	return true;
+}
+
+static void verb_move(struct control_conn *c, const struct request *r)
+{
+	uint8_t to = vm_fsm_other(&r->vm->fsm);
+
+	for (uint8_t h = 0; h < VM_HOSTS; h++) {
+		if (strcmp(r->vm->config.host[h], r->host) == 0)
+			to = h;
+	}
+	if (*r->host && strcmp(r->vm->config.host[to], r->host) != 0) {
+		refuse_host(c, r);
+		return;
+	}
+	if (to == r->vm->fsm.record.owner || !refuse_unsafe(c, r))
+		command(c, r, VM_COMMAND_MOVE, to);
+}
+
 static void verb_owner(struct control_conn *c, const struct request *r)
 {
 	for (uint8_t h = 0; h < VM_HOSTS; h++) {
@@ -143,9 +180,7 @@ static void verb_owner(struct control_conn *c, const struct request *r)
 			return;
 		}
 	}
-	control_put_error(c, "bad-request", "'%s' is no host of %s: it has %s and %s", r->host,
-			  r->vm->config.name, r->vm->config.host[VM_HOST_FIRST],
-			  r->vm->config.host[VM_HOST_SECOND]);
+	refuse_host(c, r);
 }
 
 static void verb_takeover(struct control_conn *c, const struct request *r)
@@ -205,6 +240,7 @@ static const struct {
 	{"protect", WIRE_PEER_OPERATOR, true, verb_protect},
 	{"unprotect", WIRE_PEER_OPERATOR, true, verb_unprotect},
 	{"failover", WIRE_PEER_OPERATOR, true, verb_failover},
+	{"move", WIRE_PEER_OPERATOR, true, verb_move},
 	{"owner", WIRE_PEER_OPERATOR, true, verb_owner},
 	{"takeover", WIRE_PEER_OPERATOR, false, verb_takeover},
 };

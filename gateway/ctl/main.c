@@ -19,6 +19,7 @@
 
 struct options {
 	const char *config, *gateway, *ca, *crl, *cert, *key;
+	const char *to; /* value of --to; NULL: not given */
 	bool json, follow, no_wait;
 	uint64_t timeout_s; /* value of --timeout; 0: not given */
 };
@@ -81,7 +82,9 @@ static const struct verb verbs[] = {
 	{"unprotect", "unprotect", true, false, true, print_done,
 	 "end it; the guest goes on where it is"},
 	{"failover", "failover", true, false, true, print_done,
-	 "move a protected VM to its standby now"},
+	 "promote a protected VM's standby now, from the last committed epoch"},
+	{"move", "move", true, false, true, print_done,
+	 "let the other host run a protected VM; nothing is lost"},
 	{"owner", "owner", true, true, true, print_done,
 	 "in a conflict: HOST has the right guest; one on the other host is stopped"},
 	{"takeover", "takeover", false, false, false, print_done,
@@ -106,8 +109,9 @@ static void usage(FILE *out)
 	fprintf(out,
 		"\n  --json             the gateway's answer as it is, one JSON object a line\n"
 		"  --follow           events: go on until interrupted\n"
-		"  --no-wait          protect, unprotect, failover, owner: return once it has "
-		"begun\n"
+		"  --to HOST          move: the host that is to run it; default: its other host\n"
+		"  --no-wait          protect, unprotect, failover, move, owner: return once it "
+		"has begun\n"
 		"  --timeout SECONDS  give up waiting after that long\n"
 		"  --config FILE      settings (" CONFIG_DEFAULT ")\n"
 		"  --gateway IP:PORT, --ca FILE, --crl FILE, --cert FILE, --key FILE\n"
@@ -237,6 +241,8 @@ static char *make_request(const struct verb *verb, const struct options *o, char
 		(void)json_object_set_new(json, "vm", json_string(names[0]));
 	if (verb->needs_host)
 		(void)json_object_set_new(json, "host", json_string(names[1]));
+	if (o->to)
+		(void)json_object_set_new(json, "host", json_string(o->to));
 	if (o->follow)
 		(void)json_object_set_new(json, "follow", json_true());
 	if (o->no_wait)
@@ -337,6 +343,7 @@ static const struct option options[] = {
 	{"config", required_argument, NULL, 'c'}, {"gateway", required_argument, NULL, 'g'},
 	{"ca", required_argument, NULL, 'a'},	  {"crl", required_argument, NULL, 'r'},
 	{"cert", required_argument, NULL, 'e'},	  {"key", required_argument, NULL, 'k'},
+	{"to", required_argument, NULL, 'o'},
 	{"help", no_argument, NULL, 'h'},	  {"version", no_argument, NULL, 'v'},
 	{NULL, 0, NULL, 0},
 };
@@ -353,6 +360,9 @@ static int parse_option(int c, struct options *o)
 		return -1;
 	case 'n':
 		o->no_wait = true;
+		return -1;
+	case 'o':
+		o->to = optarg;
 		return -1;
 	case 't':
 		return parse_timeout(optarg, &o->timeout_s) < 0
@@ -419,5 +429,9 @@ int main(int argc, char **argv)
 	}
 	if (o.follow && strcmp(verb->request, "events") != 0)
 		return misuse("--follow goes with events, not", verb->words);
+	if (o.to && strcmp(verb->request, "move") != 0)
+		return misuse("--to goes with move, not", verb->words);
+	if (o.to && !wire_name_is_valid(o.to))
+		return misuse("a name is [a-z0-9-], 1 to 63 characters, not", o.to);
 	return run(verb, &o, argv + n_words);
 }

@@ -213,6 +213,26 @@ static void show_promoted(FILE *out, const json_t *promoted)
 		S(promoted, "state"), S(promoted, "evidence"));
 }
 
+/* Prints the last move, or the one that is under way. */
+static void show_move(FILE *out, const json_t *move)
+{
+	const json_t *pause = json_object_get(move, "pause_ms");
+	const json_t *after = json_object_get(move, "protected_after_ms");
+	char text[32];
+
+	if (!json_is_object(move))
+		return;
+	fprintf(out, "  %-20s %s; from %s to %s: %s", "move", age(move, "age_ms", text),
+		S(move, "from"), S(move, "to"), S(move, "state"));
+	if (json_is_number(pause))
+		fprintf(out, "; epoch %" JSON_INTEGER_FORMAT ", pause %.1f ms",
+			int_of(move, "epoch"), json_number_value(pause));
+	if (json_is_integer(after))
+		fprintf(out, ", protected again %" JSON_INTEGER_FORMAT " ms after",
+			json_integer_value(after));
+	fprintf(out, "\n");
+}
+
 void show_vm(FILE *out, const json_t *answer)
 {
 	const json_t *vm = json_object_get(answer, "vm");
@@ -233,6 +253,7 @@ void show_vm(FILE *out, const json_t *answer)
 		json_is_true(json_object_get(json_object_get(streams, "standby"), "up")) ? "up"
 											 : "down");
 	show_promoted(out, json_object_get(vm, "promoted"));
+	show_move(out, json_object_get(vm, "move"));
 	if (json_is_object(json_object_get(vm, "liveness")))
 		fprintf(out, "  %-20s %s: %s\n", "liveness",
 			S(json_object_get(vm, "liveness"), "state"),

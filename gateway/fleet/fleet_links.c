@@ -11,7 +11,8 @@
 static int tell_all(struct fleet *fleet, const struct fleet_host *host, enum vm_input_kind kind,
 		    uint64_t now_ns)
 {
-	struct vm_input in = {.kind = kind};
+	struct vm_input in = {.kind = kind, .takes_moves = kind == VM_IN_CONTROL_UP &&
+			      (host->control->features & WIRE_FEATURE_MOVE)};
 	int r = 0;
 
 	for (size_t i = 0; i < fleet->n_vms && r >= 0; i++) {

@@ -76,6 +76,8 @@ static void find_signs(const char *stats, struct vm_input *in, struct report_wor
 			in->step = words->step;
 		} else if (strcmp(key, "step_moves") == 0) {
 			in->n_moves = strtoull(value, NULL, 10);
+		} else if (strcmp(key, "move_stopped_us") == 0) {
+			in->move_stopped_us = strtoull(value, NULL, 10);
 		} else if (strcmp(key, "held_copied_bytes") == 0) {
 			in->copied_bytes = strtoull(value, NULL, 10);
 		} else if (strcmp(key, "held_copy_bytes") == 0) {

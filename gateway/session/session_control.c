@@ -102,7 +102,8 @@ int session_on_order_done(struct session *s, const struct wire_frame *frame, uin
 			 rate_take_suppressed(&s->host->log_rate));
 	in = (struct vm_input){
 		.kind = VM_IN_ORDER_DONE, .host = host, .order_id = done.order_id,
-		.status = done.status, .term = frame->h.term, .text = done.text,
+		.status = done.status, .term = frame->h.term, .epoch = frame->h.epoch,
+		.text = done.text,
 	};
 	if (fleet_step(fleet, vm, &in, now_ns) < 0)
 		/* end the connection, because the host gets the order again when it connects

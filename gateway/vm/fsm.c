@@ -161,6 +161,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	va_start(args, format);
 	(void)vsnprintf(a->text, sizeof(a->text), format, args);
 	va_end(args);
+	vm_move_entered(s, from);
 }
 
 void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *format, ...)
@@ -200,8 +201,7 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 	fsm->stop_due = true;
 }
 
-/* Returns what is missing for a promotion, or NULL if nothing is. */
-static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_max_ns)
+const char *vm_promotion_obstacle(const struct vm_step *s, uint64_t silence_max_ns)
 {
 	const struct vm_fsm *fsm = s->fsm;
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
@@ -236,7 +236,7 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	/* If the reason is the primary's silence, allow the standby only a short silence. A message
 	 * from the standby after the primary fell silent shows that the gateway's own link
 	 * works. */
-	const char *why = promotion_obstacle(s, silent ? timeout_ns / 2 : 2 * timeout_ns);
+	const char *why = vm_promotion_obstacle(s, silent ? timeout_ns / 2 : 2 * timeout_ns);
 
 	if (why) {
 		*ret_why = why;
@@ -263,7 +263,8 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 	/* Expect epochs only while the standby owes nothing (evidence.c). If the
 	 * standby acknowledges nothing, the primary soon has too many epochs in flight, and
 	 * sends no more. */
-	evidence.expects_progress = fsm->stream[VM_STREAM_STANDBY].up && !s->in->standby_owes;
+	evidence.expects_progress = fsm->stream[VM_STREAM_STANDBY].up && !s->in->standby_owes &&
+				    fsm->move.state != VM_MOVE_ORDERED;
 	evidence.is_paused = owner->up && owner->verdict == WIRE_VERDICT_PAUSED;
 	evidence.is_copying = owner->up && owner->reported && fsm->protection.copy.is_held;
 	evidence.copied = fsm->protection.copy.n_steps;
@@ -404,6 +405,7 @@ static void tick_syncing(struct vm_step *s)
 
 static void tick_protected(struct vm_step *s)
 {
+	vm_move_tick(s);
 	judge_primary(s);
 	if (s->fsm->record.state == VM_PROTECTED && !vm_fsm_in_conflict(s->fsm))
 		vm_judge_standby(s);
@@ -443,6 +445,7 @@ static void tick_unprotected(struct vm_step *s)
 
 	vm_promoted_tick(s);
 	if (fsm->op.id && fsm->op.command != VM_COMMAND_FAILOVER &&
+	    fsm->op.command != VM_COMMAND_MOVE &&
 	    vm_is_stuck(s, fsm->record.owner, fsm->op.started_ns))
 		vm_finish_op(
 			s, false, "timeout",

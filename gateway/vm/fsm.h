@@ -37,7 +37,8 @@
  *  4. A promotion begins only in PROTECTED, or again in FAILED. PROMOTE is ordered only after every
  *     lease of the old owner has expired: the old owner can then release nothing (docs/model). If
  *     the owner is silent and there is a fence command, PROMOTE also waits for that command. If the
- *     command fails and is required to succeed, PROMOTE is not ordered.
+ *     command fails and is required to succeed, PROMOTE is not ordered. After a move the old
+ *     owner has no lease left: it gave it up when it let go of the guest (fsm_move.c).
  *  5. A host may report a term newer than the journal's. The gateway follows that report only if
  *     two voices agree on the owner: both hosts, or one host and the gateway itself, whose vote is
  *     for the owner in the journal. Otherwise there is a conflict: no term begins and nothing is
@@ -150,6 +151,8 @@ struct vm_config {
 	uint64_t held_copy_max_ns;
 	/* how long a promoted guest may take to answer before an alarm is given */
 	uint64_t answer_within_ns;
+	/* how long a move may take until the owner has let go of the guest; then it is given up */
+	uint64_t move_timeout_ns;
 	uint64_t order_timeout_ns;   /* how long an order can go without progress before it fails */
 	/* true: run the fence command before a promotion whose reason is the owner's silence */
 	bool has_fence_command;
@@ -169,6 +172,7 @@ enum vm_command {
 	VM_COMMAND_UNPROTECT,
 	VM_COMMAND_FAILOVER,
 	VM_COMMAND_OWNER, /* ends a conflict: `host` owns the guest */
+	VM_COMMAND_MOVE,  /* lets `host`, the standby, run the guest, without losing anything */
 };
 
 /* The kinds of input. Each comment first lists the valid members of struct vm_input, and then says
@@ -177,11 +181,13 @@ enum vm_input_kind {
 	/* relayed_bytes, standby_owes, evidence and the members marked TICK: time has passed; give
 	 * this input at vm_fsm_deadline_ns() */
 	VM_IN_TICK,
-	VM_IN_CONTROL_UP,   /* host: its HELLO was accepted on a control connection */
+	/* host, takes_moves: its HELLO was accepted on a control connection */
+	VM_IN_CONTROL_UP,
 	VM_IN_CONTROL_DOWN, /* host: its control connection ended */
 	VM_IN_SEEN,	    /* host: a BEAT or another authentic frame came */
 	VM_IN_REPORT,       /* host, and the members of struct vm_input that come from a REPORT */
-	VM_IN_ORDER_DONE,   /* host, order_id, status, text: how the order ended */
+	/* host, order_id, status, text; after MOVE epoch: how the order ended */
+	VM_IN_ORDER_DONE,
 	/* host, role, term, epoch: a stream opened. For a standby, `epoch` is the last whole epoch
 	 * that it has */
 	VM_IN_STREAM_UP,
@@ -192,7 +198,8 @@ enum vm_input_kind {
 	/* host, term, epoch, is_unheld: the standby acknowledged an epoch. relay.h has checked that
 	 * the epoch was sent to the standby */
 	VM_IN_EPOCH_ACK,
-	/* command, op_id, no_wait; for VM_COMMAND_OWNER also host: an operator's request */
+	/* command, op_id, no_wait; for VM_COMMAND_OWNER and _MOVE also host: an operator's
+	 * request */
 	VM_IN_COMMAND,
 	/* host: the host has obeyed a younger gateway, and accepts nothing from this gateway */
 	VM_IN_OBEYS_ANOTHER,
@@ -234,6 +241,9 @@ struct vm_input {
 	/* TICK: the guest's last answer to a probe, as a constant string such as "it answered ARP";
 	 * NULL: none */
 	const char *guest_answers;
+	bool takes_moves; /* CONTROL_UP: true if the host's agent knows the order MOVE */
+	/* REPORT: for how long the host has kept the guest stopped for a move; 0: it does not */
+	uint64_t move_stopped_us;
 	struct vm_guest_report guest; /* in a REPORT: what the host says about a promoted guest */
 	const char *text;	/* the peer's explanation; may be NULL; borrowed */
 	uint8_t throttle_percent;  /* by how much the agent slows the guest down */
@@ -333,6 +343,8 @@ struct vm_host {
 	/* true if the host obeys a younger gateway, or has reported a newer term that no second
 	 * voice confirms */
 	bool conflict;
+	bool takes_moves;     /* the agent on this connection knows the order MOVE */
+	bool is_move_stopped; /* it keeps the guest stopped for a move, as last reported */
 	uint8_t agent_state;
 	uint8_t verdict;
 	uint8_t throttle_percent; /* by how much the agent slows the guest down, as last reported */
@@ -455,6 +467,30 @@ struct vm_again {
 	unsigned int n_failed;
 };
 
+/* How far a move has come. See fsm_move.c. */
+enum vm_move_state {
+	VM_MOVE_NONE,	    /* there was none since this gateway's start */
+	VM_MOVE_ORDERED,    /* the owner is to let go of the guest; the VM is PROTECTED */
+	VM_MOVE_PROMOTING,  /* the owner has let go, and the new owner was journaled */
+	VM_MOVE_PROTECTING, /* the new owner runs the guest, which is to be protected again */
+	VM_MOVE_DONE,	    /* it is protected again, or an operator does not want it so */
+	VM_MOVE_FAILED,	    /* the guest is, or is to go on, where it was */
+};
+
+const char *vm_move_state_name(enum vm_move_state state); /* a constant such as "ordered" */
+
+/* A move of the guest to the VM's other host: the present one, or the last. Not journaled. */
+struct vm_move {
+	enum vm_move_state state;
+	uint8_t from;	       /* the host that lets go of the guest */
+	uint64_t epoch;	       /* the guest's last epoch there; valid from PROMOTING on */
+	uint64_t began_ns;
+	uint64_t stopped_ns;   /* when the guest was stopped; 0: its host did not say */
+	uint64_t yielded_ns;   /* when its host had let go of it; valid from PROMOTING on */
+	uint64_t runs_ns;      /* when the new owner said that it runs; valid from PROTECTING on */
+	uint64_t protected_ns; /* when it was protected again; 0: not yet */
+};
+
 /* All state of one VM's ownership. Plain data: a copy can be kept and restored. */
 struct vm_fsm {
 	const struct vm_config *config;
@@ -490,6 +526,7 @@ struct vm_fsm {
 	bool fence_due;
 	bool close_due; /* true if this step began a new term, so that the streams must be closed */
 	struct vm_again again;
+	struct vm_move move;
 	struct {
 		uint64_t id; /* the request's number; 0: no request waits */
 		enum vm_command command;
@@ -539,6 +576,10 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size);
  * prevents it. Call this only in UNPROTECTED, if again.when is not VM_AGAIN_NEVER. Returns
  * @text. */
 const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size);
+
+/* Returns how long the guest of the last move stood still, in ns, as far as the daemons can tell.
+ * Returns 0 if this is not known, or if the guest does not run yet. */
+uint64_t vm_move_pause_ns(const struct vm_fsm *fsm);
 
 /* Should a promoted guest be probed now? */
 bool vm_promoted_asks(const struct vm_fsm *fsm, uint64_t now_ns);

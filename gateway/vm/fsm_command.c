@@ -1,4 +1,5 @@
-/* fsm_command.c - handles operators' commands for a VM: protect, unprotect, failover, owner. */
+/* fsm_command.c - handles operators' commands for a VM: protect, unprotect, failover, move,
+ * owner. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -170,7 +171,10 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 		return;
 	}
 	vm_set_state(s, VM_UNPROTECTED, vm_fsm_other(fsm), true,
-		     "operator gave the guest back to %s, %s stands by no longer", to, candidate);
+		     fsm->op.command == VM_COMMAND_UNPROTECT
+			     ? "operator gave the guest back to %s, %s stands by no longer"
+			     : "the move failed, so %s has the guest back, %s stands by no longer",
+		     to, candidate);
 	fsm->release_due = fsm->stop_due = true;
 }
 
@@ -274,6 +278,68 @@ static void on_failover(struct vm_step *s)
 		      fsm->config->name, vm_state_name(fsm->record.state));
 }
 
+/* Returns what stands against a move of the protected guest, or NULL. */
+static const char *move_obstacle(const struct vm_step *s)
+{
+	const struct vm_fsm *fsm = s->fsm;
+	const struct vm_host *owner = &fsm->host[fsm->record.owner];
+	uint64_t silence_max_ns = fsm->config->liveness.beat_timeout_ns / 2;
+	const char *why = vm_promotion_obstacle(s, silence_max_ns);
+
+	if (why)
+		return why;
+	if (liveness_silent_for(&owner->live, silence_max_ns, s->now_ns))
+		return "its host is silent";
+	if (!owner->takes_moves)
+		return "the agent of its host is too old to know moves: update it";
+	if (owner->verdict != WIRE_VERDICT_NONE)
+		return "its host says that it does not run";
+	if (fsm->protection.copy.is_held)
+		return "its disks are being copied again; wait until `holdfastctl status` says "
+		       "SAFE";
+	if (owner->agent_state != WIRE_STATE_PROTECTED)
+		return "its host does not replicate it at the moment; wait until `holdfastctl "
+		       "status` says SAFE";
+	return vm_way_obstacle(fsm, vm_fsm_other(fsm));
+}
+
+static void on_move(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const char *why, *name = fsm->config->name;
+
+	if (s->in->host == fsm->record.owner) {
+		reply(s, false, "not-possible", "%s is owned by %s already; its other host is %s",
+		      name, vm_host_name(fsm, s->in->host), vm_host_name(fsm, vm_fsm_other(fsm)));
+		return;
+	}
+	if (fsm->op.id || fsm->move.state == VM_MOVE_ORDERED) {
+		reply(s, false, "busy", "%s: %s is running", name,
+		      fsm->op.id ? "an operator's request" : "a move");
+		return;
+	}
+	if (fsm->record.state == VM_UNPROTECTED) {
+		reply(s, false, "not-protected",
+		      "%s is not protected, so %s has no copy to go on from; `holdfastctl protect "
+		      "%s` first", name, vm_host_name(fsm, s->in->host), name);
+		return;
+	}
+	if (fsm->record.state != VM_PROTECTED) {
+		reply(s, false, "busy", "%s is %s; wait until it is PROTECTED", name,
+		      vm_state_name(fsm->record.state));
+		return;
+	}
+	if (refuse_absent(s, fsm->record.owner) || refuse_absent(s, s->in->host))
+		return;
+	why = move_obstacle(s);
+	if (why) {
+		reply(s, false, "not-possible", "%s cannot be moved: %s", name, why);
+		return;
+	}
+	begin(s);
+	vm_move_begin(s);
+}
+
 /* Handle the command `owner`, by which an operator says, in a conflict, which host has the right
  * guest. */
 static void on_owner(struct vm_step *s)
@@ -341,6 +407,9 @@ void vm_on_command(struct vm_step *s)
 		break;
 	case VM_COMMAND_FAILOVER:
 		on_failover(s);
+		break;
+	case VM_COMMAND_MOVE:
+		on_move(s);
 		break;
 	case VM_COMMAND_NONE:
 	default:

@@ -30,6 +30,7 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 				     "%s has promoted after all: it runs %s in term %" PRIu64, name,
 				     fsm->config->name, fsm->record.term);
 		vm_promoted_begin(s);
+		vm_move_runs(s);
 		return;
 	}
 	/* Put the advice into the event too. After a restart of this gateway no operator waits for
@@ -40,6 +41,15 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		"unprotect %s` gives the guest back to %s",
 		name, text, fsm->config->name, fsm->config->name,
 		vm_host_name(fsm, vm_fsm_other(fsm)));
+	if (vm_move_is_given_back(fsm)) {
+		(void)snprintf(reason, sizeof(reason),
+			       "%s did not promote: %s; the guest is given back to %s", name, text,
+			       vm_host_name(fsm, vm_fsm_other(fsm)));
+		vm_set_state(s, VM_FAILED, fsm->record.owner, false, "%s", reason);
+		fsm->give_back_due = true;
+		vm_finish_op(s, false, "move-failed", "%s", reason);
+		return;
+	}
 	vm_set_state(s, VM_FAILED, fsm->record.owner, false, "%s", reason);
 	vm_finish_op(s, false, "promotion-failed", "%s", reason);
 }
@@ -135,6 +145,9 @@ void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, cons
 			fsm->fence_due = false;
 		vm_event(s, "order", ok ? "%s is fenced" : "%s is not fenced: %s; it is told again",
 			 vm_host_name(fsm, host), text);
+		break;
+	case WIRE_VERB_MOVE:
+		vm_move_ordered(s, host, ok, text);
 		break;
 	default:
 		break;

@@ -31,6 +31,8 @@ void vm_on_control_up(struct vm_step *s)
 
 	host->up = true;
 	host->up_ns = s->now_ns;
+	host->takes_moves = s->in->takes_moves;
+	host->is_move_stopped = false;
 	if (s->in->host == s->fsm->record.owner)
 		detector_connection(&s->fsm->detector, true, s->now_ns);
 	host->reported = false;
@@ -53,6 +55,7 @@ void vm_on_control_down(struct vm_step *s)
 	memset(&host->order, 0, sizeof(host->order));
 	vm_event(s, "connection", "%s lost its control connection",
 		 vm_host_name(s->fsm, s->in->host));
+	vm_move_give_up(s, "a host lost its control connection");
 }
 
 /* ---- reports ---- */
@@ -251,6 +254,7 @@ void vm_on_report(struct vm_step *s)
 	vm_on_way(s, host);
 	on_clock(s, host);
 	track_effect(fsm, host);
+	vm_move_report(s, host);
 	if (vm_settle_failed(s))
 		return;
 	if (s->in->host == fsm->record.owner)

@@ -70,8 +70,10 @@ static uint8_t want_protected(const struct vm_fsm *fsm, uint8_t h)
 	if (!host->reported)
 		return 0;
 	if (h == fsm->record.owner) {
+		if (fsm->record.state == VM_PROTECTED && fsm->move.state == VM_MOVE_ORDERED)
+			return WIRE_VERB_MOVE;
 		if (vm_agent_holds(host->agent_state) && host->agent_state != WIRE_STATE_LOST &&
-		    host->term == fsm->record.term)
+		    host->term == fsm->record.term && !vm_move_must_go_on(fsm, host))
 			return 0;
 		return standby_there ? WIRE_VERB_PROTECT : 0;
 	}

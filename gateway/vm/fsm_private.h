@@ -148,6 +148,35 @@ void vm_promoted_report(struct vm_step *s);
 /* Called at each tick in UNPROTECTED. Continues to watch the promoted guest. */
 void vm_promoted_tick(struct vm_step *s);
 
+/* In fsm_move.c: an operator wants the guest on the other host, and nothing stands against it.
+ * Begin the move. */
+void vm_move_begin(struct vm_step *s);
+/* The owner has answered the order MOVE: begin the promotion, or give the move up. */
+void vm_move_ordered(struct vm_step *s, uint8_t host, bool ok, const char *text);
+/* If a move was ordered: give it up for the reason @why. The owner is then ordered to go on. */
+void vm_move_give_up(struct vm_step *s, const char *why);
+/* The VM has left the state @from. Continues, ends or gives up a move. */
+void vm_move_entered(struct vm_step *s, enum vm_state from);
+/* The new owner runs the guest. */
+void vm_move_runs(struct vm_step *s);
+/* Could a promotion for a move not be carried out, and is the guest given back without an
+ * operator? */
+bool vm_move_is_given_back(const struct vm_fsm *fsm);
+/* Note what @host's REPORT says of a move. */
+void vm_move_report(struct vm_step *s, struct vm_host *host);
+/* Called at each tick in PROTECTED. Gives up a move that takes too long. */
+void vm_move_tick(struct vm_step *s);
+/* Was @host ordered to let go of the guest, or does it keep it stopped, although no move is under
+ * way? Then it must be told to go on. */
+bool vm_move_must_go_on(const struct vm_fsm *fsm, const struct vm_host *host);
+/* Reply to the operator who waits for the move: the promoted guest serves (@ok), or does not show
+ * that it does. @how says what was seen. */
+void vm_move_reply(struct vm_step *s, bool ok, const char *how);
+
+/* In fsm.c: returns what is missing for a promotion, or NULL. The standby's host must have been
+ * heard within @silence_max_ns. */
+const char *vm_promotion_obstacle(const struct vm_step *s, uint64_t silence_max_ns);
+
 /* Handle a report of a term above the journal's. fsm->host holds the report already. */
 void vm_on_newer_term(struct vm_step *s);
 

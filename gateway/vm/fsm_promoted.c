@@ -90,6 +90,8 @@ static void serves(struct vm_step *s, const char *how)
 		vm_event(s, "promotion", "%s on %s serves: %s %" PRIu64 " ms after the promotion",
 			 fsm->config->name, name, how, after_ms);
 	w->state = VM_PROMOTED_SERVES;
+	if (fsm->op.command == VM_COMMAND_MOVE)
+		vm_move_reply(s, true, how);
 	if (fsm->op.command == VM_COMMAND_FAILOVER)
 		vm_finish_op(s, true, "done",
 			     "%s runs %s in term %" PRIu64 ", %s %" PRIu64 " ms after", name,
@@ -110,6 +112,8 @@ static void is_silent(struct vm_step *s)
 		       name, fsm->record.term, (s->now_ns - w->since_ns) / CLOCK_NS_PER_MS,
 		       fsm->config->name, describe(fsm, seen, sizeof(seen)));
 	vm_event(s, "promotion", "alarm: %.300s", text);
+	if (fsm->op.command == VM_COMMAND_MOVE)
+		vm_move_reply(s, false, text);
 	if (fsm->op.command == VM_COMMAND_FAILOVER)
 		vm_finish_op(s, false, "no-answer", "%s", text);
 }

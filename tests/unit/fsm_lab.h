@@ -34,6 +34,9 @@ struct lab_peer {
 	uint64_t term;
 	uint64_t complete; /* on the standby: last epoch of `term` that it holds whole */
 	uint64_t committed; /* on the primary: last COMMIT received in `term` */
+	/* on the primary: the guest stands still for a move, and none of its output is released */
+	bool is_let_go;
+	uint64_t let_go_epoch; /* the guest's last epoch there; valid if is_let_go */
 	struct {
 		bool due;
 		uint8_t verb;
@@ -63,6 +66,8 @@ struct lab {
 	uint64_t release_until_ns;
 	bool fence_runs; /* the fence command for fence_term is running */
 	uint64_t fence_term;
+	unsigned n_moved;   /* promotions for which the old owner had let go of the guest */
+	unsigned n_gone_on; /* how often a guest that was let go of went on at its owner */
 	unsigned n_promotions, n_commits, n_closes, n_resumes, n_failed_writes;
 	unsigned n_taken[32]; /* how many journaled changes matched each of lab_rows */
 	uint64_t resume_epoch;
@@ -89,6 +94,7 @@ static inline void lab_init(struct lab *lab)
 	lab->config.standby_timeout_ns = 5000 * MS;
 	lab->config.held_copy_max_ns = 20000 * MS;
 	lab->config.order_timeout_ns = 30000 * MS;
+	lab->config.move_timeout_ns = 2000 * MS;
 	lab->config.answer_within_ns = 5000 * MS;
 	lab->now_ns = 1000 * MS;
 	lab->next_order_id = 1;
@@ -177,6 +183,10 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 		assert_true(owner);
 		assert_int_equal(lab->journal.state, VM_UNPROTECTED);
 		break;
+	case WIRE_VERB_MOVE:
+		assert_true(owner);
+		assert_int_equal(lab->journal.state, VM_PROTECTED);
+		break;
 	case WIRE_VERB_STANDBY_STOP:
 		/* In FAILED, the owner is the standby that was to be promoted. Its agent no longer
 		 * stands by, and the other host does not have the guest back yet. */
@@ -221,6 +231,9 @@ static inline void lab_check_commit(struct lab *lab, const struct vm_action *a)
 	lab->committed_term = a->term;
 	lab->committed = a->epoch;
 	lab->peer[lab->journal.owner].committed = a->epoch;
+	/* What the owner says of its last epoch is a promise: it makes no other. */
+	if (lab->peer[lab->journal.owner].is_let_go)
+		assert_true(a->epoch <= lab->peer[lab->journal.owner].let_go_epoch);
 	lab->n_commits++;
 }
 
@@ -324,7 +337,7 @@ static inline void lab_beat(struct lab *lab, uint8_t h)
 	if (!lab->peer[h].up)
 		return;
 	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_SEEN, .host = h});
-	if (!lab->config.release_ns || h != lab->journal.owner ||
+	if (!lab->config.release_ns || h != lab->journal.owner || lab->peer[h].is_let_go ||
 	    (lab->journal.state != VM_SYNCING && lab->journal.state != VM_PROTECTED))
 		return;
 	vm_fsm_granted(&lab->fsm, lab->now_ns);
@@ -350,7 +363,8 @@ static inline void lab_up(struct lab *lab, uint8_t h)
 {
 	lab->peer[h].up = true;
 	lab->peer[h].order.due = false;
-	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_CONTROL_UP, .host = h});
+	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_CONTROL_UP, .host = h,
+					      .takes_moves = true});
 }
 
 static inline void lab_report_verdict(struct lab *lab, uint8_t h, uint8_t verdict)
@@ -361,6 +375,7 @@ static inline void lab_report_verdict(struct lab *lab, uint8_t h, uint8_t verdic
 	(void)lab_feed(lab, (struct vm_input){
 		.kind = VM_IN_REPORT, .host = h, .agent_state = p->state, .verdict = verdict,
 		.role = standby ? WIRE_VM_ROLE_STANDBY : WIRE_VM_ROLE_PRIMARY, .term = p->term,
+		.move_stopped_us = p->is_let_go ? 7000 : 0,
 		.epoch = standby ? p->complete : p->committed});
 }
 
@@ -415,6 +430,53 @@ static inline void lab_done(struct lab *lab, uint8_t h, uint8_t status, const ch
 		.status = status, .term = lab->peer[h].term, .text = text});
 }
 
+/* Let the standby hold epoch @epoch completely, and acknowledge it. */
+static inline void lab_ack(struct lab *lab, uint64_t epoch)
+{
+	uint8_t h = vm_fsm_other(&lab->fsm);
+
+	lab->peer[h].complete = epoch;
+	lab->peer[h].state = WIRE_STATE_STANDBY_READY;
+	lab->peer[1 - h].state = WIRE_STATE_PROTECTED;
+	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_EPOCH_ACK, .host = h,
+					      .term = lab->peer[h].term, .epoch = epoch});
+}
+
+/* Host @h lets the guest go on that it had let go of. Only the owner may. */
+static inline void lab_goes_on(struct lab *lab, uint8_t h)
+{
+	lab->n_gone_on += lab->peer[h].is_let_go;
+	if (lab->peer[h].is_let_go)
+		assert_int_equal(h, lab->journal.owner);
+	lab->peer[h].is_let_go = false;
+}
+
+/* Let host @h, the owner, carry out MOVE: its last epoch is sealed and acknowledged, it lets go of
+ * the guest, reports and answers. */
+static inline void lab_let_go(struct lab *lab, uint8_t h)
+{
+	struct lab_peer *p = &lab->peer[h], *s = &lab->peer[1 - h];
+
+	/* As a real agent: without a stream to a standby that is in step, the guest goes on. */
+	if (!p->is_let_go &&
+	    (!p->streaming || !s->streaming || p->state != WIRE_STATE_PROTECTED ||
+	     lab->journal.state != VM_PROTECTED || s->term != p->term)) {
+		(void)lab_feed(lab, (struct vm_input){
+			.kind = VM_IN_ORDER_DONE, .host = h, .order_id = p->order.id,
+			.term = p->term, .status = WIRE_ORDER_FAILED, .text = "not in step"});
+		return;
+	}
+	if (!p->is_let_go)
+		lab_ack(lab, (s->complete > p->committed ? s->complete : p->committed) + 1);
+	p->is_let_go = true;
+	p->let_go_epoch = p->committed;
+	lab->release_until_ns = 0; /* it has given its lease up */
+	lab_report(lab, h);
+	(void)lab_feed(lab, (struct vm_input){
+		.kind = VM_IN_ORDER_DONE, .host = h, .order_id = p->order.id, .term = p->term,
+		.status = WIRE_ORDER_OK, .epoch = p->committed, .text = ""});
+}
+
 /* Carry out host @h's pending order as an agent does. Returns true if there was an order. */
 static inline bool lab_obey(struct lab *lab, uint8_t h)
 {
@@ -446,6 +508,12 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 	if (verb == WIRE_VERB_PROMOTE && p->state != WIRE_STATE_RUNNING &&
 	    lab->committed_term == p->term)
 		assert_true(p->complete >= lab->committed);
+	/* A move: the guest that goes on is exactly the one that stopped. */
+	if (verb == WIRE_VERB_PROMOTE && p->state != WIRE_STATE_RUNNING &&
+	    lab->peer[1 - h].is_let_go && lab->peer[1 - h].term == p->term) {
+		assert_true(p->complete >= lab->peer[1 - h].let_go_epoch);
+		lab->n_moved++;
+	}
 	if (term > p->term && verb != WIRE_VERB_PROMOTE)
 		p->complete = p->committed = 0;
 	p->term = term;
@@ -455,14 +523,22 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 		(void)lab_stream_up(lab, h, WIRE_VM_ROLE_STANDBY);
 		break;
 	case WIRE_VERB_PROTECT:
+		lab_goes_on(lab, h);
+		if (p->state == WIRE_STATE_PROTECTED && p->streaming)
+			break; /* a host that carries the order out already only goes on */
 		p->state = WIRE_STATE_SYNCING;
 		(void)lab_stream_up(lab, h, WIRE_VM_ROLE_PRIMARY);
 		break;
+	case WIRE_VERB_MOVE: /* the epoch after the last one is sealed and committed */
+		lab_let_go(lab, h);
+		return true;
 	case WIRE_VERB_PROMOTE:
 	case WIRE_VERB_UNPROTECT:
+		lab_goes_on(lab, h);
 		p->state = WIRE_STATE_RUNNING;
 		break;
 	case WIRE_VERB_FENCE:
+		p->is_let_go = false;
 		p->state = WIRE_STATE_FENCED;
 		break;
 	default: /* STANDBY_STOP */
@@ -487,18 +563,6 @@ static inline void lab_settle(struct lab *lab)
 	fail_msg("orders without end");
 }
 
-/* Let the standby hold epoch @epoch completely, and acknowledge it. */
-static inline void lab_ack(struct lab *lab, uint64_t epoch)
-{
-	uint8_t h = vm_fsm_other(&lab->fsm);
-
-	lab->peer[h].complete = epoch;
-	lab->peer[h].state = WIRE_STATE_STANDBY_READY;
-	lab->peer[1 - h].state = WIRE_STATE_PROTECTED;
-	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_EPOCH_ACK, .host = h,
-					      .term = lab->peer[h].term, .epoch = epoch});
-}
-
 static inline void lab_command(struct lab *lab, enum vm_command command)
 {
 	static uint64_t op_id;
@@ -506,6 +570,16 @@ static inline void lab_command(struct lab *lab, enum vm_command command)
 	lab->replied = false;
 	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_COMMAND, .command = command,
 					      .op_id = ++op_id});
+}
+
+/* An operator wants the guest on host @to. */
+static inline void lab_move(struct lab *lab, uint8_t to)
+{
+	static uint64_t op_id = 500000;
+
+	lab->replied = false;
+	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_COMMAND, .command = VM_COMMAND_MOVE,
+					      .host = to, .op_id = ++op_id});
 }
 
 static inline void lab_name_owner(struct lab *lab, uint8_t h)
@@ -557,6 +631,8 @@ static inline bool lab_agree(struct lab *lab, uint8_t h, bool direct, bool answe
 	    s->complete == 0 || s->complete < p->committed)
 		return false;
 	lab->voted_term = ++s->term;
+	if (answered)
+		p->is_let_go = false; /* the vote says that the guest goes on there */
 	if (!direct) {
 		s->complete = 0;
 		s->state = WIRE_STATE_IDLE;

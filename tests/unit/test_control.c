@@ -116,6 +116,8 @@ static void test_refusals(void **state)
 		{"{\"version\":1,\"verb\":\"vm-show\"}", "unknown-vm"},
 		{"{\"version\":1,\"verb\":\"protect\",\"vm\":\"web2\"}", "unknown-vm"},
 		{"{\"version\":1,\"verb\":\"vm-probe\",\"vm\":\"web1\"}", "not-possible"},
+		{"{\"version\":1,\"verb\":\"move\",\"vm\":\"web1\",\"host\":\"gamma\"}",
+		 "bad-request"},
 	};
 
 	(void)state;
@@ -152,6 +154,61 @@ static void test_commands_are_answered(void **state)
 	f.fleet->sinks.reply(f.fleet->sinks.arg, 77, true, "done", "text");
 	assert_true(conn.out_end > 0);
 	assert_int_equal(conn.phase, CONTROL_CLOSING);
+	control->connections = NULL;
+}
+
+static void answer_has_move(void)
+{
+	const json_t *move = json_object_get(json_object_get(answer, "vm"), "move");
+
+	assert_string_equal(json_string_value(json_object_get(move, "state")), "protecting");
+	assert_string_equal(json_string_value(json_object_get(move, "from")), "beta");
+	assert_string_equal(json_string_value(json_object_get(move, "to")), "alpha");
+	assert_int_equal(json_integer_value(json_object_get(move, "epoch")), 812);
+	assert_true(json_real_value(json_object_get(move, "pause_ms")) == 30.0);
+	assert_true(json_real_value(json_object_get(move, "let_go_ms")) == 4.0);
+	assert_true(json_is_null(json_object_get(move, "protected_after_ms")));
+}
+
+/* What the state machine refuses is in test_fsm_move.c. */
+static void test_move(void **state)
+{
+	struct vm_fsm *fsm = &f.fleet->vms[0]->fsm;
+
+	(void)state;
+	control->connections = &conn;
+	assert_false(ask_as(WIRE_PEER_OPERATOR,
+			    "{\"version\":1,\"verb\":\"move\",\"vm\":\"web1\","
+			    "\"host\":\"gamma\"}"));
+	assert_string_equal(json_string_value(json_object_get(answer, "error")),
+			    "'gamma' is no host of web1: it has alpha and beta");
+	assert_false(ask_as(WIRE_PEER_OPERATOR,
+			    "{\"version\":1,\"verb\":\"move\",\"vm\":\"web1\","
+			    "\"host\":\"alpha\"}"));
+	assert_string_equal(json_string_value(json_object_get(answer, "error")),
+			    "web1 is owned by alpha already; its other host is beta");
+	assert_false(ask_as(WIRE_PEER_OPERATOR,
+			    "{\"version\":1,\"verb\":\"move\",\"vm\":\"web1\"}"));
+	assert_string_equal(code(), "not-protected");
+	/* protected, but not SAFE: neither host was heard */
+	fsm->record.state = VM_PROTECTED;
+	fsm->record.term = 1;
+	assert_false(ask_as(WIRE_PEER_OPERATOR,
+			    "{\"version\":1,\"verb\":\"move\",\"vm\":\"web1\"}"));
+	assert_string_equal(code(), "not-safe");
+	assert_non_null(strstr(json_string_value(json_object_get(answer, "error")),
+			       "web1 is not SAFE but OWNER-SILENT, so it is not moved"));
+	assert_int_equal(fsm->move.state, VM_MOVE_NONE);
+	/* the last move is shown */
+	fsm->move = (struct vm_move){.state = VM_MOVE_PROTECTING, .from = VM_HOST_SECOND,
+				     .epoch = 812, .began_ns = 1, .stopped_ns = 2 * CLOCK_NS_PER_MS,
+				     .yielded_ns = 6 * CLOCK_NS_PER_MS,
+				     .runs_ns = 32 * CLOCK_NS_PER_MS};
+	assert_true(ask_as(WIRE_PEER_VIEWER,
+			   "{\"version\":1,\"verb\":\"vm-show\",\"vm\":\"web1\"}"));
+	answer_has_move();
+	fsm->move.state = VM_MOVE_NONE;
+	fsm->record = (struct vm_record){0};
 	control->connections = NULL;
 }
 
@@ -388,6 +445,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {TEST(test_reads),
 					   TEST(test_refusals),
 					   TEST(test_commands_are_answered),
+					   TEST(test_move),
 					   TEST(test_events),
 					   TEST(test_a_flood_of_events),
 					   TEST(test_the_last_change_is_told),

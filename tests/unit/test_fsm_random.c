@@ -20,7 +20,7 @@
 
 static struct lab lab;
 static uint64_t seed;
-static unsigned int n_agreements, n_named, n_conflicts;
+static unsigned int n_agreements, n_named, n_conflicts, n_moves, n_moved, n_gone_on;
 
 static unsigned int pick(unsigned int n)
 {
@@ -34,6 +34,7 @@ static void lose_data(uint8_t h)
 
 	lab_down(&lab, h);
 	p->complete = 0;
+	p->is_let_go = false; /* the restarted agent knows of no move */
 	/* A guest whose output was not held keeps running. Any other state is lost with the
 	 * agent. */
 	if (p->state != WIRE_STATE_RUNNING)
@@ -79,7 +80,8 @@ static void replicate(void)
 	struct lab_peer *p = &lab.peer[other];
 	uint64_t sent = lab.peer[1 - other].committed; /* an agent's epoch numbers never decrease */
 
-	if (!lab.peer[0].streaming || !lab.peer[1].streaming || p->term != lab.fsm.record.term)
+	if (!lab.peer[0].streaming || !lab.peer[1].streaming || p->term != lab.fsm.record.term ||
+	    lab.peer[1 - other].is_let_go) /* its guest stands still */
 		return;
 	lab_ack(&lab, (p->complete > sent ? p->complete : sent) + 1);
 }
@@ -95,6 +97,23 @@ static void report_copy(void)
 					       .copied_bytes = copied, .copy_bytes = bytes});
 }
 
+/* An operator wants a move. In half of the cases both hosts were heard lately and the owner carries
+ * the order out at once; in the others anything may come in between. */
+static void move(void)
+{
+	uint8_t owner = lab.fsm.record.owner;
+	bool is_calm = pick(2);
+
+	for (uint8_t h = 0; is_calm && h < 2; h++)
+		lab_report(&lab, h);
+	lab_move(&lab, pick(4) ? 1 - owner : owner);
+	if (lab.fsm.move.state != VM_MOVE_ORDERED)
+		return;
+	n_moves++;
+	if (is_calm)
+		(void)lab_obey(&lab, owner);
+}
+
 static void one_step(void)
 {
 	static const enum vm_command commands[] = {VM_COMMAND_PROTECT, VM_COMMAND_PROTECT,
@@ -104,7 +123,10 @@ static void one_step(void)
 	/* drawn before use: C does not define in which order arguments are evaluated */
 	uint64_t ms;
 
-	switch (pick(43)) {
+	switch (pick(46)) {
+	case 43: case 44: case 45:
+		move();
+		break;
 	case 42: /* a copy of the disks, with true and untrue numbers */
 		if (lab.peer[lab.journal.owner].up)
 			report_copy();
@@ -232,6 +254,9 @@ static void make_whole(void)
 		lab_run(&lab, 1000, 3);
 	}
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
+	/* Whoever owns the guest does not keep it stopped for a move. */
+	if (lab.journal.state == VM_UNPROTECTED || lab.journal.state == VM_PROTECTED)
+		assert_false(lab.peer[lab.journal.owner].is_let_go);
 	assert_true(lab.journal.state == VM_UNPROTECTED || lab.journal.state == VM_PROTECTED ||
 		    lab.journal.state == VM_FAILED);
 	if (lab.journal.state == VM_UNPROTECTED && lab.journal.term > 0) {
@@ -264,6 +289,8 @@ static void test_random(void **state)
 			one_step();
 		make_whole();
 		promotions += lab.n_promotions;
+		n_moved += lab.n_moved;
+		n_gone_on += lab.n_gone_on;
 		commits += lab.n_commits;
 		failed_writes += lab.n_failed_writes;
 		for (size_t i = 0; i < LAB_N_ROWS; i++)
@@ -278,6 +305,10 @@ static void test_random(void **state)
 		      promotions, commits, failed_writes, n_agreements, n_conflicts, n_named);
 	assert_true(promotions > N_RUNS / 50 && commits > N_RUNS && failed_writes > N_RUNS / 10 &&
 		    n_agreements > N_RUNS / 50 && n_conflicts > N_RUNS / 20);
+	print_message("%u moves, %u let go and promoted, %u let go and gone on\n", n_moves, n_moved,
+		      n_gone_on);
+	assert_true(n_moves > N_RUNS / 20 && n_moved > N_RUNS / 100 &&
+		    n_gone_on >= N_RUNS / 500);
 }
 
 int main(void)

@@ -1,0 +1,241 @@
+/* fsm_move.c - moves a protected guest to the VM's other host at one epoch. Nothing is lost: the
+ * guest that goes on there is exactly the one that stopped here.
+ *
+ *	move                       owner answers MOVE with    standby runs it          protected again
+ *	────► ORDERED ───────────► PROMOTING ───────────────► PROTECTING ────────────► DONE
+ *	      PROTECTED, term n    PROMOTING, term n + 1      UNPROTECTED and on
+ *	         │                    │
+ *	         │ given up           │ standby cannot
+ *	         ▼                    ▼
+ *	      FAILED: PROTECT      FAILED: STANDBY_STOP there, then UNPROTECT here in term n + 2
+ *
+ * The owner's answer is a promise (docs/wire-format.md 5.6): its last epoch is committed, the guest
+ * stands still, and nothing of it is released any more, whatever lease it has. So the promotion
+ * waits for no lease. Until the promotion is journaled, the move can be given up: by the order
+ * PROTECT of the same term the owner goes on. That order must also reach an owner that was told to
+ * move by a gateway that has died, or on a connection that broke. So it follows from what the owner
+ * reports, as all orders follow from the state (rule 6 of fsm.h).
+ *
+ * Only the answer to the order that was given last, on the connection on which it was given, begins
+ * a promotion. A report does not: it may be of an earlier move that was given up.
+ *
+ * A move is not journaled. If the gateway dies in ORDERED, the next one finds the guest stopped and
+ * lets it go on. If it dies in PROMOTING, the next one carries the promotion out as any other. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "vm/fsm_private.h"
+
+/* After a move that failed at the new owner, protect the guest again, but not at once. */
+#define AGAIN_NS (10 * CLOCK_NS_PER_S)
+
+static const char *to_name(const struct vm_fsm *fsm)
+{
+	return vm_host_name(fsm, (uint8_t)(1 - fsm->move.from));
+}
+
+static const char *from_name(const struct vm_fsm *fsm)
+{
+	return vm_host_name(fsm, fsm->move.from);
+}
+
+const char *vm_move_state_name(enum vm_move_state state)
+{
+	static const char *const names[] = {
+		[VM_MOVE_NONE] = "none",	     [VM_MOVE_ORDERED] = "ordered",
+		[VM_MOVE_PROMOTING] = "promoting",   [VM_MOVE_PROTECTING] = "protecting",
+		[VM_MOVE_DONE] = "done",	     [VM_MOVE_FAILED] = "failed",
+	};
+
+	return names[state];
+}
+
+uint64_t vm_move_pause_ns(const struct vm_fsm *fsm)
+{
+	const struct vm_move *move = &fsm->move;
+
+	return move->stopped_ns && move->runs_ns > move->stopped_ns
+		       ? move->runs_ns - move->stopped_ns
+		       : 0;
+}
+
+void vm_move_begin(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	fsm->move = (struct vm_move){
+		.state = VM_MOVE_ORDERED, .from = fsm->record.owner, .began_ns = s->now_ns};
+	vm_event(s, "move", "%s is to let go of the guest, so that %s can run it", from_name(fsm),
+		 to_name(fsm));
+}
+
+void vm_move_give_up(struct vm_step *s, const char *why)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	if (fsm->move.state != VM_MOVE_ORDERED)
+		return;
+	fsm->move.state = VM_MOVE_FAILED;
+	vm_event(s, "move", "given up, the guest goes on on %s: %s", from_name(fsm), why);
+	if (fsm->op.command == VM_COMMAND_MOVE)
+		vm_finish_op(s, false, "move-failed",
+			     "%s was not moved, it goes on on %s: %s", fsm->config->name,
+			     from_name(fsm), why);
+}
+
+void vm_move_ordered(struct vm_step *s, uint8_t host, bool ok, const char *text)
+{
+	struct vm_fsm *fsm = s->fsm;
+	uint64_t epoch = s->in->epoch, committed = fsm->protection.committed;
+	const char *why;
+
+	if (fsm->move.state != VM_MOVE_ORDERED || host != fsm->move.from)
+		return;
+	if (!ok) {
+		vm_move_give_up(s, text);
+		return;
+	}
+	if (epoch == 0 || epoch > fsm->protection.complete || epoch < committed) {
+		vm_move_give_up(s, "it names another last epoch than was committed (a bug)");
+		return;
+	}
+	why = vm_promotion_obstacle(s, 2 * fsm->config->liveness.beat_timeout_ns);
+	if (why) {
+		vm_move_give_up(s, why);
+		return;
+	}
+	fsm->move.state = VM_MOVE_PROMOTING;
+	fsm->move.epoch = epoch;
+	fsm->move.yielded_ns = s->now_ns;
+	/* The owner gave its lease up, so there is none to wait for. */
+	fsm->mute_ns = s->now_ns;
+	vm_set_state(s, VM_PROMOTING, vm_fsm_other(fsm), true,
+		     "%s let go of the guest at epoch %" PRIu64 ", which %s holds whole",
+		     from_name(fsm), epoch, to_name(fsm));
+	fsm->promote_epoch = epoch;
+}
+
+/* The guest is protected again. */
+static void is_protected(struct vm_step *s)
+{
+	struct vm_move *move = &s->fsm->move;
+
+	move->state = VM_MOVE_DONE;
+	move->protected_ns = s->now_ns;
+	vm_event(s, "move",
+		 "protected again, %s stands by: %" PRIu64 " ms after the guest ran on %s",
+		 from_name(s->fsm), (s->now_ns - move->runs_ns) / CLOCK_NS_PER_MS,
+		 to_name(s->fsm));
+}
+
+void vm_move_entered(struct vm_step *s, enum vm_state from)
+{
+	struct vm_fsm *fsm = s->fsm;
+	enum vm_state to = fsm->record.state;
+
+	switch (fsm->move.state) {
+	case VM_MOVE_ORDERED:
+		vm_move_give_up(s, "it is no longer protected as it was");
+		break;
+	case VM_MOVE_PROMOTING:
+		/* After FAILED, or when two voices name another owner, it is no move any more. */
+		if (to != VM_PROMOTING && fsm->record.owner == fsm->move.from)
+			fsm->move.state = VM_MOVE_FAILED;
+		if (from == VM_FAILED && fsm->move.state == VM_MOVE_FAILED)
+			vm_again_plan(fsm, VM_AGAIN_SOON, "has the guest back after a move",
+				      s->now_ns + AGAIN_NS);
+		break;
+	case VM_MOVE_PROTECTING:
+		if (to == VM_PROTECTED)
+			is_protected(s);
+		else if (to == VM_PROMOTING)
+			fsm->move.state = VM_MOVE_DONE; /* a failover, or the next move */
+		break;
+	default:
+		break;
+	}
+}
+
+void vm_move_runs(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	struct vm_move *move = &fsm->move;
+
+	if (move->state != VM_MOVE_PROMOTING)
+		return;
+	move->state = VM_MOVE_PROTECTING;
+	move->runs_ns = s->now_ns;
+	vm_event(s, "move",
+		 "from %s to %s at epoch %" PRIu64 ": the guest stood still for %" PRIu64
+		 " ms, %" PRIu64 " of them until it was let go of",
+		 from_name(fsm), to_name(fsm), move->epoch,
+		 vm_move_pause_ns(fsm) / CLOCK_NS_PER_MS,
+		 move->stopped_ns ? (move->yielded_ns - move->stopped_ns) / CLOCK_NS_PER_MS : 0);
+	/* Whatever the policy `reprotect` is: it was protected before the move. */
+	vm_again_plan(fsm, VM_AGAIN_SOON, "runs the moved guest", s->now_ns);
+}
+
+bool vm_move_is_given_back(const struct vm_fsm *fsm)
+{
+	return fsm->move.state == VM_MOVE_PROMOTING;
+}
+
+void vm_move_report(struct vm_step *s, struct vm_host *host)
+{
+	struct vm_fsm *fsm = s->fsm;
+	bool before = host->is_move_stopped;
+
+	host->is_move_stopped = s->in->move_stopped_us > 0;
+	if (!host->is_move_stopped)
+		return;
+	if (fsm->move.state == VM_MOVE_ORDERED) {
+		fsm->move.stopped_ns = s->now_ns - s->in->move_stopped_us * 1000;
+		return;
+	}
+	/* No move is wanted, but it has stopped the guest for one, perhaps by an order that was
+	 * under way for long. It is ordered to go on, also if that was its last order. */
+	if (!before && host->order.done && host->order.verb == WIRE_VERB_PROTECT)
+		memset(&host->order, 0, sizeof(host->order));
+}
+
+void vm_move_tick(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	char why[VM_TEXT_MAX];
+
+	if (fsm->move.state != VM_MOVE_ORDERED ||
+	    s->now_ns - fsm->move.began_ns < fsm->config->move_timeout_ns)
+		return;
+	(void)snprintf(why, sizeof(why), "it was not let go of within %" PRIu64
+		       " ms (move_timeout_ms)",
+		       fsm->config->move_timeout_ns / CLOCK_NS_PER_MS);
+	vm_move_give_up(s, why);
+}
+
+bool vm_move_must_go_on(const struct vm_fsm *fsm, const struct vm_host *host)
+{
+	return fsm->move.state != VM_MOVE_ORDERED &&
+	       (host->is_move_stopped || (host->order.id && host->order.verb == WIRE_VERB_MOVE &&
+					  host->order.term == fsm->record.term));
+}
+
+void vm_move_reply(struct vm_step *s, bool ok, const char *how)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const struct vm_move *move = &fsm->move;
+
+	if (!ok) {
+		vm_finish_op(s, false, "no-answer", "%s", how);
+		return;
+	}
+	vm_finish_op(s, true, "done",
+		     "%s was moved from %s to %s at epoch %" PRIu64 ", term %" PRIu64
+		     "; pause %" PRIu64 ".%" PRIu64 " ms, %s; it is being protected again, with %s "
+		     "as the standby: `holdfastctl vm show %s`",
+		     fsm->config->name, from_name(fsm), to_name(fsm), move->epoch,
+		     fsm->record.term, vm_move_pause_ns(fsm) / CLOCK_NS_PER_MS,
+		     vm_move_pause_ns(fsm) / (CLOCK_NS_PER_MS / 10) % 10, how, from_name(fsm),
+		     fsm->config->name);
+}

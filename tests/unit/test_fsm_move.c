@@ -1,0 +1,475 @@
+/* test_fsm_move.c - tests moves: the guest goes on at the VM's other host from the epoch at which
+ * it stopped, or it goes on where it was. Whatever breaks, it never runs twice and is never left
+ * stopped. fsm_lab.h checks the rules. */
+#include "fsm_lab.h"
+
+static struct lab lab;
+
+enum { ALPHA, BETA };
+
+static int start(void **state)
+{
+	(void)state;
+	lab_connect_both(&lab);
+	lab.config.release_ns = 150 * MS;
+	lab_protect(&lab);
+	lab_run(&lab, 100, 3);
+	return 0;
+}
+
+static void is_now(enum vm_state state, uint8_t owner)
+{
+	assert_int_equal(lab.journal.state, state);
+	assert_int_equal(lab.journal.owner, owner);
+}
+
+static void is_ordered(uint8_t h, uint8_t verb)
+{
+	assert_true(lab.peer[h].order.due);
+	assert_int_equal(lab.peer[h].order.verb, verb);
+}
+
+static void is_refused(const char *code, const char *words)
+{
+	assert_true(lab.replied && !lab.last_reply.ok);
+	assert_string_equal(lab.last_reply.code, code);
+	if (!strstr(lab.last_reply.text, words))
+		fail_msg("'%s' has no '%s'", lab.last_reply.text, words);
+}
+
+/* The owner is told to go on, and the move is over. */
+static void goes_on(uint64_t term)
+{
+	is_now(VM_PROTECTED, ALPHA);
+	assert_int_equal(lab.journal.term, term);
+	is_ordered(ALPHA, WIRE_VERB_PROTECT);
+	assert_int_equal(lab.peer[ALPHA].order.term, term);
+	assert_true(lab_obey(&lab, ALPHA));
+	assert_false(lab.peer[ALPHA].is_let_go);
+	lab_report(&lab, ALPHA);
+	lab_report(&lab, BETA);
+	assert_false(lab.peer[ALPHA].order.due || lab.peer[BETA].order.due);
+	assert_int_equal(lab.fsm.move.state, VM_MOVE_FAILED);
+}
+
+/* Let the guest run on @to, and be protected again. */
+static void is_moved(uint8_t to)
+{
+	assert_true(lab_obey(&lab, to));
+	is_now(VM_UNPROTECTED, to);
+	lab_tick(&lab, 10); /* nobody asks the guest, so its host's word must do */
+	assert_true(lab.replied && lab.last_reply.ok);
+	is_ordered(1 - to, WIRE_VERB_FENCE);
+	lab_settle(&lab);
+	lab_report(&lab, to);
+	lab_settle(&lab);
+	is_now(VM_SYNCING, to);
+	lab_ack(&lab, 1);
+	is_now(VM_PROTECTED, to);
+	assert_int_equal(lab.fsm.move.state, VM_MOVE_DONE);
+}
+
+static void test_there_and_back(void **state)
+{
+	uint64_t term = lab.journal.term, epoch;
+
+	(void)state;
+	lab_move(&lab, BETA);
+	assert_false(lab.replied);
+	is_now(VM_PROTECTED, ALPHA);
+	is_ordered(ALPHA, WIRE_VERB_MOVE);
+	assert_true(lab_obey(&lab, ALPHA));
+	/* the promotion waits for no lease, and is of the last epoch */
+	epoch = lab.peer[ALPHA].committed;
+	is_now(VM_PROMOTING, BETA);
+	assert_int_equal(lab.journal.term, term + 1);
+	is_ordered(BETA, WIRE_VERB_PROMOTE);
+	assert_int_equal(lab.peer[BETA].order.epoch, epoch);
+	assert_int_equal(lab.peer[BETA].complete, epoch);
+	lab_tick(&lab, 10);
+	is_moved(BETA);
+	assert_non_null(strstr(lab.last_reply.text, "from alpha to beta at epoch"));
+	assert_int_equal(vm_move_pause_ns(&lab.fsm), 7 * MS + 10 * MS);
+	/* and back, in the same way */
+	lab_report(&lab, ALPHA);
+	lab_report(&lab, BETA);
+	lab_run(&lab, 100, 3);
+	lab_move(&lab, ALPHA);
+	assert_true(lab_obey(&lab, BETA));
+	is_now(VM_PROMOTING, ALPHA);
+	is_moved(ALPHA);
+}
+
+/* Whatever the policy `reprotect` is, the guest was protected and is protected again, also if the
+ * first attempt fails. */
+static void test_protected_again(void **state)
+{
+	(void)state;
+	lab_move(&lab, BETA);
+	assert_true(lab_obey(&lab, ALPHA) && lab_obey(&lab, BETA));
+	lab_tick(&lab, 10);
+	assert_true(lab_obey(&lab, ALPHA)); /* FENCE */
+	lab_report(&lab, BETA);
+	is_ordered(ALPHA, WIRE_VERB_STANDBY_START);
+	lab.peer[ALPHA].order.due = false;
+	lab.peer[ALPHA].term = lab.journal.term;
+	lab_done(&lab, ALPHA, WIRE_ORDER_FAILED, "its tmpfs is full");
+	is_now(VM_UNPROTECTED, BETA);
+	lab_settle(&lab);
+	lab_run(&lab, 11000, 3);
+	lab_report(&lab, ALPHA);
+	lab_report(&lab, BETA);
+	is_now(VM_PREPARING, BETA);
+	/* an operator who wants no protection has the last word */
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	lab_settle(&lab);
+	lab_run(&lab, 20000, 3);
+	lab_report(&lab, BETA);
+	is_now(VM_UNPROTECTED, BETA);
+	assert_int_equal(lab.fsm.move.state, VM_MOVE_DONE);
+}
+
+static void test_refusals(void **state)
+{
+	(void)state;
+	lab_move(&lab, ALPHA);
+	is_refused("not-possible", "its other host is beta");
+	lab_move(&lab, BETA);
+	lab_move(&lab, BETA);
+	is_refused("busy", "is running");
+	lab_connect_both(&lab);
+	lab_move(&lab, BETA);
+	is_refused("not-protected", "`holdfastctl protect web1` first");
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	lab.fsm.op.id = 0;
+	lab_move(&lab, BETA);
+	is_refused("busy", "is PREPARING; wait until it is PROTECTED");
+	(void)start(NULL);
+	lab_down(&lab, BETA);
+	lab_move(&lab, BETA);
+	is_refused("not-connected", "beta");
+	(void)start(NULL);
+	lab_report_verdict(&lab, ALPHA, WIRE_VERDICT_PAUSED);
+	lab_move(&lab, BETA);
+	is_refused("not-possible", "does not run");
+	(void)start(NULL);
+	lab.fsm.host[ALPHA].takes_moves = false;
+	lab_move(&lab, BETA);
+	is_refused("not-possible", "update it");
+	(void)start(NULL);
+	lab_run(&lab, 300, 1u << ALPHA);
+	lab_move(&lab, BETA);
+	is_refused("not-possible", "the standby is silent too");
+	assert_false(lab.peer[ALPHA].order.due);
+}
+
+/* The owner says that it could not let go. */
+static void test_owner_cannot(void **state)
+{
+	uint64_t term = lab.journal.term;
+
+	(void)state;
+	lab_move(&lab, BETA);
+	lab.peer[ALPHA].order.due = false;
+	lab_done(&lab, ALPHA, WIRE_ORDER_FAILED, "QEMU does not stop the guest");
+	is_refused("move-failed", "it goes on on alpha: QEMU does not stop");
+	goes_on(term);
+	lab_move(&lab, BETA); /* it can be tried again */
+	is_ordered(ALPHA, WIRE_VERB_MOVE);
+}
+
+/* Nothing comes in time: the owner goes on, and its late answer moves nothing. */
+static void test_timeout(void **state)
+{
+	uint64_t term = lab.journal.term, id;
+
+	(void)state;
+	lab_move(&lab, BETA);
+	id = lab.peer[ALPHA].order.id;
+	lab_run(&lab, 1950, 3);
+	is_ordered(ALPHA, WIRE_VERB_MOVE);
+	lab_run(&lab, 100, 3);
+	is_refused("move-failed", "move_timeout_ms");
+	is_ordered(ALPHA, WIRE_VERB_PROTECT);
+	/* it had let go just before: what it said of that is void */
+	lab.peer[ALPHA].is_let_go = true;
+	lab.peer[ALPHA].let_go_epoch = lab.peer[ALPHA].committed;
+	lab_report(&lab, ALPHA);
+	(void)lab_feed(&lab, (struct vm_input){
+		.kind = VM_IN_ORDER_DONE, .host = ALPHA, .order_id = id, .term = term,
+		.status = WIRE_ORDER_OK, .epoch = lab.peer[ALPHA].committed, .text = ""});
+	goes_on(term);
+}
+
+/* The guest stands still, so no epochs come. That is no sign that its host has failed. */
+static void test_no_progress_meanwhile(void **state)
+{
+	(void)state;
+	lab_move(&lab, BETA);
+	for (int i = 0; i < 150; i++) {
+		lab_tick(&lab, 10);
+		lab_beat(&lab, ALPHA);
+		lab_beat(&lab, BETA);
+	}
+	is_now(VM_PROTECTED, ALPHA);
+	assert_int_equal(lab.fsm.detector.state, DETECTOR_PROTECTED);
+	assert_true(lab_obey(&lab, ALPHA));
+	is_now(VM_PROMOTING, BETA);
+}
+
+/* A second move, and then the answer to the first one that was given up. */
+static void test_answer_of_an_earlier_move(void **state)
+{
+	uint64_t term = lab.journal.term, id;
+
+	(void)state;
+	lab_move(&lab, BETA);
+	id = lab.peer[ALPHA].order.id;
+	lab_run(&lab, 2050, 3);
+	lab.peer[ALPHA].order.due = false; /* both orders are under way */
+	lab_move(&lab, BETA);
+	lab.peer[ALPHA].is_let_go = true;
+	lab.peer[ALPHA].let_go_epoch = lab.peer[ALPHA].committed;
+	lab_report(&lab, ALPHA);
+	(void)lab_feed(&lab, (struct vm_input){
+		.kind = VM_IN_ORDER_DONE, .host = ALPHA, .order_id = id, .term = term,
+		.status = WIRE_ORDER_OK, .epoch = lab.peer[ALPHA].committed, .text = ""});
+	is_now(VM_PROTECTED, ALPHA);
+	assert_int_equal(lab.journal.term, term);
+}
+
+/* The gateway dies when the owner has let go: the next one lets it go on. */
+static void test_gateway_restarts(void **state)
+{
+	uint64_t term = lab.journal.term;
+
+	(void)state;
+	lab_move(&lab, BETA);
+	lab.journal_fails = true; /* it dies before the new owner is on disk */
+	assert_true(lab_obey(&lab, ALPHA));
+	assert_int_equal(lab.n_failed_writes, 1);
+	assert_true(lab.peer[ALPHA].is_let_go);
+	lab.journal_fails = false;
+	lab_restart(&lab);
+	for (uint8_t h = 0; h < 2; h++) {
+		lab_up(&lab, h);
+		lab_report(&lab, h);
+	}
+	is_now(VM_PROTECTED, ALPHA);
+	is_ordered(ALPHA, WIRE_VERB_PROTECT);
+	assert_true(lab_obey(&lab, ALPHA));
+	assert_false(lab.peer[ALPHA].is_let_go);
+	assert_int_equal(lab.journal.term, term);
+}
+
+/* The gateway dies when the new owner is on disk: the next one promotes it, and the old owner never
+ * goes on. */
+static void test_gateway_restarts_late(void **state)
+{
+	(void)state;
+	lab_move(&lab, BETA);
+	assert_true(lab_obey(&lab, ALPHA));
+	is_now(VM_PROMOTING, BETA);
+	lab_restart(&lab);
+	lab_up(&lab, ALPHA);
+	lab_report(&lab, ALPHA);
+	assert_false(lab.peer[ALPHA].order.due);
+	lab_up(&lab, BETA);
+	lab_report(&lab, BETA);
+	lab_run(&lab, 200, 3);
+	assert_true(lab_obey(&lab, BETA));
+	is_now(VM_UNPROTECTED, BETA);
+	is_ordered(ALPHA, WIRE_VERB_FENCE);
+}
+
+/* The gateway's disk fails at the one write that matters, and it lives. */
+static void test_journal_fails(void **state)
+{
+	uint64_t term = lab.journal.term;
+
+	(void)state;
+	lab_move(&lab, BETA);
+	lab.journal_fails = true;
+	assert_true(lab_obey(&lab, ALPHA));
+	lab.journal_fails = false;
+	lab_run(&lab, 2050, 3);
+	is_refused("move-failed", "");
+	goes_on(term);
+}
+
+static void test_owner_is_cut_off(void **state)
+{
+	uint64_t term = lab.journal.term;
+
+	(void)state;
+	lab_move(&lab, BETA);
+	lab.peer[ALPHA].is_let_go = true; /* its answer is lost */
+	lab.peer[ALPHA].let_go_epoch = lab.peer[ALPHA].committed;
+	lab_down(&lab, ALPHA);
+	is_refused("move-failed", "control connection");
+	lab_up(&lab, ALPHA);
+	lab_report(&lab, ALPHA);
+	goes_on(term);
+}
+
+/* As before, but the order was still under way when the host connected again. */
+static void test_late_order(void **state)
+{
+	uint64_t term = lab.journal.term;
+
+	(void)state;
+	lab_move(&lab, BETA);
+	lab_down(&lab, ALPHA);
+	lab_up(&lab, ALPHA);
+	lab_report(&lab, ALPHA);
+	assert_false(lab.peer[ALPHA].order.due);
+	lab.peer[ALPHA].is_let_go = true;
+	lab.peer[ALPHA].let_go_epoch = lab.peer[ALPHA].committed;
+	lab_report(&lab, ALPHA);
+	goes_on(term);
+	/* and once more, after PROTECT was the last order */
+	lab.peer[ALPHA].is_let_go = true;
+	lab_report(&lab, ALPHA);
+	goes_on(term);
+}
+
+/* The agent dies when it has let go. Its successor finds the guest stopped. */
+static void test_agent_restarts(void **state)
+{
+	(void)state;
+	lab_move(&lab, BETA);
+	lab_down(&lab, ALPHA);
+	lab.peer[ALPHA].state = WIRE_STATE_LOST;
+	lab_up(&lab, ALPHA);
+	lab_report(&lab, ALPHA);
+	is_now(VM_PROTECTED, ALPHA);
+	is_ordered(ALPHA, WIRE_VERB_PROTECT);
+}
+
+/* The owner's host dies before it has let go: an ordinary failover, which waits for the lease. */
+static void test_owner_dies(void **state)
+{
+	(void)state;
+	lab_move(&lab, BETA);
+	lab_down(&lab, ALPHA);
+	lab_run(&lab, 600, 1u << BETA);
+	is_now(VM_PROMOTING, BETA);
+	is_ordered(BETA, WIRE_VERB_PROMOTE);
+	assert_int_equal(lab.fsm.move.state, VM_MOVE_FAILED);
+}
+
+static void test_standby_is_lost(void **state)
+{
+	uint64_t term = lab.journal.term;
+
+	(void)state;
+	lab_move(&lab, BETA);
+	lab_down(&lab, BETA);
+	is_refused("move-failed", "control connection");
+	goes_on(term);
+	/* it keeps its connection, but is silent when the owner has let go */
+	(void)start(NULL);
+	term = lab.journal.term;
+	lab_move(&lab, BETA);
+	lab_run(&lab, 1500, 1u << ALPHA);
+	is_ordered(ALPHA, WIRE_VERB_MOVE);
+	lab.peer[ALPHA].order.due = false;
+	lab.peer[ALPHA].is_let_go = true;
+	lab.peer[ALPHA].let_go_epoch = lab.peer[ALPHA].committed;
+	(void)lab_feed(&lab, (struct vm_input){
+		.kind = VM_IN_ORDER_DONE, .host = ALPHA, .order_id = lab.peer[ALPHA].order.id,
+		.term = term, .status = WIRE_ORDER_OK, .epoch = lab.peer[ALPHA].committed,
+		.text = ""});
+	is_refused("move-failed", "the standby is silent too");
+	goes_on(term);
+}
+
+static void test_operator_ends_protection(void **state)
+{
+	(void)state;
+	lab_move(&lab, BETA);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	is_now(VM_UNPROTECTED, ALPHA);
+	is_ordered(ALPHA, WIRE_VERB_UNPROTECT);
+	assert_int_equal(lab.fsm.move.state, VM_MOVE_FAILED);
+}
+
+/* The standby cannot run the guest: the gateway gives it back by itself, once the standby has said
+ * that it runs nothing. */
+static void test_given_back(void **state)
+{
+	uint64_t term = lab.journal.term;
+
+	(void)state;
+	lab_move(&lab, BETA);
+	assert_true(lab_obey(&lab, ALPHA));
+	is_ordered(BETA, WIRE_VERB_PROMOTE);
+	lab.peer[BETA].order.due = false;
+	(void)lab_feed(&lab, (struct vm_input){
+		.kind = VM_IN_ORDER_DONE, .host = BETA, .order_id = lab.peer[BETA].order.id,
+		.term = lab.journal.term, .status = WIRE_ORDER_FAILED, .text = "a broken image"});
+	is_refused("move-failed", "a broken image; the guest is given back to alpha");
+	is_now(VM_FAILED, BETA);
+	is_ordered(BETA, WIRE_VERB_STANDBY_STOP);
+	assert_true(lab.peer[ALPHA].is_let_go);
+	assert_true(lab_obey(&lab, BETA));
+	is_now(VM_UNPROTECTED, ALPHA);
+	assert_int_equal(lab.journal.term, term + 2);
+	is_ordered(ALPHA, WIRE_VERB_UNPROTECT);
+	lab_settle(&lab);
+	assert_int_equal(lab.peer[ALPHA].state, WIRE_STATE_RUNNING);
+	assert_false(lab.peer[ALPHA].is_let_go);
+	/* it was protected, and is to be so again */
+	lab_run(&lab, 11000, 3);
+	lab_report(&lab, ALPHA);
+	is_now(VM_PREPARING, ALPHA);
+}
+
+/* The owner names an epoch that is not the last committed one: nothing is promoted. */
+static void test_wrong_epoch(void **state)
+{
+	static const int64_t off[] = {-1, 1};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		uint64_t epoch;
+
+		(void)start(NULL);
+		lab_ack(&lab, 5);
+		lab_move(&lab, BETA);
+		epoch = lab.peer[ALPHA].committed + (uint64_t)off[i];
+		lab.peer[ALPHA].order.due = false;
+		(void)lab_feed(&lab, (struct vm_input){
+			.kind = VM_IN_ORDER_DONE, .host = ALPHA, .epoch = epoch,
+			.order_id = lab.peer[ALPHA].order.id, .term = lab.journal.term,
+			.status = WIRE_ORDER_OK, .text = ""});
+		is_refused("move-failed", "another last epoch");
+		goes_on(lab.journal.term);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_there_and_back, start),
+		cmocka_unit_test_setup(test_protected_again, start),
+		cmocka_unit_test_setup(test_refusals, start),
+		cmocka_unit_test_setup(test_owner_cannot, start),
+		cmocka_unit_test_setup(test_timeout, start),
+		cmocka_unit_test_setup(test_no_progress_meanwhile, start),
+		cmocka_unit_test_setup(test_answer_of_an_earlier_move, start),
+		cmocka_unit_test_setup(test_gateway_restarts, start),
+		cmocka_unit_test_setup(test_gateway_restarts_late, start),
+		cmocka_unit_test_setup(test_journal_fails, start),
+		cmocka_unit_test_setup(test_owner_is_cut_off, start),
+		cmocka_unit_test_setup(test_late_order, start),
+		cmocka_unit_test_setup(test_agent_restarts, start),
+		cmocka_unit_test_setup(test_owner_dies, start),
+		cmocka_unit_test_setup(test_standby_is_lost, start),
+		cmocka_unit_test_setup(test_operator_ends_protection, start),
+		cmocka_unit_test_setup(test_given_back, start),
+		cmocka_unit_test_setup(test_wrong_epoch, start),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
