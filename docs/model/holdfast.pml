@@ -98,6 +98,17 @@ bool p_copies, p_stuck, p_copied;   /* it copies a disk again, and seals nothing
 #if defined(END)
 bool p_ended;			    /* its old guest was ended; it stands by */
 #endif
+#if defined(MOVE)
+bool p_moved;			    /* it has carried the order MOVE out, or begun to */
+bool p_stop;			    /* its guest stands still for the move */
+bool p_let;			    /* it has let go of the guest: it speaks no more */
+byte p_last;			    /* the guest's last epoch */
+#define P_STOPS p_stop
+#define P_LET	p_let
+#else
+#define P_STOPS false
+#define P_LET	false
+#endif
 byte p_released;		    /* last epoch of which output left */
 bool p_free;			    /* output left that no epoch holds */
 
@@ -110,6 +121,10 @@ mtype g_state = PROTECTED;
 byte g_committed;
 byte g_silence;			    /* ticks since the last lease was granted, at most PATIENCE */
 bool g_ordered;			    /* this run of G has ordered what the state wants */
+#if defined(MOVE)
+mtype = {NO_MOVE, ORDERED, OVER};
+mtype g_move = NO_MOVE;		    /* one, in term 1; OVER: done, given up, or forgotten */
+#endif
 
 /* ---- S; all but s_alive is on file */
 mtype = {COPY, OWNER, STOPPED};
@@ -139,6 +154,10 @@ byte m_start; /* STANDBY_START for P; a set of terms */
 #endif
 #if defined(BUG_ONE_VOICE) || defined(OLD_JOURNAL)
 bool m_fence_s;
+#endif
+#if defined(MOVE)
+bool m_move, m_go_on; /* MOVE, and PROTECT of the same term */
+byte m_let;	      /* the answer to MOVE: the last epoch; 0: none */
 #endif
 bool m_nothing_held; /* S says at the opening of a stream: RESUME(0) */
 
@@ -221,13 +240,17 @@ inline p_release(n)
 #define S_COPIES (s_alive && s_phase == COPY)
 #define S_IS_DIRECT (POLICY == DIRECT && S_COPIES && s_vote && s_vote == s_term)
 /* Its beats get an answer; one is under way. */
-#define ANSWERED  (P_SERVES && ((G_PROTECTS && g_term == p_term) || (S_IS_DIRECT && s_vote == p_term)))
+#define ANSWERED  (P_SERVES && !P_LET && ((G_PROTECTS && g_term == p_term) || (S_IS_DIRECT && s_vote == p_term)))
 #define UNDER_WAY (m_grant || (G_PROTECTS && m_beat_g == g_term) || (S_IS_DIRECT && m_beat_s == s_vote))
 
 inline p_enter(t) /* a term that it agreed to: what was said in the old one is void */
 {
 	p_term = t;
 	p_asked = 0;
+#if defined(MOVE)
+	p_lease = (p_stop -> 0 : p_lease); /* it goes on with a lease of the new term */
+	p_stop = false; p_let = false;
+#endif
 	m_beat_g = 0; m_beat_s = 0; m_grant = 0;
 	beat_age = LEASE;
 	p_held = 0;
@@ -302,10 +325,47 @@ end:	do
 #else
 		p_lease = MAX(p_lease, LEASE - beat_age);
 #endif
+#if defined(MOVE) && !defined(BUG_MOVE_KEEPS_LEASE)
+		p_lease = (p_let -> 0 : p_lease);
+#endif
 		m_grant = 0;
 		beat_age = LEASE;
+#if defined(BUG_MOVE_KEEPS_LEASE)
 		p_run = (p_lease > 0 || p_run);
+#else
+		p_run = ((p_lease > 0 && !P_STOPS) || p_run);
+#endif
 	   }
+#if defined(MOVE)
+	/* MOVE: the guest stops, its last epoch is sealed and sent */
+	:: atomic { P_SERVES && m_move && !p_moved && p_term == 1 && p_run && LEASED && p_mode == HOLDING &&
+		    p_epoch <= EPOCHS && !P_COPIES ->
+		p_moved = true; p_stop = true; p_run = false;
+		epoch_term[p_epoch] = p_term;
+		if
+		:: p_full -> ADD(epoch_full, p_epoch); p_full = false
+		:: else
+		fi;
+		ADD(p_held, p_epoch);
+		ADD(m_epoch_pg, p_epoch);
+		p_last = p_epoch;
+		p_epoch++;
+	   }
+	/* all is committed and released: it lets go of the guest, and then says so */
+	:: atomic { P_SERVES && p_stop && !p_let && p_term == 1 && p_held == 0 && LEASED ->
+		p_let = true;
+#if !defined(BUG_MOVE_KEEPS_LEASE)
+		p_lease = 0;
+#endif
+		m_let = p_last
+	   }
+	/* the lease was over before: the guest goes on with the next one */
+	:: atomic { P_SERVES && p_stop && !p_let && !LEASED -> p_stop = false }
+	:: atomic { P_SERVES && m_go_on && p_stop && p_term == 1 ->
+		m_go_on = false; p_stop = false; p_let = false;
+		p_run = (p_lease > 0)
+	   }
+#endif
 	/* the lease is over: the guest stops, the hold releases nothing (MAY_RELEASE) */
 	:: atomic { P_SERVES && p_run && !LEASED -> p_run = false }
 	/* its guest has ended by itself */
@@ -401,6 +461,9 @@ inline g_enter(state)
 inline g_journal(t, owner_s, state, follows)
 {
 	g_check(t, owner_s, state, follows);
+#if defined(MOVE)
+	g_move = OVER;
+#endif
 	g_term = t;
 	g_owner_s = owner_s;
 	g_state = state;
@@ -466,6 +529,24 @@ end:	do
 		m_lowest[g_term + 1] = MAX(g_committed, 1);
 		g_journal(g_term + 1, true, PROMOTING, false);
 	   }
+#endif
+#if defined(MOVE)
+	/* a move: once P has let go, its lease is no matter */
+	:: atomic { G_MAY_END && g_move == NO_MOVE && g_term == 1 && !calm -> g_move = ORDERED; m_move = true }
+#if defined(BUG_MOVE_BY_REPORT)
+	:: atomic { G_MAY_END && g_move != NO_MOVE && m_let && g_term == 1 ->
+#else
+	:: atomic { G_MAY_END && g_move == ORDERED && m_let && g_term == 1 ->
+#endif
+		m_lowest[2] = MAX(m_let, g_committed);
+		g_journal(2, true, PROMOTING, false);
+		g_silence = PATIENCE
+	   }
+	/* it is given up, for any reason */
+	:: atomic { g_alive && g_move == ORDERED -> g_move = OVER; m_go_on = true }
+	/* P reports that its guest stands still, and no move is under way */
+	:: atomic { G_MAY_ACT && g_state == PROTECTED && g_term == p_term && g_move == OVER && P_SERVES && p_stop &&
+		    !m_go_on -> m_go_on = true }
 #endif
 #if defined(RECOPY) && !defined(BUG_COPY_WITHOUT_LIMIT)
 	/* P beats, and its copy comes no further, or takes too long */
@@ -675,6 +756,10 @@ proctype Faults()
 end:	do
 	:: atomic { MAY_CRASH && p_alive -> n_crashes++; p_alive = false; /* kill -9 of the agent */
 		p_held = 0; p_lease = 0; p_asked = 0; p_full = true;
+#if defined(MOVE)
+		p_stop = false; p_let = false;
+		m_let = 0; m_move = false; /* they end with the connection */
+#endif
 #if defined(RECOPY)
 		p_copies = false;
 #endif
@@ -692,6 +777,9 @@ end:	do
 		p_mode = (p_role == PRIMARY -> HOLDING : p_mode) }
 #endif
 	:: atomic { MAY_CRASH && g_alive -> n_crashes++; g_alive = false; g_committed = 0;
+#if defined(MOVE)
+		g_move = OVER;
+#endif
 		if
 		:: true
 		:: g_gone = true; m_beat_g = 0; g_silence = PATIENCE
