@@ -122,6 +122,26 @@ static int find_record(struct fleet *fleet, const struct vm_config *config,
 	return 0;
 }
 
+/* With the policy `ask` nobody protects the VM again by itself. Drop the wish that the journal has
+ * from an earlier start with `auto`. Otherwise the next start with `auto` would act on it. */
+static void drop_old_wish(struct fleet *fleet, const struct vm_config *config,
+			  struct vm_record *record)
+{
+	int r;
+
+	/* In doubt, write no line: it would hide the unreadable one. The line that ends the doubt
+	 * has no wish. */
+	if (config->reprotect_auto || !record->is_wanted || record->in_doubt)
+		return;
+	record->is_wanted = false;
+	r = vm_journal_append(fleet->config.journal, config->name, config->host[record->owner],
+			      record->term, record->state, false);
+	if (r < 0)
+		log_warn("vm=%s the journal still says want=protect, which reprotect = ask ends: "
+			 "%s; the next change of the VM's state removes it, ignoring",
+			 config->name, strerror(-r));
+}
+
 int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t now_ns,
 		   struct error *ret_error)
 {
@@ -139,6 +159,7 @@ int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t n
 	vm = calloc(1, sizeof(*vm));
 	if (!vm)
 		return -ENOMEM;
+	drop_old_wish(fleet, config, &record);
 	vm->config = *config;
 	for (int h = 0; h < VM_HOSTS; h++)
 		vm->host[h] = add_host(fleet, config->host[h]);

@@ -206,7 +206,9 @@ int fleet_new(const struct fleet_config *config, struct fleet **ret_fleet)
 /* Free the fleet and its VMs. Detach all links first. NULL is fine. Returns NULL. */
 struct fleet *fleet_free(struct fleet *fleet);
 
-/* Add a VM in the state that its journal record gives. Returns 0. Errors: -EEXIST if the name is
+/* Add a VM in the state that its journal record gives. If the VM's policy is `ask`, drop a wish of
+ * the record (vm_record.is_wanted), also in the journal: so call it before the journal's thread
+ * runs. Returns 0. Errors: -EEXIST if the name is
  * taken; -ENOSPC; -ENOMEM; -EINVAL if the owner in the journal is neither of the VM's two hosts
  * (*ret_error says what to do). */
 int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t now_ns,

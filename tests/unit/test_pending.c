@@ -491,6 +491,26 @@ static void test_a_failed_write_leaves_no_trace(void **state)
 	assert_int_equal(web1->fsm.record.state, VM_PREPARING);
 }
 
+/* The policy was `auto` and is `ask` now. The journal must not keep the wish for a later `auto`. */
+static void test_ask_drops_an_old_wish(void **state)
+{
+	static const char *const names[] = {"ask1", "auto1"};
+	struct vm_config vm = web1->config;
+	struct error error;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) { /* the thread is idle, so this thread may use the journal */
+		(void)snprintf(vm.name, sizeof(vm.name), "%s", names[i]);
+		vm.reprotect_auto = i == 1;
+		assert_int_equal(vm_journal_append(f.journal, vm.name, "beta", 7, VM_UNPROTECTED,
+						   true), 0);
+		assert_int_equal(fleet_add_vm(f.fleet, &vm, f.now_ns, &error), 0);
+	}
+	assert_false(vm_journal_find(f.journal, "ask1")->is_wanted);
+	assert_int_equal(vm_journal_find(f.journal, "ask1")->term, 7);
+	assert_true(vm_journal_find(f.journal, "auto1")->is_wanted);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
 
 int main(void)
@@ -503,6 +523,7 @@ int main(void)
 		TEST(test_lease_of_the_same_term),
 		TEST(test_a_failed_write_leaves_no_trace),
 		TEST(test_takeover_waits_for_the_disk), TEST(test_settling_waits_for_the_disk),
+		TEST(test_ask_drops_an_old_wish),
 	};
 	int r;
 
