@@ -127,7 +127,6 @@ static void unprotect_failed(struct vm_step *s)
 		return;
 	}
 	if (vm_settle_failed(s)) {
-		vm_again_forget(fsm); /* the operator asked for an unprotected VM */
 		begin(s);
 		return;
 	}
@@ -146,7 +145,6 @@ static void unprotect_failed(struct vm_step *s)
 		      fsm->config->name, vm_host_name(fsm, vm_fsm_other(fsm)));
 		return;
 	}
-	vm_again_forget(fsm);
 	fsm->give_back_due = true;
 	begin(s);
 }
@@ -170,6 +168,7 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 			candidate, text, wire_state_name(host->agent_state), fsm->config->name);
 		return;
 	}
+	vm_again_forget(fsm); /* now, not before: a failed `unprotect` changes nothing */
 	vm_set_state(s, VM_UNPROTECTED, vm_fsm_other(fsm), true,
 		     fsm->op.command == VM_COMMAND_UNPROTECT
 			     ? "operator gave the guest back to %s, %s stands by no longer"

@@ -148,12 +148,16 @@ bool vm_settle_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t to = vm_fsm_other(fsm);
+	bool is_unwanted = fsm->give_back_due || (s->in->kind == VM_IN_COMMAND &&
+						  s->in->command == VM_COMMAND_UNPROTECT);
 	/* If the old owner still holds output, protect the guest again. But if an operator waits
 	 * for an unprotected guest, do not. */
-	bool holds = vm_agent_holds(fsm->host[to].agent_state) && !fsm->give_back_due;
+	bool holds = vm_agent_holds(fsm->host[to].agent_state) && !is_unwanted;
 
 	if (fsm->record.state != VM_FAILED || vm_fsm_in_conflict(fsm) || !hosts_agree_on(fsm, to))
 		return false;
+	if (is_unwanted)
+		vm_again_forget(fsm);
 	vm_set_state(s, VM_UNPROTECTED, to, true,
 		     "%s did not promote because both hosts had agreed on %s in that term; the "
 		     "guest stays there%s",

@@ -251,6 +251,56 @@ static void test_unprotect_while_it_waits(void **state)
 	is_now(VM_UNPROTECTED, 1);
 }
 
+/* The promotion fails. The guest goes back to its old owner by `unprotect`. */
+static void test_unprotect_of_a_failed_one(void **state)
+{
+	(void)state;
+	for (int succeeds = 0; succeeds < 2; succeeds++) {
+		(void)start(NULL);
+		lab_command(&lab, VM_COMMAND_FAILOVER);
+		lab.peer[1].complete = 0; /* beta has lost its copy */
+		lab_settle(&lab);
+		is_now(VM_FAILED, 1);
+		lab_command(&lab, VM_COMMAND_UNPROTECT);
+		assert_true(lab.journal.is_wanted && lab.fsm.record.is_wanted);
+		if (succeeds)
+			assert_true(lab_obey(&lab, 1));
+		else
+			lab_done(&lab, 1, WIRE_ORDER_FAILED, "its QEMU does not end");
+		assert_int_equal(lab.fsm.record.is_wanted, !succeeds);
+		assert_int_equal(lab.journal.is_wanted, !succeeds);
+		is_now(succeeds ? VM_UNPROTECTED : VM_FAILED, succeeds ? 0 : 1);
+		lab_settle(&lab);
+		lab_run(&lab, 60000, 3);
+		lab_report(&lab, 0);
+		is_now(succeeds ? VM_UNPROTECTED : VM_FAILED, succeeds ? 0 : 1);
+	}
+}
+
+/* The hosts have agreed that the old owner keeps the guest, before or after `unprotect`. */
+static void test_unprotect_of_a_settled_one(void **state)
+{
+	(void)state;
+	for (int is_before = 0; is_before < 2; is_before++) {
+		(void)start(NULL);
+		lab_command(&lab, VM_COMMAND_FAILOVER);
+		lab.peer[1].order.due = false;
+		lab.peer[1].term = lab.voted_term = 2;
+		lab_done(&lab, 1, WIRE_ORDER_REFUSED, "voted for the primary in that term");
+		lab_report(&lab, 1);
+		is_now(VM_FAILED, 1);
+		lab.peer[0].term = 2;
+		if (is_before)
+			lab.fsm.host[0].term = 2; /* the report that settles it comes later */
+		lab_command(&lab, VM_COMMAND_UNPROTECT);
+		lab_report(&lab, 0);
+		lab_settle(&lab);
+		is_now(VM_UNPROTECTED, 0);
+		assert_false(lab.fsm.record.is_wanted);
+		assert_false(lab.journal.is_wanted);
+	}
+}
+
 static void test_restarts_remember(void **state)
 {
 	(void)state;
@@ -379,6 +429,8 @@ int main(void)
 		cmocka_unit_test_setup(test_named_owner, start),
 		cmocka_unit_test_setup(test_unprotect_is_kept, start),
 		cmocka_unit_test_setup(test_unprotect_while_it_waits, start),
+		cmocka_unit_test(test_unprotect_of_a_failed_one),
+		cmocka_unit_test(test_unprotect_of_a_settled_one),
 		cmocka_unit_test_setup(test_restarts_remember, start),
 		cmocka_unit_test_setup(test_guest_shut_down, start),
 		cmocka_unit_test_setup(test_waits_grow, start),
