@@ -259,6 +259,9 @@ struct vm_input {
 	/* true if the owner's guest had changed, but is now again as it was when its protection
 	 * began */
 	bool is_covered_again;
+	/* true if the protection of the owner's guest is suspended, and the owner's agent compares
+	 * the guest with what was protected. Valid if knows_suspended: older agents do not say */
+	bool is_suspended, knows_suspended;
 	/* a word for the obstacle between clients and the guest on this host, explained in `text`;
 	 * NULL: none */
 	const char *way;
@@ -462,6 +465,9 @@ struct vm_again {
 	/* true if the gateway itself began the present PREPARING or SYNCING; false if an operator
 	 * did */
 	bool is_own;
+	/* with VM_AGAIN_COVERED: true if the owner's last report says that its agent compares the
+	 * guest with what was protected */
+	bool is_watched;
 	uint64_t next_ns; /* no attempt before this */
 	/* attempts that failed, and protections that ended soon, one after the other */
 	unsigned int n_failed;

@@ -69,6 +69,7 @@ void vm_again_ended(struct vm_fsm *fsm, const struct vm_ended *ended, uint64_t n
 
 void vm_again_plan(struct vm_fsm *fsm, enum vm_again_when when, const char *why, uint64_t at_ns)
 {
+	fsm->again.is_watched = false;
 	fsm->again.when = when;
 	fsm->again.why = why;
 	fsm->again.next_ns = at_ns;
@@ -104,11 +105,53 @@ static bool is_doubtful(const struct vm_fsm *fsm)
 /* The guest has ended, so nobody wants it protected. Only the wish changes: no new term. */
 static void forget_ended(struct vm_step *s)
 {
+	bool was_wanted = s->fsm->record.is_wanted;
+
 	vm_again_forget(s->fsm);
-	vm_journal_record(s);
+	if (was_wanted)
+		vm_journal_record(s);
 	vm_event(s, "supervision",
 		 "the guest has ended, so it is not protected again by itself; start it, then "
 		 "`holdfastctl protect %s`", s->fsm->config->name);
+}
+
+/* The owner's agent or the guest's QEMU was started anew. So nobody can say that the guest is again
+ * what was protected. */
+static void forget_suspended(struct vm_step *s)
+{
+	vm_again_forget(s->fsm);
+	vm_event(s, "supervision",
+		 "%s no longer knows what was protected (its agent or the guest's QEMU was started "
+		 "anew), so it is not protected again by itself: `holdfastctl protect %s`",
+		 vm_host_name(s->fsm, s->in->host), s->fsm->config->name);
+}
+
+/* When a suspended protection is tried although nobody compares the guest with what was protected.
+ * Not at once: the report can be older than the end of the protection. */
+static uint64_t unwatched_ns(const struct vm_fsm *fsm)
+{
+	return fsm->entered_ns + wait_ns(fsm->again.n_failed);
+}
+
+/* The protection was suspended because the guest had changed. Must the gateway still wait for the
+ * owner to say that it is again what was protected? If nobody compares it, do not wait for ever. A
+ * wanted VM is tried: if it still has what was not covered, a host refuses it, and the wait
+ * grows. */
+static bool waits_for_cover(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	struct vm_again *again = &fsm->again;
+
+	if (again->when != VM_AGAIN_COVERED || s->in->is_covered_again)
+		return false;
+	again->is_watched = s->in->is_suspended;
+	if (again->is_watched || fsm->release_due)
+		return true;
+	if (fsm->record.is_wanted)
+		return s->now_ns < unwatched_ns(fsm);
+	if (s->in->knows_suspended) /* an older agent says nothing: wait for its other word */
+		forget_suspended(s);
+	return true;
 }
 
 const char *vm_protect_obstacle(const struct vm_fsm *fsm)
@@ -140,22 +183,23 @@ void vm_again_report(struct vm_step *s)
 	struct vm_again *again = &fsm->again;
 
 	if (fsm->record.state != VM_UNPROTECTED || again->when == VM_AGAIN_NEVER ||
-	    (again->when == VM_AGAIN_COVERED && !s->in->is_covered_again))
+	    vm_fsm_in_conflict(fsm))
 		return;
-	if (vm_fsm_in_conflict(fsm))
-		return;
-	if (fsm->record.is_wanted && (s->in->verdict == WIRE_VERDICT_EXITED ||
-				      s->in->verdict == WIRE_VERDICT_SHUTDOWN)) {
+	if (s->in->verdict == WIRE_VERDICT_EXITED || s->in->verdict == WIRE_VERDICT_SHUTDOWN) {
 		forget_ended(s);
 		return;
 	}
+	if (waits_for_cover(s))
+		return;
 	/* Wait until the last protection has ended completely. A later report tries again. */
 	if (s->now_ns < again->next_ns || fsm->op.id || is_doubtful(fsm) ||
 	    vm_guest_is_gone(&fsm->host[fsm->record.owner]) || vm_protect_obstacle(fsm))
 		return;
 	vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
 		     "%s %s: protecting it again", vm_host_name(fsm, s->in->host),
-		     again->why ? again->why : "says that the guest is again what was protected");
+		     s->in->is_covered_again ? "says that the guest is again what was protected"
+		     : again->why            ? again->why
+					     : "runs the guest unprotected");
 	again->is_own = true;
 }
 
@@ -164,12 +208,15 @@ const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *t
 	const struct vm_again *again = &fsm->again;
 	const char *other = vm_host_name(fsm, vm_fsm_other(fsm));
 	const char *obstacle = vm_protect_obstacle(fsm);
-	uint64_t left_s = again->next_ns > now_ns ? (again->next_ns - now_ns) / CLOCK_NS_PER_S : 0;
+	bool is_unwatched = again->when == VM_AGAIN_COVERED && !again->is_watched;
+	uint64_t next_ns = is_unwatched ? unwatched_ns(fsm) : again->next_ns;
+	uint64_t left_s = next_ns > now_ns ? (next_ns - now_ns) / CLOCK_NS_PER_S : 0;
 
-	if (again->when == VM_AGAIN_COVERED)
+	if (again->when == VM_AGAIN_COVERED && !(is_unwatched && fsm->record.is_wanted))
 		(void)snprintf(text, size,
 			       "it is protected again by itself once the guest is again what was "
-			       "protected");
+			       "protected; `holdfastctl protect %s` does not wait",
+			       fsm->config->name);
 	else if (is_doubtful(fsm))
 		(void)snprintf(text, size,
 			       "it is protected again by itself once the promoted guest has shown "

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,6 +70,7 @@ uint64_t vm_cover_due_ns(const struct vm *vm)
 
 /* Compare the guest with how it was before the change. Returns 0: it is the same;
  * -ENOTSUP with *ret_error: it differs;
+ * -ESRCH: the QEMU that was protected has ended;
  * other -errno: not known. */
 static int compare(struct vm *vm, struct qmp *q, struct error *ret_error)
 {
@@ -76,9 +78,10 @@ static int compare(struct vm *vm, struct qmp *q, struct error *ret_error)
 	struct vmm_inventory now;
 	struct vmm_change change;
 	struct vmm_taps taps;
-	/* fails if QEMU was restarted, since its pid differs */
-	int r = vmm_taps_read(vm->cover.pid, &taps, ret_error);
+	int r = qmp_pid(q) > 0 && qmp_pid(q) != vm->cover.pid ? -ESRCH : 0;
 
+	if (r == 0)
+		r = vmm_taps_read(vm->cover.pid, &taps, ret_error);
 	if (r == 0)
 		r = vmm_taps_judge(&taps, &vm->config->taps, ret_error);
 	if (r == 0)
@@ -103,6 +106,14 @@ void vm_cover_look(struct vm *vm)
 	else
 		r = compare(vm, q, &error);
 	qmp_close(q);
+	if (r == -ESRCH || (kill(vm->cover.pid, 0) < 0 && errno == ESRCH)) {
+		log_info("vm=%s term=%" PRIu64 " the QEMU that was protected (pid %d) has ended: a "
+			 "guest here is another one", vm->config->name, vm->term,
+			 (int)vm->cover.pid);
+		vm_cover_forget(vm);
+		wake(vm);
+		return;
+	}
 	is_again = r == 0;
 	pthread_mutex_lock(&vm->lock);
 	vm->cover.look_at_ns = clock_mono_ns() + LOOK_NS;
@@ -117,29 +128,36 @@ void vm_cover_look(struct vm *vm)
 	wake(vm);
 }
 
+static void add_stat(const struct vm *vm, struct wire_report *report, const char *key,
+		     const char *value)
+{
+	if (wire_stats_add(report->stats, key, "%s", value) < 0)
+		log_limited(LOG_LEVEL_WARN, "vm=%s no room for %s in the report, ignoring",
+			    vm->config->name, key);
+}
+
 void vm_cover_report(const struct vm *vm, struct wire_report *report)
 {
 	const struct vm_cover *cover = &vm->cover;
-	const char *stat = NULL;
 
+	if (vm->role == VM_ROLE_NONE || vm->role == VM_ROLE_RUNNING)
+		add_stat(vm, report, "suspended", cover->is_suspended ? "1" : "0");
 	if (!*cover->text)
 		return;
 	if (vm->role == VM_ROLE_PRIMARY) { /* the text was set by vm_cover_refused() */
 		wire_text_format(report->text, "%s", cover->text);
 		report->verdict = cover->verdict;
-		stat = cover->verdict == WIRE_VERDICT_NONE ? "uncovered" : NULL;
+		if (cover->verdict == WIRE_VERDICT_NONE)
+			add_stat(vm, report, "uncovered", "1");
 	} else if (cover->is_suspended && cover->is_again) {
 		wire_text_format(report->text,
 				 "protection was suspended; what was not covered is gone: it can "
 				 "be protected again");
-		stat = "covered_again";
+		add_stat(vm, report, "covered_again", "1");
 	} else if (cover->is_suspended) {
 		wire_text_format(report->text,
 				 "protection is suspended: %s; it begins again by itself when "
 				 "that is gone",
 				 cover->text);
 	}
-	if (stat && wire_stats_add(report->stats, stat, "1") < 0)
-		log_limited(LOG_LEVEL_WARN, "vm=%s no room for %s in the report, ignoring",
-			    vm->config->name, stat);
 }

@@ -7,10 +7,13 @@
  * worker checks periodically, and the reports tell the gateway:
  *
  *	uncovered=1	 the protected guest has changed: end the protection
+ *	suspended=1	 the worker checks: wait for covered_again=1
  *	covered_again=1	 the change was undone: protect the guest again
+ *	suspended=0	 the worker does not check, so covered_again=1 never comes
  *
  * If the guest was changed while no agent ran, the next agent reports uncovered=1, too. That agent
- * does not know how the guest was before, so it never reports covered_again=1.
+ * does not know how the guest was before, so it then reports suspended=0. A restarted agent does
+ * the same, and so does the agent of a guest whose QEMU was restarted.
  *
  * Where: used by vm.c (orders) and vm_report.c. Threads: the worker; vm_cover_report() on any
  * thread. Each function says whether vm->lock must be held.

@@ -24,12 +24,30 @@ static void report(bool is_uncovered, bool is_covered_again)
 		.is_covered_again = is_covered_again, .text = is_uncovered ? "added: rng1" : NULL});
 }
 
+/* Let the owner report whether it compares its guest with what was protected. It still differs. */
+static void report_watched(bool is_watched)
+{
+	(void)lab_feed(&lab, (struct vm_input){
+		.kind = VM_IN_REPORT, .host = 0, .agent_state = lab.peer[0].state,
+		.role = WIRE_VM_ROLE_PRIMARY, .term = lab.peer[0].term,
+		.knows_suspended = true, .is_suspended = is_watched});
+}
+
 static void is_now(enum vm_state state, uint64_t term)
 {
 	assert_int_equal(lab.journal.state, state);
 	assert_int_equal(lab.journal.term, term);
 	assert_int_equal(lab.journal.owner, 0);
 	assert_int_equal(lab.n_promotions, 0);
+}
+
+/* In PREPARING of @term: the standby gets ready, and the owner refuses what the guest has. */
+static void refuse_protect(uint64_t term)
+{
+	assert_true(lab_obey(&lab, 1));
+	lab_done(&lab, 0, WIRE_ORDER_FAILED, "added: rng1");
+	is_now(VM_UNPROTECTED, term + 1);
+	lab_settle(&lab);
 }
 
 static void test_suspended_and_again(void **state)
@@ -127,6 +145,105 @@ static void test_no_agent_begins_a_protection(void **state)
 	is_now(VM_UNPROTECTED, 2);
 }
 
+/* The owner's agent was restarted, or the guest's QEMU: nobody can say any more that the guest is
+ * again what was protected. */
+static void test_nobody_watches_under_auto(void **state)
+{
+	(void)state;
+	lab_connect_both(&lab);
+	lab.config.reprotect_auto = true;
+	lab_protect(&lab);
+	report(true, false);
+	report(false, false); /* the order to end the protection is on its way */
+	lab_settle(&lab);
+	for (int i = 0; i < 10; i++) { /* as long as the agent compares, wait for its word */
+		report_watched(true);
+		lab_run(&lab, AGAIN_MS, 3);
+		is_now(VM_UNPROTECTED, 2);
+	}
+	lab_down(&lab, 0);
+	lab_up(&lab, 0);
+	report(false, false);
+	is_now(VM_PREPARING, 3);
+	refuse_protect(3);
+	for (uint64_t wait_ms = 2 * AGAIN_MS; wait_ms < 200000; wait_ms *= 2) {
+		uint64_t term = lab.journal.term;
+
+		lab_run(&lab, wait_ms - 1000, 3);
+		report(false, false);
+		is_now(VM_UNPROTECTED, term);
+		lab_run(&lab, 1000, 3);
+		report(false, false);
+		is_now(VM_PREPARING, term + 1);
+		refuse_protect(term + 1);
+	}
+}
+
+/* Not at once: the protection may have ended only just now. */
+static void test_nobody_watches_and_the_wait(void **state)
+{
+	(void)state;
+	lab_connect_both(&lab);
+	lab.config.reprotect_auto = true;
+	lab_protect(&lab);
+	report(true, false);
+	lab_settle(&lab);
+	report(false, false);
+	is_now(VM_UNPROTECTED, 2);
+	lab_run(&lab, AGAIN_MS - 1000, 3);
+	report(false, false);
+	is_now(VM_UNPROTECTED, 2);
+	lab_run(&lab, 1000, 3);
+	report(false, false);
+	is_now(VM_PREPARING, 3);
+}
+
+static void test_nobody_watches_under_ask(void **state)
+{
+	(void)state;
+	report(true, false);
+	report_watched(false); /* the order to end the protection is on its way */
+	lab_settle(&lab);
+	report_watched(true);
+	lab_run(&lab, AGAIN_MS, 3);
+	report_watched(true);
+	assert_int_equal(lab.fsm.again.when, VM_AGAIN_COVERED);
+	report_watched(false);
+	assert_int_equal(lab.fsm.again.when, VM_AGAIN_NEVER);
+	assert_non_null(strstr(lab.last_event, "alpha no longer knows what was protected"));
+	lab_run(&lab, AGAIN_MS, 3);
+	report(false, true);
+	is_now(VM_UNPROTECTED, 2);
+	/* An older agent does not say whether it compares: its other word is waited for. */
+	lab_start_protected(&lab);
+	report(true, false);
+	lab_settle(&lab);
+	report(false, false);
+	lab_run(&lab, AGAIN_MS, 3);
+	report(false, true);
+	is_now(VM_PREPARING, 3);
+}
+
+/* The next guest of that name may be another one. */
+static void test_guest_ends_while_suspended(void **state)
+{
+	(void)state;
+	for (int is_auto = 0; is_auto < 2; is_auto++) {
+		lab_connect_both(&lab);
+		lab.config.reprotect_auto = is_auto;
+		lab_protect(&lab);
+		report(true, false);
+		lab_settle(&lab);
+		report_watched(true);
+		lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
+		assert_false(lab.journal.is_wanted);
+		assert_int_equal(lab.fsm.again.when, VM_AGAIN_NEVER);
+		lab_run(&lab, AGAIN_MS, 3);
+		report(false, true);
+		is_now(VM_UNPROTECTED, 2);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +252,10 @@ int main(void)
 		cmocka_unit_test_setup(test_changed_before_it_is_protected, start),
 		cmocka_unit_test_setup(test_an_operators_word_counts_more, start),
 		cmocka_unit_test_setup(test_no_agent_begins_a_protection, start),
+		cmocka_unit_test(test_nobody_watches_under_auto),
+		cmocka_unit_test(test_nobody_watches_and_the_wait),
+		cmocka_unit_test_setup(test_nobody_watches_under_ask, start),
+		cmocka_unit_test(test_guest_ends_while_suspended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

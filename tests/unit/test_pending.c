@@ -511,6 +511,26 @@ static void test_ask_drops_an_old_wish(void **state)
 	assert_true(vm_journal_find(f.journal, "auto1")->is_wanted);
 }
 
+/* What a report says of a suspended protection reaches the state machine. */
+static void test_reports_of_a_suspended_protection(void **state)
+{
+	struct vm_again *again = &web1->fsm.again;
+
+	(void)state;
+	begin_idle();
+	again->when = VM_AGAIN_COVERED;
+	for (int i = 1; i >= 0; i--) {
+		struct wire_report msg = {.vm = "web1", .role = WIRE_VM_ROLE_PRIMARY,
+					  .state = WIRE_STATE_RUNNING};
+
+		assert_int_equal(wire_stats_add(msg.stats, "suspended", "%d", i), 0);
+		fleet_take_report(f.fleet, web1, web1->fsm.record.owner, web1->fsm.record.term, 0,
+				  &msg, f.now_ns);
+		assert_int_equal(again->is_watched, i);
+		assert_int_equal(again->when, i ? VM_AGAIN_COVERED : VM_AGAIN_NEVER);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
 
 int main(void)
@@ -523,7 +543,7 @@ int main(void)
 		TEST(test_lease_of_the_same_term),
 		TEST(test_a_failed_write_leaves_no_trace),
 		TEST(test_takeover_waits_for_the_disk), TEST(test_settling_waits_for_the_disk),
-		TEST(test_ask_drops_an_old_wish),
+		TEST(test_ask_drops_an_old_wish), TEST(test_reports_of_a_suspended_protection),
 	};
 	int r;
 
