@@ -12,47 +12,34 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "vm/vm_fence_private.h"
+#include "vm/vm_fenced_private.h"
 #include "vm/vm_private.h"
 #include "vmm/qmp.h"
 
-#define QMP_NS         (5 * CLOCK_NS_PER_S)
-#define STAT_BYTES_MAX 4096u
-#define STAT_TO_START  20 /* blanks of /proc/PID/stat from the name's ')' to the start time */
+#define QMP_NS (5 * CLOCK_NS_PER_S)
 
 /* ---- may it be ended? */
 
-/* Find when process @pid was started, as wall time. Returns 0 or -errno. */
-static int find_start(pid_t pid, uint64_t *ret_wall_ns)
+/* Check that QEMU @pid is the guest that was fenced here, and was not let run since. */
+static int check_identity(struct vm *vm, const char *monitor, pid_t pid, struct error *ret_error)
 {
-	AUTO_FREE char *text = NULL;
-	char path[32], *at;
-	uint64_t ticks, per_s = (uint64_t)sysconf(_SC_CLK_TCK);
-	size_t size;
-	int r;
+	const char *run_dir = vm->environment.config->run_dir;
+	int r = vm_fenced_find(run_dir, vm->config->name, pid);
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	r = fd_read_file(path, STAT_BYTES_MAX, &text, &size);
-	if (r < 0)
-		return r;
-	at = strrchr(text, ')'); /* the name before it may have blanks */
-	for (int i = 0; at && i < STAT_TO_START; i++)
-		at = strchr(at + 1, ' ');
-	if (!at || sscanf(at, " %" SCNu64, &ticks) != 1)
-		return -EPROTO;
-	*ret_wall_ns = clock_wall_ns() - clock_boot_ns() + ticks * (CLOCK_NS_PER_S / per_s);
-	return 0;
-}
-
-/* Is QEMU @pid a process that was let run, or was started, although this host had been fenced? */
-static bool is_intruder(const struct vm *vm, pid_t pid, uint64_t fenced_ns)
-{
-	uint64_t started_ns;
-
-	return pid == vm->intruder_pid || find_start(pid, &started_ns) < 0 ||
-	       started_ns > fenced_ns;
+	if (r > 0 && pid != vm->intruder_pid)
+		return 0;
+	if (r >= 0)
+		return error_set(ret_error, -EBUSY,
+				 "a QEMU of this VM (pid %d) was started here, or let run, after "
+				 "this host was fenced: it is kept stopped; look whose it is, end "
+				 "its QEMU (monitor %s) and try again",
+				 (int)pid, monitor);
+	return error_set(ret_error, -EBUSY,
+			 "it is not known which QEMU was fenced here (%s.fenced in %s: %s): pid %d "
+			 "is kept stopped; end its QEMU (monitor %s) and try again",
+			 vm->config->name, run_dir, strerror(-r), (int)pid, monitor);
 }
 
 static int refuse_early(const struct vm *vm, pid_t pid, uint64_t fenced_ns, struct error *ret_error)
@@ -83,7 +70,7 @@ static int check_end(struct vm *vm, const char *monitor, const struct vm_fence_f
 	int r;
 
 	if (found->was_running)
-		vm->intruder_pid = found->pid; /* also for the next order, and for the report */
+		vm_fence_let_run(vm, found->pid);
 	if (term <= vm->term)
 		return error_set(ret_error, -EBUSY,
 				 "the guest was fenced here in term %" PRIu64
@@ -102,13 +89,8 @@ static int check_end(struct vm *vm, const char *monitor, const struct vm_fence_f
 				 "%s); end its QEMU (pid %d, monitor %s) and try again",
 				 vm->config->name, vm->environment.config->role_dir, strerror(-r),
 				 (int)found->pid, monitor);
-	if (is_intruder(vm, found->pid, fenced_ns))
-		return error_set(ret_error, -EBUSY,
-				 "a QEMU of this VM (pid %d) was started here, or let run, after "
-				 "this host was fenced: it is kept stopped; look whose it is, end "
-				 "its QEMU (monitor %s) and try again",
-				 (int)found->pid, monitor);
-	return refuse_early(vm, found->pid, fenced_ns, ret_error);
+	r = check_identity(vm, monitor, found->pid, ret_error);
+	return r < 0 ? r : refuse_early(vm, found->pid, fenced_ns, ret_error);
 }
 
 /* ---- the end */

@@ -11,7 +11,7 @@
  *	    │ it was moved away from here      `quit`, as below, whatever the policy is
  *	    │ `fenced_guest` = keep            refused as long as the QEMU exists
  *	    │ the guest runs, or was let run   refused: an intruder; it is stopped
- *	    │ started after the fence          refused: an intruder
+ *	    │ not the QEMU that was fenced     refused: an intruder (vm_fenced_private.h)
  *	    │ `fenced_guest_keep_s` not over   refused: kept for a look
  *	    └ otherwise                        `quit`, wait for the process's end, stand by
  *

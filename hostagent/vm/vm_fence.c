@@ -61,6 +61,8 @@ int vm_fence_stop_at(const char *path, struct vm_fence_found *found, struct erro
 				 qmp_open_error(r));
 	found->is_there = true;
 	found->pid = qmp_pid(qmp);
+	if (found->n_pids < VM_FENCED_MAX)
+		found->pids[found->n_pids++] = found->pid;
 	r = stop_and_look(qmp, &was_running);
 	if (r < 0)
 		(void)error_set(ret_error, r, "the guest could not be stopped: %s: %s", path,
@@ -112,14 +114,60 @@ static int stop_here(struct vm *vm, struct vm_fence_found *ret_found, struct err
 	return r;
 }
 
+/* Until when must a QEMU have been started that this fence may record? Returns wall time. */
+static uint64_t find_until_ns(const struct vm *vm)
+{
+	uint64_t fenced_ns;
+
+	if (vm->role != VM_ROLE_FENCED)
+		return vm->is_unsure ? 0 : UINT64_MAX; /* unsure: it was started after a boot */
+	/* The host was fenced already, and perhaps that fence could not be completed. */
+	return vm_role_time(vm->environment.config->role_dir, vm->config->name, &fenced_ns) == 0
+		       ? fenced_ns
+		       : 0;
+}
+
+/* Record the guests that this fence has stopped. A later fence changes nothing: what it finds
+ * beside them was started here since. */
+static void record(struct vm *vm, const struct vm_fence_found *found, uint64_t until_ns)
+{
+	const char *run_dir = vm->environment.config->run_dir;
+	int r = vm_fenced_find(run_dir, vm->config->name, 0);
+
+	if (r == -ENOENT)
+		r = vm_fenced_store(run_dir, vm->config->name, found->pids, found->n_pids,
+				    vm->intruder_pid, until_ns);
+	if (r < 0)
+		log_warn("vm=%s term=%" PRIu64 " cannot record in run_dir %s which QEMU was fenced "
+			 "(%s), ignoring: it is not ended by itself",
+			 vm->config->name, vm->term, run_dir, strerror(-r));
+}
+
+void vm_fence_let_run(struct vm *vm, pid_t pid)
+{
+	const char *run_dir = vm->environment.config->run_dir;
+
+	vm->intruder_pid = pid; /* also for the next order, and for the report */
+	if (vm->role == VM_ROLE_FENCED && vm_fenced_find(run_dir, vm->config->name, pid) > 0 &&
+	    vm_fenced_store(run_dir, vm->config->name, NULL, 0, 0, 0) < 0)
+		log_warn("vm=%s term=%" PRIu64 " cannot record in run_dir %s that pid %d was let "
+			 "run, ignoring: this agent knows", vm->config->name, vm->term, run_dir,
+			 (int)pid);
+}
+
 int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 {
 	struct standby_status status = {.state = STANDBY_STATE_IDLE};
+	uint64_t until_ns = find_until_ns(vm);
 	struct error error;
 	struct vm_fence_found found;
 	struct engine *engine;
 	int r = 0, stopped = 0;
 
+	/* An older record is of a fence before the last role. */
+	if (vm->role != VM_ROLE_FENCED &&
+	    vm_fenced_remove(vm->environment.config->run_dir, vm->config->name) < 0)
+		until_ns = 0;
 	/* Record the role first. No later agent then resumes this guest, whatever fails below. */
 	if (vm->role != VM_ROLE_FENCED || vm->term != term)
 		r = vm_set_role(vm, VM_ROLE_FENCED, term, ret_error);
@@ -139,6 +187,8 @@ int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 		stopped = standby_fence(vm->standby, term, ret_error);
 	if (stopped == 0)
 		stopped = stop_here(vm, &found, ret_error);
+	if (stopped == 0)
+		record(vm, &found, until_ns);
 	vm->look_at_ns = 0;
 	vm->stopped_pid = 0;
 	return stopped < 0 ? stopped : r;
@@ -168,7 +218,7 @@ static void describe(struct vm *vm, int error, const struct vm_fence_found *foun
 	if (found->was_running) {
 		log_warn("vm=%s term=%" PRIu64 " its QEMU (pid %d) ran here though %s: stopped",
 			 vm->config->name, vm->term, (int)found->pid, why);
-		vm->intruder_pid = found->pid;
+		vm_fence_let_run(vm, found->pid);
 	}
 	if (vm->is_unsure)
 		(void)error_set(text, error,

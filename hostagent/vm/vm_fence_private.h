@@ -25,6 +25,7 @@
 
 #include "base/error.h"
 #include "config/agent_config.h"
+#include "vm/vm_fenced_private.h"
 
 struct qmp;
 struct vm;
@@ -33,6 +34,8 @@ struct vm_fence_found {
 	bool is_there;	/* a QEMU of this VM answered at one of the monitors */
 	bool was_running; /* the guest in it ran and had to be stopped */
 	pid_t pid;	/* QEMU's process; valid if is_there */
+	pid_t pids[VM_FENCED_MAX]; /* the processes of all that were found */
+	size_t n_pids;
 };
 
 /* Ask QEMU whether the guest runs. Returns 1 if it runs; 0 if it does not; -errno. */
@@ -60,6 +63,10 @@ int vm_fence_stop_guest(const struct agent_vm_config *config, const char *run_di
  * may still run, or if the role could not be recorded. */
 int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
+
+/* Note that the guest in QEMU @pid was found running here, and stopped. It is then no longer the
+ * guest that was fenced: what it did since exists only here. */
+void vm_fence_let_run(struct vm *vm, pid_t pid);
 
 /* vm_fence_watches(): must this host keep a guest from running here? If so, call vm_fence_look() at
  * vm->look_at_ns; it stops the guest if the guest runs. */

@@ -5,6 +5,7 @@
  *	vm_report.c  reports to the gateway, and answers to orders
  *	vm_peer.c    continues without a gateway
  *	vm_fence.c   keeps a guest stopped that must not run here
+ *	vm_fenced.c  records which guest was fenced here
  *	vm_end.c     ends the guest that was fenced here
  *	vm_move.c    lets go of the guest, so that the other host can run it
  *	vm_cover.c   checks whether a change of the guest's devices was undone

@@ -21,13 +21,15 @@
 #include "qemu_process.h"
 #include "standby/ramfile.h"
 #include "vm/vm_end_private.h"
+#include "vm/vm_fence_private.h"
+#include "vm/vm_fenced_private.h"
 #include "vm/vm_private.h"
 
 #define FENCED_TERM 5u
 #define TIMEOUT_NS  (10 * CLOCK_NS_PER_S)
 
 static struct qemu_shared *shared;
-static char directory[64], path[96], role_path[96];
+static char directory[64], path[96], role_path[96], fenced_path[96];
 static struct agent_config agent;
 static struct agent_vm_config config;
 static struct vm vm;
@@ -48,6 +50,7 @@ static void fence_at(int64_t after_ms)
 
 	assert_int_equal(vm_role_store(directory, directory, "web1", VM_ROLE_FENCED, FENCED_TERM),
 			 0);
+	assert_int_equal(vm_fenced_store(directory, "web1", &pid, 1, 0, UINT64_MAX), 0);
 	times[0] = times[1] = (struct timespec){.tv_sec = ns / (int64_t)CLOCK_NS_PER_S,
 						.tv_nsec = ns % (int64_t)CLOCK_NS_PER_S};
 	assert_int_equal(utimensat(AT_FDCWD, role_path, times, 0), 0);
@@ -62,6 +65,7 @@ static int setup(void **state)
 		return -1;
 	snprintf(path, sizeof(path), "%s/qmp", directory);
 	snprintf(role_path, sizeof(role_path), "%s/web1.role", directory);
+	snprintf(fenced_path, sizeof(fenced_path), "%s/web1.fenced", directory);
 	strcpy(agent.run_dir, directory);
 	strcpy(agent.role_dir, directory);
 	config = (struct agent_vm_config){.name = "web1",
@@ -69,10 +73,11 @@ static int setup(void **state)
 	strcpy(config.qmp, path);
 	vm = (struct vm){.config = &config, .role = VM_ROLE_FENCED, .term = FENCED_TERM};
 	vm.environment.config = &agent;
+	pthread_mutex_init(&vm.lock, NULL);
 	progress_init(&vm.progress);
 	error.text[0] = '\0';
 	pid = qemu_start_process(shared, path, false);
-	fence_at(100); /* the start of a process is known to 10 ms only */
+	fence_at(0);
 	return pid > 0 ? 0 : -1;
 }
 
@@ -82,8 +87,10 @@ static int teardown(void **state)
 	(void)qemu_end_process(pid);
 	unlink(path);
 	unlink(role_path);
+	unlink(fenced_path);
 	rmdir(directory);
 	progress_done(&vm.progress);
+	pthread_mutex_destroy(&vm.lock);
 	return munmap(shared, sizeof(*shared));
 }
 
@@ -183,11 +190,97 @@ static void a_guest_let_run_meanwhile_is_kept(void **state)
 	assert_int_equal(shared->n_clients, 2);
 }
 
+/* An agent knows what an earlier one saw: the guest was let run. */
+static void the_next_agent_keeps_it_too(void **state)
+{
+	(void)state;
+	shared->runs = true;
+	expect_kept(-EBUSY, "or let run, after this host was fenced");
+	vm.intruder_pid = 0;
+	expect_kept(-EBUSY, "or let run, after this host was fenced");
+}
+
+static void start_another(void)
+{
+	assert_true(qemu_end_process(pid));
+	pid = qemu_start_process(shared, path, false);
+	assert_true(pid > 0);
+}
+
 static void a_qemu_started_after_the_fence_is_kept(void **state)
 {
 	(void)state;
-	fence_at(-1000);
+	start_another();
 	expect_kept(-EBUSY, "was started here, or let run, after this host was fenced");
+}
+
+/* The host is fenced, a QEMU is started there, the host is fenced again, and the agent restarts. */
+static void a_qemu_started_between_two_fences_is_kept(void **state)
+{
+	(void)state;
+	vm.term = FENCED_TERM - 2;
+	vm.role = VM_ROLE_RUNNING;
+	assert_int_equal(vm_fence(&vm, FENCED_TERM - 1, &error), 0);
+	assert_int_equal(vm_fenced_find(directory, "web1", pid), 1);
+	start_another();
+	assert_int_equal(vm_fence(&vm, FENCED_TERM, &error), 0);
+	assert_int_equal(vm_fence(&vm, FENCED_TERM, &error), 0); /* the order again */
+	vm.intruder_pid = 0;
+	expect_kept(-EBUSY, "was started here, or let run, after this host was fenced");
+}
+
+/* Only the first fence since this host had the guest says which guest was fenced. */
+static void the_fenced_guest_is_ended_after_two_fences(void **state)
+{
+	(void)state;
+	vm.term = FENCED_TERM - 2;
+	vm.role = VM_ROLE_RUNNING;
+	shared->runs = true;
+	assert_int_equal(vm_fence(&vm, FENCED_TERM - 1, &error), 0);
+	assert_false(shared->runs);
+	assert_int_equal(vm_fence(&vm, FENCED_TERM, &error), 0);
+	assert_int_equal(end(FENCED_TERM + 1), 0);
+	assert_true(qemu_process_has_ended(pid));
+}
+
+/* What an autostart has started on a host that was booted is not the guest that was protected. */
+static void a_qemu_started_by_a_boot_is_kept(void **state)
+{
+	(void)state;
+	vm.term = FENCED_TERM - 1;
+	vm.role = VM_ROLE_PRIMARY;
+	vm.is_unsure = true;
+	assert_int_equal(vm_fence(&vm, FENCED_TERM, &error), 0);
+	expect_kept(-EBUSY, "was started here, or let run, after this host was fenced");
+}
+
+static void a_number_given_again_is_another_process(void **state)
+{
+	char text[32];
+	FILE *file = fopen(fenced_path, "w");
+
+	(void)state;
+	assert_non_null(file);
+	snprintf(text, sizeof(text), "%d 1\n", (int)pid);
+	fputs(text, file);
+	fclose(file);
+	expect_kept(-EBUSY, "was started here, or let run, after this host was fenced");
+}
+
+/* The fence could not be completed at first, or an older agent made it. */
+static void a_fence_without_a_record_looks_at_the_time(void **state)
+{
+	(void)state;
+	unlink(fenced_path);
+	expect_kept(-EBUSY, "it is not known which QEMU was fenced here (web1.fenced in /tmp/");
+	fence_at(-1000);
+	unlink(fenced_path);
+	assert_int_equal(vm_fence(&vm, FENCED_TERM, &error), 0);
+	expect_kept(-EBUSY, "was started here, or let run, after this host was fenced");
+	fence_at(100); /* the start of a process is known to 10 ms only */
+	unlink(fenced_path);
+	assert_int_equal(vm_fence(&vm, FENCED_TERM, &error), 0);
+	assert_int_equal(end(FENCED_TERM + 1), 0);
 }
 
 static void it_is_kept_for_a_look(void **state)
@@ -302,7 +395,10 @@ static void a_promoted_guest_is_ended_too(void **state)
 	pid = qemu_start_process(shared, qmp_path, false);
 	assert_true(pid > 0);
 	leave_promoted(pid_path);
-	fence_at(100);
+	unlink(fenced_path);
+	vm.role = VM_ROLE_RUNNING;
+	vm.term = FENCED_TERM - 1;
+	assert_int_equal(vm_fence(&vm, FENCED_TERM, &error), 0);
 	assert_int_equal(sem_init(&changed, 0, 0), 0);
 	assert_int_equal(standby_open(&standby, &vm.standby, &error), 0);
 	await(STANDBY_STATE_RUNNING);
@@ -335,6 +431,16 @@ int main(int argc, char **argv)
 						teardown),
 		cmocka_unit_test_setup_teardown(a_guest_let_run_meanwhile_is_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_qemu_started_after_the_fence_is_kept, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(the_next_agent_keeps_it_too, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_qemu_started_between_two_fences_is_kept, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(the_fenced_guest_is_ended_after_two_fences, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_qemu_started_by_a_boot_is_kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_number_given_again_is_another_process, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_fence_without_a_record_looks_at_the_time, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(it_is_kept_for_a_look, setup, teardown),
 		cmocka_unit_test_setup_teardown(it_is_kept_if_the_fence_has_no_time, setup,

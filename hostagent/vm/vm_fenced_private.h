@@ -1,0 +1,39 @@
+/* vm_fenced_private.h - records which QEMU was fenced here, in RUN_DIR/NAME.fenced.
+ *
+ * Why: only the guest that was fenced may be ended (vm_end_private.h). Another QEMU of this VM can
+ * be started here later, also between two fences, and then it can hold what exists nowhere else.
+ * The time of the last fence does not tell these two apart, so the processes are recorded. The
+ * record outlives the agent. It does not outlive a boot, and neither does the guest.
+ *
+ * The file has one line per process, "PID START": START is the time of its start in ticks since the
+ * boot, as in /proc/PID/stat. An empty file says that no QEMU here may be ended. Without a file,
+ * the fence is not complete, or an older agent made it.
+ *
+ * Threads: the VM's worker. Blocks on the file system.
+ */
+#ifndef VM_FENCED_PRIVATE_H
+#define VM_FENCED_PRIVATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* A QEMU that an earlier agent promoted can be here beside the one at [vm] qmp. */
+#define VM_FENCED_MAX 2u
+
+/* Record the @n processes @pids, without @except and without those that were started after
+ * @until_ns (wall time). A process that cannot be seen is not recorded. Returns 0 or -errno. */
+int vm_fenced_store(const char *run_dir, const char *vm, const pid_t *pids, size_t n, pid_t except,
+		    uint64_t until_ns) __attribute__((warn_unused_result));
+
+/* Is process @pid recorded? Returns 1: yes, and it is the same process; 0: no;
+ * -ENOENT: there is no record;
+ * other -errno. */
+int vm_fenced_find(const char *run_dir, const char *vm, pid_t pid)
+	__attribute__((warn_unused_result));
+
+/* Remove the record. Returns 0, also if there was none, or -errno. */
+int vm_fenced_remove(const char *run_dir, const char *vm) __attribute__((warn_unused_result));
+
+#endif
