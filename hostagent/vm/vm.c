@@ -13,7 +13,9 @@
 #include "vm/vm_hold_private.h"
 #include "vm/vm_move_private.h"
 #include "vm/vm_private.h"
+#include "vmm/qmp.h"
 
+#define QMP_NS	       CLOCK_NS_PER_S
 #define PEER_LOOK_NS   (50 * CLOCK_NS_PER_MS)
 #define TAP_LOOK_NS    (250 * CLOCK_NS_PER_MS)
 
@@ -32,7 +34,9 @@ void vm_wake_owner(void *arg)
 int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *ret_error)
 {
 	const struct agent_config *config = vm->environment.config;
-	int r = vm_role_store(config->run_dir, config->role_dir, vm->config->name, role, term);
+	bool is_unfound = vm->is_unfound && role == VM_ROLE_RUNNING;
+	int r = vm_role_store(is_unfound ? NULL : config->run_dir, config->role_dir,
+			      vm->config->name, role, term);
 
 	if (r < 0)
 		return error_set(ret_error, r,
@@ -42,6 +46,7 @@ int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *r
 	vm->role = role;
 	vm->term = term;
 	vm->is_unsure = false;
+	vm->is_unfound = is_unfound;
 	vm->fenced_text[0] = '\0';
 	pthread_mutex_unlock(&vm->lock);
 	/* Remove the rings that a killed engine has left: only an engine of this VM could use
@@ -189,10 +194,18 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 	return 0;
 }
 
+static void set_unfound(struct vm *vm, bool is_unfound)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->is_unfound = is_unfound;
+	pthread_mutex_unlock(&vm->lock);
+}
+
 static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 			   struct error *ret_error)
 {
 	char promoted[STANDBY_PATH_MAX];
+	bool was_unfound = vm->is_unfound;
 	struct engine *engine;
 	int r = 0;
 
@@ -206,10 +219,15 @@ static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t
 		r = vm_hold_settle(vm->config, guest_monitor(vm, promoted), vm->pin_dir, ret_error);
 	if (r < 0)
 		return r;
+	if (vm->role != VM_ROLE_PRIMARY && vm->role != VM_ROLE_RUNNING)
+		return 0;
+	/* After a boot nobody has looked yet whether the guest runs. The worker does it next. */
+	set_unfound(vm, was_unfound || vm->is_unsure);
 	/* Even if the guest already runs here unprotected, record the order's newer term. */
-	return vm->role == VM_ROLE_PRIMARY || vm->role == VM_ROLE_RUNNING
-		       ? vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_error)
-		       : 0;
+	r = vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_error);
+	if (r < 0)
+		set_unfound(vm, was_unfound);
+	return r;
 }
 
 static int order_fence(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
@@ -294,7 +312,7 @@ static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint6
 	(void)ret_epoch;
 	/* Record the term, even if this host was never the standby in it. Otherwise a report would
 	 * have an older term, as if this host did not know the new term. */
-	if (vm->role == VM_ROLE_NONE)
+	if (vm->role == VM_ROLE_NONE || vm->is_unfound)
 		return vm_set_role(vm, VM_ROLE_NONE, q->term, ret_error);
 	if (!vm->standby || vm->role != VM_ROLE_STANDBY)
 		return 0;
@@ -389,6 +407,31 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 	vm_wake_owner(vm);
 }
 
+/* The host was booted since it ran the guest. If somebody has started the guest again, say so. A
+ * QEMU that waits (-S, for a migration) does not have it. */
+static void find_guest(struct vm *vm)
+{
+	struct error error;
+	struct qmp *qmp;
+	bool is_running;
+	pid_t pid;
+
+	if (!vm->is_unfound || vm_guest_get(&vm->guest, &pid) != VM_GUEST_ALIVE ||
+	    qmp_open(vm->config->qmp, QMP_NS, &qmp) < 0)
+		return;
+	is_running = vm_fence_is_running(qmp) == 1;
+	qmp_close(qmp);
+	if (!is_running)
+		return;
+	set_unfound(vm, false);
+	log_info("vm=%s term=%" PRIu64 " the guest was started here again after the boot (QEMU pid "
+		 "%d)", vm->config->name, vm->term, (int)pid);
+	if (vm_set_role(vm, VM_ROLE_RUNNING, vm->term, &error) < 0)
+		log_warn("vm=%s %s, ignoring: the next agent looks for the guest again",
+			 vm->config->name, error.text);
+	vm_wake_owner(vm);
+}
+
 /* Check for changes that nobody reports to us: a lost gateway, a change of the standby's tap, a
  * guest that must not run here. */
 static void look(struct vm *vm)
@@ -435,6 +478,8 @@ static void idle(struct vm *vm)
 		look(vm);
 	if (guest_ns <= now_ns && vm_guest_look(&vm->guest, vm->config->qmp, now_ns))
 		vm_wake_owner(vm);
+	if (guest_ns <= now_ns)
+		find_guest(vm);
 	pthread_mutex_lock(&vm->lock);
 }
 

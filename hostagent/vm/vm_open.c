@@ -64,9 +64,8 @@ static void open_standby(struct vm *vm)
  * host may own the guest by now. */
 static void after_boot(struct vm *vm)
 {
-	if (vm->role == VM_ROLE_RUNNING)
-		vm->role = VM_ROLE_NONE; /* the guest ended with the boot, and no other host
-					  * has it */
+	/* The guest ended with the boot, and no other host has it. Somebody may start it again. */
+	vm->is_unfound = vm->role == VM_ROLE_RUNNING;
 	vm->is_unsure = vm->role == VM_ROLE_PRIMARY;
 	if (vm->is_unsure)
 		log_warn("vm=%s term=%" PRIu64

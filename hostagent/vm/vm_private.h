@@ -79,6 +79,8 @@ struct vm {
 					      * is no such guest */
 	bool is_unsure; /* role is PRIMARY, but the host was booted since: the guest must not run
 			 * (vm_fence_private.h) */
+	bool is_unfound; /* role is RUNNING, but the host was booted since, and no guest was found
+			  * running yet: the host owns the guest and does not say that it has it */
 	bool must_stop;
 	pthread_t thread;
 

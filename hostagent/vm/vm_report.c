@@ -87,9 +87,16 @@ static void report_role(struct vm *vm, struct wire_report *report)
 		[VM_ROLE_FENCED] = {WIRE_VM_ROLE_PRIMARY, WIRE_STATE_FENCED},
 	};
 
-	report->role = rows[vm->role].role;
-	report->state = rows[vm->role].state;
-	if (vm->role == VM_ROLE_RUNNING)
+	enum vm_role role = vm->is_unfound ? VM_ROLE_NONE : vm->role;
+
+	report->role = rows[role].role;
+	report->state = rows[role].state;
+	if (vm->is_unfound && *vm->config->qmp)
+		wire_text_format(report->text,
+				 "this host was booted since it ran the guest, and no guest was "
+				 "found running at its monitor %s yet: start it",
+				 vm->config->qmp);
+	if (role == VM_ROLE_RUNNING)
 		report_guest(vm, report);
 	if (*vm->fault || *vm->standby_fault)
 		strcpy(report->text, *vm->fault ? vm->fault : vm->standby_fault);

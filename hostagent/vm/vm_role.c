@@ -93,7 +93,7 @@ int vm_role_store(const char *run_dir, const char *role_dir, const char *vm, enu
 		  uint64_t term)
 {
 	char path[PATH_MAX], kept_path[PATH_MAX], text[64];
-	int r = role_path(run_dir, vm, path);
+	int r = role_path(run_dir ? run_dir : "", vm, path);
 
 	if (r == 0)
 		r = role_path(role_dir, vm, kept_path);
@@ -103,5 +103,5 @@ int vm_role_store(const char *run_dir, const char *role_dir, const char *vm, enu
 	/* First write the file that outlives a boot. It must never be older than the file in
 	 * run_dir. Until a boot, agents read the file in run_dir. */
 	r = fd_write_file_atomic(kept_path, text, strlen(text));
-	return r < 0 ? r : fd_write_file_atomic(path, text, strlen(text));
+	return r < 0 || !run_dir ? r : fd_write_file_atomic(path, text, strlen(text));
 }

@@ -38,8 +38,10 @@ int vm_role_load(const char *run_dir, const char *role_dir, const char *vm, enum
 int vm_role_time(const char *role_dir, const char *vm, uint64_t *ret_wall_ns)
 	__attribute__((warn_unused_result));
 
-/* Record the role in both directories, first in @role_dir. Returns 0 or -errno. On error the file
- * in @run_dir is unchanged; vm_role_load() prefers this file. Blocks on @role_dir's disk. */
+/* Record the role in both directories, first in @role_dir. If @run_dir is NULL, record it in
+ * @role_dir only: the next agent then still sees that the host was booted. Returns 0 or -errno. On
+ * error the file in @run_dir is unchanged; vm_role_load() prefers this file. Blocks on @role_dir's
+ * disk. */
 int vm_role_store(const char *run_dir, const char *role_dir, const char *vm, enum vm_role role,
 		  uint64_t term) __attribute__((warn_unused_result));
 

@@ -191,7 +191,25 @@ static void test_guest_ends_unprotected(void **state)
 	is_now(VM_UNPROTECTED, 1);
 }
 
-/* The owner's host has booted: its agent does not know of the guest. Only an operator does. */
+/* The owner's host has booted, and somebody starts the guest there again. */
+static void test_owner_finds_its_guest(void **state)
+{
+	(void)state;
+	fail_over();
+	come_back(0);
+	lab_down(&lab, 1);
+	lab.peer[1].state = WIRE_STATE_IDLE;
+	lab_up(&lab, 1);
+	lab_report(&lab, 1);
+	lab_run(&lab, 60000, 3);
+	lab_report(&lab, 1);
+	is_now(VM_UNPROTECTED, 1);
+	lab.peer[1].state = WIRE_STATE_RUNNING;
+	lab_report(&lab, 1);
+	is_now(VM_PREPARING, 1);
+}
+
+/* The owner's host has booted: its agent has not found the guest. Only an operator knows. */
 static void test_owner_has_booted(void **state)
 {
 	(void)state;
@@ -425,6 +443,7 @@ int main(void)
 		cmocka_unit_test_setup(test_waits_for_the_promoted_guest, start),
 		cmocka_unit_test_setup(test_guest_ends_in_preparing, start),
 		cmocka_unit_test_setup(test_guest_ends_unprotected, start),
+		cmocka_unit_test_setup(test_owner_finds_its_guest, start),
 		cmocka_unit_test_setup(test_owner_has_booted, start),
 		cmocka_unit_test_setup(test_named_owner, start),
 		cmocka_unit_test_setup(test_unprotect_is_kept, start),

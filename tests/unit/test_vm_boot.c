@@ -1,0 +1,225 @@
+/* test_vm_boot.c - tests what an agent says after its host was booted, where the host owned the
+ * guest: it looks for a guest that somebody has started again, and claims none before. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "qemu_process.h"
+#include "vm/vm_private.h"
+
+static struct qemu_shared *shared;
+static char run_dir[64], role_dir[64], path[96];
+static struct agent_config agent;
+static struct agent_vm_config config;
+static struct vm *vm;
+static sem_t changed;
+static pid_t pid;
+
+static void wake(void *arg)
+{
+	(void)arg;
+	sem_post(&changed);
+}
+
+static void open_agent(void)
+{
+	const struct vm_environment environment = {.config = &agent, .wake = wake};
+
+	assert_int_equal(vm_open(&environment, &config, &vm), 0);
+}
+
+static void restart_agent(void)
+{
+	vm_close(vm);
+	open_agent();
+}
+
+/* This host had @role in term 5, and was booted. */
+static void boot(enum vm_role role)
+{
+	assert_int_equal(vm_role_store(NULL, role_dir, "web1", role, 5), 0);
+	open_agent();
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	shared = qemu_share();
+	strcpy(run_dir, "/tmp/test_vm_boot.XXXXXX");
+	strcpy(role_dir, "/tmp/test_vm_boot.XXXXXX");
+	if (!shared || !mkdtemp(run_dir) || !mkdtemp(role_dir))
+		return -1;
+	snprintf(path, sizeof(path), "%s/qmp", run_dir);
+	strcpy(agent.run_dir, run_dir);
+	strcpy(agent.role_dir, role_dir);
+	strcpy(agent.pin_dir, run_dir);
+	config = (struct agent_vm_config){.name = "web1"};
+	strcpy(config.qmp, path);
+	pid = -1;
+	return sem_init(&changed, 0, 0);
+}
+
+static int teardown(void **state)
+{
+	char remove[256];
+
+	(void)state;
+	vm_close(vm);
+	(void)qemu_end_process(pid);
+	snprintf(remove, sizeof(remove), "rm -r %s %s", run_dir, role_dir);
+	if (system(remove) != 0)
+		return -1;
+	return munmap(shared, sizeof(*shared));
+}
+
+/* Wait until the agent reports @agent_state with @verdict, in @term. */
+static void await(uint8_t agent_state, uint8_t verdict, uint64_t term)
+{
+	uint64_t until_ns = clock_wall_ns() + 10 * CLOCK_NS_PER_S;
+	struct timespec until = {.tv_sec = (time_t)(until_ns / CLOCK_NS_PER_S)};
+
+	for (;;) {
+		struct wire_report report;
+		uint64_t in_term, epoch;
+
+		vm_report(vm, &report, &in_term, &epoch);
+		if (report.state == agent_state && report.verdict == verdict && in_term == term)
+			return;
+		assert_int_equal(sem_timedwait(&changed, &until), 0);
+	}
+}
+
+/* What the agent reports at this moment. */
+static uint8_t state_now(void)
+{
+	struct wire_report report;
+	uint64_t term, epoch;
+
+	vm_report(vm, &report, &term, &epoch);
+	return report.state;
+}
+
+static bool is_booted_still(void)
+{
+	enum vm_role role;
+	uint64_t term;
+	bool is_booted;
+
+	assert_int_equal(vm_role_load(run_dir, role_dir, "web1", &role, &term, &is_booted), 0);
+	assert_int_equal(role, VM_ROLE_RUNNING);
+	return is_booted;
+}
+
+static void start_guest(bool runs)
+{
+	pid = qemu_start_process(shared, path, runs);
+	assert_true(pid > 0);
+}
+
+static void await_clients(int n)
+{
+	uint64_t until_ns = clock_mono_ns() + 10 * CLOCK_NS_PER_S;
+
+	while (shared->n_clients < n)
+		assert_true(clock_mono_ns() < until_ns);
+}
+
+static void a_guest_started_again_is_found(void **state)
+{
+	(void)state;
+	boot(VM_ROLE_RUNNING);
+	assert_int_equal(state_now(), WIRE_STATE_IDLE);
+	start_guest(true);
+	await(WIRE_STATE_RUNNING, WIRE_VERDICT_NONE, 5);
+	/* From now on its end is the guest's end, for the next agent too. */
+	assert_false(is_booted_still());
+	assert_true(qemu_end_process(pid));
+	pid = -1;
+	await(WIRE_STATE_FAILED, WIRE_VERDICT_EXITED, 5);
+	restart_agent();
+	await(WIRE_STATE_FAILED, WIRE_VERDICT_EXITED, 5);
+}
+
+/* A QEMU that waits, for example for a migration, does not have the guest. */
+static void a_guest_that_does_not_run_is_not_claimed(void **state)
+{
+	(void)state;
+	boot(VM_ROLE_RUNNING);
+	start_guest(false);
+	await_clients(3); /* the look for a listener, one that has its answer, and one more */
+	assert_int_equal(state_now(), WIRE_STATE_IDLE);
+	assert_true(is_booted_still());
+	restart_agent();
+	assert_int_equal(state_now(), WIRE_STATE_IDLE);
+	shared->runs = true;
+	await(WIRE_STATE_RUNNING, WIRE_VERDICT_NONE, 5);
+}
+
+static void order(uint8_t verb, uint64_t term)
+{
+	const struct wire_order o = {.order_id = 1, .verb = verb, .vm = "web1"};
+
+	assert_int_equal(vm_order(vm, &o, term, 0), 0);
+}
+
+/* UNPROTECT records the term. It does not say that the guest runs. */
+static void unprotect_claims_no_guest(void **state)
+{
+	static const enum vm_role roles[] = {VM_ROLE_RUNNING, VM_ROLE_PRIMARY};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		boot(roles[i]);
+		order(WIRE_VERB_UNPROTECT, 6);
+		await(WIRE_STATE_IDLE, WIRE_VERDICT_NONE, 6);
+		assert_true(is_booted_still());
+		if (i == 0)
+			vm_close(vm);
+	}
+	start_guest(true);
+	await(WIRE_STATE_RUNNING, WIRE_VERDICT_NONE, 6);
+}
+
+/* Another host has become the owner. */
+static void standby_stop_ends_the_role(void **state)
+{
+	struct wire_report report;
+	enum vm_role role;
+	uint64_t term, epoch;
+	bool is_booted;
+
+	(void)state;
+	boot(VM_ROLE_RUNNING);
+	order(WIRE_VERB_STANDBY_STOP, 6);
+	await(WIRE_STATE_IDLE, WIRE_VERDICT_NONE, 6);
+	vm_report(vm, &report, &term, &epoch);
+	assert_null(strstr(report.text, "booted"));
+	assert_int_equal(vm_role_load(run_dir, role_dir, "web1", &role, &term, &is_booted), 0);
+	assert_int_equal(role, VM_ROLE_NONE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_guest_started_again_is_found, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_guest_that_does_not_run_is_not_claimed, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(unprotect_claims_no_guest, setup, teardown),
+		cmocka_unit_test_setup_teardown(standby_stop_ends_the_role, setup, teardown),
+	};
+
+	/* The process that plays QEMU greets a client that has gone: the look for a listener. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
