@@ -47,7 +47,7 @@
 struct probes;
 struct prober;
 
-#define FLEET_N_NEWS 2u /* keys of a report whose new values give events */
+#define FLEET_N_NEWS 3u /* keys of a report whose new values give events */
 
 /* An agent's last report about a VM. */
 struct fleet_report {
@@ -60,7 +60,8 @@ struct fleet_report {
 	/* why this host cannot work for the VM, as the last event reported it */
 	char told_text[WIRE_TEXT_MAX + 1];
 	uint64_t told_ns;
-	/* the news of the disks that the last events reported: of a copy, of a verification */
+	/* the news that the last events reported: of a copy and of a verification of the disks,
+	 * of a verification of RAM */
 	char told_news[FLEET_N_NEWS][WIRE_STATS_VALUE_MAX + 1];
 };
 

@@ -112,11 +112,13 @@ static void tell_hindrance(struct fleet *fleet, const struct fleet_vm *vm, uint8
 	fleet_event(fleet, now_ns, vm->config.name, "host", text);
 }
 
-/* Give an event for each news of the disks in an agent's report. */
+/* Give an event for each news of the disks, or of RAM, in an agent's report. */
 static void tell_news(struct fleet *fleet, const struct fleet_vm *vm, uint8_t host,
 		      struct fleet_report *report, uint64_t now_ns)
 {
-	static const char *const keys[FLEET_N_NEWS] = {"disk_copy_news", "disk_verify_news"};
+	static const char *const keys[FLEET_N_NEWS] = {"disk_copy_news", "disk_verify_news",
+						     "ram_verify_news"};
+	static const char *const kinds[FLEET_N_NEWS] = {"disk", "disk", "ram"};
 	char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1], text[VM_TEXT_MAX];
 	const char *stats = report->stats;
 
@@ -127,7 +129,7 @@ static void tell_news(struct fleet *fleet, const struct fleet_vm *vm, uint8_t ho
 				continue;
 			strcpy(report->told_news[i], value);
 			(void)snprintf(text, sizeof(text), "%s: %s", vm->config.host[host], value);
-			fleet_event(fleet, now_ns, vm->config.name, "disk", text);
+			fleet_event(fleet, now_ns, vm->config.name, kinds[i], text);
 		}
 	}
 }

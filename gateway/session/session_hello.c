@@ -27,10 +27,12 @@ static const struct {
 	{WIRE_EPOCH_END, WIRE_SENDER_PRIMARY, session_on_relay},
 	{WIRE_CLOCK, WIRE_SENDER_PRIMARY, session_on_relay},
 	{WIRE_DISK, WIRE_SENDER_PRIMARY, session_on_relay},
+	{WIRE_RAM_HASH, WIRE_SENDER_PRIMARY, session_on_relay},
 	{WIRE_EPOCH_ACK, WIRE_SENDER_STANDBY, session_on_epoch_ack},
 	{WIRE_DISK_CHECKED, WIRE_SENDER_STANDBY, session_on_disk_checked},
 	{WIRE_HASHES_WANT, WIRE_SENDER_PRIMARY, session_on_relay},
 	{WIRE_HASHES, WIRE_SENDER_STANDBY, session_on_hashes},
+	{WIRE_RAM_CHECKED, WIRE_SENDER_STANDBY, session_on_ram_checked},
 	{WIRE_STREAM_ERROR, WIRE_SENDER_PRIMARY | WIRE_SENDER_STANDBY, session_on_stream_error},
 };
 

@@ -70,6 +70,7 @@ int session_on_relay(struct session *s, const struct wire_frame *frame, uint64_t
 int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_disk_checked(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_hashes(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
+int session_on_ram_checked(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_stream_error(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_bad_frame(struct session *s, uint64_t now_ns, const struct wire_error *error);
 

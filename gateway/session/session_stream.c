@@ -140,6 +140,16 @@ int session_on_disk_checked(struct session *s, const struct wire_frame *frame, u
 	return answer(s, frame, WIRE_FEATURE_DISK_HASH, now_ns);
 }
 
+int session_on_ram_checked(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
+{
+	struct wire_ram_checked checked;
+	struct wire_error error;
+
+	if (wire_ram_checked_decode(frame, &checked, &error) < 0)
+		return session_bad_frame(s, now_ns, &error);
+	return answer(s, frame, WIRE_FEATURE_VERIFY, now_ns);
+}
+
 int session_on_hashes(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
 	struct wire_hashes hashes;

@@ -23,6 +23,7 @@ static const char *const names[HEALTH_N_WORDS] = {
 	[HEALTH_IN_DOUBT] = "IN-DOUBT",
 	[HEALTH_NO_STANDBY] = "NO-STANDBY",
 	[HEALTH_PAUSED] = "PAUSED",
+	[HEALTH_RAM] = "RAM",
 	[HEALTH_DISKS] = "DISKS",
 	[HEALTH_NOT_HELD] = "NOT-HELD",
 	[HEALTH_BEHIND] = "BEHIND",
@@ -155,6 +156,16 @@ static bool standby_lacks_epochs(view_t *v)
 static bool is_paused(view_t *v)
 {
 	return owner(v)->verdict == WIRE_VERDICT_PAUSED;
+}
+
+static bool ram_failed(view_t *v)
+{
+	return owner_signs(v)->has_ram_failed;
+}
+
+static bool ram_differs(view_t *v)
+{
+	return owner_signs(v)->is_ram_differing;
 }
 
 static bool verify_failed(view_t *v)
@@ -319,6 +330,12 @@ static const struct row {
 	 "{standby} lacks epochs that were committed", "a whole copy follows by itself"},
 	{HEALTH_PAUSED, is_paused, "somebody else paused the guest on {owner}{owner-text}",
 	 "it is replicated again once it runs"},
+	{HEALTH_RAM, ram_failed, "{standby}'s copy of RAM could not be put right{ram-why}",
+	 "nothing by itself: look at the memory of {standby}; `holdfastctl verify {vm}` compares "
+	 "again, `unprotect {vm}` and `protect {vm}` copy all again"},
+	{HEALTH_RAM, ram_differs,
+	 "a page of {standby}'s copy of RAM differed, and not all pages were compared since",
+	 "it is sent again, and the verification goes on"},
 	{HEALTH_DISKS, verify_failed, "the verification of {standby}'s disks failed{verify-why}",
 	 "nothing by itself: look at the storage of {standby}, then `holdfastctl unprotect {vm}` "
 	 "and `protect {vm}` copy all again"},

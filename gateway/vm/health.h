@@ -53,6 +53,7 @@ enum health_word {
 	HEALTH_IN_DOUBT,      /* the owner is suspected to have failed */
 	HEALTH_NO_STANDBY,    /* the standby is silent, or could not take over */
 	HEALTH_PAUSED,	      /* somebody else paused the guest */
+	HEALTH_RAM,	      /* the standby's copy of RAM is not that of the guest */
 	HEALTH_DISKS,         /* the standby's disks are not, or may not be, those of the guest */
 	HEALTH_NOT_HELD,      /* output is not, or may not be, held until its commit */
 	HEALTH_BEHIND,	      /* epochs are not acknowledged or not committed in time */
@@ -76,6 +77,10 @@ struct health_signs {
 	bool knows_differing, is_differing;
 	bool knows_verify, has_verify_failed; /* owner: the verification gave up */
 	char verify_why[128];
+	/* owner: the same of RAM. An agent that says nothing verifies nothing: that alone is not
+	 * worse than before there was a verification */
+	bool is_ram_differing, has_ram_failed;
+	char ram_why[128];
 	uint64_t interval_ns; /* owner: between two epochs, as far as nearly all of them go */
 	bool knows_room_free, knows_room_needed; /* standby: the next two are valid */
 	uint64_t room_free_bytes, room_needed_bytes;

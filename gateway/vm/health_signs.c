@@ -55,6 +55,21 @@ static void read_verify_why(struct health_signs *s, const char *value)
 	(void)snprintf(s->verify_why, sizeof(s->verify_why), "%s", value);
 }
 
+static void read_ram_differs(struct health_signs *s, const char *value)
+{
+	s->is_ram_differing = number(value) != 0;
+}
+
+static void read_ram_verify(struct health_signs *s, const char *value)
+{
+	s->has_ram_failed = strcmp(value, "failed") == 0;
+}
+
+static void read_ram_why(struct health_signs *s, const char *value)
+{
+	(void)snprintf(s->ram_why, sizeof(s->ram_why), "%s", value);
+}
+
 static void read_interval(struct health_signs *s, const char *value)
 {
 	uint64_t ms = number(value); /* in whole ms: the fraction does not matter here */
@@ -100,6 +115,9 @@ static const struct {
 	{"disk_differs", read_differs, false},
 	{"disk_verify", read_verify, false},
 	{"disk_verify_why", read_verify_why, false},
+	{"ram_differs", read_ram_differs, false},
+	{"ram_verify", read_ram_verify, false},
+	{"ram_verify_why", read_ram_why, false},
 	{"interval_ms_p99", read_interval, false},
 	{"step_percent", read_percent, false},
 	{"step_s_left", read_left, false},

@@ -145,6 +145,11 @@ static void say_verify_why(view_t *v, char *text, size_t size)
 	say_behind(owner_signs(v)->verify_why, text, size);
 }
 
+static void say_ram_why(view_t *v, char *text, size_t size)
+{
+	say_behind(owner_signs(v)->ram_why, text, size);
+}
+
 static void say_room_free(view_t *v, char *text, size_t size)
 {
 	(void)snprintf(text, size, "%" PRIu64, standby_signs(v)->room_free_bytes / MIB);
@@ -210,6 +215,7 @@ static const struct {
 	{"committed", say_committed},
 	{"journal", say_journal},
 	{"verify-why", say_verify_why},
+	{"ram-why", say_ram_why},
 	{"room-free", say_room_free},
 	{"room-needed", say_room_needed},
 	{"progress", say_progress},

@@ -244,6 +244,7 @@ int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint6
 	case WIRE_DEVICE:
 	case WIRE_CLOCK:
 	case WIRE_DISK:
+	case WIRE_RAM_HASH:
 		r = on_data(relay, frame, ret_code, ret_error);
 		break;
 	case WIRE_EPOCH_END:

@@ -38,6 +38,7 @@
 struct encoder;
 struct wire_clock;
 struct wire_disk_record;
+struct wire_ram_hash;
 
 /* Counts of the pages encoded since encoder_new(). A member includes device state only if its
  * comment says so. */
@@ -146,6 +147,17 @@ int encoder_device(struct encoder *encoder, const uint8_t *blob, size_t size)
  *                nothing was added */
 int encoder_disk(struct encoder *encoder, const char *name, const struct wire_disk_record *record,
 		 uint32_t *done) __attribute__((warn_unused_result));
+
+/* Put hashes of pages into the epoch, if WIRE_FEATURE_VERIFY is in use. Call this after the epoch's
+ * pages. Returns 0; -ENOBUFS (call it again to continue); -ENOMEM; -EINVAL if @hash is out of its
+ * bounds. */
+int encoder_ram_hash(struct encoder *encoder, const struct wire_ram_hash *hash)
+	__attribute__((warn_unused_result));
+
+/* The standby's version of @page is not what it should be: the page's next record has the whole
+ * page, and no other page is copied from it until then. Call this between encoder_begin() and the
+ * first encoder_pages(). */
+void encoder_forget(struct encoder *encoder, uint32_t page);
 
 /* Add the time that the guest's clock should show. Call this after encoder_device(), and only if
  * WIRE_FEATURE_CLOCK is in use. Returns 0; -ENOBUFS (call it again to continue); -ENOMEM; -EINVAL

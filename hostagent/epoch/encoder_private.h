@@ -2,6 +2,7 @@
  *
  *	encoder.c         begin and end of an epoch, device state, the guest's clock, counts
  *	encoder_disk.c    changes of disks
+ *	encoder_ram.c     hashes of pages
  *	encoder_pages.c   decides for each page: left out, a record at once, or a delta later
  *	encoder_frames.c  frames in the backlog; the sink of the engine's own thread
  *	encoder_units.c   the sink of several threads

@@ -285,6 +285,7 @@ static void turn(struct engine *e)
 	serve(e);
 	engine_watch_again(e);
 	engine_disks_tick(e);
+	engine_asked_tick(e);
 	engine_verify_tick(e);
 	engine_flushes_tick(e);
 	now_ns = clock_mono_ns();
@@ -314,6 +315,7 @@ void *engine_main(void *arg)
 
 	while (!atomic_load(&e->must_stop)) {
 		turn(e);
+		engine_ram_tick(e); /* behind the seal: the next one is then as far as it can be */
 		wait_for_work(e);
 	}
 	if (engine_throttle_end(e) < 0)

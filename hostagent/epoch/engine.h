@@ -82,6 +82,10 @@ struct engine_config {
 					   * none */
 	uint64_t disk_verify_every_ns; /* time from the end of one verification to the next; 0: one
 					* after each copy */
+	uint64_t ram_verify_bytes_per_s; /* limit of the verification of the standby's copy of RAM;
+					  * 0: there is none */
+	uint64_t ram_verify_every_ns; /* time from the end of one pass to the next; 0: one after
+				       * each FULL epoch */
 	uint64_t backlog_bytes_max; /* limit of encoded epochs not yet committed */
 	uint32_t encode_threads; /* threads that encode, the engine's own included; 0:
 				  * workers_default_threads() */
@@ -133,6 +137,12 @@ struct engine_status {
 	 * "": it has not changed. After such a change, no epochs are made. */
 	char uncovered[WIRE_TEXT_MAX + 1];
 	char text[WIRE_TEXT_MAX + 1];	/* human-readable problem; "" when all is well */
+	/* the last pass of engine_verify_now() that has ended; number 0: none */
+	struct {
+		uint64_t number;
+		bool is_equal; /* RAM was compared, and nothing differed */
+		char text[WIRE_TEXT_MAX + 1];
+	} verified;
 	char stats[WIRE_STATS_MAX + 1]; /* figures, as lines "key=value\n" */
 };
 
@@ -200,6 +210,11 @@ void engine_move_end(struct engine *engine);
 /* Let the guest run without a lease, because the gateway gives none. Call this on the same thread
  * as engine_renew_lease(). */
 void engine_void_lease(struct engine *engine);
+
+/* Compare all of the standby's copy, RAM and disks, from now on. Returns the number of this pass:
+ * when engine_status() has it, the pass has ended. A later call begins the passes anew, and the
+ * earlier number is never reached. Can be called on any thread. */
+uint64_t engine_verify_now(struct engine *engine);
 
 void engine_status(struct engine *engine, struct engine_status *ret_status);
 

@@ -198,6 +198,10 @@ int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
 	__attribute__((warn_unused_result));
 /* Add figures of the verification to @stats. Returns 0 or an error of wire_stats_add(). */
 int engine_verify_stats(const struct engine *e, char *stats) __attribute__((warn_unused_result));
+/* Begin a pass now, even if the verification had failed. */
+void engine_verify_begin(struct engine *e);
+/* Has the pass ended, or can there be none? */
+bool engine_verify_is_over(const struct engine *e);
 void engine_verify_close(struct engine_verify *verify);
 
 /* engine_progress.c. Report that the copy of the disks has begun; how far it is, called while it is

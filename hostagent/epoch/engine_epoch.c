@@ -129,13 +129,17 @@ static int encode_sealed(struct engine *e, const struct seal_result *result)
 {
 	struct encoder_cursor precopied = cursor_over(&result->precopied, result->superseded);
 	struct encoder_cursor stopped = cursor_over(&result->stopped, NULL);
+	struct encoder_cursor again = engine_ram_sealed(e, result);
 	int r;
 
 	encoder_expect(e->epochs.encoder, &precopied);
 	encoder_expect(e->epochs.encoder, &stopped);
+	encoder_expect(e->epochs.encoder, &again);
 	r = encode_pages(e, precopied);
 	if (r == 0)
 		r = encode_pages(e, stopped);
+	if (r == 0)
+		r = encode_pages(e, again);
 	if (r < 0)
 		return r;
 	while ((r = encoder_device(e->epochs.encoder, result->device, result->device_size)) ==
@@ -148,6 +152,8 @@ static int encode_sealed(struct engine *e, const struct seal_result *result)
 		r = encode_clock(e);
 	if (r == 0)
 		r = engine_disks_encode(e, e->epochs.next - 1);
+	if (r == 0)
+		r = engine_ram_encode(e);
 	if (r < 0)
 		return r;
 	while ((r = encoder_end(e->epochs.encoder)) == -ENOBUFS) {

@@ -28,6 +28,7 @@ static void free_engine(struct engine *e)
 	link_free(e->stream.link);
 	engine_machine_done(&e->machine);
 	engine_verify_close(&e->verify);
+	engine_ram_close(&e->ram);
 	engine_disks_free(&e->disks);
 	seal_free(e->capture.seal);
 	devstate_close(e->capture.device);
@@ -238,6 +239,8 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	if (r == 0)
 		r = encoder_new(e->guest.info.n_pages, reference_pages(e), config->encode_threads,
 				e->epochs.retain, &e->epochs.encoder);
+	if (r == 0)
+		r = engine_ram_open(e);
 	stage_init(&e->stream.stage, config->second_stage);
 	pacer_init(&e->epochs.pacer, &config->pacer, clock_mono_ns());
 	throttle_init(&e->throttle.plan, &config->throttle);

@@ -14,6 +14,9 @@
  *	engine_disks_private.h  the parts of this header that concern disks
  *	engine_ring.c    the files of the disks' rings
  *	engine_verify.c  compares the disks' copies on the standby with the disks
+ *	engine_verify_ram.c  compares the standby's copy of RAM with the guest's
+ *	engine_verify_asked.c  both comparisons, because an operator asked
+ *	engine_ram_private.h  the parts of this header that concern these two
  *	engine_progress.c  figures and news of the disks
  *	engine_flushes.c  makes QEMU ignore flushes of the disks' images, and obey them again
  *	engine_throttle.c  stops and resumes the vCPUs by throttle.h's timetable
@@ -63,6 +66,7 @@
 #include "epoch/encoder.h"
 #include "epoch/engine.h"
 #include "epoch/engine_disks_private.h"
+#include "epoch/engine_ram_private.h"
 #include "epoch/pacer.h"
 #include "epoch/protect.h"
 #include "epoch/reference.h"
@@ -274,7 +278,7 @@ struct engine {
 	uint64_t term;
 
 	/* When the engine's thread runs, only this thread uses the following members, with one
-	 * exception: other threads use some members of lease.lease, direct and move. */
+	 * exception: other threads use some members of lease.lease, direct, move and asked. */
 	struct engine_guest guest;
 	struct engine_machine machine;
 	struct engine_capture capture;
@@ -285,6 +289,8 @@ struct engine {
 	struct engine_disks disks;
 	struct engine_verify verify;
 	struct engine_base base;
+	struct engine_ram ram;
+	struct engine_asked asked;
 	struct engine_throttle throttle;
 	struct engine_stream stream;
 	struct engine_direct direct;

@@ -268,5 +268,7 @@ int engine_disks_stats(const struct engine *e, char *stats)
 		r = wire_stats_add(stats, "disk_waits_ms", "%" PRIu64, waits);
 	if (r == 0)
 		r = copy_stats(e, stats);
+	if (r == 0)
+		r = engine_ram_stats(e, stats);
 	return r < 0 ? r : engine_verify_stats(e, stats);
 }

@@ -318,6 +318,8 @@ static int handle_frame(struct engine *e, const struct wire_frame *frame)
 		return engine_verify_answer(e, frame);
 	case WIRE_HASHES:
 		return engine_base_answer(e, frame);
+	case WIRE_RAM_CHECKED:
+		return engine_ram_answer(e, frame);
 	default:
 		return -EPROTO;
 	}

@@ -394,6 +394,23 @@ int engine_verify_stats(const struct engine *e, char *stats)
 	return r;
 }
 
+void engine_verify_begin(struct engine *e)
+{
+	struct engine_verify *v = &e->verify;
+
+	begin_pass(v);
+	v->has_failed = v->must_copy = v->was_copied = false;
+	v->answer.n_differ = v->n_tries = 0;
+	v->next_ns = 0;
+}
+
+bool engine_verify_is_over(const struct engine *e)
+{
+	const char *state = state_of(e);
+
+	return e->disks.n == 0 || (strcmp(state, "running") != 0 && strcmp(state, "waiting") != 0);
+}
+
 void engine_verify_close(struct engine_verify *v)
 {
 	v->blocks = blocks_free(v->blocks);

@@ -15,6 +15,7 @@ struct slot {
 	uint32_t page; /* the page whose version the slot holds; valid for the first
 			* counts.n_used slots */
 	bool is_pinned;
+	bool is_unknown; /* the standby may have another version than the slot */
 	bool is_used; /* the slot was used since the hand of the CLOCK algorithm last passed it */
 };
 
@@ -102,8 +103,10 @@ static uint32_t find_slot(struct reference *reference)
 		}
 		/* If the slot holds a zero page, slot_of can record this without a slot. */
 		reference->slot_of[slot->page] =
-			zero_is_page(reference->pages + (size_t)i * PAGE_BYTES) ? SLOT_ZERO
-										: SLOT_NONE;
+			!slot->is_unknown &&
+					zero_is_page(reference->pages + (size_t)i * PAGE_BYTES)
+				? SLOT_ZERO
+				: SLOT_NONE;
 		reference->counts.n_replaced++;
 		return i;
 	}
@@ -112,10 +115,11 @@ static uint32_t find_slot(struct reference *reference)
 uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_is_known)
 {
 	uint32_t at = reference->slot_of[index];
-	bool is_zero = at == SLOT_ZERO, is_known = at < SLOT_NONE;
+	bool is_zero = at == SLOT_ZERO, has_slot = at < SLOT_NONE;
+	bool is_known = has_slot && !reference->slots[at].is_unknown;
 	uint8_t *page;
 
-	if (!is_known) {
+	if (!has_slot) {
 		at = find_slot(reference);
 		reference->slot_of[index] = at;
 		reference->slots[at].page = index;
@@ -124,6 +128,7 @@ uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_i
 	 * guest writes to all of its memory once, the other pages stay in the store. */
 	reference->slots[at].is_used = is_known;
 	reference->slots[at].is_pinned = true;
+	reference->slots[at].is_unknown = false;
 	page = reference->pages + (size_t)at * PAGE_BYTES;
 	if (is_zero)
 		memset(page, 0, PAGE_BYTES);
@@ -143,7 +148,19 @@ const uint8_t *reference_peek(const struct reference *reference, uint32_t index)
 {
 	uint32_t at = reference->slot_of[index];
 
-	return at < SLOT_NONE ? reference->pages + (size_t)at * PAGE_BYTES : NULL;
+	return at < SLOT_NONE && !reference->slots[at].is_unknown
+		       ? reference->pages + (size_t)at * PAGE_BYTES
+		       : NULL;
+}
+
+void reference_forget(struct reference *reference, uint32_t index)
+{
+	uint32_t at = reference->slot_of[index];
+
+	if (at < SLOT_NONE)
+		reference->slots[at].is_unknown = true;
+	else
+		reference->slot_of[index] = SLOT_NONE;
 }
 
 bool reference_is_pinned(const struct reference *reference, uint32_t index)

@@ -67,6 +67,9 @@ const uint8_t *reference_peek(const struct reference *reference, uint32_t index)
  * writing it. */
 bool reference_is_pinned(const struct reference *reference, uint32_t index);
 
+/* The standby's version of page @index (< n_pages, not pinned) is not known any more. */
+void reference_forget(struct reference *reference, uint32_t index);
+
 /* Begin a FULL epoch: every page counts as zero, and no slot is pinned. */
 void reference_reset(struct reference *reference);
 

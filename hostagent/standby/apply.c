@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "codec/encode.h"
 #include "supervision/progress.h"
+#include "standby/compare.h"
 #include "standby/epochcheck.h"
 #include "wire/frame.h"
 #include "wire/msg.h"
@@ -73,6 +74,7 @@ struct pass {
 	uint32_t blob_bytes;     /* size of the device blob (the saved devices); 0: no DEVICE frame
 				  * yet */
 	bool full;
+	bool has_hashes;         /* a RAM_HASH frame was read */
 	/* an enum first_record for each page in a FULL epoch; otherwise NULL */
 	uint8_t *seen;
 	uint8_t *seen_pieces; /* an enum first_record for each piece of the blob, in a FULL epoch */
@@ -322,7 +324,14 @@ static int put(struct pass *p, const struct wire_frame *frame)
 		return put_device(p, frame);
 	if (frame->h.type == WIRE_DISK)
 		return put_disk(p, frame);
+	p->has_hashes |= frame->h.type == WIRE_RAM_HASH;
 	return 0;
+}
+
+/* Hashes are of the end of the epoch, so they are compared when all its records are applied. */
+static int compare(struct pass *p, const struct wire_frame *frame)
+{
+	return frame->h.type == WIRE_RAM_HASH ? compare_frame(p->rf, frame) : 0;
 }
 
 static int apply(struct ramfile *rf, struct images *images, const uint8_t *data, size_t size,
@@ -336,6 +345,7 @@ static int apply(struct ramfile *rf, struct images *images, const uint8_t *data,
 
 	if (images)
 		images_begin_checks(images);
+	compare_begin(rf);
 	r = walk(&p, data, size, lay_out);
 	if (r < 0)
 		return r;
@@ -354,6 +364,8 @@ static int apply(struct ramfile *rf, struct images *images, const uint8_t *data,
 	progress_begin(rf->progress, "wrote", "of an epoch into its copy", size);
 	if (r == 0)
 		r = walk(&p, data, size, put);
+	if (r == 0 && p.has_hashes)
+		r = walk(&p, data, size, compare);
 	if (r == 0 && p.blob_bytes == 0)
 		r = -EBADMSG;
 	if (r == 0)

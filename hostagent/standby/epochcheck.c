@@ -351,6 +351,22 @@ static int on_clock(struct epochcheck *c, const struct wire_frame *frame,
 	return EPOCHCHECK_INSIDE;
 }
 
+static int on_ram_hash(struct epochcheck *c, const struct wire_frame *frame,
+		       struct epochcheck_error *e)
+{
+	struct wire_ram_hash hash;
+	struct wire_error wire;
+
+	if (wire_ram_hash_decode(frame, &hash, &wire) < 0)
+		return refuse_format(c, e, &wire);
+	if (hash.first_page >= c->n_pages || hash.n_pages > c->n_pages - hash.first_page)
+		return refuse(c, e, WIRE_STREAM_ERROR_FORMAT,
+			      "RAM_HASH of %" PRIu32 " pages from page %" PRIu32
+			      ", the guest has %" PRIu64,
+			      hash.n_pages, hash.first_page, c->n_pages);
+	return EPOCHCHECK_INSIDE;
+}
+
 static int on_end(struct epochcheck *c, const struct wire_frame *frame, struct epochcheck_error *e)
 {
 	struct wire_epoch_end end;
@@ -384,6 +400,7 @@ static const struct {
 	{WIRE_DEVICE, true, on_device},
 	{WIRE_CLOCK, true, on_clock},
 	{WIRE_DISK, true, on_disk},
+	{WIRE_RAM_HASH, true, on_ram_hash},
 	{WIRE_EPOCH_END, true, on_end},
 };
 

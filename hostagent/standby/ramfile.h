@@ -84,6 +84,11 @@ struct ramfile {
 	uint8_t *blob;      /* room for the largest blob (WIRE_BLOB_MAX); zeros after blob_bytes */
 	uint32_t blob_bytes; /* size of the blob in `device`; 0: none */
 
+	/* What the comparison with the primary's hashes found (compare.h): in the epoch that was
+	 * applied last; and in all. */
+	struct wire_ram_checked checked;
+	uint64_t n_checked, n_differ;
+
 	struct progress *progress; /* reports the progress of long work; NULL: not wanted.
 				    * Borrowed */
 

@@ -101,6 +101,8 @@ static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
 		{"frames_dropped", s->frames_dropped},
 		{"bytes_buffered", s->bytes_buffered},
 		{"pages_applied", s->pages_applied},
+		{"ram_checked_pages", sb->rf.n_checked},
+		{"ram_differing_pages", sb->rf.n_differ},
 		{"disk_records", sb->images.n_records},
 		{"disk_bytes", sb->images.bytes_written},
 		{"disk_checked_blocks", sb->images.n_checked},

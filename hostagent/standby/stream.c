@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "standby/base.h"
 #include "supervision/gateway_view.h"
+#include "standby/compare.h"
 #include "standby/standby_private.h"
 
 #define HANDSHAKE_TIMEOUT_NS CLOCK_NS_PER_S
@@ -205,6 +206,21 @@ static int report_disks(struct standby *sb, const struct wire_frame *frame)
 	return r;
 }
 
+/* Report what was found about the pages whose hashes were in the epoch. @frame is of that epoch. */
+static int report_ram(struct standby *sb, const struct wire_frame *frame)
+{
+	struct wire_header h = {.type = WIRE_RAM_CHECKED, .term = frame->h.term,
+				.epoch = frame->h.epoch, .generation = frame->h.generation};
+	uint8_t payload[8 + 4 * WIRE_RAM_DIFFER_MAX];
+	struct bytes_writer w = {payload, payload + sizeof(payload), false};
+	int r = 0;
+
+	if (sb->rf.checked.n_checked > 0 && wire_ram_checked_encode(&sb->rf.checked, &w) == 0)
+		r = standby_send(sb->link, &h, payload, (size_t)(w.at - payload));
+	compare_begin(&sb->rf);
+	return r;
+}
+
 /* Record what a frame says about the guest's clock. The frame has passed epochlog_frame(). */
 static void note_clock(struct standby *sb, const struct wire_frame *frame)
 {
@@ -244,6 +260,8 @@ static int on_complete(struct standby *sb, const struct wire_frame *frame)
 	standby_set_warm(sb);
 	if (r == 0 && sent == 0)
 		sent = report_disks(sb, frame);
+	if (r == 0 && sent == 0)
+		sent = report_ram(sb, frame);
 	return sent;
 }
 

@@ -145,6 +145,8 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		.disk_copy_bytes_per_s = vm->config->disk_copy_bytes_per_s,
 		.disk_verify_bytes_per_s = vm->config->disk_verify_bytes_per_s,
 		.disk_verify_every_ns = vm->config->disk_verify_every_ns,
+		.ram_verify_bytes_per_s = vm->config->ram_verify_bytes_per_s,
+		.ram_verify_every_ns = vm->config->ram_verify_every_ns,
 		.backlog_bytes_max = vm->config->backlog_bytes_max,
 		.reference_bytes = vm->config->reference_bytes,
 		.encode_threads = vm->config->encode_threads,

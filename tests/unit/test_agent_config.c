@@ -89,6 +89,8 @@ static void a_plain_pair_of_files(void **state)
 	assert_int_equal(config.vms[1].codec, PAGE_FEATURE_XRLE);
 	assert_int_equal(config.vms[0].witness_ns, 10000000);
 	assert_int_equal(config.vms[1].witness_ns, 0);
+	assert_int_equal(config.vms[0].ram_verify_bytes_per_s, 8 << 20);
+	assert_int_equal(config.vms[0].ram_verify_every_ns, UINT64_C(3600) * 1000000000);
 	assert_int_equal(config.vms[0].fenced_guest, AGENT_FENCED_GUEST_KEEP);
 	assert_int_equal(config.vms[0].fenced_guest_keep_s, 0);
 	assert_int_equal(config.vms[0].copy_keep_s, 60);

@@ -184,6 +184,19 @@ static void break_differing(void)
 	report(0, "disks=in-step\ndisk_verify=running\ndisk_differs=1\n", "");
 }
 
+static void break_ram(void)
+{
+	report(0,
+	       HELD VERIFIED "ram_verify=failed\nram_differs=1\n"
+			     "ram_verify_why=is its memory sound?\n",
+	       "");
+}
+
+static void break_ram_page(void)
+{
+	report(0, HELD VERIFIED "ram_verify=running\nram_differs=1\n", "");
+}
+
 static void break_mirror(void)
 {
 	report(0, "disks=apart\n", "the server of disk root has ended");
@@ -327,6 +340,8 @@ static void test_each_row(void **state)
 		{break_lost_epoch, HEALTH_NO_STANDBY, "lacks epochs"},
 		{break_no_epoch, HEALTH_NO_STANDBY, "lacks epochs"},
 		{break_paused, HEALTH_PAUSED, "paused the guest on alpha"},
+		{break_ram, HEALTH_RAM, "could not be put right: is its memory sound?"},
+		{break_ram_page, HEALTH_RAM, "not all pages were compared since"},
 		{break_verified, HEALTH_DISKS, "failed: disk root: is its storage sound?"},
 		{break_differing, HEALTH_DISKS, "not all blocks were compared since"},
 		{break_mirror, HEALTH_DISKS, "not in step: the server of disk root has ended"},
@@ -413,6 +428,8 @@ static void test_needless_keys(void **state)
 {
 	(void)state;
 	report(0, HELD "disks=none\n", "");
+	assert_int_equal(judge(), HEALTH_SAFE);
+	report(0, HELD VERIFIED "ram_verify=off\nram_differs=0\n", "");
 	assert_int_equal(judge(), HEALTH_SAFE);
 	report(1, "standby_room_free_bytes=0\nstandby_room_needed_bytes=0\n", "");
 	assert_int_equal(judge(), HEALTH_SAFE);

@@ -88,10 +88,43 @@ static void a_full_epoch_forgets_pages_and_pins(void **state)
 	reference_free(reference);
 }
 
+/* What was known of a forgotten page is not used any more, not even when its slot is replaced. */
+static void a_forgotten_page_is_unknown(void **state)
+{
+	struct reference *reference = make();
+	bool known;
+	uint8_t *page;
+
+	(void)state;
+	reference_put(reference, take(reference, 7));
+	assert_true(is_known(reference, 7));
+	assert_non_null(reference_peek(reference, 7));
+	reference_forget(reference, 7);
+	assert_null(reference_peek(reference, 7));
+	assert_false(is_known(reference, 7));
+	assert_true(is_known(reference, 7)); /* it was sent again */
+	/* a page that is known to be zero */
+	assert_true(reference_is_zero(reference, 8));
+	reference_forget(reference, 8);
+	assert_false(reference_is_zero(reference, 8));
+	assert_false(is_known(reference, 8));
+	/* a slot with zeros, of which the standby may have something else */
+	page = reference_take(reference, 9, &known);
+	memset(page, 0, PAGE_BYTES);
+	reference_put(reference, page);
+	reference_forget(reference, 9);
+	for (uint32_t i = 10; i < N_PAGES; i++)
+		reference_put(reference, take(reference, i));
+	assert_false(reference_is_zero(reference, 9));
+	assert_false(is_known(reference, 9));
+	reference_free(reference);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_pinned_page_is_not_replaced),
+		cmocka_unit_test(a_forgotten_page_is_unknown),
 		cmocka_unit_test(a_full_epoch_forgets_pages_and_pins),
 	};
 

@@ -385,6 +385,8 @@ static void test_relay_of_disks(void **state)
 static void test_relay_of_checked_disks(void **state)
 {
 	struct wire_header h = {.type = WIRE_DISK_CHECKED, .term = 4, .epoch = 1, .generation = 1};
+	struct wire_header ram = {.type = WIRE_RAM_CHECKED, .epoch = 1, .generation = 1};
+	const uint8_t pages[] = {0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 1, 0};
 	const uint8_t payload[] = {3, 'v', 'd', 'a', 0, 0, 0, 2, 0, 0, 0, 1,
 				   0, 0,   0,   0,   0, 1, 0, 0};
 	struct wire_disk_checked checked;
@@ -404,6 +406,16 @@ static void test_relay_of_checked_disks(void **state)
 	assert_int_equal(frame.h.epoch, 1);
 	assert_int_equal(wire_disk_checked_decode(&frame, &checked, NULL), 0);
 	assert_true(checked.n_checked == 2 && checked.n_differ == 1 && checked.offset[0] == 65536);
+	/* The same of pages, unless the primary does not know them. */
+	ram.term = 5;
+	agent_send(&standby, &ram, pages, sizeof(pages));
+	pump();
+	assert_true(agent_take(&primary, WIRE_RAM_CHECKED, &frame));
+	assert_memory_equal(frame.payload, pages, sizeof(pages));
+	((struct session *)primary.session)->link.features &= ~WIRE_FEATURE_VERIFY;
+	agent_send(&standby, &ram, pages, sizeof(pages));
+	pump();
+	assert_false(agent_take(&primary, WIRE_RAM_CHECKED, &frame));
 	/* A frame that breaks the format ends the standby's stream. */
 	agent_send(&standby, &h, payload, sizeof(payload) - 8);
 	pump();

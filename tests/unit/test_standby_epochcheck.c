@@ -62,6 +62,15 @@ static void dup_past_the_end(struct feed *f)
 	feed_end(f);
 }
 
+static void hash_of_no_page(struct feed *f)
+{
+	static const uint8_t pages[2][WIRE_PAGE_SIZE];
+
+	feed_begin(f, false);
+	feed_ram_hash(f, N_PAGES - 1, 2, pages[0]);
+	feed_end(f);
+}
+
 static void dup_of_itself(struct feed *f)
 {
 	feed_begin(f, false);
@@ -392,6 +401,8 @@ static const struct fixture_lie hostile[] = {
 	{"broken delta", bad_xrle, WIRE_STREAM_ERROR_FORMAT, "index 0"},
 	{"broken bitmap", bad_bitmap, WIRE_STREAM_ERROR_FORMAT, "index 0"},
 	{"dup, past the end", dup_past_the_end, WIRE_STREAM_ERROR_FORMAT, "source at"},
+	{"hash of no page", hash_of_no_page, WIRE_STREAM_ERROR_FORMAT,
+	 "RAM_HASH of 2 pages from page 9, the guest has 10"},
 	{"dup, of itself", dup_of_itself, WIRE_STREAM_ERROR_FORMAT, "the page itself"},
 	{"dup, too long", dup_long, WIRE_STREAM_ERROR_FORMAT, "does not fit its class"},
 	{"dup, of device state", dup_of_device, WIRE_STREAM_ERROR_FORMAT, "guest pages only"},

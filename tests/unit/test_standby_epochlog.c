@@ -486,11 +486,49 @@ static void test_reserve(void **state)
 	assert_int_equal(allocated(x), 0);
 }
 
+/* The primary's hashes are compared with the copy, main memory and other blocks, once the whole
+ * epoch is applied. A difference is named, and the epoch is applied all the same. */
+static void test_hashes(void **state)
+{
+	struct fixture *x = *state;
+	uint8_t blob[BLOB_ROOM], page[WIRE_PAGE_SIZE];
+	struct epochcheck_error error;
+
+	fixture_hold_one(x);
+	assert_int_equal(x->rf.checked.n_checked, 0);
+	memcpy(blob, x->model.blob, sizeof(blob));
+	memcpy(page, x->model.pages[2], sizeof(page));
+	x->model.pages[2][100] ^= 1; /* changed by the epoch, behind the hashes */
+	ramfile_page(&x->rf, 5)[WIRE_PAGE_SIZE - 1] ^= 1;
+	ramfile_page(&x->rf, N_PAGES - 1)[0] ^= 1;
+	x->feed.packs = false;
+	feed_begin(&x->feed, false);
+	feed_ram_hash(&x->feed, 0, 4, x->model.pages[0]);
+	feed_page(&x->feed, 2, x->model.pages[2], page, true);
+	feed_blob(&x->feed, x->model.blob, x->model.blob_size, blob, true);
+	feed_ram_hash(&x->feed, 4, N_PAGES - 4, x->model.pages[4]);
+	feed_end(&x->feed);
+	assert_int_equal(fixture_take(x, &error), 1);
+	assert_int_equal(x->rf.checked.n_checked, N_PAGES);
+	assert_int_equal(x->rf.checked.n_differ, 2);
+	assert_int_equal(x->rf.checked.page[0], 5);
+	assert_int_equal(x->rf.checked.page[1], N_PAGES - 1);
+	assert_int_equal(x->rf.n_differ, 2);
+	assert_int_equal(x->rf.meta.applied_epoch, x->feed.epoch);
+	/* an epoch without hashes has no result */
+	feed_clear(&x->feed);
+	fixture_make_epoch(x, false);
+	assert_int_equal(fixture_take(x, &error), 1);
+	assert_int_equal(x->rf.checked.n_checked, 0);
+	assert_int_equal(x->rf.n_checked, N_PAGES);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_random_epochs, fixture_setup,
 						fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_hashes, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_kill, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_kept_pages, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_disk_that_fails, fixture_setup,

@@ -277,6 +277,26 @@ static int encode_hashes(struct bytes_writer *w)
 				  w);
 }
 
+static int encode_ram_hash(struct bytes_writer *w)
+{
+	static uint8_t page[WIRE_PAGE_SIZE], hashes[2 * WIRE_RAM_HASH_SIZE];
+	struct wire_ram_hash hash = {.seed = UINT64_C(0x0102030405060708),
+				     .first_page = 65534, .n_pages = 2, .hashes = hashes};
+
+	memset(page, 0, sizeof(page));
+	wire_ram_hash_page(hash.seed, page, hashes);
+	memset(page, 0xa5, sizeof(page));
+	wire_ram_hash_page(hash.seed, page, hashes + WIRE_RAM_HASH_SIZE);
+	return wire_ram_hash_encode(&hash, w);
+}
+
+static int encode_ram_checked(struct bytes_writer *w)
+{
+	return wire_ram_checked_encode(
+		&(struct wire_ram_checked){.n_checked = 256, .n_differ = 2, .page = {65534, 65600}},
+		w);
+}
+
 static int encode_epoch_end(struct bytes_writer *w)
 {
 	return wire_epoch_end_encode(&(struct wire_epoch_end){.n_frames = 3, .n_records = 3,
@@ -379,6 +399,12 @@ const struct wire_sample wire_samples[] = {
 	{"hashes-want", {.type = WIRE_HASHES_WANT, .generation = 5, .term = TERM},
 	 encode_hashes_want},
 	{"hashes", {.type = WIRE_HASHES, .generation = 5, .term = TERM}, encode_hashes},
+	{"ram-hash",
+	 {.type = WIRE_RAM_HASH, .seq = 6, .generation = 5, .term = TERM, .epoch = 812},
+	 encode_ram_hash},
+	{"ram-checked",
+	 {.type = WIRE_RAM_CHECKED, .generation = 5, .term = TERM, .epoch = 812},
+	 encode_ram_checked},
 	{"epoch-end",
 	 {.type = WIRE_EPOCH_END, .seq = 3, .generation = 5, .term = TERM, .epoch = 812},
 	 encode_epoch_end},
@@ -535,6 +561,24 @@ static int reencode_hashes(const struct wire_frame *frame, struct bytes_writer *
 	return r < 0 ? r : wire_hashes_encode(&hashes, w);
 }
 
+static int reencode_ram_hash(const struct wire_frame *frame, struct bytes_writer *w,
+			     struct wire_error *error)
+{
+	struct wire_ram_hash hash;
+	int r = wire_ram_hash_decode(frame, &hash, error);
+
+	return r < 0 ? r : wire_ram_hash_encode(&hash, w);
+}
+
+static int reencode_ram_checked(const struct wire_frame *frame, struct bytes_writer *w,
+				struct wire_error *error)
+{
+	struct wire_ram_checked checked;
+	int r = wire_ram_checked_decode(frame, &checked, error);
+
+	return r < 0 ? r : wire_ram_checked_encode(&checked, w);
+}
+
 static int reencode_empty(const struct wire_frame *frame, struct bytes_writer *w,
 			  struct wire_error *error)
 {
@@ -573,6 +617,8 @@ int wire_reencode(const struct wire_frame *frame, struct bytes_writer *w, struct
 		{WIRE_DISK_CHECKED, reencode_disk_checked},
 		{WIRE_HASHES_WANT, reencode_hashes_want},
 		{WIRE_HASHES, reencode_hashes},
+		{WIRE_RAM_HASH, reencode_ram_hash},
+		{WIRE_RAM_CHECKED, reencode_ram_checked},
 		{WIRE_EPOCH_ACK, reencode_empty},
 		{WIRE_COMMIT, reencode_empty},
 		{WIRE_STREAM_ERROR, reencode_failure},

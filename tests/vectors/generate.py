@@ -49,6 +49,12 @@ def hashed(seed, size, offset, content):
     return change(4, size, offset, struct.pack(">QQQ", seed, value.high, value.low))
 
 
+def page_hash(seed, page):
+    """Return the hash of a page in RAM_HASH."""
+    value = xxhash.XXH3_128bits_withSeed(page, len(page), seed)
+    return struct.pack(">QQ", value.high, value.low)
+
+
 def frame(type_, payload=b"", flags=0, term=0, epoch=0, seq=0, generation=0):
     head = struct.pack(">BBHIQQII", type_, flags, 0, len(payload), term, epoch, seq, generation)
     hashed = head + payload
@@ -126,6 +132,11 @@ VECTORS = {
                          **STREAM),
     "hashes": frame(0x2e, str8("") + struct.pack(">QQII", 0x1122334455667788, 4096, 3, 2) +
                     bytes(range(32)), **STREAM),
+    "ram-hash": frame(0x2f, struct.pack(">QI", 0x0102030405060708, 65534)
+                      + page_hash(0x0102030405060708, bytes(4096))
+                      + page_hash(0x0102030405060708, b"\xa5" * 4096),
+                      seq=6, epoch=812, **STREAM),
+    "ram-checked": frame(0x30, struct.pack(">IIII", 256, 2, 65534, 65600), epoch=812, **STREAM),
     "epoch-end": frame(0x25, struct.pack(">IIQ", 3, 3, 4159), seq=3, epoch=812, **STREAM),
     "epoch-ack": frame(0x28, epoch=812, **STREAM),
     "commit": frame(0x29, epoch=812, **STREAM),
@@ -169,7 +180,8 @@ def packed_epoch():
         (0x2b, 1, packed(str8("vda") + change(1, 6, 1000, b"change") + change(3, 4096, 4096)
                          + change(1, 600, 5000, bytes(i % 251 for i in range(600))))),
         (0x2b, 0, str8("vda") + change(2, 500, 5300)),
-        (0x27, 0, struct.pack(">QQQQQQ", 1, 2, 3, 4, 5, 6))]
+        (0x27, 0, struct.pack(">QQQQQQ", 1, 2, 3, 4, 5, 6)),
+        (0x2f, 0, struct.pack(">QI", 9, 7) + page_hash(9, bytes(4096)) * 2)]
     end = struct.pack(">IIQ", len(payloads), 8, sum(len(p[2]) for p in payloads))
     payloads.append((0x25, 0, end))
     return (frame(0x21, geometry, term=7, generation=1)

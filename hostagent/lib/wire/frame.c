@@ -82,6 +82,9 @@ static const struct type_row types[] = {
 	[WIRE_HASHES_WANT] = {"HASHES_WANT", 21, 21 + WIRE_DISK_NAME_MAX, 0, STREAMED},
 	[WIRE_HASHES] = {"HASHES", 25,
 			 25 + WIRE_DISK_NAME_MAX + WIRE_HASH_SIZE * WIRE_HASHES_MAX, 0, ANSWERED},
+	[WIRE_RAM_HASH] = {"RAM_HASH", 12 + WIRE_RAM_HASH_SIZE,
+			   12 + WIRE_RAM_HASH_SIZE * WIRE_RAM_HASHES_MAX, 0, STREAMED},
+	[WIRE_RAM_CHECKED] = {"RAM_CHECKED", 8, 8 + 4 * WIRE_RAM_DIFFER_MAX, 0, ANSWERED},
 };
 
 static const struct type_row *find_type(uint8_t type)

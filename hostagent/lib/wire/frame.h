@@ -59,6 +59,8 @@ enum wire_type {
 	WIRE_DISK_CHECKED = 0x2c, /* S>G>P */
 	WIRE_HASHES_WANT  = 0x2d, /* P>G>S */
 	WIRE_HASHES	  = 0x2e, /* S>G>P */
+	WIRE_RAM_HASH	  = 0x2f, /* P>G>S */
+	WIRE_RAM_CHECKED  = 0x30, /* S>G>P */
 };
 
 /* Flags of the header. The meaning of a bit depends on the frame type; see docs/wire-format.md.

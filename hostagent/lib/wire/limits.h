@@ -62,6 +62,9 @@
 #define WIRE_HASH_BLOCK_SIZE	65536 /* bytes of a disk for which there is one hash */
 /* the first number that no page and no block of a disk has, in HASHES_WANT and HASHES */
 #define WIRE_HASH_UNITS_MAX	(WIRE_DISK_SIZE_MAX / WIRE_HASH_BLOCK_SIZE)
+#define WIRE_RAM_HASH_SIZE	16    /* the hash of a page in RAM_HASH */
+#define WIRE_RAM_HASHES_MAX	1024  /* most pages in one RAM_HASH */
+#define WIRE_RAM_DIFFER_MAX	64    /* most page indexes in one RAM_CHECKED */
 
 /* highest frequency of a processor's time-stamp counter */
 #define WIRE_TICKS_PER_S_MAX	100000000000ULL

@@ -62,6 +62,9 @@ enum wire_vm_role {
 #define WIRE_FEATURE_DISK_HASH UINT64_C(0x2000)
 /* the frame types HASHES_WANT and HASHES, and the page class KEEP */
 #define WIRE_FEATURE_BASE   UINT64_C(0x4000)
+/* On streams and peer connections: the frame types RAM_HASH and RAM_CHECKED. On control
+ * connections: the verb VERIFY */
+#define WIRE_FEATURE_VERIFY UINT64_C(0x8000)
 /* Features of control connections. */
 #define WIRE_FEATURE_WITNESS UINT64_C(0x10) /* the frame type WITNESS_KEY */
 #define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* the frame type LEASE */
@@ -74,11 +77,11 @@ enum wire_vm_role {
 /* The features that this build supports, by kind of connection. */
 #define WIRE_CONTROL_FEATURES                                                                      \
 	(WIRE_FEATURE_WITNESS | WIRE_FEATURE_LEASE | WIRE_FEATURE_WITNESS_PATHS |                  \
-	 WIRE_FEATURE_INCARNATION | WIRE_FEATURE_MOVE)
+	 WIRE_FEATURE_INCARNATION | WIRE_FEATURE_VERIFY | WIRE_FEATURE_MOVE)
 #define WIRE_FEATURES                                                                              \
 	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP |          \
 	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK | WIRE_FEATURE_UNHELD | WIRE_FEATURE_DISK |    \
-	 WIRE_FEATURE_DISK_HASH | WIRE_FEATURE_BASE)
+	 WIRE_FEATURE_DISK_HASH | WIRE_FEATURE_BASE | WIRE_FEATURE_VERIFY)
 #define WIRE_STREAM_FEATURES (WIRE_FEATURES | WIRE_FEATURE_INCARNATION)
 
 /* HELLO. On a CONTROL connection, the header's term is the highest gateway incarnation that this
@@ -211,6 +214,9 @@ enum wire_verb {
 	WIRE_VERB_PROMOTE	= 5,
 	/* header: term is the new term, in which the agent no longer owns the VM */
 	WIRE_VERB_FENCE		= 6,
+	/* compare all of the standby's copy with the guest, and answer when that has ended. Only
+	 * with WIRE_FEATURE_VERIFY */
+	WIRE_VERB_VERIFY	= 7,
 	/* header: term is the present term. The owner stops the guest, makes a last epoch, waits
 	 * for its COMMIT and lets go of the guest. The answer's header has that epoch. PROTECT of
 	 * the same term lets the guest go on */
@@ -575,6 +581,35 @@ int wire_hashes_decode(const struct wire_frame *frame, struct wire_hashes *ret_h
 		       struct wire_error *error) WIRE_CHECKED;
 /* Compute one hash, of a unit of @bytes at @data. */
 void wire_hash(uint64_t seed, const void *data, size_t bytes, uint8_t ret_hash[WIRE_HASH_SIZE]);
+
+/* RAM_HASH: hashes of consecutive pages of the guest's memory, as they are at the end of the
+ * header's epoch. The sender chooses the seed at random, so that a guest cannot prepare two
+ * contents with one hash. */
+struct wire_ram_hash {
+	uint64_t seed;
+	uint32_t first_page; /* index of the first page; first_page + n_pages <= WIRE_PAGES_MAX */
+	uint32_t n_pages;    /* 1..WIRE_RAM_HASHES_MAX */
+	const uint8_t *hashes; /* n_pages * WIRE_RAM_HASH_SIZE bytes; decoded: in place in the
+				* frame */
+};
+int wire_ram_hash_encode(const struct wire_ram_hash *hash, struct bytes_writer *w) WIRE_CHECKED;
+/* The caller must compare the pages with the number of pages that the guest has. */
+int wire_ram_hash_decode(const struct wire_frame *frame, struct wire_ram_hash *ret_hash,
+			 struct wire_error *error) WIRE_CHECKED;
+/* Compute the hash of a page (WIRE_PAGE_SIZE bytes): XXH3-128 with this seed. */
+void wire_ram_hash_page(uint64_t seed, const void *page, uint8_t ret_hash[WIRE_RAM_HASH_SIZE]);
+
+/* RAM_CHECKED: what the standby found when it compared the hashes in all RAM_HASH frames of the
+ * header's epoch with its copy. */
+struct wire_ram_checked {
+	uint32_t n_checked; /* pages compared, at least 1 */
+	uint32_t n_differ;  /* how many of them differ */
+	uint32_t page[WIRE_RAM_DIFFER_MAX]; /* indexes of the first of those that differ */
+};
+int wire_ram_checked_encode(const struct wire_ram_checked *checked,
+			    struct bytes_writer *w) WIRE_CHECKED;
+int wire_ram_checked_decode(const struct wire_frame *frame, struct wire_ram_checked *ret_checked,
+			    struct wire_error *error) WIRE_CHECKED;
 
 /* CLOCK: how to set the guest's clocks forward at a promotion. The epoch's device state has the
  * values that the clocks had while the guest was stopped (vmm/clock_rules.h). */

@@ -34,6 +34,7 @@ static const char *const verb_names[WIRE_VERB_LAST + 1] = {
 	[WIRE_VERB_UNPROTECT]	  = "unprotect",
 	[WIRE_VERB_PROMOTE]	  = "promote",
 	[WIRE_VERB_FENCE]	  = "fence",
+	[WIRE_VERB_VERIFY]	  = "verify",
 	[WIRE_VERB_MOVE]	  = "move",
 };
 

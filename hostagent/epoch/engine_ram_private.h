@@ -1,0 +1,90 @@
+/* engine_ram_private.h - the verification of the standby's copy of RAM, and passes that an operator
+ * asks for. engine_private.h includes this file.
+ *
+ * Threads: the engine's, except for asked.n_wanted.
+ */
+#ifndef EPOCH_ENGINE_RAM_PRIVATE_H
+#define EPOCH_ENGINE_RAM_PRIVATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "epoch/encoder.h"
+#include "epoch/ram_batch.h"
+#include "epoch/seal.h"
+#include "wire/msg.h"
+
+struct engine;
+
+/* Where a batch of pages is; see engine_verify_ram.c. */
+enum ram_phase {
+	RAM_IDLE, /* there is no batch */
+	RAM_READ, /* the pages are read and hashed; their hashes belong into the running epoch */
+	RAM_SENT, /* the hashes are in an epoch; the standby has not answered */
+};
+
+struct engine_ram {
+	struct ram_batch batch;
+	enum ram_phase phase;
+	uint32_t page;	    /* the next batch's first page, or the batch's own until it is right */
+	uint64_t epoch;	    /* the epoch of the batch's hashes; valid unless RAM_IDLE */
+	uint64_t answer_ns; /* RAM_SENT: when to give up waiting for the standby's answer */
+	uint64_t next_ns;   /* when the next batch, or the next pass, may begin */
+	/* the pages of the batch to send whole, for they differed: the range of each, and their
+	 * content, which is moved to the start of batch.pages */
+	struct page_range again[WIRE_RAM_DIFFER_MAX];
+	struct wire_ram_checked answer; /* if n_differ > 0: not handled yet */
+	struct wire_ram_checked bad;	/* the last difference; its pages are sent with the next
+					 * batch */
+	bool has_passed;    /* all pages were compared, and were equal in the end */
+	bool has_failed;    /* nothing helped; nothing is verified any more */
+	bool is_differing;  /* pages differed, and no whole pass has ended since */
+	bool was_copied;    /* a FULL epoch was made because of it, and no pass has ended since */
+	uint32_t n_tries;   /* how often pages of this batch differed, one repair after another */
+	uint64_t n_checked; /* pages of this pass that were equal */
+	uint64_t n_differ;  /* pages that differed, of all passes */
+	struct error why;   /* why has_failed; "" */
+	char news[WIRE_STATS_VALUE_MAX + 1]; /* what happened last; "": nothing yet */
+};
+
+/* A pass over RAM and disks that an operator has asked for; see engine_verify_asked.c. */
+struct engine_asked {
+	_Atomic uint64_t n_wanted;     /* any thread: how many passes were asked for */
+	uint64_t n_begun;	       /* the last of them that was begun */
+	bool is_running;
+	uint64_t began_epoch;
+	uint64_t ram_differ, disk_differ; /* n_differ of both when it began */
+};
+
+/* engine_verify_ram.c. Returns 0 or -ENOMEM. */
+int engine_ram_open(struct engine *e) __attribute__((warn_unused_result));
+void engine_ram_close(struct engine_ram *ram);
+/* Handle a difference, or read the next batch, when it is time. Called between two epochs. Reads at
+ * most RAM_BATCH_PAGES pages. */
+void engine_ram_tick(struct engine *e);
+/* Call this before the pages of the epoch that was just sealed are encoded. Finishes the batch's
+ * hashes. If pages of it must be sent again, makes the encoder send them whole, and returns those
+ * that @result does not have. These must be encoded too. */
+struct encoder_cursor engine_ram_sealed(struct engine *e, const struct seal_result *result);
+/* Put the hashes into the epoch, after its pages. Returns 0, or an error after which the epoch is
+ * lost. */
+int engine_ram_encode(struct engine *e) __attribute__((warn_unused_result));
+/* Handle RAM_CHECKED. Returns 0 or -EPROTO. */
+int engine_ram_answer(struct engine *e, const struct wire_frame *frame)
+	__attribute__((warn_unused_result));
+/* Begin a pass now, even if the verification had failed. */
+void engine_ram_begin(struct engine *e);
+/* Has the pass ended, or can there be none? */
+bool engine_ram_is_over(const struct engine *e);
+/* Returns "off", "waiting", "running", "done", "failed" or "not-possible". */
+const char *engine_ram_state(const struct engine *e);
+/* Add figures to @stats. Returns 0 or an error of wire_stats_add(). */
+int engine_ram_stats(const struct engine *e, char *stats) __attribute__((warn_unused_result));
+
+/* engine_verify_asked.c. Begin a pass that was asked for, and publish its end. Called between two
+ * epochs, before the ticks of both verifications. */
+void engine_asked_tick(struct engine *e);
+
+#endif

@@ -1,0 +1,359 @@
+/* Verifies the standby's copy of the guest's memory while the guest runs; see engine_private.h and
+ * docs/epoch-engine.md, "Verification of RAM".
+ *
+ * A page of the copy can be wrong if the tracker missed a write, or the standby lost one. So all
+ * pages of all blocks are compared, in batches of up to RAM_BATCH_PAGES pages, at most one batch in
+ * an epoch. Phases of a batch:
+ *
+ *      RAM_IDLE      no batch
+ *      RAM_READ      the pages are read and hashed between two seals; the next one ends epoch n
+ *      RAM_SENT      the hashes are in a RAM_HASH frame of epoch n; the standby compares them when
+ *                    it has applied epoch n, and answers RAM_CHECKED
+ *
+ * Pages that the guest writes after the read are no exception: the seal has copied them, and their
+ * hashes are made anew from the copy (ram_batch.h). So a pass compares every page.
+ *
+ * If pages differ, the reference of these pages is forgotten, and the next epoch has them whole,
+ * together with the hashes of the same batch: the answer tells whether this has helped. If it has
+ * not after TRIES_MAX times, or if more pages differ than an answer can name, a FULL epoch follows,
+ * once, and then a new pass. If pages still cannot be put right, the verification fails: it ends,
+ * and says so until an operator begins a pass. */
+#include "epoch/engine_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define ANSWER_NS (10 * CLOCK_NS_PER_S) /* then the batch is read and sent again */
+#define RETRY_NS  CLOCK_NS_PER_S	/* after memory could not be read */
+#define TRIES_MAX 3u			/* repairs in a row that did not put a batch right */
+
+int engine_ram_open(struct engine *e)
+{
+	return e->config.ram_verify_bytes_per_s > 0 ? ram_batch_init(&e->ram.batch) : 0;
+}
+
+void engine_ram_close(struct engine_ram *ram)
+{
+	ram_batch_done(&ram->batch);
+}
+
+static void say_news(struct engine *e, const char *text)
+{
+	snprintf(e->ram.news, sizeof(e->ram.news), "%s", text);
+	e->publish_at_ns = 0; /* tell the gateway at once */
+	e->config.changed(e->config.changed_arg);
+}
+
+/* ---- where the pass is */
+
+static void begin_pass(struct engine_ram *ram)
+{
+	ram->phase = RAM_IDLE;
+	ram->page = 0;
+	ram->n_checked = 0;
+	ram->n_tries = 0;
+	ram->has_passed = false;
+	ram->answer.n_differ = ram->bad.n_differ = 0;
+}
+
+void engine_ram_begin(struct engine *e)
+{
+	begin_pass(&e->ram);
+	e->ram.has_failed = e->ram.was_copied = false;
+	e->ram.next_ns = 0;
+	*e->ram.why.text = '\0';
+}
+
+static void pass_ends(struct engine *e)
+{
+	struct engine_ram *ram = &e->ram;
+	char text[WIRE_STATS_VALUE_MAX + 1];
+
+	ram->has_passed = true;
+	ram->is_differing = ram->was_copied = false;
+	ram->next_ns = clock_mono_ns() + e->config.ram_verify_every_ns;
+	snprintf(text, sizeof(text),
+		 "the standby's copy of RAM is verified: %" PRIu64 " pages are equal",
+		 ram->n_checked);
+	log_info("vm=%s epoch=%" PRIu64 " %s", e->config.vm, e->epochs.next, text);
+	say_news(e, text);
+}
+
+static bool is_possible(const struct engine *e)
+{
+	return e->config.ram_verify_bytes_per_s > 0 &&
+	       !(engine_stream_is_resumed(&e->stream) &&
+		 !(e->stream.features & WIRE_FEATURE_VERIFY));
+}
+
+/* May hashes be sent? Only in epochs that follow each other, while the guest is protected. */
+static bool may_verify(const struct engine *e)
+{
+	return is_possible(e) && !e->ram.has_failed && engine_stream_is_resumed(&e->stream) &&
+	       engine_is_holding(e) && e->epochs.sync == SYNC_KEPT;
+}
+
+/* ---- a difference */
+
+/* Write to @text (@size bytes) which page it is: its block's name, and the offset in the block. */
+static const char *name_page(const struct engine *e, uint32_t page, char *text, size_t size)
+{
+	const struct vmm_info *info = &e->guest.info;
+
+	snprintf(text, size, "page %" PRIu32, page);
+	for (uint32_t i = 0; i < info->n_blocks; i++) {
+		const struct vmm_block *block = &info->blocks[i];
+
+		if (page >= block->first_page && page - block->first_page < block->n_pages)
+			snprintf(text, size, "block %.40s at byte %" PRIu64, block->name,
+				 (uint64_t)(page - block->first_page) * VMM_PAGE_BYTES);
+	}
+	return text;
+}
+
+/* Repairs do not help, or there are too many of them: copy all again, but only once. */
+static void give_up(struct engine *e)
+{
+	struct engine_ram *ram = &e->ram;
+
+	ram->has_failed = ram->was_copied;
+	if (ram->has_failed)
+		return;
+	ram->was_copied = true;
+	engine_lose_sync(e, "pages of the standby's copy differ, and sending them again does not "
+			    "help: all is copied again");
+}
+
+static void found_difference(struct engine *e)
+{
+	struct engine_ram *ram = &e->ram;
+	char text[WIRE_STATS_VALUE_MAX + 1], where[96];
+
+	ram->bad = ram->answer;
+	ram->answer.n_differ = 0;
+	ram->n_differ += ram->bad.n_differ;
+	ram->is_differing = true;
+	for (uint32_t i = 0; i < ram->bad.n_differ && i < WIRE_RAM_DIFFER_MAX; i++)
+		log_limited(LOG_LEVEL_ERROR,
+			    "vm=%s epoch=%" PRIu64 " the standby's copy of RAM differs in page "
+			    "%" PRIu32 ", %s",
+			    e->config.vm, ram->epoch, ram->bad.page[i],
+			    name_page(e, ram->bad.page[i], where, sizeof(where)));
+	if (++ram->n_tries > TRIES_MAX || ram->bad.n_differ > WIRE_RAM_DIFFER_MAX)
+		give_up(e);
+	snprintf(text, sizeof(text),
+		 "%" PRIu32 " pages of the standby's RAM differ, the first: %s%s",
+		 ram->bad.n_differ, name_page(e, ram->bad.page[0], where, sizeof(where)),
+		 ram->has_failed ? "; is its memory sound?" : "");
+	if (ram->has_failed)
+		(void)error_set(&ram->why, 0, "%s", text);
+	say_news(e, text);
+}
+
+/* ---- a batch */
+
+static void read_batch(struct engine *e)
+{
+	struct engine_ram *ram = &e->ram;
+	struct ram_batch *batch = &ram->batch;
+	uint64_t now_ns = clock_mono_ns(), seed;
+	struct page_range range;
+	int r = 0;
+
+	batch->first = ram->page;
+	batch->n = e->guest.info.n_pages - ram->page;
+	if (batch->n > RAM_BATCH_PAGES)
+		batch->n = RAM_BATCH_PAGES;
+	/* A range must not cross blocks. */
+	for (uint32_t i = 0; i < e->guest.info.n_blocks; i++) {
+		const struct vmm_block *block = &e->guest.info.blocks[i];
+
+		if (batch->first - block->first_page < block->n_pages &&
+		    batch->first + batch->n > block->first_page + block->n_pages)
+			batch->n = block->first_page + block->n_pages - batch->first;
+	}
+	range = (struct page_range){batch->first, batch->n};
+	if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+		r = -EAGAIN;
+	if (r == 0)
+		r = guestmem_read(e->capture.mem, &range, 1, batch->pages);
+	if (r < 0) { /* the seal has the same trouble, and says so */
+		ram->next_ns = now_ns + RETRY_NS;
+		return;
+	}
+	ram_batch_read(batch, seed);
+	ram->phase = RAM_READ;
+	ram->epoch = e->epochs.next;
+	ram->next_ns = now_ns + (uint64_t)batch->n * VMM_PAGE_BYTES * CLOCK_NS_PER_S /
+					e->config.ram_verify_bytes_per_s;
+}
+
+void engine_ram_tick(struct engine *e)
+{
+	struct engine_ram *ram = &e->ram;
+	uint64_t now_ns = clock_mono_ns();
+
+	if (ram->answer.n_differ > 0 && e->epochs.sync == SYNC_KEPT)
+		found_difference(e);
+	if (!may_verify(e)) {
+		ram->phase = RAM_IDLE;
+		if (e->epochs.sync != SYNC_KEPT) /* a FULL epoch makes the copy anew */
+			begin_pass(ram);
+		return;
+	}
+	if ((ram->phase == RAM_READ && ram->epoch != e->epochs.next) ||
+	    (ram->phase == RAM_SENT && now_ns > ram->answer_ns))
+		ram->phase = RAM_IDLE; /* the epoch was given up, or the answer is lost */
+	if (ram->phase != RAM_IDLE || now_ns < ram->next_ns)
+		return;
+	if (ram->has_passed && e->config.ram_verify_every_ns == 0)
+		return;
+	if (ram->has_passed)
+		begin_pass(ram);
+	if (ram->page >= e->guest.info.n_pages)
+		pass_ends(e);
+	else
+		read_batch(e);
+}
+
+/* The pages that differed: the encoder must send them whole. Those that the seal has not copied are
+ * encoded from what was read, which is their content at the seal. */
+static uint32_t send_again(struct engine *e)
+{
+	struct engine_ram *ram = &e->ram;
+	struct ram_batch *batch = &ram->batch;
+	uint64_t is_bad[RAM_BATCH_PAGES / 64] = {0};
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < ram->bad.n_differ && i < WIRE_RAM_DIFFER_MAX; i++) {
+		uint32_t k = ram->bad.page[i] - batch->first;
+
+		if (k < batch->n)
+			is_bad[k / 64] |= UINT64_C(1) << k % 64;
+	}
+	for (uint32_t k = 0; k < batch->n; k++) {
+		if (!(is_bad[k / 64] >> k % 64 & 1))
+			continue;
+		encoder_forget(e->epochs.encoder, batch->first + k);
+		if (ram_batch_is_copied(batch, k))
+			continue;
+		memmove(batch->pages + (size_t)n * VMM_PAGE_BYTES,
+			batch->pages + (size_t)k * VMM_PAGE_BYTES, VMM_PAGE_BYTES);
+		ram->again[n++] = (struct page_range){batch->first + k, 1};
+	}
+	ram->bad.n_differ = 0;
+	return n;
+}
+
+/* Are the batch's hashes of the epoch that was sealed last? Not if a FULL epoch came between. */
+static bool is_due(const struct engine *e)
+{
+	return e->ram.phase == RAM_READ && e->ram.epoch + 1 == e->epochs.next &&
+	       e->epochs.sync == SYNC_KEPT;
+}
+
+struct encoder_cursor engine_ram_sealed(struct engine *e, const struct seal_result *result)
+{
+	struct engine_ram *ram = &e->ram;
+	struct encoder_cursor again = {.ranges = ram->again, .pages = ram->batch.pages};
+
+	if (!is_due(e))
+		return again;
+	ram_batch_sealed(&ram->batch, &result->precopied);
+	ram_batch_sealed(&ram->batch, &result->stopped);
+	if (ram->bad.n_differ > 0)
+		again.n_ranges = send_again(e);
+	return again;
+}
+
+int engine_ram_encode(struct engine *e)
+{
+	struct engine_ram *ram = &e->ram;
+	const struct ram_batch *batch = &ram->batch;
+	struct wire_ram_hash hash = {.seed = batch->seed, .first_page = batch->first,
+				     .n_pages = batch->n, .hashes = batch->hash};
+	int r;
+
+	if (!is_due(e))
+		return 0;
+	while ((r = encoder_ram_hash(e->epochs.encoder, &hash)) == -ENOBUFS) {
+		r = engine_stream_wait(e);
+		if (r < 0)
+			return r;
+	}
+	ram->phase = RAM_SENT;
+	ram->answer_ns = clock_mono_ns() + ANSWER_NS;
+	return r;
+}
+
+/* ---- the standby's answer */
+
+int engine_ram_answer(struct engine *e, const struct wire_frame *frame)
+{
+	struct engine_ram *ram = &e->ram;
+	struct wire_ram_checked checked;
+
+	if (wire_ram_checked_decode(frame, &checked, NULL) < 0)
+		return -EPROTO;
+	/* An answer to a batch that was given up is ignored: the batch was, or will be, sent
+	 * again. */
+	if (ram->phase != RAM_SENT || frame->h.epoch != ram->epoch ||
+	    checked.n_checked != ram->batch.n)
+		return 0;
+	ram->phase = RAM_IDLE;
+	ram->answer = checked; /* handled between two epochs: one may be half encoded now */
+	if (checked.n_differ > 0)
+		return 0;
+	ram->n_tries = 0;
+	ram->n_checked += checked.n_checked;
+	ram->page += checked.n_checked;
+	return 0;
+}
+
+/* ---- figures */
+
+const char *engine_ram_state(const struct engine *e)
+{
+	const struct engine_ram *ram = &e->ram;
+
+	if (e->config.ram_verify_bytes_per_s == 0)
+		return "off";
+	if (ram->has_failed)
+		return "failed";
+	if (!is_possible(e))
+		return "not-possible";
+	if (ram->has_passed)
+		return "done";
+	return may_verify(e) ? "running" : "waiting";
+}
+
+bool engine_ram_is_over(const struct engine *e)
+{
+	return !is_possible(e) || e->ram.has_failed || e->ram.has_passed;
+}
+
+int engine_ram_stats(const struct engine *e, char *stats)
+{
+	const struct engine_ram *ram = &e->ram;
+	int r = wire_stats_add(stats, "ram_verify", "%s", engine_ram_state(e));
+
+	if (r == 0)
+		r = engine_add_text(stats, "ram_verify_why", ram->why.text);
+	if (r == 0)
+		r = wire_stats_add(stats, "ram_pages", "%" PRIu32, e->guest.info.n_pages);
+	if (r == 0)
+		r = wire_stats_add(stats, "ram_verified_pages", "%" PRIu64, ram->n_checked);
+	if (r == 0)
+		r = wire_stats_add(stats, "ram_differing_pages", "%" PRIu64, ram->n_differ);
+	if (r == 0) /* pages differed, and no pass has ended since */
+		r = wire_stats_add(stats, "ram_differs", "%d", ram->is_differing);
+	if (r == 0)
+		r = engine_add_text(stats, "ram_verify_news", ram->news);
+	return r;
+}

@@ -1,0 +1,53 @@
+/* ram_batch.h - hashes some consecutive pages of the guest's memory, as they are at the end of an
+ * epoch.
+ *
+ * Why: a hash that the standby can compare must be of a page's content at a seal. While the guest
+ * is stopped there is no time to read pages for this. So they are read before the seal:
+ *
+ *	          read, hash                 seal of epoch n
+ *	guest ───────┬───────────────────────────┬──────────────►
+ *	page A       not written                              the hash is right
+ *	page B              written: the seal has a copy      its hash is made anew, from the copy
+ *
+ * The tracker reports every page that was written between two seals (vmm/track.h). So a page that
+ * the seal did not copy had the same content when it was read. If the tracker missed a write, or
+ * the standby lost one, the hashes differ: this is what the comparison is for. No page of the batch
+ * is left out, however often the guest writes it.
+ *
+ * Where: engine_verify_ram.c. Pure, except that ram_batch_new() allocates. Threads: one at a time.
+ */
+#ifndef EPOCH_RAM_BATCH_H
+#define EPOCH_RAM_BATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "epoch/seal.h"
+#include "wire/limits.h"
+
+#define RAM_BATCH_PAGES 256u /* 1 MiB: reading and hashing them takes some 0.5 ms */
+_Static_assert(RAM_BATCH_PAGES <= WIRE_RAM_HASHES_MAX, "a batch fits a RAM_HASH");
+
+struct ram_batch {
+	uint8_t *pages; /* RAM_BATCH_PAGES pages, as they were read */
+	uint64_t seed;
+	uint32_t first, n; /* the batch has the pages first .. first + n - 1 */
+	uint64_t copied[RAM_BATCH_PAGES / 64]; /* a bit per page: the seal has copied it */
+	uint8_t hash[RAM_BATCH_PAGES * WIRE_RAM_HASH_SIZE];
+};
+
+/* Returns 0 or -ENOMEM. The caller must free the pages with ram_batch_done(). */
+int ram_batch_init(struct ram_batch *batch) __attribute__((warn_unused_result));
+void ram_batch_done(struct ram_batch *batch); /* accepts a zeroed struct */
+
+/* The caller has read pages first .. first + n - 1 into batch->pages. Hash them with @seed. */
+void ram_batch_read(struct ram_batch *batch, uint64_t seed);
+
+/* The seal has copied the pages of @pages. Take the hashes of those that the batch has from the
+ * copies. If a page is there twice, the later copy counts. So pass what was copied before the pause
+ * first, then what was copied in it. */
+void ram_batch_sealed(struct ram_batch *batch, const struct seal_pages *pages);
+
+bool ram_batch_is_copied(const struct ram_batch *batch, uint32_t i); /* the batch's page @i */
+
+#endif
