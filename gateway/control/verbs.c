@@ -172,6 +172,20 @@ static void verb_move(struct control_conn *c, const struct request *r)
 		command(c, r, VM_COMMAND_MOVE, to);
 }
 
+static void verb_verify(struct control_conn *c, const struct request *r)
+{
+	const struct fleet_host *owner = r->vm->host[r->vm->fsm.record.owner];
+
+	if (owner->control && !(owner->control->features & WIRE_FEATURE_VERIFY)) {
+		control_put_error(c, "not-possible",
+				  "the agent of %s is older than this gateway and cannot compare "
+				  "the standby's copy when it is asked; update it",
+				  owner->name);
+		return;
+	}
+	command(c, r, VM_COMMAND_VERIFY, 0);
+}
+
 static void verb_owner(struct control_conn *c, const struct request *r)
 {
 	for (uint8_t h = 0; h < VM_HOSTS; h++) {
@@ -241,6 +255,7 @@ static const struct {
 	{"unprotect", WIRE_PEER_OPERATOR, true, verb_unprotect},
 	{"failover", WIRE_PEER_OPERATOR, true, verb_failover},
 	{"move", WIRE_PEER_OPERATOR, true, verb_move},
+	{"verify", WIRE_PEER_OPERATOR, true, verb_verify},
 	{"owner", WIRE_PEER_OPERATOR, true, verb_owner},
 	{"takeover", WIRE_PEER_OPERATOR, false, verb_takeover},
 };

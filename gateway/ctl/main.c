@@ -85,6 +85,8 @@ static const struct verb verbs[] = {
 	 "promote a protected VM's standby now, from the last committed epoch"},
 	{"move", "move", true, false, true, print_done,
 	 "let the other host run a protected VM; nothing is lost"},
+	{"verify", "verify", true, false, true, print_done,
+	 "compare all of the standby's copy with the guest; waits for the result"},
 	{"owner", "owner", true, true, true, print_done,
 	 "in a conflict: HOST has the right guest; one on the other host is stopped"},
 	{"takeover", "takeover", false, false, false, print_done,
@@ -110,7 +112,7 @@ static void usage(FILE *out)
 		"\n  --json             the gateway's answer as it is, one JSON object a line\n"
 		"  --follow           events: go on until interrupted\n"
 		"  --to HOST          move: the host that is to run it; default: its other host\n"
-		"  --no-wait          protect, unprotect, failover, move, owner: return once it "
+		"  --no-wait          protect, unprotect, failover, move, owner, verify: return once it "
 		"has begun\n"
 		"  --timeout SECONDS  give up waiting after that long\n"
 		"  --config FILE      settings (" CONFIG_DEFAULT ")\n"

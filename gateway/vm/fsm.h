@@ -171,6 +171,7 @@ enum vm_command {
 	VM_COMMAND_PROTECT,
 	VM_COMMAND_UNPROTECT,
 	VM_COMMAND_FAILOVER,
+	VM_COMMAND_VERIFY, /* compares the standby's copy with the guest */
 	VM_COMMAND_OWNER, /* ends a conflict: `host` owns the guest */
 	VM_COMMAND_MOVE,  /* lets `host`, the standby, run the guest, without losing anything */
 };
@@ -497,6 +498,13 @@ struct vm_move {
 	uint64_t protected_ns; /* when it was protected again; 0: not yet */
 };
 
+/* An operator's request to compare the standby's copy; see fsm_verify.c. */
+struct vm_verify {
+	uint64_t op_id;    /* the request that waits for the result; 0: none waits */
+	uint64_t order_id; /* the order VERIFY that the owner has not answered; 0: none */
+	uint64_t term;
+};
+
 /* All state of one VM's ownership. Plain data: a copy can be kept and restored. */
 struct vm_fsm {
 	const struct vm_config *config;
@@ -538,6 +546,7 @@ struct vm_fsm {
 		enum vm_command command;
 		uint64_t started_ns;
 	} op; /* the operator's request that waits for its result */
+	struct vm_verify verify;
 };
 
 /* Initialise @fsm from the journal's @record. For a new VM, pass a record with term 0. @config is

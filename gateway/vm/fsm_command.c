@@ -1,5 +1,5 @@
-/* fsm_command.c - handles operators' commands for a VM: protect, unprotect, failover, move,
- * owner. */
+/* fsm_command.c - handles operators' commands for a VM: protect, unprotect, failover, move, owner.
+ * verify is in fsm_verify.c. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -409,6 +409,9 @@ void vm_on_command(struct vm_step *s)
 		break;
 	case VM_COMMAND_MOVE:
 		on_move(s);
+		break;
+	case VM_COMMAND_VERIFY:
+		vm_on_verify(s);
 		break;
 	case VM_COMMAND_NONE:
 	default:

@@ -158,6 +158,8 @@ void vm_on_order_done(struct vm_step *s)
 {
 	struct vm_order *order = &s->fsm->host[s->in->host].order;
 
+	if (vm_verify_done(s))
+		return;
 	/* Ignore answers to all but the last order on this connection, because nothing waits for
 	 * them. */
 	if (!order->id || order->id != s->in->order_id || order->done)

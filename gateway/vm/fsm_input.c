@@ -49,8 +49,13 @@ void vm_on_control_down(struct vm_step *s)
 	if (!host->up)
 		return;
 	host->up = false;
-	if (s->in->host == s->fsm->record.owner)
+	if (s->in->host == s->fsm->record.owner) {
 		detector_connection(&s->fsm->detector, false, s->now_ns);
+		vm_verify_ended(s, false, "not-connected",
+				"the owner's agent lost its connection before it had compared "
+				"all; it goes on by itself, and `holdfastctl vm show` says how far "
+				"it is");
+	}
 	host->reported = false;
 	memset(&host->order, 0, sizeof(host->order));
 	vm_event(s, "connection", "%s lost its control connection",

@@ -128,6 +128,13 @@ bool vm_is_being_fenced(const struct vm_host *host);
  * paused? */
 bool vm_has_guest(const struct vm_host *host);
 
+/* In fsm_verify.c: handle the command. */
+void vm_on_verify(struct vm_step *s);
+/* The owner has answered an order. If it is the order VERIFY, handle the answer and return true. */
+bool vm_verify_done(struct vm_step *s);
+/* Nothing more comes of the order VERIFY: reply to the operator who waits, if there is one. */
+void vm_verify_ended(struct vm_step *s, bool ok, const char *code, const char *text);
+
 /* In fsm_work.c: note the progress that @host reports. */
 void vm_on_work(struct vm_step *s, struct vm_host *host);
 /* Returns when host @h last made progress with any order, or @since_ns if that is later. */

@@ -44,6 +44,12 @@ struct queued_done {
 	uint64_t term, epoch;
 };
 
+/* An order VERIFY that was begun: its answer follows when the engine's pass has ended. */
+struct pending_verify {
+	uint64_t number; /* the pass (engine_verify_now()); 0: there is no such order */
+	struct queued_order order;
+};
+
 struct vm {
 	struct vm_environment environment;
 	const struct agent_vm_config *config;
@@ -74,6 +80,7 @@ struct vm {
 	uint32_t n_orders;
 	struct queued_done done[VM_ORDERS_MAX];
 	uint32_t n_done;
+	struct pending_verify verify;
 	struct vm_cover cover;
 	char fenced_text[WIRE_TEXT_MAX + 1]; /* text about a guest that must not run here; "": there
 					      * is no such guest */
@@ -108,6 +115,10 @@ int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *r
 /* Take the engine out of @vm: vm_report() no longer uses it, and the caller must end it. Call this
  * on the worker. */
 struct engine *vm_take_engine(struct vm *vm);
+
+/* In vm_report.c: if an order VERIFY waits for its pass, answer that it failed, and why. Call this
+ * with the lock held. */
+void vm_verify_ends(struct vm *vm, const char *why);
 
 /* Must vm_peer_look() be called periodically? Both functions are in vm_peer.c; call them on the
  * worker. */
