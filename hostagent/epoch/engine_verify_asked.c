@@ -62,7 +62,7 @@ static bool say_ram(const struct engine *e, char text[WIRE_TEXT_MAX + 1])
 	else
 		append(text, "%" PRIu64 " pages of RAM are equal", ram->n_checked);
 	if (n_differ > 0 && !ram->has_failed)
-		append(text, ", %" PRIu64 " of them only after they were sent again", n_differ);
+		append(text, ", %" PRIu64 " differed and were sent again", n_differ);
 	return !ram->has_failed && n_differ == 0;
 }
 

@@ -38,9 +38,9 @@ void ram_batch_read(struct ram_batch *batch, uint64_t seed)
 static void take_range(struct ram_batch *batch, struct page_range range, const uint8_t *pages)
 {
 	for (uint32_t k = 0; k < range.n_pages; k++) {
-		uint32_t i = range.first_page + k - batch->first;
+		uint32_t i = range.first_page + k - batch->first; /* huge below the batch */
 
-		if (range.first_page + k < batch->first || i >= batch->n)
+		if (i >= batch->n)
 			continue;
 		hash_page(batch, i, pages + (size_t)k * VMM_PAGE_BYTES);
 		batch->copied[i / 64] |= UINT64_C(1) << i % 64;

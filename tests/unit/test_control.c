@@ -212,6 +212,27 @@ static void test_move(void **state)
 	control->connections = NULL;
 }
 
+/* An agent that does not know the order VERIFY must not get it: it would end the connection. */
+static void test_an_old_agent_cannot_verify(void **state)
+{
+	static const char request[] = "{\"version\":1,\"verb\":\"verify\",\"vm\":\"web1\"}";
+	struct fleet_host *owner = fleet_find_vm(f.fleet, "web1")->host[0];
+	struct fleet_link link = {.features = WIRE_CONTROL_FEATURES & ~WIRE_FEATURE_VERIFY};
+
+	(void)state;
+	control->connections = &conn;
+	owner->control = &link;
+	assert_false(ask_as(WIRE_PEER_VIEWER, request));
+	assert_string_equal(code(), "not-allowed");
+	assert_false(ask_as(WIRE_PEER_OPERATOR, request));
+	assert_string_equal(code(), "not-possible");
+	link.features = WIRE_CONTROL_FEATURES;
+	assert_false(ask_as(WIRE_PEER_OPERATOR, request));
+	assert_string_equal(code(), "not-protected");
+	owner->control = NULL;
+	control->connections = NULL;
+}
+
 static void test_events(void **state)
 {
 	char line[4096], path[256];
@@ -446,6 +467,7 @@ int main(void)
 					   TEST(test_refusals),
 					   TEST(test_commands_are_answered),
 					   TEST(test_move),
+					   TEST(test_an_old_agent_cannot_verify),
 					   TEST(test_events),
 					   TEST(test_a_flood_of_events),
 					   TEST(test_the_last_change_is_told),

@@ -52,10 +52,10 @@ static void test_differs(void **state)
 	uint64_t id = asked();
 
 	(void)state;
-	answer(0, id, WIRE_ORDER_FAILED, "1 of them only after they were sent again");
+	answer(0, id, WIRE_ORDER_FAILED, "1 differed and were sent again");
 	assert_true(lab.replied && !lab.last_reply.ok);
 	assert_string_equal(lab.last_reply.code, "differs");
-	assert_non_null(strstr(lab.last_reply.text, "is not verified: 1 of them"));
+	assert_non_null(strstr(lab.last_reply.text, "is not verified: 1 differed"));
 }
 
 static void test_no_wait(void **state)

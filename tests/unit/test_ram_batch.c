@@ -93,6 +93,7 @@ static void test_written_meanwhile(void **state)
 	assert_true(is(4, 113) && is(5, 114) && ram_batch_is_copied(&batch, 5));
 	assert_true(is(6, 6) && is(8, 8) && !ram_batch_is_copied(&batch, 8));
 	assert_true(is(9, 115) && ram_batch_is_copied(&batch, 9));
+	assert_false(ram_batch_is_copied(&batch, 10)); /* behind the batch */
 }
 
 /* A range may have the whole batch, and more. */

@@ -147,14 +147,13 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* The standby compares, and answers. Returns how many pages differ. */
-static uint32_t answer(void)
+/* The standby compares, and answers for @epoch. Returns how many pages differ. */
+static uint32_t answer_for(uint64_t epoch)
 {
 	struct wire_ram_checked checked = {.n_checked = hash.n_pages};
 	uint8_t ours[WIRE_RAM_HASH_SIZE], payload[512];
 	struct bytes_writer w = {.at = payload, .end = payload + sizeof(payload)};
-	struct wire_frame frame = {.h = {.type = WIRE_RAM_CHECKED,
-					 .epoch = engine->epochs.next - 1},
+	struct wire_frame frame = {.h = {.type = WIRE_RAM_CHECKED, .epoch = epoch},
 				   .payload = payload};
 
 	assert_true(hash.n_pages > 0);
@@ -170,6 +169,11 @@ static uint32_t answer(void)
 	frame.h.payload_size = (uint32_t)(w.at - payload);
 	assert_int_equal(engine_ram_answer(engine, &frame), 0);
 	return checked.n_differ;
+}
+
+static uint32_t answer(void)
+{
+	return answer_for(engine->epochs.next - 1);
 }
 
 /* One turn: the tick, a seal in which the guest has written @range, the answer. */
@@ -335,6 +339,13 @@ static void test_given_up_batches(void **state)
 	page = engine->ram.page;
 	assert_int_equal(answer(), 0);
 	assert_int_equal(engine->ram.page, page);
+	/* an answer to the batch before, which has as many pages */
+	engine_ram_tick(engine);
+	seal((struct page_range){0, 0});
+	standby[1][0] ^= 1;
+	assert_int_equal(answer_for(engine->epochs.next - 2), 1);
+	assert_int_equal(engine->ram.phase, RAM_SENT);
+	assert_int_equal(engine->ram.answer.n_differ, 0);
 }
 
 static void test_other_end_is_older(void **state)
@@ -373,7 +384,7 @@ static void test_asked(void **state)
 	assert_non_null(strstr(ask(&is_equal), ": 302 pages of RAM are equal"));
 	assert_true(is_equal);
 	standby[5][5] ^= 1;
-	assert_non_null(strstr(ask(&is_equal), "1 of them only after they were sent again"));
+	assert_non_null(strstr(ask(&is_equal), "RAM are equal, 1 differed and were sent again"));
 	assert_false(is_equal);
 	/* The next one finds nothing, although one was found before. */
 	(void)ask(&is_equal);
