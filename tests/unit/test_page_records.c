@@ -49,7 +49,9 @@ static void record_bounds(void **state)
 	assert_int_equal(one_record(HEAD(1, 0, 1, 0), 1, 10, "size at payload offset 2"), -EPROTO);
 	assert_int_equal(one_record(HEAD(1, 1, 0, 0), 0, 10, "reserved"), -EPROTO);
 	assert_int_equal(one_record(HEAD(0, 0, 0, 0), 0, 10, "class"), -EPROTO);
-	assert_int_equal(one_record(HEAD(6, 0, 0, 0), 0, 10, "class"), -EPROTO);
+	assert_int_equal(one_record(HEAD(7, 0, 0, 0), 0, 10, "class"), -EPROTO);
+	assert_int_equal(one_record(HEAD(6, 0, 0, 0), 0, 10, ""), 1); /* KEEP has no data */
+	assert_int_equal(one_record(HEAD(6, 0, 1, 0), 1, 10, "size"), -EPROTO);
 	/* DUP: the data after the header is 0, so its source is page 0. */
 	assert_int_equal(one_record(HEAD(5, 0, 4, 1), 4, 10, NULL), 1);
 	assert_int_equal(

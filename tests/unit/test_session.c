@@ -406,8 +406,7 @@ static void test_relay_of_checked_disks(void **state)
 	assert_int_equal(frame.h.epoch, 1);
 	assert_int_equal(wire_disk_checked_decode(&frame, &checked, NULL), 0);
 	assert_true(checked.n_checked == 2 && checked.n_differ == 1 && checked.offset[0] == 65536);
-	/* The same of pages, unless the primary does not know them. */
-	ram.term = 5;
+	ram.term = 5; /* the same of pages, unless the primary does not know them */
 	agent_send(&standby, &ram, pages, sizeof(pages));
 	pump();
 	assert_true(agent_take(&primary, WIRE_RAM_CHECKED, &frame));
