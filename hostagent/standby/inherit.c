@@ -50,13 +50,16 @@ static int check_memory(uint64_t ram_bytes, struct error *ret_error)
 	return 0;
 }
 
-/* One VM after the other: each sees what the one before has taken. */
+/* One VM at a time: each must see what the one before has taken. Do not wait for another VM: the
+ * gateway would take this for a step that makes no progress. */
 static int reserve(struct ramfile *rf, uint64_t ram_bytes, struct error *ret_error)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	int r;
 
-	pthread_mutex_lock(&lock);
+	if (pthread_mutex_trylock(&lock) != 0)
+		return error_set(ret_error, -EBUSY,
+				 "the memory of another VM is being copied on this host");
 	r = check_memory(ram_bytes, ret_error);
 	if (r == 0) {
 		r = ramfile_reserve(rf, ram_bytes);

@@ -19,6 +19,7 @@
  * @rf, which has no copy. Both need memory for a moment, so the host must have that much to spare.
  * Takes about 0.3 s per GiB, and reports its progress. Returns 0;
  * -ENOMEM: the host has not enough memory to spare;
+ * -EBUSY: this is being done for another VM;
  * -ESTALE: @monitor is not that QEMU's;
  * errors of qmp_open(), vmm_inspect(), guestmem_open(), ramfile_reserve(), ramfile_layout(),
  * guestmem_read().
