@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "mint_certs.h"
 #include "qemu_process.h"
 #include "vm/vm_private.h"
 
@@ -25,6 +26,7 @@ static struct agent_vm_config config;
 static struct vm *vm;
 static sem_t changed;
 static pid_t pid;
+static struct wire_tls_context *tls, *gateway_tls;
 
 static void wake(void *arg)
 {
@@ -34,7 +36,7 @@ static void wake(void *arg)
 
 static void open_agent(void)
 {
-	const struct vm_environment environment = {.config = &agent, .wake = wake};
+	const struct vm_environment environment = {.config = &agent, .wake = wake, .tls = tls};
 
 	assert_int_equal(vm_open(&environment, &config, &vm), 0);
 }
@@ -50,6 +52,21 @@ static void boot(enum vm_role role)
 {
 	assert_int_equal(vm_role_store(NULL, role_dir, "web1", role, 5), 0);
 	open_agent();
+}
+
+static int set_up_certs(void **state)
+{
+	(void)state;
+	mint_two(&tls, &gateway_tls);
+	return 0;
+}
+
+static int tear_down_certs(void **state)
+{
+	(void)state;
+	wire_tls_context_free(tls);
+	wire_tls_context_free(gateway_tls);
+	return 0;
 }
 
 static int setup(void **state)
@@ -221,5 +238,5 @@ int main(void)
 
 	/* The process that plays QEMU greets a client that has gone: the look for a listener. */
 	(void)signal(SIGPIPE, SIG_IGN);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, set_up_certs, tear_down_certs);
 }
