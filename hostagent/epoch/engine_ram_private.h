@@ -44,6 +44,7 @@ struct engine_ram {
 	bool was_copied;    /* a FULL epoch was made because of it, and no pass has ended since */
 	uint32_t n_tries;   /* how often pages of this batch differed, one repair after another */
 	uint64_t n_checked; /* pages of this pass that were equal */
+	uint64_t n_skipped; /* pages of this pass that could not be read */
 	uint64_t n_differ;  /* pages that differed, of all passes */
 	struct error why;   /* why has_failed; "" */
 	char news[WIRE_STATS_VALUE_MAX + 1]; /* what happened last; "": nothing yet */

@@ -63,7 +63,10 @@ static bool say_ram(const struct engine *e, char text[WIRE_TEXT_MAX + 1])
 		append(text, "%" PRIu64 " pages of RAM are equal", ram->n_checked);
 	if (n_differ > 0 && !ram->has_failed)
 		append(text, ", %" PRIu64 " differed and were sent again", n_differ);
-	return !ram->has_failed && n_differ == 0;
+	if (ram->n_skipped > 0)
+		append(text, ", %" PRIu64 " could not be read and are not compared",
+		       ram->n_skipped);
+	return !ram->has_failed && n_differ == 0 && ram->n_skipped == 0;
 }
 
 /* Append what was found about the disks. Returns true unless something differed. */

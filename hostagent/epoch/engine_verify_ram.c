@@ -56,7 +56,7 @@ static void begin_pass(struct engine_ram *ram)
 {
 	ram->phase = RAM_IDLE;
 	ram->page = 0;
-	ram->n_checked = 0;
+	ram->n_checked = ram->n_skipped = 0;
 	ram->n_tries = 0;
 	ram->has_passed = false;
 	ram->answer.n_differ = ram->bad.n_differ = 0;
@@ -76,11 +76,18 @@ static void pass_ends(struct engine *e)
 	char text[WIRE_STATS_VALUE_MAX + 1];
 
 	ram->has_passed = true;
-	ram->is_differing = ram->was_copied = false;
+	ram->was_copied = false;
+	if (ram->n_skipped == 0)
+		ram->is_differing = false;
 	ram->next_ns = clock_mono_ns() + e->config.ram_verify_every_ns;
 	snprintf(text, sizeof(text),
 		 "the standby's copy of RAM is verified: %" PRIu64 " pages are equal",
 		 ram->n_checked);
+	if (ram->n_skipped > 0)
+		snprintf(text, sizeof(text),
+			 "%" PRIu64 " pages of the standby's copy of RAM are equal, %" PRIu64
+			 " could not be read here and are not compared",
+			 ram->n_checked, ram->n_skipped);
 	log_info("vm=%s epoch=%" PRIu64 " %s", e->config.vm, e->epochs.next, text);
 	say_news(e, text);
 }
@@ -158,6 +165,23 @@ static void found_difference(struct engine *e)
 
 /* ---- a batch */
 
+/* The batch cannot be read: leave its pages out of this pass. */
+static void skip_batch(struct engine *e)
+{
+	struct engine_ram *ram = &e->ram;
+	char where[96];
+
+	log_limited(LOG_LEVEL_WARN,
+		    "vm=%s epoch=%" PRIu64 " %" PRIu32 " pages of RAM cannot be read, and are not "
+		    "compared, from %s on; is there no huge page for them?",
+		    e->config.vm, e->epochs.next, ram->batch.n,
+		    name_page(e, ram->batch.first, where, sizeof(where)));
+	ram->n_skipped += ram->batch.n;
+	ram->page += ram->batch.n;
+	ram->n_tries = 0;
+	ram->bad.n_differ = 0;
+}
+
 static void read_batch(struct engine *e)
 {
 	struct engine_ram *ram = &e->ram;
@@ -182,7 +206,11 @@ static void read_batch(struct engine *e)
 	if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
 		r = -EAGAIN;
 	if (r == 0)
-		r = guestmem_read(e->capture.mem, &range, 1, batch->pages);
+		r = guestmem_read_through(e->capture.mem, &range, 1, batch->pages);
+	if (r == -EFAULT) { /* QEMU itself could not read all of it now */
+		skip_batch(e);
+		return;
+	}
 	if (r < 0) { /* the seal has the same trouble, and says so */
 		ram->next_ns = now_ns + RETRY_NS;
 		return;
@@ -349,6 +377,8 @@ int engine_ram_stats(const struct engine *e, char *stats)
 		r = wire_stats_add(stats, "ram_pages", "%" PRIu32, e->guest.info.n_pages);
 	if (r == 0)
 		r = wire_stats_add(stats, "ram_verified_pages", "%" PRIu64, ram->n_checked);
+	if (r == 0)
+		r = wire_stats_add(stats, "ram_skipped_pages", "%" PRIu64, ram->n_skipped);
 	if (r == 0)
 		r = wire_stats_add(stats, "ram_differing_pages", "%" PRIu64, ram->n_differ);
 	if (r == 0) /* pages differed, and no pass has ended since */

@@ -271,14 +271,13 @@ static int add(struct batch *b, uint64_t address, size_t size)
 	return 0;
 }
 
-/* Read or write the pages of @ranges, as @is_read says. A read copies mapped blocks from our
- * mapping. A write always uses process_vm_writev(). */
+/* Transfer the pages of @ranges. If @may_map, copy the pages of mapped blocks from our mapping; else
+ * use @transfer for all of them. */
 static int transfer_ranges(const struct guestmem *m, const struct page_range *ranges,
-			   uint32_t n_ranges, uint8_t *pages, bool is_read)
+			   uint32_t n_ranges, uint8_t *pages, transfer_fn transfer, bool may_map)
 {
-	struct batch b = {.mem = m, .transfer = is_read ? process_vm_readv : process_vm_writev};
+	struct batch b = {.mem = m, .transfer = transfer, .at = pages};
 
-	b.at = pages;
 	for (uint32_t i = 0; i < n_ranges; i++) {
 		int index = find_block(m, &ranges[i]), r;
 		size_t size = (size_t)ranges[i].n_pages * VMM_PAGE_BYTES;
@@ -288,7 +287,7 @@ static int transfer_ranges(const struct guestmem *m, const struct page_range *ra
 			return index;
 		offset = (uint64_t)(ranges[i].first_page - m->blocks[index].first_page) *
 			 VMM_PAGE_BYTES;
-		if (is_read && m->mapped[index]) {
+		if (may_map && m->mapped[index]) {
 			r = flush(&b);
 			memcpy(b.at, m->mapped[index] + offset, size);
 			b.at += size;
@@ -304,12 +303,19 @@ static int transfer_ranges(const struct guestmem *m, const struct page_range *ra
 int guestmem_read(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
 		  uint8_t *ret_pages)
 {
-	return transfer_ranges(m, ranges, n_ranges, ret_pages, true);
+	return transfer_ranges(m, ranges, n_ranges, ret_pages, process_vm_readv, true);
+}
+
+int guestmem_read_through(const struct guestmem *m, const struct page_range *ranges,
+			  uint32_t n_ranges, uint8_t *ret_pages)
+{
+	return transfer_ranges(m, ranges, n_ranges, ret_pages, process_vm_readv, false);
 }
 
 int guestmem_write(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
 		   const uint8_t *pages)
 {
 	/* The cast is safe: process_vm_writev takes a non-const iovec, but only reads @pages. */
-	return transfer_ranges(m, ranges, n_ranges, (uint8_t *)(uintptr_t)pages, false);
+	return transfer_ranges(m, ranges, n_ranges, (uint8_t *)(uintptr_t)pages, process_vm_writev,
+			       false);
 }
