@@ -504,6 +504,7 @@ int engine_full_epoch(struct engine *e)
 	engine_set_sync(e, r < 0 ? SYNC_LOST : SYNC_KEPT, "");
 	if (r < 0)
 		return r;
+	engine_ram_copied(e);
 	protect_init(&e->epochs.protect, track_fault_ns(e->capture.track));
 	e->figures.last_resumed_ns = 0; /* do not count the time since the last seal as
 					 * an interval */

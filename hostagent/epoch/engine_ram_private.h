@@ -75,6 +75,8 @@ int engine_ram_encode(struct engine *e) __attribute__((warn_unused_result));
 /* Handle RAM_CHECKED. Returns 0 or -EPROTO. */
 int engine_ram_answer(struct engine *e, const struct wire_frame *frame)
 	__attribute__((warn_unused_result));
+/* A FULL epoch has made the copy anew: begin a pass now, unless the verification has failed. */
+void engine_ram_copied(struct engine *e);
 /* Begin a pass now, even if the verification had failed. */
 void engine_ram_begin(struct engine *e);
 /* Has the pass ended, or can there be none? */

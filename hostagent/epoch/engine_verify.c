@@ -65,6 +65,7 @@ static void begin_pass(struct engine_verify *v)
 	*v->why.text = '\0';
 	v->n_left_out = 0;
 	v->bad.n_differ = v->bad_at = 0;
+	v->next_ns = 0;
 }
 
 static void next_disk(struct engine_verify *v)
@@ -401,7 +402,6 @@ void engine_verify_begin(struct engine *e)
 	begin_pass(v);
 	v->has_failed = v->must_copy = v->was_copied = false;
 	v->answer.n_differ = v->n_tries = 0;
-	v->next_ns = 0;
 }
 
 bool engine_verify_is_over(const struct engine *e)

@@ -60,13 +60,18 @@ static void begin_pass(struct engine_ram *ram)
 	ram->n_tries = 0;
 	ram->has_passed = false;
 	ram->answer.n_differ = ram->bad.n_differ = 0;
+	ram->next_ns = 0;
+}
+
+void engine_ram_copied(struct engine *e)
+{
+	begin_pass(&e->ram);
 }
 
 void engine_ram_begin(struct engine *e)
 {
 	begin_pass(&e->ram);
 	e->ram.has_failed = e->ram.was_copied = false;
-	e->ram.next_ns = 0;
 	*e->ram.why.text = '\0';
 }
 
@@ -231,7 +236,7 @@ void engine_ram_tick(struct engine *e)
 		found_difference(e);
 	if (!may_verify(e)) {
 		ram->phase = RAM_IDLE;
-		if (e->epochs.sync != SYNC_KEPT) /* a FULL epoch makes the copy anew */
+		if (e->epochs.sync != SYNC_KEPT) /* what was compared counts no more */
 			begin_pass(ram);
 		return;
 	}

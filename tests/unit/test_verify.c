@@ -93,12 +93,25 @@ static void test_copies_do_not_help(void **state)
 	assert_true(engine.verify.has_failed);
 }
 
+/* A copy is followed by a pass at once, however long after the last one the next was to begin. */
+static void test_after_a_copy(void **state)
+{
+	(void)state;
+	engine.verify.has_passed = true;
+	engine.verify.next_ns = UINT64_MAX;
+	engine.disks.condition = DISKS_APART;
+	engine_verify_tick(&engine);
+	assert_false(engine.verify.has_passed);
+	assert_int_equal(engine.verify.next_ns, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_gives_up, setup),
 		cmocka_unit_test_setup(test_each_is_repaired, setup),
 		cmocka_unit_test_setup(test_copies_do_not_help, setup),
+		cmocka_unit_test_setup(test_after_a_copy, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

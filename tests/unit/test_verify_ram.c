@@ -382,6 +382,27 @@ static void test_not_readable(void **state)
 	assert_true(is_equal);
 }
 
+/* A FULL epoch that begins and ends within one turn is followed by a pass at once. What was said of
+ * differences stays. */
+static void test_after_a_full_epoch(void **state)
+{
+	(void)state;
+	engine->config.ram_verify_every_ns = UINT64_C(1) << 60;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(turn(), 0);
+	engine_ram_tick(engine);
+	assert_string_equal(engine_ram_state(engine), "done");
+	engine->ram.was_copied = engine->ram.is_differing = true;
+	engine_ram_copied(engine);
+	assert_string_equal(engine_ram_state(engine), "running");
+	assert_int_equal(turn(), 0);
+	assert_int_equal(hash.first_page, 0);
+	assert_true(engine->ram.was_copied && engine->ram.is_differing);
+	engine->ram.has_failed = true;
+	engine_ram_copied(engine);
+	assert_string_equal(engine_ram_state(engine), "failed");
+}
+
 static void test_other_end_is_older(void **state)
 {
 	(void)state;
@@ -423,6 +444,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_given_up_batches, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_readable, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_after_a_full_epoch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_end_is_older, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_asked, setup, teardown),
 	};
