@@ -34,7 +34,7 @@ struct engine_ram {
 	uint64_t next_ns;   /* when the next batch, or the next pass, may begin */
 	/* the pages of the batch to send whole, for they differed: the range of each, and their
 	 * content, which is moved to the start of batch.pages */
-	struct page_range again[WIRE_RAM_DIFFER_MAX];
+	struct page_range again[RAM_BATCH_PAGES];
 	struct wire_ram_checked answer; /* if n_differ > 0: not handled yet */
 	struct wire_ram_checked bad;	/* the last difference; its pages are sent with the next
 					 * batch */

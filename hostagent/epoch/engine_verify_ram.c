@@ -15,9 +15,10 @@
  *
  * If pages differ, the reference of these pages is forgotten, and the next epoch has them whole,
  * together with the hashes of the same batch: the answer tells whether this has helped. If it has
- * not after TRIES_MAX times, or if more pages differ than an answer can name, a FULL epoch follows,
- * once, and then a new pass. If pages still cannot be put right, the verification fails: it ends,
- * and says so until an operator begins a pass. */
+ * not after TRIES_MAX times, a FULL epoch follows, once, and then a new pass. If pages still cannot
+ * be put right, the verification fails: the pages are sent once more, then it ends, and says so
+ * until an operator begins a pass. If more pages differ than an answer can name, all pages of the
+ * batch count as different. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -104,11 +105,13 @@ static bool is_possible(const struct engine *e)
 		 !(e->stream.features & WIRE_FEATURE_VERIFY));
 }
 
-/* May hashes be sent? Only in epochs that follow each other, while the guest is protected. */
+/* May hashes be sent? Only in epochs that follow each other, while the guest is protected. After a
+ * failure, only with the pages that were found last. */
 static bool may_verify(const struct engine *e)
 {
-	return is_possible(e) && !e->ram.has_failed && engine_stream_is_resumed(&e->stream) &&
-	       engine_is_holding(e) && e->epochs.sync == SYNC_KEPT;
+	return is_possible(e) && (!e->ram.has_failed || e->ram.bad.n_differ > 0) &&
+	       engine_stream_is_resumed(&e->stream) && engine_is_holding(e) &&
+	       e->epochs.sync == SYNC_KEPT;
 }
 
 /* ---- a difference */
@@ -129,7 +132,7 @@ static const char *name_page(const struct engine *e, uint32_t page, char *text, 
 	return text;
 }
 
-/* Repairs do not help, or there are too many of them: copy all again, but only once. */
+/* Repairs do not help: copy all again, but only once. */
 static void give_up(struct engine *e)
 {
 	struct engine_ram *ram = &e->ram;
@@ -157,7 +160,7 @@ static void found_difference(struct engine *e)
 			    "%" PRIu32 ", %s",
 			    e->config.vm, ram->epoch, ram->bad.page[i],
 			    name_page(e, ram->bad.page[i], where, sizeof(where)));
-	if (++ram->n_tries > TRIES_MAX || ram->bad.n_differ > WIRE_RAM_DIFFER_MAX)
+	if (++ram->n_tries > TRIES_MAX)
 		give_up(e);
 	snprintf(text, sizeof(text),
 		 "%" PRIu32 " pages of the standby's RAM differ, the first: %s%s",
@@ -232,6 +235,8 @@ void engine_ram_tick(struct engine *e)
 	struct engine_ram *ram = &e->ram;
 	uint64_t now_ns = clock_mono_ns();
 
+	if (ram->has_failed) /* this answer is to the pages that were sent once more */
+		ram->answer.n_differ = 0;
 	if (ram->answer.n_differ > 0 && e->epochs.sync == SYNC_KEPT)
 		found_difference(e);
 	if (!may_verify(e)) {
@@ -264,6 +269,8 @@ static uint32_t send_again(struct engine *e)
 	uint64_t is_bad[RAM_BATCH_PAGES / 64] = {0};
 	uint32_t n = 0;
 
+	if (ram->bad.n_differ > WIRE_RAM_DIFFER_MAX) /* the answer does not name all of them */
+		memset(is_bad, 0xff, sizeof(is_bad));
 	for (uint32_t i = 0; i < ram->bad.n_differ && i < WIRE_RAM_DIFFER_MAX; i++) {
 		uint32_t k = ram->bad.page[i] - batch->first;
 

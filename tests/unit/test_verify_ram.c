@@ -303,6 +303,18 @@ static void test_gives_up(void **state)
 	assert_string_equal(engine_ram_state(engine), "failed");
 	assert_true(strstr(engine->ram.why.text, "is its memory sound?") != NULL);
 	assert_int_equal(engine->epochs.sync, SYNC_KEPT);
+	/* The page is sent once more, whatever the answer, and then nothing is compared any more. */
+	seal((struct page_range){0, 0});
+	assert_int_equal(n_sent_pages, 1);
+	assert_memory_equal(standby[3], guest + 3 * VMM_PAGE_BYTES, VMM_PAGE_BYTES);
+	standby[3][0] ^= 1;
+	assert_int_equal(answer(), 1);
+	for (int i = 0; i < 2; i++) {
+		engine_ram_tick(engine);
+		seal((struct page_range){0, 0});
+		assert_int_equal(hash.n_pages + n_sent_pages, 0);
+	}
+	assert_string_equal(engine_ram_state(engine), "failed");
 	/* An operator may ask for another pass. */
 	engine_ram_begin(engine);
 	assert_string_equal(engine_ram_state(engine), "running");
@@ -310,15 +322,19 @@ static void test_gives_up(void **state)
 	assert_int_equal(turn(), 0);
 }
 
-/* More pages differ than an answer names. */
+/* More pages differ than an answer names: the whole batch is sent again, in an ordinary epoch. The
+ * seal has copied some of its pages. */
 static void test_too_many(void **state)
 {
 	(void)state;
-	for (uint32_t i = 0; i <= WIRE_RAM_DIFFER_MAX; i++)
+	for (uint32_t i = 0; i < RAM_BATCH_PAGES; i++)
 		standby[i][1] ^= 1;
-	assert_int_equal(turn(), WIRE_RAM_DIFFER_MAX + 1);
-	engine_ram_tick(engine);
-	assert_int_equal(engine->epochs.sync, SYNC_LOST);
+	assert_int_equal(turn(), RAM_BATCH_PAGES);
+	assert_int_equal(turn_with((struct page_range){200, 20}), 0);
+	assert_int_equal(engine->epochs.sync, SYNC_KEPT);
+	assert_int_equal(n_sent_pages, RAM_BATCH_PAGES);
+	assert_memory_equal(standby, guest, sizeof(standby));
+	assert_int_equal(engine->ram.page, RAM_BATCH_PAGES);
 }
 
 /* What was read before a FULL epoch is not compared after it, and late answers are ignored. */
