@@ -84,6 +84,9 @@ void vm_on_verify(struct vm_step *s)
 
 bool vm_verify_done(struct vm_step *s)
 {
+	static const char *const codes[] = {[WIRE_ORDER_OK] = "done",
+					    [WIRE_ORDER_FAILED] = "differs",
+					    [WIRE_ORDER_REFUSED] = "not-possible"};
 	struct vm_fsm *fsm = s->fsm;
 	bool ok = s->in->status == WIRE_ORDER_OK;
 	char text[VM_TEXT_MAX];
@@ -94,6 +97,6 @@ bool vm_verify_done(struct vm_step *s)
 	(void)snprintf(text, sizeof(text), "%s is %s: %s", fsm->config->name,
 		       ok ? "verified" : "not verified", vm_peer_text(s));
 	vm_event(s, "verify", "%s", text);
-	vm_verify_ended(s, ok, ok ? "done" : "differs", text);
+	vm_verify_ended(s, ok, codes[s->in->status], text);
 	return true;
 }

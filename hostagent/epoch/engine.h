@@ -115,6 +115,14 @@ struct engine_config {
 	void *changed_arg;
 };
 
+/* What a pass that was asked for has found; a larger one is worse. */
+enum engine_found {
+	ENGINE_FOUND_EQUAL,
+	ENGINE_FOUND_TOO_LITTLE, /* nothing differed, but not all of RAM or none of the disks was
+				  * compared */
+	ENGINE_FOUND_DIFFERENT,	 /* something differed, even if it was put right */
+};
+
 struct engine_status {
 	uint8_t state;	 /* enum wire_state: ATTACHING, SYNCING, PROTECTED, FAILED */
 	uint8_t verdict; /* enum wire_verdict */
@@ -140,7 +148,7 @@ struct engine_status {
 	/* the last pass of engine_verify_now() that has ended; number 0: none */
 	struct {
 		uint64_t number;
-		bool is_equal; /* RAM was compared, and nothing differed */
+		enum engine_found found;
 		char text[WIRE_TEXT_MAX + 1];
 	} verified;
 	char stats[WIRE_STATS_MAX + 1]; /* figures, as lines "key=value\n" */

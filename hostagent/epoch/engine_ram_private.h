@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "epoch/encoder.h"
+#include "epoch/engine.h"
 #include "epoch/ram_batch.h"
 #include "epoch/seal.h"
 #include "wire/msg.h"
@@ -50,6 +51,13 @@ struct engine_ram {
 	char news[WIRE_STATS_VALUE_MAX + 1]; /* what happened last; "": nothing yet */
 };
 
+/* What a pass that an operator has asked for has found in RAM, or in the disks. */
+struct engine_part {
+	bool is_over; /* the other members are valid, and stay as they are */
+	enum engine_found found;
+	char text[WIRE_TEXT_MAX + 1];
+};
+
 /* A pass over RAM and disks that an operator has asked for; see engine_verify_asked.c. */
 struct engine_asked {
 	_Atomic uint64_t n_wanted;     /* any thread: how many passes were asked for */
@@ -57,6 +65,7 @@ struct engine_asked {
 	bool is_running;
 	uint64_t began_epoch;
 	uint64_t ram_differ, disk_differ; /* n_differ of both when it began */
+	struct engine_part ram, disks;
 };
 
 /* engine_verify_ram.c. Returns 0 or -ENOMEM. */

@@ -1,5 +1,5 @@
 /* Compares all of the standby's copy because an operator has asked for it: begins a pass over RAM
- * and one over the disks, waits for the end of both, and says what was found. */
+ * and one over the disks, waits until each has ended once, and says what was found. */
 #include "epoch/engine_private.h"
 
 #include <inttypes.h>
@@ -25,6 +25,7 @@ static void begin(struct engine *e, uint64_t wanted)
 	engine_verify_begin(e);
 	a->ram_differ = e->ram.n_differ;
 	a->disk_differ = e->verify.n_differ;
+	a->ram = a->disks = (struct engine_part){.found = ENGINE_FOUND_EQUAL};
 	log_info("vm=%s epoch=%" PRIu64 " an operator asked to compare all of the standby's copy",
 		 e->config.vm, e->epochs.next);
 	e->publish_at_ns = 0;
@@ -42,79 +43,100 @@ static void append(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 	va_end(args);
 }
 
-/* Append what was found about RAM. Returns true if all of it was compared and nothing differed. */
-static bool say_ram(const struct engine *e, char text[WIRE_TEXT_MAX + 1])
+/* Say what was found in RAM. */
+static void say_ram(const struct engine *e, struct engine_part *part)
 {
 	const struct engine_ram *ram = &e->ram;
 	uint64_t n_differ = ram->n_differ - e->asked.ram_differ;
+	bool is_compared = ram->has_failed || ram->has_passed;
 
-	if (e->config.ram_verify_bytes_per_s == 0) {
-		append(text, "RAM is not compared, for ram_verify_bytes_per_s is 0");
-		return false;
-	}
-	if (!ram->has_failed && !ram->has_passed) {
-		append(text, "RAM is not compared, for the gateway or the standby's agent is older "
-			     "than this one");
-		return false;
-	}
-	if (ram->has_failed)
-		append(text, "RAM could not be put right: %s", ram->why.text);
+	if (e->config.ram_verify_bytes_per_s == 0)
+		append(part->text, "RAM is not compared, for ram_verify_bytes_per_s is 0");
+	else if (!is_compared)
+		append(part->text, "RAM is not compared, for the gateway or the standby's agent is "
+				   "older than this one");
+	else if (ram->has_failed)
+		append(part->text, "RAM could not be put right: %s", ram->why.text);
 	else
-		append(text, "%" PRIu64 " pages of RAM are equal", ram->n_checked);
+		append(part->text, "%" PRIu64 " pages of RAM are equal", ram->n_checked);
 	if (n_differ > 0 && !ram->has_failed)
-		append(text, ", %" PRIu64 " differed and were sent again", n_differ);
+		append(part->text, ", %" PRIu64 " differed and were sent again", n_differ);
 	if (ram->n_skipped > 0)
-		append(text, ", %" PRIu64 " could not be read and are not compared",
+		append(part->text, ", %" PRIu64 " could not be read and are not compared",
 		       ram->n_skipped);
-	return !ram->has_failed && n_differ == 0 && ram->n_skipped == 0;
+	if (ram->has_failed || n_differ > 0)
+		part->found = ENGINE_FOUND_DIFFERENT;
+	else if (!is_compared || ram->n_skipped > 0)
+		part->found = ENGINE_FOUND_TOO_LITTLE;
 }
 
-/* Append what was found about the disks. Returns true unless something differed. */
-static bool say_disks(const struct engine *e, char text[WIRE_TEXT_MAX + 1])
+/* Say what was found in the disks. */
+static void say_disks(const struct engine *e, struct engine_part *part)
 {
 	const struct engine_verify *v = &e->verify;
 	uint64_t n_differ = v->n_differ - e->asked.disk_differ;
+	bool is_compared = v->has_failed || (v->has_passed && v->n_left_out < e->disks.n);
 
 	if (e->disks.n == 0)
-		return true;
-	append(text, "; ");
-	if (v->has_failed) {
-		append(text, "the disks could not be put right: %s", v->why.text);
-		return false;
-	}
-	if (!v->has_passed || v->n_left_out == e->disks.n) {
-		append(text, "the disks are not compared%s%s", *v->why.text ? ": " : "",
+		return;
+	append(part->text, "; ");
+	if (v->has_failed)
+		append(part->text, "the disks could not be put right: %s", v->why.text);
+	else if (!is_compared)
+		append(part->text, "the disks are not compared%s%s", *v->why.text ? ": " : "",
 		       v->why.text);
-		return true;
-	}
-	append(text, "%" PRIu64 " blocks of the disks are equal, %" PRIu64 " were being written",
-	       v->n_checked, v->n_busy);
-	if (v->n_left_out > 0)
-		append(text, ", %" PRIu32 " disks are not compared: %s", v->n_left_out,
+	else
+		append(part->text,
+		       "%" PRIu64 " blocks of the disks are equal, %" PRIu64 " were being written",
+		       v->n_checked, v->n_busy);
+	if (is_compared && !v->has_failed && v->n_left_out > 0)
+		append(part->text, ", %" PRIu32 " disks are not compared: %s", v->n_left_out,
 		       v->why.text);
-	if (n_differ > 0)
-		append(text, ", %" PRIu64 " differed and were sent again", n_differ);
-	return n_differ == 0;
+	if (n_differ > 0 && !v->has_failed)
+		append(part->text, ", %" PRIu64 " differed and were sent again", n_differ);
+	if (v->has_failed || n_differ > 0)
+		part->found = ENGINE_FOUND_DIFFERENT;
+	else if (!is_compared)
+		part->found = ENGINE_FOUND_TOO_LITTLE;
+}
+
+static enum engine_found worse(enum engine_found a, enum engine_found b)
+{
+	return a > b ? a : b;
 }
 
 static void end(struct engine *e)
 {
+	const struct engine_asked *a = &e->asked;
 	char text[WIRE_TEXT_MAX + 1] = "";
-	bool is_equal;
 
 	e->asked.is_running = false;
-	append(text, "epochs %" PRIu64 " to %" PRIu64 ": ", e->asked.began_epoch,
-	       e->epochs.committed);
-	is_equal = say_ram(e, text);
-	is_equal = say_disks(e, text) && is_equal;
+	append(text, "epochs %" PRIu64 " to %" PRIu64 ": %s%s", a->began_epoch,
+	       e->epochs.committed, a->ram.text, a->disks.text);
 	log_info("vm=%s epoch=%" PRIu64 " the pass that an operator asked for has ended: %s",
 		 e->config.vm, e->epochs.next, text);
 	pthread_mutex_lock(&e->status_lock);
-	e->status.verified.number = e->asked.n_begun;
-	e->status.verified.is_equal = is_equal;
+	e->status.verified.number = a->n_begun;
+	e->status.verified.found = worse(a->ram.found, a->disks.found);
 	wire_text_format(e->status.verified.text, "%s", text);
 	pthread_mutex_unlock(&e->status_lock);
 	e->config.changed(e->config.changed_arg);
+}
+
+/* Keep what each part has found when it is over for the first time: the next pass over it can begin
+ * before the other part is over. */
+static void look(struct engine *e)
+{
+	struct engine_asked *a = &e->asked;
+
+	if (!a->ram.is_over && engine_ram_is_over(e)) {
+		a->ram.is_over = true;
+		say_ram(e, &a->ram);
+	}
+	if (!a->disks.is_over && engine_verify_is_over(e)) {
+		a->disks.is_over = true;
+		say_disks(e, &a->disks);
+	}
 }
 
 void engine_asked_tick(struct engine *e)
@@ -123,6 +145,9 @@ void engine_asked_tick(struct engine *e)
 
 	if (wanted != e->asked.n_begun)
 		begin(e, wanted);
-	if (e->asked.is_running && engine_ram_is_over(e) && engine_verify_is_over(e))
+	if (!e->asked.is_running)
+		return;
+	look(e);
+	if (e->asked.ram.is_over && e->asked.disks.is_over)
 		end(e);
 }

@@ -152,14 +152,17 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 }
 
 /* Queue the answer to the order VERIFY that waits. */
-static void answer_verify(struct vm *vm, bool is_equal, const char *text)
+static void answer_verify(struct vm *vm, enum engine_found found, const char *text)
 {
+	static const uint8_t statuses[] = {[ENGINE_FOUND_EQUAL] = WIRE_ORDER_OK,
+					   [ENGINE_FOUND_TOO_LITTLE] = WIRE_ORDER_REFUSED,
+					   [ENGINE_FOUND_DIFFERENT] = WIRE_ORDER_FAILED};
 	const struct queued_order *q = &vm->verify.order;
 	struct queued_done d = {.term = q->term, .epoch = q->epoch};
 
 	vm->verify.number = 0;
 	d.done.order_id = q->order.order_id;
-	d.done.status = is_equal ? WIRE_ORDER_OK : WIRE_ORDER_FAILED;
+	d.done.status = statuses[found];
 	strcpy(d.done.vm, vm->config->name);
 	wire_text_format(d.done.text, "%s", text);
 	if (vm->n_done < VM_ORDERS_MAX)
@@ -169,7 +172,7 @@ static void answer_verify(struct vm *vm, bool is_equal, const char *text)
 void vm_verify_ends(struct vm *vm, const char *why)
 {
 	if (vm->verify.number)
-		answer_verify(vm, false, why);
+		answer_verify(vm, ENGINE_FOUND_TOO_LITTLE, why);
 }
 
 /* If the pass has ended for which an order VERIFY waits, answer the order. */
@@ -181,7 +184,7 @@ static void look_at_verify(struct vm *vm)
 		return;
 	engine_status(vm->engine, &status);
 	if (status.verified.number == vm->verify.number)
-		answer_verify(vm, status.verified.is_equal, status.verified.text);
+		answer_verify(vm, status.verified.found, status.verified.text);
 }
 
 int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_term,

@@ -58,6 +58,18 @@ static void test_differs(void **state)
 	assert_non_null(strstr(lab.last_reply.text, "is not verified: 1 differed"));
 }
 
+/* Nothing differed, but not all could be compared. */
+static void test_not_possible(void **state)
+{
+	uint64_t id = asked();
+
+	(void)state;
+	answer(0, id, WIRE_ORDER_REFUSED, "RAM is not compared");
+	assert_true(lab.replied && !lab.last_reply.ok);
+	assert_string_equal(lab.last_reply.code, "not-possible");
+	assert_non_null(strstr(lab.last_reply.text, "is not verified: RAM is not compared"));
+}
+
 static void test_no_wait(void **state)
 {
 	(void)state;
@@ -121,6 +133,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_equal, protected),
 		cmocka_unit_test_setup(test_differs, protected),
+		cmocka_unit_test_setup(test_not_possible, protected),
 		cmocka_unit_test_setup(test_no_wait, protected),
 		cmocka_unit_test_setup(test_refused, protected),
 		cmocka_unit_test_setup(test_failover_meanwhile, protected),

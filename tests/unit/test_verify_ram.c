@@ -366,7 +366,7 @@ static void test_given_up_batches(void **state)
 }
 
 /* Let a pass that was asked for run to its end. Returns what was published. */
-static const char *ask(bool *ret_is_equal)
+static const char *ask(enum engine_found *ret_found)
 {
 	uint64_t number = engine_verify_now(engine);
 
@@ -378,7 +378,7 @@ static const char *ask(bool *ret_is_equal)
 			(void)answer();
 	}
 	assert_int_equal(engine->status.verified.number, number);
-	*ret_is_equal = engine->status.verified.is_equal;
+	*ret_found = engine->status.verified.found;
 	return engine->status.verified.text;
 }
 
@@ -386,16 +386,16 @@ static const char *ask(bool *ret_is_equal)
 static void test_not_readable(void **state)
 {
 	uint8_t *at = guest + (size_t)RAM_BATCH_PAGES * VMM_PAGE_BYTES;
-	bool is_equal;
+	enum engine_found found;
 
 	(void)state;
 	assert_int_equal(mprotect(at, VMM_PAGE_BYTES, PROT_NONE), 0);
-	assert_non_null(strstr(ask(&is_equal), ": 258 pages of RAM are equal, 44 could not be read"));
+	assert_non_null(strstr(ask(&found), ": 258 pages of RAM are equal, 44 could not be read"));
 	assert_int_equal(mprotect(at, VMM_PAGE_BYTES, PROT_READ | PROT_WRITE), 0);
-	assert_false(is_equal);
+	assert_int_equal(found, ENGINE_FOUND_TOO_LITTLE);
 	assert_int_equal(engine->ram.n_skipped, RAM_PAGES - RAM_BATCH_PAGES);
-	assert_non_null(strstr(ask(&is_equal), ": 302 pages of RAM are equal"));
-	assert_true(is_equal);
+	assert_non_null(strstr(ask(&found), ": 302 pages of RAM are equal"));
+	assert_int_equal(found, ENGINE_FOUND_EQUAL);
 }
 
 /* A FULL epoch that begins and ends within one turn is followed by a pass at once. What was said of
@@ -432,21 +432,60 @@ static void test_other_end_is_older(void **state)
 
 static void test_asked(void **state)
 {
-	bool is_equal;
+	enum engine_found found;
 
 	(void)state;
-	assert_non_null(strstr(ask(&is_equal), ": 302 pages of RAM are equal"));
-	assert_true(is_equal);
+	assert_non_null(strstr(ask(&found), ": 302 pages of RAM are equal"));
+	assert_int_equal(found, ENGINE_FOUND_EQUAL);
 	standby[5][5] ^= 1;
-	assert_non_null(strstr(ask(&is_equal), "RAM are equal, 1 differed and were sent again"));
-	assert_false(is_equal);
+	assert_non_null(strstr(ask(&found), "RAM are equal, 1 differed and were sent again"));
+	assert_int_equal(found, ENGINE_FOUND_DIFFERENT);
 	/* The next one finds nothing, although one was found before. */
-	(void)ask(&is_equal);
-	assert_true(is_equal);
+	(void)ask(&found);
+	assert_int_equal(found, ENGINE_FOUND_EQUAL);
 	engine->stream.features &= ~WIRE_FEATURE_VERIFY;
 	engine_ram_begin(engine);
-	assert_non_null(strstr(ask(&is_equal), "RAM is not compared"));
-	assert_false(is_equal);
+	assert_non_null(strstr(ask(&found), "RAM is not compared"));
+	assert_int_equal(found, ENGINE_FOUND_TOO_LITTLE);
+}
+
+/* RAM and disks are not over at the same moment: what each has found first counts. */
+static void test_asked_ends_part_by_part(void **state)
+{
+	uint64_t number = engine_verify_now(engine);
+
+	(void)state;
+	engine->disks.n = 1;
+	engine->config.disk_verify_bytes_per_s = 1;
+	engine_asked_tick(engine);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(turn(), 0);
+	engine_ram_tick(engine);
+	assert_true(engine->ram.has_passed);
+	engine_asked_tick(engine);
+	assert_int_equal(engine->status.verified.number, 0);
+	engine_ram_copied(engine); /* the next pass over RAM runs when the disks are over */
+	engine->verify.has_passed = true;
+	engine->verify.n_checked = 8;
+	engine_asked_tick(engine);
+	assert_int_equal(engine->status.verified.number, number);
+	assert_int_equal(engine->status.verified.found, ENGINE_FOUND_EQUAL);
+	assert_non_null(strstr(engine->status.verified.text,
+			       "302 pages of RAM are equal; 8 blocks of the disks are equal"));
+}
+
+/* No disk could be compared: that is too little to call the copy verified. */
+static void test_asked_without_disks(void **state)
+{
+	enum engine_found found;
+
+	(void)state;
+	engine->disks.n = 1; /* disk_verify_bytes_per_s is 0 */
+	assert_non_null(strstr(ask(&found), "RAM are equal; the disks are not compared"));
+	assert_int_equal(found, ENGINE_FOUND_TOO_LITTLE);
+	standby[5][5] ^= 1;
+	(void)ask(&found);
+	assert_int_equal(found, ENGINE_FOUND_DIFFERENT);
 }
 
 int main(void)
@@ -463,6 +502,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_after_a_full_epoch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_end_is_older, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_asked, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_asked_ends_part_by_part, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_asked_without_disks, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

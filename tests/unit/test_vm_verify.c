@@ -47,10 +47,10 @@ static int teardown(void **state)
 }
 
 /* The engine publishes the end of pass @number. */
-static void publish(uint64_t number, bool is_equal, const char *text)
+static void publish(uint64_t number, enum engine_found found, const char *text)
 {
 	engine->status.verified.number = number;
-	engine->status.verified.is_equal = is_equal;
+	engine->status.verified.found = found;
 	strcpy(engine->status.verified.text, text);
 }
 
@@ -63,9 +63,9 @@ static void test_answers_once(void **state)
 {
 	(void)state;
 	assert_int_equal(take(), -EAGAIN);
-	publish(2, true, "an earlier pass");
+	publish(2, ENGINE_FOUND_EQUAL, "an earlier pass");
 	assert_int_equal(take(), -EAGAIN);
-	publish(3, true, "all is equal");
+	publish(3, ENGINE_FOUND_EQUAL, "all is equal");
 	assert_int_equal(take(), 0);
 	assert_int_equal(done.order_id, ORDER);
 	assert_int_equal(done.status, WIRE_ORDER_OK);
@@ -78,10 +78,19 @@ static void test_answers_once(void **state)
 static void test_a_difference_is_a_failure(void **state)
 {
 	(void)state;
-	publish(3, false, "1 differed");
+	publish(3, ENGINE_FOUND_DIFFERENT, "1 differed");
 	assert_int_equal(take(), 0);
 	assert_int_equal(done.status, WIRE_ORDER_FAILED);
 	assert_string_equal(done.text, "1 differed");
+}
+
+/* Nothing differed, but not all was compared. */
+static void test_too_little_is_refused(void **state)
+{
+	(void)state;
+	publish(3, ENGINE_FOUND_TOO_LITTLE, "RAM is not compared");
+	assert_int_equal(take(), 0);
+	assert_int_equal(done.status, WIRE_ORDER_REFUSED);
 }
 
 /* The engine ends before its pass does. */
@@ -91,7 +100,7 @@ static void test_no_engine_any_more(void **state)
 	assert_true(vm_take_engine(vm) == engine);
 	assert_int_equal(take(), 0);
 	assert_int_equal(done.order_id, ORDER);
-	assert_int_equal(done.status, WIRE_ORDER_FAILED);
+	assert_int_equal(done.status, WIRE_ORDER_REFUSED);
 	assert_string_equal(done.text, "the protection has ended here");
 	assert_int_equal(take(), -EAGAIN);
 }
@@ -101,6 +110,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_answers_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_difference_is_a_failure, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_too_little_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_engine_any_more, setup, teardown),
 	};
 
