@@ -66,6 +66,7 @@
 
 #define VM_TEXT_MAX    320 /* size of an event's or reply's text, including the NUL */
 #define VM_ACTIONS_MAX 16  /* most actions that one step makes */
+#define VM_VERIFY_WAITERS_MAX 3 /* most requests `verify` that wait for the same result */
 
 enum vm_state {
 	VM_UNPROTECTED = 0,
@@ -500,7 +501,8 @@ struct vm_move {
 
 /* An operator's request to compare the standby's copy; see fsm_verify.c. */
 struct vm_verify {
-	uint64_t op_id;    /* the request that waits for the result; 0: none waits */
+	/* the requests that wait for the result, the newest last; 0: none */
+	uint64_t op_id[VM_VERIFY_WAITERS_MAX];
 	uint64_t order_id; /* the order VERIFY that the owner has not answered; 0: none */
 	uint64_t term;
 };

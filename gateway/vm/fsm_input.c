@@ -53,8 +53,7 @@ void vm_on_control_down(struct vm_step *s)
 		detector_connection(&s->fsm->detector, false, s->now_ns);
 		vm_verify_ended(s, false, "not-connected",
 				"the owner's agent lost its connection before it had compared "
-				"all; it goes on by itself, and `holdfastctl vm show` says how far "
-				"it is");
+				"all: ask again when it is connected");
 	}
 	host->reported = false;
 	memset(&host->order, 0, sizeof(host->order));

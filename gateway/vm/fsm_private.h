@@ -132,7 +132,8 @@ bool vm_has_guest(const struct vm_host *host);
 void vm_on_verify(struct vm_step *s);
 /* The owner has answered an order. If it is the order VERIFY, handle the answer and return true. */
 bool vm_verify_done(struct vm_step *s);
-/* Nothing more comes of the order VERIFY: reply to the operator who waits, if there is one. */
+/* Nothing more comes of the order VERIFY, if one was given: make an event, and reply to those who
+ * wait for it. */
 void vm_verify_ended(struct vm_step *s, bool ok, const char *code, const char *text);
 
 /* In fsm_work.c: note the progress that @host reports. */

@@ -4,9 +4,14 @@
  * so the request has a place of its own beside `op`: while it waits, an operator can still fail
  * over or unprotect. The order is not one that the state requires (rule 6 of fsm.h), so it is not
  * given again. If the owner's connection or the protection ends, the operator gets that answer and
- * can ask again. */
+ * can ask again.
+ *
+ * An order VERIFY would make the agent begin anew. So while one is not answered, another request
+ * only joins those that wait for it. Nobody tells us that a connection of holdfastctl was closed:
+ * if there is no place left, the oldest request is answered and loses its place. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "vm/fsm_private.h"
 
@@ -26,8 +31,10 @@ void vm_verify_ended(struct vm_step *s, bool ok, const char *code, const char *t
 
 	if (!verify->order_id)
 		return;
-	if (verify->op_id)
-		reply(s, verify->op_id, ok, code, text);
+	vm_event(s, "verify", "%s", text);
+	for (size_t i = 0; i < VM_VERIFY_WAITERS_MAX; i++)
+		if (verify->op_id[i])
+			reply(s, verify->op_id[i], ok, code, text);
 	*verify = (struct vm_verify){0};
 }
 
@@ -35,10 +42,8 @@ static void order(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	struct vm_action *a = vm_act(s, VM_ACT_ORDER);
-	char text[VM_TEXT_MAX];
 
 	fsm->verify = (struct vm_verify){
-		.op_id = s->in->no_wait ? 0 : s->in->op_id,
 		.order_id = fsm->next_order_id++,
 		.term = fsm->record.term,
 	};
@@ -46,13 +51,29 @@ static void order(struct vm_step *s)
 	a->verb = WIRE_VERB_VERIFY;
 	a->term = fsm->verify.term;
 	a->order_id = fsm->verify.order_id;
-	if (!s->in->no_wait)
+}
+
+/* Let the request wait for the answer to the order that was given. With --no-wait, only say so. */
+static void join(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	uint64_t *op_id = fsm->verify.op_id;
+	char text[VM_TEXT_MAX];
+
+	if (s->in->no_wait) {
+		(void)snprintf(text, sizeof(text),
+			       "%s: it is being verified in term %" PRIu64 "; `holdfastctl vm show "
+			       "%s` says how far it is, an event what it found",
+			       fsm->config->name, fsm->record.term, fsm->config->name);
+		reply(s, s->in->op_id, true, "accepted", text);
 		return;
-	(void)snprintf(text, sizeof(text),
-		       "%s: begun in term %" PRIu64 "; `holdfastctl vm show %s` says how far it "
-		       "is, an event what it found",
-		       fsm->config->name, fsm->record.term, fsm->config->name);
-	reply(s, s->in->op_id, true, "accepted", text);
+	}
+	if (op_id[0])
+		reply(s, op_id[0], false, "busy",
+		      "too many requests wait for the same result; it goes on, and an event says "
+		      "what it found");
+	memmove(op_id, op_id + 1, (VM_VERIFY_WAITERS_MAX - 1) * sizeof(*op_id));
+	op_id[VM_VERIFY_WAITERS_MAX - 1] = s->in->op_id;
 }
 
 void vm_on_verify(struct vm_step *s)
@@ -66,19 +87,15 @@ void vm_on_verify(struct vm_step *s)
 			       "%s is %s: there is a copy to compare only while it is PROTECTED",
 			       fsm->config->name, vm_state_name(fsm->record.state));
 		reply(s, s->in->op_id, false, "not-protected", text);
-	} else if (fsm->verify.op_id) {
-		(void)snprintf(text, sizeof(text),
-			       "%s is being verified already; `holdfastctl vm show %s` says how "
-			       "far it is",
-			       fsm->config->name, fsm->config->name);
-		reply(s, s->in->op_id, false, "busy", text);
 	} else if (!owner->up || !owner->reported) {
 		(void)snprintf(text, sizeof(text),
 			       "the agent of %s is not connected, or has not reported this VM",
 			       vm_host_name(fsm, fsm->record.owner));
 		reply(s, s->in->op_id, false, "not-connected", text);
 	} else {
-		order(s);
+		if (!fsm->verify.order_id)
+			order(s);
+		join(s);
 	}
 }
 
@@ -96,7 +113,6 @@ bool vm_verify_done(struct vm_step *s)
 		return false;
 	(void)snprintf(text, sizeof(text), "%s is %s: %s", fsm->config->name,
 		       ok ? "verified" : "not verified", vm_peer_text(s));
-	vm_event(s, "verify", "%s", text);
 	vm_verify_ended(s, ok, codes[s->in->status], text);
 	return true;
 }

@@ -74,7 +74,8 @@ struct lab {
 	struct vm_action last_order[2];
 	struct vm_action last_reply;
 	bool replied;
-	char last_event[VM_TEXT_MAX], last_state[VM_TEXT_MAX];
+	unsigned n_replies;
+	char last_event[VM_TEXT_MAX], last_state[VM_TEXT_MAX], last_verify[VM_TEXT_MAX];
 	unsigned n_stream_events;
 };
 
@@ -291,6 +292,7 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 		case VM_ACT_REPLY:
 			lab->last_reply = *a;
 			lab->replied = true;
+			lab->n_replies++;
 			break;
 		case VM_ACT_EVENT:
 			assert_string_not_equal(a->event, "bug");
@@ -298,6 +300,8 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 			lab->n_stream_events += strcmp(a->event, "stream") == 0;
 			if (strcmp(a->event, "state") == 0)
 				strcpy(lab->last_state, a->text);
+			if (strcmp(a->event, "verify") == 0)
+				strcpy(lab->last_verify, a->text);
 			break;
 		}
 	}

@@ -70,27 +70,72 @@ static void test_not_possible(void **state)
 	assert_non_null(strstr(lab.last_reply.text, "is not verified: RAM is not compared"));
 }
 
+/* Feed a request of its own number. */
+static void ask_as(uint64_t op_id, bool no_wait)
+{
+	lab.replied = false;
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .op_id = op_id,
+					       .command = VM_COMMAND_VERIFY, .no_wait = no_wait});
+}
+
 static void test_no_wait(void **state)
 {
 	(void)state;
-	lab.replied = false;
-	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .op_id = 5000,
-					       .command = VM_COMMAND_VERIFY, .no_wait = true});
+	ask_as(5000, true);
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_string_equal(lab.last_reply.code, "accepted");
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_VERIFY);
 	lab.replied = false;
 	answer(0, lab.last_order[0].order_id, WIRE_ORDER_OK, "equal");
 	assert_false(lab.replied);
+	assert_non_null(strstr(lab.last_verify, "is verified: equal"));
+}
+
+/* While an order is not answered, requests give no other one, with or without --no-wait: the agent
+ * would begin anew. All who wait get the result. */
+static void test_joined(void **state)
+{
+	uint64_t id;
+
+	(void)state;
+	ask_as(5000, true);
+	id = lab.last_order[0].order_id;
+	ask_as(5001, false);
+	ask_as(5002, false);
+	assert_false(lab.replied);
+	ask_as(5003, true);
+	assert_true(lab.replied && lab.last_reply.ok);
+	assert_string_equal(lab.last_reply.code, "accepted");
+	assert_int_equal(lab.last_order[0].order_id, id);
+	lab.n_replies = 0;
+	answer(0, id, WIRE_ORDER_OK, "equal");
+	assert_int_equal(lab.n_replies, 2);
+	assert_int_equal(lab.last_reply.op_id, 5002);
+	assert_true(lab.last_reply.ok);
+}
+
+/* Connections that were closed wait for ever, as far as we know: the newest request has a place. */
+static void test_always_a_place(void **state)
+{
+	uint64_t id = asked();
+
+	(void)state;
+	lab.n_replies = 0;
+	for (uint64_t i = 0; i < VM_VERIFY_WAITERS_MAX; i++) {
+		assert_int_equal(lab.n_replies, 0);
+		ask_as(6000 + i, false);
+	}
+	assert_int_equal(lab.n_replies, 1);
+	assert_string_equal(lab.last_reply.code, "busy");
+	assert_true(lab.last_reply.op_id < 6000);
+	answer(0, id, WIRE_ORDER_OK, "equal");
+	assert_int_equal(lab.n_replies, 1 + VM_VERIFY_WAITERS_MAX);
+	assert_int_equal(lab.last_reply.op_id, 6000 + VM_VERIFY_WAITERS_MAX - 1);
 }
 
 static void test_refused(void **state)
 {
 	(void)state;
-	(void)asked();
-	lab_command(&lab, VM_COMMAND_VERIFY);
-	assert_true(lab.replied && !lab.last_reply.ok);
-	assert_string_equal(lab.last_reply.code, "busy");
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	lab_settle(&lab);
 	lab_command(&lab, VM_COMMAND_VERIFY);
@@ -98,10 +143,25 @@ static void test_refused(void **state)
 	assert_string_equal(lab.last_reply.code, "not-protected");
 }
 
+/* An event tells of each end, also if nobody waits. */
+static void test_events(void **state)
+{
+	(void)state;
+	ask_as(5000, true);
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_CONTROL_DOWN, .host = 0});
+	assert_non_null(strstr(lab.last_verify, "lost its connection"));
+	assert_int_equal(lab.fsm.verify.order_id, 0);
+	protected(NULL);
+	ask_as(5001, true);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_non_null(strstr(lab.last_verify, "the protection ended"));
+}
+
 /* An operator can fail over while a verification runs. The verification is then answered. */
 static void test_failover_meanwhile(void **state)
 {
-	uint64_t id = asked(), op_id = lab.fsm.verify.op_id;
+	uint64_t id = asked();
+	uint64_t op_id = lab.fsm.verify.op_id[VM_VERIFY_WAITERS_MAX - 1];
 
 	(void)state;
 	lab_command(&lab, VM_COMMAND_FAILOVER);
@@ -135,6 +195,9 @@ int main(void)
 		cmocka_unit_test_setup(test_differs, protected),
 		cmocka_unit_test_setup(test_not_possible, protected),
 		cmocka_unit_test_setup(test_no_wait, protected),
+		cmocka_unit_test_setup(test_joined, protected),
+		cmocka_unit_test_setup(test_always_a_place, protected),
+		cmocka_unit_test_setup(test_events, protected),
 		cmocka_unit_test_setup(test_refused, protected),
 		cmocka_unit_test_setup(test_failover_meanwhile, protected),
 		cmocka_unit_test_setup(test_owner_disconnects, protected),
