@@ -433,7 +433,8 @@ void ramfile_close(struct ramfile *rf)
 int ramfile_purge(struct ramfile *rf)
 {
 	static const char *const names[] = {"ram", "rom", "device", "geometry", "spare", "room"};
-	struct ramfile_meta meta = {.term = rf->meta.term};
+	/* the vote must stay: the primary counts on it */
+	struct ramfile_meta meta = {.term = rf->meta.term, .vote = rf->meta.vote};
 	struct dirent *entry;
 	DIR *dir;
 	int r;

@@ -143,8 +143,8 @@ int ramfile_store_blob(struct ramfile *rf, uint32_t size) __attribute__((warn_un
 int ramfile_store_meta(struct ramfile *rf, const struct ramfile_meta *meta)
 	__attribute__((warn_unused_result));
 
-/* Remove the copy's files and the stored epochs. `meta` stays and keeps the term, so that an older
- * term is still refused. Returns 0;
+/* Remove the copy's files and the stored epochs. `meta` stays and keeps the term and the vote, so
+ * that an older term is still refused, and the primary can count on the vote. Returns 0;
  * -EBUSY: a guest runs on the copy; nothing was removed;
  * other -errno. */
 int ramfile_purge(struct ramfile *rf) __attribute__((warn_unused_result));

@@ -427,9 +427,11 @@ static void test_purge(void **state)
 	assert_int_equal(ramfile_purge(&x->rf), -EBUSY);
 	assert_true(fixture_copy_is(x, &x->model));
 	meta.phase = RAMFILE_COPY;
+	meta.vote = RAMFILE_VOTE_DIRECT;
 	assert_int_equal(ramfile_store_meta(&x->rf, &meta), 0);
 	assert_int_equal(ramfile_purge(&x->rf), 0);
 	assert_int_equal(x->rf.meta.term, TERM);
+	assert_int_equal(x->rf.meta.vote, RAMFILE_VOTE_DIRECT);
 	assert_int_equal(x->rf.meta.applied_epoch, 0);
 	assert_null(ramfile_page(&x->rf, 0));
 }
