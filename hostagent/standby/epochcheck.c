@@ -172,7 +172,7 @@ static int on_begin(struct epochcheck *c, const struct wire_frame *frame,
 	c->full = full;
 	c->epoch = frame->h.epoch;
 	c->has_device = c->has_clock = c->has_keep = c->has_dup = false;
-	c->n_records = 0;
+	c->n_records = c->n_hashes = 0;
 	marks_reset(&c->marks);
 	return EPOCHCHECK_BEGIN;
 }
@@ -364,6 +364,12 @@ static int on_ram_hash(struct epochcheck *c, const struct wire_frame *frame,
 			      "RAM_HASH of %" PRIu32 " pages from page %" PRIu32
 			      ", the guest has %" PRIu64,
 			      hash.n_pages, hash.first_page, c->n_pages);
+	/* They are compared while the epoch is applied, which delays the next COMMIT. */
+	if (hash.n_pages > WIRE_RAM_HASHES_MAX - c->n_hashes)
+		return refuse(c, e, WIRE_STREAM_ERROR_FORMAT,
+			      "RAM_HASH frames of more than %u pages in one epoch",
+			      (unsigned)WIRE_RAM_HASHES_MAX);
+	c->n_hashes += hash.n_pages;
 	return EPOCHCHECK_INSIDE;
 }
 

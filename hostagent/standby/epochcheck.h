@@ -67,6 +67,7 @@ struct epochcheck {
 	uint64_t epoch;
 	uint32_t n_frames; /* frames so far; also the seq that the next frame must have */
 	uint32_t n_records;
+	uint32_t n_hashes; /* pages in RAM_HASH frames so far */
 	uint64_t payload_bytes;
 	uint64_t frame_bytes;  /* size of the frames so far and of the stored GEOMETRY */
 	uint64_t geometry_bytes; /* size of the GEOMETRY frame */

@@ -71,6 +71,16 @@ static void hash_of_no_page(struct feed *f)
 	feed_end(f);
 }
 
+static void too_many_hashes(struct feed *f)
+{
+	static const uint8_t pages[N_PAGES][WIRE_PAGE_SIZE];
+
+	feed_begin(f, false);
+	for (uint32_t n = 0; n <= WIRE_RAM_HASHES_MAX; n += N_PAGES)
+		feed_ram_hash(f, 0, N_PAGES, pages[0]);
+	feed_end(f);
+}
+
 static void dup_of_itself(struct feed *f)
 {
 	feed_begin(f, false);
@@ -403,6 +413,8 @@ static const struct fixture_lie hostile[] = {
 	{"dup, past the end", dup_past_the_end, WIRE_STREAM_ERROR_FORMAT, "source at"},
 	{"hash of no page", hash_of_no_page, WIRE_STREAM_ERROR_FORMAT,
 	 "RAM_HASH of 2 pages from page 9, the guest has 10"},
+	{"too many hashes", too_many_hashes, WIRE_STREAM_ERROR_FORMAT,
+	 "RAM_HASH frames of more than 1024 pages in one epoch"},
 	{"dup, of itself", dup_of_itself, WIRE_STREAM_ERROR_FORMAT, "the page itself"},
 	{"dup, too long", dup_long, WIRE_STREAM_ERROR_FORMAT, "does not fit its class"},
 	{"dup, of device state", dup_of_device, WIRE_STREAM_ERROR_FORMAT, "guest pages only"},
