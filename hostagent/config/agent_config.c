@@ -185,14 +185,16 @@ static const struct config_key vm_keys[] = {
 		   "how fast the standby's copies of the disks are verified; 0: never"),
 	CONFIG_KEY("vm", "disk_verify_every_ms", MS, VM, disk_verify_every_ns, "0", 0,
 		   UINT64_C(366) * 86400000,
-		   "time from the end of one verification to the next; 0: only after a copy"),
+		   "time from the end of one verification to the next; 0: none but after each "
+		   "copy, and when an operator asks"),
 	CONFIG_KEY("vm", "ram_verify_bytes_per_s", SIZE, VM, ram_verify_bytes_per_s, "8M", 0,
 		   UINT64_C(1) << 40,
 		   "how fast the standby's copy of RAM is verified, at most 1 MiB in an epoch; 0: "
 		   "never"),
 	CONFIG_KEY("vm", "ram_verify_every_ms", MS, VM, ram_verify_every_ns, "3600000", 0,
 		   UINT64_C(366) * 86400000,
-		   "time from the end of one verification to the next; 0: only after a full copy"),
+		   "time from the end of one verification to the next; 0: none but after each full "
+		   "copy, and when an operator asks"),
 	CONFIG_KEY("vm", "disks", LIST, VM, disks, "", 0, 0,
 		   "the guest's writable disks, as NAME:PATH or NAME:qcow2:PATH, with blanks "
 		   "between: each one's name in QEMU, and its image on this host"),

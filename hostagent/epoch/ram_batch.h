@@ -14,7 +14,7 @@
  * the standby lost one, the hashes differ: this is what the comparison is for. No page of the batch
  * is left out, however often the guest writes it.
  *
- * Where: engine_verify_ram.c. Pure, except that ram_batch_new() allocates. Threads: one at a time.
+ * Where: engine_verify_ram.c. Pure, except that ram_batch_init() allocates. Threads: one at a time.
  */
 #ifndef EPOCH_RAM_BATCH_H
 #define EPOCH_RAM_BATCH_H

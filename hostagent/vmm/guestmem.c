@@ -271,8 +271,8 @@ static int add(struct batch *b, uint64_t address, size_t size)
 	return 0;
 }
 
-/* Transfer the pages of @ranges. If @may_map, copy the pages of mapped blocks from our mapping; else
- * use @transfer for all of them. */
+/* Transfer the pages of @ranges. If @may_map, copy the pages of mapped blocks from our mapping;
+ * else use @transfer for all of them. */
 static int transfer_ranges(const struct guestmem *m, const struct page_range *ranges,
 			   uint32_t n_ranges, uint8_t *pages, transfer_fn transfer, bool may_map)
 {
@@ -316,6 +316,6 @@ int guestmem_write(const struct guestmem *m, const struct page_range *ranges, ui
 		   const uint8_t *pages)
 {
 	/* The cast is safe: process_vm_writev takes a non-const iovec, but only reads @pages. */
-	return transfer_ranges(m, ranges, n_ranges, (uint8_t *)(uintptr_t)pages, process_vm_writev,
-			       false);
+	return transfer_ranges(m, ranges, n_ranges, (uint8_t *)(uintptr_t)pages,
+			       process_vm_writev, false);
 }

@@ -47,11 +47,12 @@ int guestmem_read(const struct guestmem *m, const struct page_range *ranges, uin
 
 /* As guestmem_read(), but through QEMU's page table only, never through our mapping. Use this for
  * pages that the guest may have given back (balloon, free page reporting), so that the file has a
- * hole there. To read a hole through our mapping fills it without QEMU's page table: no scan reports
- * that, and if there is no memory for it, which is usual with huge pages, it is a SIGBUS in this
- * process. Here the next scan reports it, and without memory it is -EFAULT. */
+ * hole there. To read a hole through our mapping fills it without QEMU's page table: no scan
+ * reports that, and if there is no memory for it, which is usual with huge pages, it is a SIGBUS in
+ * this process. Here the next scan reports it, and without memory it is -EFAULT. */
 int guestmem_read_through(const struct guestmem *m, const struct page_range *ranges,
-			  uint32_t n_ranges, uint8_t *ret_pages) __attribute__((warn_unused_result));
+			  uint32_t n_ranges, uint8_t *ret_pages)
+	__attribute__((warn_unused_result));
 
 /* Write @pages to the process. This is the reverse of guestmem_read(), with the same layout and the
  * same errors. */

@@ -1,5 +1,5 @@
-/* test_guestmem.c - tests that guestmem_read_through() reads through the process's page table: where
- * a shared file has no memory, it fails, while a read of our own mapping would be a SIGBUS. */
+/* test_guestmem.c - tests that guestmem_read_through() reads through the process's page table.
+ * Where a shared file has no memory, it fails, while a read of our own mapping is a SIGBUS. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

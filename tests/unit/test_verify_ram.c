@@ -303,7 +303,7 @@ static void test_gives_up(void **state)
 	assert_string_equal(engine_ram_state(engine), "failed");
 	assert_true(strstr(engine->ram.why.text, "is its memory sound?") != NULL);
 	assert_int_equal(engine->epochs.sync, SYNC_KEPT);
-	/* The page is sent once more, whatever the answer, and then nothing is compared any more. */
+	/* The page is sent once more, whatever the answer. Then nothing is compared any more. */
 	seal((struct page_range){0, 0});
 	assert_int_equal(n_sent_pages, 1);
 	assert_memory_equal(standby[3], guest + 3 * VMM_PAGE_BYTES, VMM_PAGE_BYTES);
