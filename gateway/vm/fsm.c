@@ -164,7 +164,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	va_start(args, format);
 	(void)vsnprintf(a->text, sizeof(a->text), format, args);
 	va_end(args);
-	vm_move_entered(s, from);
+	vm_move_entered(s);
 }
 
 void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *format, ...)

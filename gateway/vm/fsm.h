@@ -492,6 +492,12 @@ struct vm_move {
 	enum vm_move_state state;
 	uint8_t from;	       /* the host that lets go of the guest */
 	uint64_t epoch;	       /* the guest's last epoch there; valid from PROMOTING on */
+	uint64_t term;	       /* the promotion's term; 0 before PROMOTING */
+	/* true if the new owner's connection broke in PROMOTING: the guest may have served there
+	 * meanwhile, and nobody knows it any more */
+	bool is_unsure;
+	/* true once an event has said that the guest could not be given back */
+	bool is_stuck_told;
 	uint64_t began_ns;
 	uint64_t stopped_ns;   /* when the guest was stopped; 0: its host did not say */
 	uint64_t yielded_ns;   /* when its host had let go of it; valid from PROMOTING on */
@@ -534,9 +540,11 @@ struct vm_fsm {
 	uint64_t next_order_id;
 	/* in UNPROTECTED: true while the owner must still release the guest's output */
 	bool release_due;
-	/* in FAILED: true if an operator wants the guest to return to the previous owner. Before
-	 * that, the other host must stop its standby */
+	/* in FAILED: true if the guest is to return to the previous owner. Before that, the other
+	 * host must stop its standby */
 	bool give_back_due;
+	/* valid if give_back_due. true: an operator wants it; false: a move has failed */
+	bool give_back_is_operators;
 	bool stop_due; /* in UNPROTECTED: true while the other host must still stop its standby */
 	/* true until the other host, which was the owner before, confirms that it is fenced */
 	bool fence_due;

@@ -130,7 +130,7 @@ static void unprotect_failed(struct vm_step *s)
 		begin(s);
 		return;
 	}
-	if (fsm->give_back_due) {
+	if (fsm->give_back_due && fsm->give_back_is_operators) {
 		reply(s, false, "busy",
 		      "%s is being asked to stop standing by; wait for its answer",
 		      vm_host_name(fsm, candidate));
@@ -145,8 +145,31 @@ static void unprotect_failed(struct vm_step *s)
 		      fsm->config->name, vm_host_name(fsm, vm_fsm_other(fsm)));
 		return;
 	}
-	fsm->give_back_due = true;
+	fsm->give_back_due = fsm->give_back_is_operators = true;
+	if (host->order.done) /* it has failed before: order it again at once */
+		memset(&fsm->host[candidate].order, 0, sizeof(host->order));
 	begin(s);
+}
+
+void vm_give_back_fails(struct vm_step *s, const char *why)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const char *candidate = vm_host_name(fsm, fsm->record.owner);
+	const char *to = vm_host_name(fsm, vm_fsm_other(fsm)), *vm = fsm->config->name;
+
+	if (fsm->op.id) {
+		vm_finish_op(s, false, "running",
+			     "%s has not stopped standing by (%s); `holdfastctl failover %s` "
+			     "confirms it as the owner", candidate, why, vm);
+		return;
+	}
+	if (fsm->move.is_stuck_told && fsm->give_back_due)
+		return;
+	fsm->move.is_stuck_told = true;
+	vm_event(s, "supervision",
+		 "the guest is not given back to %s: %s: %.110s; `holdfastctl failover %s` "
+		 "confirms %s as the owner, `holdfastctl unprotect %s` gives the guest back", to,
+		 candidate, why, vm, candidate, vm);
 }
 
 void vm_give_back(struct vm_step *s, bool ok, const char *text)
@@ -155,26 +178,34 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 	const struct vm_host *host = &fsm->host[fsm->record.owner];
 	const char *candidate = vm_host_name(fsm, fsm->record.owner);
 	const char *to = vm_host_name(fsm, vm_fsm_other(fsm));
+	bool is_operators = fsm->give_back_is_operators, is_certain = vm_move_is_certain(fsm);
+	char why[VM_TEXT_MAX];
 
 	fsm->give_back_due = false;
 	/* Perhaps the promotion has succeeded after all. The host's last report shows this, because
 	 * a host reports before it answers an order. */
 	if (!ok || host->agent_state == WIRE_STATE_RUNNING ||
-	    host->agent_state == WIRE_STATE_PROMOTING) {
-		vm_finish_op(
-			s, false, "running",
-			"%s has not stopped standing by (%s, it reports %s); `holdfastctl failover "
-			"%s` confirms it as the owner",
-			candidate, text, wire_state_name(host->agent_state), fsm->config->name);
+	    host->agent_state == WIRE_STATE_PROMOTING || !(is_operators || is_certain)) {
+		/* After a move, ask again, unless it runs there, or perhaps ran. */
+		fsm->give_back_due = !ok && !is_operators && is_certain &&
+				     host->agent_state != WIRE_STATE_RUNNING;
+		if (ok && !is_operators && !is_certain)
+			text = "it may have run the guest";
+		(void)snprintf(why, sizeof(why), "%.200s, it reports %s", text,
+			       wire_state_name(host->agent_state));
+		vm_give_back_fails(s, why);
 		return;
 	}
-	vm_again_forget(fsm); /* now, not before: a failed `unprotect` changes nothing */
+	if (is_operators)
+		vm_again_forget(fsm); /* now, not before: a failed `unprotect` changes nothing */
 	vm_set_state(s, VM_UNPROTECTED, vm_fsm_other(fsm), true,
-		     fsm->op.command == VM_COMMAND_UNPROTECT
+		     is_operators
 			     ? "operator gave the guest back to %s, %s stands by no longer"
 			     : "the move failed, so %s has the guest back, %s stands by no longer",
 		     to, candidate);
 	fsm->release_due = fsm->stop_due = true;
+	if (!is_operators)
+		vm_move_given_back(s);
 }
 
 static void on_unprotect(struct vm_step *s)

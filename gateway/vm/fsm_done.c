@@ -41,12 +41,13 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		"unprotect %s` gives the guest back to %s",
 		name, text, fsm->config->name, fsm->config->name,
 		vm_host_name(fsm, vm_fsm_other(fsm)));
-	if (vm_move_is_given_back(fsm)) {
+	if (vm_move_may_begin_back(fsm)) {
 		(void)snprintf(reason, sizeof(reason),
-			       "%s did not promote: %s; the guest is given back to %s", name, text,
-			       vm_host_name(fsm, vm_fsm_other(fsm)));
+			       "%s did not promote: %s; the guest is being given back to %s", name,
+			       text, vm_host_name(fsm, vm_fsm_other(fsm)));
 		vm_set_state(s, VM_FAILED, fsm->record.owner, false, "%s", reason);
 		fsm->give_back_due = true;
+		fsm->give_back_is_operators = false;
 		vm_finish_op(s, false, "move-failed", "%s", reason);
 		return;
 	}

@@ -40,6 +40,7 @@ void vm_on_control_up(struct vm_step *s)
 	/* forget the last order, so that it is given again: it may have been lost */
 	memset(&host->order, 0, sizeof(host->order));
 	vm_event(s, "connection", "%s connected", vm_host_name(s->fsm, s->in->host));
+	vm_move_connection(s, s->in->host);
 }
 
 void vm_on_control_down(struct vm_step *s)
@@ -60,6 +61,7 @@ void vm_on_control_down(struct vm_step *s)
 	vm_event(s, "connection", "%s lost its control connection",
 		 vm_host_name(s->fsm, s->in->host));
 	vm_move_give_up(s, "a host lost its control connection");
+	vm_move_connection(s, s->in->host);
 }
 
 /* ---- reports ---- */

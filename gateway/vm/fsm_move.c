@@ -115,6 +115,7 @@ void vm_move_ordered(struct vm_step *s, uint8_t host, bool ok, const char *text)
 		     "%s let go of the guest at epoch %" PRIu64 ", which %s holds whole",
 		     from_name(fsm), epoch, to_name(fsm));
 	fsm->promote_epoch = epoch;
+	fsm->move.term = fsm->record.term;
 }
 
 /* The guest is protected again. */
@@ -130,7 +131,7 @@ static void is_protected(struct vm_step *s)
 		 to_name(s->fsm));
 }
 
-void vm_move_entered(struct vm_step *s, enum vm_state from)
+void vm_move_entered(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	enum vm_state to = fsm->record.state;
@@ -140,12 +141,10 @@ void vm_move_entered(struct vm_step *s, enum vm_state from)
 		vm_move_give_up(s, "it is no longer protected as it was");
 		break;
 	case VM_MOVE_PROMOTING:
-		/* After FAILED, or when two voices name another owner, it is no move any more. */
-		if (to != VM_PROMOTING && fsm->record.owner == fsm->move.from)
+		/* In any later term it is no move any more: the guest was given back, an operator
+		 * has decided, or two voices have named the owner. */
+		if (fsm->move.term && fsm->record.term != fsm->move.term)
 			fsm->move.state = VM_MOVE_FAILED;
-		if (from == VM_FAILED && fsm->move.state == VM_MOVE_FAILED)
-			vm_again_plan(fsm, VM_AGAIN_SOON, "has the guest back after a move",
-				      s->now_ns + AGAIN_NS);
 		break;
 	case VM_MOVE_PROTECTING:
 		if (to == VM_PROTECTED)
@@ -177,9 +176,38 @@ void vm_move_runs(struct vm_step *s)
 	vm_again_plan(fsm, VM_AGAIN_SOON, "runs the moved guest", s->now_ns);
 }
 
-bool vm_move_is_given_back(const struct vm_fsm *fsm)
+/* The new owner may have run the guest, and have acknowledged clients' writes, if its agent says
+ * that the guest has ended, or if it was away: its host may have died and have booted. */
+bool vm_move_is_certain(const struct vm_fsm *fsm)
 {
-	return fsm->move.state == VM_MOVE_PROMOTING;
+	const struct vm_host *to = &fsm->host[fsm->record.owner];
+
+	return fsm->move.state == VM_MOVE_PROMOTING && fsm->move.term == fsm->record.term &&
+	       !fsm->move.is_unsure && to->up && to->verdict == WIRE_VERDICT_NONE;
+}
+
+bool vm_move_may_begin_back(const struct vm_fsm *fsm)
+{
+	return vm_move_is_certain(fsm) && vm_has_guest(&fsm->host[vm_fsm_other(fsm)]);
+}
+
+void vm_move_given_back(struct vm_step *s)
+{
+	vm_again_plan(s->fsm, VM_AGAIN_SOON, "has the guest back after a move",
+		      s->now_ns + AGAIN_NS);
+}
+
+void vm_move_connection(struct vm_step *s, uint8_t host)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	if (fsm->move.state != VM_MOVE_PROMOTING || host != fsm->record.owner)
+		return;
+	fsm->move.is_unsure = true;
+	if (fsm->give_back_due && !fsm->give_back_is_operators) {
+		fsm->give_back_due = false;
+		vm_give_back_fails(s, "its connection broke, so it may have run the guest");
+	}
 }
 
 void vm_move_report(struct vm_step *s, struct vm_host *host)

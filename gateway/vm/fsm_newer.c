@@ -148,8 +148,10 @@ bool vm_settle_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t to = vm_fsm_other(fsm);
-	bool is_unwanted = fsm->give_back_due || (s->in->kind == VM_IN_COMMAND &&
-						  s->in->command == VM_COMMAND_UNPROTECT);
+	bool is_unwanted = (fsm->give_back_due && fsm->give_back_is_operators) ||
+			   (s->in->kind == VM_IN_COMMAND &&
+			    s->in->command == VM_COMMAND_UNPROTECT);
+	bool is_move = fsm->move.state == VM_MOVE_PROMOTING && !is_unwanted;
 	/* If the old owner still holds output, protect the guest again. But if an operator waits
 	 * for an unprotected guest, do not. */
 	bool holds = vm_agent_holds(fsm->host[to].agent_state) && !is_unwanted;
@@ -169,6 +171,8 @@ bool vm_settle_failed(struct vm_step *s)
 	if (holds)
 		vm_again_plan(fsm, VM_AGAIN_SOON, "kept the guest protected without this gateway",
 			      s->now_ns);
+	else if (is_move)
+		vm_move_given_back(s);
 	return true;
 }
 

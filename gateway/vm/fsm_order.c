@@ -104,7 +104,10 @@ static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
 	case VM_PROMOTING:
 		return owner && may_promote(fsm) ? WIRE_VERB_PROMOTE : 0;
 	case VM_FAILED:
-		return owner && fsm->give_back_due ? WIRE_VERB_STANDBY_STOP : 0;
+		return owner && fsm->give_back_due &&
+				       (fsm->give_back_is_operators || vm_move_may_begin_back(fsm))
+			       ? WIRE_VERB_STANDBY_STOP
+			       : 0;
 	default:
 		return 0;
 	}

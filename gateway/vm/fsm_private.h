@@ -163,13 +163,19 @@ void vm_move_begin(struct vm_step *s);
 void vm_move_ordered(struct vm_step *s, uint8_t host, bool ok, const char *text);
 /* If a move was ordered: give it up for the reason @why. The owner is then ordered to go on. */
 void vm_move_give_up(struct vm_step *s, const char *why);
-/* The VM has left the state @from. Continues, ends or gives up a move. */
-void vm_move_entered(struct vm_step *s, enum vm_state from);
+/* The VM has entered a state. Continues, ends or gives up a move. */
+void vm_move_entered(struct vm_step *s);
 /* The new owner runs the guest. */
 void vm_move_runs(struct vm_step *s);
-/* Could a promotion for a move not be carried out, and is the guest given back without an
- * operator? */
-bool vm_move_is_given_back(const struct vm_fsm *fsm);
+/* The present term is that of a move's promotion, which has not succeeded. May the guest be given
+ * back without an operator? Only if it is certain that it has not run at the new owner.
+ * vm_move_may_begin_back() also wants the old owner to say that it has the guest. */
+bool vm_move_is_certain(const struct vm_fsm *fsm);
+bool vm_move_may_begin_back(const struct vm_fsm *fsm);
+/* The guest is given back because the move failed: protect it again, but not at once. */
+void vm_move_given_back(struct vm_step *s);
+/* @host's connection has ended, or a new one has begun. */
+void vm_move_connection(struct vm_step *s, uint8_t host);
 /* Note what @host's REPORT says of a move. */
 void vm_move_report(struct vm_step *s, struct vm_host *host);
 /* Called at each tick in PROTECTED. Gives up a move that takes too long. */
@@ -221,6 +227,9 @@ void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text);
 /* Called at the end of an order: @host has answered, or the gateway has stopped waiting. */
 void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text);
 
+/* In FAILED, the guest cannot be given back for the reason @why. Reply to the operator who waits;
+ * without one, give an event. */
+void vm_give_back_fails(struct vm_step *s, const char *why);
 /* Give the guest back to its previous owner. Called at the end of the order STANDBY_STOP to the
  * other host. @ok and @text are the host's answer, or say that the gateway no longer waits for
  * it. */

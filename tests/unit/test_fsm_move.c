@@ -394,37 +394,6 @@ static void test_operator_ends_protection(void **state)
 	assert_int_equal(lab.fsm.move.state, VM_MOVE_FAILED);
 }
 
-/* The standby cannot run the guest: the gateway gives it back by itself, once the standby has said
- * that it runs nothing. */
-static void test_given_back(void **state)
-{
-	uint64_t term = lab.journal.term;
-
-	(void)state;
-	lab_move(&lab, BETA);
-	assert_true(lab_obey(&lab, ALPHA));
-	is_ordered(BETA, WIRE_VERB_PROMOTE);
-	lab.peer[BETA].order.due = false;
-	(void)lab_feed(&lab, (struct vm_input){
-		.kind = VM_IN_ORDER_DONE, .host = BETA, .order_id = lab.peer[BETA].order.id,
-		.term = lab.journal.term, .status = WIRE_ORDER_FAILED, .text = "a broken image"});
-	is_refused("move-failed", "a broken image; the guest is given back to alpha");
-	is_now(VM_FAILED, BETA);
-	is_ordered(BETA, WIRE_VERB_STANDBY_STOP);
-	assert_true(lab.peer[ALPHA].is_let_go);
-	assert_true(lab_obey(&lab, BETA));
-	is_now(VM_UNPROTECTED, ALPHA);
-	assert_int_equal(lab.journal.term, term + 2);
-	is_ordered(ALPHA, WIRE_VERB_UNPROTECT);
-	lab_settle(&lab);
-	assert_int_equal(lab.peer[ALPHA].state, WIRE_STATE_RUNNING);
-	assert_false(lab.peer[ALPHA].is_let_go);
-	/* it was protected, and is to be so again */
-	lab_run(&lab, 11000, 3);
-	lab_report(&lab, ALPHA);
-	is_now(VM_PREPARING, ALPHA);
-}
-
 /* The owner names an epoch that is not the last committed one: nothing is promoted. */
 static void test_wrong_epoch(void **state)
 {
@@ -467,7 +436,6 @@ int main(void)
 		cmocka_unit_test_setup(test_owner_dies, start),
 		cmocka_unit_test_setup(test_standby_is_lost, start),
 		cmocka_unit_test_setup(test_operator_ends_protection, start),
-		cmocka_unit_test_setup(test_given_back, start),
 		cmocka_unit_test_setup(test_wrong_epoch, start),
 	};
 
