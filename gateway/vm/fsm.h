@@ -481,8 +481,13 @@ enum vm_move_state {
 	VM_MOVE_ORDERED,    /* the owner is to let go of the guest; the VM is PROTECTED */
 	VM_MOVE_PROMOTING,  /* the owner has let go, and the new owner was journaled */
 	VM_MOVE_PROTECTING, /* the new owner runs the guest, which is to be protected again */
-	VM_MOVE_DONE,	    /* it is protected again, or an operator does not want it so */
-	VM_MOVE_FAILED,	    /* the guest is, or is to go on, where it was */
+	VM_MOVE_DONE,	    /* it is protected again */
+	/* the guest is, or is to go on, where it was; or it is no longer the move that decides
+	 * where it runs, but an operator, or the hosts' agreement */
+	VM_MOVE_FAILED,
+	/* the new owner runs the guest. It was not protected again, and is no longer to be: an
+	 * operator does not want it, or the guest has ended */
+	VM_MOVE_UNPROTECTED,
 };
 
 const char *vm_move_state_name(enum vm_move_state state); /* a constant such as "ordered" */

@@ -80,7 +80,7 @@ void vm_again_forget(struct vm_fsm *fsm)
 	fsm->record.is_wanted = false;
 	fsm->again = (struct vm_again){.when = VM_AGAIN_NEVER};
 	if (fsm->move.state == VM_MOVE_PROTECTING)
-		fsm->move.state = VM_MOVE_DONE;
+		fsm->move.state = VM_MOVE_UNPROTECTED;
 }
 
 bool vm_guest_is_gone(const struct vm_host *host)

@@ -47,6 +47,7 @@ const char *vm_move_state_name(enum vm_move_state state)
 		[VM_MOVE_NONE] = "none",	     [VM_MOVE_ORDERED] = "ordered",
 		[VM_MOVE_PROMOTING] = "promoting",   [VM_MOVE_PROTECTING] = "protecting",
 		[VM_MOVE_DONE] = "done",	     [VM_MOVE_FAILED] = "failed",
+		[VM_MOVE_UNPROTECTED] = "unprotected",
 	};
 
 	return names[state];
@@ -74,15 +75,24 @@ void vm_move_begin(struct vm_step *s)
 void vm_move_give_up(struct vm_step *s, const char *why)
 {
 	struct vm_fsm *fsm = s->fsm;
+	char text[VM_TEXT_MAX];
 
 	if (fsm->move.state != VM_MOVE_ORDERED)
 		return;
 	fsm->move.state = VM_MOVE_FAILED;
-	vm_event(s, "move", "given up, the guest goes on on %s: %s", from_name(fsm), why);
+	/* In a conflict no order is given (vm_reconcile()), so the owner is not told to go on. */
+	if (vm_fsm_in_conflict(fsm))
+		(void)snprintf(text, sizeof(text),
+			       "can stand still on %s until it is clear who owns it "
+			       "(`holdfastctl owner %s HOST`): %.100s", from_name(fsm),
+			       fsm->config->name, why);
+	else
+		(void)snprintf(text, sizeof(text), "goes on on %s: %.180s",
+			       from_name(fsm), why);
+	vm_event(s, "move", "given up, the guest %s", text);
 	if (fsm->op.command == VM_COMMAND_MOVE)
-		vm_finish_op(s, false, "move-failed",
-			     "%s was not moved, it goes on on %s: %s", fsm->config->name,
-			     from_name(fsm), why);
+		vm_finish_op(s, false, "move-failed", "%s was not moved, it %s", fsm->config->name,
+			     text);
 }
 
 void vm_move_ordered(struct vm_step *s, uint8_t host, bool ok, const char *text)
@@ -150,7 +160,7 @@ void vm_move_entered(struct vm_step *s)
 		if (to == VM_PROTECTED)
 			is_protected(s);
 		else if (to == VM_PROMOTING)
-			fsm->move.state = VM_MOVE_DONE; /* a failover, or the next move */
+			fsm->move.state = VM_MOVE_UNPROTECTED; /* a failover, or the next move */
 		break;
 	default:
 		break;

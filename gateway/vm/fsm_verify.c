@@ -87,6 +87,11 @@ void vm_on_verify(struct vm_step *s)
 			       "%s is %s: there is a copy to compare only while it is PROTECTED",
 			       fsm->config->name, vm_state_name(fsm->record.state));
 		reply(s, s->in->op_id, false, "not-protected", text);
+	} else if (fsm->move.state == VM_MOVE_ORDERED) {
+		(void)snprintf(text, sizeof(text),
+			       "%s is being moved; verify it once it is PROTECTED again",
+			       fsm->config->name);
+		reply(s, s->in->op_id, false, "busy", text);
 	} else if (!owner->up || !owner->reported) {
 		(void)snprintf(text, sizeof(text),
 			       "the agent of %s is not connected, or has not reported this VM",

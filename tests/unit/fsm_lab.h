@@ -75,7 +75,8 @@ struct lab {
 	struct vm_action last_reply;
 	bool replied;
 	unsigned n_replies;
-	char last_event[VM_TEXT_MAX], last_state[VM_TEXT_MAX], last_verify[VM_TEXT_MAX];
+	char last_event[VM_TEXT_MAX], last_state[VM_TEXT_MAX];
+	char last_move[VM_TEXT_MAX], last_verify[VM_TEXT_MAX];
 	unsigned n_stream_events;
 };
 
@@ -302,6 +303,8 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 				strcpy(lab->last_state, a->text);
 			if (strcmp(a->event, "verify") == 0)
 				strcpy(lab->last_verify, a->text);
+			if (strcmp(a->event, "move") == 0)
+				strcpy(lab->last_move, a->text);
 			break;
 		}
 	}

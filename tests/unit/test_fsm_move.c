@@ -126,7 +126,7 @@ static void test_protected_again(void **state)
 	lab_run(&lab, 20000, 3);
 	lab_report(&lab, BETA);
 	is_now(VM_UNPROTECTED, BETA);
-	assert_int_equal(lab.fsm.move.state, VM_MOVE_DONE);
+	assert_string_equal(vm_move_state_name(lab.fsm.move.state), "unprotected");
 }
 
 static void test_refusals(void **state)
@@ -161,6 +161,39 @@ static void test_refusals(void **state)
 	lab_move(&lab, BETA);
 	is_refused("not-possible", "the standby is silent too");
 	assert_false(lab.peer[ALPHA].order.due);
+}
+
+/* A pass over the standby's copy would be ended by the move. */
+static void test_no_verify_meanwhile(void **state)
+{
+	(void)state;
+	lab_move(&lab, BETA);
+	lab_command(&lab, VM_COMMAND_VERIFY);
+	is_refused("busy", "is being moved");
+	is_ordered(ALPHA, WIRE_VERB_MOVE);
+	assert_true(lab_obey(&lab, ALPHA));
+	is_now(VM_PROMOTING, BETA);
+}
+
+/* Who owns the guest is not clear, so the owner is not told to go on: the operator must know. */
+static void test_conflict_meanwhile(void **state)
+{
+	(void)state;
+	lab_move(&lab, BETA);
+	lab.peer[BETA].term += 3;
+	lab_report(&lab, BETA);
+	lab_run(&lab, 2050, 3);
+	is_now(VM_PROTECTED, ALPHA);
+	assert_int_equal(lab.fsm.move.state, VM_MOVE_FAILED);
+	if (strstr(lab.last_move, "goes on on alpha") ||
+	    !strstr(lab.last_move, "`holdfastctl owner web1 HOST`"))
+		fail_msg("%s", lab.last_move);
+	/* the conflict is over: now it is told */
+	lab.peer[ALPHA].is_let_go = true;
+	lab.peer[BETA].term -= 3;
+	lab_report(&lab, BETA);
+	lab_report(&lab, ALPHA);
+	is_ordered(ALPHA, WIRE_VERB_PROTECT);
 }
 
 /* The owner says that it could not let go. */
@@ -423,6 +456,8 @@ int main(void)
 		cmocka_unit_test_setup(test_there_and_back, start),
 		cmocka_unit_test_setup(test_protected_again, start),
 		cmocka_unit_test_setup(test_refusals, start),
+		cmocka_unit_test_setup(test_no_verify_meanwhile, start),
+		cmocka_unit_test_setup(test_conflict_meanwhile, start),
 		cmocka_unit_test_setup(test_owner_cannot, start),
 		cmocka_unit_test_setup(test_timeout, start),
 		cmocka_unit_test_setup(test_no_progress_meanwhile, start),
