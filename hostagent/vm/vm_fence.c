@@ -168,6 +168,9 @@ int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 	if (vm->role != VM_ROLE_FENCED &&
 	    vm_fenced_remove(vm->environment.config->run_dir, vm->config->name) < 0)
 		until_ns = 0;
+	/* A first fence that ends no engine is of no move. A pid can be used again. */
+	if (!vm->engine && vm->role != VM_ROLE_FENCED)
+		vm->moved_pid = 0;
 	/* Record the role first. No later agent then resumes this guest, whatever fails below. */
 	if (vm->role != VM_ROLE_FENCED || vm->term != term)
 		r = vm_set_role(vm, VM_ROLE_FENCED, term, ret_error);
