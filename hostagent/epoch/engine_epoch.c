@@ -313,7 +313,11 @@ static void see_to_clock(struct engine *e, const struct seal_result *result)
 {
 	const struct clock_rules *rules = guestclock_rules(e->guest.clock);
 
-	guestclock_resumed(e->guest.clock, result->times.resumed_ns - result->times.paused_ns);
+	/* A guest that was stopped for a move stays so: its pause goes on until
+	 * engine_lease_let_run(), which sets its clock again. */
+	if (e->guest.condition != GUEST_STOPPED)
+		guestclock_resumed(e->guest.clock,
+				   result->times.resumed_ns - result->times.paused_ns);
 	guestclock_saved(e->guest.clock, result->device, result->device_size);
 	clock_loss_note(&e->guest.clock_loss, result->times.resumed_ns, rules->lost_ns);
 	pacer_clock(&e->epochs.pacer, rules->state == CLOCK_CORRECTED);

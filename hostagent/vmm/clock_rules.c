@@ -125,12 +125,27 @@ static bool set_forward(struct clock_rules *rules, uint64_t now_ns)
 	return true;
 }
 
+static bool same(const struct clock_words *a, const struct clock_words *b)
+{
+	return a->ticks == b->ticks && a->clock == b->clock;
+}
+
 bool clock_rules_stopped(struct clock_rules *rules, const struct clock_words *words,
 			 uint64_t sent_ns, uint64_t seen_ns, uint64_t now_ns,
 			 struct clock_words *ret_words)
 {
 	uint64_t host_ns;
 
+	/* A pause that goes on after its seal: set the clock again. When the guest was stopped is
+	 * known already, and the words no longer say it. */
+	if (rules->state != CLOCK_OFF && rules->is_ours && rules->has_running &&
+	    !words->is_running && same(words, &rules->written)) {
+		rules->set_ns = now_ns;
+		if (rules->state != CLOCK_CORRECTED || !set_forward(rules, now_ns))
+			return false;
+		*ret_words = rules->written;
+		return true;
+	}
 	rules->is_ours = false;
 	if (rules->state == CLOCK_OFF || !rules->has_running || words->is_running)
 		return false;
@@ -171,11 +186,6 @@ void clock_rules_resumed(struct clock_rules *rules, const struct clock_words *wo
 	rules->has_running = true;
 	lag_ns = (int64_t)(rules->target.clock - words->clock);
 	rules->lost_ns = rules->forgotten_ns + (lag_ns > 0 ? (uint64_t)lag_ns : 0);
-}
-
-static bool same(const struct clock_words *a, const struct clock_words *b)
-{
-	return a->ticks == b->ticks && a->clock == b->clock;
 }
 
 void clock_rules_saved(struct clock_rules *rules, const struct clock_words *words)

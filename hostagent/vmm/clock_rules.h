@@ -134,8 +134,9 @@ void clock_rules_off(struct clock_rules *rules, const char *why);
 void clock_rules_running(struct clock_rules *rules, const struct clock_words *words);
 
 /* Pass in the clock words of the stopped guest, read at @now_ns, just before QEMU starts it. QEMU
- * was told to stop at @sent_ns and had stopped by @seen_ns. Returns true if the caller must set the
- * guest's ticks and clock to *ret_words. */
+ * was told to stop at @sent_ns and had stopped by @seen_ns. If the guest stays stopped after a
+ * seal, call this again with the same two times before the guest goes on, and clock_rules_resumed()
+ * only then. Returns true if the caller must set the guest's ticks and clock to *ret_words. */
 bool clock_rules_stopped(struct clock_rules *rules, const struct clock_words *words,
 			 uint64_t sent_ns, uint64_t seen_ns, uint64_t now_ns,
 			 struct clock_words *ret_words);

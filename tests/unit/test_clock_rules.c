@@ -229,6 +229,49 @@ static void a_state_saved_late_is_no_contradiction(void **state)
 	assert_int_equal(w.rules.state, CLOCK_CORRECTED);
 }
 
+/* A move: the guest is stopped, sealed while it stands still, and goes on only later, because the
+ * move was given up. The clock is set twice in that pause, which is given back whole. */
+static void a_pause_that_goes_on_after_its_seal_is_given_back(void **state)
+{
+	struct world w;
+	uint64_t sent_ns, seen_ns;
+
+	(void)state;
+	for (int is_proved = 0; is_proved < 2; is_proved++) {
+		begin(&w);
+		if (is_proved)
+			prove(&w);
+		for (int i = 0; i < 3; i++) {
+			pass(&w, 100 * MS);
+			clock_rules_running(&w.rules, &w.words);
+			sent_ns = w.now_ns;
+			pass(&w, 100 * US);
+			vm_stop(&w);
+			pass(&w, 200 * US);
+			seen_ns = w.now_ns;
+			w.saved = w.words;
+			pass(&w, 4 * MS);
+			set(&w, sent_ns, seen_ns);
+			clock_rules_saved(&w.rules, &w.saved);
+			pass(&w, 3 * S);
+			set(&w, sent_ns, seen_ns);
+			pass(&w, w.cost_ns);
+			vm_start(&w);
+			pass(&w, 50 * US);
+			clock_rules_resumed(&w.rules, &w.words);
+		}
+		if (!is_proved) {
+			assert_int_equal(w.rules.n_set, 0); /* two settings are one proof */
+			assert_true(w.rules.lost_ns > 9 * S);
+			continue;
+		}
+		assert_near(lag_ns(&w), 0, 400 * US);
+		assert_near(lag_ticks(&w), 0, 400 * US * TICK_RATE);
+		assert_true(w.rules.lost_ns < MS);
+		assert_int_equal(w.rules.n_misses, 0);
+	}
+}
+
 /* Memory that does not hold the clock must never be written. The test tries a wrong offset, a
  * counter that stands still, and a counter of instructions. */
 static void what_is_no_clock_is_never_written(void **state)
@@ -409,6 +452,7 @@ int main(void)
 		cmocka_unit_test(what_pauses_take_is_given_back),
 		cmocka_unit_test(nothing_is_written_before_three_proofs),
 		cmocka_unit_test(a_saved_state_that_differs_ends_it),
+		cmocka_unit_test(a_pause_that_goes_on_after_its_seal_is_given_back),
 		cmocka_unit_test(a_state_saved_late_is_no_contradiction),
 		cmocka_unit_test(what_is_no_clock_is_never_written),
 		cmocka_unit_test(a_pause_by_somebody_else_is_not_given_back),
