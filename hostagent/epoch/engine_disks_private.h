@@ -111,6 +111,7 @@ struct engine_verify {
 	uint32_t n_left_out;   /* disks of this pass that cannot be verified */
 	uint64_t n_differ;     /* blocks that differed, of all passes */
 	struct error why;      /* why a disk cannot be verified, or has_failed; "" */
+	uint64_t told_ns;      /* when a difference was last told of in `news` */
 	char news[WIRE_STATS_VALUE_MAX + 1]; /* what happened last; "": nothing yet */
 };
 

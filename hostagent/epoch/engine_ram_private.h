@@ -48,6 +48,7 @@ struct engine_ram {
 	uint64_t n_skipped; /* pages of this pass that could not be read */
 	uint64_t n_differ;  /* pages that differed, of all passes */
 	struct error why;   /* why has_failed; "" */
+	uint64_t told_ns;      /* when a difference was last told of in `news` */
 	char news[WIRE_STATS_VALUE_MAX + 1]; /* what happened last; "": nothing yet */
 };
 

@@ -32,6 +32,7 @@
 #include "base/log.h"
 #include "wire/msg.h"
 
+#define TELL_NS     CLOCK_NS_PER_S /* how long the news of a difference stands, to be reported */
 #define ANSWER_NS   (10 * CLOCK_NS_PER_S) /* then the hashes of the batch are sent again */
 #define TRIES_MAX   3u                     /* repairs in a row that did not put a batch right */
 
@@ -150,7 +151,10 @@ static void begin_batch(struct engine *e)
 	if (v->disk < e->disks.n && v->block >= n_blocks(&e->disks.disk[v->disk]))
 		next_disk(v);
 	if (v->disk >= e->disks.n) {
-		pass_ends(e);
+		if (clock_mono_ns() < v->told_ns + TELL_NS)
+			v->next_ns = v->told_ns + TELL_NS;
+		else
+			pass_ends(e);
 		return;
 	}
 	if (open_blocks(e) < 0)
@@ -197,6 +201,7 @@ static void found_difference(struct engine *e)
 			    e->config.vm, v->epoch, name, BLOCKS_BYTES, v->bad.offset[i]);
 	if (v->has_failed)
 		(void)error_set(&v->why, 0, "disk %s: %s", name, text);
+	v->told_ns = clock_mono_ns();
 	say_news(e, text);
 	v->must_copy = v->bad.n_differ > WIRE_DISK_DIFFER_MAX;
 	e->publish_at_ns = 0; /* tell the gateway at once */

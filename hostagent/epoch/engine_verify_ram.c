@@ -30,6 +30,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#define TELL_NS   CLOCK_NS_PER_S /* how long the news of a difference stands, to be reported */
 #define ANSWER_NS (10 * CLOCK_NS_PER_S) /* then the batch is read and sent again */
 #define RETRY_NS  CLOCK_NS_PER_S	/* after memory could not be read */
 #define TRIES_MAX 3u			/* repairs in a row that did not put a batch right */
@@ -168,6 +169,7 @@ static void found_difference(struct engine *e)
 		 ram->has_failed ? "; is its memory sound?" : "");
 	if (ram->has_failed)
 		(void)error_set(&ram->why, 0, "%s", text);
+	ram->told_ns = clock_mono_ns();
 	say_news(e, text);
 }
 
@@ -254,7 +256,9 @@ void engine_ram_tick(struct engine *e)
 		return;
 	if (ram->has_passed)
 		begin_pass(ram);
-	if (ram->page >= e->guest.info.n_pages)
+	if (ram->page >= e->guest.info.n_pages && clock_mono_ns() < ram->told_ns + TELL_NS)
+		ram->next_ns = ram->told_ns + TELL_NS; /* what is said next takes its place */
+	else if (ram->page >= e->guest.info.n_pages)
 		pass_ends(e);
 	else
 		read_batch(e);
