@@ -1,7 +1,7 @@
 /* fsm_move.c - moves a protected guest to the VM's other host at one epoch. Nothing is lost: the
  * guest that goes on there is exactly the one that stopped here.
  *
- *	move                       owner answers MOVE with    standby runs it          protected again
+ *      move                       owner answers MOVE with    standby runs it          protected
  *	────► ORDERED ───────────► PROMOTING ───────────────► PROTECTING ────────────► DONE
  *	      PROTECTED, term n    PROMOTING, term n + 1      UNPROTECTED and on
  *	         │                    │

@@ -29,7 +29,8 @@ enum ram_phase {
 struct engine_ram {
 	struct ram_batch batch;
 	enum ram_phase phase;
-	uint32_t page;	    /* the next batch's first page, or the batch's own until it is right */
+	/* the next batch's first page, or the batch's own until it is right */
+	uint32_t page;
 	uint64_t epoch;	    /* the epoch of the batch's hashes; valid unless RAM_IDLE */
 	uint64_t answer_ns; /* RAM_SENT: when to give up waiting for the standby's answer */
 	uint64_t next_ns;   /* when the next batch, or the next pass, may begin */

@@ -23,7 +23,7 @@ void ram_batch_done(struct ram_batch *batch)
 
 static void hash_page(struct ram_batch *batch, uint32_t i, const uint8_t *page)
 {
-	wire_ram_hash_page(batch->seed, page, batch->hash + (size_t)i * WIRE_RAM_HASH_SIZE);
+	wire_hash(batch->seed, page, WIRE_PAGE_SIZE, batch->hash + (size_t)i * WIRE_HASH_SIZE);
 }
 
 void ram_batch_read(struct ram_batch *batch, uint64_t seed)

@@ -33,7 +33,7 @@ struct ram_batch {
 	uint64_t seed;
 	uint32_t first, n; /* the batch has the pages first .. first + n - 1 */
 	uint64_t copied[RAM_BATCH_PAGES / 64]; /* a bit per page: the seal has copied it */
-	uint8_t hash[RAM_BATCH_PAGES * WIRE_RAM_HASH_SIZE];
+	uint8_t hash[RAM_BATCH_PAGES * WIRE_HASH_SIZE];
 };
 
 /* Returns 0 or -ENOMEM. The caller must free the pages with ram_batch_done(). */

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "codec/zero.h"
+
 /* How many units to look at for one answer, of @bytes each. Zeros are found faster than hashes. */
 #define ZEROS_PER_HASH 4u
 
@@ -20,11 +22,6 @@ static void begin(const struct wire_hashes_want *want, uint8_t *room, struct wir
 
 /* ---- memory */
 
-static bool is_zero(const uint8_t *page)
-{
-	return page[0] == 0 && memcmp(page, page + 1, WIRE_PAGE_SIZE - 1) == 0;
-}
-
 void base_of_memory(struct ramfile *rf, const struct wire_hashes_want *want, uint8_t *room,
 		    struct wire_hashes *ret)
 {
@@ -36,7 +33,8 @@ void base_of_memory(struct ramfile *rf, const struct wire_hashes_want *want, uin
 		return;
 	if (end > rf->n_pages)
 		end = rf->n_pages;
-	while (at < end && ret->n_zero < ZEROS_PER_HASH * n_max && is_zero(ramfile_page(rf, at))) {
+	while (at < end && ret->n_zero < ZEROS_PER_HASH * n_max &&
+	       zero_is_page(ramfile_page(rf, at))) {
 		at++;
 		ret->n_zero++;
 	}

@@ -35,11 +35,11 @@ static void compare_page(struct ramfile *rf, uint32_t page, uint64_t seed, const
 {
 	struct wire_ram_checked *checked = &rf->checked;
 	const uint8_t *ours = ramfile_page(rf, page);
-	uint8_t hash[WIRE_RAM_HASH_SIZE];
+	uint8_t hash[WIRE_HASH_SIZE];
 
 	checked->n_checked++;
 	rf->n_checked++;
-	wire_ram_hash_page(seed, ours, hash);
+	wire_hash(seed, ours, WIRE_PAGE_SIZE, hash);
 	if (memcmp(hash, expected, sizeof(hash)) == 0)
 		return;
 	if (checked->n_differ < WIRE_RAM_DIFFER_MAX)
@@ -58,6 +58,6 @@ int compare_frame(struct ramfile *rf, const struct wire_frame *frame)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < hash.n_pages; i++)
 		compare_page(rf, hash.first_page + i, hash.seed,
-			     hash.hashes + (size_t)i * WIRE_RAM_HASH_SIZE);
+			     hash.hashes + (size_t)i * WIRE_HASH_SIZE);
 	return 0;
 }

@@ -237,15 +237,15 @@ void feed_disk(struct feed *f, const char *name, const struct wire_disk_record *
 
 void feed_ram_hash(struct feed *f, uint32_t first, uint32_t n, const uint8_t *pages)
 {
-	static uint8_t frame[WIRE_FRAME_MAX], hashes[WIRE_RAM_HASHES_MAX * WIRE_RAM_HASH_SIZE];
+	static uint8_t frame[WIRE_FRAME_MAX], hashes[WIRE_RAM_HASHES_MAX * WIRE_HASH_SIZE];
 	struct wire_ram_hash hash = {.seed = 5, .first_page = first, .n_pages = n,
 				     .hashes = hashes};
 	struct bytes_writer w;
 	struct wire_header h;
 
 	for (uint32_t i = 0; i < n; i++)
-		wire_ram_hash_page(hash.seed, pages + (size_t)i * WIRE_PAGE_SIZE,
-				   hashes + (size_t)i * WIRE_RAM_HASH_SIZE);
+		wire_hash(hash.seed, pages + (size_t)i * WIRE_PAGE_SIZE, WIRE_PAGE_SIZE,
+			  hashes + (size_t)i * WIRE_HASH_SIZE);
 	flush_pages(f);
 	h = header(f, WIRE_RAM_HASH);
 	MUST(wire_frame_begin(frame, sizeof(frame), &w));

@@ -1,41 +1,7 @@
 /* test_fsm_move.c - tests moves: the guest goes on at the VM's other host from the epoch at which
  * it stopped, or it goes on where it was. Whatever breaks, it never runs twice and is never left
  * stopped. fsm_lab.h checks the rules. */
-#include "fsm_lab.h"
-
-static struct lab lab;
-
-enum { ALPHA, BETA };
-
-static int start(void **state)
-{
-	(void)state;
-	lab_connect_both(&lab);
-	lab.config.release_ns = 150 * MS;
-	lab_protect(&lab);
-	lab_run(&lab, 100, 3);
-	return 0;
-}
-
-static void is_now(enum vm_state state, uint8_t owner)
-{
-	assert_int_equal(lab.journal.state, state);
-	assert_int_equal(lab.journal.owner, owner);
-}
-
-static void is_ordered(uint8_t h, uint8_t verb)
-{
-	assert_true(lab.peer[h].order.due);
-	assert_int_equal(lab.peer[h].order.verb, verb);
-}
-
-static void is_refused(const char *code, const char *words)
-{
-	assert_true(lab.replied && !lab.last_reply.ok);
-	assert_string_equal(lab.last_reply.code, code);
-	if (!strstr(lab.last_reply.text, words))
-		fail_msg("'%s' has no '%s'", lab.last_reply.text, words);
-}
+#include "fsm_move_lab.h"
 
 /* The owner is told to go on, and the move is over. */
 static void goes_on(uint64_t term)

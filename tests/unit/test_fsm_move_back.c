@@ -1,40 +1,6 @@
 /* test_fsm_move_back.c - tests what follows when the new owner of a move cannot run the guest: the
  * gateway gives the guest back by itself, but only if it is certain that it has not run there. */
-#include "fsm_lab.h"
-
-static struct lab lab;
-
-enum { ALPHA, BETA };
-
-static int start(void **state)
-{
-	(void)state;
-	lab_connect_both(&lab);
-	lab.config.release_ns = 150 * MS;
-	lab_protect(&lab);
-	lab_run(&lab, 100, 3);
-	return 0;
-}
-
-static void is_now(enum vm_state state, uint8_t owner)
-{
-	assert_int_equal(lab.journal.state, state);
-	assert_int_equal(lab.journal.owner, owner);
-}
-
-static void is_ordered(uint8_t h, uint8_t verb)
-{
-	assert_true(lab.peer[h].order.due);
-	assert_int_equal(lab.peer[h].order.verb, verb);
-}
-
-static void is_refused(const char *code, const char *words)
-{
-	assert_true(lab.replied && !lab.last_reply.ok);
-	assert_string_equal(lab.last_reply.code, code);
-	if (!strstr(lab.last_reply.text, words))
-		fail_msg("'%s' has no '%s'", lab.last_reply.text, words);
-}
+#include "fsm_move_lab.h"
 
 /* The standby cannot run the guest: the gateway gives it back by itself, once the standby has said
  * that it runs nothing. */

@@ -62,7 +62,7 @@ static bool is_whole_at(const struct wire_frame *frame, size_t size)
 	if (frame->h.type == WIRE_MACHINE)
 		return is_item_end(frame, size);
 	if (frame->h.type == WIRE_RAM_HASH)
-		return size == 12 + WIRE_RAM_HASH_SIZE;
+		return size == 12 + WIRE_HASH_SIZE;
 	if ((frame->h.type == WIRE_PAGES || frame->h.type == WIRE_DISK) &&
 	    (frame->h.flags & WIRE_FLAG_LZ4))
 		return size > 4; /* the cut is noticed only when the LZ4 block is unpacked */

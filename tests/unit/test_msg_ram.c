@@ -51,10 +51,10 @@ static void ram_checked_rules(void **state)
 
 static void ram_hash_rules(void **state)
 {
-	static uint8_t hashes[(WIRE_RAM_HASHES_MAX + 1) * WIRE_RAM_HASH_SIZE];
+	static uint8_t hashes[(WIRE_RAM_HASHES_MAX + 1) * WIRE_HASH_SIZE];
 	struct wire_ram_hash hash = {.first_page = UINT32_MAX - WIRE_RAM_HASHES_MAX,
 				     .n_pages = WIRE_RAM_HASHES_MAX, .hashes = hashes}, got;
-	uint8_t page[WIRE_PAGE_SIZE] = {1}, one[WIRE_RAM_HASH_SIZE], other[WIRE_RAM_HASH_SIZE];
+	uint8_t page[WIRE_PAGE_SIZE] = {1}, one[WIRE_HASH_SIZE], other[WIRE_HASH_SIZE];
 	struct bytes_writer w = writer(32768);
 	struct wire_frame frame;
 	struct wire_error error;
@@ -87,11 +87,11 @@ static void ram_hash_rules(void **state)
 	assert_int_equal(wire_ram_hash_decode(&frame, &got, &error), -EPROTO);
 	free((void *)frame.payload);
 	/* the seed and the last byte of the page both count */
-	wire_ram_hash_page(1, page, one);
-	wire_ram_hash_page(2, page, other);
+	wire_hash(1, page, WIRE_PAGE_SIZE, one);
+	wire_hash(2, page, WIRE_PAGE_SIZE, other);
 	assert_memory_not_equal(one, other, sizeof(one));
 	page[WIRE_PAGE_SIZE - 1] = 1;
-	wire_ram_hash_page(1, page, other);
+	wire_hash(1, page, WIRE_PAGE_SIZE, other);
 	assert_memory_not_equal(one, other, sizeof(one));
 }
 

@@ -47,10 +47,10 @@ static int teardown(void **state)
 /* Is the hash of page 100 + @i that of a page filled with @value? */
 static bool is(uint32_t i, uint8_t value)
 {
-	uint8_t page[VMM_PAGE_BYTES], hash[WIRE_RAM_HASH_SIZE];
+	uint8_t page[VMM_PAGE_BYTES], hash[WIRE_HASH_SIZE];
 
-	wire_ram_hash_page(SEED, fill(page, value), hash);
-	return memcmp(hash, batch.hash + (size_t)i * WIRE_RAM_HASH_SIZE, sizeof(hash)) == 0;
+	wire_hash(SEED, fill(page, value), WIRE_PAGE_SIZE, hash);
+	return memcmp(hash, batch.hash + (size_t)i * WIRE_HASH_SIZE, sizeof(hash)) == 0;
 }
 
 /* The seal has copied @n_pages pages from @first on, filled with @value, @value + 1, ... */

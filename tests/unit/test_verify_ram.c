@@ -23,7 +23,7 @@ static uint8_t *guest;		   /* N_PAGES pages */
 static uint8_t standby[N_PAGES][VMM_PAGE_BYTES];
 static uint32_t n_sent_pages;	   /* page records of the last epoch */
 static struct wire_ram_hash hash;  /* of the last epoch; n_pages 0: none */
-static uint8_t hashes[RAM_BATCH_PAGES * WIRE_RAM_HASH_SIZE];
+static uint8_t hashes[RAM_BATCH_PAGES * WIRE_HASH_SIZE];
 
 static void ignore(void *arg)
 {
@@ -51,7 +51,7 @@ static void take_hash(const struct retain_frame *from)
 				   .payload = from->payload};
 
 	assert_int_equal(wire_ram_hash_decode(&frame, &hash, NULL), 0);
-	memcpy(hashes, hash.hashes, (size_t)hash.n_pages * WIRE_RAM_HASH_SIZE);
+	memcpy(hashes, hash.hashes, (size_t)hash.n_pages * WIRE_HASH_SIZE);
 }
 
 static void encode_all(struct encoder_cursor cursor)
@@ -152,14 +152,14 @@ static int teardown(void **state)
 static uint32_t answer_for(uint64_t epoch)
 {
 	struct wire_ram_checked checked = {.n_checked = hash.n_pages};
-	uint8_t ours[WIRE_RAM_HASH_SIZE], payload[512];
+	uint8_t ours[WIRE_HASH_SIZE], payload[512];
 	struct bytes_writer w = {.at = payload, .end = payload + sizeof(payload)};
 	struct wire_frame frame = {.h = {.type = WIRE_RAM_CHECKED, .epoch = epoch},
 				   .payload = payload};
 
 	assert_true(hash.n_pages > 0);
 	for (uint32_t i = 0; i < hash.n_pages; i++) {
-		wire_ram_hash_page(hash.seed, standby[hash.first_page + i], ours);
+		wire_hash(hash.seed, standby[hash.first_page + i], WIRE_PAGE_SIZE, ours);
 		if (memcmp(ours, hashes + (size_t)i * sizeof(ours), sizeof(ours)) == 0)
 			continue;
 		if (checked.n_differ < WIRE_RAM_DIFFER_MAX)

@@ -279,14 +279,14 @@ static int encode_hashes(struct bytes_writer *w)
 
 static int encode_ram_hash(struct bytes_writer *w)
 {
-	static uint8_t page[WIRE_PAGE_SIZE], hashes[2 * WIRE_RAM_HASH_SIZE];
+	static uint8_t page[WIRE_PAGE_SIZE], hashes[2 * WIRE_HASH_SIZE];
 	struct wire_ram_hash hash = {.seed = UINT64_C(0x0102030405060708),
 				     .first_page = 65534, .n_pages = 2, .hashes = hashes};
 
 	memset(page, 0, sizeof(page));
-	wire_ram_hash_page(hash.seed, page, hashes);
+	wire_hash(hash.seed, page, WIRE_PAGE_SIZE, hashes);
 	memset(page, 0xa5, sizeof(page));
-	wire_ram_hash_page(hash.seed, page, hashes + WIRE_RAM_HASH_SIZE);
+	wire_hash(hash.seed, page, WIRE_PAGE_SIZE, hashes + WIRE_HASH_SIZE);
 	return wire_ram_hash_encode(&hash, w);
 }
 

@@ -42,7 +42,7 @@ enum fault_point {
 	FAULT_GATEWAY_PROMOTING     = 11, /* gateway: the new term is journaled, PROMOTE not sent */
 	FAULT_GATEWAY_JOURNAL	    = 12, /* gateway: a record is written, not yet durable */
 	FAULT_BEFORE_OPENING	    = 13, /* primary: the protection ends, the hold is closed */
-	FAULT_LET_GO		    = 14, /* primary: the guest was let go of, and nobody told */
+	FAULT_LET_GO = 14, /* primary: the guest was let go of, and nobody told */
 	FAULT_N_POINTS
 };
 

@@ -57,12 +57,11 @@
 #define WIRE_DISK_HASH_SIZE	24    /* data of a HASH record: seed and hash */
 #define WIRE_DISK_HASHED_MAX	65536 /* most bytes of the disk in one HASH record */
 #define WIRE_DISK_DIFFER_MAX	64    /* most offsets in one DISK_CHECKED */
-#define WIRE_HASH_SIZE		16    /* one hash in HASHES */
+#define WIRE_HASH_SIZE		16    /* one hash in HASHES and RAM_HASH */
 #define WIRE_HASHES_MAX		4096  /* most hashes in one HASHES */
 #define WIRE_HASH_BLOCK_SIZE	65536 /* bytes of a disk for which there is one hash */
 /* the first number that no page and no block of a disk has, in HASHES_WANT and HASHES */
 #define WIRE_HASH_UNITS_MAX	(WIRE_DISK_SIZE_MAX / WIRE_HASH_BLOCK_SIZE)
-#define WIRE_RAM_HASH_SIZE	16    /* the hash of a page in RAM_HASH */
 #define WIRE_RAM_HASHES_MAX	1024  /* most pages in one RAM_HASH */
 #define WIRE_RAM_DIFFER_MAX	64    /* most page indexes in one RAM_CHECKED */
 

@@ -556,9 +556,9 @@ int wire_disk_checked_decode(const struct wire_frame *frame, struct wire_disk_ch
  * in PAGES), or a block of a disk (WIRE_HASH_BLOCK_SIZE bytes; the last block can be shorter). */
 struct wire_hashes_want {
 	char disk[WIRE_DISK_NAME_MAX + 1]; /* "": memory */
-	uint64_t seed;			   /* of the hashes, chosen by the primary at random */
-	uint64_t first;			   /* number of the first unit */
-	uint32_t n;			   /* 1 or more units; all are below WIRE_HASH_UNITS_MAX */
+	uint64_t seed;  /* of the hashes, chosen by the primary at random */
+	uint64_t first; /* number of the first unit */
+	uint32_t n;     /* 1 or more units; all are below WIRE_HASH_UNITS_MAX */
 };
 int wire_hashes_want_encode(const struct wire_hashes_want *want, struct bytes_writer *w)
 	WIRE_CHECKED;
@@ -579,7 +579,8 @@ struct wire_hashes {
 int wire_hashes_encode(const struct wire_hashes *hashes, struct bytes_writer *w) WIRE_CHECKED;
 int wire_hashes_decode(const struct wire_frame *frame, struct wire_hashes *ret_hashes,
 		       struct wire_error *error) WIRE_CHECKED;
-/* Compute one hash, of a unit of @bytes at @data. */
+/* Compute one hash, of a unit or page of @bytes at @data: XXH3-128 with this seed, high half first.
+ * For HASHES and RAM_HASH. */
 void wire_hash(uint64_t seed, const void *data, size_t bytes, uint8_t ret_hash[WIRE_HASH_SIZE]);
 
 /* RAM_HASH: hashes of consecutive pages of the guest's memory, as they are at the end of the
@@ -589,15 +590,13 @@ struct wire_ram_hash {
 	uint64_t seed;
 	uint32_t first_page; /* index of the first page; first_page + n_pages <= WIRE_PAGES_MAX */
 	uint32_t n_pages;    /* 1..WIRE_RAM_HASHES_MAX */
-	const uint8_t *hashes; /* n_pages * WIRE_RAM_HASH_SIZE bytes; decoded: in place in the
+	const uint8_t *hashes; /* n_pages * WIRE_HASH_SIZE bytes; decoded: in place in the
 				* frame */
 };
 int wire_ram_hash_encode(const struct wire_ram_hash *hash, struct bytes_writer *w) WIRE_CHECKED;
 /* The caller must compare the pages with the number of pages that the guest has. */
 int wire_ram_hash_decode(const struct wire_frame *frame, struct wire_ram_hash *ret_hash,
 			 struct wire_error *error) WIRE_CHECKED;
-/* Compute the hash of a page (WIRE_PAGE_SIZE bytes): XXH3-128 with this seed. */
-void wire_ram_hash_page(uint64_t seed, const void *page, uint8_t ret_hash[WIRE_RAM_HASH_SIZE]);
 
 /* RAM_CHECKED: what the standby found when it compared the hashes in all RAM_HASH frames of the
  * header's epoch with its copy. */

@@ -1,19 +1,9 @@
 /* Encodes and decodes RAM_HASH, hashes of pages within an epoch, and RAM_CHECKED. */
 #include "wire/msg.h"
 
-#include <xxhash.h>
-
 #include "wire/msg_cursor.h"
 
 #define HASH_HEADER_SIZE 12u /* seed and first page */
-
-void wire_ram_hash_page(uint64_t seed, const void *page, uint8_t ret_hash[WIRE_RAM_HASH_SIZE])
-{
-	XXH128_hash_t hash = XXH3_128bits_withSeed(page, WIRE_PAGE_SIZE, seed);
-
-	bytes_put_be64(ret_hash, hash.high64);
-	bytes_put_be64(ret_hash + 8, hash.low64);
-}
 
 int wire_ram_hash_encode(const struct wire_ram_hash *hash, struct bytes_writer *w)
 {
@@ -22,7 +12,7 @@ int wire_ram_hash_encode(const struct wire_ram_hash *hash, struct bytes_writer *
 		return write_invalid(w);
 	bytes_write_be64(w, hash->seed);
 	bytes_write_be32(w, hash->first_page);
-	bytes_write(w, hash->hashes, (size_t)hash->n_pages * WIRE_RAM_HASH_SIZE);
+	bytes_write(w, hash->hashes, (size_t)hash->n_pages * WIRE_HASH_SIZE);
 	return write_result(w);
 }
 
@@ -36,8 +26,8 @@ int wire_ram_hash_decode(const struct wire_frame *frame, struct wire_ram_hash *r
 	hash.seed	= cursor_u64(&c, "seed");
 	hash.first_page = cursor_u32(&c, "first page", 0, UINT32_MAX);
 	size		= bytes_left(&c.r);
-	hash.n_pages	= (uint32_t)(size / WIRE_RAM_HASH_SIZE);
-	if (!c.failed && (size == 0 || size % WIRE_RAM_HASH_SIZE != 0))
+	hash.n_pages	= (uint32_t)(size / WIRE_HASH_SIZE);
+	if (!c.failed && (size == 0 || size % WIRE_HASH_SIZE != 0))
 		cursor_fail(&c, "hashes", HASH_HEADER_SIZE, "no whole number of hashes");
 	if (!c.failed && (hash.n_pages > WIRE_RAM_HASHES_MAX ||
 			  hash.first_page > WIRE_PAGES_MAX - hash.n_pages))
