@@ -8,14 +8,18 @@ void liveness_init(struct liveness *l, const struct liveness_config *config, uin
 	};
 }
 
-void liveness_seen(struct liveness *l, uint64_t now_ns)
-{
-	l->seen_ns = now_ns;
-}
-
 static bool seen_since_watching(const struct liveness *l)
 {
 	return l->seen_ns != 0 && l->seen_ns >= l->watching_ns;
+}
+
+void liveness_seen(struct liveness *l, const struct liveness_config *config, uint64_t now_ns)
+{
+	if (seen_since_watching(l) && now_ns - l->seen_ns >= config->beat_timeout_ns / 2) {
+		l->back_ns = now_ns;
+		l->away_ns = now_ns - l->seen_ns;
+	}
+	l->seen_ns = now_ns;
 }
 
 void liveness_stalled(struct liveness *l, const struct liveness_config *config, uint64_t gap_ns,
@@ -51,6 +55,17 @@ enum liveness_judgement liveness_judge(const struct liveness *l,
 	if (liveness_silent_for(l, config->beat_timeout_ns, now_ns))
 		return LIVENESS_SILENT;
 	return seen_since_watching(l) ? LIVENESS_ALIVE : LIVENESS_UNKNOWN;
+}
+
+bool liveness_may_follow(const struct liveness *first, const struct liveness *second,
+			 const struct liveness_config *config, uint64_t now_ns)
+{
+	uint64_t limit_ns = first->away_ns;
+
+	if (limit_ns > config->restart_grace_ns)
+		limit_ns = config->restart_grace_ns;
+	return first->back_ns != 0 && second->seen_ns < first->back_ns &&
+	       now_ns - first->back_ns < limit_ns;
 }
 
 uint64_t liveness_age_ns(const struct liveness *l, uint64_t now_ns)

@@ -30,6 +30,8 @@ struct liveness {
 	uint64_t watching_ns; /* when this process last began to watch */
 	/* for this long after watching_ns, no judgement is given unless the host is seen */
 	uint64_t grace_ns;
+	uint64_t back_ns; /* when the host was heard again after its last long silence; 0: never */
+	uint64_t away_ns; /* how long that silence was */
 };
 
 enum liveness_judgement {
@@ -41,8 +43,9 @@ enum liveness_judgement {
 /* Begin to watch at @now_ns, with the grace of a start. */
 void liveness_init(struct liveness *l, const struct liveness_config *config, uint64_t now_ns);
 
-/* Note that an authentic frame of the host arrived. */
-void liveness_seen(struct liveness *l, uint64_t now_ns);
+/* Note that an authentic frame of the host arrived. If it ends a silence of half the beat timeout or
+ * more, remember that silence for liveness_may_follow(). */
+void liveness_seen(struct liveness *l, const struct liveness_config *config, uint64_t now_ns);
 
 /* Note that this process did not watch during the @gap_ns before @now_ns. Gives the host a grace of
  * @gap_ns. The grace is at least the beat timeout, and at most the grace of a start. */
@@ -56,6 +59,13 @@ enum liveness_judgement liveness_judge(const struct liveness *l,
 /* Returns true if the host was silent for at least @limit_ns while this process was watching. Use
  * this for limits other than beat_timeout. Within the grace, returns false. */
 bool liveness_silent_for(const struct liveness *l, uint64_t limit_ns, uint64_t now_ns);
+
+/* The two hosts fell silent, and only @first was heard again. Returns true if @second can still
+ * follow at @now_ns: then perhaps the gateway's own link was cut, and the two only need different
+ * times to come back (TCP sends again at growing intervals). It has as long as @first was silent, at
+ * most the grace of a start. Returns false if @second was heard after @first came back. */
+bool liveness_may_follow(const struct liveness *first, const struct liveness *second,
+			 const struct liveness_config *config, uint64_t now_ns);
 
 /* Returns the nanoseconds since the host was last seen, or UINT64_MAX if it was never seen. */
 uint64_t liveness_age_ns(const struct liveness *l, uint64_t now_ns);

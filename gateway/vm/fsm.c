@@ -241,6 +241,11 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	 * works. */
 	const char *why = vm_promotion_obstacle(s, silent ? timeout_ns / 2 : 2 * timeout_ns);
 
+	if (!why && silent &&
+	    liveness_may_follow(&fsm->host[vm_fsm_other(fsm)].live,
+				&fsm->host[fsm->record.owner].live, &fsm->config->liveness,
+				s->now_ns))
+		why = "the standby was silent too until a moment ago (was this gateway cut off?)";
 	if (why) {
 		*ret_why = why;
 		return false;
@@ -543,7 +548,7 @@ void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_action
 	forgive_own_stall(fsm, in->now_ns);
 	fsm->stepped_ns = in->now_ns;
 	if (inputs[in->kind].from_host) {
-		liveness_seen(&fsm->host[in->host].live, in->now_ns);
+		liveness_seen(&fsm->host[in->host].live, &fsm->config->liveness, in->now_ns);
 		if (in->host == fsm->record.owner)
 			detector_saw(&fsm->detector, DETECTOR_BEAT, in->now_ns);
 	}

@@ -58,7 +58,7 @@ void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns)
 
 void vm_fsm_seen(struct vm_fsm *fsm, uint8_t host, uint64_t now_ns)
 {
-	liveness_seen(&fsm->host[host].live, now_ns);
+	liveness_seen(&fsm->host[host].live, &fsm->config->liveness, now_ns);
 }
 
 void vm_fsm_put_back(struct vm_fsm *fsm, const struct vm_fsm *before, uint64_t now_ns)

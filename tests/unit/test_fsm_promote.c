@@ -23,6 +23,31 @@ static void test_no_promotion_when_cut_off(void **state)
 	assert_int_equal(lab.journal.term, 1);
 }
 
+/* After a cut of the gateway's own link the two hosts do not come back at the same moment: each of
+ * them sends again when its own timer says so. */
+static void test_hosts_come_back_one_by_one(void **state)
+{
+	(void)state;
+	lab_run(&lab, 2000, 0);
+	lab_run(&lab, 1900, 2); /* the standby is first */
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_run(&lab, 100, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_int_equal(lab.journal.term, 1);
+	/* A silence of the owner alone counts as before. */
+	lab_run(&lab, 520, 2);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+}
+
+/* An owner that does not follow in the time that the standby needed is dead. */
+static void test_owner_does_not_come_back(void **state)
+{
+	(void)state;
+	lab_run(&lab, 2000, 0);
+	lab_run(&lab, 2100, 2);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+}
+
 static void test_own_stall_is_forgiven(void **state)
 {
 	(void)state;
@@ -207,6 +232,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_no_promotion_when_cut_off, start_protected),
+		cmocka_unit_test_setup(test_hosts_come_back_one_by_one, start_protected),
+		cmocka_unit_test_setup(test_owner_does_not_come_back, start_protected),
 		cmocka_unit_test_setup(test_own_stall_is_forgiven, start_protected),
 		cmocka_unit_test_setup(test_fence_command, start_protected),
 		cmocka_unit_test_setup(test_restart_and_primary_never_seen, start_protected),

@@ -37,7 +37,7 @@ static void test_grace(void **state)
 static void test_seen(void **state)
 {
 	(void)state;
-	liveness_seen(&l, 1100 * MS);
+	liveness_seen(&l, &config, 1100 * MS);
 	assert_int_equal(at(1599), LIVENESS_ALIVE);
 	/* the host was seen once, so the grace period no longer applies */
 	assert_int_equal(at(1600), LIVENESS_SILENT);
@@ -49,7 +49,7 @@ static void test_seen(void **state)
 static void test_stall(void **state)
 {
 	(void)state;
-	liveness_seen(&l, 1100 * MS);
+	liveness_seen(&l, &config, 1100 * MS);
 	liveness_stalled(&l, &config, 300 * MS, 1500 * MS);
 	/* after a stall of our process, the host has at least the beat timeout to be heard again */
 	assert_int_equal(at(1999), LIVENESS_UNKNOWN);
@@ -58,7 +58,7 @@ static void test_stall(void **state)
 	/* after a long stall, the host has at most the grace period of a start to be heard again */
 	assert_int_equal(at(72999), LIVENESS_UNKNOWN);
 	assert_int_equal(at(73000), LIVENESS_SILENT);
-	liveness_seen(&l, 73100 * MS);
+	liveness_seen(&l, &config, 73100 * MS);
 	assert_int_equal(at(73100), LIVENESS_ALIVE);
 }
 
@@ -70,9 +70,36 @@ static void test_stall_in_grace(void **state)
 	assert_int_equal(at(4000), LIVENESS_SILENT);
 }
 
+static void test_the_other_may_follow(void **state)
+{
+	struct liveness owner;
+
+	(void)state;
+	liveness_init(&owner, &config, 1000 * MS);
+	liveness_seen(&l, &config, 1100 * MS);
+	liveness_seen(&owner, &config, 1150 * MS);
+	assert_false(liveness_may_follow(&l, &owner, &config, 1900 * MS));
+	/* a gap of one beat is no silence */
+	liveness_seen(&l, &config, 1349 * MS);
+	assert_false(liveness_may_follow(&l, &owner, &config, 1349 * MS));
+	/* heard again after 2 s: the other has 2 s to follow */
+	liveness_seen(&l, &config, 3349 * MS);
+	liveness_seen(&l, &config, 3400 * MS);
+	assert_true(liveness_may_follow(&l, &owner, &config, 5348 * MS));
+	assert_false(liveness_may_follow(&l, &owner, &config, 5349 * MS));
+	/* the other was heard: if it falls silent now, the gateway's link is not the cause */
+	liveness_seen(&owner, &config, 3500 * MS);
+	assert_false(liveness_may_follow(&l, &owner, &config, 3500 * MS));
+	/* a long silence gives no more than the grace of a start */
+	liveness_seen(&l, &config, 60000 * MS);
+	assert_true(liveness_may_follow(&l, &owner, &config, 62999 * MS));
+	assert_false(liveness_may_follow(&l, &owner, &config, 63000 * MS));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_the_other_may_follow, start),
 		cmocka_unit_test_setup(test_grace, start),
 		cmocka_unit_test_setup(test_seen, start),
 		cmocka_unit_test_setup(test_stall, start),
