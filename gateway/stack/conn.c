@@ -342,6 +342,20 @@ static void bound_time_wait(void)
 	}
 }
 
+void conn_free_port(struct stack *stack, uint32_t source, uint16_t source_port, uint16_t dest_port)
+{
+	struct tcp_pcb *pcb, *next;
+
+	for (pcb = tcp_tw_pcbs; pcb; pcb = next) {
+		next = pcb->next;
+		if (pcb->remote_port != source_port || pcb->local_port != dest_port ||
+		    lwip_ntohl(ip_2_ip4(&pcb->remote_ip)->addr) != source)
+			continue;
+		tcp_abandon(pcb, 0);
+		stack->counters.time_wait_reopened++;
+	}
+}
+
 /* If there are too many half-open connections, end the oldest of them, so that a flood of SYNs
  * cannot block the TCP port. An honest handshake takes one or two round trips, so it ends before a
  * flood makes it the oldest. Connections that linger after our close are treated in the same way.

@@ -361,8 +361,10 @@ void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn fre
 		holder = take_holder(stack);
 		dropped = holder ? NULL : &stack->counters.drop_no_holder;
 	}
-	if (verdict == FILTER_TCP_SYN)
+	if (verdict == FILTER_TCP_SYN) {
 		conn_make_room(stack);
+		conn_free_port(stack, view.source, view.source_port, view.dest_port);
+	}
 	if (verdict == FILTER_ARP && !dropped)
 		learn(stack, (const uint8_t *)data + ETHER_BYTES);
 	if (dropped) {

@@ -125,6 +125,7 @@ struct stack_counters {
 	/* closed connections dropped, the oldest first, because n_connections_max of them
 	 * lingered */
 	uint64_t lingering_evicted;
+	uint64_t time_wait_reopened; /* SYNs that took the port of a connection in TIME_WAIT */
 	/* frames dropped because even after pruning n_frames_held_max was reached */
 	uint64_t drop_no_holder;
 	uint64_t out_of_order_pruned; /* how often the out-of-order queues were discarded */

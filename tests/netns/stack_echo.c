@@ -251,6 +251,7 @@ static void print_counters(struct port *port, struct stack *stack)
 		{ "hint_partial_csum", s.hint_partial_csum },
 		{ "half_open_evicted", s.half_open_evicted },
 		{ "lingering_evicted", s.lingering_evicted },
+		{ "time_wait_reopened", s.time_wait_reopened },
 		{ "drop_no_holder", s.drop_no_holder },
 		{ "out_of_order_pruned", s.out_of_order_pruned },
 		{ "accepted", s.accepted },

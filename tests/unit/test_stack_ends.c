@@ -151,9 +151,25 @@ static void test_few_stay_in_time_wait(void **state)
 	assert_int_equal(seen.n_closed, 0);
 }
 
+/* A peer may use the port of a connection that has just ended. If not, its connect() would hang. */
+static void test_port_is_used_again(void **state)
+{
+	struct stack_counters counters;
+
+	(void)state;
+	end_in_time_wait(0);
+	end_in_time_wait(1);
+	establish(0);
+	/* the other connection stays: its FIN, sent again, is acknowledged */
+	assert_int_equal(say(1, 1001, our_fin[1] + 1, FIN | ACK), ACK);
+	stack_get_counters(stack, &counters);
+	assert_int_equal(counters.time_wait_reopened, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_port_is_used_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_few_stay_in_time_wait, setup, teardown),
 	};
 
