@@ -186,6 +186,19 @@ static void verb_verify(struct control_conn *c, const struct request *r)
 	command(c, r, VM_COMMAND_VERIFY, 0);
 }
 
+static void verb_drill(struct control_conn *c, const struct request *r)
+{
+	const struct fleet_host *standby = r->vm->host[vm_fsm_other(&r->vm->fsm)];
+
+	if (standby->control && !(standby->control->features & WIRE_FEATURE_DRILL)) {
+		control_put_error(c, "not-possible",
+				  "the agent of %s is older than this gateway and knows no drills; "
+				  "update it", standby->name);
+		return;
+	}
+	command(c, r, VM_COMMAND_DRILL, 0);
+}
+
 static void verb_owner(struct control_conn *c, const struct request *r)
 {
 	for (uint8_t h = 0; h < VM_HOSTS; h++) {
@@ -256,6 +269,7 @@ static const struct {
 	{"failover", WIRE_PEER_OPERATOR, true, verb_failover},
 	{"move", WIRE_PEER_OPERATOR, true, verb_move},
 	{"verify", WIRE_PEER_OPERATOR, true, verb_verify},
+	{"drill", WIRE_PEER_OPERATOR, true, verb_drill},
 	{"owner", WIRE_PEER_OPERATOR, true, verb_owner},
 	{"takeover", WIRE_PEER_OPERATOR, false, verb_takeover},
 };

@@ -87,6 +87,8 @@ static const struct verb verbs[] = {
 	 "let the other host run a protected VM; nothing is lost"},
 	{"verify", "verify", true, false, true, print_done,
 	 "compare all of the standby's copy with the guest; waits for the result"},
+	{"drill", "drill", true, false, true, print_done,
+	 "start the standby's copy, isolated, look whether it runs, end it; waits for the result"},
 	{"owner", "owner", true, true, true, print_done,
 	 "in a conflict: HOST has the right guest; one on the other host is stopped"},
 	{"takeover", "takeover", false, false, false, print_done,
@@ -112,8 +114,8 @@ static void usage(FILE *out)
 		"\n  --json             the gateway's answer as it is, one JSON object a line\n"
 		"  --follow           events: go on until interrupted\n"
 		"  --to HOST          move: the host that is to run it; default: its other host\n"
-		"  --no-wait          protect, unprotect, failover, move, owner, verify: return "
-		"once it has begun\n"
+		"  --no-wait          protect, unprotect, failover, move, owner, verify, drill: "
+		"return once it has begun\n"
 		"  --timeout SECONDS  give up waiting after that long\n"
 		"  --config FILE      settings (" CONFIG_DEFAULT ")\n"
 		"  --gateway IP:PORT, --ca FILE, --crl FILE, --cert FILE, --key FILE\n"

@@ -43,8 +43,8 @@ enum liveness_judgement {
 /* Begin to watch at @now_ns, with the grace of a start. */
 void liveness_init(struct liveness *l, const struct liveness_config *config, uint64_t now_ns);
 
-/* Note that an authentic frame of the host arrived. If it ends a silence of half the beat timeout or
- * more, remember that silence for liveness_may_follow(). */
+/* Note that an authentic frame of the host arrived. If it ends a silence of half the beat timeout
+ * or more, remember that silence for liveness_may_follow(). */
 void liveness_seen(struct liveness *l, const struct liveness_config *config, uint64_t now_ns);
 
 /* Note that this process did not watch during the @gap_ns before @now_ns. Gives the host a grace of
@@ -62,8 +62,8 @@ bool liveness_silent_for(const struct liveness *l, uint64_t limit_ns, uint64_t n
 
 /* The two hosts fell silent, and only @first was heard again. Returns true if @second can still
  * follow at @now_ns: then perhaps the gateway's own link was cut, and the two only need different
- * times to come back (TCP sends again at growing intervals). It has as long as @first was silent, at
- * most the grace of a start. Returns false if @second was heard after @first came back. */
+ * times to come back (TCP sends again at growing intervals). It has as long as @first was silent,
+ * at most the grace of a start. Returns false if @second was heard after @first came back. */
 bool liveness_may_follow(const struct liveness *first, const struct liveness *second,
 			 const struct liveness_config *config, uint64_t now_ns);
 

@@ -115,10 +115,10 @@ void conn_bound_backoff(struct stack *stack);
  * connections in TIME_WAIT, ends the oldest of them. */
 void conn_make_room(struct stack *stack);
 
-/* Forget the connection in TIME_WAIT that a SYN from port @source_port of @source (host byte order) to
- * our port @dest_port would meet. Call this before lwIP gets the SYN. A peer may use its port again
- * (RFC 9293, 3.10.7.8). lwIP does not allow that: it only acknowledges the old connection, so the
- * peer's connect() would hang for as long as TIME_WAIT lasts, 120 s. */
+/* Forget the connection in TIME_WAIT that a SYN from port @source_port of @source (host byte order)
+ * to our port @dest_port would meet. Call this before lwIP gets the SYN. A peer may use its port
+ * again (RFC 9293, 3.10.7.8). lwIP does not allow that: it only acknowledges the old connection, so
+ * the peer's connect() would hang for as long as TIME_WAIT lasts, 120 s. */
 void conn_free_port(struct stack *stack, uint32_t source, uint16_t source_port,
 		    uint16_t dest_port);
 

@@ -140,8 +140,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 		forget_protection(fsm, s->now_ns);
 	}
 	if (to != VM_PROTECTED || new_term)
-		vm_verify_ended(s, false, "aborted", "the protection ended before the standby's "
-				"copy was compared whole; `holdfastctl events` says why");
+		vm_asked_protection_ended(s);
 	/* Enter the state @to, and reset what belonged to the old state. */
 	fsm->record.owner = owner;
 	fsm->record.state = to;

@@ -66,7 +66,7 @@
 
 #define VM_TEXT_MAX    320 /* size of an event's or reply's text, including the NUL */
 #define VM_ACTIONS_MAX 16  /* most actions that one step makes */
-#define VM_VERIFY_WAITERS_MAX 3 /* most requests `verify` that wait for the same result */
+#define VM_ASKED_WAITERS_MAX 3 /* most requests that wait for the result of the same order */
 
 enum vm_state {
 	VM_UNPROTECTED = 0,
@@ -173,6 +173,7 @@ enum vm_command {
 	VM_COMMAND_UNPROTECT,
 	VM_COMMAND_FAILOVER,
 	VM_COMMAND_VERIFY, /* compares the standby's copy with the guest */
+	VM_COMMAND_DRILL,  /* starts the standby's copy, isolated, and looks whether it runs */
 	VM_COMMAND_OWNER, /* ends a conflict: `host` owns the guest */
 	VM_COMMAND_MOVE,  /* lets `host`, the standby, run the guest, without losing anything */
 };
@@ -510,12 +511,17 @@ struct vm_move {
 	uint64_t protected_ns; /* when it was protected again; 0: not yet */
 };
 
-/* An operator's request to compare the standby's copy; see fsm_verify.c. */
-struct vm_verify {
+/* Orders that an operator asks for, and that an agent may answer much later; see fsm_asked.c. */
+enum vm_asked_kind {
+	VM_ASKED_VERIFY,
+	VM_ASKED_DRILL,
+	VM_ASKED_N,
+};
+
+struct vm_asked {
 	/* the requests that wait for the result, the newest last; 0: none */
-	uint64_t op_id[VM_VERIFY_WAITERS_MAX];
-	uint64_t order_id; /* the order VERIFY that the owner has not answered; 0: none */
-	uint64_t term;
+	uint64_t op_id[VM_ASKED_WAITERS_MAX];
+	uint64_t order_id; /* the order that is not answered; 0: none */
 };
 
 /* All state of one VM's ownership. Plain data: a copy can be kept and restored. */
@@ -561,7 +567,7 @@ struct vm_fsm {
 		enum vm_command command;
 		uint64_t started_ns;
 	} op; /* the operator's request that waits for its result */
-	struct vm_verify verify;
+	struct vm_asked asked[VM_ASKED_N];
 };
 
 /* Initialise @fsm from the journal's @record. For a new VM, pass a record with term 0. @config is

@@ -1,5 +1,5 @@
 /* fsm_command.c - handles operators' commands for a VM: protect, unprotect, failover, move, owner.
- * verify is in fsm_verify.c. */
+ * verify and drill are in fsm_asked.c. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -442,7 +442,10 @@ void vm_on_command(struct vm_step *s)
 		on_move(s);
 		break;
 	case VM_COMMAND_VERIFY:
-		vm_on_verify(s);
+		vm_on_asked(s, VM_ASKED_VERIFY);
+		break;
+	case VM_COMMAND_DRILL:
+		vm_on_asked(s, VM_ASKED_DRILL);
 		break;
 	case VM_COMMAND_NONE:
 	default:

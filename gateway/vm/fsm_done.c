@@ -159,7 +159,7 @@ void vm_on_order_done(struct vm_step *s)
 {
 	struct vm_order *order = &s->fsm->host[s->in->host].order;
 
-	if (vm_verify_done(s))
+	if (vm_asked_done(s))
 		return;
 	/* Ignore answers to all but the last order on this connection, because nothing waits for
 	 * them. */

@@ -50,12 +50,9 @@ void vm_on_control_down(struct vm_step *s)
 	if (!host->up)
 		return;
 	host->up = false;
-	if (s->in->host == s->fsm->record.owner) {
+	if (s->in->host == s->fsm->record.owner)
 		detector_connection(&s->fsm->detector, false, s->now_ns);
-		vm_verify_ended(s, false, "not-connected",
-				"the owner's agent lost its connection before it had compared "
-				"all: ask again when it is connected");
-	}
+	vm_asked_host_lost(s, s->in->host);
 	host->reported = false;
 	memset(&host->order, 0, sizeof(host->order));
 	vm_event(s, "connection", "%s lost its control connection",

@@ -128,13 +128,14 @@ bool vm_is_being_fenced(const struct vm_host *host);
  * paused? */
 bool vm_has_guest(const struct vm_host *host);
 
-/* In fsm_verify.c: handle the command. */
-void vm_on_verify(struct vm_step *s);
-/* The owner has answered an order. If it is the order VERIFY, handle the answer and return true. */
-bool vm_verify_done(struct vm_step *s);
-/* Nothing more comes of the order VERIFY, if one was given: make an event, and reply to those who
- * wait for it. */
-void vm_verify_ended(struct vm_step *s, bool ok, const char *code, const char *text);
+/* In fsm_asked.c: handle a command of that kind. */
+void vm_on_asked(struct vm_step *s, enum vm_asked_kind kind);
+/* A host has answered an order. If the order was asked for, handle the answer and return true. */
+bool vm_asked_done(struct vm_step *s);
+/* Nothing more comes of orders that were asked for, because the protection, or the connection of
+ * @host, has ended: say so in an event and to those who wait. */
+void vm_asked_protection_ended(struct vm_step *s);
+void vm_asked_host_lost(struct vm_step *s, uint8_t host);
 
 /* In fsm_work.c: note the progress that @host reports. */
 void vm_on_work(struct vm_step *s, struct vm_host *host);

@@ -106,6 +106,12 @@ struct agent_vm_config {
 	uint64_t log_bytes_max;
 	/* on the standby, the disk log; "": PATH.hflog beside the first disk's image */
 	char disk_log[AGENT_PATH_MAX];
+	/* Drills (standby/drill.h); "": none. drill_dir is always set */
+	char drill_dir[AGENT_PATH_MAX];
+	char drill_script[AGENT_PATH_MAX];
+	char drill_address[32];
+	char drill_probe[32];
+	uint64_t drill_timeout_ns;
 	uint64_t disk_log_bytes; /* size of a new disk log */
 	char *command; /* content of command_file, owned; NULL if there is none */
 

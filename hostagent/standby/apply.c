@@ -11,6 +11,7 @@
 #include "supervision/progress.h"
 #include "standby/compare.h"
 #include "standby/epochcheck.h"
+#include "standby/touched.h"
 #include "wire/frame.h"
 #include "wire/msg.h"
 
@@ -197,6 +198,7 @@ static int clear_unwritten(struct pass *p)
 			continue;
 		ramfile_step(p->rf);
 		clear_page(ramfile_page(p->rf, i));
+		touched_set(p->rf->touched, i);
 	}
 	for (uint32_t i = 0; i < WIRE_BLOB_MAX / WIRE_PAGE_SIZE; i++) {
 		if (p->seen_pieces[i] != FIRST_WHOLE &&
@@ -213,6 +215,7 @@ static int clear_unwritten(struct pass *p)
 
 struct batch {
 	struct page_record records[BATCH_RECORDS];
+	uint64_t pages[BATCH_RECORDS]; /* their indexes */
 	size_t n_records;
 };
 
@@ -223,6 +226,8 @@ static int put_batch(struct pass *p, struct batch *batch)
 	batch->n_records = 0;
 	if (page_apply_batch(batch->records, n) < n)
 		return -EBADMSG;
+	for (size_t i = 0; i < n; i++)
+		touched_set(p->rf->touched, batch->pages[i]);
 	p->n_pages += n;
 	return 0;
 }
@@ -258,7 +263,7 @@ static int put_pages(struct pass *p, const struct wire_frame *frame)
 		FAULT_POINT(FAULT_STANDBY_APPLYING);
 		if (record.class == WIRE_CLASS_KEEP)
 			continue;
-		batch.n_records++;
+		batch.pages[batch.n_records++] = record.index;
 		*out = from_wire(p->rf, &record);
 		if (!out->page || !out->data)
 			return -EBADMSG;

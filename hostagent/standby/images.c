@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "standby/touched.h"
 
 #define FLUSH_INTERVAL_NS CLOCK_NS_PER_S
 /* how many zeros to write at a time if the kernel cannot zero a range */
@@ -443,6 +444,15 @@ static const char *what_failed(uint8_t op)
 	return op == WIRE_DISK_WRITE ? "write" : op == WIRE_DISK_ZERO ? "zero" : "discard";
 }
 
+/* Tell a drill which blocks were written. */
+static void touch(struct image *image, const struct wire_disk_record *record)
+{
+	uint64_t first = record->offset / TOUCHED_BLOCK_BYTES;
+
+	for (uint64_t i = first; i * TOUCHED_BLOCK_BYTES < record->offset + record->bytes; i++)
+		touched_set(image->touched, i);
+}
+
 int images_apply(struct images *images, struct image *image, const struct wire_disk_record *record,
 		 struct error *ret_error)
 {
@@ -460,6 +470,8 @@ int images_apply(struct images *images, struct image *image, const struct wire_d
 				 " bytes at offset %" PRIu64 ": %s",
 				 image->name, image->path, what_failed(record->op), record->bytes,
 				 record->offset, strerror(-r));
+	if (image->touched)
+		touch(image, record);
 	images->n_records++;
 	images->bytes_written += record->op == WIRE_DISK_WRITE ? record->bytes : 0;
 	return 0;

@@ -41,6 +41,8 @@
 #define IMAGES_MAX    WIRE_DISKS_MAX
 #define IMAGES_SECTOR 512u /* an image's size is a multiple of this */
 
+struct touched;
+
 /* One image. */
 struct image {
 	char name[WIRE_DISK_NAME_MAX + 1];
@@ -60,6 +62,8 @@ struct image {
 	bool shows_holes; /* the file system says where holes are */
 	/* what images_compare() found since images_begin_checks() */
 	struct wire_disk_checked checked;
+	/* flags of the blocks (TOUCHED_BLOCK_BYTES) that records write; NULL: no drill. Borrowed */
+	struct touched *touched;
 };
 
 struct images {

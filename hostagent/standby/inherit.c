@@ -32,7 +32,7 @@ uint64_t inherit_available_bytes(const char *meminfo)
 	return kib << 10;
 }
 
-static int check_memory(uint64_t ram_bytes, struct error *ret_error)
+int inherit_check_memory(uint64_t ram_bytes, struct error *ret_error)
 {
 	AUTO_FREE char *meminfo = NULL;
 	uint64_t available;
@@ -60,7 +60,7 @@ static int reserve(struct ramfile *rf, uint64_t ram_bytes, struct error *ret_err
 	if (pthread_mutex_trylock(&lock) != 0)
 		return error_set(ret_error, -EBUSY,
 				 "the memory of another VM is being copied on this host");
-	r = check_memory(ram_bytes, ret_error);
+	r = inherit_check_memory(ram_bytes, ret_error);
 	if (r == 0) {
 		r = ramfile_reserve(rf, ram_bytes);
 		if (r < 0)

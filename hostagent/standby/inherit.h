@@ -10,6 +10,7 @@
 #ifndef STANDBY_INHERIT_H
 #define STANDBY_INHERIT_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -25,6 +26,11 @@
  * guestmem_read().
  * On error *ret_error says why, and *rf can have any content: call ramfile_purge(). */
 int inherit_guest(struct ramfile *rf, const char *monitor, pid_t pid, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Check that this host has memory to spare for a second copy of a guest with @ram_bytes. Returns 0;
+ * -ENOMEM, or -errno if /proc/meminfo cannot be read, with *ret_error. */
+int inherit_check_memory(uint64_t ram_bytes, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Returns how many bytes of memory the text of /proc/meminfo says to be available; 0: it does not

@@ -143,6 +143,7 @@ static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error
 
 	if (term == sb->rf.meta.term && sb->rf.meta.phase == RAMFILE_COPY && !resized)
 		return 0;
+	drill_cancel(sb);
 	standby_stream_close(sb);
 	clockview_reset(&sb->clock); /* the primary may be another host, with another clock */
 	r = epochlog_set_term(&sb->log, term);
@@ -322,6 +323,7 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 	 * promotion fails. */
 	sb->promise_term = c->term;
 	sb->want_stream = false;
+	drill_cancel(sb);
 	standby_stream_close(sb);
 	standby_await_mute(sb);
 	(void)qemu_exited(&sb->qemu, &died); /* if QEMU has exited, try_promote() starts another */
@@ -397,6 +399,7 @@ static int do_stop(struct standby *sb, struct standby_command *c)
 				 ", which counts on it",
 				 sb->rf.meta.term);
 	sb->want_qemu = sb->want_stream = false;
+	drill_cancel(sb);
 	standby_stream_close(sb);
 	r = qemu_end(&sb->qemu, &c->error);
 	if (r < 0)
@@ -424,6 +427,7 @@ static int do_fence(struct standby *sb, struct standby_command *c)
 				 c->term, sb->rf.meta.term);
 	}
 	sb->want_qemu = sb->want_stream = false;
+	drill_cancel(sb);
 	standby_stream_close(sb);
 	if (sb->rf.meta.phase != RAMFILE_COPY && qemu_find(&sb->qemu) == 0)
 		r = qemu_kill(&sb->qemu);
@@ -462,6 +466,14 @@ static int do_inherit(struct standby *sb, struct standby_command *c)
 	log_info("vm=%s the memory of the guest that was fenced here is kept for the next copy",
 		 sb->config.vm);
 	return 0;
+}
+
+static int do_drill(struct standby *sb, struct standby_command *c)
+{
+	if (sb->state != STANDBY_STATE_READY)
+		return error_set(&c->error, -ENODATA,
+				 "there is no copy to try: this host's standby is not ready");
+	return drill_begin(sb, &c->ret_number, &c->error);
 }
 
 static void say_recovered(struct standby *sb, const struct disklog_state *state)
@@ -505,6 +517,7 @@ void standby_carry_out(struct standby *sb, struct standby_command *command)
 		[STANDBY_ORDER_STOP] = do_stop,
 		[STANDBY_ORDER_FENCE] = do_fence,
 		[STANDBY_ORDER_INHERIT] = do_inherit,
+		[STANDBY_ORDER_DRILL] = do_drill,
 	};
 
 	command->error.text[0] = '\0';

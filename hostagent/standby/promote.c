@@ -365,6 +365,22 @@ static bool is_running(struct promotion *p)
 	       json_is_true(json_object_get(answer, "running"));
 }
 
+/* Make QEMU send frames from the guest's MAC addresses, so that the switches know where the guest
+ * is now. QEMU sends them in several rounds, in case some are lost. Then leave QEMU's monitor to
+ * others. */
+static void announce(struct promotion *p)
+{
+	int r = qmp_execute(p->q->qmp, "announce-self",
+			    json_pack("{s:i, s:i, s:i, s:i}", "initial", 50, "max", 550, "rounds",
+				      5, "step", 100),
+			    left_ns(p), NULL);
+
+	if (r < 0)
+		log_warn("term=%" PRIu64 " announce-self: %s, ignoring", p->term,
+			 qmp_error(p->q->qmp));
+	qemu_release_monitor(p->q);
+}
+
 /* Complete the promotion. The guest runs already, so errors here must not make the promotion
  * fail. */
 static void finish(struct promotion *p)
@@ -378,16 +394,7 @@ static void finish(struct promotion *p)
 		log_error("term=%" PRIu64 " cannot record that the guest runs: %s, ignoring",
 			  p->term, strerror(-r));
 	p->times.is_running = is_running(p);
-	/* Make QEMU send frames from the guest's MAC addresses, so that the switches know where the
-	 * guest is now. QEMU sends them in several rounds, in case some are lost. */
-	r = qmp_execute(p->q->qmp, "announce-self",
-			json_pack("{s:i, s:i, s:i, s:i}", "initial", 50, "max", 550, "rounds", 5,
-				  "step", 100),
-			left_ns(p), NULL);
-	if (r < 0)
-		log_warn("term=%" PRIu64 " announce-self: %s, ignoring", p->term,
-			 qmp_error(p->q->qmp));
-	qemu_release_monitor(p->q);
+	announce(p);
 }
 
 int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t timeout_ns,
@@ -427,6 +434,20 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 	finish(&p);
 	*ret_times = p.times;
 	return 0;
+}
+
+int promote_drill(struct ramfile *rf, struct qemu *q, uint64_t timeout_ns, struct error *ret_error)
+{
+	static const step_function steps[] = {step_blocks, step_load, step_cont};
+	struct promotion p = {.rf = rf, .q = q, .timeout_ns = timeout_ns, .error = ret_error};
+	uint64_t took_ns;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(steps); i++)
+		r = timed(&p, steps[i], &took_ns);
+	if (r == 0)
+		announce(&p);
+	return r;
 }
 
 int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t timeout_ns,

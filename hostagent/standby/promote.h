@@ -78,6 +78,12 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 		  struct promote_times *ret_times, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
+/* Load the copy @rf, which is no one's but the caller's, into @q, a second QEMU, and let its guest
+ * run, with the clock of its epoch. Nothing is recorded: this is no promotion. Then @q's monitor is
+ * released. Returns and blocks as promote_rehearse() does. */
+int promote_drill(struct ramfile *rf, struct qemu *q, uint64_t timeout_ns, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
 /* Apply a complete epoch, and load the copy into @q. @q is a second QEMU, started like the warm
  * QEMU. The guest is not started, and @q cannot be used again. Returns 0;
  * -EIO: QEMU refused the state or died;

@@ -31,6 +31,7 @@
 #include "wire/msg.h"
 
 struct progress;
+struct touched;
 
 enum ramfile_phase {
 	RAMFILE_COPY	 = 0, /* a copy that epochs may change */
@@ -88,6 +89,9 @@ struct ramfile {
 	 * applied last; and in all. */
 	struct wire_ram_checked checked;
 	uint64_t n_checked, n_differ;
+
+	/* flags of the pages that epochs write, for a drill; NULL: no drill. Borrowed */
+	struct touched *touched;
 
 	struct progress *progress; /* reports the progress of long work; NULL: not wanted.
 				    * Borrowed */

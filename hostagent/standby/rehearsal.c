@@ -21,7 +21,8 @@ static int start(struct standby *sb, struct error *ret_error)
 	standby_progress_on(sb);
 	if (r == 0) {
 		q->is_rehearsal = true;
-		r = rehearse_words(&sb->qemu.cmdline, q->qmp_path, q->pid_path, &q->cmdline);
+		r = rehearse_words(&sb->qemu.cmdline, q->qmp_path, q->pid_path, REHEARSE_VIEW,
+				   &q->cmdline);
 		if (r < 0)
 			(void)error_set(ret_error, r, "%s", strerror(-r));
 	}

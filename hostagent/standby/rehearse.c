@@ -15,6 +15,7 @@ struct rehearse {
 	struct cmdline *to;
 	unsigned n_hubs;
 	const char *qmp_path, *pid_path;
+	enum rehearse_ram ram;
 };
 
 /* Adds a new value for an option. @value is the option's value in the warm QEMU's command. Returns
@@ -139,8 +140,8 @@ static int object(struct rehearse *r, const char *value)
 	size_t size = strlen(value), n = strlen(shared);
 	AUTO_FREE char *word = NULL;
 
-	if (strncmp(value, "memory-backend-file,", 20) != 0 || size < n ||
-	    strcmp(value + size - n, shared) != 0)
+	if (r->ram == REHEARSE_SAME_RAM || strncmp(value, "memory-backend-file,", 20) != 0 ||
+	    size < n || strcmp(value + size - n, shared) != 0)
 		return cmdline_add(r->to, value);
 	if (asprintf(&word, "%.*s%s", (int)(size - n), value, own) < 0) {
 		word = NULL; /* asprintf() has left `word` undefined */
@@ -203,10 +204,11 @@ static int find(const char *word)
 }
 
 int rehearse_words(const struct cmdline *warm, const char *qmp_path, const char *pid_path,
-		   struct cmdline *ret_cmdline)
+		   enum rehearse_ram ram, struct cmdline *ret_cmdline)
 {
 	struct cmdline to = {.ram_bytes = warm->ram_bytes};
-	struct rehearse r = {.to = &to, .qmp_path = qmp_path, .pid_path = pid_path};
+	struct rehearse r = {
+		.to = &to, .qmp_path = qmp_path, .pid_path = pid_path, .ram = ram};
 	int error = 0;
 
 	for (size_t i = 0; i < warm->n_words && error == 0; i++) {

@@ -22,10 +22,17 @@
 
 #include "standby/cmdline.h"
 
+/* How the second QEMU uses the file with guest RAM. */
+enum rehearse_ram {
+	REHEARSE_VIEW,	   /* by a private view: it changes nothing */
+	REHEARSE_SAME_RAM, /* as the warm QEMU does: it has a file of its own at the same path */
+};
+
 /* Make the second QEMU's arguments from @warm (after cmdline_add_standby()), with @qmp_path and
  * @pid_path instead of the warm QEMU's. Returns 0 (the caller frees *ret_cmdline with
  * cmdline_done()); -ENOMEM; -E2BIG. */
 int rehearse_words(const struct cmdline *warm, const char *qmp_path, const char *pid_path,
-		   struct cmdline *ret_cmdline) __attribute__((warn_unused_result));
+		   enum rehearse_ram ram, struct cmdline *ret_cmdline)
+	__attribute__((warn_unused_result));
 
 #endif

@@ -24,6 +24,7 @@
 
 #define START_TIMEOUT_MS   60000
 #define PROMOTE_TIMEOUT_MS 20000
+#define DRILL_TIMEOUT_NS   (30 * CLOCK_NS_PER_S)
 #define LINK_BACKOFF_NS	   (2 * CLOCK_NS_PER_S)
 #define QEMU_BACKOFF_NS	   (10 * CLOCK_NS_PER_S)
 
@@ -117,6 +118,10 @@ static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
 		{"votes", sb->n_votes},
 		{"qemu_starts", sb->n_qemu_starts},
 		{"rehearsals", sb->n_rehearsals},
+		{"drills", sb->n_drills},
+		{"drill_last_epoch", sb->drilled.epoch},
+		{"drill_last_ms", sb->drilled.ms},
+		{"drill_last_passed", sb->drilled.number > 0 && sb->drilled.result == 0},
 		{"promote_total_us", sb->times.total_ns / CLOCK_NS_PER_US},
 		{"promote_apply_us", sb->times.apply_ns / CLOCK_NS_PER_US},
 		{"promote_disks_us", sb->times.disks_ns / CLOCK_NS_PER_US},
@@ -153,7 +158,8 @@ static void publish(struct standby *sb)
 	sb->dirty = false;
 	pthread_mutex_lock(&sb->lock);
 	changed = sb->status.state != sb->state || sb->status.stream_up != (sb->link != NULL) ||
-		  strcmp(sb->status.text, sb->text) != 0;
+		  strcmp(sb->status.text, sb->text) != 0 ||
+		  sb->status.drilled.number != sb->drilled.number;
 	sb->status.state = sb->state;
 	sb->status.term = sb->rf.meta.term;
 	sb->status.complete_epoch = sb->rf.meta.phase == RAMFILE_COPY
@@ -162,6 +168,7 @@ static void publish(struct standby *sb)
 	sb->status.applied_epoch = sb->rf.meta.applied_epoch;
 	sb->status.qemu_pid = sb->qemu.pid;
 	sb->status.guest_ended = sb->guest_ended;
+	sb->status.drilled = sb->drilled;
 	sb->status.stream_up = sb->link != NULL;
 	sb->status.is_direct = sb->is_direct;
 	memcpy(sb->status.qmp, sb->qemu.qmp_path, sizeof(sb->status.qmp));
@@ -273,6 +280,7 @@ static void *run(void *arg)
 	bool closing = false, more = false;
 
 	standby_rehearsal_sweep(sb);
+	drill_sweep(sb);
 	standby_resume(sb);
 	while (!closing) {
 		publish(sb);
@@ -289,7 +297,9 @@ static void *run(void *arg)
 		standby_peer_run(sb);
 		standby_stream_connect(sb, clock_mono_ns());
 		more = standby_stream_run(sb);
+		drill_step(sb);
 	}
+	drill_close(sb);
 	standby_stream_close(sb);
 	sb->peer.link = link_free(sb->peer.link);
 	return NULL;
@@ -373,6 +383,16 @@ int standby_inherit(struct standby *sb, const char *monitor, pid_t pid, struct e
 	return submit(sb, &c, ret_error);
 }
 
+int standby_drill(struct standby *sb, uint64_t *ret_number, struct error *ret_error)
+{
+	struct standby_command c = {.order = STANDBY_ORDER_DRILL};
+	int r = submit(sb, &c, ret_error);
+
+	if (r == 0)
+		*ret_number = c.ret_number;
+	return r;
+}
+
 /* ---- open, close */
 
 static void warn_when_on_disk(const struct standby *sb)
@@ -451,12 +471,24 @@ static int open_qemu(struct standby *sb, struct error *ret_error)
 	return r;
 }
 
+static void no_string(const char **text)
+{
+	if (!*text)
+		*text = "";
+}
+
 static void set_defaults(struct standby *sb)
 {
 	if (!sb->config.start_timeout_ms)
 		sb->config.start_timeout_ms = START_TIMEOUT_MS;
 	if (!sb->config.promote_timeout_ms)
 		sb->config.promote_timeout_ms = PROMOTE_TIMEOUT_MS;
+	if (!sb->config.drill_timeout_ns)
+		sb->config.drill_timeout_ns = DRILL_TIMEOUT_NS;
+	no_string(&sb->config.drill_dir);
+	no_string(&sb->config.drill_address);
+	no_string(&sb->config.drill_probe);
+	no_string(&sb->config.drill_script);
 	sb->link_backoff.max_ns = LINK_BACKOFF_NS;
 	sb->qemu_backoff.max_ns = QEMU_BACKOFF_NS;
 	standby_backoff_reset(&sb->link_backoff);

@@ -94,6 +94,13 @@ struct standby_config {
 	/* how long the memory of a copy is kept that is no longer wanted (base.h) */
 	uint64_t copy_keep_ns;
 
+	/* Drills (drill.h). The strings may be NULL or "". */
+	const char *drill_dir;	   /* where second copies of the disks go */
+	const char *drill_address; /* this host's address in the drill, as "192.0.2.250/24" */
+	const char *drill_probe;   /* what must answer, as "192.0.2.7:5432" */
+	const char *drill_script;  /* what must end with status 0 */
+	uint64_t drill_timeout_ns; /* longest time for each of these; 0: 30 s */
+
 	/* The gateway for the STREAM connection. NULL: no connection is opened (tests and drivers
 	 * then pass frames to standby/epochlog.h themselves). */
 	const struct link_config *gateway;
@@ -115,6 +122,15 @@ struct standby_config {
 	void *changed_arg;
 };
 
+/* How the last drill ended. */
+struct standby_drilled {
+	uint64_t number;     /* of the drill; 0: none has ended */
+	int result;	     /* 0: the guest ran, and what was asked of it was answered; -errno */
+	uint64_t epoch;	     /* of the copy that was tried; 0: there was none yet */
+	uint64_t ms;	     /* how long the drill took */
+	struct error text;   /* what was seen, or what failed */
+};
+
 struct standby_status {
 	enum standby_state state;
 	uint64_t term;		      /* the newest term this standby has accepted */
@@ -131,6 +147,7 @@ struct standby_status {
 	/* human-readable: what is wrong, or what the operator should know; "" if all is well */
 	char text[ERROR_TEXT_BYTES];
 	char stats[STANDBY_STATS_MAX]; /* statistics, as lines "key=value\n" */
+	struct standby_drilled drilled;
 };
 
 /* Make the object, and load what an earlier agent left in state_dir. Discard unfinished epochs, and
@@ -199,6 +216,16 @@ int standby_fence(struct standby *sb, uint64_t term, struct error *ret_error)
  * QEMU, which is stopped. Returns 0, also if there is a copy or a warm QEMU; errors of
  * inherit_guest(), after which the files are removed, and the caller goes on. */
 int standby_inherit(struct standby *sb, const char *monitor, pid_t pid, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Begin a drill: start a second copy of the guest beside the one that serves, isolated, and look
+ * whether it runs (drill.h). Does not wait for its end: standby_status() tells how it ended, under
+ * *ret_number. Returns 0;
+ * -EBUSY: a drill runs already;
+ * -ENODATA: this host has no copy of the guest;
+ * -ENOTSUP: a disk cannot be copied; other -errno.
+ * On error *ret_error says why. */
+int standby_drill(struct standby *sb, uint64_t *ret_number, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Pass in a connection from the VM's primary. From now on the standby owns @link. The primary's

@@ -1,9 +1,9 @@
 /* standby_private.h - struct standby and the functions that are private to the .c files that keep a
- * copy: standby, orders, reserve, same_disks, served, stream, peer, machine, command, rehearsal.
+ * copy: standby, orders, drill, reserve, same_disks, served, stream, peer, machine, command,
+ * rehearsal.
  *
  * Threads: only the standby's thread uses struct standby, except for the members that `lock`
- * guards.
- */
+ * guards. / */
 #ifndef STANDBY_PRIVATE_H
 #define STANDBY_PRIVATE_H
 
@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "link/link.h"
 #include "standby/clockview.h"
+#include "standby/drill.h"
 #include "standby/durable.h"
 #include "standby/epochlog.h"
 #include "standby/images.h"
@@ -39,6 +40,7 @@ enum standby_order {
 	STANDBY_ORDER_STOP    = 3,
 	STANDBY_ORDER_FENCE   = 4,
 	STANDBY_ORDER_INHERIT = 5,
+	STANDBY_ORDER_DRILL   = 6,
 };
 
 /* The VM's primary, connected without a gateway. */
@@ -75,6 +77,7 @@ struct standby_command {
 	bool done;
 	int result;
 	uint64_t ret_epoch;
+	uint64_t ret_number; /* DRILL: the drill's */
 	struct error error; /* the reason, if result < 0 */
 
 	struct standby_command *next;
@@ -92,6 +95,9 @@ struct standby {
 	struct qemu rehearsal;
 	bool must_rehearse;	   /* rehearse before the next epoch is acknowledged */
 	uint64_t n_rehearsals;	   /* number of successful rehearsals */
+	struct drill *drill; /* the drill that runs (drill.h); NULL: none */
+	uint64_t n_drills;   /* number of drills that were begun */
+	struct standby_drilled drilled; /* how the last one ended */
 	char ram_path[136]; /* path of rf's `ram`, for QEMU */
 	struct room room; /* the claim of space for the next FULL epoch */
 	/* what that claim is, or would be if there were enough space; valid if is_room_known */

@@ -335,23 +335,6 @@ static int order_promote(struct vm *vm, const struct queued_order *q, uint64_t *
 	return r < 0 ? r : vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_error);
 }
 
-/* Begin the pass only. vm_take_done() gives the answer when it has ended, so that other orders need
- * not wait for it. */
-static int order_verify(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
-			struct error *ret_error)
-{
-	(void)ret_epoch;
-	if (!vm->engine || q->term != vm->term)
-		return error_set(ret_error, -EBUSY, "%s is not protected on this host in term %"
-				 PRIu64, vm->config->name, q->term);
-	pthread_mutex_lock(&vm->lock);
-	vm_verify_ends(vm, "another verification was asked for");
-	vm->verify.number = engine_verify_now(vm->engine);
-	vm->verify.order = *q;
-	pthread_mutex_unlock(&vm->lock);
-	return -EINPROGRESS;
-}
-
 static const order_fn order_table[] = {
 	[WIRE_VERB_STANDBY_START] = order_standby_start,
 	[WIRE_VERB_STANDBY_STOP] = order_standby_stop,
@@ -359,8 +342,9 @@ static const order_fn order_table[] = {
 	[WIRE_VERB_UNPROTECT] = order_unprotect,
 	[WIRE_VERB_PROMOTE] = order_promote,
 	[WIRE_VERB_FENCE] = order_fence,
-	[WIRE_VERB_VERIFY] = order_verify,
+	[WIRE_VERB_VERIFY] = vm_order_verify,
 	[WIRE_VERB_MOVE] = order_move,
+	[WIRE_VERB_DRILL] = vm_order_drill,
 };
 
 static uint8_t status_of(int error)

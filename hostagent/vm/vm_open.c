@@ -31,6 +31,11 @@ static void open_standby(struct vm *vm)
 		.taps = &vm->config->taps,
 		.log_bytes_max = vm->config->log_bytes_max,
 		.copy_keep_ns = vm->config->copy_keep_s * CLOCK_NS_PER_S,
+		.drill_dir = vm->config->drill_dir,
+		.drill_address = vm->config->drill_address,
+		.drill_probe = vm->config->drill_probe,
+		.drill_script = vm->config->drill_script,
+		.drill_timeout_ns = vm->config->drill_timeout_ns,
 		.clock_step_max_ns = vm->config->clock == ENGINE_CLOCK_CORRECT
 					     ? vm->config->clock_step_max_ns
 					     : 0,

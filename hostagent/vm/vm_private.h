@@ -44,9 +44,10 @@ struct queued_done {
 	uint64_t term, epoch;
 };
 
-/* An order VERIFY that was begun: its answer follows when the engine's pass has ended. */
-struct pending_verify {
-	uint64_t number; /* the pass (engine_verify_now()); 0: there is no such order */
+/* An order VERIFY or DRILL that was begun: its answer follows when the pass or the drill has ended.
+ */
+struct pending_order {
+	uint64_t number; /* of engine_verify_now() or standby_drill(); 0: there is no such order */
 	struct queued_order order;
 };
 
@@ -80,7 +81,7 @@ struct vm {
 	uint32_t n_orders;
 	struct queued_done done[VM_ORDERS_MAX];
 	uint32_t n_done;
-	struct pending_verify verify;
+	struct pending_order verify, drill;
 	struct vm_cover cover;
 	char fenced_text[WIRE_TEXT_MAX + 1]; /* text about a guest that must not run here; "": there
 					      * is no such guest */
@@ -116,9 +117,18 @@ int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *r
  * on the worker. */
 struct engine *vm_take_engine(struct vm *vm);
 
-/* In vm_report.c: if an order VERIFY waits for its pass, answer that it failed, and why. Call this
- * with the lock held. */
+/* In vm_asked.c: begin to carry out the order VERIFY or DRILL. Both return -EINPROGRESS when it is
+ * begun, so that the answer follows later, or another -errno with *ret_error. */
+int vm_order_verify(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
+		    struct error *ret_error);
+int vm_order_drill(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
+		   struct error *ret_error);
+/* If an order VERIFY waits for its pass, answer that it failed, and why. Call this with the lock
+ * held. */
 void vm_verify_ends(struct vm *vm, const char *why);
+/* If the pass or the drill has ended for which an order waits, answer the order. Call this with the
+ * lock held. */
+void vm_asked_look(struct vm *vm);
 
 /* Must vm_peer_look() be called periodically? Both functions are in vm_peer.c; call them on the
  * worker. */

@@ -151,49 +151,13 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 	pthread_mutex_unlock(&vm->lock);
 }
 
-/* Queue the answer to the order VERIFY that waits. */
-static void answer_verify(struct vm *vm, enum engine_found found, const char *text)
-{
-	static const uint8_t statuses[] = {[ENGINE_FOUND_EQUAL] = WIRE_ORDER_OK,
-					   [ENGINE_FOUND_TOO_LITTLE] = WIRE_ORDER_REFUSED,
-					   [ENGINE_FOUND_DIFFERENT] = WIRE_ORDER_FAILED};
-	const struct queued_order *q = &vm->verify.order;
-	struct queued_done d = {.term = q->term, .epoch = q->epoch};
-
-	vm->verify.number = 0;
-	d.done.order_id = q->order.order_id;
-	d.done.status = statuses[found];
-	strcpy(d.done.vm, vm->config->name);
-	wire_text_format(d.done.text, "%s", text);
-	if (vm->n_done < VM_ORDERS_MAX)
-		vm->done[vm->n_done++] = d;
-}
-
-void vm_verify_ends(struct vm *vm, const char *why)
-{
-	if (vm->verify.number)
-		answer_verify(vm, ENGINE_FOUND_TOO_LITTLE, why);
-}
-
-/* If the pass has ended for which an order VERIFY waits, answer the order. */
-static void look_at_verify(struct vm *vm)
-{
-	struct engine_status status;
-
-	if (!vm->verify.number || !vm->engine)
-		return;
-	engine_status(vm->engine, &status);
-	if (status.verified.number == vm->verify.number)
-		answer_verify(vm, status.verified.found, status.verified.text);
-}
-
 int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_term,
 		 uint64_t *ret_epoch)
 {
 	int r = -EAGAIN;
 
 	pthread_mutex_lock(&vm->lock);
-	look_at_verify(vm);
+	vm_asked_look(vm);
 	if (vm->n_done > 0) {
 		*ret_done = vm->done[0].done;
 		*ret_term = vm->done[0].term;

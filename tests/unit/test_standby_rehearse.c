@@ -14,7 +14,8 @@
 
 /* Turn the command line @text into the command line of a rehearsal. Write the rehearsal's arguments
  * to @ret, with spaces between them. */
-static void rehearsed(const char *text, bool is_standby, char *ret, size_t size)
+static void rehearsed_with(const char *text, bool is_standby, enum rehearse_ram ram, char *ret,
+			   size_t size)
 {
 	struct cmdline warm, own;
 	struct error error;
@@ -25,13 +26,18 @@ static void rehearsed(const char *text, bool is_standby, char *ret, size_t size)
 		assert_int_equal(cmdline_add_standby(&warm, "/s/ram", "/r/v.standby.qmp",
 						     "/r/v.standby.pid"),
 				 0);
-	assert_int_equal(rehearse_words(&warm, "/r/v,1.qmp", "/r/v.pid", &own), 0);
+	assert_int_equal(rehearse_words(&warm, "/r/v,1.qmp", "/r/v.pid", ram, &own), 0);
 	assert_int_equal(own.ram_bytes, warm.ram_bytes);
 	for (size_t i = 0; i < own.n_words; i++)
 		used += (size_t)snprintf(ret + used, size - used, "%s%s", i ? " " : "",
 					 own.words[i]);
 	cmdline_done(&own);
 	cmdline_done(&warm);
+}
+
+static void rehearsed(const char *text, bool is_standby, char *ret, size_t size)
+{
+	rehearsed_with(text, is_standby, REHEARSE_VIEW, ret, size);
 }
 
 static void test_options(void **state)
@@ -84,11 +90,23 @@ static void test_own_words(void **state)
 	assert_null(strstr(got, "standby"));
 }
 
+/* The QEMU of a drill has a file of its own at the path of the warm QEMU's. */
+static void test_drill(void **state)
+{
+	char got[2048];
+
+	(void)state;
+	rehearsed_with("q -m 64 -nic tap,ifname=t", true, REHEARSE_SAME_RAM, got, sizeof(got));
+	assert_non_null(strstr(got, "mem-path=/s/ram,share=on,prealloc=off"));
+	assert_non_null(strstr(got, "-nic tap,ifname=hfr%d"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_own_words),
+		cmocka_unit_test(test_drill),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,6 +70,7 @@ enum wire_vm_role {
 #define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* the frame type LEASE */
 #define WIRE_FEATURE_WITNESS_PATHS UINT64_C(0x40) /* the client address in WITNESS_KEY */
 #define WIRE_FEATURE_MOVE UINT64_C(0x10000) /* the order MOVE */
+#define WIRE_FEATURE_DRILL UINT64_C(0x100000) /* the order DRILL */
 /* A feature of control and stream connections with a gateway. */
 #define WIRE_FEATURE_INCARNATION UINT64_C(0x100) /* the incarnation in WELCOME, ORDER and LEASE */
 /* A feature of stream and peer connections. */
@@ -77,7 +78,8 @@ enum wire_vm_role {
 /* The features that this build supports, by kind of connection. */
 #define WIRE_CONTROL_FEATURES                                                                      \
 	(WIRE_FEATURE_WITNESS | WIRE_FEATURE_LEASE | WIRE_FEATURE_WITNESS_PATHS |                  \
-	 WIRE_FEATURE_INCARNATION | WIRE_FEATURE_VERIFY | WIRE_FEATURE_MOVE)
+	 WIRE_FEATURE_INCARNATION | WIRE_FEATURE_VERIFY | WIRE_FEATURE_MOVE |                      \
+	 WIRE_FEATURE_DRILL)
 #define WIRE_FEATURES                                                                              \
 	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP |          \
 	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK | WIRE_FEATURE_UNHELD | WIRE_FEATURE_DISK |    \
@@ -221,7 +223,10 @@ enum wire_verb {
 	 * for its COMMIT and lets go of the guest. The answer's header has that epoch. PROTECT of
 	 * the same term lets the guest go on */
 	WIRE_VERB_MOVE		= 8,
-	WIRE_VERB_LAST		= WIRE_VERB_MOVE,
+	/* the standby's host starts its copy of the guest, isolated, looks at it, ends it, and then
+	 * answers. Only with WIRE_FEATURE_DRILL */
+	WIRE_VERB_DRILL		= 14,
+	WIRE_VERB_LAST		= WIRE_VERB_DRILL,
 };
 
 /* ORDER. Orders are idempotent: if an agent has already carried out an order, it answers the

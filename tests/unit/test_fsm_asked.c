@@ -1,6 +1,6 @@
-/* test_fsm_verify.c - tests how an operator's request to compare the standby's copy ends: with the
- * owner's answer, or when owner or protection is lost. It must not be in the way of other requests.
- * fsm_lab.h checks the rules. */
+/* test_fsm_asked.c - tests how an operator's request to compare the standby's copy, or to try it in
+ * a drill, ends: with the host's answer, or when host or protection is lost. It must not be in the
+ * way of other requests. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -121,7 +121,7 @@ static void test_always_a_place(void **state)
 
 	(void)state;
 	lab.n_replies = 0;
-	for (uint64_t i = 0; i < VM_VERIFY_WAITERS_MAX; i++) {
+	for (uint64_t i = 0; i < VM_ASKED_WAITERS_MAX; i++) {
 		assert_int_equal(lab.n_replies, 0);
 		ask_as(6000 + i, false);
 	}
@@ -129,8 +129,8 @@ static void test_always_a_place(void **state)
 	assert_string_equal(lab.last_reply.code, "busy");
 	assert_true(lab.last_reply.op_id < 6000);
 	answer(0, id, WIRE_ORDER_OK, "equal");
-	assert_int_equal(lab.n_replies, 1 + VM_VERIFY_WAITERS_MAX);
-	assert_int_equal(lab.last_reply.op_id, 6000 + VM_VERIFY_WAITERS_MAX - 1);
+	assert_int_equal(lab.n_replies, 1 + VM_ASKED_WAITERS_MAX);
+	assert_int_equal(lab.last_reply.op_id, 6000 + VM_ASKED_WAITERS_MAX - 1);
 }
 
 static void test_refused(void **state)
@@ -150,7 +150,7 @@ static void test_events(void **state)
 	ask_as(5000, true);
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_CONTROL_DOWN, .host = 0});
 	assert_non_null(strstr(lab.last_verify, "lost its connection"));
-	assert_int_equal(lab.fsm.verify.order_id, 0);
+	assert_int_equal(lab.fsm.asked[VM_ASKED_VERIFY].order_id, 0);
 	protected(NULL);
 	ask_as(5001, true);
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
@@ -161,12 +161,12 @@ static void test_events(void **state)
 static void test_failover_meanwhile(void **state)
 {
 	uint64_t id = asked();
-	uint64_t op_id = lab.fsm.verify.op_id[VM_VERIFY_WAITERS_MAX - 1];
+	uint64_t op_id = lab.fsm.asked[VM_ASKED_VERIFY].op_id[VM_ASKED_WAITERS_MAX - 1];
 
 	(void)state;
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
-	assert_int_equal(lab.fsm.verify.order_id, 0);
+	assert_int_equal(lab.fsm.asked[VM_ASKED_VERIFY].order_id, 0);
 	assert_true(lab.replied && !lab.last_reply.ok);
 	assert_int_equal(lab.last_reply.op_id, op_id);
 	assert_string_equal(lab.last_reply.code, "aborted");
@@ -188,9 +188,47 @@ static void test_owner_disconnects(void **state)
 	assert_string_equal(lab.last_reply.code, "not-connected");
 }
 
+/* A drill is the standby's. Beside it, the copy can be compared. */
+static void test_drill(void **state)
+{
+	uint64_t id;
+
+	(void)state;
+	lab_command(&lab, VM_COMMAND_DRILL);
+	assert_false(lab.replied);
+	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_DRILL);
+	assert_int_equal(lab.last_order[1].term, lab.journal.term);
+	id = lab.last_order[1].order_id;
+	(void)asked();
+	answer(0, id, WIRE_ORDER_OK, "another host");
+	assert_false(lab.replied);
+	answer(1, id, WIRE_ORDER_OK, "epoch 9: its vCPUs run");
+	assert_true(lab.replied && lab.last_reply.ok);
+	assert_non_null(strstr(lab.last_reply.text, "passed its drill: epoch 9: its vCPUs run"));
+	lab_command(&lab, VM_COMMAND_DRILL);
+	answer(1, lab.last_order[1].order_id, WIRE_ORDER_FAILED, "its vCPUs do not run");
+	assert_string_equal(lab.last_reply.code, "drill-failed");
+	assert_non_null(strstr(lab.last_reply.text, "did not pass its drill: its vCPUs do not"));
+}
+
+static void test_drill_ends_with_its_host(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_DRILL);
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_CONTROL_DOWN, .host = 0});
+	assert_false(lab.replied);
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_CONTROL_DOWN, .host = 1});
+	assert_true(lab.replied && !lab.last_reply.ok);
+	assert_string_equal(lab.last_reply.code, "not-connected");
+	lab_command(&lab, VM_COMMAND_DRILL);
+	assert_string_equal(lab.last_reply.code, "not-connected");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_drill, protected),
+		cmocka_unit_test_setup(test_drill_ends_with_its_host, protected),
 		cmocka_unit_test_setup(test_equal, protected),
 		cmocka_unit_test_setup(test_differs, protected),
 		cmocka_unit_test_setup(test_not_possible, protected),

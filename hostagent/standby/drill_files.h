@@ -1,0 +1,87 @@
+/* drill_files.h - a second copy of the guest, memory and disks, all of one epoch, for a drill
+ * (drill.h). It is made beside the copy that epochs go on changing.
+ *
+ *	standby's thread                         drill's thread
+ *	drill_files_begin ─────────────────────► drill_files_prepare
+ *	epochs: touched_set()                    drill_files_pass, until little is left
+ *	drill_files_finish: the rest   ◄──────── waits
+ *	drill_files_detach             ────────► drill_files_end
+ *
+ * Where: drill.c. Threads: as the picture says. The two threads never use *f at the same time, but
+ * for the flags (touched.h).
+ */
+#ifndef STANDBY_DRILL_FILES_H
+#define STANDBY_DRILL_FILES_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "standby/images.h"
+#include "standby/ramfile.h"
+#include "standby/room.h"
+#include "standby/touched.h"
+
+#define DRILL_PATH_MAX	  512
+
+/* A disk's second copy. */
+struct drill_disk {
+	char path[DRILL_PATH_MAX];  /* of the second copy */
+	char image[DRILL_PATH_MAX]; /* of the image that it copies */
+	int from_fd, fd; /* -1: not open */
+	uint64_t bytes;
+	struct touched *blocks; /* of TOUCHED_BLOCK_BYTES */
+	dev_t device;		/* with inode: identifies the second copy; set when it is made */
+	ino_t inode;
+};
+
+struct drill_files {
+	struct ramfile from; /* own mappings of the copy; only for ramfile_page() and the layout */
+	struct ramfile to;
+	struct touched *pages;
+	struct drill_disk disk[IMAGES_MAX];
+	uint32_t n_disks;
+	char dir[sizeof(((struct ramfile *)0)->dir)];
+	struct room room;
+	uint64_t term;	/* the copy's term when the drill began */
+	uint64_t epoch; /* after drill_files_finish(): what the second copy is */
+};
+
+/* Begin to note what epochs change in @rf and @images. @dir: where the disks' second copies go;
+ * @vm: part of their names.
+ * Returns 0 (call drill_files_detach() and drill_files_end() later);
+ * -ENODATA: there is no copy;
+ * -ENOTSUP: a disk is qcow2;
+ * -ENAMETOOLONG; -ENOMEM; other -errno.
+ * On error nothing is left, and *ret_error says what to do. */
+int drill_files_begin(struct drill_files *f, struct ramfile *rf, struct images *images,
+		      const char *dir, const char *vm, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Reserve memory and disk space, and make the files. Blocks for 0.3 s per GiB of RAM. Returns 0;
+ * -ENOSPC; -ENOMEM: this host cannot spare the memory; other -errno, with *ret_error. */
+int drill_files_prepare(struct drill_files *f, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Copy what was changed since the last pass. Returns how many bytes have changed again meanwhile,
+ * or -errno with *ret_error. Ends early, with -ECANCELED, if *@cancel becomes true. */
+int64_t drill_files_pass(struct drill_files *f, const _Atomic bool *cancel,
+			 struct error *ret_error) __attribute__((warn_unused_result));
+
+/* Copy the rest and the device state. No epoch must be applied meanwhile, and none must be
+ * complete but not applied. Returns 0;
+ * -ESTALE: the copy was dropped or is of another term than when the drill began;
+ * other -errno, with *ret_error. */
+int drill_files_finish(struct drill_files *f, struct ramfile *rf, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* No longer note what epochs change. */
+void drill_files_detach(struct drill_files *f, struct ramfile *rf, struct images *images);
+
+/* Remove the files and free everything. Call it after drill_files_detach(). */
+void drill_files_end(struct drill_files *f);
+
+/* Remove what a drill of an agent that was killed has left. */
+void drill_files_sweep(const struct ramfile *rf, const struct images *images, const char *dir,
+		       const char *vm);
+
+#endif
