@@ -22,6 +22,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "certificates.h"
+#include "reloading.h"
 #include "networks/claiming.h"
 #include "config/config.h"
 #include "control/control.h"
@@ -72,7 +73,7 @@ struct daemon {
 	struct source signals;
 	struct idler idler;
 	int epoll_fd;
-	bool stop;
+	bool stop, reload;
 };
 
 /* static, because signal_ready() and journal_ready() are passed no pointer to it */
@@ -88,9 +89,9 @@ static void signal_ready(struct source *source, uint32_t events, uint64_t now_ns
 	(void)now_ns;
 	if (read(source->fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGHUP) { /* only the certificates are read
-					 * again; the configuration is not */
+	if (info.ssi_signo == SIGHUP) { /* read the certificates and the VMs' files again */
 		daemon_state.tls_looked_ns = 0;
+		daemon_state.reload = true;
 		return;
 	}
 	log_info("signal %u: closing", info.ssi_signo);
@@ -373,6 +374,15 @@ static int sleep_on_ports(struct daemon *d, uint64_t now_ns)
 	return r;
 }
 
+static void reload(struct daemon *d)
+{
+	const struct reloading r = {.config = &d->config, .fleet = d->fleet,
+				    .sessions = d->sessions, .vms = d->vms, .probes = d->probes,
+				    .incarnating = &d->incarnating};
+
+	reloading_run(&r, clock_mono_ns());
+}
+
 static int turn(struct daemon *d)
 {
 	bool worked = d->ports.n > 0 && turn_ports(d);
@@ -401,6 +411,10 @@ static int turn(struct daemon *d)
 	if (now_ns - d->tls_looked_ns >= CLOCK_NS_PER_S) {
 		d->tls_looked_ns = now_ns;
 		certificates_tick(d->tls, d->fleet, now_ns);
+	}
+	if (d->reload) {
+		d->reload = false;
+		reload(d);
 	}
 	fence_poll(d->fence, now_ns);
 	/* Read the clock again: fence_poll() can have stepped a VM at a time after now_ns. */

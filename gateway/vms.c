@@ -21,8 +21,7 @@ static void take_client_path(const struct gw_config *config, struct fleet *fleet
 	fleet->config.client_address = ntohl(config->probe_address.ip_be32);
 }
 
-/* Store in @fleet the addresses on the backup network from which the VM's hosts will connect. */
-static void take_backup_addresses(struct fleet *fleet, const struct gw_vm_config *of)
+void vms_take_addresses(struct fleet *fleet, const struct gw_vm_config *of)
 {
 	const struct fleet_vm *vm = fleet_find_vm(fleet, of->name);
 	const uint32_t be32[2] = {of->primary_backup, of->standby_backup};
@@ -34,12 +33,10 @@ static void take_backup_addresses(struct fleet *fleet, const struct gw_vm_config
 	}
 }
 
-/* Add one VM to @fleet. Returns 0, -ENOMEM, or -EINVAL if the VM cannot be protected; *ret_error
- * then says why. */
-static int add_vm(const struct gw_config *config, struct fleet *fleet,
-		  const struct gw_vm_config *of, struct error *ret_error)
+void vms_describe(const struct gw_config *config, const struct gw_vm_config *of,
+		  struct vm_config *ret_vm)
 {
-	struct vm_config vm = {
+	*ret_vm = (struct vm_config){
 		.detector = {.suspect_min_ns = config->suspect_ns,
 			     .progress_min_ns = config->progress_ns,
 			     .confirm_ns = config->confirm_ns,
@@ -60,19 +57,26 @@ static int add_vm(const struct gw_config *config, struct fleet *fleet,
 		.reprotect_auto = of->reprotect == GW_REPROTECT_AUTO,
 		.standby_lost_hold = config->standby_lost == GW_STANDBY_LOST_HOLD,
 	};
+	_Static_assert(sizeof(ret_vm->name) == CONFIG_NAME_SIZE, "one kind of name");
+	memcpy(ret_vm->name, of->name, sizeof(ret_vm->name));
+	memcpy(ret_vm->host[VM_HOST_FIRST], of->primary, sizeof(ret_vm->host[VM_HOST_FIRST]));
+	memcpy(ret_vm->host[VM_HOST_SECOND], of->standby, sizeof(ret_vm->host[VM_HOST_SECOND]));
+}
+
+int vms_add(const struct gw_config *config, struct fleet *fleet, const struct gw_vm_config *of,
+	    const struct vm_journal_table *journal, struct error *ret_error)
+{
+	struct vm_config vm;
 	int r;
 
-	_Static_assert(sizeof(vm.name) == CONFIG_NAME_SIZE, "one kind of name");
-	memcpy(vm.name, of->name, sizeof(vm.name));
-	memcpy(vm.host[VM_HOST_FIRST], of->primary, sizeof(vm.host[VM_HOST_FIRST]));
-	memcpy(vm.host[VM_HOST_SECOND], of->standby, sizeof(vm.host[VM_HOST_SECOND]));
 	if (of->fault[0])
 		return error_set(ret_error, -EINVAL, "%s", of->fault);
+	vms_describe(config, of, &vm);
 	(void)error_set(ret_error, 0, "%s", strerror(ENOMEM));
-	r = fleet_add_vm(fleet, &vm, clock_mono_ns(), ret_error);
+	r = fleet_add_vm(fleet, &vm, journal, clock_mono_ns(), ret_error);
 	if (r < 0)
 		return r;
-	take_backup_addresses(fleet, of);
+	vms_take_addresses(fleet, of);
 	if (of->witness_paths == GW_WITNESS_BOTH)
 		take_client_path(config, fleet, of);
 	return 0;
@@ -91,7 +95,8 @@ int vms_open(const struct gw_config *config, struct fleet *fleet, struct incarna
 		return r;
 	}
 	for (size_t i = 0; i < n; i++) {
-		r = add_vm(config, fleet, &vms[i], &why);
+		r = vms_add(config, fleet, &vms[i], vm_journal_get_table(fleet->config.journal),
+			    &why);
 		if (r == 0) {
 			incarnating_mute(incarnating, fleet->vms[n_good], clock_mono_ns());
 			vms[n_good++] = vms[i]; /* keep @vms in the order of the fleet's VMs */

@@ -1,5 +1,5 @@
 /* vms.h - adds the VMs of vm_dir to the fleet, with their state machines, addresses and probers.
- * Where: main.c calls it at start. Threads: start-up only.
+ * Where: main.c calls vms_open() at start, reloading.c the others. Threads: the gateway's loop.
  */
 #ifndef GATEWAY_VMS_H
 #define GATEWAY_VMS_H
@@ -14,5 +14,18 @@
 int vms_open(const struct gw_config *config, struct fleet *fleet, struct incarnating *incarnating,
 	     struct gw_vm_config *vms, struct probes **ret_probes)
 	__attribute__((warn_unused_result));
+
+/* Describe the VM of file @of for its state machine. */
+void vms_describe(const struct gw_config *config, const struct gw_vm_config *of,
+		  struct vm_config *ret_vm);
+
+/* Add one VM to @fleet, with its record in @journal, but without a prober. Returns 0, -ENOMEM, or
+ * -EINVAL if the VM cannot be protected; *ret_error then says why. */
+int vms_add(const struct gw_config *config, struct fleet *fleet, const struct gw_vm_config *of,
+	    const struct vm_journal_table *journal, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Store in @fleet the addresses on the backup network from which the VM's hosts connect. */
+void vms_take_addresses(struct fleet *fleet, const struct gw_vm_config *of);
 
 #endif

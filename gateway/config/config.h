@@ -3,7 +3,7 @@
  * A VM's file is vm_dir/NAME.ini, and NAME must equal the key `name` in the file. So two files
  * cannot describe the same VM.
  * Where: main.c calls it.
- * Threads: called only at start-up; the configuration does not change afterwards.
+ * Threads: one, the gateway's loop: at start-up, and the VMs' files again at SIGHUP (reloading.h).
  */
 #ifndef GATEWAY_CONFIG_H
 #define GATEWAY_CONFIG_H

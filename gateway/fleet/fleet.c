@@ -54,6 +54,16 @@ void fleet_add_fault(struct fleet *fleet, const char *name, const char *text)
 	(void)snprintf(fault->text, sizeof(fault->text), "%s", text);
 }
 
+void fleet_drop_fault(struct fleet *fleet, const char *name)
+{
+	for (size_t i = 0; i < fleet->n_faults; i++) {
+		if (strcmp(fleet->faults[i].name, name) != 0)
+			continue;
+		fleet->faults[i] = fleet->faults[--fleet->n_faults];
+		return;
+	}
+}
+
 const char *fleet_find_fault(const struct fleet *fleet, const char *name)
 {
 	for (size_t i = 0; i < fleet->n_faults; i++) {
@@ -91,14 +101,14 @@ int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host)
 }
 
 /* Read a VM's record from the journal, and convert the owner's name to a host index. */
-static int find_record(struct fleet *fleet, const struct vm_config *config,
+static int find_record(const struct vm_journal_table *journal, const struct vm_config *config,
 		       struct vm_record *ret_record, struct error *ret_error)
 {
-	const struct vm_journal_entry *entry = vm_journal_find(fleet->config.journal, config->name);
+	const struct vm_journal_entry *entry = vm_journal_table_find(journal, config->name);
 	int owner;
 
 	*ret_record = (struct vm_record){0};
-	if (vm_journal_doubt(fleet->config.journal, config->name, ret_error)) {
+	if (vm_journal_table_doubt(journal, config->name, ret_error)) {
 		ret_record->in_doubt = true;
 		log_error("vm=%s is in conflict: %s", config->name, ret_error->text);
 	}
@@ -125,7 +135,7 @@ static int find_record(struct fleet *fleet, const struct vm_config *config,
 /* With the policy `ask` nobody protects the VM again by itself. Drop the wish that the journal has
  * from an earlier start with `auto`. Otherwise the next start with `auto` would act on it. */
 static void drop_old_wish(struct fleet *fleet, const struct vm_config *config,
-			  struct vm_record *record)
+			  struct vm_record *record, bool may_append)
 {
 	int r;
 
@@ -134,6 +144,8 @@ static void drop_old_wish(struct fleet *fleet, const struct vm_config *config,
 	if (config->reprotect_auto || !record->is_wanted || record->in_doubt)
 		return;
 	record->is_wanted = false;
+	if (!may_append) /* the VM's next line drops it */
+		return;
 	r = vm_journal_append(fleet->config.journal, config->name, config->host[record->owner],
 			      record->term, record->state, false);
 	if (r < 0)
@@ -142,8 +154,8 @@ static void drop_old_wish(struct fleet *fleet, const struct vm_config *config,
 			 config->name, strerror(-r));
 }
 
-int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t now_ns,
-		   struct error *ret_error)
+int fleet_add_vm(struct fleet *fleet, const struct vm_config *config,
+		 const struct vm_journal_table *journal, uint64_t now_ns, struct error *ret_error)
 {
 	struct vm_record record;
 	struct fleet_vm *vm;
@@ -153,13 +165,14 @@ int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t n
 		return -EEXIST;
 	if (fleet->n_vms == FLEET_VMS_MAX)
 		return -ENOSPC;
-	r = find_record(fleet, config, &record, ret_error);
+	r = find_record(journal, config, &record, ret_error);
 	if (r < 0)
 		return r;
 	vm = calloc(1, sizeof(*vm));
 	if (!vm)
 		return -ENOMEM;
-	drop_old_wish(fleet, config, &record);
+	drop_old_wish(fleet, config, &record,
+		      journal == vm_journal_get_table(fleet->config.journal));
 	vm->config = *config;
 	for (int h = 0; h < VM_HOSTS; h++)
 		vm->host[h] = add_host(fleet, config->host[h]);

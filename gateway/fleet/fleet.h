@@ -207,13 +207,14 @@ int fleet_new(const struct fleet_config *config, struct fleet **ret_fleet)
 /* Free the fleet and its VMs. Detach all links first. NULL is fine. Returns NULL. */
 struct fleet *fleet_free(struct fleet *fleet);
 
-/* Add a VM in the state that its journal record gives. If the VM's policy is `ask`, drop a wish of
- * the record (vm_record.is_wanted), also in the journal: so call it before the journal's thread
- * runs. Returns 0. Errors: -EEXIST if the name is
- * taken; -ENOSPC; -ENOMEM; -EINVAL if the owner in the journal is neither of the VM's two hosts
- * (*ret_error says what to do). */
-int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t now_ns,
-		 struct error *ret_error) __attribute__((warn_unused_result));
+/* Add a VM in the state that its record in @journal gives: the table of the open journal, before
+ * the journal's thread runs; or one that was read from its file (vm_journal_read()). If the VM's
+ * policy is `ask`, drop a wish of the record (vm_record.is_wanted), in the first case also in the
+ * journal. Returns 0. Errors: -EEXIST if the name is taken; -ENOSPC; -ENOMEM; -EINVAL if the owner
+ * in the journal is neither of the VM's two hosts (*ret_error says what to do). */
+int fleet_add_vm(struct fleet *fleet, const struct vm_config *config,
+		 const struct vm_journal_table *journal, uint64_t now_ns, struct error *ret_error)
+	__attribute__((warn_unused_result));
 
 /* Promote no host of @vm until all leases from an earlier start of the gateway have expired. The
  * last of these leases began at @now_ns at the latest. A lease lasts @release_ns. */
@@ -221,6 +222,9 @@ void fleet_mute_after(struct fleet_vm *vm, uint64_t now_ns, uint64_t release_ns)
 
 /* Note for operators that @name cannot be protected, and why (@text). */
 void fleet_add_fault(struct fleet *fleet, const char *name, const char *text);
+
+/* The fault of @name is no more. Does nothing if it has none. */
+void fleet_drop_fault(struct fleet *fleet, const char *name);
 
 /* Returns why @name cannot be protected, or NULL if it has no fault. */
 const char *fleet_find_fault(const struct fleet *fleet, const char *name);
@@ -250,6 +254,10 @@ int fleet_step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *
  * After an error the caller must end the connection. */
 int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_link *link,
 		     uint64_t now_ns) __attribute__((warn_unused_result));
+/* Tell @vm, which was added while the gateway runs, of its hosts that are connected. Returns 0, or
+ * -errno of fleet_step(). */
+int fleet_control_again(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
+	__attribute__((warn_unused_result));
 /* Detach @link from @host, and tell every VM on @host that the host's control connection is gone.
  * Does nothing if @link is not attached. */
 void fleet_control_down(struct fleet *fleet, struct fleet_host *host, const struct fleet_link *link,

@@ -64,6 +64,17 @@ int probing_open(const struct gw_config *config, const struct gw_vm_config *vms,
 	return 0;
 }
 
+int probing_change(const struct gw_config *config, const struct gw_vm_config *of,
+		   struct probes *probes, struct fleet_vm *vm, uint64_t now_ns)
+{
+	struct prober_config prober;
+
+	describe_vm(config, of, &prober);
+	if (vm->prober)
+		return probes_change(probes, vm->prober, &prober, now_ns);
+	return has_address(&prober) ? probes_add(probes, &prober, &vm->prober) : 0;
+}
+
 static int send_probe(void *arg, const void *frame, size_t size)
 {
 	struct iovec piece = {(void *)frame, size};

@@ -1,7 +1,7 @@
 /* probing.h - makes the prober (probe/) from the gateway's configuration and puts it on the ports.
  *
- * Where: vms.c makes the prober, networks.c puts it on the ports. Threads: start-up only.
- */
+ * Where: vms.c makes the prober, networks.c puts it on the ports, reloading.c changes it. Threads:
+ * the gateway's loop. / */
 #ifndef NETWORKS_PROBING_H
 #define NETWORKS_PROBING_H
 
@@ -16,6 +16,12 @@
  * -ENOMEM, or -errno of getrandom(). */
 int probing_open(const struct gw_config *config, const struct gw_vm_config *vms, size_t n,
 		 struct fleet *fleet, struct probes **ret_probes)
+	__attribute__((warn_unused_result));
+
+/* Let the prober of @vm ask the addresses of @of from now on; make one if it has none. Returns 0,
+ * or an error of probes_add(). On error nothing has changed. */
+int probing_change(const struct gw_config *config, const struct gw_vm_config *of,
+		   struct probes *probes, struct fleet_vm *vm, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
 /* Let @probes send and receive on @port in the network @net. @port must exist as long as @probes

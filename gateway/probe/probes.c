@@ -57,6 +57,22 @@ int probes_add(struct probes *probes, const struct prober_config *config,
 	return 0;
 }
 
+int probes_change(struct probes *probes, struct prober *prober, const struct prober_config *config,
+		  uint64_t now_ns)
+{
+	bool doubt = prober->doubt;
+
+	if (config->n_guest_ports > PROBER_PORTS_MAX || config->interval_ns == 0)
+		return -EINVAL;
+	prober->try_until_ns = 0;
+	prober_set_active(prober, false, now_ns); /* an open SYN is reset */
+	prober_tick(prober, now_ns);
+	prober_init(prober, probes, config);
+	probes->has_sought |= config->is_sought;
+	prober_set_active(prober, doubt, now_ns);
+	return 0;
+}
+
 bool probes_active(const struct probes *probes)
 {
 	return probes->n_active > 0;

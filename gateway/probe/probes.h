@@ -59,6 +59,11 @@ void probes_open_net(struct probes *probes, enum prober_net net, const struct fr
 int probes_add(struct probes *probes, const struct prober_config *config,
 	       struct prober **ret_prober) __attribute__((warn_unused_result));
 
+/* Let @prober, one of @probes, ask other addresses. What it knows of the old ones is forgotten.
+ * Returns 0 or -EINVAL as probes_add() does; on error nothing has changed. */
+int probes_change(struct probes *probes, struct prober *prober, const struct prober_config *config,
+		  uint64_t now_ns) __attribute__((warn_unused_result));
+
 /* Is any prober active? */
 bool probes_active(const struct probes *probes);
 

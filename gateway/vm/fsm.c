@@ -522,6 +522,7 @@ static const struct {
 	[VM_IN_COMMAND]	     = {vm_on_command, false},
 	[VM_IN_OBEYS_ANOTHER] = {vm_on_obeys_another, false},
 	[VM_IN_FENCED]	     = {vm_on_fenced, false},
+	[VM_IN_POLICY]	     = {vm_on_policy, false},
 };
 
 /* If the gateway itself stalled, do not count that time as silence of the hosts. */

@@ -207,6 +207,7 @@ enum vm_input_kind {
 	/* host: the host has obeyed a younger gateway, and accepts nothing from this gateway */
 	VM_IN_OBEYS_ANOTHER,
 	VM_IN_FENCED,	    /* host, term, status, text: how the fence command ended */
+	VM_IN_POLICY, /* reprotect_auto of the configuration may have changed */
 	VM_IN_N,
 };
 

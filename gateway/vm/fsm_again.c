@@ -75,6 +75,24 @@ void vm_again_plan(struct vm_fsm *fsm, enum vm_again_when when, const char *why,
 	fsm->again.next_ns = at_ns;
 }
 
+void vm_on_policy(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	bool was_wanted = fsm->record.is_wanted;
+
+	if (!fsm->config->reprotect_auto) {
+		/* An operator's move is carried through, and so is what we had suspended. */
+		if (fsm->move.state != VM_MOVE_PROTECTING && !fsm->again.is_own &&
+		    fsm->again.when != VM_AGAIN_COVERED)
+			vm_again_forget(fsm);
+		fsm->record.is_wanted = false;
+	} else {
+		fsm->record.is_wanted |= fsm->record.state != VM_UNPROTECTED;
+	}
+	if (fsm->record.is_wanted != was_wanted)
+		vm_journal_record(s);
+}
+
 void vm_again_forget(struct vm_fsm *fsm)
 {
 	fsm->record.is_wanted = false;

@@ -113,6 +113,8 @@ void vm_again_ended(struct vm_fsm *fsm, const struct vm_ended *ended, uint64_t n
 /* In UNPROTECTED: protect the guest again at @at_ns at the earliest. @why as in struct vm_again. */
 void vm_again_plan(struct vm_fsm *fsm, enum vm_again_when when, const char *why, uint64_t at_ns);
 /* Nobody wants a protection any more: an operator said so, or the guest has ended. */
+/* The policy reprotect may have changed. */
+void vm_on_policy(struct vm_step *s);
 void vm_again_forget(struct vm_fsm *fsm);
 /* Called at each report of the owner: begin a protection, if one is due and both hosts are
  * ready. */

@@ -338,19 +338,36 @@ static int lock_dir(struct vm_journal *journal, const char *dir, struct error *r
 	return 0;
 }
 
-static int load(struct vm_journal *journal, struct error *ret_error)
+static int read_file(const char *path, struct vm_journal_table *ret_table, bool *ret_torn,
+		     struct error *ret_error)
 {
 	AUTO_FREE char *text = NULL;
 	size_t size;
-	bool torn = false;
-	int r = fd_read_file(journal->path, VM_JOURNAL_BYTES_MAX, &text, &size);
+	int r = fd_read_file(path, VM_JOURNAL_BYTES_MAX, &text, &size);
 
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
-		return error_set(ret_error, r, "%.250s: cannot read: %s", journal->path,
-				 strerror(-r));
-	r = vm_journal_parse(journal->path, text, size, &journal->table, &torn, ret_error);
+		return error_set(ret_error, r, "%.250s: cannot read: %s", path, strerror(-r));
+	return vm_journal_parse(path, text, size, ret_table, ret_torn, ret_error);
+}
+
+int vm_journal_read(const char *dir, struct vm_journal_table *ret_table, struct error *ret_error)
+{
+	char path[PATH_MAX];
+	bool torn;
+
+	memset(ret_table, 0, sizeof(*ret_table));
+	if (snprintf(path, sizeof(path), "%s/journal", dir) >= (int)sizeof(path))
+		return error_set(ret_error, -ENAMETOOLONG, "state_dir %s is too long", dir);
+	return read_file(path, ret_table, &torn, ret_error);
+}
+
+static int load(struct vm_journal *journal, struct error *ret_error)
+{
+	bool torn = false;
+	int r = read_file(journal->path, &journal->table, &torn, ret_error);
+
 	if (r == 0 && torn)
 		log_warn("%s: the last line is cut (power loss during an append); dropped, nothing "
 			 "had followed from it", journal->path);
@@ -395,9 +412,20 @@ struct vm_journal *vm_journal_close(struct vm_journal *journal)
 	return NULL;
 }
 
+const struct vm_journal_entry *vm_journal_table_find(const struct vm_journal_table *table,
+						     const char *vm)
+{
+	return find((struct vm_journal_table *)table, vm);
+}
+
 const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal, const char *vm)
 {
-	return find((struct vm_journal_table *)&journal->table, vm);
+	return vm_journal_table_find(&journal->table, vm);
+}
+
+const struct vm_journal_table *vm_journal_get_table(const struct vm_journal *journal)
+{
+	return &journal->table;
 }
 
 bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, struct error *ret_error)

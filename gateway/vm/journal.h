@@ -107,8 +107,20 @@ int vm_journal_open(const char *dir, struct vm_journal **ret_journal, struct err
 /* Close the journal and release its lock. NULL is fine. Returns NULL. */
 struct vm_journal *vm_journal_close(struct vm_journal *journal);
 
-/* Returns the last entry of @vm, or NULL. Valid until the next append. */
+/* Returns the entries. Valid until the next append. */
+const struct vm_journal_table *vm_journal_get_table(const struct vm_journal *journal);
+
+/* Read the journal of @dir, which another thread may have open and append to. Its last line may
+ * then be cut; the line before counts. Returns 0, also if there is no journal; or -errno as
+ * vm_journal_open() does, with *ret_error. */
+int vm_journal_read(const char *dir, struct vm_journal_table *ret_table, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Returns the last entry of @vm, or NULL. vm_journal_find() does this for an open journal; its
+ * result is valid until the next append. */
 const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal, const char *vm);
+const struct vm_journal_entry *vm_journal_table_find(const struct vm_journal_table *table,
+						     const char *vm);
 
 /* Add an entry and make it durable. Returns 0 once the entry is on disk. Errors:
  *      -ESTALE         @term is older than the VM's last term (a bug in the caller)

@@ -84,7 +84,8 @@ void fixture_open(struct fixture *f)
 	must(vm_journal_open(f->dir, &f->journal, &error) == 0, "journal");
 	config.journal = f->journal;
 	must(fleet_new(&config, &f->fleet) == 0, "gateway");
-	must(fleet_add_vm(f->fleet, &vm, f->now_ns, &error) == 0, "VM");
+	must(fleet_add_vm(f->fleet, &vm, vm_journal_get_table(f->journal), f->now_ns, &error) == 0,
+	     "VM");
 	must(sessions_new(&connections, f->fleet, f->now_ns, &f->sessions) == 0, "sessions");
 }
 

@@ -251,7 +251,8 @@ static void test_limits_follow_what_is_configured(void **state)
 		(void)snprintf(vm.name, sizeof(vm.name), "vm%u", i);
 		(void)snprintf(vm.host[0], sizeof(vm.host[0]), "one%u", i);
 		(void)snprintf(vm.host[1], sizeof(vm.host[1]), "two%u", i);
-		assert_int_equal(fleet_add_vm(f.fleet, &vm, f.now_ns, &error), 0);
+		assert_int_equal(fleet_add_vm(f.fleet, &vm, vm_journal_get_table(f.journal),
+					      f.now_ns, &error), 0);
 	}
 	f.sessions->config.n_sessions_max = f.sessions->config.n_handshakes_max = 0;
 	admission_settle(f.sessions);

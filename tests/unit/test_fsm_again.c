@@ -415,6 +415,63 @@ static void test_protect_joins(void **state)
 }
 
 /* What the operator reads while it waits. */
+/* The configuration was read again, with another policy. */
+static void set_policy(bool is_auto)
+{
+	lab.config.reprotect_auto = is_auto;
+	assert_true(lab_feed(&lab, (struct vm_input){.kind = VM_IN_POLICY}));
+}
+
+static void test_policy_becomes_ask(void **state)
+{
+	(void)state;
+	assert_true(lab.journal.is_wanted);
+	set_policy(false);
+	assert_false(lab.journal.is_wanted); /* a later start with auto must not act on it */
+	fail_over();
+	come_back(0);
+	lab_run(&lab, 60000, 3);
+	is_now(VM_UNPROTECTED, 1);
+}
+
+static void test_policy_becomes_ask_while_it_waits(void **state)
+{
+	(void)state;
+	fail_over();
+	set_policy(false);
+	assert_false(lab.journal.is_wanted);
+	come_back(0);
+	lab_run(&lab, 60000, 3);
+	is_now(VM_UNPROTECTED, 1);
+}
+
+static void test_policy_becomes_auto(void **state)
+{
+	(void)state;
+	set_policy(false);
+	set_policy(true);
+	assert_true(lab.journal.is_wanted);
+	fail_over();
+	lab_run(&lab, 5000, 2);
+	lab_report(&lab, 1);
+	come_back(0);
+	lab_report(&lab, 1);
+	is_now(VM_PREPARING, 1);
+}
+
+/* An unprotected guest is one that nobody wants protected, whatever the policy becomes. */
+static void test_policy_of_an_unprotected_guest(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	lab_settle(&lab);
+	set_policy(false);
+	set_policy(true);
+	assert_false(lab.journal.is_wanted);
+	lab_run(&lab, 60000, 3);
+	is_now(VM_UNPROTECTED, 0);
+}
+
 static void test_words(void **state)
 {
 	char text[VM_TEXT_MAX];
@@ -454,6 +511,10 @@ int main(void)
 		cmocka_unit_test_setup(test_guest_shut_down, start),
 		cmocka_unit_test_setup(test_waits_grow, start),
 		cmocka_unit_test_setup(test_protect_joins, start),
+		cmocka_unit_test_setup(test_policy_becomes_ask, start),
+		cmocka_unit_test_setup(test_policy_becomes_ask_while_it_waits, start),
+		cmocka_unit_test_setup(test_policy_becomes_auto, start),
+		cmocka_unit_test_setup(test_policy_of_an_unprotected_guest, start),
 		cmocka_unit_test_setup(test_words, start),
 	};
 

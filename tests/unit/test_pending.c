@@ -106,7 +106,8 @@ static int open_fixture(void **state)
 	web1 = f.fleet->vms[0];
 	second = web1->config;
 	(void)snprintf(second.name, sizeof(second.name), "db1");
-	assert_int_equal(fleet_add_vm(f.fleet, &second, f.now_ns, &error), 0);
+	assert_int_equal(fleet_add_vm(f.fleet, &second, vm_journal_get_table(f.journal), f.now_ns,
+				      &error), 0);
 	db1 = f.fleet->vms[1];
 	f.fleet->config.lease_ms = 2000;
 	f.fleet->config.release_ms = 150;
@@ -504,7 +505,8 @@ static void test_ask_drops_an_old_wish(void **state)
 		vm.reprotect_auto = i == 1;
 		assert_int_equal(vm_journal_append(f.journal, vm.name, "beta", 7, VM_UNPROTECTED,
 						   true), 0);
-		assert_int_equal(fleet_add_vm(f.fleet, &vm, f.now_ns, &error), 0);
+		assert_int_equal(fleet_add_vm(f.fleet, &vm, vm_journal_get_table(f.journal),
+					      f.now_ns, &error), 0);
 	}
 	assert_false(vm_journal_find(f.journal, "ask1")->is_wanted);
 	assert_int_equal(vm_journal_find(f.journal, "ask1")->term, 7);

@@ -1,0 +1,201 @@
+#include "reloading.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "networks/probing.h"
+#include "vms.h"
+
+/* What was found; static in reloading_run(), because it is large. */
+struct found {
+	struct gw_vm_config vms[FLEET_VMS_MAX];
+	size_t n;
+	struct vm_journal_table journal;
+	unsigned int n_added, n_changed, n_wrong;
+};
+
+static void say(const struct reloading *r, uint64_t now_ns, const char *vm, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+static void say(const struct reloading *r, uint64_t now_ns, const char *vm, const char *format, ...)
+{
+	char text[ERROR_TEXT_BYTES];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	fleet_event(r->fleet, now_ns, vm, "config", text);
+}
+
+static size_t index_of(const struct reloading *r, const char *name)
+{
+	size_t i = 0;
+
+	while (i < r->fleet->n_vms && strcmp(r->fleet->vms[i]->config.name, name) != 0)
+		i++;
+	return i;
+}
+
+static bool is_same(const struct gw_vm_config *a, const struct gw_vm_config *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0; /* both were zeroed before they were filled */
+}
+
+/* Returns what can only be changed by a restart, or NULL. */
+static const char *needs_restart(const struct gw_vm_config *old, const struct gw_vm_config *new)
+{
+	if (strcmp(old->primary, new->primary) != 0 || strcmp(old->standby, new->standby) != 0)
+		return "primary or standby";
+	return old->witness_paths != new->witness_paths ? "witness_paths" : NULL;
+}
+
+static void change(const struct reloading *r, struct found *found, size_t i,
+		   const struct gw_vm_config *new, uint64_t now_ns)
+{
+	struct fleet_vm *vm = r->fleet->vms[i];
+	struct vm_input policy = {.kind = VM_IN_POLICY};
+	struct vm_config old = vm->config;
+	const char *restart = needs_restart(&r->vms[i], new);
+	int e;
+
+	if (restart) {
+		found->n_wrong++;
+		say(r, now_ns, new->name, "its file changes %s: nothing is changed until the "
+		    "gateway is restarted", restart);
+		return;
+	}
+	vms_describe(r->config, new, &vm->config);
+	e = fleet_step(r->fleet, vm, &policy, now_ns);
+	if (e == 0)
+		e = probing_change(r->config, new, r->probes, vm, now_ns);
+	if (e < 0) {
+		found->n_wrong++;
+		vm->config = old;
+		say(r, now_ns, new->name, "its file has changed, but that cannot be carried out: "
+		    "%s; nothing is changed, send SIGHUP again", strerror(-e));
+		return;
+	}
+	vms_take_addresses(r->fleet, new);
+	r->vms[i] = *new;
+	found->n_changed++;
+	say(r, now_ns, new->name, "its file was read again: reprotect = %s, fence_command = %s",
+	    new->reprotect == GW_REPROTECT_AUTO ? "auto" : "ask",
+	    *new->fence_command ? new->fence_command : "(none)");
+}
+
+/* Sessions and connections were counted out at the start. */
+static bool has_room(const struct reloading *r)
+{
+	const struct session_config *limits = &r->sessions->config;
+	size_t n_needed = r->fleet->n_hosts + VM_HOSTS + 2 * (r->fleet->n_vms + 1);
+
+	return r->fleet->n_vms < FLEET_VMS_MAX && r->fleet->n_hosts + VM_HOSTS <= FLEET_HOSTS_MAX &&
+	       n_needed + limits->n_handshakes_max <= limits->n_sessions_max;
+}
+
+static void add(const struct reloading *r, struct found *found, const struct gw_vm_config *new,
+		uint64_t now_ns)
+{
+	size_t i = r->fleet->n_vms;
+	struct error why;
+	int e = 0;
+
+	if (!has_room(r))
+		e = error_set(&why, -ENOSPC, "there is no room for one more VM: set sessions_max "
+			      "larger and restart the gateway");
+	else if (new->witness_paths == GW_WITNESS_BOTH && r->fleet->config.client_address == 0)
+		e = error_set(&why, -ENOTSUP, "witness_paths = both is the first of this gateway: "
+			      "restart it");
+	else
+		e = vms_add(r->config, r->fleet, new, &found->journal, &why);
+	if (e == 0) {
+		incarnating_mute(r->incarnating, r->fleet->vms[i], now_ns);
+		r->vms[i] = *new;
+		e = probing_change(r->config, new, r->probes, r->fleet->vms[i], now_ns);
+		if (e < 0)
+			log_warn("vm=%s its addresses are not probed: %s", new->name, strerror(-e));
+		e = fleet_control_again(r->fleet, r->fleet->vms[i], now_ns);
+		if (e < 0)
+			log_warn("vm=%s a host must connect again: %s", new->name, strerror(-e));
+		fleet_drop_fault(r->fleet, new->name);
+		found->n_added++;
+		say(r, now_ns, new->name, "its file is new: it is looked after from now on");
+		return;
+	}
+	found->n_wrong++;
+	fleet_drop_fault(r->fleet, new->name);
+	fleet_add_fault(r->fleet, new->name, why.text);
+	say(r, now_ns, new->name, "it is not looked after: %.600s", why.text);
+}
+
+static void take(const struct reloading *r, struct found *found, const struct gw_vm_config *new,
+		 uint64_t now_ns)
+{
+	size_t i = index_of(r, new->name);
+
+	if (new->fault[0]) {
+		found->n_wrong++;
+		say(r, now_ns, new->name, "%.600s; %s", new->fault,
+		    i < r->fleet->n_vms ? "it goes on with its last settings"
+					: "it is not looked after");
+		if (i == r->fleet->n_vms) {
+			fleet_drop_fault(r->fleet, new->name);
+			fleet_add_fault(r->fleet, new->name, new->fault);
+		}
+	} else if (i == r->fleet->n_vms) {
+		add(r, found, new, now_ns);
+	} else if (!is_same(&r->vms[i], new)) {
+		change(r, found, i, new, now_ns);
+	}
+}
+
+static bool has_file(const struct found *found, const char *name)
+{
+	for (size_t i = 0; i < found->n; i++)
+		if (strcmp(found->vms[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* A VM whose file is gone goes on; a wrong file that is gone is no fault any more. */
+static void look_for_missing(const struct reloading *r, const struct found *found, uint64_t now_ns)
+{
+	for (size_t i = 0; i < r->fleet->n_vms; i++) {
+		const char *name = r->fleet->vms[i]->config.name;
+
+		if (!has_file(found, name))
+			say(r, now_ns, name, "its file is gone: it goes on with its last settings "
+			    "until the gateway is restarted; to end that, unprotect it first");
+	}
+	for (size_t i = r->fleet->n_faults; i-- > 0;) {
+		char name[WIRE_NAME_MAX + 1];
+
+		memcpy(name, r->fleet->faults[i].name, sizeof(name));
+		if (!has_file(found, name))
+			fleet_drop_fault(r->fleet, name);
+	}
+}
+
+void reloading_run(const struct reloading *r, uint64_t now_ns)
+{
+	static struct found found;
+	struct error error;
+
+	memset(&found, 0, sizeof(found));
+	if (gw_config_load_vms(r->config, found.vms, FLEET_VMS_MAX, &found.n, &error) < 0 ||
+	    vm_journal_read(r->config->state_dir, &found.journal, &error) < 0) {
+		say(r, now_ns, "", "%.800s; no VM's settings were changed", error.text);
+		return;
+	}
+	for (size_t i = 0; i < found.n; i++)
+		take(r, &found, &found.vms[i], now_ns);
+	look_for_missing(r, &found, now_ns);
+	say(r, now_ns, "",
+	    "the VMs' files were read again: %u added, %u changed, %u not carried out",
+	    found.n_added, found.n_changed, found.n_wrong);
+}

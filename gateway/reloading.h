@@ -1,0 +1,43 @@
+/* reloading.h - reads the VMs' files again while the gateway runs (SIGHUP).
+ *
+ * Why: a VM must be added, or its policy changed, without an interruption for the other VMs. A file
+ * that is wrong must change nothing: its VM goes on with its last settings, and an event names the
+ * line.
+ *
+ * 	in the file				what happens
+ * 	a new VM				it is looked after from now on
+ * 	reprotect, fence_*, addresses, ports	the new values count from now on
+ * 	primary, standby, witness_paths		an event: restart the gateway for these
+ * 	a wrong file				an event; nothing changes for its VM
+ * 	no file any more			an event; the VM goes on with its last settings
+ *
+ * The gateway's own file is read only at its start.
+ *
+ * Where: main.c calls it. Threads: the gateway's loop. Blocks for as long as reading some small
+ * files takes. / */
+#ifndef GATEWAY_RELOADING_H
+#define GATEWAY_RELOADING_H
+
+#include <stdint.h>
+
+#include "config/config.h"
+#include "fleet/fleet.h"
+#include "incarnating.h"
+#include "probe/probes.h"
+#include "session/session.h"
+
+/* What reloading works on; all borrowed. */
+struct reloading {
+	const struct gw_config *config;
+	struct fleet *fleet;
+	struct sessions *sessions;
+	struct gw_vm_config *vms; /* FLEET_VMS_MAX elements, in the order of fleet->vms */
+	struct probes *probes;
+	struct incarnating *incarnating;
+};
+
+/* Read the files of vm_dir and carry out what changed. Each change and each fault is one event of
+ * the kind `config`. */
+void reloading_run(const struct reloading *r, uint64_t now_ns);
+
+#endif
