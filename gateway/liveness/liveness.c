@@ -64,8 +64,12 @@ bool liveness_may_follow(const struct liveness *first, const struct liveness *se
 
 	if (limit_ns > config->restart_grace_ns)
 		limit_ns = config->restart_grace_ns;
-	return first->back_ns != 0 && second->seen_ns < first->back_ns &&
-	       now_ns - first->back_ns < limit_ns;
+	if (first->back_ns == 0 || second->seen_ns >= first->back_ns)
+		return false;
+	/* Did @second fall silent before? Then its silence has another cause. */
+	if (second->seen_ns + config->beat_timeout_ns / 2 < first->back_ns - first->away_ns)
+		return false;
+	return now_ns - first->back_ns < limit_ns;
 }
 
 uint64_t liveness_age_ns(const struct liveness *l, uint64_t now_ns)

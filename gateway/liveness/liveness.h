@@ -60,10 +60,11 @@ enum liveness_judgement liveness_judge(const struct liveness *l,
  * this for limits other than beat_timeout. Within the grace, returns false. */
 bool liveness_silent_for(const struct liveness *l, uint64_t limit_ns, uint64_t now_ns);
 
-/* The two hosts fell silent, and only @first was heard again. Returns true if @second can still
- * follow at @now_ns: then perhaps the gateway's own link was cut, and the two only need different
- * times to come back (TCP sends again at growing intervals). It has as long as @first was silent,
- * at most the grace of a start. Returns false if @second was heard after @first came back. */
+/* The two hosts fell silent together, and only @first was heard again. Returns true if @second can
+ * still follow at @now_ns: then perhaps the gateway's own link was cut, and the two only need
+ * different times to come back (TCP sends again at growing intervals). It has as long as @first was
+ * silent, at most the grace of a start. Returns false if @second was heard after @first came back,
+ * or was silent before @first was. */
 bool liveness_may_follow(const struct liveness *first, const struct liveness *second,
 			 const struct liveness_config *config, uint64_t now_ns);
 

@@ -48,6 +48,17 @@ static void test_owner_does_not_come_back(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
+/* A standby whose beats are late again and again must not keep a dead owner's guest down. */
+static void test_late_standby(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 5 && lab.journal.state == VM_PROTECTED; i++) {
+		lab_run(&lab, 300, 0);
+		lab_run(&lab, 10, 2);
+	}
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+}
+
 static void test_own_stall_is_forgiven(void **state)
 {
 	(void)state;
@@ -234,6 +245,7 @@ int main(void)
 		cmocka_unit_test_setup(test_no_promotion_when_cut_off, start_protected),
 		cmocka_unit_test_setup(test_hosts_come_back_one_by_one, start_protected),
 		cmocka_unit_test_setup(test_owner_does_not_come_back, start_protected),
+		cmocka_unit_test_setup(test_late_standby, start_protected),
 		cmocka_unit_test_setup(test_own_stall_is_forgiven, start_protected),
 		cmocka_unit_test_setup(test_fence_command, start_protected),
 		cmocka_unit_test_setup(test_restart_and_primary_never_seen, start_protected),
