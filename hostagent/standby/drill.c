@@ -9,9 +9,13 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "standby/drill_files.h"
 #include "standby/drill_world.h"
@@ -21,8 +25,10 @@
 #include "vmm/vcpus.h"
 
 #define CUT_BYTES    (INT64_C(16) << 20) /* the cut copies at most that much, which takes some ms */
-#define CUT_BYTES_MAX (INT64_C(256) << 20) /* after PASSES_MAX, that much is accepted */
 #define PASSES_MAX   20
+#define CUTS_MAX     5 /* how often the cut is tried, if too much was written since the last pass */
+#define IOPRIO_IDLE  (3 << 13) /* IOPRIO_CLASS_IDLE of ioprio_set(2) */
+#define MAPS_BYTES_MAX (4u << 20)
 #define NICE	     10
 #define LOOK_MS	     200
 #define PATH_ROOM    128
@@ -63,16 +69,13 @@ static void wake(const struct drill *d)
 static int copy_until_little_is_left(struct drill *d, struct error *ret_error)
 {
 	int64_t left = INT64_MAX;
-	int r = drill_files_prepare(&d->files, ret_error);
 
-	if (r < 0)
-		return r;
 	for (int i = 0; i < PASSES_MAX && left > CUT_BYTES; i++) {
 		left = drill_files_pass(&d->files, &d->cancel, ret_error);
 		if (left < 0)
 			return (int)left;
 	}
-	if (left > CUT_BYTES_MAX)
+	if (left > CUT_BYTES)
 		return error_set(ret_error, -EAGAIN,
 				 "the guest writes faster than this host copies: %" PRId64
 				 " MiB are left after %d passes; try when it writes less",
@@ -94,6 +97,42 @@ static int cut(struct drill *d, struct error *ret_error)
 	*ret_error = d->result.text;
 	pthread_mutex_unlock(&d->lock);
 	return r;
+}
+
+static int make_copy(struct drill *d, struct error *ret_error)
+{
+	int r = drill_files_prepare(&d->files, &d->cancel, ret_error);
+
+	for (int i = 0; r == 0 && i < CUTS_MAX; i++) {
+		r = copy_until_little_is_left(d, ret_error);
+		if (r == 0)
+			r = cut(d, ret_error);
+		if (r != -EAGAIN)
+			break;
+	}
+	return r;
+}
+
+/* Does QEMU use the second copy of memory? */
+static int check_ram(const struct drill *d, struct error *ret_error)
+{
+	char path[64], id[64];
+	AUTO_FREE char *maps = NULL;
+	struct stat st;
+	size_t size;
+	int r = fstatat(d->files.to.dir_fd, "ram", &st, 0) < 0 ? -errno : 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/maps", (int)d->qemu.pid);
+	if (r == 0)
+		r = fd_read_file(path, MAPS_BYTES_MAX, &maps, &size);
+	if (r < 0)
+		return error_set(ret_error, r, "%s: %s", path, strerror(-r));
+	(void)snprintf(id, sizeof(id), " %02x:%02x %" PRIu64 " ", major(st.st_dev),
+		       minor(st.st_dev), (uint64_t)st.st_ino);
+	if (strstr(maps, id))
+		return 0;
+	return error_set(ret_error, -ENOTSUP, "QEMU does not use the drill's copy of memory: the "
+			 "guest is not started");
 }
 
 static int enter_world(struct drill *d, struct error *ret_error)
@@ -139,10 +178,24 @@ static int check_disks(const struct drill *d, struct error *ret_error)
 	return r;
 }
 
+/* End the QEMU that an agent that was killed has left in a drill. */
+static void end_left_qemu(struct qemu *q, const char *vm)
+{
+	int r = qemu_find(q); /* an error may mean: the process, but not its monitor */
+
+	if ((r == 0 || q->pid > 0) && qemu_kill(q) < 0)
+		log_warn("vm=%s QEMU pid %d of an earlier drill does not end, ignoring", vm,
+			 (int)q->pid);
+}
+
 static int start_qemu(struct drill *d, struct error *ret_error)
 {
-	int r = qemu_start(&d->qemu, d->sb->config.start_timeout_ms, ret_error);
+	int r;
 
+	end_left_qemu(&d->qemu, d->sb->config.vm); /* never adopt one: it has another memory */
+	r = qemu_start(&d->qemu, d->sb->config.start_timeout_ms, ret_error);
+	if (r == 0)
+		r = check_ram(d, ret_error);
 	if (r == 0)
 		r = check_disks(d, ret_error);
 	return r;
@@ -221,10 +274,8 @@ static int run_guest(struct drill *d, struct error *ret_error)
 
 static int drill(struct drill *d, struct error *ret_error)
 {
-	int r = copy_until_little_is_left(d, ret_error);
+	int r = make_copy(d, ret_error);
 
-	if (r == 0)
-		r = cut(d, ret_error);
 	if (r == 0)
 		r = enter_world(d, ret_error);
 	if (r == 0 && !d->cancel)
@@ -234,6 +285,8 @@ static int drill(struct drill *d, struct error *ret_error)
 	if (d->qemu.pid > 0 && qemu_kill(&d->qemu) < 0)
 		log_error("vm=%s QEMU pid %d, of a drill, cannot be killed", d->sb->config.vm,
 			  (int)d->qemu.pid);
+	d->result.epoch = d->files.epoch;
+	drill_files_remove(&d->files); /* here, since it takes long */
 	return r;
 }
 
@@ -243,12 +296,13 @@ static void *run(void *arg)
 	struct error error = {""};
 	int r;
 
-	(void)setpriority(PRIO_PROCESS, 0, NICE); /* of this thread, and of what it starts */
+	/* both of this thread, and of what it starts */
+	(void)setpriority(PRIO_PROCESS, 0, NICE);
+	(void)syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, IOPRIO_IDLE);
 	r = drill(d, &error);
 	pthread_mutex_lock(&d->lock);
 	d->result.number = d->number;
 	d->result.result = r;
-	d->result.epoch = d->files.epoch;
 	d->result.ms = (clock_mono_ns() - d->begun_ns) / CLOCK_NS_PER_MS;
 	if (r == -ECANCELED)
 		(void)error_set(&d->result.text, r,
@@ -277,6 +331,7 @@ static int make_words(struct drill *d, struct error *ret_error)
 		return r;
 	d->has_qemu = true;
 	d->qemu.is_rehearsal = true;
+	d->qemu.cancel = &d->cancel;
 	r = rehearse_words(&sb->qemu.cmdline, d->qemu.qmp_path, d->qemu.pid_path,
 			   REHEARSE_SAME_RAM, &d->qemu.cmdline);
 	return r < 0 ? error_set(ret_error, r, "the drill's command: %s", strerror(-r)) : 0;
@@ -299,8 +354,10 @@ int drill_begin(struct standby *sb, uint64_t *ret_number, struct error *ret_erro
 	struct drill *d;
 	int r;
 
-	if (sb->drill)
-		return error_set(ret_error, -EBUSY, "a drill of this guest runs already");
+	if (sb->drill) { /* who asks again waits for the same result */
+		*ret_number = sb->drill->number;
+		return 0;
+	}
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return error_set(ret_error, -ENOMEM, "out of memory");
@@ -330,24 +387,30 @@ int drill_begin(struct standby *sb, uint64_t *ret_number, struct error *ret_erro
 	return 0;
 }
 
-/* Copy the rest: all complete epochs are applied, and no other is applied meanwhile. */
+/* Copy the rest: all complete epochs are applied, and no other is applied meanwhile. If that is too
+ * much, let the drill's thread go on copying. */
 static void make_cut(struct drill *d)
 {
 	struct standby *sb = d->sb;
 	uint64_t begin_ns = clock_mono_ns();
 	int r = d->cancel ? -ECANCELED : epochlog_apply(&sb->log);
 
+	d->phase = PHASE_WORLD;
+	pthread_cond_signal(&d->cut_done);
 	if (r < 0 && r != -ECANCELED)
 		(void)error_set(&d->result.text, r, "%.600s", sb->log.why.text);
+	if (r == 0 && drill_files_left(&d->files) > CUT_BYTES)
+		r = error_set(&d->result.text, -EAGAIN, "the guest writes too much at once: try "
+			      "when it writes less");
+	d->cut_result = r;
+	if (r == -EAGAIN)
+		return;
 	if (r == 0)
-		r = drill_files_finish(&d->files, &sb->rf, &d->result.text);
+		d->cut_result = drill_files_finish(&d->files, &sb->rf, &d->result.text);
 	drill_files_detach(&d->files, &sb->rf, &sb->images);
 	log_info("vm=%s drill %" PRIu64 ": the copy of epoch %" PRIu64 " was cut in %" PRIu64 " us",
 		 sb->config.vm, d->number, d->files.epoch,
 		 (clock_mono_ns() - begin_ns) / CLOCK_NS_PER_US);
-	d->cut_result = r;
-	d->phase = PHASE_WORLD;
-	pthread_cond_signal(&d->cut_done);
 }
 
 void drill_step(struct standby *sb)
@@ -389,10 +452,11 @@ void drill_close(struct standby *sb)
 	d->cancel = true;
 	while (sb->drill) {
 		struct pollfd woken = {.fd = sb->wake_fd, .events = POLLIN};
+		uint64_t count;
 
 		drill_step(sb);
-		if (sb->drill)
-			(void)poll(&woken, 1, LOOK_MS);
+		if (sb->drill && poll(&woken, 1, LOOK_MS) > 0)
+			(void)!read(sb->wake_fd, &count, sizeof(count)); /* only wakes us */
 	}
 }
 
@@ -402,9 +466,7 @@ void drill_sweep(struct standby *sb)
 	struct qemu q;
 
 	if (qemu_init(&q, sb->config.vm, "drill", sb->config.run_dir, sb->ram_path, &error) == 0) {
-		if (qemu_find(&q) == 0 && qemu_kill(&q) < 0)
-			log_warn("vm=%s QEMU pid %d of an earlier drill does not end, ignoring",
-				 sb->config.vm, (int)q.pid);
+		end_left_qemu(&q, sb->config.vm);
 		qemu_done(&q);
 	}
 	drill_files_sweep(&sb->rf, &sb->images, sb->config.drill_dir, sb->config.vm);

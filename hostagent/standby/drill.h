@@ -27,8 +27,8 @@
 
 struct standby;
 
-/* Begin a drill. *ret_number is its number, 1 or more. Returns 0; -EBUSY: one runs already; errors
- * of drill_files_begin(), with *ret_error. */
+/* Begin a drill. *ret_number is its number, 1 or more. If one runs already, it is that one's.
+ * Returns 0; or errors of drill_files_begin(), with *ret_error. */
 int drill_begin(struct standby *sb, uint64_t *ret_number, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -18,7 +19,9 @@
 #include "standby/inherit.h"
 
 /* how much of the disk's free space is left to others */
-#define MARGIN_SHARE 20u
+#define MARGIN_SHARE 8u
+/* how much is written before the disk has to take it */
+#define SYNC_BYTES   (UINT64_C(4) << 20)
 
 /* ---- begin, on the standby's thread */
 
@@ -81,7 +84,11 @@ static int begin_disk(struct drill_disk *d, const struct image *image, const cha
 			      (int)sizeof(d->image))
 		r = -ENAMETOOLONG;
 	if (r == 0) {
-		d->from_fd = fcntl(image->fd, F_DUPFD_CLOEXEC, 3);
+		char path[64];
+
+		/* for reading only: after a promotion nobody here may write to the images */
+		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", image->fd);
+		d->from_fd = open(path, O_RDONLY | O_CLOEXEC);
 		r = d->from_fd < 0 ? -errno : 0;
 	}
 	d->bytes = image->bytes;
@@ -133,34 +140,30 @@ void drill_files_detach(struct drill_files *f, struct ramfile *rf, struct images
 
 /* ---- prepare and copy, on the drill's thread */
 
-static int claim_memory(struct drill_files *f, struct error *ret_error)
+static int claim_room(struct drill_files *f, struct error *ret_error)
 {
 	uint64_t bytes = f->from.ram_bytes + f->from.rom_bytes, free_bytes = 0;
-	int r = inherit_check_memory(bytes, ret_error);
+	int r = room_claim(&f->room, f->dir, bytes, &free_bytes);
 
-	if (r < 0)
-		return r;
-	r = room_claim(&f->room, f->dir, bytes, &free_bytes);
 	return r < 0 ? error_set(ret_error, r,
 				 "a drill needs %" PRIu64 " MiB more in %s, where %" PRIu64
 				 " MiB are free", bytes >> 20, f->dir, free_bytes >> 20)
 		     : 0;
 }
 
-static int make_memory(struct drill_files *f, struct error *ret_error)
+static int make_memory(struct drill_files *f, const _Atomic bool *cancel, struct error *ret_error)
 {
 	int r = ramfile_open(f->dir, &f->to);
 
-	if (r == 0)
-		r = claim_memory(f, ret_error);
-	else
+	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", f->dir, strerror(-r));
+	r = claim_room(f, ret_error);
+	if (r == 0)
+		r = inherit_reserve(&f->to, f->from.ram_bytes, cancel, ret_error);
+	room_release(&f->room); /* what was claimed is allocated now */
 	if (r < 0)
 		return r;
-	r = ramfile_reserve(&f->to, f->from.ram_bytes);
-	if (r == 0)
-		r = ramfile_layout(&f->to, &f->from.geometry);
-	room_release(&f->room); /* what was claimed is allocated now */
+	r = ramfile_layout(&f->to, &f->from.geometry);
 	return r < 0 ? error_set(ret_error, r, "%s: %s", f->dir, strerror(-r)) : 0;
 }
 
@@ -182,7 +185,7 @@ static int check_space(const struct drill_files *f, const char *dir, struct erro
 		return 0;
 	return error_set(ret_error, -ENOSPC,
 			 "drill_dir %s has %" PRIu64 " MiB free, copies of the guest's disks need %"
-			 PRIu64 " MiB and a twentieth more", dir, free_bytes >> 20, needed >> 20);
+			 PRIu64 " MiB and an eighth more", dir, free_bytes >> 20, needed >> 20);
 }
 
 /* Let the file system share the image's blocks, if it can. Forget the flags first: what is written
@@ -206,17 +209,21 @@ static int make_disk(struct drill_disk *d, struct error *ret_error)
 	if (d->fd < 0)
 		return error_set(ret_error, -errno, "%s: %m", d->path);
 	clone_image(d);
-	if (ftruncate(d->fd, (off_t)d->bytes) < 0 || fstat(d->fd, &st) < 0)
+	/* QEMU may drop its rights (-runas) before it opens its disks for writing. */
+	if (fstat(d->from_fd, &st) < 0 || fchown(d->fd, st.st_uid, st.st_gid) < 0 ||
+	    fchmod(d->fd, st.st_mode & 0660) < 0 || ftruncate(d->fd, (off_t)d->bytes) < 0 ||
+	    fstat(d->fd, &st) < 0)
 		return error_set(ret_error, -errno, "%s: %m", d->path);
 	d->device = st.st_dev;
 	d->inode = st.st_ino;
 	return 0;
 }
 
-int drill_files_prepare(struct drill_files *f, struct error *ret_error)
+int drill_files_prepare(struct drill_files *f, const _Atomic bool *cancel,
+			struct error *ret_error)
 {
 	char dir[DRILL_PATH_MAX];
-	int r = make_memory(f, ret_error);
+	int r = make_memory(f, cancel, ret_error);
 
 	if (r < 0 || f->n_disks == 0)
 		return r;
@@ -240,6 +247,19 @@ static bool is_zero(const uint8_t *data, size_t size)
 	return at == size;
 }
 
+/* Wait for the disk, and take no page cache from others: the writes of the protection must not be
+ * throttled because of ours. */
+static void let_go(struct drill_disk *d)
+{
+	const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+			     SYNC_FILE_RANGE_WAIT_AFTER;
+
+	/* If the disk takes nothing, the drill's guest will find that out. */
+	(void)sync_file_range(d->fd, 0, 0, all);
+	(void)posix_fadvise(d->fd, 0, 0, POSIX_FADV_DONTNEED);
+	d->unsynced = 0;
+}
+
 /* Copy one block of a disk. A block of zeros that was never written stays a hole. */
 static int copy_block(struct drill_disk *d, uint64_t i, struct error *ret_error)
 {
@@ -256,6 +276,9 @@ static int copy_block(struct drill_disk *d, uint64_t i, struct error *ret_error)
 	if (pwrite(d->fd, data, size, (off_t)at) != (ssize_t)size)
 		return error_set(ret_error, -EIO, "%s cannot be written at %" PRIu64 ": %m",
 				 d->path, at);
+	d->unsynced += size;
+	if (d->unsynced >= SYNC_BYTES)
+		let_go(d);
 	return 0;
 }
 
@@ -280,18 +303,21 @@ static int copy_changed(struct drill_files *f, const _Atomic bool *cancel, struc
 	return r;
 }
 
+int64_t drill_files_left(const struct drill_files *f)
+{
+	uint64_t left = touched_count(f->pages) * WIRE_PAGE_SIZE;
+
+	for (uint32_t d = 0; d < f->n_disks; d++)
+		left += touched_count(f->disk[d].blocks) * TOUCHED_BLOCK_BYTES;
+	return (int64_t)left;
+}
+
 int64_t drill_files_pass(struct drill_files *f, const _Atomic bool *cancel,
 			 struct error *ret_error)
 {
 	int r = copy_changed(f, cancel, ret_error);
-	uint64_t left;
 
-	if (r < 0)
-		return r;
-	left = touched_count(f->pages) * WIRE_PAGE_SIZE;
-	for (uint32_t d = 0; d < f->n_disks; d++)
-		left += touched_count(f->disk[d].blocks) * TOUCHED_BLOCK_BYTES;
-	return (int64_t)left;
+	return r < 0 ? r : drill_files_left(f);
 }
 
 /* ---- the cut, on the standby's thread */
@@ -328,40 +354,72 @@ static void remove_memory(struct ramfile *to, const char *dir)
 	(void)rmdir(dir);
 }
 
-void drill_files_end(struct drill_files *f)
+static void unmap(uint8_t **data, uint64_t bytes)
+{
+	if (*data)
+		(void)munmap(*data, bytes);
+	*data = NULL;
+}
+
+void drill_files_remove(struct drill_files *f)
 {
 	remove_memory(&f->to, f->dir);
-	if (f->from.ram)
-		(void)munmap(f->from.ram, f->from.ram_bytes);
-	if (f->from.rom)
-		(void)munmap(f->from.rom, f->from.rom_bytes);
-	free(f->pages);
+	unmap(&f->from.ram, f->from.ram_bytes);
+	unmap(&f->from.rom, f->from.rom_bytes);
 	room_release(&f->room);
 	for (uint32_t i = 0; i < f->n_disks; i++) {
 		if (f->disk[i].fd >= 0)
 			(void)unlink(f->disk[i].path);
-		fd_close(f->disk[i].fd);
-		fd_close(f->disk[i].from_fd);
-		free(f->disk[i].blocks);
+		f->disk[i].fd = fd_close(f->disk[i].fd);
+		f->disk[i].from_fd = fd_close(f->disk[i].from_fd);
 	}
+}
+
+void drill_files_end(struct drill_files *f)
+{
+	drill_files_remove(f);
+	free(f->pages);
+	for (uint32_t i = 0; i < f->n_disks; i++)
+		free(f->disk[i].blocks);
 	memset(f, 0, sizeof(*f));
 	f->to.dir_fd = f->to.lock_fd = -1;
+}
+
+/* What an agent that was killed has left. */
+struct left {
+	char dir[DRILL_PATH_MAX];
+	char disk[IMAGES_MAX][DRILL_PATH_MAX];
+	uint32_t n_disks;
+};
+
+static void *remove_left(void *arg)
+{
+	struct left *left = arg;
+	struct ramfile rf;
+
+	for (uint32_t i = 0; i < left->n_disks; i++)
+		(void)unlink(left->disk[i]); /* usually there is none */
+	/* If a new drill has the directory already, it has emptied it. */
+	if (access(left->dir, F_OK) == 0 && ramfile_open(left->dir, &rf) == 0)
+		remove_memory(&rf, left->dir);
+	free(left);
+	return NULL;
 }
 
 void drill_files_sweep(const struct ramfile *rf, const struct images *images, const char *dir,
 		       const char *vm)
 {
-	char path[DRILL_PATH_MAX];
-	struct ramfile left;
+	struct left *left = calloc(1, sizeof(*left));
+	pthread_t thread;
 
-	for (uint32_t i = 0; i < images->n; i++)
-		if (name_disk(dir, vm, images->item[i].name, path) == 0)
-			(void)unlink(path); /* usually there is none */
-	if (snprintf(path, sizeof(path), "%s/drill", rf->dir) >= (int)sizeof(path) ||
-	    access(path, F_OK) < 0)
+	if (!left)
 		return;
-	if (ramfile_open(path, &left) == 0)
-		remove_memory(&left, path);
+	(void)snprintf(left->dir, sizeof(left->dir), "%s/drill", rf->dir);
+	for (uint32_t i = 0; i < images->n; i++)
+		if (name_disk(dir, vm, images->item[i].name, left->disk[left->n_disks]) == 0)
+			left->n_disks++;
+	if (pthread_create(&thread, NULL, remove_left, left) == 0)
+		(void)pthread_detach(thread);
 	else
-		ramfile_close(&left);
+		free(left); /* the next drill removes it */
 }

@@ -13,6 +13,8 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,7 +30,9 @@
 #define TAP_PREFIX   "hfr" /* rehearse.c names the taps */
 #define RETRY_MS     100   /* interval between two attempts to connect */
 #define CANCEL_MS    100   /* how often to look whether the drill is cancelled */
-#define LOG_BYTES_MAX (1 << 20)
+#define LOG_BYTES_MAX (32 << 20)
+#define SCRIPT_FILE_MAX (16 << 20) /* largest file that the script may write: run_dir is small */
+#define KILL_MS	     5000  /* a process that cannot be killed is left */
 
 int drill_world_enter(struct error *ret_error)
 {
@@ -200,11 +204,17 @@ static void run_child(void *arg) __attribute__((noreturn));
 
 static void run_child(void *arg)
 {
+	const struct rlimit file_max = {SCRIPT_FILE_MAX, SCRIPT_FILE_MAX};
 	const struct script *script = arg;
 	int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	sigset_t none;
 
 	(void)setsid();
+	child_dies_first();
+	/* when the drill's thread ends, or the agent is killed; the pid namespace then ends the
+	 * rest */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)setrlimit(RLIMIT_FSIZE, &file_max);
 	(void)signal(SIGPIPE, SIG_DFL);
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -263,13 +273,18 @@ int drill_world_script(const char *script, const char *vm, const char *qmp_path,
 		return error_set(ret_error, -errno, "%s: %m", log_path);
 	(void)snprintf(vm_var, sizeof(vm_var), "HOLDFAST_VM=%s", vm);
 	(void)snprintf(qmp_var, sizeof(qmp_var), "HOLDFAST_QMP=%s", qmp_path);
+	/* The script is the first process of a pid namespace: when it ends, the kernel ends all
+	 * that it has left in the background. Else that would keep the second copies' memory. */
+	if (unshare(CLONE_NEWPID) < 0)
+		return error_set(ret_error, -errno, "drill_script: no pid namespace: %m");
 	pid = child_start(run_child, &child);
 	if (pid < 0)
 		return error_set(ret_error, pid, "%s: %s", script, strerror(-pid));
 	pidfd = pidfd_open(pid, 0);
 	r = pidfd < 0 ? -errno : wait_script(pidfd, timeout_ns, cancel);
-	(void)kill(-pid, SIGKILL); /* also what the script has left in the background */
-	(void)waitpid(pid, &status, 0);
+	(void)kill(pid, SIGKILL); /* has no effect if it has ended */
+	if (pidfd >= 0 && poll(&(struct pollfd){.fd = pidfd, .events = POLLIN}, 1, KILL_MS) > 0)
+		(void)waitpid(pid, &status, 0);
 	last_line(log_path, line, sizeof(line));
 	if (r == -ETIMEDOUT)
 		return error_set(ret_error, r,

@@ -1,6 +1,7 @@
 #include "standby/inherit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 #define QMP_NS	      (5 * CLOCK_NS_PER_S)
 #define MEMINFO_MAX   65536u
 #define CHUNK_PAGES   1024u
+#define PIECE_BYTES   (UINT64_C(256) << 20)
 /* leave this share of the guest's memory free besides */
 #define MARGIN_SHARE  8u
 
@@ -32,7 +34,7 @@ uint64_t inherit_available_bytes(const char *meminfo)
 	return kib << 10;
 }
 
-int inherit_check_memory(uint64_t ram_bytes, struct error *ret_error)
+static int check_memory(uint64_t ram_bytes, struct error *ret_error)
 {
 	AUTO_FREE char *meminfo = NULL;
 	uint64_t available;
@@ -50,9 +52,27 @@ int inherit_check_memory(uint64_t ram_bytes, struct error *ret_error)
 	return 0;
 }
 
-/* One VM at a time: each must see what the one before has taken. Do not wait for another VM: the
- * gateway would take this for a step that makes no progress. */
-static int reserve(struct ramfile *rf, uint64_t ram_bytes, struct error *ret_error)
+/* Allocate the pages of the file `ram` piece by piece, so that it can be cancelled. */
+static int allocate(struct ramfile *rf, uint64_t ram_bytes, const _Atomic bool *cancel)
+{
+	AUTO_CLOSE int fd = openat(rf->dir_fd, "ram", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	for (uint64_t at = 0; at < ram_bytes; at += PIECE_BYTES) {
+		uint64_t left = ram_bytes - at;
+
+		if (*cancel)
+			return -ECANCELED;
+		if (fallocate(fd, 0, (off_t)at,
+			      (off_t)(left < PIECE_BYTES ? left : PIECE_BYTES)) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+int inherit_reserve(struct ramfile *rf, uint64_t ram_bytes, const _Atomic bool *cancel,
+		    struct error *ret_error)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	int r;
@@ -60,9 +80,11 @@ static int reserve(struct ramfile *rf, uint64_t ram_bytes, struct error *ret_err
 	if (pthread_mutex_trylock(&lock) != 0)
 		return error_set(ret_error, -EBUSY,
 				 "the memory of another VM is being copied on this host");
-	r = inherit_check_memory(ram_bytes, ret_error);
+	r = check_memory(ram_bytes, ret_error);
 	if (r == 0) {
-		r = ramfile_reserve(rf, ram_bytes);
+		r = cancel ? allocate(rf, ram_bytes, cancel) : 0;
+		if (r == 0)
+			r = ramfile_reserve(rf, ram_bytes);
 		if (r < 0)
 			(void)error_set(ret_error, r, "no room in %s: %s", rf->dir, strerror(-r));
 	}
@@ -125,7 +147,7 @@ int inherit_guest(struct ramfile *rf, const char *monitor, pid_t pid, struct err
 		return error_set(ret_error, -ENOMEM, "out of memory");
 	r = look(monitor, pid, info, ret_error);
 	if (r == 0)
-		r = reserve(rf, info->ram_bytes, ret_error);
+		r = inherit_reserve(rf, info->ram_bytes, NULL, ret_error);
 	if (r < 0)
 		return r;
 	qemu_describe(info, geometry);

@@ -10,6 +10,8 @@
 #ifndef STANDBY_INHERIT_H
 #define STANDBY_INHERIT_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -28,10 +30,13 @@
 int inherit_guest(struct ramfile *rf, const char *monitor, pid_t pid, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Check that this host has memory to spare for a second copy of a guest with @ram_bytes. Returns 0;
- * -ENOMEM, or -errno if /proc/meminfo cannot be read, with *ret_error. */
-int inherit_check_memory(uint64_t ram_bytes, struct error *ret_error)
-	__attribute__((warn_unused_result));
+/* Reserve the file `ram` of @rf for a second copy of a guest, if this host has memory to spare for
+ * it. One VM at a time: each must see what the one before has taken. Does not wait for another VM:
+ * the gateway would take this for a step that makes no progress. If @cancel is not NULL, ends early
+ * when *@cancel becomes true. Returns 0; -ENOMEM: this host has not enough memory to spare; -EBUSY:
+ * this is being done for another VM; -ECANCELED; errors of ramfile_reserve(); with *ret_error. */
+int inherit_reserve(struct ramfile *rf, uint64_t ram_bytes, const _Atomic bool *cancel,
+		    struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Returns how many bytes of memory the text of /proc/meminfo says to be available; 0: it does not
  * say. */

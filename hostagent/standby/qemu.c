@@ -203,6 +203,8 @@ static void run_child(void *arg)
 	int error;
 
 	(void)setsid();
+	if (child->q->cancel)
+		child_dies_first();
 	(void)signal(SIGPIPE, SIG_DFL);
 	(void)signal(SIGXFSZ, SIG_DFL);
 	sigemptyset(&none);
@@ -271,6 +273,8 @@ static int wait_monitor(struct qemu *q, unsigned timeout_ms, struct error *ret_e
 			r = -ETIMEDOUT;
 		if (r != -ENOENT && r != -ECONNREFUSED)
 			break;
+		if (q->cancel && *q->cancel)
+			return -ECANCELED;
 		if (wait_exit(q, SOCKET_POLL_MS)) {
 			(void)qemu_exited(q, ret_error); /* returns true: QEMU has exited */
 			return -EIO;

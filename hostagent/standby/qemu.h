@@ -17,6 +17,7 @@
 #ifndef STANDBY_QEMU_H
 #define STANDBY_QEMU_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -51,6 +52,9 @@ struct qemu {
 	/* this QEMU is used for a rehearsal: ask it only for what loading a state needs, and do not
 	 * list its machine */
 	bool is_rehearsal;
+	/* the QEMU of a drill: if this becomes true, qemu_start() gives up. NULL: it never does.
+	 * If memory runs out, the kernel ends such a QEMU first. Borrowed */
+	const _Atomic bool *cancel;
 
 	/* Valid while warm. */
 	/* facts about this QEMU; has the block addresses for writing blocks beside main memory */
@@ -94,6 +98,7 @@ void qemu_done(struct qemu *q);
  * -EINVAL: no command was set;
  * -ETIMEDOUT: QEMU did not answer in time;
  * -ENOTSUP: this VM cannot be protected;
+ * -ECANCELED: *q->cancel became true;
  * other -errno.
  * On error no process is left and *ret_error says why. */
 int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)

@@ -22,4 +22,8 @@
  * Returns the child's pid or -errno. */
 pid_t child_start(void (*run)(void *arg), void *arg) __attribute__((warn_unused_result));
 
+/* In the child: if memory runs out, let the kernel end this process before others. Source: proc(5),
+ * oom_score_adj; a child of vfork() has its own. */
+void child_dies_first(void);
+
 #endif
