@@ -58,6 +58,7 @@ static int add_vm(const struct gw_config *config, struct fleet *fleet,
 		.has_fence_command = of->fence_command[0] != '\0',
 		.fence_required = of->fence_required,
 		.reprotect_auto = of->reprotect == GW_REPROTECT_AUTO,
+		.cold_start_newest = of->cold_start == GW_COLD_START_NEWEST,
 		.standby_lost_hold = config->standby_lost == GW_STANDBY_LOST_HOLD,
 	};
 	int r;

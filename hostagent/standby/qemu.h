@@ -51,6 +51,8 @@ struct qemu {
 	/* this QEMU is used for a rehearsal: ask it only for what loading a state needs, and do not
 	 * list its machine */
 	bool is_rehearsal;
+	/* the next qemu_start() starts a QEMU that boots (-S, without -incoming); it adopts none */
+	bool boots;
 
 	/* Valid while warm. */
 	/* facts about this QEMU; has the block addresses for writing blocks beside main memory */

@@ -221,7 +221,10 @@ enum wire_verb {
 	 * for its COMMIT and lets go of the guest. The answer's header has that epoch. PROTECT of
 	 * the same term lets the guest go on */
 	WIRE_VERB_MOVE		= 8,
-	WIRE_VERB_LAST		= WIRE_VERB_MOVE,
+	/* header: term is the new term. Boot the guest from this host's disks, or let go on a QEMU
+	 * that was kept stopped after a boot. Only to a host whose REPORT has the key `cold` */
+	WIRE_VERB_START		= 12,
+	WIRE_VERB_LAST		= WIRE_VERB_START,
 };
 
 /* ORDER. Orders are idempotent: if an agent has already carried out an order, it answers the
