@@ -146,19 +146,26 @@ static struct choice by_disks(const struct vm_fsm *fsm, uint8_t best)
 static int ask_journal(const struct vm_fsm *fsm, uint8_t best, struct choice *ret)
 {
 	uint8_t owner = fsm->record.owner, other = vm_fsm_other(fsm);
-	enum vm_cold_role role = word_of(fsm, owner).role;
+	struct vm_cold_word word = word_of(fsm, owner);
+	/* A standby that was told to stop has no role, but knows the term. */
+	bool has_files = word.role >= VM_COLD_STANDBY ||
+			 (word.role == VM_COLD_NONE && fsm->host[owner].term == fsm->record.term);
 
 	if (vm_fsm_in_conflict(fsm))
 		return 0;
 	/* In PROMOTING and FAILED only a cold start fences the other host. */
-	if (is_promoting(fsm) && word_of(fsm, other).role == VM_COLD_FENCED &&
-	    fsm->host[other].term == fsm->record.term) {
+	if (is_promoting(fsm) && word_of(fsm, other).role == VM_COLD_FENCED) {
+		if (word.disk != VM_COLD_DISK_OWN && word.disk != VM_COLD_DISK_COPY) {
+			*ret = uncertain("%s was chosen before, and has no whole disk",
+					 vm_host_name(fsm, owner));
+			return 1;
+		}
 		*ret = (struct choice){.is_certain = true, .host = owner};
 		(void)snprintf(ret->why, sizeof(ret->why), "%s was chosen before, and %s is fenced",
 			       vm_host_name(fsm, owner), vm_host_name(fsm, other));
 		return 2;
 	}
-	if (is_promoting(fsm) ? role >= VM_COLD_STANDBY : best == owner)
+	if (is_promoting(fsm) ? has_files : best == owner)
 		return 0;
 	*ret = uncertain("%s owned it by the journal, and has no file that says so",
 			 vm_host_name(fsm, owner));

@@ -30,7 +30,7 @@ int vm_cold_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epo
 		  struct error *ret_error) __attribute__((warn_unused_result));
 
 /* may_run of struct standby_config: record in role_dir alone that this host owns the guest in
- * @term, before the guest's first instruction. run_dir's file follows with the answer to the order. */
+ * @term, before the guest's first instruction. run_dir's file follows with the order's answer. */
 int vm_cold_may_run(void *arg, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -1,6 +1,6 @@
 /* test_fsm_cold.c - tests the cold start: both hosts come back from a power failure, and the
- * gateway decides from their disks which one starts the guest. fsm_lab.h checks the rules: START is ordered
- * to one host, in a journaled term, while the other runs nothing. */
+ * gateway decides from their disks which one starts the guest. fsm_lab.h checks the rules: START is
+ * ordered to one host, in a journaled term, while the other runs nothing. */
 #include "fsm_lab.h"
 
 enum { ALPHA = 0, BETA = 1 };
@@ -156,6 +156,10 @@ static void test_each_cut(void **state)
 		/* an earlier run of the gateway has chosen: the other host is fenced already */
 		{VM_PROMOTING, BETA, 4, NO(FENCED), 4, COPY(3), 3, BETA},
 		{VM_PROMOTING, ALPHA, 4, OWN(PRIMARY), 3, NO(FENCED), 4, ALPHA},
+		{VM_PROMOTING, BETA, 5, NO(FENCED), 4, COPY(3), 3, BETA},
+		{VM_PROMOTING, BETA, 4, NO(FENCED), 4, NO(STANDBY), 3, -1},
+		/* beta had stopped standing by before the guest was given back */
+		{VM_FAILED, BETA, 4, OWN(PRIMARY), 3, NO(NONE), 4, ALPHA},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
