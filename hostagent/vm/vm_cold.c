@@ -62,16 +62,25 @@ static bool has_own_qemu(const struct vm *vm)
 int vm_cold_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 		  struct error *ret_error)
 {
+	bool is_owners = vm->role == VM_ROLE_PRIMARY || vm->role == VM_ROLE_RUNNING;
+	bool has_qemu = has_own_qemu(vm);
 	int r = 0;
 
 	(void)ret_epoch;
+	/* It was started on images that are a copy: the disk log belongs into them, or they are
+	 * old. And the log must end before a guest writes. */
+	if (has_qemu && !is_owners)
+		return error_set(ret_error, -EBUSY,
+				 "somebody started a QEMU of this VM here (monitor %s), where another "
+				 "host owned the guest: end it, restart this agent and try again",
+				 vm->config->qmp);
 	if (vm->engine)
 		return error_set(ret_error, -EBUSY, "the guest is protected here in term %" PRIu64,
 				 vm->term);
 	if (vm->role == VM_ROLE_RUNNING && vm->term == q->term && !vm->is_unfound)
 		return 0;
 	vm_guest_promoting(&vm->guest, &vm->config->taps, q->term);
-	if (has_own_qemu(vm)) {
+	if (has_qemu) {
 		r = vm_cold_may_run(vm, q->term, ret_error);
 		if (r == 0)
 			r = vm_hold_settle(vm->config, vm->config->qmp, vm->pin_dir, ret_error);
@@ -107,7 +116,7 @@ static const char *cold_role(const struct vm *vm, const struct standby_status *s
 	case VM_ROLE_RUNNING:
 		return vm->is_unfound ? "running" : NULL;
 	case VM_ROLE_STANDBY:
-		return status && status->complete_epoch == 0 ? "standby" : NULL;
+		return !status || status->complete_epoch == 0 ? "standby" : NULL;
 	case VM_ROLE_FENCED:
 		return "fenced";
 	case VM_ROLE_NONE:
