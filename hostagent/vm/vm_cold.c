@@ -71,9 +71,9 @@ int vm_cold_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epo
 	 * old. And the log must end before a guest writes. */
 	if (has_qemu && !is_owners)
 		return error_set(ret_error, -EBUSY,
-				 "somebody started a QEMU of this VM here (monitor %s), where another "
-				 "host owned the guest: end it, restart this agent and try again",
-				 vm->config->qmp);
+				 "somebody started a QEMU of this VM here (monitor %s), where "
+				 "another host owned the guest: end it, restart this agent and try "
+				 "again", vm->config->qmp);
 	if (vm->engine)
 		return error_set(ret_error, -EBUSY, "the guest is protected here in term %" PRIu64,
 				 vm->term);
