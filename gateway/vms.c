@@ -55,6 +55,7 @@ void vms_describe(const struct gw_config *config, const struct gw_vm_config *of,
 		.has_fence_command = of->fence_command[0] != '\0',
 		.fence_required = of->fence_required,
 		.reprotect_auto = of->reprotect == GW_REPROTECT_AUTO,
+		.cold_start_newest = of->cold_start == GW_COLD_START_NEWEST,
 		.standby_lost_hold = config->standby_lost == GW_STANDBY_LOST_HOLD,
 	};
 	_Static_assert(sizeof(ret_vm->name) == CONFIG_NAME_SIZE, "one kind of name");

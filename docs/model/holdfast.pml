@@ -27,6 +27,9 @@
 #ifndef BEATS
 #define BEATS 1 /* renewals; then P is silent */
 #endif
+#ifndef CUTS
+#define CUTS 2 /* power cuts of everything, with COLD */
+#endif
 #ifndef SKIPS
 #define SKIPS 0 /* ticks that P's clock may lose against the others' */
 #endif
@@ -158,6 +161,26 @@ bool m_fence_s;
 #if defined(MOVE)
 bool m_move, m_go_on; /* MOVE, and PROTECT of the same term */
 byte m_let;	      /* the answer to MOVE: the last epoch; 0: none */
+#endif
+#if defined(COLD)
+/* ---- a power cut of everything. The disks keep: G's journal; p_role, p_term; s_ran, s_copy; and each guest's own
+ * disk, which has all that the guest has let clients know. */
+bool cut;
+byte n_cuts;
+byte s_ran;		 /* S's role file: its guest may have run in this term; 0: it stood by, or stopped */
+bool s_blank;		 /* S has lost its files */
+bool s_fenced;		 /* S's role file: fenced, in s_fterm */
+byte s_fterm;
+byte s_copy;		 /* S's images are this epoch, whole; 0: no copy */
+bool p_up, s_up, c_up;	 /* P, S, G are there again */
+bool hears_p, hears_s;	 /* G hears them */
+bool p_cold, s_cold;	 /* the guest runs there since a cold start */
+bool p_spoke;		 /* and has spoken */
+bool c_start;		 /* this run of G has decided */
+bool p_dead, s_dead;	 /* never back */
+byte n_flaps;
+byte c_start_p, c_start_s, c_fence_p, c_fence_s; /* START and FENCE; sets of terms */
+#define COLD_TERMS 6
 #endif
 bool m_nothing_held; /* S says at the opening of a stream: RESUME(0) */
 
@@ -368,6 +391,7 @@ end:	do
 #endif
 	/* the lease is over: the guest stops, the hold releases nothing (MAY_RELEASE) */
 	:: atomic { P_SERVES && p_run && !LEASED -> p_run = false }
+#if !defined(COLD) /* its role file says PRIMARY on; here it does not */
 	/* its guest has ended by itself */
 	:: atomic { P_SERVES && p_run && n_crashes < CRASHES && !calm ->
 		n_crashes++;
@@ -378,6 +402,7 @@ end:	do
 #endif
 		m_verdict = true;
 	   }
+#endif
 	/* orders */
 	:: atomic { p_alive && m_fence >> (p_term + 1) -> p_fence((HAS(m_fence, 3) -> 3 : 2)) }
 #if defined(END)
@@ -668,6 +693,9 @@ inline s_promote(t)
 	if
 	:: CONSENTS(t) ->
 		s_phase = OWNER;
+#if defined(COLD) && !defined(BUG_COLD_ROLE_AFTER_RUN)
+		s_ran = t; /* on the disk, before the guest's first instruction */
+#endif
 		s_term = t;
 		s_base = s_complete;
 		ADD(m_promoted, t);
@@ -691,6 +719,9 @@ end:	do
 	:: atomic { s_alive && s_phase != OWNER && ASKED_TO_PROMOTE(3) && S_LEASE_OVER -> s_promote(3) }
 	/* its guest runs whether or not its agent does */
 	:: atomic { s_phase == OWNER && !s_spoke && !s_gone -> s_spoke = true }
+#if defined(BUG_COLD_ROLE_AFTER_RUN)
+	:: atomic { s_phase == OWNER && s_spoke && !s_gone && s_ran == 0 -> s_ran = s_term }
+#endif
 #if defined(BUG_ONE_VOICE) || defined(OLD_JOURNAL)
 	:: atomic { s_alive && s_phase == OWNER && m_fence_s -> s_phase = STOPPED }
 #endif
@@ -829,6 +860,158 @@ end:	do
 	od
 }
 
+#if defined(COLD)
+inline c_forget() /* what is in memory and on the wire */
+{
+	p_up = false; s_up = false; c_up = false; hears_p = false; hears_s = false;
+	p_cold = false; s_cold = false; c_start = false; n_flaps = 0;
+	c_start_p = 0; c_start_s = 0; c_fence_p = 0; c_fence_s = 0
+}
+
+/* All power is gone, the first time. What the rules above need is gone, too. */
+inline c_power_cut()
+{
+	cut = true; n_cuts = 1; calm = true;
+	s_copy = (s_phase == COPY -> s_complete : 0);
+	p_alive = false; p_host = false; p_run = false; p_held = 0; p_lease = 0; p_asked = 0; p_mode = DROP;
+	p_epoch = 0; p_full = false;
+	s_alive = false; s_gone = true; s_complete = 0; s_vote = 0; s_silence = PATIENCE;
+	g_alive = false; g_gone = true; g_committed = 0; g_silence = PATIENCE; g_ordered = false;
+	epoch_full = 0; epoch_term[1] = 0; epoch_term[2] = 0;
+	m_epoch_pg = 0; m_epoch_gs = 0; m_ack = 0; m_commit = 0; m_promote = 0; m_promoted = 0; m_refused = 0;
+	m_fence = 0; m_unprotect = 0; m_stop = 0; m_stopped = 0; m_ask = 0; m_vote = 0;
+	m_lowest[1] = 0; m_lowest[2] = 0; m_lowest[3] = 0;
+	m_beat_g = 0; m_beat_s = 0; m_grant = 0; beat_age = LEASE; m_nothing_held = false;
+	n_crashes = CRASHES; n_beats = BEATS; n_skips = SKIPS;
+	c_forget();
+	if
+	:: true
+	:: p_dead = true
+	:: s_dead = true
+	:: s_blank = true; s_copy = 0
+	fi
+}
+
+#define P_RAN (p_role == FENCED -> 0 : p_term)
+#define S_RAN (s_blank || s_fenced -> 0 : s_ran)
+#define S_NEWEST (S_RAN > P_RAN)
+#define IS_PROMOTING (g_state == PROMOTING || g_state == FAILED)
+#define BOTH (hears_p && hears_s && !p_cold && !s_cold)
+/* An earlier run of G has chosen: only a cold start fences the other host in PROMOTING. */
+#if defined(BUG_COLD_FORGETS_CHOICE)
+#define CHOSEN false
+#else
+#define CHOSEN (IS_PROMOTING && (g_owner_s -> p_role == FENCED : s_fenced))
+#endif
+#if defined(BUG_COLD_IGNORES_JOURNAL)
+#define ALLOWS(owner_s) true
+#else
+#define ALLOWS(owner_s) (IS_PROMOTING -> !(g_owner_s && s_blank) : g_owner_s == owner_s)
+#endif
+#if defined(NOFLUSH)
+#define P_SOUND (p_role != PRIMARY)
+#define S_HAS_COPY (s_copy > 0 && !s_fenced)
+#else
+#define P_SOUND true
+#define S_HAS_COPY false
+#endif
+#if defined(BUG_COLD_ONE_WORD)
+#define P_ALONE (hears_p && !hears_s && !p_cold)
+#define S_ALONE (hears_s && !hears_p && !s_cold && (S_RAN > 0 || s_copy > 0))
+#else
+#define P_ALONE (hears_p && !hears_s && !p_cold && !g_owner_s && !IS_PROMOTING && P_RAN > 0 && P_SOUND && \
+		 p_term <= g_term)
+#define S_ALONE (hears_s && !hears_p && !s_cold && g_owner_s && !IS_PROMOTING && S_RAN > 0 && s_ran <= g_term)
+#endif
+#define LAST_TERM MAX(g_term, MAX((hears_p -> p_term : 0), (hears_s -> MAX(s_ran, s_fterm) : 0)))
+#define MAY_CHOOSE (c_up && !c_start && LAST_TERM < COLD_TERMS)
+#define CHOOSE_P (P_ALONE || (BOTH && (CHOSEN -> !g_owner_s : \
+			      P_RAN > 0 && P_SOUND && !S_NEWEST && ALLOWS(false))))
+#define CHOOSE_S (S_ALONE || (BOTH && (CHOSEN -> g_owner_s : (S_NEWEST && ALLOWS(true)) || \
+			      (!S_NEWEST && P_RAN > 0 && !P_SOUND && S_HAS_COPY && ALLOWS(false)))))
+#define P_IS_FENCED (p_role == FENCED && p_term == g_term)
+#define S_IS_FENCED (s_fenced && s_fterm == g_term)
+
+inline c_choose(owner_s) /* a new term: the hosts are two voices */
+{
+	k = LAST_TERM + 1;
+	g_check(k, owner_s, PROMOTING, true);
+	g_term = k; k = 0; g_owner_s = owner_s; g_state = PROMOTING; c_start = true
+}
+
+proctype Cold()
+{
+	byte k;
+
+end:	do
+	:: atomic { !cut -> c_power_cut() }
+	:: atomic { cut && n_cuts < CUTS -> n_cuts++; c_forget() }
+	:: atomic { cut && !p_up && !p_dead -> p_up = true }
+	:: atomic { cut && !s_up && !s_dead -> s_up = true }
+	:: atomic { cut && !c_up -> c_up = true }
+	:: atomic { c_up && p_up && !hears_p -> hears_p = true }
+	:: atomic { c_up && s_up && !hears_s -> hears_s = true }
+	/* G is restarted, or hears a host no more for a while */
+	:: atomic { c_up && n_flaps < 2 -> n_flaps++; c_up = false; c_start = false; hears_p = false; hears_s = false }
+	:: atomic { hears_p && n_flaps < 2 -> n_flaps++; hears_p = false }
+	:: atomic { hears_s && n_flaps < 2 -> n_flaps++; hears_s = false }
+	:: atomic { MAY_CHOOSE && CHOOSE_P -> c_choose(false) }
+	:: atomic { MAY_CHOOSE && CHOOSE_S -> c_choose(true) }
+	/* the other host is fenced, or away */
+	:: atomic { c_up && c_start && g_owner_s && hears_p && !P_IS_FENCED && !HAS(c_fence_p, g_term) ->
+		ADD(c_fence_p, g_term) }
+	:: atomic { c_up && c_start && !g_owner_s && hears_s && !S_IS_FENCED && !HAS(c_fence_s, g_term) ->
+		ADD(c_fence_s, g_term) }
+	:: atomic { c_up && c_start && g_state == PROMOTING && !g_owner_s && (S_IS_FENCED || !hears_s) &&
+		    !HAS(c_start_p, g_term) -> ADD(c_start_p, g_term) }
+	:: atomic { c_up && c_start && g_state == PROMOTING && g_owner_s && (P_IS_FENCED || !hears_p) &&
+		    !HAS(c_start_s, g_term) -> ADD(c_start_s, g_term) }
+	/* the owner reports that it runs the guest in this term */
+	:: atomic { c_up && g_state == PROMOTING && !g_owner_s && hears_p && p_cold && p_term == g_term ->
+		g_enter(ALONE) }
+	:: atomic { c_up && g_state == PROMOTING && g_owner_s && hears_s && s_cold && s_ran == g_term ->
+		g_enter(ALONE) }
+	/* a host carries out the newest order of a newer term */
+	:: atomic { p_up && c_start_p >> (p_term + 1) ->
+		do
+		:: c_start_p >> (p_term + 1) -> p_term++
+		:: else -> break
+		od;
+		p_role = RUNNING; p_cold = true; p_spoke = true;
+		must(ONE_OWNER_SPEAKS, !s_cold);
+		must(NO_RELEASED_OUTPUT_IS_LOST, !s_spoke)
+	   }
+	:: atomic { s_up && c_start_s >> (MAX(s_ran, s_fterm) + 1) ->
+		must(NO_RELEASED_OUTPUT_IS_LOST, !p_spoke && (s_ran > 0 || (p_released <= s_copy && !p_free)));
+		s_ran = MAX(s_ran, s_fterm);
+		do
+		:: c_start_s >> (s_ran + 1) -> s_ran++
+		:: else -> break
+		od;
+		s_fenced = false; s_copy = 0; s_cold = true; s_spoke = true;
+		must(ONE_OWNER_SPEAKS, !p_cold)
+	   }
+	:: atomic { p_up && c_fence_p >> (p_term + 1) -> p_role = FENCED; p_cold = false;
+		do
+		:: c_fence_p >> (p_term + 1) -> p_term++
+		:: else -> break
+		od
+	   }
+	:: atomic { s_up && c_fence_s >> (MAX(s_ran, s_fterm) + 1) -> s_fenced = true; s_cold = false;
+		s_fterm = MAX(s_ran, s_fterm);
+		do
+		:: c_fence_s >> (s_fterm + 1) -> s_fterm++
+		:: else -> break
+		od
+	   }
+	od
+}
+/* One guest runs, unless a host is gone for good or its files are, or the owner's disks are torn and the other host
+ * has no copy, or the bound of terms is reached. */
+#define COLD_ENDS (p_cold != s_cold || (!p_cold && !s_cold && \
+		   (p_dead || s_dead || s_blank || g_term == COLD_TERMS || !P_SOUND)))
+#endif
+
 /* ---- the end: everything that could happen has happened */
 #define P_SPEAKS ((p_host && p_role == RUNNING && p_mode == PASS) || \
 		  (P_SERVES && p_run && p_mode == HOLDING && LEASED && S_COPIES && !P_COPIES && \
@@ -851,7 +1034,14 @@ active proctype End()
 {
 	atomic {
 		run P(); run G(); run S(); run Clock(); run Faults();
+#if defined(COLD)
+		run Cold();
+#endif
 	}
 	timeout;
+#if defined(COLD)
+	must(IT_ENDS_WITH_AN_OWNER, COLD_ENDS)
+#else
 	must(IT_ENDS_WITH_AN_OWNER, P_SPEAKS != S_SPEAKS || (!P_SPEAKS && DECLARED_HOLD))
+#endif
 }

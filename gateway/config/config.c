@@ -41,6 +41,12 @@ static const struct config_enum_name reprotect_names[] = {
 	{NULL, 0},
 };
 
+static const struct config_enum_name cold_start_names[] = {
+	{"ask", GW_COLD_START_ASK},
+	{"newest", GW_COLD_START_NEWEST},
+	{NULL, 0},
+};
+
 static const struct config_enum_name hugepages_names[] = {
 	{"auto", PORT_HUGEPAGES_AUTO},
 	{"yes", PORT_HUGEPAGES_YES},
@@ -157,6 +163,10 @@ const struct config_key gw_vm_config_keys[] = {
 		"vm", "reprotect", reprotect_names, struct gw_vm_config, reprotect, "ask",
 		"after a failover, or when a protection has ended by a fault: wait for "
 		"`holdfastctl protect`, or protect the guest again once both hosts are ready"),
+	CONFIG_KEY_ENUM(
+		"vm", "cold_start", cold_start_names, struct gw_vm_config, cold_start, "ask",
+		"after a power failure of both hosts: wait for `holdfastctl start`, or start the "
+		"guest from the newest disks once both hosts are back"),
 	VM_PROBE(guest_address, IPV4, "the guest's address, to be probed from probe_port"),
 	VM_PROBE(guest_mac, MAC,
 		 "the guest's MAC, so that probes reach it while its ARP answers are held"),

@@ -66,12 +66,19 @@ enum gw_reprotect {
 	GW_REPROTECT_AUTO = 1, /* the gateway */
 };
 
+/* Who starts a guest that runs nowhere after a power failure. */
+enum gw_cold_start {
+	GW_COLD_START_ASK    = 0, /* an operator */
+	GW_COLD_START_NEWEST = 1, /* the gateway, from the newest disks */
+};
+
 struct gw_vm_config {
 	char name[CONFIG_NAME_SIZE], primary[CONFIG_NAME_SIZE], standby[CONFIG_NAME_SIZE];
 	char fence_command[GATEWAY_PATH_SIZE]; /* command run by /bin/sh; "": none */
 	uint64_t fence_timeout_ns;
 	bool fence_required;
 	int reprotect; /* enum gw_reprotect */
+	int cold_start; /* enum gw_cold_start */
 	/* Addresses to probe, in network byte order. An address of 0 is not probed. */
 	uint32_t guest_address;
 	uint8_t guest_mac[6]; /* all 0: use the MAC in the guest's ARP replies */

@@ -21,6 +21,7 @@ struct request {
 	const char *host;      /* "": no host was named */
 	bool follow;
 	bool no_wait;
+	bool may_lose; /* start: writes may be lost */
 	uint64_t now_ns;
 };
 
@@ -107,14 +108,15 @@ static void command(struct control_conn *c, const struct request *r, enum vm_com
 		    uint8_t host)
 {
 	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .no_wait = r->no_wait,
-			      .host = host};
+			      .host = host, .is_host_named = r->host[0] != '\0',
+			      .may_lose = r->may_lose};
 	char text[2 * WIRE_NAME_MAX + 32];
 
 	in.op_id = c->op_id = ++c->control->next_op_id;
 	c->phase = CONTROL_WAITING;
 	log_info("vm=%s operator=%s verb=%s %s", r->vm->config.name, asker(c), r->verb, r->host);
-	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s", asker(c), r->verb,
-		       r->host[0] ? " " : "", r->host);
+	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s%s", asker(c), r->verb,
+		       r->host[0] ? " " : "", r->host, r->may_lose ? ", whatever is lost" : "");
 	fleet_event(c->control->fleet, r->now_ns, r->vm->config.name, "operator", text);
 	(void)fleet_step(c->control->fleet, r->vm, &in,
 			 r->now_ns); /* if this fails, the operator has got a reply already */
@@ -210,6 +212,17 @@ static void verb_owner(struct control_conn *c, const struct request *r)
 	refuse_host(c, r);
 }
 
+static void verb_start(struct control_conn *c, const struct request *r)
+{
+	for (uint8_t h = 0; h < VM_HOSTS; h++) {
+		if (!*r->host || strcmp(r->vm->config.host[h], r->host) == 0) {
+			command(c, r, VM_COMMAND_START, h);
+			return;
+		}
+	}
+	refuse_host(c, r);
+}
+
 static void verb_takeover(struct control_conn *c, const struct request *r)
 {
 	int e;
@@ -271,6 +284,7 @@ static const struct {
 	{"verify", WIRE_PEER_OPERATOR, true, verb_verify},
 	{"drill", WIRE_PEER_OPERATOR, true, verb_drill},
 	{"owner", WIRE_PEER_OPERATOR, true, verb_owner},
+	{"start", WIRE_PEER_OPERATOR, true, verb_start},
 	{"takeover", WIRE_PEER_OPERATOR, false, verb_takeover},
 };
 
@@ -329,16 +343,17 @@ void control_request(struct control_conn *c, const char *line, unsigned int role
 {
 	struct request r = {.now_ns = now_ns, .host = ""};
 	const char *vm = "";
-	int version = 0, follow = 0, no_wait = 0;
+	int version = 0, follow = 0, no_wait = 0, may_lose = 0;
 	json_error_t error;
 	json_t *json = json_loads(line, JSON_REJECT_DUPLICATES, &error);
 
 	if (!json) {
 		control_put_error(c, "bad-request", "not a JSON object at column %d: %s",
 				  error.column, error.text);
-	} else if (json_unpack_ex(json, &error, JSON_STRICT, "{s:i, s:s, s?s, s?s, s?b, s?b}",
+	} else if (json_unpack_ex(json, &error, JSON_STRICT, "{s:i, s:s, s?s, s?s, s?b, s?b, s?b}",
 				  "version", &version, "verb", &r.verb, "vm", &vm, "host", &r.host,
-				  "follow", &follow, "no_wait", &no_wait) < 0) {
+				  "follow", &follow, "no_wait", &no_wait, "lose",
+				  &may_lose) < 0) {
 		control_put_error(c, "bad-request", "%s", error.text);
 	} else if (version != CONTROL_VERSION) {
 		control_put_error(c, "bad-version", "version %d is not spoken here, %d is", version,
@@ -346,6 +361,7 @@ void control_request(struct control_conn *c, const char *line, unsigned int role
 	} else {
 		r.follow = follow;
 		r.no_wait = no_wait;
+		r.may_lose = may_lose;
 		run_verb(c, &r, vm, role);
 	}
 	json_decref(json);

@@ -20,7 +20,8 @@
 struct options {
 	const char *config, *gateway, *ca, *crl, *cert, *key;
 	const char *to; /* value of --to; NULL: not given */
-	bool json, follow, no_wait;
+	const char *on; /* value of --on; NULL: not given */
+	bool json, follow, no_wait, lose;
 	uint64_t timeout_s; /* value of --timeout; 0: not given */
 };
 
@@ -91,6 +92,8 @@ static const struct verb verbs[] = {
 	 "start the standby's copy, isolated, look whether it runs, end it; waits for the result"},
 	{"owner", "owner", true, true, true, print_done,
 	 "in a conflict: HOST has the right guest; one on the other host is stopped"},
+	{"start", "start", true, false, true, print_done,
+	 "after a power failure of both hosts: start the guest from the newest disks"},
 	{"takeover", "takeover", false, false, false, print_done,
 	 "hosts obeyed a younger gateway, which is gone: obey this one"},
 	{"events", "events", false, false, false, print_nothing,
@@ -114,8 +117,10 @@ static void usage(FILE *out)
 		"\n  --json             the gateway's answer as it is, one JSON object a line\n"
 		"  --follow           events: go on until interrupted\n"
 		"  --to HOST          move: the host that is to run it; default: its other host\n"
-		"  --no-wait          protect, unprotect, failover, move, owner, verify, drill: "
-		"return once it has begun\n"
+		"  --on HOST          start: the host whose disks are to be started\n"
+		"  --lose             start: also if writes that clients were told of may be lost\n"
+		"  --no-wait          protect, unprotect, failover, move, owner, verify, drill, "
+		"start: return once it has begun\n"
 		"  --timeout SECONDS  give up waiting after that long\n"
 		"  --config FILE      settings (" CONFIG_DEFAULT ")\n"
 		"  --gateway IP:PORT, --ca FILE, --crl FILE, --cert FILE, --key FILE\n"
@@ -247,6 +252,10 @@ static char *make_request(const struct verb *verb, const struct options *o, char
 		(void)json_object_set_new(json, "host", json_string(names[1]));
 	if (o->to)
 		(void)json_object_set_new(json, "host", json_string(o->to));
+	if (o->on)
+		(void)json_object_set_new(json, "host", json_string(o->on));
+	if (o->lose)
+		(void)json_object_set_new(json, "lose", json_true());
 	if (o->follow)
 		(void)json_object_set_new(json, "follow", json_true());
 	if (o->no_wait)
@@ -347,7 +356,8 @@ static const struct option options[] = {
 	{"config", required_argument, NULL, 'c'}, {"gateway", required_argument, NULL, 'g'},
 	{"ca", required_argument, NULL, 'a'},	  {"crl", required_argument, NULL, 'r'},
 	{"cert", required_argument, NULL, 'e'},	  {"key", required_argument, NULL, 'k'},
-	{"to", required_argument, NULL, 'o'},
+	{"to", required_argument, NULL, 'o'},	  {"on", required_argument, NULL, 'i'},
+	{"lose", no_argument, NULL, 'l'},
 	{"help", no_argument, NULL, 'h'},	  {"version", no_argument, NULL, 'v'},
 	{NULL, 0, NULL, 0},
 };
@@ -367,6 +377,12 @@ static int parse_option(int c, struct options *o)
 		return -1;
 	case 'o':
 		o->to = optarg;
+		return -1;
+	case 'i':
+		o->on = optarg;
+		return -1;
+	case 'l':
+		o->lose = true;
 		return -1;
 	case 't':
 		return parse_timeout(optarg, &o->timeout_s) < 0
@@ -435,7 +451,9 @@ int main(int argc, char **argv)
 		return misuse("--follow goes with events, not", verb->words);
 	if (o.to && strcmp(verb->request, "move") != 0)
 		return misuse("--to goes with move, not", verb->words);
-	if (o.to && !wire_name_is_valid(o.to))
-		return misuse("a name is [a-z0-9-], 1 to 63 characters, not", o.to);
+	if ((o.on || o.lose) && strcmp(verb->request, "start") != 0)
+		return misuse("--on and --lose go with start, not", verb->words);
+	if ((o.to && !wire_name_is_valid(o.to)) || (o.on && !wire_name_is_valid(o.on)))
+		return misuse("a name is [a-z0-9-], 1 to 63 characters, not", o.to ? o.to : o.on);
 	return run(verb, &o, argv + n_words);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "fleet/fleet.h"
 #include "fleet/witness_keys.h"
@@ -28,6 +29,32 @@ static void find_guest(const char *key, const char *value, struct vm_guest_repor
 		guest->knows_frames = true;
 		guest->frames = number;
 	}
+}
+
+/* If @key is about a host that has lost the guest with its memory, store its @value in @word. */
+static void find_cold(const char *key, const char *value, struct vm_cold_word *word)
+{
+	static const char *const roles[] = {
+		[VM_COLD_NONE] = "none",       [VM_COLD_FENCED] = "fenced",
+		[VM_COLD_STANDBY] = "standby", [VM_COLD_PRIMARY] = "primary",
+		[VM_COLD_RUNNING] = "running",
+	};
+	static const char *const disks[] = {
+		[VM_COLD_DISK_NONE] = "none",	    [VM_COLD_DISK_OWN] = "own",
+		[VM_COLD_DISK_UNSOUND] = "unsound", [VM_COLD_DISK_COPY] = "copy",
+	};
+
+	for (size_t i = 0; strcmp(key, "cold") == 0 && i < ARRAY_SIZE(roles); i++)
+		word->role = roles[i] && strcmp(roles[i], value) == 0 ? (enum vm_cold_role)i
+								      : word->role;
+	for (size_t i = 0; strcmp(key, "cold_disk") == 0 && i < ARRAY_SIZE(disks); i++)
+		word->disk = strcmp(disks[i], value) == 0 ? (enum vm_cold_disk)i : word->disk;
+	if (strcmp(key, "cold_term") == 0)
+		word->term = strtoull(value, NULL, 10);
+	else if (strcmp(key, "cold_epoch") == 0)
+		word->epoch = strtoull(value, NULL, 10);
+	else if (strcmp(key, "cold_qemu") == 0)
+		word->has_qemu = true;
 }
 
 static uint8_t percent_of(const char *value)
@@ -85,6 +112,8 @@ static void find_signs(const char *stats, struct vm_input *in, struct report_wor
 			in->copied_bytes = strtoull(value, NULL, 10);
 		} else if (strcmp(key, "held_copy_bytes") == 0) {
 			in->copy_bytes = strtoull(value, NULL, 10);
+		} else if (strncmp(key, "cold", 4) == 0) {
+			find_cold(key, value, &in->cold);
 		} else {
 			find_guest(key, value, &in->guest);
 		}

@@ -145,6 +145,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	fsm->record.owner = owner;
 	fsm->record.state = to;
 	fsm->give_back_due = false;
+	fsm->cold.is_start = false;
 	vm_again_entered(fsm, s->now_ns);
 	fsm->fencing = VM_FENCING_NONE;
 	fsm->entered_ns = s->now_ns;
@@ -224,6 +225,9 @@ const char *vm_promotion_obstacle(const struct vm_step *s, uint64_t silence_max_
 		return "the standby's agent has not reported yet";
 	if (!vm_agent_stands_by(other->agent_state) && other->agent_state != WIRE_STATE_PROMOTING)
 		return "the standby's agent reports that it keeps no epoch";
+	if (other->agent_state == WIRE_STATE_STANDBY_WARM && other->epoch == 0 &&
+	    fsm->protection.complete == 0)
+		return "the standby has got no whole epoch yet";
 	if (fsm->stream[VM_STREAM_STANDBY].up &&
 	    fsm->protection.complete < fsm->protection.committed)
 		return "the standby has lost epochs that were committed";
@@ -494,6 +498,8 @@ static void on_tick(struct vm_step *s)
 	 * operator sees how the primary is judged. */
 	if (vm_fsm_in_conflict(s->fsm) && s->fsm->record.state != VM_PROTECTED)
 		return;
+	if (vm_cold_is_nowhere(s->fsm) && s->fsm->record.state != VM_PROMOTING)
+		return; /* there is nothing to judge */
 	if (by_state[s->fsm->record.state])
 		by_state[s->fsm->record.state](s);
 	judge_shadow(s);
@@ -553,6 +559,8 @@ void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_action
 			detector_saw(&fsm->detector, DETECTOR_BEAT, in->now_ns);
 	}
 	inputs[in->kind].handle(&s);
+	if (in->kind == VM_IN_REPORT || in->kind == VM_IN_TICK)
+		vm_cold_look(&s);
 	vm_reconcile(&s);
 	if (fsm->close_due) {
 		fsm->close_due = false;

@@ -165,6 +165,9 @@ struct vm_config {
 	/* The policy reprotect. true: protect the guest again by itself after a failover, or after
 	 * the protection has ended by a fault. false: an operator must ask */
 	bool reprotect_auto;
+	/* The policy cold_start. true: when the guest runs nowhere after a power failure, start it
+	 * by itself from the newest disks. false: an operator must ask */
+	bool cold_start_newest;
 };
 
 enum vm_command {
@@ -176,6 +179,8 @@ enum vm_command {
 	VM_COMMAND_DRILL,  /* starts the standby's copy, isolated, and looks whether it runs */
 	VM_COMMAND_OWNER, /* ends a conflict: `host` owns the guest */
 	VM_COMMAND_MOVE,  /* lets `host`, the standby, run the guest, without losing anything */
+	/* starts the guest, which runs nowhere, from disks: `is_host_named`, `may_lose` */
+	VM_COMMAND_START,
 };
 
 /* The kinds of input. Each comment first lists the valid members of struct vm_input, and then says
@@ -209,6 +214,31 @@ enum vm_input_kind {
 	VM_IN_FENCED,	    /* host, term, status, text: how the fence command ended */
 	VM_IN_POLICY, /* reprotect_auto of the configuration may have changed */
 	VM_IN_N,
+};
+
+/* What a host reports of itself while it has neither the guest nor a copy of its memory. The role
+ * and term are those on its disk. See fsm_cold.c. */
+enum vm_cold_role {
+	VM_COLD_NOT = 0, /* it has one of them, or does not say */
+	VM_COLD_NONE,	 /* no role */
+	VM_COLD_FENCED,
+	VM_COLD_STANDBY,
+	VM_COLD_PRIMARY, /* it owned the guest, protected, in its term */
+	VM_COLD_RUNNING, /* it owned the guest, unprotected, in its term, or may have */
+};
+
+enum vm_cold_disk {
+	VM_COLD_DISK_NONE,
+	VM_COLD_DISK_OWN,     /* the guest itself wrote it there in the host's term */
+	VM_COLD_DISK_UNSOUND, /* the same, but its flushes were ignored: it may be torn */
+	VM_COLD_DISK_COPY,    /* the standby's, whole, at `epoch` of `term` */
+};
+
+struct vm_cold_word {
+	enum vm_cold_role role;
+	enum vm_cold_disk disk;
+	uint64_t term, epoch; /* of VM_COLD_DISK_COPY */
+	bool has_qemu;	      /* a QEMU of the guest is kept stopped there */
 };
 
 /* What the host of a promoted guest reports about the guest since the promotion. */
@@ -246,6 +276,10 @@ struct vm_input {
 	 * NULL: none */
 	const char *guest_answers;
 	bool takes_moves; /* CONTROL_UP: true if the host's agent knows the order MOVE */
+	struct vm_cold_word cold; /* REPORT */
+	/* VM_COMMAND_START: true if the operator named `host`; true if the operator accepts that
+	 * writes may be lost */
+	bool is_host_named, may_lose;
 	/* REPORT: for how long the host has kept the guest stopped for a move; 0: it does not */
 	uint64_t move_stopped_us;
 	struct vm_guest_report guest; /* in a REPORT: what the host says about a promoted guest */
@@ -352,6 +386,7 @@ struct vm_host {
 	bool conflict;
 	bool takes_moves;     /* the agent on this connection knows the order MOVE */
 	bool is_move_stopped; /* it keeps the guest stopped for a move, as last reported */
+	struct vm_cold_word cold; /* as last reported; role is VM_COLD_NOT before `reported` */
 	uint8_t agent_state;
 	uint8_t verdict;
 	uint8_t throttle_percent; /* by how much the agent slows the guest down, as last reported */
@@ -427,6 +462,7 @@ enum vm_promoted_state {
 struct vm_promoted {
 	enum vm_promoted_state state;
 	uint64_t since_ns;	    /* when the host said that it runs the guest */
+	bool is_boot; /* the guest boots, so it may take longer */
 	bool has_base;
 	struct detector_probe base; /* counts of probes of the guest at the first tick */
 	uint64_t n_asked, n_answered; /* probes of the guest sent and answered since `base` */
@@ -512,6 +548,17 @@ struct vm_move {
 	uint64_t protected_ns; /* when it was protected again; 0: not yet */
 };
 
+/* A cold start; see fsm_cold.c. Not journaled: a gateway that was restarted decides again, by the
+ * same words. */
+struct vm_cold {
+	uint64_t since_ns; /* since when the guest is known to run nowhere; 0: it is not */
+	uint8_t told;	   /* by how many hosts' words an event has said so */
+	/* in PROMOTING: the owner is ordered to start the guest from its disks */
+	bool is_start;
+	bool is_alone;	   /* is_start: the other host is not waited for */
+	bool has_failed;   /* the guest did not start: an operator decides */
+};
+
 /* Orders that an operator asks for, and that an agent may answer much later; see fsm_asked.c. */
 enum vm_asked_kind {
 	VM_ASKED_VERIFY,
@@ -563,6 +610,7 @@ struct vm_fsm {
 	bool close_due; /* true if this step began a new term, so that the streams must be closed */
 	struct vm_again again;
 	struct vm_move move;
+	struct vm_cold cold;
 	struct {
 		uint64_t id; /* the request's number; 0: no request waits */
 		enum vm_command command;
@@ -617,6 +665,14 @@ const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *t
 /* Returns how long the guest of the last move stood still, in ns, as far as the daemons can tell.
  * Returns 0 if this is not known, or if the guest does not run yet. */
 uint64_t vm_move_pause_ns(const struct vm_fsm *fsm);
+
+/* Is it known that the guest runs nowhere, and has no copy in any memory? Then nothing but a cold
+ * start helps. */
+bool vm_cold_is_nowhere(const struct vm_fsm *fsm);
+
+/* Write to @text (@size bytes) what each host's disks are, which are the newest, and what happens
+ * next. Call this only if vm_cold_is_nowhere(). Returns @text. */
+const char *vm_cold_describe(const struct vm_fsm *fsm, char *text, size_t size);
 
 /* Should a promoted guest be probed now? */
 bool vm_promoted_asks(const struct vm_fsm *fsm, uint64_t now_ns);

@@ -37,6 +37,11 @@ static void begin(struct vm_step *s)
 	fsm->op.started_ns = s->now_ns;
 }
 
+void vm_command_begin(struct vm_step *s)
+{
+	begin(s);
+}
+
 static bool refuse_absent(struct vm_step *s, uint8_t h)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -421,7 +426,8 @@ static void refuse_in_conflict(struct vm_step *s)
 
 void vm_on_command(struct vm_step *s)
 {
-	if (vm_fsm_in_conflict(s->fsm) && s->in->command != VM_COMMAND_OWNER) {
+	if (vm_fsm_in_conflict(s->fsm) && s->in->command != VM_COMMAND_OWNER &&
+	    s->in->command != VM_COMMAND_START) {
 		refuse_in_conflict(s);
 		return;
 	}
@@ -446,6 +452,9 @@ void vm_on_command(struct vm_step *s)
 		break;
 	case VM_COMMAND_DRILL:
 		vm_on_asked(s, VM_ASKED_DRILL);
+		break;
+	case VM_COMMAND_START:
+		vm_on_start(s);
 		break;
 	case VM_COMMAND_NONE:
 	default:

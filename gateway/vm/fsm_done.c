@@ -14,6 +14,8 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 	struct vm_fsm *fsm = s->fsm;
 	const char *name = vm_host_name(fsm, host);
 	char reason[2 * VM_TEXT_MAX]; /* a longer text is cut */
+	const struct vm_host *other = &fsm->host[1 - host];
+	bool is_boot = fsm->cold.is_start;
 
 	if (fsm->record.state != VM_PROMOTING && !(ok && fsm->record.state == VM_FAILED))
 		return;
@@ -22,7 +24,9 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 			     "%s runs the guest in term %" PRIu64, name, fsm->record.term);
 		fsm->release_due = false;
 		fsm->stop_due = false;
-		fsm->fence_due = true;
+		/* a cold start has fenced it before */
+		fsm->fence_due = !is_boot || other->agent_state != WIRE_STATE_FENCED ||
+				 other->term != fsm->record.term;
 		/* the operator's `unprotect` was meant to give the guest back to its previous
 		 * owner */
 		if (fsm->op.command == VM_COMMAND_UNPROTECT)
@@ -30,7 +34,21 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 				     "%s has promoted after all: it runs %s in term %" PRIu64, name,
 				     fsm->config->name, fsm->record.term);
 		vm_promoted_begin(s);
+		fsm->protection.promoted.is_boot = is_boot;
+		if (fsm->op.command == VM_COMMAND_START)
+			vm_finish_op(s, true, "done",
+				     "%s starts %s from its disks, in term %" PRIu64, name,
+				     fsm->config->name, fsm->record.term);
 		vm_move_runs(s);
+		return;
+	}
+	if (is_boot) {
+		(void)snprintf(reason, sizeof(reason),
+			       "%s did not start the guest: %.200s; `holdfastctl start %s` tries "
+			       "again", name, text, fsm->config->name);
+		vm_set_state(s, VM_FAILED, fsm->record.owner, false, "%s", reason);
+		fsm->cold.has_failed = true;
+		vm_finish_op(s, false, "start-failed", "%s", reason);
 		return;
 	}
 	/* Put the advice into the event too. After a restart of this gateway no operator waits for
@@ -139,6 +157,7 @@ void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, cons
 		unprotect_ended(s, host, ok, text);
 		break;
 	case WIRE_VERB_PROMOTE:
+	case WIRE_VERB_START:
 		promote_ended(s, host, ok, text);
 		break;
 	case WIRE_VERB_FENCE:

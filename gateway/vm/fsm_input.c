@@ -32,6 +32,7 @@ void vm_on_control_up(struct vm_step *s)
 	host->up = true;
 	host->up_ns = s->now_ns;
 	host->takes_moves = s->in->takes_moves;
+	host->cold.role = VM_COLD_NOT;
 	host->is_move_stopped = false;
 	if (s->in->host == s->fsm->record.owner)
 		detector_connection(&s->fsm->detector, true, s->now_ns);
@@ -243,6 +244,7 @@ void vm_on_report(struct vm_step *s)
 		return;
 	host->reported = true;
 	host->agent_state = s->in->agent_state;
+	host->cold = s->in->cold;
 	host->verdict = s->in->verdict;
 	host->term = s->in->term;
 	host->epoch = s->in->epoch;

@@ -93,6 +93,10 @@ static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
 {
 	bool owner = h == fsm->record.owner;
 
+	/* Nothing that was lost with a host's memory comes back by an order. */
+	if (fsm->record.state != VM_UNPROTECTED && !fsm->cold.is_start &&
+	    (vm_cold_is_nowhere(fsm) || vm_cold_waits(fsm, h)))
+		return 0;
 	switch (fsm->record.state) {
 	case VM_UNPROTECTED:
 		return want_unprotected(fsm, h);
@@ -102,6 +106,8 @@ static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
 	case VM_PROTECTED:
 		return want_protected(fsm, h);
 	case VM_PROMOTING:
+		if (fsm->cold.is_start)
+			return owner && !may_promote(fsm) ? 0 : vm_cold_verb(fsm, h);
 		return owner && may_promote(fsm) ? WIRE_VERB_PROMOTE : 0;
 	case VM_FAILED:
 		return owner && fsm->give_back_due &&

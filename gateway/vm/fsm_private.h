@@ -190,6 +190,19 @@ bool vm_move_must_go_on(const struct vm_fsm *fsm, const struct vm_host *host);
  * that it does. @how says what was seen. */
 void vm_move_reply(struct vm_step *s, bool ok, const char *how);
 
+/* In fsm_cold.c: look whether the guest runs nowhere, and start it by the policy cold_start. Called
+ * at each report and tick. */
+void vm_cold_look(struct vm_step *s);
+/* Handle the command. */
+void vm_on_start(struct vm_step *s);
+/* Has host @h lost the guest, or its copy, with its memory? Then no order but a cold start's helps
+ * it. */
+bool vm_cold_waits(const struct vm_fsm *fsm, uint8_t h);
+/* In PROMOTING, is_start: returns the order that the cold start requires of host @h, or 0. */
+uint8_t vm_cold_verb(const struct vm_fsm *fsm, uint8_t h);
+/* In fsm_command.c: accept the operator's command; the answer follows, or says so at once. */
+void vm_command_begin(struct vm_step *s);
+
 /* In fsm.c: returns what is missing for a promotion, or NULL. The standby's host must have been
  * heard within @silence_max_ns. */
 const char *vm_promotion_obstacle(const struct vm_step *s, uint64_t silence_max_ns);

@@ -28,6 +28,8 @@
 
 /* In SILENT, probe for one second in every ASK_EVERY_S seconds. */
 #define ASK_EVERY_S 5
+/* A guest that was started from its disks may take this much longer. */
+#define BOOT_NS (120 * CLOCK_NS_PER_S)
 
 static struct vm_promoted *watch_of(struct vm_fsm *fsm)
 {
@@ -126,7 +128,7 @@ void vm_promoted_begin(struct vm_step *s)
 	w->state = VM_PROMOTED_WATCHED;
 	w->since_ns = s->now_ns;
 	w->n_asked = w->n_answered = 0;
-	w->has_base = false;
+	w->has_base = w->is_boot = false;
 }
 
 /* Take from the tick's evidence how many probes were sent to the guest and how many it answered. */
@@ -156,7 +158,8 @@ void vm_promoted_tick(struct vm_step *s)
 		return;
 	count(s);
 	late = w->state == VM_PROMOTED_SILENT ||
-	       s->now_ns - w->since_ns >= fsm->config->answer_within_ns;
+	       s->now_ns - w->since_ns >=
+		       fsm->config->answer_within_ns + (w->is_boot ? BOOT_NS : 0);
 	if (w->n_answered > 0)
 		serves(s, s->in->guest_answers ? s->in->guest_answers : "it answered");
 	else if (!s->in->asks_guest && said->is_valid && said->frames > 0)

@@ -23,27 +23,33 @@
 	X(UNPROTECTED, PREPARING, KEPT, NEW, OWN)                                                  \
 	X(UNPROTECTED, UNPROTECTED, KEPT, NEW, OWN)                                                \
 	X(UNPROTECTED, UNPROTECTED, ANY, NEW, FOLLOW)                                              \
+	X(UNPROTECTED, PROMOTING, ANY, NEW, FOLLOW)                                                \
 	X(PREPARING, SYNCING, KEPT, SAME, OWN)                                                     \
 	X(PREPARING, UNPROTECTED, KEPT, NEW, OWN)                                                  \
 	X(PREPARING, UNPROTECTED, ANY, NEW, FOLLOW)                                                \
+	X(PREPARING, PROMOTING, ANY, NEW, FOLLOW)                                                  \
 	X(SYNCING, SYNCING, KEPT, SAME, OWN)                                                       \
 	X(SYNCING, SYNCING, ANY, NEW, FOLLOW)                                                      \
 	X(SYNCING, PROTECTED, KEPT, SAME, OWN)                                                     \
 	X(SYNCING, PROTECTED, ANY, NEW, FOLLOW)                                                    \
 	X(SYNCING, UNPROTECTED, KEPT, NEW, OWN)                                                    \
 	X(SYNCING, UNPROTECTED, ANY, NEW, FOLLOW)                                                  \
+	X(SYNCING, PROMOTING, ANY, NEW, FOLLOW)                                                    \
 	X(PROTECTED, SYNCING, KEPT, SAME, OWN)                                                     \
 	X(PROTECTED, SYNCING, ANY, NEW, FOLLOW)                                                    \
 	X(PROTECTED, PROTECTED, ANY, NEW, FOLLOW)                                                  \
 	X(PROTECTED, PROMOTING, OTHER, NEW, OWN)                                                   \
 	X(PROTECTED, UNPROTECTED, KEPT, NEW, OWN)                                                  \
 	X(PROTECTED, UNPROTECTED, ANY, NEW, FOLLOW)                                                \
+	X(PROTECTED, PROMOTING, ANY, NEW, FOLLOW)                                                  \
 	X(PROMOTING, UNPROTECTED, KEPT, SAME, OWN)                                                 \
 	X(PROMOTING, UNPROTECTED, ANY, NEW, FOLLOW)                                                \
+	X(PROMOTING, PROMOTING, ANY, NEW, FOLLOW)                                                  \
 	X(PROMOTING, FAILED, KEPT, SAME, OWN)                                                      \
 	X(FAILED, PROMOTING, KEPT, NEW, OWN)                                                       \
 	X(FAILED, UNPROTECTED, KEPT, SAME, OWN)                                                    \
 	X(FAILED, UNPROTECTED, OTHER, NEW, OWN)                                                    \
+	X(FAILED, PROMOTING, ANY, NEW, FOLLOW)                                                     \
 	X(FAILED, UNPROTECTED, ANY, NEW, FOLLOW)
 
 #endif

@@ -11,6 +11,7 @@
 #define TELL_NS	   (10 * CLOCK_NS_PER_S)
 
 static const char *const names[HEALTH_N_WORDS] = {
+	[HEALTH_COLD] = "COLD",
 	[HEALTH_CONFLICT] = "CONFLICT",
 	[HEALTH_JOURNAL] = "JOURNAL",
 	[HEALTH_FAILED] = "FAILED",
@@ -47,6 +48,11 @@ static bool in_conflict(view_t *v)
 static bool journal_is_late(view_t *v)
 {
 	return v->journal_waits_ns >= HEALTH_LATE_NS;
+}
+
+static bool is_nowhere(view_t *v)
+{
+	return !v->fsm->cold.is_start && vm_cold_is_nowhere(v->fsm);
 }
 
 static bool has_failed(view_t *v)
@@ -278,6 +284,8 @@ static const struct row {
 	bool (*applies)(view_t *v);
 	const char *missing, *next;
 } rows[] = {
+	{HEALTH_COLD, is_nowhere, "the guest runs nowhere, and no host has a copy of its memory",
+	 "{cold}"},
 	{HEALTH_CONFLICT, in_conflict,
 	 "who owns the guest is not clear: a host reports a newer term, or the journal is damaged",
 	 "it ends when both hosts agree; `holdfastctl vm show {vm}` has what they say, "

@@ -40,6 +40,7 @@
 
 /* The words in order of gravity. SAFE is the last. */
 enum health_word {
+	HEALTH_COLD,	      /* the guest runs nowhere, and no copy of its memory is left */
 	HEALTH_CONFLICT,      /* who owns the guest is not clear */
 	HEALTH_JOURNAL,	      /* the gateway's own disk does not answer */
 	HEALTH_FAILED,	      /* a promotion failed, the operator decides */

@@ -188,6 +188,11 @@ static void say_again(view_t *v, char *text, size_t size)
 	(void)vm_again_describe(v->fsm, v->now_ns, text, size);
 }
 
+static void say_cold(view_t *v, char *text, size_t size)
+{
+	(void)vm_cold_describe(v->fsm, text, size);
+}
+
 static const struct {
 	const char *name;
 	void (*say)(view_t *v, char *text, size_t size);
@@ -220,6 +225,7 @@ static const struct {
 	{"room-needed", say_room_needed},
 	{"progress", say_progress},
 	{"again", say_again},
+	{"cold", say_cold},
 };
 
 /* Returns the index of the part whose name begins at @at and ends with a brace, or -1. */

@@ -35,7 +35,7 @@ static int check_ram(const struct standby *sb, struct error *ret_error)
 			 sb->rf.ram_bytes >> 20);
 }
 
-static int start_qemu(struct standby *sb, struct error *ret_error)
+int standby_start_process(struct standby *sb, struct error *ret_error)
 {
 	int r;
 
@@ -95,7 +95,7 @@ static void restart_qemu(struct standby *sb, uint64_t now_ns)
 		return;
 	r = standby_load_command(sb, &error);
 	if (r >= 0)
-		r = start_qemu(sb, &error);
+		r = standby_start_process(sb, &error);
 	if (r < 0) {
 		log_warn("vm=%s QEMU does not start: %s", sb->config.vm, error.text);
 		standby_set_text(sb, "%s", error.text);
@@ -220,6 +220,7 @@ static int do_start(struct standby *sb, struct standby_command *c)
 {
 	int r;
 
+	sb->disks_epoch = 0; /* a copy may follow, and change the images */
 	if (c->term < sb->rf.meta.term || c->term < sb->promise_term)
 		return error_set(
 			&c->error, -ESTALE,
@@ -241,7 +242,7 @@ static int do_start(struct standby *sb, struct standby_command *c)
 	if (r == 0)
 		r = standby_reserve(sb, &c->error);
 	if (r == 0)
-		r = start_qemu(sb, &c->error);
+		r = standby_start_process(sb, &c->error);
 	if (r < 0) {
 		sb->purge_ns = clock_mono_ns() + sb->config.copy_keep_ns;
 		images_close(&sb->images);
@@ -280,7 +281,7 @@ static int start_for_promotion(struct standby *sb, struct error *ret_error)
 
 	if (r < 0)
 		log_error("vm=%s %s; trying what was read before", sb->config.vm, fault.text);
-	r = start_qemu(sb, ret_error);
+	r = standby_start_process(sb, ret_error);
 	if (r == 0 || !fault.text[0])
 		return r;
 	first = *ret_error;
@@ -291,6 +292,7 @@ static int start_for_promotion(struct standby *sb, struct error *ret_error)
  * a new QEMU. */
 static int try_promote(struct standby *sb, struct standby_command *c)
 {
+	const struct promote_mark mark = {sb->config.may_run, sb->config.changed_arg};
 	int r = 0;
 
 	if (sb->rf.meta.phase == RAMFILE_COPY && !(sb->qemu.pid > 0 && sb->qemu.qmp))
@@ -300,7 +302,7 @@ static int try_promote(struct standby *sb, struct standby_command *c)
 	if (r == 0)
 		r = promote_guest(&sb->log, &sb->qemu, c->term,
 				  sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, &sb->clock,
-				  &sb->clocked, &sb->times, &c->error);
+				  &sb->clocked, &mark, &sb->times, &c->error);
 	if (r < 0 && sb->rf.meta.phase == RAMFILE_COPY && qemu_kill(&sb->qemu) < 0)
 		log_error("vm=%s QEMU pid %d cannot be killed", sb->config.vm, (int)sb->qemu.pid);
 	return r;
@@ -501,8 +503,11 @@ void standby_recover_disks(struct standby *sb)
 	/* The copy on tmpfs is gone, so the images may lack logged writes. */
 	if (r == 0 && sb->rf.meta.phase == RAMFILE_COPY && sb->rf.meta.applied_epoch == 0)
 		r = durable_recover(&sb->durable, &state, &error);
-	if (r > 0)
+	if (r > 0) {
 		say_recovered(sb, &state);
+		sb->disks_term = state.term;
+		sb->disks_epoch = state.epoch;
+	}
 	if (r < 0) {
 		log_error("vm=%s %s", sb->config.vm, error.text);
 		standby_set_text(sb, "%s", error.text);
@@ -518,6 +523,7 @@ void standby_carry_out(struct standby *sb, struct standby_command *command)
 		[STANDBY_ORDER_FENCE] = do_fence,
 		[STANDBY_ORDER_INHERIT] = do_inherit,
 		[STANDBY_ORDER_DRILL] = do_drill,
+		[STANDBY_ORDER_BOOT] = standby_do_boot,
 	};
 
 	command->error.text[0] = '\0';

@@ -32,6 +32,7 @@ struct promotion {
 	uint64_t deadline_ns;
 	const struct clockview *view;
 	struct promote_clock *clock;
+	const struct promote_mark *mark;
 	struct promote_times times;
 	struct error *error;
 };
@@ -253,8 +254,15 @@ static int step_load(struct promotion *p)
 static int step_record(struct promotion *p)
 {
 	struct ramfile_meta meta = p->rf->meta;
+	struct error why;
 	int r;
 
+	/* A power failure takes `meta` with it. What the disk says then decides which host ran the
+	 * guest last. */
+	if (p->mark->record && p->mark->record(p->mark->arg, p->term, &why) < 0)
+		log_error("term=%" PRIu64 " %s, ignoring: clients wait; but if both hosts now lose "
+			  "their power, this one does not know that it ran the guest",
+			  p->term, why.text);
 	meta.term = p->term;
 	meta.phase = RAMFILE_PROMOTED;
 	meta.vote = RAMFILE_VOTE_NONE;
@@ -399,10 +407,11 @@ static void finish(struct promotion *p)
 
 int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t timeout_ns,
 		  const struct clockview *view, struct promote_clock *clock,
+		  const struct promote_mark *mark,
 		  struct promote_times *ret_times, struct error *ret_error)
 {
 	struct promotion p = {.log = log, .rf = log->rf, .q = q, .term = term,
-			      .timeout_ns = timeout_ns, .view = view, .clock = clock,
+			      .timeout_ns = timeout_ns, .view = view, .clock = clock, .mark = mark,
 			      .error = ret_error};
 	uint64_t begin_ns = clock_mono_ns();
 	int r = 0;

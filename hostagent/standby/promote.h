@@ -7,14 +7,15 @@
  *	  (epochlog_apply)         (images.h)             (process memory)
  *	 ─ getfd + migrate-incoming ─ event completed
  *	  (device blob)
+ *	 ─ disk: role, term
  *	 ─ meta: term, phase=promoted ─ guest's clock ─ cont ─ meta: phase=running ─ announce-self
  *
  * This order makes a kill -9 of the agent harmless between any two steps:
  *  P1 Until `meta` says `promoted`, the copy stays as it is: epoch N, the last complete epoch, in
  *     the old term. So the order PROMOTE can be carried out again with a new QEMU. (QEMU writes no
  *     guest RAM when it loads the state.)
- *  P2 The new term is in the file `meta` before the guest's first instruction runs here. So no
- *     later agent can mistake this copy for a copy of the old term.
+ *  P2 The new term is on the disk (promote_mark) and in the file `meta` before the guest's first
+ *     instruction runs here. So no later agent can mistake this copy for a copy of the old term.
  *  P3 While `meta` says `promoted`, nobody knows whether the guest has run. If PROMOTE is repeated
  *     while that QEMU exists, the guest continues there. If that QEMU is gone, no new one is
  *     started. Perhaps the guest has changed the RAM file, which no longer matches the device
@@ -51,6 +52,13 @@ struct promote_clock {
 	const char *why;      /* out: why the clock was not set; static text, else "" */
 };
 
+/* How to record on the disk that the guest may run here from now on; `record` as may_run of struct
+ * standby_config. */
+struct promote_mark {
+	int (*record)(void *arg, uint64_t term, struct error *ret_error); /* NULL: not wanted */
+	void *arg;
+};
+
 /* Check whether this host must obey the gateway's order to promote the guest. The order gives @term
  * and @min_epoch. An epoch older than @min_epoch is not acceptable. Changes nothing.
  * Returns 0: promote the guest;
@@ -75,6 +83,7 @@ int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch,
  * - other -errno from file operations. */
 int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t timeout_ns,
 		  const struct clockview *view, struct promote_clock *clock,
+		  const struct promote_mark *mark,
 		  struct promote_times *ret_times, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -188,7 +188,7 @@ int qemu_kill(struct qemu *q)
 
 /* What the child needs. */
 struct child {
-	const struct qemu *q;
+	char **words; /* argv */
 	int log_fd, error_fd;
 };
 
@@ -213,23 +213,40 @@ static void run_child(void *arg)
 	 * unlimited. */
 	if (null_fd >= 0 && dup2(null_fd, 0) >= 0 && dup2(null_fd, 1) >= 0 &&
 	    dup2(child->log_fd, 2) >= 0)
-		execvp(child->q->cmdline.words[0], child->q->cmdline.words);
+		execvp(child->words[0], child->words);
 	error = errno;
 	(void)!write(child->error_fd, &error, sizeof(error)); /* if even this fails, just exit */
 	_exit(127);
 }
 
+/* Returns the command without `-incoming defer`; NULL: no memory. The caller frees the array. */
+static char **boot_words(const struct cmdline *c)
+{
+	char **words = calloc(c->n_words + 1, sizeof(*words));
+
+	for (size_t i = 0, n = 0; words && i < c->n_words; i++) {
+		if (strcmp(c->words[i], "-incoming") == 0)
+			i++;
+		else
+			words[n++] = c->words[i];
+	}
+	return words;
+}
+
 static int spawn(struct qemu *q, struct error *ret_error)
 {
+	AUTO_FREE char **own_words = q->boots ? boot_words(&q->cmdline) : NULL;
 	AUTO_CLOSE int log_fd =
 		open(q->log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
-	struct child child = {.q = q, .log_fd = log_fd};
+	struct child child = {.words = own_words ? own_words : q->cmdline.words, .log_fd = log_fd};
 	int pipe_fds[2], error = 0;
 	pid_t pid;
 	ssize_t n;
 
 	if (log_fd < 0)
 		return error_set(ret_error, -errno, "cannot write %s: %m", q->log_path);
+	if (q->boots && !own_words)
+		return -ENOMEM;
 	(void)unlink(q->qmp_path); /* an old socket would only refuse our connection */
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return -errno;
@@ -504,7 +521,7 @@ int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 		return 0;
 	if (q->cmdline.n_words == 0)
 		return error_set(ret_error, -EINVAL, "there is no QEMU command");
-	r = adopt(q, true, ret_error);
+	r = adopt(q, !q->boots, ret_error);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	ret_error->text[0] = '\0';

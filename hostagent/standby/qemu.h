@@ -52,6 +52,8 @@ struct qemu {
 	/* this QEMU is used for a rehearsal: ask it only for what loading a state needs, and do not
 	 * list its machine */
 	bool is_rehearsal;
+	/* the next qemu_start() starts a QEMU that boots (-S, without -incoming); it adopts none */
+	bool boots;
 	/* the QEMU of a drill: if this becomes true, qemu_start() gives up. NULL: it never does.
 	 * If memory runs out, the kernel ends such a QEMU first. Borrowed */
 	const _Atomic bool *cancel;

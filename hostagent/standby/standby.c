@@ -167,6 +167,8 @@ static void publish(struct standby *sb)
 					    : sb->rf.meta.applied_epoch;
 	sb->status.applied_epoch = sb->rf.meta.applied_epoch;
 	sb->status.qemu_pid = sb->qemu.pid;
+	sb->status.disks_term = sb->disks_term;
+	sb->status.disks_epoch = sb->disks_epoch;
 	sb->status.guest_ended = sb->guest_ended;
 	sb->status.drilled = sb->drilled;
 	sb->status.stream_up = sb->link != NULL;
@@ -371,6 +373,13 @@ int standby_stop(struct standby *sb, uint64_t term, bool purge, struct error *re
 int standby_fence(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	struct standby_command c = {.order = STANDBY_ORDER_FENCE, .term = term};
+
+	return submit(sb, &c, ret_error);
+}
+
+int standby_boot(struct standby *sb, uint64_t term, struct error *ret_error)
+{
+	struct standby_command c = {.order = STANDBY_ORDER_BOOT, .term = term};
 
 	return submit(sb, &c, ret_error);
 }

@@ -120,6 +120,10 @@ struct standby_config {
 	 * the owner. NULL: not wanted. */
 	void (*changed)(void *arg);
 	void *changed_arg;
+	/* Called on the standby's thread just before a guest's first instruction runs here in
+	 * @term: record on the disk that it may have run. Blocks on that disk. @arg is changed_arg.
+	 * Returns 0, or -errno with *ret_error; then the guest is not let run. NULL: not wanted. */
+	int (*may_run)(void *arg, uint64_t term, struct error *ret_error);
 };
 
 /* How the last drill ended. */
@@ -136,6 +140,9 @@ struct standby_status {
 	uint64_t term;		      /* the newest term this standby has accepted */
 	uint64_t complete_epoch;      /* last complete epoch of that term; 0: none */
 	uint64_t applied_epoch;	      /* last epoch applied to the copy; <= complete_epoch */
+	/* the images hold this epoch whole, although the copy was lost with this host's memory: its
+	 * disk log was replayed. disks_epoch is 0 if that is not so */
+	uint64_t disks_term, disks_epoch;
 	int qemu_pid;		      /* id of QEMU's process; -1: none */
 	bool guest_ended;	      /* a guest was promoted here and has ended since */
 	/* the stream is open: a gateway has sent WELCOME and is still connected, or is_direct is
@@ -209,6 +216,15 @@ int standby_stop(struct standby *sb, uint64_t term, bool purge, struct error *re
  * here. Kills its QEMU. The state becomes IDLE, and @term is recorded. Returns 0, or -ESTALE if
  * @term is not newer than the term in which the guest runs. */
 int standby_fence(struct standby *sb, uint64_t term, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Carry out START: boot the guest from this host's images in @term, without a copy of its memory.
+ * If it runs here already, only record @term. Waits up to start_timeout_ms + 20 s.
+ * Returns 0 once QEMU lets the guest run;
+ * -ESTALE: @term is older than what was accepted here;
+ * other errors of standby_start_qemu(), and of may_run().
+ * On error *ret_error says why, and no guest is left. */
+int standby_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Copy the memory of the guest that was fenced here into the files of this host's copy, if it has

@@ -41,6 +41,7 @@ enum standby_order {
 	STANDBY_ORDER_FENCE   = 4,
 	STANDBY_ORDER_INHERIT = 5,
 	STANDBY_ORDER_DRILL   = 6,
+	STANDBY_ORDER_BOOT    = 7,
 };
 
 /* The VM's primary, connected without a gateway. */
@@ -122,6 +123,8 @@ struct standby {
 	bool guest_ended;
 	/* when to remove the files of a copy that is no longer wanted; 0: never */
 	uint64_t purge_ns;
+	/* what the images hold after a boot of this host, as status.disks_...; 0: not known */
+	uint64_t disks_term, disks_epoch;
 	bool dirty;	  /* `status` is out of date */
 	char text[ERROR_TEXT_BYTES];
 	uint64_t n_qemu_starts;
@@ -171,6 +174,13 @@ int standby_load_command(struct standby *sb, struct error *ret_error);
 /* Put advice for the operator before the text of *error, which says why a promotion failed. */
 void standby_say_way_out(const struct standby *sb, struct error *error);
 
+/* boot.c: carry out the order BOOT. Returns 0 or -errno, with c->error. */
+int standby_do_boot(struct standby *sb, struct standby_command *c)
+	__attribute__((warn_unused_result));
+/* orders.c: start the QEMU of the command file (qemu_start()) with memory in the RAM file, and
+ * check what it is made of. Returns 0 or -errno with *ret_error; on error no QEMU is left. */
+int standby_start_process(struct standby *sb, struct error *ret_error)
+	__attribute__((warn_unused_result));
 /* orders.c: carry out @command, and set its result and error. */
 void standby_carry_out(struct standby *sb, struct standby_command *command);
 /* reserve.c: reserve room for RAM, device state, meta and the buffer of a FULL epoch, before START

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "vm/vm_cold_private.h"
 #include "vm/vm_end_private.h"
 #include "vm/vm_fence_private.h"
 #include "vm/vm_hold_private.h"
@@ -180,6 +181,9 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		engine_close(vm_take_engine(vm));
 	}
 	engine_config.qmp = guest_monitor(vm, promoted);
+	r = vm_cold_note(vm, ret_error);
+	if (r < 0)
+		return r;
 	if (!*engine_config.qmp)
 		return error_set(ret_error, -EINVAL, "no [vm] qmp is set for %s on this host",
 				 vm->config->name);
@@ -344,6 +348,7 @@ static const order_fn order_table[] = {
 	[WIRE_VERB_FENCE] = order_fence,
 	[WIRE_VERB_VERIFY] = vm_order_verify,
 	[WIRE_VERB_MOVE] = order_move,
+	[WIRE_VERB_START] = vm_cold_start,
 	[WIRE_VERB_DRILL] = vm_order_drill,
 };
 

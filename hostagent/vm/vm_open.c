@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "vm/vm_cold_private.h"
 #include "vm/vm_private.h"
 
 _Static_assert(sizeof((struct standby_disk){0}.name) == sizeof((struct agent_disk){0}.name),
@@ -47,6 +48,7 @@ static void open_standby(struct vm *vm)
 		.progress = &vm->progress,
 		.changed = vm_wake_owner,
 		.changed_arg = vm,
+		.may_run = vm_cold_may_run,
 	};
 
 	if (!*vm->config->state_dir)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "vm/vm_cold_private.h"
 #include "vm/vm_private.h"
 
 static void report_engine(struct engine *engine, struct wire_report *report, uint64_t *ret_epoch)
@@ -145,6 +146,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 	}
 	if (*vm->fenced_text) /* this text is the most urgent, so it replaces others */
 		strcpy(ret_report->text, vm->fenced_text);
+	vm_cold_report(vm, vm->standby ? &status : NULL, ret_report);
 	progress_report(&vm->progress, ret_report->stats);
 	if (ret_report->role == WIRE_VM_ROLE_PRIMARY)
 		vm_witness_report(&vm->witness, ret_report->stats);

@@ -9,6 +9,7 @@
  *              device state of the last `ship`. The guest must have been stopped since that `ship`.
  *	standby_drive start STATE_DIR RUN_DIR COMMAND_FILE TERM
  *	standby_drive promote STATE_DIR RUN_DIR COMMAND_FILE TERM MIN_EPOCH
+ *	standby_drive boot STATE_DIR RUN_DIR COMMAND_FILE TERM
  *	standby_drive fence STATE_DIR RUN_DIR COMMAND_FILE TERM
  *	standby_drive stop STATE_DIR RUN_DIR COMMAND_FILE purge|keep
  *	standby_drive status STATE_DIR RUN_DIR COMMAND_FILE
@@ -19,11 +20,13 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fd.h"
@@ -220,10 +223,29 @@ static int compare(const char *qmp_path, const char *state_dir)
 
 /* ---- orders */
 
+/* Write to RUN_DIR/may_run in which term a guest is about to run, and what `meta` says by then. */
+static int note_may_run(void *arg, uint64_t term, struct error *ret_error)
+{
+	char *const *args = arg;
+	char path[PATH_MAX], text[64];
+	AUTO_FREE char *meta = NULL;
+	size_t size;
+
+	(void)ret_error;
+	snprintf(path, sizeof(path), "%s/meta", args[0]);
+	if (fd_read_file(path, 4096, &meta, &size) < 0)
+		die("may_run", "no meta");
+	snprintf(text, sizeof(text), "%" PRIu64 " %s", term,
+		 strstr(meta, "phase=copy") ? "copy" : "no copy");
+	snprintf(path, sizeof(path), "%s/may_run", args[1]);
+	return fd_write_file_atomic(path, text, strlen(text));
+}
+
 static struct standby *open_standby(char **args)
 {
 	struct standby_config config = {.vm = VM_NAME, .state_dir = args[0], .run_dir = args[1],
-					.command_file = args[2]};
+					.command_file = args[2], .may_run = note_may_run,
+					.changed_arg = args};
 	struct error error;
 	struct standby *sb;
 
@@ -265,6 +287,8 @@ static int order(const char *verb, char **args, int n_args)
 	else if (strcmp(verb, "promote") == 0)
 		r = standby_promote(sb, number, n_args > 4 ? strtoull(args[4], NULL, 10) : 0,
 				    &epoch, &error);
+	else if (strcmp(verb, "boot") == 0)
+		r = standby_boot(sb, number, &error);
 	else if (strcmp(verb, "fence") == 0)
 		r = standby_fence(sb, number, &error);
 	else if (strcmp(verb, "stop") == 0)

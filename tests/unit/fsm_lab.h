@@ -37,6 +37,7 @@ struct lab_peer {
 	/* on the primary: the guest stands still for a move, and none of its output is released */
 	bool is_let_go;
 	uint64_t let_go_epoch; /* the guest's last epoch there; valid if is_let_go */
+	struct vm_cold_word cold; /* what it reports after a power failure */
 	struct {
 		bool due;
 		uint8_t verb;
@@ -68,6 +69,9 @@ struct lab {
 	uint64_t fence_term;
 	unsigned n_moved;   /* promotions for which the old owner had let go of the guest */
 	unsigned n_gone_on; /* how often a guest that was let go of went on at its owner */
+	struct vm_fsm before; /* the state before the present step */
+	bool is_forced;	      /* the test lets an operator accept losses */
+	unsigned n_starts;    /* orders START */
 	unsigned n_promotions, n_commits, n_closes, n_resumes, n_failed_writes;
 	unsigned n_taken[32]; /* how many journaled changes matched each of lab_rows */
 	uint64_t resume_epoch;
@@ -153,7 +157,8 @@ static inline void lab_check_journal(struct lab *lab, const struct vm_record *re
 	if (record->owner != lab->journal.owner)
 		assert_true(record->term > lab->journal.term);
 	if (record->state == VM_PROMOTING && lab->journal.state != VM_PROMOTING) {
-		assert_true(lab->journal.state == VM_PROTECTED || lab->journal.state == VM_FAILED);
+		assert_true(lab->journal.state == VM_PROTECTED || lab->journal.state == VM_FAILED ||
+			    vm_cold_is_nowhere(&lab->before) || lab->is_forced);
 		lab->n_promotions++;
 	}
 	lab->journal = *record;
@@ -196,10 +201,22 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 			assert_true(owner);
 			break;
 		}
-		__attribute__((fallthrough));
-	case WIRE_VERB_FENCE:
 		assert_false(owner);
 		assert_int_equal(lab->journal.state, VM_UNPROTECTED);
+		break;
+	case WIRE_VERB_FENCE:
+		assert_false(owner);
+		assert_true(lab->journal.state == VM_UNPROTECTED ||
+			    (lab->journal.state == VM_PROMOTING && lab->fsm.cold.is_start));
+		break;
+	case WIRE_VERB_START: /* once in each term, and only where nothing runs */
+		assert_true(owner);
+		assert_int_equal(lab->journal.state, VM_PROMOTING);
+		assert_true(lab->now_ns > lab->release_until_ns);
+		assert_false(lab->fence_runs && lab->fence_term == a->term);
+		assert_false(lab->peer[1 - a->host].up &&
+			     lab->peer[1 - a->host].state == WIRE_STATE_RUNNING);
+		lab->n_starts++;
 		break;
 	case WIRE_VERB_STANDBY_START:
 		assert_false(owner);
@@ -253,6 +270,7 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 	static struct vm_actions actions;
 	struct vm_record journaled = lab->journal;
 
+	lab->before = before;
 	in.now_ns = lab->now_ns;
 	vm_fsm_step(&lab->fsm, &in, &actions);
 	assert_false(actions.overflow);
@@ -388,7 +406,7 @@ static inline void lab_report_verdict(struct lab *lab, uint8_t h, uint8_t verdic
 	(void)lab_feed(lab, (struct vm_input){
 		.kind = VM_IN_REPORT, .host = h, .agent_state = p->state, .verdict = verdict,
 		.role = standby ? WIRE_VM_ROLE_STANDBY : WIRE_VM_ROLE_PRIMARY, .term = p->term,
-		.move_stopped_us = p->is_let_go ? 7000 : 0,
+		.move_stopped_us = p->is_let_go ? 7000 : 0, .cold = p->cold,
 		.epoch = standby ? p->complete : p->committed});
 }
 
@@ -550,7 +568,12 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 		lab_goes_on(lab, h);
 		p->state = WIRE_STATE_RUNNING;
 		break;
+	case WIRE_VERB_START:
+		p->cold = (struct vm_cold_word){0};
+		p->state = WIRE_STATE_RUNNING;
+		break;
 	case WIRE_VERB_FENCE:
+		p->cold.role = p->cold.role ? VM_COLD_FENCED : VM_COLD_NOT;
 		p->is_let_go = false;
 		p->state = WIRE_STATE_FENCED;
 		break;

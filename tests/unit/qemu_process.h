@@ -61,9 +61,15 @@ static inline void qemu_answer(struct qemu_shared *shared, int fd, const char *c
 	}
 	if (strstr(command, "\"stop\""))
 		shared->runs = false;
-	if (strstr(command, "query-status"))
-		(void)monitor_say(fd, shared->runs ? "{\"return\": {\"running\": true}}\r\n"
-						   : "{\"return\": {\"running\": false}}\r\n");
+	if (strstr(command, "\"cont\""))
+		shared->runs = true;
+	if (strstr(command, "query-block") || strstr(command, "qom-list"))
+		(void)monitor_say(fd, "{\"return\": []}\r\n");
+	else if (strstr(command, "query-status"))
+		(void)monitor_say(fd, shared->runs ? "{\"return\": {\"running\": true, "
+						     "\"status\": \"running\"}}\r\n"
+						   : "{\"return\": {\"running\": false, "
+						     "\"status\": \"paused\"}}\r\n");
 	else
 		(void)monitor_say(fd, MONITOR_OK);
 }

@@ -212,6 +212,52 @@ static void test_move(void **state)
 	control->connections = NULL;
 }
 
+/* What a host says in its report reaches the state machine, and what the operator asks for. */
+static void reports_cold(uint8_t h, uint8_t state, const char *stats)
+{
+	struct wire_report report = {.vm = "web1", .state = state};
+
+	strcpy(report.stats, stats);
+	fleet_take_report(f.fleet, f.fleet->vms[0], h, 3, 0, &report, 1);
+}
+
+/* Which disks are the newest is in test_fsm_cold.c. */
+static void test_start(void **state)
+{
+	struct vm_fsm *fsm = &f.fleet->vms[0]->fsm;
+	const struct vm_fsm before = *fsm;
+
+	(void)state;
+	control->connections = &conn;
+	assert_false(ask_as(WIRE_PEER_OPERATOR,
+			    "{\"version\":1,\"verb\":\"start\",\"vm\":\"web1\"}"));
+	assert_string_equal(code(), "not-cold");
+	assert_false(ask_as(WIRE_PEER_OPERATOR,
+			    "{\"version\":1,\"verb\":\"start\",\"vm\":\"web1\","
+			    "\"host\":\"gamma\"}"));
+	assert_string_equal(code(), "bad-request");
+	assert_false(ask_as(WIRE_PEER_VIEWER,
+			    "{\"version\":1,\"verb\":\"start\",\"vm\":\"web1\"}"));
+	assert_string_equal(code(), "not-allowed");
+	fsm->record = (struct vm_record){.state = VM_PROTECTED, .term = 3};
+	fsm->host[0].up = fsm->host[1].up = true;
+	reports_cold(0, WIRE_STATE_LOST, "cold=primary\ncold_disk=own\n");
+	reports_cold(1, WIRE_STATE_IDLE,
+		     "cold=standby\ncold_disk=copy\ncold_term=3\ncold_epoch=812\n");
+	assert_false(ask_as(WIRE_PEER_OPERATOR,
+			    "{\"version\":1,\"verb\":\"start\",\"vm\":\"web1\","
+			    "\"host\":\"beta\"}"));
+	assert_string_equal(code(), "would-lose");
+	assert_non_null(strstr(json_string_value(json_object_get(answer, "error")),
+			       "beta: a whole copy, epoch 812 of term 3"));
+	assert_true(ask_as(WIRE_PEER_VIEWER,
+			   "{\"version\":1,\"verb\":\"vm-show\",\"vm\":\"web1\"}"));
+	assert_string_equal(json_string_value(json_object_get(
+		json_object_get(json_object_get(answer, "vm"), "health"), "word")), "COLD");
+	*fsm = before;
+	control->connections = NULL;
+}
+
 /* An agent that does not know the order VERIFY must not get it: it would end the connection. */
 static void test_an_old_agent_cannot_verify(void **state)
 {
@@ -467,6 +513,7 @@ int main(void)
 					   TEST(test_refusals),
 					   TEST(test_commands_are_answered),
 					   TEST(test_move),
+					   TEST(test_start),
 					   TEST(test_an_old_agent_cannot_verify),
 					   TEST(test_events),
 					   TEST(test_a_flood_of_events),

@@ -149,6 +149,16 @@ static void break_standby_term(void)
 	lab.fsm.host[1].term--;
 }
 
+/* Both hosts come back from a power failure. */
+static void break_power(void)
+{
+	for (uint8_t h = 0; h < 2; h++) {
+		lab.fsm.host[h].cold = (struct vm_cold_word){
+			.role = h == 0 ? VM_COLD_PRIMARY : VM_COLD_STANDBY,
+			.disk = h == 0 ? VM_COLD_DISK_OWN : VM_COLD_DISK_COPY, .term = 1};
+	}
+}
+
 static void break_stream(void)
 {
 	lab_stream_down(&lab, 1);
@@ -311,6 +321,7 @@ static void test_each_row(void **state)
 		enum health_word word;
 		const char *says;
 	} cases[] = {
+		{break_power, HEALTH_COLD, "ran it last, in term 1; `holdfastctl start web1`"},
 		{break_conflict, HEALTH_CONFLICT, "holdfastctl owner web1 HOST"},
 		{break_journal, HEALTH_JOURNAL, "1200 ms"},
 		{break_failed, HEALTH_FAILED, "holdfastctl failover web1"},

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "base/clock.h"
 #include "mint_certs.h"
 #include "qemu_process.h"
+#include "vm/vm_cold_private.h"
 #include "vm/vm_private.h"
 
 static struct qemu_shared *shared;
@@ -226,6 +228,134 @@ static void standby_stop_ends_the_role(void **state)
 	assert_int_equal(role, VM_ROLE_NONE);
 }
 
+static const char *stats_now(void)
+{
+	static struct wire_report report;
+	uint64_t term, epoch;
+
+	vm_report(vm, &report, &term, &epoch);
+	return report.stats;
+}
+
+/* What the disks are worth after a loss of memory, by the role on file. */
+static void disks_are_told(void **state)
+{
+	static const struct {
+		enum vm_role role;
+		bool ignores_flushes;
+		const char *says;
+	} rows[] = {
+		{VM_ROLE_PRIMARY, false, "cold=primary\ncold_disk=own\n"},
+		{VM_ROLE_PRIMARY, true, "cold=primary\ncold_disk=unsound\n"},
+		{VM_ROLE_RUNNING, true, "cold=running\ncold_disk=own\n"},
+		{VM_ROLE_STANDBY, false, "cold=standby\ncold_disk=none\n"},
+		{VM_ROLE_FENCED, false, "cold=fenced\ncold_disk=none\n"},
+		{VM_ROLE_NONE, false, "cold=none\ncold_disk=none\n"},
+	};
+	struct error error;
+
+	(void)state;
+	config.n_disks = 1;
+	strcpy(config.disk[0].name, "root");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		boot(rows[i].role);
+		config.disk_flushes = rows[i].ignores_flushes;
+		assert_int_equal(vm_cold_note(vm, &error), 0);
+		config.disk_flushes = false; /* what was, counts, not what is to be */
+		if (!strstr(stats_now(), rows[i].says))
+			fail_msg("row %zu: %s", i, stats_now());
+		vm_close(vm);
+		vm = NULL;
+	}
+	config.n_disks = 0;
+	boot(VM_ROLE_PRIMARY);
+	assert_non_null(strstr(stats_now(), "cold=primary\ncold_disk=none\n"));
+}
+
+static void is_on_disk(enum vm_role want, uint64_t want_term)
+{
+	enum vm_role role;
+	uint64_t term;
+	bool is_booted;
+
+	/* no run_dir: what a boot leaves */
+	assert_int_equal(vm_role_load("/nonexistent", role_dir, "web1", &role, &term, &is_booted),
+			 0);
+	assert_int_equal(role, want);
+	assert_int_equal(term, want_term);
+}
+
+/* A promotion and a start record the role on the disk, before the guest runs. Until they have
+ * succeeded, the next agent of the same boot does not see it. */
+static void a_guest_that_may_run_is_on_disk(void **state)
+{
+	struct error error;
+	enum vm_role role;
+	uint64_t term;
+	bool is_booted;
+
+	(void)state;
+	assert_int_equal(vm_role_store(run_dir, role_dir, "web1", VM_ROLE_STANDBY, 5), 0);
+	open_agent();
+	assert_int_equal(vm_cold_may_run(vm, 6, &error), 0);
+	is_on_disk(VM_ROLE_RUNNING, 6);
+	assert_int_equal(vm_role_load(run_dir, role_dir, "web1", &role, &term, &is_booted), 0);
+	assert_int_equal(role, VM_ROLE_STANDBY);
+}
+
+/* Somebody started the guest at the boot, and the agent keeps it stopped. START lets it go on. */
+static void start_lets_a_kept_guest_go_on(void **state)
+{
+	(void)state;
+	start_guest(true);
+	boot(VM_ROLE_PRIMARY);
+	while (shared->runs)
+		sched_yield();
+	assert_non_null(strstr(stats_now(), "cold=primary\n"));
+	order(WIRE_VERB_START, 6);
+	await(WIRE_STATE_RUNNING, WIRE_VERDICT_NONE, 6);
+	assert_true(shared->runs);
+	is_on_disk(VM_ROLE_RUNNING, 6);
+	assert_null(strstr(stats_now(), "cold="));
+	assert_false(is_booted_still());
+}
+
+/* On a host that had a copy, a QEMU that somebody started must not write to its images. */
+static void start_refuses_a_strange_guest(void **state)
+{
+	struct wire_order_done done;
+	uint64_t term, epoch, until_ns = clock_mono_ns() + 10 * CLOCK_NS_PER_S;
+
+	(void)state;
+	start_guest(true);
+	boot(VM_ROLE_STANDBY);
+	while (shared->runs)
+		sched_yield();
+	order(WIRE_VERB_START, 6);
+	while (vm_take_done(vm, &done, &term, &epoch) < 0)
+		assert_true(clock_mono_ns() < until_ns);
+	assert_int_equal(done.status, WIRE_ORDER_REFUSED);
+	assert_non_null(strstr(done.text, "end it"));
+	assert_false(shared->runs);
+	is_on_disk(VM_ROLE_STANDBY, 5);
+}
+
+/* Without a QEMU and without a [standby] section nothing can be started, and nothing is claimed. */
+static void start_without_a_command_fails(void **state)
+{
+	struct wire_order_done done;
+	uint64_t term, epoch, until_ns = clock_mono_ns() + 10 * CLOCK_NS_PER_S;
+
+	(void)state;
+	boot(VM_ROLE_PRIMARY);
+	order(WIRE_VERB_START, 6);
+	while (vm_take_done(vm, &done, &term, &epoch) < 0)
+		assert_true(clock_mono_ns() < until_ns);
+	assert_int_equal(done.status, WIRE_ORDER_FAILED);
+	assert_non_null(strstr(done.text, "no [standby] section"));
+	is_on_disk(VM_ROLE_PRIMARY, 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -234,6 +364,11 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(unprotect_claims_no_guest, setup, teardown),
 		cmocka_unit_test_setup_teardown(standby_stop_ends_the_role, setup, teardown),
+		cmocka_unit_test_setup_teardown(disks_are_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_guest_that_may_run_is_on_disk, setup, teardown),
+		cmocka_unit_test_setup_teardown(start_lets_a_kept_guest_go_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(start_refuses_a_strange_guest, setup, teardown),
+		cmocka_unit_test_setup_teardown(start_without_a_command_fails, setup, teardown),
 	};
 
 	/* The process that plays QEMU greets a client that has gone: the look for a listener. */

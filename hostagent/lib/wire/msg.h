@@ -223,6 +223,9 @@ enum wire_verb {
 	 * for its COMMIT and lets go of the guest. The answer's header has that epoch. PROTECT of
 	 * the same term lets the guest go on */
 	WIRE_VERB_MOVE		= 8,
+	/* header: term is the new term. Boot the guest from this host's disks, or let go on a QEMU
+	 * that was kept stopped after a boot. Only to a host whose REPORT has the key `cold` */
+	WIRE_VERB_START		= 12,
 	/* the standby's host starts its copy of the guest, isolated, looks at it, ends it, and then
 	 * answers. Only with WIRE_FEATURE_DRILL */
 	WIRE_VERB_DRILL		= 14,

@@ -36,6 +36,7 @@ static const char *const verb_names[WIRE_VERB_LAST + 1] = {
 	[WIRE_VERB_FENCE]	  = "fence",
 	[WIRE_VERB_VERIFY]	  = "verify",
 	[WIRE_VERB_MOVE]	  = "move",
+	[WIRE_VERB_START]	  = "start",
 	[WIRE_VERB_DRILL]	  = "drill",
 };
 

@@ -1,0 +1,391 @@
+/* fsm_cold.c - a cold start: the guest runs nowhere, and no host has a copy of its memory, because
+ * both hosts have lost their power. Decides which host's disks are the newest, and starts the guest
+ * there, once (docs/decisions/0056-cold-start.md).
+ *
+ *	 both hosts report `cold`        which are the newest          the other is fenced
+ *	 ───────────────────────► told ──────────────────────► PROMOTING ─────────────────► START
+ *	 or the owner does, alone        policy, or an operator         (a new term)
+ *
+ * The words are those of the hosts' own disks: the role and its term, and what their images are
+ * worth. The journal can only forbid. So a lost journal stops nothing: both hosts are two voices
+ * (rule 5 of fsm.h), and a host that ran the guest has that on its disk.
+ *
+ * One host's word is enough only for the owner by the journal: no other host can have run the guest
+ * since, because its term would be in the journal. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "vm/fsm_private.h"
+
+/* How long the guest must be known to run nowhere. A host says so for a moment when it boots, until
+ * it finds a guest that was started there by itself. */
+#define SETTLE_NS CLOCK_NS_PER_S
+/* How long the owner waits for the other host to come back too, before it is started alone. */
+#define ALONE_NS (30 * CLOCK_NS_PER_S)
+
+static bool is_there(const struct vm_host *host)
+{
+	return host->up && host->reported;
+}
+
+/* Returns what host @h says of itself. A standby that has got no epoch yet has nothing either. */
+static struct vm_cold_word word_of(const struct vm_fsm *fsm, uint8_t h)
+{
+	const struct vm_host *host = &fsm->host[h];
+
+	if (!is_there(host))
+		return (struct vm_cold_word){.role = VM_COLD_NOT};
+	if (host->cold.role == VM_COLD_NOT && h != fsm->record.owner && host->epoch == 0 &&
+	    fsm->protection.complete == 0 && vm_agent_stands_by(host->agent_state))
+		return (struct vm_cold_word){.role = VM_COLD_STANDBY};
+	return host->cold;
+}
+
+/* Returns the term in which the guest last ran on host @h, by its own word; 0: it did not. */
+static uint64_t ran_in(const struct vm_fsm *fsm, uint8_t h)
+{
+	enum vm_cold_role role = word_of(fsm, h).role;
+
+	return role == VM_COLD_PRIMARY || role == VM_COLD_RUNNING ? fsm->host[h].term : 0;
+}
+
+static bool is_promoting(const struct vm_fsm *fsm)
+{
+	return fsm->record.state == VM_PROMOTING || fsm->record.state == VM_FAILED;
+}
+
+/* Is the owner by the journal the only host whose word there is, and is that enough? */
+static bool is_alone(const struct vm_fsm *fsm)
+{
+	uint8_t owner = fsm->record.owner;
+
+	return !is_there(&fsm->host[1 - owner]) && ran_in(fsm, owner) > 0 && !is_promoting(fsm) &&
+	       fsm->record.term > 0 && !vm_fsm_in_conflict(fsm);
+}
+
+bool vm_cold_is_nowhere(const struct vm_fsm *fsm)
+{
+	struct vm_cold_word word[VM_HOSTS] = {word_of(fsm, 0), word_of(fsm, 1)};
+	enum vm_state state = fsm->record.state;
+
+	/* The owner's guest is there, kept stopped. PROTECT lets it go on, as after any boot. */
+	if ((state == VM_SYNCING || state == VM_PROTECTED) && word[fsm->record.owner].has_qemu)
+		return false;
+	if (is_alone(fsm))
+		return true;
+	if (word[0].role == VM_COLD_NOT || word[1].role == VM_COLD_NOT)
+		return false;
+	return ran_in(fsm, 0) > 0 || ran_in(fsm, 1) > 0 || word[0].disk == VM_COLD_DISK_COPY ||
+	       word[1].disk == VM_COLD_DISK_COPY;
+}
+
+bool vm_cold_waits(const struct vm_fsm *fsm, uint8_t h)
+{
+	struct vm_cold_word word = word_of(fsm, h), peer = word_of(fsm, (uint8_t)(1 - h));
+
+	return word.role >= VM_COLD_STANDBY && !word.has_qemu &&
+	       (!is_there(&fsm->host[1 - h]) || (peer.role != VM_COLD_NOT && !peer.has_qemu));
+}
+
+/* ---- which are the newest */
+
+struct choice {
+	bool is_certain; /* starting @host's disks loses nothing that a client was told */
+	uint8_t host;
+	char why[VM_TEXT_MAX / 2];
+};
+
+static struct choice uncertain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static struct choice uncertain(const char *format, ...)
+{
+	struct choice c = {.is_certain = false};
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(c.why, sizeof(c.why), format, args);
+	va_end(args);
+	return c;
+}
+
+/* Host @best ran the guest last. Are its disks to be started, or a copy of them? */
+static struct choice by_disks(const struct vm_fsm *fsm, uint8_t best)
+{
+	uint8_t other = (uint8_t)(1 - best);
+	struct vm_cold_word word = word_of(fsm, other);
+	struct choice c = {.is_certain = true, .host = best};
+
+	switch (word_of(fsm, best).disk) {
+	case VM_COLD_DISK_OWN:
+		(void)snprintf(c.why, sizeof(c.why), "%s ran it last, in term %" PRIu64,
+			       vm_host_name(fsm, best), ran_in(fsm, best));
+		return c;
+	case VM_COLD_DISK_UNSOUND:
+		if (word.disk != VM_COLD_DISK_COPY || word.term != ran_in(fsm, best))
+			return uncertain("%s ran it last, but ignored its flushes, and %s has no "
+					 "whole copy of that term", vm_host_name(fsm, best),
+					 vm_host_name(fsm, other));
+		c.host = other;
+		(void)snprintf(c.why, sizeof(c.why),
+			       "%s ran it last, but ignored its flushes; %s has all that was "
+			       "committed, epoch %" PRIu64, vm_host_name(fsm, best),
+			       vm_host_name(fsm, other), word.epoch);
+		return c;
+	case VM_COLD_DISK_COPY:
+	case VM_COLD_DISK_NONE:
+	default:
+		return uncertain("%s ran it last, and has no disk of it: nothing is left there",
+				 vm_host_name(fsm, best));
+	}
+}
+
+/* Does the journal forbid that @best, by both hosts' words, ran the guest last? Returns 0: no; 1:
+ * it does, with the reason in *ret; 2: an earlier run of this gateway has decided already. */
+static int ask_journal(const struct vm_fsm *fsm, uint8_t best, struct choice *ret)
+{
+	uint8_t owner = fsm->record.owner, other = vm_fsm_other(fsm);
+	struct vm_cold_word word = word_of(fsm, owner);
+	/* A standby that was told to stop has no role, but knows the term. */
+	bool has_files = word.role >= VM_COLD_STANDBY ||
+			 (word.role == VM_COLD_NONE && fsm->host[owner].term == fsm->record.term);
+
+	if (vm_fsm_in_conflict(fsm))
+		return 0;
+	/* In PROMOTING and FAILED only a cold start fences the other host. */
+	if (is_promoting(fsm) && word_of(fsm, other).role == VM_COLD_FENCED) {
+		if (word.disk != VM_COLD_DISK_OWN && word.disk != VM_COLD_DISK_COPY) {
+			*ret = uncertain("%s was chosen before, and has no whole disk",
+					 vm_host_name(fsm, owner));
+			return 1;
+		}
+		*ret = (struct choice){.is_certain = true, .host = owner};
+		(void)snprintf(ret->why, sizeof(ret->why), "%s was chosen before, and %s is fenced",
+			       vm_host_name(fsm, owner), vm_host_name(fsm, other));
+		return 2;
+	}
+	if (is_promoting(fsm) ? has_files : best == owner)
+		return 0;
+	*ret = uncertain("%s owned it by the journal, and has no file that says so",
+			 vm_host_name(fsm, owner));
+	return 1;
+}
+
+static struct choice choose(const struct vm_fsm *fsm)
+{
+	uint64_t seen = fsm->term_seen > fsm->record.term ? fsm->term_seen : fsm->record.term;
+	uint8_t best = ran_in(fsm, 0) > ran_in(fsm, 1) ? 0 : 1;
+	struct choice c;
+
+	for (uint8_t h = 0; h < VM_HOSTS; h++) {
+		if (is_there(&fsm->host[h]) && fsm->host[h].term > seen)
+			return uncertain("the term of %s is out of range", vm_host_name(fsm, h));
+	}
+	if (is_alone(fsm))
+		return by_disks(fsm, fsm->record.owner);
+	if (ask_journal(fsm, best, &c))
+		return c;
+	if (ran_in(fsm, 0) == ran_in(fsm, 1))
+		return uncertain(ran_in(fsm, 0) ? "both hosts say that they ran it last"
+						: "neither host says that it ran it");
+	return by_disks(fsm, best);
+}
+
+static const char *describe_host(const struct vm_fsm *fsm, uint8_t h, char *text, size_t size)
+{
+	static const char *const disks[] = {
+		[VM_COLD_DISK_NONE] = "no disk of it",
+		[VM_COLD_DISK_OWN] = "its own disks",
+		[VM_COLD_DISK_UNSOUND] = "disks without flushes",
+	};
+	struct vm_cold_word word = word_of(fsm, h);
+	uint64_t term = ran_in(fsm, h);
+	int n;
+
+	if (!is_there(&fsm->host[h])) {
+		(void)snprintf(text, size, "%s is not connected", vm_host_name(fsm, h));
+		return text;
+	}
+	if (word.disk == VM_COLD_DISK_COPY) {
+		(void)snprintf(text, size, "%s: a whole copy, epoch %" PRIu64 " of term %" PRIu64,
+			       vm_host_name(fsm, h), word.epoch, word.term);
+		return text;
+	}
+	n = snprintf(text, size, "%s: %s", vm_host_name(fsm, h), disks[word.disk]);
+	if (term > 0 && n > 0 && (size_t)n < size)
+		(void)snprintf(text + n, size - (size_t)n, ", ran it in term %" PRIu64, term);
+	return text;
+}
+
+static void describe_both(const struct vm_fsm *fsm, char *text, size_t size)
+{
+	char first[128], second[128];
+
+	(void)snprintf(text, size, "%s; %s", describe_host(fsm, 0, first, sizeof(first)),
+		       describe_host(fsm, 1, second, sizeof(second)));
+}
+
+/* Does the policy let the gateway start it by itself? A guest that nobody wants protected may have
+ * been switched off on purpose. */
+static bool is_automatic(const struct vm_fsm *fsm)
+{
+	bool was_protected = fsm->record.state != VM_UNPROTECTED || fsm->record.is_wanted;
+
+	/* If the journal is lost, a host's file may say so. */
+	for (uint8_t h = 0; h < VM_HOSTS && vm_fsm_in_conflict(fsm); h++)
+		was_protected |= word_of(fsm, h).role == VM_COLD_PRIMARY;
+	return fsm->config->cold_start_newest && !fsm->cold.has_failed && was_protected;
+}
+
+const char *vm_cold_describe(const struct vm_fsm *fsm, char *text, size_t size)
+{
+	struct choice c = choose(fsm);
+	const char *vm = fsm->config->name;
+
+	if (!c.is_certain)
+		(void)snprintf(text, size,
+			       "%.110s; `holdfastctl start %s --on HOST --lose` starts what HOST "
+			       "has", c.why, vm);
+	else if (is_automatic(fsm))
+		(void)snprintf(text, size, "%.110s: it is started on %s by itself%s", c.why,
+			       vm_host_name(fsm, c.host),
+			       is_alone(fsm) ? ", once the other host was waited for" : "");
+	else
+		(void)snprintf(text, size, "%.110s; `holdfastctl start %s` starts it on %s", c.why,
+			       vm, vm_host_name(fsm, c.host));
+	return text;
+}
+
+/* ---- starting it */
+
+/* Begin the cold start on @host. @reason says why there. Returns true if it has begun. */
+static bool start(struct vm_step *s, uint8_t host, const char *reason)
+{
+	struct vm_fsm *fsm = s->fsm;
+	uint64_t before = fsm->record.term;
+	bool alone = !is_there(&fsm->host[1 - host]);
+
+	vm_finish_op(s, false, "aborted", "the guest runs nowhere, and is started anew");
+	s->may_resolve = true;
+	vm_set_state(s, VM_PROMOTING, host, true, "cold start: %s", reason);
+	s->may_resolve = false;
+	if (fsm->record.term == before)
+		return false;
+	fsm->release_due = fsm->stop_due = fsm->fence_due = false;
+	fsm->cold.is_start = true;
+	fsm->cold.is_alone = alone;
+	if (alone && fsm->config->has_fence_command)
+		fsm->fencing = VM_FENCING_DUE;
+	return true;
+}
+
+uint8_t vm_cold_verb(const struct vm_fsm *fsm, uint8_t h)
+{
+	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
+	bool is_fenced = is_there(other) && other->agent_state == WIRE_STATE_FENCED &&
+			 other->term == fsm->record.term;
+	uint64_t waited_ns = fsm->stepped_ns - fsm->entered_ns;
+
+	if (h != fsm->record.owner)
+		return is_there(other) && !is_fenced ? WIRE_VERB_FENCE : 0;
+	/* What the other host's agent lets nobody start, it lets nobody start when it is cut off,
+	 * too. So it is waited for only for a while. */
+	return is_fenced || (!other->up && (fsm->cold.is_alone || waited_ns >= ALONE_NS))
+		       ? WIRE_VERB_START
+		       : 0;
+}
+
+static void tell(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	char next[VM_TEXT_MAX], hosts[VM_TEXT_MAX];
+	uint8_t n = (uint8_t)(1 + !is_alone(fsm));
+
+	if (fsm->cold.told >= n)
+		return;
+	fsm->cold.told = n;
+	describe_both(fsm, hosts, sizeof(hosts));
+	vm_event(s, "cold", "the guest runs nowhere. %.140s. %.170s", hosts,
+		 vm_cold_describe(fsm, next, sizeof(next)));
+}
+
+void vm_cold_look(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	struct choice c;
+
+	if (fsm->cold.is_start)
+		return;
+	if (!vm_cold_is_nowhere(fsm)) {
+		fsm->cold = (struct vm_cold){0};
+		return;
+	}
+	if (fsm->cold.since_ns == 0)
+		fsm->cold.since_ns = s->now_ns;
+	if (s->now_ns - fsm->cold.since_ns < SETTLE_NS)
+		return;
+	tell(s);
+	if (!is_automatic(fsm) ||
+	    (is_alone(fsm) && s->now_ns - fsm->cold.since_ns < ALONE_NS))
+		return;
+	c = choose(fsm);
+	if (c.is_certain)
+		(void)start(s, c.host, c.why);
+}
+
+static void refuse(struct vm_step *s, const char *code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+static void refuse(struct vm_step *s, const char *code, const char *format, ...)
+{
+	struct vm_action *a = vm_act(s, VM_ACT_REPLY);
+	va_list args;
+
+	a->op_id = s->in->op_id;
+	a->code = code;
+	va_start(args, format);
+	(void)vsnprintf(a->text, sizeof(a->text), format, args);
+	va_end(args);
+}
+
+void vm_on_start(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const char *vm = fsm->config->name;
+	struct choice c = {.is_certain = false};
+	bool is_nowhere = vm_cold_is_nowhere(fsm);
+	uint8_t h = s->in->host, other = (uint8_t)(1 - h);
+	char hosts[VM_TEXT_MAX];
+
+	if (fsm->op.id || fsm->cold.is_start) {
+		refuse(s, "busy", "%s is being started, or an operator's request is running", vm);
+		return;
+	}
+	if (is_nowhere)
+		c = choose(fsm);
+	if (!s->in->is_host_named)
+		h = c.host;
+	describe_both(fsm, hosts, sizeof(hosts));
+	/* An operator may know that the other host never comes back. */
+	if (!is_nowhere && !(s->in->is_host_named && s->in->may_lose &&
+			     word_of(fsm, h).role != VM_COLD_NOT && !is_there(&fsm->host[other]))) {
+		refuse(s, "not-cold",
+		       "%s may run, or a copy of its memory may be left: both hosts must report "
+		       "that they have neither; `holdfastctl vm show %s`", vm, vm);
+		return;
+	}
+	if (!c.is_certain && !s->in->is_host_named) {
+		refuse(s, "not-decided", "%.120s. %.100s. Choose with --on HOST --lose", hosts,
+		       c.why);
+		return;
+	}
+	if (!(c.is_certain && h == c.host) && !s->in->may_lose) {
+		refuse(s, "would-lose",
+		       "%s does not have the newest, or it is not certain: %.150s. --lose starts "
+		       "it all the same", vm_host_name(fsm, h), hosts);
+		return;
+	}
+	fsm->cold.has_failed = false;
+	if (start(s, h, c.is_certain && h == c.host ? c.why : "an operator chose these disks"))
+		vm_command_begin(s);
+}

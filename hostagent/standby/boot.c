@@ -1,0 +1,139 @@
+/* Boots the guest from this host's images, without a copy of its memory: a cold start, after both
+ * hosts have lost their memory (docs/decisions/0056-cold-start.md). See standby_private.h.
+ *
+ * The guest's QEMU is the one of the command file, as for a promotion, but without -incoming. From
+ * then on it is like a promoted guest: it outlives the agent, and it can be protected from here. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "standby/standby_private.h"
+
+/* Is the guest here already? Returns 1 if it runs, and its term is now @c's; 0 if not; -errno. */
+static int is_here(struct standby *sb, struct standby_command *c)
+{
+	struct ramfile_meta meta = sb->rf.meta;
+	int r;
+
+	if (c->term < meta.term)
+		return error_set(&c->error, -ESTALE,
+				 "term %" PRIu64 " is older than term %" PRIu64
+				 ", which was accepted here", c->term, meta.term);
+	if (meta.phase == RAMFILE_COPY || qemu_find(&sb->qemu) < 0)
+		return 0;
+	if (meta.phase != RAMFILE_RUNNING)
+		return error_set(&c->error, -EBUSY,
+				 "a promotion in term %" PRIu64 " was not completed here",
+				 meta.term);
+	meta.term = c->term;
+	r = ramfile_store_meta(&sb->rf, &meta);
+	return r < 0 ? error_set(&c->error, r, "cannot record the term: %s", strerror(-r)) : 1;
+}
+
+/* Leave the images to QEMU, as a promotion does: what the disk log was replayed into them is on the
+ * disk, and the log is never replayed over what the guest will write. */
+static int leave_images(struct standby *sb, struct error *ret_error)
+{
+	int r;
+
+	if (sb->images.n == 0)
+		return 0;
+	images_close(&sb->images);
+	r = images_open_to_sync(&sb->images, ret_error);
+	if (r == 0)
+		r = images_sync(&sb->images, ret_error);
+	if (r == 0 && sb->durable.log)
+		r = durable_end(&sb->durable, ret_error);
+	if (r == 0)
+		return images_hand_over(&sb->images, ret_error);
+	images_close(&sb->images);
+	return r;
+}
+
+/* Start QEMU, record that the guest runs here, and let it run. */
+static int let_boot(struct standby *sb, uint64_t term, struct error *ret_error)
+{
+	struct ramfile_meta meta = {.term = term, .phase = RAMFILE_PROMOTED};
+	int r;
+
+	sb->qemu.boots = true;
+	r = standby_start_process(sb, ret_error);
+	sb->qemu.boots = false;
+	if (r < 0)
+		return r;
+	/* From here on the guest may have run: first on the disk, then for the next agent. */
+	r = sb->config.may_run ? sb->config.may_run(sb->config.changed_arg, term, ret_error) : 0;
+	if (r == 0) {
+		r = ramfile_store_meta(&sb->rf, &meta);
+		if (r < 0)
+			(void)error_set(ret_error, r, "cannot record the term: %s", strerror(-r));
+	}
+	if (r < 0)
+		return r;
+	r = qmp_execute(sb->qemu.qmp, "cont", NULL,
+			sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, NULL);
+	if (r < 0)
+		return error_set(ret_error, r, "QEMU: cont: %s", qmp_error(sb->qemu.qmp));
+	sb->times.is_running = true;
+	meta.phase = RAMFILE_RUNNING;
+	r = ramfile_store_meta(&sb->rf, &meta);
+	if (r < 0)
+		log_error("vm=%s term=%" PRIu64 " cannot record that the guest runs: %s, ignoring",
+			  sb->config.vm, term, strerror(-r));
+	return 0;
+}
+
+/* Without a guest, this host has nothing: a later order starts from the beginning. */
+static void give_up(struct standby *sb, uint64_t term)
+{
+	if (qemu_kill(&sb->qemu) < 0)
+		log_error("vm=%s QEMU pid %d cannot be killed", sb->config.vm, (int)sb->qemu.pid);
+	else if (epochlog_set_term(&sb->log, term) < 0)
+		log_error("vm=%s term=%" PRIu64 " the failed start cannot be recorded, ignoring",
+			  sb->config.vm, term);
+	standby_set_state(sb, STANDBY_STATE_IDLE);
+}
+
+int standby_do_boot(struct standby *sb, struct standby_command *c)
+{
+	int r = is_here(sb, c);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	sb->want_qemu = sb->want_stream = false;
+	standby_stream_close(sb);
+	sb->guest_ended = false;
+	sb->purge_ns = sb->disks_epoch = 0;
+	r = standby_load_command(sb, &c->error);
+	if (r >= 0)
+		r = qemu_end(&sb->qemu, &c->error);
+	if (r == 0) {
+		r = epochlog_set_term(&sb->log, c->term);
+		if (r == 0)
+			r = ramfile_purge(&sb->rf); /* a guest that boots finds its RAM empty */
+		if (r < 0)
+			(void)error_set(&c->error, r, "state_dir %s: %s", sb->rf.dir, strerror(-r));
+	}
+	if (r == 0)
+		r = leave_images(sb, &c->error);
+	if (r == 0) {
+		r = let_boot(sb, c->term, &c->error);
+		if (r < 0)
+			give_up(sb, c->term);
+	}
+	if (r < 0) {
+		log_error("vm=%s term=%" PRIu64 " cannot start the guest from its disks: %s",
+			  sb->config.vm, c->term, c->error.text);
+		standby_set_text(sb, "the guest did not start: %s", c->error.text);
+		return r;
+	}
+	qemu_release_monitor(&sb->qemu);
+	standby_set_text(sb, "%s", "");
+	standby_set_state(sb, STANDBY_STATE_RUNNING);
+	standby_served_begin(sb);
+	log_info("vm=%s term=%" PRIu64 " the guest was started from its disks, QEMU pid %d",
+		 sb->config.vm, c->term, (int)sb->qemu.pid);
+	return 0;
+}

@@ -1,0 +1,158 @@
+#include "vm/vm_cold_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "vm/vm_hold_private.h"
+#include "vmm/qmp.h"
+
+#define QMP_NS (5 * CLOCK_NS_PER_S)
+
+/* ROLE_DIR/NAME.noflush exists while the guest is protected with disk_flushes = outside, and after
+ * a power failure that ended that. */
+static int note_path(const struct vm *vm, char ret_path[PATH_MAX])
+{
+	int n = snprintf(ret_path, PATH_MAX, "%s/%s.noflush", vm->environment.config->role_dir,
+			 vm->config->name);
+
+	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+int vm_cold_note(struct vm *vm, struct error *ret_error)
+{
+	char path[PATH_MAX];
+	int r = note_path(vm, path);
+
+	if (r == 0 && vm->config->disk_flushes)
+		r = fd_write_file_atomic(path, "", 0);
+	else if (r == 0 && unlink(path) < 0 && errno != ENOENT)
+		r = -errno;
+	return r < 0 ? error_set(ret_error, r, "cannot record in %s that flushes are ignored: %s",
+				 path, strerror(-r))
+		     : 0;
+}
+
+int vm_cold_may_run(void *arg, uint64_t term, struct error *ret_error)
+{
+	const struct vm *vm = arg;
+	const char *role_dir = vm->environment.config->role_dir;
+	int r = vm_role_store(NULL, role_dir, vm->config->name, VM_ROLE_RUNNING, term);
+
+	return r < 0 ? error_set(ret_error, r, "cannot record the role in role_dir %s: %s",
+				 role_dir, strerror(-r))
+		     : 0;
+}
+
+/* Is a QEMU at the VM's own monitor? It was started by somebody, and this agent stopped it. */
+static bool has_own_qemu(const struct vm *vm)
+{
+	struct qmp *qmp = NULL;
+	int r = *vm->config->qmp ? qmp_open(vm->config->qmp, QMP_NS, &qmp) : -ENOENT;
+
+	qmp_close(qmp);
+	return r != -ENOENT && r != -ECONNREFUSED;
+}
+
+int vm_cold_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
+		  struct error *ret_error)
+{
+	bool is_owners = vm->role == VM_ROLE_PRIMARY || vm->role == VM_ROLE_RUNNING;
+	bool has_qemu = has_own_qemu(vm);
+	int r = 0;
+
+	(void)ret_epoch;
+	/* It was started on images that are a copy: the disk log belongs into them, or they are
+	 * old. And the log must end before a guest writes. */
+	if (has_qemu && !is_owners)
+		return error_set(ret_error, -EBUSY,
+				 "somebody started a QEMU of this VM here (monitor %s), where "
+				 "another host owned the guest: end it, restart this agent and try "
+				 "again", vm->config->qmp);
+	if (vm->engine)
+		return error_set(ret_error, -EBUSY, "the guest is protected here in term %" PRIu64,
+				 vm->term);
+	if (vm->role == VM_ROLE_RUNNING && vm->term == q->term && !vm->is_unfound)
+		return 0;
+	vm_guest_promoting(&vm->guest, &vm->config->taps, q->term);
+	if (has_qemu) {
+		r = vm_cold_may_run(vm, q->term, ret_error);
+		if (r == 0)
+			r = vm_hold_settle(vm->config, vm->config->qmp, vm->pin_dir, ret_error);
+	} else if (vm->standby) {
+		r = vm_hold_remove_left(vm->config, vm->pin_dir, ret_error);
+		if (r == 0)
+			r = standby_boot(vm->standby, q->term, ret_error);
+	} else {
+		r = error_set(ret_error, -EINVAL,
+			      "%s has no [standby] section on this host, so its agent cannot start "
+			      "it: start it as you always do, or set state_dir and command_file",
+			      vm->config->name);
+	}
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&vm->lock);
+	vm->is_unfound = false; /* so that run_dir gets the role, too */
+	pthread_mutex_unlock(&vm->lock);
+	return vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_error);
+}
+
+/* The role on file, if this host has neither the guest nor a copy of its memory; else NULL. */
+static const char *cold_role(const struct vm *vm, const struct standby_status *status)
+{
+	bool is_idle = !status || status->state == STANDBY_STATE_IDLE ||
+		       (status->state == STANDBY_STATE_FAILED && !status->guest_ended);
+
+	if (vm->engine || !is_idle || *vm->fault)
+		return NULL;
+	switch (vm->role) {
+	case VM_ROLE_PRIMARY:
+		return vm->is_unsure ? "primary" : NULL;
+	case VM_ROLE_RUNNING:
+		return vm->is_unfound ? "running" : NULL;
+	case VM_ROLE_STANDBY:
+		return !status || status->complete_epoch == 0 ? "standby" : NULL;
+	case VM_ROLE_FENCED:
+		return "fenced";
+	case VM_ROLE_NONE:
+	default:
+		return "none";
+	}
+}
+
+static const char *disk_of(const struct vm *vm, const struct standby_status *status)
+{
+	char path[PATH_MAX];
+
+	if (vm->config->n_disks == 0)
+		return "none";
+	if (vm->role == VM_ROLE_RUNNING)
+		return "own";
+	if (vm->role == VM_ROLE_PRIMARY)
+		return note_path(vm, path) == 0 && access(path, F_OK) < 0 ? "own" : "unsound";
+	return status && status->disks_epoch > 0 ? "copy" : "none";
+}
+
+void vm_cold_report(const struct vm *vm, const struct standby_status *status,
+		    struct wire_report *report)
+{
+	const char *role = cold_role(vm, status), *disk;
+
+	if (!role)
+		return;
+	disk = disk_of(vm, status);
+	(void)!wire_stats_add(report->stats, "cold", "%s", role);
+	(void)!wire_stats_add(report->stats, "cold_disk", "%s", disk);
+	if (strcmp(disk, "copy") == 0) {
+		(void)!wire_stats_add(report->stats, "cold_term", "%" PRIu64, status->disks_term);
+		(void)!wire_stats_add(report->stats, "cold_epoch", "%" PRIu64,
+				      status->disks_epoch);
+	}
+	if (*vm->fenced_text) /* only a QEMU that is there is described */
+		(void)!wire_stats_add(report->stats, "cold_qemu", "1");
+}

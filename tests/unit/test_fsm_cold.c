@@ -1,0 +1,457 @@
+/* test_fsm_cold.c - tests the cold start: both hosts come back from a power failure, and the
+ * gateway decides from their disks which one starts the guest. fsm_lab.h checks the rules: START is
+ * ordered to one host, in a journaled term, while the other runs nothing. */
+#include "fsm_lab.h"
+
+enum { ALPHA = 0, BETA = 1 };
+
+static struct lab lab;
+
+static const struct vm_cold_word was_primary = {.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_OWN};
+static const struct vm_cold_word was_unsound = {.role = VM_COLD_PRIMARY,
+						.disk = VM_COLD_DISK_UNSOUND};
+static const struct vm_cold_word was_running = {.role = VM_COLD_RUNNING, .disk = VM_COLD_DISK_OWN};
+static const struct vm_cold_word has_no_disk = {.role = VM_COLD_PRIMARY,
+						.disk = VM_COLD_DISK_NONE};
+static const struct vm_cold_word was_fenced = {.role = VM_COLD_FENCED};
+static const struct vm_cold_word has_no_copy = {.role = VM_COLD_STANDBY};
+static const struct vm_cold_word has_nothing = {.role = VM_COLD_NONE};
+
+static struct vm_cold_word has_copy(uint64_t term)
+{
+	return (struct vm_cold_word){.role = VM_COLD_STANDBY, .disk = VM_COLD_DISK_COPY,
+				     .term = term, .epoch = 812};
+}
+
+static int start(void **state)
+{
+	(void)state;
+	lab_start_protected(&lab); /* alpha is the owner, in term 1 */
+	lab.config.cold_start_newest = true;
+	return 0;
+}
+
+/* Everything loses its power. What a host reports when it is back is on its disk. */
+static void cut_power(struct vm_cold_word alpha, uint64_t alpha_term, struct vm_cold_word beta,
+		      uint64_t beta_term)
+{
+	for (int h = 0; h < 2; h++)
+		lab.peer[h] = (struct lab_peer){.state = WIRE_STATE_IDLE};
+	lab.peer[ALPHA].cold = alpha;
+	lab.peer[ALPHA].term = alpha_term;
+	if (alpha.role == VM_COLD_PRIMARY)
+		lab.peer[ALPHA].state = WIRE_STATE_LOST;
+	lab.peer[BETA].cold = beta;
+	lab.peer[BETA].term = beta_term;
+	lab_restart(&lab);
+	lab.now_ns += 60000 * MS;
+}
+
+static void comes_back(uint8_t h)
+{
+	lab_up(&lab, h);
+	lab_report(&lab, h);
+	lab_settle(&lab);
+}
+
+/* Let @ms pass. Both hosts report, if they are up. */
+static void wait_ms(unsigned ms)
+{
+	for (unsigned i = 0; i < ms; i += 100) {
+		lab_run(&lab, 100, 3);
+		lab_report(&lab, ALPHA);
+		lab_report(&lab, BETA);
+		lab_settle(&lab);
+	}
+}
+
+static void is_now(enum vm_state state, uint8_t owner, uint64_t term)
+{
+	assert_int_equal(lab.journal.state, state);
+	assert_int_equal(lab.journal.owner, owner);
+	assert_int_equal(lab.journal.term, term);
+}
+
+static void both_come_back(void)
+{
+	comes_back(ALPHA);
+	comes_back(BETA);
+	wait_ms(2000);
+}
+
+/* The guest was started on @host in @term, and only once. */
+static void is_started(uint8_t host, uint64_t term)
+{
+	is_now(VM_UNPROTECTED, host, term);
+	assert_int_equal(lab.n_starts, 1);
+	assert_int_equal(lab.peer[host].state, WIRE_STATE_RUNNING);
+	assert_int_equal(lab.peer[1 - host].state, WIRE_STATE_FENCED);
+	assert_int_equal(lab.peer[1 - host].term, term);
+}
+
+static void test_the_owners_disks(void **state)
+{
+	(void)state;
+	cut_power(was_primary, 1, has_copy(1), 1);
+	comes_back(BETA);
+	wait_ms(40000);
+	is_now(VM_PROTECTED, ALPHA, 1); /* the standby's word alone is never enough */
+	assert_int_equal(lab.n_starts, 0);
+	comes_back(ALPHA);
+	wait_ms(2000);
+	is_started(ALPHA, 2);
+	assert_non_null(strstr(lab.last_state, "alpha runs the guest in term 2"));
+	wait_ms(60000);
+	assert_int_equal(lab.n_starts, 1);
+}
+
+/* Each row: where the journal stood, what the hosts' disks say, and who is started; -1: nobody. */
+static void test_each_cut(void **state)
+{
+	static const struct {
+		enum vm_state journal;
+		uint8_t owner;
+		uint64_t term;
+		struct vm_cold_word alpha;
+		uint64_t alpha_term;
+		struct vm_cold_word beta;
+		uint64_t beta_term;
+		int started;
+	} rows[] = {
+#define COPY(t) {.role = VM_COLD_STANDBY, .disk = VM_COLD_DISK_COPY, .term = t, .epoch = 812}
+#define OWN(r)	{.role = VM_COLD_##r, .disk = VM_COLD_DISK_OWN}
+#define BAD	{.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_UNSOUND}
+#define NO(r)	{.role = VM_COLD_##r}
+		/* steady, and in the first copy */
+		{VM_PROTECTED, ALPHA, 3, OWN(PRIMARY), 3, COPY(3), 3, ALPHA},
+		{VM_SYNCING, ALPHA, 3, OWN(PRIMARY), 3, NO(STANDBY), 3, ALPHA},
+		{VM_PREPARING, ALPHA, 3, OWN(RUNNING), 2, NO(NONE), 2, ALPHA},
+		/* the owner's flushes were ignored: the copy of that very term, or nothing */
+		{VM_PROTECTED, ALPHA, 3, BAD, 3, COPY(3), 3, BETA},
+		{VM_PROTECTED, ALPHA, 3, BAD, 3, COPY(2), 3, -1},
+		{VM_PROTECTED, ALPHA, 3, BAD, 3, NO(STANDBY), 3, -1},
+		/* a promotion of beta: it never ran, it ran, and it ran and was confirmed */
+		{VM_PROMOTING, BETA, 4, OWN(PRIMARY), 3, COPY(3), 3, ALPHA},
+		{VM_PROMOTING, BETA, 4, OWN(PRIMARY), 3, NO(STANDBY), 3, ALPHA},
+		{VM_PROMOTING, BETA, 4, OWN(PRIMARY), 3, OWN(RUNNING), 4, BETA},
+		{VM_UNPROTECTED, BETA, 4, NO(FENCED), 4, OWN(RUNNING), 4, -1}, /* not wanted */
+		{VM_FAILED, BETA, 4, OWN(PRIMARY), 3, COPY(3), 3, ALPHA},
+		{VM_FAILED, BETA, 5, OWN(PRIMARY), 3, OWN(RUNNING), 4, BETA},
+		/* the standby's vote: the hosts were a term ahead */
+		{VM_PROTECTED, ALPHA, 3, OWN(RUNNING), 4, COPY(3), 3, ALPHA},
+		{VM_PROTECTED, ALPHA, 3, OWN(PRIMARY), 4, COPY(4), 4, ALPHA},
+		/* the journal is lost: both hosts' words decide */
+		{VM_UNPROTECTED, ALPHA, 0, OWN(PRIMARY), 3, COPY(3), 3, ALPHA},
+		{VM_UNPROTECTED, ALPHA, 0, NO(FENCED), 4, OWN(RUNNING), 4, -1}, /* wanted? */
+		{VM_UNPROTECTED, ALPHA, 0, OWN(PRIMARY), 3, OWN(RUNNING), 4, BETA},
+		/* a host lost its files: what it had may be the newest */
+		{VM_UNPROTECTED, BETA, 4, OWN(PRIMARY), 3, NO(NONE), 0, -1},
+		{VM_PROMOTING, BETA, 4, OWN(PRIMARY), 3, NO(NONE), 0, -1},
+		{VM_PROTECTED, ALPHA, 3, NO(NONE), 0, COPY(3), 3, -1},
+		/* nothing is left of a guest without disks */
+		{VM_PROTECTED, ALPHA, 3, NO(PRIMARY), 3, NO(STANDBY), 3, -1},
+		/* two say that they ran it last; and a term that cannot be */
+		{VM_PROTECTED, ALPHA, 3, OWN(PRIMARY), 3, OWN(RUNNING), 3, -1},
+		{VM_PROTECTED, ALPHA, 3, OWN(PRIMARY), UINT64_C(1) << 40, COPY(3), 3, -1},
+		/* an earlier run of the gateway has chosen: the other host is fenced already */
+		{VM_PROMOTING, BETA, 4, NO(FENCED), 4, COPY(3), 3, BETA},
+		{VM_PROMOTING, ALPHA, 4, OWN(PRIMARY), 3, NO(FENCED), 4, ALPHA},
+		{VM_PROMOTING, BETA, 5, NO(FENCED), 4, COPY(3), 3, BETA},
+		{VM_PROMOTING, BETA, 4, NO(FENCED), 4, NO(STANDBY), 3, -1},
+		/* beta had stopped standing by before the guest was given back */
+		{VM_FAILED, BETA, 4, OWN(PRIMARY), 3, NO(NONE), 4, ALPHA},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		(void)start(state);
+		lab.journal = (struct vm_record){.term = rows[i].term, .owner = rows[i].owner,
+						 .state = rows[i].journal};
+		cut_power(rows[i].alpha, rows[i].alpha_term, rows[i].beta, rows[i].beta_term);
+		both_come_back();
+		if (rows[i].started < 0) {
+			if (lab.n_starts > 0)
+				fail_msg("row %zu: started on %u", i, lab.journal.owner);
+			continue;
+		}
+		if (lab.n_starts != 1 || lab.journal.owner != rows[i].started)
+			fail_msg("row %zu: %u starts, state %s on %u: %s", i, lab.n_starts,
+				 vm_state_name(lab.journal.state), lab.journal.owner,
+				 lab.last_event);
+		is_started((uint8_t)rows[i].started, lab.journal.term);
+		assert_true(lab.journal.term > rows[i].alpha_term);
+		assert_true(lab.journal.term > rows[i].beta_term);
+	}
+}
+
+static void test_ask(void **state)
+{
+	(void)state;
+	cut_power(was_primary, 1, has_copy(1), 1);
+	lab.config.cold_start_newest = false;
+	both_come_back();
+	wait_ms(60000);
+	is_now(VM_PROTECTED, ALPHA, 1);
+	assert_non_null(strstr(lab.last_event, "alpha: its own disks, ran it in term 1"));
+	assert_non_null(strstr(lab.last_event, "epoch 812 of term 1"));
+	lab_command(&lab, VM_COMMAND_START);
+	assert_false(lab.replied);
+	wait_ms(2000);
+	is_started(ALPHA, 2);
+	assert_true(lab.replied && lab.last_reply.ok);
+	assert_non_null(strstr(lab.last_reply.text, "alpha starts web1 from its disks, in term 2"));
+}
+
+static void start_on(uint8_t h, bool may_lose)
+{
+	lab.replied = false;
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .op_id = 77, .host = h,
+					       .command = VM_COMMAND_START, .is_host_named = true,
+					       .may_lose = may_lose});
+}
+
+/* The older disks are started only by an operator who says that writes may be lost. */
+static void test_the_older_disks(void **state)
+{
+	(void)state;
+	cut_power(was_primary, 1, has_copy(1), 1);
+	lab.config.cold_start_newest = false;
+	both_come_back();
+	start_on(BETA, false);
+	assert_true(lab.replied && !lab.last_reply.ok);
+	assert_string_equal(lab.last_reply.code, "would-lose");
+	assert_int_equal(lab.n_starts, 0);
+	start_on(BETA, true);
+	wait_ms(2000);
+	is_started(BETA, 2);
+}
+
+/* The host with the newest disks never comes back. */
+static void test_the_other_host_is_lost(void **state)
+{
+	(void)state;
+	cut_power(was_primary, 1, has_copy(1), 1);
+	comes_back(BETA);
+	wait_ms(60000);
+	lab_command(&lab, VM_COMMAND_START);
+	assert_string_equal(lab.last_reply.code, "not-cold");
+	start_on(BETA, false);
+	assert_string_equal(lab.last_reply.code, "not-cold");
+	start_on(ALPHA, true);
+	assert_string_equal(lab.last_reply.code, "not-cold");
+	assert_int_equal(lab.n_starts, 0);
+	lab.is_forced = true;
+	start_on(BETA, true);
+	wait_ms(1000);
+	is_now(VM_UNPROTECTED, BETA, 2);
+	assert_int_equal(lab.n_starts, 1);
+	comes_back(ALPHA); /* after all: its disks are old now */
+	wait_ms(2000);
+	is_started(BETA, 2);
+}
+
+/* The owner by the journal needs nobody's word, but waits for a while. */
+static void test_the_owner_alone(void **state)
+{
+	(void)state;
+	cut_power(was_primary, 1, has_copy(1), 1);
+	comes_back(ALPHA);
+	wait_ms(29000);
+	is_now(VM_PROTECTED, ALPHA, 1);
+	assert_non_null(strstr(lab.last_event, "beta is not connected"));
+	wait_ms(3000);
+	is_now(VM_UNPROTECTED, ALPHA, 2);
+	assert_int_equal(lab.n_starts, 1);
+	comes_back(BETA);
+	wait_ms(1000);
+	is_started(ALPHA, 2);
+}
+
+/* A host that is being promoted may have run the guest: it is not alone by its word. */
+static void test_a_promotion_alone(void **state)
+{
+	(void)state;
+	lab.journal = (struct vm_record){.term = 2, .owner = BETA, .state = VM_PROMOTING};
+	cut_power(was_primary, 1, has_copy(1), 1);
+	comes_back(BETA);
+	wait_ms(60000);
+	assert_int_equal(lab.n_starts, 0);
+	lab.peer[BETA].cold = was_running; /* in term 1: of an earlier promotion */
+	wait_ms(60000);
+	assert_int_equal(lab.n_starts, 0);
+	lab.peer[BETA].cold = has_copy(1);
+	lab_down(&lab, BETA);
+	comes_back(ALPHA);
+	wait_ms(60000);
+	assert_int_equal(lab.n_starts, 0);
+	comes_back(BETA);
+	wait_ms(2000);
+	is_started(ALPHA, 3);
+}
+
+/* The other host is fenced first. One that is cut off at that moment is waited for. */
+static void test_fenced_first(void **state)
+{
+	(void)state;
+	cut_power(was_primary, 1, has_copy(1), 1);
+	lab_up(&lab, ALPHA);
+	lab_up(&lab, BETA);
+	for (int i = 0; i < 12 && lab.journal.state == VM_PROTECTED; i++) {
+		lab_report(&lab, ALPHA);
+		lab_report(&lab, BETA);
+		lab_run(&lab, 100, 3);
+	}
+	is_now(VM_PROMOTING, ALPHA, 2);
+	assert_int_equal(lab.n_starts, 0);
+	assert_true(lab.peer[BETA].order.due);
+	assert_int_equal(lab.peer[BETA].order.verb, WIRE_VERB_FENCE);
+	lab_down(&lab, BETA);
+	lab_run(&lab, 5000, 1);
+	assert_int_equal(lab.n_starts, 0);
+	comes_back(BETA);
+	wait_ms(500);
+	is_started(ALPHA, 2);
+}
+
+/* The gateway dies between its decision and the order, and decides the same again. */
+static void test_restarted_gateway(void **state)
+{
+	(void)state;
+	cut_power(was_unsound, 1, has_copy(1), 1);
+	lab_up(&lab, ALPHA);
+	lab_up(&lab, BETA);
+	for (int i = 0; i < 12 && lab.journal.state == VM_PROTECTED; i++) {
+		lab_report(&lab, ALPHA);
+		lab_report(&lab, BETA);
+		lab_run(&lab, 100, 3);
+	}
+	is_now(VM_PROMOTING, BETA, 2);
+	assert_true(lab_obey(&lab, ALPHA)); /* it is fenced, and no longer says what it was */
+	assert_int_equal(lab.n_starts, 1);
+	lab.n_starts = 0;
+	lab_restart(&lab);
+	both_come_back();
+	is_started(BETA, 3);
+}
+
+static void test_a_start_that_fails(void **state)
+{
+	(void)state;
+	cut_power(was_primary, 1, has_copy(1), 1);
+	lab_up(&lab, ALPHA);
+	lab_up(&lab, BETA);
+	for (int i = 0; i < 15; i++) {
+		lab_report(&lab, ALPHA);
+		lab_report(&lab, BETA);
+		lab_run(&lab, 100, 3);
+		(void)lab_obey(&lab, BETA);
+	}
+	assert_int_equal(lab.peer[ALPHA].order.verb, WIRE_VERB_START);
+	lab.peer[ALPHA].order.due = false;
+	lab_done(&lab, ALPHA, WIRE_ORDER_FAILED, "no such image");
+	is_now(VM_FAILED, ALPHA, 2);
+	assert_non_null(strstr(lab.last_state, "no such image; `holdfastctl start web1`"));
+	wait_ms(60000);
+	is_now(VM_FAILED, ALPHA, 2); /* not again and again */
+	lab.n_starts = 0;
+	lab_command(&lab, VM_COMMAND_START);
+	wait_ms(2000);
+	is_started(ALPHA, 3);
+}
+
+/* One host has the guest, or a copy of its memory: no cold start, whatever the other says. */
+static void test_somebody_has_it(void **state)
+{
+	(void)state;
+	lab.peer[ALPHA].cold = was_primary;
+	lab.peer[ALPHA].state = WIRE_STATE_LOST;
+	lab.peer[BETA].cold.role = VM_COLD_NOT; /* it holds epoch 1 */
+	wait_ms(3000);
+	assert_int_equal(lab.n_starts, 0);
+	lab_command(&lab, VM_COMMAND_START);
+	assert_string_equal(lab.last_reply.code, "not-cold");
+	assert_int_equal(lab.journal.term, 1);
+}
+
+/* The user's system has started the guest on the owner. The agent keeps it stopped, and PROTECT
+ * lets it go on: there is nothing to start. */
+static void test_autostarted(void **state)
+{
+	struct vm_cold_word word = was_primary;
+
+	(void)state;
+	word.has_qemu = true;
+	cut_power(word, 1, has_copy(1), 1);
+	lab.peer[BETA].cold = has_no_copy;
+	lab_up(&lab, ALPHA);
+	lab_up(&lab, BETA);
+	lab_report(&lab, ALPHA);
+	lab_report(&lab, BETA);
+	assert_int_equal(lab.peer[BETA].order.verb, WIRE_VERB_STANDBY_START);
+	assert_int_equal(lab.peer[ALPHA].order.verb, WIRE_VERB_PROTECT);
+	is_now(VM_PROTECTED, ALPHA, 1);
+}
+
+/* A guest that nobody wants protected may have been switched off on purpose. */
+static void test_not_wanted(void **state)
+{
+	(void)state;
+	lab.journal = (struct vm_record){.term = 4, .owner = BETA, .state = VM_UNPROTECTED};
+	cut_power(was_fenced, 4, was_running, 4);
+	both_come_back();
+	wait_ms(60000);
+	assert_int_equal(lab.n_starts, 0);
+	lab_command(&lab, VM_COMMAND_START);
+	wait_ms(2000);
+	is_started(BETA, 5);
+}
+
+/* The guest had no disk: nothing is left, and that is said. */
+static void test_nothing_is_left(void **state)
+{
+	(void)state;
+	cut_power(has_no_disk, 1, has_nothing, 1);
+	both_come_back();
+	assert_int_equal(lab.n_starts, 0);
+	assert_non_null(strstr(lab.last_event, "nothing is left there"));
+	lab_command(&lab, VM_COMMAND_START);
+	assert_string_equal(lab.last_reply.code, "not-decided");
+	start_on(ALPHA, true); /* as a new guest */
+	wait_ms(2000);
+	is_started(ALPHA, 2);
+}
+
+/* After the start the guest is protected again, as after a failover. */
+static void test_protected_again(void **state)
+{
+	(void)state;
+	lab.journal.is_wanted = lab.config.reprotect_auto = true;
+	cut_power(was_primary, 1, has_copy(1), 1);
+	both_come_back();
+	wait_ms(1000);
+	is_now(VM_SYNCING, ALPHA, 3);
+	lab_ack(&lab, 1);
+	is_now(VM_PROTECTED, ALPHA, 3);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_the_owners_disks, start),
+		cmocka_unit_test_setup(test_each_cut, start),
+		cmocka_unit_test_setup(test_ask, start),
+		cmocka_unit_test_setup(test_the_older_disks, start),
+		cmocka_unit_test_setup(test_the_other_host_is_lost, start),
+		cmocka_unit_test_setup(test_the_owner_alone, start),
+		cmocka_unit_test_setup(test_a_promotion_alone, start),
+		cmocka_unit_test_setup(test_fenced_first, start),
+		cmocka_unit_test_setup(test_restarted_gateway, start),
+		cmocka_unit_test_setup(test_a_start_that_fails, start),
+		cmocka_unit_test_setup(test_somebody_has_it, start),
+		cmocka_unit_test_setup(test_autostarted, start),
+		cmocka_unit_test_setup(test_not_wanted, start),
+		cmocka_unit_test_setup(test_nothing_is_left, start),
+		cmocka_unit_test_setup(test_protected_again, start),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
