@@ -17,6 +17,7 @@ struct vm_step {
 	/* true if two voices (rule 5 of fsm.h) or an operator named the owner. A new term can then
 	 * begin even in a conflict */
 	bool may_resolve;
+	bool was_conflict; /* the VM was in conflict when the step began */
 };
 
 typedef void (*vm_handler_fn)(struct vm_step *s);
@@ -187,6 +188,9 @@ bool vm_move_must_go_on(const struct vm_fsm *fsm, const struct vm_host *host);
 /* Reply to the operator who waits for the move: the promoted guest serves (@ok), or does not show
  * that it does. @how says what was seen. */
 void vm_move_reply(struct vm_step *s, bool ok, const char *how);
+
+/* In fsm_drain.c: handle the command END_COPY. */
+void vm_on_end_copy(struct vm_step *s);
 
 /* In fsm.c: returns what is missing for a promotion, or NULL. The standby's host must have been
  * heard within @silence_max_ns. */
