@@ -27,6 +27,7 @@
 #include "config/config.h"
 #include "control/control.h"
 #include "fence/fence.h"
+#include "fleet/drains.h"
 #include "incarnating.h"
 #include "networks/networks.h"
 #include "port/idler.h"
@@ -215,6 +216,8 @@ static int open_gateway(struct daemon *d)
 	r = fleet_new(&config, &d->fleet);
 	if (r == 0)
 		r = vms_open(&d->config, d->fleet, &d->incarnating, d->vms, &d->probes);
+	if (r == 0)
+		fleet_drains_open(d->fleet, d->config.state_dir, clock_mono_ns());
 	if (r == 0)
 		r = open_sessions(d);
 	return r < 0 ? r : open_journal_thread(d);

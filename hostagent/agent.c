@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "guard/guard.h"
 #include "supervision/gateway_view.h"
 #include "link/link.h"
 #include "supervision/obeyed.h"
@@ -38,9 +39,9 @@ struct agent {
 	struct gateway_view view;
 	struct vm *vms[AGENT_VMS_MAX];
 	uint32_t n_vms;
+	struct guard *guard; /* NULL: it could not be opened */
 	struct link *link; /* NULL: not connected */
-	uint64_t connect_at_ns, retry_ns;
-	uint64_t beat_at_ns, report_at_ns;
+	uint64_t connect_at_ns, retry_ns, beat_at_ns, report_at_ns;
 	uint64_t beat_sent_ns; /* boot time at which the newest BEAT was sent, on any connection; 0:
 				* none yet */
 	/* the highest incarnation of all gateways that this host has obeyed. It is stored in a file
@@ -133,6 +134,7 @@ static void connect_gateway(struct agent *a)
 	for (uint32_t i = 0; i < a->n_vms; i++)
 		vm_leases(a->vms[i], welcome.features & WIRE_FEATURE_LEASE);
 	log_info("connected to gateway %s at %s:%u", welcome.gateway, config.address, config.port);
+	guard_connected(a->guard, welcome.features);
 	a->retry_ns = RETRY_MIN_NS;
 	a->beat_at_ns = 0;
 	a->report_at_ns = 0;
@@ -196,6 +198,14 @@ static void send_done(struct agent *a, const struct wire_order_done *done, uint6
 		return;
 	}
 	send_built(a, &header, &w);
+}
+
+static void send_drain(struct agent *a)
+{
+	struct bytes_writer w;
+
+	if (wire_frame_begin(a->buffer, sizeof(a->buffer), &w) == 0 && guard_take(a->guard, &w))
+		send_built(a, &(struct wire_header){.type = WIRE_DRAIN}, &w);
 }
 
 static void refuse_order(struct agent *a, const struct wire_order *order,
@@ -301,6 +311,10 @@ static void receive(struct agent *a)
 		case WIRE_LEASE:
 			take_lease(a, &frame);
 			break;
+		case WIRE_DRAIN_STATE:
+			if (guard_state(a->guard, &frame) < 0)
+				disconnect(a, "sent a wrong DRAIN_STATE");
+			break;
 		default:
 			disconnect(a, "sent something unexpected");
 			break;
@@ -315,6 +329,7 @@ static void say(struct agent *a, uint64_t now_ns, bool is_woken)
 	struct wire_order_done done;
 	uint64_t term, epoch;
 
+	send_drain(a);
 	if (a->link && now_ns >= a->beat_at_ns) {
 		send_beat(a);
 		a->beat_at_ns = now_ns + a->config->beat_ns;
@@ -358,7 +373,7 @@ static void take_signal(struct agent *a)
 
 static bool wait_for_events(struct agent *a)
 {
-	struct pollfd fds[3] = {
+	struct pollfd fds[3 + GUARD_N_FDS] = {
 		{.fd = a->wake_fd, .events = POLLIN},
 		{.fd = a->signal_fd, .events = POLLIN},
 		{.fd = a->link ? link_fd(a->link) : -1,
@@ -367,10 +382,12 @@ static bool wait_for_events(struct agent *a)
 	uint64_t at_ns = a->connect_at_ns;
 	uint64_t count;
 
+	guard_poll(a->guard, &fds[3]);
 	if (a->link)
 		at_ns = a->beat_at_ns < a->report_at_ns ? a->beat_at_ns : a->report_at_ns;
 	if (poll(fds, ARRAY_SIZE(fds), clock_poll_ms(clock_mono_ns(), at_ns)) <= 0)
 		return false;
+	guard_serve(a->guard, &fds[3]);
 	if (fds[1].revents)
 		take_signal(a);
 	return fds[0].revents != 0 && read(a->wake_fd, &count, sizeof(count)) > 0;
@@ -528,6 +545,7 @@ static int start(struct agent *a)
 	}
 	atomic_init(&a->view.seen_ns, clock_mono_ns());
 	atomic_init(&a->view.obeyed, a->obeyed);
+	a->guard = guard_open(a->config->run_dir);
 	r = open_vms(a);
 	return r < 0 ? r : open_peers(a);
 }
@@ -572,6 +590,7 @@ int agent_run(const struct agent_config *config)
 	peer_server_close(a->peers);
 	for (uint32_t i = 0; i < a->n_vms; i++)
 		vm_close(a->vms[i]);
+	guard_close(a->guard);
 	wire_tls_context_free(a->tls);
 	wire_tls_context_free(a->peer_tls);
 	fd_close(a->signal_fd);

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "guard/guard_command.h"
 #include "inspect/command.h"
 #include "vmm/letgo.h"
 #include "vmm/track.h"
@@ -28,7 +29,9 @@ static void print_help(void)
 {
 	printf("usage: holdfast-agent [--config FILE] [--check-config]\n"
 	       "       holdfast-agent inspect --qmp SOCKET | --domain NAME [OPTION]...\n"
-	       "                              (see inspect --help)\n\n"
+	       "                              (see inspect --help)\n"
+	       "       holdfast-agent shutdown-guard [OPTION]...\n"
+	       "                              (see shutdown-guard --help)\n\n"
 	       "Protects this host's virtual machines and keeps standbys for others.\n\n"
 	       "  --config FILE   configuration (default " DEFAULT_CONFIG ")\n"
 	       "  --check-config  read and check all files, print the values in force, exit\n"
@@ -103,6 +106,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "inspect") == 0)
 		return inspect_command(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "shutdown-guard") == 0)
+		return guard_command(argc - 1, argv + 1);
 	r = parse_options(argc, argv, &options);
 	if (r != 0)
 		return r < 0 ? 2 : 0;

@@ -275,6 +275,16 @@ static bool on_event(void *arg, uint64_t now_ns, const char *vm, const char *kin
 	return events_add(control->events, now_ns, vm, kind, from, to, text);
 }
 
+static void on_progress(void *arg, uint64_t op_id, const char *text)
+{
+	struct control *control = arg;
+
+	for (struct control_conn *c = control->connections; c; c = c->next) {
+		if (c->phase == CONTROL_WAITING && c->op_id == op_id && !c->broken)
+			control_put_json(c, json_pack("{s:s}", "progress", text));
+	}
+}
+
 /* Only queue the reply, because the caller can be control_request(). control_tick() sends the
  * reply. */
 static void on_reply(void *arg, uint64_t op_id, bool ok, const char *code, const char *text)
@@ -355,7 +365,8 @@ int control_open(struct fleet *fleet, int epoll_fd, const struct control_config 
 		free(control);
 		return r;
 	}
-	fleet->sinks = (struct fleet_sinks){.event = on_event, .reply = on_reply, .arg = control};
+	fleet->sinks = (struct fleet_sinks){.event = on_event, .reply = on_reply,
+					    .progress = on_progress, .arg = control};
 	*ret_control = control;
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "fleet/drains.h"
 #include "probe/prober.h"
 
 static json_t *number(uint64_t n)
@@ -258,6 +259,21 @@ json_t *describe_vm(const struct fleet *fleet, const struct fleet_vm *vm, uint64
 	return object;
 }
 
+/* Describe the drain of a host. Returns JSON null if it is not drained. */
+static json_t *describe_drain(const struct fleet *fleet, const struct fleet_host *host,
+			      uint64_t now_ns)
+{
+	const struct drain *d = fleet_drains_of(fleet, host);
+	char text[VM_TEXT_MAX];
+	unsigned int n_guests;
+
+	if (!drain_is_barred(d))
+		return json_null();
+	n_guests = fleet_drains_describe(fleet, host, now_ns, text, sizeof(text));
+	return json_pack("{s:s, s:s, s:i, s:s}", "state", drain_phase_name(d->phase), "by",
+			 d->by_guard ? "guard" : "operator", "guests", (int)n_guests, "text", text);
+}
+
 json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t now_ns)
 {
 	json_t *vms = json_array(), *hosts = json_array(), *faults = json_array();
@@ -272,10 +288,11 @@ json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t
 		const struct fleet_link *control = fleet->hosts[i].control;
 
 		(void)json_array_append_new(
-			hosts, json_pack("{s:s, s:b, s:s, s:o}", "name", fleet->hosts[i].name,
+			hosts, json_pack("{s:s, s:b, s:s, s:o, s:o}", "name", fleet->hosts[i].name,
 					 "connected", control != NULL, "address",
 					 control ? control->peer : "", "beat_age_ms",
-					 control ? age_ms(control->seen_ns, now_ns) : json_null()));
+					 control ? age_ms(control->seen_ns, now_ns) : json_null(),
+					 "drain", describe_drain(fleet, &fleet->hosts[i], now_ns)));
 	}
 	return json_pack("{s:b, s:s, s:s, s:o, s:o, s:o}", "ok", 1, "gateway",
 			 gateway, "version", HOLDFAST_VERSION,

@@ -10,9 +10,11 @@
 #include "base/log.h"
 #include "control/control_private.h"
 #include "control/describe.h"
+#include "fleet/drains.h"
 #include "probe/prober.h"
 
 #define PROBE_NS (CLOCK_NS_PER_S) /* how long a `probe` request sends probes */
+#define DRAIN_S	 600		 /* how long a drain may take, unless the request says it */
 #define READERS (WIRE_PEER_OPERATOR | WIRE_PEER_VIEWER)
 
 struct request {
@@ -22,6 +24,8 @@ struct request {
 	bool follow;
 	bool no_wait;
 	bool may_lose; /* start: writes may be lost */
+	bool waits, leaves, unprotected_ok; /* drain */
+	int timeout_s;		    /* drain; 0: the default */
 	uint64_t now_ns;
 };
 
@@ -244,6 +248,67 @@ static void verb_takeover(struct control_conn *c, const struct request *r)
 	c->phase = CONTROL_CLOSING;
 }
 
+/* Give the drain of the named host an operator's request. Its reply follows. */
+static void drain_request(struct control_conn *c, const struct request *r, struct drain_input *in)
+{
+	struct fleet *fleet = c->control->fleet;
+	const struct fleet_host *host = fleet_find_host(fleet, r->host);
+	char text[2 * WIRE_NAME_MAX + 32];
+
+	if (!host) {
+		control_put_error(c, "unknown-host",
+				  "no host '%s' in any VM's file; `holdfastctl status` lists them",
+				  r->host);
+		return;
+	}
+	in->op_id = c->op_id = ++c->control->next_op_id;
+	c->phase = CONTROL_WAITING;
+	log_info("operator=%s verb=%s host=%s", asker(c), r->verb, host->name);
+	(void)snprintf(text, sizeof(text), "%s asks: %s %s", asker(c), r->verb, host->name);
+	fleet_event(fleet, r->now_ns, "", "operator", text);
+	fleet_drains_step(fleet, host, in, r->now_ns);
+	if (r->no_wait && c->phase == CONTROL_WAITING) { /* it was not refused */
+		control_put_json(c, json_pack("{s:b, s:s, s:s}", "ok", 1, "code", "accepted",
+					      "text", "begun; `holdfastctl status` and `events` "
+					      "have the rest"));
+		c->phase = CONTROL_CLOSING;
+	}
+}
+
+/* A VM whose file is wrong may run anywhere, and is not moved. */
+static void warn_of_faults(struct control_conn *c)
+{
+	char text[128];
+
+	if (c->control->fleet->n_faults == 0)
+		return;
+	(void)snprintf(text, sizeof(text), "VMs that are not looked after, and not moved if they "
+		       "run there: %zu; `holdfastctl status` names them",
+		       c->control->fleet->n_faults);
+	control_put_json(c, json_pack("{s:s}", "progress", text));
+}
+
+static void verb_drain(struct control_conn *c, const struct request *r)
+{
+	struct drain_input in = {.kind = DRAIN_IN_ASKED, .unprotected_ok = r->unprotected_ok,
+				 .waits = r->waits, .leaves = r->leaves};
+
+	if (r->timeout_s < 0 || r->timeout_s > DRAIN_LIMIT_S_MAX) {
+		control_put_error(c, "bad-request", "timeout_s is 1 to %d", DRAIN_LIMIT_S_MAX);
+		return;
+	}
+	warn_of_faults(c);
+	in.limit_ns = (uint64_t)(r->timeout_s ? r->timeout_s : DRAIN_S) * CLOCK_NS_PER_S;
+	drain_request(c, r, &in);
+}
+
+static void verb_undrain(struct control_conn *c, const struct request *r)
+{
+	struct drain_input in = {.kind = DRAIN_IN_UNDRAIN};
+
+	drain_request(c, r, &in);
+}
+
 static void verb_probe(struct control_conn *c, const struct request *r)
 {
 	const char *name = r->vm->config.name;
@@ -286,12 +351,15 @@ static const struct {
 	{"owner", WIRE_PEER_OPERATOR, true, verb_owner},
 	{"start", WIRE_PEER_OPERATOR, true, verb_start},
 	{"takeover", WIRE_PEER_OPERATOR, false, verb_takeover},
+	{"drain", WIRE_PEER_OPERATOR, false, verb_drain},
+	{"undrain", WIRE_PEER_OPERATOR, false, verb_undrain},
 };
 
 /* Can this request keep its connection open, to wait for a result or for events? */
 static bool may_last(const struct request *r)
 {
 	return r->follow || strcmp(r->verb, "takeover") == 0 ||
+	       strcmp(r->verb, "drain") == 0 || strcmp(r->verb, "undrain") == 0 ||
 	       (r->vm && strcmp(r->verb, "vm-show") != 0);
 }
 
@@ -343,17 +411,20 @@ void control_request(struct control_conn *c, const char *line, unsigned int role
 {
 	struct request r = {.now_ns = now_ns, .host = ""};
 	const char *vm = "";
-	int version = 0, follow = 0, no_wait = 0, may_lose = 0;
+	int version = 0, follow = 0, no_wait = 0, waits = 0, leaves = 0;
+	int unprotected_ok = 0, may_lose = 0;
 	json_error_t error;
 	json_t *json = json_loads(line, JSON_REJECT_DUPLICATES, &error);
 
 	if (!json) {
 		control_put_error(c, "bad-request", "not a JSON object at column %d: %s",
 				  error.column, error.text);
-	} else if (json_unpack_ex(json, &error, JSON_STRICT, "{s:i, s:s, s?s, s?s, s?b, s?b, s?b}",
+	} else if (json_unpack_ex(json, &error, JSON_STRICT,
+				  "{s:i, s:s, s?s, s?s, s?b, s?b, s?b, s?b, s?b, s?i, s?b}",
 				  "version", &version, "verb", &r.verb, "vm", &vm, "host", &r.host,
-				  "follow", &follow, "no_wait", &no_wait, "lose",
-				  &may_lose) < 0) {
+				  "follow", &follow, "no_wait", &no_wait, "wait", &waits, "leave",
+				  &leaves, "unprotected_ok", &unprotected_ok, "timeout_s",
+				  &r.timeout_s, "lose", &may_lose) < 0) {
 		control_put_error(c, "bad-request", "%s", error.text);
 	} else if (version != CONTROL_VERSION) {
 		control_put_error(c, "bad-version", "version %d is not spoken here, %d is", version,
@@ -362,6 +433,9 @@ void control_request(struct control_conn *c, const char *line, unsigned int role
 		r.follow = follow;
 		r.no_wait = no_wait;
 		r.may_lose = may_lose;
+		r.waits = waits;
+		r.leaves = leaves;
+		r.unprotected_ok = unprotected_ok;
 		run_verb(c, &r, vm, role);
 	}
 	json_decref(json);

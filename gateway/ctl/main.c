@@ -21,7 +21,7 @@ struct options {
 	const char *config, *gateway, *ca, *crl, *cert, *key;
 	const char *to; /* value of --to; NULL: not given */
 	const char *on; /* value of --on; NULL: not given */
-	bool json, follow, no_wait, lose;
+	bool json, follow, no_wait, lose, wait, leave, unprotected_ok;
 	uint64_t timeout_s; /* value of --timeout; 0: not given */
 };
 
@@ -94,6 +94,10 @@ static const struct verb verbs[] = {
 	 "in a conflict: HOST has the right guest; one on the other host is stopped"},
 	{"start", "start", true, false, true, print_done,
 	 "after a power failure of both hosts: start the guest from the newest disks"},
+	{"drain", "drain", false, true, true, print_done,
+	 "move all guests of HOST away, end its copies, keep it empty"},
+	{"undrain", "undrain", false, true, true, print_done,
+	 "take a drained HOST back; guests stay where they are"},
 	{"takeover", "takeover", false, false, false, print_done,
 	 "hosts obeyed a younger gateway, which is gone: obey this one"},
 	{"events", "events", false, false, false, print_nothing,
@@ -111,7 +115,8 @@ static void usage(FILE *out)
 		"Asks a holdfast-gateway.\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		fprintf(out, "  %-10s%-11s %s\n", verbs[i].words,
-			verbs[i].needs_host ? " NAME HOST" : verbs[i].needs_vm ? " NAME" : "",
+			verbs[i].needs_host ? verbs[i].needs_vm ? " NAME HOST" : " HOST"
+					    : verbs[i].needs_vm ? " NAME" : "",
 			verbs[i].help);
 	fprintf(out,
 		"\n  --json             the gateway's answer as it is, one JSON object a line\n"
@@ -119,9 +124,12 @@ static void usage(FILE *out)
 		"  --to HOST          move: the host that is to run it; default: its other host\n"
 		"  --on HOST          start: the host whose disks are to be started\n"
 		"  --lose             start: also if writes that clients were told of may be lost\n"
-		"  --no-wait          protect, unprotect, failover, move, owner, verify, drill, "
-		"start: return once it has begun\n"
-		"  --timeout SECONDS  give up waiting after that long\n"
+		"  --unprotected-ok   drain: agree that guests have no copy until undrain\n"
+		"  --wait             drain: wait for guests that cannot be moved yet\n"
+		"  --leave            drain: go on without guests that cannot be moved\n"
+		"  --no-wait          protect, unprotect, failover, move, owner, verify, drill,\n"
+		"                     start, drain, undrain: return once it has begun\n"
+		"  --timeout SECONDS  give up waiting after that long; drain: give the drain up\n"
 		"  --config FILE      settings (" CONFIG_DEFAULT ")\n"
 		"  --gateway IP:PORT, --ca FILE, --crl FILE, --cert FILE, --key FILE\n"
 		"                     override the file's settings\n"
@@ -249,7 +257,16 @@ static char *make_request(const struct verb *verb, const struct options *o, char
 	if (verb->needs_vm)
 		(void)json_object_set_new(json, "vm", json_string(names[0]));
 	if (verb->needs_host)
-		(void)json_object_set_new(json, "host", json_string(names[1]));
+		(void)json_object_set_new(json, "host", json_string(names[verb->needs_vm]));
+	if (o->wait)
+		(void)json_object_set_new(json, "wait", json_true());
+	if (o->leave)
+		(void)json_object_set_new(json, "leave", json_true());
+	if (o->unprotected_ok)
+		(void)json_object_set_new(json, "unprotected_ok", json_true());
+	if (o->timeout_s && strcmp(verb->request, "drain") == 0)
+		(void)json_object_set_new(json, "timeout_s",
+					  json_integer((json_int_t)o->timeout_s));
 	if (o->to)
 		(void)json_object_set_new(json, "host", json_string(o->to));
 	if (o->on)
@@ -279,6 +296,20 @@ static int ask_status(const struct ctl_config *config, uint64_t deadline_ns,
 		r = ctl_line(ctl, deadline_ns, &line, ret_error);
 	ctl_close(ctl);
 	return r;
+}
+
+/* Print @line and return true if it only says how far the request is. */
+static bool is_progress(const struct options *o, const char *line)
+{
+	json_t *json = json_loads(line, 0, NULL);
+	const char *text = json_string_value(json_object_get(json, "progress"));
+	bool is = text != NULL;
+
+	if (is)
+		printf("%s\n", o->json ? line : text);
+	fflush(stdout);
+	json_decref(json);
+	return is;
 }
 
 /* Read the next line, as ctl_line() does. If the deadline passes while @verb waits for the hosts,
@@ -313,13 +344,17 @@ static int run(const struct verb *verb, const struct options *o, char *const *na
 
 	if (!request || load(o, &config) < 0)
 		return 1;
-	if (o->timeout_s)
-		deadline_ns += o->timeout_s * CLOCK_NS_PER_S;
+	if (o->timeout_s) /* the gateway ends a drain at this time, and says so */
+		deadline_ns += (o->timeout_s + (strcmp(verb->request, "drain") == 0 ? 5 : 0)) *
+			       CLOCK_NS_PER_S;
 	else
 		deadline_ns += config.look_ns ? config.look_ns : LOOK_DEFAULT_NS;
 	r = ctl_open(&config, request, deadline_ns, &ctl, &error);
-	if (r == 0)
-		r = answer_line(verb, o, &config, ctl, deadline_ns, &line, &error);
+	if (r == 0) {
+		do
+			r = answer_line(verb, o, &config, ctl, deadline_ns, &line, &error);
+		while (r > 0 && is_progress(o, line));
+	}
 	if (r == 0)
 		(void)error_set(&error, 0, "the gateway closed without an answer");
 	if (r > 0) {
@@ -357,7 +392,8 @@ static const struct option options[] = {
 	{"ca", required_argument, NULL, 'a'},	  {"crl", required_argument, NULL, 'r'},
 	{"cert", required_argument, NULL, 'e'},	  {"key", required_argument, NULL, 'k'},
 	{"to", required_argument, NULL, 'o'},	  {"on", required_argument, NULL, 'i'},
-	{"lose", no_argument, NULL, 'l'},
+	{"lose", no_argument, NULL, 'L'},	  {"wait", no_argument, NULL, 'w'},
+	{"unprotected-ok", no_argument, NULL, 'u'}, {"leave", no_argument, NULL, 'l'},
 	{"help", no_argument, NULL, 'h'},	  {"version", no_argument, NULL, 'v'},
 	{NULL, 0, NULL, 0},
 };
@@ -375,13 +411,22 @@ static int parse_option(int c, struct options *o)
 	case 'n':
 		o->no_wait = true;
 		return -1;
+	case 'w':
+		o->wait = true;
+		return -1;
+	case 'l':
+		o->leave = true;
+		return -1;
+	case 'u':
+		o->unprotected_ok = true;
+		return -1;
 	case 'o':
 		o->to = optarg;
 		return -1;
 	case 'i':
 		o->on = optarg;
 		return -1;
-	case 'l':
+	case 'L':
 		o->lose = true;
 		return -1;
 	case 't':
@@ -438,9 +483,11 @@ int main(int argc, char **argv)
 	verb = find_verb(argc, argv, &n_words);
 	if (!verb)
 		return misuse("unknown verb", argv[0]);
-	n_names = verb->needs_host ? 2 : verb->needs_vm ? 1 : 0;
+	n_names = (int)verb->needs_host + (int)verb->needs_vm;
 	if (argc != n_words + n_names)
-		return misuse(verb->needs_host ? "a VM's and a host's name are needed after" :
+		return misuse(verb->needs_host && !verb->needs_vm
+				      ? "one host's name is needed after" :
+			      verb->needs_host ? "a VM's and a host's name are needed after" :
 			      verb->needs_vm   ? "one VM's name is needed after"
 					       : "nothing is expected after", verb->words);
 	for (int i = n_words; i < argc; i++) {
@@ -455,5 +502,8 @@ int main(int argc, char **argv)
 		return misuse("--on and --lose go with start, not", verb->words);
 	if ((o.to && !wire_name_is_valid(o.to)) || (o.on && !wire_name_is_valid(o.on)))
 		return misuse("a name is [a-z0-9-], 1 to 63 characters, not", o.to ? o.to : o.on);
+	if ((o.wait || o.leave || o.unprotected_ok) && strcmp(verb->request, "drain") != 0)
+		return misuse("--wait, --leave and --unprotected-ok go with drain, not",
+			      verb->words);
 	return run(verb, &o, argv + n_words);
 }

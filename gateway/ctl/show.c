@@ -58,6 +58,20 @@ static void show_health(FILE *out, const json_t *vm)
 		*missing ? "; " : "", S(health, "next"));
 }
 
+/* Prints a line about a host that is drained or being drained. Returns false if it is not. */
+static bool show_drain(FILE *out, const json_t *host)
+{
+	const json_t *drain = json_object_get(host, "drain");
+
+	if (!json_is_object(drain))
+		return false;
+	fprintf(out, "host %s is %s (by %s): %s; `holdfastctl undrain %s` takes it back\n",
+		S(host, "name"), S(drain, "state"),
+		strcmp(S(drain, "by"), "guard") == 0 ? "its shutdown guard" : "an operator",
+		S(drain, "text"), S(host, "name"));
+	return true;
+}
+
 void show_status(FILE *out, const json_t *answer)
 {
 	const json_t *vms = json_object_get(answer, "vms"),
@@ -87,6 +101,9 @@ void show_status(FILE *out, const json_t *answer)
 		fprintf(out, "%-16s %-13s %s\n", S(item, "name"),
 			json_is_true(json_object_get(item, "connected")) ? "yes" : "no",
 			age(item, "beat_age_ms", text));
+	}
+	json_array_foreach(hosts, i, item) {
+		(void)show_drain(out, item);
 	}
 }
 
@@ -326,6 +343,7 @@ int show_check(FILE *out, const json_t *answer)
 		n_wrong++;
 	}
 	json_array_foreach(json_object_get(answer, "hosts"), i, item) {
+		n_wrong += show_drain(out, item);
 		if (!json_is_true(json_object_get(item, "connected"))) {
 			fprintf(out, "host %s is not connected; is holdfast-agent running there?\n",
 				S(item, "name"));

@@ -1,6 +1,7 @@
 #include "fleet/counters.h"
 
 #include "base/cleanup.h"
+#include "fleet/drains.h"
 #include "fleet/fleet.h"
 #include "fleet/witness_keys.h"
 #include "probe/probes.h"
@@ -29,6 +30,7 @@ const struct counters_row fleet_counter_rows[] = {
 	ROW(relay_dropped), ROW(relay_blocked), ROW(relay_errors), ROW(journal_writes),
 	ROW(journal_errors), ROW(events), ROW(events_suppressed), ROW(promotions),
 	ROW(vms_safe), ROW(vms_not_safe), ROW(health_changes),
+	ROW(hosts_draining), ROW(hosts_drained),
 	ROW(probes_sent), ROW(probes_answered), ROW(probe_replies), ROW(probes_lost),
 	ROW(probes_malformed), ROW(probes_stray), ROW(witness_keys),
 	WITNESS_ROWS("witness_", WIRE_WITNESS_BACKUP),
@@ -104,6 +106,19 @@ static void count_health(struct fleet *fleet)
 	}
 }
 
+static void count_drains(struct fleet *fleet)
+{
+	struct fleet_counters *c = &fleet->counters;
+
+	c->hosts_draining = c->hosts_drained = 0;
+	for (size_t i = 0; i < fleet->n_hosts; i++) {
+		const struct drain *d = fleet_drains_of(fleet, &fleet->hosts[i]);
+
+		c->hosts_drained += d->phase == DRAIN_DONE;
+		c->hosts_draining += drain_is_barred(d) && d->phase != DRAIN_DONE;
+	}
+}
+
 void fleet_print_counters(struct fleet *fleet, struct bytes_writer *w)
 {
 	const void *all[1] = {&fleet->counters};
@@ -117,6 +132,7 @@ void fleet_print_counters(struct fleet *fleet, struct bytes_writer *w)
 	}
 	copy_probe_counters(fleet);
 	count_health(fleet);
+	count_drains(fleet);
 	witness_keys_count(fleet);
 	counters_print(fleet_counter_rows, fleet_n_counter_rows, all, 1, w);
 }

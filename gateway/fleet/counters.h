@@ -56,6 +56,9 @@ struct fleet_counters {
 	/* How many VMs have a health word that is SAFE and that is not, and how often the words of
 	 * all VMs changed. Taken from the VMs when the counters are printed. */
 	uint64_t vms_safe, vms_not_safe, health_changes;
+	/* How many hosts are being drained, and are drained. Taken when the counters are
+	 * printed. */
+	uint64_t hosts_draining, hosts_drained;
 	/* Copied from probes_get_counters() when the counters are printed. */
 	uint64_t probes_sent, probes_answered, probe_replies, probes_lost, probes_malformed,
 		probes_stray;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "fleet/drains.h"
 
 int fleet_new(const struct fleet_config *config, struct fleet **ret_fleet)
 {
@@ -15,7 +16,9 @@ int fleet_new(const struct fleet_config *config, struct fleet **ret_fleet)
 	if (!fleet)
 		return -ENOMEM;
 	fleet->config = *config;
-	if (witness_rx_new(&fleet->witness) < 0) {
+	fleet->drains = fleet_drains_new();
+	if (!fleet->drains || witness_rx_new(&fleet->witness) < 0) {
+		free(fleet->drains);
 		free(fleet);
 		return -ENOMEM;
 	}
@@ -30,6 +33,7 @@ struct fleet *fleet_free(struct fleet *fleet)
 	for (size_t i = 0; i < fleet->n_vms; i++)
 		free(fleet->vms[i]);
 	witness_rx_free(fleet->witness);
+	free(fleet->drains);
 	free(fleet);
 	return NULL;
 }

@@ -70,6 +70,7 @@ struct fleet_host {
 	struct fleet_link *control; /* the host's control connection; NULL: not connected */
 	char source[16];     /* the address from which the host last said HELLO; "": never */
 	struct rate log_rate; /* limits log lines that the host can cause at will */
+	struct rate drain_rate; /* limits the messages DRAIN that are obeyed */
 	/* the host's address on the backup network, from a VM's file; "": the files give none */
 	char configured[16];
 };
@@ -143,6 +144,8 @@ struct fleet_sinks {
 	bool (*event)(void *arg, uint64_t now_ns, const char *vm, const char *kind,
 		      const char *from, const char *to, const char *text);
 	void (*reply)(void *arg, uint64_t op_id, bool ok, const char *code, const char *text);
+	/* Tell the operator who waits for request @op_id how far it is. */
+	void (*progress)(void *arg, uint64_t op_id, const char *text);
 	void *arg;
 };
 
@@ -199,6 +202,7 @@ struct fleet {
 	/* number of the operator's takeover request that waits for the disk; 0: none */
 	uint64_t takeover_op;
 	struct probes *probes; /* borrowed; NULL: none */
+	struct fleet_drains *drains; /* opaque; fleet/drains.h */
 };
 
 /* Make a fleet without VMs. Set its sinks before the first input. Returns 0 or -ENOMEM. */

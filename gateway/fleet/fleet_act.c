@@ -4,6 +4,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "fleet/drains.h"
 #include "fleet/fleet_private.h"
 
 /* Begin to write the journal record of @a. Returns 0 if the record is on disk, 1 if it is being
@@ -101,6 +102,8 @@ static void act_close(struct fleet *fleet, struct fleet_vm *vm)
 
 void fleet_reply(struct fleet *fleet, uint64_t op_id, bool ok, const char *code, const char *text)
 {
+	if (fleet_drains_own(fleet, op_id, ok, text))
+		return;
 	if (fleet->sinks.reply)
 		fleet->sinks.reply(fleet->sinks.arg, op_id, ok, code, text);
 }

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "fleet/drains.h"
 #include "fleet/evidence.h"
 #include "fleet/fleet_private.h"
 #include "fleet/witness_keys.h"
@@ -163,6 +164,8 @@ void fleet_journal_done(struct fleet *fleet, uint64_t now_ns)
 	while (journal_thread_take(fleet->config.journal_thread, &ticket, &r)) {
 		if (ticket == JOURNAL_THREAD_INCARNATION)
 			fleet_recorded(fleet, r, now_ns);
+		else if (ticket == JOURNAL_THREAD_DRAINED)
+			fleet_drains_stored(fleet, r, now_ns);
 		else if (ticket < fleet->n_vms && fleet->vms[ticket]->pending.waiting)
 			journal_done(fleet, fleet->vms[ticket], r, now_ns);
 	}
@@ -207,11 +210,12 @@ void fleet_tick(struct fleet *fleet, uint64_t now_ns)
 		evidence_ask(vm, now_ns);
 	}
 	witness_keys_tick(fleet, now_ns);
+	fleet_drains_tick(fleet, now_ns);
 }
 
 uint64_t fleet_deadline_ns(const struct fleet *fleet, uint64_t now_ns)
 {
-	uint64_t deadline_ns = now_ns + CLOCK_NS_PER_S / 2;
+	uint64_t deadline_ns = fleet_drains_are_due(fleet) ? now_ns : now_ns + CLOCK_NS_PER_S / 2;
 
 	for (size_t i = 0; i < fleet->n_vms; i++) {
 		const struct fleet_pending *p = &fleet->vms[i]->pending;

@@ -3,8 +3,13 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "fleet/drain_record.h"
+#include "fleet/drains.h"
 #include "session/session_private.h"
+
+#define DRAIN_BURST 10 /* messages DRAIN at once; then one each second */
 
 /* Send the owner a lease, which lets it release output for a while longer; see docs/wire-format.md
  * 5.6.2. */
@@ -109,5 +114,32 @@ int session_on_order_done(struct session *s, const struct wire_frame *frame, uin
 		/* end the connection, because the host gets the order again when it connects
 		 * again */
 		session_end(s, now_ns);
+	return 0;
+}
+
+/* A host speaks only of itself: the message names no host, the certificate does. It could ask all
+ * day long, and each time something may be written to the disk, so it is limited. */
+int session_on_drain(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
+{
+	struct drain_input in = {.kind = DRAIN_IN_BOOT};
+	char boot[DRAIN_BOOT_MAX + 1];
+	struct wire_drain drain;
+	struct wire_error error;
+
+	if (wire_drain_decode(frame, &drain, &error) < 0)
+		return session_bad_frame(s, now_ns, &error);
+	if (!rate_pass(&s->host->drain_rate, CLOCK_NS_PER_S, DRAIN_BURST, now_ns)) {
+		log_limited(LOG_LEVEL_WARN, "host=%s sends DRAIN too often, ignoring",
+			    s->host->name);
+		return 0;
+	}
+	drain_boot_format(drain.boot, boot);
+	in.boot = boot;
+	fleet_drains_step(s->sessions->fleet, s->host, &in, now_ns);
+	if (drain.what == WIRE_DRAIN_GOES_DOWN) {
+		in.kind = DRAIN_IN_GUARD;
+		in.limit_ns = drain.limit_s * CLOCK_NS_PER_S;
+		fleet_drains_step(s->sessions->fleet, s->host, &in, now_ns);
+	}
 	return 0;
 }

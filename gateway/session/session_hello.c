@@ -19,6 +19,7 @@ static const struct {
 	{WIRE_BEAT, WIRE_SENDER_AGENT_CONTROL, session_on_beat},
 	{WIRE_REPORT, WIRE_SENDER_AGENT_CONTROL, session_on_report},
 	{WIRE_ORDER_DONE, WIRE_SENDER_AGENT_CONTROL, session_on_order_done},
+	{WIRE_DRAIN, WIRE_SENDER_AGENT_CONTROL, session_on_drain},
 	{WIRE_GEOMETRY, WIRE_SENDER_PRIMARY, session_on_relay},
 	{WIRE_MACHINE, WIRE_SENDER_PRIMARY, session_on_relay},
 	{WIRE_EPOCH_BEGIN, WIRE_SENDER_PRIMARY, session_on_relay},

@@ -27,6 +27,14 @@ static void send_witness_key(struct fleet_link *control, uint64_t term,
 	explicit_bzero(s->sessions->scratch, WIRE_HEADER_SIZE + sizeof(*key));
 }
 
+static void send_drain_state(struct fleet_link *control, const struct wire_drain_state *state)
+{
+	struct session *s = session_of(control);
+	struct wire_header h = {.type = WIRE_DRAIN_STATE, .seq = s->tx_seq++};
+
+	session_send(s, &h, wire_drain_state_encode(state, session_begin(s)));
+}
+
 static void send_resume(struct fleet_link *stream, const struct vm_action *a)
 {
 	struct wire_header h = {.type = WIRE_RESUME, .term = a->term, .epoch = a->epoch,
@@ -52,6 +60,7 @@ static void end(struct fleet_link *link)
 const struct fleet_link_ops session_link_ops = {
 	.order = send_order,
 	.witness_key = send_witness_key,
+	.drain_state = send_drain_state,
 	.resume = send_resume,
 	.commit = send_commit,
 	.end = end,

@@ -66,6 +66,7 @@ int session_on_hello(struct session *s, const struct wire_frame *frame, uint64_t
 int session_on_beat(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_report(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_order_done(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
+int session_on_drain(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_relay(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_disk_checked(struct session *s, const struct wire_frame *frame, uint64_t now_ns);

@@ -545,7 +545,8 @@ static void forgive_own_stall(struct vm_fsm *fsm, uint64_t now_ns)
 
 void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_actions *ret_actions)
 {
-	struct vm_step s = {.fsm = fsm, .in = in, .out = ret_actions, .now_ns = in->now_ns};
+	struct vm_step s = {.fsm = fsm, .in = in, .out = ret_actions, .now_ns = in->now_ns,
+			    .was_conflict = vm_fsm_in_conflict(fsm)};
 
 	ret_actions->n = 0;
 	ret_actions->overflow = false;

@@ -181,6 +181,9 @@ enum vm_command {
 	VM_COMMAND_MOVE,  /* lets `host`, the standby, run the guest, without losing anything */
 	/* starts the guest, which runs nowhere, from disks: `is_host_named`, `may_lose` */
 	VM_COMMAND_START,
+	/* the gateway's own: ends the copy on `host`, which is being drained, until it is taken
+	 * back (fsm_drain.c) */
+	VM_COMMAND_END_COPY,
 };
 
 /* The kinds of input. Each comment first lists the valid members of struct vm_input, and then says
@@ -206,8 +209,8 @@ enum vm_input_kind {
 	/* host, term, epoch, is_unheld: the standby acknowledged an epoch. relay.h has checked that
 	 * the epoch was sent to the standby */
 	VM_IN_EPOCH_ACK,
-	/* command, op_id, no_wait; for VM_COMMAND_OWNER and _MOVE also host: an operator's
-	 * request */
+	/* command, op_id, no_wait; for VM_COMMAND_OWNER, _MOVE and _END_COPY also host: an
+	 * operator's request, or the gateway's own for a drain */
 	VM_IN_COMMAND,
 	/* host: the host has obeyed a younger gateway, and accepts nothing from this gateway */
 	VM_IN_OBEYS_ANOTHER,
@@ -608,6 +611,9 @@ struct vm_fsm {
 	/* true until the other host, which was the owner before, confirms that it is fenced */
 	bool fence_due;
 	bool close_due; /* true if this step began a new term, so that the streams must be closed */
+	/* true for a host that is drained, or being drained: it gets neither a copy nor the guest.
+	 * Set by vm_fsm_bar(). A promotion is not refused for it */
+	bool is_barred[VM_HOSTS];
 	struct vm_again again;
 	struct vm_move move;
 	struct vm_cold cold;
@@ -643,6 +649,30 @@ void vm_fsm_seen(struct vm_fsm *fsm, uint8_t host, uint64_t now_ns);
 /* Undo a step that could not be journaled. @before is the copy made before that step. Restores it,
  * and continues at @now_ns. */
 void vm_fsm_put_back(struct vm_fsm *fsm, const struct vm_fsm *before, uint64_t now_ns);
+
+/* Begin or end to keep guests and copies away from @host, for a drain. Causes no actions. */
+void vm_fsm_bar(struct vm_fsm *fsm, uint8_t host, bool is_barred);
+
+/* Does the gateway protect the guest again by itself, once nothing stands against it? Call
+ * vm_fsm_want_again() after a start for a VM of which a drain recorded this; it does nothing if the
+ * VM is not UNPROTECTED. */
+bool vm_fsm_wants_again(const struct vm_fsm *fsm);
+void vm_fsm_want_again(struct vm_fsm *fsm, uint64_t now_ns);
+
+/* How a VM stands in the way of draining one of its hosts. */
+enum vm_drain_place {
+	VM_DRAIN_AWAY,    /* the host has neither the guest nor a copy */
+	VM_DRAIN_COPY,    /* the guest runs elsewhere, the host has its copy, or gets one */
+	VM_DRAIN_ENDING,  /* the copy's end is not confirmed yet */
+	VM_DRAIN_MOVABLE, /* the guest runs on the host, and can be moved now */
+	VM_DRAIN_BUSY,    /* it may run on the host; what stands against a move may end by itself */
+	VM_DRAIN_STUCK,   /* it may run on the host, and nothing will change that by itself */
+};
+
+/* Returns how the VM stands in the way of draining @host. @is_safe: its health word is SAFE.
+ * Writes to @why (@size bytes) what stands against a move, or "". */
+enum vm_drain_place vm_drain_look(const struct vm_fsm *fsm, uint8_t host, bool is_safe, char *why,
+				  size_t size);
 
 /* Check whether @host may open a stream with @role in @term now. Returns 0 if it may. If not,
  * returns an enum wire_refused_code and sets *ret_error to the explanation. */

@@ -177,6 +177,8 @@ const char *vm_protect_obstacle(const struct vm_fsm *fsm)
 	const struct vm_host *owner = &fsm->host[fsm->record.owner];
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
 
+	if (fsm->is_barred[vm_fsm_other(fsm)])
+		return "is drained: `holdfastctl undrain` takes it back";
 	if (!other->up)
 		return "is not connected";
 	if (!other->reported)
@@ -201,7 +203,7 @@ void vm_again_report(struct vm_step *s)
 	struct vm_again *again = &fsm->again;
 
 	if (fsm->record.state != VM_UNPROTECTED || again->when == VM_AGAIN_NEVER ||
-	    vm_fsm_in_conflict(fsm))
+	    vm_fsm_in_conflict(fsm) || s->was_conflict)
 		return;
 	if (s->in->verdict == WIRE_VERDICT_EXITED || s->in->verdict == WIRE_VERDICT_SHUTDOWN) {
 		forget_ended(s);

@@ -56,6 +56,18 @@ static bool refuse_absent(struct vm_step *s, uint8_t h)
 	return true;
 }
 
+static bool refuse_barred(struct vm_step *s, uint8_t h)
+{
+	const char *host = vm_host_name(s->fsm, h);
+
+	if (!s->fsm->is_barred[h])
+		return false;
+	reply(s, false, "drained",
+	      "%s is drained, or being drained, so it gets neither copy nor guest of %s; "
+	      "`holdfastctl undrain %s` takes it back", host, s->fsm->config->name, host);
+	return true;
+}
+
 static void on_protect(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -79,7 +91,7 @@ static void on_protect(struct vm_step *s)
 		      fsm->config->name);
 		return;
 	}
-	if (refuse_absent(s, owner) || refuse_absent(s, other))
+	if (refuse_barred(s, other) || refuse_absent(s, owner) || refuse_absent(s, other))
 		return;
 	if (fsm->fence_due || fsm->release_due || vm_is_being_fenced(&fsm->host[other]) ||
 	    (fsm->host[other].reported && fsm->host[other].agent_state == WIRE_STATE_RUNNING &&
@@ -364,7 +376,8 @@ static void on_move(struct vm_step *s)
 		      vm_state_name(fsm->record.state));
 		return;
 	}
-	if (refuse_absent(s, fsm->record.owner) || refuse_absent(s, s->in->host))
+	if (refuse_barred(s, s->in->host) || refuse_absent(s, fsm->record.owner) ||
+	    refuse_absent(s, s->in->host))
 		return;
 	why = move_obstacle(s);
 	if (why) {
@@ -455,6 +468,9 @@ void vm_on_command(struct vm_step *s)
 		break;
 	case VM_COMMAND_START:
 		vm_on_start(s);
+		break;
+	case VM_COMMAND_END_COPY:
+		vm_on_end_copy(s);
 		break;
 	case VM_COMMAND_NONE:
 	default:

@@ -263,17 +263,23 @@ void vm_move_reply(struct vm_step *s, bool ok, const char *how)
 {
 	struct vm_fsm *fsm = s->fsm;
 	const struct vm_move *move = &fsm->move;
+	char next[VM_TEXT_MAX / 2];
 
 	if (!ok) {
 		vm_finish_op(s, false, "no-answer", "%s", how);
 		return;
 	}
+	if (fsm->is_barred[move->from])
+		(void)snprintf(next, sizeof(next), "it has no copy while %s is drained",
+			       from_name(fsm));
+	else
+		(void)snprintf(next, sizeof(next),
+			       "it is being protected again, with %s as the standby: `holdfastctl "
+			       "vm show %s`", from_name(fsm), fsm->config->name);
 	vm_finish_op(s, true, "done",
 		     "%s was moved from %s to %s at epoch %" PRIu64 ", term %" PRIu64
-		     "; pause %" PRIu64 ".%" PRIu64 " ms, %s; it is being protected again, with %s "
-		     "as the standby: `holdfastctl vm show %s`",
+		     "; pause %" PRIu64 ".%" PRIu64 " ms, %s; %s",
 		     fsm->config->name, from_name(fsm), to_name(fsm), move->epoch,
 		     fsm->record.term, vm_move_pause_ns(fsm) / CLOCK_NS_PER_MS,
-		     vm_move_pause_ns(fsm) / (CLOCK_NS_PER_MS / 10) % 10, how, from_name(fsm),
-		     fsm->config->name);
+		     vm_move_pause_ns(fsm) / (CLOCK_NS_PER_MS / 10) % 10, how, next);
 }

@@ -17,6 +17,7 @@ struct vm_step {
 	/* true if two voices (rule 5 of fsm.h) or an operator named the owner. A new term can then
 	 * begin even in a conflict */
 	bool may_resolve;
+	bool was_conflict; /* the VM was in conflict when the step began */
 };
 
 typedef void (*vm_handler_fn)(struct vm_step *s);
@@ -202,6 +203,8 @@ bool vm_cold_waits(const struct vm_fsm *fsm, uint8_t h);
 uint8_t vm_cold_verb(const struct vm_fsm *fsm, uint8_t h);
 /* In fsm_command.c: accept the operator's command; the answer follows, or says so at once. */
 void vm_command_begin(struct vm_step *s);
+/* In fsm_drain.c: handle the command END_COPY. */
+void vm_on_end_copy(struct vm_step *s);
 
 /* In fsm.c: returns what is missing for a promotion, or NULL. The standby's host must have been
  * heard within @silence_max_ns. */

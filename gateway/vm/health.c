@@ -87,6 +87,12 @@ static bool is_suspended(view_t *v)
 	return is_in(v, VM_UNPROTECTED) && v->fsm->again.when == VM_AGAIN_COVERED;
 }
 
+static bool is_kept_off(view_t *v)
+{
+	return is_in(v, VM_UNPROTECTED) && v->fsm->is_barred[standby_of(v)] &&
+	       v->fsm->again.when == VM_AGAIN_SOON;
+}
+
 static bool is_soon_again(view_t *v)
 {
 	return is_in(v, VM_UNPROTECTED) && v->fsm->again.when == VM_AGAIN_SOON;
@@ -309,6 +315,8 @@ static const struct row {
 	{HEALTH_UNPROTECTED, is_suspended,
 	 "the protection is suspended; `holdfastctl events` says why",
 	 "{again}"},
+	{HEALTH_UNPROTECTED, is_kept_off, "no copy is kept: {standby} is drained",
+	 "it is protected again by itself after `holdfastctl undrain {standby}`"},
 	{HEALTH_UNPROTECTED, is_soon_again, "no copy is kept", "{again}"},
 	{HEALTH_UNPROTECTED, is_unprotected, "no copy is kept",
 	 "nothing by itself; `holdfastctl protect {vm}`"},

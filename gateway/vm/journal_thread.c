@@ -24,9 +24,12 @@ struct ticket {
 	/* directory to store the incarnation in; NULL: the ticket is for a journal record */
 	const char *dir;
 	struct incarnation incarnation;
+	/* file to replace by `text`; NULL: the ticket is for something else */
+	const char *path, *text;
+	size_t size;
 };
 
-#define N_TICKETS (VM_JOURNAL_VMS_MAX + 1)
+#define N_TICKETS (VM_JOURNAL_VMS_MAX + 2)
 
 struct journal_thread {
 	struct vm_journal *journal; /* the journal; only the thread uses it */
@@ -57,6 +60,8 @@ static int write_ticket(struct journal_thread *t, const struct ticket *ticket)
 {
 	const struct vm_journal_entry *e = &ticket->entry;
 
+	if (ticket->path)
+		return fd_write_file_atomic(ticket->path, ticket->text, ticket->size);
 	return ticket->dir ? incarnation_store(ticket->dir, &ticket->incarnation)
 			   : vm_journal_append(t->journal, e->vm, e->owner, e->term, e->state,
 					     e->is_wanted);
@@ -183,6 +188,23 @@ int journal_thread_store(struct journal_thread *t, const char *dir,
 	if (to->state == TICKET_FREE) {
 		to->dir = dir;
 		to->incarnation = *incarnation;
+		queue(t, to);
+		r = 0;
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return r;
+}
+
+int journal_thread_write(struct journal_thread *t, const char *path, const char *text, size_t size)
+{
+	struct ticket *to = &t->tickets[JOURNAL_THREAD_DRAINED];
+	int r = -EBUSY;
+
+	(void)pthread_mutex_lock(&t->lock);
+	if (to->state == TICKET_FREE) {
+		to->path = path;
+		to->text = text;
+		to->size = size;
 		queue(t, to);
 		r = 0;
 	}

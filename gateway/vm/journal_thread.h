@@ -1,4 +1,4 @@
-/* journal_thread.h - writes the journal and the incarnation on a separate thread.
+/* journal_thread.h - writes the journal and other small records on a separate thread.
  *
  * A disk can stall for seconds. The loop must give leases during that time, so it must not wait in
  * fsync.
@@ -6,8 +6,8 @@
  *	loop:   append(ticket) ───► queue ───► thread: vm_journal_append() (write, fdatasync)
  *	loop:   take(ticket, result) ◄── eventfd ◄── done
  *
- * A "ticket" is the number under which a record is queued: a VM's index, or
- * JOURNAL_THREAD_INCARNATION. Each ticket can have one unfinished record.
+ * A "ticket" is the number under which a record is queued: a VM's index, or one of the tickets
+ * below. Each ticket can have one unfinished record.
  *
  * Where: main starts the thread after vm_journal_open() and before the loop. fleet/ appends records
  * and takes their results. While this thread exists, only this thread uses the journal.
@@ -24,6 +24,7 @@
 #include "vm/journal.h"
 
 #define JOURNAL_THREAD_INCARNATION VM_JOURNAL_VMS_MAX /* ticket for recording the incarnation */
+#define JOURNAL_THREAD_DRAINED	   (VM_JOURNAL_VMS_MAX + 1) /* ticket for the file of drains */
 
 struct journal_thread; /* opaque */
 
@@ -54,8 +55,14 @@ int journal_thread_append(struct journal_thread *thread, size_t ticket, const ch
 int journal_thread_store(struct journal_thread *thread, const char *dir,
 			 const struct incarnation *incarnation) __attribute__((warn_unused_result));
 
+/* Queue fd_write_file_atomic() with the ticket JOURNAL_THREAD_DRAINED. @path and @text are borrowed
+ * until the result is taken. Returns 0, or -EBUSY if the last such record is unfinished. */
+int journal_thread_write(struct journal_thread *thread, const char *path, const char *text,
+			 size_t size) __attribute__((warn_unused_result));
+
 /* Get the next finished record. Sets *ret_ticket to the record's ticket, and *ret_result to what
- * vm_journal_append() or incarnation_store() returned. Returns false if no record has finished. */
+ * vm_journal_append(), incarnation_store() or fd_write_file_atomic() returned. Returns false if no
+ * record has finished. */
 bool journal_thread_take(struct journal_thread *thread, size_t *ret_ticket, int *ret_result);
 
 #endif

@@ -189,6 +189,7 @@ int qemu_kill(struct qemu *q)
 /* What the child needs. */
 struct child {
 	char **words; /* argv */
+	bool dies_first; /* if memory runs out */
 	int log_fd, error_fd;
 };
 
@@ -203,7 +204,7 @@ static void run_child(void *arg)
 	int error;
 
 	(void)setsid();
-	if (child->q->cancel)
+	if (child->dies_first)
 		child_dies_first();
 	(void)signal(SIGPIPE, SIG_DFL);
 	(void)signal(SIGXFSZ, SIG_DFL);
@@ -238,7 +239,8 @@ static int spawn(struct qemu *q, struct error *ret_error)
 	AUTO_FREE char **own_words = q->boots ? boot_words(&q->cmdline) : NULL;
 	AUTO_CLOSE int log_fd =
 		open(q->log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
-	struct child child = {.words = own_words ? own_words : q->cmdline.words, .log_fd = log_fd};
+	struct child child = {.words = own_words ? own_words : q->cmdline.words,
+			      .dies_first = q->cancel != NULL, .log_fd = log_fd};
 	int pipe_fds[2], error = 0;
 	pid_t pid;
 	ssize_t n;

@@ -170,6 +170,73 @@ static void answer_has_move(void)
 	assert_true(json_is_null(json_object_get(move, "protected_after_ms")));
 }
 
+/* What the drain itself does is in test_drain.c. */
+static void test_drain(void **state)
+{
+	static const struct {
+		unsigned int role;
+		const char *members, *code;
+	} bad[] = {
+		{WIRE_PEER_VIEWER, "\"host\":\"beta\"", "not-allowed"},
+		{WIRE_PEER_OPERATOR, "\"host\":\"gamma\"", "unknown-host"},
+		{WIRE_PEER_OPERATOR, "\"follow\":false", "unknown-host"},
+		{WIRE_PEER_OPERATOR, "\"host\":\"beta\",\"timeout_s\":-1", "bad-request"},
+		{WIRE_PEER_OPERATOR, "\"host\":\"beta\",\"timeout_s\":86401", "bad-request"},
+		{WIRE_PEER_OPERATOR, "\"host\":\"beta\",\"timeout_s\":true", "bad-request"},
+		{WIRE_PEER_OPERATOR, "\"host\":\"beta\",\"wait\":1", "bad-request"},
+	};
+	const json_t *host, *drain;
+	char line[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		(void)snprintf(line, sizeof(line), "{\"version\":1,\"verb\":\"drain\",%s}",
+			       bad[i].members);
+		assert_false(ask_as(bad[i].role, line));
+		assert_string_equal(code(), bad[i].code);
+	}
+	control->connections = &conn;
+	/* web1 is on alpha, unprotected: first it is named, then the request is refused */
+	assert_false(ask_as(WIRE_PEER_OPERATOR, "{\"version\":1,\"verb\":\"drain\",\"host\":"
+						"\"alpha\",\"unprotected_ok\":true}"));
+	assert_non_null(strstr(json_string_value(json_object_get(answer, "progress")),
+			       "web1 cannot be moved from alpha: it is not protected"));
+	assert_int_equal(conn.phase, CONTROL_CLOSING);
+	assert_non_null(strstr(conn.out, "\"code\":\"not-safe\""));
+	/* who does not wait is told of a refusal, too */
+	assert_false(ask_as(WIRE_PEER_OPERATOR, "{\"version\":1,\"verb\":\"drain\",\"host\":"
+						"\"alpha\",\"no_wait\":true}"));
+	assert_non_null(strstr(conn.out, "\"code\":\"not-safe\""));
+	assert_null(strstr(conn.out, "accepted"));
+	fleet_add_fault(f.fleet, "web2", "its file is wrong");
+	assert_false(ask_as(WIRE_PEER_OPERATOR, "{\"version\":1,\"verb\":\"drain\",\"host\":"
+						"\"beta\"}"));
+	assert_non_null(strstr(json_string_value(json_object_get(answer, "progress")),
+			       "not looked after, and not moved if they run there: 1"));
+	assert_int_equal(conn.phase, CONTROL_WAITING); /* for the disk */
+	conn.out_end = 0;
+	f.now_ns += 1000 * MS;
+	fleet_tick(f.fleet, f.now_ns);
+	f.now_ns += 1000 * MS;
+	fleet_tick(f.fleet, f.now_ns);
+	fleet_tick(f.fleet, f.now_ns);
+	assert_int_equal(conn.phase, CONTROL_CLOSING);
+	assert_non_null(strstr(conn.out, "\"ok\":true"));
+	control->connections = NULL;
+	assert_true(ask_as(WIRE_PEER_VIEWER, "{\"version\":1,\"verb\":\"status\"}"));
+	host = json_array_get(json_object_get(answer, "hosts"), 1);
+	drain = json_object_get(host, "drain");
+	assert_string_equal(json_string_value(json_object_get(host, "name")), "beta");
+	assert_string_equal(json_string_value(json_object_get(drain, "state")), "drained");
+	assert_string_equal(json_string_value(json_object_get(drain, "by")), "operator");
+	assert_int_equal(json_integer_value(json_object_get(drain, "guests")), 0);
+	host = json_array_get(json_object_get(answer, "hosts"), 0);
+	assert_true(json_is_null(json_object_get(host, "drain")));
+	assert_true(ask_as(WIRE_PEER_VIEWER, "{\"version\":1,\"verb\":\"stats\"}"));
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(answer, "counters"),
+							    "hosts_drained")), 1);
+}
+
 /* What the state machine refuses is in test_fsm_move.c. */
 static void test_move(void **state)
 {
@@ -512,6 +579,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {TEST(test_reads),
 					   TEST(test_refusals),
 					   TEST(test_commands_are_answered),
+					   TEST(test_drain),
 					   TEST(test_move),
 					   TEST(test_start),
 					   TEST(test_an_old_agent_cannot_verify),

@@ -114,6 +114,8 @@ static void move(void)
 		(void)lab_obey(&lab, owner);
 }
 
+static unsigned int n_ended; /* copies that a drain has ended */
+
 static void one_step(void)
 {
 	static const enum vm_command commands[] = {VM_COMMAND_PROTECT, VM_COMMAND_PROTECT,
@@ -123,7 +125,18 @@ static void one_step(void)
 	/* drawn before use: C does not define in which order arguments are evaluated */
 	uint64_t ms;
 
-	switch (pick(46)) {
+	switch (pick(47)) {
+	case 46: /* a drain of this or that host begins, ends, or gives a copy up */
+		if (pick(3)) {
+			vm_fsm_bar(&lab.fsm, h, pick(6) == 0);
+		} else {
+			n_ended -= lab.fsm.record.state == VM_UNPROTECTED;
+			(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .host = h,
+							       .op_id = 2000000,
+							       .command = VM_COMMAND_END_COPY});
+			n_ended += lab.fsm.record.state == VM_UNPROTECTED;
+		}
+		break;
 	case 43: case 44: case 45:
 		move();
 		break;
@@ -236,6 +249,8 @@ static void resolve_conflict(void)
 static void make_whole(void)
 {
 	lab.journal_fails = false;
+	for (uint8_t h = 0; h < 2; h++)
+		vm_fsm_bar(&lab.fsm, h, false);
 	for (int i = 0; i < 50; i++) {
 		for (uint8_t h = 0; h < 2; h++) {
 			if (!lab.peer[h].up)
@@ -305,6 +320,8 @@ static void test_random(void **state)
 		      promotions, commits, failed_writes, n_agreements, n_conflicts, n_named);
 	assert_true(promotions > N_RUNS / 50 && commits > N_RUNS && failed_writes > N_RUNS / 10 &&
 		    n_agreements > N_RUNS / 50 && n_conflicts > N_RUNS / 20);
+	print_message("%u copies ended by a drain\n", n_ended);
+	assert_true(n_ended > N_RUNS / 100);
 	print_message("%u moves, %u let go and promoted, %u let go and gone on\n", n_moves, n_moved,
 		      n_gone_on);
 	assert_true(n_moves > N_RUNS / 20 && n_moved > N_RUNS / 100 &&

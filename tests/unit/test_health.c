@@ -62,6 +62,12 @@ static void break_soon_again(void)
 	lab.fsm.again.next_ns = lab.now_ns + 31 * CLOCK_NS_PER_S;
 }
 
+static void break_kept_off(void)
+{
+	break_soon_again();
+	lab.fsm.is_barred[VM_HOST_SECOND] = true;
+}
+
 static void break_preparing(void)
 {
 	lab.fsm.record.state = VM_PREPARING;
@@ -332,6 +338,7 @@ static void test_each_row(void **state)
 		{break_unprotected_unheard, HEALTH_UNPROTECTED, "running on alpha?"},
 		{break_suspended, HEALTH_UNPROTECTED, "protected again by itself"},
 		{break_soon_again, HEALTH_UNPROTECTED, "protected again by itself in 00:31"},
+		{break_kept_off, HEALTH_UNPROTECTED, "after `holdfastctl undrain beta`"},
 		{break_preparing, HEALTH_PREPARING, "beta gets ready"},
 		{break_syncing, HEALTH_SYNCING, "syncing 42 %, 00:31 left;"},
 		{break_syncing_disks, HEALTH_SYNCING, "syncing 7 %, 01:01:40 left;"},

@@ -37,6 +37,8 @@ REENCODE(witness_key)
 REENCODE(lease)
 REENCODE(claim)
 REENCODE(vote)
+REENCODE(drain)
+REENCODE(drain_state)
 REENCODE(geometry)
 REENCODE(epoch_begin)
 REENCODE(epoch_end)
@@ -180,6 +182,8 @@ int wire_reencode(const struct wire_frame *frame, struct bytes_writer *w, struct
 		{WIRE_LEASE, reencode_lease},
 		{WIRE_CLAIM, reencode_claim},
 		{WIRE_VOTE, reencode_vote},
+		{WIRE_DRAIN, reencode_drain},
+		{WIRE_DRAIN_STATE, reencode_drain_state},
 		{WIRE_RESUME, reencode_empty},
 		{WIRE_GEOMETRY, reencode_geometry},
 		{WIRE_MACHINE, reencode_machine},

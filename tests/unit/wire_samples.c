@@ -43,6 +43,23 @@ static int encode_vote(struct bytes_writer *w)
 						    .text = "the gateway was heard 120 ms ago"}, w);
 }
 
+static int encode_drain(struct bytes_writer *w)
+{
+	struct wire_drain drain = {.what = WIRE_DRAIN_GOES_DOWN, .limit_s = 60};
+
+	for (uint8_t i = 0; i < WIRE_BOOT_SIZE; i++)
+		drain.boot[i] = i;
+	return wire_drain_encode(&drain, w);
+}
+
+static int encode_drain_state(struct bytes_writer *w)
+{
+	return wire_drain_state_encode(&(struct wire_drain_state){.state = WIRE_DRAIN_RUNS,
+								  .n_guests = 3,
+								  .text = "web1 runs on beta"},
+				       w);
+}
+
 #define INCARNATION UINT64_C(0x69001234abcd)
 
 static int encode_welcome_incarnation(struct bytes_writer *w)
@@ -342,6 +359,8 @@ const struct wire_sample wire_samples[] = {
 	 encode_lease_incarnation},
 	{"claim", {.type = WIRE_CLAIM, .term = 8, .epoch = 811}, encode_claim},
 	{"vote", {.type = WIRE_VOTE, .term = 8}, encode_vote},
+	{"drain", {.type = WIRE_DRAIN, .seq = 4}, encode_drain},
+	{"drain-state", {.type = WIRE_DRAIN_STATE, .seq = 5}, encode_drain_state},
 	{"resume", {.type = WIRE_RESUME, .generation = 5, .term = TERM, .epoch = 811}, NULL},
 	{"geometry", {.type = WIRE_GEOMETRY, .generation = 5, .term = TERM}, encode_geometry},
 	{"machine", {.type = WIRE_MACHINE, .generation = 5, .term = TERM}, encode_machine},

@@ -96,6 +96,8 @@ VECTORS = {
                                seq=3, term=7),
     "claim": frame(0x17, bytes([2]), term=8, epoch=811),
     "vote": frame(0x18, bytes([0]) + str16("the gateway was heard 120 ms ago"), term=8),
+    "drain": frame(0x31, bytes([2]) + struct.pack(">I", 60) + bytes(range(16)), seq=4),
+    "drain-state": frame(0x32, bytes([1]) + struct.pack(">H", 3) + str16("web1 runs on beta"), seq=5),
     "resume": frame(0x20, epoch=811, **STREAM),
     "geometry": frame(0x21, str8("pc-i440fx-7.2") + str8("7.2.22 (Debian)")
                       + struct.pack(">HQB", 2, 256 << 20, 1) + bytes.fromhex("525400123456")

@@ -85,6 +85,10 @@ static const struct type_row types[] = {
 	[WIRE_RAM_HASH] = {"RAM_HASH", 12 + WIRE_HASH_SIZE,
 			   12 + WIRE_HASH_SIZE * WIRE_RAM_HASHES_MAX, 0, STREAMED},
 	[WIRE_RAM_CHECKED] = {"RAM_CHECKED", 8, 8 + 4 * WIRE_RAM_DIFFER_MAX, 0, ANSWERED},
+	[WIRE_DRAIN] = {"DRAIN", 5 + WIRE_BOOT_SIZE, 5 + WIRE_BOOT_SIZE, 0,
+			WIRE_SENDER_AGENT_CONTROL},
+	[WIRE_DRAIN_STATE] = {"DRAIN_STATE", 5, 5 + WIRE_TEXT_MAX, 0,
+			      WIRE_SENDER_GATEWAY_CONTROL},
 };
 
 static const struct type_row *find_type(uint8_t type)

@@ -61,6 +61,8 @@ enum wire_type {
 	WIRE_HASHES	  = 0x2e, /* S>G>P */
 	WIRE_RAM_HASH	  = 0x2f, /* P>G>S */
 	WIRE_RAM_CHECKED  = 0x30, /* S>G>P */
+	WIRE_DRAIN	  = 0x31, /* A>G */
+	WIRE_DRAIN_STATE  = 0x32, /* G>A */
 };
 
 /* Flags of the header. The meaning of a bit depends on the frame type; see docs/wire-format.md.

@@ -69,6 +69,8 @@
 #define WIRE_TICKS_PER_S_MAX	100000000000ULL
 #define WIRE_WITNESS_KEY_SIZE 16      /* a SipHash key */
 #define WIRE_LEASE_MS_MAX     600000  /* the longest lease, ms */
+#define WIRE_DRAIN_LIMIT_S_MAX 86400  /* the longest time that a drain may take */
+#define WIRE_BOOT_SIZE	      16      /* a boot's id, as the kernel makes it */
 /* length of a lease that a standby gives; its release_ms is shorter */
 #define WIRE_DIRECT_LEASE_MS  2000
 

@@ -70,6 +70,7 @@ enum wire_vm_role {
 #define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* the frame type LEASE */
 #define WIRE_FEATURE_WITNESS_PATHS UINT64_C(0x40) /* the client address in WITNESS_KEY */
 #define WIRE_FEATURE_MOVE UINT64_C(0x10000) /* the order MOVE */
+#define WIRE_FEATURE_DRAIN UINT64_C(0x20000) /* the frame types DRAIN and DRAIN_STATE */
 #define WIRE_FEATURE_DRILL UINT64_C(0x100000) /* the order DRILL */
 /* A feature of control and stream connections with a gateway. */
 #define WIRE_FEATURE_INCARNATION UINT64_C(0x100) /* the incarnation in WELCOME, ORDER and LEASE */
@@ -79,7 +80,7 @@ enum wire_vm_role {
 #define WIRE_CONTROL_FEATURES                                                                      \
 	(WIRE_FEATURE_WITNESS | WIRE_FEATURE_LEASE | WIRE_FEATURE_WITNESS_PATHS |                  \
 	 WIRE_FEATURE_INCARNATION | WIRE_FEATURE_VERIFY | WIRE_FEATURE_MOVE |                      \
-	 WIRE_FEATURE_DRILL)
+	 WIRE_FEATURE_DRAIN | WIRE_FEATURE_DRILL)
 #define WIRE_FEATURES                                                                              \
 	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP |          \
 	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK | WIRE_FEATURE_UNHELD | WIRE_FEATURE_DISK |    \
@@ -320,6 +321,38 @@ struct wire_vote {
 int wire_vote_encode(const struct wire_vote *vote, struct bytes_writer *w) WIRE_CHECKED;
 int wire_vote_decode(const struct wire_frame *frame, struct wire_vote *ret_vote,
 		     struct wire_error *error) WIRE_CHECKED;
+
+enum wire_drain_what {
+	WIRE_DRAIN_IS_UP     = 1, /* the host is up, in this boot */
+	WIRE_DRAIN_GOES_DOWN = 2, /* the host is told to go down: drain it */
+};
+
+/* DRAIN. It names no host: a host can only speak of itself, the host of its certificate. */
+struct wire_drain {
+	uint8_t what;	  /* enum wire_drain_what */
+	uint32_t limit_s; /* GOES_DOWN: how long the host can wait, 1 or more; else 0 */
+	uint8_t boot[WIRE_BOOT_SIZE];
+};
+int wire_drain_encode(const struct wire_drain *drain, struct bytes_writer *w) WIRE_CHECKED;
+int wire_drain_decode(const struct wire_frame *frame, struct wire_drain *ret_drain,
+		      struct wire_error *error) WIRE_CHECKED;
+
+enum wire_drain_progress {
+	WIRE_DRAIN_NOT	   = 0, /* the host is not drained, or no longer */
+	WIRE_DRAIN_RUNS	   = 1, /* it is being drained */
+	WIRE_DRAIN_DONE	   = 2, /* nothing more will be done: it can go down */
+};
+
+/* DRAIN_STATE: how far the drain of this host is. */
+struct wire_drain_state {
+	uint8_t state;		      /* enum wire_drain_progress */
+	uint16_t n_guests;	      /* guests that may still run on the host */
+	char text[WIRE_TEXT_MAX + 1]; /* for people */
+};
+int wire_drain_state_encode(const struct wire_drain_state *state,
+			    struct bytes_writer *w) WIRE_CHECKED;
+int wire_drain_state_decode(const struct wire_frame *frame, struct wire_drain_state *ret_state,
+			    struct wire_error *error) WIRE_CHECKED;
 
 /* ---- stream connection ---- */
 
