@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent_check.h"
+#include "agent_replace.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -19,6 +20,7 @@
 #include "link/link.h"
 #include "supervision/obeyed.h"
 #include "peer/server.h"
+#include "replace/onward.h"
 #include "vm/vm.h"
 #include "wire/msg.h"
 #include "wire/tls.h"
@@ -51,6 +53,8 @@ struct agent {
 	int wake_fd;   /* eventfd, written when a VM has a report or an answer to send */
 	int signal_fd; /* made by signals_open() */
 	bool must_stop;
+	struct agent_replace replace;
+	struct onward *onward; /* what the agent's last program handed on; NULL: nothing */
 	uint8_t buffer[FRAME_BUFFER];
 };
 
@@ -364,6 +368,9 @@ static void take_signal(struct agent *a)
 			"what has changed",
 			name);
 		break;
+	case SIGNALS_REPLACE:
+		agent_replace_ask(&a->replace, a->vms, a->n_vms);
+		break;
 	case SIGNALS_NONE:
 		if (*name)
 			log_info("SIG%s: going on; this signal asks the agent for nothing", name);
@@ -379,13 +386,15 @@ static bool wait_for_events(struct agent *a)
 		{.fd = a->link ? link_fd(a->link) : -1,
 		 .events = a->link ? (short)link_events(a->link) : 0},
 	};
-	uint64_t at_ns = a->connect_at_ns;
-	uint64_t count;
+	uint64_t at_ns = a->connect_at_ns, now_ns = clock_mono_ns();
+	uint64_t count, replace_ns = agent_replace_due_ns(&a->replace, now_ns);
 
 	guard_poll(a->guard, &fds[3]);
 	if (a->link)
 		at_ns = a->beat_at_ns < a->report_at_ns ? a->beat_at_ns : a->report_at_ns;
-	if (poll(fds, ARRAY_SIZE(fds), clock_poll_ms(clock_mono_ns(), at_ns)) <= 0)
+	if (replace_ns < at_ns)
+		at_ns = replace_ns;
+	if (poll(fds, ARRAY_SIZE(fds), clock_poll_ms(now_ns, at_ns)) <= 0)
 		return false;
 	guard_serve(a->guard, &fds[3]);
 	if (fds[1].revents)
@@ -414,7 +423,8 @@ static void look_at_certificates(struct agent *a, uint64_t now_ns)
 		(void)!wire_tls_context_refresh(a->peer_tls, &error);
 }
 
-static void loop(struct agent *a)
+/* Returns true if the next program is to be run. */
+static bool loop(struct agent *a)
 {
 	bool is_woken = false;
 
@@ -433,8 +443,11 @@ static void loop(struct agent *a)
 		receive(a);
 		if (a->link)
 			say(a, clock_mono_ns(), is_woken);
+		if (agent_replace_turn(&a->replace, a->vms, a->n_vms))
+			return true;
 		is_woken = wait_for_events(a);
 	}
+	return false;
 }
 
 /* Open all VMs. If one VM cannot be opened, the agent still serves the others. */
@@ -451,7 +464,8 @@ static int open_vms(struct agent *a)
 			log_error("%s; no VM is served by this file", config->fault);
 			continue;
 		}
-		r = vm_open(&environment, config, &a->vms[a->n_vms]);
+		r = vm_open(&environment, config, onward_find(a->onward, config->name),
+			    &a->vms[a->n_vms]);
 		if (r < 0) {
 			log_error("vm=%s %s", config->name, strerror(-r));
 			return r;
@@ -567,7 +581,7 @@ static void print_figures(const struct agent *a)
 	(void)fflush(stdout); /* an error is ignored: the reader may be gone */
 }
 
-int agent_run(const struct agent_config *config)
+int agent_run(const struct agent_config *config, const char *config_path, struct onward *onward)
 {
 	struct agent *a = calloc(1, sizeof(*a));
 	int r;
@@ -575,13 +589,16 @@ int agent_run(const struct agent_config *config)
 	if (!a)
 		return -ENOMEM;
 	a->config = config;
+	a->onward = onward;
+	agent_replace_init(&a->replace, config_path, onward != NULL);
 	a->signal_fd = a->wake_fd = -1;
 	a->retry_ns = RETRY_MIN_NS;
 	r = start(a);
 	if (r == 0) {
 		log_info("host=%s agent %s, %u VMs", wire_tls_context_self(a->tls)->name,
 			 HOLDFAST_VERSION, a->n_vms);
-		loop(a);
+		if (loop(a))
+			agent_replace_go(&a->replace, a->vms, a->n_vms);
 		log_info("ending: guests go on, holds stay closed");
 		print_figures(a);
 	}

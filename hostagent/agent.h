@@ -14,8 +14,12 @@
 
 #include "config/agent_config.h"
 
-/* Run the agent until a signal ends it. @config is borrowed. Returns 0, or -errno if the agent
- * could not start (the reason was logged). */
-int agent_run(const struct agent_config *config) __attribute__((warn_unused_result));
+struct onward;
+
+/* Run the agent until a signal ends it, or its next program replaces it. @config was read from
+ * @config_path. @onward: what the agent's last program handed on, or NULL. All are borrowed.
+ * Returns 0, or -errno if the agent could not start (the reason was logged). */
+int agent_run(const struct agent_config *config, const char *config_path, struct onward *onward)
+	__attribute__((warn_unused_result));
 
 #endif

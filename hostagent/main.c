@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "guard/guard_command.h"
 #include "inspect/command.h"
+#include "replace/onward.h"
 #include "vmm/letgo.h"
 #include "vmm/track.h"
 
@@ -23,6 +24,8 @@
 struct options {
 	const char *config;
 	bool check_config;
+	const char *check_onward; /* the version of the record to be read; NULL: not asked */
+	char **names; /* with check_onward: names of the VMs to be taken over; NULL-terminated */
 };
 
 static void print_help(void)
@@ -35,6 +38,9 @@ static void print_help(void)
 	       "Protects this host's virtual machines and keeps standbys for others.\n\n"
 	       "  --config FILE   configuration (default " DEFAULT_CONFIG ")\n"
 	       "  --check-config  read and check all files, print the values in force, exit\n"
+	       "  --check-onward VERSION [VM...]\n"
+	       "                  check all files, and say whether this program can take over\n"
+	       "                  these VMs from an agent; SIGUSR2 makes an agent ask this\n"
 	       "  --version       print the version\n"
 	       "  --help          this text\n\n");
 	agent_config_print_help(stdout);
@@ -47,6 +53,7 @@ static int parse_options(int argc, char **argv, struct options *ret_options)
 	static const struct option table[] = {
 		{"config", required_argument, NULL, 'c'},
 		{"check-config", no_argument, NULL, 'k'},
+		{"check-onward", required_argument, NULL, 'o'},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
@@ -62,6 +69,9 @@ static int parse_options(int argc, char **argv, struct options *ret_options)
 		case 'k':
 			options.check_config = true;
 			break;
+		case 'o':
+			options.check_onward = optarg;
+			break;
 		case 'V':
 			printf("holdfast-agent %s\n", HOLDFAST_VERSION);
 			return 1;
@@ -72,13 +82,37 @@ static int parse_options(int argc, char **argv, struct options *ret_options)
 			return -EINVAL;
 		}
 	}
-	if (optind != argc) {
+	options.names = argv + optind;
+	if (optind != argc && !options.check_onward) {
 		fprintf(stderr, "holdfast-agent: unexpected argument '%s'; see --help\n",
 			argv[optind]);
 		return -EINVAL;
 	}
 	*ret_options = options;
 	return 0;
+}
+
+/* Can this program take over from an agent that hands on a record of version @version? */
+static int check_onward(const struct agent_config *config, const char *version, char **names)
+{
+	for (uint32_t i; *names; names++) {
+		for (i = 0; i < config->n_vms; i++)
+			if (strcmp(config->vms[i].name, *names) == 0 && !*config->vms[i].fault)
+				break;
+		if (i < config->n_vms)
+			continue;
+		log_error("vm=%s is protected here, but vm_dir has no good file for it any more",
+			  *names);
+		return 1;
+	}
+
+	if (strtoul(version, NULL, 10) != ONWARD_VERSION) {
+		log_error("an agent that hands on version %s cannot be taken over by this program, "
+			  "which reads version %u: restart the agent instead", version,
+			  ONWARD_VERSION);
+		return 1;
+	}
+	return agent_check(config, stderr) == 0 ? 0 : 1;
 }
 
 static int check_machine(void)
@@ -101,6 +135,7 @@ int main(int argc, char **argv)
 {
 	struct options options;
 	struct agent_config config;
+	struct onward *onward;
 	struct error error;
 	int r;
 
@@ -127,8 +162,14 @@ int main(int argc, char **argv)
 		agent_config_done(&config);
 		return r;
 	}
+	if (options.check_onward) {
+		r = check_onward(&config, options.check_onward, options.names);
+		agent_config_done(&config);
+		return r;
+	}
 	if (!getenv("HOLDFAST_LOG"))
 		log_set_level((enum log_level)config.log_level);
+	onward_take(&onward);
 	r = check_machine();
 	if (r == 0 && letgo_init() < 0) /* called early: it forks, which is cheap while this process
 					 * is small */
@@ -136,7 +177,8 @@ int main(int argc, char **argv)
 			"no process can be made: should this agent die in a pause, its guest waits "
 			"longer, ignoring");
 	if (r == 0)
-		r = agent_run(&config);
+		r = agent_run(&config, options.config, onward);
+	onward_free(onward);
 	agent_config_done(&config);
 	return r < 0 ? 1 : 0;
 }

@@ -15,7 +15,7 @@
 #include "base/hist.h"
 #include "guest/checker.h"
 
-#define REPORT_PHASES_MAX 64
+#define REPORT_PHASES_MAX 256
 #define REPORT_NAME_MAX	  31
 
 struct report_phase {

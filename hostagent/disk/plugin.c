@@ -26,6 +26,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -108,6 +109,10 @@ static int plugin_after_fork(void)
 
 	if (lifeline_fd < 0)
 		return 0;
+	/* A signal at the parent's death comes when the parent's thread ends that started us. The
+	 * agent replaces its program by exec, which ends all its threads, and we must live on. */
+	if (prctl(PR_SET_PDEATHSIG, 0) < 0)
+		nbdkit_error("PR_SET_PDEATHSIG: %m");
 	error = pthread_create(&thread, NULL, watch_lifeline, NULL);
 	if (error == 0)
 		error = pthread_detach(thread);

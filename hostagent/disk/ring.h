@@ -151,6 +151,15 @@ int disk_ring_open(const char *path, const struct disk_ring_id *id, uint64_t sof
 		   uint64_t disk_bytes, struct disk_ring **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
+/* For the agent's next program (epoch/handed.h), while the writer goes on. disk_ring_hand_on()
+ * unmaps the ring and frees @ring, and returns its descriptor, which the caller now owns.
+ * disk_ring_resume() goes on with it. On success the ring owns @fd; on error the caller still
+ * does. Returns 0; -ENOMEM; -ESTALE: it is not the ring of @id with these sizes, or is damaged. */
+int disk_ring_hand_on(struct disk_ring *ring);
+int disk_ring_resume(int fd, const struct disk_ring_id *id, uint64_t soft_bytes,
+		     uint64_t disk_bytes, struct disk_ring **ret, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
 /* Returns why no earlier ring was used, as a constant string; NULL if one was used. */
 const char *disk_ring_why_new(const struct disk_ring *ring);
 

@@ -67,14 +67,12 @@ static bool is_sound(struct disk_ring *ring)
 	return r == 0;
 }
 
-/* Take over the ring in the file @fd. Returns NULL, or why the file cannot be used. */
-static const char *adopt(struct disk_ring *ring, int fd, const struct identity *id)
+/* Map the ring in the file @fd. Returns NULL, or why the file cannot be used. */
+static const char *take(struct disk_ring *ring, int fd, const struct identity *id)
 {
 	struct disk_ring found = {.fd = -1};
 	struct ring_header *h;
 
-	if (!lock(fd))
-		return "an earlier server may still write to it";
 	if (ring_read_header(fd, &found) < 0)
 		return "its file is damaged, or of another version";
 	if (found.disk_bytes != ring->disk_bytes || found.soft_bytes != ring->soft_bytes)
@@ -89,8 +87,17 @@ static const char *adopt(struct disk_ring *ring, int fd, const struct identity *
 		return "it is older than this host's last start";
 	if (atomic_load(&h->term) != id->term)
 		return "it is of another term";
-	if (!is_sound(ring))
-		return "its records are damaged";
+	return is_sound(ring) ? NULL : "its records are damaged";
+}
+
+/* Take over the ring in the file @fd, which has no writer any more. Returns as take() does. */
+static const char *adopt(struct disk_ring *ring, int fd, const struct identity *id)
+{
+	const char *why = lock(fd) ? take(ring, fd, id) : "an earlier server may still write to it";
+	struct ring_header *h = ring->header;
+
+	if (why)
+		return why;
 	/* Clear what an earlier agent and its writer may have left set when they were killed. */
 	atomic_store(&h->is_sealing, 0);
 	atomic_store(&h->is_waiting, 0);
@@ -164,4 +171,33 @@ int disk_ring_open(const char *path, const struct disk_ring_id *id, uint64_t sof
 	}
 	*ret = ring;
 	return 0;
+}
+
+int disk_ring_hand_on(struct disk_ring *ring)
+{
+	int fd = ring->fd;
+
+	ring->fd = -1;
+	disk_ring_free(ring);
+	return fd;
+}
+
+int disk_ring_resume(int fd, const struct disk_ring_id *id, uint64_t soft_bytes,
+		     uint64_t disk_bytes, struct disk_ring **ret, struct error *ret_error)
+{
+	struct identity identity = {0};
+	struct disk_ring *ring;
+	const char *why;
+	int r = ring_alloc(soft_bytes, disk_bytes, &ring, ret_error);
+
+	if (r < 0)
+		return r;
+	why = identify(id, &identity) == 0 ? take(ring, fd, &identity) : "/proc cannot be read";
+	if (!why) {
+		*ret = ring;
+		return 0;
+	}
+	leave(ring);
+	disk_ring_free(ring);
+	return error_set(ret_error, -ESTALE, "the log of writes to disk %s: %s", id->disk, why);
 }

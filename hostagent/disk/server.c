@@ -443,6 +443,62 @@ int disk_server_start(const struct disk_server_config *config, struct disk_serve
 	return 0;
 }
 
+void disk_server_hand_on(struct disk_server *s, pid_t *ret_pid, int *ret_lifeline, int *ret_log)
+{
+	*ret_pid = s->pid;
+	*ret_lifeline = s->lifeline;
+	*ret_log = s->log_read;
+	fd_close(s->pidfd);
+	if (s->has_thread)
+		(void)pthread_detach(s->thread); /* it reads until exec ends it */
+}
+
+/* Set up *s, but for the thread, to go on with the server @pid. */
+static int find_server(struct disk_server *s, pid_t pid, struct error *ret_error)
+{
+	siginfo_t info = {0};
+
+	s->pidfd = pidfd_open(pid, 0);
+	/* Only our child can be it: another process that got the number is not our child. */
+	if (s->pidfd < 0 || waitid(P_PIDFD, (id_t)s->pidfd, &info,
+				   WEXITED | WNOHANG | WNOWAIT) < 0)
+		return error_set(ret_error, -ESRCH, "%s its server (pid %d) is gone", s->label,
+				 (int)pid);
+	s->pid = pid;
+	return 0;
+}
+
+int disk_server_resume(const struct disk_server_config *config, pid_t pid, int lifeline, int log,
+		       struct disk_server **ret, struct error *ret_error)
+{
+	struct disk_server *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return error_set(ret_error, -ENOMEM, "no memory for a disk's server");
+	(void)pthread_mutex_init(&s->lock, NULL); /* cannot fail on Linux */
+	(void)snprintf(s->label, sizeof(s->label), "%s", config->label);
+	(void)snprintf(s->socket, sizeof(s->socket), "%s", config->socket);
+	s->pid = s->pidfd = -1;
+	s->lifeline = lifeline;
+	s->log_read = log;
+	r = find_server(s, pid, ret_error);
+	if (r == 0) {
+		r = -pthread_create(&s->thread, NULL, log_messages, s);
+		if (r < 0)
+			(void)error_set(ret_error, r, "a thread for %s: %s", s->label,
+					strerror(-r));
+	}
+	if (r < 0) {
+		fd_close(s->pidfd);
+		free(s);
+		return r;
+	}
+	s->has_thread = s->has_socket = true;
+	*ret = s;
+	return 0;
+}
+
 int disk_server_fd(const struct disk_server *s)
 {
 	return s->pidfd;

@@ -65,6 +65,18 @@ struct disk_server;
 int disk_server_start(const struct disk_server_config *config, struct disk_server **ret,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 
+/* For the agent's next program (epoch/handed.h). disk_server_hand_on() leaves the server running,
+ * and returns what disk_server_resume() needs; it gives up @server, and leaks its memory, because
+ * a thread still uses that until exec. disk_server_resume() goes on with it; of @config it uses
+ * `label` and `socket`. On success *ret owns the descriptors. Returns 0; -ENOMEM, or an error of
+ * starting a thread; -ESRCH: the server is gone. On error *ret_error has the text, and the caller
+ * still owns the descriptors. */
+void disk_server_hand_on(struct disk_server *server, pid_t *ret_pid, int *ret_lifeline,
+			 int *ret_log);
+int disk_server_resume(const struct disk_server_config *config, pid_t pid, int lifeline, int log,
+		       struct disk_server **ret, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
 /* Returns a pidfd, which becomes readable when the server has ended. Owned by @server. */
 int disk_server_fd(const struct disk_server *server);
 

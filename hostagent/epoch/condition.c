@@ -61,6 +61,7 @@ static const struct change guest_changes[] = {
 	{GUEST_STOPPING, GUEST_STOPPING_RESUMED, INFO},
 	{GUEST_STOPPING_RESUMED, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING_RESUMED, GUEST_RUNS, INFO},
+	{GUEST_RUNS, GUEST_STOPPED, INFO},  /* the agent's last program has stopped it */
 	{GUEST_STOPPED, GUEST_RUNS, INFO},  /* resumed by us or by somebody else */
 	/* The last epoch of a move is sealed while the guest is stopped. */
 	{GUEST_STOPPED, GUEST_SEALING_PAUSED, DEBUG},
@@ -152,6 +153,7 @@ static const char *const sync_values[SYNC_N_CONDITIONS] = {
 
 static const struct change sync_changes[] = {
 	{SYNC_LOST, SYNC_FULL, DEBUG},
+	{SYNC_LOST, SYNC_KEPT, INFO}, /* handed on by the agent's last program */
 	{SYNC_FULL, SYNC_LOST, DEBUG},
 	{SYNC_FULL, SYNC_KEPT, INFO},
 	{SYNC_KEPT, SYNC_LOST, INFO},
@@ -181,6 +183,7 @@ static const char *const disks_values[DISKS_N_CONDITIONS] = {
 
 static const struct change disks_changes[] = {
 	{DISKS_NONE, DISKS_APART, DEBUG},
+	{DISKS_NONE, DISKS_IN_STEP, INFO}, /* handed on by the agent's last program */
 	{DISKS_APART, DISKS_COPYING, INFO},
 	{DISKS_COPYING, DISKS_IN_STEP, INFO},
 	/* Another log line, a warning, names the disk and the reason. */

@@ -17,6 +17,9 @@
  *	disks   NONE ─► APART ◄─► COPYING ─► IN_STEP ─► APART
  *	move    NONE ◄─► WANTED ─► STOPPED ─► YIELDED ─► ENDING ─► NONE	STOPPED ─► ENDING
  *
+ * With what the agent's last program handed on, an engine begins with RUNS ─► STOPPED, LOST ─►
+ * KEPT and NONE ─► IN_STEP (handed.h).
+ *
  * The tables are in condition.c; these drawings leave out a few rows.
  *
  * Where: engine_condition.c has one function for each condition, and only that function changes the

@@ -52,6 +52,19 @@ struct encoder *encoder_free(struct encoder *e)
 	return NULL;
 }
 
+void encoder_continue(struct encoder *e, const uint8_t *device, size_t size)
+{
+	reference_forget_all(e->reference);
+	memcpy(e->device, device, size);
+	e->device_size = size;
+}
+
+const uint8_t *encoder_get_device(const struct encoder *e, size_t *ret_size)
+{
+	*ret_size = e->device_size;
+	return e->device;
+}
+
 void encoder_set_features(struct encoder *e, uint64_t features)
 {
 	e->pages.features = e->pieces.features = features;

@@ -75,6 +75,13 @@ int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
 		struct retain *retain, struct encoder **ret) __attribute__((warn_unused_result));
 struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns NULL */
 
+/* Go on after an earlier program of this agent, whose last epoch the standby has: @device is the
+ * device state of that epoch, and the pages are not known. So the next record of each page has the
+ * whole page. encoder_get_device() gives that state, borrowed until the next encoder_begin();
+ * *ret_size is 0 if there is none. */
+void encoder_continue(struct encoder *encoder, const uint8_t *device, size_t size);
+const uint8_t *encoder_get_device(const struct encoder *encoder, size_t *ret_size);
+
 /* Set the page classes (PAGE_FEATURE_* bits) that can be used from the next epoch on. A new encoder
  * uses none of them. Call this between epochs only. Epochs that are already encoded stay as they
  * are. */

@@ -44,6 +44,7 @@
 #include "wire/msg.h"
 
 struct engine;
+struct handed;
 struct gateway_view;
 struct tap_names;
 struct vmm_inventory;
@@ -94,6 +95,10 @@ struct engine_config {
 	bool is_restart; /* true if an earlier agent protected this guest in the same term. If the
 			  * engine finds the guest stopped, that agent died during a pause: the
 			  * engine resumes the guest */
+
+	/* what the agent's last program handed on (handed.h); NULL: nothing. engine_open() takes
+	 * descriptors from it, and sets those to -1. It is used only by engine_open() */
+	struct handed *handed;
 
 	bool needs_lease; /* true if the gateway gives leases: no frame leaves before the first
 			   * lease arrives */
@@ -185,6 +190,13 @@ int engine_fence(struct engine *engine, struct error *ret_error)
 /* End the engine because the agent ends, and free @engine. No frame is released. The hold stays
  * closed for the next agent, and the guest continues to run. Accepts NULL. */
 void engine_close(struct engine *engine);
+
+/* Hand the guest on to the agent's next program, and free @engine, as engine_close() does. Call it
+ * when engine_status() says that a move has yielded. Returns 0: the guest stands still, and
+ * *ret_handed has what engine_config.handed needs. On error returns -errno, and *ret_error says
+ * why: the next program must begin as after any restart. */
+int engine_hand_on(struct engine *engine, struct handed *ret_handed, struct error *ret_error)
+	__attribute__((warn_unused_result));
 
 /* Remove the log of a disk's writes that an engine has left in run_dir. (engine_detach() and
  * engine_fence() remove the log themselves.) */

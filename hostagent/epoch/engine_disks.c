@@ -40,7 +40,8 @@ static int open_disk(struct engine *e, const struct vmm_disk *found, struct engi
 	/* no VM's name has a dot, so no two VMs have the same path */
 	snprintf(disk->socket, sizeof(disk->socket), "%s/%s.%s.nbd", e->config.run_dir,
 		 e->config.vm, found->name);
-	return engine_ring_open(e, disk, ret_error);
+	return e->config.handed ? engine_ring_resume(e, disk, ret_error)
+				: engine_ring_open(e, disk, ret_error);
 }
 
 /* Refuse what cannot be mirrored. */
@@ -79,7 +80,7 @@ int engine_disks_open(struct engine *e, struct error *ret_error)
 	}
 	free(found);
 	if (r == 0)
-		engine_set_disks(e, DISKS_APART, "");
+		engine_set_disks(e, e->config.handed ? DISKS_IN_STEP : DISKS_APART, "");
 	return r;
 }
 

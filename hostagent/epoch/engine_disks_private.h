@@ -20,6 +20,7 @@
 #include "wire/msg.h"
 
 struct engine;
+struct handed;
 
 #define ENGINE_SEALED_AT_SLOTS 64u /* must be greater than in_flight_max */
 #define ENGINE_COPY_BYTES_PER_S_MIN (UINT64_C(1) << 20) /* a copy is not made slower than this */
@@ -231,6 +232,12 @@ void engine_flushes_tick(struct engine *e);
 int engine_flushes_on(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 bool engine_flushes_are_off(const struct engine *e); /* are the flushes of every disk off? */
+
+/* engine_disks_handed.c. Leave rings, servers and mirrors to the agent's next program; go on with
+ * those of @disk. The latter returns 0, or an error after which nothing can be taken over. */
+void engine_disks_hand_on(struct engine *e, struct handed *handed);
+int engine_ring_resume(struct engine *e, struct engine_disk *disk, struct error *ret_error)
+	__attribute__((warn_unused_result));
 
 /* engine_ring.c. Make the ring of @disk, or continue with the ring that an earlier agent left.
  * Returns 0; errors of disk_ring_new(), with *ret_error. */

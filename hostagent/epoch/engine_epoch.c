@@ -36,6 +36,19 @@
 #define PIPE_RETRY_FACTOR 4
 #define PIPE_RETRY_MAX_NS (3600 * CLOCK_NS_PER_S)
 
+int engine_new_seal(struct engine *e, struct error *ret_error)
+{
+	struct engine_capture *c = &e->capture;
+	int r = seal_new(e->guest.qmp, c->track, c->mem, c->device, e->guest.info.n_pages,
+			 &c->seal);
+
+	if (r < 0)
+		return error_set(ret_error, r, "the copy buffer: %s", strerror(-r));
+	if (engine_disks_are_direct(e))
+		seal_drain_first(c->seal);
+	return 0;
+}
+
 int engine_restart_tracking(struct engine *e, struct error *ret_error)
 {
 	const struct vmm_info *info = &e->guest.info;
@@ -49,15 +62,11 @@ int engine_restart_tracking(struct engine *e, struct error *ret_error)
 	r = track_open(info->pid, info->blocks, info->n_blocks, &c->track, ret_error);
 	if (r < 0)
 		return r;
-	r = seal_new(e->guest.qmp, c->track, c->mem, c->device, info->n_pages, &c->seal);
+	r = engine_new_seal(e, ret_error);
 	if (r < 0) {
-		snprintf(ret_error->text, sizeof(ret_error->text), "the copy buffer: %s",
-			 strerror(-r));
 		c->track = track_close(c->track);
 		return r;
 	}
-	if (engine_disks_are_direct(e))
-		seal_drain_first(c->seal);
 	c->is_fresh = true;
 	return 0;
 }

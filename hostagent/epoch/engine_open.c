@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fd.h"
+#include "base/hurry.h"
 #include "base/log.h"
 #include "supervision/progress.h"
 #include "vmm/rx_filter.h"
@@ -20,10 +21,11 @@
 #define QMP_OPEN_NS  (10 * CLOCK_NS_PER_S)
 #define QMP_ORDER_NS (10 * CLOCK_NS_PER_S)
 
-static void free_engine(struct engine *e)
+void engine_free(struct engine *e)
 {
 	if (!e)
 		return;
+	engine_aside_end(e);
 	progress_end(e->config.progress);
 	link_free(e->stream.link);
 	engine_machine_done(&e->machine);
@@ -42,6 +44,7 @@ static void free_engine(struct engine *e)
 	retain_free(e->epochs.retain);
 	fd_close(e->wake_fd);
 	pthread_mutex_destroy(&e->status_lock);
+	free(e->facts);
 	free(e);
 }
 
@@ -49,7 +52,7 @@ static int need_running(struct engine *e, struct error *error)
 {
 	int r;
 
-	if (e->guest.info.running)
+	if (e->guest.info.running || e->config.handed)
 		return 0;
 	if (strcmp(e->guest.info.runstate, "shutdown") == 0) {
 		snprintf(
@@ -105,9 +108,11 @@ static int open_guest(struct engine *e, struct error *error)
 			 qmp_open_error(r));
 		return r;
 	}
-	r = vmm_inspect(e->guest.qmp, &e->guest.info, error);
+	r = engine_inspect(e, error);
 	if (r == 0)
 		r = engine_watch_open(e, error); /* checks the disks, too */
+	if (r == 0)
+		r = engine_compare(e, error);
 	if (r == 0)
 		r = vmm_check_rx_filter(e->guest.qmp, error);
 	if (r < 0)
@@ -115,7 +120,7 @@ static int open_guest(struct engine *e, struct error *error)
 	r = need_tap_per_card(e, error);
 	if (r == 0)
 		r = need_running(e, error);
-	if (r == 0)
+	if (r == 0 && !e->facts)
 		r = engine_machine_open(&e->machine, e->guest.qmp, error);
 	if (r < 0)
 		return r;
@@ -135,7 +140,8 @@ static int open_guest(struct engine *e, struct error *error)
 		r = engine_disks_open(e, error);
 	progress_begin(e->config.progress, "began to track", "guest RAM", 0);
 	if (r == 0)
-		r = engine_restart_tracking(e, error);
+		r = e->config.handed ? engine_resume_tracking(e, error)
+				     : engine_restart_tracking(e, error);
 	/* If QEMU runs in another pid namespace, it can report ids that do not exist here. Then the
 	 * threads are not found, and the guest counts as always busy. */
 	if (r == 0 && vcpus_open(e->guest.qmp, e->guest.info.pid, &e->guest.vcpus, error) < 0)
@@ -171,10 +177,14 @@ static int open_holds(struct engine *e, struct error *ret_error)
 		.frames_max = e->config.held_frames_max,
 		.bytes_max = e->config.held_bytes_max,
 	};
-	int r = find_offloads(e, &config.offloads, ret_error);
+	int r = e->aside.has_holds ? 0 : find_offloads(e, &config.offloads, ret_error);
 
-	if (r == 0)
+	if (e->aside.has_holds) {
+		r = engine_aside_holds(e, ret_error);
+	} else if (r == 0) {
+		e->output.offloads = config.offloads;
 		r = holds_open(&config, &e->output.holds, ret_error);
+	}
 	if (r < 0)
 		return r;
 	e->epochs.next = 1;
@@ -182,7 +192,8 @@ static int open_holds(struct engine *e, struct error *ret_error)
 		/* While no agent ran, the hold dropped the guest's frames. So hold all frames until
 		 * a FULL epoch with the guest's present state is committed. */
 		engine_set_output(e, OUTPUT_HELD, "an earlier agent left its hold");
-		e->epochs.next = holds_epoch(e->output.holds) + 1;
+		e->epochs.next = e->config.handed ? e->config.handed->epoch + 1
+						  : holds_epoch(e->output.holds) + 1;
 		holds_set_epoch(e->output.holds, e->epochs.next);
 		r = holds_set_mode(e->output.holds, HOLD_HOLD);
 	}
@@ -201,7 +212,11 @@ static void abandon_holds(struct engine *e)
 
 static int start_thread(struct engine *e)
 {
-	return -pthread_create(&e->thread, NULL, engine_main, e);
+	int r = -pthread_create(&e->thread, NULL, engine_main, e);
+
+	if (r == 0 && e->config.handed)
+		hurry_thread(e->thread);
+	return r;
 }
 
 static uint32_t reference_pages(const struct engine *e)
@@ -232,6 +247,8 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	e->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = e->wake_fd < 0 ? -errno : 0;
 	progress_begin(config->progress, "began to look at", "QEMU", 0);
+	if (r == 0 && config->handed)
+		engine_aside_begin(e);
 	if (r == 0)
 		r = open_guest(e, &error);
 	if (r == 0)
@@ -239,6 +256,8 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	if (r == 0)
 		r = encoder_new(e->guest.info.n_pages, reference_pages(e), config->encode_threads,
 				e->epochs.retain, &e->epochs.encoder);
+	if (r == 0 && config->handed)
+		engine_take_up(e);
 	if (r == 0)
 		r = engine_ram_open(e);
 	stage_init(&e->stream.stage, config->second_stage);
@@ -248,7 +267,7 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		e->throttle.plan.config.percent_max = 0;
 	if (r < 0) {
 		(void)error_set(ret_error, r, "%s", *error.text ? error.text : strerror(-r));
-		free_engine(e);
+		engine_free(e);
 		return r;
 	}
 	progress_begin(config->progress, "began to put the hold on", "its taps", 0);
@@ -261,6 +280,8 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		abandon_holds(e);
 		r = -ENOTSUP;
 	}
+	if (r == 0 && config->handed)
+		engine_let_go_on(e);
 	progress_end(config->progress); /* from here on, the engine's thread reports progress */
 	if (r == 0) {
 		r = start_thread(e);
@@ -270,14 +291,14 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		}
 	}
 	if (r < 0) {
-		free_engine(e);
+		engine_free(e);
 		return r;
 	}
 	*ret_engine = e;
 	return 0;
 }
 
-static void stop_thread(struct engine *e)
+void engine_stop_thread(struct engine *e)
 {
 	uint64_t one = 1;
 
@@ -302,7 +323,7 @@ int engine_detach(struct engine *engine, struct error *ret_error)
 {
 	int r;
 
-	stop_thread(engine);
+	engine_stop_thread(engine);
 	engine_disks_detach(engine);
 	r = engine_flushes_on(engine, ret_error);
 	if (r < 0)
@@ -316,7 +337,7 @@ int engine_detach(struct engine *engine, struct error *ret_error)
 			      "%s lets it",
 			      engine->config.qmp);
 	}
-	free_engine(engine);
+	engine_free(engine);
 	return r;
 }
 
@@ -325,7 +346,7 @@ int engine_fence(struct engine *engine, struct error *ret_error)
 	struct error error;
 	int r = 0;
 
-	stop_thread(engine);
+	engine_stop_thread(engine);
 	holds_close(engine->output.holds);
 	engine_disks_sealing(engine, true); /* to the end: nobody reads the rings any more */
 	if (engine->guest.condition != GUEST_LOST)
@@ -335,7 +356,7 @@ int engine_fence(struct engine *engine, struct error *ret_error)
 	engine_disks_detach(engine);
 	if (engine_flushes_on(engine, &error) < 0)
 		log_warn("vm=%s %s", engine->config.vm, error.text);
-	free_engine(engine);
+	engine_free(engine);
 	return r;
 }
 
@@ -343,7 +364,7 @@ void engine_close(struct engine *engine)
 {
 	if (!engine)
 		return;
-	stop_thread(engine);
+	engine_stop_thread(engine);
 	abandon_holds(engine);
-	free_engine(engine);
+	engine_free(engine);
 }

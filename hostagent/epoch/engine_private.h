@@ -22,6 +22,7 @@
  *	engine_throttle.c  stops and resumes the vCPUs by throttle.h's timetable
  *	engine_watch.c   checks whether the guest's devices or taps have changed since attaching
  *	engine_move.c    stops the guest so that the VM's other host can run it
+ *	engine_handed.c  hands the guest on to the agent's next program
  *	engine_stats.c   figures
  *
  * Nine conditions say what the engine is doing. condition.h has their values and the allowed
@@ -67,6 +68,8 @@
 #include "epoch/engine.h"
 #include "epoch/engine_disks_private.h"
 #include "epoch/engine_ram_private.h"
+#include "epoch/facts.h"
+#include "epoch/handed.h"
 #include "epoch/pacer.h"
 #include "epoch/protect.h"
 #include "epoch/reference.h"
@@ -171,6 +174,7 @@ struct engine_watch {
 struct engine_output {
 	struct holds *holds;
 	enum output_condition condition;
+	uint32_t offloads;  /* holds_config.offloads */
 	uint32_t n_unheld;  /* counts epochs that were too long for the hold to begin, since
 			     * the last FULL epoch */
 	uint64_t held_from; /* the epoch whose seal began the hold; 0: an earlier agent began
@@ -273,6 +277,17 @@ struct engine_direct {
 	_Atomic uint64_t claimed_ns;
 };
 
+/* What engine_open() does at the same time for a guest that was handed on; see engine_handed.c. */
+struct engine_aside {
+	pthread_t holds_thread, link_thread;
+	bool has_holds, has_link; /* that thread was started, and its result was not taken */
+	int holds_result;
+	struct error holds_error;
+	int link_result;
+	struct link *link; /* to the gateway, after its WELCOME; valid if link_result is 0 */
+	struct wire_welcome welcome;
+};
+
 struct engine {
 	struct engine_config config;
 	uint64_t term;
@@ -296,6 +311,8 @@ struct engine {
 	struct engine_direct direct;
 	struct engine_move move;
 	struct engine_figures figures;
+	struct engine_aside aside;
+	struct facts *facts; /* from the agent's last program, during engine_open(); NULL: none */
 	uint64_t publish_at_ns;
 	bool has_no_figures; /* the last engine_publish() could not format them */
 
@@ -383,6 +400,36 @@ bool engine_pause_ended(struct engine *e, enum guest_condition before);
  * seal are NULL. */
 int engine_restart_tracking(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
+
+/* Make the seal object for a new tracker. Returns 0 or -ENOMEM. */
+int engine_new_seal(struct engine *e, struct error *ret_error) __attribute__((warn_unused_result));
+
+/* engine_handed.c; all use config.handed. engine_aside_begin(): take facts and machine from it, if
+ * they can be used. Then begin to open the holds and a connection to the gateway on threads, while
+ * QEMU is asked. engine_aside_holds(): wait for the holds; returns the result of holds_open().
+ * engine_aside_link(): take the connection, if there is one; returns 0 or -ENOTCONN.
+ * engine_aside_end(): drop what was not taken. engine_inspect(): vmm_inspect(), which is short
+ * with facts; returns the same. engine_compare(): is the guest's inventory still that of the
+ * facts? Returns 0 or -ESTALE. engine_resume_tracking(): go on with the userfaultfd that was
+ * handed on, instead of engine_restart_tracking(); returns 0, or an error after which nothing can
+ * be taken over. engine_take_up(): go on with the last epoch; call it before the hold is opened
+ * and the thread runs. engine_let_go_on(): let the guest run, when all is open. */
+void engine_aside_begin(struct engine *e);
+int engine_aside_holds(struct engine *e, struct error *ret_error)
+	__attribute__((warn_unused_result));
+int engine_aside_link(struct engine *e, struct link **ret_link, struct wire_welcome *ret_welcome)
+	__attribute__((warn_unused_result));
+void engine_aside_end(struct engine *e);
+int engine_inspect(struct engine *e, struct error *ret_error) __attribute__((warn_unused_result));
+int engine_compare(struct engine *e, struct error *ret_error) __attribute__((warn_unused_result));
+int engine_resume_tracking(struct engine *e, struct error *ret_error)
+	__attribute__((warn_unused_result));
+void engine_take_up(struct engine *e);
+void engine_let_go_on(struct engine *e);
+
+/* engine_open.c. Stop the engine's thread; free everything but the holds. */
+void engine_stop_thread(struct engine *e);
+void engine_free(struct engine *e); /* accepts NULL */
 
 /* engine_base.c. Ask for hashes of the standby's copy, and give them to the encoder for the FULL
  * epoch that is to follow. Called when sync is SYNC_FULL and nothing is retained. Returns 0, also

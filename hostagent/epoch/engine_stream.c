@@ -155,20 +155,22 @@ static int connect_once(struct engine *e)
 	struct wire_hello hello;
 	struct wire_welcome welcome;
 	struct link *link;
-	int r;
+	int r = is_peer ? -ENOTCONN : engine_aside_link(e, &link, &welcome);
 
-	r = link_open(&config, &link);
 	if (r < 0) {
-		log_limited(LOG_LEVEL_WARN, "vm=%s %s:%u: %s", e->config.vm, config.address,
-			    config.port, strerror(-r));
-		engine_direct_connected(e, is_peer, r);
-		return r;
+		r = link_open(&config, &link);
+		if (r < 0) {
+			log_limited(LOG_LEVEL_WARN, "vm=%s %s:%u: %s", e->config.vm, config.address,
+				    config.port, strerror(-r));
+			engine_direct_connected(e, is_peer, r);
+			return r;
+		}
+		wire_hello_init(&hello, is_peer ? WIRE_KIND_PEER : WIRE_KIND_STREAM,
+				WIRE_VM_ROLE_PRIMARY, e->config.vm);
+		r = link_handshake(link, &hello, e->term, 0,
+				   engine_lease_bound_ns(e, clock_mono_ns() + ENGINE_HANDSHAKE_NS),
+				   &welcome);
 	}
-	wire_hello_init(&hello, is_peer ? WIRE_KIND_PEER : WIRE_KIND_STREAM, WIRE_VM_ROLE_PRIMARY,
-			e->config.vm);
-	r = link_handshake(link, &hello, e->term, 0,
-			   engine_lease_bound_ns(e, clock_mono_ns() + ENGINE_HANDSHAKE_NS),
-			   &welcome);
 	engine_direct_connected(e, is_peer, r);
 	if (r < 0)
 		refused(e, link, r);

@@ -163,6 +163,13 @@ void reference_forget(struct reference *reference, uint32_t index)
 		reference->slot_of[index] = SLOT_NONE;
 }
 
+void reference_forget_all(struct reference *reference)
+{
+	reference_reset(reference);
+	for (uint32_t i = 0; i < reference->n_pages; i++)
+		reference->slot_of[i] = SLOT_NONE;
+}
+
 bool reference_is_pinned(const struct reference *reference, uint32_t index)
 {
 	uint32_t at = reference->slot_of[index];

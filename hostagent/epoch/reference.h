@@ -69,6 +69,9 @@ bool reference_is_pinned(const struct reference *reference, uint32_t index);
 
 /* The standby's version of page @index (< n_pages, not pinned) is not known any more. */
 void reference_forget(struct reference *reference, uint32_t index);
+/* The standby may have another version of every page: the reference has none. No slot may be
+ * pinned. */
+void reference_forget_all(struct reference *reference);
 
 /* Begin a FULL epoch: every page counts as zero, and no slot is pinned. */
 void reference_reset(struct reference *reference);

@@ -267,6 +267,11 @@ void retain_drop(struct retain *retain, uint64_t epoch)
 	}
 }
 
+void retain_continue(struct retain *retain, uint64_t epoch)
+{
+	retain->newest_epoch = epoch;
+}
+
 void retain_drop_all(struct retain *retain)
 {
 	retain_drop(retain, UINT64_MAX);

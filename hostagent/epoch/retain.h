@@ -82,6 +82,10 @@ void retain_sent(
 	/* report that the link has accepted retain_next()'s frame */
 	struct retain *retain);
 
+/* Say that @epoch was the last one, and is committed, when nothing was ever stored: an earlier
+ * program of the agent made it (handed.h). */
+void retain_continue(struct retain *retain, uint64_t epoch);
+
 /* Drop all epochs <= @epoch, because they are committed. */
 void retain_drop(struct retain *retain, uint64_t epoch);
 void retain_drop_all(struct retain *retain);

@@ -12,6 +12,19 @@ void lease_init(struct lease *lease, uint64_t term, bool is_required)
 	atomic_init(&lease->release_ns, is_required);
 }
 
+void lease_get(const struct lease *lease, uint64_t *ret_until_ns, uint64_t *ret_release_ns)
+{
+	*ret_until_ns = atomic_load(&lease->until_ns);
+	*ret_release_ns = atomic_load(&lease->release_ns);
+}
+
+void lease_resume(struct lease *lease, uint64_t term, uint64_t until_ns, uint64_t release_ns)
+{
+	atomic_init(&lease->term, term);
+	atomic_init(&lease->until_ns, until_ns);
+	atomic_init(&lease->release_ns, release_ns);
+}
+
 /* Move *end_ns to @to_ns, unless *end_ns is already later. */
 static void extend(_Atomic uint64_t *end_ns, uint64_t to_ns)
 {

@@ -46,6 +46,12 @@ struct lease {
  * protect it.) */
 void lease_init(struct lease *lease, uint64_t term, bool is_required);
 
+/* Start with the lease that the agent's last program had (epoch/handed.h): a lease is the host's,
+ * not a process's. lease_get() gives both ends for lease_resume(), in the form in which they are
+ * stored. */
+void lease_get(const struct lease *lease, uint64_t *ret_until_ns, uint64_t *ret_release_ns);
+void lease_resume(struct lease *lease, uint64_t term, uint64_t until_ns, uint64_t release_ns);
+
 /* Renew the lease because of a LEASE of @term that answers the beat sent at @beat_ns. The guest may
  * run until @beat_ns + @lease_ms. Its output may leave until @beat_ns + @release_ms (<= @lease_ms).
  * @sent_ns: when the newest beat was sent. If a delayed LEASE ends before the current lease,

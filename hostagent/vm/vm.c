@@ -57,7 +57,7 @@ int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *r
 	return 0;
 }
 
-static void set_engine(struct vm *vm, struct engine *engine)
+void vm_set_engine(struct vm *vm, struct engine *engine)
 {
 	pthread_mutex_lock(&vm->lock);
 	vm->engine = engine;
@@ -91,22 +91,9 @@ static bool is_promoted_here(struct vm *vm, char *ret_qmp)
 	return true;
 }
 
-/* Return the path of the QMP socket of the guest on this host; "": none is known. @buffer:
- * STANDBY_PATH_MAX bytes. */
-static const char *guest_monitor(struct vm *vm, char *buffer)
+const char *vm_guest_monitor(struct vm *vm, char *buffer)
 {
 	return is_promoted_here(vm, buffer) ? buffer : vm->config->qmp;
-}
-
-/* Called on the engine's thread: wake the worker too, which may wait for a move. */
-static void engine_changed(void *arg)
-{
-	struct vm *vm = arg;
-
-	pthread_mutex_lock(&vm->lock);
-	pthread_cond_signal(&vm->wake);
-	pthread_mutex_unlock(&vm->lock);
-	vm_wake_owner(vm);
 }
 
 static bool is_stopped_here(struct engine *engine)
@@ -120,53 +107,8 @@ static bool is_stopped_here(struct engine *engine)
 static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 			 struct error *ret_error)
 {
-	const struct agent_config *config = vm->environment.config;
 	char promoted[STANDBY_PATH_MAX];
-	struct engine_config engine_config = {
-		.vm = vm->config->name,
-		.taps = &vm->config->taps,
-		.pin_dir = vm->pin_dir,
-		.pacer = {.epoch_min_ns = vm->config->epoch_min_ns,
-			  .epoch_max_ns = vm->config->epoch_max_ns,
-			  .pause_share_max = vm->config->pause_share_max,
-			  .wall_share_max = vm->config->wall_share_max,
-			  .in_flight_max = vm->config->epochs_in_flight},
-		.throttle = {.commit_max_ns = vm->config->stretch_max_ns,
-			     .copy_max_ns = vm->config->copy_max_ns,
-			     .percent_max = vm->config->throttle_max},
-		.clock = (enum engine_clock)vm->config->clock,
-		.clock_step_max_ns = vm->config->clock_step_max_ns,
-		.clock_alarm_percent = vm->config->clock_alarm_percent,
-		.held_frames_max = vm->config->held_frames_max,
-		.held_bytes_max = vm->config->held_bytes_max,
-		.disks = vm->disk_names,
-		.n_disks = vm->config->n_disks,
-		.run_dir = config->run_dir,
-		.disk_ring_bytes = vm->config->disk_ring_bytes,
-		.skips_flushes = vm->config->disk_flushes,
-		.disk_copy_bytes_per_s = vm->config->disk_copy_bytes_per_s,
-		.disk_verify_bytes_per_s = vm->config->disk_verify_bytes_per_s,
-		.disk_verify_every_ns = vm->config->disk_verify_every_ns,
-		.ram_verify_bytes_per_s = vm->config->ram_verify_bytes_per_s,
-		.ram_verify_every_ns = vm->config->ram_verify_every_ns,
-		.backlog_bytes_max = vm->config->backlog_bytes_max,
-		.reference_bytes = vm->config->reference_bytes,
-		.encode_threads = vm->config->encode_threads,
-		.codec = (uint64_t)vm->config->codec,
-		.second_stage = (enum stage_mode)vm->config->second_stage,
-		.needs_lease = vm->needs_lease,
-		.is_restart = vm->is_unsure || (vm->role == VM_ROLE_PRIMARY && vm->term == q->term),
-		.gateway_address = config->gateway_text,
-		.gateway_port = config->gateway.port,
-		.tls = vm->environment.tls,
-		.view = vm->environment.view,
-		.peer_name = *vm->config->peer_name ? vm->config->peer_name : NULL,
-		.peer_address = vm->config->peer_address,
-		.peer_port = vm->config->peer_port,
-		.progress = &vm->progress,
-		.changed = engine_changed,
-		.changed_arg = vm,
-	};
+	struct engine_config engine_config;
 	struct engine *engine;
 	int r;
 
@@ -175,12 +117,13 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		engine_move_end(vm->engine); /* the guest is to go on here */
 		return 0;
 	}
+	vm_engine_config(vm, q->term, &engine_config);
 	if (vm->engine) { /* protect the same guest again, in a newer term */
 		vm_witness_end(&vm->witness);
 		engine_config.is_restart |= is_stopped_here(vm->engine);
 		engine_close(vm_take_engine(vm));
 	}
-	engine_config.qmp = guest_monitor(vm, promoted);
+	engine_config.qmp = vm_guest_monitor(vm, promoted);
 	r = vm_cold_note(vm, ret_error);
 	if (r < 0)
 		return r;
@@ -197,7 +140,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		engine_close(engine);
 		return r;
 	}
-	set_engine(vm, engine);
+	vm_set_engine(vm, engine);
 	return 0;
 }
 
@@ -219,11 +162,12 @@ static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t
 	(void)ret_epoch;
 	engine = vm_take_engine(vm);
 	if (engine) {
-		vm_cover_keep(vm, engine, guest_monitor(vm, promoted));
+		vm_cover_keep(vm, engine, vm_guest_monitor(vm, promoted));
 		r = engine_detach(engine, ret_error);
 	}
 	else if (vm->role == VM_ROLE_PRIMARY)
-		r = vm_hold_settle(vm->config, guest_monitor(vm, promoted), vm->pin_dir, ret_error);
+		r = vm_hold_settle(vm->config, vm_guest_monitor(vm, promoted), vm->pin_dir,
+				   ret_error);
 	if (r < 0)
 		return r;
 	if (vm->role != VM_ROLE_PRIMARY && vm->role != VM_ROLE_RUNNING)
@@ -499,10 +443,15 @@ void *vm_work(void *arg)
 {
 	struct vm *vm = arg;
 
+	vm_take_up(vm);
 	pthread_mutex_lock(&vm->lock);
 	while (!vm->must_stop) {
 		struct queued_order q;
 
+		if (vm->must_rest) {
+			vm_rest_here(vm);
+			continue;
+		}
 		if (vm->n_orders == 0) {
 			idle(vm);
 			continue;

@@ -31,6 +31,7 @@
 #include "wire/tls.h"
 
 struct vm;
+struct handed;
 
 struct vm_environment {
 	const struct agent_config *config;
@@ -43,13 +44,14 @@ struct vm_environment {
 
 /* Load the role that an earlier agent recorded, and continue in it as far as possible without an
  * order. A standby keeps its copy and its stream. A primary becomes LOST, and its hold stays
- * closed.
- * If the VM's file or recorded role is wrong, the VM takes no orders. If only the file's [standby]
- * part is wrong, this host cannot stand by. In both cases each report says why.
- * @config must have a name. @environment (its pointers) and @config are borrowed. Returns 0,
- * -ENOMEM or another error of creating a thread. */
+ * closed. If the VM's file or recorded role is wrong, the VM takes no orders. If only the file's
+ * [standby] part is wrong, this host cannot stand by. In both cases each report says why. @handed:
+ * what the agent's last program handed on of this VM, or NULL. The worker goes on with it at once;
+ * if that fails, as after any restart. It stays valid, with its descriptors taken out, until
+ * vm_close(). @config must have a name. @environment (its pointers), @config and @handed are
+ * borrowed. Returns 0, -ENOMEM or another error of creating a thread. */
 int vm_open(const struct vm_environment *environment, const struct agent_vm_config *config,
-	    struct vm **ret_vm) __attribute__((warn_unused_result));
+	    struct handed *handed, struct vm **ret_vm) __attribute__((warn_unused_result));
 
 /* Free @vm because the agent ends. A guest still runs, a hold stays closed, a standby keeps its
  * copy. Accepts NULL. */
@@ -77,6 +79,23 @@ void vm_witness_key(struct vm *vm, const struct wire_witness_key *key, uint64_t 
  * -EAGAIN if there is no answer. */
 int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_term,
 		 uint64_t *ret_epoch) __attribute__((warn_unused_result));
+
+/* The agent's program is to be replaced (replace/plan.h), in this order:
+ * vm_is_protecting()  is there a guest that would be handed on?
+ * vm_rest(true)    the worker finishes what it does, then does nothing. Orders wait
+ * vm_is_resting()  has it?
+ * vm_yield(true)   a protected guest is stopped at its last epoch, and nothing more is released
+ * vm_yielded()     Returns 0: it was done, or there is nothing to do; -EAGAIN: not yet; -ECANCELED:
+ *                  it cannot be done now, and *ret_error says why
+ * vm_hand_on()     ends worker and engine. Only vm_close() may follow. Returns true, and
+ *                  *ret_handed is what vm_open() of the next program needs; false: it needs nothing
+ * vm_yield(false) and vm_rest(false) undo the first two: the guest goes on here. */
+bool vm_is_protecting(struct vm *vm);
+void vm_rest(struct vm *vm, bool is_wanted);
+bool vm_is_resting(struct vm *vm);
+void vm_yield(struct vm *vm, bool is_wanted);
+int vm_yielded(struct vm *vm, struct error *ret_error) __attribute__((warn_unused_result));
+bool vm_hand_on(struct vm *vm, struct handed *ret_handed);
 
 /* Fill in a report about the VM. Never waits for an order that is being carried out. */
 void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hurry.h"
 #include "base/log.h"
 #include "vm/vm_cold_private.h"
 #include "vm/vm_private.h"
@@ -114,18 +115,21 @@ static int start(struct vm *vm)
 	}
 	if (is_booted)
 		after_boot(vm);
-	else if (vm->role == VM_ROLE_PRIMARY)
+	else if (vm->role == VM_ROLE_PRIMARY && !vm->handed)
 		log_warn("vm=%s term=%" PRIu64
 			 " an earlier agent left this guest protected: its frames "
 			 "are dropped until the gateway orders what to do",
 			 vm->config->name, vm->term);
 	if (!*vm->fault)
 		open_standby(vm);
-	return -pthread_create(&vm->thread, NULL, vm_work, vm);
+	r = -pthread_create(&vm->thread, NULL, vm_work, vm);
+	if (r == 0 && vm->handed)
+		hurry_thread(vm->thread);
+	return r;
 }
 
 int vm_open(const struct vm_environment *environment, const struct agent_vm_config *config,
-	    struct vm **ret_vm)
+	    struct handed *handed, struct vm **ret_vm)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 	pthread_condattr_t monotonic;
@@ -135,6 +139,7 @@ int vm_open(const struct vm_environment *environment, const struct agent_vm_conf
 		return -ENOMEM;
 	vm->environment = *environment;
 	vm->config = config;
+	vm->handed = handed;
 	vm->gateway = (struct link_config){
 		.address = environment->config->gateway_text,
 		.port = environment->config->gateway.port,
@@ -161,15 +166,21 @@ int vm_open(const struct vm_environment *environment, const struct agent_vm_conf
 	return 0;
 }
 
-void vm_close(struct vm *vm)
+void vm_stop_worker(struct vm *vm)
 {
-	if (!vm)
-		return;
 	pthread_mutex_lock(&vm->lock);
 	vm->must_stop = true;
 	pthread_cond_signal(&vm->wake);
 	pthread_mutex_unlock(&vm->lock);
 	pthread_join(vm->thread, NULL);
+}
+
+void vm_close(struct vm *vm)
+{
+	if (!vm)
+		return;
+	if (!vm->is_handed_on)
+		vm_stop_worker(vm);
 	engine_close(vm->engine);
 	vm_witness_done(&vm->witness);
 	vm_tap_done(&vm->tap);

@@ -8,6 +8,8 @@
  *	vm_fenced.c  records which guest was fenced here
  *	vm_end.c     ends the guest that was fenced here
  *	vm_move.c    lets go of the guest, so that the other host can run it
+ *	vm_engine.c  makes the configuration of the VM's engine
+ *	vm_replace.c hands the guest on to the agent's next program
  *	vm_cover.c   checks whether a change of the guest's devices was undone
  *
  * Threads: see vm.h; members say which lock guards them.
@@ -90,9 +92,14 @@ struct vm {
 	bool is_unfound; /* role is RUNNING, but the host was booted since, and no guest was found
 			  * running yet: the host owns the guest and does not say that it has it */
 	bool must_stop;
+	bool must_rest;	 /* the worker is to do nothing, until this is false again */
+	bool is_handed_on; /* vm_hand_on() has ended the worker */
+	bool is_resting; /* the worker does nothing, because of must_rest */
+	uint64_t yield;	 /* the move that the engine was asked for (vm_yield()); 0: none */
 	pthread_t thread;
 
 	/* used by the worker only */
+	struct handed *handed; /* what the agent's last program handed on; NULL: nothing */
 	uint64_t look_at_ns;  /* when to check for changes that nobody reports: look() in vm.c */
 	uint64_t claim_at_ns; /* when the other host may be asked for its vote again */
 	pid_t closed_pid;     /* the QEMU on whose tap the hold was closed; 0: none */
@@ -113,6 +120,21 @@ void vm_wake_owner(void *arg);
  * if the role could not be recorded. */
 int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
+/* In vm_engine.c: the configuration of an engine of this VM in @term, but for the path `qmp`. */
+void vm_engine_config(struct vm *vm, uint64_t term, struct engine_config *ret_config);
+/* Return the path of the QMP socket of the guest on this host; "": none is known. @buffer:
+ * STANDBY_PATH_MAX bytes. */
+const char *vm_guest_monitor(struct vm *vm, char *buffer);
+void vm_set_engine(struct vm *vm, struct engine *engine);
+
+/* In vm_replace.c, called on the worker. vm_take_up(): go on with the guest that the agent's last
+ * program handed on, if any. vm_rest_here(): do nothing until something changes; call it with the
+ * lock held. */
+void vm_take_up(struct vm *vm);
+/* In vm_open.c: end the worker's thread. */
+void vm_stop_worker(struct vm *vm);
+void vm_rest_here(struct vm *vm);
+
 /* Take the engine out of @vm: vm_report() no longer uses it, and the caller must end it. Call this
  * on the worker. */
 struct engine *vm_take_engine(struct vm *vm);

@@ -149,6 +149,17 @@ void guestclock_resumed(struct guestclock *clock, uint64_t paused_ns)
 	clock_rules_paused(&clock->rules, paused_ns);
 }
 
+void guestclock_resume(struct guestclock *clock, const struct clock_rules *rules)
+{
+	uint64_t step_max_ns = clock->rules.step_max_ns;
+
+	if (clock->rules.state == CLOCK_OFF || rules->state == CLOCK_OFF)
+		return;
+	clock->rules = *rules;
+	clock->rules.why = ""; /* the pointer is of another program */
+	clock->rules.step_max_ns = step_max_ns;
+}
+
 /* --- the saved state */
 
 static bool is_section(const uint8_t *at, const uint8_t *end)

@@ -58,6 +58,10 @@ bool guestclock_forecast(const struct guestclock *clock, uint64_t at_ns,
 			 struct clock_words *ret_saved, struct clock_words *ret_wanted,
 			 uint64_t *ret_ticks_per_s);
 
+/* Go on with @rules, those of the agent's last program for the same QEMU. Does nothing if the clock
+ * is OFF in either. */
+void guestclock_resume(struct guestclock *clock, const struct clock_rules *rules);
+
 /* Returns the state of the correction and the lost time. Borrowed; valid until
  * guestclock_close(). */
 const struct clock_rules *guestclock_rules(const struct guestclock *clock);

@@ -140,8 +140,12 @@ int letgo_init(void)
 		return -errno;
 	}
 	if (pid == 0) {
-		fd_close(fds[0]);
-		server_main(fds[1]);
+		/* The agent may have descriptors from its last program: this process must keep none
+		 * of them open. */
+		if (dup2(fds[1], STDERR_FILENO + 1) < 0 ||
+		    close_range(STDERR_FILENO + 2, ~0U, 0) < 0)
+			_exit(1);
+		server_main(STDERR_FILENO + 1);
 	}
 	fd_close(fds[1]);
 	server_fd = fds[0];

@@ -393,6 +393,23 @@ int mirror_begin(struct mirror *m, struct qmp *q, const struct vmm_disk *disk,
 	return r;
 }
 
+int mirror_resume(struct mirror *m, struct qmp *q, const struct vmm_disk *disk,
+		  struct error *ret_error)
+{
+	struct mirror_progress progress;
+	int r;
+
+	*m = (struct mirror){.condition = MIRROR_READY};
+	memcpy(m->name, disk->name, sizeof(m->name));
+	mirror_id(m->name, m->id);
+	r = mirror_check(m, q, &progress, ret_error);
+	if (r == -EAGAIN)
+		r = error_set(ret_error, -EIO, "the mirror of disk %s is not whole", disk->name);
+	if (r < 0)
+		*m = (struct mirror){0};
+	return r;
+}
+
 int mirror_end(struct mirror *m, struct qmp *q, struct error *ret_error)
 {
 	int r;

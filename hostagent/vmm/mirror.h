@@ -121,6 +121,12 @@ int mirror_begin(struct mirror *m, struct qmp *q, const struct vmm_disk *disk,
 		 const char *socket_path, uint64_t speed, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
+/* Go on with the mirror of @disk that the agent's last program has begun, and that was READY. @m
+ * must be OFF; on success it is READY. Returns 0; -EIO: the mirror is not there or not whole;
+ * errors of mirror_check(). On error *ret_error has the text, and @m is OFF. */
+int mirror_resume(struct mirror *m, struct qmp *q, const struct vmm_disk *disk,
+		  struct error *ret_error) __attribute__((warn_unused_result));
+
 /* Handle one of QEMU's events; events of other jobs are ignored. @data (or NULL) is borrowed. Pure.
  * Returns true if the mirror's condition has changed. */
 bool mirror_take_event(struct mirror *m, const char *event, const json_t *data);

@@ -211,18 +211,15 @@ static int open_files(struct track *t, pid_t pid, struct error *ret_error)
 	if (t->pagemap < 0)
 		return error_set(ret_error, -errno, "%s: %m (run the agent as root or with"
 				 " CAP_SYS_PTRACE)", path);
-	return inject_userfaultfd(pid, STOP_TIMEOUT_NS, &t->uffd, ret_error);
+	return 0;
 }
 
-int track_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
-	       struct track **ret_track, struct error *ret_error)
+static int new_track(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
+		     struct track **ret_track, struct error *ret_error)
 {
 	struct track *t;
-	uint64_t fault_ns;
-	int r = probe(&fault_ns, ret_error);
+	int r;
 
-	if (r < 0)
-		return r;
 	if (n_blocks == 0 || n_blocks > VMM_BLOCKS_MAX)
 		return error_set(ret_error, -EINVAL, "%u memory blocks: 1 to %u can be tracked",
 				 n_blocks, VMM_BLOCKS_MAX);
@@ -232,8 +229,28 @@ int track_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 	t->uffd = t->pagemap = t->pidfd = -1;
 	memcpy(t->blocks, blocks, n_blocks * sizeof(*blocks));
 	t->n_blocks = n_blocks;
-	t->fault_ns = fault_ns;
 	r = open_files(t, pid, ret_error);
+	if (r < 0) {
+		track_close(t);
+		return r;
+	}
+	*ret_track = t;
+	return 0;
+}
+
+int track_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
+	       struct track **ret_track, struct error *ret_error)
+{
+	struct track *t = NULL;
+	uint64_t fault_ns;
+	int r = probe(&fault_ns, ret_error);
+
+	if (r == 0)
+		r = new_track(pid, blocks, n_blocks, &t, ret_error);
+	if (r < 0)
+		return r;
+	t->fault_ns = fault_ns;
+	r = inject_userfaultfd(pid, STOP_TIMEOUT_NS, &t->uffd, ret_error);
 	if (r == 0)
 		r = enable(t->uffd, ret_error);
 	if (r == 0)
@@ -244,6 +261,27 @@ int track_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 	}
 	*ret_track = t;
 	return 0;
+}
+
+int track_resume(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks, int uffd,
+		 uint64_t fault_ns, struct track **ret_track, struct error *ret_error)
+{
+	int r = new_track(pid, blocks, n_blocks, ret_track, ret_error);
+
+	if (r < 0)
+		return r;
+	(*ret_track)->uffd = uffd;
+	(*ret_track)->fault_ns = fault_ns;
+	return 0;
+}
+
+int track_hand_on(struct track *t)
+{
+	int uffd = t->uffd;
+
+	t->uffd = -1;
+	track_close(t);
+	return uffd;
 }
 
 /* Append the kernel's regions, which lie in one block, to @ranges. If two calls have split a range,

@@ -71,6 +71,16 @@ int track_scan(struct track *t, enum track_scan_mode mode, struct page_range *re
  * track_open() has measured this on our own memory. */
 uint64_t track_fault_ns(const struct track *t);
 
+/* For the agent's next program (epoch/handed.h). track_hand_on() frees @t and returns its
+ * userfaultfd, which the caller now owns: the kernel goes on tracking. track_resume() goes on with
+ * it; every page that was written since the last TRACK_PROTECT is still marked. @fault_ns: from
+ * track_fault_ns(). On success the tracker owns @uffd; on error the caller still does. Returns 0;
+ * -ENOMEM, or the errors of opening the process's files. */
+int track_hand_on(struct track *t);
+int track_resume(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks, int uffd,
+		 uint64_t fault_ns, struct track **ret_track, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
 /* Stop tracking. The kernel drops all write protection; the process is not disturbed. Accepts NULL,
  * returns NULL. */
 struct track *track_close(struct track *t);

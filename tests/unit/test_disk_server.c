@@ -355,6 +355,27 @@ static void test_refusals(void **state)
 	assert_non_null(strstr(line, "no ring"));
 }
 
+/* The agent's next program goes on with the server: it lives, it ends with disk_server_stop(), and
+ * a process that is no child of ours is not taken for it. */
+static void test_handed_on(void **state)
+{
+	struct fixture *f = *state;
+	struct disk_server_config config = config_of(f);
+	struct pollfd ended = {.events = POLLIN};
+	struct error error = {""};
+	int lifeline, log;
+	pid_t pid;
+
+	assert_int_equal(qemu_io(f, "write -P 0x33 0 64k"), 0);
+	disk_server_hand_on(f->server, &pid, &lifeline, &log);
+	assert_int_equal(disk_server_resume(&config, 1, lifeline, log, &f->server, &error),
+			 -ESRCH);
+	assert_int_equal(disk_server_resume(&config, pid, lifeline, log, &f->server, &error), 0);
+	assert_int_equal(qemu_io(f, "write -P 0x44 64k 64k"), 0);
+	ended.fd = disk_server_fd(f->server);
+	assert_int_equal(poll(&ended, 1, 100), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -365,6 +386,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lifeline, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_start_leaves_memory_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_handed_on, setup, teardown),
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -31,7 +31,7 @@ static const struct drawing drawings[] = {
 	  "stopping-resumed", "stopped", "lost"},
 	 /* rows and columns are in the order of the values above */
 	 {
-		 ".x.x.x..x", /* runs */
+		 ".x.x.x.xx", /* runs; to stopped when the agent's last program stopped it */
 		 "x.x......", /* sealing */
 		 "xx.xx..x.", /* sealing-paused */
 		 "x.x.x...x", /* paused-newly */
@@ -83,7 +83,7 @@ static const struct drawing drawings[] = {
 	 SYNC_N_CONDITIONS,
 	 {"lost", "full", "kept"},
 	 {
-		 ".x.",
+		 ".xx", /* lost: to kept when the agent's last program handed it on */
 		 "x.x",
 		 "x..",
 	 }},
@@ -101,7 +101,7 @@ static const struct drawing drawings[] = {
 	 DISKS_N_CONDITIONS,
 	 {"none", "apart", "copying", "in-step"},
 	 {
-		 ".x..",
+		 ".x.x", /* none: to in-step when the agent's last program handed them on */
 		 "..x.", /* apart: a copy comes before in-step */
 		 ".x.x",
 		 ".x..",
@@ -214,9 +214,9 @@ static void test_another_change_is_not_made(void **state)
 	engine_set_output(&engine, OUTPUT_PASSES, "a test");
 	assert_int_equal(engine.output.condition, OUTPUT_HELD);
 
-	engine.epochs.sync = SYNC_LOST;
-	engine_set_sync(&engine, SYNC_KEPT, "a test");
-	assert_int_equal(engine.epochs.sync, SYNC_LOST);
+	engine.epochs.sync = SYNC_KEPT;
+	engine_set_sync(&engine, SYNC_FULL, "a test");
+	assert_int_equal(engine.epochs.sync, SYNC_KEPT);
 
 	engine.watch.cover = COVER_NET;
 	engine_set_cover(&engine, COVER_DEVICES, "a test");

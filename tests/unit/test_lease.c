@@ -130,6 +130,29 @@ static void test_void_ends_the_limit(void **state)
 	assert_false(lease_is_over(&lease, 9000 * MS));
 }
 
+/* The agent's next program goes on with the lease as it was, whatever it was. */
+static void test_resumed(void **state)
+{
+	uint64_t until_ns, release_ns;
+	struct lease next;
+
+	(void)state;
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 150, 1000 * MS), 0);
+	lease_get(&lease, &until_ns, &release_ns);
+	lease_resume(&next, TERM, until_ns, release_ns);
+	assert_int_equal(lease_end_ns(&next), 3000 * MS);
+	assert_false(lease_may_release(&next, 1150 * MS));
+	assert_true(lease_may_release(&next, 1149 * MS));
+	assert_int_equal(lease_renew(&next, TERM + 1, 1100 * MS, 2000, 150, 1100 * MS), -ESTALE);
+	assert_int_equal(lease_renew(&next, TERM, 1100 * MS, 2000, 150, 1100 * MS), 0);
+	assert_true(lease_may_release(&next, 1249 * MS));
+	lease_init(&lease, TERM, true); /* needed, and not given yet */
+	lease_get(&lease, &until_ns, &release_ns);
+	lease_resume(&next, TERM, until_ns, release_ns);
+	assert_false(lease_may_release(&next, 1000 * MS));
+	assert_false(lease_is_over(&next, 1000 * MS));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -140,6 +163,7 @@ int main(void)
 		cmocka_unit_test_setup(test_late_answer_shortens_nothing, begin),
 		cmocka_unit_test_setup(test_renewed_after_its_end, begin),
 		cmocka_unit_test_setup(test_newer_term, begin),
+		cmocka_unit_test_setup(test_resumed, begin),
 		cmocka_unit_test_setup(test_void_ends_the_limit, begin),
 	};
 

@@ -120,12 +120,31 @@ static void a_forgotten_page_is_unknown(void **state)
 	reference_free(reference);
 }
 
+/* Nothing is known of any page, not even that it is zero. */
+static void all_pages_are_forgotten(void **state)
+{
+	struct reference *reference = make();
+
+	(void)state;
+	reference_put(reference, take(reference, 3));
+	assert_non_null(reference_peek(reference, 3));
+	assert_true(reference_is_zero(reference, 4));
+	reference_forget_all(reference);
+	assert_null(reference_peek(reference, 3));
+	assert_false(reference_is_zero(reference, 4));
+	assert_false(is_known(reference, 3));
+	assert_false(is_known(reference, 4));
+	assert_true(is_known(reference, 4));
+	reference_free(reference);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_pinned_page_is_not_replaced),
 		cmocka_unit_test(a_forgotten_page_is_unknown),
 		cmocka_unit_test(a_full_epoch_forgets_pages_and_pins),
+		cmocka_unit_test(all_pages_are_forgotten),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -243,6 +243,23 @@ static void an_epoch_above_the_limit_is_let_go(void **state)
 	retain_free(retain);
 }
 
+/* A store that goes on after the agent's last program: the standby has its last epoch, or a FULL
+ * epoch must follow. */
+static void test_continued(void **state)
+{
+	struct retain *retain = make((size_t)8 << 20);
+
+	(void)state;
+	assert_int_equal(retain_rewind(retain, 7), -ESTALE);
+	retain_continue(retain, 7);
+	assert_int_equal(retain_rewind(retain, 6), -ESTALE);
+	assert_int_equal(retain_rewind(retain, 7), 0);
+	add_epoch(retain, 8, true, 2);
+	assert_int_equal(retain_rewind(retain, 7), 0);
+	expect_frame(retain, 8, 0);
+	retain_free(retain);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -254,6 +271,7 @@ int main(void)
 		cmocka_unit_test(the_backlog_is_bounded),
 		cmocka_unit_test(full_frames_fill_the_chunks),
 		cmocka_unit_test(an_epoch_above_the_limit_is_let_go),
+		cmocka_unit_test(test_continued),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

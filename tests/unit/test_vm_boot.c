@@ -40,7 +40,7 @@ static void open_agent(void)
 {
 	const struct vm_environment environment = {.config = &agent, .wake = wake, .tls = tls};
 
-	assert_int_equal(vm_open(&environment, &config, &vm), 0);
+	assert_int_equal(vm_open(&environment, &config, NULL, &vm), 0);
 }
 
 static void restart_agent(void)

@@ -34,6 +34,7 @@ static const char *const names[FAULT_N_POINTS] = {
 	[FAULT_GATEWAY_JOURNAL] = "gateway_journal",
 	[FAULT_BEFORE_OPENING] = "before_opening",
 	[FAULT_LET_GO] = "let_go",
+	[FAULT_HANDED_ON] = "handed_on",
 };
 
 /* The armed fault. fault_init() sets it before threads start; after that only `passes` changes. */

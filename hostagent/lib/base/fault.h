@@ -43,6 +43,7 @@ enum fault_point {
 	FAULT_GATEWAY_JOURNAL	    = 12, /* gateway: a record is written, not yet durable */
 	FAULT_BEFORE_OPENING	    = 13, /* primary: the protection ends, the hold is closed */
 	FAULT_LET_GO = 14, /* primary: the guest was let go of, and nobody told */
+	FAULT_HANDED_ON = 15, /* primary: all is handed on, the next program does not run yet */
 	FAULT_N_POINTS
 };
 

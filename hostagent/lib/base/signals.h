@@ -8,7 +8,8 @@
  *      signal                                what the daemon does
  *      SIGTERM SIGINT SIGQUIT                ends
  *      SIGHUP                                reloads its files
- *      SIGUSR1 SIGUSR2 SIGALRM SIGVTALRM     logs the signal
+ *      SIGUSR2                               the agent runs its next program; the gateway logs it
+ *      SIGUSR1 SIGALRM SIGVTALRM             logs the signal
  *      SIGPROF SIGIO SIGPWR SIGSTKFLT        logs the signal
  *      SIGXCPU, real-time signals            logs the signal
  *      SIGPIPE SIGXFSZ                       ignores it: the system call that raised it fails
@@ -26,6 +27,7 @@ enum signals_wish {
 	SIGNALS_NONE, /* nothing to do */
 	SIGNALS_END,
 	SIGNALS_RELOAD,
+	SIGNALS_REPLACE,
 };
 
 /* Block or ignore the signals as listed above. Returns a descriptor, which the caller must close.

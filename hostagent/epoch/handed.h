@@ -1,0 +1,81 @@
+/* handed.h - what an engine hands on to the engine of the next program of this agent.
+ *
+ * Why: an agent is replaced by another version while its guests are protected. The next program
+ * must go on without a full copy. So it gets what would be lost: the userfaultfd, whose marks say
+ * which pages were written; the rings of the disks with their servers; the last epoch's number and
+ * device state, on which the next epoch builds; and how long this host may speak for the guest.
+ *
+ *	engine_hand_on() ─► struct handed ─► handed_encode() ─► bytes in a memfd
+ *	                                                            │ exec (replace/onward.h)
+ *	engine_open()   ◄─ struct handed ◄─ handed_decode() ◄───────┘
+ *
+ * When an engine hands on, its guest is stopped, all its epochs are committed, and their frames
+ * have left. So no frame, no page and no epoch is part of this record.
+ *
+ * The descriptors are the process's own: exec keeps the numbers. Pages of the reference are not
+ * handed on. The next engine sends a changed page whole once, and then deltas again.
+ *
+ * Where: engine_handed.c makes it and uses it, vm/vm_replace.c carries it. Pure but for the memory
+ * of `device`. Threads: any.
+ */
+#ifndef EPOCH_HANDED_H
+#define EPOCH_HANDED_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/bytes.h"
+#include "wire/limits.h"
+
+#define HANDED_PATH_MAX 107 /* the longest path of a unix socket */
+
+/* One disk of the guest, whose mirror is ready. */
+struct handed_disk {
+	char name[WIRE_DISK_NAME_MAX + 1];
+	int ring_fd;
+	int lifeline_fd, log_fd; /* of its server (disk/server.h) */
+	pid_t server_pid;
+};
+
+struct handed {
+	uint64_t term;
+	uint64_t epoch;	     /* the last one: sealed, committed and released */
+	pid_t pid;	     /* of QEMU */
+	char qmp[HANDED_PATH_MAX + 1]; /* path of its monitor */
+	uint32_t n_pages;    /* of the guest's memory blocks together */
+	int uffd;
+	uint64_t fault_ns;   /* track_fault_ns() */
+	uint64_t until_ns, release_ns; /* of the lease; see lease_resume() */
+	/* when we told QEMU to stop the guest, and when it had stopped (CLOCK_MONOTONIC) */
+	uint64_t stopped_ns, stop_seen_ns;
+	struct handed_disk disk[WIRE_DISKS_MAX];
+	uint32_t n_disks;
+	uint8_t *device;     /* the device state of the epoch; heap */
+	uint32_t device_size;
+	/* what QEMU has told about the guest (facts.h), so that it need not be asked while the
+	 * guest stands still; heap. Size 0: ask */
+	uint8_t *facts;
+	uint32_t facts_size;
+};
+
+/* Most bytes of one encoded struct handed. */
+#define HANDED_FACTS_MAX (UINT32_C(1) << 22)
+#define HANDED_BYTES_MAX ((size_t)WIRE_BLOB_MAX + HANDED_FACTS_MAX + 8192)
+
+/* Encode @handed. If there is no room, @w->bad is set. */
+void handed_encode(const struct handed *handed, struct bytes_writer *w);
+
+/* Decode. The caller must call handed_done(), which frees memory only. Returns 0;
+ * -EPROTO: the bytes are not those of a struct handed, or a value is out of its bounds;
+ * -ENOMEM.
+ * On error *ret_handed needs no handed_done(). */
+int handed_decode(struct bytes_reader *r, struct handed *ret_handed)
+	__attribute__((warn_unused_result));
+
+/* Free the memory, and close no descriptor. */
+void handed_done(struct handed *handed);
+
+/* Call @each with every descriptor in @handed. */
+void handed_each_fd(const struct handed *handed, void (*each)(int fd));
+
+#endif

@@ -1,0 +1,164 @@
+/* Hands the VM on to the agent's next program, and goes on with it there; see vm.h and
+ * epoch/handed.h. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "epoch/handed.h"
+#include "vm/vm_private.h"
+
+/* The engine yields as for a move (engine_move()). The gateway's orders have smaller numbers. */
+#define YIELD_FIRST (UINT64_C(1) << 63)
+
+/* ---- the old program */
+
+bool vm_is_protecting(struct vm *vm)
+{
+	bool is_protecting;
+
+	pthread_mutex_lock(&vm->lock);
+	is_protecting = vm->engine != NULL;
+	pthread_mutex_unlock(&vm->lock);
+	return is_protecting;
+}
+
+void vm_rest(struct vm *vm, bool is_wanted)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->must_rest = is_wanted;
+	pthread_cond_signal(&vm->wake);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_rest_here(struct vm *vm)
+{
+	vm->is_resting = true;
+	vm_wake_owner(vm);
+	while (vm->must_rest && !vm->must_stop)
+		pthread_cond_wait(&vm->wake, &vm->lock);
+	vm->is_resting = false;
+}
+
+bool vm_is_resting(struct vm *vm)
+{
+	bool is_resting;
+
+	pthread_mutex_lock(&vm->lock);
+	is_resting = vm->is_resting;
+	pthread_mutex_unlock(&vm->lock);
+	return is_resting;
+}
+
+/* Has the VM a guest whose output is held? Only such a guest is handed on: another one loses
+ * nothing if the next program begins its protection anew. The worker rests, so nobody changes
+ * vm->engine. */
+static bool has_held_guest(const struct vm *vm)
+{
+	struct engine_status status;
+
+	if (!vm->engine)
+		return false;
+	engine_status(vm->engine, &status);
+	return status.is_holding;
+}
+
+void vm_yield(struct vm *vm, bool is_wanted)
+{
+	static uint64_t last = YIELD_FIRST; /* only the control thread calls this */
+
+	if (!is_wanted && vm->yield)
+		engine_move_end(vm->engine);
+	vm->yield = is_wanted && has_held_guest(vm) ? ++last : 0;
+	if (vm->yield)
+		engine_move(vm->engine, vm->yield);
+}
+
+int vm_yielded(struct vm *vm, struct error *ret_error)
+{
+	struct engine_status status;
+
+	if (!vm->yield)
+		return 0;
+	engine_status(vm->engine, &status);
+	if (status.yielded_move == vm->yield)
+		return 0;
+	if (status.failed_move == vm->yield)
+		return error_set(ret_error, -ECANCELED, "%.800s", status.move_text);
+	return -EAGAIN;
+}
+
+bool vm_hand_on(struct vm *vm, struct handed *ret_handed)
+{
+	char promoted[STANDBY_PATH_MAX];
+	struct error error;
+	int r;
+
+	vm_stop_worker(vm);
+	vm->is_handed_on = true;
+	if (!vm->yield)
+		return false;
+	r = engine_hand_on(vm_take_engine(vm), ret_handed, &error);
+	if (r < 0)
+		log_error("vm=%s term=%" PRIu64 " the next program protects the guest anew: %s",
+			  vm->config->name, vm->term, error.text);
+	else
+		(void)snprintf(ret_handed->qmp, sizeof(ret_handed->qmp), "%s",
+			       vm_guest_monitor(vm, promoted));
+	return r == 0;
+}
+
+/* ---- the new program */
+
+static void close_one(int fd)
+{
+	fd_close(fd);
+}
+
+/* Open an engine that goes on with what was handed on; if that fails, one that begins anew. */
+static int open_engine(struct vm *vm, struct handed *handed, struct engine **ret_engine,
+		       struct error *ret_error)
+{
+	struct engine_config config;
+	int r;
+
+	vm_engine_config(vm, vm->term, &config);
+	config.qmp = handed->qmp;
+	config.handed = handed;
+	r = engine_open(&config, vm->term, ret_engine, ret_error);
+	if (r == 0)
+		return 0;
+	log_error("vm=%s term=%" PRIu64 " the guest cannot be taken over from the agent's last "
+		  "program, so its protection begins anew: %s", vm->config->name, vm->term,
+		  ret_error->text);
+	handed_each_fd(handed, close_one); /* ends the disks' servers, too */
+	config.handed = NULL;
+	config.is_restart = config.needs_lease = true;
+	return engine_open(&config, vm->term, ret_engine, ret_error);
+}
+
+void vm_take_up(struct vm *vm)
+{
+	struct engine *engine;
+	struct error error;
+	int r;
+
+	if (!vm->handed)
+		return;
+	if (vm->role != VM_ROLE_PRIMARY || *vm->fault) {
+		log_error("vm=%s this host is not its primary any more: what the agent's last "
+			  "program handed on is dropped", vm->config->name);
+		handed_each_fd(vm->handed, close_one);
+		return;
+	}
+	r = open_engine(vm, vm->handed, &engine, &error);
+	if (r < 0) {
+		log_error("vm=%s term=%" PRIu64 " not protected, until the gateway orders what to "
+			  "do: %s", vm->config->name, vm->term, error.text);
+		return;
+	}
+	vm_set_engine(vm, engine);
+	vm_wake_owner(vm);
+}
