@@ -564,23 +564,6 @@ static int start(struct agent *a)
 	return r < 0 ? r : open_peers(a);
 }
 
-/* Print the statistics of each VM, one VM.name=value per line. */
-static void print_figures(const struct agent *a)
-{
-	struct wire_report report;
-	uint64_t term, epoch;
-
-	for (uint32_t i = 0; i < a->n_vms; i++) {
-		char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];
-		const char *at = report.stats;
-
-		vm_report(a->vms[i], &report, &term, &epoch);
-		while (wire_stats_next(&at, key, value))
-			printf("%s.%s=%s\n", vm_name(a->vms[i]), key, value);
-	}
-	(void)fflush(stdout); /* an error is ignored: the reader may be gone */
-}
-
 int agent_run(const struct agent_config *config, const char *config_path, struct onward *onward)
 {
 	struct agent *a = calloc(1, sizeof(*a));
@@ -600,7 +583,7 @@ int agent_run(const struct agent_config *config, const char *config_path, struct
 		if (loop(a))
 			agent_replace_go(&a->replace, a->vms, a->n_vms);
 		log_info("ending: guests go on, holds stay closed");
-		print_figures(a);
+		vm_print_figures(a->vms, a->n_vms);
 	}
 	link_free(a->link);
 	/* close the peer server before the VMs, since it passes connections to them */

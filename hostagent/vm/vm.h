@@ -101,6 +101,9 @@ bool vm_hand_on(struct vm *vm, struct handed *ret_handed);
 void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term,
 	       uint64_t *ret_epoch);
 
+/* Print the statistics of each VM, one VM.name=value per line. */
+void vm_print_figures(struct vm *const *vms, uint32_t n_vms);
+
 /* Pass on a LEASE of @term for this VM. It answers the beat sent at @lease->beat_ns. @sent_ns: when
  * the newest beat was sent. If no guest is protected here, the LEASE is ignored. */
 void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint64_t sent_ns);

@@ -1,6 +1,7 @@
 /* Makes a VM's reports; see vm_private.h. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -170,4 +171,20 @@ int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_
 	}
 	pthread_mutex_unlock(&vm->lock);
 	return r;
+}
+
+void vm_print_figures(struct vm *const *vms, uint32_t n_vms)
+{
+	struct wire_report report;
+	uint64_t term, epoch;
+
+	for (uint32_t i = 0; i < n_vms; i++) {
+		char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];
+		const char *at = report.stats;
+
+		vm_report(vms[i], &report, &term, &epoch);
+		while (wire_stats_next(&at, key, value))
+			printf("%s.%s=%s\n", report.vm, key, value);
+	}
+	(void)fflush(stdout); /* an error is ignored: the reader may be gone */
 }
