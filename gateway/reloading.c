@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "fleet/drains.h"
 #include "networks/probing.h"
 #include "vms.h"
 
@@ -122,6 +123,7 @@ static void add(const struct reloading *r, struct found *found, const struct gw_
 		e = fleet_control_again(r->fleet, r->fleet->vms[i], now_ns);
 		if (e < 0)
 			log_warn("vm=%s a host must connect again: %s", new->name, strerror(-e));
+		fleet_drains_added(r->fleet, r->fleet->vms[i]);
 		fleet_drop_fault(r->fleet, new->name);
 		found->n_added++;
 		say(r, now_ns, new->name, "its file is new: it is looked after from now on");

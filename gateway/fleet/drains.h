@@ -27,6 +27,9 @@ struct fleet_drains *fleet_drains_new(void); /* NULL: out of memory; free() free
  * then. */
 void fleet_drains_open(struct fleet *fleet, const char *state_dir, uint64_t now_ns);
 
+/* A VM was added after fleet_drains_open(): a drained host gets nothing of it. */
+void fleet_drains_added(struct fleet *fleet, struct fleet_vm *vm);
+
 /* Give the drain of @host an input. The members now_ns, views and n_views are filled in. */
 void fleet_drains_step(struct fleet *fleet, const struct fleet_host *host,
 		       const struct drain_input *in, uint64_t now_ns);

@@ -436,3 +436,12 @@ void fleet_drains_open(struct fleet *fleet, const char *state_dir, uint64_t now_
 		all->is_listed[vm->index] = must_list(vm);
 	}
 }
+
+void fleet_drains_added(struct fleet *fleet, struct fleet_vm *vm)
+{
+	for (uint8_t h = 0; h < VM_HOSTS; h++) {
+		enum drain_phase phase = fleet_drains_of(fleet, vm->host[h])->phase;
+
+		vm_fsm_bar(&vm->fsm, h, phase != DRAIN_NONE && phase != DRAIN_LIFTING);
+	}
+}
