@@ -251,8 +251,7 @@ static void on_guard(struct step *s)
 	struct drain *d = s->d;
 
 	if (d->phase == DRAIN_NONE) {
-		if (!refuse_nowhere(s))
-			begin(s, true);
+		begin(s, true); /* what has nowhere to go is left, and named */
 	} else if (d->phase != DRAIN_DONE && d->phase != DRAIN_LIFTING && !d->by_guard) {
 		/* An operator's drain is under way. It stays one, but has no more time. */
 		d->is_urgent = true;
@@ -481,8 +480,11 @@ static void on_stored(struct step *s)
 	switch (d->phase) {
 	case DRAIN_RECORDING:
 		d->phase = s->in->ok ? DRAIN_MOVING : DRAIN_NONE;
-		if (!s->in->ok)
+		if (!s->in->ok) {
+			say(s, DRAIN_VMS_MAX,
+			    "%s is not drained: it cannot be recorded in state_dir", host);
 			finish(s, false, "journal", "cannot record it in state_dir");
+		}
 		break;
 	case DRAIN_SETTLING: /* if it could not be written, the next gateway drains it again */
 		d->phase = DRAIN_DONE;

@@ -49,7 +49,9 @@ static void find_cold(const char *key, const char *value, struct vm_cold_word *w
 								      : word->role;
 	for (size_t i = 0; strcmp(key, "cold_disk") == 0 && i < ARRAY_SIZE(disks); i++)
 		word->disk = strcmp(disks[i], value) == 0 ? (enum vm_cold_disk)i : word->disk;
-	if (strcmp(key, "cold_term") == 0)
+	if (strcmp(key, "cold_ran") == 0)
+		word->ran = strtoull(value, NULL, 10);
+	else if (strcmp(key, "cold_term") == 0)
 		word->term = strtoull(value, NULL, 10);
 	else if (strcmp(key, "cold_epoch") == 0)
 		word->epoch = strtoull(value, NULL, 10);

@@ -240,6 +240,7 @@ enum vm_cold_disk {
 struct vm_cold_word {
 	enum vm_cold_role role;
 	enum vm_cold_disk disk;
+	uint64_t ran; /* the term of the role on the host's disk */
 	uint64_t term, epoch; /* of VM_COLD_DISK_COPY */
 	bool has_qemu;	      /* a QEMU of the guest is kept stopped there */
 };

@@ -81,7 +81,10 @@ void vm_on_policy(struct vm_step *s)
 	bool was_wanted = fsm->record.is_wanted;
 
 	if (!fsm->config->reprotect_auto) {
-		/* An operator's move is carried through, and so is what we had suspended. */
+		/* An operator's move is carried through, and so is what we had suspended, or a
+		 * drain. */
+		if (fsm->is_barred[vm_fsm_other(fsm)])
+			return;
 		if (fsm->move.state != VM_MOVE_PROTECTING && !fsm->again.is_own &&
 		    fsm->again.when != VM_AGAIN_COVERED)
 			vm_again_forget(fsm);

@@ -49,7 +49,8 @@ static uint64_t ran_in(const struct vm_fsm *fsm, uint8_t h)
 {
 	enum vm_cold_role role = word_of(fsm, h).role;
 
-	return role == VM_COLD_PRIMARY || role == VM_COLD_RUNNING ? fsm->host[h].term : 0;
+	/* Not the term that the host has reached: a START that failed there has raised that. */
+	return role == VM_COLD_PRIMARY || role == VM_COLD_RUNNING ? fsm->host[h].cold.ran : 0;
 }
 
 static bool is_promoting(const struct vm_fsm *fsm)
@@ -62,7 +63,7 @@ static bool is_alone(const struct vm_fsm *fsm)
 {
 	uint8_t owner = fsm->record.owner;
 
-	return !is_there(&fsm->host[1 - owner]) && ran_in(fsm, owner) > 0 && !is_promoting(fsm) &&
+	return !fsm->host[1 - owner].up && ran_in(fsm, owner) > 0 && !is_promoting(fsm) &&
 	       fsm->record.term > 0 && !vm_fsm_in_conflict(fsm);
 }
 
@@ -72,7 +73,8 @@ bool vm_cold_is_nowhere(const struct vm_fsm *fsm)
 	enum vm_state state = fsm->record.state;
 
 	/* The owner's guest is there, kept stopped. PROTECT lets it go on, as after any boot. */
-	if ((state == VM_SYNCING || state == VM_PROTECTED) && word[fsm->record.owner].has_qemu)
+	if ((state == VM_SYNCING || state == VM_PROTECTED) && word[fsm->record.owner].has_qemu &&
+	    word[fsm->record.owner].disk != VM_COLD_DISK_UNSOUND)
 		return false;
 	if (is_alone(fsm))
 		return true;
@@ -182,6 +184,11 @@ static struct choice choose(const struct vm_fsm *fsm)
 		if (is_there(&fsm->host[h]) && fsm->host[h].term > seen)
 			return uncertain("the term of %s is out of range", vm_host_name(fsm, h));
 	}
+	/* A standby that is cut off may have the guest's memory, which is newer than any disk. */
+	if (is_alone(fsm) && fsm->record.state != VM_UNPROTECTED &&
+	    fsm->record.state != VM_PREPARING)
+		return uncertain("%s is not connected, and may still have a copy of its memory",
+				 vm_host_name(fsm, vm_fsm_other(fsm)));
 	if (is_alone(fsm))
 		return by_disks(fsm, fsm->record.owner);
 	if (ask_journal(fsm, best, &c))
@@ -259,12 +266,13 @@ const char *vm_cold_describe(const struct vm_fsm *fsm, char *text, size_t size)
 
 /* ---- starting it */
 
-/* Begin the cold start on @host. @reason says why there. Returns true if it has begun. */
-static bool start(struct vm_step *s, uint8_t host, const char *reason)
+/* Begin the cold start on @host. @reason says why there. @may_fence: run the fence command against
+ * the other host if that is away. Returns true if it has begun. */
+static bool start(struct vm_step *s, uint8_t host, const char *reason, bool may_fence)
 {
 	struct vm_fsm *fsm = s->fsm;
 	uint64_t before = fsm->record.term;
-	bool alone = !is_there(&fsm->host[1 - host]);
+	bool alone = !fsm->host[1 - host].up;
 
 	vm_finish_op(s, false, "aborted", "the guest runs nowhere, and is started anew");
 	s->may_resolve = true;
@@ -275,16 +283,24 @@ static bool start(struct vm_step *s, uint8_t host, const char *reason)
 	fsm->release_due = fsm->stop_due = fsm->fence_due = false;
 	fsm->cold.is_start = true;
 	fsm->cold.is_alone = alone;
-	if (alone && fsm->config->has_fence_command)
+	if (alone && may_fence && fsm->config->has_fence_command)
 		fsm->fencing = VM_FENCING_DUE;
 	return true;
+}
+
+/* The role FENCED is on file before the guest is stopped, so only the order's answer counts. */
+bool vm_cold_is_fenced(const struct vm_fsm *fsm, uint8_t h)
+{
+	const struct vm_order *order = &fsm->host[h].order;
+
+	return is_there(&fsm->host[h]) && order->id && order->verb == WIRE_VERB_FENCE &&
+	       order->term == fsm->record.term && order->done && order->ok;
 }
 
 uint8_t vm_cold_verb(const struct vm_fsm *fsm, uint8_t h)
 {
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
-	bool is_fenced = is_there(other) && other->agent_state == WIRE_STATE_FENCED &&
-			 other->term == fsm->record.term;
+	bool is_fenced = vm_cold_is_fenced(fsm, vm_fsm_other(fsm));
 	uint64_t waited_ns = fsm->stepped_ns - fsm->entered_ns;
 
 	if (h != fsm->record.owner)
@@ -318,7 +334,9 @@ void vm_cold_look(struct vm_step *s)
 	if (fsm->cold.is_start)
 		return;
 	if (!vm_cold_is_nowhere(fsm)) {
-		fsm->cold = (struct vm_cold){0};
+		/* what has failed once is not tried again by itself */
+		fsm->cold = (struct vm_cold){
+			.has_failed = fsm->cold.has_failed && fsm->record.state != VM_PROTECTED};
 		return;
 	}
 	if (fsm->cold.since_ns == 0)
@@ -330,8 +348,8 @@ void vm_cold_look(struct vm_step *s)
 	    (is_alone(fsm) && s->now_ns - fsm->cold.since_ns < ALONE_NS))
 		return;
 	c = choose(fsm);
-	if (c.is_certain)
-		(void)start(s, c.host, c.why);
+	if (c.is_certain && !fsm->is_barred[c.host])
+		(void)start(s, c.host, c.why, false);
 }
 
 static void refuse(struct vm_step *s, const char *code, const char *format, ...)
@@ -346,6 +364,18 @@ static void refuse(struct vm_step *s, const char *code, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(a->text, sizeof(a->text), format, args);
 	va_end(args);
+}
+
+/* Is host @h away, or does it say that it has neither the guest nor a copy of its memory? An agent
+ * that is older than this gateway says so by its state. */
+static bool has_nothing(const struct vm_fsm *fsm, uint8_t h)
+{
+	const struct vm_host *host = &fsm->host[h];
+
+	return !host->up || (host->reported && (host->cold.role != VM_COLD_NOT ||
+						(host->epoch == 0 &&
+						 (host->agent_state == WIRE_STATE_IDLE ||
+						  host->agent_state == WIRE_STATE_FENCED))));
 }
 
 void vm_on_start(struct vm_step *s)
@@ -368,7 +398,7 @@ void vm_on_start(struct vm_step *s)
 	describe_both(fsm, hosts, sizeof(hosts));
 	/* An operator may know that the other host never comes back. */
 	if (!is_nowhere && !(s->in->is_host_named && s->in->may_lose &&
-			     word_of(fsm, h).role != VM_COLD_NOT && !is_there(&fsm->host[other]))) {
+			     word_of(fsm, h).role != VM_COLD_NOT && has_nothing(fsm, other))) {
 		refuse(s, "not-cold",
 		       "%s may run, or a copy of its memory may be left: both hosts must report "
 		       "that they have neither; `holdfastctl vm show %s`", vm, vm);
@@ -386,6 +416,7 @@ void vm_on_start(struct vm_step *s)
 		return;
 	}
 	fsm->cold.has_failed = false;
-	if (start(s, h, c.is_certain && h == c.host ? c.why : "an operator chose these disks"))
+	if (start(s, h, c.is_certain && h == c.host ? c.why : "an operator chose these disks",
+		  s->in->may_lose && h != fsm->record.owner))
 		vm_command_begin(s);
 }

@@ -14,7 +14,6 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 	struct vm_fsm *fsm = s->fsm;
 	const char *name = vm_host_name(fsm, host);
 	char reason[2 * VM_TEXT_MAX]; /* a longer text is cut */
-	const struct vm_host *other = &fsm->host[1 - host];
 	bool is_boot = fsm->cold.is_start;
 
 	if (fsm->record.state != VM_PROMOTING && !(ok && fsm->record.state == VM_FAILED))
@@ -25,8 +24,7 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		fsm->release_due = false;
 		fsm->stop_due = false;
 		/* a cold start has fenced it before */
-		fsm->fence_due = !is_boot || other->agent_state != WIRE_STATE_FENCED ||
-				 other->term != fsm->record.term;
+		fsm->fence_due = !is_boot || !vm_cold_is_fenced(fsm, (uint8_t)(1 - host));
 		/* the operator's `unprotect` was meant to give the guest back to its previous
 		 * owner */
 		if (fsm->op.command == VM_COMMAND_UNPROTECT)

@@ -148,7 +148,10 @@ static void judge_fencing(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const struct vm_host *host = &fsm->host[vm_fsm_other(fsm)];
 
-	if (host->up && host->reported)
+	/* A new owner without guest and copy says that this is a cold start, which needs no fence.
+	 */
+	if ((host->up && host->reported) ||
+	    fsm->host[fsm->record.owner].cold.role != VM_COLD_NOT)
 		fsm->fencing = VM_FENCING_NONE;
 	else if (s->now_ns >= fsm->mute_ns)
 		fsm->fencing = VM_FENCING_DUE;

@@ -199,6 +199,8 @@ void vm_on_start(struct vm_step *s);
 /* Has host @h lost the guest, or its copy, with its memory? Then no order but a cold start's helps
  * it. */
 bool vm_cold_waits(const struct vm_fsm *fsm, uint8_t h);
+/* Has host @h answered FENCE of the present term, so that its guest stands still? */
+bool vm_cold_is_fenced(const struct vm_fsm *fsm, uint8_t h);
 /* In PROMOTING, is_start: returns the order that the cold start requires of host @h, or 0. */
 uint8_t vm_cold_verb(const struct vm_fsm *fsm, uint8_t h);
 /* In fsm_command.c: accept the operator's command; the answer follows, or says so at once. */

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "standby/standby_private.h"
 
+#define RECORD_MAX_NS (20 * CLOCK_NS_PER_S)
+
 /* Is the guest here already? Returns 1 if it runs, and its term is now @c's; 0 if not; -errno. */
 static int is_here(struct standby *sb, struct standby_command *c)
 {
@@ -64,7 +66,9 @@ static int let_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 	if (r < 0)
 		return r;
 	/* From here on the guest may have run: first on the disk, then for the next agent. */
-	r = sb->config.may_run ? sb->config.may_run(sb->config.changed_arg, term, ret_error) : 0;
+	r = sb->config.may_run ? sb->config.may_run(sb->config.changed_arg, term, RECORD_MAX_NS,
+						    ret_error)
+			       : 0;
 	if (r == 0) {
 		r = ramfile_store_meta(&sb->rf, &meta);
 		if (r < 0)

@@ -251,6 +251,9 @@ static int step_load(struct promotion *p)
 	return r;
 }
 
+/* clients wait no longer than that for this host's disk */
+#define RECORD_MAX_NS (100 * CLOCK_NS_PER_MS)
+
 static int step_record(struct promotion *p)
 {
 	struct ramfile_meta meta = p->rf->meta;
@@ -259,7 +262,8 @@ static int step_record(struct promotion *p)
 
 	/* A power failure takes `meta` with it. What the disk says then decides which host ran the
 	 * guest last. */
-	if (p->mark->record && p->mark->record(p->mark->arg, p->term, &why) < 0)
+	if (p->mark->record &&
+	    p->mark->record(p->mark->arg, p->term, RECORD_MAX_NS, &why) < 0)
 		log_error("term=%" PRIu64 " %s, ignoring: clients wait; but if both hosts now lose "
 			  "their power, this one does not know that it ran the guest",
 			  p->term, why.text);

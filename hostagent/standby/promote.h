@@ -55,7 +55,8 @@ struct promote_clock {
 /* How to record on the disk that the guest may run here from now on; `record` as may_run of struct
  * standby_config. */
 struct promote_mark {
-	int (*record)(void *arg, uint64_t term, struct error *ret_error); /* NULL: not wanted */
+	/* NULL: not wanted */
+	int (*record)(void *arg, uint64_t term, uint64_t limit_ns, struct error *ret_error);
 	void *arg;
 };
 

@@ -121,9 +121,10 @@ struct standby_config {
 	void (*changed)(void *arg);
 	void *changed_arg;
 	/* Called on the standby's thread just before a guest's first instruction runs here in
-	 * @term: record on the disk that it may have run. Blocks on that disk. @arg is changed_arg.
+	 * @term: record on the disk that it may have run. Blocks on that disk, for @limit_ns at
+	 * most; a promotion then goes on. @arg is changed_arg.
 	 * Returns 0, or -errno with *ret_error; then the guest is not let run. NULL: not wanted. */
-	int (*may_run)(void *arg, uint64_t term, struct error *ret_error);
+	int (*may_run)(void *arg, uint64_t term, uint64_t limit_ns, struct error *ret_error);
 };
 
 /* How the last drill ended. */

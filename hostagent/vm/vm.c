@@ -36,9 +36,11 @@ int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *r
 {
 	const struct agent_config *config = vm->environment.config;
 	bool is_unfound = vm->is_unfound && role == VM_ROLE_RUNNING;
-	int r = vm_role_store(is_unfound ? NULL : config->run_dir, config->role_dir,
-			      vm->config->name, role, term);
+	int r;
 
+	vm_cold_settle(vm);
+	r = vm_role_store(is_unfound ? NULL : config->run_dir, config->role_dir, vm->config->name,
+			  role, term);
 	if (r < 0)
 		return error_set(ret_error, r,
 				 "cannot record the role in run_dir %s and role_dir %s: %s",
@@ -49,6 +51,7 @@ int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *r
 	vm->is_unsure = false;
 	vm->is_unfound = is_unfound;
 	vm->fenced_text[0] = '\0';
+	vm->is_fence_unsure = false;
 	pthread_mutex_unlock(&vm->lock);
 	/* Remove the rings that a killed engine has left: only an engine of this VM could use
 	 * them. */
@@ -308,13 +311,21 @@ static uint8_t status_of(int error)
  * has this term yet. */
 static void take_voted_term(struct vm *vm)
 {
+	enum vm_role role = vm->role;
 	struct standby_status status;
 	struct error error;
 
 	if (!vm->standby)
 		return;
 	standby_status(vm->standby, &status);
-	if (status.term > vm->term && vm_set_role(vm, vm->role, status.term, &error) < 0)
+	/* After a boot there was no vote: that term is of a START that failed. */
+	if (vm->is_unsure || vm->is_unfound)
+		return;
+	/* If an agent died in a promotion, only the standby's file says that the guest runs here.
+	 */
+	if (role == VM_ROLE_STANDBY && status.state == STANDBY_STATE_RUNNING)
+		role = VM_ROLE_RUNNING;
+	if (status.term > vm->term && vm_set_role(vm, role, status.term, &error) < 0)
 		log_warn("vm=%s %s, ignoring: the standby's own file has the term",
 			 vm->config->name, error.text);
 }

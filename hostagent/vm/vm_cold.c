@@ -2,8 +2,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -13,6 +16,7 @@
 #include "vmm/qmp.h"
 
 #define QMP_NS (5 * CLOCK_NS_PER_S)
+#define START_RECORD_NS (20 * CLOCK_NS_PER_S)
 
 /* ROLE_DIR/NAME.noflush exists while the guest is protected with disk_flushes = outside, and after
  * a power failure that ended that. */
@@ -38,14 +42,95 @@ int vm_cold_note(struct vm *vm, struct error *ret_error)
 		     : 0;
 }
 
-int vm_cold_may_run(void *arg, uint64_t term, struct error *ret_error)
-{
-	const struct vm *vm = arg;
-	const char *role_dir = vm->environment.config->role_dir;
-	int r = vm_role_store(NULL, role_dir, vm->config->name, VM_ROLE_RUNNING, term);
+/* Writes the role. The disk may hang, so a thread does it. */
+struct vm_recording {
+	struct vm *vm;
+	uint64_t term;
+	pthread_t thread;
 
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t ended;
+	bool has_ended;
+	int result;
+};
+
+static void *record(void *arg)
+{
+	struct vm_recording *rec = arg;
+	int r = vm_role_store(NULL, rec->vm->environment.config->role_dir, rec->vm->config->name,
+			      VM_ROLE_RUNNING, rec->term);
+
+	pthread_mutex_lock(&rec->lock);
+	rec->result = r;
+	rec->has_ended = true;
+	pthread_cond_signal(&rec->ended);
+	pthread_mutex_unlock(&rec->lock);
+	return NULL;
+}
+
+void vm_cold_settle(struct vm *vm)
+{
+	struct vm_recording *rec = vm->recording;
+
+	if (!rec)
+		return;
+	(void)pthread_join(rec->thread, NULL);
+	pthread_cond_destroy(&rec->ended);
+	pthread_mutex_destroy(&rec->lock);
+	free(rec);
+	vm->recording = NULL;
+}
+
+static int begin_recording(struct vm *vm, uint64_t term)
+{
+	struct vm_recording *rec = calloc(1, sizeof(*rec));
+	int r;
+
+	if (!rec)
+		return -ENOMEM;
+	rec->vm = vm;
+	rec->term = term;
+	pthread_mutex_init(&rec->lock, NULL);
+	pthread_cond_init(&rec->ended, NULL);
+	r = -pthread_create(&rec->thread, NULL, record, rec);
+	if (r < 0)
+		free(rec);
+	else
+		vm->recording = rec;
+	return r;
+}
+
+/* Returns the result, or -ETIMEDOUT if the disk has not answered by then. */
+static int await_recording(struct vm_recording *rec, uint64_t limit_ns)
+{
+	struct timespec until;
+	int r = 0;
+
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	limit_ns += (uint64_t)until.tv_nsec;
+	until.tv_sec += (time_t)(limit_ns / CLOCK_NS_PER_S);
+	until.tv_nsec = (long)(limit_ns % CLOCK_NS_PER_S);
+	pthread_mutex_lock(&rec->lock);
+	while (!rec->has_ended && r == 0)
+		r = pthread_cond_timedwait(&rec->ended, &rec->lock, &until);
+	r = rec->has_ended ? rec->result : -ETIMEDOUT;
+	pthread_mutex_unlock(&rec->lock);
+	return r;
+}
+
+int vm_cold_may_run(void *arg, uint64_t term, uint64_t limit_ns, struct error *ret_error)
+{
+	struct vm *vm = arg;
+	int r;
+
+	vm_cold_settle(vm);
+	r = begin_recording(vm, term);
+	if (r == 0)
+		r = await_recording(vm->recording, limit_ns);
+	if (r != -ETIMEDOUT)
+		vm_cold_settle(vm);
 	return r < 0 ? error_set(ret_error, r, "cannot record the role in role_dir %s: %s",
-				 role_dir, strerror(-r))
+				 vm->environment.config->role_dir, strerror(-r))
 		     : 0;
 }
 
@@ -81,7 +166,7 @@ int vm_cold_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epo
 		return 0;
 	vm_guest_promoting(&vm->guest, &vm->config->taps, q->term);
 	if (has_qemu) {
-		r = vm_cold_may_run(vm, q->term, ret_error);
+		r = vm_cold_may_run(vm, q->term, START_RECORD_NS, ret_error);
 		if (r == 0)
 			r = vm_hold_settle(vm->config, vm->config->qmp, vm->pin_dir, ret_error);
 	} else if (vm->standby) {
@@ -108,7 +193,7 @@ static const char *cold_role(const struct vm *vm, const struct standby_status *s
 	bool is_idle = !status || status->state == STANDBY_STATE_IDLE ||
 		       (status->state == STANDBY_STATE_FAILED && !status->guest_ended);
 
-	if (vm->engine || !is_idle || *vm->fault)
+	if (vm->engine || !is_idle || *vm->fault || vm->is_fence_unsure)
 		return NULL;
 	switch (vm->role) {
 	case VM_ROLE_PRIMARY:
@@ -148,6 +233,7 @@ void vm_cold_report(const struct vm *vm, const struct standby_status *status,
 	disk = disk_of(vm, status);
 	(void)!wire_stats_add(report->stats, "cold", "%s", role);
 	(void)!wire_stats_add(report->stats, "cold_disk", "%s", disk);
+	(void)!wire_stats_add(report->stats, "cold_ran", "%" PRIu64, vm->term);
 	if (strcmp(disk, "copy") == 0) {
 		(void)!wire_stats_add(report->stats, "cold_term", "%" PRIu64, status->disks_term);
 		(void)!wire_stats_add(report->stats, "cold_epoch", "%" PRIu64,

@@ -30,8 +30,9 @@ int vm_cold_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epo
 		  struct error *ret_error) __attribute__((warn_unused_result));
 
 /* may_run of struct standby_config: record in role_dir alone that this host owns the guest in
- * @term, before the guest's first instruction. run_dir's file follows with the order's answer. */
-int vm_cold_may_run(void *arg, uint64_t term, struct error *ret_error)
+ * @term, before the guest's first instruction. Waits for the disk for @limit_ns at most; then
+ * -ETIMEDOUT, and the record may still follow. run_dir's file follows with the order's answer. */
+int vm_cold_may_run(void *arg, uint64_t term, uint64_t limit_ns, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* The guest is about to be protected here: record on the disk whether QEMU may be told to ignore
@@ -41,5 +42,9 @@ int vm_cold_note(struct vm *vm, struct error *ret_error) __attribute__((warn_unu
 /* Add the keys above to @report, if they apply. @status: the standby's; NULL: there is none. */
 void vm_cold_report(const struct vm *vm, const struct standby_status *status,
 		    struct wire_report *report);
+
+/* Wait until what vm_cold_may_run() gave up waiting for is on the disk, so that it does not replace
+ * what is recorded after it. Call it before a role is recorded. */
+void vm_cold_settle(struct vm *vm);
 
 #endif

@@ -279,6 +279,7 @@ void vm_fence_look(struct vm *vm)
 	pthread_mutex_lock(&vm->lock);
 	is_new = strcmp(vm->fenced_text, text) != 0;
 	strcpy(vm->fenced_text, text);
+	vm->is_fence_unsure = r < 0;
 	pthread_mutex_unlock(&vm->lock);
 	if (is_new)
 		vm->environment.wake(vm->environment.wake_arg);

@@ -185,6 +185,7 @@ void vm_close(struct vm *vm)
 	vm_witness_done(&vm->witness);
 	vm_tap_done(&vm->tap);
 	standby_close(vm->standby);
+	vm_cold_settle(vm);
 	vm_guest_done(&vm->guest);
 	progress_done(&vm->progress);
 	pthread_cond_destroy(&vm->wake);

@@ -87,6 +87,9 @@ struct vm {
 	struct vm_cover cover;
 	char fenced_text[WIRE_TEXT_MAX + 1]; /* text about a guest that must not run here; "": there
 					      * is no such guest */
+	struct vm_recording *recording; /* vm_cold.c; NULL: none. Only the worker, and the standby's
+					 * thread while the worker waits for it, use it */
+	bool is_fence_unsure; /* the last look could not tell whether that guest stands still */
 	bool is_unsure; /* role is PRIMARY, but the host was booted since: the guest must not run
 			 * (vm_fence_private.h) */
 	bool is_unfound; /* role is RUNNING, but the host was booted since, and no guest was found

@@ -224,13 +224,14 @@ static int compare(const char *qmp_path, const char *state_dir)
 /* ---- orders */
 
 /* Write to RUN_DIR/may_run in which term a guest is about to run, and what `meta` says by then. */
-static int note_may_run(void *arg, uint64_t term, struct error *ret_error)
+static int note_may_run(void *arg, uint64_t term, uint64_t limit_ns, struct error *ret_error)
 {
 	char *const *args = arg;
 	char path[PATH_MAX], text[64];
 	AUTO_FREE char *meta = NULL;
 	size_t size;
 
+	(void)limit_ns;
 	(void)ret_error;
 	snprintf(path, sizeof(path), "%s/meta", args[0]);
 	if (fd_read_file(path, 4096, &meta, &size) < 0)

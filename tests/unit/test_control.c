@@ -308,7 +308,7 @@ static void test_start(void **state)
 	assert_string_equal(code(), "not-allowed");
 	fsm->record = (struct vm_record){.state = VM_PROTECTED, .term = 3};
 	fsm->host[0].up = fsm->host[1].up = true;
-	reports_cold(0, WIRE_STATE_LOST, "cold=primary\ncold_disk=own\n");
+	reports_cold(0, WIRE_STATE_LOST, "cold=primary\ncold_ran=3\ncold_disk=own\n");
 	reports_cold(1, WIRE_STATE_IDLE,
 		     "cold=standby\ncold_disk=copy\ncold_term=3\ncold_epoch=812\n");
 	assert_false(ask_as(WIRE_PEER_OPERATOR,

@@ -145,12 +145,10 @@ static void test_left(void **state)
 	assert_int_equal(said.state, WIRE_DRAIN_DONE);
 	assert_int_equal(said.n_guests, 1);
 	assert_non_null(strstr(said.text, "web1"));
-	/* both hosts are told to go down: the second one's guests have nowhere to go */
+	/* both hosts are told to go down: the second one goes down, too */
 	send_drain(&beta, WIRE_DRAIN_GOES_DOWN, 30, 0x11);
-	assert_int_equal(hear(&beta), 1);
-	assert_int_equal(said.state, WIRE_DRAIN_NOT);
-	assert_non_null(strstr(said.text, "nowhere to go"));
-	assert_int_equal(phase("beta"), DRAIN_NONE);
+	pass(500);
+	assert_int_equal(phase("beta"), DRAIN_DONE);
 }
 
 /* What breaks the format ends the connection; what comes too often is ignored. */

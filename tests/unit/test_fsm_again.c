@@ -459,6 +459,18 @@ static void test_policy_becomes_auto(void **state)
 	is_now(VM_PREPARING, 1);
 }
 
+/* A drain has ended the copy: it is made again after `undrain`, whatever the policy is. */
+static void test_policy_while_drained(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	lab_settle(&lab);
+	vm_fsm_bar(&lab.fsm, 1, true);
+	vm_fsm_want_again(&lab.fsm, lab.now_ns);
+	set_policy(false);
+	assert_true(vm_fsm_wants_again(&lab.fsm));
+}
+
 /* An unprotected guest is one that nobody wants protected, whatever the policy becomes. */
 static void test_policy_of_an_unprotected_guest(void **state)
 {
@@ -514,6 +526,7 @@ int main(void)
 		cmocka_unit_test_setup(test_policy_becomes_ask, start),
 		cmocka_unit_test_setup(test_policy_becomes_ask_while_it_waits, start),
 		cmocka_unit_test_setup(test_policy_becomes_auto, start),
+		cmocka_unit_test_setup(test_policy_while_drained, start),
 		cmocka_unit_test_setup(test_policy_of_an_unprotected_guest, start),
 		cmocka_unit_test_setup(test_words, start),
 	};

@@ -38,10 +38,12 @@ static void cut_power(struct vm_cold_word alpha, uint64_t alpha_term, struct vm_
 	for (int h = 0; h < 2; h++)
 		lab.peer[h] = (struct lab_peer){.state = WIRE_STATE_IDLE};
 	lab.peer[ALPHA].cold = alpha;
+	lab.peer[ALPHA].cold.ran = alpha_term;
 	lab.peer[ALPHA].term = alpha_term;
 	if (alpha.role == VM_COLD_PRIMARY)
 		lab.peer[ALPHA].state = WIRE_STATE_LOST;
 	lab.peer[BETA].cold = beta;
+	lab.peer[BETA].cold.ran = beta_term;
 	lab.peer[BETA].term = beta_term;
 	lab_restart(&lab);
 	lab.now_ns += 60000 * MS;
@@ -249,20 +251,119 @@ static void test_the_other_host_is_lost(void **state)
 	is_started(BETA, 2);
 }
 
-/* The owner by the journal needs nobody's word, but waits for a while. */
+/* The owner of a guest that had no copy needs nobody's word, but waits for a while. The other host
+ * is well, as far as anybody knows, so no fence command runs. */
 static void test_the_owner_alone(void **state)
 {
 	(void)state;
-	cut_power(was_primary, 1, has_copy(1), 1);
+	lab.config.reprotect_auto = lab.config.has_fence_command = true;
+	lab.journal = (struct vm_record){.term = 1, .owner = ALPHA, .state = VM_UNPROTECTED,
+					 .is_wanted = true};
+	cut_power(was_primary, 1, has_nothing, 1);
 	comes_back(ALPHA);
 	wait_ms(29000);
-	is_now(VM_PROTECTED, ALPHA, 1);
+	is_now(VM_UNPROTECTED, ALPHA, 1);
 	assert_non_null(strstr(lab.last_event, "beta is not connected"));
 	wait_ms(3000);
 	is_now(VM_UNPROTECTED, ALPHA, 2);
 	assert_int_equal(lab.n_starts, 1);
+	assert_false(lab.fence_runs);
+}
+
+/* A standby that is only cut off has the guest's memory. */
+static void test_the_standby_may_have_a_copy(void **state)
+{
+	(void)state;
+	cut_power(was_primary, 1, has_copy(1), 1);
+	comes_back(ALPHA);
+	wait_ms(60000);
+	is_now(VM_PROTECTED, ALPHA, 1);
+	lab_command(&lab, VM_COMMAND_START);
+	assert_string_equal(lab.last_reply.code, "not-decided");
+	assert_non_null(strstr(lab.last_reply.text, "may still have a copy of its memory"));
+	lab.is_forced = true;
+	start_on(ALPHA, true);
+	wait_ms(1000);
+	is_now(VM_UNPROTECTED, ALPHA, 2);
+	assert_int_equal(lab.n_starts, 1);
 	comes_back(BETA);
 	wait_ms(1000);
+	is_started(ALPHA, 2);
+}
+
+/* FENCED is on file before the guest stands still. So a fence that failed is no fence. */
+static void test_fence_fails(void **state)
+{
+	uint64_t id;
+
+	(void)state;
+	cut_power(was_primary, 1, has_copy(1), 1);
+	lab_up(&lab, ALPHA);
+	lab_up(&lab, BETA);
+	for (int i = 0; i < 30 && lab.journal.state == VM_PROTECTED; i++) {
+		lab_run(&lab, 100, 3);
+		lab_report(&lab, ALPHA);
+		lab_report(&lab, BETA);
+	}
+	assert_int_equal(lab.last_order[BETA].verb, WIRE_VERB_FENCE);
+	id = lab.last_order[BETA].order_id;
+	lab.peer[BETA].order.due = false;
+	lab.peer[BETA].state = WIRE_STATE_FENCED;
+	lab.peer[BETA].term = lab.journal.term;
+	lab_report(&lab, BETA);
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_ORDER_DONE, .host = BETA,
+					       .order_id = id, .term = lab.journal.term,
+					       .status = WIRE_ORDER_FAILED, .text = "no answer"});
+	for (int i = 0; i < 20; i++) {
+		lab_run(&lab, 100, 3);
+		lab_report(&lab, BETA);
+	}
+	assert_int_equal(lab.n_starts, 0);
+}
+
+/* A START that failed has raised a host's term. That does not make its disks newer. */
+static void test_ran_in(void **state)
+{
+	(void)state;
+	lab.journal = (struct vm_record){.term = 7, .owner = ALPHA, .state = VM_FAILED};
+	cut_power(was_primary, 7, was_running, 6);
+	lab.peer[ALPHA].cold.ran = 5;
+	both_come_back();
+	wait_ms(2000);
+	if (lab.n_starts > 0)
+		is_started(BETA, lab.journal.term);
+	lab_command(&lab, VM_COMMAND_START);
+	wait_ms(2000);
+	is_started(BETA, lab.journal.term);
+}
+
+/* A host that is drained gets no guest by itself. */
+static void test_drained_host(void **state)
+{
+	(void)state;
+	cut_power(was_primary, 1, has_copy(1), 1);
+	vm_fsm_bar(&lab.fsm, ALPHA, true);
+	both_come_back();
+	wait_ms(60000);
+	assert_int_equal(lab.n_starts, 0);
+	lab_command(&lab, VM_COMMAND_START); /* an operator may want it */
+	wait_ms(2000);
+	is_started(ALPHA, 2);
+}
+
+/* Both hosts' role files are lost. Only an operator can say which disks are to be started. */
+static void test_no_files_at_all(void **state)
+{
+	(void)state;
+	cut_power(has_nothing, 0, has_nothing, 0);
+	both_come_back();
+	lab_command(&lab, VM_COMMAND_START);
+	assert_false(lab.last_reply.ok);
+	start_on(ALPHA, false);
+	assert_false(lab.last_reply.ok);
+	lab.is_forced = true;
+	start_on(ALPHA, true);
+	wait_ms(2000);
 	is_started(ALPHA, 2);
 }
 
@@ -275,7 +376,8 @@ static void test_a_promotion_alone(void **state)
 	comes_back(BETA);
 	wait_ms(60000);
 	assert_int_equal(lab.n_starts, 0);
-	lab.peer[BETA].cold = was_running; /* in term 1: of an earlier promotion */
+	lab.peer[BETA].cold = was_running;
+	lab.peer[BETA].cold.ran = 1; /* of an earlier promotion */
 	wait_ms(60000);
 	assert_int_equal(lab.n_starts, 0);
 	lab.peer[BETA].cold = has_copy(1);
@@ -442,6 +544,11 @@ int main(void)
 		cmocka_unit_test_setup(test_the_older_disks, start),
 		cmocka_unit_test_setup(test_the_other_host_is_lost, start),
 		cmocka_unit_test_setup(test_the_owner_alone, start),
+		cmocka_unit_test_setup(test_the_standby_may_have_a_copy, start),
+		cmocka_unit_test_setup(test_fence_fails, start),
+		cmocka_unit_test_setup(test_ran_in, start),
+		cmocka_unit_test_setup(test_drained_host, start),
+		cmocka_unit_test_setup(test_no_files_at_all, start),
 		cmocka_unit_test_setup(test_a_promotion_alone, start),
 		cmocka_unit_test_setup(test_fenced_first, start),
 		cmocka_unit_test_setup(test_restarted_gateway, start),

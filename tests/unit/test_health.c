@@ -161,7 +161,8 @@ static void break_power(void)
 	for (uint8_t h = 0; h < 2; h++) {
 		lab.fsm.host[h].cold = (struct vm_cold_word){
 			.role = h == 0 ? VM_COLD_PRIMARY : VM_COLD_STANDBY,
-			.disk = h == 0 ? VM_COLD_DISK_OWN : VM_COLD_DISK_COPY, .term = 1};
+			.disk = h == 0 ? VM_COLD_DISK_OWN : VM_COLD_DISK_COPY, .term = 1,
+			.ran = 1};
 	}
 }
 

@@ -297,7 +297,7 @@ static void a_guest_that_may_run_is_on_disk(void **state)
 	(void)state;
 	assert_int_equal(vm_role_store(run_dir, role_dir, "web1", VM_ROLE_STANDBY, 5), 0);
 	open_agent();
-	assert_int_equal(vm_cold_may_run(vm, 6, &error), 0);
+	assert_int_equal(vm_cold_may_run(vm, 6, CLOCK_NS_PER_S, &error), 0);
 	is_on_disk(VM_ROLE_RUNNING, 6);
 	assert_int_equal(vm_role_load(run_dir, role_dir, "web1", &role, &term, &is_booted), 0);
 	assert_int_equal(role, VM_ROLE_STANDBY);
