@@ -82,13 +82,13 @@ static void ended(struct vm_step *s, enum vm_asked_kind k, bool ok, const char *
 
 void vm_asked_protection_ended(struct vm_step *s)
 {
-	for (int k = 0; k < VM_ASKED_N; k++)
+	for (enum vm_asked_kind k = 0; k < VM_ASKED_N; k++)
 		ended(s, k, false, "aborted", kinds[k].aborted);
 }
 
 void vm_asked_host_lost(struct vm_step *s, uint8_t host)
 {
-	for (int k = 0; k < VM_ASKED_N; k++)
+	for (enum vm_asked_kind k = 0; k < VM_ASKED_N; k++)
 		if (host_of(s->fsm, &kinds[k]) == host)
 			ended(s, k, false, "not-connected", kinds[k].lost);
 }
@@ -176,7 +176,7 @@ static bool is_done(struct vm_step *s, enum vm_asked_kind k)
 
 bool vm_asked_done(struct vm_step *s)
 {
-	for (int k = 0; k < VM_ASKED_N; k++)
+	for (enum vm_asked_kind k = 0; k < VM_ASKED_N; k++)
 		if (is_done(s, k))
 			return true;
 	return false;
