@@ -20,7 +20,6 @@
 #include "link/link.h"
 #include "supervision/obeyed.h"
 #include "peer/server.h"
-#include "replace/onward.h"
 #include "vm/vm.h"
 #include "wire/msg.h"
 #include "wire/tls.h"
@@ -44,8 +43,7 @@ struct agent {
 	struct guard *guard; /* NULL: it could not be opened */
 	struct link *link; /* NULL: not connected */
 	uint64_t connect_at_ns, retry_ns, beat_at_ns, report_at_ns;
-	uint64_t beat_sent_ns; /* boot time at which the newest BEAT was sent, on any connection; 0:
-				* none yet */
+	uint64_t beat_sent_ns; /* boot time of the newest BEAT, on any connection; 0: none yet */
 	/* the highest incarnation of all gateways that this host has obeyed. It is stored in a file
 	 * before the host obeys the gateway */
 	uint64_t obeyed;
@@ -90,9 +88,8 @@ static bool obey(struct agent *a, const struct wire_welcome *welcome)
 		wire_text_format(
 			text,
 			"gateway %s is incarnation %" PRIu64 ", this host has obeyed %" PRIu64
-			": an older "
-			"gateway (a restored backup, a clone) orders nothing here; if the younger "
-			"one is gone for good, `holdfastctl takeover` at this one",
+			": an older gateway (a restored backup, a clone) orders nothing here; if "
+			"the younger one is gone for good, `holdfastctl takeover` at this one",
 			welcome->gateway, welcome->incarnation, a->obeyed);
 		log_limited(LOG_LEVEL_ERROR, "%s", text);
 		disconnect(a, "an older gateway than this host has obeyed");
@@ -120,9 +117,8 @@ static void connect_gateway(struct agent *a)
 	};
 	struct wire_hello hello;
 	struct wire_welcome welcome;
-	int r;
+	int r = link_open(&config, &a->link);
 
-	r = link_open(&config, &a->link);
 	if (r < 0) {
 		disconnect(a, strerror(-r));
 		return;
@@ -418,8 +414,7 @@ static void look_at_certificates(struct agent *a, uint64_t now_ns)
 	else if (r < 0)
 		log_error("the certificate files of before stay in use: %s", error.text);
 	if (a->peer_tls)
-		/* ignore the result: the other context, which uses the same files, has logged it
-		 * above */
+		/* ignore the result: the other context has the same files, and has logged it */
 		(void)!wire_tls_context_refresh(a->peer_tls, &error);
 }
 
@@ -432,6 +427,8 @@ static bool loop(struct agent *a)
 		uint64_t now_ns = clock_mono_ns();
 
 		look_at_certificates(a, now_ns);
+		if (plan_is_pressing(&a->replace.plan) && a->connect_at_ns <= now_ns)
+			a->connect_at_ns = now_ns + AGENT_REPLACE_LOOK_NS; /* it can block */
 		if (!a->link && now_ns >= a->connect_at_ns)
 			connect_gateway(a);
 		if (a->link) {
@@ -472,6 +469,7 @@ static int open_vms(struct agent *a)
 		}
 		a->n_vms++;
 	}
+	agent_replace_drop(a->onward, a->vms, a->n_vms);
 	return 0;
 }
 
@@ -582,6 +580,8 @@ int agent_run(const struct agent_config *config, const char *config_path, struct
 			 HOLDFAST_VERSION, a->n_vms);
 		if (loop(a))
 			agent_replace_go(&a->replace, a->vms, a->n_vms);
+		else
+			agent_replace_end(&a->replace, a->vms, a->n_vms, a->wake_fd);
 		log_info("ending: guests go on, holds stay closed");
 		vm_print_figures(a->vms, a->n_vms);
 	}

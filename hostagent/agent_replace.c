@@ -1,20 +1,22 @@
 #include "agent_replace.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/hurry.h"
 #include "base/log.h"
-#include "replace/onward.h"
 
 #define HURRY_NS CLOCK_NS_PER_S /* for as long, after the program was replaced */
+#define GO_ON_NS (2 * CLOCK_NS_PER_S) /* how long to wait for the guests when the agent ends */
 
 void agent_replace_init(struct agent_replace *replace, const char *config_path, bool is_next)
 {
@@ -96,6 +98,8 @@ static void look_at_vms(struct agent_replace *r, struct vm *const *vms, uint32_t
 		}
 		if (r->plan.phase == PLAN_YIELDING)
 			result = vm_yielded(vms[i], &error);
+		else if (r->plan.phase == PLAN_RESTING)
+			result = vm_may_yield(vms[i], &error);
 		if (result == 0)
 			continue;
 		view->all_yielded = false;
@@ -130,6 +134,7 @@ static void act(struct agent_replace *r, enum plan_action action, struct vm *con
 		for_all(vm_rest, true, vms, n_vms);
 		break;
 	case PLAN_DO_YIELD:
+		r->hurry_until_ns = 0; /* of an earlier replacement */
 		hurry_all_threads(true);
 		for_all(vm_yield, true, vms, n_vms);
 		break;
@@ -181,9 +186,60 @@ bool agent_replace_turn(struct agent_replace *r, struct vm *const *vms, uint32_t
 
 uint64_t agent_replace_due_ns(const struct agent_replace *r, uint64_t now_ns)
 {
-	if (r->hurry_until_ns)
-		return r->hurry_until_ns;
-	return plan_is_under_way(&r->plan) ? now_ns + AGENT_REPLACE_LOOK_NS : UINT64_MAX;
+	uint64_t look_ns = plan_is_under_way(&r->plan) ? now_ns + AGENT_REPLACE_LOOK_NS
+						       : UINT64_MAX;
+
+	return r->hurry_until_ns && r->hurry_until_ns < look_ns ? r->hurry_until_ns : look_ns;
+}
+
+static bool all_go_on(struct vm *const *vms, uint32_t n_vms)
+{
+	for (uint32_t i = 0; i < n_vms; i++) {
+		if (vm_is_moving(vms[i]))
+			return false;
+	}
+	return true;
+}
+
+void agent_replace_end(struct agent_replace *r, struct vm *const *vms, uint32_t n_vms, int wake_fd)
+{
+	struct pollfd woken = {.fd = wake_fd, .events = POLLIN};
+	uint64_t now_ns = clock_mono_ns(), until_ns = now_ns + GO_ON_NS, count;
+
+	stop_check(r);
+	/* In WAITING, guests may still be on the way. */
+	if (r->plan.phase == PLAN_IDLE || r->plan.phase == PLAN_CHECKING)
+		return;
+	log_warn("this program is not replaced: the agent ends");
+	hurry_all_threads(false);
+	for_all(vm_yield, false, vms, n_vms);
+	while (!all_go_on(vms, n_vms) && now_ns < until_ns) {
+		if (poll(&woken, 1, clock_poll_ms(now_ns, until_ns)) > 0 &&
+		    read(wake_fd, &count, sizeof(count)) < 0)
+			break;
+		now_ns = clock_mono_ns();
+	}
+}
+
+static void close_one(int fd)
+{
+	fd_close(fd);
+}
+
+void agent_replace_drop(const struct onward *onward, struct vm *const *vms, uint32_t n_vms)
+{
+	for (uint32_t i = 0; onward && i < onward->n_vms; i++) {
+		const struct onward_vm *from = &onward->vm[i];
+		bool is_known = false;
+
+		for (uint32_t k = 0; k < n_vms; k++)
+			is_known |= strcmp(vm_name(vms[k]), from->name) == 0;
+		if (is_known)
+			continue;
+		log_error("vm=%s no VM here has what the agent's last program handed on: it is "
+			  "dropped; its frames stay held", from->name);
+		handed_each_fd(&from->handed, close_one);
+	}
 }
 
 void agent_replace_go(struct agent_replace *r, struct vm *const *vms, uint32_t n_vms)

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "replace/onward.h"
 #include "replace/plan.h"
 #include "vm/vm.h"
 
@@ -39,6 +40,14 @@ void agent_replace_ask(struct agent_replace *replace, struct vm *const *vms, uin
  * come. */
 bool agent_replace_turn(struct agent_replace *replace, struct vm *const *vms, uint32_t n_vms);
 uint64_t agent_replace_due_ns(const struct agent_replace *replace, uint64_t now_ns);
+
+/* The agent ends. If guests were stopped to be handed on, let them go on, and wait until they do,
+ * for 2 s at most. @wake_fd: the eventfd that the VMs write to when something changes. */
+void agent_replace_end(struct agent_replace *replace, struct vm *const *vms, uint32_t n_vms,
+		       int wake_fd);
+
+/* Close what the agent's last program handed on for VMs that are not among @vms. */
+void agent_replace_drop(const struct onward *onward, struct vm *const *vms, uint32_t n_vms);
 
 /* Hand everything on and run the next program. Returns only if that failed: then the process must
  * end, as after a crash. */

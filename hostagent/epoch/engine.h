@@ -102,6 +102,8 @@ struct engine_config {
 
 	bool needs_lease; /* true if the gateway gives leases: no frame leaves before the first
 			   * lease arrives */
+	/* the lease of the same term that the agent's last program had (lease_resume()); 0: none */
+	uint64_t lease_until_ns, lease_release_ns;
 	const char *gateway_address; /* numeric IP address */
 	uint16_t gateway_port;
 	struct wire_tls_context *tls;
@@ -223,9 +225,18 @@ void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns)
  *
  * engine_move_end() ends a move, at whatever point it is: the guest is to go on here. Call it after
  * yielded_move was told to anybody only if the gateway says that this host still owns the guest.
- * Does nothing if there is no move. */
-void engine_move(struct engine *engine, uint64_t number);
+ * Does nothing if there is no move.
+ *
+ * A number with ENGINE_MOVE_HANDS_ON stops the guest for engine_hand_on(). It is given up, before
+ * the guest is touched, if the next program would not know something that this one knows
+ * (engine_hand_obstacle()). It never takes the place of a move of the gateway, nor the other way:
+ * engine_move() then returns -EBUSY and does nothing, else 0. */
+#define ENGINE_MOVE_HANDS_ON (UINT64_C(1) << 63)
+int engine_move(struct engine *engine, uint64_t number) __attribute__((warn_unused_result));
 void engine_move_end(struct engine *engine);
+
+/* Is a move wanted, or was the guest stopped for one and does not go on yet? Any thread. */
+bool engine_is_moving(struct engine *engine);
 
 /* Let the guest run without a lease, because the gateway gives none. Call this on the same thread
  * as engine_renew_lease(). */

@@ -18,6 +18,8 @@ void engine_disks_hand_on(struct engine *e, struct handed *h)
 		struct handed_disk *to = &h->disk[h->n_disks++];
 
 		(void)snprintf(to->name, sizeof(to->name), "%s", disk->found.name);
+		to->overflows = disk->counts.overflows;
+		to->disconnections = disk->counts.disconnections;
 		to->ring_fd = disk_ring_hand_on(TAKE(disk->ring));
 		disk_server_hand_on(TAKE(disk->server), &to->server_pid, &to->lifeline_fd,
 				    &to->log_fd);
@@ -46,8 +48,22 @@ static int resume_mirror(struct engine *e, struct engine_disk *disk, struct hand
 	if (r < 0)
 		return r;
 	from->lifeline_fd = from->log_fd = -1; /* the server's now */
-	disk_ring_get_counts(disk->ring, &disk->counts);
 	return mirror_resume(&disk->mirror, e->guest.qmp, &disk->found, ret_error);
+}
+
+/* While no program ran, nothing may have been written, and QEMU must have stayed connected. */
+static int check_ring(struct engine_disk *disk, const struct handed_disk *from,
+		      struct error *ret_error)
+{
+	disk_ring_get_counts(disk->ring, &disk->counts);
+	if (disk_ring_head(disk->ring) != disk_ring_tail(disk->ring))
+		return error_set(ret_error, -ESTALE, "disk %s was written meanwhile",
+				 disk->found.name);
+	if (disk->counts.overflows != from->overflows ||
+	    disk->counts.disconnections != from->disconnections)
+		return error_set(ret_error, -ESTALE, "a write to disk %s did not arrive",
+				 disk->found.name);
+	return 0;
 }
 
 int engine_ring_resume(struct engine *e, struct engine_disk *disk, struct error *ret_error)
@@ -63,7 +79,10 @@ int engine_ring_resume(struct engine *e, struct engine_disk *disk, struct error 
 	if (r < 0)
 		return r;
 	from->ring_fd = -1; /* the ring's now */
-	disk->encoded = disk_ring_head(disk->ring);
+	disk->encoded = disk_ring_tail(disk->ring);
+	r = check_ring(disk, from, ret_error);
+	if (r < 0)
+		return r;
 	disk->is_base_known = true;
 	return resume_mirror(e, disk, from, ret_error);
 }

@@ -21,9 +21,77 @@
 #include "base/log.h"
 
 #define QMP_NS	      (2 * CLOCK_NS_PER_S)
+/* The kernel frees about 5 GiB a second when the program ends. */
+#define FREED_BYTES_MAX (UINT64_C(256) << 20)
 #define ASIDE_LINK_NS (200 * CLOCK_NS_PER_MS) /* then the engine connects as usual */
 
 /* ---- the old program */
+
+/* Has the verification found a difference, and not compared all again since? The next program would
+ * not know of it, and no page or block would be sent again because of it. */
+static bool knows_difference(const struct engine *e)
+{
+	const struct engine_ram *ram = &e->ram;
+	const struct engine_verify *v = &e->verify;
+	bool is_bad = false;
+
+	for (uint32_t i = 0; i < e->disks.n; i++)
+		is_bad |= e->disks.disk[i].n_bad > 0;
+	return is_bad || ram->answer.n_differ > 0 || ram->bad.n_differ > 0 || ram->was_copied ||
+	       ram->has_failed || ram->is_differing || v->answer.n_differ > 0 || v->is_repair ||
+	       v->must_copy || v->was_copied || v->has_failed || v->is_differing;
+}
+
+static bool ignores_flushes(const struct engine *e)
+{
+	for (uint32_t i = 0; i < e->disks.n; i++) {
+		if (e->disks.disk[i].is_flush_off)
+			return true;
+	}
+	return false;
+}
+
+/* Would the guest stand still for long while the reference is freed? */
+static bool has_much_to_free(const struct engine *e)
+{
+	struct encoder_counts counts;
+
+	if (!e->epochs.encoder)
+		return false;
+	encoder_get_counts(e->epochs.encoder, &counts);
+	return (uint64_t)counts.reference.n_used * VMM_PAGE_BYTES > FREED_BYTES_MAX;
+}
+
+const char *engine_hand_obstacle(const struct engine *e)
+{
+	if (knows_difference(e))
+		return "the standby's copy differed, and was not compared whole since";
+	if (e->asked.is_running || atomic_load(&e->asked.n_wanted) != e->asked.n_begun)
+		return "a comparison that an operator asked for is under way";
+	if (ignores_flushes(e))
+		return "flushes of its disks are off (disk_flushes = outside); restart the agent";
+	if (has_much_to_free(e))
+		return "more than 256 MiB of its reference are in use (reference_bytes), which "
+		       "takes too long to free; restart the agent";
+	return NULL;
+}
+
+/* Have all writes to the disks arrived, and are they committed? */
+static bool are_disks_whole(const struct engine *e)
+{
+	struct disk_ring_counts counts;
+
+	for (uint32_t i = 0; i < e->disks.n; i++) {
+		const struct engine_disk *disk = &e->disks.disk[i];
+
+		disk_ring_get_counts(disk->ring, &counts);
+		if (disk_ring_waiting(disk->ring) > 0 ||
+		    counts.overflows != disk->counts.overflows ||
+		    counts.disconnections != disk->counts.disconnections)
+			return false;
+	}
+	return true;
+}
 
 /* Return what is missing for handing on, or NULL. */
 static const char *obstacle(const struct engine *e)
@@ -37,7 +105,9 @@ static const char *obstacle(const struct engine *e)
 		return "not all its output has left";
 	if (e->disks.n > 0 && e->disks.condition != DISKS_IN_STEP)
 		return "its disks are not in step";
-	return NULL;
+	if (!are_disks_whole(e))
+		return "not all writes to its disks are committed";
+	return engine_hand_obstacle(e);
 }
 
 static int take_device(const struct engine *e, struct handed *h)
@@ -248,6 +318,8 @@ static int check(const struct engine *e, const struct handed *h, struct error *r
 		return error_set(ret_error, -ESTALE, "it is of term %" PRIu64, h->term);
 	if (h->pid != e->guest.info.pid || h->n_pages != e->guest.info.n_pages)
 		return error_set(ret_error, -ESTALE, "it is of another QEMU (pid %d)", (int)h->pid);
+	if (e->guest.info.running)
+		return error_set(ret_error, -ESTALE, "somebody let it run meanwhile");
 	return 0;
 }
 
@@ -282,9 +354,8 @@ void engine_take_up(struct engine *e)
 	protect_init(&e->epochs.protect, h->fault_ns);
 	if (e->disks.n == 0 || e->disks.condition == DISKS_IN_STEP)
 		engine_set_sync(e, SYNC_KEPT, "the agent's last program handed it on");
-	if (!e->guest.info.running)
-		engine_set_guest(e, GUEST_STOPPED, "the agent's last program stopped it");
-	if (!e->facts || e->guest.info.running)
+	engine_set_guest(e, GUEST_STOPPED, "the agent's last program stopped it");
+	if (!e->facts)
 		return;
 	/* The guest gets the time back for which it stood still, as after any pause of ours. */
 	guestclock_resume(e->guest.clock, &e->facts->clock);

@@ -40,10 +40,26 @@ static void wake(struct engine *e)
 		log_debug("vm=%s wake: %s, ignoring: it was awake", e->config.vm, strerror(errno));
 }
 
-void engine_move(struct engine *engine, uint64_t number)
+int engine_move(struct engine *engine, uint64_t number)
 {
-	atomic_store(&engine->move.asked, number);
+	uint64_t before = atomic_load(&engine->move.asked);
+
+	do {
+		if (before != 0 && before != number && ((before | number) & ENGINE_MOVE_HANDS_ON))
+			return -EBUSY;
+	} while (!atomic_compare_exchange_weak(&engine->move.asked, &before, number));
 	wake(engine);
+	return 0;
+}
+
+bool engine_is_moving(struct engine *engine)
+{
+	bool is_moving;
+
+	pthread_mutex_lock(&engine->status_lock);
+	is_moving = engine->status.yielded_move || engine->status.move_stopped_ns;
+	pthread_mutex_unlock(&engine->status_lock);
+	return is_moving || atomic_load(&engine->move.asked) != 0;
 }
 
 void engine_move_end(struct engine *engine)
@@ -95,7 +111,9 @@ static void begin(struct engine *e, uint64_t number)
 {
 	e->move.number = number;
 	e->move.since_ns = clock_mono_ns();
-	engine_set_move(e, MOVE_WANTED, "the gateway asks for it");
+	engine_set_move(e, MOVE_WANTED,
+			number & ENGINE_MOVE_HANDS_ON ? "this program is to be replaced"
+						      : "the gateway asks for it");
 }
 
 /* Return what keeps the guest from being moved, or NULL. */
@@ -111,7 +129,7 @@ static const char *obstacle(const struct engine *e)
 		return "somebody else has paused it";
 	if (e->watch.cover != COVER_WHOLE)
 		return "it is no longer what is protected";
-	return NULL;
+	return e->move.number & ENGINE_MOVE_HANDS_ON ? engine_hand_obstacle(e) : NULL;
 }
 
 bool engine_move_waits(const struct engine *e)

@@ -240,6 +240,9 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	e->config = *config;
 	e->term = term;
 	lease_init(&e->lease.lease, term, config->needs_lease);
+	if (config->lease_until_ns > 0)
+		lease_resume(&e->lease.lease, term, config->lease_until_ns,
+			     config->lease_release_ns);
 	e->watch.link_fd = e->watch.statm_fd = -1;
 	e->status.term = term;
 	e->status.state = WIRE_STATE_ATTACHING;
@@ -279,6 +282,10 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	if (r == 0 && engine_watch_check_taps(e, ret_error) < 0) {
 		abandon_holds(e);
 		r = -ENOTSUP;
+	}
+	if (r == 0 && config->handed && !engine_is_holding(e)) {
+		holds_close(e->output.holds); /* until the next engine has a commit */
+		r = error_set(ret_error, -ESTALE, "its hold is not the one that was left");
 	}
 	if (r == 0 && config->handed)
 		engine_let_go_on(e);

@@ -413,7 +413,9 @@ int engine_new_seal(struct engine *e, struct error *ret_error) __attribute__((wa
  * facts? Returns 0 or -ESTALE. engine_resume_tracking(): go on with the userfaultfd that was
  * handed on, instead of engine_restart_tracking(); returns 0, or an error after which nothing can
  * be taken over. engine_take_up(): go on with the last epoch; call it before the hold is opened
- * and the thread runs. engine_let_go_on(): let the guest run, when all is open. */
+ * and the thread runs. engine_let_go_on(): let the guest run, when all is open.
+ * engine_hand_obstacle(), in the old program, without config.handed: return what this program knows
+ * and cannot hand on, or NULL. Then the guest must not be stopped for it. */
 void engine_aside_begin(struct engine *e);
 int engine_aside_holds(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -426,6 +428,7 @@ int engine_resume_tracking(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 void engine_take_up(struct engine *e);
 void engine_let_go_on(struct engine *e);
+const char *engine_hand_obstacle(const struct engine *e);
 
 /* engine_open.c. Stop the engine's thread; free everything but the holds. */
 void engine_stop_thread(struct engine *e);

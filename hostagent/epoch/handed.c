@@ -20,6 +20,8 @@ static void encode_disk(struct bytes_writer *w, const struct handed_disk *disk)
 	bytes_write_be32(w, (uint32_t)disk->lifeline_fd);
 	bytes_write_be32(w, (uint32_t)disk->log_fd);
 	bytes_write_be32(w, (uint32_t)disk->server_pid);
+	bytes_write_be64(w, disk->overflows);
+	bytes_write_be64(w, disk->disconnections);
 }
 
 void handed_encode(const struct handed *h, struct bytes_writer *w)
@@ -74,6 +76,8 @@ static void decode_disk(struct bytes_reader *r, struct handed_disk *disk)
 	disk->lifeline_fd = decode_number(r, 0);
 	disk->log_fd = decode_number(r, 0);
 	disk->server_pid = decode_number(r, 1);
+	disk->overflows = bytes_read_be64(r);
+	disk->disconnections = bytes_read_be64(r);
 }
 
 static void decode_numbers(struct bytes_reader *r, struct handed *h)

@@ -35,6 +35,9 @@ struct handed_disk {
 	int ring_fd;
 	int lifeline_fd, log_fd; /* of its server (disk/server.h) */
 	pid_t server_pid;
+	/* the ring's counts when the mirror was begun (disk/ring.h): more of them mean a lost
+	 * write */
+	uint64_t overflows, disconnections;
 };
 
 struct handed {

@@ -18,6 +18,7 @@
 #include "base/child.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/hurry.h"
 #include "base/log.h"
 
 #define MAGIC	   "HFONWARD"
@@ -212,6 +213,11 @@ void onward_take(struct onward **ret_onward)
 	if (onward_read(fd, ret_onward, &error) < 0) {
 		log_error("what the agent's last program handed on cannot be used, so all begins "
 			  "as after a restart: %s", error.text);
+		hurry_all_threads(false);
+		/* A userfaultfd that stays open keeps the guest from being tracked again. This
+		 * program has opened nothing yet. */
+		(void)close_range(STDERR_FILENO + 1, ~0U, 0);
+		fd = -1;
 		return;
 	}
 	for (uint32_t i = 0; i < (*ret_onward)->n_vms; i++)

@@ -24,7 +24,7 @@
 #include "epoch/handed.h"
 #include "wire/limits.h"
 
-#define ONWARD_VERSION 1u
+#define ONWARD_VERSION 2u
 #define ONWARD_VMS_MAX 64u
 #define ONWARD_ENV     "HOLDFAST_ONWARD"
 
@@ -51,8 +51,9 @@ struct onward *onward_free(struct onward *onward); /* frees memory only; accepts
 struct handed *onward_find(struct onward *onward, const char *name);
 
 /* If this program was started by onward_exec(), take what was handed on: *ret_onward, which is NULL
- * if it was not, or if the record cannot be used (this is logged). All descriptors are
- * close-on-exec again. Call this before any thread exists. */
+ * if it was not, or if the record cannot be used (this is logged, and all descriptors above stderr
+ * are closed). All descriptors are close-on-exec again. Call this before any thread exists, and
+ * before anything is opened. */
 void onward_take(struct onward **ret_onward);
 
 /* Start the program @path as a child that says whether it can take over: the files of @config_path

@@ -40,6 +40,8 @@ enum plan_action plan_step(struct plan *plan, const struct plan_view *view, uint
 			return enter(plan, PLAN_IDLE, now_ns, PLAN_DO_REFUSE);
 		return PLAN_DO_NOTHING;
 	case PLAN_RESTING:
+		if (view->one_cannot)
+			return call_off(plan, now_ns);
 		if (view->all_rest)
 			return enter(plan, PLAN_YIELDING, now_ns, PLAN_DO_YIELD);
 		return past_ns >= PLAN_REST_NS ? call_off(plan, now_ns) : PLAN_DO_NOTHING;
@@ -62,4 +64,9 @@ enum plan_action plan_step(struct plan *plan, const struct plan_view *view, uint
 bool plan_is_under_way(const struct plan *plan)
 {
 	return plan->phase != PLAN_IDLE;
+}
+
+bool plan_is_pressing(const struct plan *plan)
+{
+	return plan->phase == PLAN_RESTING || plan->phase == PLAN_YIELDING;
 }

@@ -6,14 +6,15 @@
  *
  *	        plan_ask()            it is good           all rest            all have yielded
  *	IDLE ─────────────► CHECKING ───────────► RESTING ──────────► YIELDING ────────────► GOING: exec
- *	  ▲                    │ it is bad           │ too late          │ too late, or one cannot
- *	  ├────────────────────┘                     ▼                   ▼
+ *	  ▲                    │ it is bad           │ too late,         │ too late, or one cannot
+ *	  ├────────────────────┘                     ▼ one cannot        ▼
  *	  └──────── after PLAN_TRIES tries ◄────── WAITING ◄─────────────┘
  *	                                             └─ after PLAN_WAIT_NS ─► RESTING
  *
  * - CHECKING: the next program runs as a child, and says whether it can read our files and what
  *   we would hand on. Nothing is given up meanwhile.
- * - RESTING: the VMs' workers finish what they do. No guest is stopped yet.
+ * - RESTING: the VMs' workers finish what they do. No guest is stopped yet. If one cannot yield,
+ *   none is asked to.
  * - YIELDING: the guests are stopped, each at its last epoch, and wait for each other.
  * - WAITING: all guests go on here, and another try follows.
  *
@@ -56,7 +57,7 @@ struct plan_view {
 	enum { PLAN_CHECK_RUNS, PLAN_CHECK_GOOD, PLAN_CHECK_BAD } check;
 	bool all_rest;
 	bool all_yielded;
-	bool one_cannot; /* a guest cannot yield */
+	bool one_cannot; /* a guest cannot yield, or an order came */
 };
 
 enum plan_action {
@@ -83,5 +84,8 @@ enum plan_action plan_step(struct plan *plan, const struct plan_view *view, uint
 
 /* Is a replacement under way? Then call plan_step() every few ms. */
 bool plan_is_under_way(const struct plan *plan);
+
+/* Must the caller do nothing that can block? Guests stand still, or will soon. */
+bool plan_is_pressing(const struct plan *plan);
 
 #endif

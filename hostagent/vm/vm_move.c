@@ -35,7 +35,8 @@ int vm_move(struct vm *vm, uint64_t order_id, uint64_t *ret_epoch, struct error 
 {
 	struct engine_status status;
 
-	engine_move(vm->engine, order_id);
+	if (engine_move(vm->engine, order_id) < 0)
+		return error_set(ret_error, -EBUSY, "the agent's program is being replaced");
 	wait_for_end(vm, order_id, &status);
 	if (status.yielded_move == order_id) {
 		*ret_epoch = status.yielded_epoch;

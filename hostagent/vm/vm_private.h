@@ -99,6 +99,7 @@ struct vm {
 	bool is_handed_on; /* vm_hand_on() has ended the worker */
 	bool is_resting; /* the worker does nothing, because of must_rest */
 	uint64_t yield;	 /* the move that the engine was asked for (vm_yield()); 0: none */
+	bool cannot_yield; /* the engine did not take it */
 	pthread_t thread;
 
 	/* used by the worker only */

@@ -10,9 +10,6 @@
 #include "epoch/handed.h"
 #include "vm/vm_private.h"
 
-/* The engine yields as for a move (engine_move()). The gateway's orders have smaller numbers. */
-#define YIELD_FIRST (UINT64_C(1) << 63)
-
 /* ---- the old program */
 
 bool vm_is_protecting(struct vm *vm)
@@ -52,34 +49,66 @@ bool vm_is_resting(struct vm *vm)
 	return is_resting;
 }
 
-/* Has the VM a guest whose output is held? Only such a guest is handed on: another one loses
- * nothing if the next program begins its protection anew. The worker rests, so nobody changes
- * vm->engine. */
-static bool has_held_guest(const struct vm *vm)
+bool vm_is_moving(struct vm *vm)
+{
+	bool is_moving;
+
+	pthread_mutex_lock(&vm->lock);
+	is_moving = vm->engine && engine_is_moving(vm->engine);
+	pthread_mutex_unlock(&vm->lock);
+	return is_moving;
+}
+
+/* Is there an order that was not answered yet? It may be one that lets another host run a guest, or
+ * that must be carried out at once. */
+static int need_no_order(struct vm *vm, struct error *ret_error)
+{
+	bool is_asked;
+
+	pthread_mutex_lock(&vm->lock);
+	is_asked = vm->n_orders > 0 || vm->verify.number || vm->drill.number;
+	pthread_mutex_unlock(&vm->lock);
+	return is_asked ? error_set(ret_error, -EBUSY, "an order of the gateway waits, or is being "
+				    "carried out") : 0;
+}
+
+int vm_may_yield(struct vm *vm, struct error *ret_error)
 {
 	struct engine_status status;
+	int r = need_no_order(vm, ret_error);
 
-	if (!vm->engine)
-		return false;
+	/* Only while the worker rests, nobody changes vm->engine. */
+	if (r < 0 || !vm_is_resting(vm) || !vm->engine)
+		return r;
+	if (engine_is_moving(vm->engine))
+		return error_set(ret_error, -EBUSY, "its guest is being moved");
 	engine_status(vm->engine, &status);
-	return status.is_holding;
+	if (!status.is_holding || status.state != WIRE_STATE_PROTECTED)
+		return error_set(ret_error, -EBUSY, "it is not PROTECTED, or is being copied");
+	return 0;
 }
 
 void vm_yield(struct vm *vm, bool is_wanted)
 {
-	static uint64_t last = YIELD_FIRST; /* only the control thread calls this */
+	static uint64_t last = ENGINE_MOVE_HANDS_ON; /* only the control thread calls this */
 
 	if (!is_wanted && vm->yield)
 		engine_move_end(vm->engine);
-	vm->yield = is_wanted && has_held_guest(vm) ? ++last : 0;
-	if (vm->yield)
-		engine_move(vm->engine, vm->yield);
+	vm->yield = is_wanted && vm->engine ? ++last : 0;
+	/* The gateway's move is none of ours: never end it. */
+	vm->cannot_yield = vm->yield && engine_move(vm->engine, vm->yield) < 0;
+	if (vm->cannot_yield)
+		vm->yield = 0;
 }
 
 int vm_yielded(struct vm *vm, struct error *ret_error)
 {
 	struct engine_status status;
 
+	if (vm->cannot_yield)
+		return error_set(ret_error, -ECANCELED, "its guest is being moved");
+	if (need_no_order(vm, ret_error) < 0)
+		return -ECANCELED;
 	if (!vm->yield)
 		return 0;
 	engine_status(vm->engine, &status);
@@ -98,8 +127,10 @@ bool vm_hand_on(struct vm *vm, struct handed *ret_handed)
 
 	vm_stop_worker(vm);
 	vm->is_handed_on = true;
-	if (!vm->yield)
+	if (!vm->yield) {
+		engine_close(vm_take_engine(vm)); /* in order, not in the middle of an action */
 		return false;
+	}
 	r = engine_hand_on(vm_take_engine(vm), ret_handed, &error);
 	if (r < 0)
 		log_error("vm=%s term=%" PRIu64 " the next program protects the guest anew: %s",
@@ -128,14 +159,20 @@ static int open_engine(struct vm *vm, struct handed *handed, struct engine **ret
 	config.qmp = handed->qmp;
 	config.handed = handed;
 	r = engine_open(&config, vm->term, ret_engine, ret_error);
-	if (r == 0)
+	if (r == 0) {
+		handed_each_fd(handed, close_one); /* what no disk of the guest took */
 		return 0;
+	}
 	log_error("vm=%s term=%" PRIu64 " the guest cannot be taken over from the agent's last "
 		  "program, so its protection begins anew: %s", vm->config->name, vm->term,
 		  ret_error->text);
 	handed_each_fd(handed, close_one); /* ends the disks' servers, too */
 	config.handed = NULL;
 	config.is_restart = config.needs_lease = true;
+	if (handed->term == vm->term) {
+		config.lease_until_ns = handed->until_ns;
+		config.lease_release_ns = handed->release_ns;
+	}
 	return engine_open(&config, vm->term, ret_engine, ret_error);
 }
 
@@ -155,8 +192,9 @@ void vm_take_up(struct vm *vm)
 	}
 	r = open_engine(vm, vm->handed, &engine, &error);
 	if (r < 0) {
-		log_error("vm=%s term=%" PRIu64 " not protected, until the gateway orders what to "
-			  "do: %s", vm->config->name, vm->term, error.text);
+		log_error("vm=%s term=%" PRIu64 " the guest stands still and is not protected, "
+			  "until the gateway orders what to do: %s", vm->config->name, vm->term,
+			  error.text);
 		return;
 	}
 	vm_set_engine(vm, engine);

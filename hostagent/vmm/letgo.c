@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -126,9 +127,25 @@ static void server_main(int fd)
 
 /* ---- the agent's side */
 
+/* The forked process: start the process proper, and end. So that process is not the agent's child,
+ * and leaves no zombie when the agent's next program has one of its own. */
+static void start_server(int fd) __attribute__((noreturn));
+static void start_server(int fd)
+{
+	pid_t pid = fork();
+
+	if (pid != 0)
+		_exit(pid < 0 ? 1 : 0);
+	/* The agent may have descriptors from its last program: this process must keep none of
+	 * them open. */
+	if (dup2(fd, STDERR_FILENO + 1) < 0 || close_range(STDERR_FILENO + 2, ~0U, 0) < 0)
+		_exit(1);
+	server_main(STDERR_FILENO + 1);
+}
+
 int letgo_init(void)
 {
-	int fds[2];
+	int fds[2], status = 0;
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
@@ -139,15 +156,15 @@ int letgo_init(void)
 		fd_close(fds[1]);
 		return -errno;
 	}
-	if (pid == 0) {
-		/* The agent may have descriptors from its last program: this process must keep none
-		 * of them open. */
-		if (dup2(fds[1], STDERR_FILENO + 1) < 0 ||
-		    close_range(STDERR_FILENO + 2, ~0U, 0) < 0)
-			_exit(1);
-		server_main(STDERR_FILENO + 1);
-	}
+	if (pid == 0)
+		start_server(fds[1]);
 	fd_close(fds[1]);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status != 0) {
+		fd_close(fds[0]);
+		return -EAGAIN;
+	}
 	server_fd = fds[0];
 	return 0;
 }

@@ -12,7 +12,8 @@
  *					the guest runs
  *
  * The process is forked while the agent has little memory, and keeps none of the agent's
- * descriptors. Without this process the guest also resumes after the agent's death, but later.
+ * descriptors. It is not the agent's child, for an agent that is replaced by exec waits for nobody.
+ * Without this process the guest also resumes after the agent's death, but later.
  *
  * Where: main.c makes the process, the engine's thread registers a pipe.
  * Threads: call letgo_init() before any other thread is made. Call letgo_open() from the thread

@@ -104,6 +104,15 @@ static void a_writer_goes_on_before_the_memory_is_gone(void **state)
 	close(ready[0]);
 }
 
+/* The agent's next program knows no child of its last one: none may be left to wait for. */
+static void it_is_nobodys_child(void **state)
+{
+	(void)state;
+	assert_int_equal(letgo_init(), 0);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+}
+
 static void closed_in_order_nothing_is_read(void **state)
 {
 	struct letgo *letgo;
@@ -140,6 +149,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_the_process_it_is_refused),
 		cmocka_unit_test(a_writer_goes_on_before_the_memory_is_gone),
+		cmocka_unit_test(it_is_nobodys_child),
 		cmocka_unit_test(closed_in_order_nothing_is_read),
 	};
 

@@ -33,7 +33,7 @@ static struct onward *make(void)
 	*h = (struct handed){.term = 7, .epoch = 812, .pid = 4711, .qmp = "/run/web1.qmp",
 			     .n_pages = 65600, .uffd = 100, .fault_ns = 1700, .until_ns = 55,
 			     .release_ns = 44, .stopped_ns = 33, .stop_seen_ns = 34, .n_disks = 1,
-			     .disk = {{"root", 101, 102, 103, 4712}}, .device = device,
+			     .disk = {{"root", 101, 102, 103, 4712, 5, 6}}, .device = device,
 			     .device_size = sizeof(device), .facts = some_facts,
 			     .facts_size = sizeof(some_facts)};
 	o->vm[1] = o->vm[0];
@@ -211,13 +211,48 @@ static void test_exec(void **state)
 	free(o);
 }
 
-/* What test_exec() runs. Returns its exit status. */
+/* A record that cannot be used: none of its descriptors stays open, or a userfaultfd would keep the
+ * next engine from tracking the guest. */
+static void test_exec_with_a_damaged_record(void **state)
+{
+	struct onward *o = make();
+	int status, fd;
+	pid_t pid;
+
+	(void)state;
+	assert_true(onward_path()[0] == '/');
+	o->n_vms = 1;
+	o->vm[0].handed.uffd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	o->vm[0].handed.n_disks = 0;
+	fd = onward_write(o);
+	assert_int_equal(pwrite(fd, "x", 1, 40), 1);
+	pid = fork();
+	if (pid == 0) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "%d", o->vm[0].handed.uffd);
+		(void)setenv("TEST_ONWARD_OTHER", text, 1);
+		(void)setenv("TEST_ONWARD_DAMAGED", "1", 1);
+		(void)onward_exec("/nowhere/holdfast-agent", "config", o, fd);
+		_exit(99);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	close(o->vm[0].handed.uffd);
+	close(fd);
+	free(o);
+}
+
+/* What the two tests of exec run. Returns its exit status. */
 static int next_program(const char *other)
 {
 	struct onward *o;
 	const struct handed *h;
 
 	onward_take(&o);
+	if (getenv("TEST_ONWARD_DAMAGED"))
+		return !o && fcntl(atoi(other), F_GETFD) < 0 ? 0 : 4;
 	h = onward_find(o, "web1");
 	if (!h || getenv(ONWARD_ENV))
 		return 1;
@@ -236,6 +271,7 @@ int main(void)
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_facts),
 		cmocka_unit_test(test_exec),
+		cmocka_unit_test(test_exec_with_a_damaged_record),
 	};
 	const char *other = getenv("TEST_ONWARD_OTHER");
 

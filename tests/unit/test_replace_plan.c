@@ -96,6 +96,30 @@ static void test_one_cannot(void **state)
 			 PLAN_DO_GO_ON);
 }
 
+/* Before any guest is asked to yield, it is known that one cannot: then none is. */
+static void test_one_cannot_before_any_yields(void **state)
+{
+	(void)state;
+	assert_int_equal(plan_ask(&plan, now_ns), PLAN_DO_CHECK);
+	assert_int_equal(step((struct plan_view){.check = PLAN_CHECK_GOOD}), PLAN_DO_REST);
+	assert_int_equal(step((struct plan_view){.all_rest = true, .one_cannot = true}),
+			 PLAN_DO_GO_ON);
+}
+
+static void test_pressing(void **state)
+{
+	(void)state;
+	assert_false(plan_is_pressing(&plan));
+	assert_int_equal(plan_ask(&plan, now_ns), PLAN_DO_CHECK);
+	assert_false(plan_is_pressing(&plan));
+	assert_int_equal(step((struct plan_view){.check = PLAN_CHECK_GOOD}), PLAN_DO_REST);
+	assert_true(plan_is_pressing(&plan));
+	assert_int_equal(step((struct plan_view){.all_rest = true}), PLAN_DO_YIELD);
+	assert_true(plan_is_pressing(&plan));
+	assert_int_equal(step((struct plan_view){.one_cannot = true}), PLAN_DO_GO_ON);
+	assert_false(plan_is_pressing(&plan));
+}
+
 static void test_gives_up_after_some_tries(void **state)
 {
 	(void)state;
@@ -163,6 +187,8 @@ int main(void)
 		cmocka_unit_test_setup(test_a_bad_program_changes_nothing, begin),
 		cmocka_unit_test_setup(test_no_guest_waits_long_for_another, begin),
 		cmocka_unit_test_setup(test_one_cannot, begin),
+		cmocka_unit_test_setup(test_one_cannot_before_any_yields, begin),
+		cmocka_unit_test_setup(test_pressing, begin),
 		cmocka_unit_test_setup(test_gives_up_after_some_tries, begin),
 		cmocka_unit_test_setup(test_an_order_takes_long, begin),
 		cmocka_unit_test_setup(test_random, begin),

@@ -1,0 +1,139 @@
+/* test_engine_handed.c - tests when an engine refuses to hand a guest on to the agent's next
+ * program, and when that program refuses to go on with it: if something is known that would be
+ * forgotten, or if something can have happened while no program ran. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "epoch/engine_private.h"
+
+static struct engine engine;
+static struct engine_disk disk;
+static struct handed handed;
+static struct error error;
+
+static int begin(void **state)
+{
+	(void)state;
+	memset(&engine, 0, sizeof(engine));
+	memset(&disk, 0, sizeof(disk));
+	engine.config.vm = "web1";
+	engine.config.handed = &handed;
+	engine.term = 7;
+	engine.disks.disk = &disk;
+	engine.disks.n = 1;
+	strcpy(disk.found.name, "root");
+	disk.found.size_bytes = 1 << 20;
+	handed = (struct handed){.term = 7, .pid = 4711, .n_pages = 16, .uffd = -1, .n_disks = 1,
+				 .disk = {{"root", -1, -1, -1, 4712, 0, 0}}};
+	engine.guest.info.pid = 4711;
+	engine.guest.info.n_pages = 16;
+	*error.text = '\0';
+	return 0;
+}
+
+/* ---- the old program */
+
+static void test_what_is_known_is_not_forgotten(void **state)
+{
+	(void)state;
+	assert_null(engine_hand_obstacle(&engine));
+#define REFUSED_WITH(member, value, none)                                                          \
+	do {                                                                                       \
+		engine.member = value;                                                             \
+		assert_non_null(engine_hand_obstacle(&engine));                                    \
+		engine.member = none;                                                              \
+		assert_null(engine_hand_obstacle(&engine));                                        \
+	} while (0)
+	REFUSED_WITH(ram.answer.n_differ, 1, 0);
+	REFUSED_WITH(ram.bad.n_differ, 1, 0);
+	REFUSED_WITH(ram.was_copied, true, false);
+	REFUSED_WITH(ram.has_failed, true, false);
+	REFUSED_WITH(ram.is_differing, true, false);
+	REFUSED_WITH(verify.answer.n_differ, 1, 0);
+	REFUSED_WITH(verify.is_repair, true, false);
+	REFUSED_WITH(verify.must_copy, true, false);
+	REFUSED_WITH(verify.was_copied, true, false);
+	REFUSED_WITH(verify.has_failed, true, false);
+	REFUSED_WITH(verify.is_differing, true, false);
+	REFUSED_WITH(disks.disk[0].n_bad, 1, 0);
+	REFUSED_WITH(asked.is_running, true, false);
+	REFUSED_WITH(asked.n_wanted, 1, 0);
+	REFUSED_WITH(disks.disk[0].is_flush_off, true, false);
+#undef REFUSED_WITH
+}
+
+/* ---- the new program */
+
+static void test_a_guest_that_runs(void **state)
+{
+	(void)state;
+	engine.guest.info.running = true; /* somebody has let it run */
+	assert_int_equal(engine_resume_tracking(&engine, &error), -ESTALE);
+	assert_non_null(strstr(error.text, "run meanwhile"));
+}
+
+/* Hand on a ring to which @n_records were written, and of which QEMU has disconnected if @is_lost.
+ * Returns the result of engine_ring_resume(). */
+static int resume(int n_records, bool is_lost)
+{
+	const struct disk_ring_id id = {"web1", "root", 7};
+	struct disk_ring *ring, *writer;
+	char path[64], data[512] = "x";
+	int r;
+
+	(void)snprintf(path, sizeof(path), "/tmp/holdfast-handed-%d", (int)getpid());
+	assert_int_equal(disk_ring_open(path, &id, DISK_RING_SOFT_MIN, 1 << 20, &ring, &error), 0);
+	assert_int_equal(disk_ring_map(disk_ring_fd(ring), &writer), 0);
+	for (int i = 0; i < n_records; i++)
+		assert_int_equal(disk_ring_append(writer, DISK_WRITE, 0, sizeof(data), data), 0);
+	if (is_lost)
+		disk_ring_count(writer, DISK_RING_DISCONNECTED);
+	disk_ring_free(writer);
+	handed.disk[0].ring_fd = disk_ring_hand_on(ring);
+	engine.config.disk_ring_bytes = DISK_RING_SOFT_MIN;
+	r = engine_ring_resume(&engine, &disk, &error);
+	assert_int_equal(handed.disk[0].ring_fd, -1);
+	disk.ring = disk_ring_free(disk.ring);
+	(void)unlink(path);
+	return r;
+}
+
+static void test_a_disk_that_was_written(void **state)
+{
+	(void)state;
+	assert_int_equal(resume(0, false), -ESRCH); /* all is well, but there is no server */
+	assert_int_equal(resume(1, false), -ESTALE);
+	assert_non_null(strstr(error.text, "written meanwhile"));
+	assert_int_equal(disk.encoded, 0); /* the write is not skipped */
+}
+
+static void test_a_disk_whose_server_was_lost(void **state)
+{
+	(void)state;
+	assert_int_equal(resume(0, true), -ESTALE);
+	assert_non_null(strstr(error.text, "did not arrive"));
+	handed.disk[0].disconnections = 1; /* it was so when the mirror began */
+	assert_int_equal(resume(0, true), -ESRCH);
+	handed.disk[0].overflows = 1;
+	assert_int_equal(resume(0, true), -ESTALE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_what_is_known_is_not_forgotten, begin),
+		cmocka_unit_test_setup(test_a_guest_that_runs, begin),
+		cmocka_unit_test_setup(test_a_disk_that_was_written, begin),
+		cmocka_unit_test_setup(test_a_disk_whose_server_was_lost, begin),
+	};
+
+	return cmocka_run_group_tests_name("engine_handed", tests, NULL, NULL);
+}
