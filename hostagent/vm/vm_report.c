@@ -8,7 +8,8 @@
 #include "vm/vm_cold_private.h"
 #include "vm/vm_private.h"
 
-static void report_engine(struct engine *engine, struct wire_report *report, uint64_t *ret_epoch)
+static void report_engine(struct engine *engine, bool is_handing_on,
+			  struct wire_report *report, uint64_t *ret_epoch)
 {
 	struct engine_status status;
 
@@ -24,7 +25,9 @@ static void report_engine(struct engine *engine, struct wire_report *report, uin
 				      "1"); /* fits: WIRE_STATS_MAX is twice the size of
 					     * our figures */
 	}
-	if (status.move_stopped_ns)
+	/* What stands still for the next program is no move: the gateway must not order it to go
+	 * on. */
+	if (status.move_stopped_ns && !is_handing_on)
 		(void)!wire_stats_add(report->stats, "move_stopped_us", "%" PRIu64,
 				      (clock_mono_ns() - status.move_stopped_ns) / 1000 + 1);
 	*ret_epoch = status.committed_epoch;
@@ -122,7 +125,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 	if (vm->standby && status.term > vm->term)
 		*ret_term = status.term; /* the standby voted for that term without an order */
 	if (vm->engine) {
-		report_engine(vm->engine, ret_report, ret_epoch);
+		report_engine(vm->engine, vm->yield != 0, ret_report, ret_epoch);
 	} else {
 		/* The guest was promoted here and then ended; an operator may have started it
 		 * again since. */

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 
-IGNORED = """Type ExecStart ExecStartPre Restart RestartSec KillMode TimeoutStopSec RuntimeDirectory RuntimeDirectoryMode
+IGNORED = """Type ExecStart ExecStartPre ExecReload Restart RestartSec KillMode TimeoutStopSec RuntimeDirectory RuntimeDirectoryMode
 RuntimeDirectoryPreserve StateDirectory StateDirectoryMode OOMScoreAdjust PrivateTmp ReadWritePaths UMask""".split()
 
 CAPABILITIES = """CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE
