@@ -359,6 +359,7 @@ static void test_refusals(void **state)
  * a process that is no child of ours is not taken for it. */
 static void test_handed_on(void **state)
 {
+	static struct disk_server *given_up; /* its memory stays until exec */
 	struct fixture *f = *state;
 	struct disk_server_config config = config_of(f);
 	struct pollfd ended = {.events = POLLIN};
@@ -367,7 +368,8 @@ static void test_handed_on(void **state)
 	pid_t pid;
 
 	assert_int_equal(qemu_io(f, "write -P 0x33 0 64k"), 0);
-	disk_server_hand_on(f->server, &pid, &lifeline, &log);
+	given_up = f->server;
+	disk_server_hand_on(given_up, &pid, &lifeline, &log);
 	assert_int_equal(disk_server_resume(&config, 1, lifeline, log, &f->server, &error),
 			 -ESRCH);
 	assert_int_equal(disk_server_resume(&config, pid, lifeline, log, &f->server, &error), 0);

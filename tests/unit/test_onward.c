@@ -244,13 +244,10 @@ static void test_exec_with_a_damaged_record(void **state)
 	free(o);
 }
 
-/* What the two tests of exec run. Returns its exit status. */
-static int next_program(const char *other)
+static int judge(struct onward *o, const char *other)
 {
-	struct onward *o;
 	const struct handed *h;
 
-	onward_take(&o);
 	if (getenv("TEST_ONWARD_DAMAGED"))
 		return !o && fcntl(atoi(other), F_GETFD) < 0 ? 0 : 4;
 	h = onward_find(o, "web1");
@@ -261,6 +258,18 @@ static int next_program(const char *other)
 	    fcntl(h->disk[0].log_fd, F_GETFD) != FD_CLOEXEC)
 		return 2;
 	return fcntl(atoi(other), F_GETFD) < 0 ? 0 : 3;
+}
+
+/* What the two tests of exec run. Returns its exit status. */
+static int next_program(const char *other)
+{
+	struct onward *o;
+	int status;
+
+	onward_take(&o);
+	status = judge(o, other);
+	onward_free(o);
+	return status;
 }
 
 int main(void)
