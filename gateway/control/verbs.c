@@ -14,7 +14,7 @@
 #include "probe/prober.h"
 
 #define PROBE_NS (CLOCK_NS_PER_S) /* how long a `probe` request sends probes */
-#define DRAIN_S	 600		 /* how long a drain may take, unless the request says it */
+#define DRAIN_S 600 /* how long a drain may take, unless the request says it */
 #define READERS (WIRE_PEER_OPERATOR | WIRE_PEER_VIEWER)
 
 struct request {

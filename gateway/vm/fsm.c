@@ -167,6 +167,19 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	vm_move_entered(s);
 }
 
+void vm_reply(struct vm_step *s, bool ok, const char *code, const char *format, ...)
+{
+	struct vm_action *a = vm_act(s, VM_ACT_REPLY);
+	va_list args;
+
+	a->op_id = s->in->op_id;
+	a->ok = ok;
+	a->code = code;
+	va_start(args, format);
+	(void)vsnprintf(a->text, sizeof(a->text), format, args);
+	va_end(args);
+}
+
 void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *format, ...)
 {
 	struct vm_action *a;

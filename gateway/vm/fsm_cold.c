@@ -352,20 +352,6 @@ void vm_cold_look(struct vm_step *s)
 		(void)start(s, c.host, c.why, false);
 }
 
-static void refuse(struct vm_step *s, const char *code, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-static void refuse(struct vm_step *s, const char *code, const char *format, ...)
-{
-	struct vm_action *a = vm_act(s, VM_ACT_REPLY);
-	va_list args;
-
-	a->op_id = s->in->op_id;
-	a->code = code;
-	va_start(args, format);
-	(void)vsnprintf(a->text, sizeof(a->text), format, args);
-	va_end(args);
-}
-
 /* Is host @h away, or does it say that it has neither the guest nor a copy of its memory? An agent
  * that is older than this gateway says so by its state. */
 static bool has_nothing(const struct vm_fsm *fsm, uint8_t h)
@@ -388,7 +374,8 @@ void vm_on_start(struct vm_step *s)
 	char hosts[VM_TEXT_MAX];
 
 	if (fsm->op.id || fsm->cold.is_start) {
-		refuse(s, "busy", "%s is being started, or an operator's request is running", vm);
+		vm_reply(s, false, "busy",
+			 "%s is being started, or an operator's request is running", vm);
 		return;
 	}
 	if (is_nowhere)
@@ -399,18 +386,19 @@ void vm_on_start(struct vm_step *s)
 	/* An operator may know that the other host never comes back. */
 	if (!is_nowhere && !(s->in->is_host_named && s->in->may_lose &&
 			     word_of(fsm, h).role != VM_COLD_NOT && has_nothing(fsm, other))) {
-		refuse(s, "not-cold",
+		vm_reply(s, false, "not-cold",
 		       "%s may run, or a copy of its memory may be left: both hosts must report "
 		       "that they have neither; `holdfastctl vm show %s`", vm, vm);
 		return;
 	}
 	if (!c.is_certain && !s->in->is_host_named) {
-		refuse(s, "not-decided", "%.120s. %.100s. Choose with --on HOST --lose", hosts,
+		vm_reply(s, false, "not-decided",
+			 "%.120s. %.100s. Choose with --on HOST --lose", hosts,
 		       c.why);
 		return;
 	}
 	if (!(c.is_certain && h == c.host) && !s->in->may_lose) {
-		refuse(s, "would-lose",
+		vm_reply(s, false, "would-lose",
 		       "%s does not have the newest, or it is not certain: %.150s. --lose starts "
 		       "it all the same", vm_host_name(fsm, h), hosts);
 		return;

@@ -7,28 +7,13 @@
 
 #include "vm/fsm_private.h"
 
-static void reply(struct vm_step *s, bool ok, const char *code, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
-static void reply(struct vm_step *s, bool ok, const char *code, const char *format, ...)
-{
-	struct vm_action *a = vm_act(s, VM_ACT_REPLY);
-	va_list args;
-
-	a->op_id = s->in->op_id;
-	a->ok = ok;
-	a->code = code;
-	va_start(args, format);
-	(void)vsnprintf(a->text, sizeof(a->text), format, args);
-	va_end(args);
-}
-
 /* Accept the command. The operator then waits for the result, unless the command says no_wait. */
 static void begin(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 
 	if (s->in->no_wait) {
-		reply(s, true, "accepted", "%s: begun in term %" PRIu64, fsm->config->name,
+		vm_reply(s, true, "accepted", "%s: begun in term %" PRIu64, fsm->config->name,
 		      fsm->record.term);
 		return;
 	}
@@ -48,7 +33,7 @@ static bool refuse_absent(struct vm_step *s, uint8_t h)
 
 	if (fsm->host[h].up && fsm->host[h].reported)
 		return false;
-	reply(s, false, "not-connected",
+	vm_reply(s, false, "not-connected",
 	      "the agent of %s %s; is holdfast-agent running there, with this gateway's address%s?",
 	      vm_host_name(fsm, h),
 	      fsm->host[h].up ? "has not reported this VM" : "is not connected",
@@ -62,7 +47,7 @@ static bool refuse_barred(struct vm_step *s, uint8_t h)
 
 	if (!s->fsm->is_barred[h])
 		return false;
-	reply(s, false, "drained",
+	vm_reply(s, false, "drained",
 	      "%s is drained, or being drained, so it gets neither copy nor guest of %s; "
 	      "`holdfastctl undrain %s` takes it back", host, s->fsm->config->name, host);
 	return true;
@@ -74,7 +59,7 @@ static void on_protect(struct vm_step *s)
 	uint8_t owner = fsm->record.owner, other = vm_fsm_other(fsm);
 
 	if (fsm->record.state == VM_PROTECTED) {
-		reply(s, true, "already", "%s is protected already, in term %" PRIu64,
+		vm_reply(s, true, "already", "%s is protected already, in term %" PRIu64,
 		      fsm->config->name, fsm->record.term);
 		return;
 	}
@@ -85,7 +70,7 @@ static void on_protect(struct vm_step *s)
 		return;
 	}
 	if (fsm->record.state != VM_UNPROTECTED || fsm->op.id) {
-		reply(s, false, "busy", "%s is %s%s; wait, or `holdfastctl unprotect %s` first",
+		vm_reply(s, false, "busy", "%s is %s%s; wait, or `holdfastctl unprotect %s` first",
 		      fsm->config->name, vm_state_name(fsm->record.state),
 		      fsm->op.id ? " and an operator's request is running" : "",
 		      fsm->config->name);
@@ -96,14 +81,14 @@ static void on_protect(struct vm_step *s)
 	if (fsm->fence_due || fsm->release_due || vm_is_being_fenced(&fsm->host[other]) ||
 	    (fsm->host[other].reported && fsm->host[other].agent_state == WIRE_STATE_RUNNING &&
 	     fsm->record.term > 0)) {
-		reply(s, false, "busy",
+		vm_reply(s, false, "busy",
 		      "%s has not yet confirmed the end of the last term; try again",
 		      vm_host_name(fsm, fsm->release_due ? owner : other));
 		return;
 	}
 	if (fsm->record.term > 0 && fsm->host[other].agent_state == WIRE_STATE_FENCED &&
 	    vm_guest_is_gone(&fsm->host[owner])) {
-		reply(s, false, "no-guest",
+		vm_reply(s, false, "no-guest",
 		      "%s was fenced, and what it keeps of the guest may be all that is left of "
 		      "it: %s says that its guest has ended; start it there first",
 		      vm_host_name(fsm, other), vm_host_name(fsm, owner));
@@ -137,7 +122,7 @@ static void unprotect_failed(struct vm_step *s)
 	if (refuse_absent(s, candidate))
 		return;
 	if (host->agent_state == WIRE_STATE_RUNNING || host->agent_state == WIRE_STATE_PROMOTING) {
-		reply(s, false, "running",
+		vm_reply(s, false, "running",
 		      "%s reports that it runs the guest; `holdfastctl failover "
 		      "%s` confirms it as the owner",
 		      vm_host_name(fsm, candidate), fsm->config->name);
@@ -148,13 +133,13 @@ static void unprotect_failed(struct vm_step *s)
 		return;
 	}
 	if (fsm->give_back_due && fsm->give_back_is_operators) {
-		reply(s, false, "busy",
+		vm_reply(s, false, "busy",
 		      "%s is being asked to stop standing by; wait for its answer",
 		      vm_host_name(fsm, candidate));
 		return;
 	}
 	if (!vm_has_guest(&fsm->host[vm_fsm_other(fsm)])) {
-		reply(s, false, "no-guest",
+		vm_reply(s, false, "no-guest",
 		      "%s does not say that it has the guest, so what %s holds may be all that is "
 		      "left of it, and would be given up: `holdfastctl failover %s` promotes it; "
 		      "else start the guest on %s first",
@@ -239,12 +224,13 @@ static void on_unprotect(struct vm_step *s)
 			/* no new term: it would end the watch over a promoted guest */
 			if (is_wanted)
 				vm_journal_record(s);
-			reply(s, true, "already", "%s is unprotected already%s", fsm->config->name,
+			vm_reply(s, true, "already",
+				 "%s is unprotected already%s", fsm->config->name,
 			      is_planned ? "; it will not be protected again by itself" : "");
 			return;
 		}
 		if (fsm->op.id) {
-			reply(s, false, "busy", "%s: an operator's request is running",
+			vm_reply(s, false, "busy", "%s: an operator's request is running",
 			      fsm->config->name);
 			return;
 		}
@@ -253,7 +239,7 @@ static void on_unprotect(struct vm_step *s)
 		fsm->release_due = fsm->stop_due = true;
 		break;
 	case VM_PROMOTING:
-		reply(s, false, "busy", "%s is being promoted; wait for its end",
+		vm_reply(s, false, "busy", "%s is being promoted; wait for its end",
 		      fsm->config->name);
 		return;
 	case VM_FAILED:
@@ -271,10 +257,10 @@ static void on_unprotect(struct vm_step *s)
 	/* If the owner has output to release and is connected, answer when it has released the
 	 * output. If not, answer at once. */
 	if (!fsm->release_due) {
-		reply(s, true, "done", "%s is unprotected in term %" PRIu64, fsm->config->name,
+		vm_reply(s, true, "done", "%s is unprotected in term %" PRIu64, fsm->config->name,
 		      fsm->record.term);
 	} else if (!fsm->host[fsm->record.owner].up) {
-		reply(s, true, "pending",
+		vm_reply(s, true, "pending",
 		      "%s is unprotected in term %" PRIu64 "; %s is not connected and releases its "
 		      "guest when it returns", fsm->config->name, fsm->record.term,
 		      vm_host_name(fsm, fsm->record.owner));
@@ -302,7 +288,8 @@ static void on_failover(struct vm_step *s)
 		return;
 	}
 	if (fsm->op.id) {
-		reply(s, false, "busy", "%s: an operator's request is running", fsm->config->name);
+		vm_reply(s, false, "busy",
+			 "%s: an operator's request is running", fsm->config->name);
 		return;
 	}
 	if (vm_promote(s, "operator asked for a failover", false, &why)) {
@@ -310,17 +297,18 @@ static void on_failover(struct vm_step *s)
 		return;
 	}
 	if (fsm->record.state == VM_PROTECTED)
-		reply(s, false, "not-possible", "%s cannot fail over: %s", fsm->config->name, why);
+		vm_reply(s, false, "not-possible",
+			 "%s cannot fail over: %s", fsm->config->name, why);
 	else if (fsm->record.state == VM_PROMOTING)
-		reply(s, false, "busy", "%s is being promoted on %s already; wait for its end",
+		vm_reply(s, false, "busy", "%s is being promoted on %s already; wait for its end",
 		      fsm->config->name, vm_host_name(fsm, fsm->record.owner));
 	else if (fsm->record.state == VM_UNPROTECTED)
-		reply(s, false, "not-protected",
+		vm_reply(s, false, "not-protected",
 		      "%s is %s: there is no standby to fail over to; `holdfastctl protect %s` "
 		      "first",
 		      fsm->config->name, vm_state_name(fsm->record.state), fsm->config->name);
 	else
-		reply(s, false, "busy",
+		vm_reply(s, false, "busy",
 		      "%s is %s: its standby is not ready yet; wait until it is PROTECTED",
 		      fsm->config->name, vm_state_name(fsm->record.state));
 }
@@ -356,23 +344,24 @@ static void on_move(struct vm_step *s)
 	const char *why, *name = fsm->config->name;
 
 	if (s->in->host == fsm->record.owner) {
-		reply(s, false, "not-possible", "%s is owned by %s already; its other host is %s",
+		vm_reply(s, false, "not-possible",
+			 "%s is owned by %s already; its other host is %s",
 		      name, vm_host_name(fsm, s->in->host), vm_host_name(fsm, vm_fsm_other(fsm)));
 		return;
 	}
 	if (fsm->op.id || fsm->move.state == VM_MOVE_ORDERED) {
-		reply(s, false, "busy", "%s: %s is running", name,
+		vm_reply(s, false, "busy", "%s: %s is running", name,
 		      fsm->op.id ? "an operator's request" : "a move");
 		return;
 	}
 	if (fsm->record.state == VM_UNPROTECTED) {
-		reply(s, false, "not-protected",
+		vm_reply(s, false, "not-protected",
 		      "%s is not protected, so %s has no copy to go on from; `holdfastctl protect "
 		      "%s` first", name, vm_host_name(fsm, s->in->host), name);
 		return;
 	}
 	if (fsm->record.state != VM_PROTECTED) {
-		reply(s, false, "busy", "%s is %s; wait until it is PROTECTED", name,
+		vm_reply(s, false, "busy", "%s is %s; wait until it is PROTECTED", name,
 		      vm_state_name(fsm->record.state));
 		return;
 	}
@@ -381,7 +370,7 @@ static void on_move(struct vm_step *s)
 		return;
 	why = move_obstacle(s);
 	if (why) {
-		reply(s, false, "not-possible", "%s cannot be moved: %s", name, why);
+		vm_reply(s, false, "not-possible", "%s cannot be moved: %s", name, why);
 		return;
 	}
 	begin(s);
@@ -398,7 +387,7 @@ static void on_owner(struct vm_step *s)
 	const char *name = vm_host_name(fsm, h);
 
 	if (!vm_fsm_in_conflict(fsm)) {
-		reply(s, false, "no-conflict",
+		vm_reply(s, false, "no-conflict",
 		      "%s owns %s in term %" PRIu64 ", no host says otherwise; "
 		      "`holdfastctl failover %s` moves a protected guest",
 		      vm_host_name(fsm, fsm->record.owner), fsm->config->name, fsm->record.term,
@@ -408,7 +397,7 @@ static void on_owner(struct vm_step *s)
 	if (refuse_absent(s, h))
 		return;
 	if (host->term > fsm->term_seen && host->term > fsm->record.term) {
-		reply(s, false, "not-possible",
+		vm_reply(s, false, "not-possible",
 		      "%s reports term %" PRIu64 ", which is out of range; is "
 		      "the role file of %s in its run_dir damaged?",
 		      name, host->term, fsm->config->name);
@@ -416,7 +405,8 @@ static void on_owner(struct vm_step *s)
 	}
 	if (host->agent_state == WIRE_STATE_FENCED || host->agent_state == WIRE_STATE_FAILED ||
 	    vm_agent_stands_by(host->agent_state)) {
-		reply(s, false, "not-possible", "%s reports %s: it has no guest that could go on",
+		vm_reply(s, false, "not-possible",
+			 "%s reports %s: it has no guest that could go on",
 		      name, wire_state_name(host->agent_state));
 		return;
 	}
@@ -428,7 +418,7 @@ static void refuse_in_conflict(struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;
 
-	reply(s, false, "conflict",
+	vm_reply(s, false, "conflict",
 	      "a host reports a newer term of %s than this gateway's %" PRIu64
 	      ", and the other does not confirm it, or it obeys a younger gateway, or the journal "
 	      "is damaged (see the log); `holdfastctl vm show %s` has what both say, "
@@ -474,7 +464,7 @@ void vm_on_command(struct vm_step *s)
 		break;
 	case VM_COMMAND_NONE:
 	default:
-		reply(s, false, "bad-verb", "no such command");
+		vm_reply(s, false, "bad-verb", "no such command");
 		break;
 	}
 }

@@ -28,21 +28,6 @@ void vm_fsm_want_again(struct vm_fsm *fsm, uint64_t now_ns)
 			      now_ns);
 }
 
-static void reply(struct vm_step *s, bool ok, const char *code, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
-static void reply(struct vm_step *s, bool ok, const char *code, const char *format, ...)
-{
-	struct vm_action *a = vm_act(s, VM_ACT_REPLY);
-	va_list args;
-
-	a->op_id = s->in->op_id;
-	a->ok = ok;
-	a->code = code;
-	va_start(args, format);
-	(void)vsnprintf(a->text, sizeof(a->text), format, args);
-	va_end(args);
-}
-
 /* Is it doubtful that the owner lives and has the guest? Then the copy may be what saves it. */
 static bool may_need_copy(const struct vm_step *s)
 {
@@ -63,21 +48,21 @@ void vm_on_end_copy(struct vm_step *s)
 	char reason[VM_TEXT_MAX];
 
 	if (s->in->host == fsm->record.owner) {
-		reply(s, false, "not-possible", "%s owns %s, so it keeps no copy", host, name);
+		vm_reply(s, false, "not-possible", "%s owns %s, so it keeps no copy", host, name);
 		return;
 	}
 	if (fsm->record.state == VM_UNPROTECTED) {
-		reply(s, true, "already", "%s has no copy of %s", host, name);
+		vm_reply(s, true, "already", "%s has no copy of %s", host, name);
 		return;
 	}
 	if (fsm->record.state == VM_PROMOTING || fsm->record.state == VM_FAILED || fsm->op.id ||
 	    fsm->move.state == VM_MOVE_ORDERED) {
-		reply(s, false, "busy", "%s is %s%s", name, vm_state_name(fsm->record.state),
+		vm_reply(s, false, "busy", "%s is %s%s", name, vm_state_name(fsm->record.state),
 			 fsm->op.id ? ", and an operator's request is running" : "");
 		return;
 	}
 	if (may_need_copy(s)) {
-		reply(s, false, "not-safe",
+		vm_reply(s, false, "not-safe",
 			 "%s may need its copy on %s: it is not certain that %s runs well", name,
 			 host, vm_host_name(fsm, fsm->record.owner));
 		return;
@@ -87,7 +72,7 @@ void vm_on_end_copy(struct vm_step *s)
 	vm_end_protection(s, reason);
 	fsm->again.n_failed = n_failed; /* this was no failure */
 	vm_fsm_want_again(fsm, s->now_ns);
-	reply(s, true, "done", "%s runs on %s without a copy until `holdfastctl undrain %s`",
+	vm_reply(s, true, "done", "%s runs on %s without a copy until `holdfastctl undrain %s`",
 		 name, vm_host_name(fsm, fsm->record.owner), host);
 }
 

@@ -35,6 +35,9 @@ void vm_event(struct vm_step *s, const char *event, const char *format, ...)
 void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_term,
 		  const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* Answer the command of this step's input, without waiting for anything. */
+void vm_reply(struct vm_step *s, bool ok, const char *code, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 /* Reply to the operator's request that waits for its result, if there is one. */
 void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));

@@ -24,7 +24,7 @@
 #include "vm/journal.h"
 
 #define JOURNAL_THREAD_INCARNATION VM_JOURNAL_VMS_MAX /* ticket for recording the incarnation */
-#define JOURNAL_THREAD_DRAINED	   (VM_JOURNAL_VMS_MAX + 1) /* ticket for the file of drains */
+#define JOURNAL_THREAD_DRAINED (VM_JOURNAL_VMS_MAX + 1) /* ticket for the file of drains */
 
 struct journal_thread; /* opaque */
 

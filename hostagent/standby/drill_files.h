@@ -32,7 +32,7 @@ struct drill_disk {
 	uint64_t unsynced; /* bytes written to fd that the disk may not have yet */
 	uint64_t bytes;
 	struct touched *blocks; /* of TOUCHED_BLOCK_BYTES */
-	dev_t device;		/* with inode: identifies the second copy; set when it is made */
+	dev_t device; /* with inode: identifies the second copy; set when it is made */
 	ino_t inode;
 };
 

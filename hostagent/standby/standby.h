@@ -130,7 +130,7 @@ struct standby_config {
 /* How the last drill ended. */
 struct standby_drilled {
 	uint64_t number;     /* of the drill; 0: none has ended */
-	int result;	     /* 0: the guest ran, and what was asked of it was answered; -errno */
+	int result; /* 0: the guest ran, and what was asked of it was answered; -errno */
 	uint64_t epoch;	     /* of the copy that was tried; 0: there was none yet */
 	uint64_t ms;	     /* how long the drill took */
 	struct error text;   /* what was seen, or what failed */

@@ -270,6 +270,18 @@ static void test_the_owner_alone(void **state)
 	assert_false(lab.fence_runs);
 }
 
+/* Both hosts come back, and the gateway decides. No host has obeyed an order yet. */
+static void until_decided(void)
+{
+	lab_up(&lab, ALPHA);
+	lab_up(&lab, BETA);
+	for (int i = 0; i < 12 && lab.journal.state == VM_PROTECTED; i++) {
+		lab_report(&lab, ALPHA);
+		lab_report(&lab, BETA);
+		lab_run(&lab, 100, 3);
+	}
+}
+
 /* A standby that is only cut off has the guest's memory. */
 static void test_the_standby_may_have_a_copy(void **state)
 {
@@ -298,13 +310,7 @@ static void test_fence_fails(void **state)
 
 	(void)state;
 	cut_power(was_primary, 1, has_copy(1), 1);
-	lab_up(&lab, ALPHA);
-	lab_up(&lab, BETA);
-	for (int i = 0; i < 30 && lab.journal.state == VM_PROTECTED; i++) {
-		lab_run(&lab, 100, 3);
-		lab_report(&lab, ALPHA);
-		lab_report(&lab, BETA);
-	}
+	until_decided();
 	assert_int_equal(lab.last_order[BETA].verb, WIRE_VERB_FENCE);
 	id = lab.last_order[BETA].order_id;
 	lab.peer[BETA].order.due = false;
@@ -395,13 +401,7 @@ static void test_fenced_first(void **state)
 {
 	(void)state;
 	cut_power(was_primary, 1, has_copy(1), 1);
-	lab_up(&lab, ALPHA);
-	lab_up(&lab, BETA);
-	for (int i = 0; i < 12 && lab.journal.state == VM_PROTECTED; i++) {
-		lab_report(&lab, ALPHA);
-		lab_report(&lab, BETA);
-		lab_run(&lab, 100, 3);
-	}
+	until_decided();
 	is_now(VM_PROMOTING, ALPHA, 2);
 	assert_int_equal(lab.n_starts, 0);
 	assert_true(lab.peer[BETA].order.due);
@@ -419,13 +419,7 @@ static void test_restarted_gateway(void **state)
 {
 	(void)state;
 	cut_power(was_unsound, 1, has_copy(1), 1);
-	lab_up(&lab, ALPHA);
-	lab_up(&lab, BETA);
-	for (int i = 0; i < 12 && lab.journal.state == VM_PROTECTED; i++) {
-		lab_report(&lab, ALPHA);
-		lab_report(&lab, BETA);
-		lab_run(&lab, 100, 3);
-	}
+	until_decided();
 	is_now(VM_PROMOTING, BETA, 2);
 	assert_true(lab_obey(&lab, ALPHA)); /* it is fenced, and no longer says what it was */
 	assert_int_equal(lab.n_starts, 1);
