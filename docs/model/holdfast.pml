@@ -62,6 +62,7 @@
 #define OLD_GUEST_STANDS_STILL	       4
 #define NO_VOTE_WHILE_GATEWAY_IS_THERE 5
 #define A_CHANGE_OF_THE_TABLE	       6
+#define VERIFY_SAYS_WHAT_IS_TRUE       7
 
 #if defined(ONLY)
 #define IS_CHECKED(property) (property == ONLY)
@@ -183,6 +184,19 @@ byte c_start_p, c_start_s, c_fence_p, c_fence_s; /* START and FENCE; sets of ter
 #define COLD_TERMS 6
 #endif
 bool m_nothing_held; /* S says at the opening of a stream: RESUME(0) */
+#if defined(VERIFY)
+byte m_hash;	     /* set of epochs that carry hashes of the guest's memory as it was at their seal */
+byte s_compare;	     /* S has applied this epoch, and has not compared its hashes; 0: nothing to compare */
+bool s_wrong, n_wrong; /* a page of the copy is wrong; this has happened */
+/* The copy is compared with an epoch's hashes before the next epoch is applied. */
+#if defined(BUG_VERIFY_WRONG_EPOCH)
+#define S_COMPARES false
+#else
+#define S_COMPARES (s_compare != 0)
+#endif
+#else
+#define S_COMPARES false
+#endif
 
 #if defined(OLD_JOURNAL)
 bool g_is_old; /* G has an old journal, and hosts obey it */
@@ -309,6 +323,12 @@ end:	do
 		fi;
 		ADD(p_held, p_epoch);
 		ADD(m_epoch_pg, p_epoch);
+#if defined(VERIFY)
+		if
+		:: true
+		:: ADD(m_hash, p_epoch)
+		fi;
+#endif
 		p_epoch++;
 	   }
 #if defined(RECOPY)
@@ -655,7 +675,7 @@ end:	do
 }
 
 /* ---- S */
-#define MAY_TAKE(n) (n <= EPOCHS && S_COPIES && epoch_term[n] == s_term && n > s_complete && \
+#define MAY_TAKE(n) (n <= EPOCHS && S_COPIES && !S_COMPARES && epoch_term[n] == s_term && n > s_complete && \
 		     (HAS(epoch_full, n) || n == s_complete + 1) && \
 		     (HAS(m_epoch_gs, n) || (S_IS_DIRECT && HAS(m_epoch_pg, n))))
 
@@ -663,7 +683,28 @@ inline s_take(n)
 {
 	s_complete = n;
 	ADD(m_ack, n);
+#if defined(VERIFY)
+	s_compare = (HAS(m_hash, n) -> n : s_compare);
+	s_wrong = (HAS(epoch_full, n) -> false : s_wrong);
+	if
+	:: true
+	:: !n_wrong -> n_wrong = true; s_wrong = true /* a write was missed, or lost */
+	fi
+#endif
 }
+
+#if defined(VERIFY)
+/* Epochs change the page that is compared: it equals the hashes of the one epoch that was applied last, unless it is
+ * wrong. If it differs, the next epoch has it whole. */
+inline s_verify()
+{
+	if
+	:: s_complete == s_compare && !s_wrong -> must(VERIFY_SAYS_WHAT_IS_TRUE, !s_wrong)
+	:: else -> must(VERIFY_SAYS_WHAT_IS_TRUE, s_wrong); p_full = true
+	fi;
+	s_compare = 0
+}
+#endif
 
 #if defined(BUG_STANDBY_IGNORES_VOTE)
 #define VOTE_ALLOWS(t) true
@@ -714,6 +755,9 @@ end:	do
 	:: atomic { MAY_TAKE(2) -> s_take(2) }
 #if EPOCHS > 2
 	:: atomic { MAY_TAKE(3) -> s_take(3) }
+#endif
+#if defined(VERIFY)
+	:: atomic { S_COPIES && s_compare -> s_verify() }
 #endif
 	:: atomic { s_alive && s_phase != OWNER && ASKED_TO_PROMOTE(2) && S_LEASE_OVER -> s_promote(2) }
 	:: atomic { s_alive && s_phase != OWNER && ASKED_TO_PROMOTE(3) && S_LEASE_OVER -> s_promote(3) }
@@ -844,6 +888,9 @@ end:	do
 	:: atomic { MAY_CRASH && s_alive -> n_crashes++; s_alive = false; s_vote = 0;
 #else
 	:: atomic { MAY_CRASH && s_alive -> n_crashes++; s_alive = false;
+#endif
+#if defined(VERIFY)
+		s_compare = 0;
 #endif
 #if POLICY == DIRECT
 		s_silence = 0; /* it does not know when it last granted a lease */
