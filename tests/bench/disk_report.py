@@ -93,9 +93,13 @@ def cpu_of(found, data_bytes):
     return {who: statistics.median(s[who] for s in spent) / (data_bytes / MIB) for who in spent[0]} if spent else {}
 
 
+COPIES = (("cp", "copy", ["cp"]), ("qemu-img, TLS", "copy", ["qemu_img"]),
+          ("holdfast", "copy", ["protected", "outside"]), ("holdfast, again", "recopy", ["protected", "outside"]))
+
+
 def copies_of(rows, data_bytes):
-    for who, modes in (("cp", ["cp"]), ("qemu-img, TLS", ["qemu_img"]), ("holdfast", ["protected", "outside"])):
-        found = Rows(rows, "copy", *modes)
+    for who, kind, modes in COPIES:
+        found = Rows(rows, kind, *modes)
         if found.rows:
             yield {"who": who, "s": found.median("s"), "synced_s": found.median("synced_s"),
                    "spread": found.spread("s"), "bytes_per_s": data_bytes / found.median("s"),
@@ -147,10 +151,10 @@ def print_pause_table(result):
 
 
 def print_copies(result):
-    print(f"\n{'copy':<14} {'s':>6} {'spread':>7} {'MB/s':>6} {'synced':>7} {'runs':>5} {'machine':>8}  CPU ms per MiB")
+    print(f"\n{'copy':<16} {'s':>6} {'spread':>7} {'MB/s':>6} {'synced':>7} {'runs':>5} {'machine':>8}  CPU ms per MiB")
     for r in result["copies"]:
         cpu = ", ".join(f"{who} {ms:.2f}" for who, ms in r["cpu_ms_per_mib"].items())
-        print(f"{r['who']:<14} {r['s']:6.2f} {r['spread']:7.0%} {r['bytes_per_s'] / 1e6:6.0f} "
+        print(f"{r['who']:<16} {r['s']:6.2f} {r['spread']:7.0%} {r['bytes_per_s'] / 1e6:6.0f} "
               f"{r['synced_bytes_per_s'] / 1e6:7.0f} {r['runs']:5} {r['load']:8.1f}  {cpu}")
 
 
