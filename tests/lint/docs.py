@@ -2,11 +2,12 @@
 """docs.py - checks that the READMEs name all files, and that documents name only files that exist.
 
 usage: tests/lint/docs.py [DIR]   DIR: the top of a tree (default: this tree)
-It applies two rules:
+It applies three rules:
 - A README.md in a directory of tests/, deploy/, certs/ or docs/ must name each file of the directory. It may name a file
   with another ending or without an ending, by the tail of its name (`_tail`), or by a pattern (`fuzz_NAME.c`, `*.hex`).
   rooms.py has this rule for the daemons' directories.
 - A path in backticks in any .md file must exist, if it has a `/` and a known ending.
+- Each kind of event that the gateway's code gives is in docs/control-protocol.md and in the table of docs/operations.md.
 Prints one line for each breach, which says how to correct it. Exit: 0 if there is no breach, else 1.
 """
 import fnmatch
@@ -66,7 +67,29 @@ def gone():
                             os.path.relpath(document, TOP), number, path)
 
 
-breaches = list(unnamed()) + list(gone())
+def kinds_of_events():
+    for path in glob.glob(TOP + "/gateway/**/*.c", recursive=True):
+        with open(path) as f:
+            code = f.read()
+        yield from re.findall(r'vm_event\(\s*\w+,\s*"(\w+)"', code)
+        yield from re.findall(r'event = "(\w+)"', code)
+        for call in re.findall(r"fleet_event\(([^;]*)\);", code):
+            yield from re.findall(r',\s*"(\w+)",', call)
+
+
+def untold():
+    with open(TOP + "/docs/operations.md") as f:
+        rows = " ".join(line.split("|")[1] for line in f if line.startswith("| `"))
+    with open(TOP + "/docs/control-protocol.md") as f:
+        listed = re.search(r"`kind`: ([\w, \n]*)", f.read()).group(1)
+    for kind in sorted(set(kinds_of_events())):
+        if "`%s`" % kind not in rows:
+            yield "docs/operations.md: \"Events and alarms\" has no row for events of the kind %s" % kind
+        if kind not in re.findall(r"\w+", listed):
+            yield "docs/control-protocol.md: the list of kinds of events lacks %s" % kind
+
+
+breaches = list(unnamed()) + list(gone()) + list(untold())
 for breach in breaches:
     print(breach)
 sys.exit(bool(breaches))
