@@ -187,6 +187,9 @@ static const struct config_key vm_keys[] = {
 		   UINT64_C(366) * 86400000,
 		   "time from the end of one verification to the next; 0: none but after each "
 		   "copy, and when an operator asks"),
+	CONFIG_KEY("vm", "ram_copy_bytes_per_s", SIZE, VM, ram_copy_bytes_per_s, "0", 0,
+		   UINT64_C(1) << 40,
+		   "limit of what a copy of RAM sends while output is not held; 0: no limit"),
 	CONFIG_KEY("vm", "ram_verify_bytes_per_s", SIZE, VM, ram_verify_bytes_per_s, "8M", 0,
 		   UINT64_C(1) << 40,
 		   "how fast the standby's copy of RAM is verified, at most 1 MiB in an epoch; 0: "

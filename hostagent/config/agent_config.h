@@ -70,6 +70,7 @@ struct agent_vm_config {
 	uint64_t disk_ring_bytes;
 	uint64_t disk_copy_bytes_per_s;
 	uint64_t disk_verify_bytes_per_s, disk_verify_every_ns;
+	uint64_t ram_copy_bytes_per_s;
 	uint64_t ram_verify_bytes_per_s, ram_verify_every_ns;
 	int disk_flushes; /* 0: "in-pause"; 1: "outside", which sets engine_config.skips_flushes */
 	/* shortest time between two witness datagrams; 0 if there is to be no witness */

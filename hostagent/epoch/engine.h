@@ -83,6 +83,8 @@ struct engine_config {
 					   * none */
 	uint64_t disk_verify_every_ns; /* time from the end of one verification to the next; 0: one
 					* after each copy */
+	uint64_t ram_copy_bytes_per_s; /* limit of what a copy of RAM sends while output is not
+					* held; 0: none */
 	uint64_t ram_verify_bytes_per_s; /* limit of the verification of the standby's copy of RAM;
 					  * 0: there is none */
 	uint64_t ram_verify_every_ns; /* time from the end of one pass to the next; 0: one after

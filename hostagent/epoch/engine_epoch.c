@@ -381,6 +381,24 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	return r;
 }
 
+/* Let the first round of a FULL epoch keep to the VM's limit. Later rounds do not wait: the guest
+ * writes meanwhile, so a slow round is not the last one. While output is held, clients wait. */
+static int pace_copy(struct engine *e)
+{
+	const uint64_t limit = e->config.ram_copy_bytes_per_s, began_ns = e->epochs.copy_began_ns;
+	struct encoder_counts counts;
+	uint64_t due_ns, now_ns;
+	int r = 0;
+
+	if (limit == 0 || began_ns == 0 || engine_is_holding(e))
+		return 0;
+	encoder_get_counts(e->epochs.encoder, &counts);
+	due_ns = began_ns + (uint64_t)((double)counts.epoch_bytes / (double)limit * 1e9);
+	while (r == 0 && (now_ns = clock_mono_ns()) < due_ns)
+		r = engine_wait_and_serve(e, -1, due_ns - now_ns);
+	return r;
+}
+
 static int full_batch(void *arg, const struct page_range *ranges, uint32_t n_ranges,
 		      uint32_t n_pages, const uint8_t *pages)
 {
@@ -389,7 +407,9 @@ static int full_batch(void *arg, const struct page_range *ranges, uint32_t n_ran
 		e, (struct encoder_cursor){.ranges = ranges, .n_ranges = n_ranges, .pages = pages});
 
 	progress_add(e->config.progress, (uint64_t)n_pages * VMM_PAGE_BYTES);
-	return r == 0 ? engine_disks_full_take(e) : r;
+	if (r == 0)
+		r = engine_disks_full_take(e);
+	return r == 0 ? pace_copy(e) : r;
 }
 
 /* Scan for a round of copying. If QEMU opens the guest's disks with O_DIRECT, pause the guest
@@ -427,6 +447,7 @@ static int full_rounds(struct engine *e)
 	do {
 		n_before = n_pages;
 		began_ns = clock_mono_ns();
+		e->epochs.copy_began_ns = round == 0 ? began_ns : 0;
 		if (round == 0)
 			progress_begin(e->config.progress, "copied", "of guest RAM",
 				       (uint64_t)e->guest.info.n_pages * VMM_PAGE_BYTES);

@@ -204,6 +204,7 @@ struct engine_epochs {
 	enum sync_condition sync;
 	uint32_t full_generation; /* the stream's generation in which a FULL epoch is sent; valid in
 				   * SYNC_FULL */
+	uint64_t copy_began_ns; /* when the first round of a FULL epoch began; 0: none is made */
 	/* when an epoch's pause ended; index: epoch % slots */
 	uint64_t sealed_at_ns[ENGINE_SEALED_AT_SLOTS];
 	uint64_t retry_ns; /* when to try again to make an epoch; 0: the last epoch did not fail */

@@ -41,6 +41,7 @@ void vm_engine_config(struct vm *vm, uint64_t term, struct engine_config *ret_co
 		.disk_copy_bytes_per_s = vm->config->disk_copy_bytes_per_s,
 		.disk_verify_bytes_per_s = vm->config->disk_verify_bytes_per_s,
 		.disk_verify_every_ns = vm->config->disk_verify_every_ns,
+		.ram_copy_bytes_per_s = vm->config->ram_copy_bytes_per_s,
 		.ram_verify_bytes_per_s = vm->config->ram_verify_bytes_per_s,
 		.ram_verify_every_ns = vm->config->ram_verify_every_ns,
 		.backlog_bytes_max = vm->config->backlog_bytes_max,
