@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -40,6 +41,11 @@ void certificates_tick(struct wire_tls_context *context, struct fleet *fleet, ui
 {
 	struct error error, text;
 	int r = wire_tls_context_refresh(context, &error);
+
+	if (wire_tls_context_ends_soon(context, (int64_t)time(NULL), &text)) {
+		log_warn("%s", text.text);
+		fleet_event(fleet, now_ns, "", "certificate", text.text);
+	}
 
 	if (r == 0)
 		return;

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "agent_certificates.h"
 #include "agent_check.h"
 #include "agent_replace.h"
 #include "base/cleanup.h"
@@ -398,26 +399,6 @@ static bool wait_for_events(struct agent *a)
 	return fds[0].revents != 0 && read(a->wake_fd, &count, sizeof(count)) > 0;
 }
 
-/* If the certificates' files were changed, log this. It only informs the operator: each handshake
- * reads new files by itself, and each connection checks its peer again. */
-static void look_at_certificates(struct agent *a, uint64_t now_ns)
-{
-	struct error error;
-	int r;
-
-	if (now_ns - a->tls_looked_ns < CLOCK_NS_PER_S)
-		return;
-	a->tls_looked_ns = now_ns;
-	r = wire_tls_context_refresh(a->tls, &error);
-	if (r > 0)
-		log_info("the changed certificate files are in use");
-	else if (r < 0)
-		log_error("the certificate files of before stay in use: %s", error.text);
-	if (a->peer_tls)
-		/* ignore the result: the other context has the same files, and has logged it */
-		(void)!wire_tls_context_refresh(a->peer_tls, &error);
-}
-
 /* Returns true if the next program is to be run. */
 static bool loop(struct agent *a)
 {
@@ -426,7 +407,10 @@ static bool loop(struct agent *a)
 	while (!a->must_stop) {
 		uint64_t now_ns = clock_mono_ns();
 
-		look_at_certificates(a, now_ns);
+		if (now_ns - a->tls_looked_ns >= CLOCK_NS_PER_S) {
+			a->tls_looked_ns = now_ns;
+			agent_certificates_tick(a->tls, a->peer_tls);
+		}
 		if (plan_is_pressing(&a->replace.plan) && a->connect_at_ns <= now_ns)
 			a->connect_at_ns = now_ns + AGENT_REPLACE_LOOK_NS; /* it can block */
 		if (!a->link && now_ns >= a->connect_at_ns)

@@ -71,6 +71,8 @@ struct fleet_host {
 	char source[16];     /* the address from which the host last said HELLO; "": never */
 	struct rate log_rate; /* limits log lines that the host can cause at will */
 	struct rate drain_rate; /* limits the messages DRAIN that are obeyed */
+	/* when the end of its certificate was last told, s since 1970; 0: never */
+	int64_t end_told_s;
 	/* the host's address on the backup network, from a VM's file; "": the files give none */
 	char configured[16];
 };

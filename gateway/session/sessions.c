@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -173,6 +174,20 @@ struct session *session_take_dirty(struct sessions *sessions)
 
 /* ---- timeouts ---- */
 
+/* Once a day, tell of a host's certificate that ends soon. */
+static void tell_end_of_certificate(struct session *s, uint64_t now_ns)
+{
+	const int64_t now_s = (int64_t)time(NULL);
+	struct error text;
+
+	if (now_s - s->host->end_told_s < WIRE_TLS_WARN_EVERY_S ||
+	    !wire_tls_peer_ends_soon(s->tls, now_s, &text))
+		return;
+	s->host->end_told_s = now_s;
+	log_warn("%s", text.text);
+	fleet_event(s->sessions->fleet, now_ns, "", "certificate", text.text);
+}
+
 /* Check the peer's certificate again, because it can expire or be revoked while the connection is
  * open. */
 static void look_at_certificate(struct session *s, uint64_t now_ns)
@@ -182,8 +197,10 @@ static void look_at_certificate(struct session *s, uint64_t now_ns)
 	if (s->phase != SESSION_OPEN || now_ns - s->judged_ns < JUDGE_EVERY_NS)
 		return;
 	s->judged_ns = now_ns;
-	if (wire_tls_recheck(s->tls) == 0)
+	if (wire_tls_recheck(s->tls) == 0) {
+		tell_end_of_certificate(s, now_ns);
 		return;
+	}
 	(void)snprintf(text, sizeof(text), "%s of %s is closed: %s",
 		       s->kind == WIRE_KIND_CONTROL ? "the control connection" : "a stream",
 		       s->host->name, wire_tls_error(s->tls));

@@ -1,5 +1,5 @@
 /* test_tls_reload.c - tests certificates, keys and revocation lists that change while connections
- * are open. */
+ * are open, or end soon. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -110,9 +111,58 @@ static void files_that_change(void **state)
 	mint_dir_remove(own);
 }
 
+static const int64_t DAY_S = 86400;
+
+/* A certificate that ends soon is told of 30 days ahead: our own once a day, a peer's whenever it
+ * is asked for. What ends first counts. */
+static void ends_that_come(void **state)
+{
+	struct mint_ca *ca = mint_ca_new("CA");
+	char *own = mint_dir_new();
+	const int64_t now_s = (int64_t)time(NULL);
+	struct wire_tls_context *host, *gateway;
+	struct wire_tls *client, *server;
+	struct error text = {""};
+
+	(void)state;
+	mint_ca_write(ca, own, "ca");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, own, "gw");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/a", .valid_until_s = 1800},
+		  own, "a");
+	host = mint_context(own, "ca", "a", WIRE_TLS_CLIENT);
+	gateway = mint_context(own, "ca", "gw", WIRE_TLS_SERVER);
+	assert_int_equal(wire_tls_new(host, WIRE_PEER_GATEWAY, 0, &client), 0);
+	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &server), 0);
+	assert_false(wire_tls_peer_ends_soon(server, now_s, &text)); /* not established */
+	shake(client, server);
+
+	/* all of these files end within two hours from now */
+	assert_false(wire_tls_context_ends_soon(host, now_s - 30 * DAY_S, &text));
+	assert_false(wire_tls_peer_ends_soon(server, now_s - 30 * DAY_S, &text));
+	assert_true(wire_tls_context_ends_soon(host, now_s - 29 * DAY_S, &text));
+	assert_non_null(strstr(text.text, "/a.pem: this machine's certificate ends in 29 days, "));
+	assert_non_null(strstr(text.text, "holdfast-pki renew"));
+	assert_false(wire_tls_context_ends_soon(host, now_s - 28 * DAY_S - 1, &text));
+	assert_true(wire_tls_context_ends_soon(host, now_s - 28 * DAY_S, &text));
+	assert_true(wire_tls_peer_ends_soon(server, now_s - 29 * DAY_S, &text));
+	assert_string_equal(strstr(text.text, ": `"), ": `holdfast-pki renew DIR host a`, and copy "
+						      "the new file there");
+	assert_non_null(strstr(text.text, "the certificate of host a ends in 29 days, on "));
+	assert_true(wire_tls_peer_ends_soon(server, now_s + DAY_S, &text));
+	assert_non_null(strstr(text.text, "host a has ended on "));
+
+	wire_tls_free(client);
+	wire_tls_free(server);
+	wire_tls_context_free(host);
+	wire_tls_context_free(gateway);
+	mint_ca_free(ca);
+	mint_dir_remove(own);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(files_that_change)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(files_that_change),
+					   cmocka_unit_test(ends_that_come)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -168,6 +168,23 @@ size_t wire_tls_output_pending(const struct wire_tls *tls);
  * WIRE_TLS_PEER_REFUSED. */
 int wire_tls_handshake(struct wire_tls *tls) __attribute__((warn_unused_result));
 
+/* What ends within WIRE_TLS_WARN_S of @now_s (time(2)) is told ahead: when a certificate has ended,
+ * all connections of its owner end; with an outdated revocation list nobody can connect. True:
+ * *ret_text names what ends, when, and the command that renews it. False: nothing ends soon.
+ *
+ * Of @context: the CA's certificates, the revocation lists, our own certificate; the one that ends
+ * first. True at most once in a day. */
+bool wire_tls_context_ends_soon(struct wire_tls_context *context, int64_t now_s,
+				struct error *ret_text) __attribute__((warn_unused_result));
+
+/* The same of the peer's certificate, at each call. False while the connection is not
+ * established. */
+bool wire_tls_peer_ends_soon(const struct wire_tls *tls, int64_t now_s, struct error *ret_text)
+	__attribute__((warn_unused_result));
+
+#define WIRE_TLS_WARN_S INT64_C(2592000) /* 30 days */
+#define WIRE_TLS_WARN_EVERY_S INT64_C(86400)
+
 /* Check again that the peer's certificate has not expired, and that reloaded files still accept it.
  * Each wire_tls_read() does this too, so call this function for connections that are not read. An
  * outdated revocation list does not make the check fail. Returns 0 if the certificate is accepted,

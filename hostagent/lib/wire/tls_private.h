@@ -2,7 +2,8 @@
  * it.
  *
  * tls.c handles connections, tls_context.c loads files and judges certificates, tls_reload.c
- * reloads changed files, and tls_error.c translates OpenSSL's errors.
+ * reloads changed files, tls_ends.c warns of what ends soon, and tls_error.c translates OpenSSL's
+ * errors.
  */
 #ifndef WIRE_TLS_PRIVATE_H
 #define WIRE_TLS_PRIVATE_H
@@ -36,6 +37,7 @@ struct wire_tls_context {
 	 * the new files are unusable (see news_error). 0: nothing has changed */
 	int news;
 	struct error news_error;
+	int64_t warned_s; /* when an end was last warned of, s since 1970; 0: never */
 };
 
 /* A bounded byte queue. `head` and `tail` count bytes; modulo `size` they are offsets in `data`.
@@ -81,6 +83,9 @@ void tls_look_at_files(struct wire_tls_context *context);
 
 /* tls_reload.c: take a reference to the current SSL_CTX. */
 SSL_CTX *tls_take_ssl_ctx(struct wire_tls_context *context, unsigned int *ret_generation);
+
+/* Convert to s since 1970. INT64_MAX: there is no such time, or it cannot be read. */
+int64_t tls_seconds(const ASN1_TIME *time);
 
 /* tls_reload.c: remember when the peer's certificate ends. */
 void tls_note_end(struct wire_tls *tls);

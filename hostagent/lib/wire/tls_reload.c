@@ -155,11 +155,8 @@ static void judge_again(struct wire_tls *tls, SSL_CTX *ctx)
 void tls_note_end(struct wire_tls *tls)
 {
 	X509 *cert = SSL_get1_peer_certificate(tls->ssl);
-	struct tm end;
 
-	tls->peer_ends = INT64_MAX;
-	if (cert && ASN1_TIME_to_tm(X509_get0_notAfter(cert), &end) == 1)
-		tls->peer_ends = (int64_t)timegm(&end);
+	tls->peer_ends = cert ? tls_seconds(X509_get0_notAfter(cert)) : INT64_MAX;
 	X509_free(cert);
 }
 
