@@ -527,6 +527,9 @@ struct vm_again {
 	uint64_t next_ns; /* no attempt before this */
 	/* attempts that failed, and protections that ended soon, one after the other */
 	unsigned int n_failed;
+	/* 1 + the index of the host that could not stand by in the last attempt; 0: none. The spare
+	 * is tried next */
+	uint8_t unfit;
 };
 
 /* How far a move has come. See fsm_move.c. */

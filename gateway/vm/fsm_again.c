@@ -46,8 +46,10 @@ void vm_again_entered(struct vm_fsm *fsm, uint64_t now_ns)
 	again->when = VM_AGAIN_NEVER;
 	if (fsm->record.state != VM_SYNCING)
 		again->is_own = false;
-	if (fsm->record.state == VM_PROTECTED || fsm->record.state == VM_PROMOTING)
+	if (fsm->record.state == VM_PROTECTED || fsm->record.state == VM_PROMOTING) {
 		again->why = NULL;
+		again->unfit = 0;
+	}
 	if (fsm->record.state == VM_PROMOTING)
 		again->n_failed = 0;
 	if (fsm->record.state == VM_UNPROTECTED && fsm->record.is_wanted)
@@ -62,6 +64,8 @@ void vm_again_ended(struct vm_fsm *fsm, const struct vm_ended *ended, uint64_t n
 	if (ended->state == VM_PROTECTED && ended->lasted_ns >= AGAIN_MAX_NS)
 		again->n_failed = 0;
 	again->n_failed++;
+	if (ended->state == VM_PREPARING)
+		again->unfit = (uint8_t)(1 + vm_fsm_other(fsm));
 	again->next_ns = now_ns + wait_ns(again->n_failed);
 	if (ended->was_own && again->when == VM_AGAIN_NEVER)
 		again->when = again->why ? VM_AGAIN_SOON : VM_AGAIN_COVERED;
@@ -221,15 +225,16 @@ void vm_again_report(struct vm_step *s)
 	if (s->now_ns < again->next_ns || fsm->op.id || is_doubtful(fsm) ||
 	    vm_guest_is_gone(&fsm->host[fsm->record.owner]))
 		return;
-	if (!vm_protect_obstacle(fsm, vm_fsm_other(fsm)))
+	if (!vm_spare_may_begin(s)) {
+		if (vm_protect_obstacle(fsm, vm_fsm_other(fsm)))
+			return;
 		vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
 			     "%s %s: protecting it again", vm_host_name(fsm, s->in->host),
 			     s->in->is_covered_again
 				     ? "says that the guest is again what was protected"
 			     : again->why ? again->why
 					  : "runs the guest unprotected");
-	else if (!vm_spare_may_begin(s))
-		return;
+	}
 	again->is_own = true;
 }
 

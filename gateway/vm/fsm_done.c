@@ -81,6 +81,8 @@ void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text)
 		(void)snprintf(reason, sizeof(reason), "%s cannot protect it: %s",
 			       vm_host_name(fsm, host), text);
 		vm_end_protection(s, reason);
+		if (host == vm_fsm_other(fsm))
+			fsm->again.unfit = (uint8_t)(1 + host);
 		vm_finish_op(s, false, "protect-failed", "%s", reason);
 	} else if (fsm->record.state == VM_PROTECTED) {
 		/* The guest's output is still held, so a promotion loses nothing that a client has

@@ -198,8 +198,8 @@ void vm_move_reply(struct vm_step *s, bool ok, const char *how);
  * that begins with the spare's name. Call in UNPROTECTED, and only if vm_protect_obstacle() of the
  * spare is NULL. Returns true if it has begun. */
 bool vm_spare_take_seat(struct vm_step *s, const char *why);
-/* A protection is due, and the other host cannot stand by. If the spare is to take its seat by
- * itself now, begin the protection and return true. */
+/* A protection is due. If the spare is to take the other host's seat now, begin the protection and
+ * return true. */
 bool vm_spare_may_begin(struct vm_step *s);
 /* Write to @text (@size bytes) what becomes of the spare, such as "; gamma takes its seat in
  * 00:42", or "". Returns @text. */

@@ -2,8 +2,8 @@
  * the copy.
  *
  *	owner  other  spare
- *	alpha  beta   gamma    UNPROTECTED; beta is away for spare_after, or drained, or an operator
- *	  │      └─────┐│      asks for it
+ *	alpha  beta   gamma    UNPROTECTED; beta is away for spare_after, is drained, could not stand
+ *	  │      └─────┐│      by, or an operator asks for it
  *	  │      ┌─────┼┘
  *	alpha  gamma  beta     PREPARING, in a new term, by one record; beta is the spare now, and is
  *	                       fenced when it comes back
@@ -46,12 +46,19 @@ bool vm_spare_has_something(const struct vm_fsm *fsm)
 	       spare->agent_state != WIRE_STATE_IDLE && spare->cold.role == VM_COLD_NOT;
 }
 
-/* Is the other host away for so long, or drained, that the spare is to take its seat? */
+/* Could the other host not stand by in the last attempt? Then the spare is tried, and so on by
+ * turns, each time after a longer wait (fsm_again.c). */
+static bool is_other_unfit(const struct vm_fsm *fsm)
+{
+	return fsm->again.unfit == 1 + vm_fsm_other(fsm);
+}
+
+/* Is the other host away for so long, drained, or unfit, that the spare is to take its seat? */
 static bool is_other_gone(const struct vm_fsm *fsm, uint64_t now_ns)
 {
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
 
-	return fsm->is_barred[vm_fsm_other(fsm)] ||
+	return fsm->is_barred[vm_fsm_other(fsm)] || is_other_unfit(fsm) ||
 	       (!other->up && now_ns - other->down_ns >= fsm->config->spare_after_ns);
 }
 
@@ -88,6 +95,9 @@ bool vm_spare_may_begin(struct vm_step *s)
 		return false;
 	if (fsm->is_barred[vm_fsm_other(fsm)])
 		(void)snprintf(why, sizeof(why), "%s is drained",
+			       vm_host_name(fsm, vm_fsm_other(fsm)));
+	else if (is_other_unfit(fsm))
+		(void)snprintf(why, sizeof(why), "%s could not stand by",
 			       vm_host_name(fsm, vm_fsm_other(fsm)));
 	else
 		(void)snprintf(why, sizeof(why), "%s is not connected for %" PRIu64 " s",

@@ -135,6 +135,44 @@ static void test_owner_must_have_the_guest(void **state)
 	is_now(VM_UNPROTECTED, ALPHA, BETA);
 }
 
+/* gamma cannot stand by, for example because its file is wrong. The hosts are tried by turns. */
+static void test_by_turns(void **state)
+{
+	(void)state;
+	lose_other();
+	later(61000);
+	is_now(VM_PREPARING, ALPHA, GAMMA);
+	lab.peer[GAMMA].order.due = false;
+	lab_done(&lab, GAMMA, WIRE_ORDER_FAILED, "no [standby] section");
+	is_now(VM_UNPROTECTED, ALPHA, GAMMA);
+	later(130000); /* beta is away: gamma again */
+	is_now(VM_PREPARING, ALPHA, GAMMA);
+	lab.peer[GAMMA].order.due = false;
+	lab_done(&lab, GAMMA, WIRE_ORDER_FAILED, "no [standby] section");
+	come_back(BETA);
+	lab_report(&lab, ALPHA);
+	is_now(VM_UNPROTECTED, ALPHA, GAMMA); /* not at once */
+	later(130000);
+	is_now(VM_PREPARING, ALPHA, BETA);
+	assert_non_null(strstr(lab.last_state, "gamma could not stand by"));
+	is_protected();
+	lose_other();
+	assert_int_equal(lab.fsm.again.unfit, 0);
+	start(NULL); /* the first copy is refused by the standby for good */
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .no_wait = true,
+					       .command = VM_COMMAND_UNPROTECT});
+	lab_settle(&lab);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	lab_settle(&lab);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_STREAM_REFUSED, .host = BETA,
+					       .role = WIRE_VM_ROLE_STANDBY, .text = "RAM"});
+	is_now(VM_UNPROTECTED, ALPHA, BETA);
+	lab_settle(&lab);
+	later(61000);
+	is_now(VM_PREPARING, ALPHA, GAMMA);
+}
+
 /* With the policy `ask` nobody wants it, unless it was a drain that has ended the copy. */
 static void test_ask(void **state)
 {
@@ -426,6 +464,7 @@ int main(void)
 		cmocka_unit_test_setup(test_in_turn, start),
 		cmocka_unit_test_setup(test_not_now, start),
 		cmocka_unit_test_setup(test_owner_must_have_the_guest, start),
+		cmocka_unit_test_setup(test_by_turns, start),
 		cmocka_unit_test(test_ask),
 		cmocka_unit_test_setup(test_drained, start),
 		cmocka_unit_test_setup(test_doubtful_guest, start),
