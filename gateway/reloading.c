@@ -55,21 +55,65 @@ static const char *needs_restart(const struct gw_vm_config *old, const struct gw
 	return old->witness_paths != new->witness_paths ? "witness_paths" : NULL;
 }
 
+/* Sessions and connections were counted out at the start. */
+static bool has_room(const struct reloading *r)
+{
+	const struct session_config *limits = &r->sessions->config;
+	size_t n_needed = r->fleet->n_hosts + VM_HOSTS + VM_STREAMS * (r->fleet->n_vms + 1);
+
+	return r->fleet->n_vms < FLEET_VMS_MAX && r->fleet->n_hosts + VM_HOSTS <= FLEET_HOSTS_MAX &&
+	       n_needed + limits->n_handshakes_max <= limits->n_sessions_max;
+}
+
+/* Let the VM have another spare, or none. Returns NULL, or what is in the way. */
+static const char *change_spare(const struct reloading *r, struct fleet_vm *vm,
+				const struct gw_vm_config *old, const struct gw_vm_config *new,
+				uint64_t now_ns)
+{
+	int e;
+
+	if (strcmp(old->spare, new->spare) == 0)
+		return NULL;
+	if (vm_fsm_spare(&vm->fsm) != VM_HOST_THIRD)
+		return "spare: it names the host that has a seat now; `protect --with` another "
+		       "host first";
+	if (!has_room(r))
+		return "spare: there is no room for one more host; set sessions_max larger, and "
+		       "restart the gateway";
+	e = fleet_set_spare(r->fleet, vm, new->spare, now_ns);
+	if (e == -EBUSY || e == -ENOSPC)
+		return "spare: the VM waits for the disk, or there are too many hosts; send SIGHUP "
+		       "again";
+	if (e < 0)
+		log_warn("vm=%s its spare must connect again: %s", new->name, strerror(-e));
+	if (new->witness_paths == GW_WITNESS_BOTH)
+		vms_take_client_path(r->config, r->fleet, new);
+	return NULL;
+}
+
 static void change(const struct reloading *r, struct found *found, size_t i,
 		   const struct gw_vm_config *new, uint64_t now_ns)
 {
 	struct fleet_vm *vm = r->fleet->vms[i];
 	struct vm_input policy = {.kind = VM_IN_POLICY};
-	struct vm_config old = vm->config;
+	struct vm_config old;
 	const char *restart = needs_restart(&r->vms[i], new);
+	const char *spare;
 	int e;
 
+	spare = restart ? NULL : change_spare(r, vm, &r->vms[i], new, now_ns);
+	if (spare) {
+		found->n_wrong++;
+		say(r, now_ns, new->name, "its file changes %s; nothing is changed", spare);
+		return;
+	}
 	if (restart) {
 		found->n_wrong++;
 		say(r, now_ns, new->name, "its file changes %s: nothing is changed until the "
 		    "gateway is restarted", restart);
 		return;
 	}
+	old = vm->config;
 	vms_describe(r->config, new, &vm->config);
 	e = fleet_step(r->fleet, vm, &policy, now_ns);
 	if (e == 0)
@@ -87,16 +131,6 @@ static void change(const struct reloading *r, struct found *found, size_t i,
 	say(r, now_ns, new->name, "its file was read again: reprotect = %s, fence_command = %s",
 	    new->reprotect == GW_REPROTECT_AUTO ? "auto" : "ask",
 	    *new->fence_command ? new->fence_command : "(none)");
-}
-
-/* Sessions and connections were counted out at the start. */
-static bool has_room(const struct reloading *r)
-{
-	const struct session_config *limits = &r->sessions->config;
-	size_t n_needed = r->fleet->n_hosts + VM_HOSTS + 2 * (r->fleet->n_vms + 1);
-
-	return r->fleet->n_vms < FLEET_VMS_MAX && r->fleet->n_hosts + VM_HOSTS <= FLEET_HOSTS_MAX &&
-	       n_needed + limits->n_handshakes_max <= limits->n_sessions_max;
 }
 
 static void add(const struct reloading *r, struct found *found, const struct gw_vm_config *new,
@@ -120,7 +154,8 @@ static void add(const struct reloading *r, struct found *found, const struct gw_
 		e = probing_change(r->config, new, r->probes, r->fleet->vms[i], now_ns);
 		if (e < 0)
 			log_warn("vm=%s its addresses are not probed: %s", new->name, strerror(-e));
-		e = fleet_control_again(r->fleet, r->fleet->vms[i], now_ns);
+		for (uint8_t h = 0; h < VM_HOSTS && e >= 0; h++)
+			e = fleet_control_again(r->fleet, r->fleet->vms[i], h, now_ns);
 		if (e < 0)
 			log_warn("vm=%s a host must connect again: %s", new->name, strerror(-e));
 		fleet_drains_added(r->fleet, r->fleet->vms[i]);

@@ -10,24 +10,24 @@
 #include "base/log.h"
 #include "networks/probing.h"
 
-/* Accept the VM's witness datagrams through the client network too. */
-static void take_client_path(const struct gw_config *config, struct fleet *fleet,
-			     const struct gw_vm_config *of)
+void vms_take_client_path(const struct gw_config *config, struct fleet *fleet,
+			  const struct gw_vm_config *of)
 {
 	struct fleet_vm *vm = fleet_find_vm(fleet, of->name);
 
 	vm->witness_sources[0] = ntohl(of->primary_address);
 	vm->witness_sources[1] = ntohl(of->standby_address);
+	vm->witness_sources[2] = ntohl(of->spare_address);
 	fleet->config.client_address = ntohl(config->probe_address.ip_be32);
 }
 
 void vms_take_addresses(struct fleet *fleet, const struct gw_vm_config *of)
 {
 	const struct fleet_vm *vm = fleet_find_vm(fleet, of->name);
-	const uint32_t be32[2] = {of->primary_backup, of->standby_backup};
+	const uint32_t be32[VM_HOSTS] = {of->primary_backup, of->standby_backup, of->spare_backup};
 
 	for (int h = 0; h < VM_HOSTS; h++) {
-		if (be32[h])
+		if (be32[h] && vm->host[h])
 			(void)inet_ntop(AF_INET, &be32[h], vm->host[h]->configured,
 					sizeof(vm->host[h]->configured));
 	}
@@ -50,6 +50,7 @@ void vms_describe(const struct gw_config *config, const struct gw_vm_config *of,
 		.standby_timeout_ns = config->standby_timeout_ns,
 		.held_copy_max_ns = config->held_copy_max_ns,
 		.order_timeout_ns = config->order_timeout_ns,
+		.spare_after_ns = of->spare_after_ns,
 		.move_timeout_ns = config->move_timeout_ns,
 		.answer_within_ns = config->answer_within_ns,
 		.has_fence_command = of->fence_command[0] != '\0',
@@ -62,6 +63,7 @@ void vms_describe(const struct gw_config *config, const struct gw_vm_config *of,
 	memcpy(ret_vm->name, of->name, sizeof(ret_vm->name));
 	memcpy(ret_vm->host[VM_HOST_FIRST], of->primary, sizeof(ret_vm->host[VM_HOST_FIRST]));
 	memcpy(ret_vm->host[VM_HOST_SECOND], of->standby, sizeof(ret_vm->host[VM_HOST_SECOND]));
+	memcpy(ret_vm->host[VM_HOST_THIRD], of->spare, sizeof(ret_vm->host[VM_HOST_THIRD]));
 }
 
 int vms_add(const struct gw_config *config, struct fleet *fleet, const struct gw_vm_config *of,
@@ -79,7 +81,7 @@ int vms_add(const struct gw_config *config, struct fleet *fleet, const struct gw
 		return r;
 	vms_take_addresses(fleet, of);
 	if (of->witness_paths == GW_WITNESS_BOTH)
-		take_client_path(config, fleet, of);
+		vms_take_client_path(config, fleet, of);
 	return 0;
 }
 

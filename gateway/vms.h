@@ -25,6 +25,10 @@ int vms_add(const struct gw_config *config, struct fleet *fleet, const struct gw
 	    const struct vm_journal_table *journal, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
+/* Accept the VM's witness datagrams through the client network too. */
+void vms_take_client_path(const struct gw_config *config, struct fleet *fleet,
+			  const struct gw_vm_config *of);
+
 /* Store in @fleet the addresses on the backup network from which the VM's hosts connect. */
 void vms_take_addresses(struct fleet *fleet, const struct gw_vm_config *of);
 

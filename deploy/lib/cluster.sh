@@ -6,7 +6,7 @@
 #	cluster_ctl protect web1                run holdfastctl as the operator, in the gateway's namespace
 #	cluster_wait 'EXPRESSION' SECONDS       wait until a python expression on web1's state (`vm`) is true
 #
-# Host primary runs agent alpha, and host standby runs agent beta. The agents keep these names when the
+# Host primary runs agent alpha, host standby runs agent beta, and host spare, if TOPO_SPARE=1, runs agent gamma. The agents keep these names when the
 # roles change. A test may set these variables before cluster_configure:
 #	CLUSTER_AGENT_INI, CLUSTER_GATEWAY_INI, CLUSTER_VM_INI   more lines for [agent], [gateway], [vm]
 #	CLUSTER_STANDBY_INI                              more lines for [standby]
@@ -22,7 +22,8 @@ CLUSTER_PROBE_PORT=${CLUSTER_PROBE_PORT:-net_af_packet1,iface=cl0}
 CLUSTER_BEAT_TIMEOUT_MS=${CLUSTER_BEAT_TIMEOUT_MS:-500}
 readonly CLUSTER_LISTEN=$TOPO_GATEWAY_IP:7400 CLUSTER_MGMT=$TOPO_MGMT_IP:7500
 readonly CLUSTER_PKI_BIN=$TOPO_LIB/../../certs/holdfast-pki
-declare -A CLUSTER_AGENT=([primary]=alpha [standby]=beta)
+declare -A CLUSTER_AGENT=([primary]=alpha [standby]=beta [spare]=gamma)
+declare -A CLUSTER_IP=([primary]=$TOPO_PRIMARY_IP [standby]=$TOPO_STANDBY_IP [spare]=$TOPO_SPARE_IP)
 declare -A CLUSTER_PID=()
 
 # Print the three configuration lines that name the certificate files of ROLE/NAME.
@@ -35,9 +36,9 @@ cluster_identity() # ROLE NAME
 cluster_agent_files() # HOST
 {
 	local name=${CLUSTER_AGENT[$1]} dir=$CLUSTER_ETC/${CLUSTER_AGENT[$1]}
-	local here=$TOPO_PRIMARY_IP there=$TOPO_STANDBY_IP other=beta
+	local here=${CLUSTER_IP[$1]} there=$TOPO_STANDBY_IP other=beta
 
-	[[ $1 == primary ]] || here=$TOPO_STANDBY_IP there=$TOPO_PRIMARY_IP other=alpha
+	[[ $1 == primary ]] || there=$TOPO_PRIMARY_IP other=alpha
 
 	mkdir -p "$dir/vms" "$TOPO_DIR/$1/run" "$TOPO_DIR/$1/state" "$TOPO_PINS"
 	cat >"$dir/agent.ini" <<-INI
@@ -104,6 +105,8 @@ cluster_gateway_files()
 	standby_address = $TOPO_STANDBY_CLIENT_IP
 	primary_backup = $TOPO_PRIMARY_IP
 	standby_backup = $TOPO_STANDBY_IP
+	$( (( TOPO_SPARE == 0 )) || printf '%s = %s\n' spare gamma spare_address "$TOPO_SPARE_CLIENT_IP" \
+		spare_backup "$TOPO_SPARE_IP")
 	${CLUSTER_GATEWAY_VM_INI:-}
 	INI
 }
@@ -114,7 +117,7 @@ cluster_make_pki() # DIR
 	local identity
 
 	"$CLUSTER_PKI_BIN" init "$1" >/dev/null || topo_die "no PKI"
-	for identity in 'host alpha' 'host beta' 'gateway gw' 'operator demo' 'viewer looker'; do
+	for identity in 'host alpha' 'host beta' 'host gamma' 'gateway gw' 'operator demo' 'viewer looker'; do
 		# shellcheck disable=SC2086 # two words
 		"$CLUSTER_PKI_BIN" issue "$1" $identity >/dev/null || topo_die "cannot issue a certificate for $identity"
 	done
@@ -131,7 +134,8 @@ cluster_pki()
 	fi
 	exec {lock}>"$kept.lock"
 	flock "$lock"
-	if [[ -z $(find "$kept/complete" -newer "$CLUSTER_PKI_BIN" -mtime 0 2>/dev/null) ]]; then
+	if [[ ! -e $kept/host/gamma.crt || -z $(find "$kept/complete" -newer "$CLUSTER_PKI_BIN" -mtime 0 2>/dev/null) ]]
+	then
 		rm -rf "$kept"
 		cluster_make_pki "$kept"
 		touch "$kept/complete"
@@ -156,6 +160,7 @@ cluster_configure() # BUILD_DIR LOG_DIR
 	mkdir -p "$CLUSTER_ETC" "$CLUSTER_LOGS"
 	cluster_pki
 	cluster_agent_files primary; cluster_agent_files standby; cluster_gateway_files
+	(( TOPO_SPARE == 0 )) || cluster_agent_files spare
 }
 
 # Start the agent of HOST; cluster_stop ends it. A restarted daemon appends to its old log.

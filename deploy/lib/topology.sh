@@ -17,6 +17,8 @@
 # the client's eth1 (.2) to the bridge br1 of each hypervisor. br1 has the ports eth1 and tap1, no
 # address and no spanning tree. The second network's switch is brc2.
 #
+# With TOPO_SPARE=1, there is a third hypervisor, `spare`: .13 on br0, .4 on bk0.
+#
 # Each host is a namespace named PREFIX-HOST. A fifth namespace, PREFIX-net, has the switches, which do
 # not use spanning tree. Outside the namespaces there are only their names, TOPO_DIR (on a tmpfs) and the
 # BPF pins under TOPO_PINS. topo_down removes all of this. A script can call topo_down at any time and
@@ -40,7 +42,9 @@ TOPO_PINS=/sys/fs/bpf/holdfast-$TOPO_PREFIX
 TOPO_STP=${TOPO_STP:-1} # spanning tree on the hosts' bridges
 TOPO_CARDS=${TOPO_CARDS:-1} # network cards of the guest, each in a client network of its own: 1 or 2
 TOPO_MTU=${TOPO_MTU:-1500} # of the client network
+TOPO_SPARE=${TOPO_SPARE:-0} # 1: a third hypervisor
 TOPO_HOSTS="client primary gateway standby net"
+(( TOPO_SPARE == 0 )) || TOPO_HOSTS="client primary gateway standby spare net"
 TOPO_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 declare -A TOPO_STARTED=() # start times by pid, of processes that topo_end must still end
 TOPO_PID=''	# pid of the last process started
@@ -50,8 +54,8 @@ TOPO_MADE=''
 readonly TOPO_CLIENT_IP=198.18.0.2 TOPO_GUEST_IP=198.18.0.10
 readonly TOPO_CLIENT_IP_2=198.18.3.2 TOPO_GUEST_IP_2=198.18.3.10 # in the second client network
 readonly TOPO_PROBE_IP=198.18.0.3 # the gateway's address in the client network
-readonly TOPO_PRIMARY_CLIENT_IP=198.18.0.11 TOPO_STANDBY_CLIENT_IP=198.18.0.12
-readonly TOPO_PRIMARY_IP=198.18.1.1 TOPO_STANDBY_IP=198.18.1.2 TOPO_GATEWAY_IP=198.18.1.3
+readonly TOPO_PRIMARY_CLIENT_IP=198.18.0.11 TOPO_STANDBY_CLIENT_IP=198.18.0.12 TOPO_SPARE_CLIENT_IP=198.18.0.13
+readonly TOPO_PRIMARY_IP=198.18.1.1 TOPO_STANDBY_IP=198.18.1.2 TOPO_GATEWAY_IP=198.18.1.3 TOPO_SPARE_IP=198.18.1.4
 readonly TOPO_MGMT_IP=198.18.2.3
 
 topo_die() { echo "${0##*/}: $*" >&2; exit 1; }
@@ -228,6 +232,7 @@ topo_make()
 		topo_second_network &&
 		topo_hypervisor primary "$TOPO_PRIMARY_IP" "$TOPO_PRIMARY_CLIENT_IP" &&
 		topo_hypervisor standby "$TOPO_STANDBY_IP" "$TOPO_STANDBY_CLIENT_IP" &&
+		{ (( TOPO_SPARE == 0 )) || topo_hypervisor spare "$TOPO_SPARE_IP" "$TOPO_SPARE_CLIENT_IP"; } &&
 		topo_cable gateway bk0 brb b-gateway &&
 		topo_cable gateway cl0 brc c-gateway &&
 		topo_in gateway ip link add mgmt0 type veth peer name mgmt1 &&
@@ -256,13 +261,13 @@ topo_remove() # PREFIX
 {
 	local host pids
 
-	for host in $TOPO_HOSTS; do
+	for host in client primary gateway standby spare net; do
 		[[ -e /run/netns/$1-$host ]] || continue
 		# End the processes that are left, for example a QEMU that an agent started.
 		mapfile -t pids < <(ip netns pids "$1-$host" 2>/dev/null)
 		(( ${#pids[@]} == 0 )) || python3 "$TOPO_LIB/end-pids.py" 2 "${pids[@]}"
 	done
-	for host in $TOPO_HOSTS; do
+	for host in client primary gateway standby spare net; do
 		[[ ! -e /run/netns/$1-$host ]] || ip netns del "$1-$host"
 	done
 	rm -rf "/sys/fs/bpf/holdfast-$1" "/dev/shm/$1"

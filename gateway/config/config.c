@@ -151,6 +151,10 @@ const struct config_key gw_vm_config_keys[] = {
 	VM_KEY(name, "the VM's name; the file is NAME.ini"),
 	VM_KEY(primary, "host that owns the guest until the first promotion"),
 	VM_KEY(standby, "the other host"),
+	VM_PROBE(spare, STRING,
+		 "a third host, which takes the place of a host that keeps the copy and is away"),
+	CONFIG_KEY("vm", "spare_after_ms", MS, struct gw_vm_config, spare_after_ns, "60000", 1000,
+		   86400000, "how long that host must be away before the spare takes its place"),
 	CONFIG_KEY(
 		"vm", "fence_command", STRING, struct gw_vm_config, fence_command, "", 0, 0,
 		"shell command that isolates HOLDFAST_HOST before a promotion that follows from "
@@ -173,13 +177,16 @@ const struct config_key gw_vm_config_keys[] = {
 	VM_PROBE(guest_ports, PORTS, "TCP ports of the guest's services, each probed with a SYN"),
 	VM_PROBE(primary_address, IPV4, "the host `primary` in the client network"),
 	VM_PROBE(standby_address, IPV4, "the host `standby` in the client network"),
+	VM_PROBE(spare_address, IPV4, "the host `spare` in the client network"),
 	VM_PROBE(primary_backup, IPV4, "the host `primary` on the backup network"),
 	VM_PROBE(standby_backup, IPV4, "the host `standby` on the backup network"),
+	VM_PROBE(spare_backup, IPV4, "the host `spare` on the backup network"),
 	CONFIG_KEY_ENUM(
 		"vm", "witness_paths", witness_paths_names, struct gw_vm_config, witness_paths,
 		"backup",
 		"networks by which the owner's kernel sends what it says of the guest: the backup "
-		"network, or both; both needs probe_port, primary_address and standby_address"),
+		"network, or both; both needs probe_port, primary_address and standby_address, and "
+		"spare_address if there is a spare"),
 };
 const size_t gw_n_vm_config_keys = ARRAY_SIZE(gw_vm_config_keys);
 
@@ -296,14 +303,30 @@ static int check_address(const char *path, const char *key, uint32_t ip_be32, co
 	return 0;
 }
 
+/* Check that no two of @n addresses are the same. An address of 0 is none. */
+static int check_different(const char *path, const uint32_t *addresses, const char *const *keys,
+			   size_t n, struct error *ret_error)
+{
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = i + 1; j < n; j++) {
+			if (addresses[i] && addresses[i] == addresses[j])
+				return complain(ret_error, path, "%s and %s are the same address",
+						keys[i], keys[j]);
+		}
+	}
+	return 0;
+}
+
 static int check_vm_probes(const struct gw_config *config, const char *path,
 			   const struct gw_vm_config *vm, struct error *ret_error)
 {
-	const uint32_t client[] = {vm->guest_address, vm->primary_address, vm->standby_address};
-	const uint32_t backup[] = {vm->primary_backup, vm->standby_backup};
+	const uint32_t client[] = {vm->guest_address, vm->primary_address, vm->standby_address,
+				   vm->spare_address};
+	const uint32_t backup[] = {vm->primary_backup, vm->standby_backup, vm->spare_backup};
 	static const char *const client_keys[] = {"guest_address", "primary_address",
-						  "standby_address"};
-	static const char *const backup_keys[] = {"primary_backup", "standby_backup"};
+						  "standby_address", "spare_address"};
+	static const char *const backup_keys[] = {"primary_backup", "standby_backup",
+						  "spare_backup"};
 	static const uint8_t no_mac[6];
 	struct config_prefix own;
 	int r = 0;
@@ -312,17 +335,14 @@ static int check_vm_probes(const struct gw_config *config, const char *path,
 		return complain(ret_error, path, "guest_ports and guest_mac need guest_address");
 	if (vm->guest_mac[0] & 1)
 		return complain(ret_error, path, "guest_mac is a group's address, not a guest's");
-	for (size_t i = 0; i < ARRAY_SIZE(client); i++) {
-		if (client[i] && client[i] == client[(i + 1) % ARRAY_SIZE(client)])
-			return complain(ret_error, path, "%s and %s are the same address",
-					client_keys[i], client_keys[(i + 1) % ARRAY_SIZE(client)]);
-		if (r == 0 && config->probe_port[0])
+	r = check_different(path, client, client_keys, ARRAY_SIZE(client), ret_error);
+	if (r == 0)
+		r = check_different(path, backup, backup_keys, ARRAY_SIZE(backup), ret_error);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(client); i++) {
+		if (config->probe_port[0])
 			r = check_address(path, client_keys[i], client[i], "probe_address",
 					  &config->probe_address, ret_error);
 	}
-	if (r == 0 && backup[0] && backup[0] == backup[1])
-		return complain(ret_error, path,
-				"primary_backup and standby_backup are the same address");
 	for (size_t i = 0; r == 0 && !is_kernel(config) && i < ARRAY_SIZE(backup); i++) {
 		if (backup[i] && gw_config_address(config, &own) < 0)
 			return complain(ret_error, path, "%s: the gateway's address = %.40s is no "
@@ -343,11 +363,12 @@ static int check_vm_witness(const struct gw_config *config, const char *path,
 		return complain(ret_error, path,
 				"witness_paths = both, but the gateway has no probe_port "
 				"for what comes through the client network");
-	if (!vm->primary_address || !vm->standby_address)
+	if (!vm->primary_address || !vm->standby_address || (vm->spare[0] && !vm->spare_address))
 		return complain(
 			ret_error, path,
 			"witness_paths = both needs primary_address and "
-			"standby_address: nothing is taken from elsewhere in the client network");
+			"standby_address, and spare_address if there is a spare: nothing is taken "
+			"from elsewhere in the client network");
 	if (!wire_is_host_address(ntohl(config->probe_address.ip_be32)))
 		return complain(ret_error, path,
 				"witness_paths = both, but the gateway's probe_address is "
@@ -373,6 +394,14 @@ static int load_vm(const struct gw_config *config, const char *file, struct gw_v
 				vm.name);
 	if (strcmp(vm.primary, vm.standby) == 0)
 		return complain(ret_error, path, "primary and standby are the same host");
+	if (vm.spare[0] && !wire_name_is_valid(vm.spare))
+		return complain(ret_error, path, "spare = '%.64s', expected a host's name",
+				vm.spare);
+	if (strcmp(vm.spare, vm.primary) == 0 || strcmp(vm.spare, vm.standby) == 0)
+		return complain(ret_error, path, "spare = %s is the primary or the standby already",
+				vm.spare);
+	if (!vm.spare[0] && (vm.spare_address || vm.spare_backup))
+		return complain(ret_error, path, "spare_address and spare_backup need spare");
 	r = check_vm_probes(config, path, &vm, ret_error);
 	if (r == 0)
 		r = check_vm_witness(config, path, &vm, ret_error);

@@ -74,6 +74,8 @@ enum gw_cold_start {
 
 struct gw_vm_config {
 	char name[CONFIG_NAME_SIZE], primary[CONFIG_NAME_SIZE], standby[CONFIG_NAME_SIZE];
+	char spare[CONFIG_NAME_SIZE]; /* "": none */
+	uint64_t spare_after_ns;
 	char fence_command[GATEWAY_PATH_SIZE]; /* command run by /bin/sh; "": none */
 	uint64_t fence_timeout_ns;
 	bool fence_required;
@@ -84,8 +86,9 @@ struct gw_vm_config {
 	uint8_t guest_mac[6]; /* all 0: use the MAC in the guest's ARP replies */
 	struct config_ports guest_ports;
 	/* addresses of the hosts in the client network */
-	uint32_t primary_address, standby_address;
-	uint32_t primary_backup, standby_backup; /* addresses of the hosts in the backup network */
+	uint32_t primary_address, standby_address, spare_address;
+	/* addresses of the hosts in the backup network */
+	uint32_t primary_backup, standby_backup, spare_backup;
 	int witness_paths; /* enum gw_witness_paths */
 	/* why the file is not usable; "": it is usable. If it is not usable, only `fault` and
 	 * `name` are valid */

@@ -91,7 +91,8 @@ static json_t *describe_host(const struct fleet_vm *vm, uint8_t h, uint64_t now_
 	bool owner = h == vm->fsm.record.owner;
 
 	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o, s:{s:o, s:o}}",
-			 "name", vm->config.host[h], "role", owner ? "owner" : "standby",
+			 "name", vm->config.host[h], "role",
+			 h == vm_fsm_spare(&vm->fsm) ? "spare" : owner ? "owner" : "standby",
 			 "connected", (int)host->up, "beat_age_ms",
 			 age_ms(host->live.seen_ns, now_ns), "report_age_ms",
 			 age_ms(report->at_ns, now_ns), "agent_state",
@@ -192,7 +193,7 @@ static json_t *describe_move(const struct fleet_vm *vm, uint64_t now_ns)
 	return json_pack(
 		"{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "state",
 		vm_move_state_name(move->state), "from", vm->config.host[move->from], "to",
-		vm->config.host[1 - move->from], "epoch", number(move->epoch), "age_ms",
+		vm->config.host[move->to], "epoch", number(move->epoch), "age_ms",
 		age_ms(move->began_ns, now_ns), "pause_ms",
 		pause_ns ? milliseconds(pause_ns) : json_null(), "let_go_ms",
 		move->stopped_ns && move->yielded_ns
@@ -214,37 +215,61 @@ static json_t *describe_health(const struct fleet_vm *vm, uint64_t now_ns)
 			 age_ms(health.since_ns, now_ns));
 }
 
+/* Describe the host without a seat. Returns JSON null if the VM has none. */
+static json_t *describe_spare(const struct vm_fsm *fsm)
+{
+	uint8_t h = vm_fsm_spare(fsm);
+	char text[VM_TEXT_MAX];
+
+	if (!vm_fsm_has_spare(fsm))
+		return json_null();
+	return json_pack("{s:s, s:b, s:s}", "name", fsm->config->host[h], "connected",
+			 (int)fsm->host[h].up, "text", vm_spare_describe(fsm, text, sizeof(text)));
+}
+
+static json_t *describe_hosts(const struct fleet_vm *vm, uint64_t now_ns)
+{
+	json_t *hosts = json_array();
+
+	for (uint8_t h = 0; h < VM_HOSTS; h++) {
+		if (vm->host[h])
+			(void)json_array_append_new(hosts, describe_host(vm, h, now_ns));
+	}
+	return hosts;
+}
+
 /* Describe what both `status` and `vm show` tell about a VM. */
 static json_t *describe_brief(const struct fleet_vm *vm, uint64_t now_ns)
 {
 	const struct vm_fsm *fsm = &vm->fsm;
-	uint8_t owner = fsm->record.owner;
+	uint8_t owner = fsm->record.owner, other = vm_fsm_other(fsm);
 
 	return json_pack(
-		"{s:s, s:o, s:b, s:o, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "name",
+		"{s:s, s:o, s:b, s:o, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:b}", "name",
 		vm->config.name, "health", describe_health(vm, now_ns), "conflict",
 		(int)vm_fsm_in_conflict(fsm), "promoted", describe_promoted(fsm, now_ns), "state",
 		vm_state_name(fsm->record.state), "term", number(fsm->record.term), "owner",
-		vm->config.host[owner], "standby", vm->config.host[1 - owner],
-		"committed_epoch", number(fsm->protection.committed), "complete_epoch",
+		vm->config.host[owner], "standby", vm->config.host[other],
+		"spare", describe_spare(fsm), "committed_epoch",
+		number(fsm->protection.committed), "complete_epoch",
 		number(fsm->protection.complete), "committed_age_ms",
 		age_ms(fsm->protection.committed_ns, now_ns), "owner_connected",
-		(int)fsm->host[owner].up, "standby_connected", (int)fsm->host[1 - owner].up);
+		(int)fsm->host[owner].up, "standby_connected", (int)fsm->host[other].up);
 }
 
 json_t *describe_vm(const struct fleet *fleet, const struct fleet_vm *vm, uint64_t now_ns)
 {
 	json_t *object = describe_brief(vm, now_ns);
 	json_t *more = json_pack(
-		"{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:[o, o], s:{s:o, s:o}, s:o, s:o, s:o, s:b, "
+		"{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:o, s:b, "
 		"s:o}",
 		"initial_primary", vm->config.host[VM_HOST_FIRST],
 		"initial_standby", vm->config.host[VM_HOST_SECOND],
 		"reprotect", vm->config.reprotect_auto ? "auto" : "ask", "wanted",
 		(int)vm->fsm.record.is_wanted, "move", describe_move(vm, now_ns),
 		"state_age_ms", age_ms(vm->fsm.entered_ns, now_ns), "liveness",
-		describe_liveness(&vm->fsm), "hosts", describe_host(vm, 0, now_ns),
-		describe_host(vm, 1, now_ns), "streams", "primary", describe_stream(vm, 0, now_ns),
+		describe_liveness(&vm->fsm), "hosts", describe_hosts(vm, now_ns),
+		"streams", "primary", describe_stream(vm, 0, now_ns),
 		"standby", describe_stream(vm, 1, now_ns), "relay", describe_relay(&vm->relay),
 		"witness", describe_witness(fleet, vm, now_ns), "stats",
 		describe_stats(vm->report[vm->fsm.record.owner].stats), "probing",

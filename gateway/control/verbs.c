@@ -21,6 +21,7 @@ struct request {
 	const char *verb;
 	struct fleet_vm *vm; /* NULL: no VM was named */
 	const char *host;      /* "": no host was named */
+	const char *with;      /* protect: the host that is to stand by; "": the other one */
 	bool follow;
 	bool no_wait;
 	bool may_lose; /* start: writes may be lost */
@@ -112,23 +113,52 @@ static void command(struct control_conn *c, const struct request *r, enum vm_com
 		    uint8_t host)
 {
 	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .no_wait = r->no_wait,
-			      .host = host, .is_host_named = r->host[0] != '\0',
+			      .host = host, .is_host_named = r->host[0] || r->with[0],
 			      .may_lose = r->may_lose};
-	char text[2 * WIRE_NAME_MAX + 32];
+	char text[3 * WIRE_NAME_MAX + 32];
 
 	in.op_id = c->op_id = ++c->control->next_op_id;
 	c->phase = CONTROL_WAITING;
 	log_info("vm=%s operator=%s verb=%s %s", r->vm->config.name, asker(c), r->verb, r->host);
-	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s%s", asker(c), r->verb,
-		       r->host[0] ? " " : "", r->host, r->may_lose ? ", whatever is lost" : "");
+	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s%s%s%s", asker(c), r->verb,
+		       r->host[0] ? " " : "", r->host, r->with[0] ? " with " : "", r->with,
+		       r->may_lose ? ", whatever is lost" : "");
 	fleet_event(c->control->fleet, r->now_ns, r->vm->config.name, "operator", text);
 	(void)fleet_step(c->control->fleet, r->vm, &in,
 			 r->now_ns); /* if this fails, the operator has got a reply already */
 }
 
+static void refuse_host(struct control_conn *c, const struct request *r, const char *name)
+{
+	const struct vm_config *config = &r->vm->config;
+
+	control_put_error(c, "bad-request", "'%s' is no host of %s: it has %s and %s%s%s", name,
+			  config->name, config->host[VM_HOST_FIRST], config->host[VM_HOST_SECOND],
+			  config->host[VM_HOST_THIRD][0] ? ", and the spare " : "",
+			  config->host[VM_HOST_THIRD]);
+}
+
+/* Find the host @name of the request's VM. Returns false, and refuses the request, if it has none
+ * of that name. */
+static bool find_host(struct control_conn *c, const struct request *r, const char *name,
+		      uint8_t *ret_host)
+{
+	for (uint8_t h = 0; h < VM_HOSTS; h++) {
+		if (*name && strcmp(r->vm->config.host[h], name) == 0) {
+			*ret_host = h;
+			return true;
+		}
+	}
+	refuse_host(c, r, name);
+	return false;
+}
+
 static void verb_protect(struct control_conn *c, const struct request *r)
 {
-	command(c, r, VM_COMMAND_PROTECT, 0);
+	uint8_t host = 0;
+
+	if (!*r->with || find_host(c, r, r->with, &host))
+		command(c, r, VM_COMMAND_PROTECT, host);
 }
 
 static void verb_unprotect(struct control_conn *c, const struct request *r)
@@ -139,13 +169,6 @@ static void verb_unprotect(struct control_conn *c, const struct request *r)
 static void verb_failover(struct control_conn *c, const struct request *r)
 {
 	command(c, r, VM_COMMAND_FAILOVER, 0);
-}
-
-static void refuse_host(struct control_conn *c, const struct request *r)
-{
-	control_put_error(c, "bad-request", "'%s' is no host of %s: it has %s and %s", r->host,
-			  r->vm->config.name, r->vm->config.host[VM_HOST_FIRST],
-			  r->vm->config.host[VM_HOST_SECOND]);
 }
 
 /* A move stops the only guest that runs, so begin one only if nothing is missing. */
@@ -166,15 +189,9 @@ static void verb_move(struct control_conn *c, const struct request *r)
 {
 	uint8_t to = vm_fsm_other(&r->vm->fsm);
 
-	for (uint8_t h = 0; h < VM_HOSTS; h++) {
-		if (strcmp(r->vm->config.host[h], r->host) == 0)
-			to = h;
-	}
-	if (*r->host && strcmp(r->vm->config.host[to], r->host) != 0) {
-		refuse_host(c, r);
+	if (*r->host && !find_host(c, r, r->host, &to))
 		return;
-	}
-	if (to == r->vm->fsm.record.owner || !refuse_unsafe(c, r))
+	if (to != vm_fsm_other(&r->vm->fsm) || !refuse_unsafe(c, r))
 		command(c, r, VM_COMMAND_MOVE, to);
 }
 
@@ -207,24 +224,18 @@ static void verb_drill(struct control_conn *c, const struct request *r)
 
 static void verb_owner(struct control_conn *c, const struct request *r)
 {
-	for (uint8_t h = 0; h < VM_HOSTS; h++) {
-		if (strcmp(r->vm->config.host[h], r->host) == 0) {
-			command(c, r, VM_COMMAND_OWNER, h);
-			return;
-		}
-	}
-	refuse_host(c, r);
+	uint8_t host;
+
+	if (find_host(c, r, r->host, &host))
+		command(c, r, VM_COMMAND_OWNER, host);
 }
 
 static void verb_start(struct control_conn *c, const struct request *r)
 {
-	for (uint8_t h = 0; h < VM_HOSTS; h++) {
-		if (!*r->host || strcmp(r->vm->config.host[h], r->host) == 0) {
-			command(c, r, VM_COMMAND_START, h);
-			return;
-		}
-	}
-	refuse_host(c, r);
+	uint8_t host = 0;
+
+	if (!*r->host || find_host(c, r, r->host, &host))
+		command(c, r, VM_COMMAND_START, host);
 }
 
 static void verb_takeover(struct control_conn *c, const struct request *r)
@@ -409,7 +420,7 @@ static void run_verb(struct control_conn *c, struct request *r, const char *vm, 
 
 void control_request(struct control_conn *c, const char *line, unsigned int role, uint64_t now_ns)
 {
-	struct request r = {.now_ns = now_ns, .host = ""};
+	struct request r = {.now_ns = now_ns, .host = "", .with = ""};
 	const char *vm = "";
 	int version = 0, follow = 0, no_wait = 0, waits = 0, leaves = 0;
 	int unprotected_ok = 0, may_lose = 0;
@@ -420,11 +431,11 @@ void control_request(struct control_conn *c, const char *line, unsigned int role
 		control_put_error(c, "bad-request", "not a JSON object at column %d: %s",
 				  error.column, error.text);
 	} else if (json_unpack_ex(json, &error, JSON_STRICT,
-				  "{s:i, s:s, s?s, s?s, s?b, s?b, s?b, s?b, s?b, s?i, s?b}",
+				  "{s:i, s:s, s?s, s?s, s?s, s?b, s?b, s?b, s?b, s?b, s?i, s?b}",
 				  "version", &version, "verb", &r.verb, "vm", &vm, "host", &r.host,
-				  "follow", &follow, "no_wait", &no_wait, "wait", &waits, "leave",
-				  &leaves, "unprotected_ok", &unprotected_ok, "timeout_s",
-				  &r.timeout_s, "lose", &may_lose) < 0) {
+				  "with", &r.with, "follow", &follow, "no_wait", &no_wait, "wait",
+				  &waits, "leave", &leaves, "unprotected_ok", &unprotected_ok,
+				  "timeout_s", &r.timeout_s, "lose", &may_lose) < 0) {
 		control_put_error(c, "bad-request", "%s", error.text);
 	} else if (version != CONTROL_VERSION) {
 		control_put_error(c, "bad-version", "version %d is not spoken here, %d is", version,

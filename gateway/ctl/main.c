@@ -21,6 +21,7 @@ struct options {
 	const char *config, *gateway, *ca, *crl, *cert, *key;
 	const char *to; /* value of --to; NULL: not given */
 	const char *on; /* value of --on; NULL: not given */
+	const char *with; /* value of --with; NULL: not given */
 	bool json, follow, no_wait, lose, wait, leave, unprotected_ok;
 	uint64_t timeout_s; /* value of --timeout; 0: not given */
 };
@@ -122,6 +123,7 @@ static void usage(FILE *out)
 		"\n  --json             the gateway's answer as it is, one JSON object a line\n"
 		"  --follow           events: go on until interrupted\n"
 		"  --to HOST          move: the host that is to run it; default: its other host\n"
+		"  --with HOST        protect: the host that is to stand by, such as the spare\n"
 		"  --on HOST          start: the host whose disks are to be started\n"
 		"  --lose             start: also if writes that clients were told of may be lost\n"
 		"  --unprotected-ok   drain: agree that guests have no copy until undrain\n"
@@ -271,6 +273,8 @@ static char *make_request(const struct verb *verb, const struct options *o, char
 		(void)json_object_set_new(json, "host", json_string(o->to));
 	if (o->on)
 		(void)json_object_set_new(json, "host", json_string(o->on));
+	if (o->with)
+		(void)json_object_set_new(json, "with", json_string(o->with));
 	if (o->lose)
 		(void)json_object_set_new(json, "lose", json_true());
 	if (o->follow)
@@ -392,6 +396,7 @@ static const struct option options[] = {
 	{"ca", required_argument, NULL, 'a'},	  {"crl", required_argument, NULL, 'r'},
 	{"cert", required_argument, NULL, 'e'},	  {"key", required_argument, NULL, 'k'},
 	{"to", required_argument, NULL, 'o'},	  {"on", required_argument, NULL, 'i'},
+	{"with", required_argument, NULL, 'W'},
 	{"lose", no_argument, NULL, 'L'},	  {"wait", no_argument, NULL, 'w'},
 	{"unprotected-ok", no_argument, NULL, 'u'}, {"leave", no_argument, NULL, 'l'},
 	{"help", no_argument, NULL, 'h'},	  {"version", no_argument, NULL, 'v'},
@@ -401,6 +406,19 @@ static const struct option options[] = {
 /* Handle one option. Returns -1 to continue, or the exit status. */
 static int parse_option(int c, struct options *o)
 {
+	const struct {
+		int c;
+		const char **value;
+	} texts[] = {{'o', &o->to},	 {'i', &o->on}, {'W', &o->with}, {'c', &o->config},
+		     {'g', &o->gateway}, {'a', &o->ca}, {'r', &o->crl},	 {'e', &o->cert},
+		     {'k', &o->key}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		if (texts[i].c != c)
+			continue;
+		*texts[i].value = optarg;
+		return -1;
+	}
 	switch (c) {
 	case 'j':
 		o->json = true;
@@ -420,36 +438,12 @@ static int parse_option(int c, struct options *o)
 	case 'u':
 		o->unprotected_ok = true;
 		return -1;
-	case 'o':
-		o->to = optarg;
-		return -1;
-	case 'i':
-		o->on = optarg;
-		return -1;
 	case 'L':
 		o->lose = true;
 		return -1;
 	case 't':
 		return parse_timeout(optarg, &o->timeout_s) < 0
 			       ? misuse("--timeout takes 1..86400 seconds, not", optarg) : -1;
-	case 'c':
-		o->config = optarg;
-		return -1;
-	case 'g':
-		o->gateway = optarg;
-		return -1;
-	case 'a':
-		o->ca = optarg;
-		return -1;
-	case 'r':
-		o->crl = optarg;
-		return -1;
-	case 'e':
-		o->cert = optarg;
-		return -1;
-	case 'k':
-		o->key = optarg;
-		return -1;
 	case 'h':
 		usage(stdout);
 		return 0;
@@ -460,6 +454,29 @@ static int parse_option(int c, struct options *o)
 		fprintf(stderr, "try: holdfastctl --help\n");
 		return 2;
 	}
+}
+
+/* Check that each option goes with the verb. Returns 0, or the exit status. */
+static int check_options(const struct verb *verb, const struct options *o)
+{
+	const char *names[] = {o->to, o->on, o->with};
+
+	if (o->follow && strcmp(verb->request, "events") != 0)
+		return misuse("--follow goes with events, not", verb->words);
+	if (o->to && strcmp(verb->request, "move") != 0)
+		return misuse("--to goes with move, not", verb->words);
+	if ((o->on || o->lose) && strcmp(verb->request, "start") != 0)
+		return misuse("--on and --lose go with start, not", verb->words);
+	if (o->with && strcmp(verb->request, "protect") != 0)
+		return misuse("--with goes with protect, not", verb->words);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (names[i] && !wire_name_is_valid(names[i]))
+			return misuse("a name is [a-z0-9-], 1 to 63 characters, not", names[i]);
+	}
+	if ((o->wait || o->leave || o->unprotected_ok) && strcmp(verb->request, "drain") != 0)
+		return misuse("--wait, --leave and --unprotected-ok go with drain, not",
+			      verb->words);
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -494,16 +511,6 @@ int main(int argc, char **argv)
 		if (!wire_name_is_valid(argv[i]))
 			return misuse("a name is [a-z0-9-], 1 to 63 characters, not", argv[i]);
 	}
-	if (o.follow && strcmp(verb->request, "events") != 0)
-		return misuse("--follow goes with events, not", verb->words);
-	if (o.to && strcmp(verb->request, "move") != 0)
-		return misuse("--to goes with move, not", verb->words);
-	if ((o.on || o.lose) && strcmp(verb->request, "start") != 0)
-		return misuse("--on and --lose go with start, not", verb->words);
-	if ((o.to && !wire_name_is_valid(o.to)) || (o.on && !wire_name_is_valid(o.on)))
-		return misuse("a name is [a-z0-9-], 1 to 63 characters, not", o.to ? o.to : o.on);
-	if ((o.wait || o.leave || o.unprotected_ok) && strcmp(verb->request, "drain") != 0)
-		return misuse("--wait, --leave and --unprotected-ok go with drain, not",
-			      verb->words);
-	return run(verb, &o, argv + n_words);
+	c = check_options(verb, &o);
+	return c ? c : run(verb, &o, argv + n_words);
 }

@@ -94,6 +94,11 @@ void show_status(FILE *out, const json_t *answer)
 		if (!is_safe(item))
 			show_health(out, item);
 	}
+	json_array_foreach(vms, i, item) {
+		if (json_is_object(json_object_get(item, "spare")))
+			fprintf(out, "%s has a spare: %s\n", S(item, "name"),
+				S(json_object_get(item, "spare"), "text"));
+	}
 	json_array_foreach(json_object_get(answer, "faults"), i, item)
 		fprintf(out, "%-16s %-12s %s\n", S(item, "name"), "FAULTY", S(item, "error"));
 	fprintf(out, "\n%-16s %-13s %s\n", "HOST", "CONNECTED", "LAST SEEN");
@@ -262,6 +267,8 @@ void show_vm(FILE *out, const json_t *answer)
 	show_health(out, vm);
 	fprintf(out, "  %-20s %s\n", "owner", S(vm, "owner"));
 	fprintf(out, "  %-20s %s\n", "standby", S(vm, "standby"));
+	if (json_is_object(json_object_get(vm, "spare")))
+		fprintf(out, "  %-20s %s\n", "spare", S(json_object_get(vm, "spare"), "text"));
 	fprintf(out, "  %-20s %" JSON_INTEGER_FORMAT " (%s)\n", "committed epoch",
 		int_of(vm, "committed_epoch"), age(vm, "committed_age_ms", text));
 	fprintf(out, "  %-20s primary %s, standby %s\n", "streams",

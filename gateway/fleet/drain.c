@@ -101,8 +101,8 @@ static bool can_move_now(const struct drain_view *v)
 /* Will the guest have no copy while the host is drained, although it has one now or gets one? */
 static bool loses_copy(const struct drain_view *v)
 {
-	return v->place == VM_DRAIN_MOVABLE || v->place == VM_DRAIN_BUSY ||
-	       v->place == VM_DRAIN_COPY;
+	return !v->has_third && (v->place == VM_DRAIN_MOVABLE || v->place == VM_DRAIN_BUSY ||
+				 v->place == VM_DRAIN_COPY);
 }
 
 /* Write the names of the VMs for which @test holds to @text, such as "web1, web2". Returns their

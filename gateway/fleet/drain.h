@@ -57,6 +57,7 @@ struct drain_view {
 	const char *name;  /* borrowed */
 	const char *other; /* the VM's other host; borrowed */
 	bool is_other_barred;
+	bool has_third; /* there is a third host that can keep the copy meanwhile */
 	enum vm_drain_place place;
 	const char *why; /* what is in the way, as words about the VM; "" if nothing is; borrowed */
 };

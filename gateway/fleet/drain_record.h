@@ -20,7 +20,7 @@
 
 #include "fleet/drain.h"
 
-#define DRAIN_RECORD_HOSTS_MAX 128
+#define DRAIN_RECORD_HOSTS_MAX 192
 #define DRAIN_RECORD_BYTES_MAX (40u << 10) /* fits all hosts and VMs */
 
 struct drain_record_host {

@@ -59,7 +59,7 @@ void evidence_gather(const struct fleet *fleet, const struct fleet_vm *vm,
 	e.host_client = asked(vm->prober, PROBER_HOST, owner, &e.has_client_path);
 	e.host_backup = asked(vm->prober, PROBER_HOST_BACKUP, owner, NULL);
 	e.guest = asked(vm->prober, PROBER_GUEST, 0, NULL);
-	e.reference = asked(vm->prober, PROBER_HOST, 1 - owner, NULL);
+	e.reference = asked(vm->prober, PROBER_HOST, vm_fsm_other(&vm->fsm), NULL);
 	prober_get(vm->prober, PROBER_GUEST, 0, &guest);
 	*ret_evidence = e;
 	*ret_tick = (struct vm_input){.kind = VM_IN_TICK, .relayed_bytes = vm->relay.bytes_total,

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "fleet/drains.h"
+#include "fleet/fleet_private.h"
 
 int fleet_new(const struct fleet_config *config, struct fleet **ret_fleet)
 {
@@ -99,9 +100,49 @@ static struct fleet_host *add_host(struct fleet *fleet, const char *name)
 
 int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host)
 {
-	if (vm->host[VM_HOST_FIRST] == host)
-		return VM_HOST_FIRST;
-	return vm->host[VM_HOST_SECOND] == host ? VM_HOST_SECOND : -ENOENT;
+	for (int h = 0; h < VM_HOSTS; h++) {
+		if (vm->host[h] == host)
+			return h;
+	}
+	return -ENOENT;
+}
+
+/* Returns the index of the host @name in the VM's file, or VM_HOSTS. */
+static uint8_t index_in(const struct vm_config *config, const char *name)
+{
+	uint8_t h = 0;
+
+	while (h < VM_HOSTS && (strcmp(config->host[h], name) != 0 || !*name))
+		h++;
+	return h;
+}
+
+/* Give two hosts their seats: the owner of the journal's record, and the other one that the record
+ * names. A record without such a name is of a time at which the VM had no spare: the other one is
+ * then what the file says. */
+static int find_seats(const struct vm_journal_entry *entry, const struct vm_config *config,
+		      struct vm_record *record, struct error *ret_error)
+{
+	uint8_t other = index_in(config, entry->with);
+	bool is_lost = other == VM_HOSTS && entry->with[0];
+
+	if (is_lost && record->state != VM_UNPROTECTED)
+		return error_set(
+			ret_error, -EINVAL,
+			"%s: by the journal %s keeps, or gets, the copy in term %" PRIu64
+			", but the VM's file does not name it; put %s back as `standby` or `spare`",
+			config->name, entry->with, entry->term, entry->with);
+	if (other == VM_HOSTS)
+		other = record->owner == VM_HOST_FIRST ? VM_HOST_SECOND : VM_HOST_FIRST;
+	if (record->owner == VM_HOST_THIRD && !entry->with[0] && record->state != VM_UNPROTECTED)
+		return error_set(
+			ret_error, -EINVAL,
+			"%s: by the journal %s owns it in term %" PRIu64
+			", and had no spare; name it as `primary` or `standby` of the VM's file, "
+			"and the new host as `spare`",
+			config->name, entry->owner, entry->term);
+	record->seatless = (uint8_t)(record->owner + other - VM_HOST_FIRST - VM_HOST_SECOND);
+	return 0;
 }
 
 /* Read a VM's record from the journal, and convert the owner's name to a host index. */
@@ -109,7 +150,6 @@ static int find_record(const struct vm_journal_table *journal, const struct vm_c
 		       struct vm_record *ret_record, struct error *ret_error)
 {
 	const struct vm_journal_entry *entry = vm_journal_table_find(journal, config->name);
-	int owner;
 
 	*ret_record = (struct vm_record){0};
 	if (vm_journal_table_doubt(journal, config->name, ret_error)) {
@@ -118,29 +158,28 @@ static int find_record(const struct vm_journal_table *journal, const struct vm_c
 	}
 	if (!entry)
 		return 0;
-	for (owner = 0; owner < VM_HOSTS; owner++) {
-		if (strcmp(config->host[owner], entry->owner) == 0)
-			break;
-	}
-	if (owner == 2)
+	ret_record->owner = index_in(config, entry->owner);
+	if (ret_record->owner == VM_HOSTS)
 		return error_set(
 			ret_error, -EINVAL,
 			"%s: the journal's owner in term %" PRIu64
-			" is %s, but the VM's file names %s and %s; put %s back as one of them",
+			" is %s, but the VM's file names %s and %s%s%s; put %s back as one of them",
 			config->name, entry->term, entry->owner, config->host[VM_HOST_FIRST],
-			config->host[VM_HOST_SECOND], entry->owner);
+			config->host[VM_HOST_SECOND], config->host[VM_HOST_THIRD][0] ? " and " : "",
+			config->host[VM_HOST_THIRD], entry->owner);
 	ret_record->term = entry->term;
-	ret_record->owner = (uint8_t)owner;
 	ret_record->state = entry->state;
 	ret_record->is_wanted = entry->is_wanted;
-	return 0;
+	return find_seats(entry, config, ret_record, ret_error);
 }
 
 /* With the policy `ask` nobody protects the VM again by itself. Drop the wish that the journal has
  * from an earlier start with `auto`. Otherwise the next start with `auto` would act on it. */
-static void drop_old_wish(struct fleet *fleet, const struct vm_config *config,
-			  struct vm_record *record, bool may_append)
+static void drop_old_wish(struct fleet *fleet, const struct fleet_vm *vm, struct vm_record *record,
+			  bool may_append)
 {
+	const struct vm_config *config = &vm->config;
+	const char *with = fleet_with(vm, record);
 	int r;
 
 	/* In doubt, write no line: it would hide the unreadable one. The line that ends the doubt
@@ -151,7 +190,7 @@ static void drop_old_wish(struct fleet *fleet, const struct vm_config *config,
 	if (!may_append) /* the VM's next line drops it */
 		return;
 	r = vm_journal_append(fleet->config.journal, config->name, config->host[record->owner],
-			      record->term, record->state, false);
+			      record->term, record->state, false, with);
 	if (r < 0)
 		log_warn("vm=%s the journal still says want=protect, which reprotect = ask ends: "
 			 "%s; the next change of the VM's state removes it, ignoring",
@@ -175,15 +214,40 @@ int fleet_add_vm(struct fleet *fleet, const struct vm_config *config,
 	vm = calloc(1, sizeof(*vm));
 	if (!vm)
 		return -ENOMEM;
-	drop_old_wish(fleet, config, &record,
-		      journal == vm_journal_get_table(fleet->config.journal));
 	vm->config = *config;
+	drop_old_wish(fleet, vm, &record,
+		      journal == vm_journal_get_table(fleet->config.journal));
 	for (int h = 0; h < VM_HOSTS; h++)
-		vm->host[h] = add_host(fleet, config->host[h]);
+		vm->host[h] = *config->host[h] ? add_host(fleet, config->host[h]) : NULL;
 	vm_fsm_init(&vm->fsm, &vm->config, &record, fleet->config.first_order_id, now_ns);
 	vm->index = fleet->n_vms;
 	fleet->vms[fleet->n_vms++] = vm;
 	return 0;
+}
+
+int fleet_set_spare(struct fleet *fleet, struct fleet_vm *vm, const char *name, uint64_t now_ns)
+{
+	const uint8_t h = VM_HOST_THIRD;
+	struct fleet_host *host = NULL;
+	struct vm_input in = {.kind = VM_IN_CONTROL_DOWN, .host = h};
+
+	if (vm_fsm_spare(&vm->fsm) != h || vm->pending.waiting)
+		return -EBUSY;
+	if (*name) {
+		host = add_host(fleet, name);
+		if (!host)
+			return -ENOSPC;
+	}
+	if (vm->host[h] && vm->fsm.host[h].up)
+		(void)fleet_step(fleet, vm, &in, now_ns); /* journals nothing, so cannot fail */
+	vm->host[h] = host;
+	memset(vm->config.host[h], 0, sizeof(vm->config.host[h]));
+	(void)snprintf(vm->config.host[h], sizeof(vm->config.host[h]), "%s", name);
+	memset(&vm->report[h], 0, sizeof(vm->report[h]));
+	vm->witness_sources[h] = 0;
+	vm_fsm_new_spare(&vm->fsm, now_ns);
+	fleet_drains_added(fleet, vm);
+	return fleet_control_again(fleet, vm, h, now_ns);
 }
 
 void fleet_mute_after(struct fleet_vm *vm, uint64_t now_ns, uint64_t release_ns)

@@ -42,7 +42,7 @@
 #include "witness/witness_rx.h"
 
 #define FLEET_VMS_MAX	  64
-#define FLEET_HOSTS_MAX (2 * FLEET_VMS_MAX)
+#define FLEET_HOSTS_MAX (VM_HOSTS * FLEET_VMS_MAX)
 
 struct probes;
 struct prober;
@@ -120,6 +120,7 @@ struct fleet_vm {
 	struct vm_fsm fsm;
 	struct fleet_pending pending;
 	struct vm_relay relay;
+	/* by enum vm_host_index; host[VM_HOST_THIRD] is NULL if the VM has no spare */
 	struct fleet_host *host[VM_HOSTS];
 	struct fleet_link *stream[VM_STREAMS];	  /* the attached streams, by enum
 					   * vm_stream_index; NULL: none */
@@ -222,6 +223,13 @@ int fleet_add_vm(struct fleet *fleet, const struct vm_config *config,
 		 const struct vm_journal_table *journal, uint64_t now_ns, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
+/* Let @vm have @name as its spare from now on; "": none. Gives the machine the inputs that follow.
+ * Returns 0. Errors: -EBUSY if the present spare of the file has a seat, or a step waits for the
+ * disk: nothing is changed; -ENOSPC if there is no room for one more host; -errno of fleet_step():
+ * a host must connect again. */
+int fleet_set_spare(struct fleet *fleet, struct fleet_vm *vm, const char *name, uint64_t now_ns)
+	__attribute__((warn_unused_result));
+
 /* Promote no host of @vm until all leases from an earlier start of the gateway have expired. The
  * last of these leases began at @now_ns at the latest. A lease lasts @release_ns. */
 void fleet_mute_after(struct fleet_vm *vm, uint64_t now_ns, uint64_t release_ns);
@@ -238,7 +246,8 @@ const char *fleet_find_fault(const struct fleet *fleet, const char *name);
 struct fleet_vm *fleet_find_vm(struct fleet *fleet, const char *name);
 struct fleet_host *fleet_find_host(struct fleet *fleet, const char *name);
 
-/* Returns the index of @host among @vm's hosts (0 or 1), or -ENOENT if it is not one of them. */
+/* Returns the index of @host among @vm's hosts (enum vm_host_index), or -ENOENT if it is not one of
+ * them. */
 int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host);
 
 /* ---- inputs ---- */
@@ -260,9 +269,9 @@ int fleet_step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *
  * After an error the caller must end the connection. */
 int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_link *link,
 		     uint64_t now_ns) __attribute__((warn_unused_result));
-/* Tell @vm, which was added while the gateway runs, of its hosts that are connected. Returns 0, or
+/* Tell @vm, to which host @h was added while the gateway runs, if that is connected. Returns 0, or
  * -errno of fleet_step(). */
-int fleet_control_again(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
+int fleet_control_again(struct fleet *fleet, struct fleet_vm *vm, uint8_t h, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 /* Detach @link from @host, and tell every VM on @host that the host's control connection is gone.
  * Does nothing if @link is not attached. */

@@ -7,22 +7,32 @@
 #include "fleet/drains.h"
 #include "fleet/fleet_private.h"
 
+const char *fleet_with(const struct fleet_vm *vm, const struct vm_record *record)
+{
+	uint8_t spare = vm_record_spare(record);
+
+	return vm->config.host[VM_HOST_THIRD][0]
+		       ? vm->config.host[VM_HOST_FIRST + VM_HOST_SECOND + VM_HOST_THIRD - spare -
+					 record->owner]
+		       : "";
+}
+
 /* Begin to write the journal record of @a. Returns 0 if the record is on disk, 1 if it is being
  * written, or -errno if it could not be written. */
 static int act_journal(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a)
 {
-	const char *owner = vm->config.host[a->record.owner];
+	const char *owner = vm->config.host[a->record.owner], *with = fleet_with(vm, &a->record);
 	int r;
 
 	if (fleet->config.journal_thread) {
 		r = journal_thread_append(fleet->config.journal_thread, vm->index, vm->config.name,
 					  owner, a->record.term, a->record.state,
-					  a->record.is_wanted);
+					  a->record.is_wanted, with);
 		if (r >= 0)
 			return 1;
 	} else {
 		r = vm_journal_append(fleet->config.journal, vm->config.name, owner,
-				      a->record.term, a->record.state, a->record.is_wanted);
+				      a->record.term, a->record.state, a->record.is_wanted, with);
 	}
 	fleet_act_journaled(fleet, a, r);
 	return r;

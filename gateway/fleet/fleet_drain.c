@@ -68,13 +68,18 @@ static size_t look(const struct fleet *fleet, const struct fleet_host *host, uin
 		const struct fleet_vm *vm = fleet->vms[i];
 		int h = fleet_vm_host(vm, host);
 		struct health health;
+		uint8_t other;
 
 		if (h < 0)
 			continue;
+		other = h == vm_fsm_spare(&vm->fsm) ? vm_fsm_other(&vm->fsm)
+						    : vm_fsm_beside(&vm->fsm, (uint8_t)h);
 		fleet_health(vm, now_ns, &health);
 		views[n] = (struct drain_view){
-			.vm = i, .name = vm->config.name, .other = vm->config.host[1 - h],
-			.is_other_barred = vm->fsm.is_barred[1 - h],
+			.vm = i, .name = vm->config.name, .other = vm->config.host[other],
+			.is_other_barred = h != vm_fsm_spare(&vm->fsm) &&
+					   vm->fsm.is_barred[other],
+			.has_third = vm_drain_has_third(&vm->fsm, (uint8_t)h),
 			.place = vm_drain_look(&vm->fsm, (uint8_t)h, health.word == HEALTH_SAFE,
 					       why[i], sizeof(why[i])),
 			.why = why[i],
@@ -222,7 +227,7 @@ static void ask_vm(struct fleet *fleet, const struct fleet_host *host, size_t i,
 	uint8_t h = (uint8_t)fleet_vm_host(vm, host);
 	struct request *request = &fleet->drains->requests[i];
 	struct vm_input in = {.kind = VM_IN_COMMAND, .command = command,
-			      .host = command == VM_COMMAND_MOVE ? (uint8_t)(1 - h) : h};
+			      .host = command == VM_COMMAND_MOVE ? vm_fsm_other(&vm->fsm) : h};
 
 	*request = (struct request){.op_id = OWN_OP | ++fleet->drains->n_requests, .host = h};
 	in.op_id = request->op_id;
@@ -349,6 +354,8 @@ static void pass_answers(struct fleet *fleet, uint64_t now_ns)
 		if (!answered.is_answered)
 			continue;
 		all->requests[i] = (struct request){0};
+		if (!fleet->vms[i]->host[answered.host]) /* it is no spare of the VM any more */
+			continue;
 		fleet_drains_step(fleet, fleet->vms[i]->host[answered.host], &in, now_ns);
 	}
 }
@@ -440,8 +447,11 @@ void fleet_drains_open(struct fleet *fleet, const char *state_dir, uint64_t now_
 void fleet_drains_added(struct fleet *fleet, struct fleet_vm *vm)
 {
 	for (uint8_t h = 0; h < VM_HOSTS; h++) {
-		enum drain_phase phase = fleet_drains_of(fleet, vm->host[h])->phase;
+		enum drain_phase phase;
 
+		if (!vm->host[h])
+			continue;
+		phase = fleet_drains_of(fleet, vm->host[h])->phase;
 		vm_fsm_bar(&vm->fsm, h, phase != DRAIN_NONE && phase != DRAIN_LIFTING);
 	}
 }

@@ -36,19 +36,14 @@ int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_
 	return tell_all(fleet, host, VM_IN_CONTROL_UP, now_ns);
 }
 
-int fleet_control_again(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
+int fleet_control_again(struct fleet *fleet, struct fleet_vm *vm, uint8_t h, uint64_t now_ns)
 {
-	int r = 0;
+	struct vm_input in = {.kind = VM_IN_CONTROL_UP, .host = h};
 
-	for (uint8_t h = 0; h < VM_HOSTS && r >= 0; h++) {
-		struct vm_input in = {.kind = VM_IN_CONTROL_UP, .host = h};
-
-		if (!vm->host[h]->control)
-			continue;
-		in.takes_moves = vm->host[h]->control->features & WIRE_FEATURE_MOVE;
-		r = fleet_step(fleet, vm, &in, now_ns);
-	}
-	return r;
+	if (!vm->host[h] || !vm->host[h]->control)
+		return 0;
+	in.takes_moves = vm->host[h]->control->features & WIRE_FEATURE_MOVE;
+	return fleet_step(fleet, vm, &in, now_ns);
 }
 
 void fleet_control_down(struct fleet *fleet, struct fleet_host *host, const struct fleet_link *link,

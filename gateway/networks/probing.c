@@ -20,8 +20,10 @@ static void describe_vm(const struct gw_config *config, const struct gw_vm_confi
 			struct prober_config *ret_prober)
 {
 	*ret_prober = (struct prober_config){
-		.host = {ntohl(vm->primary_address), ntohl(vm->standby_address)},
-		.host_backup = {ntohl(vm->primary_backup), ntohl(vm->standby_backup)},
+		.host = {ntohl(vm->primary_address), ntohl(vm->standby_address),
+			 ntohl(vm->spare_address)},
+		.host_backup = {ntohl(vm->primary_backup), ntohl(vm->standby_backup),
+				ntohl(vm->spare_backup)},
 		.guest = ntohl(vm->guest_address),
 		.n_guest_ports = vm->guest_ports.n,
 		.interval_ns = config->probe_interval_ns,
@@ -34,8 +36,11 @@ static void describe_vm(const struct gw_config *config, const struct gw_vm_confi
 
 static bool has_address(const struct prober_config *prober)
 {
-	return prober->host[0] || prober->host[1] || prober->host_backup[0] ||
-	       prober->host_backup[1] || prober->guest;
+	for (size_t h = 0; h < PROBER_HOSTS; h++) {
+		if (prober->host[h] || prober->host_backup[h])
+			return true;
+	}
+	return prober->guest != 0;
 }
 
 int probing_open(const struct gw_config *config, const struct gw_vm_config *vms, size_t n,

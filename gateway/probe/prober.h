@@ -51,7 +51,7 @@
 
 #include "probe/frames.h"
 
-#define PROBER_HOSTS	   2
+#define PROBER_HOSTS	   3
 #define PROBER_PORTS_MAX   8
 #define PROBER_TARGETS	   (2 * PROBER_HOSTS + 1)
 #define PROBER_FRAMES_MAX  (2 * PROBER_TARGETS + PROBER_PORTS_MAX)

@@ -563,7 +563,7 @@ void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_action
 
 	ret_actions->n = 0;
 	ret_actions->overflow = false;
-	if ((unsigned int)in->kind >= VM_IN_N || in->host > 1)
+	if ((unsigned int)in->kind >= VM_IN_N || in->host >= VM_HOSTS)
 		return;
 	forgive_own_stall(fsm, in->now_ns);
 	fsm->stepped_ns = in->now_ns;

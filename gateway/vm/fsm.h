@@ -48,6 +48,9 @@
  *  6. Orders follow from the state: a host gets the orders that the state requires as soon as it is
  *     connected and has reported. So a lost order, or a restart of an agent or of the gateway,
  *     needs no special care.
+ *  7. A host without a seat (the spare) gets no order but FENCE and STANDBY_STOP, no lease and no
+ *     stream, and it is never promoted. Seats change only in UNPROTECTED, with the new term of the
+ *     next protection, and in the same record: the owner keeps its seat (fsm_spare.c).
  *
  * Threads: the gateway's loop only.
  */
@@ -101,6 +104,9 @@ struct vm_record {
 	 * both hosts confirm this record, or when two voices (rule 5) or an operator name the
 	 * owner */
 	bool in_doubt;
+	/* which host has no seat (fsm_spare.c), as the distance from the last index, so that 0
+	 * stands for `spare` of the VM's file, and for a VM without one. See vm_record_spare() */
+	uint8_t seatless;
 };
 
 /* State of the fence command during a promotion. */
@@ -113,14 +119,16 @@ enum vm_fencing {
 	VM_FENCING_RUNNING,
 };
 
-/* The indices of a VM's two hosts, by their places in the VM's file. A host keeps its index when
- * the roles change. */
+/* The indices of a VM's hosts, by their places in the VM's file. A host keeps its index when the
+ * roles change. Two hosts have a seat: the owner and the other one. The third, if there is one, has
+ * none: it is the spare at present. */
 enum vm_host_index {
 	VM_HOST_FIRST  = 0, /* `primary` in the VM's file */
 	VM_HOST_SECOND = 1, /* `standby` in the VM's file */
+	VM_HOST_THIRD  = 2, /* `spare` in the VM's file; its name is "" if there is none */
 };
 
-#define VM_HOSTS 2 /* the length of an array indexed by enum vm_host_index */
+#define VM_HOSTS 3 /* the length of an array indexed by enum vm_host_index */
 
 /* The indices of a VM's two streams: that of the present primary and that of the present
  * standby. */
@@ -155,6 +163,8 @@ struct vm_config {
 	/* how long a move may take until the owner has let go of the guest; then it is given up */
 	uint64_t move_timeout_ns;
 	uint64_t order_timeout_ns;   /* how long an order can go without progress before it fails */
+	/* how long the other host must be away before the spare takes its seat */
+	uint64_t spare_after_ns;
 	/* true: run the fence command before a promotion whose reason is the owner's silence */
 	bool has_fence_command;
 	/* true: if the fence command fails, do not promote; the operator decides */
@@ -209,8 +219,9 @@ enum vm_input_kind {
 	/* host, term, epoch, is_unheld: the standby acknowledged an epoch. relay.h has checked that
 	 * the epoch was sent to the standby */
 	VM_IN_EPOCH_ACK,
-	/* command, op_id, no_wait; for VM_COMMAND_OWNER, _MOVE and _END_COPY also host: an
-	 * operator's request, or the gateway's own for a drain */
+	/* command, op_id, no_wait; for VM_COMMAND_OWNER, _MOVE and _END_COPY also host; for
+	 * VM_COMMAND_PROTECT also host if is_host_named: an operator's request, or the gateway's
+	 * own for a drain */
 	VM_IN_COMMAND,
 	/* host: the host has obeyed a younger gateway, and accepts nothing from this gateway */
 	VM_IN_OBEYS_ANOTHER,
@@ -258,7 +269,7 @@ struct vm_guest_report {
 struct vm_input {
 	enum vm_input_kind kind;
 	uint64_t now_ns;
-	uint8_t host;	     /* 0 or 1 */
+	uint8_t host;	     /* enum vm_host_index */
 	uint8_t role;	     /* enum wire_vm_role */
 	uint8_t agent_state; /* enum wire_state */
 	uint8_t verdict;     /* enum wire_verdict */
@@ -281,8 +292,8 @@ struct vm_input {
 	const char *guest_answers;
 	bool takes_moves; /* CONTROL_UP: true if the host's agent knows the order MOVE */
 	struct vm_cold_word cold; /* REPORT */
-	/* VM_COMMAND_START: true if the operator named `host`; true if the operator accepts that
-	 * writes may be lost */
+	/* VM_COMMAND_START, _PROTECT: true if the operator named `host`; _START: true if the
+	 * operator accepts that writes may be lost */
 	bool is_host_named, may_lose;
 	/* REPORT: for how long the host has kept the guest stopped for a move; 0: it does not */
 	uint64_t move_stopped_us;
@@ -380,6 +391,7 @@ struct vm_host {
 	struct vm_order order;
 	bool up;       /* true while the host's control connection is up */
 	uint64_t up_ns; /* when the connection last went up; 0: never */
+	uint64_t down_ns; /* when it last ended, or when this gateway started */
 	/* true if a REPORT has come on this connection: agent_state and the other reported members
 	 * are then up to date */
 	bool reported;
@@ -515,6 +527,9 @@ struct vm_again {
 	uint64_t next_ns; /* no attempt before this */
 	/* attempts that failed, and protections that ended soon, one after the other */
 	unsigned int n_failed;
+	/* 1 + the index of the host that could not stand by in the last attempt; 0: none. The spare
+	 * is tried next */
+	uint8_t unfit;
 };
 
 /* How far a move has come. See fsm_move.c. */
@@ -537,7 +552,7 @@ const char *vm_move_state_name(enum vm_move_state state); /* a constant such as 
 /* A move of the guest to the VM's other host: the present one, or the last. Not journaled. */
 struct vm_move {
 	enum vm_move_state state;
-	uint8_t from;	       /* the host that lets go of the guest */
+	uint8_t from, to;      /* the host that lets go of the guest, and the one that gets it */
 	uint64_t epoch;	       /* the guest's last epoch there; valid from PROMOTING on */
 	uint64_t term;	       /* the promotion's term; 0 before PROMOTING */
 	/* true if the new owner's connection broke in PROMOTING: the guest may have served there
@@ -675,6 +690,9 @@ enum vm_drain_place {
 enum vm_drain_place vm_drain_look(const struct vm_fsm *fsm, uint8_t host, bool is_safe, char *why,
 				  size_t size);
 
+/* If @host is drained, can the VM's guest and its copy be on the two hosts beside it? */
+bool vm_drain_has_third(const struct vm_fsm *fsm, uint8_t host);
+
 /* Check whether @host may open a stream with @role in @term now. Returns 0 if it may. If not,
  * returns an enum wire_refused_code and sets *ret_error to the explanation. */
 uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
@@ -687,6 +705,15 @@ uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 /* Write to @text (@size bytes) what the standby does wrong. Call this only in
  * SYNCING and PROTECTED, while the standby takes no epochs. Returns @text. */
 const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size);
+
+/* Write to @text (@size bytes) what the spare is and whether it could take a seat, or "" if the VM
+ * has none. Returns @text. */
+const char *vm_spare_describe(const struct vm_fsm *fsm, char *text, size_t size);
+
+/* The file of the VM has another `spare`, or none any more; the configuration has it already. Call
+ * this only if that host has no seat, and give VM_IN_CONTROL_UP afterwards if the new one is
+ * connected. Causes no actions. */
+void vm_fsm_new_spare(struct vm_fsm *fsm, uint64_t now_ns);
 
 /* Write to @text (@size bytes) when the gateway will protect the guest again by itself, and what
  * prevents it. Call this only in UNPROTECTED, if again.when is not VM_AGAIN_NEVER. Returns
@@ -721,13 +748,35 @@ uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm);
 static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 {
 	return fsm->host[VM_HOST_FIRST].conflict || fsm->host[VM_HOST_SECOND].conflict ||
-	       fsm->record.in_doubt;
+	       fsm->host[VM_HOST_THIRD].conflict || fsm->record.in_doubt;
 }
 
-/* Returns the host that does not own the guest: the standby, if the VM has one. */
+/* Returns the index of the host without a seat. A VM with two hosts has no host of that index. */
+static inline uint8_t vm_record_spare(const struct vm_record *record)
+{
+	return (uint8_t)(VM_HOST_THIRD - record->seatless);
+}
+
+static inline uint8_t vm_fsm_spare(const struct vm_fsm *fsm)
+{
+	return vm_record_spare(&fsm->record);
+}
+
+static inline bool vm_fsm_has_spare(const struct vm_fsm *fsm)
+{
+	return fsm->config->host[vm_fsm_spare(fsm)][0] != '\0';
+}
+
+/* Returns the host that has the seat beside that of @host, which has the other. */
+static inline uint8_t vm_fsm_beside(const struct vm_fsm *fsm, uint8_t host)
+{
+	return (uint8_t)(VM_HOST_FIRST + VM_HOST_SECOND + VM_HOST_THIRD - vm_fsm_spare(fsm) - host);
+}
+
+/* Returns the host with a seat that does not own the guest: the standby, if the VM has one. */
 static inline uint8_t vm_fsm_other(const struct vm_fsm *fsm)
 {
-	return (uint8_t)(1 - fsm->record.owner);
+	return vm_fsm_beside(fsm, fsm->record.owner);
 }
 
 #endif

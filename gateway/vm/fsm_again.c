@@ -46,8 +46,10 @@ void vm_again_entered(struct vm_fsm *fsm, uint64_t now_ns)
 	again->when = VM_AGAIN_NEVER;
 	if (fsm->record.state != VM_SYNCING)
 		again->is_own = false;
-	if (fsm->record.state == VM_PROTECTED || fsm->record.state == VM_PROMOTING)
+	if (fsm->record.state == VM_PROTECTED || fsm->record.state == VM_PROMOTING) {
 		again->why = NULL;
+		again->unfit = 0;
+	}
 	if (fsm->record.state == VM_PROMOTING)
 		again->n_failed = 0;
 	if (fsm->record.state == VM_UNPROTECTED && fsm->record.is_wanted)
@@ -62,6 +64,8 @@ void vm_again_ended(struct vm_fsm *fsm, const struct vm_ended *ended, uint64_t n
 	if (ended->state == VM_PROTECTED && ended->lasted_ns >= AGAIN_MAX_NS)
 		again->n_failed = 0;
 	again->n_failed++;
+	if (ended->state == VM_PREPARING)
+		again->unfit = (uint8_t)(1 + vm_fsm_other(fsm));
 	again->next_ns = now_ns + wait_ns(again->n_failed);
 	if (ended->was_own && again->when == VM_AGAIN_NEVER)
 		again->when = again->why ? VM_AGAIN_SOON : VM_AGAIN_COVERED;
@@ -175,12 +179,13 @@ static bool waits_for_cover(struct vm_step *s)
 	return true;
 }
 
-const char *vm_protect_obstacle(const struct vm_fsm *fsm)
+const char *vm_protect_obstacle(const struct vm_fsm *fsm, uint8_t h)
 {
 	const struct vm_host *owner = &fsm->host[fsm->record.owner];
-	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
+	const struct vm_host *other = &fsm->host[h];
+	bool has_seat = h == vm_fsm_other(fsm);
 
-	if (fsm->is_barred[vm_fsm_other(fsm)])
+	if (fsm->is_barred[h])
 		return "is drained: `holdfastctl undrain` takes it back";
 	if (!other->up)
 		return "is not connected";
@@ -188,8 +193,10 @@ const char *vm_protect_obstacle(const struct vm_fsm *fsm)
 		return "has not reported this VM";
 	if (fsm->record.term == 0)
 		return NULL;
-	if (fsm->release_due || fsm->stop_due || fsm->fence_due || vm_is_being_fenced(other) ||
-	    vm_agent_holds(other->agent_state) || other->agent_state == WIRE_STATE_RUNNING ||
+	if (fsm->release_due || (has_seat && (fsm->stop_due || fsm->fence_due)) ||
+	    (!has_seat && vm_agent_stands_by(other->agent_state)) ||
+	    vm_is_being_fenced(other) || vm_agent_holds(other->agent_state) ||
+	    other->agent_state == WIRE_STATE_RUNNING ||
 	    other->agent_state == WIRE_STATE_PROMOTING)
 		return "has not yet confirmed the end of the last term";
 	/* A host that was fenced may end its stopped guest when it is to stand by. So do not ask it
@@ -216,13 +223,18 @@ void vm_again_report(struct vm_step *s)
 		return;
 	/* Wait until the last protection has ended completely. A later report tries again. */
 	if (s->now_ns < again->next_ns || fsm->op.id || is_doubtful(fsm) ||
-	    vm_guest_is_gone(&fsm->host[fsm->record.owner]) || vm_protect_obstacle(fsm))
+	    vm_guest_is_gone(&fsm->host[fsm->record.owner]))
 		return;
-	vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
-		     "%s %s: protecting it again", vm_host_name(fsm, s->in->host),
-		     s->in->is_covered_again ? "says that the guest is again what was protected"
-		     : again->why            ? again->why
-					     : "runs the guest unprotected");
+	if (!vm_spare_may_begin(s)) {
+		if (vm_protect_obstacle(fsm, vm_fsm_other(fsm)))
+			return;
+		vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
+			     "%s %s: protecting it again", vm_host_name(fsm, s->in->host),
+			     s->in->is_covered_again
+				     ? "says that the guest is again what was protected"
+			     : again->why ? again->why
+					  : "runs the guest unprotected");
+	}
 	again->is_own = true;
 }
 
@@ -230,7 +242,8 @@ const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *t
 {
 	const struct vm_again *again = &fsm->again;
 	const char *other = vm_host_name(fsm, vm_fsm_other(fsm));
-	const char *obstacle = vm_protect_obstacle(fsm);
+	const char *obstacle = vm_protect_obstacle(fsm, vm_fsm_other(fsm));
+	char spare[VM_TEXT_MAX / 2];
 	bool is_unwatched = again->when == VM_AGAIN_COVERED && !again->is_watched;
 	uint64_t next_ns = is_unwatched ? unwatched_ns(fsm) : again->next_ns;
 	uint64_t left_s = next_ns > now_ns ? (next_ns - now_ns) / CLOCK_NS_PER_S : 0;
@@ -249,8 +262,8 @@ const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *t
 		(void)snprintf(text, size, "nothing by itself: %s says that the guest has ended",
 			       vm_host_name(fsm, fsm->record.owner));
 	else if (obstacle)
-		(void)snprintf(text, size, "it is protected again by itself, but %s %s", other,
-			       obstacle);
+		(void)snprintf(text, size, "it is protected again by itself, but %s %s%s", other,
+			       obstacle, vm_spare_when(fsm, now_ns, spare, sizeof(spare)));
 	else if (left_s > 0)
 		(void)snprintf(text, size,
 			       "it is protected again by itself in %02u:%02u; `holdfastctl protect "

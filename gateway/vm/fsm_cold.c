@@ -63,33 +63,49 @@ static bool is_alone(const struct vm_fsm *fsm)
 {
 	uint8_t owner = fsm->record.owner;
 
-	return !fsm->host[1 - owner].up && ran_in(fsm, owner) > 0 && !is_promoting(fsm) &&
+	return !fsm->host[vm_fsm_other(fsm)].up && ran_in(fsm, owner) > 0 && !is_promoting(fsm) &&
 	       fsm->record.term > 0 && !vm_fsm_in_conflict(fsm);
+}
+
+/* Can the guest be, or have been last, on the host without a seat? By a sound journal it cannot. If
+ * the journal is lost, or old, the seats of today may not be those of then: so the third host must
+ * say too that it has nothing. */
+static bool is_spares(const struct vm_fsm *fsm)
+{
+	const struct vm_host *spare = &fsm->host[vm_fsm_spare(fsm)];
+
+	if (vm_spare_has_something(fsm))
+		return true;
+	return (vm_fsm_in_conflict(fsm) || fsm->record.term == 0) && !is_there(spare);
 }
 
 bool vm_cold_is_nowhere(const struct vm_fsm *fsm)
 {
-	struct vm_cold_word word[VM_HOSTS] = {word_of(fsm, 0), word_of(fsm, 1)};
+	uint8_t other = vm_fsm_other(fsm), owner = fsm->record.owner;
+	struct vm_cold_word own = word_of(fsm, owner), word = word_of(fsm, other);
 	enum vm_state state = fsm->record.state;
 
+	if (vm_fsm_has_spare(fsm) && is_spares(fsm))
+		return false;
 	/* The owner's guest is there, kept stopped. PROTECT lets it go on, as after any boot. */
-	if ((state == VM_SYNCING || state == VM_PROTECTED) && word[fsm->record.owner].has_qemu &&
-	    word[fsm->record.owner].disk != VM_COLD_DISK_UNSOUND)
+	if ((state == VM_SYNCING || state == VM_PROTECTED) && own.has_qemu &&
+	    own.disk != VM_COLD_DISK_UNSOUND)
 		return false;
 	if (is_alone(fsm))
 		return true;
-	if (word[0].role == VM_COLD_NOT || word[1].role == VM_COLD_NOT)
+	if (own.role == VM_COLD_NOT || word.role == VM_COLD_NOT)
 		return false;
-	return ran_in(fsm, 0) > 0 || ran_in(fsm, 1) > 0 || word[0].disk == VM_COLD_DISK_COPY ||
-	       word[1].disk == VM_COLD_DISK_COPY;
+	return ran_in(fsm, owner) > 0 || ran_in(fsm, other) > 0 ||
+	       own.disk == VM_COLD_DISK_COPY || word.disk == VM_COLD_DISK_COPY;
 }
 
 bool vm_cold_waits(const struct vm_fsm *fsm, uint8_t h)
 {
-	struct vm_cold_word word = word_of(fsm, h), peer = word_of(fsm, (uint8_t)(1 - h));
+	uint8_t other = vm_fsm_beside(fsm, h);
+	struct vm_cold_word word = word_of(fsm, h), peer = word_of(fsm, other);
 
 	return word.role >= VM_COLD_STANDBY && !word.has_qemu &&
-	       (!is_there(&fsm->host[1 - h]) || (peer.role != VM_COLD_NOT && !peer.has_qemu));
+	       (!is_there(&fsm->host[other]) || (peer.role != VM_COLD_NOT && !peer.has_qemu));
 }
 
 /* ---- which are the newest */
@@ -115,7 +131,7 @@ static struct choice uncertain(const char *format, ...)
 /* Host @best ran the guest last. Are its disks to be started, or a copy of them? */
 static struct choice by_disks(const struct vm_fsm *fsm, uint8_t best)
 {
-	uint8_t other = (uint8_t)(1 - best);
+	uint8_t other = vm_fsm_beside(fsm, best);
 	struct vm_cold_word word = word_of(fsm, other);
 	struct choice c = {.is_certain = true, .host = best};
 
@@ -174,16 +190,25 @@ static int ask_journal(const struct vm_fsm *fsm, uint8_t best, struct choice *re
 	return 1;
 }
 
+static uint8_t first_seat(const struct vm_fsm *fsm)
+{
+	return vm_fsm_spare(fsm) == VM_HOST_FIRST ? VM_HOST_SECOND : VM_HOST_FIRST;
+}
+
 static struct choice choose(const struct vm_fsm *fsm)
 {
 	uint64_t seen = fsm->term_seen > fsm->record.term ? fsm->term_seen : fsm->record.term;
-	uint8_t best = ran_in(fsm, 0) > ran_in(fsm, 1) ? 0 : 1;
+	uint8_t first = first_seat(fsm), second = vm_fsm_beside(fsm, first);
+	uint8_t best = ran_in(fsm, first) > ran_in(fsm, second) ? first : second;
 	struct choice c;
 
 	for (uint8_t h = 0; h < VM_HOSTS; h++) {
 		if (is_there(&fsm->host[h]) && fsm->host[h].term > seen)
 			return uncertain("the term of %s is out of range", vm_host_name(fsm, h));
 	}
+	if (ran_in(fsm, vm_fsm_spare(fsm)) > ran_in(fsm, best))
+		return uncertain("%s ran it last, and has no seat by the journal",
+				 vm_host_name(fsm, vm_fsm_spare(fsm)));
 	/* A standby that is cut off may have the guest's memory, which is newer than any disk. */
 	if (is_alone(fsm) && fsm->record.state != VM_UNPROTECTED &&
 	    fsm->record.state != VM_PREPARING)
@@ -193,8 +218,8 @@ static struct choice choose(const struct vm_fsm *fsm)
 		return by_disks(fsm, fsm->record.owner);
 	if (ask_journal(fsm, best, &c))
 		return c;
-	if (ran_in(fsm, 0) == ran_in(fsm, 1))
-		return uncertain(ran_in(fsm, 0) ? "both hosts say that they ran it last"
+	if (ran_in(fsm, first) == ran_in(fsm, second))
+		return uncertain(ran_in(fsm, first) ? "both hosts say that they ran it last"
 						: "neither host says that it ran it");
 	return by_disks(fsm, best);
 }
@@ -227,10 +252,11 @@ static const char *describe_host(const struct vm_fsm *fsm, uint8_t h, char *text
 
 static void describe_both(const struct vm_fsm *fsm, char *text, size_t size)
 {
+	uint8_t h = first_seat(fsm);
 	char first[128], second[128];
 
-	(void)snprintf(text, size, "%s; %s", describe_host(fsm, 0, first, sizeof(first)),
-		       describe_host(fsm, 1, second, sizeof(second)));
+	(void)snprintf(text, size, "%s; %s", describe_host(fsm, h, first, sizeof(first)),
+		       describe_host(fsm, vm_fsm_beside(fsm, h), second, sizeof(second)));
 }
 
 /* Does the policy let the gateway start it by itself? A guest that nobody wants protected may have
@@ -272,7 +298,7 @@ static bool start(struct vm_step *s, uint8_t host, const char *reason, bool may_
 {
 	struct vm_fsm *fsm = s->fsm;
 	uint64_t before = fsm->record.term;
-	bool alone = !fsm->host[1 - host].up;
+	bool alone = !fsm->host[vm_fsm_beside(fsm, host)].up;
 
 	vm_finish_op(s, false, "aborted", "the guest runs nowhere, and is started anew");
 	s->may_resolve = true;
@@ -370,9 +396,14 @@ void vm_on_start(struct vm_step *s)
 	const char *vm = fsm->config->name;
 	struct choice c = {.is_certain = false};
 	bool is_nowhere = vm_cold_is_nowhere(fsm);
-	uint8_t h = s->in->host, other = (uint8_t)(1 - h);
+	uint8_t h = s->in->host;
 	char hosts[VM_TEXT_MAX];
 
+	if (s->in->is_host_named && h == vm_fsm_spare(fsm)) {
+		vm_reply(s, false, "not-possible", "%s has no seat, so %s cannot be started there",
+			 vm_host_name(fsm, h), vm);
+		return;
+	}
 	if (fsm->op.id || fsm->cold.is_start) {
 		vm_reply(s, false, "busy",
 			 "%s is being started, or an operator's request is running", vm);
@@ -385,7 +416,9 @@ void vm_on_start(struct vm_step *s)
 	describe_both(fsm, hosts, sizeof(hosts));
 	/* An operator may know that the other host never comes back. */
 	if (!is_nowhere && !(s->in->is_host_named && s->in->may_lose &&
-			     word_of(fsm, h).role != VM_COLD_NOT && has_nothing(fsm, other))) {
+			     word_of(fsm, h).role != VM_COLD_NOT &&
+			     has_nothing(fsm, vm_fsm_beside(fsm, h)) &&
+			     !vm_spare_has_something(fsm))) {
 		vm_reply(s, false, "not-cold",
 		       "%s may run, or a copy of its memory may be left: both hosts must report "
 		       "that they have neither; `holdfastctl vm show %s`", vm, vm);

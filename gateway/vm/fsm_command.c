@@ -53,11 +53,58 @@ static bool refuse_barred(struct vm_step *s, uint8_t h)
 	return true;
 }
 
+/* An operator named the host that is to stand by. Can it be named now? */
+static bool refuse_named(struct vm_step *s)
+{
+	const struct vm_fsm *fsm = s->fsm;
+	const char *name = vm_host_name(fsm, s->in->host), *vm = fsm->config->name;
+
+	if (!s->in->is_host_named || s->in->host == vm_fsm_other(fsm))
+		return false;
+	if (s->in->host == fsm->record.owner) {
+		vm_reply(s, false, "not-possible", "%s owns %s, so it keeps no copy of it", name,
+			 vm);
+		return true;
+	}
+	if (fsm->record.state == VM_UNPROTECTED)
+		return false;
+	vm_reply(s, false, "busy",
+		 "%s is %s with %s, and a spare takes a seat only while it is unprotected: "
+		 "`holdfastctl unprotect %s`, then `protect %s --with %s`", vm,
+		 vm_state_name(fsm->record.state), vm_host_name(fsm, vm_fsm_other(fsm)), vm, vm,
+		 name);
+	return true;
+}
+
+/* Has host @h, which is to stand by, or the owner, still to end something of the last term? */
+static bool refuse_unended(struct vm_step *s, uint8_t h)
+{
+	const struct vm_fsm *fsm = s->fsm;
+	const struct vm_host *host = &fsm->host[h];
+	bool is_spare = h == vm_fsm_spare(fsm), is_owners = fsm->release_due;
+
+	if (is_spare) {
+		is_owners |= vm_agent_holds(fsm->host[fsm->record.owner].agent_state);
+		if (!is_owners && !vm_protect_obstacle(fsm, h))
+			return false;
+	} else if (!fsm->fence_due && !fsm->release_due && !vm_is_being_fenced(host) &&
+		   !(host->reported && host->agent_state == WIRE_STATE_RUNNING &&
+		     fsm->record.term > 0)) {
+		return false;
+	}
+	vm_reply(s, false, "busy", "%s has not yet confirmed the end of the last term; try again",
+		 vm_host_name(fsm, is_owners ? fsm->record.owner : h));
+	return true;
+}
+
 static void on_protect(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
-	uint8_t owner = fsm->record.owner, other = vm_fsm_other(fsm);
+	uint8_t owner = fsm->record.owner;
+	uint8_t other = s->in->is_host_named ? s->in->host : vm_fsm_other(fsm);
 
+	if (refuse_named(s))
+		return;
 	if (fsm->record.state == VM_PROTECTED) {
 		vm_reply(s, true, "already", "%s is protected already, in term %" PRIu64,
 		      fsm->config->name, fsm->record.term);
@@ -78,14 +125,6 @@ static void on_protect(struct vm_step *s)
 	}
 	if (refuse_barred(s, other) || refuse_absent(s, owner) || refuse_absent(s, other))
 		return;
-	if (fsm->fence_due || fsm->release_due || vm_is_being_fenced(&fsm->host[other]) ||
-	    (fsm->host[other].reported && fsm->host[other].agent_state == WIRE_STATE_RUNNING &&
-	     fsm->record.term > 0)) {
-		vm_reply(s, false, "busy",
-		      "%s has not yet confirmed the end of the last term; try again",
-		      vm_host_name(fsm, fsm->release_due ? owner : other));
-		return;
-	}
 	if (fsm->record.term > 0 && fsm->host[other].agent_state == WIRE_STATE_FENCED &&
 	    vm_guest_is_gone(&fsm->host[owner])) {
 		vm_reply(s, false, "no-guest",
@@ -94,9 +133,15 @@ static void on_protect(struct vm_step *s)
 		      vm_host_name(fsm, other), vm_host_name(fsm, owner));
 		return;
 	}
+	if (refuse_unended(s, other))
+		return;
 	fsm->record.is_wanted = fsm->config->reprotect_auto;
-	vm_set_state(s, VM_PREPARING, owner, true, "operator asked for protection of %s on %s",
-		     fsm->config->name, vm_host_name(fsm, owner));
+	if (other == vm_fsm_spare(fsm))
+		(void)vm_spare_take_seat(s, "an operator asks for it");
+	else
+		vm_set_state(s, VM_PREPARING, owner, true,
+			     "operator asked for protection of %s on %s", fsm->config->name,
+			     vm_host_name(fsm, owner));
 	fsm->stop_due = false;
 	begin(s);
 }
@@ -343,6 +388,14 @@ static void on_move(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const char *why, *name = fsm->config->name;
 
+	if (s->in->host == vm_fsm_spare(fsm)) {
+		vm_reply(s, false, "not-possible",
+			 "%s has no copy of %s, it is the spare: `holdfastctl unprotect %s`, then "
+			 "`protect %s --with %s`, and move it then",
+			 vm_host_name(fsm, s->in->host), name, name, name,
+			 vm_host_name(fsm, s->in->host));
+		return;
+	}
 	if (s->in->host == fsm->record.owner) {
 		vm_reply(s, false, "not-possible",
 			 "%s is owned by %s already; its other host is %s",
@@ -392,6 +445,13 @@ static void on_owner(struct vm_step *s)
 		      "`holdfastctl failover %s` moves a protected guest",
 		      vm_host_name(fsm, fsm->record.owner), fsm->config->name, fsm->record.term,
 		      fsm->config->name);
+		return;
+	}
+	if (h == vm_fsm_spare(fsm)) {
+		vm_reply(s, false, "not-possible",
+			 "%s has no seat by the journal; if its guest is the right one, name it as "
+			 "`primary` in the gateway's file of %s, move the journal away and restart "
+			 "the gateway (docs/operations.md)", name, fsm->config->name);
 		return;
 	}
 	if (refuse_absent(s, h))

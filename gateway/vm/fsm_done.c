@@ -24,7 +24,7 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		fsm->release_due = false;
 		fsm->stop_due = false;
 		/* a cold start has fenced it before */
-		fsm->fence_due = !is_boot || !vm_cold_is_fenced(fsm, (uint8_t)(1 - host));
+		fsm->fence_due = !is_boot || !vm_cold_is_fenced(fsm, vm_fsm_other(fsm));
 		/* the operator's `unprotect` was meant to give the guest back to its previous
 		 * owner */
 		if (fsm->op.command == VM_COMMAND_UNPROTECT)
@@ -81,6 +81,8 @@ void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text)
 		(void)snprintf(reason, sizeof(reason), "%s cannot protect it: %s",
 			       vm_host_name(fsm, host), text);
 		vm_end_protection(s, reason);
+		if (host == vm_fsm_other(fsm))
+			fsm->again.unfit = (uint8_t)(1 + host);
 		vm_finish_op(s, false, "protect-failed", "%s", reason);
 	} else if (fsm->record.state == VM_PROTECTED) {
 		/* The guest's output is still held, so a promotion loses nothing that a client has
@@ -137,6 +139,14 @@ void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, cons
 
 	if (!text || !text[0])
 		text = "no reason given";
+	if (host == vm_fsm_spare(fsm)) {
+		/* What the machine waits for is always of a host that has a seat. */
+		vm_event(s, "order",
+			 ok ? "%s, which has no seat, has carried out %s"
+			    : "%s, which has no seat, has not carried out %s: %s; it is told again",
+			 vm_host_name(fsm, host), wire_verb_name(verb), text);
+		return;
+	}
 	switch (verb) {
 	case WIRE_VERB_STANDBY_START:
 		standby_start_ended(s, host, ok, text);

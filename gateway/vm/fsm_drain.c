@@ -51,7 +51,7 @@ void vm_on_end_copy(struct vm_step *s)
 		vm_reply(s, false, "not-possible", "%s owns %s, so it keeps no copy", host, name);
 		return;
 	}
-	if (fsm->record.state == VM_UNPROTECTED) {
+	if (fsm->record.state == VM_UNPROTECTED || s->in->host == vm_fsm_spare(fsm)) {
 		vm_reply(s, true, "already", "%s has no copy of %s", host, name);
 		return;
 	}
@@ -82,6 +82,8 @@ static enum vm_drain_place look_elsewhere(const struct vm_fsm *fsm, uint8_t host
 {
 	const char *owner = vm_host_name(fsm, fsm->record.owner);
 
+	if (host == vm_fsm_spare(fsm))
+		return vm_spare_has_something(fsm) ? VM_DRAIN_ENDING : VM_DRAIN_AWAY;
 	if (fsm->record.state != VM_UNPROTECTED)
 		return VM_DRAIN_COPY;
 	switch (fsm->protection.promoted.state) {
@@ -102,6 +104,14 @@ static enum vm_drain_place look_elsewhere(const struct vm_fsm *fsm, uint8_t host
 	    (fsm->release_due && fsm->host[fsm->record.owner].up))
 		return VM_DRAIN_ENDING;
 	return VM_DRAIN_AWAY;
+}
+
+bool vm_drain_has_third(const struct vm_fsm *fsm, uint8_t host)
+{
+	uint8_t spare = vm_fsm_spare(fsm);
+
+	return host == spare || (vm_fsm_has_spare(fsm) && fsm->host[spare].up &&
+				 fsm->host[spare].reported && !fsm->is_barred[spare]);
 }
 
 /* The host owns the guest, which has no copy elsewhere. */
@@ -131,6 +141,8 @@ enum vm_drain_place vm_drain_look(const struct vm_fsm *fsm, uint8_t host, bool i
 			       "show %s`", fsm->config->name);
 		return VM_DRAIN_STUCK;
 	}
+	if (host == vm_fsm_spare(fsm))
+		return look_elsewhere(fsm, host, why, size);
 	if (fsm->record.state == VM_FAILED) {
 		(void)snprintf(why, size, "its promotion on %s failed, and an operator must decide",
 			       vm_host_name(fsm, fsm->record.owner));

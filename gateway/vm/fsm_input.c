@@ -51,6 +51,7 @@ void vm_on_control_down(struct vm_step *s)
 	if (!host->up)
 		return;
 	host->up = false;
+	host->down_ns = s->now_ns;
 	if (s->in->host == s->fsm->record.owner)
 		detector_connection(&s->fsm->detector, false, s->now_ns);
 	vm_asked_host_lost(s, s->in->host);
@@ -58,7 +59,8 @@ void vm_on_control_down(struct vm_step *s)
 	memset(&host->order, 0, sizeof(host->order));
 	vm_event(s, "connection", "%s lost its control connection",
 		 vm_host_name(s->fsm, s->in->host));
-	vm_move_give_up(s, "a host lost its control connection");
+	if (s->in->host != vm_fsm_spare(s->fsm))
+		vm_move_give_up(s, "a host lost its control connection");
 	vm_move_connection(s, s->in->host);
 }
 
@@ -253,8 +255,14 @@ void vm_on_report(struct vm_step *s)
 		vm_on_newer_term(s);
 		return;
 	}
+	if (vm_on_claim_of_spare(s))
+		return;
 	host->conflict = false;
 	vm_confirm_record(s);
+	if (s->in->host == vm_fsm_spare(fsm)) {
+		host->is_move_stopped = false; /* as vm_move_report() notes for the others */
+		return; /* what it has to do follows from the state (vm_reconcile()) */
+	}
 	on_throttle(s, host);
 	vm_on_way(s, host);
 	on_clock(s, host);

@@ -33,7 +33,7 @@
 
 static const char *to_name(const struct vm_fsm *fsm)
 {
-	return vm_host_name(fsm, (uint8_t)(1 - fsm->move.from));
+	return vm_host_name(fsm, fsm->move.to);
 }
 
 static const char *from_name(const struct vm_fsm *fsm)
@@ -67,7 +67,8 @@ void vm_move_begin(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 
 	fsm->move = (struct vm_move){
-		.state = VM_MOVE_ORDERED, .from = fsm->record.owner, .began_ns = s->now_ns};
+		.state = VM_MOVE_ORDERED, .from = fsm->record.owner, .to = vm_fsm_other(fsm),
+		.began_ns = s->now_ns};
 	vm_event(s, "move", "%s is to let go of the guest, so that %s can run it", from_name(fsm),
 		 to_name(fsm));
 }

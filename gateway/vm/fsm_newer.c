@@ -88,7 +88,7 @@ static void enter(struct vm_step *s, enum vm_state to, uint8_t owner, const char
 static void adopt_agreement(struct vm_step *s, size_t row, uint8_t owner)
 {
 	struct vm_fsm *fsm = s->fsm;
-	uint8_t other = (uint8_t)(1 - owner);
+	uint8_t other = vm_fsm_beside(fsm, owner);
 	enum vm_state to = agreements[row].to;
 	char reason[VM_TEXT_MAX];
 
@@ -128,7 +128,8 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 	     s->in->term != fsm->record.term + 1))
 		return false;
 	return agreements[row].owner == word_of(&fsm->host[owner], s->in->term) &&
-	       agreements[row].other == word_of(&fsm->host[1 - owner], s->in->term);
+	       agreements[row].other ==
+		       word_of(&fsm->host[vm_fsm_beside(fsm, owner)], s->in->term);
 }
 
 /* Do both hosts report that they have agreed, in the journal's own term, that @owner keeps the
@@ -138,7 +139,8 @@ static bool hosts_agree_on(const struct vm_fsm *fsm, uint8_t owner)
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
 		if (!agreements[i].votes &&
 		    agreements[i].owner == word_of(&fsm->host[owner], fsm->record.term) &&
-		    agreements[i].other == word_of(&fsm->host[1 - owner], fsm->record.term))
+		    agreements[i].other == word_of(&fsm->host[vm_fsm_beside(fsm, owner)],
+						   fsm->record.term))
 			return true;
 	}
 	return false;
@@ -182,7 +184,7 @@ static bool find_agreement(struct vm_step *s)
 {
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
 		for (uint8_t owner = 0; owner < VM_HOSTS; owner++) {
-			if (!fits(s, i, owner))
+			if (owner == vm_fsm_spare(s->fsm) || !fits(s, i, owner))
 				continue;
 			adopt_agreement(s, i, owner);
 			return true;
@@ -215,6 +217,8 @@ void vm_on_newer_term(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	const char *name = vm_host_name(fsm, s->in->host);
+	bool is_spare = s->in->host == vm_fsm_spare(fsm);
+	char voice[VM_TEXT_MAX / 2];
 
 	/* Terms cannot have grown this far, so the report is wrong. It must not raise term_seen,
 	 * because all new terms must be above term_seen. */
@@ -231,13 +235,35 @@ void vm_on_newer_term(struct vm_step *s)
 		fsm->term_seen = s->in->term;
 	if (find_agreement(s))
 		return;
+	(void)snprintf(voice, sizeof(voice), "%s does",
+		       is_spare ? "the journal, which gives it no seat,"
+				: vm_host_name(fsm, vm_fsm_beside(fsm, s->in->host)));
 	begin_conflict(
 		s,
 		"%s reports %s in term %" PRIu64 ", newer than the journal's %" PRIu64
-		", and %s does not confirm it: was state_dir lost or restored? Nothing is ordered "
+		", and %s not confirm it: was state_dir lost or restored? Nothing is ordered "
 		"until `holdfastctl owner %s HOST` names the host whose guest is the right one",
 		name, wire_state_name(s->in->agent_state), s->in->term, fsm->record.term,
-		vm_host_name(fsm, (uint8_t)(1 - s->in->host)), fsm->config->name);
+		voice, fsm->config->name);
+}
+
+bool vm_on_claim_of_spare(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const struct vm_host *host = &fsm->host[s->in->host];
+
+	if (s->in->host != vm_fsm_spare(fsm) || host->term != fsm->record.term ||
+	    fsm->record.term == 0 ||
+	    (!vm_agent_holds(host->agent_state) && host->agent_state != WIRE_STATE_RUNNING &&
+	     host->agent_state != WIRE_STATE_PROMOTING))
+		return false;
+	begin_conflict(s,
+		       "%s reports %s in term %" PRIu64 ", the journal's own, in which it has no "
+		       "seat: was state_dir restored? Nothing is ordered until `holdfastctl owner "
+		       "%s HOST` names the host whose guest is the right one",
+		       vm_host_name(fsm, s->in->host), wire_state_name(host->agent_state),
+		       host->term, fsm->config->name);
+	return true;
 }
 
 void vm_on_obeys_another(struct vm_step *s)
@@ -254,10 +280,12 @@ void vm_confirm_record(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const struct vm_record *record = &fsm->record;
 	enum word owner = word_of(&fsm->host[record->owner], record->term);
-	enum word other = word_of(&fsm->host[1 - record->owner], record->term);
+	enum word other = word_of(&fsm->host[vm_fsm_other(fsm)], record->term);
 	bool protects = record->state == VM_SYNCING || record->state == VM_PROTECTED;
 
+	/* The line that is lost may have given the spare a seat. */
 	if (!record->in_doubt || record->term == 0 ||
+	    (vm_fsm_has_spare(fsm) && !vm_spare_is_behind(fsm)) ||
 	    !(protects ? owner == WORD_HOLDS && other == WORD_STANDS_BY :
 			 record->state == VM_UNPROTECTED && owner == WORD_RUNS &&
 				 (other == WORD_IDLE || other == WORD_FENCED)))

@@ -25,12 +25,32 @@ static bool must_be_fenced_anew(const struct vm_fsm *fsm, const struct vm_host *
 	       host->agent_state != WIRE_STATE_PROMOTING && !vm_agent_stands_by(host->agent_state);
 }
 
+/* Does @host, which is not the owner, have the guest of an older term? */
+static bool is_outvoted(const struct vm_fsm *fsm, const struct vm_host *host)
+{
+	return host->reported && host->term < fsm->record.term &&
+	       (vm_agent_holds(host->agent_state) || host->agent_state == WIRE_STATE_RUNNING);
+}
+
+/* A host without a seat keeps neither guest nor copy, in any state of the VM. One that says nothing
+ * of a guest is fenced only when the owner says that it has it: by a wrong file, the only guest may
+ * run on a host that does not know of it yet. */
+static uint8_t want_of_spare(const struct vm_fsm *fsm, const struct vm_host *host)
+{
+	bool is_owned = vm_has_guest(&fsm->host[fsm->record.owner]);
+
+	if (fsm->record.term == 0)
+		return 0;
+	if (host->reported && vm_agent_stands_by(host->agent_state))
+		return WIRE_VERB_STANDBY_STOP;
+	return is_outvoted(fsm, host) || (is_owned && must_be_fenced_anew(fsm, host))
+		       ? WIRE_VERB_FENCE
+		       : 0;
+}
+
 static uint8_t want_unprotected(const struct vm_fsm *fsm, uint8_t h)
 {
 	const struct vm_host *host = &fsm->host[h];
-	bool outvoted = host->reported && host->term < fsm->record.term &&
-			(vm_agent_holds(host->agent_state) ||
-			 host->agent_state == WIRE_STATE_RUNNING);
 
 	if (fsm->record.term == 0)
 		/* the VM was never protected, so the gateway does not decide which host runs the
@@ -40,7 +60,7 @@ static uint8_t want_unprotected(const struct vm_fsm *fsm, uint8_t h)
 		return fsm->release_due || (host->reported && vm_agent_holds(host->agent_state))
 			       ? WIRE_VERB_UNPROTECT
 			       : 0;
-	if (fsm->fence_due || outvoted)
+	if (fsm->fence_due || is_outvoted(fsm, host))
 		return WIRE_VERB_FENCE;
 	if (fsm->stop_due || (host->reported && vm_agent_stands_by(host->agent_state)))
 		return WIRE_VERB_STANDBY_STOP;
@@ -93,6 +113,8 @@ static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
 {
 	bool owner = h == fsm->record.owner;
 
+	if (h == vm_fsm_spare(fsm))
+		return want_of_spare(fsm, &fsm->host[h]);
 	/* Nothing that was lost with a host's memory comes back by an order. */
 	if (fsm->record.state != VM_UNPROTECTED && !fsm->cold.is_start &&
 	    (vm_cold_is_nowhere(fsm) || vm_cold_waits(fsm, h)))

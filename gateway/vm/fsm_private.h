@@ -123,9 +123,9 @@ void vm_again_forget(struct vm_fsm *fsm);
 /* Called at each report of the owner: begin a protection, if one is due and both hosts are
  * ready. */
 void vm_again_report(struct vm_step *s);
-/* Returns what prevents the other host from becoming the standby, as words that follow its name, or
- * NULL. Call in UNPROTECTED. */
-const char *vm_protect_obstacle(const struct vm_fsm *fsm);
+/* Returns what prevents host @h, which is not the owner, from becoming the standby, as words that
+ * follow its name, or NULL. Call in UNPROTECTED. */
+const char *vm_protect_obstacle(const struct vm_fsm *fsm, uint8_t h);
 /* Does the host, the owner, say that its guest has ended? */
 bool vm_guest_is_gone(const struct vm_host *host);
 /* Has the host an order FENCE that it has not answered? */
@@ -194,6 +194,21 @@ bool vm_move_must_go_on(const struct vm_fsm *fsm, const struct vm_host *host);
  * that it does. @how says what was seen. */
 void vm_move_reply(struct vm_step *s, bool ok, const char *how);
 
+/* In fsm_spare.c: begin a protection with the spare in the other host's seat. @why ends a sentence
+ * that begins with the spare's name. Call in UNPROTECTED, and only if vm_protect_obstacle() of the
+ * spare is NULL. Returns true if it has begun. */
+bool vm_spare_take_seat(struct vm_step *s, const char *why);
+/* A protection is due. If the spare is to take the other host's seat now, begin the protection and
+ * return true. */
+bool vm_spare_may_begin(struct vm_step *s);
+/* Write to @text (@size bytes) what becomes of the spare, such as "; gamma takes its seat in
+ * 00:42", or "". Returns @text. */
+const char *vm_spare_when(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size);
+/* Is the spare connected, has it reported, and is it in no newer term than the record's? */
+bool vm_spare_is_behind(const struct vm_fsm *fsm);
+/* Is the spare connected, and does it report that it has the guest, or a copy of it? */
+bool vm_spare_has_something(const struct vm_fsm *fsm);
+
 /* In fsm_cold.c: look whether the guest runs nowhere, and start it by the policy cold_start. Called
  * at each report and tick. */
 void vm_cold_look(struct vm_step *s);
@@ -217,6 +232,10 @@ const char *vm_promotion_obstacle(const struct vm_step *s, uint64_t silence_max_
 
 /* Handle a report of a term above the journal's. fsm->host holds the report already. */
 void vm_on_newer_term(struct vm_step *s);
+
+/* Does the host, which has no seat, say that it has the guest in the journal's own term? No order
+ * could have led to that. Begins a conflict then, and returns true. */
+bool vm_on_claim_of_spare(struct vm_step *s);
 
 /* Acts only in FAILED. Without the gateway, the two hosts can agree that the old owner keeps the
  * guest in the failed term. If both hosts report this agreement, ends FAILED and returns true. The

@@ -23,9 +23,11 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
 			      "term %" PRIu64 " is over: %s owns %s in term %" PRIu64, term,
 			      vm_host_name(fsm, fsm->record.owner), fsm->config->name,
 			      fsm->record.term);
-	if (owner != primary)
+	if (owner != primary || host == vm_fsm_spare(fsm))
 		return (uint16_t)error_set(ret_error, WIRE_REFUSED_NOT_ASKED, "%s is the %s of %s",
-			      vm_host_name(fsm, host), owner ? "owner" : "standby",
+			      vm_host_name(fsm, host), owner ? "owner"
+			      : host == vm_fsm_spare(fsm)    ? "spare"
+							     : "standby",
 			      fsm->config->name);
 	if (state != VM_SYNCING && state != VM_PROTECTED && (primary || state != VM_PREPARING))
 		return (uint16_t)error_set(ret_error, WIRE_REFUSED_NOT_ASKED,
@@ -88,12 +90,22 @@ void vm_resume_if_ready(struct vm_step *s)
 		vm_epoch_complete(s, fsm->protection.complete);
 }
 
+/* Is the input about a stream that its host may have now? One that has waited for the disk can be
+ * of a host that has lost its role or its seat meanwhile. That stream was closed. */
+static bool is_of_seat(const struct vm_step *s)
+{
+	return s->in->host == (s->in->role == WIRE_VM_ROLE_STANDBY ? vm_fsm_other(s->fsm)
+								   : s->fsm->record.owner);
+}
+
 void vm_on_stream_up(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	bool standby = s->in->role == WIRE_VM_ROLE_STANDBY;
 	struct vm_stream *stream = &fsm->stream[standby ? VM_STREAM_STANDBY : VM_STREAM_PRIMARY];
 
+	if (!is_of_seat(s))
+		return;
 	stream->up = true;
 	stream->changed_ns = s->now_ns;
 	if (standby)
@@ -109,7 +121,7 @@ void vm_on_stream_down(struct vm_step *s)
 		&s->fsm->stream[s->in->role == WIRE_VM_ROLE_STANDBY ? VM_STREAM_STANDBY
 								    : VM_STREAM_PRIMARY];
 
-	if (!stream->up)
+	if (!stream->up || !is_of_seat(s))
 		return;
 	stream->up = false;
 	stream->changed_ns = s->now_ns;
@@ -121,6 +133,8 @@ void vm_on_stream_down(struct vm_step *s)
 
 void vm_on_stream_failed(struct vm_step *s)
 {
+	if (!is_of_seat(s))
+		return;
 	if (s->in->role == WIRE_VM_ROLE_STANDBY)
 		vm_standby_broke(s->fsm, vm_peer_text(s));
 	vm_stream_event(s, "%s of %s: %s", wire_vm_role_name(s->in->role),
@@ -132,7 +146,7 @@ void vm_on_stream_failed(struct vm_step *s)
 void vm_on_stream_refused(struct vm_step *s)
 {
 	vm_on_stream_failed(s);
-	if (s->fsm->record.state == VM_SYNCING)
+	if (s->fsm->record.state == VM_SYNCING && is_of_seat(s))
 		vm_protect_failed(s, s->in->host, vm_peer_text(s));
 }
 

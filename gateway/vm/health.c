@@ -90,7 +90,7 @@ static bool is_suspended(view_t *v)
 static bool is_kept_off(view_t *v)
 {
 	return is_in(v, VM_UNPROTECTED) && v->fsm->is_barred[standby_of(v)] &&
-	       v->fsm->again.when == VM_AGAIN_SOON;
+	       !vm_fsm_has_spare(v->fsm) && v->fsm->again.when == VM_AGAIN_SOON;
 }
 
 static bool is_soon_again(view_t *v)
@@ -126,7 +126,7 @@ static bool is_not_protected(view_t *v)
 
 static bool both_are_silent(view_t *v)
 {
-	return is_silent(v, VM_HOST_FIRST) && is_silent(v, VM_HOST_SECOND);
+	return is_silent(v, owner_of(v)) && is_silent(v, standby_of(v));
 }
 
 static bool owner_is_silent(view_t *v)

@@ -21,6 +21,7 @@
 #define HEADER	       "holdfast-journal 1\n"
 #define LINE_BYTES_MAX VM_JOURNAL_LINE_MAX
 #define WANTED	       " want=protect"
+#define WITH	       " with="
 
 struct vm_journal {
 	char path[PATH_MAX];
@@ -34,9 +35,10 @@ struct vm_journal {
 
 size_t vm_journal_format(const struct vm_journal_entry *entry, char *text, size_t size)
 {
-	int n = snprintf(text, size, "%s term=%" PRIu64 " owner=%s state=%s wall=%" PRIu64 "%s",
+	int n = snprintf(text, size, "%s term=%" PRIu64 " owner=%s state=%s wall=%" PRIu64 "%s%s%s",
 			 entry->vm, entry->term, entry->owner, vm_state_name(entry->state),
-			 entry->wall_ns, entry->is_wanted ? WANTED : "");
+			 entry->wall_ns, entry->is_wanted ? WANTED : "",
+			 entry->with[0] ? WITH : "", entry->with);
 
 	return n < 0 ? 0 : sum_line_append(text, (size_t)n, size);
 }
@@ -64,6 +66,23 @@ static struct vm_journal_entry *find(struct vm_journal_table *table, const char 
 	return NULL;
 }
 
+/* Parse what may follow the words that each line has. Returns false if it is anything else. */
+static bool parse_rest(const char *rest, struct vm_journal_entry *ret_entry)
+{
+	ret_entry->is_wanted = strncmp(rest, WANTED, sizeof(WANTED) - 1) == 0;
+	if (ret_entry->is_wanted)
+		rest += sizeof(WANTED) - 1;
+	ret_entry->with[0] = '\0';
+	if (!*rest)
+		return true;
+	if (strncmp(rest, WITH, sizeof(WITH) - 1) != 0)
+		return false;
+	rest += sizeof(WITH) - 1;
+	(void)snprintf(ret_entry->with, sizeof(ret_entry->with), "%s", rest);
+	return strcmp(ret_entry->with, rest) == 0 && wire_name_is_valid(rest) &&
+	       strcmp(rest, ret_entry->owner) != 0;
+}
+
 /* Parse @line, which is NUL-terminated and has no newline. Returns NULL if the line is good. If it
  * is not, returns a text that says what is wrong. */
 static const char *parse_line(char *line, struct vm_journal_entry *ret_entry)
@@ -83,9 +102,8 @@ static const char *parse_line(char *line, struct vm_journal_entry *ret_entry)
 	if (sscanf(line, "%63s term=%" SCNu64 " owner=%63s state=%15s wall=%" SCNu64 "%n",
 		   ret_entry->vm, &ret_entry->term, ret_entry->owner, state, &ret_entry->wall_ns,
 		   &n) != 5 ||
-	    n < 0 || (line[n] && strcmp(line + n, WANTED) != 0))
-		return "not 'VM term= owner= state= wall= [want=protect]'";
-	ret_entry->is_wanted = line[n] != '\0';
+	    n < 0 || !parse_rest(line + n, ret_entry))
+		return "not 'VM term= owner= state= wall= [want=protect] [with=]'";
 	if (!wire_name_is_valid(ret_entry->vm) || !wire_name_is_valid(ret_entry->owner))
 		return "a name is not [a-z0-9-]";
 	if (ret_entry->term > WIRE_TERM_MAX)
@@ -452,7 +470,7 @@ static int append_line(struct vm_journal *journal, const struct vm_journal_entry
 }
 
 int vm_journal_append(struct vm_journal *journal, const char *vm, const char *owner, uint64_t term,
-		      enum vm_state state, bool is_wanted)
+		      enum vm_state state, bool is_wanted, const char *with)
 {
 	struct vm_journal_entry *slot = find(&journal->table, vm);
 	struct vm_journal_entry old = {0};
@@ -472,6 +490,7 @@ int vm_journal_append(struct vm_journal *journal, const char *vm, const char *ow
 					  .line = ++journal->table.n_lines};
 	(void)snprintf(slot->vm, sizeof(slot->vm), "%s", vm);
 	(void)snprintf(slot->owner, sizeof(slot->owner), "%s", owner);
+	(void)snprintf(slot->with, sizeof(slot->with), "%s", with);
 	if (journal->fd >= 0 && journal->n_lines < VM_JOURNAL_LINES_MAX)
 		r = append_line(journal, slot);
 	if (r < 0) {

@@ -7,9 +7,11 @@
  *	holdfast-journal 1
  *	web1 term=7 owner=alpha state=PROTECTED wall=1764000000000000000 sum=90f0c3a5d2e1b4f7
  *	db term=3 owner=beta state=UNPROTECTED wall=1764000000000000000 want=protect sum=...
+ *	mx term=5 owner=alpha state=PROTECTED wall=1764000000000000000 with=gamma sum=...
  *
  * `want=protect` says that the gateway protects the VM again by itself (is_wanted of struct
- * vm_record).
+ * vm_record). `with=` names the host in the other seat. Only VMs with a spare have it: an older
+ * gateway, which knows no seats, cannot read such a line and takes its VM as in doubt.
  * The last line of each VM counts. The term of a VM never goes down from line to line. `sum` is the
  * XXH3-64 of the line's text before " sum=".
  *
@@ -54,6 +56,7 @@ struct vm_journal_entry {
 	uint64_t wall_ns;
 	enum vm_state state;
 	bool is_wanted; /* as in struct vm_record */
+	char with[WIRE_NAME_MAX + 1]; /* the host in the other seat; "": the line does not say */
 	uint32_t line; /* the line's number in the file, not counting the header */
 };
 
@@ -122,12 +125,14 @@ const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal,
 const struct vm_journal_entry *vm_journal_table_find(const struct vm_journal_table *table,
 						     const char *vm);
 
-/* Add an entry and make it durable. Returns 0 once the entry is on disk. Errors:
+/* Add an entry and make it durable. @with is "" for a VM without a spare. Returns 0 once the entry
+ * is on disk. Errors:
  *      -ESTALE         @term is older than the VM's last term (a bug in the caller)
  *      -ENOSPC         there are VM_JOURNAL_VMS_MAX VMs already
  *      another -errno  writing failed; the next append rewrites the whole file
  * On error the VM's old entry remains. */
 int vm_journal_append(struct vm_journal *journal, const char *vm, const char *owner, uint64_t term,
-		      enum vm_state state, bool is_wanted) __attribute__((warn_unused_result));
+		      enum vm_state state, bool is_wanted, const char *with)
+	__attribute__((warn_unused_result));
 
 #endif

@@ -64,7 +64,7 @@ static int write_ticket(struct journal_thread *t, const struct ticket *ticket)
 		return fd_write_file_atomic(ticket->path, ticket->text, ticket->size);
 	return ticket->dir ? incarnation_store(ticket->dir, &ticket->incarnation)
 			   : vm_journal_append(t->journal, e->vm, e->owner, e->term, e->state,
-					     e->is_wanted);
+					     e->is_wanted, e->with);
 }
 
 static void *run(void *arg)
@@ -158,7 +158,7 @@ static void queue(struct journal_thread *t, struct ticket *ticket)
 
 int journal_thread_append(struct journal_thread *t, size_t ticket, const char *vm,
 			  const char *owner, uint64_t term, enum vm_state state,
-			  bool is_wanted)
+			  bool is_wanted, const char *with)
 {
 	struct ticket *to = ticket < JOURNAL_THREAD_INCARNATION ? &t->tickets[ticket] : NULL;
 	int r = -EBUSY;
@@ -171,6 +171,7 @@ int journal_thread_append(struct journal_thread *t, size_t ticket, const char *v
 							.is_wanted = is_wanted};
 		(void)snprintf(to->entry.vm, sizeof(to->entry.vm), "%s", vm);
 		(void)snprintf(to->entry.owner, sizeof(to->entry.owner), "%s", owner);
+		(void)snprintf(to->entry.with, sizeof(to->entry.with), "%s", with);
 		queue(t, to);
 		r = 0;
 	}

@@ -46,7 +46,7 @@ int journal_thread_fd(const struct journal_thread *thread);
  * VM_JOURNAL_VMS_MAX. */
 int journal_thread_append(struct journal_thread *thread, size_t ticket, const char *vm,
 			  const char *owner, uint64_t term, enum vm_state state,
-			  bool is_wanted)
+			  bool is_wanted, const char *with)
 	__attribute__((warn_unused_result));
 
 /* Queue incarnation_store() with the ticket JOURNAL_THREAD_INCARNATION. @incarnation is copied;

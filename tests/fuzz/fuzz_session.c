@@ -37,7 +37,7 @@ static void set_state(enum vm_state state)
 {
 	struct fleet_vm *vm = fleet_find_vm(f.fleet, "web1");
 
-	if (vm_journal_append(f.journal, "web1", "alpha", TERM, state, false) < 0)
+	if (vm_journal_append(f.journal, "web1", "alpha", TERM, state, false, "") < 0)
 		abort();
 	vm->fsm.record = (struct vm_record){.term = TERM, .owner = 0, .state = state};
 }

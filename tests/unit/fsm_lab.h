@@ -49,7 +49,7 @@ struct lab {
 	struct vm_config config;
 	struct vm_fsm fsm;
 	struct vm_record journal; /* what is on disk */
-	struct lab_peer peer[2];
+	struct lab_peer peer[VM_HOSTS];
 	uint64_t now_ns;
 	bool standby_owes;	/* passed to the state machine with every tick */
 	/* bytes of the owner's epochs relayed so far; grows while the owner is alive */
@@ -72,10 +72,11 @@ struct lab {
 	struct vm_fsm before; /* the state before the present step */
 	bool is_forced;	      /* the test lets an operator accept losses */
 	unsigned n_starts;    /* orders START */
+	unsigned n_seated, n_spare_orders; /* changes of seats; orders to a host without one */
 	unsigned n_promotions, n_commits, n_closes, n_resumes, n_failed_writes;
 	unsigned n_taken[32]; /* how many journaled changes matched each of lab_rows */
 	uint64_t resume_epoch;
-	struct vm_action last_order[2];
+	struct vm_action last_order[VM_HOSTS];
 	struct vm_action last_reply;
 	bool replied;
 	unsigned n_replies;
@@ -83,6 +84,17 @@ struct lab {
 	char last_move[VM_TEXT_MAX], last_verify[VM_TEXT_MAX];
 	unsigned n_stream_events;
 };
+
+/* The seats by the journal, computed here without the state machine's own code. */
+static inline uint8_t lab_spare(const struct lab *lab)
+{
+	return (uint8_t)(2 - lab->journal.seatless);
+}
+
+static inline uint8_t lab_beside(const struct lab *lab, uint8_t h)
+{
+	return (uint8_t)(3 - lab_spare(lab) - h);
+}
 
 static inline void lab_init(struct lab *lab)
 {
@@ -102,6 +114,7 @@ static inline void lab_init(struct lab *lab)
 	lab->config.order_timeout_ns = 30000 * MS;
 	lab->config.move_timeout_ns = 2000 * MS;
 	lab->config.answer_within_ns = 5000 * MS;
+	lab->config.spare_after_ns = 60000 * MS;
 	lab->now_ns = 1000 * MS;
 	lab->next_order_id = 1;
 	vm_fsm_init(&lab->fsm, &lab->config, &lab->journal, lab->next_order_id, lab->now_ns);
@@ -156,6 +169,15 @@ static inline void lab_check_journal(struct lab *lab, const struct vm_record *re
 	assert_true(record->term >= lab->journal.term);
 	if (record->owner != lab->journal.owner)
 		assert_true(record->term > lab->journal.term);
+	/* Rule 7: who has a seat. */
+	assert_int_not_equal(record->owner, 2 - record->seatless);
+	if (record->seatless != lab->journal.seatless) {
+		assert_int_equal(lab->journal.state, VM_UNPROTECTED);
+		assert_int_equal(record->state, VM_PREPARING);
+		assert_int_equal(record->owner, lab->journal.owner);
+		assert_false(was_conflict);
+		lab->n_seated++;
+	}
 	if (record->state == VM_PROMOTING && lab->journal.state != VM_PROMOTING) {
 		assert_true(lab->journal.state == VM_PROTECTED || lab->journal.state == VM_FAILED ||
 			    vm_cold_is_nowhere(&lab->before) || lab->is_forced);
@@ -164,15 +186,33 @@ static inline void lab_check_journal(struct lab *lab, const struct vm_record *re
 	lab->journal = *record;
 }
 
+static inline void lab_give_order(struct lab *lab, const struct vm_action *a)
+{
+	struct lab_peer *peer = &lab->peer[a->host];
+
+	assert_true(peer->up);
+	peer->order.due = true;
+	peer->order.verb = a->verb;
+	peer->order.term = a->term;
+	peer->order.epoch = a->epoch;
+	peer->order.id = a->order_id;
+	lab->last_order[a->host] = *a;
+}
+
 static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 {
 	bool owner = a->host == lab->journal.owner;
-	struct lab_peer *peer = &lab->peer[a->host];
 
 	/* The journal comes first: an order never carries a term that is not on disk. */
 	assert_int_equal(a->term, lab->journal.term);
 	assert_true(a->order_id >= lab->next_order_id);
 	lab->next_order_id = a->order_id + 1;
+	if (a->host == lab_spare(lab)) {
+		assert_true(a->verb == WIRE_VERB_FENCE || a->verb == WIRE_VERB_STANDBY_STOP);
+		lab_give_order(lab, a);
+		lab->n_spare_orders++;
+		return;
+	}
 	switch (a->verb) {
 	case WIRE_VERB_PROMOTE:
 		assert_true(owner);
@@ -214,8 +254,9 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 		assert_int_equal(lab->journal.state, VM_PROMOTING);
 		assert_true(lab->now_ns > lab->release_until_ns);
 		assert_false(lab->fence_runs && lab->fence_term == a->term);
-		assert_false(lab->peer[1 - a->host].up &&
-			     lab->peer[1 - a->host].state == WIRE_STATE_RUNNING);
+		for (int h = 0; h < VM_HOSTS; h++)
+			assert_false(h != a->host && lab->peer[h].up &&
+				     lab->peer[h].state == WIRE_STATE_RUNNING);
 		lab->n_starts++;
 		break;
 	case WIRE_VERB_STANDBY_START:
@@ -230,18 +271,12 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 	default:
 		fail_msg("verb %u", a->verb);
 	}
-	assert_true(peer->up);
-	peer->order.due = true;
-	peer->order.verb = a->verb;
-	peer->order.term = a->term;
-	peer->order.epoch = a->epoch;
-	peer->order.id = a->order_id;
-	lab->last_order[a->host] = *a;
+	lab_give_order(lab, a);
 }
 
 static inline void lab_check_commit(struct lab *lab, const struct vm_action *a)
 {
-	const struct lab_peer *standby = &lab->peer[1 - lab->journal.owner];
+	const struct lab_peer *standby = &lab->peer[lab_beside(lab, lab->journal.owner)];
 
 	assert_int_equal(a->term, lab->journal.term);
 	if (a->epoch > lab->unheld)
@@ -298,14 +333,15 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 			lab->resume_epoch = a->epoch;
 			break;
 		case VM_ACT_CLOSE:
-			lab->peer[0].streaming = lab->peer[1].streaming = false;
+			for (int h = 0; h < VM_HOSTS; h++)
+				lab->peer[h].streaming = false;
 			lab->n_closes++;
 			break;
 		case VM_ACT_FENCE:
 			assert_true(lab->config.has_fence_command);
 			assert_int_equal(lab->journal.state, VM_PROMOTING);
 			assert_int_equal(a->term, lab->journal.term);
-			assert_int_equal(a->host, 1 - lab->journal.owner);
+			assert_int_equal(a->host, lab_beside(lab, lab->journal.owner));
 			lab->fence_runs = true;
 			lab->fence_term = a->term;
 			break;
@@ -383,7 +419,7 @@ static inline void lab_run(struct lab *lab, uint64_t ms, unsigned alive)
 		if (alive & (1u << lab->journal.owner))
 			lab->relayed_bytes += 1000;
 		lab_tick(lab, 10);
-		for (uint8_t h = 0; h < 2; h++) {
+		for (uint8_t h = 0; h < VM_HOSTS; h++) {
 			if (alive & (1u << h))
 				lab_beat(lab, h);
 		}
@@ -468,7 +504,7 @@ static inline void lab_ack(struct lab *lab, uint64_t epoch)
 
 	lab->peer[h].complete = epoch;
 	lab->peer[h].state = WIRE_STATE_STANDBY_READY;
-	lab->peer[1 - h].state = WIRE_STATE_PROTECTED;
+	lab->peer[lab_beside(lab, h)].state = WIRE_STATE_PROTECTED;
 	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_EPOCH_ACK, .host = h,
 					      .term = lab->peer[h].term, .epoch = epoch});
 }
@@ -486,7 +522,7 @@ static inline void lab_goes_on(struct lab *lab, uint8_t h)
  * the guest, reports and answers. */
 static inline void lab_let_go(struct lab *lab, uint8_t h)
 {
-	struct lab_peer *p = &lab->peer[h], *s = &lab->peer[1 - h];
+	struct lab_peer *p = &lab->peer[h], *s = &lab->peer[lab_beside(lab, h)];
 
 	/* As a real agent: without a stream to a standby that is in step, the guest goes on. */
 	if (!p->is_let_go &&
@@ -541,8 +577,9 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 		assert_true(p->complete >= lab->committed);
 	/* A move: the guest that goes on is exactly the one that stopped. */
 	if (verb == WIRE_VERB_PROMOTE && p->state != WIRE_STATE_RUNNING &&
-	    lab->peer[1 - h].is_let_go && lab->peer[1 - h].term == p->term) {
-		assert_true(p->complete >= lab->peer[1 - h].let_go_epoch);
+	    lab->peer[lab_beside(lab, h)].is_let_go &&
+	    lab->peer[lab_beside(lab, h)].term == p->term) {
+		assert_true(p->complete >= lab->peer[lab_beside(lab, h)].let_go_epoch);
 		lab->n_moved++;
 	}
 	if (term > p->term && verb != WIRE_VERB_PROMOTE)
@@ -591,9 +628,11 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 static inline void lab_settle(struct lab *lab)
 {
 	for (int i = 0; i < 20; i++) {
-		bool any = lab_obey(lab, 0);
+		bool any = false;
 
-		if (!(lab_obey(lab, 1) || any))
+		for (uint8_t h = 0; h < VM_HOSTS; h++)
+			any |= lab_obey(lab, h);
+		if (!any)
 			return;
 	}
 	fail_msg("orders without end");
@@ -623,6 +662,15 @@ static inline void lab_name_owner(struct lab *lab, uint8_t h)
 	lab->replied = false;
 	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_COMMAND, .host = h, .op_id = 1000000,
 					      .command = VM_COMMAND_OWNER});
+}
+
+/* Give the VM a third host, gamma, connect it, and let it report. */
+static inline void lab_add_spare(struct lab *lab)
+{
+	strcpy(lab->config.host[VM_HOST_THIRD], "gamma");
+	lab_up(lab, VM_HOST_THIRD);
+	lab_report(lab, VM_HOST_THIRD);
+	lab_settle(lab);
 }
 
 /* Connect both agents and let both report. */
@@ -655,12 +703,14 @@ static inline void lab_start_protected(struct lab *lab)
 }
 
 /* Let the two hosts agree to continue without the gateway (docs/wire-format.md 6.4). Both are cut
- * off from the gateway; @h is the primary. @direct: true if they continue protected over the direct
- * path, false if the primary runs alone. @answered: whether the vote reaches the primary. Returns
- * false if the hosts cannot agree. */
-static inline bool lab_agree(struct lab *lab, uint8_t h, bool direct, bool answered)
+ * off from the gateway; @h is the primary, @other the host that it asks, which may have lost its
+ * seat meanwhile. @direct: true if they continue protected over the direct path, false if the
+ * primary runs alone. @answered: whether the vote reaches the primary. Returns false if the hosts
+ * cannot agree. */
+static inline bool lab_agree_with(struct lab *lab, uint8_t h, uint8_t other, bool direct,
+				  bool answered)
 {
-	struct lab_peer *p = &lab->peer[h], *s = &lab->peer[1 - h];
+	struct lab_peer *p = &lab->peer[h], *s = &lab->peer[other];
 
 	if (p->up || s->up || p->term == 0 || p->term != s->term ||
 	    p->state != WIRE_STATE_PROTECTED || s->state != WIRE_STATE_STANDBY_READY ||
@@ -688,10 +738,15 @@ static inline bool lab_agree(struct lab *lab, uint8_t h, bool direct, bool answe
 	return true;
 }
 
+static inline bool lab_agree(struct lab *lab, uint8_t h, bool direct, bool answered)
+{
+	return lab_agree_with(lab, h, lab_beside(lab, h), direct, answered);
+}
+
 /* Kill and restart the gateway's process: only the journal survives. */
 static inline void lab_restart(struct lab *lab)
 {
-	for (int h = 0; h < 2; h++) {
+	for (int h = 0; h < VM_HOSTS; h++) {
 		lab->peer[h].up = lab->peer[h].streaming = false;
 		lab->peer[h].order.due = false;
 	}

@@ -20,6 +20,8 @@
 
 static struct lab lab;
 static uint64_t seed;
+static uint8_t n_hosts; /* of the present run: 3 with a spare */
+static unsigned int n_seated, n_spare_orders;
 static unsigned int n_agreements, n_named, n_conflicts, n_moves, n_moved, n_gone_on;
 
 static unsigned int pick(unsigned int n)
@@ -38,7 +40,7 @@ static void lose_data(uint8_t h)
 	/* A guest whose output was not held keeps running. Any other state is lost with the
 	 * agent. */
 	if (p->state != WIRE_STATE_RUNNING)
-		p->state = vm_fsm_other(&lab.fsm) == h ? WIRE_STATE_IDLE : WIRE_STATE_LOST;
+		p->state = lab.fsm.record.owner != h ? WIRE_STATE_IDLE : WIRE_STATE_LOST;
 }
 
 static void old_messages(uint8_t h)
@@ -67,10 +69,15 @@ static void old_messages(uint8_t h)
 static void cut_off(void)
 {
 	bool direct = pick(2), answered = pick(4) > 0;
+	uint8_t owner = lab.fsm.record.owner;
 
-	for (uint8_t h = 0; h < 2; h++)
+	for (uint8_t h = 0; h < n_hosts; h++)
 		lab_down(&lab, h);
-	n_agreements += lab_agree(&lab, lab.fsm.record.owner, direct, answered);
+	/* `peer` in the owner's file names one host, which may have lost its seat */
+	if (n_hosts > 2 && pick(2))
+		(void)lab_agree_with(&lab, owner, lab_spare(&lab), direct, answered);
+	else
+		n_agreements += lab_agree(&lab, owner, direct, answered);
 }
 
 /* If both streams are up, let the standby take the next whole epoch. */
@@ -78,10 +85,11 @@ static void replicate(void)
 {
 	uint8_t other = vm_fsm_other(&lab.fsm);
 	struct lab_peer *p = &lab.peer[other];
-	uint64_t sent = lab.peer[1 - other].committed; /* an agent's epoch numbers never decrease */
+	const struct lab_peer *owner = &lab.peer[lab.fsm.record.owner];
+	uint64_t sent = owner->committed; /* an agent's epoch numbers never decrease */
 
-	if (!lab.peer[0].streaming || !lab.peer[1].streaming || p->term != lab.fsm.record.term ||
-	    lab.peer[1 - other].is_let_go) /* its guest stands still */
+	if (!owner->streaming || !p->streaming || p->term != lab.fsm.record.term ||
+	    owner->is_let_go) /* its guest stands still */
 		return;
 	lab_ack(&lab, (p->complete > sent ? p->complete : sent) + 1);
 }
@@ -104,9 +112,9 @@ static void move(void)
 	uint8_t owner = lab.fsm.record.owner;
 	bool is_calm = pick(2);
 
-	for (uint8_t h = 0; is_calm && h < 2; h++)
+	for (uint8_t h = 0; is_calm && h < n_hosts; h++)
 		lab_report(&lab, h);
-	lab_move(&lab, pick(4) ? 1 - owner : owner);
+	lab_move(&lab, pick(4) ? vm_fsm_other(&lab.fsm) : (uint8_t)pick(n_hosts));
 	if (lab.fsm.move.state != VM_MOVE_ORDERED)
 		return;
 	n_moves++;
@@ -120,7 +128,7 @@ static void one_step(void)
 {
 	static const enum vm_command commands[] = {VM_COMMAND_PROTECT, VM_COMMAND_PROTECT,
 						   VM_COMMAND_UNPROTECT, VM_COMMAND_FAILOVER};
-	uint8_t h = (uint8_t)pick(2);
+	uint8_t h = (uint8_t)pick(n_hosts);
 	struct lab_peer *p = &lab.peer[h];
 	/* drawn before use: C does not define in which order arguments are evaluated */
 	uint64_t ms;
@@ -160,7 +168,12 @@ static void one_step(void)
 			cut_off();
 		break;
 	case 0:
-		lab_command(&lab, commands[pick(4)]);
+		if (n_hosts > 2 && pick(3) == 0) /* protect --with */
+			(void)lab_feed(&lab, (struct vm_input){
+				.kind = VM_IN_COMMAND, .command = VM_COMMAND_PROTECT, .host = h,
+				.is_host_named = true, .op_id = 2500000});
+		else
+			lab_command(&lab, commands[pick(4)]);
 		break;
 	case 1:
 		lab_down(&lab, h);
@@ -184,7 +197,7 @@ static void one_step(void)
 		break;
 	case 7:
 		ms = 100 * pick(60);
-		lab_run(&lab, ms, pick(4));
+		lab_run(&lab, ms, pick(1u << n_hosts));
 		break;
 	case 8:
 		if (p->up && pick(3) == 0)
@@ -220,7 +233,7 @@ static void one_step(void)
 		(void)lab_fenced(&lab, pick(3) ? WIRE_ORDER_OK : WIRE_ORDER_FAILED);
 		break;
 	default:
-		lab_run(&lab, 10 * (1 + pick(10)), 3);
+		lab_run(&lab, 10 * (1 + pick(10)), 7);
 		break;
 	}
 }
@@ -232,9 +245,12 @@ static void resolve_conflict(void)
 					WIRE_STATE_SYNCING, WIRE_STATE_LOST};
 
 	for (size_t i = 0; i < sizeof(right); i++) {
-		for (uint8_t h = 0; h < 2; h++) {
-			const struct lab_peer *p = &lab.peer[h], *other = &lab.peer[1 - h];
+		for (uint8_t h = 0; h < n_hosts; h++) {
+			const struct lab_peer *p = &lab.peer[h], *other;
 
+			if (h == lab_spare(&lab))
+				continue;
+			other = &lab.peer[lab_beside(&lab, h)];
 			if (p->state != right[i] ||
 			    (other->state == p->state && other->term > p->term))
 				continue;
@@ -249,10 +265,10 @@ static void resolve_conflict(void)
 static void make_whole(void)
 {
 	lab.journal_fails = false;
-	for (uint8_t h = 0; h < 2; h++)
+	for (uint8_t h = 0; h < n_hosts; h++)
 		vm_fsm_bar(&lab.fsm, h, false);
 	for (int i = 0; i < 50; i++) {
-		for (uint8_t h = 0; h < 2; h++) {
+		for (uint8_t h = 0; h < n_hosts; h++) {
 			if (!lab.peer[h].up)
 				lab_up(&lab, h);
 			lab_report(&lab, h);
@@ -266,7 +282,7 @@ static void make_whole(void)
 		replicate();
 		if (vm_fsm_in_conflict(&lab.fsm))
 			resolve_conflict();
-		lab_run(&lab, 1000, 3);
+		lab_run(&lab, 1000, 7);
 	}
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
 	/* Whoever owns the guest does not keep it stopped for a move. */
@@ -274,8 +290,13 @@ static void make_whole(void)
 		assert_false(lab.peer[lab.journal.owner].is_let_go);
 	assert_true(lab.journal.state == VM_UNPROTECTED || lab.journal.state == VM_PROTECTED ||
 		    lab.journal.state == VM_FAILED);
+	/* A host without a seat keeps neither guest nor copy. */
+	if (n_hosts > 2 && lab.journal.term > 0)
+		assert_true(lab.peer[lab_spare(&lab)].state == WIRE_STATE_FENCED ||
+			    lab.peer[lab_spare(&lab)].state == WIRE_STATE_IDLE ||
+			    lab.peer[lab_spare(&lab)].state == WIRE_STATE_LOST);
 	if (lab.journal.state == VM_UNPROTECTED && lab.journal.term > 0) {
-		uint8_t other = (uint8_t)(1 - lab.journal.owner);
+		uint8_t other = lab_beside(&lab, lab.journal.owner);
 
 		assert_int_not_equal(lab.peer[other].state, WIRE_STATE_RUNNING);
 		assert_int_not_equal(lab.peer[other].state, WIRE_STATE_PROTECTED);
@@ -298,7 +319,11 @@ static void test_random(void **state)
 		lab.config.fence_required = run & 4;
 		lab.config.release_ns = run & 8 ? 150 * MS : 0;
 		lab.config.reprotect_auto = run & 16;
-		for (uint8_t h = 0; h < 2; h++)
+		n_hosts = run & 32 ? 3 : 2;
+		lab.config.spare_after_ns = 2000 * MS;
+		if (n_hosts > 2)
+			strcpy(lab.config.host[VM_HOST_THIRD], "gamma");
+		for (uint8_t h = 0; h < n_hosts; h++)
 			lab_up(&lab, h);
 		for (int i = 0; i < 400; i++)
 			one_step();
@@ -306,6 +331,8 @@ static void test_random(void **state)
 		promotions += lab.n_promotions;
 		n_moved += lab.n_moved;
 		n_gone_on += lab.n_gone_on;
+		n_seated += lab.n_seated;
+		n_spare_orders += lab.n_spare_orders;
 		commits += lab.n_commits;
 		failed_writes += lab.n_failed_writes;
 		for (size_t i = 0; i < LAB_N_ROWS; i++)
@@ -321,9 +348,12 @@ static void test_random(void **state)
 	assert_true(promotions > N_RUNS / 50 && commits > N_RUNS && failed_writes > N_RUNS / 10 &&
 		    n_agreements > N_RUNS / 50 && n_conflicts > N_RUNS / 20);
 	print_message("%u copies ended by a drain\n", n_ended);
-	assert_true(n_ended > N_RUNS / 100);
+	assert_true(n_ended > N_RUNS / 300);
 	print_message("%u moves, %u let go and promoted, %u let go and gone on\n", n_moves, n_moved,
 		      n_gone_on);
+	print_message("%u seats changed, %u orders to hosts without one\n", n_seated,
+		      n_spare_orders);
+	assert_true(n_seated > N_RUNS / 50 && n_spare_orders > N_RUNS / 5);
 	assert_true(n_moves > N_RUNS / 20 && n_moved > N_RUNS / 100 &&
 		    n_gone_on >= N_RUNS / 500);
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/sum_line.h"
 #include "base/cleanup.h"
 
 static char dir[64], path[80], gone[80];
@@ -57,9 +58,11 @@ static void test_keeps(void **state)
 
 	(void)state;
 	assert_null(vm_journal_find(journal, "web1"));
-	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PREPARING, false), 0);
-	assert_int_equal(vm_journal_append(journal, "db", "beta", 9, VM_PROMOTING, true), 0);
-	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED, false), 0);
+	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PREPARING, false,
+					   ""), 0);
+	assert_int_equal(vm_journal_append(journal, "db", "beta", 9, VM_PROMOTING, true, ""), 0);
+	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED, false,
+					   ""), 0);
 	vm_journal_close(journal);
 	journal = open_journal();
 	entry = vm_journal_find(journal, "web1");
@@ -69,10 +72,53 @@ static void test_keeps(void **state)
 	assert_true(vm_journal_find(journal, "db")->is_wanted);
 	assert_string_equal(vm_journal_find(journal, "db")->owner, "beta");
 	/* An older term is refused. */
-	assert_int_equal(vm_journal_append(journal, "db", "alpha", 8, VM_UNPROTECTED, false),
+	assert_int_equal(vm_journal_append(journal, "db", "alpha", 8, VM_UNPROTECTED, false, ""),
 			 -ESTALE);
 	assert_int_equal(vm_journal_find(journal, "db")->term, 9);
 	vm_journal_close(journal);
+}
+
+/* The host in the other seat is in the line of a VM with a spare, and in no other line. */
+static void test_with(void **state)
+{
+	static const struct {
+		const char *words, *with;
+		bool is_wanted, is_good;
+	} rows[] = {
+		{"", "", false, true},
+		{" with=gamma", "gamma", false, true},
+		{" want=protect with=gamma", "gamma", true, true},
+		{" with=gamma want=protect", "", false, false},
+		{" with=", "", false, false},
+		{" with=Gamma", "", false, false},
+		{" with=gamma gamma", "", false, false},
+		{"  with=gamma", "", false, false},
+		{" with=alpha", "", false, false}, /* it is the owner */
+	};
+	struct vm_journal_entry e = {.vm = "web1", .owner = "alpha", .term = 3};
+	struct vm_journal_table table;
+	char text[512], line[512];
+	bool torn;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int n = snprintf(line, sizeof(line),
+				 "web1 term=3 owner=alpha state=UNPROTECTED wall=0%s",
+				 rows[i].words);
+		size_t size = sum_line_append(line, (size_t)n, sizeof(line));
+
+		n = snprintf(text, sizeof(text), "holdfast-journal 1\n%.*s", (int)size, line);
+		assert_int_equal(vm_journal_parse("j", text, (size_t)n, &table, &torn, &error), 0);
+		assert_int_equal(table.n_damaged, !rows[i].is_good);
+		if (!rows[i].is_good)
+			continue;
+		assert_string_equal(table.list[0].with, rows[i].with);
+		assert_int_equal(table.list[0].is_wanted, rows[i].is_wanted);
+		strcpy(e.with, rows[i].with);
+		e.is_wanted = rows[i].is_wanted;
+		assert_int_equal(vm_journal_format(&e, text, sizeof(text)), size);
+		assert_memory_equal(text, line, size);
+	}
 }
 
 static void test_two_gateways(void **state)
@@ -94,7 +140,7 @@ static void test_compacts(void **state)
 	(void)state;
 	for (unsigned int i = 1; i <= VM_JOURNAL_LINES_MAX + 10; i++)
 		assert_int_equal(vm_journal_append(journal, "web1", "alpha", i, VM_PROTECTED,
-						   false), 0);
+						   false, ""), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_true(st.st_size < 4096);
 	assert_int_equal(vm_journal_find(journal, "web1")->term, VM_JOURNAL_LINES_MAX + 10);
@@ -108,8 +154,9 @@ static char *sample(size_t *size)
 	char *text = malloc(4096);
 	int fd;
 
-	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED, false), 0);
-	assert_int_equal(vm_journal_append(journal, "web1", "beta", 2, VM_PROMOTING, false), 0);
+	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED, false,
+					   ""), 0);
+	assert_int_equal(vm_journal_append(journal, "web1", "beta", 2, VM_PROMOTING, false, ""), 0);
 	vm_journal_close(journal);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	*size = (size_t)read(fd, text, 4096);
@@ -176,7 +223,7 @@ static void test_every_damaged_byte(void **state)
 		if (i >= first)
 			assert_int_equal(vm_journal_find(journal, "web1")->term, 1);
 		assert_int_equal(vm_journal_append(journal, "web1", "beta", 3, VM_PROTECTED,
-						   false), 0);
+						   false, ""), 0);
 		vm_journal_close(journal);
 		journal = open_journal();
 		assert_false(vm_journal_doubt(journal, "web1", &error));
@@ -287,16 +334,17 @@ static void test_failed_append(void **state)
 	struct vm_journal *journal = open_journal();
 
 	(void)state;
-	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED, false), 0);
+	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED, false,
+					   ""), 0);
 	/* Appending fails because the file's size is limited, and rewriting fails because the
 	 * directory is gone. */
 	assert_int_equal(rename(dir, gone), 0);
 	for (unsigned int i = 0; i <= VM_JOURNAL_LINES_MAX; i++) {
-		if (vm_journal_append(journal, "web1", "beta", 2, VM_PROMOTING, false) == 0)
+		if (vm_journal_append(journal, "web1", "beta", 2, VM_PROMOTING, false, "") == 0)
 			continue;
 		assert_int_equal(rename(gone, dir), 0);
 		assert_int_equal(vm_journal_append(journal, "web1", "beta", 3, VM_PROMOTING,
-						   false), 0);
+						   false, ""), 0);
 		vm_journal_close(journal);
 		journal = open_journal();
 		assert_int_equal(vm_journal_find(journal, "web1")->term, 3);
@@ -310,6 +358,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_keeps, make_dir, remove_dir),
+		cmocka_unit_test(test_with),
 		cmocka_unit_test_setup_teardown(test_two_gateways, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_compacts, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_every_torn_tail, make_dir, remove_dir),

@@ -504,7 +504,7 @@ static void test_ask_drops_an_old_wish(void **state)
 		(void)snprintf(vm.name, sizeof(vm.name), "%s", names[i]);
 		vm.reprotect_auto = i == 1;
 		assert_int_equal(vm_journal_append(f.journal, vm.name, "beta", 7, VM_UNPROTECTED,
-						   true), 0);
+						   true, ""), 0);
 		assert_int_equal(fleet_add_vm(f.fleet, &vm, vm_journal_get_table(f.journal),
 					      f.now_ns, &error), 0);
 	}

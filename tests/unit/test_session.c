@@ -142,7 +142,7 @@ static void open_streams(void)
 {
 	struct fleet_vm *vm = fleet_find_vm(f.fleet, "web1");
 
-	assert_int_equal(vm_journal_append(f.journal, "web1", "alpha", 5, VM_SYNCING, false), 0);
+	assert_int_equal(vm_journal_append(f.journal, "web1", "alpha", 5, VM_SYNCING, 0, ""), 0);
 	vm->fsm.record = (struct vm_record){.term = 5, .owner = 0, .state = VM_SYNCING};
 	agent_open(&standby, &f, f.beta);
 	agent_hello(&standby, WIRE_KIND_STREAM, WIRE_VM_ROLE_STANDBY, 5, 0);

@@ -31,7 +31,7 @@ static int open_fixture(void **state)
 	vm = fleet_find_vm(f.fleet, "web1");
 	vm->config.standby_timeout_ns = 600000 * MS; /* no streams in this test */
 	assert_int_equal(vm_journal_append(f.journal, "web1", "alpha", TERM, VM_PROTECTED,
-					   false), 0);
+					   false, ""), 0);
 	vm->fsm.record = (struct vm_record){.term = TERM, .owner = 0, .state = VM_PROTECTED};
 	return 0;
 }
