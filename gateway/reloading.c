@@ -65,6 +65,15 @@ static bool has_room(const struct reloading *r)
 	       n_needed + limits->n_handshakes_max <= limits->n_sessions_max;
 }
 
+static bool has_room_for_host(const struct reloading *r)
+{
+	const struct session_config *limits = &r->sessions->config;
+	size_t n_needed = r->fleet->n_hosts + 1 + VM_STREAMS * r->fleet->n_vms;
+
+	return r->fleet->n_hosts < FLEET_HOSTS_MAX &&
+	       n_needed + limits->n_handshakes_max <= limits->n_sessions_max;
+}
+
 /* Let the VM have another spare, or none. Returns NULL, or what is in the way. */
 static const char *change_spare(const struct reloading *r, struct fleet_vm *vm,
 				const struct gw_vm_config *old, const struct gw_vm_config *new,
@@ -77,10 +86,13 @@ static const char *change_spare(const struct reloading *r, struct fleet_vm *vm,
 	if (vm_fsm_spare(&vm->fsm) != VM_HOST_THIRD)
 		return "spare: it names the host that has a seat now; `protect --with` another "
 		       "host first";
-	if (!has_room(r))
+	if (*new->spare && !has_room_for_host(r))
 		return "spare: there is no room for one more host; set sessions_max larger, and "
 		       "restart the gateway";
 	e = fleet_set_spare(r->fleet, vm, new->spare, now_ns);
+	if (e == -EPERM)
+		return "spare: who owns the guest is not clear, or the spare of before still has "
+		       "something of the guest; `holdfastctl vm show`, then send SIGHUP again";
 	if (e == -EBUSY || e == -ENOSPC)
 		return "spare: the VM waits for the disk, or there are too many hosts; send SIGHUP "
 		       "again";

@@ -233,6 +233,10 @@ int fleet_set_spare(struct fleet *fleet, struct fleet_vm *vm, const char *name, 
 
 	if (vm_fsm_spare(&vm->fsm) != h || vm->pending.waiting)
 		return -EBUSY;
+	/* Its word may be the only one that speaks against the journal, or it still has to end
+	 * something of the guest. */
+	if (vm_fsm_in_conflict(&vm->fsm) || vm_spare_has_something(&vm->fsm))
+		return -EPERM;
 	if (*name) {
 		host = add_host(fleet, name);
 		if (!host)

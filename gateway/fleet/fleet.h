@@ -225,8 +225,9 @@ int fleet_add_vm(struct fleet *fleet, const struct vm_config *config,
 
 /* Let @vm have @name as its spare from now on; "": none. Gives the machine the inputs that follow.
  * Returns 0. Errors: -EBUSY if the present spare of the file has a seat, or a step waits for the
- * disk: nothing is changed; -ENOSPC if there is no room for one more host; -errno of fleet_step():
- * a host must connect again. */
+ * disk: nothing is changed; -EPERM in a conflict, or while the spare reports that it has something
+ * of the guest: nothing is changed; -ENOSPC if there is no room for one more host; -errno of
+ * fleet_step(): a host must connect again. */
 int fleet_set_spare(struct fleet *fleet, struct fleet_vm *vm, const char *name, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 

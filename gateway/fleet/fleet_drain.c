@@ -148,7 +148,9 @@ static bool must_list(const struct fleet_vm *vm)
 {
 	const struct vm_fsm *fsm = &vm->fsm;
 
-	return fsm->is_barred[vm_fsm_other(fsm)] && vm_fsm_wants_again(fsm);
+	/* the spare may have the seat that the barred host had */
+	return (fsm->is_barred[vm_fsm_other(fsm)] || fsm->is_barred[vm_fsm_spare(fsm)]) &&
+	       vm_fsm_wants_again(fsm);
 }
 
 static void fill_record(struct fleet *fleet, struct drain_record *record)
@@ -437,7 +439,8 @@ void fleet_drains_open(struct fleet *fleet, const char *state_dir, uint64_t now_
 	for (size_t i = 0; i < record.n_vms; i++) {
 		struct fleet_vm *vm = fleet_find_vm(fleet, record.vms[i]);
 
-		if (!vm || !vm->fsm.is_barred[vm_fsm_other(&vm->fsm)])
+		if (!vm || (!vm->fsm.is_barred[vm_fsm_other(&vm->fsm)] &&
+			    !vm->fsm.is_barred[vm_fsm_spare(&vm->fsm)]))
 			continue;
 		vm_fsm_want_again(&vm->fsm, now_ns);
 		all->is_listed[vm->index] = must_list(vm);

@@ -391,7 +391,10 @@ struct vm_host {
 	struct vm_order order;
 	bool up;       /* true while the host's control connection is up */
 	uint64_t up_ns; /* when the connection last went up; 0: never */
-	uint64_t down_ns; /* when it last ended, or when this gateway started */
+	/* when it could last keep a copy, by its report on a connection that had lasted; or when
+	 * this gateway started */
+	uint64_t fit_ns;
+	uint64_t told_term; /* of a host without a seat: the newer term that was told of */
 	/* true if a REPORT has come on this connection: agent_state and the other reported members
 	 * are then up to date */
 	bool reported;
@@ -530,6 +533,9 @@ struct vm_again {
 	/* 1 + the index of the host that could not stand by in the last attempt; 0: none. The spare
 	 * is tried next */
 	uint8_t unfit;
+	/* true since a change of seats while it was doubtful whether the promoted guest serves,
+	 * until the next promotion */
+	bool was_doubtful;
 };
 
 /* How far a move has come. See fsm_move.c. */
@@ -709,6 +715,8 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size);
 /* Write to @text (@size bytes) what the spare is and whether it could take a seat, or "" if the VM
  * has none. Returns @text. */
 const char *vm_spare_describe(const struct vm_fsm *fsm, char *text, size_t size);
+/* Is the spare connected, and does it report that it has the guest, or a copy of it? */
+bool vm_spare_has_something(const struct vm_fsm *fsm);
 
 /* The file of the VM has another `spare`, or none any more; the configuration has it already. Call
  * this only if that host has no seat, and give VM_IN_CONTROL_UP afterwards if the new one is

@@ -50,8 +50,10 @@ void vm_again_entered(struct vm_fsm *fsm, uint64_t now_ns)
 		again->why = NULL;
 		again->unfit = 0;
 	}
-	if (fsm->record.state == VM_PROMOTING)
+	if (fsm->record.state == VM_PROMOTING) {
 		again->n_failed = 0;
+		again->was_doubtful = false;
+	}
 	if (fsm->record.state == VM_UNPROTECTED && fsm->record.is_wanted)
 		vm_again_plan(fsm, VM_AGAIN_SOON, "runs the guest unprotected", now_ns);
 }
@@ -119,9 +121,7 @@ bool vm_is_being_fenced(const struct vm_host *host)
 	return host->order.id && host->order.verb == WIRE_VERB_FENCE && !host->order.done;
 }
 
-/* Is it not known yet, or doubtful, whether a promoted guest serves? What the other host keeps can
- * then be the better guest: an operator decides. */
-static bool is_doubtful(const struct vm_fsm *fsm)
+bool vm_promoted_is_doubtful(const struct vm_fsm *fsm)
 {
 	return fsm->protection.promoted.state == VM_PROMOTED_WATCHED ||
 	       fsm->protection.promoted.state == VM_PROMOTED_SILENT;
@@ -222,7 +222,7 @@ void vm_again_report(struct vm_step *s)
 	if (waits_for_cover(s))
 		return;
 	/* Wait until the last protection has ended completely. A later report tries again. */
-	if (s->now_ns < again->next_ns || fsm->op.id || is_doubtful(fsm) ||
+	if (s->now_ns < again->next_ns || fsm->op.id || vm_promoted_is_doubtful(fsm) ||
 	    vm_guest_is_gone(&fsm->host[fsm->record.owner]))
 		return;
 	if (!vm_spare_may_begin(s)) {
@@ -253,7 +253,7 @@ const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *t
 			       "it is protected again by itself once the guest is again what was "
 			       "protected; `holdfastctl protect %s` does not wait",
 			       fsm->config->name);
-	else if (is_doubtful(fsm))
+	else if (vm_promoted_is_doubtful(fsm))
 		(void)snprintf(text, size,
 			       "it is protected again by itself once the promoted guest has shown "
 			       "that it serves; `holdfastctl protect %s` does not wait",

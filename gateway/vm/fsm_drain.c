@@ -110,8 +110,11 @@ bool vm_drain_has_third(const struct vm_fsm *fsm, uint8_t host)
 {
 	uint8_t spare = vm_fsm_spare(fsm);
 
-	return host == spare || (vm_fsm_has_spare(fsm) && fsm->host[spare].up &&
-				 fsm->host[spare].reported && !fsm->is_barred[spare]);
+	if (host == spare)
+		return true;
+	return vm_fsm_has_spare(fsm) && !vm_fsm_in_conflict(fsm) &&
+	       !vm_protect_obstacle(fsm, spare) &&
+	       fsm->again.unfit != 1 + spare;
 }
 
 /* The host owns the guest, which has no copy elsewhere. */

@@ -51,7 +51,6 @@ void vm_on_control_down(struct vm_step *s)
 	if (!host->up)
 		return;
 	host->up = false;
-	host->down_ns = s->now_ns;
 	if (s->in->host == s->fsm->record.owner)
 		detector_connection(&s->fsm->detector, false, s->now_ns);
 	vm_asked_host_lost(s, s->in->host);
@@ -259,6 +258,7 @@ void vm_on_report(struct vm_step *s)
 		return;
 	host->conflict = false;
 	vm_confirm_record(s);
+	vm_spare_reported(fsm, s->in->host, s->now_ns);
 	if (s->in->host == vm_fsm_spare(fsm)) {
 		host->is_move_stopped = false; /* as vm_move_report() notes for the others */
 		return; /* what it has to do follows from the state (vm_reconcile()) */

@@ -28,7 +28,7 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	fsm->promote_epoch = 1;
 	for (int h = 0; h < VM_HOSTS; h++) {
 		liveness_init(&fsm->host[h].live, &config->liveness, now_ns);
-		fsm->host[h].down_ns = now_ns;
+		fsm->host[h].fit_ns = now_ns;
 	}
 	for (int i = 0; i < VM_STREAMS; i++)
 		fsm->stream[i].changed_ns = now_ns;

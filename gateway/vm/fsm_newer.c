@@ -122,6 +122,10 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 
 	if (agreements[row].to != VM_UNPROTECTED && !protects)
 		return false;
+	/* the lost line may have given the spare a seat: it must say that it knows nothing newer */
+	if (!agreements[row].votes && (fsm->record.term == 0 || fsm->record.in_doubt) &&
+	    vm_fsm_has_spare(fsm) && !vm_spare_is_not_past(fsm, s->in->term))
+		return false;
 	/* the row needs this gateway's vote, and the gateway has none */
 	if (agreements[row].votes &&
 	    (fsm->record.in_doubt || owner != fsm->record.owner ||
@@ -182,6 +186,9 @@ bool vm_settle_failed(struct vm_step *s)
  * false. */
 static bool find_agreement(struct vm_step *s)
 {
+	/* The spare has a word against what the two agree upon: that must be settled first. */
+	if (s->fsm->host[vm_fsm_spare(s->fsm)].conflict)
+		return false;
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
 		for (uint8_t owner = 0; owner < VM_HOSTS; owner++) {
 			if (owner == vm_fsm_spare(s->fsm) || !fits(s, i, owner))
@@ -213,6 +220,46 @@ static void begin_conflict(struct vm_step *s, const char *format, ...)
 	vm_finish_op(s, false, "conflict", "%s", text);
 }
 
+/* Do both hosts with a seat say what the journal says, in its own term? */
+static bool seats_confirm(const struct vm_fsm *fsm)
+{
+	const struct vm_record *record = &fsm->record;
+	enum word owner = word_of(&fsm->host[record->owner], record->term);
+	enum word other = word_of(&fsm->host[vm_fsm_other(fsm)], record->term);
+
+	if (record->term == 0)
+		return false;
+	if (record->state == VM_SYNCING || record->state == VM_PROTECTED)
+		return owner == WORD_HOLDS && other == WORD_STANDS_BY;
+	return record->state == VM_UNPROTECTED && owner == WORD_RUNS &&
+	       (other == WORD_IDLE || other == WORD_FENCED);
+}
+
+/* The host without a seat is in a newer term. It cannot have entered that with the owner as long as
+ * the owner is in the journal's: its role file is of an earlier life of this VM, or damaged. So it
+ * gets no order, and the next term is above its own, but nothing else waits for it. */
+static bool spare_is_no_matter(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	struct vm_host *spare = &fsm->host[s->in->host];
+	bool is_in_range = s->in->term - fsm->record.term <= WIRE_TERM_JUMP_MAX;
+
+	if (s->in->host != vm_fsm_spare(fsm) || (is_in_range && !seats_confirm(fsm)))
+		return false;
+	spare->conflict = false;
+	if (spare->told_term == s->in->term)
+		return true;
+	spare->told_term = s->in->term;
+	vm_event(s, "supervision",
+		 "%s, which has no seat, reports %s in term %" PRIu64 ", newer than the journal's "
+		 "%" PRIu64 ": its role file is %s. It cannot take a seat %s",
+		 vm_host_name(fsm, s->in->host), wire_state_name(s->in->agent_state), s->in->term,
+		 fsm->record.term,
+		 is_in_range ? "of another time" : "damaged",
+		 is_in_range ? "before the next term" : "before that file is removed");
+	return true;
+}
+
 void vm_on_newer_term(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -220,6 +267,12 @@ void vm_on_newer_term(struct vm_step *s)
 	bool is_spare = s->in->host == vm_fsm_spare(fsm);
 	char voice[VM_TEXT_MAX / 2];
 
+	if (spare_is_no_matter(s)) {
+		if (s->in->term > fsm->term_seen &&
+		    s->in->term - fsm->record.term <= WIRE_TERM_JUMP_MAX)
+			fsm->term_seen = s->in->term;
+		return;
+	}
 	/* Terms cannot have grown this far, so the report is wrong. It must not raise term_seen,
 	 * because all new terms must be above term_seen. */
 	if (s->in->term - fsm->record.term > WIRE_TERM_JUMP_MAX) {
@@ -254,13 +307,15 @@ bool vm_on_claim_of_spare(struct vm_step *s)
 
 	if (s->in->host != vm_fsm_spare(fsm) || host->term != fsm->record.term ||
 	    fsm->record.term == 0 ||
-	    (!vm_agent_holds(host->agent_state) && host->agent_state != WIRE_STATE_RUNNING &&
+	    (!vm_agent_holds(host->agent_state) && !vm_agent_stands_by(host->agent_state) &&
+	     host->agent_state != WIRE_STATE_RUNNING &&
 	     host->agent_state != WIRE_STATE_PROMOTING))
 		return false;
 	begin_conflict(s,
 		       "%s reports %s in term %" PRIu64 ", the journal's own, in which it has no "
-		       "seat: was state_dir restored? Nothing is ordered until `holdfastctl owner "
-		       "%s HOST` names the host whose guest is the right one",
+		       "seat: was state_dir restored, or were hosts exchanged in the VM's file? "
+		       "Nothing is ordered until `holdfastctl owner %s HOST` names the host whose "
+		       "guest is the right one",
 		       vm_host_name(fsm, s->in->host), wire_state_name(host->agent_state),
 		       host->term, fsm->config->name);
 	return true;
@@ -279,16 +334,10 @@ void vm_confirm_record(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	const struct vm_record *record = &fsm->record;
-	enum word owner = word_of(&fsm->host[record->owner], record->term);
-	enum word other = word_of(&fsm->host[vm_fsm_other(fsm)], record->term);
-	bool protects = record->state == VM_SYNCING || record->state == VM_PROTECTED;
 
 	/* The line that is lost may have given the spare a seat. */
-	if (!record->in_doubt || record->term == 0 ||
-	    (vm_fsm_has_spare(fsm) && !vm_spare_is_behind(fsm)) ||
-	    !(protects ? owner == WORD_HOLDS && other == WORD_STANDS_BY :
-			 record->state == VM_UNPROTECTED && owner == WORD_RUNS &&
-				 (other == WORD_IDLE || other == WORD_FENCED)))
+	if (!record->in_doubt || !seats_confirm(fsm) ||
+	    (vm_fsm_has_spare(fsm) && !vm_spare_is_not_past(fsm, record->term)))
 		return;
 	fsm->record.in_doubt = false;
 	vm_journal_record(s);

@@ -43,6 +43,10 @@ static uint8_t want_of_spare(const struct vm_fsm *fsm, const struct vm_host *hos
 		return 0;
 	if (host->reported && vm_agent_stands_by(host->agent_state))
 		return WIRE_VERB_STANDBY_STOP;
+	/* It died in a promotion of an older term, and has no more say in that. */
+	if (host->reported && host->agent_state == WIRE_STATE_PROMOTING &&
+	    host->term < fsm->record.term)
+		return WIRE_VERB_FENCE;
 	return is_outvoted(fsm, host) || (is_owned && must_be_fenced_anew(fsm, host))
 		       ? WIRE_VERB_FENCE
 		       : 0;
@@ -141,6 +145,16 @@ static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
 	}
 }
 
+/* The term in which a host gets an order: the VM's. Only a host without a seat is told to end its
+ * copy in the term before, so that it is behind, and is fenced in the VM's term next. Without that
+ * it would be idle in the VM's term, and nothing would stop a QEMU that is started there later. */
+static uint64_t order_term(const struct vm_fsm *fsm, uint8_t h, uint8_t verb)
+{
+	bool is_before = h == vm_fsm_spare(fsm) && verb == WIRE_VERB_STANDBY_STOP;
+
+	return fsm->record.term - (is_before ? 1 : 0);
+}
+
 static void send_order(struct vm_step *s, uint8_t h, uint8_t verb)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -149,7 +163,7 @@ static void send_order(struct vm_step *s, uint8_t h, uint8_t verb)
 
 	*order = (struct vm_order){
 		.id = fsm->next_order_id++,
-		.term = fsm->record.term,
+		.term = order_term(fsm, h, verb),
 		.sent_ns = s->now_ns,
 		.verb = verb,
 	};
@@ -240,7 +254,7 @@ void vm_reconcile(struct vm_step *s)
 
 		if (!verb)
 			continue;
-		if (order->id && order->verb == verb && order->term == fsm->record.term) {
+		if (order->id && order->verb == verb && order->term == order_term(fsm, h, verb)) {
 			/* The order was sent already. If it was refused and order_timeout has
 			 * passed, send it again. */
 			if (!order->done || order->ok || !vm_is_stuck(s, h, order->sent_ns))

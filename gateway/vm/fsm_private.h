@@ -130,6 +130,9 @@ const char *vm_protect_obstacle(const struct vm_fsm *fsm, uint8_t h);
 bool vm_guest_is_gone(const struct vm_host *host);
 /* Has the host an order FENCE that it has not answered? */
 bool vm_is_being_fenced(const struct vm_host *host);
+/* Is it not known yet, or doubtful, whether a promoted guest serves? What the other host keeps can
+ * then be the better guest: an operator decides. */
+bool vm_promoted_is_doubtful(const struct vm_fsm *fsm);
 /* In fsm_command.c: is the host connected, and does it report that it has the guest, running or
  * paused? */
 bool vm_has_guest(const struct vm_host *host);
@@ -204,10 +207,10 @@ bool vm_spare_may_begin(struct vm_step *s);
 /* Write to @text (@size bytes) what becomes of the spare, such as "; gamma takes its seat in
  * 00:42", or "". Returns @text. */
 const char *vm_spare_when(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size);
-/* Is the spare connected, has it reported, and is it in no newer term than the record's? */
-bool vm_spare_is_behind(const struct vm_fsm *fsm);
-/* Is the spare connected, and does it report that it has the guest, or a copy of it? */
-bool vm_spare_has_something(const struct vm_fsm *fsm);
+/* Host @h has reported: note whether it could keep a copy. */
+void vm_spare_reported(struct vm_fsm *fsm, uint8_t h, uint64_t now_ns);
+/* Is the spare connected, has it reported, and is it in no newer term than @term? */
+bool vm_spare_is_not_past(const struct vm_fsm *fsm, uint64_t term);
 
 /* In fsm_cold.c: look whether the guest runs nowhere, and start it by the policy cold_start. Called
  * at each report and tick. */
@@ -233,8 +236,8 @@ const char *vm_promotion_obstacle(const struct vm_step *s, uint64_t silence_max_
 /* Handle a report of a term above the journal's. fsm->host holds the report already. */
 void vm_on_newer_term(struct vm_step *s);
 
-/* Does the host, which has no seat, say that it has the guest in the journal's own term? No order
- * could have led to that. Begins a conflict then, and returns true. */
+/* Does the host, which has no seat, say that it has the guest, or a copy, in the journal's own
+ * term? No order could have led to that. Begins a conflict then, and returns true. */
 bool vm_on_claim_of_spare(struct vm_step *s);
 
 /* Acts only in FAILED. Without the gateway, the two hosts can agree that the old owner keeps the

@@ -158,6 +158,8 @@ void vm_fence_let_run(struct vm *vm, pid_t pid)
 int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 {
 	struct standby_status status = {.state = STANDBY_STATE_IDLE};
+	/* Perhaps its thread has not found the copy of the last agent yet. */
+	bool has_copy = vm->standby && vm->role == VM_ROLE_STANDBY;
 	uint64_t until_ns = find_until_ns(vm);
 	struct error error;
 	struct vm_fence_found found;
@@ -188,6 +190,10 @@ int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 	 * promoting it. */
 	if (status.state == STANDBY_STATE_RUNNING || status.state == STANDBY_STATE_PROMOTING)
 		stopped = standby_fence(vm->standby, term, ret_error);
+	else if (has_copy && standby_stop(vm->standby, term, true, &error) < 0)
+		/* A host that is fenced is no standby of that term. */
+		log_warn("vm=%s term=%" PRIu64 " the copy is kept: %s", vm->config->name, term,
+			 error.text);
 	if (stopped == 0)
 		stopped = stop_here(vm, &found, ret_error);
 	if (stopped == 0)

@@ -275,10 +275,10 @@ static void test_change(void **state)
 	report(ALPHA, WIRE_STATE_RUNNING, 5);
 	await_disk();
 	assert_int_equal(orders[GAMMA].verb, WIRE_VERB_STANDBY_START);
-	assert_int_equal(orders[GAMMA].term, 6);
+	assert_int_equal(orders[GAMMA].term, 8);
 	thread = journal_thread_close(thread);
 	entry = vm_journal_find(journal, "web1");
-	assert_int_equal(entry->term, 6);
+	assert_int_equal(entry->term, 8);
 	assert_int_equal(entry->state, VM_PREPARING);
 	assert_string_equal(entry->owner, "alpha");
 	assert_string_equal(entry->with, "gamma");
@@ -310,7 +310,7 @@ static void test_inputs_wait(void **state)
 	await_disk();
 	assert_int_equal(orders[GAMMA].verb, WIRE_VERB_STANDBY_START);
 	assert_int_equal(orders[BETA].verb, WIRE_VERB_FENCE);
-	assert_int_equal(orders[BETA].term, 6);
+	assert_int_equal(orders[BETA].term, 8);
 	assert_true(streams[0].is_blocked); /* closed: its term has ended */
 	assert_false(web1->fsm.stream[VM_STREAM_STANDBY].up);
 	assert_int_equal(web1->fsm.protection.complete, 0);

@@ -1,0 +1,290 @@
+/* test_fsm_spare_faults.c - a VM with a spare, and faults of its hosts, files and operators. */
+#include "fsm_spare_lab.h"
+
+static bool fails_start(uint8_t h)
+{
+	if (!lab.peer[h].order.due || lab.peer[h].order.verb != WIRE_VERB_STANDBY_START)
+		return false;
+	lab.peer[h].order.due = false;
+	lab_done(&lab, h, WIRE_ORDER_FAILED, "no [standby] section here");
+	return true;
+}
+
+/* A spare that cannot stand by does not keep the seat from the host that can again. */
+static void test_broken_spare_keeps_the_seat(void **state)
+{
+	int n = 0;
+
+	(void)state;
+	lose_other();
+	later(56000);
+	lab_run(&lab, 6000, 7);
+	lab_report(&lab, ALPHA);
+	is_now(VM_PREPARING, ALPHA, GAMMA);
+	assert_true(fails_start(GAMMA));
+	is_now(VM_UNPROTECTED, ALPHA, GAMMA);
+	come_back(BETA); /* healthy again */
+	for (int i = 0; i < 360 && lab_spare(&lab) == BETA; i++) { /* 6 hours */
+		lab_run(&lab, 60000, 7);
+		lab_report(&lab, BETA);
+		lab_report(&lab, GAMMA);
+		lab_report(&lab, ALPHA);
+		n += fails_start(GAMMA);
+		lab_obey(&lab, ALPHA);
+	}
+	is_now(VM_PREPARING, ALPHA, BETA);
+}
+
+/* A host that lost its seat while it stood by is fenced at last: no QEMU may be started there. */
+static void test_old_standby_is_fenced(void **state)
+{
+	(void)state;
+	gamma_for_beta();
+	come_back(BETA);
+	lab_run(&lab, 60000, 7);
+	lab_report(&lab, BETA);
+	lab_settle(&lab);
+	assert_int_equal(lab.peer[BETA].state, WIRE_STATE_FENCED);
+}
+
+/* A spare with an old role file does not keep the VM from its failover. */
+static void test_spare_paralyses(void **state)
+{
+	(void)state;
+	lab.peer[GAMMA].term = lab.journal.term + 3; /* its role file is of an earlier life */
+	lab.peer[GAMMA].state = WIRE_STATE_FENCED;
+	lab_report(&lab, GAMMA);
+	lab_run(&lab, 100, 7);
+	lab_down(&lab, ALPHA);
+	for (int i = 0; i < 60; i++) {
+		lab_run(&lab, 1000, 6);
+		lab_report(&lab, BETA);
+		lab_report(&lab, GAMMA);
+	}
+	assert_int_equal(lab.journal.owner, BETA);
+}
+
+/* Nor does one with a damaged role file, and `owner` works. */
+static void test_spare_paralyses_for_ever(void **state)
+{
+	(void)state;
+	lab.peer[GAMMA].term = lab.journal.term + WIRE_TERM_JUMP_MAX + 5;
+	lab.peer[GAMMA].state = WIRE_STATE_FENCED;
+	lab_report(&lab, GAMMA);
+	command(VM_COMMAND_OWNER, ALPHA);
+	lab_settle(&lab);
+	lab_report(&lab, ALPHA);
+	lab_report(&lab, BETA);
+	lab_report(&lab, GAMMA);
+	assert_false(vm_fsm_in_conflict(&lab.fsm));
+}
+
+/* The new term is above one that the old holder of the seat may have voted for. */
+static void test_term_above_any_vote(void **state)
+{
+	uint64_t term;
+
+	(void)state;
+	lose_other();
+	term = lab.journal.term;
+	later(61000);
+	is_now(VM_PREPARING, ALPHA, GAMMA);
+	assert_true(lab.journal.term >= term + 2);
+}
+
+/* A fence that a connected host has not confirmed is not forgotten by a change of seats. */
+static void test_fence_is_dropped(void **state)
+{
+	char why[VM_TEXT_MAX];
+
+	(void)state;
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_run(&lab, 100, 7);
+	assert_true(lab_obey(&lab, BETA));
+	lab_tick(&lab, 10);
+	assert_int_equal(lab.journal.owner, BETA);
+	assert_int_equal(lab.peer[ALPHA].order.verb, WIRE_VERB_FENCE);
+	vm_fsm_bar(&lab.fsm, ALPHA, true);
+	/* the role is on file, but its QEMU does not answer */
+	lab.peer[ALPHA].order.due = false;
+	lab.peer[ALPHA].state = WIRE_STATE_FENCED;
+	lab.peer[ALPHA].term = lab.peer[ALPHA].order.term;
+	lab_report(&lab, ALPHA);
+	lab_done(&lab, ALPHA, WIRE_ORDER_FAILED, "QEMU does not answer");
+	assert_true(lab.fsm.fence_due);
+	assert_int_equal(vm_drain_look(&lab.fsm, ALPHA, false, why, sizeof(why)), VM_DRAIN_ENDING);
+	lab_run(&lab, 100, 7);
+	lab_report(&lab, BETA);
+	is_now(VM_UNPROTECTED, BETA, ALPHA);
+	for (int i = 0; i < 120; i++) {
+		lab_run(&lab, 1000, 7);
+		lab_report(&lab, ALPHA);
+	}
+	assert_true(lab.peer[ALPHA].order.due);
+}
+
+/* A drain does not count on a spare that could not take the seat. */
+static void test_third_that_cannot(void **state)
+{
+	(void)state;
+	lab.peer[GAMMA].state = WIRE_STATE_PROMOTING;
+	lab.peer[GAMMA].term = 0;
+	lab_report(&lab, GAMMA);
+	assert_false(vm_drain_has_third(&lab.fsm, BETA));
+}
+
+/* An agent that died in an old promotion is fenced. */
+static void test_promoting_spare(void **state)
+{
+	(void)state;
+	lab_down(&lab, GAMMA);
+	lab.peer[GAMMA].state = WIRE_STATE_PROMOTING;
+	lab.peer[GAMMA].term = 0;
+	come_back(GAMMA);
+	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
+}
+
+/* A copy in the journal's own term is not ended: hosts were exchanged in the VM's file. */
+static void test_copy_of_this_term(void **state)
+{
+	(void)state;
+	lab.peer[GAMMA].state = WIRE_STATE_STANDBY_READY;
+	lab.peer[GAMMA].term = lab.journal.term;
+	lab.peer[GAMMA].complete = 7;
+	lab_report(&lab, GAMMA);
+	assert_false(lab.peer[GAMMA].order.due &&
+		     lab.peer[GAMMA].order.verb == WIRE_VERB_STANDBY_STOP);
+}
+
+/* A host that is connected for a moment now and then is not there. */
+static void test_flapping(void **state)
+{
+	(void)state;
+	lose_other();
+	for (int i = 0; i < 120 && lab_spare(&lab) == GAMMA; i++) {
+		lab_run(&lab, 50000, 7);
+		lab_up(&lab, BETA);
+		lab_run(&lab, 100, 7);
+		lab_down(&lab, BETA);
+		lab_report(&lab, ALPHA);
+	}
+	is_now(VM_PREPARING, ALPHA, GAMMA);
+}
+
+/* Nor is one that never reports the VM. */
+static void test_never_reports(void **state)
+{
+	(void)state;
+	lose_other();
+	lab_up(&lab, BETA);
+	for (int i = 0; i < 120 && lab_spare(&lab) == GAMMA; i++) {
+		lab_run(&lab, 60000, 7);
+		lab_report(&lab, ALPHA);
+	}
+	is_now(VM_PREPARING, ALPHA, GAMMA);
+}
+
+/* The guest that was stopped by a failover is not ended by a later change of seats, if the promoted
+ * one never showed that it serves. */
+static void test_doubt_forgotten(void **state)
+{
+	(void)state;
+	gamma_for_beta();
+	come_back(BETA);
+	lab_down(&lab, ALPHA);
+	lab_run(&lab, 600, 6);
+	assert_true(lab_obey(&lab, GAMMA));
+	(void)lab_feed(&lab, (struct vm_input){
+		.kind = VM_IN_REPORT, .host = GAMMA, .agent_state = WIRE_STATE_RUNNING,
+		.role = WIRE_VM_ROLE_PRIMARY, .term = lab.peer[GAMMA].term,
+		.guest = {.is_valid = true, .was_running = true, .knows_frames = true,
+			  .term = lab.peer[GAMMA].term}});
+	lab_run(&lab, 20000, 6);
+	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SILENT);
+	come_back(ALPHA); /* keeps its stopped guest */
+	assert_int_equal(lab.peer[ALPHA].state, WIRE_STATE_FENCED);
+	command(VM_COMMAND_PROTECT, BETA); /* alpha's is to be kept for a look */
+	is_now(VM_PREPARING, GAMMA, BETA);
+	lab_obey(&lab, BETA);
+	lab_down(&lab, BETA);
+	for (int i = 0; i < 30 && lab_spare(&lab) == ALPHA; i++) {
+		lab_run(&lab, 10000, 7);
+		lab_obey(&lab, GAMMA);
+		lab_report(&lab, ALPHA);
+		lab_report(&lab, GAMMA);
+	}
+	assert_int_equal(lab_spare(&lab), ALPHA);
+}
+
+/* After the loss of the journal, nothing is adopted before the third host has reported. */
+static void test_lost_journal_absent_third(void **state)
+{
+	(void)state;
+	lab_init(&lab);
+	strcpy(lab.config.host[GAMMA], "gamma");
+	lab.peer[ALPHA].state = WIRE_STATE_RUNNING;
+	lab.peer[BETA].state = WIRE_STATE_IDLE;
+	lab.peer[GAMMA].state = WIRE_STATE_STANDBY_WARM; /* PREPARING with gamma was term 31 */
+	lab.peer[ALPHA].term = lab.peer[BETA].term = 30;
+	lab.peer[GAMMA].term = 31;
+	lab_up(&lab, ALPHA);
+	lab_report(&lab, ALPHA);
+	lab_up(&lab, BETA);
+	lab_report(&lab, BETA);
+	lab_report(&lab, ALPHA);
+	if (!vm_fsm_in_conflict(&lab.fsm)) {
+		lab_command(&lab, VM_COMMAND_PROTECT);
+		lab_settle(&lab);
+		lab_ack(&lab, 1);
+	}
+	assert_true(lab.journal.term != lab.peer[GAMMA].term);
+}
+
+/* Nor does such an agent keep a cold start waiting. */
+static void test_promoting_spare_blocks_start(void **state)
+{
+	struct vm_cold_word primary = {.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_OWN};
+	struct vm_cold_word standby = {.role = VM_COLD_STANDBY, .disk = VM_COLD_DISK_COPY};
+
+	(void)state;
+	primary.ran = standby.term = standby.ran = lab.journal.term;
+	standby.epoch = 1;
+	lab_down(&lab, GAMMA);
+	lab.peer[GAMMA].state = WIRE_STATE_PROMOTING;
+	lab.peer[GAMMA].term = 0;
+	lab_up(&lab, GAMMA);
+	lab_down(&lab, ALPHA);
+	lab_down(&lab, BETA);
+	lab.peer[ALPHA].cold = primary;
+	lab.peer[BETA].cold = standby;
+	lab.peer[ALPHA].state = WIRE_STATE_LOST;
+	lab.peer[BETA].state = WIRE_STATE_IDLE;
+	lab_up(&lab, ALPHA);
+	lab_up(&lab, BETA);
+	lab_report(&lab, ALPHA);
+	lab_report(&lab, BETA);
+	lab_report(&lab, GAMMA);
+	lab_settle(&lab);
+	lab_run(&lab, 120000, 7);
+	lab.replied = false;
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .command = VM_COMMAND_START,
+					       .host = ALPHA, .is_host_named = true,
+					       .may_lose = true, .op_id = 77});
+	lab_settle(&lab);
+	assert_int_equal(lab.n_starts, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup(f, start)
+		T(test_broken_spare_keeps_the_seat), T(test_old_standby_is_fenced),
+		T(test_spare_paralyses), T(test_spare_paralyses_for_ever),
+		T(test_term_above_any_vote),
+		T(test_fence_is_dropped), T(test_third_that_cannot), T(test_promoting_spare),
+		T(test_copy_of_this_term), T(test_flapping), T(test_never_reports),
+		T(test_doubt_forgotten), T(test_lost_journal_absent_third),
+		T(test_promoting_spare_blocks_start),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
