@@ -24,7 +24,7 @@ struct request {
 	const char *with;      /* protect: the host that is to stand by; "": the other one */
 	bool follow;
 	bool no_wait;
-	bool may_lose; /* start: writes may be lost */
+	bool may_lose; /* start, unprotect: what clients were told of may be lost */
 	bool waits, leaves, unprotected_ok; /* drain */
 	int timeout_s;		    /* drain; 0: the default */
 	uint64_t now_ns;
@@ -109,11 +109,17 @@ static const char *asker(const struct control_conn *c)
 	return c->tls ? wire_tls_peer(c->tls)->name : "-";
 }
 
+/* Only these two commands can be given with a host or without one. */
+static bool is_host_named(const struct request *r, enum vm_command what)
+{
+	return what == VM_COMMAND_PROTECT ? r->with[0] : what == VM_COMMAND_START && r->host[0];
+}
+
 static void command(struct control_conn *c, const struct request *r, enum vm_command what,
 		    uint8_t host)
 {
 	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .no_wait = r->no_wait,
-			      .host = host, .is_host_named = r->host[0] || r->with[0],
+			      .host = host, .is_host_named = is_host_named(r, what),
 			      .may_lose = r->may_lose};
 	char text[3 * WIRE_NAME_MAX + 32];
 

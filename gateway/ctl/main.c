@@ -125,7 +125,8 @@ static void usage(FILE *out)
 		"  --to HOST          move: the host that is to run it; default: its other host\n"
 		"  --with HOST        protect: the host that is to stand by, such as the spare\n"
 		"  --on HOST          start: the host whose disks are to be started\n"
-		"  --lose             start: also if writes that clients were told of may be lost\n"
+		"  --lose             start: also if writes that clients know of may be lost;\n"
+		"                     unprotect: also if the copy may be all that is left\n"
 		"  --unprotected-ok   drain: agree that guests have no copy until undrain\n"
 		"  --wait             drain: wait for guests that cannot be moved yet\n"
 		"  --leave            drain: go on without guests that cannot be moved\n"
@@ -465,8 +466,11 @@ static int check_options(const struct verb *verb, const struct options *o)
 		return misuse("--follow goes with events, not", verb->words);
 	if (o->to && strcmp(verb->request, "move") != 0)
 		return misuse("--to goes with move, not", verb->words);
-	if ((o->on || o->lose) && strcmp(verb->request, "start") != 0)
-		return misuse("--on and --lose go with start, not", verb->words);
+	if (o->on && strcmp(verb->request, "start") != 0)
+		return misuse("--on goes with start, not", verb->words);
+	if (o->lose && strcmp(verb->request, "start") != 0 &&
+	    strcmp(verb->request, "unprotect") != 0)
+		return misuse("--lose goes with start and unprotect, not", verb->words);
 	if (o->with && strcmp(verb->request, "protect") != 0)
 		return misuse("--with goes with protect, not", verb->words);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

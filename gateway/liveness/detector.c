@@ -115,8 +115,10 @@ static void look_at_client_path(struct detector *d)
  * none. */
 static void take(struct detector *d, const struct detector_evidence *e)
 {
-	if (!d->has_last)
+	if (!d->has_last) {
 		d->last = d->at_witness = *e;
+		ask_client_anew(d, e); /* probes of before belong to an earlier doubt */
+	}
 	d->has_last = true;
 	const struct {
 		enum detector_source source;

@@ -136,8 +136,10 @@ void vm_on_asked(struct vm_step *s, enum vm_asked_kind k)
 	char text[VM_TEXT_MAX];
 
 	if (fsm->record.state != VM_PROTECTED) {
-		(void)snprintf(text, sizeof(text), "%s is %s: %s only while it is PROTECTED",
-			       fsm->config->name, vm_state_name(fsm->record.state), kinds[k].need);
+		(void)snprintf(text, sizeof(text),
+			       "%s is %s: %s only while it is PROTECTED; `holdfastctl protect %s`",
+			       fsm->config->name, vm_state_name(fsm->record.state), kinds[k].need,
+			       fsm->config->name);
 		reply(s, s->in->op_id, false, "not-protected", text);
 	} else if (fsm->move.state == VM_MOVE_ORDERED) {
 		(void)snprintf(text, sizeof(text),

@@ -390,6 +390,22 @@ static bool has_nothing(const struct vm_fsm *fsm, uint8_t h)
 						  host->agent_state == WIRE_STATE_FENCED))));
 }
 
+/* The guest runs, or it is not known that it runs nowhere. */
+static void refuse_running(struct vm_step *s)
+{
+	const struct vm_fsm *fsm = s->fsm;
+	const char *vm = fsm->config->name, *owner = vm_host_name(fsm, fsm->record.owner);
+
+	if (vm_has_guest(&fsm->host[fsm->record.owner]))
+		vm_reply(s, false, "not-cold",
+			 "%s runs on %s; `start` is for after a power failure", vm, owner);
+	else
+		vm_reply(s, false, "not-cold",
+			 "%s may run, or a copy of its memory may be left: all its hosts must be "
+			 "connected and report that they have neither; `holdfastctl vm show %s`. "
+			 "If a host never comes back: --on OTHER --lose", vm, vm);
+}
+
 void vm_on_start(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -414,14 +430,18 @@ void vm_on_start(struct vm_step *s)
 	if (!s->in->is_host_named)
 		h = c.host;
 	describe_both(fsm, hosts, sizeof(hosts));
+	if (s->in->is_host_named && !fsm->host[h].up) {
+		vm_reply(s, false, "not-connected",
+			 "%s is not connected, so %s cannot be started there: is holdfast-agent "
+			 "running on it?", vm_host_name(fsm, h), vm);
+		return;
+	}
 	/* An operator may know that the other host never comes back. */
 	if (!is_nowhere && !(s->in->is_host_named && s->in->may_lose &&
 			     word_of(fsm, h).role != VM_COLD_NOT &&
 			     has_nothing(fsm, vm_fsm_beside(fsm, h)) &&
 			     !vm_spare_has_something(fsm))) {
-		vm_reply(s, false, "not-cold",
-		       "%s may run, or a copy of its memory may be left: both hosts must report "
-		       "that they have neither; `holdfastctl vm show %s`", vm, vm);
+		refuse_running(s);
 		return;
 	}
 	if (!c.is_certain && !s->in->is_host_named) {

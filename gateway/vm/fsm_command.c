@@ -97,12 +97,26 @@ static bool refuse_unended(struct vm_step *s, uint8_t h)
 	return true;
 }
 
+/* After a power failure of both hosts there is no guest to protect, or to leave alone. What the
+ * journal says of the last protection decides which disks are started. */
+static bool refuse_cold(struct vm_step *s)
+{
+	const char *vm = s->fsm->config->name;
+
+	if (!vm_cold_is_nowhere(s->fsm))
+		return false;
+	vm_reply(s, false, "cold", "%s runs nowhere: `holdfastctl start %s` first", vm, vm);
+	return true;
+}
+
 static void on_protect(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t owner = fsm->record.owner;
 	uint8_t other = s->in->is_host_named ? s->in->host : vm_fsm_other(fsm);
 
+	if (refuse_cold(s))
+		return;
 	if (refuse_named(s))
 		return;
 	if (fsm->record.state == VM_PROTECTED) {
@@ -117,7 +131,10 @@ static void on_protect(struct vm_step *s)
 		return;
 	}
 	if (fsm->record.state != VM_UNPROTECTED || fsm->op.id) {
-		vm_reply(s, false, "busy", "%s is %s%s; wait, or `holdfastctl unprotect %s` first",
+		vm_reply(s, false, "busy", fsm->record.state == VM_FAILED
+			 ? "%s is %s%s: when the cause is mended, `failover` tries again; or "
+			   "`holdfastctl unprotect %s` first"
+			 : "%s is %s%s; wait, or `holdfastctl unprotect %s` first",
 		      fsm->config->name, vm_state_name(fsm->record.state),
 		      fsm->op.id ? " and an operator's request is running" : "",
 		      fsm->config->name);
@@ -255,10 +272,32 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 		vm_move_given_back(s);
 }
 
+/* The copy may be all that is left of the guest: its owner is not heard, or does not say that it
+ * has it. */
+static bool refuse_last_copy(struct vm_step *s)
+{
+	const struct vm_fsm *fsm = s->fsm;
+	const struct vm_host *owner = &fsm->host[fsm->record.owner];
+	const char *name = vm_host_name(fsm, fsm->record.owner);
+	const char *other = vm_host_name(fsm, vm_fsm_other(fsm)), *vm = fsm->config->name;
+
+	if (fsm->record.state != VM_PROTECTED || s->in->may_lose || vm_has_guest(owner))
+		return false;
+	vm_reply(s, false, "would-lose",
+		 "%s %s, so the copy on %s may be all that is left of %s. If %s is lost, see that "
+		 "holdfast-agent runs on %s: it is promoted by itself. `holdfastctl unprotect %s "
+		 "--lose` gives the copy up", name,
+		 owner->up ? "does not say that it has the guest" : "is not connected", other, vm,
+		 name, other, vm);
+	return true;
+}
+
 static void on_unprotect(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 
+	if (refuse_cold(s) || refuse_last_copy(s))
+		return;
 	switch (fsm->record.state) {
 	case VM_UNPROTECTED:
 		if (!fsm->release_due) {
@@ -441,8 +480,8 @@ static void on_owner(struct vm_step *s)
 
 	if (!vm_fsm_in_conflict(fsm)) {
 		vm_reply(s, false, "no-conflict",
-		      "%s owns %s in term %" PRIu64 ", no host says otherwise; "
-		      "`holdfastctl failover %s` moves a protected guest",
+		      "%s owns %s in term %" PRIu64 ", no host says otherwise, so there is "
+		      "nothing to decide; `holdfastctl move %s` lets the other host run it",
 		      vm_host_name(fsm, fsm->record.owner), fsm->config->name, fsm->record.term,
 		      fsm->config->name);
 		return;

@@ -51,9 +51,9 @@ enum health_word {
 	HEALTH_SYNCING,
 	/* All words below belong to a VM that is PROTECTED. */
 	HEALTH_OWNER_SILENT,  /* nothing was heard of the owner's agent lately */
+	HEALTH_PAUSED,	      /* somebody else paused the guest */
 	HEALTH_IN_DOUBT,      /* the owner is suspected to have failed */
 	HEALTH_NO_STANDBY,    /* the standby is silent, or could not take over */
-	HEALTH_PAUSED,	      /* somebody else paused the guest */
 	HEALTH_RAM,	      /* the standby's copy of RAM is not that of the guest */
 	HEALTH_DISKS,         /* the standby's disks are not, or may not be, those of the guest */
 	HEALTH_NOT_HELD,      /* output is not, or may not be, held until its commit */

@@ -15,6 +15,11 @@
 
 void standby_set_warm(struct standby *sb)
 {
+	/* An epoch can be complete while QEMU is being started again. */
+	if (sb->want_qemu && sb->qemu.pid <= 0) {
+		standby_set_state(sb, STANDBY_STATE_STARTING);
+		return;
+	}
 	standby_set_state(sb, epochlog_complete(&sb->log) ? STANDBY_STATE_READY
 							 : STANDBY_STATE_WARM);
 }

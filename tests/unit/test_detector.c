@@ -461,6 +461,14 @@ static void a_broken_way_is_no_evidence(void **state)
 		assert_int_equal(w.d.state, DETECTOR_PROTECTED);
 		run(&w, 350, DEAD_HOST);
 		assert_int_equal(w.d.reason, DETECTOR_ALL_SILENT);
+
+		/* Probes of before the protection say nothing about the way. */
+		world_init(&w, true, seed);
+		w.e.host_client.sent = 40;
+		run(&w, 2000, 0);
+		assert_false(w.d.is_client_broken);
+		run(&w, 350, DEAD_HOST);
+		assert_int_equal(w.d.reason, DETECTOR_ALL_SILENT);
 	}
 }
 

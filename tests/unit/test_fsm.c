@@ -230,7 +230,15 @@ static void test_unprotect_with_primary_away(void **state)
 {
 	(void)state;
 	lab_down(&lab, 0);
+	/* The copy may be all that is left: it is given up only by an operator who knows. */
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_string_equal(lab.last_reply.code, "would-lose");
+	assert_non_null(strstr(lab.last_reply.text, "beta may be all that is left"));
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_settle(&lab);
+	assert_int_equal(lab.peer[1].state, WIRE_STATE_STANDBY_READY);
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .may_lose = true,
+					       .command = VM_COMMAND_UNPROTECT, .op_id = 4711});
 	assert_string_equal(lab.last_reply.code, "pending");
 	lab.peer[0].state = WIRE_STATE_LOST;
 	lab_up(&lab, 0);

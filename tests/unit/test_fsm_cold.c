@@ -239,7 +239,7 @@ static void test_the_other_host_is_lost(void **state)
 	start_on(BETA, false);
 	assert_string_equal(lab.last_reply.code, "not-cold");
 	start_on(ALPHA, true);
-	assert_string_equal(lab.last_reply.code, "not-cold");
+	assert_string_equal(lab.last_reply.code, "not-connected");
 	assert_int_equal(lab.n_starts, 0);
 	lab.is_forced = true;
 	start_on(BETA, true);
@@ -293,6 +293,12 @@ static void test_the_standby_may_have_a_copy(void **state)
 	lab_command(&lab, VM_COMMAND_START);
 	assert_string_equal(lab.last_reply.code, "not-decided");
 	assert_non_null(strstr(lab.last_reply.text, "may still have a copy of its memory"));
+	/* Neither of these makes the start lose it after all. */
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_string_equal(lab.last_reply.code, "cold");
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	assert_string_equal(lab.last_reply.code, "cold");
+	is_now(VM_PROTECTED, ALPHA, 1);
 	lab.is_forced = true;
 	start_on(ALPHA, true);
 	wait_ms(1000);

@@ -438,6 +438,10 @@ static void test_gravity(void **state)
 	assert_int_equal(judge(), HEALTH_DISKS);
 	break_warm_qemu();
 	assert_int_equal(judge(), HEALTH_NO_STANDBY);
+	break_suspect();
+	assert_int_equal(judge(), HEALTH_IN_DOUBT);
+	break_paused(); /* that is why it sends no epochs */
+	assert_int_equal(judge(), HEALTH_PAUSED);
 	break_conflict();
 	assert_int_equal(judge(), HEALTH_CONFLICT);
 }

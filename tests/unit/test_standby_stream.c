@@ -260,6 +260,12 @@ static void test_epochs_are_acknowledged(void **state)
 	assert_int_equal(ramfile_page(&x->sb.rf, 3)[0], 0x33);
 	standby_stream_close(&x->sb);
 	over(g);
+	/* A standby whose QEMU has ended is not ready, whatever epochs it takes. */
+	x->sb.want_qemu = true;
+	x->sb.qemu.pid = 0;
+	standby_set_warm(&x->sb);
+	assert_int_equal(x->sb.state, STANDBY_STATE_STARTING);
+	x->sb.want_qemu = false;
 	/* The next HELLO says after which epoch to continue. The restarted stream may use any
 	 * generation. */
 	feed_clear(&x->feed);
