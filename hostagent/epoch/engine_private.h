@@ -80,6 +80,7 @@
 #include "epoch/watch.h"
 #include "supervision/lease.h"
 #include "link/link.h"
+#include "link/redial.h"
 #include "net/holds.h"
 #include "vmm/describe.h"
 #include "vmm/guestclock.h"
@@ -249,6 +250,7 @@ struct engine_stream {
 	uint64_t complete_at_peer; /* the epoch in the last RESUME; the next frames build on it */
 	struct stage stage;	   /* decides whether the second stage is worth its time */
 	uint32_t backoff;	   /* failed connection attempts in a row */
+	struct redial redial;	   /* how soon to connect after a loss */
 	uint64_t connect_at_ns;
 	uint64_t drained_bytes;	   /* bytes acknowledged by the other end's TCP */
 	uint64_t drained_at_ns;    /* when drained_bytes last grew, or when the link was last seen
