@@ -571,7 +571,7 @@ int agent_run(const struct agent_config *config, const char *config_path, struct
 		return -ENOMEM;
 	a->config = config;
 	a->onward = onward;
-	agent_replace_init(&a->replace, config_path, onward != NULL);
+	agent_replace_init(&a->replace, config_path, onward);
 	a->signal_fd = a->wake_fd = -1;
 	a->retry_ns = RETRY_MIN_NS;
 	r = start(a);

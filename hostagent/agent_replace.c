@@ -18,13 +18,15 @@
 #define HURRY_NS CLOCK_NS_PER_S /* for as long, after the program was replaced */
 #define GO_ON_NS (2 * CLOCK_NS_PER_S) /* how long to wait for the guests when the agent ends */
 
-void agent_replace_init(struct agent_replace *replace, const char *config_path, bool is_next)
+void agent_replace_init(struct agent_replace *replace, const char *config_path,
+			const struct onward *onward)
 {
 	*replace = (struct agent_replace){.config_path = config_path, .check_fd = -1};
 	/* The last program hurried, and so does this one. */
-	if (is_next)
+	if (onward)
 		replace->hurry_until_ns = clock_mono_ns() + HURRY_NS;
 	plan_init(&replace->plan);
+	inherited_take(&replace->inherited, onward);
 	(void)onward_path(); /* before the program's file is replaced */
 }
 
@@ -165,6 +167,7 @@ bool agent_replace_turn(struct agent_replace *r, struct vm *const *vms, uint32_t
 {
 	enum plan_action action;
 
+	inherited_reap(&r->inherited);
 	if (r->hurry_until_ns && clock_mono_ns() >= r->hurry_until_ns) {
 		r->hurry_until_ns = 0;
 		hurry_all_threads(false);
@@ -207,6 +210,7 @@ void agent_replace_end(struct agent_replace *r, struct vm *const *vms, uint32_t 
 	uint64_t now_ns = clock_mono_ns(), until_ns = now_ns + GO_ON_NS, count;
 
 	stop_check(r);
+	inherited_done(&r->inherited);
 	/* In WAITING, guests may still be on the way. */
 	if (r->plan.phase == PLAN_IDLE || r->plan.phase == PLAN_CHECKING)
 		return;
