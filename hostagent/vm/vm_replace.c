@@ -195,6 +195,11 @@ void vm_take_up(struct vm *vm)
 		log_error("vm=%s term=%" PRIu64 " the guest stands still and is not protected, "
 			  "until the gateway orders what to do: %s", vm->config->name, vm->term,
 			  error.text);
+		pthread_mutex_lock(&vm->lock);
+		wire_text_format(vm->still, "the guest stands still since the agent was replaced, "
+				 "its frames are held: %s", error.text);
+		pthread_mutex_unlock(&vm->lock);
+		vm_wake_owner(vm);
 		return;
 	}
 	vm_set_engine(vm, engine);
