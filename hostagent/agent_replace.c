@@ -14,6 +14,7 @@
 #include "base/fault.h"
 #include "base/hurry.h"
 #include "base/log.h"
+#include "base/syncing.h"
 
 #define HURRY_NS CLOCK_NS_PER_S /* for as long, after the program was replaced */
 #define GO_ON_NS (2 * CLOCK_NS_PER_S) /* how long to wait for the guests when the agent ends */
@@ -90,6 +91,10 @@ static void look_at_vms(struct agent_replace *r, struct vm *const *vms, uint32_t
 	struct error error;
 
 	view->all_rest = view->all_yielded = true;
+	if (r->plan.phase == PLAN_YIELDING && syncing_n() > 0) {
+		view->all_yielded = false; /* exec would wait for it */
+		(void)error_set(&r->why, 0, "a disk of a standby does not answer yet");
+	}
 	for (uint32_t i = 0; i < n_vms; i++) {
 		int result = 0;
 
@@ -97,6 +102,10 @@ static void look_at_vms(struct agent_replace *r, struct vm *const *vms, uint32_t
 			view->all_rest = false;
 			(void)error_set(&r->why, 0, "vm=%s an order is being carried out",
 					vm_name(vms[i]));
+		} else if (!vm_has_shed(vms[i])) {
+			view->all_rest = false;
+			(void)error_set(&r->why, 0, "vm=%s memory of its reference is being given "
+					"back", vm_name(vms[i]));
 		}
 		if (r->plan.phase == PLAN_YIELDING)
 			result = vm_yielded(vms[i], &error);
@@ -138,10 +147,12 @@ static void act(struct agent_replace *r, enum plan_action action, struct vm *con
 	case PLAN_DO_YIELD:
 		r->hurry_until_ns = 0; /* of an earlier replacement */
 		hurry_all_threads(true);
+		syncing_hold(true);
 		for_all(vm_yield, true, vms, n_vms);
 		break;
 	case PLAN_DO_GO_ON:
 	case PLAN_DO_GIVE_UP:
+		syncing_hold(false);
 		hurry_all_threads(false);
 		for_all(vm_yield, false, vms, n_vms);
 		for_all(vm_rest, false, vms, n_vms);
@@ -215,6 +226,7 @@ void agent_replace_end(struct agent_replace *r, struct vm *const *vms, uint32_t 
 	if (r->plan.phase == PLAN_IDLE || r->plan.phase == PLAN_CHECKING)
 		return;
 	log_warn("this program is not replaced: the agent ends");
+	syncing_hold(false);
 	hurry_all_threads(false);
 	for_all(vm_yield, false, vms, n_vms);
 	while (!all_go_on(vms, n_vms) && now_ns < until_ns) {
@@ -263,5 +275,6 @@ void agent_replace_go(struct agent_replace *r, struct vm *const *vms, uint32_t n
 		fd = onward_write(onward);
 	FAULT_POINT(FAULT_HANDED_ON);
 	error = fd < 0 ? fd : onward_exec(onward_path(), r->config_path, onward, fd);
+	syncing_hold(false); /* or the VMs could not be closed */
 	log_error("no next program: %s; a restart of the agent helps", strerror(-error));
 }
