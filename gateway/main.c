@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fd.h"
+#include "base/hurry.h"
 #include "base/log.h"
 #include "certificates.h"
 #include "reloading.h"
@@ -71,6 +72,7 @@ struct daemon {
 	struct witnessing witnessing[PROBER_N_NETS];
 	struct incarnating incarnating;
 	struct claiming claiming;
+	struct claiming_ask asking;
 	struct source signals;
 	struct idler idler;
 	int epoll_fd;
@@ -202,6 +204,7 @@ static int open_gateway(struct daemon *d)
 		log_error("%s", error.text);
 		return r;
 	}
+	networks_begin(&d->config, &d->asking);
 	r = incarnating_begin(&d->incarnating, d->config.state_dir, &config, clock_mono_ns());
 	if (r < 0)
 		return r;
@@ -251,7 +254,7 @@ static int open_services(struct daemon *d)
 	}
 	if (strcmp(d->config.port, GATEWAY_PORT_KERNEL) != 0)
 		return networks_open(&d->config, d->fleet, d->sessions, &d->ports, &d->stack,
-				     d->witnessing, &d->claiming);
+				     d->witnessing, &d->claiming, &d->asking);
 	r = shell_kernel_open(d->sessions, d->epoll_fd, d->config.listen.ip_be32,
 			      d->config.listen.port, &d->kernel);
 	if (r < 0)
@@ -436,6 +439,7 @@ static void close_all(struct daemon *d, bool tells_counters)
 	size_t size =
 		tells_counters ? tally_format(d->fleet, &d->ports, counters, sizeof(counters)) : 0;
 
+	claiming_ask_end(&d->asking);
 	control_close(d->control);
 	shell_kernel_close(d->kernel);
 	if (d->stack) {
@@ -459,9 +463,11 @@ static void close_all(struct daemon *d, bool tells_counters)
 
 static int run(struct daemon *d)
 {
-	int r = open_loop(d);
+	int r;
 	bool is_ready;
 
+	hurry_all_threads(true); /* guests' output waits for a gateway that is not there */
+	r = open_loop(d);
 	if (r < 0)
 		log_error("cannot make the loop: %s", strerror(-r));
 	if (r == 0)
@@ -471,6 +477,7 @@ static int run(struct daemon *d)
 	if (r == 0)
 		r = open_services(d);
 	is_ready = r == 0;
+	hurry_all_threads(false);
 	if (is_ready) {
 		idler_init(&d->idler, &IDLER_LIMITS_DEFAULT, clock_mono_ns());
 		log_info("gateway=%s version=%s vms=%zu ready",
@@ -481,6 +488,7 @@ static int run(struct daemon *d)
 		r = turn(d);
 	if (d->control && d->stop)
 		fleet_event(d->fleet, clock_mono_ns(), "", "gateway", "stopped by a signal");
+	hurry_all_threads(true);
 	close_all(d, is_ready);
 	return r;
 }

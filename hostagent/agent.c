@@ -19,6 +19,7 @@
 #include "guard/guard.h"
 #include "supervision/gateway_view.h"
 #include "link/link.h"
+#include "link/redial.h"
 #include "supervision/obeyed.h"
 #include "peer/server.h"
 #include "vm/vm.h"
@@ -43,6 +44,8 @@ struct agent {
 	uint32_t n_vms;
 	struct guard *guard; /* NULL: it could not be opened */
 	struct link *link; /* NULL: not connected */
+	bool is_up;	      /* the gateway has welcomed link */
+	struct redial redial; /* how soon to connect after a loss */
 	uint64_t connect_at_ns, retry_ns, beat_at_ns, report_at_ns;
 	uint64_t beat_sent_ns; /* boot time of the newest BEAT, on any connection; 0: none yet */
 	/* the highest incarnation of all gateways that this host has obeyed. It is stored in a file
@@ -70,10 +73,20 @@ static void wake(void *arg)
 
 static void disconnect(struct agent *a, const char *why)
 {
+	uint64_t now_ns = clock_mono_ns();
+	bool was_reached = a->link && link_was_reached(a->link);
+
 	log_limited(LOG_LEVEL_WARN, "gateway %s:%u: %s; trying again", a->config->gateway_text,
 		    a->config->gateway.port, why);
 	a->link = link_free(a->link);
-	a->connect_at_ns = clock_mono_ns() + a->retry_ns;
+	if (a->is_up)
+		redial_lost(&a->redial, now_ns);
+	a->is_up = false;
+	if (redial_is_eager(&a->redial, was_reached, now_ns)) {
+		a->connect_at_ns = a->redial.next_ns;
+		return;
+	}
+	a->connect_at_ns = now_ns + a->retry_ns;
 	a->retry_ns = a->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : a->retry_ns * 2;
 }
 
@@ -115,6 +128,7 @@ static void connect_gateway(struct agent *a)
 		.address = a->config->gateway_text,
 		.port = a->config->gateway.port,
 		.tls = a->tls,
+		.connect_by_ns = redial_connect_by_ns(&a->redial, clock_mono_ns()),
 	};
 	struct wire_hello hello;
 	struct wire_welcome welcome;
@@ -136,6 +150,8 @@ static void connect_gateway(struct agent *a)
 		vm_leases(a->vms[i], welcome.features & WIRE_FEATURE_LEASE);
 	log_info("connected to gateway %s at %s:%u", welcome.gateway, config.address, config.port);
 	guard_connected(a->guard, welcome.features);
+	a->is_up = true;
+	redial_end(&a->redial);
 	a->retry_ns = RETRY_MIN_NS;
 	a->beat_at_ns = 0;
 	a->report_at_ns = 0;
@@ -555,7 +571,7 @@ int agent_run(const struct agent_config *config, const char *config_path, struct
 		return -ENOMEM;
 	a->config = config;
 	a->onward = onward;
-	agent_replace_init(&a->replace, config_path, onward != NULL);
+	agent_replace_init(&a->replace, config_path, onward);
 	a->signal_fd = a->wake_fd = -1;
 	a->retry_ns = RETRY_MIN_NS;
 	r = start(a);

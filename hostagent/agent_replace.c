@@ -14,17 +14,20 @@
 #include "base/fault.h"
 #include "base/hurry.h"
 #include "base/log.h"
+#include "base/syncing.h"
 
 #define HURRY_NS CLOCK_NS_PER_S /* for as long, after the program was replaced */
 #define GO_ON_NS (2 * CLOCK_NS_PER_S) /* how long to wait for the guests when the agent ends */
 
-void agent_replace_init(struct agent_replace *replace, const char *config_path, bool is_next)
+void agent_replace_init(struct agent_replace *replace, const char *config_path,
+			const struct onward *onward)
 {
 	*replace = (struct agent_replace){.config_path = config_path, .check_fd = -1};
 	/* The last program hurried, and so does this one. */
-	if (is_next)
+	if (onward)
 		replace->hurry_until_ns = clock_mono_ns() + HURRY_NS;
 	plan_init(&replace->plan);
+	inherited_take(&replace->inherited, onward);
 	(void)onward_path(); /* before the program's file is replaced */
 }
 
@@ -88,6 +91,10 @@ static void look_at_vms(struct agent_replace *r, struct vm *const *vms, uint32_t
 	struct error error;
 
 	view->all_rest = view->all_yielded = true;
+	if (r->plan.phase == PLAN_YIELDING && syncing_n() > 0) {
+		view->all_yielded = false; /* exec would wait for it */
+		(void)error_set(&r->why, 0, "a disk of a standby does not answer yet");
+	}
 	for (uint32_t i = 0; i < n_vms; i++) {
 		int result = 0;
 
@@ -95,6 +102,10 @@ static void look_at_vms(struct agent_replace *r, struct vm *const *vms, uint32_t
 			view->all_rest = false;
 			(void)error_set(&r->why, 0, "vm=%s an order is being carried out",
 					vm_name(vms[i]));
+		} else if (!vm_has_shed(vms[i])) {
+			view->all_rest = false;
+			(void)error_set(&r->why, 0, "vm=%s memory of its reference is being given "
+					"back", vm_name(vms[i]));
 		}
 		if (r->plan.phase == PLAN_YIELDING)
 			result = vm_yielded(vms[i], &error);
@@ -136,10 +147,12 @@ static void act(struct agent_replace *r, enum plan_action action, struct vm *con
 	case PLAN_DO_YIELD:
 		r->hurry_until_ns = 0; /* of an earlier replacement */
 		hurry_all_threads(true);
+		syncing_hold(true);
 		for_all(vm_yield, true, vms, n_vms);
 		break;
 	case PLAN_DO_GO_ON:
 	case PLAN_DO_GIVE_UP:
+		syncing_hold(false);
 		hurry_all_threads(false);
 		for_all(vm_yield, false, vms, n_vms);
 		for_all(vm_rest, false, vms, n_vms);
@@ -165,6 +178,7 @@ bool agent_replace_turn(struct agent_replace *r, struct vm *const *vms, uint32_t
 {
 	enum plan_action action;
 
+	inherited_reap(&r->inherited);
 	if (r->hurry_until_ns && clock_mono_ns() >= r->hurry_until_ns) {
 		r->hurry_until_ns = 0;
 		hurry_all_threads(false);
@@ -207,10 +221,12 @@ void agent_replace_end(struct agent_replace *r, struct vm *const *vms, uint32_t 
 	uint64_t now_ns = clock_mono_ns(), until_ns = now_ns + GO_ON_NS, count;
 
 	stop_check(r);
+	inherited_done(&r->inherited);
 	/* In WAITING, guests may still be on the way. */
 	if (r->plan.phase == PLAN_IDLE || r->plan.phase == PLAN_CHECKING)
 		return;
 	log_warn("this program is not replaced: the agent ends");
+	syncing_hold(false);
 	hurry_all_threads(false);
 	for_all(vm_yield, false, vms, n_vms);
 	while (!all_go_on(vms, n_vms) && now_ns < until_ns) {
@@ -259,5 +275,6 @@ void agent_replace_go(struct agent_replace *r, struct vm *const *vms, uint32_t n
 		fd = onward_write(onward);
 	FAULT_POINT(FAULT_HANDED_ON);
 	error = fd < 0 ? fd : onward_exec(onward_path(), r->config_path, onward, fd);
+	syncing_hold(false); /* or the VMs could not be closed */
 	log_error("no next program: %s; a restart of the agent helps", strerror(-error));
 }

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "replace/inherited.h"
 #include "replace/onward.h"
 #include "replace/plan.h"
 #include "vm/vm.h"
@@ -27,11 +28,13 @@ struct agent_replace {
 	int check_fd;	 /* pidfd of the next program's check; -1: none runs */
 	pid_t check_pid;
 	uint64_t hurry_until_ns; /* when to call hurry_all_threads(false); 0: never */
+	struct inherited inherited; /* children of the last program */
 	struct error why; /* why the last try came to nothing */
 };
 
-/* @is_next: this program has replaced another one. */
-void agent_replace_init(struct agent_replace *replace, const char *config_path, bool is_next);
+/* @onward: what the last program handed on; NULL: this program has not replaced another one. */
+void agent_replace_init(struct agent_replace *replace, const char *config_path,
+			const struct onward *onward);
 
 /* Begin, unless it was begun. */
 void agent_replace_ask(struct agent_replace *replace, struct vm *const *vms, uint32_t n_vms);

@@ -115,7 +115,8 @@ static int check_onward(const struct agent_config *config, const char *version, 
 	return agent_check(config, stderr) == 0 ? 0 : 1;
 }
 
-static int check_machine(void)
+/* @is_next: the last program of this agent has tracked guests, and they stand still now. */
+static int check_machine(bool is_next)
 {
 	struct error error;
 
@@ -123,7 +124,7 @@ static int check_machine(void)
 		log_error("%s", error.text);
 		return -EINVAL;
 	}
-	if (track_probe(&error) < 0) {
+	if (!is_next && track_probe(&error) < 0) {
 		/* This is not an error: a host that is only ever a standby does not need
 		 * tracking. */
 		log_warn("this host cannot be a primary: %s", error.text);
@@ -170,9 +171,9 @@ int main(int argc, char **argv)
 	if (!getenv("HOLDFAST_LOG"))
 		log_set_level((enum log_level)config.log_level);
 	onward_take(&onward);
-	r = check_machine();
-	if (r == 0 && letgo_init() < 0) /* called early: it forks, which is cheap while this process
-					 * is small */
+	r = check_machine(onward != NULL);
+	/* called early: it forks, which is cheap while this process is small */
+	if (r == 0 && letgo_init(!onward) < 0)
 		log_warn(
 			"no process can be made: should this agent die in a pause, its guest waits "
 			"longer, ignoring");

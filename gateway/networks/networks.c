@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "networks/claiming.h"
+#include "port/device.h"
 #include "port/port.h"
 #include "networks/probing.h"
 #include "session/shell_stack.h"
@@ -44,9 +45,20 @@ static int open_port(const struct gw_config *config, enum prober_net net, uint32
 	return ports_add(ports, port);
 }
 
+void networks_begin(const struct gw_config *config, struct claiming_ask *ask)
+{
+	struct config_prefix own;
+	struct device device;
+
+	if (strcmp(config->port, GATEWAY_PORT_KERNEL) != 0 &&
+	    gw_config_address(config, &own) == 0 && device_parse(config->port, &device) == 0)
+		claiming_ask_begin(ask, device.interface, own.ip_be32);
+}
+
 int networks_open(const struct gw_config *config, struct fleet *fleet, struct sessions *sessions,
 		  struct ports *ports, struct stack **stack,
-		  struct witnessing witnessing[PROBER_N_NETS], struct claiming *claiming)
+		  struct witnessing witnessing[PROBER_N_NETS], struct claiming *claiming,
+		  struct claiming_ask *ask)
 {
 	struct stack_config how = {
 		.address = config->address,
@@ -69,7 +81,7 @@ int networks_open(const struct gw_config *config, struct fleet *fleet, struct se
 		return r;
 	port = ports->slots[PROBER_NET_BACKUP].port;
 	/* check the address before the TCP stack answers for it */
-	r = claiming_open(claiming, fleet, port, own.ip_be32);
+	r = claiming_open(claiming, ask, fleet, port, own.ip_be32);
 	if (r < 0)
 		return r;
 	witnessing_open(&witnessing[PROBER_NET_BACKUP], fleet, port, WIRE_WITNESS_BACKUP, &own);

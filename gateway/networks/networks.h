@@ -18,18 +18,23 @@
 #include "session/session.h"
 #include "stack/stack.h"
 
+/* Begin the check that no other host uses our address, while everything else is opened: @ask. Call
+ * networks_open() or claiming_ask_end() later. */
+void networks_begin(const struct gw_config *config, struct claiming_ask *ask);
+
 /* Open what the gateway needs on its networks, as @config says:
  *      @ports           the ports, in the order of enum prober_net; fleet->probes uses them
  *      *stack           the TCP stack, which accepts agents for @sessions
  *      @witnessing[n]   for each network from which witness datagrams are accepted
- *      @claiming        the check that no other host uses our address
+ *      @claiming        the check that no other host uses our address; @ask is ended
  *
  * Before the call, *stack must be NULL and @witnessing zero. The caller must close @witnessing,
  * then *stack, then @ports, even after an error. Returns 0; or logs the error and returns -errno.
- * Blocks for the time of port_open(), and 300 ms more for the check of our address. */
+ * Blocks for the time of port_open(), and until the check of our address is over. */
 int networks_open(const struct gw_config *config, struct fleet *fleet, struct sessions *sessions,
 		  struct ports *ports, struct stack **stack,
-		  struct witnessing witnessing[PROBER_N_NETS], struct claiming *claiming)
+		  struct witnessing witnessing[PROBER_N_NETS], struct claiming *claiming,
+		  struct claiming_ask *ask)
 	__attribute__((warn_unused_result));
 
 #endif

@@ -52,6 +52,21 @@ struct encoder *encoder_free(struct encoder *e)
 	return NULL;
 }
 
+/* One call takes about 6 ms. */
+#define SHED_PAGES_ONCE 8192u
+_Static_assert(ENCODER_SHED_PAGES / 2 >= (WORKERS_THREADS_MAX * 2 + 1) * UNIT_PAGES,
+	       "so many pages can be pinned at a time");
+
+bool encoder_shed(struct encoder *e)
+{
+	return reference_shed(e->reference, ENCODER_SHED_PAGES, SHED_PAGES_ONCE) == 0;
+}
+
+void encoder_shed_end(struct encoder *e)
+{
+	reference_grow(e->reference);
+}
+
 void encoder_continue(struct encoder *e, const uint8_t *device, size_t size)
 {
 	reference_forget_all(e->reference);

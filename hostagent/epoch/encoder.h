@@ -75,6 +75,13 @@ int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
 		struct retain *retain, struct encoder **ret) __attribute__((warn_unused_result));
 struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns NULL */
 
+/* Between two epochs: give back most of the reference's memory, a part of it in each call. Returns
+ * true if all is given back: then ENCODER_SHED_PAGES are left, and it does not grow, until
+ * encoder_shed_end(). Pages that are forgotten are sent whole when they change. */
+#define ENCODER_SHED_PAGES 8192u
+bool encoder_shed(struct encoder *encoder);
+void encoder_shed_end(struct encoder *encoder);
+
 /* Go on after an earlier program of this agent, whose last epoch the standby has: @device is the
  * device state of that epoch, and the pages are not known. So the next record of each page has the
  * whole page. encoder_get_device() gives that state, borrowed until the next encoder_begin();

@@ -189,6 +189,8 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 {
 	uint64_t wake_ns = e->publish_at_ns, due_ns = engine_throttle_wake_ns(&e->throttle, now_ns);
 
+	if (engine_sheds(e))
+		return now_ns;
 	if (engine_move_wake_ns(e) < wake_ns)
 		wake_ns = engine_move_wake_ns(e);
 
@@ -292,6 +294,7 @@ static void turn(struct engine *e)
 	if (!e->stream.link && now_ns >= e->stream.connect_at_ns)
 		engine_stream_connect(e);
 	engine_move_tick(e);
+	engine_shed_tick(e);
 	if (!may_seal(e))
 		return;
 	if (engine_move_waits(e)) {

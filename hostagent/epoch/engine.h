@@ -237,6 +237,12 @@ void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns)
 int engine_move(struct engine *engine, uint64_t number) __attribute__((warn_unused_result));
 void engine_move_end(struct engine *engine);
 
+/* Give most of the reference's memory back, before the guest is stopped to be handed on, since it
+ * would stand still while the kernel frees it. Epochs go on meanwhile, and are larger. @is_wanted
+ * false: the reference may grow again. engine_has_shed(): it was given back. Any thread. */
+void engine_shed(struct engine *engine, bool is_wanted);
+bool engine_has_shed(struct engine *engine);
+
 /* Is a move wanted, or was the guest stopped for one and does not go on yet? Any thread. */
 bool engine_is_moving(struct engine *engine);
 

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -22,7 +23,7 @@
 
 #define QMP_NS	      (2 * CLOCK_NS_PER_S)
 /* The kernel frees about 5 GiB a second when the program ends. */
-#define FREED_BYTES_MAX (UINT64_C(256) << 20)
+#define FREED_BYTES_MAX (UINT64_C(64) << 20)
 #define ASIDE_LINK_NS (200 * CLOCK_NS_PER_MS) /* then the engine connects as usual */
 
 /* ---- the old program */
@@ -71,10 +72,46 @@ const char *engine_hand_obstacle(const struct engine *e)
 	if (ignores_flushes(e))
 		return "flushes of its disks are off (disk_flushes = outside); restart the agent";
 	if (has_much_to_free(e))
-		return "more than 256 MiB of its reference are in use (reference_bytes), which "
-		       "takes too long to free; restart the agent";
+		return "its reference (reference_bytes) was not given back yet";
 	return NULL;
 }
+
+/* ---- memory is given back while the guest runs */
+
+void engine_shed(struct engine *engine, bool is_wanted)
+{
+	uint64_t one = 1;
+
+	atomic_store(&engine->move.must_shed, is_wanted);
+	if (write(engine->wake_fd, &one, sizeof(one)) < 0)
+		log_debug("vm=%s wake: %s, ignoring: it was awake", engine->config.vm,
+			  strerror(errno));
+}
+
+bool engine_has_shed(struct engine *engine)
+{
+	return atomic_load(&engine->move.has_shed);
+}
+
+bool engine_sheds(struct engine *e)
+{
+	return atomic_load(&e->move.must_shed) && !atomic_load(&e->move.has_shed) &&
+	       e->epochs.sync == SYNC_KEPT;
+}
+
+void engine_shed_tick(struct engine *e)
+{
+	if (engine_sheds(e)) {
+		atomic_store(&e->move.has_shed, encoder_shed(e->epochs.encoder));
+		if (atomic_load(&e->move.has_shed))
+			e->config.changed(e->config.changed_arg);
+	} else if (!atomic_load(&e->move.must_shed) && atomic_load(&e->move.has_shed)) {
+		encoder_shed_end(e->epochs.encoder);
+		atomic_store(&e->move.has_shed, false);
+	}
+}
+
+/* ---- what keeps a guest from being handed on */
 
 /* Have all writes to the disks arrived, and are they committed? */
 static bool are_disks_whole(const struct engine *e)

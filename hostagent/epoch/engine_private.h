@@ -80,6 +80,7 @@
 #include "epoch/watch.h"
 #include "supervision/lease.h"
 #include "link/link.h"
+#include "link/redial.h"
 #include "net/holds.h"
 #include "vmm/describe.h"
 #include "vmm/guestclock.h"
@@ -220,6 +221,8 @@ struct engine_move {
 	uint64_t epoch;	     /* the guest's last epoch here; valid from MOVE_STOPPED on */
 	/* the move that the owner's thread wants; 0: none. Any thread changes it */
 	_Atomic uint64_t asked;
+	/* whether the reference's memory is to be given back; any thread changes the first */
+	_Atomic bool must_shed, has_shed;
 };
 
 /* See engine_throttle.c. */
@@ -249,6 +252,7 @@ struct engine_stream {
 	uint64_t complete_at_peer; /* the epoch in the last RESUME; the next frames build on it */
 	struct stage stage;	   /* decides whether the second stage is worth its time */
 	uint32_t backoff;	   /* failed connection attempts in a row */
+	struct redial redial;	   /* how soon to connect after a loss */
 	uint64_t connect_at_ns;
 	uint64_t drained_bytes;	   /* bytes acknowledged by the other end's TCP */
 	uint64_t drained_at_ns;    /* when drained_bytes last grew, or when the link was last seen
@@ -430,6 +434,9 @@ int engine_resume_tracking(struct engine *e, struct error *ret_error)
 void engine_take_up(struct engine *e);
 void engine_let_go_on(struct engine *e);
 const char *engine_hand_obstacle(const struct engine *e);
+/* The engine's thread: a step of engine_shed(), between two epochs. engine_sheds(): is one due? */
+void engine_shed_tick(struct engine *e);
+bool engine_sheds(struct engine *e);
 
 /* engine_open.c. Stop the engine's thread; free everything but the holds. */
 void engine_stop_thread(struct engine *e);

@@ -33,6 +33,7 @@ void engine_stream_close(struct engine *e, const char *why)
 	e->stream.link = link_free(e->stream.link);
 	engine_set_stream(e, STREAM_NONE, "");
 	e->figures.n_reconnects++;
+	redial_lost(&e->stream.redial, clock_mono_ns());
 	e->stream.connect_at_ns = clock_mono_ns() + ENGINE_RECONNECT_NS;
 	pacer_link(&e->epochs.pacer, clock_mono_ns(), 0, 0);
 	if (engine_throttle_end(e) < 0)
@@ -120,8 +121,11 @@ static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
 
+	uint64_t until_ns = clock_mono_ns() + GATEWAY_VIEW_AWAIT_NS;
+
 	e->stream.incarnation = welcome->incarnation;
-	if (gateway_view_is_obeyed(e->config.view, e->stream.incarnation))
+	if (gateway_view_await(e->config.view, e->stream.incarnation,
+			       engine_lease_bound_ns(e, until_ns)))
 		return 0;
 	wire_text_format(
 		text, "gateway %s is incarnation %" PRIu64 ", which this host does not obey (yet)",
@@ -142,8 +146,9 @@ static void refused(struct engine *e, const struct link *link, int r)
 	engine_set_state(e, e->status.state, "stream: %s", why);
 }
 
-/* Try to connect once. After a failure the caller retries, with growing waits. */
-static int connect_once(struct engine *e)
+/* Try to connect once. After a failure the caller retries, with growing waits. *ret_was_reached:
+ * the other end's TCP was reached. */
+static int connect_once(struct engine *e, bool *ret_was_reached)
 {
 	bool is_peer = engine_direct_is_next(e);
 	struct link_config config = {
@@ -151,6 +156,7 @@ static int connect_once(struct engine *e)
 		.port = is_peer ? e->config.peer_port : e->config.gateway_port,
 		.peer_name = is_peer ? e->config.peer_name : NULL,
 		.tls = e->config.tls,
+		.connect_by_ns = redial_connect_by_ns(&e->stream.redial, clock_mono_ns()),
 	};
 	struct wire_hello hello;
 	struct wire_welcome welcome;
@@ -172,6 +178,7 @@ static int connect_once(struct engine *e)
 				   &welcome);
 	}
 	engine_direct_connected(e, is_peer, r);
+	*ret_was_reached = link_was_reached(link);
 	if (r < 0)
 		refused(e, link, r);
 	else if (!is_peer)
@@ -192,10 +199,16 @@ static int connect_once(struct engine *e)
 void engine_stream_connect(struct engine *e)
 {
 	uint64_t wait_ns = ENGINE_RECONNECT_NS;
-	int r = connect_once(e);
+	bool was_reached = false;
+	int r = connect_once(e, &was_reached);
 
 	if (r == 0) {
 		e->stream.backoff = 0;
+		redial_end(&e->stream.redial);
+		return;
+	}
+	if (redial_is_eager(&e->stream.redial, was_reached, clock_mono_ns())) {
+		e->stream.connect_at_ns = e->stream.redial.next_ns;
 		return;
 	}
 	if (r == -EAGAIN) /* the control connection will obey this gateway soon */

@@ -24,6 +24,8 @@ struct reference {
 	struct slot *slots;
 	uint32_t *slot_of; /* by index of page: its slot, or SLOT_ZERO or SLOT_NONE */
 	uint32_t n_pages, n_slots;
+	uint32_t n_usable; /* slots that may hold a page: fewer than n_slots after
+			    * reference_shed() */
 	uint32_t hand;
 	struct reference_counts counts;
 };
@@ -39,7 +41,7 @@ int reference_new(uint32_t n_pages, uint32_t n_slots, struct reference **ret)
 	if (n_slots < REFERENCE_SLOTS_MIN)
 		n_slots = REFERENCE_SLOTS_MIN;
 	reference->n_pages = n_pages;
-	reference->n_slots = n_slots;
+	reference->n_slots = reference->n_usable = n_slots;
 	reference->counts.n_slots = n_slots;
 	reference->slots = calloc(n_slots, sizeof(*reference->slots));
 	reference->slot_of = malloc((size_t)n_pages * sizeof(*reference->slot_of));
@@ -88,13 +90,13 @@ bool reference_is_zero(const struct reference *reference, uint32_t index)
  * slot after the hand that is neither recently used nor pinned. */
 static uint32_t find_slot(struct reference *reference)
 {
-	if (reference->counts.n_used < reference->n_slots)
+	if (reference->counts.n_used < reference->n_usable)
 		return reference->counts.n_used++;
 	for (;;) {
 		uint32_t i = reference->hand;
 		struct slot *slot = &reference->slots[i];
 
-		reference->hand = i + 1 == reference->n_slots ? 0 : i + 1;
+		reference->hand = i + 1 == reference->n_usable ? 0 : i + 1;
 		if (slot->is_pinned)
 			continue;
 		if (slot->is_used) {
@@ -168,6 +170,40 @@ void reference_forget_all(struct reference *reference)
 	reference_reset(reference);
 	for (uint32_t i = 0; i < reference->n_pages; i++)
 		reference->slot_of[i] = SLOT_NONE;
+}
+
+/* Give the memory of all slots from @from up to @to back to the kernel. */
+static void give_back(struct reference *reference, uint32_t from, uint32_t to)
+{
+	/* Cannot fail: it is our own mapping. Then the kernel gives zeros when it is used again. */
+	(void)madvise(reference->pages + (size_t)from * PAGE_BYTES,
+		      (size_t)(to - from) * PAGE_BYTES, MADV_DONTNEED);
+}
+
+uint32_t reference_shed(struct reference *reference, uint32_t n_left, uint32_t n_most)
+{
+	uint32_t used = reference->counts.n_used, left = used > n_left ? used - n_left : 0;
+	uint32_t now = left < n_most ? left : n_most;
+
+	for (uint32_t i = used - now; i < used; i++) {
+		reference->slot_of[reference->slots[i].page] = SLOT_NONE;
+		reference->slots[i] = (struct slot){0};
+	}
+	if (now > 0)
+		give_back(reference, used - now, used);
+	reference->counts.n_used = used - now;
+	/* It must not grow again meanwhile. */
+	reference->n_usable = reference->counts.n_used;
+	if (reference->n_usable < n_left)
+		reference->n_usable = n_left < reference->n_slots ? n_left : reference->n_slots;
+	if (reference->hand >= reference->n_usable)
+		reference->hand = 0;
+	return left - now;
+}
+
+void reference_grow(struct reference *reference)
+{
+	reference->n_usable = reference->n_slots;
 }
 
 bool reference_is_pinned(const struct reference *reference, uint32_t index)

@@ -73,6 +73,13 @@ void reference_forget(struct reference *reference, uint32_t index);
  * pinned. */
 void reference_forget_all(struct reference *reference);
 
+/* Forget pages, the newest slots first, until @n_left slots are used (at least
+ * REFERENCE_SLOTS_MIN), but @n_most at most in one call, and give their memory back to the kernel:
+ * that takes about 0.2 s for each GiB. No more slots than that are used from now on, until
+ * reference_grow(). No slot may be pinned. Returns the number of slots that are still too many. */
+uint32_t reference_shed(struct reference *reference, uint32_t n_left, uint32_t n_most);
+void reference_grow(struct reference *reference);
+
 /* Begin a FULL epoch: every page counts as zero, and no slot is pinned. */
 void reference_reset(struct reference *reference);
 

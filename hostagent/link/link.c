@@ -33,6 +33,8 @@ struct link {
 	int dead;	       /* negative errno of the error that ended the link; 0 if none did */
 	uint16_t refused_code; /* code of a REFUSED frame; 0 if none came */
 	unsigned peer_sender;  /* WIRE_SENDER_ bit of the peer; 0 until the handshake is done */
+	uint64_t connect_by_ns; /* link_config's; 0: no such limit */
+	bool was_reached;	/* TCP has connected */
 	struct link_stats stats;
 	char where[WHERE_SIZE]; /* the peer, for texts, such as "gateway 198.18.0.1 port 7400" */
 	char peer_name[WIRE_NAME_MAX + 1]; /* name of the host that must answer; "": not checked */
@@ -107,6 +109,7 @@ int link_open(const struct link_config *config, struct link **ret_link)
 	if (config->peer_name)
 		snprintf((*ret_link)->peer_name, sizeof((*ret_link)->peer_name), "%s",
 			 config->peer_name);
+	(*ret_link)->connect_by_ns = config->connect_by_ns;
 	snprintf((*ret_link)->where, sizeof((*ret_link)->where), "%s %s port %u",
 		 config->peer_name ? "host" : "gateway", config->address, config->port);
 	return 0;
@@ -411,6 +414,28 @@ static unsigned sender_of(const struct wire_hello *hello)
 						   : WIRE_SENDER_GATEWAY_STANDBY;
 }
 
+/* Wait until TCP has connected. Returns 0; -ETIMEDOUT; or the error of the dead link. */
+static int await_connection(struct link *link, uint64_t deadline_ns)
+{
+	struct pollfd p = {.fd = link->fd, .events = POLLOUT};
+	int r, error = 0;
+	socklen_t size = sizeof(error);
+
+	if (link->connect_by_ns && link->connect_by_ns < deadline_ns)
+		deadline_ns = link->connect_by_ns;
+	while ((r = poll(&p, 1, clock_poll_ms(clock_mono_ns(), deadline_ns))) <= 0) {
+		if (r < 0 && errno != EINTR)
+			return die(link, -errno, "poll: %s", strerror(errno));
+		if (clock_mono_ns() >= deadline_ns)
+			return -ETIMEDOUT;
+	}
+	/* A socket pair of a test has no such option to fail with. */
+	if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error)
+		return die(link, -error, "%s", strerror(error));
+	link->was_reached = true;
+	return 0;
+}
+
 /* Wait until the TLS handshake is done. Returns 0; -ETIMEDOUT; or the error of the dead link. */
 static int handshake_tls(struct link *link, uint64_t deadline_ns)
 {
@@ -484,7 +509,9 @@ int link_handshake(struct link *link, const struct wire_hello *hello, uint64_t t
 	if (wire_hello_encode(hello, &w) < 0)
 		return -EINVAL;
 	piece.iov_len = (size_t)(w.at - payload);
-	r	      = handshake_tls(link, deadline_ns);
+	r	      = await_connection(link, deadline_ns);
+	if (r == 0)
+		r = handshake_tls(link, deadline_ns);
 	if (r == 0 && *link->peer_name && strcmp(link->peer_name, link_peer(link)->name) != 0)
 		return die(link, -EPERM, "is %s, not %s", link_peer(link)->name, link->peer_name);
 	if (r == 0)
@@ -499,6 +526,11 @@ int link_handshake(struct link *link, const struct wire_hello *hello, uint64_t t
 	if (r == 0)
 		link->peer_sender = sender_of(hello);
 	return r;
+}
+
+bool link_was_reached(const struct link *link)
+{
+	return link->was_reached;
 }
 
 uint16_t link_refused_code(const struct link *link)

@@ -35,6 +35,9 @@ struct link_config {
 	struct wire_tls_context *tls; /* for the client side; used by link_open() only */
 	/* data unacknowledged for this long ends the link; 0 means 5000 */
 	uint32_t user_timeout_ms;
+	/* link_handshake() gives up at this time if TCP has not connected by then (redial.h);
+	 * 0: its own deadline counts */
+	uint64_t connect_by_ns;
 	/* limit of queued ciphertext; 0 means WIRE_TLS_OUTPUT_DEFAULT */
 	size_t send_max_bytes;
 };
@@ -84,6 +87,9 @@ struct link *link_free(struct link *link);
 int link_handshake(struct link *link, const struct wire_hello *hello, uint64_t term, uint64_t epoch,
 		   uint64_t deadline_ns, struct wire_welcome *ret_welcome)
 	__attribute__((warn_unused_result));
+
+/* Did link_handshake() reach the other end's TCP? */
+bool link_was_reached(const struct link *link);
 
 /* Return the code of the REFUSED frame (enum wire_refused_code); 0 if none was received. */
 uint16_t link_refused_code(const struct link *link);

@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "base/syncing.h"
 
 #define HALVES	     2u
 #define ALIGN	     512u /* an entry begins at a multiple of this, as a disk's sectors do */
@@ -436,7 +437,7 @@ int disklog_append(struct disklog *log, uint64_t term, uint64_t epoch,
 	r = write_pieces(log->fd, pieces, n_pieces, start + HEADER_BYTES);
 	if (r == 0)
 		r = write_pieces(log->fd, &head, 1, start);
-	if (r == 0 && fdatasync(log->fd) < 0)
+	if (r == 0 && syncing_fdatasync(log->fd) < 0)
 		r = -errno;
 	if (r < 0)
 		return error_set(ret_error, r, "the disk log %s: %s", log->path, strerror(-r));

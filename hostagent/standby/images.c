@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/syncing.h"
 #include "standby/touched.h"
 
 #define FLUSH_INTERVAL_NS CLOCK_NS_PER_S
@@ -491,13 +492,11 @@ void images_begin_checks(struct images *images)
 
 int images_settle(const struct image *image, uint64_t offset, uint64_t bytes)
 {
-	const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-			     SYNC_FILE_RANGE_WAIT_AFTER;
 	const int fd = image->fd;
 
 	/* The view of a qcow2 image writes to another place of the file below. */
-	if (image->is_qcow2 ? fdatasync(fd) < 0
-			    : sync_file_range(fd, (off_t)offset, (off_t)bytes, all) < 0)
+	if (image->is_qcow2 ? syncing_fdatasync(fd) < 0
+			    : syncing_range(fd, (off_t)offset, (off_t)bytes) < 0)
 		return -errno;
 	/* These are hints: errors do not matter. */
 	(void)posix_fadvise(fd, (off_t)offset, (off_t)bytes, POSIX_FADV_DONTNEED);
@@ -580,7 +579,7 @@ int images_sync(struct images *images, struct error *ret_error)
 		struct image *image = &images->item[i];
 
 		/* The kernel reports lost writes only once, so record this in is_lost. */
-		if (!image->is_lost && fdatasync(image->fd) < 0) {
+		if (!image->is_lost && syncing_fdatasync(image->fd) < 0) {
 			image->is_lost = true;
 			return error_set(ret_error, -EIO,
 					 "disk %s: image %s: what was written to it did not reach "

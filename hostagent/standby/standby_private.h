@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "link/link.h"
+#include "link/redial.h"
 #include "standby/clockview.h"
 #include "standby/drill.h"
 #include "standby/durable.h"
@@ -140,6 +141,7 @@ struct standby {
 	uint64_t n_votes;	 /* number of yes votes given */
 	uint64_t granted_ns;	 /* when a LEASE was last given to the primary; 0: never */
 	struct standby_backoff link_backoff;
+	struct redial redial; /* how soon to connect after a loss of the stream */
 	struct standby_backoff qemu_backoff;
 	uint64_t n_connects;
 

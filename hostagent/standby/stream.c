@@ -36,17 +36,25 @@ static void lost(struct standby *sb, const char *what, const char *why)
 	log_limited(LOG_LEVEL_WARN, "vm=%s stream: %s: %s", sb->config.vm, what, why);
 	standby_set_text(sb, "stream %s: %s: %s",
 			 sb->is_direct ? "from the primary" : "to the gateway", what, why);
+	if (!sb->is_direct)
+		redial_lost(&sb->redial, clock_mono_ns());
 	standby_stream_close(sb);
 	standby_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
-/* Record why the gateway did not accept the stream. A direct stream, if there is one, continues. */
-static void not_connected(struct standby *sb, const char *why)
+/* Record why the gateway did not accept the stream. A direct stream, if there is one, continues.
+ * @was_reached: the gateway's TCP has answered. */
+static void not_connected(struct standby *sb, bool was_reached, const char *why)
 {
+	uint64_t now_ns = clock_mono_ns();
+
 	log_limited(LOG_LEVEL_WARN, "vm=%s stream: cannot connect: %s", sb->config.vm, why);
 	if (!sb->link)
 		standby_set_text(sb, "stream to the gateway: cannot connect: %s", why);
-	standby_backoff_failed(&sb->link_backoff, clock_mono_ns());
+	if (redial_is_eager(&sb->redial, was_reached, now_ns))
+		sb->link_backoff.next_ns = sb->redial.next_ns;
+	else
+		standby_backoff_failed(&sb->link_backoff, now_ns);
 }
 
 /* The stream leads to a gateway that this host does not obey: the gateway is old, or the control
@@ -58,13 +66,14 @@ static void not_obeyed(struct standby *sb, const struct wire_welcome *welcome)
 	(void)error_set(&why, 0, "gateway %s is incarnation %" PRIu64
 		       ", which this host does not obey (yet)", welcome->gateway,
 		       welcome->incarnation);
-	not_connected(sb, why.text);
+	not_connected(sb, true, why.text);
 	standby_backoff_reset(&sb->link_backoff);
 	sb->link_backoff.next_ns = clock_mono_ns() + GATEWAY_LOOK_NS;
 }
 
 void standby_stream_connect(struct standby *sb, uint64_t now_ns)
 {
+	struct link_config config;
 	struct link *link;
 	int r;
 
@@ -79,9 +88,11 @@ void standby_stream_connect(struct standby *sb, uint64_t now_ns)
 		sb->link_backoff.next_ns = now_ns + GATEWAY_LOOK_NS;
 		return;
 	}
-	r = link_open(sb->config.gateway, &link);
+	config = *sb->config.gateway;
+	config.connect_by_ns = redial_connect_by_ns(&sb->redial, now_ns);
+	r = link_open(&config, &link);
 	if (r < 0)
-		not_connected(sb, strerror(-r));
+		not_connected(sb, false, strerror(-r));
 	else
 		standby_stream_use(sb, link);
 }
@@ -96,11 +107,12 @@ void standby_stream_use(struct standby *sb, struct link *link)
 	r = link_handshake(link, &hello, sb->rf.meta.term, epochlog_complete(&sb->log),
 			   clock_mono_ns() + HANDSHAKE_TIMEOUT_NS, &welcome);
 	if (r < 0) {
-		not_connected(sb, link_error(link));
+		not_connected(sb, link_was_reached(link), link_error(link));
 		link_free(link);
 		return;
 	}
-	if (!gateway_view_is_obeyed(sb->config.view, welcome.incarnation)) {
+	if (!gateway_view_await(sb->config.view, welcome.incarnation,
+				clock_mono_ns() + GATEWAY_VIEW_AWAIT_NS)) {
 		not_obeyed(sb, &welcome);
 		link_free(link);
 		return;
@@ -113,6 +125,7 @@ void standby_stream_use(struct standby *sb, struct link *link)
 	log_info("epoch=%" PRIu64 " vm=%s stream: connected to gateway %s, term %" PRIu64,
 		 epochlog_complete(&sb->log), sb->config.vm, welcome.gateway, sb->rf.meta.term);
 	sb->n_connects++;
+	redial_end(&sb->redial);
 	if (sb->is_refusing)
 		return; /* keep the back-off, so that it grows until an epoch is accepted */
 	standby_backoff_reset(&sb->link_backoff);

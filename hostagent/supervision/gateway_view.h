@@ -6,14 +6,18 @@
  * must lead to the gateway that the control connection obeys. The threads of the control connection
  * and of the streams share this struct.
  *
- * Threads: any; the members are atomic. Pure: the time is passed in.
+ * Threads: any. Only gateway_view_await() blocks. Pure but for that: the time is passed in.
  */
 #ifndef GATEWAY_VIEW_H
 #define GATEWAY_VIEW_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
+
+#include "base/clock.h"
 
 struct gateway_view {
 	/* when the last frame of the gateway arrived; before the first one, when the agent
@@ -21,6 +25,9 @@ struct gateway_view {
 	_Atomic uint64_t seen_ns;
 	/* incarnation of the gateway that the control connection obeys; 0 if it obeys none */
 	_Atomic uint64_t obeyed;
+	/* for gateway_view_await(); all zeros is their initial state */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
 };
 
 /* Record that a frame of the gateway has arrived. Accepts NULL (in tests). */
@@ -33,7 +40,10 @@ static inline void gateway_view_seen(struct gateway_view *view, uint64_t now_ns)
 /* Record that the control connection obeys the gateway with @incarnation. */
 static inline void gateway_view_obey(struct gateway_view *view, uint64_t incarnation)
 {
+	pthread_mutex_lock(&view->lock);
 	atomic_store_explicit(&view->obeyed, incarnation, memory_order_relaxed);
+	pthread_cond_broadcast(&view->changed);
+	pthread_mutex_unlock(&view->lock);
 }
 
 /* Returns true if this host accepts frames of a stream whose WELCOME has the number @incarnation
@@ -42,6 +52,29 @@ static inline void gateway_view_obey(struct gateway_view *view, uint64_t incarna
 static inline bool gateway_view_is_obeyed(struct gateway_view *view, uint64_t incarnation)
 {
 	return !view || atomic_load_explicit(&view->obeyed, memory_order_relaxed) == incarnation;
+}
+
+/* How long a stream to a younger gateway than the obeyed one waits for the control connection.
+ * When a gateway was started again, all connections of a host reach it at once. */
+#define GATEWAY_VIEW_AWAIT_NS (300 * CLOCK_NS_PER_MS)
+
+/* Wait until the control connection obeys the gateway with @incarnation, until @until_ns at most.
+ * Does not wait for an older gateway than the obeyed one: that is never obeyed. Returns what
+ * gateway_view_is_obeyed() returns then. */
+static inline bool gateway_view_await(struct gateway_view *view, uint64_t incarnation,
+				      uint64_t until_ns)
+{
+	const struct timespec until = {.tv_sec = (time_t)(until_ns / CLOCK_NS_PER_S),
+				       .tv_nsec = (long)(until_ns % CLOCK_NS_PER_S)};
+	int r = 0;
+
+	if (gateway_view_is_obeyed(view, incarnation))
+		return true;
+	pthread_mutex_lock(&view->lock);
+	while (r == 0 && atomic_load_explicit(&view->obeyed, memory_order_relaxed) < incarnation)
+		r = pthread_cond_clockwait(&view->changed, &view->lock, CLOCK_MONOTONIC, &until);
+	pthread_mutex_unlock(&view->lock);
+	return gateway_view_is_obeyed(view, incarnation);
 }
 
 /* Return for how long the gateway has been silent. */

@@ -64,6 +64,7 @@ void vm_set_engine(struct vm *vm, struct engine *engine)
 {
 	pthread_mutex_lock(&vm->lock);
 	vm->engine = engine;
+	*vm->still = '\0';
 	pthread_mutex_unlock(&vm->lock);
 }
 

@@ -84,6 +84,7 @@ int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_
  * vm_is_protecting()  is there a guest that would be handed on?
  * vm_rest(true)    the worker finishes what it does, then does nothing. Orders wait
  * vm_is_resting()  has it?
+ * vm_has_shed()    was most of the reference's memory given back, which vm_rest() asked for?
  * vm_may_yield()   can the guest be stopped, and the VM be handed on? Returns 0 or -EBUSY, and
  *                  *ret_error says why. Ask it of all VMs before any of them yields
  * vm_yield(true)   a protected guest is stopped at its last epoch, and nothing more is released
@@ -95,6 +96,7 @@ int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_
 bool vm_is_protecting(struct vm *vm);
 void vm_rest(struct vm *vm, bool is_wanted);
 bool vm_is_resting(struct vm *vm);
+bool vm_has_shed(struct vm *vm);
 bool vm_is_moving(struct vm *vm); /* was its guest stopped, or is to be: for this, or for a move? */
 void vm_yield(struct vm *vm, bool is_wanted);
 int vm_may_yield(struct vm *vm, struct error *ret_error) __attribute__((warn_unused_result));

@@ -65,6 +65,9 @@ struct vm {
 					* out; immutable */
 	char standby_fault[WIRE_TEXT_MAX + 1]; /* why this host cannot stand by; "": this host can
 						* stand by; immutable */
+	/* why nobody protects the guest, which stands still since the agent's last program; "":
+	 * that is not so. Guarded by lock */
+	char still[WIRE_TEXT_MAX + 1];
 	struct vm_witness witness;  /* witness, guest, tap and progress have their own rules for
 				     * threads */
 	struct vm_guest guest;
@@ -119,6 +122,10 @@ void *vm_work(void *arg);
 /* Wake the control thread because there is something new to report. May be called on any thread.
  * @arg: struct vm. */
 void vm_wake_owner(void *arg);
+
+/* Report role and state of a host without an engine, and what is the matter. Call it with the lock
+ * held. */
+void vm_report_role(struct vm *vm, struct wire_report *report);
 
 /* Set the role and record it on file. Call it on the worker. Returns 0, or -errno with *ret_error
  * if the role could not be recorded. */

@@ -26,6 +26,8 @@ void vm_rest(struct vm *vm, bool is_wanted)
 {
 	pthread_mutex_lock(&vm->lock);
 	vm->must_rest = is_wanted;
+	if (vm->engine)
+		engine_shed(vm->engine, is_wanted);
 	pthread_cond_signal(&vm->wake);
 	pthread_mutex_unlock(&vm->lock);
 }
@@ -47,6 +49,16 @@ bool vm_is_resting(struct vm *vm)
 	is_resting = vm->is_resting;
 	pthread_mutex_unlock(&vm->lock);
 	return is_resting;
+}
+
+bool vm_has_shed(struct vm *vm)
+{
+	bool has_shed;
+
+	pthread_mutex_lock(&vm->lock);
+	has_shed = !vm->engine || engine_has_shed(vm->engine);
+	pthread_mutex_unlock(&vm->lock);
+	return has_shed;
 }
 
 bool vm_is_moving(struct vm *vm)
@@ -195,6 +207,11 @@ void vm_take_up(struct vm *vm)
 		log_error("vm=%s term=%" PRIu64 " the guest stands still and is not protected, "
 			  "until the gateway orders what to do: %s", vm->config->name, vm->term,
 			  error.text);
+		pthread_mutex_lock(&vm->lock);
+		wire_text_format(vm->still, "the guest stands still since the agent was replaced, "
+				 "its frames are held: %s", error.text);
+		pthread_mutex_unlock(&vm->lock);
+		vm_wake_owner(vm);
 		return;
 	}
 	vm_set_engine(vm, engine);

@@ -80,7 +80,7 @@ static void report_frames(struct vm *vm, struct wire_report *report)
 
 /* Report a VM without an active engine or standby: its recorded role, and whether the guest runs if
  * it should. */
-static void report_role(struct vm *vm, struct wire_report *report)
+void vm_report_role(struct vm *vm, struct wire_report *report)
 {
 	static const struct {
 		uint8_t role, state;
@@ -107,6 +107,8 @@ static void report_role(struct vm *vm, struct wire_report *report)
 		strcpy(report->text, *vm->fault ? vm->fault : vm->standby_fault);
 	else if (vm->role == VM_ROLE_FENCED)
 		strcpy(report->text, "outvoted; ready to be the standby");
+	else if (role == VM_ROLE_PRIMARY && *vm->still)
+		strcpy(report->text, vm->still);
 }
 
 void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term,
@@ -138,7 +140,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 		    vm->role != VM_ROLE_FENCED && vm->role != VM_ROLE_PRIMARY && !is_back)
 			report_standby(vm->standby, ret_report, ret_epoch);
 		else
-			report_role(vm, ret_report);
+			vm_report_role(vm, ret_report);
 		if (vm->role == VM_ROLE_STANDBY)
 			vm_tap_report(&vm->tap, &vm->config->taps, ret_report);
 		vm_cover_report(vm, ret_report);

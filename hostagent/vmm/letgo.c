@@ -32,6 +32,10 @@ struct letgo {
 };
 
 static int server_fd = -1; /* the agent's end of the socket */
+static struct {
+	pthread_mutex_t lock;
+	pid_t pid; /* of the process that letgo_init() has forked; 0: it was waited for */
+} start = {PTHREAD_MUTEX_INITIALIZER, 0};
 
 /* ---- the process */
 
@@ -143,9 +147,25 @@ static void start_server(int fd)
 	server_main(STDERR_FILENO + 1);
 }
 
-int letgo_init(void)
+/* Wait for the end of the process that letgo_init() has forked. */
+static void finish_start(void)
 {
-	int fds[2], status = 0;
+	int status = 0;
+
+	pthread_mutex_lock(&start.lock);
+	if (start.pid > 0) {
+		while (waitpid(start.pid, &status, 0) < 0 && errno == EINTR)
+			;
+		if (status != 0)
+			server_fd = fd_close(server_fd);
+		start.pid = 0;
+	}
+	pthread_mutex_unlock(&start.lock);
+}
+
+int letgo_init(bool may_wait)
+{
+	int fds[2];
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
@@ -159,14 +179,11 @@ int letgo_init(void)
 	if (pid == 0)
 		start_server(fds[1]);
 	fd_close(fds[1]);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (status != 0) {
-		fd_close(fds[0]);
-		return -EAGAIN;
-	}
 	server_fd = fds[0];
-	return 0;
+	start.pid = pid;
+	if (may_wait)
+		finish_start();
+	return server_fd < 0 ? -EAGAIN : 0;
 }
 
 static int send_fds(int pipe_read, int page_fd)
@@ -217,6 +234,7 @@ int letgo_open(int pipe_read, struct letgo **ret_letgo)
 	struct letgo *l;
 	int fd = -1, r;
 
+	finish_start();
 	if (server_fd < 0)
 		return -ENOTCONN;
 	l = calloc(1, sizeof(*l));

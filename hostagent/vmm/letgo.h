@@ -22,11 +22,15 @@
 #ifndef VMM_LETGO_H
 #define VMM_LETGO_H
 
+#include <stdbool.h>
+
 struct letgo;
 
 /* Fork the process that releases QEMU. After the agent has ended, this process empties all its
- * pipes, and ends. Returns 0 or -errno. After -errno, letgo_open() fails. */
-int letgo_init(void) __attribute__((warn_unused_result));
+ * pipes, and ends. Returns 0 or -errno. After -errno, letgo_open() fails. @may_wait: wait until it
+ * has been made. On a busy host that takes tens of ms, so an agent whose guests stand still leaves
+ * it to letgo_open(). */
+int letgo_init(bool may_wait) __attribute__((warn_unused_result));
 
 /* Make the releasing process empty the pipe when the calling thread ends. @pipe_read: the pipe's
  * reading end, borrowed for the call. Returns 0;

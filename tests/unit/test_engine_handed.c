@@ -7,7 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -40,6 +42,61 @@ static int begin(void **state)
 }
 
 /* ---- the old program */
+
+static void count_change(void *arg)
+{
+	++*(int *)arg;
+}
+
+/* Most of the reference is given back while epochs go on, and only then is the guest handed on. */
+static void test_memory_is_given_back(void **state)
+{
+	const uint32_t n_pages = 4 * ENCODER_SHED_PAGES;
+	static const uint8_t page[VMM_PAGE_BYTES] = {1};
+	struct page_range all = {0, n_pages};
+	uint8_t *pages = calloc(n_pages, VMM_PAGE_BYTES);
+	struct encoder_cursor cursor = {.ranges = &all, .n_ranges = 1, .pages = pages};
+	struct encoder_counts counts;
+	int n_changes = 0, r;
+
+	(void)state;
+	assert_non_null(pages);
+	for (uint32_t i = 0; i < n_pages; i++)
+		memcpy(pages + (size_t)i * VMM_PAGE_BYTES, page, sizeof(page));
+	engine.config.changed = count_change;
+	engine.config.changed_arg = &n_changes;
+	engine.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	assert_int_equal(retain_new(WIRE_PAYLOAD_MAX, 1 << 30, &engine.epochs.retain), 0);
+	assert_int_equal(encoder_new(n_pages, n_pages, 1, engine.epochs.retain,
+				     &engine.epochs.encoder), 0);
+	encoder_set_features(engine.epochs.encoder, WIRE_FEATURE_XRLE);
+	assert_int_equal(encoder_begin(engine.epochs.encoder, 1, 0, WIRE_FLAG_FULL), 0);
+	while ((r = encoder_pages(engine.epochs.encoder, &cursor)) > 0)
+		;
+	assert_int_equal(r, 0);
+	assert_non_null(engine_hand_obstacle(&engine)); /* 128 MiB would have to be freed */
+	engine_shed_tick(&engine); /* nobody asks for it */
+	engine_shed(&engine, true);
+	engine.epochs.sync = SYNC_LOST;
+	assert_false(engine_sheds(&engine)); /* an epoch may have been left in its middle */
+	engine.epochs.sync = SYNC_KEPT;
+	while (engine_sheds(&engine)) {
+		assert_false(engine_has_shed(&engine));
+		engine_shed_tick(&engine);
+	}
+	assert_true(engine_has_shed(&engine));
+	assert_int_equal(n_changes, 1);
+	encoder_get_counts(engine.epochs.encoder, &counts);
+	assert_int_equal(counts.reference.n_used, ENCODER_SHED_PAGES);
+	assert_null(engine_hand_obstacle(&engine));
+	engine_shed(&engine, false);
+	engine_shed_tick(&engine);
+	assert_false(engine_has_shed(&engine));
+	encoder_free(engine.epochs.encoder);
+	retain_free(engine.epochs.retain);
+	close(engine.wake_fd);
+	free(pages);
+}
 
 static void test_what_is_known_is_not_forgotten(void **state)
 {
@@ -129,6 +186,7 @@ static void test_a_disk_whose_server_was_lost(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_memory_is_given_back, begin),
 		cmocka_unit_test_setup(test_what_is_known_is_not_forgotten, begin),
 		cmocka_unit_test_setup(test_a_guest_that_runs, begin),
 		cmocka_unit_test_setup(test_a_disk_that_was_written, begin),

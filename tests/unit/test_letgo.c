@@ -47,7 +47,7 @@ static void be_agent(int pipe_read, int ready_fd)
 	pthread_t thread;
 	void *memory;
 
-	if (letgo_init() < 0)
+	if (letgo_init(true) < 0)
 		_exit(1);
 	memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -108,7 +108,7 @@ static void a_writer_goes_on_before_the_memory_is_gone(void **state)
 static void it_is_nobodys_child(void **state)
 {
 	(void)state;
-	assert_int_equal(letgo_init(), 0);
+	assert_int_equal(letgo_init(true), 0);
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 	assert_int_equal(errno, ECHILD);
 }
@@ -120,7 +120,7 @@ static void closed_in_order_nothing_is_read(void **state)
 	struct pollfd p;
 
 	(void)state;
-	assert_int_equal(letgo_init(), 0);
+	assert_int_equal(letgo_init(true), 0);
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK), 0);
 	assert_int_equal(write(pipe_fds[1], bytes, 1), 1);
 	for (int i = 0; i < 100; i++) { /* open and close repeatedly */

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <cmocka.h>
 
 #include "codec/page.h"
@@ -138,6 +139,68 @@ static void all_pages_are_forgotten(void **state)
 	reference_free(reference);
 }
 
+/* Memory is given back in steps, the pages in it are forgotten, and it does not grow meanwhile. */
+static void memory_is_given_back(void **state)
+{
+	struct reference *reference;
+	struct reference_counts counts;
+	const uint32_t n_pages = 4 * REFERENCE_SLOTS_MIN, n_left = REFERENCE_SLOTS_MIN;
+	unsigned char resident[4 * REFERENCE_SLOTS_MIN];
+	uint8_t *first;
+	size_t n_resident = 0;
+
+	(void)state;
+	assert_int_equal(reference_new(n_pages, n_pages, &reference), 0);
+	first = take(reference, 0);
+	reference_put(reference, first);
+	for (uint32_t i = 1; i < n_pages - 1; i++)
+		reference_put(reference, take(reference, i));
+	assert_int_equal(reference_shed(reference, n_left, n_left), 2 * n_left - 1);
+	assert_int_equal(reference_shed(reference, n_left, n_left), n_left - 1);
+	assert_int_equal(reference_shed(reference, n_left, n_left), 0);
+	reference_get_counts(reference, &counts);
+	assert_int_equal(counts.n_used, n_left);
+	assert_int_equal(mincore(first, (size_t)n_pages * PAGE_BYTES, resident), 0);
+	for (uint32_t i = 0; i < n_pages; i++)
+		n_resident += resident[i] & 1;
+	assert_int_equal(n_resident, n_left);
+	/* What is left is known, what was given back is not, and nothing counts as zero. */
+	assert_non_null(reference_peek(reference, n_left - 1));
+	assert_null(reference_peek(reference, n_left));
+	assert_false(reference_is_zero(reference, n_left));
+	assert_true(reference_is_zero(reference, n_pages - 1));
+	/* Another page takes a slot of those that are left. */
+	assert_false(is_known(reference, n_pages - 2));
+	reference_get_counts(reference, &counts);
+	assert_int_equal(counts.n_used, n_left);
+	assert_int_equal(reference_shed(reference, n_left, n_left), 0);
+	reference_grow(reference);
+	for (uint32_t i = 0; i < n_pages; i++)
+		reference_put(reference, take(reference, i));
+	reference_get_counts(reference, &counts);
+	assert_int_equal(counts.n_used, n_pages);
+	reference_free(reference);
+}
+
+/* A reference with few pages keeps them, and may still get as many as are left to it. */
+static void a_small_one_keeps_its_pages(void **state)
+{
+	const uint32_t n = REFERENCE_SLOTS_MIN;
+	struct reference *reference;
+	struct reference_counts counts;
+
+	(void)state;
+	assert_int_equal(reference_new(4 * n, 4 * n, &reference), 0);
+	reference_put(reference, take(reference, 3));
+	assert_int_equal(reference_shed(reference, n, n), 0);
+	assert_non_null(reference_peek(reference, 3));
+	for (uint32_t i = 0; i < 2 * n; i++)
+		reference_put(reference, take(reference, i));
+	reference_get_counts(reference, &counts);
+	assert_int_equal(counts.n_used, n);
+	reference_free(reference);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -145,6 +208,8 @@ int main(void)
 		cmocka_unit_test(a_forgotten_page_is_unknown),
 		cmocka_unit_test(a_full_epoch_forgets_pages_and_pins),
 		cmocka_unit_test(all_pages_are_forgotten),
+		cmocka_unit_test(memory_is_given_back),
+		cmocka_unit_test(a_small_one_keeps_its_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

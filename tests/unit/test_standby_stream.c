@@ -464,7 +464,7 @@ static void test_another_gateway_is_refused(void **state)
 {
 	static const uint64_t others[] = {999, 1001, 0}; /* older, younger, without a number */
 	struct bare_standby *x = *state;
-	struct gateway_view view;
+	static struct gateway_view view;
 	struct gateway *g;
 
 	atomic_init(&view.seen_ns, 0);

@@ -173,9 +173,26 @@ static void test_the_agent_ends_meanwhile(void **state)
 	close(wake_fd);
 }
 
+/* Neither way to go on has worked: the gateway is told why the guest stands still. */
+static void test_a_guest_that_stands_still_is_told(void **state)
+{
+	struct wire_report report = {0};
+
+	(void)state;
+	vm.engine = NULL;
+	vm.role = VM_ROLE_PRIMARY;
+	strcpy(vm.still, "the guest stands still since the agent was replaced");
+	vm_report_role(&vm, &report);
+	assert_int_equal(report.state, WIRE_STATE_LOST);
+	assert_string_equal(report.text, "the guest stands still since the agent was replaced");
+	vm_set_engine(&vm, &engine);
+	assert_string_equal(vm.still, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_a_guest_that_stands_still_is_told, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_protected_guest, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_guest_that_was_moved, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_move_that_ends, begin, end),
