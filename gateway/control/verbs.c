@@ -404,8 +404,8 @@ static void run_verb(struct control_conn *c, struct request *r, const char *vm, 
 			if (!r->vm && fault) {
 				control_put_error(
 					c, "faulty-vm",
-					"%s is not looked after: %s; correct it and restart "
-					"the gateway",
+					"%s is not looked after: %s; correct it, then "
+					"`systemctl reload holdfast-gateway`",
 					vm, fault);
 				return;
 			}

@@ -227,7 +227,8 @@ const char *vm_promotion_obstacle(const struct vm_step *s, uint64_t silence_max_
 	if (vm_fsm_in_conflict(fsm))
 		return "who owns the guest is not clear (a conflict)";
 	if (!other->up)
-		return "the standby's agent is not connected";
+		return "the standby's agent is not connected; start it: if the owner is lost, the "
+		       "standby is then promoted by itself";
 	/* A promotion needs two of the three parties (gateway, owner, standby), here the gateway
 	 * and the standby. If both hosts are silent, perhaps the gateway is cut off. */
 	if (liveness_silent_for(&other->live, silence_max_ns, s->now_ns))

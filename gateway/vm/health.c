@@ -294,8 +294,8 @@ static const struct row {
 	 "{cold}"},
 	{HEALTH_CONFLICT, in_conflict,
 	 "who owns the guest is not clear: a host reports a newer term, or the journal is damaged",
-	 "it ends when both hosts agree; `holdfastctl vm show {vm}` has what they say, "
-	 "`holdfastctl owner {vm} HOST` ends it"},
+	 "it ends when both hosts agree; `holdfastctl events` says why: if hosts obey a younger "
+	 "gateway, stop that one or `takeover`, else `holdfastctl owner {vm} HOST` ends it"},
 	{HEALTH_JOURNAL, journal_is_late,
 	 "the disk of the gateway's state_dir has not answered for {journal} ms",
 	 "nothing is ordered or committed until it does"},
