@@ -30,7 +30,9 @@ void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
 	pthread_mutex_lock(&e->status_lock);
 	old = e->status.state;
 	e->status.state = state;
-	wire_text_format(e->status.text, "%s", text);
+	/* What fails after the guest has ended is no news. */
+	if (e->status.verdict != WIRE_VERDICT_SHUTDOWN && e->status.verdict != WIRE_VERDICT_EXITED)
+		wire_text_format(e->status.text, "%s", text);
 	e->status.sealed_epoch = e->epochs.next - 1;
 	e->status.committed_epoch = e->epochs.committed;
 	e->status.is_holding = engine_is_holding(e);

@@ -266,6 +266,28 @@ static void test_sync_is_lost_once(void **state)
 	assert_int_equal(engine.epochs.sync, SYNC_KEPT);
 }
 
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* Why the guest has ended is still said when an epoch fails because of that. */
+static void test_an_end_keeps_its_reason(void **state)
+{
+	(void)state;
+	engine.config.changed = nothing;
+	assert_int_equal(pthread_mutex_init(&engine.status_lock, NULL), 0);
+	engine_set_verdict(&engine, WIRE_VERDICT_PAUSED, "somebody paused it");
+	engine_set_state(&engine, WIRE_STATE_PROTECTED, "an epoch failed");
+	assert_string_equal(engine.status.text, "an epoch failed");
+	engine_set_verdict(&engine, WIRE_VERDICT_SHUTDOWN, "the guest panicked");
+	engine_set_state(&engine, WIRE_STATE_PROTECTED, "an epoch failed");
+	assert_string_equal(engine.status.text, "the guest panicked");
+	engine_set_verdict(&engine, WIRE_VERDICT_NONE, "");
+	engine_set_state(&engine, WIRE_STATE_PROTECTED, "it runs again");
+	assert_string_equal(engine.status.text, "it runs again");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -276,6 +298,7 @@ int main(void)
 		cmocka_unit_test(test_another_change_is_not_made),
 		cmocka_unit_test(test_of_the_stream),
 		cmocka_unit_test(test_sync_is_lost_once),
+		cmocka_unit_test(test_an_end_keeps_its_reason),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
