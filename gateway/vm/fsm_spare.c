@@ -2,20 +2,20 @@
  * the copy.
  *
  *	owner  other  spare
- *	alpha  beta   gamma    UNPROTECTED; beta is away for spare_after, is drained, could not stand
- *	  │      └─────┐│      by, or an operator asks for it
+ *	alpha  beta   gamma    UNPROTECTED; beta is away, drained, or could not stand by, or
+ *	  │      └─────┐│      an operator asks for it
  *	  │      ┌─────┼┘
- *	alpha  gamma  beta     PREPARING, in a new term, by one record; beta is the spare now, and is
- *	                       fenced when it comes back
+ *	alpha  gamma  beta     PREPARING, in a new term, by one record; beta is the spare now,
+ *	                       and is fenced when it comes back
  *
  * Two hosts have a seat. Only they and the gateway vote (rule 5 of fsm.h), hold streams, and can
  * own the guest. A change of seats needs the gateway and the owner: two of the three parties. It
  * takes the seat from the third, which has no say.
  *
  * Why the old holder of the seat cannot harm: what it agrees upon with the owner without a gateway
- * is of a term that it has stood by in. The new term begins with the change, and the owner enters
- * it only by PROTECT. From then on the owner asks for the term after it, and the old holder
- * refuses: its own term is older (hostagent/peer/agree.c). Until then the owner's guest is
+ * is of the term after one in which it has stood by. The change of seats leaves out two terms. In
+ * the second of them the old holder is told to end its copy. So it is in no term from which it
+ * could agree to one that the owner asks for. Until the owner has entered the new term its guest is
  * unprotected, so the new holder has no copy to promote.
  *
  * Hosts keep their indices when seats change. So a late report, answer or stream of one host is
@@ -65,8 +65,8 @@ static bool is_other_unfit(const struct vm_fsm *fsm)
 	return fsm->again.unfit == 1 + vm_fsm_other(fsm);
 }
 
-/* Is the other host unable to keep a copy for so long, drained, or unfit, that the spare is to take
- * its seat? */
+/* Is the spare to take the seat of the other host? Yes if that host is drained, could not stand by
+ * in the last attempt, or has been unable to keep a copy for spare_after. */
 static bool is_other_gone(const struct vm_fsm *fsm, uint64_t now_ns)
 {
 	uint8_t other = vm_fsm_other(fsm);

@@ -55,7 +55,7 @@ struct encoder *encoder_free(struct encoder *e)
 /* One call takes about 6 ms. */
 #define SHED_PAGES_ONCE 8192u
 _Static_assert(ENCODER_SHED_PAGES / 2 >= (WORKERS_THREADS_MAX * 2 + 1) * UNIT_PAGES,
-	       "so many pages can be pinned at a time");
+	       "half of what is left must hold the pages of all units in work");
 
 bool encoder_shed(struct encoder *e)
 {

@@ -7,7 +7,7 @@
  * An attempt that reaches the gateway and fails is another matter: it costs the gateway a TLS
  * handshake, and is followed by the caller's own back-off.
  *
- *	lost ──► SYN ─60 ms─ SYN ─60 ms─ SYN ... for 3 s ──► the caller's back-off
+ *	lost ─► SYN ─60 ms─ SYN ─60 ms─ SYN ... for 3 s ─► the caller's back-off
  *	                      └─ an answer: TLS, HELLO; then up, or the caller's back-off
  *
  * Where: agent.c, epoch/ and standby/, one for each connection. Threads: one. Pure: the time is

@@ -120,4 +120,20 @@ static inline void fail_over(void)
 	lab_report(&lab, to);
 }
 
+/* gamma keeps the copy, beta is the spare, and alpha dies: gamma runs the guest, and nothing shows
+ * that it serves. */
+static inline void gamma_shows_no_life(void)
+{
+	gamma_for_beta();
+	come_back(BETA);
+	lab_down(&lab, ALPHA);
+	lab_run(&lab, 600, 6);
+	assert_true(lab_obey(&lab, GAMMA));
+	(void)lab_feed(&lab, (struct vm_input){
+		.kind = VM_IN_REPORT, .host = GAMMA, .agent_state = WIRE_STATE_RUNNING,
+		.role = WIRE_VM_ROLE_PRIMARY, .term = lab.peer[GAMMA].term,
+		.guest = {.is_valid = true, .was_running = true, .knows_frames = true,
+			  .term = lab.peer[GAMMA].term}});
+}
+
 #endif

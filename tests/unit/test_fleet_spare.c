@@ -4,6 +4,7 @@
 #include "fleet/fleet.h"
 #include "fleet/drains.h"
 #include "base/cleanup.h"
+#include "fake_disk.h"
 #include "mint_certs.h"
 
 #include <errno.h>
@@ -34,44 +35,6 @@ static struct {
 	uint8_t verb;
 	uint64_t term, id;
 } orders[VM_HOSTS];
-
-/* ---- the disk: replaces libc's fdatasync() */
-
-static pthread_mutex_t disk_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t disk_change = PTHREAD_COND_INITIALIZER;
-static bool disk_stalls;
-static int disk_error;
-
-static int sync_disk(void)
-{
-	pthread_mutex_lock(&disk_lock);
-	while (disk_stalls)
-		pthread_cond_wait(&disk_change, &disk_lock);
-	errno = disk_error;
-	pthread_mutex_unlock(&disk_lock);
-	return errno ? -1 : 0;
-}
-
-int fdatasync(int fd)
-{
-	(void)fd;
-	return sync_disk();
-}
-
-int fsync(int fd)
-{
-	(void)fd;
-	return sync_disk();
-}
-
-static void set_disk(bool stalls, int error)
-{
-	pthread_mutex_lock(&disk_lock);
-	disk_stalls = stalls;
-	disk_error = error;
-	pthread_cond_broadcast(&disk_change);
-	pthread_mutex_unlock(&disk_lock);
-}
 
 /* ---- the connections */
 

@@ -212,16 +212,7 @@ static void test_drained(void **state)
 static void test_doubtful_guest(void **state)
 {
 	(void)state;
-	gamma_for_beta();
-	come_back(BETA);
-	lab_down(&lab, ALPHA);
-	lab_run(&lab, 600, 6);
-	assert_true(lab_obey(&lab, GAMMA));
-	(void)lab_feed(&lab, (struct vm_input){
-		.kind = VM_IN_REPORT, .host = GAMMA, .agent_state = WIRE_STATE_RUNNING,
-		.role = WIRE_VM_ROLE_PRIMARY, .term = lab.peer[GAMMA].term,
-		.guest = {.is_valid = true, .was_running = true, .knows_frames = true,
-			  .term = lab.peer[GAMMA].term}});
+	gamma_shows_no_life();
 	later(120000);
 	is_now(VM_UNPROTECTED, GAMMA, ALPHA);
 	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SILENT);

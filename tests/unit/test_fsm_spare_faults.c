@@ -187,16 +187,7 @@ static void test_never_reports(void **state)
 static void test_doubt_forgotten(void **state)
 {
 	(void)state;
-	gamma_for_beta();
-	come_back(BETA);
-	lab_down(&lab, ALPHA);
-	lab_run(&lab, 600, 6);
-	assert_true(lab_obey(&lab, GAMMA));
-	(void)lab_feed(&lab, (struct vm_input){
-		.kind = VM_IN_REPORT, .host = GAMMA, .agent_state = WIRE_STATE_RUNNING,
-		.role = WIRE_VM_ROLE_PRIMARY, .term = lab.peer[GAMMA].term,
-		.guest = {.is_valid = true, .was_running = true, .knows_frames = true,
-			  .term = lab.peer[GAMMA].term}});
+	gamma_shows_no_life();
 	lab_run(&lab, 20000, 6);
 	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SILENT);
 	come_back(ALPHA); /* keeps its stopped guest */

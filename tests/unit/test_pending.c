@@ -1,6 +1,7 @@
 /* Tests a journal whose disk stalls or fails. Only the VM whose record is being written waits. None
  * of a step's actions is carried out before the step's record is durable. */
 #include "base/error.h"
+#include "fake_disk.h"
 #include "gateway_fixture.h"
 #include "base/clock.h"
 #include "incarnating.h"
@@ -25,47 +26,6 @@ static struct fleet_vm *web1, *db1;
 static struct wire_frame frame;
 static char reply_code[32];
 static unsigned int n_replies, n_slow_events;
-
-/* ---- the disk: replaces libc's fsync() and fdatasync() ---- */
-
-static pthread_mutex_t disk_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t disk_change = PTHREAD_COND_INITIALIZER;
-static bool disk_stalls;
-static int disk_error;
-
-static int sync_disk(void)
-{
-	int r;
-
-	pthread_mutex_lock(&disk_lock);
-	while (disk_stalls)
-		pthread_cond_wait(&disk_change, &disk_lock);
-	r = disk_error;
-	pthread_mutex_unlock(&disk_lock);
-	errno = r;
-	return r ? -1 : 0;
-}
-
-int fdatasync(int fd)
-{
-	(void)fd;
-	return sync_disk();
-}
-
-int fsync(int fd)
-{
-	(void)fd;
-	return sync_disk();
-}
-
-static void set_disk(bool stalls, int error)
-{
-	pthread_mutex_lock(&disk_lock);
-	disk_stalls = stalls;
-	disk_error = error;
-	pthread_cond_broadcast(&disk_change);
-	pthread_mutex_unlock(&disk_lock);
-}
 
 /* ---- the gateway ---- */
 

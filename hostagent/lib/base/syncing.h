@@ -4,8 +4,9 @@
  * disk has answered. While an agent's program is replaced its guests stand still, and no beat is
  * sent. So before that nobody may begin to sync, and what was begun must have ended.
  *
- *	syncing_hold(true) ─► new calls wait; syncing_n() falls to 0 ─► exec ends the waiting threads
- *	                                                              └► or syncing_hold(false)
+ *	syncing_hold(true) ─► new calls wait, syncing_n() falls to 0
+ *	     ├► exec ends the waiting threads
+ *	     └► or syncing_hold(false)
  *
  * Where: the standby's threads sync by syncing_fdatasync(); agent_replace.c holds it. Threads: any.
  */

@@ -1,0 +1,54 @@
+/* fake_disk.h - a disk that stalls or fails when a test wants it: it replaces libc's fsync() and
+ * fdatasync().
+ *
+ * To be included by one file of a test program. Threads: any; set_disk() is for the test's own.
+ */
+#ifndef TESTS_FAKE_DISK_H
+#define TESTS_FAKE_DISK_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+static pthread_mutex_t disk_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t disk_change = PTHREAD_COND_INITIALIZER;
+static bool disk_stalls;
+static int disk_error;
+
+static int sync_disk(void)
+{
+	int r;
+
+	pthread_mutex_lock(&disk_lock);
+	while (disk_stalls)
+		pthread_cond_wait(&disk_change, &disk_lock);
+	r = disk_error;
+	pthread_mutex_unlock(&disk_lock);
+	errno = r;
+	return r ? -1 : 0;
+}
+
+int fdatasync(int fd)
+{
+	(void)fd;
+	return sync_disk();
+}
+
+int fsync(int fd)
+{
+	(void)fd;
+	return sync_disk();
+}
+
+/* From now on the disk answers no call (@stalls), or each with errno @error; 0: it is sound. */
+static void set_disk(bool stalls, int error)
+{
+	pthread_mutex_lock(&disk_lock);
+	disk_stalls = stalls;
+	disk_error = error;
+	pthread_cond_broadcast(&disk_change);
+	pthread_mutex_unlock(&disk_lock);
+}
+
+#endif
