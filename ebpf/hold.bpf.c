@@ -34,8 +34,8 @@
  * hold_release runs at the tc ingress of hfbN, where the agent's released frames come out. It
  * passes each frame to the tap as if the guest had just sent it. So the tap's other filters, its
  * bridge port and all rules that name the tap work as without a hold. hold_tap sees the released
- * frame again, and knows it by its mark. hold_xdp does not see the released frame, because native
- * XDP runs only when QEMU writes to the tap.
+ * frame again, and recognizes it by its mark. hold_xdp does not see the released frame, because
+ * native XDP runs only when QEMU writes to the tap.
  */
 #include <stdbool.h>
 
@@ -84,9 +84,9 @@ struct {
 	__type(value, struct hold_sent);
 } hold_sent SEC(".maps");
 
-/* By this map, hold_take tells hold_sink about the frame that both see. The value is 1 if hold_take
- * has let the frame into the agent's socket, and 0 if not. The only key is 0. The map is per CPU,
- * because hold_sink sees each frame just after hold_take, on the same CPU. */
+/* Through this map, hold_take tells hold_sink what it did with the frame that both see. The value
+ * is 1 if hold_take has let the frame into the agent's socket, and 0 if not. The only key is 0. The
+ * map is per CPU, because hold_sink sees each frame just after hold_take, on the same CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -95,22 +95,24 @@ struct {
 } hold_taken SEC(".maps");
 
 /* Constants that the loader sets before it loads the programs. */
-/* the longest frame that fits into a UMEM frame. For hold_tap: the longest frame that is not GSO */
+/* For hold_xdp: the longest frame that fits into a UMEM frame. For hold_tap: the longest frame to
+ * hold, if it is not GSO. */
 const volatile __u32 max_frame_bytes = 0;
 const volatile __u32 tap_ifindex = 0;
-const volatile bool is_offload = false; /* hold_tap is on the tap, not hold_xdp */
+const volatile bool is_offload = false; /* true: hold_tap is attached to the tap; false: hold_xdp */
 
-/* How many frames hold_release has passed to the tap since this agent loaded the program. With this
- * number the agent checks whether released frames reach the tap. */
+/* How many frames hold_release has passed to the tap since this agent loaded the program. The agent
+ * uses this number to check whether released frames reach the tap. */
 __u64 n_returned = 0;
 
 /* How many frames hold_tap has sent to hfoN, and how many hold_sink has seen there, since this
- * agent loaded the programs. With these numbers the agent checks whether held frames reach its
+ * agent loaded the programs. The agent uses these numbers to check whether held frames reach its
  * socket. */
 __u64 n_captured = 0;
 __u64 n_arrived = 0;
 
-/* The ifindex of hfbN, into which hold_tap sends; 0: there is none. The agent writes it. */
+/* The ifindex of hfbN, the device into which hold_tap redirects frames; 0: there is no such device.
+ * The agent writes it. */
 __u32 capture_ifindex = 0;
 
 static __always_inline void count(__u32 which)
@@ -173,8 +175,8 @@ int hold_xdp(struct xdp_md *ctx)
 		return drop(HOLD_COUNTER_DROPPED_STAMP);
 	stamp->epoch = epoch;
 	stamp->time_ns = now_ns;
-	/* If the queue has no socket in the map, the verdict is XDP_DROP. Only queue 0 can have
-	 * one. */
+	/* If the queue has no socket in the map, the verdict is XDP_DROP. Only queue 0 can have a
+	 * socket. */
 	verdict = bpf_redirect_map(&hold_xsks, ctx->rx_queue_index, XDP_DROP);
 	if (verdict != XDP_REDIRECT)
 		return drop(HOLD_COUNTER_DROPPED_NO_SOCKET);
@@ -195,7 +197,7 @@ int hold_tap(struct __sk_buff *skb)
 	const volatile struct hold_control *control = bpf_map_lookup_elem(&hold_control, &zero);
 	__u64 epoch;
 
-	/* The guest cannot set a mark: the frames that QEMU writes have none. */
+	/* The guest cannot forge this mark: frames that QEMU writes to the tap have no mark. */
 	if (skb->mark == HOLD_MARK) {
 		skb->mark = 0;
 		return TC_ACT_UNSPEC;
@@ -208,8 +210,9 @@ int hold_tap(struct __sk_buff *skb)
 		count(HOLD_COUNTER_PASSED);
 		return TC_ACT_UNSPEC;
 	}
-	/* The epoch changes only while the guest is stopped. If the kernel has delayed a frame
-	 * (RPS), the frame can get a later epoch than its own. It is then only held longer. */
+	/* The epoch changes only while the guest is stopped. If the kernel delays a frame (RPS),
+	 * hold_tap can stamp it with a later epoch than the one in which the guest sent it. This is
+	 * harmless: the frame is only held longer. */
 	epoch = control->epoch;
 	if (mode != HOLD_MODE_HOLD || epoch == 0)
 		return shoot(HOLD_COUNTER_DROPPED_MODE);
@@ -257,14 +260,14 @@ int hold_sink(struct __sk_buff *skb)
 SEC("tc")
 int hold_release(struct __sk_buff *skb)
 {
-	/* Some programs of the host (LLDP, DHCP) send frames on all devices. Drop them: they have
-	 * no mark of ours. */
+	/* Some programs of the host (LLDP, DHCP) send frames on all devices. Drop them: they do not
+	 * have our mark. */
 	if (skb->mark != HOLD_MARK) {
 		count(HOLD_COUNTER_DROPPED_STRAY);
 		return TC_ACT_SHOT;
 	}
 	if (!is_offload)
-		skb->mark = 0; /* a frame from the guest has no mark; hold_tap takes it off */
+		skb->mark = 0; /* with offloads, hold_tap needs the mark, and removes it */
 	__sync_fetch_and_add(&n_returned, 1);
 	return (int)bpf_redirect(tap_ifindex, BPF_F_INGRESS);
 }

@@ -23,10 +23,12 @@
 #define TC_PRIORITY 1U
 #define TC_HANDLE   0x686f6c64U
 
-/* From the kernel's include/uapi/linux/bpf.h since Linux 6.6; Debian 12's header lacks them. */
+/* These constants are in the kernel's include/uapi/linux/bpf.h since Linux 6.6. Debian 12's header
+ * lacks them. */
 #define LINK_TYPE_TCX	   11U
 #define ATTACH_TCX_INGRESS 46
-#define ATTACH_BEFORE      (1U << 3) /* BPF_F_BEFORE without another program: before all others */
+/* BPF_F_BEFORE; without another program it means "before all others" */
+#define ATTACH_BEFORE      (1U << 3)
 
 #define LINK_XDP "link"
 #define LINK_TC	 "link_tc"
@@ -69,7 +71,7 @@ static int open_link(const struct hold_prog *prog, const char *name, int *ret_fd
 	if (fd < 0)
 		return fd;
 	r = bpf_obj_get_info_by_fd(fd, &info, &size);
-	/* Both kinds of link have the device's ifindex at the same place. */
+	/* Both kinds of link store the device's ifindex at the same offset. */
 	if (r == 0 && ((info.type != BPF_LINK_TYPE_XDP && info.type != LINK_TYPE_TCX) ||
 		       info.xdp.ifindex != (uint32_t)prog->ifindex))
 		r = -ENODEV;
@@ -114,7 +116,7 @@ static int load(struct hold_prog *prog, const struct hold_prog_config *config)
 	pinned[0] = skel->maps.hold_control;
 	pinned[1] = skel->maps.hold_xsks;
 	pinned[2] = skel->maps.hold_counters;
-	/* An older agent did not pin this map. If there is no pin, libbpf creates the map. */
+	/* Older agents did not pin this map. If there is no pin, libbpf creates the map. */
 	pinned[3] = skel->maps.hold_sent;
 	for (size_t i = 0; i < ARRAY_SIZE(pinned); i++) {
 		r = pin_path(prog, bpf_map__name(pinned[i]), path, sizeof(path));
@@ -164,7 +166,8 @@ static int attach_link(struct hold_prog *prog)
 	return r < 0 ? r : bpf_obj_pin(fd, path);
 }
 
-/* Detach the link of the other kind. Called when the new link holds the frames. */
+/* Detach the link of the kind (XDP or tc) that is no longer wanted. Called once the new link holds
+ * the frames. */
 static int detach_other(struct hold_prog *prog)
 {
 	char path[512];
@@ -309,8 +312,8 @@ int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config
 	if (r == 0)
 		return 0;
 	*ret_step = step;
-	/* Remove what this call created. Leave what was pinned before. Without the lock, leave
-	 * everything. */
+	/* Remove what this call created. Leave what was pinned before. If this call did not get the
+	 * lock, leave everything. */
 	if (step != HOLD_PROG_PIN_DIR && step != HOLD_PROG_LOCK && !prog->is_taken_over &&
 	    hold_prog_detach(prog) < 0)
 		log_debug("pin_dir=%s a failed open is not all undone, ignoring", prog->pin_dir);
@@ -339,8 +342,8 @@ int hold_prog_detach(struct hold_prog *prog)
 	return r == -ENODEV || r == -ENOLINK ? 0 : r;
 }
 
-/* Open the link pinned as @name, and store its device. Returns the link's descriptor, or -1 if
- * there is no such link. */
+/* Open the link pinned as @name, and store its device in prog->ifindex. Returns the link's
+ * descriptor, or -1 if there is no such link. */
 static int open_any_link(struct hold_prog *prog, const char *name)
 {
 	struct bpf_link_info info = {0};
@@ -391,7 +394,7 @@ static int pinned_ifindex(const char *pin_dir, const char *name)
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size) < 0 ||
 	    (info.type != BPF_LINK_TYPE_XDP && info.type != LINK_TYPE_TCX))
 		return 0;
-	return (int)info.xdp.ifindex; /* a tcx link has it at the same place */
+	return (int)info.xdp.ifindex; /* a tcx link stores its ifindex at the same offset */
 }
 
 bool hold_prog_pinned_is_offload(const char *pin_dir)
@@ -429,8 +432,8 @@ int hold_prog_remove_left(const char *pin_dir)
 void hold_prog_quiesce(void)
 {
 	/* MEMBARRIER_CMD_GLOBAL calls synchronize_rcu(), which waits for all RCU read-side critical
-	 * sections. XDP programs run in such sections. If the kernel lacks this command
-	 * (nohz_full), the caller's next netlink calls also wait for a grace period. */
+	 * sections. XDP programs run in such sections. A kernel with nohz_full lacks this command.
+	 * But the caller's next netlink calls also wait for a grace period. */
 	(void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 

@@ -2,7 +2,8 @@
  * guest's frames back until their epoch is committed.
  *
  * While no agent runs, the programs must continue to drop frames. The next agent must find the
- * programs. So the maps and the XDP link are pinned in one directory per hold:
+ * programs. So the maps and the link that attaches a program to the tap are pinned in one directory
+ * per hold:
  *
  *	PIN_DIR/hold_control   hold_xsks   hold_counters   hold_sent   link or link_tc
  *
@@ -33,8 +34,8 @@ enum hold_prog_step { /* the step at which hold_prog_open() failed */
 	HOLD_PROG_LOCK = 1,    /* -EBUSY: another process controls this hold */
 	/* -EINVAL: the pinned maps have another layout, or the verifier refused a program */
 	HOLD_PROG_LOAD = 2,
-	/* -EBUSY: the device has an XDP program that is not ours. Refused with offloads, too: that
-	 *   program could send frames elsewhere before hold_tap sees them */
+	/* -EBUSY: the device has an XDP program that is not ours. This is an error with offloads,
+	 *   too, because that program could send frames elsewhere before hold_tap sees them */
 	HOLD_PROG_FOREIGN = 3,
 	HOLD_PROG_ATTACH = 4,
 	HOLD_PROG_TC = 5,
@@ -43,9 +44,10 @@ enum hold_prog_step { /* the step at which hold_prog_open() failed */
 struct hold_prog_config {
 	const char *pin_dir; /* directory for the pins, on a bpffs; created if missing */
 	int ifindex;	     /* ifindex of the tap */
-	/* the longest frame to hold. With is_offload, GSO frames may have HOLD_GSO_FRAME_MAX */
+	/* size of the longest frame to hold. With is_offload, this limit is for frames that are not
+	 * GSO; a GSO frame may have HOLD_GSO_FRAME_MAX bytes */
 	uint32_t max_frame_bytes;
-	bool is_offload; /* the guest has offloads: attach hold_tap, not hold_xdp */
+	bool is_offload; /* true: the guest has offloads, so attach hold_tap, not hold_xdp */
 };
 
 struct hold_prog {
@@ -53,10 +55,11 @@ struct hold_prog {
 	struct hold_control *control;   /* the control map's mapped page, shared with the program */
 	int lock_fd;			/* descriptor of pin_dir; keeps it locked */
 	int link_fd;			/* descriptor of the link on the tap, or -1 */
-	int other_fd; /* descriptor of an earlier link of the other kind, or -1 */
+	/* descriptor of the other kind of link (XDP or tc) that an earlier agent left, or -1 */
+	int other_fd;
 	int ifindex;
 	int xsks_fd;                    /* descriptor of the map hold_xsks, borrowed from skel */
-	bool is_offload;    /* the link is that of hold_tap */
+	bool is_offload;    /* true: link_fd is hold_tap's link; false: hold_xdp's */
 	bool is_taken_over; /* true if hold_prog_open() found a pinned link on this device */
 	char pin_dir[256];
 };
@@ -80,14 +83,14 @@ int hold_prog_attach_release(struct hold_prog *prog, int ifindex)
 /* Returns true if the hold that is pinned in @pin_dir is one for a guest with offloads. */
 bool hold_prog_pinned_is_offload(const char *pin_dir);
 
-/* Let hold_tap send the frames to be held into the veth pair with the ends @in (hfbN) and @out
- * (hfoN). hold_prog_attach_sink() must be called first, before @out is up: it makes hold_sink drop
- * all that arrives there. Only with is_offload. Returns 0 or -errno. */
+/* Only with is_offload. hold_prog_attach_sink() makes hold_sink drop everything that arrives at
+ * @out, the end hfoN of the veth pair. Call it before @out is up. Returns 0 or -errno. After that,
+ * hold_prog_set_capture() makes hold_tap send the frames to hold into @in, the end hfbN. */
 int hold_prog_attach_sink(struct hold_prog *prog, int out) __attribute__((warn_unused_result));
 void hold_prog_set_capture(struct hold_prog *prog, int in);
 
-/* Returns the descriptor of the program hold_take, the filter of the agent's packet socket; it
- * belongs to @prog. */
+/* Returns the descriptor of the program hold_take, the filter of the agent's packet socket. The
+ * descriptor belongs to @prog. */
 int hold_prog_take_fd(const struct hold_prog *prog);
 
 /* hold_prog_n_captured(): how many frames hold_tap has sent into the veth pair since
@@ -102,8 +105,9 @@ uint64_t hold_prog_n_returned(const struct hold_prog *prog);
 
 /* Detach the program from the tap, remove the tap's clsact qdisc if we created it, and remove
  * pins and directory. After the call, the program can still be busy with a frame that came before
- * the call; hold_prog_quiesce() waits for its end. The maps stay usable until hold_prog_done().
- * Tries all steps even if one fails. Returns 0, or the -errno of the first step that failed. */
+ * the call; hold_prog_quiesce() waits until the program has finished. The maps stay usable until
+ * hold_prog_done(). Tries all steps even if one fails. Returns 0, or the -errno of the first step
+ * that failed. */
 int hold_prog_detach(struct hold_prog *prog) __attribute__((warn_unused_result));
 
 /* Detach and unpin the hold that an earlier process left in @pin_dir. The tap can be gone, renamed,

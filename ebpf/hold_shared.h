@@ -30,8 +30,9 @@ struct hold_control {
 #define HOLD_MARK 0x686f6c64U
 
 /* The mark of a frame on its way from hold_tap to the agent. The high bits, HOLD_EPOCH_MARK, show
- * that hold_tap sent the frame. The low bits are the low bits of the frame's epoch. The agent adds
- * the high bits, because no frame is as old as 2^24 epochs. */
+ * that hold_tap sent the frame. The low bits are the low bits of the frame's epoch. The agent takes
+ * the epoch's high bits from the current epoch. This works because no frame is as old as 2^24
+ * epochs. */
 #define HOLD_EPOCH_MARK 0x65000000U
 #define HOLD_EPOCH_MASK 0x00ffffffU
 
@@ -63,8 +64,8 @@ enum hold_counter {
 	HOLD_COUNTER_PASSED = 1,
 	/* frames dropped in mode DROP, in an unknown mode, or in mode HOLD with epoch 0 */
 	HOLD_COUNTER_DROPPED_MODE = 2,
-	/* frames dropped because no AF_XDP socket of an agent is bound to their queue, or no packet
-	 * socket of an agent is there */
+	/* frames dropped because no agent has an AF_XDP socket bound to their queue, or a packet
+	 * socket on hfoN */
 	HOLD_COUNTER_DROPPED_NO_SOCKET = 3,
 	/* frames dropped because they are too long for a UMEM frame, or are longer than the MTU and
 	 * not GSO */

@@ -14,8 +14,8 @@
 #include "base/fd.h"
 
 /* Check that @dir is on a bpffs. If @dir does not exist, check its nearest parent that exists.
- * Called before mkdir, so that nothing is created elsewhere. Returns 0, -ENOENT if @dir is not on a
- * bpffs, or another -errno. */
+ * Called before mkdir, so that no directory is created outside of a bpffs. Returns 0, -ENOENT if
+ * @dir is not on a bpffs, or another -errno. */
 static int check_bpffs(const char *dir)
 {
 	char parent[PATH_MAX];

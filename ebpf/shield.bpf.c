@@ -1,5 +1,5 @@
-/* shield.bpf.c - protects the gateway's packet socket in a flood of UDP. Of all UDP datagrams, only
- * genuine and new witness datagrams pass.
+/* shield.bpf.c - protects the gateway's packet socket from a flood of UDP. Of all UDP datagrams,
+ * only genuine and new witness datagrams pass.
  *
  * This is a socket filter. The kernel runs it in softirq context for each frame. It returns how
  * many bytes the kernel copies into the socket's ring; 0 drops the frame. All frames except UDP
@@ -25,7 +25,7 @@
 #include "datagram.bpf.h"
 #include "shield_shared.h"
 
-/* The program's result is the number of bytes to copy, at most; 0 drops the frame. */
+/* The program returns the maximum number of bytes to copy; 0 drops the frame. */
 #define PASS_WHOLE	0x40000
 #define NO_OPTIONS	0x45	/* first byte of an IPv4 header without options */
 #define MORE_OR_OFFSET	0x3fff	/* a fragment has at least one of these bits set */

@@ -38,8 +38,8 @@ enum shield_verdict {
 
 /* Value of the map shield_counts. */
 struct shield_counts {
-	/* dropped datagrams, by enum shield_verdict; datagrams with a bad mac are counted in struct
-	 * shield_key */
+	/* number of dropped datagrams for each enum shield_verdict; those with a bad mac are
+	 * counted in struct shield_key */
 	__u64 n[SHIELD_N_VERDICTS];
 };
 

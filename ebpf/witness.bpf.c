@@ -56,9 +56,9 @@ struct {
 	__type(value, struct witness_state);
 } witness_state SEC(".maps");
 
-/* A map of a hold of the same VM; there is one hold on each tap. hold_xdp writes the map, the
- * witness only reads it. The value has a size and no type: bpftool 7.1 does not find the size of a
- * type that is used only here. */
+/* The map hold_sent of a hold of the same VM. Each tap has a hold of its own. The hold's programs
+ * write the map; the witness only reads it. The value is declared with a size and without a type,
+ * because bpftool 7.1 does not find the size of a type that is used only here. */
 struct hold_sent_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -110,8 +110,8 @@ int witness_sample(struct __sk_buff *skb)
 	count(&state->sampled);
 	__sync_lock_test_and_set(&state->token_ns, now_ns);
 	mark = skb->mark;
-	/* mark the clone, so that witness_emit can distinguish it from other frames on the
-	 * helper */
+	/* mark the clone, so that witness_emit can distinguish it from other frames on the helper
+	 * device */
 	skb->mark = MARK;
 	if (bpf_clone_redirect(skb, helper_ifindex, 0) != 0)
 		count(&state->failed_clone);
@@ -119,9 +119,9 @@ int witness_sample(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-/* Store the sampled frame's size and first bytes in @d (the bytes in `head`). The kernel can keep
- * the frame's VLAN tag outside of the frame. In this case the tag is put back in its place in
- * `head`. Returns 0, or less than 0 on failure. */
+/* Store the sampled frame's size in @d, and its first bytes in d->head. The kernel can keep the
+ * frame's VLAN tag outside of the frame. In this case, put the tag back in its place in d->head.
+ * Returns 0, or less than 0 on failure. */
 static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
 {
 	__u32 size = skb->len, n;
@@ -207,8 +207,8 @@ static __always_inline const struct witness_path *path_of(const struct witness_c
 	return &control->paths[number][*(const volatile __u32 *)&control->path_slot[number] & 1];
 }
 
-/* Turn the frame into the datagram of one path. @skb is a clone of the sampled frame, so write
- * every byte: no byte of that frame must reach the gateway. Returns 0, or less than 0 on
+/* Turn the frame into the datagram of one path. @skb is a clone of the sampled frame, so overwrite
+ * every byte: only the bytes that @d contains may reach the gateway. Returns 0, or less than 0 on
  * failure. */
 static __always_inline int write_frame(struct __sk_buff *skb, const struct witness_path *path,
 				       enum witness_path_number number, struct witness_key *key,

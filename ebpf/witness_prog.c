@@ -78,7 +78,8 @@ static int detach_taps(const struct witness_prog_taps *taps)
 	return r;
 }
 
-/* Get the taps of the pinned witness; none if there is no witness with maps like ours. */
+/* Returns the taps of the pinned witness. Returns no taps if nothing is pinned, or if the pinned
+ * maps have another layout than ours. */
 static struct witness_prog_taps pinned_taps(const char *pin_dir)
 {
 	AUTO_CLOSE int control_fd = -1, state_fd = -1;
@@ -108,7 +109,8 @@ static int find_pinned(struct witness_prog *prog)
 		prog->is_taken_over = true;
 		return 0;
 	}
-	(void)!detach_taps(&pinned); /* a filter that stays counts frames into a map of its own */
+	/* a filter that could not be detached only counts frames into its own old map */
+	(void)!detach_taps(&pinned);
 	return pin_dir_empty(prog->pin_dir, pin_names, ARRAY_SIZE(pin_names));
 }
 
@@ -123,7 +125,7 @@ static int map_value(const struct bpf_map *map, void **ret)
 	return 0;
 }
 
-/* Give the programs the counts of each tap's hold. */
+/* Give the programs the map hold_sent of each tap's hold. */
 static int use_holds(struct witness_prog *prog, const struct witness_prog_config *config)
 {
 	int r = 0;
@@ -171,8 +173,8 @@ static int load(struct witness_prog *prog, const struct witness_prog_config *con
 	return 0;
 }
 
-/* Attach both programs, the helper's first: without it, frames cloned into the helper would enter
- * the host's network stack. */
+/* Attach both programs. Begin with witness_emit on the helper device: without it, frames cloned
+ * into the helper would enter the host's network stack. */
 static int attach(struct witness_prog *prog, const struct witness_prog_config *config)
 {
 	LIBBPF_OPTS(bpf_tc_hook, in, .ifindex = config->helper_in, .attach_point = BPF_TC_INGRESS);
@@ -189,7 +191,7 @@ static int attach(struct witness_prog *prog, const struct witness_prog_config *c
 	for (uint32_t i = 0; i < config->taps.n && r == 0; i++) {
 		LIBBPF_OPTS(bpf_tc_hook, tap, .ifindex = config->taps.ifindex[i],
 			    .attach_point = BPF_TC_EGRESS);
-		struct bpf_tc_opts once = sample; /* the kernel's answer is written to it */
+		struct bpf_tc_opts once = sample; /* libbpf writes the kernel's answer to it */
 
 		r = bpf_tc_attach(&tap, &once);
 	}

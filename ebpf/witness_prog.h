@@ -11,7 +11,8 @@
  * Then it attaches a tc filter to each of the guest's taps. It also attaches one to the helper, a
  * device in which the datagrams are made. All filters use the same maps, so a guest with two cards
  * has one witness. witness_prog_detach() removes the taps' filters and the pins. Each tap must
- * already have a hold: the witness uses the hold's clsact qdisc, and reads its map hold_sent.
+ * already have a hold: the witness uses the hold's clsact qdisc, and reads the hold's map
+ * hold_sent.
  *
  * Where: hostagent/net/witness_mirror.c calls this file, which calls only libbpf.
  * Threads: one thread at a time may use an object. Control and state are shared with the programs,
@@ -43,7 +44,7 @@ struct witness_prog_taps {
 struct witness_prog_config {
 	/* directory for this witness's pins only, on a bpffs; created if missing */
 	const char *pin_dir;
-	/* for each tap, the pin_dir of its hold, which must be open; in any order */
+	/* for each tap, the pin_dir of its hold, in any order; the holds must be open */
 	const char *hold_pin_dirs[WITNESS_TAPS_MAX];
 	struct witness_prog_taps taps;
 	int helper_out;		  /* ifindex of the device into which samples are cloned */
@@ -78,9 +79,9 @@ int witness_prog_open(struct witness_prog *prog, const struct witness_prog_confi
  * one fails. Returns 0, or the -errno of the first step that failed. */
 int witness_prog_detach(struct witness_prog *prog) __attribute__((warn_unused_result));
 
-/* Do what witness_prog_detach() does, for a witness that an earlier process left: on the taps that
- * it was made for, and on @taps. Returns 0, -EBUSY if another process controls this witness, or
- * another -errno. */
+/* Detach and unpin a witness that an earlier process left, as witness_prog_detach() does. Detaches
+ * it from the taps for which it was made, and from @taps. Returns 0, -EBUSY if another process
+ * controls this witness, or another -errno. */
 int witness_prog_remove_left(const char *pin_dir, const struct witness_prog_taps *taps)
 	__attribute__((warn_unused_result));
 

@@ -14,7 +14,7 @@
 #define WITNESS_FRAME_SIZE    (WITNESS_HEADER_SIZE + WITNESS_DATAGRAM_SIZE)
 #define WITNESS_HEAD_MIN      14
 #define WITNESS_HEAD_MAX      64
-#define WITNESS_TAPS_MAX      8 /* most taps of one guest */
+#define WITNESS_TAPS_MAX      8 /* maximum number of taps of one guest */
 
 /* The networks through which a datagram can be sent. The numbers are the values of the datagram's
  * field `path`. */
@@ -61,7 +61,7 @@ struct witness_control {
 
 /* Value of the map witness_state. The programs write it. */
 struct witness_state {
-	__u64 to_guest;	  /* frames that reached the guest's port */
+	__u64 to_guest;	  /* frames sent to the guest through its taps */
 	/* when the last sample was taken; the next sample is due interval_ns later */
 	__u64 sampled_ns;
 	/* time of the sample whose clone has not reached witness_emit yet; 0: none */

@@ -1,6 +1,6 @@
 /* incarnating.h - chooses the gateway's incarnation, a number that is higher after each start
- * (vm/incarnation.h). When an operator asks for a takeover, chooses a higher number again. Also
- * remembers how long leases from the previous start can last.
+ * (vm/incarnation.h). When an operator asks for a takeover, this file chooses an even higher
+ * number. Also remembers how long leases from the previous start can last.
  *
  * Where: main.c and vms.c call it. Threads: the gateway's loop. Only incarnating_begin() blocks;
  * it is called before the loop starts. The journal's thread (vm/journal_thread.h) writes later
@@ -20,8 +20,8 @@ struct incarnating {
 	/* thread that writes the records; borrowed; set before the loop runs */
 	struct journal_thread *thread;
 	uint64_t recording;    /* the incarnation that is being written to the file; 0: none */
-	/* how long a lease can last, in ms: release_ms of this start. Until settle_at_ns it is that
-	 * of the previous start, if that is longer */
+	/* how long a lease can last, in ms: release_ms of this start. Until settle_at_ns: the
+	 * release_ms of the previous start, if that is longer */
 	uint32_t release_ms;
 	/* At this time all leases of the previous start have expired, and its longer release_ms can
 	 * be removed from the file; 0: there is nothing to remove */
@@ -34,11 +34,11 @@ struct incarnating {
 int incarnating_begin(struct incarnating *i, const char *state_dir, struct fleet_config *config,
 		      uint64_t now_ns) __attribute__((warn_unused_result));
 
-/* Let no host of @vm be promoted while leases of the previous start can be valid. */
+/* Let no host of @vm be promoted while leases of the previous start may still be valid. */
 void incarnating_mute(const struct incarnating *i, struct fleet_vm *vm, uint64_t now_ns);
 
-/* When all leases of the previous start have expired, replace its release_ms in the file by that of
- * this start. */
+/* When all leases of the previous start have expired, replace its release_ms in the file with the
+ * release_ms of this start. */
 void incarnating_tick(struct incarnating *i, const struct fleet_config *config, uint64_t now_ns);
 
 #endif

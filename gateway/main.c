@@ -7,23 +7,24 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "arguments.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/hurry.h"
 #include "base/log.h"
+#include "base/program.h"
+#include "base/signals.h"
 #include "certificates.h"
 #include "reloading.h"
+#include "replacing.h"
 #include "networks/claiming.h"
 #include "config/config.h"
 #include "control/control.h"
@@ -44,7 +45,6 @@
 #include "vms.h"
 #include "networks/witnessing.h"
 
-#define CONFIG_DEFAULT	"/etc/holdfast/gateway.ini"
 #define BURST		32
 /* Limit of the bursts that one turn receives from one port; see receive_port(). */
 #define BURSTS_MAX	8
@@ -75,8 +75,12 @@ struct daemon {
 	struct claiming_ask asking;
 	struct source signals;
 	struct idler idler;
+	struct replacing replacing;
+	uint64_t since_ns; /* when the program that runs, or the one before it, had its last turn */
+	struct arguments arguments;
 	int epoll_fd;
 	bool stop, reload;
+	bool starts_again; /* the next program has died, so nobody is the gateway */
 };
 
 /* static, because signal_ready() and journal_ready() are passed no pointer to it */
@@ -86,38 +90,36 @@ static struct daemon daemon_state;
 
 static void signal_ready(struct source *source, uint32_t events, uint64_t now_ns)
 {
-	struct signalfd_siginfo info;
+	const char *name;
 
 	(void)events;
-	(void)now_ns;
-	if (read(source->fd, &info, sizeof(info)) != sizeof(info))
-		return;
-	if (info.ssi_signo == SIGHUP) { /* read the certificates and the VMs' files again */
+	switch (signals_take(source->fd, &name)) {
+	case SIGNALS_END:
+		log_info("signal %s: closing", name);
+		daemon_state.stop = true;
+		break;
+	case SIGNALS_RELOAD: /* read the certificates and the VMs' files again */
 		daemon_state.tls_looked_ns = 0;
 		daemon_state.reload = true;
-		return;
+		break;
+	case SIGNALS_REPLACE:
+		replacing_ask(&daemon_state.replacing, now_ns);
+		break;
+	case SIGNALS_NONE:
+		if (*name)
+			log_info("SIG%s: going on; this signal asks the gateway for nothing", name);
+		break;
 	}
-	log_info("signal %u: closing", info.ssi_signo);
-	daemon_state.stop = true;
 }
 
 static int open_loop(struct daemon *d)
 {
-	sigset_t set;
-
-	(void)signal(SIGPIPE, SIG_IGN); /* continue if the reader of our log has exited */
 	d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	if (d->epoll_fd < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return -errno;
-	d->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (d->signals.fd < 0)
+	if (d->epoll_fd < 0)
 		return -errno;
 	d->signals.ready = signal_ready;
 	ports_init(&d->ports, d->epoll_fd);
+	replacing_init(&d->replacing, d->arguments.config_path, d->config.state_dir, d->epoll_fd);
 	return source_add(d->epoll_fd, &d->signals, EPOLLIN);
 }
 
@@ -161,6 +163,8 @@ static int open_journal_thread(struct daemon *d)
 
 	if (r == 0) {
 		d->fleet->config.journal_thread = d->journal_thread;
+		(void)snprintf(d->fleet->disk.path, sizeof(d->fleet->disk.path), "%s/probe",
+			       d->config.state_dir);
 		d->incarnating.thread = d->journal_thread;
 		d->journal_done.fd = journal_thread_fd(d->journal_thread);
 		d->journal_done.ready = journal_ready;
@@ -204,7 +208,8 @@ static int open_gateway(struct daemon *d)
 		log_error("%s", error.text);
 		return r;
 	}
-	networks_begin(&d->config, &d->asking);
+	if (!d->arguments.replaces) /* otherwise get_ready() has asked */
+		networks_begin(&d->config, &d->asking);
 	r = incarnating_begin(&d->incarnating, d->config.state_dir, &config, clock_mono_ns());
 	if (r < 0)
 		return r;
@@ -224,6 +229,21 @@ static int open_gateway(struct daemon *d)
 	if (r == 0)
 		r = open_sessions(d);
 	return r < 0 ? r : open_journal_thread(d);
+}
+
+/* We are to replace the running program: prepare what can be prepared, and wait for its end. */
+static int get_ready(struct daemon *d)
+{
+	int r = replacing_check(&d->config, d->arguments.replaces);
+
+	if (r == 0 && strcmp(d->config.port, GATEWAY_PORT_KERNEL) != 0) {
+		networks_begin(&d->config, &d->asking);
+		r = networks_prepare(&d->config, &d->asking);
+	}
+	if (r < 0)
+		return r;
+	hurry_all_threads(true); /* so that GO wakes us at once */
+	return replacing_wait(d->signals.fd, &d->since_ns);
 }
 
 static void say_no_port(const char *key, const struct config_address *at, int error)
@@ -288,9 +308,9 @@ static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint
 }
 
 /* Receive a burst of frames from the port of @net. On a port that accepts witness datagrams, a full
- * burst can be a flood of datagrams. So if it has no frame for lwIP, receive another burst, up to
- * BURSTS_MAX bursts: other frames must not be kept out of the port's ring. Returns true if there
- * were frames. */
+ * burst can be part of a flood. If it has no frame for lwIP, receive another burst, up to
+ * BURSTS_MAX bursts. So the port's ring keeps room for other frames. Returns true if there were
+ * frames. */
 static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 {
 	struct port_frame frames[BURST];
@@ -344,7 +364,7 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 	const uint64_t deadlines_ns[] = {
 		fleet_deadline_ns(d->fleet, now_ns), sessions_deadline_ns(d->sessions),
 		probes_deadline_ns(d->probes),	     fence_deadline_ns(d->fence),
-		control_deadline_ns(d->control),
+		control_deadline_ns(d->control),     replacing_deadline_ns(&d->replacing),
 	};
 	uint64_t wait_ns = UINT64_MAX;
 	uint64_t stack_ns = d->stack ? stack_next_timeout_ns(d->stack) : UINT64_MAX;
@@ -427,6 +447,7 @@ static int turn(struct daemon *d)
 	now_ns = clock_mono_ns();
 	pump_run(d->sessions, now_ns);
 	control_tick(d->control, now_ns);
+	replacing_tick(&d->replacing, now_ns);
 	incarnating_tick(&d->incarnating, &d->fleet->config, now_ns);
 	return r;
 }
@@ -456,9 +477,33 @@ static void close_all(struct daemon *d, bool tells_counters)
 	probes_free(d->probes);
 	vm_journal_close(d->journal);
 	wire_tls_context_free(d->tls);
+	d->starts_again = replacing_go(&d->replacing, !d->stop, d->signals.fd, d->since_ns) < 0;
 	fd_close(d->signals.fd);
 	fd_close(d->epoll_fd);
 	tally_print(counters, size);
+}
+
+static void say_started(const struct daemon *d)
+{
+	uint64_t now_ns = clock_mono_ns();
+	char text[80] = "started";
+
+	if (d->arguments.replaces && d->since_ns)
+		(void)snprintf(text, sizeof(text), "took over: no gateway for %.1f ms",
+			       (double)(now_ns - d->since_ns) / CLOCK_NS_PER_MS);
+	else if (d->arguments.replaces)
+		(void)snprintf(text, sizeof(text), "took over");
+	log_info("gateway=%s version=%s vms=%zu ready, %s", wire_tls_context_self(d->tls)->name,
+		 HOLDFAST_VERSION, d->fleet->n_vms, text);
+	fleet_event(d->fleet, now_ns, "", "gateway", text);
+	vms_tell(d->fleet, now_ns);
+}
+
+/* Does the next program wait, and is nothing under way that our end would wait for or cut off? */
+static bool gives_way(const struct daemon *d)
+{
+	return replacing_waits(&d->replacing) && journal_thread_is_idle(d->journal_thread) &&
+	       fence_deadline_ns(d->fence) == UINT64_MAX;
 }
 
 static int run(struct daemon *d)
@@ -466,12 +511,15 @@ static int run(struct daemon *d)
 	int r;
 	bool is_ready;
 
-	hurry_all_threads(true); /* guests' output waits for a gateway that is not there */
+	if (!d->arguments.replaces)
+		hurry_all_threads(true); /* while there is no gateway, guests' output is held */
 	r = open_loop(d);
 	if (r < 0)
 		log_error("cannot make the loop: %s", strerror(-r));
 	if (r == 0)
 		r = certificates_open(&d->config, &d->tls);
+	if (r == 0 && d->arguments.replaces)
+		r = get_ready(d);
 	if (r == 0)
 		r = open_gateway(d);
 	if (r == 0)
@@ -480,120 +528,55 @@ static int run(struct daemon *d)
 	hurry_all_threads(false);
 	if (is_ready) {
 		idler_init(&d->idler, &IDLER_LIMITS_DEFAULT, clock_mono_ns());
-		log_info("gateway=%s version=%s vms=%zu ready",
-			 wire_tls_context_self(d->tls)->name, HOLDFAST_VERSION, d->fleet->n_vms);
-		fleet_event(d->fleet, clock_mono_ns(), "", "gateway", "started");
+		say_started(d);
+		if (d->arguments.replaces)
+			replacing_serves();
 	}
-	while (r == 0 && !d->stop)
+	while (r == 0 && !d->stop && !gives_way(d))
 		r = turn(d);
-	if (d->control && d->stop)
-		fleet_event(d->fleet, clock_mono_ns(), "", "gateway", "stopped by a signal");
+	d->since_ns = clock_mono_ns();
+	if (d->control && r == 0)
+		fleet_event(d->fleet, clock_mono_ns(), "", "gateway",
+			    d->stop ? "stopped by a signal" : "gives way to its next program");
 	hurry_all_threads(true);
 	close_all(d, is_ready);
 	return r;
 }
 
-/* ---- command line ---- */
-
-static void usage(FILE *out)
-{
-	fprintf(out,
-		"usage: holdfast-gateway [--config FILE] [--check-config] [--help] [--version]\n"
-		"\nCommits, relays and supervises the epochs of protected VMs.\n\n"
-		"  --config FILE   read FILE instead of " CONFIG_DEFAULT "\n"
-		"  --check-config  read FILE, the VMs' files and the certificates, print what\n"
-		"                  they mean, end\n\n");
-	config_print_help(out, gw_config_keys, gw_n_config_keys);
-	fprintf(out, "\nIn each file of vm_dir:\n");
-	config_print_help(out, gw_vm_config_keys, gw_n_vm_config_keys);
-}
-
-static int check_config(const struct gw_config *config)
-{
-	static struct gw_vm_config vms[FLEET_VMS_MAX];
-	struct error error;
-	struct wire_tls_context *tls;
-	int status = 0;
-	size_t n;
-
-	config_print_values(stdout, gw_config_keys, gw_n_config_keys, config);
-	if (gw_config_load_vms(config, vms, FLEET_VMS_MAX, &n, &error) < 0) {
-		fprintf(stderr, "%s\n", error.text);
-		return 1;
-	}
-	for (size_t i = 0; i < n; i++) {
-		if (vms[i].fault[0]) {
-			fprintf(stderr, "%s\n", vms[i].fault);
-			status = 1;
-			continue;
-		}
-		printf("\n# %s/%s.ini\n", config->vm_dir, vms[i].name);
-		config_print_values(stdout, gw_vm_config_keys, gw_n_vm_config_keys, &vms[i]);
-	}
-	if (certificates_open(config, &tls) < 0)
-		return 1;
-	wire_tls_context_free(tls);
-	return status;
-}
-
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"check-config", no_argument, NULL, 'k'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'v'},
-		{NULL, 0, NULL, 0},
-	};
 	struct daemon *d = &daemon_state;
-	const char *path = CONFIG_DEFAULT;
 	struct error error;
-	struct error why;
-	bool check = false;
-	int c;
+	int r = arguments_parse(argc, argv, &d->arguments);
 
+	if (r >= 0)
+		return r;
+	if (d->arguments.replaces && replacing_begin() < 0)
+		return 1;
+	program_started_as(argv[0]);
 	d->epoll_fd = d->signals.fd = -1;
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (c) {
-		case 'c':
-			path = optarg;
-			break;
-		case 'k':
-			check = true;
-			break;
-		case 'h':
-			usage(stdout);
-			return 0;
-		case 'v':
-			printf("holdfast-gateway %s\n", HOLDFAST_VERSION);
-			return 0;
-		default:
-			fprintf(stderr, "try: holdfast-gateway --help\n");
-			return 2;
-		}
-	}
-	if (optind < argc) {
-		fprintf(stderr, "holdfast-gateway: unexpected argument '%s'\n", argv[optind]);
-		return 2;
-	}
-	if (gw_config_load(path, &d->config, &error) < 0) {
+	if (gw_config_load(d->arguments.config_path, &d->config, &error) < 0) {
 		fprintf(stderr, "%s\n", error.text);
 		return 1;
 	}
-	if (check)
-		return check_config(&d->config);
+	if (d->arguments.is_check)
+		return arguments_check(&d->config);
 	log_set_level((enum log_level)d->config.log_level);
-	if (log_init() < 0 || fault_init(&why) < 0) {
+	if (log_init() < 0 || fault_init(&error) < 0) {
 		log_error("%s",
-			  log_init() < 0 ? "HOLDFAST_LOG is not error|warn|info|debug" : why.text);
+			  log_init() < 0 ? "HOLDFAST_LOG is not error|warn|info|debug"
+					 : error.text);
 		return 2;
 	}
-	c = log_spool_start();
-	if (c < 0) {
-		log_error("cannot start the log's thread: %s", strerror(-c));
+	d->signals.fd = signals_open(); /* before any thread starts */
+	r = d->signals.fd < 0 ? d->signals.fd : log_spool_start();
+	if (r < 0) {
+		log_error("cannot take signals, or start the log's thread: %s", strerror(-r));
 		return 1;
 	}
-	c = run(d);
+	r = run(d);
 	log_spool_stop();
-	return c < 0 ? 1 : 0;
+	if (d->starts_again)
+		replacing_start_again(d->arguments.config_path);
+	return r < 0 || d->starts_again ? 1 : 0;
 }

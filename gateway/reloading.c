@@ -7,11 +7,13 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/text.h"
+#include "fence/fence.h"
 #include "fleet/drains.h"
 #include "networks/probing.h"
 #include "vms.h"
 
-/* What was found; static in reloading_run(), because it is large. */
+/* What was found in the files. The variable in reloading_run() is static, because it is large. */
 struct found {
 	struct gw_vm_config vms[FLEET_VMS_MAX];
 	size_t n;
@@ -28,7 +30,7 @@ static void say(const struct reloading *r, uint64_t now_ns, const char *vm, cons
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
+	(void)text_vput(text, sizeof(text), format, args);
 	va_end(args);
 	fleet_event(r->fleet, now_ns, vm, "config", text);
 }
@@ -47,7 +49,8 @@ static bool is_same(const struct gw_vm_config *a, const struct gw_vm_config *b)
 	return memcmp(a, b, sizeof(*a)) == 0; /* both were zeroed before they were filled */
 }
 
-/* Returns what can only be changed by a restart, or NULL. */
+/* Returns the name of a changed setting that takes effect only after a restart, or NULL if there is
+ * none. */
 static const char *needs_restart(const struct gw_vm_config *old, const struct gw_vm_config *new)
 {
 	if (strcmp(old->primary, new->primary) != 0 || strcmp(old->standby, new->standby) != 0)
@@ -55,7 +58,8 @@ static const char *needs_restart(const struct gw_vm_config *old, const struct gw
 	return old->witness_paths != new->witness_paths ? "witness_paths" : NULL;
 }
 
-/* Sessions and connections were counted out at the start. */
+/* Is there room for one more VM? The limits of hosts and connections were fixed at the gateway's
+ * start. */
 static bool has_room(const struct reloading *r)
 {
 	const struct session_config *limits = &r->sessions->config;
@@ -74,7 +78,8 @@ static bool has_room_for_host(const struct reloading *r)
 	       n_needed + limits->n_handshakes_max <= limits->n_sessions_max;
 }
 
-/* Let the VM have another spare, or none. Returns NULL, or what is in the way. */
+/* Change the VM's spare to that in @new, which can be none. Returns NULL, or a text that says why
+ * the spare cannot be changed. */
 static const char *change_spare(const struct reloading *r, struct fleet_vm *vm,
 				const struct gw_vm_config *old, const struct gw_vm_config *new,
 				uint64_t now_ns)
@@ -98,9 +103,25 @@ static const char *change_spare(const struct reloading *r, struct fleet_vm *vm,
 		       "again";
 	if (e < 0)
 		log_warn("vm=%s its spare must connect again: %s", new->name, strerror(-e));
-	if (new->witness_paths == GW_WITNESS_BOTH)
-		vms_take_client_path(r->config, r->fleet, new);
 	return NULL;
+}
+
+/* Write the names of the keys that differ, each behind a blank, as far as there is room. */
+static void name_changes(const struct gw_vm_config *old, const struct gw_vm_config *new,
+			 char *ret_text, size_t size)
+{
+	size_t at = 0;
+
+	ret_text[0] = '\0';
+	for (size_t i = 0; i < gw_n_vm_config_keys; i++) {
+		const struct config_key *key = &gw_vm_config_keys[i];
+		const char *a = (const char *)old + key->offset;
+		const char *b = (const char *)new + key->offset;
+
+		if (memcmp(a, b, key->size) == 0 || at + strlen(key->name) + 2 > size)
+			continue;
+		at += (size_t)snprintf(ret_text + at, size - at, " %s", key->name);
+	}
 }
 
 static void change(const struct reloading *r, struct found *found, size_t i,
@@ -111,8 +132,17 @@ static void change(const struct reloading *r, struct found *found, size_t i,
 	struct vm_config old;
 	const char *restart = needs_restart(&r->vms[i], new);
 	const char *spare;
+	struct error why;
+	char changes[256];
 	int e;
 
+	if (strcmp(r->vms[i].fence_command, new->fence_command) != 0 &&
+	    fence_check(new->fence_command, &why) < 0) {
+		found->n_wrong++;
+		say(r, now_ns, new->name, "its file changes fence_command to one that cannot be "
+		    "run: %s; nothing is changed", why.text);
+		return;
+	}
 	spare = restart ? NULL : change_spare(r, vm, &r->vms[i], new, now_ns);
 	if (spare) {
 		found->n_wrong++;
@@ -137,11 +167,14 @@ static void change(const struct reloading *r, struct found *found, size_t i,
 		    "%s; nothing is changed, send SIGHUP again", strerror(-e));
 		return;
 	}
-	vms_take_addresses(r->fleet, new);
+	if (new->witness_paths == GW_WITNESS_BOTH)
+		vms_take_client_path(r->config, r->fleet, new);
+	name_changes(&r->vms[i], new, changes, sizeof(changes));
 	r->vms[i] = *new;
+	vms_take_addresses(r->fleet, r->vms);
 	found->n_changed++;
-	say(r, now_ns, new->name, "its file was read again: reprotect = %s, fence_command = %s",
-	    new->reprotect == GW_REPROTECT_AUTO ? "auto" : "ask",
+	say(r, now_ns, new->name, "its file was read again, changed:%s; reprotect = %s, "
+	    "fence_command = %s", changes, new->reprotect == GW_REPROTECT_AUTO ? "auto" : "ask",
 	    *new->fence_command ? new->fence_command : "(none)");
 }
 
@@ -179,7 +212,7 @@ static void add(const struct reloading *r, struct found *found, const struct gw_
 	found->n_wrong++;
 	fleet_drop_fault(r->fleet, new->name);
 	fleet_add_fault(r->fleet, new->name, why.text);
-	say(r, now_ns, new->name, "it is not looked after: %.600s", why.text);
+	say(r, now_ns, new->name, "it is not looked after: %s", TEXT_SHORT(600, why.text));
 }
 
 static void take(const struct reloading *r, struct found *found, const struct gw_vm_config *new,
@@ -189,7 +222,7 @@ static void take(const struct reloading *r, struct found *found, const struct gw
 
 	if (new->fault[0]) {
 		found->n_wrong++;
-		say(r, now_ns, new->name, "%.600s; %s", new->fault,
+		say(r, now_ns, new->name, "%s; %s", TEXT_SHORT(600, new->fault),
 		    i < r->fleet->n_vms ? "it goes on with its last settings"
 					: "it is not looked after");
 		if (i == r->fleet->n_vms) {
@@ -211,15 +244,24 @@ static bool has_file(const struct found *found, const char *name)
 	return false;
 }
 
-/* A VM whose file is gone goes on; a wrong file that is gone is no fault any more. */
+/* Report each VM whose file is gone: the VM continues. Drop the fault of each unusable file that is
+ * gone, unless the journal says that its VM still needs somebody to look after it. */
 static void look_for_missing(const struct reloading *r, const struct found *found, uint64_t now_ns)
 {
 	for (size_t i = 0; i < r->fleet->n_vms; i++) {
 		const char *name = r->fleet->vms[i]->config.name;
 
-		if (!has_file(found, name))
-			say(r, now_ns, name, "its file is gone: it goes on with its last settings "
-			    "until the gateway is restarted; to end that, unprotect it first");
+		const struct vm_record *record = &r->fleet->vms[i]->fsm.record;
+
+		if (has_file(found, name))
+			continue;
+		if (record->state == VM_UNPROTECTED && !record->is_wanted)
+			say(r, now_ns, name,
+			    "its file is gone: a restart of the gateway removes it");
+		else
+			say(r, now_ns, name, "its file is gone: it goes on with its last settings, "
+			    "but after a restart of the gateway nobody looks after it, and a "
+			    "protected guest is stopped; put the file back, or unprotect it");
 	}
 	for (size_t i = r->fleet->n_faults; i-- > 0;) {
 		char name[WIRE_NAME_MAX + 1];
@@ -227,6 +269,25 @@ static void look_for_missing(const struct reloading *r, const struct found *foun
 		memcpy(name, r->fleet->faults[i].name, sizeof(name));
 		if (!has_file(found, name))
 			fleet_drop_fault(r->fleet, name);
+	}
+	if (vms_note_lost(r->config, r->fleet, &found->journal) == 0)
+		return;
+	for (size_t i = 0; i < r->fleet->n_faults; i++) {
+		const struct fleet_fault *fault = &r->fleet->faults[i];
+
+		if (!has_file(found, fault->name))
+			say(r, now_ns, fault->name, "it is not looked after: %s",
+			    TEXT_SHORT(800, fault->text));
+	}
+}
+
+/* Look again whether each VM's fence command can be run: a program may have come or gone. */
+static void look_at_fences(const struct reloading *r, uint64_t now_ns)
+{
+	for (size_t i = 0; i < r->fleet->n_vms; i++) {
+		vms_check_fence(r->fleet, &r->vms[i]);
+		if (r->fleet->vms[i]->fence_fault[0])
+			say(r, now_ns, r->vms[i].name, "%s", r->fleet->vms[i]->fence_fault);
 	}
 }
 
@@ -238,12 +299,14 @@ void reloading_run(const struct reloading *r, uint64_t now_ns)
 	memset(&found, 0, sizeof(found));
 	if (gw_config_load_vms(r->config, found.vms, FLEET_VMS_MAX, &found.n, &error) < 0 ||
 	    vm_journal_read(r->config->state_dir, &found.journal, &error) < 0) {
-		say(r, now_ns, "", "%.800s; no VM's settings were changed", error.text);
+		say(r, now_ns, "", "%s; no VM's settings were changed",
+		    TEXT_SHORT(800, error.text));
 		return;
 	}
 	for (size_t i = 0; i < found.n; i++)
 		take(r, &found, &found.vms[i], now_ns);
 	look_for_missing(r, &found, now_ns);
+	look_at_fences(r, now_ns);
 	say(r, now_ns, "",
 	    "the VMs' files were read again: %u added, %u changed, %u not carried out",
 	    found.n_added, found.n_changed, found.n_wrong);

@@ -2,12 +2,15 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/text.h"
+#include "fence/fence.h"
 #include "networks/probing.h"
 
 void vms_take_client_path(const struct gw_config *config, struct fleet *fleet,
@@ -21,7 +24,7 @@ void vms_take_client_path(const struct gw_config *config, struct fleet *fleet,
 	fleet->config.client_address = ntohl(config->probe_address.ip_be32);
 }
 
-void vms_take_addresses(struct fleet *fleet, const struct gw_vm_config *of)
+static void take_addresses(struct fleet *fleet, const struct gw_vm_config *of)
 {
 	const struct fleet_vm *vm = fleet_find_vm(fleet, of->name);
 	const uint32_t be32[VM_HOSTS] = {of->primary_backup, of->standby_backup, of->spare_backup};
@@ -31,6 +34,14 @@ void vms_take_addresses(struct fleet *fleet, const struct gw_vm_config *of)
 			(void)inet_ntop(AF_INET, &be32[h], vm->host[h]->configured,
 					sizeof(vm->host[h]->configured));
 	}
+}
+
+void vms_take_addresses(struct fleet *fleet, const struct gw_vm_config *vms)
+{
+	for (size_t i = 0; i < fleet->n_hosts; i++)
+		fleet->hosts[i].configured[0] = '\0';
+	for (size_t i = 0; i < fleet->n_vms; i++)
+		take_addresses(fleet, &vms[i]);
 }
 
 void vms_describe(const struct gw_config *config, const struct gw_vm_config *of,
@@ -66,6 +77,37 @@ void vms_describe(const struct gw_config *config, const struct gw_vm_config *of,
 	memcpy(ret_vm->host[VM_HOST_THIRD], of->spare, sizeof(ret_vm->host[VM_HOST_THIRD]));
 }
 
+void vms_check_fence(struct fleet *fleet, const struct gw_vm_config *of)
+{
+	struct fleet_vm *vm = fleet_find_vm(fleet, of->name);
+	struct error why;
+
+	vm->fence_fault[0] = '\0';
+	if (fence_check(of->fence_command, &why) == 0)
+		return;
+	(void)text_put(vm->fence_fault, sizeof(vm->fence_fault),
+		       "its fence_command cannot be run: %s; a failover %s", why.text,
+		       of->fence_required ? "would end FAILED" : "would go on without it");
+	log_error("vm=%s %s", of->name, vm->fence_fault);
+}
+
+void vms_tell(struct fleet *fleet, uint64_t now_ns)
+{
+	char text[ERROR_TEXT_BYTES];
+
+	for (size_t i = 0; i < fleet->n_faults; i++) {
+		(void)text_put(text, sizeof(text), "it is not looked after: %s",
+			       fleet->faults[i].text);
+		fleet_event(fleet, now_ns, fleet->faults[i].name, "config", text);
+	}
+	for (size_t i = 0; i < fleet->n_vms; i++) {
+		const struct fleet_vm *vm = fleet->vms[i];
+
+		if (vm->fence_fault[0])
+			fleet_event(fleet, now_ns, vm->config.name, "config", vm->fence_fault);
+	}
+}
+
 int vms_add(const struct gw_config *config, struct fleet *fleet, const struct gw_vm_config *of,
 	    const struct vm_journal_table *journal, struct error *ret_error)
 {
@@ -79,10 +121,38 @@ int vms_add(const struct gw_config *config, struct fleet *fleet, const struct gw
 	r = fleet_add_vm(fleet, &vm, journal, clock_mono_ns(), ret_error);
 	if (r < 0)
 		return r;
-	vms_take_addresses(fleet, of);
+	take_addresses(fleet, of);
 	if (of->witness_paths == GW_WITNESS_BOTH)
 		vms_take_client_path(config, fleet, of);
 	return 0;
+}
+
+size_t vms_note_lost(const struct gw_config *config, struct fleet *fleet,
+		     const struct vm_journal_table *journal)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < journal->n; i++) {
+		const struct vm_journal_entry *entry = &journal->list[i];
+		struct error why;
+
+		if ((entry->state == VM_UNPROTECTED && !entry->is_wanted) ||
+		    fleet_find_vm(fleet, entry->vm) || fleet_find_fault(fleet, entry->vm))
+			continue;
+		(void)error_set(
+			&why, 0,
+			"its file %s/%s.ini is gone, but by the journal it is %s in term %" PRIu64
+			" on %s%s; without leases %s stops a protected guest: put the file back, "
+			"then `systemctl reload holdfast-gateway`; to remove the VM, after that "
+			"`holdfastctl unprotect %s`, delete its file, restart the gateway",
+			config->vm_dir, entry->vm, vm_state_name(entry->state), entry->term,
+			entry->owner, entry->is_wanted ? ", to be protected" : "", entry->owner,
+			entry->vm);
+		log_error("vm=%s is not looked after: %s", entry->vm, why.text);
+		fleet_add_fault(fleet, entry->vm, why.text);
+		n++;
+	}
+	return n;
 }
 
 int vms_open(const struct gw_config *config, struct fleet *fleet, struct incarnating *incarnating,
@@ -102,6 +172,7 @@ int vms_open(const struct gw_config *config, struct fleet *fleet, struct incarna
 			    &why);
 		if (r == 0) {
 			incarnating_mute(incarnating, fleet->vms[n_good], clock_mono_ns());
+			vms_check_fence(fleet, &vms[i]);
 			vms[n_good++] = vms[i]; /* keep @vms in the order of the fleet's VMs */
 			continue;
 		}
@@ -110,6 +181,7 @@ int vms_open(const struct gw_config *config, struct fleet *fleet, struct incarna
 			return r;
 		fleet_add_fault(fleet, vms[i].name, why.text);
 	}
+	(void)vms_note_lost(config, fleet, vm_journal_get_table(fleet->config.journal));
 	if (n == 0)
 		log_warn("%s holds no NAME.ini: there is no VM to look after", config->vm_dir);
 	r = probing_open(config, vms, n_good, fleet, ret_probes);

@@ -1,5 +1,7 @@
 /* vms.h - adds the VMs of vm_dir to the fleet, with their state machines, addresses and probers.
- * Where: main.c calls vms_open() at start, reloading.c the others. Threads: the gateway's loop.
+ * Where: main.c calls vms_open() at start; reloading.c and replacing_next.c call
+ * the other functions. Threads: the
+ * gateway's loop.
  */
 #ifndef GATEWAY_VMS_H
 #define GATEWAY_VMS_H
@@ -15,7 +17,7 @@ int vms_open(const struct gw_config *config, struct fleet *fleet, struct incarna
 	     struct gw_vm_config *vms, struct probes **ret_probes)
 	__attribute__((warn_unused_result));
 
-/* Describe the VM of file @of for its state machine. */
+/* Store in *ret_vm the configuration for the VM's state machine, from the VM's file @of. */
 void vms_describe(const struct gw_config *config, const struct gw_vm_config *of,
 		  struct vm_config *ret_vm);
 
@@ -25,11 +27,26 @@ int vms_add(const struct gw_config *config, struct fleet *fleet, const struct gw
 	    const struct vm_journal_table *journal, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
+/* Add a fault to @fleet for each VM that is protected by @journal, or to be protected again, but
+ * that @fleet has neither as a VM nor as a fault: its file is gone. Returns how many there are. Log
+ * each. An operator who removes a VM unprotects it first, so it is none of them. */
+size_t vms_note_lost(const struct gw_config *config, struct fleet *fleet,
+		     const struct vm_journal_table *journal);
+
+/* Note in the VM of @fleet whether its fence command can be run, and log it if not. */
+void vms_check_fence(struct fleet *fleet, const struct gw_vm_config *of);
+
+/* Give operators an event for each VM with a fault, and for each fence command that cannot be run.
+ * For the start. */
+void vms_tell(struct fleet *fleet, uint64_t now_ns);
+
 /* Accept the VM's witness datagrams through the client network too. */
 void vms_take_client_path(const struct gw_config *config, struct fleet *fleet,
 			  const struct gw_vm_config *of);
 
-/* Store in @fleet the addresses on the backup network from which the VM's hosts connect. */
-void vms_take_addresses(struct fleet *fleet, const struct gw_vm_config *of);
+/* Store in @fleet the addresses on the backup network from which hosts connect. @vms are the files
+ * of its VMs, in the order of fleet->vms. A host that no file gives an address has none
+ * afterwards. */
+void vms_take_addresses(struct fleet *fleet, const struct gw_vm_config *vms);
 
 #endif

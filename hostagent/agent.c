@@ -36,16 +36,16 @@ struct agent {
 	const struct agent_config *config;
 	struct wire_tls_context *tls;
 	uint64_t tls_looked_ns; /* time of the last check of the certificates' files */
-	struct wire_tls_context *peer_tls; /* TLS context of the server side; NULL: peer_listen is
-					    * not set */
+	struct wire_tls_context *peer_tls; /* TLS context for connections from other hosts; NULL:
+					    * peer_listen is not set */
 	struct peer_server *peers;	   /* NULL: peer_listen is not set */
 	struct gateway_view view;
 	struct vm *vms[AGENT_VMS_MAX];
 	uint32_t n_vms;
-	struct guard *guard; /* NULL: it could not be opened */
+	struct guard *guard; /* NULL: the guard could not be opened */
 	struct link *link; /* NULL: not connected */
-	bool is_up;	      /* the gateway has welcomed link */
-	struct redial redial; /* how soon to connect after a loss */
+	bool is_up;	      /* the gateway has answered our HELLO on `link` with WELCOME */
+	struct redial redial; /* how soon to reconnect after the link was lost */
 	uint64_t connect_at_ns, retry_ns, beat_at_ns, report_at_ns;
 	uint64_t beat_sent_ns; /* boot time of the newest BEAT, on any connection; 0: none yet */
 	/* the highest incarnation of all gateways that this host has obeyed. It is stored in a file
@@ -91,8 +91,8 @@ static void disconnect(struct agent *a, const char *why)
 }
 
 /* Should this host obey the gateway that sent @welcome? Returns true if so. Disconnects and returns
- * false if this host has obeyed a younger gateway, or cannot store the new incarnation in the
- * file. */
+ * false if this host has obeyed a gateway with a higher incarnation, or cannot store the new
+ * incarnation in the file. */
 static bool obey(struct agent *a, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
@@ -415,7 +415,7 @@ static bool wait_for_events(struct agent *a)
 	return fds[0].revents != 0 && read(a->wake_fd, &count, sizeof(count)) > 0;
 }
 
-/* Returns true if the next program is to be run. */
+/* Run the loop until the agent must end. Returns true if the caller must run the next program. */
 static bool loop(struct agent *a)
 {
 	bool is_woken = false;
@@ -428,7 +428,7 @@ static bool loop(struct agent *a)
 			agent_certificates_tick(a->tls, a->peer_tls);
 		}
 		if (plan_is_pressing(&a->replace.plan) && a->connect_at_ns <= now_ns)
-			a->connect_at_ns = now_ns + AGENT_REPLACE_LOOK_NS; /* it can block */
+			a->connect_at_ns = now_ns + AGENT_REPLACE_LOOK_NS; /* connecting blocks */
 		if (!a->link && now_ns >= a->connect_at_ns)
 			connect_gateway(a);
 		if (a->link) {
@@ -447,7 +447,7 @@ static bool loop(struct agent *a)
 	return false;
 }
 
-/* Open all VMs. If one VM cannot be opened, the agent still serves the others. */
+/* Open all VMs, also those with a wrong file. Returns 0, or the first error of vm_open(). */
 static int open_vms(struct agent *a)
 {
 	struct vm_environment environment = {
@@ -492,8 +492,8 @@ static int new_tls(struct agent *a, enum wire_tls_side side, struct wire_tls_con
 	return r;
 }
 
-/* Pass a connection of another host to the VM to which it belongs. Runs on the peer server's
- * thread, which starts only when the list of VMs is complete. */
+/* Pass a connection from another host to the VM that it is for. Runs on the peer server's thread,
+ * which starts only when the list of VMs is complete. */
 static uint16_t take_peer(void *arg, const struct peer_offer *offer, struct error *ret_error)
 {
 	struct vm *vm = find_vm(arg, offer->vm);

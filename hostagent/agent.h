@@ -7,7 +7,7 @@
  *	connect ─► HELLO/WELCOME ─► { BEAT each beat_ms; REPORT on change and each 200 ms;
  *	                              ORDER ─► vm_order(); answers ─► ORDER_DONE }
  *
- * Threads: one, which runs until SIGTERM or SIGINT.
+ * Threads: one, which runs until a signal ends it.
  */
 #ifndef AGENT_H
 #define AGENT_H

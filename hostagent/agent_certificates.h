@@ -1,5 +1,5 @@
-/* agent_certificates.h - tells the operator, by the log, of changed certificate files and of those
- * that end soon. It only informs: each handshake reads new files by itself, and each connection
+/* agent_certificates.h - logs when the certificate files have changed, and when a certificate will
+ * soon expire. It only informs: each handshake reads new files by itself, and each connection
  * checks its peer again.
  * Where: agent.c calls it once a second. Threads: the agent's loop.
  */
@@ -8,7 +8,8 @@
 
 #include "wire/tls.h"
 
-/* @peer_tls: of the side that serves peers, from the same files; NULL: there is none. */
+/* @peer_tls: the TLS context of the server for other hosts, made from the same files; NULL: there
+ * is no such server. */
 void agent_certificates_tick(struct wire_tls_context *tls, struct wire_tls_context *peer_tls);
 
 #endif

@@ -47,7 +47,7 @@ static unsigned int check_tls(const struct agent_config *config, FILE *out)
 	return 0;
 }
 
-/* Check the QEMU command line of a VM in the same way as the standby does. */
+/* Check a VM's QEMU command line, with the code that the standby uses. */
 static unsigned int check_command(const struct agent_config *config,
 				  const struct agent_vm_config *vm, FILE *out)
 {
@@ -85,6 +85,10 @@ static unsigned int check_vm(const struct agent_config *config, const struct age
 	if (r < 0) {
 		fprintf(out, "%s/%s.role (or the one in %s): %s\n", config->run_dir, vm->name,
 			config->role_dir, r == -EINVAL ? "damaged" : strerror(-r));
+		n++;
+	}
+	if (*vm->drill_fault) {
+		fprintf(out, "%s\n", vm->drill_fault);
 		n++;
 	}
 	return n + check_command(config, vm, out);

@@ -14,21 +14,23 @@
 #include "base/fault.h"
 #include "base/hurry.h"
 #include "base/log.h"
+#include "base/program.h"
 #include "base/syncing.h"
 
-#define HURRY_NS CLOCK_NS_PER_S /* for as long, after the program was replaced */
+#define HURRY_NS CLOCK_NS_PER_S /* how long to hurry (base/hurry.h) after the program was
+				 * replaced */
 #define GO_ON_NS (2 * CLOCK_NS_PER_S) /* how long to wait for the guests when the agent ends */
 
 void agent_replace_init(struct agent_replace *replace, const char *config_path,
 			const struct onward *onward)
 {
 	*replace = (struct agent_replace){.config_path = config_path, .check_fd = -1};
-	/* The last program hurried, and so does this one. */
+	/* The last program's threads were in a hurry (base/hurry.h). This program's are, too, for a
+	 * moment. */
 	if (onward)
 		replace->hurry_until_ns = clock_mono_ns() + HURRY_NS;
 	plan_init(&replace->plan);
 	inherited_take(&replace->inherited, onward);
-	(void)onward_path(); /* before the program's file is replaced */
 }
 
 /* ---- the next program's check */
@@ -41,10 +43,10 @@ static void start_check(struct agent_replace *r, struct vm *const *vms, uint32_t
 	for (uint32_t i = 0; i < n_vms && n_names < ONWARD_VMS_MAX; i++)
 		if (vm_is_protecting(vms[i]))
 			names[n_names++] = vm_name(vms[i]);
-	r->check_fd = onward_check(onward_path(), r->config_path, names, n_names, &r->check_pid);
+	r->check_fd = onward_check(program_path(), r->config_path, names, n_names, &r->check_pid);
 	if (r->check_fd >= 0)
 		return;
-	(void)error_set(&r->why, r->check_fd, "%s cannot be run: %s", onward_path(),
+	(void)error_set(&r->why, r->check_fd, "%s cannot be run: %s", program_path(),
 			strerror(-r->check_fd));
 	r->check_fd = -1;
 }
@@ -69,7 +71,7 @@ static int look_at_check(struct agent_replace *r)
 		return PLAN_CHECK_GOOD;
 	(void)error_set(&r->why, result,
 			"`%s --config %s --check-onward %u` fails; it said why above",
-			onward_path(), r->config_path, ONWARD_VERSION);
+			program_path(), r->config_path, ONWARD_VERSION);
 	return PLAN_CHECK_BAD;
 }
 
@@ -80,7 +82,7 @@ static void stop_check(struct agent_replace *r)
 	(void)kill(r->check_pid, SIGKILL);
 	(void)waitpid(r->check_pid, NULL, 0);
 	end_check(r);
-	(void)error_set(&r->why, -ETIMEDOUT, "%s does not end its check", onward_path());
+	(void)error_set(&r->why, -ETIMEDOUT, "%s does not end its check", program_path());
 }
 
 /* ---- the VMs */
@@ -92,7 +94,7 @@ static void look_at_vms(struct agent_replace *r, struct vm *const *vms, uint32_t
 
 	view->all_rest = view->all_yielded = true;
 	if (r->plan.phase == PLAN_YIELDING && syncing_n() > 0) {
-		view->all_yielded = false; /* exec would wait for it */
+		view->all_yielded = false; /* exec would wait for that disk */
 		(void)error_set(&r->why, 0, "a disk of a standby does not answer yet");
 	}
 	for (uint32_t i = 0; i < n_vms; i++) {
@@ -138,14 +140,14 @@ static void act(struct agent_replace *r, enum plan_action action, struct vm *con
 {
 	switch (action) {
 	case PLAN_DO_CHECK:
-		log_info("asking %s whether it can take over", onward_path());
+		log_info("asking %s whether it can take over", program_path());
 		start_check(r, vms, n_vms);
 		break;
 	case PLAN_DO_REST:
 		for_all(vm_rest, true, vms, n_vms);
 		break;
 	case PLAN_DO_YIELD:
-		r->hurry_until_ns = 0; /* of an earlier replacement */
+		r->hurry_until_ns = 0; /* forget the time of an earlier replacement */
 		hurry_all_threads(true);
 		syncing_hold(true);
 		for_all(vm_yield, true, vms, n_vms);
@@ -222,7 +224,7 @@ void agent_replace_end(struct agent_replace *r, struct vm *const *vms, uint32_t 
 
 	stop_check(r);
 	inherited_done(&r->inherited);
-	/* In WAITING, guests may still be on the way. */
+	/* In the phase WAITING, some guests may not run again yet. So wait for them below. */
 	if (r->plan.phase == PLAN_IDLE || r->plan.phase == PLAN_CHECKING)
 		return;
 	log_warn("this program is not replaced: the agent ends");
@@ -274,7 +276,8 @@ void agent_replace_go(struct agent_replace *r, struct vm *const *vms, uint32_t n
 	if (onward)
 		fd = onward_write(onward);
 	FAULT_POINT(FAULT_HANDED_ON);
-	error = fd < 0 ? fd : onward_exec(onward_path(), r->config_path, onward, fd);
-	syncing_hold(false); /* or the VMs could not be closed */
+	error = fd < 0 ? fd : onward_exec(program_path(), r->config_path, onward, fd);
+	syncing_hold(false); /* otherwise threads would wait for ever, and the VMs could not be
+			      * closed */
 	log_error("no next program: %s; a restart of the agent helps", strerror(-error));
 }

@@ -1,7 +1,7 @@
-/* agent_replace.h - replaces the agent's program by its next version, while guests are protected.
+/* agent_replace.h - replaces the agent's program with its next version, while guests are protected.
  *
- * Why: an update must not cost a full copy, nor make clients wait for longer than a moment. See
- * replace/plan.h for the order of steps, and docs/decisions/0055-handover.md.
+ * Why: an update must not need a full copy of a guest, and clients must wait for a moment at most.
+ * See replace/plan.h for the order of steps, and docs/decisions/0055-handover.md.
  *
  *	SIGUSR2 ─► agent_replace_ask() ─► agent_replace_turn() ... ─► true ─► agent_replace_go(): exec
  *
@@ -23,37 +23,40 @@
 #define AGENT_REPLACE_LOOK_NS (2 * CLOCK_NS_PER_MS)
 
 struct agent_replace {
-	const char *config_path; /* of agent.ini; borrowed */
+	const char *config_path; /* path of agent.ini; borrowed */
 	struct plan plan;
-	int check_fd;	 /* pidfd of the next program's check; -1: none runs */
+	int check_fd;    /* pidfd of the next program, which runs as a child to check whether it can
+			  * take over; -1: no check runs */
 	pid_t check_pid;
 	uint64_t hurry_until_ns; /* when to call hurry_all_threads(false); 0: never */
-	struct inherited inherited; /* children of the last program */
-	struct error why; /* why the last try came to nothing */
+	struct inherited inherited; /* QEMUs that the last program started */
+	struct error why; /* why the last attempt failed */
 };
 
-/* @onward: what the last program handed on; NULL: this program has not replaced another one. */
+/* @onward: what the agent's last program handed on; NULL: this program did not replace another
+ * one. */
 void agent_replace_init(struct agent_replace *replace, const char *config_path,
 			const struct onward *onward);
 
-/* Begin, unless it was begun. */
+/* Begin a replacement. Does nothing if a replacement is already under way. */
 void agent_replace_ask(struct agent_replace *replace, struct vm *const *vms, uint32_t n_vms);
 
-/* Go on. Returns true if agent_replace_go() must follow. Call it when agent_replace_due_ns() has
- * come. */
+/* Continue the replacement. If this returns true, call agent_replace_go(). Call this again when the
+ * time of agent_replace_due_ns() has come, or earlier. */
 bool agent_replace_turn(struct agent_replace *replace, struct vm *const *vms, uint32_t n_vms);
 uint64_t agent_replace_due_ns(const struct agent_replace *replace, uint64_t now_ns);
 
-/* The agent ends. If guests were stopped to be handed on, let them go on, and wait until they do,
- * for 2 s at most. @wake_fd: the eventfd that the VMs write to when something changes. */
+/* Call this when the agent ends. If guests were stopped for a replacement, lets them run again, and
+ * waits for that for at most 2 s. @wake_fd: the eventfd that the VMs write to when something
+ * changes. */
 void agent_replace_end(struct agent_replace *replace, struct vm *const *vms, uint32_t n_vms,
 		       int wake_fd);
 
-/* Close what the agent's last program handed on for VMs that are not among @vms. */
+/* Close the descriptors that the agent's last program handed on for VMs that are not among @vms. */
 void agent_replace_drop(const struct onward *onward, struct vm *const *vms, uint32_t n_vms);
 
-/* Hand everything on and run the next program. Returns only if that failed: then the process must
- * end, as after a crash. */
+/* Hand everything on and run the next program. Returns only if that failed. Then the process must
+ * end, because it has given up its VMs; the next start is like one after a crash. */
 void agent_replace_go(struct agent_replace *replace, struct vm *const *vms, uint32_t n_vms);
 
 #endif

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/program.h"
 #include "guard/guard_command.h"
 #include "inspect/command.h"
 #include "replace/onward.h"
@@ -24,7 +25,8 @@
 struct options {
 	const char *config;
 	bool check_config;
-	const char *check_onward; /* the version of the record to be read; NULL: not asked */
+	const char *check_onward; /* version of the handover record that this program must be able
+				   * to read; NULL: option not given */
 	char **names; /* with check_onward: names of the VMs to be taken over; NULL-terminated */
 };
 
@@ -115,7 +117,8 @@ static int check_onward(const struct agent_config *config, const char *version, 
 	return agent_check(config, stderr) == 0 ? 0 : 1;
 }
 
-/* @is_next: the last program of this agent has tracked guests, and they stand still now. */
+/* @is_next: this program has replaced one that tracked guests. They stand still now, so do not
+ * probe tracking. */
 static int check_machine(bool is_next)
 {
 	struct error error;
@@ -140,6 +143,7 @@ int main(int argc, char **argv)
 	struct error error;
 	int r;
 
+	program_started_as(argv[0]);
 	if (argc > 1 && strcmp(argv[1], "inspect") == 0)
 		return inspect_command(argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "shutdown-guard") == 0)

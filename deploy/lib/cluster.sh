@@ -3,6 +3,7 @@
 #
 #	cluster_configure BUILD_DIR LOG_DIR     make the PKI and all files under TOPO_DIR/etc
 #	cluster_start                           start gateway and agents; returns when all are connected
+#	cluster_replace_gateway                 the gateway runs its next program, which takes over
 #	cluster_ctl protect web1                run holdfastctl as the operator, in the gateway's namespace
 #	cluster_wait 'EXPRESSION' SECONDS       wait until a python expression on web1's state (`vm`) is true
 #
@@ -36,10 +37,12 @@ cluster_identity() # ROLE NAME
 cluster_agent_files() # HOST
 {
 	local name=${CLUSTER_AGENT[$1]} dir=$CLUSTER_ETC/${CLUSTER_AGENT[$1]}
-	local here=${CLUSTER_IP[$1]} there=$TOPO_STANDBY_IP other=beta
+	local here=${CLUSTER_IP[$1]} other peers=''
 
-	[[ $1 == primary ]] || there=$TOPO_PRIMARY_IP other=alpha
-
+	for other in primary standby spare; do
+		[[ $other != spare || $TOPO_SPARE != 0 ]] || continue
+		[[ $other == "$1" ]] || peers+=" ${CLUSTER_AGENT[$other]}@${CLUSTER_IP[$other]}:7402"
+	done
 	mkdir -p "$dir/vms" "$TOPO_DIR/$1/run" "$TOPO_DIR/$1/state" "$TOPO_PINS"
 	cat >"$dir/agent.ini" <<-INI
 	[agent]
@@ -60,7 +63,7 @@ cluster_agent_files() # HOST
 		# Only the primary's file has the key qmp (the monitor of the user's QEMU). On the
 		# standby the agent starts QEMU.
 		[[ $1 != primary ]] || printf 'qmp = %s\n' "$TOPO_DIR/$1/qmp"
-		printf 'peer = %s@%s:7402\n' "$other" "$there"
+		printf 'peer =%s\n' "$peers"
 		[[ -z ${GUEST_DISK[$1]:-} ]] || printf 'disks = %s:%s\n' "$GUEST_DISK_NAME" \
 			"$(guest_disk_setting "${GUEST_DISK[$1]}")"
 		[[ -z ${GUEST_DATA[$1]:-} ]] || printf 'disks = data:%s\n' "$(guest_disk_setting "${GUEST_DATA[$1]}")"
@@ -178,6 +181,28 @@ cluster_start_gateway()
 	topo_spawn gateway "$CLUSTER_LOGS/gateway.log" "$CLUSTER_GATEWAY_BIN" \
 		--config "$CLUSTER_ETC/gateway/gateway.ini"
 	CLUSTER_PID[gateway]=$TOPO_PID
+}
+
+# Let the gateway replace its program by the one that is installed now. Returns 1 if the running one goes on.
+cluster_replace_gateway()
+{
+	local log=$CLUSTER_LOGS/gateway.log end=$((SECONDS + 30)) before said pid
+
+	before=$(wc -c <"$log")
+	kill -USR2 "${CLUSTER_PID[gateway]}" || return 1
+	while (( SECONDS < end )); do
+		said=$(tail -c "+$((before + 1))" "$log")
+		[[ $said != *'this program goes on'* ]] || return 1
+		if [[ $said == *'main: gateway='* ]]; then
+			pid=${said#*starts as pid }
+			topo_forget "${CLUSTER_PID[gateway]}" # it ends by itself
+			CLUSTER_PID[gateway]=${pid%%,*}
+			topo_remember "${CLUSTER_PID[gateway]}"
+			return 0
+		fi
+		sleep 0.05
+	done
+	return 1
 }
 
 cluster_stop() # alpha|beta|gateway

@@ -1013,10 +1013,22 @@ end:	do
 		    !HAS(c_start_p, g_term) -> ADD(c_start_p, g_term) }
 	:: atomic { c_up && c_start && g_state == PROMOTING && g_owner_s && (P_IS_FENCED || !hears_p) &&
 		    !HAS(c_start_s, g_term) -> ADD(c_start_s, g_term) }
-	/* the owner reports that it runs the guest in this term */
-	:: atomic { c_up && g_state == PROMOTING && !g_owner_s && hears_p && p_cold && p_term == g_term ->
+	/* the chosen host is away: the start is given up, and can be chosen again */
+	:: atomic { c_up && c_start && g_state == PROMOTING && (g_owner_s -> !hears_s : !hears_p) ->
+		g_enter(FAILED); c_start = false }
+#if defined(LOST)
+	/* an operator switches the host off that is away, and chooses the other one, whatever is lost */
+	:: atomic { c_up && !c_start && g_state == FAILED && !g_owner_s && !hears_p && hears_s && !s_cold &&
+		    LAST_TERM < COLD_TERMS ->
+#if !defined(BUG_COLD_CHOOSES_UNFENCED)
+		p_up = false; p_cold = false; c_start_p = 0; c_fence_p = 0;
+#endif
+		c_choose(true) }
+#endif
+	/* the owner reports that it runs the guest in this term, perhaps after the start was given up */
+	:: atomic { c_up && IS_PROMOTING && !g_owner_s && hears_p && p_cold && p_term == g_term ->
 		g_enter(ALONE) }
-	:: atomic { c_up && g_state == PROMOTING && g_owner_s && hears_s && s_cold && s_ran == g_term ->
+	:: atomic { c_up && IS_PROMOTING && g_owner_s && hears_s && s_cold && s_ran == g_term ->
 		g_enter(ALONE) }
 	/* a host carries out the newest order of a newer term */
 	:: atomic { p_up && c_start_p >> (p_term + 1) ->

@@ -10,9 +10,11 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "port/port.h"
 #include "wire/limits.h"
 #include "wire/msg.h"
+#include "wire/text.h"
 
 #define KEY(name_, type_, member_, default_, min_, max_, help_)                                    \
 	CONFIG_KEY("gateway", name_, type_, struct gw_config, member_, default_, min_, max_, help_)
@@ -198,7 +200,7 @@ static int complain(struct error *ret_error, const char *file, const char *forma
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(what, sizeof(what), format, args);
+	(void)text_vput(what, sizeof(what), format, args);
 	va_end(args);
 	return error_set(ret_error, -EINVAL, "%.255s: %s", file, what);
 }
@@ -245,6 +247,8 @@ static int check_probe_port(const struct gw_config *config, const char *path,
 int gw_config_load(const char *path, struct gw_config *ret_config, struct error *ret_error)
 {
 	struct gw_config config = {0};
+	struct config_prefix own;
+	struct in_addr next_hop;
 	int r = config_load(path, gw_config_keys, gw_n_config_keys, &config, ret_error);
 
 	if (r < 0)
@@ -255,6 +259,11 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct error 
 			"port = %.60s needs address = IPv4/BITS, the gateway's own address on "
 			"the backup network",
 			config.port);
+	if (!is_kernel(&config) && gw_config_address(&config, &own) < 0)
+		return complain(ret_error, path, "address = %.40s is no IPv4/BITS", config.address);
+	if (config.next_hop[0] && inet_pton(AF_INET, config.next_hop, &next_hop) != 1)
+		return complain(ret_error, path, "next_hop = %.40s is no IPv4 address",
+				config.next_hop);
 	if (config.standby_timeout_ns < config.beat_timeout_ns)
 		return complain(ret_error, path,
 				"standby_timeout_ms is shorter than beat_timeout_ms");
@@ -303,7 +312,7 @@ static int check_address(const char *path, const char *key, uint32_t ip_be32, co
 	return 0;
 }
 
-/* Check that no two of @n addresses are the same. An address of 0 is none. */
+/* Check that no two of @n addresses are the same. An address of 0 means "no address". */
 static int check_different(const char *path, const uint32_t *addresses, const char *const *keys,
 			   size_t n, struct error *ret_error)
 {
@@ -422,6 +431,7 @@ static int is_ini(const struct dirent *entry)
 static void set_fault(struct gw_vm_config *vm, const char *file, const char *text)
 {
 	size_t size = strlen(file) - strlen(".ini");
+	char clean[WIRE_TEXT_MAX + 1];
 
 	if (size >= sizeof(vm->name))
 		size = sizeof(vm->name) - 1;
@@ -432,7 +442,8 @@ static void set_fault(struct gw_vm_config *vm, const char *file, const char *tex
 		if (*c <= ' ' || *c > '~')
 			*c = '?';
 	}
-	(void)snprintf(vm->fault, sizeof(vm->fault), "%s", text);
+	wire_text_format(clean, "%s", text); /* it quotes the file, which can have any bytes */
+	(void)text_copy(vm->fault, sizeof(vm->fault), clean);
 }
 
 /* If two VMs' files give the same guest address, mark the VM of the later file as unusable

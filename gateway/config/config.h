@@ -3,7 +3,8 @@
  * A VM's file is vm_dir/NAME.ini, and NAME must equal the key `name` in the file. So two files
  * cannot describe the same VM.
  * Where: main.c calls it.
- * Threads: one, the gateway's loop: at start-up, and the VMs' files again at SIGHUP (reloading.h).
+ * Threads: the gateway's loop. It reads all files at start-up, and the VMs' files again at SIGHUP
+ * (reloading.h).
  */
 #ifndef GATEWAY_CONFIG_H
 #define GATEWAY_CONFIG_H
@@ -43,8 +44,8 @@ struct gw_config {
 	int standby_lost;	   /* enum gw_standby_lost */
 	uint64_t relay_bytes_max, events_bytes_max;
 	uint32_t n_sessions_max, n_handshakes_max;
-	/* UDP port for witness datagrams; 0 in the file: gw_config_load() takes the port number of
-	 * `listen` */
+	/* UDP port for witness datagrams; if the file says 0, gw_config_load() stores the port
+	 * number of `listen` */
 	uint32_t witness_port;
 	uint32_t witness_rekey_s;
 	int log_level;		   /* enum log_level */
@@ -60,7 +61,7 @@ enum gw_witness_paths {
 	GW_WITNESS_BOTH	  = 1, /* through both the backup and the client network */
 };
 
-/* Who begins the next protection of a guest that has lost its last one. */
+/* Who begins a new protection after a guest has lost its protection. */
 enum gw_reprotect {
 	GW_REPROTECT_ASK  = 0, /* an operator */
 	GW_REPROTECT_AUTO = 1, /* the gateway */

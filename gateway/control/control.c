@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "control/control_private.h"
+#include "control/describe.h"
 #include "control/newcomers.h"
 
 /* ---- output ---- */
@@ -58,8 +59,8 @@ static void close_conn(struct control_conn *c)
 	free(c);
 }
 
-/* Move plaintext into TLS and ciphertext into the socket. Returns true if all of it is sent, or the
- * connection is broken. */
+/* Encrypt the queued output and write it to the socket. Returns true if all output is sent, or if
+ * the connection is broken. */
 static bool flush(struct control_conn *c)
 {
 	for (;;) {
@@ -144,8 +145,8 @@ static void on_input(struct control_conn *c, uint64_t now_ns)
 					  "bytes", CONTROL_REQUEST_MAX);
 		}
 	}
-	/* A connection has only one request. Further reads only show when the peer closes the
-	 * connection. */
+	/* A connection has only one request. So discard further input, and only watch for the peer
+	 * to close the connection. */
 	do {
 		uint8_t scrap[256];
 
@@ -281,12 +282,12 @@ static void on_progress(void *arg, uint64_t op_id, const char *text)
 
 	for (struct control_conn *c = control->connections; c; c = c->next) {
 		if (c->phase == CONTROL_WAITING && c->op_id == op_id && !c->broken)
-			control_put_json(c, json_pack("{s:s}", "progress", text));
+			control_put_json(c, json_pack("{s:o}", "progress", describe_text(text)));
 	}
 }
 
-/* Only queue the reply, because the caller can be control_request(). control_tick() sends the
- * reply. */
+/* Only queue the reply: this function can be called within control_request(), which still uses the
+ * connection. control_tick() sends the reply. */
 static void on_reply(void *arg, uint64_t op_id, bool ok, const char *code, const char *text)
 {
 	struct control *control = arg;
@@ -295,8 +296,8 @@ static void on_reply(void *arg, uint64_t op_id, bool ok, const char *code, const
 		if (c->phase != CONTROL_WAITING || c->op_id != op_id)
 			continue;
 		if (ok)
-			control_put_json(c, json_pack("{s:b, s:s, s:s}", "ok", 1, "code", code,
-						      "text", text));
+			control_put_json(c, json_pack("{s:b, s:s, s:o}", "ok", 1, "code", code,
+						      "text", describe_text(text)));
 		else
 			control_put_error(c, code, "%s", text);
 		c->phase = CONTROL_CLOSING;

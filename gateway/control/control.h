@@ -24,11 +24,11 @@
 #define CONTROL_OUTPUT_MAX	(4u << 20)
 /* highest number of connections that wait for a command's end or follow events */
 #define CONTROL_CONNECTIONS_MAX 32
-/* how many of CONTROL_CONNECTIONS_MAX viewers can use; the rest is for operators */
+/* how many of these connections viewers can have; the rest is for operators */
 #define CONTROL_VIEWERS_MAX	16
 #define CONTROL_FOLLOWERS_MAX	4 /* limit of one identity's connections that follow events */
-/* highest number of connections whose request has not come, or that only send the rest of their
- * answer (newcomers.h) */
+/* highest number of connections whose request has not arrived yet, or that only send the rest of
+ * their answer (newcomers.h) */
 #define CONTROL_UNPROVEN_MAX	16
 #define CONTROL_TIMEOUT_NS	(5 * CLOCK_NS_PER_S) /* time limit for handshake and request */
 #define CONTROL_VERSION		1

@@ -68,7 +68,7 @@ void control_put_error(struct control_conn *c, const char *code, const char *for
 void control_request(struct control_conn *c, const char *line, unsigned int role, uint64_t now_ns);
 
 /* Returns true if @c can stay open to wait for a command's result or, if @follow, for events. If
- * not, queues an error as the answer and returns false. @role and @name are those of the peer's
+ * not, queues an error as the answer and returns false. @role and @name are from the peer's
  * certificate. */
 bool control_has_room(struct control_conn *c, unsigned int role, const char *name, bool follow);
 

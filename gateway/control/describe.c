@@ -6,10 +6,29 @@
 #include "base/clock.h"
 #include "fleet/drains.h"
 #include "probe/prober.h"
+#include "wire/text.h"
 
 static json_t *number(uint64_t n)
 {
 	return json_integer((json_int_t)n);
+}
+
+json_t *describe_text(const char *text)
+{
+	char clean[WIRE_TEXT_MAX + 1];
+
+	wire_text_format(clean, "%s", text);
+	return json_string(clean);
+}
+
+/* Append @item to *array. If that is not possible, or @item is NULL, *array becomes NULL, and so
+ * does the answer: one that leaves an item out would look complete. */
+static void append(json_t **array, json_t *item)
+{
+	if (json_array_append_new(*array, item) == 0)
+		return;
+	json_decref(*array);
+	*array = NULL;
 }
 
 static json_t *age_ms(uint64_t then_ns, uint64_t now_ns)
@@ -90,7 +109,7 @@ static json_t *describe_host(const struct fleet_vm *vm, uint8_t h, uint64_t now_
 	const struct fleet_report *report = &vm->report[h];
 	bool owner = h == vm->fsm.record.owner;
 
-	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o, s:{s:o, s:o}}",
+	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:{s:o, s:o}}",
 			 "name", vm->config.host[h], "role",
 			 h == vm_fsm_spare(&vm->fsm) ? "spare" : owner ? "owner" : "standby",
 			 "connected", (int)host->up, "beat_age_ms",
@@ -98,9 +117,9 @@ static json_t *describe_host(const struct fleet_vm *vm, uint8_t h, uint64_t now_
 			 age_ms(report->at_ns, now_ns), "agent_state",
 			 report->at_ns ? wire_state_name(report->state) : "unknown", "verdict",
 			 report->at_ns ? wire_verdict_name(report->verdict) : "none", "term",
-			 number(report->term), "epoch", number(report->epoch), "text", report->text,
-			 "stats", describe_stats(report->stats), "probes", "client",
-			 describe_probes(vm, PROBER_HOST, h, now_ns), "backup",
+			 number(report->term), "epoch", number(report->epoch), "text",
+			 describe_text(report->text), "stats", describe_stats(report->stats),
+			 "probes", "client", describe_probes(vm, PROBER_HOST, h, now_ns), "backup",
 			 describe_probes(vm, PROBER_HOST_BACKUP, h, now_ns));
 }
 
@@ -134,8 +153,9 @@ static json_t *describe_liveness(const struct vm_fsm *fsm)
 
 	if (fsm->record.state != VM_PROTECTED)
 		return json_null();
-	return json_pack("{s:s, s:s}", "state", detector_state_name(fsm->detector.state),
-			 "evidence", detector_describe(&fsm->detector, evidence, sizeof(evidence)));
+	return json_pack("{s:s, s:o}", "state", detector_state_name(fsm->detector.state),
+			 "evidence", describe_text(detector_describe(&fsm->detector, evidence,
+								     sizeof(evidence))));
 }
 
 static json_t *describe_path(const struct witness_view *view, enum wire_witness_path path,
@@ -176,13 +196,13 @@ static json_t *describe_promoted(const struct vm_fsm *fsm, uint64_t now_ns)
 
 	if (w->state == VM_PROMOTED_NONE)
 		return json_null();
-	return json_pack("{s:s, s:o, s:s}", "state", names[w->state], "age_ms",
+	return json_pack("{s:s, s:o, s:o}", "state", names[w->state], "age_ms",
 			 age_ms(w->since_ns, now_ns), "evidence",
-			 vm_promoted_describe(fsm, text, sizeof(text)));
+			 describe_text(vm_promoted_describe(fsm, text, sizeof(text))));
 }
 
-/* Describe the last move, or the one that is under way. Returns JSON null if there was none since
- * this gateway's start. */
+/* Describe the move that is under way, or else the last move. Returns JSON null if there was no
+ * move since this gateway's start. */
 static json_t *describe_move(const struct fleet_vm *vm, uint64_t now_ns)
 {
 	const struct vm_move *move = &vm->fsm.move;
@@ -204,18 +224,28 @@ static json_t *describe_move(const struct fleet_vm *vm, uint64_t now_ns)
 				   : json_null());
 }
 
+/* Describe for how long an order has been under way that an operator asked for. Returns JSON null
+ * if there is none. */
+static json_t *describe_asked(const struct vm_fsm *fsm, enum vm_asked_kind kind, uint64_t now_ns)
+{
+	const struct vm_asked *asked = &fsm->asked[kind];
+
+	return asked->order_id ? age_ms(asked->since_ns, now_ns) : json_null();
+}
+
 /* Describe the VM's health word, what is missing and what happens next. */
 static json_t *describe_health(const struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct health health;
 
 	fleet_health(vm, now_ns, &health);
-	return json_pack("{s:s, s:s, s:s, s:o}", "word", health_word_name(health.word), "missing",
-			 health.missing, "next", health.next, "since_ms",
-			 age_ms(health.since_ns, now_ns));
+	return json_pack("{s:s, s:o, s:o, s:o}", "word", health_word_name(health.word), "missing",
+			 describe_text(health.missing), "next", describe_text(health.next),
+			 "since_ms", age_ms(health.since_ns, now_ns));
 }
 
-/* Describe the host without a seat. Returns JSON null if the VM has none. */
+/* Describe the spare host: the one that is neither the owner nor the standby. Returns JSON null if
+ * the VM has no spare host. */
 static json_t *describe_spare(const struct vm_fsm *fsm)
 {
 	uint8_t h = vm_fsm_spare(fsm);
@@ -223,8 +253,9 @@ static json_t *describe_spare(const struct vm_fsm *fsm)
 
 	if (!vm_fsm_has_spare(fsm))
 		return json_null();
-	return json_pack("{s:s, s:b, s:s}", "name", fsm->config->host[h], "connected",
-			 (int)fsm->host[h].up, "text", vm_spare_describe(fsm, text, sizeof(text)));
+	return json_pack("{s:s, s:b, s:o}", "name", fsm->config->host[h], "connected",
+			 (int)fsm->host[h].up, "text",
+			 describe_text(vm_spare_describe(fsm, text, sizeof(text))));
 }
 
 static json_t *describe_hosts(const struct fleet_vm *vm, uint64_t now_ns)
@@ -233,7 +264,7 @@ static json_t *describe_hosts(const struct fleet_vm *vm, uint64_t now_ns)
 
 	for (uint8_t h = 0; h < VM_HOSTS; h++) {
 		if (vm->host[h])
-			(void)json_array_append_new(hosts, describe_host(vm, h, now_ns));
+			append(&hosts, describe_host(vm, h, now_ns));
 	}
 	return hosts;
 }
@@ -245,8 +276,10 @@ static json_t *describe_brief(const struct fleet_vm *vm, uint64_t now_ns)
 	uint8_t owner = fsm->record.owner, other = vm_fsm_other(fsm);
 
 	return json_pack(
-		"{s:s, s:o, s:b, s:o, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:b}", "name",
-		vm->config.name, "health", describe_health(vm, now_ns), "conflict",
+		"{s:s, s:o, s:o, s:b, s:o, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:b}",
+		"name",
+		vm->config.name, "health", describe_health(vm, now_ns), "fence_fault",
+		vm->fence_fault[0] ? describe_text(vm->fence_fault) : json_null(), "conflict",
 		(int)vm_fsm_in_conflict(fsm), "promoted", describe_promoted(fsm, now_ns), "state",
 		vm_state_name(fsm->record.state), "term", number(fsm->record.term), "owner",
 		vm->config.host[owner], "standby", vm->config.host[other],
@@ -261,12 +294,14 @@ json_t *describe_vm(const struct fleet *fleet, const struct fleet_vm *vm, uint64
 {
 	json_t *object = describe_brief(vm, now_ns);
 	json_t *more = json_pack(
-		"{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:o, s:b, "
-		"s:o}",
+		"{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:o, "
+		"s:b, s:o}",
 		"initial_primary", vm->config.host[VM_HOST_FIRST],
 		"initial_standby", vm->config.host[VM_HOST_SECOND],
 		"reprotect", vm->config.reprotect_auto ? "auto" : "ask", "wanted",
 		(int)vm->fsm.record.is_wanted, "move", describe_move(vm, now_ns),
+		"verify_ms", describe_asked(&vm->fsm, VM_ASKED_VERIFY, now_ns),
+		"drill_ms", describe_asked(&vm->fsm, VM_ASKED_DRILL, now_ns),
 		"state_age_ms", age_ms(vm->fsm.entered_ns, now_ns), "liveness",
 		describe_liveness(&vm->fsm), "hosts", describe_hosts(vm, now_ns),
 		"streams", "primary", describe_stream(vm, 0, now_ns),
@@ -295,8 +330,9 @@ static json_t *describe_drain(const struct fleet *fleet, const struct fleet_host
 	if (!drain_is_barred(d))
 		return json_null();
 	n_guests = fleet_drains_describe(fleet, host, now_ns, text, sizeof(text));
-	return json_pack("{s:s, s:s, s:i, s:s}", "state", drain_phase_name(d->phase), "by",
-			 d->by_guard ? "guard" : "operator", "guests", (int)n_guests, "text", text);
+	return json_pack("{s:s, s:s, s:i, s:o}", "state", drain_phase_name(d->phase), "by",
+			 d->by_guard ? "guard" : "operator", "guests", (int)n_guests, "text",
+			 describe_text(text));
 }
 
 json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t now_ns)
@@ -304,20 +340,22 @@ json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t
 	json_t *vms = json_array(), *hosts = json_array(), *faults = json_array();
 
 	for (size_t i = 0; i < fleet->n_faults; i++)
-		(void)json_array_append_new(faults,
-					    json_pack("{s:s, s:s}", "name", fleet->faults[i].name,
-						      "error", fleet->faults[i].text));
+		append(&faults, json_pack("{s:s, s:o}", "name", fleet->faults[i].name, "error",
+					  describe_text(fleet->faults[i].text)));
 	for (size_t i = 0; i < fleet->n_vms; i++)
-		(void)json_array_append_new(vms, describe_brief(fleet->vms[i], now_ns));
+		append(&vms, describe_brief(fleet->vms[i], now_ns));
 	for (size_t i = 0; i < fleet->n_hosts; i++) {
-		const struct fleet_link *control = fleet->hosts[i].control;
+		const struct fleet_host *host = &fleet->hosts[i];
+		const struct fleet_link *control = host->control;
 
-		(void)json_array_append_new(
-			hosts, json_pack("{s:s, s:b, s:s, s:o, s:o}", "name", fleet->hosts[i].name,
-					 "connected", control != NULL, "address",
-					 control ? control->peer : "", "beat_age_ms",
-					 control ? age_ms(control->seen_ns, now_ns) : json_null(),
-					 "drain", describe_drain(fleet, &fleet->hosts[i], now_ns)));
+		append(&hosts,
+		       json_pack("{s:s, s:b, s:s, s:o, s:b, s:o}", "name", host->name,
+				 "connected", control != NULL, "address",
+				 control ? control->peer : "", "beat_age_ms",
+				 control ? age_ms(control->seen_ns, now_ns) : json_null(),
+				 "obeys_younger",
+				 !control && host->obeyed > fleet->config.incarnation, "drain",
+				 describe_drain(fleet, host, now_ns)));
 	}
 	return json_pack("{s:b, s:s, s:s, s:o, s:o, s:o}", "ok", 1, "gateway",
 			 gateway, "version", HOLDFAST_VERSION,

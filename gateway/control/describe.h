@@ -9,7 +9,11 @@
 
 #include "fleet/fleet.h"
 
-/* Describe all VMs and hosts in brief. @gateway is this gateway's name. */
+/* Returns @text as a JSON string. What JSON does not allow becomes '?': a text can have come from a
+ * file or a peer, and a buffer can have cut a character. */
+json_t *describe_text(const char *text);
+/* Describe all VMs and hosts in brief. @gateway is this gateway's name. No VM, fault or host is
+ * left out: if one cannot be described, the whole answer is NULL. */
 json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t now_ns);
 /* Describe one VM in full. */
 json_t *describe_vm(const struct fleet *fleet, const struct fleet_vm *vm, uint64_t now_ns);

@@ -17,6 +17,8 @@
 #include "base/log.h"
 #include "base/rate.h"
 #include "base/spool.h"
+#include "base/text.h"
+#include "vm/health.h"
 
 #define TAIL_BYTES   4096 /* how many bytes to search at a file's end; more than any line has */
 #define SPOOL_BYTES  (256u << 10)
@@ -57,8 +59,8 @@ struct events {
 	struct ring rings[EVENTS_CLASSES];
 	struct event_source sources[SOURCES_MAX];
 	size_t n_sources;
-	/* audit.jsonl and events.jsonl. Each is allocated by itself. If a file's thread hangs in a
-	 * write, close_file() leaves that file allocated. */
+	/* audit.jsonl and events.jsonl. Each struct is allocated separately: if a file's thread
+	 * hangs in a write, close_file() does not free that file's struct. */
 	struct events_file *files[EVENTS_CLASSES];
 };
 
@@ -222,9 +224,9 @@ static void append(struct events *events, unsigned int class, const struct event
 	}
 }
 
-/* Returns the class of events of @kind. VITAL events are important, and peers cannot cause many of
- * them. Peers can cause events of the other class at will. */
-static unsigned int class_of(const char *kind)
+/* Returns the class of events of @kind that change something to @to. VITAL events are important,
+ * and peers cannot cause many of them. Peers can cause events of the other class at will. */
+static unsigned int class_of(const char *kind, const char *to)
 {
 	static const char *const vital[] = {"state",   "operator",    "gateway",   "fence",
 					    "journal", "certificate", "suppressed"};
@@ -233,7 +235,8 @@ static unsigned int class_of(const char *kind)
 		if (strcmp(vital[i], kind) == 0)
 			return VITAL;
 	}
-	return OTHERS;
+	/* health.h tells of few changes only, whatever peers do */
+	return strcmp(kind, "health") == 0 && health_name_is_grave(to) ? VITAL : OTHERS;
 }
 
 static struct event_source *find_source(struct events *events, const char *vm)
@@ -251,15 +254,6 @@ static struct event_source *find_source(struct events *events, const char *vm)
 	return s;
 }
 
-/* Copy a string, cut to @size including its terminator. */
-static void copy(char *to, size_t size, const char *from)
-{
-	size_t n = strnlen(from, size - 1);
-
-	memcpy(to, from, n);
-	to[n] = '\0';
-}
-
 static void keep(struct events *events, unsigned int class, const char *vm, const char *kind,
 		 const char *from, const char *to, const char *text)
 {
@@ -267,20 +261,17 @@ static void keep(struct events *events, unsigned int class, const char *vm, cons
 	struct event *e = &ring->list[ring->n_added % EVENTS_RING_MAX];
 	char clean[WIRE_TEXT_MAX + 1];
 
-	/* also removes a character that was cut at the text's end */
 	wire_text_format(clean, "%s", text);
 	*e = (struct event){
 		.seq = events->next_seq,
 		.wall_ns = clock_wall_ns(),
 		.mono_ns = clock_mono_ns(),
 	};
-	copy(e->vm, sizeof(e->vm), vm);
-	copy(e->kind, sizeof(e->kind), kind);
-	copy(e->from, sizeof(e->from), from);
-	copy(e->to, sizeof(e->to), to);
-	copy(e->text, sizeof(e->text), clean);
-	wire_text_format(clean, "%s", e->text);
-	copy(e->text, sizeof(e->text), clean);
+	(void)text_copy(e->vm, sizeof(e->vm), vm);
+	(void)text_copy(e->kind, sizeof(e->kind), kind);
+	(void)text_copy(e->from, sizeof(e->from), from);
+	(void)text_copy(e->to, sizeof(e->to), to);
+	(void)text_copy(e->text, sizeof(e->text), clean);
 	events->next_seq++;
 	ring->n_added++;
 	append(events, class, e);
@@ -307,20 +298,28 @@ static void tell_suppressed(struct events *events, struct event_source *s)
 	}
 }
 
+/* Is the event told however many there are? A failed promotion waits for an operator, and none can
+ * follow before the next promotion was tried. */
+static bool is_never_suppressed(unsigned int class, const char *to)
+{
+	return class == VITAL && strcmp(to, "FAILED") == 0;
+}
+
 bool events_add(struct events *events, uint64_t now_ns, const char *vm, const char *kind,
 		const char *from, const char *to, const char *text)
 {
-	unsigned int class = class_of(kind);
+	unsigned int class = class_of(kind, to);
 
 	struct event_source *s = find_source(events, vm);
 
 	if (!rate_pass(&s->rate[class], EVENTS_EVERY_NS,
-		       class == VITAL ? EVENTS_BURST_VITAL : EVENTS_BURST_OTHERS, now_ns)) {
+		       class == VITAL ? EVENTS_BURST_VITAL : EVENTS_BURST_OTHERS, now_ns) &&
+	    !is_never_suppressed(class, to)) {
 		if (to[0]) {
-			copy(s->untold[class].kind, sizeof(s->untold[class].kind), kind);
-			copy(s->untold[class].from, sizeof(s->untold[class].from), from);
-			copy(s->untold[class].to, sizeof(s->untold[class].to), to);
-			copy(s->untold[class].text, sizeof(s->untold[class].text), text);
+			(void)text_copy(s->untold[class].kind, sizeof(s->untold[class].kind), kind);
+			(void)text_copy(s->untold[class].from, sizeof(s->untold[class].from), from);
+			(void)text_copy(s->untold[class].to, sizeof(s->untold[class].to), to);
+			(void)text_copy(s->untold[class].text, sizeof(s->untold[class].text), text);
 		}
 		return false;
 	}

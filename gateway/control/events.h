@@ -12,7 +12,8 @@
  * Events that a peer can cause at will must not push important events out of memory. So there are
  * two classes of events. Each class has its own ring, and each VM has a limit for each class. All
  * events go to events.jsonl. Events of the important class go to audit.jsonl too. Their kinds are
- * "state", "operator", "gateway", "fence", "journal", "certificate" and "suppressed".
+ * "state", "operator", "gateway", "fence", "journal", "certificate", "suppressed", and "health" if
+ * the new word is a grave one (vm/health.h).
  *
  * Where: control/control.c. Threads: the gateway's loop. Each file has a thread that writes it
  * (base/spool.h), so only open and close block. If a disk is full or slow, the files lack lines,

@@ -8,23 +8,27 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "control/control_private.h"
 #include "control/describe.h"
 #include "fleet/drains.h"
 #include "probe/prober.h"
 
 #define PROBE_NS (CLOCK_NS_PER_S) /* how long a `probe` request sends probes */
-#define DRAIN_S 600 /* how long a drain may take, unless the request says it */
+#define DRAIN_S 600 /* time limit of a drain, if the request gives none */
 #define READERS (WIRE_PEER_OPERATOR | WIRE_PEER_VIEWER)
 
 struct request {
 	const char *verb;
 	struct fleet_vm *vm; /* NULL: no VM was named */
 	const char *host;      /* "": no host was named */
-	const char *with;      /* protect: the host that is to stand by; "": the other one */
+	/* protect: the host that is to keep the copy; "": the VM's present second host */
+	const char *with;
+	const char *off; /* start: the host that is switched off, as the operator says; "": none */
 	bool follow;
 	bool no_wait;
-	bool may_lose; /* start, unprotect: what clients were told of may be lost */
+	/* start, unprotect: the operator accepts that replies which clients have seen are lost */
+	bool may_lose;
 	bool waits, leaves, unprotected_ok; /* drain */
 	int timeout_s;		    /* drain; 0: the default */
 	uint64_t now_ns;
@@ -48,7 +52,7 @@ void control_put_error(struct control_conn *c, const char *code, const char *for
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(raw, sizeof(raw), format, args);
+	(void)text_vput(raw, sizeof(raw), format, args);
 	va_end(args);
 	wire_text_format(text, "%s", raw);
 	control_put_json(c, json_pack("{s:b, s:s, s:s}", "ok", 0, "code", code, "error", text));
@@ -109,29 +113,11 @@ static const char *asker(const struct control_conn *c)
 	return c->tls ? wire_tls_peer(c->tls)->name : "-";
 }
 
-/* Only these two commands can be given with a host or without one. */
+/* Does the request name a host for the command @what? Only these two commands have an optional
+ * host. */
 static bool is_host_named(const struct request *r, enum vm_command what)
 {
 	return what == VM_COMMAND_PROTECT ? r->with[0] : what == VM_COMMAND_START && r->host[0];
-}
-
-static void command(struct control_conn *c, const struct request *r, enum vm_command what,
-		    uint8_t host)
-{
-	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .no_wait = r->no_wait,
-			      .host = host, .is_host_named = is_host_named(r, what),
-			      .may_lose = r->may_lose};
-	char text[3 * WIRE_NAME_MAX + 32];
-
-	in.op_id = c->op_id = ++c->control->next_op_id;
-	c->phase = CONTROL_WAITING;
-	log_info("vm=%s operator=%s verb=%s %s", r->vm->config.name, asker(c), r->verb, r->host);
-	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s%s%s%s", asker(c), r->verb,
-		       r->host[0] ? " " : "", r->host, r->with[0] ? " with " : "", r->with,
-		       r->may_lose ? ", whatever is lost" : "");
-	fleet_event(c->control->fleet, r->now_ns, r->vm->config.name, "operator", text);
-	(void)fleet_step(c->control->fleet, r->vm, &in,
-			 r->now_ns); /* if this fails, the operator has got a reply already */
 }
 
 static void refuse_host(struct control_conn *c, const struct request *r, const char *name)
@@ -144,8 +130,8 @@ static void refuse_host(struct control_conn *c, const struct request *r, const c
 			  config->host[VM_HOST_THIRD]);
 }
 
-/* Find the host @name of the request's VM. Returns false, and refuses the request, if it has none
- * of that name. */
+/* Find the host @name of the request's VM. If the VM has no such host, refuses the request and
+ * returns false. */
 static bool find_host(struct control_conn *c, const struct request *r, const char *name,
 		      uint8_t *ret_host)
 {
@@ -157,6 +143,29 @@ static bool find_host(struct control_conn *c, const struct request *r, const cha
 	}
 	refuse_host(c, r, name);
 	return false;
+}
+
+static void command(struct control_conn *c, const struct request *r, enum vm_command what,
+		    uint8_t host)
+{
+	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .no_wait = r->no_wait,
+			      .host = host, .is_host_named = is_host_named(r, what),
+			      .may_lose = r->may_lose, .is_off_named = r->off[0] != '\0'};
+	char text[4 * WIRE_NAME_MAX + 64];
+
+	if (in.is_off_named && !find_host(c, r, r->off, &in.off))
+		return;
+
+	in.op_id = c->op_id = ++c->control->next_op_id;
+	c->phase = CONTROL_WAITING;
+	log_info("vm=%s operator=%s verb=%s %s", r->vm->config.name, asker(c), r->verb, r->host);
+	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s%s%s%s%s%s", asker(c), r->verb,
+		       r->host[0] ? " " : "", r->host, r->with[0] ? " with " : "", r->with,
+		       r->may_lose ? ", whatever is lost" : "",
+		       in.is_off_named ? ", and says that this host is off: " : "", r->off);
+	fleet_event(c->control->fleet, r->now_ns, r->vm->config.name, "operator", text);
+	(void)fleet_step(c->control->fleet, r->vm, &in,
+			 r->now_ns); /* if this fails, the operator has got a reply already */
 }
 
 static void verb_protect(struct control_conn *c, const struct request *r)
@@ -177,14 +186,15 @@ static void verb_failover(struct control_conn *c, const struct request *r)
 	command(c, r, VM_COMMAND_FAILOVER, 0);
 }
 
-/* A move stops the only guest that runs, so begin one only if nothing is missing. */
+/* Refuse to move a protected guest that is not SAFE, because a move stops the only running guest.
+ * Returns true if the request was refused. */
 static bool refuse_unsafe(struct control_conn *c, const struct request *r)
 {
 	struct health health;
 
 	fleet_health(r->vm, r->now_ns, &health);
 	if (r->vm->fsm.record.state != VM_PROTECTED || health.word == HEALTH_SAFE)
-		return false; /* the state machine says what else stands against it */
+		return false; /* the state machine itself refuses for any other reason */
 	control_put_error(c, "not-safe", "%s is not SAFE but %s, so it is not moved: %s; %s",
 			  r->vm->config.name, health_word_name(health.word), health.missing,
 			  health.next);
@@ -265,7 +275,8 @@ static void verb_takeover(struct control_conn *c, const struct request *r)
 	c->phase = CONTROL_CLOSING;
 }
 
-/* Give the drain of the named host an operator's request. Its reply follows. */
+/* Give the operator's request @in to the drain of the named host. The drain replies to the operator
+ * later. */
 static void drain_request(struct control_conn *c, const struct request *r, struct drain_input *in)
 {
 	struct fleet *fleet = c->control->fleet;
@@ -284,7 +295,7 @@ static void drain_request(struct control_conn *c, const struct request *r, struc
 	(void)snprintf(text, sizeof(text), "%s asks: %s %s", asker(c), r->verb, host->name);
 	fleet_event(fleet, r->now_ns, "", "operator", text);
 	fleet_drains_step(fleet, host, in, r->now_ns);
-	if (r->no_wait && c->phase == CONTROL_WAITING) { /* it was not refused */
+	if (r->no_wait && c->phase == CONTROL_WAITING) { /* the drain has not refused it */
 		control_put_json(c, json_pack("{s:b, s:s, s:s}", "ok", 1, "code", "accepted",
 					      "text", "begun; `holdfastctl status` and `events` "
 					      "have the rest"));
@@ -292,7 +303,8 @@ static void drain_request(struct control_conn *c, const struct request *r, struc
 	}
 }
 
-/* A VM whose file is wrong may run anywhere, and is not moved. */
+/* Warn the operator if there are VMs with unusable files: they are not moved, even if they run on
+ * the host. */
 static void warn_of_faults(struct control_conn *c)
 {
 	char text[128];
@@ -426,7 +438,7 @@ static void run_verb(struct control_conn *c, struct request *r, const char *vm, 
 
 void control_request(struct control_conn *c, const char *line, unsigned int role, uint64_t now_ns)
 {
-	struct request r = {.now_ns = now_ns, .host = "", .with = ""};
+	struct request r = {.now_ns = now_ns, .host = "", .with = "", .off = ""};
 	const char *vm = "";
 	int version = 0, follow = 0, no_wait = 0, waits = 0, leaves = 0;
 	int unprotected_ok = 0, may_lose = 0;
@@ -437,10 +449,12 @@ void control_request(struct control_conn *c, const char *line, unsigned int role
 		control_put_error(c, "bad-request", "not a JSON object at column %d: %s",
 				  error.column, error.text);
 	} else if (json_unpack_ex(json, &error, JSON_STRICT,
-				  "{s:i, s:s, s?s, s?s, s?s, s?b, s?b, s?b, s?b, s?b, s?i, s?b}",
+				  "{s:i, s:s, s?s, s?s, s?s, s?s, s?b, s?b, s?b, s?b, s?b, s?i, "
+				  "s?b}",
 				  "version", &version, "verb", &r.verb, "vm", &vm, "host", &r.host,
-				  "with", &r.with, "follow", &follow, "no_wait", &no_wait, "wait",
-				  &waits, "leave", &leaves, "unprotected_ok", &unprotected_ok,
+				  "with", &r.with, "off", &r.off, "follow", &follow, "no_wait",
+				  &no_wait, "wait", &waits, "leave", &leaves, "unprotected_ok",
+				  &unprotected_ok,
 				  "timeout_s", &r.timeout_s, "lose", &may_lose) < 0) {
 		control_put_error(c, "bad-request", "%s", error.text);
 	} else if (version != CONTROL_VERSION) {

@@ -22,6 +22,7 @@ struct options {
 	const char *to; /* value of --to; NULL: not given */
 	const char *on; /* value of --on; NULL: not given */
 	const char *with; /* value of --with; NULL: not given */
+	const char *off; /* value of --off; NULL: not given */
 	bool json, follow, no_wait, lose, wait, leave, unprotected_ok;
 	uint64_t timeout_s; /* value of --timeout; 0: not given */
 };
@@ -31,8 +32,8 @@ struct verb {
 	const char *request;
 	bool needs_vm;
 	bool needs_host;
-	/* true if the gateway answers only when the hosts have carried out the request, or make no
-	 * progress any more */
+	/* true if the gateway answers only when the hosts have carried out the request, or have
+	 * stopped making progress */
 	bool waits;
 	bool (*show)(const json_t *answer); /* prints the answer; false: exit status 1 */
 	const char *help;
@@ -127,12 +128,14 @@ static void usage(FILE *out)
 		"  --on HOST          start: the host whose disks are to be started\n"
 		"  --lose             start: also if writes that clients know of may be lost;\n"
 		"                     unprotect: also if the copy may be all that is left\n"
+		"  --off HOST         start: this host may run the guest, and is switched off\n"
 		"  --unprotected-ok   drain: agree that guests have no copy until undrain\n"
 		"  --wait             drain: wait for guests that cannot be moved yet\n"
 		"  --leave            drain: go on without guests that cannot be moved\n"
 		"  --no-wait          protect, unprotect, failover, move, owner, verify, drill,\n"
 		"                     start, drain, undrain: return once it has begun\n"
-		"  --timeout SECONDS  give up waiting after that long; drain: give the drain up\n"
+		"  --timeout SECONDS  stop waiting after that long; what was begun goes on, but a\n"
+		"                     drain is given up\n"
 		"  --config FILE      settings (" CONFIG_DEFAULT ")\n"
 		"  --gateway IP:PORT, --ca FILE, --crl FILE, --cert FILE, --key FILE\n"
 		"                     override the file's settings\n"
@@ -276,6 +279,8 @@ static char *make_request(const struct verb *verb, const struct options *o, char
 		(void)json_object_set_new(json, "host", json_string(o->on));
 	if (o->with)
 		(void)json_object_set_new(json, "with", json_string(o->with));
+	if (o->off)
+		(void)json_object_set_new(json, "off", json_string(o->off));
 	if (o->lose)
 		(void)json_object_set_new(json, "lose", json_true());
 	if (o->follow)
@@ -303,7 +308,7 @@ static int ask_status(const struct ctl_config *config, uint64_t deadline_ns,
 	return r;
 }
 
-/* Print @line and return true if it only says how far the request is. */
+/* If @line is only a progress report, print its text and return true. */
 static bool is_progress(const struct options *o, const char *line)
 {
 	json_t *json = json_loads(line, 0, NULL);
@@ -337,6 +342,19 @@ static int answer_line(const struct verb *verb, const struct options *o,
 	return r;
 }
 
+/* The gateway was asked, and --timeout is over. */
+static void say_it_goes_on(const struct verb *verb, const struct options *o, char *const *names,
+			   struct error *error)
+{
+	char show[WIRE_NAME_MAX + 16];
+
+	(void)snprintf(show, sizeof(show), "%s%s", verb->needs_vm ? "vm show " : "status",
+		       verb->needs_vm ? names[0] : "");
+	(void)error_set(error, 0, "%s did not end within %" PRIu64 " s; it goes on at the gateway: "
+			"`holdfastctl %s` and `holdfastctl events` say what becomes of it",
+			verb->words, o->timeout_s, show);
+}
+
 static int run(const struct verb *verb, const struct options *o, char *const *names)
 {
 	AUTO_FREE char *request = make_request(verb, o, names);
@@ -349,7 +367,8 @@ static int run(const struct verb *verb, const struct options *o, char *const *na
 
 	if (!request || load(o, &config) < 0)
 		return 1;
-	if (o->timeout_s) /* the gateway ends a drain at this time, and says so */
+	/* a drain has 5 s more, because the gateway itself ends it after timeout_s and answers */
+	if (o->timeout_s)
 		deadline_ns += (o->timeout_s + (strcmp(verb->request, "drain") == 0 ? 5 : 0)) *
 			       CLOCK_NS_PER_S;
 	else
@@ -359,6 +378,8 @@ static int run(const struct verb *verb, const struct options *o, char *const *na
 		do
 			r = answer_line(verb, o, &config, ctl, deadline_ns, &line, &error);
 		while (r > 0 && is_progress(o, line));
+		if (r == -ETIMEDOUT && verb->waits && o->timeout_s)
+			say_it_goes_on(verb, o, names, &error);
 	}
 	if (r == 0)
 		(void)error_set(&error, 0, "the gateway closed without an answer");
@@ -397,7 +418,7 @@ static const struct option options[] = {
 	{"ca", required_argument, NULL, 'a'},	  {"crl", required_argument, NULL, 'r'},
 	{"cert", required_argument, NULL, 'e'},	  {"key", required_argument, NULL, 'k'},
 	{"to", required_argument, NULL, 'o'},	  {"on", required_argument, NULL, 'i'},
-	{"with", required_argument, NULL, 'W'},
+	{"with", required_argument, NULL, 'W'},	  {"off", required_argument, NULL, 'O'},
 	{"lose", no_argument, NULL, 'L'},	  {"wait", no_argument, NULL, 'w'},
 	{"unprotected-ok", no_argument, NULL, 'u'}, {"leave", no_argument, NULL, 'l'},
 	{"help", no_argument, NULL, 'h'},	  {"version", no_argument, NULL, 'v'},
@@ -411,6 +432,7 @@ static int parse_option(int c, struct options *o)
 		int c;
 		const char **value;
 	} texts[] = {{'o', &o->to},	 {'i', &o->on}, {'W', &o->with}, {'c', &o->config},
+		     {'O', &o->off},
 		     {'g', &o->gateway}, {'a', &o->ca}, {'r', &o->crl},	 {'e', &o->cert},
 		     {'k', &o->key}};
 
@@ -460,7 +482,7 @@ static int parse_option(int c, struct options *o)
 /* Check that each option goes with the verb. Returns 0, or the exit status. */
 static int check_options(const struct verb *verb, const struct options *o)
 {
-	const char *names[] = {o->to, o->on, o->with};
+	const char *names[] = {o->to, o->on, o->with, o->off};
 
 	if (o->follow && strcmp(verb->request, "events") != 0)
 		return misuse("--follow goes with events, not", verb->words);
@@ -468,6 +490,8 @@ static int check_options(const struct verb *verb, const struct options *o)
 		return misuse("--to goes with move, not", verb->words);
 	if (o->on && strcmp(verb->request, "start") != 0)
 		return misuse("--on goes with start, not", verb->words);
+	if (o->off && strcmp(verb->request, "start") != 0)
+		return misuse("--off goes with start, not", verb->words);
 	if (o->lose && strcmp(verb->request, "start") != 0 &&
 	    strcmp(verb->request, "unprotect") != 0)
 		return misuse("--lose goes with start and unprotect, not", verb->words);
@@ -480,6 +504,9 @@ static int check_options(const struct verb *verb, const struct options *o)
 	if ((o->wait || o->leave || o->unprotected_ok) && strcmp(verb->request, "drain") != 0)
 		return misuse("--wait, --leave and --unprotected-ok go with drain, not",
 			      verb->words);
+	if (o->wait && o->leave)
+		return misuse("--wait waits for guests that cannot be moved, --leave goes on "
+			      "without them: give one of the two", NULL);
 	return 0;
 }
 
@@ -502,6 +529,9 @@ int main(int argc, char **argv)
 	if (argc == 0)
 		return misuse("no verb", NULL);
 	verb = find_verb(argc, argv, &n_words);
+	if (!verb && strcmp(argv[0], "vm") == 0)
+		return misuse("`vm show NAME` or `vm probe NAME` (`status` lists all VMs), not vm",
+			      argv[1]);
 	if (!verb)
 		return misuse("unknown verb", argv[0]);
 	n_names = (int)verb->needs_host + (int)verb->needs_vm;

@@ -41,7 +41,8 @@ static const char *health_word(const json_t *vm)
 	return S(json_object_get(vm, "health"), "word");
 }
 
-/* A gateway that says nothing about a VM's health does not say that the VM is safe. */
+/* Returns true if the VM's health word is SAFE. If the gateway's answer has no health word, returns
+ * false. */
 static bool is_safe(const json_t *vm)
 {
 	return strcmp(health_word(vm), "SAFE") == 0;
@@ -58,6 +59,18 @@ static void show_health(FILE *out, const json_t *vm)
 		*missing ? "; " : "", S(health, "next"));
 }
 
+/* Prints a line about a VM whose fence command cannot be run. Returns false if it can. */
+static bool show_fence(FILE *out, const json_t *vm)
+{
+	const json_t *fault = json_object_get(vm, "fence_fault");
+
+	if (!json_is_string(fault))
+		return false;
+	fprintf(out, "%s: %s; correct that, then `systemctl reload holdfast-gateway`\n",
+		S(vm, "name"), json_string_value(fault));
+	return true;
+}
+
 /* Prints a line about a host that is drained or being drained. Returns false if it is not. */
 static bool show_drain(FILE *out, const json_t *host)
 {
@@ -69,6 +82,17 @@ static bool show_drain(FILE *out, const json_t *host)
 		S(host, "name"), S(drain, "state"),
 		strcmp(S(drain, "by"), "guard") == 0 ? "its shutdown guard" : "an operator",
 		S(drain, "text"), S(host, "name"));
+	return true;
+}
+
+/* Prints a line about a host that obeys another gateway. Returns false if it does not. */
+static bool show_younger(FILE *out, const json_t *host)
+{
+	if (!json_is_true(json_object_get(host, "obeys_younger")))
+		return false;
+	fprintf(out, "host %s obeys a younger gateway and takes no orders from this one: stop the "
+		"gateway that should not run; if the younger one is gone for good, `holdfastctl "
+		"takeover`\n", S(host, "name"));
 	return true;
 }
 
@@ -93,6 +117,7 @@ void show_status(FILE *out, const json_t *answer)
 	json_array_foreach(vms, i, item) {
 		if (!is_safe(item))
 			show_health(out, item);
+		(void)show_fence(out, item);
 	}
 	json_array_foreach(vms, i, item) {
 		if (json_is_object(json_object_get(item, "spare")))
@@ -108,6 +133,7 @@ void show_status(FILE *out, const json_t *answer)
 			age(item, "beat_age_ms", text));
 	}
 	json_array_foreach(hosts, i, item) {
+		(void)show_younger(out, item);
 		(void)show_drain(out, item);
 	}
 }
@@ -166,8 +192,8 @@ static void show_pace(FILE *out, const json_t *stats)
 	fprintf(out, "\n");
 }
 
-/* Prints whether the guest's clock is corrected, and how much time it has lost by the owner's
- * pauses. */
+/* Prints whether the guest's clock is corrected, and how much time the clock has lost because the
+ * owner paused the guest. */
 static void show_clock(FILE *out, const json_t *stats)
 {
 	const char *corrected = S(stats, "clock_corrected"), *why = S(stats, "clock_why");
@@ -235,7 +261,7 @@ static void show_promoted(FILE *out, const json_t *promoted)
 		S(promoted, "state"), S(promoted, "evidence"));
 }
 
-/* Prints the last move, or the one that is under way. */
+/* Prints the move that is under way, or else the last move. */
 static void show_move(FILE *out, const json_t *move)
 {
 	const json_t *pause = json_object_get(move, "pause_ms");
@@ -255,6 +281,17 @@ static void show_move(FILE *out, const json_t *move)
 	fprintf(out, "\n");
 }
 
+/* Prints that a `verify` or `drill` is under way, and for how long. */
+static void show_asked(FILE *out, const json_t *vm, const char *verb, const char *key,
+		       const char *what)
+{
+	const json_t *since = json_object_get(vm, key);
+
+	if (json_is_integer(since))
+		fprintf(out, "  %-20s for %" JSON_INTEGER_FORMAT " s: %s\n", verb,
+			json_integer_value(since) / 1000, what);
+}
+
 void show_vm(FILE *out, const json_t *answer)
 {
 	const json_t *vm = json_object_get(answer, "vm");
@@ -265,6 +302,7 @@ void show_vm(FILE *out, const json_t *answer)
 	fprintf(out, "%s %s in term %" JSON_INTEGER_FORMAT "\n", S(vm, "name"), S(vm, "state"),
 		int_of(vm, "term"));
 	show_health(out, vm);
+	(void)show_fence(out, vm);
 	fprintf(out, "  %-20s %s\n", "owner", S(vm, "owner"));
 	fprintf(out, "  %-20s %s\n", "standby", S(vm, "standby"));
 	if (json_is_object(json_object_get(vm, "spare")))
@@ -278,6 +316,10 @@ void show_vm(FILE *out, const json_t *answer)
 											 : "down");
 	show_promoted(out, json_object_get(vm, "promoted"));
 	show_move(out, json_object_get(vm, "move"));
+	show_asked(out, vm, "drill", "drill_ms",
+		   "the standby's copy is tried; the guest goes on, an event says the result");
+	show_asked(out, vm, "verify", "verify_ms",
+		   "all is compared, see ram_verified_pages and disk_verified_blocks below");
 	if (json_is_object(json_object_get(vm, "liveness")))
 		fprintf(out, "  %-20s %s: %s\n", "liveness",
 			S(json_object_get(vm, "liveness"), "state"),
@@ -286,7 +328,7 @@ void show_vm(FILE *out, const json_t *answer)
 	show_pace(out, json_object_get(vm, "stats"));
 	show_clock(out, json_object_get(vm, "stats"));
 	if (json_is_true(json_object_get(vm, "probing")))
-		fprintf(out, "  %-20s guest and hosts are being probed\n", "in doubt");
+		fprintf(out, "  %-20s guest and hosts are being probed\n", "probing");
 	show_probes(out, "probes of the guest", json_object_get(vm, "guest_probes"));
 	json_array_foreach(json_object_get(vm, "hosts"), i, host) {
 		show_host(out, host);
@@ -320,10 +362,9 @@ void show_event(FILE *out, const json_t *event)
 	(void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
 	fprintf(out, "%s.%03dZ %-12s ", when, (int)(wall_ns / CLOCK_NS_PER_MS % 1000),
 		S(event, "vm")[0] ? S(event, "vm") : "-");
+	fprintf(out, "%s: ", S(event, "kind"));
 	if (S(event, "to")[0])
 		fprintf(out, "%s -> %s: ", S(event, "from"), S(event, "to"));
-	else
-		fprintf(out, "%s: ", S(event, "kind"));
 	fprintf(out, "%s\n", S(event, "text"));
 	fflush(out); /* stdout may be a pipe, and `events --follow` must show each event at once */
 }
@@ -344,6 +385,7 @@ int show_check(FILE *out, const json_t *answer)
 			show_health(out, item);
 			n_wrong++;
 		}
+		n_wrong += show_fence(out, item);
 	}
 	json_array_foreach(json_object_get(answer, "faults"), i, item) {
 		fprintf(out, "%s is not looked after: %s\n", S(item, "name"), S(item, "error"));
@@ -351,11 +393,18 @@ int show_check(FILE *out, const json_t *answer)
 	}
 	json_array_foreach(json_object_get(answer, "hosts"), i, item) {
 		n_wrong += show_drain(out, item);
-		if (!json_is_true(json_object_get(item, "connected"))) {
+		if (show_younger(out, item)) {
+			n_wrong++;
+		} else if (!json_is_true(json_object_get(item, "connected"))) {
 			fprintf(out, "host %s is not connected; is holdfast-agent running there?\n",
 				S(item, "name"));
 			n_wrong++;
 		}
+	}
+	if (json_array_size(json_object_get(answer, "vms")) == 0 &&
+	    json_array_size(json_object_get(answer, "faults")) == 0) {
+		fprintf(out, "no VM is looked after: is vm_dir of the gateway's file right?\n");
+		n_wrong++;
 	}
 	if (n_wrong == 0)
 		fprintf(out, "all VMs are SAFE, all hosts are connected\n");

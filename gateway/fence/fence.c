@@ -11,10 +11,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -50,6 +52,69 @@ struct fence {
 	char log_dir[PATH_MAX - 128];
 	struct run runs[FENCE_RUNS_MAX];
 };
+
+static const char *search_path(void)
+{
+	return getenv("PATH") ?: "/usr/sbin:/usr/bin:/sbin:/bin";
+}
+
+/* Returns true if the shell carries out @word itself. What is a program too (`test`, `echo`) need
+ * not be here. */
+static bool is_of_shell(const char *word)
+{
+	static const char *const words[] = {
+		".", ":", "alias", "break", "case", "cd", "command", "continue", "eval", "exec",
+		"exit", "export", "for", "getopts", "hash", "if", "local", "read", "readonly",
+		"return", "set", "shift", "times", "trap", "type", "ulimit", "umask", "unalias",
+		"unset", "until", "wait", "while"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(words[i], word) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Returns 0 if @path is a program, or if we may not look there. */
+static int find_program(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return errno == EACCES ? 0 : -ENOENT;
+	return S_ISREG(st.st_mode) && (st.st_mode & 0111) ? 0 : -ENOEXEC;
+}
+
+int fence_check(const char *command, struct error *ret_error)
+{
+	const char *first = command + strspn(command, " \t");
+	size_t size = strcspn(first, " \t");
+	size_t n_plain = strspn(first, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				       "0123456789_./+-:,@%");
+	char word[256], path[PATH_MAX];
+	int r;
+
+	if (n_plain < size || size == 0 || size >= sizeof(word))
+		return 0;
+	memcpy(word, first, size);
+	word[size] = '\0';
+	if (strchr(word, '/')) {
+		r = find_program(word);
+		return r == 0 ? 0
+			      : error_set(ret_error, -ENOENT, "%s %s", word,
+					  r == -ENOENT ? "does not exist" : "is no program");
+	}
+	if (is_of_shell(word))
+		return 0;
+	for (const char *at = search_path(), *next; at; at = next) {
+		size = strcspn(at, ":");
+		next = at[size] ? at + size + 1 : NULL;
+		(void)snprintf(path, sizeof(path), "%.*s/%s", (int)size, at, word);
+		if (find_program(path) == 0)
+			return 0;
+	}
+	return error_set(ret_error, -ENOENT, "%s is in no directory of PATH", word);
+}
 
 int fence_open(int epoll_fd, const char *log_dir, fence_ended_fn ended, void *arg,
 	       struct fence **ret_fence)
@@ -127,20 +192,17 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 	char *const envp[] = {vm, host, term, path_var, NULL};
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
-	sigset_t none, usual;
 	int r;
 
 	(void)snprintf(vm, sizeof(vm), "HOLDFAST_VM=%s", run->vm);
 	(void)snprintf(host, sizeof(host), "HOLDFAST_HOST=%s", run->host);
 	(void)snprintf(term, sizeof(term), "HOLDFAST_TERM=%" PRIu64, run->term);
-	(void)snprintf(path_var, sizeof(path_var), "PATH=%s",
-		       getenv("PATH") ?: "/usr/sbin:/usr/bin:/sbin:/bin");
+	(void)snprintf(path_var, sizeof(path_var), "PATH=%s", search_path());
 	log_path(fence, run->vm, log);
-	sigemptyset(&none);
-	sigemptyset(&usual);
-	sigaddset(&usual, SIGPIPE); /* the gateway ignores SIGPIPE, but the command must not */
+	r = child_attributes(&attr, POSIX_SPAWN_SETPGROUP);
+	if (r < 0)
+		return r;
 	posix_spawn_file_actions_init(&files);
-	posix_spawnattr_init(&attr);
 	r = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
 	if (r == 0)
 		r = posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
@@ -148,13 +210,6 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 		r = posix_spawn_file_actions_adddup2(&files, 1, 2);
 	if (r == 0) /* also close what a library opened without O_CLOEXEC */
 		r = posix_spawn_file_actions_addclosefrom_np(&files, 3);
-	if (r == 0)
-		r = posix_spawnattr_setsigmask(&attr, &none);
-	if (r == 0)
-		r = posix_spawnattr_setsigdefault(&attr, &usual);
-	if (r == 0)
-		r = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
-						    POSIX_SPAWN_SETSIGDEF);
 	if (r == 0)
 		r = posix_spawn(&run->pid, "/bin/sh", &files, &attr, argv, envp);
 	posix_spawnattr_destroy(&attr);

@@ -25,10 +25,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
+
 #define FENCE_RUNS_MAX 64 /* number of commands that can run at one time */
 #define FENCE_TEXT_MAX 200
 
 struct fence;
+
+/* Is there a program that @command begins with? Looks at its first word only, as a path or in PATH,
+ * and only if that word is plain: not shell syntax, nor a word that the shell carries out itself.
+ * Returns 0; also if that cannot be told. Else -ENOENT, and *ret_error says what is not there.
+ * Calls stat(), so it can block. */
+int fence_check(const char *command, struct error *ret_error) __attribute__((warn_unused_result));
 
 /* A callback that gets the result of a command. @ok is true if the exit status was 0. @text gives
  * details, such as "exit status 2: no such plug". The callback returns 0, or -errno if it could not

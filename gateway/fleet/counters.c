@@ -93,7 +93,7 @@ static void count_health(struct fleet *fleet)
 {
 	struct fleet_counters *c = &fleet->counters;
 
-	/* A VM that cannot be protected because of its files is not safe either. */
+	/* Also count VMs that cannot be protected because of their files: they are not safe. */
 	c->vms_safe = c->health_changes = 0;
 	c->vms_not_safe = fleet->n_faults;
 	for (size_t i = 0; i < fleet->n_vms; i++) {

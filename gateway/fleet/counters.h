@@ -53,11 +53,11 @@ struct fleet_counters {
 	uint64_t relay_frames, relay_bytes, relay_dropped, relay_blocked, relay_errors;
 	uint64_t journal_writes, journal_errors;
 	uint64_t events, events_suppressed, promotions;
-	/* How many VMs have a health word that is SAFE and that is not, and how often the words of
-	 * all VMs changed. Taken from the VMs when the counters are printed. */
+	/* Number of VMs whose health word is SAFE, number of VMs with another word, and total
+	 * number of changes of these words. Taken from the VMs when the counters are printed. */
 	uint64_t vms_safe, vms_not_safe, health_changes;
-	/* How many hosts are being drained, and are drained. Taken when the counters are
-	 * printed. */
+	/* Number of hosts that are being drained, and number of hosts that are drained. Taken when
+	 * the counters are printed. */
 	uint64_t hosts_draining, hosts_drained;
 	/* Copied from probes_get_counters() when the counters are printed. */
 	uint64_t probes_sent, probes_answered, probe_replies, probes_lost, probes_malformed,

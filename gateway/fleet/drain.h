@@ -10,16 +10,23 @@
  *	                            given up, undrained, back after a boot
  *
  * In all phases but NONE the host is "barred": no copy is begun there and no guest is moved there
- * (vm/fsm_drain.c). A promotion is never refused for it: a copy that is still there saves the
- * guest.
+ * (vm/fsm_drain.c). But a barred host can be promoted: a copy that is still there saves the guest.
  *
  * With two hosts, a guest that leaves this host has no other host for its copy. So an operator must
- * agree to that beforehand (`unprotected_ok`). The guard of a host that is going down does not ask:
- * it drains what it can, and what it cannot is named.
+ * agree to that beforehand (`unprotected_ok`). Without that, no guest is moved and no copy is ended
+ * as long as no third host can keep the copy: that host may fail while the drain waits for another
+ * guest. The guard of a host that is going down does not ask: it drains what it can, and operators
+ * are told which guests and copies are left.
  *
- * The drain is carried on by what the VMs' machines say, not by what was asked of them. So a guest
- * that fails over while its host is being drained is away as well, and a gateway that was restarted
- * goes on where the last one was.
+ * An operator may leave guests there (`leaves`), but no copies: a copy that does not end may be all
+ * that is left of its guest. So a drain whose copies did not end in time is given up, unless the
+ * host itself goes down.
+ *
+ * In DONE an operator may ask again. If a guest or a copy is there by then, the drain begins anew.
+ *
+ * Each step of the drain looks at the present state of the VMs' machines, not at earlier requests
+ * to them. So a guest that fails over while its host is being drained counts as moved, and a
+ * restarted gateway continues where the previous one stopped.
  *
  * Where: fleet_drain.c gives the inputs and carries the actions out. Threads: the gateway's loop.
  */
@@ -40,40 +47,44 @@
 
 enum drain_phase {
 	DRAIN_NONE,
-	DRAIN_RECORDING, /* that it is to be drained is being written to the disk */
-	DRAIN_MOVING,	 /* its guests are being moved away */
-	DRAIN_COPIES,	 /* the copies that it keeps are being ended */
-	DRAIN_SETTLING,	 /* that it is drained is being written to the disk */
-	DRAIN_DONE,	 /* it is drained */
-	DRAIN_LIFTING,	 /* that it is drained no longer is being written to the disk */
+	DRAIN_RECORDING, /* "the host is to be drained" is being written to the disk */
+	DRAIN_MOVING,	 /* the host's guests are being moved away */
+	DRAIN_COPIES,	 /* the copies that the host keeps are being ended */
+	DRAIN_SETTLING,	 /* "the host is drained" is being written to the disk */
+	DRAIN_DONE,	 /* the host is drained */
+	DRAIN_LIFTING,	 /* "the host is no longer drained" is being written to the disk */
 };
 
 /* Returns a constant: "none", "draining", "drained" or "lifting". */
 const char *drain_phase_name(enum drain_phase phase);
 
-/* Where a VM of the host stands; see vm_drain_look(). */
+/* What the drain needs to know about one VM of the host; see vm_drain_look(). */
 struct drain_view {
 	size_t vm;	   /* the VM's index in the fleet, below DRAIN_VMS_MAX */
 	const char *name;  /* borrowed */
 	const char *other; /* the VM's other host; borrowed */
 	bool is_other_barred;
-	bool has_third; /* there is a third host that can keep the copy meanwhile */
+	bool is_spare;	/* the drained host has no seat of the VM */
+	/* a third host can keep the copy meanwhile; if is_spare: another host can */
+	bool has_third;
 	enum vm_drain_place place;
-	const char *why; /* what is in the way, as words about the VM; "" if nothing is; borrowed */
+	/* why the VM cannot be moved now, as words about the VM; "": it can; borrowed */
+	const char *why;
 };
 
-/* The kinds of input. Each comment first lists the valid members of struct drain_input. All have
- * now_ns and the views. */
+/* The kinds of input. Each comment first lists the valid members of struct drain_input. All inputs
+ * also have now_ns, the views and n_faults. */
 enum drain_input_kind {
 	DRAIN_IN_TICK,
-	/* op_id, unprotected_ok, waits, leaves, limit_ns: an operator wants it drained */
+	/* op_id, unprotected_ok, waits, leaves, limit_ns: an operator wants the host drained */
 	DRAIN_IN_ASKED,
 	/* limit_ns, boot: the host itself is told to go down */
 	DRAIN_IN_GUARD,
-	DRAIN_IN_UNDRAIN, /* op_id: an operator wants it back */
-	DRAIN_IN_BOOT,	  /* boot: the host has connected, and says in which boot it is */
+	DRAIN_IN_UNDRAIN, /* op_id: an operator takes the host back */
+	DRAIN_IN_BOOT,	  /* boot: the host has connected, and has named its boot */
 	DRAIN_IN_MOVED,	  /* vm, ok, text: how a MOVE or an END_COPY ended */
-	DRAIN_IN_STORED,  /* ok: what STORE asked for is on the disk, or cannot be written */
+	/* ok: the record of DRAIN_ACT_STORE is on the disk; not ok: it cannot be written */
+	DRAIN_IN_STORED,
 };
 
 struct drain_input {
@@ -81,8 +92,10 @@ struct drain_input {
 	uint64_t now_ns;
 	const struct drain_view *views; /* all VMs of the host */
 	size_t n_views;
+	size_t n_faults;     /* VMs that are not looked after, and may run on the host */
 	uint64_t op_id;	     /* 0: nobody waits for an answer */
-	bool unprotected_ok; /* the operator agrees that guests have no copy meanwhile */
+	/* the operator agrees that guests have no copy while the host is drained */
+	bool unprotected_ok;
 	bool waits;	     /* wait for guests that cannot be moved yet */
 	bool leaves;	     /* go on without guests that cannot be moved */
 	uint64_t limit_ns;
@@ -98,13 +111,13 @@ enum drain_action_kind {
 	DRAIN_ACT_MOVE,
 	DRAIN_ACT_END_COPY,
 	DRAIN_ACT_STORE,    /* no members: record the drain; DRAIN_IN_STORED says how it ended */
-	DRAIN_ACT_SAY,	    /* vm, text: tell operators, and the one who waits */
+	DRAIN_ACT_SAY,	    /* vm, text: tell all operators, and the operator who waits */
 	DRAIN_ACT_REPLY,    /* op_id, ok, code, text: answer an operator */
 };
 
 struct drain_action {
 	enum drain_action_kind kind;
-	size_t vm; /* SAY: DRAIN_VMS_MAX if it is about the host */
+	size_t vm; /* SAY: DRAIN_VMS_MAX if the text is about the host */
 	uint64_t op_id;
 	bool ok;
 	const char *code; /* constant */
@@ -116,28 +129,30 @@ struct drain_actions {
 	struct drain_action list[DRAIN_ACTIONS_MAX];
 };
 
-/* What the drain remembers of one VM. */
+/* What the drain remembers about one VM. */
 struct drain_vm {
-	bool is_asked;	      /* a MOVE or an END_COPY was given and has not ended */
+	bool is_asked;	      /* a MOVE or an END_COPY was requested and has not ended */
 	bool is_left;	      /* the drain goes on without this guest */
 	unsigned int n_failed; /* moves that failed since the drain began */
-	uint64_t retry_ns;    /* no new attempt before this */
-	char why[DRAIN_WHY_MAX]; /* why the last attempt failed; "": none has */
+	uint64_t retry_ns;    /* make no new attempt before this time */
+	char why[DRAIN_WHY_MAX]; /* why the last attempt failed; "": no attempt has failed */
 };
 
 struct drain {
 	const char *host; /* borrowed */
 	enum drain_phase phase;
 	bool by_guard; /* the host itself asked for it, so its next boot ends it */
-	/* drain what can be drained, leave the rest, do not wait in vain: the host goes down, or
-	 * an operator wants it so (leaves) */
+	/* is_urgent: drain what can be drained, and leave the rest, because the host is going down
+	 * or because an operator wants it so (then `leaves` is true too) */
 	bool is_urgent, leaves;
+	/* the host itself goes down: at its limit the drain ends, whatever is left there */
+	bool goes_down;
 	bool waits;
+	bool keeps_copies; /* nobody has agreed to guests without a copy */
 	uint64_t began_ns, limit_ns;
-	uint64_t op_id; /* who waits for the end; 0: nobody */
-	uint64_t lift_op_id; /* in LIFTING: the same for undrain */
+	uint64_t op_id; /* request that waits for the drain to end; 0: none */
+	uint64_t lift_op_id; /* in LIFTING: request `undrain` that waits for the end; 0: none */
 	char boot[DRAIN_BOOT_MAX + 1]; /* if by_guard: the boot in which the host asked */
-	unsigned int n_left;	      /* guests that still run there although it is drained */
 	struct drain_vm vms[DRAIN_VMS_MAX];
 };
 
@@ -146,7 +161,8 @@ struct drain {
 void drain_step(struct drain *drain, const struct drain_input *in,
 		struct drain_actions *ret_actions);
 
-/* Go on with a drain that the last gateway recorded. @is_done: it was drained. */
+/* Continue a drain that the gateway's previous process recorded. @is_done: the host was drained
+ * already. */
 void drain_resume(struct drain *drain, bool is_done, uint64_t now_ns);
 
 /* May the host get neither guests nor copies? */

@@ -29,6 +29,20 @@ void drain_boot_format(const uint8_t boot[WIRE_BOOT_SIZE], char text[DRAIN_BOOT_
 	}
 }
 
+static const char *by_name(const struct drain_record_host *h)
+{
+	if (h->by_guard)
+		return "guard";
+	return h->keeps_copies && !h->is_done ? "operator-unagreed" : "operator";
+}
+
+static const char *state_name(const struct drain_record_host *h)
+{
+	if (h->is_done)
+		return "drained";
+	return h->leaves && !h->by_guard ? "draining-leave" : "draining";
+}
+
 static size_t add(char *text, size_t at, size_t size, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 static size_t add(char *text, size_t at, size_t size, const char *format, ...)
@@ -52,8 +66,8 @@ size_t drain_record_format(const struct drain_record *record, char *text, size_t
 		const struct drain_record_host *h = &record->hosts[i];
 
 		at = add(text, at, size, "host=%s state=%s by=%s limit_s=%" PRIu64 " boot=%s\n",
-			 h->name, h->is_done ? "drained" : "draining",
-			 h->by_guard ? "guard" : "operator", h->limit_s,
+			 h->name, state_name(h),
+			 by_name(h), h->limit_s,
 			 h->by_guard ? h->boot : "-");
 	}
 	for (size_t i = 0; i < record->n_vms; i++)
@@ -61,7 +75,8 @@ size_t drain_record_format(const struct drain_record *record, char *text, size_t
 	return at < size ? sum_line_append(text, at, size) : 0;
 }
 
-/* Copy the value of "KEY=value" at *@at, which ends before @end, and go past it. */
+/* If the text at *@at begins with @key ("KEY="), copy the value that follows, up to the character
+ * @end, to @value. Then set *@at behind @end. */
 static bool take(const char **at, const char *key, char end, char *value, size_t size)
 {
 	size_t n = strlen(key);
@@ -81,7 +96,7 @@ static bool take(const char **at, const char *key, char end, char *value, size_t
 static bool take_host(const char **at, struct drain_record *r)
 {
 	struct drain_record_host *h = &r->hosts[r->n_hosts];
-	char state[16], by[16], limit[16];
+	char state[16], by[24], limit[16];
 
 	if (r->n_hosts == DRAIN_RECORD_HOSTS_MAX ||
 	    !take(at, "host=", ' ', h->name, sizeof(h->name)) ||
@@ -92,7 +107,9 @@ static bool take_host(const char **at, struct drain_record *r)
 	    sscanf(limit, "%" SCNu64, &h->limit_s) != 1 || h->limit_s > DRAIN_LIMIT_S_MAX)
 		return false;
 	h->is_done = strcmp(state, "drained") == 0;
+	h->leaves = strcmp(state, "draining-leave") == 0;
 	h->by_guard = strcmp(by, "guard") == 0;
+	h->keeps_copies = strcmp(by, "operator-unagreed") == 0;
 	r->n_hosts++;
 	return !h->by_guard || drain_boot_is_valid(h->boot);
 }

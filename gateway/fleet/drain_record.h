@@ -1,5 +1,5 @@
 /* drain_record.h - the file STATE_DIR/drained: which hosts are drained or being drained, and which
- * VMs are to be protected again once they are taken back.
+ * VMs are to be protected again once these hosts are taken back.
  *
  *	holdfast-drained 1
  *	host=alpha state=drained by=operator limit_s=600 boot=-
@@ -7,7 +7,9 @@
  *	vm=web1
  *	sum=90f0c3a5d2e1b4f7
  *
- * A host without a line is not drained. Pure: text in, text out.
+ * by=operator-unagreed: it is being drained, and nobody has agreed to guests without a copy.
+ * state=draining-leave: guests that cannot be moved are left there. A host without a line is not
+ * drained. Pure: text in, text out.
  *
  * Where: fleet_drain.c. Threads: the gateway's loop; the text is written by the journal's thread.
  */
@@ -27,6 +29,8 @@ struct drain_record_host {
 	char name[WIRE_NAME_MAX + 1];
 	bool is_done;	 /* drained; false: being drained */
 	bool by_guard;
+	bool keeps_copies; /* as of struct drain; never if is_done or by_guard */
+	bool leaves;	   /* the same */
 	uint64_t limit_s;
 	char boot[DRAIN_BOOT_MAX + 1]; /* valid if by_guard */
 };
@@ -40,7 +44,7 @@ struct drain_record {
 /* Write @record to @text (@size bytes). Returns the length, or 0 if it does not fit. */
 size_t drain_record_format(const struct drain_record *record, char *text, size_t size);
 
-/* Read the file's content. Returns 0, or -EINVAL if it is damaged: it is then not used at all. */
+/* Read the file's content. Returns 0, or -EINVAL if it is damaged: then none of it is used. */
 int drain_record_parse(const char *text, size_t size, struct drain_record *ret_record)
 	__attribute__((warn_unused_result));
 

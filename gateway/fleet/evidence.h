@@ -1,9 +1,9 @@
 /* evidence.h - collects evidence that a VM's primary is alive, for the failure detector
  * (liveness/detector.h).
  *
- * The evidence comes from the witness receiver, the prober and the relay. Each counts in a form of
- * its own; this file converts their counts to the form that the detector expects. Evidence from the
- * agent's messages takes another way.
+ * The evidence comes from the witness receiver, the prober and the relay. Each of them counts in a
+ * form of its own; this file converts the counts to the form that the detector expects. Evidence
+ * from the agent's messages does not pass through this file.
  * Where: fleet_tick() calls it. Threads: the gateway's loop. Does not block or allocate.
  */
 #ifndef FLEET_EVIDENCE_H

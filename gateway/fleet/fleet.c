@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "fleet/drains.h"
 #include "fleet/fleet_private.h"
+#include "wire/text.h"
 
 int fleet_new(const struct fleet_config *config, struct fleet **ret_fleet)
 {
@@ -56,7 +57,8 @@ void fleet_add_fault(struct fleet *fleet, const char *name, const char *text)
 		return;
 	fault = &fleet->faults[fleet->n_faults++];
 	(void)snprintf(fault->name, sizeof(fault->name), "%s", name);
-	(void)snprintf(fault->text, sizeof(fault->text), "%s", text);
+	_Static_assert(sizeof(fault->text) == WIRE_TEXT_MAX + 1, "wire_text_format() fills it");
+	wire_text_format(fault->text, "%s", text); /* it quotes a file, which can have any bytes */
 }
 
 void fleet_drop_fault(struct fleet *fleet, const char *name)
@@ -107,7 +109,8 @@ int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host)
 	return -ENOENT;
 }
 
-/* Returns the index of the host @name in the VM's file, or VM_HOSTS. */
+/* Returns the index of the host @name in the VM's file, or VM_HOSTS if the file does not name
+ * it. */
 static uint8_t index_in(const struct vm_config *config, const char *name)
 {
 	uint8_t h = 0;
@@ -117,9 +120,9 @@ static uint8_t index_in(const struct vm_config *config, const char *name)
 	return h;
 }
 
-/* Give two hosts their seats: the owner of the journal's record, and the other one that the record
- * names. A record without such a name is of a time at which the VM had no spare: the other one is
- * then what the file says. */
+/* Choose the two hosts that have a seat: the owner and the standby. The journal's record names
+ * both, except a record from a time when the VM had no spare. In this case take the VM's second
+ * host from its file. */
 static int find_seats(const struct vm_journal_entry *entry, const struct vm_config *config,
 		      struct vm_record *record, struct error *ret_error)
 {
@@ -173,8 +176,9 @@ static int find_record(const struct vm_journal_table *journal, const struct vm_c
 	return find_seats(entry, config, ret_record, ret_error);
 }
 
-/* With the policy `ask` nobody protects the VM again by itself. Drop the wish that the journal has
- * from an earlier start with `auto`. Otherwise the next start with `auto` would act on it. */
+/* With `reprotect = ask` the gateway does not protect the VM again by itself. Drop the wish to do
+ * so that the journal has from an earlier start with `auto`. Otherwise the next start with `auto`
+ * would act on it. */
 static void drop_old_wish(struct fleet *fleet, const struct fleet_vm *vm, struct vm_record *record,
 			  bool may_append)
 {
@@ -182,12 +186,12 @@ static void drop_old_wish(struct fleet *fleet, const struct fleet_vm *vm, struct
 	const char *with = fleet_with(vm, record);
 	int r;
 
-	/* In doubt, write no line: it would hide the unreadable one. The line that ends the doubt
-	 * has no wish. */
+	/* While the journal has an unreadable line for this VM (in_doubt), write no new line: it
+	 * would hide the unreadable one. The line that ends the doubt has no wish. */
 	if (config->reprotect_auto || !record->is_wanted || record->in_doubt)
 		return;
 	record->is_wanted = false;
-	if (!may_append) /* the VM's next line drops it */
+	if (!may_append) /* the VM's next line in the journal drops the wish */
 		return;
 	r = vm_journal_append(fleet->config.journal, config->name, config->host[record->owner],
 			      record->term, record->state, false, with);
@@ -215,6 +219,7 @@ int fleet_add_vm(struct fleet *fleet, const struct vm_config *config,
 	if (!vm)
 		return -ENOMEM;
 	vm->config = *config;
+	vm->disk = &fleet->disk;
 	drop_old_wish(fleet, vm, &record,
 		      journal == vm_journal_get_table(fleet->config.journal));
 	for (int h = 0; h < VM_HOSTS; h++)
@@ -233,8 +238,8 @@ int fleet_set_spare(struct fleet *fleet, struct fleet_vm *vm, const char *name, 
 
 	if (vm_fsm_spare(&vm->fsm) != h || vm->pending.waiting)
 		return -EBUSY;
-	/* Its word may be the only one that speaks against the journal, or it still has to end
-	 * something of the guest. */
+	/* The present spare's report may be the only evidence against the journal, or the present
+	 * spare still has to end something of the guest. */
 	if (vm_fsm_in_conflict(&vm->fsm) || vm_spare_has_something(&vm->fsm))
 		return -EPERM;
 	if (*name) {

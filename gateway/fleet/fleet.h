@@ -10,8 +10,8 @@
  *
  * The journal's thread writes the record of each step (journal_thread.h). Until the record is
  * durable, the VM's new inputs wait in its inbox (inbox.h), and so do the step's remaining actions.
- * Other VMs continue. The waiting VM's owner (the host that runs the guest) still gets leases. It
- * gets none if the record changes the term or the owner.
+ * Other VMs continue. The waiting VM's owner (the host that runs the guest) still gets leases,
+ * except if the record changes the term or the owner.
  *
  * Where: main makes the fleet; session/ and control/ call it. The fleet calls vm/. It reaches
  * connections and operators only through tables of functions (link.h, struct fleet_sinks). These
@@ -31,6 +31,7 @@
 #include "base/error.h"
 #include "base/rate.h"
 #include "fleet/counters.h"
+#include "fleet/fleet_disk.h"
 #include "fleet/inbox.h"
 #include "fleet/link.h"
 #include "vm/fsm.h"
@@ -47,7 +48,9 @@
 struct probes;
 struct prober;
 
-#define FLEET_N_NEWS 3u /* keys of a report whose new values give events */
+#define FLEET_N_NEWS 3u /* number of keys in a report whose new values cause events */
+
+#define FLEET_FENCE_FAULT_MAX 400
 
 /* An agent's last report about a VM. */
 struct fleet_report {
@@ -56,12 +59,13 @@ struct fleet_report {
 	uint8_t role, state, verdict;
 	char text[WIRE_TEXT_MAX + 1];
 	char stats[WIRE_STATS_MAX + 1];
-	struct health_signs signs; /* what `stats` say of the VM's health */
+	struct health_signs signs; /* what `stats` says about the VM's health */
 	/* why this host cannot work for the VM, as the last event reported it */
 	char told_text[WIRE_TEXT_MAX + 1];
 	uint64_t told_ns;
-	/* the news that the last events reported: of a copy and of a verification of the disks,
-	 * of a verification of RAM */
+	struct rate numbers_rate; /* of events whose text differed in its numbers only */
+	/* the news that the last events reported: about the copy of the disks, the verification of
+	 * the disks, and the verification of RAM */
 	char told_news[FLEET_N_NEWS][WIRE_STATS_VALUE_MAX + 1];
 };
 
@@ -70,11 +74,15 @@ struct fleet_host {
 	struct fleet_link *control; /* the host's control connection; NULL: not connected */
 	char source[16];     /* the address from which the host last said HELLO; "": never */
 	struct rate log_rate; /* limits log lines that the host can cause at will */
-	struct rate drain_rate; /* limits the messages DRAIN that are obeyed */
-	/* when the end of its certificate was last told, s since 1970; 0: never */
+	struct rate drain_rate; /* limits how many DRAIN messages are obeyed */
+	/* when operators were last told that the host's certificate will expire, in s since 1970;
+	 * 0: never */
 	int64_t end_told_s;
 	/* the host's address on the backup network, from a VM's file; "": the files give none */
 	char configured[16];
+	/* the incarnation of the younger gateway that it has obeyed by its own word; 0: none. While
+	 * that is above ours, it accepts nothing from this gateway */
+	uint64_t obeyed;
 };
 
 /* The witness key of a VM's owner. */
@@ -107,6 +115,8 @@ struct fleet_pending {
 	struct inbox_entry retry;
 	/* when to give `retry` to the state machine again; 0: `retry` is empty */
 	uint64_t retry_ns;
+	/* no tick before this time, because a record could not be written; 0: none has failed */
+	uint64_t no_tick_ns;
 };
 
 struct fleet_vm {
@@ -128,12 +138,16 @@ struct fleet_vm {
 	bool knows_standby;
 	uint64_t standby_features;	  /* features that the last standby understood */
 	struct fleet_report report[VM_HOSTS]; /* last report of each host, by enum vm_host_index */
+	/* why the fence command cannot be run, as seen at the start or at the last reload; "": it
+	 * can, or there is none, or nobody can tell */
+	char fence_fault[FLEET_FENCE_FAULT_MAX];
 	struct prober *prober; /* borrowed; NULL: this VM has no address to probe */
-	struct health_watch health; /* the health word, and since when */
+	const struct fleet_disk *disk; /* the fleet's; borrowed */
+	struct health_watch health; /* the health word, and since when it has applied */
 	uint64_t health_ns;	    /* when the word was last judged */
 };
 
-/* A VM with an unusable file or unusable journal lines, which therefore cannot be protected. */
+/* A VM that cannot be protected, because its file or its journal lines are unusable. */
 struct fleet_fault {
 	char name[WIRE_NAME_MAX + 1];
 	char text[ERROR_TEXT_BYTES];
@@ -147,7 +161,7 @@ struct fleet_sinks {
 	bool (*event)(void *arg, uint64_t now_ns, const char *vm, const char *kind,
 		      const char *from, const char *to, const char *text);
 	void (*reply)(void *arg, uint64_t op_id, bool ok, const char *code, const char *text);
-	/* Tell the operator who waits for request @op_id how far it is. */
+	/* Tell the operator who waits for request @op_id how far the request is. */
 	void (*progress)(void *arg, uint64_t op_id, const char *text);
 	void *arg;
 };
@@ -167,7 +181,7 @@ struct fleet_config {
 	 * other -errno. */
 	int (*take_over)(void *arg, uint64_t above);
 	/* Handle @result, the result of the journal's thread for an incarnation. Returns the new
-	 * incarnation if it is on the disk, or 0 if the old one is still there. */
+	 * incarnation if it is on the disk, or 0 if the disk still has the old one. */
 	uint64_t (*recorded)(void *arg, int result);
 	void *take_over_arg;	 /* @arg for take_over() and recorded() */
 	/* number of the first order to an agent. It comes from the wall clock, so it is larger than
@@ -199,12 +213,13 @@ struct fleet {
 	size_t n_faults;
 	struct fleet_host hosts[FLEET_HOSTS_MAX];
 	size_t n_hosts;
-	/* the highest incarnation above ours that a host has obeyed; 0: none. A gateway with such
-	 * an incarnation is "younger" */
+	/* the highest incarnation above ours that a host has obeyed; 0: none. A gateway with an
+	 * incarnation above ours is called "younger" */
 	uint64_t younger;
 	/* number of the operator's takeover request that waits for the disk; 0: none */
 	uint64_t takeover_op;
 	struct probes *probes; /* borrowed; NULL: none */
+	struct fleet_disk disk;
 	struct fleet_drains *drains; /* opaque; fleet/drains.h */
 };
 
@@ -214,31 +229,32 @@ int fleet_new(const struct fleet_config *config, struct fleet **ret_fleet)
 /* Free the fleet and its VMs. Detach all links first. NULL is fine. Returns NULL. */
 struct fleet *fleet_free(struct fleet *fleet);
 
-/* Add a VM in the state that its record in @journal gives: the table of the open journal, before
- * the journal's thread runs; or one that was read from its file (vm_journal_read()). If the VM's
- * policy is `ask`, drop a wish of the record (vm_record.is_wanted), in the first case also in the
- * journal. Returns 0. Errors: -EEXIST if the name is taken; -ENOSPC; -ENOMEM; -EINVAL if the owner
- * in the journal is neither of the VM's two hosts (*ret_error says what to do). */
+/* Add a VM in the state that its record in @journal gives. @journal is either the table of the open
+ * journal (before the journal's thread runs) or a table that vm_journal_read() has read from the
+ * journal's file. If the VM has `reprotect = ask`, drop the record's wish to protect the VM again
+ * (vm_record.is_wanted); with the table of the open journal, drop it on the disk too. Returns 0.
+ * Errors: -EEXIST if the name is taken; -ENOSPC; -ENOMEM; -EINVAL if the hosts in the journal do
+ * not match the VM's file (*ret_error says what to do). */
 int fleet_add_vm(struct fleet *fleet, const struct vm_config *config,
 		 const struct vm_journal_table *journal, uint64_t now_ns, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Let @vm have @name as its spare from now on; "": none. Gives the machine the inputs that follow.
- * Returns 0. Errors: -EBUSY if the present spare of the file has a seat, or a step waits for the
- * disk: nothing is changed; -EPERM in a conflict, or while the spare reports that it has something
- * of the guest: nothing is changed; -ENOSPC if there is no room for one more host; -errno of
- * fleet_step(): a host must connect again. */
+/* Make @name the spare of @vm; "": the VM has no spare. Gives the state machine the inputs that
+ * follow from this. Returns 0. Errors that change nothing: -EBUSY if the host `spare` of the VM's
+ * file is now owner or standby, or if a step waits for the disk; -EPERM in a conflict, or while the
+ * present spare reports that it has something of the guest; -ENOSPC if there is no room for one
+ * more host. Any other error is from fleet_step(): a host must connect again. */
 int fleet_set_spare(struct fleet *fleet, struct fleet_vm *vm, const char *name, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* Promote no host of @vm until all leases from an earlier start of the gateway have expired. The
- * last of these leases began at @now_ns at the latest. A lease lasts @release_ns. */
+/* Promote no host of @vm until all leases from an earlier start of the gateway have expired. All of
+ * these leases began before or at @now_ns. A lease lasts @release_ns. */
 void fleet_mute_after(struct fleet_vm *vm, uint64_t now_ns, uint64_t release_ns);
 
 /* Note for operators that @name cannot be protected, and why (@text). */
 void fleet_add_fault(struct fleet *fleet, const char *name, const char *text);
 
-/* The fault of @name is no more. Does nothing if it has none. */
+/* Remove the fault of @name, which can be protected now. Does nothing if @name has no fault. */
 void fleet_drop_fault(struct fleet *fleet, const char *name);
 
 /* Returns why @name cannot be protected, or NULL if it has no fault. */
@@ -270,8 +286,8 @@ int fleet_step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *
  * After an error the caller must end the connection. */
 int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_link *link,
 		     uint64_t now_ns) __attribute__((warn_unused_result));
-/* Tell @vm, to which host @h was added while the gateway runs, if that is connected. Returns 0, or
- * -errno of fleet_step(). */
+/* Call this after host @h was added to @vm while the gateway runs. If the host is connected, tells
+ * @vm so. Returns 0, or -errno of fleet_step(). */
 int fleet_control_again(struct fleet *fleet, struct fleet_vm *vm, uint8_t h, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 /* Detach @link from @host, and tell every VM on @host that the host's control connection is gone.
@@ -294,9 +310,9 @@ void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t mono_ns,
 		uint64_t now_ns);
 
-/* Can @host have a lease for @vm now? If so, counts the lease as granted at @now_ns and returns
- * true. The caller must then send the lease. Only an owner gets leases, and only while a promotion
- * could replace it (docs/wire-format.md 5.6.2). */
+/* Can @host have a lease for @vm now? If so, records that the lease was granted at @now_ns, and
+ * returns true. The caller must then send the lease. Only an owner gets leases, and only while a
+ * promotion could replace it (docs/wire-format.md 5.6.2). */
 bool fleet_grant(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 
 /* Handle a REPORT in which @host's agent says that @vm is in @term and @epoch. */
@@ -309,8 +325,8 @@ void fleet_take_report(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, u
 void fleet_obeys_younger(struct fleet *fleet, struct fleet_host *host, uint64_t obeyed,
 			 uint64_t now_ns, struct error *ret_error);
 
-/* If a step's record has been written, continue the step. If it could not be written, undo the
- * step. Call this when journal_thread_fd() is readable. */
+/* If a step's record has been written, continue the step. If the record could not be written, undo
+ * the step. Call this when journal_thread_fd() is readable. */
 void fleet_journal_done(struct fleet *fleet, uint64_t now_ns);
 
 /* Are @vm's present term and owner in the journal on disk? If not, the caller must not yet send a

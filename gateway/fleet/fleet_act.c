@@ -98,8 +98,8 @@ static void act_order(struct fleet *fleet, struct fleet_vm *vm, const struct vm_
 	fleet->links->order(host->control, vm->config.name, a);
 }
 
-/* Detach the streams of @vm at once, and end them. @vm gets no input about this, because its state
- * machine asked for it. */
+/* Detach the streams of @vm at once, and end them. The VM's state machine gets no input about this,
+ * because it asked for it. */
 static void act_close(struct fleet *fleet, struct fleet_vm *vm)
 {
 	vm_relay_close(&vm->relay);

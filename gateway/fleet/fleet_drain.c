@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "fleet/drain_record.h"
 #include "fleet/drains.h"
 #include "fleet/fleet_private.h"
@@ -15,13 +16,14 @@
 
 _Static_assert(DRAIN_VMS_MAX == FLEET_VMS_MAX && DRAIN_RECORD_HOSTS_MAX == FLEET_HOSTS_MAX, "");
 
-/* The numbers of a drain's own requests have this bit; operators' have not. */
+/* The numbers of requests that a drain makes have this bit; the numbers of operators' requests do
+ * not. */
 #define OWN_OP (UINT64_C(1) << 63)
 
-/* A request of a drain to a VM's machine. */
+/* A request that a drain has made to a VM's state machine. */
 struct request {
 	uint64_t op_id; /* 0: none */
-	uint8_t host;	/* whose drain asked: index among the VM's hosts */
+	uint8_t host;	/* the host whose drain asked: index among the VM's hosts */
 	bool is_answered, ok;
 	char text[VM_TEXT_MAX];
 };
@@ -31,11 +33,12 @@ struct fleet_drains {
 	struct request requests[FLEET_VMS_MAX];
 	uint64_t n_requests;
 	bool has_answers;
-	/* Records are numbered. A drain waits for the first record that was begun after it asked:
-	 * `wanted` is the last number that was asked for, `writing` the one being written. */
+	/* Records are numbered. A drain waits for the first record that was begun after the drain
+	 * asked. `wanted` is the last number that was asked for. `writing` is the number being
+	 * written; 0: none. `asked` is the number that each host's drain waits for; 0: none. */
 	uint64_t wanted, writing, asked[FLEET_HOSTS_MAX];
-	bool is_listed[FLEET_VMS_MAX]; /* the VM is in the file: it is to be protected again */
-	char path[PATH_MAX];	       /* "": nothing is recorded */
+	bool is_listed[FLEET_VMS_MAX]; /* the file names the VM as one to protect again */
+	char path[PATH_MAX];	       /* path of the file; "": drains are not recorded */
 	size_t size;
 	char text[DRAIN_RECORD_BYTES_MAX];
 	struct drain_actions actions;
@@ -79,12 +82,14 @@ static size_t look(const struct fleet *fleet, const struct fleet_host *host, uin
 			.vm = i, .name = vm->config.name, .other = vm->config.host[other],
 			.is_other_barred = h != vm_fsm_spare(&vm->fsm) &&
 					   vm->fsm.is_barred[other],
+			.is_spare = h == vm_fsm_spare(&vm->fsm),
 			.has_third = vm_drain_has_third(&vm->fsm, (uint8_t)h),
 			.place = vm_drain_look(&vm->fsm, (uint8_t)h, health.word == HEALTH_SAFE,
 					       why[i], sizeof(why[i])),
 			.why = why[i],
 		};
-		/* A step waits for the disk: what the machine says may be undone. */
+		/* While a step waits for the disk, the step may still be undone. So do not rely on
+		 * what the state machine says. */
 		if (vm->pending.waiting && views[n].place == VM_DRAIN_AWAY) {
 			views[n].place = VM_DRAIN_ENDING;
 		} else if (vm->pending.waiting && views[n].place == VM_DRAIN_MOVABLE) {
@@ -92,39 +97,80 @@ static size_t look(const struct fleet *fleet, const struct fleet_host *host, uin
 			views[n].place = VM_DRAIN_BUSY;
 		} else if (views[n].place == VM_DRAIN_BUSY && health.missing[0] &&
 			   vm->fsm.record.state == VM_PROTECTED) {
-			(void)snprintf(why[i], sizeof(why[i]), "it is %s, not SAFE: %.200s",
-				       health_word_name(health.word), health.missing);
+			(void)snprintf(why[i], sizeof(why[i]), "it is %s, not SAFE: %s",
+				       health_word_name(health.word),
+				       TEXT_SHORT(200, health.missing));
 		}
 		n++;
 	}
 	return n;
 }
 
+/* What is left on a host: how many guests or copies, and one of them. */
+struct left {
+	unsigned int n;
+	const char *name, *why; /* borrowed; valid if n > 0. why "": there is nothing to say */
+};
+
+static void count(struct left *left, const char *name, const char *why)
+{
+	if (left->n++ == 0) {
+		left->name = name;
+		left->why = why;
+	}
+}
+
+/* Write "WHAT: 2, such as web1 (why)", or @none if there is nothing. */
+static void put_left(char *text, size_t size, const struct left *left, const char *what,
+		     const char *none)
+{
+	if (left->n == 0)
+		(void)text_put(text, size, "%s", none);
+	else
+		(void)text_put(text, size, "%s: %u, such as %s%s%s%s", what, left->n, left->name,
+			       *left->why ? " (" : "", left->why, *left->why ? ")" : "");
+}
+
+/* As fleet_drains_describe(); also sets @ret_n_left to the number of all that is, or may be, left
+ * there. */
+static unsigned int describe(const struct fleet *fleet, const struct fleet_host *host,
+			     uint64_t now_ns, char *text, size_t size, unsigned int *ret_n_left)
+{
+	static struct drain_view views[FLEET_VMS_MAX];
+	const struct drain *d = fleet_drains_of(fleet, host);
+	size_t n = look(fleet, host, now_ns, views);
+	struct left guests = {0}, copies = {0}, faults = {0};
+	char of_guests[VM_TEXT_MAX], of_copies[VM_TEXT_MAX], of_faults[VM_TEXT_MAX];
+
+	for (size_t i = 0; i < n; i++) {
+		const struct drain_view *v = &views[i];
+
+		if (v->place >= VM_DRAIN_MOVABLE)
+			count(&guests, v->name, v->why);
+		else if (v->place != VM_DRAIN_AWAY)
+			count(&copies, v->name, d->vms[v->vm].why);
+	}
+	for (size_t i = 0; i < fleet->n_faults; i++)
+		count(&faults, fleet->faults[i].name, "");
+	put_left(of_guests, sizeof(of_guests), &guests, "guests there",
+		 faults.n ? "no VM that is looked after runs there" : "no guest runs there");
+	put_left(of_copies, sizeof(of_copies), &copies, "copies kept there, of VMs",
+		 faults.n ? "no VM that is looked after has a copy there"
+			  : "no copy is kept there");
+	put_left(of_faults, sizeof(of_faults), &faults,
+		 "; VMs that are not looked after, and may run there", "");
+	(void)text_put(text, size, "%s; %s%s", TEXT_SHORT(200, of_guests),
+		       TEXT_SHORT(150, of_copies), of_faults);
+	*ret_n_left = guests.n + copies.n + faults.n;
+	return guests.n;
+}
+
 unsigned int fleet_drains_describe(const struct fleet *fleet, const struct fleet_host *host,
 				   uint64_t now_ns, char *text, size_t size)
 {
-	static struct drain_view views[FLEET_VMS_MAX];
-	size_t n = look(fleet, host, now_ns, views);
-	unsigned int n_here = 0, n_copies = 0;
-	const char *first = "", *why = "";
+	unsigned int n_left;
 
-	for (size_t i = 0; i < n; i++) {
-		bool is_here = views[i].place >= VM_DRAIN_MOVABLE;
-
-		if (is_here && n_here++ == 0) {
-			first = views[i].name;
-			why = views[i].why;
-		}
-		n_copies += !is_here && views[i].place != VM_DRAIN_AWAY;
-	}
-	if (n_here == 0 && n_copies == 0)
-		(void)snprintf(text, size, "no guest runs there, and no copy is kept there");
-	else if (n_here == 0)
-		(void)snprintf(text, size, "no guest runs there; copies kept there: %u", n_copies);
-	else
-		(void)snprintf(text, size, "guests there: %u, such as %s%s%s%s", n_here, first,
-			       *why ? " (" : "", why, *why ? ")" : "");
-	return n_here;
+	return describe(fleet, host, now_ns, text, size, &n_left);
 }
 
 /* ---- the record ---- */
@@ -138,7 +184,8 @@ static void bar(struct fleet *fleet, const struct fleet_host *host, bool is_barr
 		if (h < 0)
 			continue;
 		vm_fsm_bar(&vm->fsm, (uint8_t)h, is_barred);
-		if (vm->pending.waiting) /* also the copy from which a failed step is restored */
+		/* also change the copy from which a failed step is restored */
+		if (vm->pending.waiting)
 			vm_fsm_bar(&vm->pending.before, (uint8_t)h, is_barred);
 	}
 }
@@ -148,7 +195,7 @@ static bool must_list(const struct fleet_vm *vm)
 {
 	const struct vm_fsm *fsm = &vm->fsm;
 
-	/* the spare may have the seat that the barred host had */
+	/* a barred host that is now the spare counts too: another host may have taken its seat */
 	return (fsm->is_barred[vm_fsm_other(fsm)] || fsm->is_barred[vm_fsm_spare(fsm)]) &&
 	       vm_fsm_wants_again(fsm);
 }
@@ -168,6 +215,8 @@ static void fill_record(struct fleet *fleet, struct drain_record *record)
 		memcpy(h->name, fleet->hosts[i].name, sizeof(h->name));
 		h->is_done = d->phase == DRAIN_SETTLING || d->phase == DRAIN_DONE;
 		h->by_guard = d->by_guard;
+		h->keeps_copies = d->keeps_copies;
+		h->leaves = d->leaves;
 		h->limit_s = d->limit_ns / CLOCK_NS_PER_S;
 		memcpy(h->boot, d->boot, sizeof(h->boot));
 	}
@@ -179,7 +228,7 @@ static void fill_record(struct fleet *fleet, struct drain_record *record)
 	}
 }
 
-/* Begin to write the file, unless it is being written: then it is written once more. */
+/* Begin to write the file. If it is being written already, it is written once more after that. */
 static void store(struct fleet *fleet, uint64_t now_ns)
 {
 	static struct drain_record record;
@@ -192,7 +241,7 @@ static void store(struct fleet *fleet, uint64_t now_ns)
 	all->writing = ++all->wanted;
 	all->size = drain_record_format(&record, all->text, sizeof(all->text));
 	if (all->size == 0)
-		r = -ENOSPC; /* cannot happen: the text has room for all */
+		r = -ENOSPC; /* cannot happen: `text` has room for all hosts and VMs */
 	else if (*all->path && fleet->config.journal_thread)
 		r = journal_thread_write(fleet->config.journal_thread, all->path, all->text,
 					 all->size);
@@ -206,11 +255,11 @@ static void store(struct fleet *fleet, uint64_t now_ns)
 
 /* Tell the host how far its drain is, if its agent knows the message. */
 static void tell_host(struct fleet *fleet, const struct fleet_host *host, const char *text,
-		      unsigned int n_guests)
+		      unsigned int n_left)
 {
 	enum drain_phase phase = fleet_drains_of(fleet, host)->phase;
 	struct wire_drain_state state = {.state = WIRE_DRAIN_RUNS,
-					 .n_guests = (uint16_t)n_guests};
+					 .n_left = (uint16_t)n_left};
 
 	if (!host->control || !(host->control->features & WIRE_FEATURE_DRAIN))
 		return;
@@ -233,7 +282,7 @@ static void ask_vm(struct fleet *fleet, const struct fleet_host *host, size_t i,
 
 	*request = (struct request){.op_id = OWN_OP | ++fleet->drains->n_requests, .host = h};
 	in.op_id = request->op_id;
-	/* If this fails, the reply has come already. */
+	/* If this fails, the drain has got a reply already. */
 	(void)fleet_step(fleet, vm, &in, now_ns);
 }
 
@@ -298,7 +347,7 @@ void fleet_drains_step(struct fleet *fleet, const struct fleet_host *host,
 	static struct drain_view views[FLEET_VMS_MAX];
 	struct fleet_drains *all = fleet->drains;
 	struct drain *d = &all->of[index_of(fleet, host)];
-	/* who is told of the progress */
+	/* the operator's request that gets the progress reports */
 	uint64_t op_id = in->kind == DRAIN_IN_ASKED ? in->op_id : d->op_id;
 	enum drain_phase before = d->phase;
 	struct drain_input whole = *in;
@@ -308,17 +357,19 @@ void fleet_drains_step(struct fleet *fleet, const struct fleet_host *host,
 	whole.now_ns = now_ns;
 	whole.views = views;
 	whole.n_views = look(fleet, host, now_ns, views);
+	whole.n_faults = fleet->n_faults;
 	drain_step(d, &whole, &all->actions);
-	/* before the actions: a copy that is ended must not be begun again */
+	/* bar the host before the actions, so that a copy that they end is not begun again */
 	if ((before == DRAIN_NONE) != (d->phase == DRAIN_NONE))
 		bar(fleet, host, drain_is_barred(d));
 	for (size_t i = 0; i < all->actions.n; i++)
 		carry_out(fleet, host, &all->actions.list[i], op_id,
 			  before != DRAIN_NONE || d->phase != DRAIN_NONE, now_ns);
 	if (d->phase == DRAIN_DONE && (d->phase != before || in->kind == DRAIN_IN_GUARD)) {
-		unsigned int n = fleet_drains_describe(fleet, host, now_ns, text, sizeof(text));
+		unsigned int n_left;
 
-		tell_host(fleet, host, text, n);
+		(void)describe(fleet, host, now_ns, text, sizeof(text), &n_left);
+		tell_host(fleet, host, text, n_left);
 	}
 }
 
@@ -356,7 +407,7 @@ static void pass_answers(struct fleet *fleet, uint64_t now_ns)
 		if (!answered.is_answered)
 			continue;
 		all->requests[i] = (struct request){0};
-		if (!fleet->vms[i]->host[answered.host]) /* it is no spare of the VM any more */
+		if (!fleet->vms[i]->host[answered.host]) /* the host is no longer the VM's spare */
 			continue;
 		fleet_drains_step(fleet, fleet->vms[i]->host[answered.host], &in, now_ns);
 	}
@@ -405,7 +456,10 @@ static void resume(struct fleet *fleet, const struct drain_record_host *h, uint6
 	}
 	d = &fleet->drains->of[index_of(fleet, host)];
 	d->host = host->name;
-	d->by_guard = d->is_urgent = h->by_guard;
+	d->by_guard = d->goes_down = h->by_guard;
+	d->leaves = h->leaves;
+	d->is_urgent = h->by_guard || h->leaves;
+	d->keeps_copies = h->keeps_copies;
 	d->limit_ns = h->limit_s * CLOCK_NS_PER_S;
 	memcpy(d->boot, h->boot, sizeof(d->boot));
 	drain_resume(d, h->is_done, now_ns);

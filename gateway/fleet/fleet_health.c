@@ -20,6 +20,9 @@ static struct health_view view_of(const struct fleet_vm *vm, uint64_t now_ns)
 	}
 	if (p->waiting && now_ns > p->since_ns)
 		view.journal_waits_ns = now_ns - p->since_ns;
+	else if (vm->disk->since_ns && now_ns > vm->disk->since_ns)
+		view.journal_waits_ns = now_ns - vm->disk->since_ns;
+	view.journal_error = vm->disk->error;
 	return view;
 }
 
@@ -33,7 +36,7 @@ void fleet_health(const struct fleet_vm *vm, uint64_t now_ns, struct health *ret
 static void tell(struct fleet *fleet, const struct fleet_vm *vm, enum health_word from,
 		 uint64_t now_ns)
 {
-	const struct health *health = &vm->health.shown;
+	const struct health *health = &vm->health.told;
 	const char *to = health_word_name(health->word);
 	char text[sizeof(health->missing) + sizeof(health->next) + 2];
 

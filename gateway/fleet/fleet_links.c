@@ -130,6 +130,7 @@ void fleet_obeys_younger(struct fleet *fleet, struct fleet_host *host, uint64_t 
 			"): this one orders nothing there. Stop the one that is too many; if this "
 			"one is to stay, `holdfastctl takeover`",
 			host->name, obeyed, fleet->config.incarnation);
+	host->obeyed = obeyed;
 	if (obeyed > fleet->younger) {
 		fleet->younger = obeyed;
 		fleet_event(fleet, now_ns, "", "conflict", ret_error->text);

@@ -14,12 +14,12 @@ int fleet_act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *
 /* Count that the journal record of @a was written, or that writing it failed with @result. */
 void fleet_act_journaled(struct fleet *fleet, const struct vm_action *a, int result);
 
-/* In fleet_act.c: returns the name of the host in the other seat by @record, or "" if @vm has no
- * spare. */
+/* In fleet_act.c: returns the name of the host that, according to @record, has a seat beside the
+ * owner (fsm.h, rule 7). Returns "" if @vm has no spare. */
 const char *fleet_with(const struct fleet_vm *vm, const struct vm_record *record);
 
-/* In fleet_links.c: note that the owner of @vm can have got a lease at @now_ns, from this gateway
- * or from another one. Before this lease has expired, no host can be promoted. Also changes the
+/* In fleet_links.c: note that the owner of @vm may have got a lease at @now_ns, from this gateway
+ * or from another gateway. Before this lease has expired, no host can be promoted. Also changes the
  * copy of the state machine that is restored if a step fails. */
 void fleet_granted(struct fleet_vm *vm, uint64_t now_ns);
 

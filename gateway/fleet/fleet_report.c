@@ -1,4 +1,5 @@
-/* fleet_report.c - passes what an agent reports on to the state machine and to operators. */
+/* fleet_report.c - passes an agent's reports to the state machine and to operators. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,9 @@
 
 /* shortest time between two events that say why a host cannot work for its VM */
 #define HINDRANCE_NS CLOCK_NS_PER_S
+/* limit of such events whose text differs from the last one in its numbers only */
+#define NUMBERS_BURST 5
+#define NUMBERS_NS    (60 * CLOCK_NS_PER_S)
 
 /* If @key is about a promoted guest, store its @value in @guest. @key and @value are from an
  * agent's report. An agent leaves out the keys whose values it does not know. */
@@ -31,7 +35,8 @@ static void find_guest(const char *key, const char *value, struct vm_guest_repor
 	}
 }
 
-/* If @key is about a host that has lost the guest with its memory, store its @value in @word. */
+/* If @key is about what a host still has of a guest whose memory it has lost, store its @value in
+ * @word. */
 static void find_cold(const char *key, const char *value, struct vm_cold_word *word)
 {
 	static const char *const roles[] = {
@@ -122,8 +127,65 @@ static void find_signs(const char *stats, struct vm_input *in, struct report_wor
 	}
 }
 
+/* How two texts about the same host differ. */
+enum difference {
+	DIFFERENCE_NONE, /* or only in an amount, which grows with each report: "for 9 s" */
+	/* in a number that may name something else: a line, a disk, a process */
+	DIFFERENCE_NUMBER,
+	DIFFERENCE_TEXT,
+};
+
+/* Is the number before @unit an amount? */
+static bool is_amount(const char *unit)
+{
+	static const char *const units[] = {" ms", " s", " min", " h", " %", "%",
+					    " bytes", " KiB", " MiB", " GiB"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		size_t n = strlen(units[i]);
+
+		if (strncmp(unit, units[i], n) == 0 && !isalnum((unsigned char)unit[n]))
+			return true;
+	}
+	return false;
+}
+
+static enum difference compare_reasons(const char *a, const char *b)
+{
+	static const char digits[] = "0123456789";
+	enum difference difference = DIFFERENCE_NONE;
+
+	for (;;) {
+		size_t n_a = strspn(a, digits), n_b = strspn(b, digits);
+
+		if (a[n_a] != b[n_b])
+			return DIFFERENCE_TEXT;
+		if ((n_a != n_b || memcmp(a, b, n_a) != 0) && !is_amount(a + n_a))
+			difference = DIFFERENCE_NUMBER;
+		a += n_a;
+		b += n_b;
+		if (!*a)
+			return difference;
+		a++;
+		b++;
+	}
+}
+
+/* May an event with the text of @report follow the last one? */
+static bool may_tell(struct fleet_report *report, uint64_t now_ns)
+{
+	enum difference difference = compare_reasons(report->text, report->told_text);
+
+	if (difference == DIFFERENCE_NONE ||
+	    (report->told_ns && now_ns - report->told_ns < HINDRANCE_NS))
+		return false;
+	return difference == DIFFERENCE_TEXT ||
+	       rate_pass(&report->numbers_rate, NUMBERS_NS, NUMBERS_BURST, now_ns);
+}
+
 /* Give an event that says why a host cannot work for @vm, for example because one of its files is
- * wrong. The next event follows only when the reason has changed and HINDRANCE_NS has passed. */
+ * wrong. The next event follows only when the reason has changed and HINDRANCE_NS has passed. If
+ * only its numbers have changed, there are fewer events. */
 static void tell_hindrance(struct fleet *fleet, const struct fleet_vm *vm, uint8_t host,
 			   struct fleet_report *report, uint64_t now_ns)
 {
@@ -132,8 +194,7 @@ static void tell_hindrance(struct fleet *fleet, const struct fleet_vm *vm, uint8
 	if (report->state != WIRE_STATE_IDLE && report->state != WIRE_STATE_FENCED &&
 	    report->state != WIRE_STATE_LOST)
 		return;
-	if (strcmp(report->text, report->told_text) == 0 ||
-	    (report->told_ns && now_ns - report->told_ns < HINDRANCE_NS))
+	if (!may_tell(report, now_ns))
 		return;
 	strcpy(report->told_text, report->text);
 	report->told_ns = now_ns;
@@ -143,7 +204,7 @@ static void tell_hindrance(struct fleet *fleet, const struct fleet_vm *vm, uint8
 	fleet_event(fleet, now_ns, vm->config.name, "host", text);
 }
 
-/* Give an event for each news of the disks, or of RAM, in an agent's report. */
+/* Give an event for each new message about the disks or RAM in an agent's report. */
 static void tell_news(struct fleet *fleet, const struct fleet_vm *vm, uint8_t host,
 		      struct fleet_report *report, uint64_t now_ns)
 {

@@ -13,6 +13,8 @@
 #include "fleet/witness_keys.h"
 
 #define JOURNAL_SLOW_NS CLOCK_NS_PER_S /* report the disk if a record takes longer than this */
+/* A tick may want the same record again at once, a failed promotion for one. */
+#define AGAIN_NS CLOCK_NS_PER_S
 
 static void journal_failed(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *in,
 			   int r)
@@ -31,6 +33,7 @@ static void journal_failed(struct fleet *fleet, struct fleet_vm *vm, const struc
 static void put_back(struct fleet *fleet, struct fleet_vm *vm, int r, uint64_t now_ns)
 {
 	vm_fsm_put_back(&vm->fsm, &vm->pending.before, now_ns);
+	vm->pending.no_tick_ns = now_ns + AGAIN_NS;
 	journal_failed(fleet, vm, &vm->pending.in.in, r);
 }
 
@@ -76,8 +79,8 @@ static int step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input 
 }
 
 /* The step for the input @e was undone, because the journal could not be written. Make sure that
- * the state machine gets @e again. If a peer repeats such an input only after it connects again,
- * end the peer's connection. If no peer repeats the input, keep it in vm->pending.retry. */
+ * the state machine gets @e again. If the peer repeats such an input only after a new connection,
+ * end the peer's connection. If no peer repeats such an input, keep it in vm->pending.retry. */
 static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_entry *e,
 		 uint64_t now_ns)
 {
@@ -108,8 +111,8 @@ static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_en
 		fleet->links->end(link);
 }
 
-/* Handle the inputs that came while the VM waited for the disk. If the step of such an input must
- * wait for the disk too, stops. Each input gets the time @now_ns, because the state machine's time
+/* Handle the inputs that came while the VM waited for the disk. Stop at the first input whose own
+ * step must wait for the disk. Each input gets the time @now_ns, because the state machine's time
  * must never go back. */
 static void drain(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
@@ -162,6 +165,7 @@ void fleet_journal_done(struct fleet *fleet, uint64_t now_ns)
 	int r;
 
 	while (journal_thread_take(fleet->config.journal_thread, &ticket, &r)) {
+		fleet_disk_ended(fleet, ticket == JOURNAL_THREAD_TRIAL, r, now_ns);
 		if (ticket == JOURNAL_THREAD_INCARNATION)
 			fleet_recorded(fleet, r, now_ns);
 		else if (ticket == JOURNAL_THREAD_DRAINED)
@@ -193,6 +197,13 @@ static void tick_pending(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_
 		undo(fleet, vm, &again, now_ns);
 }
 
+static uint64_t tick_at_ns(const struct fleet_vm *vm)
+{
+	uint64_t at_ns = vm_fsm_deadline_ns(&vm->fsm);
+
+	return at_ns > vm->pending.no_tick_ns ? at_ns : vm->pending.no_tick_ns;
+}
+
 void fleet_tick(struct fleet *fleet, uint64_t now_ns)
 {
 	for (size_t i = 0; i < fleet->n_vms; i++) {
@@ -202,13 +213,14 @@ void fleet_tick(struct fleet *fleet, uint64_t now_ns)
 
 		tick_pending(fleet, vm, now_ns);
 		fleet_health_tick(fleet, vm, now_ns);
-		if (vm->pending.waiting || now_ns < vm_fsm_deadline_ns(&vm->fsm))
+		if (vm->pending.waiting || now_ns < tick_at_ns(vm))
 			continue;
 		evidence_gather(fleet, vm, &evidence, &tick);
 		(void)fleet_step(fleet, vm, &tick, now_ns); /* if this fails, the next
 							     * tick tries again */
 		evidence_ask(vm, now_ns);
 	}
+	fleet_disk_tick(fleet, now_ns);
 	witness_keys_tick(fleet, now_ns);
 	fleet_drains_tick(fleet, now_ns);
 }
@@ -219,10 +231,10 @@ uint64_t fleet_deadline_ns(const struct fleet *fleet, uint64_t now_ns)
 
 	for (size_t i = 0; i < fleet->n_vms; i++) {
 		const struct fleet_pending *p = &fleet->vms[i]->pending;
-		uint64_t at_ns = vm_fsm_deadline_ns(&fleet->vms[i]->fsm);
+		uint64_t at_ns = tick_at_ns(fleet->vms[i]);
 
-		/* The journal's thread wakes the loop at its end. Until then, the loop must wake
-		 * only to report a slow disk. */
+		/* The journal's thread wakes the loop when the record is written. Until then, the
+		 * loop must wake only to report a slow disk. */
 		if (p->waiting)
 			at_ns = p->said ? UINT64_MAX : p->since_ns + JOURNAL_SLOW_NS;
 		if (at_ns < deadline_ns)

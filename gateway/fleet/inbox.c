@@ -45,7 +45,7 @@ static void drop(struct inbox *box, size_t i)
 	}
 }
 
-/* Does the newer input @in make @old pointless? */
+/* Does the newer input @in make the older input @old pointless? */
 static bool replaces(const struct vm_input *in, const struct vm_input *old)
 {
 	if (in->kind != old->kind || in->host != old->host)

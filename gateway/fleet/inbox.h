@@ -1,8 +1,9 @@
 /* inbox.h - queues the inputs of a VM that come while its last step waits for the disk.
  *
  * While a step's journal record is not durable, the VM can make no further step, so its inputs must
- * wait. Other VMs continue. Inputs keep their order. A newer input removes each older input that it
- * makes pointless, so the hosts cannot fill the inbox. The table says which inputs are kept.
+ * wait. Other VMs continue. Inputs keep their order. When an input comes, each older input that it
+ * makes pointless is removed. So the hosts cannot fill the inbox. The table says which inputs are
+ * kept.
  *
  *	inputs                          which of them are kept
  *	SEEN, REPORT, OBEYS_ANOTHER     the last input of the kind from each host
@@ -11,7 +12,7 @@
  *	CONTROL_DOWN                    the last input of each host
  *	STREAM_DOWN, _REFUSED, _FAILED  the last input of the kind for each host and role
  *	ORDER_DONE                      the last input for each order
- *	TICK                            none, because the next tick brings the time
+ *	TICK                            none, because the next tick brings a newer time
  *	COMMAND, FENCED                 all, while there is room
  *
  * Where: fleet_step.c. Pure: no clock, no I/O, no allocation. Threads: the gateway's loop.
@@ -44,7 +45,7 @@ struct inbox {
 	struct inbox_entry list[INBOX_MAX];
 };
 
-/* Copy @in with its strings. @in can be *@ret_entry's own input. */
+/* Copy @in with its strings. @in may point to the member `in` of *@ret_entry. */
 void inbox_copy(struct inbox_entry *ret_entry, const struct vm_input *in);
 
 /* Add a copy of @in. Returns 0, or -EBUSY if there is no room. */

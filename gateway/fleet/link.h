@@ -40,7 +40,8 @@ struct fleet_link_ops {
 	 * The function wipes the copies of @key that it makes. */
 	void (*witness_key)(struct fleet_link *control, uint64_t term,
 			    const struct wire_witness_key *key);
-	/* Send DRAIN_STATE on a host's control connection, which has the feature DRAIN. */
+	/* Send DRAIN_STATE on a host's control connection. The caller has checked that the
+	 * connection has the feature DRAIN. */
 	void (*drain_state)(struct fleet_link *control, const struct wire_drain_state *state);
 	/* Send RESUME or COMMIT on a primary's stream. */
 	void (*resume)(struct fleet_link *stream, const struct vm_action *a);

@@ -1,5 +1,6 @@
-/* takeover.c - carries out an operator's `takeover`. With it this gateway replaces a younger
- * gateway: one with a larger incarnation, which hosts have obeyed, and which is gone for good. */
+/* takeover.c - carries out an operator's `takeover`. By a takeover, this gateway replaces a younger
+ * gateway: a gateway with a larger incarnation, which hosts have obeyed, and which is gone for
+ * good. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -64,7 +65,7 @@ void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns)
 	 * `younger` as it is. */
 	if (fleet->younger < number)
 		fleet->younger = 0;
-	/* The younger gateway can have granted a lease a moment ago. Until that lease has expired,
+	/* The younger gateway may have granted a lease a moment ago. Until that lease has expired,
 	 * promote no host. */
 	for (size_t i = 0; i < fleet->n_vms; i++)
 		fleet_granted(fleet->vms[i], now_ns);

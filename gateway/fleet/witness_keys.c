@@ -85,7 +85,7 @@ static int give_key(struct fleet *fleet, struct fleet_vm *vm, struct fleet_link 
 }
 
 /* If the agent of @vm's owner understands keys and has reported that it protects the VM, returns
- * its control connection. If not, returns NULL. */
+ * that agent's control connection. If not, returns NULL. */
 static struct fleet_link *key_taker(struct fleet_vm *vm)
 {
 	uint8_t owner = vm->fsm.record.owner;

@@ -3,9 +3,9 @@
  *
  * A key is valid for one owner in one term. After the owner has connected and reported that it
  * protects the VM in this term, it gets a key. After that it gets a new key every witness_rekey_s
- * seconds. An agent that does not understand WITNESS_KEY gets no key. While the owner cannot be
- * reached, its key stays valid: the gateway then needs the witness datagrams most. The key is wiped
- * as soon as the VM's term or owner changes.
+ * seconds. An agent that does not understand WITNESS_KEY gets no key. While the gateway cannot
+ * reach the owner, the owner's key stays valid: at that time the gateway needs the witness
+ * datagrams most. The key is wiped as soon as the VM's term or owner changes.
  *
  * Key ids start at a random number and grow by a random odd step. So no id repeats within 2^32
  * keys. A restarted gateway is unlikely to repeat the ids of its previous process. An attacker who

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-
+#include "base/text.h"
 
 const char *detector_state_name(enum detector_state state)
 {
@@ -35,8 +35,8 @@ static uint64_t age_ns(const struct detector *d, enum detector_source source)
 	return d->clock_ns - d->seen_ns[source];
 }
 
-/* Returns when, in watched time, replication last came further: by an epoch, or by a copy that the
- * epochs wait for. */
+/* Returns when, in watched time, replication last made progress: by an epoch, or by a copy of the
+ * disks for which the epochs wait. */
 static uint64_t progress_ns(const struct detector *d)
 {
 	uint64_t epoch_ns = d->seen_ns[DETECTOR_PROGRESS], copied_ns = d->seen_ns[DETECTOR_COPIED];
@@ -51,9 +51,9 @@ static struct jitter *jitter_of(struct detector *d, enum detector_source source)
 	return source == DETECTOR_PROGRESS ? &d->progress : NULL;
 }
 
-/* Called when @source is seen. Returns true if the wait of `patience` must begin again. This is so
- * in DEGRADED, if @source is a sign that replication can recover, and was absent for at least
- * DETECTOR_RETURN_NS. */
+/* Called when @source is seen. Returns true if the wait of `patience` must begin again. This is
+ * true in DEGRADED if @source is a sign that replication can recover, and if this sign was absent
+ * for at least DETECTOR_RETURN_NS. */
 static bool is_return(const struct detector *d, enum detector_source source)
 {
 	return d->state == DETECTOR_DEGRADED && age_ns(d, source) >= DETECTOR_RETURN_NS &&
@@ -117,7 +117,7 @@ static void take(struct detector *d, const struct detector_evidence *e)
 {
 	if (!d->has_last) {
 		d->last = d->at_witness = *e;
-		ask_client_anew(d, e); /* probes of before belong to an earlier doubt */
+		ask_client_anew(d, e); /* earlier probes belong to an earlier doubt */
 	}
 	d->has_last = true;
 	const struct {
@@ -164,7 +164,7 @@ static uint64_t progress_limit_ns(const struct detector *d, const struct detecto
 {
 	if (progress_ns(d) == 0)
 		return config->restart_grace_ns;
-	if (d->last.is_copying) /* reports of a copy come at other intervals than epochs */
+	if (d->last.is_copying) /* reports about a copy come at other intervals than epochs */
 		return config->patience_ns / 2;
 	return jitter_limit_ns(&d->progress, config->progress_min_ns, config->patience_ns / 2);
 }
@@ -224,14 +224,14 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 	return d->clock_ns - since_ns >= config->beat_timeout_ns;
 }
 
-/* Is the guest's QEMU process gone? Its tap is then gone too, and the host's kernel sends no more
- * witness datagrams. So the test is: witness datagrams came before the detector began to doubt the
- * host, and have stopped since. After the last one, the guest was probed and the host answered on
- * both networks.
+/* Is the guest's QEMU process gone? If it is, its tap is gone too, and the host's kernel sends no
+ * more witness datagrams. So the test is: witness datagrams came before the detector began to doubt
+ * the host, and have stopped since. After the last datagram, the guest was probed and the host
+ * answered on both networks.
  *
  * Datagrams can also be lost on the way. So the host must have answered DETECTOR_PATH_ANSWERS (16)
- * probes through the backup network since then. Even if half of all frames are lost, 16 frames in a
- * row are lost only once in 65,536 times.
+ * probes through the backup network since the last datagram. Even if half of all frames are lost,
+ * 16 frames in a row are lost only once in 65,536 times.
  *
  * Returns false while the agent beats: the agent then reports whether the process exists. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)
@@ -339,7 +339,6 @@ static void say(struct words *w, const char *format, ...) __attribute__((format(
 static void say(struct words *w, const char *format, ...)
 {
 	va_list args;
-	int n;
 
 	if (w->used + 1 >= w->size)
 		return;
@@ -348,10 +347,9 @@ static void say(struct words *w, const char *format, ...)
 	if (w->used + 1 >= w->size)
 		return;
 	va_start(args, format);
-	n = vsnprintf(w->text + w->used, w->size - w->used, format, args);
+	(void)text_vput(w->text + w->used, w->size - w->used, format, args);
 	va_end(args);
-	if (n > 0)
-		w->used += (size_t)n < w->size - w->used ? (size_t)n : w->size - w->used - 1;
+	w->used += strlen(w->text + w->used);
 }
 
 static uint64_t age_ms(const struct detector *d, enum detector_source source)

@@ -1,5 +1,5 @@
-/* detector.h - judges whether the clients of a guest are being served. Its judgement leads to a
- * promotion.
+/* detector.h - judges whether the clients of a guest are being served. If it judges that they are
+ * not, the standby is promoted.
  *
  * Heartbeats alone are bad evidence. Under load they can stop although the guest is well, and they
  * can continue although the guest is dead. So the detector weighs evidence from several independent
@@ -13,24 +13,25 @@
  *                                           ▼                            ▼ or the guest is gone, or
  *	                                   FAILED ◄───────────────────────┘ `patience` expired
  *
- * In DEGRADED the detector waits up to `patience` for beats and epochs to come again. After a link
- * was down, TCP needs some time to recover. So if a sign of life comes after an absence of at least
- * DETECTOR_RETURN_NS, the wait begins anew. Signs of life are beats, epochs, witness datagrams and
- * answers on the backup network. In all, DEGRADED lasts at most DETECTOR_PATIENCES times
- * `patience`.
+ * In DEGRADED the detector waits up to `patience` for beats and epochs to come again. When a link
+ * comes up again, TCP needs some time to recover. So if a sign of life returns after an absence of
+ * at least DETECTOR_RETURN_NS, the wait begins anew. Signs of life are beats, epochs, witness
+ * datagrams and answers on the backup network. In all, DEGRADED lasts at most DETECTOR_PATIENCES
+ * times `patience`.
  *
  * Pure: evidence and time in, a judgement out; no I/O, no clock, no allocation.
  * Where: vm/fsm gives the detector evidence. When the detector says FAILED and the standby is fit,
  * vm/fsm promotes the standby.
  * Threads: any (no state of its own).
  *
- * Time. The detector has a clock of its own, the watched time. Between two calls, the watched time
- * advances by at most DETECTOR_STEP_MAX_NS. So if the gateway itself stalls, no host is blamed for
- * silence during the stall.
+ * Time. The detector has a clock of its own. The time on it is called the watched time. Between two
+ * calls, the watched time advances by at most DETECTOR_STEP_MAX_NS. So if the gateway itself
+ * stalls, no host is blamed for silence during the stall.
  *
- * Copies. While the guest's disks are copied again, no epoch can be made (docs/disks.md). Then each
- * step of that copy counts as progress, and half of `patience` may pass between two steps. All
- * other evidence counts as ever: a host whose beats stop is found as fast as without a copy.
+ * Copies. While the guest's disks are copied again, no epoch can be made (docs/disks.md). During
+ * the copy, each step of the copy counts as progress, and half of `patience` may pass between two
+ * steps. All other evidence counts as usual: a host whose beats stop is found as fast as without a
+ * copy.
  *
  * Blindness. Silence of the primary on the client network counts only while that network works. In
  * the following two cases it does not count. FAILED then needs a silence of `beat_timeout`, as if
@@ -56,8 +57,8 @@
 #define DETECTOR_PATIENCES     3 /* DEGRADED lasts at most this many times patience_ns */
 /* the host counts as silent after this many unanswered probes in a row */
 #define DETECTOR_UNANSWERED    5
-/* if the host has given this many answers through the backup network, at least one witness datagram
- * should have come meanwhile */
+/* if the host answers this many probes through the backup network, at least one witness datagram
+ * should have come in that time */
 #define DETECTOR_PATH_ANSWERS  16
 /* the guest can count as gone only after this many probes of it without a witness datagram */
 #define DETECTOR_GUEST_UNSEEN  12
@@ -84,7 +85,7 @@ struct detector_config {
 	 * been silent for this long */
 	uint64_t beat_timeout_ns;
 	uint64_t patience_ns; /* how long to wait for a host that lives but does not replicate */
-	/* how long agents may take to connect again after the gateway's start */
+	/* how much time agents have to connect again after the gateway's start */
 	uint64_t restart_grace_ns;
 };
 
@@ -119,14 +120,14 @@ struct detector_evidence {
 	/* true while the agent reports that no epoch can come before the guest's disks are copied
 	 * again */
 	bool is_copying;
-	uint64_t copied; /* reports that this copy has come further than before */
+	uint64_t copied; /* reports that this copy has made progress */
 };
 
 /* The kinds of signs of life. The detector remembers when it last saw each. */
 enum detector_source {
 	DETECTOR_BEAT,         /* an authentic frame from the agent on its control connection */
 	DETECTOR_PROGRESS,     /* bytes of an epoch, or a commit */
-	DETECTOR_COPIED,       /* a copy of the disks, for which the epochs wait, came further */
+	DETECTOR_COPIED,       /* a copy of the disks, for which the epochs wait, made progress */
 	DETECTOR_WITNESS,
 	DETECTOR_GUEST_SPOKE,  /* a witness datagram reported new frames from the guest */
 	DETECTOR_HOST_CLIENT,
@@ -144,7 +145,7 @@ enum detector_reason {
 	DETECTOR_CLOSED,       /* the agent's connection was closed */
 	DETECTOR_ALIVE,	       /* the host shows signs of life */
 	DETECTOR_ALL_SILENT,
-	DETECTOR_GUEST_GONE,   /* the host answers, but the guest's port sees no frames */
+	DETECTOR_GUEST_GONE,   /* the host answers, but the guest's QEMU process is gone */
 	DETECTOR_OUT_OF_PATIENCE,
 };
 

@@ -30,8 +30,8 @@ struct jitter {
 /* Learn one gap between two arrivals. A gap of 0 counts as 1 ns. */
 void jitter_learn(struct jitter *j, uint64_t gap_ns);
 
-/* Returns how long after an arrival the next arrival is unusually late. The result is at least
- * @floor_ns and at most @cap_ns. If no gap was learned yet, it is @floor_ns. */
+/* Returns the time after an arrival at which the next arrival counts as unusually late. The result
+ * is at least @floor_ns and at most @cap_ns. If no gap was learned yet, it is @floor_ns. */
 uint64_t jitter_limit_ns(const struct jitter *j, uint64_t floor_ns, uint64_t cap_ns);
 
 #endif

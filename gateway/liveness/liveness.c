@@ -31,7 +31,8 @@ void liveness_stalled(struct liveness *l, const struct liveness_config *config, 
 		grace_ns = config->beat_timeout_ns;
 	if (grace_ns > config->restart_grace_ns)
 		grace_ns = config->restart_grace_ns;
-	/* If the grace of the gateway's start ends later than the grace for this stall, keep it. */
+	/* If the grace of the gateway's start ends later than the grace for this stall, keep the
+	 * grace of the start. */
 	if (!seen_since_watching(l) && l->watching_ns + l->grace_ns > now_ns + grace_ns)
 		grace_ns = l->watching_ns + l->grace_ns - now_ns;
 	l->watching_ns = now_ns;
@@ -66,7 +67,7 @@ bool liveness_may_follow(const struct liveness *first, const struct liveness *se
 		limit_ns = config->restart_grace_ns;
 	if (first->back_ns == 0 || second->seen_ns >= first->back_ns)
 		return false;
-	/* Did @second fall silent before? Then its silence has another cause. */
+	/* If @second fell silent clearly earlier than @first, its silence has a different cause. */
 	if (second->seen_ns + config->beat_timeout_ns / 2 < first->back_ns - first->away_ns)
 		return false;
 	return now_ns - first->back_ns < limit_ns;

@@ -40,7 +40,7 @@ enum liveness_judgement {
 	LIVENESS_SILENT, /* no frame for beat_timeout, or not seen before the grace expired */
 };
 
-/* Begin to watch at @now_ns, with the grace of a start. */
+/* Begin to watch at @now_ns, with a grace of restart_grace_ns. */
 void liveness_init(struct liveness *l, const struct liveness_config *config, uint64_t now_ns);
 
 /* Note that an authentic frame of the host arrived. If it ends a silence of half the beat timeout
@@ -48,7 +48,7 @@ void liveness_init(struct liveness *l, const struct liveness_config *config, uin
 void liveness_seen(struct liveness *l, const struct liveness_config *config, uint64_t now_ns);
 
 /* Note that this process did not watch during the @gap_ns before @now_ns. Gives the host a grace of
- * @gap_ns. The grace is at least the beat timeout, and at most the grace of a start. */
+ * @gap_ns. The grace is at least the beat timeout, and at most restart_grace_ns. */
 void liveness_stalled(struct liveness *l, const struct liveness_config *config, uint64_t gap_ns,
 		      uint64_t now_ns);
 
@@ -60,11 +60,11 @@ enum liveness_judgement liveness_judge(const struct liveness *l,
  * this for limits other than beat_timeout. Within the grace, returns false. */
 bool liveness_silent_for(const struct liveness *l, uint64_t limit_ns, uint64_t now_ns);
 
-/* The two hosts fell silent together, and only @first was heard again. Returns true if @second can
- * still follow at @now_ns: then perhaps the gateway's own link was cut, and the two only need
- * different times to come back (TCP sends again at growing intervals). It has as long as @first was
- * silent, at most the grace of a start. Returns false if @second was heard after @first came back,
- * or was silent before @first was. */
+/* Suppose that two hosts fell silent together, and that only @first was heard again. Then perhaps
+ * the gateway's own link was cut, and the two hosts need different times to come back (TCP sends
+ * again at growing intervals). Returns true if @second may still come back: after the return of
+ * @first, it has as much time as @first was silent, but at most restart_grace_ns. Returns false if
+ * @second was heard after @first came back, or fell silent clearly earlier than @first. */
 bool liveness_may_follow(const struct liveness *first, const struct liveness *second,
 			 const struct liveness_config *config, uint64_t now_ns);
 

@@ -6,7 +6,7 @@ static void port_ready(struct source *source, uint32_t events, uint64_t now_ns)
 {
 	(void)events;
 	(void)now_ns;
-	/* only note it: the loop's next turn receives the frame */
+	/* only note that a frame came: the loop's next turn receives it */
 	*((struct ports_slot *)source)->by_frame = true;
 }
 

@@ -44,7 +44,7 @@ void ports_close(struct ports *ports);
 /* Prepare to sleep until a frame arrives on one of the first @n_watched ports. Returns 0 if
  * the loop can sleep.
  * Returns 1 and sets ports->by_frame if frames have arrived already; the loop must not sleep.
- * Returns -errno on error. Unless this failed, call ports_after_sleep() afterwards. */
+ * Returns -errno on error. After a result of 0 or 1, call ports_after_sleep() later. */
 int ports_before_sleep(struct ports *ports, size_t n_watched) __attribute__((warn_unused_result));
 
 /* Undo the preparations of ports_before_sleep(), with the same @n_watched. Returns 0 or -errno. */

@@ -20,7 +20,7 @@
 #define PROBE_NS  (100 * CLOCK_NS_PER_MS)
 #define TELL_NS	  (10 * CLOCK_NS_PER_S)
 #define N_FRAMES  32
-#define DRAIN_BURSTS 32 /* more than a port's ring holds */
+#define DRAIN_BURSTS 32 /* together, these bursts can have more frames than a port's ring */
 #define PROBE_BYTES 60
 #define ARP_BYTES 42 /* size of an ARP frame, with the Ethernet header */
 #define ETHERTYPE 12
@@ -107,7 +107,8 @@ static void *ask_main(void *arg)
 	return NULL;
 }
 
-/* Return a packet socket for ARP on @interface, or -errno. */
+/* Open a packet socket for ARP on @interface. Returns the socket and sets @ret_mac to the
+ * interface's MAC, or returns -errno. */
 static int open_interface(const char *interface, uint8_t ret_mac[6])
 {
 	struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP),
@@ -153,7 +154,19 @@ void claiming_ask_end(struct claiming_ask *ask)
 	ask->fd = fd_close(ask->fd);
 }
 
-/* ---- by the port */
+int claiming_asked(struct claiming_ask *ask)
+{
+	char text[160];
+
+	claiming_ask_end(ask);
+	if (!ask->has_rival)
+		return 0;
+	format(ask->ip_be32, ask->rival_mac, text, sizeof(text));
+	log_error("%s", text);
+	return -EADDRINUSE;
+}
+
+/* ---- through the port */
 
 static void send_probe(const struct claiming *c, struct port *port)
 {
@@ -182,7 +195,7 @@ static bool hears_rival(const struct claiming *c, struct port *port, uint8_t ret
 	return rival;
 }
 
-/* Returns true if another host has the address, and sets its @ret_mac. */
+/* If another host has the address, returns true and sets @ret_mac to that host's MAC. */
 static bool ask_by_port(const struct claiming *c, struct port *port, uint8_t ret_mac[6])
 {
 	for (int i = 0; i < N_PROBES; i++) {
@@ -205,15 +218,16 @@ int claiming_open(struct claiming *claiming, struct claiming_ask *ask, struct fl
 	bool has_rival = false;
 	char text[160];
 	uint8_t mac[6];
+	int r = claiming_asked(ask);
 
 	*claiming = (struct claiming){.fleet = fleet, .ip_be32 = ip_be32};
 	memcpy(claiming->mac, port_mac(port), 6);
-	claiming_ask_end(ask);
-	if (ask->has_rival) {
-		has_rival = true;
-		memcpy(mac, ask->rival_mac, sizeof(mac));
-	} else if (ask->was_sent) {
-		/* An XDP program of the port takes the frames away from our socket. */
+	if (r < 0)
+		return r;
+	if (ask->was_sent) {
+		/* The thread has sent probes. The port's XDP program may have taken the answers
+		 * away from the thread's socket, so look at the frames that the port has
+		 * received. */
 		for (int i = 0; i < DRAIN_BURSTS && !has_rival; i++)
 			has_rival = hears_rival(claiming, port, mac);
 	} else {

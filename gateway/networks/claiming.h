@@ -9,9 +9,10 @@
  *      probe ─100 ms─ probe ─100 ms─ probe ─100 ms─► the address is ours
  *
  * The RFC waits for seconds. Here the wait is short, because the guests' output is held meanwhile.
- * For the same reason it does not wait for DPDK, whose start takes as long: where the port uses an
- * interface of the kernel, a thread asks on a packet socket of that interface while DPDK starts.
- * Nothing is accepted, answered or sent to anyone before both are over.
+ * For the same reason, the probes are sent while DPDK starts, which takes about as long. If the
+ * port uses a kernel interface, a thread sends the probes through a packet socket on that
+ * interface. Until the probes and DPDK's start are over, the gateway accepts, answers and sends
+ * nothing else.
  *
  * Threads: the gateway's loop; the thread of struct claiming_ask touches nothing else.
  */
@@ -33,34 +34,41 @@ struct claiming {
 	uint64_t told_at_ns; /* give no event before this time */
 };
 
-/* The question that is asked while DPDK starts. */
+/* The check that a thread makes while DPDK starts: does another host use our address? */
 struct claiming_ask {
-	bool is_asking; /* the thread was started; false: claiming_open() asks by the port */
+	/* the thread was started; false: claiming_open() sends the probes through the port */
+	bool is_asking;
 	pthread_t thread;
-	int fd; /* packet socket for ARP; the thread's until it ends */
+	int fd; /* packet socket for ARP; until the thread ends, only the thread uses it */
 	uint32_t ip_be32;
-	uint8_t mac[6]; /* of the interface */
+	uint8_t mac[6]; /* the interface's MAC */
 	/* valid when the thread has ended */
-	bool was_sent; /* a probe has left */
+	bool was_sent; /* at least one probe was sent */
 	bool has_rival;
 	uint8_t rival_mac[6];
 };
 
-/* Begin to ask for @ip_be32 on the kernel's interface @interface ("": there is none). If that
- * cannot be done, claiming_open() asks. Call claiming_open() or claiming_ask_end() later. */
+/* Start the thread that probes for @ip_be32 on the kernel interface @interface ("": there is none).
+ * If the thread cannot be started, claiming_open() will send the probes. Call claiming_open() or
+ * claiming_ask_end() later. */
 void claiming_ask_begin(struct claiming_ask *ask, const char *interface, uint32_t ip_be32);
 
-/* Wait for the end of the question, 300 ms after its beginning. Accepts a zeroed struct. */
+/* Wait for the thread to end, about 300 ms after its start. @ask can be zeroed. */
 void claiming_ask_end(struct claiming_ask *ask);
+
+/* Wait for the thread to end. If a host has the address, logs which host, and returns -EADDRINUSE.
+ * Otherwise returns 0, and claiming_open() can be called later. */
+int claiming_asked(struct claiming_ask *ask) __attribute__((warn_unused_result));
 
 /* Does the Ethernet frame @data show that another host uses the address @ip_be32, or wants to use
  * it? @mac is our own MAC. If so, sets @ret_mac to that host's MAC. Pure. */
 bool claiming_is_rival(const uint8_t *data, size_t size, uint32_t ip_be32, const uint8_t mac[6],
 		       uint8_t ret_mac[6]);
 
-/* Wait for the end of @ask, and look at what @port has received. If @ask could not ask, probe for
- * @ip_be32 on @port for 300 ms. Nothing else may read from @port meanwhile. Returns 0 if no other
- * host has the address. If a host has it, logs which host, and returns -EADDRINUSE. */
+/* Wait for the thread of @ask to end, and look at what @port has received. If the thread could not
+ * send probes, probe for @ip_be32 on @port for 300 ms. Nothing else may read from @port meanwhile.
+ * Returns 0 if no other host has the address. If a host has it, logs which host, and returns
+ * -EADDRINUSE. */
 int claiming_open(struct claiming *claiming, struct claiming_ask *ask, struct fleet *fleet,
 		  struct port *port, uint32_t ip_be32) __attribute__((warn_unused_result));
 

@@ -19,12 +19,11 @@ static int output_frame(void *arg, const struct iovec *pieces, size_t n_pieces)
 	return port_transmit(arg, pieces, n_pieces);
 }
 
-/* Open the port of @net and add it to @ports. @ip_be32 is our own address in that network. */
-static int open_port(const struct gw_config *config, enum prober_net net, uint32_t ip_be32,
-		     struct probes *probes, struct ports *ports)
+static struct port_config describe_port(const struct gw_config *config, enum prober_net net)
 {
 	const bool is_client = net == PROBER_NET_CLIENT;
-	const struct port_config how = {
+
+	return (struct port_config){
 		.device = is_client ? config->probe_port : config->port,
 		.cores = config->cores[0] ? config->cores : NULL,
 		.memory_mb = config->memory_bytes >> 20,
@@ -33,14 +32,26 @@ static int open_port(const struct gw_config *config, enum prober_net net, uint32
 		.n_buffers = is_client ? PROBE_BUFFERS : 0,
 		.n_more_buffers = config->probe_port[0] ? PROBE_BUFFERS : 0,
 	};
+}
+
+static int say_port_error(enum prober_net net, const char *device, int r, const struct error *error)
+{
+	log_error("%s %s: %s", net == PROBER_NET_CLIENT ? "probe_port" : "port", device,
+		  error->text);
+	return r;
+}
+
+/* Open the port of @net and add it to @ports. @ip_be32 is our own address in that network. */
+static int open_port(const struct gw_config *config, enum prober_net net, uint32_t ip_be32,
+		     struct probes *probes, struct ports *ports)
+{
+	const struct port_config how = describe_port(config, net);
 	struct port *port;
 	struct error error;
 	int r = port_open(&how, &port, &error);
 
-	if (r < 0) {
-		log_error("%s %s: %s", is_client ? "probe_port" : "port", how.device, error.text);
-		return r;
-	}
+	if (r < 0)
+		return say_port_error(net, how.device, r, &error);
 	probing_use_port(probes, net, port, ip_be32);
 	return ports_add(ports, port);
 }
@@ -53,6 +64,19 @@ void networks_begin(const struct gw_config *config, struct claiming_ask *ask)
 	if (strcmp(config->port, GATEWAY_PORT_KERNEL) != 0 &&
 	    gw_config_address(config, &own) == 0 && device_parse(config->port, &device) == 0)
 		claiming_ask_begin(ask, device.interface, own.ip_be32);
+}
+
+int networks_prepare(const struct gw_config *config, struct claiming_ask *ask)
+{
+	for (int net = 0; net < PROBER_N_NETS; net++) {
+		const struct port_config how = describe_port(config, (enum prober_net)net);
+		struct error error;
+		int r = *how.device ? port_prepare(&how, &error) : 0;
+
+		if (r < 0)
+			return say_port_error((enum prober_net)net, how.device, r, &error);
+	}
+	return claiming_asked(ask);
 }
 
 int networks_open(const struct gw_config *config, struct fleet *fleet, struct sessions *sessions,

@@ -1,7 +1,7 @@
 /* probing.h - makes the prober (probe/) from the gateway's configuration and puts it on the ports.
  *
  * Where: vms.c makes the prober, networks.c puts it on the ports, reloading.c changes it. Threads:
- * the gateway's loop. / */
+ * the gateway's loop. */
 #ifndef NETWORKS_PROBING_H
 #define NETWORKS_PROBING_H
 
@@ -18,8 +18,8 @@ int probing_open(const struct gw_config *config, const struct gw_vm_config *vms,
 		 struct fleet *fleet, struct probes **ret_probes)
 	__attribute__((warn_unused_result));
 
-/* Let the prober of @vm ask the addresses of @of from now on; make one if it has none. Returns 0,
- * or an error of probes_add(). On error nothing has changed. */
+/* Let the prober of @vm probe the addresses in the configuration @of from now on. If @vm has no
+ * prober, make one. Returns 0, or an error of probes_add(). On error nothing has changed. */
 int probing_change(const struct gw_config *config, const struct gw_vm_config *of,
 		   struct probes *probes, struct fleet_vm *vm, uint64_t now_ns)
 	__attribute__((warn_unused_result));

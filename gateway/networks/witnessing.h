@@ -33,7 +33,7 @@ struct witnessing {
 	enum wire_witness_path path; /* the network that @port is in */
 	/* rules by which filter_frame() finds datagrams for us among the port's frames */
 	struct filter_rules rules;
-	/* how many datagrams of this network the fleet's udp_unwanted counts */
+	/* how many datagrams of this network are included in the fleet's udp_unwanted */
 	uint64_t n_unwanted;
 	/* the shield's program; NULL if the port is not a kernel interface, or if the kernel
 	 * refused the program */
@@ -41,7 +41,7 @@ struct witnessing {
 	struct shield shield;
 	uint64_t told_ns;	  /* when the beginning of a flood was last reported; 0: never */
 	bool is_told;		  /* true if the beginning of the present flood was reported */
-	/* how many datagrams of this network the fleet's shield_dropped counts */
+	/* how many datagrams of this network are included in the fleet's shield_dropped */
 	uint64_t n_dropped;
 	uint64_t dropped_before;  /* n_dropped when the flood began */
 };

@@ -142,7 +142,7 @@ static int choose_hugepages(enum port_hugepages wish, size_t memory_mb, bool *re
 	return 0;
 }
 
-/* Run rte_eal_init() with all signals blocked, because its threads must not receive our signals.
+/* Run rte_eal_init() with all signals blocked, because EAL's threads must not receive our signals.
  * Then restore the affinity. @n_args and @args are like argc and argv of main(). */
 static int init_quietly(int n_args, char **args)
 {

@@ -1,11 +1,11 @@
 /* idler.h - decides when a polling loop spins and when it sleeps. Pure: the caller passes the time.
  *
  * A DPDK loop that never sleeps uses a whole core even when no frames arrive. A loop that sleeps
- * after every frame needs tens of microseconds to wake up for the next. So the loop should spin
- * only while the next frame is near.
+ * after every frame needs tens of microseconds to wake up for the next frame. So the loop should
+ * spin only while the next frame is near.
  *
- * The rule is that of KVM's halt polling: spin for `spin_ns` after the last work, then sleep. After
- * each sleep the idler changes spin_ns:
+ * The rule is the one that KVM uses for halt polling: spin for `spin_ns` after the last work, then
+ * sleep. After each sleep the idler changes spin_ns:
  *
  *      a frame ended the sleep within spin_max_ns   double spin_ns: a longer spin would have
  *                                                   caught the frame

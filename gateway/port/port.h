@@ -30,8 +30,8 @@
 #include "base/error.h"
 
 #define PORT_MAC_BYTES	   6
-#define PORT_BURST_MAX	   64	/* most frames that one port_receive() returns */
-#define PORT_PIECES_MAX    64   /* most pieces of a frame that port_transmit() accepts */
+#define PORT_BURST_MAX     64   /* maximum number of frames that one port_receive() returns */
+#define PORT_PIECES_MAX    64   /* maximum number of pieces of one frame for port_transmit() */
 /* a frame must fit into one buffer, so port_open() refuses jumbo frames */
 #define PORT_MTU_MAX	   1500
 #define PORT_FRAME_MAX	   (PORT_MTU_MAX + 14)
@@ -88,6 +88,16 @@ struct port_counters {
 	uint64_t wakes; /* number of port_disarm() calls, which is how often the loop slept */
 };
 
+/* Do what port_open() can do without the device: start DPDK, and make the frame buffers. Meanwhile
+ * another process can still use the device. A port_open() with the same @config must follow.
+ * Blocks (up to a second), allocates. Returns 0; or sets *ret_error to a
+ * sentence for the operator and returns
+ *      -ENOTSUP  the device is a PCI card, which DPDK opens when it starts; or of net_af_xdp,
+ *                whose queue the kernel frees only a moment after it was closed
+ *      another error of port_open() */
+int port_prepare(const struct port_config *config, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
 /* Open the port named in @config and start it. The first call in a process starts DPDK. Later calls
  * cannot change DPDK's memory or cores. Signals and the caller's CPU affinity stay as they were.
  * Blocks (up to a second), allocates.
@@ -136,9 +146,9 @@ bool port_arm(struct port *port);
 void port_disarm(struct port *port);
 
 /* Attach a BPF program (type socket filter) to the port's kernel socket, in place of the previous
- * program. The program sees each frame from its Ethernet header on, before the kernel copies the
- * frame. If the program returns 0, the kernel drops the frame. A @program_fd of -1 only removes the
- * previous program. @program_fd stays the caller's. Returns 0, -ENOTSUP if the device is not a
+ * program. The program sees each frame beginning with its Ethernet header, before the kernel copies
+ * the frame. If the program returns 0, the kernel drops the frame. A @program_fd of -1 only removes
+ * the previous program. @program_fd stays the caller's. Returns 0, -ENOTSUP if the device is not a
  * net_af_packet device whose socket we know, or -errno of setsockopt(2). */
 int port_filter(struct port *port, int program_fd) __attribute__((warn_unused_result));
 

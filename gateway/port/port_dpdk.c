@@ -24,7 +24,9 @@
 
 #define DESCRIPTORS    1024 /* descriptors per ring, if the driver lets us choose */
 #define POOL_CACHE     256
-#define TX_QUEUE_MAX   256 /* most frames that may wait for room in the driver's ring */
+#define PREPARED_MAX   2
+#define POOL_STEP      "make the frame buffers (raise memory, or leave it out)"
+#define TX_QUEUE_MAX   256 /* maximum number of frames that wait for room in the driver's ring */
 #define TX_FLUSH_AT    32  /* as soon as this many frames wait, flush them */
 #define BUFFERS_MIN    (2 * DESCRIPTORS + 2 * POOL_CACHE + TX_QUEUE_MAX)
 #define BUFFERS_MAX    (1u << 20)
@@ -42,14 +44,22 @@ struct port {
 	bool started;
 	struct rte_mbuf *tx[TX_QUEUE_MAX];
 	unsigned int n_tx;
-	/* true if the last flush could send nothing, because the driver's ring is full. The queued
-	 * frames then must not keep the loop awake */
+	/* true if the last flush could send nothing, because the driver's ring is full. While this
+	 * is true, the queued frames do not keep the loop awake */
 	bool tx_stuck;
 	struct port_counters counters;
 	/* for net_af_packet: frames dropped by the kernel. Added up here, because each read sets
 	 * the kernel's own count to zero */
 	uint64_t kernel_drops;
 };
+
+/* The pools that port_prepare() has made. To write to each page for the first time takes longer
+ * than all other steps of port_open(). */
+static struct {
+	char device[DEVICE_NAME_MAX];
+	struct rte_mempool *pool; /* NULL: taken by port_open() */
+} prepared[PREPARED_MAX];
+static size_t n_prepared;
 
 static int fail(struct error *ret_error, int rc, const struct device *device,
 		const char *what)
@@ -88,15 +98,30 @@ static int add_device(struct port *port, struct error *ret_error)
 	return 0;
 }
 
-static int make_pool(struct port *port, const struct port_config *config)
+static int make_pool(const struct port_config *config, struct rte_mempool **ret_pool)
 {
+	static unsigned int n_pools;
 	unsigned int n = config->n_buffers ? config->n_buffers : PORT_BUFFERS_DEFAULT;
 	char name[RTE_MEMPOOL_NAMESIZE];
 
-	snprintf(name, sizeof(name), "frames%u", port->id);
-	port->pool = rte_pktmbuf_pool_create(name, n, POOL_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
-					     (int)SOCKET_ID_ANY);
-	return port->pool ? 0 : -rte_errno;
+	snprintf(name, sizeof(name), "frames%u", n_pools++);
+	*ret_pool = rte_pktmbuf_pool_create(name, n, POOL_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
+					    (int)SOCKET_ID_ANY);
+	return *ret_pool ? 0 : -rte_errno;
+}
+
+/* Take the pool that port_prepare() has made for @device, or make one. */
+static int take_pool(const struct device *device, const struct port_config *config,
+		     struct rte_mempool **ret_pool)
+{
+	for (size_t i = 0; i < n_prepared; i++) {
+		if (!prepared[i].pool || strcmp(prepared[i].device, device->name) != 0)
+			continue;
+		*ret_pool = prepared[i].pool;
+		prepared[i].pool = NULL;
+		return 0;
+	}
+	return make_pool(config, ret_pool);
 }
 
 /* Configure the device, set up both queues and start the device. @interrupt: use receive
@@ -164,13 +189,12 @@ static int bring_up(struct port *port, const struct port_config *config, struct 
 	rc = add_device(port, ret_error);
 	if (rc)
 		return rc;
-	rc = make_pool(port, config);
+	rc = take_pool(&port->device, config, &port->pool);
 	if (rc)
-		return fail(ret_error, rc, &port->device,
-			    "make the frame buffers (raise memory, or leave it out)");
+		return fail(ret_error, rc, &port->device, POOL_STEP);
 	rc = start(port, port->device.kind == DEVICE_PCI, &step);
 	if (rc == -ENOTSUP && port->device.kind == DEVICE_PCI)
-		/* the card has no receive interrupts, so start it without */
+		/* the card has no receive interrupts, so start it without them */
 		rc = start(port, false, &step);
 	if (rc)
 		return fail(ret_error, rc, &port->device, step);
@@ -199,6 +223,32 @@ static int check_config(const struct port_config *config, struct device *ret_dev
 				 BUFFERS_MIN, BUFFERS_MAX);
 	}
 	return check_interface(ret_device, ret_error);
+}
+
+int port_prepare(const struct port_config *config, struct error *ret_error)
+{
+	struct device device;
+	int rc = check_config(config, &device, ret_error);
+
+	if (rc)
+		return rc;
+	if (device.kind == DEVICE_PCI)
+		return error_set(ret_error, -ENOTSUP,
+				 "%s: only one process at a time can use a PCI card", device.name);
+	/* The kernel frees the queue of an AF_XDP socket a moment after that was closed, and binds
+	 * no other socket to it before (net/xdp/xsk_buff_pool.c, xp_release_deferred()). */
+	if (device.kind == DEVICE_AF_XDP)
+		return error_set(ret_error, -ENOTSUP, "%s: the kernel does not give AF_XDP's queue "
+				 "from one process to the next at once", device.name);
+	rc = eal_start(config, NULL, ret_error);
+	if (rc || n_prepared == PREPARED_MAX)
+		return rc;
+	rc = make_pool(config, &prepared[n_prepared].pool);
+	if (rc)
+		return fail(ret_error, rc, &device, POOL_STEP);
+	memcpy(prepared[n_prepared].device, device.name, sizeof(device.name));
+	n_prepared++;
+	return 0;
 }
 
 int port_open(const struct port_config *config, struct port **ret_port, struct error *ret_error)
@@ -345,8 +395,8 @@ bool port_arm(struct port *port)
 			       * that are already waiting */
 	if (rte_eth_dev_rx_intr_enable(port->id, 0))
 		return true; /* no interrupt would wake us: keep polling */
-	/* Look for frames once more. A frame that came before the interrupt was enabled raises
-	 * none. */
+	/* Look for frames once more. A frame that came before the interrupt was enabled raises no
+	 * interrupt. */
 	return rte_eth_rx_queue_count(port->id, 0) > 0 || poll(&wait, 1, 0) > 0;
 }
 

@@ -10,7 +10,7 @@
 
 #include "port/port.h"
 
-#define PORT_MEMORY_FRAMES 256 /* most frames queued in each direction */
+#define PORT_MEMORY_FRAMES 256 /* maximum number of frames queued in each direction */
 
 /* Make a frame of @size bytes (copied) arrive at the port. Returns 0. Errors: -EMSGSIZE; -ENOBUFS
  * if PORT_MEMORY_FRAMES frames are waiting already or there is no memory. */

@@ -19,7 +19,7 @@
  * (prober_get). The prober is on while there is a "doubt": the detector suspects the primary, or a
  * promoted guest has not answered yet. probes.c passes received frames and the time to all probers.
  *
- *	prober_set_active(true)   begins a round with new cookies. At once, and then in every
+ *      prober_set_active(true)   begins a round with new random values. At once, and then in every
  *	                          interval, one frame is sent to each target for each method.
  *	                          Frames that were due while the loop stalled are not sent later.
  *	prober_set_active(false)  ends the round: one RST is sent for each SYN that is still
@@ -109,15 +109,15 @@ struct prober_count {
 };
 
 struct prober_figures {
-	/* true if the target has an address and the gateway a port in the target's network */
+	/* true if the target has an address, and the gateway has a port in the target's network */
 	bool configured;
 	/* true once the target's MAC is known, so that ICMP and TCP probes can be sent */
 	bool has_mac;
 	uint64_t refused; /* number of TCP answers that came from a closed port */
 	struct prober_count by[PROBER_N_METHODS];
 	/* All methods together. sent and answered are sums. first_sent_ns is the earliest time of
-	 * any method. last_sent_ns and last_answer_ns are the latest. unanswered counts the probes
-	 * of any method since the last answer to any method. */
+	 * any method. last_sent_ns and last_answer_ns are the latest times of any method.
+	 * unanswered counts the probes of any method since the last answer to any method. */
 	struct prober_count all;
 };
 
@@ -127,7 +127,8 @@ struct prober_figures {
  * NULL. */
 void prober_set_active(struct prober *prober, bool active, uint64_t now_ns);
 
-/* Probe until @until_ns, also if no doubt is open: an operator wants to see who answers. If a
+/* Probe until @until_ns even if there is no doubt, because an operator wants to see who answers. If
+ * a
  * round is running, it continues; otherwise, a new round begins. A doubt that begins before
  * @until_ns starts another round. Does nothing if @prober is NULL. */
 void prober_try(struct prober *prober, uint64_t until_ns, uint64_t now_ns);
@@ -136,8 +137,8 @@ void prober_try(struct prober *prober, uint64_t until_ns, uint64_t now_ns);
 bool prober_is_active(const struct prober *prober);
 
 /* Get the figures of one target. If @kind is PROBER_HOST or PROBER_HOST_BACKUP, the target is the
- * host with index @host (0 or 1). If @kind is PROBER_GUEST, @host is ignored. If @prober is NULL,
- * all figures are zero. */
+ * host with index @host (0..PROBER_HOSTS-1). If @kind is PROBER_GUEST, @host is ignored. If @prober
+ * is NULL, all figures are zero. */
 void prober_get(const struct prober *prober, enum prober_kind kind, unsigned int host,
 		struct prober_figures *ret_figures);
 

@@ -65,7 +65,7 @@ int probes_change(struct probes *probes, struct prober *prober, const struct pro
 	if (config->n_guest_ports > PROBER_PORTS_MAX || config->interval_ns == 0)
 		return -EINVAL;
 	prober->try_until_ns = 0;
-	prober_set_active(prober, false, now_ns); /* an open SYN is reset */
+	prober_set_active(prober, false, now_ns); /* this resets a SYN that is unanswered */
 	prober_tick(prober, now_ns);
 	prober_init(prober, probes, config);
 	probes->has_sought |= config->is_sought;

@@ -8,7 +8,7 @@
  *	                          then, in the backup network only: stack_input()
  *	at probes_deadline_ns():  probes_tick()
  *
- * To send a frame, both probes_...() functions call the callback probes_output_fn, which calls
+ * To send a frame, probes_input() and probes_tick() call the callback probes_output_fn, which calls
  * port_transmit().
  *
  * While no prober is active, probes_input() ignores all frames, with one exception: if some prober
@@ -21,7 +21,7 @@
 
 #include "probe/prober.h"
 
-#define PROBES_MAX 64 /* most VMs with a prober */
+#define PROBES_MAX 64 /* maximum number of probers, one per VM */
 
 struct probes; /* opaque */
 
@@ -48,8 +48,8 @@ int probes_new(probes_random_fn random, void *random_arg, struct probes **ret_pr
 struct probes *probes_free(struct probes *probes);
 
 /* Set our addresses in @net to @us, so that targets in this network can be probed. If @answers_arp,
- * active probers answer their targets' ARP requests for our address. Set it in a network in which
- * no TCP stack of ours answers these requests. */
+ * active probers answer their targets' ARP requests for our address. Set @answers_arp in a network
+ * in which no TCP stack of ours answers these requests. */
 void probes_open_net(struct probes *probes, enum prober_net net, const struct frames_end *us,
 		     bool answers_arp, probes_output_fn output, void *output_arg);
 
@@ -59,8 +59,9 @@ void probes_open_net(struct probes *probes, enum prober_net net, const struct fr
 int probes_add(struct probes *probes, const struct prober_config *config,
 	       struct prober **ret_prober) __attribute__((warn_unused_result));
 
-/* Let @prober, one of @probes, ask other addresses. What it knows of the old ones is forgotten.
- * Returns 0 or -EINVAL as probes_add() does; on error nothing has changed. */
+/* Let @prober, one of @probes, probe the addresses in @config from now on. Forgets everything about
+ * the old addresses. Returns 0, or -EINVAL for the same reasons as probes_add(). On error, changes
+ * nothing. */
 int probes_change(struct probes *probes, struct prober *prober, const struct prober_config *config,
 		  uint64_t now_ns) __attribute__((warn_unused_result));
 

@@ -9,7 +9,8 @@
  *
  * Number: each unproven connection takes one of n_handshakes_max slots. If a connection comes while
  * all slots are taken, one unproven connection is ended. It is the oldest one of the source that
- * has the most slots. In this comparison, a known source's first quarter of all slots is free.
+ * has the most slots. In this comparison, up to a quarter of all slots does not count for a known
+ * source.
  *
  * If a connection comes while there are n_sessions_max sessions, an unproven one is ended too. OPEN
  * sessions (those after HELLO) are never ended to make room. But suppose that an OPEN session from
@@ -59,11 +60,11 @@ struct admission {
 /* Initialise @a with full budgets at @now_ns. */
 void admission_init(struct admission *a, uint64_t now_ns);
 
-/* Replace limits of 0 in @sessions->config by what the fleet needs. Call this after all VMs were
+/* Replace limits of 0 in @sessions->config with what the fleet needs. Call this after all VMs were
  * added. The agents need N connections: one for control for each host, and two streams for each VM.
- *      n_handshakes_max   N, because agents can open all connections at once; at least
- *                         ADMISSION_HANDSHAKES_LEAST, at most a configured n_sessions_max
- *      n_sessions_max     N + n_handshakes_max, at least ADMISSION_SESSIONS_LEAST */
+ * n_handshakes_max N, because agents can open all connections at once; at least
+ * ADMISSION_HANDSHAKES_LEAST, at most a configured n_sessions_max n_sessions_max N +
+ * n_handshakes_max, at least ADMISSION_SESSIONS_LEAST */
 void admission_settle(struct sessions *sessions);
 
 /* Make room for a new connection from @source. May end one session, which pump_run() frees later.

@@ -23,8 +23,8 @@ static void release(struct pump_conn *c, uint64_t now_ns)
 
 void pump_lost(struct pump_conn *c, uint64_t now_ns)
 {
-	/* Handle what arrived before the end. If the session takes no more, its bytes are lost with
-	 * the connection. */
+	/* Handle what arrived before the end. If the session accepts no more bytes, the rest is
+	 * lost with the connection. */
 	(void)!session_input(c->session, NULL, 0, now_ns);
 	release(c, now_ns);
 }
@@ -77,7 +77,8 @@ int pump_receive(struct pump_conn *c, const void *data, size_t size, uint64_t no
 	session_mark_dirty(c->session);
 	if (c->pending_end > c->pending_at)
 		return keep(c, data, size);
-	/* Most sessions only store the bytes: pump_run() handles those of a whole batch. */
+	/* Usually the session only stores the bytes here. pump_run() then handles the bytes of a
+	 * whole batch. */
 	taken = session_buffer(c->session, data, size);
 	if (taken < size)
 		taken += session_input(c->session, (const uint8_t *)data + taken, size - taken,

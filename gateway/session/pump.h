@@ -26,7 +26,7 @@ struct pump_ops {
 	/* Queue bytes to send. Returns how many bytes were queued. If some were not queued, the
 	 * shell must call pump_kick() when there is room again. */
 	size_t (*write)(struct pump_conn *c, const uint8_t *data, size_t size);
-	/* Open the receive window by @size bytes, because the session has consumed as many. */
+	/* Open the receive window by @size bytes, because the session has consumed that many. */
 	void (*consumed)(struct pump_conn *c, size_t size);
 	/* Send the remaining output, close the connection in an orderly way, and free @c. The pump
 	 * has already freed the session. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/text.h"
 
 /* Limits the log lines that a host can cause at will: at most LOG_BURST lines at once, then one
  * line per interval. */
@@ -109,7 +110,7 @@ void session_refuse(struct session *s, uint64_t now_ns, uint16_t code, enum flee
 	if (session_is_over(s))
 		return;
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
+	(void)text_vput(text, sizeof(text), format, args);
 	va_end(args);
 	wire_text_format(failure.text, "%s", text);
 	tell_refusal(s, now_ns, reason, failure.text);

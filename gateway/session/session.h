@@ -146,7 +146,7 @@ int session_new(struct sessions *sessions, const char *peer, void *conn, uint64_
 struct session *session_free(struct session *s, uint64_t now_ns);
 
 /* Like session_input(), but only store the ciphertext: session_input() handles it later. A TLS
- * record arrives in a dozen TCP segments, and asking TLS after each of them costs more than the
+ * record arrives in a dozen TCP segments, and calling TLS after each of them costs more than the
  * decryption. The caller must call session_input() soon, with more bytes or none. Returns how many
  * bytes were accepted; 0 if the session must not store them now. */
 size_t session_buffer(struct session *s, const uint8_t *data, size_t size)
@@ -165,7 +165,7 @@ void session_output_consume(struct session *s, size_t size);
 /* Is @s ending? If so, close the connection once session_output() is empty. */
 bool session_is_done(const struct session *s);
 
-/* Put @s at the end of the dirty list, if it is not on it. */
+/* Put @s at the end of the dirty list, if it is not on the list yet. */
 void session_mark_dirty(struct session *s);
 /* Take the first session off the dirty list. Returns NULL if the list is empty. */
 struct session *session_take_dirty(struct sessions *sessions);

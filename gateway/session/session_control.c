@@ -9,7 +9,7 @@
 #include "fleet/drains.h"
 #include "session/session_private.h"
 
-#define DRAIN_BURST 10 /* messages DRAIN at once; then one each second */
+#define DRAIN_BURST 10 /* how many DRAIN messages are obeyed at once; after that, one per second */
 
 /* Send the owner a lease, which lets it release output for a while longer; see docs/wire-format.md
  * 5.6.2. */
@@ -52,8 +52,8 @@ int session_on_beat(struct session *s, const struct wire_frame *frame, uint64_t 
 }
 
 /* Find the VM that a control message names, and set *ret_host to the index of the session's host
- * among its hosts. Returns NULL if there is no such VM, or if the session's host is not among its
- * hosts. */
+ * among the VM's hosts. Returns NULL if there is no such VM, or if the session's host is not among
+ * the VM's hosts. */
 static struct fleet_vm *named_vm(struct session *s, const char *name, uint8_t *ret_host)
 {
 	struct fleet_vm *vm = fleet_find_vm(s->sessions->fleet, name);
@@ -117,8 +117,8 @@ int session_on_order_done(struct session *s, const struct wire_frame *frame, uin
 	return 0;
 }
 
-/* A host speaks only of itself: the message names no host, the certificate does. It could ask all
- * day long, and each time something may be written to the disk, so it is limited. */
+/* The message concerns only the host that sent it. This host's name comes from its certificate. The
+ * number of such messages is limited, because each can cause a write to the disk. */
 int session_on_drain(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
 	struct drain_input in = {.kind = DRAIN_IN_BOOT};

@@ -75,8 +75,8 @@ static enum fleet_refusal refusal_of(uint16_t code)
 	}
 }
 
-/* Called when the HELLO of @s asks for the place of the older connection @link. Both are the
- * control connection of one host, or the same stream of a VM. If @link is ending, or was silent for
+/* Called when the HELLO of @s would replace the older connection @link: both are the control
+ * connection of one host, or the same stream of a VM. If @link is ending, or was silent for
  * beat_timeout, ends @link and returns true. If not, refuses @s and returns false. */
 static bool replace_silent(struct session *s, struct fleet_link *link, const char *what,
 			   uint64_t now_ns)
@@ -135,8 +135,8 @@ static int open_control(struct session *s, uint64_t features, uint64_t obeyed, u
 
 /* Returns the protocol features that @s can use as the primary's stream of @vm. The gateway passes
  * the stream's frames on to the standby, so the standby must understand the features too.
- * INCARNATION changes none of these frames, so here the standby does not matter. Until a standby
- * has connected, @s can use all features that it understands. */
+ * INCARNATION changes none of these frames, so @s can use it even if the standby does not know it.
+ * Until a standby has connected, @s can use all features that it understands. */
 static uint64_t primary_features(const struct session *s, const struct fleet_vm *vm)
 {
 	return s->understands & ((vm->knows_standby ? vm->standby_features : WIRE_FEATURES) |
@@ -145,7 +145,7 @@ static uint64_t primary_features(const struct session *s, const struct fleet_vm 
 
 /* Remember which features the standby on @s understands. A stream's features cannot change. If the
  * primary's stream has other features than primary_features() now allows, ends that stream before a
- * RESUME on it. The primary then connects again and gets the right features. */
+ * RESUME is sent on it. The primary then connects again and gets the right features. */
 static void remember_standby(struct session *s, uint64_t now_ns)
 {
 	struct session *primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);
@@ -184,7 +184,8 @@ static int find_vm(struct session *s, const struct wire_hello *hello, uint64_t n
 }
 
 /* Ensure that no other stream has the VM and the role of @s. If an older stream is not silent,
- * refuses @s and returns false. If an older stream is silent, ends it. Returns true. */
+ * refuses @s and returns false. If an older stream is silent, ends it and returns true. If there is
+ * no older stream, returns true. */
 static bool take_slot(struct session *s, uint64_t now_ns)
 {
 	struct fleet_link *old = s->vm->stream[session_slot(s)];

@@ -85,9 +85,9 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 
 	if (wire_empty_decode(frame, &error) < 0)
 		return session_bad_frame(s, now_ns, &error);
-	/* An acknowledgement of another term breaks the stream. Exception: the record of a new term
-	 * waits for the disk, so the standby cannot know that term. Then pass the acknowledgement
-	 * on: the state machine ignores it. */
+	/* An acknowledgement of another term breaks the stream. Exception: while the record of a
+	 * new term waits for the disk, the standby cannot know that term. In this case pass the
+	 * acknowledgement on; the state machine ignores it. */
 	if (frame->h.term != vm->fsm.record.term && fleet_is_durable(vm)) {
 		counters_add(&s->sessions->fleet->counters.epoch_acks_stale, 1);
 		session_refuse(s, now_ns, WIRE_REFUSED_STALE_TERM, FLEET_REFUSED_STALE_TERM,
@@ -109,7 +109,7 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 }
 
 /* Pass an answer of the standby to the primary, unchanged. If the primary does not understand it
- * (@feature) or has no room, drop it: the primary asks again, or does without. */
+ * (@feature) or has no room, drop it: the primary asks again, or continues without an answer. */
 static int answer(struct session *s, const struct wire_frame *frame, uint64_t feature,
 		  uint64_t now_ns)
 {

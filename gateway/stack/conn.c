@@ -357,9 +357,10 @@ void conn_free_port(struct stack *stack, uint32_t source, uint16_t source_port, 
 }
 
 /* If there are too many half-open connections, end the oldest of them, so that a flood of SYNs
- * cannot block the TCP port. An honest handshake takes one or two round trips, so it ends before a
- * flood makes it the oldest. Connections that linger after our close are treated in the same way.
- * lwIP's list tcp_active_pcbs begins with the connection that was heard from last. */
+ * cannot block the TCP port. An honest handshake takes one or two round trips, so it is complete
+ * before a flood makes it the oldest half-open connection. Connections that linger after our close
+ * are treated in the same way. lwIP's list tcp_active_pcbs begins with the connection from which a
+ * segment came last. */
 void conn_make_room(struct stack *stack)
 {
 	struct tcp_pcb *pcb, *half_open = NULL, *lingering = NULL;

@@ -132,8 +132,8 @@ static enum filter_verdict judge_ipv4(const struct filter_rules *rules, const ui
 	if (bytes_get_be32(ip + 16) != rules->address)
 		return FILTER_NOT_OURS;
 	view->source = bytes_get_be32(ip + 12);
-	/* Refuse our own address as source: lwIP would send the answer to itself, by a thread that
-	 * does not exist here. */
+	/* Refuse our own address as source: lwIP would pass the answer to itself by its own thread,
+	 * which does not exist here. */
 	if (view->source == rules->address || !is_unicast(rules, view->source))
 		return FILTER_SPOOFED;
 	if (bytes_get_be16(ip + 6) & IPV4_MORE_OR_OFFSET)

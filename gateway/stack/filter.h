@@ -26,7 +26,7 @@ struct filter_rules {
 };
 
 enum filter_verdict {
-	FILTER_ARP, /* frames of this and the next four kinds are well-formed and for us */
+	FILTER_ARP, /* this and the next four verdicts: the frame is well-formed and for us */
 	FILTER_ICMP_ECHO,
 	FILTER_TCP_SYN, /* SYN without ACK: can make lwIP allocate a connection */
 	FILTER_TCP,

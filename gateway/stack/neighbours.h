@@ -2,7 +2,7 @@
  *
  * lwIP has a table too, but in Debian's build it has only 10 entries (ARP_TABLE_SIZE). With more
  * hosts, each new entry would replace another host's entry, and many frames would wait for ARP. So
- * the gateway uses lwIP's table only if this table does not have the address.
+ * the gateway uses lwIP's table only for addresses that are not in this table.
  *
  * The low bits of an address give its slot in this table. In a network of /22 or smaller, each host
  * has its own slot. In a larger network, two hosts can have the same slot. The slot then stores the

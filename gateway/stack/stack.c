@@ -161,8 +161,8 @@ static int check_config(const struct stack_config *config, struct filter_rules *
 	return 0;
 }
 
-/* Calls lwip_init() once per process. We never call tcpip_init(), so lwIP has no thread and needs
- * no core lock. */
+/* Calls lwip_init(), but only once in a process. We never call tcpip_init(), so lwIP has no thread
+ * and needs no core lock. */
 static void init_lwip_once(void)
 {
 	static bool done;

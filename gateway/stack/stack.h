@@ -5,9 +5,10 @@
  * space. The rest of the gateway sees only bytes and events. lwIP's types and rules stay inside
  * this directory.
  *
- * Where: the main loop calls stack_input() and stack_poll(). These call the events, functions of
- * session/. The events call stack_conn_*(). Frames to send go to the output callback, and from
- * there to port/. This directory includes lwIP's headers, but never DPDK's.
+ * Where: the main loop calls stack_input() and stack_poll(). These two functions call the events
+ * (struct stack_events), which session/ provides. The events call stack_conn_*(). Frames to send go
+ * to the output callback, and from there to port/. This directory includes lwIP's headers, but
+ * never DPDK's.
  *
  * Threads: ONE. Call all functions on the thread that called stack_open(). lwIP has no thread of
  * its own, because we call lwip_init(), not tcpip_init(), and run its timers. So no lock is needed.
@@ -46,10 +47,10 @@
 
 #define STACK_MAC_BYTES		     6
 #define STACK_CONNECTIONS_DEFAULT    256
-#define STACK_BACKLOG_DEFAULT	     64	  /* most half-open connections */
+#define STACK_BACKLOG_DEFAULT	     64	  /* maximum number of half-open connections */
 #define STACK_FRAMES_HELD_DEFAULT    2048 /* must be less than the number of the port's buffers */
 #define STACK_LISTENERS_MAX	     8
-/* most connections in TIME_WAIT; above this limit the oldest are dropped */
+/* maximum number of connections in TIME_WAIT; above this limit the oldest are dropped */
 #define STACK_TIME_WAIT_MAX	     32
 #define STACK_OUTPUT_PIECES_MAX	     16
 
@@ -61,9 +62,9 @@ struct stack_config {
 	const char *gateway; /* router to other networks, such as "198.18.1.254"; NULL: none */
 	uint8_t mac[STACK_MAC_BYTES];
 	uint16_t mtu;		       /* 576..1500; 0: the default, 1500 */
-	unsigned int n_connections_max; /* most connections open at one time; 0: default */
-	unsigned int n_backlog_max;    /* most half-open connections at one time; 0: default */
-	/* most frames that lwIP may keep because they came out of order; 0: default */
+	unsigned int n_connections_max; /* maximum number of open connections; 0: default */
+	unsigned int n_backlog_max;    /* maximum number of half-open connections; 0: default */
+	/* maximum number of frames that lwIP may keep because they came out of order; 0: default */
 	unsigned int n_frames_held_max;
 };
 
@@ -125,8 +126,9 @@ struct stack_counters {
 	/* closed connections dropped, the oldest first, because n_connections_max of them
 	 * lingered */
 	uint64_t lingering_evicted;
-	uint64_t time_wait_reopened; /* SYNs that took the port of a connection in TIME_WAIT */
-	/* frames dropped because even after pruning n_frames_held_max was reached */
+	/* SYNs that used the port of a connection in TIME_WAIT again */
+	uint64_t time_wait_reopened;
+	/* frames dropped because lwIP kept n_frames_held_max frames even after pruning */
 	uint64_t drop_no_holder;
 	uint64_t out_of_order_pruned; /* how often the out-of-order queues were discarded */
 	uint64_t accepted;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "vm/fsm_private.h"
 #include "vm/fsm_table.h"
 
@@ -68,7 +69,7 @@ void vm_event(struct vm_step *s, const char *event, const char *format, ...)
 
 	a->event = event;
 	va_start(args, format);
-	(void)vsnprintf(a->text, sizeof(a->text), format, args); /* a longer text is cut */
+	(void)text_vput(a->text, sizeof(a->text), format, args); /* a longer text is cut */
 	va_end(args);
 }
 
@@ -77,8 +78,8 @@ void vm_journal_record(struct vm_step *s)
 	vm_act(s, VM_ACT_JOURNAL)->record = s->fsm->record;
 }
 
-/* Forget everything about the last term of protection. The streams of that term are closed without
- * VM_IN_STREAM_DOWN, so mark them as down. */
+/* Forget everything about the protection in the last term. The streams of that term are closed
+ * without VM_IN_STREAM_DOWN, so mark them as down. */
 static void forget_protection(struct vm_fsm *fsm, uint64_t now_ns)
 {
 	memset(&fsm->protection, 0, sizeof(fsm->protection));
@@ -115,8 +116,8 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	struct vm_action *a;
 	va_list args;
 
-	/* The VM is in doubt: an unreadable line of the journal can be its newest line. A new line
-	 * would hide this. So write no line until it is clear who owns the guest. */
+	/* The VM is in doubt (in_doubt): its newest line in the journal may be the unreadable one.
+	 * A new line would hide this. So write no line until it is clear who owns the guest. */
 	if (fsm->record.in_doubt && !s->may_resolve)
 		return;
 	if (!is_transition(s, to, owner, new_term)) {
@@ -145,7 +146,9 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	fsm->record.owner = owner;
 	fsm->record.state = to;
 	fsm->give_back_due = false;
-	fsm->cold.is_start = false;
+	fsm->cold.is_start = fsm->cold.is_lost = false;
+	if (to != VM_PROMOTING && to != VM_FAILED)
+		memset(fsm->may_run, 0, sizeof(fsm->may_run));
 	vm_again_entered(fsm, s->now_ns);
 	fsm->fencing = VM_FENCING_NONE;
 	fsm->entered_ns = s->now_ns;
@@ -162,7 +165,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	a->from = vm_state_name(from);
 	a->to = vm_state_name(to);
 	va_start(args, format);
-	(void)vsnprintf(a->text, sizeof(a->text), format, args);
+	(void)text_vput(a->text, sizeof(a->text), format, args);
 	va_end(args);
 	vm_move_entered(s);
 }
@@ -176,7 +179,7 @@ void vm_reply(struct vm_step *s, bool ok, const char *code, const char *format, 
 	a->ok = ok;
 	a->code = code;
 	va_start(args, format);
-	(void)vsnprintf(a->text, sizeof(a->text), format, args);
+	(void)text_vput(a->text, sizeof(a->text), format, args);
 	va_end(args);
 }
 
@@ -192,7 +195,7 @@ void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *form
 	a->ok = ok;
 	a->code = code;
 	va_start(args, format);
-	(void)vsnprintf(a->text, sizeof(a->text), format, args);
+	(void)text_vput(a->text, sizeof(a->text), format, args);
 	va_end(args);
 	s->fsm->op.id = 0;
 	s->fsm->op.command = VM_COMMAND_NONE;
@@ -217,9 +220,9 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 	fsm->stop_due = true;
 }
 
-const char *vm_promotion_obstacle(const struct vm_step *s, uint64_t silence_max_ns)
+const char *vm_promotion_obstacle(const struct vm_fsm *fsm, uint64_t silence_max_ns,
+				  uint64_t now_ns)
 {
-	const struct vm_fsm *fsm = s->fsm;
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
 
 	if (fsm->record.state != VM_PROTECTED)
@@ -229,11 +232,11 @@ const char *vm_promotion_obstacle(const struct vm_step *s, uint64_t silence_max_
 	if (!other->up)
 		return "the standby's agent is not connected; start it: if the owner is lost, the "
 		       "standby is then promoted by itself";
-	/* A promotion needs two of the three parties (gateway, owner, standby), here the gateway
-	 * and the standby. If both hosts are silent, perhaps the gateway is cut off. */
-	if (liveness_silent_for(&other->live, silence_max_ns, s->now_ns))
+	/* A promotion needs two of the three parties (gateway, owner, standby). Here they are the
+	 * gateway and the standby. If both hosts are silent, perhaps the gateway is cut off. */
+	if (liveness_silent_for(&other->live, silence_max_ns, now_ns))
 		return "the standby is silent too (is this gateway cut off?)";
-	/* Wait for the standby's report. While this gateway was away, the standby can have voted
+	/* Wait for the standby's report. While this gateway was away, the standby may have voted
 	 * for a newer term (fsm_newer.c). */
 	if (!other->reported)
 		return "the standby's agent has not reported yet";
@@ -256,7 +259,8 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	/* If the reason is the primary's silence, allow the standby only a short silence. A message
 	 * from the standby after the primary fell silent shows that the gateway's own link
 	 * works. */
-	const char *why = vm_promotion_obstacle(s, silent ? timeout_ns / 2 : 2 * timeout_ns);
+	const char *why = vm_promotion_obstacle(fsm, silent ? timeout_ns / 2 : 2 * timeout_ns,
+						s->now_ns);
 
 	if (!why && silent &&
 	    liveness_may_follow(&fsm->host[vm_fsm_other(fsm)].live,
@@ -269,7 +273,7 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	}
 	vm_set_state(s, VM_PROMOTING, vm_fsm_other(fsm), true, "%s", reason);
 	fsm->promote_epoch = lowest;
-	/* If the old owner is silent, run the fence command. If not, the old owner gets the order
+	/* If the old owner is silent, run the fence command. If it is not silent, it gets the order
 	 * to stop. */
 	if (silent && fsm->config->has_fence_command)
 		fsm->fencing = VM_FENCING_DUE;
@@ -300,11 +304,11 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 static void describe_commits(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size)
 {
 	if (fsm->protection.committed_ns)
-		(void)snprintf(text, size, "last epoch %" PRIu64 " committed %" PRIu64 " ms ago",
+		(void)text_put(text, size, "last epoch %" PRIu64 " committed %" PRIu64 " ms ago",
 			       fsm->protection.committed,
 			       (now_ns - fsm->protection.committed_ns) / CLOCK_NS_PER_MS);
 	else
-		(void)snprintf(text, size, "no epoch committed since start");
+		(void)text_put(text, size, "no epoch committed since start");
 }
 
 static void promote_if_failed(struct vm_step *s)
@@ -318,12 +322,14 @@ static void promote_if_failed(struct vm_step *s)
 		return;
 	}
 	describe_commits(fsm, s->now_ns, commits, sizeof(commits));
-	(void)snprintf(reason, sizeof(reason), "%.200s; %s",
-		       detector_describe(&fsm->detector, evidence, sizeof(evidence)), commits);
+	(void)text_put(reason, sizeof(reason), "%s; %s",
+		       TEXT_SHORT(200, detector_describe(&fsm->detector, evidence,
+							 sizeof(evidence))), commits);
 	if (vm_promote(s, reason, true, &why))
 		return;
 	if (!fsm->protection.waiting_said)
-		vm_event(s, "supervision", "%.200s, but no promotion: %s", reason, why);
+		vm_event(s, "supervision", "%s, but no promotion: %s",
+			 TEXT_SHORT(200, reason), why);
 	fsm->protection.waiting_said = true;
 }
 
@@ -349,8 +355,8 @@ static void judge_primary(struct vm_step *s)
 	promote_if_failed(s);
 }
 
-/* The shadow is a detector that knows only beats. Report what it would have done. It decides
- * nothing; it shows how useful the other evidence is. */
+/* The shadow is a detector that knows only beats. Report what the shadow would have done. It
+ * decides nothing; it shows how useful the evidence other than beats is. */
 static void judge_shadow(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -398,9 +404,11 @@ static void tick_preparing(struct vm_step *s)
 
 	if (s->now_ns < since_ns || !vm_is_stuck(s, other, since_ns))
 		return;
-	(void)snprintf(reason, sizeof(reason), "standby %s did not get ready: %.200s",
+	(void)text_put(reason, sizeof(reason), "standby %s did not get ready: %s",
 		       vm_host_name(fsm, other),
-		       obstacle ? obstacle : vm_describe_stuck(fsm, other, stuck, sizeof(stuck)));
+		       TEXT_SHORT(200, obstacle ? obstacle
+						: vm_describe_stuck(fsm, other, stuck,
+								    sizeof(stuck))));
 	vm_end_protection(s, reason);
 	vm_finish_op(s, false, "timeout", "%s; see the log of its agent", reason);
 }
@@ -436,20 +444,23 @@ static void tick_protected(struct vm_step *s)
 		vm_judge_standby(s);
 }
 
-/* PROMOTING has no time limit, because waiting is safe: the old owner can release nothing in the
+/* A promotion has no time limit, because waiting is safe: the old owner can release nothing in the
  * new term. If the new owner connects again, it gets the order again. If it makes no progress, an
- * operator who waits gets an error. */
+ * operator who waits gets an error. A cold start is given up (fsm_lost.c). */
 static void tick_promoting(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	char stuck[VM_TEXT_MAX];
 
+	if (vm_lost_tick(s))
+		return;
 	if (fsm->op.id && vm_is_stuck(s, fsm->record.owner, fsm->op.started_ns))
 		vm_finish_op(
 			s, false, "timeout",
-			"%s has not promoted: %.200s; it gets the order again when it connects",
+			"%s has not promoted: %s; it gets the order again when it connects",
 			vm_host_name(fsm, fsm->record.owner),
-			vm_describe_stuck(fsm, fsm->record.owner, stuck, sizeof(stuck)));
+			TEXT_SHORT(200, vm_describe_stuck(fsm, fsm->record.owner, stuck,
+							  sizeof(stuck))));
 }
 
 static void tick_failed(struct vm_step *s)
@@ -468,6 +479,10 @@ static void tick_unprotected(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	char stuck[VM_TEXT_MAX];
 
+	vm_again_tick(s);
+	if (fsm->record.state != VM_UNPROTECTED)
+		return;
+	/* In a step of its own: that the guest serves must not wait for the journal. */
 	vm_promoted_tick(s);
 	if (fsm->op.id && fsm->op.command != VM_COMMAND_FAILOVER &&
 	    fsm->op.command != VM_COMMAND_MOVE &&
@@ -475,10 +490,11 @@ static void tick_unprotected(struct vm_step *s)
 		vm_finish_op(
 			s, false, "timeout",
 			"term %" PRIu64
-			" is unprotected, but %s has not released the guest: %.150s; it is told "
+			" is unprotected, but %s has not released the guest: %s; it is told "
 			"again when it connects",
 			fsm->record.term, vm_host_name(fsm, fsm->record.owner),
-			vm_describe_stuck(fsm, fsm->record.owner, stuck, sizeof(stuck)));
+			TEXT_SHORT(150, vm_describe_stuck(fsm, fsm->record.owner, stuck,
+							  sizeof(stuck))));
 }
 
 static void expire_orders(struct vm_step *s)
@@ -508,7 +524,7 @@ static void on_tick(struct vm_step *s)
 
 	s->fsm->ticked_ns = s->now_ns;
 	expire_orders(s);
-	/* In a conflict, the deadlines do not apply. Only in PROTECTED there is a tick, so that the
+	/* In a conflict, the deadlines do not apply. But in PROTECTED, tick even then, so that the
 	 * operator sees how the primary is judged. */
 	if (vm_fsm_in_conflict(s->fsm) && s->fsm->record.state != VM_PROTECTED)
 		return;

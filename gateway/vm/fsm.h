@@ -1,9 +1,9 @@
 /* fsm.h - decides which host may run a VM's guest, and in which term: the state machine of one VM.
  * Pure: inputs and time in, a list of actions out; no I/O, no clock, no allocation.
  *
- * By the rules in this directory a VM never has two owners, and never loses a reply that was
- * released. Because the state machine is pure, tests can check the rules on a virtual clock with
- * scripted peers.
+ * Because of the rules in this directory, a VM never has two owners, and a reply that was released
+ * is never lost. Because the state machine is pure, tests can check the rules on a virtual clock
+ * with scripted peers.
  *
  * Where: session/ turns frames into inputs, control/ turns operators' requests into inputs. fleet/
  * carries the actions out in order. If a step's journal record cannot be made durable, fleet/
@@ -28,29 +28,31 @@
  * acknowledged the epoch.
  *
  * Rules (tests/unit/fsm_lab.h checks them after every step of all test_fsm*.c):
- *  1. A new term (larger than any seen) begins whenever the owner changes, or protection begins or
- *     ends.
+ *  1. A new term (larger than any term seen) begins whenever the owner changes, or protection
+ *     begins or ends.
  *  2. A change of term, owner or state is journaled before any action that follows from it.
  *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby has
  *     completely. While the VM is SYNCING, only epochs that are not held are committed. When the
  *     first held epoch is committed, the VM becomes PROTECTED.
  *  4. A promotion begins only in PROTECTED, or again in FAILED. PROMOTE is ordered only after every
- *     lease of the old owner has expired: the old owner can then release nothing (docs/model). If
- *     the owner is silent and there is a fence command, PROMOTE also waits for that command. If the
- *     command fails and is required to succeed, PROMOTE is not ordered. After a move the old
- *     owner has no lease left: it gave it up when it let go of the guest (fsm_move.c).
+ *     lease of the old owner has expired, because after that the old owner can release nothing
+ *     (docs/model). If the owner is silent and there is a fence command, PROMOTE also waits for
+ *     that command. If the command fails and is required to succeed, PROMOTE is not ordered. In a
+ *     move, the old owner gives up its lease when it lets go of the guest (fsm_move.c).
  *  5. A host may report a term newer than the journal's. The gateway follows that report only if
- *     two voices agree on the owner: both hosts, or one host and the gateway itself, whose vote is
- *     for the owner in the journal. Otherwise there is a conflict: no term begins and nothing is
- *     ordered until two voices agree, the host no longer reports the newer term, or an operator
- *     names the owner (fsm_newer.c). There is also a conflict while a host obeys a "younger"
- *     gateway (one with a larger incarnation), because that gateway may begin terms.
+ *     two of three voices agree on the owner. The voices are those of the two hosts and of the
+ *     gateway; the gateway's voice is for the owner in the journal. Otherwise there is a conflict:
+ *     no term begins and nothing is ordered until two voices agree, the host no longer reports the
+ *     newer term, or an operator names the owner (fsm_newer.c). There is also a conflict while a
+ *     host obeys a "younger" gateway (one with a larger incarnation), because that gateway may
+ *     begin terms.
  *  6. Orders follow from the state: a host gets the orders that the state requires as soon as it is
- *     connected and has reported. So a lost order, or a restart of an agent or of the gateway,
- *     needs no special care.
- *  7. A host without a seat (the spare) gets no order but FENCE and STANDBY_STOP, no lease and no
- *     stream, and it is never promoted. Seats change only in UNPROTECTED, with the new term of the
- *     next protection, and in the same record: the owner keeps its seat (fsm_spare.c).
+ *     connected and has reported. So lost orders, and restarts of agents or of the gateway, need no
+ *     special care.
+ *  7. Two hosts have a seat: the owner and the standby. A third host, the spare, has no seat. The
+ *     spare gets no orders except FENCE and STANDBY_STOP, no lease and no stream, and it is never
+ *     promoted. The spare can take the standby's seat only in UNPROTECTED, together with the new
+ *     term of the next protection and in the same record (fsm_spare.c). The owner keeps its seat.
  *
  * Threads: the gateway's loop only.
  */
@@ -67,9 +69,10 @@
 #include "wire/limits.h"
 #include "wire/msg.h"
 
-#define VM_TEXT_MAX    320 /* size of an event's or reply's text, including the NUL */
-#define VM_ACTIONS_MAX 16  /* most actions that one step makes */
-#define VM_ASKED_WAITERS_MAX 3 /* most requests that wait for the result of the same order */
+#define VM_TEXT_MAX    512 /* size of an event's or reply's text, including the NUL */
+#define VM_ACTIONS_MAX 16  /* maximum number of actions of one step */
+/* maximum number of requests that wait for the result of the same order */
+#define VM_ASKED_WAITERS_MAX 3
 
 enum vm_state {
 	VM_UNPROTECTED = 0,
@@ -96,42 +99,45 @@ struct vm_record {
 	/* index of the owner, the host that may run the guest */
 	uint8_t owner;
 	enum vm_state state;
-	/* true if the gateway protects the VM again by itself whenever it is UNPROTECTED. Set by
-	 * `protect` if the VM's policy is reprotect_auto; false after `unprotect` and `owner`, or
-	 * when the guest has ended */
+	/* true if the gateway is to protect the VM again by itself whenever the VM is UNPROTECTED.
+	 * Set by `protect` if the VM's policy is reprotect_auto; false after `unprotect` and
+	 * `owner`, or when the guest has ended */
 	bool is_wanted;
-	/* true if a newer record can be lost. The VM is then in conflict. The conflict ends when
-	 * both hosts confirm this record, or when two voices (rule 5) or an operator name the
-	 * owner */
+	/* true if a newer record may have been lost. The VM is then in conflict. The conflict ends
+	 * when both hosts confirm this record, or when two voices (rule 5) agree on the owner, or
+	 * when an operator names the owner */
 	bool in_doubt;
-	/* which host has no seat (fsm_spare.c), as the distance from the last index, so that 0
-	 * stands for `spare` of the VM's file, and for a VM without one. See vm_record_spare() */
+	/* VM_HOST_THIRD minus the index of the host without a seat (rule 7). So 0 means that the
+	 * host `spare` of the VM's file has no seat, or that the file names no spare. See
+	 * vm_record_spare() */
 	uint8_t seatless;
 };
 
 /* State of the fence command during a promotion. */
 enum vm_fencing {
 	VM_FENCING_NONE,    /* no command is needed, or it has finished */
-	/* the gateway restarted, and the command can have run already. If the old owner reports,
-	 * becomes NONE. If the old owner stays silent until mute_ns, becomes DUE */
+	/* the gateway restarted, and the command may have run before that. If the old owner
+	 * reports, this becomes NONE. If the old owner stays silent until mute_ns, this becomes
+	 * DUE */
 	VM_FENCING_UNSURE,
 	VM_FENCING_DUE,	    /* the command must run before PROMOTE is ordered */
 	VM_FENCING_RUNNING,
 };
 
-/* The indices of a VM's hosts, by their places in the VM's file. A host keeps its index when the
- * roles change. Two hosts have a seat: the owner and the other one. The third, if there is one, has
- * none: it is the spare at present. */
+/* The indices of a VM's hosts. They follow from the VM's file, so a host keeps its index when the
+ * roles change. Two hosts have a seat: the owner and the standby. If there is a third host, it has
+ * no seat: it is the present spare. */
 enum vm_host_index {
 	VM_HOST_FIRST  = 0, /* `primary` in the VM's file */
 	VM_HOST_SECOND = 1, /* `standby` in the VM's file */
-	VM_HOST_THIRD  = 2, /* `spare` in the VM's file; its name is "" if there is none */
+	/* `spare` in the VM's file; if the file names no spare, the host's name is "" */
+	VM_HOST_THIRD  = 2,
 };
 
 #define VM_HOSTS 3 /* the length of an array indexed by enum vm_host_index */
 
-/* The indices of a VM's two streams: that of the present primary and that of the present
- * standby. */
+/* The indices of a VM's two streams: the present primary's stream and the present standby's
+ * stream. */
 enum vm_stream_index {
 	VM_STREAM_PRIMARY = 0,
 	VM_STREAM_STANDBY = 1,
@@ -139,8 +145,8 @@ enum vm_stream_index {
 
 #define VM_STREAMS 2 /* the length of an array indexed by enum vm_stream_index */
 
-/* Configuration of one VM. It does not change after start. Arrays of hosts are indexed by enum
- * vm_host_index. */
+/* Configuration of one VM. It changes only when the VM's file is read again (reloading.h). Arrays
+ * of hosts are indexed by enum vm_host_index. */
 struct vm_config {
 	char name[WIRE_NAME_MAX + 1];
 	char host[VM_HOSTS][WIRE_NAME_MAX + 1];
@@ -160,7 +166,8 @@ struct vm_config {
 	uint64_t held_copy_max_ns;
 	/* how long a promoted guest may take to answer before an alarm is given */
 	uint64_t answer_within_ns;
-	/* how long a move may take until the owner has let go of the guest; then it is given up */
+	/* time limit for the owner to let go of the guest in a move; after that, the move is given
+	 * up */
 	uint64_t move_timeout_ns;
 	uint64_t order_timeout_ns;   /* how long an order can go without progress before it fails */
 	/* how long the other host must be away before the spare takes its seat */
@@ -172,11 +179,11 @@ struct vm_config {
 	/* The policy standby_lost. true: hold output until the standby is back. false: continue
 	 * unprotected in a new term */
 	bool standby_lost_hold;
-	/* The policy reprotect. true: protect the guest again by itself after a failover, or after
-	 * the protection has ended by a fault. false: an operator must ask */
+	/* The policy reprotect. true: the gateway itself protects the guest again after a failover,
+	 * or after a fault has ended the protection. false: an operator must ask */
 	bool reprotect_auto;
-	/* The policy cold_start. true: when the guest runs nowhere after a power failure, start it
-	 * by itself from the newest disks. false: an operator must ask */
+	/* The policy cold_start. true: when the guest runs nowhere after a power failure, the
+	 * gateway itself starts it from the newest disks. false: an operator must ask */
 	bool cold_start_newest;
 };
 
@@ -186,13 +193,13 @@ enum vm_command {
 	VM_COMMAND_UNPROTECT,
 	VM_COMMAND_FAILOVER,
 	VM_COMMAND_VERIFY, /* compares the standby's copy with the guest */
-	VM_COMMAND_DRILL,  /* starts the standby's copy, isolated, and looks whether it runs */
+	VM_COMMAND_DRILL,  /* starts the standby's copy, isolated, and checks whether it runs */
 	VM_COMMAND_OWNER, /* ends a conflict: `host` owns the guest */
-	VM_COMMAND_MOVE,  /* lets `host`, the standby, run the guest, without losing anything */
+	VM_COMMAND_MOVE,  /* moves the guest to `host`, the standby, without losing anything */
 	/* starts the guest, which runs nowhere, from disks: `is_host_named`, `may_lose` */
 	VM_COMMAND_START,
-	/* the gateway's own: ends the copy on `host`, which is being drained, until it is taken
-	 * back (fsm_drain.c) */
+	/* given only by the gateway itself: ends the copy on `host`, which is being drained. The
+	 * host gets no copy again before it is taken back (fsm_drain.c) */
 	VM_COMMAND_END_COPY,
 };
 
@@ -202,12 +209,12 @@ enum vm_input_kind {
 	/* relayed_bytes, standby_owes, evidence and the members marked TICK: time has passed; give
 	 * this input at vm_fsm_deadline_ns() */
 	VM_IN_TICK,
-	/* host, takes_moves: its HELLO was accepted on a control connection */
+	/* host, takes_moves: the host's HELLO was accepted on a control connection */
 	VM_IN_CONTROL_UP,
-	VM_IN_CONTROL_DOWN, /* host: its control connection ended */
+	VM_IN_CONTROL_DOWN, /* host: the host's control connection ended */
 	VM_IN_SEEN,	    /* host: a BEAT or another authentic frame came */
 	VM_IN_REPORT,       /* host, and the members of struct vm_input that come from a REPORT */
-	/* host, order_id, status, text; after MOVE epoch: how the order ended */
+	/* host, order_id, status, text, and after a MOVE also epoch: how the order ended */
 	VM_IN_ORDER_DONE,
 	/* host, role, term, epoch: a stream opened. For a standby, `epoch` is the last whole epoch
 	 * that it has */
@@ -215,13 +222,14 @@ enum vm_input_kind {
 	VM_IN_STREAM_DOWN,  /* host, role: the stream ended */
 	VM_IN_STREAM_REFUSED, /* host, text: the standby can never take over this
 			       * guest, because of how the guest was started */
-	VM_IN_STREAM_FAILED, /* host, role, text: the host's stream is about to end; why */
+	/* host, role, text: the host's stream is about to end; `text` says why */
+	VM_IN_STREAM_FAILED,
 	/* host, term, epoch, is_unheld: the standby acknowledged an epoch. relay.h has checked that
 	 * the epoch was sent to the standby */
 	VM_IN_EPOCH_ACK,
 	/* command, op_id, no_wait; for VM_COMMAND_OWNER, _MOVE and _END_COPY also host; for
-	 * VM_COMMAND_PROTECT also host if is_host_named: an operator's request, or the gateway's
-	 * own for a drain */
+	 * VM_COMMAND_PROTECT also host if is_host_named: a request of an operator, or of the
+	 * gateway itself for a drain */
 	VM_IN_COMMAND,
 	/* host: the host has obeyed a younger gateway, and accepts nothing from this gateway */
 	VM_IN_OBEYS_ANOTHER,
@@ -230,30 +238,33 @@ enum vm_input_kind {
 	VM_IN_N,
 };
 
-/* What a host reports of itself while it has neither the guest nor a copy of its memory. The role
- * and term are those on its disk. See fsm_cold.c. */
+/* What a host reports about itself while it has neither the guest nor a copy of the guest's memory.
+ * It reads its role and term from its disk. See fsm_cold.c. */
 enum vm_cold_role {
-	VM_COLD_NOT = 0, /* it has one of them, or does not say */
-	VM_COLD_NONE,	 /* no role */
+	VM_COLD_NOT = 0, /* the host has the guest or a copy of its memory, or does not say */
+	VM_COLD_NONE,	 /* the host's disk records no role */
 	VM_COLD_FENCED,
 	VM_COLD_STANDBY,
-	VM_COLD_PRIMARY, /* it owned the guest, protected, in its term */
-	VM_COLD_RUNNING, /* it owned the guest, unprotected, in its term, or may have */
+	VM_COLD_PRIMARY, /* in its term the host owned the guest, which was protected */
+	/* in its term the host owned the guest, or may have, and the guest was unprotected */
+	VM_COLD_RUNNING,
 };
 
 enum vm_cold_disk {
 	VM_COLD_DISK_NONE,
-	VM_COLD_DISK_OWN,     /* the guest itself wrote it there in the host's term */
-	VM_COLD_DISK_UNSOUND, /* the same, but its flushes were ignored: it may be torn */
-	VM_COLD_DISK_COPY,    /* the standby's, whole, at `epoch` of `term` */
+	/* the guest itself wrote to these disks on this host, in the host's term */
+	VM_COLD_DISK_OWN,
+	/* like VM_COLD_DISK_OWN, but the guest's flushes were ignored, so the disks may be torn */
+	VM_COLD_DISK_UNSOUND,
+	VM_COLD_DISK_COPY,    /* the standby's copy of the disks, complete, at `epoch` of `term` */
 };
 
 struct vm_cold_word {
 	enum vm_cold_role role;
 	enum vm_cold_disk disk;
 	uint64_t ran; /* the term of the role on the host's disk */
-	uint64_t term, epoch; /* of VM_COLD_DISK_COPY */
-	bool has_qemu;	      /* a QEMU of the guest is kept stopped there */
+	uint64_t term, epoch; /* valid for VM_COLD_DISK_COPY */
+	bool has_qemu;	      /* the host keeps a stopped QEMU of the guest */
 };
 
 /* What the host of a promoted guest reports about the guest since the promotion. */
@@ -295,7 +306,11 @@ struct vm_input {
 	/* VM_COMMAND_START, _PROTECT: true if the operator named `host`; _START: true if the
 	 * operator accepts that writes may be lost */
 	bool is_host_named, may_lose;
-	/* REPORT: for how long the host has kept the guest stopped for a move; 0: it does not */
+	/* VM_COMMAND_START: true if the operator says that the host `off` is switched off */
+	bool is_off_named;
+	uint8_t off; /* valid if is_off_named */
+	/* REPORT: how long ago the host stopped the guest for a move; 0: the guest is not stopped
+	 * for a move */
 	uint64_t move_stopped_us;
 	struct vm_guest_report guest; /* in a REPORT: what the host says about a promoted guest */
 	const char *text;	/* the peer's explanation; may be NULL; borrowed */
@@ -305,9 +320,9 @@ struct vm_input {
 	/* true if the standby's copy no longer fits the owner's guest, which has changed; `text`
 	 * says how */
 	bool is_uncovered;
-	/* EPOCH_ACK: true if the owner let the output out that the guest sent after this epoch.
-	 * Clients can have seen this output, but a guest that continues from this epoch does not
-	 * know of it */
+	/* EPOCH_ACK: true if the owner released the output that the guest sent after this epoch,
+	 * without waiting for a commit. Clients can have seen this output, but a guest that
+	 * continues from this epoch does not know of it */
 	bool is_unheld;
 	/* true if the owner's guest had changed, but is now again as it was when its protection
 	 * began */
@@ -318,18 +333,19 @@ struct vm_input {
 	/* a word for the obstacle between clients and the guest on this host, explained in `text`;
 	 * NULL: none */
 	const char *way;
-	/* how often this host has had to rebuild the path by which held frames leave */
+	/* how often this host has had to rebuild the path through which held frames leave */
 	uint64_t n_mended;
-	/* percentage of time that the guest's clock loses to pauses, if that is too much; else 0 */
+	/* percentage of time that the guest's clock loses to pauses, if this is too much; 0: this
+	 * is not too much */
 	uint8_t clock_alarm_percent;
 	/* why the agent does not correct the guest's clock; may be NULL; borrowed */
 	const char *clock_why;
 	/* the host's last step of progress with its order, such as "reserved 1.0 of 5.0 GiB";
 	 * borrowed, can be NULL */
 	const char *step;
-	uint64_t n_moves;   /* how many steps of progress the host has counted */
-	/* The owner holds output while it copies the guest's disks again: how much of the copy is
-	 * done, of how much. copy_bytes is 0 if there is no such copy. A host may send any
+	uint64_t n_moves;   /* how many steps of progress the host has counted so far */
+	/* The owner holds output while it copies the guest's disks again: copied_bytes of
+	 * copy_bytes are done. copy_bytes is 0 if there is no such copy. A host may send any
 	 * numbers */
 	uint64_t copied_bytes, copy_bytes;
 };
@@ -367,7 +383,7 @@ struct vm_actions {
 	struct vm_action list[VM_ACTIONS_MAX];
 };
 
-/* How far a host has come with its orders, by its own reports. See fsm_work.c. */
+/* How far a host has come with its orders, according to its own reports. See fsm_work.c. */
 struct vm_work {
 	bool is_known;	   /* true once the host has reported on this connection */
 	uint64_t n_moves;  /* the host's count of steps of progress, as last reported */
@@ -391,10 +407,11 @@ struct vm_host {
 	struct vm_order order;
 	bool up;       /* true while the host's control connection is up */
 	uint64_t up_ns; /* when the connection last went up; 0: never */
-	/* when it could last keep a copy, by its report on a connection that had lasted; or when
-	 * this gateway started */
+	/* when the host was last fit to keep a copy, according to its report on a connection that
+	 * had lasted for some time; or when this gateway started */
 	uint64_t fit_ns;
-	uint64_t told_term; /* of a host without a seat: the newer term that was told of */
+	/* for a host without a seat: the newer term that an event has reported */
+	uint64_t told_term;
 	/* true if a REPORT has come on this connection: agent_state and the other reported members
 	 * are then up to date */
 	bool reported;
@@ -403,9 +420,11 @@ struct vm_host {
 	/* true if the host obeys a younger gateway, or has reported a newer term that no second
 	 * voice confirms */
 	bool conflict;
-	bool takes_moves;     /* the agent on this connection knows the order MOVE */
-	bool is_move_stopped; /* it keeps the guest stopped for a move, as last reported */
-	struct vm_cold_word cold; /* as last reported; role is VM_COLD_NOT before `reported` */
+	bool takes_moves;     /* true if the agent on this connection knows the order MOVE */
+	/* true if the host keeps the guest stopped for a move, as last reported */
+	bool is_move_stopped;
+	/* as last reported; its role is VM_COLD_NOT until `reported` is true */
+	struct vm_cold_word cold;
 	uint8_t agent_state;
 	uint8_t verdict;
 	uint8_t throttle_percent; /* by how much the agent slows the guest down, as last reported */
@@ -437,9 +456,10 @@ struct vm_standby {
 	uint64_t ticked_ns;  /* when the clock of standby_lost was last advanced */
 	uint64_t base_bytes; /* relayed_bytes when the present attempt (since a RESUME) began */
 	uint64_t sent_bytes; /* bytes relayed in the present attempt */
-	uint64_t best_bytes; /* the most that any attempt relayed since the last commit */
+	uint64_t best_bytes; /* bytes relayed in the best attempt since the last commit */
 	unsigned int n_resumes; /* RESUMEs since the last commit; each begins an attempt */
-	unsigned int n_breaks;  /* how often the standby ended its stream since the last commit */
+	/* how often the standby has ended its stream since the last commit */
+	unsigned int n_breaks;
 	bool is_waited_for;	/* true if something waited for the standby at the last tick */
 	/* true if a new attempt has begun, but base_bytes still belongs to the last attempt */
 	bool is_new_stream;
@@ -451,14 +471,16 @@ struct vm_standby {
 /* A copy of the disks for which the owner holds output. Valid in SYNCING and PROTECTED. See
  * fsm_copy.c. */
 struct vm_copy {
-	bool is_held;	       /* true if the owner's last report tells of such a copy */
-	uint64_t began_ns;     /* when it was first reported since the last commit; 0: never */
+	bool is_held;	       /* true if the owner's last report mentions such a copy */
+	/* when such a copy was first reported since the last commit; 0: never */
+	uint64_t began_ns;
 	/* how much is to be copied, and how much of it is done, as last reported */
 	uint64_t bytes, done_bytes;
-	uint64_t least_bytes;  /* the least that was left since the present attempt began */
+	/* the smallest number of bytes left to copy since the present attempt began */
+	uint64_t least_bytes;
 	uint64_t attempt_ns;   /* when the present attempt was first reported */
-	uint64_t first_bytes;  /* what was done then */
-	unsigned int n_attempts; /* how often the copy began since the last commit */
+	uint64_t first_bytes;  /* value of done_bytes at attempt_ns */
+	unsigned int n_attempts; /* how often the copy has begun since the last commit */
 	uint64_t n_steps;      /* steps that count as progress; only grows */
 	bool is_told;	       /* true once the event "standby_lost = hold" was given */
 };
@@ -481,7 +503,7 @@ enum vm_promoted_state {
 struct vm_promoted {
 	enum vm_promoted_state state;
 	uint64_t since_ns;	    /* when the host said that it runs the guest */
-	bool is_boot; /* the guest boots, so it may take longer */
+	bool is_boot; /* true if the guest boots, so it may take longer to answer */
 	bool has_base;
 	struct detector_probe base; /* counts of probes of the guest at the first tick */
 	uint64_t n_asked, n_answered; /* probes of the guest sent and answered since `base` */
@@ -509,82 +531,95 @@ struct vm_protection {
 
 /* What the gateway waits for in UNPROTECTED, before it protects the guest again by itself. */
 enum vm_again_when {
-	VM_AGAIN_NEVER,   /* nothing: an operator must say `protect` */
+	VM_AGAIN_NEVER,   /* nothing: it does not do so; an operator must say `protect` */
 	VM_AGAIN_COVERED, /* the owner must report that the guest is again what was protected */
 	VM_AGAIN_SOON,    /* both hosts must be ready */
 };
 
-/* How the gateway protects the guest again by itself. Not journaled; see also
- * vm_record.is_wanted, which is. See fsm_again.c. */
+/* How the gateway protects the guest again by itself. This is not journaled, but
+ * vm_record.is_wanted is. See fsm_again.c. */
 struct vm_again {
 	enum vm_again_when when;
-	/* why, with VM_AGAIN_SOON: a constant that follows the owner's name. Kept until the VM is
-	 * PROTECTED, or an operator decides otherwise; NULL: none */
+	/* with VM_AGAIN_SOON: why the gateway protects the guest again, a constant text that
+	 * follows the owner's name. Kept until the VM is PROTECTED, or an operator decides
+	 * otherwise; NULL: none */
 	const char *why;
 	/* true if the gateway itself began the present PREPARING or SYNCING; false if an operator
-	 * did */
+	 * began it */
 	bool is_own;
 	/* with VM_AGAIN_COVERED: true if the owner's last report says that its agent compares the
 	 * guest with what was protected */
 	bool is_watched;
-	uint64_t next_ns; /* no attempt before this */
-	/* attempts that failed, and protections that ended soon, one after the other */
+	uint64_t next_ns; /* make no attempt before this time */
+	/* how many attempts in a row have failed; a protection that ended soon counts as a
+	 * failure */
 	unsigned int n_failed;
-	/* 1 + the index of the host that could not stand by in the last attempt; 0: none. The spare
-	 * is tried next */
+	/* 1 + the index of the host that could not keep the copy in the last attempt, so that the
+	 * spare is tried next; 0: none */
 	uint8_t unfit;
-	/* true since a change of seats while it was doubtful whether the promoted guest serves,
-	 * until the next promotion */
+	/* set to true if seats change while it is doubtful whether the promoted guest serves; false
+	 * again at the next promotion */
 	bool was_doubtful;
 };
 
 /* How far a move has come. See fsm_move.c. */
 enum vm_move_state {
-	VM_MOVE_NONE,	    /* there was none since this gateway's start */
-	VM_MOVE_ORDERED,    /* the owner is to let go of the guest; the VM is PROTECTED */
+	VM_MOVE_NONE,	    /* there was no move since this gateway's start */
+	VM_MOVE_ORDERED,    /* the owner was ordered to let go of the guest; the VM is PROTECTED */
 	VM_MOVE_PROMOTING,  /* the owner has let go, and the new owner was journaled */
-	VM_MOVE_PROTECTING, /* the new owner runs the guest, which is to be protected again */
-	VM_MOVE_DONE,	    /* it is protected again */
-	/* the guest is, or is to go on, where it was; or it is no longer the move that decides
-	 * where it runs, but an operator, or the hosts' agreement */
+	VM_MOVE_PROTECTING, /* the new owner runs the guest; it is not protected again yet */
+	VM_MOVE_DONE,	    /* the guest is protected again */
+	/* the guest stays on the old owner, or must return there; or the move no longer decides
+	 * where the guest runs, because an operator or the hosts' vote does */
 	VM_MOVE_FAILED,
-	/* the new owner runs the guest. It was not protected again, and is no longer to be: an
-	 * operator does not want it, or the guest has ended */
+	/* the new owner runs the guest, but the guest will not be protected again: an operator does
+	 * not want it, or the guest has ended */
 	VM_MOVE_UNPROTECTED,
 };
 
 const char *vm_move_state_name(enum vm_move_state state); /* a constant such as "ordered" */
 
-/* A move of the guest to the VM's other host: the present one, or the last. Not journaled. */
+/* The present move of the guest to the VM's other host, or the last move. Not journaled. */
 struct vm_move {
 	enum vm_move_state state;
 	uint8_t from, to;      /* the host that lets go of the guest, and the one that gets it */
-	uint64_t epoch;	       /* the guest's last epoch there; valid from PROMOTING on */
+	uint64_t epoch;        /* the guest's last epoch on `from`; valid from PROMOTING on */
 	uint64_t term;	       /* the promotion's term; 0 before PROMOTING */
-	/* true if the new owner's connection broke in PROMOTING: the guest may have served there
-	 * meanwhile, and nobody knows it any more */
+	/* true if the new owner's connection broke in PROMOTING: the guest may have run there for a
+	 * while, and nobody can tell */
 	bool is_unsure;
 	/* true once an event has said that the guest could not be given back */
 	bool is_stuck_told;
 	uint64_t began_ns;
-	uint64_t stopped_ns;   /* when the guest was stopped; 0: its host did not say */
-	uint64_t yielded_ns;   /* when its host had let go of it; valid from PROMOTING on */
-	uint64_t runs_ns;      /* when the new owner said that it runs; valid from PROTECTING on */
-	uint64_t protected_ns; /* when it was protected again; 0: not yet */
+	uint64_t stopped_ns;   /* when `from` stopped the guest; 0: the host did not say */
+	uint64_t yielded_ns;   /* when `from` had let go of the guest; valid from PROMOTING on */
+	/* when the new owner said that the guest runs; valid from PROTECTING on */
+	uint64_t runs_ns;
+	uint64_t protected_ns; /* when the guest was protected again; 0: not yet */
 };
 
-/* A cold start; see fsm_cold.c. Not journaled: a gateway that was restarted decides again, by the
- * same words. */
+/* A cold start; see fsm_cold.c. Not journaled: a gateway that was restarted decides again, from the
+ * same reports of the hosts. */
 struct vm_cold {
-	uint64_t since_ns; /* since when the guest is known to run nowhere; 0: it is not */
-	uint8_t told;	   /* by how many hosts' words an event has said so */
+	/* since when the guest has been known to run nowhere; 0: this is not known */
+	uint64_t since_ns;
+	/* number of hosts whose reports are in the last event about this; 0: there was no event */
+	uint8_t told;
 	/* in PROMOTING: the owner is ordered to start the guest from its disks */
 	bool is_start;
-	bool is_alone;	   /* is_start: the other host is not waited for */
-	bool has_failed;   /* the guest did not start: an operator decides */
+	bool is_alone;	   /* valid if is_start; true: do not wait for the other host */
+	/* true if the guest did not start: an operator decides what happens next */
+	bool has_failed;
+	/* in FAILED: a start was given up, because a host went away or was not fenced (fsm_lost.c).
+	 * A gateway that was restarted asks vm_lost_is_start(). */
+	bool is_lost;
+	/* valid if is_start or is_lost: the owner was chosen by its report alone, and that was
+	 * certain */
+	bool was_certain_alone;
 };
 
-/* Orders that an operator asks for, and that an agent may answer much later; see fsm_asked.c. */
+/* Orders that an operator asks for, and whose answer from the agent can come much later; see
+ * fsm_asked.c. */
 enum vm_asked_kind {
 	VM_ASKED_VERIFY,
 	VM_ASKED_DRILL,
@@ -594,7 +629,8 @@ enum vm_asked_kind {
 struct vm_asked {
 	/* the requests that wait for the result, the newest last; 0: none */
 	uint64_t op_id[VM_ASKED_WAITERS_MAX];
-	uint64_t order_id; /* the order that is not answered; 0: none */
+	uint64_t order_id; /* the order whose answer has not come yet; 0: none */
+	uint64_t since_ns; /* when that order was given */
 };
 
 /* All state of one VM's ownership. Plain data: a copy can be kept and restored. */
@@ -614,7 +650,7 @@ struct vm_fsm {
 	/* in PROMOTING: the lowest epoch with which the standby may promote */
 	uint64_t promote_epoch;
 	struct detector detector;	/* judges the owner's host; valid in PROTECTED */
-	/* when all leases that let the previous owner release output will have expired */
+	/* when all leases with which the previous owner can release output have expired */
 	uint64_t mute_ns;
 	enum vm_fencing fencing;	/* state of the fence command; NONE outside of PROMOTING */
 	bool shadow_fired; /* true once an event has said that the shadow judged shadow_host dead */
@@ -634,11 +670,14 @@ struct vm_fsm {
 	bool fence_due;
 	bool close_due; /* true if this step began a new term, so that the streams must be closed */
 	/* true for a host that is drained, or being drained: it gets neither a copy nor the guest.
-	 * Set by vm_fsm_bar(). A promotion is not refused for it */
+	 * Set by vm_fsm_bar(). Such a host can still be promoted */
 	bool is_barred[VM_HOSTS];
 	struct vm_again again;
 	struct vm_move move;
 	struct vm_cold cold;
+	/* in PROMOTING and FAILED: true for a host that may run the guest, because it was ordered
+	 * to, or was to be fenced for a cold start and was not. See fsm_lost.c */
+	bool may_run[VM_HOSTS];
 	struct {
 		uint64_t id; /* the request's number; 0: no request waits */
 		enum vm_command command;
@@ -660,8 +699,8 @@ void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_action
 /* Note that a lease is granted. Call before a LEASE is sent to the owner. */
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns);
 
-/* Note that a gateway (this one or another) can have granted the owner a lease at @now_ns. After
- * this, no PROMOTE is ordered until @release_ns, and a margin, have passed. */
+/* Note that a gateway (this one or another) may have granted the owner a lease at @now_ns. From
+ * then on, no PROMOTE is ordered before @release_ns and a margin have passed. */
 void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns);
 
 /* Note that bytes came from @host, so it lives. Causes no actions: you can call this between two
@@ -672,12 +711,13 @@ void vm_fsm_seen(struct vm_fsm *fsm, uint8_t host, uint64_t now_ns);
  * and continues at @now_ns. */
 void vm_fsm_put_back(struct vm_fsm *fsm, const struct vm_fsm *before, uint64_t now_ns);
 
-/* Begin or end to keep guests and copies away from @host, for a drain. Causes no actions. */
+/* For a drain: keep guests and copies away from @host (@is_barred is true), or allow them again.
+ * Causes no actions. */
 void vm_fsm_bar(struct vm_fsm *fsm, uint8_t host, bool is_barred);
 
-/* Does the gateway protect the guest again by itself, once nothing stands against it? Call
- * vm_fsm_want_again() after a start for a VM of which a drain recorded this; it does nothing if the
- * VM is not UNPROTECTED. */
+/* vm_fsm_wants_again(): does the gateway intend to protect the guest again by itself as soon as it
+ * can? A drain records this. vm_fsm_want_again() restores it after the gateway's start, for a VM in
+ * that record. It does nothing if the VM is not UNPROTECTED. */
 bool vm_fsm_wants_again(const struct vm_fsm *fsm);
 void vm_fsm_want_again(struct vm_fsm *fsm, uint64_t now_ns);
 
@@ -687,16 +727,18 @@ enum vm_drain_place {
 	VM_DRAIN_COPY,    /* the guest runs elsewhere, the host has its copy, or gets one */
 	VM_DRAIN_ENDING,  /* the copy's end is not confirmed yet */
 	VM_DRAIN_MOVABLE, /* the guest runs on the host, and can be moved now */
-	VM_DRAIN_BUSY,    /* it may run on the host; what stands against a move may end by itself */
-	VM_DRAIN_STUCK,   /* it may run on the host, and nothing will change that by itself */
+	/* the guest may run on the host; what prevents a move may end by itself */
+	VM_DRAIN_BUSY,
+	/* the guest may run on the host; what prevents a move does not end by itself */
+	VM_DRAIN_STUCK,
 };
 
-/* Returns how the VM stands in the way of draining @host. @is_safe: its health word is SAFE.
- * Writes to @why (@size bytes) what stands against a move, or "". */
+/* Returns how the VM stands in the way of draining @host. @is_safe: the VM's health word is SAFE.
+ * Writes to @why (@size bytes) what prevents a move, or "". */
 enum vm_drain_place vm_drain_look(const struct vm_fsm *fsm, uint8_t host, bool is_safe, char *why,
 				  size_t size);
 
-/* If @host is drained, can the VM's guest and its copy be on the two hosts beside it? */
+/* If @host is drained, can the VM's guest and its copy be on the VM's two other hosts? */
 bool vm_drain_has_third(const struct vm_fsm *fsm, uint8_t host);
 
 /* Check whether @host may open a stream with @role in @term now. Returns 0 if it may. If not,
@@ -704,23 +746,26 @@ bool vm_drain_has_third(const struct vm_fsm *fsm, uint8_t host);
 uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
 			     struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Returns how long commits have waited for the standby, by the clock of the policy standby_lost. If
- * nothing waits for the standby, or the VM has no standby, returns 0. */
+/* Returns how long commits have waited for the standby, according to the clock of the policy
+ * standby_lost. If nothing waits for the standby, or the VM has no standby, returns 0. */
 uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
+/* Returns how long it takes until the policy standby_lost applies, if nothing is committed and the
+ * standby is not heard until then. */
+uint64_t vm_standby_left_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 
 /* Write to @text (@size bytes) what the standby does wrong. Call this only in
  * SYNCING and PROTECTED, while the standby takes no epochs. Returns @text. */
 const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size);
 
-/* Write to @text (@size bytes) what the spare is and whether it could take a seat, or "" if the VM
- * has none. Returns @text. */
+/* Write to @text (@size bytes) which host is the spare and whether it could take a seat, or "" if
+ * the VM has no spare. Returns @text. */
 const char *vm_spare_describe(const struct vm_fsm *fsm, char *text, size_t size);
 /* Is the spare connected, and does it report that it has the guest, or a copy of it? */
 bool vm_spare_has_something(const struct vm_fsm *fsm);
 
-/* The file of the VM has another `spare`, or none any more; the configuration has it already. Call
- * this only if that host has no seat, and give VM_IN_CONTROL_UP afterwards if the new one is
- * connected. Causes no actions. */
+/* Call this when `spare` in the VM's file, and so in fsm->config, has changed to another host or to
+ * none. Call it only if the old spare has no seat. If the new spare is connected, give
+ * VM_IN_CONTROL_UP afterwards. Causes no actions. */
 void vm_fsm_new_spare(struct vm_fsm *fsm, uint64_t now_ns);
 
 /* Write to @text (@size bytes) when the gateway will protect the guest again by itself, and what
@@ -728,7 +773,7 @@ void vm_fsm_new_spare(struct vm_fsm *fsm, uint64_t now_ns);
  * @text. */
 const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size);
 
-/* Returns how long the guest of the last move stood still, in ns, as far as the daemons can tell.
+/* Returns how long the guest was stopped in the last move, in ns, as far as the daemons can tell.
  * Returns 0 if this is not known, or if the guest does not run yet. */
 uint64_t vm_move_pause_ns(const struct vm_fsm *fsm);
 
@@ -736,9 +781,23 @@ uint64_t vm_move_pause_ns(const struct vm_fsm *fsm);
  * start helps. */
 bool vm_cold_is_nowhere(const struct vm_fsm *fsm);
 
-/* Write to @text (@size bytes) what each host's disks are, which are the newest, and what happens
- * next. Call this only if vm_cold_is_nowhere(). Returns @text. */
+/* Write to @text (@size bytes) which disks each host has, which disks are the newest, and what
+ * happens next. Call this only if vm_cold_is_nowhere(). Returns @text. */
 const char *vm_cold_describe(const struct vm_fsm *fsm, char *text, size_t size);
+
+/* Is the VM FAILED because of a cold start that was given up? After a restart of the gateway this
+ * is known only if the other host says that it was fenced. */
+bool vm_lost_is_start(const struct vm_fsm *fsm);
+
+/* In FAILED, one host is connected and has lost its memory, so it can neither promote nor be given
+ * the guest back. The other host is away, and may have the guest or a copy of its memory. Returns
+ * the index of the host that is away, or VM_HOSTS: this is not so. */
+uint8_t vm_lost_unheard(const struct vm_fsm *fsm);
+
+/* Write to @text (@size bytes) what an operator can do after a cold start was given up: which host
+ * may run the guest, and which command chooses again. Call this only in PROMOTING and FAILED.
+ * Returns @text. */
+const char *vm_lost_advice(const struct vm_fsm *fsm, char *text, size_t size);
 
 /* Should a promoted guest be probed now? */
 bool vm_promoted_asks(const struct vm_fsm *fsm, uint64_t now_ns);
@@ -752,14 +811,16 @@ uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm);
 
 /* Returns true if the VM is in conflict. This is so in three cases. A host obeys a younger gateway.
  * A host reports a newer term that no second voice (rule 5) confirms. The journal's newest record
- * of this VM can be lost. In a conflict the gateway begins no term by itself and orders nothing. */
+ * of this VM may have been lost. In a conflict the gateway begins no term by itself and orders
+ * nothing. */
 static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 {
 	return fsm->host[VM_HOST_FIRST].conflict || fsm->host[VM_HOST_SECOND].conflict ||
 	       fsm->host[VM_HOST_THIRD].conflict || fsm->record.in_doubt;
 }
 
-/* Returns the index of the host without a seat. A VM with two hosts has no host of that index. */
+/* Returns the index of the host without a seat (rule 7). If the VM has only two hosts, no host has
+ * this index. */
 static inline uint8_t vm_record_spare(const struct vm_record *record)
 {
 	return (uint8_t)(VM_HOST_THIRD - record->seatless);
@@ -775,13 +836,14 @@ static inline bool vm_fsm_has_spare(const struct vm_fsm *fsm)
 	return fsm->config->host[vm_fsm_spare(fsm)][0] != '\0';
 }
 
-/* Returns the host that has the seat beside that of @host, which has the other. */
+/* Two hosts have a seat. Returns the one that is not @host. @host must have a seat itself. */
 static inline uint8_t vm_fsm_beside(const struct vm_fsm *fsm, uint8_t host)
 {
 	return (uint8_t)(VM_HOST_FIRST + VM_HOST_SECOND + VM_HOST_THIRD - vm_fsm_spare(fsm) - host);
 }
 
-/* Returns the host with a seat that does not own the guest: the standby, if the VM has one. */
+/* Two hosts have a seat. Returns the one that is not the owner. It is the standby, if the VM has a
+ * standby now. */
 static inline uint8_t vm_fsm_other(const struct vm_fsm *fsm)
 {
 	return vm_fsm_beside(fsm, fsm->record.owner);

@@ -6,12 +6,13 @@
  *                            └───────────────────────────────────────────────┘
  *
  * The gateway and the owner are two of the three parties (gateway and two hosts), so they can begin
- * the new term. With the policy `reprotect = auto` the gateway begins one whenever an operator
- * wants the VM protected (record.is_wanted). With `ask` it does so only where it had suspended the
- * protection itself, for example because the guest had changed. */
+ * the new term. With the policy `reprotect = auto` the gateway begins a new term whenever an
+ * operator wants the VM protected (record.is_wanted). With `ask` it does so only after it has
+ * suspended the protection itself, for example because the guest had changed. */
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
 /* The wait after the first failure is AGAIN_NS. Each further failure doubles it, up to
@@ -62,7 +63,8 @@ void vm_again_ended(struct vm_fsm *fsm, const struct vm_ended *ended, uint64_t n
 {
 	struct vm_again *again = &fsm->again;
 
-	/* A standby that fails again and again must not cause one copy after the other. */
+	/* If a standby fails again and again, make each wait longer: it must not cause one copy
+	 * after another. */
 	if (ended->state == VM_PROTECTED && ended->lasted_ns >= AGAIN_MAX_NS)
 		again->n_failed = 0;
 	again->n_failed++;
@@ -87,9 +89,10 @@ void vm_on_policy(struct vm_step *s)
 	bool was_wanted = fsm->record.is_wanted;
 
 	if (!fsm->config->reprotect_auto) {
-		/* An operator's move is carried through, and so is what we had suspended, or a
-		 * drain. */
-		if (fsm->is_barred[vm_fsm_other(fsm)])
+		/* With `ask`, protect again only what an operator's move, a suspension or a drain
+		 * has interrupted. */
+		if (fsm->is_barred[vm_fsm_other(fsm)] ||
+		    (fsm->is_barred[vm_fsm_spare(fsm)] && vm_fsm_wants_again(fsm)))
 			return;
 		if (fsm->move.state != VM_MOVE_PROTECTING && !fsm->again.is_own &&
 		    fsm->again.when != VM_AGAIN_COVERED)
@@ -127,7 +130,7 @@ bool vm_promoted_is_doubtful(const struct vm_fsm *fsm)
 	       fsm->protection.promoted.state == VM_PROMOTED_SILENT;
 }
 
-/* The guest has ended, so nobody wants it protected. Only the wish changes: no new term. */
+/* The guest has ended, so nobody wants it protected. Only is_wanted changes; no new term begins. */
 static void forget_ended(struct vm_step *s)
 {
 	bool was_wanted = s->fsm->record.is_wanted;
@@ -140,8 +143,8 @@ static void forget_ended(struct vm_step *s)
 		 "`holdfastctl protect %s`", s->fsm->config->name);
 }
 
-/* The owner's agent or the guest's QEMU was started anew. So nobody can say that the guest is again
- * what was protected. */
+/* The owner's agent or the guest's QEMU was restarted. So nobody can tell whether the guest is
+ * again what was protected. */
 static void forget_suspended(struct vm_step *s)
 {
 	vm_again_forget(s->fsm);
@@ -151,17 +154,18 @@ static void forget_suspended(struct vm_step *s)
 		 vm_host_name(s->fsm, s->in->host), s->fsm->config->name);
 }
 
-/* When a suspended protection is tried although nobody compares the guest with what was protected.
- * Not at once: the report can be older than the end of the protection. */
+/* Returns when to resume a suspended protection although nobody compares the guest with what was
+ * protected. This is not at once: the owner's report can be older than the end of the
+ * protection. */
 static uint64_t unwatched_ns(const struct vm_fsm *fsm)
 {
 	return fsm->entered_ns + wait_ns(fsm->again.n_failed);
 }
 
 /* The protection was suspended because the guest had changed. Must the gateway still wait for the
- * owner to say that it is again what was protected? If nobody compares it, do not wait for ever. A
- * wanted VM is tried: if it still has what was not covered, a host refuses it, and the wait
- * grows. */
+ * owner to say that the guest is again what was protected? If nobody compares the guest, do not
+ * wait for ever: try to protect a wanted VM again. If the guest still has the change, a host
+ * refuses, and the next wait is longer. */
 static bool waits_for_cover(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -174,7 +178,7 @@ static bool waits_for_cover(struct vm_step *s)
 		return true;
 	if (fsm->record.is_wanted)
 		return s->now_ns < unwatched_ns(fsm);
-	if (s->in->knows_suspended) /* an older agent says nothing: wait for its other word */
+	if (s->in->knows_suspended) /* older agents do not say this: wait for is_covered_again */
 		forget_suspended(s);
 	return true;
 }
@@ -199,12 +203,36 @@ const char *vm_protect_obstacle(const struct vm_fsm *fsm, uint8_t h)
 	    other->agent_state == WIRE_STATE_RUNNING ||
 	    other->agent_state == WIRE_STATE_PROMOTING)
 		return "has not yet confirmed the end of the last term";
-	/* A host that was fenced may end its stopped guest when it is to stand by. So do not ask it
-	 * before the owner has said that it has the guest. */
+	/* When a fenced host is asked to stand by, it may end its stopped guest. So do not ask it
+	 * before the owner has said that the owner has the guest. */
 	if (other->agent_state == WIRE_STATE_FENCED && !vm_has_guest(owner))
 		return "was fenced, and what it keeps of the guest may be all that is left: the "
 		       "owner does not say that it has the guest";
 	return NULL;
+}
+
+/* Begin the new protection, unless something must still be waited for. */
+static void begin(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	uint8_t owner = fsm->record.owner;
+
+	/* Wait until the last protection has ended completely. A later report or tick tries
+	 * again. */
+	if (s->now_ns < fsm->again.next_ns || fsm->op.id || vm_promoted_is_doubtful(fsm) ||
+	    vm_guest_is_gone(&fsm->host[owner]))
+		return;
+	if (!vm_spare_may_begin(s)) {
+		if (vm_protect_obstacle(fsm, vm_fsm_other(fsm)))
+			return;
+		vm_set_state(s, VM_PREPARING, owner, true, "%s %s: protecting it again",
+			     vm_host_name(fsm, owner),
+			     s->in->is_covered_again
+				     ? "says that the guest is again what was protected"
+			     : fsm->again.why ? fsm->again.why
+					      : "runs the guest unprotected");
+	}
+	fsm->again.is_own = true;
 }
 
 void vm_again_report(struct vm_step *s)
@@ -221,21 +249,27 @@ void vm_again_report(struct vm_step *s)
 	}
 	if (waits_for_cover(s))
 		return;
-	/* Wait until the last protection has ended completely. A later report tries again. */
-	if (s->now_ns < again->next_ns || fsm->op.id || vm_promoted_is_doubtful(fsm) ||
-	    vm_guest_is_gone(&fsm->host[fsm->record.owner]))
+	begin(s);
+}
+
+void vm_again_tick(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const struct vm_host *owner = &fsm->host[fsm->record.owner];
+
+	if (fsm->record.state != VM_UNPROTECTED || fsm->again.when != VM_AGAIN_SOON ||
+	    vm_fsm_in_conflict(fsm) || s->was_conflict)
 		return;
-	if (!vm_spare_may_begin(s)) {
-		if (vm_protect_obstacle(fsm, vm_fsm_other(fsm)))
-			return;
-		vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
-			     "%s %s: protecting it again", vm_host_name(fsm, s->in->host),
-			     s->in->is_covered_again
-				     ? "says that the guest is again what was protected"
-			     : again->why ? again->why
-					  : "runs the guest unprotected");
-	}
-	again->is_own = true;
+	/* Whether a spare takes the other host's seat is decided at a report. */
+	if (fsm->again.unfit || vm_protect_obstacle(fsm, vm_fsm_other(fsm)))
+		return;
+	/* The owner may have died since its report, and the other host may end its stopped guest
+	 * when it is asked to stand by. */
+	if (vm_has_guest(owner) && owner->agent_state == WIRE_STATE_RUNNING &&
+	    owner->term == fsm->record.term &&
+	    !liveness_silent_for(&owner->live, fsm->config->liveness.beat_timeout_ns / 2,
+				 s->now_ns))
+		begin(s);
 }
 
 const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size)
@@ -249,28 +283,28 @@ const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *t
 	uint64_t left_s = next_ns > now_ns ? (next_ns - now_ns) / CLOCK_NS_PER_S : 0;
 
 	if (again->when == VM_AGAIN_COVERED && !(is_unwatched && fsm->record.is_wanted))
-		(void)snprintf(text, size,
+		(void)text_put(text, size,
 			       "it is protected again by itself once the guest is again what was "
 			       "protected; `holdfastctl protect %s` does not wait",
 			       fsm->config->name);
 	else if (vm_promoted_is_doubtful(fsm))
-		(void)snprintf(text, size,
+		(void)text_put(text, size,
 			       "it is protected again by itself once the promoted guest has shown "
 			       "that it serves; `holdfastctl protect %s` does not wait",
 			       fsm->config->name);
 	else if (vm_guest_is_gone(&fsm->host[fsm->record.owner]))
-		(void)snprintf(text, size, "nothing by itself: %s says that the guest has ended",
+		(void)text_put(text, size, "nothing by itself: %s says that the guest has ended",
 			       vm_host_name(fsm, fsm->record.owner));
 	else if (obstacle)
-		(void)snprintf(text, size, "it is protected again by itself, but %s %s%s", other,
+		(void)text_put(text, size, "it is protected again by itself, but %s %s%s", other,
 			       obstacle, vm_spare_when(fsm, now_ns, spare, sizeof(spare)));
 	else if (left_s > 0)
-		(void)snprintf(text, size,
+		(void)text_put(text, size,
 			       "it is protected again by itself in %02u:%02u; `holdfastctl protect "
 			       "%s` does not wait",
 			       (unsigned int)left_s / 60, (unsigned int)left_s % 60,
 			       fsm->config->name);
 	else
-		(void)snprintf(text, size, "it is protected again by itself now");
+		(void)text_put(text, size, "it is protected again by itself now");
 	return text;
 }

@@ -1,32 +1,33 @@
-/* fsm_asked.c - what an operator asks for, and an agent answers much later: `verify` compares all
- * of the standby's copy with the guest, `drill` starts that copy, isolated, and looks whether it
+/* fsm_asked.c - handles operators' requests that an agent answers much later: `verify` compares all
+ * of the standby's copy with the guest, `drill` starts that copy, isolated, and checks whether it
  * runs.
  *
- * Such an order can take hours, so the request has a place of its own beside `op`: while it waits,
- * an operator can still fail over or unprotect. The order is not one that the state requires (rule
- * 6 of fsm.h), so it is not given again. If the connection of the host that has it or the
- * protection ends, the operator gets that answer and can ask again.
+ * Such an order can take hours, so the request is stored in `asked`, not in `op`. While it waits,
+ * an operator can still fail over or unprotect. The state does not require this order (rule 6 of
+ * fsm.h), so it is not given again. If the protection or the host's connection ends, the operator
+ * is told and can ask again.
  *
- * A second order would make the agent begin anew, or be refused. So while one is not answered,
- * another request only joins those that wait for it. Nobody tells us that a connection of
- * holdfastctl was closed: if there is no place left, the oldest request is answered and loses its
- * place. */
+ * If a second order were given, the agent would refuse it or begin anew. So while an order is not
+ * answered, a further request for the same thing only waits for that answer too. The state machine
+ * does not know when a connection of holdfastctl is closed. So if too many requests wait, the
+ * oldest one gets a reply and stops waiting. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
 static const struct kind {
 	uint8_t verb;
 	bool is_owners; /* true: the owner carries it out; false: the standby */
 	const char *event;
-	const char *need;    /* what needs PROTECTED */
-	const char *doing;   /* "it is being ..." */
+	const char *need;    /* what exists only in PROTECTED */
+	const char *doing;   /* completes "it is being ..." */
 	const char *done, *not_done;
-	const char *failed;  /* the code of WIRE_ORDER_FAILED */
-	const char *lost;    /* the host's connection ended */
-	const char *aborted; /* the protection ended */
+	const char *failed;  /* code of the reply after WIRE_ORDER_FAILED */
+	const char *lost;    /* text if the host's connection ended */
+	const char *aborted; /* text if the protection ended */
 } kinds[VM_ASKED_N] = {
 	[VM_ASKED_VERIFY] = {
 		.verb = WIRE_VERB_VERIFY, .is_owners = true, .event = "verify",
@@ -61,11 +62,11 @@ static void reply(struct vm_step *s, uint64_t op_id, bool ok, const char *code, 
 	a->op_id = op_id;
 	a->ok = ok;
 	a->code = code;
-	(void)snprintf(a->text, sizeof(a->text), "%s", text);
+	(void)text_put(a->text, sizeof(a->text), "%s", text);
 }
 
-/* Nothing more comes of this kind of order, if one was given: make an event, and reply to those who
- * wait for it. */
+/* If an order of kind @k was given, it has ended: give an event, and reply to those who wait for
+ * it. */
 static void ended(struct vm_step *s, enum vm_asked_kind k, bool ok, const char *code,
 		  const char *text)
 {
@@ -98,14 +99,16 @@ static void order(struct vm_step *s, enum vm_asked_kind k)
 	struct vm_fsm *fsm = s->fsm;
 	struct vm_action *a = vm_act(s, VM_ACT_ORDER);
 
-	fsm->asked[k] = (struct vm_asked){.order_id = fsm->next_order_id++};
+	fsm->asked[k] = (struct vm_asked){.order_id = fsm->next_order_id++,
+					  .since_ns = s->now_ns};
 	a->host = host_of(fsm, &kinds[k]);
 	a->verb = kinds[k].verb;
 	a->term = fsm->record.term;
 	a->order_id = fsm->asked[k].order_id;
 }
 
-/* Let the request wait for the answer to the order that was given. With --no-wait, only say so. */
+/* Let the request wait for the answer to the order that was given. If the request says no_wait,
+ * only reply that the order is being carried out. */
 static void join(struct vm_step *s, enum vm_asked_kind k)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -113,7 +116,7 @@ static void join(struct vm_step *s, enum vm_asked_kind k)
 	char text[VM_TEXT_MAX];
 
 	if (s->in->no_wait) {
-		(void)snprintf(text, sizeof(text),
+		(void)text_put(text, sizeof(text),
 			       "%s: it is being %s in term %" PRIu64 "; `holdfastctl vm show "
 			       "%s` says how far it is, an event what it found",
 			       fsm->config->name, kinds[k].doing, fsm->record.term,
@@ -136,18 +139,18 @@ void vm_on_asked(struct vm_step *s, enum vm_asked_kind k)
 	char text[VM_TEXT_MAX];
 
 	if (fsm->record.state != VM_PROTECTED) {
-		(void)snprintf(text, sizeof(text),
+		(void)text_put(text, sizeof(text),
 			       "%s is %s: %s only while it is PROTECTED; `holdfastctl protect %s`",
 			       fsm->config->name, vm_state_name(fsm->record.state), kinds[k].need,
 			       fsm->config->name);
 		reply(s, s->in->op_id, false, "not-protected", text);
 	} else if (fsm->move.state == VM_MOVE_ORDERED) {
-		(void)snprintf(text, sizeof(text),
+		(void)text_put(text, sizeof(text),
 			       "%s is being moved; ask again once it is PROTECTED again",
 			       fsm->config->name);
 		reply(s, s->in->op_id, false, "busy", text);
 	} else if (!fsm->host[host].up || !fsm->host[host].reported) {
-		(void)snprintf(text, sizeof(text),
+		(void)text_put(text, sizeof(text),
 			       "the agent of %s is not connected, or has not reported this VM",
 			       vm_host_name(fsm, host));
 		reply(s, s->in->op_id, false, "not-connected", text);
@@ -170,7 +173,7 @@ static bool is_done(struct vm_step *s, enum vm_asked_kind k)
 	if (!fsm->asked[k].order_id || fsm->asked[k].order_id != s->in->order_id ||
 	    s->in->host != host_of(fsm, &kinds[k]))
 		return false;
-	(void)snprintf(text, sizeof(text), "%s %s: %s", fsm->config->name,
+	(void)text_put(text, sizeof(text), "%s %s: %s", fsm->config->name,
 		       ok ? kinds[k].done : kinds[k].not_done, vm_peer_text(s));
 	ended(s, k, ok, codes[s->in->status], text);
 	return true;

@@ -6,24 +6,27 @@
  *	 ───────────────────────► told ──────────────────────► PROMOTING ─────────────────► START
  *	 or the owner does, alone        policy, or an operator         (a new term)
  *
- * The words are those of the hosts' own disks: the role and its term, and what their images are
- * worth. The journal can only forbid. So a lost journal stops nothing: both hosts are two voices
- * (rule 5 of fsm.h), and a host that ran the guest has that on its disk.
+ * The hosts report what their own disks say: the host's role and the role's term, and whether the
+ * images are sound. The journal can only forbid a cold start. So a lost journal does not prevent
+ * it: the two hosts are two voices (rule 5 of fsm.h), and a host that ran the guest has recorded
+ * that on its disk.
  *
- * One host's word is enough only for the owner by the journal: no other host can have run the guest
- * since, because its term would be in the journal. */
+ * The report of one host is enough only if this host is the owner in the journal. No other host can
+ * have run the guest later, because the journal would then have a later term. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
-/* How long the guest must be known to run nowhere. A host says so for a moment when it boots, until
- * it finds a guest that was started there by itself. */
+/* How long it must be known that the guest runs nowhere. When a host boots, it reports this for a
+ * moment, until it finds a guest that was started there automatically. */
 #define SETTLE_NS CLOCK_NS_PER_S
-/* How long the owner waits for the other host to come back too, before it is started alone. */
+/* How long to wait for the other host to come back, before the guest is started on the owner
+ * alone. */
 #define ALONE_NS (30 * CLOCK_NS_PER_S)
 
 static bool is_there(const struct vm_host *host)
@@ -31,7 +34,8 @@ static bool is_there(const struct vm_host *host)
 	return host->up && host->reported;
 }
 
-/* Returns what host @h says of itself. A standby that has got no epoch yet has nothing either. */
+/* Returns what host @h reports about itself. A standby that has got no epoch yet has no copy of the
+ * memory, so it counts like a host that has lost its copy. */
 static struct vm_cold_word word_of(const struct vm_fsm *fsm, uint8_t h)
 {
 	const struct vm_host *host = &fsm->host[h];
@@ -44,12 +48,14 @@ static struct vm_cold_word word_of(const struct vm_fsm *fsm, uint8_t h)
 	return host->cold;
 }
 
-/* Returns the term in which the guest last ran on host @h, by its own word; 0: it did not. */
+/* Returns the term in which the guest last ran on host @h, according to that host; 0: it did not
+ * run there. */
 static uint64_t ran_in(const struct vm_fsm *fsm, uint8_t h)
 {
 	enum vm_cold_role role = word_of(fsm, h).role;
 
-	/* Not the term that the host has reached: a START that failed there has raised that. */
+	/* Do not use the term that the host has reached: a START that failed there has raised
+	 * it. */
 	return role == VM_COLD_PRIMARY || role == VM_COLD_RUNNING ? fsm->host[h].cold.ran : 0;
 }
 
@@ -58,18 +64,21 @@ static bool is_promoting(const struct vm_fsm *fsm)
 	return fsm->record.state == VM_PROMOTING || fsm->record.state == VM_FAILED;
 }
 
-/* Is the owner by the journal the only host whose word there is, and is that enough? */
+/* Is the journal's owner the only host that has reported, and is its report enough? */
 static bool is_alone(const struct vm_fsm *fsm)
 {
 	uint8_t owner = fsm->record.owner;
 
-	return !fsm->host[vm_fsm_other(fsm)].up && ran_in(fsm, owner) > 0 && !is_promoting(fsm) &&
-	       fsm->record.term > 0 && !vm_fsm_in_conflict(fsm);
+	/* A start of the owner alone was given up, and nothing has happened since. */
+	bool is_again = fsm->cold.is_lost && fsm->cold.was_certain_alone;
+
+	return !fsm->host[vm_fsm_other(fsm)].up && ran_in(fsm, owner) > 0 &&
+	       (!is_promoting(fsm) || is_again) && fsm->record.term > 0 && !vm_fsm_in_conflict(fsm);
 }
 
-/* Can the guest be, or have been last, on the host without a seat? By a sound journal it cannot. If
- * the journal is lost, or old, the seats of today may not be those of then: so the third host must
- * say too that it has nothing. */
+/* Can the host without a seat have the guest, or have been the last to run it? If the journal is
+ * sound, it cannot. If the journal is lost or old, this host may have had a seat at that time. So
+ * it must have reported too, and must have nothing of the guest. */
 static bool is_spares(const struct vm_fsm *fsm)
 {
 	const struct vm_host *spare = &fsm->host[vm_fsm_spare(fsm)];
@@ -87,7 +96,8 @@ bool vm_cold_is_nowhere(const struct vm_fsm *fsm)
 
 	if (vm_fsm_has_spare(fsm) && is_spares(fsm))
 		return false;
-	/* The owner's guest is there, kept stopped. PROTECT lets it go on, as after any boot. */
+	/* The owner still has the guest, and keeps it stopped. The order PROTECT lets it continue,
+	 * like after any boot. */
 	if ((state == VM_SYNCING || state == VM_PROTECTED) && own.has_qemu &&
 	    own.disk != VM_COLD_DISK_UNSOUND)
 		return false;
@@ -108,10 +118,11 @@ bool vm_cold_waits(const struct vm_fsm *fsm, uint8_t h)
 	       (!is_there(&fsm->host[other]) || (peer.role != VM_COLD_NOT && !peer.has_qemu));
 }
 
-/* ---- which are the newest */
+/* ---- which disks are the newest */
 
 struct choice {
-	bool is_certain; /* starting @host's disks loses nothing that a client was told */
+	/* starting the guest from @host's disks loses nothing that a client has seen */
+	bool is_certain;
 	uint8_t host;
 	char why[VM_TEXT_MAX / 2];
 };
@@ -123,12 +134,13 @@ static struct choice uncertain(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(c.why, sizeof(c.why), format, args);
+	(void)text_vput(c.why, sizeof(c.why), format, args);
 	va_end(args);
 	return c;
 }
 
-/* Host @best ran the guest last. Are its disks to be started, or a copy of them? */
+/* Host @best ran the guest last. Choose between its disks and the copy of them on the other
+ * host. */
 static struct choice by_disks(const struct vm_fsm *fsm, uint8_t best)
 {
 	uint8_t other = vm_fsm_beside(fsm, best);
@@ -137,7 +149,7 @@ static struct choice by_disks(const struct vm_fsm *fsm, uint8_t best)
 
 	switch (word_of(fsm, best).disk) {
 	case VM_COLD_DISK_OWN:
-		(void)snprintf(c.why, sizeof(c.why), "%s ran it last, in term %" PRIu64,
+		(void)text_put(c.why, sizeof(c.why), "%s ran it last, in term %" PRIu64,
 			       vm_host_name(fsm, best), ran_in(fsm, best));
 		return c;
 	case VM_COLD_DISK_UNSOUND:
@@ -146,7 +158,7 @@ static struct choice by_disks(const struct vm_fsm *fsm, uint8_t best)
 					 "whole copy of that term", vm_host_name(fsm, best),
 					 vm_host_name(fsm, other));
 		c.host = other;
-		(void)snprintf(c.why, sizeof(c.why),
+		(void)text_put(c.why, sizeof(c.why),
 			       "%s ran it last, but ignored its flushes; %s has all that was "
 			       "committed, epoch %" PRIu64, vm_host_name(fsm, best),
 			       vm_host_name(fsm, other), word.epoch);
@@ -159,8 +171,9 @@ static struct choice by_disks(const struct vm_fsm *fsm, uint8_t best)
 	}
 }
 
-/* Does the journal forbid that @best, by both hosts' words, ran the guest last? Returns 0: no; 1:
- * it does, with the reason in *ret; 2: an earlier run of this gateway has decided already. */
+/* According to both hosts' reports, @best ran the guest last. Does the journal forbid starting the
+ * guest there? Returns 0: no; 1: yes, with the reason in *ret; 2: an earlier run of this gateway
+ * has already made the decision that is now in *ret. */
 static int ask_journal(const struct vm_fsm *fsm, uint8_t best, struct choice *ret)
 {
 	uint8_t owner = fsm->record.owner, other = vm_fsm_other(fsm);
@@ -171,7 +184,8 @@ static int ask_journal(const struct vm_fsm *fsm, uint8_t best, struct choice *re
 
 	if (vm_fsm_in_conflict(fsm))
 		return 0;
-	/* In PROMOTING and FAILED only a cold start fences the other host. */
+	/* In PROMOTING and FAILED only a cold start fences the other host. So if that host is
+	 * fenced, a cold start has begun before. */
 	if (is_promoting(fsm) && word_of(fsm, other).role == VM_COLD_FENCED) {
 		if (word.disk != VM_COLD_DISK_OWN && word.disk != VM_COLD_DISK_COPY) {
 			*ret = uncertain("%s was chosen before, and has no whole disk",
@@ -179,7 +193,7 @@ static int ask_journal(const struct vm_fsm *fsm, uint8_t best, struct choice *re
 			return 1;
 		}
 		*ret = (struct choice){.is_certain = true, .host = owner};
-		(void)snprintf(ret->why, sizeof(ret->why), "%s was chosen before, and %s is fenced",
+		(void)text_put(ret->why, sizeof(ret->why), "%s was chosen before, and %s is fenced",
 			       vm_host_name(fsm, owner), vm_host_name(fsm, other));
 		return 2;
 	}
@@ -211,7 +225,7 @@ static struct choice choose(const struct vm_fsm *fsm)
 				 vm_host_name(fsm, vm_fsm_spare(fsm)));
 	/* A standby that is cut off may have the guest's memory, which is newer than any disk. */
 	if (is_alone(fsm) && fsm->record.state != VM_UNPROTECTED &&
-	    fsm->record.state != VM_PREPARING)
+	    fsm->record.state != VM_PREPARING && !is_promoting(fsm))
 		return uncertain("%s is not connected, and may still have a copy of its memory",
 				 vm_host_name(fsm, vm_fsm_other(fsm)));
 	if (is_alone(fsm))
@@ -236,17 +250,17 @@ static const char *describe_host(const struct vm_fsm *fsm, uint8_t h, char *text
 	int n;
 
 	if (!is_there(&fsm->host[h])) {
-		(void)snprintf(text, size, "%s is not connected", vm_host_name(fsm, h));
+		(void)text_put(text, size, "%s is not connected", vm_host_name(fsm, h));
 		return text;
 	}
 	if (word.disk == VM_COLD_DISK_COPY) {
-		(void)snprintf(text, size, "%s: a whole copy, epoch %" PRIu64 " of term %" PRIu64,
+		(void)text_put(text, size, "%s: a whole copy, epoch %" PRIu64 " of term %" PRIu64,
 			       vm_host_name(fsm, h), word.epoch, word.term);
 		return text;
 	}
 	n = snprintf(text, size, "%s: %s", vm_host_name(fsm, h), disks[word.disk]);
 	if (term > 0 && n > 0 && (size_t)n < size)
-		(void)snprintf(text + n, size - (size_t)n, ", ran it in term %" PRIu64, term);
+		(void)text_put(text + n, size - (size_t)n, ", ran it in term %" PRIu64, term);
 	return text;
 }
 
@@ -255,17 +269,17 @@ static void describe_both(const struct vm_fsm *fsm, char *text, size_t size)
 	uint8_t h = first_seat(fsm);
 	char first[128], second[128];
 
-	(void)snprintf(text, size, "%s; %s", describe_host(fsm, h, first, sizeof(first)),
+	(void)text_put(text, size, "%s; %s", describe_host(fsm, h, first, sizeof(first)),
 		       describe_host(fsm, vm_fsm_beside(fsm, h), second, sizeof(second)));
 }
 
-/* Does the policy let the gateway start it by itself? A guest that nobody wants protected may have
- * been switched off on purpose. */
+/* Does the policy let the gateway start the guest by itself? A guest that nobody wants protected
+ * may have been switched off on purpose. */
 static bool is_automatic(const struct vm_fsm *fsm)
 {
 	bool was_protected = fsm->record.state != VM_UNPROTECTED || fsm->record.is_wanted;
 
-	/* If the journal is lost, a host's file may say so. */
+	/* If the journal is lost, a host's role file may say that the guest was protected. */
 	for (uint8_t h = 0; h < VM_HOSTS && vm_fsm_in_conflict(fsm); h++)
 		was_protected |= word_of(fsm, h).role == VM_COLD_PRIMARY;
 	return fsm->config->cold_start_newest && !fsm->cold.has_failed && was_protected;
@@ -277,28 +291,33 @@ const char *vm_cold_describe(const struct vm_fsm *fsm, char *text, size_t size)
 	const char *vm = fsm->config->name;
 
 	if (!c.is_certain)
-		(void)snprintf(text, size,
-			       "%.110s; `holdfastctl start %s --on HOST --lose` starts what HOST "
-			       "has", c.why, vm);
+		(void)text_put(text, size,
+			       "%s; `holdfastctl start %s --on HOST --lose` starts what HOST "
+			       "has", TEXT_SHORT(110, c.why), vm);
 	else if (is_automatic(fsm))
-		(void)snprintf(text, size, "%.110s: it is started on %s by itself%s", c.why,
+		(void)text_put(text, size, "%s: it is started on %s by itself%s",
+			       TEXT_SHORT(110, c.why),
 			       vm_host_name(fsm, c.host),
 			       is_alone(fsm) ? ", once the other host was waited for" : "");
 	else
-		(void)snprintf(text, size, "%.110s; `holdfastctl start %s` starts it on %s", c.why,
+		(void)text_put(text, size, "%s; `holdfastctl start %s` starts it on %s",
+			       TEXT_SHORT(110, c.why),
 			       vm, vm_host_name(fsm, c.host));
 	return text;
 }
 
-/* ---- starting it */
+/* ---- starting the guest */
 
-/* Begin the cold start on @host. @reason says why there. @may_fence: run the fence command against
- * the other host if that is away. Returns true if it has begun. */
+/* Begin the cold start on @host. @reason says why @host was chosen. @may_fence: run the fence
+ * command against the other host if that host is away. Returns true if the cold start has begun. */
 static bool start(struct vm_step *s, uint8_t host, const char *reason, bool may_fence)
 {
 	struct vm_fsm *fsm = s->fsm;
 	uint64_t before = fsm->record.term;
+	uint8_t owner = fsm->record.owner;
 	bool alone = !fsm->host[vm_fsm_beside(fsm, host)].up;
+	struct choice c = choose(fsm);
+	bool is_certain_alone = is_alone(fsm) && c.is_certain && c.host == host;
 
 	vm_finish_op(s, false, "aborted", "the guest runs nowhere, and is started anew");
 	s->may_resolve = true;
@@ -309,12 +328,19 @@ static bool start(struct vm_step *s, uint8_t host, const char *reason, bool may_
 	fsm->release_due = fsm->stop_due = fsm->fence_due = false;
 	fsm->cold.is_start = true;
 	fsm->cold.is_alone = alone;
-	if (alone && may_fence && fsm->config->has_fence_command)
-		fsm->fencing = VM_FENCING_DUE;
+	fsm->cold.was_certain_alone = is_certain_alone;
+	if (!alone || !may_fence || !fsm->config->has_fence_command)
+		return true;
+	fsm->fencing = VM_FENCING_DUE;
+	/* An owner that is away may still run the guest, without a lease if it was unprotected. So
+	 * the command must succeed, also if the start is asked for again (fsm_lost.c). */
+	if (owner != host)
+		fsm->may_run[owner] = true;
 	return true;
 }
 
-/* The role FENCED is on file before the guest is stopped, so only the order's answer counts. */
+/* A host records the role FENCED before it stops the guest. So only its answer to the order FENCE
+ * shows that the guest is stopped. */
 bool vm_cold_is_fenced(const struct vm_fsm *fsm, uint8_t h)
 {
 	const struct vm_order *order = &fsm->host[h].order;
@@ -327,13 +353,16 @@ uint8_t vm_cold_verb(const struct vm_fsm *fsm, uint8_t h)
 {
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
 	bool is_fenced = vm_cold_is_fenced(fsm, vm_fsm_other(fsm));
-	uint64_t waited_ns = fsm->stepped_ns - fsm->entered_ns;
+	bool was_waited_for = fsm->stepped_ns - fsm->entered_ns >= ALONE_NS &&
+			      liveness_silent_for(&other->live, ALONE_NS, fsm->stepped_ns);
 
 	if (h != fsm->record.owner)
 		return is_there(other) && !is_fenced ? WIRE_VERB_FENCE : 0;
-	/* What the other host's agent lets nobody start, it lets nobody start when it is cut off,
-	 * too. So it is waited for only for a while. */
-	return is_fenced || (!other->up && (fsm->cold.is_alone || waited_ns >= ALONE_NS))
+	/* The agent on the other host lets nobody start the guest there, even if it is cut off. So
+	 * if the other host is away, wait for it only for ALONE_NS. But a host that may run the
+	 * guest must be fenced (fsm_lost.c). */
+	return is_fenced || (!other->up && !fsm->may_run[vm_fsm_other(fsm)] &&
+			     (fsm->cold.is_alone || was_waited_for))
 		       ? WIRE_VERB_START
 		       : 0;
 }
@@ -348,8 +377,8 @@ static void tell(struct vm_step *s)
 		return;
 	fsm->cold.told = n;
 	describe_both(fsm, hosts, sizeof(hosts));
-	vm_event(s, "cold", "the guest runs nowhere. %.140s. %.170s", hosts,
-		 vm_cold_describe(fsm, next, sizeof(next)));
+	vm_event(s, "cold", "the guest runs nowhere. %s. %s", TEXT_SHORT(140, hosts),
+		 TEXT_SHORT(170, vm_cold_describe(fsm, next, sizeof(next))));
 }
 
 void vm_cold_look(struct vm_step *s)
@@ -360,9 +389,11 @@ void vm_cold_look(struct vm_step *s)
 	if (fsm->cold.is_start)
 		return;
 	if (!vm_cold_is_nowhere(fsm)) {
-		/* what has failed once is not tried again by itself */
+		/* a start that has failed is not repeated automatically */
 		fsm->cold = (struct vm_cold){
-			.has_failed = fsm->cold.has_failed && fsm->record.state != VM_PROTECTED};
+			.has_failed = fsm->cold.has_failed && fsm->record.state != VM_PROTECTED,
+			.is_lost = fsm->cold.is_lost,
+			.was_certain_alone = fsm->cold.was_certain_alone};
 		return;
 	}
 	if (fsm->cold.since_ns == 0)
@@ -378,8 +409,8 @@ void vm_cold_look(struct vm_step *s)
 		(void)start(s, c.host, c.why, false);
 }
 
-/* Is host @h away, or does it say that it has neither the guest nor a copy of its memory? An agent
- * that is older than this gateway says so by its state. */
+/* Is host @h away, or does it say that it has neither the guest nor a copy of its memory? For an
+ * older agent, which does not report this, its state shows it. */
 static bool has_nothing(const struct vm_fsm *fsm, uint8_t h)
 {
 	const struct vm_host *host = &fsm->host[h];
@@ -390,13 +421,17 @@ static bool has_nothing(const struct vm_fsm *fsm, uint8_t h)
 						  host->agent_state == WIRE_STATE_FENCED))));
 }
 
-/* The guest runs, or it is not known that it runs nowhere. */
+/* Refuse the command, because the guest runs, or may run somewhere. */
 static void refuse_running(struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;
 	const char *vm = fsm->config->name, *owner = vm_host_name(fsm, fsm->record.owner);
+	char advice[VM_TEXT_MAX];
 
-	if (vm_has_guest(&fsm->host[fsm->record.owner]))
+	if (vm_lost_is_start(fsm))
+		vm_reply(s, false, "not-cold", "%s",
+			 vm_lost_advice(fsm, advice, sizeof(advice)));
+	else if (vm_has_guest(&fsm->host[fsm->record.owner]))
 		vm_reply(s, false, "not-cold",
 			 "%s runs on %s; `start` is for after a power failure", vm, owner);
 	else
@@ -411,7 +446,7 @@ void vm_on_start(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const char *vm = fsm->config->name;
 	struct choice c = {.is_certain = false};
-	bool is_nowhere = vm_cold_is_nowhere(fsm);
+	bool is_nowhere = vm_cold_is_nowhere(fsm), is_unsure;
 	uint8_t h = s->in->host;
 	char hosts[VM_TEXT_MAX];
 
@@ -446,18 +481,24 @@ void vm_on_start(struct vm_step *s)
 	}
 	if (!c.is_certain && !s->in->is_host_named) {
 		vm_reply(s, false, "not-decided",
-			 "%.120s. %.100s. Choose with --on HOST --lose", hosts,
-		       c.why);
+			 "%s. %s. Choose with --on HOST --lose", TEXT_SHORT(120, hosts),
+		       TEXT_SHORT(100, c.why));
 		return;
 	}
 	if (!(c.is_certain && h == c.host) && !s->in->may_lose) {
 		vm_reply(s, false, "would-lose",
-		       "%s does not have the newest, or it is not certain: %.150s. --lose starts "
-		       "it all the same", vm_host_name(fsm, h), hosts);
+		       "%s does not have the newest, or it is not certain: %s. --lose starts "
+		       "it all the same", vm_host_name(fsm, h), TEXT_SHORT(150, hosts));
 		return;
 	}
+	if (vm_lost_refuse(s, h))
+		return;
+	is_unsure = fsm->may_run[vm_fsm_beside(fsm, h)];
+	if (s->in->is_off_named)
+		fsm->may_run[s->in->off] = false;
 	fsm->cold.has_failed = false;
 	if (start(s, h, c.is_certain && h == c.host ? c.why : "an operator chose these disks",
-		  s->in->may_lose && h != fsm->record.owner))
+		  s->in->may_lose && !s->in->is_off_named &&
+			  (h != fsm->record.owner || is_unsure)))
 		vm_command_begin(s);
 }

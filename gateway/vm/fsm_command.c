@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
 /* Accept the command. The operator then waits for the result, unless the command says no_wait. */
@@ -53,7 +54,8 @@ static bool refuse_barred(struct vm_step *s, uint8_t h)
 	return true;
 }
 
-/* An operator named the host that is to stand by. Can it be named now? */
+/* If the operator named the host that is to keep the copy, check that this host can do so now. If
+ * it cannot, refuse the command and return true. */
 static bool refuse_named(struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -76,7 +78,8 @@ static bool refuse_named(struct vm_step *s)
 	return true;
 }
 
-/* Has host @h, which is to stand by, or the owner, still to end something of the last term? */
+/* If the owner, or host @h, which is to keep the copy, still has to end something of the last term,
+ * refuse the command and return true. */
 static bool refuse_unended(struct vm_step *s, uint8_t h)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -85,7 +88,10 @@ static bool refuse_unended(struct vm_step *s, uint8_t h)
 
 	if (is_spare) {
 		is_owners |= vm_agent_holds(fsm->host[fsm->record.owner].agent_state);
-		if (!is_owners && !vm_protect_obstacle(fsm, h))
+		/* the fence of the host that loses its seat would be forgotten */
+		if (!is_owners && fsm->fence_due && fsm->host[vm_fsm_other(fsm)].up)
+			h = vm_fsm_other(fsm);
+		else if (!is_owners && !vm_protect_obstacle(fsm, h))
 			return false;
 	} else if (!fsm->fence_due && !fsm->release_due && !vm_is_being_fenced(host) &&
 		   !(host->reported && host->agent_state == WIRE_STATE_RUNNING &&
@@ -97,14 +103,22 @@ static bool refuse_unended(struct vm_step *s, uint8_t h)
 	return true;
 }
 
-/* After a power failure of both hosts there is no guest to protect, or to leave alone. What the
- * journal says of the last protection decides which disks are started. */
+/* After a power failure of both hosts, or while it is not known whether the guest was started after
+ * one, refuse the command and return true: no guest is known to run that could be protected or
+ * unprotected. The journal's record of the last protection is still needed to
+ * decide from which disks the guest is started. */
 static bool refuse_cold(struct vm_step *s)
 {
 	const char *vm = s->fsm->config->name;
+	char advice[VM_TEXT_MAX];
 
-	if (!vm_cold_is_nowhere(s->fsm))
-		return false;
+	if (!vm_cold_is_nowhere(s->fsm)) {
+		if (!vm_lost_is_start(s->fsm))
+			return false;
+		vm_reply(s, false, "cold", "%s",
+			 vm_lost_advice(s->fsm, advice, sizeof(advice)));
+		return true;
+	}
 	vm_reply(s, false, "cold", "%s runs nowhere: `holdfastctl start %s` first", vm, vm);
 	return true;
 }
@@ -125,7 +139,8 @@ static void on_protect(struct vm_step *s)
 		return;
 	}
 	if (fsm->again.is_own && !fsm->op.id) {
-		/* the gateway has begun it already, so the operator waits for its end */
+		/* the gateway itself has already begun a protection, so the operator waits for its
+		 * result */
 		fsm->record.is_wanted = fsm->config->reprotect_auto;
 		begin(s);
 		return;
@@ -210,7 +225,7 @@ static void unprotect_failed(struct vm_step *s)
 		return;
 	}
 	fsm->give_back_due = fsm->give_back_is_operators = true;
-	if (host->order.done) /* it has failed before: order it again at once */
+	if (host->order.done) /* STANDBY_STOP has failed before: order it again at once */
 		memset(&fsm->host[candidate].order, 0, sizeof(host->order));
 	begin(s);
 }
@@ -231,9 +246,9 @@ void vm_give_back_fails(struct vm_step *s, const char *why)
 		return;
 	fsm->move.is_stuck_told = true;
 	vm_event(s, "supervision",
-		 "the guest is not given back to %s: %s: %.110s; `holdfastctl failover %s` "
+		 "the guest is not given back to %s: %s: %s; `holdfastctl failover %s` "
 		 "confirms %s as the owner, `holdfastctl unprotect %s` gives the guest back", to,
-		 candidate, why, vm, candidate, vm);
+		 candidate, TEXT_SHORT(110, why), vm, candidate, vm);
 }
 
 void vm_give_back(struct vm_step *s, bool ok, const char *text)
@@ -250,18 +265,20 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 	 * a host reports before it answers an order. */
 	if (!ok || host->agent_state == WIRE_STATE_RUNNING ||
 	    host->agent_state == WIRE_STATE_PROMOTING || !(is_operators || is_certain)) {
-		/* After a move, ask again, unless it runs there, or perhaps ran. */
+		/* After a move, order STANDBY_STOP again, unless the guest runs on that host or may
+		 * have run there. */
 		fsm->give_back_due = !ok && !is_operators && is_certain &&
 				     host->agent_state != WIRE_STATE_RUNNING;
 		if (ok && !is_operators && !is_certain)
 			text = "it may have run the guest";
-		(void)snprintf(why, sizeof(why), "%.200s, it reports %s", text,
+		(void)text_put(why, sizeof(why), "%s, it reports %s", TEXT_SHORT(200, text),
 			       wire_state_name(host->agent_state));
 		vm_give_back_fails(s, why);
 		return;
 	}
 	if (is_operators)
-		vm_again_forget(fsm); /* now, not before: a failed `unprotect` changes nothing */
+		/* not earlier, because a failed `unprotect` must change nothing */
+		vm_again_forget(fsm);
 	vm_set_state(s, VM_UNPROTECTED, vm_fsm_other(fsm), true,
 		     is_operators
 			     ? "operator gave the guest back to %s, %s stands by no longer"
@@ -272,8 +289,8 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 		vm_move_given_back(s);
 }
 
-/* The copy may be all that is left of the guest: its owner is not heard, or does not say that it
- * has it. */
+/* Refuse `unprotect` and return true if the copy may be all that is left of the guest: the owner is
+ * not connected, or does not report that it has the guest. */
 static bool refuse_last_copy(struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -305,7 +322,8 @@ static void on_unprotect(struct vm_step *s)
 			bool is_wanted = fsm->record.is_wanted;
 
 			vm_again_forget(fsm);
-			/* no new term: it would end the watch over a promoted guest */
+			/* begin no new term, because that would end the watch over a promoted
+			 * guest */
 			if (is_wanted)
 				vm_journal_record(s);
 			vm_reply(s, true, "already",
@@ -359,7 +377,9 @@ static void on_failover(struct vm_step *s)
 	const char *why;
 
 	if (fsm->record.state == VM_FAILED) {
-		if (refuse_absent(s, fsm->record.owner))
+		/* what has failed is a cold start, so there is no copy that could be promoted */
+		if (refuse_cold(s) || refuse_absent(s, fsm->record.owner) ||
+		    vm_lost_refuse_failover(s))
 			return;
 		vm_set_state(s, VM_PROMOTING, fsm->record.owner, true,
 			     "operator asked %s to try again",
@@ -397,13 +417,13 @@ static void on_failover(struct vm_step *s)
 		      fsm->config->name, vm_state_name(fsm->record.state));
 }
 
-/* Returns what stands against a move of the protected guest, or NULL. */
+/* Returns what prevents a move of the protected guest, or NULL. */
 static const char *move_obstacle(const struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;
 	const struct vm_host *owner = &fsm->host[fsm->record.owner];
 	uint64_t silence_max_ns = fsm->config->liveness.beat_timeout_ns / 2;
-	const char *why = vm_promotion_obstacle(s, silence_max_ns);
+	const char *why = vm_promotion_obstacle(fsm, silence_max_ns, s->now_ns);
 
 	if (why)
 		return why;
@@ -498,7 +518,7 @@ static void on_owner(struct vm_step *s)
 	if (host->term > fsm->term_seen && host->term > fsm->record.term) {
 		vm_reply(s, false, "not-possible",
 		      "%s reports term %" PRIu64 ", which is out of range; is "
-		      "the role file of %s in its run_dir damaged?",
+		      "the role file of %s in its role_dir damaged?",
 		      name, host->term, fsm->config->name);
 		return;
 	}
@@ -518,12 +538,10 @@ static void refuse_in_conflict(struct vm_step *s)
 	const struct vm_fsm *fsm = s->fsm;
 
 	vm_reply(s, false, "conflict",
-	      "a host reports a newer term of %s than this gateway's %" PRIu64
-	      ", and the other does not confirm it, or it obeys a younger gateway, or the journal "
-	      "is damaged (see the log); `holdfastctl vm show %s` has what both say, "
-	      "`holdfastctl owner %s HOST` names the one whose guest is the right one (one on the "
-	      "other host is then stopped)",
-	      fsm->config->name, fsm->record.term, fsm->config->name, fsm->config->name);
+	      "who owns %s is not clear (`holdfastctl events` says why): `holdfastctl owner %s "
+	      "HOST` names the host with the right guest, and stops the other one; `takeover` "
+	      "instead, if hosts obey a younger gateway that is gone",
+	      fsm->config->name, fsm->config->name);
 }
 
 void vm_on_command(struct vm_step *s)

@@ -3,11 +3,11 @@
  * A disk whose mirror broke is copied again. Until that is done, the owner can send no epoch, so
  * its clients wait (docs/disks.md). But the host is well, and a promotion would only end the
  * protection. So the owner's REPORT tells how much of the copy is done (keys held_copied_bytes and
- * held_copy_bytes), and while the copy comes further, nobody is promoted:
+ * held_copy_bytes), and while the copy makes progress, nobody is promoted:
  *
  *	 what the reports tell                       what follows
  *	 less is left than ever in this attempt      The detector counts it as progress.
- *	 the copy began anew                         The same, but no longer after ATTEMPTS_MAX
+ *	 the copy began anew                         It counts as progress too, up to ATTEMPTS_MAX
  *	                                             attempts since the last commit.
  *       no less is left, or numbers that cannot     Nothing. So the detector promotes the standby,
  *	 be true                                     by the rules for a host without epochs.
@@ -16,23 +16,25 @@
  *	                                             served, and the gateway begins another one,
  *	                                             whose copy holds nothing. `hold`: an event.
  *
- * In SYNCING nobody is promoted, for example because the standby has lost its copy of the guest. So
- * there the policy applies also to a copy that stands still. A first copy holds no output, so no
- * report has these keys, and it is not judged.
+ * In SYNCING nobody can be promoted, for example because the standby has lost its copy of the
+ * guest. So in SYNCING, the policy applies also to a copy that makes no progress. During a
+ * protection's first copy no output is held, so reports do not have these keys, and that copy is
+ * not judged.
  *
- * A copy shorter than `patience` is not judged, and the speed of each attempt counts only after
- * `patience`: before that it is not known. Nothing here delays the rules for a host that is silent:
- * the detector asks for beats as ever. */
+ * A copy is not judged before it has lasted for `patience`. The speed of an attempt counts only
+ * after `patience`, because it is not known earlier. A silent host is judged as without a copy: the
+ * detector still expects beats. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
 /* After this many copies since the last commit, further copies no longer count as progress. */
 #define ATTEMPTS_MAX 3
-/* A report of more bytes than this is not true. */
+/* A report of more bytes than this is wrong. */
 #define COPY_BYTES_MAX (UINT64_C(1) << 60)
 
 static uint64_t mib(uint64_t bytes)
@@ -58,15 +60,16 @@ void vm_copy_stalled(struct vm_fsm *fsm, uint64_t gap_ns)
 	copy->attempt_ns += gap_ns;
 }
 
-/* Note what the report says. Returns true if the copy came further. */
+/* Note what the report says. Returns true if the copy has made progress. */
 static bool take_report(struct vm_step *s)
 {
 	struct vm_copy *copy = &s->fsm->protection.copy;
 	uint64_t left_bytes = s->in->copy_bytes - s->in->copied_bytes;
 	bool is_new = copy->began_ns == 0, is_step;
 
-	/* What the guest writes meanwhile is copied at once. So what is done grows until the copy
-	 * begins anew, but only the copy itself leaves less to be done. */
+	/* What the guest writes during the copy is copied at once, and counts in both copied_bytes
+	 * and copy_bytes. So copied_bytes grows until the copy begins anew, but only the copy
+	 * itself reduces the number of bytes that are left. */
 	if (is_new || s->in->copied_bytes < copy->done_bytes) {
 		copy->n_attempts++;
 		copy->attempt_ns = s->now_ns;
@@ -118,7 +121,7 @@ static void judge(struct vm_step *s)
 	if (lasts_ns < config->detector.patience_ns ||
 	    (lasts_ns < config->held_copy_max_ns && left_ns <= config->held_copy_max_ns - lasts_ns))
 		return;
-	(void)snprintf(reason, sizeof(reason),
+	(void)text_put(reason, sizeof(reason),
 		       "%s holds output for a copy of its disks: %" PRIu64 " of %" PRIu64
 		       " MiB left after %" PRIu64 " ms, held_copy_max_ms is %" PRIu64
 		       "; standby_lost = %s",
@@ -129,16 +132,17 @@ static void judge(struct vm_step *s)
 	if (config->standby_lost_hold) {
 		if (!copy->is_told)
 			vm_event(s, "supervision",
-				 "%.180s; standby_lost = hold: output is held until the copy is "
+				 "%s; standby_lost = hold: output is held until the copy is "
 				 "done, or `holdfastctl unprotect %s`",
-				 reason, config->name);
+				 TEXT_SHORT(180, reason), config->name);
 		copy->is_told = true;
 		return;
 	}
-	(void)snprintf(ended, sizeof(ended), "%.280s; standby_lost = unprotected", reason);
+	(void)text_put(ended, sizeof(ended), "%s; standby_lost = unprotected",
+		       TEXT_SHORT(280, reason));
 	vm_end_protection(s, ended);
 	if (fsm->record.state != VM_UNPROTECTED)
-		return; /* a conflict */
+		return; /* a conflict has kept the old state */
 	vm_again_plan(fsm, VM_AGAIN_SOON, "can copy its disks while clients are served",
 		      fsm->again.next_ns);
 	vm_finish_op(s, false, "standby-lost", "%s", ended);
@@ -151,14 +155,14 @@ void vm_on_copy(struct vm_step *s)
 
 	if (fsm->record.state != VM_PROTECTED && fsm->record.state != VM_SYNCING)
 		return;
-	/* Believe the owner that it holds output: protection.held_from is 0 after a restart of this
-	 * gateway. */
+	/* Trust the owner's report that it holds output: protection.held_from is 0 after a restart
+	 * of this gateway. */
 	copy->is_held = s->in->copy_bytes > 0 && s->in->copy_bytes <= COPY_BYTES_MAX &&
 			s->in->copied_bytes <= s->in->copy_bytes;
 	if (!copy->is_held)
 		return;
-	/* In PROTECTED, leave a copy that stands still to the detector: an owner that is stuck
-	 * could not serve its clients unprotected either. */
+	/* In PROTECTED, leave a copy without progress to the detector: an owner that is stuck could
+	 * not serve its clients unprotected either. */
 	if ((take_report(s) || fsm->record.state == VM_SYNCING) && !vm_fsm_in_conflict(fsm))
 		judge(s);
 }

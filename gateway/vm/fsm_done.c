@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
 static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *text)
@@ -14,7 +15,9 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 	struct vm_fsm *fsm = s->fsm;
 	const char *name = vm_host_name(fsm, host);
 	char reason[2 * VM_TEXT_MAX]; /* a longer text is cut */
-	bool is_boot = fsm->cold.is_start;
+	/* a start that was given up can succeed after all */
+	bool is_start = fsm->cold.is_start;
+	bool is_boot = is_start || fsm->cold.is_lost || fsm->cold.has_failed;
 
 	if (fsm->record.state != VM_PROMOTING && !(ok && fsm->record.state == VM_FAILED))
 		return;
@@ -23,7 +26,7 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 			     "%s runs the guest in term %" PRIu64, name, fsm->record.term);
 		fsm->release_due = false;
 		fsm->stop_due = false;
-		/* a cold start has fenced it before */
+		/* a cold start has already fenced the other host */
 		fsm->fence_due = !is_boot || !vm_cold_is_fenced(fsm, vm_fsm_other(fsm));
 		/* the operator's `unprotect` was meant to give the guest back to its previous
 		 * owner */
@@ -40,10 +43,10 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		vm_move_runs(s);
 		return;
 	}
-	if (is_boot) {
-		(void)snprintf(reason, sizeof(reason),
-			       "%s did not start the guest: %.200s; `holdfastctl start %s` tries "
-			       "again", name, text, fsm->config->name);
+	if (is_start) {
+		(void)text_put(reason, sizeof(reason),
+			       "%s did not start the guest: %s; `holdfastctl start %s` tries "
+			       "again", name, TEXT_SHORT(350, text), fsm->config->name);
 		vm_set_state(s, VM_FAILED, fsm->record.owner, false, "%s", reason);
 		fsm->cold.has_failed = true;
 		vm_finish_op(s, false, "start-failed", "%s", reason);
@@ -51,16 +54,16 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 	}
 	/* Put the advice into the event too. After a restart of this gateway no operator waits for
 	 * a reply. */
-	(void)snprintf(
+	(void)text_put(
 		reason, sizeof(reason),
 		"%s did not promote: %s; `holdfastctl failover %s` tries again, `holdfastctl "
 		"unprotect %s` gives the guest back to %s",
-		name, text, fsm->config->name, fsm->config->name,
+		name, TEXT_SHORT(280, text), fsm->config->name, fsm->config->name,
 		vm_host_name(fsm, vm_fsm_other(fsm)));
 	if (vm_move_may_begin_back(fsm)) {
-		(void)snprintf(reason, sizeof(reason),
+		(void)text_put(reason, sizeof(reason),
 			       "%s did not promote: %s; the guest is being given back to %s", name,
-			       text, vm_host_name(fsm, vm_fsm_other(fsm)));
+			       TEXT_SHORT(320, text), vm_host_name(fsm, vm_fsm_other(fsm)));
 		vm_set_state(s, VM_FAILED, fsm->record.owner, false, "%s", reason);
 		fsm->give_back_due = true;
 		fsm->give_back_is_operators = false;
@@ -78,7 +81,7 @@ void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text)
 	const char *why;
 
 	if (fsm->record.state == VM_SYNCING) {
-		(void)snprintf(reason, sizeof(reason), "%s cannot protect it: %s",
+		(void)text_put(reason, sizeof(reason), "%s cannot protect it: %s",
 			       vm_host_name(fsm, host), text);
 		vm_end_protection(s, reason);
 		if (host == vm_fsm_other(fsm))
@@ -87,7 +90,7 @@ void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text)
 	} else if (fsm->record.state == VM_PROTECTED) {
 		/* The guest's output is still held, so a promotion loses nothing that a client has
 		 * seen. */
-		(void)snprintf(reason, sizeof(reason), "%s cannot take the guest over again: %s",
+		(void)text_put(reason, sizeof(reason), "%s cannot take the guest over again: %s",
 			       vm_host_name(fsm, host), text);
 		if (!vm_promote(s, reason, false, &why))
 			vm_event(s, "supervision", "%s, but no promotion: %s", reason, why);
@@ -103,7 +106,7 @@ static void standby_start_ended(struct vm_step *s, uint8_t host, bool ok, const 
 		vm_resume_if_ready(s);
 		return;
 	}
-	(void)snprintf(reason, sizeof(reason), "%s cannot stand by: %s", vm_host_name(fsm, host),
+	(void)text_put(reason, sizeof(reason), "%s cannot stand by: %s", vm_host_name(fsm, host),
 		       text);
 	if (fsm->record.state == VM_PREPARING) {
 		vm_end_protection(s, reason);
@@ -140,7 +143,8 @@ void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, cons
 	if (!text || !text[0])
 		text = "no reason given";
 	if (host == vm_fsm_spare(fsm)) {
-		/* What the machine waits for is always of a host that has a seat. */
+		/* The state machine waits only for hosts that have a seat, so only give an
+		 * event. */
 		vm_event(s, "order",
 			 ok ? "%s, which has no seat, has carried out %s"
 			    : "%s, which has no seat, has not carried out %s: %s; it is told again",
@@ -171,6 +175,8 @@ void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, cons
 	case WIRE_VERB_FENCE:
 		if (ok)
 			fsm->fence_due = false;
+		else if (fsm->cold.is_start)
+			fsm->may_run[host] = true;
 		vm_event(s, "order", ok ? "%s is fenced" : "%s is not fenced: %s; it is told again",
 			 vm_host_name(fsm, host), text);
 		break;
@@ -196,5 +202,9 @@ void vm_on_order_done(struct vm_step *s)
 	order->ok = s->in->status == WIRE_ORDER_OK;
 	if (order->term != s->fsm->record.term)
 		return;
+	/* A host carries out its orders one by one. So when it answers FENCE, no older order to run
+	 * the guest is left. */
+	if (order->verb == WIRE_VERB_FENCE && order->ok)
+		s->fsm->may_run[s->in->host] = false;
 	vm_order_ended(s, s->in->host, order->verb, order->ok, s->in->text);
 }

@@ -1,14 +1,15 @@
-/* fsm_drain.c - what a drain of one of the VM's hosts asks of its machine: how the VM stands in the
- * way, the end of the copy that the host keeps, and that the host gets no other.
+/* fsm_drain.c - what the VM's state machine does when one of the VM's hosts is drained: it says how
+ * the VM stands in the way, ends the copy that the host keeps, and gives the host no new copy.
  *
- * Ending a copy on purpose spares the guest the wait for a standby that has gone down
- * (standby_timeout_ms, or for good under `standby_lost = hold`). The wish for protection stays: it
- * is begun again once the host is taken back, whatever the policy `reprotect` is, because nobody
- * said that the guest should be without. */
+ * If the copy did not end before the host goes down, the guest would wait for the lost standby: for
+ * standby_timeout_ms, or without end under `standby_lost = hold`. The gateway still intends to
+ * protect the VM: protection begins again once the host is taken back, whatever the policy
+ * `reprotect` is, because nobody has asked for an unprotected guest. */
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
 void vm_fsm_bar(struct vm_fsm *fsm, uint8_t host, bool is_barred)
@@ -28,7 +29,8 @@ void vm_fsm_want_again(struct vm_fsm *fsm, uint64_t now_ns)
 			      now_ns);
 }
 
-/* Is it doubtful that the owner lives and has the guest? Then the copy may be what saves it. */
+/* Is it doubtful that the owner lives and has the guest? If so, the copy may be needed to save the
+ * guest. */
 static bool may_need_copy(const struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -46,6 +48,7 @@ void vm_on_end_copy(struct vm_step *s)
 	const char *name = fsm->config->name, *host = vm_host_name(fsm, s->in->host);
 	unsigned int n_failed = fsm->again.n_failed;
 	char reason[VM_TEXT_MAX];
+	bool has_third = vm_drain_has_third(fsm, s->in->host);
 
 	if (s->in->host == fsm->record.owner) {
 		vm_reply(s, false, "not-possible", "%s owns %s, so it keeps no copy", host, name);
@@ -67,16 +70,22 @@ void vm_on_end_copy(struct vm_step *s)
 			 host, vm_host_name(fsm, fsm->record.owner));
 		return;
 	}
-	(void)snprintf(reason, sizeof(reason), "%s is being drained, so its copy is given up",
+	(void)text_put(reason, sizeof(reason), "%s is being drained, so its copy is given up",
 		       host);
 	vm_end_protection(s, reason);
-	fsm->again.n_failed = n_failed; /* this was no failure */
+	fsm->again.n_failed = n_failed; /* ending the copy was no failure */
 	vm_fsm_want_again(fsm, s->now_ns);
-	vm_reply(s, true, "done", "%s runs on %s without a copy until `holdfastctl undrain %s`",
-		 name, vm_host_name(fsm, fsm->record.owner), host);
+	if (has_third)
+		vm_reply(s, true, "done", "%s runs on %s, and gets its copy on %s now", name,
+			 vm_host_name(fsm, fsm->record.owner),
+			 vm_host_name(fsm, vm_fsm_spare(fsm)));
+	else
+		vm_reply(s, true, "done",
+			 "%s runs on %s without a copy until `holdfastctl undrain %s`", name,
+			 vm_host_name(fsm, fsm->record.owner), host);
 }
 
-/* The guest is the other host's. May there be anything of it on this host that is still needed? */
+/* Another host owns the guest. Does @host still have something of the guest that may be needed? */
 static enum vm_drain_place look_elsewhere(const struct vm_fsm *fsm, uint8_t host, char *why,
 					  size_t size)
 {
@@ -88,22 +97,35 @@ static enum vm_drain_place look_elsewhere(const struct vm_fsm *fsm, uint8_t host
 		return VM_DRAIN_COPY;
 	switch (fsm->protection.promoted.state) {
 	case VM_PROMOTED_WATCHED:
-		(void)snprintf(why, size, "%s has not shown yet that its guest serves", owner);
+		(void)text_put(why, size, "%s has not shown yet that its guest serves", owner);
 		return VM_DRAIN_BUSY;
 	case VM_PROMOTED_SILENT:
-		(void)snprintf(why, size,
+		(void)text_put(why, size,
 			       "nothing shows that its guest serves on %s, and the guest that was "
 			       "stopped here may be the better one", owner);
 		return VM_DRAIN_STUCK;
 	default:
 		break;
 	}
-	/* A guest that may still run here must be stopped first, else it is cut off in the middle
-	 * of what it does; and the owner must no longer hold output for a copy here. */
+	/* If the guest may still run here, it must be stopped first, so that it is not cut off in
+	 * the middle of its work. If the owner still holds output for a copy here, it must stop
+	 * doing so first. */
 	if ((fsm->fence_due && fsm->host[host].up) ||
 	    (fsm->release_due && fsm->host[fsm->record.owner].up))
 		return VM_DRAIN_ENDING;
 	return VM_DRAIN_AWAY;
+}
+
+/* Is the spare the only host that can keep the copy, now or when a drain has moved the guest? */
+static bool needs_spare(const struct vm_fsm *fsm)
+{
+	uint8_t other = vm_fsm_other(fsm);
+	bool is_unprotected = fsm->record.state == VM_UNPROTECTED;
+
+	if (is_unprotected && fsm->again.when == VM_AGAIN_NEVER)
+		return false; /* nobody wants a copy */
+	return fsm->is_barred[fsm->record.owner] || fsm->is_barred[other] ||
+	       (is_unprotected && vm_protect_obstacle(fsm, other));
 }
 
 bool vm_drain_has_third(const struct vm_fsm *fsm, uint8_t host)
@@ -111,13 +133,17 @@ bool vm_drain_has_third(const struct vm_fsm *fsm, uint8_t host)
 	uint8_t spare = vm_fsm_spare(fsm);
 
 	if (host == spare)
-		return true;
+		return !needs_spare(fsm);
+	/* An unprotected guest gets its copy on the host to which it is to be moved first. */
+	if (host == fsm->record.owner && fsm->record.state == VM_UNPROTECTED &&
+	    vm_protect_obstacle(fsm, vm_fsm_other(fsm)))
+		return false;
 	return vm_fsm_has_spare(fsm) && !vm_fsm_in_conflict(fsm) &&
 	       !vm_protect_obstacle(fsm, spare) &&
 	       fsm->again.unfit != 1 + spare;
 }
 
-/* The host owns the guest, which has no copy elsewhere. */
+/* @h owns the guest, and no other host has a copy. */
 static enum vm_drain_place look_unprotected(const struct vm_fsm *fsm, uint8_t h, char *why,
 					    size_t size)
 {
@@ -126,11 +152,11 @@ static enum vm_drain_place look_unprotected(const struct vm_fsm *fsm, uint8_t h,
 	if (host->up && host->reported && vm_guest_is_gone(host))
 		return VM_DRAIN_AWAY;
 	if (fsm->again.when != VM_AGAIN_NEVER) {
-		(void)snprintf(why, size, "it is not protected, so there is no copy to go on from; "
+		(void)text_put(why, size, "it is not protected, so there is no copy to go on from; "
 			       "the gateway protects it again by itself");
 		return VM_DRAIN_BUSY;
 	}
-	(void)snprintf(why, size, "it is not protected, so there is no copy to go on from; "
+	(void)text_put(why, size, "it is not protected, so there is no copy to go on from; "
 		       "`holdfastctl protect %s`, or shut it down", fsm->config->name);
 	return VM_DRAIN_STUCK;
 }
@@ -140,19 +166,19 @@ enum vm_drain_place vm_drain_look(const struct vm_fsm *fsm, uint8_t host, bool i
 {
 	why[0] = '\0';
 	if (vm_fsm_in_conflict(fsm)) {
-		(void)snprintf(why, size, "who owns it is not clear (a conflict); `holdfastctl vm "
+		(void)text_put(why, size, "who owns it is not clear (a conflict); `holdfastctl vm "
 			       "show %s`", fsm->config->name);
 		return VM_DRAIN_STUCK;
 	}
 	if (host == vm_fsm_spare(fsm))
 		return look_elsewhere(fsm, host, why, size);
 	if (fsm->record.state == VM_FAILED) {
-		(void)snprintf(why, size, "its promotion on %s failed, and an operator must decide",
+		(void)text_put(why, size, "its promotion on %s failed, and an operator must decide",
 			       vm_host_name(fsm, fsm->record.owner));
 		return VM_DRAIN_STUCK;
 	}
 	if (fsm->record.state == VM_PROMOTING) {
-		(void)snprintf(why, size, "it is being promoted on %s",
+		(void)text_put(why, size, "it is being promoted on %s",
 			       vm_host_name(fsm, fsm->record.owner));
 		return VM_DRAIN_BUSY;
 	}
@@ -161,14 +187,14 @@ enum vm_drain_place vm_drain_look(const struct vm_fsm *fsm, uint8_t host, bool i
 	if (fsm->record.state == VM_UNPROTECTED)
 		return look_unprotected(fsm, host, why, size);
 	if (fsm->record.state != VM_PROTECTED || !is_safe) {
-		(void)snprintf(why, size, "it is %s, not SAFE",
+		(void)text_put(why, size, "it is %s, not SAFE",
 			       fsm->record.state == VM_PROTECTED
 				       ? "protected, but a move could lose something"
 				       : vm_state_name(fsm->record.state));
 		return VM_DRAIN_BUSY;
 	}
 	if (fsm->op.id || fsm->move.state == VM_MOVE_ORDERED) {
-		(void)snprintf(why, size, "an operator's request for it is running");
+		(void)text_put(why, size, "an operator's request for it is running");
 		return VM_DRAIN_BUSY;
 	}
 	return VM_DRAIN_MOVABLE;

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
 bool vm_agent_holds(uint8_t agent_state)
@@ -80,12 +81,12 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 				 vm_peer_text(s));
 		return;
 	}
-	(void)snprintf(reason, sizeof(reason), "%s says: %s (%s)", name,
+	(void)text_put(reason, sizeof(reason), "%s says: %s (%s)", name,
 		       s->in->verdict == WIRE_VERDICT_EXITED ? "guest process exited"
 							     : "guest shut itself down",
 		       vm_peer_text(s));
-	/* If this call makes the VM PROTECTED, do not promote now. The agent's next report repeats
-	 * the verdict, and the promotion begins then. */
+	/* If vm_way_is_no_matter() makes the VM PROTECTED, do not promote now. The agent's next
+	 * report repeats the verdict, and the promotion begins then. */
 	if (s->in->verdict == WIRE_VERDICT_EXITED &&
 	    vm_way_is_no_matter(s, "says that its guest ended"))
 		return;
@@ -97,7 +98,8 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 	if (before == s->in->verdict && vm_fsm_in_conflict(fsm))
 		return; /* the event was given already, and in a conflict nothing else may follow */
 	if (!vm_fsm_in_conflict(fsm))
-		vm_again_forget(fsm); /* until an operator wants the next guest protected */
+		/* do not protect the next guest before an operator asks for it */
+		vm_again_forget(fsm);
 	vm_end_protection(s, reason);
 	vm_finish_op(s, false, "guest-ended", "%s", reason);
 }
@@ -126,7 +128,7 @@ static void on_uncovered(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	char reason[VM_TEXT_MAX];
 
-	(void)snprintf(reason, sizeof(reason), "suspended: %s says: %s",
+	(void)text_put(reason, sizeof(reason), "suspended: %s says: %s",
 		       vm_host_name(fsm, s->in->host), vm_peer_text(s));
 	vm_end_protection(s, reason);
 	if (fsm->record.state != VM_UNPROTECTED)
@@ -260,8 +262,8 @@ void vm_on_report(struct vm_step *s)
 	vm_confirm_record(s);
 	vm_spare_reported(fsm, s->in->host, s->now_ns);
 	if (s->in->host == vm_fsm_spare(fsm)) {
-		host->is_move_stopped = false; /* as vm_move_report() notes for the others */
-		return; /* what it has to do follows from the state (vm_reconcile()) */
+		host->is_move_stopped = false; /* for the other hosts, vm_move_report() sets this */
+		return; /* vm_reconcile() decides from the state what the spare must do */
 	}
 	on_throttle(s, host);
 	vm_on_way(s, host);

@@ -39,6 +39,9 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	 * allowed. */
 	if (record->state == VM_PROMOTING && config->has_fence_command)
 		fsm->fencing = VM_FENCING_UNSURE;
+	/* The gateway's previous run may have ordered either host to run the guest. */
+	for (int h = 0; h < VM_HOSTS; h++)
+		fsm->may_run[h] = record->state == VM_PROMOTING || record->state == VM_FAILED;
 	detector_init(&fsm->detector, false, now_ns);
 	fsm->shadow_host = record->owner;
 	vm_again_init(fsm, now_ns);
@@ -65,7 +68,12 @@ void vm_fsm_seen(struct vm_fsm *fsm, uint8_t host, uint64_t now_ns)
 
 void vm_fsm_put_back(struct vm_fsm *fsm, const struct vm_fsm *before, uint64_t now_ns)
 {
+	struct detector judged = fsm->detector;
+
 	*fsm = *before;
+	/* What was seen of the owner stays true. Otherwise each tick would give its event anew. */
+	if (before->record.state == VM_PROTECTED)
+		fsm->detector = judged;
 	fsm->stepped_ns = fsm->ticked_ns = now_ns;
 }
 

@@ -1,5 +1,5 @@
-/* fsm_move.c - moves a protected guest to the VM's other host at one epoch. Nothing is lost: the
- * guest that goes on there is exactly the one that stopped here.
+/* fsm_move.c - moves a protected guest to the VM's other host. Nothing is lost: the guest continues
+ * there exactly from the epoch at which it stopped here.
  *
  *      move                       owner answers MOVE with    standby runs it          protected
  *	────► ORDERED ───────────► PROMOTING ───────────────► PROTECTING ────────────► DONE
@@ -9,26 +9,30 @@
  *	         ▼                    ▼
  *	      FAILED: PROTECT      FAILED: STANDBY_STOP there, then UNPROTECT here in term n + 2
  *
- * The owner's answer is a promise (docs/wire-format.md 5.6): its last epoch is committed, the guest
- * stands still, and nothing of it is released any more, whatever lease it has. So the promotion
- * waits for no lease. Until the promotion is journaled, the move can be given up: by the order
- * PROTECT of the same term the owner goes on. That order must also reach an owner that was told to
- * move by a gateway that has died, or on a connection that broke. So it follows from what the owner
- * reports, as all orders follow from the state (rule 6 of fsm.h).
+ * The owner's answer is a promise (docs/wire-format.md 5.6): the guest's last epoch is committed,
+ * the guest is stopped, and the owner releases no more output, whatever lease it has. So the
+ * promotion waits for no lease. Until the promotion is journaled, the move can be given up: the
+ * order PROTECT in the same term lets the owner continue. The owner must get this order even if the
+ * order MOVE came from a gateway that has died, or on a connection that broke. So the order follows
+ * from what the owner reports, like all orders follow from the state (rule 6 of fsm.h).
  *
- * Only the answer to the order that was given last, on the connection on which it was given, begins
- * a promotion. A report does not: it may be of an earlier move that was given up.
+ * A promotion begins only with the answer to the last order, on the connection on which this order
+ * was sent. A report does not begin one, because it may belong to an earlier move that was given
+ * up.
  *
- * A move is not journaled. If the gateway dies in ORDERED, the next one finds the guest stopped and
- * lets it go on. If it dies in PROMOTING, the next one carries the promotion out as any other. */
+ * A move is not journaled. If the gateway dies in ORDERED, a restarted gateway finds the guest
+ * stopped and lets it continue. If the gateway dies in PROMOTING, a restarted gateway carries out
+ * the promotion like any other. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
-/* After a move that failed at the new owner, protect the guest again, but not at once. */
+/* How long to wait, after a move that failed at the new owner, before the guest is protected
+ * again. */
 #define AGAIN_NS (10 * CLOCK_NS_PER_S)
 
 static const char *to_name(const struct vm_fsm *fsm)
@@ -81,15 +85,16 @@ void vm_move_give_up(struct vm_step *s, const char *why)
 	if (fsm->move.state != VM_MOVE_ORDERED)
 		return;
 	fsm->move.state = VM_MOVE_FAILED;
-	/* In a conflict no order is given (vm_reconcile()), so the owner is not told to go on. */
+	/* In a conflict no order is given (vm_reconcile()), so the owner is not told to let the
+	 * guest continue. */
 	if (vm_fsm_in_conflict(fsm))
-		(void)snprintf(text, sizeof(text),
+		(void)text_put(text, sizeof(text),
 			       "can stand still on %s until it is clear who owns it "
-			       "(`holdfastctl owner %s HOST`): %.100s", from_name(fsm),
-			       fsm->config->name, why);
+			       "(`holdfastctl owner %s HOST`): %s", from_name(fsm),
+			       fsm->config->name, TEXT_SHORT(100, why));
 	else
-		(void)snprintf(text, sizeof(text), "goes on on %s: %.180s",
-			       from_name(fsm), why);
+		(void)text_put(text, sizeof(text), "goes on on %s: %s",
+			       from_name(fsm), TEXT_SHORT(180, why));
 	vm_event(s, "move", "given up, the guest %s", text);
 	if (fsm->op.command == VM_COMMAND_MOVE)
 		vm_finish_op(s, false, "move-failed", "%s was not moved, it %s", fsm->config->name,
@@ -112,7 +117,7 @@ void vm_move_ordered(struct vm_step *s, uint8_t host, bool ok, const char *text)
 		vm_move_give_up(s, "it names another last epoch than was committed (a bug)");
 		return;
 	}
-	why = vm_promotion_obstacle(s, 2 * fsm->config->liveness.beat_timeout_ns);
+	why = vm_promotion_obstacle(fsm, 2 * fsm->config->liveness.beat_timeout_ns, s->now_ns);
 	if (why) {
 		vm_move_give_up(s, why);
 		return;
@@ -120,7 +125,7 @@ void vm_move_ordered(struct vm_step *s, uint8_t host, bool ok, const char *text)
 	fsm->move.state = VM_MOVE_PROMOTING;
 	fsm->move.epoch = epoch;
 	fsm->move.yielded_ns = s->now_ns;
-	/* The owner gave its lease up, so there is none to wait for. */
+	/* The owner gave its lease up, so there is no lease to wait for. */
 	fsm->mute_ns = s->now_ns;
 	vm_set_state(s, VM_PROMOTING, vm_fsm_other(fsm), true,
 		     "%s let go of the guest at epoch %" PRIu64 ", which %s holds whole",
@@ -129,7 +134,7 @@ void vm_move_ordered(struct vm_step *s, uint8_t host, bool ok, const char *text)
 	fsm->move.term = fsm->record.term;
 }
 
-/* The guest is protected again. */
+/* Called when the guest is protected again. */
 static void is_protected(struct vm_step *s)
 {
 	struct vm_move *move = &s->fsm->move;
@@ -152,8 +157,8 @@ void vm_move_entered(struct vm_step *s)
 		vm_move_give_up(s, "it is no longer protected as it was");
 		break;
 	case VM_MOVE_PROMOTING:
-		/* In any later term it is no move any more: the guest was given back, an operator
-		 * has decided, or two voices have named the owner. */
+		/* In any later term this is no longer the move: the guest was given back, an
+		 * operator has decided, or two voices have named the owner. */
 		if (fsm->move.term && fsm->record.term != fsm->move.term)
 			fsm->move.state = VM_MOVE_FAILED;
 		break;
@@ -183,12 +188,14 @@ void vm_move_runs(struct vm_step *s)
 		 from_name(fsm), to_name(fsm), move->epoch,
 		 vm_move_pause_ns(fsm) / CLOCK_NS_PER_MS,
 		 move->stopped_ns ? (move->yielded_ns - move->stopped_ns) / CLOCK_NS_PER_MS : 0);
-	/* Whatever the policy `reprotect` is: it was protected before the move. */
+	/* Protect the guest again, whatever the policy `reprotect` is, because it was protected
+	 * before the move. */
 	vm_again_plan(fsm, VM_AGAIN_SOON, "runs the moved guest", s->now_ns);
 }
 
-/* The new owner may have run the guest, and have acknowledged clients' writes, if its agent says
- * that the guest has ended, or if it was away: its host may have died and have booted. */
+/* Is it certain that the new owner has not run the guest? It may have run the guest and
+ * acknowledged clients' writes if its agent reports that the guest has ended, or if its connection
+ * broke: then the host may have died and booted again. */
 bool vm_move_is_certain(const struct vm_fsm *fsm)
 {
 	const struct vm_host *to = &fsm->host[fsm->record.owner];
@@ -233,8 +240,9 @@ void vm_move_report(struct vm_step *s, struct vm_host *host)
 		fsm->move.stopped_ns = s->now_ns - s->in->move_stopped_us * 1000;
 		return;
 	}
-	/* No move is wanted, but it has stopped the guest for one, perhaps by an order that was
-	 * under way for long. It is ordered to go on, also if that was its last order. */
+	/* No move is under way, but the host has stopped the guest for a move, perhaps because an
+	 * order MOVE arrived late. Forget the last order, so that the host is ordered to continue
+	 * even if the last order was the same (PROTECT). */
 	if (!before && host->order.done && host->order.verb == WIRE_VERB_PROTECT)
 		memset(&host->order, 0, sizeof(host->order));
 }
@@ -247,7 +255,7 @@ void vm_move_tick(struct vm_step *s)
 	if (fsm->move.state != VM_MOVE_ORDERED ||
 	    s->now_ns - fsm->move.began_ns < fsm->config->move_timeout_ns)
 		return;
-	(void)snprintf(why, sizeof(why), "it was not let go of within %" PRIu64
+	(void)text_put(why, sizeof(why), "it was not let go of within %" PRIu64
 		       " ms (move_timeout_ms)",
 		       fsm->config->move_timeout_ns / CLOCK_NS_PER_MS);
 	vm_move_give_up(s, why);
@@ -270,11 +278,14 @@ void vm_move_reply(struct vm_step *s, bool ok, const char *how)
 		vm_finish_op(s, false, "no-answer", "%s", how);
 		return;
 	}
-	if (fsm->is_barred[move->from])
-		(void)snprintf(next, sizeof(next), "it has no copy while %s is drained",
+	if (fsm->is_barred[move->from] && vm_drain_has_third(fsm, move->from))
+		(void)text_put(next, sizeof(next), "%s, the spare, is to keep its copy",
+			       vm_host_name(fsm, vm_fsm_spare(fsm)));
+	else if (fsm->is_barred[move->from])
+		(void)text_put(next, sizeof(next), "it has no copy while %s is drained",
 			       from_name(fsm));
 	else
-		(void)snprintf(next, sizeof(next),
+		(void)text_put(next, sizeof(next),
 			       "it is being protected again, with %s as the standby: `holdfastctl "
 			       "vm show %s`", from_name(fsm), fsm->config->name);
 	vm_finish_op(s, true, "done",

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
 /* What a host says about itself in the reported term. */
@@ -94,7 +95,7 @@ static void adopt_agreement(struct vm_step *s, size_t row, uint8_t owner)
 
 	if (to == VM_PROTECTED && fsm->host[other].epoch == 0)
 		to = VM_SYNCING;
-	(void)snprintf(reason, sizeof(reason),
+	(void)text_put(reason, sizeof(reason),
 		       "%s and %s agreed on term %" PRIu64
 		       " without this gateway: adopted, %s goes on "
 		       "%s %s",
@@ -122,11 +123,12 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 
 	if (agreements[row].to != VM_UNPROTECTED && !protects)
 		return false;
-	/* the lost line may have given the spare a seat: it must say that it knows nothing newer */
+	/* the journal's lost line may have given the spare a seat, so the spare must report that it
+	 * is in no newer term */
 	if (!agreements[row].votes && (fsm->record.term == 0 || fsm->record.in_doubt) &&
 	    vm_fsm_has_spare(fsm) && !vm_spare_is_not_past(fsm, s->in->term))
 		return false;
-	/* the row needs this gateway's vote, and the gateway has none */
+	/* the row needs this gateway's vote, but here the gateway has no vote */
 	if (agreements[row].votes &&
 	    (fsm->record.in_doubt || owner != fsm->record.owner ||
 	     s->in->term != fsm->record.term + 1))
@@ -172,8 +174,8 @@ bool vm_settle_failed(struct vm_step *s)
 		     vm_host_name(fsm, fsm->record.owner), vm_host_name(fsm, to),
 		     holds ? ", and is protected again" : "");
 	fsm->release_due = fsm->stop_due = true;
-	/* Do not protect the guest again if the old owner holds no output: the hosts had agreed on
-	 * that. */
+	/* If the old owner holds no output, do not protect the guest again, because the hosts have
+	 * agreed that it runs unprotected. */
 	if (holds)
 		vm_again_plan(fsm, VM_AGAIN_SOON, "kept the guest protected without this gateway",
 			      s->now_ns);
@@ -186,7 +188,8 @@ bool vm_settle_failed(struct vm_step *s)
  * false. */
 static bool find_agreement(struct vm_step *s)
 {
-	/* The spare has a word against what the two agree upon: that must be settled first. */
+	/* The spare's report is in conflict with the journal: this must be settled before any
+	 * agreement counts. */
 	if (s->fsm->host[vm_fsm_spare(s->fsm)].conflict)
 		return false;
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
@@ -213,14 +216,14 @@ static void begin_conflict(struct vm_step *s, const char *format, ...)
 		return;
 	host->conflict = true;
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
+	(void)text_vput(text, sizeof(text), format, args);
 	va_end(args);
 	vm_event(s, "conflict", "%s", text);
 	fsm->give_back_due = false;
 	vm_finish_op(s, false, "conflict", "%s", text);
 }
 
-/* Do both hosts with a seat say what the journal says, in its own term? */
+/* Do both hosts with a seat report the same as the journal, in the journal's term? */
 static bool seats_confirm(const struct vm_fsm *fsm)
 {
 	const struct vm_record *record = &fsm->record;
@@ -235,9 +238,10 @@ static bool seats_confirm(const struct vm_fsm *fsm)
 	       (other == WORD_IDLE || other == WORD_FENCED);
 }
 
-/* The host without a seat is in a newer term. It cannot have entered that with the owner as long as
- * the owner is in the journal's: its role file is of an earlier life of this VM, or damaged. So it
- * gets no order, and the next term is above its own, but nothing else waits for it. */
+/* Does the report come from the spare, in a term newer than the journal's, although both hosts with
+ * a seat confirm the journal? The spare cannot have entered such a term together with the owner. So
+ * its role file is from an earlier life of this VM, or damaged. In this case the spare gets no
+ * order, and the next term is above the spare's term, but the VM is not in conflict. */
 static bool spare_is_no_matter(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -288,7 +292,7 @@ void vm_on_newer_term(struct vm_step *s)
 		fsm->term_seen = s->in->term;
 	if (find_agreement(s))
 		return;
-	(void)snprintf(voice, sizeof(voice), "%s does",
+	(void)text_put(voice, sizeof(voice), "%s does",
 		       is_spare ? "the journal, which gives it no seat,"
 				: vm_host_name(fsm, vm_fsm_beside(fsm, s->in->host)));
 	begin_conflict(
@@ -335,7 +339,7 @@ void vm_confirm_record(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const struct vm_record *record = &fsm->record;
 
-	/* The line that is lost may have given the spare a seat. */
+	/* The journal's lost line may have given the spare a seat. */
 	if (!record->in_doubt || !seats_confirm(fsm) ||
 	    (vm_fsm_has_spare(fsm) && !vm_spare_is_not_past(fsm, record->term)))
 		return;
@@ -352,7 +356,8 @@ void vm_resolve_conflict(struct vm_step *s, uint8_t owner)
 	struct vm_fsm *fsm = s->fsm;
 
 	s->may_resolve = true;
-	/* The operator can be wrong: nothing may end the other guest before the next `protect`. */
+	/* The operator can be wrong, so nothing may end the guest on the other host before the next
+	 * `protect`. */
 	vm_again_forget(fsm);
 	vm_set_state(s, VM_UNPROTECTED, owner, true, "operator named %s as the owner",
 		     vm_host_name(fsm, owner));

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
 /* wanted_verb() and the want_...() functions return the order that the state requires of a host, or
@@ -32,9 +33,10 @@ static bool is_outvoted(const struct vm_fsm *fsm, const struct vm_host *host)
 	       (vm_agent_holds(host->agent_state) || host->agent_state == WIRE_STATE_RUNNING);
 }
 
-/* A host without a seat keeps neither guest nor copy, in any state of the VM. One that says nothing
- * of a guest is fenced only when the owner says that it has it: by a wrong file, the only guest may
- * run on a host that does not know of it yet. */
+/* A host without a seat must keep neither guest nor copy, whatever the VM's state is. If it reports
+ * no guest, it is fenced only while the owner reports that the owner has the guest. Otherwise, if
+ * the VM's file is wrong, FENCE could end the only guest, on a host that has not found its guest
+ * yet. */
 static uint8_t want_of_spare(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	bool is_owned = vm_has_guest(&fsm->host[fsm->record.owner]);
@@ -43,7 +45,7 @@ static uint8_t want_of_spare(const struct vm_fsm *fsm, const struct vm_host *hos
 		return 0;
 	if (host->reported && vm_agent_stands_by(host->agent_state))
 		return WIRE_VERB_STANDBY_STOP;
-	/* It died in a promotion of an older term, and has no more say in that. */
+	/* The host died during a promotion in an older term, which no longer counts. */
 	if (host->reported && host->agent_state == WIRE_STATE_PROMOTING &&
 	    host->term < fsm->record.term)
 		return WIRE_VERB_FENCE;
@@ -72,8 +74,8 @@ static uint8_t want_unprotected(const struct vm_fsm *fsm, uint8_t h)
 }
 
 /* STANDBY_START may end the stopped guest of a fenced host. So wait for the host's report and, if
- * it is fenced, for the owner's: if the owner's guest has ended meanwhile, the fenced one may be
- * all that is left. If nothing comes, the attempt ends by order_timeout. */
+ * the host is fenced, for the owner's report: if the owner's guest has ended meanwhile, the fenced
+ * host's guest may be all that is left. If no report comes, order_timeout ends the attempt. */
 static uint8_t want_preparing(const struct vm_fsm *fsm, uint8_t h)
 {
 	const struct vm_host *host = &fsm->host[h], *owner = &fsm->host[fsm->record.owner];
@@ -119,7 +121,7 @@ static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
 
 	if (h == vm_fsm_spare(fsm))
 		return want_of_spare(fsm, &fsm->host[h]);
-	/* Nothing that was lost with a host's memory comes back by an order. */
+	/* Orders cannot bring back what was lost with the hosts' memory. */
 	if (fsm->record.state != VM_UNPROTECTED && !fsm->cold.is_start &&
 	    (vm_cold_is_nowhere(fsm) || vm_cold_waits(fsm, h)))
 		return 0;
@@ -145,9 +147,10 @@ static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
 	}
 }
 
-/* The term in which a host gets an order: the VM's. Only a host without a seat is told to end its
- * copy in the term before, so that it is behind, and is fenced in the VM's term next. Without that
- * it would be idle in the VM's term, and nothing would stop a QEMU that is started there later. */
+/* Returns the term in which host @h gets the order @verb: the VM's term, with one exception. A host
+ * without a seat is told to end its copy in the term before. So its term is older than the VM's,
+ * and it is fenced next, in the VM's term. Otherwise it would be idle in the VM's term, and nothing
+ * would stop a QEMU that is started there later. */
 static uint64_t order_term(const struct vm_fsm *fsm, uint8_t h, uint8_t verb)
 {
 	bool is_before = h == vm_fsm_spare(fsm) && verb == WIRE_VERB_STANDBY_STOP;
@@ -168,6 +171,8 @@ static void send_order(struct vm_step *s, uint8_t h, uint8_t verb)
 		.verb = verb,
 	};
 	fsm->host[h].effective = false;
+	if (verb == WIRE_VERB_START || verb == WIRE_VERB_PROMOTE)
+		fsm->may_run[h] = true;
 	a->host = h;
 	a->verb = verb;
 	a->term = order->term;
@@ -184,7 +189,8 @@ static void judge_fencing(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const struct vm_host *host = &fsm->host[vm_fsm_other(fsm)];
 
-	/* A new owner without guest and copy says that this is a cold start, which needs no fence.
+	/* If the new owner reports that it has neither guest nor copy, this is a cold start, which
+	 * needs no fence command.
 	 */
 	if ((host->up && host->reported) ||
 	    fsm->host[fsm->record.owner].cold.role != VM_COLD_NOT)
@@ -212,13 +218,17 @@ void vm_on_fenced(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const char *name = vm_host_name(fsm, vm_fsm_other(fsm));
 	const char *text = s->in->text && s->in->text[0] ? s->in->text : "no reason given";
-	bool ok = s->in->status == WIRE_ORDER_OK;
+	bool ok = s->in->status == WIRE_ORDER_OK, is_start = fsm->cold.is_start;
 	char reason[2 * VM_TEXT_MAX]; /* a longer text is cut */
 
 	if (fsm->fencing != VM_FENCING_RUNNING || s->in->term != fsm->record.term)
 		return;
 	fsm->fencing = VM_FENCING_NONE;
-	if (ok || !fsm->config->fence_required) {
+	if (ok)
+		fsm->may_run[vm_fsm_other(fsm)] = false;
+	/* A host that may run the guest must be fenced, whatever the configuration says. */
+	if (ok || (!fsm->config->fence_required &&
+		   !(is_start && fsm->may_run[vm_fsm_other(fsm)]))) {
 		vm_event(s, "fence", ok ? "%s is fenced: %s"
 					: "%s is not fenced (%s), going on: fence_required = no",
 			 name, text);
@@ -226,11 +236,20 @@ void vm_on_fenced(struct vm_step *s)
 	}
 	/* Put the advice into the event too. When the primary falls silent, usually no operator
 	 * waits for a reply. */
-	(void)snprintf(reason, sizeof(reason),
-		       "the fence command against %s failed: %s; when %s is known to be off, "
-		       "`holdfastctl failover %s` promotes without it", name, text, name,
-		       fsm->config->name);
+	if (is_start)
+		(void)text_put(reason, sizeof(reason),
+			       "the fence command against %s failed: %s; when %s is off for "
+			       "certain, `holdfastctl start %s --on %s --lose --off %s` starts "
+			       "the guest without it", name,
+			       TEXT_SHORT(100, text), name, fsm->config->name,
+			       vm_host_name(fsm, fsm->record.owner), name);
+	else
+		(void)text_put(reason, sizeof(reason),
+			       "the fence command against %s failed: %s; when %s is known to be "
+			       "off, `holdfastctl failover %s` promotes without it", name,
+			       TEXT_SHORT(130, text), name, fsm->config->name);
 	vm_set_state(s, VM_FAILED, fsm->record.owner, false, "%s", reason);
+	fsm->cold.is_lost = is_start;
 	vm_finish_op(s, false, "fence-failed", "%s", reason);
 }
 

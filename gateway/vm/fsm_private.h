@@ -17,7 +17,7 @@ struct vm_step {
 	/* true if two voices (rule 5 of fsm.h) or an operator named the owner. A new term can then
 	 * begin even in a conflict */
 	bool may_resolve;
-	bool was_conflict; /* the VM was in conflict when the step began */
+	bool was_conflict; /* true if the VM was in conflict when the step began */
 };
 
 typedef void (*vm_handler_fn)(struct vm_step *s);
@@ -52,7 +52,7 @@ void vm_end_protection(struct vm_step *s, const char *reason);
  * *ret_why (a constant) to what is missing. */
 bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char **ret_why);
 
-/* Called when the standby has @epoch whole. Commits the epoch. If the VM is SYNCING and all output
+/* Called when the standby has all of @epoch. Commits the epoch. If the VM is SYNCING and all output
  * after the seal is held, the VM becomes PROTECTED. Does nothing if a later epoch was committed
  * already, or if the VM is SYNCING and output cannot leave the owner's host. */
 void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
@@ -83,7 +83,7 @@ void vm_standby_committed(struct vm_step *s);
 /* Begin a new attempt, because RESUME is sent. */
 void vm_standby_resumed(struct vm_fsm *fsm);
 /* Note that the standby will end its stream for the reason @why. If @why is NULL, the stream has
- * ended. */
+ * ended already. */
 void vm_standby_broke(struct vm_fsm *fsm, const char *why);
 /* Called at each tick in SYNCING and PROTECTED. If the timeout of standby_lost has expired, applies
  * that policy. */
@@ -95,54 +95,60 @@ void vm_stream_event(struct vm_step *s, const char *format, ...)
 /* In fsm_copy.c: handle the part of the owner's REPORT about a copy of the disks for which output
  * is held. Applies the policy standby_lost if the copy takes too long. */
 void vm_on_copy(struct vm_step *s);
-/* An epoch was committed: no copy is under way. */
+/* Called when an epoch was committed, which shows that no such copy is under way. */
 void vm_copy_ended(struct vm_fsm *fsm);
-/* Do not count the @gap_ns for which the gateway itself stood still. */
+/* Do not count the @gap_ns during which the gateway itself was stalled. */
 void vm_copy_stalled(struct vm_fsm *fsm, uint64_t gap_ns);
 
-/* What has ended, before the VM became UNPROTECTED. */
+/* The state that has ended, before the VM became UNPROTECTED. */
 struct vm_ended {
-	enum vm_state state; /* the state until then */
+	enum vm_state state; /* the state that has ended */
 	uint64_t lasted_ns;  /* how long the VM was in that state */
-	bool was_own;	     /* the gateway itself had begun the protection */
+	bool was_own;	     /* true if the gateway itself had begun the protection */
 };
 
 /* In fsm_again.c: called at the start with the journal's record. */
 void vm_again_init(struct vm_fsm *fsm, uint64_t now_ns);
-/* The VM has entered a state. Forgets what the old state waited for, and applies the policy. */
+/* Called when the VM has entered a state. Forgets what the old state waited for, and applies the
+ * policy. */
 void vm_again_entered(struct vm_fsm *fsm, uint64_t now_ns);
 /* Called in UNPROTECTED when a protection, or an attempt to begin one, has ended. If the gateway
- * had begun it, it tries again, later each time. */
+ * had begun it, the gateway tries again, each time after a longer wait. */
 void vm_again_ended(struct vm_fsm *fsm, const struct vm_ended *ended, uint64_t now_ns);
-/* In UNPROTECTED: protect the guest again at @at_ns at the earliest. @why as in struct vm_again. */
+/* In UNPROTECTED: protect the guest again at @at_ns at the earliest. @why: see struct vm_again. */
 void vm_again_plan(struct vm_fsm *fsm, enum vm_again_when when, const char *why, uint64_t at_ns);
-/* Nobody wants a protection any more: an operator said so, or the guest has ended. */
-/* The policy reprotect may have changed. */
+/* Called when the policy reprotect may have changed. */
 void vm_on_policy(struct vm_step *s);
+/* Called when nobody wants a protection any more: an operator said so, or the guest has ended. */
 void vm_again_forget(struct vm_fsm *fsm);
 /* Called at each report of the owner: begin a protection, if one is due and both hosts are
  * ready. */
 void vm_again_report(struct vm_step *s);
+/* Called at each tick in UNPROTECTED: the same, for an owner whose report is there already. A
+ * promoted guest is protected again as soon as it has shown that it serves, and not only when its
+ * host reports next. */
+void vm_again_tick(struct vm_step *s);
 /* Returns what prevents host @h, which is not the owner, from becoming the standby, as words that
- * follow its name, or NULL. Call in UNPROTECTED. */
+ * follow the host's name; NULL: nothing does. Call this in UNPROTECTED. */
 const char *vm_protect_obstacle(const struct vm_fsm *fsm, uint8_t h);
-/* Does the host, the owner, say that its guest has ended? */
+/* Does @host, the owner, report that its guest has ended? */
 bool vm_guest_is_gone(const struct vm_host *host);
-/* Has the host an order FENCE that it has not answered? */
+/* Has @host got an order FENCE that it has not answered? */
 bool vm_is_being_fenced(const struct vm_host *host);
-/* Is it not known yet, or doubtful, whether a promoted guest serves? What the other host keeps can
- * then be the better guest: an operator decides. */
+/* Is it still unknown, or doubtful, whether a promoted guest serves? If so, the guest that the
+ * other host keeps may be the better one, and an operator must decide. */
 bool vm_promoted_is_doubtful(const struct vm_fsm *fsm);
 /* In fsm_command.c: is the host connected, and does it report that it has the guest, running or
  * paused? */
 bool vm_has_guest(const struct vm_host *host);
 
-/* In fsm_asked.c: handle a command of that kind. */
+/* In fsm_asked.c: handle a command of kind @kind. */
 void vm_on_asked(struct vm_step *s, enum vm_asked_kind kind);
-/* A host has answered an order. If the order was asked for, handle the answer and return true. */
+/* Called when a host has answered an order. If an operator asked for the order (`asked`), handles
+ * the answer and returns true. */
 bool vm_asked_done(struct vm_step *s);
-/* Nothing more comes of orders that were asked for, because the protection, or the connection of
- * @host, has ended: say so in an event and to those who wait. */
+/* Called when the protection, or the connection of @host, has ended. The orders in `asked` then get
+ * no answer: give an event about each of them, and reply to those who wait. */
 void vm_asked_protection_ended(struct vm_step *s);
 void vm_asked_host_lost(struct vm_step *s, uint8_t host);
 
@@ -166,32 +172,35 @@ void vm_promoted_report(struct vm_step *s);
 /* Called at each tick in UNPROTECTED. Continues to watch the promoted guest. */
 void vm_promoted_tick(struct vm_step *s);
 
-/* In fsm_move.c: an operator wants the guest on the other host, and nothing stands against it.
- * Begin the move. */
+/* In fsm_move.c: begin a move: an operator wants the guest on the other host, and nothing prevents
+ * this. */
 void vm_move_begin(struct vm_step *s);
-/* The owner has answered the order MOVE: begin the promotion, or give the move up. */
+/* Called when the owner has answered the order MOVE. Begins the promotion, or gives the move up. */
 void vm_move_ordered(struct vm_step *s, uint8_t host, bool ok, const char *text);
-/* If a move was ordered: give it up for the reason @why. The owner is then ordered to go on. */
+/* If a move was ordered, give it up for the reason @why. The owner is then ordered to let the guest
+ * continue. */
 void vm_move_give_up(struct vm_step *s, const char *why);
-/* The VM has entered a state. Continues, ends or gives up a move. */
+/* Called when the VM has entered a state. Continues, ends or gives up a move. */
 void vm_move_entered(struct vm_step *s);
-/* The new owner runs the guest. */
+/* Called when the new owner runs the guest. */
 void vm_move_runs(struct vm_step *s);
-/* The present term is that of a move's promotion, which has not succeeded. May the guest be given
- * back without an operator? Only if it is certain that it has not run at the new owner.
- * vm_move_may_begin_back() also wants the old owner to say that it has the guest. */
+/* Both are about a move whose promotion, in the present term, has not succeeded.
+ * vm_move_is_certain(): is it certain that the guest has not run on the new owner? Only then may
+ * the guest be given back without an operator. vm_move_may_begin_back(): is this certain, and does
+ * the old owner also report that it has the guest? */
 bool vm_move_is_certain(const struct vm_fsm *fsm);
 bool vm_move_may_begin_back(const struct vm_fsm *fsm);
-/* The guest is given back because the move failed: protect it again, but not at once. */
+/* Called when the guest is given back because the move failed. Plans to protect it again, but not
+ * at once. */
 void vm_move_given_back(struct vm_step *s);
-/* @host's connection has ended, or a new one has begun. */
+/* Called when @host's control connection has ended, or a new one has begun. */
 void vm_move_connection(struct vm_step *s, uint8_t host);
-/* Note what @host's REPORT says of a move. */
+/* Note what @host's REPORT says about a move. */
 void vm_move_report(struct vm_step *s, struct vm_host *host);
 /* Called at each tick in PROTECTED. Gives up a move that takes too long. */
 void vm_move_tick(struct vm_step *s);
-/* Was @host ordered to let go of the guest, or does it keep it stopped, although no move is under
- * way? Then it must be told to go on. */
+/* Was @host ordered to let go of the guest, or does it keep the guest stopped, although no move is
+ * under way? If so, it must be ordered to let the guest continue. */
 bool vm_move_must_go_on(const struct vm_fsm *fsm, const struct vm_host *host);
 /* Reply to the operator who waits for the move: the promoted guest serves (@ok), or does not show
  * that it does. @how says what was seen. */
@@ -201,43 +210,57 @@ void vm_move_reply(struct vm_step *s, bool ok, const char *how);
  * that begins with the spare's name. Call in UNPROTECTED, and only if vm_protect_obstacle() of the
  * spare is NULL. Returns true if it has begun. */
 bool vm_spare_take_seat(struct vm_step *s, const char *why);
-/* A protection is due. If the spare is to take the other host's seat now, begin the protection and
- * return true. */
+/* Called when a protection is due. If the spare is to take the other host's seat now, begins the
+ * protection and returns true. */
 bool vm_spare_may_begin(struct vm_step *s);
-/* Write to @text (@size bytes) what becomes of the spare, such as "; gamma takes its seat in
+/* Write to @text (@size bytes) what happens with the spare next, such as "; gamma takes its seat in
  * 00:42", or "". Returns @text. */
 const char *vm_spare_when(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size);
-/* Host @h has reported: note whether it could keep a copy. */
+/* Called when host @h has reported. Notes whether it could keep a copy. */
 void vm_spare_reported(struct vm_fsm *fsm, uint8_t h, uint64_t now_ns);
 /* Is the spare connected, has it reported, and is it in no newer term than @term? */
 bool vm_spare_is_not_past(const struct vm_fsm *fsm, uint64_t term);
 
-/* In fsm_cold.c: look whether the guest runs nowhere, and start it by the policy cold_start. Called
- * at each report and tick. */
+/* In fsm_cold.c: check whether the guest runs nowhere. If so, start it if the policy cold_start
+ * says so. Called at each report and tick. */
 void vm_cold_look(struct vm_step *s);
-/* Handle the command. */
+/* Handle the command START. */
 void vm_on_start(struct vm_step *s);
-/* Has host @h lost the guest, or its copy, with its memory? Then no order but a cold start's helps
- * it. */
+/* Has host @h lost its memory, and with it the guest or the copy? If so, only a cold start helps
+ * it, no other order. */
 bool vm_cold_waits(const struct vm_fsm *fsm, uint8_t h);
-/* Has host @h answered FENCE of the present term, so that its guest stands still? */
+/* Has host @h answered FENCE of the present term, so that its guest is stopped? */
 bool vm_cold_is_fenced(const struct vm_fsm *fsm, uint8_t h);
-/* In PROMOTING, is_start: returns the order that the cold start requires of host @h, or 0. */
+/* Returns the order that a cold start requires of host @h, or 0. Call this in PROMOTING if
+ * cold.is_start is true. */
 uint8_t vm_cold_verb(const struct vm_fsm *fsm, uint8_t h);
-/* In fsm_command.c: accept the operator's command; the answer follows, or says so at once. */
+/* In fsm_lost.c: called at each tick in PROMOTING. If a cold start gets no further because a host
+ * has gone away or is not fenced, waits for that host, then gives the start up: the VM is FAILED,
+ * and the start can be chosen again. Returns true if this is a cold start. */
+bool vm_lost_tick(struct vm_step *s);
+/* The command START chooses host @h. If the other host is away and may run the guest, and nothing
+ * will fence it, or if the operator's word about that host is wrong, refuse the command and return
+ * true. */
+bool vm_lost_refuse(struct vm_step *s, uint8_t h);
+/* The command FAILOVER in FAILED. If the owner has lost the guest's memory, and only the other
+ * host, which is away, may have it, refuse the command and return true. */
+bool vm_lost_refuse_failover(struct vm_step *s);
+/* In fsm_command.c: accept the operator's command. The operator waits for the result or, with
+ * no_wait, gets a reply at once. */
 void vm_command_begin(struct vm_step *s);
 /* In fsm_drain.c: handle the command END_COPY. */
 void vm_on_end_copy(struct vm_step *s);
 
 /* In fsm.c: returns what is missing for a promotion, or NULL. The standby's host must have been
  * heard within @silence_max_ns. */
-const char *vm_promotion_obstacle(const struct vm_step *s, uint64_t silence_max_ns);
+const char *vm_promotion_obstacle(const struct vm_fsm *fsm, uint64_t silence_max_ns,
+				  uint64_t now_ns);
 
 /* Handle a report of a term above the journal's. fsm->host holds the report already. */
 void vm_on_newer_term(struct vm_step *s);
 
-/* Does the host, which has no seat, say that it has the guest, or a copy, in the journal's own
- * term? No order could have led to that. Begins a conflict then, and returns true. */
+/* Does the reporting host, which has no seat, report that it has the guest or a copy in the
+ * journal's own term? No order can have caused this. If so, begins a conflict and returns true. */
 bool vm_on_claim_of_spare(struct vm_step *s);
 
 /* Acts only in FAILED. Without the gateway, the two hosts can agree that the old owner keeps the
@@ -251,8 +274,8 @@ bool vm_settle_failed(struct vm_step *s);
  * agree on one thing, and the younger gateway and the standby on another. */
 void vm_on_obeys_another(struct vm_step *s);
 
-/* Called when the journal's newest line can be lost (in_doubt), and a host reports the term of the
- * last readable line. If both hosts confirm this term and its owner, the doubt ends. */
+/* Called when the journal's newest line may have been lost (in_doubt), and a host reports the term
+ * of the last readable line. If both hosts confirm this term and its owner, the doubt ends. */
 void vm_confirm_record(struct vm_step *s);
 
 /* Journal the present record. */

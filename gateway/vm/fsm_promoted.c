@@ -24,11 +24,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
 /* In SILENT, probe for one second in every ASK_EVERY_S seconds. */
 #define ASK_EVERY_S 5
-/* A guest that was started from its disks may take this much longer. */
+/* A guest that was started from its disks has this much more time to answer, because it boots. */
 #define BOOT_NS (120 * CLOCK_NS_PER_S)
 
 static struct vm_promoted *watch_of(struct vm_fsm *fsm)
@@ -64,10 +65,10 @@ static const char *describe(const struct vm_fsm *fsm, char *text, size_t size)
 	else
 		n = snprintf(text, size, "no address of it is probed");
 	if (!said->is_valid)
-		(void)snprintf(text + n, size - (size_t)n, ", %s says nothing of it",
+		(void)text_put(text + n, size - (size_t)n, ", %s says nothing of it",
 			       vm_host_name(fsm, fsm->record.owner));
 	else
-		(void)snprintf(text + n, size - (size_t)n,
+		(void)text_put(text + n, size - (size_t)n,
 			       ", %s%" PRIu64 " frames from it, %" PRIu64
 			       " ms of CPU time, QEMU says %s",
 			       said->knows_frames ? "" : "its tap is not known, ", said->frames,
@@ -108,12 +109,12 @@ static void is_silent(struct vm_step *s)
 	char seen[VM_TEXT_MAX], text[VM_TEXT_MAX];
 
 	w->state = VM_PROMOTED_SILENT;
-	(void)snprintf(text, sizeof(text),
+	(void)text_put(text, sizeof(text),
 		       "%s was promoted in term %" PRIu64 ", but for %" PRIu64
-		       " ms nothing shows that %s serves: %.120s; look at its console",
+		       " ms nothing shows that %s serves: %s; look at its console",
 		       name, fsm->record.term, (s->now_ns - w->since_ns) / CLOCK_NS_PER_MS,
-		       fsm->config->name, describe(fsm, seen, sizeof(seen)));
-	vm_event(s, "promotion", "alarm: %.300s", text);
+		       fsm->config->name, TEXT_SHORT(120, describe(fsm, seen, sizeof(seen))));
+	vm_event(s, "promotion", "alarm: %s", TEXT_SHORT(300, text));
 	if (fsm->op.command == VM_COMMAND_MOVE)
 		vm_move_reply(s, false, text);
 	if (fsm->op.command == VM_COMMAND_FAILOVER)

@@ -1,4 +1,4 @@
-/* fsm_spare.c - a third host, the spare: when it takes the seat of the host that is to keep
+/* fsm_spare.c - decides when a third host, the spare, takes the seat of the host that is to keep
  * the copy.
  *
  *	owner  other  spare
@@ -8,22 +8,24 @@
  *	alpha  gamma  beta     PREPARING, in a new term, by one record; beta is the spare now,
  *	                       and is fenced when it comes back
  *
- * Two hosts have a seat. Only they and the gateway vote (rule 5 of fsm.h), hold streams, and can
- * own the guest. A change of seats needs the gateway and the owner: two of the three parties. It
- * takes the seat from the third, which has no say.
+ * Two hosts have a seat: the owner and the host that keeps the copy. Only these hosts can have
+ * streams and own the guest, and only they and the gateway vote (rule 5 of fsm.h). For a change of
+ * seats, two of these three parties must agree: the gateway and the owner. The third party, which
+ * loses its seat, is not asked.
  *
- * Why the old holder of the seat cannot harm: what it agrees upon with the owner without a gateway
- * is of the term after one in which it has stood by. The change of seats leaves out two terms. In
- * the second of them the old holder is told to end its copy. So it is in no term from which it
- * could agree to one that the owner asks for. Until the owner has entered the new term its guest is
- * unprotected, so the new holder has no copy to promote.
+ * Why the old holder of the seat can do no harm: without a gateway, it can agree with the owner
+ * only on the term that follows one in which it has stood by. The change of seats skips two terms.
+ * In the second of the skipped terms the old holder is told to end its copy. So the old holder was
+ * never in the term just before one for which the owner asks. Until the owner has entered the new
+ * term, its guest is unprotected, so the new holder has no copy to promote.
  *
  * Hosts keep their indices when seats change. So a late report, answer or stream of one host is
- * never taken for another's (docs/decisions/0058-spare.md). */
+ * never taken for that of another host (docs/decisions/0058-spare.md). */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
 static struct vm_host *spare_of(const struct vm_fsm *fsm)
@@ -46,7 +48,8 @@ bool vm_spare_has_something(const struct vm_fsm *fsm)
 	       spare->agent_state != WIRE_STATE_IDLE && spare->cold.role == VM_COLD_NOT;
 }
 
-/* A host that connects again and again for a moment is not there. */
+/* Only a host that has been connected for this long counts as fit to keep a copy. So a host that
+ * connects again and again, each time for a moment, does not count. */
 #define STEADY_NS (5 * CLOCK_NS_PER_S)
 
 void vm_spare_reported(struct vm_fsm *fsm, uint8_t h, uint64_t now_ns)
@@ -58,8 +61,8 @@ void vm_spare_reported(struct vm_fsm *fsm, uint8_t h, uint64_t now_ns)
 		host->fit_ns = now_ns;
 }
 
-/* Could the other host not stand by in the last attempt? Then the spare is tried, and so on by
- * turns, each time after a longer wait (fsm_again.c). */
+/* Was the other host unable to stand by in the last attempt? If so, the spare is tried next. So the
+ * two hosts take turns, each time after a longer wait (fsm_again.c). */
 static bool is_other_unfit(const struct vm_fsm *fsm)
 {
 	return fsm->again.unfit == 1 + vm_fsm_other(fsm);
@@ -84,23 +87,25 @@ bool vm_spare_take_seat(struct vm_step *s, const char *why)
 	uint64_t seen_before = fsm->term_seen;
 	bool was_doubtful = vm_promoted_is_doubtful(fsm);
 
-	/* Leave out two terms. Perhaps the host that loses its seat has voted for the first one,
-	 * and its answer was lost. In the second one it is told to end its copy (send_order()).
-	 * So it was never in the term in which the owner goes on, and never agrees to the next. */
+	/* Skip two terms. The host that loses its seat may have voted for the first one, in an
+	 * answer that was lost. In the second one it is told to end its copy (send_order()). So it
+	 * is never in the term in which the owner continues, and cannot agree to the term after
+	 * that. */
 	if (fsm->term_seen < before.term + 2)
 		fsm->term_seen = before.term + 2;
 	fsm->record.seatless = (uint8_t)(VM_HOST_THIRD - out);
 	vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
-		     "%s takes the seat of %s, which is the spare now: %.200s",
-		     vm_host_name(fsm, in), vm_host_name(fsm, out), why);
+		     "%s takes the seat of %s, which is the spare now: %s",
+		     vm_host_name(fsm, in), vm_host_name(fsm, out), TEXT_SHORT(200, why));
 	if (fsm->record.term == before.term) {
-		fsm->record.seatless = before.seatless; /* it was refused: nothing was journaled */
+		/* the change was refused, and nothing was journaled */
+		fsm->record.seatless = before.seatless;
 		fsm->term_seen = seen_before;
 		return false;
 	}
 	fsm->again.was_doubtful |= was_doubtful;
-	/* Nothing is waited for any more of the host that has lost its seat. What it still does is
-	 * ended when it reports (want_of_spare()). */
+	/* Wait for nothing more from the host that has lost its seat. When it reports that it still
+	 * has something, it is ordered to end that (want_of_spare()). */
 	fsm->stop_due = fsm->fence_due = false;
 	return true;
 }
@@ -112,25 +117,27 @@ bool vm_spare_may_begin(struct vm_step *s)
 
 	if (!is_other_gone(fsm, s->now_ns) || vm_protect_obstacle(fsm, vm_fsm_spare(fsm)))
 		return false;
-	/* The other host is there, and has not confirmed that its guest stands still. */
+	/* Wait while the other host is connected and has not confirmed that its guest is
+	 * stopped. */
 	if (fsm->fence_due && fsm->host[vm_fsm_other(fsm)].up)
 		return false;
-	/* The promoted guest never showed that it serves, and this host keeps the guest of before:
-	 * an operator decides which one is the better. */
+	/* The promoted guest has never shown that it serves, and the spare keeps the previous
+	 * guest. So an operator must decide which of them is the better one. */
 	if (fsm->again.was_doubtful && spare_of(fsm)->agent_state == WIRE_STATE_FENCED)
 		return false;
-	/* The owner has let go of the last protection, and says that it has the guest: only then
-	 * nothing of the old copy is needed, and nothing is agreed upon it. */
+	/* Wait until the owner reports that it runs the guest unprotected. Before that, the old
+	 * copy may still be needed, and the owner may still agree on something with the host that
+	 * has it. */
 	if (fsm->host[fsm->record.owner].agent_state != WIRE_STATE_RUNNING)
 		return false;
 	if (fsm->is_barred[vm_fsm_other(fsm)])
-		(void)snprintf(why, sizeof(why), "%s is drained",
+		(void)text_put(why, sizeof(why), "%s is drained",
 			       vm_host_name(fsm, vm_fsm_other(fsm)));
 	else if (is_other_unfit(fsm))
-		(void)snprintf(why, sizeof(why), "%s could not stand by",
+		(void)text_put(why, sizeof(why), "%s could not stand by",
 			       vm_host_name(fsm, vm_fsm_other(fsm)));
 	else
-		(void)snprintf(why, sizeof(why), "%s could not keep a copy for %" PRIu64 " s",
+		(void)text_put(why, sizeof(why), "%s could not keep a copy for %" PRIu64 " s",
 			       vm_host_name(fsm, vm_fsm_other(fsm)),
 			       (s->now_ns - fsm->host[vm_fsm_other(fsm)].fit_ns) /
 				       CLOCK_NS_PER_S);
@@ -149,11 +156,11 @@ const char *vm_spare_when(const struct vm_fsm *fsm, uint64_t now_ns, char *text,
 	if (!vm_fsm_has_spare(fsm))
 		return text;
 	if (obstacle)
-		(void)snprintf(text, size, "; the spare %s %s", name, obstacle);
+		(void)text_put(text, size, "; the spare %s %s", name, obstacle);
 	else if (is_other_gone(fsm, now_ns))
-		(void)snprintf(text, size, "; %s takes its seat now", name);
+		(void)text_put(text, size, "; %s takes its seat now", name);
 	else if (!other->up)
-		(void)snprintf(text, size, "; %s takes its seat in %02" PRIu64 ":%02" PRIu64, name,
+		(void)text_put(text, size, "; %s takes its seat in %02" PRIu64 ":%02" PRIu64, name,
 			       left_s / 60, left_s % 60);
 	return text;
 }
@@ -167,13 +174,13 @@ const char *vm_spare_describe(const struct vm_fsm *fsm, char *text, size_t size)
 	if (!vm_fsm_has_spare(fsm))
 		return text;
 	if (fsm->is_barred[vm_fsm_spare(fsm)])
-		(void)snprintf(text, size, "%s, drained", name);
+		(void)text_put(text, size, "%s, drained", name);
 	else if (!spare->up)
-		(void)snprintf(text, size, "%s, not connected", name);
+		(void)text_put(text, size, "%s, not connected", name);
 	else if (!spare->reported)
-		(void)snprintf(text, size, "%s, connected, has not reported this VM", name);
+		(void)text_put(text, size, "%s, connected, has not reported this VM", name);
 	else
-		(void)snprintf(text, size, "%s, connected, %s", name,
+		(void)text_put(text, size, "%s, connected, %s", name,
 			       wire_state_name(spare->agent_state));
 	return text;
 }

@@ -31,6 +31,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
 /* After this many RESUMEs since the last commit, the standby counts as failing in a loop. Fewer
@@ -43,12 +44,12 @@
 /* How long a standby can take to apply one byte of an acknowledged epoch, before it must receive
  * the next epoch. 5 ns per byte are 200 MB/s, a quarter of the measured rate. */
 #define APPLY_NS_PER_BYTE 5
-/* The first epoch has this many times standby_timeout. This is so only while the standby's stream
- * is up and the standby has not ended a stream before. */
+/* The time limit for the first epoch is this many times standby_timeout. This applies only while
+ * the standby's stream is up, and only if the standby has not ended a stream before. */
 #define FIRST_EPOCH_TIMES 3
 
 /* The limit of events about streams: EVENTS_BURST events at once, then one event in each window.
- * This event says how many were suppressed. */
+ * The one event says how many were suppressed before it. */
 #define EVENTS_BURST	 8
 #define EVENTS_WINDOW_NS (10 * CLOCK_NS_PER_S)
 
@@ -83,7 +84,7 @@ void vm_standby_resumed(struct vm_fsm *fsm)
 void vm_standby_broke(struct vm_fsm *fsm, const char *why)
 {
 	if (why)
-		(void)snprintf(fsm->protection.standby.why, sizeof(fsm->protection.standby.why),
+		(void)text_put(fsm->protection.standby.why, sizeof(fsm->protection.standby.why),
 			       "%s", why);
 	else
 		fsm->protection.standby.n_breaks++;
@@ -106,10 +107,11 @@ void vm_stream_event(struct vm_step *s, const char *format, ...)
 	}
 	told->n++;
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args); /* a longer text is cut */
+	(void)text_vput(text, sizeof(text), format, args); /* a longer text is cut */
 	va_end(args);
 	if (told->n_untold)
-		vm_event(s, "stream", "%.240s (and %" PRIu64 " more since the last one told)", text,
+		vm_event(s, "stream", "%s (and %" PRIu64 " more since the last one told)",
+			 TEXT_SHORT(240, text),
 			 told->n_untold);
 	else
 		vm_event(s, "stream", "%s", text);
@@ -197,7 +199,7 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
 	const struct vm_stream *stream = &fsm->stream[VM_STREAM_STANDBY];
 	const char *step = fsm->host[vm_fsm_other(fsm)].work.step;
 
-	(void)snprintf(text, size, "%s%s%s%s%s",
+	(void)text_put(text, size, "%s%s%s%s%s",
 		       !stream->up ? "it has no stream" : "it acknowledges nothing it is sent",
 		       step[0] ? "; so far it " : "", step,
 		       fsm->protection.standby.why[0] ? "; the last thing said: " : "",
@@ -215,6 +217,18 @@ static uint64_t limit_ns(const struct vm_fsm *fsm)
 	return (rehearses ? FIRST_EPOCH_TIMES : 1) * fsm->config->standby_timeout_ns;
 }
 
+uint64_t vm_standby_left_ns(const struct vm_fsm *fsm, uint64_t now_ns)
+{
+	uint64_t waits_ns = vm_standby_waits_ns(fsm, now_ns), limit = limit_ns(fsm);
+	uint64_t silent_ns = liveness_age_ns(&fsm->host[vm_fsm_other(fsm)].live, now_ns);
+	uint64_t timeout_ns = fsm->config->standby_timeout_ns, left_ns;
+
+	left_ns = waits_ns < limit ? limit - waits_ns : 0;
+	if (silent_ns < timeout_ns && timeout_ns - silent_ns < left_ns)
+		left_ns = timeout_ns - silent_ns;
+	return left_ns;
+}
+
 /* Has the standby's host been silent for too long, or has the clock run for too long? */
 static bool is_lost(const struct vm_step *s, struct error *ret_reason)
 {
@@ -227,9 +241,9 @@ static bool is_lost(const struct vm_step *s, struct error *ret_reason)
 
 	if (waits_ns >= limit_ns(fsm)) {
 		(void)error_set(ret_reason, 0,
-				"standby %s lets nothing be committed for %" PRIu64 " ms: %.200s",
+				"standby %s lets nothing be committed for %" PRIu64 " ms: %s",
 				vm_host_name(fsm, other), waits_ns / CLOCK_NS_PER_MS,
-				vm_standby_fault(fsm, fault, sizeof(fault)));
+				TEXT_SHORT(200, vm_standby_fault(fsm, fault, sizeof(fault))));
 		return true;
 	}
 	if (!liveness_silent_for(&fsm->host[other].live, config->standby_timeout_ns, s->now_ns))
@@ -257,13 +271,14 @@ void vm_judge_standby(struct vm_step *s)
 		if (!fsm->protection.standby.is_told)
 			vm_event(
 				s, "supervision",
-				"%.220s; standby_lost = hold: output is held until it takes epochs "
+				"%s; standby_lost = hold: output is held until it takes epochs "
 				"again or `holdfastctl unprotect %s`",
-				lost.text, fsm->config->name);
+				TEXT_SHORT(220, lost.text), fsm->config->name);
 		fsm->protection.standby.is_told = true;
 		return;
 	}
-	(void)snprintf(reason, sizeof(reason), "%.280s; standby_lost = unprotected", lost.text);
+	(void)text_put(reason, sizeof(reason), "%s; standby_lost = unprotected",
+		       TEXT_SHORT(280, lost.text));
 	vm_end_protection(s, reason);
 	vm_finish_op(s, false, "standby-lost", "%s", reason);
 }

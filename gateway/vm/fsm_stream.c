@@ -84,14 +84,14 @@ void vm_resume_if_ready(struct vm_step *s)
 	a->term = fsm->record.term;
 	a->epoch = fsm->protection.complete;
 	a->generation = ++fsm->generation;
-	/* Send COMMIT again, because the last COMMIT can be lost. In SYNCING do not: only an
+	/* Send COMMIT again, because the last COMMIT may have been lost. In SYNCING do not: only an
 	 * acknowledgement of an epoch that was sent to the standby can make the VM PROTECTED. */
 	if (fsm->record.state == VM_PROTECTED)
 		vm_epoch_complete(s, fsm->protection.complete);
 }
 
-/* Is the input about a stream that its host may have now? One that has waited for the disk can be
- * of a host that has lost its role or its seat meanwhile. That stream was closed. */
+/* Is the input about a stream that its host may have now? If the input has waited for the disk, the
+ * host may have lost its role or its seat meanwhile. In this case its stream was closed. */
 static bool is_of_seat(const struct vm_step *s)
 {
 	return s->in->host == (s->in->role == WIRE_VM_ROLE_STANDBY ? vm_fsm_other(s->fsm)

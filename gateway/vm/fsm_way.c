@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
 static bool is_owner(const struct vm_step *s)
@@ -65,8 +66,8 @@ void vm_on_way(struct vm_step *s, struct vm_host *host)
 			 "made anew",
 			 vm_host_name(fsm, s->in->host));
 	host->n_mended = s->in->n_mended;
-	(void)snprintf(host->way, sizeof(host->way), "%s", word);
-	(void)snprintf(host->way_text, sizeof(host->way_text), "%s", is ? text : "");
+	(void)text_put(host->way, sizeof(host->way), "%s", word);
+	(void)text_put(host->way_text, sizeof(host->way_text), "%s", is ? text : "");
 	if (was == is && !(is && is_owner(s) && fsm->record.state == VM_PROTECTED &&
 			   s->in->verdict == WIRE_VERDICT_NONE))
 		return;
@@ -108,8 +109,8 @@ void vm_judge_way(struct vm_step *s)
 		return;
 	if (!owner->way[0] || s->now_ns - owner->way_lost_ns < fsm->config->standby_timeout_ns)
 		return;
-	(void)snprintf(reason, sizeof(reason), "%s: %.200s, for %" PRIu64 " ms",
-		       vm_host_name(fsm, fsm->record.owner), owner->way_text,
+	(void)text_put(reason, sizeof(reason), "%s: %s, for %" PRIu64 " ms",
+		       vm_host_name(fsm, fsm->record.owner), TEXT_SHORT(200, owner->way_text),
 		       (s->now_ns - owner->way_lost_ns) / CLOCK_NS_PER_MS);
 	vm_end_protection(s, reason);
 	vm_finish_op(s, false, "no-way", "%s", reason);

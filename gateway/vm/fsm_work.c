@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "vm/fsm_private.h"
 
 void vm_on_work(struct vm_step *s, struct vm_host *host)
@@ -26,7 +27,7 @@ void vm_on_work(struct vm_step *s, struct vm_host *host)
 		work->moved_ns = s->now_ns;
 	work->is_known = true;
 	work->n_moves = s->in->n_moves;
-	(void)snprintf(work->step, sizeof(work->step), "%s", s->in->step ? s->in->step : "");
+	(void)text_put(work->step, sizeof(work->step), "%s", s->in->step ? s->in->step : "");
 }
 
 uint64_t vm_moved_ns(const struct vm_fsm *fsm, uint8_t h, uint64_t since_ns)
@@ -47,11 +48,11 @@ const char *vm_describe_stuck(const struct vm_fsm *fsm, uint8_t h, char *text, s
 	double s = (double)fsm->config->order_timeout_ns / (double)CLOCK_NS_PER_S;
 
 	if (!host->up)
-		(void)snprintf(text, size, "it is not connected");
+		(void)text_put(text, size, "it is not connected");
 	else if (host->work.step[0])
-		(void)snprintf(text, size, "it %s, and nothing more for %g s", host->work.step, s);
+		(void)text_put(text, size, "it %s, and nothing more for %g s", host->work.step, s);
 	else
-		(void)snprintf(text, size, "it has not answered, and nothing moved there, for %g s",
+		(void)text_put(text, size, "it has not answered, and nothing moved there, for %g s",
 			       s);
 	return text;
 }
@@ -60,9 +61,9 @@ const char *vm_describe_stuck(const struct vm_fsm *fsm, uint8_t h, char *text, s
 static const char *format_bytes(uint64_t bytes, char text[32])
 {
 	if (bytes >= UINT64_C(1) << 30)
-		(void)snprintf(text, 32, "%.1f GiB", (double)bytes / (1 << 30));
+		(void)text_put(text, 32, "%.1f GiB", (double)bytes / (1 << 30));
 	else
-		(void)snprintf(text, 32, "%.1f MiB", (double)bytes / (1 << 20));
+		(void)text_put(text, 32, "%.1f MiB", (double)bytes / (1 << 20));
 	return text;
 }
 
@@ -75,15 +76,15 @@ const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size)
 
 	(void)format_bytes(fsm->protection.standby.sent_bytes, sent);
 	if (step[0])
-		(void)snprintf(own, sizeof(own), "%s %s", vm_host_name(fsm, owner), step);
+		(void)text_put(own, sizeof(own), "%s %s", vm_host_name(fsm, owner), step);
 	else
-		(void)snprintf(own, sizeof(own), "%s sent %s of the first copy",
+		(void)text_put(own, sizeof(own), "%s sent %s of the first copy",
 			       vm_host_name(fsm, owner), sent);
 	/* If the standby reports a step, the stream waits for the standby. So do not name the link
 	 * as a possible cause. */
 	if (theirs[0])
-		(void)snprintf(copy, sizeof(copy), ", %s %s", vm_host_name(fsm, other), theirs);
-	(void)snprintf(text, size, "%s%s, and nothing more for %g s%s", own, copy, s,
+		(void)text_put(copy, sizeof(copy), ", %s %s", vm_host_name(fsm, other), theirs);
+	(void)text_put(text, size, "%s%s, and nothing more for %g s%s", own, copy, s,
 		       theirs[0] ? "" : ": is its backup link full?");
 	return text;
 }

@@ -1,12 +1,13 @@
 #include "vm/health.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "vm/health_private.h"
 
-/* The limit of events: TELL_BURST at once, then one in each TELL_NS. */
+/* The limit of events: TELL_BURST at once, then one in each TELL_NS. The same for grave words. */
 #define TELL_BURST 8
 #define TELL_NS	   (10 * CLOCK_NS_PER_S)
 
@@ -38,6 +39,19 @@ const char *health_word_name(enum health_word word)
 	return (unsigned int)word < HEALTH_N_WORDS ? names[word] : "UNKNOWN";
 }
 
+bool health_word_is_grave(enum health_word word)
+{
+	return word <= HEALTH_NOT_SERVED || word == HEALTH_PAUSED;
+}
+
+bool health_name_is_grave(const char *name)
+{
+	for (size_t i = 0; i < HEALTH_N_WORDS; i++)
+		if (strcmp(names[i], name) == 0)
+			return health_word_is_grave((enum health_word)i);
+	return false;
+}
+
 /* ---- the conditions */
 
 static bool in_conflict(view_t *v)
@@ -50,9 +64,24 @@ static bool journal_is_late(view_t *v)
 	return v->journal_waits_ns >= HEALTH_LATE_NS;
 }
 
+static bool journal_fails(view_t *v)
+{
+	return v->journal_error != 0;
+}
+
 static bool is_nowhere(view_t *v)
 {
 	return !v->fsm->cold.is_start && vm_cold_is_nowhere(v->fsm);
+}
+
+static bool start_was_given_up(view_t *v)
+{
+	return vm_lost_is_start(v->fsm);
+}
+
+static bool is_unheard(view_t *v)
+{
+	return vm_lost_unheard(v->fsm) != VM_HOSTS;
 }
 
 static bool has_failed(view_t *v)
@@ -118,7 +147,7 @@ static bool is_syncing(view_t *v)
 	return is_in(v, VM_SYNCING);
 }
 
-/* Any state that is not listed above must not come near SAFE. */
+/* This catches any state that no earlier row has: such a state must never be judged SAFE. */
 static bool is_not_protected(view_t *v)
 {
 	return !is_in(v, VM_PROTECTED);
@@ -210,7 +239,7 @@ static bool disks_are_unknown(view_t *v)
 {
 	const struct health_signs *signs = owner_signs(v);
 
-	/* If the report says nothing at all, a row below has the reason. */
+	/* If the report lacks everything, a later row gives the reason. */
 	if (owner_is_not_protected(v) || holding_is_unknown(v))
 		return false;
 	return !signs->knows_disks ||
@@ -279,12 +308,10 @@ static bool always(view_t *v)
 
 /* ---- the rows */
 
-/* The agent's report lacks a key. */
+/* For rows that apply because the agent's report lacks a key. */
 #define UNSAID   "it is not SAFE until its report says so: is its agent as new as this gateway?"
-#define PROMOTES "{standby} is promoted once it is certain that {owner} has failed"
-#define POLICY   "the policy standby_lost applies at standby_timeout_ms, if nothing is committed"
 
-/* The first row that applies is the judgement. {NAME} stands for what parts[] says. */
+/* The first row that applies is the judgement. health_expand() replaces {NAME}. */
 static const struct row {
 	enum health_word word;
 	bool (*applies)(view_t *v);
@@ -299,6 +326,15 @@ static const struct row {
 	{HEALTH_JOURNAL, journal_is_late,
 	 "the disk of the gateway's state_dir has not answered for {journal} ms",
 	 "nothing is ordered or committed until it does"},
+	{HEALTH_JOURNAL, journal_fails,
+	 "the gateway's state_dir cannot be written: {journal-error}",
+	 "nothing can be recorded, so there is no promotion either, until it can: free space "
+	 "there, or mount it for writing"},
+	{HEALTH_FAILED, start_was_given_up,
+	 "{owner} was to start the guest from its disks, and nothing says that it runs", "{lost}"},
+	{HEALTH_FAILED, is_unheard, "{owner} was to take over, and could not",
+	 "{unheard} is not connected, and may have the guest or a copy of its memory: bring it "
+	 "back"},
 	{HEALTH_FAILED, has_failed, "{owner} was to take over, and could not",
 	 "`holdfastctl failover {vm}` tries again, `unprotect {vm}` gives the guest back; "
 	 "`events` says why"},
@@ -329,21 +365,21 @@ static const struct row {
 	 "syncing{progress}; then it is protected by itself"},
 	{HEALTH_UNPROTECTED, is_not_protected, "its state is unknown", "this is a bug; report it"},
 
-	/* PROTECTED. */
+	/* All rows below are for a VM that is PROTECTED. */
 	{HEALTH_OWNER_SILENT, both_are_silent,
 	 "{owner} was not heard{owner-age}, {standby} not{standby-age}; is this gateway cut off?",
 	 "nothing is promoted while both are silent"},
 	{HEALTH_OWNER_SILENT, owner_is_silent,
-	 "{owner} was not heard{owner-age}, so its guest is not known", PROMOTES},
+	 "{owner} was not heard{owner-age}, so its guest is not known", "{promotes}"},
 	{HEALTH_PAUSED, is_paused, "somebody else paused the guest on {owner}{owner-text}",
 	 "it is replicated again once it runs"},
-	{HEALTH_IN_DOUBT, is_in_doubt, "{owner} may have failed: {evidence}", PROMOTES},
-	{HEALTH_NO_STANDBY, standby_is_silent, "{standby} was not heard{standby-age}", POLICY},
+	{HEALTH_IN_DOUBT, is_in_doubt, "{owner} may have failed: {evidence}", "{promotes}"},
+	{HEALTH_NO_STANDBY, standby_is_silent, "{standby} was not heard{standby-age}", "{policy}"},
 	{HEALTH_NO_STANDBY, standby_is_not_ready,
 	 "{standby} could not take over: its agent is {standby-state} in term {standby-term}"
 	 "{standby-text}",
 	 "its agent tries to get ready again by itself"},
-	{HEALTH_NO_STANDBY, standby_takes_nothing, "{standby}: {fault}", POLICY},
+	{HEALTH_NO_STANDBY, standby_takes_nothing, "{standby}: {fault}", "{policy}"},
 	{HEALTH_NO_STANDBY, standby_lacks_epochs,
 	 "{standby} lacks epochs that were committed", "a whole copy follows by itself"},
 	{HEALTH_RAM, ram_failed, "{standby}'s copy of RAM could not be put right{ram-why}",
@@ -372,9 +408,9 @@ static const struct row {
 	{HEALTH_NOT_HELD, output_passes, "{owner} lets output leave before its commit",
 	 "output is held from the next epoch on"},
 	{HEALTH_BEHIND, standby_is_late,
-	 "{standby} lets nothing be committed for {waits} ms, output is held: {fault}", POLICY},
+	 "{standby} lets nothing be committed for {waits} ms, output is held: {fault}", "{policy}"},
 	{HEALTH_BEHIND, is_unacknowledged,
-	 "{standby} has not acknowledged an epoch for {unacknowledged} ms", POLICY},
+	 "{standby} has not acknowledged an epoch for {unacknowledged} ms", "{policy}"},
 	{HEALTH_BEHIND, was_never_committed,
 	 "no epoch was committed since this gateway's start", "the next epoch is committed"},
 	{HEALTH_BEHIND, commits_are_late, "no epoch was committed for {committed} ms",
@@ -422,10 +458,43 @@ void health_look(const struct health_watch *watch, const struct health_view *vie
 	}
 }
 
+/* Returns what the next event has to say, or NULL if there is nothing to say. A grave word that was
+ * kept back comes first. */
+static const struct health *to_tell(struct health_watch *watch)
+{
+	const struct health *now = &watch->shown;
+
+	if (health_word_is_grave(now->word) && now->word != watch->told.word &&
+	    (!watch->is_late || now->word <= watch->late.word)) {
+		watch->late = *now;
+		watch->is_late = true;
+	}
+	if (watch->is_late)
+		return &watch->late;
+	return now->word != watch->told.word ? now : NULL;
+}
+
+static bool may_tell(struct health_watch *watch, enum health_word word, uint64_t now_ns)
+{
+	if (health_word_is_grave(word) &&
+	    rate_pass(&watch->grave_rate, TELL_NS, TELL_BURST, now_ns))
+		return true;
+	return rate_pass(&watch->rate, TELL_NS, TELL_BURST, now_ns);
+}
+
+/* Does FAILED, the present word, come from a failure that no event has told yet? */
+static bool is_new_failure(const struct health_watch *watch, view_t *v)
+{
+	return watch->shown.word == HEALTH_FAILED && v->fsm->entered_ns != watch->failed_ns;
+}
+
 bool health_watch(struct health_watch *watch, const struct health_view *view,
 		  enum health_word *ret_from)
 {
+	enum health_word before = watch->shown.word;
+	const struct health *tell;
 	struct health now;
+	bool is_first = !watch->is_begun;
 
 	health_judge(view, &now);
 	if (now.word != HEALTH_SAFE)
@@ -434,14 +503,26 @@ bool health_watch(struct health_watch *watch, const struct health_view *view,
 		watch->clear_ns = view->now_ns;
 	health_look(watch, view, &now);
 	if (!watch->is_begun)
-		watch->told = now.word;
+		watch->told = now;
 	else if (now.word != watch->shown.word)
 		watch->n_changes++;
 	watch->is_begun = true;
 	watch->shown = now;
-	if (now.word == watch->told || !rate_pass(&watch->rate, TELL_NS, TELL_BURST, view->now_ns))
+	if (is_new_failure(watch, view)) {
+		watch->failed_ns = view->fsm->entered_ns;
+		if (!is_first) {
+			/* FAILED ends only by a promotion, which may have been too short to see */
+			*ret_from = before == HEALTH_FAILED ? HEALTH_PROMOTING : before;
+			watch->told = now;
+			watch->is_late &= watch->late.word != HEALTH_FAILED;
+			return true;
+		}
+	}
+	tell = to_tell(watch);
+	if (!tell || !may_tell(watch, tell->word, view->now_ns))
 		return false;
-	*ret_from = watch->told;
-	watch->told = now.word;
+	*ret_from = watch->told.word;
+	watch->told = *tell;
+	watch->is_late = false;
 	return true;
 }

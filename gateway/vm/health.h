@@ -1,8 +1,9 @@
-/* health.h - says of one VM whether a failover at this moment would lose nothing: its health word.
+/* health.h - computes a VM's health word, which says whether a failover at this moment would lose
+ * nothing.
  *
  * Why: operators and their monitoring need one answer, not a dozen figures. The word is SAFE only
  * if all that a failover needs is known to be in order, from reports that are fresh. In every other
- * case the word names what is missing, and two texts say the details and what happens next.
+ * case the word names what is missing, and two texts give the details and say what happens next.
  * A word that is not SAFE does not mean that something is lost.
  *
  *	  state machine ─┐
@@ -30,8 +31,8 @@
 #define HEALTH_STALE_NS (1000 * UINT64_C(1000000))
 /* The standby is late if something has waited for it for this long. */
 #define HEALTH_LATE_NS (1000 * UINT64_C(1000000))
-/* Nothing is replicated if no epoch was committed for this long, and twice the owner's own interval
- * between epochs. */
+/* Replication counts as stopped if no epoch was committed for this time plus twice the owner's own
+ * interval between epochs. */
 #define HEALTH_COMMIT_NS (2000 * UINT64_C(1000000))
 /* The word becomes SAFE only after nothing has been missing for this long. */
 #define HEALTH_SETTLE_NS (1000 * UINT64_C(1000000))
@@ -50,12 +51,13 @@ enum health_word {
 	HEALTH_PREPARING,
 	HEALTH_SYNCING,
 	/* All words below belong to a VM that is PROTECTED. */
-	HEALTH_OWNER_SILENT,  /* nothing was heard of the owner's agent lately */
+	HEALTH_OWNER_SILENT,  /* the owner's agent was not heard lately */
 	HEALTH_PAUSED,	      /* somebody else paused the guest */
 	HEALTH_IN_DOUBT,      /* the owner is suspected to have failed */
 	HEALTH_NO_STANDBY,    /* the standby is silent, or could not take over */
-	HEALTH_RAM,	      /* the standby's copy of RAM is not that of the guest */
-	HEALTH_DISKS,         /* the standby's disks are not, or may not be, those of the guest */
+	HEALTH_RAM,	      /* the standby's copy of RAM differs from the guest's RAM */
+	/* the standby's disks differ, or may differ, from the guest's disks */
+	HEALTH_DISKS,
 	HEALTH_NOT_HELD,      /* output is not, or may not be, held until its commit */
 	HEALTH_BEHIND,	      /* epochs are not acknowledged or not committed in time */
 	HEALTH_NO_ROOM,	      /* the standby could not store a large epoch */
@@ -64,13 +66,14 @@ enum health_word {
 	HEALTH_N_WORDS,
 };
 
-/* What a host's last report says beside what the state machine keeps. Members that the report does
- * not have are zero or false. What it does not say must not count as good: a member that would be
- * good as zero, or whose absence needs a text of its own, has a "knows". */
+/* What a host's last report says, beside what the state machine stores. If the report lacks a key,
+ * its member is zero or false. A missing key must not count as good. So if zero would count as
+ * good, or if a missing key needs a text of its own, there is also a member whose name begins with
+ * "knows". */
 struct health_signs {
 	bool knows_holding, is_holding; /* owner: all output is held until its commit */
 	bool knows_direct, is_direct; /* owner: it streams to the standby without this gateway */
-	bool knows_disks;     /* owner: the next two are valid */
+	bool knows_disks;     /* owner: has_disks and is_in_step are valid */
 	bool has_disks;	      /* owner: the guest has disks */
 	bool is_in_step;      /* owner: the mirrors of all disks are in step */
 	/* owner: a block of the standby's image differed, and no whole verification has ended
@@ -78,12 +81,13 @@ struct health_signs {
 	bool knows_differing, is_differing;
 	bool knows_verify, has_verify_failed; /* owner: the verification gave up */
 	char verify_why[128];
-	/* owner: the same of RAM. An agent that says nothing verifies nothing: that alone is not
-	 * worse than before there was a verification */
+	/* owner: the same for RAM. An agent that reports nothing about this does not verify RAM,
+	 * and that does not count as a fault */
 	bool is_ram_differing, has_ram_failed;
 	char ram_why[128];
-	uint64_t interval_ns; /* owner: between two epochs, as far as nearly all of them go */
-	bool knows_room_free, knows_room_needed; /* standby: the next two are valid */
+	/* owner: interval between two epochs; 99 % of the intervals are at most this long */
+	uint64_t interval_ns;
+	bool knows_room_free, knows_room_needed; /* standby: the next two members are valid */
 	uint64_t room_free_bytes, room_needed_bytes;
 	/* how far a copy has come; percent is above 100 if there is none. left_s is valid if
 	 * knows_left is true */
@@ -92,37 +96,54 @@ struct health_signs {
 	uint64_t left_s;
 };
 
-/* All that a judgement is made of. Pointers are borrowed. */
+/* Everything that a judgement is based on. Pointers are borrowed. */
 struct health_view {
 	uint64_t now_ns;
 	const struct vm_fsm *fsm;
 	const struct vm_relay *relay;
 	uint64_t reported_ns[VM_HOSTS]; /* when each host's last report came; 0: never */
 	const struct health_signs *signs[VM_HOSTS];
-	const char *text[VM_HOSTS]; /* the text of that report; "" if there is none */
-	uint64_t journal_waits_ns;  /* how long a record has waited for the disk; 0: none does */
+	const char *text[VM_HOSTS]; /* the text of each host's last report; "" if there is none */
+	/* how long a record has waited for the disk of state_dir; 0: no record waits */
+	uint64_t journal_waits_ns;
+	/* why the last write to that disk failed (an errno); 0: it did not */
+	int journal_error;
 };
 
 /* A judgement. */
 struct health {
 	enum health_word word;
-	uint64_t since_ns;	   /* when the word became this one */
+	uint64_t since_ns;	   /* since when `word` has been the VM's word */
 	char missing[VM_TEXT_MAX]; /* what is missing; "" in SAFE */
 	char next[HEALTH_NEXT_MAX]; /* what happens next, or what the operator can do */
 };
 
-/* What is remembered between judgements. Zeroed, it is the watch of a VM that was never judged. */
+/* What is remembered between judgements. A zeroed struct is the watch of a VM that was never
+ * judged. */
 struct health_watch {
 	struct health shown;
 	bool is_begun;
-	uint64_t clear_ns;	 /* since when nothing is missing; 0: something is */
-	enum health_word told;	 /* the word of the last event */
+	uint64_t clear_ns;       /* since when nothing has been missing; 0: something is missing */
+	struct health told;	 /* what the last event said */
 	uint64_t n_changes;	 /* how often the word changed */
 	struct rate rate;	 /* limits the events */
+	struct rate grave_rate;  /* of the grave words, which have this limit beside the other */
+	/* when the failure began that was last told; 0: none. Each failure is told, see
+	 * health_watch() */
+	uint64_t failed_ns;
+	/* a grave word that no event has told yet, since the limits did not let it; valid if
+	 * is_late. It is told even if it is over by then */
+	struct health late;
+	bool is_late;
 };
 
 /* Returns a constant such as "SAFE" or "NO-STANDBY". */
 const char *health_word_name(enum health_word word);
+
+/* Is this a word of a guest that serves nobody until somebody acts (COLD to NOT-SERVED, PAUSED)? No
+ * event of such a word may be left out. The second function takes the word's name. */
+bool health_word_is_grave(enum health_word word);
+bool health_name_is_grave(const char *name);
 
 /* Read what a report's @stats say. The sender may have put anything there that is valid for
  * wire_stats_next(). */
@@ -136,9 +157,11 @@ void health_look(const struct health_watch *watch, const struct health_view *vie
 		 struct health *ret_health);
 
 /* Judge @view and remember the result in watch->shown. Call this at least twice a second. Returns
- * true if operators must get an event now: from *ret_from to watch->shown.word. There is one event
- * for each change of the word. If there are too many, those in between are left out, but the last
- * one is told. */
+ * true if operators must get an event now: from *ret_from to watch->told. There is one event for
+ * each change of the word. If the word changes too often, some events are left out. But the last
+ * change always gets one, and so does each change to a grave word, or to the gravest of those that
+ * came within 10 s. Each failure (the VM's state has become FAILED again) gets an event at once: a
+ * promotion was tried in between, which operators and policies do not do often. */
 bool health_watch(struct health_watch *watch, const struct health_view *view,
 		  enum health_word *ret_from);
 

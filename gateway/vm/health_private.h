@@ -66,8 +66,9 @@ static inline uint64_t unacknowledged_ns(view_t *v)
 	return vm_relay_unacknowledged_ns(v->relay, v->fsm->protection.complete, v->now_ns);
 }
 
-/* In health_text.c: copy @template to @text (@size bytes) with each {NAME} replaced by what it
- * stands for in @v. A NAME that is unknown is left as it is. A longer text is cut. */
+/* In health_text.c: copy @template to @text (@size bytes) with each {NAME} replaced by the text of
+ * that part for @v (parts[] in health_text.c). An unknown {NAME} is left as it is. A longer text is
+ * cut. */
 void health_expand(view_t *v, const char *template, char *text, size_t size);
 
 #endif

@@ -11,7 +11,8 @@
 
 #define PERCENT_MAX 100u
 #define PERCENT_NONE 255u
-/* A report of a longer interval between epochs is not believed: agents allow 10 s. */
+/* If a report has a longer interval between epochs, this value is used: agents allow at most 10
+ * s. */
 #define INTERVAL_MAX_MS 10000u
 
 static uint64_t number(const char *value)
@@ -102,8 +103,8 @@ static void read_room_needed(struct health_signs *s, const char *value)
 	s->room_needed_bytes = number(value);
 }
 
-/* The keys of a report's statistics (docs/wire-format.md, 5.5). A copy of the disks follows that of
- * RAM, so the keys of the disks are read later and win. */
+/* The keys of a report's statistics (docs/wire-format.md, 5.5). The disks are copied after RAM. So
+ * the keys about the disks' copy are read later, and replace the values about RAM. */
 static const struct {
 	const char *key;
 	void (*read)(struct health_signs *s, const char *value);

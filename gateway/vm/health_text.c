@@ -5,38 +5,40 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/text.h"
+#include "vm/fsm_private.h"
 #include "vm/health_private.h"
 
 #define MIB (UINT64_C(1) << 20)
-#define LEFT_S_MAX (99 * UINT64_C(3600)) /* a longer rest is shown as this */
+#define LEFT_S_MAX (99 * UINT64_C(3600)) /* if more time is left, this is shown */
 
 static void say_age(view_t *v, uint8_t h, char *text, size_t size)
 {
 	if (v->reported_ns[h] == 0)
-		(void)snprintf(text, size, " yet");
+		(void)text_put(text, size, " yet");
 	else
-		(void)snprintf(text, size, " for %" PRIu64 " ms",
+		(void)text_put(text, size, " for %" PRIu64 " ms",
 			       age_ns(v, v->reported_ns[h]) / CLOCK_NS_PER_MS);
 }
 
 static void say_behind(const char *what, char *text, size_t size)
 {
-	(void)snprintf(text, size, "%s%s", what && *what ? ": " : "", what ? what : "");
+	(void)text_put(text, size, "%s%s", what && *what ? ": " : "", what ? what : "");
 }
 
 static void say_vm(view_t *v, char *text, size_t size)
 {
-	(void)snprintf(text, size, "%s", v->fsm->config->name);
+	(void)text_put(text, size, "%s", v->fsm->config->name);
 }
 
 static void say_owner(view_t *v, char *text, size_t size)
 {
-	(void)snprintf(text, size, "%s", vm_host_name(v->fsm, owner_of(v)));
+	(void)text_put(text, size, "%s", vm_host_name(v->fsm, owner_of(v)));
 }
 
 static void say_standby(view_t *v, char *text, size_t size)
 {
-	(void)snprintf(text, size, "%s", vm_host_name(v->fsm, standby_of(v)));
+	(void)text_put(text, size, "%s", vm_host_name(v->fsm, standby_of(v)));
 }
 
 static void say_owner_age(view_t *v, char *text, size_t size)
@@ -63,14 +65,14 @@ static void say_owner_step(view_t *v, char *text, size_t size)
 {
 	const char *step = owner(v)->work.step;
 
-	(void)snprintf(text, size, "%s%s", *step ? "; so far it " : "", step);
+	(void)text_put(text, size, "%s%s", *step ? "; so far it " : "", step);
 }
 
 static void say_standby_step(view_t *v, char *text, size_t size)
 {
 	const char *step = standby(v)->work.step;
 
-	(void)snprintf(text, size, "%s%s", *step ? "; so far it " : "", step);
+	(void)text_put(text, size, "%s%s", *step ? "; so far it " : "", step);
 }
 
 static void say_owner_way(view_t *v, char *text, size_t size)
@@ -85,22 +87,22 @@ static void say_standby_way(view_t *v, char *text, size_t size)
 
 static void say_owner_state(view_t *v, char *text, size_t size)
 {
-	(void)snprintf(text, size, "%s", wire_state_name(owner(v)->agent_state));
+	(void)text_put(text, size, "%s", wire_state_name(owner(v)->agent_state));
 }
 
 static void say_standby_state(view_t *v, char *text, size_t size)
 {
-	(void)snprintf(text, size, "%s", wire_state_name(standby(v)->agent_state));
+	(void)text_put(text, size, "%s", wire_state_name(standby(v)->agent_state));
 }
 
 static void say_owner_term(view_t *v, char *text, size_t size)
 {
-	(void)snprintf(text, size, "%" PRIu64, owner(v)->term);
+	(void)text_put(text, size, "%" PRIu64, owner(v)->term);
 }
 
 static void say_standby_term(view_t *v, char *text, size_t size)
 {
-	(void)snprintf(text, size, "%" PRIu64, standby(v)->term);
+	(void)text_put(text, size, "%" PRIu64, standby(v)->term);
 }
 
 static void say_promoted(view_t *v, char *text, size_t size)
@@ -120,24 +122,24 @@ static void say_fault(view_t *v, char *text, size_t size)
 
 static void say_waits(view_t *v, char *text, size_t size)
 {
-	(void)snprintf(text, size, "%" PRIu64,
+	(void)text_put(text, size, "%" PRIu64,
 		       vm_standby_waits_ns(v->fsm, v->now_ns) / CLOCK_NS_PER_MS);
 }
 
 static void say_unacknowledged(view_t *v, char *text, size_t size)
 {
-	(void)snprintf(text, size, "%" PRIu64, unacknowledged_ns(v) / CLOCK_NS_PER_MS);
+	(void)text_put(text, size, "%" PRIu64, unacknowledged_ns(v) / CLOCK_NS_PER_MS);
 }
 
 static void say_committed(view_t *v, char *text, size_t size)
 {
-	(void)snprintf(text, size, "%" PRIu64,
+	(void)text_put(text, size, "%" PRIu64,
 		       age_ns(v, v->fsm->protection.committed_ns) / CLOCK_NS_PER_MS);
 }
 
 static void say_journal(view_t *v, char *text, size_t size)
 {
-	(void)snprintf(text, size, "%" PRIu64, v->journal_waits_ns / CLOCK_NS_PER_MS);
+	(void)text_put(text, size, "%" PRIu64, v->journal_waits_ns / CLOCK_NS_PER_MS);
 }
 
 static void say_verify_why(view_t *v, char *text, size_t size)
@@ -152,16 +154,16 @@ static void say_ram_why(view_t *v, char *text, size_t size)
 
 static void say_room_free(view_t *v, char *text, size_t size)
 {
-	(void)snprintf(text, size, "%" PRIu64, standby_signs(v)->room_free_bytes / MIB);
+	(void)text_put(text, size, "%" PRIu64, standby_signs(v)->room_free_bytes / MIB);
 }
 
 static void say_room_needed(view_t *v, char *text, size_t size)
 {
-	(void)snprintf(text, size, "%" PRIu64,
+	(void)text_put(text, size, "%" PRIu64,
 		       standby_signs(v)->room_needed_bytes / MIB);
 }
 
-/* Write how far the copy is, such as " 42 %, 00:31 left". */
+/* Write how far the copy has come, such as " 42 %, 00:31 left". */
 static void say_progress(view_t *v, char *text, size_t size)
 {
 	const struct health_signs *signs = owner_signs(v);
@@ -175,10 +177,10 @@ static void say_progress(view_t *v, char *text, size_t size)
 	if (n <= 0 || (size_t)n >= size || !signs->knows_left)
 		return;
 	if (left_s < 3600)
-		(void)snprintf(text + n, size - (size_t)n, ", %02u:%02u left",
+		(void)text_put(text + n, size - (size_t)n, ", %02u:%02u left",
 			       (unsigned int)left_s / 60, (unsigned int)left_s % 60);
 	else
-		(void)snprintf(text + n, size - (size_t)n, ", %02u:%02u:%02u left",
+		(void)text_put(text + n, size - (size_t)n, ", %02u:%02u:%02u left",
 			       (unsigned int)left_s / 3600, (unsigned int)left_s / 60 % 60,
 			       (unsigned int)left_s % 60);
 }
@@ -191,6 +193,54 @@ static void say_again(view_t *v, char *text, size_t size)
 static void say_cold(view_t *v, char *text, size_t size)
 {
 	(void)vm_cold_describe(v->fsm, text, size);
+}
+
+static void say_lost(view_t *v, char *text, size_t size)
+{
+	(void)vm_lost_advice(v->fsm, text, size);
+}
+
+/* Write what follows when the owner has failed. */
+static void say_promotes(view_t *v, char *text, size_t size)
+{
+	const struct vm_fsm *fsm = v->fsm;
+	const char *why = vm_promotion_obstacle(fsm, 2 * fsm->config->liveness.beat_timeout_ns,
+						v->now_ns);
+	const char *name = vm_host_name(fsm, standby_of(v));
+
+	if (why)
+		(void)text_put(text, size, "%s is not promoted: %s", name, why);
+	else
+		(void)text_put(text, size, "%s is promoted once it is certain that %s has failed",
+			       name, vm_host_name(fsm, owner_of(v)));
+}
+
+/* Write what follows when nothing can be committed. */
+static void say_policy(view_t *v, char *text, size_t size)
+{
+	const struct vm_config *config = v->fsm->config;
+	unsigned int left_s =
+		(unsigned int)(vm_standby_left_ns(v->fsm, v->now_ns) / CLOCK_NS_PER_S);
+
+	if (config->standby_lost_hold)
+		(void)text_put(text, size,
+			       "standby_lost = hold: clients wait until it takes epochs again; "
+			       "`holdfastctl unprotect %s` lets the guest go on without a copy",
+			       config->name);
+	else
+		(void)text_put(text, size,
+			       "standby_lost = unprotected: if nothing is committed, the guest "
+			       "goes on without a copy, %02u:%02u left", left_s / 60, left_s % 60);
+}
+
+static void say_journal_error(view_t *v, char *text, size_t size)
+{
+	(void)text_put(text, size, "%s", strerror(v->journal_error));
+}
+
+static void say_unheard(view_t *v, char *text, size_t size)
+{
+	(void)text_put(text, size, "%s", vm_host_name(v->fsm, vm_lost_unheard(v->fsm)));
 }
 
 static const struct {
@@ -226,6 +276,11 @@ static const struct {
 	{"progress", say_progress},
 	{"again", say_again},
 	{"cold", say_cold},
+	{"lost", say_lost},
+	{"journal-error", say_journal_error},
+	{"unheard", say_unheard},
+	{"promotes", say_promotes},
+	{"policy", say_policy},
 };
 
 /* Returns the index of the part whose name begins at @at and ends with a brace, or -1. */

@@ -68,7 +68,7 @@ int incarnation_store(const char *dir, const struct incarnation *incarnation)
 	return r < 0 ? r : fd_write_file_atomic(path, text, format(incarnation, text));
 }
 
-static int load(const char *dir, struct incarnation *ret_last, struct error *ret_error)
+int incarnation_read(const char *dir, struct incarnation *ret_last, struct error *ret_error)
 {
 	AUTO_FREE char *text = NULL;
 	char path[PATH_MAX];
@@ -95,7 +95,7 @@ int incarnation_begin(const char *dir, uint32_t release_ms, struct incarnation *
 {
 	struct incarnation last, now = {.release_ms = release_ms};
 	uint16_t random = 0;
-	int r = load(dir, &last, ret_error);
+	int r = incarnation_read(dir, &last, ret_error);
 
 	if (r < 0)
 		return r;

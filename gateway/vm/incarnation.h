@@ -40,6 +40,11 @@ uint64_t incarnation_next(uint64_t last, uint64_t wall_s, uint16_t random);
 int incarnation_parse(const char *text, size_t size, struct incarnation *ret_incarnation)
 	__attribute__((warn_unused_result));
 
+/* Read the record of the last start in @dir. Returns 0; *ret_last is all 0 if there is none. On
+ * error returns -errno, and sets *ret_error to what is wrong and what to do. */
+int incarnation_read(const char *dir, struct incarnation *ret_last, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
 /* Choose this start's number, make it durable in @dir, and store it in *ret_number. Set *ret_last
  * to what the previous start recorded. If this is the first start, *ret_last is all 0. If the
  * previous start's release_ms is longer than @release_ms, the file keeps the longer value. In this

@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/sum_line.h"
+#include "base/text.h"
 
 #define HEADER	       "holdfast-journal 1\n"
 #define LINE_BYTES_MAX VM_JOURNAL_LINE_MAX
@@ -52,7 +53,7 @@ static int complain(struct error *ret_error, const char *name, unsigned line, co
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(what, sizeof(what), format, args);
+	(void)text_vput(what, sizeof(what), format, args);
 	va_end(args);
 	return error_set(ret_error, -EINVAL, "%s:%u: %s", name, line, what);
 }
@@ -66,7 +67,8 @@ static struct vm_journal_entry *find(struct vm_journal_table *table, const char 
 	return NULL;
 }
 
-/* Parse what may follow the words that each line has. Returns false if it is anything else. */
+/* Parse @rest, the optional words at the end of a line. Returns false if @rest has anything
+ * else. */
 static bool parse_rest(const char *rest, struct vm_journal_entry *ret_entry)
 {
 	ret_entry->is_wanted = strncmp(rest, WANTED, sizeof(WANTED) - 1) == 0;
@@ -271,7 +273,7 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 	return 0;
 }
 
-/* Forget each unreadable line that a readable line of the same VM follows. */
+/* Forget each unreadable line if a later line of the same VM is readable. */
 static void forget_damaged(struct vm_journal_table *table)
 {
 	size_t n = 0;
@@ -443,7 +445,7 @@ const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal,
 
 const struct vm_journal_table *vm_journal_get_table(const struct vm_journal *journal)
 {
-	return &journal->table;
+	return journal ? &journal->table : NULL;
 }
 
 bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, struct error *ret_error)

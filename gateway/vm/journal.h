@@ -10,8 +10,9 @@
  *	mx term=5 owner=alpha state=PROTECTED wall=1764000000000000000 with=gamma sum=...
  *
  * `want=protect` says that the gateway protects the VM again by itself (is_wanted of struct
- * vm_record). `with=` names the host in the other seat. Only VMs with a spare have it: an older
- * gateway, which knows no seats, cannot read such a line and takes its VM as in doubt.
+ * vm_record). `with=` names the host that has a seat beside the owner (fsm.h, rule 7). Only lines
+ * of VMs with a spare have this word. An older gateway, which knows no seats, cannot read such a
+ * line, so for it the VM is in doubt.
  * The last line of each VM counts. The term of a VM never goes down from line to line. `sum` is the
  * XXH3-64 of the line's text before " sum=".
  *
@@ -55,8 +56,9 @@ struct vm_journal_entry {
 	uint64_t term;
 	uint64_t wall_ns;
 	enum vm_state state;
-	bool is_wanted; /* as in struct vm_record */
-	char with[WIRE_NAME_MAX + 1]; /* the host in the other seat; "": the line does not say */
+	bool is_wanted; /* see struct vm_record */
+	/* the host that has a seat beside the owner; "": the line does not name it */
+	char with[WIRE_NAME_MAX + 1];
 	uint32_t line; /* the line's number in the file, not counting the header */
 };
 
@@ -113,9 +115,9 @@ struct vm_journal *vm_journal_close(struct vm_journal *journal);
 /* Returns the entries. Valid until the next append. */
 const struct vm_journal_table *vm_journal_get_table(const struct vm_journal *journal);
 
-/* Read the journal of @dir, which another thread may have open and append to. Its last line may
- * then be cut; the line before counts. Returns 0, also if there is no journal; or -errno as
- * vm_journal_open() does, with *ret_error. */
+/* Read the journal of @dir, which another thread may have open and append to. In this case the last
+ * line may be incomplete; it is dropped. Returns 0, even if there is no journal. On error, returns
+ * the same -errno as vm_journal_open(), and sets *ret_error. */
 int vm_journal_read(const char *dir, struct vm_journal_table *ret_table, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -27,9 +27,11 @@ struct ticket {
 	/* file to replace by `text`; NULL: the ticket is for something else */
 	const char *path, *text;
 	size_t size;
+	bool is_trial; /* the file is removed again */
 };
 
-#define N_TICKETS (VM_JOURNAL_VMS_MAX + 2)
+#define N_TICKETS   (VM_JOURNAL_VMS_MAX + 3)
+#define TRIAL_BYTES 4096 /* a block of the file system */
 
 struct journal_thread {
 	struct vm_journal *journal; /* the journal; only the thread uses it */
@@ -60,8 +62,14 @@ static int write_ticket(struct journal_thread *t, const struct ticket *ticket)
 {
 	const struct vm_journal_entry *e = &ticket->entry;
 
-	if (ticket->path)
-		return fd_write_file_atomic(ticket->path, ticket->text, ticket->size);
+	int r;
+
+	if (ticket->path) {
+		r = fd_write_file_atomic(ticket->path, ticket->text, ticket->size);
+		if (ticket->is_trial && unlink(ticket->path) < 0 && r == 0)
+			r = -errno;
+		return r;
+	}
 	return ticket->dir ? incarnation_store(ticket->dir, &ticket->incarnation)
 			   : vm_journal_append(t->journal, e->vm, e->owner, e->term, e->state,
 					     e->is_wanted, e->with);
@@ -105,6 +113,7 @@ int journal_thread_open(struct vm_journal *journal, struct journal_thread **ret_
 	if (!t)
 		return -ENOMEM;
 	t->journal = journal;
+	t->tickets[JOURNAL_THREAD_TRIAL].is_trial = true;
 	t->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (t->fd < 0) {
 		r = -errno;
@@ -196,9 +205,9 @@ int journal_thread_store(struct journal_thread *t, const char *dir,
 	return r;
 }
 
-int journal_thread_write(struct journal_thread *t, const char *path, const char *text, size_t size)
+static int queue_file(struct journal_thread *t, struct ticket *to, const char *path,
+		      const char *text, size_t size)
 {
-	struct ticket *to = &t->tickets[JOURNAL_THREAD_DRAINED];
 	int r = -EBUSY;
 
 	(void)pthread_mutex_lock(&t->lock);
@@ -211,6 +220,18 @@ int journal_thread_write(struct journal_thread *t, const char *path, const char 
 	}
 	(void)pthread_mutex_unlock(&t->lock);
 	return r;
+}
+
+int journal_thread_write(struct journal_thread *t, const char *path, const char *text, size_t size)
+{
+	return queue_file(t, &t->tickets[JOURNAL_THREAD_DRAINED], path, text, size);
+}
+
+int journal_thread_try(struct journal_thread *t, const char *path)
+{
+	static const char zeros[TRIAL_BYTES];
+
+	return queue_file(t, &t->tickets[JOURNAL_THREAD_TRIAL], path, zeros, sizeof(zeros));
 }
 
 bool journal_thread_take(struct journal_thread *t, size_t *ret_ticket, int *ret_result)
@@ -230,4 +251,14 @@ bool journal_thread_take(struct journal_thread *t, size_t *ret_ticket, int *ret_
 	}
 	(void)pthread_mutex_unlock(&t->lock);
 	return ticket != NULL;
+}
+
+bool journal_thread_is_idle(struct journal_thread *t)
+{
+	bool is_idle;
+
+	(void)pthread_mutex_lock(&t->lock);
+	is_idle = !oldest(t, TICKET_QUEUED) && !oldest(t, TICKET_DONE);
+	(void)pthread_mutex_unlock(&t->lock);
+	return is_idle;
 }

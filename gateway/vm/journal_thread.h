@@ -25,6 +25,7 @@
 
 #define JOURNAL_THREAD_INCARNATION VM_JOURNAL_VMS_MAX /* ticket for recording the incarnation */
 #define JOURNAL_THREAD_DRAINED (VM_JOURNAL_VMS_MAX + 1) /* ticket for the file of drains */
+#define JOURNAL_THREAD_TRIAL (VM_JOURNAL_VMS_MAX + 2)	/* ticket for a trial of the disk */
 
 struct journal_thread; /* opaque */
 
@@ -59,6 +60,15 @@ int journal_thread_store(struct journal_thread *thread, const char *dir,
  * until the result is taken. Returns 0, or -EBUSY if the last such record is unfinished. */
 int journal_thread_write(struct journal_thread *thread, const char *path, const char *text,
 			 size_t size) __attribute__((warn_unused_result));
+
+/* Queue a trial with the ticket JOURNAL_THREAD_TRIAL: fd_write_file_atomic() of some bytes to
+ * @path, which is then removed. @path is borrowed until the result is taken. Returns 0, or -EBUSY
+ * if the last trial is unfinished. */
+int journal_thread_try(struct journal_thread *thread, const char *path)
+	__attribute__((warn_unused_result));
+
+/* Returns true if no record is queued or being written, and each result was taken. */
+bool journal_thread_is_idle(struct journal_thread *thread);
 
 /* Get the next finished record. Sets *ret_ticket to the record's ticket, and *ret_result to what
  * vm_journal_append(), incarnation_store() or fd_write_file_atomic() returned. Returns false if no

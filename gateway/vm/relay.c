@@ -268,7 +268,7 @@ uint64_t vm_relay_unacknowledged_ns(const struct vm_relay *relay, uint64_t ackno
 {
 	uint64_t oldest_ns = now_ns;
 
-	/* A FULL epoch may skip numbers, so look at all. */
+	/* A FULL epoch may skip numbers, so look at all elements. */
 	for (size_t i = 0; i < VM_RELAY_IN_FLIGHT_MAX; i++) {
 		if (relay->in_flight[i].epoch > acknowledged &&
 		    relay->in_flight[i].epoch <= relay->sent_epoch &&

@@ -32,8 +32,8 @@
 #include "wire/frame.h"
 #include "wire/msg.h"
 
-/* most unacknowledged epochs whose sizes and times the relay keeps; agents have far fewer in
- * flight */
+/* maximum number of unacknowledged epochs whose sizes and times the relay keeps; agents have far
+ * fewer in flight */
 #define VM_RELAY_IN_FLIGHT_MAX 64
 
 enum vm_relay_phase {
@@ -107,7 +107,8 @@ int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint6
 int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* Returns how long ago the oldest epoch after @acknowledged was forwarded whole; 0: none was. */
+/* Of the epochs after @acknowledged that were forwarded whole, returns how long ago the oldest was.
+ * Returns 0 if there is no such epoch. */
 uint64_t vm_relay_unacknowledged_ns(const struct vm_relay *relay, uint64_t acknowledged,
 				    uint64_t now_ns);
 

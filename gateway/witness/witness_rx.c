@@ -285,7 +285,7 @@ static uint64_t grown(uint64_t before, uint64_t now)
 }
 
 /* Update the view with the frame counts of @w. Samples of two CPUs can arrive slightly out of
- * order, so store only counts that have grown. If the newest sample comes again, by the second
+ * order, so store only counts that have grown. If the newest sample comes again, through the second
  * path, nothing changes. */
 static void count_frames(struct witness_view *view, const struct wire_witness *w, bool same_key)
 {

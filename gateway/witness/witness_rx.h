@@ -61,7 +61,7 @@
 #define WITNESS_RX_VMS_MAX	 64
 #define WITNESS_RX_SLOTS	 128 /* a current and a previous key for each VM */
 #define WITNESS_RX_OVERLAP_NS	 CLOCK_NS_PER_S
-/* most macs checked per millisecond; one check takes about 0.12 microseconds
+/* maximum number of macs checked per millisecond; one check takes about 0.12 microseconds
  * (docs/threat-model.md) */
 #define WITNESS_RX_CHECKS_PER_MS 512
 /* Half of these checks are divided among the paths of the VMs. The other half is common. Unused
@@ -89,7 +89,7 @@ enum witness_rx_verdict {
 	WITNESS_RX_N_VERDICTS,
 };
 
-/* What is known of one VM's guest. Members that end in _at_ns are times by the gateway's clock. */
+/* What is known of one VM's guest. Members that end in _at_ns are times of the gateway's clock. */
 struct witness_view {
 	/* The following members are always valid. */
 	uint64_t n_accepted;

@@ -162,7 +162,7 @@ static const struct config_key vm_keys[] = {
 		   "nothing heard of the gateway for so long is without a gateway"),
 	CONFIG_KEY("vm", "peer", STRING, VM, peer, "", 0, 0,
 		   "the VM's other host, as NAME@ADDRESS:PORT: the name in its certificate, and "
-		   "its peer_listen"),
+		   "its peer_listen; with a spare both others, with a blank between them"),
 	CONFIG_KEY_ENUM("vm", "fenced_guest", fenced_guests, VM, fenced_guest, "keep",
 			"the stopped guest of a host that was outvoted, when this host is to be "
 			"the standby: an operator ends its QEMU; or the agent does"),
@@ -245,19 +245,45 @@ static int parse_endpoint(const char *text, struct config_address *ret_address)
 	return 0;
 }
 
-static int parse_peer(struct agent_vm_config *vm)
+/* Parse one word of `peer`, such as "beta@198.18.1.2:7402". Returns 0 or -EINVAL. */
+static int parse_peer(const char *word, struct agent_peer *ret_peer)
 {
-	const char *at = strchr(vm->peer, '@');
-	size_t size = at ? (size_t)(at - vm->peer) : 0;
+	const char *at = strchr(word, '@');
+	size_t size = at ? (size_t)(at - word) : 0;
 	struct config_address address;
 
-	if (size == 0 || size >= sizeof(vm->peer_name) || parse_endpoint(at + 1, &address) < 0)
+	if (size == 0 || size >= sizeof(ret_peer->name) || parse_endpoint(at + 1, &address) < 0)
 		return -EINVAL;
-	memcpy(vm->peer_name, vm->peer, size);
-	vm->peer_port = address.port;
-	(void)inet_ntop(AF_INET, &(struct in_addr){address.ip_be32}, vm->peer_address,
-			sizeof(vm->peer_address));
-	return wire_name_is_valid(vm->peer_name) ? 0 : -EINVAL;
+	memcpy(ret_peer->name, word, size);
+	ret_peer->name[size] = '\0';
+	ret_peer->port = address.port;
+	(void)inet_ntop(AF_INET, &(struct in_addr){address.ip_be32}, ret_peer->address,
+			sizeof(ret_peer->address));
+	return wire_name_is_valid(ret_peer->name) ? 0 : -EINVAL;
+}
+
+static int parse_peers(const char *path, struct agent_vm_config *vm, struct error *error)
+{
+	char text[sizeof(vm->peer)], *save = NULL;
+
+	strcpy(text, vm->peer);
+	for (char *word = strtok_r(text, " \t", &save); word;
+	     word = strtok_r(NULL, " \t", &save)) {
+		struct agent_peer *peer = &vm->peers[vm->n_peers];
+
+		if (vm->n_peers == AGENT_PEERS_MAX)
+			return error_set(error, -EINVAL, "%s: peer: more than %u hosts", path,
+					 AGENT_PEERS_MAX);
+		if (parse_peer(word, peer) < 0)
+			return error_set(error, -EINVAL,
+					 "%s: peer: '%s' is no NAME@ADDRESS:PORT, as "
+					 "beta@198.18.1.2:7402", path, word);
+		if (vm->n_peers > 0 && strcmp(vm->peers[0].name, peer->name) == 0)
+			return error_set(error, -EINVAL, "%s: peer: %s is named twice", path,
+					 peer->name);
+		vm->n_peers++;
+	}
+	return 0;
 }
 
 /* The characters that a disk's name may have (see vmm/disks.h). */
@@ -275,7 +301,7 @@ static bool skip_format(const char **at, const char *end, const char *format)
 	return true;
 }
 
-/* Parse one disk of the key `disks`, such as "root:/var/lib/web1.raw": the @size bytes at @word. */
+/* Parse one disk of the key `disks`, such as "root:/var/lib/web1.raw". @word has @size bytes. */
 static int parse_disk(const char *word, size_t size, struct agent_disk *ret_disk)
 {
 	const char *colon = memchr(word, ':', size), *end = word + size, *path;
@@ -288,7 +314,7 @@ static int parse_disk(const char *word, size_t size, struct agent_disk *ret_disk
 	path = colon + 1;
 	is_qcow2 = skip_format(&path, end, "qcow2");
 	if (!is_qcow2)
-		(void)skip_format(&path, end, "raw"); /* the default, which may be said */
+		(void)skip_format(&path, end, "raw"); /* optional: raw is the default */
 	if (end - path < 2 || *path != '/' || (size_t)(end - path) >= sizeof(ret_disk->path))
 		return -EINVAL;
 	memset(ret_disk, 0, sizeof(*ret_disk));
@@ -309,7 +335,7 @@ static bool has_disk(const struct agent_vm_config *vm, const struct agent_disk *
 }
 
 /* Check disk_durability and the place of the disk log. If the image is a block device, a log beside
- * it would be in /dev, which is memory. */
+ * it would be in /dev, which is in memory. */
 static int check_disk_log(const char *path, const struct agent_vm_config *vm, struct error *error)
 {
 	if (vm->disk_durability == AGENT_DURABILITY_BOTH && vm->disk_flushes)
@@ -374,6 +400,25 @@ static int parse_taps(const char *path, struct agent_vm_config *vm, struct error
 	return r;
 }
 
+/* Check what else only a drill would find. A VM is protected all the same. */
+static void check_drill(const char *path, struct agent_vm_config *vm)
+{
+	struct config_address target;
+	struct config_prefix own;
+	const struct config_key prefix = {.type = CONFIG_PREFIX, .size = sizeof(own)};
+	char expected[160];
+
+	if (*vm->drill_address &&
+	    config_convert(&prefix, vm->drill_address, &own, expected, sizeof(expected)) < 0)
+		snprintf(vm->drill_fault, sizeof(vm->drill_fault),
+			 "%s: drill_address is no IPv4 address with a prefix length, such "
+			 "as 192.0.2.250/24", path);
+	else if (*vm->drill_probe && parse_endpoint(vm->drill_probe, &target) < 0)
+		snprintf(vm->drill_fault, sizeof(vm->drill_fault),
+			 "%s: drill_probe is no IPv4 address with a port, such as "
+			 "192.0.2.7:5432", path);
+}
+
 /* Check the rules that the key tables cannot express. */
 static int check_vm(const char *path, struct agent_vm_config *vm, struct error *error)
 {
@@ -381,10 +426,10 @@ static int check_vm(const char *path, struct agent_vm_config *vm, struct error *
 
 	if (r < 0)
 		return r;
-	if (*vm->peer && parse_peer(vm) < 0)
-		return error_set(error, -EINVAL,
-				 "%s: peer is no NAME@ADDRESS:PORT, as beta@198.18.1.2:7402", path);
-	if (vm->gateway_lost != AGREE_HOLD && !*vm->peer)
+	r = parse_peers(path, vm, error);
+	if (r < 0)
+		return r;
+	if (vm->gateway_lost != AGREE_HOLD && vm->n_peers == 0)
 		return error_set(error, -EINVAL,
 				 "%s: gateway_lost other than hold needs peer = NAME@ADDRESS:PORT",
 				 path);
@@ -400,6 +445,7 @@ static int check_vm(const char *path, struct agent_vm_config *vm, struct error *
 				 "%s: neither [vm] qmp nor [standby] state_dir is set: this host "
 				 "could do nothing with the VM",
 				 path);
+	check_drill(path, vm);
 	return parse_disks(path, vm, error);
 }
 

@@ -21,6 +21,7 @@
 
 #define AGENT_PATH_MAX 192
 #define AGENT_VMS_MAX  64u
+#define AGENT_PEERS_MAX 2u /* a VM's other hosts: with a spare there are two */
 #define AGENT_COMMAND_MAX 16384u /* largest size of a standby's QEMU command file */
 
 /* One disk of the key `disks`. */
@@ -30,7 +31,7 @@ struct agent_disk {
 	bool is_qcow2;             /* the image's format is qcow2, not raw */
 };
 
-/* Which hosts have an epoch's writes on a disk before the epoch's output is released
+/* Which hosts must have stored an epoch's writes on a disk before the epoch's output is released
  * (docs/disks.md). */
 enum agent_durability {
 	AGENT_DURABILITY_STANDBY = 0,
@@ -38,10 +39,11 @@ enum agent_durability {
 	AGENT_DURABILITY_MEMORY	 = 2, /* no host */
 };
 
-/* What becomes of a guest that was fenced here, once this host is to be the standby. */
+/* What to do with a guest that was fenced on this host, when this host is to become the VM's
+ * standby. */
 enum agent_fenced_guest {
 	AGENT_FENCED_GUEST_KEEP = 0, /* an operator ends its QEMU */
-	AGENT_FENCED_GUEST_END	= 1, /* the agent ends it (vm/vm_end_private.h) */
+	AGENT_FENCED_GUEST_END	= 1, /* the agent ends its QEMU (vm/vm_end_private.h) */
 };
 
 /* The sections [vm] and [standby] of one VM's file. */
@@ -61,7 +63,8 @@ struct agent_vm_config {
 	uint64_t clock_step_max_ns;
 	uint32_t clock_alarm_percent;
 	uint32_t epochs_in_flight;
-	/* limits: if the transfer of an epoch, or its copy, takes longer, the guest is throttled */
+	/* limits: if an epoch takes longer to reach the standby, or copying its pages in the pause
+	 * takes longer, the guest is throttled */
 	uint64_t stretch_max_ns, copy_max_ns;
 	uint32_t throttle_max;		      /* percent */
 	uint32_t held_frames_max;
@@ -84,15 +87,21 @@ struct agent_vm_config {
 	int gateway_lost;	  /* enum agree_policy */
 	uint64_t gateway_lost_ns; /* the gateway counts as lost after being silent for this long */
 	int fenced_guest;	      /* enum agent_fenced_guest */
-	uint32_t fenced_guest_keep_s; /* for `end`: the guest is kept for this long */
-	uint32_t copy_keep_s; /* how long a copy that is no longer wanted keeps its memory */
-	/* the VM's other host, as NAME@ADDRESS:PORT; "" if none is given */
-	char peer[CONFIG_NAME_SIZE + 24];
-	/* `peer`, parsed; "" if `peer` is "" */
-	char peer_name[CONFIG_NAME_SIZE], peer_address[16];
-	uint16_t peer_port;
-	/* the guest's disks, as "NAME:PATH NAME:qcow2:PATH ..."; "" if it has none. There is room
-	 * for the longest names and paths, and for one disk too many, so that the fault says so */
+	uint32_t fenced_guest_keep_s; /* for AGENT_FENCED_GUEST_END: the guest is kept for this
+				       * long */
+	uint32_t copy_keep_s; /* how long a copy that is no longer wanted stays in memory */
+	/* the VM's other hosts, in the form "NAME@ADDRESS:PORT NAME@ADDRESS:PORT"; "" if none is
+	 * given. There is room for one more than allowed, so that the error message can say that
+	 * there are too many */
+	char peer[(AGENT_PEERS_MAX + 1) * (CONFIG_NAME_SIZE + 24)];
+	struct agent_peer {
+		char name[CONFIG_NAME_SIZE], address[16];
+		uint16_t port;
+	} peers[AGENT_PEERS_MAX]; /* `peer`, parsed */
+	size_t n_peers;
+	/* the guest's disks, in the form "NAME:PATH NAME:qcow2:PATH ..."; "" if it has none. There
+	 * is room for the longest names and paths, and for one disk more than allowed, so that the
+	 * error message can say that there are too many */
 	char disks[(WIRE_DISKS_MAX + 1) *
 		   (WIRE_DISK_NAME_MAX + sizeof(":qcow2:") + AGENT_PATH_MAX)];
 	struct agent_disk disk[WIRE_DISKS_MAX]; /* `disks`, parsed, in the same order */
@@ -102,12 +111,13 @@ struct agent_vm_config {
 	char state_dir[AGENT_PATH_MAX];
 	/* on the standby, the file with the complete QEMU command line */
 	char command_file[AGENT_PATH_MAX];
-	/* on the standby, the most bytes of one buffered epoch; 0 means the default, which standby/
-	 * defines */
+	/* on the standby, the largest size of one buffered epoch in bytes; 0 means the default,
+	 * which standby/ defines */
 	uint64_t log_bytes_max;
-	/* on the standby, the disk log; "": PATH.hflog beside the first disk's image */
+	/* on the standby, path of the disk log; "": PATH.hflog, with the PATH of the first disk's
+	 * image */
 	char disk_log[AGENT_PATH_MAX];
-	/* Drills (standby/drill.h); "": none. drill_dir is always set */
+	/* Settings for drills (standby/drill.h); "": not set. drill_dir is always set */
 	char drill_dir[AGENT_PATH_MAX];
 	char drill_script[AGENT_PATH_MAX];
 	char drill_address[32];
@@ -121,6 +131,8 @@ struct agent_vm_config {
 	char fault[ERROR_TEXT_BYTES];
 	/* why this host cannot be the standby; "" if it can. With a fault, command is NULL */
 	char standby_fault[ERROR_TEXT_BYTES];
+	/* why a drill would fail; "": nothing is wrong. It concerns drills alone */
+	char drill_fault[ERROR_TEXT_BYTES];
 };
 
 struct agent_config {

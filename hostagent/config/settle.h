@@ -11,7 +11,7 @@
 
 #include "config/agent_config.h"
 
-/* Give a fault to each two usable VMs of @config that contradict each other. */
+/* If two usable VMs of @config contradict each other, give both a fault. */
 void agent_config_settle(struct agent_config *config);
 
 #endif

@@ -109,8 +109,9 @@ static int plugin_after_fork(void)
 
 	if (lifeline_fd < 0)
 		return 0;
-	/* A signal at the parent's death comes when the parent's thread ends that started us. The
-	 * agent replaces its program by exec, which ends all its threads, and we must live on. */
+	/* PR_SET_PDEATHSIG sends its signal when the thread that started us ends, not when the
+	 * whole parent ends. The agent replaces its program by exec, which ends all its threads,
+	 * but we must live on. */
 	if (prctl(PR_SET_PDEATHSIG, 0) < 0)
 		nbdkit_error("PR_SET_PDEATHSIG: %m");
 	error = pthread_create(&thread, NULL, watch_lifeline, NULL);
@@ -265,5 +266,5 @@ static struct nbdkit_plugin plugin = {
 	.zero = plugin_zero,
 };
 
-struct nbdkit_plugin *plugin_init(void); /* which the macro defines without a prototype */
+struct nbdkit_plugin *plugin_init(void); /* the macro below defines it without a prototype */
 NBDKIT_REGISTER_PLUGIN(plugin)

@@ -1,5 +1,5 @@
-/* ring.h - a log of what a guest writes to one disk. Two processes share its memory, which can
- * outlive them.
+/* ring.h - a log of what a guest writes to one disk. Two processes share its memory, and this
+ * memory can outlive both.
  *
  * QEMU copies each write of the guest to an NBD server, a child process of the agent. This server,
  * the writer, appends the data to the ring. The agent, the reader, sends the ring's records to the
@@ -23,19 +23,19 @@
  *
  *      file   [ header 4 KiB ][ hashes: 16 bytes for each block ][ data: soft size + reserve ]
  *
- * Full ring. While more than three quarters of the soft size are used, each record waits for room,
- * but at most 10 ms for 64 KiB of the ring, and less for fewer bytes (DISK_RING_SLOW_NS): QEMU's
- * copy of the disk, and a guest that writes much, are slowed down before the ring is full. The
- * server handles one request at a time, so all later requests wait too. So once these waits were
- * 3 s in all (DISK_RING_SLOW_SUM_NS) and the reader has released nothing, there are no more of
- * them. If the ring is full (soft size), an append waits for at most 1 s until the reader has
- * released records. While the reader has set `sealing`, an append does not
- * wait, but can also use the reserve: QEMU is stopping the guest, and waits for the end of all
- * writes. If there is still no room for a record, the ring overflows: the record is dropped,
+ * Full ring. While more than three quarters of the soft size are used, each record waits for room.
+ * A record that takes 64 KiB of the ring waits at most 10 ms (DISK_RING_SLOW_NS), a shorter record
+ * less. These waits slow down QEMU's copy of the disk, and a guest that writes much, before the
+ * ring is full. The server handles one request at a time, so all later requests wait too. So if the
+ * waits have taken 3 s together (DISK_RING_SLOW_SUM_NS), and the reader has released nothing in
+ * this time, records no longer wait. If the ring is full (soft size), an append waits up to
+ * 1 s until the reader has released records. While the reader has set `sealing`, an append does not
+ * wait, but can also use the reserve, because QEMU is stopping the guest and waits for the end of
+ * all writes. If there is still no room for a record, the ring overflows: the record is dropped,
  * `overflows` grows, and the disk must be synchronised again. The append still succeeds, because
- * QEMU would end its mirror job after an error. After an overflow, appends no longer wait if the
- * ring is full, since the disk must be synchronised anyway. The first append that finds room ends
- * this.
+ * QEMU would end its mirror job after an error. After an overflow, appends do not wait for room in
+ * a full ring, since the disk must be synchronised anyway. They wait again once an append has found
+ * room.
  *
  * Hashes. To synchronise a disk, QEMU writes the whole disk again, although the standby has most of
  * it. So for each block the writer stores a hash of the content last put into the ring. If QEMU
@@ -76,11 +76,13 @@
 #define DISK_RING_SOFT_MAX	(UINT64_C(4) << 30)
 /* largest disk: 64 TiB, with 16 GiB of hashes */
 #define DISK_RING_DISK_MAX	(UINT64_C(1) << 46)
-#define DISK_RING_RECORD_MAX	(UINT32_C(1) << 31) /* most bytes of one ZERO or DISCARD */
+#define DISK_RING_RECORD_MAX	(UINT32_C(1) << 31) /* most bytes of the disk that one ZERO or
+						     * DISCARD covers */
 #define DISK_RING_WAIT_NS	UINT64_C(1000000000)
-/* The waits in the ring's last quarter: the longest for 64 KiB of the ring, and the most in all
- * until records are released. The latter is about as long as the waits for the last quarter of a
- * ring of 64 MiB, so that a slow link has time to commit an epoch. */
+/* Limits of the waits in the ring's last quarter: of one wait, for 64 KiB of the ring; and of all
+ * waits together while the reader releases nothing. The second is about the time that it takes to
+ * fill the last quarter of a ring of 64 MiB with such waits. So a slow link has time to commit an
+ * epoch. */
 #define DISK_RING_SLOW_NS	UINT64_C(10000000)
 #define DISK_RING_SLOW_SUM_NS	UINT64_C(3000000000)
 
@@ -95,7 +97,7 @@ enum disk_op {
 struct disk_record {
 	enum disk_op op;
 	uint32_t bytes;	     /* length of the range on the disk; at least 1 */
-	uint64_t offset;     /* start of the range on the disk, which ends within the disk */
+	uint64_t offset;     /* start of the range on the disk; the range ends within the disk */
 	/* in a WRITE, the data (@bytes bytes), valid until the record is released; else NULL */
 	const uint8_t *data;
 };
@@ -106,15 +108,15 @@ struct disk_ring_counts {
 	/* requests of QEMU; one request makes several records, one or none */
 	uint64_t writes, zeroes, discards;
 	uint64_t flushes, reads;	      /* number of QEMU's requests; reads are refused */
-	uint64_t bytes;                       /* how many bytes of the disk the records cover, in
-					       * all */
+	uint64_t bytes;                       /* total number of the disk's bytes that the records
+					       * cover */
 	/* bytes for which no record was made, because the standby has the same bytes */
 	uint64_t same_bytes;
 	/* records dropped for lack of room; if there are any, the disk must be synchronised
 	 * again */
 	uint64_t overflows;
-	/* how often an append found the ring full and waited; for how long appends waited in all,
-	 * those in the ring's last quarter included */
+	/* waits: how often an append found the ring full and waited. waits_ns: the time that
+	 * appends waited in total, also in the ring's last quarter */
 	uint64_t waits, waits_ns;
 };
 
@@ -142,19 +144,22 @@ struct disk_ring_id {
  * - all its records can be read
  * - it was made since the host's last boot
  * - it has the same @id and sizes.
- * Waits up to 2 s for an earlier writer to end. (A writer has a lock, flock, as long as it has a
- * descriptor or a mapping of the file.) If the ring is not usable, replaces the file by a new file.
- * Reserves memory for all of the new file except the hashes. An earlier writer keeps the old file.
+ * Waits up to 2 s for an earlier writer to end. (A writer holds a lock, flock(2), as long as it has
+ * a descriptor or a mapping of the file.) If the ring is not usable, replaces the file with a new
+ * one. Reserves memory for all of the new file except the hashes. An earlier writer keeps the old
+ * file.
  * Returns 0; an error of disk_ring_new(); or -ENOSPC or another -errno of open() or fallocate().
  * disk_ring_why_new() says why a new file was made. */
 int disk_ring_open(const char *path, const struct disk_ring_id *id, uint64_t soft_bytes,
 		   uint64_t disk_bytes, struct disk_ring **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* For the agent's next program (epoch/handed.h), while the writer goes on. disk_ring_hand_on()
- * unmaps the ring and frees @ring, and returns its descriptor, which the caller now owns.
- * disk_ring_resume() goes on with it. On success the ring owns @fd; on error the caller still
- * does. Returns 0; -ENOMEM; -ESTALE: it is not the ring of @id with these sizes, or is damaged. */
+/* Hand the ring on to the agent's next program (epoch/handed.h), while the writer continues.
+ * disk_ring_hand_on() unmaps the ring, frees @ring, and returns the ring's descriptor, which the
+ * caller then owns. In the next program, disk_ring_resume() continues with the ring at this
+ * descriptor, @fd. Returns 0, and the ring owns @fd. On error the caller still owns @fd:
+ * -ENOMEM;
+ * -ESTALE: the file is not the ring of @id with these sizes, or is damaged. */
 int disk_ring_hand_on(struct disk_ring *ring);
 int disk_ring_resume(int fd, const struct disk_ring_id *id, uint64_t soft_bytes,
 		     uint64_t disk_bytes, struct disk_ring **ret, struct error *ret_error)
@@ -181,8 +186,8 @@ void disk_ring_set_note(struct disk_ring *ring, enum disk_ring_note note, uint64
 struct disk_ring *disk_ring_free(struct disk_ring *ring);
 
 /* Returns the descriptor of the ring's file (close-on-exec), for disk_ring_map() in the writer.
- * Owned by the ring. A writer must inherit or dup() the descriptor, so that the file's lock is
- * common to both. */
+ * Owned by the ring. A writer must inherit or dup() the descriptor, so that it shares our lock of
+ * the file. */
 int disk_ring_fd(const struct disk_ring *ring);
 
 uint64_t disk_ring_disk_bytes(const struct disk_ring *ring); /* may also be called by the writer */
@@ -209,8 +214,8 @@ uint64_t disk_ring_waiting(const struct disk_ring *ring);
 int disk_ring_read(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
 		   struct disk_record *ret_record) __attribute__((warn_unused_result));
 
-/* Like disk_ring_read(), but read records of the same op without data as one record, if each begins
- * on the disk where the one before it ends. */
+/* Like disk_ring_read(), but return several records without data as one record, if they have the
+ * same op and each begins on the disk where the one before it ends. */
 int disk_ring_read_run(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
 		       struct disk_record *ret_record) __attribute__((warn_unused_result));
 
@@ -232,19 +237,20 @@ void disk_ring_forget_block(struct disk_ring *ring, uint64_t block);
 enum disk_ring_match {
 	DISK_RING_OTHER	 = 0, /* other content was put into the ring last, or none at all */
 	DISK_RING_LATEST = 1,
-	/* A part of the block was put into the ring last, so the content of all of it is not
-	 * known. */
+	/* The content of the whole block is not known, for example because the last write changed
+	 * only a part of it. */
 	DISK_RING_UNKNOWN = 2,
 };
 
 /* Is @data (all bytes of block @block) the content that was put into the ring last? A writer may
- * run; the answer holds if it has put nothing for that block into the ring meanwhile. */
+ * run at the same time. Then the answer is valid only if the writer puts nothing for that block
+ * into the ring during the call. */
 enum disk_ring_match disk_ring_match(const struct disk_ring *ring, uint64_t block,
 				     const void *data);
 
-/* Fill the table with what the standby's image has, before QEMU copies the disk. Call these only
- * while there is no writer and no record waits: a record that is released later would change the
- * image.
+/* Fill the table of hashes according to the content of the standby's image, before QEMU copies the
+ * disk. Call these only while there is no writer and no record waits: a record that is released
+ * later would change the image.
  *      disk_ring_base_seed()   the seed that the hashes must have
  *      disk_ring_base_begin()  forgets all hashes. Returns 0 or -errno
  *      disk_ring_base_put()    the blocks from @first on have the @n hashes at @hash (wire_hash()).
@@ -258,8 +264,8 @@ int disk_ring_base_put(struct disk_ring *ring, uint64_t first, uint32_t n, const
 	__attribute__((warn_unused_result));
 void disk_ring_base_end(struct disk_ring *ring);
 
-/* Make the writer forget the hashes of all blocks, and take each block to be zero. Call this for a
- * new, empty image on the standby, before the writer appends the first record. */
+/* Make the writer forget the hashes of all blocks, and assume that each block is zero. Call this
+ * for a new, empty image on the standby, before the writer appends the first record. */
 void disk_ring_assume_zero(struct disk_ring *ring);
 
 /* Read the counters. Do not rely on them: a broken writer may have set them to any value. */

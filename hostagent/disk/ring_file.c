@@ -14,7 +14,8 @@
 #include "base/fd.h"
 #include "disk/ring_private.h"
 
-#define LOCK_WAIT_NS (2 * CLOCK_NS_PER_S) /* a server ends at once when its agent has ended */
+#define LOCK_WAIT_NS (2 * CLOCK_NS_PER_S) /* how long to wait for an earlier server's lock; a server
+					   * ends as soon as its agent has ended */
 #define LOCK_LOOK_NS CLOCK_NS_PER_MS
 #define BOOT_ID	     "/proc/sys/kernel/random/boot_id"
 
@@ -90,7 +91,7 @@ static const char *take(struct disk_ring *ring, int fd, const struct identity *i
 	return is_sound(ring) ? NULL : "its records are damaged";
 }
 
-/* Take over the ring in the file @fd, which has no writer any more. Returns as take() does. */
+/* Take over the ring in the file @fd, which has no writer any more. Returns what take() returns. */
 static const char *adopt(struct disk_ring *ring, int fd, const struct identity *id)
 {
 	const char *why = lock(fd) ? take(ring, fd, id) : "an earlier server may still write to it";
@@ -116,7 +117,8 @@ static void leave(struct disk_ring *ring)
 	ring->tail = 0;
 }
 
-/* Make a new file. Reserve all but the hashes, to notice a full file system now. */
+/* Make a new file. Reserve the memory for all parts but the hashes, so that a full file system is
+ * noticed now. */
 static int make(struct disk_ring *ring, const char *path, const struct identity *id)
 {
 	off_t data_at = (off_t)(ring->table_at + ring->table_bytes);

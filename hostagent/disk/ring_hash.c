@@ -75,7 +75,7 @@ enum disk_ring_match disk_ring_match(const struct disk_ring *ring, uint64_t bloc
 	struct disk_ring with_zeroes = *ring;
 	struct ring_hash known;
 
-	/* The reader has not mapped the table. */
+	/* Read the entry from the file, because the reader has not mapped the table. */
 	if (block * DISK_RING_BLOCK_BYTES >= ring->disk_bytes ||
 	    atomic_load(&ring->header->table_wish) != atomic_load(&ring->header->table_done) ||
 	    pread(ring->fd, &known, sizeof(known),

@@ -95,7 +95,8 @@ struct disk_ring {
 	size_t map_bytes;	      /* size of the whole mapping, which begins at the header */
 	uint64_t tail;		      /* used by the reader only */
 	int fd;
-	const char *why_new; /* why no earlier ring was adopted; NULL: one was */
+	const char *why_new; /* why no earlier ring was adopted; NULL: an earlier ring was
+			      * adopted */
 	/* Used by the writer only: the hash of a zero block of full size, and of a zero block of
 	 * the last block's size. */
 	struct ring_hash zero_hash, last_zero_hash;

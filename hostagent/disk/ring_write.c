@@ -26,8 +26,8 @@ static bool has_room(const struct disk_ring *ring, uint64_t size, uint64_t limit
 	return used <= limit && size <= limit - used;
 }
 
-/* Sleep until the ring holds at most @limit bytes with @size more, or the reader has begun a seal,
- * or @wait_ns are over. */
+/* Sleep until the ring has room for @size more bytes within @limit, the reader has begun a seal, or
+ * @wait_ns have passed. */
 static void wait_for_room(struct disk_ring *ring, uint64_t size, uint64_t limit, uint64_t wait_ns)
 {
 	struct ring_header *h = ring->header;
@@ -51,7 +51,7 @@ static void wait_for_room(struct disk_ring *ring, uint64_t size, uint64_t limit,
 	ring_add(ring, RING_WAITS_NS, waited_ns);
 }
 
-/* Wait in the ring's last quarter, before a record of @size bytes. */
+/* Wait before a record of @size bytes, because the ring's last quarter is in use. */
 static void wait_slowly(struct disk_ring *ring, uint64_t size, uint64_t slow_bytes)
 {
 	uint64_t tail = atomic_load(&ring->header->tail), start_ns = clock_mono_ns();
@@ -142,9 +142,9 @@ static void put_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, ui
 	}
 }
 
-/* Append a write. Leave out blocks that already have the content. Each row of neighbouring blocks
- * of zeros becomes a ZERO: no byte of it needs to travel, and the standby zeroes the row in one
- * call. */
+/* Append a write. Leave out blocks that already have the content. Each run of neighbouring zero
+ * blocks becomes one ZERO. So none of these bytes need to be sent, and the standby zeroes the run
+ * in one call. */
 static void append_write(struct disk_ring *ring, uint64_t offset, uint64_t bytes,
 			 const uint8_t *data)
 {
@@ -180,8 +180,8 @@ static void append_write(struct disk_ring *ring, uint64_t offset, uint64_t bytes
 	put_run(ring, DISK_ZERO, offset - run, run);
 }
 
-/* Append a ZERO or DISCARD. Leave out blocks that are already zero. Make one record for each row of
- * neighbouring blocks that are not. */
+/* Append a ZERO or DISCARD. Leave out blocks that are already zero. Make one record for each run of
+ * neighbouring blocks that are not yet zero. */
 static void append_run(struct disk_ring *ring, enum disk_op op, uint64_t offset, uint64_t bytes)
 {
 	uint64_t run = 0; /* number of bytes before @offset that are not in a record yet */

@@ -161,8 +161,8 @@ static int open_socket(struct disk_server *s, const struct child *child, struct 
 	return taken;
 }
 
-/* ---- the child: between child_start() and exec() only async-signal-safe calls. It runs in the
- * agent's memory, so it must change nothing there but struct child. */
+/* ---- the child: between child_start() and exec() it may make only async-signal-safe calls. It
+ * runs in the agent's memory, and may change nothing there except struct child. */
 
 /* Become QEMU's user for good. Calls the kernel directly: libc's functions would also try to change
  * the process's other threads, which do not exist in the child. */
@@ -188,7 +188,7 @@ static bool place_fds(struct child *child)
 
 	child->error = away(child->error);
 	for (int i = 0; i < CHILD_N_FDS; i++) {
-		if (from[i] < 0 || dup2(from[i], i) < 0) /* clears close-on-exec */
+		if (from[i] < 0 || dup2(from[i], i) < 0) /* dup2() clears close-on-exec */
 			return false;
 	}
 	return true;
@@ -236,16 +236,12 @@ static void run_child(void *arg)
 	char listen_pid[40], listen_fds[] = "LISTEN_FDS=1";
 	char *environment[] = {listen_pid, listen_fds, NULL};
 	struct failure failure;
-	sigset_t none;
 
 	print_pid(listen_pid);
 	/* Start a new session: a ^C at the terminal must reach only the agent. The agent then ends
 	 * this process. */
 	(void)setsid();
-	(void)signal(SIGPIPE, SIG_DFL);
-	(void)signal(SIGXFSZ, SIG_DFL);
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	child_signals();
 	failure.step = exec_nbdkit(child, environment);
 	failure.error = errno;
 	/* if even this fails, just exit */
@@ -450,16 +446,16 @@ void disk_server_hand_on(struct disk_server *s, pid_t *ret_pid, int *ret_lifelin
 	*ret_log = s->log_read;
 	fd_close(s->pidfd);
 	if (s->has_thread)
-		(void)pthread_detach(s->thread); /* it reads until exec ends it */
+		(void)pthread_detach(s->thread); /* the thread reads until exec ends it */
 }
 
-/* Set up *s, but for the thread, to go on with the server @pid. */
+/* Set up *s, except its thread, to continue with the running server @pid. */
 static int find_server(struct disk_server *s, pid_t pid, struct error *ret_error)
 {
 	siginfo_t info = {0};
 
 	s->pidfd = pidfd_open(pid, 0);
-	/* Only our child can be it: another process that got the number is not our child. */
+	/* The server is our child. If its pid now belongs to another process, waitid() fails. */
 	if (s->pidfd < 0 || waitid(P_PIDFD, (id_t)s->pidfd, &info,
 				   WEXITED | WNOHANG | WNOWAIT) < 0)
 		return error_set(ret_error, -ESRCH, "%s its server (pid %d) is gone", s->label,

@@ -17,7 +17,7 @@
  *
  * The server watches the lifeline, a pipe whose writing end only the agent has. So the server ends
  * when the agent ends, even if the agent is killed. (PR_SET_PDEATHSIG would end the server too
- * early, with the thread that called fork().)
+ * early: together with the thread that started it.)
  *
  * Where: the agent's engine starts one server for each disk. Threads: for one server, make one call
  * at a time. For each server, a thread in the agent reads the server's messages.
@@ -31,8 +31,8 @@
 #include "base/error.h"
 
 /* This environment variable can give the plugin's absolute path; tests in a build tree set it. It
- * is used if `plugin` in struct disk_server_config is NULL. If it is not set either, the installed
- * plugin is used. */
+ * is used if `plugin` in struct disk_server_config is NULL. If neither is set, the installed plugin
+ * is used. */
 #define DISK_SERVER_PLUGIN_ENV "HOLDFAST_DISK_PLUGIN"
 
 #define DISK_SERVER_LINE_BYTES 256u /* longer messages of the server are cut */
@@ -40,8 +40,8 @@
 /* disk_server_start() copies the strings that it still needs afterwards. */
 struct disk_server_config {
 	const char *label;  /* start of each line in the log, such as "vm=web1 disk=root" */
-	/* path of the socket, at most 107 bytes; replaces an old socket. QEMU's user needs the
-	 * right x on the directories above it */
+	/* path of the socket, at most 107 bytes; an old socket there is replaced. QEMU's user needs
+	 * search permission (x) on the directories above it */
 	const char *socket;
 	/* QEMU's process. The server runs as that process's user, and only this user can connect.
 	 * 0: the agent's user */
@@ -65,12 +65,14 @@ struct disk_server;
 int disk_server_start(const struct disk_server_config *config, struct disk_server **ret,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 
-/* For the agent's next program (epoch/handed.h). disk_server_hand_on() leaves the server running,
- * and returns what disk_server_resume() needs; it gives up @server, and leaks its memory, because
- * a thread still uses that until exec. disk_server_resume() goes on with it; of @config it uses
- * `label` and `socket`. On success *ret owns the descriptors. Returns 0; -ENOMEM, or an error of
- * starting a thread; -ESRCH: the server is gone. On error *ret_error has the text, and the caller
- * still owns the descriptors. */
+/* Hand the server on to the agent's next program (epoch/handed.h). disk_server_hand_on() leaves the
+ * server running, and returns what disk_server_resume() needs. It gives up @server without freeing
+ * its memory, because a thread uses that memory until exec. In the next program,
+ * disk_server_resume() continues with the server. Of @config it uses only `label` and `socket`.
+ * Returns 0, and *ret owns the descriptors. On error *ret_error says why, and the caller still owns
+ * the descriptors:
+ * -ENOMEM, or an error of starting a thread;
+ * -ESRCH: the server is gone. */
 void disk_server_hand_on(struct disk_server *server, pid_t *ret_pid, int *ret_lifeline,
 			 int *ret_log);
 int disk_server_resume(const struct disk_server_config *config, pid_t pid, int lifeline, int log,

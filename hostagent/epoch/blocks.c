@@ -17,20 +17,20 @@
 #include "base/fd.h"
 #include "wire/msg.h"
 
-#define DIRECT_ALIGN 4096u /* of buffers that are read with O_DIRECT */
+#define DIRECT_ALIGN 4096u /* alignment of buffers for reads with O_DIRECT */
 
 struct blocks {
 	int fd;
 	uint64_t disk_bytes;
 
-	/* Set by blocks_start(), and then used by the thread until is_done. */
+	/* blocks_start() sets these members. Then only the thread uses them, until is_done. */
 	bool is_running;
 	pthread_t thread;
 	uint64_t first, seed;
 	uint32_t n;
 	uint8_t *buffer; /* BLOCKS_BYTES bytes, aligned */
 	uint8_t hash[BLOCKS_MAX][WIRE_DISK_HASH_SIZE];
-	bool is_read[BLOCKS_MAX];
+	int error[BLOCKS_MAX]; /* 0: the block was read; or a negative errno */
 	_Atomic bool is_done;
 };
 
@@ -107,8 +107,9 @@ int blocks_open(pid_t pid, const struct vmm_disk *disk, struct blocks **ret,
 
 /* ---- read */
 
-/* Read a whole block, also at the end of the disk: O_DIRECT takes only whole sectors. */
-static bool read_block(struct blocks *blocks, uint32_t i)
+/* Ask for a whole block even at the end of the disk: O_DIRECT allows only whole sectors. Returns 0
+ * or a negative errno; -ENODATA: the image ends before the block does. */
+static int read_block(struct blocks *blocks, uint32_t i)
 {
 	uint64_t offset = (blocks->first + i) * BLOCKS_BYTES;
 	ssize_t n;
@@ -116,7 +117,9 @@ static bool read_block(struct blocks *blocks, uint32_t i)
 	do {
 		n = pread(blocks->fd, blocks->buffer, BLOCKS_BYTES, (off_t)offset);
 	} while (n < 0 && errno == EINTR);
-	return n >= (ssize_t)block_bytes(blocks, i);
+	if (n < 0)
+		return -errno;
+	return n >= (ssize_t)block_bytes(blocks, i) ? 0 : -ENODATA;
 }
 
 static void *read_all(void *arg)
@@ -124,8 +127,8 @@ static void *read_all(void *arg)
 	struct blocks *blocks = arg;
 
 	for (uint32_t i = 0; i < blocks->n; i++) {
-		blocks->is_read[i] = read_block(blocks, i);
-		if (blocks->is_read[i])
+		blocks->error[i] = read_block(blocks, i);
+		if (blocks->error[i] == 0)
 			wire_disk_hash(blocks->seed, blocks->buffer, block_bytes(blocks, i),
 				       blocks->hash[i]);
 	}
@@ -169,7 +172,12 @@ void blocks_end(struct blocks *blocks)
 const uint8_t *blocks_hash(const struct blocks *blocks, uint32_t i, uint32_t *ret_bytes)
 {
 	*ret_bytes = block_bytes(blocks, i);
-	return blocks->is_read[i] ? blocks->hash[i] : NULL;
+	return blocks->error[i] == 0 ? blocks->hash[i] : NULL;
+}
+
+int blocks_error(const struct blocks *blocks, uint32_t i)
+{
+	return blocks->error[i];
 }
 
 const uint8_t *blocks_last(const struct blocks *blocks)

@@ -52,6 +52,10 @@ void blocks_end(struct blocks *blocks);
  * Returns NULL if the block could not be read. Call it after blocks_end(). */
 const uint8_t *blocks_hash(const struct blocks *blocks, uint32_t i, uint32_t *ret_bytes);
 
+/* Returns 0 if block first + @i was read; -ENODATA if the image ends before the block does; or
+ * another -errno of pread(). Call it after blocks_end(). */
+int blocks_error(const struct blocks *blocks, uint32_t i);
+
 /* Returns the content of the last block that was read: BLOCKS_BYTES, or less at the disk's end.
  * Valid until the next blocks_start(). */
 const uint8_t *blocks_last(const struct blocks *blocks);

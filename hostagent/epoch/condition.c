@@ -56,12 +56,12 @@ static const struct change guest_changes[] = {
 	{GUEST_RUNS, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING, GUEST_STOPPED, INFO},
 	{GUEST_STOPPING, GUEST_RUNS, INFO}, /* QEMU refused `stop`, or the guest was resumed */
-	/* STOP and RESUME events that arrive with or before QEMU's answer to `stop`. The last event
-	 * decides. */
+	/* Changes by STOP and RESUME events that arrive with or before QEMU's answer to `stop`. The
+	 * last event decides. */
 	{GUEST_STOPPING, GUEST_STOPPING_RESUMED, INFO},
 	{GUEST_STOPPING_RESUMED, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING_RESUMED, GUEST_RUNS, INFO},
-	{GUEST_RUNS, GUEST_STOPPED, INFO},  /* the agent's last program has stopped it */
+	{GUEST_RUNS, GUEST_STOPPED, INFO},  /* the agent's previous program has stopped it */
 	{GUEST_STOPPED, GUEST_RUNS, INFO},  /* resumed by us or by somebody else */
 	/* The last epoch of a move is sealed while the guest is stopped. */
 	{GUEST_STOPPED, GUEST_SEALING_PAUSED, DEBUG},
@@ -114,8 +114,8 @@ static const char *const stream_values[STREAM_N_CONDITIONS] = {
 	[STREAM_DIRECT_RESUMED] = "direct-resumed",
 };
 
-/* All changes are logged at DEBUG, because each has another log line with the peer's name or
- * text. */
+/* All changes are logged at DEBUG, because a second log line with the peer's name or text reports
+ * each of them. */
 static const struct change stream_changes[] = {
 	{STREAM_NONE, STREAM_GATEWAY, DEBUG},
 	{STREAM_NONE, STREAM_DIRECT, DEBUG},
@@ -136,8 +136,8 @@ static const char *const direct_values[DIRECT_N_CONDITIONS] = {
 	[DIRECT_GATEWAY_NEXT] = "gateway-next",
 };
 
-/* All changes are logged at DEBUG. The first and the last change have another log line. The other
- * changes occur at each connection. */
+/* All changes are logged at DEBUG. A second log line reports the first and the last change. The
+ * other changes occur at each connection. */
 static const struct change direct_changes[] = {
 	{DIRECT_OFF, DIRECT_PEER_NEXT, DEBUG},
 	{DIRECT_PEER_NEXT, DIRECT_GATEWAY_NEXT, DEBUG},
@@ -153,7 +153,7 @@ static const char *const sync_values[SYNC_N_CONDITIONS] = {
 
 static const struct change sync_changes[] = {
 	{SYNC_LOST, SYNC_FULL, DEBUG},
-	{SYNC_LOST, SYNC_KEPT, INFO}, /* handed on by the agent's last program */
+	{SYNC_LOST, SYNC_KEPT, INFO}, /* handed on by the agent's previous program */
 	{SYNC_FULL, SYNC_LOST, DEBUG},
 	{SYNC_FULL, SYNC_KEPT, INFO},
 	{SYNC_KEPT, SYNC_LOST, INFO},
@@ -165,7 +165,8 @@ static const char *const cover_values[COVER_N_CONDITIONS] = {
 	[COVER_NET] = "net",
 };
 
-/* All changes are logged at DEBUG, because each has another log line, which says what changed. */
+/* All changes are logged at DEBUG, because a second log line reports each of them and says what
+ * changed. */
 static const struct change cover_changes[] = {
 	{COVER_WHOLE, COVER_DEVICES, DEBUG},
 	{COVER_WHOLE, COVER_NET, DEBUG},
@@ -183,7 +184,7 @@ static const char *const disks_values[DISKS_N_CONDITIONS] = {
 
 static const struct change disks_changes[] = {
 	{DISKS_NONE, DISKS_APART, DEBUG},
-	{DISKS_NONE, DISKS_IN_STEP, INFO}, /* handed on by the agent's last program */
+	{DISKS_NONE, DISKS_IN_STEP, INFO}, /* handed on by the agent's previous program */
 	{DISKS_APART, DISKS_COPYING, INFO},
 	{DISKS_COPYING, DISKS_IN_STEP, INFO},
 	/* Another log line, a warning, names the disk and the reason. */

@@ -17,8 +17,8 @@
  *	disks   NONE ─► APART ◄─► COPYING ─► IN_STEP ─► APART
  *	move    NONE ◄─► WANTED ─► STOPPED ─► YIELDED ─► ENDING ─► NONE	STOPPED ─► ENDING
  *
- * With what the agent's last program handed on, an engine begins with RUNS ─► STOPPED, LOST ─►
- * KEPT and NONE ─► IN_STEP (handed.h).
+ * If the agent's previous program handed the guest on, an engine begins with the changes
+ * RUNS ─► STOPPED, LOST ─► KEPT and NONE ─► IN_STEP (handed.h).
  *
  * The tables are in condition.c; these drawings leave out a few rows.
  *
@@ -37,11 +37,11 @@
 enum guest_condition {
 	GUEST_RUNS,           /* the guest runs (but our throttle may have stopped its vCPUs) */
 	GUEST_SEALING,	      /* we have paused the guest for a seal; it resumes afterwards */
-	GUEST_SEALING_PAUSED, /* as GUEST_SEALING, but QEMU's last event was STOP */
+	GUEST_SEALING_PAUSED, /* like GUEST_SEALING, but QEMU's last event was STOP */
 	GUEST_PAUSED_NEWLY,   /* somebody else paused the guest; we have not asked QEMU why */
 	GUEST_PAUSED,	      /* somebody else paused the guest; we have asked QEMU why */
 	GUEST_STOPPING,	      /* QEMU has not answered our `stop`, but can still obey it */
-	GUEST_STOPPING_RESUMED, /* as GUEST_STOPPING, but QEMU's last event was RESUME */
+	GUEST_STOPPING_RESUMED, /* like GUEST_STOPPING, but QEMU's last event was RESUME */
 	GUEST_STOPPED,        /* we stopped the guest, because this host must not speak for it, or
 			       * for a move */
 	GUEST_LOST,	      /* QEMU or its monitor is gone */
@@ -94,9 +94,9 @@ enum sync_condition {
 /* Are the guest's devices and taps still as they were when the engine attached? */
 enum cover_condition {
 	COVER_WHOLE,
-	COVER_DEVICES, /* no: its devices have changed. We make no seals */
-	COVER_NET,     /* no: its frames could bypass the hold. We make no seals, and the guest must
-			* not run */
+	COVER_DEVICES, /* no: the guest's devices have changed. We make no seals */
+	COVER_NET,     /* no: the guest's frames could bypass the hold. We make no seals, and the
+			* guest must not run */
 	COVER_N_CONDITIONS,
 };
 
@@ -111,12 +111,12 @@ enum disks_condition {
 
 /* How far has a move of the guest to the VM's other host come? See engine_move.c. */
 enum move_condition {
-	MOVE_NONE,    /* none is under way */
-	MOVE_WANTED,  /* one is wanted; earlier epochs are still on their way */
+	MOVE_NONE,    /* no move is under way */
+	MOVE_WANTED,  /* a move is wanted; earlier epochs are still on their way */
 	MOVE_STOPPED, /* the guest is stopped and its last epoch sealed, but not committed */
 	MOVE_YIELDED, /* the last epoch is committed and its output has left; this host has let go
 		       * of the guest */
-	MOVE_ENDING,  /* it was given up: the guest is to go on here */
+	MOVE_ENDING,  /* the move was given up: the guest will go on here */
 	MOVE_N_CONDITIONS,
 };
 

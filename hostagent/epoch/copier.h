@@ -12,7 +12,7 @@
  *      owner      copies a step, checks whether QEMU has saved its devices, copies the next ...
  *      helper     when QEMU has saved its devices: copies a step, copies the next ...
  *
- * The owner does not wait until the helper wakes up. If the helper wakes up late, no steps are
+ * The owner does not wait for the helper to wake up. If the helper wakes up late, it finds no steps
  * left. If the helper has begun a step, the owner waits for the end of that step.
  *
  * Where: used by seal.c. Threads: one owner calls all functions; the helper is started by this

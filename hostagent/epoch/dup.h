@@ -28,7 +28,8 @@
  *        │                        never sent as a copy
  *        └─ offer (FULL) ─► OFFERED
  *
- * A page of which only little has changed is not looked up, because its delta is short anyway.
+ * A page in which only a few bytes have changed is not looked up, because its delta is short
+ * anyway.
  *
  * Where: used by the encoder, in the order of its records. Threads: the engine's. Allocates in
  * dup_new only.
@@ -71,8 +72,9 @@ int dup_offer(struct dup *dup, uint32_t index) __attribute__((warn_unused_result
 
 /* Look for another page with the content @page, which is the new content of page @index. Call this
  * only if dup_offer() returned 1. @reference and @is_known are what reference_take() gave. If such
- * a page is found, writes the DUP record at @out (DUP_RECORD_BYTES), copies @page to @reference and
- * returns the record's size. Returns 0 if no such page is known, or if a DUP is not worth it. */
+ * a page is found, writes the DUP record at @out (DUP_RECORD_BYTES), copies that page's bytes to
+ * @reference, and returns the record's size. Returns 0 if no such page is known, or if a DUP is not
+ * worth it. */
 #define DUP_RECORD_BYTES 12u
 size_t dup_encode(struct dup *dup, uint32_t index, const uint8_t *page, uint8_t *reference,
 		  bool is_known, uint8_t *out);

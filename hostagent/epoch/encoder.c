@@ -52,7 +52,7 @@ struct encoder *encoder_free(struct encoder *e)
 	return NULL;
 }
 
-/* One call takes about 6 ms. */
+/* How many pages encoder_shed() gives back in one call, which takes about 6 ms. */
 #define SHED_PAGES_ONCE 8192u
 _Static_assert(ENCODER_SHED_PAGES / 2 >= (WORKERS_THREADS_MAX * 2 + 1) * UNIT_PAGES,
 	       "half of what is left must hold the pages of all units in work");

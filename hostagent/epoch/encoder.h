@@ -75,17 +75,17 @@ int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
 		struct retain *retain, struct encoder **ret) __attribute__((warn_unused_result));
 struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns NULL */
 
-/* Between two epochs: give back most of the reference's memory, a part of it in each call. Returns
- * true if all is given back: then ENCODER_SHED_PAGES are left, and it does not grow, until
- * encoder_shed_end(). Pages that are forgotten are sent whole when they change. */
+/* Call this between two epochs: each call gives back a part of the reference's memory. Returns true
+ * when only ENCODER_SHED_PAGES are left. Until encoder_shed_end(), the reference does not grow
+ * again. If a page that was dropped from the reference changes, it is sent whole. */
 #define ENCODER_SHED_PAGES 8192u
 bool encoder_shed(struct encoder *encoder);
 void encoder_shed_end(struct encoder *encoder);
 
-/* Go on after an earlier program of this agent, whose last epoch the standby has: @device is the
- * device state of that epoch, and the pages are not known. So the next record of each page has the
- * whole page. encoder_get_device() gives that state, borrowed until the next encoder_begin();
- * *ret_size is 0 if there is none. */
+/* Continue after an earlier program of this agent. The standby has the last epoch of that program,
+ * and @device is the device state of this epoch. The versions of the pages are not known, so the
+ * next record of each page has the whole page. encoder_get_device() gives the device state of the
+ * last epoch, borrowed until the next encoder_begin(); *ret_size is 0 if there is none. */
 void encoder_continue(struct encoder *encoder, const uint8_t *device, size_t size);
 const uint8_t *encoder_get_device(const struct encoder *encoder, size_t *ret_size);
 
@@ -99,11 +99,11 @@ uint64_t encoder_features(const struct encoder *encoder);
  * connection to that receiver must start with a FULL epoch. */
 bool encoder_can_resend(const struct encoder *encoder, uint64_t features);
 
-/* Say what the standby has already, for the next FULL epoch: @hash has WIRE_HASH_SIZE bytes for
- * each page (wire_hash() with @seed), zeros where nothing is known. A page that has this hash
- * becomes a KEEP record. Such an epoch has no DUP records. The hashes are changed and borrowed
- * until the next call. NULL: nothing is known. Call this before encoder_begin() and after the
- * epoch, or after encoder_abandon(). */
+/* Tell the encoder what the standby has already, for the next FULL epoch: @hash has WIRE_HASH_SIZE
+ * bytes for each page (wire_hash() with @seed), zeros where nothing is known. A page that has this
+ * hash becomes a KEEP record. Such an epoch has no DUP records. The encoder changes @hash, and
+ * borrows it until the next call. Call this before encoder_begin(). Call it again with NULL
+ * (nothing is known) after the epoch, or after encoder_abandon(). */
 void encoder_set_base(struct encoder *encoder, uint64_t seed, uint8_t *hash);
 
 /* Switch packing with LZ4 (WIRE_FLAG_LZ4) on or off. Frames that are finished after this call are
@@ -168,9 +168,9 @@ int encoder_disk(struct encoder *encoder, const char *name, const struct wire_di
 int encoder_ram_hash(struct encoder *encoder, const struct wire_ram_hash *hash)
 	__attribute__((warn_unused_result));
 
-/* The standby's version of @page is not what it should be: the page's next record has the whole
- * page, and no other page is copied from it until then. Call this between encoder_begin() and the
- * first encoder_pages(). */
+/* Call this if the standby's version of @page is wrong, between encoder_begin() and the first
+ * encoder_pages(). The page's next record then has the whole page. Until that record, no DUP record
+ * copies from @page. */
 void encoder_forget(struct encoder *encoder, uint32_t page);
 
 /* Add the time that the guest's clock should show. Call this after encoder_device(), and only if

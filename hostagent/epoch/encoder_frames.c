@@ -53,9 +53,8 @@ int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 /* --- the sink */
 
 /* A batch fills at most two frames. So begin a batch only if the backlog has room for two frames. A
- * batch then never stops half way: either all of its pages are encoded, or the epoch is lost. (If a
- * batch stopped half way, the reference store could have a version of a page that is never
- * sent.) */
+ * batch then never stops halfway: either all of its pages are encoded, or the epoch is lost. (If a
+ * batch stopped halfway, the reference store could have a version of a page that is never sent.) */
 static int begin(struct encoder *e)
 {
 	e->n_batch = 0;

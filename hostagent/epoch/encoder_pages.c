@@ -81,8 +81,8 @@ static size_t encode_at_once(struct encoder *e, uint32_t index, const uint8_t *p
 }
 
 /* Does the standby have this page already? If so, write a KEEP record at @out and return its size.
- * If not, return 0. The page's first record in the epoch decides: after it the standby's old page
- * is gone. */
+ * If not, return 0. Only a page's first record in the epoch can be KEEP: after that record, the
+ * standby no longer has the old page. */
 static size_t encode_kept(struct encoder *e, uint32_t index, const uint8_t *page, uint8_t *out)
 {
 	static const uint8_t none[WIRE_HASH_SIZE];

@@ -53,7 +53,7 @@ struct page_sink {
 	void (*add_item)(struct encoder *e, uint32_t index, const uint8_t *page,
 			 uint8_t *reference);
 	/* Ends a batch. @r is 0 or the error of the last page. @is_last is true if the cursor is at
-	 * its end. Returns the value that encoder_pages() is to return. */
+	 * its end. Returns the value that encoder_pages() will return. */
 	int (*end)(struct encoder *e, int r, bool is_last);
 };
 

@@ -1,4 +1,4 @@
-/* Puts hashes of pages into RAM_HASH frames, and forgets what the standby has. */
+/* Puts hashes of pages into RAM_HASH frames, and forgets the reference of a page. */
 #include "epoch/encoder_private.h"
 
 #include "wire/msg.h"

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "epoch/engine_private.h"
 #include "epoch/shutdown.h"
 
@@ -25,12 +26,12 @@ void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args); /* a long text is truncated */
+	(void)text_vput(text, sizeof(text), format, args); /* a long text is truncated */
 	va_end(args);
 	pthread_mutex_lock(&e->status_lock);
 	old = e->status.state;
 	e->status.state = state;
-	/* What fails after the guest has ended is no news. */
+	/* Do not report failures that follow the end of the guest. */
 	if (e->status.verdict != WIRE_VERDICT_SHUTDOWN && e->status.verdict != WIRE_VERDICT_EXITED)
 		wire_text_format(e->status.text, "%s", text);
 	e->status.sealed_epoch = e->epochs.next - 1;
@@ -320,7 +321,8 @@ void *engine_main(void *arg)
 
 	while (!atomic_load(&e->must_stop)) {
 		turn(e);
-		engine_ram_tick(e); /* behind the seal: the next one is then as far as it can be */
+		engine_ram_tick(e); /* right after the seal, so that it delays the next seal
+				     * least */
 		wait_for_work(e);
 	}
 	if (engine_throttle_end(e) < 0)

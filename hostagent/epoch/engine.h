@@ -49,8 +49,11 @@ struct gateway_view;
 struct tap_names;
 struct vmm_inventory;
 struct wire_tls_context;
+struct vmm_description;
 
 enum engine_clock { ENGINE_CLOCK_OFF, ENGINE_CLOCK_CORRECT };
+
+#define ENGINE_PEERS_MAX 2
 
 /* Pointers are borrowed for the life of the engine. */
 struct engine_config {
@@ -98,23 +101,29 @@ struct engine_config {
 			  * engine finds the guest stopped, that agent died during a pause: the
 			  * engine resumes the guest */
 
-	/* what the agent's last program handed on (handed.h); NULL: nothing. engine_open() takes
-	 * descriptors from it, and sets those to -1. It is used only by engine_open() */
+	/* what this host's standby found the guest's QEMU to be made of, before the guest ran in
+	 * it; NULL: not known. Borrowed, used only by engine_open() */
+	const struct vmm_description *known;
+
+	/* what the agent's previous program handed on (handed.h); NULL: nothing. engine_open()
+	 * takes descriptors from it, and sets those to -1. It is used only by engine_open() */
 	struct handed *handed;
 
 	bool needs_lease; /* true if the gateway gives leases: no frame leaves before the first
 			   * lease arrives */
-	/* the lease of the same term that the agent's last program had (lease_resume()); 0: none */
+	/* the lease of the same term that the agent's previous program had (lease_resume()); 0:
+	 * none */
 	uint64_t lease_until_ns, lease_release_ns;
 	const char *gateway_address; /* numeric IP address */
 	uint16_t gateway_port;
 	struct wire_tls_context *tls;
 	struct gateway_view *view; /* records when this host last heard from the gateway */
 
-	const char *peer_name; /* the VM's other host, for engine_go_direct(); NULL: no
-				* other host */
-	const char *peer_address;
-	uint16_t peer_port;
+	/* the VM's other hosts, for engine_go_direct(); name is NULL where there is none */
+	struct engine_peer {
+		const char *name, *address;
+		uint16_t port;
+	} peers[ENGINE_PEERS_MAX];
 
 	struct progress *progress; /* receives the progress of attaching and of FULL epochs; NULL:
 				    * not wanted */
@@ -124,11 +133,11 @@ struct engine_config {
 	void *changed_arg;
 };
 
-/* What a pass that was asked for has found; a larger one is worse. */
+/* What a pass of engine_verify_now() has found; a larger value is worse. */
 enum engine_found {
 	ENGINE_FOUND_EQUAL,
-	ENGINE_FOUND_TOO_LITTLE, /* nothing differed, but not all of RAM or none of the disks was
-				  * compared */
+	ENGINE_FOUND_TOO_LITTLE, /* nothing differed, but a part of RAM or of a disk could not be
+				  * read, or RAM or all disks were not compared */
 	ENGINE_FOUND_DIFFERENT,	 /* something differed, even if it was put right */
 };
 
@@ -142,9 +151,10 @@ struct engine_status {
 			  * was, protected */
 	bool is_outvoted;
 	bool is_direct;		/* the stream leads to the other host, without a gateway */
-	bool is_stopped_here;	/* we stopped the guest: its lease has expired, or we
-				 * were outvoted, or for a move */
-	/* when we stopped the guest for a move (CLOCK_MONOTONIC); 0: we did not, or it goes on */
+	bool is_stopped_here;   /* we stopped the guest, because its lease has expired, or we were
+				 * outvoted, or for a move */
+	/* when we stopped the guest for a move (CLOCK_MONOTONIC); 0: it is not stopped for a
+	 * move */
 	uint64_t move_stopped_ns;
 	uint64_t yielded_move;	/* the move for which we let go of the guest; 0: none */
 	uint64_t yielded_epoch; /* the guest's last epoch here; valid if yielded_move is not 0 */
@@ -195,8 +205,8 @@ int engine_fence(struct engine *engine, struct error *ret_error)
  * closed for the next agent, and the guest continues to run. Accepts NULL. */
 void engine_close(struct engine *engine);
 
-/* Hand the guest on to the agent's next program, and free @engine, as engine_close() does. Call it
- * when engine_status() says that a move has yielded. Returns 0: the guest stands still, and
+/* Hand the guest on to the agent's next program, and free @engine, like engine_close() does. Call
+ * it when engine_status() says that a move has yielded. Returns 0: the guest stands still, and
  * *ret_handed has what engine_config.handed needs. On error returns -errno, and *ret_error says
  * why: the next program must begin as after any restart. */
 int engine_hand_on(struct engine *engine, struct handed *ret_handed, struct error *ret_error)
@@ -213,46 +223,50 @@ int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, u
 		       uint32_t release_ms,
 		       uint64_t sent_ns) __attribute__((warn_unused_result));
 
-/* Continue in the newer @term, for which the VM's other host has voted. The engine streams to that
- * host until the gateway takes the stream again. Held frames stay held until that host has their
- * epoch. The vote is also a lease, which begins at @claimed_ns (CLOCK_BOOTTIME), when we asked for
- * the vote. Can be called on any thread; the engine's thread carries the change out soon after. */
-void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns);
+/* Continue in the newer @term, for which host @peer of config.peers has voted. The engine streams
+ * to that host until the gateway takes the stream again. Held frames stay held until that host has
+ * their epoch. The vote is also a lease, which begins at @claimed_ns (CLOCK_BOOTTIME), when we
+ * asked for the vote. Can be called on any thread; the engine's thread carries the change out soon
+ * after. */
+void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns, uint8_t peer);
 
-/* Begin move number @number (not 0; another one each time): stop the guest, end its epoch, wait for
- * the commit, let go of the guest. engine_status() says how it ends: yielded_move or failed_move
- * becomes @number, and config.changed is called. A guest that was let go of stays stopped, and this
- * host releases nothing more, whatever lease it gets. If the move fails, the guest goes on. Both
- * functions can be called on any thread.
+/* Begin move number @number (not 0; a new number each time): stop the guest, end its epoch, wait
+ * for the commit, let go of the guest. engine_status() says how it ends: yielded_move or
+ * failed_move becomes @number, and config.changed is called. A guest that was let go of stays
+ * stopped, and this host releases nothing more, whatever lease it gets. If the move fails, the
+ * guest goes on. Both functions can be called on any thread.
  *
- * engine_move_end() ends a move, at whatever point it is: the guest is to go on here. Call it after
- * yielded_move was told to anybody only if the gateway says that this host still owns the guest.
+ * engine_move_end() ends a move at any point: the guest then goes on here. Once anybody was told
+ * that the move has yielded, call this only if the gateway says that this host still owns the
+ * guest.
  * Does nothing if there is no move.
  *
- * A number with ENGINE_MOVE_HANDS_ON stops the guest for engine_hand_on(). It is given up, before
- * the guest is touched, if the next program would not know something that this one knows
- * (engine_hand_obstacle()). It never takes the place of a move of the gateway, nor the other way:
- * engine_move() then returns -EBUSY and does nothing, else 0. */
+ * If @number has the bit ENGINE_MOVE_HANDS_ON, the guest is stopped for engine_hand_on(). Such a
+ * move is given up, before the guest is touched, if the next program would not know something that
+ * this program knows (engine_hand_obstacle()). It never takes the place of a move of the gateway,
+ * and a move of the gateway never takes its place: engine_move() then returns -EBUSY and does
+ * nothing. Otherwise it returns 0. */
 #define ENGINE_MOVE_HANDS_ON (UINT64_C(1) << 63)
 int engine_move(struct engine *engine, uint64_t number) __attribute__((warn_unused_result));
 void engine_move_end(struct engine *engine);
 
-/* Give most of the reference's memory back, before the guest is stopped to be handed on, since it
- * would stand still while the kernel frees it. Epochs go on meanwhile, and are larger. @is_wanted
- * false: the reference may grow again. engine_has_shed(): it was given back. Any thread. */
+/* Give back most of the reference's memory before the guest is stopped to be handed on. Otherwise
+ * the guest would stand still while the kernel frees this memory. Epochs go on meanwhile, and are
+ * larger. If @is_wanted is false, the reference may grow again. engine_has_shed(): was the memory
+ * given back? Any thread may call both. */
 void engine_shed(struct engine *engine, bool is_wanted);
 bool engine_has_shed(struct engine *engine);
 
-/* Is a move wanted, or was the guest stopped for one and does not go on yet? Any thread. */
+/* Is a move wanted, or is the guest still stopped for a move? Any thread. */
 bool engine_is_moving(struct engine *engine);
 
 /* Let the guest run without a lease, because the gateway gives none. Call this on the same thread
  * as engine_renew_lease(). */
 void engine_void_lease(struct engine *engine);
 
-/* Compare all of the standby's copy, RAM and disks, from now on. Returns the number of this pass:
- * when engine_status() has it, the pass has ended. A later call begins the passes anew, and the
- * earlier number is never reached. Can be called on any thread. */
+/* Begin to compare all of the standby's copy, RAM and disks. Returns the number of this pass. When
+ * `verified` of engine_status() has this number, the pass has ended. A later call begins a new
+ * pass, and then the earlier number never appears. Can be called on any thread. */
 uint64_t engine_verify_now(struct engine *engine);
 
 void engine_status(struct engine *engine, struct engine_status *ret_status);

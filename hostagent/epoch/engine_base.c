@@ -1,17 +1,17 @@
 /* Asks what the standby has already, before a copy of memory or of a disk begins; see
  * engine_private.h.
  *
- * The standby may have most of it: from the time before it was away, or from before a failover. It
- * answers with a hash of each page and block, whatever epoch they are of. Nothing is concluded from
- * terms or times: an equal hash means equal content.
+ * The standby may have most of the content already, from the time before it was away, or before a
+ * failover. It answers with a hash of each page and block, whatever epoch the content comes from.
+ * Nothing is concluded from terms or times: an equal hash means equal content.
  *
  *	FULL epoch   HASHES_WANT ─► HASHES, one after the other; then a page with the same hash
  *		     is sent as a KEEP record (encoder.h)
  *	disk         the hashes go into the ring's table; then QEMU copies the disk, and a block
  *		     with the same hash makes no record (disk/ring.h)
  *
- * While output is held, clients wait. So then memory is asked for during LIMIT_NS at most, and what
- * is known by then is used; disks are not asked for at all.
+ * While output is held, clients wait. So in this case questions about memory end after LIMIT_NS,
+ * and the hashes known by then are used. No questions about disks are asked.
  *
  * The standby's content must not change between its answer and the copy. So nothing may be under
  * way that would change it: no retained epoch, no record in the ring. If an answer does not come,
@@ -30,7 +30,7 @@
 #include "supervision/progress.h"
 #include "wire/msg.h"
 
-#define ANSWER_NS (2 * CLOCK_NS_PER_S) /* then do without the rest */
+#define ANSWER_NS (2 * CLOCK_NS_PER_S) /* after this time without an answer, do without the rest */
 #define LIMIT_NS  (2 * CLOCK_NS_PER_S) /* for all questions about memory, while output is held */
 #define LOOK_NS	  (10 * CLOCK_NS_PER_MS)
 
@@ -127,7 +127,7 @@ int engine_base_memory(struct engine *e)
 	free_hashes(b);
 	b->hash = calloc(n_pages, WIRE_HASH_SIZE);
 	if (!b->hash)
-		return 0; /* all is sent */
+		return 0; /* so all pages are sent */
 	progress_begin(e->config.progress, "compared", "of guest RAM with the standby's",
 		       n_pages * WIRE_PAGE_SIZE);
 	begin(e, NULL, seed, n_pages);
@@ -171,7 +171,7 @@ static void disk_is_known(struct engine_base *b, bool is_whole)
 	b->want.n = 0;
 }
 
-/* Begin to ask for @disk, or go on. */
+/* Begin to ask for the hashes of @disk, or go on asking. */
 static void ask_for_disk(struct engine *e, struct engine_disk *disk)
 {
 	struct engine_base *b = &e->base;
@@ -250,7 +250,8 @@ int engine_base_answer(struct engine *e, const struct wire_frame *frame)
 		return -EPROTO;
 	if (b->disk && disk_ring_base_put(b->disk->ring, hashes.first + hashes.n_zero, hashes.n,
 					  hashes.hash) < 0)
-		hashes.n = hashes.n_zero = 0; /* use what is in the table */
+		hashes.n = hashes.n_zero = 0; /* ask no more: use the hashes that are in the
+					       * table */
 	if (!b->disk)
 		take_pages(b, &hashes);
 	if (next < b->end && hashes.n + hashes.n_zero > 0)

@@ -16,8 +16,9 @@
 #define GATEWAY_NS   CLOCK_NS_PER_S /* do not try the gateway if it has been silent for longer
 				     * than this */
 
-void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns)
+void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns, uint8_t peer)
 {
+	atomic_store(&engine->direct.claimed_peer, peer);
 	atomic_store(&engine->direct.claimed_ns, claimed_ns);
 	/* The engine's thread sees the new term within ENGINE_PUBLISH_NS. If this host must not
 	 * speak for the guest now, it sees the term within 10 ms. */
@@ -26,10 +27,14 @@ void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns)
 
 static void enter(struct engine *e, uint64_t term)
 {
+	const char *peer_name;
+
+	e->direct.peer = atomic_load(&e->direct.claimed_peer);
+	peer_name = e->config.peers[e->direct.peer].name;
 	engine_stream_close(e, "the gateway is lost");
 	log_warn("vm=%s term=%" PRIu64 " -> %" PRIu64 " epoch=%" PRIu64
 		 " without a gateway: %s agreed, streaming to it",
-		 e->config.vm, e->term, term, e->epochs.next, e->config.peer_name);
+		 e->config.vm, e->term, term, e->epochs.next, peer_name);
 	e->term = term;
 	engine_disks_term(e);
 	lease_enter(&e->lease.lease, term, atomic_load(&e->direct.claimed_ns), AGREE_LEASE_MS);
@@ -40,7 +45,7 @@ static void enter(struct engine *e, uint64_t term)
 	e->status.term = term;
 	pthread_mutex_unlock(&e->status_lock);
 	engine_set_state(e, e->status.state, "no gateway; going on with %s in term %" PRIu64,
-			 e->config.peer_name, term);
+			 peer_name, term);
 }
 
 static void beat(struct engine *e, uint64_t now_ns)

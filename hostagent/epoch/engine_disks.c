@@ -37,6 +37,9 @@ static int open_disk(struct engine *e, const struct vmm_disk *found, struct engi
 		     struct error *ret_error)
 {
 	disk->found = *found;
+	disk->unproven = calloc(found->size_bytes / BLOCKS_BYTES / 64 + 1, sizeof(uint64_t));
+	if (!disk->unproven)
+		return error_set(ret_error, -ENOMEM, "no memory for the disk %s", found->name);
 	/* no VM's name has a dot, so no two VMs have the same path */
 	snprintf(disk->socket, sizeof(disk->socket), "%s/%s.%s.nbd", e->config.run_dir,
 		 e->config.vm, found->name);
@@ -62,7 +65,8 @@ int engine_disks_open(struct engine *e, struct error *ret_error)
 	int r;
 
 	if (e->config.n_disks == 0)
-		return 0; /* engine_watch_open() has refused a guest with a writable disk */
+		return 0; /* the VM's file names no disks: engine_watch_open() has refused a guest
+			   * with a writable disk */
 	r = flushes_on_again(e->guest.qmp, e->guest.info.pid, ret_error);
 	if (r > 0)
 		log_warn("vm=%s an earlier agent left %d disks without flushes; they are on again",
@@ -106,6 +110,7 @@ void engine_disks_free(struct engine_disks *d)
 		disk_server_stop(d->disk[i].server);
 		disk_ring_free(d->disk[i].ring);
 		ring_early_free(&d->disk[i].early);
+		free(d->disk[i].unproven);
 	}
 	free(d->disk);
 	d->disk = NULL;
@@ -232,7 +237,7 @@ void engine_disks_full_begins(struct engine *e)
 	for (uint32_t i = 0; i < e->disks.n; i++) {
 		struct engine_disk *disk = &e->disks.disk[i];
 
-		/* has_lost says the same */
+		/* has_lost already tells this */
 		(void)!ring_epochs_full_begins(disk->ring, &disk->early, disk->server != NULL);
 		disk->encoded = disk_ring_tail(disk->ring);
 	}
@@ -278,8 +283,9 @@ void engine_disks_resumed(struct engine *e, uint64_t epoch)
 	bool is_lost = false;
 
 	for (uint32_t i = 0; i < e->disks.n; i++)
-		/* A standby without any epoch may also have lost what its image had when it was
-		 * asked. The ring cannot tell, if nothing was committed since. */
+		/* A standby that reports no epoch may have lost even the content that its image had
+		 * when we asked for its hashes. The ring does not notice this if nothing was
+		 * committed since. */
 		if (ring_epochs_resumed(e->disks.disk[i].ring, epoch) ||
 		    (epoch == 0 && e->disks.disk[i].is_base_known))
 			is_lost = true;

@@ -1,4 +1,4 @@
-/* Hands the disks' rings, servers and mirrors on to the agent's next program, and goes on with them
+/* Hands the disks' rings, servers and mirrors on to the agent's next program, and takes them up
  * there. See engine_handed.c.
  *
  * The ring's file, QEMU's job and the server's process stay as they are. When they are handed on,
@@ -34,7 +34,7 @@ static struct handed_disk *find(struct handed *h, const char *name)
 	return NULL;
 }
 
-/* Go on with the server and the mirror of @disk. */
+/* Continue with the server and the mirror of @disk. */
 static int resume_mirror(struct engine *e, struct engine_disk *disk, struct handed_disk *from,
 			 struct error *ret_error)
 {
@@ -47,7 +47,7 @@ static int resume_mirror(struct engine *e, struct engine_disk *disk, struct hand
 			       &disk->server, ret_error);
 	if (r < 0)
 		return r;
-	from->lifeline_fd = from->log_fd = -1; /* the server's now */
+	from->lifeline_fd = from->log_fd = -1; /* the server owns them now */
 	return mirror_resume(&disk->mirror, e->guest.qmp, &disk->found, ret_error);
 }
 
@@ -78,7 +78,7 @@ int engine_ring_resume(struct engine *e, struct engine_disk *disk, struct error 
 			     &disk->ring, ret_error);
 	if (r < 0)
 		return r;
-	from->ring_fd = -1; /* the ring's now */
+	from->ring_fd = -1; /* the ring owns it now */
 	disk->encoded = disk_ring_tail(disk->ring);
 	r = check_ring(disk, from, ret_error);
 	if (r < 0)

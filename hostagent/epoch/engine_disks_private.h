@@ -1,5 +1,5 @@
 /* engine_disks_private.h - what the engine knows of the guest's disks, and the functions of the
- * files that see to them. engine_private.h includes this file; see there for the files.
+ * files that handle them. engine_private.h includes this file, and lists those files.
  *
  * Threads: the engine's.
  */
@@ -35,16 +35,23 @@ struct engine_disk {
 	/* the ring's counts when the mirror was begun; more disconnections or overflows mean that
 	 * a write did not arrive */
 	struct disk_ring_counts counts;
-	struct ring_early early; /* the blocks in the FULL epoch that is made, or was made last */
+	struct ring_early early; /* the blocks in the FULL epoch that is being made, or in the last
+				  * one */
 	uint64_t encoded; /* position in the ring: records before it are in frames */
-	uint64_t copy_end; /* position in the ring at which the copy ends; valid in is_copy_sent */
+	uint64_t copy_end; /* position in the ring at which the copy ends; valid while
+			    * is_copy_sent */
 	/* position in the ring at which an epoch ends; index: epoch % slots */
 	uint64_t cut[ENGINE_SEALED_AT_SLOTS];
-	/* blocks of the standby's image that differ: the next copy sends them. The first n_bad
-	 * offsets; if n_bad is larger than the array, all blocks are sent */
+	/* Offsets of blocks in which the standby's image differs: the next copy sends these blocks.
+	 * The first n_bad items are valid. If n_bad is larger than the array, the next copy sends
+	 * all blocks */
 	uint64_t bad[WIRE_DISK_DIFFER_MAX];
 	uint32_t n_bad;
-	/* What the standby's image has was asked for, or need not be: the mirror may begin. */
+	/* Bit i is set if block i (of BLOCKS_BYTES) differed, and was not compared equal since. The
+	 * array has a bit for each block of the disk. */
+	uint64_t *unproven;
+	/* We have asked for the hashes of the standby's image, or need not: the mirror may
+	 * begin. */
 	bool is_base_known;
 	bool is_flush_off;  /* true if we made QEMU ignore flushes of the image */
 	bool is_flush_kept; /* true if QEMU could not be made to ignore flushes, so they stay within
@@ -64,8 +71,8 @@ struct engine_disks {
 	uint64_t begun_ns;    /* when the mirrors were begun */
 	/* our own limit of a copy, in bytes/s: it falls while a ring is nearly full; 0: none */
 	uint64_t copy_bytes_per_s;
-	/* The copy that began at begun_ns, or the last one: how much of it is done. `copied_bytes`
-	 * and `copy_bytes` are sums over all disks, of what QEMU has read and must read. */
+	/* How much is done of the copy that began at begun_ns, or of the last copy. `copied_bytes`
+	 * is what QEMU has read, `copy_bytes` what it must read; both are sums over all disks. */
 	uint64_t copied_bytes, copy_bytes;
 	bool is_copy_sent;     /* the copy has ended, but is not committed yet */
 	uint64_t copy_ms;      /* from begun_ns until the last copy was committed; 0: none yet */
@@ -75,44 +82,50 @@ struct engine_disks {
 	uint64_t flush_retry_ns; /* when to retry to switch flushes on */
 };
 
-/* Where a batch of blocks is; see engine_verify.c. */
+/* How far the current batch of blocks has come; see engine_verify.c. */
 enum verify_phase {
 	VERIFY_IDLE,	/* there is no batch */
 	VERIFY_READING, /* a thread reads the blocks */
-	VERIFY_READ,	/* their hashes belong into the epoch that was just sealed */
-	VERIFY_SENT,	/* their hashes are in an epoch; the standby has not answered */
+	VERIFY_READ,	/* the blocks' hashes will be put into the epoch that was just sealed */
+	VERIFY_SENT,	/* the blocks' hashes are in an epoch; the standby has not answered */
 };
 
 /* The verification of the disks' copies; see engine_verify.c. */
 struct engine_verify {
-	struct blocks *blocks; /* of `disk`; NULL: not opened */
+	struct blocks *blocks; /* the blocks of disk number `disk`; NULL: not opened */
 	enum verify_phase phase;
 	uint32_t disk;	       /* which disk's turn it is; n: the pass has ended */
-	uint64_t block;	       /* the batch's first block, or the next batch's */
+	uint64_t block;	       /* first block of the batch, or of the next batch */
 	uint64_t first;        /* the first block that is read; with n, valid unless VERIFY_IDLE */
 	uint32_t n;
 	uint64_t touched;      /* bit i: block i of the batch was written since the read began */
 	uint64_t epoch;        /* the epoch of the hashes; valid in VERIFY_READ and VERIFY_SENT */
-	uint32_t n_sent;       /* hashes of the batch in that epoch */
+	uint64_t sent;         /* bit i: the hash of block i of the batch is in that epoch */
 	uint64_t answer_ns;    /* VERIFY_SENT: when to give up waiting for the standby's answer */
 	uint64_t next_ns;      /* when the next batch, or the next pass, may begin */
-	struct wire_disk_checked answer; /* if n_differ > 0: not handled yet */
+	struct wire_disk_checked answer; /* the standby's answer; if n_differ > 0, it is not handled
+					  * yet */
 	struct wire_disk_checked bad; /* the last difference */
 	uint32_t bad_at;       /* index of the next block in `bad` to send again */
-	bool is_repair;        /* the batch is a block that is to be sent again */
+	bool is_repair;        /* the batch is one block, which must be sent again */
 	bool must_copy;	       /* the disk must be copied again */
 	bool has_passed;       /* all blocks were compared, and none differed */
 	bool has_failed;       /* copies did not help; nothing is verified any more */
-	bool is_differing;     /* blocks differed, and no whole pass has ended since */
-	uint32_t n_tries;      /* how often blocks of the batch differed, one repair after another;
-				* once the disk was copied again, of all batches of the pass */
+	bool is_differing;     /* blocks differed, and no pass has ended since that left none of
+				* them unproven */
+	uint64_t n_unproven;   /* blocks of all disks that are unproven */
+	uint32_t n_tries;      /* how often blocks of this batch differed in a row, each time after
+				* a repair. After the disk was copied again: how often in all
+				* batches of the pass */
 	bool was_copied;       /* the disk was copied again, and no whole pass has ended since */
-	/* of this pass: blocks that were equal; that were written meanwhile, or not readable */
-	uint64_t n_checked, n_busy;
+	/* of this pass. n_checked: blocks that were equal; n_busy: blocks that were written
+	 * meanwhile; n_unread: other blocks that could not be read */
+	uint64_t n_checked, n_busy, n_unread;
 	uint32_t n_left_out;   /* disks of this pass that cannot be verified */
-	uint64_t n_differ;     /* blocks that differed, of all passes */
-	struct error why;      /* why a disk cannot be verified, or has_failed; "" */
-	uint64_t told_ns;      /* when a difference was last told of in `news` */
+	uint64_t n_differ;     /* blocks that differed, in all passes */
+	struct error why;      /* why a disk or a block cannot be verified, or why has_failed; else
+				* "" */
+	uint64_t told_ns;      /* when `news` last told of a difference */
 	char news[WIRE_STATS_VALUE_MAX + 1]; /* what happened last; "": nothing yet */
 };
 
@@ -137,7 +150,8 @@ bool engine_disks_may_stream(const struct engine *e);
  * rings. */
 bool engine_disks_may_hold(const struct engine *e);
 /* Call this with true before a `stop` of ours, for a seal or any other reason, and with false
- * afterwards: QEMU stops the guest only when its writes have their answers. */
+ * afterwards. Meanwhile writes do not wait for room in the rings, because QEMU's `stop` waits until
+ * the guest's writes are answered. */
 void engine_disks_sealing(struct engine *e, bool is_sealing);
 /* Record that @epoch ends at the rings' heads. Called by the seal's hook: the guest is stopped, its
  * requests are done. */
@@ -190,7 +204,7 @@ void engine_verify_tick(struct engine *e);
 /* Note that @record of @disk is put into the epoch: its blocks were written lately. */
 void engine_verify_saw(struct engine *e, const struct engine_disk *disk,
 		       const struct disk_record *record);
-/* Called by the seal's hook: hashes that are computed by now belong into @epoch. */
+/* Called by the seal's hook: hashes that are computed by now will be put into @epoch. */
 void engine_verify_cut(struct engine *e, uint64_t epoch);
 /* Put hashes into @epoch, after all its changes of disks. Returns 0, or an error after which the
  * epoch is lost. */
@@ -206,17 +220,19 @@ void engine_verify_begin(struct engine *e);
 bool engine_verify_is_over(const struct engine *e);
 void engine_verify_close(struct engine_verify *verify);
 
-/* engine_progress.c. Report that the copy of the disks has begun; how far it is, called while it is
- * made, between two epochs or while a FULL epoch waits for it; and that it has ended, or why it was
- * given up (@why, else NULL). */
+/* engine_progress.c. engine_copy_begun(): report that the copy of the disks has begun.
+ * engine_copy_look(): report how far it has come; call it between two epochs, or while a FULL epoch
+ * waits for the copy. engine_copy_ended(): report that it has ended (@why is NULL), or why it was
+ * given up. */
 void engine_copy_begun(struct engine *e);
 void engine_copy_look(struct engine *e);
 void engine_copy_ended(struct engine *e, const char *why);
-/* The copy is in the rings: note its end. Then find out whether the standby has all of it. */
+/* engine_copy_sent(): the whole copy is in the rings: note where it ends. engine_copy_arrived():
+ * find out whether the standby has all of it. */
 void engine_copy_sent(struct engine *e);
 void engine_copy_arrived(struct engine *e);
-/* Add a text to @stats, cut to what a value may have, with '?' for what it may not. Adds nothing if
- * the text is "". Returns 0 or an error of wire_stats_add(). */
+/* Add a text to @stats. Cut it to the length of a value, and put '?' for characters that a value
+ * must not have. Adds nothing if the text is "". Returns 0 or an error of wire_stats_add(). */
 int engine_add_text(char *stats, const char *key, const char *text)
 	__attribute__((warn_unused_result));
 /* Add figures of the disks to @stats. Returns 0 or an error of
@@ -233,8 +249,9 @@ int engine_flushes_on(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 bool engine_flushes_are_off(const struct engine *e); /* are the flushes of every disk off? */
 
-/* engine_disks_handed.c. Leave rings, servers and mirrors to the agent's next program; go on with
- * those of @disk. The latter returns 0, or an error after which nothing can be taken over. */
+/* engine_disks_handed.c. engine_disks_hand_on(): leave rings, servers and mirrors to the agent's
+ * next program. engine_ring_resume(): continue with those of @disk; returns 0, or an error after
+ * which nothing can be taken over. */
 void engine_disks_hand_on(struct engine *e, struct handed *handed);
 int engine_ring_resume(struct engine *e, struct engine_disk *disk, struct error *ret_error)
 	__attribute__((warn_unused_result));

@@ -83,8 +83,7 @@ static int encode_and_serve(struct engine *e, struct encoder_cursor *cursor)
 			r = engine_encoder_wait(e);
 		else if (r > 0)
 			r = ++n_batches % SERVICE_EVERY_BATCHES == 0 ? engine_service(e) : 0;
-		/* On error, encode no further batch: engine_service() may have dropped the frames
-		 * of this epoch. */
+		/* On error, stop: engine_service() may have dropped the frames of this epoch. */
 		if (r < 0)
 			return r;
 	}
@@ -204,10 +203,11 @@ static void end_epoch(void *arg, const struct seal_times *times)
 				   times->paused_ns + times->stop_ns);
 }
 
-/* Should the hold begin with the seal of the epoch that is now being made? After that seal, no
- * unheld frame is missing in the guest's state, so this epoch can be promoted. The hold begins only
- * after the first copy is committed, because the standby can need long to write and rehearse that
- * copy. The epoch must also be short, because output is held from its seal until its commit. */
+/* Should the hold begin with the seal of the epoch that is now being made? Every frame that leaves
+ * unheld was sent before this seal, so this epoch's state includes it, and the standby can be
+ * promoted with this epoch. The hold begins only after the first copy is committed, because the
+ * standby can need long to write and rehearse that copy. The epoch must also be short, because
+ * output is held from its seal until its commit. */
 static bool begins_hold(struct engine *e, bool is_full)
 {
 	uint64_t ran_ns = clock_mono_ns() - e->epochs.pacer.resumed_ns;
@@ -311,10 +311,13 @@ void engine_retry_pipe(struct engine *e)
 void engine_open_pipe(struct engine *e)
 {
 	uint64_t start_ns = clock_mono_ns();
+	bool is_running = e->guest.condition != GUEST_STOPPED;
 
-	guestclock_running(e->guest.clock);
+	if (is_running)
+		guestclock_running(e->guest.clock);
 	devstate_open_gate(e->capture.device, e->guest.info.pid);
-	guestclock_resumed(e->guest.clock, clock_mono_ns() - start_ns);
+	if (is_running) /* otherwise the pause is one with that in which the guest stands still */
+		guestclock_resumed(e->guest.clock, clock_mono_ns() - start_ns);
 }
 
 /* After a seal, account for the effect of the pause on the guest's clock. */
@@ -346,7 +349,7 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	if (had_pipe)
 		gate_guard(devstate_gate(e->capture.device));
 	before = engine_pause_begins(e);
-	if (before != GUEST_STOPPED) /* else its clock was read before it was stopped */
+	if (before != GUEST_STOPPED) /* otherwise its clock was read before that stop */
 		guestclock_running(e->guest.clock);
 	engine_disks_sealing(e, true);
 	r = seal_run(e->capture.seal, kind, end_epoch, e, ret_result);
@@ -371,18 +374,19 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	e->epochs.sealed_at_ns[(e->epochs.next - 1) % ENGINE_SEALED_AT_SLOTS] =
 		ret_result->times.resumed_ns;
 	/* The vCPUs' CPU time until now belongs to the ended epoch: they did not run during the
-	 * pause, and hardly since. */
+	 * pause, and have hardly run since. */
 	pacer_sealed(&e->epochs.pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns,
 		     vcpus_busy_ns(e->guest.vcpus));
 	r = engine_watch_sealed(e, ret_result);
-	/* While output is not held, send the epoch all the same: no standby is promoted with it. */
+	/* While output is not held, send the epoch even so: no standby is promoted with it. */
 	if (r == 0 && engine_disks_check(e) < 0 && engine_is_holding(e))
 		r = -ESTALE;
 	return r;
 }
 
-/* Let the first round of a FULL epoch keep to the VM's limit. Later rounds do not wait: the guest
- * writes meanwhile, so a slow round is not the last one. While output is held, clients wait. */
+/* Make the first round of a FULL epoch obey the VM's limit. Later rounds are not slowed down: the
+ * guest writes meanwhile, so a slow round could not be the last one. Nothing is slowed down while
+ * output is held, because clients wait. */
 static int pace_copy(struct engine *e)
 {
 	const uint64_t limit = e->config.ram_copy_bytes_per_s, began_ns = e->epochs.copy_began_ns;

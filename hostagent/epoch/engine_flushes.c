@@ -30,8 +30,8 @@ bool engine_flushes_are_off(const struct engine *e)
 	return e->disks.n > 0;
 }
 
-/* Is there a disk of which QEMU ignores some flushes, because switching them off failed half
- * way? */
+/* Is there a disk for which QEMU ignores only some flushes, because switching them off failed
+ * halfway? */
 static bool is_any_between(const struct engine *e)
 {
 	for (uint32_t i = 0; i < e->disks.n; i++) {
@@ -50,8 +50,8 @@ static bool is_any_off(const struct engine *e)
 	return false;
 }
 
-/* Returns true if QEMU may ignore flushes. From now on the standby must keep what the guest writes,
- * and no output must leave before that. */
+/* May QEMU ignore flushes? If so, then from now on the standby must keep what the guest writes, and
+ * no output may leave before the standby has it. */
 static bool may_be_off(const struct engine *e)
 {
 	return e->config.skips_flushes && engine_is_holding(e) &&

@@ -1,12 +1,13 @@
-/* Hands a guest on to the agent's next program, and goes on with it there. See handed.h, and
+/* Hands a guest on to the agent's next program, and takes it up there. See handed.h, and
  * decisions/0055-handover.md.
  *
- * It begins as a move does (engine_move.c): the guest is stopped, its last epoch is committed, and
- * its output has left. In MOVE_YIELDED nothing changes any more, so engine_hand_on() can end the
- * engine and keep what must not be lost. The next program opens an engine with it: the guest goes
- * on at once, and the next epoch builds on the last one.
+ * Handing on begins like a move (engine_move.c): the guest is stopped, its last epoch is committed,
+ * and its output has left. In MOVE_YIELDED nothing changes any more, so engine_hand_on() can end
+ * the engine and keep what must not be lost. The next program opens an engine with what was kept:
+ * the guest goes on at once, and the next epoch builds on the last one.
  *
- * What cannot be taken over makes the new engine begin as after any restart: with a FULL epoch. */
+ * If something cannot be taken over, the new engine begins as after any restart: with a FULL
+ * epoch. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -24,12 +25,12 @@
 #define QMP_NS	      (2 * CLOCK_NS_PER_S)
 /* The kernel frees about 5 GiB a second when the program ends. */
 #define FREED_BYTES_MAX (UINT64_C(64) << 20)
-#define ASIDE_LINK_NS (200 * CLOCK_NS_PER_MS) /* then the engine connects as usual */
+#define ASIDE_LINK_NS (200 * CLOCK_NS_PER_MS) /* after this time, the engine connects as usual */
 
 /* ---- the old program */
 
-/* Has the verification found a difference, and not compared all again since? The next program would
- * not know of it, and no page or block would be sent again because of it. */
+/* Has the verification found a difference, and has no whole pass ended since? The next program
+ * would not know of the difference, and would not send the differing page or block again. */
 static bool knows_difference(const struct engine *e)
 {
 	const struct engine_ram *ram = &e->ram;
@@ -162,7 +163,7 @@ static int take_device(const struct engine *e, struct handed *h)
 	return 0;
 }
 
-/* Keep what QEMU has told. Without it the next program asks QEMU again. */
+/* Keep what QEMU has told us. Without these facts, the next program asks QEMU again. */
 static void take_facts(const struct engine *e, struct handed *h)
 {
 	struct facts *facts = calloc(1, sizeof(*facts));
@@ -173,7 +174,7 @@ static void take_facts(const struct engine *e, struct handed *h)
 		facts->inventory = e->watch.inventory;
 		facts->clock = *guestclock_rules(e->guest.clock);
 		facts->offloads = e->output.offloads;
-		r = facts_encode(facts, &e->machine.described, &e->machine.devices,
+		r = facts_encode(facts, &e->machine.is.machine, &e->machine.is.devices,
 				 HANDED_FACTS_MAX, &h->facts, &h->facts_size);
 	}
 	if (r < 0)
@@ -204,6 +205,7 @@ int engine_hand_on(struct engine *engine, struct handed *ret_handed, struct erro
 		take_facts(engine, &h);
 		engine_disks_hand_on(engine, &h);
 		engine->capture.seal = seal_free(engine->capture.seal);
+		engine->capture.device = devstate_leave(engine->capture.device);
 		h.uffd = track_hand_on(TAKE(engine->capture.track));
 		*ret_handed = h;
 	}
@@ -221,8 +223,8 @@ static void learn(struct engine *e)
 
 	if (!facts)
 		return;
-	if (facts_decode(h->facts, h->facts_size, facts, &e->machine.described,
-			 &e->machine.devices) == 0) {
+	if (facts_decode(h->facts, h->facts_size, facts, &e->machine.is.machine,
+			 &e->machine.is.devices) == 0) {
 		e->facts = facts;
 		e->output.offloads = facts->offloads;
 		return;
@@ -338,16 +340,6 @@ int engine_inspect(struct engine *e, struct error *ret_error)
 	return 0;
 }
 
-int engine_compare(struct engine *e, struct error *ret_error)
-{
-	struct vmm_change change;
-
-	if (!e->facts ||
-	    !vmm_inventory_differs(&e->facts->inventory, &e->watch.inventory, &change))
-		return 0;
-	return error_set(ret_error, -ESTALE, "the guest has changed meanwhile: %s", change.text);
-}
-
 /* Is the guest as it was handed on? */
 static int check(const struct engine *e, const struct handed *h, struct error *ret_error)
 {
@@ -372,8 +364,9 @@ int engine_resume_tracking(struct engine *e, struct error *ret_error)
 				 &c->track, ret_error);
 	if (r < 0)
 		return r;
-	h->uffd = -1; /* the tracker's now */
-	r = engine_new_seal(e, ret_error);
+	h->uffd = -1; /* the tracker owns it now */
+	if (!e->facts) /* else engine_open() makes it when the guest runs again */
+		r = engine_new_seal(e, ret_error);
 	if (r < 0)
 		c->track = track_close(c->track);
 	return r;
@@ -410,6 +403,6 @@ void engine_let_go_on(struct engine *e)
 			 e->term, e->epochs.next, (clock_mono_ns() - h->stopped_ns) / 1000);
 		return;
 	}
-	/* engine_lease_tick() lets it run, once there is a lease. */
+	/* engine_lease_tick() lets the guest run, once there is a lease. */
 	engine_set_voice(e, VOICE_SILENCED, "the lease was over when the guest was taken over");
 }

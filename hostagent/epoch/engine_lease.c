@@ -112,8 +112,8 @@ static void renewed(struct engine *e)
 	e->figures.last_resumed_ns = 0; /* do not count the time since the last seal as
 					 * an interval */
 	/* By now, TCP waits long between retransmissions in both directions. So it could take
-	 * seconds to repeat a lost packet, as if this host did not replicate. A new connection does
-	 * not wait. */
+	 * seconds until a lost packet is repeated, and meanwhile this host would not replicate. A
+	 * new connection does not wait. */
 	engine_stream_close(e, "unheard while the guest stood still; beginning anew");
 	e->stream.connect_at_ns = 0;
 	e->stream.backoff = 0;

@@ -32,29 +32,26 @@ static int check_size(const struct vmm_machine *m, struct error *ret_error)
 	return -E2BIG;
 }
 
-int engine_machine_open(struct engine_machine *m, struct qmp *qmp, struct error *ret_error)
+int engine_machine_open(struct engine_machine *m, struct qmp *qmp,
+			const struct vmm_description *known, struct error *ret_error)
 {
-	struct vmm_machine machine = {0}, devices = {0};
-	int r = vmm_describe(qmp, &machine, ret_error);
+	struct vmm_description is = {0};
+	int r = vmm_describe_again(qmp, known, &is, ret_error);
 
 	if (r == 0)
-		r = check_size(&machine, ret_error);
-	if (r == 0)
-		r = vmm_describe_devices(qmp, &devices, ret_error);
+		r = check_size(&is.machine, ret_error);
 	if (r < 0) {
-		vmm_machine_done(&machine);
+		vmm_description_done(&is);
 		return r;
 	}
 	engine_machine_done(m);
-	m->described = machine;
-	m->devices = devices;
+	m->is = is;
 	return 0;
 }
 
 void engine_machine_done(struct engine_machine *m)
 {
-	vmm_machine_done(&m->described);
-	vmm_machine_done(&m->devices);
+	vmm_description_done(&m->is);
 }
 
 int engine_machine_check(struct engine *e)
@@ -65,11 +62,11 @@ int engine_machine_check(struct engine *e)
 	int r = vmm_describe_devices(e->guest.qmp, &devices, &error);
 
 	if (r == 0) {
-		is_same = vmm_machine_is_same(&e->machine.devices, &devices);
+		is_same = vmm_machine_is_same(&e->machine.is.devices, &devices);
 		vmm_machine_done(&devices);
 		if (is_same)
 			return 0;
-		r = engine_machine_open(&e->machine, e->guest.qmp, &error);
+		r = engine_machine_open(&e->machine, e->guest.qmp, NULL, &error);
 	}
 	if (r < 0) {
 		log_limited(LOG_LEVEL_WARN, "vm=%s %s", e->config.vm, error.text);
@@ -94,9 +91,9 @@ static int send_frame(struct engine *e, uint32_t *ret_next)
 	r = wire_frame_begin(buffer, sizeof(buffer), &w);
 	if (r == 0)
 		r = wire_machine_encode(true, &w);
-	while (r == 0 && next < e->machine.described.n_items) {
-		r = wire_machine_item_encode(&w, e->machine.described.items[next].key,
-					     e->machine.described.items[next].value);
+	while (r == 0 && next < e->machine.is.machine.n_items) {
+		r = wire_machine_item_encode(&w, e->machine.is.machine.items[next].key,
+					     e->machine.is.machine.items[next].value);
 		next += r == 0;
 	}
 	if (r == -ENOBUFS && next > e->machine.at) {
@@ -122,7 +119,7 @@ int engine_machine_send(struct engine *e)
 
 		if (r < 0)
 			return r;
-	} while (e->machine.at < e->machine.described.n_items);
+	} while (e->machine.at < e->machine.is.machine.n_items);
 	e->stream.opening = OPENING_SENT;
 	return 0;
 }

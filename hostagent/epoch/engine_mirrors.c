@@ -143,8 +143,8 @@ void engine_disks_hung(struct engine *e)
 
 /* ---- begin */
 
-/* Make the next copy send the blocks in which the standby's image differs, even if their content is
- * the one that was put into the ring last. No server may run. */
+/* Make the next copy send the blocks in which the standby's image differs. Otherwise the ring would
+ * leave out a block whose content is the same as last time. No server may run. */
 static void forget_bad(struct engine_disk *disk)
 {
 	if (disk->n_bad > WIRE_DISK_DIFFER_MAX)
@@ -282,8 +282,8 @@ static bool is_long(const struct engine *e, const struct engine_disk *disk)
 	return head - disk->encoded > e->config.disk_ring_bytes / RING_SEAL_SHARE;
 }
 
-/* May the mirrors begin? While output passes, they must wait for the first copy of RAM at the
- * standby: until then no epoch takes records out of the rings. */
+/* May the mirrors begin? While output passes, they must wait until the standby has the first copy
+ * of RAM: until then no epoch takes records out of the rings. */
 static bool may_begin(const struct engine *e)
 {
 	return engine_stream_is_resumed(&e->stream) && engine_disks_may_stream(e) &&

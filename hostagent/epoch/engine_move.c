@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/text.h"
 
 /* How long to wait for the commits of earlier epochs before the guest is stopped. The last epoch
  * queues behind them, so waiting makes the pause shorter. */
@@ -91,7 +92,7 @@ static void give_up(struct engine *e, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args); /* a long text is truncated */
+	(void)text_vput(text, sizeof(text), format, args); /* a long text is truncated */
 	va_end(args);
 	engine_set_move(e,
 			e->move.condition == MOVE_WANTED && e->guest.condition != GUEST_STOPPED &&
@@ -201,8 +202,8 @@ void engine_move_tick(struct engine *e)
 	uint64_t asked = atomic_load(&e->move.asked), count;
 	const char *why;
 
-	/* If this takes the wake-up of whoever set must_stop, wake again: the next wait must
-	 * end. */
+	/* If this read has consumed the wake-up for must_stop, wake this thread again: its next
+	 * wait must end at once. */
 	if (read(e->wake_fd, &count, sizeof(count)) > 0 && atomic_load(&e->must_stop))
 		wake(e);
 	if (e->move.condition != MOVE_NONE && e->move.condition != MOVE_ENDING &&

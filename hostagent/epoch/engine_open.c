@@ -84,7 +84,8 @@ static int need_running(struct engine *e, struct error *error)
 	return r;
 }
 
-/* The taps were compared with QEMU's descriptors before. */
+/* Each card needs a tap. engine_watch_open() has already compared the taps with QEMU's
+ * descriptors. */
 static int need_tap_per_card(const struct engine *e, struct error *error)
 {
 	char taps[TAP_NAMES_TEXT_MAX];
@@ -96,6 +97,74 @@ static int need_tap_per_card(const struct engine *e, struct error *error)
 			 "must have a tap of its own",
 			 e->guest.info.n_nics, e->config.taps->n,
 			 tap_names_print(e->config.taps, " ", taps, sizeof(taps)));
+}
+
+/* Open what saves the guest's devices. */
+static int open_saving(struct engine *e, struct error *error)
+{
+	int r = devstate_open(e->guest.qmp, WIRE_BLOB_MAX, &e->capture.device, error);
+
+	if (r == 0)
+		engine_open_pipe(e);
+	return r;
+}
+
+/* If QEMU runs in another pid namespace, it can report ids that do not exist here. Then the threads
+ * are not found, and the guest counts as always busy. */
+static void open_vcpus(struct engine *e, struct error *error)
+{
+	if (vcpus_open(e->guest.qmp, e->guest.info.pid, &e->guest.vcpus, error) < 0)
+		log_warn("vm=%s %s; every pause counts in full, and it cannot be throttled",
+			 e->config.vm, error->text);
+}
+
+/* Open what only saving needs. With facts, this is done when the guest runs again: a guest that was
+ * handed on stands still for as long as QEMU is asked. */
+static int open_late(struct engine *e, struct error *error)
+{
+	bool is_paused = e->guest.condition == GUEST_RUNS;
+	enum guest_condition before = e->guest.condition;
+	int r;
+
+	if (is_paused)
+		before = engine_pause_begins(e); /* trying the pipe pauses the guest */
+	r = open_saving(e, error);
+	if (is_paused && engine_pause_ended(e, before))
+		engine_paused_by_other(e);
+	if (r == 0)
+		r = engine_new_seal(e, error);
+	if (r == 0)
+		open_vcpus(e, error);
+	return r;
+}
+
+/* Undo open_holds(). If the guest was protected, leave the holds closed. If not, remove the holds,
+ * so that frames pass as before. */
+static void abandon_holds(struct engine *e)
+{
+	if (engine_is_holding(e))
+		holds_close(e->output.holds);
+	else if (holds_detach(e->output.holds) < 0)
+		log_warn("vm=%s the holds could not be removed whole, ignoring", e->config.vm);
+}
+
+/* Let a guest that was handed on run again. If this fails, output stays held, and protection begins
+ * anew. */
+static int go_on(struct engine *e, struct error *error)
+{
+	int r = 0;
+
+	engine_let_go_on(e);
+	if (e->facts)
+		r = open_late(e, error);
+	if (r == 0)
+		return 0;
+	/* Without an engine nobody watches the lease. The next attempt lets the guest go on. */
+	if (qmp_execute(e->guest.qmp, "stop", NULL, QMP_ORDER_NS, NULL) < 0)
+		log_warn("vm=%s the guest cannot be stopped until it is protected anew, ignoring: "
+			 "its output is held", e->config.vm);
+	abandon_holds(e);
+	return r;
 }
 
 static int open_guest(struct engine *e, struct error *error)
@@ -111,9 +180,8 @@ static int open_guest(struct engine *e, struct error *error)
 	r = engine_inspect(e, error);
 	if (r == 0)
 		r = engine_watch_open(e, error); /* checks the disks, too */
-	if (r == 0)
-		r = engine_compare(e, error);
-	/* The last program has checked it, and the guest stood still since. */
+	/* With facts, the agent's previous program has checked this, and the guest has stood still
+	 * since. */
 	if (r == 0 && !e->facts)
 		r = vmm_check_rx_filter(e->guest.qmp, error);
 	if (r < 0)
@@ -122,18 +190,15 @@ static int open_guest(struct engine *e, struct error *error)
 	if (r == 0)
 		r = need_running(e, error);
 	if (r == 0 && !e->facts)
-		r = engine_machine_open(&e->machine, e->guest.qmp, error);
+		r = engine_machine_open(&e->machine, e->guest.qmp, e->config.known, error);
 	if (r < 0)
 		return r;
-	r = devstate_open(e->guest.qmp, WIRE_BLOB_MAX, &e->capture.device, error);
-	if (r == 0) {
-		e->guest.clock = guestclock_open(e->guest.qmp, e->guest.info.pid,
-						 e->config.clock == ENGINE_CLOCK_CORRECT,
-						 e->config.clock_step_max_ns);
-		r = e->guest.clock ? 0 : -ENOMEM;
-	}
-	if (r == 0)
-		engine_open_pipe(e);
+	e->guest.clock = guestclock_open(
+		e->guest.qmp, e->guest.info.pid, e->facts && e->facts->clock.state != CLOCK_OFF,
+		e->config.clock == ENGINE_CLOCK_CORRECT, e->config.clock_step_max_ns);
+	r = e->guest.clock ? 0 : -ENOMEM;
+	if (r == 0 && !e->facts)
+		r = open_saving(e, error);
 	if (r == 0)
 		r = guestmem_open(e->guest.info.pid, e->guest.info.blocks, e->guest.info.n_blocks,
 				  &e->capture.mem, error);
@@ -143,11 +208,8 @@ static int open_guest(struct engine *e, struct error *error)
 	if (r == 0)
 		r = e->config.handed ? engine_resume_tracking(e, error)
 				     : engine_restart_tracking(e, error);
-	/* If QEMU runs in another pid namespace, it can report ids that do not exist here. Then the
-	 * threads are not found, and the guest counts as always busy. */
-	if (r == 0 && vcpus_open(e->guest.qmp, e->guest.info.pid, &e->guest.vcpus, error) < 0)
-		log_warn("vm=%s %s; every pause counts in full, and it cannot be throttled",
-			 e->config.vm, error->text);
+	if (r == 0 && !e->facts)
+		open_vcpus(e, error);
 	qmp_set_event_handler(e->guest.qmp, engine_on_qmp_event, e);
 	return r;
 }
@@ -199,16 +261,6 @@ static int open_holds(struct engine *e, struct error *ret_error)
 		r = holds_set_mode(e->output.holds, HOLD_HOLD);
 	}
 	return r;
-}
-
-/* Undo open_holds(). If the guest was protected, leave the holds closed. If not, remove the holds,
- * so that frames pass as before. */
-static void abandon_holds(struct engine *e)
-{
-	if (engine_is_holding(e))
-		holds_close(e->output.holds);
-	else if (holds_detach(e->output.holds) < 0)
-		log_warn("vm=%s the holds could not be removed whole, ignoring", e->config.vm);
 }
 
 static int start_thread(struct engine *e)
@@ -264,11 +316,10 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		engine_take_up(e);
 	if (r == 0)
 		r = engine_ram_open(e);
+	e->capture.must_sweep = true;
 	stage_init(&e->stream.stage, config->second_stage);
 	pacer_init(&e->epochs.pacer, &config->pacer, clock_mono_ns());
 	throttle_init(&e->throttle.plan, &config->throttle);
-	if (!e->guest.vcpus)
-		e->throttle.plan.config.percent_max = 0;
 	if (r < 0) {
 		(void)error_set(ret_error, r, "%s", *error.text ? error.text : strerror(-r));
 		engine_free(e);
@@ -278,18 +329,20 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	/* The holds are opened last, since they are in the path of the guest's frames from then
 	 * on. */
 	r = open_holds(e, ret_error);
-	/* Check the taps again. The holds found their taps by name, and since the first check
-	 * another tap can have got such a name. */
+	/* Check the taps again. The holds found their taps by name, and since the first check a
+	 * different tap may have taken one of those names. */
 	if (r == 0 && engine_watch_check_taps(e, ret_error) < 0) {
 		abandon_holds(e);
 		r = -ENOTSUP;
 	}
 	if (r == 0 && config->handed && !engine_is_holding(e)) {
-		holds_close(e->output.holds); /* until the next engine has a commit */
+		holds_close(e->output.holds); /* closed until the next engine has a commit */
 		r = error_set(ret_error, -ESTALE, "its hold is not the one that was left");
 	}
 	if (r == 0 && config->handed)
-		engine_let_go_on(e);
+		r = go_on(e, ret_error);
+	if (!e->guest.vcpus)
+		e->throttle.plan.config.percent_max = 0;
 	progress_end(config->progress); /* from here on, the engine's thread reports progress */
 	if (r == 0) {
 		r = start_thread(e);
@@ -356,7 +409,8 @@ int engine_fence(struct engine *engine, struct error *ret_error)
 
 	engine_stop_thread(engine);
 	holds_close(engine->output.holds);
-	engine_disks_sealing(engine, true); /* to the end: nobody reads the rings any more */
+	engine_disks_sealing(engine, true); /* never cleared again: nobody reads the rings any
+					     * more */
 	if (engine->guest.condition != GUEST_LOST)
 		r = qmp_execute(engine->guest.qmp, "stop", NULL, QMP_ORDER_NS, NULL);
 	if (r < 0)

@@ -16,10 +16,10 @@
  *	engine_verify.c  compares the disks' copies on the standby with the disks
  *	engine_verify_ram.c  compares the standby's copy of RAM with the guest's
  *	engine_verify_asked.c  both comparisons, because an operator asked
- *	engine_ram_private.h  the parts of this header that concern these two
+ *	engine_ram_private.h  the parts of this header that concern the two files above
  *	engine_progress.c  figures and news of the disks
  *	engine_flushes.c  makes QEMU ignore flushes of the disks' images, and obey them again
- *	engine_throttle.c  stops and resumes the vCPUs by throttle.h's timetable
+ *	engine_throttle.c  stops and resumes the vCPUs according to throttle.h's timetable
  *	engine_watch.c   checks whether the guest's devices or taps have changed since attaching
  *	engine_move.c    stops the guest so that the VM's other host can run it
  *	engine_handed.c  hands the guest on to the agent's next program
@@ -113,8 +113,8 @@ struct engine_figures {
 				   * not changed */
 	uint64_t n_precopied_pages; /* how many of the n_dirty_pages were copied before the pause,
 				     * and not written again */
-	uint64_t n_let_go;   /* epochs not kept until their commit, since each filled the
-			      * backlog alone */
+	uint64_t n_let_go;   /* epochs whose frames were dropped before the commit, since each epoch
+			      * filled the backlog alone */
 	uint64_t bytes_sent; /* size of the frames of the n_epochs, with headers */
 	uint64_t bytes_full; /* size of the frames of the FULL epochs, with headers */
 	uint64_t n_reconnects;
@@ -141,10 +141,8 @@ struct engine_guest {
 
 /* The guest's machine, as it is described to the standby; see engine_machine.c. */
 struct engine_machine {
-	struct vmm_machine described;
-	struct vmm_machine devices; /* the part of `described` that can change while the guest
-				     * runs */
-	uint32_t at;		    /* index of the next item of MACHINE to send */
+	struct vmm_description is; /* as it was described */
+	uint32_t at;		   /* index of the next item of MACHINE to send */
 };
 
 /* The objects that capture the guest's state in a pause. */
@@ -158,6 +156,7 @@ struct engine_capture {
 				 * and seal are set */
 	uint64_t pipe_retry_ns; /* when to try the pipe again; 0: it is in use, or was never made */
 	uint64_t pipe_wait_ns;	/* length of the wait that ends at pipe_retry_ns */
+	bool must_sweep;	/* the agent's last program may have left descriptors in QEMU */
 };
 
 /* Has the guest changed since the engine attached to it? See engine_watch.c. */
@@ -215,13 +214,15 @@ struct engine_epochs {
 /* See engine_move.c. */
 struct engine_move {
 	enum move_condition condition;
-	uint64_t number;     /* the move that is under way, or the last one; 0: none so far */
+	uint64_t number;     /* number of the move that is under way, or of the last move; 0: none
+			      * so far */
 	uint64_t since_ns;   /* when it was begun */
 	uint64_t stopped_ns; /* when the guest was told to stop; valid from MOVE_STOPPED on */
 	uint64_t epoch;	     /* the guest's last epoch here; valid from MOVE_STOPPED on */
 	/* the move that the owner's thread wants; 0: none. Any thread changes it */
 	_Atomic uint64_t asked;
-	/* whether the reference's memory is to be given back; any thread changes the first */
+	/* must_shed: should the reference's memory be given back? Any thread sets this. has_shed:
+	 * it was given back */
 	_Atomic bool must_shed, has_shed;
 };
 
@@ -261,15 +262,15 @@ struct engine_stream {
 
 /* The questions about what the standby has already; see engine_base.c. */
 struct engine_base {
-	struct wire_hashes_want want; /* the next question, or the open one; n is 0: none */
+	struct wire_hashes_want want; /* the question that is open, or is sent next; n is 0: none */
 	bool is_sent;
-	uint64_t asked_ns;    /* when the first try to send it was made */
+	uint64_t asked_ns;    /* when we first tried to send the question */
 	uint64_t end;	      /* number of the guest's pages, or of the disk's blocks */
-	uint32_t generation;  /* of the stream; all answers must be of one generation */
-	struct engine_disk *disk; /* whose blocks are asked for; NULL: pages */
+	uint32_t generation;  /* the stream's generation; all answers must be of the same one */
+	struct engine_disk *disk; /* the disk whose blocks we ask about; NULL: we ask about pages */
 	/* pages: the standby's hashes, zero for a page that is zero or not known; NULL: none */
 	uint8_t *hash;
-	uint64_t n_hashes;    /* how many of them are known */
+	uint64_t n_hashes;    /* how many hashes have arrived */
 };
 
 /* State that is used without a gateway; see engine_direct.c. */
@@ -278,18 +279,21 @@ struct engine_direct {
 	uint64_t beat_ns;      /* when the last BEAT was sent to the other host */
 	uint64_t beat_boot_ns; /* the time in that BEAT (clock_boot_ns()) */
 	_Atomic uint64_t term; /* set by engine_go_direct() on any thread, after it has
-				* set claimed_ns */
+				* set claimed_ns and claimed_peer */
 	_Atomic uint64_t claimed_ns;
+	_Atomic uint8_t claimed_peer;
+	uint8_t peer; /* whom it streams to: index in config.peers */
 };
 
-/* What engine_open() does at the same time for a guest that was handed on; see engine_handed.c. */
+/* What engine_open() does in parallel for a guest that was handed on; see engine_handed.c. */
 struct engine_aside {
 	pthread_t holds_thread, link_thread;
-	bool has_holds, has_link; /* that thread was started, and its result was not taken */
+	bool has_holds, has_link; /* the thread was started, and its result was not taken yet */
 	int holds_result;
 	struct error holds_error;
 	int link_result;
-	struct link *link; /* to the gateway, after its WELCOME; valid if link_result is 0 */
+	struct link *link; /* connection to the gateway, which has sent its WELCOME; valid if
+			    * link_result is 0 */
 	struct wire_welcome welcome;
 };
 
@@ -317,9 +321,10 @@ struct engine {
 	struct engine_move move;
 	struct engine_figures figures;
 	struct engine_aside aside;
-	struct facts *facts; /* from the agent's last program, during engine_open(); NULL: none */
+	struct facts *facts; /* from the agent's previous program, during engine_open(); NULL:
+			      * none */
 	uint64_t publish_at_ns;
-	bool has_no_figures; /* the last engine_publish() could not format them */
+	bool has_no_figures; /* the last engine_publish() could not format the figures */
 
 	/* shared with the owner's threads */
 	pthread_t thread;
@@ -414,8 +419,7 @@ int engine_new_seal(struct engine *e, struct error *ret_error) __attribute__((wa
  * QEMU is asked. engine_aside_holds(): wait for the holds; returns the result of holds_open().
  * engine_aside_link(): take the connection, if there is one; returns 0 or -ENOTCONN.
  * engine_aside_end(): drop what was not taken. engine_inspect(): vmm_inspect(), which is short
- * with facts; returns the same. engine_compare(): is the guest's inventory still that of the
- * facts? Returns 0 or -ESTALE. engine_resume_tracking(): go on with the userfaultfd that was
+ * with facts; returns the same. engine_resume_tracking(): go on with the userfaultfd that was
  * handed on, instead of engine_restart_tracking(); returns 0, or an error after which nothing can
  * be taken over. engine_take_up(): go on with the last epoch; call it before the hold is opened
  * and the thread runs. engine_let_go_on(): let the guest run, when all is open.
@@ -428,13 +432,13 @@ int engine_aside_link(struct engine *e, struct link **ret_link, struct wire_welc
 	__attribute__((warn_unused_result));
 void engine_aside_end(struct engine *e);
 int engine_inspect(struct engine *e, struct error *ret_error) __attribute__((warn_unused_result));
-int engine_compare(struct engine *e, struct error *ret_error) __attribute__((warn_unused_result));
 int engine_resume_tracking(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 void engine_take_up(struct engine *e);
 void engine_let_go_on(struct engine *e);
 const char *engine_hand_obstacle(const struct engine *e);
-/* The engine's thread: a step of engine_shed(), between two epochs. engine_sheds(): is one due? */
+/* engine_shed_tick(): on the engine's thread, between two epochs: do a step of engine_shed().
+ * engine_sheds(): is a step due? */
 void engine_shed_tick(struct engine *e);
 bool engine_sheds(struct engine *e);
 
@@ -443,28 +447,30 @@ void engine_stop_thread(struct engine *e);
 void engine_free(struct engine *e); /* accepts NULL */
 
 /* engine_base.c. Ask for hashes of the standby's copy, and give them to the encoder for the FULL
- * epoch that is to follow. Called when sync is SYNC_FULL and nothing is retained. Returns 0, also
- * if the standby does not answer or has nothing; errors of engine_service(). engine_base_used()
- * must follow when that epoch was made, or was given up. */
+ * epoch that will follow. Called when sync is SYNC_FULL and nothing is retained. Returns 0, also if
+ * the standby does not answer or has nothing; errors of engine_service(). engine_base_used() must
+ * follow when that epoch was made, or was given up. */
 int engine_base_memory(struct engine *e) __attribute__((warn_unused_result));
 void engine_base_used(struct engine *e);
 /* Ask for hashes of the standby's images, and put them into the rings. Returns true if all answers
- * are there, or nothing is to be asked: then the mirrors may begin. Called between two epochs, and
- * while a FULL epoch waits for the disks. */
+ * have arrived, or there is nothing to ask: then the mirrors may begin. Called between two epochs,
+ * and while a FULL epoch waits for the disks. */
 bool engine_base_disks(struct engine *e);
 /* The standby may have lost its copy of @disk: drop the records that wait, and ask again before the
- * next mirror begins, which reads the whole disk. No server may run. */
+ * next mirror begins. That mirror reads the whole disk. No server may run. */
 void engine_base_forget(struct engine_disk *disk);
-/* Called at each RESUME: the standby may have changed, so no answer of before counts. */
+/* Called at each RESUME: the standby may have changed, so earlier answers no longer count. */
 void engine_base_void(struct engine_base *base);
 uint64_t engine_base_wake_ns(const struct engine *e); /* when to look again; UINT64_MAX: never */
 /* Handle HASHES. Returns 0 or -EPROTO. */
 int engine_base_answer(struct engine *e, const struct wire_frame *frame)
 	__attribute__((warn_unused_result));
 
-/* engine_machine.c. Called when the engine attaches: describe the guest's machine. Returns 0. On
- * error returns -errno, and *ret_error has a text for the operator. */
-int engine_machine_open(struct engine_machine *machine, struct qmp *qmp, struct error *ret_error)
+/* engine_machine.c. Called when the engine attaches: describe the guest's machine. @known, which
+ * may be NULL, saves the work if it is of the same process. Returns 0. On error returns -errno, and
+ * *ret_error has a text for the operator. */
+int engine_machine_open(struct engine_machine *machine, struct qmp *qmp,
+			const struct vmm_description *known, struct error *ret_error)
 	__attribute__((warn_unused_result));
 void engine_machine_done(struct engine_machine *machine);
 /* Called before a FULL epoch: check that the machine is still as described. Returns 0 if it is. If
@@ -479,8 +485,8 @@ int engine_machine_send(struct engine *e) __attribute__((warn_unused_result));
 void engine_move_tick(struct engine *e);
 /* Does a move keep the engine from sealing ordinary epochs? */
 bool engine_move_waits(const struct engine *e);
-/* Is it time to stop the guest for a move? Then call engine_move_seal(), which does it and makes
- * the guest's last epoch. Returns the result of engine_epoch(), or 0 if it came to no epoch. */
+/* engine_move_is_due(): is it time to stop the guest for a move? engine_move_seal(): stop it, and
+ * make its last epoch. Returns the result of engine_epoch(), or 0 if no epoch was made. */
 bool engine_move_is_due(const struct engine *e, uint64_t now_ns);
 int engine_move_seal(struct engine *e) __attribute__((warn_unused_result));
 /* Return when engine_move_tick() is due. */
@@ -505,7 +511,8 @@ int engine_lease_wait(struct engine *e) __attribute__((warn_unused_result));
 /* Called when the gateway has refused our term. Until the gateway sends a command, no frame leaves
  * and the guest stays stopped. */
 void engine_outvoted(struct engine *e, const char *why);
-/* If we stopped the guest, resume it. Call this on the engine's thread, or while it does not run.
+/* If we stopped the guest, resume it. Call this on the engine's thread, or while that thread does
+ * not run.
  * Returns 0, or -errno if the guest does not run. */
 int engine_lease_let_run(struct engine *e) __attribute__((warn_unused_result));
 
@@ -518,7 +525,7 @@ bool engine_direct_is_next(struct engine *e); /* must the next connection go to 
 void engine_direct_connected(struct engine *e, bool is_peer, int result);
 uint64_t engine_direct_wake_ns(const struct engine *e);
 /* Handle a frame of a type that only the other host sends, never a gateway. Returns 0;
- * -ENOENT: @frame is of another type;
+ * -ENOENT: @frame is of a different type;
  * -EPROTO. */
 int engine_direct_frame(struct engine *e, const struct wire_frame *frame)
 	__attribute__((warn_unused_result));
@@ -552,7 +559,7 @@ void engine_watch_again(struct engine *e); /* check whether a change was undone 
 uint64_t engine_watch_wake_ns(const struct engine_watch *watch);
 /* engine_paused_by_other(): make no epochs until the guest runs again. engine_watch_runstate(): ask
  * QEMU why the guest is paused, and report the answer. */
-void engine_paused_by_other(struct engine *e); /* does nothing unless the guest is GUEST_RUNS */
+void engine_paused_by_other(struct engine *e); /* does nothing if the guest is not GUEST_RUNS */
 void engine_watch_runstate(struct engine *e);
 
 /* engine_throttle.c */

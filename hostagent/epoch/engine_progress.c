@@ -13,7 +13,7 @@
 #define LOOK_NS CLOCK_NS_PER_S
 /* While clients wait for the copy, the gateway needs to see it move (gateway/vm/fsm_copy.c). */
 #define HELD_LOOK_NS (250 * CLOCK_NS_PER_MS)
-#define COPY_FAST (UINT64_C(1) << 32) /* a limit above this, in bytes/s, is none */
+#define COPY_FAST (UINT64_C(1) << 32) /* a limit above this, in bytes/s, counts as none */
 #define MIB(bytes) ((bytes) >> 20)
 
 /* ---- the copy */
@@ -146,7 +146,8 @@ void engine_copy_look(struct engine *e)
 	}
 	pace(e);
 	if (e->capture.seal)
-		seal_arm(e->capture.seal); /* the commands have used the monitor */
+		seal_arm(e->capture.seal); /* the commands above have used the monitor: prepare it
+					    * for the next seal */
 	d->copied_bytes = copied;
 	d->copy_bytes = all;
 	if (engine_is_holding(e))

@@ -19,37 +19,41 @@
 
 struct engine;
 
-/* Where a batch of pages is; see engine_verify_ram.c. */
+/* How far the current batch of pages has come; see engine_verify_ram.c. */
 enum ram_phase {
 	RAM_IDLE, /* there is no batch */
-	RAM_READ, /* the pages are read and hashed; their hashes belong into the running epoch */
+	RAM_READ, /* the pages are read and hashed; their hashes will be put into the running
+		   * epoch */
 	RAM_SENT, /* the hashes are in an epoch; the standby has not answered */
 };
 
 struct engine_ram {
 	struct ram_batch batch;
 	enum ram_phase phase;
-	/* the next batch's first page, or the batch's own until it is right */
+	/* first page of the next batch, or of the current batch until that is right */
 	uint32_t page;
 	uint64_t epoch;	    /* the epoch of the batch's hashes; valid unless RAM_IDLE */
 	uint64_t answer_ns; /* RAM_SENT: when to give up waiting for the standby's answer */
 	uint64_t next_ns;   /* when the next batch, or the next pass, may begin */
-	/* the pages of the batch to send whole, for they differed: the range of each, and their
-	 * content, which is moved to the start of batch.pages */
+	/* the pages of the batch that differed and must be sent whole: one range for each page.
+	 * Their content is moved to the start of batch.pages */
 	struct page_range again[RAM_BATCH_PAGES];
-	struct wire_ram_checked answer; /* if n_differ > 0: not handled yet */
+	struct wire_ram_checked answer; /* the standby's answer; if n_differ > 0, it is not handled
+					 * yet */
 	struct wire_ram_checked bad;	/* the last difference; its pages are sent with the next
 					 * batch */
 	bool has_passed;    /* all pages were compared, and were equal in the end */
 	bool has_failed;    /* nothing helped; nothing is verified any more */
 	bool is_differing;  /* pages differed, and no whole pass has ended since */
-	bool was_copied;    /* a FULL epoch was made because of it, and no pass has ended since */
-	uint32_t n_tries;   /* how often pages of this batch differed, one repair after another */
+	bool was_copied;    /* a FULL epoch was made because pages differed, and no pass has ended
+			     * since */
+	uint32_t n_tries;   /* how often pages of this batch differed in a row, each time after a
+			     * repair */
 	uint64_t n_checked; /* pages of this pass that were equal */
 	uint64_t n_skipped; /* pages of this pass that could not be read */
-	uint64_t n_differ;  /* pages that differed, of all passes */
-	struct error why;   /* why has_failed; "" */
-	uint64_t told_ns;      /* when a difference was last told of in `news` */
+	uint64_t n_differ;  /* pages that differed, in all passes */
+	struct error why;   /* the reason if has_failed; else "" */
+	uint64_t told_ns;      /* when `news` last told of a difference */
 	char news[WIRE_STATS_VALUE_MAX + 1]; /* what happened last; "": nothing yet */
 };
 
@@ -63,10 +67,10 @@ struct engine_part {
 /* A pass over RAM and disks that an operator has asked for; see engine_verify_asked.c. */
 struct engine_asked {
 	_Atomic uint64_t n_wanted;     /* any thread: how many passes were asked for */
-	uint64_t n_begun;	       /* the last of them that was begun */
+	uint64_t n_begun;	       /* number of the last pass that was begun */
 	bool is_running;
 	uint64_t began_epoch;
-	uint64_t ram_differ, disk_differ; /* n_differ of both when it began */
+	uint64_t ram_differ, disk_differ; /* n_differ of RAM and of the disks when the pass began */
 	struct engine_part ram, disks;
 };
 

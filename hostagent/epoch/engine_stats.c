@@ -271,8 +271,8 @@ void engine_publish(struct engine *e)
 	int r = add_all(stats, e, now_ns);
 
 	if (r < 0) {
-		/* Report no figures: old ones would be taken for those of now, and some of these
-		 * could be good only because a key is not there. */
+		/* Report no figures: old ones would be taken for those of now. A list that lacks
+		 * some keys could look better than the state is. */
 		*stats = '\0';
 		if (!e->has_no_figures)
 			log_error("vm=%s cannot format the figures of its reports: %s",

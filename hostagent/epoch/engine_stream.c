@@ -151,10 +151,11 @@ static void refused(struct engine *e, const struct link *link, int r)
 static int connect_once(struct engine *e, bool *ret_was_reached)
 {
 	bool is_peer = engine_direct_is_next(e);
+	const struct engine_peer *peer = &e->config.peers[e->direct.peer];
 	struct link_config config = {
-		.address = is_peer ? e->config.peer_address : e->config.gateway_address,
-		.port = is_peer ? e->config.peer_port : e->config.gateway_port,
-		.peer_name = is_peer ? e->config.peer_name : NULL,
+		.address = is_peer ? peer->address : e->config.gateway_address,
+		.port = is_peer ? peer->port : e->config.gateway_port,
+		.peer_name = is_peer ? peer->name : NULL,
 		.tls = e->config.tls,
 		.connect_by_ns = redial_connect_by_ns(&e->stream.redial, clock_mono_ns()),
 	};

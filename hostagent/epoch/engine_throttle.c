@@ -1,4 +1,5 @@
-/* Stops and resumes the vCPUs by throttle.h's timetable, and reports why; see engine_private.h. */
+/* Stops and resumes the vCPUs according to throttle.h's timetable, and reports why; see
+ * engine_private.h. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>

@@ -15,12 +15,16 @@
  * n. QEMU writes the image first, then the ring, and at the seal all writes are done. So such a
  * block has a new record in the ring. Blocks with a new record are left out until the next pass.
  *
- * If a block differs, it is read once more and sent, if its content is what was put into the ring
- * last: then the standby's image was wrong. It is sent as well if the ring does not know the
- * block's content, after a write to a part of it: the primary's image is right in either case.
- * Otherwise QEMU missed a write, or the image is not what QEMU reads: then QEMU copies the disk
- * again, and the block is sent whatever the ring's hash says. Afterwards the batch, or all, is
- * compared anew. */
+ * If a block differs, it is read once more. The block is sent if the primary's image is known to be
+ * right. This is so if the block has the content that was put into the ring last: then the
+ * standby's image was wrong. It is also so if the ring does not know the block's content, because
+ * only a part of the block was written. Otherwise QEMU missed a write, or the image is not what
+ * QEMU reads. Then QEMU copies the disk again, and the block is sent whatever the ring's hash says.
+ * Afterwards the batch is compared again; after a copy, all blocks are.
+ *
+ * A block that differed is `unproven` until it was compared again and was equal. It cannot be
+ * compared while the guest writes it in each epoch, or while its image cannot be read. So the copy
+ * is not called right while a block is unproven, and another pass begins soon. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -32,9 +36,13 @@
 #include "base/log.h"
 #include "wire/msg.h"
 
-#define TELL_NS     CLOCK_NS_PER_S /* how long the news of a difference stands, to be reported */
-#define ANSWER_NS   (10 * CLOCK_NS_PER_S) /* then the hashes of the batch are sent again */
-#define TRIES_MAX   3u                     /* repairs in a row that did not put a batch right */
+#define TELL_NS     CLOCK_NS_PER_S /* how long `news` keeps a difference, so that it is reported */
+#define ANSWER_NS   (10 * CLOCK_NS_PER_S) /* after this time without an answer, the hashes of the
+					   * batch are sent again */
+#define TRIES_MAX   3u                     /* how many repairs in a row may fail to put a batch
+					    * right */
+#define AGAIN_NS    (60 * CLOCK_NS_PER_S)  /* the longest time from a pass to the next one while
+					    * blocks are unproven */
 
 static uint64_t n_blocks(const struct engine_disk *disk)
 {
@@ -47,9 +55,44 @@ static void say_news(struct engine *e, const char *text)
 	e->config.changed(e->config.changed_arg);
 }
 
+/* ---- blocks that differed */
+
+/* Note that block @block of @disk differed, or (@differs is false) that it is equal now. */
+static void note_block(struct engine_verify *v, struct engine_disk *disk, uint64_t block,
+		       bool differs)
+{
+	uint64_t *word = &disk->unproven[block / 64], bit = UINT64_C(1) << block % 64;
+	bool did_differ = *word & bit;
+
+	*word = differs ? *word | bit : *word & ~bit;
+	v->n_unproven += (uint64_t)differs - (uint64_t)did_differ;
+}
+
+/* Note what the standby has found about the blocks of the batch. Returns 0; -EPROTO if the answer
+ * names a block whose hash was not sent. */
+static int note_answer(struct engine_verify *v, struct engine_disk *disk,
+		       const struct wire_disk_checked *checked)
+{
+	uint64_t differing = 0;
+
+	/* an answer has room for the offsets of a whole batch */
+	for (uint32_t i = 0; i < checked->n_differ && i < WIRE_DISK_DIFFER_MAX; i++) {
+		uint64_t at = checked->offset[i] / BLOCKS_BYTES - v->first;
+
+		if (at >= v->n || !(v->sent >> at & 1))
+			return -EPROTO;
+		differing |= UINT64_C(1) << at;
+	}
+	for (uint32_t i = 0; i < v->n; i++) {
+		if (v->sent >> i & 1)
+			note_block(v, disk, v->first + i, differing >> i & 1);
+	}
+	return 0;
+}
+
 /* ---- where the pass is */
 
-/* Give up the batch. A thread that still reads for it is waited for later. */
+/* Give up the batch. If a thread still reads for this batch, its end is awaited later. */
 static void drop_batch(struct engine_verify *v)
 {
 	v->phase = VERIFY_IDLE;
@@ -61,7 +104,7 @@ static void begin_pass(struct engine_verify *v)
 	drop_batch(v);
 	v->disk = 0;
 	v->block = 0;
-	v->n_checked = v->n_busy = 0;
+	v->n_checked = v->n_busy = v->n_unread = 0;
 	v->has_passed = false;
 	*v->why.text = '\0';
 	v->n_left_out = 0;
@@ -75,21 +118,52 @@ static void next_disk(struct engine_verify *v)
 	v->block = 0;
 }
 
+/* Returns the time from the end of a pass to the begin of the next one; 0: there is none. */
+static uint64_t time_to_next(const struct engine *e)
+{
+	uint64_t every_ns = e->config.disk_verify_every_ns;
+
+	if (e->verify.n_unproven > 0 && (every_ns == 0 || every_ns > AGAIN_NS))
+		return AGAIN_NS;
+	return every_ns;
+}
+
+/* Say what the pass has found. */
+static void say_pass(const struct engine_verify *v, char text[WIRE_STATS_VALUE_MAX + 1])
+{
+	size_t size = WIRE_STATS_VALUE_MAX + 1;
+
+	if (v->n_unproven > 0)
+		snprintf(text, size,
+			 "%" PRIu64 " blocks that differed could not be compared again, "
+			 "%" PRIu64 " others are equal, %" PRIu64 " were being written",
+			 v->n_unproven, v->n_checked, v->n_busy);
+	else if (v->n_unread > 0 || v->n_checked == 0)
+		snprintf(text, size,
+			 "%" PRIu64 " blocks of the standby's disks are equal, %" PRIu64
+			 " were being written, %" PRIu64 " could not be read here",
+			 v->n_checked, v->n_busy, v->n_unread);
+	else
+		snprintf(text, size,
+			 "the standby's copy of the disks is verified: %" PRIu64 " blocks are "
+			 "equal, %" PRIu64 " were being written, %" PRIu32 " disks left out",
+			 v->n_checked, v->n_busy, v->n_left_out);
+}
+
 static void pass_ends(struct engine *e)
 {
 	struct engine_verify *v = &e->verify;
 	char text[WIRE_STATS_VALUE_MAX + 1];
 
 	v->has_passed = true;
-	v->next_ns = clock_mono_ns() + e->config.disk_verify_every_ns;
+	v->next_ns = clock_mono_ns() + time_to_next(e);
 	if (v->n_left_out == e->disks.n)
 		return;
-	v->n_tries = 0;
-	v->is_differing = v->was_copied = false;
-	snprintf(text, sizeof(text),
-		 "the standby's copy of the disks is verified: %" PRIu64 " blocks are equal, "
-		 "%" PRIu64 " were being written, %" PRIu32 " disks left out",
-		 v->n_checked, v->n_busy, v->n_left_out);
+	if (v->n_unproven == 0) {
+		v->n_tries = 0;
+		v->is_differing = v->was_copied = false;
+	}
+	say_pass(v, text);
 	log_info("vm=%s epoch=%" PRIu64 " %s%s%s", e->config.vm, e->epochs.next, text,
 		 *v->why.text ? ": " : "", v->why.text);
 	say_news(e, text);
@@ -164,7 +238,8 @@ static void begin_batch(struct engine *e)
 
 /* ---- a difference */
 
-/* Make QEMU copy the disk again, with the blocks in `bad`, whatever the ring's hashes say. */
+/* Make QEMU copy the disk again. The blocks in `bad` are sent even if the ring's hashes show no
+ * change. */
 static void copy_again(struct engine *e, const char *why)
 {
 	struct engine_verify *v = &e->verify;
@@ -230,7 +305,7 @@ void engine_verify_tick(struct engine *e)
 		return;
 	if (v->blocks)
 		blocks_end(v->blocks);
-	if (v->has_passed && e->config.disk_verify_every_ns == 0)
+	if (v->has_passed && time_to_next(e) == 0)
 		return;
 	if (v->has_passed)
 		begin_pass(v);
@@ -276,6 +351,19 @@ static int put(struct engine *e, const struct wire_disk_record *record)
 	return r;
 }
 
+/* Block @i of the batch cannot be read. Leave it out of this pass. */
+static void note_unread(struct engine *e, uint32_t i)
+{
+	struct engine_verify *v = &e->verify;
+
+	v->n_unread++;
+	(void)error_set(&v->why, 0, "disk %s: the block at byte %" PRIu64 " cannot be read: %s",
+			e->disks.disk[v->disk].found.name, (v->first + i) * BLOCKS_BYTES,
+			strerror(-blocks_error(v->blocks, i)));
+	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " %s", e->config.vm, v->epoch,
+		    v->why.text);
+}
+
 static int send_hash(struct engine *e, uint32_t i)
 {
 	struct engine_verify *v = &e->verify;
@@ -283,11 +371,15 @@ static int send_hash(struct engine *e, uint32_t i)
 					  .offset = (v->first + i) * BLOCKS_BYTES};
 
 	record.data = blocks_hash(v->blocks, i, &record.bytes);
-	if (v->touched & UINT64_C(1) << i || !record.data) {
+	if (v->touched & UINT64_C(1) << i) {
 		v->n_busy++;
 		return 0;
 	}
-	v->n_sent++;
+	if (!record.data) {
+		note_unread(e, i);
+		return 0;
+	}
+	v->sent |= UINT64_C(1) << i;
 	return put(e, &record);
 }
 
@@ -322,12 +414,12 @@ int engine_verify_encode(struct engine *e, uint64_t epoch)
 	blocks_end(v->blocks);
 	if (v->is_repair)
 		return send_block(e);
-	v->n_sent = 0;
+	v->sent = 0;
 	for (uint32_t i = 0; r == 0 && i < v->n; i++)
 		r = send_hash(e, i);
 	v->phase = VERIFY_SENT;
 	v->answer_ns = clock_mono_ns() + ANSWER_NS;
-	if (v->n_sent == 0) { /* nothing to wait for */
+	if (v->sent == 0) { /* nothing to wait for */
 		v->block += v->n;
 		v->phase = VERIFY_IDLE;
 	}
@@ -346,15 +438,17 @@ int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
 	/* An answer to a batch that was given up is ignored: the batch was, or will be, sent
 	 * again. */
 	if (v->phase != VERIFY_SENT || frame->h.epoch != v->epoch ||
-	    checked.n_checked != v->n_sent ||
+	    checked.n_checked != (uint32_t)__builtin_popcountll(v->sent) ||
 	    strcmp(checked.name, e->disks.disk[v->disk].found.name) != 0)
 		return 0;
+	if (note_answer(v, &e->disks.disk[v->disk], &checked) < 0)
+		return -EPROTO;
 	v->phase = VERIFY_IDLE;
 	v->answer = checked; /* a copy cannot begin here: an epoch may be half encoded */
 	if (checked.n_differ > 0)
 		return 0;
-	/* After a repair the same batch comes next, and it is right now. After a copy the pass
-	 * begins anew, so the batch that differed is not reached yet. */
+	/* After a repair, this answer is for the same batch: the repair has helped. After a copy,
+	 * the pass has begun anew, and may not have reached the batch that differed. */
 	if (!v->was_copied)
 		v->n_tries = 0;
 	v->n_checked += checked.n_checked;
@@ -375,6 +469,8 @@ static const char *state_of(const struct engine *e)
 	if (v->n_left_out == e->disks.n || (engine_stream_is_resumed(&e->stream) &&
 					    !(e->stream.features & WIRE_FEATURE_DISK_HASH)))
 		return "not-possible";
+	if (v->has_passed && v->n_checked == 0 && v->n_unread > 0)
+		return "not-possible";
 	if (v->has_passed)
 		return "done";
 	return may_verify(e) ? "running" : "waiting";
@@ -392,8 +488,11 @@ int engine_verify_stats(const struct engine *e, char *stats)
 	if (r == 0)
 		r = wire_stats_add(stats, "disk_busy_blocks", "%" PRIu64, v->n_busy);
 	if (r == 0)
+		r = wire_stats_add(stats, "disk_unread_blocks", "%" PRIu64, v->n_unread);
+	if (r == 0)
 		r = wire_stats_add(stats, "disk_differing_blocks", "%" PRIu64, v->n_differ);
-	if (r == 0) /* blocks differed, and no pass has ended since */
+	if (r == 0) /* blocks differed, and were not all compared again and equal in a pass
+			* that has ended since */
 		r = wire_stats_add(stats, "disk_differs", "%d", v->is_differing);
 	if (r == 0)
 		r = engine_add_text(stats, "disk_verify_news", v->news);

@@ -1,5 +1,5 @@
 /* Compares all of the standby's copy because an operator has asked for it: begins a pass over RAM
- * and one over the disks, waits until each has ended once, and says what was found. */
+ * and one over the disks, waits until both have ended, and reports what was found. */
 #include "epoch/engine_private.h"
 
 #include <inttypes.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/text.h"
 
 uint64_t engine_verify_now(struct engine *engine)
 {
@@ -39,7 +40,7 @@ static void append(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(text + at, WIRE_TEXT_MAX + 1 - at, format, args); /* a long text is cut */
+	(void)text_vput(text + at, WIRE_TEXT_MAX + 1 - at, format, args);
 	va_end(args);
 }
 
@@ -76,6 +77,7 @@ static void say_disks(const struct engine *e, struct engine_part *part)
 	const struct engine_verify *v = &e->verify;
 	uint64_t n_differ = v->n_differ - e->asked.disk_differ;
 	bool is_compared = v->has_failed || (v->has_passed && v->n_left_out < e->disks.n);
+	bool is_not_whole = v->n_left_out > 0 || v->n_unread > 0;
 
 	if (e->disks.n == 0)
 		return;
@@ -89,14 +91,22 @@ static void say_disks(const struct engine *e, struct engine_part *part)
 		append(part->text,
 		       "%" PRIu64 " blocks of the disks are equal, %" PRIu64 " were being written",
 		       v->n_checked, v->n_busy);
+	if (is_compared && !v->has_failed && v->n_unread > 0)
+		append(part->text, ", %" PRIu64 " could not be read and are not compared",
+		       v->n_unread);
 	if (is_compared && !v->has_failed && v->n_left_out > 0)
-		append(part->text, ", %" PRIu32 " disks are not compared: %s", v->n_left_out,
-		       v->why.text);
+		append(part->text, ", %" PRIu32 " disks are not compared", v->n_left_out);
 	if (n_differ > 0 && !v->has_failed)
-		append(part->text, ", %" PRIu64 " differed and were sent again", n_differ);
-	if (v->has_failed || n_differ > 0)
+		append(part->text, ", %" PRIu64 " differed%s", n_differ,
+		       v->n_unproven > 0 ? "" : " and were sent again");
+	if (v->n_unproven > 0 && !v->has_failed)
+		append(part->text, ", %" PRIu64 " that differed could not be compared again",
+		       v->n_unproven);
+	if (is_compared && !v->has_failed && is_not_whole)
+		append(part->text, ": %s", v->why.text);
+	if (v->has_failed || n_differ > 0 || v->n_unproven > 0)
 		part->found = ENGINE_FOUND_DIFFERENT;
-	else if (!is_compared)
+	else if (!is_compared || v->n_unread > 0 || v->n_checked == 0)
 		part->found = ENGINE_FOUND_TOO_LITTLE;
 }
 
@@ -123,8 +133,8 @@ static void end(struct engine *e)
 	e->config.changed(e->config.changed_arg);
 }
 
-/* Keep what each part has found when it is over for the first time: the next pass over it can begin
- * before the other part is over. */
+/* Keep the first result of each part (RAM, disks): a new pass over one part can begin before the
+ * pass over the other part has ended. */
 static void look(struct engine *e)
 {
 	struct engine_asked *a = &e->asked;

@@ -10,15 +10,15 @@
  *      RAM_SENT      the hashes are in a RAM_HASH frame of epoch n; the standby compares them when
  *                    it has applied epoch n, and answers RAM_CHECKED
  *
- * Pages that the guest writes after the read are no exception: the seal has copied them, and their
- * hashes are made anew from the copy (ram_batch.h). So a pass compares every page.
+ * Pages that the guest writes after the read are compared too: the seal has copied them, and they
+ * are hashed again from the copy (ram_batch.h). So a pass compares every page.
  *
- * If pages differ, the reference of these pages is forgotten, and the next epoch has them whole,
- * together with the hashes of the same batch: the answer tells whether this has helped. If it has
- * not after TRIES_MAX times, a FULL epoch follows, once, and then a new pass. If pages still cannot
- * be put right, the verification fails: the pages are sent once more, then it ends, and says so
- * until an operator begins a pass. If more pages differ than an answer can name, all pages of the
- * batch count as different. */
+ * If pages differ, they are repaired: their reference is forgotten, and the next epoch has them
+ * whole, together with the hashes of the same batch. The answer tells whether this has helped. If
+ * TRIES_MAX repairs in a row have not helped, a FULL epoch follows, once, and then a new pass. If
+ * pages still cannot be repaired, the verification fails: the pages are sent once more, and then
+ * nothing is verified any more. The failure is reported until an operator begins a pass. If more
+ * pages differ than an answer can name, all pages of the batch count as different. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -30,10 +30,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define TELL_NS   CLOCK_NS_PER_S /* how long the news of a difference stands, to be reported */
-#define ANSWER_NS (10 * CLOCK_NS_PER_S) /* then the batch is read and sent again */
-#define RETRY_NS  CLOCK_NS_PER_S	/* after memory could not be read */
-#define TRIES_MAX 3u			/* repairs in a row that did not put a batch right */
+#define TELL_NS   CLOCK_NS_PER_S /* how long `news` keeps a difference, so that it is reported */
+#define ANSWER_NS (10 * CLOCK_NS_PER_S) /* after this time without an answer, the batch is read and
+					 * sent again */
+#define RETRY_NS  CLOCK_NS_PER_S	/* how soon to retry when memory could not be read */
+#define TRIES_MAX 3u			/* how many repairs in a row may fail to put a batch
+					 * right */
 
 int engine_ram_open(struct engine *e)
 {
@@ -107,7 +109,7 @@ static bool is_possible(const struct engine *e)
 }
 
 /* May hashes be sent? Only in epochs that follow each other, while the guest is protected. After a
- * failure, only with the pages that were found last. */
+ * failure, only together with the pages that differed last. */
 static bool may_verify(const struct engine *e)
 {
 	return is_possible(e) && (!e->ram.has_failed || e->ram.bad.n_differ > 0) &&
@@ -217,11 +219,11 @@ static void read_batch(struct engine *e)
 		r = -EAGAIN;
 	if (r == 0)
 		r = guestmem_read_through(e->capture.mem, &range, 1, batch->pages);
-	if (r == -EFAULT) { /* QEMU itself could not read all of it now */
+	if (r == -EFAULT) { /* even QEMU could not read all these pages now */
 		skip_batch(e);
 		return;
 	}
-	if (r < 0) { /* the seal has the same trouble, and says so */
+	if (r < 0) { /* the seal gets the same error, and reports it */
 		ram->next_ns = now_ns + RETRY_NS;
 		return;
 	}
@@ -243,7 +245,7 @@ void engine_ram_tick(struct engine *e)
 		found_difference(e);
 	if (!may_verify(e)) {
 		ram->phase = RAM_IDLE;
-		if (e->epochs.sync != SYNC_KEPT) /* what was compared counts no more */
+		if (e->epochs.sync != SYNC_KEPT) /* earlier comparisons no longer count */
 			begin_pass(ram);
 		return;
 	}
@@ -257,15 +259,15 @@ void engine_ram_tick(struct engine *e)
 	if (ram->has_passed)
 		begin_pass(ram);
 	if (ram->page >= e->guest.info.n_pages && clock_mono_ns() < ram->told_ns + TELL_NS)
-		ram->next_ns = ram->told_ns + TELL_NS; /* what is said next takes its place */
+		ram->next_ns = ram->told_ns + TELL_NS; /* the next news would replace this one */
 	else if (ram->page >= e->guest.info.n_pages)
 		pass_ends(e);
 	else
 		read_batch(e);
 }
 
-/* The pages that differed: the encoder must send them whole. Those that the seal has not copied are
- * encoded from what was read, which is their content at the seal. */
+/* Make the encoder send the pages that differed whole. Pages that the seal has not copied are
+ * encoded from what was read before, which is also their content at the seal. */
 static uint32_t send_again(struct engine *e)
 {
 	struct engine_ram *ram = &e->ram;
@@ -295,7 +297,8 @@ static uint32_t send_again(struct engine *e)
 	return n;
 }
 
-/* Are the batch's hashes of the epoch that was sealed last? Not if a FULL epoch came between. */
+/* Do the batch's hashes belong to the epoch that was sealed last? Not if a FULL epoch came
+ * between. */
 static bool is_due(const struct engine *e)
 {
 	return e->ram.phase == RAM_READ && e->ram.epoch + 1 == e->epochs.next &&
@@ -351,7 +354,8 @@ int engine_ram_answer(struct engine *e, const struct wire_frame *frame)
 	    checked.n_checked != ram->batch.n)
 		return 0;
 	ram->phase = RAM_IDLE;
-	ram->answer = checked; /* handled between two epochs: one may be half encoded now */
+	ram->answer = checked; /* handled later, between two epochs: an epoch may be half encoded
+				* now */
 	if (checked.n_differ > 0)
 		return 0;
 	ram->n_tries = 0;

@@ -1,10 +1,10 @@
-/* Checks whether the guest's devices or taps have changed since the engine attached. If so, ends
- * sealing. See watch.h and engine_private.h.
+/* Checks whether the guest's devices or taps have changed since the engine attached. If they have,
+ * ends sealing. See watch.h and engine_private.h.
  *
  * Why sealing ends: the standby cannot load a state that is saved after such a change. It can load
  * the last epoch that was sent. Until the gateway has ended the protection, a failover uses that
- * epoch. If frames could bypass the hold, the guest is stopped until the protection has ended. If
- * not, the guest keeps running and its output is held. */
+ * epoch. If the change lets frames bypass the hold, the guest is stopped until the protection has
+ * ended. If not, the guest keeps running and its output is held. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -37,7 +37,7 @@ static int look_at_taps(struct engine *e, struct error *ret_error)
 	return r;
 }
 
-/* The disks that are replicated. */
+/* Returns the disks that are replicated. */
 static struct vmm_covered covered_disks(const struct engine *e)
 {
 	return (struct vmm_covered){e->config.disks, e->config.n_disks};
@@ -48,7 +48,9 @@ int engine_watch_open(struct engine *e, struct error *ret_error)
 	char path[64];
 	int r = look_at_taps(e, ret_error);
 
-	if (r == 0)
+	if (r == 0 && e->facts)
+		e->watch.inventory = e->facts->inventory;
+	else if (r == 0)
 		r = vmm_inventory_take(e->guest.qmp, covered_disks(e), &e->watch.inventory,
 				       ret_error);
 	if (r < 0)
@@ -64,6 +66,9 @@ int engine_watch_open(struct engine *e, struct error *ret_error)
 	/* if this fails, the size of the address space cannot reveal a change */
 	e->watch.statm_fd = open(path, O_RDONLY | O_CLOEXEC);
 	watch_init(&e->watch.plan, clock_mono_ns());
+	if (e->facts)
+		watch_saw_device(&e->watch.plan); /* look after the first seal, before its epoch is
+						   * whole */
 	return 0;
 }
 
@@ -149,6 +154,22 @@ static void describe(struct engine *e, const struct vmm_change *change, struct e
 			change->text, has_taps ? "; " : "", has_taps ? error.text : "");
 }
 
+/* Have QEMU close what the agent's last program has left there, but not in the first epoch, for
+ * which clients wait. */
+static void sweep(struct engine *e)
+{
+	int r;
+
+	if (!e->capture.must_sweep || e->figures.n_looks < 2)
+		return;
+	e->capture.must_sweep = false;
+	r = devstate_sweep(e->capture.device);
+	if (r < 0)
+		log_debug("vm=%s query-fdsets: %s, ignoring: QEMU keeps two descriptors more",
+			  e->config.vm, *qmp_error(e->guest.qmp) ? qmp_error(e->guest.qmp)
+								 : strerror(-r));
+}
+
 int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 {
 	struct vmm_change change;
@@ -160,6 +181,8 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	if (!watch_lists_due(&e->watch.plan, clock_mono_ns()))
 		return 0;
 	r = look_at_lists(e, &change);
+	if (r == 0)
+		sweep(e);
 	seal_arm(e->capture.seal); /* the commands above have used the monitor: prepare it for the
 				    * next seal */
 	if (r == 0)

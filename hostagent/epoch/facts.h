@@ -1,12 +1,12 @@
-/* facts.h - what QEMU has told about a guest, as bytes for the agent's next program.
+/* facts.h - what QEMU has told us about a guest, as bytes for the agent's next program.
  *
- * Why: to ask QEMU for all of this takes 0.1 to 0.3 s, and the guest stands still meanwhile.
+ * Why: asking QEMU for all of this takes 0.1 to 0.3 s, and the guest stands still meanwhile.
  *
  * The bytes are C structs of this program as they are in memory. So they have a layout number,
- * which must change when one of these structs changes. A program with another number does not use
- * the bytes: it asks QEMU, as after a restart. So nothing depends on them but time.
+ * which must change when one of these structs changes. A program with a different number does not
+ * use the bytes: it asks QEMU, as after a restart. So the bytes only save time.
  *
- * Where: engine_handed.c. Pure but for memory. Threads: any.
+ * Where: engine_handed.c. Pure, except that it allocates. Threads: any.
  */
 #ifndef EPOCH_FACTS_H
 #define EPOCH_FACTS_H
@@ -37,8 +37,8 @@ int facts_encode(const struct facts *facts, const struct vmm_machine *machine,
 		 const struct vmm_machine *devices, uint32_t max, uint8_t **ret, uint32_t *ret_size)
 	__attribute__((warn_unused_result));
 
-/* Returns 0, and the caller frees both lists with vmm_machine_done(); -EPROTO: the bytes are of
- * another layout, or damaged; -ENOMEM, -E2BIG. */
+/* Returns 0, and the caller frees both lists with vmm_machine_done(); -EPROTO: the bytes have a
+ * different layout, or are damaged; -ENOMEM, -E2BIG. */
 int facts_decode(const uint8_t *bytes, uint32_t size, struct facts *ret_facts,
 		 struct vmm_machine *ret_machine, struct vmm_machine *ret_devices)
 	__attribute__((warn_unused_result));

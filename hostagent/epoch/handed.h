@@ -1,9 +1,10 @@
 /* handed.h - what an engine hands on to the engine of the next program of this agent.
  *
  * Why: an agent is replaced by another version while its guests are protected. The next program
- * must go on without a full copy. So it gets what would be lost: the userfaultfd, whose marks say
- * which pages were written; the rings of the disks with their servers; the last epoch's number and
- * device state, on which the next epoch builds; and how long this host may speak for the guest.
+ * must go on without a full copy. So it gets what would otherwise be lost: the userfaultfd, whose
+ * marks say which pages were written; the rings of the disks with their servers; the last epoch's
+ * number and device state, on which the next epoch builds; and how long this host may speak for the
+ * guest.
  *
  *	engine_hand_on() ─► struct handed ─► handed_encode() ─► bytes in a memfd
  *	                                                            │ exec (replace/onward.h)
@@ -15,8 +16,8 @@
  * The descriptors are the process's own: exec keeps the numbers. Pages of the reference are not
  * handed on. The next engine sends a changed page whole once, and then deltas again.
  *
- * Where: engine_handed.c makes it and uses it, vm/vm_replace.c carries it. Pure but for the memory
- * of `device`. Threads: any.
+ * Where: engine_handed.c makes it and uses it, vm/vm_replace.c carries it. Pure, except that
+ * `device` and `facts` are allocated. Threads: any.
  */
 #ifndef EPOCH_HANDED_H
 #define EPOCH_HANDED_H
@@ -33,35 +34,35 @@
 struct handed_disk {
 	char name[WIRE_DISK_NAME_MAX + 1];
 	int ring_fd;
-	int lifeline_fd, log_fd; /* of its server (disk/server.h) */
+	int lifeline_fd, log_fd; /* descriptors of the disk's server (disk/server.h) */
 	pid_t server_pid;
-	/* the ring's counts when the mirror was begun (disk/ring.h): more of them mean a lost
-	 * write */
+	/* the ring's counts when the mirror was begun (disk/ring.h). If the counts grow, a write
+	 * was lost */
 	uint64_t overflows, disconnections;
 };
 
 struct handed {
 	uint64_t term;
-	uint64_t epoch;	     /* the last one: sealed, committed and released */
-	pid_t pid;	     /* of QEMU */
-	char qmp[HANDED_PATH_MAX + 1]; /* path of its monitor */
-	uint32_t n_pages;    /* of the guest's memory blocks together */
+	uint64_t epoch;	     /* the last epoch: sealed, committed and released */
+	pid_t pid;	     /* pid of QEMU */
+	char qmp[HANDED_PATH_MAX + 1]; /* path of QEMU's monitor */
+	uint32_t n_pages;    /* number of pages in all of the guest's memory blocks together */
 	int uffd;
 	uint64_t fault_ns;   /* track_fault_ns() */
-	uint64_t until_ns, release_ns; /* of the lease; see lease_resume() */
+	uint64_t until_ns, release_ns; /* times of the lease; see lease_resume() */
 	/* when we told QEMU to stop the guest, and when it had stopped (CLOCK_MONOTONIC) */
 	uint64_t stopped_ns, stop_seen_ns;
 	struct handed_disk disk[WIRE_DISKS_MAX];
 	uint32_t n_disks;
-	uint8_t *device;     /* the device state of the epoch; heap */
+	uint8_t *device;     /* device state of the last epoch; heap */
 	uint32_t device_size;
-	/* what QEMU has told about the guest (facts.h), so that it need not be asked while the
-	 * guest stands still; heap. Size 0: ask */
+	/* what QEMU has told us about the guest (facts.h), so that nobody need ask QEMU while the
+	 * guest stands still; heap. Size 0: ask QEMU */
 	uint8_t *facts;
 	uint32_t facts_size;
 };
 
-/* Most bytes of one encoded struct handed. */
+/* Maximum size of one encoded struct handed, in bytes. */
 #define HANDED_FACTS_MAX (UINT32_C(1) << 22)
 #define HANDED_BYTES_MAX ((size_t)WIRE_BLOB_MAX + HANDED_FACTS_MAX + 8192)
 

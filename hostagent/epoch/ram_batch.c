@@ -38,7 +38,8 @@ void ram_batch_read(struct ram_batch *batch, uint64_t seed)
 static void take_range(struct ram_batch *batch, struct page_range range, const uint8_t *pages)
 {
 	for (uint32_t k = 0; k < range.n_pages; k++) {
-		uint32_t i = range.first_page + k - batch->first; /* huge below the batch */
+		uint32_t i = range.first_page + k - batch->first; /* for a page below the batch, i
+								   * wraps to a huge number */
 
 		if (i >= batch->n)
 			continue;

@@ -43,9 +43,9 @@ void ram_batch_done(struct ram_batch *batch); /* accepts a zeroed struct */
 /* The caller has read pages first .. first + n - 1 into batch->pages. Hash them with @seed. */
 void ram_batch_read(struct ram_batch *batch, uint64_t seed);
 
-/* The seal has copied the pages of @pages. Take the hashes of those that the batch has from the
- * copies. If a page is there twice, the later copy counts. So pass what was copied before the pause
- * first, then what was copied in it. */
+/* The seal has copied the pages of @pages. If a page of the batch is among them, hash its copy. If
+ * a page is there twice, the later copy counts. So pass what was copied before the pause first,
+ * then what was copied in it. */
 void ram_batch_sealed(struct ram_batch *batch, const struct seal_pages *pages);
 
 bool ram_batch_is_copied(const struct ram_batch *batch, uint32_t i); /* the batch's page @i */

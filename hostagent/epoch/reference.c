@@ -10,19 +10,20 @@
 
 #define SLOT_ZERO  UINT32_MAX
 #define SLOT_NONE  (UINT32_MAX - 1)
+#define HUGE_PAGES 512u /* pages in a huge page */
 
 struct slot {
 	uint32_t page; /* the page whose version the slot holds; valid for the first
 			* counts.n_used slots */
 	bool is_pinned;
-	bool is_unknown; /* the standby may have another version than the slot */
+	bool is_unknown; /* the standby may have a different version than the slot */
 	bool is_used; /* the slot was used since the hand of the CLOCK algorithm last passed it */
 };
 
 struct reference {
 	uint8_t *pages; /* (size_t)n_slots * PAGE_BYTES */
 	struct slot *slots;
-	uint32_t *slot_of; /* by index of page: its slot, or SLOT_ZERO or SLOT_NONE */
+	uint32_t *slot_of; /* for each page: its slot, or SLOT_ZERO or SLOT_NONE */
 	uint32_t n_pages, n_slots;
 	uint32_t n_usable; /* slots that may hold a page: fewer than n_slots after
 			    * reference_shed() */
@@ -53,6 +54,9 @@ int reference_new(uint32_t n_pages, uint32_t n_slots, struct reference **ret)
 		reference_free(reference);
 		return -ENOMEM;
 	}
+	/* Slots are used from the first one on, so huge pages waste nothing. A FULL epoch fills the
+	 * store, and with small pages each one costs a fault. This is only a hint. */
+	(void)madvise(reference->pages, (size_t)n_slots * PAGE_BYTES, MADV_HUGEPAGE);
 	reference_reset(reference);
 	*ret = reference;
 	return 0;
@@ -175,7 +179,7 @@ void reference_forget_all(struct reference *reference)
 /* Give the memory of all slots from @from up to @to back to the kernel. */
 static void give_back(struct reference *reference, uint32_t from, uint32_t to)
 {
-	/* Cannot fail: it is our own mapping. Then the kernel gives zeros when it is used again. */
+	/* Cannot fail: it is our own mapping. When this memory is used again, it contains zeros. */
 	(void)madvise(reference->pages + (size_t)from * PAGE_BYTES,
 		      (size_t)(to - from) * PAGE_BYTES, MADV_DONTNEED);
 }
@@ -189,10 +193,13 @@ uint32_t reference_shed(struct reference *reference, uint32_t n_left, uint32_t n
 		reference->slot_of[reference->slots[i].page] = SLOT_NONE;
 		reference->slots[i] = (struct slot){0};
 	}
+	/* Behind the last used slot, the rest of its huge page has memory too. */
 	if (now > 0)
-		give_back(reference, used - now, used);
+		give_back(reference, used - now,
+			  reference->n_slots - used > HUGE_PAGES ? used + HUGE_PAGES
+								 : reference->n_slots);
 	reference->counts.n_used = used - now;
-	/* It must not grow again meanwhile. */
+	/* The reference must not grow again while it is shed. */
 	reference->n_usable = reference->counts.n_used;
 	if (reference->n_usable < n_left)
 		reference->n_usable = n_left < reference->n_slots ? n_left : reference->n_slots;

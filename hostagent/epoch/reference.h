@@ -67,15 +67,15 @@ const uint8_t *reference_peek(const struct reference *reference, uint32_t index)
  * writing it. */
 bool reference_is_pinned(const struct reference *reference, uint32_t index);
 
-/* The standby's version of page @index (< n_pages, not pinned) is not known any more. */
+/* Note that the standby's version of page @index (< n_pages, not pinned) is not known any more. */
 void reference_forget(struct reference *reference, uint32_t index);
-/* The standby may have another version of every page: the reference has none. No slot may be
+/* Forget all pages, because the standby may have a different version of each. No slot may be
  * pinned. */
 void reference_forget_all(struct reference *reference);
 
-/* Forget pages, the newest slots first, until @n_left slots are used (at least
- * REFERENCE_SLOTS_MIN), but @n_most at most in one call, and give their memory back to the kernel:
- * that takes about 0.2 s for each GiB. No more slots than that are used from now on, until
+/* Forget pages, those in the highest slots first, until only @n_left slots are used (at least
+ * REFERENCE_SLOTS_MIN). One call forgets at most @n_most pages, and gives their memory back to the
+ * kernel, which takes about 0.2 s for each GiB. From now on the reference does not grow, until
  * reference_grow(). No slot may be pinned. Returns the number of slots that are still too many. */
 uint32_t reference_shed(struct reference *reference, uint32_t n_left, uint32_t n_most);
 void reference_grow(struct reference *reference);

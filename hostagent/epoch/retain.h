@@ -82,8 +82,8 @@ void retain_sent(
 	/* report that the link has accepted retain_next()'s frame */
 	struct retain *retain);
 
-/* Say that @epoch was the last one, and is committed, when nothing was ever stored: an earlier
- * program of the agent made it (handed.h). */
+/* Call this on a new, empty store if an earlier program of the agent made the epochs so far
+ * (handed.h). @epoch was the last of them, and is committed. */
 void retain_continue(struct retain *retain, uint64_t epoch);
 
 /* Drop all epochs <= @epoch, because they are committed. */

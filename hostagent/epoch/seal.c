@@ -441,7 +441,7 @@ static int copy_batches(struct seal *seal, uint32_t n_ranges, seal_batch_fn each
 			left.n_pages -= n;
 			if (n_pages < SEAL_BATCH_PAGES && !(i + 1 == n_ranges && left.n_pages == 0))
 				continue;
-			r = guestmem_read(seal->mem, batch, n_batch, seal->copy);
+			r = guestmem_read_once(seal->mem, batch, n_batch, seal->copy);
 			if (r == 0)
 				r = each(arg, batch, n_batch, n_pages, seal->copy);
 			if (r < 0)

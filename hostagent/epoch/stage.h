@@ -17,7 +17,7 @@
  *              unpacked records.
  *
  * Ratio and cost are those measured last. After STAGE_FORGET_WINDOWS windows without LZ4 they are
- * set to a guess again, because the guest can by then write data of another kind.
+ * set to a guess again, because by then the guest can write data of a different kind.
  *
  *	waiting bytes  ▲	     full      full       full
  *	STAGE_WAITING  ┼──────╱‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾╲────────────

@@ -4,7 +4,7 @@
  *
  * Why: without a throttle, each epoch of such a guest gets longer than the one before (pacer.h).
  * In the end an epoch contains every page that the guest ever writes, and clients wait for seconds.
- * So the throttle gives the guest's vCPUs less time, in steps, as QEMU's auto-converge does for a
+ * So the throttle gives the guest's vCPUs less time, in steps, like QEMU's auto-converge does for a
  * migration.
  *
  * Up. An epoch is slow in two cases:
@@ -42,7 +42,7 @@
 #include "base/clock.h"
 
 #define THROTTLE_STEP_PERCENT	  10u
-#define THROTTLE_DOWN_STEPS	  4u /* the most steps down at a time */
+#define THROTTLE_DOWN_STEPS	  4u /* maximum number of steps down at a time */
 #define THROTTLE_PERCENT_LIMIT	  90u
 #define THROTTLE_LOAD_MAX_PERCENT 90u
 #define THROTTLE_LOAD_PERCENT	  80u /* a raised throttle aims at this load */

@@ -1,5 +1,5 @@
 /* watch.h - says when to check whether the guest's taps and devices have changed since the engine
- * attached to it. Pure: it decides by times and signs of a change.
+ * attached to it. Pure: it decides from the time and from signs of a change.
  *
  * Why: a check of QEMU's taps takes 0.1 ms. A check of its lists of devices occupies its monitor
  * for some milliseconds. So these checks are made only when a sign calls for them, and from time to

@@ -1,4 +1,4 @@
-/* workers.h - threads that encode units (batches of pages) beside the engine's thread.
+/* workers.h - threads that help the engine's thread to encode units (batches of pages).
  *
  * Why: on one core, encoding a large epoch takes as long as sending it. The pages of an epoch can
  * be encoded in any order, so other cores can help.
@@ -48,8 +48,8 @@ int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads,
 /* End the threads, after each has finished its current frame. Accepts NULL; returns NULL. */
 struct workers *workers_free(struct workers *workers);
 
-/* Return the best number of threads for this machine, with the owner's: a quarter of the CPUs that
- * the process may use, but 1 to 4. The guest needs the other CPUs more. */
+/* Return the best number of threads for this machine, including the owner's: a quarter of the CPUs
+ * that the process may use, but 1 to 4. The guest needs the other CPUs more. */
 uint32_t workers_default_threads(void);
 
 /* Return the unit to fill next, or NULL if no unit is free. Until the unit is submitted, further

@@ -20,9 +20,10 @@ struct guard {
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	char in[REQUEST_MAX];
 	size_t n_in;
-	uint32_t limit_s; /* what the present client has asked for; 0: nothing yet */
+	uint32_t limit_s; /* time limit that the present client has asked for; 0: it has not asked
+			   * yet */
 	bool must_say, must_ask;
-	bool is_able; /* the gateway knows DRAIN; valid while it is connected */
+	bool is_able; /* does the gateway know DRAIN? Valid while a gateway is connected */
 	uint8_t boot[WIRE_BOOT_SIZE];
 };
 
@@ -33,7 +34,8 @@ int guard_path(const char *run_dir, char *path, size_t size)
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
 
-/* Read this boot's id. Without one it is all zero, and every boot looks the same. */
+/* Read the id of the host's current boot. If it cannot be read, the id is all zero, and every boot
+ * looks the same. */
 static void read_boot(uint8_t boot[WIRE_BOOT_SIZE])
 {
 	char *text = NULL;
@@ -66,8 +68,8 @@ struct guard *guard_open(const char *run_dir)
 	r = g->listener < 0 ? -errno : guard_path(run_dir, g->path, sizeof(g->path));
 	if (r == 0) {
 		memcpy(sa.sun_path, g->path, sizeof(g->path));
-		(void)unlink(g->path); /* that of an earlier agent */
-		/* nobody can connect before listen(), so the mode is right in time */
+		(void)unlink(g->path); /* remove the socket of an earlier agent */
+		/* set the mode before listen(): nobody can connect before listen() */
 		if (bind(g->listener, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
 		    chmod(g->path, 0600) < 0 || listen(g->listener, 4) < 0)
 			r = -errno;
@@ -98,7 +100,7 @@ void guard_poll(const struct guard *g, struct pollfd *fds)
 	fds[1] = (struct pollfd){.fd = g ? g->client : -1, .events = POLLIN};
 }
 
-/* The drain goes on, because the host still goes down. */
+/* Drop the client. Its drain goes on, because the host is still going down. */
 static void drop_client(struct guard *g)
 {
 	g->client = fd_close(g->client);
@@ -107,11 +109,12 @@ static void drop_client(struct guard *g)
 	g->must_ask = false;
 }
 
-/* Write a line to the client. A client that does not read loses it, and its connection. */
-static void tell(struct guard *g, unsigned int state, unsigned int n_guests, const char *text)
+/* Write a line to the client. If the client does not read, the line is lost, and the client is
+ * dropped. */
+static void tell(struct guard *g, unsigned int state, unsigned int n_left, const char *text)
 {
 	char line[GUARD_LINE_MAX];
-	int n = snprintf(line, sizeof(line), "state %u %u %s\n", state, n_guests, text);
+	int n = snprintf(line, sizeof(line), "state %u %u %s\n", state, n_left, text);
 
 	if (g->client >= 0 && send(g->client, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) != n)
 		drop_client(g);
@@ -142,7 +145,7 @@ static void read_client(struct guard *g)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n <= 0 || g->limit_s) { /* it has ended, or says more than it should */
+	if (n <= 0 || g->limit_s) { /* the client has ended, or sends more than one request */
 		drop_client(g);
 		return;
 	}
@@ -176,7 +179,7 @@ void guard_connected(struct guard *g, uint64_t features)
 		return;
 	g->is_able = features & WIRE_FEATURE_DRAIN;
 	g->must_say = g->is_able;
-	g->must_ask = g->limit_s > 0; /* the gateway may be another one */
+	g->must_ask = g->limit_s > 0; /* this may be a different gateway: ask it, too */
 	if (!g->is_able && g->limit_s)
 		tell(g, WIRE_DRAIN_NOT, 0, "the gateway is too old to know drains: update it");
 }
@@ -209,6 +212,6 @@ int guard_state(struct guard *g, const struct wire_frame *frame)
 	}
 	log_info("the gateway says of this host's drain: %s", state.text);
 	if (g && g->limit_s && !g->must_ask)
-		tell(g, state.state, state.n_guests, state.text);
+		tell(g, state.state, state.n_left, state.text);
 	return 0;
 }

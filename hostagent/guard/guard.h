@@ -1,15 +1,15 @@
-/* guard.h - the agent's side of the shutdown guard: a socket in run_dir, by which a process of this
- * host (guard_command.h) says that the host goes down. The agent passes that on to the gateway, and
- * what the gateway says back to the process.
+/* guard.h - the agent's side of the shutdown guard: a socket in run_dir. Through this socket, a
+ * process of this host (guard_command.h) tells the agent that the host is going down. The agent
+ * passes this on to the gateway, and passes the gateway's answers back to the process.
  *
  *	systemd ─ ExecStop ─► shutdown-guard ─ "down 60" ─► agent ─ DRAIN ──────► gateway
  *	   waits for its end ◄── prints ◄──── "state 1 2 web1 was moved" ◄ DRAIN_STATE ◄─┘
  *
- * The socket has mode 0600, so only root can ask. One process is served at a time: a newer one
- * takes the place of the older.
+ * The socket has mode 0600, so only root can ask. One process is served at a time. A newer process
+ * takes the place of an older one.
  *
- * The agent also says at each connection in which boot this host is: with another boot than that in
- * which the guard asked, the gateway takes the host back.
+ * On each connection the agent also tells the gateway the id of this host's current boot. If the
+ * guard asked in an earlier boot, the host has rebooted since, and the gateway ends the drain.
  *
  * Where: agent.c. Threads: the agent's main thread. Nothing blocks.
  */
@@ -28,27 +28,29 @@
 
 struct guard; /* opaque */
 
-/* Write the socket's path to @path. Returns 0, or -ENAMETOOLONG if no socket can have it. */
+/* Write the socket's path to @path. Returns 0, or -ENAMETOOLONG if the path is too long for a
+ * socket. */
 int guard_path(const char *run_dir, char *path, size_t size) __attribute__((warn_unused_result));
 
-/* Make the socket in @run_dir. Returns the guard, which the caller owns. If it fails, logs why and
- * returns NULL: the host can then not ask to be drained. */
+/* Make the socket in @run_dir. Returns the guard, which the caller owns. On failure, logs why and
+ * returns NULL. This host can then not ask to be drained. */
 struct guard *guard_open(const char *run_dir);
-/* NULL is fine. Returns NULL. */
+/* Accepts NULL; returns NULL. */
 struct guard *guard_close(struct guard *guard);
 
-/* Fill @fds (GUARD_N_FDS) for poll(); then pass them to guard_serve(). All these functions do
- * nothing if @guard is NULL. */
+/* Fill @fds (GUARD_N_FDS elements) for poll(). After poll(), pass them to guard_serve(). All
+ * functions below accept NULL as @guard. */
 void guard_poll(const struct guard *guard, struct pollfd *fds);
 void guard_serve(struct guard *guard, const struct pollfd *fds);
 
-/* A connection to a gateway begins; @features are those of its WELCOME. */
+/* Call this when a connection to a gateway begins. @features: those in the gateway's WELCOME. */
 void guard_connected(struct guard *guard, uint64_t features);
 
-/* Is there a DRAIN to be sent? If so, writes its payload to @w and returns true. */
+/* If a DRAIN must be sent, write its payload to @w and return true. */
 bool guard_take(struct guard *guard, struct bytes_writer *w);
 
-/* Handle a frame DRAIN_STATE. Returns 0, or -EPROTO after it has logged what is wrong. */
+/* Handle a DRAIN_STATE frame. Returns 0. If the frame is malformed, logs why and returns
+ * -EPROTO. */
 int guard_state(struct guard *guard, const struct wire_frame *frame)
 	__attribute__((warn_unused_result));
 

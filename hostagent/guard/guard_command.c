@@ -22,7 +22,8 @@
 #define DEFAULT_CONFIG "/etc/holdfast/agent.ini"
 #define DEFAULT_LIMIT_S 60
 #define LIMIT_S_MAX	3600
-#define GRACE_NS	(2 * CLOCK_NS_PER_S) /* the gateway ends at the limit, and says so */
+#define GRACE_NS	(2 * CLOCK_NS_PER_S) /* how much longer to wait: the gateway ends the drain
+					      * at the limit, and then says so */
 
 struct options {
 	const char *config;
@@ -41,10 +42,11 @@ static void print_help(FILE *out)
 		"  --limit SECONDS  how long that may take, 1 to 3600 (default 60)\n"
 		"  --at-shutdown    do nothing unless systemd is shutting this host down\n"
 		"  --help           this text\n\n"
-		"exit status: 0 the host is empty, 1 guests are left there, 2 usage\n");
+		"exit status: 0 the host is empty, 1 guests or copies are left there,\n"
+		"or a VM that the gateway does not look after may run there, 2 usage\n");
 }
 
-/* Returns 0; 1 if nothing is left to do; -EINVAL if the usage is wrong. */
+/* Parse the options. Returns 0; 1 if nothing is left to do; -EINVAL if the usage is wrong. */
 static int parse(int argc, char **argv, struct options *ret_options)
 {
 	static const struct option table[] = {
@@ -89,7 +91,7 @@ static int parse(int argc, char **argv, struct options *ret_options)
 	return 0;
 }
 
-/* Run `systemctl is-system-running`, with its output to @fd. Returns its pid or -errno. */
+/* Run `systemctl is-system-running` with @fd as its standard output. Returns its pid or -errno. */
 static pid_t ask_systemd(int fd)
 {
 	char *const argv[] = {"systemctl", "is-system-running", NULL};
@@ -106,8 +108,8 @@ static pid_t ask_systemd(int fd)
 	return r == 0 ? pid : -r;
 }
 
-/* Is the whole host going down, and not only this unit being stopped? If systemd does not say, yes:
- * better a drain in vain than guests that die. */
+/* Is the whole host going down, or is only this unit being stopped? Returns true for the whole
+ * host, and also if systemd does not say: a needless drain is better than guests that die. */
 static bool is_shutdown(void)
 {
 	char word[32];
@@ -127,7 +129,8 @@ static bool is_shutdown(void)
 	word[size] = '\0';
 	fd_close(fds[0]);
 	if (pid > 0)
-		(void)waitpid(pid, NULL, 0); /* its status is not 0 unless the word is "running" */
+		(void)waitpid(pid, NULL, 0); /* ignore the exit status: it is 0 only if the word is
+					      * "running" */
 	return size == 0 || strncmp(word, "stopping", strlen("stopping")) == 0;
 }
 
@@ -149,24 +152,24 @@ static int connect_agent(const char *run_dir)
 	return r;
 }
 
-/* Print one line of the agent. Returns the exit status if it is the last, else -1. */
+/* Print one line from the agent. Returns our exit status if this was the last line, else -1. */
 static int take_line(const char *line)
 {
-	unsigned int state, n_guests;
+	unsigned int state, n_left;
 	int at = 0;
 
-	if (sscanf(line, "state %u %u %n", &state, &n_guests, &at) < 2 || at == 0) {
+	if (sscanf(line, "state %u %u %n", &state, &n_left, &at) < 2 || at == 0) {
 		fprintf(stderr, "shutdown-guard: the agent says something unexpected: %s\n", line);
 		return 1;
 	}
 	printf("%s\n", line + at);
-	(void)fflush(stdout); /* the reader may be gone */
+	(void)fflush(stdout); /* ignore an error: the reader may be gone */
 	if (state == WIRE_DRAIN_RUNS)
 		return -1;
-	return state == WIRE_DRAIN_DONE && n_guests == 0 ? 0 : 1;
+	return state == WIRE_DRAIN_DONE && n_left == 0 ? 0 : 1;
 }
 
-/* Read the agent's lines until the last one, or until @deadline_ns. */
+/* Read the agent's lines until the last one, or until @deadline_ns. Returns our exit status. */
 static int wait_for_end(int fd, uint64_t deadline_ns)
 {
 	char in[2 * GUARD_LINE_MAX + 1];
@@ -178,7 +181,8 @@ static int wait_for_end(int fd, uint64_t deadline_ns)
 		ssize_t n;
 
 		if (poll(&p, 1, clock_poll_ms(clock_mono_ns(), deadline_ns)) == 0) {
-			fprintf(stderr, "shutdown-guard: the time is over, guests may be left\n");
+			fprintf(stderr, "shutdown-guard: the time is over, guests or copies may "
+				"be left\n");
 			return 1;
 		}
 		n = recv(fd, in + n_in, sizeof(in) - 1 - n_in, MSG_DONTWAIT);
@@ -186,7 +190,8 @@ static int wait_for_end(int fd, uint64_t deadline_ns)
 			continue;
 		if (n <= 0) {
 			fprintf(stderr,
-				"shutdown-guard: the agent has ended, guests may be left\n");
+				"shutdown-guard: the agent has ended, guests or copies may be "
+				"left\n");
 			return 1;
 		}
 		n_in += (size_t)n;
@@ -202,7 +207,7 @@ static int wait_for_end(int fd, uint64_t deadline_ns)
 			memmove(in, newline + 1, n_in + 1);
 		}
 		if (n_in == sizeof(in) - 1)
-			n_in = 0; /* no line of ours is so long */
+			n_in = 0; /* drop it: no line of the agent is this long */
 	}
 }
 

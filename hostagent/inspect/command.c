@@ -69,7 +69,7 @@ static int add_map(struct inspect_options *options, char *text)
 	return 0;
 }
 
-/* Returns 0; 1 if nothing is left to do; -EINVAL for wrong usage. */
+/* Parse the options. Returns 0; 1 if nothing is left to do; -EINVAL if the usage is wrong. */
 static int parse_options(int argc, char **argv, struct inspect_options *options)
 {
 	static const struct option table[] = {
@@ -285,7 +285,7 @@ static int inspect_vm(struct inspect_options *options, const struct look *look,
 	return r;
 }
 
-/* Look at the QEMU of the domain, through the first of its monitors that nobody uses. */
+/* Look at the QEMU of the domain, through its first monitor that no other client uses. */
 static int look_at_domain(const struct domain *domain, struct inspect_options *options,
 			  struct look *ret_look, struct vmm_obstacles *obstacles,
 			  struct error *ret_error)

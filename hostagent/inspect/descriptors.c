@@ -20,7 +20,7 @@ int descriptors_find_unix(const char *table, unsigned long inode, char *ret_path
 		int n = 0;
 
 		line += *line == '\n';
-		/* Num RefCount Protocol Flags Type St Inode Path */
+		/* the columns: Num RefCount Protocol Flags Type St Inode Path */
 		if (sscanf(line, "%*s %*s %*s %*s %*s %*s %lu %n", &found, &n) != 1 || n == 0 ||
 		    found != inode)
 			continue;

@@ -22,7 +22,8 @@
 
 struct descriptor {
 	unsigned int number;
-	int64_t fdset; /* the N of /dev/fdset/N, to which it belongs; -1: to none */
+	int64_t fdset; /* the N of the set /dev/fdset/N to which it belongs; -1: it belongs to no
+			* set */
 	char path[DESCRIPTOR_PATH_BYTES]; /* a file, or the name of a unix socket; absolute */
 };
 

@@ -19,7 +19,7 @@ static void add_monitor(struct domain *domain, const char *path)
 }
 
 /* Returns the path of the unix socket at which the character device @id listens. The caller frees
- * it. Returns NULL if the device is of another kind, or a manager has made its socket. */
+ * it. Returns NULL if the device is not such a socket, or if a manager made the socket. */
 static char *socket_of(char *const *words, size_t n, const char *id)
 {
 	for (size_t i = 1; i + 1 < n; i++) {
@@ -61,7 +61,7 @@ static void read_mon(char *const *words, size_t n, const char *value, struct dom
 	option_done(&list);
 }
 
-/* Read unix:PATH[,SETTINGS]. */
+/* Read a monitor's address, unix:PATH[,SETTINGS], and add the path to @domain. */
 static void read_qmp(const char *value, struct domain *domain)
 {
 	AUTO_FREE char *path = NULL;
@@ -108,7 +108,7 @@ bool domain_read(char *const *words, size_t n, const char *name, struct domain *
 	return is_it;
 }
 
-/* Read the arguments of process @pid. Returns true if it is a QEMU with that name. */
+/* Read the arguments of process @pid. Returns true if it is a QEMU whose guest is called @name. */
 static bool read_process(int pid, const char *name, struct domain *ret_domain)
 {
 	AUTO_FREE char *text = NULL;
@@ -119,7 +119,7 @@ static bool read_process(int pid, const char *name, struct domain *ret_domain)
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
 	if (fd_read_file(path, CMDLINE_MAX, &text, &size) < 0 || size == 0)
-		return false; /* it has ended, or is a thread of the kernel */
+		return false; /* the process has ended, or is a thread of the kernel */
 	program = strrchr(text, '/') ? strrchr(text, '/') + 1 : text;
 	if (strncmp(program, "qemu", 4) != 0 && strncmp(program, "kvm", 3) != 0)
 		return false;
@@ -142,7 +142,7 @@ int domain_find(const char *name, struct domain *ret_domain, struct error *ret_e
 		return error_set(ret_error, -errno, "/proc: %s", strerror(errno));
 	while ((entry = readdir(dir)) != NULL) {
 		struct domain domain = {0};
-		int pid = (int)strtoul(entry->d_name, NULL, 10); /* 0 for a name */
+		int pid = (int)strtoul(entry->d_name, NULL, 10); /* 0 if it is not a number */
 
 		if (pid <= 0 || !read_process(pid, name, &domain))
 			continue;

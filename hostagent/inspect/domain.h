@@ -1,11 +1,11 @@
-/* domain.h - finds the QEMU of a guest by the guest's name, and the monitors that it offers.
+/* domain.h - finds the QEMU of a guest by the guest's name, and finds that QEMU's monitors.
  *
  * Why: libvirt, Proxmox and other managers start QEMU with `-name guest=NAME`. Their users know
  * that name, but neither QEMU's pid nor a socket. This file reads /proc and asks no manager, so it
  * works with every manager.
  *
  * QEMU serves one client per monitor, and the manager uses one monitor. So Holdfast needs a second
- * monitor, which the domain's definition must ask for.
+ * monitor. The guest's definition in the manager (the domain) must ask for it.
  *
  * Source: /proc/PID/cmdline, proc(5); QEMU's options -name, -qmp, -mon and -chardev.
  * Where: command.c. Threads: any (no state).

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/text.h"
 #include "inspect/option.h"
 #include "net/hold_check.h"
 #include "net/nl.h"
@@ -39,7 +40,7 @@ __attribute__((format(printf, 2, 3))) static void refuse(struct vmm_obstacles *o
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(error.text, sizeof(error.text), format, args);
+	(void)text_vput(error.text, sizeof(error.text), format, args);
 	va_end(args);
 	vmm_obstacles_add(obstacles, &error);
 }
@@ -144,7 +145,8 @@ static void read_options(struct look *look)
 	}
 }
 
-/* Find out which files QEMU's sets of descriptors have. Without an answer they stay unknown. */
+/* Find out which files are in QEMU's sets of descriptors. If QEMU does not answer, they stay
+ * unknown. */
 static int look_at_fdsets(struct qmp *q, struct look *look, struct error *ret_error)
 {
 	json_t *fdsets = NULL;
@@ -172,7 +174,7 @@ static int look_at_process(struct look *look, struct error *ret_error)
 
 /* ---- the taps */
 
-/* Check tap @i of @look. Returns true if it can be held. */
+/* Check tap @i of @look. Returns true if a hold can work on it. */
 static bool judge_tap(struct look *look, uint32_t i, struct nl *nl,
 		      struct vmm_obstacles *obstacles)
 {
@@ -273,7 +275,7 @@ static int look_at_guest(struct qmp *q, struct look *look, struct vmm_obstacles 
 		r = vmm_check_rx_filter(q, &error);
 		if (r == -ENOTSUP)
 			vmm_obstacles_add(obstacles, &error);
-		/* ignore an error: it means that the card has no filter */
+		/* ignore -EREMOTEIO: it means that the card has no filter */
 		r = r == -ENOTSUP || r == -EREMOTEIO ? 0 : r;
 		if (r < 0)
 			(void)error_set(ret_error, r, "%s", error.text);

@@ -2,7 +2,7 @@
  * cannot be protected.
  *
  * Why: engine_open() refuses a VM at the first fault. An operator wants to know all faults before
- * he restarts a guest. So this module makes engine_open()'s checks one after the other.
+ * he restarts a guest. So this module makes all of engine_open()'s checks, even after a fault.
  *
  * Where: command.c. Threads: one. Blocks for about 0.1 s: some hundred monitor commands and files
  * of /proc.
@@ -22,8 +22,10 @@ struct look {
 	struct vmm_info info;
 	struct vmm_disks disks;
 	struct vmm_taps taps; /* all taps that QEMU has open */
-	struct vmm_taps held; /* the same, if all of them can be held; otherwise n is 0 */
-	char bridge[VMM_TAPS_MAX][16]; /* by index of taps: the tap's bridge; "" if in none */
+	struct vmm_taps held; /* a copy of `taps` if a hold can work on all of them; otherwise n is
+			       * 0 */
+	char bridge[VMM_TAPS_MAX][16]; /* bridge[i] is the bridge of tap i of `taps`; "" if that tap
+					* is in none */
 	struct descriptors descriptors; /* QEMU's open files and sockets */
 	char program[512];	      /* QEMU's binary */
 	char cwd[512]; /* QEMU's working directory; "" if QEMU has left the one where it was

@@ -73,7 +73,8 @@ static void check_text(const char *text, size_t size, struct vmm_obstacles *obst
 	}
 }
 
-/* The key `disks` takes absolute paths, with blanks between them. */
+/* Check that the path @image can be written in the key `disks`, which takes absolute paths with
+ * blanks between them. */
 static void check_image(const char *disk, const char *image, struct vmm_obstacles *obstacles)
 {
 	struct error error;

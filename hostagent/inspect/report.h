@@ -20,8 +20,8 @@ struct report {
 	const struct vmm_obstacles *obstacles;
 };
 
-/* Add an obstacle for each line of a VM's file that the agent could not read. Such a line is too
- * long, or cannot name an image. */
+/* Add an obstacle for each line of a VM's file that the agent could not read: a line that is too
+ * long, or an image's path that the key `disks` cannot hold. */
 void report_check_lines(const struct report *report, struct vmm_obstacles *obstacles);
 
 /* Print what was found, what belongs to the host, and all obstacles. */

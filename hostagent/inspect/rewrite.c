@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 
 /* Options of QEMU that take no value. */
 static const char *const flags[] = {
@@ -56,7 +57,7 @@ void rewriter_refuse(struct rewriter *rw, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(error.text, sizeof(error.text), format, args);
+	(void)text_vput(error.text, sizeof(error.text), format, args);
 	va_end(args);
 	vmm_obstacles_add(rw->obstacles, &error);
 }
@@ -123,7 +124,8 @@ const char *rewriter_mapped(struct rewriter *rw, const char *name)
 	return NULL;
 }
 
-/* Make a path absolute. Returns it, to be freed; NULL if QEMU's directory is not known. */
+/* Make a path absolute. Returns the path, which the caller frees; NULL if QEMU's directory is not
+ * known. */
 static char *absolute(struct rewriter *rw, const char *path)
 {
 	char *text;
@@ -406,7 +408,7 @@ static void rewrite_option(struct rewriter *rw, const char *option, const char *
 	rewriter_emit(rw, option, value);
 }
 
-/* Find the id of the main memory's back end before an -object is looked at. */
+/* Find the id of the main memory's back end. Call this before the first -object is carried over. */
 static int find_main_memory(struct rewriter *rw, char **ret_id)
 {
 	for (size_t i = 1; i + 1 < rw->in->n_words; i++) {
@@ -436,7 +438,8 @@ static void walk(struct rewriter *rw)
 		const char *option = in->words[i];
 
 		if (*option != '-') {
-			rewrite_short_drive(rw, "hda", option); /* a bare image is the first disk */
+			rewrite_short_drive(rw, "hda", option); /* an image without an option is the
+								 * first disk */
 			continue;
 		}
 		option += option[1] == '-' ? 2 : 1;

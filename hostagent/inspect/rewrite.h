@@ -9,9 +9,9 @@
  *      standby: /usr/bin/qemu -M pc-i440fx-7.2 -drive id=root,file=/b.raw,format=raw,..
  *
  * The options keep their order, since the order decides the devices' addresses. A replicated disk
- * becomes a raw image with the same ids, or a qcow2 image if --map gives it a path after "qcow2:".
- * Options that the agent sets itself (standby/cmdline.h) are
- * left out. So are a manager's descriptors and monitor.
+ * becomes a raw image with the same ids, or a qcow2 image if the path given by --map begins with
+ * "qcow2:". Options that the agent sets itself (standby/cmdline.h) are left out. So are a manager's
+ * descriptors and monitor.
  *
  * Where: the program's command `inspect`. Threads: any (no state). Allocates.
  */
@@ -30,9 +30,9 @@
 #define REWRITE_THINGS_MAX 96u
 #define REWRITE_MAPS_MAX   64u
 
-/* One --map NAME=THERE of the operator: the standby's name for a thing of the primary. */
+/* One option --map NAME=THERE: the standby's name for a thing of the primary. */
 struct rewrite_map {
-	const char *name;  /* path, tap, address, disk name or chardev id as on the primary */
+	const char *name;  /* the path, tap, address, disk name or chardev id on the primary */
 	const char *there; /* what it is on the standby */
 	bool is_used;
 };
@@ -62,7 +62,8 @@ struct rewrite_input {
 	const struct descriptors *descriptors;
 	/* the standby's directory for sockets that the manager makes on the primary */
 	const char *own_dir;
-	const struct vmm_taps *taps; /* the taps of the guest's cards; n = 0: they cannot be held */
+	const struct vmm_taps *taps; /* the taps of the guest's cards; n = 0: no hold can work on
+				      * them */
 	const struct vmm_info *info;
 	const struct vmm_disks *disks;
 	struct rewrite_map *maps; /* n_maps entries; rewrite_make() sets is_used */
@@ -73,12 +74,12 @@ struct rewrite {
 	struct cmdline command; /* ram_bytes is set only if the standby accepts the command */
 	struct rewrite_thing things[REWRITE_THINGS_MAX];
 	size_t n_things;
-	struct tap_names taps_there; /* by index of input->taps: the tap on the standby */
-	/* by index of input->disks: the image on the standby, owned; NULL: not found */
+	struct tap_names taps_there; /* for each tap of input->taps: its name on the standby */
+	/* for each disk of input->disks: its image on the standby, owned; NULL: not found */
 	char *image_there[VMM_DISKS_MAX];
-	bool qcow2_there[VMM_DISKS_MAX]; /* likewise: that image is qcow2, not raw */
-	/* likewise the image on the primary, owned; set together with image_there. The path is
-	 * absolute if QEMU's working directory is known */
+	bool qcow2_there[VMM_DISKS_MAX]; /* for each disk: that image is qcow2, not raw */
+	/* for each disk: its image on the primary, owned; set together with image_there. The path
+	 * is absolute if QEMU's working directory is known */
 	char *image_here[VMM_DISKS_MAX];
 };
 

@@ -37,8 +37,8 @@ static const char *find_tap(const struct rewriter *rw, const struct option_list 
 	return NULL;
 }
 
-/* The tap is opened by name: descriptors and helpers of the primary are not there on the standby.
- */
+/* Carry over a tap. On the standby QEMU opens it by name, because the primary's descriptors and
+ * helpers do not exist there. */
 static void carry_tap(struct rewriter *rw, const char *option, const char *value,
 		      struct option_list *list)
 {
@@ -129,8 +129,8 @@ static void note_address(struct rewriter *rw, const char *what, const struct opt
 }
 
 /* A manager has made the socket and passed it to QEMU. On the standby, QEMU makes a socket itself.
- * Unless the operator names another place, the socket is in a directory that the agent makes. On
- * failure, adds an obstacle and returns false. */
+ * The operator can choose the place of that socket. By default, it is in a directory that the agent
+ * makes. On failure, adds an obstacle and returns false. */
 static bool carry_descriptor(struct rewriter *rw, const char *what, const char *id,
 			     struct option_list *list)
 {
@@ -227,7 +227,7 @@ void rewrite_mon(struct rewriter *rw, const char *option, const char *value)
 	option_done(&list);
 }
 
-/* Carry over KIND:PATH[,SETTINGS]. */
+/* Carry over a value of the form KIND:PATH[,SETTINGS]. */
 static void carry_place(struct rewriter *rw, const char *option, const char *value)
 {
 	const char *path = strchr(value, ':') + 1;
@@ -259,7 +259,7 @@ void rewrite_serial(struct rewriter *rw, const char *option, const char *value)
 		return;
 	}
 	if (strncmp(value, "mon:", 4) == 0)
-		value += 4; /* skip "mon:": the monitor needs a terminal */
+		value += 4; /* skip "mon:", since that monitor needs a terminal */
 	size = strcspn(value, ":");
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		if (size == strlen(places[i]) && strncmp(value, places[i], size) == 0 &&
@@ -275,7 +275,7 @@ void rewrite_serial(struct rewriter *rw, const char *option, const char *value)
 		rewriter_emit(rw, option, value);
 }
 
-/* List an address at which QEMU listens. --map replaces the whole value. */
+/* Carry over and list an address at which QEMU listens. --map replaces the whole value. */
 void rewrite_address(struct rewriter *rw, const char *option, const char *value)
 {
 	const char *there = rewriter_mapped(rw, value);
@@ -303,7 +303,7 @@ static void carry_object(struct rewriter *rw, const char *value, struct option_l
 					   "the agent puts guest RAM on a file in state_dir");
 		else if (strcmp(type, "memory-backend-ram") == 0 ||
 			 strcmp(type, "memory-backend-memfd") == 0)
-			rewriter_emit(rw, "object", value); /* of a memory device */
+			rewriter_emit(rw, "object", value); /* the back end of a memory device */
 		else
 			rewriter_refuse(rw,
 					"-object %.200s: a memory device's back end must be of "

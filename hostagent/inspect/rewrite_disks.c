@@ -82,7 +82,7 @@ static bool check_format(struct rewriter *rw, const struct vmm_disk *disk, const
 	return false;
 }
 
-/* Take the image's format from the head of the path @there. */
+/* Take the image's format from the start of the path @there. */
 static void take_format(struct rewrite *out, size_t index, char *there)
 {
 	static const char *const heads[] = {"raw:", "qcow2:"};
@@ -144,7 +144,8 @@ static int find_disk(const struct rewriter *rw, const char *id, const char *file
 	return -1;
 }
 
-/* Returns the drive's file, borrowed, or NULL if it has none, or none that is a path. */
+/* Returns the path of the drive's file, borrowed; NULL if the drive has no file, or a file without
+ * a path. */
 static const char *drive_file(struct rewriter *rw, const struct option_list *list,
 			      const char *value)
 {
@@ -247,7 +248,7 @@ void rewrite_short_drive(struct rewriter *rw, const char *option, const char *va
 enum node_role {
 	NODE_OTHER = 0, /* read-only media: the standby has the same file */
 	NODE_REPLICA,	/* a node between a replicated disk and its file */
-	NODE_BACKING,	/* a base of such a disk: its content is in the raw image */
+	NODE_BACKING,   /* a backing node of such a disk: the raw image already has its content */
 };
 
 /* Find the -blockdev that makes node @name. Returns its index in the words, or 0 if there is none.
@@ -268,7 +269,8 @@ static size_t find_node(const struct rewriter *rw, const char *name, struct opti
 	return 0;
 }
 
-/* Which role does node @name have as a node below node @from? */
+/* Returns the role of node @name if it is node @from (then @role) or is below it; else
+ * NODE_OTHER. */
 static enum node_role role_below(const struct rewriter *rw, const char *from, const char *name,
 				 enum node_role role, unsigned int depth)
 {
@@ -343,7 +345,8 @@ static void replicate_node(struct rewriter *rw, size_t index, struct option_list
 	}
 	if (is_image) {
 		drop_format(list);
-		/* The node of the image's file was described before the nodes above it. */
+		/* The command describes the node of the image's file first, then the nodes above
+		 * it. So the lowest format node gets the format of the standby's image. */
 		option_set(list, "driver", rw->has_format[index] ? "raw" : format_there(rw, index));
 		rw->has_format[index] = true;
 	}

@@ -13,10 +13,11 @@ struct rewriter {
 	struct vmm_obstacles *obstacles;
 	const char *main_memory; /* id in -machine memory-backend=, owned, or NULL */
 	bool has_machine, has_ram;
-	/* by index of in->disks: true if an option describes the disk. The option counts even if it
+	/* described[i]: an option describes disk i of in->disks. The option counts even if it
 	 * cannot be carried over */
 	bool described[VMM_DISKS_MAX];
-	bool has_format[VMM_DISKS_MAX]; /* likewise: the standby's image was given its format */
+	bool has_format[VMM_DISKS_MAX]; /* has_format[i]: the standby's image of disk i was given
+					 * its format */
 	int error; /* 0, -ENOMEM or -E2BIG; after an error the rest is skipped */
 };
 
@@ -30,16 +31,16 @@ void rewriter_refuse(struct rewriter *rw, const char *format, ...)
 void rewriter_emit(struct rewriter *rw, const char *option, const char *value);
 void rewriter_emit_list(struct rewriter *rw, const char *option, const struct option_list *list);
 
-/* Add a thing that belongs to the host to the list in the result. */
+/* Add a thing that belongs to the host to the result's list of things. */
 void rewriter_note(struct rewriter *rw, enum rewrite_kind kind, const char *what, const char *here,
 		   const char *there);
 
 /* Returns what the operator mapped @name to, or NULL. */
 const char *rewriter_mapped(struct rewriter *rw, const char *name);
 
-/* Find the standby's path for @path, and list it. @id: another name that --map can use, or NULL.
- * Returns the path, which the caller frees. If the path is not known, adds an obstacle and returns
- * NULL. */
+/* Find the standby's path for @path, and list it. @id: another name by which --map can name it, or
+ * NULL. Returns the path, which the caller frees. If the path is not known, adds an obstacle and
+ * returns NULL. */
 char *rewriter_path(struct rewriter *rw, enum rewrite_kind kind, const char *what, const char *id,
 		    const char *path);
 
@@ -63,7 +64,8 @@ typedef void (*rewriter_fn)(struct rewriter *rw, const char *option, const char 
 void rewrite_drive(struct rewriter *rw, const char *option, const char *value);
 void rewrite_short_drive(struct rewriter *rw, const char *option, const char *value);
 void rewrite_blockdev(struct rewriter *rw, const char *option, const char *value);
-void rewrite_check_disks(struct rewriter *rw); /* call this after all words: was each disk found? */
+void rewrite_check_disks(struct rewriter *rw); /* check that each disk was found; call this after
+						* all words */
 
 /* rewrite_backends.c */
 void rewrite_netdev(struct rewriter *rw, const char *option, const char *value);

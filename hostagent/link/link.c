@@ -16,12 +16,13 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/text.h"
 #include "link/connect.h"
 
 /* The receive buffer has room for two frames: while the caller uses one frame, the next one arrives
  * behind it, and no bytes need to be moved. */
 #define RECEIVE_SIZE		(2 * WIRE_FRAME_MAX)
-/* The least room in the receive buffer that a read from TLS may use: enough for one whole
+/* A read from TLS needs at least this much room in the receive buffer: enough for one whole
  * record. */
 #define RECEIVE_ROOM_MIN	16384
 #define WHERE_SIZE		80
@@ -33,7 +34,7 @@ struct link {
 	int dead;	       /* negative errno of the error that ended the link; 0 if none did */
 	uint16_t refused_code; /* code of a REFUSED frame; 0 if none came */
 	unsigned peer_sender;  /* WIRE_SENDER_ bit of the peer; 0 until the handshake is done */
-	uint64_t connect_by_ns; /* link_config's; 0: no such limit */
+	uint64_t connect_by_ns; /* link_config's connect_by_ns; 0: no such limit */
 	bool was_reached;	/* TCP has connected */
 	struct link_stats stats;
 	char where[WHERE_SIZE]; /* the peer, for texts, such as "gateway 198.18.0.1 port 7400" */
@@ -59,7 +60,7 @@ static int die(struct link *link, int code, const char *format, ...)
 	link->dead = code;
 	n = snprintf(link->error, sizeof(link->error), "%s: ", link->where);
 	va_start(args, format);
-	(void)vsnprintf(link->error + n, sizeof(link->error) - (size_t)n, format, args);
+	(void)text_vput(link->error + n, sizeof(link->error) - (size_t)n, format, args);
 	va_end(args);
 	return code;
 }
@@ -157,9 +158,9 @@ struct link *link_free(struct link *link)
 
 /* ---- bytes ---- */
 
-/* Move received bytes from the socket into TLS. Does not end the link on an error: the caller does,
- * with a text that fits. Returns 0 if bytes were moved; -EAGAIN if nothing has arrived, or TLS has
- * no room; -EPIPE if the peer closed the connection; or another -errno. */
+/* Move received bytes from the socket into TLS. Does not end the link on an error: the caller does
+ * that, with a suitable text. Returns 0 if bytes were moved; -EAGAIN if nothing has arrived, or TLS
+ * has no room; -EPIPE if the peer closed the connection; or another -errno. */
 static int pull(struct link *link)
 {
 	size_t room;
@@ -429,7 +430,7 @@ static int await_connection(struct link *link, uint64_t deadline_ns)
 		if (clock_mono_ns() >= deadline_ns)
 			return -ETIMEDOUT;
 	}
-	/* A socket pair of a test has no such option to fail with. */
+	/* If getsockopt() fails, go on: a broken connection makes the handshake fail. */
 	if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error)
 		return die(link, -error, "%s", strerror(error));
 	link->was_reached = true;
@@ -572,7 +573,8 @@ void link_get_backlog(const struct link *link, struct link_backlog *ret_backlog)
 	uint64_t sent = link->stats.bytes_sent;
 	int in_kernel = 0;
 
-	/* If the kernel does not say how many bytes wait in it, count them all as drained. */
+	/* If the kernel does not say how many bytes still wait there, count these bytes as
+	 * drained. */
 	if (ioctl(link->fd, SIOCOUTQ, &in_kernel) < 0 || in_kernel < 0 ||
 	    (uint64_t)in_kernel > sent)
 		in_kernel = 0;

@@ -30,13 +30,14 @@ struct link_config {
 	const char *address;	      /* numeric IPv4 or IPv6 */
 	uint16_t port;		      /* > 0 */
 	const char *device;	      /* network device to use (SO_BINDTODEVICE); NULL for any */
-	/* name of the host that must answer; NULL: a gateway, of any name */
+	/* name of the host that must answer; NULL: the peer must be a gateway, with any name */
 	const char *peer_name;
-	struct wire_tls_context *tls; /* for the client side; used by link_open() only */
+	struct wire_tls_context *tls; /* TLS context for the client side; used by link_open()
+				       * only */
 	/* data unacknowledged for this long ends the link; 0 means 5000 */
 	uint32_t user_timeout_ms;
 	/* link_handshake() gives up at this time if TCP has not connected by then (redial.h);
-	 * 0: its own deadline counts */
+	 * 0: only its own deadline counts */
 	uint64_t connect_by_ns;
 	/* limit of queued ciphertext; 0 means WIRE_TLS_OUTPUT_DEFAULT */
 	size_t send_max_bytes;
@@ -67,9 +68,9 @@ int link_open_fd(int fd, struct wire_tls_context *tls, size_t send_max_bytes,
 int link_accept_fd(int fd, struct wire_tls_context *tls, const char *where, struct link **ret_link)
 	__attribute__((warn_unused_result));
 
-/* Set what kind of sender the peer is (@sender is one WIRE_SENDER_ bit). Call this when the peer's
- * HELLO, which shows the kind, was read. From now on, a frame that this kind of sender may not send
- * ends the link. */
+/* Set what kind of sender the peer is (@sender is one WIRE_SENDER_ bit). Call this after the peer's
+ * HELLO was read: the HELLO shows the kind. From then on, a frame that this kind of sender may not
+ * send ends the link. */
 void link_set_sender(struct link *link, unsigned sender);
 
 /* Close the connection and free @link. Accepts NULL; returns NULL. */

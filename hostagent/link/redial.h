@@ -2,13 +2,16 @@
  *
  * Why: a gateway that is replaced by its next program is away for less than a second, and clients
  * wait until the streams are up again. A SYN that was sent too early is lost, and the kernel sends
- * the next one a second later. So for REDIAL_EAGER_NS an attempt may take REDIAL_TRY_NS only to
- * reach the gateway's TCP, and the next one follows then. That costs the network a SYN.
- * An attempt that reaches the gateway and fails is another matter: it costs the gateway a TLS
- * handshake, and is followed by the caller's own back-off.
+ * the next one a second later. So during REDIAL_EAGER_NS, each attempt has only REDIAL_TRY_NS to
+ * reach the gateway's TCP, and then the next attempt follows. Each attempt costs only one SYN.
+ * A gateway whose program was replaced is back after some 40 ms. So the first attempts, during
+ * REDIAL_QUICK_FOR_NS, are shorter: REDIAL_QUICK_NS. A gateway that is farther away than that is
+ * reached by the later ones.
+ * If an attempt reaches the gateway's TCP and then fails, it has cost the gateway a TLS handshake.
+ * So after such an attempt the caller's own back-off counts.
  *
- *	lost ─► SYN ─60 ms─ SYN ─60 ms─ SYN ... for 3 s ─► the caller's back-off
- *	                      └─ an answer: TLS, HELLO; then up, or the caller's back-off
+ *	lost -> a SYN each 15 ms for 150 ms -> each 60 ms for 3 s -> the caller's back-off
+ *	an answer -> TLS, HELLO -> up, or the caller's back-off
  *
  * Where: agent.c, epoch/ and standby/, one for each connection. Threads: one. Pure: the time is
  * passed in.
@@ -23,10 +26,13 @@
 
 #define REDIAL_EAGER_NS (3 * CLOCK_NS_PER_S)
 #define REDIAL_TRY_NS	(60 * CLOCK_NS_PER_MS)
+#define REDIAL_QUICK_FOR_NS (150 * CLOCK_NS_PER_MS)
+#define REDIAL_QUICK_NS	(15 * CLOCK_NS_PER_MS)
 
 struct redial {
-	uint64_t until_ns; /* when to be eager no longer; 0: nothing was lost */
-	uint64_t next_ns;  /* when the next attempt may begin: one may be refused at once */
+	uint64_t until_ns; /* end of the time to be eager; 0: no connection was lost */
+	uint64_t next_ns;  /* when the next attempt may begin; without this, an attempt that is
+			    * refused at once would be followed by another one at once */
 };
 
 /* An established connection was lost. */
@@ -41,16 +47,19 @@ static inline void redial_end(struct redial *redial)
 	redial->until_ns = 0;
 }
 
-/* Until when may an attempt that begins now try to reach the other end's TCP? For link_config. 0:
- * as long as the handshake. */
+/* Returns until when an attempt that begins now may try to reach the other end's TCP, for
+ * link_config.connect_by_ns. 0: until the deadline of the handshake. Also sets redial->next_ns. */
 static inline uint64_t redial_connect_by_ns(struct redial *redial, uint64_t now_ns)
 {
-	redial->next_ns = now_ns + REDIAL_TRY_NS;
+	bool is_quick = now_ns + REDIAL_EAGER_NS < redial->until_ns + REDIAL_QUICK_FOR_NS;
+
+	redial->next_ns = now_ns + (is_quick ? REDIAL_QUICK_NS : REDIAL_TRY_NS);
 	return now_ns < redial->until_ns ? redial->next_ns : 0;
 }
 
-/* An attempt has failed. Returns true if the next one is to follow at redial->next_ns; false: the
- * caller's back-off counts. @was_reached: link_was_reached(). */
+/* Call this when an attempt has failed. Returns true if the next attempt should begin at
+ * redial->next_ns, or false if the caller should use its own back-off. @was_reached:
+ * link_was_reached(). */
 static inline bool redial_is_eager(const struct redial *redial, bool was_reached, uint64_t now_ns)
 {
 	return !was_reached && now_ns < redial->until_ns;

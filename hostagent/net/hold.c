@@ -24,8 +24,8 @@ static const bool is_release_early = false;
 #endif
 
 #define DETACH_WAIT_NS (200 * CLOCK_NS_PER_MS)
-/* How long a detach waits for frames that are in the veth pair. They need no more than a moment;
- * what is still missing then was lost before. */
+/* How long a detach waits for frames that are in the veth pair. A frame is in the pair for a moment
+ * only. A frame that has still not come out after this time was lost before. */
 #define IN_PAIR_NS     (20 * CLOCK_NS_PER_MS)
 #define MEND_AGAIN_NS  (1 * CLOCK_NS_PER_S)
 /* If no frame that we send reaches the tap for this long, the release device no longer leads to the
@@ -36,7 +36,8 @@ static const bool is_release_early = false;
 _Static_assert(HOLD_DROP == HOLD_MODE_DROP && HOLD_HOLD == HOLD_MODE_HOLD &&
 	       HOLD_PASS == HOLD_MODE_PASS, "the program's modes are the interface's");
 
-/* The counters at both ends of a way when a frame last came through it. */
+/* One direction through the veth pair: the counters at its two ends when a frame last came
+ * through. */
 struct way {
 	uint64_t given, come;
 	/* since when frames have been given without any of them coming through; 0: frames do come
@@ -63,9 +64,10 @@ struct hold {
 	/* earliest time of the next attempt to create the release device again */
 	uint64_t mend_at_ns;
 	struct error trouble; /* see hold_trouble() */
-	struct way out; /* released frames to the tap */
-	struct way in;	/* frames from hold_tap to our socket; all 0 without offloads */
-	uint64_t n_lost_out, n_lost_in; /* how many of these a broken pair has lost */
+	struct way out; /* the way of released frames to the tap */
+	struct way in;  /* the way of frames from hold_tap to our socket; all 0 without offloads */
+	uint64_t n_lost_out, n_lost_in; /* how many frames broken pairs have lost in each
+					 * direction */
 	struct hold_frame batch[HOLD_LANE_BATCH];
 };
 
@@ -145,7 +147,7 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 	if (!h)
 		return error_set(ret_error, -ENOMEM, "out of memory");
 	memcpy(h->vm, config->vm, strlen(config->vm) + 1);
-	h->lane.ops = &hold_lane_ring; /* until the tap is known */
+	h->lane.ops = &hold_lane_ring; /* a default until the tap is known */
 	r = nl_open(&h->nl);
 	if (r < 0)
 		(void)error_set(ret_error, r, "cannot open rtnetlink: %s", strerror(-r));
@@ -278,7 +280,8 @@ static uint64_t n_handed(const struct hold *h)
  * of the pair is down or that a tc filter is missing. */
 static bool is_way_lost(struct hold *h, uint64_t now_ns)
 {
-	/* Read the far end first: a frame that passes meanwhile must not look lost. */
+	/* Read the counters of the far end first: a frame that passes between the two reads must
+	 * not look lost. */
 	uint64_t returned = hold_prog_n_returned(&h->prog);
 	uint64_t arrived = hold_prog_n_arrived(&h->prog);
 	bool is_out_stuck = is_stuck(&h->out, n_handed(h), returned, now_ns);
@@ -324,8 +327,8 @@ static int mend(struct hold *h, uint64_t now_ns, int why)
 	return 0;
 }
 
-/* Give the lane all frames that may be released. Count them in *n. Returns 0, or -errno if the
- * release device is broken. */
+/* Give the lane all frames that may be released. Add 1 to *n for each frame. Returns 0, or -errno
+ * if the release device is broken. */
 static int send_due(struct hold *h, uint64_t now_ns, int *n)
 {
 	uint64_t epoch = is_release_early ? UINT64_MAX : h->released_epoch, held_ns;
@@ -360,7 +363,7 @@ static int pump(struct hold *h)
 	if (r < 0) {
 		r = mend(h, now_ns, r);
 		if (r == 0)
-			r = send_due(h, now_ns, &n); /* what the old device did not take */
+			r = send_due(h, now_ns, &n); /* send what the old device did not take */
 	}
 	return r < 0 ? r : n;
 }

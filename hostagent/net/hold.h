@@ -59,8 +59,8 @@
 struct hold;
 
 #define HOLD_FRAMES_MAX_LIMIT 65536U /* highest frames_max that hold_open() accepts */
-/* The longest name of a hold in bytes. The name is the VM's name (letters, digits, _ and -). For a
- * further card, + and a digit follow (net/holds.h) */
+/* The longest name of a hold in bytes. The name is the VM's name (letters, digits, _ and -). For
+ * each further card, + and a digit follow (net/holds.h) */
 #define HOLD_VM_NAME_MAX      65U
 
 enum hold_mode {
@@ -76,8 +76,8 @@ struct hold_config {
 	const char *vm;	     /* the hold's name; 1..HOLD_VM_NAME_MAX bytes */
 	const char *tap;     /* the guest's tap, a port of a bridge in this network namespace */
 	const char *pin_dir; /* directory on a bpffs, used only for this VM; created if missing */
-	uint32_t frames_max; /* most frames held; 1..HOLD_FRAMES_MAX_LIMIT */
-	uint64_t bytes_max;  /* most bytes held, > 0 */
+	uint32_t frames_max; /* maximum number of frames held; 1..HOLD_FRAMES_MAX_LIMIT */
+	uint64_t bytes_max;  /* maximum number of bytes held, > 0 */
 	/* true: the card has offloads, so the guest can leave checksums and segmentation to the
 	 * host. Frames are then held and released as the guest gives them */
 	bool is_offload;
@@ -104,7 +104,7 @@ struct hold_stats {
 	 * begins when the agent takes it from the socket */
 	uint64_t hold_ns_sum;
 	uint64_t hold_ns_max; /* the longest time for which a released frame was held */
-	uint64_t frames_peak; /* most frames held at one time */
+	uint64_t frames_peak; /* highest number of frames held at one time */
 	uint64_t n_mended;    /* how many times the release device had to be created again */
 
 	/* counted by the BPF programs since the hold was first created; a new agent continues the
@@ -189,8 +189,8 @@ void hold_close(struct hold *h);
 
 /* Stamp frames with @epoch (not 0) from now on. Call this while the guest is stopped. All frames
  * that the guest sent before QMP `stop` returned have the old stamp already, because tun runs our
- * program inside QEMU's writev(). Exception: with RPS on the tap, hold_tap can run later. Such a
- * frame gets a later epoch, and is held longer.
+ * program inside QEMU's writev(). Exception: with RPS on the tap, hold_tap can run later. Then a
+ * frame can get a later epoch than its own, and is held longer.
  * Stores to a mapped page: makes no system call and never blocks. */
 void hold_set_epoch(struct hold *h, uint64_t epoch);
 uint64_t hold_epoch(const struct hold *h);

@@ -5,9 +5,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* What is in front of each slot's bytes. */
+/* The header in front of each slot's bytes. */
 struct slot {
-	uint64_t size_bytes; /* of the whole slot, with this header; a multiple of ALIGN */
+	uint64_t size_bytes; /* size of the whole slot, including this header; a multiple of
+			      * ALIGN */
 	uint64_t is_free;
 };
 

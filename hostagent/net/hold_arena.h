@@ -31,9 +31,9 @@ struct hold_arena {
 	size_t head, tail; /* offsets; equal: the arena is empty */
 };
 
-/* Make an arena for @n_frames frames that have @bytes_max bytes together, with @slack_bytes more.
- * The caller may put up to 17 bytes of its own into each frame's slot. The kernel gives the memory
- * when it is first used. Returns 0, -EOVERFLOW or -ENOMEM. */
+/* Make an arena for up to @n_frames frames, of up to @bytes_max bytes in total, and for
+ * @slack_bytes more. The caller may put up to 17 bytes of its own into each frame's slot. The
+ * kernel allocates the memory when it is first used. Returns 0, -EOVERFLOW or -ENOMEM. */
 int hold_arena_init(struct hold_arena *a, uint32_t n_frames, uint64_t bytes_max,
 		    uint64_t slack_bytes) __attribute__((warn_unused_result));
 void hold_arena_done(struct hold_arena *a); /* accepts a zeroed struct */

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Check the hold's name, which becomes part of a link's alias: the VM's name, and for a further
- * card + and a digit. */
+/* Check the hold's name, which becomes part of a link's alias. It is the VM's name; for each
+ * further card, + and a digit follow. */
 static bool is_hold_name(const char *name)
 {
 	static const char allowed[] =

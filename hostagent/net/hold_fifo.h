@@ -27,12 +27,13 @@ struct hold_frame {
 
 struct hold_fifo {
 	struct hold_frame *ring; /* owned */
-	uint32_t mask;		 /* the number of slots, which is a power of two, minus 1 */
+	uint32_t mask;		 /* the number of slots - 1; the number of slots is a power of
+				  * two */
 	uint32_t head, tail;	 /* the oldest frame; the next free slot */
 	uint32_t frames_max;
 	uint64_t bytes_max;
 	uint64_t bytes;		 /* bytes of the held frames */
-	uint32_t frames_peak;	 /* the most frames held at one time */
+	uint32_t frames_peak;	 /* highest number of frames held at one time */
 };
 
 /* Initialize @f with room for @frames_max frames (1..2^31). Returns 0; -EINVAL if a limit is 0 or

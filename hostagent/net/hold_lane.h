@@ -1,4 +1,4 @@
-/* hold_lane.h - the way by which frames come from the kernel to the hold, and leave again.
+/* hold_lane.h - the way by which frames come from the kernel to the hold, and leave it again.
  *
  * Why: the hold's order, epochs and limits do not depend on how a frame is stored. A lane stores
  * frames and moves them; hold.c decides which frames wait and which leave. A lane is a table of
@@ -28,13 +28,13 @@
 #include "net/hold_fifo.h"
 #include "net/hold_ring.h"
 
-#define HOLD_LANE_BATCH 64U /* most frames that one call of receive() returns */
+#define HOLD_LANE_BATCH 64U /* maximum number of frames that one call of receive() returns */
 
 struct hold_lane_config {
 	const struct hold_config *hold; /* the VM's name, the tap's name, the limits */
 	const struct hold_prog *prog;   /* the loaded programs */
 	const char *out;		/* name of the release device */
-	uint32_t mtu;			/* the tap's */
+	uint32_t mtu;			/* the tap's MTU */
 };
 
 /* The state of the lane `packet`. */
@@ -43,8 +43,10 @@ struct hold_packet {
 	int fd;			      /* the socket, owned; valid if is_open */
 	const struct hold_prog *prog; /* borrowed; has the current epoch */
 	struct hold_arena arena;
-	int broken;		/* -errno: the device is gone, as the socket reported; else 0 */
-	uint64_t full_since_ns; /* since when the kernel has accepted no frame; 0: it does */
+	int broken;             /* -errno if the socket has reported that the device is gone, else
+				 * 0 */
+	uint64_t full_since_ns; /* since when the kernel has accepted no frame; 0: it accepts
+				 * frames */
 	bool is_new_pair;	/* the pair was made anew, and has taken no frame since */
 	uint64_t n_queue_full;	/* frames that the socket's queue had no room for */
 };
@@ -55,15 +57,15 @@ struct hold_lane {
 		struct hold_ring ring;
 		struct hold_packet packet;
 	};
-	/* changes while running; counters of the lane's own */
+	/* these counters of the lane itself change while it runs */
 	uint64_t n_bad_stamp; /* frames that came without a valid stamp, and were dropped */
 	/* frames that send() took but the kernel refused, so that they never reach the tap */
 	uint64_t n_refused;
 };
 
 struct hold_lane_ops {
-	/* Make the lane. Returns 0, or an error of hold_open() with the reason in *ret_error; then
-	 * the lane owns nothing. */
+	/* Make the lane. Returns 0, or an error of hold_open() with the reason in *ret_error. On
+	 * error the lane owns nothing. */
 	int (*open)(struct hold_lane *lane, const struct hold_lane_config *config,
 		    struct error *ret_error);
 	void (*close)(struct hold_lane *lane); /* accepts a lane that is not open */
@@ -80,7 +82,7 @@ struct hold_lane_ops {
 	/* Drop a frame that was received. */
 	void (*give_back)(struct hold_lane *lane, const struct hold_frame *frame);
 
-	/* Let a frame that was received leave. Returns 1 if the lane has taken it;
+	/* Let a received frame leave. Returns 1 if the lane has taken it;
 	 * 0: the lane can take none now;
 	 * -errno: the release device is broken.
 	 * After 0 and -errno the caller still owns the frame. */
@@ -91,8 +93,8 @@ struct hold_lane_ops {
 	 * broken: the frames stay queued. */
 	int (*flush)(struct hold_lane *lane);
 
-	/* Use the device @out from now on, which was made anew. Returns 0 or -errno. On error
-	 * nothing has changed. */
+	/* From now on use the device @out, which the caller has made anew. Returns 0 or -errno. On
+	 * error nothing has changed. */
 	int (*reopen_out)(struct hold_lane *lane, const char *out);
 
 	/* n_queued(): how many frames send() has queued. n_sending(): how many frames are queued,
@@ -105,12 +107,12 @@ struct hold_lane_ops {
 	int (*read_stats)(struct hold_lane *lane, struct hold_stats *ret);
 };
 
-/* For whole frames, of an MTU that fits into a UMEM frame. hold_xdp stamps the frames and redirects
- * them to the UMEM of an AF_XDP socket. */
+/* For a guest without offloads, if a frame of the tap's MTU fits into a UMEM frame. hold_xdp stamps
+ * the frames and redirects them to the UMEM of an AF_XDP socket. */
 extern const struct hold_lane_ops hold_lane_ring;
 
-/* For frames of which the guest leaves work to the host (checksums, segmentation). hold_tap sends
- * the frames to a packet socket on hfoN. */
+/* For a guest that leaves work on its frames to the host (checksums, segmentation), and for a
+ * larger MTU. hold_tap sends the frames to a packet socket on hfoN. */
 extern const struct hold_lane_ops hold_lane_packet;
 
 #endif

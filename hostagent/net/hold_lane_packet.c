@@ -36,13 +36,14 @@
 #define MACS_BYTES  (2U * ETH_ALEN)
 #define HEAD_BYTES  ((uint32_t)sizeof(struct virtio_net_hdr))
 #define FRAME_ROOM  (TAG_BYTES + HEAD_BYTES + HOLD_GSO_FRAME_MAX)
-/* What the kernel counts for a short frame in a socket's queue, beside its bytes. */
+/* How many bytes the kernel counts for a short frame in a socket's queue, in addition to the
+ * frame's own bytes. */
 #define QUEUE_FRAME_BYTES 1024U
 #define FULL_NS (200 * CLOCK_NS_PER_MS)
 
-/* What the kernel tells beside a frame. */
+/* What the kernel tells us in addition to a frame. */
 struct beside {
-	bool is_ours; /* hold_tap sent it */
+	bool is_ours; /* hold_tap sent the frame */
 	uint32_t mark;
 	bool has_tag;
 	uint16_t tpid, tci;
@@ -84,7 +85,8 @@ static int set_options(int fd, const struct hold_lane_config *config)
 		{SOL_PACKET, PACKET_VNET_HDR, 1},
 		{SOL_PACKET, PACKET_AUXDATA, 1},
 		{SOL_PACKET, PACKET_IGNORE_OUTGOING, 1},
-		/* Without the device's queue, the kernel says whether it has dropped a frame. */
+		/* Bypass the device's queue. Then send() reports whether the kernel has dropped the
+		 * frame. */
 		{SOL_PACKET, PACKET_QDISC_BYPASS, 1},
 		{SOL_SOCKET, SO_RCVMARK, 1},
 		{SOL_SOCKET, SO_MARK, (int)HOLD_MARK},
@@ -123,7 +125,7 @@ static int open_lane(struct hold_lane *lane, const struct hold_lane_config *conf
 		return error_set(ret_error, r,
 				 "no memory for %llu held bytes (%s): lower bytes_max",
 				 (unsigned long long)config->hold->bytes_max, strerror(-r));
-	/* Without a protocol, the socket receives nothing before it is bound. */
+	/* Give no protocol here, so that the socket receives nothing before it is bound. */
 	p->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	r = p->fd < 0 ? -errno : 0;
 	p->is_open = r == 0;
@@ -208,7 +210,7 @@ static int receive_one(struct hold_lane *lane, uint64_t now_ns, struct hold_fram
 		uint8_t bytes[CMSG_SPACE(sizeof(uint32_t)) +
 			      CMSG_SPACE(sizeof(struct tpacket_auxdata))];
 	} control;
-	/* Without room, only take the frame out of the queue: the newest frame is dropped. */
+	/* If there is no room, only take the frame out of the queue, which drops the frame. */
 	struct iovec iov = {.iov_base = slot ? slot + TAG_BYTES : nothing,
 			    .iov_len = slot ? FRAME_ROOM - TAG_BYTES : sizeof(nothing)};
 	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
@@ -272,8 +274,9 @@ static bool is_full(int error)
 	return error == EAGAIN || error == ENOBUFS || error == ENOMEM || error == EINTR;
 }
 
-/* Give the kernel a frame, past the device's queue. If the kernel would have to cut the frame into
- * segments, it drops the frame. Then give it again through the queue. Returns 0 or -errno. */
+/* Give the kernel a frame, bypassing the device's queue. If the kernel drops the frame because it
+ * would have to cut it into segments, give it the frame again, through the queue. Returns 0 or
+ * -errno. */
 static int give(const struct hold_packet *p, const struct hold_frame *frame)
 {
 	const void *data = hold_arena_data(&p->arena, frame->addr);
@@ -288,8 +291,8 @@ static int give(const struct hold_packet *p, const struct hold_frame *frame)
 }
 
 /* Called when the kernel has not accepted the oldest frame. Returns 0: try again;
- * -ENOLINK: this lasts, as when the pair has no carrier;
- * -EPROTO: this lasts with a new pair, too, so the frame is bad. */
+ * -ENOLINK: this has lasted for FULL_NS, for example because the pair has no carrier;
+ * -EPROTO: this has lasted for as long with a new pair, so the frame is bad. */
 static int judge_full(struct hold_packet *p)
 {
 	uint64_t now_ns = clock_mono_ns();
@@ -315,7 +318,7 @@ static int send_one(struct hold_lane *lane, const struct hold_frame *frame)
 		return r;
 	p->full_since_ns = 0;
 	p->is_new_pair = false;
-	if (r < 0) /* the kernel does not take this frame: a bug, or a header that makes no sense */
+	if (r < 0) /* the kernel refuses this frame: a bug, or a header that makes no sense */
 		lane->n_refused++;
 	give_back(lane, frame);
 	return 1;
@@ -333,7 +336,7 @@ static int reopen_out(struct hold_lane *lane, const char *out)
 
 	if (r < 0)
 		return r;
-	/* Forget the error of the device of before. */
+	/* Clear the error of the previous device. */
 	(void)getsockopt(lane->packet.fd, SOL_SOCKET, SO_ERROR, &error, &size);
 	lane->packet.broken = 0;
 	lane->packet.full_since_ns = 0;
@@ -341,7 +344,8 @@ static int reopen_out(struct hold_lane *lane, const char *out)
 	return 0;
 }
 
-/* A frame that the kernel accepts is sent at once. Any other stays in the FIFO. */
+/* n_queued() and n_sending() of this lane. It queues no frames: the kernel sends an accepted frame
+ * at once, and any other frame stays in the FIFO. */
 static uint32_t none(const struct hold_lane *lane)
 {
 	(void)lane;

@@ -31,7 +31,8 @@ static int get_fd(const struct hold_lane *lane)
 	return xsk_socket__fd(lane->ring.in);
 }
 
-/* Take the stamp off. Returns false if the frame has none; then its chunk is the kernel's again. */
+/* Take the stamp off. If the frame has no stamp, gives its chunk back to the kernel and returns
+ * false. */
 static bool read_stamp(struct hold_lane *lane, const struct hold_ring_frame *in,
 		       struct hold_frame *ret)
 {

@@ -28,7 +28,7 @@
 #include "ebpf/hold_shared.h"
 
 #define HOLD_RING_HEADROOM_BYTES 256U /* XDP_PACKET_HEADROOM, kept free by the kernel */
-#define HOLD_RING_BATCH		 64U  /* most frames that one receive call returns */
+#define HOLD_RING_BATCH          64U  /* maximum number of frames that one receive call returns */
 /* The UMEM has room for frames_max frames and this number of further frames, which are on their way
  * out through the release device. */
 #define HOLD_RING_SPARE_FRAMES	 512U

@@ -22,7 +22,8 @@ struct holds {
 	uint32_t n;
 	int epoll_fd; /* -1 with one card, whose own descriptor is used */
 	/* changes while running */
-	uint32_t n_untold; /* frames received and not yet returned by holds_receive() */
+	uint32_t n_untold; /* frames that were received, but are not yet part of a result of
+			    * holds_receive() */
 	struct error trouble; /* see holds_trouble() */
 };
 
@@ -63,7 +64,7 @@ int holds_find(const char *pin_dir, int ifindex, char ret_dir[HOLD_PIN_DIR_BYTES
 	return -ENOENT;
 }
 
-/* For each slot: the number of the tap in it; -1: none. */
+/* For each slot: the index of its tap; -1: it has none. */
 struct slots {
 	int tap[SLOTS_MAX];
 };
@@ -100,7 +101,8 @@ static int assign_slots(const struct holds_config *config, struct slots *ret)
 	return 0;
 }
 
-/* Open the hold of tap @tap in slot @slot. @keeps_kind: it stays of the kind that is pinned. */
+/* Open the hold of tap @tap in slot @slot. @keeps_kind: the hold stays of the kind that is pinned
+ * (with or without offloads), whatever @config says. */
 static int open_one(const struct holds_config *config, uint32_t slot, int tap, bool keeps_kind,
 		    struct hold **ret, struct error *ret_error)
 {
@@ -129,7 +131,7 @@ static int check(const struct holds_config *config, struct error *ret_error)
 	return 0;
 }
 
-/* Make one descriptor of those of all cards. */
+/* Make one descriptor that is readable when the descriptor of any card is. */
 static int open_fd(struct holds *h, struct error *ret_error)
 {
 	if (h->n == 1)
@@ -160,8 +162,8 @@ static void abandon(struct holds *h)
 	free(h);
 }
 
-/* Close all holds, if an earlier agent left one of them closed. A hold on a tap that was made anew
- * meanwhile is new, and would pass frames. */
+/* Close all holds, if an earlier agent left one of them closed. If a tap was made anew since then,
+ * its hold is new, and would pass frames. */
 static void close_if_one_is_closed(struct holds *h)
 {
 	if (holds_mode(h) == HOLD_PASS)
@@ -334,7 +336,7 @@ enum hold_mode holds_mode(const struct holds *h)
 	return HOLD_PASS;
 }
 
-/* Returns true if @is is true of the hold of at least one card. */
+/* Returns true if @is returns true for the hold of at least one card. */
 static bool is_any(const struct holds *h, bool (*is)(const struct hold *hold))
 {
 	for (uint32_t i = 0; i < h->n; i++)

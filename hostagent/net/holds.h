@@ -1,15 +1,16 @@
 /* holds.h - holds the frames of all network cards of one guest: one hold (hold.h) on each tap.
  *
  * Why: an epoch covers the whole guest, so all cards must wait for its commit. This module gives
- * the epoch engine one object for all cards. Its functions have the names of those of one hold.
+ * the epoch engine one object for all cards. Its functions have the same names as those for one
+ * hold, but with holds_.
  *
  *	              ┌─► hold on tap0, pins in PIN_DIR      (mode and epoch are the same
  *	engine ─► holds ─► hold on tap1, pins in PIN_DIR+1    in all holds of a guest)
  *	              └─► hold on tap2, pins in PIN_DIR+2
  *
  * The number after the plus is the hold's slot. A tap whose hold is pinned keeps its slot. The
- * order of the taps in the VM's file does not matter. The log and the alias of a link name a hold
- * VM+SLOT, or just VM in slot 0.
+ * order of the taps in the VM's file does not matter. In the log and in a link's alias, a hold is
+ * called VM+SLOT, or just VM in slot 0.
  *
  * Fail closed: holds_open() opens all holds or none. Between two calls, either all holds are in
  * mode HOLD_PASS or none is. Frames of one card keep their order. Frames of two cards have no
@@ -37,20 +38,20 @@ struct holds_config {
 	const char *vm;		      /* the VM's name */
 	const struct tap_names *taps; /* the guest's taps; at least one */
 	const char *pin_dir;	      /* directory on a bpffs, for the hold in slot 0 */
-	uint32_t frames_max;	      /* most frames held, for each card */
-	uint64_t bytes_max;	      /* most bytes held, for each card */
+	uint32_t frames_max;	      /* maximum number of frames held, for each card */
+	uint64_t bytes_max;	      /* maximum number of bytes held, for each card */
 	/* bit i: the card on tap i has offloads (is_offload in struct hold_config). holds_shut()
 	 * does not use it */
 	uint32_t offloads;
 };
 
-/* Open a hold on each tap, as hold_open() does. If an earlier agent left one of the holds closed,
- * all holds are closed (HOLD_DROP) until holds_set_mode(). If an earlier agent left holds of this
- * VM on other taps, they are removed.
+/* Call hold_open() for each tap. If an earlier agent left one of the holds closed, all holds are
+ * closed (HOLD_DROP) until holds_set_mode(). If an earlier agent left holds of this VM on other
+ * taps, they are removed.
  *
  * @config     only read during the call
  * @ret        owned by the caller, who ends it with holds_detach() or holds_close()
- * @ret_error  always set: "" on success, else the reason, with the tap, and what to do about it
+ * @ret_error  always set: "" on success, else the tap, the reason and what to do about it
  *
  * Returns 0;
  * -EINVAL: there is no tap;
@@ -59,32 +60,35 @@ struct holds_config {
 int holds_open(const struct holds_config *config, struct holds **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Leave a closed hold (HOLD_DROP) on each tap, also on those that have none yet. A hold that is
- * there keeps its kind, for a card with or without offloads; in mode DROP the kind of a new one
- * does not matter. A tap on which this fails does not keep the others from being closed. Returns 0,
- * or the error of hold_open() for the first tap that has one, with *ret_error. */
+/* Put a closed hold (HOLD_DROP) on each tap, also on taps that have no hold yet. An existing hold
+ * keeps its kind, for a card with or without offloads. A new hold can have either kind, because in
+ * mode DROP the kind does not matter. If this fails on one tap, the other taps are closed all the
+ * same. Returns 0, or the error of hold_open() for the first tap that failed, with the reason in
+ * *ret_error. */
 int holds_shut(const struct holds_config *config, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Let the guest continue without protection: hold_detach() for each card. @h is freed in every
- * case; NULL is allowed. Returns 0, or the first error; the other holds were still removed. */
+ * case; NULL is allowed. Returns 0, or the first error. An error does not stop it from removing the
+ * other holds. */
 int holds_detach(struct holds *h);
 
 /* Leave the guest silent: hold_close() for each card. @h is freed; NULL is allowed. */
 void holds_close(struct holds *h);
 
-/* Remove what an earlier process left of the holds of VM @vm, as hold_remove_left() does, in every
- * slot. Returns 0 if nothing is left, or the first error. */
+/* Call hold_remove_left() for the holds of VM @vm in all slots. Returns 0 if nothing is left, or
+ * the first error. */
 int holds_remove_left(const char *vm, const char *pin_dir) __attribute__((warn_unused_result));
 
-/* Find the hold of the VM with the directory @pin_dir that is pinned on the tap @ifindex, and write
- * its own directory to @ret_dir. Returns 0, -ENOENT if there is none, or -ENAMETOOLONG. */
+/* Find the pinned hold on the tap @ifindex among the holds of one VM. @pin_dir: the directory of
+ * that VM's hold in slot 0. Writes the directory of the found hold to @ret_dir. Returns 0, -ENOENT
+ * if there is none, or -ENAMETOOLONG. */
 int holds_find(const char *pin_dir, int ifindex, char ret_dir[HOLD_PIN_DIR_BYTES])
 	__attribute__((warn_unused_result));
 
-/* Each of these functions does for all cards what the function of hold.h does for one card.
+/* Each of these functions does for all cards what its counterpart in hold.h does for one card.
  * - holds_set_mode(): changes all holds or, on -EINVAL, none.
- * - holds_epoch(): the highest epoch of a hold.
+ * - holds_epoch(): the highest epoch of all holds.
  * - holds_mode(): HOLD_PASS if all holds are in that mode, else the mode of a hold that is not.
  * - holds_is_taken_over(): true if at least one hold was taken over. */
 void holds_set_epoch(struct holds *h, uint64_t epoch);
@@ -97,15 +101,16 @@ bool holds_is_taken_over(const struct holds *h);
  * by @h. */
 int holds_fd(const struct holds *h);
 
-/* As hold_receive() and hold_release(), for all cards. If the frames of one card cannot leave,
- * those of the others still do, and the error of that card is returned. Frames that such a call
- * received are counted in the result of the next holds_receive() without an error. */
+/* Do what hold_receive() and hold_release() do, for all cards. If the frames of one card cannot
+ * leave, the frames of the other cards still leave, and the failed card's error is returned. Frames
+ * that a failed call has received are counted in the result of the next holds_receive() that
+ * succeeds. */
 int holds_receive(struct holds *h) __attribute__((warn_unused_result));
 int holds_release(struct holds *h, uint64_t epoch) __attribute__((warn_unused_result));
 
-/* Returns a human-readable text that says why frames of a card cannot leave at present, for the
- * first such card; it names the tap if the guest has several. "" if there is no such card. Valid
- * until the next call. */
+/* Returns a human-readable text that says why released frames cannot leave at present, for the
+ * first card with such a problem. The text names the tap if the guest has several. Returns "" if no
+ * card has a problem. Valid until the next call. */
 const char *holds_trouble(struct holds *h);
 
 /* Returns true while released frames of a card still wait for the kernel. */
@@ -114,7 +119,7 @@ bool holds_is_sending(const struct holds *h);
 /* Returns true if the caller should seal at once, since a card is close to its limits. */
 bool holds_needs_seal(const struct holds *h);
 
-/* Discard the held frames of all cards, as hold_discard() does. */
+/* Call hold_discard() for all cards. */
 void holds_discard(struct holds *h);
 
 /* Returns the epoch of the oldest held frame of all cards, or UINT64_MAX if no frame is held. */
@@ -123,7 +128,7 @@ uint32_t holds_count(const struct holds *h); /* number of held frames */
 uint64_t holds_bytes(const struct holds *h); /* bytes of the held frames */
 
 /* Read all counters, summed over the cards. Exception: hold_ns_max and frames_peak are the highest
- * of a card, because each card has its own limits. Returns 0 or -errno. On error *ret is
+ * value of any card, because each card has its own limits. Returns 0 or -errno. On error *ret is
  * unchanged. */
 int holds_stats(struct holds *h, struct hold_stats *ret) __attribute__((warn_unused_result));
 

@@ -6,7 +6,7 @@
 
 #include "net/hold_check.h"
 
-#define MTU_MAX	     65535U /* the largest of a veth */
+#define MTU_MAX	     65535U /* the largest MTU of a veth */
 #define ALIAS_PREFIX "holdfast:"
 
 /* Existing links with our alias: an earlier agent left them, perhaps for another tap or without
@@ -47,8 +47,8 @@ int release_port_remove_left(struct nl *nl, const char *vm)
 	return r;
 }
 
-/* With offloads, a frame may be longer than the tap's MTU. hold_tap drops those that are too long.
- * */
+/* With offloads, a frame may be longer than the tap's MTU. So the pair gets the largest MTU, and
+ * hold_tap drops frames that are too long. */
 static uint32_t pair_mtu(const struct hold_prog *prog, const struct nl_link *tap)
 {
 	return prog->is_offload ? MTU_MAX : tap->mtu;
@@ -97,7 +97,7 @@ static void undo(struct release_port *port)
 				      out.ifindex);
 }
 
-/* Say who has the names of the pair. */
+/* Write to *ret_error who has one of the pair's names already. */
 static int explain_taken(const struct release_port *port, const char *in_name,
 			 struct error *ret_error)
 {

@@ -1,4 +1,4 @@
-/* release_port.h - the veth pair by which released frames return to the guest's tap.
+/* release_port.h - the veth pair through which released frames return to the guest's tap.
  *
  * Why: the host must handle a released frame as if the tap had just received it. So the frame must
  * pass the tap's tc filters, its bridge port, and rules that name the tap. An AF_XDP socket cannot

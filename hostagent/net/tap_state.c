@@ -28,6 +28,7 @@ static const struct {
 		 "spanning tree makes its bridge port wait; less with `ip link set BRIDGE "
 		 "type bridge stp_state 0`, or a shorter forward_delay at the root"},
 	[TAP_LEARNING] = {"learning", "spanning tree makes its bridge port wait; it forwards soon"},
+	[TAP_UNKNOWN] = {"unknown", "see this agent's log"},
 };
 
 const char *tap_state_name(enum tap_state state)
@@ -76,6 +77,8 @@ void tap_state_describe(const char *tap, enum tap_state state, uint64_t since_ns
 	ret_text[0] = '\0';
 	if (state != TAP_FORWARDING)
 		(void)snprintf(ret_text, size,
-			       "tap %s cannot serve clients, for %" PRIu64 " s now: %s", tap,
+			       "tap %s %s, for %" PRIu64 " s now: %s", tap,
+			       state == TAP_UNKNOWN ? "cannot be looked at"
+						    : "cannot serve clients",
 			       since_ns / CLOCK_NS_PER_S, states[state].means);
 }

@@ -25,6 +25,7 @@ enum tap_state {
 	TAP_BLOCKING = 5,   /* spanning tree blocks the port, as it does in the next two states */
 	TAP_LISTENING = 6,
 	TAP_LEARNING = 7,
+	TAP_UNKNOWN = 8,    /* the kernel did not answer; tap_state_read() never returns this */
 };
 
 /* Returns the name of @state: "forwarding", "missing", ... */

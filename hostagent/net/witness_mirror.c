@@ -161,7 +161,8 @@ static int open_all(struct witness_mirror *w, const struct witness_mirror_config
 
 	if (r < 0)
 		return error_set(ret_error, r, "cannot open rtnetlink: %s", strerror(-r));
-	for (uint32_t i = config->taps->n; i-- > 0;) { /* last the first, which names the helper */
+	for (uint32_t i = config->taps->n; i-- > 0;) { /* backwards: after the loop, `tap` is the
+							* first tap, which names the helper */
 		r = nl_link_get(&w->nl, config->taps->name[i], 0, &tap);
 		if (r < 0)
 			return error_set(ret_error, r, "tap %s: %s", config->taps->name[i],

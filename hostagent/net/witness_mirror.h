@@ -104,7 +104,8 @@ int witness_mirror_set_key(struct witness_mirror *w, uint32_t key_id, uint16_t p
 void witness_mirror_refresh(struct witness_mirror *w, int ret_ways[WITNESS_N_PATHS]);
 
 /* Stop sending and remove everything. @w is freed in every case; NULL is allowed. Blocks for tens
- * of ms. Returns 0, or the -errno of the first step that failed (the others were still tried). */
+ * of ms. Returns 0, or the -errno of the first step that failed. After a failure, the other steps
+ * are still tried. */
 int witness_mirror_close(struct witness_mirror *w);
 
 /* Free @w, but let the kernel continue to send datagrams after the agent's end. NULL is

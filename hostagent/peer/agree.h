@@ -33,15 +33,17 @@ enum agree_policy {
 
 const char *agree_policy_name(uint8_t policy); /* "hold", "unprotected", "direct"; else "unknown" */
 
-/* AGREE_LEASE_MS: how long the primary's guest may run after a yes vote or a LEASE of the standby.
- * AGREE_RELEASE_MS: how long output may leave after a LEASE. A vote lets no output leave. Both
- * times count from the moment when the primary asked. lease.h says why there are two lengths. */
+/* AGREE_LEASE_MS: how long the primary's guest may run after the standby's yes vote, or after a
+ * LEASE from the standby. AGREE_RELEASE_MS: how long output may leave after a LEASE. After a vote
+ * alone, no output may leave. Both times count from the moment when the primary asked. lease.h says
+ * why there are two lengths. */
 #define AGREE_LEASE_MS	 ((uint32_t)WIRE_DIRECT_LEASE_MS)
 #define AGREE_RELEASE_MS 300u /* three beats of 100 ms */
 
 /* Return the time before which a guest promoted on the standby must send nothing. @granted_ns: when
  * the standby gave its last LEASE to the primary; 0: it gave none. The primary checks its lease
- * before frames leave: the margin of 20 ms covers the time in between. */
+ * before it sends frames. The margin of 20 ms covers the time from this check until the frames have
+ * left. */
 static inline uint64_t agree_mute_ns(uint64_t granted_ns)
 {
 	return granted_ns ? granted_ns + (AGREE_RELEASE_MS + 20) * CLOCK_NS_PER_MS : 0;

@@ -166,7 +166,7 @@ static void *run(void *arg)
 	while (!atomic_load(&s->must_stop)) {
 		uint64_t now_ns = clock_mono_ns(), at_ns = prepare(s, fds, now_ns);
 
-		/* An error is ignored, because the calls below will get it again. */
+		/* Ignore an error, because the calls below will get the same error. */
 		(void)poll(fds, 2 + PEER_CONNECTIONS_MAX, clock_poll_ms(now_ns, at_ns));
 		now_ns = clock_mono_ns();
 		for (size_t i = 0; i < PEER_CONNECTIONS_MAX; i++) {

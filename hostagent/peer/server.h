@@ -23,7 +23,7 @@
 #include "base/error.h"
 #include "link/link.h"
 
-/* the most connections that may be between accept and HELLO at one time */
+/* maximum number of connections that are between accept and HELLO at one time */
 #define PEER_CONNECTIONS_MAX 16u
 #define PEER_HELLO_NS	     (2 * CLOCK_NS_PER_S) /* default of peer_server_config.hello_ns */
 

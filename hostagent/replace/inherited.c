@@ -25,7 +25,7 @@ void inherited_reap(struct inherited *inherited)
 		siginfo_t info = {0};
 		int r = waitid(P_PIDFD, (id_t)inherited->fd[i], &info, WEXITED | WNOHANG);
 
-		if (r == 0 && info.si_pid == 0) { /* it runs */
+		if (r == 0 && info.si_pid == 0) { /* this QEMU still runs */
 			i++;
 			continue;
 		}

@@ -1,11 +1,12 @@
-/* inherited.h - reaps QEMUs that the agent's last program has started.
+/* inherited.h - reaps QEMUs that the agent's last program started.
  *
- * Why: after a promotion QEMU is the agent's child, and stays it over exec. The last program would
- * have reaped it; this one has never started it, so nobody waits for it, and it would stay a zombie
- * until the agent ends. Each is waited for by itself: others wait for children of their own.
+ * Why: after a promotion, QEMU is a child of the agent's process, and stays one when exec replaces
+ * the agent's program. The last program would have reaped it. This program did not start it, so no
+ * other code here waits for it, and it would remain a zombie until the agent ends. Each QEMU is
+ * waited for by its pidfd, because other code waits for children of its own.
  *
- * Where: agent_replace.c, for the guests that were handed on. A QEMU that a standby has found again
- * is reaped by standby/qemu.c. Threads: one.
+ * Where: agent_replace.c, for the guests that were handed on. If a standby finds its QEMU again,
+ * standby/qemu.c reaps that QEMU. Threads: one.
  */
 #ifndef REPLACE_INHERITED_H
 #define REPLACE_INHERITED_H
@@ -22,7 +23,7 @@ struct inherited {
 /* Remember the QEMUs of @onward (NULL: none). */
 void inherited_take(struct inherited *inherited, const struct onward *onward);
 
-/* Reap those that have ended, and forget those that are no children of this process. Never
+/* Reap the QEMUs that have ended. Forget those that are not children of this process. Never
  * waits. */
 void inherited_reap(struct inherited *inherited);
 

@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,27 +18,13 @@
 #include "base/fd.h"
 #include "base/hurry.h"
 #include "base/log.h"
+#include "base/program.h"
 
 #define MAGIC	   "HFONWARD"
-#define HEAD_BYTES 24u /* up to and with the checksum */
+#define HEAD_BYTES 24u /* bytes before the records of the VMs: up to the end of the checksum */
 #define VM_BYTES_MAX (1 + WIRE_NAME_MAX + 4 + HANDED_BYTES_MAX)
 
 extern char **environ;
-
-static char program_path[PATH_MAX];
-static int program_fd = -1; /* the program that runs, even if its file was replaced */
-
-const char *onward_path(void)
-{
-	ssize_t n;
-
-	if (*program_path)
-		return program_path;
-	n = readlink("/proc/self/exe", program_path, sizeof(program_path) - 1);
-	program_path[n > 0 ? n : 0] = '\0';
-	program_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-	return program_path;
-}
 
 /* ---- the record */
 
@@ -161,7 +145,7 @@ int onward_read(int fd, struct onward **ret_onward, struct error *ret_error)
 		return error_set(ret_error, -ENOMEM, "it cannot be mapped");
 	}
 	r = decode(data, (size_t)st.st_size, o, ret_error);
-	(void)munmap(data, (size_t)st.st_size); /* cannot fail: it is our mapping */
+	(void)munmap(data, (size_t)st.st_size); /* cannot fail: this is our mapping */
 	if (r < 0) {
 		onward_free(o);
 		return r;
@@ -190,7 +174,7 @@ struct handed *onward_find(struct onward *o, const char *name)
 
 static void keep(int fd)
 {
-	(void)fcntl(fd, F_SETFD, 0); /* an error shows when the next program uses it */
+	(void)fcntl(fd, F_SETFD, 0); /* an error shows when the next program uses the descriptor */
 }
 
 static void keep_no_longer(int fd)
@@ -214,8 +198,8 @@ void onward_take(struct onward **ret_onward)
 		log_error("what the agent's last program handed on cannot be used, so all begins "
 			  "as after a restart: %s", error.text);
 		hurry_all_threads(false);
-		/* A userfaultfd that stays open keeps the guest from being tracked again. This
-		 * program has opened nothing yet. */
+		/* Close everything: while a userfaultfd stays open, its guest cannot be tracked
+		 * again. This program has opened nothing of its own yet. */
 		(void)close_range(STDERR_FILENO + 1, ~0U, 0);
 		fd = -1;
 		return;
@@ -232,12 +216,8 @@ static void run_check(void *arg) __attribute__((noreturn));
 static void run_check(void *arg)
 {
 	struct check *check = arg;
-	sigset_t none;
 
-	sigemptyset(&none);
-	(void)signal(SIGPIPE, SIG_DFL);
-	(void)signal(SIGXFSZ, SIG_DFL);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	child_signals();
 	execve(check->argv[0], check->argv, environ);
 	_exit(127);
 }
@@ -285,6 +265,6 @@ int onward_exec(const char *path, const char *config_path, const struct onward *
 	(void)execve(path, argv, environ);
 	r = -errno;
 	log_error("%s cannot be run, going on with the program that runs: %s", path, strerror(-r));
-	(void)execveat(program_fd, "", argv, environ, AT_EMPTY_PATH);
+	(void)execveat(program_fd(), "", argv, environ, AT_EMPTY_PATH);
 	return -errno;
 }

@@ -1,4 +1,5 @@
-/* onward.h - carries what is handed on across exec: a memfd with one record, and the descriptors.
+/* onward.h - passes what an agent's program hands on to its next program, which it runs by exec:
+ * one record in a memfd, and open descriptors.
  *
  *	8  "HFONWARD"                      magic
  *	4  version                         ONWARD_VERSION
@@ -6,9 +7,10 @@
  *	8  XXH3-64 of all that follows
  *	   for each VM: 1 size of its name, the name, 4 size of the rest, the rest (handed_encode())
  *
- * All numbers are big-endian. A program can read only its own version: onward_check() asks the next
- * program for it first. If the record cannot be used all the same, the next program begins as after
- * any restart, and says so; the guests' frames stay held until then.
+ * The number before each field is its size in bytes. All numbers are big-endian. A program can read
+ * only its own version of the record. So onward_check() first asks the next program whether it can
+ * read our version. If the next program then cannot use the record after all, it logs this, and
+ * starts as after any restart of the agent. Meanwhile the guests' frames stay held.
  *
  * The environment variable ONWARD_ENV names the memfd. Descriptors keep their numbers.
  *
@@ -41,35 +43,35 @@ struct onward {
 /* Write @onward into a memfd. Returns its descriptor, or -errno. */
 int onward_write(const struct onward *onward) __attribute__((warn_unused_result));
 
-/* Read what onward_write() has written. The caller frees it with onward_free(). Returns 0; -EPROTO,
- * with *ret_error: another version, damaged, or a value is out of its bounds; other -errno. */
+/* Read what onward_write() has written. The caller frees it with onward_free(). Returns 0;
+ * -EPROTO, and *ret_error says why: the record has another version, is damaged, or has a value that
+ * is out of bounds;
+ * other -errno. */
 int onward_read(int fd, struct onward **ret_onward, struct error *ret_error)
 	__attribute__((warn_unused_result));
 struct onward *onward_free(struct onward *onward); /* frees memory only; accepts NULL */
 
-/* Return what was handed on of the VM @name, or NULL. */
+/* Return what was handed on for the VM @name, or NULL. */
 struct handed *onward_find(struct onward *onward, const char *name);
 
-/* If this program was started by onward_exec(), take what was handed on: *ret_onward, which is NULL
- * if it was not, or if the record cannot be used (this is logged, and all descriptors above stderr
- * are closed). All descriptors are close-on-exec again. Call this before any thread exists, and
- * before anything is opened. */
+/* If onward_exec() started this program, take what was handed on, and set close-on-exec again on
+ * its descriptors. *ret_onward is NULL if onward_exec() did not start this program, or if the
+ * record cannot be used. In the latter case the reason is logged, and all descriptors above stderr
+ * are closed. Call this before any thread exists, and before anything is opened. */
 void onward_take(struct onward **ret_onward);
 
-/* Start the program @path as a child that says whether it can take over: the files of @config_path
- * are good, they have each of the @n_names VMs, and it can read our record. Returns a pidfd, which
- * the caller closes, or -errno. */
+/* Run the program @path as a child that checks whether it can take over. It can if the files of
+ * @config_path are valid and have all the VMs in @names, and if it can read our version of the
+ * record. Returns a pidfd, which the caller closes, or -errno. */
 int onward_check(const char *path, const char *config_path, const char *const *names,
 		 uint32_t n_names, pid_t *ret_pid) __attribute__((warn_unused_result));
-/* Returns 0 if the child has said yes; -EAGAIN: it still runs; -ENOEXEC: it has said no. */
+/* Returns 0 if the child has ended and can take over; -EAGAIN if it still runs; -ENOEXEC if it
+ * cannot take over. */
 int onward_checked(pid_t pid) __attribute__((warn_unused_result));
 
-/* Replace this program by @path with the configuration @config_path. If that fails, run the program
- * that runs now. Returns only if both fail. @fd: from onward_write(). */
+/* Run the program @path with the configuration @config_path in place of this program. If that
+ * fails, run the present program anew, with the same record. Returns only if both fail. @fd: from
+ * onward_write(). */
 int onward_exec(const char *path, const char *config_path, const struct onward *onward, int fd);
-
-/* Return the path of the program that runs, as it will be found after an update: resolved at the
- * first call, which must come early. "" if it cannot be found. */
-const char *onward_path(void);
 
 #endif

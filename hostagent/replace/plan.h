@@ -1,8 +1,9 @@
-/* plan.h - in which order an agent gives way to its next program, and when it goes on instead.
+/* plan.h - decides in which order an agent gives way to its next program, and when it goes on
+ * instead.
  *
- * Why: both programs must never act at once, and a guest must not stand still for long because
- * another one is not ready. The first is so by construction: the next program begins by exec, in
- * the same process, so the old one has ended. This file sees to the second.
+ * Why: the two programs must never act at the same time. They cannot: the next program begins by
+ * exec in the same process, so the old one has ended. Also, a guest must not stand still for long
+ * because another guest is not ready. This file makes sure of that.
  *
  *	        plan_ask()            it is good           all rest            all have yielded
  *	IDLE ─────────────► CHECKING ───────────► RESTING ──────────► YIELDING ────────────► GOING: exec
@@ -11,11 +12,12 @@
  *	  └──────── after PLAN_TRIES tries ◄────── WAITING ◄─────────────┘
  *	                                             └─ after PLAN_WAIT_NS ─► RESTING
  *
- * - CHECKING: the next program runs as a child, and says whether it can read our files and what
- *   we would hand on. Nothing is given up meanwhile.
- * - RESTING: the VMs' workers finish what they do. No guest is stopped yet. If one cannot yield,
- *   none is asked to.
- * - YIELDING: the guests are stopped, each at its last epoch, and wait for each other.
+ * - CHECKING: the next program runs as a child. It says whether it can read our files and what we
+ *   would hand on. Everything else goes on as usual.
+ * - RESTING: the VMs' workers finish what they do, and then rest. No guest is stopped yet. If one
+ *   guest cannot yield, no guest is asked to yield.
+ * - YIELDING: each guest is stopped at its last epoch, and stands still until all guests are
+ *   stopped.
  * - WAITING: all guests go on here, and another try follows.
  *
  * Where: agent_replace.c feeds it and carries out its actions. Pure: the time is passed in.
@@ -31,8 +33,9 @@
 
 #define PLAN_CHECK_NS (20 * CLOCK_NS_PER_S)
 #define PLAN_REST_NS  (5 * CLOCK_NS_PER_S)
-/* A guest stands still for this long at most if it must wait for others, or if nothing comes of it.
- * Before that the engines wait for the commits of earlier epochs, for 200 ms at most. */
+/* The longest time in YIELDING. So no guest stands still for longer than this because other guests
+ * are late, or in a try that fails. This time includes up to 200 ms in which the guests still run,
+ * while the engines wait for the commits of earlier epochs. */
 #define PLAN_YIELD_NS (300 * CLOCK_NS_PER_MS)
 #define PLAN_WAIT_NS  (2 * CLOCK_NS_PER_S)
 #define PLAN_TRIES    5u
@@ -49,15 +52,15 @@ enum plan_phase {
 struct plan {
 	enum plan_phase phase;
 	uint64_t since_ns; /* when the phase began */
-	uint32_t n_tries;  /* tries that came to nothing, since plan_ask() */
+	uint32_t n_tries;  /* failed tries since plan_ask() */
 };
 
-/* What is the case now. */
+/* What the caller has found out, as input of plan_step(). */
 struct plan_view {
 	enum { PLAN_CHECK_RUNS, PLAN_CHECK_GOOD, PLAN_CHECK_BAD } check;
 	bool all_rest;
 	bool all_yielded;
-	bool one_cannot; /* a guest cannot yield, or an order came */
+	bool one_cannot; /* a guest cannot yield, or an order has arrived */
 };
 
 enum plan_action {
@@ -66,26 +69,27 @@ enum plan_action {
 	PLAN_DO_REST,	 /* let all workers rest */
 	PLAN_DO_YIELD,	 /* let all guests yield */
 	PLAN_DO_GO_ON,	 /* let all guests and workers go on here; another try follows */
-	PLAN_DO_GIVE_UP, /* the same, and no other try follows */
-	PLAN_DO_REFUSE,	 /* the next program is not good: nothing was given up */
+	PLAN_DO_GIVE_UP, /* let all guests and workers go on here; no other try follows */
+	PLAN_DO_REFUSE,	 /* the check failed or took too long; this program goes on */
 	PLAN_DO_EXEC,	 /* hand everything on, and run the next program */
 };
 
 void plan_init(struct plan *plan);
 
-/* Somebody wants the program to be replaced. Returns PLAN_DO_CHECK, or PLAN_DO_NOTHING if that is
- * being done already. */
+/* Begin a replacement. Returns PLAN_DO_CHECK, or PLAN_DO_NOTHING if a replacement is already under
+ * way. */
 enum plan_action plan_ask(struct plan *plan, uint64_t now_ns) __attribute__((warn_unused_result));
 
-/* Go on. Returns what is to be done now; call it again after that was done, until it returns
- * PLAN_DO_NOTHING. */
+/* Continue the replacement. Returns what the caller must do now. After doing it, call this again,
+ * until it returns PLAN_DO_NOTHING. */
 enum plan_action plan_step(struct plan *plan, const struct plan_view *view, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* Is a replacement under way? Then call plan_step() every few ms. */
+/* Is a replacement under way? While it is, call plan_step() every few ms. */
 bool plan_is_under_way(const struct plan *plan);
 
-/* Must the caller do nothing that can block? Guests stand still, or will soon. */
+/* Returns true while guests stand still, or soon will. The caller must then do nothing that can
+ * block. */
 bool plan_is_pressing(const struct plan *plan);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "codec/encode.h"
+#include "codec/zero.h"
 #include "supervision/progress.h"
 #include "standby/compare.h"
 #include "standby/epochcheck.h"
@@ -180,16 +181,20 @@ static int note(struct pass *p, const struct wire_frame *frame)
 	return 0;
 }
 
-/* If @page is not zero, zero it. (If it is zero, writing zeros would needlessly make its cache
- * lines dirty.) */
-static void clear_page(uint8_t *page)
+/* If page @index is not zero, zero it. Most pages without a record are zero already: then neither
+ * their cache lines nor the mapping's pages are touched. */
+static void clear_page(struct ramfile_reader *reader, uint64_t index)
 {
-	if (page[0] != 0 || memcmp(page, page + 1, WIRE_PAGE_SIZE - 1) != 0)
-		memset(page, 0, WIRE_PAGE_SIZE);
+	const uint8_t *now = ramfile_reader_page(reader, index);
+
+	if (!now || !zero_is_page(now))
+		memset(ramfile_page(reader->rf, index), 0, WIRE_PAGE_SIZE);
 }
 
 static int clear_unwritten(struct pass *p)
 {
+	struct ramfile_reader reader = {.rf = p->rf, .end = p->rf->n_pages};
+
 	progress_begin(p->rf->progress, "cleared", "of its copy", p->rf->n_pages * WIRE_PAGE_SIZE);
 	for (uint64_t i = 0; i < p->rf->n_pages; i++) {
 		if (i % TOLD_EVERY_PAGES == 0)
@@ -197,7 +202,7 @@ static int clear_unwritten(struct pass *p)
 		if (p->seen[i] == FIRST_WHOLE)
 			continue;
 		ramfile_step(p->rf);
-		clear_page(ramfile_page(p->rf, i));
+		clear_page(&reader, i);
 		touched_set(p->rf->touched, i);
 	}
 	for (uint32_t i = 0; i < WIRE_BLOB_MAX / WIRE_PAGE_SIZE; i++) {
@@ -210,7 +215,8 @@ static int clear_unwritten(struct pass *p)
 
 /* How many records are applied together. While one record's page is written, the next record's page
  * is fetched into the cache. If the pages are not cached, this doubles the speed. The number is
- * small: a test kills the agent between two batches, so even a small epoch must have several. */
+ * small: a test kills the agent between two batches, so even a small epoch must have several
+ * batches. */
 #define BATCH_RECORDS 16u
 
 struct batch {
@@ -333,7 +339,8 @@ static int put(struct pass *p, const struct wire_frame *frame)
 	return 0;
 }
 
-/* Hashes are of the end of the epoch, so they are compared when all its records are applied. */
+/* A hash describes a page at the end of the epoch. So compare hashes after all records are
+ * applied. */
 static int compare(struct pass *p, const struct wire_frame *frame)
 {
 	return frame->h.type == WIRE_RAM_HASH ? compare_frame(p->rf, frame) : 0;

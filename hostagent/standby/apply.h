@@ -34,7 +34,7 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
  * not change the copy's file `meta`.
  * @images: the guest's disks, which must be open; NULL if it has none.
  * @data: must have passed apply_check(), or the same checks frame by frame at its arrival
- * (epochcheck.h). If @data is invalid all the same, it is refused. No byte outside of the copy or
+ * (epochcheck.h). If @data is invalid nevertheless, it is refused. No byte outside of the copy or
  * past a disk's end is accessed.
  * Returns 0, and *ret_n_pages is the number of page records applied;
  * -EBADMSG: the data is broken;

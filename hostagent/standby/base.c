@@ -4,7 +4,8 @@
 
 #include "codec/zero.h"
 
-/* How many units to look at for one answer, of @bytes each. Zeros are found faster than hashes. */
+/* For each unit that can be hashed for one answer, this many units are checked for zeros, because
+ * this check is faster than a hash. */
 #define ZEROS_PER_HASH 4u
 
 static uint32_t units_max(uint64_t bytes)
@@ -26,20 +27,22 @@ void base_of_memory(struct ramfile *rf, const struct wire_hashes_want *want, uin
 		    struct wire_hashes *ret)
 {
 	const uint32_t n_max = units_max(WIRE_PAGE_SIZE);
-	uint64_t end = want->first + want->n, at = want->first;
+	struct ramfile_reader reader = {.rf = rf, .end = want->first + want->n};
+	uint64_t at = want->first;
+	const uint8_t *page;
 
 	begin(want, room, ret);
 	if (!rf->has_geometry || !rf->ram)
 		return;
-	if (end > rf->n_pages)
-		end = rf->n_pages;
-	while (at < end && ret->n_zero < ZEROS_PER_HASH * n_max &&
-	       zero_is_page(ramfile_page(rf, at))) {
+	if (reader.end > rf->n_pages)
+		reader.end = rf->n_pages;
+	while (ret->n_zero < ZEROS_PER_HASH * n_max &&
+	       (page = ramfile_reader_page(&reader, at)) && zero_is_page(page)) {
 		at++;
 		ret->n_zero++;
 	}
-	for (; at < end && ret->n < n_max; at++, ret->n++)
-		wire_hash(want->seed, ramfile_page(rf, at), WIRE_PAGE_SIZE,
+	for (; ret->n < n_max && (page = ramfile_reader_page(&reader, at)); at++, ret->n++)
+		wire_hash(want->seed, page, WIRE_PAGE_SIZE,
 			  room + (size_t)ret->n * WIRE_HASH_SIZE);
 }
 

@@ -1,8 +1,9 @@
 /* Boots the guest from this host's images, without a copy of its memory: a cold start, after both
  * hosts have lost their memory (docs/decisions/0056-cold-start.md). See standby_private.h.
  *
- * The guest's QEMU is the one of the command file, as for a promotion, but without -incoming. From
- * then on it is like a promoted guest: it outlives the agent, and it can be protected from here. */
+ * The command file gives the guest's QEMU, as for a promotion, but QEMU is started without
+ * -incoming. From then on the guest is like a promoted one: it outlives the agent, and it can be
+ * protected from here. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -13,7 +14,8 @@
 
 #define RECORD_MAX_NS (20 * CLOCK_NS_PER_S)
 
-/* Is the guest here already? Returns 1 if it runs, and its term is now @c's; 0 if not; -errno. */
+/* Is the guest here already? Returns 1 if it runs, and records @c's term as its term; 0 if not;
+ * -errno. */
 static int is_here(struct standby *sb, struct standby_command *c)
 {
 	struct ramfile_meta meta = sb->rf.meta;
@@ -34,8 +36,9 @@ static int is_here(struct standby *sb, struct standby_command *c)
 	return r < 0 ? error_set(&c->error, r, "cannot record the term: %s", strerror(-r)) : 1;
 }
 
-/* Leave the images to QEMU, as a promotion does: what the disk log was replayed into them is on the
- * disk, and the log is never replayed over what the guest will write. */
+/* Hand the images over to QEMU, like a promotion does. First bring to the disk what was replayed
+ * from the disk log. Then end the log, so that it is never replayed over what the guest will
+ * write. */
 static int leave_images(struct standby *sb, struct error *ret_error)
 {
 	int r;
@@ -65,7 +68,8 @@ static int let_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 	sb->qemu.boots = false;
 	if (r < 0)
 		return r;
-	/* From here on the guest may have run: first on the disk, then for the next agent. */
+	/* From here on the guest may have run. Record this first on the disk, then for the next
+	 * agent. */
 	r = sb->config.may_run ? sb->config.may_run(sb->config.changed_arg, term, RECORD_MAX_NS,
 						    ret_error)
 			       : 0;
@@ -116,7 +120,7 @@ int standby_do_boot(struct standby *sb, struct standby_command *c)
 	if (r == 0) {
 		r = epochlog_set_term(&sb->log, c->term);
 		if (r == 0)
-			r = ramfile_purge(&sb->rf); /* a guest that boots finds its RAM empty */
+			r = ramfile_purge(&sb->rf); /* a guest that boots needs empty RAM */
 		if (r < 0)
 			(void)error_set(&c->error, r, "state_dir %s: %s", sb->rf.dir, strerror(-r));
 	}

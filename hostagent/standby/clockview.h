@@ -40,7 +40,7 @@ struct clockview {
 	struct wire_clock complete; /* CLOCK of the last complete epoch; valid if has_complete */
 };
 
-/* Forget everything. Call this when there is another primary, or none. */
+/* Forget everything. Call this when the primary changes, or there is none any more. */
 void clockview_reset(struct clockview *view);
 
 /* Record that an epoch began to arrive. */

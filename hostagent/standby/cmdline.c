@@ -200,8 +200,8 @@ static const char *option_name(const char *word)
 	return word[1] == '-' ? word + 2 : word + 1;
 }
 
-/* Parse a size as QEMU does: a decimal number with an optional suffix. Without a suffix, the number
- * counts MiB. */
+/* Parse a size like QEMU does: a decimal number with an optional suffix. Without a suffix, the
+ * number counts MiB. */
 static int parse_ram(const char *text, uint64_t *ret_bytes)
 {
 	unsigned shift = 20;
@@ -252,7 +252,7 @@ static const char *find_value(const char *option, const char *key, size_t *ret_s
 	return NULL;
 }
 
-/* Is @object memory of this QEMU's own that a memory device (pc-dimm) of the command uses? */
+/* Does @object make memory inside this QEMU, for a memory device (pc-dimm) of the same command? */
 static bool is_of_memory_device(const struct cmdline *c, const char *object)
 {
 	size_t n = 0, n_used = 0;

@@ -48,8 +48,8 @@ int cmdline_parse(const char *text, struct cmdline *ret_cmdline, struct error *r
 	__attribute__((warn_unused_result));
 
 /* Check the taps of the network back ends in @c (-netdev, -nic, -net tap,...). Each tap must be one
- * of @taps, the taps that the VM's configuration file names. No tap must be there twice. If @taps
- * has several taps, each of them must be there.
+ * of @taps, the taps that the VM's configuration file names. No tap may appear twice. If @taps has
+ * several taps, each of them must appear.
  * Options in JSON form are not checked. If there is one, it can name any of @taps, so none counts
  * as missing. Returns 0, or -EINVAL with the reason in *ret_error. */
 int cmdline_check_taps(const struct cmdline *c, const struct tap_names *taps,

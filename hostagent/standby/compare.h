@@ -2,13 +2,13 @@
  *
  * Why: a page of the copy can be wrong without anybody noticing until the failover: the primary's
  * tracking missed a write, or this host's memory or our code lost one. So the primary puts hashes
- * of some pages into ordinary epochs (epoch/engine_verify_ram.c on its host). They are compared
- * when the epoch is applied, and the result is sent as RAM_CHECKED.
+ * of some pages into ordinary epochs (epoch/engine_verify_ram.c on its host). This host compares
+ * them when it applies the epoch, and sends the result as RAM_CHECKED.
  *
  *      apply.c: all records of the epoch ─► compare_frame() for each RAM_HASH ─► rf->checked
  *      stream.c: rf->checked ─► RAM_CHECKED
  *
- * Where: apply.c, stream.c. Threads: as for the struct ramfile.
+ * Where: apply.c, stream.c. Threads: the thread that uses the struct ramfile.
  */
 #ifndef STANDBY_COMPARE_H
 #define STANDBY_COMPARE_H

@@ -19,14 +19,14 @@
 #include "base/syncing.h"
 
 #define HALVES	     2u
-#define ALIGN	     512u /* an entry begins at a multiple of this, as a disk's sectors do */
+#define ALIGN	     512u /* an entry begins at a multiple of this, like a disk's sectors */
 #define HEADER_BYTES 56u
 #define MAGIC	     UINT64_C(0x4846444c4f473031) /* "HFDLOG01" */
-#define PIECES_MAX   1000u	    /* most pieces in one write; below IOV_MAX */
+#define PIECES_MAX   1000u	    /* maximum number of pieces in one write; below IOV_MAX */
 #define FILL_BYTES   ((size_t)1 << 20)
 
-/* Offsets in the header of an entry; all numbers are big-endian. The checksum covers the header
- * before it and the payload. */
+/* Offsets in the header of an entry; all numbers are big-endian. The checksum covers the payload
+ * and the part of the header before the checksum. */
 enum header_offset {
 	AT_MAGIC = 0,
 	AT_SEQUENCE = 8,
@@ -74,24 +74,6 @@ static uint64_t checksum(const uint8_t *header, const struct iovec *pieces, size
 
 /* ---- reading */
 
-static int read_all(int fd, void *data, size_t size, uint64_t at)
-{
-	uint8_t *to = data;
-
-	while (size > 0) {
-		ssize_t n = pread(fd, to, size, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		to += n;
-		at += (uint64_t)n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Read the entry at @at of @half. Its payload goes into *buffer, which grows as needed; the caller
  * frees it. Returns 1; 0 if there is no whole entry; or -errno. */
 static int read_entry(const struct disklog *log, unsigned half, uint64_t at,
@@ -104,7 +86,7 @@ static int read_entry(const struct disklog *log, unsigned half, uint64_t at,
 
 	if (at + HEADER_BYTES > log->half_bytes)
 		return 0;
-	r = read_all(log->fd, header, sizeof(header), start);
+	r = fd_read_at(log->fd, header, sizeof(header), start);
 	if (r < 0)
 		return r;
 	*ret_entry = (struct entry){
@@ -125,7 +107,7 @@ static int read_entry(const struct disklog *log, unsigned half, uint64_t at,
 		*buffer = larger;
 		*buffer_bytes = ret_entry->size;
 	}
-	r = read_all(log->fd, *buffer, ret_entry->size, start + HEADER_BYTES);
+	r = fd_read_at(log->fd, *buffer, ret_entry->size, start + HEADER_BYTES);
 	if (r < 0)
 		return r;
 	payload = (struct iovec){*buffer, ret_entry->size};
@@ -136,7 +118,7 @@ static int read_entry(const struct disklog *log, unsigned half, uint64_t at,
 struct chain {
 	struct entry last; /* last.sequence is 0 if there is none */
 	uint64_t end;      /* offset in bytes in the half at which the next entry would begin */
-	uint64_t from;     /* number of the newest entry of another kind than WRITES; 0: none */
+	uint64_t from;     /* number of the newest entry that is not of kind WRITES; 0: none */
 };
 
 /* Follow the entries of @half. Pass the writes of each entry whose sequence is at least @from to
@@ -175,10 +157,10 @@ static bool is_copy(uint64_t kind)
 
 static int write_pieces(int fd, const struct iovec *pieces, size_t n_pieces, uint64_t at);
 
-/* Write the last entry of the chain @chain of @half again. Perhaps an earlier agent wrote this
- * entry, but its fdatasync() failed, and the kernel dropped the write. The entry is still in the
- * page cache, so it looks whole. If a power failure then loses this entry, a replay ends before the
- * next entry. */
+/* Write the last entry of @chain, in @half, again. Perhaps an earlier agent wrote this entry, but
+ * its fdatasync() failed, and the kernel dropped the write. The entry is still in the page cache,
+ * so it looks whole. If a power failure then loses this entry, a replay ends before the next
+ * entry. */
 static int write_last_again(const struct disklog *log, unsigned half, const struct chain *chain)
 {
 	const uint64_t at = chain->end - entry_bytes(chain->last.size);
@@ -189,7 +171,7 @@ static int write_last_again(const struct disklog *log, unsigned half, const stru
 
 	if (!entry)
 		return -ENOMEM;
-	r = read_all(log->fd, entry, size, half * log->half_bytes + at);
+	r = fd_read_at(log->fd, entry, size, half * log->half_bytes + at);
 	if (r == 0)
 		r = write_pieces(log->fd, &piece, 1, half * log->half_bytes + at);
 	free(entry);
@@ -261,7 +243,7 @@ static int fill(int fd, uint64_t bytes)
 	return r == 0 && fsync(fd) < 0 ? -errno : r;
 }
 
-/* Bring the name of @path to the disk. */
+/* Make the file name @path durable. */
 static int sync_directory(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -277,7 +259,8 @@ static int sync_directory(const char *path)
 	return r;
 }
 
-/* Make the file under another name first: a file named @path always has its full size. */
+/* Make the file under a temporary name first, so that a file named @path always has its full
+ * size. */
 static int make_file(const char *path, uint64_t bytes)
 {
 	char *work = NULL;

@@ -49,7 +49,8 @@ struct disklog;
 /* What an entry says of the images. The values are stored in the file. */
 enum disklog_kind {
 	DISKLOG_WRITES	= 1, /* its writes follow those of the entry before it */
-	DISKLOG_START   = 2, /* the images on the disk have all earlier writes, but not these */
+	DISKLOG_START   = 2, /* the images on the disk have all earlier writes, but not those of
+			      * this entry */
 	DISKLOG_NO_COPY = 3, /* the images are changed without this log; has no writes */
 };
 

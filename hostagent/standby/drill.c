@@ -18,13 +18,15 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "standby/drill_files.h"
+#include "standby/drill_guest.h"
 #include "standby/drill_world.h"
 #include "standby/rehearse.h"
 #include "standby/standby_private.h"
 #include "vmm/disks.h"
 #include "vmm/vcpus.h"
 
-#define CUT_BYTES    (INT64_C(16) << 20) /* the cut copies at most that much, which takes some ms */
+#define CUT_BYTES    (INT64_C(16) << 20) /* the cut copies at most this many bytes, which takes some
+					  * ms */
 #define PASSES_MAX   20
 #define CUTS_MAX     5 /* how often the cut is tried, if too much was written since the last pass */
 #define IOPRIO_IDLE  (3 << 13) /* IOPRIO_CLASS_IDLE of ioprio_set(2) */
@@ -63,7 +65,8 @@ static void wake(const struct drill *d)
 {
 	uint64_t one = 1;
 
-	(void)!write(d->sb->wake_fd, &one, sizeof(one)); /* if it is full, the thread is awake */
+	(void)!write(d->sb->wake_fd, &one, sizeof(one)); /* if the eventfd is full, the thread is
+							  * awake */
 }
 
 static int copy_until_little_is_left(struct drill *d, struct error *ret_error)
@@ -178,10 +181,10 @@ static int check_disks(const struct drill *d, struct error *ret_error)
 	return r;
 }
 
-/* End the QEMU that an agent that was killed has left in a drill. */
+/* End the QEMU of a drill that a killed agent has left. */
 static void end_left_qemu(struct qemu *q, const char *vm)
 {
-	int r = qemu_find(q); /* an error may mean: the process, but not its monitor */
+	int r = qemu_find(q); /* on some errors, the process was found, but not its monitor */
 
 	if ((r == 0 || q->pid > 0) && qemu_kill(q) < 0)
 		log_warn("vm=%s QEMU pid %d of an earlier drill does not end, ignoring", vm,
@@ -192,32 +195,14 @@ static int start_qemu(struct drill *d, struct error *ret_error)
 {
 	int r;
 
-	end_left_qemu(&d->qemu, d->sb->config.vm); /* never adopt one: it has another memory */
+	end_left_qemu(&d->qemu, d->sb->config.vm); /* never adopt such a QEMU: it uses an older copy
+						    * of memory */
 	r = qemu_start(&d->qemu, d->sb->config.start_timeout_ms, ret_error);
 	if (r == 0)
 		r = check_ram(d, ret_error);
 	if (r == 0)
 		r = check_disks(d, ret_error);
 	return r;
-}
-
-/* Wait until a vCPU has used CPU time. */
-static int look_at_vcpus(struct drill *d, struct vcpus *vcpus, uint64_t timeout_ns,
-			 struct error *ret_error)
-{
-	uint64_t deadline_ns = clock_mono_ns() + timeout_ns, busy_ns = 0;
-	struct error died;
-
-	while ((busy_ns += vcpus_busy_ns(vcpus)) == 0) {
-		if (d->cancel)
-			return -ECANCELED;
-		if (qemu_exited(&d->qemu, &died))
-			return error_set(ret_error, -EIO, "%s", died.text);
-		if (clock_mono_ns() > deadline_ns)
-			return error_set(ret_error, -ETIMEDOUT, "its vCPUs do not run");
-		(void)poll(NULL, 0, LOOK_MS);
-	}
-	return 0;
 }
 
 static void add_seen(struct drill *d, const char *text)
@@ -264,12 +249,15 @@ static int run_guest(struct drill *d, struct error *ret_error)
 		r = promote_drill(&d->files.to, &d->qemu,
 				  config->promote_timeout_ms * CLOCK_NS_PER_MS, ret_error);
 	if (r == 0)
-		r = look_at_vcpus(d, vcpus, config->drill_timeout_ns, ret_error);
+		r = drill_guest_runs(&d->qemu, vcpus, config->drill_timeout_ns, ret_error);
+	if (r == 0) {
+		add_seen(d, "its vCPUs run");
+		r = look(d, ret_error);
+	}
+	if (r == 0) /* does it still run? */
+		r = drill_guest_runs(&d->qemu, vcpus, config->drill_timeout_ns, ret_error);
 	vcpus_close(vcpus);
-	if (r < 0)
-		return r;
-	add_seen(d, "its vCPUs run");
-	return look(d, ret_error);
+	return r;
 }
 
 static int drill(struct drill *d, struct error *ret_error)
@@ -286,7 +274,7 @@ static int drill(struct drill *d, struct error *ret_error)
 		log_error("vm=%s QEMU pid %d, of a drill, cannot be killed", d->sb->config.vm,
 			  (int)d->qemu.pid);
 	d->result.epoch = d->files.epoch;
-	drill_files_remove(&d->files); /* here, since it takes long */
+	drill_files_remove(&d->files); /* on this thread, because it takes long */
 	return r;
 }
 
@@ -296,7 +284,7 @@ static void *run(void *arg)
 	struct error error = {""};
 	int r;
 
-	/* both of this thread, and of what it starts */
+	/* both settings hold for this thread and for the processes that it starts */
 	(void)setpriority(PRIO_PROCESS, 0, NICE);
 	(void)syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, IOPRIO_IDLE);
 	r = drill(d, &error);
@@ -354,7 +342,7 @@ int drill_begin(struct standby *sb, uint64_t *ret_number, struct error *ret_erro
 	struct drill *d;
 	int r;
 
-	if (sb->drill) { /* who asks again waits for the same result */
+	if (sb->drill) { /* a second caller waits for the same result */
 		*ret_number = sb->drill->number;
 		return 0;
 	}
@@ -387,8 +375,8 @@ int drill_begin(struct standby *sb, uint64_t *ret_number, struct error *ret_erro
 	return 0;
 }
 
-/* Copy the rest: all complete epochs are applied, and no other is applied meanwhile. If that is too
- * much, let the drill's thread go on copying. */
+/* Apply the complete epoch, and copy the rest. No epoch is applied meanwhile. If the rest is too
+ * large, let the drill's thread go on copying. */
 static void make_cut(struct drill *d)
 {
 	struct standby *sb = d->sb;
@@ -456,7 +444,9 @@ void drill_close(struct standby *sb)
 
 		drill_step(sb);
 		if (sb->drill && poll(&woken, 1, LOOK_MS) > 0)
-			(void)!read(sb->wake_fd, &count, sizeof(count)); /* only wakes us */
+			(void)!read(sb->wake_fd, &count, sizeof(count)); /* the count is not needed:
+									  * the eventfd only wakes
+									  * us */
 	}
 }
 

@@ -1,8 +1,8 @@
-/* drill.h - a drill: starts the standby's copy of the guest beside the one that serves, isolated,
- * looks whether it runs and answers, and throws it away, while the protection goes on.
+/* drill.h - a drill: starts a second guest from the standby's copy, isolated from all networks,
+ * checks whether it runs and answers, and throws it away. The protection goes on meanwhile.
  *
- * Why: a rehearsal (rehearse.h) shows that QEMU loads the state. Whether the guest then serves,
- * only the guest can show. An operator wants to see that before the day comes.
+ * Why: a rehearsal (rehearse.h) shows that QEMU loads the state. Only the guest itself can show
+ * whether it then serves. An operator wants to see that before a host fails.
  *
  * 	standby's thread   DRILL                 cut: the rest of one epoch           ends it
  * 	                     │                     ▲                                    ▲
@@ -10,14 +10,14 @@
  * 	                        are applied            (drill_world.h)       probe, script
  * 	                        (drill_files.h)
  *
- * Nothing of a drill is in the way of the protection. Epochs are acknowledged all the time, but for
- * the cut (some ms). The drill's thread and its QEMU have a low priority. An order PROMOTE, STOP or
+ * A drill does not hinder the protection. Epochs are acknowledged all the time, except during the
+ * cut (some ms). The drill's thread and its QEMU have a low priority. An order PROMOTE, STOP or
  * FENCE cancels the drill and does not wait for it.
  *
  * What a drill cannot see: the real network, other hosts that the guest needs, and the time: its
  * guest has the clock of its epoch.
  *
- * Where: orders.c begins it, standby.c calls drill_step(). Threads: the standby's. / */
+ * Where: orders.c begins it, standby.c calls drill_step(). Threads: the standby's. */
 #ifndef STANDBY_DRILL_H
 #define STANDBY_DRILL_H
 
@@ -27,13 +27,14 @@
 
 struct standby;
 
-/* Begin a drill. *ret_number is its number, 1 or more. If one runs already, it is that one's.
- * Returns 0; or errors of drill_files_begin(), with *ret_error. */
+/* Begin a drill. *ret_number is its number, 1 or more. If a drill runs already, begins none:
+ * *ret_number is the number of that drill. Returns 0; or errors of drill_files_begin(), with
+ * *ret_error. */
 int drill_begin(struct standby *sb, uint64_t *ret_number, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Do what the drill's thread waits for, or end a drill that has ended, and keep its result in
- * sb->drilled. Call this in each turn, when no epoch is being applied. */
+/* Do what the drill's thread waits for. If the drill has ended, free it, and keep its result in
+ * sb->drilled. Call this in each turn of the standby's loop, while no epoch is being applied. */
 void drill_step(struct standby *sb);
 
 /* Let the drill end soon, if there is one. Does not wait. */
@@ -42,7 +43,7 @@ void drill_cancel(struct standby *sb);
 /* Cancel the drill and wait until its QEMU has ended. Frees it. */
 void drill_close(struct standby *sb);
 
-/* End what an agent that was killed has left of a drill. */
+/* Remove what a killed agent has left of a drill. */
 void drill_sweep(struct standby *sb);
 
 #endif

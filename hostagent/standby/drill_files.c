@@ -18,9 +18,9 @@
 #include "codec/zero.h"
 #include "standby/inherit.h"
 
-/* how much of the disk's free space is left to others */
+/* besides the second copies, 1/MARGIN_SHARE of their size must stay free on the disk */
 #define MARGIN_SHARE 8u
-/* how much is written before the disk has to take it */
+/* after this many bytes written, wait until the disk has them */
 #define SYNC_BYTES   (UINT64_C(4) << 20)
 
 /* ---- begin, on the standby's thread */
@@ -188,8 +188,8 @@ static int check_space(const struct drill_files *f, const char *dir, struct erro
 			 PRIu64 " MiB and an eighth more", dir, free_bytes >> 20, needed >> 20);
 }
 
-/* Let the file system share the image's blocks, if it can. Forget the flags first: what is written
- * from now on is noted again. */
+/* Let the file system share the image's blocks, if it can. Clear the flags first: epochs set them
+ * again for what they write from now on. */
 static void clone_image(struct drill_disk *d)
 {
 	for (uint64_t i = 0; i < d->blocks->n; i++)
@@ -204,7 +204,7 @@ static int make_disk(struct drill_disk *d, struct error *ret_error)
 {
 	struct stat st;
 
-	(void)unlink(d->path); /* an earlier drill's */
+	(void)unlink(d->path); /* remove the file of an earlier drill */
 	d->fd = open(d->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (d->fd < 0)
 		return error_set(ret_error, -errno, "%s: %m", d->path);
@@ -248,13 +248,13 @@ static bool is_zero(const uint8_t *data, size_t size)
 }
 
 /* Wait for the disk, and take no page cache from others: the writes of the protection must not be
- * throttled because of ours. */
+ * throttled because of the drill's. */
 static void let_go(struct drill_disk *d)
 {
 	const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
 			     SYNC_FILE_RANGE_WAIT_AFTER;
 
-	/* If the disk takes nothing, the drill's guest will find that out. */
+	/* Ignore an error: if the disk takes no writes, the drill's guest will find that out. */
 	(void)sync_file_range(d->fd, 0, 0, all);
 	(void)posix_fadvise(d->fd, 0, 0, POSIX_FADV_DONTNEED);
 	d->unsynced = 0;
@@ -341,7 +341,7 @@ int drill_files_finish(struct drill_files *f, struct ramfile *rf, struct error *
 
 /* ---- the end */
 
-/* The directory has no other files than a copy's. */
+/* Remove a second copy of memory. Its directory contains no other files. */
 static void remove_memory(struct ramfile *to, const char *dir)
 {
 	if (to->dir_fd < 0)
@@ -385,7 +385,7 @@ void drill_files_end(struct drill_files *f)
 	f->to.dir_fd = f->to.lock_fd = -1;
 }
 
-/* What an agent that was killed has left. */
+/* What a killed agent has left of a drill. */
 struct left {
 	char dir[DRILL_PATH_MAX];
 	char disk[IMAGES_MAX][DRILL_PATH_MAX];
@@ -398,8 +398,9 @@ static void *remove_left(void *arg)
 	struct ramfile rf;
 
 	for (uint32_t i = 0; i < left->n_disks; i++)
-		(void)unlink(left->disk[i]); /* usually there is none */
-	/* If a new drill has the directory already, it has emptied it. */
+		(void)unlink(left->disk[i]); /* usually there is no such file */
+	/* If a new drill already uses the directory, that drill has emptied it, and has the
+	 * lock. */
 	if (access(left->dir, F_OK) == 0 && ramfile_open(left->dir, &rf) == 0)
 		remove_memory(&rf, left->dir);
 	free(left);

@@ -1,5 +1,5 @@
-/* drill_files.h - a second copy of the guest, memory and disks, all of one epoch, for a drill
- * (drill.h). It is made beside the copy that epochs go on changing.
+/* drill_files.h - a second copy of the guest (memory and disks of one epoch), for a drill
+ * (drill.h). It is made while epochs go on changing the first copy.
  *
  *	standby's thread                         drill's thread
  *	drill_files_begin ─────────────────────► drill_files_prepare
@@ -8,8 +8,8 @@
  *	                                         drill_files_remove
  *	drill_files_detach, drill_files_end
  *
- * Where: drill.c. Threads: as the picture says. The two threads never use *f at the same time, but
- * for the flags (touched.h).
+ * Where: drill.c. Threads: as the picture says. The two threads never use *f at the same time,
+ * except for the flags (touched.h).
  */
 #ifndef STANDBY_DRILL_FILES_H
 #define STANDBY_DRILL_FILES_H
@@ -26,12 +26,12 @@
 
 /* A disk's second copy. */
 struct drill_disk {
-	char path[DRILL_PATH_MAX];  /* of the second copy */
-	char image[DRILL_PATH_MAX]; /* of the image that it copies */
+	char path[DRILL_PATH_MAX];  /* path of the second copy */
+	char image[DRILL_PATH_MAX]; /* path of the image that it copies */
 	int from_fd, fd; /* -1: not open */
 	uint64_t unsynced; /* bytes written to fd that the disk may not have yet */
 	uint64_t bytes;
-	struct touched *blocks; /* of TOUCHED_BLOCK_BYTES */
+	struct touched *blocks; /* flags of the blocks, TOUCHED_BLOCK_BYTES each */
 	dev_t device; /* with inode: identifies the second copy; set when it is made */
 	ino_t inode;
 };
@@ -45,7 +45,7 @@ struct drill_files {
 	char dir[sizeof(((struct ramfile *)0)->dir)];
 	struct room room;
 	uint64_t term;	/* the copy's term when the drill began */
-	uint64_t epoch; /* after drill_files_finish(): what the second copy is */
+	uint64_t epoch; /* epoch of the second copy; valid after drill_files_finish() */
 };
 
 /* Begin to note what epochs change in @rf and @images. @dir: where the disks' second copies go;
@@ -73,24 +73,25 @@ int64_t drill_files_pass(struct drill_files *f, const _Atomic bool *cancel,
 /* Returns how many bytes have changed since they were copied. */
 int64_t drill_files_left(const struct drill_files *f);
 
-/* Copy the rest and the device state. No epoch must be applied meanwhile, and none must be
- * complete but not applied. Returns 0;
- * -ESTALE: the copy was dropped or is of another term than when the drill began;
- * other -errno, with *ret_error. */
+/* Copy the rest and the device state. Before this, the caller applies all complete epochs; it
+ * applies no epoch meanwhile. Returns 0;
+ * -ESTALE: the copy was dropped, or its term has changed since the drill began; other -errno, with
+ * *ret_error. */
 int drill_files_finish(struct drill_files *f, struct ramfile *rf, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* No longer note what epochs change. */
+/* Stop noting what epochs change. */
 void drill_files_detach(struct drill_files *f, struct ramfile *rf, struct images *images);
 
-/* Remove the files: this takes 0.25 s per GiB of RAM. Epochs may be noted meanwhile. */
+/* Remove the files: this takes 0.25 s per GiB of RAM. Meanwhile the standby's thread may note
+ * changes. */
 void drill_files_remove(struct drill_files *f);
 
 /* Free the rest. Call it after drill_files_detach(). */
 void drill_files_end(struct drill_files *f);
 
-/* Remove what a drill of an agent that was killed has left. The removal goes on in the background,
- * on a thread of its own: it can take long. */
+/* Remove what a killed agent has left of a drill. The removal goes on in the background, on a
+ * thread of its own, because it can take long. */
 void drill_files_sweep(const struct ramfile *rf, const struct images *images, const char *dir,
 		       const char *vm);
 

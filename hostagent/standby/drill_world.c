@@ -27,9 +27,9 @@
 #include "base/clock.h"
 #include "base/fd.h"
 
-#define TAP_PREFIX   "hfr" /* rehearse.c names the taps */
+#define TAP_PREFIX   "hfr" /* rehearse.c gives the taps names that begin like this */
 #define RETRY_MS     100   /* interval between two attempts to connect */
-#define CANCEL_MS    100   /* how often to look whether the drill is cancelled */
+#define CANCEL_MS    100   /* how often to check whether the drill is cancelled */
 #define LOG_BYTES_MAX (32 << 20)
 #define SCRIPT_FILE_MAX (16 << 20) /* largest file that the script may write: run_dir is small */
 #define KILL_MS	     5000  /* a process that cannot be killed is left */
@@ -39,7 +39,7 @@ int drill_world_enter(struct error *ret_error)
 	if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
 		return error_set(ret_error, -errno,
 				 "a drill needs namespaces of its own (CAP_SYS_ADMIN): %m");
-	/* no mount made here is to be seen outside */
+	/* mounts made here must not be visible outside */
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return error_set(ret_error, -errno, "mounts cannot be made private: %m");
 	return 0;
@@ -207,24 +207,22 @@ static void run_child(void *arg)
 	const struct rlimit file_max = {SCRIPT_FILE_MAX, SCRIPT_FILE_MAX};
 	const struct script *script = arg;
 	int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	sigset_t none;
 
 	(void)setsid();
 	child_dies_first();
-	/* when the drill's thread ends, or the agent is killed; the pid namespace then ends the
-	 * rest */
+	/* kill this process when the drill's thread ends or the agent is killed; the kernel then
+	 * ends all other processes of the pid namespace */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)setrlimit(RLIMIT_FSIZE, &file_max);
-	(void)signal(SIGPIPE, SIG_DFL);
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	child_signals();
+	(void)signal(SIGXFSZ, SIG_IGN); /* what is written past file_max is lost, nothing more */
 	if (null_fd >= 0 && dup2(null_fd, 0) >= 0 && dup2(script->log_fd, 1) >= 0 &&
 	    dup2(script->log_fd, 2) >= 0)
 		execve(script->argv[0], script->argv, script->envp);
 	_exit(127);
 }
 
-/* The last line that is not empty. */
+/* Get the last line that is not empty. */
 static void last_line(const char *log_path, char *ret_line, size_t size)
 {
 	AUTO_FREE char *text = NULL;
@@ -240,7 +238,7 @@ static void last_line(const char *log_path, char *ret_line, size_t size)
 	(void)snprintf(ret_line, size, "%s", at ? at + 1 : text);
 }
 
-/* Returns 0 when the process has ended, or why it was killed. */
+/* Returns 0 when the process has ended, or an error if it must be killed. */
 static int wait_script(int pidfd, uint64_t timeout_ns, const _Atomic bool *cancel)
 {
 	uint64_t deadline_ns = clock_mono_ns() + timeout_ns;
@@ -274,7 +272,8 @@ int drill_world_script(const char *script, const char *vm, const char *qmp_path,
 	(void)snprintf(vm_var, sizeof(vm_var), "HOLDFAST_VM=%s", vm);
 	(void)snprintf(qmp_var, sizeof(qmp_var), "HOLDFAST_QMP=%s", qmp_path);
 	/* The script is the first process of a pid namespace: when it ends, the kernel ends all
-	 * that it has left in the background. Else that would keep the second copies' memory. */
+	 * that it has left in the background. Otherwise such processes would keep the second
+	 * copies' memory in use. */
 	if (unshare(CLONE_NEWPID) < 0)
 		return error_set(ret_error, -errno, "drill_script: no pid namespace: %m");
 	pid = child_start(run_child, &child);

@@ -1,18 +1,18 @@
-/* drill_world.h - the isolated world of a drill: what its guest sees of this host's files, its
- * network, and what is asked of it there.
+/* drill_world.h - the isolated world of a drill: the files and the network that its guest sees, and
+ * the requests that test the guest there.
  *
- * Why: the guest of a drill is a twin of the one that serves. It must reach nobody, and write
- * nothing that belongs to the other one. So the drill's thread leaves the host's network namespace,
- * and in a mount namespace of its own it lays the second copies over the files that QEMU's command
- * names. QEMU and the script are started by this thread, so they are in both. Nothing must be
- * undone: the kernel removes the namespaces when their last process has ended.
+ * Why: the guest of a drill is a twin of the guest that serves. It must reach nobody, and must not
+ * write to anything that belongs to its twin. So the drill's thread leaves the host's network
+ * namespace. In a mount namespace of its own, it lays the second copies over the files that QEMU's
+ * command names. This thread starts QEMU and the script, so they are in both namespaces. Nothing
+ * must be undone: the kernel removes the namespaces when their last process has ended.
  *
  * 	      network namespace without a way out
  * 	 guest ─ hfr0 ─┐
  * 	 guest ─ hfr1 ─┴─ bridge `drill` (drill_address) ◄── our probe, the operator's script
  *
  * Source: unshare(2), which a single thread may call; netdevice(7) and linux/sockios.h for the
- * bridge. Where: drill.c. Threads: the drill's. / */
+ * bridge. Where: drill.c. Threads: the drill's. */
 #ifndef STANDBY_DRILL_WORLD_H
 #define STANDBY_DRILL_WORLD_H
 
@@ -24,17 +24,18 @@
 
 #define DRILL_WORLD_BRIDGE "drill"
 
-/* Leave the host's network, and let this thread see its mounts alone. Returns 0 or -errno with
+/* Leave the host's network, and give this thread mounts of its own. Returns 0 or -errno with
  * *ret_error. */
 int drill_world_enter(struct error *ret_error) __attribute__((warn_unused_result));
 
-/* From now on this thread, and what it starts, sees the file @copy where the file @path is. Returns
- * 0 or -errno with *ret_error. */
+/* From now on this thread, and what it starts, sees the file @copy at the path @path. Returns 0 or
+ * -errno with *ret_error. */
 int drill_world_cover(const char *copy, const char *path, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Connect all taps of the rehearsal's QEMU (rehearse.h) by a bridge. @address: the bridge's, as
- * "192.0.2.250/24"; "": none. Returns 0; -EINVAL: the address is bad; -errno; with *ret_error. */
+/* Connect all taps of the rehearsal's QEMU (rehearse.h) with a bridge. @address: the bridge's
+ * address, such as "192.0.2.250/24"; "": none. Returns 0; -EINVAL: the address is bad; -errno; with
+ * *ret_error. */
 int drill_world_connect(const char *address, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -46,9 +47,9 @@ int drill_world_probe(const char *target, uint64_t timeout_ns, const _Atomic boo
 	__attribute__((warn_unused_result));
 
 /* Run the operator's script with HOLDFAST_VM, HOLDFAST_QMP and HOLDFAST_BRIDGE in its environment.
- * Its output goes to @log_path. Returns 0 if its exit status is 0; -EBADE if it is another, or a
- * signal ended it; -ETIMEDOUT: it was killed after @timeout_ns; -ECANCELED: it was killed since
- * *@cancel became true; -errno; with *ret_error, which has its last line. */
+ * Its output goes to @log_path. Returns 0 if its exit status is 0; -EBADE if the status is not 0,
+ * or a signal ended the script; -ETIMEDOUT: it was killed after @timeout_ns; -ECANCELED: it was
+ * killed because *@cancel became true; -errno. Then *ret_error has the last line of its output. */
 int drill_world_script(const char *script, const char *vm, const char *qmp_path,
 		       const char *log_path, uint64_t timeout_ns, const _Atomic bool *cancel,
 		       struct error *ret_error) __attribute__((warn_unused_result));

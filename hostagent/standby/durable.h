@@ -62,8 +62,8 @@ struct durable {
 };
 
 /* Open the log @path for the disks @images. If the log is missing, make one of @bytes; if @bytes is
- * 0, do nothing. @d is zeroed, or was closed. If the log is open already, do nothing. Returns 0 or
- * the error of disklog_open(), with *ret_error. */
+ * 0, do nothing. If the log is open already, do nothing. Before the first call, *d must be zeroed.
+ * Returns 0 or the error of disklog_open(), with *ret_error. */
 int durable_open(struct durable *d, struct ramfile *rf, struct images *images, const char *path,
 		 uint64_t bytes, struct error *ret_error) __attribute__((warn_unused_result));
 void durable_close(struct durable *d); /* accepts a zeroed struct, and one that is closed */
@@ -84,8 +84,8 @@ void durable_begin(struct durable *d, bool is_unheld);
 int durable_frame(struct durable *d, uint64_t offset, uint64_t bytes)
 	__attribute__((warn_unused_result));
 
-/* Make the entry of @epoch of @term. The file @fd has the whole epoch. All earlier epochs are
- * applied; @applied is the last one. Returns 0: the epoch may be acknowledged;
+/* Make the entry of @epoch in @term. The file @fd has the whole epoch. The caller has applied all
+ * earlier epochs; @applied is the last of them. Returns 0: the epoch may be acknowledged;
  * -errno, with *ret_error: the epoch must be refused. */
 int durable_complete(struct durable *d, int fd, uint64_t term, uint64_t epoch, uint64_t applied,
 		     struct error *ret_error) __attribute__((warn_unused_result));
@@ -97,7 +97,7 @@ void durable_stored(struct durable *d, uint64_t epoch);
 int durable_applied(struct durable *d, uint64_t term, uint64_t epoch, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Call this when epochs may be missing, or another term begins: the next held epoch is a START. */
+/* Call this when epochs may be missing, or a new term begins: the next held epoch is a START. */
 void durable_forget(struct durable *d);
 
 /* Append a NO_COPY. Call this before the guest itself runs on the images, and before epochs are

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "codec/encode.h"
 #include "codec/lz4block.h"
 
@@ -42,7 +43,7 @@ static int refuse(struct epochcheck *c, struct epochcheck_error *e, uint16_t cod
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	(void)text_vput(text, sizeof(text), format, args);
 	va_end(args);
 	e->code = code;
 	if (c->inside)
@@ -225,9 +226,10 @@ static const char *check_dup(struct epochcheck *c, const struct wire_record *rec
 	return NULL;
 }
 
-/* A KEEP record leaves a page as it is. So it must be the page's first record. After it, a DUP
- * record could copy a page that had other bytes when the epoch was first applied, so an epoch has
- * one or the other. Returns NULL if the record is valid, otherwise what is wrong. */
+/* A KEEP record leaves a page as it is. So it must be the page's first record. Later records can
+ * change the page. If the epoch is then applied again, a DUP record could copy other bytes from
+ * this page than the first time. So an epoch may have KEEP or DUP records, but not both. Returns
+ * NULL if the record is valid, otherwise what is wrong. */
 static const char *check_keep(struct epochcheck *c, const struct wire_record *record)
 {
 	if (record->class == WIRE_CLASS_DUP) {
@@ -364,7 +366,8 @@ static int on_ram_hash(struct epochcheck *c, const struct wire_frame *frame,
 			      "RAM_HASH of %" PRIu32 " pages from page %" PRIu32
 			      ", the guest has %" PRIu64,
 			      hash.n_pages, hash.first_page, c->n_pages);
-	/* They are compared while the epoch is applied, which delays the next COMMIT. */
+	/* This host compares the hashes while it applies the epoch, which delays the next
+	 * COMMIT. */
 	if (hash.n_pages > WIRE_RAM_HASHES_MAX - c->n_hashes)
 		return refuse(c, e, WIRE_STREAM_ERROR_FORMAT,
 			      "RAM_HASH frames of more than %u pages in one epoch",

@@ -56,8 +56,8 @@ struct epochcheck {
 	uint32_t generation;
 	struct wire_geometry geometry;
 	uint64_t n_pages;
-	/* Set by the caller, and cleared at a new generation: hashes of the copy were given in this
-	 * generation, so KEEP is allowed. */
+	/* The caller sets this when it has sent hashes of the copy in this generation: then KEEP is
+	 * allowed. Cleared at a new generation. */
 	bool may_keep;
 
 	/* State of the epoch that is arriving; valid while inside. */
@@ -104,7 +104,7 @@ void epochcheck_reset(struct epochcheck *c);
  * epoch.
  * -EPROTO: the frame is refused;
  * -ENOMEM: there is no memory for the marks.
- * On error *ret_error says why, and the stream is reset as by epochcheck_reset(). */
+ * On error *ret_error says why, and the stream is reset (epochcheck_reset()). */
 int epochcheck_frame(struct epochcheck *c, const struct wire_frame *frame,
 		     const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));

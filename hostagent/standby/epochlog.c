@@ -111,7 +111,7 @@ static int have_images(struct epochlog *log)
 	return images_open(log->images, &log->why);
 }
 
-/* Tell the disk log of a frame that is to be appended at log->bytes. */
+/* Tell the disk log about a frame that will be appended at log->bytes. */
 static int note_disks(struct epochlog *log, const struct wire_frame *frame)
 {
 	if (!log->durable)

@@ -39,8 +39,8 @@
  *       epoch no later record changes its source page. In a FULL epoch an earlier record has set
  *       the source page.
  *     - In a FULL epoch, a page (or a piece of the device blob) without a record is cleared. If its
- * first record is a delta, it is cleared before that. Old content is left only in a page whose
- *       first record is KEEP: nothing changes it before that record.
+ *       first record is a delta, it is cleared before that. Old content is left only in a page
+ *       whose first record is KEEP: nothing changes it before that record.
  *     - `device` is replaced as a whole. Bytes after the end of `device` count as zero, both before
  *       and after the replacement.
  *     - Records of a disk are applied in the order in which they came. So if two records overlap,
@@ -49,9 +49,9 @@
  *  L5 A .part is never applied. At open it is removed or becomes `spare`.
  *  L6 Until the .complete of an epoch exists, the epoch changes neither the copy nor the disks
  *     (L3). This is true of FULL epochs, too.
- *  L7 All files are of one term. epochlog_open() removes an epoch file of another term than meta's.
- *     If meta.applied = 0, the copy is worthless, and the next epoch must be FULL. The disks are
- *     of no known epoch, so the primary must send what differs from its own, or all.
+ *  L7 All files are of one term. epochlog_open() removes epoch files whose term is not meta's.
+ *     If meta.applied = 0, the copy is worthless, and the next epoch must be FULL. The disks have
+ *     the content of no known epoch, so the primary must send what differs from its own, or all.
  *  L8 After a promotion has begun, this agent writes to no disk. This module applies epochs and
  *     opens images only in phase COPY. promote.c closes the images before QEMU can write to them.
  *  L9 With a disk log, its newest entry covers each acknowledged epoch (durable.h). An epoch's
@@ -86,7 +86,7 @@ struct epochlog_stats {
 struct epochlog {
 	struct ramfile *rf; /* the directory and the copy; borrowed */
 	struct images *images; /* the guest's disks; borrowed; NULL: none */
-	/* the disk log; borrowed; NULL: none, as epochlog_open() sets it */
+	/* the disk log; borrowed; NULL: none (epochlog_open() sets NULL) */
 	struct durable *durable;
 	struct epochcheck check;
 	uint64_t bytes_max;	     /* largest size of one epoch's file */
@@ -146,8 +146,8 @@ int epochlog_set_term(struct epochlog *log, uint64_t term) __attribute__((warn_u
  * -errno. On error nothing has changed. */
 int epochlog_drop_copy(struct epochlog *log) __attribute__((warn_unused_result));
 
-/* Do the same before epochlog_open(): the stored epochs must not be applied. Returns 0 or -errno.
- * On error some of them may be left. */
+/* Do what epochlog_drop_copy() does, but before epochlog_open(), so that no stored epoch is
+ * applied. Returns 0 or -errno. On error some of them may be left. */
 int epochlog_discard(struct ramfile *rf) __attribute__((warn_unused_result));
 
 /* Enter a newer @term because this host votes for it. The vote is in the file `meta` when this

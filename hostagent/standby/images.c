@@ -196,7 +196,7 @@ int images_open(struct images *images, struct error *ret_error)
 	return r;
 }
 
-/* A daemon that has ended in order has written all to the image's file. */
+/* Open a qcow2 file itself. First end its daemon: then all writes have reached the file. */
 static int open_file(struct image *image, struct error *ret_error)
 {
 	struct error why;
@@ -335,24 +335,6 @@ int images_check(const struct image *image, const struct wire_disk_record *recor
 		       : 0;
 }
 
-static int write_at(int fd, const uint8_t *data, uint64_t bytes, uint64_t offset)
-{
-	while (bytes > 0) {
-		ssize_t n = pwrite(fd, data, bytes, (off_t)offset);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n == 0)
-			return -EIO; /* no byte was written: the device has shrunk and ends here */
-		if (n > 0) {
-			data += n;
-			bytes -= (uint64_t)n;
-			offset += (uint64_t)n;
-		}
-	}
-	return 0;
-}
-
 static int write_zeroes(int fd, uint64_t bytes, uint64_t offset)
 {
 	static const uint8_t zeroes[ZEROES_BYTES];
@@ -361,7 +343,7 @@ static int write_zeroes(int fd, uint64_t bytes, uint64_t offset)
 	while (r == 0 && bytes > 0) {
 		uint64_t n = bytes < sizeof(zeroes) ? bytes : sizeof(zeroes);
 
-		r = write_at(fd, zeroes, n, offset);
+		r = fd_write_at(fd, zeroes, n, offset);
 		bytes -= n;
 		offset += n;
 	}
@@ -386,8 +368,8 @@ static bool is_unable(int r)
 }
 
 /* Make a range read as zeros. If possible, a DISCARD frees the range's space on the disk, and a
- * ZERO keeps the space allocated. In a qcow2 image both keep it: for PUNCH_HOLE a daemon of QEMU
- * 7.2 only passes a discard on, which need not change what is read. */
+ * ZERO keeps the space allocated. In a qcow2 image both keep it: for PUNCH_HOLE, QEMU 7.2's daemon
+ * only passes on a discard, after which the range need not read as zeros. */
 static int zero_range(struct image *image, uint8_t op, uint64_t bytes, uint64_t offset)
 {
 	static const int zero_first[] = {FALLOC_FL_ZERO_RANGE, FALLOC_FL_PUNCH_HOLE};
@@ -462,7 +444,7 @@ int images_apply(struct images *images, struct image *image, const struct wire_d
 	if (r == 0) {
 		image->is_changed = true;
 		r = record->op == WIRE_DISK_WRITE
-			    ? write_at(image->fd, record->data, record->bytes, record->offset)
+			    ? fd_write_at(image->fd, record->data, record->bytes, record->offset)
 			    : zero(image, record);
 	}
 	if (r < 0)
@@ -494,7 +476,8 @@ int images_settle(const struct image *image, uint64_t offset, uint64_t bytes)
 {
 	const int fd = image->fd;
 
-	/* The view of a qcow2 image writes to another place of the file below. */
+	/* A write to the view of a qcow2 image changes other offsets of the file below it. So sync
+	 * all of that file. */
 	if (image->is_qcow2 ? syncing_fdatasync(fd) < 0
 			    : syncing_range(fd, (off_t)offset, (off_t)bytes) < 0)
 		return -errno;
@@ -507,20 +490,7 @@ int images_settle(const struct image *image, uint64_t offset, uint64_t bytes)
 
 int images_read(const struct image *image, uint8_t *data, size_t bytes, uint64_t offset)
 {
-	while (bytes > 0) {
-		ssize_t n = pread(image->fd, data, bytes, (off_t)offset);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n == 0)
-			return -EIO; /* the image has shrunk and ends here */
-		if (n > 0) {
-			data += n;
-			bytes -= (size_t)n;
-			offset += (uint64_t)n;
-		}
-	}
-	return 0;
+	return fd_read_at(image->fd, data, bytes, offset);
 }
 
 void images_compare(struct images *images, struct image *image,

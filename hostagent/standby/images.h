@@ -22,8 +22,9 @@
  * agent applies the epoch again from its start (epochlog.h, L3 and L4).
  *
  * A qcow2 image is written through a raw view of it, by a daemon of QEMU's (rawview.h). If this
- * daemon is killed, the image has lost applied epochs. Then images_open() fails until somebody
- * calls images_forget_loss(), who has dropped the copy or replays the disk log.
+ * daemon is killed, the image has lost applied epochs. Then images_open() fails until
+ * images_forget_loss() is called. Its caller must have dropped the copy, or must replay the disk
+ * log.
  */
 #ifndef STANDBY_IMAGES_H
 #define STANDBY_IMAGES_H
@@ -56,7 +57,7 @@ struct image {
 	dev_t device;
 	ino_t inode;
 	bool is_changed;  /* was written to after the last images_sync() */
-	/* The kernel has reported that some writes did not reach the disk, since images_renew(). */
+	/* Since images_renew(), the kernel has reported that some writes did not reach the disk. */
 	bool is_lost;
 	bool cannot_zero; /* the file system cannot zero a range, so zeros must be written */
 	bool shows_holes; /* the file system says where holes are */
@@ -90,18 +91,19 @@ int images_name_views(struct images *images, const char *run_dir, const char *vm
  * Returns 0; -ENOENT if an image is missing; -EINVAL if an image is neither a regular file nor a
  * block device, is empty, does not consist of whole sectors, or belongs to two disks; -EUCLEAN if
  * a qcow2 image has lost writes; an error of rawview_open(); or another -errno. On error no image
- * is open, and *ret_error names disk and path, and says what to do. Blocks as rawview_open()
- * does, if there is a qcow2 image. */
+ * is open, and *ret_error names disk and path, and says what to do. If there is a qcow2 image,
+ * blocks as long as rawview_open() does. */
 int images_open(struct images *images, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* As images_open(), but start no daemon: open the file of a qcow2 image itself. Only images_sync()
- * may follow, and then the images must be closed. */
+/* Does what images_open() does, but starts no daemon: opens the file of a qcow2 image itself. Only
+ * images_sync() may follow, and then the images must be closed. */
 int images_open_to_sync(struct images *images, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Close all images; their sizes stay known. Does nothing if they are closed. Accepts a zeroed
- * struct. Blocks as rawview_end() does, if there is a qcow2 image; an error of it is logged. */
+ * struct. If there is a qcow2 image, blocks as long as rawview_end() does; its errors are
+ * logged. */
 void images_close(struct images *images);
 
 /* Do what images_close() does, and also tell if a qcow2 image was not closed, or has lost writes.
@@ -113,15 +115,15 @@ int images_hand_over(struct images *images, struct error *ret_error)
  * must be closed. Their writes may be lost (images_have_lost()). */
 bool images_have_died(const struct images *images, struct error *ret_error);
 
-/* Fill *ret_fds, for poll(), with descriptors that are readable when images_have_died(). Returns
- * how many. */
+/* Fill *ret_fds, for poll(), with descriptors that become readable when a daemon ends. Returns how
+ * many there are. */
 uint32_t images_watch(const struct images *images, struct pollfd ret_fds[IMAGES_MAX]);
 
 /* Does an image lack writes that were applied to it? If so, *ret_error names it. */
 bool images_have_lost(const struct images *images, struct error *ret_error);
 
-/* Allow images_open() again after a loss. The caller has dropped the copy, or will replay the disk
- * log into the images. */
+/* Allow images_open() again after a loss. The caller must have dropped the copy, or must replay the
+ * disk log into the images. */
 void images_forget_loss(struct images *images);
 
 /* Check that no other QEMU on this host has locked an image. (A QEMU that may write to an image
@@ -147,7 +149,7 @@ int images_check(const struct image *image, const struct wire_disk_record *recor
 int images_apply(struct images *images, struct image *image, const struct wire_disk_record *record,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Forget what is in `checked` of all images. Called when an epoch begins to be applied. */
+/* Forget the results in `checked` of all images. Called when an epoch begins to be applied. */
 void images_begin_checks(struct images *images);
 
 /* Compare the image with a HASH record, and add the result to `checked`. Bytes that cannot be read
@@ -156,12 +158,13 @@ void images_begin_checks(struct images *images);
 void images_compare(struct images *images, struct image *image,
 		    const struct wire_disk_record *record);
 
-/* images_next_data(): find the next part of the image from @at up to @end that has data. Returns
- * where it begins, and sets *ret_end; returns @end if there is none. If the file cannot say where
- * its holes are, as a block device, all is data.
- * images_settle(): make what images_read() reads next come from the disk, not from the page cache,
- * as far as the kernel lets go of its pages: if writes were lost, the cache has what the disk has
- * not. Returns 0; -errno if the disk does not take what the cache has.
+/* images_next_data(): find the next part of the image that has data, from @at up to @end. Returns
+ * the part's offset, and sets *ret_end to its end; returns @end if there is none. If the file
+ * cannot say where its holes are (a block device cannot), all counts as data.
+ * images_settle(): write the range to the disk, and drop it from the page cache as far as the
+ * kernel allows. images_read() then reads what the disk really has: after lost writes, the cache
+ * can still have content that the disk lacks. Returns 0; -errno if the disk does not take the
+ * cached content.
  * images_read(): read. Returns 0 or -errno. */
 uint64_t images_next_data(const struct image *image, uint64_t at, uint64_t end, uint64_t *ret_end);
 int images_settle(const struct image *image, uint64_t offset, uint64_t bytes)
@@ -169,8 +172,9 @@ int images_settle(const struct image *image, uint64_t offset, uint64_t bytes)
 int images_read(const struct image *image, uint8_t *data, size_t bytes, uint64_t offset)
 	__attribute__((warn_unused_result));
 
-/* Forget that writes did not reach the disk: a new copy begins. What it does not write was read
- * from the disk (base.h). If the disk is still broken, the next images_sync() fails. */
+/* Call this when a new copy begins: forgets that earlier writes did not reach the disk. The new
+ * copy leaves out only blocks that were read back from the disk (base.h). If the disk is still
+ * broken, the next images_sync() fails. */
 void images_renew(struct images *images);
 
 /* Make the kernel begin to write the applied changes to the disk, at most once a second. This

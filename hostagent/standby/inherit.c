@@ -19,9 +19,9 @@
 
 #define QMP_NS	      (5 * CLOCK_NS_PER_S)
 #define MEMINFO_MAX   65536u
-#define CHUNK_PAGES   1024u
+#define CHUNK_PAGES   256u
 #define PIECE_BYTES   (UINT64_C(256) << 20)
-/* leave this share of the guest's memory free besides */
+/* besides the copy, 1/MARGIN_SHARE of its size must be available */
 #define MARGIN_SHARE  8u
 
 uint64_t inherit_available_bytes(const char *meminfo)
@@ -105,8 +105,11 @@ static int look(const char *monitor, pid_t pid, struct vmm_info *ret_info, struc
 	return r;
 }
 
-/* A block's pages follow each other in the copy's files too. */
-static int copy_block(struct ramfile *rf, const struct guestmem *mem, const struct vmm_block *block)
+/* Copy one block. Its pages follow each other in the copy's files, too. @room has CHUNK_PAGES
+ * pages. It is used again and again: touching each page of both mappings would cost more than this
+ * second copy. */
+static int copy_block(struct ramfile *rf, const struct guestmem *mem,
+		      const struct vmm_block *block, uint8_t *room)
 {
 	int r = 0;
 
@@ -114,9 +117,10 @@ static int copy_block(struct ramfile *rf, const struct guestmem *mem, const stru
 		uint32_t left = block->n_pages - at;
 		struct page_range range = {block->first_page + at,
 					   left < CHUNK_PAGES ? left : CHUNK_PAGES};
-		uint8_t *to = ramfile_page(rf, range.first_page);
 
-		r = to ? guestmem_read(mem, &range, 1, to) : -EINVAL;
+		r = guestmem_read_once(mem, &range, 1, room);
+		if (r == 0)
+			r = ramfile_write(rf, range.first_page, range.n_pages, room);
 		progress_add(rf->progress, (uint64_t)range.n_pages * WIRE_PAGE_SIZE);
 	}
 	return r;
@@ -124,17 +128,19 @@ static int copy_block(struct ramfile *rf, const struct guestmem *mem, const stru
 
 static int copy_all(struct ramfile *rf, const struct vmm_info *info, struct error *ret_error)
 {
+	AUTO_FREE uint8_t *room = malloc(CHUNK_PAGES * WIRE_PAGE_SIZE);
 	struct guestmem *mem;
-	int r = guestmem_open(info->pid, info->blocks, info->n_blocks, &mem, ret_error);
+	int r = room ? guestmem_open(info->pid, info->blocks, info->n_blocks, &mem, ret_error)
+		     : error_set(ret_error, -ENOMEM, "out of memory");
 
 	if (r < 0)
 		return r;
 	progress_begin(rf->progress, "took over", "of the fenced guest's RAM",
 		       (uint64_t)info->n_pages * WIRE_PAGE_SIZE);
 	for (uint32_t i = 0; r == 0 && i < info->n_blocks; i++)
-		r = copy_block(rf, mem, &info->blocks[i]);
+		r = copy_block(rf, mem, &info->blocks[i], room);
 	guestmem_close(mem);
-	return r < 0 ? error_set(ret_error, r, "its memory cannot be read: %s", strerror(-r)) : 0;
+	return r < 0 ? error_set(ret_error, r, "its memory cannot be copied: %s", strerror(-r)) : 0;
 }
 
 int inherit_guest(struct ramfile *rf, const char *monitor, pid_t pid, struct error *ret_error)

@@ -1,9 +1,9 @@
 /* inherit.h - copies the memory of a guest that was fenced on this host into the files of its copy.
  *
- * Why: this host is to be the standby of the guest that another host took over. The old guest's
- * memory is mostly the new guest's. If the copy's files have it, a first copy sends only what
- * differs (base.h). Nobody relies on it: if anything fails, the files are removed again, and all
- * is sent.
+ * Why: this host will be the standby of the guest that another host took over. The old guest's
+ * memory is mostly the same as the new guest's. If the copy's files have it, a first copy sends
+ * only what differs (base.h). Nothing depends on this: if anything fails, the files are removed
+ * again, and all memory is sent.
  *
  * Where: orders.c calls it, before vm/vm_end.c ends the old QEMU. Threads: the standby's.
  */
@@ -19,8 +19,8 @@
 #include "standby/ramfile.h"
 
 /* Copy the memory of the stopped guest of QEMU @pid, whose monitor is @monitor, into the files of
- * @rf, which has no copy. Both need memory for a moment, so the host must have that much to spare.
- * Takes about 0.3 s per GiB, and reports its progress. Returns 0;
+ * @rf, which has no copy. For a moment this host needs twice the guest's memory. Takes about 0.3 s
+ * per GiB, and reports its progress. Returns 0;
  * -ENOMEM: the host has not enough memory to spare;
  * -EBUSY: this is being done for another VM;
  * -ESTALE: @monitor is not that QEMU's;
@@ -31,15 +31,16 @@ int inherit_guest(struct ramfile *rf, const char *monitor, pid_t pid, struct err
 	__attribute__((warn_unused_result));
 
 /* Reserve the file `ram` of @rf for a second copy of a guest, if this host has memory to spare for
- * it. One VM at a time: each must see what the one before has taken. Does not wait for another VM:
- * the gateway would take this for a step that makes no progress. If @cancel is not NULL, ends early
- * when *@cancel becomes true. Returns 0; -ENOMEM: this host has not enough memory to spare; -EBUSY:
- * this is being done for another VM; -ECANCELED; errors of ramfile_reserve(); with *ret_error. */
+ * it. Only one VM at a time can do this, so that each sees how much memory the others have taken.
+ * Does not wait for another VM: the gateway would see an order that makes no progress. If @cancel
+ * is not NULL, ends early when *@cancel becomes true. Returns 0; -ENOMEM: this host has not enough
+ * memory to spare; -EBUSY: this is being done for another VM; -ECANCELED; errors of
+ * ramfile_reserve(); with *ret_error. */
 int inherit_reserve(struct ramfile *rf, uint64_t ram_bytes, const _Atomic bool *cancel,
 		    struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Returns how many bytes of memory the text of /proc/meminfo says to be available; 0: it does not
- * say. */
+/* Returns how many bytes of memory are available according to @meminfo, the text of /proc/meminfo;
+ * 0: the text does not say. */
 uint64_t inherit_available_bytes(const char *meminfo);
 
 #endif

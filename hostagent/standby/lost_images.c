@@ -31,7 +31,7 @@ void standby_check_images(struct standby *sb)
 		return;
 	log_error("vm=%s %s", sb->config.vm, died.text);
 	if (sb->rf.meta.phase != RAMFILE_COPY || !images_have_lost(&sb->images, &lost)) {
-		/* It has ended in order. The next epoch starts another. */
+		/* The daemon has ended normally. The next epoch starts a new one. */
 		images_close(&sb->images);
 		return;
 	}

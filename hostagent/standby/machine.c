@@ -1,4 +1,5 @@
-/* Compares the primary's machine with the warm QEMU's. See docs/wire-format.md 5.7.1. */
+/* Compares the primary's machine with the warm QEMU's (docs/wire-format.md 5.7.1), and keeps what a
+ * promoted QEMU is made of. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -28,7 +29,7 @@ static int compare(struct standby *sb, struct epochcheck_error *e)
 	char text[WIRE_TEXT_MAX / 2], differs[WIRE_TEXT_MAX];
 
 	vmm_machine_sort(&m->theirs);
-	if (vmm_machine_compare(&m->theirs, &sb->qemu.machine, text, sizeof(text)) < 0) {
+	if (vmm_machine_compare(&m->theirs, &sb->qemu.is.machine, text, sizeof(text)) < 0) {
 		snprintf(differs, sizeof(differs), "the guests are built differently: %s", text);
 		return refuse(m, e, WIRE_STREAM_ERROR_GEOMETRY, differs);
 	}
@@ -88,4 +89,23 @@ int standby_machine_need(struct standby *sb, struct epochcheck_error *ret_error)
 	return refuse(
 		&sb->machine, ret_error, WIRE_STREAM_ERROR_GEOMETRY,
 		"the primary's agent does not say what its machine is made of; update that agent");
+}
+
+void standby_keep_description(struct standby *sb)
+{
+	pthread_mutex_lock(&sb->lock);
+	vmm_description_done(&sb->promoted);
+	if (vmm_description_copy(&sb->qemu.is, &sb->promoted) < 0)
+		log_debug("vm=%s no memory for a description, ignoring", sb->config.vm);
+	pthread_mutex_unlock(&sb->lock);
+}
+
+int standby_describe(struct standby *sb, struct vmm_description *ret)
+{
+	int r;
+
+	pthread_mutex_lock(&sb->lock);
+	r = vmm_description_copy(&sb->promoted, ret);
+	pthread_mutex_unlock(&sb->lock);
+	return r;
 }

@@ -54,6 +54,7 @@ int standby_start_process(struct standby *sb, struct error *ret_error)
 		return error_set(ret_error, r, "cannot reserve guest RAM in %s: %s", sb->rf.dir,
 				 strerror(-r));
 	standby_set_state(sb, STANDBY_STATE_STARTING);
+	standby_rehearsal_end(sb); /* it may be of another command */
 	r = qemu_start(&sb->qemu, sb->config.start_timeout_ms, ret_error);
 	if (r < 0)
 		return r;
@@ -150,7 +151,8 @@ static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error
 		return 0;
 	drill_cancel(sb);
 	standby_stream_close(sb);
-	clockview_reset(&sb->clock); /* the primary may be another host, with another clock */
+	clockview_reset(&sb->clock); /* the primary may be a different host now, with a different
+				      * clock */
 	r = epochlog_set_term(&sb->log, term);
 	if (r < 0)
 		return error_set(ret_error, r, "cannot enter term %" PRIu64 ": %s", term,
@@ -185,7 +187,7 @@ static int open_images(struct standby *sb, struct error *ret_error)
 	int r;
 
 	if (epochlog_complete(&sb->log) == 0)
-		images_forget_loss(&sb->images); /* no copy counts on what was lost */
+		images_forget_loss(&sb->images); /* no copy relies on the lost writes */
 	r = images_open(&sb->images, ret_error);
 	return r < 0 ? r : images_check_free(&sb->images, ret_error);
 }
@@ -351,6 +353,7 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 		return r;
 	}
 	sb->want_qemu = false;
+	standby_keep_description(sb);
 	standby_set_text(sb, "%s", "");
 	standby_set_state(sb, STANDBY_STATE_RUNNING);
 	standby_give_back(sb);
@@ -465,7 +468,7 @@ static int do_inherit(struct standby *sb, struct standby_command *c)
 		return 0;
 	r = inherit_guest(&sb->rf, c->monitor, c->pid, &c->error);
 	if (r < 0) {
-		/* if this fails, the files only hold memory */
+		/* if this fails, the files only occupy memory */
 		(void)!ramfile_purge(&sb->rf);
 		return r;
 	}
@@ -563,7 +566,7 @@ void standby_resume(struct standby *sb)
 {
 	struct standby_command start = {.order = STANDBY_ORDER_START, .term = sb->rf.meta.term};
 
-	if (sb->rf.ram) /* an earlier agent may have left it to be removed */
+	if (sb->rf.ram) /* an earlier agent may have left `ram`, to be removed later */
 		sb->purge_ns = clock_mono_ns() + sb->config.copy_keep_ns;
 	if (sb->rf.meta.phase != RAMFILE_COPY || !sb->rf.meta.term || !qemu_is_left(&sb->qemu))
 		return;

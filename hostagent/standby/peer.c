@@ -234,7 +234,7 @@ int standby_peer_frame(struct standby *sb, const struct wire_frame *frame)
 		return r;
 	lease.beat_ns = beat.mono_ns;
 	memcpy(lease.vm, sb->config.vm, strnlen(sb->config.vm, WIRE_NAME_MAX));
-	/* record the time before sending the LEASE: the primary may use it at once */
+	/* record the time before sending the LEASE: the primary may use the LEASE at once */
 	sb->granted_ns = clock_mono_ns();
 	r = wire_lease_encode(&lease, &w);
 	return r < 0 ? r : standby_send(sb->link, &h, payload, (size_t)(w.at - payload));

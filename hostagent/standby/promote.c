@@ -94,8 +94,9 @@ static int step_apply(struct promotion *p)
 	return 0;
 }
 
-/* Leave the images to QEMU: write all applied changes to the disk, then close the images. From here
- * on this process has no descriptor of the images, so it cannot write to them (epochlog.h, L8). */
+/* Hand the images over to QEMU: write all applied changes to the disk, then close the images. From
+ * here on this process has no descriptor of the images, so it cannot write to them (epochlog.h,
+ * L8). */
 static int step_disks(struct promotion *p)
 {
 	struct images *images = p->log->images;
@@ -146,6 +147,10 @@ static int step_blocks(struct promotion *p)
 		return fail(p, r, "cannot write the memory blocks", strerror(-r));
 	return 0;
 }
+
+/* How long a QEMU that could not load the state may take to exit. Only its log says why. A busy
+ * host needed more than 500 ms. */
+#define EXIT_MS	     3000
 
 /* How often to check how much of the state QEMU has read. QEMU's events wake us earlier. */
 #define LOAD_LOOK_NS (100 * CLOCK_NS_PER_MS)
@@ -216,7 +221,7 @@ static int wait_loaded(struct promotion *p, struct load_state *load)
 		return 0;
 	/* If QEMU could not load the state, it exits, and its log says why. Wait until it has
 	 * exited. */
-	(void)poll(&fds[1], 1, 500);
+	(void)poll(&fds[1], 1, EXIT_MS);
 	if (qemu_exited(p->q, &died))
 		return fail(p, -EIO, "QEMU did not take the device state", died.text);
 	return fail(p, -EIO, "QEMU did not take the device state", "the migration failed");
@@ -251,7 +256,7 @@ static int step_load(struct promotion *p)
 	return r;
 }
 
-/* clients wait no longer than that for this host's disk */
+/* how long clients wait for this host's disk, at most */
 #define RECORD_MAX_NS (100 * CLOCK_NS_PER_MS)
 
 static int step_record(struct promotion *p)
@@ -260,8 +265,8 @@ static int step_record(struct promotion *p)
 	struct error why;
 	int r;
 
-	/* A power failure takes `meta` with it. What the disk says then decides which host ran the
-	 * guest last. */
+	/* A power failure deletes `meta`, which is on tmpfs. Then the record on the disk tells
+	 * which host ran the guest last. */
 	if (p->mark->record &&
 	    p->mark->record(p->mark->arg, p->term, RECORD_MAX_NS, &why) < 0)
 		log_error("term=%" PRIu64 " %s, ignoring: clients wait; but if both hosts now lose "

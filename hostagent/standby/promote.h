@@ -14,11 +14,12 @@
  *  P1 Until `meta` says `promoted`, the copy stays as it is: epoch N, the last complete epoch, in
  *     the old term. So the order PROMOTE can be carried out again with a new QEMU. (QEMU writes no
  *     guest RAM when it loads the state.)
- *  P2 The new term is on the disk (promote_mark) and in the file `meta` before the guest's first
- *     instruction runs here. So no later agent can mistake this copy for a copy of the old term.
+ *  P2 Before the guest's first instruction runs here, the new term is in the file `meta`, and on
+ *     the disk (promote_mark) if that disk answers in time. So no later agent can mistake this copy
+ *     for a copy of the old term.
  *  P3 While `meta` says `promoted`, nobody knows whether the guest has run. If PROMOTE is repeated
  *     while that QEMU exists, the guest continues there. If that QEMU is gone, no new one is
- *     started. Perhaps the guest has changed the RAM file, which no longer matches the device
+ *     started. Perhaps the guest has changed the RAM file, so that it no longer matches the device
  *     blob.
  *  P4 After QEMU has loaded the state, it can write to the guest's disks. So this agent writes to
  *     them only before that. If loading fails, the agent ends QEMU. The guest has not run, so the
@@ -52,8 +53,8 @@ struct promote_clock {
 	const char *why;      /* out: why the clock was not set; static text, else "" */
 };
 
-/* How to record on the disk that the guest may run here from now on; `record` as may_run of struct
- * standby_config. */
+/* How to record on the disk that the guest may run here from now on; `record` does what may_run of
+ * struct standby_config does. */
 struct promote_mark {
 	/* NULL: not wanted */
 	int (*record)(void *arg, uint64_t term, uint64_t limit_ns, struct error *ret_error);
@@ -88,9 +89,9 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 		  struct promote_times *ret_times, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Load the copy @rf, which is no one's but the caller's, into @q, a second QEMU, and let its guest
- * run, with the clock of its epoch. Nothing is recorded: this is no promotion. Then @q's monitor is
- * released. Returns and blocks as promote_rehearse() does. */
+/* Load the copy @rf into @q, a second QEMU, and let its guest run, with the clock of its epoch.
+ * Only the caller uses @rf. Nothing is recorded, because this is not a promotion. Then release @q's
+ * monitor. Returns and blocks like promote_rehearse(). */
 int promote_drill(struct ramfile *rf, struct qemu *q, uint64_t timeout_ns, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "standby/output.h"
 #include "supervision/progress.h"
 
 AUTO_DEFINE(json_t *, json_decref)
@@ -25,15 +26,15 @@ AUTO_DEFINE(json_t *, json_decref)
 /* The longest wait for an answer, long enough for a busy host. If QEMU ends, its monitor is closed,
  * and the wait ends at once. */
 #define QUERY_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
-/* short, because another client may be using the monitor, which is no error */
+/* short, because another client may be using the monitor. That is not an error */
 #define FIND_GREETING_NS CLOCK_NS_PER_S
 #define GREETING_NS	 (10 * CLOCK_NS_PER_S) /* no other client should use the monitor */
 #define SOCKET_POLL_MS   5           /* interval between two attempts to connect to the monitor's
 				      * socket */
 #define DYING_MS	 500 /* longest time from the moment that QEMU closes its monitor until it
 			      * exits */
-#define LOG_TAIL_BYTES	 600
-#define LOG_BYTES_MAX	 (64 << 20) /* if the log is larger than this, its end is not shown */
+#define LOG_CAUSE_BYTES	 600
+#define LOG_BYTES_MAX	 (64 << 20) /* if the log is larger than this, nothing of it is told */
 #define CMDLINE_PROC_MAX (CMDLINE_BYTES_MAX * 2)
 
 /* ---- init */
@@ -103,7 +104,7 @@ static void forget(struct qemu *q)
 void qemu_done(struct qemu *q)
 {
 	forget(q);
-	vmm_machine_done(&q->machine);
+	vmm_description_done(&q->is);
 	cmdline_done(&q->cmdline);
 }
 
@@ -114,36 +115,27 @@ void qemu_release_monitor(struct qemu *q)
 
 /* ---- the process */
 
-/* Get the end of QEMU's log as one line; "" if it cannot be read. */
-static void log_tail(const struct qemu *q, char *ret_text, size_t size)
+/* Get the cause from QEMU's log as one line; "" if it cannot be read. */
+static void log_cause(const struct qemu *q, char *ret_text, size_t size)
 {
 	AUTO_FREE char *data = NULL;
-	size_t n, begin;
+	size_t n;
 
 	*ret_text = '\0';
-	if (fd_read_file(q->log_path, LOG_BYTES_MAX, &data, &n) < 0)
-		return;
-	while (n > 0 && data[n - 1] == '\n')
-		n--;
-	begin = n > LOG_TAIL_BYTES ? n - LOG_TAIL_BYTES : 0;
-	for (size_t i = begin; i < n; i++) {
-		if (data[i] == '\n')
-			data[i] = '|';
-	}
-	data[n] = '\0';
-	snprintf(ret_text, size, "%s", data + begin);
+	if (fd_read_file(q->log_path, LOG_BYTES_MAX, &data, &n) == 0)
+		output_cause(data, n, ret_text, size);
 }
 
 static void say_end(const struct qemu *q, const siginfo_t *info, struct error *ret_error)
 {
-	char tail[LOG_TAIL_BYTES + 1], how[64] = "ended";
+	char cause[LOG_CAUSE_BYTES + 1], how[64] = "ended";
 
-	log_tail(q, tail, sizeof(tail));
+	log_cause(q, cause, sizeof(cause));
 	if (info->si_pid && info->si_code == CLD_EXITED)
 		snprintf(how, sizeof(how), "exited with status %d", info->si_status);
 	else if (info->si_pid)
 		snprintf(how, sizeof(how), "was killed by signal %d", info->si_status);
-	(void)error_set(ret_error, 0, "QEMU %s%s%s (log: %s)", how, *tail ? ": " : "", tail,
+	(void)error_set(ret_error, 0, "QEMU %s%s%s (log: %s)", how, *cause ? ": " : "", cause,
 			q->log_path);
 }
 
@@ -189,7 +181,7 @@ int qemu_kill(struct qemu *q)
 /* What the child needs. */
 struct child {
 	char **words; /* argv */
-	bool dies_first; /* if memory runs out */
+	bool dies_first; /* the kernel ends this process first if memory runs out */
 	int log_fd, error_fd;
 };
 
@@ -200,16 +192,12 @@ static void run_child(void *arg)
 {
 	const struct child *child = arg;
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	sigset_t none;
 	int error;
 
 	(void)setsid();
 	if (child->dies_first)
 		child_dies_first();
-	(void)signal(SIGPIPE, SIG_DFL);
-	(void)signal(SIGXFSZ, SIG_DFL);
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	child_signals();
 	/* Do not log stdout: with -nographic it is the guest's console, whose output is
 	 * unlimited. */
 	if (null_fd >= 0 && dup2(null_fd, 0) >= 0 && dup2(null_fd, 1) >= 0 &&
@@ -360,7 +348,7 @@ _Static_assert(VMM_NICS_MAX <= WIRE_NICS_MAX && VMM_BLOCKS_MAX <= WIRE_BLOCKS_MA
  * end of the migration. */
 static int prepare(struct qemu *q, struct error *ret_error)
 {
-	struct vmm_machine machine = {0};
+	struct vmm_description is = {0};
 	struct error error;
 	int r;
 
@@ -375,14 +363,14 @@ static int prepare(struct qemu *q, struct error *ret_error)
 				 qmp_error(q->qmp));
 	r = vmm_inspect(q->qmp, &q->info, &error);
 	if (r == 0 && !q->is_rehearsal)
-		r = vmm_describe(q->qmp, &machine, &error);
+		r = vmm_describe(q->qmp, &is, &error);
 	if (r < 0)
 		return error_set(ret_error, r, "the [standby] command: %s", error.text);
 	qemu_describe(&q->info, &q->geometry);
 	q->is_other_machine |=
-		q->machine.n_items > 0 && !vmm_machine_is_same(&q->machine, &machine);
-	vmm_machine_done(&q->machine);
-	q->machine = machine;
+		q->is.machine.n_items > 0 && !vmm_machine_is_same(&q->is.machine, &is.machine);
+	vmm_description_done(&q->is);
+	q->is = is;
 	return 0;
 }
 
@@ -419,8 +407,8 @@ static bool has_our_words(const struct qemu *q, pid_t pid)
 	return at == size;
 }
 
-/* Is @pid a standby's QEMU of this VM, perhaps started with another command? If so, the path of our
- * monitor's socket is among its arguments. */
+/* Is @pid a standby's QEMU of this VM, perhaps started with a different command line? If so, the
+ * path of our monitor's socket is among its arguments. */
 static bool has_our_monitor(const struct qemu *q, pid_t pid)
 {
 	AUTO_FREE char *data = NULL;
@@ -484,7 +472,7 @@ bool qemu_is_left(struct qemu *q)
 	return true;
 }
 
-/* Look for a QEMU that an earlier agent left. If @wanted, and this QEMU waits as a warm QEMU does,
+/* Look for a QEMU that an earlier agent left. If @wanted, and this QEMU waits like a warm QEMU,
  * adopt it. Otherwise end it, unless a guest runs in it. Returns 1 if it is adopted and warm; 0 if
  * there is no QEMU any more; -EBUSY if a guest runs in it. */
 static int adopt(struct qemu *q, bool wanted, struct error *ret_error)
@@ -514,7 +502,7 @@ static int adopt(struct qemu *q, bool wanted, struct error *ret_error)
 	return 0;
 }
 
-int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
+int qemu_spawn(struct qemu *q, struct error *ret_error)
 {
 	int r;
 
@@ -523,16 +511,24 @@ int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 		return 0;
 	if (q->cmdline.n_words == 0)
 		return error_set(ret_error, -EINVAL, "there is no QEMU command");
-	r = adopt(q, !q->boots, ret_error);
+	/* The RAM file may be another one than when a left QEMU of a rehearsal mapped it. */
+	r = adopt(q, !q->boots && !q->is_rehearsal, ret_error);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	ret_error->text[0] = '\0';
 	r = spawn(q, ret_error);
-	if (r < 0) {
-		if (!ret_error->text[0])
-			return error_set(ret_error, r, "cannot start QEMU: %s", strerror(-r));
-		return r;
-	}
+	if (r < 0 && !ret_error->text[0])
+		return error_set(ret_error, r, "cannot start QEMU: %s", strerror(-r));
+	return r;
+}
+
+int qemu_await(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
+{
+	int r;
+
+	ret_error->text[0] = '\0';
+	if (q->qmp)
+		return 0; /* qemu_spawn() has adopted it */
 	progress_watch(q->progress, "started QEMU", q->pid);
 	r = wait_monitor(q, timeout_ms, ret_error);
 	if (r == 0)
@@ -541,6 +537,13 @@ int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	if (r < 0 && q->pid > 0 && qemu_kill(q) < 0)
 		forget(q); /* ignore this error: the error in r matters more */
 	return r;
+}
+
+int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
+{
+	int r = qemu_spawn(q, ret_error);
+
+	return r < 0 ? r : qemu_await(q, timeout_ms, ret_error);
 }
 
 int qemu_end(struct qemu *q, struct error *ret_error)

@@ -59,12 +59,12 @@ struct qemu {
 	const _Atomic bool *cancel;
 
 	/* Valid while warm. */
-	/* facts about this QEMU; has the block addresses for writing blocks beside main memory */
+	/* facts about this QEMU, with the addresses of the blocks that a promotion writes */
 	struct vmm_info info;
 	struct wire_geometry geometry; /* `info` in the form of a GEOMETRY */
 
-	struct vmm_machine machine; /* the machine of this QEMU, or of the last warm QEMU */
-	/* `machine` has changed; cleared by the code that handles the change */
+	struct vmm_description is; /* the machine of this QEMU, or of the last warm QEMU */
+	/* the machine has changed; cleared by the code that handles the change */
 	bool is_other_machine;
 };
 
@@ -104,6 +104,14 @@ void qemu_done(struct qemu *q);
  * other -errno.
  * On error no process is left and *ret_error says why. */
 int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* The two halves of qemu_start(), for a caller that has other work while QEMU starts. qemu_spawn()
+ * adopts a warm QEMU or starts the process, and does not wait for it. Then call qemu_await() or
+ * qemu_kill(). qemu_await() blocks until the QEMU is warm, @timeout_ms at most. Both return the
+ * same errors as qemu_start(). */
+int qemu_spawn(struct qemu *q, struct error *ret_error) __attribute__((warn_unused_result));
+int qemu_await(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Find the QEMU that an earlier agent started, whether it is warm or runs a promoted guest. Blocks

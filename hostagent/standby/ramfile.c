@@ -311,6 +311,64 @@ uint8_t *ramfile_page(struct ramfile *rf, uint64_t index)
 	return NULL;
 }
 
+/* Copy pages from the files to @memory, or the other way. The pages of `ram` follow each other, so
+ * they need one transfer. */
+static int copy_pages(struct ramfile *rf, uint64_t index, uint32_t n_pages, uint8_t *memory,
+		      bool writes)
+{
+	AUTO_CLOSE int fd = openat(rf->dir_fd, "ram", (writes ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	uint32_t n;
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	for (; r == 0 && n_pages > 0; index += n, n_pages -= n, memory += n * WIRE_PAGE_SIZE) {
+		uint8_t *page = ramfile_page(rf, index);
+		uint64_t at = (uint64_t)((uintptr_t)page - (uintptr_t)rf->ram);
+		uint64_t left = (rf->ram_bytes - at) / WIRE_PAGE_SIZE;
+
+		n = 1;
+		if (!page) {
+			r = -EINVAL;
+		} else if (at < rf->ram_bytes) {
+			n = left < n_pages ? (uint32_t)left : n_pages;
+			r = writes ? fd_write_at(fd, memory, n * WIRE_PAGE_SIZE, at)
+				   : fd_read_at(fd, memory, n * WIRE_PAGE_SIZE, at);
+		} else {
+			memcpy(writes ? page : memory, writes ? memory : page, WIRE_PAGE_SIZE);
+		}
+	}
+	return r;
+}
+
+int ramfile_read(struct ramfile *rf, uint64_t index, uint32_t n_pages, uint8_t *ret_pages)
+{
+	return copy_pages(rf, index, n_pages, ret_pages, false);
+}
+
+int ramfile_write(struct ramfile *rf, uint64_t index, uint32_t n_pages, const uint8_t *pages)
+{
+	/* The cast is safe: pages are only read. */
+	return copy_pages(rf, index, n_pages, (uint8_t *)(uintptr_t)pages, true);
+}
+
+const uint8_t *ramfile_reader_page(struct ramfile_reader *reader, uint64_t index)
+{
+	uint64_t left = reader->end - index;
+
+	if (index >= reader->end)
+		return NULL;
+	if (index < reader->first || index - reader->first >= reader->n) {
+		reader->first = index;
+		reader->n = left < RAMFILE_READER_PAGES ? (uint32_t)left : RAMFILE_READER_PAGES;
+		if (ramfile_read(reader->rf, index, reader->n, reader->room) < 0) {
+			reader->n = 0;
+			return NULL;
+		}
+	}
+	return reader->room + (index - reader->first) * WIRE_PAGE_SIZE;
+}
+
 /* ---- device blob */
 
 int ramfile_store_blob(struct ramfile *rf, uint32_t size)

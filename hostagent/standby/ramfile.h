@@ -85,8 +85,8 @@ struct ramfile {
 	uint8_t *blob;      /* room for the largest blob (WIRE_BLOB_MAX); zeros after blob_bytes */
 	uint32_t blob_bytes; /* size of the blob in `device`; 0: none */
 
-	/* What the comparison with the primary's hashes found (compare.h): in the epoch that was
-	 * applied last; and in all. */
+	/* What the comparison with the primary's hashes found (compare.h). `checked`: in the epoch
+	 * that was applied last; n_checked and n_differ: in all epochs. */
 	struct wire_ram_checked checked;
 	uint64_t n_checked, n_differ;
 
@@ -114,11 +114,10 @@ int ramfile_open(const char *dir, struct ramfile *rf) __attribute__((warn_unused
  * failed. */
 void ramfile_close(struct ramfile *rf);
 
-/* Make, reserve and map `ram` of @ram_bytes. If `ram` exists with another size, it is replaced and
- * the copy is dropped (only in phase COPY). Idempotent. Returns 0;
+/* Make, reserve and map `ram` of @ram_bytes. If `ram` exists with a different size, it is replaced
+ * and the copy is dropped (only in phase COPY). Idempotent. Returns 0;
  * -ENOSPC: tmpfs or memory is full;
- * -EBUSY: a guest runs on a file of another size;
- * other -errno. */
+ * -EBUSY: a guest runs on a file of a different size; other -errno. */
 int ramfile_reserve(struct ramfile *rf, uint64_t ram_bytes) __attribute__((warn_unused_result));
 
 /* Make `room`. Idempotent. Returns 0, -ENOSPC or -errno. */
@@ -137,6 +136,32 @@ bool ramfile_has_layout(const struct ramfile *rf, const struct wire_geometry *g)
 /* Returns the memory of page @index, WIRE_PAGE_SIZE bytes. Returns NULL if @index is outside the
  * layout. */
 uint8_t *ramfile_page(struct ramfile *rf, uint64_t index);
+
+/* Reads pages one after the other, without touching the mapping: see ramfile_read(). Set `rf` and
+ * `end`; the rest is zero at first. */
+#define RAMFILE_READER_PAGES 32u
+struct ramfile_reader {
+	struct ramfile *rf;
+	uint64_t end;	/* the first page that is not wanted */
+	uint64_t first; /* the page at the beginning of `room` */
+	uint32_t n;	/* pages in `room` */
+	uint8_t room[RAMFILE_READER_PAGES * WIRE_PAGE_SIZE];
+};
+
+/* Returns page @index, valid until the next call; NULL: it is not below `end`, or cannot be
+ * read. */
+const uint8_t *ramfile_reader_page(struct ramfile_reader *reader, uint64_t index);
+
+/* Copy @n_pages pages, from page @index on, from or to the files. Main memory goes through the file
+ * `ram`, not through the mapping: to go through all of it once would otherwise cost a fault for
+ * each page. Returns 0;
+ * -EINVAL: a page is outside the layout, or there is no `ram`;
+ * -EIO: `ram` is shorter than the layout says;
+ * other -errno. */
+int ramfile_read(struct ramfile *rf, uint64_t index, uint32_t n_pages, uint8_t *ret_pages)
+	__attribute__((warn_unused_result));
+int ramfile_write(struct ramfile *rf, uint64_t index, uint32_t n_pages, const uint8_t *pages)
+	__attribute__((warn_unused_result));
 
 /* Replace `device` by the first @size bytes of rf->blob, and zero the rest of the blob. Returns 0
  * or -errno. */

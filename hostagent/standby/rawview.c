@@ -17,10 +17,12 @@
 
 #include <linux/magic.h>
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "standby/output.h"
 
 #define DAEMON         "qemu-storage-daemon"
 #define START_NS       (20 * CLOCK_NS_PER_S)
@@ -28,7 +30,7 @@
 #define POLL_MS        2 /* interval between two looks for the pid file */
 #define CMDLINE_MAX    16384
 #define LOG_MAX	       65536
-#define LOG_TAIL_BYTES 600
+#define LOG_CAUSE_BYTES 600
 
 extern char **environ;
 
@@ -127,34 +129,27 @@ void rawview_forget_loss(struct rawview *view)
 	forget(view);
 }
 
-/* Detach what a daemon has left. Its file stays in the mount table if it was killed. */
+/* Unmount the view that a daemon has left. If the daemon was killed, the view stays mounted. */
 static void unmount(const struct rawview *view)
 {
 	while (umount2(view->file, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
 		;
 }
 
-/* Put the end of the daemon's messages into one line. */
-static void log_tail(const struct rawview *view, char text[LOG_TAIL_BYTES + 1])
+/* Put the cause from the daemon's messages into one line. */
+static void log_cause(const struct rawview *view, char text[LOG_CAUSE_BYTES + 1])
 {
 	AUTO_FREE char *data = NULL;
-	size_t size, begin;
+	size_t size;
 
 	*text = '\0';
-	if (fd_read_file(view->log_path, LOG_MAX, &data, &size) < 0)
-		return;
-	while (size > 0 && data[size - 1] == '\n')
-		data[--size] = '\0';
-	for (size_t i = 0; i < size; i++) {
-		if ((unsigned char)data[i] < ' ')
-			data[i] = ' ';
-	}
-	begin = size > LOG_TAIL_BYTES ? size - LOG_TAIL_BYTES : 0;
-	(void)snprintf(text, LOG_TAIL_BYTES + 1, "%s", data + begin);
+	if (fd_read_file(view->log_path, LOG_MAX, &data, &size) == 0)
+		output_cause(data, size, text, LOG_CAUSE_BYTES + 1);
 }
 
-/* Make the daemon write all that it has to the image's disk. When it ends it does this too, but
- * ignores errors. Returns 1; 0 if the daemon has ended, or if its view is not mounted here; or
+/* Make the daemon write all its data to the image's disk. The daemon also does this when it ends,
+ * but then it ignores errors. Returns 1; 0 if the daemon has ended, or if its view is not mounted
+ * here; or
  * -errno. */
 static int flush(const struct rawview *view)
 {
@@ -174,7 +169,7 @@ static int flush(const struct rawview *view)
 	return r < 0 && rawview_has_died(view) ? 0 : r;
 }
 
-/* Kill a daemon that has written all that it had. Has it ended then? */
+/* Kill a daemon that has written all its data. Returns true if it has ended. */
 static bool kill_whole(const struct rawview *view)
 {
 	(void)pidfd_send_signal(view->pidfd, SIGKILL, NULL, 0);
@@ -183,15 +178,15 @@ static bool kill_whole(const struct rawview *view)
 
 int rawview_end(struct rawview *view, bool is_whole, struct error *ret_error)
 {
-	char tail[LOG_TAIL_BYTES + 1];
+	char cause[LOG_CAUSE_BYTES + 1];
 	siginfo_t info = {0};
 	int flushed;
 
 	if (view->pid <= 0)
 		return 0;
 	flushed = is_whole ? 1 : flush(view);
-	/* A daemon that is killed leaves its pid file: the proof of the loss, also for the next
-	 * agent. The signal cannot be sent if the daemon has ended. */
+	/* A daemon that is killed leaves its pid file, which proves the loss, also to the next
+	 * agent. Ignore an error: the daemon has ended already. */
 	(void)pidfd_send_signal(view->pidfd, flushed < 0 ? SIGKILL : SIGTERM, NULL, 0);
 	if (!wait_end(view, view->end_ms) && (flushed <= 0 || !kill_whole(view)))
 		return error_set(ret_error, -ETIMEDOUT,
@@ -213,10 +208,10 @@ int rawview_end(struct rawview *view, bool is_whole, struct error *ret_error)
 				 DAEMON " cannot write its metadata to the image, so writes are "
 					"lost: %s",
 				 strerror(-flushed));
-	log_tail(view, tail);
+	log_cause(view, cause);
 	return error_set(ret_error, -EIO,
 			 DAEMON " was killed; what it had not written to the image is lost%s%s",
-			 *tail ? ": " : "", tail);
+			 *cause ? ": " : "", cause);
 }
 
 /* ---- start */
@@ -236,29 +231,16 @@ static int spawn(struct rawview *view, char *const *argv)
 {
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attributes;
-	sigset_t none, all;
-	int r;
+	int r = child_attributes(&attributes, POSIX_SPAWN_SETSID);
 
-	sigemptyset(&none);
-	sigfillset(&all);
-	r = posix_spawn_file_actions_init(&files);
-	if (r != 0)
-		return -r;
-	r = posix_spawnattr_init(&attributes);
-	if (r != 0) {
-		posix_spawn_file_actions_destroy(&files);
-		return -r;
-	}
+	if (r < 0)
+		return r;
+	posix_spawn_file_actions_init(&files);
 	if ((r = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0)) == 0 &&
 	    (r = posix_spawn_file_actions_addopen(&files, 2, view->log_path,
 						  O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600)) ==
 		    0 &&
-	    (r = posix_spawn_file_actions_adddup2(&files, 2, 1)) == 0 &&
-	    (r = posix_spawnattr_setsigmask(&attributes, &none)) == 0 &&
-	    (r = posix_spawnattr_setsigdefault(&attributes, &all)) == 0 &&
-	    (r = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK |
-							       POSIX_SPAWN_SETSIGDEF |
-							       POSIX_SPAWN_SETSID)) == 0)
+	    (r = posix_spawn_file_actions_adddup2(&files, 2, 1)) == 0)
 		r = posix_spawnp(&view->pid, DAEMON, &files, &attributes, argv, environ);
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&files);
@@ -276,21 +258,21 @@ static void give_up(struct rawview *view)
 	(void)waitid(P_PID, (id_t)view->pid, &info, WEXITED);
 	forget(view);
 	unmount(view);
-	(void)unlink(view->pid_path); /* it may not be there */
+	(void)unlink(view->pid_path); /* the file may not exist */
 }
 
 /* Wait until the daemon has written its pid file: then the view is mounted. */
 static int wait_ready(struct rawview *view, struct error *ret_error)
 {
 	uint64_t deadline_ns = clock_mono_ns() + START_NS;
-	char tail[LOG_TAIL_BYTES + 1];
+	char cause[LOG_CAUSE_BYTES + 1];
 	struct stat st;
 
 	while (stat(view->pid_path, &st) < 0 || st.st_size == 0) {
 		if (wait_end(view, POLL_MS)) {
-			log_tail(view, tail);
+			log_cause(view, cause);
 			return error_set(ret_error, -EIO, "%s",
-					 *tail ? tail : DAEMON " ended without a reason");
+					 *cause ? cause : DAEMON " ended without a reason");
 		}
 		if (clock_mono_ns() > deadline_ns)
 			return error_set(ret_error, -ETIMEDOUT,
@@ -373,7 +355,7 @@ int rawview_open(struct rawview *view, const char *image, struct error *ret_erro
 		r = start(view, image, ret_error);
 	if (r < 0)
 		return r;
-	/* O_DIRECT: the page cache has the image's blocks already, by the daemon. */
+	/* O_DIRECT, because the daemon's own reads and writes fill the page cache already. */
 	fd = open(view->file, O_RDWR | O_DIRECT | O_CLOEXEC);
 	if (fd >= 0)
 		return fd;

@@ -12,12 +12,12 @@
  *	                                  RUN_DIR/VM.DISK.view.log  stderr   image.qcow2
  *
  * The daemon has metadata in its memory that is not in the image yet. So it must outlive the agent,
- * and must not be killed: then the image has lost writes that the copy counts on. The daemon
- * removes its pid file when it ends in order. A pid file without its process is therefore the
- * proof of a loss, also for the next agent. When the daemon ends, it ignores errors of its last
- * flush. So the agent first makes it flush, and kills it if that fails. After a flush without
- * writes since, the image is whole, and the daemon may be killed. RUN_DIR must be on tmpfs: a
- * boot clears it, and then the copy is gone too.
+ * and must not be killed: the image would lose writes that the copy counts on. The daemon removes
+ * its pid file when it ends normally. A pid file without its process is therefore the proof of a
+ * loss, also for the next agent. When the daemon ends, it ignores errors of its last flush. So the
+ * agent first makes it flush, and kills it if that fails. If nothing was written since a flush, the
+ * image is whole, and the daemon may be killed. RUN_DIR must be on tmpfs: a boot clears it, and
+ * then the copy is gone too.
  *
  * Where: images.c. Threads: one. Each function says how long it blocks.
  */
@@ -46,32 +46,34 @@ int rawview_init(struct rawview *view, const char *run_dir, const char *vm, cons
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Start a daemon for @image and open the view. Ends the daemon of an earlier agent first. Blocks
- * until the daemon is ready, 20 s at most, and for as long as rawview_end(). Returns a descriptor
- * that the caller closes before rawview_end(); -EUCLEAN if an earlier daemon has lost writes (see
- * rawview_forget_loss()); -ENOENT if there is no daemon to run; -EIO if it does not open the image;
+ * until the daemon is ready, for up to 20 s, and in addition as long as rawview_end() does. Returns
+ * a descriptor that the caller closes before rawview_end(); -EUCLEAN if an earlier daemon has lost
+ * writes (see rawview_forget_loss()); -ENOENT if there is no daemon to run; -EIO if it does not
+ * open the image;
  * -ETIMEDOUT; other -errno. On error *ret_error says why. */
 int rawview_open(struct rawview *view, const char *image, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* End the daemon of an earlier agent. Returns 0, also if there is none; -EUCLEAN if one has lost
- * writes; or -ETIMEDOUT. On error *ret_error says why. Blocks as rawview_end(). */
+/* End the daemon of an earlier agent. Returns 0, also if there is none; -EUCLEAN if the daemon has
+ * lost writes; or -ETIMEDOUT. On error *ret_error says why. Blocks as long as rawview_end()
+ * does. */
 int rawview_end_earlier(struct rawview *view, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* End the daemon, so that the image is closed and another process can write to it. @is_whole: all
- * that was written has reached the image by fdatasync(). Otherwise does this first, and blocks as
- * fdatasync(). Then blocks until the daemon has ended, 20 s at most; if the image is whole, kills
- * it after that, and blocks for up to 20 s more. Does nothing if there is no daemon. Returns 0,
- * also if the daemon was killed and the image is whole; -EIO if the daemon could not write its
- * metadata, or did not end in order, so that writes may be lost; or -ETIMEDOUT. *ret_error says
- * why. */
+/* End the daemon, so that the image is closed and another process can write to it. @is_whole:
+ * fdatasync() has brought all writes into the image. If false, this function does that first, and
+ * blocks as long as fdatasync() does. Then blocks until the daemon has ended, for up to 20 s. If
+ * the daemon has not ended by then, but the image is whole, kills the daemon, and blocks for up to
+ * 20 s more. Does nothing if there is no daemon. Returns 0, also if the daemon was killed and the
+ * image is whole; -EIO if the daemon could not write its metadata, or did not end normally, so that
+ * writes may be lost; or -ETIMEDOUT. *ret_error says why. */
 int rawview_end(struct rawview *view, bool is_whole, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Has the daemon ended by itself? */
 bool rawview_has_died(const struct rawview *view);
 
-/* Did a daemon of this image end without writing what it had? True until rawview_forget_loss(). */
+/* Did a daemon of this image end without writing all its data? True until rawview_forget_loss(). */
 bool rawview_has_lost(const struct rawview *view);
 
 /* Allow rawview_open() again. Call this only when the image will be written anew: its copy was

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "standby/standby_private.h"
 #include "standby/promote.h"
 #include "standby/rehearse.h"
@@ -18,7 +19,6 @@ static int start(struct standby *sb, struct error *ret_error)
 	int r = qemu_init(q, sb->config.vm, "rehearsal", sb->config.run_dir, sb->ram_path,
 			  ret_error);
 
-	standby_progress_on(sb);
 	if (r == 0) {
 		q->is_rehearsal = true;
 		r = rehearse_words(&sb->qemu.cmdline, q->qmp_path, q->pid_path, REHEARSE_VIEW,
@@ -26,26 +26,28 @@ static int start(struct standby *sb, struct error *ret_error)
 		if (r < 0)
 			(void)error_set(ret_error, r, "%s", strerror(-r));
 	}
-	return r < 0 ? r : qemu_start(q, sb->config.start_timeout_ms, ret_error);
+	return r < 0 ? r : qemu_spawn(q, ret_error);
+}
+
+/* Continue without a rehearsal. That QEMU did not start does not show that the machine is wrong:
+ * probably the second QEMU could not get a resource that the warm QEMU uses. */
+static void do_without(struct standby *sb, const struct error *why)
+{
+	log_warn("vm=%s the takeover cannot be rehearsed, ignoring: %s", sb->config.vm, why->text);
+	standby_rehearsal_end(sb);
+	sb->must_rehearse = false;
 }
 
 void standby_rehearsal_begin(struct standby *sb)
 {
 	struct error error = {""};
-	int r;
 
-	if (!sb->must_rehearse || sb->is_direct || sb->rf.meta.vote != RAMFILE_VOTE_NONE)
+	if (!sb->must_rehearse || sb->is_direct || sb->rf.meta.vote != RAMFILE_VOTE_NONE ||
+	    sb->rehearsal.pid > 0)
 		return;
 	standby_rehearsal_end(sb);
-	r = start(sb, &error);
-	standby_progress_off(sb);
-	if (r == 0)
-		return;
-	/* Continue without a rehearsal. This failure does not show that the machine is wrong:
-	 * probably the second QEMU could not get a resource that the warm QEMU uses. */
-	log_warn("vm=%s the takeover cannot be rehearsed, ignoring: %s", sb->config.vm, error.text);
-	standby_rehearsal_end(sb);
-	sb->must_rehearse = false;
+	if (start(sb, &error) < 0)
+		do_without(sb, &error);
 }
 
 void standby_rehearsal_end(struct standby *sb)
@@ -84,27 +86,26 @@ static void drop_copy(struct standby *sb)
 			  sb->rf.dir, strerror(-r));
 }
 
-/* Skip QEMU's warnings about back ends that are not connected: in a rehearsal they are disconnected
- * on purpose. */
-static const char *without_hubs(const char *text)
-{
-	static const char noise[] = "is not connected to host network|";
-	const char *at;
-
-	while ((at = strstr(text, noise)))
-		text = at + strlen(noise);
-	return text;
-}
-
 int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 {
 	uint64_t begin_ns = clock_mono_ns();
 	struct error error = {""};
 	int r;
 
+	/* Perhaps the warm QEMU was started again since the stream came up. */
+	if (sb->machine.is_proved)
+		standby_rehearsal_begin(sb);
 	if (sb->rehearsal.pid <= 0)
 		return 0;
 	standby_progress_on(sb);
+	r = qemu_await(&sb->rehearsal, sb->config.start_timeout_ms, &error);
+	if (r < 0) /* it may have ended long ago: try once more */
+		r = qemu_start(&sb->rehearsal, sb->config.start_timeout_ms, &error);
+	if (r < 0) {
+		standby_progress_off(sb);
+		do_without(sb, &error);
+		return 0;
+	}
 	r = promote_rehearse(&sb->log, &sb->rehearsal,
 			     sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, &error);
 	standby_progress_off(sb);
@@ -118,8 +119,8 @@ int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 		return 0;
 	}
 	ret_error->code = WIRE_STREAM_ERROR_GEOMETRY;
-	(void)error_set(&ret_error->why, -EPROTO, "a rehearsed takeover fails: %.600s",
-			without_hubs(error.text));
+	(void)error_set(&ret_error->why, -EPROTO, "a rehearsed takeover fails: %s",
+			TEXT_SHORT(600, error.text));
 	drop_copy(sb);
 	return -EPROTO;
 }

@@ -24,8 +24,9 @@
 
 /* How the second QEMU uses the file with guest RAM. */
 enum rehearse_ram {
-	REHEARSE_VIEW,	   /* by a private view: it changes nothing */
-	REHEARSE_SAME_RAM, /* as the warm QEMU does: it has a file of its own at the same path */
+	REHEARSE_VIEW,	   /* through a private view, which changes nothing in the file */
+	REHEARSE_SAME_RAM, /* shared, like the warm QEMU, but with a file of its own at the same
+			    * path */
 };
 
 /* Make the second QEMU's arguments from @warm (after cmdline_add_standby()), with @qmp_path and

@@ -18,7 +18,7 @@ static uint64_t at_most(uint64_t value, uint64_t limit)
 }
 
 /* Returns the largest size of a FULL epoch: all pages as RAW records, the headers of records and
- * frames (at most 2 %), and the device state. @other_bytes: the size of the blocks beside main
+ * frames (at most 2 %), and the device state. @other_bytes: the size of all blocks except main
  * memory. */
 static uint64_t full_epoch_bytes(const struct standby *sb, uint64_t other_bytes)
 {
@@ -36,7 +36,7 @@ static uint64_t everyday_bytes(const struct standby *sb)
 	return at_most(at_most(bytes, LOG_RESERVE_MAX), sb->log_bytes_max);
 }
 
-/* Note what a FULL epoch needs beside the reserve for ordinary epochs. */
+/* Note how much space a FULL epoch needs in addition to the reserve for ordinary epochs. */
 static void note_need(struct standby *sb, uint64_t other_bytes)
 {
 	uint64_t full = full_epoch_bytes(sb, other_bytes), everyday = everyday_bytes(sb);
@@ -45,7 +45,7 @@ static void note_need(struct standby *sb, uint64_t other_bytes)
 	sb->is_room_known = true;
 }
 
-/* Claim it. */
+/* Claim the space that note_need() has computed. */
 static int claim(struct standby *sb, uint64_t other_bytes, uint64_t *ret_left)
 {
 	note_need(sb, other_bytes);
@@ -57,7 +57,7 @@ static int reserve(struct standby *sb, struct error *ret_error)
 	uint64_t full = full_epoch_bytes(sb, 0), everyday = everyday_bytes(sb), left = 0;
 	int r;
 
-	note_need(sb, 0); /* it is reported even if no space is left to claim it */
+	note_need(sb, 0); /* the need is reported even if there is too little space to claim */
 	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
 	if (r < 0)
 		return error_set(ret_error, r,
@@ -101,7 +101,8 @@ int standby_reserve(struct standby *sb, struct error *ret_error)
 	}
 	if (r < 0) {
 		standby_give_back(sb);
-		standby_stream_close(sb); /* it may have said what the files have */
+		standby_stream_close(sb); /* the stream may have told the primary what the files
+					   * contain */
 		if (sb->qemu.pid <= 0 && !qemu_is_left(&sb->qemu))
 			/* ignore this error: the one being returned matters more */
 			(void)!ramfile_purge(&sb->rf);

@@ -66,12 +66,13 @@ int room_claim(struct room *room, const char *dir, uint64_t bytes, uint64_t *ret
 uint64_t room_free_bytes(const struct room *room, const char *dir)
 {
 	struct statvfs fs;
+	struct stat st;
 	uint64_t free_bytes;
 
-	if (statvfs(dir, &fs) < 0)
+	if (stat(dir, &st) < 0 || statvfs(dir, &fs) < 0)
 		return 0;
 	pthread_mutex_lock(&lock);
-	free_bytes = left_for(room, &fs, room->device);
+	free_bytes = left_for(room, &fs, st.st_dev); /* @room may have claimed nothing */
 	pthread_mutex_unlock(&lock);
 	return free_bytes;
 }

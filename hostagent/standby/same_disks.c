@@ -1,4 +1,4 @@
-/* Checks that the warm QEMU and the agent mean the same file by each disk. Otherwise the guest
+/* Checks that the warm QEMU and the agent use the same file for each disk. Otherwise the guest
  * would continue, after a promotion, with a disk to which the agent has written nothing. See
  * standby_private.h. */
 #include <errno.h>
@@ -10,8 +10,8 @@
 #include "standby/standby_private.h"
 #include "vmm/disks.h"
 
-/* Is the file that QEMU, process @pid, calls @file another file than the image? QEMU's name of an
- * image may be no path ("json:..."): then the answer is no. */
+/* Does QEMU (process @pid) use a file that is not the image, and call it @file? If QEMU's name for
+ * the image is not a path (but "json:..."), the answer is no. */
 static bool is_other_file(const struct image *image, pid_t pid, const char *file)
 {
 	char path[VMM_DISK_FILE_BYTES + 64];
@@ -33,8 +33,9 @@ static bool is_one_of(const char *word, const char *const *words)
 	return *words != NULL;
 }
 
-/* Does QEMU take the image for qcow2, and the agent for raw, or the other way round? (If the root
- * node is a filter, its name says nothing; then the size differs.) */
+/* Does QEMU treat the image as qcow2, and the agent as raw, or the other way round? (If the root
+ * node is a filter, @disk has the filter's driver, not the format. A wrong format then shows in the
+ * size.) */
 static bool is_other_format(const struct image *image, const struct vmm_disk *disk)
 {
 	static const char *const raw[] = {"raw", "file", "host_device", NULL};

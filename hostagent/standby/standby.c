@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "link/link.h"
 #include "supervision/progress.h"
 #include "standby/standby_private.h"
@@ -50,7 +51,7 @@ void standby_set_text(struct standby *sb, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(sb->text, sizeof(sb->text), format, args);
+	(void)text_vput(sb->text, sizeof(sb->text), format, args);
 	va_end(args);
 	sb->dirty = true;
 }
@@ -189,22 +190,6 @@ void standby_status(struct standby *sb, struct standby_status *ret_status)
 	pthread_mutex_unlock(&sb->lock);
 }
 
-/* ---- back-off */
-
-void standby_backoff_reset(struct standby_backoff *b)
-{
-	b->next_ns = 0;
-	b->delay_ns = STANDBY_BACKOFF_MIN_NS;
-}
-
-void standby_backoff_failed(struct standby_backoff *b, uint64_t now_ns)
-{
-	b->next_ns = now_ns + b->delay_ns;
-	b->delay_ns *= 2;
-	if (b->delay_ns > b->max_ns)
-		b->delay_ns = b->max_ns;
-}
-
 /* ---- the thread */
 
 /* Take the oldest command from the list; NULL: there is none. *ret_closing says whether the thread
@@ -337,7 +322,7 @@ void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uin
 		       uint64_t features)
 {
 	pthread_mutex_lock(&sb->lock);
-	/* a primary that connects again has given up its earlier connection: close that one */
+	/* a primary that connects again has given up its earlier connection: close it */
 	link_free(sb->offer.link);
 	sb->offer = (struct standby_peer){link, term, version, features};
 	wake(sb);
@@ -586,6 +571,7 @@ void standby_close(struct standby *sb)
 	pthread_join(sb->thread, NULL);
 	link_free(sb->offer.link);
 	standby_machine_reset(&sb->machine);
+	vmm_description_done(&sb->promoted);
 	room_release(&sb->room);
 	vcpus_close(sb->served.vcpus);
 	images_close(&sb->images);

@@ -43,6 +43,7 @@ struct progress;
 struct link;
 struct standby;
 struct link_config;
+struct vmm_description;
 
 /* The agent-side VM states in a REPORT have the same values, so a state can be copied into a
  * REPORT. */
@@ -91,14 +92,15 @@ struct standby_config {
 	/* longest time that a promotion or rehearsal may go without progress; 0: 20000 */
 	unsigned promote_timeout_ms;
 	uint64_t clock_step_max_ns;  /* largest clock jump at a promotion; 0: none */
-	/* how long the memory of a copy is kept that is no longer wanted (base.h) */
+	/* how long to keep the memory of a copy that is no longer wanted (base.h) */
 	uint64_t copy_keep_ns;
 
 	/* Drills (drill.h). The strings may be NULL or "". */
 	const char *drill_dir;	   /* where second copies of the disks go */
-	const char *drill_address; /* this host's address in the drill, as "192.0.2.250/24" */
-	const char *drill_probe;   /* what must answer, as "192.0.2.7:5432" */
-	const char *drill_script;  /* what must end with status 0 */
+	const char *drill_address; /* this host's address in the drill, such as "192.0.2.250/24" */
+	const char *drill_probe;   /* address that must accept a TCP connection, such as
+				    * "192.0.2.7:5432" */
+	const char *drill_script;  /* script that must end with status 0 */
 	uint64_t drill_timeout_ns; /* longest time for each of these; 0: 30 s */
 
 	/* The gateway for the STREAM connection. NULL: no connection is opened (tests and drivers
@@ -121,17 +123,17 @@ struct standby_config {
 	void (*changed)(void *arg);
 	void *changed_arg;
 	/* Called on the standby's thread just before a guest's first instruction runs here in
-	 * @term: record on the disk that it may have run. Blocks on that disk, for @limit_ns at
-	 * most; a promotion then goes on. @arg is changed_arg.
-	 * Returns 0, or -errno with *ret_error; then the guest is not let run. NULL: not wanted. */
+	 * @term: record on the disk that it may have run. Blocks on that disk, for up to @limit_ns.
+	 * @arg is changed_arg. Returns 0, or -errno with *ret_error. After an error a cold start
+	 * fails, but a promotion goes on. NULL: not wanted. */
 	int (*may_run)(void *arg, uint64_t term, uint64_t limit_ns, struct error *ret_error);
 };
 
 /* How the last drill ended. */
 struct standby_drilled {
-	uint64_t number;     /* of the drill; 0: none has ended */
-	int result; /* 0: the guest ran, and what was asked of it was answered; -errno */
-	uint64_t epoch;	     /* of the copy that was tried; 0: there was none yet */
+	uint64_t number;     /* number of the drill; 0: no drill has ended */
+	int result; /* 0: the guest ran, and passed the probe and the script; -errno */
+	uint64_t epoch;	     /* epoch of the copy that was tried; 0: there was none yet */
 	uint64_t ms;	     /* how long the drill took */
 	struct error text;   /* what was seen, or what failed */
 };
@@ -141,8 +143,8 @@ struct standby_status {
 	uint64_t term;		      /* the newest term this standby has accepted */
 	uint64_t complete_epoch;      /* last complete epoch of that term; 0: none */
 	uint64_t applied_epoch;	      /* last epoch applied to the copy; <= complete_epoch */
-	/* the images hold this epoch whole, although the copy was lost with this host's memory: its
-	 * disk log was replayed. disks_epoch is 0 if that is not so */
+	/* if this host lost its memory with the copy, and the disk log was replayed: the epoch that
+	 * the images hold as a whole. Otherwise disks_epoch is 0 */
 	uint64_t disks_term, disks_epoch;
 	int qemu_pid;		      /* id of QEMU's process; -1: none */
 	bool guest_ended;	      /* a guest was promoted here and has ended since */
@@ -228,17 +230,16 @@ int standby_fence(struct standby *sb, uint64_t term, struct error *ret_error)
 int standby_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Copy the memory of the guest that was fenced here into the files of this host's copy, if it has
- * no copy (inherit.h): a new copy then needs to bring only what differs. @pid and @monitor: its
- * QEMU, which is stopped. Returns 0, also if there is a copy or a warm QEMU; errors of
- * inherit_guest(), after which the files are removed, and the caller goes on. */
+/* If this host has no copy, copy the memory of the guest that was fenced here into the copy's files
+ * (inherit.h). A new copy then needs to bring only what differs. @pid and @monitor: the QEMU of the
+ * fenced guest, which is stopped. Returns 0, also if there is a copy or a warm QEMU; or an error of
+ * inherit_guest(). After an error the files are removed, and the caller goes on without them. */
 int standby_inherit(struct standby *sb, const char *monitor, pid_t pid, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Begin a drill: start a second copy of the guest beside the one that serves, isolated, and look
- * whether it runs (drill.h). Does not wait for its end: standby_status() tells how it ended, under
- * *ret_number. Returns 0;
- * -EBUSY: a drill runs already;
+/* Begin a drill: start a second, isolated guest from the copy, and check whether it runs (drill.h).
+ * Does not wait for the drill's end. standby_status() tells later how the drill with number
+ * *ret_number ended. If a drill runs already, *ret_number is its number. Returns 0;
  * -ENODATA: this host has no copy of the guest;
  * -ENOTSUP: a disk cannot be copied; other -errno.
  * On error *ret_error says why. */
@@ -250,6 +251,12 @@ int standby_drill(struct standby *sb, uint64_t *ret_number, struct error *ret_er
  * call this. Does not wait. */
 void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uint16_t version,
 		       uint64_t features);
+
+/* Copy what the QEMU is made of in which the guest was promoted last, as it was found before the
+ * promotion. *ret is empty if this agent has promoted none. The caller frees it with
+ * vmm_description_done(). Returns 0, -E2BIG or -ENOMEM. Any thread. */
+int standby_describe(struct standby *sb, struct vmm_description *ret)
+	__attribute__((warn_unused_result));
 
 /* Get an atomic snapshot of the standby's status. */
 void standby_status(struct standby *sb, struct standby_status *ret_status);

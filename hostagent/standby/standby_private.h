@@ -3,7 +3,7 @@
  * rehearsal.
  *
  * Threads: only the standby's thread uses struct standby, except for the members that `lock`
- * guards. / */
+ * guards. */
 #ifndef STANDBY_PRIVATE_H
 #define STANDBY_PRIVATE_H
 
@@ -71,15 +71,15 @@ struct standby_command {
 	enum standby_order order;
 	uint64_t term;
 	uint64_t epoch; /* PROMOTE: the oldest acceptable epoch */
-	const char *monitor; /* INHERIT: the old guest's */
-	pid_t pid;	/* INHERIT: its QEMU */
+	const char *monitor; /* INHERIT: the old guest's monitor */
+	pid_t pid;	/* INHERIT: pid of the old guest's QEMU */
 	bool purge;	/* STOP: also drop the copy, and remove its files after copy_keep_ns */
 
 	/* Valid when done. */
 	bool done;
 	int result;
 	uint64_t ret_epoch;
-	uint64_t ret_number; /* DRILL: the drill's */
+	uint64_t ret_number; /* DRILL: the drill's number */
 	struct error error; /* the reason, if result < 0 */
 
 	struct standby_command *next;
@@ -91,7 +91,7 @@ struct standby {
 	struct ramfile rf;
 	struct epochlog log;
 	struct images images; /* the guest's disks on this host */
-	struct durable durable; /* their disk log */
+	struct durable durable; /* the disk log of `images` */
 	struct qemu qemu;
 	/* the QEMU of a rehearsal (rehearsal.c); if its pid > 0, it waits for the first epoch */
 	struct qemu rehearsal;
@@ -99,7 +99,7 @@ struct standby {
 	uint64_t n_rehearsals;	   /* number of successful rehearsals */
 	struct drill *drill; /* the drill that runs (drill.h); NULL: none */
 	uint64_t n_drills;   /* number of drills that were begun */
-	struct standby_drilled drilled; /* how the last one ended */
+	struct standby_drilled drilled; /* how the last drill ended */
 	char ram_path[136]; /* path of rf's `ram`, for QEMU */
 	struct room room; /* the claim of space for the next FULL epoch */
 	/* what that claim is, or would be if there were enough space; valid if is_room_known */
@@ -113,6 +113,7 @@ struct standby {
 		uint64_t begun_ns, look_ns;
 		uint64_t vcpu_ns; /* CPU time of the busiest vCPU, summed over all checks */
 	} served;
+	struct vmm_description promoted; /* the QEMU of the last promotion; under `lock` */
 	struct promote_times times;
 	struct clockview clock;	     /* clock of the primary's guest */
 	struct promote_clock clocked; /* how the guest's clock was set at the promotion */
@@ -124,7 +125,7 @@ struct standby {
 	bool guest_ended;
 	/* when to remove the files of a copy that is no longer wanted; 0: never */
 	uint64_t purge_ns;
-	/* what the images hold after a boot of this host, as status.disks_...; 0: not known */
+	/* see disks_term and disks_epoch of struct standby_status; 0: not known */
 	uint64_t disks_term, disks_epoch;
 	bool dirty;	  /* `status` is out of date */
 	char text[ERROR_TEXT_BYTES];
@@ -173,14 +174,15 @@ void standby_backoff_failed(struct standby_backoff *b, uint64_t now_ns);
  * changed; 0 if it has not; -errno with *ret_error, which names the file and the fault. On error
  * the old command stays. */
 int standby_load_command(struct standby *sb, struct error *ret_error);
-/* Put advice for the operator before the text of *error, which says why a promotion failed. */
+/* Say in *error why a promotion failed: put advice for the operator before its text. */
 void standby_say_way_out(const struct standby *sb, struct error *error);
 
 /* boot.c: carry out the order BOOT. Returns 0 or -errno, with c->error. */
 int standby_do_boot(struct standby *sb, struct standby_command *c)
 	__attribute__((warn_unused_result));
-/* orders.c: start the QEMU of the command file (qemu_start()) with memory in the RAM file, and
- * check what it is made of. Returns 0 or -errno with *ret_error; on error no QEMU is left. */
+/* orders.c: start the QEMU that the command file describes (qemu_start()), with its memory in the
+ * RAM file, and check its machine. Returns 0 or -errno with *ret_error; on error no QEMU is
+ * left. */
 int standby_start_process(struct standby *sb, struct error *ret_error)
 	__attribute__((warn_unused_result));
 /* orders.c: carry out @command, and set its result and error. */
@@ -193,15 +195,15 @@ void standby_carry_out(struct standby *sb, struct standby_command *command);
 int standby_reserve(struct standby *sb, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* reserve.c: do the same for the memory blocks that only QEMU can tell (video RAM, firmware). Call
- * this when the warm QEMU has started. Does nothing if a copy is held. Returns 0 or -errno, with
- * the text in *ret_error. */
+/* reserve.c: also reserve room for the memory blocks that only QEMU knows (video RAM, firmware).
+ * Call this when the warm QEMU has started. Does nothing if a copy is held. Returns 0 or -errno,
+ * with the text in *ret_error. */
 int standby_reserve_blocks(struct standby *sb, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* same_disks.c: check that the warm QEMU has each image of `images` open, as a raw disk of its name
- * and size. Does nothing while the images are closed. Returns 0; -EINVAL, with *ret_error naming
- * both files; or an error of vmm_disks_list(). */
+/* same_disks.c: check that the warm QEMU has each image of `images` open, under its disk's name,
+ * and with the same size and format. Does nothing while the images are closed. Returns 0; -EINVAL,
+ * with *ret_error naming both files; or an error of vmm_disks_list(). */
 int standby_check_disks(struct standby *sb, struct error *ret_error)
 	__attribute__((warn_unused_result));
 /* Give back all room that is not part of the copy. Call this when no more epochs will arrive. */
@@ -222,8 +224,8 @@ void standby_recover_disks(struct standby *sb);
 /* Continue with a warm standby that an earlier agent left. Called on the thread, when it starts. */
 void standby_resume(struct standby *sb);
 /* lost_images.c: check whether a daemon that writes a qcow2 image has ended by itself. If the image
- * has lost writes, drop the copy: the primary sends another one. The stream is closed, and the
- * primary is told why. May block as images_close() does. */
+ * has lost writes, drop the copy: the primary then sends a new one. The stream is closed, and the
+ * primary is told why. May block as long as images_close() does. */
 void standby_check_images(struct standby *sb);
 /* Check whether QEMU has exited, and start it again if needed. */
 void standby_check_qemu(struct standby *sb, uint64_t now_ns);
@@ -241,10 +243,11 @@ void standby_stream_use(struct standby *sb, struct link *link);
 /* peer.c: begin to handle the connection that standby_take_peer() has passed in, if there is
  * one. */
 void standby_peer_take(struct standby *sb);
-/* Handle the next frame on the primary's connection. On it the primary may claim a term. */
+/* Handle the next frame on the primary's connection. With this frame the primary may claim a
+ * term. */
 void standby_peer_run(struct standby *sb);
-/* Handle @frame of the primary's direct stream if it is a BEAT. Returns 0; -ENOENT if it is another
- * frame; or the link's error. */
+/* Handle @frame of the primary's direct stream if it is a BEAT. Returns 0; -ENOENT if it is a frame
+ * of a different type; or the link's error. */
 int standby_peer_frame(struct standby *sb, const struct wire_frame *frame);
 /* Wait until every LEASE that we gave has ended: from then on the primary must release no frames.
  * This takes less than a second. The stream must be closed. */
@@ -254,7 +257,7 @@ void standby_await_mute(const struct standby *sb);
 int standby_send(struct link *link, const struct wire_header *header, const void *payload,
 		 size_t size);
 
-/* machine.c: forget the primary's machine. Called when another generation begins or the stream
+/* machine.c: forget the primary's machine. Called when a new generation begins or the stream
  * ends. */
 void standby_machine_reset(struct standby_machine *m);
 /* Handle a MACHINE frame. Returns 0, or -EPROTO if the stream is refused (*ret_error says why, or
@@ -266,13 +269,19 @@ int standby_machine_frame(struct standby *sb, const struct wire_frame *frame,
  * might be unable to take over the guest. */
 int standby_machine_need(struct standby *sb, struct epochcheck_error *ret_error);
 
-/* rehearsal.c: if a rehearsal is needed, start the QEMU that will load the first epoch. Called when
- * the machines were found to be the same. Blocks for as long as qemu_start() does. If QEMU does not
- * start, this is logged and there is no rehearsal. */
+/* Called at a promotion: keep the QEMU's description for standby_describe(). If there is no memory,
+ * the engine asks QEMU itself. */
+void standby_keep_description(struct standby *sb);
+
+/* rehearsal.c: if a rehearsal is needed and not begun, start the QEMU that will load the first
+ * epoch. Called when the stream to the gateway is up, and when the machines were found to be the
+ * same. Does not wait for QEMU: it starts while the first copy arrives. If it cannot be started,
+ * this is logged and there is no rehearsal. standby_stream_close() ends it. */
 void standby_rehearsal_begin(struct standby *sb);
-/* Apply the complete epoch, load it into the rehearsal's QEMU, and end that QEMU. Does nothing and
- * returns 0 if there is no rehearsal. Returns 0 if the epoch was loaded; or -EPROTO if it cannot be
- * loaded (*ret_error says why, and the copy was dropped). */
+/* Wait until the rehearsal's QEMU has started, apply the complete epoch, load it into that QEMU,
+ * and end that QEMU. Does nothing and returns 0 if there is no rehearsal. If that QEMU has not
+ * started, this is logged, and the result is 0. Returns 0 if the epoch was loaded; or -EPROTO if it
+ * cannot be loaded (*ret_error says why, and the copy was dropped). */
 int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error);
 void standby_rehearsal_end(struct standby *sb); /* end the rehearsal's QEMU, if there is one */
 /* end a rehearsal's QEMU that a killed agent left */

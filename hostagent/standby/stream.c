@@ -19,6 +19,20 @@
 #define GATEWAY_BACK_NS      CLOCK_NS_PER_S
 #define GATEWAY_LOOK_NS	     (100 * CLOCK_NS_PER_MS)
 
+void standby_backoff_reset(struct standby_backoff *b)
+{
+	b->next_ns = 0;
+	b->delay_ns = STANDBY_BACKOFF_MIN_NS;
+}
+
+void standby_backoff_failed(struct standby_backoff *b, uint64_t now_ns)
+{
+	b->next_ns = now_ns + b->delay_ns;
+	b->delay_ns *= 2;
+	if (b->delay_ns > b->max_ns)
+		b->delay_ns = b->max_ns;
+}
+
 void standby_stream_close(struct standby *sb)
 {
 	if (!sb->link)
@@ -130,6 +144,8 @@ void standby_stream_use(struct standby *sb, struct link *link)
 		return; /* keep the back-off, so that it grows until an epoch is accepted */
 	standby_backoff_reset(&sb->link_backoff);
 	standby_set_text(sb, "%s", "");
+	if (sb->qemu.pid > 0 && sb->machine.features & WIRE_FEATURE_MACHINE)
+		standby_rehearsal_begin(sb); /* early, since QEMU needs time to start */
 }
 
 int standby_send(struct link *link, const struct wire_header *h, const void *payload, size_t size)
@@ -297,8 +313,8 @@ static int take_epoch_frame(struct standby *sb, const struct wire_frame *frame,
 	return r;
 }
 
-/* Find out what the primary wants to know. Nothing is known if an epoch waits to be applied,
- * because the copy will change. */
+/* Fill in *ret_hashes, the answer to @want. Before that, apply a complete epoch, because it changes
+ * the copy. If this fails, or this host has no copy, *ret_hashes says that nothing is known. */
 static void find_hashes(struct standby *sb, const struct wire_hashes_want *want, uint8_t *room,
 			struct wire_hashes *ret_hashes)
 {
@@ -334,7 +350,7 @@ static int on_hashes_want(struct standby *sb, const struct wire_frame *frame)
 	}
 	if (frame->h.term != sb->rf.meta.term || !sb->log.check.has_geometry ||
 	    !is_of_now(sb, frame))
-		return 0; /* from the gateway's buffer */
+		return 0; /* an old frame from the gateway's buffer: ignore it */
 	find_hashes(sb, &want, room, &hashes);
 	r = wire_hashes_encode(&hashes, &w);
 	return r < 0 ? r : standby_send(sb->link, &h, payload, (size_t)(w.at - payload));
@@ -414,7 +430,7 @@ bool standby_stream_run(struct standby *sb)
 		type = frame.h.type;
 		if (on_frame(sb, &frame) < 0)
 			return false;
-		if (type == WIRE_HASHES_WANT) /* the answer took a while: look for orders */
+		if (type == WIRE_HASHES_WANT) /* the answer took a while: check for orders */
 			return true;
 	}
 	return true;

@@ -1,5 +1,5 @@
-/* touched.h - says which parts of the copy (pages of memory, blocks of a disk) were written, to a
- * thread that copies them meanwhile.
+/* touched.h - notes which parts of the copy (pages of memory, blocks of a disk) are written while
+ * another thread copies them.
  *
  *	standby's thread: write the part ─► touched_set()
  *	copying thread:                     touched_take() ─► read the part

@@ -6,7 +6,8 @@
  * must lead to the gateway that the control connection obeys. The threads of the control connection
  * and of the streams share this struct.
  *
- * Threads: any. Only gateway_view_await() blocks. Pure but for that: the time is passed in.
+ * Threads: any. Only gateway_view_await() blocks. Apart from that it is pure: the time is passed
+ * in.
  */
 #ifndef GATEWAY_VIEW_H
 #define GATEWAY_VIEW_H
@@ -47,20 +48,21 @@ static inline void gateway_view_obey(struct gateway_view *view, uint64_t incarna
 }
 
 /* Returns true if this host accepts frames of a stream whose WELCOME has the number @incarnation
- * (0: none). The control connection must obey the gateway with this number. Always true if @view is
- * NULL (in tests). */
+ * (0: no number). This is so if the control connection obeys the gateway with this number. Always
+ * true if @view is NULL (in tests). */
 static inline bool gateway_view_is_obeyed(struct gateway_view *view, uint64_t incarnation)
 {
 	return !view || atomic_load_explicit(&view->obeyed, memory_order_relaxed) == incarnation;
 }
 
-/* How long a stream to a younger gateway than the obeyed one waits for the control connection.
- * When a gateway was started again, all connections of a host reach it at once. */
+/* If a stream leads to a younger gateway (with a higher incarnation) than the obeyed one, it waits
+ * this long for the control connection to obey that gateway, too. After a gateway's restart, all
+ * connections of a host reach it at about the same time. */
 #define GATEWAY_VIEW_AWAIT_NS (300 * CLOCK_NS_PER_MS)
 
 /* Wait until the control connection obeys the gateway with @incarnation, until @until_ns at most.
- * Does not wait for an older gateway than the obeyed one: that is never obeyed. Returns what
- * gateway_view_is_obeyed() returns then. */
+ * Does not wait if that gateway is older than the obeyed one, since an older gateway is never
+ * obeyed. Returns what gateway_view_is_obeyed() returns after the wait. */
 static inline bool gateway_view_await(struct gateway_view *view, uint64_t incarnation,
 				      uint64_t until_ns)
 {

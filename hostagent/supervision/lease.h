@@ -14,8 +14,8 @@
  *	 VALID: each LEASE that arrives before until_ns makes until_ns later
  *
  * A lease has two lengths:
- * - a time to release, short (a few beats): the gateway promotes the standby only after it. When it
- *   has ended, frames of committed epochs wait for the next LEASE.
+ * - a time to release, short (a few beats): the gateway promotes the standby only after this time.
+ *   When it has ended, frames of committed epochs wait for the next LEASE.
  * - a time to run, long: a late beat should not stop the guest.
  *
  * All times are clock_boot_ns(), which also counts suspended time. So a lease can expire while its
@@ -42,13 +42,13 @@ struct lease {
 };
 
 /* Start without a lease. @is_required: this gateway gives leases, so no frame may leave before the
- * first one has arrived. (The guest may run all the same: the gateway has just ordered this host to
- * protect it.) */
+ * first lease has arrived. (The guest may run all the same: the gateway has just ordered this host
+ * to protect it.) */
 void lease_init(struct lease *lease, uint64_t term, bool is_required);
 
-/* Start with the lease that the agent's last program had (epoch/handed.h): a lease is the host's,
- * not a process's. lease_get() gives both ends for lease_resume(), in the form in which they are
- * stored. */
+/* Start with the lease that the agent's last program had (epoch/handed.h): a lease belongs to the
+ * host, not to a process. lease_get() returns the ends of both times as they are stored, for
+ * lease_resume(). */
 void lease_get(const struct lease *lease, uint64_t *ret_until_ns, uint64_t *ret_release_ns);
 void lease_resume(struct lease *lease, uint64_t term, uint64_t until_ns, uint64_t release_ns);
 

@@ -8,8 +8,8 @@
 #include "base/clock.h"
 #include "wire/msg.h"
 
-/* If a process uses this much CPU time, it counts as a move. A process that only waits uses less,
- * and must not count. */
+/* Each time that a step's process has used this much more CPU time, this counts as a move. A
+ * process that only waits uses less, and must not count. */
 #define CPU_MOVE_NS (10 * CLOCK_NS_PER_MS)
 #define SPEED_NS (1e9) /* the speed of a step is not known before it has lasted for this long */
 
@@ -81,7 +81,8 @@ void progress_add(struct progress *p, uint64_t bytes)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* Count a move if the step's process has used CPU time. The caller holds the lock. */
+/* Count a move if the step's process has used CPU_MOVE_NS since the last one. The caller holds the
+ * lock. */
 static void look_at_process(struct progress *p)
 {
 	struct timespec t;
@@ -119,7 +120,8 @@ static void describe(const struct progress *p, char *text, size_t size)
 		(void)snprintf(text, size, "%s %s", p->did, p->what);
 }
 
-/* Add how much of the step is done, and how long the rest will take. The caller holds the lock. */
+/* Add how much of the step is done, in percent, and how long the rest will take. The caller holds
+ * the lock. */
 static void add_rest(const struct progress *p, char *stats)
 {
 	uint64_t done = p->done_bytes < p->total_bytes ? p->done_bytes : p->total_bytes;

@@ -46,8 +46,8 @@ void progress_done(struct progress *p);
  * such as "copied" and "of guest RAM". @total_bytes: 0 if it is not known. */
 void progress_begin(struct progress *p, const char *did, const char *what, uint64_t total_bytes);
 
-/* Begin a step that process @pid works on. Until progress_end(), the process must be our child or
- * be known to exist. */
+/* Begin a step that process @pid works on. Until progress_end(), no other process may get this pid:
+ * @pid must be our child, not yet reaped, or a process that the caller knows to exist. */
 void progress_watch(struct progress *p, const char *did, pid_t pid);
 
 /* progress_to() reports the total of bytes done so far. progress_add() reports the bytes done since
@@ -58,9 +58,9 @@ void progress_add(struct progress *p, uint64_t bytes);
 /* End the step. */
 void progress_end(struct progress *p);
 
-/* Add the keys `step` (while there is one), `step_percent` (if its amount is known), `step_s_left`
- * (also if it has lasted for a second, at its speed so far) and `step_moves` to @stats, which has
- * WIRE_STATS_MAX + 1 bytes. A key for which there is no room is left out. */
+/* Add keys to @stats, which has WIRE_STATS_MAX + 1 bytes: `step_moves`; during a step, `step`; if
+ * the step's total is known, `step_percent`; if it also has lasted for a second, `step_s_left`,
+ * computed from its speed so far. A key for which there is no room is left out. */
 void progress_report(struct progress *p, char *stats);
 
 #endif

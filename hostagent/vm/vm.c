@@ -14,6 +14,7 @@
 #include "vm/vm_hold_private.h"
 #include "vm/vm_move_private.h"
 #include "vm/vm_private.h"
+#include "vmm/describe.h"
 #include "vmm/qmp.h"
 
 #define QMP_NS	       CLOCK_NS_PER_S
@@ -108,6 +109,21 @@ static bool is_stopped_here(struct engine *engine)
 	return status.is_stopped_here;
 }
 
+/* Open an engine. What this host's standby knows of a guest that it promoted (@is_promoted) need
+ * not be asked again. */
+static int open_engine(struct vm *vm, struct engine_config *config, bool is_promoted, uint64_t term,
+		       struct engine **ret_engine, struct error *ret_error)
+{
+	struct vmm_description known = {0};
+	int r;
+
+	if (is_promoted && standby_describe(vm->standby, &known) == 0)
+		config->known = &known;
+	r = engine_open(config, term, ret_engine, ret_error);
+	vmm_description_done(&known);
+	return r;
+}
+
 static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 			 struct error *ret_error)
 {
@@ -118,7 +134,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 
 	(void)ret_epoch;
 	if (vm->engine && q->term == vm->term) {
-		engine_move_end(vm->engine); /* the guest is to go on here */
+		engine_move_end(vm->engine); /* the guest will go on here */
 		return 0;
 	}
 	vm_engine_config(vm, q->term, &engine_config);
@@ -134,7 +150,8 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 	if (!*engine_config.qmp)
 		return error_set(ret_error, -EINVAL, "no [vm] qmp is set for %s on this host",
 				 vm->config->name);
-	r = engine_open(&engine_config, q->term, &engine, ret_error);
+	r = open_engine(vm, &engine_config, engine_config.qmp == promoted, q->term, &engine,
+			ret_error);
 	if (r < 0) {
 		vm_cover_refused(vm, r, ret_error->text);
 		return r;
@@ -176,7 +193,8 @@ static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t
 		return r;
 	if (vm->role != VM_ROLE_PRIMARY && vm->role != VM_ROLE_RUNNING)
 		return 0;
-	/* After a boot nobody has looked yet whether the guest runs. The worker does it next. */
+	/* After a boot, nobody has checked yet whether the guest runs. The worker does this
+	 * next. */
 	set_unfound(vm, was_unfound || vm->is_unsure);
 	/* Even if the guest already runs here unprotected, record the order's newer term. */
 	r = vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_error);
@@ -249,14 +267,11 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 	r = standby_start_qemu(vm->standby, q->term, ret_error);
 	if (r == 0) /* the standby uses the tap now, and an old hold would silence its guest */
 		r = vm_hold_remove_left(vm->config, vm->pin_dir, ret_error);
-	if (r == 0)
-		r = vm_set_role(vm, VM_ROLE_STANDBY, q->term, ret_error);
-	if (r == 0 && watches_tap(vm)) { /* check now, so that the first report has the
-					  * tap's state */
-		vm_tap_forget(&vm->tap);
-		(void)vm_tap_look(&vm->tap, vm->config->name, &vm->config->taps);
-	}
-	return r;
+	if (r < 0)
+		return r;
+	/* before the first report as a standby */
+	vm_tap_begin(&vm->tap, vm->config->name, &vm->config->taps);
+	return vm_set_role(vm, VM_ROLE_STANDBY, q->term, ret_error);
 }
 
 static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
@@ -308,8 +323,8 @@ static uint8_t status_of(int error)
 									: WIRE_ORDER_FAILED;
 }
 
-/* Copy the term of the standby's last vote into the role file. Perhaps only the standby's own file
- * has this term yet. */
+/* Copy the term of the standby's last vote into the role file. So far perhaps only the standby's
+ * own file has this term. */
 static void take_voted_term(struct vm *vm)
 {
 	enum vm_role role = vm->role;
@@ -319,10 +334,12 @@ static void take_voted_term(struct vm *vm)
 	if (!vm->standby)
 		return;
 	standby_status(vm->standby, &status);
-	/* After a boot there was no vote: that term is of a START that failed. */
+	/* After a boot this host has not voted: the standby's term comes from a START that
+	 * failed. */
 	if (vm->is_unsure || vm->is_unfound)
 		return;
-	/* If an agent died in a promotion, only the standby's file says that the guest runs here.
+	/* If an agent died during a promotion, only the standby's file says that the guest runs
+	 * here.
 	 */
 	if (role == VM_ROLE_STANDBY && status.state == STANDBY_STATE_RUNNING)
 		role = VM_ROLE_RUNNING;
@@ -375,8 +392,8 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 	vm_wake_owner(vm);
 }
 
-/* The host was booted since it ran the guest. If somebody has started the guest again, say so. A
- * QEMU that waits (-S, for a migration) does not have it. */
+/* The host was booted since it ran the guest. If somebody has started the guest again, record this.
+ * A QEMU that only waits (with -S, or for a migration) does not have the guest. */
 static void find_guest(struct vm *vm)
 {
 	struct error error;

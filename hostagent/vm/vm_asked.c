@@ -1,5 +1,6 @@
-/* The orders VERIFY and DRILL take long. Carrying one out only begins it, so that other orders need
- * not wait. Its answer follows when the pass or the drill has ended. */
+/* The orders VERIFY and DRILL take long. So the worker only begins the work (a pass of comparisons,
+ * or a drill), and then carries out other orders. The answer follows when the pass or the drill has
+ * ended. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -27,7 +28,7 @@ void vm_verify_ends(struct vm *vm, const char *why)
 		answer(vm, &vm->verify, WIRE_ORDER_REFUSED, why);
 }
 
-/* If the pass has ended for which an order VERIFY waits, answer the order. */
+/* If an order VERIFY waits for a pass, and that pass has ended, answer the order. */
 static void look_at_verify(struct vm *vm)
 {
 	static const uint8_t statuses[] = {[ENGINE_FOUND_EQUAL] = WIRE_ORDER_OK,
@@ -42,7 +43,7 @@ static void look_at_verify(struct vm *vm)
 		answer(vm, &vm->verify, statuses[status.verified.found], status.verified.text);
 }
 
-/* If the drill has ended for which an order DRILL waits, answer the order. */
+/* If an order DRILL waits for a drill, and that drill has ended, answer the order. */
 static void look_at_drill(struct vm *vm)
 {
 	struct standby_status status;

@@ -18,8 +18,8 @@
 #define QMP_NS (5 * CLOCK_NS_PER_S)
 #define START_RECORD_NS (20 * CLOCK_NS_PER_S)
 
-/* ROLE_DIR/NAME.noflush exists while the guest is protected with disk_flushes = outside, and after
- * a power failure that ended that. */
+/* ROLE_DIR/NAME.noflush exists while the guest is protected with disk_flushes = outside. After a
+ * power failure during such a protection it still exists. */
 static int note_path(const struct vm *vm, char ret_path[PATH_MAX])
 {
 	int n = snprintf(ret_path, PATH_MAX, "%s/%s.noflush", vm->environment.config->role_dir,
@@ -42,7 +42,7 @@ int vm_cold_note(struct vm *vm, struct error *ret_error)
 		     : 0;
 }
 
-/* Writes the role. The disk may hang, so a thread does it. */
+/* A role that is being written. A thread of its own writes it, because the disk may hang. */
 struct vm_recording {
 	struct vm *vm;
 	uint64_t term;
@@ -100,7 +100,8 @@ static int begin_recording(struct vm *vm, uint64_t term)
 	return r;
 }
 
-/* Returns the result, or -ETIMEDOUT if the disk has not answered by then. */
+/* Wait for the thread for up to @limit_ns. Returns its result, or -ETIMEDOUT if it has not ended by
+ * then. */
 static int await_recording(struct vm_recording *rec, uint64_t limit_ns)
 {
 	struct timespec until;
@@ -134,7 +135,8 @@ int vm_cold_may_run(void *arg, uint64_t term, uint64_t limit_ns, struct error *r
 		     : 0;
 }
 
-/* Is a QEMU at the VM's own monitor? It was started by somebody, and this agent stopped it. */
+/* Does a QEMU use the VM's own monitor? If so, somebody started it, and this agent stopped its
+ * guest. */
 static bool has_own_qemu(const struct vm *vm)
 {
 	struct qmp *qmp = NULL;
@@ -152,8 +154,9 @@ int vm_cold_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epo
 	int r = 0;
 
 	(void)ret_epoch;
-	/* It was started on images that are a copy: the disk log belongs into them, or they are
-	 * old. And the log must end before a guest writes. */
+	/* Somebody started this QEMU on images that are only a standby's copy. They may be old, or
+	 * lack writes that are still in the disk log. Also, the log must end before a guest writes
+	 * to the images. */
 	if (has_qemu && !is_owners)
 		return error_set(ret_error, -EBUSY,
 				 "somebody started a QEMU of this VM here (monitor %s), where "
@@ -187,7 +190,8 @@ int vm_cold_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epo
 	return vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_error);
 }
 
-/* The role on file, if this host has neither the guest nor a copy of its memory; else NULL. */
+/* Returns the recorded role if this host has neither the guest nor a copy of its memory; else
+ * NULL. */
 static const char *cold_role(const struct vm *vm, const struct standby_status *status)
 {
 	bool is_idle = !status || status->state == STANDBY_STATE_IDLE ||
@@ -239,6 +243,6 @@ void vm_cold_report(const struct vm *vm, const struct standby_status *status,
 		(void)!wire_stats_add(report->stats, "cold_epoch", "%" PRIu64,
 				      status->disks_epoch);
 	}
-	if (*vm->fenced_text) /* only a QEMU that is there is described */
+	if (*vm->fenced_text) /* this text describes a QEMU that exists */
 		(void)!wire_stats_add(report->stats, "cold_qemu", "1");
 }

@@ -46,7 +46,7 @@ struct vm_cover {
 };
 
 /* Record that the guest has changed as @text says, and that PROTECT therefore failed with @error.
- * Does nothing unless this host already had the role primary, and @error is -ENOTSUP or -ESHUTDOWN.
+ * Does this only if this host already had the role primary, and @error is -ENOTSUP or -ESHUTDOWN.
  * Takes the lock. */
 void vm_cover_refused(struct vm *vm, int error, const char *text);
 

@@ -22,7 +22,7 @@
 
 /* ---- may it be ended? */
 
-/* Check that QEMU @pid is the guest that was fenced here, and was not let run since. */
+/* Check that QEMU @pid is the guest that was fenced here, and that its guest has not run since. */
 static int check_identity(struct vm *vm, const char *monitor, pid_t pid, struct error *ret_error)
 {
 	const char *run_dir = vm->environment.config->run_dir;
@@ -61,8 +61,8 @@ static int refuse_early(const struct vm *vm, pid_t pid, uint64_t fenced_ns, stru
 			 text, left_s / 60, left_s % 60, vm->config->fenced_guest_keep_s);
 }
 
-/* Check that the guest that was found at @monitor may be ended by an order of @term. Returns 0, or
- * -EBUSY with *ret_error. */
+/* Check that an order of @term may end the guest that was found at @monitor. Returns 0, or -EBUSY
+ * with *ret_error. */
 static int check_end(struct vm *vm, const char *monitor, const struct vm_fence_found *found,
 		     uint64_t term, struct error *ret_error)
 {
@@ -95,7 +95,8 @@ static int check_end(struct vm *vm, const char *monitor, const struct vm_fence_f
 
 /* ---- the end */
 
-/* Send `quit` to process @pid at @monitor, if its guest is stopped. Returns 0 if QEMU has it. */
+/* Send `quit` to process @pid at @monitor, if its guest is stopped. Returns 0 if QEMU has received
+ * it. */
 static int send_quit(const char *monitor, pid_t pid, struct error *ret_error)
 {
 	struct qmp *qmp;
@@ -115,7 +116,8 @@ static int send_quit(const char *monitor, pid_t pid, struct error *ret_error)
 				monitor, *qmp_error(qmp) ? qmp_error(qmp) : strerror(-r));
 	else
 		r = qmp_execute(qmp, "quit", NULL, QMP_NS, NULL);
-	/* After other errors than a refusal `quit` may have worked: the process says so. */
+	/* After any error but a refusal, `quit` may have worked. The caller waits for the process's
+	 * end. */
 	if (r == -EREMOTEIO)
 		(void)error_set(ret_error, r,
 				"QEMU pid %d (monitor %s) refuses `quit`: %s; end it by hand and "
@@ -153,8 +155,8 @@ static int end_by_quit(const struct vm *vm, pid_t pid, uint64_t timeout_ns, stru
 			 (int)pid, vm->config->qmp, timeout_ns / CLOCK_NS_PER_S);
 }
 
-/* Keep the memory of the guest for the copy that this host is to have. A guest that was promoted
- * here runs in the files of its copy anyway. */
+/* Keep the guest's memory: this host will be the standby, and its copy can begin with this memory.
+ * A guest that was promoted here does not need this: its memory is already in the copy's files. */
 static void keep_memory(struct vm *vm, const char *monitor, pid_t pid)
 {
 	struct error why;
@@ -196,12 +198,12 @@ int vm_end_fenced(struct vm *vm, uint64_t term, uint64_t timeout_ns, struct erro
 	struct standby_status status = {.state = STANDBY_STATE_IDLE};
 	int r;
 
-	/* A guest that was moved away is ended whatever the policy is: the other host has all of
-	 * it. For any other QEMU that is found there the policy holds. */
+	/* If the guest was moved away, end it under any policy: the other host has all of it. Any
+	 * other QEMU found there is ended only if the policy says so. */
 	if (vm->role != VM_ROLE_FENCED || vm->is_unsure ||
 	    (vm->config->fenced_guest != AGENT_FENCED_GUEST_END && vm->moved_pid <= 0))
 		return 0;
-	vm->look_at_ns = vm->stopped_pid = 0; /* look at once what is there after this order */
+	vm->look_at_ns = vm->stopped_pid = 0; /* check at once what is left after this order */
 	r = end_at(vm, vm->config->qmp, false, term, timeout_ns, ret_error);
 	if (r == 0 && vm->standby)
 		standby_status(vm->standby, &status);

@@ -1,7 +1,7 @@
 /* Makes the configuration of a VM's engine; see vm_private.h. */
 #include "vm/vm_private.h"
 
-/* Called on the engine's thread: wake the worker too, which may wait for a move. */
+/* Called on the engine's thread. Also wakes the worker, which may wait for the end of a move. */
 static void engine_changed(void *arg)
 {
 	struct vm *vm = arg;
@@ -55,11 +55,15 @@ void vm_engine_config(struct vm *vm, uint64_t term, struct engine_config *ret_co
 		.gateway_port = config->gateway.port,
 		.tls = vm->environment.tls,
 		.view = vm->environment.view,
-		.peer_name = *vm->config->peer_name ? vm->config->peer_name : NULL,
-		.peer_address = vm->config->peer_address,
-		.peer_port = vm->config->peer_port,
 		.progress = &vm->progress,
 		.changed = engine_changed,
 		.changed_arg = vm,
 	};
+	for (size_t i = 0; i < vm->config->n_peers; i++)
+		ret_config->peers[i] = (struct engine_peer){
+			.name = vm->config->peers[i].name,
+			.address = vm->config->peers[i].address,
+			.port = vm->config->peers[i].port,
+		};
 }
+_Static_assert(ENGINE_PEERS_MAX == AGENT_PEERS_MAX, "vm_engine_config() copies them");

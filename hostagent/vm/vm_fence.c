@@ -114,21 +114,23 @@ static int stop_here(struct vm *vm, struct vm_fence_found *ret_found, struct err
 	return r;
 }
 
-/* Until when must a QEMU have been started that this fence may record? Returns wall time. */
+/* Returns the wall time before which a QEMU must have been started, so that this fence may record
+ * it. */
 static uint64_t find_until_ns(const struct vm *vm)
 {
 	uint64_t fenced_ns;
 
 	if (vm->role != VM_ROLE_FENCED)
-		return vm->is_unsure ? 0 : UINT64_MAX; /* unsure: it was started after a boot */
+		return vm->is_unsure ? 0 : UINT64_MAX; /* if unsure: any QEMU here was started after
+							* the boot */
 	/* The host was fenced already, and perhaps that fence could not be completed. */
 	return vm_role_time(vm->environment.config->role_dir, vm->config->name, &fenced_ns) == 0
 		       ? fenced_ns
 		       : 0;
 }
 
-/* Record the guests that this fence has stopped. A later fence changes nothing: what it finds
- * beside them was started here since. */
+/* Record the guests that this fence has stopped. A later fence does not change the record: any
+ * other guest that it finds was started here since the first fence. */
 static void record(struct vm *vm, const struct vm_fence_found *found, uint64_t until_ns)
 {
 	const char *run_dir = vm->environment.config->run_dir;
@@ -158,19 +160,23 @@ void vm_fence_let_run(struct vm *vm, pid_t pid)
 int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 {
 	struct standby_status status = {.state = STANDBY_STATE_IDLE};
-	/* Perhaps its thread has not found the copy of the last agent yet. */
-	bool has_copy = vm->standby && vm->role == VM_ROLE_STANDBY;
+	/* Use the role, not the standby's state: its thread may not yet have found the previous
+	 * agent's copy. If that agent died between the record of the fence and the end of the copy,
+	 * the role is FENCED already. */
+	bool may_have_copy = vm->standby &&
+			     (vm->role == VM_ROLE_STANDBY || vm->role == VM_ROLE_FENCED);
 	uint64_t until_ns = find_until_ns(vm);
 	struct error error;
 	struct vm_fence_found found;
 	struct engine *engine;
 	int r = 0, stopped = 0;
 
-	/* An older record is of a fence before the last role. */
+	/* If the role is not FENCED, an existing record comes from an earlier fence: remove it. */
 	if (vm->role != VM_ROLE_FENCED &&
 	    vm_fenced_remove(vm->environment.config->run_dir, vm->config->name) < 0)
 		until_ns = 0;
-	/* A first fence that ends no engine is of no move. A pid can be used again. */
+	/* If this is a first fence and there is no engine, the guest was not moved. Forget an old
+	 * pid, because another process can have this pid by now. */
 	if (!vm->engine && vm->role != VM_ROLE_FENCED)
 		vm->moved_pid = 0;
 	/* Record the role first. No later agent then resumes this guest, whatever fails below. */
@@ -190,8 +196,8 @@ int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 	 * promoting it. */
 	if (status.state == STANDBY_STATE_RUNNING || status.state == STANDBY_STATE_PROMOTING)
 		stopped = standby_fence(vm->standby, term, ret_error);
-	else if (has_copy && standby_stop(vm->standby, term, true, &error) < 0)
-		/* A host that is fenced is no standby of that term. */
+	else if (may_have_copy && standby_stop(vm->standby, term, true, &error) < 0)
+		/* A fenced host is not the standby in @term, so its copy should be dropped. */
 		log_warn("vm=%s term=%" PRIu64 " the copy is kept: %s", vm->config->name, term,
 			 error.text);
 	if (stopped == 0)

@@ -8,9 +8,9 @@
  *	role		what is done about a QEMU of this VM at [vm] qmp
  *	fenced          looked for ten times a second; if found, it is stopped and reported,
  *			and the hold on its tap is closed
- *	standby		as fenced, but the tap is left to the standby's own guest
+ *	standby		like fenced, but the tap is left to the standby's own guest
  *	primary, and this host was booted since the role was recorded:
- *			as fenced, until the gateway has said who owns the guest: perhaps
+ *			like fenced, until the gateway has said who owns the guest: perhaps
  *			the standby was promoted. If this host is still the owner, the
  *			gateway's next order lets the guest run
  *	others          nothing
@@ -34,7 +34,7 @@ struct vm_fence_found {
 	bool is_there;	/* a QEMU of this VM answered at one of the monitors */
 	bool was_running; /* the guest in it ran and had to be stopped */
 	pid_t pid;	/* QEMU's process; valid if is_there */
-	pid_t pids[VM_FENCED_MAX]; /* the processes of all that were found */
+	pid_t pids[VM_FENCED_MAX]; /* the processes of all QEMUs that were found */
 	size_t n_pids;
 };
 

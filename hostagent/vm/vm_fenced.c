@@ -13,7 +13,8 @@
 #include "base/fd.h"
 
 #define STAT_BYTES_MAX 4096u
-#define STAT_TO_START  20  /* blanks of /proc/PID/stat from the name's ')' to the start time */
+#define STAT_TO_START  20  /* number of blanks in /proc/PID/stat between the name's ')' and the
+			    * start time */
 #define LINE_BYTES     48u /* "PID START\n" */
 
 /* Find when process @pid was started, in ticks since the boot. Returns 0 or -errno. */

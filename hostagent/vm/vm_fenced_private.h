@@ -1,8 +1,8 @@
 /* vm_fenced_private.h - records which QEMU was fenced here, in RUN_DIR/NAME.fenced.
  *
  * Why: only the guest that was fenced may be ended (vm_end_private.h). Another QEMU of this VM can
- * be started here later, also between two fences, and then it can hold what exists nowhere else.
- * The time of the last fence does not tell these two apart, so the processes are recorded. The
+ * be started here later, even between two fences. That QEMU can hold data that exists nowhere else.
+ * The time of the last fence does not tell which QEMU is which, so the processes are recorded. The
  * record outlives the agent. It does not outlive a boot, and neither does the guest.
  *
  * The file has one line per process, "PID START": START is the time of its start in ticks since the
@@ -19,7 +19,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* A QEMU that an earlier agent promoted can be here beside the one at [vm] qmp. */
+/* Two can be here: the QEMU at [vm] qmp, and a QEMU that an earlier agent promoted. */
 #define VM_FENCED_MAX 2u
 
 /* Record the @n processes @pids, without @except and without those that were started after

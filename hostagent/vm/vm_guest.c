@@ -17,8 +17,9 @@
 
 #define DEV_BYTES_MAX (1u << 20)
 
-/* QEMU announces each card by one RARP frame per round, padded to 60 bytes. It makes five rounds at
- * the end of the incoming migration, and five more for our `announce-self` (standby/promote.c). */
+/* QEMU announces each card with one RARP frame per round, padded to 60 bytes. It makes five rounds
+ * at the end of the incoming migration, and five more for our `announce-self`
+ * (standby/promote.c). */
 #define ANNOUNCE_BYTES	60u
 #define ANNOUNCE_FRAMES 10u
 

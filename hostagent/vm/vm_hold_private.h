@@ -29,8 +29,8 @@ int vm_hold_settle(const struct agent_vm_config *config, const char *monitor, co
 		   struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Remove the hold in @pin_dir, whatever guest it was made for. Call this only if that guest is no
- * longer on the tap. Returns 0, also if there is no hold; -errno with *ret_error. */
+/* Remove the hold in @pin_dir, no matter which guest it was made for. Call this only if that guest
+ * is no longer on the tap. Returns 0, also if there is no hold; -errno with *ret_error. */
 int vm_hold_remove_left(const struct agent_vm_config *config, const char *pin_dir,
 			struct error *ret_error) __attribute__((warn_unused_result));
 

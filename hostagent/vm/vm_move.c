@@ -9,7 +9,7 @@
 #include "vm/vm_private.h"
 
 /* How long to wait for the last epoch's commit. The gateway gives up earlier (move_timeout_ms) and
- * says so by an order. This limit counts only if the gateway is gone. */
+ * says so with an order. So this limit is reached only if the gateway is gone. */
 #define MOVE_NS (10 * CLOCK_NS_PER_S)
 
 /* Wait until the engine says how the move @number ended. */

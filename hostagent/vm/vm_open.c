@@ -59,8 +59,8 @@ static void open_standby(struct vm *vm)
 		disks[i].path = vm->config->disk[i].path;
 		disks[i].is_qcow2 = vm->config->disk[i].is_qcow2;
 	}
-	/* A wrong command file is no error here: the file is read again when it is needed, and can
-	 * be corrected by then. */
+	/* A wrong command file is not an error here: the file is read again when it is needed, and
+	 * can be corrected by then. */
 	if (standby_open(&config, &vm->standby, &error) == 0)
 		return;
 	wire_text_format(vm->standby_fault, "this host cannot stand by: %s", error.text);
@@ -72,7 +72,8 @@ static void open_standby(struct vm *vm)
  * host may own the guest by now. */
 static void after_boot(struct vm *vm)
 {
-	/* The guest ended with the boot, and no other host has it. Somebody may start it again. */
+	/* A guest that ran unprotected ended with the boot, and no other host has it. Somebody may
+	 * start it again. */
 	vm->is_unfound = vm->role == VM_ROLE_RUNNING;
 	vm->is_unsure = vm->role == VM_ROLE_PRIMARY;
 	if (vm->is_unsure)
@@ -122,6 +123,8 @@ static int start(struct vm *vm)
 			 vm->config->name, vm->term);
 	if (!*vm->fault)
 		open_standby(vm);
+	if (vm->role == VM_ROLE_STANDBY) /* before the first report */
+		vm_tap_begin(&vm->tap, vm->config->name, &vm->config->taps);
 	r = -pthread_create(&vm->thread, NULL, vm_work, vm);
 	if (r == 0 && vm->handed)
 		hurry_thread(vm->thread);

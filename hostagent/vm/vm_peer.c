@@ -1,5 +1,7 @@
-/* Continues a protection when the gateway is lost: asks the VM's other host for its vote, and
- * continues as both hosts agreed. See peer/agree.h and vm_private.h. */
+/* Continues a protection when the gateway is lost: asks the VM's other hosts for their vote, one
+ * after the other, and continues as two hosts agreed. Only the standby of this term can say yes
+ * (agree_vote()), so this host need not know which one that is. See peer/agree.h and
+ * vm_private.h. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -31,7 +33,7 @@ static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
 	if (r == 0)
 		engine_move_end(vm->engine); /* the vote says that the guest goes on here */
 	if (r == 0 && is_direct)
-		engine_go_direct(vm->engine, term, asked_ns);
+		engine_go_direct(vm->engine, term, asked_ns, vm->claim_next);
 	else if (r == 0)
 		r = engine_detach(vm_take_engine(vm), &error);
 	if (vm->role != VM_ROLE_PRIMARY)
@@ -44,10 +46,11 @@ static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
 void vm_peer_look(struct vm *vm)
 {
 	uint64_t now_ns = clock_mono_ns(), asked_ns = clock_boot_ns();
+	const struct agent_peer *peer = &vm->config->peers[vm->claim_next];
 	struct link_config link = {
-		.address = vm->config->peer_address,
-		.port = vm->config->peer_port,
-		.peer_name = vm->config->peer_name,
+		.address = peer->address,
+		.port = peer->port,
+		.peer_name = peer->name,
 		.tls = vm->environment.tls,
 	};
 	struct claim claim = {.vm = vm->config->name, .term = vm->term,
@@ -72,22 +75,28 @@ void vm_peer_look(struct vm *vm)
 	log_warn("vm=%s term=%" PRIu64 " nothing heard of the gateway for %" PRIu64
 		 " ms: asking %s to go on %s",
 		 vm->config->name, vm->term, primary.gateway_silence_ns / CLOCK_NS_PER_MS,
-		 vm->config->peer_name, agree_policy_name(primary.policy));
+		 peer->name, agree_policy_name(primary.policy));
 	r = claim_term(&link, &claim, now_ns + CLAIM_NS, &error);
 	vm->claim_at_ns = clock_mono_ns() + CLAIM_AGAIN_NS;
-	if (r == 0)
+	if (r == 0) {
 		go_on(vm, claim.term + 1, asked_ns);
-	else
-		log_limited(LOG_LEVEL_WARN,
-			    "vm=%s term=%" PRIu64 " no agreement with %s, output stays held: %s",
-			    vm->config->name, vm->term, vm->config->peer_name, error.text);
+		return;
+	}
+	log_limited(LOG_LEVEL_WARN,
+		    "vm=%s term=%" PRIu64 " no agreement with %s, output stays held: %s",
+		    vm->config->name, vm->term, peer->name, error.text);
+	vm->claim_next = (uint8_t)((vm->claim_next + 1u) % vm->config->n_peers);
 }
 
 uint16_t vm_take_peer(struct vm *vm, const struct peer_offer *offer, struct error *ret_error)
 {
-	if (!*vm->config->peer_name || strcmp(vm->config->peer_name, offer->host) != 0)
+	bool is_known = false;
+
+	for (size_t i = 0; i < vm->config->n_peers; i++)
+		is_known |= strcmp(vm->config->peers[i].name, offer->host) == 0;
+	if (!is_known)
 		return error_set(ret_error, WIRE_REFUSED_IDENTITY,
-				 "%s is not the other host of %s in this host's file", offer->host,
+				 "%s is no peer of %s in this host's file", offer->host,
 				 vm->config->name);
 	if (!vm->standby)
 		return error_set(ret_error, WIRE_REFUSED_NOT_ASKED,

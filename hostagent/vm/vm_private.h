@@ -46,10 +46,11 @@ struct queued_done {
 	uint64_t term, epoch;
 };
 
-/* An order VERIFY or DRILL that was begun: its answer follows when the pass or the drill has ended.
+/* An order VERIFY or DRILL that was begun. It is answered when the pass or the drill has ended.
  */
 struct pending_order {
-	uint64_t number; /* of engine_verify_now() or standby_drill(); 0: there is no such order */
+	uint64_t number; /* the number that engine_verify_now() or standby_drill() gave; 0: there is
+			  * no such order */
 	struct queued_order order;
 };
 
@@ -65,8 +66,8 @@ struct vm {
 					* out; immutable */
 	char standby_fault[WIRE_TEXT_MAX + 1]; /* why this host cannot stand by; "": this host can
 						* stand by; immutable */
-	/* why nobody protects the guest, which stands still since the agent's last program; "":
-	 * that is not so. Guarded by lock */
+	/* if the agent's previous program stopped the guest and nobody protects it: the reason;
+	 * else "". Guarded by lock */
 	char still[WIRE_TEXT_MAX + 1];
 	struct vm_witness witness;  /* witness, guest, tap and progress have their own rules for
 				     * threads */
@@ -90,25 +91,30 @@ struct vm {
 	struct vm_cover cover;
 	char fenced_text[WIRE_TEXT_MAX + 1]; /* text about a guest that must not run here; "": there
 					      * is no such guest */
-	struct vm_recording *recording; /* vm_cold.c; NULL: none. Only the worker, and the standby's
-					 * thread while the worker waits for it, use it */
-	bool is_fence_unsure; /* the last look could not tell whether that guest stands still */
+	struct vm_recording *recording; /* the role that is being written (vm_cold.c); NULL: none.
+					 * Used by the worker only, and by the standby's thread
+					 * while the worker waits for that thread */
+	bool is_fence_unsure; /* the last look could not tell whether the guest of fenced_text
+			       * stands still */
 	bool is_unsure; /* role is PRIMARY, but the host was booted since: the guest must not run
 			 * (vm_fence_private.h) */
 	bool is_unfound; /* role is RUNNING, but the host was booted since, and no guest was found
-			  * running yet: the host owns the guest and does not say that it has it */
+			  * running yet: the host owns the guest, but does not report that it has
+			  * it */
 	bool must_stop;
-	bool must_rest;	 /* the worker is to do nothing, until this is false again */
+	bool must_rest;	 /* the worker must do nothing until this is false again */
 	bool is_handed_on; /* vm_hand_on() has ended the worker */
 	bool is_resting; /* the worker does nothing, because of must_rest */
-	uint64_t yield;	 /* the move that the engine was asked for (vm_yield()); 0: none */
-	bool cannot_yield; /* the engine did not take it */
+	uint64_t yield;	 /* number of the move that the engine was asked for (vm_yield()); 0:
+			  * none */
+	bool cannot_yield; /* the engine refused that move */
 	pthread_t thread;
 
 	/* used by the worker only */
-	struct handed *handed; /* what the agent's last program handed on; NULL: nothing */
+	struct handed *handed; /* what the agent's previous program handed on; NULL: nothing */
 	uint64_t look_at_ns;  /* when to check for changes that nobody reports: look() in vm.c */
-	uint64_t claim_at_ns; /* when the other host may be asked for its vote again */
+	uint64_t claim_at_ns; /* when another host may be asked for its vote again */
+	uint8_t claim_next;   /* which one: index in config->peers */
 	pid_t closed_pid;     /* the QEMU on whose tap the hold was closed; 0: none */
 	pid_t stopped_pid;    /* the QEMU that this agent found running and stopped; 0: none */
 	uint64_t asked_ns;    /* when QEMU was last asked whether its guest is stopped */
@@ -123,7 +129,7 @@ void *vm_work(void *arg);
  * @arg: struct vm. */
 void vm_wake_owner(void *arg);
 
-/* Report role and state of a host without an engine, and what is the matter. Call it with the lock
+/* Report role and state of a host without an engine, and what is wrong. Call it with the lock
  * held. */
 void vm_report_role(struct vm *vm, struct wire_report *report);
 
@@ -131,27 +137,27 @@ void vm_report_role(struct vm *vm, struct wire_report *report);
  * if the role could not be recorded. */
 int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
-/* In vm_engine.c: the configuration of an engine of this VM in @term, but for the path `qmp`. */
+/* In vm_engine.c: the configuration of an engine of this VM in @term, except for the path `qmp`. */
 void vm_engine_config(struct vm *vm, uint64_t term, struct engine_config *ret_config);
 /* Return the path of the QMP socket of the guest on this host; "": none is known. @buffer:
  * STANDBY_PATH_MAX bytes. */
 const char *vm_guest_monitor(struct vm *vm, char *buffer);
 void vm_set_engine(struct vm *vm, struct engine *engine);
 
-/* In vm_replace.c, called on the worker. vm_take_up(): go on with the guest that the agent's last
- * program handed on, if any. vm_rest_here(): do nothing until something changes; call it with the
- * lock held. */
+/* In vm_replace.c, called on the worker. vm_take_up(): continue with the guest that the agent's
+ * previous program handed on, if any. vm_rest_here(): do nothing until something changes; call it
+ * with the lock held. */
 void vm_take_up(struct vm *vm);
+void vm_rest_here(struct vm *vm);
 /* In vm_open.c: end the worker's thread. */
 void vm_stop_worker(struct vm *vm);
-void vm_rest_here(struct vm *vm);
 
 /* Take the engine out of @vm: vm_report() no longer uses it, and the caller must end it. Call this
  * on the worker. */
 struct engine *vm_take_engine(struct vm *vm);
 
-/* In vm_asked.c: begin to carry out the order VERIFY or DRILL. Both return -EINPROGRESS when it is
- * begun, so that the answer follows later, or another -errno with *ret_error. */
+/* In vm_asked.c: begin to carry out the order VERIFY or DRILL. Both return -EINPROGRESS if the work
+ * has begun (the answer follows later), or another -errno with *ret_error. */
 int vm_order_verify(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 		    struct error *ret_error);
 int vm_order_drill(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
@@ -159,8 +165,8 @@ int vm_order_drill(struct vm *vm, const struct queued_order *q, uint64_t *ret_ep
 /* If an order VERIFY waits for its pass, answer that it failed, and why. Call this with the lock
  * held. */
 void vm_verify_ends(struct vm *vm, const char *why);
-/* If the pass or the drill has ended for which an order waits, answer the order. Call this with the
- * lock held. */
+/* If an order waits for a pass or a drill that has ended, answer the order. Call this with the lock
+ * held. */
 void vm_asked_look(struct vm *vm);
 
 /* Must vm_peer_look() be called periodically? Both functions are in vm_peer.c; call them on the

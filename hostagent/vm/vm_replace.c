@@ -1,4 +1,4 @@
-/* Hands the VM on to the agent's next program, and goes on with it there; see vm.h and
+/* Hands the VM on to the agent's next program, and takes it up there; see vm.h and
  * epoch/handed.h. */
 #include <errno.h>
 #include <inttypes.h>
@@ -71,8 +71,8 @@ bool vm_is_moving(struct vm *vm)
 	return is_moving;
 }
 
-/* Is there an order that was not answered yet? It may be one that lets another host run a guest, or
- * that must be carried out at once. */
+/* Refuse if an order is not answered yet. Such an order may let another host run a guest, or may
+ * have to be carried out at once. */
 static int need_no_order(struct vm *vm, struct error *ret_error)
 {
 	bool is_asked;
@@ -89,7 +89,7 @@ int vm_may_yield(struct vm *vm, struct error *ret_error)
 	struct engine_status status;
 	int r = need_no_order(vm, ret_error);
 
-	/* Only while the worker rests, nobody changes vm->engine. */
+	/* vm->engine may be used here only while the worker rests: then nobody changes it. */
 	if (r < 0 || !vm_is_resting(vm) || !vm->engine)
 		return r;
 	if (engine_is_moving(vm->engine))
@@ -107,7 +107,7 @@ void vm_yield(struct vm *vm, bool is_wanted)
 	if (!is_wanted && vm->yield)
 		engine_move_end(vm->engine);
 	vm->yield = is_wanted && vm->engine ? ++last : 0;
-	/* The gateway's move is none of ours: never end it. */
+	/* This fails if the gateway's move is under way. That move is not ours, so never end it. */
 	vm->cannot_yield = vm->yield && engine_move(vm->engine, vm->yield) < 0;
 	if (vm->cannot_yield)
 		vm->yield = 0;
@@ -140,7 +140,8 @@ bool vm_hand_on(struct vm *vm, struct handed *ret_handed)
 	vm_stop_worker(vm);
 	vm->is_handed_on = true;
 	if (!vm->yield) {
-		engine_close(vm_take_engine(vm)); /* in order, not in the middle of an action */
+		engine_close(vm_take_engine(vm)); /* end it normally, not in the middle of an
+						   * action */
 		return false;
 	}
 	r = engine_hand_on(vm_take_engine(vm), ret_handed, &error);
@@ -160,7 +161,8 @@ static void close_one(int fd)
 	fd_close(fd);
 }
 
-/* Open an engine that goes on with what was handed on; if that fails, one that begins anew. */
+/* Open an engine that continues with what was handed on. If that fails, open one that begins
+ * anew. */
 static int open_engine(struct vm *vm, struct handed *handed, struct engine **ret_engine,
 		       struct error *ret_error)
 {
@@ -172,13 +174,14 @@ static int open_engine(struct vm *vm, struct handed *handed, struct engine **ret
 	config.handed = handed;
 	r = engine_open(&config, vm->term, ret_engine, ret_error);
 	if (r == 0) {
-		handed_each_fd(handed, close_one); /* what no disk of the guest took */
+		handed_each_fd(handed, close_one); /* the descriptors that no disk of the guest
+						    * took */
 		return 0;
 	}
 	log_error("vm=%s term=%" PRIu64 " the guest cannot be taken over from the agent's last "
 		  "program, so its protection begins anew: %s", vm->config->name, vm->term,
 		  ret_error->text);
-	handed_each_fd(handed, close_one); /* ends the disks' servers, too */
+	handed_each_fd(handed, close_one); /* this also ends the disks' servers */
 	config.handed = NULL;
 	config.is_restart = config.needs_lease = true;
 	if (handed->term == vm->term) {

@@ -25,8 +25,8 @@ static void report_engine(struct engine *engine, bool is_handing_on,
 				      "1"); /* fits: WIRE_STATS_MAX is twice the size of
 					     * our figures */
 	}
-	/* What stands still for the next program is no move: the gateway must not order it to go
-	 * on. */
+	/* Do not report a guest that stands still for the agent's next program as part of a move:
+	 * the gateway would order it to go on. */
 	if (status.move_stopped_ns && !is_handing_on)
 		(void)!wire_stats_add(report->stats, "move_stopped_us", "%" PRIu64,
 				      (clock_mono_ns() - status.move_stopped_ns) / 1000 + 1);
@@ -135,7 +135,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 			       vm_guest_get(&vm->guest, &pid) == VM_GUEST_ALIVE;
 
 		/* The standby's state says nothing about a guest that is protected here. Its epoch
-		 * is of an earlier promotion, with the numbers of an earlier term. */
+		 * comes from an earlier promotion, and was numbered in an earlier term. */
 		if (vm->standby && status.state != STANDBY_STATE_IDLE &&
 		    vm->role != VM_ROLE_FENCED && vm->role != VM_ROLE_PRIMARY && !is_back)
 			report_standby(vm->standby, ret_report, ret_epoch);

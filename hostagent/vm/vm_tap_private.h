@@ -22,22 +22,24 @@ struct vm_tap {
 	struct {
 		enum tap_state state;
 		uint64_t since_ns; /* when the tap entered this state; 0: it was not checked in
-				    * this role */
+				    * this role, so its state is not known */
 	} taps[TAP_NAMES_MAX]; /* in the order of the VM's file */
 };
 
 void vm_tap_init(struct vm_tap *t);
 void vm_tap_done(struct vm_tap *t);
 
-/* Check the state of @taps now. Returns true if one has changed, so there is something new to
- * report. */
+/* Check the state of @taps now. A tap that cannot be read is TAP_UNKNOWN. Returns true if a tap
+ * has changed, so there is something new to report. */
 bool vm_tap_look(struct vm_tap *t, const char *vm, const struct tap_names *taps);
 
-/* Forget how long each tap has been in its state. Called when another QEMU will use the taps. */
-void vm_tap_forget(struct vm_tap *t);
+/* Check the state of @taps, and forget how long each has been in it. Called before this host
+ * becomes the standby, since a new QEMU uses the taps then. */
+void vm_tap_begin(struct vm_tap *t, const char *vm, const struct tap_names *taps);
 
-/* If a tap does not forward frames, add the state of the first such tap to the report's statistics
- * as `way`. Also put an explanation for this tap before the report's text. */
+/* If a tap does not forward frames, or its state is not known, add the state of the first such tap
+ * to the report's statistics as `way`. Also put an explanation for this tap before the report's
+ * text. */
 void vm_tap_report(struct vm_tap *t, const struct tap_names *taps, struct wire_report *report);
 
 #endif

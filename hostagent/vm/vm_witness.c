@@ -13,7 +13,7 @@
 #include "base/log.h"
 
 /* REFRESH_NS: how often to check the route to the gateway, which can change. RETRY_NS: if the
- * gateway's MAC address is not known, how soon to check again. Until then our connection or the
+ * gateway's MAC address is not known, how soon to check again. By then our connection or the
  * witness has made the kernel send an ARP request. */
 #define REFRESH_NS (2 * CLOCK_NS_PER_S)
 #define RETRY_NS   (200 * CLOCK_NS_PER_MS)

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 
-/* The shortest time between two stops from which a rate is computed. */
+/* A rate is computed only from two stops that are at least this far apart. */
 #define RATE_MIN_NS	 (20 * CLOCK_NS_PER_MS)
 #define RATE_TOLERANCE	 0.01
 #define COST_WEIGHT	 4u  /* the cost of the last start counts for a quarter in the average */
@@ -82,7 +82,7 @@ static bool learn_rate(struct clock_rules *rules, uint64_t host_ns, uint64_t hos
 		return false;
 	if (rules->n_stops > 1 && !is_near(rate, rules->rate)) {
 		if (rules->state == CLOCK_PROVING)
-			/* one of the two rates is wrong: measure the rate anew */
+			/* the old or the new rate is wrong: measure the rate anew */
 			rules->n_stops = 0;
 		return false;
 	}
@@ -136,8 +136,8 @@ bool clock_rules_stopped(struct clock_rules *rules, const struct clock_words *wo
 {
 	uint64_t host_ns;
 
-	/* A pause that goes on after its seal: set the clock again. When the guest was stopped is
-	 * known already, and the words no longer say it. */
+	/* The guest stayed stopped after the seal: set its clock again. We already know when the
+	 * guest stopped. The words no longer tell this, because we have changed them. */
 	if (rules->state != CLOCK_OFF && rules->is_ours && rules->has_running &&
 	    !words->is_running && same(words, &rules->written)) {
 		rules->set_ns = now_ns;
@@ -192,7 +192,7 @@ void clock_rules_saved(struct clock_rules *rules, const struct clock_words *word
 {
 	if (rules->state == CLOCK_OFF || !rules->is_ours)
 		return;
-	/* QEMU may have saved the clock words before or after we wrote them, so both values are
+	/* QEMU may have saved the clock words before or after we wrote them, so either value is
 	 * right. */
 	if (!same(words, &rules->stopped) && !same(words, &rules->written)) {
 		clock_rules_off(rules, "QEMU's saved state has another clock than its memory");
@@ -247,7 +247,7 @@ const char *clock_rules_word(const struct clock_rules *rules)
 
 void clock_loss_note(struct clock_loss *loss, uint64_t now_ns, uint64_t lost_ns)
 {
-	uint64_t second = now_ns / CLOCK_NS_PER_S + 1; /* 0 is an empty slot */
+	uint64_t second = now_ns / CLOCK_NS_PER_S + 1; /* 0 marks an empty slot */
 	size_t slot = second % CLOCK_LOSS_SLOTS;
 
 	if (loss->second[slot] == second)

@@ -2,8 +2,8 @@
  *
  * Why: QEMU's virtual clock stands still while the guest is stopped, and QEMU never makes up for
  * this. For example, with 86 pauses of 4.6 ms per second the guest's clock loses 40 %. QEMU stores
- * two offsets: of the guest's clock, and of its counter of ticks (struct clock_words). Below they
- * are called the words:
+ * two offsets: one for the guest's clock, and one for its tick counter (struct clock_words). Below,
+ * these two offsets are called the words:
  *
  *	the guest runs     clock = offset + the host's CLOCK_MONOTONIC      ticks = offset + the host's TSC
  *	it is stopped      clock = offset                                   ticks = offset
@@ -30,8 +30,9 @@
  *  3. The ticks grew at the rate measured so far.
  *  4. The saved device state has exactly the words in QEMU's memory. So the words did not change
  *     during the pause either.
- * If check 1 fails, that seal is no proof. If check 2 or 3 fails, also later, the clock is not
- * corrected in that pause. If check 4 fails, correction is turned off for good.
+ * If check 1 fails, that seal does not count as a proof. If check 2 or 3 fails, even after the
+ * CLOCK_PROOFS seals, the clock is not corrected in that pause. If check 4 fails, correction is
+ * turned off for good.
  *
  * If somebody else pauses the guest (with `stop`), we do not correct that pause: the clock is meant
  * to stand still. Such a pause changes the running offset between two pauses of ours. The target
@@ -57,7 +58,7 @@
 
 #define CLOCK_PROOFS	  3u
 #define CLOCK_MISSES_MAX  20u /* correction is turned off after this many failed pauses in a row */
-/* longer starts are left out of the average cost of a start */
+/* a start of the guest that takes longer is left out of the average cost of a start */
 #define CLOCK_COST_MAX_NS (100 * CLOCK_NS_PER_MS)
 #define CLOCK_LOSS_SLOTS  64u
 #define CLOCK_LOSS_SPAN_S 60u
@@ -77,10 +78,10 @@ enum clock_state {
 	CLOCK_OFF	= 2,
 };
 
-/* The history of the guest time lost in total: one value per second, in a ring of slots. */
+/* The total guest time lost: one value for each of the last seconds, in a ring of slots. */
 struct clock_loss {
 	bool is_alarm; /* true while the loss counts as too high (see clock_loss_alarm()) */
-	/* which second the slot holds; 0 if the slot is empty */
+	/* the second to which the slot belongs; 0 if the slot is empty */
 	uint64_t second[CLOCK_LOSS_SLOTS];
 	uint64_t lost_ns[CLOCK_LOSS_SLOTS]; /* total loss when that second began */
 };
@@ -135,8 +136,9 @@ void clock_rules_running(struct clock_rules *rules, const struct clock_words *wo
 
 /* Pass in the clock words of the stopped guest, read at @now_ns, just before QEMU starts it. QEMU
  * was told to stop at @sent_ns and had stopped by @seen_ns. If the guest stays stopped after a
- * seal, call this again with the same two times before the guest goes on, and clock_rules_resumed()
- * only then. Returns true if the caller must set the guest's ticks and clock to *ret_words. */
+ * seal, call this again with the same two times before the guest goes on. Call
+ * clock_rules_resumed() only after that. Returns true if the caller must set the guest's ticks and
+ * clock to *ret_words. */
 bool clock_rules_stopped(struct clock_rules *rules, const struct clock_words *words,
 			 uint64_t sent_ns, uint64_t seen_ns, uint64_t now_ns,
 			 struct clock_words *ret_words);
@@ -148,8 +150,8 @@ void clock_rules_resumed(struct clock_rules *rules, const struct clock_words *wo
 void clock_rules_saved(struct clock_rules *rules, const struct clock_words *words);
 
 /* Compute what the guest's clock and ticks should be when the host's clock says @at_ns. Returns
- * true only in state CORRECTED, and only if the last pause, with its clock_rules_saved(), passed
- * the checks. */
+ * true only in state CORRECTED, and only if the last pause and its saved state passed the
+ * checks. */
 bool clock_rules_forecast(const struct clock_rules *rules, uint64_t at_ns,
 			  struct clock_words *ret_words);
 
@@ -163,7 +165,7 @@ struct clock_words clock_step(const struct clock_words *words, const struct cloc
  * time cannot be computed from QEMU's words. */
 void clock_rules_paused(struct clock_rules *rules, uint64_t paused_ns);
 
-/* Returns "yes", "no" or "not yet": whether the guest gets the time of pauses back. */
+/* Does the guest get the time of pauses back? Returns "yes", "no" or "not yet". */
 const char *clock_rules_word(const struct clock_rules *rules);
 
 /* Note that at @now_ns the total loss is @lost_ns. */

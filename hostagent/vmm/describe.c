@@ -96,8 +96,8 @@ struct telling {
 	bool has_flags; /* list booleans too */
 };
 
-/* Returns true if the property is to be listed. Links and children are no values, so they are not
- * listed. Of the structures, only those named in this function are listed. */
+/* Should the property be listed? Links and children are not values, so they are left out. Of the
+ * structures, only those named in this function are listed. */
 static bool is_told(const struct telling *t, const char *name, const char *type)
 {
 	static const char *const plain[] = {"string",
@@ -317,8 +317,8 @@ static int step_cpus(struct description *d)
 }
 
 /* Parse `info roms`. A line looks like "addr=00000000fffc0000 size=0x040000 mem=rom
- * name=\"bios-256k.bin\"". For a ROM that fw_cfg provides, it has "fw=...". The names "/rom@..."
- * belong to tables that QEMU makes itself. */
+ * name=\"bios-256k.bin\"". For a ROM that fw_cfg provides, the line has "fw=...". The names
+ * "/rom@..." belong to tables that QEMU makes itself. */
 static int step_roms(struct description *d)
 {
 	AUTO_FREE char *text = NULL;
@@ -393,12 +393,114 @@ static int run(struct qmp *q, const step_function *steps, size_t n_steps,
 	return 0;
 }
 
-int vmm_describe(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
+void vmm_description_done(struct vmm_description *d)
 {
-	static const step_function steps[] = {step_accelerator, step_machine, step_cpus,
-					      step_roms,	step_devices, step_disks};
+	vmm_machine_done(&d->cpus);
+	vmm_machine_done(&d->machine);
+	vmm_machine_done(&d->devices);
+	*d = (struct vmm_description){0};
+}
 
-	return run(q, steps, ARRAY_SIZE(steps), ret_machine, ret_error);
+int vmm_description_copy(const struct vmm_description *from, struct vmm_description *ret)
+{
+	struct vmm_description copy = {.pid = from->pid};
+	int r = vmm_machine_append(&copy.cpus, &from->cpus);
+
+	if (r == 0)
+		r = vmm_machine_append(&copy.machine, &from->machine);
+	if (r == 0)
+		r = vmm_machine_append(&copy.devices, &from->devices);
+	if (r < 0) {
+		vmm_description_done(&copy);
+		return r;
+	}
+	*ret = copy;
+	return 0;
+}
+
+/* List the vCPUs that are plugged in: their paths and places. `info qtree` does not have them. */
+static int step_plugged_cpus(struct description *d)
+{
+	AUTO(json_decref) json_t *cpus = NULL;
+	int r = query(d, "query-cpus-fast", NULL, &cpus);
+
+	for (size_t i = 0; r == 0 && i < json_array_size(cpus); i++) {
+		const json_t *cpu = json_array_get(cpus, i);
+		const json_t *path = json_object_get(cpu, "qom-path");
+		char key[32];
+
+		snprintf(key, sizeof(key), "CPU %zu", i);
+		r = path ? add_value(d, key, path) : -EPROTO;
+		snprintf(key, sizeof(key), "CPU %zu place", i);
+		if (r == 0)
+			r = add_value(d, key, json_object_get(cpu, "props"));
+	}
+	return r;
+}
+
+static int list_cpus(struct qmp *q, struct vmm_machine *ret, struct error *ret_error)
+{
+	static const step_function steps[] = {step_plugged_cpus};
+
+	return run(q, steps, ARRAY_SIZE(steps), ret, ret_error);
+}
+
+int vmm_describe(struct qmp *q, struct vmm_description *ret, struct error *ret_error)
+{
+	static const step_function steps[] = {step_accelerator, step_machine, step_cpus};
+	struct vmm_description d = {.pid = qmp_pid(q)};
+	int r = run(q, steps, ARRAY_SIZE(steps), &d.machine, ret_error);
+
+	if (r == 0)
+		r = list_cpus(q, &d.cpus, ret_error);
+	if (r == 0)
+		r = vmm_describe_devices(q, &d.devices, ret_error);
+	if (r == 0 && (r = vmm_machine_append(&d.machine, &d.devices)) < 0)
+		(void)error_set(ret_error, r, "the guest's properties are too many to compare (%s)",
+				strerror(-r));
+	if (r < 0) {
+		vmm_description_done(&d);
+		return r;
+	}
+	vmm_machine_sort(&d.machine);
+	*ret = d;
+	return 0;
+}
+
+/* Is @now, which is freed, the same as @then? */
+static bool is_still(const struct vmm_machine *then, struct vmm_machine *now)
+{
+	bool is_same = vmm_machine_is_same(then, now);
+
+	vmm_machine_done(now);
+	return is_same;
+}
+
+/* Was nothing plugged since @known was made? Returns 1, 0 or -errno. */
+static int is_unchanged(struct qmp *q, const struct vmm_description *known,
+			struct error *ret_error)
+{
+	struct vmm_machine now = {0};
+	int r = list_cpus(q, &now, ret_error);
+
+	if (r < 0 || !is_still(&known->cpus, &now))
+		return r;
+	r = vmm_describe_devices(q, &now, ret_error);
+	return r < 0 ? r : is_still(&known->devices, &now);
+}
+
+int vmm_describe_again(struct qmp *q, const struct vmm_description *known,
+		       struct vmm_description *ret, struct error *ret_error)
+{
+	int r = 0;
+
+	if (known && known->machine.n_items > 0 && known->pid == qmp_pid(q))
+		r = is_unchanged(q, known, ret_error);
+	if (r == 0)
+		return vmm_describe(q, ret, ret_error);
+	if (r > 0 && (r = vmm_description_copy(known, ret)) < 0)
+		(void)error_set(ret_error, r, "the list of devices: %s", strerror(-r));
+	return r;
 }
 
 int vmm_describe_devices(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)

@@ -17,6 +17,7 @@
 #include "base/error.h"
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
+#define OPAQUE		   "holdfast-devstate" /* see GATE_OPAQUE */
 /* The first size of the buffer. A small PC's blob has 80 KB, so the first pauses need not enlarge
  * the buffer. */
 #define FIRST_CAPACITY	   ((size_t)256 << 10)
@@ -53,7 +54,7 @@ static int hand_over(struct devstate *d)
 	json_t *answer = NULL, *id;
 	char path[64];
 	int r = qmp_send_with_fd(d->qmp, "add-fd",
-				 json_pack("{s:s}", "opaque", "holdfast-devstate"), d->shared);
+				 json_pack("{s:s}", "opaque", OPAQUE), d->shared);
 
 	if (r == 0)
 		r = qmp_wait(d->qmp, COMMAND_TIMEOUT_NS, &answer);
@@ -135,6 +136,54 @@ struct devstate *devstate_close(struct devstate *d)
 	return NULL;
 }
 
+struct devstate *devstate_leave(struct devstate *d)
+{
+	if (d) {
+		d->gate = gate_leave(d->gate);
+		d->fdset_id = -1;
+	}
+	return devstate_close(d);
+}
+
+bool devstate_is_ours(const json_t *fdset, int64_t *ret_id)
+{
+	const json_t *id = json_object_get(fdset, "fdset-id"), *fds = json_object_get(fdset, "fds");
+	size_t n = json_array_size(fds);
+
+	for (size_t i = 0; i < n; i++) {
+		const char *opaque =
+			json_string_value(json_object_get(json_array_get(fds, i), "opaque"));
+
+		if (!opaque || (strcmp(opaque, OPAQUE) != 0 && strcmp(opaque, GATE_OPAQUE) != 0))
+			return false;
+	}
+	if (n == 0 || !json_is_integer(id))
+		return false;
+	*ret_id = json_integer_value(id);
+	return true;
+}
+
+int devstate_sweep(struct devstate *d)
+{
+	json_t *answer = NULL;
+	int r = qmp_execute(d->qmp, "query-fdsets", NULL, COMMAND_TIMEOUT_NS, &answer);
+
+	for (size_t i = 0; i < json_array_size(answer); i++) {
+		int64_t id;
+		int removed;
+
+		if (!devstate_is_ours(json_array_get(answer, i), &id) || id == d->fdset_id ||
+		    (d->gate && id == gate_fdset_id(d->gate)))
+			continue;
+		removed = qmp_execute(d->qmp, "remove-fd",
+				      json_pack("{s:I}", "fdset-id", (json_int_t)id),
+				      COMMAND_TIMEOUT_NS, NULL);
+		r = removed < 0 ? removed : r;
+	}
+	json_decref(answer);
+	return r;
+}
+
 int devstate_start(struct devstate *d, const char *next)
 {
 	if (lseek(d->shared, 0, SEEK_SET) < 0)
@@ -142,7 +191,7 @@ int devstate_start(struct devstate *d, const char *next)
 	return qmp_send_rendered(d->qmp, d->command, next);
 }
 
-/* Make room for @size bytes, and for some further bytes, so that the buffer rarely has to grow. */
+/* Make room for @size bytes and some spare room, so that the buffer rarely has to grow. */
 static int grow(struct devstate *d, size_t size)
 {
 	size_t capacity = size + size / 2;

@@ -1,9 +1,9 @@
 /* devstate.h - saves the state of all devices and vCPUs of a stopped guest as one blob.
  *
- * Why: this is the second half of a checkpoint. QEMU's `xen-save-devices-state` writes what a
- * migration sends after the RAM. We pass QEMU a memfd once (`add-fd`), and QEMU writes to it as
- * /dev/fdset/N. So a sandboxed QEMU needs no path to write to, and a crash leaves nothing to clean
- * up.
+ * Why: a checkpoint needs this state in addition to the memory. QEMU's `xen-save-devices-state`
+ * writes what a migration sends after the RAM. We pass QEMU a memfd once (`add-fd`), and QEMU
+ * writes to it as /dev/fdset/N. So a sandboxed QEMU needs no path to write to, and a crash leaves
+ * nothing to clean up.
  *
  * The memfd works with every QEMU. A gate (gate.h) makes the pause shorter, but does not work with
  * every QEMU. If there is a gate, struct devstate owns it.
@@ -15,8 +15,11 @@
 #ifndef VMM_DEVSTATE_H
 #define VMM_DEVSTATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <jansson.h>
 
 #include "base/error.h"
 #include "vmm/gate.h"
@@ -47,6 +50,17 @@ void devstate_drop_gate(struct devstate *d);
 /* Tell QEMU to close its copy of the memfd (if the monitor still works), and free @d. Accepts NULL,
  * returns NULL. */
 struct devstate *devstate_close(struct devstate *d);
+
+/* As devstate_close(), but send QEMU nothing: each command takes ms in which the guest stands
+ * still. QEMU keeps its copies until the agent's next program calls devstate_sweep(). */
+struct devstate *devstate_leave(struct devstate *d);
+
+/* Tell QEMU to close what earlier devstates have left. Only one agent may use this QEMU. Returns 0
+ * or an error of qmp_execute(). */
+int devstate_sweep(struct devstate *d) __attribute__((warn_unused_result));
+
+/* Is an element of QEMU's answer to `query-fdsets` ours? Then *ret_id is its id. Pure. */
+bool devstate_is_ours(const json_t *fdset, int64_t *ret_id);
 
 /* Send the save command, and arm @next after it (QMP_CONT, or NULL: see qmp_arm()). The guest
  * should be stopped. If it runs, QEMU stops it during the save. Does not wait. The blob of the last

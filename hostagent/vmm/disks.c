@@ -14,7 +14,7 @@
 #include "vmm/mirror.h"
 
 #define TIMEOUT_NS   (5 * CLOCK_NS_PER_S)
-#define VISITS_MAX   32u /* how many nodes are visited to find the jobs of one disk */
+#define VISITS_MAX   32u /* maximum number of nodes visited to find the jobs of one disk */
 #define SIZE_UNKNOWN UINT64_MAX
 
 AUTO_DEFINE(json_t *, json_decref)
@@ -203,7 +203,7 @@ static int list(const json_t *query_block, struct vmm_disks *disks, struct error
 
 /* ---- jobs */
 
-/* Returns the number of a block node in the graph; -1: there is none. */
+/* Returns the number that the graph has for the block node @name, or -1 if it has no such node. */
 static json_int_t graph_node(const json_t *nodes, const char *name)
 {
 	size_t i;
@@ -300,7 +300,8 @@ int vmm_disks_list(struct qmp *q, struct vmm_disks *ret_disks, struct error *ret
 		return r;
 	if (!blocks)
 		return r;
-	/* If QEMU does not have the second command, `graph` is NULL, and has_job stays false. */
+	/* If QEMU does not have the command for the graph, `graph` is NULL, and has_job stays
+	 * false. */
 	return vmm_disks_parse(blocks, graph, ret_disks, ret_error);
 }
 

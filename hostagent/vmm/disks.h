@@ -55,8 +55,8 @@ struct vmm_disk {
 	bool is_direct;                     /* cache.direct: QEMU does not use the page cache */
 	bool is_no_flush;		    /* cache.no-flush: QEMU ignores the guest's flushes */
 	bool has_backing;		    /* the image is based on another image */
-	/* true if a block job other than ours uses the disk. If QEMU cannot say which jobs use it:
-	 * false */
+	/* true if a block job other than ours uses the disk. False also if QEMU cannot say which
+	 * jobs use it */
 	bool has_job;
 };
 
@@ -66,8 +66,9 @@ struct vmm_disks {
 	struct vmm_disk disks[VMM_DISKS_MAX];
 };
 
-/* Ask QEMU for all writable disks. Takes some 2 ms, while the guest runs or is stopped. A QEMU that
- * waits for a migration (-incoming) answers too. Call it only while no command is in flight on @q.
+/* Ask QEMU for all writable disks. Takes some 2 ms. The guest can be running or stopped. A QEMU
+ * that waits for a migration (-incoming) answers too. Call it only while no command is in flight on
+ * @q.
  * Returns 0;
  * -E2BIG: there are more than VMM_DISKS_MAX;
  * -EEXIST: two disks have the same name;
@@ -77,19 +78,19 @@ struct vmm_disks {
 int vmm_disks_list(struct qmp *q, struct vmm_disks *ret_disks, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Does what vmm_disks_list() does with given answers of QEMU. @query_block is the answer to
- * `query-block`. @graph is the answer to `x-debug-query-block-graph`, the only command that says
- * which job uses which disk; NULL if there is none. Pure. Returns 0, -E2BIG, -EEXIST or -EPROTO as
- * vmm_disks_list() does. */
+/* Does the same as vmm_disks_list(), but with answers of QEMU that the caller passes. @query_block
+ * is the answer to `query-block`. @graph is the answer to `x-debug-query-block-graph`, the only
+ * command that says which job uses which disk; NULL if there is none. Pure. Returns 0, -E2BIG,
+ * -EEXIST or -EPROTO, which mean the same as for vmm_disks_list(). */
 int vmm_disks_parse(const json_t *query_block, const json_t *graph, struct vmm_disks *ret_disks,
 		    struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Returns the disk called @name, borrowed from @disks; NULL: none. */
 const struct vmm_disk *vmm_disks_find(const struct vmm_disks *disks, const char *name);
 
-/* Open for reading the file that QEMU process @pid has as the image of @disk, whatever its format.
- * Returns a descriptor, which the caller closes; or -ENOTSUP if QEMU has no such file open, with
- * *ret_error. */
+/* Open, for reading, the file that QEMU process @pid has open as the image of @disk. The image can
+ * have any format. Returns a descriptor, which the caller closes; or -ENOTSUP if QEMU has no such
+ * file open, with *ret_error. */
 int vmm_disk_open_image(pid_t pid, const struct vmm_disk *disk, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

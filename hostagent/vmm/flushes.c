@@ -90,7 +90,7 @@ static int reopen(struct qmp *q, const char *name, const char *node, bool is_off
 }
 
 /* Make all nodes of the image ignore flushes (@is_off), or obey them. Returns -EIO if a node is not
- * as wanted afterwards. */
+ * in the wanted state afterwards. */
 static int set_nodes(struct qmp *q, const struct vmm_disk *disk, bool is_off,
 		     struct error *ret_error)
 {

@@ -18,8 +18,8 @@
  *    would then not write them. So flushes_on() itself writes the image to the disk.
  *
  * The mark is an object of QEMU (a throttle group that nobody uses). Even if the agent is killed,
- * the mark lasts as long as QEMU's setting. It tells our setting from that of an operator who
- * started QEMU with cache=unsafe.
+ * the mark lasts as long as QEMU's setting. It distinguishes our setting from that of an operator
+ * who started QEMU with cache=unsafe.
  *
  * Where: the epoch engine, and vm/vm_hold.c for a guest without an engine. Threads: only the thread
  * that uses the qmp client.
@@ -34,13 +34,13 @@
 #include "vmm/disks.h"
 #include "vmm/qmp.h"
 
-/* Make QEMU, process @pid, ignore flushes of @disk. QEMU flushes the image once more. Takes some ms
- * while the guest runs.
+/* Make QEMU, process @pid, ignore flushes of @disk. QEMU flushes the image once more. Takes some
+ * ms, in which the guest keeps running.
  * Returns 0, and *ret_image_fd is the open image, which the caller closes after flushes_on();
  * -ENOTSUP: QEMU ignores flushes anyway (cache=unsafe), the image's file cannot be found, or QEMU
  *   refuses;
- * -EBUSY: an error came half way and could not be undone. Perhaps QEMU ignores flushes: call
- *   flushes_on_again();
+ * -EBUSY: an error left the change half done, and it could not be undone. QEMU may ignore
+ *   flushes: call flushes_on_again();
  * other -errno of open() or qmp_execute().
  * On error *ret_error has the text. After any error but -EBUSY, flushes are as they were. */
 int flushes_off(struct qmp *q, pid_t pid, const struct vmm_disk *disk, int *ret_image_fd,
@@ -52,7 +52,7 @@ int flushes_off(struct qmp *q, pid_t pid, const struct vmm_disk *disk, int *ret_
  * Returns 0;
  * -EIO: QEMU refuses;
  * other -errno of qmp_execute() or fdatasync().
- * On error *ret_error says which. */
+ * On error *ret_error says what failed. */
 int flushes_on(struct qmp *q, const struct vmm_disk *disk, int image_fd, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -31,13 +31,14 @@
 /* How often we check whether QEMU sleeps in a write while we wait for its event or answer. If QEMU
  * sleeps, no event or answer comes. */
 #define DOUBT_NS	   CLOCK_NS_PER_MS
-#define PIECES_MAX	   64u /* the most elements that QEMU puts into an iovec (MAX_IOV_SIZE) */
+#define PIECES_MAX	   64u /* maximum number of elements that QEMU puts into an iovec
+				* (MAX_IOV_SIZE) */
 
 struct gate {
 	struct qmp *qmp; /* borrowed */
 	pid_t pid;	 /* QEMU's process */
-	/* the two ends of the pipe. QEMU has a copy of pipe_write, by which it opens the pipe for
-	 * each save */
+	/* the two ends of the pipe. QEMU has a copy of pipe_write, through which it opens the pipe
+	 * for each save */
 	int pipe_read, pipe_write;
 	ino_t inode;		   /* inode number of the pipe */
 	int syscall_fd;		   /* descriptor of /proc/PID/syscall */
@@ -54,7 +55,7 @@ struct gate {
 	/* State of the current save. */
 	bool is_running;
 	bool has_filler;   /* the pipe still holds the filler */
-	size_t in_pipe;    /* how many bytes are in the pipe when the next write holds QEMU */
+	size_t in_pipe;    /* number of bytes in the pipe once QEMU is held in its next write */
 	/* number of blob bytes that QEMU has written into the pipe so far (some may still be in
 	 * it). The next write starts at this byte of the blob */
 	size_t passed;
@@ -149,7 +150,7 @@ static int hand_over(struct gate *g, struct error *ret_error)
 	json_t *answer = NULL;
 	json_int_t fd = -1, id = -1;
 	char path[64];
-	int r = qmp_send_with_fd(g->qmp, "add-fd", json_pack("{s:s}", "opaque", "holdfast-gate"),
+	int r = qmp_send_with_fd(g->qmp, "add-fd", json_pack("{s:s}", "opaque", GATE_OPAQUE),
 				 g->pipe_write);
 
 	if (r == 0)
@@ -184,8 +185,8 @@ static int try_it(struct gate *g, struct error *ret_error)
 		do
 			r = gate_finish(g, COMMAND_TIMEOUT_NS, &blob, &size);
 		while (r == 1);
-	/* -ECANCELED is no failure here: all writes had the full size, so the last one could not be
-	 * recognised. The next save recognises it by the size of this blob */
+	/* -ECANCELED is not a failure here: all writes had the full size, so the last one could not
+	 * be recognised. The next save recognises it by the size of this blob */
 	if (r == 0 || r == -ECANCELED)
 		return 0;
 	(void)error_set(ret_error, r, "a save through a pipe: %s",
@@ -264,6 +265,18 @@ struct gate *gate_close(struct gate *g)
 	free(g->data);
 	free(g);
 	return NULL;
+}
+
+struct gate *gate_leave(struct gate *g)
+{
+	if (g)
+		g->fdset_id = -1;
+	return gate_close(g);
+}
+
+int64_t gate_fdset_id(const struct gate *g)
+{
+	return g->fdset_id;
 }
 
 /* --- one save */
@@ -360,8 +373,8 @@ static int look(struct gate *g)
 	return 1;
 }
 
-/* Make room for @more bytes of the blob, and for some further bytes: the buffer should rarely have
- * to grow. */
+/* Make room for @more bytes of the blob and some spare room, so that the buffer rarely has to
+ * grow. */
 static int make_room(struct gate *g, size_t more)
 {
 	size_t capacity = g->size + more;

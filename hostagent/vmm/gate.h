@@ -3,14 +3,14 @@
  *
  * Why: with three separate commands (`stop`, the save, `cont`) QEMU's main thread must wake up
  * three times during the pause. It also reads each command slowly, byte by byte (qmp.h). The single
- * command `xen-save-devices-state` can do all three: it stops a running guest, saves its devices,
+ * command `xen-save-devices-state` can do all of this: it stops a running guest, saves its devices,
  * and resumes the guest.
  *
  * How: QEMU saves into a pipe of ours, which is as large as QEMU's write buffer and already full.
  * So QEMU stops the guest and then sleeps in its first write until we read from the pipe. Before
- * the pause we send the command without its closing brace. The brace begins the pause, and one read
- * ends it. If we die during the pause, the pipe has no reader any more: the save fails, and QEMU
- * resumes the guest.
+ * the pause we send the command without its closing brace. The brace begins the pause, and our read
+ * from the pipe ends it. If we die during the pause, the pipe has no reader any more: the save
+ * fails, and QEMU resumes the guest.
  *
  *	agent  arm            brace     scan, copy        read    scan      read         collect
  *	pipe   [filler 32K]   [filler ------------------] [piece 1       ] [last piece]
@@ -30,8 +30,8 @@
  *    scans and copies again.
  *
  * gate_open() tries the gate once, before anything depends on it. If the gate does not work with
- * this QEMU or on this host, gate_open() fails. Reasons: no right to open the pipe, another buffer
- * size.
+ * this QEMU or on this host, gate_open() fails. Possible reasons: QEMU has no right to open the
+ * pipe, or its buffer has a different size.
  *
  * Where: devstate.c uses it; a struct devstate owns the gate. Threads: only the thread that uses
  * the qmp client. While QEMU is held, only its monitor thread runs. If the agent hangs, QEMU hangs
@@ -52,6 +52,9 @@
 /* Size of the pipe, and of QEMU's buffer for a blob (migration/qemu-file.c, all versions). */
 #define GATE_PIECE_BYTES 32768u
 
+/* What QEMU keeps beside our descriptors, so that they can be told from those of others. */
+#define GATE_OPAQUE "holdfast-gate"
+
 struct gate;
 
 /* Make the pipe, pass it to QEMU and try it. The try pauses the guest for about 1.5 ms. @pid:
@@ -70,6 +73,12 @@ void gate_guard(struct gate *g);
 
 /* Release QEMU, even if it sleeps in a write, and free @g. Accepts NULL, returns NULL. */
 struct gate *gate_close(struct gate *g);
+
+/* As gate_close(), but do not ask QEMU to close its copy of the pipe's end (devstate_leave()). */
+struct gate *gate_leave(struct gate *g);
+
+/* Returns QEMU's name for its copy of the pipe's end. */
+int64_t gate_fdset_id(const struct gate *g);
 
 /* Prepare the next pause while the guest runs: fill the pipe with filler, and arm the save command
  * (qmp_arm()). Does nothing if both are done already. Returns 0; -EIO if the pipe is not as we left

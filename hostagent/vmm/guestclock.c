@@ -79,11 +79,11 @@ static bool is_kvm(struct qmp *q)
 	return is_on;
 }
 
-static const char *obstacle(struct guestclock *clock, struct qmp *q, bool is_wanted)
+static const char *obstacle(struct guestclock *clock, struct qmp *q, bool is_tcg, bool is_wanted)
 {
 	if (!is_wanted)
 		return "clock = off in the VM's file";
-	if (is_kvm(q))
+	if (!is_tcg && is_kvm(q))
 		return "KVM: its guests' clocks are not in QEMU's memory";
 	switch (symbol_find(clock->pid, "timers_state", TIMERS_BYTES, &clock->address)) {
 	case 0:
@@ -97,7 +97,8 @@ static const char *obstacle(struct guestclock *clock, struct qmp *q, bool is_wan
 	}
 }
 
-struct guestclock *guestclock_open(struct qmp *q, pid_t pid, bool is_wanted, uint64_t step_max_ns)
+struct guestclock *guestclock_open(struct qmp *q, pid_t pid, bool is_tcg, bool is_wanted,
+				   uint64_t step_max_ns)
 {
 	struct guestclock *clock = calloc(1, sizeof(*clock));
 	const char *why;
@@ -106,7 +107,7 @@ struct guestclock *guestclock_open(struct qmp *q, pid_t pid, bool is_wanted, uin
 		return NULL;
 	clock->pid = pid;
 	clock_rules_init(&clock->rules, step_max_ns);
-	why = obstacle(clock, q, is_wanted);
+	why = obstacle(clock, q, is_tcg, is_wanted);
 	if (why)
 		clock_rules_off(&clock->rules, why);
 	return clock;
@@ -156,7 +157,7 @@ void guestclock_resume(struct guestclock *clock, const struct clock_rules *rules
 	if (clock->rules.state == CLOCK_OFF || rules->state == CLOCK_OFF)
 		return;
 	clock->rules = *rules;
-	clock->rules.why = ""; /* the pointer is of another program */
+	clock->rules.why = ""; /* the pointer comes from the previous program's memory */
 	clock->rules.step_max_ns = step_max_ns;
 }
 

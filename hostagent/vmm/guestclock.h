@@ -1,6 +1,6 @@
 /* guestclock.h - reads the clock of QEMU's guest, and sets it forward while the guest is stopped.
  *
- * clock_rules.h says why the clock is set, and by which rules. This module carries the rules out.
+ * clock_rules.h says why and when the clock is set. This module carries out those rules.
  * It finds the variable `timers_state` among QEMU's exported symbols. It reads the clock's numbers
  * there with process_vm_readv, which takes 2 microseconds. It writes the two offsets with
  * process_vm_writev.
@@ -32,10 +32,11 @@
 
 struct guestclock;
 
-/* Open the clock of the QEMU behind @q, process @pid. Sends QEMU one command. If @is_wanted is
- * false, the clock is never set: only the lost time is counted. @step_max_ns: the largest step
- * forward. Returns NULL if there is no memory. */
-struct guestclock *guestclock_open(struct qmp *q, pid_t pid, bool is_wanted, uint64_t step_max_ns);
+/* Open the clock of the QEMU behind @q, process @pid. Sends QEMU one command, but not if @is_tcg:
+ * then it is known not to use KVM. If @is_wanted is false, the clock is never set: only the lost
+ * time is counted. @step_max_ns: the largest step forward. Returns NULL if there is no memory. */
+struct guestclock *guestclock_open(struct qmp *q, pid_t pid, bool is_tcg, bool is_wanted,
+				   uint64_t step_max_ns);
 struct guestclock *guestclock_close(struct guestclock *clock); /* accepts NULL, returns NULL */
 
 /* Call before a pause of ours. */
@@ -58,8 +59,8 @@ bool guestclock_forecast(const struct guestclock *clock, uint64_t at_ns,
 			 struct clock_words *ret_saved, struct clock_words *ret_wanted,
 			 uint64_t *ret_ticks_per_s);
 
-/* Go on with @rules, those of the agent's last program for the same QEMU. Does nothing if the clock
- * is OFF in either. */
+/* Continue with @rules, which the agent's previous program used for the same QEMU. Does nothing if
+ * correction is OFF in @clock or in @rules. */
 void guestclock_resume(struct guestclock *clock, const struct clock_rules *rules);
 
 /* Returns the state of the correction and the lost time. Borrowed; valid until
@@ -81,7 +82,7 @@ int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at,
  * to those in @blob, set them to @wanted, within the limits of clock_step().
  * Returns 0 and sets *ret_step_ns to the size of the step;
  * -ENOENT, -EMSGSIZE: QEMU's clock words were not found;
- * -ESTALE: they differ;
+ * -ESTALE: the clock words in QEMU, in @saved and in @blob are not all equal;
  * -EBUSY: the guest runs;
  * -EFAULT: they cannot be read or written. */
 int guestclock_promote(pid_t pid, const uint8_t *blob, size_t size, const struct clock_words *saved,

@@ -16,8 +16,8 @@
 #include "base/fd.h"
 #include "base/error.h"
 
-/* The most pieces per call and bytes per piece. A call stays far below the kernel's limit of 2
- * GiB. */
+/* Maximum number of pieces per call, and of bytes per piece. These limits keep a call far below the
+ * kernel's limit of 2 GiB. */
 #define PIECES_MAX	512u
 #define PIECE_BYTES_MAX ((size_t)1 << 20)
 static_assert(PIECES_MAX <= IOV_MAX, "the kernel takes no more");
@@ -26,6 +26,9 @@ struct guestmem {
 	pid_t pid;
 	struct vmm_block blocks[VMM_BLOCKS_MAX];
 	const uint8_t *mapped[VMM_BLOCKS_MAX]; /* our mapping of each block, or NULL */
+	/* of each mapped block: the descriptor of its file, and where in the file it begins */
+	int file[VMM_BLOCKS_MAX];
+	uint64_t file_at[VMM_BLOCKS_MAX];
 	uint32_t n_blocks;
 };
 
@@ -85,23 +88,29 @@ static int find_file(FILE *maps, const struct vmm_block *block, struct mapping *
 	return is_one_file;
 }
 
-/* Map the file behind @block into this process. If this is not possible, returns NULL;
- * process_vm_readv then reads the block. */
-static const uint8_t *map_file(pid_t pid, const struct vmm_block *block, const struct mapping *m)
+/* Map the file behind block @i into this process, and keep its descriptor. If this is not possible,
+ * process_vm_readv reads the block. */
+static void map_file(struct guestmem *mem, uint32_t i, const struct mapping *m)
 {
+	const struct vmm_block *block = &mem->blocks[i];
 	uint64_t offset = m->offset + (block->hva - m->start);
 	char path[96];
 	struct stat st;
 	void *at;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, pid, m->start,
-		       m->end);
+	(void)snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, mem->pid,
+		       m->start, m->end);
 	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
 	/* Check the file's size: reading a mapping past the end of its file causes a SIGBUS. */
 	if (fd < 0 || fstat(fd, &st) < 0 || (uint64_t)st.st_size < offset + block->size_bytes)
-		return NULL;
+		return;
 	at = mmap(NULL, block->size_bytes, PROT_READ, MAP_SHARED, fd, (off_t)offset);
-	return at == MAP_FAILED ? NULL : at;
+	if (at == MAP_FAILED)
+		return;
+	mem->mapped[i] = at;
+	mem->file[i] = fd;
+	mem->file_at[i] = offset;
+	fd = -1;
 }
 
 static int map_blocks(struct guestmem *m, struct error *ret_error)
@@ -119,7 +128,7 @@ static int map_blocks(struct guestmem *m, struct error *ret_error)
 
 		r = find_file(maps, &m->blocks[i], &first);
 		if (r > 0)
-			m->mapped[i] = map_file(m->pid, &m->blocks[i], &first);
+			map_file(m, i, &first);
 		else if (r < 0)
 			(void)error_set(
 				ret_error, r,
@@ -161,6 +170,8 @@ int guestmem_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 	m->pid = pid;
 	m->n_blocks = n_blocks;
 	memcpy(m->blocks, blocks, n_blocks * sizeof(*blocks));
+	for (uint32_t i = 0; i < n_blocks; i++)
+		m->file[i] = -1;
 	r = map_blocks(m, ret_error);
 	if (r == 0)
 		r = try_read(m, ret_error);
@@ -176,9 +187,11 @@ struct guestmem *guestmem_close(struct guestmem *m)
 {
 	if (!m)
 		return NULL;
-	for (uint32_t i = 0; i < m->n_blocks; i++)
+	for (uint32_t i = 0; i < m->n_blocks; i++) {
 		if (m->mapped[i])
 			(void)munmap((void *)(uintptr_t)m->mapped[i], m->blocks[i].size_bytes);
+		fd_close(m->file[i]);
+	}
 	free(m);
 	return NULL;
 }
@@ -310,6 +323,29 @@ int guestmem_read_through(const struct guestmem *m, const struct page_range *ran
 			  uint32_t n_ranges, uint8_t *ret_pages)
 {
 	return transfer_ranges(m, ranges, n_ranges, ret_pages, process_vm_readv, false);
+}
+
+int guestmem_read_once(const struct guestmem *m, const struct page_range *ranges,
+		       uint32_t n_ranges, uint8_t *ret_pages)
+{
+	for (uint32_t i = 0; i < n_ranges; i++) {
+		int index = find_block(m, &ranges[i]), r;
+		size_t size = (size_t)ranges[i].n_pages * VMM_PAGE_BYTES;
+		uint64_t page;
+
+		if (index < 0)
+			return index;
+		page = ranges[i].first_page - m->blocks[index].first_page;
+		if (m->file[index] < 0 ||
+		    fd_read_at(m->file[index], ret_pages, size,
+			       m->file_at[index] + page * VMM_PAGE_BYTES) < 0) {
+			r = guestmem_read(m, &ranges[i], 1, ret_pages);
+			if (r < 0)
+				return r;
+		}
+		ret_pages += size;
+	}
+	return 0;
 }
 
 int guestmem_write(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,

@@ -45,17 +45,23 @@ bool guestmem_is_mapped(const struct guestmem *m, uint32_t index);
 int guestmem_read(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
 		  uint8_t *ret_pages) __attribute__((warn_unused_result));
 
-/* As guestmem_read(), but through QEMU's page table only, never through our mapping. Use this for
- * pages that the guest may have given back (balloon, free page reporting), so that the file has a
- * hole there. To read a hole through our mapping fills it without QEMU's page table: no scan
- * reports that, and if there is no memory for it, which is usual with huge pages, it is a SIGBUS in
- * this process. Here the next scan reports it, and without memory it is -EFAULT. */
+/* Does what guestmem_read() does, for pages that are read only once, for example all of RAM in a
+ * first copy. Reads the file of a mapped block by pread(), not through the mapping: touching each
+ * page of a mapping costs a fault, and would fill a hole of the file. */
+int guestmem_read_once(const struct guestmem *m, const struct page_range *ranges,
+		       uint32_t n_ranges, uint8_t *ret_pages) __attribute__((warn_unused_result));
+
+/* Does what guestmem_read() does, but always through QEMU's page table, never through our mapping.
+ * Use this for pages that the guest may have given back (balloon, free page reporting). The file
+ * has a hole at such a page. Reading the hole through our mapping would fill it without QEMU's page
+ * table, and no scan would report that. If there is no memory to fill it, which is common with huge
+ * pages, this process would get SIGBUS. Read through QEMU's page table, the filled hole is reported
+ * by the next scan, and a lack of memory gives -EFAULT. */
 int guestmem_read_through(const struct guestmem *m, const struct page_range *ranges,
 			  uint32_t n_ranges, uint8_t *ret_pages)
 	__attribute__((warn_unused_result));
 
-/* Write @pages to the process. This is the reverse of guestmem_read(), with the same layout and the
- * same errors. */
+/* Write @pages to the process: the reverse of guestmem_read(), with the same layout and errors. */
 int guestmem_write(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
 		   const uint8_t *pages) __attribute__((warn_unused_result));
 

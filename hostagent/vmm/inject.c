@@ -30,8 +30,8 @@
 #define KERNEL_SIGSET_SIZE 8u
 #define SYSCALL_STOP	 (SIGTRAP | 0x80) /* stop signal of a system call with
 					   * PTRACE_O_TRACESYSGOOD */
-/* How many times the tracer polls without sleeping in between. A stop usually arrives within some
- * microseconds. */
+/* How many times the tracer polls before it begins to sleep between polls. A stop usually arrives
+ * within some microseconds. */
 #define YIELDS_BEFORE_NAP 64
 
 /* The state of one injection. It lives on the stack of inject_userfaultfd(); the tracer thread uses
@@ -143,8 +143,8 @@ static int find_syscall(struct injection *in)
 }
 
 /* Wait for a trace stop. The kernel has no wait with a timeout for this, and SIGCHLD belongs to the
- * daemon. So poll: first without sleeping, then with short sleeps. @deadline_ns: UINT64_MAX: no
- * limit. */
+ * daemon. So poll: first without sleeping, then with short sleeps. @deadline_ns: UINT64_MAX means
+ * no limit. */
 static int wait_status(pid_t pid, uint64_t deadline_ns, int *ret_status)
 {
 	const struct timespec nap = {.tv_nsec = 20000};

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "vmm/inspect_parse.h"
 #include "vmm/outside.h"
 #include "vmm/ramlist.h"
@@ -25,7 +26,8 @@ struct inspection {
 	struct qmp *qmp;
 	struct vmm_info info;
 	struct vmm_obstacles
-		*obstacles; /* collects them; NULL: the first one ends the inspection */
+		*obstacles; /* collects all obstacles; NULL: the first obstacle ends the
+			     * inspection */
 	struct error *error;
 };
 
@@ -37,7 +39,7 @@ __attribute__((format(printf, 2, 3))) static int refuse(struct inspection *in, c
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(error.text, sizeof(error.text), format, args);
+	(void)text_vput(error.text, sizeof(error.text), format, args);
 	va_end(args);
 	if (!in->obstacles)
 		return error_set(in->error, -ENOTSUP, "%s", error.text);
@@ -212,8 +214,9 @@ static int main_memory_id(struct inspection *in, char *ret_id, size_t size)
 	return 0;
 }
 
-/* Find a block's address in the process. If neither the monitor nor QEMU's list told it, the guest
- * must map the block. */
+/* Find a block's address in the process. If neither the monitor nor QEMU's own list gave it, ask
+ * the monitor for the address behind a guest address. This works only if the guest maps the
+ * block. */
 static int locate(struct inspection *in, const char *mtree, const struct inspect_ramblock *ram,
 		  struct vmm_block *b)
 {
@@ -403,9 +406,9 @@ static int get_switches(struct inspection *in, const struct vmm_nic *nic,
 
 /* Find out whether the card can let the guest leave work on its frames (checksums, segmentation) to
  * the host. The properties of a virtio-net card say so. (host_ecn has no effect without tso.) Other
- * models have no such properties. Some of them, such as e1000e and vmxnet3, always do it on a tap.
- * So each other model counts as one that does. The offloads of frames *to* the guest (guest_csum,
- * guest_tso4, ...) do not matter, because those frames are not held. */
+ * models have no such properties. Some of them, such as e1000e and vmxnet3, always leave this work
+ * to the host on a tap. So every other model counts as a card that does. The offloads of frames
+ * *to* the guest (guest_csum, guest_tso4, ...) do not matter, because those frames are not held. */
 static int check_offloads(struct inspection *in, struct vmm_nic *nic)
 {
 	static const char *const from_guest[] = {"csum",      "gso",	  "host_tso4",
@@ -528,7 +531,7 @@ static int step_macs(struct inspection *in)
 			return odd_answer(in, "query-rx-filter");
 		for (uint32_t k = 0; k < in->info.n_nics; k++)
 			/* For a device that has no id, the name in this answer differs from the
-			 * name in our list. But if each has only one card, it is the same card. */
+			 * name in our list. But if both have only one card, it is the same card. */
 			if ((strcmp(in->info.nics[k].name, name) == 0 ||
 			     (n == 1 && in->info.n_nics == 1)) &&
 			    inspect_parse_mac(mac, in->info.nics[k].mac) < 0)

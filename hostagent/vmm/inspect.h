@@ -49,8 +49,8 @@ struct vmm_info {
 
 #define VMM_OBSTACLES_MAX 32u
 
-/* Why a VM cannot be protected as it was started. Each item names a thing and what to change. An
- * all-zero struct has none. */
+/* Why a VM cannot be protected in the way it was started. Each item names what is in the way, and
+ * what to change. An all-zero struct has no items. */
 struct vmm_obstacles {
 	struct error items[VMM_OBSTACLES_MAX];
 	uint32_t n;
@@ -66,9 +66,9 @@ void vmm_obstacles_add(struct vmm_obstacles *obstacles, const struct error *obst
 int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Does what vmm_inspect() does, but adds each reason for -ENOTSUP to @obstacles and goes on. With
- * obstacles, *ret_info is for a report only: blocks and cards can be missing in it. Returns 0 or an
- * error of vmm_inspect() other than -ENOTSUP. */
+/* Does what vmm_inspect() does, but adds each reason for -ENOTSUP to @obstacles and goes on. If it
+ * found obstacles, *ret_info is good for a report only: blocks and cards can be missing in it.
+ * Returns 0 or an error of vmm_inspect() other than -ENOTSUP. */
 int vmm_inspect_all(struct qmp *q, struct vmm_info *ret_info, struct vmm_obstacles *obstacles,
 		    struct error *ret_error) __attribute__((warn_unused_result));
 

@@ -131,7 +131,8 @@ static const struct {
 	{"*ivshmem*", INSPECT_REFUSE, "remove the ivshmem device: others may write its memory"},
 	{"*nvdimm*", INSPECT_REFUSE, "remove the NVDIMM: its file would stay on this host"},
 
-	/* All others are replicated as a migration would: video RAM, UEFI flash, memory devices. */
+	/* All other blocks are replicated, as in a migration: video RAM, UEFI flash, memory
+	 * devices. */
 	{"*", INSPECT_REPLICATE_OTHER, NULL},
 };
 
@@ -188,7 +189,7 @@ static void copy_part(char *ret, size_t room, const char *text, size_t size)
 	(void)snprintf(ret, room, "%.*s", (int)size, text);
 }
 
-/* Is one of the options in the line at @line, of @size bytes, @option? */
+/* Does the line at @line, of @size bytes, contain the option @option? */
 static bool has_option(const char *line, size_t size, const char *option)
 {
 	const char *at = memmem(line, size, option, strlen(option));

@@ -21,13 +21,14 @@
 struct inspect_ramblock {
 	char name[128];
 	uint64_t used_bytes;
-	uint64_t hva; /* address in QEMU's process; 0: not told (QEMU 8.0 and older) */
+	uint64_t hva; /* address in QEMU's process; 0: QEMU did not tell it (8.0 and older) */
 };
 
 enum inspect_use {
 	INSPECT_REPLICATE_RAM = 1, /* main memory */
-	/* memory that only the running machine has, beside main memory: firmware, video RAM, a
-	 * variable store, a memory device, and every block with a name that we do not know */
+	/* memory other than main memory whose content only the running machine has: firmware, video
+	 * RAM, a variable store, a memory device, and every block with a name that we do not
+	 * know */
 	INSPECT_REPLICATE_OTHER,
 	INSPECT_SKIP,	       /* the standby's QEMU loads the same content by itself */
 	INSPECT_REFUSE,	       /* memory that cannot be replicated */
@@ -69,9 +70,10 @@ struct inspect_card {
 	char type[32];	  /* the back end's type: "user", "hubport" */
 };
 
-/* Find card @n (from 0) in `info network` of the cards without a tap. If a guest has only one card,
- * the card can share a hub with its tap. A card without a back end sends nothing, so it is left
- * out. Returns 0, or -ENOENT if there are not that many. */
+/* Find card @n (from 0) in `info network`, counting only the cards without a tap. If the guest has
+ * only one card, and this card is in a hub, it counts as a card with a tap: the hub can contain the
+ * tap. A card without a back end sends nothing, so it is left out. Returns 0, or -ENOENT if there
+ * are not that many. */
 int inspect_untapped_card(const char *text, uint32_t n, struct inspect_card *ret_card)
 	__attribute__((warn_unused_result));
 

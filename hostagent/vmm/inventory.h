@@ -2,8 +2,8 @@
  *
  * Why: while a guest is protected, somebody can plug or unplug devices, memory and network back
  * ends. The standby's QEMU lacks this change, so its promotion would fail. Also, a new card's
- * frames would not be held. QEMU sends no event when a device is added. So we compare its lists
- * before and after.
+ * frames would not be held. QEMU sends no event when a device is added. So we take QEMU's lists
+ * again from time to time, and compare them with the first ones.
  *
  * inspect.h decides whether a machine can be protected. This module only finds out how the machine
  * has changed since then.
@@ -79,8 +79,9 @@ struct vmm_change {
 bool vmm_inventory_differs(const struct vmm_inventory *base, const struct vmm_inventory *now,
 			   struct vmm_change *ret_change);
 
-/* Ask QEMU for all lists at once. Then check whether @covered names the writable disks. Takes some
- * 3 ms, while the guest runs. Call it only while no command is in flight on @q.
+/* Ask QEMU for all lists at once. Then check whether @covered names exactly the writable disks.
+ * Takes some 3 ms, in which the guest keeps running. Call it only while no command is in flight on
+ * @q.
  * Returns 0;
  * -ENOTSUP: @covered does not list exactly the writable disks; *ret_inventory is valid;
  * -EPROTO, -E2BIG or an error of qmp_execute().

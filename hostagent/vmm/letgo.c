@@ -15,8 +15,8 @@
 
 #include "base/fd.h"
 
-/* the longest wait for more bytes. It usually ends earlier: QEMU closes its end of the pipe when
- * the agent's monitor connection is gone */
+/* the longest wait for more bytes. The wait usually ends earlier: QEMU closes its end of the pipe
+ * when the agent's monitor connection is gone */
 #define DRAIN_MS    10000
 #define DRAIN_BYTES 32768
 #define STACK_BYTES 65536
@@ -34,7 +34,8 @@ struct letgo {
 static int server_fd = -1; /* the agent's end of the socket */
 static struct {
 	pthread_mutex_t lock;
-	pid_t pid; /* of the process that letgo_init() has forked; 0: it was waited for */
+	pid_t pid; /* id of the process that letgo_init() forked; 0: none, or we have waited for its
+		    * end */
 } start = {PTHREAD_MUTEX_INITIALIZER, 0};
 
 /* ---- the process */
@@ -131,8 +132,9 @@ static void server_main(int fd)
 
 /* ---- the agent's side */
 
-/* The forked process: start the process proper, and end. So that process is not the agent's child,
- * and leaves no zombie when the agent's next program has one of its own. */
+/* Runs in the process that letgo_init() forked: starts the releasing process, and ends. So the
+ * releasing process is not the agent's child. It never becomes a zombie that the agent's next
+ * program would have to wait for. */
 static void start_server(int fd) __attribute__((noreturn));
 static void start_server(int fd)
 {
@@ -140,7 +142,7 @@ static void start_server(int fd)
 
 	if (pid != 0)
 		_exit(pid < 0 ? 1 : 0);
-	/* The agent may have descriptors from its last program: this process must keep none of
+	/* The agent may have descriptors from its previous program: this process must keep none of
 	 * them open. */
 	if (dup2(fd, STDERR_FILENO + 1) < 0 || close_range(STDERR_FILENO + 2, ~0U, 0) < 0)
 		_exit(1);

@@ -12,7 +12,8 @@
  *					the guest runs
  *
  * The process is forked while the agent has little memory, and keeps none of the agent's
- * descriptors. It is not the agent's child, for an agent that is replaced by exec waits for nobody.
+ * descriptors. It is not the agent's child: after an exec, the agent's next program would not wait
+ * for it.
  * Without this process the guest also resumes after the agent's death, but later.
  *
  * Where: main.c makes the process, the engine's thread registers a pipe.
@@ -26,10 +27,10 @@
 
 struct letgo;
 
-/* Fork the process that releases QEMU. After the agent has ended, this process empties all its
- * pipes, and ends. Returns 0 or -errno. After -errno, letgo_open() fails. @may_wait: wait until it
- * has been made. On a busy host that takes tens of ms, so an agent whose guests stand still leaves
- * it to letgo_open(). */
+/* Fork the process that releases QEMU. After the agent has ended, this process empties the pipes of
+ * all QEMUs, and ends. Returns 0 or -errno. After -errno, letgo_open() fails. @may_wait: wait until
+ * the process has been made. On a busy host that takes tens of ms. So an agent whose guests stand
+ * still passes false, and letgo_open() waits instead. */
 int letgo_init(bool may_wait) __attribute__((warn_unused_result));
 
 /* Make the releasing process empty the pipe when the calling thread ends. @pipe_read: the pipe's

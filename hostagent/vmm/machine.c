@@ -74,6 +74,15 @@ int vmm_machine_add(struct vmm_machine *m, const char *key, const char *value)
 	return 0;
 }
 
+int vmm_machine_append(struct vmm_machine *m, const struct vmm_machine *from)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < from->n_items; i++)
+		r = vmm_machine_add(m, from->items[i].key, from->items[i].value);
+	return r;
+}
+
 static int order_of(const void *a, const void *b)
 {
 	const struct vmm_machine_item *x = a, *y = b;
@@ -116,7 +125,7 @@ static bool is_of(const char *key, const char *thing)
 	return strncmp(key, thing, n) == 0 && (key[n] == ' ' || key[n] == '/');
 }
 
-/* Returns @value for use in a sentence: a word in place of an empty value. */
+/* Returns @value for use in a sentence, or some words if the value is empty. */
 static const char *shown(const char *value)
 {
 	return *value ? value : "an empty text";

@@ -52,6 +52,10 @@ void vmm_machine_done(struct vmm_machine *m); /* free the items; *m is an empty 
 int vmm_machine_add(struct vmm_machine *m, const char *key, const char *value)
 	__attribute__((warn_unused_result));
 
+/* Add copies of all items of @from to *@m. Returns 0, or an error of vmm_machine_add(). */
+int vmm_machine_append(struct vmm_machine *m, const struct vmm_machine *from)
+	__attribute__((warn_unused_result));
+
 void vmm_machine_sort(struct vmm_machine *m);
 
 /* Returns true if the lists are equal. Both must be sorted. */

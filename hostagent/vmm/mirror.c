@@ -16,8 +16,8 @@
 
 /* The size of the pieces into which QEMU divides the disk for the first copy. */
 #define GRANULARITY_BYTES 65536
-/* The most bytes of the first copy that are sent and not yet confirmed. A `stop` waits until the
- * server has confirmed them. So the number is smaller than QEMU's default of 10 MiB. */
+/* The maximum number of bytes of the first copy that are sent and not yet confirmed. A `stop` waits
+ * until the server has confirmed them. So this limit is smaller than QEMU's default of 10 MiB. */
 #define COPY_BYTES (2 * 1024 * 1024)
 
 AUTO_DEFINE(json_t *, json_decref)
@@ -80,8 +80,8 @@ static const char *text_of(const json_t *object, const char *key)
 	return text ? text : "";
 }
 
-/* Record that the mirror is broken, because of @what. @has_reason: @what comes from QEMU. QEMU's
- * first reason replaces our own guess, and stays. */
+/* Record that the mirror is broken, and that @what is the reason. @has_reason: @what comes from
+ * QEMU. QEMU's first reason replaces our own guess, and is itself never replaced. */
 static void set_broken(struct mirror *m, bool has_reason, const char *what)
 {
 	if (m->condition == MIRROR_BROKEN && (m->has_reason || !has_reason))
@@ -129,8 +129,8 @@ static void take_cancelled(struct mirror *m, const json_t *data)
 }
 
 /* A job that fails first gets the status "aborting". QEMU gives the reason later, in
- * BLOCK_JOB_COMPLETED. The status "paused" is no failure: when QEMU drains its requests, a job has
- * it for a moment. */
+ * BLOCK_JOB_COMPLETED. The status "paused" is not a failure: when QEMU drains its requests, a job
+ * has it for a moment. */
 static void take_status(struct mirror *m, const json_t *data)
 {
 	const char *status = text_of(data, "status");

@@ -27,9 +27,9 @@
  *    if the server lacks a write that ended before or during such a command, we receive
  *    BLOCK_JOB_ERROR before the command's answer.
  *  - QEMU sends the event STOP before it drains. At that moment the guest's last writes can still
- *    be on their way to the server. The server has them when the command is answered. It also has
- *    them when the first byte of the state of xen-save-devices-state arrives. So note the seal's
- *    position in the disk's log at one of these two moments, not at STOP.
+ *    be on their way to the server. The server has them when the command is answered. For
+ *    xen-save-devices-state, it already has them when the first byte of the saved state arrives.
+ *    So note the seal's position in the disk's log at one of these two moments, not at STOP.
  *  - If the server ends while the guest writes nothing, QEMU sends no event until the guest's next
  *    write. Until then the server lacks no write. The code that starts the server should watch its
  *    process.
@@ -77,7 +77,7 @@ enum mirror_condition {
 
 /* What query-block-jobs says about a mirror. */
 struct mirror_progress {
-	uint64_t bytes; /* bytes to copy since the job began; grows with each write of the guest */
+	uint64_t bytes; /* total to copy since the job began; grows with each write of the guest */
 	uint64_t done_bytes;  /* how many of `bytes` are copied */
 	bool is_ready;	      /* the first copy is done */
 	/* true if each write of the guest ends only when the server has it. Always true with a QEMU
@@ -89,7 +89,8 @@ struct mirror_progress {
  * struct to zero. Only this module uses the members. */
 struct mirror {
 	enum mirror_condition condition;
-	bool is_ending;           /* mirror_end() is ending the job, so the job's end is no error */
+	bool is_ending;           /* mirror_end() is ending the job, so the job's end is not an
+				   * error */
 	bool has_reason;	  /* QEMU said why the mirror is BROKEN */
 	char name[VMM_DISK_NAME_MAX + 1u];
 	char id[MIRROR_ID_BYTES]; /* id of our node and job; "" before mirror_begin() */
@@ -121,9 +122,9 @@ int mirror_begin(struct mirror *m, struct qmp *q, const struct vmm_disk *disk,
 		 const char *socket_path, uint64_t speed, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Go on with the mirror of @disk that the agent's last program has begun, and that was READY. @m
- * must be OFF; on success it is READY. Returns 0; -EIO: the mirror is not there or not whole;
- * errors of mirror_check(). On error *ret_error has the text, and @m is OFF. */
+/* Take over the mirror of @disk that the agent's previous program began and that was READY. @m must
+ * be OFF; on success it is READY. Returns 0; -EIO: the mirror no longer exists, or the server lacks
+ * writes; or an error of mirror_check(). On error *ret_error has the text, and @m is OFF. */
 int mirror_resume(struct mirror *m, struct qmp *q, const struct vmm_disk *disk,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 
@@ -144,7 +145,8 @@ const char *mirror_error(const struct mirror *m);
 int mirror_check(struct mirror *m, struct qmp *q, struct mirror_progress *ret_progress,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Look in QEMU's answer to query-block-jobs whether the server has all of the disk's content. Pure.
+/* Find out from QEMU's answer to query-block-jobs whether the server has all of the disk's content.
+ * Pure.
  * Returns 0 if the server has all of it. This is certain only while the guest's requests are
  * drained;
  * -EAGAIN: the server does not yet have all of it;

@@ -16,7 +16,7 @@ AUTO_DEFINE(json_t *, json_decref)
 #define OUTLIVES                                                                                   \
 	"is memory that outlives the machine, in a file of this host: use a disk instead"
 
-/* How the names of these types begin. */
+/* Device types that cannot be protected. `type` is the beginning of the type's name. */
 static const struct {
 	const char *type;
 	const char *why;

@@ -20,8 +20,8 @@
 
 #define VMM_PAGE_BYTES	   4096u
 #define VMM_BLOCKS_MAX	   16u
-/* The most bytes in all blocks beside main memory. A promotion copies them into QEMU (some 2 GB/s),
- * while a guest waits. */
+/* Maximum total size of all blocks except main memory. A promotion copies these blocks into QEMU
+ * (at some 2 GB/s), while the guest waits. */
 #define VMM_OTHER_BYTES_MAX (UINT64_C(256) << 20)
 #define VMM_BLOCK_NAME_MAX 64u
 
@@ -33,10 +33,10 @@ struct page_range {
 static_assert(sizeof(struct page_range) == 8, "arrays of it are sized by this");
 
 enum vmm_block_kind {
-	/* main memory: the standby's QEMU maps the copy of it */
+	/* main memory: the standby's QEMU maps the file that has the copy of it */
 	VMM_BLOCK_RAM = 1,
-	/* any other memory: firmware, video RAM, a memory device. It is tracked and sent as main
-	 * memory is, but a promotion copies it into the standby's QEMU */
+	/* any other memory: firmware, video RAM, a memory device. It is tracked and sent like main
+	 * memory, but a promotion copies it into the standby's QEMU */
 	VMM_BLOCK_OTHER = 2,
 };
 
@@ -47,7 +47,7 @@ struct vmm_block {
 	char name
 		[VMM_BLOCK_NAME_MAX];
 	enum vmm_block_kind kind;
-	/* the block's address in the QEMU process, which differs from host to host and from run to
+	/* the block's address in the QEMU process. It differs from host to host and from run to
 	 * run */
 	uint64_t hva;
 	uint64_t size_bytes; /* a multiple of VMM_PAGE_BYTES */

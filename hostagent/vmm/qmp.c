@@ -16,7 +16,8 @@
 #include "base/fd.h"
 #include "vmm/qmp_parse.h"
 
-/* How long QEMU may take to read a write of up to 8 KB. If it takes longer, its monitor hangs. */
+/* How long QEMU may take to read up to 8 KB that we have written. If it takes longer, its monitor
+ * counts as hanging. */
 #define WRITE_TIMEOUT_NS CLOCK_NS_PER_S
 #define ERROR_MAX	 512
 
@@ -37,7 +38,7 @@ struct qmp {
 	pid_t pid;
 	uid_t uid;
 	int broken;	  /* 0, or the negative errno that every later call returns */
-	/* the command sent except for its last brace, borrowed; NULL if none is armed */
+	/* the command that was sent without its last brace, borrowed; NULL if none is armed */
 	const char *armed;
 	struct pending pending[QMP_IN_FLIGHT_MAX]; /* oldest first */
 	unsigned int n_pending;

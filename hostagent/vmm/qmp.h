@@ -42,8 +42,8 @@
 /* How many commands can be in flight: sent and not yet answered. With 8 queued commands, QEMU 7.2
  * stops reading a monitor. */
 #define QMP_IN_FLIGHT_MAX 7u
-/* The most bytes of commands in one write. The longest commands that we send name a device path and
- * a property. */
+/* Maximum number of bytes of commands in one write. The longest commands that we send name a device
+ * path and a property. */
 #define QMP_SEND_MAX 8192u
 
 /* Rendered commands (in their final text form), for qmp_arm() and qmp_send_rendered(). */

@@ -8,7 +8,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
-#define NODES_MAX  (4 * QTREE_DEVICES_MAX) /* the most devices and buses together */
+#define NODES_MAX  (4 * QTREE_DEVICES_MAX) /* maximum number of devices and buses together */
 #define PROPS_MAX  VMM_MACHINE_ITEMS_MAX
 #define DEPTH_MAX  32u
 #define PATH_ROOM  256u

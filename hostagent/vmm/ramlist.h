@@ -1,8 +1,8 @@
 /* ramlist.h - finds RAM blocks in the memory of a QEMU whose monitor does not show their addresses.
  *
- * Why: we need the address of each RAM block. QEMU 8.1 and later tell all addresses (`info
- * ramblock`, column HVA). In older versions only `gpa2hva` tells addresses, and has two faults:
- * - It tells only the address of memory that the guest maps at this moment. Video RAM, for example,
+ * Why: we need the address of each RAM block. QEMU 8.1 and later show all addresses (`info
+ * ramblock`, column HVA). In older versions only `gpa2hva` shows addresses, and has two faults:
+ * - It shows only the address of memory that the guest maps at this moment. Video RAM, for example,
  *   is unmapped while QEMU waits for a migration.
  * - It gives blocks short names, and two cards can have the same short name.
  * So for older versions we read QEMU's own list, which QEMU exports to its modules (symbol.h).
@@ -13,7 +13,7 @@
  *					byte  76  name, 256 bytes
  *					byte 336  next block
  *
- * A block counts as found only if the monitor tells the same name and the same size.
+ * A block counts as found only if the monitor shows the same name and the same size.
  *
  * Where: inspect.c. Threads: any. Blocks for a few ms.
  */

@@ -27,8 +27,8 @@ static int judge_card(const json_t *card, struct error *ret_error)
 	if (json_array_size(table) >= ALL_VLANS)
 		return 0;
 	json_array_foreach(table, i, id) {
-		/* Id 0 is for frames with a priority and without a VLAN. It is no sign of a VLAN:
-		 * Linux's 8021q module puts it into the table of every card. */
+		/* Id 0 is for frames with a priority and without a VLAN. It does not show that the
+		 * guest uses VLANs: Linux's 8021q module puts it into the table of every card. */
 		if (json_integer_value(id) > 0)
 			return error_set(ret_error, -ENOTSUP,
 					 "the guest uses VLAN %d on network device %.60s, and QEMU "

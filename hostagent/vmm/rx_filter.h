@@ -2,12 +2,11 @@
  * failover.
  *
  * Why: a virtio-net card with ctrl_vlan=on (the default) has a table of VLAN ids, which the guest's
- * driver fills. The card passes a frame with a VLAN tag to the guest only if its id is in the
+ * driver fills. The card passes a frame with a VLAN tag to the guest only if the tag's id is in the
  * table. QEMU saves this table, but empties it when it loads a state. So after a failover the guest
  * would receive no frames with a VLAN tag. With ctrl_vlan=off the card has no filter, and nothing
- * is lost.
- * In QEMU 7.2 this happens as follows: virtio_load() sets the features after the device's own part,
- * and virtio_net_set_features() clears the table.
+ * is lost. In QEMU 7.2 this happens as follows: virtio_load() sets the features after the device's
+ * own part, and virtio_net_set_features() clears the table.
  *
  * Windows' driver puts all VLAN ids into the table, even if the guest uses no VLAN. So a guest with
  * a full table is not refused. If a Windows guest does use VLANs, it receives no frames with a VLAN
@@ -25,14 +24,15 @@
 #include "vmm/qmp.h"
 
 /* Check all network cards. Returns 0 if a failover would lose no filter that the guest needs;
- * -ENOTSUP: it would; *ret_error names the card, the VLAN and what to do;
+ * -ENOTSUP: a failover would lose such a filter; *ret_error names the card, the VLAN and what to
+ * do;
  * -EPROTO: we do not understand QEMU's answer;
  * or an error of qmp_execute(). */
 int vmm_check_rx_filter(struct qmp *q, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Do the check of vmm_check_rx_filter() on a given answer to `query-rx-filter`. Returns 0, -ENOTSUP
- * or -EPROTO as that function does. */
+/* Does the check of vmm_check_rx_filter() on a given answer to `query-rx-filter`. Returns 0,
+ * -ENOTSUP or -EPROTO, like that function. */
 int vmm_judge_rx_filter(const json_t *query_rx_filter, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -1,14 +1,14 @@
 /* sections.h - computes a hash, called the mark, over the device sections of a saved state.
  *
  * Why: each device saves itself in a section that begins with its name, instance and version. If a
- * device is plugged or unplugged, the next epoch has other sections, and so another mark. This
+ * device is plugged or unplugged, the next epoch has other sections, and so a different mark. This
  * tells us, before we send the epoch, that the standby could be unable to load it. The check does
  * not make the pause longer.
  *
  * Sections have no length. Each ends with a footer that repeats the section's number. The next
  * section's header, or the end of the state, follows. The parser searches for this sequence. Some
- * devices have a section only at some times. So another mark is not a proof: it is only a reason to
- * check for a change of devices (inventory.h).
+ * devices have a section only at some times. So a different mark proves nothing: it is only a
+ * reason to check for a change of devices (inventory.h).
  *
  * Where: engine_watch.c. Pure. Threads: any.
  */

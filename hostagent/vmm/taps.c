@@ -22,7 +22,8 @@
 #define TEXT_BYTES	 200u
 #define TUN_MAJOR	 10u /* "misc" */
 #define TUN_MINOR	 200u
-#define VHOST_NET_MINOR	 238u /* of the same major number: include/linux/miscdevice.h */
+#define VHOST_NET_MINOR  238u /* minor number of /dev/vhost-net, whose major number is the same:
+			       * include/linux/miscdevice.h */
 
 /* Get the name of the device to which @pid's descriptor @fd belongs; "" if it belongs to none.
  * Returns 0 or -errno. */
@@ -114,7 +115,7 @@ static int look_at_fd(pid_t pid, int dir_fd, const char *entry, struct vmm_taps 
 		return errno == ENOENT ? 0 : -errno;
 	link[n] = '\0';
 	if (link[0] != '/')
-		return 0; /* the descriptor is no file with a path, such as "socket:[N]" */
+		return 0; /* the descriptor has no path: it is, for example, a "socket:[N]" */
 	if (fstatat(dir_fd, entry, &st, 0) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	/* Compare the device number and not the path, which can differ in another mount
@@ -182,7 +183,7 @@ int vmm_taps_judge(const struct vmm_taps *taps, const struct tap_names *allowed,
 		if (is_known(taps, allowed->name[i], VMM_TAP_HERE))
 			n_there++;
 		else
-			(void)!tap_names_add(&gone, allowed->name[i]); /* has room */
+			(void)!tap_names_add(&gone, allowed->name[i]); /* there is room */
 	}
 	if (n_there == allowed->n && taps->n == allowed->n)
 		return 0;

@@ -7,9 +7,9 @@
  * belongs now (/proc/PID/fdinfo, "iff:"). It also says in which network namespace that device is.
  *
  * Several descriptors with the same name are the queues of one tap. A descriptor without a device
- * is a queue that is switched off, or its tap was deleted. If there is such a descriptor, a tap of
- * the VM's file that is not open counts as deleted. If all taps of the VM's file are open,
- * descriptors without a device are ignored.
+ * is a queue that is switched off, or its tap was deleted. If there is such a descriptor, a tap
+ * that the VM's file names counts as deleted if it is not open. If all taps that the file names are
+ * open, descriptors without a device are ignored.
  *
  * Where: epoch engine, at each attach and while protected; vm_cover.c. Threads: any.
  */
@@ -35,7 +35,7 @@ struct vmm_tap {
 		VMM_TAP_ELSEWHERE, /* in another network namespace */
 		VMM_TAP_MACVTAP,   /* a macvtap: its frames do not pass through a tap */
 	} place;
-	int fd; /* the first of the process's descriptors that belong to it */
+	int fd; /* the first of the process's descriptors that belong to this tap */
 };
 
 struct vmm_taps {
@@ -45,8 +45,8 @@ struct vmm_taps {
 	uint32_t n_vhost; /* number of descriptors of /dev/vhost-net */
 };
 
-/* What to say of taps with n_vhost > 0. The kernel then moves a card's frames between guest memory
- * and the tap, past QEMU. No kernel with vhost-net was at hand to try whether all its writes are
+/* The text for the operator if n_vhost > 0. The kernel then moves a card's frames between guest
+ * memory and the tap, past QEMU. We had no kernel with vhost-net to test whether all its writes are
  * tracked and all its frames are held, so such a guest is refused. */
 #define VMM_TAPS_VHOST                                                                             \
 	"QEMU has /dev/vhost-net open: the kernel would move frames past QEMU, which was never "   \
@@ -77,8 +77,8 @@ int vmm_taps_judge(const struct vmm_taps *taps, const struct tap_names *allowed,
 int vmm_taps_find(const struct vmm_taps *taps, const char *text, const char *netdev)
 	__attribute__((warn_unused_result));
 
-/* Returns which of the taps @names belong to a card with offloads: bit i for @names->name[i]. If
- * the tap of such a card cannot be told, all of them. Pure. */
+/* Returns which of the taps @names belong to a card with offloads: bit i for @names->name[i]. If it
+ * is not known which tap such a card has, returns the bits of all @names. Pure. */
 uint32_t vmm_taps_offloads(const struct vmm_taps *taps, const char *text,
 			   const struct vmm_info *info, const struct tap_names *names);
 

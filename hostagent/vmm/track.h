@@ -72,9 +72,10 @@ int track_scan(struct track *t, enum track_scan_mode mode, struct page_range *re
 uint64_t track_fault_ns(const struct track *t);
 
 /* For the agent's next program (epoch/handed.h). track_hand_on() frees @t and returns its
- * userfaultfd, which the caller now owns: the kernel goes on tracking. track_resume() goes on with
- * it; every page that was written since the last TRACK_PROTECT is still marked. @fault_ns: from
- * track_fault_ns(). On success the tracker owns @uffd; on error the caller still does. Returns 0;
+ * userfaultfd, which the caller now owns: the kernel goes on tracking. track_resume() continues
+ * with this userfaultfd: every page that was written since the last TRACK_PROTECT is still marked.
+ * @fault_ns: from track_fault_ns(). On success the tracker owns @uffd; on error the caller still
+ * does. Returns 0;
  * -ENOMEM, or the errors of opening the process's files. */
 int track_hand_on(struct track *t);
 int track_resume(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks, int uffd,

@@ -18,7 +18,7 @@
 #include "base/error.h"
 
 #define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
-/* The most vCPUs that are accepted: more than QEMU's largest machines have. */
+/* The maximum number of vCPUs: more than QEMU's largest machines have. */
 #define VCPUS_MAX  1024u
 
 struct vcpu {

@@ -8,7 +8,7 @@
  *
  * Source: `query-cpus-fast` names the threads. The first field of /proc/PID/task/TID/schedstat is a
  * thread's time on a CPU in ns. For a thread that does not run the field is exact. For a running
- * thread it is as of the last timer tick.
+ * thread it shows the time at the last timer tick.
  *
  * Stopping: if a guest writes faster than the link can carry, the engine slows the guest down
  * (epoch/throttle.h). QEMU can do this only during a migration, and `stop` would stop the guest's

@@ -75,7 +75,7 @@ int clock_gettime(clockid_t id, struct timespec *ts)
 {
 	int64_t offset_ns, ns;
 	/* real_clock_gettime is NULL until our constructor has run. The constructor of another
-	 * library can read the time earlier. */
+	 * library can read the time before that. Then make the system call. */
 	int r = real_clock_gettime ? real_clock_gettime(id, ts)
 				   : (int)syscall(SYS_clock_gettime, id, ts);
 

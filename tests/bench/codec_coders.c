@@ -50,9 +50,9 @@ static size_t plain_put_length(uint8_t *out, size_t length)
 	return size;
 }
 
-/* Encodes XOR(old, new) byte by byte as runs of zeros and runs of literals, after the published
- * description of XBZRLE. Lengths are in ULEB128, and short gaps between literals are not merged.
- * If the result gets as long as the page, returns the whole page instead. */
+/* Encodes XOR(old, new) byte by byte as runs of zeros and runs of literals, as the published
+ * description of XBZRLE says. Lengths are in ULEB128, and short gaps between literals are not
+ * merged. If the result gets as long as the page, returns the whole page instead. */
 static size_t plain_encode(const uint8_t *old, const uint8_t *new, uint8_t *out)
 {
 	size_t i = 0, size = 0;
@@ -232,7 +232,7 @@ const struct second_stage second_stages[] = {
 
 /* ---- the limit: only read the pages ---- */
 
-/* A vector as wide as a register of AVX2. GCC would split a wider one through memory. */
+/* A vector as wide as an AVX2 register. GCC would split a wider vector by way of memory. */
 typedef uint64_t vector __attribute__((vector_size(32), aligned(1), may_alias));
 
 static inline __attribute__((always_inline)) uint64_t compare_vectors(const struct page_item *items,

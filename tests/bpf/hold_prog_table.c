@@ -206,12 +206,12 @@ struct tap_row {
 	uint32_t gso_size;
 	int verdict;
 	uint32_t mark_after;
-	int counter; /* -1: none; the frame has left for the socket, or was a released one */
+	int counter; /* -1: none: the frame goes to the socket, or the hold released it */
 };
 
 #define TO_PAIR(epoch)	   TC_ACT_REDIRECT, HOLD_EPOCH_MARK | ((epoch) & HOLD_EPOCH_MASK), -1
 #define SHOT(mark, which) TC_ACT_SHOT, mark, HOLD_COUNTER_##which
-#define LO		   1U /* the ifindex of lo stands for hfbN */
+#define LO		   1U /* the ifindex of lo, which plays the device hfbN */
 
 static const struct tap_row tap_rows[] = {
 	{"tap: all zero", 0, 0, LO, 0, 60, 0, SHOT(0, DROPPED_MODE)},
@@ -265,7 +265,7 @@ static void run_tap(struct hold_skel *skel, const struct tap_row *row)
 	expect(sent(skel).frames == frames + !is_released, row->name, "frames the guest sent");
 }
 
-/* Run hold_sink on a frame with @mark, with or without the socket's filter before it. */
+/* Run hold_sink on a frame with @mark. If @has_socket, run the socket's filter before it. */
 static void run_sink(const struct hold_skel *skel, const char *name, bool has_socket, uint32_t mark,
 		     uint32_t which)
 {
@@ -306,8 +306,8 @@ static void run_offload(struct hold_skel *skel)
 		 HOLD_COUNTER_DROPPED_NO_SOCKET);
 }
 
-/* Make a tap with two queues: a packet can then claim to come from the second. Returns the tap's
- * ifindex, or 0 on failure. */
+/* Make a tap with two queues, so that a packet can claim to come from the second queue. Returns the
+ * tap's ifindex, or 0 on failure. */
 static uint32_t make_two_queues(int fds[2])
 {
 	struct ifreq request = {.ifr_name = "hfq",

@@ -190,7 +190,7 @@ static void put_field(struct frame *f, const struct field_row *row)
 {
 	uint8_t *at = f->data + row->at;
 
-	/* A MAC byte is flipped instead of set: it could already have the row's value by chance. */
+	/* Flip a byte of the MAC instead of setting it: it could already have the row's value. */
 	if (row->size == 1)
 		*at = row->at >= 162 ? *at ^ 1 : (uint8_t)row->value;
 	else if (row->size == 2)

@@ -83,7 +83,7 @@ static size_t take(uint8_t frame[4096])
 struct sample_row {
 	const char *name;
 	bool is_enabled;
-	int64_t last_ms; /* age of the last sample; < 0: no sample yet; 0: it is in the future */
+	int64_t last_ms; /* age of the last sample; < 0: no sample yet; 0: taken in the future */
 	bool is_sampled;
 	bool is_ours; /* the frame bears our mark */
 };

@@ -17,8 +17,8 @@ import socket
 import subprocess
 import sys
 
-IGNORED = """Type ExecStart ExecStartPre ExecReload Restart RestartSec KillMode TimeoutStopSec RuntimeDirectory RuntimeDirectoryMode
-RuntimeDirectoryPreserve StateDirectory StateDirectoryMode OOMScoreAdjust PrivateTmp ReadWritePaths UMask""".split()
+IGNORED = """Type ExecStart ExecStartPre ExecReload NotifyAccess Restart RestartSec KillMode TimeoutStopSec
+RuntimeDirectory RuntimeDirectoryMode RuntimeDirectoryPreserve StateDirectory StateDirectoryMode OOMScoreAdjust PrivateTmp ReadWritePaths UMask""".split()
 
 CAPABILITIES = """CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE
 NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT

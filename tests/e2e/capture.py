@@ -19,6 +19,7 @@ import struct
 import sys
 import time
 
+SO_RCVBUFFORCE = 33  # socket(7): SO_RCVBUF is cut to net.core.rmem_max, 208 KiB, and then frames are dropped
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
 SO_TIMESTAMPNS = 35
@@ -28,7 +29,7 @@ SOL_PACKET, PACKET_STATISTICS = 263, 6
 def open_socket(device, mac):
     s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
     s.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+    s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
     s.bind((device, 0))
     s.setblocking(False)
     return s, bytes.fromhex(mac.replace(":", ""))

@@ -29,7 +29,7 @@ disk_knows_direct() # DIR
 	return $r
 }
 
-# The standby's image is as new: sparse, without a byte in it.
+# The images of standby and spare are as new: sparse, without a byte in them.
 disk_images()
 {
 	DISK_DIR=$TEST_TMP/images
@@ -44,7 +44,8 @@ disk_images()
 	raw) cp --sparse=always "$GUEST_DISK_ROOT" "${GUEST_DISK[primary]}" || fail "no image" ;;
 	*)   qemu-img convert -f raw -O "$GUEST_DISK_FORMAT" "$GUEST_DISK_ROOT" "${GUEST_DISK[primary]}" || fail "no image" ;;
 	esac
-	truncate -r "$GUEST_DISK_ROOT" "${GUEST_DISK[standby]}"
+	(( TOPO_SPARE == 0 )) || GUEST_DISK[spare]=$DISK_DIR/spare.raw
+	truncate -r "$GUEST_DISK_ROOT" "${GUEST_DISK[standby]}" ${GUEST_DISK[spare]:+"${GUEST_DISK[spare]}"}
 }
 
 disk_ready() # HOST

@@ -223,7 +223,8 @@ static int compare(const char *qmp_path, const char *state_dir)
 
 /* ---- orders */
 
-/* Write to RUN_DIR/may_run in which term a guest is about to run, and what `meta` says by then. */
+/* Write to RUN_DIR/may_run the term in which a guest is about to run, and the content of `meta` at
+ * that moment. */
 static int note_may_run(void *arg, uint64_t term, uint64_t limit_ns, struct error *ret_error)
 {
 	char *const *args = arg;

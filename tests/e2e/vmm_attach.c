@@ -98,15 +98,76 @@ static int run_inspect(void)
 
 static int run_describe(void)
 {
-	struct vmm_machine machine = {0};
-	int r = vmm_describe(qmp, &machine, &error);
+	struct vmm_description is = {0};
+	const struct vmm_machine *machine = &is.machine;
+	int r = vmm_describe(qmp, &is, &error);
 
 	if (r < 0)
 		return fail("describe", r);
-	for (uint32_t i = 0; i < machine.n_items; i++)
-		printf("%s\t%s\n", machine.items[i].key, machine.items[i].value);
-	vmm_machine_done(&machine);
+	for (uint32_t i = 0; i < machine->n_items; i++)
+		printf("%s\t%s\n", machine->items[i].key, machine->items[i].value);
+	vmm_description_done(&is);
 	return 0;
+}
+
+/* Describe the machine, plug what @args says, and describe it again, knowing the first description.
+ * Returns 0 if the result is what a whole description says, and differs from the first one. */
+static int sees_plugged(const char *driver, json_t *args)
+{
+	struct vmm_description first = {0}, again = {0}, whole = {0};
+	int r = vmm_describe(qmp, &first, &error);
+
+	if (r == 0)
+		r = qmp_execute(qmp, "device_add", args, CLOCK_NS_PER_S, NULL);
+	if (r == 0)
+		r = vmm_describe_again(qmp, &first, &again, &error);
+	if (r == 0)
+		r = vmm_describe(qmp, &whole, &error);
+	if (r < 0)
+		return fail(driver, r);
+	printf("%s: %u properties, then %u\n", driver, first.machine.n_items,
+	       again.machine.n_items);
+	r = vmm_machine_is_same(&again.machine, &whole.machine) &&
+		    vmm_machine_is_same(&again.devices, &whole.devices) &&
+		    vmm_machine_is_same(&again.cpus, &whole.cpus) &&
+		    !vmm_machine_is_same(&again.machine, &first.machine) ? 0 : 1;
+	vmm_description_done(&first);
+	vmm_description_done(&again);
+	vmm_description_done(&whole);
+	return r;
+}
+
+/* A description that is known is used again if nothing was plugged and the process is the same. To
+ * tell whether it was used, an item is added to it that no QEMU has. */
+static int run_again(void)
+{
+	struct vmm_description known = {0}, again = {0}, other = {0};
+	bool is_used, is_used_for_another;
+	int r = vmm_describe(qmp, &known, &error);
+
+	if (r == 0)
+		r = vmm_machine_add(&known.machine, "zebra", "striped");
+	if (r == 0)
+		r = vmm_describe_again(qmp, &known, &again, &error);
+	known.pid++;
+	if (r == 0)
+		r = vmm_describe_again(qmp, &known, &other, &error);
+	if (r < 0)
+		return fail("again", r);
+	is_used = vmm_machine_is_same(&known.machine, &again.machine);
+	is_used_for_another = vmm_machine_is_same(&known.machine, &other.machine);
+	printf("a known description is %sused again, that of another process is %sused\n",
+	       is_used ? "" : "not ", is_used_for_another ? "" : "not ");
+	vmm_description_done(&known);
+	vmm_description_done(&again);
+	vmm_description_done(&other);
+	if (!is_used || is_used_for_another)
+		return 1;
+	r = sees_plugged("virtio-rng-pci",
+			 json_pack("{s:s}", "driver", "virtio-rng-pci"));
+	return r ? r : sees_plugged("qemu64-x86_64-cpu",
+				    json_pack("{s:s, s:i, s:i, s:i}", "driver", "qemu64-x86_64-cpu",
+					      "socket-id", 1, "core-id", 0, "thread-id", 0));
 }
 
 static int attach(void)
@@ -408,7 +469,7 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc < 3) {
-		fprintf(stderr, "usage: vmm_attach inspect|describe|open|hold|held|seal|gate "
+		fprintf(stderr, "usage: vmm_attach inspect|describe|again|open|hold|held|seal|gate "
 				"SOCKET [N CHECK]\n");
 		return 2;
 	}
@@ -419,6 +480,8 @@ int main(int argc, char **argv)
 		r = run_inspect();
 	} else if (strcmp(verb, "describe") == 0) {
 		r = run_describe();
+	} else if (strcmp(verb, "again") == 0) {
+		r = run_again();
 	} else if (strcmp(verb, "hold") == 0) {
 		r = attach();
 		if (r == 0) {

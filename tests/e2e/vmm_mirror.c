@@ -4,18 +4,18 @@
  * usage: vmm_mirror MONITOR
  * Reads commands from stdin, one per line. The last line of each answer is "done" or
  * "error -ERRNO TEXT":
- *	list			"NAME SOURCE FORMAT SIZE FLAGS", a line for each writable disk
- *	judge [NAME...]		vmm_check_disks() with these names
- *	graph			the block nodes, jobs and edges between them
- *	begin NAME SOCKET	mirror_begin()
- *	check			mirror_check(), "DONE BYTES"
- *	wait CONDITION		wait until the mirror is in this condition, up to 10 s
- *	condition		print the mirror's condition as earlier answers left it; read
- *				no new events
- *	why			mirror_error()
- *	end, remove NAME	mirror_end(), mirror_remove()
- *	qmp COMMAND		run it, without arguments
- *	hmp LINE		run it, print its output
+ *      list                    "NAME SOURCE FORMAT SIZE FLAGS", a line for each writable disk
+ * 	judge [NAME...]		vmm_check_disks() with these names
+ * 	graph			the block nodes, jobs and edges between them
+ * 	begin NAME SOCKET	mirror_begin()
+ * 	check			mirror_check(), "DONE BYTES"
+ * 	wait CONDITION		wait until the mirror is in this condition, up to 10 s
+ * 	condition		print the mirror's last known condition; read
+ * 				no new events
+ * 	why			mirror_error()
+ * 	end, remove NAME	mirror_end(), mirror_remove()
+ * 	qmp COMMAND		run it, without arguments
+ * 	hmp LINE		run it, print its output
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -278,9 +278,9 @@ static int run(pid_t pid, const struct vmm_block *blocks, uint64_t duration_ns)
 		n = round_trip(t, TRACK_KEEP, mem);
 		if (n < 0 || compare(pid, blocks) != 0)
 			return n < 0 ? fail("scan", (int)n) : 1;
-		/* No thread writes now. The TRACK_KEEP scan left its pages dirty, so the next scan
-		 * must report the same number. That scan protects them, so one more scan must
-		 * report none. */
+		/* No thread writes now. The TRACK_KEEP scan left its pages dirty, so a
+		 * TRACK_PROTECT scan must report as many pages. It protects them, so a second
+		 * TRACK_PROTECT scan must report none. */
 		if (round_trip(t, TRACK_PROTECT, mem) != n)
 			return fail("a scan that keeps and one that protects do not agree",
 				    -EINVAL);

@@ -2,9 +2,22 @@
 #
 #	power_cut                   kill every process of the three, at once
 #	power_back HOST...          boot hosts: their tmpfs is empty, their taps are new, their agents run
-#	power_guests                print how many guests run on both hosts; a QEMU that waits for its state is none
+#	power_running               print the QEMUs on both hosts that run a guest, one a line: HOST PID WORDS...; a QEMU that
+#	                            waits for its state is none
+#	power_guests                print how many these are
 #
 # Disks keep what they have: the gateway's state_dir, role_dir, images, disk log. The page cache is not lost here.
+
+# An agent may have begun to start a QEMU just before it was killed. What is found late is killed too.
+power_is_off() # HOST
+{
+	local pids
+
+	mapfile -t pids < <(topo_pids "$1")
+	(( ${#pids[@]} == 0 )) && return
+	kill -KILL "${pids[@]}" 2>/dev/null
+	return 1
+}
 
 power_cut()
 {
@@ -15,7 +28,7 @@ power_cut()
 	topo_forget "${pids[@]}"
 	CLUSTER_PID=()
 	for host in gateway primary standby; do
-		scene_until 10 fault_is_empty "$host" || fail "processes survived on $host"
+		scene_until 10 power_is_off "$host" || fail "processes survived on $host"
 	done
 }
 
@@ -35,13 +48,18 @@ power_back() # HOST...
 	done
 }
 
-power_guests()
+power_running()
 {
-	local pid n=0
+	local host pid words
 
-	for pid in $(topo_pids primary; topo_pids standby); do
-		[[ $(<"/proc/$pid/comm") == qemu-system* ]] || continue
-		[[ $(tr '\0' ' ' <"/proc/$pid/cmdline") == *' -incoming '* ]] || n=$((n + 1))
+	for host in primary standby; do
+		for pid in $(topo_pids "$host"); do
+			[[ $(<"/proc/$pid/comm") == qemu-system* ]] || continue
+			words=$(tr '\0' ' ' <"/proc/$pid/cmdline")
+			# a process that is ending has no words any more, and no memory in which a guest could run
+			[[ -z $words || $words == *' -incoming '* ]] || echo "$host $pid $words"
+		done
 	done 2>/dev/null
-	echo "$n"
 }
+
+power_guests() { power_running | wc -l; }

@@ -45,7 +45,7 @@ enum stage {
 	STAGE_PROMOTED = 0x08,
 	STAGE_GATEWAY  = 0x10, /* the standby has a stream to the gateway */
 	STAGE_VOTED    = 0x20, /* the standby has voted for the direct path */
-	STAGE_EMPTY    = 0x40, /* no epoch is complete */
+	STAGE_EMPTY    = 0x40, /* the standby has no complete epoch */
 	STAGE_IDLE     = 0x80, /* this host does not stand by for the VM */
 };
 

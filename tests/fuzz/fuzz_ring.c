@@ -58,7 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (size < 3 || size > BYTES_MAX)
 		return 0;
-	/* An odd byte places the records near the ring's end: they continue at its start. */
+	/* If the first byte is odd, the records begin near the ring's end and continue at its
+	 * start. */
 	begin = data[0] & 1 ? ring->data_bytes - data[0] / 2 * 8 : data[0] / 2 * 8;
 	end = begin + ((uint64_t)data[1] << 8 | data[2]) * 8;
 	ring->tail = begin;

@@ -2,11 +2,12 @@
 """docs.py - checks that the READMEs name all files, and that documents name only files that exist.
 
 usage: tests/lint/docs.py [DIR]   DIR: the top of a tree (default: this tree)
-It applies three rules:
+It applies four rules:
 - A README.md in a directory of tests/, deploy/, certs/ or docs/ must name each file of the directory. It may name a file
   with another ending or without an ending, by the tail of its name (`_tail`), or by a pattern (`fuzz_NAME.c`, `*.hex`).
   rooms.py has this rule for the daemons' directories.
 - A path in backticks in any .md file must exist, if it has a `/` and a known ending.
+- Each verb of holdfastctl has a heading in docs/verbs.md.
 - Each kind of event that the gateway's code gives is in docs/control-protocol.md and in the table of docs/operations.md.
 Prints one line for each breach, which says how to correct it. Exit: 0 if there is no breach, else 1.
 """
@@ -89,7 +90,17 @@ def untold():
             yield "docs/control-protocol.md: the list of kinds of events lacks %s" % kind
 
 
-breaches = list(unnamed()) + list(gone()) + list(untold())
+def untold_verbs():
+    with open(TOP + "/gateway/ctl/main.c") as f:
+        verbs = re.findall(r'^\t\{"([a-z ]+)", "[a-z-]+", (?:true|false),', f.read(), re.MULTILINE)
+    with open(TOP + "/docs/verbs.md") as f:
+        headings = [line[4:].strip() for line in f if line.startswith("### ")]
+    for verb in verbs or ["(none was found in gateway/ctl/main.c)"]:
+        if verb not in headings:
+            yield "docs/verbs.md: has no heading \"### %s\"; say what it is for, prints and refuses" % verb
+
+
+breaches = list(unnamed()) + list(gone()) + list(untold()) + list(untold_verbs())
 for breach in breaches:
     print(breach)
 sys.exit(bool(breaches))

@@ -45,6 +45,32 @@ def use_fault_points():
     GATEWAY = os.path.join(BUILD, "gateway/holdfast-gateway-fault")
 
 
+class Adopted:
+    """A process that a child of ours has started and left to us. Has what a Lab uses of Popen."""
+
+    def __init__(self, pid):
+        self.pid, self.status = pid, None
+
+    def poll(self):
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = os.waitstatus_to_exitcode(status) if pid else None
+        return self.status
+
+    def wait(self, timeout=15):
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            assert time.monotonic() < end, f"pid {self.pid} does not end"
+            time.sleep(0.01)  # poll
+        return self.status
+
+    def send_signal(self, sig):
+        os.kill(self.pid, sig)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
 class Lab:
     def __init__(self, port="packet", hosts=("alpha", "beta"), vm=None, **settings):
         if os.geteuid() != 0:
@@ -139,9 +165,11 @@ class Lab:
         self.n_logs += 1
         self.log_path = os.path.join(self.dir, f"gateway{self.n_logs}.log")
         self.log = open(self.log_path, "w")
+        # Not even if the test runs in a unit of systemd: nobody is to be told of our main process.
+        environment = {k: v for k, v in os.environ.items() if k not in ("INVOCATION_ID", "NOTIFY_SOCKET")}
         self.gateway = subprocess.Popen([GATEWAY, "--config", self.config], stdout=self.log,
                                         stderr=subprocess.STDOUT,
-                                        env={**os.environ, **(env or {})})
+                                        env={**environment, **(env or {})})
         end = time.monotonic() + 20
         while " ready" not in self.read_log():
             if self.gateway.poll() is not None or time.monotonic() > end:
@@ -163,6 +191,23 @@ class Lab:
             said += more
             assert more, "the gateway did not start: " + said.decode()
         self.unread = read_fd
+        return self.world()
+
+    def replace(self, world, timeout=30.0):
+        """Let the gateway replace its program. Returns the world of the next program, or None if the
+        running one goes on: the log says why then."""
+        libc = hfagent.ctypes.CDLL(None)
+        libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: the next program becomes our child
+        said = len(self.read_log())
+        self.gateway.send_signal(signal.SIGUSR2)
+        world.run(lambda: any(x in self.read_log()[said:] for x in ("main: gateway=", "this program goes on")),
+                  "the next program, or why there is none", timeout)
+        log = self.read_log()[said:]
+        if "this program goes on" in log:
+            assert self.gateway.poll() is None, "neither the next program nor the running one goes on"
+            return None
+        assert self.gateway.wait(timeout=15) == 0
+        self.gateway = Adopted(int(log.split(" starts as pid ")[1].split(",")[0]))
         return self.world()
 
     def world(self):

@@ -75,7 +75,7 @@ int fixture_teardown(void **state)
 	return 0;
 }
 
-/* A KEEP record is the first record of its page, in a FULL epoch. */
+/* Apply a KEEP record. It is allowed only in a FULL epoch, as the first record of its page. */
 static void apply_keep(struct standby *s, const struct wire_record *record)
 {
 	assert_true(s->is_full);

@@ -23,7 +23,7 @@
 
 struct standby {
 	uint8_t *pages;
-	uint8_t *kept; /* what the pages were before the FULL epoch that is being received */
+	uint8_t *kept; /* the pages as they were before the FULL epoch that is being received */
 	uint8_t *blob;
 	size_t blob_size;
 	uint32_t n_frames, n_records;

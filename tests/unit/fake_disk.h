@@ -1,7 +1,8 @@
 /* fake_disk.h - a disk that stalls or fails when a test wants it: it replaces libc's fsync() and
  * fdatasync().
  *
- * To be included by one file of a test program. Threads: any; set_disk() is for the test's own.
+ * Only one file of a test program may include this header. Any thread may call fsync() and
+ * fdatasync(); only the test's own thread calls set_disk().
  */
 #ifndef TESTS_FAKE_DISK_H
 #define TESTS_FAKE_DISK_H
@@ -41,7 +42,8 @@ int fsync(int fd)
 	return sync_disk();
 }
 
-/* From now on the disk answers no call (@stalls), or each with errno @error; 0: it is sound. */
+/* Choose what fsync() and fdatasync() do from now on. If @stalls, they do not return. Otherwise
+ * they fail with errno @error, or succeed if @error is 0. */
 static void set_disk(bool stalls, int error)
 {
 	pthread_mutex_lock(&disk_lock);

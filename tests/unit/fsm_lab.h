@@ -36,8 +36,8 @@ struct lab_peer {
 	uint64_t committed; /* on the primary: last COMMIT received in `term` */
 	/* on the primary: the guest stands still for a move, and none of its output is released */
 	bool is_let_go;
-	uint64_t let_go_epoch; /* the guest's last epoch there; valid if is_let_go */
-	struct vm_cold_word cold; /* what it reports after a power failure */
+	uint64_t let_go_epoch; /* last epoch of that guest; valid if is_let_go */
+	struct vm_cold_word cold; /* what the agent reports after a power failure */
 	struct {
 		bool due;
 		uint8_t verb;
@@ -71,8 +71,8 @@ struct lab {
 	unsigned n_gone_on; /* how often a guest that was let go of went on at its owner */
 	struct vm_fsm before; /* the state before the present step */
 	bool is_forced;	      /* the test lets an operator accept losses */
-	unsigned n_starts;    /* orders START */
-	unsigned n_seated, n_spare_orders; /* changes of seats; orders to a host without one */
+	unsigned n_starts;    /* orders START so far */
+	unsigned n_seated, n_spare_orders; /* seat changes; orders to the spare (no seat) */
 	unsigned n_promotions, n_commits, n_closes, n_resumes, n_failed_writes;
 	unsigned n_taken[32]; /* how many journaled changes matched each of lab_rows */
 	uint64_t resume_epoch;
@@ -85,7 +85,8 @@ struct lab {
 	unsigned n_stream_events;
 };
 
-/* The seats by the journal, computed here without the state machine's own code. */
+/* Returns the host that has no seat (it is neither owner nor standby) according to the journal.
+ * Computed here without the state machine's own code. */
 static inline uint8_t lab_spare(const struct lab *lab)
 {
 	return (uint8_t)(2 - lab->journal.seatless);
@@ -169,7 +170,8 @@ static inline void lab_check_journal(struct lab *lab, const struct vm_record *re
 	assert_true(record->term >= lab->journal.term);
 	if (record->owner != lab->journal.owner)
 		assert_true(record->term > lab->journal.term);
-	/* Rule 7: who has a seat. */
+	/* Rule 7 (seats): a host without a seat does not own the guest. Seats change only when an
+	 * unprotected guest is to be protected again, and the owner keeps its seat. */
 	assert_int_not_equal(record->owner, 2 - record->seatless);
 	if (record->seatless != lab->journal.seatless) {
 		assert_int_equal(lab->journal.state, VM_UNPROTECTED);
@@ -251,7 +253,7 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 		assert_true(lab->journal.state == VM_UNPROTECTED ||
 			    (lab->journal.state == VM_PROMOTING && lab->fsm.cold.is_start));
 		break;
-	case WIRE_VERB_START: /* once in each term, and only where nothing runs */
+	case WIRE_VERB_START: /* only while no connected host runs the guest */
 		assert_true(owner);
 		assert_int_equal(lab->journal.state, VM_PROMOTING);
 		assert_true(lab->now_ns > lab->release_until_ns);
@@ -264,7 +266,7 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 	case WIRE_VERB_STANDBY_START:
 		assert_false(owner);
 		break;
-	case WIRE_VERB_VERIFY: /* the test itself answers both */
+	case WIRE_VERB_VERIFY: /* the test itself answers VERIFY and DRILL */
 	case WIRE_VERB_DRILL:
 		assert_int_equal(owner, a->verb == WIRE_VERB_VERIFY);
 		assert_int_equal(lab->journal.state, VM_PROTECTED);
@@ -293,7 +295,7 @@ static inline void lab_check_commit(struct lab *lab, const struct vm_action *a)
 	lab->committed_term = a->term;
 	lab->committed = a->epoch;
 	lab->peer[lab->journal.owner].committed = a->epoch;
-	/* What the owner says of its last epoch is a promise: it makes no other. */
+	/* The owner has promised that let_go_epoch is its last epoch. */
 	if (lab->peer[lab->journal.owner].is_let_go)
 		assert_true(a->epoch <= lab->peer[lab->journal.owner].let_go_epoch);
 	lab->n_commits++;
@@ -511,7 +513,7 @@ static inline void lab_ack(struct lab *lab, uint64_t epoch)
 					      .term = lab->peer[h].term, .epoch = epoch});
 }
 
-/* Host @h lets the guest go on that it had let go of. Only the owner may. */
+/* Let host @h resume a guest that it had let go of for a move. Only the owner may do this. */
 static inline void lab_goes_on(struct lab *lab, uint8_t h)
 {
 	lab->n_gone_on += lab->peer[h].is_let_go;
@@ -526,7 +528,8 @@ static inline void lab_let_go(struct lab *lab, uint8_t h)
 {
 	struct lab_peer *p = &lab->peer[h], *s = &lab->peer[lab_beside(lab, h)];
 
-	/* As a real agent: without a stream to a standby that is in step, the guest goes on. */
+	/* Like a real agent: without a stream to a standby that is in step, fail the order and let
+	 * the guest go on. */
 	if (!p->is_let_go &&
 	    (!p->streaming || !s->streaming || p->state != WIRE_STATE_PROTECTED ||
 	     lab->journal.state != VM_PROTECTED || s->term != p->term)) {
@@ -539,7 +542,7 @@ static inline void lab_let_go(struct lab *lab, uint8_t h)
 		lab_ack(lab, (s->complete > p->committed ? s->complete : p->committed) + 1);
 	p->is_let_go = true;
 	p->let_go_epoch = p->committed;
-	lab->release_until_ns = 0; /* it has given its lease up */
+	lab->release_until_ns = 0; /* the owner has given up its lease */
 	lab_report(lab, h);
 	(void)lab_feed(lab, (struct vm_input){
 		.kind = VM_IN_ORDER_DONE, .host = h, .order_id = p->order.id, .term = p->term,
@@ -577,7 +580,7 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 	if (verb == WIRE_VERB_PROMOTE && p->state != WIRE_STATE_RUNNING &&
 	    lab->committed_term == p->term)
 		assert_true(p->complete >= lab->committed);
-	/* A move: the guest that goes on is exactly the one that stopped. */
+	/* A move: the guest that continues must have the last epoch of the guest that stopped. */
 	if (verb == WIRE_VERB_PROMOTE && p->state != WIRE_STATE_RUNNING &&
 	    lab->peer[lab_beside(lab, h)].is_let_go &&
 	    lab->peer[lab_beside(lab, h)].term == p->term) {
@@ -595,11 +598,11 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 	case WIRE_VERB_PROTECT:
 		lab_goes_on(lab, h);
 		if (p->state == WIRE_STATE_PROTECTED && p->streaming)
-			break; /* a host that carries the order out already only goes on */
+			break; /* the host carries out this order already: nothing changes */
 		p->state = WIRE_STATE_SYNCING;
 		(void)lab_stream_up(lab, h, WIRE_VM_ROLE_PRIMARY);
 		break;
-	case WIRE_VERB_MOVE: /* the epoch after the last one is sealed and committed */
+	case WIRE_VERB_MOVE: /* seal and commit one more epoch, then let go of the guest */
 		lab_let_go(lab, h);
 		return true;
 	case WIRE_VERB_PROMOTE:
@@ -649,7 +652,7 @@ static inline void lab_command(struct lab *lab, enum vm_command command)
 					      .op_id = ++op_id});
 }
 
-/* An operator wants the guest on host @to. */
+/* Let an operator ask to move the guest to host @to. */
 static inline void lab_move(struct lab *lab, uint8_t to)
 {
 	static uint64_t op_id = 500000;
@@ -704,11 +707,10 @@ static inline void lab_start_protected(struct lab *lab)
 	lab_protect(lab);
 }
 
-/* Let the two hosts agree to continue without the gateway (docs/wire-format.md 6.4). Both are cut
- * off from the gateway; @h is the primary, @other the host that it asks, which may have lost its
- * seat meanwhile. @direct: true if they continue protected over the direct path, false if the
- * primary runs alone. @answered: whether the vote reaches the primary. Returns false if the hosts
- * cannot agree. */
+/* Let two hosts agree to continue without the gateway (docs/wire-format.md 6.4). Both are cut off
+ * from the gateway. @h is the primary. It asks @other, which may have lost its seat meanwhile.
+ * @direct: true if they continue protected over the direct path, false if the primary runs alone.
+ * @answered: whether the vote reaches the primary. Returns false if the hosts cannot agree. */
 static inline bool lab_agree_with(struct lab *lab, uint8_t h, uint8_t other, bool direct,
 				  bool answered)
 {
@@ -720,7 +722,7 @@ static inline bool lab_agree_with(struct lab *lab, uint8_t h, uint8_t other, boo
 		return false;
 	lab->voted_term = ++s->term;
 	if (answered)
-		p->is_let_go = false; /* the vote says that the guest goes on there */
+		p->is_let_go = false; /* the vote lets the guest go on at the primary */
 	if (!direct) {
 		s->complete = 0;
 		s->state = WIRE_STATE_IDLE;

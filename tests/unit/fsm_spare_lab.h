@@ -1,5 +1,5 @@
-/* fsm_spare_lab.h - the beginning of the tests of a VM with a spare: a protected VM on alpha and
- * beta in a lab (fsm_lab.h), gamma beside them, and what happens to it.
+/* fsm_spare_lab.h - what all tests of a VM with a spare share: a protected VM on alpha and beta in
+ * a lab (fsm_lab.h), the spare gamma, and functions that let things happen to the VM.
  */
 #ifndef TESTS_FSM_SPARE_LAB_H
 #define TESTS_FSM_SPARE_LAB_H
@@ -66,7 +66,8 @@ static inline void come_back(uint8_t h)
 	lab_settle(&lab);
 }
 
-/* The host of the other seat dies, the protection ends, and the owner has let go of it. */
+/* Let the standby's host die. The gateway ends the protection, and the owner runs the guest
+ * unprotected. */
 static inline void lose_other(void)
 {
 	uint8_t owner = lab.journal.owner, other = vm_fsm_other(&lab.fsm);
@@ -80,7 +81,7 @@ static inline void lose_other(void)
 	lab_report(&lab, owner);
 }
 
-/* @ms later the owner reports. */
+/* Let @ms milliseconds pass with all hosts alive, and let the owner report. */
 static inline void later(uint64_t ms)
 {
 	lab_run(&lab, ms, 7);
@@ -97,7 +98,7 @@ static inline void is_protected(void)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 }
 
-/* beta has died, and gamma has taken its seat. */
+/* Let beta die and gamma take its seat. */
 static inline void gamma_for_beta(void)
 {
 	lose_other();
@@ -106,7 +107,7 @@ static inline void gamma_for_beta(void)
 	is_protected();
 }
 
-/* The owner's host dies, and the other one promotes the guest. */
+/* Let the owner's host die, and let the standby promote the guest. */
 static inline void fail_over(void)
 {
 	uint8_t old = lab.journal.owner, to = vm_fsm_other(&lab.fsm);
@@ -120,8 +121,8 @@ static inline void fail_over(void)
 	lab_report(&lab, to);
 }
 
-/* gamma keeps the copy, beta is the spare, and alpha dies: gamma runs the guest, and nothing shows
- * that it serves. */
+/* Let gamma keep the copy, with beta as the spare. Then alpha dies. gamma runs the guest, but
+ * nothing shows that the guest serves its clients. */
 static inline void gamma_shows_no_life(void)
 {
 	gamma_for_beta();

@@ -43,7 +43,7 @@ extern size_t fixture_ring_bytes;
 
 /* The simulated cost of each handshake step. The default is 0. */
 extern uint64_t fixture_handshake_ns;
-/* Returns the time by which handshakes are charged. Each call advances it by
+/* Returns the time that measures what handshakes cost. Each call advances it by
  * fixture_handshake_ns. */
 uint64_t fixture_clock_ns(void);
 

@@ -1,4 +1,4 @@
-/* health_lab.h - a VM that is SAFE, on a virtual clock: for the tests of its health word. */
+/* health_lab.h - a VM whose health word is SAFE, on a virtual clock, for the tests of that word. */
 #ifndef HEALTH_LAB_H
 #define HEALTH_LAB_H
 
@@ -50,7 +50,7 @@ static inline void begin(void)
 	}
 }
 
-/* All that a report must say. */
+/* Everything that the reports of a SAFE VM must contain. */
 #define HELD	 "holding=1\ndirect=0\n"
 #define VERIFIED "disks=in-step\ndisk_verify=done\ndisk_differs=0\n"
 #define ROOM	 "standby_room_free_bytes=300000000\nstandby_room_needed_bytes=290000000\n"
@@ -83,7 +83,7 @@ static inline int start_protected(void **state)
 	return 0;
 }
 
-/* ---- two things that can be taken away from it */
+/* ---- two ways to make a SAFE VM unsafe */
 static inline void break_paused(void)
 {
 	lab.fsm.host[0].verdict = WIRE_VERDICT_PAUSED;

@@ -24,11 +24,11 @@ static const char *const disk_names[N_DISKS] = {"vda", "vdb", "vdc"};
 enum mark {
 	MARK_FED,     /* the primary begins to send the epoch */
 	MARK_ACKED,   /* the standby acknowledges it */
-	MARK_APPLIED, /* it is applied, and its disks are safe */
+	MARK_APPLIED, /* the standby has applied it, and the disks are safe */
 };
 
 
-/* Append @n records of a disk, and change the model as they say. */
+/* Append @n records of a disk to the feed, and apply them to the model. */
 static void add_records(struct power_lab *lab, unsigned disk, struct wire_disk_record *records,
 			size_t n)
 {
@@ -38,7 +38,7 @@ static void add_records(struct power_lab *lab, unsigned disk, struct wire_disk_r
 	for (size_t i = 0; i < n; i++) {
 		uint32_t offset = (uint32_t)records[i].offset;
 
-		/* an epoch writes its index in each byte */
+		/* each byte that an epoch writes is the epoch's index */
 		memset(data[i], records[i].op == WIRE_DISK_WRITE ? (int)lab->n_epochs + 1 : 0,
 		       records[i].bytes);
 		memcpy(x->model.disks[disk] + offset, data[i], records[i].bytes);
@@ -47,7 +47,7 @@ static void add_records(struct power_lab *lab, unsigned disk, struct wire_disk_r
 	feed_disk(&x->feed, disk_names[disk], records, n);
 }
 
-/* Writes, zeroes and discards that overlap and are no whole sectors. */
+/* Add writes, zeroes and discards that overlap and do not fill whole sectors. */
 static void add_small(struct power_lab *lab, unsigned disk)
 {
 	struct wire_disk_record records[N_RECORDS] = {0};
@@ -145,7 +145,7 @@ static void open_log(struct power_lab *lab)
 	}
 }
 
-/* End the agent and start the next one, as after a kill. The host lives. */
+/* End the agent and start the next one, as after a kill. The host keeps its power. */
 static void restart_agent(struct power_lab *lab)
 {
 	durable_close(&lab->durable);
@@ -162,7 +162,7 @@ static void mark(struct power_lab *lab, enum mark mark)
 	lab->epochs[lab->n_epochs].is_acked |= mark == MARK_ACKED;
 }
 
-/* Apply the epoch that is complete. With power_fault.late, its log is written only now. */
+/* Apply the complete epoch. With power_fault.late, changes of that file happen only now. */
 static int apply(struct power_lab *lab, struct error *ret_why)
 {
 	struct epochlog *log = &lab->x->log;
@@ -182,7 +182,7 @@ static int apply(struct power_lab *lab, struct error *ret_why)
 	return 0;
 }
 
-/* Take the feed, which has one epoch, as the agent does. Returns 0 or the agent's error, with
+/* Let the standby take the feed's one epoch, as the agent does. Returns 0, or the agent's error and
  * *ret_why. */
 static int take(struct power_lab *lab, struct error *ret_why)
 {
@@ -203,8 +203,9 @@ static int take(struct power_lab *lab, struct error *ret_why)
 	return r;
 }
 
-/* An epoch was not taken or not applied. Check that the text names the file that failed, and begin
- * a new stream, as a primary does. The guest is as after the last epoch that was acknowledged. */
+/* Handle an epoch that was not taken or not applied. Check that the error names the file that
+ * failed. Then begin a new stream, as a primary does, with the guest as it was after the last
+ * acknowledged epoch. */
 static void after_error(struct power_lab *lab, const struct model *before, const struct error *why)
 {
 	struct fixture *x = lab->x;
@@ -221,7 +222,7 @@ static void after_error(struct power_lab *lab, const struct model *before, const
 	x->model = *before;
 }
 
-/* Feed an epoch for each of @kinds. 'R' instead of a kind: the agent is restarted. */
+/* Feed one epoch for each letter of @kinds. The letter R restarts the agent instead. */
 static void feed_kinds(struct power_lab *lab, const char *kinds)
 {
 	static struct model before;
@@ -338,7 +339,7 @@ struct moment {
 	unsigned fed, acked, applied;
 };
 
-/* May the log make no claim about the images? */
+/* Returns true if the log may make no claim about the images. */
 static bool may_be_silent(const struct power_lab *lab, const struct moment *m)
 {
 	char acked = lab->epochs[m->acked].kind;
@@ -371,7 +372,7 @@ static int check_claim(struct power_lab *lab, const struct moment *m, uint64_t c
 	return -1;
 }
 
-/* Recover what is in lab->left. Returns 0 if the disks are those of one epoch, the last
+/* Recover the files in lab->left. Returns 0 if the disks are those of one epoch, the last
  * acknowledged or a later one, or if the log rightly makes no claim. Otherwise returns -1, and
  * lab->fault says what is wrong. */
 static int check_recovery(struct power_lab *lab, const struct moment *m)
@@ -399,7 +400,7 @@ static int check_second_failure(struct power_lab *lab, const struct moment *m)
 
 	power_done(&lab->again);
 	power_start(&lab->again, lab->left, power_roll(&lab->power, 1u << 16));
-	(void)recover(lab, &found, &error); /* its result is checked by the second one */
+	(void)recover(lab, &found, &error); /* the second recovery checks the result */
 	power_stop(&lab->again);
 	end = power_roll(&lab->again, (uint32_t)lab->again.n_ops + 1);
 	power_rewind(&lab->again);
@@ -458,7 +459,7 @@ struct power_counts power_lab_check(struct power_lab *lab, unsigned share)
 		follow(&m, op);
 		counts.n_flushes += is_flush;
 		if (power->named == 0)
-			continue; /* the files as they were before the standby began */
+			continue; /* the ops so far only record the initial files */
 		if (!is_flush && !is_next && power_roll(power, share))
 			continue;
 		for (unsigned i = 0; i < POWER_CHOICES; i++) {

@@ -31,13 +31,13 @@ struct power_lab {
 	struct durable durable;
 	bool has_log; /* disk_durability is standby or both */
 	char log_path[80], left[80];
-	struct epoch epochs[EPOCHS_MAX + 1]; /* as they were fed; [0]: before the first one */
+	struct epoch epochs[EPOCHS_MAX + 1]; /* as fed; [0]: the disks before the first epoch */
 	unsigned n_epochs;		     /* index of the last one */
-	unsigned n_errors;		     /* epochs that were not taken */
+	unsigned n_errors;		     /* epochs that were not taken or not applied */
 	struct power power; /* what the standby wrote until its power failed */
-	struct power again; /* what its next agent wrote when it recovered */
-	char fault[300];		     /* why a check failed; "": it has not */
-	unsigned n_flushes, n_failures;	     /* of all checks */
+	struct power again; /* what the next agent wrote when it recovered */
+	char fault[300];		     /* why a check failed; "": none failed */
+	unsigned n_flushes, n_failures;	     /* sums over all checks */
 };
 
 /* Set up for cmocka. On return, *state is a struct power_lab. */
@@ -45,20 +45,20 @@ int power_lab_set_up(void **state);
 int power_lab_tear_down(void **state);
 
 /* Record the agent while it takes an epoch for each letter of @kinds:
- *	u  of a first copy (UNHELD), with nearly all bytes of each disk
- *	h  held, with writes
- *	e  held, without writes
- *	f  held, with as many writes as a third of the log's half
- *	L  held, with more writes than the log's half
- *	R  no epoch: the agent is restarted, and the host lives
- * The log is made first; power_fault lets no call fail before that. */
+ * 	u  of a first copy (UNHELD), with nearly all bytes of each disk
+ * 	h  held, with writes
+ * 	e  held, without writes
+ * 	f  held; its writes fill a third of one half of the log
+ * 	L  held; its writes exceed one half of the log
+ * 	R  no epoch: the agent is restarted, and the host keeps its power
+ * The log is created first. power_fault makes no call fail before the log exists. */
 void power_lab_record(struct power_lab *lab, const char *kinds, uint32_t seed);
 
 struct power_counts {
 	unsigned n_flushes, n_failures, n_faults;
 };
 
-/* Let the power fail before and after every flush of the record, and at one of each @share other
+/* Let the power fail before and after every flush of the record, and at one in @share of the other
  * moments. Each failure tries one enum power_choice; with @share <= 4 (a thorough check), failures
  * at a flush try them all. End at the first fault, and set lab->fault. */
 struct power_counts power_lab_check(struct power_lab *lab, unsigned share);

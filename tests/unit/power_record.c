@@ -258,7 +258,8 @@ int fsync(int fd)
 	return flush(fd);
 }
 
-/* The real function only starts to write, and promises nothing. So this one does nothing. */
+/* The real function only starts to write, and promises nothing. So this replacement does
+ * nothing. */
 int sync_file_range(int fd, off_t offset, off_t size, unsigned flags)
 {
 	(void)fd;
@@ -504,7 +505,7 @@ static void leave_file(struct power *power, unsigned number, enum power_choice c
 	}
 }
 
-/* Choose how many changes of names are on the disk, and set the names. */
+/* Choose how many changes of file names have reached the disk, and set the names. */
 static void leave_names(struct power *power, enum power_choice choice, struct left *left)
 {
 	size_t end = power->at;

@@ -33,33 +33,33 @@
 #define POWER_FILES_MAX 8u
 
 enum power_op_kind {
-	POWER_WRITE,	    /* also zeroes: sectors have new content */
+	POWER_WRITE,	    /* sectors get new content (a write, or zeroes) */
 	POWER_FLUSH,	    /* of one file */
 	POWER_FLUSH_FAILED, /* of one file */
-	POWER_NAME,	    /* a file has a new name: it was made or renamed */
-	POWER_FLUSH_NAMES,  /* of all files: fsync() of the directory */
+	POWER_NAME,	    /* a file gets a new name: it is created or renamed */
+	POWER_FLUSH_NAMES,  /* of all names: fsync() of the directory */
 	POWER_MARK,	    /* made by power_mark() */
 };
 
 struct power_op {
 	enum power_op_kind kind;
 	unsigned file;
-	uint32_t sector, n_sectors; /* WRITE: where */
+	uint32_t sector, n_sectors; /* WRITE: the sectors written */
 	uint8_t *data;		    /* WRITE: all bytes of these sectors, after the write */
-	char name[16];		    /* NAME */
-	int mark;		    /* MARK */
-	uint64_t value;		    /* MARK */
+	char name[16];		    /* NAME: the new name */
+	int mark;		    /* MARK: see power_mark() */
+	uint64_t value;		    /* MARK: see power_mark() */
 };
 
 struct power_file {
 	ino_t inode;
-	char name[16];      /* name at the moment; on the disk: disk_name, "" if it has none */
+	char name[16];      /* current name; name on the disk: disk_name, "" if it has none */
 	char disk_name[16];
-	uint8_t *now, *disk; /* content at the moment; content that is surely on the disk */
+	uint8_t *now, *disk; /* current content; content that is surely on the disk */
 	uint8_t *left;             /* content that a power failure leaves: for power_leave() only */
 	size_t now_size, disk_size;
-	size_t room;	/* of each of the three */
-	size_t flushed; /* the first op that no flush of this file covers */
+	size_t room;	/* bytes allocated for each of now, disk and left */
+	size_t flushed; /* index of the first op that no flush of this file covers */
 };
 
 struct power {
@@ -69,9 +69,9 @@ struct power {
 	size_t n_ops, room;
 	struct power_op *late; /* see power_fault.late */
 	size_t n_late, late_room;
-	size_t at;	/* power_advance(): this many ops have happened */
-	size_t named;	/* the first op that no POWER_FLUSH_NAMES covers */
-	uint32_t seed;	/* of all random choices */
+	size_t at;	/* number of ops that power_advance() has let happen */
+	size_t named;	/* index of the first op that no POWER_FLUSH_NAMES covers */
+	uint32_t seed;	/* for all random choices */
 };
 
 /* What goes wrong in the recorded program. `name` is a file's name. */
@@ -87,17 +87,17 @@ struct power_fault {
 	enum power_op_kind fail_kind;
 	unsigned fail_nth;
 	int fail_errno;
-	unsigned n_calls; /* counted here, also when no call fails */
+	unsigned n_calls; /* matching calls so far, even if none of them fails */
 
 	bool cannot_zero; /* fallocate() fails with EOPNOTSUPP */
 };
 extern struct power_fault power_fault;
 
-/* Is the file on a disk? Otherwise it is in memory. */
+/* Returns true if the file is on a disk, false if it is in memory. */
 bool power_is_on_disk(const char *name);
 
-/* Begin to record into @power, which is zeroed. At this moment all content of the files is on the
- * disk. */
+/* Begin to record into @power, which the caller must have zeroed. The record starts with all
+ * present content of the files on the disk. */
 void power_start(struct power *power, const char *dir, uint32_t seed);
 void power_mark(struct power *power, int mark, uint64_t value);
 void power_release_late(struct power *power);
@@ -109,19 +109,21 @@ uint32_t power_roll(struct power *power, uint32_t n);
 
 /* Go back to the moment of power_start(). */
 void power_rewind(struct power *power);
-/* Let the next op happen, and return it. The record must have one (power->at < power->n_ops). */
+/* Let the next op happen, and return it. The record must have one more (power->at <
+ * power->n_ops). */
 const struct power_op *power_advance(struct power *power);
 
 /* What becomes of writes that no flush has covered. */
 enum power_choice {
-	POWER_NONE,   /* they are lost */
-	POWER_ALL,    /* they are on the disk */
+	POWER_NONE,   /* these writes are lost */
+	POWER_ALL,    /* these writes are on the disk */
 	POWER_RANDOM, /* some sectors are on the disk */
-	POWER_TORN,   /* as POWER_RANDOM, and some sectors are torn */
+	POWER_TORN,   /* like POWER_RANDOM, and some sectors are torn */
 	POWER_CHOICES,
 };
 
-/* Make the files of the flat directory @dir what a power failure leaves at this moment. */
+/* Write the files to @dir as a power failure at this moment would leave them. @dir must have no
+ * subdirectories. */
 void power_leave(struct power *power, enum power_choice choice, const char *dir);
 
 #endif

@@ -1,5 +1,5 @@
-/* qemu_process.h - plays a QEMU with its monitor, in a process of its own: its pid, its end and the
- * credentials of its socket are those of a real process. Test and process share a struct
+/* qemu_process.h - plays a QEMU with its monitor in a separate process, so that its pid, its end
+ * and its socket's credentials are those of a real process. The test and the process share a struct
  * qemu_shared. */
 #ifndef TESTS_QEMU_PROCESS_H
 #define TESTS_QEMU_PROCESS_H
@@ -15,7 +15,7 @@
 
 #include "monitor_peer.h"
 
-/* What the process does when it is told to quit. */
+/* What the process does when QMP tells it to quit. */
 enum qemu_quit {
 	QEMU_QUIT_ENDS,    /* it answers and ends */
 	QEMU_QUIT_SILENT,  /* it ends and does not answer */
@@ -27,7 +27,7 @@ enum qemu_quit {
 struct qemu_shared {
 	_Atomic bool runs; /* the guest runs */
 	_Atomic int n_clients, n_quits;
-	_Atomic int cont_at; /* somebody lets the guest run when this client connects; 0: nobody */
+	_Atomic int cont_at; /* the guest starts when client number cont_at connects; 0: never */
 	_Atomic enum qemu_quit quit;
 };
 
@@ -116,7 +116,7 @@ static inline pid_t qemu_start_process(struct qemu_shared *shared, const char *p
 	_exit(1);
 }
 
-/* Has the process ended? */
+/* Returns true if the process has ended. */
 static inline bool qemu_process_has_ended(pid_t pid)
 {
 	siginfo_t info = {0};

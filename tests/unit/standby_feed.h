@@ -56,7 +56,8 @@ void feed_record(struct feed *f, uint8_t class, uint32_t index, const uint8_t *d
 void feed_dup(struct feed *f, uint32_t index, uint32_t source);
 /* Append a DISK frame with @n changes of the disk @name. */
 void feed_disk(struct feed *f, const char *name, const struct wire_disk_record *records, size_t n);
-/* Append a RAM_HASH frame with the hashes of @n pages at @pages, from page @first on. */
+/* Append a RAM_HASH frame with the hashes of the @n pages at @pages; the first of them is page
+ * @first of the guest. */
 void feed_ram_hash(struct feed *f, uint32_t first, uint32_t n, const uint8_t *pages);
 /* Append the DEVICE frames that turn @reference into @blob, and copy @blob to @reference.
  * @reference holds whole pages; the bytes after the state's last byte are zero. @delta allows the

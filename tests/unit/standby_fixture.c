@@ -187,7 +187,8 @@ static void make_changes(struct fixture *x)
 	feed_disk(&x->feed, disk_names[disk], records, n);
 }
 
-/* Keep some pages as they are in the copy, @old. The epoch may change them afterwards. */
+/* Append KEEP records for some pages: these keep the content that they have in the copy (@old).
+ * Later records of the epoch may change them again. */
 static void keep_pages(struct fixture *x, const struct model *old, struct model *reference)
 {
 	for (unsigned i = 0; i < N_PAGES; i++) {

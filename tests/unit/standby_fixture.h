@@ -39,7 +39,7 @@ struct fixture {
 	struct feed feed;
 	struct model model;
 	uint32_t seed;
-	/* FULL epochs keep some of the copy's pages (KEEP), and then have no DUP records */
+	/* FULL epochs contain KEEP records for some of the copy's pages, and no DUP records */
 	bool keeps;
 	unsigned n_kept;
 	unsigned n_dups[2]; /* DUP records made: [0] in ordinary epochs, [1] in FULL epochs */
@@ -61,11 +61,12 @@ void fixture_make_epoch(struct fixture *x, bool full);
 int fixture_take(struct fixture *x, struct epochcheck_error *error);
 /* Returns true if the standby's copy and its images equal @m. */
 bool fixture_copy_is(struct fixture *x, const struct model *m);
-/* Make and apply one good epoch. Then begin a new stream in @x->feed, which has GEOMETRY
- * already. */
+/* Make and apply one good epoch. Then begin a new stream in @x->feed; its GEOMETRY is already in
+ * the feed. */
 void fixture_hold_one(struct fixture *x);
 
-/* What a broken or hostile primary sends after a good epoch 1, and how it is refused. */
+/* What a broken or hostile primary sends after a good epoch 1, and how the standby must refuse
+ * it. */
 struct fixture_lie {
 	const char *name;
 	void (*feed)(struct feed *f);

@@ -136,8 +136,8 @@ static void test_known_addresses_stay(void **state)
 	pump();
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
 	assert_true(agent_take(&beta, WIRE_WELCOME, &frame));
-	/* Known addresses hold as many connections as are allowed. A stranger is then refused; a
-	 * known address that connects again loses its own older connection. */
+	/* Known addresses have now opened as many connections as are allowed. A stranger is then
+	 * refused. A known address that connects again loses its own older connection. */
 	for (size_t i = 0; i < N_SILENT; i++)
 		silent[i].session = session_free(silent[i].session, f.now_ns);
 	f.sessions->config.n_handshakes_max = 2;
@@ -236,7 +236,7 @@ static void test_timeouts_without_a_vm(void **state)
 	f.fleet->n_vms = 1;
 }
 
-/* 64 VMs on 128 hosts need 256 connections; the limits must grow to that. */
+/* The default limits grow with the configuration: 64 VMs on 128 hosts need 256 connections. */
 static void test_limits_follow_what_is_configured(void **state)
 {
 	struct vm_config vm = f.fleet->vms[0]->config;
@@ -274,9 +274,9 @@ static void test_a_dead_session_keeps_no_slot_from_its_host(void **state)
 	f.sessions->config.n_sessions_max = 2;
 	say_hello(&alpha, f.alpha, "198.18.0.1:1");
 	say_hello(&beta, f.beta, "198.18.0.2:1");
-	assert_int_equal(knock(0, 1), -EBUSY); /* no open session has been silent yet */
+	assert_int_equal(knock(0, 1), -EBUSY); /* refused: no open session has been silent yet */
 	f.now_ns += f.sessions->config.beat_timeout_ns;
-	assert_int_equal(knock(1, 9), -EBUSY); /* a stranger */
+	assert_int_equal(knock(1, 9), -EBUSY); /* refused: a stranger */
 	for (size_t i = 0; i < 2; i++)
 		silent[i].tls = wire_tls_free(silent[i].tls);
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));

@@ -142,6 +142,19 @@ static void expect_fault(const char *name, const char *part)
 	agent_config_done(&config);
 }
 
+/* A key that only drills need is wrong: the VM is of use all the same. */
+static void expect_drill_fault(const char *part)
+{
+	struct agent_config config;
+	struct error error;
+
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_string_equal(config.vms[0].fault, "");
+	if (!strstr(config.vms[0].drill_fault, part))
+		fail_msg("'%s' does not name '%s'", config.vms[0].drill_fault, part);
+	agent_config_done(&config);
+}
+
 static void faults_name_the_place(void **state)
 {
 	(void)state;
@@ -167,7 +180,7 @@ static void faults_name_the_place(void **state)
 	expect_fault("web1", "epoch_max_ms must not be below");
 }
 
-/* One tap for each network card of the guest. */
+/* `tap` lists one tap for each network card of the guest. */
 static void taps_are_a_list(void **state)
 {
 	static const struct {
@@ -208,7 +221,7 @@ static void a_disk_log_is_on_a_disk(void **state)
 	put(vm_path, "%s" STANDBY, begin);
 	expect_fault("web1", "the first of the disks is a block device: set [standby] disk_log");
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\ndisks = vda:/dev/shm/x.raw\n" STANDBY);
-	expect_fault("web1", ""); /* a file, although in /dev */
+	expect_fault("web1", ""); /* accepted: this path in /dev is a file, not a device */
 	put(vm_path, "%sdisk_durability = ram\n" STANDBY, begin);
 	expect_fault("web1", "disk_durability");
 	put(vm_path, "%sdisk_durability = both\ndisk_flushes = outside\n" STANDBY, begin);
@@ -279,7 +292,7 @@ static void disks_are_pairs_of_name_and_path(void **state)
 #undef WRONG
 }
 
-/* As many disks as there may be, each with a line as long as a line may be. */
+/* A VM's file may name the maximum number of disks, each on a line of the maximum length. */
 static void many_disks_take_a_line_each(void **state)
 {
 	char text[8192] = "[vm]\nname = web1\ntap = tap0\nqmp = /q\n";
@@ -328,7 +341,8 @@ static void a_missing_command_hinders_only_the_standby(void **state)
 	agent_config_done(&config);
 }
 
-/* Two guests can share neither a tap nor a disk, nor anything else that the agent uses. */
+/* If two VMs' files name the same tap, disk or other resource of the agent, both files are
+ * refused. */
 static void of_two_files_with_one_thing_neither_counts(void **state)
 {
 	static const struct {
@@ -430,15 +444,42 @@ static void the_other_host(void **state)
 	assert_int_equal(config.peer_listen_at.port, 7402);
 	assert_int_equal(config.vms[0].gateway_lost, AGREE_DIRECT);
 	assert_int_equal(config.vms[0].gateway_lost_ns, 700000000);
-	assert_string_equal(config.vms[0].peer_name, "beta");
-	assert_string_equal(config.vms[0].peer_address, "198.18.1.2");
-	assert_int_equal(config.vms[0].peer_port, 7403);
+	assert_int_equal(config.vms[0].n_peers, 1);
+	assert_string_equal(config.vms[0].peers[0].name, "beta");
+	assert_string_equal(config.vms[0].peers[0].address, "198.18.1.2");
+	assert_int_equal(config.vms[0].peers[0].port, 7403);
+	agent_config_done(&config);
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\npeer = beta@198.18.1.2:7402  "
+		     "gamma@198.18.1.4:7404\n"); /* with a spare */
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_int_equal(config.vms[0].n_peers, 2);
+	assert_string_equal(config.vms[0].peers[0].name, "beta");
+	assert_string_equal(config.vms[0].peers[1].name, "gamma");
+	assert_string_equal(config.vms[0].peers[1].address, "198.18.1.4");
+	assert_int_equal(config.vms[0].peers[1].port, 7404);
 	agent_config_done(&config);
 	put(other_path, "[vm]\nname = web2\ntap = tap1\nqmp = /q2\n");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\npeer = %s\n", bad[i]);
-		expect_fault("web1", "peer is no NAME@ADDRESS:PORT");
+		expect_fault("web1", "is no NAME@ADDRESS:PORT");
 	}
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\n"
+		     "peer = a@198.18.1.2:1 b@198.18.1.3:1 c@198.18.1.4:1\n");
+	expect_fault("web1", "peer: more than 2 hosts");
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\n"
+		     "peer = beta@198.18.1.2:7402 beta@198.18.1.4:7402\n");
+	expect_fault("web1", "peer: beta is named twice");
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\n[standby]\n"
+		     "drill_address = 192.0.2.250\n");
+	expect_drill_fault("drill_address is no IPv4 address with a prefix length");
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\n[standby]\ndrill_probe = db:5432\n");
+	expect_drill_fault("drill_probe is no IPv4 address with a port");
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\n[standby]\n"
+		     "drill_address = 192.0.2.250/24\ndrill_probe = 192.0.2.7:5432\n");
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_string_equal(config.vms[0].fault, "");
+	assert_string_equal(config.vms[0].drill_fault, "");
+	agent_config_done(&config);
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\ngateway_lost = unprotected\n");
 	expect_fault("web1", "needs peer");
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\n");

@@ -35,7 +35,7 @@ static void rivals(void **state)
 	(void)state;
 	assert_true(is_rival(theirs, address, other, 1, 60));	 /* uses our address */
 	assert_true(is_rival(theirs, address, address, 2, 60)); /* announces our address */
-	/* probes for our address, as we do */
+	/* an ARP probe: the other host wants to use our address, as we do */
 	assert_true(is_rival(theirs, none, address, 1, 42));
 }
 

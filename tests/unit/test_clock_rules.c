@@ -229,8 +229,9 @@ static void a_state_saved_late_is_no_contradiction(void **state)
 	assert_int_equal(w.rules.state, CLOCK_CORRECTED);
 }
 
-/* A move: the guest is stopped, sealed while it stands still, and goes on only later, because the
- * move was given up. The clock is set twice in that pause, which is given back whole. */
+/* A move is given up: the guest is stopped, sealed while it stands still, and goes on only later.
+ * The rules set the clock twice in this pause. The guest's clock gets back the whole time of the
+ * pause. */
 static void a_pause_that_goes_on_after_its_seal_is_given_back(void **state)
 {
 	struct world w;
@@ -261,7 +262,7 @@ static void a_pause_that_goes_on_after_its_seal_is_given_back(void **state)
 			clock_rules_resumed(&w.rules, &w.words);
 		}
 		if (!is_proved) {
-			assert_int_equal(w.rules.n_set, 0); /* two settings are one proof */
+			assert_int_equal(w.rules.n_set, 0); /* one pause gives one proof */
 			assert_true(w.rules.lost_ns > 9 * S);
 			continue;
 		}

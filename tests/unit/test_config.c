@@ -122,7 +122,7 @@ static void test_defaults(void **state)
 	assert_int_equal(s.ports.n, 0);
 }
 
-/* Each refusal gives its text and its place, and leaves the result struct unchanged. */
+/* Each refusal says what is wrong and where, and leaves the result struct unchanged. */
 static void test_refusals(void **state)
 {
 	static const struct {

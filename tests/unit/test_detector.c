@@ -28,7 +28,7 @@
 #define STANDBY	  0x200u /* the standby's stream is down */
 #define CLIENTS	  0x400u /* no client uses the guest */
 #define COPY      0x800u /* no epoch is made: the agent reports that the disks are copied again */
-#define STUCK	  0x1000u /* such a copy does not come further */
+#define STUCK	  0x1000u /* such a copy of the disks makes no progress */
 #define DEAD_HOST (KERNEL | AGENT | GUEST | PORT)
 
 struct world {
@@ -39,7 +39,7 @@ struct world {
 	uint64_t random;
 	uint64_t jitter_ms; /* beats can be late by up to this time */
 	bool has_probes;
-	uint64_t lost_percent; /* how many frames on the backup network, except TCP, are lost */
+	uint64_t lost_percent; /* share of non-TCP frames that the backup network loses */
 	unsigned n_suspect, n_degraded;
 	uint64_t failed_ns; /* when FAILED was entered; 0: never */
 };
@@ -462,7 +462,7 @@ static void a_broken_way_is_no_evidence(void **state)
 		run(&w, 350, DEAD_HOST);
 		assert_int_equal(w.d.reason, DETECTOR_ALL_SILENT);
 
-		/* Probes of before the protection say nothing about the way. */
+		/* Unanswered probes from before the protection say nothing about the path. */
 		world_init(&w, true, seed);
 		w.e.host_client.sent = 40;
 		run(&w, 2000, 0);
@@ -472,8 +472,8 @@ static void a_broken_way_is_no_evidence(void **state)
 	}
 }
 
-/* Random faults that pass, in any order. Each fault is shorter than the detector's patience.
- * Between faults the world has time to recover. */
+/* Faults that pass come in random order, each shorter than the detector's patience, with time to
+ * recover between them. None of them may make the detector enter FAILED. */
 static void random_disturbances(void **state)
 {
 	struct world w;

@@ -58,7 +58,7 @@ static void expect_run(struct fixture *f, uint64_t *pos, uint64_t end, enum disk
 	assert_int_equal(record.bytes, bytes);
 }
 
-/* Records without data that follow each other on the disk are read as one. */
+/* Records without data that are adjacent on the disk are read as one. */
 static void test_runs(void **state)
 {
 	struct fixture *f = *state;
@@ -69,16 +69,16 @@ static void test_runs(void **state)
 		append(f, DISK_ZERO, i * BLOCK, BLOCK, NULL);
 	cut = disk_ring_head(f->ring);
 	append(f, DISK_ZERO, 8 * BLOCK, BLOCK, NULL);
-	append(f, DISK_DISCARD, 9 * BLOCK, 100, NULL);	    /* another op */
+	append(f, DISK_DISCARD, 9 * BLOCK, 100, NULL);	    /* a different operation */
 	append(f, DISK_DISCARD, 9 * BLOCK + 101, 10, NULL); /* a gap of one byte */
 	append(f, DISK_DISCARD, 9 * BLOCK + 111, 7, NULL);
-	append(f, DISK_DISCARD, 9 * BLOCK, 1, NULL); /* back */
+	append(f, DISK_DISCARD, 9 * BLOCK, 1, NULL); /* back to the start of block 9 */
 	append(f, DISK_WRITE, 9 * BLOCK + 1, 9, f->data);
 	append(f, DISK_WRITE, 9 * BLOCK + 10, 9, f->data);
 	append(f, DISK_ZERO, 9 * BLOCK + 19, 9, NULL);
 	end = disk_ring_head(f->ring);
 	expect_run(f, &pos, cut, DISK_ZERO, 0, 8 * BLOCK);
-	assert_int_equal(pos, cut); /* a run ends with its epoch */
+	assert_int_equal(pos, cut); /* a run does not continue past the end of an epoch */
 	assert_int_equal(disk_ring_read_run(f->ring, &pos, cut, &record), 0);
 	expect_run(f, &pos, end, DISK_ZERO, 8 * BLOCK, BLOCK);
 	expect_run(f, &pos, end, DISK_DISCARD, 9 * BLOCK, 100);
@@ -160,7 +160,8 @@ static void test_release_wakes(void **state)
 	assert_int_equal(counts_of(f).overflows, 0);
 }
 
-/* In the ring's last quarter each record waits a little, and a release ends the wait. */
+/* Once the ring is filled into its last quarter, each append waits a little. A release ends the
+ * wait. */
 static void test_slow(void **state)
 {
 	struct fixture *f = *state;
@@ -173,7 +174,7 @@ static void test_slow(void **state)
 	append_one(f); /* one record of a whole block: its header counts too */
 	assert_true(clock_mono_ns() - start_ns >= DISK_RING_SLOW_NS);
 	assert_true(counts_of(f).waits_ns >= DISK_RING_SLOW_NS);
-	/* A seal does not wait. */
+	/* Appends during a seal do not wait. */
 	disk_ring_set_sealing(f->ring, true);
 	start_ns = clock_mono_ns();
 	for (int i = 0; i < 8; i++)
@@ -189,22 +190,23 @@ static void test_slow(void **state)
 	assert_int_equal(counts_of(f).overflows, 0);
 }
 
-/* A small record waits as much less as it is smaller. */
+/* The smaller a record is, the less its append waits. */
 static void test_slow_by_size(void **state)
 {
 	struct fixture *f = *state;
 	const uint64_t n = 64;
 
 	fill_up(f, f->ring->soft_bytes / 4 * 3);
-	append_one(f); /* now the ring is in its last quarter for small records, too */
+	/* The ring was just short of its last quarter. Now a small record falls into it, too. */
+	append_one(f);
 	for (uint64_t i = 0; i < n; i++)
 		append(f, DISK_WRITE, BLOCK / 2, 512, f->data);
 	assert_true(counts_of(f).waits_ns < n * DISK_RING_SLOW_NS);
 	assert_int_equal(counts_of(f).overflows, 0);
 }
 
-/* While the reader releases nothing, the waits in the ring's last quarter end after a sum; they
- * begin again after a release. */
+/* While the reader releases nothing, the waits in the ring's last quarter add up to a maximum. Then
+ * appends no longer wait. After a release they wait again. */
 static void test_slow_has_an_end(void **state)
 {
 	struct fixture *f = *state;

@@ -105,7 +105,8 @@ static uint64_t same_bytes(const struct fixture *f)
 	return counts.same_bytes;
 }
 
-/* The reader compares a block that the standby has wrongly with what was put into the ring last. */
+/* disk_ring_match() compares a block's content with what the ring got last for that block. The
+ * reader calls it for a block that is wrong on the standby. */
 static void test_match(void **state)
 {
 	struct fixture *f = *state;
@@ -183,7 +184,8 @@ static void test_identity(void **state)
 					&error), 0);
 	assert_non_null(disk_ring_why_new(ring));
 	disk_ring_free(ring);
-	/* First the host boots. Then a new term begins, in which the standby has kept its copy. */
+	/* After a boot of the host, the file is not used. But it is used once a new term has begun
+	 * in which the standby has kept its copy. */
 	open_ring(f, &identity);
 	f->ring->header->boot[0] ^= 1;
 	open_again(f, &identity);
@@ -193,7 +195,7 @@ static void test_identity(void **state)
 	assert_null(disk_ring_why_new(f->ring));
 }
 
-/* Expect that a new ring replaces the file in its present state. */
+/* Check that a new ring replaces the file in its present state. */
 static void expect_replaced(struct fixture *f)
 {
 	open_again(f, &identity);

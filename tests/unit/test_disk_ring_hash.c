@@ -125,14 +125,15 @@ static void test_zeroes(void **state)
 	free(zeroes);
 }
 
-/* What the standby's image has makes no record. */
+/* The reader tells the ring the hashes of the blocks in the standby's image. A block whose content
+ * the image already has then makes no record. */
 static void test_base(void **state)
 {
 	static uint8_t hash[(N_BLOCKS + 1) * 16];
 	struct fixture *f = *state;
 	uint64_t seed = disk_ring_base_seed(f->ring);
 
-	/* Block 5 is zero. The hash of block 7 is of other content. */
+	/* Block 5 holds zeros. The hash given for block 7 is wrong. */
 	memset(f->data + 5 * BLOCK, 0, BLOCK);
 	memcpy(f->image, f->data, DISK_BYTES);
 	memcpy(f->model, f->data, DISK_BYTES);
@@ -146,19 +147,19 @@ static void test_base(void **state)
 		}
 	}
 	hash[7 * 16]++;
-	disk_ring_forget_hashes(f->ring); /* asked for, and not done yet: no writer ran */
+	disk_ring_forget_hashes(f->ring); /* only requested: no writer has run since */
 	assert_int_equal(disk_ring_base_begin(f->ring), 0);
 	assert_int_equal(disk_ring_base_put(f->ring, 0, 5, hash), 0);
 	assert_int_equal(disk_ring_base_put(f->ring, 6, N_BLOCKS - 5, hash + 6 * 16), 0);
 	assert_int_equal(disk_ring_base_put(f->ring, N_BLOCKS, 2, hash), -EINVAL);
 	assert_int_equal(disk_ring_base_put(f->ring, N_BLOCKS + 2, 0, hash), -EINVAL);
-	/* Block 5 has no hash: not known. */
+	/* Block 5 got no hash. Before disk_ring_base_end(), its content is not known. */
 	assert_int_equal(records_of(f, DISK_WRITE, 0, 7 * BLOCK, f->data), 1);
 	assert_int_equal(disk_ring_base_begin(f->ring), 0);
 	assert_int_equal(disk_ring_base_put(f->ring, 0, 5, hash), 0);
 	assert_int_equal(disk_ring_base_put(f->ring, 6, N_BLOCKS - 5, hash + 6 * 16), 0);
 	disk_ring_base_end(f->ring);
-	/* Now block 5 is zero. Only block 7 differs. */
+	/* After disk_ring_base_end(), block 5 counts as zero. Only block 7 differs. */
 	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, f->data), 1);
 	assert_int_equal(records_of(f, DISK_WRITE, 0, DISK_BYTES, f->data), 0);
 	assert_int_equal(disk_ring_base_begin(f->ring), 0);

@@ -1,5 +1,5 @@
-/* Tests that two processes can share the ring's memory: the reader survives whatever a writer puts
- * into it, and a writer that is killed at any moment. */
+/* Tests that two processes can share the ring's memory. The reader survives whatever a writer puts
+ * into it. A writer may be killed at any moment. */
 #include "disk/ring.h"
 
 #include <errno.h>

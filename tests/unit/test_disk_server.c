@@ -291,7 +291,8 @@ static void test_lifeline(void **state)
 }
 
 /* The agent can have many GiB of memory, and a server is started while the guest is stopped. So the
- * start must not copy the agent's page tables, after which each write to a page would fault. */
+ * start must not copy the agent's page tables. After such a copy, the first write to each page
+ * would fault. */
 static void test_start_leaves_memory_alone(void **state)
 {
 	const size_t bytes = 32u << 20, page_bytes = 4096;
@@ -355,11 +356,11 @@ static void test_refusals(void **state)
 	assert_non_null(strstr(line, "no ring"));
 }
 
-/* The agent's next program goes on with the server: it lives, it ends with disk_server_stop(), and
- * a process that is no child of ours is not taken for it. */
+/* The agent's next program takes over the running server. The server keeps running, and
+ * disk_server_stop() ends it. A process that is not our child is not accepted as the server. */
 static void test_handed_on(void **state)
 {
-	static struct disk_server *given_up; /* its memory stays until exec */
+	static struct disk_server *given_up; /* freed by exec in the agent; not here */
 	struct fixture *f = *state;
 	struct disk_server_config config = config_of(f);
 	struct pollfd ended = {.events = POLLIN};

@@ -57,7 +57,7 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* Append an entry whose payload is @size bytes of the epoch's low byte, in two pieces. */
+/* Append an entry in two pieces. Each of its @size payload bytes is the epoch's low byte. */
 static int append(struct lab *lab, uint64_t epoch, enum disklog_kind kind, size_t size)
 {
 	struct iovec pieces[] = {{lab->payload, size / 3}, {lab->payload, size - size / 3}};
@@ -219,7 +219,8 @@ static void write_file(const char *path, const uint8_t *data)
 }
 
 /* Let the power fail while an entry is written: only some of its sectors are on the disk. If all
- * are there, the log must have the entry; if not, it must be as it was before. */
+ * its sectors are there, the log must have the entry. Otherwise the log must be as it was
+ * before. */
 static void test_power_fails_in_an_append(void **state)
 {
 	struct lab *lab = *state;

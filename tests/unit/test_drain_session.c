@@ -1,5 +1,5 @@
 /* test_drain_session.c - tests drains through the whole gateway, in memory: what a host may ask
- * for, what it is told, and what the next gateway knows. */
+ * for, what the gateway tells the host, and what a restarted gateway still knows. */
 #include "gateway_fixture.h"
 
 #include <fcntl.h>
@@ -89,7 +89,8 @@ static void send_drain(struct agent *a, uint8_t what, uint32_t limit_s, uint8_t 
 	pump();
 }
 
-/* Take all that @a is told. Returns the number of messages; the last one is in `said`. */
+/* Take all DRAIN_STATE messages that @a has received. Returns their number; the last one is in
+ * `said`. */
 static unsigned int hear(struct agent *a)
 {
 	unsigned int n = 0;
@@ -106,8 +107,8 @@ static enum drain_phase phase(const char *host)
 	return fleet_drains_of(f.fleet, fleet_find_host(f.fleet, host))->phase;
 }
 
-/* A host can only have itself drained. It is told how far that is, and is taken back once it has
- * booted. */
+/* A host can ask only for its own drain. The gateway tells the host how far the drain is, and lifts
+ * the drain once the host has booted. */
 static void test_guard(void **state)
 {
 	(void)state;
@@ -122,8 +123,8 @@ static void test_guard(void **state)
 	assert_int_equal(hear(&alpha), 0);
 	assert_true(hear(&beta) >= 2);
 	assert_int_equal(said.state, WIRE_DRAIN_DONE);
-	assert_int_equal(said.n_guests, 0);
-	/* it asks again: it is told again */
+	assert_int_equal(said.n_left, 0);
+	/* the host asks again and is told again */
 	send_drain(&beta, WIRE_DRAIN_GOES_DOWN, 30, 0x11);
 	assert_int_equal(hear(&beta), 1);
 	assert_int_equal(said.state, WIRE_DRAIN_DONE);
@@ -134,7 +135,43 @@ static void test_guard(void **state)
 	assert_int_equal(phase("beta"), DRAIN_NONE);
 }
 
-/* A guest that cannot be moved is named, and counted. */
+/* The gateway counts and names a copy that it could not end in time. */
+static void test_copy_left(void **state)
+{
+	struct fleet_vm *vm = f.fleet->vms[0];
+
+	(void)state;
+	vm->fsm.record.state = VM_PROTECTED; /* alpha has not said that it runs the guest */
+	send_drain(&beta, WIRE_DRAIN_GOES_DOWN, 4, 0x11);
+	pass(3000);
+	assert_int_equal(phase("beta"), DRAIN_COPIES);
+	pass(1500);
+	assert_int_equal(phase("beta"), DRAIN_DONE);
+	assert_true(hear(&beta) >= 2);
+	assert_int_equal(said.state, WIRE_DRAIN_DONE);
+	assert_int_equal(said.n_left, 1);
+	assert_non_null(strstr(said.text, "no guest runs there"));
+	assert_non_null(strstr(said.text, "copies kept there, of VMs: 1, such as web1 (web1 may "
+			       "need its copy on beta"));
+}
+
+/* A VM that is not looked after may run on the host, so the guard is not told that it is empty. */
+static void test_faulty(void **state)
+{
+	(void)state;
+	fleet_add_fault(f.fleet, "web9", "its file is wrong");
+	send_drain(&beta, WIRE_DRAIN_GOES_DOWN, 30, 0x11);
+	pass(500);
+	assert_int_equal(phase("beta"), DRAIN_DONE);
+	assert_true(hear(&beta) >= 2);
+	assert_int_equal(said.state, WIRE_DRAIN_DONE);
+	assert_int_equal(said.n_left, 1);
+	assert_string_equal(said.text, "no VM that is looked after runs there; no VM that is "
+			    "looked after has a copy there; VMs that are not looked after, and "
+			    "may run there: 1, such as web9");
+}
+
+/* The gateway names and counts a guest that cannot be moved. */
 static void test_left(void **state)
 {
 	(void)state;
@@ -143,15 +180,16 @@ static void test_left(void **state)
 	assert_int_equal(phase("alpha"), DRAIN_DONE);
 	assert_true(hear(&alpha) >= 2);
 	assert_int_equal(said.state, WIRE_DRAIN_DONE);
-	assert_int_equal(said.n_guests, 1);
+	assert_int_equal(said.n_left, 1);
 	assert_non_null(strstr(said.text, "web1"));
-	/* both hosts are told to go down: the second one goes down, too */
+	/* after alpha, beta is told to go down, too: its drain still ends */
 	send_drain(&beta, WIRE_DRAIN_GOES_DOWN, 30, 0x11);
 	pass(500);
 	assert_int_equal(phase("beta"), DRAIN_DONE);
 }
 
-/* What breaks the format ends the connection; what comes too often is ignored. */
+/* A message that breaks the format ends the connection. Messages that come too often are
+ * ignored. */
 static void test_hostile(void **state)
 {
 	unsigned int n = 0;
@@ -161,7 +199,7 @@ static void test_hostile(void **state)
 	pass(500);
 	assert_int_equal(phase("beta"), DRAIN_DONE);
 	(void)hear(&beta);
-	for (unsigned int i = 0; i < 100; i++) { /* each one that is obeyed is answered */
+	for (unsigned int i = 0; i < 100; i++) { /* each message that is not ignored is answered */
 		send_drain(&beta, WIRE_DRAIN_GOES_DOWN, 30, 0x11);
 		n += hear(&beta);
 	}
@@ -170,7 +208,7 @@ static void test_hostile(void **state)
 	assert_true(agent_take(&alpha, WIRE_REFUSED, &frame));
 	assert_int_equal(phase("alpha"), DRAIN_NONE);
 	agent_open(&stream, &f, f.alpha);
-	send_drain(&stream, WIRE_DRAIN_GOES_DOWN, 30, 0x11); /* before its HELLO */
+	send_drain(&stream, WIRE_DRAIN_GOES_DOWN, 30, 0x11); /* before the stream's HELLO */
 	assert_true(agent_take(&stream, WIRE_REFUSED, &frame));
 	assert_int_equal(phase("alpha"), DRAIN_NONE);
 }
@@ -185,8 +223,8 @@ static void ask(enum drain_input_kind kind, const char *host)
 	pass(500);
 }
 
-/* The next gateway knows which host is drained, and which VM is to be protected again; a damaged
- * file is not used. */
+/* A restarted gateway still knows which host is drained, and which VM is to be protected again. It
+ * does not use a damaged file. */
 static void test_restart(void **state)
 {
 	struct fleet_vm *vm = f.fleet->vms[0];
@@ -196,13 +234,13 @@ static void test_restart(void **state)
 	(void)state;
 	ask(DRAIN_IN_ASKED, "alpha");
 	assert_true(replied && !reply_ok);
-	assert_string_equal(reply_code, "not-safe"); /* web1 is there, unprotected */
+	assert_string_equal(reply_code, "not-safe"); /* web1 is on alpha, unprotected */
 	ask(DRAIN_IN_ASKED, "beta");
 	assert_true(replied && reply_ok);
 	assert_true(vm->fsm.is_barred[VM_HOST_SECOND]);
-	vm_fsm_want_again(&vm->fsm, f.now_ns); /* as if a copy there had been ended */
+	vm_fsm_want_again(&vm->fsm, f.now_ns); /* as if the drain had ended a copy on beta */
 	pass(500);
-	/* the next gateway */
+	/* restart the gateway */
 	free(f.fleet->drains);
 	f.fleet->drains = fleet_drains_new();
 	vm_fsm_bar(&vm->fsm, VM_HOST_SECOND, false);
@@ -228,6 +266,23 @@ static void test_restart(void **state)
 	assert_int_equal(phase("beta"), DRAIN_NONE);
 }
 
+/* A restarted gateway still knows that guests may be left on the host. */
+static void test_restart_leave(void **state)
+{
+	const struct drain_input in = {.kind = DRAIN_IN_ASKED, .op_id = 5, .unprotected_ok = true,
+				       .leaves = true, .limit_ns = 60000 * MS};
+
+	(void)state;
+	fleet_drains_step(f.fleet, fleet_find_host(f.fleet, "alpha"), &in, f.now_ns);
+	fleet_drains_tick(f.fleet, f.now_ns); /* writes the file */
+	free(f.fleet->drains);
+	f.fleet->drains = fleet_drains_new();
+	fleet_drains_open(f.fleet, f.dir, f.now_ns);
+	assert_int_equal(phase("alpha"), DRAIN_MOVING);
+	pass(500);
+	assert_int_equal(phase("alpha"), DRAIN_DONE); /* web1 is there, and not protected */
+}
+
 static void test_disk(void **state)
 {
 	char path[512];
@@ -246,9 +301,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_guard, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_copy_left, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_faulty, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_left, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hostile, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_restart, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_restart_leave, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_disk, set_up, tear_down),
 	};
 	int r;

@@ -162,7 +162,7 @@ static void little_that_changed_is_not_looked_at(void **state)
 	}
 }
 
-/* While no content repeats, few pages are looked up. Once contents repeat, all pages are. */
+/* While no content repeats, dup looks up few pages. Once contents repeat, it looks up all pages. */
 static void it_is_looked_for_where_it_is_found(void **state)
 {
 	struct fixture *f = *state;

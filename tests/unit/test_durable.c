@@ -127,7 +127,7 @@ struct lab {
 	struct fixture *x;
 	struct durable durable;
 	char log_path[80], saved[80];
-	struct epoch epochs[EPOCHS_MAX + 1]; /* by number; [0]: before the first one */
+	struct epoch epochs[EPOCHS_MAX + 1]; /* by epoch number; [0]: before the first epoch */
 	unsigned *acked;		     /* shared with children */
 	uint64_t generations;
 };
@@ -176,17 +176,17 @@ static void add_write(struct lab *lab, uint32_t offset, uint32_t bytes, uint8_t 
 	struct wire_disk_record record = {WIRE_DISK_WRITE, bytes, offset, m->disks[0] + offset};
 
 	memset(m->disks[0] + offset, value, bytes);
-	memcpy(m->disks[1], m->disks[0], DISK_BYTES); /* both disks change alike */
+	memcpy(m->disks[1], m->disks[0], DISK_BYTES); /* both disks get the same change */
 	feed_disk(&lab->x->feed, "vda", &record, 1);
 	feed_disk(&lab->x->feed, "vdb", &record, 1);
 }
 
 /* Append an epoch to the feed. Kinds:
- *	u  of a first copy (UNHELD)
- *	h  held, with writes
- *	e  held, without writes
- *	f  held, with as many writes as a third of the log's half
- *	L  held, with more writes than the log's half */
+ * 	u  of a first copy (UNHELD)
+ * 	h  held, with writes
+ * 	e  held, without writes
+ * 	f  held; its writes fill a third of one half of the log
+ * 	L  held; its writes exceed one half of the log */
 static void make_epoch(struct lab *lab, char kind)
 {
 	struct fixture *x = lab->x;
@@ -422,7 +422,7 @@ static void test_power_fails_at_every_step(void **state)
 	start_agent(lab);
 }
 
-/* An agent is killed at each of its steps, also after it has logged an epoch and before it
+/* Kill an agent at each of its steps. One of these is after it has logged an epoch and before it
  * acknowledges that epoch. The next agent continues without this epoch. Then the power fails. The
  * epoch's writes must not come back. */
 static void test_an_entry_without_an_epoch(void **state)
@@ -466,7 +466,7 @@ static void test_an_entry_without_an_epoch(void **state)
 }
 
 /* After a promotion, or after a replay of the log, a guest writes to the images. The log must not
- * undo that. */
+ * undo these writes. */
 static void test_nothing_is_replayed_over_the_guest(void **state)
 {
 	struct lab *lab = *state;
@@ -504,7 +504,7 @@ static void test_nothing_is_replayed_over_the_guest(void **state)
 	}
 }
 
-/* The log cannot be written. The epoch is refused, and the text says why. */
+/* When the log cannot be written, the epoch is refused, and the error text says why. */
 static void test_a_log_that_fails(void **state)
 {
 	struct lab *lab = *state;
@@ -523,8 +523,8 @@ static void test_a_log_that_fails(void **state)
 	lab->x->images.item[0].is_lost = false;
 }
 
-/* The disk of an image is broken. Epochs are refused also when it is mended, until the disks are
- * copied anew. The agent need not be restarted for that. */
+/* The disk of an image is broken. Even when the disk is repaired, epochs are refused until the
+ * guest's disks are copied anew. The agent need not be restarted for that. */
 static void test_a_new_copy_after_a_broken_disk(void **state)
 {
 	struct lab *lab = *state;
@@ -542,7 +542,7 @@ static void test_a_new_copy_after_a_broken_disk(void **state)
 	make_stream(lab, "h");
 	assert_int_equal(fixture_take(lab->x, &error), -EIO);
 	assert_true(lab->x->rf.meta.disks_lost);
-	/* a new protection, as the order STANDBY_START begins it */
+	/* begin a new protection, as the order STANDBY_START does */
 	assert_int_equal(epochlog_set_term(&lab->x->log, TERM), 0);
 	lab->x->feed.epoch = 0;
 	make_stream(lab, "uh");

@@ -71,7 +71,7 @@ static void test_memory(void **state)
 	while (power->at < power->n_ops) {
 		(void)power_advance(power);
 		if (power->named == 0)
-			continue; /* the files as they were before */
+			continue; /* the ops so far only record the initial files */
 		power_leave(power, POWER_RANDOM, lab->left);
 		power_lab_read_images(lab, disks);
 		for (unsigned i = 0; i <= lab->n_epochs; i++) {
@@ -129,8 +129,8 @@ static bool one_failure(const struct power_fault *row, unsigned nth, const char 
 	return is_called;
 }
 
-/* A write or a flush fails. The event names the file. If the power fails after that, the disks must
- * still be those of an acknowledged epoch. */
+/* A write or a flush fails. The error text names the file. If the power fails after that, the disks
+ * must still be those of an acknowledged epoch. */
 static void test_every_call_fails_once(void **state)
 {
 	(void)state;
@@ -175,7 +175,8 @@ static void test_a_log_without_flushes_is_found(void **state)
 	finds(*state, "no flush of the log");
 }
 
-/* The log's other half may be used only after the images are on the disk. */
+/* The lab finds an image that is never flushed: the log's other half may be used only after all
+ * images are on the disk. */
 static void test_an_image_without_flushes_is_found(void **state)
 {
 	power_fault.no_flush = "vdb.raw";

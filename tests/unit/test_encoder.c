@@ -466,15 +466,15 @@ static void a_small_reference_costs_bytes_only(void **state)
 	assert_true(counts.reference.n_replaced > N_PAGES);
 }
 
-/* Hash what the standby has, as it does itself. */
+/* Hash the standby's pages, as the standby itself does. */
 static void hash_standby(const struct fixture *f, uint64_t seed, uint8_t *hash)
 {
 	for (size_t i = 0; i < N_PAGES; i++)
 		wire_hash(seed, f->standby.pages + i * 4096, 4096, hash + i * WIRE_HASH_SIZE);
 }
 
-/* A FULL epoch for a standby that has an older copy. Only the pages that changed travel, and the
- * result is the guest, whether pages change again within the epoch or not. */
+/* Send a FULL epoch to a standby that has an older copy. Only the changed pages are sent as data.
+ * The standby then equals the guest, whether pages change again within the epoch or not. */
 static void what_the_standby_has_is_kept(void **state)
 {
 	static uint8_t hash[N_PAGES * WIRE_HASH_SIZE];
@@ -487,17 +487,17 @@ static void what_the_standby_has_is_kept(void **state)
 	for (uint64_t epoch = 1; epoch <= EPOCHS; epoch++) {
 		for (int i = 0; i < 60; i++)
 			fixture_change_page(f->pages + (size_t)(rand() % N_PAGES) * 4096);
-		for (size_t i = 0; i < 20; i++) /* equal pages, and no DUP records for them */
+		for (size_t i = 0; i < 20; i++) /* 20 equal pages, without DUP records */
 			memcpy(f->pages + (N_PAGES - 1 - i) * 4096, f->pages + (size_t)700 * 4096,
 			       4096);
 		hash_standby(f, epoch, hash);
-		if (epoch == 3) /* nothing is known of these pages */
+		if (epoch == 3) /* no hash is known for the first half of the pages */
 			memset(hash, 0, sizeof(hash) / 2);
 		encoder_get_counts(f->encoder, &before);
 		encoder_set_base(f->encoder, epoch, hash);
 		assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, WIRE_FLAG_FULL), 0);
 		fixture_offer_all(f);
-		if (epoch % 2) { /* a second round, with a page that is now as the standby has it */
+		if (epoch % 2) { /* a second round; page 0 becomes what the standby has */
 			for (int i = 0; i < 100; i++)
 				fixture_change_page(f->pages + (size_t)(rand() % N_PAGES) * 4096);
 			memcpy(f->pages, f->standby.pages, 4096);
@@ -512,7 +512,7 @@ static void what_the_standby_has_is_kept(void **state)
 		if (epoch > 3)
 			assert_true(after.n_kept - before.n_kept > N_PAGES / 3);
 	}
-	/* Without hashes, the next epochs are as ever. */
+	/* Without hashes, the next epochs have no KEEP records. */
 	encode(f, EPOCHS + 1, false, 200);
 	fixture_deliver(f);
 	encode(f, EPOCHS + 2, true, 200);

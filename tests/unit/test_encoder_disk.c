@@ -66,7 +66,7 @@ static void assert_same_disks(const struct fixture *f)
 		assert_true(memcmp(f->standby.disks[i], disks[i], DISK_BYTES) == 0);
 }
 
-/* Changes may come before, between and after the runs of pages. */
+/* Changes of disks may come before, between and after the runs of pages. */
 static void changes_rebuild_the_disks(void **state)
 {
 	struct fixture *f = *state;
@@ -96,7 +96,7 @@ static void changes_rebuild_the_disks(void **state)
 	assert_true(f->standby.n_packed_disk_frames < f->standby.n_disk_frames);
 }
 
-/* Small changes of one disk share a frame; another disk needs another frame. */
+/* Small changes of one disk share a frame. A change of another disk needs a frame of its own. */
 static void frames_are_shared_by_changes_of_one_disk(void **state)
 {
 	struct fixture *f = *state;
@@ -115,8 +115,8 @@ static void frames_are_shared_by_changes_of_one_disk(void **state)
 	assert_int_equal(f->standby.n_disk_frames, 3);
 }
 
-/* One change that is larger than the backlog. Each time the backlog is full, a frame is sent, and
- * the call is made again. */
+/* Encode one change that is larger than the backlog. Whenever the backlog is full, the test sends a
+ * frame and repeats the call. */
 static void a_full_backlog_loses_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -146,7 +146,7 @@ static void a_full_backlog_loses_nothing(void **state)
 	assert_same_disks(f);
 }
 
-/* One change that writes more zero bytes than a single record can describe. */
+/* Encode one change that zeroes more bytes than a single record can describe. */
 static void a_large_zero_is_split(void **state)
 {
 	const struct wire_disk_record record = {WIRE_DISK_ZERO, UINT32_MAX, 5, NULL};
@@ -211,8 +211,8 @@ static void wrong_changes_are_refused(void **state)
 #define TEST(test, n_threads)                                                                      \
 	{#test, test, setup, fixture_teardown, &n_threads}
 
-/* The engine takes zeros that follow each other in a ring as one record: the standby makes a call
- * for each. */
+/* The engine joins adjacent ZERO records of a ring into one record, because the standby makes a
+ * system call for each record. */
 static void zeros_that_follow_are_one_record(void **state)
 {
 	static struct engine engine = {.config = {.vm = "web1"}};

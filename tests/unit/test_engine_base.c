@@ -1,5 +1,6 @@
-/* Tests the questions about what a standby has: the answers that are taken, and those that are not.
- * The test plays the standby. There is no stream, so the test says when a question was sent. */
+/* Tests how the engine asks a standby for the hashes of its disk images, and which answers the
+ * engine accepts. The test plays the standby. There is no stream, so the test says when a question
+ * was sent. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -84,7 +85,7 @@ static int answer_with(size_t i, uint32_t n_max)
 	return answer(&hashes, 3);
 }
 
-/* How many blocks of disk @i would be sent if QEMU copied it now? */
+/* Returns how many blocks of disk @i would be sent if QEMU copied the disk now. */
 static unsigned n_sent(size_t i)
 {
 	struct disk_ring *writer;
@@ -112,7 +113,7 @@ static void test_disks(void **state)
 	assert_int_equal(answer_with(0, 4), 0);
 	assert_false(engine_base_disks(&engine));
 	assert_int_equal(answer_with(0, 99), 0);
-	assert_false(engine_base_disks(&engine)); /* the second disk's turn */
+	assert_false(engine_base_disks(&engine)); /* now it asks about the second disk */
 	content[1][7 * BLOCK]++;
 	assert_int_equal(answer_with(1, 99), 0);
 	assert_true(engine_base_disks(&engine));
@@ -133,24 +134,25 @@ static void test_nothing_is_known(void **state)
 	engine.base.is_sent = true;
 	none.seed = engine.base.want.seed;
 	none.first = engine.base.want.first;
-	assert_int_equal(answer(&none, 3), 0); /* for example, the rest cannot be read */
+	assert_int_equal(answer(&none, 3), 0); /* no hashes: the rest is unreadable */
 	assert_false(engine_base_disks(&engine));
 	assert_int_equal(answer_with(1, 99), 0);
 	assert_true(engine_base_disks(&engine));
-	assert_int_equal(n_sent(0), N_BLOCKS - 4); /* zeros count only if all is known */
+	assert_int_equal(n_sent(0), N_BLOCKS - 4); /* blocks count as zero once all are known */
 }
 
-/* Old, foreign and wrong answers. */
+/* Ignored: answers that come too early, or for another generation, disk, position or seed. An
+ * answer with too many blocks is an error. */
 static void test_other_answers(void **state)
 {
 	uint8_t hash[WIRE_HASH_SIZE] = {1};
 	struct wire_hashes hashes = {.disk = "root", .n = 1, .hash = hash};
 
 	(void)state;
-	assert_int_equal(answer(&hashes, 3), 0); /* nobody has asked */
+	assert_int_equal(answer(&hashes, 3), 0); /* no question was made */
 	assert_false(engine_base_disks(&engine));
 	hashes.seed = engine.base.want.seed;
-	assert_int_equal(answer(&hashes, 3), 0); /* not sent yet */
+	assert_int_equal(answer(&hashes, 3), 0); /* the question is not sent yet */
 	engine.base.is_sent = true;
 	assert_int_equal(answer(&hashes, 2), 0);
 	hashes.first = 1;
@@ -170,7 +172,8 @@ static void test_other_answers(void **state)
 	assert_int_equal(engine.base.want.first, 1);
 }
 
-/* After a new RESUME all is asked again, because the standby may have changed. */
+/* After a new RESUME, the engine asks for everything again, because the standby may have
+ * changed. */
 static void test_new_generation(void **state)
 {
 	(void)state;
@@ -180,7 +183,7 @@ static void test_new_generation(void **state)
 	engine.stream.generation++;
 	assert_false(engine_base_disks(&engine));
 	assert_int_equal(engine.base.want.first, 0);
-	assert_int_equal(n_sent(0), N_BLOCKS); /* nothing of the first answer counts */
+	assert_int_equal(n_sent(0), N_BLOCKS); /* the first answer no longer counts */
 }
 
 static void test_silence(void **state)
@@ -188,20 +191,21 @@ static void test_silence(void **state)
 	(void)state;
 	assert_false(engine_base_disks(&engine));
 	engine.base.asked_ns = clock_mono_ns() - 10 * CLOCK_NS_PER_S;
-	assert_false(engine_base_disks(&engine)); /* the second disk's turn */
+	assert_false(engine_base_disks(&engine)); /* now it asks about the second disk */
 	assert_true(disks[0].is_base_known);
 	engine.base.asked_ns = clock_mono_ns() - 10 * CLOCK_NS_PER_S;
 	assert_true(engine_base_disks(&engine));
 	assert_int_equal(n_sent(0), N_BLOCKS);
 }
 
-/* Records that wait would change the image after it was hashed. */
+/* While records wait in a disk's ring, the engine does not ask about the disk: these records would
+ * change the image after the standby has hashed it. */
 static void test_waiting_records(void **state)
 {
 	(void)state;
 	assert_int_equal(n_sent(0), N_BLOCKS);
 	assert_false(engine_base_disks(&engine));
-	assert_true(disks[0].is_base_known); /* not asked: copied whole */
+	assert_true(disks[0].is_base_known); /* no question: the disk is copied whole */
 	disks[0].is_base_known = true;
 	engine_base_forget(&disks[0]);
 	assert_int_equal(disk_ring_waiting(disks[0].ring), 0);
@@ -211,7 +215,7 @@ static void test_waiting_records(void **state)
 	assert_string_equal(engine.base.want.disk, "root");
 }
 
-/* While output is held, clients wait for the copy: nobody is asked. */
+/* While output is held, clients wait for the copy, so the engine asks nothing. */
 static void test_held(void **state)
 {
 	(void)state;
@@ -221,7 +225,8 @@ static void test_held(void **state)
 	assert_int_equal(n_sent(0), N_BLOCKS);
 }
 
-/* A server that still runs writes into the table itself. */
+/* The engine does not ask about a disk whose server still runs, because that server itself writes
+ * into the table of hashes. */
 static void test_server_runs(void **state)
 {
 	(void)state;
@@ -231,7 +236,8 @@ static void test_server_runs(void **state)
 	disks[0].server = NULL;
 }
 
-/* RESUME without any epoch: the standby's image may be another one. */
+/* After a RESUME without any epoch, the engine asks for everything again: the standby's image may
+ * be a different one. */
 static void test_resume_from_nothing(void **state)
 {
 	(void)state;
@@ -244,10 +250,10 @@ static void test_resume_from_nothing(void **state)
 	engine_disks_resumed(&engine, 0);
 	assert_false(engine_base_disks(&engine));
 	assert_int_equal(engine.base.want.first, 0);
-	engine_base_void(&engine.base); /* nobody answers any more */
+	engine_base_void(&engine.base); /* no answer comes any more */
 	disks[0].is_base_known = disks[1].is_base_known = true;
 	assert_int_equal(n_sent(0), N_BLOCKS);
-	/* With an epoch of what was committed, the table stays. */
+	/* After a RESUME with a committed epoch, the table of hashes stays valid. */
 	ring_epochs_committed(disks[1].ring, 5, 0);
 	assert_int_equal(n_sent(1), N_BLOCKS);
 	engine_disks_resumed(&engine, 5);

@@ -1,6 +1,6 @@
-/* test_engine_handed.c - tests when an engine refuses to hand a guest on to the agent's next
- * program, and when that program refuses to go on with it: if something is known that would be
- * forgotten, or if something can have happened while no program ran. */
+/* test_engine_handed.c - tests how an engine hands a guest on when the agent's program is replaced.
+ * The old program refuses if it knows something that would be forgotten. The new program refuses if
+ * something can have happened to the guest while no program ran. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,7 +48,7 @@ static void count_change(void *arg)
 	++*(int *)arg;
 }
 
-/* Most of the reference is given back while epochs go on, and only then is the guest handed on. */
+/* Before the guest is handed on, most of the reference store is freed, while epochs continue. */
 static void test_memory_is_given_back(void **state)
 {
 	const uint32_t n_pages = 4 * ENCODER_SHED_PAGES;
@@ -75,10 +75,10 @@ static void test_memory_is_given_back(void **state)
 		;
 	assert_int_equal(r, 0);
 	assert_non_null(engine_hand_obstacle(&engine)); /* 128 MiB would have to be freed */
-	engine_shed_tick(&engine); /* nobody asks for it */
+	engine_shed_tick(&engine); /* has no effect: nobody has asked to free memory */
 	engine_shed(&engine, true);
 	engine.epochs.sync = SYNC_LOST;
-	assert_false(engine_sheds(&engine)); /* an epoch may have been left in its middle */
+	assert_false(engine_sheds(&engine)); /* an epoch may be half made */
 	engine.epochs.sync = SYNC_KEPT;
 	while (engine_sheds(&engine)) {
 		assert_false(engine_has_shed(&engine));
@@ -132,13 +132,13 @@ static void test_what_is_known_is_not_forgotten(void **state)
 static void test_a_guest_that_runs(void **state)
 {
 	(void)state;
-	engine.guest.info.running = true; /* somebody has let it run */
+	engine.guest.info.running = true; /* somebody let the guest run meanwhile */
 	assert_int_equal(engine_resume_tracking(&engine, &error), -ESTALE);
 	assert_non_null(strstr(error.text, "run meanwhile"));
 }
 
-/* Hand on a ring to which @n_records were written, and of which QEMU has disconnected if @is_lost.
- * Returns the result of engine_ring_resume(). */
+/* Hand on a ring to which a writer has meanwhile appended @n_records. @is_lost: QEMU has
+ * disconnected from the ring's server. Returns the result of engine_ring_resume(). */
 static int resume(int n_records, bool is_lost)
 {
 	const struct disk_ring_id id = {"web1", "root", 7};
@@ -177,7 +177,7 @@ static void test_a_disk_whose_server_was_lost(void **state)
 	(void)state;
 	assert_int_equal(resume(0, true), -ESTALE);
 	assert_non_null(strstr(error.text, "did not arrive"));
-	handed.disk[0].disconnections = 1; /* it was so when the mirror began */
+	handed.disk[0].disconnections = 1; /* QEMU had disconnected once before the mirror */
 	assert_int_equal(resume(0, true), -ESRCH);
 	handed.disk[0].overflows = 1;
 	assert_int_equal(resume(0, true), -ESTALE);

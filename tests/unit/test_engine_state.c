@@ -31,7 +31,7 @@ static const struct drawing drawings[] = {
 	  "stopping-resumed", "stopped", "lost"},
 	 /* rows and columns are in the order of the values above */
 	 {
-		 ".x.x.x.xx", /* runs; to stopped when the agent's last program stopped it */
+		 ".x.x.x.xx", /* runs; becomes stopped if the agent's last program stopped it */
 		 "x.x......", /* sealing */
 		 "xx.xx..x.", /* sealing-paused */
 		 "x.x.x...x", /* paused-newly */
@@ -83,7 +83,7 @@ static const struct drawing drawings[] = {
 	 SYNC_N_CONDITIONS,
 	 {"lost", "full", "kept"},
 	 {
-		 ".xx", /* lost: to kept when the agent's last program handed it on */
+		 ".xx", /* lost: becomes kept if the agent's last program handed it on */
 		 "x.x",
 		 "x..",
 	 }},
@@ -101,7 +101,7 @@ static const struct drawing drawings[] = {
 	 DISKS_N_CONDITIONS,
 	 {"none", "apart", "copying", "in-step"},
 	 {
-		 ".x.x", /* none: to in-step when the agent's last program handed them on */
+		 ".x.x", /* none: becomes in-step if the agent's last program handed them on */
 		 "..x.", /* apart: a copy comes before in-step */
 		 ".x.x",
 		 ".x..",
@@ -114,7 +114,7 @@ static const struct drawing drawings[] = {
 		 ".x...",
 		 "x.x.x",
 		 "...xx",
-		 "....x", /* yielded: the guest goes on only by engine_move_end() */
+		 "....x", /* yielded: only engine_move_end() lets the guest go on */
 		 "x....",
 	 }},
 };
@@ -271,7 +271,8 @@ static void nothing(void *arg)
 	(void)arg;
 }
 
-/* Why the guest has ended is still said when an epoch fails because of that. */
+/* When the guest has ended and an epoch fails because of that, the status still says why the guest
+ * ended. */
 static void test_an_end_keeps_its_reason(void **state)
 {
 	(void)state;

@@ -29,8 +29,8 @@ static struct engine engine = {.config = {.vm = "web1"}};
 static const char *answers[4];
 static pthread_t monitor;
 static char path[64];
-/* A ring of the guest. Was it told that the guest is being stopped, when the monitor heard a
- * command? */
+/* A ring of the guest. was_sealing: true if the ring already knew that the guest was being stopped
+ * when the monitor got its last command. */
 static struct disk_ring *ring;
 static bool was_sealing;
 
@@ -128,7 +128,8 @@ static void test_an_unanswered_stop_is_remembered(void **state)
 	end();
 }
 
-/* QEMU carries out `stop` when all writes are done. So no write may wait for room in a ring. */
+/* QEMU carries out `stop` only after all writes are done. So no write may wait for room in a
+ * ring. */
 static void test_no_write_waits_during_a_stop(void **state)
 {
 	struct engine_disk disk = {0};

@@ -116,6 +116,23 @@ static void test_write_then_read(void **state)
 	free(large);
 }
 
+static void test_at_an_offset(void **state)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	char data[8] = "";
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(fd_write_at(fd, "world", 5, 6), 0);
+	assert_int_equal(fd_write_at(fd, "hello ", 6, 0), 0);
+	assert_int_equal(fd_read_at(fd, data, 5, 4), 0);
+	assert_string_equal(data, "o wor");
+	assert_int_equal(fd_read_at(fd, data, 5, 7), -EIO); /* the file has only four bytes there */
+	assert_int_equal(fd_read_at(-1, data, 1, 0), -EBADF);
+	assert_int_equal(fd_write_at(-1, data, 1, 0), -EBADF);
+	fd_close(fd);
+}
+
 static void test_failed_replace_keeps_the_old_file(void **state)
 {
 	char tmp[80], *data = NULL;
@@ -182,6 +199,7 @@ int main(void)
 		cmocka_unit_test(test_a_pipe_in_the_place_of_a_file),
 		cmocka_unit_test(test_a_file_that_others_may_change),
 		cmocka_unit_test(test_write_then_read),
+		cmocka_unit_test(test_at_an_offset),
 		cmocka_unit_test(test_failed_replace_keeps_the_old_file),
 		cmocka_unit_test(test_missing_file),
 		cmocka_unit_test(test_mkdir_p),

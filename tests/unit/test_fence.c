@@ -1,4 +1,5 @@
 /* Tests fence commands: the end of a command is reported exactly once, however the command ends. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -153,7 +154,7 @@ static void closing_ends_what_runs(void **state)
 	(void)state;
 	start("sleep 1000", 1000 * CLOCK_NS_PER_S);
 	start("exec sleep 1000", 1000 * CLOCK_NS_PER_S);
-	/* teardown does not have to wait: the commands were killed */
+	/* teardown kills this command and need not wait for it */
 }
 
 /* The command must not inherit a descriptor without O_CLOEXEC, for example from a library. */
@@ -203,6 +204,40 @@ static void the_log_is_not_waited_for(void **state)
 	assert_string_equal(t.text, "killed after 50 ms");
 }
 
+static void a_command_without_a_program_is_seen(void **state)
+{
+	static const struct {
+		const char *command, *words; /* words: of the error; NULL: there is none */
+	} rows[] = {
+		{"", NULL},
+		{"/bin/sh", NULL},
+		{"  sh -c 'exit 0'", NULL},
+		{"/nowhere/fence", "/nowhere/fence does not exist"},
+		{" /nowhere/fence -o off || exit 1", "/nowhere/fence does not exist"},
+		{"no-such-fence -a $HOLDFAST_HOST", "no-such-fence is in no directory of PATH"},
+		{"/etc/passwd -x", "/etc/passwd is no program"},
+		{"/tmp", "/tmp is no program"},
+		/* what the shell carries out itself, or reads in another way */
+		{"exec /nowhere/fence", NULL},
+		{"exit 1", NULL},
+		{"if no-such-fence; then exit 1; fi", NULL},
+		{"PLUG=3 no-such-fence", NULL},
+		{"$FENCE off", NULL},
+		{"no-such-fence; true", NULL},
+		{"(no-such-fence)", NULL},
+		{"'/nowhere/fence'", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct error error = {.text = ""};
+		int r = fence_check(rows[i].command, &error);
+
+		assert_int_equal(r, rows[i].words ? -ENOENT : 0);
+		assert_string_equal(error.text, rows[i].words ? rows[i].words : "");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,6 +248,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(time_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_not_taken_is_told_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(closing_ends_what_runs, setup, teardown),
+		cmocka_unit_test(a_command_without_a_program_is_seen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
-/* test_figures.c - tests that the engine's page figures do not count FULL epochs, which would
- * distort them, nor the pauses of epochs without held output, and that old figures are not
- * published again and again. */
+/* test_figures.c - tests three things. The engine's page figures do not count FULL epochs, which
+ * would distort them. The figures of pauses do not count epochs without held output. Old figures
+ * are not published again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -93,7 +93,7 @@ static void seal(uint64_t paused_ms, uint64_t resumed_ms, bool is_held)
 	engine_figures_sealed(&figures, &result, SEAL_KEEP, 0, is_held);
 }
 
-/* The long pauses of the disks' first copy, in which no output is held, are no pauses of a
+/* The long pauses of the disks' first copy, in which no output is held, do not count as pauses of a
  * protected guest. */
 static void test_unheld_pauses_are_apart(void **state)
 {
@@ -116,10 +116,10 @@ static void test_unheld_pauses_are_apart(void **state)
 	assert_int_equal(figures.paused_ns, 277 * CLOCK_NS_PER_MS);
 }
 
-/* If a figure cannot be formatted, no figures are published, rather than the old ones. */
+/* If a figure cannot be formatted, the engine publishes no figures instead of the old ones. */
 static void test_no_old_figures(void **state)
 {
-	static uint64_t no_holds[1024], no_clock[512]; /* stand for holds of no card, and a clock */
+	static uint64_t no_holds[1024], no_clock[512]; /* play holds without cards, and a clock */
 	static const struct tap_names no_taps;
 	static struct engine e = {.config = {.vm = "web1", .taps = &no_taps}};
 	struct fixture *f = *state;
@@ -155,7 +155,8 @@ static uint32_t throttle_after_slow_epochs(struct engine *e)
 	return e->throttle.plan.percent;
 }
 
-/* The bytes of the disks' first copy are not the guest's: a slower guest does not help. */
+/* During the disks' first copy, the guest is not throttled. Most bytes are the copy's, so a slower
+ * guest would not help. */
 static void test_a_first_copy_throttles_nobody(void **state)
 {
 	static struct engine e = {.config = {.vm = "web1"}};
@@ -169,7 +170,7 @@ static void test_a_first_copy_throttles_nobody(void **state)
 	assert_int_equal(throttle_after_slow_epochs(&e), 80);
 	e.disks.condition = DISKS_COPYING;
 	assert_int_equal(throttle_after_slow_epochs(&e), 0);
-	e.output.condition = OUTPUT_HELD; /* the copy is then made in a FULL epoch */
+	e.output.condition = OUTPUT_HELD; /* the disks are then copied in a FULL epoch */
 	assert_int_equal(throttle_after_slow_epochs(&e), 80);
 }
 

@@ -1,6 +1,7 @@
-/* test_fleet_spare.c - tests a VM with three hosts in the fleet: who has a seat by the journal,
- * what is journaled, inputs that wait for the disk while seats change, and another spare at a
- * reload. The journal is real, the connections are only noted. */
+/* test_fleet_spare.c - tests a VM with three hosts in the fleet. Two hosts have a seat (owner and
+ * standby); the third is the spare. Tests who has a seat according to the journal, what is
+ * journaled, inputs that wait for the disk while seats change, and a reload that names another
+ * spare. The journal is real; the connections only record what is sent. */
 #include "fleet/fleet.h"
 #include "fleet/drains.h"
 #include "base/cleanup.h"
@@ -57,7 +58,7 @@ static void note_action(struct fleet_link *link, const struct vm_action *a)
 
 static void note_end(struct fleet_link *link)
 {
-	link->is_blocked = true; /* here: it has ended */
+	link->is_blocked = true; /* stands for: the stream was closed */
 }
 
 static const struct fleet_link_ops ops = {
@@ -161,19 +162,19 @@ static void test_seats(void **state)
 		const char *owner, *with;
 		enum vm_state state;
 		const char *file[VM_HOSTS];
-		int owner_at, other_at; /* -1: refused */
+		int owner_at, other_at; /* index of each host; -1: refused */
 		const char *words;
 	} rows[] = {
 		{"alpha", "gamma", VM_PROTECTED, {"alpha", "beta", "gamma"}, 0, 2, ""},
 		{"gamma", "beta", VM_PROTECTED, {"alpha", "beta", "gamma"}, 2, 1, ""},
 		{"beta", "alpha", VM_PROMOTING, {"alpha", "beta", "gamma"}, 1, 0, ""},
-		/* the file has other places for them now */
+		/* the file now lists the hosts in another order */
 		{"gamma", "beta", VM_PROTECTED, {"beta", "gamma", "alpha"}, 1, 0, ""},
-		/* the VM had no spare when the line was written */
+		/* the VM had no spare when the journal's line was written */
 		{"beta", "", VM_PROTECTED, {"alpha", "beta", "gamma"}, 1, 0, ""},
 		{"gamma", "", VM_PROTECTED, {"alpha", "beta", "gamma"}, -1, 0, "had no spare"},
 		{"gamma", "", VM_UNPROTECTED, {"alpha", "beta", "gamma"}, 2, 0, ""},
-		/* it has none any more */
+		/* the VM no longer has a spare */
 		{"alpha", "beta", VM_PROTECTED, {"alpha", "beta", ""}, 0, 1, ""},
 		{"alpha", "gamma", VM_PROTECTED, {"alpha", "beta", ""}, -1, 0,
 		 "gamma keeps, or gets, the copy in term 5"},
@@ -213,7 +214,8 @@ static void test_seats(void **state)
 
 /* ---- a change of seats */
 
-/* alpha runs the guest, unprotected and wanted; beta is away, and gamma is there. */
+/* Let alpha run the guest unprotected, although it is to be protected. beta is not connected; gamma
+ * is. */
 static void begin(void)
 {
 	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 5, VM_UNPROTECTED, true,
@@ -247,13 +249,14 @@ static void test_change(void **state)
 	assert_string_equal(entry->with, "gamma");
 	fleet = fleet_free(fleet);
 	journal = vm_journal_close(journal);
-	open_journal(); /* the next gateway */
+	open_journal(); /* restart the gateway */
 	open_fleet(describe("alpha", "beta", "gamma"));
 	assert_int_equal(vm_fsm_other(&web1->fsm), GAMMA);
 	assert_int_equal(vm_fsm_spare(&web1->fsm), BETA);
 }
 
-/* While the record is written, beta comes back with a guest, and opens a stream. */
+/* While the record of new seats is being written, beta comes back with a guest and opens a stream.
+ * These inputs wait until the record is on the disk. */
 static void test_inputs_wait(void **state)
 {
 	struct vm_input in = {.kind = VM_IN_STREAM_UP, .host = BETA, .term = 5, .epoch = 77,
@@ -277,11 +280,12 @@ static void test_inputs_wait(void **state)
 	assert_true(streams[0].is_blocked); /* closed: its term has ended */
 	assert_false(web1->fsm.stream[VM_STREAM_STANDBY].up);
 	assert_int_equal(web1->fsm.protection.complete, 0);
-	answer(BETA); /* ends nothing that is waited for of gamma */
+	answer(BETA); /* this answer does not end the order to gamma */
 	assert_true(web1->fsm.host[GAMMA].order.id && !web1->fsm.host[GAMMA].order.done);
 }
 
-/* The record cannot be written: the seats are as before, and what came meanwhile is of them. */
+/* When the record of new seats cannot be written, the seats stay as before. Inputs that came
+ * meanwhile are handled with these seats. */
 static void test_disk_fails(void **state)
 {
 	(void)state;
@@ -325,7 +329,8 @@ static void drain(uint8_t h)
 	fleet_drains_step(fleet, web1->host[h], &in, now_ns);
 }
 
-/* Nobody is without a copy if a third host can keep it; the spare itself has nothing. */
+/* A standby can be drained if a third host can keep the copy. The spare can always be drained,
+ * because it has nothing. */
 static void test_drains(void **state)
 {
 	(void)state;
@@ -333,7 +338,7 @@ static void test_drains(void **state)
 	fleet->sinks.reply = note_reply;
 	report(ALPHA, WIRE_STATE_RUNNING, 5);
 	await_disk();
-	drain(GAMMA); /* gets the copy, and beta is away */
+	drain(GAMMA); /* refused: gamma gets the copy, and beta is away */
 	assert_string_equal(reply_code, "unprotected");
 	connect_host(BETA);
 	report(BETA, WIRE_STATE_FENCED, 5);
@@ -342,7 +347,7 @@ static void test_drains(void **state)
 	assert_true(web1->fsm.is_barred[BETA]);
 	drain(GAMMA);
 	assert_string_equal(reply_code, "unprotected");
-	drain(ALPHA); /* its guest could go to gamma, but is not protected yet */
+	drain(ALPHA); /* refused: its guest could go to gamma, but is not protected yet */
 	assert_string_equal(reply_code, "unprotected");
 }
 
@@ -355,15 +360,15 @@ static void test_drains_with_third(void **state)
 	await_disk();
 	connect_host(BETA);
 	report(BETA, WIRE_STATE_FENCED, 5);
-	drain(GAMMA); /* beta can keep the copy instead */
+	drain(GAMMA); /* allowed: beta can keep the copy instead */
 	assert_string_equal(reply_code, "");
 	assert_true(web1->fsm.is_barred[GAMMA]);
-	drain(BETA); /* the spare has nothing that must go to gamma */
-	assert_string_equal(reply_code, "");
-	assert_true(web1->fsm.is_barred[BETA]);
+	drain(BETA); /* refused: it has nothing, but gets the copy that leaves gamma */
+	assert_string_equal(reply_code, "unprotected");
+	assert_false(web1->fsm.is_barred[BETA]);
 }
 
-/* ---- another spare at a reload */
+/* ---- a reload names a different spare */
 
 static void test_set_spare(void **state)
 {
@@ -380,7 +385,7 @@ static void test_set_spare(void **state)
 	connect_host(GAMMA);
 	report(GAMMA, WIRE_STATE_FENCED, 5);
 	assert_true(web1->fsm.host[GAMMA].up && web1->fsm.host[GAMMA].reported);
-	assert_int_equal(fleet_set_spare(fleet, web1, "", now_ns), 0); /* and none again */
+	assert_int_equal(fleet_set_spare(fleet, web1, "", now_ns), 0); /* no spare again */
 	assert_false(web1->fsm.host[GAMMA].up || web1->fsm.host[GAMMA].reported);
 	assert_int_equal(fleet_vm_host(web1, fleet_find_host(fleet, "gamma")), -ENOENT);
 	web1->config.reprotect_auto = false; /* another record is being written */
@@ -393,16 +398,16 @@ static void test_set_spare(void **state)
 	web1->config.reprotect_auto = true;
 	web1->fsm.record.is_wanted = true;
 	vm_fsm_want_again(&web1->fsm, now_ns);
-	/* it is connected already when it is named */
+	/* gamma is already connected when the file names it */
 	assert_int_equal(fleet_set_spare(fleet, web1, "gamma", now_ns), 0);
 	assert_true(web1->fsm.host[GAMMA].up);
 	report(GAMMA, WIRE_STATE_FENCED, 5);
 	now_ns += 2000 * MS;
 	report(ALPHA, WIRE_STATE_RUNNING, 5);
-	assert_int_equal(fleet_set_spare(fleet, web1, "", now_ns), -EBUSY); /* the disk */
+	assert_int_equal(fleet_set_spare(fleet, web1, "", now_ns), -EBUSY); /* still writing */
 	await_disk();
 	assert_int_equal(vm_fsm_other(&web1->fsm), GAMMA);
-	assert_int_equal(fleet_set_spare(fleet, web1, "", now_ns), -EBUSY); /* it has a seat */
+	assert_int_equal(fleet_set_spare(fleet, web1, "", now_ns), -EBUSY); /* gamma has a seat */
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

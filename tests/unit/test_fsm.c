@@ -230,7 +230,8 @@ static void test_unprotect_with_primary_away(void **state)
 {
 	(void)state;
 	lab_down(&lab, 0);
-	/* The copy may be all that is left: it is given up only by an operator who knows. */
+	/* The copy may be all that is left: only an operator who accepts the loss can give it
+	 * up. */
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	assert_string_equal(lab.last_reply.code, "would-lose");
 	assert_non_null(strstr(lab.last_reply.text, "beta may be all that is left"));

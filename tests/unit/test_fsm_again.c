@@ -22,7 +22,7 @@ static void is_now(enum vm_state state, uint8_t owner)
 	assert_int_equal(lab.journal.owner, owner);
 }
 
-/* The promoted host says what it sees of the guest: it runs, and does nothing. */
+/* Let the promoted host @h report that its guest runs, but does nothing. */
 static void report_a_dead_guest(uint8_t h)
 {
 	(void)lab_feed(&lab, (struct vm_input){
@@ -32,7 +32,7 @@ static void report_a_dead_guest(uint8_t h)
 			  .term = lab.peer[h].term}});
 }
 
-/* The owner's host dies, and the other host promotes the guest. */
+/* Let the owner's host die and the other host promote the guest. */
 static void fail_over(void)
 {
 	uint8_t old = lab.journal.owner, to = (uint8_t)(1 - old);
@@ -45,12 +45,12 @@ static void fail_over(void)
 		report_a_dead_guest(to);
 		return;
 	}
-	lab_tick(&lab, 10); /* nobody asks the guest, so its host's word must do */
+	lab_tick(&lab, 10); /* the guest is not probed, so its host's report must do */
 	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SERVES);
 	lab_report(&lab, to);
 }
 
-/* Host @h comes back with its stopped guest, as a host that was cut off. */
+/* Let host @h come back with its stopped guest, like a host that was cut off. */
 static void come_back(uint8_t h)
 {
 	lab_up(&lab, h);
@@ -64,7 +64,7 @@ static void test_after_a_failover(void **state)
 	fail_over();
 	lab_run(&lab, 5000, 2);
 	lab_report(&lab, 1);
-	is_now(VM_UNPROTECTED, 1); /* there is nobody to stand by */
+	is_now(VM_UNPROTECTED, 1); /* no other host can stand by */
 	come_back(0);
 	assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);
 	lab_report(&lab, 1);
@@ -73,13 +73,57 @@ static void test_after_a_failover(void **state)
 	lab_settle(&lab);
 	lab_ack(&lab, 1);
 	is_now(VM_PROTECTED, 1);
-	fail_over(); /* and the other way round */
+	fail_over(); /* now in the other direction */
 	come_back(1);
 	lab_report(&lab, 0);
 	is_now(VM_PREPARING, 0);
 }
 
-/* The standby's host @h dies, its protection ends, and it comes back. */
+/* Once both hosts are ready, the next tick begins the new protection. The gateway does not wait for
+ * another report of the owner. */
+static void test_at_the_next_tick(void **state)
+{
+	(void)state;
+	fail_over();
+	come_back(0);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);
+	is_now(VM_UNPROTECTED, 1);
+	lab_tick(&lab, 10);
+	is_now(VM_PREPARING, 1);
+}
+
+/* An owner that has connected anew may have lost its guest, so its report is waited for. */
+static void test_a_tick_needs_a_report(void **state)
+{
+	(void)state;
+	fail_over();
+	lab_down(&lab, 1);
+	come_back(0);
+	lab.peer[0].state = WIRE_STATE_IDLE; /* it has nothing that is to be kept */
+	lab_report(&lab, 0);
+	lab_up(&lab, 1);
+	lab_run(&lab, 1000, 3);
+	is_now(VM_UNPROTECTED, 1);
+	lab_report(&lab, 1);
+	is_now(VM_PREPARING, 1);
+}
+
+/* The owner may be dead, though its connection has not ended yet. Then the other host's stopped
+ * guest is all that is left. */
+static void test_a_tick_needs_a_live_owner(void **state)
+{
+	(void)state;
+	fail_over();
+	lab_run(&lab, 1000, 0);
+	come_back(0);
+	lab_run(&lab, 1000, 1);
+	is_now(VM_UNPROTECTED, 1);
+	lab_beat(&lab, 1);
+	lab_tick(&lab, 10);
+	is_now(VM_PREPARING, 1);
+}
+
+/* Let the standby's host @h die. The protection ends, and the host comes back. */
 static void lose_standby(uint8_t h)
 {
 	lab_down(&lab, h);
@@ -115,7 +159,8 @@ static void test_after_a_lost_standby(void **state)
 	is_now(VM_PREPARING, 0);
 }
 
-/* STANDBY_START may end a stopped guest. So the owner must have said that it has the guest. */
+/* STANDBY_START may end the stopped guest of the fenced host. So the gateway waits until the owner
+ * has reported that it has the guest. */
 static void test_fenced_host_waits_for_the_owner(void **state)
 {
 	(void)state;
@@ -134,8 +179,8 @@ static void test_fenced_host_waits_for_the_owner(void **state)
 	is_now(VM_PREPARING, 1);
 }
 
-/* What the other host keeps can be the better guest, until the promoted one has shown that it
- * serves. */
+/* Until the promoted guest has shown that it serves, the guest that the other host keeps can be the
+ * better one. So the gateway does not protect the promoted guest yet. */
 static void test_waits_for_the_promoted_guest(void **state)
 {
 	(void)state;
@@ -144,18 +189,19 @@ static void test_waits_for_the_promoted_guest(void **state)
 	come_back(0);
 	report_a_dead_guest(1);
 	is_now(VM_UNPROTECTED, 1);
-	lab_run(&lab, 60000, 3); /* the alarm */
+	lab_run(&lab, 60000, 3); /* until the alarm */
 	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SILENT);
 	report_a_dead_guest(1);
 	is_now(VM_UNPROTECTED, 1);
-	lab_command(&lab, VM_COMMAND_UNPROTECT); /* ends no watch */
+	lab_command(&lab, VM_COMMAND_UNPROTECT); /* does not end the watch */
 	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SILENT);
 	assert_false(lab.journal.is_wanted);
 	lab_command(&lab, VM_COMMAND_PROTECT); /* an operator decides */
 	is_now(VM_PREPARING, 1);
 }
 
-/* In PREPARING the owner's guest ends, and the fenced host connects anew: its guest is kept. */
+/* In PREPARING, the owner's guest ends, and the fenced host connects anew. The guest of the fenced
+ * host is kept. */
 static void test_guest_ends_in_preparing(void **state)
 {
 	(void)state;
@@ -170,7 +216,7 @@ static void test_guest_ends_in_preparing(void **state)
 	assert_false(lab.peer[0].order.due);
 	lab_report(&lab, 0);
 	assert_false(lab.peer[0].order.due);
-	lab_restart(&lab); /* nor does the next gateway, before the owner has said anything */
+	lab_restart(&lab); /* a restarted gateway gives no order before the owner reports */
 	lab_up(&lab, 0);
 	lab_report(&lab, 0);
 	assert_false(lab.peer[0].order.due);
@@ -185,13 +231,14 @@ static void test_guest_ends_unprotected(void **state)
 	lab_report_verdict(&lab, 1, WIRE_VERDICT_EXITED);
 	assert_false(lab.journal.is_wanted);
 	come_back(0);
-	lab.peer[1].state = WIRE_STATE_RUNNING; /* another guest */
+	lab.peer[1].state = WIRE_STATE_RUNNING; /* a different guest */
 	lab_run(&lab, 60000, 3);
 	lab_report(&lab, 1);
 	is_now(VM_UNPROTECTED, 1);
 }
 
-/* The owner's host has booted, and somebody starts the guest there again. */
+/* The owner's host has booted, and its agent reports no guest. Once somebody has started the guest
+ * there again, the gateway protects it. */
 static void test_owner_finds_its_guest(void **state)
 {
 	(void)state;
@@ -209,7 +256,8 @@ static void test_owner_finds_its_guest(void **state)
 	is_now(VM_PREPARING, 1);
 }
 
-/* The owner's host has booted: its agent has not found the guest. Only an operator knows. */
+/* The owner's host has booted, and its agent has not found the guest. Only an operator can begin a
+ * protection. */
 static void test_owner_has_booted(void **state)
 {
 	(void)state;
@@ -224,7 +272,7 @@ static void test_owner_has_booted(void **state)
 	assert_int_equal(lab.peer[0].state, WIRE_STATE_STANDBY_WARM);
 }
 
-/* In a conflict an operator can name the wrong owner: what the other host has must be kept. */
+/* In a conflict, an operator can name the wrong owner. So what the other host has must be kept. */
 static void test_named_owner(void **state)
 {
 	(void)state;
@@ -254,7 +302,7 @@ static void test_unprotect_is_kept(void **state)
 	}
 }
 
-/* `unprotect` between two attempts. */
+/* `unprotect` between two attempts ends the attempts. */
 static void test_unprotect_while_it_waits(void **state)
 {
 	(void)state;
@@ -269,7 +317,8 @@ static void test_unprotect_while_it_waits(void **state)
 	is_now(VM_UNPROTECTED, 1);
 }
 
-/* The promotion fails. The guest goes back to its old owner by `unprotect`. */
+/* The promotion fails, and `unprotect` gives the guest back to its old owner. The wish for
+ * protection is dropped when that has succeeded, and not before. */
 static void test_unprotect_of_a_failed_one(void **state)
 {
 	(void)state;
@@ -295,7 +344,8 @@ static void test_unprotect_of_a_failed_one(void **state)
 	}
 }
 
-/* The hosts have agreed that the old owner keeps the guest, before or after `unprotect`. */
+/* The hosts have agreed that the old owner keeps the guest, before or after `unprotect`. In both
+ * cases the wish for protection is dropped. */
 static void test_unprotect_of_a_settled_one(void **state)
 {
 	(void)state;
@@ -309,7 +359,7 @@ static void test_unprotect_of_a_settled_one(void **state)
 		is_now(VM_FAILED, 1);
 		lab.peer[0].term = 2;
 		if (is_before)
-			lab.fsm.host[0].term = 2; /* the report that settles it comes later */
+			lab.fsm.host[0].term = 2; /* the report that settles the owner is late */
 		lab_command(&lab, VM_COMMAND_UNPROTECT);
 		lab_report(&lab, 0);
 		lab_settle(&lab);
@@ -329,19 +379,20 @@ static void test_restarts_remember(void **state)
 	lab_report(&lab, 1);
 	is_now(VM_PREPARING, 1);
 
-	/* A VM that was protected under `ask` counts as wanted. */
+	/* Under `auto`, a restarted gateway assumes the wish for protection if the VM was protected
+	 * under `ask`. */
 	lab_start_protected(&lab);
 	lab.config.reprotect_auto = true;
 	lab_restart(&lab);
 	assert_true(lab.fsm.record.is_wanted);
-	/* And `ask` forgets. */
+	/* Under `ask`, a restarted gateway forgets the wish. */
 	lab.journal.is_wanted = true;
 	lab.config.reprotect_auto = false;
 	lab_restart(&lab);
 	assert_false(lab.fsm.record.is_wanted);
 }
 
-/* A guest that has shut itself down is nobody's wish any more. */
+/* A guest that has shut itself down is not protected again. */
 static void test_guest_shut_down(void **state)
 {
 	(void)state;
@@ -378,7 +429,7 @@ static void test_waits_grow(void **state)
 	lab_settle(&lab);
 	lab_ack(&lab, 1);
 	is_now(VM_PROTECTED, 1);
-	/* After a protection that lasted, and after a promotion, the waits begin anew. */
+	/* After a protection that lasted, and after a promotion, the first wait is short again. */
 	lab.now_ns += 700000 * MS;
 	lab_report(&lab, 1);
 	lose_standby(0);
@@ -398,7 +449,8 @@ static void test_waits_grow(void **state)
 	is_now(VM_PREPARING, 0);
 }
 
-/* An operator who says `protect` during the gateway's own attempt waits for its end. */
+/* An operator who says `protect` during the gateway's own attempt waits for the end of that
+ * attempt. */
 static void test_protect_joins(void **state)
 {
 	(void)state;
@@ -414,8 +466,8 @@ static void test_protect_joins(void **state)
 	assert_true(lab.replied && lab.last_reply.ok);
 }
 
-/* What the operator reads while it waits. */
-/* The configuration was read again, with another policy. */
+/* What the operator reads while the gateway waits. */
+/* Read the configuration again, with another policy. */
 static void set_policy(bool is_auto)
 {
 	lab.config.reprotect_auto = is_auto;
@@ -427,7 +479,7 @@ static void test_policy_becomes_ask(void **state)
 	(void)state;
 	assert_true(lab.journal.is_wanted);
 	set_policy(false);
-	assert_false(lab.journal.is_wanted); /* a later start with auto must not act on it */
+	assert_false(lab.journal.is_wanted); /* a later start with auto finds no wish */
 	fail_over();
 	come_back(0);
 	lab_run(&lab, 60000, 3);
@@ -459,7 +511,7 @@ static void test_policy_becomes_auto(void **state)
 	is_now(VM_PREPARING, 1);
 }
 
-/* A drain has ended the copy: it is made again after `undrain`, whatever the policy is. */
+/* A copy that a drain has ended is made again after `undrain`, whatever the policy is. */
 static void test_policy_while_drained(void **state)
 {
 	(void)state;
@@ -471,7 +523,8 @@ static void test_policy_while_drained(void **state)
 	assert_true(vm_fsm_wants_again(&lab.fsm));
 }
 
-/* An unprotected guest is one that nobody wants protected, whatever the policy becomes. */
+/* After `unprotect`, the gateway does not protect the guest by itself, however the policy
+ * changes. */
 static void test_policy_of_an_unprotected_guest(void **state)
 {
 	(void)state;
@@ -506,6 +559,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_after_a_failover, start),
+		cmocka_unit_test_setup(test_at_the_next_tick, start),
+		cmocka_unit_test_setup(test_a_tick_needs_a_report, start),
+		cmocka_unit_test_setup(test_a_tick_needs_a_live_owner, start),
 		cmocka_unit_test(test_ask),
 		cmocka_unit_test_setup(test_after_a_lost_standby, start),
 		cmocka_unit_test_setup(test_fenced_host_waits_for_the_owner, start),

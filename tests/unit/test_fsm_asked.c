@@ -1,6 +1,6 @@
-/* test_fsm_asked.c - tests how an operator's request to compare the standby's copy, or to try it in
- * a drill, ends: with the host's answer, or when host or protection is lost. It must not be in the
- * way of other requests. fsm_lab.h checks the rules. */
+/* test_fsm_asked.c - tests an operator's request to compare the standby's copy, or to try the copy
+ * in a drill. The request ends with the host's answer, or when the host or the protection is lost.
+ * It must not block other requests. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -44,7 +44,7 @@ static void test_equal(void **state)
 	lab.replied = false;
 	answer(0, id, WIRE_ORDER_OK, "once more");
 	assert_false(lab.replied);
-	(void)asked(); /* the next request is taken */
+	(void)asked(); /* the next request is accepted */
 }
 
 static void test_differs(void **state)
@@ -58,7 +58,7 @@ static void test_differs(void **state)
 	assert_non_null(strstr(lab.last_reply.text, "is not verified: 1 differed"));
 }
 
-/* Nothing differed, but not all could be compared. */
+/* If only a part could be compared, the copy is not verified, even if nothing differed. */
 static void test_not_possible(void **state)
 {
 	uint64_t id = asked();
@@ -70,7 +70,7 @@ static void test_not_possible(void **state)
 	assert_non_null(strstr(lab.last_reply.text, "is not verified: RAM is not compared"));
 }
 
-/* Feed a request of its own number. */
+/* Feed a VERIFY request with the number @op_id. */
 static void ask_as(uint64_t op_id, bool no_wait)
 {
 	lab.replied = false;
@@ -91,8 +91,8 @@ static void test_no_wait(void **state)
 	assert_non_null(strstr(lab.last_verify, "is verified: equal"));
 }
 
-/* While an order is not answered, requests give no other one, with or without --no-wait: the agent
- * would begin anew. All who wait get the result. */
+/* While an order VERIFY is not answered, more requests, with or without --no-wait, cause no second
+ * order: the agent would begin anew. All requests that wait get the result. */
 static void test_joined(void **state)
 {
 	uint64_t id;
@@ -114,7 +114,8 @@ static void test_joined(void **state)
 	assert_true(lab.last_reply.ok);
 }
 
-/* Connections that were closed wait for ever, as far as we know: the newest request has a place. */
+/* The state machine does not learn that a waiting connection was closed. So when all places are
+ * taken, the newest request gets the place of the oldest, which is answered "busy". */
 static void test_always_a_place(void **state)
 {
 	uint64_t id = asked();
@@ -143,7 +144,7 @@ static void test_refused(void **state)
 	assert_string_equal(lab.last_reply.code, "not-protected");
 }
 
-/* An event tells of each end, also if nobody waits. */
+/* Each end of a verification is an event, even if no request waits. */
 static void test_events(void **state)
 {
 	(void)state;
@@ -188,7 +189,7 @@ static void test_owner_disconnects(void **state)
 	assert_string_equal(lab.last_reply.code, "not-connected");
 }
 
-/* A drill is the standby's. Beside it, the copy can be compared. */
+/* The standby carries out a drill. Meanwhile the copy can be compared. */
 static void test_drill(void **state)
 {
 	uint64_t id;

@@ -24,7 +24,8 @@ static void report(bool is_uncovered, bool is_covered_again)
 		.is_covered_again = is_covered_again, .text = is_uncovered ? "added: rng1" : NULL});
 }
 
-/* Let the owner report whether it compares its guest with what was protected. It still differs. */
+/* Let the owner report whether it compares its guest with what was protected (@is_watched). The
+ * guest still differs. */
 static void report_watched(bool is_watched)
 {
 	(void)lab_feed(&lab, (struct vm_input){
@@ -41,7 +42,7 @@ static void is_now(enum vm_state state, uint64_t term)
 	assert_int_equal(lab.n_promotions, 0);
 }
 
-/* In PREPARING of @term: the standby gets ready, and the owner refuses what the guest has. */
+/* In PREPARING of term @term, let the standby get ready, and let the owner refuse the guest. */
 static void refuse_protect(uint64_t term)
 {
 	assert_true(lab_obey(&lab, 1));
@@ -87,7 +88,7 @@ static void test_again_is_tried_again(void **state)
 	lab_run(&lab, AGAIN_MS, 3); /* the end of the protection was the first failure */
 	report(false, true);
 	is_now(VM_PREPARING, 5);
-	/* The gateway also asks again later if the owner refuses. */
+	/* If the owner refuses, the gateway tries again later, too. */
 	assert_true(lab_obey(&lab, 1));
 	lab_done(&lab, 0, WIRE_ORDER_FAILED, "not now");
 	is_now(VM_UNPROTECTED, 6);
@@ -145,8 +146,8 @@ static void test_no_agent_begins_a_protection(void **state)
 	is_now(VM_UNPROTECTED, 2);
 }
 
-/* The owner's agent was restarted, or the guest's QEMU: nobody can say any more that the guest is
- * again what was protected. */
+/* The owner's agent or the guest's QEMU was restarted, so no agent can say any more that the guest
+ * is again what was protected. Under `reprotect = auto` the gateway then tries by itself. */
 static void test_nobody_watches_under_auto(void **state)
 {
 	(void)state;
@@ -156,7 +157,7 @@ static void test_nobody_watches_under_auto(void **state)
 	report(true, false);
 	report(false, false); /* the order to end the protection is on its way */
 	lab_settle(&lab);
-	for (int i = 0; i < 10; i++) { /* as long as the agent compares, wait for its word */
+	for (int i = 0; i < 10; i++) { /* while the agent compares, wait for its report */
 		report_watched(true);
 		lab_run(&lab, AGAIN_MS, 3);
 		is_now(VM_UNPROTECTED, 2);
@@ -179,7 +180,7 @@ static void test_nobody_watches_under_auto(void **state)
 	}
 }
 
-/* Not at once: the protection may have ended only just now. */
+/* The gateway does not try at once: the protection may have ended only just now. */
 static void test_nobody_watches_and_the_wait(void **state)
 {
 	(void)state;
@@ -214,7 +215,8 @@ static void test_nobody_watches_under_ask(void **state)
 	lab_run(&lab, AGAIN_MS, 3);
 	report(false, true);
 	is_now(VM_UNPROTECTED, 2);
-	/* An older agent does not say whether it compares: its other word is waited for. */
+	/* An older agent does not say whether it compares. So the gateway waits for its report that
+	 * the guest is covered again. */
 	lab_start_protected(&lab);
 	report(true, false);
 	lab_settle(&lab);
@@ -224,7 +226,8 @@ static void test_nobody_watches_under_ask(void **state)
 	is_now(VM_PREPARING, 3);
 }
 
-/* The next guest of that name may be another one. */
+/* If the guest ends while its protection is suspended, the protection does not resume: the next
+ * guest of that name may be a different one. */
 static void test_guest_ends_while_suspended(void **state)
 {
 	(void)state;

@@ -1,6 +1,6 @@
 /* test_fsm_cold.c - tests the cold start: both hosts come back from a power failure, and the
- * gateway decides from their disks which one starts the guest. fsm_lab.h checks the rules: START is
- * ordered to one host, in a journaled term, while the other runs nothing. */
+ * gateway decides from their disks which host starts the guest. fsm_lab.h checks the rules: START
+ * is ordered to one host, in a journaled term, while the other host runs nothing. */
 #include "fsm_lab.h"
 
 enum { ALPHA = 0, BETA = 1 };
@@ -31,7 +31,8 @@ static int start(void **state)
 	return 0;
 }
 
-/* Everything loses its power. What a host reports when it is back is on its disk. */
+/* Let everything lose its power. @alpha and @beta are what the hosts report from their disks when
+ * they are back. A host's term is also the term in which it last ran the guest. */
 static void cut_power(struct vm_cold_word alpha, uint64_t alpha_term, struct vm_cold_word beta,
 		      uint64_t beta_term)
 {
@@ -56,7 +57,7 @@ static void comes_back(uint8_t h)
 	lab_settle(&lab);
 }
 
-/* Let @ms pass. Both hosts report, if they are up. */
+/* Let @ms milliseconds pass. Both hosts report, if they are connected. */
 static void wait_ms(unsigned ms)
 {
 	for (unsigned i = 0; i < ms; i += 100) {
@@ -81,7 +82,7 @@ static void both_come_back(void)
 	wait_ms(2000);
 }
 
-/* The guest was started on @host in @term, and only once. */
+/* Check that the guest was started on @host in @term, and only once. */
 static void is_started(uint8_t host, uint64_t term)
 {
 	is_now(VM_UNPROTECTED, host, term);
@@ -97,7 +98,7 @@ static void test_the_owners_disks(void **state)
 	cut_power(was_primary, 1, has_copy(1), 1);
 	comes_back(BETA);
 	wait_ms(40000);
-	is_now(VM_PROTECTED, ALPHA, 1); /* the standby's word alone is never enough */
+	is_now(VM_PROTECTED, ALPHA, 1); /* the standby's report alone is never enough */
 	assert_int_equal(lab.n_starts, 0);
 	comes_back(ALPHA);
 	wait_ms(2000);
@@ -107,7 +108,8 @@ static void test_the_owners_disks(void **state)
 	assert_int_equal(lab.n_starts, 1);
 }
 
-/* Each row: where the journal stood, what the hosts' disks say, and who is started; -1: nobody. */
+/* Each row: the journal's record, what the hosts' disks say, and the host that is started; -1:
+ * none. */
 static void test_each_cut(void **state)
 {
 	static const struct {
@@ -124,35 +126,36 @@ static void test_each_cut(void **state)
 #define OWN(r)	{.role = VM_COLD_##r, .disk = VM_COLD_DISK_OWN}
 #define BAD	{.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_UNSOUND}
 #define NO(r)	{.role = VM_COLD_##r}
-		/* steady, and in the first copy */
+		/* a protection in force, then the first copy */
 		{VM_PROTECTED, ALPHA, 3, OWN(PRIMARY), 3, COPY(3), 3, ALPHA},
 		{VM_SYNCING, ALPHA, 3, OWN(PRIMARY), 3, NO(STANDBY), 3, ALPHA},
 		{VM_PREPARING, ALPHA, 3, OWN(RUNNING), 2, NO(NONE), 2, ALPHA},
-		/* the owner's flushes were ignored: the copy of that very term, or nothing */
+		/* the owner's flushes were ignored: only a copy of the same term is started */
 		{VM_PROTECTED, ALPHA, 3, BAD, 3, COPY(3), 3, BETA},
 		{VM_PROTECTED, ALPHA, 3, BAD, 3, COPY(2), 3, -1},
 		{VM_PROTECTED, ALPHA, 3, BAD, 3, NO(STANDBY), 3, -1},
-		/* a promotion of beta: it never ran, it ran, and it ran and was confirmed */
+		/* a promotion of beta, which never ran the guest, or ran it, or ran it and was
+		 * confirmed. "Not wanted": nobody wants the guest protected. */
 		{VM_PROMOTING, BETA, 4, OWN(PRIMARY), 3, COPY(3), 3, ALPHA},
 		{VM_PROMOTING, BETA, 4, OWN(PRIMARY), 3, NO(STANDBY), 3, ALPHA},
 		{VM_PROMOTING, BETA, 4, OWN(PRIMARY), 3, OWN(RUNNING), 4, BETA},
 		{VM_UNPROTECTED, BETA, 4, NO(FENCED), 4, OWN(RUNNING), 4, -1}, /* not wanted */
 		{VM_FAILED, BETA, 4, OWN(PRIMARY), 3, COPY(3), 3, ALPHA},
 		{VM_FAILED, BETA, 5, OWN(PRIMARY), 3, OWN(RUNNING), 4, BETA},
-		/* the standby's vote: the hosts were a term ahead */
+		/* after the standby's vote, the hosts were a term ahead of the journal */
 		{VM_PROTECTED, ALPHA, 3, OWN(RUNNING), 4, COPY(3), 3, ALPHA},
 		{VM_PROTECTED, ALPHA, 3, OWN(PRIMARY), 4, COPY(4), 4, ALPHA},
-		/* the journal is lost: both hosts' words decide */
+		/* the journal is lost: the reports of both hosts decide */
 		{VM_UNPROTECTED, ALPHA, 0, OWN(PRIMARY), 3, COPY(3), 3, ALPHA},
-		{VM_UNPROTECTED, ALPHA, 0, NO(FENCED), 4, OWN(RUNNING), 4, -1}, /* wanted? */
+		{VM_UNPROTECTED, ALPHA, 0, NO(FENCED), 4, OWN(RUNNING), 4, -1}, /* wanted or not? */
 		{VM_UNPROTECTED, ALPHA, 0, OWN(PRIMARY), 3, OWN(RUNNING), 4, BETA},
-		/* a host lost its files: what it had may be the newest */
+		/* a host lost its files, and may have had the newest disks */
 		{VM_UNPROTECTED, BETA, 4, OWN(PRIMARY), 3, NO(NONE), 0, -1},
 		{VM_PROMOTING, BETA, 4, OWN(PRIMARY), 3, NO(NONE), 0, -1},
 		{VM_PROTECTED, ALPHA, 3, NO(NONE), 0, COPY(3), 3, -1},
 		/* nothing is left of a guest without disks */
 		{VM_PROTECTED, ALPHA, 3, NO(PRIMARY), 3, NO(STANDBY), 3, -1},
-		/* two say that they ran it last; and a term that cannot be */
+		/* both hosts say that they ran the guest last; then an impossible term */
 		{VM_PROTECTED, ALPHA, 3, OWN(PRIMARY), 3, OWN(RUNNING), 3, -1},
 		{VM_PROTECTED, ALPHA, 3, OWN(PRIMARY), UINT64_C(1) << 40, COPY(3), 3, -1},
 		/* an earlier run of the gateway has chosen: the other host is fenced already */
@@ -211,7 +214,7 @@ static void start_on(uint8_t h, bool may_lose)
 					       .may_lose = may_lose});
 }
 
-/* The older disks are started only by an operator who says that writes may be lost. */
+/* Only an operator who says that writes may be lost can start the older disks. */
 static void test_the_older_disks(void **state)
 {
 	(void)state;
@@ -227,7 +230,8 @@ static void test_the_older_disks(void **state)
 	is_started(BETA, 2);
 }
 
-/* The host with the newest disks never comes back. */
+/* The host with the newest disks does not come back. An operator can then start the other host's
+ * disks, but only by accepting a loss of writes. */
 static void test_the_other_host_is_lost(void **state)
 {
 	(void)state;
@@ -246,13 +250,13 @@ static void test_the_other_host_is_lost(void **state)
 	wait_ms(1000);
 	is_now(VM_UNPROTECTED, BETA, 2);
 	assert_int_equal(lab.n_starts, 1);
-	comes_back(ALPHA); /* after all: its disks are old now */
+	comes_back(ALPHA); /* alpha comes back after all, with disks that are old now */
 	wait_ms(2000);
 	is_started(BETA, 2);
 }
 
-/* The owner of a guest that had no copy needs nobody's word, but waits for a while. The other host
- * is well, as far as anybody knows, so no fence command runs. */
+/* The owner of a guest without a copy is started without a report of the other host, but only after
+ * a wait. Nothing says that the other host has failed, so no fence command runs. */
 static void test_the_owner_alone(void **state)
 {
 	(void)state;
@@ -270,7 +274,7 @@ static void test_the_owner_alone(void **state)
 	assert_false(lab.fence_runs);
 }
 
-/* Both hosts come back, and the gateway decides. No host has obeyed an order yet. */
+/* Let both hosts come back and the gateway decide. No host has obeyed an order yet. */
 static void until_decided(void)
 {
 	lab_up(&lab, ALPHA);
@@ -282,7 +286,8 @@ static void until_decided(void)
 	}
 }
 
-/* A standby that is only cut off has the guest's memory. */
+/* A standby that has not come back may only be cut off, with the guest's memory. So the owner's
+ * disks are not started without an operator. */
 static void test_the_standby_may_have_a_copy(void **state)
 {
 	(void)state;
@@ -293,7 +298,7 @@ static void test_the_standby_may_have_a_copy(void **state)
 	lab_command(&lab, VM_COMMAND_START);
 	assert_string_equal(lab.last_reply.code, "not-decided");
 	assert_non_null(strstr(lab.last_reply.text, "may still have a copy of its memory"));
-	/* Neither of these makes the start lose it after all. */
+	/* Neither `unprotect` nor `protect` gives up the standby's copy. */
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	assert_string_equal(lab.last_reply.code, "cold");
 	lab_command(&lab, VM_COMMAND_PROTECT);
@@ -309,7 +314,8 @@ static void test_the_standby_may_have_a_copy(void **state)
 	is_started(ALPHA, 2);
 }
 
-/* FENCED is on file before the guest stands still. So a fence that failed is no fence. */
+/* A host writes FENCED to its file before its guest stands still. So if FENCE fails, a report of
+ * FENCED is not enough, and nothing is started. */
 static void test_fence_fails(void **state)
 {
 	uint64_t id;
@@ -349,7 +355,7 @@ static void test_ran_in(void **state)
 	is_started(BETA, lab.journal.term);
 }
 
-/* A host that is drained gets no guest by itself. */
+/* The gateway does not start the guest on a drained host by itself. */
 static void test_drained_host(void **state)
 {
 	(void)state;
@@ -358,7 +364,7 @@ static void test_drained_host(void **state)
 	both_come_back();
 	wait_ms(60000);
 	assert_int_equal(lab.n_starts, 0);
-	lab_command(&lab, VM_COMMAND_START); /* an operator may want it */
+	lab_command(&lab, VM_COMMAND_START); /* an operator may start it there */
 	wait_ms(2000);
 	is_started(ALPHA, 2);
 }
@@ -379,7 +385,8 @@ static void test_no_files_at_all(void **state)
 	is_started(ALPHA, 2);
 }
 
-/* A host that is being promoted may have run the guest: it is not alone by its word. */
+/* Nothing says whether a host ran the guest that was being promoted when the power failed. So
+ * neither that host's report nor the old owner's is enough alone. */
 static void test_a_promotion_alone(void **state)
 {
 	(void)state;
@@ -389,7 +396,7 @@ static void test_a_promotion_alone(void **state)
 	wait_ms(60000);
 	assert_int_equal(lab.n_starts, 0);
 	lab.peer[BETA].cold = was_running;
-	lab.peer[BETA].cold.ran = 1; /* of an earlier promotion */
+	lab.peer[BETA].cold.ran = 1; /* in an earlier promotion */
 	wait_ms(60000);
 	assert_int_equal(lab.n_starts, 0);
 	lab.peer[BETA].cold = has_copy(1);
@@ -402,7 +409,8 @@ static void test_a_promotion_alone(void **state)
 	is_started(ALPHA, 3);
 }
 
-/* The other host is fenced first. One that is cut off at that moment is waited for. */
+/* The other host is fenced before the start. If it is cut off at that moment, the gateway waits for
+ * it. */
 static void test_fenced_first(void **state)
 {
 	(void)state;
@@ -420,14 +428,14 @@ static void test_fenced_first(void **state)
 	is_started(ALPHA, 2);
 }
 
-/* The gateway dies between its decision and the order, and decides the same again. */
+/* The gateway dies between its decision and the order. The restarted gateway decides the same. */
 static void test_restarted_gateway(void **state)
 {
 	(void)state;
 	cut_power(was_unsound, 1, has_copy(1), 1);
 	until_decided();
 	is_now(VM_PROMOTING, BETA, 2);
-	assert_true(lab_obey(&lab, ALPHA)); /* it is fenced, and no longer says what it was */
+	assert_true(lab_obey(&lab, ALPHA)); /* alpha is fenced, and no longer says what it was */
 	assert_int_equal(lab.n_starts, 1);
 	lab.n_starts = 0;
 	lab_restart(&lab);
@@ -453,20 +461,21 @@ static void test_a_start_that_fails(void **state)
 	is_now(VM_FAILED, ALPHA, 2);
 	assert_non_null(strstr(lab.last_state, "no such image; `holdfastctl start web1`"));
 	wait_ms(60000);
-	is_now(VM_FAILED, ALPHA, 2); /* not again and again */
+	is_now(VM_FAILED, ALPHA, 2); /* a failed start is not repeated */
 	lab.n_starts = 0;
 	lab_command(&lab, VM_COMMAND_START);
 	wait_ms(2000);
 	is_started(ALPHA, 3);
 }
 
-/* One host has the guest, or a copy of its memory: no cold start, whatever the other says. */
+/* If one host has the guest or a copy of its memory, there is no cold start, whatever the other
+ * host says. */
 static void test_somebody_has_it(void **state)
 {
 	(void)state;
 	lab.peer[ALPHA].cold = was_primary;
 	lab.peer[ALPHA].state = WIRE_STATE_LOST;
-	lab.peer[BETA].cold.role = VM_COLD_NOT; /* it holds epoch 1 */
+	lab.peer[BETA].cold.role = VM_COLD_NOT; /* beta holds epoch 1 */
 	wait_ms(3000);
 	assert_int_equal(lab.n_starts, 0);
 	lab_command(&lab, VM_COMMAND_START);
@@ -474,8 +483,8 @@ static void test_somebody_has_it(void **state)
 	assert_int_equal(lab.journal.term, 1);
 }
 
-/* The user's system has started the guest on the owner. The agent keeps it stopped, and PROTECT
- * lets it go on: there is nothing to start. */
+/* The owner's system has started the guest by itself. The agent keeps the guest stopped until
+ * PROTECT lets it go on, so there is nothing to start. */
 static void test_autostarted(void **state)
 {
 	struct vm_cold_word word = was_primary;
@@ -493,7 +502,8 @@ static void test_autostarted(void **state)
 	is_now(VM_PROTECTED, ALPHA, 1);
 }
 
-/* A guest that nobody wants protected may have been switched off on purpose. */
+/* A guest that nobody wants protected may have been switched off on purpose. So only an operator
+ * starts it. */
 static void test_not_wanted(void **state)
 {
 	(void)state;
@@ -507,7 +517,7 @@ static void test_not_wanted(void **state)
 	is_started(BETA, 5);
 }
 
-/* The guest had no disk: nothing is left, and that is said. */
+/* The guest had no disk: nothing is left, and an event says so. */
 static void test_nothing_is_left(void **state)
 {
 	(void)state;
@@ -517,7 +527,7 @@ static void test_nothing_is_left(void **state)
 	assert_non_null(strstr(lab.last_event, "nothing is left there"));
 	lab_command(&lab, VM_COMMAND_START);
 	assert_string_equal(lab.last_reply.code, "not-decided");
-	start_on(ALPHA, true); /* as a new guest */
+	start_on(ALPHA, true); /* the guest starts as a new one */
 	wait_ms(2000);
 	is_started(ALPHA, 2);
 }

@@ -1,7 +1,7 @@
 /* test_fsm_copy.c - tests a protected guest whose output is held while its disks are copied again.
- * Nobody is promoted while the copy comes further; a copy that takes too long ends by the policy
- * standby_lost, also in SYNCING; and a host that dies meanwhile is found as fast as ever. fsm_lab.h
- * checks the rules. */
+ * The standby is not promoted while the copy makes progress. A copy that takes too long ends as the
+ * policy standby_lost says, also in SYNCING. A host that dies meanwhile is found as fast as without
+ * a copy. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -19,7 +19,7 @@ static void report_copy(uint64_t copied_bytes, uint64_t copy_bytes)
 	assert_true(lab_feed(&lab, in));
 }
 
-/* Let both hosts beat for @ms, without an epoch. */
+/* Let both hosts send beats for @ms milliseconds, without an epoch. */
 static void beat(uint64_t ms)
 {
 	for (uint64_t i = 0; i < ms; i += 10) {
@@ -29,7 +29,8 @@ static void beat(uint64_t ms)
 	}
 }
 
-/* Copy from @from to @to of @bytes, @step each 250 ms, as long as the VM stays PROTECTED. */
+/* While the VM is PROTECTED, let the copy advance from byte @from to byte @to of @bytes, by @step
+ * every 250 ms. */
 static void copy(uint64_t from, uint64_t to, uint64_t step, uint64_t bytes)
 {
 	for (uint64_t done = from; done <= to && lab.journal.state == VM_PROTECTED; done += step) {
@@ -38,7 +39,7 @@ static void copy(uint64_t from, uint64_t to, uint64_t step, uint64_t bytes)
 	}
 }
 
-/* The same in SYNCING. Meanwhile the owner relays bytes. */
+/* Like copy(), but while the VM is SYNCING. The owner also relays bytes. */
 static void copy_syncing(uint64_t from, uint64_t to, uint64_t step, uint64_t bytes)
 {
 	for (uint64_t done = from; done <= to && lab.journal.state == VM_SYNCING; done += step) {
@@ -47,7 +48,7 @@ static void copy_syncing(uint64_t from, uint64_t to, uint64_t step, uint64_t byt
 	}
 }
 
-/* The standby's stream ends, and comes back without an epoch. */
+/* Let the standby's stream end, and come back without an epoch. */
 static void lose_standbys_copy(void)
 {
 	lab_stream_down(&lab, 1);
@@ -75,7 +76,7 @@ static void end_copy(void)
 	assert_int_equal(lab.fsm.detector.state, DETECTOR_PROTECTED);
 }
 
-/* A copy of 10 s, with a patience of 3 s. */
+/* A copy that makes progress may take 10 s, although the detector's patience is 3 s. */
 static void test_copy_that_moves_is_waited_for(void **state)
 {
 	(void)state;
@@ -86,7 +87,7 @@ static void test_copy_that_moves_is_waited_for(void **state)
 	assert_int_equal(lab.n_promotions, 0);
 }
 
-/* The detector is in doubt before the first report of the copy. */
+/* The detector is in doubt when the first report of a copy arrives. The report ends the doubt. */
 static void test_copy_ends_a_doubt(void **state)
 {
 	(void)state;
@@ -97,7 +98,7 @@ static void test_copy_ends_a_doubt(void **state)
 	assert_int_equal(lab.fsm.detector.state, DETECTOR_PROTECTED);
 }
 
-/* Without a report of a copy, the same silence of epochs ends in a promotion. */
+/* Without a report of a copy, 4 s without an epoch lead to a promotion. */
 static void test_no_copy_no_patience(void **state)
 {
 	(void)state;
@@ -105,7 +106,8 @@ static void test_no_copy_no_patience(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* The copy stops: half of the patience until the detector doubts, then the patience. */
+/* The copy stops. After half of its patience, the detector doubts. After its whole patience more,
+ * the standby is promoted. */
 static void test_copy_that_stands_still(void **state)
 {
 	(void)state;
@@ -122,7 +124,7 @@ static void test_copy_that_stands_still(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* What the guest writes meanwhile makes both numbers grow: that is no progress. */
+/* Writes of the guest make both numbers of a report grow. That is no progress. */
 static void test_writes_are_no_progress(void **state)
 {
 	(void)state;
@@ -149,7 +151,7 @@ static void test_numbers_that_cannot_be_true(void **state)
 	}
 }
 
-/* The copy begins anew again and again: three times are enough. */
+/* A copy that begins anew again and again does not count as progress after the third attempt. */
 static void test_copies_without_end(void **state)
 {
 	uint64_t began_ns = lab.now_ns;
@@ -162,8 +164,8 @@ static void test_copies_without_end(void **state)
 	assert_true(lab.now_ns - began_ns < 3 * 1250 * MS + 5500 * MS);
 }
 
-/* The first attempt breaks after 5 s. The second begins slowly: a few reports do not tell its
- * speed. */
+/* The first attempt breaks after 5 s. The second begins slowly, but a few reports do not show its
+ * speed. So the gateway waits for it. */
 static void test_second_attempt_that_begins_slowly(void **state)
 {
 	(void)state;
@@ -175,7 +177,8 @@ static void test_second_attempt_that_begins_slowly(void **state)
 	assert_int_equal(lab.n_promotions, 0);
 }
 
-/* A second attempt that is too slow all the time: its speed tells after 3 s of its own. */
+/* The second attempt is too slow all the time. The gateway knows its speed after 3 s of this
+ * attempt. */
 static void test_second_attempt_that_will_take_too_long(void **state)
 {
 	uint64_t began_ns;
@@ -188,7 +191,7 @@ static void test_second_attempt_that_will_take_too_long(void **state)
 	assert_in_range(lab.now_ns - began_ns, 3000 * MS, 3500 * MS);
 }
 
-/* Beats end during the copy: as fast as without one. */
+/* If the beats end during a copy, the promotion comes as fast as without a copy. */
 static void test_host_that_dies_meanwhile(void **state)
 {
 	uint64_t died_ns[2];
@@ -207,7 +210,8 @@ static void test_host_that_dies_meanwhile(void **state)
 	assert_true(died_ns[1] <= died_ns[0] + 10 * MS);
 }
 
-/* Its connection ends, and no report comes any more. */
+/* During a copy, the owner's connection ends and no more reports come. The standby is promoted
+ * within 1 s. */
 static void test_agent_that_is_gone_meanwhile(void **state)
 {
 	uint64_t began_ns;
@@ -222,8 +226,8 @@ static void test_agent_that_is_gone_meanwhile(void **state)
 	assert_true(lab.now_ns - began_ns < 1000 * MS);
 }
 
-/* 400 MiB at 4 MiB/s: the speed tells after 3 s that it takes longer than 20 s. Clients are served,
- * unprotected. After 10 s the guest is protected again. */
+/* A copy of 400 MiB at 4 MiB/s: after 3 s its speed shows that it takes longer than 20 s. So the
+ * protection ends, and clients are served. After 10 s the guest is protected again. */
 static void test_copy_that_will_take_too_long(void **state)
 {
 	uint64_t began_ns = lab.now_ns;
@@ -253,7 +257,7 @@ static void test_copy_that_will_take_too_long(void **state)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 }
 
-/* An operator unprotects it meanwhile: it stays unprotected. */
+/* If an operator says `unprotect` after that, the guest stays unprotected. */
 static void test_operator_says_unprotected(void **state)
 {
 	(void)state;
@@ -269,7 +273,7 @@ static void test_operator_says_unprotected(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* The copy slows down, so that its speed does not tell: it may take 20 s and no longer. */
+/* The copy slows down, so its speed overall shows nothing. It may take 20 s and no longer. */
 static void test_copy_that_takes_too_long(void **state)
 {
 	uint64_t began_ns = lab.now_ns;
@@ -281,7 +285,7 @@ static void test_copy_that_takes_too_long(void **state)
 	assert_true(lab.now_ns - began_ns <= 20500 * MS);
 }
 
-/* standby_lost = hold: it is told once, and waited for. */
+/* With standby_lost = hold, one event reports the slow copy, and the gateway waits for it. */
 static void test_policy_hold(void **state)
 {
 	unsigned int n = 0;
@@ -299,7 +303,7 @@ static void test_policy_hold(void **state)
 	assert_int_equal(lab.n_promotions, 0);
 }
 
-/* The gateway itself stands still for a minute. That minute is not the copy's. */
+/* The gateway itself stands still for a minute. This minute does not count for the copy. */
 static void test_gateway_that_stood_still(void **state)
 {
 	(void)state;
@@ -310,7 +314,7 @@ static void test_gateway_that_stood_still(void **state)
 	assert_int_equal(lab.n_promotions, 0);
 }
 
-/* An epoch is committed. The next copy has its own time and its own attempts. */
+/* After an epoch is committed, the next copy has its own time and its own attempts. */
 static void test_next_copy(void **state)
 {
 	(void)state;
@@ -322,8 +326,8 @@ static void test_next_copy(void **state)
 	assert_int_equal(lab.n_promotions, 0);
 }
 
-/* The standby has lost its copy, and the owner still holds output. 400 MiB at 4 MiB/s: clients are
- * served after 3 s, and later the guest is protected again. */
+/* The standby has lost its copy, and the owner still holds output. A copy of 400 MiB at 4 MiB/s
+ * would take too long. So clients are served after 3 s, and later the guest is protected again. */
 static void test_standby_lost_its_copy(void **state)
 {
 	uint64_t began_ns;
@@ -349,7 +353,8 @@ static void test_standby_lost_its_copy(void **state)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 }
 
-/* The same, but the gateway was restarted before: it never saw an epoch that was held. */
+/* The standby has lost its copy while the gateway was restarted. The new gateway never saw a held
+ * epoch, but judges the copy all the same. */
 static void test_standby_lost_its_copy_at_a_restart(void **state)
 {
 	(void)state;
@@ -367,7 +372,7 @@ static void test_standby_lost_its_copy_at_a_restart(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* A copy of 10 s that the standby needs because it lost its own. */
+/* The standby has lost its copy. A new copy that takes 10 s is waited for. */
 static void test_standby_gets_its_copy_back(void **state)
 {
 	(void)state;
@@ -378,8 +383,8 @@ static void test_standby_gets_its_copy_back(void **state)
 	assert_int_equal(lab.n_promotions, 0);
 }
 
-/* In SYNCING nobody can be promoted. So a copy that stands still, or begins anew without end, is
- * judged too. */
+/* In SYNCING, no host can be promoted. So a copy that stands still, or begins anew without end,
+ * ends the protection. */
 static void test_no_copy_and_nobody_to_promote(void **state)
 {
 	uint64_t began_ns;
@@ -407,7 +412,7 @@ static void test_policy_hold_in_syncing(void **state)
 	end_copy();
 }
 
-/* A first copy holds no output, so the owner reports nothing of it here: it may take long. */
+/* A first copy holds no output, so the owner does not report its progress. It may take long. */
 static void test_first_copy_is_not_judged(void **state)
 {
 	(void)state;

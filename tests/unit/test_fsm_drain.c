@@ -1,5 +1,5 @@
-/* test_fsm_drain.c - tests what a drain of one of its hosts asks of a VM's machine: how the VM
- * stands in the way, the end of a copy, and that the host gets neither copy nor guest. */
+/* test_fsm_drain.c - tests how the state machine of a VM serves the drain of a host. It says what
+ * the VM still has there, ends the copy there, and brings neither a copy nor the guest there. */
 #include "fsm_move_lab.h"
 
 static char why[VM_TEXT_MAX];
@@ -16,7 +16,7 @@ static void end_copy(uint8_t host)
 					       .command = VM_COMMAND_END_COPY});
 }
 
-/* Let time pass, while both hosts report. */
+/* Let @ms milliseconds pass, while both hosts report. */
 static void live(uint64_t ms)
 {
 	for (uint64_t i = 0; i < ms; i += 100) {
@@ -27,8 +27,8 @@ static void live(uint64_t ms)
 	}
 }
 
-/* beta is drained: its copy is ended, none is begun there until it is taken back, and then one is
- * begun by itself, although the policy is `ask`. */
+/* beta is drained: its copy is ended, and no copy is begun there until the drain is lifted. Then
+ * one is begun without a command, although the policy is `ask`. */
 static void test_copy(void **state)
 {
 	uint64_t term = lab.journal.term;
@@ -42,7 +42,7 @@ static void test_copy(void **state)
 	is_now(VM_UNPROTECTED, ALPHA);
 	assert_int_equal(lab.journal.term, term + 1);
 	is_ordered(ALPHA, WIRE_VERB_UNPROTECT);
-	assert_int_equal(look(BETA), VM_DRAIN_ENDING); /* alpha still holds output for it */
+	assert_int_equal(look(BETA), VM_DRAIN_ENDING); /* alpha still holds output */
 	lab_settle(&lab);
 	lab_report(&lab, ALPHA);
 	assert_int_equal(look(BETA), VM_DRAIN_AWAY);
@@ -53,7 +53,8 @@ static void test_copy(void **state)
 			       "beta is drained"));
 	lab_command(&lab, VM_COMMAND_PROTECT);
 	is_refused("drained", "`holdfastctl undrain beta`");
-	/* a gateway that is restarted knows from its record (drain_record.h) */
+	/* a restarted gateway learns of the drain and of the wish from its record
+	 * (drain_record.h) */
 	lab_restart(&lab);
 	assert_false(vm_fsm_wants_again(&lab.fsm));
 	vm_fsm_want_again(&lab.fsm, lab.now_ns);
@@ -83,7 +84,7 @@ static void test_move(void **state)
 	assert_int_equal(look(ALPHA), VM_DRAIN_BUSY);
 	assert_true(lab_obey(&lab, BETA));
 	is_now(VM_UNPROTECTED, BETA);
-	assert_int_equal(look(ALPHA), VM_DRAIN_BUSY); /* it has not shown yet that it serves */
+	assert_int_equal(look(ALPHA), VM_DRAIN_BUSY); /* beta's guest was not yet seen to serve */
 	lab_tick(&lab, 10);
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_int_equal(look(ALPHA), VM_DRAIN_ENDING); /* alpha has not stopped its guest */
@@ -98,11 +99,11 @@ static void test_move(void **state)
 	lab_ack(&lab, 1);
 	live(200);
 	vm_fsm_bar(&lab.fsm, ALPHA, true);
-	lab_move(&lab, ALPHA); /* an operator does not know of the drain */
+	lab_move(&lab, ALPHA); /* an operator asks, who does not know of the drain */
 	is_refused("drained", "alpha is drained");
 }
 
-/* A copy that may be what saves the guest is not given up, and a promotion is never refused because
+/* A drain does not end a copy that may be needed to save the guest. No promotion is refused because
  * the host is drained. */
 static void test_saves(void **state)
 {
@@ -120,7 +121,7 @@ static void test_saves(void **state)
 	assert_true(lab_obey(&lab, BETA));
 	is_now(VM_UNPROTECTED, BETA);
 	assert_int_equal(look(BETA), VM_DRAIN_STUCK);
-	/* and what alpha keeps is not needed, since alpha is not there to confirm it */
+	/* alpha's old guest is not needed, and alpha is not there to confirm its end */
 	lab_down(&lab, ALPHA);
 	lab_run(&lab, 100, 2);
 	assert_int_equal(look(ALPHA), VM_DRAIN_AWAY);
@@ -148,7 +149,7 @@ static void test_places(void **state)
 	assert_non_null(strstr(why, "it is not protected"));
 	assert_int_equal(look(BETA), VM_DRAIN_AWAY);
 	end_copy(BETA);
-	assert_true(lab.last_reply.ok); /* there is none */
+	assert_true(lab.last_reply.ok); /* beta has no copy */
 	assert_false(vm_fsm_wants_again(&lab.fsm));
 	lab_command(&lab, VM_COMMAND_PROTECT);
 	lab_settle(&lab);
@@ -158,7 +159,7 @@ static void test_places(void **state)
 	end_copy(BETA);
 	is_refused("busy", "SYNCING");
 	lab_ack(&lab, 1);
-	/* a conflict: nobody knows whose guest it is */
+	/* a conflict: it is not known which host owns the guest */
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_OBEYS_ANOTHER, .host = BETA});
 	assert_int_equal(look(ALPHA), VM_DRAIN_STUCK);
 	assert_int_equal(look(BETA), VM_DRAIN_STUCK);

@@ -1,9 +1,9 @@
 /* test_fsm_move.c - tests moves: the guest goes on at the VM's other host from the epoch at which
- * it stopped, or it goes on where it was. Whatever breaks, it never runs twice and is never left
- * stopped. fsm_lab.h checks the rules. */
+ * it stopped, or it goes on where it was. Whatever fails, the guest never runs on both hosts and is
+ * never left stopped. fsm_lab.h checks the rules. */
 #include "fsm_move_lab.h"
 
-/* The owner is told to go on, and the move is over. */
+/* Check that the owner is told to go on, and that the move is over. */
 static void goes_on(uint64_t term)
 {
 	is_now(VM_PROTECTED, ALPHA);
@@ -23,7 +23,7 @@ static void is_moved(uint8_t to)
 {
 	assert_true(lab_obey(&lab, to));
 	is_now(VM_UNPROTECTED, to);
-	lab_tick(&lab, 10); /* nobody asks the guest, so its host's word must do */
+	lab_tick(&lab, 10); /* the guest is not probed, so its host's report must do */
 	assert_true(lab.replied && lab.last_reply.ok);
 	is_ordered(1 - to, WIRE_VERB_FENCE);
 	lab_settle(&lab);
@@ -45,7 +45,7 @@ static void test_there_and_back(void **state)
 	is_now(VM_PROTECTED, ALPHA);
 	is_ordered(ALPHA, WIRE_VERB_MOVE);
 	assert_true(lab_obey(&lab, ALPHA));
-	/* the promotion waits for no lease, and is of the last epoch */
+	/* the promotion does not wait for a lease, and names the last epoch */
 	epoch = lab.peer[ALPHA].committed;
 	is_now(VM_PROMOTING, BETA);
 	assert_int_equal(lab.journal.term, term + 1);
@@ -56,7 +56,7 @@ static void test_there_and_back(void **state)
 	is_moved(BETA);
 	assert_non_null(strstr(lab.last_reply.text, "from alpha to beta at epoch"));
 	assert_int_equal(vm_move_pause_ns(&lab.fsm), 7 * MS + 10 * MS);
-	/* and back, in the same way */
+	/* then move the guest back to alpha in the same way */
 	lab_report(&lab, ALPHA);
 	lab_report(&lab, BETA);
 	lab_run(&lab, 100, 3);
@@ -66,8 +66,8 @@ static void test_there_and_back(void **state)
 	is_moved(ALPHA);
 }
 
-/* Whatever the policy `reprotect` is, the guest was protected and is protected again, also if the
- * first attempt fails. */
+/* After a move, the guest is protected again whatever the policy `reprotect` is, also if the first
+ * attempt fails. */
 static void test_protected_again(void **state)
 {
 	(void)state;
@@ -129,7 +129,7 @@ static void test_refusals(void **state)
 	assert_false(lab.peer[ALPHA].order.due);
 }
 
-/* A pass over the standby's copy would be ended by the move. */
+/* VERIFY is refused during a move, because the move would end the comparison. */
 static void test_no_verify_meanwhile(void **state)
 {
 	(void)state;
@@ -141,7 +141,8 @@ static void test_no_verify_meanwhile(void **state)
 	is_now(VM_PROMOTING, BETA);
 }
 
-/* Who owns the guest is not clear, so the owner is not told to go on: the operator must know. */
+/* During a move, a conflict begins: it is not clear which host owns the guest. So the owner is not
+ * told to go on, and the operator is told to name the owner. */
 static void test_conflict_meanwhile(void **state)
 {
 	(void)state;
@@ -154,7 +155,7 @@ static void test_conflict_meanwhile(void **state)
 	if (strstr(lab.last_move, "goes on on alpha") ||
 	    !strstr(lab.last_move, "`holdfastctl owner web1 HOST`"))
 		fail_msg("%s", lab.last_move);
-	/* the conflict is over: now it is told */
+	/* the conflict is over: now the owner is told to go on */
 	lab.peer[ALPHA].is_let_go = true;
 	lab.peer[BETA].term -= 3;
 	lab_report(&lab, BETA);
@@ -162,7 +163,7 @@ static void test_conflict_meanwhile(void **state)
 	is_ordered(ALPHA, WIRE_VERB_PROTECT);
 }
 
-/* The owner says that it could not let go. */
+/* The owner answers that it could not let go of the guest. */
 static void test_owner_cannot(void **state)
 {
 	uint64_t term = lab.journal.term;
@@ -173,11 +174,12 @@ static void test_owner_cannot(void **state)
 	lab_done(&lab, ALPHA, WIRE_ORDER_FAILED, "QEMU does not stop the guest");
 	is_refused("move-failed", "it goes on on alpha: QEMU does not stop");
 	goes_on(term);
-	lab_move(&lab, BETA); /* it can be tried again */
+	lab_move(&lab, BETA); /* the move can be tried again */
 	is_ordered(ALPHA, WIRE_VERB_MOVE);
 }
 
-/* Nothing comes in time: the owner goes on, and its late answer moves nothing. */
+/* The owner's answer does not come in time. The owner is told to go on, and its late answer has no
+ * effect. */
 static void test_timeout(void **state)
 {
 	uint64_t term = lab.journal.term, id;
@@ -190,7 +192,7 @@ static void test_timeout(void **state)
 	lab_run(&lab, 100, 3);
 	is_refused("move-failed", "move_timeout_ms");
 	is_ordered(ALPHA, WIRE_VERB_PROTECT);
-	/* it had let go just before: what it said of that is void */
+	/* alpha had let go just before: its report of that is void */
 	lab.peer[ALPHA].is_let_go = true;
 	lab.peer[ALPHA].let_go_epoch = lab.peer[ALPHA].committed;
 	lab_report(&lab, ALPHA);
@@ -216,7 +218,8 @@ static void test_no_progress_meanwhile(void **state)
 	is_now(VM_PROMOTING, BETA);
 }
 
-/* A second move, and then the answer to the first one that was given up. */
+/* A move is given up, and a second move begins. Then the answer to the first move's order arrives,
+ * and has no effect. */
 static void test_answer_of_an_earlier_move(void **state)
 {
 	uint64_t term = lab.journal.term, id;
@@ -225,7 +228,8 @@ static void test_answer_of_an_earlier_move(void **state)
 	lab_move(&lab, BETA);
 	id = lab.peer[ALPHA].order.id;
 	lab_run(&lab, 2050, 3);
-	lab.peer[ALPHA].order.due = false; /* both orders are under way */
+	/* ALPHA has taken the first order MOVE. It has not answered when the second is given. */
+	lab.peer[ALPHA].order.due = false;
 	lab_move(&lab, BETA);
 	lab.peer[ALPHA].is_let_go = true;
 	lab.peer[ALPHA].let_go_epoch = lab.peer[ALPHA].committed;
@@ -237,14 +241,15 @@ static void test_answer_of_an_earlier_move(void **state)
 	assert_int_equal(lab.journal.term, term);
 }
 
-/* The gateway dies when the owner has let go: the next one lets it go on. */
+/* The gateway dies after the owner has let go of the guest. The restarted gateway lets the owner go
+ * on. */
 static void test_gateway_restarts(void **state)
 {
 	uint64_t term = lab.journal.term;
 
 	(void)state;
 	lab_move(&lab, BETA);
-	lab.journal_fails = true; /* it dies before the new owner is on disk */
+	lab.journal_fails = true; /* the new owner does not get onto the disk */
 	assert_true(lab_obey(&lab, ALPHA));
 	assert_int_equal(lab.n_failed_writes, 1);
 	assert_true(lab.peer[ALPHA].is_let_go);
@@ -261,8 +266,8 @@ static void test_gateway_restarts(void **state)
 	assert_int_equal(lab.journal.term, term);
 }
 
-/* The gateway dies when the new owner is on disk: the next one promotes it, and the old owner never
- * goes on. */
+/* The gateway dies after the new owner is on the disk. The restarted gateway promotes the new
+ * owner, and the old owner never goes on. */
 static void test_gateway_restarts_late(void **state)
 {
 	(void)state;
@@ -281,7 +286,7 @@ static void test_gateway_restarts_late(void **state)
 	is_ordered(ALPHA, WIRE_VERB_FENCE);
 }
 
-/* The gateway's disk fails at the one write that matters, and it lives. */
+/* The gateway lives, but cannot write the new owner to the journal. The old owner goes on. */
 static void test_journal_fails(void **state)
 {
 	uint64_t term = lab.journal.term;
@@ -302,7 +307,7 @@ static void test_owner_is_cut_off(void **state)
 
 	(void)state;
 	lab_move(&lab, BETA);
-	lab.peer[ALPHA].is_let_go = true; /* its answer is lost */
+	lab.peer[ALPHA].is_let_go = true; /* alpha has let go, but its answer is lost */
 	lab.peer[ALPHA].let_go_epoch = lab.peer[ALPHA].committed;
 	lab_down(&lab, ALPHA);
 	is_refused("move-failed", "control connection");
@@ -311,7 +316,8 @@ static void test_owner_is_cut_off(void **state)
 	goes_on(term);
 }
 
-/* As before, but the order was still under way when the host connected again. */
+/* The control connection breaks and comes back while the order MOVE is still under way. alpha lets
+ * go late, and is told to go on. */
 static void test_late_order(void **state)
 {
 	uint64_t term = lab.journal.term;
@@ -326,13 +332,14 @@ static void test_late_order(void **state)
 	lab.peer[ALPHA].let_go_epoch = lab.peer[ALPHA].committed;
 	lab_report(&lab, ALPHA);
 	goes_on(term);
-	/* and once more, after PROTECT was the last order */
+	/* alpha lets go once more, when PROTECT was its last order */
 	lab.peer[ALPHA].is_let_go = true;
 	lab_report(&lab, ALPHA);
 	goes_on(term);
 }
 
-/* The agent dies when it has let go. Its successor finds the guest stopped. */
+/* The agent dies after it has let go of the guest. Its successor finds the guest stopped, and gets
+ * PROTECT. */
 static void test_agent_restarts(void **state)
 {
 	(void)state;
@@ -345,7 +352,8 @@ static void test_agent_restarts(void **state)
 	is_ordered(ALPHA, WIRE_VERB_PROTECT);
 }
 
-/* The owner's host dies before it has let go: an ordinary failover, which waits for the lease. */
+/* The owner's host dies before it has let go of the guest. This is an ordinary failover, which
+ * waits for the lease. */
 static void test_owner_dies(void **state)
 {
 	(void)state;
@@ -366,7 +374,7 @@ static void test_standby_is_lost(void **state)
 	lab_down(&lab, BETA);
 	is_refused("move-failed", "control connection");
 	goes_on(term);
-	/* it keeps its connection, but is silent when the owner has let go */
+	/* beta keeps its connection, but sends no beats when alpha has let go */
 	(void)start(NULL);
 	term = lab.journal.term;
 	lab_move(&lab, BETA);

@@ -1,9 +1,10 @@
-/* test_fsm_move_back.c - tests what follows when the new owner of a move cannot run the guest: the
- * gateway gives the guest back by itself, but only if it is certain that it has not run there. */
+/* test_fsm_move_back.c - tests a move whose new owner cannot run the guest. The gateway gives the
+ * guest back to the old owner by itself, but only if it is certain that the guest has not run on
+ * the new owner. */
 #include "fsm_move_lab.h"
 
-/* The standby cannot run the guest: the gateway gives it back by itself, once the standby has said
- * that it runs nothing. */
+/* The new owner cannot run the guest. Once it has said that it runs nothing, the gateway gives the
+ * guest back by itself. */
 static void test_given_back(void **state)
 {
 	uint64_t term = lab.journal.term;
@@ -27,13 +28,13 @@ static void test_given_back(void **state)
 	lab_settle(&lab);
 	assert_int_equal(lab.peer[ALPHA].state, WIRE_STATE_RUNNING);
 	assert_false(lab.peer[ALPHA].is_let_go);
-	/* it was protected, and is to be so again */
+	/* the guest was protected, and is protected again */
 	lab_run(&lab, 11000, 3);
 	lab_report(&lab, ALPHA);
 	is_now(VM_PREPARING, ALPHA);
 }
 
-/* The owner has let go, and the new owner is ordered to run the guest. */
+/* Let the owner let go of the guest. The new owner, beta, is then ordered to run it. */
 static void promote(void)
 {
 	lab_move(&lab, BETA);
@@ -41,7 +42,7 @@ static void promote(void)
 	is_ordered(BETA, WIRE_VERB_PROMOTE);
 }
 
-/* BETA answers its order with an error. */
+/* Let beta answer its order with the error @text. */
 static void fails(const char *text)
 {
 	lab.peer[BETA].order.due = false;
@@ -50,14 +51,14 @@ static void fails(const char *text)
 		.term = lab.journal.term, .status = WIRE_ORDER_FAILED, .text = text});
 }
 
-/* The operator was told what to do. */
+/* Check that an event told the operator what to do. */
 static void is_advised(void)
 {
 	if (!strstr(lab.last_event, "`holdfastctl unprotect web1` gives the guest back"))
 		fail_msg("no advice: %s", lab.last_event);
 }
 
-/* The operator decides. Nothing is ordered meanwhile. */
+/* Check that the operator must decide, and that nothing is ordered meanwhile. */
 static void waits_for_operator(void)
 {
 	is_now(VM_FAILED, BETA);
@@ -69,12 +70,13 @@ static void waits_for_operator(void)
 	is_now(VM_FAILED, BETA);
 }
 
-/* The new owner may have run the guest, so clients may have been served there. */
+/* The guest is not given back if the new owner may have run it, because clients may have been
+ * served there. */
 static void test_not_given_back_if_it_may_have_run(void **state)
 {
 	(void)state;
 	promote();
-	lab_down(&lab, BETA); /* and its host boots */
+	lab_down(&lab, BETA); /* perhaps beta's host has booted */
 	lab_up(&lab, BETA);
 	lab_report(&lab, BETA);
 	fails("no such epoch");
@@ -82,7 +84,7 @@ static void test_not_given_back_if_it_may_have_run(void **state)
 	waits_for_operator();
 	(void)start(NULL);
 	promote();
-	lab_up(&lab, BETA); /* nobody saw that the old connection had ended */
+	lab_up(&lab, BETA); /* a new connection, although the old one was not seen to end */
 	lab_report(&lab, BETA);
 	fails("no such epoch");
 	is_advised();
@@ -96,7 +98,8 @@ static void test_not_given_back_if_it_may_have_run(void **state)
 	is_advised();
 }
 
-/* As before, but it is seen while the guest is being given back: the copy is kept. */
+/* While the guest is being given back, it turns out that the new owner may have run it. Then the
+ * guest is not given back, and the copy is kept. */
 static void test_not_given_back_any_more(void **state)
 {
 	(void)state;
@@ -117,7 +120,8 @@ static void test_not_given_back_any_more(void **state)
 	waits_for_operator();
 }
 
-/* What the new owner holds may be all that is left. */
+/* The guest is not given back if the old owner is away or has lost its guest: what the new owner
+ * holds may be all that is left. */
 static void test_not_given_back_to_nobody(void **state)
 {
 	(void)state;
@@ -134,7 +138,8 @@ static void test_not_given_back_to_nobody(void **state)
 	assert_false(lab.peer[BETA].order.due);
 }
 
-/* In a later term than the move's own it is an ordinary promotion. */
+/* A promotion in a later term is an ordinary one: when it fails, the guest is not given back
+ * without an operator. */
 static void test_not_given_back_in_a_later_term(void **state)
 {
 	(void)state;
@@ -150,7 +155,7 @@ static void test_not_given_back_in_a_later_term(void **state)
 	fails("a broken image");
 	is_refused("promotion-failed", "a broken image");
 	waits_for_operator();
-	/* an operator names the new owner; a later failover is no move */
+	/* an operator names the new owner as the owner, so the move is over */
 	(void)start(NULL);
 	promote();
 	lab.peer[BETA].order.due = false;
@@ -163,7 +168,7 @@ static void test_not_given_back_in_a_later_term(void **state)
 	assert_int_equal(lab.fsm.move.state, VM_MOVE_FAILED);
 }
 
-/* The wish for protection outlives a guest that is given back without an operator. */
+/* When a guest is given back without an operator, the wish to protect it stays. */
 static void test_given_back_and_still_wanted(void **state)
 {
 	(void)state;
@@ -185,7 +190,7 @@ static void test_given_back_and_still_wanted(void **state)
 	lab_run(&lab, 2000, 3);
 	lab_report(&lab, ALPHA);
 	is_now(VM_PREPARING, ALPHA);
-	/* the same, when both hosts had agreed on the old owner meanwhile */
+	/* the wish stays, too, if both hosts have meanwhile agreed on the old owner */
 	(void)start(NULL);
 	lab.fsm.record.is_wanted = lab.journal.is_wanted = true;
 	promote();
@@ -201,7 +206,8 @@ static void test_given_back_and_still_wanted(void **state)
 	assert_true(lab.journal.is_wanted);
 }
 
-/* The new owner does not confirm that it runs nothing: that is told once, and tried again. */
+/* The new owner does not confirm that it runs nothing. One event reports this, and the gateway asks
+ * again. */
 static void test_giving_back_fails(void **state)
 {
 	uint64_t id;
@@ -220,7 +226,7 @@ static void test_giving_back_fails(void **state)
 	assert_true(lab.peer[BETA].order.id > id);
 	fails("its disk hangs");
 	assert_string_equal(lab.last_event, "");
-	/* not while the old owner is away */
+	/* but it does not ask while the old owner is away */
 	lab_down(&lab, ALPHA);
 	lab_run(&lab, 31000, 3);
 	assert_false(lab.peer[BETA].order.due);
@@ -231,7 +237,7 @@ static void test_giving_back_fails(void **state)
 	is_now(VM_UNPROTECTED, ALPHA);
 }
 
-/* An operator who wants no protection has the last word here too. */
+/* An operator who says `unprotect` while the guest is being given back has the last word. */
 static void test_unprotect_while_given_back(void **state)
 {
 	(void)state;

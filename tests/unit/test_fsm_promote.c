@@ -34,12 +34,12 @@ static void test_hosts_come_back_one_by_one(void **state)
 	lab_run(&lab, 100, 3);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	assert_int_equal(lab.journal.term, 1);
-	/* A silence of the owner alone counts as before. */
+	/* After that, a silence of the owner alone counts again. */
 	lab_run(&lab, 520, 2);
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* An owner that does not follow in the time that the standby needed is dead. */
+/* An owner that does not come back in the time that the standby needed counts as dead. */
 static void test_owner_does_not_come_back(void **state)
 {
 	(void)state;
@@ -48,7 +48,8 @@ static void test_owner_does_not_come_back(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* A standby whose beats are late again and again must not keep a dead owner's guest down. */
+/* A standby whose beats are late again and again must not prevent the promotion when the owner is
+ * dead. */
 static void test_late_standby(void **state)
 {
 	(void)state;
@@ -232,7 +233,7 @@ static void test_shadow(void **state)
 	assert_non_null(strstr(lab.last_event, "beats from alpha again after 2"));
 	lab.last_event[0] = '\0';
 	lab_run(&lab, 300, 3);
-	assert_null(strstr(lab.last_event, "again")); /* this too is reported only once */
+	assert_null(strstr(lab.last_event, "again")); /* this event, too, is reported only once */
 	lab.last_event[0] = '\0';
 	lab_run(&lab, 210, 2);
 	/* a new silence is reported again */

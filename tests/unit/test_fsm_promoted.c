@@ -150,7 +150,8 @@ static void test_without_probes(void **state)
 	report(0, 0);
 	run(5100);
 	assert_string_equal(lab.last_reply.code, "no-answer");
-	/* There is nothing to wait for: no report from the host, and no answer to a probe. */
+	/* There is nothing to wait for: no guest_address is set, and the host says nothing about
+	 * the guest. */
 	start_promoted(NULL);
 	asks_guest = false;
 	run(10);

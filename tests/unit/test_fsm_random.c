@@ -20,7 +20,7 @@
 
 static struct lab lab;
 static uint64_t seed;
-static uint8_t n_hosts; /* of the present run: 3 with a spare */
+static uint8_t n_hosts; /* hosts of the present run; 3 with a spare */
 static unsigned int n_seated, n_spare_orders;
 static unsigned int n_agreements, n_named, n_conflicts, n_moves, n_moved, n_gone_on;
 
@@ -89,7 +89,7 @@ static void replicate(void)
 	uint64_t sent = owner->committed; /* an agent's epoch numbers never decrease */
 
 	if (!owner->streaming || !p->streaming || p->term != lab.fsm.record.term ||
-	    owner->is_let_go) /* its guest stands still */
+	    owner->is_let_go) /* the owner's guest is stopped */
 		return;
 	lab_ack(&lab, (p->complete > sent ? p->complete : sent) + 1);
 }
@@ -105,8 +105,8 @@ static void report_copy(void)
 					       .copied_bytes = copied, .copy_bytes = bytes});
 }
 
-/* An operator wants a move. In half of the cases both hosts were heard lately and the owner carries
- * the order out at once; in the others anything may come in between. */
+/* Let an operator ask for a move. In half of the cases, both hosts have just reported and the owner
+ * carries out the order at once. In the other cases, anything may happen before that. */
 static void move(void)
 {
 	uint8_t owner = lab.fsm.record.owner;
@@ -134,7 +134,7 @@ static void one_step(void)
 	uint64_t ms;
 
 	switch (pick(47)) {
-	case 46: /* a drain of this or that host begins, ends, or gives a copy up */
+	case 46: /* begin or lift a drain of a host, or end a copy for one */
 		if (pick(3)) {
 			vm_fsm_bar(&lab.fsm, h, pick(6) == 0);
 		} else {
@@ -285,7 +285,7 @@ static void make_whole(void)
 		lab_run(&lab, 1000, 7);
 	}
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
-	/* Whoever owns the guest does not keep it stopped for a move. */
+	/* The owner no longer keeps the guest stopped for a move. */
 	if (lab.journal.state == VM_UNPROTECTED || lab.journal.state == VM_PROTECTED)
 		assert_false(lab.peer[lab.journal.owner].is_let_go);
 	assert_true(lab.journal.state == VM_UNPROTECTED || lab.journal.state == VM_PROTECTED ||

@@ -1,5 +1,6 @@
-/* test_fsm_spare.c - tests a VM with a third host, the spare: when it takes a seat, when it does
- * not, and that nothing of a host without a seat counts. fsm_lab.h checks the rules. */
+/* test_fsm_spare.c - tests a VM with a third host, the spare. A seat is the place of the owner or
+ * of the standby. Tests when the spare takes a seat, when it does not, and that nothing from a host
+ * without a seat counts. fsm_lab.h checks the rules. */
 #include "fsm_spare_lab.h"
 
 static void test_takes_the_seat(void **state)
@@ -7,7 +8,7 @@ static void test_takes_the_seat(void **state)
 	uint64_t term;
 
 	(void)state;
-	/* no QEMU of the VM may run there */
+	/* gamma is fenced: no QEMU of the VM may run there */
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
 	lose_other();
 	term = lab.journal.term;
@@ -24,7 +25,8 @@ static void test_takes_the_seat(void **state)
 	assert_int_equal(lab.n_seated, 1);
 }
 
-/* The old copy is given up, and the host is fenced, and then left alone. */
+/* When the old standby returns, its seat is taken. Its copy is ended, and it is fenced and then
+ * left alone. */
 static void test_old_standby_returns(void **state)
 {
 	unsigned int n;
@@ -40,12 +42,12 @@ static void test_old_standby_returns(void **state)
 	lab_report(&lab, BETA);
 	assert_int_equal(lab.n_spare_orders, n);
 	lab_down(&lab, BETA);
-	lab.peer[BETA].term = 0; /* its host has lost its files */
+	lab.peer[BETA].term = 0; /* beta has lost its files */
 	come_back(BETA);
 	assert_int_equal(lab.peer[BETA].state, WIRE_STATE_FENCED);
 }
 
-/* Any of the three can be owner, copy or spare in turn. */
+/* Each of the three hosts can become owner, standby and spare in turn. */
 static void test_in_turn(void **state)
 {
 	(void)state;
@@ -56,7 +58,7 @@ static void test_in_turn(void **state)
 	assert_true(lab.fsm.fence_due);
 	later(61000);
 	is_now(VM_PREPARING, GAMMA, BETA);
-	assert_false(lab.fsm.fence_due); /* it was alpha's */
+	assert_false(lab.fsm.fence_due); /* the fence that was due was alpha's */
 	is_protected();
 	assert_int_equal(lab.peer[ALPHA].state, WIRE_STATE_PROTECTED);
 	come_back(ALPHA);
@@ -76,7 +78,7 @@ static void test_in_turn(void **state)
 	assert_int_equal(lab.n_seated, 4);
 }
 
-/* What stands against it, and is said. */
+/* Each obstacle that keeps the spare from the seat is named to the operator. */
 static void test_not_now(void **state)
 {
 	(void)state;
@@ -109,7 +111,7 @@ static void test_not_now(void **state)
 	says("the spare gamma is drained");
 	vm_fsm_bar(&lab.fsm, GAMMA, false);
 	lab_down(&lab, ALPHA);
-	lab.peer[ALPHA].state = WIRE_STATE_PROTECTED; /* it has not let go of the protection */
+	lab.peer[ALPHA].state = WIRE_STATE_PROTECTED; /* alpha has not ended the protection yet */
 	lab_up(&lab, ALPHA);
 	lab_report(&lab, ALPHA);
 	is_now(VM_UNPROTECTED, ALPHA, BETA);
@@ -135,7 +137,8 @@ static void test_owner_must_have_the_guest(void **state)
 	is_now(VM_UNPROTECTED, ALPHA, BETA);
 }
 
-/* gamma cannot stand by, for example because its file is wrong. The hosts are tried by turns. */
+/* gamma cannot stand by, for example because its file is wrong. The gateway tries the hosts in
+ * turn. */
 static void test_by_turns(void **state)
 {
 	(void)state;
@@ -145,20 +148,20 @@ static void test_by_turns(void **state)
 	lab.peer[GAMMA].order.due = false;
 	lab_done(&lab, GAMMA, WIRE_ORDER_FAILED, "no [standby] section");
 	is_now(VM_UNPROTECTED, ALPHA, GAMMA);
-	later(130000); /* beta is away: gamma again */
+	later(130000); /* beta is away, so gamma is tried again */
 	is_now(VM_PREPARING, ALPHA, GAMMA);
 	lab.peer[GAMMA].order.due = false;
 	lab_done(&lab, GAMMA, WIRE_ORDER_FAILED, "no [standby] section");
 	come_back(BETA);
 	lab_report(&lab, ALPHA);
-	is_now(VM_UNPROTECTED, ALPHA, GAMMA); /* not at once */
+	is_now(VM_UNPROTECTED, ALPHA, GAMMA); /* beta is not tried at once */
 	later(130000);
 	is_now(VM_PREPARING, ALPHA, BETA);
 	assert_non_null(strstr(lab.last_state, "gamma could not stand by"));
 	is_protected();
 	lose_other();
 	assert_int_equal(lab.fsm.again.unfit, 0);
-	start(NULL); /* the first copy is refused by the standby for good */
+	start(NULL); /* here the standby refuses the first copy for good */
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .no_wait = true,
 					       .command = VM_COMMAND_UNPROTECT});
 	lab_settle(&lab);
@@ -173,7 +176,8 @@ static void test_by_turns(void **state)
 	is_now(VM_PREPARING, ALPHA, GAMMA);
 }
 
-/* With the policy `ask` nobody wants it, unless it was a drain that has ended the copy. */
+/* Under the policy `ask`, the spare does not take the seat by itself, unless a drain has ended the
+ * copy. */
 static void test_ask(void **state)
 {
 	(void)state;
@@ -195,7 +199,7 @@ static void test_drained(void **state)
 	command(VM_COMMAND_END_COPY, BETA);
 	replies(true, "done", "");
 	is_now(VM_UNPROTECTED, ALPHA, BETA);
-	lab_report(&lab, ALPHA); /* it still holds: not before it has let go */
+	lab_report(&lab, ALPHA); /* alpha still holds output: nothing begins yet */
 	is_now(VM_UNPROTECTED, ALPHA, BETA);
 	assert_true(lab_obey(&lab, ALPHA));
 	is_now(VM_PREPARING, ALPHA, GAMMA); /* at once */
@@ -208,7 +212,8 @@ static void test_drained(void **state)
 	replies(true, "already", "beta has no copy");
 }
 
-/* A promoted guest that may not serve: what the other host keeps can be the better one. */
+/* It is not certain that a promoted guest serves its clients. If it does not, the guest that the
+ * other host keeps can be the better one. So the spare does not take that host's seat by itself. */
 static void test_doubtful_guest(void **state)
 {
 	(void)state;
@@ -234,7 +239,7 @@ static void test_journal_fails(void **state)
 	lab.journal_fails = false;
 	lab_report(&lab, ALPHA);
 	is_now(VM_PREPARING, ALPHA, GAMMA);
-	lab_restart(&lab); /* the next gateway reads the seats from the journal */
+	lab_restart(&lab); /* the restarted gateway reads from the journal who has a seat */
 	is_now(VM_PREPARING, ALPHA, GAMMA);
 	come_back(BETA);
 	come_back(GAMMA);
@@ -243,14 +248,15 @@ static void test_journal_fails(void **state)
 	is_now(VM_PROTECTED, ALPHA, GAMMA);
 }
 
-/* What the gateway waits for is of the host with the seat, whatever the spare answers. */
+/* The gateway waits for an answer of the host with the seat. An answer of the spare does not
+ * count. */
 static void test_answers_of_the_spare(void **state)
 {
 	(void)state;
 	gamma_for_beta();
 	fail_over();
-	assert_true(lab.fsm.fence_due); /* alpha's guest may run */
-	lab.peer[BETA].state = WIRE_STATE_RUNNING; /* and so may an older one */
+	assert_true(lab.fsm.fence_due); /* alpha's guest may still run */
+	lab.peer[BETA].state = WIRE_STATE_RUNNING; /* on the spare beta, an older guest runs */
 	lab.peer[BETA].term = 1;
 	lab_up(&lab, BETA);
 	lab_report(&lab, BETA);
@@ -261,7 +267,8 @@ static void test_answers_of_the_spare(void **state)
 	assert_non_null(strstr(lab.last_event, "beta, which has no seat, has carried out"));
 }
 
-/* gamma's promotion has failed, the guest is being given back: only gamma's answer ends that. */
+/* gamma's promotion has failed, and the guest is being given back. Only gamma's answer ends
+ * that. */
 static void test_give_back(void **state)
 {
 	char why[VM_TEXT_MAX];
@@ -287,7 +294,8 @@ static void test_give_back(void **state)
 	is_now(VM_UNPROTECTED, ALPHA, GAMMA);
 }
 
-/* Streams and their messages of a host that has lost its seat. */
+/* A host that has lost its seat may open no stream, and late messages about its streams have no
+ * effect. */
 static void test_late_stream(void **state)
 {
 	struct error why;
@@ -314,7 +322,7 @@ static void test_late_stream(void **state)
 	assert_int_equal(lab.fsm.protection.complete, 1);
 	assert_true(lab.fsm.stream[VM_STREAM_PRIMARY].up && lab.fsm.stream[VM_STREAM_STANDBY].up);
 	is_now(VM_PROTECTED, ALPHA, GAMMA);
-	lose_other(); /* while the first copy is made, a refusal would end the protection */
+	lose_other(); /* during a first copy, the standby's refusal would end the protection */
 	come_back(BETA);
 	later(61000);
 	is_now(VM_PREPARING, ALPHA, BETA);
@@ -325,7 +333,7 @@ static void test_late_stream(void **state)
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 }
 
-/* A move is given up when a host of it is gone, not when the spare is. */
+/* A move is given up when one of its two hosts is gone, but not when the spare is gone. */
 static void test_move_goes_on(void **state)
 {
 	(void)state;
@@ -342,7 +350,7 @@ static void test_move_goes_on(void **state)
 	is_now(VM_PROMOTING, BETA, ALPHA);
 }
 
-/* A host without a seat that is in a newer term: the journal may be old. */
+/* A host without a seat reports a newer term: the journal may be old, so there is a conflict. */
 static void test_newer_spare(void **state)
 {
 	uint64_t term;
@@ -351,7 +359,7 @@ static void test_newer_spare(void **state)
 	lab_report(&lab, GAMMA);
 	lab_settle(&lab);
 	term = lab.journal.term;
-	lab_down(&lab, BETA); /* so nobody confirms the journal */
+	lab_down(&lab, BETA); /* so no host confirms the journal */
 	lab_up(&lab, BETA);
 	lab.peer[GAMMA].term = term + 3;
 	lab.peer[GAMMA].state = WIRE_STATE_PROTECTED;
@@ -363,7 +371,7 @@ static void test_newer_spare(void **state)
 	lab_down(&lab, BETA);
 	lab_run(&lab, 120000, 1);
 	lab_report(&lab, ALPHA);
-	is_now(VM_PROTECTED, ALPHA, BETA); /* nothing follows */
+	is_now(VM_PROTECTED, ALPHA, BETA); /* there is still no change */
 	come_back(BETA);
 	command(VM_COMMAND_OWNER, ALPHA);
 	is_now(VM_UNPROTECTED, ALPHA, BETA);
@@ -374,7 +382,8 @@ static void test_newer_spare(void **state)
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
 }
 
-/* It cannot have the guest in the term of the journal: that was given to others. */
+/* The spare claims to run the guest in the journal's own term. That term was given to other hosts,
+ * so there is a conflict. */
 static void test_claim_in_the_same_term(void **state)
 {
 	(void)state;
@@ -392,7 +401,8 @@ static void test_claim_in_the_same_term(void **state)
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
 }
 
-/* By a wrong file, the only guest may run on the host that the file calls the spare. */
+/* If the VM's file is wrong, the only guest perhaps runs on the host that the file makes the spare.
+ * So that host is not fenced. */
 static void test_wrong_file(void **state)
 {
 	(void)state;
@@ -418,7 +428,8 @@ static void test_obeys_another(void **state)
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
 }
 
-/* A damaged journal: the line that is lost may have given the spare a seat. */
+/* The journal is damaged, and the lost line may have given the spare a seat. So the reports of the
+ * two other hosts do not end the doubt. */
 static void test_journal_in_doubt(void **state)
 {
 	(void)state;
@@ -436,7 +447,7 @@ static void test_journal_in_doubt(void **state)
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
 }
 
-/* A VM without a spare: an input of the third index has no effect. */
+/* In a VM without a spare, an input for the third host has no effect. */
 static void test_no_spare(void **state)
 {
 	(void)state;

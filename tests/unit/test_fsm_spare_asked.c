@@ -1,5 +1,5 @@
-/* test_fsm_spare_asked.c - tests what an operator asks of a VM with a spare: that the spare keeps
- * the copy, and that the guest is started after a power failure. fsm_lab.h checks the rules. */
+/* test_fsm_spare_asked.c - tests what an operator can ask of a VM with a spare: to keep the copy on
+ * the spare, and to start the guest after a power failure. fsm_lab.h checks the rules. */
 #include "fsm_spare_lab.h"
 
 static void test_protect_with(void **state)
@@ -33,11 +33,12 @@ static void test_protect_with(void **state)
 	replies(true, "done", "alpha, standby gamma");
 	lab_report(&lab, BETA);
 	lab_settle(&lab);
-	lab_move(&lab, GAMMA); /* and it is a standby as any other */
+	lab_move(&lab, GAMMA); /* gamma is now a standby like any other */
 	assert_int_equal(lab.fsm.move.state, VM_MOVE_ORDERED);
 }
 
-/* A gateway that was restarted does not know that the owner has still to let go. */
+/* A restarted gateway does not know whether the owner has ended the protection yet. So `protect`
+ * with the spare must wait for the owner's confirmation. */
 static void test_protect_with_holding_owner(void **state)
 {
 	(void)state;
@@ -55,7 +56,7 @@ static void test_protect_with_holding_owner(void **state)
 	is_now(VM_PREPARING, ALPHA, GAMMA);
 }
 
-/* The first protection of all. */
+/* The very first protection of a VM can use the spare. */
 static void test_protect_with_first(void **state)
 {
 	(void)state;
@@ -66,7 +67,8 @@ static void test_protect_with_first(void **state)
 	is_protected();
 }
 
-/* A power failure: only the hosts with seats can have run it, by a sound journal. */
+/* After a power failure, if the journal is sound, only the two hosts with a seat can have run the
+ * guest last. */
 static void test_cold(void **state)
 {
 	struct vm_cold_word primary = {.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_OWN};
@@ -109,7 +111,8 @@ static void test_cold(void **state)
 	is_now(VM_UNPROTECTED, ALPHA, GAMMA);
 }
 
-/* The journal is lost too, so the seats are those of the file. The third host may have run it. */
+/* The journal is lost too, so the seats are as in the VM's file. The third host may have run the
+ * guest. */
 static void test_cold_without_journal(void **state)
 {
 	struct vm_cold_word primary = {.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_OWN, .ran = 3};

@@ -1,4 +1,5 @@
-/* test_fsm_spare_faults.c - a VM with a spare, and faults of its hosts, files and operators. */
+/* test_fsm_spare_faults.c - tests a VM with a spare when its hosts, files and operators are at
+ * fault. */
 #include "fsm_spare_lab.h"
 
 static bool fails_start(uint8_t h)
@@ -10,7 +11,8 @@ static bool fails_start(uint8_t h)
 	return true;
 }
 
-/* A spare that cannot stand by does not keep the seat from the host that can again. */
+/* A spare that took the seat but cannot stand by does not keep the seat from a host that can stand
+ * by again. */
 static void test_broken_spare_keeps_the_seat(void **state)
 {
 	(void)state;
@@ -33,7 +35,8 @@ static void test_broken_spare_keeps_the_seat(void **state)
 	is_now(VM_PREPARING, ALPHA, BETA);
 }
 
-/* A host that lost its seat while it stood by is fenced at last: no QEMU may be started there. */
+/* A host that lost its seat while it stood by is fenced in the end, so that no QEMU can be started
+ * there. */
 static void test_old_standby_is_fenced(void **state)
 {
 	(void)state;
@@ -45,11 +48,11 @@ static void test_old_standby_is_fenced(void **state)
 	assert_int_equal(lab.peer[BETA].state, WIRE_STATE_FENCED);
 }
 
-/* A spare with an old role file does not keep the VM from its failover. */
+/* A spare with an old role file does not prevent a failover of the VM. */
 static void test_spare_paralyses(void **state)
 {
 	(void)state;
-	lab.peer[GAMMA].term = lab.journal.term + 3; /* its role file is of an earlier life */
+	lab.peer[GAMMA].term = lab.journal.term + 3; /* from an old role file */
 	lab.peer[GAMMA].state = WIRE_STATE_FENCED;
 	lab_report(&lab, GAMMA);
 	lab_run(&lab, 100, 7);
@@ -62,7 +65,8 @@ static void test_spare_paralyses(void **state)
 	assert_int_equal(lab.journal.owner, BETA);
 }
 
-/* Nor does one with a damaged role file, and `owner` works. */
+/* A spare with a damaged role file does not prevent a failover either, and the command `owner` ends
+ * the conflict. */
 static void test_spare_paralyses_for_ever(void **state)
 {
 	(void)state;
@@ -77,7 +81,7 @@ static void test_spare_paralyses_for_ever(void **state)
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
 }
 
-/* The new term is above one that the old holder of the seat may have voted for. */
+/* The old holder of a seat may have voted for a term. A change of seats skips that term. */
 static void test_term_above_any_vote(void **state)
 {
 	uint64_t term;
@@ -90,7 +94,7 @@ static void test_term_above_any_vote(void **state)
 	assert_true(lab.journal.term >= term + 2);
 }
 
-/* A fence that a connected host has not confirmed is not forgotten by a change of seats. */
+/* A change of seats does not forget a FENCE that a connected host has not confirmed. */
 static void test_fence_is_dropped(void **state)
 {
 	char why[VM_TEXT_MAX];
@@ -103,7 +107,7 @@ static void test_fence_is_dropped(void **state)
 	assert_int_equal(lab.journal.owner, BETA);
 	assert_int_equal(lab.peer[ALPHA].order.verb, WIRE_VERB_FENCE);
 	vm_fsm_bar(&lab.fsm, ALPHA, true);
-	/* the role is on file, but its QEMU does not answer */
+	/* alpha's file says FENCED, but its QEMU does not answer */
 	lab.peer[ALPHA].order.due = false;
 	lab.peer[ALPHA].state = WIRE_STATE_FENCED;
 	lab.peer[ALPHA].term = lab.peer[ALPHA].order.term;
@@ -121,7 +125,7 @@ static void test_fence_is_dropped(void **state)
 	assert_true(lab.peer[ALPHA].order.due);
 }
 
-/* A drain does not count on a spare that could not take the seat. */
+/* If the spare could not take the seat, a drain of another host does not count on it. */
 static void test_third_that_cannot(void **state)
 {
 	(void)state;
@@ -131,7 +135,7 @@ static void test_third_that_cannot(void **state)
 	assert_false(vm_drain_has_third(&lab.fsm, BETA));
 }
 
-/* An agent that died in an old promotion is fenced. */
+/* A spare whose agent died during an old promotion is fenced. */
 static void test_promoting_spare(void **state)
 {
 	(void)state;
@@ -142,7 +146,9 @@ static void test_promoting_spare(void **state)
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
 }
 
-/* A copy in the journal's own term is not ended: hosts were exchanged in the VM's file. */
+/* A spare reports a copy of the guest that belongs to the journal's term. The gateway does not end
+ * this copy: the operator may have swapped two hosts in the VM's file, so this host may be the real
+ * standby. */
 static void test_copy_of_this_term(void **state)
 {
 	(void)state;
@@ -154,7 +160,7 @@ static void test_copy_of_this_term(void **state)
 		     lab.peer[GAMMA].order.verb == WIRE_VERB_STANDBY_STOP);
 }
 
-/* A host that is connected for a moment now and then is not there. */
+/* A standby that connects only for a moment now and then counts as away. */
 static void test_flapping(void **state)
 {
 	(void)state;
@@ -169,7 +175,7 @@ static void test_flapping(void **state)
 	is_now(VM_PREPARING, ALPHA, GAMMA);
 }
 
-/* Nor is one that never reports the VM. */
+/* A standby that is connected but never reports the VM counts as away. */
 static void test_never_reports(void **state)
 {
 	(void)state;
@@ -182,17 +188,17 @@ static void test_never_reports(void **state)
 	is_now(VM_PREPARING, ALPHA, GAMMA);
 }
 
-/* The guest that was stopped by a failover is not ended by a later change of seats, if the promoted
- * one never showed that it serves. */
+/* A change of seats does not end the guest that a failover stopped, if the promoted guest never
+ * showed that it serves. */
 static void test_doubt_forgotten(void **state)
 {
 	(void)state;
 	gamma_shows_no_life();
 	lab_run(&lab, 20000, 6);
 	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SILENT);
-	come_back(ALPHA); /* keeps its stopped guest */
+	come_back(ALPHA); /* alpha keeps its stopped guest */
 	assert_int_equal(lab.peer[ALPHA].state, WIRE_STATE_FENCED);
-	command(VM_COMMAND_PROTECT, BETA); /* alpha's is to be kept for a look */
+	command(VM_COMMAND_PROTECT, BETA); /* so that alpha's guest can be examined */
 	is_now(VM_PREPARING, GAMMA, BETA);
 	lab_obey(&lab, BETA);
 	lab_down(&lab, BETA);
@@ -213,7 +219,7 @@ static void test_lost_journal_absent_third(void **state)
 	strcpy(lab.config.host[GAMMA], "gamma");
 	lab.peer[ALPHA].state = WIRE_STATE_RUNNING;
 	lab.peer[BETA].state = WIRE_STATE_IDLE;
-	lab.peer[GAMMA].state = WIRE_STATE_STANDBY_WARM; /* PREPARING with gamma was term 31 */
+	lab.peer[GAMMA].state = WIRE_STATE_STANDBY_WARM; /* was PREPARING in term 31 */
 	lab.peer[ALPHA].term = lab.peer[BETA].term = 30;
 	lab.peer[GAMMA].term = 31;
 	lab_up(&lab, ALPHA);
@@ -229,7 +235,7 @@ static void test_lost_journal_absent_third(void **state)
 	assert_true(lab.journal.term != lab.peer[GAMMA].term);
 }
 
-/* Nor does such an agent keep a cold start waiting. */
+/* A spare whose agent died during an old promotion does not delay a cold start. */
 static void test_promoting_spare_blocks_start(void **state)
 {
 	struct vm_cold_word primary = {.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_OWN};

@@ -14,7 +14,8 @@ static int start_protected(void **state)
 	return 0;
 }
 
-/* The standby ends its stream. Both streams return at once: agents reconnect. */
+/* Let the standby end its stream because of @why. Both streams return at once, because the agents
+ * reconnect. */
 static void break_and_return(const char *why)
 {
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_STREAM_FAILED, .host = 1,
@@ -45,8 +46,9 @@ static void test_each_attempt_is_refused(void **state)
 	assert_in_range(lab.n_stream_events, 1, 12); /* few events for 130 failures */
 }
 
-/* During the first copy no epoch is committed, and the operator waits for the reply to
- * `protect`. */
+/* Each attempt at the first copy is refused, so no epoch is ever committed. After standby_timeout
+ * the protection ends. The operator, who waits for the reply to `protect`, gets the standby's
+ * reason. */
 static void test_each_first_copy_is_refused(void **state)
 {
 	uint64_t begun_ns;

@@ -135,7 +135,8 @@ static void test_a_host_that_dies_then_is_failed_over(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 }
 
-/* If the silent host speaks again, there is no failover. */
+/* A silent host that speaks again is not replaced: the protection ends, and there is no
+ * failover. */
 static void test_a_host_that_speaks_again_is_not(void **state)
 {
 	(void)state;
@@ -172,7 +173,7 @@ static void test_made_anew(void **state)
 	assert_non_null(strstr(lab.last_event, "made anew"));
 	lab.last_event[0] = '\0';
 	report_way(0, NULL, "", 1);
-	report_way(0, NULL, "", 0); /* from another protection of the same guest */
+	report_way(0, NULL, "", 0); /* a lower count is from another protection of the guest */
 	assert_string_equal(lab.last_event, "");
 }
 

@@ -20,8 +20,8 @@ static int start_protected(void **state)
 	return 0;
 }
 
-/* Host @h reports that it is at @step and has made @n_new moves (signs of progress) since its last
- * report. */
+/* Let host @h report that it is at @step and has made @n_new moves (signs of progress) since its
+ * last report. */
 static void say(uint8_t h, const char *step, uint64_t n_new)
 {
 	const struct lab_peer *p = &lab.peer[h];
@@ -70,7 +70,8 @@ static void test_standby_gets_ready_slowly(void **state)
 			       "RAM, and nothing more for 30 s"));
 }
 
-/* The standby answered its order, but does not open its stream. */
+/* The standby has answered its order but does not open its stream. The gateway waits as long as the
+ * standby reports progress, and 30 s more. */
 static void test_standby_stream_comes_late(void **state)
 {
 	(void)state;

@@ -82,9 +82,9 @@ static bool take(void)
 	return true;
 }
 
-static int say(uint8_t state, uint16_t n_guests, const char *text)
+static int say(uint8_t state, uint16_t n_left, const char *text)
 {
-	struct wire_drain_state said = {.state = state, .n_guests = n_guests};
+	struct wire_drain_state said = {.state = state, .n_left = n_left};
 	struct bytes_writer w = writer(2048);
 	struct wire_frame frame;
 	int r;
@@ -130,13 +130,13 @@ static void test_asks(void **state)
 	assert_false(take());
 	assert_int_equal(say(WIRE_DRAIN_RUNS, 0, "web1 was moved"), 0);
 	hears(fd, "state 1 0 web1 was moved\n");
-	/* another gateway: it is asked too */
+	/* a new gateway connects: it is asked too */
 	guard_connected(guard, WIRE_CONTROL_FEATURES);
 	assert_true(take());
 	assert_int_equal(drain.what, WIRE_DRAIN_GOES_DOWN);
 	assert_int_equal(say(WIRE_DRAIN_DONE, 2, "2 are left"), 0);
 	hears(fd, "state 2 2 2 are left\n");
-	/* the process has ended */
+	/* the guard's process has ended */
 	close(fd);
 	serve();
 	guard_connected(guard, WIRE_CONTROL_FEATURES);
@@ -144,7 +144,7 @@ static void test_asks(void **state)
 	assert_int_equal(drain.what, WIRE_DRAIN_IS_UP);
 }
 
-/* What the gateway said before the request is not its answer. */
+/* What the gateway said before it got the request does not count as the answer. */
 static void test_not_yet(void **state)
 {
 	int fd = connect_client();

@@ -133,7 +133,7 @@ static void a_loaded_clock_is_set_forward_once_it_is_proved(void **state)
 	read_child(pid, words);
 	assert_memory_equal(words, timers_state, sizeof(words));
 	wanted = (struct clock_words){.ticks = UINT64_C(1) << 60,
-				      .clock = UINT64_C(1) << 60}; /* too far */
+				      .clock = UINT64_C(1) << 60}; /* too far ahead */
 	assert_int_equal(
 		guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
 		0);

@@ -1,13 +1,20 @@
 /* test_health.c - tests the health word of a VM on a virtual clock. From a VM that is SAFE, each
  * case takes one thing away. The word must then name that thing, and must never be SAFE. */
+#include <errno.h>
+
 #include "health_lab.h"
 
-/* ---- what is taken away from a VM that is SAFE */
+/* ---- what each case takes away from a SAFE VM */
 
 static void break_conflict(void)
 {
 	lab.peer[1].term += 5;
 	lab_report(&lab, 1);
+}
+
+static void break_journal_error(void)
+{
+	view.journal_error = EROFS;
 }
 
 static void break_journal(void)
@@ -100,7 +107,7 @@ static void break_way_out(void)
 
 static void break_state(void)
 {
-	lab.fsm.record.state = VM_N_STATES; /* a state that is added one day */
+	lab.fsm.record.state = VM_N_STATES; /* a state that may be added one day */
 }
 
 static void break_both(void)
@@ -130,6 +137,12 @@ static void break_suspect(void)
 	lab.fsm.detector.state = DETECTOR_SUSPECT;
 	lab.fsm.detector.doubt_ns = 1;
 	lab.fsm.detector.clock_ns = 1 + 1000 * MS;
+}
+
+static void break_owner_and_copy(void)
+{
+	break_owner_connection();
+	lab.fsm.host[1].agent_state = WIRE_STATE_FAILED;
 }
 
 static void break_standby(void)
@@ -164,6 +177,28 @@ static void break_power(void)
 			.disk = h == 0 ? VM_COLD_DISK_OWN : VM_COLD_DISK_COPY, .term = 1,
 			.ran = 1};
 	}
+}
+
+/* A cold start was given up, because its host has gone away. */
+static void break_start(void)
+{
+	lab.fsm.record.state = VM_FAILED;
+	lab.fsm.cold.is_lost = lab.fsm.may_run[0] = true;
+	lab.fsm.host[0].up = false;
+	lab.fsm.host[1].cold.role = VM_COLD_FENCED;
+}
+
+static void break_unheard(void)
+{
+	lab.fsm.record.state = VM_FAILED;
+	lab.fsm.host[0].up = false;
+	lab.fsm.host[1].cold.role = VM_COLD_STANDBY;
+}
+
+static void break_stream_hold(void)
+{
+	lab.config.standby_lost_hold = true;
+	lab_stream_down(&lab, 1);
 }
 
 static void break_stream(void)
@@ -331,6 +366,9 @@ static void test_each_row(void **state)
 		{break_power, HEALTH_COLD, "ran it last, in term 1; `holdfastctl start web1`"},
 		{break_conflict, HEALTH_CONFLICT, "holdfastctl owner web1 HOST"},
 		{break_journal, HEALTH_JOURNAL, "1200 ms"},
+		{break_journal_error, HEALTH_JOURNAL, "written: Read-only file system"},
+		{break_start, HEALTH_FAILED, "`holdfastctl start web1 --on beta --lose --off"},
+		{break_unheard, HEALTH_FAILED, "alpha is not connected, and may have the guest"},
 		{break_failed, HEALTH_FAILED, "holdfastctl failover web1"},
 		{break_silent_guest, HEALTH_NOT_SERVED, "nothing shows that its guest serves"},
 		{break_ended_guest, HEALTH_NOT_SERVED, "gone: no QEMU runs it"},
@@ -348,6 +386,7 @@ static void test_each_row(void **state)
 		{break_both, HEALTH_OWNER_SILENT, "cut off?"},
 		{break_owner, HEALTH_OWNER_SILENT, "alpha was not heard for 1000 ms"},
 		{break_owner_connection, HEALTH_OWNER_SILENT, "beta is promoted once"},
+		{break_owner_and_copy, HEALTH_OWNER_SILENT, "beta is not promoted: the standby's"},
 		{break_degraded, HEALTH_IN_DOUBT, "alpha may have failed: "},
 		{break_suspect, HEALTH_IN_DOUBT, "alpha may have failed: "},
 		{break_standby, HEALTH_NO_STANDBY, "beta was not heard for 1000 ms"},
@@ -355,6 +394,8 @@ static void test_each_row(void **state)
 		{break_warm_qemu, HEALTH_NO_STANDBY, "standby-starting in term 1: the warm QEMU"},
 		{break_standby_term, HEALTH_NO_STANDBY, "could not take over"},
 		{break_stream, HEALTH_NO_STANDBY, "beta: it has no stream"},
+		{break_stream, HEALTH_NO_STANDBY, "goes on without a copy, 00:0"},
+		{break_stream_hold, HEALTH_NO_STANDBY, "`holdfastctl unprotect web1` lets"},
 		{break_refused, HEALTH_NO_STANDBY, "cannot store epoch 3"},
 		{break_lost_epoch, HEALTH_NO_STANDBY, "lacks epochs"},
 		{break_no_epoch, HEALTH_NO_STANDBY, "lacks epochs"},
@@ -400,8 +441,7 @@ static void test_each_row(void **state)
 		assert_true(is_seen[i]);
 }
 
-/* What would be a cause just below its limit is none, so that the word does not change all the
- * time. */
+/* A value just inside its limit is no cause, so that the word does not change all the time. */
 static void test_limits(void **state)
 {
 	(void)state;
@@ -419,7 +459,7 @@ static void test_limits(void **state)
 	lab.fsm.detector.clock_ns = 1000 * MS;
 	assert_int_equal(judge(), HEALTH_SAFE);
 	lab.fsm.detector.state = DETECTOR_PROTECTED;
-	/* An agent that makes an epoch every 10 s, as it may be told to, is not late after 20 s. */
+	/* An agent that is configured to make an epoch every 10 s is not late after 20 s. */
 	health_read_signs(HELD VERIFIED "interval_ms_p99=10000.5\n", &signs[0]);
 	lab.now_ns += 60000 * MS;
 	view.reported_ns[0] = view.reported_ns[1] = lab.now_ns;
@@ -440,13 +480,14 @@ static void test_gravity(void **state)
 	assert_int_equal(judge(), HEALTH_NO_STANDBY);
 	break_suspect();
 	assert_int_equal(judge(), HEALTH_IN_DOUBT);
-	break_paused(); /* that is why it sends no epochs */
+	break_paused(); /* the pause is why no epochs come */
 	assert_int_equal(judge(), HEALTH_PAUSED);
 	break_conflict();
 	assert_int_equal(judge(), HEALTH_CONFLICT);
 }
 
-/* What a guest without disks, and a standby that needs no room, do not need to say. */
+/* A guest without disks needs no disk keys in its reports, and a standby without need of room may
+ * report 0. */
 static void test_needless_keys(void **state)
 {
 	(void)state;
@@ -475,7 +516,7 @@ static void test_hostile_reports(void **state)
 	lab.fsm.record.state = VM_SYNCING;
 	assert_int_equal(judge(), HEALTH_SYNCING);
 	assert_true(says("syncing 100 %, 99:00:00 left"));
-	/* The text of a report is not searched for the names of parts. */
+	/* Placeholders such as {vm} are not replaced in a report's text. */
 	lab.fsm.record.state = VM_PROTECTED;
 	break_mirror();
 	view.text[0] = "{vm} {";
@@ -488,7 +529,7 @@ static void test_hostile_reports(void **state)
 	assert_int_equal(strlen(health.missing), sizeof(health.missing) - 1);
 }
 
-/* A host that never reported was not heard "yet". */
+/* A host that never reported is described as not heard "yet". */
 static void test_never_heard(void **state)
 {
 	(void)state;

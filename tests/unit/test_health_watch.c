@@ -12,12 +12,12 @@ static enum health_word look(void)
 	if (health_watch(&watch, &view, &from)) {
 		n_events++;
 		last_from = from;
-		last_to = watch.shown.word;
+		last_to = watch.told.word;
 	}
 	return watch.shown.word;
 }
 
-/* Let @ms pass, in which both hosts report and epochs are committed. */
+/* Let @ms milliseconds pass, in which both hosts report and epochs are committed. */
 static void pass(uint64_t ms)
 {
 	static uint64_t epoch = 100;
@@ -37,7 +37,7 @@ static void test_safe_is_slow_to_come_back(void **state)
 
 	(void)state;
 	n_events = 0;
-	assert_int_equal(look(), HEALTH_SAFE); /* the first judgement is taken as it is */
+	assert_int_equal(look(), HEALTH_SAFE); /* the first word counts at once */
 	pass(5000);
 	assert_int_equal(n_events, 0);
 	break_room();
@@ -57,7 +57,7 @@ static void test_safe_is_slow_to_come_back(void **state)
 	pass(50);
 	report_well();
 	pass(950);
-	assert_int_equal(look(), HEALTH_NO_ROOM); /* the second begins anew */
+	assert_int_equal(look(), HEALTH_NO_ROOM); /* the wait of 1 s begins anew */
 	pass(100);
 	assert_int_equal(look(), HEALTH_SAFE);
 	assert_int_equal(n_events, 2);
@@ -65,7 +65,7 @@ static void test_safe_is_slow_to_come_back(void **state)
 	assert_int_equal(watch.n_changes, 2);
 }
 
-/* What an operator gets is judged when it is asked for, not when the loop last looked. */
+/* What an operator gets is judged at the time of the request, not when the loop last looked. */
 static void test_look_is_of_now(void **state)
 {
 	(void)state;
@@ -89,11 +89,89 @@ static void test_no_storm(void **state)
 		lab.fsm.host[0].verdict = WIRE_VERDICT_NONE;
 	}
 	assert_true(watch.n_changes > 500);
-	assert_in_range(n_events, 8, 8 + 7);
-	/* The last word is told. */
+	/* A limit lets 8 events out at once, and one more in each 10 s. PAUSED has a second limit
+	 * of the same size. */
+	assert_in_range(n_events, 16, 2 * (8 + 7));
+	/* The last word is reported as an event. */
 	report_well();
 	pass(20000);
 	assert_int_equal(last_to, HEALTH_SAFE);
+}
+
+/* A pause after many changes must not be left out, even if it is over before the limits let another
+ * event out. */
+static void test_a_grave_word_is_told(void **state)
+{
+	(void)state;
+	(void)look();
+	for (int i = 0; i < 10; i++) { /* use up the limit of all words */
+		break_room();
+		pass(50);
+		report_well();
+		pass(1100);
+	}
+	n_events = 0;
+	break_room();
+	pass(50);
+	assert_int_equal(n_events, 0);
+	break_paused();
+	pass(50);
+	assert_int_equal(n_events, 1);
+	assert_int_equal(last_to, HEALTH_PAUSED);
+	for (int i = 0; i < 20; i++) { /* use up that of the grave words too */
+		view.journal_waits_ns = i % 2 ? 0 : HEALTH_LATE_NS;
+		pass(50);
+	}
+	assert_in_range(n_events, 8, 10);
+	view.journal_waits_ns = 0;
+	last_to = HEALTH_SAFE;
+	lab.fsm.host[0].verdict = WIRE_VERDICT_NONE;
+	report_well();
+	pass(1500);
+	assert_int_equal(watch.shown.word, HEALTH_SAFE);
+	for (int i = 0; i < 200 && last_to == HEALTH_SAFE; i++)
+		pass(50);
+	assert_true(health_word_is_grave(last_to));
+	pass(20000);
+	assert_int_equal(last_to, HEALTH_SAFE);
+	assert_true(health_name_is_grave("FAILED") && health_name_is_grave("PAUSED"));
+	assert_false(health_name_is_grave("SAFE") || health_name_is_grave("BEHIND"));
+}
+
+static void fail_at(uint64_t ns)
+{
+	lab.fsm.record.state = VM_FAILED;
+	lab.fsm.entered_ns = ns;
+}
+
+/* Each failure is told, even while another one was told last, or many words have changed. */
+static void test_each_failure_is_told(void **state)
+{
+	(void)state;
+	(void)look();
+	for (int i = 0; i < 60; i++) { /* use up all limits */
+		view.journal_waits_ns = i % 2 ? 0 : HEALTH_LATE_NS;
+		break_room();
+		pass(50);
+	}
+	view.journal_waits_ns = 0;
+	n_events = 0;
+	for (int i = 0; i < 5; i++) {
+		lab.now_ns += 50 * MS;
+		fail_at(lab.now_ns);
+		(void)look();
+		assert_int_equal(n_events, i + 1);
+		assert_int_equal(last_to, HEALTH_FAILED);
+		assert_int_equal(last_from, i == 0 ? HEALTH_NO_ROOM : HEALTH_PROMOTING);
+		(void)look(); /* it is told once */
+		assert_int_equal(n_events, i + 1);
+		if (i % 2 == 0) /* the next promotion is seen, or is too short */
+			continue;
+		lab.fsm.record.state = VM_PROMOTING;
+		lab.now_ns += 50 * MS;
+		(void)look();
+		assert_int_equal(n_events, i + 1);
+	}
 }
 
 /* From the first connection to the end of a protection, the word is never SAFE outside of
@@ -108,7 +186,7 @@ static void test_life(void **state)
 	assert_int_equal(judge(), HEALTH_SYNCING);
 	relay.term = lab.fsm.record.term;
 	lab_ack(&lab, 1);
-	assert_int_not_equal(judge(), HEALTH_SAFE); /* the agents' reports are of before */
+	assert_int_not_equal(judge(), HEALTH_SAFE); /* the agents' reports are older */
 	report_well();
 	assert_int_equal(judge(), HEALTH_SAFE);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
@@ -123,6 +201,8 @@ int main(void)
 		cmocka_unit_test_setup(test_safe_is_slow_to_come_back, start_protected),
 		cmocka_unit_test_setup(test_look_is_of_now, start_protected),
 		cmocka_unit_test_setup(test_no_storm, start_protected),
+		cmocka_unit_test_setup(test_a_grave_word_is_told, start_protected),
+		cmocka_unit_test_setup(test_each_failure_is_told, start_protected),
 		cmocka_unit_test_setup(test_life, start_connected),
 	};
 

@@ -41,8 +41,8 @@ static void test_holds_what_it_was_made_for(void **state)
 
 	(void)state;
 	assert_int_equal(hold_arena_init(&a, N_FRAMES, BYTES_MAX, 2 * ROOM + 64), 0);
-	/* Frames of 1 to 1000 bytes, always as many as the limits allow. Their sizes have no common
-	 * divisor with the arena's, so each position is used in time. */
+	/* Hold frames of 1 to 1000 bytes, always as many as the limits allow. Their sizes have no
+	 * common divisor with the arena's size, so in the long run each position is used. */
 	for (size_t i = 0; i < 20000; i++) {
 		size_t size = 1 + i * 37 % ROOM;
 

@@ -21,7 +21,7 @@
 #define PINS "/nonexistent/web1"
 #define LO   1 /* the ifindex of the device "lo", which always exists */
 
-/* ---- one hold, played: the functions of hold.h */
+/* ---- a simulated hold: the functions of hold.h */
 
 struct hold {
 	char vm[HOLD_VM_NAME_MAX + 1], tap[16], pin_dir[64];
@@ -34,14 +34,14 @@ struct hold {
 	bool is_sending, needs_seal;
 };
 
-/* What hold_open() does, by tap, and the end of the story of each hold as one line each. */
+/* How hold_open() behaves on each tap. `story` has one entry for the end of each hold. */
 static struct {
 	const char *fails_on;	    /* hold_open() fails for this tap */
 	const char *was_closed_on;  /* an earlier agent left a closed hold on this tap */
-	const char *was_passing_on; /* and a hold that passes on this one */
+	const char *was_passing_on; /* an earlier agent left a hold that passes on this tap */
 	const char *pinned_dir;	    /* the directory where a hold on "lo" is pinned */
 	const char *pinned_offload; /* the directory with a hold for a card with offloads */
-	char kinds[16];             /* of the holds, in the order they were opened: 'o' or '-' */
+	char kinds[16];             /* in order of opening: 'o' has offloads, '-' not */
 	struct hold *open[TAP_NAMES_MAX];
 	int n_open;
 	char story[512];
@@ -188,7 +188,7 @@ uint64_t hold_bytes(const struct hold *h)
 	return 100 * h->epoch;
 }
 
-/* Every counter of a hold is its epoch. */
+/* Set each counter to the hold's epoch. */
 int hold_stats(struct hold *h, struct hold_stats *ret)
 {
 	for (size_t at = 0; at < sizeof(*ret); at += sizeof(uint64_t))
@@ -267,14 +267,14 @@ static void test_kinds(void **state)
 	assert_string_equal(world.kinds, "-o-");
 	holds_close(h);
 	memset(&world, 0, sizeof(world));
-	world.pinned_dir = PINS; /* the tap "lo" is in another slot than its place in the list */
+	world.pinned_dir = PINS; /* pinned in a slot that is not its place in the list */
 	assert_int_equal(holds_open(&config, &h, &error), 0);
 	assert_string_equal(world.kinds, "o--");
 	holds_close(h);
 }
 
-/* The file names the taps in another order than the earlier agent's did: each tap must find its own
- * pins, or its hold would be removed while the guest is protected. */
+/* The file names the taps in another order than the earlier agent's file did. Each tap must find
+ * its own pins. Otherwise its hold would be removed while the guest is protected. */
 static void test_a_pinned_hold_keeps_its_place(void **state)
 {
 	struct holds *h;
@@ -306,7 +306,8 @@ static void test_all_are_opened_or_none(void **state)
 	assert_string_equal(world.story, "detach tap0; detach tap1; ");
 }
 
-/* If one cannot be opened, one that an earlier agent left closed stays closed. */
+/* If the hold on one tap cannot be opened, a hold that an earlier agent left closed stays
+ * closed. */
 static void test_a_closed_one_stays_closed(void **state)
 {
 	struct holds *h = NULL;
@@ -320,7 +321,8 @@ static void test_a_closed_one_stays_closed(void **state)
 	assert_string_equal(world.story, "detach tap0; close tap1; ");
 }
 
-/* An earlier agent was killed while the guest was protected, and one tap was made anew. */
+/* An earlier agent was killed while the guest was protected, and two taps were made anew. The holds
+ * on the new taps are closed too. */
 static void test_one_closed_closes_all(void **state)
 {
 	struct holds *h;
@@ -334,7 +336,7 @@ static void test_one_closed_closes_all(void **state)
 	assert_int_equal(world.open[0]->mode, HOLD_DROP);
 	assert_int_equal(world.open[1]->mode, HOLD_HOLD);
 	assert_int_equal(world.open[2]->mode, HOLD_DROP);
-	assert_int_equal(holds_set_mode(h, HOLD_HOLD), -EINVAL); /* two have no epoch yet */
+	assert_int_equal(holds_set_mode(h, HOLD_HOLD), -EINVAL); /* two holds have no epoch yet */
 	assert_int_equal(world.open[1]->mode, HOLD_HOLD);
 	assert_int_equal(world.open[0]->mode, HOLD_DROP);
 	holds_set_epoch(h, 8);
@@ -371,7 +373,7 @@ static void test_shut(void **state)
 	world.pinned_offload = PINS "+1";
 	assert_int_equal(holds_shut(&config, &error), 0);
 	assert_string_equal(world.story, "close tap0; close tap1; close tap2; ");
-	assert_string_equal(world.kinds, "-o-"); /* as it was pinned */
+	assert_string_equal(world.kinds, "-o-"); /* the kinds that were pinned */
 	world.story[0] = '\0';
 	world.fails_on = "tap1";
 	assert_int_equal(holds_shut(&config, &error), -ENOTCONN);
@@ -390,7 +392,8 @@ static void test_receive_and_release(void **state)
 	world.open[0]->receives = 2;
 	world.open[1]->receives = 3;
 	assert_int_equal(holds_receive(h), 5);
-	/* one card's way is broken: the other's frames are counted when it works again */
+	/* one card's path is broken: frames of the other card are counted once the path works
+	 * again */
 	world.open[0]->receives = -ENOLINK;
 	assert_int_equal(holds_receive(h), -ENOLINK);
 	world.open[0]->receives = 0;

@@ -1,6 +1,6 @@
-/* Tests images whose format is qcow2, with the real qemu-storage-daemon: what is written reaches
- * the image; the image is closed for the next process; a daemon that is killed is noticed, also by
- * the next agent. Skipped without root, FUSE or the daemon. */
+/* Tests qcow2 images with the real qemu-storage-daemon. What is written reaches the image. The
+ * image is closed before another process uses it. A daemon that was killed is noticed, also by the
+ * next agent. Skipped without root, FUSE or the daemon. */
 #include "standby/images.h"
 
 #include <errno.h>
@@ -118,7 +118,7 @@ static void what_is_written_reaches_the_image(void **state)
 	assert_int_equal(images.item[0].bytes, BYTES);
 	apply(WIRE_DISK_WRITE, 0, BYTES, 0x11);
 	apply(WIRE_DISK_ZERO, 65536, 131072, 0);      /* whole clusters */
-	apply(WIRE_DISK_ZERO, 300032, 1536, 0);       /* in a cluster */
+	apply(WIRE_DISK_ZERO, 300032, 1536, 0);       /* inside one cluster */
 	apply(WIRE_DISK_DISCARD, 524288, 65536, 0);   /* a whole cluster */
 	apply(WIRE_DISK_DISCARD, 700416, 100352, 0);  /* across clusters */
 	apply(WIRE_DISK_WRITE, 65536 + 512, 512, 0x22);
@@ -191,7 +191,7 @@ static void a_missing_base_is_named(void **state)
 	says("qemu-img create -f qcow2");
 }
 
-/* The next agent ends the daemon of the one before in order: nothing is lost. */
+/* The next agent ends the daemon of the previous agent cleanly, so nothing is lost. */
 static void the_next_agent_takes_over(void **state)
 {
 	AUTO_FREE uint8_t *expected = calloc(1, BYTES);
@@ -238,7 +238,7 @@ static void a_killed_daemon_is_noticed(void **state)
 	assert_int_equal(images_hand_over(&images, &error), -EIO);
 	says("lost");
 	assert_int_equal(images_open(&images, &error), -EUCLEAN);
-	/* the next agent knows, too */
+	/* the next agent notices the loss, too */
 	init(&next);
 	assert_true(images_have_lost(&next, &error));
 	assert_int_equal(images_open(&next, &error), -EUCLEAN);
@@ -249,8 +249,8 @@ static void a_killed_daemon_is_noticed(void **state)
 	assert_int_equal(images_apply(&images, &images.item[0], &record, &error), 0);
 }
 
-/* Leave no space on the image's disk, not even for what the image has there. Starts no process: its
- * exec would close the view, and so make the daemon flush. */
+/* Leave no space on the image's disk, not even the space that the image has used. This must not
+ * start a process: an exec would close the view, and thus make the daemon flush. */
 static void fill_disk(void)
 {
 	static const char zeros[4096];
@@ -267,7 +267,8 @@ static void fill_disk(void)
 	close(fd);
 }
 
-/* Open an image and write to it. Then its daemon cannot write its metadata: the disk is full. */
+/* Open an image and write to it. Then fill the disk, so the image's daemon cannot write its
+ * metadata. */
 static void open_on_full_disk(void)
 {
 	char command[256];
@@ -302,7 +303,7 @@ static void an_image_that_cannot_be_flushed_is_lost(void **state)
 	assert_int_equal(images_open(&images, &error), -EUCLEAN);
 }
 
-/* The agent has died, and the next one ends the daemon. */
+/* The agent has died. The next agent ends the daemon, which cannot flush. The loss is noticed. */
 static void the_next_agent_cannot_flush(void **state)
 {
 	struct images before;
@@ -340,7 +341,7 @@ static void a_whole_image_is_handed_over(void **state)
 	assert_false(images_have_lost(&images, &error));
 	holds(expected);
 
-	/* a daemon that does not end; to close the view it must run */
+	/* a daemon that does not end; it is stopped, and closing the view needs a running daemon */
 	assert_int_equal(images_open(&images, &error), 0);
 	apply(WIRE_DISK_WRITE, 131072, 65536, 0x34);
 	memset(expected + 131072, 0x34, 65536);
@@ -357,7 +358,7 @@ static void a_whole_image_is_handed_over(void **state)
 	assert_int_equal(images_open(&images, &error), 0);
 }
 
-/* The daemon has ended in order before a promotion, which needs no other daemon. */
+/* The daemon has ended cleanly before a promotion. The promotion starts no new daemon. */
 static void a_closed_image_needs_no_daemon(void **state)
 {
 	AUTO_FREE uint8_t *expected = calloc(1, BYTES);
@@ -377,7 +378,7 @@ static void a_closed_image_needs_no_daemon(void **state)
 	assert_int_equal(images_hand_over(&images, &error), 0);
 	holds(expected);
 
-	/* if it was killed, the loss is told */
+	/* if the daemon was killed, the loss is reported */
 	assert_int_equal(images_open(&images, &error), 0);
 	apply(WIRE_DISK_WRITE, 65536, 65536, 0x57);
 	assert_int_equal(images_watch(&images, fds), 1);
@@ -388,7 +389,7 @@ static void a_closed_image_needs_no_daemon(void **state)
 	assert_false(images.is_open);
 }
 
-/* The names of VMs and disks may have dashes. */
+/* Names of VMs and disks may contain dashes, but each disk still has files of its own. */
 static void each_disk_has_its_own_files(void **state)
 {
 	struct rawview one, other;

@@ -1,4 +1,4 @@
-/* Tests replace/inherited: a child of the agent's last program is reaped, other processes are left
+/* Tests replace/inherited: the agent reaps children of its last program, and leaves other processes
  * alone. */
 #include "replace/inherited.h"
 

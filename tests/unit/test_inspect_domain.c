@@ -68,7 +68,7 @@ static void test_monitors(void **state)
 		{"qemu|-mon|{\"chardev\":\"m\",\"mode\":\"control\"}|-chardev|"
 		 "{\"backend\":\"socket\",\"id\":\"m\",\"path\":\"/m\"}",
 		 "/m", NULL},
-		/* a monitor for people, and one that a manager holds */
+		/* a monitor in text mode, and one that a manager holds open */
 		{"qemu|-chardev|socket,id=m,path=/m|-mon|chardev=m,mode=readline", NULL, NULL},
 		{"qemu|-chardev|socket,id=m,fd=23,server=on|-mon|chardev=m,mode=control", NULL,
 		 NULL},
@@ -125,7 +125,7 @@ static void test_sockets(void **state)
 		assert_int_equal(descriptors_find_unix(table, inode, path, sizeof(path)), -ENOENT);
 }
 
-/* A file of this very process is found by its number, and a device is not. */
+/* An open file of this process is found by its descriptor; a device is not. */
 static void test_own_descriptors(void **state)
 {
 	char path[] = "/tmp/holdfast-descriptor.XXXXXX", number[16];

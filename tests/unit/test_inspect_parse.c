@@ -173,7 +173,7 @@ static void test_untapped_cards(void **state)
 		{"", {NULL}},
 		{NIC("a.0") TAP("n0"), {NULL}},
 		{NIC("a.0") TAP("n0") NIC("a.1") TAP("n1"), {NULL}},
-		{NIC("a.0"), {NULL}}, /* without a back end */
+		{NIC("a.0"), {NULL}}, /* a card without a back end */
 		{NIC("a.0") NIC("a.1") TAP("n1"), {NULL}},
 		{NIC("a.0") TAP("n0") NIC("b") " \\ n1: index=0,type=user,net=10.0.2.0\r\n",
 		 {"b n1 user"}},
@@ -187,12 +187,13 @@ static void test_untapped_cards(void **state)
 		/* two queues of one card */
 		{NIC("a.0") TAP("n0") "a.0: index=1,type=nic,model=x\r\n"
 		 " \\ n0: index=1,type=tap,fd=4\r\n", {NULL}},
-		/* a hub: for a guest's only card */
+		/* a hub is allowed only for a guest's only card */
 		{"hub 0\r\n" " \\ hub0port1: n1: index=0,type=tap,ifname=t\r\n \\ hub0port0: "
 		 NIC("a.0"), {NULL}},
 		{"hub 0\r\n" " \\ hub0port1: n1: index=0,type=tap,ifname=t\r\n \\ hub0port0: "
 		 NIC("a.0") NIC("b.0") TAP("n0"), {"a.0 hub0port0 hubport"}},
-		/* cut: nothing is read past the end, and an unknown back end is no tap */
+		/* text cut short: nothing is read past the end, and an unknown back end is no
+		 * tap */
 		{"a: index=0,type=nic,\n \\", {"a  "}},
 		{"a: index=0,type=nic\n \\ n0: index=0,type=", {"a n0 "}},
 	};

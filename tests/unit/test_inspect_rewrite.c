@@ -185,7 +185,7 @@ static void test_disks(void **state)
 	}
 }
 
-/* The operator wants a qcow2 image on the standby. */
+/* The operator wants the standby to have a qcow2 image. */
 static void test_qcow2(void **state)
 {
 	static const struct {
@@ -315,7 +315,7 @@ static void test_obstacles(void **state)
 		if (!strstr(out, rows[i].obstacle))
 			fail_msg("%s\n gave %s\n not  %s", rows[i].in, out, rows[i].obstacle);
 	}
-	/* all of them at once */
+	/* all obstacles at once */
 	free(rewritten(M "-numa|node|-readconfig|/f|-object|memory-backend-file,id=d,size=1G",
 		       &disks, NULL, 0));
 	assert_int_equal(obstacles.n, 5);

@@ -282,14 +282,14 @@ static void taps_are_exactly_what_the_file_allows(void **state)
 	}
 }
 
-/* Which tap a card uses, by QEMU's text and the kernel's list of descriptors. */
+/* QEMU's text and the kernel's list of descriptors tell which tap each card uses. */
 static void cards_are_found_by_their_taps(void **state)
 {
 	static const struct vmm_taps taps = {
 		.taps = {{"tap0", VMM_TAP_HERE, 27}, {"tap1", VMM_TAP_HERE, 9}}, .n = 2};
 	static const struct {
 		const char *text;
-		uint32_t offloads; /* of n0, with offloads, and n1, without */
+		uint32_t offloads; /* bit i: taps[i] has offloads; n0 has them, n1 has none */
 	} rows[] = {
 		{" \\ n0: index=0,type=tap,ifname=tap0,script=no,downscript=no\r\n"
 		 " \\ n1: index=0,type=tap,ifname=tap1,script=no\r\n", 1},

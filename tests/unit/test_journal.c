@@ -78,7 +78,8 @@ static void test_keeps(void **state)
 	vm_journal_close(journal);
 }
 
-/* The host in the other seat is in the line of a VM with a spare, and in no other line. */
+/* If a VM has a spare, the VM's journal line also names the owner's partner, which is the host that
+ * is neither owner nor spare (with=). The line of a VM without a spare does not have with=. */
 static void test_with(void **state)
 {
 	static const struct {
@@ -93,7 +94,7 @@ static void test_with(void **state)
 		{" with=Gamma", "", false, false},
 		{" with=gamma gamma", "", false, false},
 		{"  with=gamma", "", false, false},
-		{" with=alpha", "", false, false}, /* it is the owner */
+		{" with=alpha", "", false, false}, /* alpha is the owner */
 	};
 	struct vm_journal_entry e = {.vm = "web1", .owner = "alpha", .term = 3};
 	struct vm_journal_table table;

@@ -130,7 +130,7 @@ static void test_void_ends_the_limit(void **state)
 	assert_false(lease_is_over(&lease, 9000 * MS));
 }
 
-/* The agent's next program goes on with the lease as it was, whatever it was. */
+/* The agent's next program takes over the lease unchanged, in each state of the lease. */
 static void test_resumed(void **state)
 {
 	uint64_t until_ns, release_ns;
@@ -146,7 +146,7 @@ static void test_resumed(void **state)
 	assert_int_equal(lease_renew(&next, TERM + 1, 1100 * MS, 2000, 150, 1100 * MS), -ESTALE);
 	assert_int_equal(lease_renew(&next, TERM, 1100 * MS, 2000, 150, 1100 * MS), 0);
 	assert_true(lease_may_release(&next, 1249 * MS));
-	lease_init(&lease, TERM, true); /* needed, and not given yet */
+	lease_init(&lease, TERM, true); /* a lease is needed, and none was given yet */
 	lease_get(&lease, &until_ns, &release_ns);
 	lease_resume(&next, TERM, until_ns, release_ns);
 	assert_false(lease_may_release(&next, 1000 * MS));

@@ -104,7 +104,8 @@ static void a_writer_goes_on_before_the_memory_is_gone(void **state)
 	close(ready[0]);
 }
 
-/* The agent's next program knows no child of its last one: none may be left to wait for. */
+/* letgo_init() leaves no child to wait for. The agent's next program would not know of such a
+ * child. */
 static void it_is_nobodys_child(void **state)
 {
 	(void)state;

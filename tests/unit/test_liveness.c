@@ -82,15 +82,15 @@ static void test_the_other_may_follow(void **state)
 	/* a gap of one beat is no silence */
 	liveness_seen(&l, &config, 1349 * MS);
 	assert_false(liveness_may_follow(&l, &owner, &config, 1349 * MS));
-	/* heard again after 2 s: the other has 2 s to follow */
+	/* heard again after 2 s: the other host has 2 s to follow */
 	liveness_seen(&l, &config, 3349 * MS);
 	liveness_seen(&l, &config, 3400 * MS);
 	assert_true(liveness_may_follow(&l, &owner, &config, 5348 * MS));
 	assert_false(liveness_may_follow(&l, &owner, &config, 5349 * MS));
-	/* the other was heard: if it falls silent now, the gateway's link is not the cause */
+	/* the other host was heard: if it falls silent now, the gateway's link is not the cause */
 	liveness_seen(&owner, &config, 3500 * MS);
 	assert_false(liveness_may_follow(&l, &owner, &config, 3500 * MS));
-	/* a long silence gives no more than the grace of a start */
+	/* even a long silence gives the other host no more than the grace period of a start */
 	liveness_seen(&l, &config, 60000 * MS);
 	assert_true(liveness_may_follow(&l, &owner, &config, 62999 * MS));
 	assert_false(liveness_may_follow(&l, &owner, &config, 63000 * MS));

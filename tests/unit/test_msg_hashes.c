@@ -77,7 +77,7 @@ static void hashes_rules(void **state)
 	hashes = (struct wire_hashes){.first = WIRE_HASH_UNITS_MAX - 2, .n_zero = 3};
 	w = writer(WIRE_PAYLOAD_MAX);
 	assert_int_equal(wire_hashes_encode(&hashes, &w), -EINVAL);
-	/* nothing is known */
+	/* an answer with neither hashes nor blocks of zeros */
 	hashes.n_zero = 0;
 	w = writer(64);
 	assert_int_equal(wire_hashes_encode(&hashes, &w), 0);

@@ -88,7 +88,8 @@ static void frames_are_taken(void **state)
 	}
 }
 
-/* A delta epoch that stands on the last one, as a standby checks it before it acknowledges it. */
+/* A recorded delta epoch builds on the last epoch. It passes the check that a standby makes before
+ * it acknowledges an epoch. */
 static void epoch_is_acknowledged(void **state)
 {
 	static uint8_t data[FILE_MAX_BYTES];
@@ -110,7 +111,7 @@ static void epoch_is_acknowledged(void **state)
 		if (!is_begun)
 			epochcheck_init(c, frame.h.term, 0, 64 << 20);
 		is_begun = true;
-		if (frame.h.type == WIRE_MACHINE) /* stream.c takes it */
+		if (frame.h.type == WIRE_MACHINE) /* stream.c handles this type */
 			continue;
 		r = epochcheck_frame(c, &frame, NULL, &error);
 		if (r < 0)

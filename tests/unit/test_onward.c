@@ -1,6 +1,6 @@
-/* Tests what an agent's program hands on to the next one: the record (replace/onward.h,
- * epoch/handed.h) and the facts in it (epoch/facts.h) come out as they went in; a damaged or
- * foreign one is refused; and exec keeps the descriptors. */
+/* Tests what an agent's program hands on to the next one. The record (replace/onward.h,
+ * epoch/handed.h) and the facts in it (epoch/facts.h) come out as they went in. A damaged or
+ * foreign record is refused. The descriptors stay open across exec. */
 #include "replace/onward.h"
 
 #include <errno.h>
@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "base/fd.h"
+#include "base/program.h"
 #include "epoch/facts.h"
 
 static uint8_t device[5000], some_facts[300];
@@ -86,7 +87,7 @@ static void refused(int fd, const char *word)
 	assert_non_null(strstr(error.text, word));
 }
 
-/* Each changed byte and each cut is noticed. */
+/* Every changed byte and every cut is noticed. */
 static void test_damaged(void **state)
 {
 	struct onward *o = make();
@@ -112,7 +113,7 @@ static void test_damaged(void **state)
 	free(o);
 }
 
-/* Values out of their bounds are refused even under a right checksum. */
+/* Values out of their bounds are refused even if the checksum is right. */
 static void test_bounds(void **state)
 {
 	static const struct {
@@ -168,7 +169,7 @@ static void test_facts(void **state)
 	assert_int_equal(devices_out.n_items, 0);
 	vmm_machine_done(&machine_out);
 	assert_int_equal(facts_decode(bytes, size - 1, out, &machine_out, &devices_out), -EPROTO);
-	bytes[3]++; /* another layout */
+	bytes[3]++; /* a different layout */
 	assert_int_equal(facts_decode(bytes, size, out, &machine_out, &devices_out), -EPROTO);
 	free(bytes);
 	free(in);
@@ -185,7 +186,7 @@ static void test_exec(void **state)
 	pid_t pid;
 
 	(void)state;
-	assert_true(onward_path()[0] == '/');
+	assert_true(program_path()[0] == '/');
 	h->uffd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	h->disk[0].ring_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	h->disk[0].lifeline_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -199,7 +200,7 @@ static void test_exec(void **state)
 
 		snprintf(text, sizeof(text), "%d", other);
 		(void)setenv("TEST_ONWARD_OTHER", text, 1);
-		/* A program that is not there: then the one that runs is run again. */
+		/* This program does not exist, so onward_exec() runs the present program again. */
 		(void)onward_exec("/nowhere/holdfast-agent", "config", o, fd);
 		_exit(99);
 	}
@@ -211,8 +212,8 @@ static void test_exec(void **state)
 	free(o);
 }
 
-/* A record that cannot be used: none of its descriptors stays open, or a userfaultfd would keep the
- * next engine from tracking the guest. */
+/* If a record cannot be used, none of its descriptors stays open. An open userfaultfd would keep
+ * the next engine from tracking the guest. */
 static void test_exec_with_a_damaged_record(void **state)
 {
 	struct onward *o = make();
@@ -220,7 +221,7 @@ static void test_exec_with_a_damaged_record(void **state)
 	pid_t pid;
 
 	(void)state;
-	assert_true(onward_path()[0] == '/');
+	assert_true(program_path()[0] == '/');
 	o->n_vms = 1;
 	o->vm[0].handed.uffd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	o->vm[0].handed.n_disks = 0;
@@ -260,7 +261,7 @@ static int judge(struct onward *o, const char *other)
 	return fcntl(atoi(other), F_GETFD) < 0 ? 0 : 3;
 }
 
-/* What the two tests of exec run. Returns its exit status. */
+/* Runs after the exec in both tests of exec. Returns the exit status. */
 static int next_program(const char *other)
 {
 	struct onward *o;

@@ -1,5 +1,6 @@
 /* Tests vmm/outside.h: which types of devices, and which TPMs, keep a guest from being protected.
- * No machine of ours has a device to pass to a guest, so its type must do. */
+ * The test machines have no device that could be passed to a guest, so the test uses only names of
+ * types. */
 #include "vmm/outside.h"
 
 #include <errno.h>

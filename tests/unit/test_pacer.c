@@ -238,9 +238,9 @@ static void stretching_is_counted(void **state)
 	assert_int_equal(pacer.stretched_ns, 130 * MS);
 }
 
-/* A guest writes a working set of @set bytes at 0.4 bytes per ns and always waits for a reply; the
- * link carries 0.1 bytes per ns. Returns the longest commit time of an epoch in the second half of
- * the simulated 60 s. */
+/* Simulate a guest that writes a working set of @set bytes at 0.4 bytes per ns and always waits for
+ * a reply; the link carries 0.1 bytes per ns. Returns the longest commit time of an epoch in the
+ * second half of the simulated 60 s. */
 static uint64_t longest_commit_ns(double set, bool is_link_told)
 {
 	struct {

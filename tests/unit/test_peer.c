@@ -50,7 +50,7 @@ static uint64_t soon(void)
 	return clock_mono_ns() + 10 * CLOCK_NS_PER_S;
 }
 
-/* The standby's loop as in standby.c, but without QEMU. */
+/* The standby's loop, like the one in standby.c, but without QEMU. */
 static void *keep(void *arg)
 {
 	(void)arg;

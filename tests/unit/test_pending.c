@@ -173,7 +173,7 @@ static void test_takeover_waits_for_the_disk(void **state)
 	assert_true(f.fleet->config.incarnation > before + (5 << 16));
 	/* alpha must connect again, and is then told the new number */
 	assert_null(web1->host[0]->control);
-	/* Nobody is promoted before the leases of the younger gateway have ended. */
+	/* No standby is promoted before the leases of the younger gateway have ended. */
 	assert_true(web1->fsm.mute_ns >= f.now_ns + web1->config.release_ns);
 	web1->config.release_ns = 0;
 
@@ -292,7 +292,7 @@ static void test_another_vm_goes_on(void **state)
 	assert_true(web1->pending.waiting);
 	n_replies = 0;
 	assert_int_equal(fleet_step(f.fleet, db1, &in, f.now_ns), 0);
-	assert_int_equal(n_replies, 1); /* db1 is not protected */
+	assert_int_equal(n_replies, 1); /* at once: db1 is not protected */
 	assert_false(db1->pending.waiting);
 }
 
@@ -452,7 +452,8 @@ static void test_a_failed_write_leaves_no_trace(void **state)
 	assert_int_equal(web1->fsm.record.state, VM_PREPARING);
 }
 
-/* The policy was `auto` and is `ask` now. The journal must not keep the wish for a later `auto`. */
+/* The policy was `auto` and is `ask` now. The journal must drop the wish for protection, so that a
+ * later `auto` does not use it. */
 static void test_ask_drops_an_old_wish(void **state)
 {
 	static const char *const names[] = {"ask1", "auto1"};
@@ -473,7 +474,7 @@ static void test_ask_drops_an_old_wish(void **state)
 	assert_true(vm_journal_find(f.journal, "auto1")->is_wanted);
 }
 
-/* What a report says of a suspended protection reaches the state machine. */
+/* What a report says about a suspended protection reaches the state machine. */
 static void test_reports_of_a_suspended_protection(void **state)
 {
 	struct vm_again *again = &web1->fsm.again;

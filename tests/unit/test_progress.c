@@ -56,7 +56,7 @@ static void test_moves(void **state)
 	progress_to(&p, 1000 * MIB);
 	assert_string_equal(said(), "step=copied 3.1 of 5.0 GiB of guest RAM\nstep_percent=62\n"
 			    "step_moves=2\n");
-	/* The rest of a step that has lasted for ten seconds takes six more. */
+	/* The step has taken 10 s for 62 %, so the rest takes 6 s more. */
 	p.begun_ns -= 10 * CLOCK_NS_PER_S;
 	assert_non_null(strstr(said(), "step_percent=62\nstep_s_left=6\n"));
 	progress_begin(&p, "copied again", "that was written meanwhile", 0);

@@ -1,6 +1,6 @@
-/* Tests the pump between a connection and its session: pieces of a batch are handled together,
- * connections in the order in which they received, and what arrived just before the connection's
- * end is handled before it. */
+/* Tests the pump between a connection and its session. The pieces of a batch are handled together.
+ * Connections are handled in the order in which they received data. What arrived just before a
+ * connection's end is handled before this end. */
 #include "session/pump.h"
 
 #include <setjmp.h>
@@ -119,8 +119,9 @@ static void test_end(void **state)
 	assert_null(conn.session);
 }
 
-/* In one batch, a connection receives a message, and then its replacement a HELLO: the message is
- * handled first. The connection is then not silent, so the HELLO is refused. */
+/* In one batch, a connection receives a message, and then the connection that shall replace it
+ * receives a HELLO. The message is handled first. So the old connection is no longer silent, and
+ * the HELLO is refused. */
 static void test_order(void **state)
 {
 	uint64_t beats = f.fleet->counters.beats;
@@ -150,13 +151,13 @@ static void test_freed_in_list(void **state)
 	agent_open(&newer, &f, f.beta);
 	session_mark_dirty(alpha.session);
 	session_mark_dirty(newer.session);
-	agent_close(&newer); /* the last of the list */
+	agent_close(&newer); /* newer is the last session of the list */
 	assert_ptr_equal(session_take_dirty(f.sessions), alpha.session);
 	assert_null(session_take_dirty(f.sessions));
 	agent_open(&newer, &f, f.beta);
 	session_mark_dirty(newer.session);
 	session_mark_dirty(alpha.session);
-	agent_close(&newer); /* the first */
+	agent_close(&newer); /* newer is the first session of the list */
 	session_mark_dirty(alpha.session);
 	assert_ptr_equal(session_take_dirty(f.sessions), alpha.session);
 	assert_null(session_take_dirty(f.sessions));

@@ -37,7 +37,7 @@ struct monitor {
 	int listener;
 	const struct step *script;
 	size_t n_steps;
-	bool is_wrong; /* the client has sent something else than `expect` */
+	bool is_wrong; /* the client has sent something other than `expect` */
 	char heard[8192];
 	pthread_t thread;
 };

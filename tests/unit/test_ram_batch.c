@@ -1,5 +1,5 @@
-/* test_ram_batch.c - tests which hash each page of a batch gets: that of what was read, or that of
- * the seal's last copy. */
+/* test_ram_batch.c - tests which hash each page of a batch gets: the hash of the content that was
+ * read, or the hash of the seal's last copy. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -44,7 +44,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Is the hash of page 100 + @i that of a page filled with @value? */
+/* Returns true if the hash of page 100 + @i is that of a page filled with @value. */
 static bool is(uint32_t i, uint8_t value)
 {
 	uint8_t page[VMM_PAGE_BYTES], hash[WIRE_HASH_SIZE];
@@ -53,7 +53,7 @@ static bool is(uint32_t i, uint8_t value)
 	return memcmp(hash, batch.hash + (size_t)i * WIRE_HASH_SIZE, sizeof(hash)) == 0;
 }
 
-/* The seal has copied @n_pages pages from @first on, filled with @value, @value + 1, ... */
+/* Let the seal copy the pages of @ranges. In order, they are filled with @value, @value + 1, ... */
 static void seal(const struct page_range *ranges, uint32_t n_ranges, uint8_t value)
 {
 	struct seal_pages pages = {.ranges = ranges, .n_ranges = n_ranges, .pages = copies};
@@ -74,7 +74,8 @@ static void test_as_read(void **state)
 	}
 }
 
-/* Ranges that end in the batch, begin in it, lie in it, or only touch it. */
+/* A page that the seal has copied gets the hash of the copy. The ranges end in the batch, begin in
+ * it, lie in it, or only touch it. */
 static void test_written_meanwhile(void **state)
 {
 	static const struct page_range ranges[] = {
@@ -96,7 +97,7 @@ static void test_written_meanwhile(void **state)
 	assert_false(ram_batch_is_copied(&batch, 10)); /* behind the batch */
 }
 
-/* A range may have the whole batch, and more. */
+/* A range may contain the whole batch, and more pages. */
 static void test_all_written(void **state)
 {
 	(void)state;
@@ -105,7 +106,7 @@ static void test_all_written(void **state)
 		assert_true(is(i, (uint8_t)(55 + i)) && ram_batch_is_copied(&batch, i));
 }
 
-/* A page that was copied before the pause and in it, or twice in it: the last copy counts. */
+/* If a page was copied before the pause and in it, or twice in the pause, the last copy counts. */
 static void test_last_copy_counts(void **state)
 {
 	static const struct page_range twice[] = {{103, 1}, {102, 2}};
@@ -115,7 +116,7 @@ static void test_last_copy_counts(void **state)
 	seal(twice, 2, 220);
 	assert_true(is(2, 221));
 	assert_true(is(3, 222));
-	assert_true(is(4, 202)); /* copied before the pause only */
+	assert_true(is(4, 202)); /* copied only before the pause */
 	/* The next batch begins with no page copied. */
 	ram_batch_read(&batch, SEED);
 	assert_false(ram_batch_is_copied(&batch, 2));

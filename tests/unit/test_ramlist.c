@@ -1,5 +1,5 @@
 /* test_ramlist.c - tests that RAM blocks are found in another process, which has a list like
- * QEMU's, and that a list which is not as expected gives no address. */
+ * QEMU's. A list that is not as expected must give no address. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,7 +41,7 @@ static_assert(offsetof(struct block, host) == 24 && offsetof(struct block, used_
 #define AS_IT_IS
 #endif
 
-/* Exported, as QEMU's is (see this program's link options in meson.build). */
+/* Exported, like QEMU's variable (see this program's link options in meson.build). */
 extern uint64_t ram_list[13];
 AS_IT_IS uint64_t ram_list[13];
 
@@ -72,9 +72,9 @@ static void blocks_are_found_by_name_and_size(void **state)
 {
 	struct inspect_ramblock blocks[] = {
 		{.name = "0000:00:02.0/vga.vram", .used_bytes = 16 << 20},
-		{.name = "pc.ram", .used_bytes = 512 << 20}, /* another size than in the list */
+		{.name = "pc.ram", .used_bytes = 512 << 20}, /* the list has another size */
 		{.name = "vga.vram", .used_bytes = 16 << 20},
-		{.name = "pc.ram", .used_bytes = 256 << 20, .hva = 0x1000}, /* known already */
+		{.name = "pc.ram", .used_bytes = 256 << 20, .hva = 0x1000}, /* hva known already */
 	};
 
 	(void)state;

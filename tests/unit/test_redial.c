@@ -1,5 +1,5 @@
-/* Tests link/redial.h and the limit of link_handshake() that it sets, and gateway_view_await(): how
- * the connections of a host come back when the gateway was replaced. */
+/* Tests how the connections of a host come back after the gateway was replaced: link/redial.h, the
+ * limit that it sets for link_handshake(), and gateway_view_await(). */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
@@ -26,16 +26,20 @@ static void is_eager_after_a_loss(void **state)
 {
 	struct redial r = {0};
 	const uint64_t last_ns = LOST_NS + REDIAL_EAGER_NS - 1;
+	const uint64_t slower_ns = LOST_NS + REDIAL_QUICK_FOR_NS;
 
 	(void)state;
-	/* the first connection of all */
+	/* the very first connection: none was lost before */
 	assert_int_equal(redial_connect_by_ns(&r, LOST_NS), 0);
 	assert_false(redial_is_eager(&r, false, LOST_NS));
 	redial_lost(&r, LOST_NS);
-	assert_int_equal(redial_connect_by_ns(&r, LOST_NS), LOST_NS + REDIAL_TRY_NS);
-	assert_int_equal(r.next_ns, LOST_NS + REDIAL_TRY_NS); /* even if it is refused at once */
+	assert_int_equal(redial_connect_by_ns(&r, LOST_NS), LOST_NS + REDIAL_QUICK_NS);
+	assert_int_equal(r.next_ns, LOST_NS + REDIAL_QUICK_NS); /* the next attempt, also if this
+								 * one is refused at once */
+	assert_int_equal(redial_connect_by_ns(&r, slower_ns - 1), slower_ns - 1 + REDIAL_QUICK_NS);
+	assert_int_equal(redial_connect_by_ns(&r, slower_ns), slower_ns + REDIAL_TRY_NS);
 	assert_true(redial_is_eager(&r, false, LOST_NS));
-	/* an attempt that cost the other end a handshake */
+	/* after an attempt that cost the other end a handshake, dialling is not eager */
 	assert_false(redial_is_eager(&r, true, LOST_NS));
 	assert_true(redial_is_eager(&r, false, last_ns));
 	assert_false(redial_is_eager(&r, false, last_ns + 1));
@@ -45,7 +49,8 @@ static void is_eager_after_a_loss(void **state)
 	assert_false(redial_is_eager(&r, false, LOST_NS));
 }
 
-/* Return a listener whose queue is full: it answers no SYN. @ret_waiting: the sockets in it. */
+/* Return a listener whose queue is full: it answers no SYN. @ret_waiting: the sockets in the
+ * queue. */
 static int deaf_listener(struct sockaddr_in *ret_at, int ret_waiting[N_WAITING_MAX])
 {
 	socklen_t size = sizeof(*ret_at);
@@ -76,7 +81,7 @@ static void handshake_gives_up_at_tcp(void **state)
 	wire_hello_init(&hello, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, "");
 	config.port = ntohs(at.sin_port);
 	assert_int_equal(link_open(&config, &link), 0);
-	/* without the limit this would wait for an hour */
+	/* without redial's limit, this call would wait for an hour */
 	assert_int_equal(link_handshake(link, &hello, 0, 0, clock_mono_ns() + 3600 * CLOCK_NS_PER_S,
 					&welcome), -ETIMEDOUT);
 	assert_false(link_was_reached(link));
@@ -128,7 +133,7 @@ static void stream_waits_for_control(void **state)
 	(void)state;
 	gateway_view_obey(&view, 10);
 	assert_true(gateway_view_await(&view, 10, never_ns));
-	assert_false(gateway_view_await(&view, 9, never_ns)); /* never obeyed again */
+	assert_false(gateway_view_await(&view, 9, never_ns)); /* 9 is older than 10 */
 	assert_false(gateway_view_await(&view, 11, clock_mono_ns()));
 	assert_true(gateway_view_await(NULL, 11, never_ns));
 	assert_int_equal(pthread_create(&thread, NULL, obey_30, &view), 0);

@@ -103,13 +103,13 @@ static void a_forgotten_page_is_unknown(void **state)
 	reference_forget(reference, 7);
 	assert_null(reference_peek(reference, 7));
 	assert_false(is_known(reference, 7));
-	assert_true(is_known(reference, 7)); /* it was sent again */
+	assert_true(is_known(reference, 7)); /* the check above sent it */
 	/* a page that is known to be zero */
 	assert_true(reference_is_zero(reference, 8));
 	reference_forget(reference, 8);
 	assert_false(reference_is_zero(reference, 8));
 	assert_false(is_known(reference, 8));
-	/* a slot with zeros, of which the standby may have something else */
+	/* a slot with zeros, although the standby may have other content */
 	page = reference_take(reference, 9, &known);
 	memset(page, 0, PAGE_BYTES);
 	reference_put(reference, page);
@@ -121,7 +121,7 @@ static void a_forgotten_page_is_unknown(void **state)
 	reference_free(reference);
 }
 
-/* Nothing is known of any page, not even that it is zero. */
+/* After reference_forget_all(), nothing is known of any page, not even that it is zero. */
 static void all_pages_are_forgotten(void **state)
 {
 	struct reference *reference = make();
@@ -139,7 +139,8 @@ static void all_pages_are_forgotten(void **state)
 	reference_free(reference);
 }
 
-/* Memory is given back in steps, the pages in it are forgotten, and it does not grow meanwhile. */
+/* reference_shed() gives memory back in steps and forgets the pages in it. The store does not grow
+ * meanwhile. */
 static void memory_is_given_back(void **state)
 {
 	struct reference *reference;
@@ -164,12 +165,13 @@ static void memory_is_given_back(void **state)
 	for (uint32_t i = 0; i < n_pages; i++)
 		n_resident += resident[i] & 1;
 	assert_int_equal(n_resident, n_left);
-	/* What is left is known, what was given back is not, and nothing counts as zero. */
+	/* What is left is known. What was given back is not known, and does not count as zero. A
+	 * page that was never taken still does. */
 	assert_non_null(reference_peek(reference, n_left - 1));
 	assert_null(reference_peek(reference, n_left));
 	assert_false(reference_is_zero(reference, n_left));
 	assert_true(reference_is_zero(reference, n_pages - 1));
-	/* Another page takes a slot of those that are left. */
+	/* A new page gets one of the slots that are left. */
 	assert_false(is_known(reference, n_pages - 2));
 	reference_get_counts(reference, &counts);
 	assert_int_equal(counts.n_used, n_left);
@@ -182,7 +184,8 @@ static void memory_is_given_back(void **state)
 	reference_free(reference);
 }
 
-/* A reference with few pages keeps them, and may still get as many as are left to it. */
+/* A store with few pages keeps them when memory is given back. It can still use all slots that are
+ * left. */
 static void a_small_one_keeps_its_pages(void **state)
 {
 	const uint32_t n = REFERENCE_SLOTS_MIN;

@@ -1,6 +1,6 @@
-/* Tests in which order an agent gives way to its next program (replace/plan.h), on a virtual clock:
- * nothing is given up before the next program was found good, no guest stands still for longer than
- * PLAN_YIELD_NS, and a try that comes to nothing leaves all as it was. */
+/* Tests the steps in which an agent gives way to its next program (replace/plan.h), on a virtual
+ * clock. Nothing is given up before the next program was found good. No guest stands still for
+ * longer than PLAN_YIELD_NS. A try that fails leaves everything as it was. */
 #include "replace/plan.h"
 
 #include <setjmp.h>
@@ -39,9 +39,9 @@ static void test_in_order(void **state)
 
 	(void)state;
 	assert_false(plan_is_under_way(&plan));
-	assert_int_equal(step(all), PLAN_DO_NOTHING); /* nobody has asked */
+	assert_int_equal(step(all), PLAN_DO_NOTHING); /* nobody has asked for a replacement */
 	assert_int_equal(plan_ask(&plan, now_ns), PLAN_DO_CHECK);
-	assert_int_equal(plan_ask(&plan, now_ns), PLAN_DO_NOTHING); /* once is enough */
+	assert_int_equal(plan_ask(&plan, now_ns), PLAN_DO_NOTHING); /* asking twice is harmless */
 	assert_true(plan_is_under_way(&plan));
 	assert_int_equal(step((struct plan_view){.all_rest = true, .all_yielded = true}),
 			 PLAN_DO_NOTHING); /* the check still runs */
@@ -50,7 +50,7 @@ static void test_in_order(void **state)
 	assert_int_equal(step(all), PLAN_DO_YIELD);
 	assert_int_equal(step((struct plan_view){.all_rest = true}), PLAN_DO_NOTHING);
 	assert_int_equal(step(all), PLAN_DO_EXEC);
-	assert_int_equal(step(all), PLAN_DO_NOTHING); /* once only */
+	assert_int_equal(step(all), PLAN_DO_NOTHING); /* it starts the program only once */
 }
 
 static void test_a_bad_program_changes_nothing(void **state)
@@ -59,7 +59,7 @@ static void test_a_bad_program_changes_nothing(void **state)
 	assert_int_equal(plan_ask(&plan, now_ns), PLAN_DO_CHECK);
 	assert_int_equal(step((struct plan_view){.check = PLAN_CHECK_BAD}), PLAN_DO_REFUSE);
 	assert_false(plan_is_under_way(&plan));
-	/* so does one that does not end its check */
+	/* a program that does not end its check is refused, too */
 	assert_int_equal(plan_ask(&plan, now_ns), PLAN_DO_CHECK);
 	now_ns += PLAN_CHECK_NS - 1;
 	assert_int_equal(step((struct plan_view){.check = PLAN_CHECK_RUNS}), PLAN_DO_NOTHING);
@@ -75,10 +75,10 @@ static void test_no_guest_waits_long_for_another(void **state)
 	now_ns += PLAN_YIELD_NS - 1;
 	assert_int_equal(step((struct plan_view){.all_rest = true}), PLAN_DO_NOTHING);
 	now_ns++;
-	/* even if the last one is ready now */
+	/* the plan gives up, even if the last guest is ready now */
 	assert_int_equal(step((struct plan_view){.all_rest = true, .all_yielded = true}),
 			 PLAN_DO_GO_ON);
-	/* It is tried again after a while, from resting on. */
+	/* After a wait, the plan tries again, beginning with REST. */
 	now_ns += PLAN_WAIT_NS - 1;
 	assert_int_equal(step((struct plan_view){.all_rest = true}), PLAN_DO_NOTHING);
 	now_ns++;
@@ -96,7 +96,7 @@ static void test_one_cannot(void **state)
 			 PLAN_DO_GO_ON);
 }
 
-/* Before any guest is asked to yield, it is known that one cannot: then none is. */
+/* If it is known early that one guest cannot yield, no guest is asked to yield. */
 static void test_one_cannot_before_any_yields(void **state)
 {
 	(void)state;
@@ -132,7 +132,7 @@ static void test_gives_up_after_some_tries(void **state)
 	}
 	assert_int_equal(step((struct plan_view){.one_cannot = true}), PLAN_DO_GIVE_UP);
 	assert_false(plan_is_under_way(&plan));
-	/* It can be asked for again, with all tries. */
+	/* The replacement can be requested again, and then has all its tries. */
 	yield();
 	assert_int_equal(step((struct plan_view){.one_cannot = true}), PLAN_DO_GO_ON);
 }
@@ -146,8 +146,8 @@ static void test_an_order_takes_long(void **state)
 	assert_int_equal(step((struct plan_view){.all_rest = false}), PLAN_DO_GO_ON);
 }
 
-/* Whatever happens: EXEC follows only a YIELD that was not called off, in time, and only when the
- * program was good. */
+/* Whatever happens, EXEC comes only if the program was found good, after a YIELD that was not
+ * called off, and in time. */
 static void test_random(void **state)
 {
 	bool is_good = false, is_yielded = false;

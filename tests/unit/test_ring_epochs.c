@@ -34,7 +34,7 @@ static void open_ring(struct fixture *f)
 	assert_int_equal(disk_ring_map(disk_ring_fd(f->ring), &f->writer), 0);
 }
 
-/* The agent and its server die, and the next agent and server begin. */
+/* Let the agent and its server die, and let the next agent and server begin. */
 static void die(struct fixture *f)
 {
 	disk_ring_free(f->writer);
@@ -76,7 +76,7 @@ static uint64_t put(struct fixture *f, uint64_t block)
 	return disk_ring_head(f->ring);
 }
 
-/* Returns true if the ring drops another write of @block's content. */
+/* Write the content of @block again. Returns true if the ring makes no record of it. */
 static bool is_known(struct fixture *f, uint64_t block)
 {
 	uint64_t head = disk_ring_head(f->ring);
@@ -102,8 +102,8 @@ static void test_commit_releases(void **state)
 	assert_true(is_known(f, 1));
 }
 
-/* The standby has lost its copy, or another standby has taken its place. The primary's agent also
- * restarts. */
+/* The standby has lost its copy, or another standby has taken its place, and the primary's agent
+ * restarts. The ring then forgets its hashes. */
 static void test_standby_lost(void **state)
 {
 	struct fixture *f = *state;
@@ -127,7 +127,8 @@ static void test_standby_lost(void **state)
 	assert_false(is_known(f, 0));
 }
 
-/* Records were released during FULL epoch 9. Then this epoch is given up. */
+/* Records were released during FULL epoch 9, and this epoch is given up. The ring then forgets its
+ * hashes. */
 static void test_early_is_lost(void **state)
 {
 	struct fixture *f = *state;
@@ -143,8 +144,8 @@ static void test_early_is_lost(void **state)
 	assert_false(ring_epochs_full_begins(f->ring, &f->early, false));
 }
 
-/* Only block 1 was put into the FULL epoch that is given up. Its content is sent again, that of
- * block 0 is not; all is sent if a writer runs, or if the agent has died in between. */
+/* A FULL epoch into which only block 1 was put is given up. Then block 1 is sent again, and block 0
+ * is not. All blocks are sent again if a writer runs, or if the agent has died meanwhile. */
 static void test_early_blocks_are_lost(void **state)
 {
 	const struct disk_record record = {.op = DISK_WRITE, .bytes = BLOCK, .offset = BLOCK};
@@ -176,7 +177,8 @@ static void test_early_is_committed(void **state)
 	assert_true(is_known(f, 0));
 }
 
-/* The agent dies in the middle of FULL epoch 9, or after the standby got all of it. */
+/* The agent dies in the middle of FULL epoch 9: the ring forgets its hashes. Then it dies after the
+ * standby got all of epoch 9: the hashes stay. */
 static void test_early_and_death(void **state)
 {
 	struct fixture *f = *state;
@@ -196,7 +198,7 @@ static void test_early_and_death(void **state)
 	assert_true(ring_epochs_resumed(f->ring, 8));
 }
 
-/* The names of VMs and disks may have dashes. */
+/* Names of VMs and disks may contain dashes, but each disk still has a file of its own. */
 static void test_each_disk_has_its_own_file(void **state)
 {
 	static const char *const left[] = {"web-1-root.ring", "web.1-root.ring"};

@@ -406,7 +406,7 @@ static void test_relay_of_checked_disks(void **state)
 	assert_int_equal(frame.h.epoch, 1);
 	assert_int_equal(wire_disk_checked_decode(&frame, &checked, NULL), 0);
 	assert_true(checked.n_checked == 2 && checked.n_differ == 1 && checked.offset[0] == 65536);
-	ram.term = 5; /* the same of pages, unless the primary does not know them */
+	ram.term = 5; /* RAM_CHECKED is forwarded, too, but not to a primary without VERIFY */
 	agent_send(&standby, &ram, pages, sizeof(pages));
 	pump();
 	assert_true(agent_take(&primary, WIRE_RAM_CHECKED, &frame));
@@ -422,8 +422,8 @@ static void test_relay_of_checked_disks(void **state)
 	assert_non_null(primary.session);
 }
 
-/* The gateway passes a question of the primary on, and the answer back, unchanged and in the VM's
- * term only. */
+/* The gateway forwards the primary's question, and the standby's answer, unchanged, and only in the
+ * VM's term. */
 static void test_relay_of_hashes(void **state)
 {
 	struct wire_header want = {.type = WIRE_HASHES_WANT, .term = 5, .generation = 1};
@@ -447,7 +447,7 @@ static void test_relay_of_hashes(void **state)
 	pump();
 	assert_true(agent_take(&primary, WIRE_HASHES, &frame));
 	assert_memory_equal(frame.payload, answer, sizeof(answer));
-	/* within an epoch too */
+	/* with an epoch under way, a broken answer still ends only the standby's stream */
 	send_epoch_of(WIRE_DISK, 1, 2, 5000);
 	agent_send(&standby, &h, answer, sizeof(answer) - 1); /* breaks the format */
 	pump();

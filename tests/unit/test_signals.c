@@ -1,4 +1,4 @@
-/* Tests what a daemon does with each signal. */
+/* Tests what a daemon does with each signal, and what a program that it starts inherits. */
 #include "base/signals.h"
 
 #include <setjmp.h>
@@ -6,8 +6,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
+
+#include "base/child.h"
 
 static void each_signal_asks_for_one_thing(void **state)
 {
@@ -47,10 +50,55 @@ static void each_signal_asks_for_one_thing(void **state)
 	close(fd);
 }
 
+/* This program does not end with 0 if it blocks or ignores a signal. glibc's posix_spawn() leaves
+ * the signals 32 and 33 ignored, which are glibc's own. */
+static char *const looks[] = {
+	"awk",
+	"/^Sig(Blk|Ign):/ { n++; bad += $2 !~ /^0+(180000000)?$/ } END { exit bad || n != 2 }",
+	"/proc/self/status", NULL};
+
+static void run_it(void *arg)
+{
+	(void)arg;
+	child_signals();
+	execvp(looks[0], looks);
+	_exit(127);
+}
+
+static void ended_well(pid_t pid)
+{
+	int status;
+
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void programs_inherit_nothing(void **state)
+{
+	posix_spawnattr_t attributes;
+	int fd;
+	pid_t pid;
+
+	(void)state;
+	for (int i = 1; i < SIGRTMIN; i++) /* who runs this test may have set some to be ignored */
+		(void)signal(i, SIG_DFL);
+	fd = signals_open();
+	assert_true(fd >= 0);
+	ended_well(child_start(run_it, NULL));
+	assert_int_equal(child_attributes(&attributes, POSIX_SPAWN_SETSID), 0);
+	assert_int_equal(posix_spawnp(&pid, looks[0], NULL, &attributes, looks, environ), 0);
+	posix_spawnattr_destroy(&attributes);
+	assert_int_equal(getsid(pid), pid);
+	ended_well(pid);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_signal_asks_for_one_thing),
+		cmocka_unit_test(programs_inherit_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,7 +88,7 @@ static void closed(void *arg, int reason)
 	assert_ptr_equal(arg, &seen);
 	seen.n_closed++;
 	seen.reason = reason;
-	/* this call must do no harm, although the connection has already ended */
+	/* this must do no harm, although the connection has already ended */
 	stack_conn_abort(seen.conn);
 }
 
@@ -414,7 +414,7 @@ static void test_syn_flood(void **state)
 	assert_int_equal(seen.n_received, 1);
 }
 
-/* The callbacks of a careless application for the random test. The argument of each is the
+/* The callbacks of a careless application, for the random test. The argument of each is the
  * connection. */
 static void *any_accepted(void *app, struct stack_conn *conn, const struct stack_peer *peer)
 {

@@ -15,8 +15,8 @@
 struct world {
 	struct stage stage;
 	struct stage_sample total;
-	double link;   /* bytes that the link carries per ns */
-	double guest;  /* bytes of unpacked records that the guest makes per ns */
+	double link;   /* bytes per ns that the link carries */
+	double guest;  /* bytes of unpacked records per ns that the guest makes */
 	double ratio;  /* packed size / unpacked size */
 	double cost;   /* ns to pack one byte */
 	double waiting;
@@ -183,7 +183,7 @@ static void a_new_link_is_measured_anew(void **state)
 	assert_false(stage_is_on(&w.stage));
 }
 
-/* A link carries nothing while there is no standby. That must not cause a division by zero. */
+/* A link carries nothing as long as there is no standby. That must not cause a division by zero. */
 static void a_link_that_stands_still(void **state)
 {
 	struct world w = world(STAGE_AUTO);

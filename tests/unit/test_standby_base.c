@@ -1,4 +1,5 @@
-/* Tests what a standby says that it has: hashes of its copy's pages and of its images' blocks. */
+/* Tests what a standby reports that it already has: hashes of its copy's pages and of its images'
+ * blocks. */
 #include "standby/base.h"
 
 #include <fcntl.h>
@@ -49,10 +50,10 @@ static void test_memory(void **state)
 	fixture_hold_one(x);
 	for (uint64_t i = 0; i < N_PAGES; i++)
 		memset(ramfile_page(&x->rf, i), i < 3 ? 0 : (int)i, WIRE_PAGE_SIZE);
-	of_memory(x, 0, N_PAGES + 5); /* more than there are */
+	of_memory(x, 0, N_PAGES + 5); /* more pages than there are */
 	assert_int_equal(hashes.n_zero, 3);
 	assert_int_equal(hashes.n, N_PAGES - 3);
-	for (uint32_t i = 3; i < N_PAGES; i++) /* the last pages are of another block */
+	for (uint32_t i = 3; i < N_PAGES; i++) /* the last pages are in a second RAM block */
 		is_hash_of(i - 3, ramfile_page(&x->rf, i), WIRE_PAGE_SIZE);
 	of_memory(x, 2, 4);
 	assert_int_equal(hashes.n_zero, 1);
@@ -64,7 +65,7 @@ static void test_memory(void **state)
 	of_memory(x, 1, 2);
 	assert_int_equal(hashes.n_zero, 1);
 	is_hash_of(0, ramfile_page(&x->rf, 2), WIRE_PAGE_SIZE);
-	of_memory(x, N_PAGES, 9); /* behind the last one */
+	of_memory(x, N_PAGES, 9); /* after the last page */
 	assert_int_equal(hashes.n_zero + hashes.n, 0);
 }
 
@@ -143,14 +144,14 @@ static void test_image(void **state)
 	(void)state;
 	assert_true(ask_for_all() > 1);
 	of_image(1, 2);
-	assert_true(hashes.n_zero + hashes.n == 2); /* a file system may not know of holes */
+	assert_true(hashes.n_zero + hashes.n == 2); /* some file systems hide holes */
 	of_image(N_BLOCKS + 1, 1);
 	assert_int_equal(hashes.n_zero + hashes.n, 0);
-	images.item[0].shows_holes = false; /* as of a block device: all is read */
+	images.item[0].shows_holes = false; /* like a block device: all blocks are read */
 	assert_true(ask_for_all() > 1);
 }
 
-/* A short last block that is a hole. */
+/* A short last block that is a hole counts as zero. */
 static void test_hole_at_the_end(void **state)
 {
 	(void)state;
@@ -163,7 +164,7 @@ static void test_hole_at_the_end(void **state)
 		assert_int_equal(hashes.n_zero, 11);
 }
 
-/* Nothing is said of blocks that cannot be read. */
+/* The answer says nothing about blocks that cannot be read. */
 static void test_short_image(void **state)
 {
 	(void)state;

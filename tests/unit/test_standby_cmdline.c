@@ -56,7 +56,7 @@ static void test_ram(void **state)
 	}
 }
 
-/* A memory device may have memory of QEMU's own. */
+/* A memory device may use memory that QEMU allocates itself. */
 static void test_memory_device(void **state)
 {
 	static const char text[] =

@@ -1,5 +1,6 @@
-/* test_standby_drill.c - tests drill_files: the second copy of a guest is one whole epoch, although
- * epochs changed the first copy while it was made; and nothing of it is left at the end. */
+/* test_standby_drill.c - tests drill_files: the second copy of a guest has the state of one whole
+ * epoch, although epochs changed the first copy while the second copy was made. Nothing of the
+ * second copy is left at the end. */
 #include "standby/drill_files.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@
 
 static struct drill_files files;
 static struct error error;
-static _Atomic bool go_on; /* false: do not cancel */
+static _Atomic bool go_on; /* stays false: no pass is cancelled */
 
 /* Let one more epoch arrive and be applied. */
 static void epoch(struct fixture *x, bool full)
@@ -76,7 +77,8 @@ static void is_model(struct fixture *x, const struct model *model)
 	assert_int_equal(files.epoch, x->feed.epoch);
 }
 
-/* Epochs come before, between and after the passes. What comes after the cut changes nothing. */
+/* Epochs arrive before, between and after the passes. An epoch after the cut does not change the
+ * second copy. */
 static void test_one_epoch(void **state)
 {
 	struct fixture *x = *state;
@@ -92,7 +94,7 @@ static void test_one_epoch(void **state)
 		is_model(x, &x->model);
 		at_cut = x->model;
 		drill_files_detach(&files, &x->rf, &x->images);
-		files.epoch++; /* is_model() compares with the feed's */
+		files.epoch++; /* is_model() compares it with the feed's epoch */
 		epoch(x, false);
 		is_model(x, &at_cut);
 		end(x);
@@ -100,7 +102,7 @@ static void test_one_epoch(void **state)
 	}
 }
 
-/* A pass tells how much was written since. */
+/* After a pass, files.pages has the pages that were written since. */
 static void test_what_is_left(void **state)
 {
 	struct fixture *x = *state;
@@ -138,7 +140,7 @@ static void test_copy_is_gone(void **state)
 			 -ENODATA);
 }
 
-/* The copy's files can be unmapped and removed at any time. */
+/* The first copy's files can be unmapped and removed at any time. */
 static void test_purged_meanwhile(void **state)
 {
 	struct fixture *x = *state;
@@ -163,7 +165,7 @@ static void test_qcow2(void **state)
 	x->images.item[1].is_qcow2 = false;
 }
 
-/* An agent was killed in a drill: the next one removes the files. */
+/* An agent was killed in a drill. The next agent removes the drill's files. */
 static void test_sweep(void **state)
 {
 	struct fixture *x = *state;
@@ -177,7 +179,7 @@ static void test_sweep(void **state)
 	drill_files_sweep(&x->rf, &x->images, x->dir, "web1");
 	snprintf(path, sizeof(path), "%s/drill", x->dir);
 	for (int i = 0; i < 5000 && access(path, F_OK) == 0; i++)
-		(void)poll(NULL, 0, 1); /* it is done in the background */
+		(void)poll(NULL, 0, 1); /* the files are removed in the background */
 	assert_int_equal(access(path, F_OK), -1);
 	for (uint32_t d = 0; d < N_DISKS; d++)
 		assert_int_equal(access(left.disk[d].path, F_OK), -1);

@@ -1,5 +1,5 @@
 /* Tests epochcheck with KEEP records: they must be the first record of a page, in a FULL epoch
- * without DUP, after the standby gave hashes of its pages. */
+ * without DUP, after the standby has given hashes of its pages. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,7 +40,8 @@ static void keep_twice(struct feed *f)
 	feed_end(f);
 }
 
-/* The second try of such an epoch could find page 1 changed. */
+/* KEEP and DUP in one epoch must be refused: when the epoch is applied again after a crash, page 1
+ * could have changed. */
 static void keep_then_dup(struct feed *f)
 {
 	feed_begin(f, true);

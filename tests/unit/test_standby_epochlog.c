@@ -171,7 +171,7 @@ static void test_kill(void **state)
 	assert_true(x->n_dups[0] > 5 && x->n_dups[1] > 1);
 }
 
-/* FULL epochs that keep pages of the copy. */
+/* Kill the agent at every change of FULL epochs that keep pages of the copy. */
 static void test_kept_pages(void **state)
 {
 	struct fixture *x = *state;
@@ -455,7 +455,7 @@ static uint64_t allocated(struct fixture *x)
 	return bytes;
 }
 
-/* Disk space that was once reserved for epochs is never freed. A whole epoch, half an epoch and a
+/* Disk space that was reserved for epochs is never freed. A whole epoch, half an epoch and a
  * restart of the agent leave it reserved. */
 static void test_reserve(void **state)
 {
@@ -488,8 +488,8 @@ static void test_reserve(void **state)
 	assert_int_equal(allocated(x), 0);
 }
 
-/* The primary's hashes are compared with the copy, main memory and other blocks, once the whole
- * epoch is applied. A difference is named, and the epoch is applied all the same. */
+/* Once a whole epoch is applied, the primary's hashes are compared with the copy: main memory and
+ * the other RAM blocks. Differences are named, and the epoch counts as applied all the same. */
 static void test_hashes(void **state)
 {
 	struct fixture *x = *state;
@@ -500,7 +500,7 @@ static void test_hashes(void **state)
 	assert_int_equal(x->rf.checked.n_checked, 0);
 	memcpy(blob, x->model.blob, sizeof(blob));
 	memcpy(page, x->model.pages[2], sizeof(page));
-	x->model.pages[2][100] ^= 1; /* changed by the epoch, behind the hashes */
+	x->model.pages[2][100] ^= 1; /* the epoch changes this page after its hash */
 	ramfile_page(&x->rf, 5)[WIRE_PAGE_SIZE - 1] ^= 1;
 	ramfile_page(&x->rf, N_PAGES - 1)[0] ^= 1;
 	x->feed.packs = false;

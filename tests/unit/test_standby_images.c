@@ -254,8 +254,6 @@ static void wrong_records_are_refused(void **state)
 		assert_int_equal(content[i], 0);
 }
 
-/* Locks the image as QEMU does: QEMU locks one byte of the file for each permission that it
- * uses. */
 /* A hash of the right bytes matches; after one byte has changed, the record's offset is named. */
 static void images_are_compared(void **state)
 {
@@ -282,7 +280,7 @@ static void images_are_compared(void **state)
 	assert_string_equal(vda->checked.name, "vda");
 	images_begin_checks(&images);
 	assert_int_equal(vda->checked.n_checked, 0);
-	/* Bytes that are not there differ. */
+	/* Bytes that the image does not have count as different. */
 	assert_int_equal(ftruncate(vda->fd, WIRE_DISK_HASHED_MAX + 10), 0);
 	images_compare(&images, vda, &record);
 	record.offset = BYTES;
@@ -291,6 +289,8 @@ static void images_are_compared(void **state)
 	assert_int_equal(images.n_differ, WIRE_DISK_DIFFER_MAX + 3);
 }
 
+/* The test locks the image like QEMU, which locks one byte of the file for each permission that
+ * it uses. */
 static void an_image_in_use_is_found(void **state)
 {
 	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1};

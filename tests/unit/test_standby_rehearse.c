@@ -90,7 +90,8 @@ static void test_own_words(void **state)
 	assert_null(strstr(got, "standby"));
 }
 
-/* The QEMU of a drill has a file of its own at the path of the warm QEMU's. */
+/* The QEMU of a drill has its RAM file at the same path as the warm QEMU, but it is a different
+ * file. */
 static void test_drill(void **state)
 {
 	char got[2048];

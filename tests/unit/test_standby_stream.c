@@ -37,7 +37,7 @@ struct gateway {
 	struct wire_header hello;
 	struct wire_header got[8];
 	struct wire_failure failure; /* content of a received STREAM_ERROR */
-	uint32_t n_zero, n_hashes;   /* of the last HASHES */
+	uint32_t n_zero, n_hashes;   /* counts in the last HASHES received */
 	uint64_t seed;
 	unsigned n_got;
 	uint8_t bytes[2 * WIRE_FRAME_MAX];
@@ -278,7 +278,7 @@ static void test_epochs_are_acknowledged(void **state)
 	over(g);
 }
 
-/* Append a question about all pages, as of a stream of @generation. */
+/* Append a question about all pages, as if from a stream of @generation. */
 static void ask(struct bare_standby *x, uint32_t generation)
 {
 	const struct wire_hashes_want want = {.seed = generation, .n = 100};
@@ -291,7 +291,7 @@ static void ask(struct bare_standby *x, uint32_t generation)
 	feed_frame(&x->feed, &h, payload, (size_t)(w.at - payload));
 }
 
-/* What the standby says that it has is what it has after all epochs before the question. */
+/* The standby gives hashes of what it has after all epochs before the question. */
 static void test_hashes_are_given(void **state)
 {
 	struct bare_standby *x = *state;
@@ -299,7 +299,7 @@ static void test_hashes_are_given(void **state)
 
 	feed_geometry(&x->feed);
 	feed_machine(&x->feed, NULL);
-	ask(x, x->feed.generation); /* there is no layout yet: nothing is known */
+	ask(x, x->feed.generation); /* no layout yet: an empty answer */
 	g = converse(x, 1);
 	assert_int_equal(g->got[0].type, WIRE_HASHES);
 	assert_int_equal(g->got[0].generation, x->feed.generation);
@@ -313,7 +313,7 @@ static void test_hashes_are_given(void **state)
 	feed_geometry(&x->feed);
 	feed_machine(&x->feed, NULL);
 	epoch(x, true, 0x11);
-	ask(x, x->feed.generation - 1); /* from the gateway's buffer: no answer */
+	ask(x, x->feed.generation - 1); /* an old question from the gateway's buffer: no answer */
 	ask(x, x->feed.generation);
 	g = converse(x, 2);
 	assert_int_equal(g->got[0].type, WIRE_EPOCH_ACK);
@@ -439,7 +439,7 @@ static void test_another_machine_is_refused(void **state)
 
 	x->sb.config.command_file = "/etc/holdfast/vms/web1.command";
 	x->sb.config.host = "beta";
-	assert_int_equal(vmm_machine_add(&x->sb.qemu.machine, "CPU 0", "qemu64"), 0);
+	assert_int_equal(vmm_machine_add(&x->sb.qemu.is.machine, "CPU 0", "qemu64"), 0);
 	expect_refused(x, true, "Nehalem", WIRE_STREAM_ERROR_GEOMETRY,
 		       "CPU 0: Nehalem on the primary, qemu64 on the standby");
 	expect_refused(
@@ -456,7 +456,7 @@ static void test_another_machine_is_refused(void **state)
 	assert_int_equal(g->got[0].type, WIRE_EPOCH_ACK);
 	standby_stream_close(&x->sb);
 	over(g);
-	vmm_machine_done(&x->sb.qemu.machine);
+	vmm_machine_done(&x->sb.qemu.is.machine);
 }
 
 /* A host accepts a stream only from the gateway that it obeys. */

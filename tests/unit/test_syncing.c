@@ -1,4 +1,4 @@
-/* Tests lib/base/syncing: while it is held, nobody begins to sync. */
+/* Tests lib/base/syncing: while syncing is held, no thread begins to sync. */
 #include "base/syncing.h"
 
 #include <errno.h>
@@ -36,7 +36,7 @@ static void nobody_begins_while_it_is_held(void **state)
 	assert_int_equal(syncing_fdatasync(fd), 0);
 	syncing_hold(true);
 	assert_int_equal(pthread_create(&thread, NULL, sync_it, &fd), 0);
-	/* Nothing can be waited for: give it time to do what it must not do. */
+	/* There is no event to wait for, so give the thread time to do what it must not do. */
 	assert_int_equal(clock_gettime(CLOCK_REALTIME, &until), 0);
 	until.tv_nsec += soon.tv_nsec;
 	until.tv_sec += until.tv_nsec / 1000000000;

@@ -176,7 +176,7 @@ static void a_steady_guest_gets_a_steady_throttle(void **state)
 			high = w.throttle.percent > high ? w.throttle.percent : high;
 		}
 		assert_true(high - low <= 2 * THROTTLE_STEP_PERCENT);
-		assert_true(w.n_turns <= 12); /* in two minutes */
+		assert_true(w.n_turns <= 12); /* turns in two minutes */
 	}
 }
 
@@ -200,7 +200,8 @@ static void it_ends_when_the_link_has_room(void **state)
 	assert_int_equal(w.throttle.n_begun, 2);
 }
 
-/* Now and then a single epoch takes two seconds to send, as after a large copy in the guest. */
+/* Now and then, a single epoch takes two seconds to send, for example after a large copy in the
+ * guest. This does not throttle the guest. */
 static void a_burst_is_stretched_not_throttled(void **state)
 {
 	struct world w = world(10 * MB_S, 500 * MB, 100 * MB_S);
@@ -285,7 +286,7 @@ static void a_lost_stream_ends_it(void **state)
 	assert_true(throttle_slice_end_ns(&w.throttle) == UINT64_MAX);
 }
 
-/* The timetable stops the guest for the given share of the time, and never for long at once. */
+/* The timetable stops the guest for the given share of the time. No single stop is long. */
 static void the_timetable_keeps_the_share(void **state)
 {
 	(void)state;
@@ -326,19 +327,19 @@ static void rounds_of_a_full_copy(void **state)
 
 	(void)state;
 	throttle_init(&throttle, &config);
-	/* The rounds of a FULL epoch shrink: continue with rounds, however long they take. */
+	/* The rounds of a FULL epoch get smaller: continue with rounds, however long they take. */
 	assert_true(throttle_full_round(&throttle, SEC, 7500, 10000, 10 * SEC, true));
-	/* The rounds do not shrink, but what is left can be sent quickly: no more rounds, no
+	/* The rounds do not get smaller, but what is left can be sent quickly: no more rounds, no
 	 * throttling. */
 	assert_false(throttle_full_round(&throttle, SEC, 9000, 10000, 400 * MS, false));
 	assert_int_equal(throttle.percent, 0);
-	/* The rounds do not shrink: throttle more, until the maximum is reached. */
+	/* The rounds do not get smaller: throttle more, until the maximum is reached. */
 	for (uint32_t percent = 20; percent <= 80; percent += 20) {
 		assert_true(throttle_full_round(&throttle, SEC, 9000, 10000, SEC, false));
 		assert_int_equal(throttle.percent, percent);
 	}
 	assert_false(throttle_full_round(&throttle, SEC, 9000, 10000, SEC, false));
-	/* The rounds do not shrink, and clients wait: throttle, and seal now. */
+	/* The rounds do not get smaller, and clients wait: throttle, and seal now. */
 	throttle_reset(&throttle, SEC);
 	assert_false(throttle_full_round(&throttle, SEC, 9000, 10000, SEC, true));
 	assert_int_equal(throttle.percent, 20);

@@ -1,5 +1,5 @@
 /* test_tls_reload.c - tests certificates, keys and revocation lists that change while connections
- * are open, or end soon. */
+ * are open, or that expire soon. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,8 +38,8 @@ static void files_that_change(void **state)
 	mint_crl(ca, 0, own, "crl");
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, own, "gw");
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/a", .serial = 77}, own, "a");
-	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/b", .valid_until_s = 2}, own,
-		  "b");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://operator/b", .valid_until_s = 2},
+		  own, "b");
 	host = mint_context(own, "ca", "a", WIRE_TLS_CLIENT);
 	brief = mint_context(own, "ca", "b", WIRE_TLS_CLIENT);
 	assert_int_equal(wire_tls_context_new(&files, WIRE_TLS_SERVER, &gateway, &error), 0);
@@ -75,9 +75,9 @@ static void files_that_change(void **state)
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, own, "gw");
 	assert_int_equal(wire_tls_context_refresh(gateway, &error), 1);
 
-	/* A certificate expires while its connection is open. */
+	/* An operator's certificate expires while its connection is open. */
 	assert_int_equal(wire_tls_new(brief, WIRE_PEER_GATEWAY, 0, &second), 0);
-	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &third), 0);
+	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_OPERATOR, 0, &third), 0);
 	shake(second, third);
 	assert_true(wire_tls_is_established(third));
 	assert_int_equal(wire_tls_recheck(third), 0);
@@ -111,10 +111,65 @@ static void files_that_change(void **state)
 	mint_dir_remove(own);
 }
 
+/* A host's certificate expires while its connection is open. The connection goes on, also when the
+ * files are read anew. A new connection is refused. */
+static void a_host_that_expires(void **state)
+{
+	struct mint_ca *ca = mint_ca_new("CA");
+	char *own = mint_dir_new();
+	struct error error = {""};
+	struct wire_tls_context *host, *gateway;
+	struct wire_tls *client, *server, *late;
+	uint8_t data[8];
+	int64_t end_s;
+
+	(void)state;
+	mint_ca_write(ca, own, "ca");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, own, "gw");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/a", .valid_until_s = 2}, own,
+		  "a");
+	end_s = (int64_t)time(NULL) + 2;
+	host = mint_context(own, "ca", "a", WIRE_TLS_CLIENT);
+	gateway = mint_context(own, "ca", "gw", WIRE_TLS_SERVER);
+	assert_int_equal(wire_tls_new(host, WIRE_PEER_GATEWAY, 0, &client), 0);
+	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &server), 0);
+	shake(client, server);
+	assert_true(wire_tls_is_established(server));
+	do { /* until it has expired */
+		wire_tls_free(client);
+		assert_int_equal(wire_tls_new(host, WIRE_PEER_GATEWAY, 0, &client), 0);
+		assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &late), 0);
+		shake(client, late);
+	} while (wire_tls_is_established(late) && (wire_tls_free(late), true));
+	assert_int_equal(wire_tls_failure(late), WIRE_TLS_EXPIRED);
+	while ((int64_t)time(NULL) <= end_s)
+		continue; /* its last second */
+	assert_int_equal(wire_tls_recheck(server), 0);
+	assert_int_equal(wire_tls_read(server, data, sizeof(data)), -EAGAIN);
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, own, "gw");
+	assert_int_equal(wire_tls_context_refresh(gateway, &error), 1);
+	assert_int_equal(wire_tls_recheck(server), 0);
+	/* but not under another CA */
+	mint_ca_free(ca);
+	ca = mint_ca_new("another CA");
+	mint_ca_write(ca, own, "ca");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, own, "gw");
+	assert_int_equal(wire_tls_context_refresh(gateway, &error), 1);
+	assert_int_equal(wire_tls_recheck(server), -EPROTO);
+
+	wire_tls_context_free(gateway);
+	wire_tls_free(client);
+	wire_tls_free(server);
+	wire_tls_free(late);
+	wire_tls_context_free(host);
+	mint_ca_free(ca);
+	mint_dir_remove(own);
+}
+
 static const int64_t DAY_S = 86400;
 
-/* A certificate that ends soon is told of 30 days ahead: our own once a day, a peer's whenever it
- * is asked for. What ends first counts. */
+/* A certificate that expires soon is reported from 30 days before its end: our own once a day, a
+ * peer's whenever the caller asks. Of several files, the one that expires first counts. */
 static void ends_that_come(void **state)
 {
 	struct mint_ca *ca = mint_ca_new("CA");
@@ -133,10 +188,10 @@ static void ends_that_come(void **state)
 	gateway = mint_context(own, "ca", "gw", WIRE_TLS_SERVER);
 	assert_int_equal(wire_tls_new(host, WIRE_PEER_GATEWAY, 0, &client), 0);
 	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &server), 0);
-	assert_false(wire_tls_peer_ends_soon(server, now_s, &text)); /* not established */
+	assert_false(wire_tls_peer_ends_soon(server, now_s, &text)); /* no handshake yet */
 	shake(client, server);
 
-	/* all of these files end within two hours from now */
+	/* all of these files expire within two hours from now */
 	assert_false(wire_tls_context_ends_soon(host, now_s - 30 * DAY_S, &text));
 	assert_false(wire_tls_peer_ends_soon(server, now_s - 30 * DAY_S, &text));
 	assert_true(wire_tls_context_ends_soon(host, now_s - 29 * DAY_S, &text));
@@ -162,6 +217,7 @@ static void ends_that_come(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(files_that_change),
+					   cmocka_unit_test(a_host_that_expires),
 					   cmocka_unit_test(ends_that_come)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,13 +201,13 @@ static void they_stand_still_and_go_on(void **state)
 	for (int n = 0; n < 20; n++) {
 		assert_int_equal(vcpus_stop(scene.vcpus), 0);
 		UNTIL(is_stopped(&scene, 1) && is_stopped(&scene, 2));
-		assert_int_equal(vcpus_stop(scene.vcpus), 0); /* a second time */
+		assert_int_equal(vcpus_stop(scene.vcpus), 0); /* stopping twice is harmless */
 		before = scene.stage->count[1];
 		UNTIL(scene.stage->count[0] > 0); /* the other threads keep running */
 		assert_false(is_stopped(&scene, 0));
 		assert_int_equal(scene.stage->count[1], before);
 		assert_int_equal(vcpus_resume(scene.vcpus), 0);
-		assert_int_equal(vcpus_resume(scene.vcpus), 0); /* a second time */
+		assert_int_equal(vcpus_resume(scene.vcpus), 0); /* twice is harmless */
 		expect_running(&scene);
 	}
 	end(&scene);
@@ -255,8 +255,8 @@ static void *stop_and_die(void *arg)
 	return NULL;
 }
 
-/* The kernel resumes traced threads when their tracer ends. So a guest does not stay stopped if its
- * agent dies. */
+/* The kernel resumes traced threads when their tracer ends. So if an agent dies, its guest does not
+ * stay stopped. */
 static void they_outlive_who_stopped_them(void **state)
 {
 	struct scene scene = begin();

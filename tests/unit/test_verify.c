@@ -1,5 +1,5 @@
-/* test_verify.c - tests when the verification of the disks gives up: after repairs that do not
- * help, not after repairs in different places. The test plays the standby's answers. */
+/* test_verify.c - tests when the verification of the disks gives up: after repeated repairs that do
+ * not help, but not after repairs in different places. The test plays the standby's answers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +15,7 @@
 
 static struct engine engine;
 static struct engine_disk disk;
+static uint64_t unproven[1];
 
 static void ignore(void *arg)
 {
@@ -29,13 +30,15 @@ static int setup(void **state)
 	strcpy(disk.found.name, "root");
 	engine.config.vm = "web1";
 	engine.config.changed = ignore;
+	memset(unproven, 0, sizeof(unproven));
+	disk.unproven = unproven;
 	engine.disks.disk = &disk;
 	engine.disks.n = 1;
 	engine.disks.condition = DISKS_IN_STEP;
 	return 0;
 }
 
-/* The standby compares a batch of one block. */
+/* Let the standby answer for a batch of one block. */
 static void answer(bool is_equal)
 {
 	struct wire_disk_checked checked = {.name = "root", .n_checked = 1, .n_differ = !is_equal};
@@ -46,7 +49,8 @@ static void answer(bool is_equal)
 
 	engine.verify.phase = VERIFY_SENT;
 	engine.verify.epoch = EPOCH;
-	engine.verify.n = engine.verify.n_sent = 1;
+	engine.verify.first = engine.verify.block;
+	engine.verify.n = engine.verify.sent = 1;
 	checked.offset[0] = engine.verify.block * BLOCKS_BYTES;
 	assert_int_equal(wire_disk_checked_encode(&checked, &w), 0);
 	frame.h.payload_size = (uint32_t)(w.at - payload);
@@ -54,7 +58,7 @@ static void answer(bool is_equal)
 	engine_verify_tick(&engine);
 }
 
-/* One batch differs again and again. */
+/* If one batch differs again and again, the verification gives up. */
 static void test_gives_up(void **state)
 {
 	(void)state;
@@ -65,7 +69,7 @@ static void test_gives_up(void **state)
 	assert_true(engine.verify.has_failed);
 }
 
-/* Many batches differ, and each is right after one repair. */
+/* Many batches differ, but each is right after one repair. The verification does not give up. */
 static void test_each_is_repaired(void **state)
 {
 	(void)state;
@@ -79,7 +83,8 @@ static void test_each_is_repaired(void **state)
 	assert_true(engine.verify.is_differing); /* until the whole pass ends */
 }
 
-/* After a copy the batches before the one that differed are compared again: they end no row. */
+/* After a new copy, the batches before the one that differed are compared again. They are equal,
+ * but the repairs of the one that differed still add up. */
 static void test_copies_do_not_help(void **state)
 {
 	(void)state;
@@ -93,7 +98,7 @@ static void test_copies_do_not_help(void **state)
 	assert_true(engine.verify.has_failed);
 }
 
-/* A copy is followed by a pass at once, however long after the last one the next was to begin. */
+/* A new copy is followed by a pass at once, even if the next pass was to begin much later. */
 static void test_after_a_copy(void **state)
 {
 	(void)state;

@@ -148,7 +148,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* The standby compares, and answers for @epoch. Returns how many pages differ. */
+/* Let the standby compare its pages with the hashes, and answer for @epoch. Returns how many pages
+ * differ. */
 static uint32_t answer_for(uint64_t epoch)
 {
 	struct wire_ram_checked checked = {.n_checked = hash.n_pages};
@@ -177,7 +178,8 @@ static uint32_t answer(void)
 	return answer_for(engine->epochs.next - 1);
 }
 
-/* One turn: the tick, a seal in which the guest has written @range, the answer. */
+/* Make one turn: the tick, a seal in which the guest has written @range, and the answer. Returns
+ * how many pages differ. */
 static uint32_t turn_with(struct page_range range)
 {
 	engine_ram_tick(engine);
@@ -195,7 +197,7 @@ static void write_page(uint32_t page, int value)
 	memset(guest + (size_t)page * VMM_PAGE_BYTES, value, VMM_PAGE_BYTES);
 }
 
-/* Three batches, none of which crosses a block. */
+/* A pass takes three batches here. None of them crosses the end of a block. */
 static void test_a_pass(void **state)
 {
 	static const uint32_t first[] = {0, RAM_BATCH_PAGES, RAM_PAGES};
@@ -216,12 +218,13 @@ static void test_a_pass(void **state)
 	assert_int_equal(engine->ram.n_checked, N_PAGES);
 	assert_string_equal(engine->ram.news,
 			    "the standby's copy of RAM is verified: 302 pages are equal");
-	engine_ram_tick(engine); /* ram_verify_every_ms is 0 */
+	engine_ram_tick(engine); /* no second pass: ram_verify_every_ms is 0 */
 	seal((struct page_range){0, 0});
 	assert_int_equal(hash.n_pages, 0);
 }
 
-/* Pages that are written after the read have the hash of their new content. */
+/* If the guest writes pages after they were read for hashing, they get the hash of their new
+ * content. */
 static void test_written_meanwhile(void **state)
 {
 	(void)state;
@@ -234,7 +237,7 @@ static void test_written_meanwhile(void **state)
 	assert_int_equal(engine->ram.page, RAM_BATCH_PAGES);
 }
 
-/* A difference is named, sent whole, and compared again, in one epoch. */
+/* A page that differs is named. One epoch sends it whole and compares it again. */
 static void test_put_right(void **state)
 {
 	(void)state;
@@ -247,7 +250,7 @@ static void test_put_right(void **state)
 	assert_memory_equal(standby[9], guest + 9 * VMM_PAGE_BYTES, VMM_PAGE_BYTES);
 	assert_string_equal(engine->ram.news, "1 pages of the standby's RAM differ, the first: "
 					      "block pc.ram at byte 36864");
-	assert_true(engine->ram.is_differing); /* until the pass has ended */
+	assert_true(engine->ram.is_differing); /* a difference is known until the pass has ended */
 	standby[RAM_PAGES + 1][0] ^= 1;
 	assert_int_equal(turn(), 0);
 	assert_int_equal(turn(), 1);
@@ -255,7 +258,7 @@ static void test_put_right(void **state)
 	assert_string_equal(engine->ram.news, "1 pages of the standby's RAM differ, the first: "
 					      "block pc.bios at byte 4096");
 	engine_ram_tick(engine);
-	assert_false(engine->ram.has_passed); /* the news is not reported yet, perhaps */
+	assert_false(engine->ram.has_passed); /* perhaps the news is not reported yet */
 	engine->ram.told_ns = engine->ram.next_ns = 0; /* a second has passed */
 	engine_ram_tick(engine);
 	assert_true(engine->ram.has_passed);
@@ -263,12 +266,12 @@ static void test_put_right(void **state)
 	assert_int_equal(engine->ram.n_differ, 2);
 }
 
-/* The guest writes the page before it is sent again: a delta against what the encoder believes of
- * the standby would leave the wrong bytes. */
+/* The guest writes a page that differs before the page is sent again. A delta against the encoder's
+ * reference would leave wrong bytes in the standby's page. */
 static void test_put_right_while_written(void **state)
 {
 	(void)state;
-	write_page(9, 0x77); /* the encoder knows a version of the page */
+	write_page(9, 0x77); /* now the encoder's reference has a version of the page */
 	assert_int_equal(turn_with((struct page_range){9, 1}), 0);
 	engine_ram_begin(engine);
 	standby[9][100] ^= 1;
@@ -281,8 +284,8 @@ static void test_put_right_while_written(void **state)
 	assert_memory_equal(standby[9], guest + 9 * VMM_PAGE_BYTES, VMM_PAGE_BYTES);
 }
 
-/* The same batch differs again and again: after three repairs all is copied, once. Then the
- * verification fails. */
+/* If the same batch differs again and again, all of RAM is copied anew after three repairs, but
+ * only once. Then the verification fails. */
 static void test_gives_up(void **state)
 {
 	(void)state;
@@ -318,15 +321,15 @@ static void test_gives_up(void **state)
 		assert_int_equal(hash.n_pages + n_sent_pages, 0);
 	}
 	assert_string_equal(engine_ram_state(engine), "failed");
-	/* An operator may ask for another pass. */
+	/* An operator may ask for a new pass. */
 	engine_ram_begin(engine);
 	assert_string_equal(engine_ram_state(engine), "running");
 	memcpy(standby, guest, sizeof(standby));
 	assert_int_equal(turn(), 0);
 }
 
-/* More pages differ than an answer names: the whole batch is sent again, in an ordinary epoch. The
- * seal has copied some of its pages. */
+/* More pages differ than an answer can name. The whole batch is sent again, in an ordinary epoch.
+ * The seal has copied some of its pages, too. */
 static void test_too_many(void **state)
 {
 	(void)state;
@@ -340,7 +343,7 @@ static void test_too_many(void **state)
 	assert_int_equal(engine->ram.page, RAM_BATCH_PAGES);
 }
 
-/* What was read before a FULL epoch is not compared after it, and late answers are ignored. */
+/* A batch that was read before a FULL epoch is not compared after it. Late answers are ignored. */
 static void test_given_up_batches(void **state)
 {
 	uint32_t page;
@@ -359,7 +362,7 @@ static void test_given_up_batches(void **state)
 	page = engine->ram.page;
 	assert_int_equal(answer(), 0);
 	assert_int_equal(engine->ram.page, page);
-	/* an answer to the batch before, which has as many pages */
+	/* an answer that names the batch before, which has the same number of pages */
 	engine_ram_tick(engine);
 	seal((struct page_range){0, 0});
 	standby[1][0] ^= 1;
@@ -368,7 +371,7 @@ static void test_given_up_batches(void **state)
 	assert_int_equal(engine->ram.answer.n_differ, 0);
 }
 
-/* Let a pass that was asked for run to its end. Returns what was published. */
+/* Ask for a pass and let it run to its end. Returns the text that was published. */
 static const char *ask(enum engine_found *ret_found)
 {
 	uint64_t number = engine_verify_now(engine);
@@ -386,7 +389,8 @@ static const char *ask(enum engine_found *ret_found)
 	return engine->status.verified.text;
 }
 
-/* Part of a batch cannot be read: the batch is left out, once, and the pass goes on and says so. */
+/* A part of a batch cannot be read. The batch is left out once. The pass goes on, and its result
+ * says so. */
 static void test_not_readable(void **state)
 {
 	uint8_t *at = guest + (size_t)RAM_BATCH_PAGES * VMM_PAGE_BYTES;
@@ -402,8 +406,8 @@ static void test_not_readable(void **state)
 	assert_int_equal(found, ENGINE_FOUND_EQUAL);
 }
 
-/* A FULL epoch that begins and ends within one turn is followed by a pass at once. What was said of
- * differences stays. */
+/* A FULL epoch that begins and ends within one turn is followed by a pass at once. What was
+ * reported about differences stays. */
 static void test_after_a_full_epoch(void **state)
 {
 	(void)state;
@@ -444,7 +448,7 @@ static void test_asked(void **state)
 	standby[5][5] ^= 1;
 	assert_non_null(strstr(ask(&found), "RAM are equal, 1 differed and were sent again"));
 	assert_int_equal(found, ENGINE_FOUND_DIFFERENT);
-	/* The next one finds nothing, although one was found before. */
+	/* The next pass finds no difference, although an earlier pass found one. */
 	(void)ask(&found);
 	assert_int_equal(found, ENGINE_FOUND_EQUAL);
 	engine->stream.features &= ~WIRE_FEATURE_VERIFY;
@@ -453,7 +457,7 @@ static void test_asked(void **state)
 	assert_int_equal(found, ENGINE_FOUND_TOO_LITTLE);
 }
 
-/* RAM and disks are not over at the same moment: what each has found first counts. */
+/* The passes over RAM and disks do not end at the same moment. The first result of each counts. */
 static void test_asked_ends_part_by_part(void **state)
 {
 	uint64_t number = engine_verify_now(engine);
@@ -468,7 +472,7 @@ static void test_asked_ends_part_by_part(void **state)
 	assert_true(engine->ram.has_passed);
 	engine_asked_tick(engine);
 	assert_int_equal(engine->status.verified.number, 0);
-	engine_ram_copied(engine); /* the next pass over RAM runs when the disks are over */
+	engine_ram_copied(engine); /* another pass over RAM runs when the disks' pass ends */
 	engine->verify.has_passed = true;
 	engine->verify.n_checked = 8;
 	engine_asked_tick(engine);
@@ -478,7 +482,7 @@ static void test_asked_ends_part_by_part(void **state)
 			       "302 pages of RAM are equal; 8 blocks of the disks are equal"));
 }
 
-/* No disk could be compared: that is too little to call the copy verified. */
+/* If no disk could be compared, the copy is not called verified. */
 static void test_asked_without_disks(void **state)
 {
 	enum engine_found found;

@@ -1,5 +1,6 @@
-/* test_vm_boot.c - tests what an agent says after its host was booted, where the host owned the
- * guest: it looks for a guest that somebody has started again, and claims none before. */
+/* test_vm_boot.c - tests what an agent reports after a boot of its host, if this host owned the
+ * guest. The agent looks for a guest that somebody has started again, and claims no guest before it
+ * has found one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -49,7 +50,7 @@ static void restart_agent(void)
 	open_agent();
 }
 
-/* This host had @role in term 5, and was booted. */
+/* Start an agent on a host that had @role in term 5 and has booted since. */
 static void boot(enum vm_role role)
 {
 	assert_int_equal(vm_role_store(NULL, role_dir, "web1", role, 5), 0);
@@ -119,7 +120,7 @@ static void await(uint8_t agent_state, uint8_t verdict, uint64_t term)
 	}
 }
 
-/* What the agent reports at this moment. */
+/* Returns the state that the agent reports now. */
 static uint8_t state_now(void)
 {
 	struct wire_report report;
@@ -161,7 +162,7 @@ static void a_guest_started_again_is_found(void **state)
 	assert_int_equal(state_now(), WIRE_STATE_IDLE);
 	start_guest(true);
 	await(WIRE_STATE_RUNNING, WIRE_VERDICT_NONE, 5);
-	/* From now on its end is the guest's end, for the next agent too. */
+	/* From now on, the end of this QEMU is the guest's end, for the next agent too. */
 	assert_false(is_booted_still());
 	assert_true(qemu_end_process(pid));
 	pid = -1;
@@ -170,13 +171,13 @@ static void a_guest_started_again_is_found(void **state)
 	await(WIRE_STATE_FAILED, WIRE_VERDICT_EXITED, 5);
 }
 
-/* A QEMU that waits, for example for a migration, does not have the guest. */
+/* A QEMU that waits, for example for a migration, does not count as the guest. */
 static void a_guest_that_does_not_run_is_not_claimed(void **state)
 {
 	(void)state;
 	boot(VM_ROLE_RUNNING);
 	start_guest(false);
-	await_clients(3); /* the look for a listener, one that has its answer, and one more */
+	await_clients(3); /* the agent looks for a listener, asks QEMU, and looks again */
 	assert_int_equal(state_now(), WIRE_STATE_IDLE);
 	assert_true(is_booted_still());
 	restart_agent();
@@ -210,7 +211,7 @@ static void unprotect_claims_no_guest(void **state)
 	await(WIRE_STATE_RUNNING, WIRE_VERDICT_NONE, 6);
 }
 
-/* Another host has become the owner. */
+/* STANDBY_STOP ends the role, because another host has become the owner. */
 static void standby_stop_ends_the_role(void **state)
 {
 	struct wire_report report;
@@ -237,7 +238,8 @@ static const char *stats_now(void)
 	return report.stats;
 }
 
-/* What the disks are worth after a loss of memory, by the role on file. */
+/* The report says what the host's disks are worth after a loss of memory. This depends on the role
+ * in the host's file. */
 static void disks_are_told(void **state)
 {
 	static const struct {
@@ -261,7 +263,7 @@ static void disks_are_told(void **state)
 		boot(rows[i].role);
 		config.disk_flushes = rows[i].ignores_flushes;
 		assert_int_equal(vm_cold_note(vm, &error), 0);
-		config.disk_flushes = false; /* what was, counts, not what is to be */
+		config.disk_flushes = false; /* the old setting counts, not the new one */
 		if (!strstr(stats_now(), rows[i].says))
 			fail_msg("row %zu: %s", i, stats_now());
 		vm_close(vm);
@@ -278,15 +280,15 @@ static void is_on_disk(enum vm_role want, uint64_t want_term)
 	uint64_t term;
 	bool is_booted;
 
-	/* no run_dir: what a boot leaves */
+	/* without run_dir, as after a boot */
 	assert_int_equal(vm_role_load("/nonexistent", role_dir, "web1", &role, &term, &is_booted),
 			 0);
 	assert_int_equal(role, want);
 	assert_int_equal(term, want_term);
 }
 
-/* A promotion and a start record the role on the disk, before the guest runs. Until they have
- * succeeded, the next agent of the same boot does not see it. */
+/* A promotion and a start record the role on the disk before the guest runs. Until they have
+ * succeeded, the next agent of the same boot does not see this role. */
 static void a_guest_that_may_run_is_on_disk(void **state)
 {
 	struct error error;
@@ -320,7 +322,8 @@ static void start_lets_a_kept_guest_go_on(void **state)
 	assert_false(is_booted_still());
 }
 
-/* On a host that had a copy, a QEMU that somebody started must not write to its images. */
+/* On a host that had a copy, START does not let a QEMU run that somebody started: it would write to
+ * the copy's images. */
 static void start_refuses_a_strange_guest(void **state)
 {
 	struct wire_order_done done;
@@ -371,7 +374,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(start_without_a_command_fails, setup, teardown),
 	};
 
-	/* The process that plays QEMU greets a client that has gone: the look for a listener. */
+	/* The process that plays QEMU can greet a client that is gone already (the first look for a
+	 * listener). Ignore the SIGPIPE. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, set_up_certs, tear_down_certs);
 }

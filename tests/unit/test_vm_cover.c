@@ -1,6 +1,6 @@
-/* test_vm_cover.c - tests what the agent says of a suspended protection: whether it still compares
- * the guest with what was protected. The guest that was protected, and no other, can be covered
- * again. */
+/* test_vm_cover.c - tests what the agent reports about a suspended protection: whether the agent
+ * still compares the guest with what was protected. The guest that was protected, and no other, can
+ * be covered again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -70,7 +70,7 @@ static void its_guest_is_compared(void **state)
 {
 	(void)state;
 	assert_true(vm_cover_due_ns(&vm) < UINT64_MAX);
-	vm_cover_look(&vm); /* this monitor does not list its devices: so nothing is known */
+	vm_cover_look(&vm); /* this monitor does not list its devices, so the look finds nothing */
 	assert_true(says("suspended=1"));
 	assert_false(says("covered_again"));
 	vm.cover.is_again = true;
@@ -84,7 +84,7 @@ static void a_restarted_guest_is_another(void **state)
 	assert_true(qemu_end_process(pid));
 	pid = qemu_start_process(shared, path, true);
 	assert_true(pid > 0);
-	vm.cover.pid = getpid(); /* another process has the old one's number */
+	vm.cover.pid = getpid(); /* now a different process has the protected QEMU's pid */
 	vm_cover_look(&vm);
 	assert_true(says("suspended=0"));
 	assert_int_equal(vm_cover_due_ns(&vm), UINT64_MAX);
@@ -106,7 +106,7 @@ static void a_new_agent_says_so(void **state)
 	assert_true(qemu_end_process(pid));
 	vm.cover = (struct vm_cover){0};
 	assert_true(says("suspended=0"));
-	vm.role = VM_ROLE_STANDBY; /* nothing can be suspended here */
+	vm.role = VM_ROLE_STANDBY; /* a standby has no protection to suspend */
 	assert_false(says("suspended"));
 }
 

@@ -1,5 +1,6 @@
-/* test_vm_end.c - tests when the agent ends the QEMU of a guest that was fenced here, and that it
- * keeps the guest in all other cases: each refusal, and each way in which QEMU ends or does not. */
+/* test_vm_end.c - tests when the agent ends the QEMU of a guest that was fenced here, and that the
+ * agent keeps this QEMU in all other cases. Covers each refusal, and each way in which QEMU ends or
+ * fails to end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -131,13 +132,14 @@ static void the_default_keeps_it(void **state)
 	expect_kept(0, "");
 }
 
-/* Of a guest that was moved away nothing is wanted, whatever the policy is. */
+/* Nobody needs the old QEMU of a guest that was moved away, so it is ended whatever the policy
+ * is. */
 static void a_moved_guest_is_ended_whatever_the_policy_is(void **state)
 {
 	(void)state;
 	config.fenced_guest = AGENT_FENCED_GUEST_KEEP;
 	config.fenced_guest_keep_s = 3600;
-	vm.moved_pid = pid + 1; /* another QEMU than the one that is found */
+	vm.moved_pid = pid + 1; /* this is not the pid of the QEMU that is found */
 	expect_kept(0, "");
 	vm.moved_pid = pid;
 	assert_int_equal(end(FENCED_TERM), -EBUSY); /* not by an order of the fence's own term */
@@ -145,7 +147,7 @@ static void a_moved_guest_is_ended_whatever_the_policy_is(void **state)
 	assert_true(qemu_process_has_ended(pid));
 }
 
-/* But it is kept if somebody let it run since. */
+/* The old QEMU of a moved guest is kept if somebody let it run after the move. */
 static void a_moved_guest_that_ran_is_kept(void **state)
 {
 	(void)state;
@@ -179,18 +181,18 @@ static void a_guest_that_ran_is_stopped_and_kept(void **state)
 	shared->runs = true;
 	expect_kept(-EBUSY, "or let run, after this host was fenced");
 	assert_false(shared->runs);
-	expect_kept(-EBUSY, "or let run, after this host was fenced"); /* now it is stopped */
+	expect_kept(-EBUSY, "or let run, after this host was fenced"); /* even if stopped again */
 }
 
 static void a_guest_let_run_meanwhile_is_kept(void **state)
 {
 	(void)state;
-	shared->cont_at = 2; /* after it was found stopped, and before `quit` */
+	shared->cont_at = 2; /* let run just before `quit`, after it was found stopped */
 	expect_kept(-EBUSY, "does not say that the guest is stopped");
 	assert_int_equal(shared->n_clients, 2);
 }
 
-/* An agent knows what an earlier one saw: the guest was let run. */
+/* If somebody let the fenced guest run, an agent that is restarted afterwards also keeps it. */
 static void the_next_agent_keeps_it_too(void **state)
 {
 	(void)state;
@@ -214,7 +216,8 @@ static void a_qemu_started_after_the_fence_is_kept(void **state)
 	expect_kept(-EBUSY, "was started here, or let run, after this host was fenced");
 }
 
-/* The host is fenced, a QEMU is started there, the host is fenced again, and the agent restarts. */
+/* The host is fenced, a QEMU is started there, the host is fenced again, and the agent restarts.
+ * The QEMU that was started between the fences is kept. */
 static void a_qemu_started_between_two_fences_is_kept(void **state)
 {
 	(void)state;
@@ -229,7 +232,8 @@ static void a_qemu_started_between_two_fences_is_kept(void **state)
 	expect_kept(-EBUSY, "was started here, or let run, after this host was fenced");
 }
 
-/* Only the first fence since this host had the guest says which guest was fenced. */
+/* After two fences, the guest that the first fence found still counts as the fenced guest, and is
+ * ended. */
 static void the_fenced_guest_is_ended_after_two_fences(void **state)
 {
 	(void)state;
@@ -243,7 +247,8 @@ static void the_fenced_guest_is_ended_after_two_fences(void **state)
 	assert_true(qemu_process_has_ended(pid));
 }
 
-/* What an autostart has started on a host that was booted is not the guest that was protected. */
+/* A QEMU that an autostart has started after a boot is not the guest that was protected, so it is
+ * kept. */
 static void a_qemu_started_by_a_boot_is_kept(void **state)
 {
 	(void)state;
@@ -267,7 +272,8 @@ static void a_number_given_again_is_another_process(void **state)
 	expect_kept(-EBUSY, "was started here, or let run, after this host was fenced");
 }
 
-/* The fence could not be completed at first, or an older agent made it. */
+/* It is not recorded which QEMU was fenced: the fence was not completed at first, or an older agent
+ * made it. Then only a QEMU that was started before the fence is ended. */
 static void a_fence_without_a_record_looks_at_the_time(void **state)
 {
 	(void)state;
@@ -277,7 +283,7 @@ static void a_fence_without_a_record_looks_at_the_time(void **state)
 	unlink(fenced_path);
 	assert_int_equal(vm_fence(&vm, FENCED_TERM, &error), 0);
 	expect_kept(-EBUSY, "was started here, or let run, after this host was fenced");
-	fence_at(100); /* the start of a process is known to 10 ms only */
+	fence_at(100); /* the start of a process is known only to 10 ms */
 	unlink(fenced_path);
 	assert_int_equal(vm_fence(&vm, FENCED_TERM, &error), 0);
 	assert_int_equal(end(FENCED_TERM + 1), 0);
@@ -373,7 +379,8 @@ static void leave_promoted(const char *pid_path)
 	ramfile_close(&rf);
 }
 
-/* An agent that could not stand by only stopped its promoted guest. Its successor can. */
+/* An agent that could not stand by only stopped the guest that it had promoted. Its successor can
+ * stand by, and ends this guest. */
 static void a_promoted_guest_is_ended_too(void **state)
 {
 	char qmp_path[96], pid_path[96], remove[128];

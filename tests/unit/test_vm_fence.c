@@ -1,5 +1,6 @@
-/* test_vm_fence.c - tests that the agent of a fenced host stops a running QEMU there. If somebody
- * starts another QEMU in its place, the agent stops that QEMU at its next check. */
+/* test_vm_fence.c - tests that the agent of a fenced host stops a QEMU that runs there. If somebody
+ * starts another QEMU in its place, the agent stops that one at its next check. The order FENCE
+ * also ends a copy that the agent has not found yet. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,12 +8,14 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "bare_standby.h"
 #include "base/clock.h"
 #include "qemu_process.h"
 #include "vm/vm_fence_private.h"
@@ -116,8 +119,9 @@ static void test_its_successor_is_stopped_at_once(void **state)
 	assert_string_equal(vm.fenced_text, "");
 }
 
-/* A QEMU that was moved away has ended, and another has its pid by chance: a later fence, which
- * follows no move, must not take that one for the moved guest. It may be worth a look. */
+/* The QEMU of a guest that was moved away has ended, and a new QEMU has its pid by chance. A later
+ * fence that follows no move must not take the new QEMU for the moved guest: an operator may want
+ * to look at it. */
 static void test_a_later_fence_is_of_no_move(void **state)
 {
 	struct error error;
@@ -135,12 +139,84 @@ static void test_a_later_fence_is_of_no_move(void **state)
 	end_qemu(pid);
 }
 
+/* The standby's thread, which has not looked for the copy of the last agent before the first
+ * command comes. Ends with that command, or when the test says so. */
+static void *late_thread(void *arg)
+{
+	struct standby *sb = arg;
+	struct standby_command *command = NULL;
+	uint64_t n;
+
+	assert_int_equal(read(sb->wake_fd, &n, sizeof(n)), sizeof(n));
+	pthread_mutex_lock(&sb->lock);
+	command = sb->commands;
+	sb->commands = NULL;
+	pthread_mutex_unlock(&sb->lock);
+	if (!command)
+		return NULL;
+	standby_set_warm(sb); /* now it finds the copy */
+	standby_carry_out(sb, command);
+	pthread_mutex_lock(&sb->lock);
+	command->done = true;
+	pthread_cond_broadcast(&sb->command_done);
+	pthread_mutex_unlock(&sb->lock);
+	return command;
+}
+
+/* Fence a host whose agent was started a moment ago and has the role @role of term
+ * BARE_STANDBY_TERM. A copy of that term is there, but the status does not say so yet. */
+static void expect_copy_ended(enum vm_role role)
+{
+	struct bare_standby x;
+	const uint64_t one = 1;
+	struct error error = {""};
+	void *command;
+
+	bare_standby_open(&x);
+	bare_standby_hold(&x, 5);
+	x.sb.want_stream = true;
+	assert_int_equal(fcntl(x.sb.wake_fd, F_SETFL, 0), 0); /* the thread waits in read() */
+	pthread_cond_init(&x.sb.command_done, NULL);
+	assert_int_equal(pthread_create(&x.sb.thread, NULL, late_thread, &x.sb), 0);
+	vm.standby = &x.sb;
+	vm.role = role;
+	vm.term = BARE_STANDBY_TERM;
+	assert_int_equal(vm_fence(&vm, BARE_STANDBY_TERM + 1, &error), 0);
+	assert_int_equal(write(x.sb.wake_fd, &one, sizeof(one)), sizeof(one));
+	assert_int_equal(pthread_join(x.sb.thread, &command), 0);
+	assert_non_null(command); /* NULL: nobody told the standby to end its copy */
+	assert_int_equal(epochlog_complete(&x.sb.log), 0);
+	assert_int_equal(x.sb.state, STANDBY_STATE_IDLE);
+	assert_false(x.sb.want_stream || x.sb.want_qemu);
+	assert_int_equal(vm.role, VM_ROLE_FENCED);
+	vm.standby = NULL;
+	pthread_cond_destroy(&x.sb.command_done);
+	bare_standby_close(&x);
+}
+
+static void test_a_copy_is_ended_before_it_is_found(void **state)
+{
+	(void)state;
+	expect_copy_ended(VM_ROLE_STANDBY);
+}
+
+/* The agent before died when it had recorded that it is fenced, and had not ended the copy. */
+static void test_a_copy_is_ended_by_the_next_fence(void **state)
+{
+	(void)state;
+	expect_copy_ended(VM_ROLE_FENCED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_its_successor_is_stopped_at_once, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_later_fence_is_of_no_move, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_copy_is_ended_before_it_is_found, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_copy_is_ended_by_the_next_fence, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,7 +63,7 @@ static void test_alive(void **state)
 	(void)snprintf(path, sizeof(path), "%s/qmp", dir);
 	vm_guest_init(&guest);
 	assert_int_equal(vm_guest_get(&guest, &seen), VM_GUEST_UNKNOWN);
-	assert_false(vm_guest_look(&guest, "", 0)); /* there is no path to look at */
+	assert_false(vm_guest_look(&guest, "", 0)); /* no monitor's path is configured */
 	assert_true(vm_guest_look(&guest, path, 0));
 	assert_int_equal(vm_guest_get(&guest, &seen), VM_GUEST_GONE);
 

@@ -1,7 +1,7 @@
 /* test_vm_replace.c - tests which VMs may be handed on to the agent's next program
- * (vm/vm_replace.c): none whose guest is being moved, none for which an order waits, none that is
- * not PROTECTED. And that the attempt leaves a move of the gateway as it is, and that guests go on
- * when the agent ends meanwhile. */
+ * (vm/vm_replace.c). A VM is not handed on if its guest is being moved, if an order waits for it,
+ * or if it is not PROTECTED. An attempt must not change a move that the gateway has ordered. If the
+ * agent ends meanwhile, its guests continue to run. */
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -67,7 +67,8 @@ static void test_a_protected_guest(void **state)
 	assert_int_equal(atomic_load(&engine.move.asked), 0);
 }
 
-/* The guest was let go of for a move. If this took it back, it would run on both hosts. */
+/* The guest was let go of for a move. If a replacement of the agent resumed it, it would run on
+ * both hosts. */
 static void test_a_guest_that_was_moved(void **state)
 {
 	(void)state;
@@ -76,13 +77,14 @@ static void test_a_guest_that_was_moved(void **state)
 	engine.status.move_stopped_ns = 1;
 	assert_true(vm_is_moving(&vm));
 	refused("moved");
-	vm_yield(&vm, true); /* even if nobody has asked */
+	vm_yield(&vm, true); /* even without asking vm_may_yield() */
 	assert_int_equal(vm_yielded(&vm, &error), -ECANCELED);
 	vm_yield(&vm, false);
 	assert_int_equal(atomic_load(&engine.move.asked), 5);
 }
 
-/* A move that ends: the engine was told, but the guest does not go on yet. */
+/* A move is ending: the engine was told, but the guest does not go on yet. The VM still counts as
+ * being moved. */
 static void test_a_move_that_ends(void **state)
 {
 	(void)state;
@@ -107,7 +109,7 @@ static void test_an_order_waits(void **state)
 	vm.n_orders = 0;
 	vm_yield(&vm, true);
 	engine.status.yielded_move = vm.yield;
-	vm.n_orders = 1; /* it came while the guest was being stopped */
+	vm.n_orders = 1; /* the order came while the guest was being stopped */
 	assert_int_equal(vm_yielded(&vm, &error), -ECANCELED);
 	vm_yield(&vm, false);
 	vm.n_orders = 0;
@@ -116,7 +118,8 @@ static void test_an_order_waits(void **state)
 	vm.verify.number = 0;
 	vm.drill.number = 1;
 	refused("order");
-	/* also if it has no guest to stop: it may be one to promote the standby */
+	/* A waiting order prevents it even if there is no guest to stop, because the order may be
+	 * PROMOTE. */
 	vm.drill.number = 0;
 	vm.engine = NULL;
 	assert_int_equal(vm_may_yield(&vm, &error), 0);
@@ -125,7 +128,7 @@ static void test_an_order_waits(void **state)
 	assert_int_equal(vm_yielded(&vm, &error), -ECANCELED);
 }
 
-/* A first copy would be cut off in the middle. */
+/* A VM in its first copy is not handed on: the copy would be cut off in the middle. */
 static void test_a_first_copy(void **state)
 {
 	(void)state;
@@ -151,7 +154,7 @@ static void *let_go_on(void *arg)
 	return NULL;
 }
 
-/* The agent is ended while a guest stands still: it goes on first. */
+/* If the agent is ended while a guest stands still, the guest is resumed first. */
 static void test_the_agent_ends_meanwhile(void **state)
 {
 	struct agent_replace replace = {.plan.phase = PLAN_YIELDING, .check_fd = -1};
@@ -173,7 +176,7 @@ static void test_the_agent_ends_meanwhile(void **state)
 	close(wake_fd);
 }
 
-/* Neither way to go on has worked: the gateway is told why the guest stands still. */
+/* If neither program could resume the guest, the gateway is told why the guest stands still. */
 static void test_a_guest_that_stands_still_is_told(void **state)
 {
 	struct wire_report report = {0};

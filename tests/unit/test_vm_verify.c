@@ -1,5 +1,5 @@
 /* test_vm_verify.c - tests when the agent answers an order VERIFY: when the engine has published
- * the end of its pass, or when there will be none. */
+ * the end of its pass, or when no pass will end any more. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,7 +46,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* The engine publishes the end of pass @number. */
+/* Let the engine publish the end of pass @number. */
 static void publish(uint64_t number, enum engine_found found, const char *text)
 {
 	engine->status.verified.number = number;
@@ -84,7 +84,7 @@ static void test_a_difference_is_a_failure(void **state)
 	assert_string_equal(done.text, "1 differed");
 }
 
-/* Nothing differed, but not all was compared. */
+/* If nothing differed but not all was compared, the order is refused. */
 static void test_too_little_is_refused(void **state)
 {
 	(void)state;
@@ -93,7 +93,7 @@ static void test_too_little_is_refused(void **state)
 	assert_int_equal(done.status, WIRE_ORDER_REFUSED);
 }
 
-/* The engine ends before its pass does. */
+/* If the engine ends before its pass does, the order is refused. */
 static void test_no_engine_any_more(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
-/* test_witness_paths.c - tests one VM's witness over two networks. Each path has its own address,
- * window and share of the MAC checks. Whichever path delivers a sample first provides the
+/* test_witness_paths.c - tests the witness of one VM over two networks. Each path has its own
+ * address, window and share of the MAC checks. The path that delivers a sample first provides the
  * evidence. */
 #include "witness/witness_rx.h"
 

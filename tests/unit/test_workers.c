@@ -30,7 +30,7 @@ struct fixture {
 	size_t expected_size;
 };
 
-/* *state points to the number of threads. */
+/* On entry, *state points to the number of threads. */
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));

@@ -55,7 +55,7 @@ static int encode_drain(struct bytes_writer *w)
 static int encode_drain_state(struct bytes_writer *w)
 {
 	return wire_drain_state_encode(&(struct wire_drain_state){.state = WIRE_DRAIN_RUNS,
-								  .n_guests = 3,
+								  .n_left = 3,
 								  .text = "web1 runs on beta"},
 				       w);
 }

@@ -30,9 +30,9 @@ extern const size_t n_wire_samples;
  * on failure. */
 size_t wire_sample_build(const struct wire_sample *sample, uint8_t *buffer);
 
-/* Decode @frame's payload by its type and encode the result to @w. Returns 0, or -EPROTO if the
- * decoder refused the payload (*@error says why). Any other error means that an encoder refused
- * what its decoder had accepted, which is a bug. */
+/* Decode @frame's payload as its type requires, and encode the result to @w. Returns 0, or -EPROTO
+ * if the decoder refused the payload (*@error says why). Any other error means that an encoder
+ * refused what its decoder had accepted, which is a bug. */
 int wire_reencode(const struct wire_frame *frame, struct bytes_writer *w, struct wire_error *error);
 
 #endif

@@ -12,9 +12,42 @@ void child_dies_first(void)
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return; /* without /proc the kernel chooses by itself */
+		return; /* without /proc, the kernel chooses a process to end by itself */
 	(void)!write(fd, most, sizeof(most) - 1);
 	(void)close(fd);
+}
+
+void child_signals(void)
+{
+	sigset_t none;
+
+	(void)signal(SIGPIPE, SIG_DFL);
+	(void)signal(SIGXFSZ, SIG_DFL);
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+int child_attributes(posix_spawnattr_t *ret_attributes, short flags)
+{
+	sigset_t none, ignored;
+	int r = posix_spawnattr_init(ret_attributes);
+
+	if (r != 0)
+		return -r;
+	sigemptyset(&none);
+	sigemptyset(&ignored);
+	sigaddset(&ignored, SIGPIPE);
+	sigaddset(&ignored, SIGXFSZ);
+	r = posix_spawnattr_setsigmask(ret_attributes, &none);
+	if (r == 0)
+		r = posix_spawnattr_setsigdefault(ret_attributes, &ignored);
+	if (r == 0)
+		r = posix_spawnattr_setflags(ret_attributes, (short)(flags |
+								     POSIX_SPAWN_SETSIGMASK |
+								     POSIX_SPAWN_SETSIGDEF));
+	if (r != 0)
+		posix_spawnattr_destroy(ret_attributes);
+	return -r;
 }
 
 pid_t child_start(void (*run)(void *arg), void *arg)
@@ -23,7 +56,7 @@ pid_t child_start(void (*run)(void *arg), void *arg)
 	pid_t pid;
 	int r;
 
-	/* In the child, our handlers would change our memory. */
+	/* Block all signals: a handler that runs in the child would change our memory. */
 	sigfillset(&all);
 	r = pthread_sigmask(SIG_SETMASK, &all, &before);
 	if (r != 0)

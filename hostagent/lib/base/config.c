@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 
 /* The longest section or key name in a table. libinih cuts longer names in a file to 49 characters,
  * so they match no name in a table. */
@@ -21,7 +22,7 @@ struct parse {
 	const char *at;	  /* next line to give to libinih */
 	const char *end;
 	unsigned int line; /* number of the line given last, counted from 1 */
-	/* the line given last has a comment after the value, as libinih sees it */
+	/* libinih would find a comment after the value in the line given last */
 	bool has_comment;
 	const struct config_key *keys;
 	size_t n_keys;
@@ -45,7 +46,7 @@ fail(struct parse *parse, int r, unsigned int line, const char *format, ...)
 	parse->failed = r;
 	parse->error_line = line;
 	va_start(args, format);
-	(void)vsnprintf(what, sizeof(what), format, args);
+	(void)text_vput(what, sizeof(what), format, args);
 	va_end(args);
 	if (line)
 		(void)error_set(&parse->error, r, "%.255s:%u: %s", parse->name, line, what);
@@ -136,8 +137,7 @@ static bool find_comment(const char *line, size_t size)
 }
 
 /* The reader that libinih calls. Returns one line per call, without blanks around it. Comment lines
- * become empty lines, so they can have any length. After a line that is refused, the reading
- * ends. */
+ * become empty lines, so they can have any length. Reading ends after the first refused line. */
 static char *next_line(char *out, int out_size, void *arg)
 {
 	struct parse *parse = arg;
@@ -182,7 +182,7 @@ static char *next_line(char *out, int out_size, void *arg)
 	return out;
 }
 
-/* Append the text of another line with the LIST key @i. */
+/* Append the value @value of a further line with the LIST key @i. */
 static void append_value(struct parse *parse, size_t i, const char *value)
 {
 	size_t size = strlen(parse->values[i]) + strlen(value) + sizeof(" ");

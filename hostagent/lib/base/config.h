@@ -1,7 +1,7 @@
-/* config.h - parses an INI file by a table of its keys. The same table gives --help, the example
- * file, the manual and check-config's output.
+/* config.h - parses an INI file according to a table of its keys. The same table gives --help, the
+ * example file, the manual and check-config's output.
  *
- * Why: if a daemon ignores a misspelt key, it can later fail over unexpectedly. So a key that is
+ * Why: if a daemon ignored a misspelt key, it could later fail over unexpectedly. So a key that is
  * not in the table is refused. The error names the line and says what was expected. A key's row in
  * the table has its type, default, limits and help.
  *
@@ -41,7 +41,7 @@
 /* the longest line that fits into libinih's buffer, without its terminators; comment lines may be
  * longer */
 #define CONFIG_LINE_MAX	      196
-#define CONFIG_KEYS_MAX	      128   /* the most rows in one table */
+#define CONFIG_KEYS_MAX	      128   /* maximum number of rows in one table */
 /* room for the value of a NAME key: 63 characters and the NUL */
 #define CONFIG_NAME_SIZE      64
 
@@ -68,7 +68,7 @@ enum config_type {
 };
 
 struct config_address {
-	uint32_t ip_be32; /* network order, as sin_addr.s_addr and lwIP's ip4_addr */
+	uint32_t ip_be32; /* network order, like sin_addr.s_addr and lwIP's ip4_addr */
 	uint16_t port;	  /* host order, 1..65535; 0 when unset */
 };
 
@@ -98,8 +98,8 @@ struct config_key {
 	enum config_type type;
 	size_t offset;	     /* offset of the member in the result struct */
 	size_t size;	     /* size of the member; must fit the type */
-	/* The default, written as in a file. NULL: the key is required. "": the member is all zero
-	 * by default, and the file can set the key to an empty value */
+	/* The default, in the same form as in a file. NULL: the key is required. "": the member is
+	 * all zero by default, and the file can set the key to an empty value */
 	const char *default_text;
 	/* least value of U32, U64, MS (ms), SIZE (bytes); other types ignore it */
 	uint64_t min;
@@ -125,7 +125,7 @@ struct config_key {
 		.default_text = default_, .help = help_, .names = names_                           \
 	}
 
-/* Read the file @path into *ret_struct as the table @keys describes. Keys that are not in the file
+/* Read the file @path into *ret_struct, according to the table @keys. Keys that are not in the file
  * get their defaults; members that no key names are not changed.
  * On success returns 0, sets *ret_struct and does not touch *ret_error. On error *ret_struct is
  * untouched, and *ret_error says what is wrong and what was expected, with file and line:

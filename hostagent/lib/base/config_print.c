@@ -199,7 +199,7 @@ static void print_value(FILE *out, const struct config_key *key, const uint8_t *
 	}
 }
 
-/* Print the words of a LIST, one per line: one line for all can be too long. */
+/* Print the words of a LIST, one per line, because a line with all words could be too long. */
 static void print_list(FILE *out, const struct config_key *key, const char *text)
 {
 	for (size_t size; *text; text += size, text += strspn(text, " \t")) {

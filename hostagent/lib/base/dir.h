@@ -2,7 +2,7 @@
  *
  *	AUTO(closedir) DIR *dir = opendir(path);
  *
- * Apart from cleanup.h, because few files read directories.
+ * This is not part of cleanup.h, because few files read directories.
  */
 #ifndef BASE_DIR_H
 #define BASE_DIR_H

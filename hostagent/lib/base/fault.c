@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #define EXIT_STATUS 70 /* EX_SOFTWARE; differs from the daemons' own exit codes 0, 1 and 2 */
 
@@ -178,8 +179,10 @@ void fault_pass(enum fault_point point)
 		return;
 	pass = atomic_fetch_add(&armed.passes, 1) + 1;
 	if (armed.action == ACTION_DELAY) {
-		if (pass >= armed.nth)
+		if (pass >= armed.nth) {
+			log_info("fault point %s: waits for %lu ms", names[point], armed.delay_ms);
 			delay(armed.delay_ms);
+		}
 		return;
 	}
 	if (pass != armed.nth)

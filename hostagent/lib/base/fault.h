@@ -15,8 +15,8 @@
  *
  * Where: daemons call fault_init() first. A line FAULT_POINT(FAULT_X) marks each point in their
  * code. Only the programs holdfast-agent-fault and holdfast-gateway-fault have the points: they
- * compile the files in meson.build's fault lists with HOLDFAST_FAULT_POINTS. In other programs a
- * point is nothing, and fault_init() fails if HOLDFAST_FAULT is set.
+ * compile the files in meson.build's fault lists with HOLDFAST_FAULT_POINTS. In other programs
+ * FAULT_POINT() does nothing, and fault_init() fails if HOLDFAST_FAULT is set.
  * Threads: call fault_init() before any thread is created; FAULT_POINT works in any thread.
  */
 #ifndef BASE_FAULT_H
@@ -41,9 +41,11 @@ enum fault_point {
 	FAULT_GATEWAY_BEFORE_COMMIT = 10, /* gateway: EPOCH_ACK received, COMMIT not sent */
 	FAULT_GATEWAY_PROMOTING     = 11, /* gateway: the new term is journaled, PROMOTE not sent */
 	FAULT_GATEWAY_JOURNAL	    = 12, /* gateway: a record is written, not yet durable */
-	FAULT_BEFORE_OPENING	    = 13, /* primary: the protection ends, the hold is closed */
-	FAULT_LET_GO = 14, /* primary: the guest was let go of, and nobody told */
-	FAULT_HANDED_ON = 15, /* primary: all is handed on, the next program does not run yet */
+	FAULT_BEFORE_OPENING        = 13, /* primary: the protection ends, the hold is not removed
+					   * yet */
+	FAULT_LET_GO = 14, /* primary: this host has let go of the guest, and has told nobody yet */
+	FAULT_HANDED_ON = 15, /* primary: everything is handed on, the next program does not run
+			       * yet */
 	FAULT_N_POINTS
 };
 

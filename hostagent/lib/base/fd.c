@@ -48,6 +48,42 @@ int fd_write_all(int fd, const void *data, size_t size)
 	return 0;
 }
 
+int fd_read_at(int fd, void *ret_data, size_t size, uint64_t at)
+{
+	uint8_t *to = ret_data;
+
+	while (size > 0) {
+		ssize_t n = pread(fd, to, size, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		to += n;
+		size -= (size_t)n;
+		at += (uint64_t)n;
+	}
+	return 0;
+}
+
+int fd_write_at(int fd, const void *data, size_t size, uint64_t at)
+{
+	const uint8_t *from = data;
+
+	while (size > 0) {
+		ssize_t n = pwrite(fd, from, size, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		from += n;
+		size -= (size_t)n;
+		at += (uint64_t)n;
+	}
+	return 0;
+}
+
 static int read_all(int fd, size_t max_bytes, char **ret_data, size_t *ret_size)
 {
 	AUTO_FREE char *data = NULL;

@@ -20,6 +20,13 @@ int fd_set_nonblock(int fd) __attribute__((warn_unused_result));
 /* Write all @size bytes, retrying on EINTR and short writes. Returns 0 or -errno. */
 int fd_write_all(int fd, const void *data, size_t size) __attribute__((warn_unused_result));
 
+/* Read or write all @size bytes at offset @at of a file, retrying on EINTR and short transfers.
+ * Return 0; -EIO: the file or device ends before; or -errno. */
+int fd_read_at(int fd, void *ret_data, size_t size, uint64_t at)
+	__attribute__((warn_unused_result));
+int fd_write_at(int fd, const void *data, size_t size, uint64_t at)
+	__attribute__((warn_unused_result));
+
 /* Read a whole file of at most @max_bytes. If the file is a pipe, does not wait for its writer
  * (O_NONBLOCK). The caller owns *ret_data, which is NUL-terminated. *ret_size does not count the
  * NUL. Returns 0; -EFBIG if the file is larger than @max_bytes; -ENOMEM; or another -errno. */

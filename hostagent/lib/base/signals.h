@@ -8,7 +8,7 @@
  *      signal                                what the daemon does
  *      SIGTERM SIGINT SIGQUIT                ends
  *      SIGHUP                                reloads its files
- *      SIGUSR2                               the agent runs its next program; the gateway logs it
+ *      SIGUSR2                               the daemon runs its next program
  *      SIGUSR1 SIGALRM SIGVTALRM             logs the signal
  *      SIGPROF SIGIO SIGPWR SIGSTKFLT        logs the signal
  *      SIGXCPU, real-time signals            logs the signal
@@ -17,8 +17,8 @@
  *                                            process, or stop and continue it
  *
  * Where: both daemons' main threads. Threads: call signals_open() before any other thread is
- * created, so that all threads inherit the mask. A child process must clear the mask and set
- * SIGPIPE and SIGXFSZ back to their defaults before it runs another program.
+ * created, so that all threads inherit the mask. A child process must undo this before it runs
+ * another program: child_signals() and child_attributes() (child.h).
  */
 #ifndef BASE_SIGNALS_H
 #define BASE_SIGNALS_H

@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 
-/* the most bytes per write: the ring gets room again only after each write */
+/* maximum number of bytes per write: the ring gets room again only after each write */
 #define CHUNK_MAX 65536
 
 struct spool {

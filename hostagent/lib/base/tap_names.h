@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TAP_NAMES_MAX	   8u  /* most taps, and so most cards, of a guest */
+#define TAP_NAMES_MAX	   8u  /* maximum number of taps of a guest, and so of its cards */
 #define TAP_NAME_BYTES	   16u /* IFNAMSIZ: the size of a name, with its NUL */
 #define TAP_NAMES_TEXT_MAX (TAP_NAMES_MAX * (TAP_NAME_BYTES + 1)) /* size of the longest text */
 
@@ -27,7 +27,7 @@ struct tap_names {
 
 /* Read names with blanks between them. Returns 0;
  * -EINVAL: there is no name, or a name is too long;
- * -EEXIST: a name is there twice;
+ * -EEXIST: a name occurs twice;
  * -E2BIG: there are more than TAP_NAMES_MAX.
  * On error *ret_names is unchanged. */
 int tap_names_parse(const char *text, struct tap_names *ret_names)

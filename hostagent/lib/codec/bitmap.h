@@ -1,9 +1,10 @@
 /* bitmap.h - encodes a changed page as a delta: the changed bytes, and bitmaps that say where they
  * are. This is the faster alternative to xrle.h.
  *
- * Problem: run-length coding (xrle.h) has a branch for each run of changed bytes, which the CPU
- * cannot predict. So a page with many short changes takes several times as long to encode as to
- * read. For runs of one to three bytes, the two lengths of each run are also a large overhead.
+ * Problem: run-length coding (xrle.h) has a branch for each run of changed bytes, and the CPU
+ * cannot predict these branches. So a page with many short changes takes several times as long to
+ * encode as to read. For runs of one to three bytes, the two lengths of each run are also a large
+ * overhead.
  *
  * Assumptions: both sides have the same reference. Changed bytes are often close together, in the
  * same cache line and in the same 8-byte word. So the encoder works on whole lines. It does the
@@ -33,8 +34,9 @@
  *
  * Worst case: a line sent in part takes at most 64 bytes: 55 changed bytes, 8 masks and 1 byte of
  * `words`. A line sent whole takes 64 bytes too. If a page's delta would exceed BITMAP_SIZE_MAX,
- * the page is sent RAW. The shortest delta has 12 bytes, but 3 with XRLE. So page_encode() uses
- * XRLE for pages with few runs. Measurements: docs/epoch-engine.md, section "Codes".
+ * the page is sent RAW. The shortest bitmap delta has 12 bytes, the shortest XRLE delta 3. So
+ * page_encode() uses XRLE for pages with few runs. Measurements: docs/epoch-engine.md, section
+ * "Codes".
  *
  * Threads: any. Never allocates.
  */
@@ -50,7 +52,7 @@
 #define BITMAP_SIZE_MAX	 (PAGE_BYTES - 64)
 #define BITMAP_WHOLE_MIN 56 /* a line with at least this many changed bytes is sent whole */
 
-/* Write the delta that turns @old into @new to @out. @old and @new: PAGE_BYTES each, any alignment,
+/* Write to @out the delta that turns @old into @new. @old and @new: PAGE_BYTES each, any alignment,
  * not overlapping @out.
  * @out: PAGE_BYTES of room, all of which can be overwritten.
  * Returns the delta's size (>= 12); 0 if the pages are equal; or -E2BIG if the delta would exceed

@@ -23,8 +23,8 @@ typedef void bitmap_pack(uint8_t *out, const uint8_t *word, unsigned int mask);
  * The function can read 8 bytes, even if it needs fewer. */
 typedef void bitmap_unpack(uint8_t *word, const uint8_t *data, unsigned int mask);
 
-/* If more bytes than this precede a changed line, the delta exceeds BITMAP_SIZE_MAX. At least one
- * byte of that line, its maps and the 8 bytes of `lines` follow. */
+/* If more bytes than this precede a changed line, the delta exceeds BITMAP_SIZE_MAX: these bytes
+ * are followed by at least one byte of that line, its maps and the 8 bytes of `lines`. */
 #define BITMAP_FORM_ROOM (PAGE_BYTES - 64 - 8)
 
 /* The maps, collected during the pass over the page and appended to the delta at its end. */

@@ -78,7 +78,7 @@ static inline uint64_t bitmap_prefetch_one(uint64_t lines, const uint8_t *page)
 }
 
 /* Returns how many bits are set in the @size bytes at @map, or -EPROTO if a byte is 0. The function
- * can read up to 7 bytes beyond them. */
+ * can read up to 7 bytes beyond the map's end. */
 typedef int bitmap_sum(const uint8_t *map, size_t size);
 
 /* Implements bitmap_sum for forms without a faster way: counts the bits of eight bytes at a

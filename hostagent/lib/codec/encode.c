@@ -19,7 +19,7 @@
 #define FEW_RUNS 12
 
 /* Returns true if XRLE should be used for this page, not a bitmap delta of @bitmap_size bytes
- * (-E2BIG: the bitmap delta is too large). The decision is made by an upper bound of the XRLE
+ * (-E2BIG: the bitmap delta is too large). The decision is based on an upper bound of the XRLE
  * delta's size. The bound is the sum of
  * - the changed bytes
  * - two bytes of lengths per run
@@ -36,9 +36,9 @@ static bool xrle_pays(const struct simd_scan *scan, int bitmap_size)
 	return size < (scan->n_runs <= FEW_RUNS ? others : others - others / 16);
 }
 
-/* Both functions choose a class, and write the record's data to @out. If @reference is not NULL,
- * they update it. They return the data's size. For PAGE_UNCHANGED (nothing to send) and PAGE_ZERO
- * the size is 0. */
+/* The next two functions choose a class, and write the record's data to @out. If @reference is not
+ * NULL, they update it. They return the data's size. For PAGE_UNCHANGED (nothing to send) and
+ * PAGE_ZERO the size is 0. */
 static size_t encode_with_bitmap(uint64_t features, const uint8_t *old, const uint8_t *new,
 				 const struct simd_ahead *ahead, uint8_t *out, uint8_t *reference,
 				 enum page_class *ret_class)

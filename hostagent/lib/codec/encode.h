@@ -15,7 +15,7 @@
  *      is much shorter than BITMAP
  *      any other case                  RAW      8 + 4096 bytes
  *
- * A FULL epoch starts from a reference of zero pages, as its receiver does.
+ * For a FULL epoch, sender and receiver both start from a reference of zero pages.
  *
  * Where: the epoch engine encodes; the standby checks (before it acknowledges) and applies.
  * Threads: one thread per struct page_encoder. Nothing here allocates, locks, logs or blocks.
@@ -46,15 +46,15 @@ struct page_item {
 	uint8_t *reference;  /* the standby's version of the page (PAGE_BYTES), which is updated */
 };
 
-/* Write the record that turns @reference into @page to @out, and update @reference. @out has room
+/* Write to @out the record that turns @reference into @page, and update @reference. @out has room
  * for PAGE_RECORD_ROOM bytes, all of which can be overwritten. Returns the record's size, including
  * its header. If the page is unchanged, returns 0: it needs no record. Cannot fail. */
 size_t page_encode(struct page_encoder *encoder, uint32_t index, const uint8_t *page,
 		   uint8_t *reference, uint8_t *out);
 
-/* Encode @n_items pages in turn as page_encode() does. Stop when less than PAGE_RECORD_ROOM is left
- * of the @room bytes at @out. Pass many items at once, because the function prefetches later pages
- * while it encodes a page. This doubles the speed for pages that are not in the CPU's cache.
+/* Do what page_encode() does, for @n_items pages in turn. Stop when less than PAGE_RECORD_ROOM is
+ * left of the @room bytes at @out. Pass many items at once, because the function prefetches later
+ * pages while it encodes a page. This doubles the speed for pages that are not in the CPU's cache.
  * Returns the number of items encoded (0 if @room is too small for one item), and sets *ret_size to
  * the number of bytes written. */
 size_t page_encode_batch(struct page_encoder *encoder, const struct page_item *items,
@@ -62,7 +62,7 @@ size_t page_encode_batch(struct page_encoder *encoder, const struct page_item *i
 
 /* For benchmarks: write to @out (PAGE_BYTES) only the data of the record that page_encode() would
  * make for items[0]. Updates no reference. Prefetches the items after the first. Returns the data's
- * size. Sets *ret_class, to PAGE_UNCHANGED if there would be no record. */
+ * size. Sets *ret_class; PAGE_UNCHANGED means that there would be no record. */
 size_t page_delta(uint64_t features, const struct page_item *items, size_t n_items, uint8_t *out,
 		  enum page_class *ret_class);
 
@@ -87,7 +87,7 @@ struct page_record {
 	uint8_t *page;	     /* PAGE_BYTES; several records may have the same page */
 };
 
-/* Apply @n_records records in turn, as page_apply() does. Pass many records at once, because the
+/* Do what page_apply() does, for @n_records records in turn. Pass many records at once, because the
  * function prefetches later records, and the memory that they change. This doubles the speed for
  * pages that are not in the CPU's cache. Returns the number of records applied: @n_records, or the
  * index of the first record that page_check() would refuse. */

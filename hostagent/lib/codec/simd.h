@@ -22,8 +22,8 @@ enum simd_form {
 };
 #define SIMD_N_FORMS 3
 
-/* Pages that will be encoded soon, and are prefetched meanwhile. A prefetch cannot fault, so the
- * addresses need not be valid. */
+/* Pages that will be encoded soon. They are prefetched while another page is encoded. A prefetch
+ * cannot fault, so the addresses need not be valid. */
 struct simd_ahead {
 	const uint8_t *old, *new; /* the next pair of pages; all their lines are prefetched */
 
@@ -64,9 +64,9 @@ struct simd_ops {
 	int (*xrle_apply)(const uint8_t *data, size_t size, uint8_t *page);
 
 	/* Compare the pages and write the bitmap delta (bitmap.h). If @reference is not NULL, it
-	 * must be the same page as @old. It always becomes a copy of @new. Each byte of @new is
-	 * read only once, so the delta and the copy agree. Returns the delta's size, 0 if the pages
-	 * are equal, or -E2BIG. */
+	 * must be the same page as @old, and becomes a copy of @new, also after -E2BIG. Each byte
+	 * of @new is read only once, so the delta and the copy agree. Returns the delta's size, 0
+	 * if the pages are equal, or -E2BIG. */
 	int (*bitmap_encode)(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
 			     uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan);
 

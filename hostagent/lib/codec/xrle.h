@@ -50,7 +50,7 @@
  * this limit the encoder can store whole vectors and needs no more room than a RAW page. */
 #define XRLE_SIZE_MAX (PAGE_BYTES - 64)
 
-/* Write the delta that turns @old into @new to @out. @old and @new: PAGE_BYTES each, any alignment,
+/* Write to @out the delta that turns @old into @new. @old and @new: PAGE_BYTES each, any alignment,
  * not overlapping @out.
  * @out: PAGE_BYTES of room, all of which can be overwritten.
  * @max: at most PAGE_BYTES.

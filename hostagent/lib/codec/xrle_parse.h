@@ -13,7 +13,7 @@
 
 #include "codec/page.h"
 
-/* The most runs in a delta of PAGE_BYTES: each run takes at least 3 bytes. */
+/* Maximum number of runs in a delta of PAGE_BYTES: each run takes at least 3 bytes. */
 #define XRLE_RUNS_MAX (PAGE_BYTES / 3 + 1)
 
 struct xrle_run {

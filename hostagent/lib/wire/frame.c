@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-/* Makes xxhash.h define XXH3_state_t, which checksum() needs because it has one on its stack. */
+/* Makes xxhash.h define XXH3_state_t, since checksum() has one on its stack. */
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 

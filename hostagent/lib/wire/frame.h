@@ -3,7 +3,7 @@
  *
  * Why: everything between an agent and a gateway is sent as frames inside TLS 1.3. The gateway
  * relays some frames from the primary to the standby, and TLS ends at the gateway. The checksum
- * protects a frame on the whole way.
+ * protects a frame on the whole way from the primary to the standby.
  *
  * Where: called by hostagent/link, the gateway's sessions and the standby; calls libxxhash.
  * Threads: any (no state). Nothing here allocates, blocks or copies a payload.
@@ -28,8 +28,8 @@
 
 /* Frame types. The comments give sender and receiver: A = agent, P = primary's agent, S = standby's
  * agent, G = gateway. If P connects directly to S, without G:
- *      P sends to S   HELLO, BEAT and the frames of its stream
- *      S sends to P   WELCOME, REFUSED, RESUME, EPOCH_ACK and STREAM_ERROR
+ *      P sends to S   HELLO, BEAT, CLAIM and the frames P>G>S
+ *      S sends to P   WELCOME, REFUSED, VOTE, LEASE, RESUME, EPOCH_ACK and the frames S>G>P
  * Never reuse a number. */
 enum wire_type {
 	WIRE_HELLO	  = 0x01, /* A>G: first frame of a connection */
@@ -148,8 +148,8 @@ bool wire_type_allowed(uint8_t type, unsigned sender);
 int wire_frame_decode(const uint8_t **at, const uint8_t *end, struct wire_frame *ret_frame,
 		      struct wire_error *error) __attribute__((warn_unused_result));
 
-/* Both functions return a decoded frame as it was received, header and payload: its start and its
- * size. A relay sends the frame in this form. */
+/* These two functions return the start and the size of a decoded frame as it was received, with
+ * header and payload. A relay sends the frame in this form. */
 static inline const uint8_t *wire_frame_start(const struct wire_frame *frame)
 {
 	return frame->payload - WIRE_HEADER_SIZE;

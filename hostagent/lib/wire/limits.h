@@ -43,34 +43,34 @@
 #define WIRE_RECORD_HEADER_SIZE 8     /* bytes before a page record's data */
 #define WIRE_RECORD_SIZE_MAX	(WIRE_RECORD_HEADER_SIZE + WIRE_PAGE_SIZE)
 #define WIRE_BITMAP_SIZE_MIN	12    /* least data of a BITMAP record: one changed byte */
-/* most data of a BITMAP record: a page with a longer delta is sent RAW */
+/* maximum data of a BITMAP record: a page with a longer delta is sent RAW */
 #define WIRE_BITMAP_SIZE_MAX	4032
 #define WIRE_DUP_SIZE		4     /* data of a DUP record: a page index */
 
 #define WIRE_DISKS_MAX		16    /* disks of one guest that are replicated */
 #define WIRE_DISK_NAME_MAX      63    /* bytes in a disk's name (must not exceed WIRE_LABEL_MAX) */
 #define WIRE_DISK_HEADER_SIZE	16    /* bytes before a disk record's data */
-/* most bytes of the disk in one ZERO or DISCARD record; the data of a WRITE must fit into its
- * frame */
+/* maximum number of the disk's bytes in one ZERO or DISCARD record; the data of a WRITE must fit
+ * into its frame */
 #define WIRE_DISK_RANGE_MAX	(UINT32_C(1) << 31)
 #define WIRE_DISK_SIZE_MAX	(UINT64_C(1) << 63) /* bytes of one disk */
 #define WIRE_DISK_HASH_SIZE	24    /* data of a HASH record: seed and hash */
-#define WIRE_DISK_HASHED_MAX	65536 /* most bytes of the disk in one HASH record */
-#define WIRE_DISK_DIFFER_MAX	64    /* most offsets in one DISK_CHECKED */
+#define WIRE_DISK_HASHED_MAX    65536 /* maximum number of the disk's bytes in one HASH record */
+#define WIRE_DISK_DIFFER_MAX	64    /* maximum number of offsets in a DISK_CHECKED */
 #define WIRE_HASH_SIZE		16    /* one hash in HASHES and RAM_HASH */
-#define WIRE_HASHES_MAX		4096  /* most hashes in one HASHES */
+#define WIRE_HASHES_MAX		4096  /* maximum number of hashes in a HASHES */
 #define WIRE_HASH_BLOCK_SIZE	65536 /* bytes of a disk for which there is one hash */
-/* the first number that no page and no block of a disk has, in HASHES_WANT and HASHES */
+/* in HASHES_WANT and HASHES: the numbers of all pages and of all blocks of a disk are below this */
 #define WIRE_HASH_UNITS_MAX	(WIRE_DISK_SIZE_MAX / WIRE_HASH_BLOCK_SIZE)
-#define WIRE_RAM_HASHES_MAX	1024  /* most pages in one RAM_HASH */
-#define WIRE_RAM_DIFFER_MAX	64    /* most page indexes in one RAM_CHECKED */
+#define WIRE_RAM_HASHES_MAX	1024  /* maximum number of pages in a RAM_HASH */
+#define WIRE_RAM_DIFFER_MAX	64    /* maximum number of page indexes in a RAM_CHECKED */
 
 /* highest frequency of a processor's time-stamp counter */
 #define WIRE_TICKS_PER_S_MAX	100000000000ULL
 #define WIRE_WITNESS_KEY_SIZE 16      /* a SipHash key */
 #define WIRE_LEASE_MS_MAX     600000  /* the longest lease, ms */
 #define WIRE_DRAIN_LIMIT_S_MAX 86400  /* the longest time that a drain may take */
-#define WIRE_BOOT_SIZE	      16      /* a boot's id, as the kernel makes it */
+#define WIRE_BOOT_SIZE	      16      /* bytes in a boot's id (the kernel's boot_id) */
 /* length of a lease that a standby gives; its release_ms is shorter */
 #define WIRE_DIRECT_LEASE_MS  2000
 

@@ -153,7 +153,7 @@ int wire_failure_decode(const struct wire_frame *frame, struct wire_failure *ret
 
 /* ---- control connection ---- */
 
-/* BEAT, and BEAT_ACK, which sends the BEAT's number back. */
+/* BEAT, and BEAT_ACK, which returns the mono_ns of the BEAT that it answers. */
 struct wire_beat {
 	uint64_t mono_ns; /* the agent's CLOCK_BOOTTIME; only the agent can interpret it */
 };
@@ -217,15 +217,16 @@ enum wire_verb {
 	WIRE_VERB_PROMOTE	= 5,
 	/* header: term is the new term, in which the agent no longer owns the VM */
 	WIRE_VERB_FENCE		= 6,
-	/* compare all of the standby's copy with the guest, and answer when that has ended. Only
-	 * with WIRE_FEATURE_VERIFY */
+	/* compare all of the standby's copy with the guest, and answer when the comparison has
+	 * ended. Only with WIRE_FEATURE_VERIFY */
 	WIRE_VERB_VERIFY	= 7,
 	/* header: term is the present term. The owner stops the guest, makes a last epoch, waits
-	 * for its COMMIT and lets go of the guest. The answer's header has that epoch. PROTECT of
-	 * the same term lets the guest go on */
+	 * for its COMMIT and lets go of the guest. The answer's header has that epoch. A later
+	 * PROTECT in the same term lets the guest go on */
 	WIRE_VERB_MOVE		= 8,
-	/* header: term is the new term. Boot the guest from this host's disks, or let go on a QEMU
-	 * that was kept stopped after a boot. Only to a host whose REPORT has the key `cold` */
+	/* header: term is the new term. Boot the guest from this host's disks. If this host has a
+	 * QEMU of the guest that was kept stopped after a boot, let that QEMU run instead. Only to
+	 * a host whose REPORT has the key `cold` */
 	WIRE_VERB_START		= 12,
 	/* the standby's host starts its copy of the guest, isolated, looks at it, ends it, and then
 	 * answers. Only with WIRE_FEATURE_DRILL */
@@ -240,7 +241,7 @@ struct wire_order {
 	uint8_t verb; /* enum wire_verb */
 	char vm[WIRE_NAME_MAX + 1];
 	char argument[WIRE_TEXT_MAX + 1];
-	uint64_t incarnation; /* the same as in WELCOME; 0: none */
+	uint64_t incarnation; /* the gateway's incarnation, as in WELCOME; 0: none */
 };
 int wire_order_encode(const struct wire_order *order, struct bytes_writer *w) WIRE_CHECKED;
 int wire_order_decode(const struct wire_frame *frame, struct wire_order *ret_order,
@@ -267,7 +268,7 @@ int wire_order_done_decode(const struct wire_frame *frame, struct wire_order_don
 struct wire_witness_key {
 	char vm[WIRE_NAME_MAX + 1];
 	uint32_t key_id;			   /* > 0; every datagram carries it */
-	uint16_t port; /* > 0; the UDP port at the gateway's address of this connection */
+	uint16_t port; /* > 0; UDP port of the gateway, at the address that this connection uses */
 	uint8_t key[WIRE_WITNESS_KEY_SIZE];
 	/* The gateway's address in the client network, in host byte order; 0: there is none. The
 	 * agent sends the datagrams to this address, too. Always 0 unless
@@ -290,7 +291,7 @@ struct wire_lease {
 	uint64_t beat_ns;  /* mono_ns of the BEAT that this lease answers */
 	uint32_t lease_ms; /* 1..WIRE_LEASE_MS_MAX */
 	uint32_t release_ms; /* 1..lease_ms */
-	uint64_t incarnation; /* the same as in WELCOME; 0: none */
+	uint64_t incarnation; /* the gateway's incarnation, as in WELCOME; 0: none */
 };
 int wire_lease_encode(const struct wire_lease *lease, struct bytes_writer *w) WIRE_CHECKED;
 int wire_lease_decode(const struct wire_frame *frame, struct wire_lease *ret_lease,
@@ -313,7 +314,7 @@ int wire_claim_encode(const struct wire_claim *claim, struct bytes_writer *w) WI
 int wire_claim_decode(const struct wire_frame *frame, struct wire_claim *ret_claim,
 		      struct wire_error *error) WIRE_CHECKED;
 
-/* VOTE, the answer to a CLAIM. Header: term is the CLAIM's. */
+/* VOTE, the answer to a CLAIM. Header: term is the term of the CLAIM. */
 struct wire_vote {
 	uint8_t answer;		      /* 0 no, 1 yes */
 	char text[WIRE_TEXT_MAX + 1]; /* human-readable reason of a "no" */
@@ -323,11 +324,12 @@ int wire_vote_decode(const struct wire_frame *frame, struct wire_vote *ret_vote,
 		     struct wire_error *error) WIRE_CHECKED;
 
 enum wire_drain_what {
-	WIRE_DRAIN_IS_UP     = 1, /* the host is up, in this boot */
-	WIRE_DRAIN_GOES_DOWN = 2, /* the host is told to go down: drain it */
+	WIRE_DRAIN_IS_UP     = 1, /* the host is up, in the boot `boot` */
+	WIRE_DRAIN_GOES_DOWN = 2, /* the host is going down: drain it */
 };
 
-/* DRAIN. It names no host: a host can only speak of itself, the host of its certificate. */
+/* DRAIN. It names no host: a host can speak only for itself, and its certificate says which host it
+ * is. */
 struct wire_drain {
 	uint8_t what;	  /* enum wire_drain_what */
 	uint32_t limit_s; /* GOES_DOWN: how long the host can wait, 1 or more; else 0 */
@@ -338,16 +340,17 @@ int wire_drain_decode(const struct wire_frame *frame, struct wire_drain *ret_dra
 		      struct wire_error *error) WIRE_CHECKED;
 
 enum wire_drain_progress {
-	WIRE_DRAIN_NOT	   = 0, /* the host is not drained, or no longer */
-	WIRE_DRAIN_RUNS	   = 1, /* it is being drained */
-	WIRE_DRAIN_DONE	   = 2, /* nothing more will be done: it can go down */
+	WIRE_DRAIN_NOT	   = 0, /* the host is not being drained, or no longer */
+	WIRE_DRAIN_RUNS	   = 1, /* the host is being drained */
+	WIRE_DRAIN_DONE	   = 2, /* the drain has ended, perhaps with something left there */
 };
 
-/* DRAIN_STATE: how far the drain of this host is. */
+/* DRAIN_STATE: the progress of this host's drain. */
 struct wire_drain_state {
 	uint8_t state;		      /* enum wire_drain_progress */
-	uint16_t n_guests;	      /* guests that may still run on the host */
-	char text[WIRE_TEXT_MAX + 1]; /* for people */
+	/* what is left on the host: guests that may still run there, and copies that it keeps */
+	uint16_t n_left;
+	char text[WIRE_TEXT_MAX + 1]; /* human-readable */
 };
 int wire_drain_state_encode(const struct wire_drain_state *state,
 			    struct bytes_writer *w) WIRE_CHECKED;
@@ -520,25 +523,25 @@ enum wire_disk_op {
 	WIRE_DISK_WRITE	  = 1,
 	WIRE_DISK_ZERO	  = 2, /* the bytes are zero now */
 	WIRE_DISK_DISCARD = 3, /* the guest no longer needs the bytes; they are zero now */
-	WIRE_DISK_HASH	  = 4, /* the bytes are not changed: they must have this hash now */
+	WIRE_DISK_HASH	  = 4, /* changes no bytes: the bytes must have this hash now */
 };
 
 /* A record of DISK: one change of a disk. Records are applied in their order in the epoch. Each
- * record gives new content for some bytes of the disk. So applying all records of an epoch again
- * leaves the disk as it was. */
+ * record gives new content for some bytes of the disk. So applying all records of an epoch a second
+ * time does not change the disk. */
 struct wire_disk_record {
 	uint8_t op;	     /* enum wire_disk_op */
 	/* 1..WIRE_DISK_RANGE_MAX; in a WRITE, at most as many as fit into a frame; in a HASH, at
 	 * most WIRE_DISK_HASHED_MAX */
 	uint32_t bytes;
-	uint64_t offset;     /* on the disk; offset + bytes <= WIRE_DISK_SIZE_MAX */
+	uint64_t offset;     /* start on the disk; offset + bytes <= WIRE_DISK_SIZE_MAX */
 	/* in place in the frame. WRITE: the bytes; HASH: WIRE_DISK_HASH_SIZE bytes, see
 	 * wire_disk_hash(); else NULL */
 	const uint8_t *data;
 };
 
 /* Compute the data of a HASH record for @bytes at @data: the seed, then XXH3-128 with this seed.
- * The sender chooses the seed at random, so that a guest cannot prepare two contents with one
+ * The sender chooses the seed at random, so that a guest cannot prepare two contents with the same
  * hash. */
 void wire_disk_hash(uint64_t seed, const void *data, size_t bytes,
 		    uint8_t ret_hash[WIRE_DISK_HASH_SIZE]);
@@ -564,15 +567,15 @@ int wire_disk_begin(const struct wire_frame *frame, struct wire_disk_iter *ret_i
 		    struct wire_error *error) WIRE_CHECKED;
 
 /* Read the next record. Returns 1 and sets *ret_record; 0 if the payload has no more records; or
- * -EPROTO if the record is truncated, or a field is out of its bounds. The caller must compare the
- * record with the disk's size. */
+ * -EPROTO if the record is truncated, or a field is out of its bounds. The caller must check that
+ * the record lies within the disk. */
 int wire_disk_next(struct wire_disk_iter *iter, struct wire_disk_record *ret_record,
 		   struct wire_error *error) WIRE_CHECKED;
 
 /* Start a DISK payload with records of the disk @name. Returns what every encoder returns. */
 int wire_disk_encode(const char *name, struct bytes_writer *w) WIRE_CHECKED;
 
-/* Append one record, copying the data of a HASH, or of a WRITE, of at most WIRE_PAYLOAD_MAX bytes.
+/* Append one record, and copy the data of a HASH or WRITE (at most WIRE_PAYLOAD_MAX bytes).
  * Returns what every encoder returns, but after -ENOBUFS @w is unchanged and usable: finish this
  * frame and put the record into the next one. */
 int wire_disk_record_encode(struct bytes_writer *w,
@@ -592,12 +595,13 @@ int wire_disk_checked_encode(const struct wire_disk_checked *checked,
 int wire_disk_checked_decode(const struct wire_frame *frame, struct wire_disk_checked *ret_checked,
 			     struct wire_error *error) WIRE_CHECKED;
 
-/* HASHES_WANT: the primary asks what a part of the standby's copy, or of one of its images, has
- * now, whatever epoch it is of. A unit is a page of guest memory (WIRE_PAGE_SIZE bytes, numbered as
- * in PAGES), or a block of a disk (WIRE_HASH_BLOCK_SIZE bytes; the last block can be shorter). */
+/* HASHES_WANT: the primary asks for hashes of a part of the standby's copy, or of one of its
+ * images, as this part is now. Its content can be of any epoch. A unit is a page of guest memory
+ * (WIRE_PAGE_SIZE bytes, numbered as in PAGES), or a block of a disk (WIRE_HASH_BLOCK_SIZE bytes;
+ * the last block can be shorter). */
 struct wire_hashes_want {
 	char disk[WIRE_DISK_NAME_MAX + 1]; /* "": memory */
-	uint64_t seed;  /* of the hashes, chosen by the primary at random */
+	uint64_t seed;  /* seed of the hashes, chosen by the primary at random */
 	uint64_t first; /* number of the first unit */
 	uint32_t n;     /* 1 or more units; all are below WIRE_HASH_UNITS_MAX */
 };
@@ -606,11 +610,12 @@ int wire_hashes_want_encode(const struct wire_hashes_want *want, struct bytes_wr
 int wire_hashes_want_decode(const struct wire_frame *frame, struct wire_hashes_want *ret_want,
 			    struct wire_error *error) WIRE_CHECKED;
 
-/* HASHES: the answer, for at least one of the wanted units. First come @n_zero units that are zero,
- * then @n units with a hash each. If both numbers are 0, the standby has nothing from @first on. */
+/* HASHES: the answer to HASHES_WANT, for at least one of the wanted units. From unit @first on, the
+ * first @n_zero units are zero, and the next @n units have one hash each. If both numbers are 0,
+ * the standby has neither unit @first nor any later unit. */
 struct wire_hashes {
 	char disk[WIRE_DISK_NAME_MAX + 1];
-	uint64_t seed, first; /* as in HASHES_WANT */
+	uint64_t seed, first; /* the values of the HASHES_WANT */
 	uint32_t n_zero;
 	uint32_t n;	      /* 0..WIRE_HASHES_MAX */
 	/* in place in the frame: n times WIRE_HASH_SIZE bytes, XXH3-128 with the seed, high half
@@ -620,22 +625,22 @@ struct wire_hashes {
 int wire_hashes_encode(const struct wire_hashes *hashes, struct bytes_writer *w) WIRE_CHECKED;
 int wire_hashes_decode(const struct wire_frame *frame, struct wire_hashes *ret_hashes,
 		       struct wire_error *error) WIRE_CHECKED;
-/* Compute one hash, of a unit or page of @bytes at @data: XXH3-128 with this seed, high half first.
- * For HASHES and RAM_HASH. */
+/* Compute the hash of one unit or page, the @bytes at @data: XXH3-128 with this seed, high half
+ * first. For HASHES and RAM_HASH. */
 void wire_hash(uint64_t seed, const void *data, size_t bytes, uint8_t ret_hash[WIRE_HASH_SIZE]);
 
 /* RAM_HASH: hashes of consecutive pages of the guest's memory, as they are at the end of the
  * header's epoch. The sender chooses the seed at random, so that a guest cannot prepare two
- * contents with one hash. */
+ * contents with the same hash. */
 struct wire_ram_hash {
 	uint64_t seed;
 	uint32_t first_page; /* index of the first page; first_page + n_pages <= WIRE_PAGES_MAX */
 	uint32_t n_pages;    /* 1..WIRE_RAM_HASHES_MAX */
-	const uint8_t *hashes; /* n_pages * WIRE_HASH_SIZE bytes; decoded: in place in the
+	const uint8_t *hashes; /* n_pages * WIRE_HASH_SIZE bytes; after decoding, in place in the
 				* frame */
 };
 int wire_ram_hash_encode(const struct wire_ram_hash *hash, struct bytes_writer *w) WIRE_CHECKED;
-/* The caller must compare the pages with the number of pages that the guest has. */
+/* The caller must check that the guest has these pages. */
 int wire_ram_hash_decode(const struct wire_frame *frame, struct wire_ram_hash *ret_hash,
 			 struct wire_error *error) WIRE_CHECKED;
 
@@ -644,7 +649,8 @@ int wire_ram_hash_decode(const struct wire_frame *frame, struct wire_ram_hash *r
 struct wire_ram_checked {
 	uint32_t n_checked; /* pages compared, at least 1 */
 	uint32_t n_differ;  /* how many of them differ */
-	uint32_t page[WIRE_RAM_DIFFER_MAX]; /* indexes of the first of those that differ */
+	uint32_t page[WIRE_RAM_DIFFER_MAX]; /* indexes of the first WIRE_RAM_DIFFER_MAX pages that
+					     * differ */
 };
 int wire_ram_checked_encode(const struct wire_ram_checked *checked,
 			    struct bytes_writer *w) WIRE_CHECKED;
@@ -655,7 +661,7 @@ int wire_ram_checked_decode(const struct wire_frame *frame, struct wire_ram_chec
  * values that the clocks had while the guest was stopped (vmm/clock_rules.h). */
 struct wire_clock {
 	uint64_t saved_ticks, saved_ns; /* the guest's clocks as saved in the device state */
-	uint64_t mono_ns;	   /* a time of the primary's monotonic clock */
+	uint64_t mono_ns;	   /* a time on the primary's monotonic clock */
 	uint64_t ticks, ns;	   /* what the guest's clocks must show at mono_ns */
 	uint64_t ticks_per_s;	   /* 1..WIRE_TICKS_PER_S_MAX */
 };
@@ -663,7 +669,8 @@ int wire_clock_encode(const struct wire_clock *clock, struct bytes_writer *w) WI
 int wire_clock_decode(const struct wire_frame *frame, struct wire_clock *ret_clock,
 		      struct wire_error *error) WIRE_CHECKED;
 
-/* EPOCH_END: the totals of the epoch, by which the receiver checks that all of it has arrived. */
+/* EPOCH_END: the totals of the epoch. The receiver uses them to check that the whole epoch has
+ * arrived. */
 struct wire_epoch_end {
 	uint32_t n_frames;	/* frames of this epoch before EPOCH_END, including EPOCH_BEGIN */
 	uint32_t n_records;	/* records in its PAGES frames */

@@ -1,4 +1,4 @@
-/* Encodes and decodes DRAIN and DRAIN_STATE, by which a host that goes down is drained. */
+/* Encodes and decodes DRAIN and DRAIN_STATE, with which a host asks the gateway to drain it. */
 #include "wire/msg.h"
 
 #include "wire/msg_cursor.h"
@@ -46,7 +46,7 @@ int wire_drain_state_encode(const struct wire_drain_state *state, struct bytes_w
 	if (state->state > WIRE_DRAIN_DONE)
 		return write_invalid(w);
 	bytes_write_u8(w, state->state);
-	bytes_write_be16(w, state->n_guests);
+	bytes_write_be16(w, state->n_left);
 	if (write_string(w, 2, wire_text_bytes_are_valid, state->text, WIRE_TEXT_MAX) < 0)
 		return -EINVAL;
 	return write_result(w);
@@ -59,7 +59,7 @@ int wire_drain_state_decode(const struct wire_frame *frame, struct wire_drain_st
 	struct wire_drain_state state = {0};
 
 	state.state = cursor_u8(&c, "state", WIRE_DRAIN_NOT, WIRE_DRAIN_DONE);
-	state.n_guests = cursor_u16(&c, "guests", 0, UINT16_MAX);
+	state.n_left = cursor_u16(&c, "left", 0, UINT16_MAX);
 	cursor_string(&c, "text", 2, wire_text_bytes_are_valid, state.text, sizeof(state.text));
 	if (cursor_end(&c) < 0)
 		return -EPROTO;

@@ -26,7 +26,8 @@ enum wire_class {
 	WIRE_CLASS_BITMAP = 4, /* WIRE_BITMAP_SIZE_MIN..MAX bytes; see codec/bitmap.h */
 	/* WIRE_DUP_SIZE bytes: the index of the page to copy; only in PAGES */
 	WIRE_CLASS_DUP	  = 5,
-	/* no data; only in PAGES of a FULL epoch: the page is what the standby has already */
+	/* no data; only in PAGES of a FULL epoch: the standby already has this content of the
+	 * page */
 	WIRE_CLASS_KEEP	  = 6,
 };
 

@@ -86,9 +86,19 @@ bool wire_text_is_valid(const char *text)
 	return wire_text_bytes_are_valid(text, strnlen(text, WIRE_TEXT_MAX + 1));
 }
 
+/* Replace the end of @text (@size bytes and a NUL), which does not fit, by dots. Returns the new
+ * size. */
+static size_t end_visibly(char *text, size_t size)
+{
+	while (size > WIRE_TEXT_MAX - 3 || (text[size] & 0xc0) == 0x80)
+		size--;
+	memcpy(text + size, "...", 3);
+	return size + 3;
+}
+
 void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 {
-	/* Longer than @text: the last character that fits into @text is complete here. */
+	/* This is longer than @text. So the last character that fits into @text is not cut here. */
 	char raw[WIRE_TEXT_MAX + 8];
 	size_t size, n, out = 0;
 	va_list args;
@@ -100,8 +110,11 @@ void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 	size = strlen(raw);
 	for (size_t i = 0; i < size; i += n) {
 		n = character_size((const uint8_t *)raw + i, size - i);
-		if (out + (n ? n : 1) > WIRE_TEXT_MAX)
+		if (out + (n ? n : 1) > WIRE_TEXT_MAX) {
+			text[out] = '\0';
+			out = end_visibly(text, out);
 			break;
+		}
 		if (n == 0) {
 			text[out++] = '?';
 			n	    = 1;

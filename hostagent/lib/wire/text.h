@@ -18,11 +18,12 @@
 bool wire_name_is_valid(const char *name);
 
 /* Returns true if @text is at most WIRE_TEXT_MAX bytes of UTF-8 without control characters. Such a
- * text of a peer is safe to log. */
+ * text is safe to log, even if a peer has sent it. */
 bool wire_text_is_valid(const char *text);
 
-/* Format a text that wire_text_is_valid() accepts into @text. Control characters and broken UTF-8
- * become '?'. If the text is too long, it is cut between two characters. Never fails. */
+/* Format into @text a text that wire_text_is_valid() accepts. Control characters and broken UTF-8
+ * become '?'. If the text is too long, it is cut between two characters and ends with "...". Never
+ * fails. */
 void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 

@@ -10,7 +10,7 @@
 
 #include "wire/tls_private.h"
 
-#define RECORD_PLAIN_MAX 16384 /* the most plaintext in a TLS record (RFC 8446, 5.1) */
+#define RECORD_PLAIN_MAX 16384 /* maximum plaintext of a TLS record (RFC 8446, 5.1) */
 #define RECORD_OVERHEAD  22    /* bytes that a record adds: header 5, content type 1, tag 16 */
 /* Room kept free in the output ring for what OpenSSL sends by itself: alerts and answers to a
  * KeyUpdate. */

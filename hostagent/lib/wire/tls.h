@@ -49,7 +49,7 @@ struct wire_peer {
 /* Returns "host", "gateway", "operator" or "viewer"; "unknown" for any other number. */
 const char *wire_peer_role_name(unsigned role);
 
-/* Parse a URI like "holdfast://host/web1". Returns 0, or -EINVAL if @uri is not of this form, or
+/* Parse a URI such as "holdfast://host/web1". Returns 0, or -EINVAL if @uri is not of this form, or
  * its role is unknown or its name invalid. */
 int wire_peer_parse(const char *uri, size_t size, struct wire_peer *ret_peer)
 	__attribute__((warn_unused_result));
@@ -124,8 +124,8 @@ const struct wire_peer *wire_tls_context_self(const struct wire_tls_context *con
 
 /* Create a connection.
  * @peer_roles: mask of enum wire_peer_role; a peer with another role is refused in the handshake.
- * @output_max_bytes: the most ciphertext kept for wire_tls_output(), rounded up to a power of two,
- * at least WIRE_TLS_OUTPUT_MIN; 0: WIRE_TLS_OUTPUT_DEFAULT.
+ * @output_max_bytes: maximum size of the ciphertext kept for wire_tls_output(), rounded up to a
+ * power of two, at least WIRE_TLS_OUTPUT_MIN; 0: WIRE_TLS_OUTPUT_DEFAULT.
  * Returns 0 (the caller owns *ret_tls); -EINVAL if the mask has no role; or -ENOMEM. */
 #define WIRE_TLS_INPUT_SIZE	65536
 #define WIRE_TLS_OUTPUT_MIN	65536
@@ -154,7 +154,7 @@ void wire_tls_input_commit(struct wire_tls *tls, size_t size);
 const uint8_t *wire_tls_output(struct wire_tls *tls, size_t *ret_size);
 void wire_tls_output_consume(struct wire_tls *tls, size_t size);
 
-/* Returns how many bytes of ciphertext are waiting to be sent in all. */
+/* Returns the total number of bytes of ciphertext that are waiting to be sent. */
 size_t wire_tls_output_pending(const struct wire_tls *tls);
 
 /* Continue the handshake as far as the input allows. A client's first call produces its
@@ -168,28 +168,30 @@ size_t wire_tls_output_pending(const struct wire_tls *tls);
  * WIRE_TLS_PEER_REFUSED. */
 int wire_tls_handshake(struct wire_tls *tls) __attribute__((warn_unused_result));
 
-/* What ends within WIRE_TLS_WARN_S of @now_s (time(2)) is told ahead: when a certificate has ended,
- * all connections of its owner end; with an outdated revocation list nobody can connect. True:
- * *ret_text names what ends, when, and the command that renews it. False: nothing ends soon.
- *
- * Of @context: the CA's certificates, the revocation lists, our own certificate; the one that ends
- * first. True at most once in a day. */
+/* Does a certificate or list of @context expire within WIRE_TLS_WARN_S of @now_s (time(2)), or has
+ * it expired already? The CA's certificates, the revocation lists and our own certificate are
+ * checked. The operator must know this in advance: when a certificate has expired, all connections
+ * of its owner end, and with an outdated revocation list nobody can connect. Returns true if so.
+ * Then *ret_text says which one expires first, when, and which command renews it. Returns true at
+ * most once a day. */
 bool wire_tls_context_ends_soon(struct wire_tls_context *context, int64_t now_s,
 				struct error *ret_text) __attribute__((warn_unused_result));
 
-/* The same of the peer's certificate, at each call. False while the connection is not
- * established. */
+/* Does the peer's certificate expire within WIRE_TLS_WARN_S of @now_s? If so, returns true at each
+ * call, and *ret_text says what wire_tls_context_ends_soon() says. Returns false while the
+ * connection is not established. */
 bool wire_tls_peer_ends_soon(const struct wire_tls *tls, int64_t now_s, struct error *ret_text)
 	__attribute__((warn_unused_result));
 
 #define WIRE_TLS_WARN_S INT64_C(2592000) /* 30 days */
 #define WIRE_TLS_WARN_EVERY_S INT64_C(86400)
 
-/* Check again that the peer's certificate has not expired, and that reloaded files still accept it.
- * Each wire_tls_read() does this too, so call this function for connections that are not read. An
- * outdated revocation list does not make the check fail. Returns 0 if the certificate is accepted,
- * or the connection is not established yet. Returns -EPROTO if the connection has failed (see
- * wire_tls_error()). */
+/* Check again that reloaded files still accept the peer's certificate and, for an operator or
+ * viewer, that it has not expired. Each wire_tls_read() does this too, so call this function for
+ * connections that are not read. An outdated revocation list does not make the check fail, nor does
+ * the date of a host's or gateway's certificate, because guests depend on that connection. Returns
+ * 0 if the certificate is accepted, or the connection is not established yet. Returns -EPROTO if
+ * the connection has failed (see wire_tls_error()). */
 int wire_tls_recheck(struct wire_tls *tls) __attribute__((warn_unused_result));
 
 bool wire_tls_is_established(const struct wire_tls *tls);

@@ -16,10 +16,11 @@
 #include <openssl/x509v3.h>
 
 #include "base/fd.h"
+#include "base/text.h"
 #include "wire/text.h"
 
 #define FILE_SIZE_MAX   1048576 /* the largest file that is read; a revocation list may be large */
-/* the most bytes of certificates from a peer; our chains have < 4 KiB */
+/* maximum size of the certificates that a peer sends; our chains have < 4 KiB */
 #define CERT_LIST_MAX	32768
 #define VERIFY_DEPTH	4
 /* AES-128-GCM is first: it is the fastest on CPUs with AES instructions, and as strong as
@@ -113,7 +114,7 @@ int tls_identity(const X509 *cert, struct wire_peer *ret_peer, const char **ret_
 	return -EINVAL;
 }
 
-/* Write the roles in @mask, like "host or gateway". */
+/* Write the roles in @mask as a text, such as "host or gateway". */
 static void mask_text(unsigned mask, char *text, size_t size)
 {
 	size_t used = 0;
@@ -172,7 +173,7 @@ static int fail(struct loader *l, int code, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(reason, sizeof(reason), format, args); /* may cut the text */
+	(void)text_vput(reason, sizeof(reason), format, args);
 	va_end(args);
 	return error_set(l->error, code, "%s: %s", l->path, reason);
 }

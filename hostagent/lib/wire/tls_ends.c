@@ -1,4 +1,4 @@
-/* Warns of certificates and revocation lists that end soon. */
+/* Warns of certificates and revocation lists that will soon expire. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +17,7 @@ int64_t tls_seconds(const ASN1_TIME *asn1)
 	return asn1 && ASN1_TIME_to_tm(asn1, &tm) == 1 ? (int64_t)timegm(&tm) : INT64_MAX;
 }
 
-/* What ends first, and how it is renewed. */
+/* A certificate or revocation list: when it expires, and how it is renewed. */
 struct end {
 	int64_t at_s;
 	const char *what, *path, *renewal;

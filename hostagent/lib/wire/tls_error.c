@@ -11,6 +11,8 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "base/text.h"
+
 static const char *const failure_names[WIRE_TLS_FAILURE_COUNT] = {
 	[WIRE_TLS_OK]		   = "ok",
 	[WIRE_TLS_EXPIRED]	   = "expired",
@@ -40,7 +42,7 @@ void tls_fail(struct wire_tls *tls, enum wire_tls_failure failure, const char *f
 		return;
 	tls->failure = failure;
 	va_start(args, format);
-	(void)vsnprintf(tls->error, sizeof(tls->error), format, args); /* may cut the text */
+	(void)text_vput(tls->error, sizeof(tls->error), format, args);
 	va_end(args);
 }
 

@@ -2,8 +2,8 @@
  * it.
  *
  * tls.c handles connections, tls_context.c loads files and judges certificates, tls_reload.c
- * reloads changed files, tls_ends.c warns of what ends soon, and tls_error.c translates OpenSSL's
- * errors.
+ * reloads changed files, tls_ends.c warns of what will soon expire, and tls_error.c translates
+ * OpenSSL's errors.
  */
 #ifndef WIRE_TLS_PRIVATE_H
 #define WIRE_TLS_PRIVATE_H
@@ -37,7 +37,7 @@ struct wire_tls_context {
 	 * the new files are unusable (see news_error). 0: nothing has changed */
 	int news;
 	struct error news_error;
-	int64_t warned_s; /* when an end was last warned of, s since 1970; 0: never */
+	int64_t warned_s; /* when the last warning was given, s since 1970; 0: never */
 };
 
 /* A bounded byte queue. `head` and `tail` count bytes; modulo `size` they are offsets in `data`.
@@ -53,7 +53,7 @@ struct wire_tls {
 	SSL *ssl;
 	struct wire_tls_context *context; /* the connection holds a reference */
 	unsigned int generation;   /* the context's generation when the peer was last judged */
-	/* when the peer's certificate ends, s since 1970; valid once established */
+	/* when the peer's certificate expires, s since 1970; valid once established */
 	int64_t peer_ends;
 	struct ring input, output; /* both hold ciphertext */
 	unsigned peer_roles;	   /* mask of the roles that may connect */
@@ -84,10 +84,10 @@ void tls_look_at_files(struct wire_tls_context *context);
 /* tls_reload.c: take a reference to the current SSL_CTX. */
 SSL_CTX *tls_take_ssl_ctx(struct wire_tls_context *context, unsigned int *ret_generation);
 
-/* Convert to s since 1970. INT64_MAX: there is no such time, or it cannot be read. */
+/* Convert @time to seconds since 1970. Returns INT64_MAX if @time is NULL or cannot be read. */
 int64_t tls_seconds(const ASN1_TIME *time);
 
-/* tls_reload.c: remember when the peer's certificate ends. */
+/* tls_reload.c: remember when the peer's certificate expires. */
 void tls_note_end(struct wire_tls *tls);
 
 /* tls_error.c: record why @tls failed, unless a reason was already recorded. */

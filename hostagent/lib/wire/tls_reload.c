@@ -44,7 +44,7 @@ int tls_remember_files(struct wire_tls_context *context, const struct wire_tls_c
 		if (!context->paths[i])
 			return -ENOMEM;
 	}
-	/* Get the stamps before the files are read. If a file changes during the reading, its stamp
+	/* Get the stamps before the files are read. If a file changes while it is read, its stamp
 	 * differs later, and the file is read again. */
 	get_stamps(context, context->stamps);
 	return 0;
@@ -119,15 +119,29 @@ SSL_CTX *tls_take_ssl_ctx(struct wire_tls_context *context, unsigned int *ret_ge
 	return ctx;
 }
 
-/* The verify callback for open connections: accepts an outdated or missing revocation list. With
- * such a list new peers are refused. But open connections must not end: if somebody forgot to renew
- * a list, every guest would stop at once. */
-static int forgive_old_lists(int ok, X509_STORE_CTX *store)
+/* The verify callbacks for open connections. The first one accepts an outdated or missing
+ * revocation list, the second one also certificates outside their dates. With such a list or
+ * certificate new connections are refused. But open connections of hosts and gateways must not end:
+ * if somebody forgot to renew something, or a clock jumps, every guest would stop at once. */
+static int forgive_lists(int ok, X509_STORE_CTX *store)
 {
 	int code = X509_STORE_CTX_get_error(store);
 
 	return ok || code == X509_V_ERR_CRL_HAS_EXPIRED || code == X509_V_ERR_CRL_NOT_YET_VALID ||
 	       code == X509_V_ERR_UNABLE_TO_GET_CRL;
+}
+
+static int forgive_dates(int ok, X509_STORE_CTX *store)
+{
+	int code = X509_STORE_CTX_get_error(store);
+
+	return code == X509_V_ERR_CERT_HAS_EXPIRED || code == X509_V_ERR_CERT_NOT_YET_VALID ||
+	       forgive_lists(ok, store);
+}
+
+static bool is_person(const struct wire_tls *tls)
+{
+	return (tls->peer.role & (WIRE_PEER_OPERATOR | WIRE_PEER_VIEWER)) != 0;
 }
 
 /* Check whether the current files still accept the peer's certificate. If not, record the failure
@@ -143,7 +157,7 @@ static void judge_again(struct wire_tls *tls, SSL_CTX *ctx)
 		tls_fail(tls, WIRE_TLS_BAD_CERTIFICATE,
 			 "cannot look at the peer's certificate again");
 	} else {
-		X509_STORE_CTX_set_verify_cb(store, forgive_old_lists);
+		X509_STORE_CTX_set_verify_cb(store, is_person(tls) ? forgive_lists : forgive_dates);
 		if (X509_verify_cert(store) != 1)
 			tls_fail_from_verify(tls, X509_STORE_CTX_get_error(store), cert);
 	}
@@ -172,7 +186,7 @@ int wire_tls_recheck(struct wire_tls *tls)
 		ctx = tls_take_ssl_ctx(tls->context, &tls->generation);
 		judge_again(tls, ctx);
 		SSL_CTX_free(ctx);
-	} else if ((int64_t)time(NULL) > tls->peer_ends) {
+	} else if (is_person(tls) && (int64_t)time(NULL) > tls->peer_ends) {
 		X509 *cert = SSL_get1_peer_certificate(tls->ssl);
 
 		tls_fail_from_verify(tls, X509_V_ERR_CERT_HAS_EXPIRED, cert);

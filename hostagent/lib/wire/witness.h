@@ -26,7 +26,7 @@
 /* a datagram is accepted if its sequence number is at most this far below the newest one */
 #define WIRE_WITNESS_WINDOW   64
 
-/* The network by which a datagram was sent. Each network has its own sequence numbers. */
+/* The network through which a datagram was sent. Each network has its own sequence numbers. */
 enum wire_witness_path {
 	WIRE_WITNESS_BACKUP = 0,
 	WIRE_WITNESS_CLIENT = 1,

@@ -1,0 +1,149 @@
+/* test_drain_left.c - what a drain says and does if guests or copies are left on the host, or come
+ * there later. */
+#include "drain_lab.h"
+
+/* An operator may drain a host and leave a guest there that cannot be moved. */
+static void test_leave(void **state)
+{
+	(void)state;
+	lab.views[1].place = VM_DRAIN_STUCK;
+	lab.views[1].why = "it is not protected";
+	feed((struct drain_input){.kind = DRAIN_IN_ASKED, .op_id = 7, .limit_ns = 60 * S,
+				  .unprotected_ok = true, .leaves = true});
+	tick(S);
+	moved(0, true, "");
+	tick(S);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	assert_true(lab.n_replies == 1 && lab.ok);
+	assert_string_equal(lab.text, "drained, but not empty; guests that go down with it: web2");
+	assert_non_null(strstr(lab.said, "web2 is left on alpha, it could not be moved: it is"));
+}
+
+/* A guest or a copy is on a drained host. `drain` does not say that it is drained already: it moves
+ * the guest and ends the copy, or says why not. */
+static void test_again(void **state)
+{
+	(void)state;
+	lab.views[0].place = lab.views[1].place = VM_DRAIN_AWAY;
+	ask(true, false);
+	tick(S);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	lab.views[0].place = VM_DRAIN_STUCK;
+	lab.views[0].why = "it is not protected";
+	lab.views[1].place = VM_DRAIN_COPY;
+	ask(true, false);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	assert_false(lab.ok);
+	assert_string_equal(lab.code, "not-safe");
+	assert_non_null(strstr(lab.text, "alpha is drained, but not empty: 1 of its guests cannot "
+			       "be moved now (web1)"));
+	lab.views[0].place = VM_DRAIN_MOVABLE;
+	lab.views[0].why = "";
+	ask(true, false);
+	tick(S);
+	moved(0, true, "");
+	tick(S);
+	assert_int_equal(lab.ended[1], 1);
+	moved(1, true, "");
+	tick(S);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	assert_true(lab.ok);
+	assert_string_equal(lab.code, "done");
+	ask(true, false);
+	assert_string_equal(lab.code, "already");
+}
+
+/* A VM that is not looked after may run on any host. Only --leave agrees to that. */
+static void test_faults(void **state)
+{
+	(void)state;
+	lab.n = 0;
+	lab.n_faults = 1;
+	ask(true, false);
+	tick(S);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	assert_false(lab.ok);
+	assert_string_equal(lab.code, "not-drained");
+	assert_string_equal(lab.text, "drained, but perhaps not empty; a VM that is not looked "
+			    "after may run there, `holdfastctl status` names it");
+	lab.n_replies = 0;
+	feed((struct drain_input){.kind = DRAIN_IN_ASKED, .op_id = 7, .limit_ns = 60 * S,
+				  .unprotected_ok = true, .leaves = true});
+	tick(S);
+	assert_true(lab.n_replies == 1 && lab.ok);
+	lab.n_faults = 0; /* the VM's file is right now, and the VM is not there */
+	ask(true, false);
+	assert_true(lab.n_replies == 2 && lab.ok);
+	assert_string_equal(lab.code, "already");
+}
+
+static void refuse_end(uint64_t ns)
+{
+	for (uint64_t end_ns = lab.now_ns + ns; lab.now_ns < end_ns;) {
+		size_t before = lab.ended[1];
+
+		tick(S / 20);
+		if (lab.ended[1] > before)
+			moved(1, false, "web2 may need its copy on alpha");
+	}
+}
+
+/* --leave agrees to leave guests, but no copies: one that may be needed is never left in silence,
+ * and one whose end is not confirmed isn't either. */
+static void test_leave_copy(void **state)
+{
+	(void)state;
+	lab.views[0].place = VM_DRAIN_STUCK;
+	lab.views[0].why = "it is not protected";
+	lab.views[1].place = VM_DRAIN_COPY;
+	for (int i = 0; i < 2; i++) {
+		lab.n_replies = 0;
+		feed((struct drain_input){.kind = DRAIN_IN_ASKED, .op_id = 7, .limit_ns = 60 * S,
+					  .unprotected_ok = true, .leaves = true});
+		refuse_end(59 * S);
+		assert_int_equal(lab.d.phase, DRAIN_COPIES);
+		assert_int_equal(lab.n_replies, 0);
+		refuse_end(2 * S);
+		assert_int_equal(lab.d.phase, DRAIN_NONE); /* given up */
+		assert_true(lab.n_replies == 1 && !lab.ok);
+		assert_string_equal(lab.code, "not-drained");
+		assert_non_null(strstr(lab.text, i ? "the copy of web2 (its end is not confirmed)"
+						   : "the copy of web2 (web2 may need its copy"));
+		assert_non_null(strstr(lab.text, "web1 (it is not protected)"));
+		lab.views[1].place = VM_DRAIN_ENDING;
+	}
+}
+
+/* If the host itself goes down meanwhile, its drain cannot be given up. Its operator is told. */
+static void test_leave_copy_goes_down(void **state)
+{
+	(void)state;
+	lab.views[0].place = VM_DRAIN_STUCK;
+	lab.views[1].place = VM_DRAIN_COPY;
+	feed((struct drain_input){.kind = DRAIN_IN_ASKED, .op_id = 7, .limit_ns = 600 * S,
+				  .unprotected_ok = true, .leaves = true});
+	refuse_end(S);
+	guard(30 * S);
+	refuse_end(31 * S);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	assert_true(lab.n_replies == 1 && !lab.ok);
+	assert_string_equal(lab.code, "not-drained");
+	assert_string_equal(lab.text, "it is told to go down: drained, but not empty; guests that "
+			    "go down with it: web1; copies that go down with it: web2");
+	assert_non_null(strstr(lab.said, "the copy of web2 is left on alpha, and goes down with "
+			       "it: web2 may need its copy on alpha"));
+	assert_non_null(strstr(lab.said, "alpha is drained, but not empty"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_leave, set_up),
+		cmocka_unit_test_setup(test_again, set_up),
+		cmocka_unit_test_setup(test_faults, set_up),
+		cmocka_unit_test_setup(test_leave_copy, set_up),
+		cmocka_unit_test_setup(test_leave_copy_goes_down, set_up),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

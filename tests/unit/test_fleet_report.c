@@ -1,0 +1,104 @@
+/* test_fleet_report.c - tests which events follow from what agents report. */
+#include "gateway_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "fleet/fleet_private.h"
+
+static struct fixture f;
+
+static int open_fleet(void **state)
+{
+	(void)state;
+	fixture_open(&f);
+	return 0;
+}
+
+static int close_fleet(void **state)
+{
+	(void)state;
+	fixture_close(&f);
+	return 0;
+}
+
+/* Report @text in the state IDLE, some time after the last report. Returns how many events that
+ * gave. */
+static uint64_t events_of(const char *text)
+{
+	struct wire_report report = {.state = WIRE_STATE_IDLE};
+	uint64_t before = f.fleet->counters.events;
+
+	(void)snprintf(report.text, sizeof(report.text), "%s", text);
+	f.now_ns += 2 * CLOCK_NS_PER_S;
+	fleet_take_report(f.fleet, fleet_find_vm(f.fleet, "web1"), 1, 0, 0, &report, f.now_ns);
+	return f.fleet->counters.events - before;
+}
+
+/* A text that counts the seconds must not be an event each second. */
+static void test_a_reason_is_told_once(void **state)
+{
+	(void)state;
+	assert_int_equal(events_of("tap0 cannot serve clients, for 9 s now: it is down"), 1);
+	assert_int_equal(events_of("tap0 cannot serve clients, for 11 s now: it is down"), 0);
+	assert_int_equal(events_of("tap0 cannot serve clients, for 11 s now: it is gone"), 1);
+	assert_int_equal(events_of("tap0 cannot serve clients, for 11 s now"), 1);
+	assert_int_equal(events_of(""), 0);
+	assert_int_equal(events_of("tap0 cannot serve clients, for 11 s now"), 1);
+	for (int i = 12; i < 100; i++) {
+		char text[80];
+
+		(void)snprintf(text, sizeof(text), "tap0 cannot serve clients, for %d s now", i);
+		assert_int_equal(events_of(text), 0);
+	}
+}
+
+/* A number may say that the reason is another one: a mended line, and then the next one. */
+static void test_a_number_is_another_reason(void **state)
+{
+	(void)state;
+	assert_int_equal(events_of("vms/web1.ini:12: unknown key 'qpm'"), 1);
+	assert_int_equal(events_of("vms/web1.ini:12: unknown key 'qpm'"), 0);
+	assert_int_equal(events_of("vms/web1.ini:14: unknown key 'qpm'"), 1);
+	assert_int_equal(events_of("tap0 is down"), 1);
+	assert_int_equal(events_of("tap1 is down"), 1);
+	assert_int_equal(events_of("tap is down"), 1);
+	assert_int_equal(events_of("tap10 is down, 40 ms"), 1);
+	assert_int_equal(events_of("tap10 is down, 40 mseries"), 1);
+	assert_int_equal(events_of("tap10 is down, 41 mseries"), 1);
+}
+
+/* A number that nobody knows as an amount grows with each report. It is told seldom, but the last
+ * one is told in the end. */
+static void test_no_storm_of_numbers(void **state)
+{
+	uint64_t n = 0;
+	char text[80];
+
+	(void)state;
+	for (int i = 0; i < 300; i++) { /* 10 min */
+		(void)snprintf(text, sizeof(text), "cannot apply epoch %d", i);
+		n += events_of(text);
+	}
+	assert_in_range(n, 5, 1 + 5 + 10);
+	for (int i = 0; i < 100; i++)
+		(void)events_of(text);
+	assert_string_equal(fleet_find_vm(f.fleet, "web1")->report[1].told_text, text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_a_reason_is_told_once, open_fleet,
+						close_fleet),
+		cmocka_unit_test_setup_teardown(test_a_number_is_another_reason, open_fleet,
+						close_fleet),
+		cmocka_unit_test_setup_teardown(test_no_storm_of_numbers, open_fleet, close_fleet),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
