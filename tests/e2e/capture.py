@@ -27,10 +27,11 @@ SOL_PACKET, PACKET_STATISTICS = 263, 6
 
 
 def open_socket(device, mac):
-    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    # Protocol 0 until bind(): with ETH_P_ALL here, the frames of all devices would fill the small first buffer.
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     s.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
-    s.bind((device, 0))
+    s.bind((device, ETH_P_ALL))
     s.setblocking(False)
     return s, bytes.fromhex(mac.replace(":", ""))
 

@@ -28,9 +28,9 @@ class Wire:
     """Whole frames of a network device, with their VLAN tags."""
 
     def __init__(self, device):
-        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-        self.sock.bind((device, ETH_P_ALL))
+        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # until bind(), no frames of other devices
         self.sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)  # the kernel takes the tag off each frame
+        self.sock.bind((device, ETH_P_ALL))
         self.mac = self.sock.getsockname()[4]
 
     def send(self, to, vlan, kind, payload):

@@ -22,8 +22,8 @@ def end(*_):
 
 
 signal.signal(signal.SIGTERM, end)
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-s.bind((sys.argv[1], 0))
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0 until bind(): no frames of other devices
+s.bind((sys.argv[1], ETH_P_ALL))
 port = int(sys.argv[2]).to_bytes(2, "big")
 seen = collections.Counter()
 print("ready", flush=True)

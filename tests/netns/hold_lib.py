@@ -213,7 +213,7 @@ class Capture:
 
     def __init__(self, ns, dev):
         with ns.entered():
-            self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+            self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # until bind(), no frames of other devices
             self.sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
             self.sock.setsockopt(263, 8, 1)  # SOL_PACKET, PACKET_AUXDATA: deliver the VLAN tags that the kernel has removed
             self.sock.bind((dev, ETH_P_ALL))
