@@ -217,7 +217,7 @@ int claiming_open(struct claiming *claiming, struct claiming_ask *ask, struct fl
 {
 	bool has_rival = false;
 	char text[160];
-	uint8_t mac[6];
+	uint8_t mac[6] = {0};
 	int r = claiming_asked(ask);
 
 	*claiming = (struct claiming){.fleet = fleet, .ip_be32 = ip_be32};
@@ -243,7 +243,7 @@ int claiming_open(struct claiming *claiming, struct claiming_ask *ask, struct fl
 void claiming_look(struct claiming *claiming, const void *data, size_t size, uint64_t now_ns)
 {
 	char text[160];
-	uint8_t mac[6];
+	uint8_t mac[6] = {0};
 
 	if (!claiming->fleet || now_ns < claiming->told_at_ns ||
 	    !claiming_is_rival(data, size, claiming->ip_be32, claiming->mac, mac))

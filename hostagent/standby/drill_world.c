@@ -110,7 +110,7 @@ static int set_address(int fd, unsigned long what, struct in_addr value)
 int drill_world_connect(const char *address, struct error *ret_error)
 {
 	AUTO_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct in_addr own, mask;
+	struct in_addr own = {0}, mask = {0};
 	int r;
 
 	if (*address && parse_address(address, &own, &mask) < 0)
