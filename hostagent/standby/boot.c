@@ -82,6 +82,8 @@ static int let_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 		return r;
 	r = qmp_execute(sb->qemu.qmp, "cont", NULL,
 			sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, NULL);
+	if (r < 0 && qemu_died(&sb->qemu, ret_error))
+		return r;
 	if (r < 0)
 		return error_set(ret_error, r, "QEMU: cont: %s", qmp_error(sb->qemu.qmp));
 	sb->times.is_running = true;

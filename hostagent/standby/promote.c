@@ -42,6 +42,16 @@ static int fail(struct promotion *p, int error, const char *what, const char *wh
 	return error_set(p->error, error, "%s: %.800s", what, why);
 }
 
+/* A QMP command has failed: say why. If QEMU has ended, its log knows more than its monitor. */
+static int fail_qmp(struct promotion *p, int error, const char *what)
+{
+	struct error died;
+
+	if (qemu_died(p->q, &died))
+		return fail(p, error, what, died.text);
+	return fail(p, error, what, qmp_error(p->q->qmp));
+}
+
 /* Record that there was progress, and start the timeout anew. */
 static void moved(struct promotion *p)
 {
@@ -148,10 +158,6 @@ static int step_blocks(struct promotion *p)
 	return 0;
 }
 
-/* How long a QEMU that could not load the state may take to exit. Only its log says why. A busy
- * host needed more than 500 ms. */
-#define EXIT_MS	     3000
-
 /* How often to check how much of the state QEMU has read. QEMU's events wake us earlier. */
 #define LOAD_LOOK_NS (100 * CLOCK_NS_PER_MS)
 
@@ -219,10 +225,8 @@ static int wait_loaded(struct promotion *p, struct load_state *load)
 	}
 	if (load->completed)
 		return 0;
-	/* If QEMU could not load the state, it exits, and its log says why. Wait until it has
-	 * exited. */
-	(void)poll(&fds[1], 1, EXIT_MS);
-	if (qemu_exited(p->q, &died))
+	/* If QEMU could not load the state, it exits, and its log says why. */
+	if (qemu_await_exit(p->q, &died))
 		return fail(p, -EIO, "QEMU did not take the device state", died.text);
 	return fail(p, -EIO, "QEMU did not take the device state", "the migration failed");
 }
@@ -247,7 +251,7 @@ static int step_load(struct promotion *p)
 	if (r == 0)
 		r = qmp_wait(qmp, left_ns(p), NULL);
 	if (r < 0) {
-		r = fail(p, r == -ETIMEDOUT ? r : -EIO, "QEMU: migrate-incoming", qmp_error(qmp));
+		r = fail_qmp(p, r == -ETIMEDOUT ? r : -EIO, "QEMU: migrate-incoming");
 	} else {
 		r = wait_loaded(p, &load);
 	}
@@ -334,7 +338,7 @@ static int step_cont(struct promotion *p)
 	int r = qmp_execute(p->q->qmp, "cont", NULL, left_ns(p), NULL);
 
 	if (r < 0)
-		return fail(p, -ESRCH, "QEMU: cont", qmp_error(p->q->qmp));
+		return fail_qmp(p, -ESRCH, "QEMU: cont");
 	return 0;
 }
 
@@ -365,7 +369,7 @@ static int check_waits(struct promotion *p)
 			    "another client holds its monitor");
 	r = qmp_execute(p->q->qmp, "query-status", NULL, left_ns(p), &answer);
 	if (r < 0)
-		return fail(p, -ESRCH, "QEMU: query-status", qmp_error(p->q->qmp));
+		return fail_qmp(p, -ESRCH, "QEMU: query-status");
 	status = json_string_value(json_object_get(answer, "status"));
 	if (!status || (strcmp(status, "paused") != 0 && strcmp(status, "running") != 0))
 		return fail(p, -ESRCH, "the promoted QEMU neither runs nor waits",

@@ -31,8 +31,9 @@ AUTO_DEFINE(json_t *, json_decref)
 #define GREETING_NS	 (10 * CLOCK_NS_PER_S) /* no other client should use the monitor */
 #define SOCKET_POLL_MS   5           /* interval between two attempts to connect to the monitor's
 				      * socket */
-#define DYING_MS	 500 /* longest time from the moment that QEMU closes its monitor until it
-			      * exits */
+/* How long a QEMU that has closed its monitor, or could not load a state, may take to exit. Only
+ * its log says why. A busy host needed more than 500 ms. */
+#define EXIT_MS		 3000
 #define LOG_CAUSE_BYTES	 600
 #define LOG_BYTES_MAX	 (64 << 20) /* if the log is larger than this, nothing of it is told */
 #define CMDLINE_PROC_MAX (CMDLINE_BYTES_MAX * 2)
@@ -157,8 +158,21 @@ bool qemu_exited(struct qemu *q, struct error *ret_error)
 	 * the process. */
 	(void)waitid(P_PIDFD, (id_t)q->pidfd, &info, WEXITED | WNOHANG);
 	say_end(q, &info, ret_error);
+	q->end_signal = info.si_pid && info.si_code != CLD_EXITED ? info.si_status : 0;
 	forget(q);
 	return true;
+}
+
+bool qemu_await_exit(struct qemu *q, struct error *ret_error)
+{
+	if (q->pid > 0)
+		(void)wait_exit(q, EXIT_MS);
+	return qemu_exited(q, ret_error);
+}
+
+bool qemu_died(struct qemu *q, struct error *ret_error)
+{
+	return q->qmp && qmp_is_lost(q->qmp) && qemu_await_exit(q, ret_error);
 }
 
 int qemu_kill(struct qemu *q)
@@ -249,6 +263,7 @@ static int spawn(struct qemu *q, struct error *ret_error)
 	}
 	q->pid = pid;
 	q->pidfd = pidfd_open(pid, 0);
+	q->end_signal = 0;
 	do
 		n = read(pipe_fds[0], &error, sizeof(error));
 	while (n < 0 && errno == EINTR);
@@ -289,7 +304,7 @@ static int wait_monitor(struct qemu *q, unsigned timeout_ms, struct error *ret_e
 	}
 	/* If QEMU does not accept its command line, it exits, which closes the monitor. Wait for
 	 * that. */
-	if (r < 0 && r != -ETIMEDOUT && wait_exit(q, DYING_MS)) {
+	if (r < 0 && r != -ETIMEDOUT && wait_exit(q, EXIT_MS)) {
 		(void)qemu_exited(q, ret_error); /* returns true: QEMU has exited */
 		return -EIO;
 	}
@@ -533,6 +548,8 @@ int qemu_await(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	r = wait_monitor(q, timeout_ms, ret_error);
 	if (r == 0)
 		r = prepare(q, ret_error);
+	if (r < 0 && qemu_died(q, ret_error))
+		r = -EIO;
 	progress_begin(q->progress, "has", r == 0 ? "QEMU ready" : "a QEMU that did not start", 0);
 	if (r < 0 && q->pid > 0 && qemu_kill(q) < 0)
 		forget(q); /* ignore this error: the error in r matters more */

@@ -47,6 +47,8 @@ struct qemu {
 	/* NULL: the monitor's connection is closed, so that other clients can use it */
 	struct qmp *qmp;
 	bool adopted;	 /* an earlier agent started this process */
+	/* the signal that ended the last process; 0: it exited by itself, or is not our child */
+	int end_signal;
 	struct progress *progress; /* reports the progress of the start; NULL: not wanted.
 				    * Borrowed */
 	/* this QEMU is used for a rehearsal: ask it only for what loading a state needs, and do not
@@ -126,6 +128,14 @@ bool qemu_is_left(struct qemu *q);
 /* Has the process exited? If so, remove it from *q; *ret_error then says how it exited, and has the
  * end of its log. */
 bool qemu_exited(struct qemu *q, struct error *ret_error);
+
+/* For a QEMU that should exit by itself: wait until it has exited (3 s at most, which a busy host
+ * may need). Then the same as qemu_exited(). */
+bool qemu_await_exit(struct qemu *q, struct error *ret_error);
+
+/* After a QMP command has failed: is the reason that QEMU has ended? If the monitor is lost, the
+ * same as qemu_await_exit(); if it is not, returns false at once. */
+bool qemu_died(struct qemu *q, struct error *ret_error);
 
 /* Close the monitor connection, so that another client can have it. */
 void qemu_release_monitor(struct qemu *q);

@@ -86,6 +86,38 @@ static void drop_copy(struct standby *sb)
 			  sb->rf.dir, strerror(-r));
 }
 
+/* Load the epoch into the rehearsal's QEMU once. Returns 0; 1: no QEMU could be started, continue
+ * without a rehearsal; or an error of promote_rehearse(). */
+static int rehearse_once(struct standby *sb, struct error *ret_error)
+{
+	struct qemu *q = &sb->rehearsal;
+	int r = qemu_await(q, sb->config.start_timeout_ms, ret_error);
+
+	if (r < 0) /* it may have ended long ago: try once more */
+		r = qemu_start(q, sb->config.start_timeout_ms, ret_error);
+	if (r < 0)
+		return 1;
+	return promote_rehearse(&sb->log, q, sb->config.promote_timeout_ms * CLOCK_NS_PER_MS,
+				ret_error);
+}
+
+static bool was_killed(struct qemu *q)
+{
+	struct error died;
+
+	(void)qemu_exited(q, &died); /* sets end_signal; promote_rehearse() has told the reason */
+	return q->end_signal != 0;
+}
+
+/* A signal has ended QEMU, for example because memory has run out. This does not show that the
+ * epoch cannot be loaded, so load it into another QEMU. Returns like rehearse_once(). */
+static int rehearse_again(struct standby *sb, struct error *ret_error)
+{
+	log_warn("vm=%s a takeover is rehearsed again: %s", sb->config.vm, ret_error->text);
+	standby_rehearsal_end(sb);
+	return start(sb, ret_error) < 0 ? 1 : rehearse_once(sb, ret_error);
+}
+
 int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 {
 	uint64_t begin_ns = clock_mono_ns();
@@ -98,17 +130,14 @@ int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 	if (sb->rehearsal.pid <= 0)
 		return 0;
 	standby_progress_on(sb);
-	r = qemu_await(&sb->rehearsal, sb->config.start_timeout_ms, &error);
-	if (r < 0) /* it may have ended long ago: try once more */
-		r = qemu_start(&sb->rehearsal, sb->config.start_timeout_ms, &error);
-	if (r < 0) {
-		standby_progress_off(sb);
+	r = rehearse_once(sb, &error);
+	if (r < 0 && was_killed(&sb->rehearsal))
+		r = rehearse_again(sb, &error);
+	standby_progress_off(sb);
+	if (r > 0) {
 		do_without(sb, &error);
 		return 0;
 	}
-	r = promote_rehearse(&sb->log, &sb->rehearsal,
-			     sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, &error);
-	standby_progress_off(sb);
 	standby_rehearsal_end(sb);
 	sb->must_rehearse = r < 0;
 	if (r == 0) {

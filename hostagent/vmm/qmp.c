@@ -546,3 +546,8 @@ const char *qmp_error(const struct qmp *q)
 {
 	return q->error;
 }
+
+bool qmp_is_lost(const struct qmp *q)
+{
+	return q->broken != 0;
+}
