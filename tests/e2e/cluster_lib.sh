@@ -14,6 +14,18 @@ SCENE_TOOLS=$SRC/tests/e2e
 CLUSTER_PKI_KEPT=$BUILD/test-pki
 CAPTURE_PID=''
 
+# End the test as failed. Prints the ends of the daemons' logs too, because the test's files are removed.
+fail() # TEXT...
+{
+	local log
+
+	for log in "${CLUSTER_LOGS:-/nonexistent}"/{gateway,agent-*}.log; do
+		[[ ! -s $log ]] || { echo "---- the end of ${log##*/}" && tail -n 15 "$log" | cut -c 1-300; } >&2
+	done
+	echo "FAIL: $*" >&2
+	exit 1
+}
+
 # Build programs that are not built by default.
 scene_build() # TARGET...
 {
