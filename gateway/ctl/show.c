@@ -59,12 +59,13 @@ static void show_health(FILE *out, const json_t *vm)
 		*missing ? "; " : "", S(health, "next"));
 }
 
-/* Prints a line about a VM whose fence command cannot be run. Returns false if it can. */
+/* Prints a line about a VM whose fence command cannot be run, if the VM's health does not say so.
+ * Returns false if there is nothing to print. */
 static bool show_fence(FILE *out, const json_t *vm)
 {
 	const json_t *fault = json_object_get(vm, "fence_fault");
 
-	if (!json_is_string(fault))
+	if (!json_is_string(fault) || strcmp(health_word(vm), "NO-FENCE") == 0)
 		return false;
 	fprintf(out, "%s: %s; correct that, then `systemctl reload holdfast-gateway`\n",
 		S(vm, "name"), json_string_value(fault));

@@ -23,6 +23,7 @@ static struct health_view view_of(const struct fleet_vm *vm, uint64_t now_ns)
 	else if (vm->disk->since_ns && now_ns > vm->disk->since_ns)
 		view.journal_waits_ns = now_ns - vm->disk->since_ns;
 	view.journal_error = vm->disk->error;
+	view.fence_fault = vm->fence_fault;
 	return view;
 }
 

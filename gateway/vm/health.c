@@ -25,6 +25,7 @@ static const char *const names[HEALTH_N_WORDS] = {
 	[HEALTH_PAUSED] = "PAUSED",
 	[HEALTH_IN_DOUBT] = "IN-DOUBT",
 	[HEALTH_NO_STANDBY] = "NO-STANDBY",
+	[HEALTH_NO_FENCE] = "NO-FENCE",
 	[HEALTH_RAM] = "RAM",
 	[HEALTH_DISKS] = "DISKS",
 	[HEALTH_NOT_HELD] = "NOT-HELD",
@@ -295,6 +296,12 @@ static bool room_is_unknown(view_t *v)
 	return !signs->knows_room_free || !signs->knows_room_needed;
 }
 
+/* With fence_required = no, a failover goes on without the fence. */
+static bool has_no_fence(view_t *v)
+{
+	return v->fence_fault[0] && v->fsm->config->fence_required;
+}
+
 static bool has_no_way(view_t *v)
 {
 	return vm_way_obstacle(v->fsm, standby_of(v)) != NULL;
@@ -382,6 +389,8 @@ static const struct row {
 	{HEALTH_NO_STANDBY, standby_takes_nothing, "{standby}: {fault}", "{policy}"},
 	{HEALTH_NO_STANDBY, standby_lacks_epochs,
 	 "{standby} lacks epochs that were committed", "a whole copy follows by itself"},
+	{HEALTH_NO_FENCE, has_no_fence, "{fence}",
+	 "correct it in the VM's file at this gateway, then `systemctl reload holdfast-gateway`"},
 	{HEALTH_RAM, ram_failed, "{standby}'s copy of RAM could not be put right{ram-why}",
 	 "nothing by itself: look at the memory of {standby}; `holdfastctl verify {vm}` compares "
 	 "again, `unprotect {vm}` and `protect {vm}` copy all again"},

@@ -55,6 +55,7 @@ enum health_word {
 	HEALTH_PAUSED,	      /* somebody else paused the guest */
 	HEALTH_IN_DOUBT,      /* the owner is suspected to have failed */
 	HEALTH_NO_STANDBY,    /* the standby is silent, or could not take over */
+	HEALTH_NO_FENCE,      /* a failover needs a fence command, which cannot be run */
 	HEALTH_RAM,	      /* the standby's copy of RAM differs from the guest's RAM */
 	/* the standby's disks differ, or may differ, from the guest's disks */
 	HEALTH_DISKS,
@@ -108,6 +109,7 @@ struct health_view {
 	uint64_t journal_waits_ns;
 	/* why the last write to that disk failed (an errno); 0: it did not */
 	int journal_error;
+	const char *fence_fault; /* why the fence command cannot be run; "": nothing is known */
 };
 
 /* A judgement. */

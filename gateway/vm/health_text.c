@@ -238,6 +238,11 @@ static void say_journal_error(view_t *v, char *text, size_t size)
 	(void)text_put(text, size, "%s", strerror(v->journal_error));
 }
 
+static void say_fence(view_t *v, char *text, size_t size)
+{
+	(void)text_put(text, size, "%s", v->fence_fault);
+}
+
 static void say_unheard(view_t *v, char *text, size_t size)
 {
 	(void)text_put(text, size, "%s", vm_host_name(v->fsm, vm_lost_unheard(v->fsm)));
@@ -278,6 +283,7 @@ static const struct {
 	{"cold", say_cold},
 	{"lost", say_lost},
 	{"journal-error", say_journal_error},
+	{"fence", say_fence},
 	{"unheard", say_unheard},
 	{"promotes", say_promotes},
 	{"policy", say_policy},

@@ -43,6 +43,7 @@ static inline void begin(void)
 	memset(&view, 0, sizeof(view));
 	view.fsm = &lab.fsm;
 	view.relay = &relay;
+	view.fence_fault = "";
 	for (int h = 0; h < VM_HOSTS; h++) {
 		view.signs[h] = &signs[h];
 		view.text[h] = "";

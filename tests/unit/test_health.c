@@ -351,6 +351,12 @@ static void break_commits(void)
 	report_well();
 }
 
+static void break_fence(void)
+{
+	lab.config.fence_required = true;
+	view.fence_fault = "its fence_command cannot be run: /sbin/off does not exist";
+}
+
 static void break_way_in(void)
 {
 	block_way(1);
@@ -399,6 +405,7 @@ static void test_each_row(void **state)
 		{break_refused, HEALTH_NO_STANDBY, "cannot store epoch 3"},
 		{break_lost_epoch, HEALTH_NO_STANDBY, "lacks epochs"},
 		{break_no_epoch, HEALTH_NO_STANDBY, "lacks epochs"},
+		{break_fence, HEALTH_NO_FENCE, "cannot be run: /sbin/off does not"},
 		{break_paused, HEALTH_PAUSED, "paused the guest on alpha"},
 		{break_ram, HEALTH_RAM, "could not be put right: is its memory sound?"},
 		{break_ram_page, HEALTH_RAM, "not all pages were compared since"},
@@ -538,10 +545,20 @@ static void test_never_heard(void **state)
 	assert_true(says("alpha was not heard yet"));
 }
 
+/* If the fence is not required, a failover goes on without it. */
+static void test_fence_is_not_required(void **state)
+{
+	(void)state;
+	break_fence();
+	lab.config.fence_required = false;
+	assert_int_equal(judge(), HEALTH_SAFE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_each_row, start_protected),
+		cmocka_unit_test_setup(test_fence_is_not_required, start_protected),
 		cmocka_unit_test_setup(test_limits, start_protected),
 		cmocka_unit_test_setup(test_gravity, start_protected),
 		cmocka_unit_test_setup(test_needless_keys, start_protected),

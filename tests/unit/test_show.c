@@ -111,6 +111,8 @@ static void test_a_fence_that_cannot_run_is_not_good(void **state)
 	assert_true(says(show_status, FENCED("'its fence_command cannot be run'"),
 			 "\nweb1: its fence_command cannot be run; correct that"));
 	assert_true(says(show_vm, "{'vm':{'name':'web1','fence_fault':'x'}}", "web1: x; correct"));
+	assert_false(says(show_vm, "{'vm':{'name':'web1','health':{'word':'NO-FENCE'},"
+			  "'fence_fault':'x'}}", "web1: x"));
 }
 
 static void test_what_runs_is_shown(void **state)
