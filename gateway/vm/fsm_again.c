@@ -278,6 +278,7 @@ const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *t
 	const char *other = vm_host_name(fsm, vm_fsm_other(fsm));
 	const char *obstacle = vm_protect_obstacle(fsm, vm_fsm_other(fsm));
 	char spare[VM_TEXT_MAX / 2];
+	bool is_owners = fsm->release_due && fsm->host[vm_fsm_other(fsm)].reported;
 	bool is_unwatched = again->when == VM_AGAIN_COVERED && !again->is_watched;
 	uint64_t next_ns = is_unwatched ? unwatched_ns(fsm) : again->next_ns;
 	uint64_t left_s = next_ns > now_ns ? (next_ns - now_ns) / CLOCK_NS_PER_S : 0;
@@ -295,6 +296,11 @@ const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *t
 	else if (vm_guest_is_gone(&fsm->host[fsm->record.owner]))
 		(void)text_put(text, size, "nothing by itself: %s says that the guest has ended",
 			       vm_host_name(fsm, fsm->record.owner));
+	else if (obstacle && is_owners)
+		(void)text_put(text, size,
+			       "it is protected again by itself, but %s has not yet confirmed that "
+			       "it released the guest; `holdfastctl events` and its agent's log say "
+			       "why", vm_host_name(fsm, fsm->record.owner));
 	else if (obstacle)
 		(void)text_put(text, size, "it is protected again by itself, but %s %s%s", other,
 			       obstacle, vm_spare_when(fsm, now_ns, spare, sizeof(spare)));

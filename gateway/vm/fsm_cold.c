@@ -294,6 +294,12 @@ const char *vm_cold_describe(const struct vm_fsm *fsm, char *text, size_t size)
 		(void)text_put(text, size,
 			       "%s; `holdfastctl start %s --on HOST --lose` starts what HOST "
 			       "has", TEXT_SHORT(110, c.why), vm);
+	else if (is_automatic(fsm) && fsm->is_barred[c.host])
+		(void)text_put(text, size,
+			       "%s; %s is drained: it is started there by itself after "
+			       "`holdfastctl undrain %s`; `holdfastctl start %s` does not wait",
+			       TEXT_SHORT(110, c.why), vm_host_name(fsm, c.host),
+			       vm_host_name(fsm, c.host), vm);
 	else if (is_automatic(fsm))
 		(void)text_put(text, size, "%s: it is started on %s by itself%s",
 			       TEXT_SHORT(110, c.why),

@@ -118,6 +118,12 @@ void vm_stream_event(struct vm_step *s, const char *format, ...)
 	told->n_untold = 0;
 }
 
+bool vm_copy_is_last(const struct vm_fsm *fsm)
+{
+	return fsm->record.state == VM_PROTECTED &&
+	       fsm->host[fsm->record.owner].verdict == WIRE_VERDICT_EXITED;
+}
+
 /* Has it been impossible since the last tick to commit anything, whatever the standby did? */
 static bool stands_still(const struct vm_step *s, uint64_t step_ns)
 {
@@ -126,7 +132,7 @@ static bool stands_still(const struct vm_step *s, uint64_t step_ns)
 	const struct vm_host *owner = &fsm->host[fsm->record.owner];
 
 	return step_ns >= config->beat_timeout_ns / 2 || !owner->up ||
-	       owner->verdict == WIRE_VERDICT_PAUSED ||
+	       owner->verdict == WIRE_VERDICT_PAUSED || vm_copy_is_last(fsm) ||
 	       liveness_judge(&owner->live, config, s->now_ns) != LIVENESS_ALIVE;
 }
 
@@ -265,7 +271,9 @@ void vm_judge_standby(struct vm_step *s)
 	struct error lost;
 
 	look(s);
-	if (!is_lost(s, &lost))
+	/* Without a guest, nothing waits for the standby, and its copy must not be given up. It is
+	 * promoted as soon as it can be: each report of the owner tries that. */
+	if (vm_copy_is_last(fsm) || !is_lost(s, &lost))
 		return;
 	if (fsm->config->standby_lost_hold) {
 		if (!fsm->protection.standby.is_told)

@@ -133,6 +133,21 @@ static bool is_unprotected(view_t *v)
 	return is_in(v, VM_UNPROTECTED);
 }
 
+static bool misses_a_host(view_t *v)
+{
+	return is_silent(v, owner_of(v)) || is_silent(v, standby_of(v));
+}
+
+static bool prepares_unheard(view_t *v)
+{
+	return is_in(v, VM_PREPARING) && misses_a_host(v);
+}
+
+static bool syncs_unheard(view_t *v)
+{
+	return is_in(v, VM_SYNCING) && misses_a_host(v);
+}
+
 static bool is_preparing(view_t *v)
 {
 	return is_in(v, VM_PREPARING);
@@ -318,6 +333,9 @@ static bool always(view_t *v)
 /* For rows that apply because the agent's report lacks a key. */
 #define UNSAID   "it is not SAFE until its report says so: is its agent as new as this gateway?"
 
+/* For rows of a protection that has begun while a host is silent. */
+#define GIVEN_UP "the protection is given up if that host stays away; is holdfast-agent running there?"
+
 /* The first row that applies is the judgement. health_expand() replaces {NAME}. */
 static const struct row {
 	enum health_word word;
@@ -363,6 +381,8 @@ static const struct row {
 	{HEALTH_UNPROTECTED, is_soon_again, "no copy is kept", "{again}"},
 	{HEALTH_UNPROTECTED, is_unprotected, "no copy is kept",
 	 "nothing by itself; `holdfastctl protect {vm}`"},
+	{HEALTH_PREPARING, prepares_unheard, "{silent-host}, so no copy begins", GIVEN_UP},
+	{HEALTH_SYNCING, syncs_unheard, "{silent-host}, so the copy gets no further", GIVEN_UP},
 	{HEALTH_PREPARING, is_preparing, "{standby} gets ready{standby-step}{standby-way}",
 	 "the first copy follows by itself"},
 	{HEALTH_SYNCING, output_cannot_leave, "held output cannot leave{owner-way}",

@@ -51,6 +51,15 @@ static void say_standby_age(view_t *v, char *text, size_t size)
 	say_age(v, standby_of(v), text, size);
 }
 
+static void say_silent_host(view_t *v, char *text, size_t size)
+{
+	uint8_t h = is_silent(v, owner_of(v)) ? owner_of(v) : standby_of(v);
+	char age[64];
+
+	say_age(v, h, age, sizeof(age));
+	(void)text_put(text, size, "%s was not heard%s", vm_host_name(v->fsm, h), age);
+}
+
 static void say_owner_text(view_t *v, char *text, size_t size)
 {
 	say_behind(v->text[owner_of(v)], text, size);
@@ -222,7 +231,11 @@ static void say_policy(view_t *v, char *text, size_t size)
 	unsigned int left_s =
 		(unsigned int)(vm_standby_left_ns(v->fsm, v->now_ns) / CLOCK_NS_PER_S);
 
-	if (config->standby_lost_hold)
+	if (vm_copy_is_last(v->fsm))
+		(void)text_put(text, size,
+			       "the guest of %s has ended, so %s is promoted as soon as it can be",
+			       vm_host_name(v->fsm, owner_of(v)), vm_host_name(v->fsm, standby_of(v)));
+	else if (config->standby_lost_hold)
 		(void)text_put(text, size,
 			       "standby_lost = hold: clients wait until it takes epochs again; "
 			       "`holdfastctl unprotect %s` lets the guest go on without a copy",
@@ -257,6 +270,7 @@ static const struct {
 	{"standby", say_standby},
 	{"owner-age", say_owner_age},
 	{"standby-age", say_standby_age},
+	{"silent-host", say_silent_host},
 	{"owner-text", say_owner_text},
 	{"standby-text", say_standby_text},
 	{"owner-step", say_owner_step},

@@ -152,7 +152,6 @@ static void found_difference(struct engine *e)
 {
 	struct engine_ram *ram = &e->ram;
 	char text[WIRE_STATS_VALUE_MAX + 1], where[96];
-	const char *ending = ram->has_failed ? "; is its memory sound?" : "";
 
 	ram->bad = ram->answer;
 	ram->answer.n_differ = 0;
@@ -168,7 +167,8 @@ static void found_difference(struct engine *e)
 		give_up(e);
 	snprintf(text, sizeof(text),
 		 "%" PRIu32 " pages of the standby's RAM differ, the first: %.48s%s",
-		 ram->bad.n_differ, name_page(e, ram->bad.page[0], where, sizeof(where)), ending);
+		 ram->bad.n_differ, name_page(e, ram->bad.page[0], where, sizeof(where)),
+		 ram->has_failed ? "; is its memory sound?" : "");
 	if (ram->has_failed)
 		(void)error_set(&ram->why, 0, "%s", text);
 	ram->told_ns = clock_mono_ns();

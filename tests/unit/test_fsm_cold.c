@@ -358,12 +358,16 @@ static void test_ran_in(void **state)
 /* The gateway does not start the guest on a drained host by itself. */
 static void test_drained_host(void **state)
 {
+	char text[VM_TEXT_MAX];
+
 	(void)state;
 	cut_power(was_primary, 1, has_copy(1), 1);
 	vm_fsm_bar(&lab.fsm, ALPHA, true);
 	both_come_back();
 	wait_ms(60000);
 	assert_int_equal(lab.n_starts, 0);
+	assert_non_null(strstr(vm_cold_describe(&lab.fsm, text, sizeof(text)),
+			       "alpha is drained: it is started there by itself after"));
 	lab_command(&lab, VM_COMMAND_START); /* an operator may start it there */
 	wait_ms(2000);
 	is_started(ALPHA, 2);

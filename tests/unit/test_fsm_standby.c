@@ -240,6 +240,40 @@ static void test_closed_streams_are_down(void **state)
 	assert_int_equal(lab.n_resumes, n_resumes + 1);
 }
 
+/* The protection has ended, and the owner has not answered UNPROTECT. It is the owner that is
+ * waited for, not the standby. */
+static void test_the_owner_is_waited_for(void **state)
+{
+	char text[VM_TEXT_MAX];
+
+	(void)state;
+	lab_stream_down(&lab, 1);
+	while (lab.journal.state == VM_PROTECTED)
+		lab_run(&lab, 100, 3);
+	assert_true(lab.fsm.release_due);
+	assert_non_null(strstr(vm_again_describe(&lab.fsm, lab.now_ns, text, sizeof(text)),
+			       "but alpha has not yet confirmed that it released the guest"));
+}
+
+/* The standby is away, and then the owner's guest ends. The copy is all that is left of it, so it
+ * is kept for as long as it takes, and promoted when the standby is back. */
+static void test_the_last_copy_is_kept(void **state)
+{
+	(void)state;
+	lab_down(&lab, 1);
+	lab_run(&lab, 1000, 1);
+	for (int i = 0; i < 60; i++) {
+		lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
+		assert_int_equal(lab.journal.state, VM_PROTECTED);
+		lab_run(&lab, 1000, 1);
+	}
+	lab_up(&lab, 1);
+	lab_report(&lab, 1);
+	lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+	assert_int_equal(lab.journal.owner, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -250,6 +284,8 @@ int main(void)
 		cmocka_unit_test(test_the_first_epoch_is_rehearsed),
 		cmocka_unit_test_setup(test_a_copy_on_its_way, start_protected),
 		cmocka_unit_test_setup(test_the_clock_stands_still, start_protected),
+		cmocka_unit_test_setup(test_the_owner_is_waited_for, start_protected),
+		cmocka_unit_test_setup(test_the_last_copy_is_kept, start_protected),
 		cmocka_unit_test_setup(test_hold_is_told_once, start_protected),
 		cmocka_unit_test_setup(test_the_age_of_a_commit, start_protected),
 		cmocka_unit_test_setup(test_an_earlier_promotion, start_protected),

@@ -80,6 +80,12 @@ static void break_preparing(void)
 	lab.fsm.record.state = VM_PREPARING;
 }
 
+static void break_syncing_standby(void)
+{
+	lab.fsm.record.state = VM_SYNCING;
+	lab_down(&lab, 1);
+}
+
 static void break_syncing(void)
 {
 	lab.fsm.record.state = VM_SYNCING;
@@ -120,6 +126,12 @@ static void break_owner(void)
 {
 	lab.now_ns += 1000 * MS;
 	view.reported_ns[1] = lab.now_ns;
+}
+
+static void break_preparing_owner(void)
+{
+	break_preparing();
+	break_owner();
 }
 
 static void break_owner_connection(void)
@@ -351,6 +363,12 @@ static void break_commits(void)
 	report_well();
 }
 
+static void break_last_copy(void)
+{
+	break_stream();
+	lab.fsm.host[0].verdict = WIRE_VERDICT_EXITED;
+}
+
 static void break_fence(void)
 {
 	lab.config.fence_required = true;
@@ -385,6 +403,8 @@ static void test_each_row(void **state)
 		{break_soon_again, HEALTH_UNPROTECTED, "protected again by itself in 00:31"},
 		{break_kept_off, HEALTH_UNPROTECTED, "after `holdfastctl undrain beta`"},
 		{break_preparing, HEALTH_PREPARING, "beta gets ready"},
+		{break_preparing_owner, HEALTH_PREPARING, "alpha was not heard for 1000 ms, so no"},
+		{break_syncing_standby, HEALTH_SYNCING, "beta was not heard"},
 		{break_syncing, HEALTH_SYNCING, "syncing 42 %, 00:31 left;"},
 		{break_syncing_disks, HEALTH_SYNCING, "syncing 7 %, 01:01:40 left;"},
 		{break_way_out, HEALTH_SYNCING, "cannot leave: the bridge is gone"},
@@ -401,6 +421,7 @@ static void test_each_row(void **state)
 		{break_standby_term, HEALTH_NO_STANDBY, "could not take over"},
 		{break_stream, HEALTH_NO_STANDBY, "beta: it has no stream"},
 		{break_stream, HEALTH_NO_STANDBY, "goes on without a copy, 00:0"},
+		{break_last_copy, HEALTH_NO_STANDBY, "has ended, so beta is promoted as soon as"},
 		{break_stream_hold, HEALTH_NO_STANDBY, "`holdfastctl unprotect web1` lets"},
 		{break_refused, HEALTH_NO_STANDBY, "cannot store epoch 3"},
 		{break_lost_epoch, HEALTH_NO_STANDBY, "lacks epochs"},
