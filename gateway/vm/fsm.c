@@ -241,13 +241,13 @@ const char *vm_promotion_obstacle(const struct vm_fsm *fsm, uint64_t silence_max
 	if (!other->reported)
 		return "the standby's agent has not reported yet";
 	if (!vm_agent_stands_by(other->agent_state) && other->agent_state != WIRE_STATE_PROMOTING)
-		return "the standby's agent reports that it keeps no epoch";
+		return "the standby's agent keeps no epoch; `holdfastctl vm show` has its reason";
 	if (other->agent_state == WIRE_STATE_STANDBY_WARM && other->epoch == 0 &&
 	    fsm->protection.complete == 0)
-		return "the standby has got no whole epoch yet";
+		return "the standby has got no whole epoch yet; it gets one while the owner runs";
 	if (fsm->stream[VM_STREAM_STANDBY].up &&
 	    fsm->protection.complete < fsm->protection.committed)
-		return "the standby has lost epochs that were committed";
+		return "the standby has lost committed epochs; it is sent all while the owner runs";
 	return NULL;
 }
 

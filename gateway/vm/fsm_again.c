@@ -299,8 +299,8 @@ const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *t
 	else if (obstacle && is_owners)
 		(void)text_put(text, size,
 			       "it is protected again by itself, but %s has not yet confirmed that "
-			       "it released the guest; `holdfastctl events` and its agent's log say "
-			       "why", vm_host_name(fsm, fsm->record.owner));
+			       "it released the guest; `holdfastctl events` and its agent's log "
+			       "say why", vm_host_name(fsm, fsm->record.owner));
 	else if (obstacle)
 		(void)text_put(text, size, "it is protected again by itself, but %s %s%s", other,
 			       obstacle, vm_spare_when(fsm, now_ns, spare, sizeof(spare)));

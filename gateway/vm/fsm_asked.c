@@ -151,7 +151,8 @@ void vm_on_asked(struct vm_step *s, enum vm_asked_kind k)
 		reply(s, s->in->op_id, false, "busy", text);
 	} else if (!fsm->host[host].up || !fsm->host[host].reported) {
 		(void)text_put(text, sizeof(text),
-			       "the agent of %s is not connected, or has not reported this VM",
+			       "the agent of %s is not connected, or has not reported this VM; is "
+			       "holdfast-agent running there, with a file for this VM?",
 			       vm_host_name(fsm, host));
 		reply(s, s->in->op_id, false, "not-connected", text);
 	} else {

@@ -457,13 +457,15 @@ void vm_on_start(struct vm_step *s)
 	char hosts[VM_TEXT_MAX];
 
 	if (s->in->is_host_named && h == vm_fsm_spare(fsm)) {
-		vm_reply(s, false, "not-possible", "%s has no seat, so %s cannot be started there",
-			 vm_host_name(fsm, h), vm);
+		vm_reply(s, false, "not-possible", "%s has no seat, so %s cannot be started there; "
+			 "`protect %s --with %s` gives it one, once the guest runs",
+			 vm_host_name(fsm, h), vm, vm, vm_host_name(fsm, h));
 		return;
 	}
 	if (fsm->op.id || fsm->cold.is_start) {
 		vm_reply(s, false, "busy",
-			 "%s is being started, or an operator's request is running", vm);
+			 "%s is being started, or an operator's request is running; try again when "
+			 "`holdfastctl events` tells its end", vm);
 		return;
 	}
 	if (is_nowhere)

@@ -8,6 +8,8 @@
 #include "base/text.h"
 #include "vm/fsm_private.h"
 
+#define BUSY "%s: an operator's request is running; `holdfastctl events` tells its end"
+
 /* Accept the command. The operator then waits for the result, unless the command says no_wait. */
 static void begin(struct vm_step *s)
 {
@@ -98,7 +100,9 @@ static bool refuse_unended(struct vm_step *s, uint8_t h)
 		     fsm->record.term > 0)) {
 		return false;
 	}
-	vm_reply(s, false, "busy", "%s has not yet confirmed the end of the last term; try again",
+	vm_reply(s, false, "busy",
+		 "%s has not yet confirmed the end of the last term; try again. If it stays so, "
+		 "`holdfastctl events` and its agent's log say why",
 		 vm_host_name(fsm, is_owners ? fsm->record.owner : h));
 	return true;
 }
@@ -332,8 +336,7 @@ static void on_unprotect(struct vm_step *s)
 			return;
 		}
 		if (fsm->op.id) {
-			vm_reply(s, false, "busy", "%s: an operator's request is running",
-			      fsm->config->name);
+			vm_reply(s, false, "busy", BUSY, fsm->config->name);
 			return;
 		}
 		vm_again_forget(fsm);
@@ -392,8 +395,7 @@ static void on_failover(struct vm_step *s)
 		return;
 	}
 	if (fsm->op.id) {
-		vm_reply(s, false, "busy",
-			 "%s: an operator's request is running", fsm->config->name);
+		vm_reply(s, false, "busy", BUSY, fsm->config->name);
 		return;
 	}
 	if (vm_promote(s, "operator asked for a failover", false, &why)) {
@@ -428,11 +430,11 @@ static const char *move_obstacle(const struct vm_step *s)
 	if (why)
 		return why;
 	if (liveness_silent_for(&owner->live, silence_max_ns, s->now_ns))
-		return "its host is silent";
+		return "its host is silent: if it has failed, the standby is promoted by itself";
 	if (!owner->takes_moves)
 		return "the agent of its host is too old to know moves: update it";
 	if (owner->verdict != WIRE_VERDICT_NONE)
-		return "its host says that it does not run";
+		return "its host says that it does not run: let it run first";
 	if (fsm->protection.copy.is_held)
 		return "its disks are being copied again; wait until `holdfastctl status` says "
 		       "SAFE";
@@ -525,7 +527,8 @@ static void on_owner(struct vm_step *s)
 	if (host->agent_state == WIRE_STATE_FENCED || host->agent_state == WIRE_STATE_FAILED ||
 	    vm_agent_stands_by(host->agent_state)) {
 		vm_reply(s, false, "not-possible",
-			 "%s reports %s: it has no guest that could go on",
+			 "%s reports %s: it has no guest that could go on; is the other host the "
+			 "owner?",
 		      name, wire_state_name(host->agent_state));
 		return;
 	}

@@ -334,7 +334,8 @@ static bool always(view_t *v)
 #define UNSAID   "it is not SAFE until its report says so: is its agent as new as this gateway?"
 
 /* For rows of a protection that has begun while a host is silent. */
-#define GIVEN_UP "the protection is given up if that host stays away; is holdfast-agent running there?"
+#define GIVEN_UP                                                                                   \
+	"the protection is given up if that host stays away; is holdfast-agent running there?"
 
 /* The first row that applies is the judgement. health_expand() replaces {NAME}. */
 static const struct row {

@@ -234,7 +234,8 @@ static void say_policy(view_t *v, char *text, size_t size)
 	if (vm_copy_is_last(v->fsm))
 		(void)text_put(text, size,
 			       "the guest of %s has ended, so %s is promoted as soon as it can be",
-			       vm_host_name(v->fsm, owner_of(v)), vm_host_name(v->fsm, standby_of(v)));
+			       vm_host_name(v->fsm, owner_of(v)),
+			       vm_host_name(v->fsm, standby_of(v)));
 	else if (config->standby_lost_hold)
 		(void)text_put(text, size,
 			       "standby_lost = hold: clients wait until it takes epochs again; "
