@@ -266,8 +266,8 @@ static void verb_takeover(struct control_conn *c, const struct request *r)
 		return; /* the reply follows once the incarnation is on disk */
 	if (e == -ENOENT)
 		control_put_error(c, "no-conflict",
-				  "no connected host has obeyed a younger gateway than this one: there "
-				  "is nothing to take over");
+				  "no connected host has obeyed a younger gateway than this one: "
+				  "there is nothing to take over");
 	else if (e == -EBUSY)
 		control_put_error(c, "busy", "the disk of state_dir has not yet answered to the "
 				  "last one; ask again");
