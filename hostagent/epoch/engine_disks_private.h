@@ -116,7 +116,10 @@ struct engine_verify {
 	uint64_t n_unproven;   /* blocks of all disks that are unproven */
 	uint32_t n_tries;      /* how often blocks of this batch differed in a row, each time after
 				* a repair. After the disk was copied again: how often in all
-				* batches of the pass */
+				* batches of the pass. A repair that left out a block does not
+				* count */
+	bool was_skipped;      /* the last repair of this batch left out a block, because the guest
+				* was writing it */
 	bool was_copied;       /* the disk was copied again, and no whole pass has ended since */
 	/* of this pass. n_checked: blocks that were equal; n_busy: blocks that were written
 	 * meanwhile; n_unread: other blocks that could not be read */

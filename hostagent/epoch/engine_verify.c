@@ -109,7 +109,15 @@ static void begin_pass(struct engine_verify *v)
 	*v->why.text = '\0';
 	v->n_left_out = 0;
 	v->bad.n_differ = v->bad_at = 0;
+	v->was_skipped = false;
 	v->next_ns = 0;
+}
+
+/* Go on behind the batch. */
+static void next_batch(struct engine_verify *v)
+{
+	v->block += v->n;
+	v->was_skipped = false;
 }
 
 static void next_disk(struct engine_verify *v)
@@ -263,7 +271,10 @@ static void found_difference(struct engine *e)
 	v->bad_at = v->answer.n_differ = 0;
 	v->n_differ += v->bad.n_differ;
 	v->is_differing = true;
-	v->has_failed = ++v->n_tries > TRIES_MAX;
+	if (!v->was_skipped)
+		v->n_tries++;
+	v->was_skipped = false;
+	v->has_failed = v->n_tries > TRIES_MAX;
 	snprintf(text, sizeof(text),
 		 "%" PRIu32 " blocks of the standby's image differ, the first at byte %" PRIu64
 		 "%s",
@@ -397,8 +408,10 @@ static int send_block(struct engine *e)
 	v->phase = VERIFY_IDLE;
 	v->is_repair = false;
 	v->bad_at++;
-	if (v->touched)
+	if (v->touched) {
+		v->was_skipped = true;
 		return 0;
+	}
 	v->must_copy = !is_read ||
 		       disk_ring_match(disk->ring, v->first, record.data) == DISK_RING_OTHER;
 	return v->must_copy ? 0 : put(e, &record);
@@ -420,7 +433,7 @@ int engine_verify_encode(struct engine *e, uint64_t epoch)
 	v->phase = VERIFY_SENT;
 	v->answer_ns = clock_mono_ns() + ANSWER_NS;
 	if (v->sent == 0) { /* nothing to wait for */
-		v->block += v->n;
+		next_batch(v);
 		v->phase = VERIFY_IDLE;
 	}
 	return r;
@@ -452,7 +465,7 @@ int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
 	if (!v->was_copied)
 		v->n_tries = 0;
 	v->n_checked += checked.n_checked;
-	v->block += v->n;
+	next_batch(v);
 	return 0;
 }
 
