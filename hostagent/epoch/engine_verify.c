@@ -20,7 +20,8 @@
  * standby's image was wrong. It is also so if the ring does not know the block's content, because
  * only a part of the block was written. Otherwise QEMU missed a write, or the image is not what
  * QEMU reads. Then QEMU copies the disk again, and the block is sent whatever the ring's hash says.
- * Afterwards the batch is compared again; after a copy, all blocks are.
+ * Afterwards the batch is compared again; after a copy, all blocks are. If the disks fall out of
+ * step before the batch is equal, the copy that follows sends its differing blocks.
  *
  * A block that differed is `unproven` until it was compared again and was equal. It cannot be
  * compared while the guest writes it in each epoch, or while its image cannot be read. So the copy
@@ -106,7 +107,8 @@ static void begin_pass(struct engine_verify *v)
 	v->block = 0;
 	v->n_checked = v->n_busy = v->n_unread = 0;
 	v->has_passed = false;
-	*v->why.text = '\0';
+	if (!v->has_failed)
+		*v->why.text = '\0';
 	v->n_left_out = 0;
 	v->bad.n_differ = v->bad_at = 0;
 	v->was_skipped = false;
@@ -117,6 +119,7 @@ static void begin_pass(struct engine_verify *v)
 static void next_batch(struct engine_verify *v)
 {
 	v->block += v->n;
+	v->bad.n_differ = v->bad_at = 0;
 	v->was_skipped = false;
 }
 
@@ -246,17 +249,22 @@ static void begin_batch(struct engine *e)
 
 /* ---- a difference */
 
-/* Make QEMU copy the disk again. The blocks in `bad` are sent even if the ring's hashes show no
- * change. */
-static void copy_again(struct engine *e, const char *why)
+/* Leave the blocks in `bad` to the next copy of the disk. They are sent even if the ring's hashes
+ * show no change. */
+static void leave_to_copy(struct engine_verify *v, struct engine_disk *disk)
 {
-	struct engine_verify *v = &e->verify;
-	struct engine_disk *disk = &e->disks.disk[v->disk];
-
 	disk->n_bad = v->bad.n_differ;
 	memcpy(disk->bad, v->bad.offset, sizeof(disk->bad));
 	v->must_copy = false;
 	v->was_copied = true;
+}
+
+/* Make QEMU copy the disk again. */
+static void copy_again(struct engine *e, const char *why)
+{
+	struct engine_disk *disk = &e->disks.disk[e->verify.disk];
+
+	leave_to_copy(&e->verify, disk);
 	say_news(e, why);
 	engine_disks_fell_apart(e, disk, why);
 }
@@ -293,6 +301,17 @@ static void found_difference(struct engine *e)
 	e->publish_at_ns = 0; /* tell the gateway at once */
 }
 
+void engine_verify_apart(struct engine *e)
+{
+	struct engine_verify *v = &e->verify;
+
+	if (v->answer.n_differ > 0)
+		found_difference(e);
+	if (v->bad.n_differ > 0 && !v->has_failed)
+		leave_to_copy(v, &e->disks.disk[v->disk]);
+	begin_pass(v); /* `bad` and `disk` belong together: both begin anew */
+}
+
 void engine_verify_tick(struct engine *e)
 {
 	struct engine_verify *v = &e->verify;
@@ -303,10 +322,10 @@ void engine_verify_tick(struct engine *e)
 	if (v->must_copy && !v->has_failed && e->disks.condition == DISKS_IN_STEP)
 		copy_again(e, "blocks of the standby's image differ, and not by its fault: the "
 			      "disk is copied again");
+	if (e->disks.condition != DISKS_IN_STEP)
+		engine_verify_apart(e);
 	if (!may_verify(e)) {
 		drop_batch(v);
-		if (e->disks.condition != DISKS_IN_STEP)
-			begin_pass(v);
 		return;
 	}
 	if (v->phase == VERIFY_READ || (v->phase == VERIFY_SENT && now_ns > v->answer_ns))
@@ -516,9 +535,9 @@ void engine_verify_begin(struct engine *e)
 {
 	struct engine_verify *v = &e->verify;
 
-	begin_pass(v);
 	v->has_failed = v->must_copy = v->was_copied = false;
 	v->answer.n_differ = v->n_tries = 0;
+	begin_pass(v);
 }
 
 bool engine_verify_is_over(const struct engine *e)

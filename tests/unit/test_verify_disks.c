@@ -58,6 +58,7 @@ static int setup(void **state)
 	assert_non_null(engine);
 	memset(disk, 0, sizeof(disk));
 	memset(standby, 0, sizeof(standby));
+	memset(&checked, 0, sizeof(checked));
 	n_sent_blocks = 0;
 	written_bytes = 512;
 	for (unsigned i = 0; i < N_DISKS; i++) {
@@ -347,6 +348,97 @@ static void test_unsound(void **state)
 	assert_true(engine->verify.has_failed);
 }
 
+/* Fill block LATE_BLOCK of disk 1 with content that the ring does not know. */
+static void write_late(void)
+{
+	uint8_t data[BLOCKS_BYTES];
+
+	memset(data, 0xaa, sizeof(data));
+	assert_int_equal(pwrite(image[1], data, sizeof(data), LATE_BLOCK * BLOCKS_BYTES),
+			 sizeof(data));
+}
+
+/* Compare until a block differs. */
+static void find_difference(void)
+{
+	for (int i = 0; i < 10 && checked.n_differ == 0; i++) {
+		epoch(NULL);
+		assert_int_equal(answer(), 0);
+	}
+	assert_int_equal(checked.n_differ, 1);
+}
+
+/* Let the disks fall apart. A copy that QEMU makes of disk 1 must send block LATE_BLOCK. Then the
+ * disks are in step again, and the pass goes on to its end. */
+static void copy_and_pass(void)
+{
+	engine->disks.condition = DISKS_APART;
+	engine_verify_tick(engine);
+	assert_int_equal(disk[0].n_bad, 0);
+	assert_int_equal(disk[1].n_bad, 1);
+	assert_int_equal(disk[1].bad[0], LATE_BLOCK * BLOCKS_BYTES);
+	assert_int_equal(pread(image[1], standby[1], DISK_BYTES, 0), DISK_BYTES);
+	engine->disks.condition = DISKS_IN_STEP;
+	pass(NULL);
+	assert_int_equal(engine->disks.condition, DISKS_IN_STEP);
+	assert_int_equal(n_sent_blocks, 0);
+	assert_true(stats_have("disk_differs=0\n"));
+}
+
+/* The disks fall apart before a difference of disk 1 is handled. It must not be taken for one of
+ * disk 0, which would get the content of disk 1. */
+static void test_apart_before_repair(void **state)
+{
+	static const uint8_t zeros[512];
+	struct disk_ring *writer;
+
+	(void)state;
+	write_late();
+	assert_int_equal(disk_ring_map(disk_ring_fd(disk[0].ring), &writer), 0);
+	assert_int_equal(disk_ring_append(writer, DISK_WRITE, LATE_BLOCK * BLOCKS_BYTES,
+					  sizeof(zeros), zeros), 0);
+	disk_ring_free(writer);
+	find_difference();
+	engine->disks.condition = DISKS_APART;
+	engine_verify_tick(engine);
+	assert_true(stats_have("disk_differs=1\n"));
+	copy_and_pass();
+	assert_int_equal(standby[0][LATE_BLOCK * BLOCKS_BYTES], 0);
+}
+
+/* The disks fall apart when disk 1 was to be copied again. The copy that follows is enough. */
+static void test_apart_before_copy(void **state)
+{
+	(void)state;
+	write_late();
+	find_difference();
+	epoch(NULL);
+	assert_true(engine->verify.must_copy);
+	copy_and_pass();
+}
+
+/* The verification has failed. The reason stays when the disks fall apart. */
+static void test_failed_and_apart(void **state)
+{
+	static const char why[] = "disk_verify_why=disk disk0: 1 blocks of the standby's image "
+				  "differ, the first at byte 0, though sent again";
+
+	(void)state;
+	for (int i = 0; i < 8 && !engine->verify.has_failed; i++) {
+		standby[0][0] = 1;
+		epoch(NULL);
+		if (checked.n_checked > 0)
+			assert_int_equal(answer(), 0);
+	}
+	assert_true(stats_have(why));
+	engine->disks.condition = DISKS_APART;
+	engine_verify_tick(engine);
+	assert_true(stats_have("disk_verify=failed\n"));
+	assert_true(stats_have(why));
+	engine_verify_begin(engine);
+	assert_false(stats_have("disk_verify_why=disk"));
+}
+
 /* A disk differs, and cannot be opened in the next pass. That the other disk is equal proves
  * nothing. */
 static void test_left_out(void **state)
@@ -441,6 +533,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_busy_after_repair, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_busy_at_repair, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unsound, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_apart_before_repair, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_apart_before_copy, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_failed_and_apart, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_left_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unread, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nothing_compared, setup, teardown),
