@@ -31,22 +31,30 @@ static uint8_t standby[N_DISKS][DISK_BYTES];
 static uint32_t n_sent_blocks;		  /* blocks sent again, in all epochs */
 static struct wire_disk_checked checked;  /* the standby's answer for the last epoch */
 static uint32_t written_bytes;		  /* how much the guest writes in an epoch(&disk) */
+static void (*after_seal)(void);	  /* what the guest does after the next seal */
 
 static void ignore(void *arg)
 {
 	(void)arg;
 }
 
+/* Put @bytes at the begin of block @block of disk number @d into the ring. */
+static void put_into_ring(unsigned d, uint64_t block, const void *data, uint32_t bytes)
+{
+	struct disk_ring *writer;
+
+	assert_int_equal(disk_ring_map(disk_ring_fd(disk[d].ring), &writer), 0);
+	assert_int_equal(disk_ring_append(writer, DISK_WRITE, block * BLOCKS_BYTES, bytes, data),
+			 0);
+	disk_ring_free(writer);
+}
+
 /* Let the guest write block @block of disk number @d, so that the ring knows its content. */
 static void write_block(unsigned d, uint64_t block)
 {
 	static const uint8_t zeros[BLOCKS_BYTES];
-	struct disk_ring *writer;
 
-	assert_int_equal(disk_ring_map(disk_ring_fd(disk[d].ring), &writer), 0);
-	assert_int_equal(disk_ring_append(writer, DISK_WRITE, block * BLOCKS_BYTES, BLOCKS_BYTES,
-					  zeros), 0);
-	disk_ring_free(writer);
+	put_into_ring(d, block, zeros, sizeof(zeros));
 }
 
 static int setup(void **state)
@@ -61,6 +69,7 @@ static int setup(void **state)
 	memset(&checked, 0, sizeof(checked));
 	n_sent_blocks = 0;
 	written_bytes = 512;
+	after_seal = NULL;
 	for (unsigned i = 0; i < N_DISKS; i++) {
 		strcpy(path[i], "/tmp/test_verify_disks.XXXXXX");
 		image[i] = mkstemp(path[i]);
@@ -175,6 +184,11 @@ static void epoch(const struct engine_disk *busy)
 	engine_verify_cut(engine, engine->epochs.next);
 	if (busy)
 		engine_verify_saw(engine, busy, &written);
+	for (unsigned i = 0; i < N_DISKS; i++)
+		disk[i].encoded = disk_ring_head(disk[i].ring);
+	if (after_seal)
+		after_seal();
+	after_seal = NULL;
 	assert_int_equal(engine_verify_encode(engine, engine->epochs.next), 0);
 	assert_int_equal(encoder_end(engine->epochs.encoder), 0);
 	engine->epochs.next++;
@@ -348,14 +362,21 @@ static void test_unsound(void **state)
 	assert_true(engine->verify.has_failed);
 }
 
+static uint8_t late[BLOCKS_BYTES]; /* what write_late() writes */
+
 /* Fill block LATE_BLOCK of disk 1 with content that the ring does not know. */
 static void write_late(void)
 {
-	uint8_t data[BLOCKS_BYTES];
+	memset(late, 0xaa, sizeof(late));
+	assert_int_equal(pwrite(image[1], late, sizeof(late), LATE_BLOCK * BLOCKS_BYTES),
+			 sizeof(late));
+}
 
-	memset(data, 0xaa, sizeof(data));
-	assert_int_equal(pwrite(image[1], data, sizeof(data), LATE_BLOCK * BLOCKS_BYTES),
-			 sizeof(data));
+/* Let the guest write all of block LATE_BLOCK of disk 1. */
+static void guest_writes_late(void)
+{
+	write_late();
+	put_into_ring(1, LATE_BLOCK, late, sizeof(late));
 }
 
 /* Compare until a block differs. */
@@ -366,6 +387,23 @@ static void find_difference(void)
 		assert_int_equal(answer(), 0);
 	}
 	assert_int_equal(checked.n_differ, 1);
+}
+
+/* A block is read to be sent again. After the seal, before the block is put into the epoch, the
+ * guest writes it. So the ring's hash is of newer content, which is no reason to copy the disk. */
+static void test_written_after_seal(void **state)
+{
+	(void)state;
+	standby[1][LATE_BLOCK * BLOCKS_BYTES] ^= 1;
+	find_difference();
+	after_seal = guest_writes_late;
+	epoch(NULL);
+	assert_false(engine->verify.must_copy);
+	memcpy(standby[1] + LATE_BLOCK * BLOCKS_BYTES, late, sizeof(late)); /* the next epoch */
+	pass(NULL);
+	assert_int_equal(engine->disks.condition, DISKS_IN_STEP);
+	assert_int_equal(n_sent_blocks, 0);
+	assert_true(stats_have("disk_differs=0\n"));
 }
 
 /* Let the disks fall apart. A copy that QEMU makes of disk 1 must send block LATE_BLOCK. Then the
@@ -390,14 +428,10 @@ static void copy_and_pass(void)
 static void test_apart_before_repair(void **state)
 {
 	static const uint8_t zeros[512];
-	struct disk_ring *writer;
 
 	(void)state;
 	write_late();
-	assert_int_equal(disk_ring_map(disk_ring_fd(disk[0].ring), &writer), 0);
-	assert_int_equal(disk_ring_append(writer, DISK_WRITE, LATE_BLOCK * BLOCKS_BYTES,
-					  sizeof(zeros), zeros), 0);
-	disk_ring_free(writer);
+	put_into_ring(0, LATE_BLOCK, zeros, sizeof(zeros));
 	find_difference();
 	engine->disks.condition = DISKS_APART;
 	engine_verify_tick(engine);
@@ -533,6 +567,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_busy_after_repair, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_busy_at_repair, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unsound, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_written_after_seal, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_apart_before_repair, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_apart_before_copy, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failed_and_apart, setup, teardown),
