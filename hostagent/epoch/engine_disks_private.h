@@ -105,7 +105,8 @@ struct engine_verify {
 	uint64_t next_ns;      /* when the next batch, or the next pass, may begin */
 	struct wire_disk_checked answer; /* the standby's answer; if n_differ > 0, it is not handled
 					  * yet */
-	struct wire_disk_checked bad; /* the last difference */
+	struct wire_disk_checked bad; /* the last difference, in the batch that is not equal yet;
+				       * n_differ 0: none */
 	uint32_t bad_at;       /* index of the next block in `bad` to send again */
 	bool is_repair;        /* the batch is one block, which must be sent again */
 	bool must_copy;	       /* the disk must be copied again */
@@ -116,8 +117,12 @@ struct engine_verify {
 	uint64_t n_unproven;   /* blocks of all disks that are unproven */
 	uint32_t n_tries;      /* how often blocks of this batch differed in a row, each time after
 				* a repair. After the disk was copied again: how often in all
-				* batches of the pass */
-	bool was_copied;       /* the disk was copied again, and no whole pass has ended since */
+				* batches of the pass. A repair that left out a block does not
+				* count */
+	bool was_skipped;      /* the last repair of this batch left out a block, because the guest
+				* was writing it */
+	bool was_copied;       /* blocks were left to a copy of the disk, and no whole pass has
+				* ended since */
 	/* of this pass. n_checked: blocks that were equal; n_busy: blocks that were written
 	 * meanwhile; n_unread: other blocks that could not be read */
 	uint64_t n_checked, n_busy, n_unread;
@@ -201,6 +206,9 @@ bool engine_disk_is_filling(const struct engine *e, const struct engine_disk *di
 
 /* engine_verify.c. Begin or end a batch or a pass, when it is time. Called between two epochs. */
 void engine_verify_tick(struct engine *e);
+/* Called when the disks are not in step, and in any case before a copy of them begins. Leaves the
+ * blocks that differed to that copy. Later all blocks are compared again. */
+void engine_verify_apart(struct engine *e);
 /* Note that @record of @disk is put into the epoch: its blocks were written lately. */
 void engine_verify_saw(struct engine *e, const struct engine_disk *disk,
 		       const struct disk_record *record);

@@ -236,6 +236,7 @@ static void begin_mirrors(struct engine *e)
 	before = engine_pause_begins(e);
 	guestclock_running(e->guest.clock);
 	start_ns = e->disks.begun_ns = clock_mono_ns();
+	engine_verify_apart(e); /* before begin_mirror() looks which blocks are bad */
 	engine_set_disks(e, DISKS_COPYING, "");
 	engine_copy_begun(e);
 	engine_disks_sealing(e, true);

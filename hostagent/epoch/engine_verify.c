@@ -20,7 +20,8 @@
  * standby's image was wrong. It is also so if the ring does not know the block's content, because
  * only a part of the block was written. Otherwise QEMU missed a write, or the image is not what
  * QEMU reads. Then QEMU copies the disk again, and the block is sent whatever the ring's hash says.
- * Afterwards the batch is compared again; after a copy, all blocks are.
+ * Afterwards the batch is compared again; after a copy, all blocks are. If the disks fall out of
+ * step before the batch is equal, the copy that follows sends its differing blocks.
  *
  * A block that differed is `unproven` until it was compared again and was equal. It cannot be
  * compared while the guest writes it in each epoch, or while its image cannot be read. So the copy
@@ -106,10 +107,20 @@ static void begin_pass(struct engine_verify *v)
 	v->block = 0;
 	v->n_checked = v->n_busy = v->n_unread = 0;
 	v->has_passed = false;
-	*v->why.text = '\0';
+	if (!v->has_failed)
+		*v->why.text = '\0';
 	v->n_left_out = 0;
 	v->bad.n_differ = v->bad_at = 0;
+	v->was_skipped = false;
 	v->next_ns = 0;
+}
+
+/* Go on behind the batch. */
+static void next_batch(struct engine_verify *v)
+{
+	v->block += v->n;
+	v->bad.n_differ = v->bad_at = 0;
+	v->was_skipped = false;
 }
 
 static void next_disk(struct engine_verify *v)
@@ -238,17 +249,22 @@ static void begin_batch(struct engine *e)
 
 /* ---- a difference */
 
-/* Make QEMU copy the disk again. The blocks in `bad` are sent even if the ring's hashes show no
- * change. */
-static void copy_again(struct engine *e, const char *why)
+/* Leave the blocks in `bad` to the next copy of the disk. They are sent even if the ring's hashes
+ * show no change. */
+static void leave_to_copy(struct engine_verify *v, struct engine_disk *disk)
 {
-	struct engine_verify *v = &e->verify;
-	struct engine_disk *disk = &e->disks.disk[v->disk];
-
 	disk->n_bad = v->bad.n_differ;
 	memcpy(disk->bad, v->bad.offset, sizeof(disk->bad));
 	v->must_copy = false;
 	v->was_copied = true;
+}
+
+/* Make QEMU copy the disk again. */
+static void copy_again(struct engine *e, const char *why)
+{
+	struct engine_disk *disk = &e->disks.disk[e->verify.disk];
+
+	leave_to_copy(&e->verify, disk);
 	say_news(e, why);
 	engine_disks_fell_apart(e, disk, why);
 }
@@ -263,7 +279,10 @@ static void found_difference(struct engine *e)
 	v->bad_at = v->answer.n_differ = 0;
 	v->n_differ += v->bad.n_differ;
 	v->is_differing = true;
-	v->has_failed = ++v->n_tries > TRIES_MAX;
+	if (!v->was_skipped)
+		v->n_tries++;
+	v->was_skipped = false;
+	v->has_failed = v->n_tries > TRIES_MAX;
 	snprintf(text, sizeof(text),
 		 "%" PRIu32 " blocks of the standby's image differ, the first at byte %" PRIu64
 		 "%s",
@@ -282,6 +301,17 @@ static void found_difference(struct engine *e)
 	e->publish_at_ns = 0; /* tell the gateway at once */
 }
 
+void engine_verify_apart(struct engine *e)
+{
+	struct engine_verify *v = &e->verify;
+
+	if (v->answer.n_differ > 0)
+		found_difference(e);
+	if (v->bad.n_differ > 0 && !v->has_failed)
+		leave_to_copy(v, &e->disks.disk[v->disk]);
+	begin_pass(v); /* `bad` and `disk` belong together: both begin anew */
+}
+
 void engine_verify_tick(struct engine *e)
 {
 	struct engine_verify *v = &e->verify;
@@ -292,10 +322,10 @@ void engine_verify_tick(struct engine *e)
 	if (v->must_copy && !v->has_failed && e->disks.condition == DISKS_IN_STEP)
 		copy_again(e, "blocks of the standby's image differ, and not by its fault: the "
 			      "disk is copied again");
+	if (e->disks.condition != DISKS_IN_STEP)
+		engine_verify_apart(e);
 	if (!may_verify(e)) {
 		drop_batch(v);
-		if (e->disks.condition != DISKS_IN_STEP)
-			begin_pass(v);
 		return;
 	}
 	if (v->phase == VERIFY_READ || (v->phase == VERIFY_SENT && now_ns > v->answer_ns))
@@ -383,6 +413,20 @@ static int send_hash(struct engine *e, uint32_t i)
 	return put(e, &record);
 }
 
+/* Does the ring have a write to block @block that is not in an epoch yet? */
+static bool is_written_again(const struct engine_disk *disk, uint64_t block)
+{
+	uint64_t at = disk->encoded, end = disk_ring_head(disk->ring);
+	struct disk_record record;
+
+	while (disk_ring_read_run(disk->ring, &at, end, &record) > 0) {
+		if (record.offset < (block + 1) * BLOCKS_BYTES &&
+		    record.offset + record.bytes > block * BLOCKS_BYTES)
+			return true;
+	}
+	return false;
+}
+
 /* Put the right content of a block that differed into the epoch, unless the guest has just written
  * it. */
 static int send_block(struct engine *e)
@@ -392,15 +436,19 @@ static int send_block(struct engine *e)
 	struct wire_disk_record record = {.op = WIRE_DISK_WRITE,
 					  .offset = v->first * BLOCKS_BYTES,
 					  .data = blocks_last(v->blocks)};
-	bool is_read = blocks_hash(v->blocks, 0, &record.bytes) != NULL;
+	bool is_read = blocks_hash(v->blocks, 0, &record.bytes) != NULL, is_other;
 
 	v->phase = VERIFY_IDLE;
 	v->is_repair = false;
 	v->bad_at++;
-	if (v->touched)
+	is_other = is_read && !v->touched &&
+		   disk_ring_match(disk->ring, v->first, record.data) == DISK_RING_OTHER;
+	/* The guest runs, so the ring's hash may be of a write after the seal. */
+	if (v->touched || (is_other && is_written_again(disk, v->first))) {
+		v->was_skipped = true;
 		return 0;
-	v->must_copy = !is_read ||
-		       disk_ring_match(disk->ring, v->first, record.data) == DISK_RING_OTHER;
+	}
+	v->must_copy = !is_read || is_other;
 	return v->must_copy ? 0 : put(e, &record);
 }
 
@@ -420,7 +468,7 @@ int engine_verify_encode(struct engine *e, uint64_t epoch)
 	v->phase = VERIFY_SENT;
 	v->answer_ns = clock_mono_ns() + ANSWER_NS;
 	if (v->sent == 0) { /* nothing to wait for */
-		v->block += v->n;
+		next_batch(v);
 		v->phase = VERIFY_IDLE;
 	}
 	return r;
@@ -452,7 +500,7 @@ int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
 	if (!v->was_copied)
 		v->n_tries = 0;
 	v->n_checked += checked.n_checked;
-	v->block += v->n;
+	next_batch(v);
 	return 0;
 }
 
@@ -503,9 +551,9 @@ void engine_verify_begin(struct engine *e)
 {
 	struct engine_verify *v = &e->verify;
 
-	begin_pass(v);
 	v->has_failed = v->must_copy = v->was_copied = false;
 	v->answer.n_differ = v->n_tries = 0;
+	begin_pass(v);
 }
 
 bool engine_verify_is_over(const struct engine *e)

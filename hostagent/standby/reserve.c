@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "standby/standby_private.h"
 
@@ -52,21 +53,12 @@ static int claim(struct standby *sb, uint64_t other_bytes, uint64_t *ret_left)
 	return room_claim(&sb->room, sb->rf.dir, sb->room_needed_bytes, ret_left);
 }
 
-static int reserve(struct standby *sb, struct error *ret_error)
+/* Reserve and claim what epochs may need. */
+static int reserve_room(struct standby *sb, struct error *ret_error)
 {
 	uint64_t full = full_epoch_bytes(sb, 0), everyday = everyday_bytes(sb), left = 0;
-	int r;
+	int r = ramfile_reserve_room(&sb->rf);
 
-	note_need(sb, 0); /* the need is reported even if there is too little space to claim */
-	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
-	if (r < 0)
-		return error_set(ret_error, r,
-				 "cannot reserve %" PRIu64 " MiB of guest RAM in %s: %s%s",
-				 sb->qemu.cmdline.ram_bytes / MIB, sb->rf.dir, strerror(-r),
-				 r == -ENOSPC ? "; enlarge that tmpfs, or wait: another VM's copy "
-						"that has ended keeps its memory for copy_keep_s"
-					      : "");
-	r = ramfile_reserve_room(&sb->rf);
 	if (r == 0)
 		r = epochlog_reserve(&sb->log, everyday);
 	if (r == 0)
@@ -88,15 +80,36 @@ static int reserve(struct standby *sb, struct error *ret_error)
 	return r;
 }
 
+static int reserve(struct standby *sb, struct error *ret_error)
+{
+	int r;
+
+	note_need(sb, 0); /* the need is reported even if there is too little space to claim */
+	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
+	if (r < 0)
+		return error_set(ret_error, r,
+				 "cannot reserve %" PRIu64 " MiB of guest RAM in %s: %s%s",
+				 sb->qemu.cmdline.ram_bytes / MIB, sb->rf.dir, strerror(-r),
+				 r == -ENOSPC ? "; enlarge that tmpfs, or wait: another VM's copy "
+						"that has ended keeps its memory for copy_keep_s"
+					      : "");
+	return reserve_room(sb, ret_error);
+}
+
 int standby_reserve(struct standby *sb, struct error *ret_error)
 {
+	bool was_short = sb->is_room_short;
 	int r = reserve(sb, ret_error);
 
-	if (r < 0 && sb->rf.ram && sb->rf.meta.phase == RAMFILE_COPY &&
-	    epochlog_complete(&sb->log)) {
-		log_warn("vm=%s %s; going on with the copy that is held", sb->config.vm,
-			 ret_error->text);
+	sb->is_room_short = r < 0 && sb->rf.ram && sb->rf.meta.phase == RAMFILE_COPY &&
+			    epochlog_complete(&sb->log);
+	if (sb->is_room_short) {
+		if (!was_short)
+			log_warn("vm=%s %s; going on with the copy that is held", sb->config.vm,
+				 ret_error->text);
 		ret_error->text[0] = '\0';
+		standby_backoff_reset(&sb->room_backoff);
+		standby_backoff_failed(&sb->room_backoff, clock_mono_ns());
 		return 0;
 	}
 	if (r < 0) {
@@ -108,6 +121,30 @@ int standby_reserve(struct standby *sb, struct error *ret_error)
 			(void)!ramfile_purge(&sb->rf);
 	}
 	return r;
+}
+
+/* Is as much free as reserve_room() would take? Ask before it is tried again: a try that fails
+ * allocates and frees many pages, and epochs wait meanwhile. */
+static bool may_suffice(const struct standby *sb)
+{
+	uint64_t everyday = sb->log.reserve_bytes > 0 ? 0 : everyday_bytes(sb);
+
+	return room_free_bytes(&sb->room, sb->rf.dir) >= sb->room_needed_bytes + everyday;
+}
+
+void standby_reserve_again(struct standby *sb, uint64_t now_ns)
+{
+	struct error error;
+
+	if (!sb->is_room_short || now_ns < sb->room_backoff.next_ns)
+		return;
+	if (!may_suffice(sb) || reserve_room(sb, &error) < 0) {
+		standby_backoff_failed(&sb->room_backoff, now_ns);
+		return;
+	}
+	sb->is_room_short = false;
+	sb->dirty = true;
+	log_info("vm=%s there is room for a FULL epoch in %s now", sb->config.vm, sb->rf.dir);
 }
 
 int standby_reserve_blocks(struct standby *sb, struct error *ret_error)
@@ -135,6 +172,6 @@ int standby_reserve_blocks(struct standby *sb, struct error *ret_error)
 void standby_give_back(struct standby *sb)
 {
 	room_release(&sb->room);
-	sb->is_room_known = false;
+	sb->is_room_known = sb->is_room_short = false;
 	epochlog_give_back(&sb->log);
 }

@@ -28,6 +28,7 @@
 #define DRILL_TIMEOUT_NS   (30 * CLOCK_NS_PER_S)
 #define LINK_BACKOFF_NS	   (2 * CLOCK_NS_PER_S)
 #define QEMU_BACKOFF_NS	   (10 * CLOCK_NS_PER_S)
+#define ROOM_BACKOFF_NS	   (10 * CLOCK_NS_PER_S)
 
 /* ---- state and snapshot */
 
@@ -231,6 +232,8 @@ static uint64_t next_deadline_ns(const struct standby *sb)
 		next = sb->served.look_ns;
 	if (sb->want_qemu && sb->qemu.pid <= 0 && sb->qemu_backoff.next_ns < next)
 		next = sb->qemu_backoff.next_ns;
+	if (sb->is_room_short && sb->room_backoff.next_ns < next)
+		next = sb->room_backoff.next_ns;
 	if (sb->purge_ns > 0 && sb->purge_ns < next)
 		next = sb->purge_ns;
 	return next;
@@ -278,6 +281,7 @@ static void *run(void *arg)
 		standby_check_images(sb);
 		standby_check_qemu(sb, clock_mono_ns());
 		standby_purge(sb, clock_mono_ns());
+		standby_reserve_again(sb, clock_mono_ns());
 		if (sb->state == STANDBY_STATE_RUNNING)
 			standby_served_look(sb, clock_mono_ns());
 		standby_peer_take(sb);
@@ -485,6 +489,7 @@ static void set_defaults(struct standby *sb)
 	no_string(&sb->config.drill_script);
 	sb->link_backoff.max_ns = LINK_BACKOFF_NS;
 	sb->qemu_backoff.max_ns = QEMU_BACKOFF_NS;
+	sb->room_backoff.max_ns = ROOM_BACKOFF_NS;
 	standby_backoff_reset(&sb->link_backoff);
 	standby_backoff_reset(&sb->qemu_backoff);
 }

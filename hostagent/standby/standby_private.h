@@ -105,6 +105,10 @@ struct standby {
 	/* what that claim is, or would be if there were enough space; valid if is_room_known */
 	uint64_t room_needed_bytes;
 	bool is_room_known;
+	/* a copy is held, but there was too little space to reserve or to claim all: it is tried
+	 * again at room_backoff.next_ns */
+	bool is_room_short;
+	struct standby_backoff room_backoff;
 	struct {
 		/* vCPUs of the warm QEMU, later of the guest; NULL: not known */
 		struct vcpus *vcpus;
@@ -188,12 +192,17 @@ int standby_start_process(struct standby *sb, struct error *ret_error)
 /* orders.c: carry out @command, and set its result and error. */
 void standby_carry_out(struct standby *sb, struct standby_command *command);
 /* reserve.c: reserve room for RAM, device state, meta and the buffer of a FULL epoch, before START
- * answers. If there is not enough room but this host has a copy, only log this. The standby then
- * continues without a reserve, because it must not lose the copy.
+ * answers. If there is not enough room but this host has a copy, only log this, once. The standby
+ * then continues without a reserve, because it must not lose the copy. standby_reserve_again()
+ * tries again.
  * Returns 0; -ENOSPC; other -errno. On error *ret_error says why, and nothing is reserved beyond an
  * earlier copy's files. */
 int standby_reserve(struct standby *sb, struct error *ret_error)
 	__attribute__((warn_unused_result));
+
+/* reserve.c: if standby_reserve() has found too little room for the copy that is held, reserve the
+ * room now, when the time for this has come. Logs only a success. Never changes the copy. */
+void standby_reserve_again(struct standby *sb, uint64_t now_ns);
 
 /* reserve.c: also reserve room for the memory blocks that only QEMU knows (video RAM, firmware).
  * Call this when the warm QEMU has started. Does nothing if a copy is held. Returns 0 or -errno,

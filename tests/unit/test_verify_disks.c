@@ -31,22 +31,30 @@ static uint8_t standby[N_DISKS][DISK_BYTES];
 static uint32_t n_sent_blocks;		  /* blocks sent again, in all epochs */
 static struct wire_disk_checked checked;  /* the standby's answer for the last epoch */
 static uint32_t written_bytes;		  /* how much the guest writes in an epoch(&disk) */
+static void (*after_seal)(void);	  /* what the guest does after the next seal */
 
 static void ignore(void *arg)
 {
 	(void)arg;
 }
 
+/* Put @bytes at the begin of block @block of disk number @d into the ring. */
+static void put_into_ring(unsigned d, uint64_t block, const void *data, uint32_t bytes)
+{
+	struct disk_ring *writer;
+
+	assert_int_equal(disk_ring_map(disk_ring_fd(disk[d].ring), &writer), 0);
+	assert_int_equal(disk_ring_append(writer, DISK_WRITE, block * BLOCKS_BYTES, bytes, data),
+			 0);
+	disk_ring_free(writer);
+}
+
 /* Let the guest write block @block of disk number @d, so that the ring knows its content. */
 static void write_block(unsigned d, uint64_t block)
 {
 	static const uint8_t zeros[BLOCKS_BYTES];
-	struct disk_ring *writer;
 
-	assert_int_equal(disk_ring_map(disk_ring_fd(disk[d].ring), &writer), 0);
-	assert_int_equal(disk_ring_append(writer, DISK_WRITE, block * BLOCKS_BYTES, BLOCKS_BYTES,
-					  zeros), 0);
-	disk_ring_free(writer);
+	put_into_ring(d, block, zeros, sizeof(zeros));
 }
 
 static int setup(void **state)
@@ -58,8 +66,10 @@ static int setup(void **state)
 	assert_non_null(engine);
 	memset(disk, 0, sizeof(disk));
 	memset(standby, 0, sizeof(standby));
+	memset(&checked, 0, sizeof(checked));
 	n_sent_blocks = 0;
 	written_bytes = 512;
+	after_seal = NULL;
 	for (unsigned i = 0; i < N_DISKS; i++) {
 		strcpy(path[i], "/tmp/test_verify_disks.XXXXXX");
 		image[i] = mkstemp(path[i]);
@@ -174,6 +184,11 @@ static void epoch(const struct engine_disk *busy)
 	engine_verify_cut(engine, engine->epochs.next);
 	if (busy)
 		engine_verify_saw(engine, busy, &written);
+	for (unsigned i = 0; i < N_DISKS; i++)
+		disk[i].encoded = disk_ring_head(disk[i].ring);
+	if (after_seal)
+		after_seal();
+	after_seal = NULL;
 	assert_int_equal(engine_verify_encode(engine, engine->epochs.next), 0);
 	assert_int_equal(encoder_end(engine->epochs.encoder), 0);
 	engine->epochs.next++;
@@ -306,6 +321,158 @@ static void test_busy_after_repair(void **state)
 	assert_true(stats_have("disk_differs=0\n"));
 }
 
+/* A block differs in bytes that the guest does not write. Whenever the block is about to be sent
+ * again, the guest writes other bytes of it, so it is not sent. Such a try does not count: the
+ * verification goes on, and puts the block right when the guest lets it. */
+static void test_busy_at_repair(void **state)
+{
+	(void)state;
+	standby[0][0] ^= 1;
+	for (int i = 0; i < 6; i++) {
+		epoch(NULL);
+		assert_int_equal(checked.n_differ, 1);
+		assert_int_equal(answer(), 0);
+		epoch(&disk[0]);
+		assert_int_equal(checked.n_checked, 0);
+		assert_false(engine->verify.has_failed);
+	}
+	assert_int_equal(n_sent_blocks, 0);
+	pass(NULL);
+	assert_int_equal(n_sent_blocks, 1);
+	assert_int_equal(standby[0][0], 0);
+	assert_true(stats_have("disk_differs=0\n"));
+}
+
+/* A block that was left out once is sent again, which does not help. These tries count. */
+static void test_unsound(void **state)
+{
+	(void)state;
+	standby[0][0] ^= 1;
+	epoch(NULL);
+	assert_int_equal(answer(), 0);
+	epoch(&disk[0]);
+	for (int i = 0; i < 4; i++) {
+		assert_false(engine->verify.has_failed);
+		epoch(NULL);
+		assert_int_equal(answer(), 0);
+		epoch(NULL);
+		standby[0][0] ^= 1;
+	}
+	epoch(NULL);
+	assert_true(engine->verify.has_failed);
+}
+
+static uint8_t late[BLOCKS_BYTES]; /* what write_late() writes */
+
+/* Fill block LATE_BLOCK of disk 1 with content that the ring does not know. */
+static void write_late(void)
+{
+	memset(late, 0xaa, sizeof(late));
+	assert_int_equal(pwrite(image[1], late, sizeof(late), LATE_BLOCK * BLOCKS_BYTES),
+			 sizeof(late));
+}
+
+/* Let the guest write all of block LATE_BLOCK of disk 1. */
+static void guest_writes_late(void)
+{
+	write_late();
+	put_into_ring(1, LATE_BLOCK, late, sizeof(late));
+}
+
+/* Compare until a block differs. */
+static void find_difference(void)
+{
+	for (int i = 0; i < 10 && checked.n_differ == 0; i++) {
+		epoch(NULL);
+		assert_int_equal(answer(), 0);
+	}
+	assert_int_equal(checked.n_differ, 1);
+}
+
+/* A block is read to be sent again. After the seal, before the block is put into the epoch, the
+ * guest writes it. So the ring's hash is of newer content, which is no reason to copy the disk. */
+static void test_written_after_seal(void **state)
+{
+	(void)state;
+	standby[1][LATE_BLOCK * BLOCKS_BYTES] ^= 1;
+	find_difference();
+	after_seal = guest_writes_late;
+	epoch(NULL);
+	assert_false(engine->verify.must_copy);
+	memcpy(standby[1] + LATE_BLOCK * BLOCKS_BYTES, late, sizeof(late)); /* the next epoch */
+	pass(NULL);
+	assert_int_equal(engine->disks.condition, DISKS_IN_STEP);
+	assert_int_equal(n_sent_blocks, 0);
+	assert_true(stats_have("disk_differs=0\n"));
+}
+
+/* Let the disks fall apart. A copy that QEMU makes of disk 1 must send block LATE_BLOCK. Then the
+ * disks are in step again, and the pass goes on to its end. */
+static void copy_and_pass(void)
+{
+	engine->disks.condition = DISKS_APART;
+	engine_verify_tick(engine);
+	assert_int_equal(disk[0].n_bad, 0);
+	assert_int_equal(disk[1].n_bad, 1);
+	assert_int_equal(disk[1].bad[0], LATE_BLOCK * BLOCKS_BYTES);
+	assert_int_equal(pread(image[1], standby[1], DISK_BYTES, 0), DISK_BYTES);
+	engine->disks.condition = DISKS_IN_STEP;
+	pass(NULL);
+	assert_int_equal(engine->disks.condition, DISKS_IN_STEP);
+	assert_int_equal(n_sent_blocks, 0);
+	assert_true(stats_have("disk_differs=0\n"));
+}
+
+/* The disks fall apart before a difference of disk 1 is handled. It must not be taken for one of
+ * disk 0, which would get the content of disk 1. */
+static void test_apart_before_repair(void **state)
+{
+	static const uint8_t zeros[512];
+
+	(void)state;
+	write_late();
+	put_into_ring(0, LATE_BLOCK, zeros, sizeof(zeros));
+	find_difference();
+	engine->disks.condition = DISKS_APART;
+	engine_verify_tick(engine);
+	assert_true(stats_have("disk_differs=1\n"));
+	copy_and_pass();
+	assert_int_equal(standby[0][LATE_BLOCK * BLOCKS_BYTES], 0);
+}
+
+/* The disks fall apart when disk 1 was to be copied again. The copy that follows is enough. */
+static void test_apart_before_copy(void **state)
+{
+	(void)state;
+	write_late();
+	find_difference();
+	epoch(NULL);
+	assert_true(engine->verify.must_copy);
+	copy_and_pass();
+}
+
+/* The verification has failed. The reason stays when the disks fall apart. */
+static void test_failed_and_apart(void **state)
+{
+	static const char why[] = "disk_verify_why=disk disk0: 1 blocks of the standby's image "
+				  "differ, the first at byte 0, though sent again";
+
+	(void)state;
+	for (int i = 0; i < 8 && !engine->verify.has_failed; i++) {
+		standby[0][0] = 1;
+		epoch(NULL);
+		if (checked.n_checked > 0)
+			assert_int_equal(answer(), 0);
+	}
+	assert_true(stats_have(why));
+	engine->disks.condition = DISKS_APART;
+	engine_verify_tick(engine);
+	assert_true(stats_have("disk_verify=failed\n"));
+	assert_true(stats_have(why));
+	engine_verify_begin(engine);
+	assert_false(stats_have("disk_verify_why=disk"));
+}
+
 /* A disk differs, and cannot be opened in the next pass. That the other disk is equal proves
  * nothing. */
 static void test_left_out(void **state)
@@ -398,6 +565,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_busy_block, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_asked_while_busy, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_busy_after_repair, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_busy_at_repair, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unsound, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_written_after_seal, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_apart_before_repair, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_apart_before_copy, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_failed_and_apart, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_left_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unread, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nothing_compared, setup, teardown),
