@@ -52,6 +52,15 @@ struct prober;
 
 #define FLEET_FENCE_FAULT_MAX 400
 
+#define FLEET_N_TOLD 8 /* number of reasons that are remembered as told */
+
+/* Why a host cannot work for a VM, as an event has said. */
+struct fleet_told {
+	uint64_t at_ns; /* when the event was given; 0: never */
+	uint8_t state;	/* the agent's state at that time */
+	char text[WIRE_TEXT_MAX + 1];
+};
+
 /* An agent's last report about a VM. */
 struct fleet_report {
 	uint64_t at_ns; /* when the report came; 0: never */
@@ -60,9 +69,11 @@ struct fleet_report {
 	char text[WIRE_TEXT_MAX + 1];
 	char stats[WIRE_STATS_MAX + 1];
 	struct health_signs signs; /* what `stats` says about the VM's health */
-	/* why this host cannot work for the VM, as the last event reported it */
-	char told_text[WIRE_TEXT_MAX + 1];
-	uint64_t told_ns;
+	/* why this host cannot work for the VM: what the latest events said, in no order; and which
+	 * of them was the last, NULL if the host has given no reason since */
+	struct fleet_told told[FLEET_N_TOLD];
+	const struct fleet_told *told_last;
+	uint64_t told_ns; /* when the last of these events was given */
 	struct rate numbers_rate; /* of events whose text differed in its numbers only */
 	/* the news that the last events reported: about the copy of the disks, the verification of
 	 * the disks, and the verification of RAM */
