@@ -335,9 +335,19 @@ static json_t *describe_drain(const struct fleet *fleet, const struct fleet_host
 			 describe_text(text));
 }
 
+/* Append to @ends the certificate or list of @of that ends soon. */
+static void append_end(json_t **ends, const char *of, const struct fleet_end *end)
+{
+	if (end->at_s)
+		append(ends, json_pack("{s:s, s:I, s:b, s:o}", "of", of, "ends_s",
+				       (json_int_t)end->at_s, "alarm", (int)end->is_alarm,
+				       "text", describe_text(end->text)));
+}
+
 json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t now_ns)
 {
 	json_t *vms = json_array(), *hosts = json_array(), *faults = json_array();
+	json_t *ends = json_array();
 
 	for (size_t i = 0; i < fleet->n_faults; i++)
 		append(&faults, json_pack("{s:s, s:o}", "name", fleet->faults[i].name, "error",
@@ -356,10 +366,13 @@ json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t
 				 "obeys_younger",
 				 !control && host->obeyed > fleet->config.incarnation, "drain",
 				 describe_drain(fleet, host, now_ns)));
+		if (control)
+			append_end(&ends, host->name, &host->end);
 	}
-	return json_pack("{s:b, s:s, s:s, s:o, s:o, s:o}", "ok", 1, "gateway",
+	append_end(&ends, "", &fleet->end);
+	return json_pack("{s:b, s:s, s:s, s:o, s:o, s:o, s:o}", "ok", 1, "gateway",
 			 gateway, "version", HOLDFAST_VERSION,
-			 "vms", vms, "faults", faults, "hosts", hosts);
+			 "vms", vms, "faults", faults, "hosts", hosts, "certificates", ends);
 }
 
 json_t *describe_counters(struct fleet *fleet)

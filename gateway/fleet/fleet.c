@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "fleet/drains.h"
 #include "fleet/fleet_private.h"
 #include "wire/text.h"
@@ -78,6 +79,13 @@ const char *fleet_find_fault(const struct fleet *fleet, const char *name)
 			return fleet->faults[i].text;
 	}
 	return NULL;
+}
+
+void fleet_set_end(struct fleet_end *end, int64_t at_s, int64_t now_s, const char *text)
+{
+	end->at_s = at_s;
+	end->is_alarm = now_s >= at_s - FLEET_END_ALARM_S;
+	(void)text_copy(end->text, sizeof(end->text), text);
 }
 
 struct fleet_host *fleet_find_host(struct fleet *fleet, const char *name)

@@ -80,6 +80,15 @@ struct fleet_report {
 	char told_news[FLEET_N_NEWS][WIRE_STATS_VALUE_MAX + 1];
 };
 
+/* A certificate or revocation list that ends soon. */
+struct fleet_end {
+	int64_t at_s; /* when, in s since 1970; 0: none ends soon */
+	bool is_alarm; /* so soon that `holdfastctl check` fails? */
+	char text[ERROR_TEXT_BYTES];
+};
+
+#define FLEET_END_ALARM_S INT64_C(604800) /* from this time before an end on, it is an alarm */
+
 struct fleet_host {
 	char name[WIRE_NAME_MAX + 1];
 	struct fleet_link *control; /* the host's control connection; NULL: not connected */
@@ -89,6 +98,7 @@ struct fleet_host {
 	/* when operators were last told that the host's certificate will expire, in s since 1970;
 	 * 0: never */
 	int64_t end_told_s;
+	struct fleet_end end; /* the certificate of `control`, as it was last looked at */
 	/* the host's address on the backup network, from a VM's file; "": the files give none */
 	char configured[16];
 	/* the incarnation of the younger gateway that it has obeyed by its own word; 0: none. While
@@ -231,6 +241,7 @@ struct fleet {
 	uint64_t takeover_op;
 	struct probes *probes; /* borrowed; NULL: none */
 	struct fleet_disk disk;
+	struct fleet_end end; /* of the gateway's own files: the first to end */
 	struct fleet_drains *drains; /* opaque; fleet/drains.h */
 };
 
@@ -267,6 +278,10 @@ void fleet_add_fault(struct fleet *fleet, const char *name, const char *text);
 
 /* Remove the fault of @name, which can be protected now. Does nothing if @name has no fault. */
 void fleet_drop_fault(struct fleet *fleet, const char *name);
+
+/* Note in @end that a certificate or list ends at @at_s, seen from @now_s. If @at_s is 0, none ends
+ * soon. */
+void fleet_set_end(struct fleet_end *end, int64_t at_s, int64_t now_s, const char *text);
 
 /* Returns why @name cannot be protected, or NULL if it has no fault. */
 const char *fleet_find_fault(const struct fleet *fleet, const char *name);

@@ -112,6 +112,32 @@ static void test_a_fence_that_cannot_run_is_told(void **state)
 	assert_string_equal(json_string_value(of_vm("fence_fault")), "caf? does not exist");
 }
 
+static void test_a_certificate_that_ends(void **state)
+{
+	const int64_t now_s = 1764000000, end_s = now_s + 8 * 86400;
+	struct fleet_link link = {0};
+	const char *of[2];
+	int is_alarm[2];
+
+	(void)state;
+	f.fleet->hosts[1].control = &link;
+	answer = describe_status(f.fleet, "gw", f.now_ns);
+	assert_int_equal(json_array_size(json_object_get(answer, "certificates")), 0);
+	json_decref(answer);
+	fleet_set_end(&f.fleet->hosts[0].end, end_s, now_s, "of a host that is not connected");
+	fleet_set_end(&f.fleet->hosts[1].end, end_s, now_s, "ends in 8 days");
+	fleet_set_end(&f.fleet->end, end_s, now_s + 86400, "ends in 7 days");
+	answer = describe_status(f.fleet, "gw", f.now_ns);
+	assert_int_equal(json_unpack(answer, "{s:[{s:s, s:b}, {s:s, s:b}!]}", "certificates", "of",
+				     &of[0], "alarm", &is_alarm[0], "of", &of[1], "alarm",
+				     &is_alarm[1]), 0);
+	assert_string_equal(of[0], f.fleet->hosts[1].name);
+	assert_false(is_alarm[0]);
+	assert_string_equal(of[1], "");
+	assert_true(is_alarm[1]);
+	f.fleet->hosts[1].control = NULL;
+}
+
 /* An answer that leaves something out would look complete. */
 static void test_nothing_is_left_out_silently(void **state)
 {
@@ -162,6 +188,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_fault_is_always_told, open_fleet,
 						close_fleet),
 		cmocka_unit_test_setup_teardown(test_a_fence_that_cannot_run_is_told, open_fleet,
+						close_fleet),
+		cmocka_unit_test_setup_teardown(test_a_certificate_that_ends, open_fleet,
 						close_fleet),
 		cmocka_unit_test_setup_teardown(test_nothing_is_left_out_silently, open_fleet,
 						close_fleet),
