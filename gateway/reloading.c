@@ -303,6 +303,7 @@ void reloading_run(const struct reloading *r, uint64_t now_ns)
 		    TEXT_SHORT(800, error.text));
 		return;
 	}
+	r->fleet->n_more_faults = 0; /* all that are left are added again */
 	for (size_t i = 0; i < found.n; i++)
 		take(r, &found, &found.vms[i], now_ns);
 	look_for_missing(r, &found, now_ns);

@@ -54,8 +54,10 @@ void fleet_add_fault(struct fleet *fleet, const char *name, const char *text)
 {
 	struct fleet_fault *fault;
 
-	if (fleet->n_faults == FLEET_VMS_MAX)
+	if (fleet->n_faults == FLEET_VMS_MAX) {
+		fleet->n_more_faults++;
 		return;
+	}
 	fault = &fleet->faults[fleet->n_faults++];
 	(void)snprintf(fault->name, sizeof(fault->name), "%s", name);
 	_Static_assert(sizeof(fault->text) == WIRE_TEXT_MAX + 1, "wire_text_format() fills it");

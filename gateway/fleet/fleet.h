@@ -232,6 +232,8 @@ struct fleet {
 	size_t n_vms;
 	struct fleet_fault faults[FLEET_VMS_MAX];
 	size_t n_faults;
+	/* number of faults since the start, or the last reload, for which `faults` had no room */
+	size_t n_more_faults;
 	struct fleet_host hosts[FLEET_HOSTS_MAX];
 	size_t n_hosts;
 	/* the highest incarnation above ours that a host has obeyed; 0: none. A gateway with an
@@ -273,7 +275,8 @@ int fleet_set_spare(struct fleet *fleet, struct fleet_vm *vm, const char *name, 
  * these leases began before or at @now_ns. A lease lasts @release_ns. */
 void fleet_mute_after(struct fleet_vm *vm, uint64_t now_ns, uint64_t release_ns);
 
-/* Note for operators that @name cannot be protected, and why (@text). */
+/* Note for operators that @name cannot be protected, and why (@text). If there is no room, only
+ * counts it. */
 void fleet_add_fault(struct fleet *fleet, const char *name, const char *text);
 
 /* Remove the fault of @name, which can be protected now. Does nothing if @name has no fault. */

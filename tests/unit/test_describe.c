@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -104,6 +105,30 @@ static void test_a_fault_is_always_told(void **state)
 	assert_non_null(json_object_get(health, "word"));
 }
 
+/* A list that is full must not look complete. */
+static void test_more_faults_are_told(void **state)
+{
+	const json_t *faults, *last;
+
+	(void)state;
+	for (size_t i = 0; i < FLEET_VMS_MAX + 3; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "vm%zu", i);
+		fleet_add_fault(f.fleet, name, "why");
+		if (i != FLEET_VMS_MAX - 1 && i != FLEET_VMS_MAX + 2)
+			continue;
+		json_decref(answer);
+		answer = describe_status(f.fleet, "gw", f.now_ns);
+		faults = json_object_get(answer, "faults");
+		assert_int_equal(json_array_size(faults), FLEET_VMS_MAX + (i >= FLEET_VMS_MAX));
+	}
+	last = json_array_get(faults, FLEET_VMS_MAX);
+	assert_string_equal(json_string_value(json_object_get(last, "name")), "(more)");
+	assert_string_equal(json_string_value(json_object_get(last, "error")),
+			    "3 more VMs; the gateway's log or its events name them");
+}
+
 static void test_a_fence_that_cannot_run_is_told(void **state)
 {
 	(void)state;
@@ -187,6 +212,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_younger_gateway, open_fleet, close_fleet),
 		cmocka_unit_test_setup_teardown(test_a_fault_is_always_told, open_fleet,
 						close_fleet),
+		cmocka_unit_test_setup_teardown(test_more_faults_are_told, open_fleet, close_fleet),
 		cmocka_unit_test_setup_teardown(test_a_fence_that_cannot_run_is_told, open_fleet,
 						close_fleet),
 		cmocka_unit_test_setup_teardown(test_a_certificate_that_ends, open_fleet,
