@@ -132,7 +132,8 @@ static uint8_t index_in(const struct vm_config *config, const char *name)
 
 /* Choose the two hosts that have a seat: the owner and the standby. The journal's record names
  * both, except a record from a time when the VM had no spare. In this case take the VM's second
- * host from its file. */
+ * host from its file. If that was changed since, this host may never have had a copy; it is not
+ * promoted then, since it does not say that it stands by (docs/decisions/0058-spare.md). */
 static int find_seats(const struct vm_journal_entry *entry, const struct vm_config *config,
 		      struct vm_record *record, struct error *ret_error)
 {
