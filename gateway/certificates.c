@@ -39,10 +39,16 @@ int certificates_open(const struct gw_config *config, struct wire_tls_context **
 
 void certificates_tick(struct wire_tls_context *context, struct fleet *fleet, uint64_t now_ns)
 {
+	const int64_t now_s = (int64_t)time(NULL);
 	struct error error, text;
+	int64_t at_s;
 	int r = wire_tls_context_refresh(context, &error);
 
-	if (wire_tls_context_ends_soon(context, (int64_t)time(NULL), &text)) {
+	if (wire_tls_context_ends(context, now_s, &at_s, &text))
+		fleet_set_end(&fleet->end, at_s, now_s, text.text);
+	else
+		fleet_set_end(&fleet->end, 0, now_s, "");
+	if (wire_tls_context_ends_soon(context, now_s, &text)) {
 		log_warn("%s", text.text);
 		fleet_event(fleet, now_ns, "", "certificate", text.text);
 	}

@@ -49,11 +49,16 @@ static bool is_same(const struct gw_vm_config *a, const struct gw_vm_config *b)
 	return memcmp(a, b, sizeof(*a)) == 0; /* both were zeroed before they were filled */
 }
 
+static bool is_same_pair(const struct gw_vm_config *a, const struct gw_vm_config *b)
+{
+	return strcmp(a->primary, b->primary) == 0 && strcmp(a->standby, b->standby) == 0;
+}
+
 /* Returns the name of a changed setting that takes effect only after a restart, or NULL if there is
  * none. */
 static const char *needs_restart(const struct gw_vm_config *old, const struct gw_vm_config *new)
 {
-	if (strcmp(old->primary, new->primary) != 0 || strcmp(old->standby, new->standby) != 0)
+	if (!is_same_pair(old, new))
 		return "primary or standby";
 	return old->witness_paths != new->witness_paths ? "witness_paths" : NULL;
 }
@@ -151,8 +156,14 @@ static void change(const struct reloading *r, struct found *found, size_t i,
 	}
 	if (restart) {
 		found->n_wrong++;
+		/* The journal does not name the standby of a VM that has no spare, so a started
+		 * gateway takes the host in the file for the one that has the copy. */
 		say(r, now_ns, new->name, "its file changes %s: nothing is changed until the "
-		    "gateway is restarted", restart);
+		    "gateway is restarted%s", restart,
+		    vm->fsm.record.state == VM_UNPROTECTED || is_same_pair(&r->vms[i], new)
+			    ? ""
+			    : "; unprotect it before, else a host without a copy is taken for the "
+			      "one that has it");
 		return;
 	}
 	old = vm->config;
@@ -303,6 +314,7 @@ void reloading_run(const struct reloading *r, uint64_t now_ns)
 		    TEXT_SHORT(800, error.text));
 		return;
 	}
+	r->fleet->n_more_faults = 0; /* all that are left are added again */
 	for (size_t i = 0; i < found.n; i++)
 		take(r, &found, &found.vms[i], now_ns);
 	look_for_missing(r, &found, now_ns);

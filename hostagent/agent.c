@@ -264,7 +264,7 @@ static void take_order(struct agent *a, const struct wire_frame *frame)
 	if (!vm)
 		refuse_order(a, &order, &frame->h,
 			     "this host has no file for that VM in its vm_dir; "
-			     "add one and restart the agent");
+			     "add one and `systemctl reload holdfast-agent`");
 	else if (vm_order(vm, &order, frame->h.term, frame->h.epoch) < 0)
 		refuse_order(a, &order, &frame->h, "too many orders are waiting");
 }
@@ -377,8 +377,8 @@ static void take_signal(struct agent *a)
 		break;
 	case SIGNALS_RELOAD:
 		log_info(
-			"SIG%s: going on; files are read at the start, so restart the agent for "
-			"what has changed",
+			"SIG%s: going on; files are read at the start and at SIGUSR2 (`systemctl "
+			"reload holdfast-agent`): send that for what has changed",
 			name);
 		break;
 	case SIGNALS_REPLACE:

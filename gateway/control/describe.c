@@ -1,5 +1,6 @@
 #include "control/describe.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -335,13 +336,37 @@ static json_t *describe_drain(const struct fleet *fleet, const struct fleet_host
 			 describe_text(text));
 }
 
-json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t now_ns)
+/* Describe the VMs that the gateway does not look after. If the list of faults had no room for all,
+ * the last item says how many are left out. */
+static json_t *describe_faults(const struct fleet *fleet)
 {
-	json_t *vms = json_array(), *hosts = json_array(), *faults = json_array();
+	json_t *faults = json_array();
+	char text[128];
 
 	for (size_t i = 0; i < fleet->n_faults; i++)
 		append(&faults, json_pack("{s:s, s:o}", "name", fleet->faults[i].name, "error",
 					  describe_text(fleet->faults[i].text)));
+	(void)snprintf(text, sizeof(text),
+		       "%zu more VMs; the gateway's log or its events name them",
+		       fleet->n_more_faults);
+	if (fleet->n_more_faults)
+		append(&faults, json_pack("{s:s, s:s}", "name", "(more)", "error", text));
+	return faults;
+}
+
+/* Append to @ends the certificate or list of @of that ends soon. */
+static void append_end(json_t **ends, const char *of, const struct fleet_end *end)
+{
+	if (end->at_s)
+		append(ends, json_pack("{s:s, s:I, s:b, s:o}", "of", of, "ends_s",
+				       (json_int_t)end->at_s, "alarm", (int)end->is_alarm,
+				       "text", describe_text(end->text)));
+}
+
+json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t now_ns)
+{
+	json_t *vms = json_array(), *hosts = json_array(), *ends = json_array();
+
 	for (size_t i = 0; i < fleet->n_vms; i++)
 		append(&vms, describe_brief(fleet->vms[i], now_ns));
 	for (size_t i = 0; i < fleet->n_hosts; i++) {
@@ -356,10 +381,14 @@ json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t
 				 "obeys_younger",
 				 !control && host->obeyed > fleet->config.incarnation, "drain",
 				 describe_drain(fleet, host, now_ns)));
+		if (control)
+			append_end(&ends, host->name, &host->end);
 	}
-	return json_pack("{s:b, s:s, s:s, s:o, s:o, s:o}", "ok", 1, "gateway",
+	append_end(&ends, "", &fleet->end);
+	return json_pack("{s:b, s:s, s:s, s:o, s:o, s:o, s:o}", "ok", 1, "gateway",
 			 gateway, "version", HOLDFAST_VERSION,
-			 "vms", vms, "faults", faults, "hosts", hosts);
+			 "vms", vms, "faults", describe_faults(fleet), "hosts", hosts,
+			 "certificates", ends);
 }
 
 json_t *describe_counters(struct fleet *fleet)

@@ -314,7 +314,7 @@ static void warn_of_faults(struct control_conn *c)
 		return;
 	(void)snprintf(text, sizeof(text), "VMs that are not looked after, and not moved if they "
 		       "run there: %zu; `holdfastctl status` names them",
-		       c->control->fleet->n_faults);
+		       c->control->fleet->n_faults + c->control->fleet->n_more_faults);
 	control_put_json(c, json_pack("{s:s}", "progress", text));
 }
 

@@ -97,6 +97,21 @@ static bool show_younger(FILE *out, const json_t *host)
 	return true;
 }
 
+/* Prints a line for each certificate or revocation list that ends soon. Returns how many of them
+ * end so soon that `check` fails. */
+static int show_ends(FILE *out, const json_t *answer)
+{
+	const json_t *item;
+	int n_alarms = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "certificates"), i, item) {
+		fprintf(out, "%s%s\n", *S(item, "of") ? "" : "at the gateway ", S(item, "text"));
+		n_alarms += json_is_true(json_object_get(item, "alarm"));
+	}
+	return n_alarms;
+}
+
 void show_status(FILE *out, const json_t *answer)
 {
 	const json_t *vms = json_object_get(answer, "vms"),
@@ -137,6 +152,7 @@ void show_status(FILE *out, const json_t *answer)
 		(void)show_younger(out, item);
 		(void)show_drain(out, item);
 	}
+	(void)show_ends(out, answer);
 }
 
 /* Prints a line such as "arp 12/12, icmp 11/12, last answer 4 ms ago". The numbers are the answered
@@ -402,6 +418,7 @@ int show_check(FILE *out, const json_t *answer)
 			n_wrong++;
 		}
 	}
+	n_wrong += show_ends(out, answer);
 	if (json_array_size(json_object_get(answer, "vms")) == 0 &&
 	    json_array_size(json_object_get(answer, "faults")) == 0) {
 		fprintf(out, "no VM is looked after: is vm_dir of the gateway's file right?\n");

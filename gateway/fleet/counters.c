@@ -95,7 +95,7 @@ static void count_health(struct fleet *fleet)
 
 	/* Also count VMs that cannot be protected because of their files: they are not safe. */
 	c->vms_safe = c->health_changes = 0;
-	c->vms_not_safe = fleet->n_faults;
+	c->vms_not_safe = fleet->n_faults + fleet->n_more_faults;
 	for (size_t i = 0; i < fleet->n_vms; i++) {
 		const struct health_watch *watch = &fleet->vms[i]->health;
 		bool is_safe = watch->is_begun && watch->shown.word == HEALTH_SAFE;

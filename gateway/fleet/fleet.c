@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "fleet/drains.h"
 #include "fleet/fleet_private.h"
 #include "wire/text.h"
@@ -53,8 +54,10 @@ void fleet_add_fault(struct fleet *fleet, const char *name, const char *text)
 {
 	struct fleet_fault *fault;
 
-	if (fleet->n_faults == FLEET_VMS_MAX)
+	if (fleet->n_faults == FLEET_VMS_MAX) {
+		fleet->n_more_faults++;
 		return;
+	}
 	fault = &fleet->faults[fleet->n_faults++];
 	(void)snprintf(fault->name, sizeof(fault->name), "%s", name);
 	_Static_assert(sizeof(fault->text) == WIRE_TEXT_MAX + 1, "wire_text_format() fills it");
@@ -78,6 +81,13 @@ const char *fleet_find_fault(const struct fleet *fleet, const char *name)
 			return fleet->faults[i].text;
 	}
 	return NULL;
+}
+
+void fleet_set_end(struct fleet_end *end, int64_t at_s, int64_t now_s, const char *text)
+{
+	end->at_s = at_s;
+	end->is_alarm = now_s >= at_s - FLEET_END_ALARM_S;
+	(void)text_copy(end->text, sizeof(end->text), text);
 }
 
 struct fleet_host *fleet_find_host(struct fleet *fleet, const char *name)
@@ -122,7 +132,8 @@ static uint8_t index_in(const struct vm_config *config, const char *name)
 
 /* Choose the two hosts that have a seat: the owner and the standby. The journal's record names
  * both, except a record from a time when the VM had no spare. In this case take the VM's second
- * host from its file. */
+ * host from its file. If that was changed since, this host may never have had a copy; it is not
+ * promoted then, since it does not say that it stands by (docs/decisions/0058-spare.md). */
 static int find_seats(const struct vm_journal_entry *entry, const struct vm_config *config,
 		      struct vm_record *record, struct error *ret_error)
 {

@@ -52,6 +52,15 @@ struct prober;
 
 #define FLEET_FENCE_FAULT_MAX 400
 
+#define FLEET_N_TOLD 8 /* number of reasons that are remembered as told */
+
+/* Why a host cannot work for a VM, as an event has said. */
+struct fleet_told {
+	uint64_t at_ns; /* when the event was given; 0: never */
+	uint8_t state;	/* the agent's state at that time */
+	char text[WIRE_TEXT_MAX + 1];
+};
+
 /* An agent's last report about a VM. */
 struct fleet_report {
 	uint64_t at_ns; /* when the report came; 0: never */
@@ -60,14 +69,25 @@ struct fleet_report {
 	char text[WIRE_TEXT_MAX + 1];
 	char stats[WIRE_STATS_MAX + 1];
 	struct health_signs signs; /* what `stats` says about the VM's health */
-	/* why this host cannot work for the VM, as the last event reported it */
-	char told_text[WIRE_TEXT_MAX + 1];
-	uint64_t told_ns;
+	/* why this host cannot work for the VM: what the latest events said, in no order; and which
+	 * of them was the last, NULL if the host has given no reason since */
+	struct fleet_told told[FLEET_N_TOLD];
+	const struct fleet_told *told_last;
+	uint64_t told_ns; /* when the last of these events was given */
 	struct rate numbers_rate; /* of events whose text differed in its numbers only */
 	/* the news that the last events reported: about the copy of the disks, the verification of
 	 * the disks, and the verification of RAM */
 	char told_news[FLEET_N_NEWS][WIRE_STATS_VALUE_MAX + 1];
 };
+
+/* A certificate or revocation list that ends soon. */
+struct fleet_end {
+	int64_t at_s; /* when, in s since 1970; 0: none ends soon */
+	bool is_alarm; /* so soon that `holdfastctl check` fails? */
+	char text[ERROR_TEXT_BYTES];
+};
+
+#define FLEET_END_ALARM_S INT64_C(604800) /* from this time before an end on, it is an alarm */
 
 struct fleet_host {
 	char name[WIRE_NAME_MAX + 1];
@@ -78,6 +98,7 @@ struct fleet_host {
 	/* when operators were last told that the host's certificate will expire, in s since 1970;
 	 * 0: never */
 	int64_t end_told_s;
+	struct fleet_end end; /* the certificate of `control`, as it was last looked at */
 	/* the host's address on the backup network, from a VM's file; "": the files give none */
 	char configured[16];
 	/* the incarnation of the younger gateway that it has obeyed by its own word; 0: none. While
@@ -211,6 +232,8 @@ struct fleet {
 	size_t n_vms;
 	struct fleet_fault faults[FLEET_VMS_MAX];
 	size_t n_faults;
+	/* number of faults since the start, or the last reload, for which `faults` had no room */
+	size_t n_more_faults;
 	struct fleet_host hosts[FLEET_HOSTS_MAX];
 	size_t n_hosts;
 	/* the highest incarnation above ours that a host has obeyed; 0: none. A gateway with an
@@ -220,6 +243,7 @@ struct fleet {
 	uint64_t takeover_op;
 	struct probes *probes; /* borrowed; NULL: none */
 	struct fleet_disk disk;
+	struct fleet_end end; /* of the gateway's own files: the first to end */
 	struct fleet_drains *drains; /* opaque; fleet/drains.h */
 };
 
@@ -251,11 +275,16 @@ int fleet_set_spare(struct fleet *fleet, struct fleet_vm *vm, const char *name, 
  * these leases began before or at @now_ns. A lease lasts @release_ns. */
 void fleet_mute_after(struct fleet_vm *vm, uint64_t now_ns, uint64_t release_ns);
 
-/* Note for operators that @name cannot be protected, and why (@text). */
+/* Note for operators that @name cannot be protected, and why (@text). If there is no room, only
+ * counts it. */
 void fleet_add_fault(struct fleet *fleet, const char *name, const char *text);
 
 /* Remove the fault of @name, which can be protected now. Does nothing if @name has no fault. */
 void fleet_drop_fault(struct fleet *fleet, const char *name);
+
+/* Note in @end that a certificate or list ends at @at_s, seen from @now_s. If @at_s is 0, none ends
+ * soon. */
+void fleet_set_end(struct fleet_end *end, int64_t at_s, int64_t now_s, const char *text);
 
 /* Returns why @name cannot be protected, or NULL if it has no fault. */
 const char *fleet_find_fault(const struct fleet *fleet, const char *name);

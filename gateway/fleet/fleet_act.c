@@ -1,6 +1,8 @@
 /* fleet_act.c - carries out the actions of a state machine's step. Nothing in this file gives an
  * input to a state machine. */
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/fault.h"
 #include "base/log.h"
@@ -118,6 +120,26 @@ void fleet_reply(struct fleet *fleet, uint64_t op_id, bool ok, const char *code,
 		fleet->sinks.reply(fleet->sinks.arg, op_id, ok, code, text);
 }
 
+/* A VM can be PROTECTED and yet lack something. So if `protect` finds it PROTECTED already, also
+ * say what is missing and what happens next. No other request of an operator is answered "already"
+ * in that state. */
+static void act_reply(struct fleet *fleet, const struct fleet_vm *vm, const struct vm_action *a,
+		      uint64_t now_ns)
+{
+	struct health health;
+	char text[sizeof(a->text) + sizeof(health.missing) + sizeof(health.next) + 64];
+
+	fleet_health(vm, now_ns, &health);
+	if (strcmp(a->code, "already") != 0 || vm->fsm.record.state != VM_PROTECTED ||
+	    health.word == HEALTH_SAFE) {
+		fleet_reply(fleet, a->op_id, a->ok, a->code, a->text);
+		return;
+	}
+	(void)snprintf(text, sizeof(text), "%s; it is not SAFE but %s: %s; %s", a->text,
+		       health_word_name(health.word), health.missing, health.next);
+	fleet_reply(fleet, a->op_id, a->ok, a->code, text);
+}
+
 int fleet_act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a, uint64_t now_ns)
 {
 	switch (a->kind) {
@@ -136,7 +158,7 @@ int fleet_act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *
 		act_event(fleet, vm, a, now_ns);
 		break;
 	case VM_ACT_REPLY:
-		fleet_reply(fleet, a->op_id, a->ok, a->code, a->text);
+		act_reply(fleet, vm, a, now_ns);
 		break;
 	case VM_ACT_CLOSE:
 		act_close(fleet, vm);

@@ -152,6 +152,7 @@ static unsigned int describe(const struct fleet *fleet, const struct fleet_host 
 	}
 	for (size_t i = 0; i < fleet->n_faults; i++)
 		count(&faults, fleet->faults[i].name, "");
+	faults.n += (unsigned int)fleet->n_more_faults;
 	put_left(of_guests, sizeof(of_guests), &guests, "guests there",
 		 faults.n ? "no VM that is looked after runs there" : "no guest runs there");
 	put_left(of_copies, sizeof(of_copies), &copies, "copies kept there, of VMs",

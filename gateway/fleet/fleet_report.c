@@ -12,6 +12,8 @@
 
 /* shortest time between two events that say why a host cannot work for its VM */
 #define HINDRANCE_NS CLOCK_NS_PER_S
+/* shortest time between two such events with the same reason, if others came in between */
+#define AGAIN_NS (60 * CLOCK_NS_PER_S)
 /* limit of such events whose text differs from the last one in its numbers only */
 #define NUMBERS_BURST 5
 #define NUMBERS_NS    (60 * CLOCK_NS_PER_S)
@@ -171,35 +173,58 @@ static enum difference compare_reasons(const char *a, const char *b)
 	}
 }
 
-/* May an event with the text of @report follow the last one? */
-static bool may_tell(struct fleet_report *report, uint64_t now_ns)
+/* Returns the place in @report->told for its present reason, if an event may tell that reason now;
+ * else NULL. */
+static struct fleet_told *find_place(struct fleet_report *report, uint64_t now_ns)
 {
-	enum difference difference = compare_reasons(report->text, report->told_text);
+	enum difference nearest = DIFFERENCE_TEXT;
+	struct fleet_told *place = &report->told[0], *same = NULL;
 
-	if (difference == DIFFERENCE_NONE ||
-	    (report->told_ns && now_ns - report->told_ns < HINDRANCE_NS))
-		return false;
-	return difference == DIFFERENCE_TEXT ||
-	       rate_pass(&report->numbers_rate, NUMBERS_NS, NUMBERS_BURST, now_ns);
+	for (size_t i = 0; i < FLEET_N_TOLD; i++) {
+		struct fleet_told *told = &report->told[i];
+		enum difference difference = compare_reasons(report->text, told->text);
+
+		if (told->at_ns < place->at_ns)
+			place = told; /* the oldest */
+		if (!told->at_ns || told->state != report->state || difference > nearest)
+			continue;
+		nearest = difference;
+		same = difference == DIFFERENCE_NONE ? told : NULL;
+	}
+	if (same && same == report->told_last)
+		return NULL;
+	place = same ? same : place;
+	if ((report->told_ns && now_ns - report->told_ns < HINDRANCE_NS) ||
+	    (place->at_ns && now_ns - place->at_ns < AGAIN_NS))
+		return NULL;
+	if (nearest == DIFFERENCE_NUMBER &&
+	    !rate_pass(&report->numbers_rate, NUMBERS_NS, NUMBERS_BURST, now_ns))
+		return NULL;
+	return place;
 }
 
 /* Give an event that says why a host cannot work for @vm, for example because one of its files is
- * wrong. The next event follows only when the reason has changed and HINDRANCE_NS has passed. If
- * only its numbers have changed, there are fewer events. */
+ * wrong. The next event follows only when the reason has changed and HINDRANCE_NS has passed. A
+ * reason that was told in the last AGAIN_NS is told again only in another state of the agent, so
+ * reasons that take turns give few events. So do reasons that differ in their numbers only. */
 static void tell_hindrance(struct fleet *fleet, const struct fleet_vm *vm, uint8_t host,
 			   struct fleet_report *report, uint64_t now_ns)
 {
+	struct fleet_told *told;
 	char text[VM_TEXT_MAX];
 
 	if (report->state != WIRE_STATE_IDLE && report->state != WIRE_STATE_FENCED &&
 	    report->state != WIRE_STATE_LOST)
 		return;
-	if (!may_tell(report, now_ns))
-		return;
-	strcpy(report->told_text, report->text);
-	report->told_ns = now_ns;
+	told = *report->text ? find_place(report, now_ns) : NULL;
 	if (!*report->text)
+		report->told_last = NULL;
+	if (!told)
 		return;
+	*told = (struct fleet_told){.at_ns = now_ns, .state = report->state};
+	strcpy(told->text, report->text);
+	report->told_last = told;
+	report->told_ns = now_ns;
 	(void)snprintf(text, sizeof(text), "%s: %s", vm->config.host[host], report->text);
 	fleet_event(fleet, now_ns, vm->config.name, "host", text);
 }

@@ -181,14 +181,17 @@ struct session *session_take_dirty(struct sessions *sessions)
 
 /* ---- timeouts ---- */
 
-/* Once a day, tell operators if a host's certificate expires soon. */
+/* If a host's certificate expires soon, note it, and tell operators once a day. */
 static void tell_end_of_certificate(struct session *s, uint64_t now_ns)
 {
 	const int64_t now_s = (int64_t)time(NULL);
-	struct error text;
+	struct error text = {""};
+	int64_t at_s = 0;
+	bool is_soon = wire_tls_peer_ends(s->tls, now_s, &at_s, &text);
 
-	if (now_s - s->host->end_told_s < WIRE_TLS_WARN_EVERY_S ||
-	    !wire_tls_peer_ends_soon(s->tls, now_s, &text))
+	if (s->kind == WIRE_KIND_CONTROL)
+		fleet_set_end(&s->host->end, at_s, now_s, text.text);
+	if (!is_soon || now_s - s->host->end_told_s < WIRE_TLS_WARN_EVERY_S)
 		return;
 	s->host->end_told_s = now_s;
 	log_warn("%s", text.text);

@@ -64,7 +64,7 @@ static void open_standby(struct vm *vm)
 	if (standby_open(&config, &vm->standby, &error) == 0)
 		return;
 	wire_text_format(vm->standby_fault, "this host cannot stand by: %s", error.text);
-	log_error("vm=%s %s; correct it and restart the agent", vm->config->name,
+	log_error("vm=%s %s; correct it and `systemctl reload holdfast-agent`", vm->config->name,
 		  vm->standby_fault);
 }
 
@@ -88,7 +88,8 @@ static void after_boot(struct vm *vm)
 static void set_fault(struct vm *vm, const char *text)
 {
 	wire_text_format(vm->fault, "no use can be made of this VM here: %s", text);
-	log_error("vm=%s %s; correct it and restart the agent", vm->config->name, vm->fault);
+	log_error("vm=%s %s; correct it and `systemctl reload holdfast-agent`", vm->config->name,
+		  vm->fault);
 }
 
 static int start(struct vm *vm)

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -104,12 +105,62 @@ static void test_a_fault_is_always_told(void **state)
 	assert_non_null(json_object_get(health, "word"));
 }
 
+/* A list that is full must not look complete. */
+static void test_more_faults_are_told(void **state)
+{
+	const json_t *faults, *last;
+
+	(void)state;
+	for (size_t i = 0; i < FLEET_VMS_MAX + 3; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "vm%zu", i);
+		fleet_add_fault(f.fleet, name, "why");
+		if (i != FLEET_VMS_MAX - 1 && i != FLEET_VMS_MAX + 2)
+			continue;
+		json_decref(answer);
+		answer = describe_status(f.fleet, "gw", f.now_ns);
+		faults = json_object_get(answer, "faults");
+		assert_int_equal(json_array_size(faults), FLEET_VMS_MAX + (i >= FLEET_VMS_MAX));
+	}
+	last = json_array_get(faults, FLEET_VMS_MAX);
+	assert_string_equal(json_string_value(json_object_get(last, "name")), "(more)");
+	assert_string_equal(json_string_value(json_object_get(last, "error")),
+			    "3 more VMs; the gateway's log or its events name them");
+}
+
 static void test_a_fence_that_cannot_run_is_told(void **state)
 {
 	(void)state;
 	assert_true(json_is_null(of_vm("fence_fault")));
 	strcpy(f.fleet->vms[0]->fence_fault, "caf\xe9 does not exist");
 	assert_string_equal(json_string_value(of_vm("fence_fault")), "caf? does not exist");
+}
+
+static void test_a_certificate_that_ends(void **state)
+{
+	const int64_t now_s = 1764000000, end_s = now_s + 8 * 86400;
+	struct fleet_link link = {0};
+	const char *of[2];
+	int is_alarm[2];
+
+	(void)state;
+	f.fleet->hosts[1].control = &link;
+	answer = describe_status(f.fleet, "gw", f.now_ns);
+	assert_int_equal(json_array_size(json_object_get(answer, "certificates")), 0);
+	json_decref(answer);
+	fleet_set_end(&f.fleet->hosts[0].end, end_s, now_s, "of a host that is not connected");
+	fleet_set_end(&f.fleet->hosts[1].end, end_s, now_s, "ends in 8 days");
+	fleet_set_end(&f.fleet->end, end_s, now_s + 86400, "ends in 7 days");
+	answer = describe_status(f.fleet, "gw", f.now_ns);
+	assert_int_equal(json_unpack(answer, "{s:[{s:s, s:b}, {s:s, s:b}!]}", "certificates", "of",
+				     &of[0], "alarm", &is_alarm[0], "of", &of[1], "alarm",
+				     &is_alarm[1]), 0);
+	assert_string_equal(of[0], f.fleet->hosts[1].name);
+	assert_false(is_alarm[0]);
+	assert_string_equal(of[1], "");
+	assert_true(is_alarm[1]);
+	f.fleet->hosts[1].control = NULL;
 }
 
 /* An answer that leaves something out would look complete. */
@@ -161,7 +212,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_younger_gateway, open_fleet, close_fleet),
 		cmocka_unit_test_setup_teardown(test_a_fault_is_always_told, open_fleet,
 						close_fleet),
+		cmocka_unit_test_setup_teardown(test_more_faults_are_told, open_fleet, close_fleet),
 		cmocka_unit_test_setup_teardown(test_a_fence_that_cannot_run_is_told, open_fleet,
+						close_fleet),
+		cmocka_unit_test_setup_teardown(test_a_certificate_that_ends, open_fleet,
 						close_fleet),
 		cmocka_unit_test_setup_teardown(test_nothing_is_left_out_silently, open_fleet,
 						close_fleet),

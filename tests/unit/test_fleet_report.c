@@ -26,17 +26,21 @@ static int close_fleet(void **state)
 	return 0;
 }
 
-/* Report @text in the state IDLE, some time after the last report. Returns how many events that
- * gave. */
-static uint64_t events_of(const char *text)
+/* Report @text in @state, some time after the last report. Returns how many events that gave. */
+static uint64_t events_in(uint8_t state, const char *text)
 {
-	struct wire_report report = {.state = WIRE_STATE_IDLE};
+	struct wire_report report = {.state = state};
 	uint64_t before = f.fleet->counters.events;
 
 	(void)snprintf(report.text, sizeof(report.text), "%s", text);
 	f.now_ns += 2 * CLOCK_NS_PER_S;
 	fleet_take_report(f.fleet, fleet_find_vm(f.fleet, "web1"), 1, 0, 0, &report, f.now_ns);
 	return f.fleet->counters.events - before;
+}
+
+static uint64_t events_of(const char *text)
+{
+	return events_in(WIRE_STATE_IDLE, text);
 }
 
 /* A text that counts the seconds must not be an event each second. */
@@ -46,8 +50,6 @@ static void test_a_reason_is_told_once(void **state)
 	assert_int_equal(events_of("tap0 cannot serve clients, for 9 s now: it is down"), 1);
 	assert_int_equal(events_of("tap0 cannot serve clients, for 11 s now: it is down"), 0);
 	assert_int_equal(events_of("tap0 cannot serve clients, for 11 s now: it is gone"), 1);
-	assert_int_equal(events_of("tap0 cannot serve clients, for 11 s now"), 1);
-	assert_int_equal(events_of(""), 0);
 	assert_int_equal(events_of("tap0 cannot serve clients, for 11 s now"), 1);
 	for (int i = 12; i < 100; i++) {
 		char text[80];
@@ -87,7 +89,52 @@ static void test_no_storm_of_numbers(void **state)
 	assert_in_range(n, 5, 1 + 5 + 10);
 	for (int i = 0; i < 100; i++)
 		(void)events_of(text);
-	assert_string_equal(fleet_find_vm(f.fleet, "web1")->report[1].told_text, text);
+	assert_string_equal(fleet_find_vm(f.fleet, "web1")->report[1].told_last->text, text);
+}
+
+/* Reasons that take turns are told once a minute each. The one that stays is the last one told. */
+static void test_no_storm_of_turns(void **state)
+{
+	static const char *const reasons[] = {"tap0 is down", "", "the key of the disk is gone"};
+	uint64_t n = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 300; i++) /* 10 min */
+		n += events_of(reasons[i % 3]);
+	assert_in_range(n, 18, 22);
+	for (int i = 0; i < 31; i++)
+		(void)events_of(reasons[0]);
+	assert_string_equal(fleet_find_vm(f.fleet, "web1")->report[1].told_last->text, reasons[0]);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(events_of(reasons[0]), 0);
+	assert_int_equal(events_of(""), 0);
+	assert_int_equal(events_of(reasons[0]), 1);
+}
+
+/* The agent's state says that something has changed, so the same reason is news. */
+static void test_another_state_is_told(void **state)
+{
+	(void)state;
+	assert_int_equal(events_of("tap0 is down"), 1);
+	assert_int_equal(events_in(WIRE_STATE_FENCED, "tap0 is down"), 1);
+	assert_int_equal(events_in(WIRE_STATE_FENCED, "tap0 is down"), 0);
+	assert_int_equal(events_of("tap0 is down"), 0);
+}
+
+/* Each reason is a new one: only so many of them in a minute. */
+static void test_many_reasons(void **state)
+{
+	uint64_t n = 0;
+
+	(void)state;
+	for (int i = 0; i < 300; i++) { /* 10 min */
+		char text[] = "a card is down: AA";
+
+		text[sizeof(text) - 3] = (char)('A' + i % 26);
+		text[sizeof(text) - 2] = (char)('A' + i / 26);
+		n += events_of(text);
+	}
+	assert_in_range(n, 70, 80);
 }
 
 int main(void)
@@ -98,6 +145,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_number_is_another_reason, open_fleet,
 						close_fleet),
 		cmocka_unit_test_setup_teardown(test_no_storm_of_numbers, open_fleet, close_fleet),
+		cmocka_unit_test_setup_teardown(test_no_storm_of_turns, open_fleet, close_fleet),
+		cmocka_unit_test_setup_teardown(test_another_state_is_told, open_fleet,
+						close_fleet),
+		cmocka_unit_test_setup_teardown(test_many_reasons, open_fleet, close_fleet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

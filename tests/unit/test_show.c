@@ -115,6 +115,24 @@ static void test_a_fence_that_cannot_run_is_not_good(void **state)
 			  "'fence_fault':'x'}}", "web1: x"));
 }
 
+#define ENDS(alarm)                                                                                \
+	"{'vms':[" WEB1 "],'faults':[],'hosts':[],'certificates':[{'of':'beta','ends_s':1,"        \
+	"'alarm':" alarm ",'text':'the certificate of host beta ends'}]}"
+
+/* It is said in time, and fails only when it cannot wait any more. */
+static void test_a_certificate_that_ends(void **state)
+{
+	(void)state;
+	assert_true(says(check, ENDS("false"), "the certificate of host beta ends\nall VMs are"));
+	assert_int_equal(n_wrong, 0);
+	assert_true(says(check, ENDS("true"), "the certificate of host beta ends\n"));
+	assert_int_equal(n_wrong, 1);
+	assert_null(strstr(shown, "all VMs are SAFE"));
+	assert_true(says(show_status, ENDS("true"), "\nthe certificate of host beta ends\n"));
+	assert_true(says(show_status, "{'certificates':[{'of':'','text':'/a: this machine'}]}",
+			 "\nat the gateway /a: this machine"));
+}
+
 static void test_what_runs_is_shown(void **state)
 {
 	(void)state;
@@ -133,6 +151,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_a_younger_gateway_is_named, forget),
 		cmocka_unit_test_teardown(test_no_vm_is_not_good, forget),
 		cmocka_unit_test_teardown(test_a_fence_that_cannot_run_is_not_good, forget),
+		cmocka_unit_test_teardown(test_a_certificate_that_ends, forget),
 		cmocka_unit_test_teardown(test_what_runs_is_shown, forget),
 	};
 

@@ -178,6 +178,7 @@ static void ends_that_come(void **state)
 	struct wire_tls_context *host, *gateway;
 	struct wire_tls *client, *server;
 	struct error text = {""};
+	int64_t at_s = 0;
 
 	(void)state;
 	mint_ca_write(ca, own, "ca");
@@ -188,22 +189,28 @@ static void ends_that_come(void **state)
 	gateway = mint_context(own, "ca", "gw", WIRE_TLS_SERVER);
 	assert_int_equal(wire_tls_new(host, WIRE_PEER_GATEWAY, 0, &client), 0);
 	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &server), 0);
-	assert_false(wire_tls_peer_ends_soon(server, now_s, &text)); /* no handshake yet */
+	assert_false(wire_tls_peer_ends(server, now_s, &at_s, &text)); /* no handshake yet */
 	shake(client, server);
 
 	/* all of these files expire within two hours from now */
 	assert_false(wire_tls_context_ends_soon(host, now_s - 30 * DAY_S, &text));
-	assert_false(wire_tls_peer_ends_soon(server, now_s - 30 * DAY_S, &text));
+	assert_false(wire_tls_peer_ends(server, now_s - 30 * DAY_S, &at_s, &text));
 	assert_true(wire_tls_context_ends_soon(host, now_s - 29 * DAY_S, &text));
 	assert_non_null(strstr(text.text, "/a.pem: this machine's certificate ends in 29 days, "));
 	assert_non_null(strstr(text.text, "holdfast-pki renew"));
 	assert_false(wire_tls_context_ends_soon(host, now_s - 28 * DAY_S - 1, &text));
 	assert_true(wire_tls_context_ends_soon(host, now_s - 28 * DAY_S, &text));
-	assert_true(wire_tls_peer_ends_soon(server, now_s - 29 * DAY_S, &text));
-	assert_string_equal(strstr(text.text, ": `"), ": `holdfast-pki renew DIR host a`, and copy "
-						      "the new file there");
+	for (int i = 0; i < 2; i++) /* whenever it is asked */
+		assert_true(wire_tls_context_ends(host, now_s - 28 * DAY_S, &at_s, &text));
+	assert_in_range(at_s, now_s + 1700, now_s + 1800);
+	assert_false(wire_tls_context_ends(host, now_s - 30 * DAY_S, &at_s, &text));
+	assert_true(wire_tls_peer_ends(server, now_s - 29 * DAY_S, &at_s, &text));
+	assert_string_equal(strstr(text.text, ": `"), ": `holdfast-pki renew DIR host a`, copy the "
+						      "new file there, and `systemctl reload "
+						      "holdfast-agent`, for a connection keeps "
+						      "the one it began with");
 	assert_non_null(strstr(text.text, "the certificate of host a ends in 29 days, on "));
-	assert_true(wire_tls_peer_ends_soon(server, now_s + DAY_S, &text));
+	assert_true(wire_tls_peer_ends(server, now_s + DAY_S, &at_s, &text));
 	assert_non_null(strstr(text.text, "host a has ended on "));
 
 	wire_tls_free(client);

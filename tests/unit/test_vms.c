@@ -209,6 +209,24 @@ static void test_a_reload_says_what_a_restart_would_do(void **state)
 	assert_true(told("old: its file is gone: a restart of the gateway removes it"));
 }
 
+static void test_a_reload_warns_of_another_pair(void **state)
+{
+	(void)state;
+	open_journal();
+	record("web1", VM_PROTECTED, false);
+	record("old", VM_UNPROTECTED, false);
+	write_vm("web1", WEB1);
+	write_vm("old", "[vm]\nname = old\nprimary = alpha\nstandby = beta\n");
+	start_gateway();
+	write_vm("web1", "[vm]\nname = web1\nprimary = alpha\nstandby = gamma\n");
+	write_vm("old", "[vm]\nname = old\nprimary = alpha\nstandby = gamma\n");
+	reload();
+	assert_true(told("web1: its file changes primary or standby: nothing is changed until the "
+			 "gateway is restarted; unprotect it before"));
+	assert_true(told("old: its file changes primary or standby: nothing is changed until the "
+			 "gateway is restarted\n"));
+}
+
 static void test_a_reload_forgets_no_protected_vm(void **state)
 {
 	(void)state;
@@ -381,6 +399,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_no_replacement_loses_a_vm, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_reload_says_what_a_restart_would_do, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_a_reload_warns_of_another_pair, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_a_reload_forgets_no_protected_vm, set_up,
 						tear_down),

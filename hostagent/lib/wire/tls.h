@@ -177,11 +177,17 @@ int wire_tls_handshake(struct wire_tls *tls) __attribute__((warn_unused_result))
 bool wire_tls_context_ends_soon(struct wire_tls_context *context, int64_t now_s,
 				struct error *ret_text) __attribute__((warn_unused_result));
 
-/* Does the peer's certificate expire within WIRE_TLS_WARN_S of @now_s? If so, returns true at each
- * call, and *ret_text says what wire_tls_context_ends_soon() says. Returns false while the
- * connection is not established. */
-bool wire_tls_peer_ends_soon(const struct wire_tls *tls, int64_t now_s, struct error *ret_text)
-	__attribute__((warn_unused_result));
+/* Like wire_tls_context_ends_soon(), but returns true at each call. *ret_at_s says when it expires
+ * (time(2)). */
+bool wire_tls_context_ends(struct wire_tls_context *context, int64_t now_s, int64_t *ret_at_s,
+			   struct error *ret_text) __attribute__((warn_unused_result));
+
+/* Does the peer's certificate expire within WIRE_TLS_WARN_S of @now_s? This is the certificate that
+ * the connection began with, even if the peer has a newer one since. If so, returns true at each
+ * call, *ret_at_s says when, and *ret_text says what wire_tls_context_ends_soon() says. Returns
+ * false while the connection is not established. */
+bool wire_tls_peer_ends(const struct wire_tls *tls, int64_t now_s, int64_t *ret_at_s,
+			struct error *ret_text) __attribute__((warn_unused_result));
 
 #define WIRE_TLS_WARN_S INT64_C(2592000) /* 30 days */
 #define WIRE_TLS_WARN_EVERY_S INT64_C(86400)

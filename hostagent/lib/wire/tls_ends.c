@@ -72,39 +72,55 @@ static void say_when(int64_t at_s, int64_t now_s, char *text, size_t size)
 			       (at_s - now_s) / DAY_S, day);
 }
 
-bool wire_tls_context_ends_soon(struct wire_tls_context *context, int64_t now_s,
-				struct error *ret_text)
+bool wire_tls_context_ends(struct wire_tls_context *context, int64_t now_s, int64_t *ret_at_s,
+			   struct error *ret_text)
 {
 	struct end first;
 	char when[64];
-	bool is_due;
 
 	(void)pthread_mutex_lock(&context->lock);
 	first = first_end(context);
-	is_due = first.at_s < now_s + WIRE_TLS_WARN_S &&
-		 (context->warned_s == 0 || now_s - context->warned_s >= WIRE_TLS_WARN_EVERY_S);
-	if (is_due)
-		context->warned_s = now_s;
 	(void)pthread_mutex_unlock(&context->lock);
-	if (!is_due)
+	if (first.at_s >= now_s + WIRE_TLS_WARN_S)
 		return false;
 	say_when(first.at_s, now_s, when, sizeof(when));
+	*ret_at_s = first.at_s;
 	(void)error_set(ret_text, 0, "%.200s: %s %s: %s, and copy the new file there", first.path,
 			first.what, when, first.renewal);
 	return true;
 }
 
-bool wire_tls_peer_ends_soon(const struct wire_tls *tls, int64_t now_s, struct error *ret_text)
+bool wire_tls_context_ends_soon(struct wire_tls_context *context, int64_t now_s,
+				struct error *ret_text)
+{
+	struct error text;
+	int64_t at_s;
+	bool is_due = wire_tls_context_ends(context, now_s, &at_s, &text);
+
+	(void)pthread_mutex_lock(&context->lock);
+	is_due &= context->warned_s == 0 || now_s - context->warned_s >= WIRE_TLS_WARN_EVERY_S;
+	if (is_due)
+		context->warned_s = now_s;
+	(void)pthread_mutex_unlock(&context->lock);
+	if (is_due)
+		*ret_text = text;
+	return is_due;
+}
+
+bool wire_tls_peer_ends(const struct wire_tls *tls, int64_t now_s, int64_t *ret_at_s,
+			struct error *ret_text)
 {
 	const struct wire_peer *peer = &tls->peer;
 	char when[64];
 
 	if (!tls->established || tls->peer_ends >= now_s + WIRE_TLS_WARN_S)
 		return false;
+	*ret_at_s = tls->peer_ends;
 	say_when(tls->peer_ends, now_s, when, sizeof(when));
 	(void)error_set(ret_text, 0,
-			"the certificate of %s %s %s: `holdfast-pki renew DIR %s %s`, and copy the "
-			"new file there",
+			"the certificate of %s %s %s: `holdfast-pki renew DIR %s %s`, copy the new "
+			"file there, and `systemctl reload holdfast-agent`, for a connection keeps "
+			"the one it began with",
 			wire_peer_role_name(peer->role), peer->name, when,
 			wire_peer_role_name(peer->role), peer->name);
 	return true;
