@@ -749,8 +749,8 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
 /* Returns how long commits have waited for the standby, according to the clock of the policy
  * standby_lost. If nothing waits for the standby, or the VM has no standby, returns 0. */
 uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
-/* Has the owner's guest ended, without being shut down, while the VM is PROTECTED? Then the
- * standby's copy is all that is left of it. */
+/* Has the owner's guest ended, without being shut down, while the VM is PROTECTED, or does the
+ * owner's agent not find it? Then the standby's copy may be all that is left of it. */
 bool vm_copy_is_last(const struct vm_fsm *fsm);
 /* Returns how long it takes until the policy standby_lost applies, if nothing is committed and the
  * standby is not heard until then. */

@@ -119,6 +119,22 @@ bool vm_guest_is_gone(const struct vm_host *host)
 	       host->verdict == WIRE_VERDICT_SHUTDOWN;
 }
 
+bool vm_has_guest(const struct vm_host *host)
+{
+	return host->up && host->reported && host->agent_state != WIRE_STATE_LOST &&
+	       (vm_agent_holds(host->agent_state) || host->agent_state == WIRE_STATE_RUNNING) &&
+	       (host->verdict == WIRE_VERDICT_NONE || host->verdict == WIRE_VERDICT_PAUSED);
+}
+
+bool vm_has_guest_now(const struct vm_step *s, uint8_t h)
+{
+	const struct vm_host *host = &s->fsm->host[h];
+
+	return vm_has_guest(host) &&
+	       !liveness_silent_for(&host->live, s->fsm->config->liveness.beat_timeout_ns,
+				    s->now_ns);
+}
+
 bool vm_is_being_fenced(const struct vm_host *host)
 {
 	return host->order.id && host->order.verb == WIRE_VERB_FENCE && !host->order.done;

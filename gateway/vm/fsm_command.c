@@ -182,13 +182,6 @@ static void on_protect(struct vm_step *s)
 	begin(s);
 }
 
-bool vm_has_guest(const struct vm_host *host)
-{
-	return host->up && host->reported && host->agent_state != WIRE_STATE_LOST &&
-	       (vm_agent_holds(host->agent_state) || host->agent_state == WIRE_STATE_RUNNING) &&
-	       (host->verdict == WIRE_VERDICT_NONE || host->verdict == WIRE_VERDICT_PAUSED);
-}
-
 /* After a failed promotion, give the guest back to its previous owner. The gateway and the previous
  * owner are two of three parties (gateway and two hosts), so they can decide this. The order
  * PROMOTE can still be on its way to the other host, the candidate. So the candidate first gets the
@@ -199,14 +192,15 @@ static void unprotect_failed(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t candidate = fsm->record.owner;
 	const struct vm_host *host = &fsm->host[candidate];
+	const char *name = vm_host_name(fsm, candidate), *vm = fsm->config->name;
+	const char *to = vm_host_name(fsm, vm_fsm_other(fsm));
 
 	if (refuse_absent(s, candidate))
 		return;
 	if (host->agent_state == WIRE_STATE_RUNNING || host->agent_state == WIRE_STATE_PROMOTING) {
 		vm_reply(s, false, "running",
-		      "%s reports that it runs the guest; `holdfastctl failover "
-		      "%s` confirms it as the owner",
-		      vm_host_name(fsm, candidate), fsm->config->name);
+			 "%s reports that it runs the guest; `holdfastctl failover %s` confirms it "
+			 "as the owner", name, vm);
 		return;
 	}
 	if (vm_settle_failed(s)) {
@@ -215,17 +209,22 @@ static void unprotect_failed(struct vm_step *s)
 	}
 	if (fsm->give_back_due && fsm->give_back_is_operators) {
 		vm_reply(s, false, "busy",
-		      "%s is being asked to stop standing by; wait for its answer",
-		      vm_host_name(fsm, candidate));
+			 "%s is being asked to stop standing by; wait for its answer", name);
 		return;
 	}
-	if (!vm_has_guest(&fsm->host[vm_fsm_other(fsm)])) {
+	if (!vm_has_guest_now(s, vm_fsm_other(fsm))) {
 		vm_reply(s, false, "no-guest",
 		      "%s does not say that it has the guest, so what %s holds may be all that is "
 		      "left of it, and would be given up: `holdfastctl failover %s` promotes it; "
-		      "else start the guest on %s first",
-		      vm_host_name(fsm, vm_fsm_other(fsm)), vm_host_name(fsm, candidate),
-		      fsm->config->name, vm_host_name(fsm, vm_fsm_other(fsm)));
+		      "else start the guest on %s first", to, name, vm, to);
+		return;
+	}
+	if (host->verdict == WIRE_VERDICT_EXITED && !s->in->may_lose) {
+		vm_reply(s, false, "would-lose",
+			 "%s says that its guest has ended, so it may have run there, and what "
+			 "clients have seen since would be lost. `holdfastctl failover %s` tries "
+			 "again; `unprotect %s --lose` goes back to the older guest of %s",
+			 name, vm, vm, to);
 		return;
 	}
 	fsm->give_back_due = fsm->give_back_is_operators = true;
@@ -294,7 +293,7 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 }
 
 /* Refuse `unprotect` and return true if the copy may be all that is left of the guest: the owner is
- * not connected, or does not report that it has the guest. */
+ * not heard, or does not report that it has the guest. */
 static bool refuse_last_copy(struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -302,13 +301,17 @@ static bool refuse_last_copy(struct vm_step *s)
 	const char *name = vm_host_name(fsm, fsm->record.owner);
 	const char *other = vm_host_name(fsm, vm_fsm_other(fsm)), *vm = fsm->config->name;
 
-	if (fsm->record.state != VM_PROTECTED || s->in->may_lose || vm_has_guest(owner))
+	if (fsm->record.state != VM_PROTECTED || s->in->may_lose ||
+	    vm_has_guest_now(s, fsm->record.owner))
 		return false;
 	vm_reply(s, false, "would-lose",
 		 "%s %s, so the copy on %s may be all that is left of %s. If %s is lost, see that "
 		 "holdfast-agent runs on %s: it is promoted by itself. `holdfastctl unprotect %s "
 		 "--lose` gives the copy up", name,
-		 owner->up ? "does not say that it has the guest" : "is not connected", other, vm,
+		 !owner->up		? "is not connected"
+		 : vm_has_guest(owner) ? "is silent"
+				       : "does not say that it has the guest",
+		 other, vm,
 		 name, other, vm);
 	return true;
 }

@@ -142,12 +142,15 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	struct vm_fsm *fsm = s->fsm;
 	enum vm_state state = fsm->record.state;
 
+	/* First, because a promoted guest that is in doubt must not be protected again. After a
+	 * restart, only this report tells that it was promoted. */
+	if (s->in->term == fsm->record.term)
+		vm_promoted_report(s);
 	/* Do this before the check of the term. The owner reports an older term than the journal's
 	 * if a later protection ended before its orders reached the owner. */
 	vm_again_report(s);
 	if (s->in->term != fsm->record.term)
 		return;
-	vm_promoted_report(s);
 	/* The new owner runs the guest, so the promotion has succeeded. If the state is FAILED, the
 	 * new owner was only slow, or its answer was lost. */
 	if ((state == VM_PROMOTING || state == VM_FAILED) &&

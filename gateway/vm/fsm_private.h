@@ -133,14 +133,16 @@ void vm_again_tick(struct vm_step *s);
 const char *vm_protect_obstacle(const struct vm_fsm *fsm, uint8_t h);
 /* Does @host, the owner, report that its guest has ended? */
 bool vm_guest_is_gone(const struct vm_host *host);
+/* Is the host connected, and does it report that it has the guest, running or paused? */
+bool vm_has_guest(const struct vm_host *host);
+/* The same for host @h at this moment: it must not be silent. A connection may end up to 10 s after
+ * its host. */
+bool vm_has_guest_now(const struct vm_step *s, uint8_t h);
 /* Has @host got an order FENCE that it has not answered? */
 bool vm_is_being_fenced(const struct vm_host *host);
 /* Is it still unknown, or doubtful, whether a promoted guest serves? If so, the guest that the
  * other host keeps may be the better one, and an operator must decide. */
 bool vm_promoted_is_doubtful(const struct vm_fsm *fsm);
-/* In fsm_command.c: is the host connected, and does it report that it has the guest, running or
- * paused? */
-bool vm_has_guest(const struct vm_host *host);
 
 /* In fsm_asked.c: handle a command of kind @kind. */
 void vm_on_asked(struct vm_step *s, enum vm_asked_kind kind);

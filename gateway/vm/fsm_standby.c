@@ -120,8 +120,11 @@ void vm_stream_event(struct vm_step *s, const char *format, ...)
 
 bool vm_copy_is_last(const struct vm_fsm *fsm)
 {
+	const struct vm_host *owner = &fsm->host[fsm->record.owner];
+
+	/* After an agent's restart it is LOST that says so, until the agent has found the guest. */
 	return fsm->record.state == VM_PROTECTED &&
-	       fsm->host[fsm->record.owner].verdict == WIRE_VERDICT_EXITED;
+	       (owner->verdict == WIRE_VERDICT_EXITED || owner->agent_state == WIRE_STATE_LOST);
 }
 
 /* Has it been impossible since the last tick to commit anything, whatever the standby did? */

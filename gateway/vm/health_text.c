@@ -233,8 +233,10 @@ static void say_policy(view_t *v, char *text, size_t size)
 
 	if (vm_copy_is_last(v->fsm))
 		(void)text_put(text, size,
-			       "the guest of %s has ended, so %s is promoted as soon as it can be",
-			       vm_host_name(v->fsm, owner_of(v)),
+			       "%s, so its copy is kept, and %s is promoted as soon as it can be",
+			       v->fsm->host[owner_of(v)].verdict == WIRE_VERDICT_EXITED
+				       ? "the owner's guest has ended"
+				       : "the owner's agent does not find the guest",
 			       vm_host_name(v->fsm, standby_of(v)));
 	else if (config->standby_lost_hold)
 		(void)text_put(text, size,

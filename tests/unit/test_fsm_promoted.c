@@ -179,10 +179,28 @@ static void test_terms(void **state)
 	assert_false(vm_promoted_asks(&lab.fsm, lab.now_ns));
 }
 
+/* A restarted gateway learns of the promoted guest from its owner's first report. That report must
+ * not begin a protection, which would end the stopped guest of the other host. */
+static void test_a_restart_keeps_the_doubt(void **state)
+{
+	(void)state;
+	lab.config.reprotect_auto = lab.journal.is_wanted = true;
+	lab_restart(&lab);
+	lab_up(&lab, 0);
+	lab_report(&lab, 0);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);
+	lab_up(&lab, 1);
+	report(0, 0);
+	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_WATCHED);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_false(lab.peer[0].order.due);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_it_answers, start_promoted),
+		cmocka_unit_test_setup(test_a_restart_keeps_the_doubt, start_promoted),
 		cmocka_unit_test_setup(test_answers_of_before, start_promoted),
 		cmocka_unit_test_setup(test_it_is_silent, start_promoted),
 		cmocka_unit_test_setup(test_frames_but_no_answer, start_promoted),

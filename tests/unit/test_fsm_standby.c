@@ -256,14 +256,16 @@ static void test_the_owner_is_waited_for(void **state)
 }
 
 /* The standby is away, and then the owner's guest ends. The copy is all that is left of it, so it
- * is kept for as long as it takes, and promoted when the standby is back. */
+ * is kept for as long as it takes, and promoted when the standby is back. A restart of the owner's
+ * agent in between changes nothing: the new agent only says that it is LOST. */
 static void test_the_last_copy_is_kept(void **state)
 {
 	(void)state;
 	lab_down(&lab, 1);
 	lab_run(&lab, 1000, 1);
 	for (int i = 0; i < 60; i++) {
-		lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
+		lab.peer[0].state = i < 30 ? WIRE_STATE_PROTECTED : WIRE_STATE_LOST;
+		lab_report_verdict(&lab, 0, i < 30 ? WIRE_VERDICT_EXITED : WIRE_VERDICT_NONE);
 		assert_int_equal(lab.journal.state, VM_PROTECTED);
 		lab_run(&lab, 1000, 1);
 	}
@@ -272,6 +274,18 @@ static void test_the_last_copy_is_kept(void **state)
 	lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 	assert_int_equal(lab.journal.owner, 1);
+}
+
+/* The owner's host has died, which its connection does not show yet. */
+static void test_unprotect_asks_for_a_sign_of_life(void **state)
+{
+	(void)state;
+	lab_down(&lab, 1);
+	lab_run(&lab, 600, 0);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_string_equal(lab.last_reply.code, "would-lose");
+	assert_non_null(strstr(lab.last_reply.text, "alpha is silent, so the copy on beta may be"));
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
 }
 
 int main(void)
@@ -286,6 +300,7 @@ int main(void)
 		cmocka_unit_test_setup(test_the_clock_stands_still, start_protected),
 		cmocka_unit_test_setup(test_the_owner_is_waited_for, start_protected),
 		cmocka_unit_test_setup(test_the_last_copy_is_kept, start_protected),
+		cmocka_unit_test_setup(test_unprotect_asks_for_a_sign_of_life, start_protected),
 		cmocka_unit_test_setup(test_hold_is_told_once, start_protected),
 		cmocka_unit_test_setup(test_the_age_of_a_commit, start_protected),
 		cmocka_unit_test_setup(test_an_earlier_promotion, start_protected),

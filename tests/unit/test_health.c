@@ -421,7 +421,7 @@ static void test_each_row(void **state)
 		{break_standby_term, HEALTH_NO_STANDBY, "could not take over"},
 		{break_stream, HEALTH_NO_STANDBY, "beta: it has no stream"},
 		{break_stream, HEALTH_NO_STANDBY, "goes on without a copy, 00:0"},
-		{break_last_copy, HEALTH_NO_STANDBY, "has ended, so beta is promoted as soon as"},
+		{break_last_copy, HEALTH_NO_STANDBY, "has ended, so its copy is kept, and beta is"},
 		{break_stream_hold, HEALTH_NO_STANDBY, "`holdfastctl unprotect web1` lets"},
 		{break_refused, HEALTH_NO_STANDBY, "cannot store epoch 3"},
 		{break_lost_epoch, HEALTH_NO_STANDBY, "lacks epochs"},
