@@ -53,6 +53,55 @@ static void test_again(void **state)
 	assert_string_equal(lab.code, "already");
 }
 
+/* A host that an operator has drained is told to go down, and a guest is there again: it is moved.
+ * The drain remains the operator's, so the next boot does not end it. */
+static void test_guard_again(void **state)
+{
+	(void)state;
+	lab.views[0].place = VM_DRAIN_STUCK;
+	lab.views[1].place = VM_DRAIN_AWAY;
+	feed((struct drain_input){.kind = DRAIN_IN_ASKED, .op_id = 7, .limit_ns = 60 * S,
+				  .unprotected_ok = true, .leaves = true});
+	tick(S);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	lab.views[0].place = VM_DRAIN_MOVABLE;
+	guard(30 * S);
+	tick(S);
+	assert_int_equal(lab.asked[0], 1);
+	moved(0, true, "");
+	tick(S);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	feed((struct drain_input){.kind = DRAIN_IN_BOOT, .boot = BOOT_2});
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	guard(30 * S); /* nothing is left, so there is nothing to do */
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	assert_int_equal(lab.n_replies, 1);
+}
+
+/* The same after a drain of the guard, whose host has not gone down. What cannot be moved does not
+ * hold the host up, and the next boot takes the host back. */
+static void test_guard_twice(void **state)
+{
+	(void)state;
+	lab.n = 1;
+	lab.views[0].place = VM_DRAIN_AWAY;
+	guard(30 * S);
+	tick(S);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	lab.views[0].place = VM_DRAIN_COPY;
+	guard(30 * S);
+	tick(S);
+	assert_int_equal(lab.ended[0], 1);
+	moved(0, false, "web1 may need its copy on alpha");
+	tick(30 * S);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	assert_non_null(strstr(lab.said, "the copy of web1 is left on alpha, and goes down with "
+			       "it: web1 may need"));
+	feed((struct drain_input){.kind = DRAIN_IN_BOOT, .boot = BOOT_2});
+	disk();
+	assert_int_equal(lab.d.phase, DRAIN_NONE);
+}
+
 /* A VM that is not looked after may run on any host. Only --leave agrees to that. */
 static void test_faults(void **state)
 {
@@ -140,6 +189,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_leave, set_up),
 		cmocka_unit_test_setup(test_again, set_up),
+		cmocka_unit_test_setup(test_guard_again, set_up),
+		cmocka_unit_test_setup(test_guard_twice, set_up),
 		cmocka_unit_test_setup(test_faults, set_up),
 		cmocka_unit_test_setup(test_leave_copy, set_up),
 		cmocka_unit_test_setup(test_leave_copy_goes_down, set_up),
