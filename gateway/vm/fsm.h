@@ -557,6 +557,12 @@ struct vm_again {
 	/* 1 + the index of the host that could not keep the copy in the last attempt, so that the
 	 * spare is tried next; 0: none */
 	uint8_t unfit;
+	/* why the last attempt with this host as the standby failed; "": none has failed since the
+	 * VM was last PROTECTED, or an operator decided otherwise */
+	char failed[VM_HOSTS][VM_TEXT_MAX];
+	/* in PREPARING: true if the last attempt with this standby failed. Then there are no events
+	 * about this attempt, unless it fails for another reason, or gets further */
+	bool is_repeat;
 	/* set to true if seats change while it is doubtful whether the promoted guest serves; false
 	 * again at the next promotion */
 	bool was_doubtful;
