@@ -412,6 +412,9 @@ struct vm_host {
 	uint64_t fit_ns;
 	/* for a host without a seat: the newer term that an event has reported */
 	uint64_t told_term;
+	/* the last event about an order that the host has not carried out, and gets again; "": none
+	 * on this connection, or it has carried out an order since */
+	char told_failure[VM_TEXT_MAX];
 	/* true if a REPORT has come on this connection: agent_state and the other reported members
 	 * are then up to date */
 	bool reported;

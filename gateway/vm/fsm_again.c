@@ -81,8 +81,7 @@ void vm_again_ended(struct vm_fsm *fsm, const struct vm_ended *ended, uint64_t n
 				ended->reason);
 }
 
-/* Are the texts the same, except for their numbers? */
-static bool is_same_but_digits(const char *a, const char *b)
+bool vm_is_same_but_digits(const char *a, const char *b)
 {
 	static const char digits[] = "0123456789";
 
@@ -110,7 +109,8 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 			 "%s; nothing follows from it: who owns the guest is not clear", reason);
 		return;
 	}
-	s->is_known = fsm->again.is_repeat && is_same_but_digits(reason, fsm->again.failed[other]);
+	s->is_known = fsm->again.is_repeat &&
+		      vm_is_same_but_digits(reason, fsm->again.failed[other]);
 	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
 	s->is_known = false;
 	vm_again_ended(fsm, &ended, s->now_ns);

@@ -122,6 +122,8 @@ void vm_again_entered(struct vm_fsm *fsm, uint64_t now_ns);
 void vm_again_ended(struct vm_fsm *fsm, const struct vm_ended *ended, uint64_t now_ns);
 /* In UNPROTECTED: protect the guest again at @at_ns at the earliest. @why: see struct vm_again. */
 void vm_again_plan(struct vm_fsm *fsm, enum vm_again_when when, const char *why, uint64_t at_ns);
+/* Are the texts the same, except for their numbers? */
+bool vm_is_same_but_digits(const char *a, const char *b);
 /* Returns why the last attempt with host @h as the standby failed, since the VM was last PROTECTED;
  * NULL: none has failed. */
 const char *vm_again_last_failure(const struct vm_fsm *fsm, uint8_t h);

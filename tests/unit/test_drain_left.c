@@ -137,6 +137,27 @@ static void refuse_end(uint64_t ns)
 	}
 }
 
+/* A copy's end is asked for each few seconds. Why it is refused is said once, and again if it is
+ * something else. */
+static void test_said_once(void **state)
+{
+	static const char line[] = "alpha: web2 may need its copy on alpha\n";
+	const char *said;
+
+	(void)state;
+	lab.views[0].place = VM_DRAIN_AWAY;
+	lab.views[1].place = VM_DRAIN_COPY;
+	ask(true, true);
+	refuse_end(30 * S);
+	assert_in_range(lab.ended[1], 5, 12);
+	said = strstr(lab.said, line);
+	assert_non_null(said);
+	assert_null(strstr(said + strlen(line), line));
+	tick(4 * S);
+	moved(1, false, "web2 is PROMOTING");
+	assert_non_null(strstr(said, "alpha: web2 is PROMOTING\n"));
+}
+
 /* --leave agrees to leave guests, but no copies: one that may be needed is never left in silence,
  * and one whose end is not confirmed isn't either. */
 static void test_leave_copy(void **state)
@@ -192,6 +213,7 @@ int main(void)
 		cmocka_unit_test_setup(test_guard_again, set_up),
 		cmocka_unit_test_setup(test_guard_twice, set_up),
 		cmocka_unit_test_setup(test_faults, set_up),
+		cmocka_unit_test_setup(test_said_once, set_up),
 		cmocka_unit_test_setup(test_leave_copy, set_up),
 		cmocka_unit_test_setup(test_leave_copy_goes_down, set_up),
 	};
