@@ -330,6 +330,7 @@ static void on_moved(struct drain_turn *s)
 {
 	const struct drain_input *in = s->in;
 	struct drain_vm *vm = &s->d->vms[in->vm];
+	bool is_said;
 
 	vm->is_asked = false;
 	if (s->d->phase != DRAIN_MOVING && s->d->phase != DRAIN_COPIES)
@@ -341,8 +342,10 @@ static void on_moved(struct drain_turn *s)
 	}
 	vm->n_failed += s->d->phase == DRAIN_MOVING;
 	vm->retry_ns = in->now_ns + RETRY_NS;
+	is_said = strncmp(vm->why, in->text, sizeof(vm->why) - 1) == 0;
 	(void)snprintf(vm->why, sizeof(vm->why), "%s", in->text);
-	drain_say(s, in->vm, "%s: %s", s->d->host, in->text);
+	if (!is_said) /* each attempt may fail for the same reason, until the time is over */
+		drain_say(s, in->vm, "%s: %s", s->d->host, in->text);
 }
 
 /* ---- the end ---- */

@@ -22,7 +22,8 @@
  * that is left of its guest. So a drain whose copies did not end in time is given up, unless the
  * host itself goes down.
  *
- * In DONE an operator may ask again. If a guest or a copy is there by then, the drain begins anew.
+ * In DONE an operator or the guard may ask again. If a guest or a copy is there by then, the drain
+ * begins anew. A drain that an operator had begun remains the operator's.
  *
  * Each step of the drain looks at the present state of the VMs' machines, not at earlier requests
  * to them. So a guest that fails over while its host is being drained counts as moved, and a

@@ -132,10 +132,13 @@ void drain_on_asked(struct drain_turn *s)
 void drain_on_guard(struct drain_turn *s)
 {
 	struct drain *d = s->d;
+	bool is_operators = d->phase == DRAIN_DONE && !d->by_guard;
 
-	if (d->phase == DRAIN_NONE) {
+	if (d->phase == DRAIN_NONE || (d->phase == DRAIN_DONE && drain_has_left(s))) {
 		/* guests that have nowhere to go stay on the host, and operators are told */
 		begin(s, true);
+		if (is_operators) /* the host's next boot does not take it back */
+			d->by_guard = false;
 	} else if (d->phase != DRAIN_DONE && d->phase != DRAIN_LIFTING && !d->by_guard) {
 		/* An operator's drain is under way. It remains the operator's, but must now end
 		 * within the guard's time limit. */

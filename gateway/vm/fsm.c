@@ -160,13 +160,15 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 		fsm->protection.progress_bytes = 0;
 	}
 	vm_journal_record(s);
-	a = vm_act(s, VM_ACT_EVENT);
-	a->event = "state";
-	a->from = vm_state_name(from);
-	a->to = vm_state_name(to);
-	va_start(args, format);
-	(void)text_vput(a->text, sizeof(a->text), format, args);
-	va_end(args);
+	if (!s->is_known) {
+		a = vm_act(s, VM_ACT_EVENT);
+		a->event = "state";
+		a->from = vm_state_name(from);
+		a->to = vm_state_name(to);
+		va_start(args, format);
+		(void)text_vput(a->text, sizeof(a->text), format, args);
+		va_end(args);
+	}
 	vm_move_entered(s);
 }
 
@@ -199,25 +201,6 @@ void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *form
 	va_end(args);
 	s->fsm->op.id = 0;
 	s->fsm->op.command = VM_COMMAND_NONE;
-}
-
-void vm_end_protection(struct vm_step *s, const char *reason)
-{
-	struct vm_fsm *fsm = s->fsm;
-	bool in_use = fsm->record.state == VM_SYNCING || fsm->record.state == VM_PROTECTED;
-	struct vm_ended ended = {.state = fsm->record.state,
-				 .lasted_ns = s->now_ns - fsm->entered_ns,
-				 .was_own = fsm->again.is_own};
-
-	if (vm_fsm_in_conflict(fsm)) {
-		vm_event(s, "conflict",
-			 "%s; nothing follows from it: who owns the guest is not clear", reason);
-		return;
-	}
-	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
-	vm_again_ended(fsm, &ended, s->now_ns);
-	fsm->release_due = in_use;
-	fsm->stop_due = true;
 }
 
 const char *vm_promotion_obstacle(const struct vm_fsm *fsm, uint64_t silence_max_ns,

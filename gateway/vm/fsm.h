@@ -412,6 +412,9 @@ struct vm_host {
 	uint64_t fit_ns;
 	/* for a host without a seat: the newer term that an event has reported */
 	uint64_t told_term;
+	/* the last event about an order that the host has not carried out, and gets again; "": none
+	 * on this connection, or it has carried out an order since */
+	char told_failure[VM_TEXT_MAX];
 	/* true if a REPORT has come on this connection: agent_state and the other reported members
 	 * are then up to date */
 	bool reported;
@@ -557,6 +560,12 @@ struct vm_again {
 	/* 1 + the index of the host that could not keep the copy in the last attempt, so that the
 	 * spare is tried next; 0: none */
 	uint8_t unfit;
+	/* why the last attempt with this host as the standby failed; "": none has failed since the
+	 * VM was last PROTECTED, or an operator decided otherwise */
+	char failed[VM_HOSTS][VM_TEXT_MAX];
+	/* in PREPARING: true if the last attempt with this standby failed. Then there are no events
+	 * about this attempt, unless it fails for another reason, or gets further */
+	bool is_repeat;
 	/* set to true if seats change while it is doubtful whether the promoted guest serves; false
 	 * again at the next promotion */
 	bool was_doubtful;

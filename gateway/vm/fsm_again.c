@@ -10,6 +10,7 @@
  * operator wants the VM protected (record.is_wanted). With `ask` it does so only after it has
  * suspended the protection itself, for example because the guest had changed. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/text.h"
@@ -45,11 +46,13 @@ void vm_again_entered(struct vm_fsm *fsm, uint64_t now_ns)
 	struct vm_again *again = &fsm->again;
 
 	again->when = VM_AGAIN_NEVER;
+	again->is_repeat = false;
 	if (fsm->record.state != VM_SYNCING)
 		again->is_own = false;
 	if (fsm->record.state == VM_PROTECTED || fsm->record.state == VM_PROMOTING) {
 		again->why = NULL;
 		again->unfit = 0;
+		memset(again->failed, 0, sizeof(again->failed));
 	}
 	if (fsm->record.state == VM_PROMOTING) {
 		again->n_failed = 0;
@@ -73,6 +76,46 @@ void vm_again_ended(struct vm_fsm *fsm, const struct vm_ended *ended, uint64_t n
 	again->next_ns = now_ns + wait_ns(again->n_failed);
 	if (ended->was_own && again->when == VM_AGAIN_NEVER)
 		again->when = again->why ? VM_AGAIN_SOON : VM_AGAIN_COVERED;
+	if (again->when != VM_AGAIN_NEVER && ended->state != VM_PROTECTED)
+		(void)text_copy(again->failed[vm_fsm_other(fsm)], sizeof(again->failed[0]),
+				ended->reason);
+}
+
+bool vm_is_same_but_digits(const char *a, const char *b)
+{
+	static const char digits[] = "0123456789";
+
+	do {
+		a += strspn(a, digits);
+		b += strspn(b, digits);
+		if (*a != *b)
+			return false;
+	} while (*a++ && *b++);
+	return true;
+}
+
+void vm_end_protection(struct vm_step *s, const char *reason)
+{
+	struct vm_fsm *fsm = s->fsm;
+	uint8_t other = vm_fsm_other(fsm);
+	bool in_use = fsm->record.state == VM_SYNCING || fsm->record.state == VM_PROTECTED;
+	struct vm_ended ended = {.state = fsm->record.state,
+				 .lasted_ns = s->now_ns - fsm->entered_ns,
+				 .was_own = fsm->again.is_own,
+				 .reason = reason};
+
+	if (vm_fsm_in_conflict(fsm)) {
+		vm_event(s, "conflict",
+			 "%s; nothing follows from it: who owns the guest is not clear", reason);
+		return;
+	}
+	s->is_known = fsm->again.is_repeat &&
+		      vm_is_same_but_digits(reason, fsm->again.failed[other]);
+	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
+	s->is_known = false;
+	vm_again_ended(fsm, &ended, s->now_ns);
+	fsm->release_due = in_use;
+	fsm->stop_due = true;
 }
 
 void vm_again_plan(struct vm_fsm *fsm, enum vm_again_when when, const char *why, uint64_t at_ns)
@@ -227,6 +270,11 @@ const char *vm_protect_obstacle(const struct vm_fsm *fsm, uint8_t h)
 	return NULL;
 }
 
+const char *vm_again_last_failure(const struct vm_fsm *fsm, uint8_t h)
+{
+	return fsm->again.failed[h][0] ? fsm->again.failed[h] : NULL;
+}
+
 /* Begin the new protection, unless something must still be waited for. */
 static void begin(struct vm_step *s)
 {
@@ -241,14 +289,17 @@ static void begin(struct vm_step *s)
 	if (!vm_spare_may_begin(s)) {
 		if (vm_protect_obstacle(fsm, vm_fsm_other(fsm)))
 			return;
+		s->is_known = vm_again_last_failure(fsm, vm_fsm_other(fsm)) != NULL;
 		vm_set_state(s, VM_PREPARING, owner, true, "%s %s: protecting it again",
 			     vm_host_name(fsm, owner),
 			     s->in->is_covered_again
 				     ? "says that the guest is again what was protected"
 			     : fsm->again.why ? fsm->again.why
 					      : "runs the guest unprotected");
+		s->is_known = false;
 	}
 	fsm->again.is_own = true;
+	fsm->again.is_repeat = vm_again_last_failure(fsm, vm_fsm_other(fsm)) != NULL;
 }
 
 void vm_again_report(struct vm_step *s)

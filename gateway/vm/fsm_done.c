@@ -10,6 +10,23 @@
 #include "base/text.h"
 #include "vm/fsm_private.h"
 
+/* Give an event about an order that @host has not carried out, and gets again and again. The same
+ * text is told once, until the host carries out an order, or connects anew. */
+static void __attribute__((format(printf, 4, 5)))
+tell_failure(struct vm_step *s, uint8_t host, const char *event, const char *format, ...)
+{
+	char *told = s->fsm->host[host].told_failure, text[VM_TEXT_MAX];
+	va_list args;
+
+	va_start(args, format);
+	(void)text_vput(text, sizeof(text), format, args);
+	va_end(args);
+	if (vm_is_same_but_digits(text, told))
+		return;
+	(void)text_copy(told, VM_TEXT_MAX, text);
+	vm_event(s, event, "%s", text);
+}
+
 static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *text)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -93,7 +110,8 @@ void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text)
 		(void)text_put(reason, sizeof(reason), "%s cannot take the guest over again: %s",
 			       vm_host_name(fsm, host), text);
 		if (!vm_promote(s, reason, false, &why))
-			vm_event(s, "supervision", "%s, but no promotion: %s", reason, why);
+			tell_failure(s, host, "supervision", "%s, but no promotion: %s", reason,
+				     why);
 	}
 }
 
@@ -112,7 +130,7 @@ static void standby_start_ended(struct vm_step *s, uint8_t host, bool ok, const 
 		vm_end_protection(s, reason);
 		vm_finish_op(s, false, "standby-failed", "%s", reason);
 	} else {
-		vm_event(s, "order", "%s", reason);
+		tell_failure(s, host, "order", "%s", reason);
 	}
 }
 
@@ -124,8 +142,8 @@ static void unprotect_ended(struct vm_step *s, uint8_t host, bool ok, const char
 	if (ok)
 		fsm->release_due = false;
 	else
-		vm_event(s, "order", "%s has not released the guest: %s; it is told again", name,
-			 text);
+		tell_failure(s, host, "order",
+			     "%s has not released the guest: %s; it is told again", name, text);
 	if (fsm->op.command != VM_COMMAND_UNPROTECT && fsm->op.command != VM_COMMAND_OWNER)
 		return;
 	if (ok)
@@ -136,19 +154,39 @@ static void unprotect_ended(struct vm_step *s, uint8_t host, bool ok, const char
 			     text);
 }
 
+static void fence_ended(struct vm_step *s, uint8_t host, bool ok, const char *text)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const char *name = vm_host_name(fsm, host);
+
+	if (ok) {
+		fsm->fence_due = false;
+		vm_event(s, "order", "%s is fenced", name);
+		return;
+	}
+	if (fsm->cold.is_start)
+		fsm->may_run[host] = true;
+	tell_failure(s, host, "order", "%s is not fenced: %s; it is told again", name, text);
+}
+
 void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text)
 {
 	struct vm_fsm *fsm = s->fsm;
 
 	if (!text || !text[0])
 		text = "no reason given";
+	if (ok)
+		fsm->host[host].told_failure[0] = '\0';
 	if (host == vm_fsm_spare(fsm)) {
 		/* The state machine waits only for hosts that have a seat, so only give an
 		 * event. */
-		vm_event(s, "order",
-			 ok ? "%s, which has no seat, has carried out %s"
-			    : "%s, which has no seat, has not carried out %s: %s; it is told again",
-			 vm_host_name(fsm, host), wire_verb_name(verb), text);
+		if (ok)
+			vm_event(s, "order", "%s, which has no seat, has carried out %s",
+				 vm_host_name(fsm, host), wire_verb_name(verb));
+		else
+			tell_failure(s, host, "order", "%s, which has no seat, has not carried out "
+				     "%s: %s; it is told again", vm_host_name(fsm, host),
+				     wire_verb_name(verb), text);
 		return;
 	}
 	switch (verb) {
@@ -173,12 +211,7 @@ void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, cons
 		promote_ended(s, host, ok, text);
 		break;
 	case WIRE_VERB_FENCE:
-		if (ok)
-			fsm->fence_due = false;
-		else if (fsm->cold.is_start)
-			fsm->may_run[host] = true;
-		vm_event(s, "order", ok ? "%s is fenced" : "%s is not fenced: %s; it is told again",
-			 vm_host_name(fsm, host), text);
+		fence_ended(s, host, ok, text);
 		break;
 	case WIRE_VERB_MOVE:
 		vm_move_ordered(s, host, ok, text);

@@ -74,6 +74,7 @@ void vm_on_end_copy(struct vm_step *s)
 		       host);
 	vm_end_protection(s, reason);
 	fsm->again.n_failed = n_failed; /* ending the copy was no failure */
+	fsm->again.failed[s->in->host][0] = '\0';
 	vm_fsm_want_again(fsm, s->now_ns);
 	if (has_third)
 		vm_reply(s, true, "done", "%s runs on %s, and gets its copy on %s now", name,

@@ -41,6 +41,7 @@ void vm_on_control_up(struct vm_step *s)
 	host->work.is_known = false;
 	/* forget the last order, so that it is given again: it may have been lost */
 	memset(&host->order, 0, sizeof(host->order));
+	host->told_failure[0] = '\0';
 	vm_event(s, "connection", "%s connected", vm_host_name(s->fsm, s->in->host));
 	vm_move_connection(s, s->in->host);
 }

@@ -18,6 +18,9 @@ struct vm_step {
 	 * begin even in a conflict */
 	bool may_resolve;
 	bool was_conflict; /* true if the VM was in conflict when the step began */
+	/* true if operators know the next change of state already, since an attempt fails again for
+	 * the same reason: vm_set_state() then gives no event */
+	bool is_known;
 };
 
 typedef void (*vm_handler_fn)(struct vm_step *s);
@@ -42,8 +45,9 @@ void vm_reply(struct vm_step *s, bool ok, const char *code, const char *format, 
 void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
-/* End protection, but keep the owner. Begins a new term. Orders the owner to release the output,
- * and the other host to stop its standby. In a conflict, only gives an event. */
+/* In fsm_again.c: end protection, but keep the owner. Begins a new term. Orders the owner to
+ * release the output, and the other host to stop its standby. In a conflict, only gives an
+ * event. */
 void vm_end_protection(struct vm_step *s, const char *reason);
 
 /* Promote the standby's host if that is allowed now. @silent is true if the reason is the owner's
@@ -105,6 +109,7 @@ struct vm_ended {
 	enum vm_state state; /* the state that has ended */
 	uint64_t lasted_ns;  /* how long the VM was in that state */
 	bool was_own;	     /* true if the gateway itself had begun the protection */
+	const char *reason;  /* why it has ended */
 };
 
 /* In fsm_again.c: called at the start with the journal's record. */
@@ -117,6 +122,11 @@ void vm_again_entered(struct vm_fsm *fsm, uint64_t now_ns);
 void vm_again_ended(struct vm_fsm *fsm, const struct vm_ended *ended, uint64_t now_ns);
 /* In UNPROTECTED: protect the guest again at @at_ns at the earliest. @why: see struct vm_again. */
 void vm_again_plan(struct vm_fsm *fsm, enum vm_again_when when, const char *why, uint64_t at_ns);
+/* Are the texts the same, except for their numbers? */
+bool vm_is_same_but_digits(const char *a, const char *b);
+/* Returns why the last attempt with host @h as the standby failed, since the VM was last PROTECTED;
+ * NULL: none has failed. */
+const char *vm_again_last_failure(const struct vm_fsm *fsm, uint8_t h);
 /* Called when the policy reprotect may have changed. */
 void vm_on_policy(struct vm_step *s);
 /* Called when nobody wants a protection any more: an operator said so, or the guest has ended. */

@@ -114,6 +114,7 @@ bool vm_spare_may_begin(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	char why[VM_TEXT_MAX];
+	bool has_begun;
 
 	if (!is_other_gone(fsm, s->now_ns) || vm_protect_obstacle(fsm, vm_fsm_spare(fsm)))
 		return false;
@@ -141,7 +142,10 @@ bool vm_spare_may_begin(struct vm_step *s)
 			       vm_host_name(fsm, vm_fsm_other(fsm)),
 			       (s->now_ns - fsm->host[vm_fsm_other(fsm)].fit_ns) /
 				       CLOCK_NS_PER_S);
-	return vm_spare_take_seat(s, why);
+	s->is_known = vm_again_last_failure(fsm, vm_fsm_spare(fsm)) != NULL;
+	has_begun = vm_spare_take_seat(s, why);
+	s->is_known = false;
+	return has_begun;
 }
 
 const char *vm_spare_when(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size)
@@ -192,4 +196,5 @@ void vm_fsm_new_spare(struct vm_fsm *fsm, uint64_t now_ns)
 	*spare = (struct vm_host){.fit_ns = now_ns};
 	liveness_init(&spare->live, &fsm->config->liveness, now_ns);
 	fsm->is_barred[vm_fsm_spare(fsm)] = false;
+	fsm->again.failed[vm_fsm_spare(fsm)][0] = '\0';
 }

@@ -148,6 +148,12 @@ static bool syncs_unheard(view_t *v)
 	return is_in(v, VM_SYNCING) && misses_a_host(v);
 }
 
+/* An attempt that may fail like the last one does not change the word. */
+static bool is_trying_again(view_t *v)
+{
+	return is_in(v, VM_PREPARING) && v->fsm->again.is_repeat;
+}
+
 static bool is_preparing(view_t *v)
 {
 	return is_in(v, VM_PREPARING);
@@ -379,11 +385,13 @@ static const struct row {
 	 "{again}"},
 	{HEALTH_UNPROTECTED, is_kept_off, "no copy is kept: {standby} is drained",
 	 "it is protected again by itself after `holdfastctl undrain {standby}`"},
-	{HEALTH_UNPROTECTED, is_soon_again, "no copy is kept", "{again}"},
+	{HEALTH_UNPROTECTED, is_soon_again, "no copy is kept{last-attempt}", "{again}"},
 	{HEALTH_UNPROTECTED, is_unprotected, "no copy is kept",
 	 "nothing by itself; `holdfastctl protect {vm}`"},
 	{HEALTH_PREPARING, prepares_unheard, "{silent-host}, so no copy begins", GIVEN_UP},
 	{HEALTH_SYNCING, syncs_unheard, "{silent-host}, so the copy gets no further", GIVEN_UP},
+	{HEALTH_UNPROTECTED, is_trying_again, "no copy is kept{last-attempt}",
+	 "it is tried again now: {standby} gets ready{standby-step}"},
 	{HEALTH_PREPARING, is_preparing, "{standby} gets ready{standby-step}{standby-way}",
 	 "the first copy follows by itself"},
 	{HEALTH_SYNCING, output_cannot_leave, "held output cannot leave{owner-way}",

@@ -199,6 +199,13 @@ static void say_again(view_t *v, char *text, size_t size)
 	(void)vm_again_describe(v->fsm, v->now_ns, text, size);
 }
 
+static void say_last_attempt(view_t *v, char *text, size_t size)
+{
+	const char *why = vm_again_last_failure(v->fsm, standby_of(v));
+
+	(void)text_put(text, size, "%s%s", why ? "; the last attempt: " : "", why ? why : "");
+}
+
 static void say_cold(view_t *v, char *text, size_t size)
 {
 	(void)vm_cold_describe(v->fsm, text, size);
@@ -297,6 +304,7 @@ static const struct {
 	{"room-needed", say_room_needed},
 	{"progress", say_progress},
 	{"again", say_again},
+	{"last-attempt", say_last_attempt},
 	{"cold", say_cold},
 	{"lost", say_lost},
 	{"journal-error", say_journal_error},

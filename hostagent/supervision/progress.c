@@ -120,8 +120,8 @@ static void describe(const struct progress *p, char *text, size_t size)
 		(void)snprintf(text, size, "%s %s", p->did, p->what);
 }
 
-/* Add how much of the step is done, in percent, and how long the rest will take. The caller holds
- * the lock. */
+/* Add how much of the step is done, in percent, how fast it was so far, and how long the rest will
+ * take. The caller holds the lock. */
 static void add_rest(const struct progress *p, char *stats)
 {
 	uint64_t done = p->done_bytes < p->total_bytes ? p->done_bytes : p->total_bytes;
@@ -135,6 +135,7 @@ static void add_rest(const struct progress *p, char *stats)
 		return;
 	(void)!wire_stats_add(stats, "step_s_left", "%.0f",
 			      ns * (double)(p->total_bytes - done) / (double)done / 1e9);
+	(void)!wire_stats_add(stats, "step_bytes_per_s", "%.0f", (double)done * 1e9 / ns);
 }
 
 void progress_report(struct progress *p, char *stats)

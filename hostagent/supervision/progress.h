@@ -14,6 +14,7 @@
  *	step=copied 3.1 of 5.0 GiB of guest RAM
  *	step_percent=62
  *	step_s_left=31
+ *	step_bytes_per_s=65758000
  *	step_moves=812
  */
 #ifndef PROGRESS_H
@@ -59,8 +60,9 @@ void progress_add(struct progress *p, uint64_t bytes);
 void progress_end(struct progress *p);
 
 /* Add keys to @stats, which has WIRE_STATS_MAX + 1 bytes: `step_moves`; during a step, `step`; if
- * the step's total is known, `step_percent`; if it also has lasted for a second, `step_s_left`,
- * computed from its speed so far. A key for which there is no room is left out. */
+ * the step's total is known, `step_percent`; if it also has lasted for a second,
+ * `step_bytes_per_s`, its speed so far, and `step_s_left`, computed from that. A key for which
+ * there is no room is left out. */
 void progress_report(struct progress *p, char *stats);
 
 #endif

@@ -53,6 +53,55 @@ static void test_again(void **state)
 	assert_string_equal(lab.code, "already");
 }
 
+/* A host that an operator has drained is told to go down, and a guest is there again: it is moved.
+ * The drain remains the operator's, so the next boot does not end it. */
+static void test_guard_again(void **state)
+{
+	(void)state;
+	lab.views[0].place = VM_DRAIN_STUCK;
+	lab.views[1].place = VM_DRAIN_AWAY;
+	feed((struct drain_input){.kind = DRAIN_IN_ASKED, .op_id = 7, .limit_ns = 60 * S,
+				  .unprotected_ok = true, .leaves = true});
+	tick(S);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	lab.views[0].place = VM_DRAIN_MOVABLE;
+	guard(30 * S);
+	tick(S);
+	assert_int_equal(lab.asked[0], 1);
+	moved(0, true, "");
+	tick(S);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	feed((struct drain_input){.kind = DRAIN_IN_BOOT, .boot = BOOT_2});
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	guard(30 * S); /* nothing is left, so there is nothing to do */
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	assert_int_equal(lab.n_replies, 1);
+}
+
+/* The same after a drain of the guard, whose host has not gone down. What cannot be moved does not
+ * hold the host up, and the next boot takes the host back. */
+static void test_guard_twice(void **state)
+{
+	(void)state;
+	lab.n = 1;
+	lab.views[0].place = VM_DRAIN_AWAY;
+	guard(30 * S);
+	tick(S);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	lab.views[0].place = VM_DRAIN_COPY;
+	guard(30 * S);
+	tick(S);
+	assert_int_equal(lab.ended[0], 1);
+	moved(0, false, "web1 may need its copy on alpha");
+	tick(30 * S);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	assert_non_null(strstr(lab.said, "the copy of web1 is left on alpha, and goes down with "
+			       "it: web1 may need"));
+	feed((struct drain_input){.kind = DRAIN_IN_BOOT, .boot = BOOT_2});
+	disk();
+	assert_int_equal(lab.d.phase, DRAIN_NONE);
+}
+
 /* A VM that is not looked after may run on any host. Only --leave agrees to that. */
 static void test_faults(void **state)
 {
@@ -86,6 +135,27 @@ static void refuse_end(uint64_t ns)
 		if (lab.ended[1] > before)
 			moved(1, false, "web2 may need its copy on alpha");
 	}
+}
+
+/* A copy's end is asked for each few seconds. Why it is refused is said once, and again if it is
+ * something else. */
+static void test_said_once(void **state)
+{
+	static const char line[] = "alpha: web2 may need its copy on alpha\n";
+	const char *said;
+
+	(void)state;
+	lab.views[0].place = VM_DRAIN_AWAY;
+	lab.views[1].place = VM_DRAIN_COPY;
+	ask(true, true);
+	refuse_end(30 * S);
+	assert_in_range(lab.ended[1], 5, 12);
+	said = strstr(lab.said, line);
+	assert_non_null(said);
+	assert_null(strstr(said + strlen(line), line));
+	tick(4 * S);
+	moved(1, false, "web2 is PROMOTING");
+	assert_non_null(strstr(said, "alpha: web2 is PROMOTING\n"));
 }
 
 /* --leave agrees to leave guests, but no copies: one that may be needed is never left in silence,
@@ -140,7 +210,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_leave, set_up),
 		cmocka_unit_test_setup(test_again, set_up),
+		cmocka_unit_test_setup(test_guard_again, set_up),
+		cmocka_unit_test_setup(test_guard_twice, set_up),
 		cmocka_unit_test_setup(test_faults, set_up),
+		cmocka_unit_test_setup(test_said_once, set_up),
 		cmocka_unit_test_setup(test_leave_copy, set_up),
 		cmocka_unit_test_setup(test_leave_copy_goes_down, set_up),
 	};

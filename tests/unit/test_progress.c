@@ -44,6 +44,13 @@ static const char *said(void)
 	return stats;
 }
 
+static uint64_t rate(void)
+{
+	const char *at = strstr(said(), "\nstep_bytes_per_s=");
+
+	return at ? strtoull(strchr(at, '=') + 1, NULL, 10) : 0;
+}
+
 static void test_moves(void **state)
 {
 	(void)state;
@@ -59,6 +66,7 @@ static void test_moves(void **state)
 	/* The step has taken 10 s for 62 %, so the rest takes 6 s more. */
 	p.begun_ns -= 10 * CLOCK_NS_PER_S;
 	assert_non_null(strstr(said(), "step_percent=62\nstep_s_left=6\n"));
+	assert_in_range(rate(), 200 * MIB, 318 * MIB);
 	progress_begin(&p, "copied again", "that was written meanwhile", 0);
 	assert_string_equal(said(), "step=copied again that was written meanwhile\nstep_moves=3\n");
 	progress_add(&p, 3 * MIB);
