@@ -3,6 +3,7 @@
 #
 #	scene_start [hf-client option...]   start networks, guest, daemons, one client connection; not protected
 #	scene_protect                       protect web1; returns when it is PROTECTED
+#	scene_ask_protect                   the same for a test of a refusal; returns the exit status of `protect`
 #	scene_value 'EXPRESSION'            print the value of a Python expression over `vm` and `host`, from vm show
 #	scene_end                           end the client; fail if it saw a reply lost, repeated, reordered or torn
 # shellcheck source=tests/e2e/lib.sh
@@ -45,11 +46,27 @@ scene_start()
 		fail "no connection to the guest: $client_line"
 }
 
+# Give the order `protect` once, and set SCENE_STATUS to its exit status. Returns 1 if the gateway asks to
+# try again: it does so until it knows that the last protection has ended.
+scene_order_protect()
+{
+	SCENE_STATUS=0
+	cluster_ctl protect "$CLUSTER_VM" >"$TEST_TMP/protect.log" 2>&1 || SCENE_STATUS=$?
+	! grep -q 'the end of the last term; try again' "$TEST_TMP/protect.log"
+}
+
+# Give the order `protect` until it is answered with more than "try again". Returns its exit status; its answer is in
+# TEST_TMP/protect.log.
+scene_ask_protect()
+{
+	scene_until 30 scene_order_protect || fail "protect: $(<"$TEST_TMP/protect.log")"
+	return "$SCENE_STATUS"
+}
+
 # Protect the VM, and set SCENE_TERM to its term.
 scene_protect()
 {
-	cluster_ctl protect "$CLUSTER_VM" >"$TEST_TMP/protect.log" 2>&1 ||
-		fail "protect: $(cat "$TEST_TMP/protect.log")"
+	scene_ask_protect || fail "protect: $(<"$TEST_TMP/protect.log")"
 	[[ $(<"$TEST_TMP/protect.log") =~ protected\ in\ term\ ([0-9]+) ]] ||
 		fail "protect says: $(<"$TEST_TMP/protect.log")"
 	SCENE_TERM=${BASH_REMATCH[1]}

@@ -3,16 +3,16 @@
 
 usage: guest_clock.py GUEST_IP [SAMPLES]
 
-Prints one line: the guest's clock minus this host's in ms (median of the samples), and this host's
-monotonic time of the measurement in ms. A Linux guest's kernel answers by itself. The answer contains
-the time at which the guest received the request. Holdfast delays only the answer, so the error is no
-more than the request's delay on the network. Resolution: 1 ms.
+Prints one line: the guest's clock minus this host's in ms, and this host's monotonic time of this sample
+in ms. A Linux guest's kernel answers by itself. The answer contains the time at which the guest received
+the request. Holdfast delays only the answer, so the error is no more than the request's delay on the way
+to the guest. A delay only makes the difference larger, so the smallest of the samples is printed.
+Resolution: 1 ms.
 Exit: 0; 1: no answers.
 """
 import os
 import select
 import socket
-import statistics
 import struct
 import sys
 import time
@@ -58,19 +58,17 @@ def ask(raw, ip, ident, seq, timeout_s):
 
 
 def measure(ip, n, timeout_s=1.0):
-    """Return (the median difference in ms, this host's monotonic time in ms), or None if the guest gives
-    no answer."""
+    """Return (the smallest difference in ms, this host's monotonic time of it in ms), or None if the
+    guest gives no answer."""
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
-        found, begin = [], time.monotonic()
+        found = []
         for seq in range(3 * n):
             difference = ask(raw, ip, os.getpid() & 0xffff, seq, timeout_s)
             if difference is not None:
-                found.append(difference)
+                found.append((difference, time.monotonic() * 1000))
             if len(found) == n:
                 break
-        if not found:
-            return None
-        return statistics.median(found), (begin + time.monotonic()) / 2 * 1000
+        return min(found) if found else None
 
 
 def main():

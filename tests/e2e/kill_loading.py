@@ -1,8 +1,8 @@
 """kill_loading.py - kills a QEMU that loads a guest's state: kill_loading.py QMP_PATH. Not a test itself.
 
 QMP_PATH is the monitor's path in that QEMU's arguments. Prints "watching", waits until such a process
-has a descriptor of a file "device", and kills the process with SIGKILL. Exits with 1 if the process ends
-by itself, and ends by itself after 60 s.
+has a descriptor of a file "device", and kills the process with SIGKILL. Exits with 1 if it was not seen
+with one when it ends, and ends by itself after 60 s.
 """
 import glob
 import os
@@ -11,6 +11,7 @@ import sys
 import time
 
 LIMIT_S = 60
+PAUSE_S = 0.0005  # between two looks: the QEMU may have no other CPU than this process
 
 
 def find(qmp_path):
@@ -26,7 +27,13 @@ def find(qmp_path):
 
 
 def is_loading(folder):
-    for fd in os.listdir(folder + "/fd"):
+    try:
+        fds = os.listdir(folder + "/fd")
+    except (FileNotFoundError, ProcessLookupError):
+        fds = []
+    if not fds:  # so it is for a zombie, too
+        sys.exit("that QEMU ended, and was not seen to load anything")
+    for fd in fds:
         try:
             if os.path.basename(os.readlink(f"{folder}/fd/{fd}")) == "device":
                 return True
@@ -37,15 +44,16 @@ def is_loading(folder):
 
 def main():
     end_s = time.monotonic() + LIMIT_S
+    os.nice(-20)  # QEMU loads the state in a few ms: this process must run in them
     print("watching", flush=True)
     while not (found := find(sys.argv[1])):
         if time.monotonic() > end_s:
             sys.exit("no such QEMU")
         time.sleep(0.01)
-    # No pause from here on: QEMU needs a few ms to load the state.
     while not is_loading(found[1]):
         if time.monotonic() > end_s:
             sys.exit("that QEMU loads nothing")
+        time.sleep(PAUSE_S)
     signal.pidfd_send_signal(found[0], signal.SIGKILL)
     print("killed", flush=True)
 

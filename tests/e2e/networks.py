@@ -2,7 +2,8 @@
 
 usage: networks.py vlan DEVICE ID SOURCE TARGET BYTES   ask for TARGET's address by ARP, then ping it, both in the VLAN
        networks.py group SOURCE GROUP PORT              send datagrams to the group until a member answers
-       networks.py longest DEVICE MAC SECONDS           print the size of the longest TCP frame that MAC sends
+       networks.py longest DEVICE MAC SECONDS ENOUGH    print the size of the longest TCP frame that MAC sends, or of
+                                                        the first one with more than ENOUGH bytes
 Each but the last gives up after 20 s. Prints what was seen. Exit: 0, or 1 if there was no answer.
 """
 import ipaddress
@@ -110,11 +111,11 @@ def ask_group(source, group, port):
     sys.exit("nobody answers in the group %s" % group)
 
 
-def longest_tcp(device, mac, seconds):
+def longest_tcp(device, mac, seconds, enough):
     wire = Wire(device)
     sender = bytes.fromhex(mac.replace(":", ""))
     longest, end = 0, time.monotonic() + float(seconds)
-    while time.monotonic() < end:
+    while longest <= int(enough) and time.monotonic() < end:
         got = wire.receive(end - time.monotonic())
         if got and got[1][6:12] == sender and got[1][12:14] == b"\x08\x00" and got[1][23] == socket.IPPROTO_TCP:
             longest = max(longest, len(got[1]))

@@ -294,7 +294,7 @@ static void test_writer_ends(void **state)
 	pid_t pid;
 
 	guest_writes(f, 5 * BLOCK, BLOCK, 1);
-	pid = start_writer(f, 300);
+	pid = start_writer(f, 100);
 	open_again(f, &identity);
 	/* The writer has ended: its last write is in the ring, and no more can come. */
 	assert_null(disk_ring_why_new(f->ring));

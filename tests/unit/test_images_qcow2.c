@@ -349,7 +349,7 @@ static void a_whole_image_is_handed_over(void **state)
 	close(images.item[0].fd);
 	images.item[0].fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	pid = view->pid;
-	view->end_ms = 200;
+	view->end_ms = 1000;
 	assert_int_equal(kill(pid, SIGSTOP), 0);
 	assert_int_equal(images_hand_over(&images, &error), 0);
 	assert_int_equal(kill(pid, 0), -1);

@@ -24,6 +24,7 @@
 #define PIPE_BYTES   4096
 #define MEMORY_BYTES ((size_t)384 << 20)
 #define WAIT_MS	     20000
+#define TRIES	     5
 
 static char bytes[PIPE_BYTES];
 
@@ -57,15 +58,17 @@ static void be_agent(int pipe_read, int ready_fd)
 		pause();
 }
 
-static void a_writer_goes_on_before_the_memory_is_gone(void **state)
+/* Kill a process whose pipe is full. Returns true if the pipe was seen writable before the process
+ * had ended completely. */
+static bool goes_on_before_the_end(void)
 {
 	int pipe_fds[2], ready[2], pidfd;
 	uint64_t killed_ns, writable_ns;
+	bool is_before;
 	struct pollfd p;
 	char byte;
 	pid_t pid;
 
-	(void)state;
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK), 0);
 	assert_int_equal(fcntl(pipe_fds[1], F_SETPIPE_SZ, PIPE_BYTES), PIPE_BYTES);
 	assert_int_equal(write(pipe_fds[1], bytes, sizeof(bytes)), PIPE_BYTES);
@@ -88,11 +91,10 @@ static void a_writer_goes_on_before_the_memory_is_gone(void **state)
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
 	writable_ns = clock_mono_ns();
-	/* The pipe was emptied, not closed, so QEMU's write succeeds. The process has not yet ended
-	 * completely. */
+	/* The pipe was emptied, not closed, so QEMU's write succeeds. */
 	assert_int_equal(p.revents, POLLOUT);
 	p = (struct pollfd){.fd = pidfd, .events = POLLIN};
-	assert_int_equal(poll(&p, 1, 0), 0);
+	is_before = poll(&p, 1, 0) == 0;
 	assert_int_equal(write(pipe_fds[1], bytes, sizeof(bytes)), PIPE_BYTES);
 	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
 	printf("writable after %.1f ms, gone after %.1f ms\n",
@@ -102,6 +104,17 @@ static void a_writer_goes_on_before_the_memory_is_gone(void **state)
 	close(pidfd);
 	close(pipe_fds[1]);
 	close(ready[0]);
+	return is_before;
+}
+
+/* On a busy machine this test may run only when the process is gone. So try several times. */
+static void a_writer_goes_on_before_the_memory_is_gone(void **state)
+{
+	int tries = 0;
+
+	(void)state;
+	while (!goes_on_before_the_end())
+		assert_true(++tries < TRIES);
 }
 
 /* letgo_init() leaves no child to wait for. The agent's next program would not know of such a

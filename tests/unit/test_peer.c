@@ -33,7 +33,8 @@
 
 static char *certs;
 static struct wire_tls_context *alpha, *beta_client, *beta, *gateway;
-static uint16_t port;
+static char ip[INET_ADDRSTRLEN]; /* of this process alone: no other process uses its ports */
+static struct sockaddr_in here;
 
 /* ---- beta */
 
@@ -85,9 +86,10 @@ static uint16_t take(void *arg, const struct peer_offer *offer, struct error *re
 
 static void start(void)
 {
-	const struct peer_server_config config = {.ip_be32 = htonl(INADDR_LOOPBACK), .port = port,
+	const struct peer_server_config config = {.ip_be32 = here.sin_addr.s_addr,
+						  .port = ntohs(here.sin_port),
 						  .tls = beta, .take = take,
-						  .hello_ns = CLOCK_NS_PER_S / 2};
+						  .hello_ns = 2 * CLOCK_NS_PER_S};
 
 	atomic_store(&must_stop, false);
 	assert_int_equal(pthread_create(&thread, NULL, keep, NULL), 0);
@@ -134,7 +136,7 @@ static int teardown(void **state)
 
 static struct link_config to_beta(void)
 {
-	return (struct link_config){.address = "127.0.0.1", .port = port, .tls = alpha,
+	return (struct link_config){.address = ip, .port = ntohs(here.sin_port), .tls = alpha,
 				    .peer_name = "beta"};
 }
 
@@ -373,15 +375,13 @@ static void test_who(void **state)
  * connections, and after the silent connections have timed out. */
 static void test_silent_connections(void **state)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port),
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fds[PEER_CONNECTIONS_MAX];
 	char byte;
 
 	(void)state;
 	for (size_t i = 0; i < PEER_CONNECTIONS_MAX; i++) {
 		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		assert_int_equal(connect(fds[i], (struct sockaddr *)&at, sizeof(at)), 0);
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&here, sizeof(here)), 0);
 		if (i + 2 == PEER_CONNECTIONS_MAX)
 			assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
 	}
@@ -392,18 +392,19 @@ static void test_silent_connections(void **state)
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
 }
 
-/* Returns a port that is free now. */
-static uint16_t free_port(void)
+/* Find an address for beta by this process's id, in 127.64.0.0/10, and a free port of it. */
+static void find_address(void)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t size = sizeof(at);
+	socklen_t size = sizeof(here);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&at, size) < 0 ||
-	    getsockname(fd, (struct sockaddr *)&at, &size) < 0)
+	here.sin_family = AF_INET;
+	here.sin_addr.s_addr = htonl(UINT32_C(0x7f400000) | ((uint32_t)getpid() & 0x3fffff));
+	if (fd < 0 || bind(fd, (struct sockaddr *)&here, size) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&here, &size) < 0 ||
+	    !inet_ntop(AF_INET, &here.sin_addr, ip, sizeof(ip)))
 		abort();
 	fd_close(fd);
-	return ntohs(at.sin_port);
 }
 
 static int set_up_certs(void **state)
@@ -422,7 +423,7 @@ static int set_up_certs(void **state)
 	beta_client = mint_context(certs, "ca", "beta", WIRE_TLS_CLIENT);
 	gateway = mint_context(certs, "ca", "gw", WIRE_TLS_CLIENT);
 	beta = mint_context(certs, "ca", "beta", WIRE_TLS_SERVER);
-	port = free_port();
+	find_address();
 	return 0;
 }
 

@@ -279,7 +279,7 @@ static void a_fence_without_a_record_looks_at_the_time(void **state)
 	(void)state;
 	unlink(fenced_path);
 	expect_kept(-EBUSY, "it is not known which QEMU was fenced here (web1.fenced in /tmp/");
-	fence_at(-1000);
+	fence_at(-5000);
 	unlink(fenced_path);
 	assert_int_equal(vm_fence(&vm, FENCED_TERM, &error), 0);
 	expect_kept(-EBUSY, "was started here, or let run, after this host was fenced");
@@ -299,6 +299,7 @@ static void it_is_kept_for_a_look(void **state)
 	expect_kept(-EBUSY, "is kept for a look until 20");
 	assert_true(strstr(error.text, " UTC, 60:0") || strstr(error.text, " UTC, 59:5"));
 	config.fenced_guest_keep_s = 1;
+	fence_at(0);
 	expect_kept(-EBUSY, "fenced_guest_keep_s = 1");
 	do {
 		r = end(FENCED_TERM + 1);
