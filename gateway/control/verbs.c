@@ -29,6 +29,7 @@ struct request {
 	bool no_wait;
 	/* start, unprotect: the operator accepts that replies which clients have seen are lost */
 	bool may_lose;
+	bool may_be_torn; /* start: the operator accepts disks that are an unfinished copy */
 	bool waits, leaves, unprotected_ok; /* drain */
 	int timeout_s;		    /* drain; 0: the default */
 	uint64_t now_ns;
@@ -150,7 +151,8 @@ static void command(struct control_conn *c, const struct request *r, enum vm_com
 {
 	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .no_wait = r->no_wait,
 			      .host = host, .is_host_named = is_host_named(r, what),
-			      .may_lose = r->may_lose, .is_off_named = r->off[0] != '\0'};
+			      .may_lose = r->may_lose, .may_be_torn = r->may_be_torn,
+			      .is_off_named = r->off[0] != '\0'};
 	char text[4 * WIRE_NAME_MAX + 64];
 
 	if (in.is_off_named && !find_host(c, r, r->off, &in.off))
@@ -159,9 +161,10 @@ static void command(struct control_conn *c, const struct request *r, enum vm_com
 	in.op_id = c->op_id = ++c->control->next_op_id;
 	c->phase = CONTROL_WAITING;
 	log_info("vm=%s operator=%s verb=%s %s", r->vm->config.name, asker(c), r->verb, r->host);
-	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s%s%s%s%s%s", asker(c), r->verb,
+	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s%s%s%s%s%s%s", asker(c), r->verb,
 		       r->host[0] ? " " : "", r->host, r->with[0] ? " with " : "", r->with,
 		       r->may_lose ? ", whatever is lost" : "",
+		       r->may_be_torn ? ", an unfinished copy too" : "",
 		       in.is_off_named ? ", and says that this host is off: " : "", r->off);
 	fleet_event(c->control->fleet, r->now_ns, r->vm->config.name, "operator", text);
 	(void)fleet_step(c->control->fleet, r->vm, &in,
@@ -442,7 +445,7 @@ void control_request(struct control_conn *c, const char *line, unsigned int role
 	struct request r = {.now_ns = now_ns, .host = "", .with = "", .off = ""};
 	const char *vm = "";
 	int version = 0, follow = 0, no_wait = 0, waits = 0, leaves = 0;
-	int unprotected_ok = 0, may_lose = 0;
+	int unprotected_ok = 0, may_lose = 0, may_be_torn = 0;
 	json_error_t error;
 	json_t *json = json_loads(line, JSON_REJECT_DUPLICATES, &error);
 
@@ -451,12 +454,13 @@ void control_request(struct control_conn *c, const char *line, unsigned int role
 				  error.column, error.text);
 	} else if (json_unpack_ex(json, &error, JSON_STRICT,
 				  "{s:i, s:s, s?s, s?s, s?s, s?s, s?b, s?b, s?b, s?b, s?b, s?i, "
-				  "s?b}",
+				  "s?b, s?b}",
 				  "version", &version, "verb", &r.verb, "vm", &vm, "host", &r.host,
 				  "with", &r.with, "off", &r.off, "follow", &follow, "no_wait",
 				  &no_wait, "wait", &waits, "leave", &leaves, "unprotected_ok",
 				  &unprotected_ok,
-				  "timeout_s", &r.timeout_s, "lose", &may_lose) < 0) {
+				  "timeout_s", &r.timeout_s, "lose", &may_lose, "torn",
+				  &may_be_torn) < 0) {
 		control_put_error(c, "bad-request", "%s", error.text);
 	} else if (version != CONTROL_VERSION) {
 		control_put_error(c, "bad-version", "version %d is not spoken here, %d is", version,
@@ -465,6 +469,7 @@ void control_request(struct control_conn *c, const char *line, unsigned int role
 		r.follow = follow;
 		r.no_wait = no_wait;
 		r.may_lose = may_lose;
+		r.may_be_torn = may_be_torn;
 		r.waits = waits;
 		r.leaves = leaves;
 		r.unprotected_ok = unprotected_ok;

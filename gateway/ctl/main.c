@@ -23,7 +23,7 @@ struct options {
 	const char *on; /* value of --on; NULL: not given */
 	const char *with; /* value of --with; NULL: not given */
 	const char *off; /* value of --off; NULL: not given */
-	bool json, follow, no_wait, lose, wait, leave, unprotected_ok;
+	bool json, follow, no_wait, lose, torn, wait, leave, unprotected_ok;
 	uint64_t timeout_s; /* value of --timeout; 0: not given */
 };
 
@@ -128,6 +128,7 @@ static void usage(FILE *out)
 		"  --on HOST          start: the host whose disks are to be started\n"
 		"  --lose             start: also if writes that clients know of may be lost;\n"
 		"                     unprotect: also if the copy may be all that is left\n"
+		"  --torn             start: also disks that are an unfinished copy\n"
 		"  --off HOST         start: this host may run the guest, and is switched off\n"
 		"  --unprotected-ok   drain: agree that guests have no copy until undrain\n"
 		"  --wait             drain: wait for guests that cannot be moved yet\n"
@@ -283,6 +284,8 @@ static char *make_request(const struct verb *verb, const struct options *o, char
 		(void)json_object_set_new(json, "off", json_string(o->off));
 	if (o->lose)
 		(void)json_object_set_new(json, "lose", json_true());
+	if (o->torn)
+		(void)json_object_set_new(json, "torn", json_true());
 	if (o->follow)
 		(void)json_object_set_new(json, "follow", json_true());
 	if (o->no_wait)
@@ -420,6 +423,7 @@ static const struct option options[] = {
 	{"to", required_argument, NULL, 'o'},	  {"on", required_argument, NULL, 'i'},
 	{"with", required_argument, NULL, 'W'},	  {"off", required_argument, NULL, 'O'},
 	{"lose", no_argument, NULL, 'L'},	  {"wait", no_argument, NULL, 'w'},
+	{"torn", no_argument, NULL, 'T'},
 	{"unprotected-ok", no_argument, NULL, 'u'}, {"leave", no_argument, NULL, 'l'},
 	{"help", no_argument, NULL, 'h'},	  {"version", no_argument, NULL, 'v'},
 	{NULL, 0, NULL, 0},
@@ -464,6 +468,9 @@ static int parse_option(int c, struct options *o)
 	case 'L':
 		o->lose = true;
 		return -1;
+	case 'T':
+		o->torn = true;
+		return -1;
 	case 't':
 		return parse_timeout(optarg, &o->timeout_s) < 0
 			       ? misuse("--timeout takes 1..86400 seconds, not", optarg) : -1;
@@ -495,6 +502,8 @@ static int check_options(const struct verb *verb, const struct options *o)
 	if (o->lose && strcmp(verb->request, "start") != 0 &&
 	    strcmp(verb->request, "unprotect") != 0)
 		return misuse("--lose goes with start and unprotect, not", verb->words);
+	if (o->torn && strcmp(verb->request, "start") != 0)
+		return misuse("--torn goes with start, not", verb->words);
 	if (o->with && strcmp(verb->request, "protect") != 0)
 		return misuse("--with goes with protect, not", verb->words);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

@@ -49,6 +49,7 @@ static void find_cold(const char *key, const char *value, struct vm_cold_word *w
 	static const char *const disks[] = {
 		[VM_COLD_DISK_NONE] = "none",	    [VM_COLD_DISK_OWN] = "own",
 		[VM_COLD_DISK_UNSOUND] = "unsound", [VM_COLD_DISK_COPY] = "copy",
+		[VM_COLD_DISK_TORN] = "torn",
 	};
 
 	for (size_t i = 0; strcmp(key, "cold") == 0 && i < ARRAY_SIZE(roles); i++)

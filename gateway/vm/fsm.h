@@ -196,7 +196,8 @@ enum vm_command {
 	VM_COMMAND_DRILL,  /* starts the standby's copy, isolated, and checks whether it runs */
 	VM_COMMAND_OWNER, /* ends a conflict: `host` owns the guest */
 	VM_COMMAND_MOVE,  /* moves the guest to `host`, the standby, without losing anything */
-	/* starts the guest, which runs nowhere, from disks: `is_host_named`, `may_lose` */
+	/* starts the guest, which runs nowhere, from disks: `is_host_named`, `may_lose`,
+	 * `may_be_torn` */
 	VM_COMMAND_START,
 	/* given only by the gateway itself: ends the copy on `host`, which is being drained. The
 	 * host gets no copy again before it is taken back (fsm_drain.c) */
@@ -257,6 +258,9 @@ enum vm_cold_disk {
 	/* like VM_COLD_DISK_OWN, but the guest's flushes were ignored, so the disks may be torn */
 	VM_COLD_DISK_UNSOUND,
 	VM_COLD_DISK_COPY,    /* the standby's copy of the disks, complete, at `epoch` of `term` */
+	/* a copy was begun onto the standby's disks and not finished: some blocks are of one
+	 * moment, and others of another. A host can report this with the role VM_COLD_NOT */
+	VM_COLD_DISK_TORN,
 };
 
 struct vm_cold_word {
@@ -306,6 +310,7 @@ struct vm_input {
 	/* VM_COMMAND_START, _PROTECT: true if the operator named `host`; _START: true if the
 	 * operator accepts that writes may be lost */
 	bool is_host_named, may_lose;
+	bool may_be_torn; /* VM_COMMAND_START: also disks that are an unfinished copy */
 	/* VM_COMMAND_START: true if the operator says that the host `off` is switched off */
 	bool is_off_named;
 	uint8_t off; /* valid if is_off_named */
@@ -428,6 +433,7 @@ struct vm_host {
 	bool is_move_stopped;
 	/* as last reported; its role is VM_COLD_NOT until `reported` is true */
 	struct vm_cold_word cold;
+	bool is_torn_told; /* its disks are an unfinished copy, and an event has said so */
 	uint8_t agent_state;
 	uint8_t verdict;
 	uint8_t throttle_percent; /* by how much the agent slows the guest down, as last reported */
@@ -625,6 +631,7 @@ struct vm_cold {
 	/* valid if is_start or is_lost: the owner was chosen by its report alone, and that was
 	 * certain */
 	bool was_certain_alone;
+	bool is_torn; /* valid if is_start: the disks are an unfinished copy */
 };
 
 /* Orders that an operator asks for, and whose answer from the agent can come much later; see

@@ -44,7 +44,10 @@ static struct vm_cold_word word_of(const struct vm_fsm *fsm, uint8_t h)
 		return (struct vm_cold_word){.role = VM_COLD_NOT};
 	if (host->cold.role == VM_COLD_NOT && h != fsm->record.owner && host->epoch == 0 &&
 	    fsm->protection.complete == 0 && vm_agent_stands_by(host->agent_state))
-		return (struct vm_cold_word){.role = VM_COLD_STANDBY};
+		return (struct vm_cold_word){.role = VM_COLD_STANDBY,
+					     .disk = host->cold.disk == VM_COLD_DISK_TORN
+							     ? VM_COLD_DISK_TORN
+							     : VM_COLD_DISK_NONE};
 	return host->cold;
 }
 
@@ -164,6 +167,7 @@ static struct choice by_disks(const struct vm_fsm *fsm, uint8_t best)
 			       vm_host_name(fsm, other), word.epoch);
 		return c;
 	case VM_COLD_DISK_COPY:
+	case VM_COLD_DISK_TORN:
 	case VM_COLD_DISK_NONE:
 	default:
 		return uncertain("%s ran it last, and has no disk of it: nothing is left there",
@@ -244,6 +248,7 @@ static const char *describe_host(const struct vm_fsm *fsm, uint8_t h, char *text
 		[VM_COLD_DISK_NONE] = "no disk of it",
 		[VM_COLD_DISK_OWN] = "its own disks",
 		[VM_COLD_DISK_UNSOUND] = "disks without flushes",
+		[VM_COLD_DISK_TORN] = "an unfinished copy",
 	};
 	struct vm_cold_word word = word_of(fsm, h);
 	uint64_t term = ran_in(fsm, h);
@@ -324,10 +329,12 @@ static bool start(struct vm_step *s, uint8_t host, const char *reason, bool may_
 	bool alone = !fsm->host[vm_fsm_beside(fsm, host)].up;
 	struct choice c = choose(fsm);
 	bool is_certain_alone = is_alone(fsm) && c.is_certain && c.host == host;
+	bool is_torn = vm_cold_is_torn(fsm, host);
 
 	vm_finish_op(s, false, "aborted", "the guest runs nowhere, and is started anew");
 	s->may_resolve = true;
-	vm_set_state(s, VM_PROMOTING, host, true, "cold start: %s", reason);
+	vm_set_state(s, VM_PROMOTING, host, true, "cold start: %s%s", reason,
+		     is_torn ? ", which are an unfinished copy" : "");
 	s->may_resolve = false;
 	if (fsm->record.term == before)
 		return false;
@@ -335,6 +342,7 @@ static bool start(struct vm_step *s, uint8_t host, const char *reason, bool may_
 	fsm->cold.is_start = true;
 	fsm->cold.is_alone = alone;
 	fsm->cold.was_certain_alone = is_certain_alone;
+	fsm->cold.is_torn = is_torn;
 	if (!alone || !may_fence || !fsm->config->has_fence_command)
 		return true;
 	fsm->fencing = VM_FENCING_DUE;
@@ -414,6 +422,45 @@ void vm_cold_look(struct vm_step *s)
 	if (c.is_certain && !fsm->is_barred[c.host])
 		(void)start(s, c.host, c.why, false);
 }
+
+/* ---- disks that are an unfinished copy */
+
+bool vm_cold_is_torn(const struct vm_fsm *fsm, uint8_t h)
+{
+	struct vm_cold_word word = word_of(fsm, h);
+
+	return word.role != VM_COLD_NOT && word.disk == VM_COLD_DISK_TORN;
+}
+
+void vm_cold_tell_torn(struct vm_step *s, uint8_t h)
+{
+	struct vm_host *host = &s->fsm->host[h];
+	const struct vm_cold_word *word = &host->cold;
+	bool is_torn = word->role != VM_COLD_NOT && word->disk == VM_COLD_DISK_TORN;
+
+	if (is_torn && !host->is_torn_told)
+		vm_event(s, "disk",
+			 "the disks on %s are an unfinished copy: some blocks are of one moment, "
+			 "others of another. The next protection there makes them whole",
+			 vm_host_name(s->fsm, h));
+	host->is_torn_told = is_torn;
+}
+
+/* The guest may not survive a mixture of two moments, while `--lose` only accepts that writes are
+ * missing. So refuse such disks without a word of their own. Returns true if the command was
+ * refused. */
+static bool refuse_torn(struct vm_step *s, uint8_t h)
+{
+	if (s->in->may_be_torn || !vm_cold_is_torn(s->fsm, h))
+		return false;
+	vm_reply(s, false, "torn",
+		 "the disks on %s are an unfinished copy: some blocks are of one moment, others of "
+		 "another, and %s may find its file systems damaged. --torn starts them all the "
+		 "same", vm_host_name(s->fsm, h), s->fsm->config->name);
+	return true;
+}
+
+/* ---- the command */
 
 /* Is host @h away, or does it say that it has neither the guest nor a copy of its memory? For an
  * older agent, which does not report this, its state shows it. */
@@ -499,7 +546,7 @@ void vm_on_start(struct vm_step *s)
 		       "it all the same", vm_host_name(fsm, h), TEXT_SHORT(150, hosts));
 		return;
 	}
-	if (vm_lost_refuse(s, h))
+	if (vm_lost_refuse(s, h) || refuse_torn(s, h))
 		return;
 	is_unsure = fsm->may_run[vm_fsm_beside(fsm, h)];
 	if (s->in->is_off_named)

@@ -55,8 +55,9 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		fsm->protection.promoted.is_boot = is_boot;
 		if (fsm->op.command == VM_COMMAND_START)
 			vm_finish_op(s, true, "done",
-				     "%s starts %s from its disks, in term %" PRIu64, name,
-				     fsm->config->name, fsm->record.term);
+				     "%s starts %s from its disks, in term %" PRIu64 "%s", name,
+				     fsm->config->name, fsm->record.term,
+				     fsm->cold.is_torn ? "; they are an unfinished copy" : "");
 		vm_move_runs(s);
 		return;
 	}

@@ -255,6 +255,7 @@ void vm_on_report(struct vm_step *s)
 	host->verdict = s->in->verdict;
 	host->term = s->in->term;
 	host->epoch = s->in->epoch;
+	vm_cold_tell_torn(s, s->in->host);
 	vm_on_work(s, host);
 	if (host->term > fsm->record.term) {
 		vm_on_newer_term(s);

@@ -246,6 +246,10 @@ bool vm_cold_is_fenced(const struct vm_fsm *fsm, uint8_t h);
 /* Returns the order that a cold start requires of host @h, or 0. Call this in PROMOTING if
  * cold.is_start is true. */
 uint8_t vm_cold_verb(const struct vm_fsm *fsm, uint8_t h);
+/* Are the disks of host @h an unfinished copy, and has the host nothing else of the guest? */
+bool vm_cold_is_torn(const struct vm_fsm *fsm, uint8_t h);
+/* Called when host @h has reported. If its disks are an unfinished copy, gives one event. */
+void vm_cold_tell_torn(struct vm_step *s, uint8_t h);
 /* In fsm_lost.c: called at each tick in PROMOTING. If a cold start gets no further because a host
  * has gone away or is not fenced, waits for that host, then gives the start up: the VM is FAILED,
  * and the start can be chosen again. Returns true if this is a cold start. */

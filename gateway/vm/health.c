@@ -378,7 +378,7 @@ static const struct row {
 	{HEALTH_PROMOTING, is_promoting, "{owner} takes over{owner-step}",
 	 "the guest runs on {owner}, unprotected"},
 	{HEALTH_UNPROTECTED, is_unprotected_unheard,
-	 "no copy is kept, and {owner} was not heard{owner-age}",
+	 "no copy is kept, and {owner} was not heard{owner-age}{torn}",
 	 "is holdfast-agent running on {owner}?"},
 	{HEALTH_UNPROTECTED, is_suspended,
 	 "the protection is suspended; `holdfastctl events` says why",

@@ -211,6 +211,17 @@ static void say_cold(view_t *v, char *text, size_t size)
 	(void)vm_cold_describe(v->fsm, text, size);
 }
 
+static void say_torn(view_t *v, char *text, size_t size)
+{
+	uint8_t h = standby_of(v);
+
+	if (size > 0)
+		text[0] = '\0';
+	if (vm_cold_is_torn(v->fsm, h))
+		(void)text_put(text, size, "; the disks on %s are an unfinished copy",
+			       vm_host_name(v->fsm, h));
+}
+
 static void say_lost(view_t *v, char *text, size_t size)
 {
 	(void)vm_lost_advice(v->fsm, text, size);
@@ -306,6 +317,7 @@ static const struct {
 	{"again", say_again},
 	{"last-attempt", say_last_attempt},
 	{"cold", say_cold},
+	{"torn", say_torn},
 	{"lost", say_lost},
 	{"journal-error", say_journal_error},
 	{"fence", say_fence},

@@ -12,6 +12,7 @@
 #include "supervision/progress.h"
 #include "standby/compare.h"
 #include "standby/epochcheck.h"
+#include "standby/torn.h"
 #include "standby/touched.h"
 #include "wire/frame.h"
 #include "wire/msg.h"
@@ -76,6 +77,7 @@ struct pass {
 	uint32_t blob_bytes;     /* size of the device blob (the saved devices); 0: no DEVICE frame
 				  * yet */
 	bool full;
+	bool is_unheld;
 	bool has_hashes;         /* a RAM_HASH frame was read */
 	/* an enum first_record for each page in a FULL epoch; otherwise NULL */
 	uint8_t *seen;
@@ -118,8 +120,10 @@ static int lay_out(struct pass *p, const struct wire_frame *frame)
 {
 	struct wire_geometry g;
 
-	if (frame->h.type == WIRE_EPOCH_BEGIN)
+	if (frame->h.type == WIRE_EPOCH_BEGIN) {
 		p->full = frame->h.flags & WIRE_FLAG_FULL;
+		p->is_unheld = frame->h.flags & WIRE_FLAG_UNHELD;
+	}
 	if (frame->h.type != WIRE_GEOMETRY)
 		return 0;
 	if (wire_geometry_decode(frame, &g, NULL) < 0)
@@ -320,7 +324,9 @@ static int put_disk(struct pass *p, const struct wire_frame *frame)
 				images_compare(p->images, image, &record);
 			continue;
 		}
-		r = images_apply(p->images, image, &record, p->error);
+		r = p->is_unheld ? torn_begin(&p->images->torn, p->error) : 0;
+		if (r == 0)
+			r = images_apply(p->images, image, &record, p->error);
 		if (r < 0)
 			return r;
 	}
@@ -355,8 +361,10 @@ static int apply(struct ramfile *rf, struct images *images, const uint8_t *data,
 	struct pass p = {.rf = rf, .images = images, .scratch = scratch, .error = error};
 	int r;
 
-	if (images)
+	if (images) {
+		images->torn.is_whole = false;
 		images_begin_checks(images);
+	}
 	compare_begin(rf);
 	r = walk(&p, data, size, lay_out);
 	if (r < 0)
@@ -382,9 +390,12 @@ static int apply(struct ramfile *rf, struct images *images, const uint8_t *data,
 		r = -EBADMSG;
 	if (r == 0)
 		r = ramfile_store_blob(rf, p.blob_bytes);
-	if (r == 0)
-		*ret_n_pages = p.n_pages;
-	return r;
+	if (r < 0)
+		return r;
+	if (images)
+		images->torn.is_whole = !p.is_unheld;
+	*ret_n_pages = p.n_pages;
+	return 0;
 }
 
 int apply_epoch(struct ramfile *rf, struct images *images, const uint8_t *data, size_t size,

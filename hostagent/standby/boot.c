@@ -139,6 +139,7 @@ int standby_do_boot(struct standby *sb, struct standby_command *c)
 		standby_set_text(sb, "the guest did not start: %s", c->error.text);
 		return r;
 	}
+	torn_end(&sb->images.torn);
 	qemu_release_monitor(&sb->qemu);
 	standby_set_text(sb, "%s", "");
 	standby_set_state(sb, STANDBY_STATE_RUNNING);

@@ -37,6 +37,7 @@
 #include "base/error.h"
 #include "standby/rawview.h"
 #include "standby/standby.h"
+#include "standby/torn.h"
 #include "wire/msg.h"
 
 #define IMAGES_MAX    WIRE_DISKS_MAX
@@ -75,6 +76,7 @@ struct images {
 	uint64_t bytes_written; /* bytes of data that the WRITE records have written */
 	uint64_t n_checked, n_differ; /* blocks that images_compare() compared, and that differed */
 	uint64_t flushed_ns;	/* when images_flush_soon() last made the kernel write */
+	struct torn torn;	/* see torn.h; images_init() zeroes it: nothing is recorded */
 };
 
 /* Store the names and paths of @disks, without opening anything. Returns 0. If there are more than

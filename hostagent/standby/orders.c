@@ -353,6 +353,7 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 		return r;
 	}
 	sb->want_qemu = false;
+	torn_end(&sb->images.torn);
 	standby_keep_description(sb);
 	standby_set_text(sb, "%s", "");
 	standby_set_state(sb, STANDBY_STATE_RUNNING);

@@ -171,6 +171,7 @@ static void publish(struct standby *sb)
 	sb->status.qemu_pid = sb->qemu.pid;
 	sb->status.disks_term = sb->disks_term;
 	sb->status.disks_epoch = sb->disks_epoch;
+	sb->status.is_torn = sb->images.torn.is_set;
 	sb->status.guest_ended = sb->guest_ended;
 	sb->status.drilled = sb->drilled;
 	sb->status.stream_up = sb->link != NULL;
@@ -288,6 +289,7 @@ static void *run(void *arg)
 		standby_peer_run(sb);
 		standby_stream_connect(sb, clock_mono_ns());
 		more = standby_stream_run(sb);
+		sb->dirty |= torn_settle(&sb->images);
 		drill_step(sb);
 	}
 	drill_close(sb);
@@ -532,6 +534,7 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 		free(sb);
 		return r;
 	}
+	torn_init(&sb->images.torn, config->role_dir, config->vm);
 	sb->config.disks = NULL; /* not needed any more: `images` has names and paths */
 	pthread_mutex_init(&sb->lock, NULL);
 	pthread_cond_init(&sb->command_done, NULL);

@@ -79,6 +79,9 @@ struct standby_config {
 	 * the paths */
 	const struct standby_disk *disks;
 	uint32_t n_disks;
+	/* the file VM.copying is kept here while the images are an unfinished copy (torn.h); NULL:
+	 * not wanted */
+	const char *role_dir;
 	/* the disk log (durable.h); NULL or "": PATH.hflog beside the first disk's image */
 	const char *disk_log;
 	/* size of a new disk log; 0: epochs are not logged (disk_durability = memory) */
@@ -146,6 +149,7 @@ struct standby_status {
 	/* if this host lost its memory with the copy, and the disk log was replayed: the epoch that
 	 * the images hold as a whole. Otherwise disks_epoch is 0 */
 	uint64_t disks_term, disks_epoch;
+	bool is_torn;		      /* the images are an unfinished copy (torn.h) */
 	int qemu_pid;		      /* id of QEMU's process; -1: none */
 	bool guest_ended;	      /* a guest was promoted here and has ended since */
 	/* the stream is open: a gateway has sent WELCOME and is still connected, or is_direct is

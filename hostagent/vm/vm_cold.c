@@ -224,7 +224,9 @@ static const char *disk_of(const struct vm *vm, const struct standby_status *sta
 		return "own";
 	if (vm->role == VM_ROLE_PRIMARY)
 		return note_path(vm, path) == 0 && access(path, F_OK) < 0 ? "own" : "unsound";
-	return status && status->disks_epoch > 0 ? "copy" : "none";
+	if (status && status->disks_epoch > 0)
+		return "copy";
+	return status && status->is_torn ? "torn" : "none";
 }
 
 void vm_cold_report(const struct vm *vm, const struct standby_status *status,
@@ -232,6 +234,9 @@ void vm_cold_report(const struct vm *vm, const struct standby_status *status,
 {
 	const char *role = cold_role(vm, status), *disk;
 
+	/* A standby that has got no epoch yet can be told to start its disks, too. */
+	if (!role && vm->role == VM_ROLE_STANDBY && status && status->is_torn)
+		(void)!wire_stats_add(report->stats, "cold_disk", "torn");
 	if (!role)
 		return;
 	disk = disk_of(vm, status);

@@ -12,6 +12,8 @@
  *	cold_disk	own     the guest itself wrote this host's images, as the owner
  *			unsound like `own`, but its flushes were ignored: an image may be torn
  *			copy    the standby's images, whole, at cold_epoch of cold_term
+ *			torn    the standby's images, an unfinished copy (standby/torn.h); this is
+ *				also said, without the other keys, while it keeps a copy
  *			none    none of these
  *	cold_qemu	1: a QEMU of this VM is kept stopped here
  *

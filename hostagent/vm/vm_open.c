@@ -22,6 +22,7 @@ static void open_standby(struct vm *vm)
 	struct standby_config config = {
 		.disks = disks,
 		.n_disks = vm->config->n_disks,
+		.role_dir = vm->environment.config->role_dir,
 		.disk_log = vm->config->disk_log,
 		.disk_log_bytes = vm->config->disk_durability == AGENT_DURABILITY_MEMORY
 					  ? 0

@@ -300,7 +300,7 @@ static void test_start(void **state)
 	(void)state;
 	control->connections = &conn;
 	assert_false(ask_as(WIRE_PEER_OPERATOR,
-			    "{\"version\":1,\"verb\":\"start\",\"vm\":\"web1\"}"));
+			    "{\"version\":1,\"verb\":\"start\",\"vm\":\"web1\",\"torn\":true}"));
 	assert_string_equal(code(), "not-cold");
 	assert_false(ask_as(WIRE_PEER_OPERATOR,
 			    "{\"version\":1,\"verb\":\"start\",\"vm\":\"web1\","

@@ -56,6 +56,12 @@ static void break_unprotected_unheard(void)
 	lab.fsm.record.state = VM_UNPROTECTED;
 }
 
+static void break_unprotected_torn(void)
+{
+	break_unprotected_unheard();
+	lab.fsm.host[1].cold = (struct vm_cold_word){VM_COLD_NONE, .disk = VM_COLD_DISK_TORN};
+}
+
 static void break_suspended(void)
 {
 	lab.fsm.record.state = VM_UNPROTECTED;
@@ -399,6 +405,7 @@ static void test_each_row(void **state)
 		{break_promoting, HEALTH_PROMOTING, "takes over"},
 		{break_unprotected, HEALTH_UNPROTECTED, "holdfastctl protect web1"},
 		{break_unprotected_unheard, HEALTH_UNPROTECTED, "running on alpha?"},
+		{break_unprotected_torn, HEALTH_UNPROTECTED, "; the disks on beta are an"},
 		{break_suspended, HEALTH_UNPROTECTED, "protected again by itself"},
 		{break_soon_again, HEALTH_UNPROTECTED, "protected again by itself in 00:31"},
 		{break_kept_off, HEALTH_UNPROTECTED, "after `holdfastctl undrain beta`"},

@@ -274,6 +274,67 @@ static void disks_are_told(void **state)
 	assert_non_null(strstr(stats_now(), "cold=primary\ncold_disk=none\n"));
 }
 
+/* What is said of a standby's images that are an unfinished copy. */
+static void unfinished_copies_are_told(void **state)
+{
+	static const struct {
+		enum vm_role role;
+		enum standby_state state;
+		uint64_t complete_epoch, disks_epoch;
+		const char *says;
+	} rows[] = {
+		{VM_ROLE_STANDBY, STANDBY_STATE_IDLE, 0, 0, "cold=standby\ncold_disk=torn\n"},
+		{VM_ROLE_FENCED, STANDBY_STATE_IDLE, 0, 0, "cold=fenced\ncold_disk=torn\n"},
+		{VM_ROLE_NONE, STANDBY_STATE_IDLE, 0, 0, "cold=none\ncold_disk=torn\n"},
+		{VM_ROLE_STANDBY, STANDBY_STATE_WARM, 0, 0, "\ncold_disk=torn\n"},
+		{VM_ROLE_STANDBY, STANDBY_STATE_READY, 7, 0, "\ncold_disk=torn\n"},
+		/* a disk log that has a whole copy says more */
+		{VM_ROLE_STANDBY, STANDBY_STATE_IDLE, 0, 812, "cold=standby\ncold_disk=copy\n"},
+		/* the guest itself has run on these images since */
+		{VM_ROLE_RUNNING, STANDBY_STATE_IDLE, 0, 0, "cold=running\ncold_disk=own\n"},
+		{VM_ROLE_PRIMARY, STANDBY_STATE_IDLE, 0, 0, "cold=primary\ncold_disk=own\n"},
+	};
+
+	(void)state;
+	config.n_disks = 1;
+	strcpy(config.disk[0].name, "root");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct standby_status status = {.state = rows[i].state, .is_torn = true,
+						      .complete_epoch = rows[i].complete_epoch,
+						      .disks_epoch = rows[i].disks_epoch};
+		struct wire_report report = {.stats = "\n"};
+
+		boot(rows[i].role);
+		vm_cold_report(vm, &status, &report);
+		if (!strstr(report.stats, rows[i].says))
+			fail_msg("row %zu: %s", i, report.stats);
+		vm_close(vm);
+		vm = NULL;
+	}
+}
+
+/* The standby finds the record that an earlier agent has left in role_dir. */
+static void a_record_in_role_dir_is_found(void **state)
+{
+	char copying[96];
+	FILE *file;
+
+	(void)state;
+	snprintf(config.state_dir, sizeof(config.state_dir), "%s/web1", run_dir);
+	snprintf(config.command_file, sizeof(config.command_file), "%s/web1.command", run_dir);
+	snprintf(config.disk[0].path, sizeof(config.disk[0].path), "%s/web1.raw", run_dir);
+	strcpy(config.disk[0].name, "root");
+	config.n_disks = 1;
+	boot(VM_ROLE_STANDBY);
+	assert_non_null(strstr(stats_now(), "cold=standby\ncold_disk=none\n"));
+	snprintf(copying, sizeof(copying), "%s/web1.copying", role_dir);
+	file = fopen(copying, "w");
+	assert_non_null(file);
+	fclose(file);
+	restart_agent();
+	assert_non_null(strstr(stats_now(), "cold=standby\ncold_disk=torn\n"));
+}
+
 static void is_on_disk(enum vm_role want, uint64_t want_term)
 {
 	enum vm_role role;
@@ -368,6 +429,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unprotect_claims_no_guest, setup, teardown),
 		cmocka_unit_test_setup_teardown(standby_stop_ends_the_role, setup, teardown),
 		cmocka_unit_test_setup_teardown(disks_are_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(unfinished_copies_are_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_record_in_role_dir_is_found, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_guest_that_may_run_is_on_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(start_lets_a_kept_guest_go_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(start_refuses_a_strange_guest, setup, teardown),

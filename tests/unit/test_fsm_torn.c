@@ -1,0 +1,179 @@
+/* test_fsm_torn.c - tests what the gateway does with disks that are an unfinished copy: a copy onto
+ * them was interrupted, so some blocks are of one moment and others of another
+ * (docs/decisions/0073-torn-disks.md). */
+#include "fsm_lab.h"
+
+enum { ALPHA = 0, BETA = 1 };
+
+static struct lab lab;
+
+static const struct vm_cold_word was_primary = {.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_OWN,
+						.ran = 1};
+static const struct vm_cold_word was_unsound = {.role = VM_COLD_PRIMARY, .ran = 1,
+						.disk = VM_COLD_DISK_UNSOUND};
+static const struct vm_cold_word is_torn = {.role = VM_COLD_STANDBY, .disk = VM_COLD_DISK_TORN};
+
+static int start(void **state)
+{
+	(void)state;
+	lab_start_protected(&lab); /* alpha is the owner, in term 1 */
+	lab.config.cold_start_newest = true;
+	return 0;
+}
+
+/* The gateway starts anew. Both hosts have lost what they had in memory, and report @alpha and
+ * @beta from their disks. */
+static void cut_power(struct vm_cold_word alpha, struct vm_cold_word beta)
+{
+	for (int h = 0; h < 2; h++)
+		lab.peer[h] = (struct lab_peer){.state = WIRE_STATE_IDLE, .term = 1};
+	lab.peer[ALPHA].state = WIRE_STATE_LOST;
+	lab.peer[ALPHA].cold = alpha;
+	lab.peer[BETA].cold = beta;
+	lab_restart(&lab);
+	lab.now_ns += 60000 * MS;
+}
+
+static void comes_back(uint8_t h)
+{
+	lab_up(&lab, h);
+	lab_report(&lab, h);
+	lab_settle(&lab);
+}
+
+/* Let @ms milliseconds pass. The hosts that are connected report. */
+static void wait_ms(unsigned ms)
+{
+	for (unsigned i = 0; i < ms; i += 100) {
+		lab_run(&lab, 100, 3);
+		lab_report(&lab, ALPHA);
+		lab_report(&lab, BETA);
+		lab_settle(&lab);
+	}
+}
+
+static void both_come_back(void)
+{
+	comes_back(ALPHA);
+	comes_back(BETA);
+	wait_ms(2000);
+}
+
+static void is_refused(const char *code)
+{
+	assert_true(lab.replied && !lab.last_reply.ok);
+	assert_string_equal(lab.last_reply.code, code);
+	assert_int_equal(lab.n_starts, 0);
+}
+
+static void runs_on(uint8_t h)
+{
+	assert_int_equal(lab.n_starts, 1);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_int_equal(lab.journal.owner, h);
+	assert_int_equal(lab.journal.term, 2);
+}
+
+/* `start web1 --on HOST` */
+static void start_on(uint8_t h, bool may_lose, bool may_be_torn)
+{
+	lab.replied = false;
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .op_id = 77, .host = h,
+					       .command = VM_COMMAND_START, .is_host_named = true,
+					       .may_lose = may_lose, .may_be_torn = may_be_torn});
+}
+
+/* The owner dies while it copies its disks to beta, and never comes back. `--lose` alone does not
+ * start what beta has. */
+static void test_an_unfinished_copy(void **state)
+{
+	(void)state;
+	lab.journal = (struct vm_record){.term = 1, .owner = ALPHA, .state = VM_UNPROTECTED};
+	cut_power(was_primary, is_torn);
+	comes_back(BETA);
+	assert_non_null(strstr(lab.last_event, "the disks on beta are an unfinished copy"));
+	strcpy(lab.last_event, "");
+	lab_report(&lab, BETA);
+	assert_string_equal(lab.last_event, ""); /* this is said once */
+	wait_ms(60000);
+	start_on(BETA, false, false);
+	is_refused("not-cold");
+	start_on(BETA, true, false);
+	is_refused("torn");
+	assert_non_null(strstr(lab.last_reply.text, "--torn starts them"));
+	start_on(BETA, false, true); /* it does not stand for --lose */
+	is_refused("not-cold");
+	lab.is_forced = true;
+	start_on(BETA, true, true);
+	wait_ms(1000);
+	runs_on(BETA);
+	assert_true(lab.last_reply.ok);
+	assert_non_null(strstr(lab.last_reply.text, "in term 2; they are an unfinished copy"));
+}
+
+/* The standby loses its copy in the middle of a first copy: the owner has died, and the protection
+ * ends. The event comes when the standby has nothing but its disks. */
+static void test_the_end_of_a_copy(void **state)
+{
+	(void)state;
+	lab.config.cold_start_newest = false;
+	lab.peer[BETA].cold = (struct vm_cold_word){.disk = VM_COLD_DISK_TORN};
+	lab_report(&lab, BETA); /* it keeps a copy, so this is nothing to tell */
+	assert_null(strstr(lab.last_event, "unfinished"));
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	lab_settle(&lab);
+	assert_null(strstr(lab.last_event, "unfinished"));
+	lab.peer[BETA].cold.role = VM_COLD_NONE;
+	lab_report(&lab, BETA);
+	assert_non_null(strstr(lab.last_event, "the disks on beta are an unfinished copy"));
+}
+
+/* While beta stands by for the next copy and has got no epoch of it, it reports nothing else of its
+ * disks. */
+static void test_before_the_next_copy(void **state)
+{
+	(void)state;
+	lab.journal = (struct vm_record){.term = 1, .owner = ALPHA, .state = VM_SYNCING};
+	cut_power(was_primary, (struct vm_cold_word){.disk = VM_COLD_DISK_TORN});
+	lab.peer[BETA].state = WIRE_STATE_STANDBY_WARM;
+	comes_back(BETA);
+	start_on(BETA, true, false);
+	is_refused("torn");
+}
+
+/* Both hosts are back. What beta has is never chosen, and is no obstacle for alpha's disks. */
+static void test_beside_an_unfinished_copy(void **state)
+{
+	(void)state;
+	cut_power(was_primary, is_torn);
+	both_come_back();
+	runs_on(ALPHA);
+	assert_null(strstr(lab.last_state, "unfinished"));
+}
+
+static void test_only_an_unfinished_copy(void **state)
+{
+	(void)state;
+	cut_power(was_unsound, is_torn);
+	both_come_back();
+	wait_ms(60000);
+	assert_non_null(strstr(lab.last_event, "beta: an unfinished copy"));
+	start_on(BETA, true, false);
+	is_refused("torn");
+	start_on(ALPHA, true, false);
+	wait_ms(2000);
+	runs_on(ALPHA);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_an_unfinished_copy, start),
+		cmocka_unit_test_setup(test_the_end_of_a_copy, start),
+		cmocka_unit_test_setup(test_before_the_next_copy, start),
+		cmocka_unit_test_setup(test_beside_an_unfinished_copy, start),
+		cmocka_unit_test_setup(test_only_an_unfinished_copy, start),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
