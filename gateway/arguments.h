@@ -9,20 +9,21 @@
 #include "config/config.h"
 
 struct arguments {
-	const char *config_path; /* of the gateway's file; points into argv, or is a constant */
+	const char *config_path; /* the gateway's file; points into argv, or is a constant */
 	bool is_check;		 /* --check-config */
-	/* --replaces: we were started to replace the running program, which uses this state_dir;
-	 * NULL: we were not */
+	/* value of --replaces: state_dir of the running program that this process must replace;
+	 * NULL: this process replaces no program */
 	const char *replaces;
 };
 
-/* Parse the command line. Returns -1 and sets *ret_arguments if the gateway is to run. Otherwise
- * everything is said already, and it returns the exit status: 0, or 2 for a wrong command line. */
+/* Parse the command line. Returns -1 and sets *ret_arguments if the gateway must run. Otherwise the
+ * function has printed all that is needed, and returns the exit status: 0, or 2 if the command line
+ * is wrong. */
 int arguments_parse(int argc, char **argv, struct arguments *ret_arguments)
 	__attribute__((warn_unused_result));
 
-/* Read the VMs' files and the certificates, print what they mean and what is wrong with them.
- * Returns the exit status: 0, or 1 if one of them is wrong. */
+/* Read the VMs' files and the certificates. Print their settings, and the errors in them. Returns
+ * the exit status: 0, or 1 if one of them is wrong. */
 int arguments_check(const struct gw_config *config) __attribute__((warn_unused_result));
 
 #endif

@@ -76,11 +76,12 @@ struct daemon {
 	struct source signals;
 	struct idler idler;
 	struct replacing replacing;
-	uint64_t since_ns; /* when the program that runs, or the one before it, had its last turn */
+	/* when this program, or the program that it replaces, made its last turn of the loop */
+	uint64_t since_ns;
 	struct arguments arguments;
 	int epoll_fd;
 	bool stop, reload;
-	bool starts_again; /* the next program has died, so nobody is the gateway */
+	bool starts_again; /* the next program has died, so this program must start again */
 };
 
 /* static, because signal_ready() and journal_ready() are passed no pointer to it */
@@ -208,7 +209,7 @@ static int open_gateway(struct daemon *d)
 		log_error("%s", error.text);
 		return r;
 	}
-	if (!d->arguments.replaces) /* otherwise get_ready() has asked */
+	if (!d->arguments.replaces) /* otherwise get_ready() has begun this check */
 		networks_begin(&d->config, &d->asking);
 	r = incarnating_begin(&d->incarnating, d->config.state_dir, &config, clock_mono_ns());
 	if (r < 0)
@@ -231,7 +232,8 @@ static int open_gateway(struct daemon *d)
 	return r < 0 ? r : open_journal_thread(d);
 }
 
-/* We are to replace the running program: prepare what can be prepared, and wait for its end. */
+/* This process must replace the running program. Prepare what can be prepared, then wait until the
+ * running program ends. */
 static int get_ready(struct daemon *d)
 {
 	int r = replacing_check(&d->config, d->arguments.replaces);
@@ -308,7 +310,7 @@ static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint
 }
 
 /* Receive a burst of frames from the port of @net. On a port that accepts witness datagrams, a full
- * burst can be part of a flood. If it has no frame for lwIP, receive another burst, up to
+ * burst can be part of a flood. If a full burst has no frame for lwIP, receive another burst, up to
  * BURSTS_MAX bursts. So the port's ring keeps room for other frames. Returns true if there were
  * frames. */
 static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
@@ -499,7 +501,8 @@ static void say_started(const struct daemon *d)
 	vms_tell(d->fleet, now_ns);
 }
 
-/* Does the next program wait, and is nothing under way that our end would wait for or cut off? */
+/* Does the next program wait, and is no write to the journal and no fence command under way? Our
+ * end would have to wait for them, or cut them off. */
 static bool gives_way(const struct daemon *d)
 {
 	return replacing_waits(&d->replacing) && journal_thread_is_idle(d->journal_thread) &&

@@ -13,7 +13,8 @@
 #include "networks/probing.h"
 #include "vms.h"
 
-/* What was found in the files. The variable in reloading_run() is static, because it is large. */
+/* The result of reading the files. The variable in reloading_run() is static, because it is
+ * large. */
 struct found {
 	struct gw_vm_config vms[FLEET_VMS_MAX];
 	size_t n;
@@ -111,7 +112,7 @@ static const char *change_spare(const struct reloading *r, struct fleet_vm *vm,
 	return NULL;
 }
 
-/* Write the names of the keys that differ, each behind a blank, as far as there is room. */
+/* Write the names of the keys that differ, each after a space, as far as there is room. */
 static void name_changes(const struct gw_vm_config *old, const struct gw_vm_config *new,
 			 char *ret_text, size_t size)
 {
@@ -156,8 +157,8 @@ static void change(const struct reloading *r, struct found *found, size_t i,
 	}
 	if (restart) {
 		found->n_wrong++;
-		/* The journal does not name the standby of a VM that has no spare, so a started
-		 * gateway takes the host in the file for the one that has the copy. */
+		/* The journal does not name the standby of a VM that has no spare, so a gateway
+		 * that starts assumes that the host in the file has the copy. */
 		say(r, now_ns, new->name, "its file changes %s: nothing is changed until the "
 		    "gateway is restarted%s", restart,
 		    vm->fsm.record.state == VM_UNPROTECTED || is_same_pair(&r->vms[i], new)
@@ -292,7 +293,8 @@ static void look_for_missing(const struct reloading *r, const struct found *foun
 	}
 }
 
-/* Look again whether each VM's fence command can be run: a program may have come or gone. */
+/* Check again whether each VM's fence command can be run: its program may have appeared or
+ * disappeared. */
 static void look_at_fences(const struct reloading *r, uint64_t now_ns)
 {
 	for (size_t i = 0; i < r->fleet->n_vms; i++) {
@@ -314,7 +316,7 @@ void reloading_run(const struct reloading *r, uint64_t now_ns)
 		    TEXT_SHORT(800, error.text));
 		return;
 	}
-	r->fleet->n_more_faults = 0; /* all that are left are added again */
+	r->fleet->n_more_faults = 0; /* counted again below */
 	for (size_t i = 0; i < found.n; i++)
 		take(r, &found, &found.vms[i], now_ns);
 	look_for_missing(r, &found, now_ns);

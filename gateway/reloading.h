@@ -1,17 +1,17 @@
 /* reloading.h - reads the VMs' files again while the gateway runs (SIGHUP).
  *
- * Why: a VM must be added, or its policy changed, without an interruption for the other VMs. A file
- * that is wrong must change nothing: its VM continues with its last settings, and an event names
- * the wrong line.
+ * Why: an operator must be able to add a VM, or change its policy, without an interruption for the
+ * other VMs. A file that is wrong must change nothing: its VM continues with its last settings, and
+ * an event names the wrong line.
  *
- * 	in the file				what happens
- * 	a new VM				it is looked after from now on
- * 	reprotect, fence_*, addresses, ports	the new values count from now on
- * 	primary, standby, witness_paths		an event: restart the gateway for these
- * 	a wrong file				an event; nothing changes for its VM
- * 	a fence_command that cannot be run	the same; if it is not new, an event only
- * 	no file any more			an event; the VM goes on with its last settings
- * 	no file, but in the journal		an event and a fault, as at the start (vms.h)
+ *	in the file				what happens
+ *	a new VM				it is looked after from now on
+ *	reprotect, fence_*, addresses, ports	the new values count from now on
+ *	primary, standby, witness_paths		an event: restart the gateway for these
+ *	a wrong file				an event; nothing changes for its VM
+ *	a fence_command that cannot be run	the same; if it is not new, an event only
+ *	no file any more			an event; the VM goes on with its last settings
+ *	no file, but in the journal		an event and a fault, as at the start (vms.h)
  *
  * The gateway's own file is read only at its start.
  *

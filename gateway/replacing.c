@@ -24,10 +24,10 @@
 #include "base/log.h"
 #include "base/program.h"
 
-#define STARTS_NS (20 * CLOCK_NS_PER_S) /* for the next program to get ready */
-#define QUIET_NS  (10 * CLOCK_NS_PER_S) /* for the quiet moment */
-#define ENDS_NS	  CLOCK_NS_PER_S	/* for a next program that ends by itself */
-#define SERVES_NS (5 * CLOCK_NS_PER_S)	/* for a next program that was told to go */
+#define STARTS_NS (20 * CLOCK_NS_PER_S) /* time limit for the next program to get ready */
+#define QUIET_NS  (10 * CLOCK_NS_PER_S) /* time limit for the quiet moment to come */
+#define ENDS_NS	  CLOCK_NS_PER_S	/* time limit for a next program to end by itself */
+#define SERVES_NS (5 * CLOCK_NS_PER_S)	/* time limit for a next program to serve after GO */
 #define LOOK_NS	  (10 * CLOCK_NS_PER_MS)
 #define GOES_ON	  "this program goes on and is not replaced: "
 
@@ -90,7 +90,8 @@ static int spawn(struct replacing *r, int fd)
 	return -result;
 }
 
-/* Would the next program be killed because nobody knows that it is the gateway? */
+/* Returns an error if our supervisor would kill the next program, because the supervisor would not
+ * know that the next program is the gateway. */
 static int check_supervisor(struct error *ret_error)
 {
 	if (getpid() == 1)
@@ -195,9 +196,9 @@ uint64_t replacing_deadline_ns(const struct replacing *r)
 	return UINT64_MAX;
 }
 
-/* Tell systemd that @pid is the main process of our unit now. Does nothing if systemd does not want
- * to know. Source: sd_notify(3), whose protocol is one datagram. A library for that would bring all
- * of libsystemd into the gateway. */
+/* Tell systemd that @pid is the main process of our unit now. Does nothing if systemd expects no
+ * such message. Source: sd_notify(3), whose protocol is one datagram. A library for that would
+ * bring all of libsystemd into the gateway. */
 static void tell_systemd(pid_t pid)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
@@ -243,7 +244,7 @@ static int await_service(const struct replacing *r, int signal_fd, bool *ret_rel
 	return -EPIPE;
 }
 
-/* End the next program, which may be the gateway already: let it close everything, for a moment. */
+/* End the next program. It may already be the gateway, so give it a moment to close everything. */
 static void end_gently(const struct replacing *r)
 {
 	uint64_t until_ns = clock_mono_ns() + ENDS_NS;
@@ -272,7 +273,7 @@ int replacing_go(struct replacing *r, bool may_go, int signal_fd, uint64_t since
 	r->next.fd = fd_close(r->next.fd);
 	if (result == 0) {
 		tell_systemd(r->pid);
-		if (reload) /* a signal that we have taken is meant for the gateway */
+		if (reload) /* we took a SIGHUP that is meant for the gateway: pass it on */
 			(void)kill(r->pid, SIGHUP);
 		return 0;
 	}
@@ -281,7 +282,8 @@ int replacing_go(struct replacing *r, bool may_go, int signal_fd, uint64_t since
 		return 0;
 	}
 	(void)kill(r->pid, SIGKILL);
-	/* It has the lock of state_dir until it is gone. If it waits for a disk, so do we. */
+	/* The next program has the lock of state_dir until it is gone. If it waits for a disk, so
+	 * do we. */
 	(void)waitpid(r->pid, &status, 0);
 	r->why = NULL;
 	tell_end(r, "this program starts again: ", status);

@@ -1,10 +1,10 @@
-/* replacing.h - replaces the gateway's program by its next version, so that the gateway is away
- * only for a moment.
+/* replacing.h - replaces the gateway's program with its next version, with only a moment in which
+ * there is no gateway.
  *
- * Why: while there is no gateway, guests' output is held. Most of the time that a start takes needs
- * nothing that the running gateway owns: DPDK is loaded, other hosts are asked for our address, and
- * files are read. So the running program starts the next one as a child, which does all that. Only
- * then the running program ends.
+ * Why: while there is no gateway, guests' output is held. The slow steps of a start need nothing
+ * that the running gateway owns: DPDK is loaded, other hosts are asked for our address, and files
+ * are read. So the running program starts the next one as a child, which takes these steps. Only
+ * after that does the running program end.
  *
  *	running program: SIGUSR2: start the next one, go on
  *	next program:      read files, load DPDK, ask for the address; READY
@@ -13,9 +13,9 @@
  *	running program: exit
  *
  * Two programs never act as the gateway at once: the next one opens journal and port after GO, as
- * any start does. The lock of state_dir and the incarnation (vm/incarnation.h) protect that too. If
- * the next program finds that it could not start, the running one goes on. If it ends after GO
- * without SERVES, the program that ran before starts again.
+ * any start does. The lock of state_dir and the incarnation (vm/incarnation.h) prevent this too. If
+ * the next program finds that it would not be able to start, the running program continues. If the
+ * next program ends after GO without SERVES, the program that ran before starts again.
  *
  * Where: main.c, on both sides. replacing.c has the running program's side, replacing_next.c the
  * next one's. Threads: the gateway's loop.
@@ -31,9 +31,9 @@
 #include "config/config.h"
 #include "loop/source.h"
 
-/* What the programs say to each other. READY and SERVES are one byte. GO is one byte, and the time
- * (CLOCK_MONOTONIC) since which there is no gateway: 8 bytes, big endian. A next program also
- * accepts a GO without the time, or with more behind it. */
+/* The messages between the two programs. READY and SERVES are one byte each. GO is one byte, then
+ * the time (CLOCK_MONOTONIC) of the running program's last turn: 8 bytes, big endian. A next
+ * program also accepts a GO without the time, or with more bytes after the time. */
 #define REPLACING_READY	   'r'
 #define REPLACING_GO	   'g'
 #define REPLACING_SERVES   's'
@@ -55,7 +55,7 @@ struct replacing {
 	enum replacing_phase phase;
 	pid_t pid;	     /* of the next program; 0: none */
 	uint64_t give_up_ns; /* when to kill the next program */
-	uint64_t look_ns;    /* when to look next whether it has ended */
+	uint64_t look_ns;    /* when to check next whether it has ended */
 	const char *why;     /* why it was killed; NULL: it ended by itself */
 };
 
@@ -69,8 +69,8 @@ void replacing_init(struct replacing *replacing, const char *config_path, const 
  * else. Blocks until the kernel has read the program's file. */
 void replacing_ask(struct replacing *replacing, uint64_t now_ns);
 
-/* Returns true if the next program waits. Then end as soon as nothing is under way that the end
- * would wait for or cut off, and call replacing_go(). */
+/* Returns true if the next program waits. The caller must then end, and call replacing_go(), as
+ * soon as nothing is under way that the end would wait for or cut off. */
 bool replacing_waits(const struct replacing *replacing);
 
 /* If the next program, or the quiet moment, does not come in time, give up. If the next program has
@@ -87,8 +87,8 @@ uint64_t replacing_deadline_ns(const struct replacing *replacing);
 int replacing_go(struct replacing *replacing, bool may_go, int signal_fd, uint64_t since_ns)
 	__attribute__((warn_unused_result));
 
-/* Run the program that runs now anew, even if an update has replaced its file. Returns only if that
- * failed: the process should end. */
+/* Start the present program again in this process, even if an update has replaced its file. Returns
+ * only if this failed. The process should then end. */
 void replacing_start_again(const char *config_path);
 
 /* ---- the next program */
@@ -97,18 +97,18 @@ void replacing_start_again(const char *config_path);
  * everything else. Returns 0; or prints what is wrong to stderr, and returns -EINVAL. */
 int replacing_begin(void) __attribute__((warn_unused_result));
 
-/* Could this program start if the running one ended now? Checks the VMs' files, state_dir and the
- * management address. @state_dir: that of the running program. Blocks for a few writes to disk.
- * Returns 0; or logs what is wrong, and returns -errno. A VM whose file is gone is wrong unless it
- * is unprotected. What it cannot see: a port that another process uses, and a disk that fails
- * later. */
+/* Check whether this program would be able to start if the running one ended now. Checks the VMs'
+ * files, state_dir and the management address. @state_dir: that of the running program. Blocks for
+ * a few writes to disk. Returns 0; or logs what is wrong, and returns -errno. A VM whose file is
+ * gone is wrong unless it is unprotected. This check cannot detect a port that another process
+ * uses, or a disk that fails later. */
 int replacing_check(const struct gw_config *config, const char *state_dir)
 	__attribute__((warn_unused_result));
 
 /* Tell the running program that we are ready, and wait until it tells us to go. @signal_fd: from
  * signals_open(). Returns 0: go; *ret_since_ns is the time (CLOCK_MONOTONIC) of the running
- * program's last turn, 0 if it did not say it. Returns -ECANCELED if the running program has ended
- * without a word, or if a signal ends us; or another -errno. Logs why. */
+ * program's last turn; 0 if GO came without it. Returns -ECANCELED if the running program has ended
+ * without GO, or if a signal ends us; or another -errno. Logs why. */
 int replacing_wait(int signal_fd, uint64_t *ret_since_ns) __attribute__((warn_unused_result));
 
 /* Tell the running program that we serve: it exits then. */

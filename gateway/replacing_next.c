@@ -1,4 +1,5 @@
-/* replacing_next.c - the next program's side of replacing.h: may it take over, and when? */
+/* replacing_next.c - the next program's side of replacing.h: checks whether it can take over, and
+ * waits for GO. */
 #include "replacing.h"
 
 #include <arpa/inet.h>
@@ -32,8 +33,8 @@ int replacing_begin(void)
 	struct ucred who = {0};
 	socklen_t size = sizeof(who);
 
-	/* Until replacing_wait(): if the running program dies while we load DPDK, its supervisor
-	 * must not wait for us. */
+	/* If the running program dies while we load DPDK, its supervisor must not wait for us. So
+	 * let the kernel kill us in this case. replacing_wait() ends this. */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getsockopt(REPLACING_FD, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 &&
 	    who.pid == getppid() && poll(&running, 1, 0) == 0 &&
@@ -44,9 +45,10 @@ int replacing_begin(void)
 	return -EINVAL;
 }
 
-/* ---- could this program start? */
+/* ---- would this program be able to start? */
 
-/* Would each VM be looked after? Adds them to a fleet that nothing uses. */
+/* Check that this program would be able to look after each VM. To find out, adds the VMs to a fleet
+ * that nothing else uses. */
 static int check_vms(const struct gw_config *config)
 {
 	static struct gw_vm_config vms[FLEET_VMS_MAX];
@@ -82,8 +84,8 @@ static int check_vms(const struct gw_config *config)
 	return r;
 }
 
-/* Is the incarnation's file good, and does the disk take what a start writes to it? If the disk is
- * too slow, guests would be stopped meanwhile. */
+/* Check that the incarnation's file is good, and that the disk accepts what a start writes. If the
+ * disk is too slow, refuse: guests' output would be held for that time. */
 static int check_state_dir(const struct gw_config *config)
 {
 	static const char zeros[TRIAL_BYTES];
@@ -110,7 +112,7 @@ static int check_state_dir(const struct gw_config *config)
 	return r < 0 ? r : took_ns > config->lease_ns / 2 ? -ETIMEDOUT : 0;
 }
 
-/* Has an interface of this machine the management address? */
+/* Check that an interface of this machine has the management address. */
 static int check_management(const struct config_address *management)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = management->ip_be32};
@@ -167,8 +169,8 @@ int replacing_wait(int signal_fd, uint64_t *ret_since_ns)
 	bool reload = false; /* all files are read after GO anyway */
 	int r;
 
-	/* The running program exits after GO, and we must not end with it. From here on, the end of
-	 * the socket tells us if it ends before. */
+	/* The running program exits after GO, and its end must not end us. From here on, the socket
+	 * shows if the running program ends before GO. */
 	(void)prctl(PR_SET_PDEATHSIG, 0);
 	if (replacing_is_ended(signal_fd, &reload))
 		r = -ECANCELED;
@@ -191,6 +193,7 @@ void replacing_serves(void)
 {
 	const char serves = REPLACING_SERVES;
 
-	(void)!fd_write_all(REPLACING_FD, &serves, 1); /* fails if it has ended, which is fine */
+	/* this fails harmlessly if the running program has ended */
+	(void)!fd_write_all(REPLACING_FD, &serves, 1);
 	fd_close(REPLACING_FD);
 }

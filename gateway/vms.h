@@ -1,7 +1,6 @@
 /* vms.h - adds the VMs of vm_dir to the fleet, with their state machines, addresses and probers.
- * Where: main.c calls vms_open() at start; reloading.c and replacing_next.c call
- * the other functions. Threads: the
- * gateway's loop.
+ * Where: main.c calls vms_open() at start; reloading.c and replacing_next.c call the other
+ * functions. Threads: the gateway's loop.
  */
 #ifndef GATEWAY_VMS_H
 #define GATEWAY_VMS_H
@@ -27,9 +26,10 @@ int vms_add(const struct gw_config *config, struct fleet *fleet, const struct gw
 	    const struct vm_journal_table *journal, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Add a fault to @fleet for each VM that is protected by @journal, or to be protected again, but
- * that @fleet has neither as a VM nor as a fault: its file is gone. Returns how many there are. Log
- * each. An operator who removes a VM unprotects it first, so it is none of them. */
+/* Find each VM that, according to @journal, is protected or must be protected again, and that
+ * @fleet has neither as a VM nor as a fault. The file of such a VM is gone. Adds a fault to @fleet
+ * for each of these VMs, and logs it. Returns their number. An operator who removes a VM unprotects
+ * it first, so that VM gets no fault. */
 size_t vms_note_lost(const struct gw_config *config, struct fleet *fleet,
 		     const struct vm_journal_table *journal);
 
@@ -37,7 +37,7 @@ size_t vms_note_lost(const struct gw_config *config, struct fleet *fleet,
 void vms_check_fence(struct fleet *fleet, const struct gw_vm_config *of);
 
 /* Give operators an event for each VM with a fault, and for each fence command that cannot be run.
- * For the start. */
+ * Call this at the start. */
 void vms_tell(struct fleet *fleet, uint64_t now_ns);
 
 /* Accept the VM's witness datagrams through the client network too. */
@@ -45,8 +45,8 @@ void vms_take_client_path(const struct gw_config *config, struct fleet *fleet,
 			  const struct gw_vm_config *of);
 
 /* Store in @fleet the addresses on the backup network from which hosts connect. @vms are the files
- * of its VMs, in the order of fleet->vms. A host that no file gives an address has none
- * afterwards. */
+ * of its VMs, in the order of fleet->vms. If no file gives the address of a host, that host has no
+ * address afterwards. */
 void vms_take_addresses(struct fleet *fleet, const struct gw_vm_config *vms);
 
 #endif

@@ -442,7 +442,7 @@ static void set_fault(struct gw_vm_config *vm, const char *file, const char *tex
 		if (*c <= ' ' || *c > '~')
 			*c = '?';
 	}
-	wire_text_format(clean, "%s", text); /* it quotes the file, which can have any bytes */
+	wire_text_format(clean, "%s", text); /* the text quotes a file, which can have any bytes */
 	(void)text_copy(vm->fault, sizeof(vm->fault), clean);
 }
 

@@ -24,7 +24,7 @@
 #define CONTROL_OUTPUT_MAX	(4u << 20)
 /* highest number of connections that wait for a command's end or follow events */
 #define CONTROL_CONNECTIONS_MAX 32
-/* how many of these connections viewers can have; the rest is for operators */
+/* viewers can have at most this many of these connections; the rest is for operators */
 #define CONTROL_VIEWERS_MAX	16
 #define CONTROL_FOLLOWERS_MAX	4 /* limit of one identity's connections that follow events */
 /* highest number of connections whose request has not arrived yet, or that only send the rest of

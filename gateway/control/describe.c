@@ -22,8 +22,8 @@ json_t *describe_text(const char *text)
 	return json_string(clean);
 }
 
-/* Append @item to *array. If that is not possible, or @item is NULL, *array becomes NULL, and so
- * does the answer: one that leaves an item out would look complete. */
+/* Append @item to *array. If this fails, or if @item is NULL, sets *array to NULL. The whole answer
+ * then becomes NULL too, because an answer without the item would look complete. */
 static void append(json_t **array, json_t *item)
 {
 	if (json_array_append_new(*array, item) == 0)
@@ -225,8 +225,8 @@ static json_t *describe_move(const struct fleet_vm *vm, uint64_t now_ns)
 				   : json_null());
 }
 
-/* Describe for how long an order has been under way that an operator asked for. Returns JSON null
- * if there is none. */
+/* Returns the age in ms of the order of kind @kind that an operator asked for. Returns JSON null if
+ * no such order is under way. */
 static json_t *describe_asked(const struct vm_fsm *fsm, enum vm_asked_kind kind, uint64_t now_ns)
 {
 	const struct vm_asked *asked = &fsm->asked[kind];
@@ -354,7 +354,8 @@ static json_t *describe_faults(const struct fleet *fleet)
 	return faults;
 }
 
-/* Append to @ends the certificate or list of @of that ends soon. */
+/* If a certificate or revocation list of @of expires soon, append it to @ends. @of is the host's
+ * name; "": the gateway. */
 static void append_end(json_t **ends, const char *of, const struct fleet_end *end)
 {
 	if (end->at_s)

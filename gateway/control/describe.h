@@ -9,8 +9,8 @@
 
 #include "fleet/fleet.h"
 
-/* Returns @text as a JSON string. What JSON does not allow becomes '?': a text can have come from a
- * file or a peer, and a buffer can have cut a character. */
+/* Returns @text as a JSON string. Bytes that JSON does not allow become '?'. Such bytes can come
+ * from a file or a peer, or from a character that a full buffer has cut in two. */
 json_t *describe_text(const char *text);
 /* Describe all VMs and hosts in brief. @gateway is this gateway's name. No VM, fault or host is
  * left out: if one cannot be described, the whole answer is NULL. */

@@ -235,7 +235,7 @@ static unsigned int class_of(const char *kind, const char *to)
 		if (strcmp(vital[i], kind) == 0)
 			return VITAL;
 	}
-	/* health.h tells of few changes only, whatever peers do */
+	/* health.h limits the number of events, whatever peers do */
 	return strcmp(kind, "health") == 0 && health_name_is_grave(to) ? VITAL : OTHERS;
 }
 
@@ -298,8 +298,8 @@ static void tell_suppressed(struct events *events, struct event_source *s)
 	}
 }
 
-/* Is the event told however many there are? A failed promotion waits for an operator, and none can
- * follow before the next promotion was tried. */
+/* Is the event always stored, even beyond the limit? A failed promotion waits for an operator. The
+ * next failure needs another attempt at a promotion first, so there cannot be many such events. */
 static bool is_never_suppressed(unsigned int class, const char *to)
 {
 	return class == VITAL && strcmp(to, "FAILED") == 0;

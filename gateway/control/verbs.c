@@ -24,7 +24,7 @@ struct request {
 	const char *host;      /* "": no host was named */
 	/* protect: the host that is to keep the copy; "": the VM's present second host */
 	const char *with;
-	const char *off; /* start: the host that is switched off, as the operator says; "": none */
+	const char *off; /* start: the host that the operator declares switched off; "": none */
 	bool follow;
 	bool no_wait;
 	/* start, unprotect: the operator accepts that replies which clients have seen are lost */
@@ -168,7 +168,7 @@ static void command(struct control_conn *c, const struct request *r, enum vm_com
 		       in.is_off_named ? ", and says that this host is off: " : "", r->off);
 	fleet_event(c->control->fleet, r->now_ns, r->vm->config.name, "operator", text);
 	(void)fleet_step(c->control->fleet, r->vm, &in,
-			 r->now_ns); /* if this fails, the operator has got a reply already */
+			 r->now_ns); /* if this fails, the operator already has a reply */
 }
 
 static void verb_protect(struct control_conn *c, const struct request *r)
@@ -307,8 +307,8 @@ static void drain_request(struct control_conn *c, const struct request *r, struc
 	}
 }
 
-/* Warn the operator if there are VMs with unusable files: they are not moved, even if they run on
- * the host. */
+/* Warn the operator if there are VMs with unusable files. The drain does not move these VMs, even
+ * if they run on the host. */
 static void warn_of_faults(struct control_conn *c)
 {
 	char text[128];

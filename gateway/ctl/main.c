@@ -345,7 +345,8 @@ static int answer_line(const struct verb *verb, const struct options *o,
 	return r;
 }
 
-/* The gateway was asked, and --timeout is over. */
+/* The gateway has got the request, but the request did not end within --timeout. Sets @error to a
+ * text for the operator. */
 static void say_it_goes_on(const struct verb *verb, const struct options *o, char *const *names,
 			   struct error *error)
 {

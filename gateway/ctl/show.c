@@ -86,7 +86,7 @@ static bool show_drain(FILE *out, const json_t *host)
 	return true;
 }
 
-/* Prints a line about a host that obeys another gateway. Returns false if it does not. */
+/* If the host obeys a younger gateway, prints a line about this. If not, returns false. */
 static bool show_younger(FILE *out, const json_t *host)
 {
 	if (!json_is_true(json_object_get(host, "obeys_younger")))

@@ -58,8 +58,8 @@ static const char *search_path(void)
 	return getenv("PATH") ?: "/usr/sbin:/usr/bin:/sbin:/bin";
 }
 
-/* Returns true if the shell carries out @word itself. What is a program too (`test`, `echo`) need
- * not be here. */
+/* Returns true if the shell carries out @word itself, without a program. The list omits words that
+ * are programs too (`test`, `echo`). */
 static bool is_of_shell(const char *word)
 {
 	static const char *const words[] = {
@@ -75,7 +75,7 @@ static bool is_of_shell(const char *word)
 	return false;
 }
 
-/* Returns 0 if @path is a program, or if we may not look there. */
+/* Returns 0 if @path is a program, or if we have no permission to look there. */
 static int find_program(const char *path)
 {
 	struct stat st;

@@ -32,10 +32,10 @@
 
 struct fence;
 
-/* Is there a program that @command begins with? Looks at its first word only, as a path or in PATH,
- * and only if that word is plain: not shell syntax, nor a word that the shell carries out itself.
- * Returns 0; also if that cannot be told. Else -ENOENT, and *ret_error says what is not there.
- * Calls stat(), so it can block. */
+/* Check that the program with which @command begins exists. Looks only at the first word, as a path
+ * or in PATH. Does not check a word with shell syntax, or a command built into the shell. Returns 0
+ * if the program exists, or if this cannot be determined. Returns -ENOENT, with the reason in
+ * *ret_error, if no such program exists. Calls stat(), so it can block. */
 int fence_check(const char *command, struct error *ret_error) __attribute__((warn_unused_result));
 
 /* A callback that gets the result of a command. @ok is true if the exit status was 0. @text gives

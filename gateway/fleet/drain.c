@@ -104,7 +104,7 @@ unsigned int drain_names_of(const struct drain_turn *s, bool (*test)(const struc
 
 /* ---- moving ---- */
 
-/* Has the drain given up hope of moving the guest? */
+/* Has the drain stopped trying to move the guest? */
 static bool is_hopeless(const struct drain *d, const struct drain_view *v)
 {
 	const struct drain_vm *vm = &d->vms[v->vm];
@@ -256,7 +256,8 @@ static void settle(struct drain_turn *s)
 	drain_enter(s, DRAIN_SETTLING);
 }
 
-/* Name a copy that the drain must leave there, because nothing else would protect its guest. */
+/* Tell operators about each copy that the drain must leave on the host, because no other host can
+ * protect its guest. */
 static void name_kept(struct drain_turn *s)
 {
 	for (size_t i = 0; i < s->in->n_views; i++) {
@@ -269,7 +270,7 @@ static void name_kept(struct drain_turn *s)
 	}
 }
 
-/* Go on without the end of the copies that are still there. */
+/* Leave the copies that are still on the host, and tell operators about each of them. */
 static void leave_copies(struct drain_turn *s)
 {
 	for (size_t i = 0; i < s->in->n_views; i++) {
@@ -310,7 +311,7 @@ static void tick_copies(struct drain_turn *s)
 		is_waiting |= vm->is_asked || drain_has_copy(v);
 		is_keeping |= v->place == VM_DRAIN_COPY && !vm->is_asked && drain_is_kept(s->d, v);
 	}
-	if (is_keeping && (is_over(s) || !s->d->waits)) { /* then no copy is ended */
+	if (is_keeping && (is_over(s) || !s->d->waits)) { /* end no copy at all */
 		name_kept(s);
 		give_up(s);
 		return;
@@ -344,7 +345,7 @@ static void on_moved(struct drain_turn *s)
 	vm->retry_ns = in->now_ns + RETRY_NS;
 	is_said = strncmp(vm->why, in->text, sizeof(vm->why) - 1) == 0;
 	(void)snprintf(vm->why, sizeof(vm->why), "%s", in->text);
-	if (!is_said) /* each attempt may fail for the same reason, until the time is over */
+	if (!is_said) /* several attempts may fail for the same reason: report it once */
 		drain_say(s, in->vm, "%s: %s", s->d->host, in->text);
 }
 
@@ -382,8 +383,8 @@ static void on_boot(struct drain_turn *s)
 }
 
 /* Answer the operator whose drain has ended, and name what is left on the host. The operator may
- * have agreed to leave guests there (`leaves`), but no copies. Nobody knows where a VM runs that is
- * not looked after. */
+ * have agreed to leave guests there (`leaves`), but no copies. If the gateway does not look after a
+ * VM, nobody knows where that VM runs. */
 static void answer_drained(struct drain_turn *s)
 {
 	char guests[VM_TEXT_MAX / 4], copies[VM_TEXT_MAX / 4], text[VM_TEXT_MAX];

@@ -1,6 +1,6 @@
-/* drain.h - empties one host before its maintenance: moves its guests away one after the other,
- * ends the copies that it keeps, and keeps it empty until it is taken back. Pure: inputs and time
- * in, a list of actions out; no I/O, no clock, no allocation.
+/* drain.h - empties one host before its maintenance: moves its guests away one after another, ends
+ * the copies that it keeps, and keeps it empty until it is taken back. Pure: inputs and time in, a
+ * list of actions out; no I/O, no clock, no allocation.
  *
  *                 asked           on disk           no guest here        no copy here
  *	  NONE ─────────► RECORDING ───────► MOVING ───────────────► COPIES ───────────► SETTLING
@@ -13,17 +13,18 @@
  * (vm/fsm_drain.c). But a barred host can be promoted: a copy that is still there saves the guest.
  *
  * With two hosts, a guest that leaves this host has no other host for its copy. So an operator must
- * agree to that beforehand (`unprotected_ok`). Without that, no guest is moved and no copy is ended
- * as long as no third host can keep the copy: that host may fail while the drain waits for another
- * guest. The guard of a host that is going down does not ask: it drains what it can, and operators
- * are told which guests and copies are left.
+ * agree to that beforehand (`unprotected_ok`). Without this agreement, no guest is moved and no
+ * copy is ended as long as no third host can keep the copy. A third host may also fail while the
+ * drain waits for another guest. The guard of a host that is going down does not need this
+ * agreement. Its drain moves and ends what it can, and tells operators which guests and copies are
+ * left.
  *
  * An operator may leave guests there (`leaves`), but no copies: a copy that does not end may be all
  * that is left of its guest. So a drain whose copies did not end in time is given up, unless the
  * host itself goes down.
  *
- * In DONE an operator or the guard may ask again. If a guest or a copy is there by then, the drain
- * begins anew. A drain that an operator had begun remains the operator's.
+ * In DONE an operator or the guard may ask again. If a guest or a copy is there again, the drain
+ * begins again. A drain that an operator had begun remains the operator's.
  *
  * Each step of the drain looks at the present state of the VMs' machines, not at earlier requests
  * to them. So a guest that fails over while its host is being drained counts as moved, and a
@@ -66,10 +67,10 @@ struct drain_view {
 	const char *other; /* the VM's other host; borrowed */
 	bool is_other_barred;
 	bool is_spare;	/* the drained host has no seat of the VM */
-	/* a third host can keep the copy meanwhile; if is_spare: another host can */
+	/* while the host is drained, the guest and its copy can be on the VM's two other hosts */
 	bool has_third;
 	enum vm_drain_place place;
-	/* why the VM cannot be moved now, as words about the VM; "": it can; borrowed */
+	/* why the VM cannot be moved now; "": the VM can be moved; borrowed */
 	const char *why;
 };
 
@@ -144,15 +145,18 @@ struct drain {
 	enum drain_phase phase;
 	bool by_guard; /* the host itself asked for it, so its next boot ends it */
 	/* is_urgent: drain what can be drained, and leave the rest, because the host is going down
-	 * or because an operator wants it so (then `leaves` is true too) */
+	 * or because `leaves` is true. leaves: an operator has agreed to leave guests on the
+	 * host */
 	bool is_urgent, leaves;
-	/* the host itself goes down: at its limit the drain ends, whatever is left there */
+	/* the host itself is going down: at its time limit the drain ends, whatever is left
+	 * there */
 	bool goes_down;
 	bool waits;
-	bool keeps_copies; /* nobody has agreed to guests without a copy */
+	/* true if an operator's agreement (unprotected_ok) is needed, but missing */
+	bool keeps_copies;
 	uint64_t began_ns, limit_ns;
 	uint64_t op_id; /* request that waits for the drain to end; 0: none */
-	uint64_t lift_op_id; /* in LIFTING: request `undrain` that waits for the end; 0: none */
+	uint64_t lift_op_id; /* in LIFTING: the `undrain` that waits for an answer; 0: none */
 	char boot[DRAIN_BOOT_MAX + 1]; /* if by_guard: the boot in which the host asked */
 	struct drain_vm vms[DRAIN_VMS_MAX];
 };
@@ -162,8 +166,8 @@ struct drain {
 void drain_step(struct drain *drain, const struct drain_input *in,
 		struct drain_actions *ret_actions);
 
-/* Continue a drain that the gateway's previous process recorded. @is_done: the host was drained
- * already. */
+/* Continue a drain that the gateway's previous process recorded. @is_done: the host was already
+ * drained. */
 void drain_resume(struct drain *drain, bool is_done, uint64_t now_ns);
 
 /* May the host get neither guests nor copies? */

@@ -1,17 +1,18 @@
-/* drain_ask.c - who asks for a drain: what is refused to an operator, and how a drain begins. See
- * drain.h. */
+/* drain_ask.c - handles the requests for a drain: refuses an operator's request, or begins the
+ * drain. See drain.h. */
 #include <stdio.h>
 #include <string.h>
 
 #include "fleet/drain_private.h"
 
-/* What the host is while a drain of it is refused: it may be drained already, and not be empty. */
+/* Returns the words that describe the host in a refusal. A drained host can still have guests or
+ * copies. */
 static const char *what_it_is(const struct drain *d)
 {
 	return d->phase == DRAIN_DONE ? "is drained, but not empty" : "is not drained";
 }
 
-/* Refuse the drain if guests could not be moved because their other hosts are barred (drain.h).
+/* Refuse the drain if guests cannot be moved because their other hosts are barred (drain.h).
  * Returns true if the drain was refused. */
 static bool refuse_nowhere(struct drain_turn *s)
 {
@@ -125,7 +126,7 @@ void drain_on_asked(struct drain_turn *s)
 			    d->phase == DRAIN_LIFTING ? "being taken back" : "being drained",
 			    d->host);
 	} else if (!refuse_nowhere(s) && !refuse_operator(s)) {
-		begin(s, false); /* once more, if something is left on a drained host */
+		begin(s, false); /* a drained host that is not empty is drained again */
 	}
 }
 
@@ -137,7 +138,7 @@ void drain_on_guard(struct drain_turn *s)
 	if (d->phase == DRAIN_NONE || (d->phase == DRAIN_DONE && drain_has_left(s))) {
 		/* guests that have nowhere to go stay on the host, and operators are told */
 		begin(s, true);
-		if (is_operators) /* the host's next boot does not take it back */
+		if (is_operators) /* the host's next boot must not end the drain */
 			d->by_guard = false;
 	} else if (d->phase != DRAIN_DONE && d->phase != DRAIN_LIFTING && !d->by_guard) {
 		/* An operator's drain is under way. It remains the operator's, but must now end

@@ -1,5 +1,5 @@
-/* drain_private.h - what the files of the state machine of drain.h share: drain.c has its phases,
- * drain_ask.c what begins a drain or refuses it.
+/* drain_private.h - declarations shared by the two files of the drain's state machine (drain.h).
+ * drain.c handles the phases. drain_ask.c decides whether a drain begins or is refused.
  *
  * Where: these two files only. Threads: the gateway's loop. Nothing here blocks or allocates.
  */

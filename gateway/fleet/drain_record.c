@@ -76,7 +76,7 @@ size_t drain_record_format(const struct drain_record *record, char *text, size_t
 }
 
 /* If the text at *@at begins with @key ("KEY="), copy the value that follows, up to the character
- * @end, to @value. Then set *@at behind @end. */
+ * @end, to @value. Then move *@at past @end. */
 static bool take(const char **at, const char *key, char end, char *value, size_t size)
 {
 	size_t n = strlen(key);

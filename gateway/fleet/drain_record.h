@@ -7,9 +7,9 @@
  *	vm=web1
  *	sum=90f0c3a5d2e1b4f7
  *
- * by=operator-unagreed: it is being drained, and nobody has agreed to guests without a copy.
- * state=draining-leave: guests that cannot be moved are left there. A host without a line is not
- * drained. Pure: text in, text out.
+ * by=operator-unagreed: the host is being drained, and no operator has agreed to guests without a
+ * copy. state=draining-leave: guests that cannot be moved are left there. A host without a line is
+ * not drained. Pure: text in, text out.
  *
  * Where: fleet_drain.c. Threads: the gateway's loop; the text is written by the journal's thread.
  */
@@ -29,7 +29,7 @@ struct drain_record_host {
 	char name[WIRE_NAME_MAX + 1];
 	bool is_done;	 /* drained; false: being drained */
 	bool by_guard;
-	bool keeps_copies; /* as of struct drain; never if is_done or by_guard */
+	bool keeps_copies; /* as in struct drain; false if is_done or by_guard */
 	bool leaves;	   /* the same */
 	uint64_t limit_s;
 	char boot[DRAIN_BOOT_MAX + 1]; /* valid if by_guard */

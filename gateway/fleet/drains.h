@@ -39,9 +39,9 @@ void fleet_drains_step(struct fleet *fleet, const struct fleet_host *host,
 /* Returns the drain of @host; never NULL. */
 const struct drain *fleet_drains_of(const struct fleet *fleet, const struct fleet_host *host);
 
-/* Write to @text (@size bytes) what became of the drain of @host, for the host's guard and for
- * operators. Returns the number of guests that may still run there, without those of VMs that are
- * not looked after; the text has these, too. */
+/* Describe in @text (@size bytes) what is left on @host, for the host's guard and for operators.
+ * Returns the number of guests that may still run there. This number does not include VMs that the
+ * gateway does not look after; the text mentions them. */
 unsigned int fleet_drains_describe(const struct fleet *fleet, const struct fleet_host *host,
 				   uint64_t now_ns, char *text, size_t size);
 

@@ -61,7 +61,8 @@ void fleet_add_fault(struct fleet *fleet, const char *name, const char *text)
 	fault = &fleet->faults[fleet->n_faults++];
 	(void)snprintf(fault->name, sizeof(fault->name), "%s", name);
 	_Static_assert(sizeof(fault->text) == WIRE_TEXT_MAX + 1, "wire_text_format() fills it");
-	wire_text_format(fault->text, "%s", text); /* it quotes a file, which can have any bytes */
+	/* the text quotes a file, which can have any bytes */
+	wire_text_format(fault->text, "%s", text);
 }
 
 void fleet_drop_fault(struct fleet *fleet, const char *name)
@@ -132,8 +133,9 @@ static uint8_t index_in(const struct vm_config *config, const char *name)
 
 /* Choose the two hosts that have a seat: the owner and the standby. The journal's record names
  * both, except a record from a time when the VM had no spare. In this case take the VM's second
- * host from its file. If that was changed since, this host may never have had a copy; it is not
- * promoted then, since it does not say that it stands by (docs/decisions/0058-spare.md). */
+ * host from its file. If the file was changed since, this host may never have had a copy. Such a
+ * host is not promoted, because it does not report that it stands by
+ * (docs/decisions/0058-spare.md). */
 static int find_seats(const struct vm_journal_entry *entry, const struct vm_config *config,
 		      struct vm_record *record, struct error *ret_error)
 {
@@ -187,9 +189,9 @@ static int find_record(const struct vm_journal_table *journal, const struct vm_c
 	return find_seats(entry, config, ret_record, ret_error);
 }
 
-/* With `reprotect = ask` the gateway does not protect the VM again by itself. Drop the wish to do
- * so that the journal has from an earlier start with `auto`. Otherwise the next start with `auto`
- * would act on it. */
+/* With `reprotect = ask` the gateway does not protect the VM again by itself. An earlier start with
+ * `auto` may have recorded the wish to do so in the journal. Drop this wish. Otherwise the next
+ * start with `auto` would act on it. */
 static void drop_old_wish(struct fleet *fleet, const struct fleet_vm *vm, struct vm_record *record,
 			  bool may_append)
 {
@@ -250,7 +252,7 @@ int fleet_set_spare(struct fleet *fleet, struct fleet_vm *vm, const char *name, 
 	if (vm_fsm_spare(&vm->fsm) != h || vm->pending.waiting)
 		return -EBUSY;
 	/* The present spare's report may be the only evidence against the journal, or the present
-	 * spare still has to end something of the guest. */
+	 * spare still has something of the guest to end. */
 	if (vm_fsm_in_conflict(&vm->fsm) || vm_spare_has_something(&vm->fsm))
 		return -EPERM;
 	if (*name) {

@@ -52,11 +52,11 @@ struct prober;
 
 #define FLEET_FENCE_FAULT_MAX 400
 
-#define FLEET_N_TOLD 8 /* number of reasons that are remembered as told */
+#define FLEET_N_TOLD 8 /* number of reported reasons that are remembered */
 
-/* Why a host cannot work for a VM, as an event has said. */
+/* A reason why a host cannot work for a VM. An event has reported this reason. */
 struct fleet_told {
-	uint64_t at_ns; /* when the event was given; 0: never */
+	uint64_t at_ns; /* when the event was given; 0: there was no event */
 	uint8_t state;	/* the agent's state at that time */
 	char text[WIRE_TEXT_MAX + 1];
 };
@@ -69,12 +69,13 @@ struct fleet_report {
 	char text[WIRE_TEXT_MAX + 1];
 	char stats[WIRE_STATS_MAX + 1];
 	struct health_signs signs; /* what `stats` says about the VM's health */
-	/* why this host cannot work for the VM: what the latest events said, in no order; and which
-	 * of them was the last, NULL if the host has given no reason since */
+	/* told: the reasons that the latest events gave why this host cannot work for the VM, in no
+	 * order. told_last: the last of these reasons; NULL if the host has reported without a
+	 * reason since */
 	struct fleet_told told[FLEET_N_TOLD];
 	const struct fleet_told *told_last;
 	uint64_t told_ns; /* when the last of these events was given */
-	struct rate numbers_rate; /* of events whose text differed in its numbers only */
+	struct rate numbers_rate; /* limits events whose texts differ only in their numbers */
 	/* the news that the last events reported: about the copy of the disks, the verification of
 	 * the disks, and the verification of RAM */
 	char told_news[FLEET_N_NEWS][WIRE_STATS_VALUE_MAX + 1];
@@ -82,12 +83,12 @@ struct fleet_report {
 
 /* A certificate or revocation list that ends soon. */
 struct fleet_end {
-	int64_t at_s; /* when, in s since 1970; 0: none ends soon */
-	bool is_alarm; /* so soon that `holdfastctl check` fails? */
+	int64_t at_s; /* time of expiry, in s since 1970; 0: none expires soon */
+	bool is_alarm; /* true if the end is so near that `holdfastctl check` fails */
 	char text[ERROR_TEXT_BYTES];
 };
 
-#define FLEET_END_ALARM_S INT64_C(604800) /* from this time before an end on, it is an alarm */
+#define FLEET_END_ALARM_S INT64_C(604800) /* an end within this time is an alarm */
 
 struct fleet_host {
 	char name[WIRE_NAME_MAX + 1];
@@ -98,11 +99,11 @@ struct fleet_host {
 	/* when operators were last told that the host's certificate will expire, in s since 1970;
 	 * 0: never */
 	int64_t end_told_s;
-	struct fleet_end end; /* the certificate of `control`, as it was last looked at */
+	struct fleet_end end; /* the end of the certificate of `control`, as last checked */
 	/* the host's address on the backup network, from a VM's file; "": the files give none */
 	char configured[16];
-	/* the incarnation of the younger gateway that it has obeyed by its own word; 0: none. While
-	 * that is above ours, it accepts nothing from this gateway */
+	/* the incarnation of the younger gateway that the host says it has obeyed; 0: none. While
+	 * this number is above our incarnation, the host accepts nothing from this gateway */
 	uint64_t obeyed;
 };
 
@@ -160,7 +161,7 @@ struct fleet_vm {
 	uint64_t standby_features;	  /* features that the last standby understood */
 	struct fleet_report report[VM_HOSTS]; /* last report of each host, by enum vm_host_index */
 	/* why the fence command cannot be run, as seen at the start or at the last reload; "": it
-	 * can, or there is none, or nobody can tell */
+	 * can be run, or there is no command, or this cannot be determined */
 	char fence_fault[FLEET_FENCE_FAULT_MAX];
 	struct prober *prober; /* borrowed; NULL: this VM has no address to probe */
 	const struct fleet_disk *disk; /* the fleet's; borrowed */
@@ -182,7 +183,7 @@ struct fleet_sinks {
 	bool (*event)(void *arg, uint64_t now_ns, const char *vm, const char *kind,
 		      const char *from, const char *to, const char *text);
 	void (*reply)(void *arg, uint64_t op_id, bool ok, const char *code, const char *text);
-	/* Tell the operator who waits for request @op_id how far the request is. */
+	/* Report the progress of request @op_id to the operator who waits for it. */
 	void (*progress)(void *arg, uint64_t op_id, const char *text);
 	void *arg;
 };
@@ -243,7 +244,7 @@ struct fleet {
 	uint64_t takeover_op;
 	struct probes *probes; /* borrowed; NULL: none */
 	struct fleet_disk disk;
-	struct fleet_end end; /* of the gateway's own files: the first to end */
+	struct fleet_end end; /* the first of the gateway's own files to expire */
 	struct fleet_drains *drains; /* opaque; fleet/drains.h */
 };
 
@@ -282,8 +283,8 @@ void fleet_add_fault(struct fleet *fleet, const char *name, const char *text);
 /* Remove the fault of @name, which can be protected now. Does nothing if @name has no fault. */
 void fleet_drop_fault(struct fleet *fleet, const char *name);
 
-/* Note in @end that a certificate or list ends at @at_s, seen from @now_s. If @at_s is 0, none ends
- * soon. */
+/* Note in @end that a certificate or revocation list expires at @at_s. The time now is @now_s. If
+ * @at_s is 0, none expires soon. */
 void fleet_set_end(struct fleet_end *end, int64_t at_s, int64_t now_s, const char *text);
 
 /* Returns why @name cannot be protected, or NULL if it has no fault. */
@@ -315,8 +316,8 @@ int fleet_step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *
  * After an error the caller must end the connection. */
 int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_link *link,
 		     uint64_t now_ns) __attribute__((warn_unused_result));
-/* Call this after host @h was added to @vm while the gateway runs. If the host is connected, tells
- * @vm so. Returns 0, or -errno of fleet_step(). */
+/* Call this after host @h was added to @vm while the gateway runs. If the host is connected, gives
+ * @vm the input for this. Returns 0, or -errno of fleet_step(). */
 int fleet_control_again(struct fleet *fleet, struct fleet_vm *vm, uint8_t h, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 /* Detach @link from @host, and tell every VM on @host that the host's control connection is gone.
@@ -341,7 +342,7 @@ void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t
 
 /* Can @host have a lease for @vm now? If so, records that the lease was granted at @now_ns, and
  * returns true. The caller must then send the lease. Only an owner gets leases, and only while a
- * promotion could replace it (docs/wire-format.md 5.6.2). */
+ * promotion might replace this owner (docs/wire-format.md 5.6.2). */
 bool fleet_grant(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 
 /* Handle a REPORT in which @host's agent says that @vm is in @term and @epoch. */

@@ -1,14 +1,14 @@
 /* fleet_disk.h - finds out whether the disk of the gateway's state_dir can be written.
  *
  * Why: while all goes well, nothing is written there. If the file system has become read-only or
- * full, nobody would see that before the owner dies: then the promotion cannot be recorded, so
- * there is none. So a trial file is written now and then, and the result of each write is kept for
- * the health word.
+ * full, nobody would notice it before the owner dies. Then the promotion cannot be recorded, so no
+ * host is promoted. So a trial file is written now and then, and the result of each write is kept
+ * for the health word.
  *
  *	results of records, trials ──► fleet_disk_ended() ──► error, ended_ns
  *	fleet_disk_tick() ──► a trial: TRIAL_NS after a write, AGAIN_NS after a failed one
  *
- * Cannot see: a disk that loses what it said was written.
+ * The trials cannot detect a disk that loses data after it has reported the data as written.
  *
  * Threads: the gateway's loop. The journal's thread writes the trials (journal_thread.h).
  */
@@ -22,7 +22,7 @@
 struct fleet;
 
 struct fleet_disk {
-	int error;	   /* why the last write failed (an errno); 0: it did not */
+	int error;	   /* why the last write failed (an errno); 0: it succeeded */
 	uint64_t ended_ns; /* when the last write ended; 0: there was none */
 	uint64_t since_ns; /* since when a trial has waited for the disk; 0: none waits */
 	char path[PATH_MAX]; /* the trial file; "": nothing is tried */

@@ -106,10 +106,10 @@ static size_t look(const struct fleet *fleet, const struct fleet_host *host, uin
 	return n;
 }
 
-/* What is left on a host: how many guests or copies, and one of them. */
+/* What is left on a host: the number of guests or copies, and the name of one of them. */
 struct left {
 	unsigned int n;
-	const char *name, *why; /* borrowed; valid if n > 0. why "": there is nothing to say */
+	const char *name, *why; /* borrowed; valid if n > 0. why "": no reason is known */
 };
 
 static void count(struct left *left, const char *name, const char *why)
@@ -131,8 +131,8 @@ static void put_left(char *text, size_t size, const struct left *left, const cha
 			       *left->why ? " (" : "", left->why, *left->why ? ")" : "");
 }
 
-/* As fleet_drains_describe(); also sets @ret_n_left to the number of all that is, or may be, left
- * there. */
+/* Like fleet_drains_describe(). Also sets @ret_n_left to the number of guests and copies that may
+ * be left there, plus the number of VMs that the gateway does not look after. */
 static unsigned int describe(const struct fleet *fleet, const struct fleet_host *host,
 			     uint64_t now_ns, char *text, size_t size, unsigned int *ret_n_left)
 {
@@ -283,7 +283,7 @@ static void ask_vm(struct fleet *fleet, const struct fleet_host *host, size_t i,
 
 	*request = (struct request){.op_id = OWN_OP | ++fleet->drains->n_requests, .host = h};
 	in.op_id = request->op_id;
-	/* If this fails, the drain has got a reply already. */
+	/* If this fails, the drain already has a reply. */
 	(void)fleet_step(fleet, vm, &in, now_ns);
 }
 

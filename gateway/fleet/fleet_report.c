@@ -12,9 +12,9 @@
 
 /* shortest time between two events that say why a host cannot work for its VM */
 #define HINDRANCE_NS CLOCK_NS_PER_S
-/* shortest time between two such events with the same reason, if others came in between */
+/* shortest time between two such events with the same reason, if other reasons came in between */
 #define AGAIN_NS (60 * CLOCK_NS_PER_S)
-/* limit of such events whose text differs from the last one in its numbers only */
+/* limit of such events whose text differs only in its numbers from a remembered text */
 #define NUMBERS_BURST 5
 #define NUMBERS_NS    (60 * CLOCK_NS_PER_S)
 
@@ -132,8 +132,8 @@ static void find_signs(const char *stats, struct vm_input *in, struct report_wor
 
 /* How two texts about the same host differ. */
 enum difference {
-	DIFFERENCE_NONE, /* or only in an amount, which grows with each report: "for 9 s" */
-	/* in a number that may name something else: a line, a disk, a process */
+	DIFFERENCE_NONE, /* equal, or different only in an amount ("for 9 s") */
+	/* different in a number that may identify another line, disk or process */
 	DIFFERENCE_NUMBER,
 	DIFFERENCE_TEXT,
 };
@@ -174,8 +174,8 @@ static enum difference compare_reasons(const char *a, const char *b)
 	}
 }
 
-/* Returns the place in @report->told for its present reason, if an event may tell that reason now;
- * else NULL. */
+/* If an event may report the present reason of @report now, returns the place in @report->told for
+ * this reason. Otherwise returns NULL. */
 static struct fleet_told *find_place(struct fleet_report *report, uint64_t now_ns)
 {
 	enum difference nearest = DIFFERENCE_TEXT;
@@ -206,8 +206,9 @@ static struct fleet_told *find_place(struct fleet_report *report, uint64_t now_n
 
 /* Give an event that says why a host cannot work for @vm, for example because one of its files is
  * wrong. The next event follows only when the reason has changed and HINDRANCE_NS has passed. A
- * reason that was told in the last AGAIN_NS is told again only in another state of the agent, so
- * reasons that take turns give few events. So do reasons that differ in their numbers only. */
+ * reason that was reported within the last AGAIN_NS is reported again only if the agent's state has
+ * changed. So reasons that take turns cause few events. A rate limits events whose reasons differ
+ * only in their numbers. */
 static void tell_hindrance(struct fleet *fleet, const struct fleet_vm *vm, uint8_t host,
 			   struct fleet_report *report, uint64_t now_ns)
 {

@@ -13,7 +13,8 @@
 #include "fleet/witness_keys.h"
 
 #define JOURNAL_SLOW_NS CLOCK_NS_PER_S /* report the disk if a record takes longer than this */
-/* A tick may want the same record again at once, a failed promotion for one. */
+/* After a failed write, ticks stop for this time. Otherwise the next tick might try to write the
+ * same record at once, for example the record of a failed promotion. */
 #define AGAIN_NS CLOCK_NS_PER_S
 
 static void journal_failed(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *in,

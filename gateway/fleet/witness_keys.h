@@ -7,9 +7,10 @@
  * reach the owner, the owner's key stays valid: at that time the gateway needs the witness
  * datagrams most. The key is wiped as soon as the VM's term or owner changes.
  *
- * Key ids start at a random number and grow by a random odd step. So no id repeats within 2^32
- * keys. A restarted gateway is unlikely to repeat the ids of its previous process. An attacker who
- * does not see the datagrams cannot guess an id.
+ * At its start, the gateway chooses a random first key id and a random odd step. Each key id is the
+ * previous id plus the step. So no id repeats within 2^32 keys. A restarted gateway is unlikely to
+ * repeat the ids of its previous process. An attacker who does not see the datagrams cannot guess
+ * an id.
  *
  * Where: fleet_step.c and fleet_report.c call it. Threads: the gateway's loop.
  */

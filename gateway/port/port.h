@@ -90,9 +90,9 @@ struct port_counters {
 
 /* Do what port_open() can do without the device: start DPDK, and make the frame buffers. Meanwhile
  * another process can still use the device. A port_open() with the same @config must follow.
- * Blocks (up to a second), allocates. Returns 0; or sets *ret_error to a
- * sentence for the operator and returns
- *      -ENOTSUP  the device is a PCI card, which DPDK opens when it starts; or of net_af_xdp,
+ * Blocks (up to a second), allocates. Returns 0; or sets *ret_error to a sentence for the operator
+ * and returns
+ *      -ENOTSUP  the device is a PCI card, which DPDK opens when it starts; or a net_af_xdp device,
  *                whose queue the kernel frees only a moment after it was closed
  *      another error of port_open() */
 int port_prepare(const struct port_config *config, struct error *ret_error)

@@ -235,8 +235,9 @@ int port_prepare(const struct port_config *config, struct error *ret_error)
 	if (device.kind == DEVICE_PCI)
 		return error_set(ret_error, -ENOTSUP,
 				 "%s: only one process at a time can use a PCI card", device.name);
-	/* The kernel frees the queue of an AF_XDP socket a moment after that was closed, and binds
-	 * no other socket to it before (net/xdp/xsk_buff_pool.c, xp_release_deferred()). */
+	/* The kernel frees the queue of an AF_XDP socket a moment after the socket was closed.
+	 * Until then it binds no other socket to the queue (net/xdp/xsk_buff_pool.c,
+	 * xp_release_deferred()). */
 	if (device.kind == DEVICE_AF_XDP)
 		return error_set(ret_error, -ENOTSUP, "%s: the kernel does not give AF_XDP's queue "
 				 "from one process to the next at once", device.name);

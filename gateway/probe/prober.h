@@ -128,8 +128,7 @@ struct prober_figures {
 void prober_set_active(struct prober *prober, bool active, uint64_t now_ns);
 
 /* Probe until @until_ns even if there is no doubt, because an operator wants to see who answers. If
- * a
- * round is running, it continues; otherwise, a new round begins. A doubt that begins before
+ * a round is running, it continues; otherwise, a new round begins. A doubt that begins before
  * @until_ns starts another round. Does nothing if @prober is NULL. */
 void prober_try(struct prober *prober, uint64_t until_ns, uint64_t now_ns);
 

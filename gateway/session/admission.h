@@ -61,10 +61,10 @@ struct admission {
 void admission_init(struct admission *a, uint64_t now_ns);
 
 /* Replace limits of 0 in @sessions->config with what the fleet needs. Call this after all VMs were
- * added. The agents need N connections: one for control for each host, and two streams for each VM.
- * n_handshakes_max N, because agents can open all connections at once; at least
- * ADMISSION_HANDSHAKES_LEAST, at most a configured n_sessions_max n_sessions_max N +
- * n_handshakes_max, at least ADMISSION_SESSIONS_LEAST */
+ * added. The agents need N connections: one control connection for each host, and two streams for
+ * each VM. n_handshakes_max becomes N, because agents can open all connections at once. But it
+ * becomes at least ADMISSION_HANDSHAKES_LEAST, and at most a configured n_sessions_max.
+ * n_sessions_max becomes N + n_handshakes_max, but at least ADMISSION_SESSIONS_LEAST. */
 void admission_settle(struct sessions *sessions);
 
 /* Make room for a new connection from @source. May end one session, which pump_run() frees later.

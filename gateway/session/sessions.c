@@ -25,8 +25,9 @@ int sessions_new(const struct session_config *config, struct fleet *fleet, uint6
 	if (!sessions)
 		return -ENOMEM;
 	/* The buffers of a session are large. When one is freed, glibc raises its limit for
-	 * mappings: later buffers come from the heap, and holes stay there when sessions end. A
-	 * limit that was set is never raised. The result, 0 with another libc, does not matter. */
+	 * mappings: later buffers come from the heap, and holes stay there when sessions end. glibc
+	 * never raises a limit that the program has set. Ignore the result, which is 0 with another
+	 * libc. */
 	(void)mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
 	sessions->config = *config;
 	if (!sessions->config.clock_ns)

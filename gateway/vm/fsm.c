@@ -465,7 +465,8 @@ static void tick_unprotected(struct vm_step *s)
 	vm_again_tick(s);
 	if (fsm->record.state != VM_UNPROTECTED)
 		return;
-	/* In a step of its own: that the guest serves must not wait for the journal. */
+	/* Do this only in a step that writes no record: the news that the guest serves must not
+	 * wait for the journal. */
 	vm_promoted_tick(s);
 	if (fsm->op.id && fsm->op.command != VM_COMMAND_FAILOVER &&
 	    fsm->op.command != VM_COMMAND_MOVE &&

@@ -417,8 +417,9 @@ struct vm_host {
 	uint64_t fit_ns;
 	/* for a host without a seat: the newer term that an event has reported */
 	uint64_t told_term;
-	/* the last event about an order that the host has not carried out, and gets again; "": none
-	 * on this connection, or it has carried out an order since */
+	/* text of the last event about an order that the host failed to carry out, and gets again;
+	 * "": there was no such event on this connection, or the host has carried out an order
+	 * since */
 	char told_failure[VM_TEXT_MAX];
 	/* true if a REPORT has come on this connection: agent_state and the other reported members
 	 * are then up to date */
@@ -433,7 +434,8 @@ struct vm_host {
 	bool is_move_stopped;
 	/* as last reported; its role is VM_COLD_NOT until `reported` is true */
 	struct vm_cold_word cold;
-	bool is_torn_told; /* its disks are an unfinished copy, and an event has said so */
+	/* this host's disks are an unfinished copy, and an event has reported it */
+	bool is_torn_told;
 	uint8_t agent_state;
 	uint8_t verdict;
 	uint8_t throttle_percent; /* by how much the agent slows the guest down, as last reported */
@@ -540,7 +542,7 @@ struct vm_protection {
 
 /* What the gateway waits for in UNPROTECTED, before it protects the guest again by itself. */
 enum vm_again_when {
-	VM_AGAIN_NEVER,   /* nothing: it does not do so; an operator must say `protect` */
+	VM_AGAIN_NEVER,   /* nothing: only an operator begins a protection */
 	VM_AGAIN_COVERED, /* the owner must report that the guest is again what was protected */
 	VM_AGAIN_SOON,    /* both hosts must be ready */
 };
@@ -569,8 +571,8 @@ struct vm_again {
 	/* why the last attempt with this host as the standby failed; "": none has failed since the
 	 * VM was last PROTECTED, or an operator decided otherwise */
 	char failed[VM_HOSTS][VM_TEXT_MAX];
-	/* in PREPARING: true if the last attempt with this standby failed. Then there are no events
-	 * about this attempt, unless it fails for another reason, or gets further */
+	/* in PREPARING: true if the last attempt with this standby failed. Then this attempt causes
+	 * no events, unless it fails for another reason, or gets further than PREPARING */
 	bool is_repeat;
 	/* set to true if seats change while it is doubtful whether the promoted guest serves; false
 	 * again at the next promotion */
@@ -601,14 +603,14 @@ struct vm_move {
 	uint64_t epoch;        /* the guest's last epoch on `from`; valid from PROMOTING on */
 	uint64_t term;	       /* the promotion's term; 0 before PROMOTING */
 	/* true if the new owner's connection broke in PROMOTING: the guest may have run there for a
-	 * while, and nobody can tell */
+	 * while, and nobody knows whether it did */
 	bool is_unsure;
 	/* true once an event has said that the guest could not be given back */
 	bool is_stuck_told;
 	uint64_t began_ns;
 	uint64_t stopped_ns;   /* when `from` stopped the guest; 0: the host did not say */
 	uint64_t yielded_ns;   /* when `from` had let go of the guest; valid from PROMOTING on */
-	/* when the new owner said that the guest runs; valid from PROTECTING on */
+	/* when the new owner reported that the guest runs; valid from PROTECTING on */
 	uint64_t runs_ns;
 	uint64_t protected_ns; /* when the guest was protected again; 0: not yet */
 };
@@ -628,14 +630,13 @@ struct vm_cold {
 	/* in FAILED: a start was given up, because a host went away or was not fenced (fsm_lost.c).
 	 * A gateway that was restarted asks vm_lost_is_start(). */
 	bool is_lost;
-	/* valid if is_start or is_lost: the owner was chosen by its report alone, and that was
-	 * certain */
+	/* valid if is_start or is_lost: the owner was chosen by its own report alone, and it was
+	 * certain that the start loses nothing that a client has seen */
 	bool was_certain_alone;
 	bool is_torn; /* valid if is_start: the disks are an unfinished copy */
 };
 
-/* Orders that an operator asks for, and whose answer from the agent can come much later; see
- * fsm_asked.c. */
+/* Orders that an operator asks for, and that the agent may answer much later; see fsm_asked.c. */
 enum vm_asked_kind {
 	VM_ASKED_VERIFY,
 	VM_ASKED_DRILL,
@@ -691,8 +692,9 @@ struct vm_fsm {
 	struct vm_again again;
 	struct vm_move move;
 	struct vm_cold cold;
-	/* in PROMOTING and FAILED: true for a host that may run the guest, because it was ordered
-	 * to, or was to be fenced for a cold start and was not. See fsm_lost.c */
+	/* in PROMOTING and FAILED: true for a host that may run the guest, because the host was
+	 * ordered to run it, or because the host had to be fenced for a cold start and was not. See
+	 * fsm_lost.c */
 	bool may_run[VM_HOSTS];
 	struct {
 		uint64_t id; /* the request's number; 0: no request waits */
@@ -765,8 +767,9 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
 /* Returns how long commits have waited for the standby, according to the clock of the policy
  * standby_lost. If nothing waits for the standby, or the VM has no standby, returns 0. */
 uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
-/* Has the owner's guest ended, without being shut down, while the VM is PROTECTED, or does the
- * owner's agent not find it? Then the standby's copy may be all that is left of it. */
+/* Returns true if the VM is PROTECTED, and the owner's guest has ended without being shut down, or
+ * the owner's agent does not find the guest. The standby's copy may then be all that is left of the
+ * guest. */
 bool vm_copy_is_last(const struct vm_fsm *fsm);
 /* Returns how long it takes until the policy standby_lost applies, if nothing is committed and the
  * standby is not heard until then. */
@@ -776,8 +779,8 @@ uint64_t vm_standby_left_ns(const struct vm_fsm *fsm, uint64_t now_ns);
  * SYNCING and PROTECTED, while the standby takes no epochs. Returns @text. */
 const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size);
 
-/* Write to @text (@size bytes) which host is the spare and whether it could take a seat, or "" if
- * the VM has no spare. Returns @text. */
+/* Write to @text (@size bytes) which host is the spare, and whether this host would be able to take
+ * a seat, or "" if the VM has no spare. Returns @text. */
 const char *vm_spare_describe(const struct vm_fsm *fsm, char *text, size_t size);
 /* Is the spare connected, and does it report that it has the guest, or a copy of it? */
 bool vm_spare_has_something(const struct vm_fsm *fsm);
@@ -792,7 +795,7 @@ void vm_fsm_new_spare(struct vm_fsm *fsm, uint64_t now_ns);
  * @text. */
 const char *vm_again_describe(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size);
 
-/* Returns how long the guest was stopped in the last move, in ns, as far as the daemons can tell.
+/* Returns how long the guest was stopped in the last move, in ns, as far as the daemons know.
  * Returns 0 if this is not known, or if the guest does not run yet. */
 uint64_t vm_move_pause_ns(const struct vm_fsm *fsm);
 
@@ -808,9 +811,10 @@ const char *vm_cold_describe(const struct vm_fsm *fsm, char *text, size_t size);
  * is known only if the other host says that it was fenced. */
 bool vm_lost_is_start(const struct vm_fsm *fsm);
 
-/* In FAILED, one host is connected and has lost its memory, so it can neither promote nor be given
- * the guest back. The other host is away, and may have the guest or a copy of its memory. Returns
- * the index of the host that is away, or VM_HOSTS: this is not so. */
+/* Find the host that is away in the following situation. The VM is FAILED. One host is connected
+ * and has lost its memory, so it can neither be promoted nor get the guest back. The other host is
+ * away, and may have the guest or a copy of its memory. Returns the index of the host that is away,
+ * or VM_HOSTS if the VM is not in this situation. */
 uint8_t vm_lost_unheard(const struct vm_fsm *fsm);
 
 /* Write to @text (@size bytes) what an operator can do after a cold start was given up: which host

@@ -202,8 +202,8 @@ static void forget_ended(struct vm_step *s)
 		 "`holdfastctl protect %s`", s->fsm->config->name);
 }
 
-/* The owner's agent or the guest's QEMU was restarted. So nobody can tell whether the guest is
- * again what was protected. */
+/* The owner's agent or the guest's QEMU was restarted. So nobody knows whether the guest is again
+ * what was protected. */
 static void forget_suspended(struct vm_step *s)
 {
 	vm_again_forget(s->fsm);
@@ -222,7 +222,7 @@ static uint64_t unwatched_ns(const struct vm_fsm *fsm)
 }
 
 /* The protection was suspended because the guest had changed. Must the gateway still wait for the
- * owner to say that the guest is again what was protected? If nobody compares the guest, do not
+ * owner to report that the guest is again what was protected? If nobody compares the guest, do not
  * wait for ever: try to protect a wanted VM again. If the guest still has the change, a host
  * refuses, and the next wait is longer. */
 static bool waits_for_cover(struct vm_step *s)
@@ -237,7 +237,7 @@ static bool waits_for_cover(struct vm_step *s)
 		return true;
 	if (fsm->record.is_wanted)
 		return s->now_ns < unwatched_ns(fsm);
-	if (s->in->knows_suspended) /* older agents do not say this: wait for is_covered_again */
+	if (s->in->knows_suspended) /* with an older agent, wait for is_covered_again */
 		forget_suspended(s);
 	return true;
 }
@@ -262,8 +262,8 @@ const char *vm_protect_obstacle(const struct vm_fsm *fsm, uint8_t h)
 	    other->agent_state == WIRE_STATE_RUNNING ||
 	    other->agent_state == WIRE_STATE_PROMOTING)
 		return "has not yet confirmed the end of the last term";
-	/* When a fenced host is asked to stand by, it may end its stopped guest. So do not ask it
-	 * before the owner has said that the owner has the guest. */
+	/* When a fenced host is asked to stand by, it may end its stopped guest. So do not ask this
+	 * host before the owner has reported that the owner has the guest. */
 	if (other->agent_state == WIRE_STATE_FENCED && !vm_has_guest(owner))
 		return "was fenced, and what it keeps of the guest may be all that is left: the "
 		       "owner does not say that it has the guest";
@@ -275,7 +275,7 @@ const char *vm_again_last_failure(const struct vm_fsm *fsm, uint8_t h)
 	return fsm->again.failed[h][0] ? fsm->again.failed[h] : NULL;
 }
 
-/* Begin the new protection, unless something must still be waited for. */
+/* Begin the new protection, unless there is still something to wait for. */
 static void begin(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -327,7 +327,7 @@ void vm_again_tick(struct vm_step *s)
 	if (fsm->record.state != VM_UNPROTECTED || fsm->again.when != VM_AGAIN_SOON ||
 	    vm_fsm_in_conflict(fsm) || s->was_conflict)
 		return;
-	/* Whether a spare takes the other host's seat is decided at a report. */
+	/* A spare takes the other host's seat only at a report, not at a tick. */
 	if (fsm->again.unfit || vm_protect_obstacle(fsm, vm_fsm_other(fsm)))
 		return;
 	/* The owner may have died since its report, and the other host may end its stopped guest

@@ -7,10 +7,10 @@
  * fsm.h), so it is not given again. If the protection or the host's connection ends, the operator
  * is told and can ask again.
  *
- * If a second order were given, the agent would refuse it or begin anew. So while an order is not
- * answered, a further request for the same thing only waits for that answer too. The state machine
- * does not know when a connection of holdfastctl is closed. So if too many requests wait, the
- * oldest one gets a reply and stops waiting. */
+ * If a second order were given, the agent would refuse it, or begin its work again. So while an
+ * order is not answered, a further request for the same thing only waits for that answer too. The
+ * state machine does not know when a connection of holdfastctl is closed. So if too many requests
+ * wait, the oldest one gets a reply and stops waiting. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,8 +65,8 @@ static void reply(struct vm_step *s, uint64_t op_id, bool ok, const char *code, 
 	(void)text_put(a->text, sizeof(a->text), "%s", text);
 }
 
-/* If an order of kind @k was given, it has ended: give an event, and reply to those who wait for
- * it. */
+/* The order of kind @k, if one was given, has ended. Give an event, and reply to those who wait for
+ * this order. */
 static void ended(struct vm_step *s, enum vm_asked_kind k, bool ok, const char *code,
 		  const char *text)
 {

@@ -175,9 +175,9 @@ static struct choice by_disks(const struct vm_fsm *fsm, uint8_t best)
 	}
 }
 
-/* According to both hosts' reports, @best ran the guest last. Does the journal forbid starting the
- * guest there? Returns 0: no; 1: yes, with the reason in *ret; 2: an earlier run of this gateway
- * has already made the decision that is now in *ret. */
+/* According to both hosts' reports, @best ran the guest last. Check whether the journal forbids
+ * starting the guest there. Returns 0 if it does not; 1 if it does, with the reason in *ret; 2 if
+ * an earlier run of this gateway has already made the decision that is now in *ret. */
 static int ask_journal(const struct vm_fsm *fsm, uint8_t best, struct choice *ret)
 {
 	uint8_t owner = fsm->record.owner, other = vm_fsm_other(fsm);
@@ -189,7 +189,7 @@ static int ask_journal(const struct vm_fsm *fsm, uint8_t best, struct choice *re
 	if (vm_fsm_in_conflict(fsm))
 		return 0;
 	/* In PROMOTING and FAILED only a cold start fences the other host. So if that host is
-	 * fenced, a cold start has begun before. */
+	 * fenced, an earlier cold start has begun. */
 	if (is_promoting(fsm) && word_of(fsm, other).role == VM_COLD_FENCED) {
 		if (word.disk != VM_COLD_DISK_OWN && word.disk != VM_COLD_DISK_COPY) {
 			*ret = uncertain("%s was chosen before, and has no whole disk",
@@ -347,7 +347,7 @@ static bool start(struct vm_step *s, uint8_t host, const char *reason, bool may_
 		return true;
 	fsm->fencing = VM_FENCING_DUE;
 	/* An owner that is away may still run the guest, without a lease if it was unprotected. So
-	 * the command must succeed, also if the start is asked for again (fsm_lost.c). */
+	 * the fence command must succeed, even if the start is requested again (fsm_lost.c). */
 	if (owner != host)
 		fsm->may_run[owner] = true;
 	return true;
@@ -446,9 +446,9 @@ void vm_cold_tell_torn(struct vm_step *s, uint8_t h)
 	host->is_torn_told = is_torn;
 }
 
-/* The guest may not survive a mixture of two moments, while `--lose` only accepts that writes are
- * missing. So refuse such disks without a word of their own. Returns true if the command was
- * refused. */
+/* The guest may not survive disks with blocks of two moments. With `--lose`, an operator only
+ * accepts that writes are missing. So refuse such disks unless the operator accepts them with
+ * `--torn`. Returns true if the command was refused. */
 static bool refuse_torn(struct vm_step *s, uint8_t h)
 {
 	if (s->in->may_be_torn || !vm_cold_is_torn(s->fsm, h))
@@ -462,8 +462,8 @@ static bool refuse_torn(struct vm_step *s, uint8_t h)
 
 /* ---- the command */
 
-/* Is host @h away, or does it say that it has neither the guest nor a copy of its memory? For an
- * older agent, which does not report this, its state shows it. */
+/* Is host @h away, or does it say that it has neither the guest nor a copy of its memory? If an
+ * older agent does not report this, the agent's state shows it. */
 static bool has_nothing(const struct vm_fsm *fsm, uint8_t h)
 {
 	const struct vm_host *host = &fsm->host[h];

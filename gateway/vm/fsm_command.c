@@ -90,7 +90,7 @@ static bool refuse_unended(struct vm_step *s, uint8_t h)
 
 	if (is_spare) {
 		is_owners |= vm_agent_holds(fsm->host[fsm->record.owner].agent_state);
-		/* the fence of the host that loses its seat would be forgotten */
+		/* otherwise the due fence of the host that loses its seat would be forgotten */
 		if (!is_owners && fsm->fence_due && fsm->host[vm_fsm_other(fsm)].up)
 			h = vm_fsm_other(fsm);
 		else if (!is_owners && !vm_protect_obstacle(fsm, h))
@@ -108,9 +108,9 @@ static bool refuse_unended(struct vm_step *s, uint8_t h)
 }
 
 /* After a power failure of both hosts, or while it is not known whether the guest was started after
- * one, refuse the command and return true: no guest is known to run that could be protected or
- * unprotected. The journal's record of the last protection is still needed to
- * decide from which disks the guest is started. */
+ * one, refuse the command and return true. It is not known that a guest runs, so there is nothing
+ * to protect or to unprotect. The journal's record of the last protection is still needed to decide
+ * from which disks the guest is started. */
 static bool refuse_cold(struct vm_step *s)
 {
 	const char *vm = s->fsm->config->name;
@@ -280,7 +280,7 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 		return;
 	}
 	if (is_operators)
-		/* not earlier, because a failed `unprotect` must change nothing */
+		/* do this only now, because a failed `unprotect` must change nothing */
 		vm_again_forget(fsm);
 	vm_set_state(s, VM_UNPROTECTED, vm_fsm_other(fsm), true,
 		     is_operators
@@ -292,8 +292,8 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 		vm_move_given_back(s);
 }
 
-/* Refuse `unprotect` and return true if the copy may be all that is left of the guest: the owner is
- * not heard, or does not report that it has the guest. */
+/* Refuse `unprotect` and return true if the copy may be all that is left of the guest, because the
+ * owner is silent, or does not report that it has the guest. */
 static bool refuse_last_copy(struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;

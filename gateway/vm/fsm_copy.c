@@ -2,8 +2,8 @@
  *
  * A disk whose mirror broke is copied again. Until that is done, the owner can send no epoch, so
  * its clients wait (docs/disks.md). But the host is well, and a promotion would only end the
- * protection. So the owner's REPORT tells how much of the copy is done (keys held_copied_bytes and
- * held_copy_bytes), and while the copy makes progress, nobody is promoted:
+ * protection. So the owner's REPORT says how much of the copy is done (keys held_copied_bytes and
+ * held_copy_bytes). While the copy makes progress, no host is promoted:
  *
  *	 what the reports tell                       what follows
  *	 less is left than ever in this attempt      The detector counts it as progress.
@@ -142,7 +142,7 @@ static void judge(struct vm_step *s)
 		       TEXT_SHORT(280, reason));
 	vm_end_protection(s, ended);
 	if (fsm->record.state != VM_UNPROTECTED)
-		return; /* a conflict has kept the old state */
+		return; /* because of a conflict, the state has not changed */
 	vm_again_plan(fsm, VM_AGAIN_SOON, "can copy its disks while clients are served",
 		      fsm->again.next_ns);
 	vm_finish_op(s, false, "standby-lost", "%s", ended);
@@ -161,8 +161,8 @@ void vm_on_copy(struct vm_step *s)
 			s->in->copied_bytes <= s->in->copy_bytes;
 	if (!copy->is_held)
 		return;
-	/* In PROTECTED, leave a copy without progress to the detector: an owner that is stuck could
-	 * not serve its clients unprotected either. */
+	/* In PROTECTED, leave a copy without progress to the detector: an owner that is stuck would
+	 * not be able to serve its clients unprotected either. */
 	if ((take_report(s) || fsm->record.state == VM_SYNCING) && !vm_fsm_in_conflict(fsm))
 		judge(s);
 }

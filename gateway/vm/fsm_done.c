@@ -10,8 +10,8 @@
 #include "base/text.h"
 #include "vm/fsm_private.h"
 
-/* Give an event about an order that @host has not carried out, and gets again and again. The same
- * text is told once, until the host carries out an order, or connects anew. */
+/* Give an event about an order that @host fails to carry out, and gets again and again. The same
+ * text is reported only once, until the host carries out an order or connects again. */
 static void __attribute__((format(printf, 4, 5)))
 tell_failure(struct vm_step *s, uint8_t host, const char *event, const char *format, ...)
 {

@@ -1,5 +1,5 @@
-/* fsm_drain.c - what the VM's state machine does when one of the VM's hosts is drained: it says how
- * the VM stands in the way, ends the copy that the host keeps, and gives the host no new copy.
+/* fsm_drain.c - what the VM's state machine does when one of the VM's hosts is drained: it reports
+ * how the VM stands in the way, ends the copy that the host keeps, and gives the host no new copy.
  *
  * If the copy did not end before the host goes down, the guest would wait for the lost standby: for
  * standby_timeout_ms, or without end under `standby_lost = hold`. The gateway still intends to
@@ -86,7 +86,8 @@ void vm_on_end_copy(struct vm_step *s)
 			 vm_host_name(fsm, fsm->record.owner), host);
 }
 
-/* Another host owns the guest. Does @host still have something of the guest that may be needed? */
+/* Like vm_drain_look(), for a guest that another host owns. @host may still have something of the
+ * guest that is needed. */
 static enum vm_drain_place look_elsewhere(const struct vm_fsm *fsm, uint8_t host, char *why,
 					  size_t size)
 {
@@ -117,7 +118,7 @@ static enum vm_drain_place look_elsewhere(const struct vm_fsm *fsm, uint8_t host
 	return VM_DRAIN_AWAY;
 }
 
-/* Is the spare the only host that can keep the copy, now or when a drain has moved the guest? */
+/* Is the spare the only host that can keep the copy, now, or after a drain has moved the guest? */
 static bool needs_spare(const struct vm_fsm *fsm)
 {
 	uint8_t other = vm_fsm_other(fsm);
@@ -135,7 +136,8 @@ bool vm_drain_has_third(const struct vm_fsm *fsm, uint8_t host)
 
 	if (host == spare)
 		return !needs_spare(fsm);
-	/* An unprotected guest gets its copy on the host to which it is to be moved first. */
+	/* Before an unprotected guest can be moved to the other host, that host must get a copy of
+	 * it. If it cannot get one, the guest stays here. */
 	if (host == fsm->record.owner && fsm->record.state == VM_UNPROTECTED &&
 	    vm_protect_obstacle(fsm, vm_fsm_other(fsm)))
 		return false;

@@ -143,8 +143,8 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	struct vm_fsm *fsm = s->fsm;
 	enum vm_state state = fsm->record.state;
 
-	/* First, because a promoted guest that is in doubt must not be protected again. After a
-	 * restart, only this report tells that it was promoted. */
+	/* Do this first, because a promoted guest that is in doubt must not be protected again.
+	 * After a restart, only this report shows that the guest was promoted. */
 	if (s->in->term == fsm->record.term)
 		vm_promoted_report(s);
 	/* Do this before the check of the term. The owner reports an older term than the journal's

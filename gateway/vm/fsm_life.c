@@ -71,7 +71,8 @@ void vm_fsm_put_back(struct vm_fsm *fsm, const struct vm_fsm *before, uint64_t n
 	struct detector judged = fsm->detector;
 
 	*fsm = *before;
-	/* What was seen of the owner stays true. Otherwise each tick would give its event anew. */
+	/* Keep what the detector knows about the owner, which is still true. Otherwise each tick
+	 * would give the detector's event again. */
 	if (before->record.state == VM_PROTECTED)
 		fsm->detector = judged;
 	fsm->stepped_ns = fsm->ticked_ns = now_ns;

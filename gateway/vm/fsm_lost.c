@@ -1,6 +1,6 @@
-/* fsm_lost.c - a cold start that gets no further, because a host has gone away, or does not let
- * itself be fenced. Gives the start up, so that an operator, or the policy cold_start, can choose
- * again (docs/decisions/0067-lost-start.md).
+/* fsm_lost.c - gives up a cold start that makes no progress, because a host has gone away or cannot
+ * be fenced. After that, an operator, or the policy cold_start, can choose a host again
+ * (docs/decisions/0067-lost-start.md).
  *
  *	PROMOTING -> FAILED        the chosen host is away for LOST_NS, or again and again for
  *	                           STUCK_NS; or the other host was not fenced in STUCK_NS
@@ -9,23 +9,23 @@
  *	                           chooses the other host, after the lost one was fenced
  *
  * vm_fsm.may_run says which hosts must be fenced before another host may start the guest: each host
- * that was ordered to run it, or was not fenced when it was to be. A host that is away may run the
- * guest without any lease, and speak.
- * Only three things show that it does not: it answers FENCE, the fence command has succeeded, or an
- * operator names it as switched off. */
+ * that was ordered to run it, and each host that had to be fenced and was not. A host that is away
+ * may run the guest and send its output, without any lease. Only three things show that it does
+ * not: it has answered FENCE, the fence command has succeeded, or an operator names it as switched
+ * off. */
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "base/text.h"
 #include "vm/fsm_private.h"
 
-/* How long the host may be away. It may only have lost its connection, or its agent was restarted:
- * then it gets its order again. */
+/* How long a host may be away. If only its connection has broken, or its agent was restarted, the
+ * host comes back in this time and gets its order again. */
 #define LOST_NS (30 * CLOCK_NS_PER_S)
-/* How long a start may get no further for any reason: a host may come and go, or refuse FENCE each
- * time. */
+/* How long a start may make no progress, for whatever reason: a host may come and go, or refuse
+ * each FENCE. */
 #define STUCK_NS (4 * LOST_NS)
-/* A host that is away for less than this time may only have connected anew. */
+/* A host that is away for less than this time may only be connecting again. */
 #define BLINK_NS (5 * CLOCK_NS_PER_S)
 
 static bool is_there(const struct vm_host *host)
@@ -37,7 +37,8 @@ bool vm_lost_is_start(const struct vm_fsm *fsm)
 {
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
 
-	/* Before a promotion, no host is fenced by an order. */
+	/* An ordinary promotion orders FENCE only after it has succeeded. So in FAILED, a host that
+	 * was fenced by an order shows that a cold start was given up. */
 	return fsm->record.state == VM_FAILED &&
 	       (fsm->cold.is_lost || (is_there(other) && other->cold.role == VM_COLD_FENCED &&
 				      !other->cold.has_qemu));
@@ -95,7 +96,7 @@ const char *vm_lost_advice(const struct vm_fsm *fsm, char *text, size_t size)
 	return text;
 }
 
-/* Give the start up. @is_stuck: it has got no further for STUCK_NS. */
+/* Give the start up. @is_stuck: the start has made no progress for STUCK_NS. */
 static void give_up(struct vm_step *s, uint8_t lost, bool is_stuck)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -103,7 +104,7 @@ static void give_up(struct vm_step *s, uint8_t lost, bool is_stuck)
 	char advice[VM_TEXT_MAX], reason[VM_TEXT_MAX];
 	bool is_here = fsm->host[lost].up;
 
-	/* What refuses FENCE, or does not answer it, may run the guest. */
+	/* A host that refuses FENCE, or does not answer it, may run the guest. */
 	fsm->may_run[lost] |= is_here;
 	(void)text_put(reason, sizeof(reason), "the start is given up, %s %s. %s",
 		       vm_host_name(fsm, lost), is_here ? "is not fenced" : "has gone away",
@@ -111,13 +112,14 @@ static void give_up(struct vm_step *s, uint8_t lost, bool is_stuck)
 	vm_set_state(s, VM_FAILED, fsm->record.owner, false, "%s", reason);
 	if (fsm->record.state != VM_FAILED)
 		return;
-	/* The policy would choose the same again and again, so an operator decides. */
+	/* If the start was stuck, the policy would choose the same host again and again. So an
+	 * operator must decide. */
 	fsm->cold = (struct vm_cold){.is_lost = true, .has_failed = cold.has_failed || is_stuck,
 				     .was_certain_alone = cold.was_certain_alone && !is_here};
 	vm_finish_op(s, false, "start-failed", "%s", reason);
 }
 
-/* Returns the index of the host without which the start gets no further, or VM_HOSTS: none. */
+/* Returns the index of the host that keeps the start from making progress, or VM_HOSTS: none. */
 static uint8_t lost_host(const struct vm_fsm *fsm)
 {
 	uint8_t owner = fsm->record.owner, other = vm_fsm_other(fsm);
@@ -129,7 +131,7 @@ static uint8_t lost_host(const struct vm_fsm *fsm)
 		return owner;
 	if (fsm->host[other].up)
 		return is_ordered || vm_cold_is_fenced(fsm, other) ? VM_HOSTS : other;
-	/* it must be fenced first, and only the fence command can do that now */
+	/* the other host is away, and must be fenced first: only the fence command can do this */
 	return fsm->may_run[other] && fsm->fencing == VM_FENCING_NONE ? other : VM_HOSTS;
 }
 

@@ -157,8 +157,8 @@ void vm_move_entered(struct vm_step *s)
 		vm_move_give_up(s, "it is no longer protected as it was");
 		break;
 	case VM_MOVE_PROMOTING:
-		/* In any later term this is no longer the move: the guest was given back, an
-		 * operator has decided, or two voices have named the owner. */
+		/* A later term does not belong to the move: the guest was given back, an operator
+		 * has decided, or two voices have named the owner. */
 		if (fsm->move.term && fsm->record.term != fsm->move.term)
 			fsm->move.state = VM_MOVE_FAILED;
 		break;

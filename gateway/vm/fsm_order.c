@@ -33,10 +33,10 @@ static bool is_outvoted(const struct vm_fsm *fsm, const struct vm_host *host)
 	       (vm_agent_holds(host->agent_state) || host->agent_state == WIRE_STATE_RUNNING);
 }
 
-/* A host without a seat must keep neither guest nor copy, whatever the VM's state is. If it reports
- * no guest, it is fenced only while the owner reports that the owner has the guest. Otherwise, if
- * the VM's file is wrong, FENCE could end the only guest, on a host that has not found its guest
- * yet. */
+/* A host without a seat must keep neither guest nor copy, whatever the VM's state is. If this host
+ * reports no guest, it is fenced only while the owner reports that the owner has the guest.
+ * Otherwise, if the VM's file is wrong, FENCE might end the only guest, on a host that has not
+ * found its guest yet. */
 static uint8_t want_of_spare(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	bool is_owned = vm_has_guest(&fsm->host[fsm->record.owner]);
@@ -148,9 +148,9 @@ static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
 }
 
 /* Returns the term in which host @h gets the order @verb: the VM's term, with one exception. A host
- * without a seat is told to end its copy in the term before. So its term is older than the VM's,
- * and it is fenced next, in the VM's term. Otherwise it would be idle in the VM's term, and nothing
- * would stop a QEMU that is started there later. */
+ * without a seat is ordered to end its copy in the term before the VM's term. So this host's term
+ * is older than the VM's, and the host is fenced next, in the VM's term. Otherwise the host would
+ * be idle in the VM's term, and nothing would stop a QEMU that is started there later. */
 static uint64_t order_term(const struct vm_fsm *fsm, uint8_t h, uint8_t verb)
 {
 	bool is_before = h == vm_fsm_spare(fsm) && verb == WIRE_VERB_STANDBY_STOP;

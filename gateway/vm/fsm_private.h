@@ -18,8 +18,8 @@ struct vm_step {
 	 * begin even in a conflict */
 	bool may_resolve;
 	bool was_conflict; /* true if the VM was in conflict when the step began */
-	/* true if operators know the next change of state already, since an attempt fails again for
-	 * the same reason: vm_set_state() then gives no event */
+	/* true if the next change of state is no news to operators, because an attempt fails again
+	 * for the same reason. vm_set_state() then gives no event */
 	bool is_known;
 };
 
@@ -104,7 +104,7 @@ void vm_copy_ended(struct vm_fsm *fsm);
 /* Do not count the @gap_ns during which the gateway itself was stalled. */
 void vm_copy_stalled(struct vm_fsm *fsm, uint64_t gap_ns);
 
-/* The state that has ended, before the VM became UNPROTECTED. */
+/* The last state before the VM became UNPROTECTED. */
 struct vm_ended {
 	enum vm_state state; /* the state that has ended */
 	uint64_t lasted_ns;  /* how long the VM was in that state */
@@ -129,14 +129,15 @@ bool vm_is_same_but_digits(const char *a, const char *b);
 const char *vm_again_last_failure(const struct vm_fsm *fsm, uint8_t h);
 /* Called when the policy reprotect may have changed. */
 void vm_on_policy(struct vm_step *s);
-/* Called when nobody wants a protection any more: an operator said so, or the guest has ended. */
+/* Called when nobody wants a protection any more: an operator has decided so, or the guest has
+ * ended. */
 void vm_again_forget(struct vm_fsm *fsm);
 /* Called at each report of the owner: begin a protection, if one is due and both hosts are
  * ready. */
 void vm_again_report(struct vm_step *s);
-/* Called at each tick in UNPROTECTED: the same, for an owner whose report is there already. A
- * promoted guest is protected again as soon as it has shown that it serves, and not only when its
- * host reports next. */
+/* Called at each tick in UNPROTECTED. Does the same if the owner has already reported. So a
+ * promoted guest is protected again as soon as it has shown that it serves, without a wait for its
+ * host's next report. */
 void vm_again_tick(struct vm_step *s);
 /* Returns what prevents host @h, which is not the owner, from becoming the standby, as words that
  * follow the host's name; NULL: nothing does. Call this in UNPROTECTED. */
@@ -145,8 +146,8 @@ const char *vm_protect_obstacle(const struct vm_fsm *fsm, uint8_t h);
 bool vm_guest_is_gone(const struct vm_host *host);
 /* Is the host connected, and does it report that it has the guest, running or paused? */
 bool vm_has_guest(const struct vm_host *host);
-/* The same for host @h at this moment: it must not be silent. A connection may end up to 10 s after
- * its host. */
+/* Like vm_has_guest(), but returns false if host @h is silent. The connection of a dead host can
+ * last for up to 10 s. */
 bool vm_has_guest_now(const struct vm_step *s, uint8_t h);
 /* Has @host got an order FENCE that it has not answered? */
 bool vm_is_being_fenced(const struct vm_host *host);
@@ -228,7 +229,7 @@ bool vm_spare_may_begin(struct vm_step *s);
 /* Write to @text (@size bytes) what happens with the spare next, such as "; gamma takes its seat in
  * 00:42", or "". Returns @text. */
 const char *vm_spare_when(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size);
-/* Called when host @h has reported. Notes whether it could keep a copy. */
+/* Called when host @h has reported. Notes whether this host would be able to keep a copy. */
 void vm_spare_reported(struct vm_fsm *fsm, uint8_t h, uint64_t now_ns);
 /* Is the spare connected, has it reported, and is it in no newer term than @term? */
 bool vm_spare_is_not_past(const struct vm_fsm *fsm, uint64_t term);
@@ -238,8 +239,8 @@ bool vm_spare_is_not_past(const struct vm_fsm *fsm, uint64_t term);
 void vm_cold_look(struct vm_step *s);
 /* Handle the command START. */
 void vm_on_start(struct vm_step *s);
-/* Has host @h lost its memory, and with it the guest or the copy? If so, only a cold start helps
- * it, no other order. */
+/* Has host @h lost its memory, and with it the guest or the copy? If so, no order except those of a
+ * cold start can help this host. */
 bool vm_cold_waits(const struct vm_fsm *fsm, uint8_t h);
 /* Has host @h answered FENCE of the present term, so that its guest is stopped? */
 bool vm_cold_is_fenced(const struct vm_fsm *fsm, uint8_t h);
@@ -250,16 +251,17 @@ uint8_t vm_cold_verb(const struct vm_fsm *fsm, uint8_t h);
 bool vm_cold_is_torn(const struct vm_fsm *fsm, uint8_t h);
 /* Called when host @h has reported. If its disks are an unfinished copy, gives one event. */
 void vm_cold_tell_torn(struct vm_step *s, uint8_t h);
-/* In fsm_lost.c: called at each tick in PROMOTING. If a cold start gets no further because a host
- * has gone away or is not fenced, waits for that host, then gives the start up: the VM is FAILED,
- * and the start can be chosen again. Returns true if this is a cold start. */
+/* In fsm_lost.c: called at each tick in PROMOTING. If a cold start makes no progress because a host
+ * has gone away or is not fenced, waits for that host for a limited time. Then gives the start up:
+ * the VM becomes FAILED, and a host can be chosen again. Returns true if the VM was in a cold
+ * start. */
 bool vm_lost_tick(struct vm_step *s);
-/* The command START chooses host @h. If the other host is away and may run the guest, and nothing
- * will fence it, or if the operator's word about that host is wrong, refuse the command and return
- * true. */
+/* The command START chooses host @h. Refuses the command and returns true in two cases. The other
+ * host is away and may run the guest, and nothing will fence it. Or the operator names a host as
+ * switched off that is connected, or that is not the other host. */
 bool vm_lost_refuse(struct vm_step *s, uint8_t h);
-/* The command FAILOVER in FAILED. If the owner has lost the guest's memory, and only the other
- * host, which is away, may have it, refuse the command and return true. */
+/* The command FAILOVER in FAILED. If one host has lost its memory, and only the other host, which
+ * is away, may have the guest or a copy, refuse the command and return true. */
 bool vm_lost_refuse_failover(struct vm_step *s);
 /* In fsm_command.c: accept the operator's command. The operator waits for the result or, with
  * no_wait, gets a reply at once. */

@@ -122,7 +122,8 @@ bool vm_copy_is_last(const struct vm_fsm *fsm)
 {
 	const struct vm_host *owner = &fsm->host[fsm->record.owner];
 
-	/* After an agent's restart it is LOST that says so, until the agent has found the guest. */
+	/* After an agent's restart, the state LOST shows this until the agent has found the
+	 * guest. */
 	return fsm->record.state == VM_PROTECTED &&
 	       (owner->verdict == WIRE_VERDICT_EXITED || owner->agent_state == WIRE_STATE_LOST);
 }
@@ -274,8 +275,8 @@ void vm_judge_standby(struct vm_step *s)
 	struct error lost;
 
 	look(s);
-	/* Without a guest, nothing waits for the standby, and its copy must not be given up. It is
-	 * promoted as soon as it can be: each report of the owner tries that. */
+	/* If the owner's guest is gone, nothing waits for the standby, and the standby's copy must
+	 * not be given up. Each report of the owner tries to promote the standby. */
 	if (vm_copy_is_last(fsm) || !is_lost(s, &lost))
 		return;
 	if (fsm->config->standby_lost_hold) {

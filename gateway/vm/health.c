@@ -7,7 +7,8 @@
 #include "base/clock.h"
 #include "vm/health_private.h"
 
-/* The limit of events: TELL_BURST at once, then one in each TELL_NS. The same for grave words. */
+/* The limit of events: TELL_BURST at once, then one in each TELL_NS. Grave words have a second
+ * limit of the same size. */
 #define TELL_BURST 8
 #define TELL_NS	   (10 * CLOCK_NS_PER_S)
 
@@ -336,10 +337,10 @@ static bool always(view_t *v)
 
 /* ---- the rows */
 
-/* For rows that apply because the agent's report lacks a key. */
+/* Text of rows that apply because the agent's report lacks a key. */
 #define UNSAID   "it is not SAFE until its report says so: is its agent as new as this gateway?"
 
-/* For rows of a protection that has begun while a host is silent. */
+/* Text of rows for a protection that has begun while a host is silent. */
 #define GIVEN_UP                                                                                   \
 	"the protection is given up if that host stays away; is holdfast-agent running there?"
 
@@ -496,8 +497,8 @@ void health_look(const struct health_watch *watch, const struct health_view *vie
 	}
 }
 
-/* Returns what the next event has to say, or NULL if there is nothing to say. A grave word that was
- * kept back comes first. */
+/* Returns the judgement that the next event must report, or NULL if there is nothing to report. A
+ * grave word that a limit has kept back comes first. */
 static const struct health *to_tell(struct health_watch *watch)
 {
 	const struct health *now = &watch->shown;
@@ -520,7 +521,7 @@ static bool may_tell(struct health_watch *watch, enum health_word word, uint64_t
 	return rate_pass(&watch->rate, TELL_NS, TELL_BURST, now_ns);
 }
 
-/* Does FAILED, the present word, come from a failure that no event has told yet? */
+/* Is the present word FAILED, because of a failure that no event has reported yet? */
 static bool is_new_failure(const struct health_watch *watch, view_t *v)
 {
 	return watch->shown.word == HEALTH_FAILED && v->fsm->entered_ns != watch->failed_ns;

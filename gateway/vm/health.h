@@ -107,7 +107,7 @@ struct health_view {
 	const char *text[VM_HOSTS]; /* the text of each host's last report; "" if there is none */
 	/* how long a record has waited for the disk of state_dir; 0: no record waits */
 	uint64_t journal_waits_ns;
-	/* why the last write to that disk failed (an errno); 0: it did not */
+	/* why the last write to that disk failed (an errno); 0: it succeeded */
 	int journal_error;
 	const char *fence_fault; /* why the fence command cannot be run; "": nothing is known */
 };
@@ -126,15 +126,15 @@ struct health_watch {
 	struct health shown;
 	bool is_begun;
 	uint64_t clear_ns;       /* since when nothing has been missing; 0: something is missing */
-	struct health told;	 /* what the last event said */
+	struct health told;	 /* what the last event reported */
 	uint64_t n_changes;	 /* how often the word changed */
 	struct rate rate;	 /* limits the events */
-	struct rate grave_rate;  /* of the grave words, which have this limit beside the other */
-	/* when the failure began that was last told; 0: none. Each failure is told, see
+	struct rate grave_rate;  /* a second limit, for grave words only */
+	/* when the last reported failure began; 0: none. Each failure is reported, see
 	 * health_watch() */
 	uint64_t failed_ns;
-	/* a grave word that no event has told yet, since the limits did not let it; valid if
-	 * is_late. It is told even if it is over by then */
+	/* a grave word that the limits have kept back so far; valid if is_late. An event reports it
+	 * later, even if the word no longer applies then */
 	struct health late;
 	bool is_late;
 };
@@ -142,8 +142,9 @@ struct health_watch {
 /* Returns a constant such as "SAFE" or "NO-STANDBY". */
 const char *health_word_name(enum health_word word);
 
-/* Is this a word of a guest that serves nobody until somebody acts (COLD to NOT-SERVED, PAUSED)? No
- * event of such a word may be left out. The second function takes the word's name. */
+/* Does the word mean that the guest serves nobody until somebody acts (COLD to NOT-SERVED, PAUSED)?
+ * A change to such a word must not go unreported; see health_watch(). The second function takes the
+ * word's name. */
 bool health_word_is_grave(enum health_word word);
 bool health_name_is_grave(const char *name);
 

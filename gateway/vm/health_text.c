@@ -10,7 +10,7 @@
 #include "vm/health_private.h"
 
 #define MIB (UINT64_C(1) << 20)
-#define LEFT_S_MAX (99 * UINT64_C(3600)) /* if more time is left, this is shown */
+#define LEFT_S_MAX (99 * UINT64_C(3600)) /* if more time is left, this value is shown */
 
 static void say_age(view_t *v, uint8_t h, char *text, size_t size)
 {

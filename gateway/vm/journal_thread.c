@@ -27,7 +27,7 @@ struct ticket {
 	/* file to replace by `text`; NULL: the ticket is for something else */
 	const char *path, *text;
 	size_t size;
-	bool is_trial; /* the file is removed again */
+	bool is_trial; /* remove the file after the write */
 };
 
 #define N_TICKETS   (VM_JOURNAL_VMS_MAX + 3)

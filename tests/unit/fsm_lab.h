@@ -121,7 +121,8 @@ static inline void lab_init(struct lab *lab)
 	vm_fsm_init(&lab->fsm, &lab->config, &lab->journal, lab->next_order_id, lab->now_ns);
 }
 
-/* The values in the rows of fsm_table.h, interpreted here without the state machine's own code. */
+/* The values used in the rows of fsm_table.h, which explains them. lab_check_table() interprets
+ * them itself instead of calling the state machine's code, so that it is an independent check. */
 enum { LAB_KEPT, LAB_OTHER, LAB_ANY, LAB_SAME, LAB_NEW, LAB_OWN, LAB_FOLLOW };
 
 static const struct lab_row {

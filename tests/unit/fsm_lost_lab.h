@@ -1,5 +1,5 @@
-/* fsm_lost_lab.h - what all tests of a cold start that gets no further share: a VM whose hosts,
- * alpha and beta, have lost their power and are back, in a lab (fsm_lab.h).
+/* fsm_lost_lab.h - shared code of all tests of a cold start that makes no progress. In a lab
+ * (fsm_lab.h), alpha and beta, the hosts of a VM, have lost their power and are back.
  */
 #ifndef TESTS_FSM_LOST_LAB_H
 #define TESTS_FSM_LOST_LAB_H
@@ -30,7 +30,8 @@ static inline void wait_ms(unsigned ms)
 	}
 }
 
-/* Both hosts have lost their power and are back. Nobody starts the guest by itself. */
+/* Both hosts have lost their power and are back. Neither the gateway nor a host starts the guest by
+ * itself. */
 static inline int start(void **state)
 {
 	(void)state;

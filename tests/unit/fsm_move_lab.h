@@ -1,5 +1,5 @@
-/* fsm_move_lab.h - what all tests of moves share: a protected VM in a lab (fsm_lab.h), and checks
- * of its state.
+/* fsm_move_lab.h - shared code of all tests of moves: a protected VM in a lab (fsm_lab.h), and
+ * checks of its state.
  */
 #ifndef TESTS_FSM_MOVE_LAB_H
 #define TESTS_FSM_MOVE_LAB_H

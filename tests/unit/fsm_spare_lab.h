@@ -1,5 +1,5 @@
-/* fsm_spare_lab.h - what all tests of a VM with a spare share: a protected VM on alpha and beta in
- * a lab (fsm_lab.h), the spare gamma, and functions that let things happen to the VM.
+/* fsm_spare_lab.h - shared code of all tests of a VM with a spare: a protected VM on alpha and beta
+ * in a lab (fsm_lab.h), the spare gamma, and functions that change the VM's state.
  */
 #ifndef TESTS_FSM_SPARE_LAB_H
 #define TESTS_FSM_SPARE_LAB_H

@@ -142,7 +142,7 @@ static void expect_fault(const char *name, const char *part)
 	agent_config_done(&config);
 }
 
-/* A key that only drills need is wrong: the VM is of use all the same. */
+/* If a key that only drills need is wrong, the VM can still be used. */
 static void expect_drill_fault(const char *part)
 {
 	struct agent_config config;

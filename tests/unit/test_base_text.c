@@ -57,7 +57,7 @@ static void test_short(void **state)
 	assert_string_equal(text, "a lon...; short");
 }
 
-/* The texts that other rooms cut: an error's, and one on the wire. */
+/* Texts that are cut to the size of other buffers: the text of an error, and a text on the wire. */
 static void test_limits(void **state)
 {
 	char text[WIRE_TEXT_MAX + 1], many[2 * WIRE_TEXT_MAX + 1] = "";
@@ -72,7 +72,7 @@ static void test_limits(void **state)
 	wire_text_format(text, "a%s", many);
 	assert_string_equal(text + strlen(text) - 5, "\xc3\xa4...");
 	assert_true(wire_text_is_valid(text));
-	wire_text_format(text, "%.*s", WIRE_TEXT_MAX, many); /* it just fits */
+	wire_text_format(text, "%.*s", WIRE_TEXT_MAX, many); /* the text just fits */
 	assert_int_equal(strlen(text), WIRE_TEXT_MAX);
 	assert_null(strchr(text, '.'));
 }

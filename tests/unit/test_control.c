@@ -206,7 +206,7 @@ static void test_drain(void **state)
 			       "web1 cannot be moved from alpha: it is not protected"));
 	assert_int_equal(conn.phase, CONTROL_CLOSING);
 	assert_true(out_has("\"code\":\"not-safe\""));
-	/* a client that does not wait for the drain's end is told of a refusal, too */
+	/* a client that does not wait for the end of the drain gets a refusal, too */
 	assert_false(ask_as(WIRE_PEER_OPERATOR, "{\"version\":1,\"verb\":\"drain\",\"host\":"
 						"\"alpha\",\"no_wait\":true}"));
 	assert_true(out_has("\"code\":\"not-safe\""));

@@ -1,4 +1,4 @@
-/* test_describe.c - tests what the answers `status` and `vm-show` say of a fleet. */
+/* test_describe.c - tests what the answers `status` and `vm-show` say about a fleet. */
 #include "gateway_fixture.h"
 
 #include <arpa/inet.h>
@@ -76,14 +76,14 @@ static void test_a_younger_gateway(void **state)
 	assert_false(obeys_younger());
 	fleet_obeys_younger(f.fleet, host, f.fleet->config.incarnation + 1, f.now_ns, &error);
 	assert_true(obeys_younger());
-	host->control = &link; /* it has obeyed this gateway since */
+	host->control = &link; /* the host has obeyed this gateway since */
 	assert_false(obeys_younger());
 	host->control = NULL;
 	f.fleet->config.incarnation += 2; /* a takeover */
 	assert_false(obeys_younger());
 }
 
-/* Whatever bytes a wrong file has, its VM is in the answer. */
+/* Whatever bytes a wrong file has, the answer includes its VM. */
 static void test_a_fault_is_always_told(void **state)
 {
 	const json_t *faults, *health;
@@ -98,14 +98,14 @@ static void test_a_fault_is_always_told(void **state)
 	assert_int_equal(json_array_size(faults), 2);
 	text = json_string_value(json_object_get(json_array_get(faults, 0), "error"));
 	assert_string_equal(text, "primary = 'caf?', expected a name");
-	assert_string_equal(f.fleet->faults[0].text, text); /* other readers need a text too */
+	assert_string_equal(f.fleet->faults[0].text, text); /* the stored text is valid, too */
 	text = json_string_value(json_object_get(json_array_get(faults, 1), "error"));
 	assert_string_equal(text, "cut within a character: ?");
 	health = of_vm("health");
 	assert_non_null(json_object_get(health, "word"));
 }
 
-/* A list that is full must not look complete. */
+/* The answer must show that a full list is not complete. */
 static void test_more_faults_are_told(void **state)
 {
 	const json_t *faults, *last;
@@ -180,7 +180,8 @@ static void test_nothing_is_left_out_silently(void **state)
 	assert_int_equal(json_array_size(json_object_get(answer, "hosts")), 2);
 }
 
-/* What waiting operators are told can quote a peer, and a buffer can have cut a character. */
+/* A text for a waiting operator can quote a peer, and a full buffer can have cut a character of it
+ * in two. */
 static void test_a_cut_text_is_told(void **state)
 {
 	const struct control_config config = {

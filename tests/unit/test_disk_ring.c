@@ -116,8 +116,8 @@ static void test_wrap(void **state)
 /* ---- a full ring */
 
 /* Write to the second half of a block again and again, until the ring holds as much as @limit
- * allows. The ring never drops such a write to a part of a block as unchanged, so each write fills
- * the ring further. */
+ * allows. The ring skips a write with unchanged content only if the write covers a whole block.
+ * These writes cover half a block, so each one fills the ring further. */
 static void fill_up(struct fixture *f, uint64_t limit)
 {
 	while (disk_ring_waiting(f->ring) + BLOCK / 2 + DISK_RING_HEADER_BYTES <= limit)

@@ -125,8 +125,8 @@ static void test_zeroes(void **state)
 	free(zeroes);
 }
 
-/* The reader tells the ring the hashes of the blocks in the standby's image. A block whose content
- * the image already has then makes no record. */
+/* The reader gives the ring the hashes of the blocks in the standby's image. After that, a write
+ * makes no record for a block whose content the image already has. */
 static void test_base(void **state)
 {
 	static uint8_t hash[(N_BLOCKS + 1) * 16];

@@ -1,7 +1,7 @@
 /* test_drain.c - tests the drain of a host on a virtual clock, and the file that keeps it. */
 #include "drain_lab.h"
 
-/* A drain moves the guests one after the other, then ends the copies. Once this is stored on the
+/* A drain moves the guests one after another, then ends the copies. Once this is stored on the
  * disk, the operator gets the reply. */
 static void test_drains(void **state)
 {
@@ -89,7 +89,7 @@ static void test_nowhere(void **state)
 	lab.views[1].place = VM_DRAIN_AWAY;
 	ask(true, true);
 	is_refused("not-possible", "alpha is not drained: 1 of its VMs could go nowhere");
-	/* each line is said once */
+	/* each line appears once */
 	assert_string_equal(lab.said, "web2 has nowhere to go, its other host beta is drained or "
 			    "being drained: `holdfastctl undrain beta` first\n");
 	lab.said[0] = '\0';

@@ -1,5 +1,5 @@
-/* test_drain_left.c - what a drain says and does if guests or copies are left on the host, or come
- * there later. */
+/* test_drain_left.c - tests what a drain reports and does if guests or copies are left on the host,
+ * or come there later. */
 #include "drain_lab.h"
 
 /* An operator may drain a host and leave a guest there that cannot be moved. */
@@ -19,8 +19,8 @@ static void test_leave(void **state)
 	assert_non_null(strstr(lab.said, "web2 is left on alpha, it could not be moved: it is"));
 }
 
-/* A guest or a copy is on a drained host. `drain` does not say that it is drained already: it moves
- * the guest and ends the copy, or says why not. */
+/* A guest or a copy is on a drained host. `drain` does not answer that the host is already drained.
+ * It moves the guest and ends the copy, or reports why it cannot. */
 static void test_again(void **state)
 {
 	(void)state;
@@ -53,8 +53,8 @@ static void test_again(void **state)
 	assert_string_equal(lab.code, "already");
 }
 
-/* A host that an operator has drained is told to go down, and a guest is there again: it is moved.
- * The drain remains the operator's, so the next boot does not end it. */
+/* An operator has drained a host. A guest is there again when the host is told to go down. The
+ * guest is moved. The drain remains the operator's, so the next boot does not end the drain. */
 static void test_guard_again(void **state)
 {
 	(void)state;
@@ -78,8 +78,8 @@ static void test_guard_again(void **state)
 	assert_int_equal(lab.n_replies, 1);
 }
 
-/* The same after a drain of the guard, whose host has not gone down. What cannot be moved does not
- * hold the host up, and the next boot takes the host back. */
+/* The same, but the guard had drained the host, and the host has not gone down. A guest that cannot
+ * be moved does not delay the host. The next boot ends the drain. */
 static void test_guard_twice(void **state)
 {
 	(void)state;
@@ -102,7 +102,7 @@ static void test_guard_twice(void **state)
 	assert_int_equal(lab.d.phase, DRAIN_NONE);
 }
 
-/* A VM that is not looked after may run on any host. Only --leave agrees to that. */
+/* A VM that is not looked after may run on any host. An operator accepts this only with --leave. */
 static void test_faults(void **state)
 {
 	(void)state;
@@ -120,7 +120,7 @@ static void test_faults(void **state)
 				  .unprotected_ok = true, .leaves = true});
 	tick(S);
 	assert_true(lab.n_replies == 1 && lab.ok);
-	lab.n_faults = 0; /* the VM's file is right now, and the VM is not there */
+	lab.n_faults = 0; /* the VM's file was corrected, and the VM is not on the host */
 	ask(true, false);
 	assert_true(lab.n_replies == 2 && lab.ok);
 	assert_string_equal(lab.code, "already");
@@ -137,8 +137,8 @@ static void refuse_end(uint64_t ns)
 	}
 }
 
-/* A copy's end is asked for each few seconds. Why it is refused is said once, and again if it is
- * something else. */
+/* The drain asks every few seconds to end the copy. It reports the reason for a refusal once, and
+ * reports again only if the reason changes. */
 static void test_said_once(void **state)
 {
 	static const char line[] = "alpha: web2 may need its copy on alpha\n";
@@ -158,8 +158,8 @@ static void test_said_once(void **state)
 	assert_non_null(strstr(said, "alpha: web2 is PROMOTING\n"));
 }
 
-/* --leave agrees to leave guests, but no copies: one that may be needed is never left in silence,
- * and one whose end is not confirmed isn't either. */
+/* With --leave, an operator agrees to leave guests, but no copies. The drain never leaves a copy
+ * silently, whether the copy may be needed or its end is not confirmed. */
 static void test_leave_copy(void **state)
 {
 	(void)state;
@@ -184,7 +184,8 @@ static void test_leave_copy(void **state)
 	}
 }
 
-/* If the host itself goes down meanwhile, its drain cannot be given up. Its operator is told. */
+/* If the host itself goes down meanwhile, its drain cannot be given up. The operator gets an error
+ * that names the copy. */
 static void test_leave_copy_goes_down(void **state)
 {
 	(void)state;

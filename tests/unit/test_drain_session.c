@@ -107,8 +107,8 @@ static enum drain_phase phase(const char *host)
 	return fleet_drains_of(f.fleet, fleet_find_host(f.fleet, host))->phase;
 }
 
-/* A host can ask only for its own drain. The gateway tells the host how far the drain is, and lifts
- * the drain once the host has booted. */
+/* A host can ask only for its own drain. The gateway reports the drain's progress to the host, and
+ * lifts the drain once the host has booted. */
 static void test_guard(void **state)
 {
 	(void)state;
@@ -124,7 +124,7 @@ static void test_guard(void **state)
 	assert_true(hear(&beta) >= 2);
 	assert_int_equal(said.state, WIRE_DRAIN_DONE);
 	assert_int_equal(said.n_left, 0);
-	/* the host asks again and is told again */
+	/* the host asks again and gets another answer */
 	send_drain(&beta, WIRE_DRAIN_GOES_DOWN, 30, 0x11);
 	assert_int_equal(hear(&beta), 1);
 	assert_int_equal(said.state, WIRE_DRAIN_DONE);
@@ -141,7 +141,7 @@ static void test_copy_left(void **state)
 	struct fleet_vm *vm = f.fleet->vms[0];
 
 	(void)state;
-	vm->fsm.record.state = VM_PROTECTED; /* alpha has not said that it runs the guest */
+	vm->fsm.record.state = VM_PROTECTED; /* alpha has not reported that it runs the guest */
 	send_drain(&beta, WIRE_DRAIN_GOES_DOWN, 4, 0x11);
 	pass(3000);
 	assert_int_equal(phase("beta"), DRAIN_COPIES);
@@ -155,7 +155,8 @@ static void test_copy_left(void **state)
 			       "need its copy on beta"));
 }
 
-/* A VM that is not looked after may run on the host, so the guard is not told that it is empty. */
+/* A VM that is not looked after may run on the host, so the guard is not told that the host is
+ * empty. */
 static void test_faulty(void **state)
 {
 	(void)state;

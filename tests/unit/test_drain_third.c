@@ -1,5 +1,5 @@
-/* test_drain_third.c - a host is drained whose VMs have a third host: nobody has agreed to guests
- * without a copy, and then the third host fails. */
+/* test_drain_third.c - tests the drain of a host whose VMs have a third host. No operator has
+ * agreed to guests without a copy, and then the third host fails. */
 #include "drain_lab.h"
 
 static void is_given_up(const char *words)
@@ -58,7 +58,7 @@ static void test_third_stays_lost(void **state)
 	is_given_up("the copy of web1 (no third host can keep its copy any more)");
 	assert_int_equal(lab.ended[0], 0);
 	assert_non_null(strstr(lab.said, "web1 runs on beta, and its copy stays on alpha"));
-	/* without --wait it is given up at once; with an agreement it goes on */
+	/* without --wait the drain is given up at once; with the operator's agreement it goes on */
 	lab.views[0].has_third = true;
 	ask(false, false);
 	lab.views[0].has_third = false;
@@ -102,7 +102,7 @@ static void test_move_without_third(void **state)
 	disk();
 	tick(S);
 	assert_int_equal(lab.asked[0], 0);
-	guard(30 * S); /* the host goes down: nobody is asked */
+	guard(30 * S); /* the host goes down: no agreement is needed */
 	tick(S);
 	assert_int_equal(lab.asked[0], 1);
 }
@@ -124,7 +124,7 @@ static void test_spare_is_needed(void **state)
 	assert_int_equal(lab.d.phase, DRAIN_DONE);
 }
 
-/* A gateway that is restarted knows whether somebody has agreed, and to what. */
+/* A restarted gateway knows whether an operator has agreed, and to what. */
 static void test_record(void **state)
 {
 	static const char *const states[] = {"draining ", "drained ", "draining-leave ",

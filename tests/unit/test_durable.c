@@ -524,7 +524,7 @@ static void test_a_log_that_fails(void **state)
 }
 
 /* The disk of an image is broken. Even when the disk is repaired, epochs are refused until the
- * guest's disks are copied anew. The agent need not be restarted for that. */
+ * guest's disks are copied again. The agent need not be restarted for that. */
 static void test_a_new_copy_after_a_broken_disk(void **state)
 {
 	struct lab *lab = *state;

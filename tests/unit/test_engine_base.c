@@ -141,15 +141,15 @@ static void test_nothing_is_known(void **state)
 	assert_int_equal(n_sent(0), N_BLOCKS - 4); /* blocks count as zero once all are known */
 }
 
-/* Ignored: answers that come too early, or for another generation, disk, position or seed. An
- * answer with too many blocks is an error. */
+/* The engine ignores answers that come too early, or that are for another generation, disk,
+ * position or seed. An answer with too many blocks is an error. */
 static void test_other_answers(void **state)
 {
 	uint8_t hash[WIRE_HASH_SIZE] = {1};
 	struct wire_hashes hashes = {.disk = "root", .n = 1, .hash = hash};
 
 	(void)state;
-	assert_int_equal(answer(&hashes, 3), 0); /* no question was made */
+	assert_int_equal(answer(&hashes, 3), 0); /* no question was asked */
 	assert_false(engine_base_disks(&engine));
 	hashes.seed = engine.base.want.seed;
 	assert_int_equal(answer(&hashes, 3), 0); /* the question is not sent yet */

@@ -1,6 +1,6 @@
-/* test_engine_late.c - tests what an engine that took a guest over looks at only after the guest
- * runs again: QEMU's lists of the guest's parts, and the descriptors that the last program left in
- * QEMU. The test plays QEMU's monitor with scripted answers. */
+/* test_engine_late.c - tests an engine that has taken over a guest. The engine looks at QEMU's
+ * lists of the guest's parts, and at the descriptors that the last program left in QEMU, only after
+ * the guest runs again. The test plays QEMU's monitor with scripted answers. */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -26,7 +26,8 @@
 #define LISTS(devices)                                                                             \
 	"{\"return\":[" devices "]}\r\n", "{\"return\":[]}\r\n", "{\"return\":\"\"}\r\n",         \
 		"{\"return\":\"Block Name PSize\\r\\n\"}\r\n", "{\"return\":[]}\r\n"
-/* The answer to the command that the first look armed (qmp_arm()) and the second one disarms. */
+/* QEMU refuses the command that the first look has armed, because the second look sends other
+ * commands first (qmp_arm()). This is its answer. */
 #define REFUSED	       "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"}}\r\n"
 #define REMOVE	       "\"remove-fd\",\"arguments\":{\"fdset-id\":"
 #define FDSET(id, name)                                                                            \
@@ -53,7 +54,8 @@ static void *play(void *arg)
 		strncat(heard, command, sizeof(heard) - strlen(heard) - 1);
 		is_well = is_well && monitor_say(fd, answers[i]);
 	}
-	while (is_well && monitor_hear(fd, command, sizeof(command))) /* without an answer */
+	/* hear the rest, but do not answer */
+	while (is_well && monitor_hear(fd, command, sizeof(command)))
 		strncat(heard, command, sizeof(heard) - strlen(heard) - 1);
 	close(fd);
 	close(listener);
@@ -108,7 +110,7 @@ static void begin(const char *const *script)
 	listener = monitor_listen(path);
 	assert_true(listener >= 0);
 	assert_int_equal(pthread_create(&monitor, NULL, play, &listener), 0);
-	/* Nothing is asked: there is no monitor yet. */
+	/* This asks QEMU nothing, because there is no connection to the monitor yet. */
 	assert_int_equal(engine_watch_open(&engine, &error), 0);
 	assert_int_equal(engine.watch.inventory.n, 1);
 	assert_true(watch_lists_due(&engine.watch.plan, clock_mono_ns()));
@@ -139,7 +141,8 @@ static int seal(void)
 	return engine_watch_sealed(&engine, &result);
 }
 
-/* The guest is as it was. The look comes with the first seal, and no second one follows at once. */
+/* The guest has not changed. The first seal looks at QEMU's lists, and no second look follows at
+ * once. */
 static void test_the_first_seal_looks(void **state)
 {
 	static const char *const script[] = {"{\"return\":{\"fdset-id\":3,\"fd\":4}}\r\n",
@@ -156,7 +159,7 @@ static void test_the_first_seal_looks(void **state)
 	assert_non_null(strstr(heard, "info ramblock"));
 }
 
-/* A device was added while no program ran. The first epoch is not sent, and no other one. */
+/* A device was added while no program ran. Neither the first epoch nor any other epoch is sent. */
 static void test_a_device_that_was_added(void **state)
 {
 	static const char *const script[] = {"{\"return\":{\"fdset-id\":3,\"fd\":4}}\r\n",
@@ -171,7 +174,7 @@ static void test_a_device_that_was_added(void **state)
 	end();
 }
 
-/* What the last program left in QEMU is closed at the second look, and nothing else is. */
+/* The second look closes the descriptors that the last program left in QEMU, and nothing else. */
 static void test_what_was_left_is_closed(void **state)
 {
 	static const char *const script[] = {

@@ -51,8 +51,8 @@ static unsigned int n_of(const char *kind, const char *to)
 	return n;
 }
 
-/* However many events there are, each failed promotion is told. A detector's FAILED, which is no
- * failed promotion, and which a host can cause at will, is limited like all others. */
+/* Each failed promotion is reported, however many events there are. The detector's FAILED is not a
+ * failed promotion. A host can cause it at will, so these events are limited like all others. */
 static void test_failed_is_never_left_out(void **state)
 {
 	(void)state;

@@ -26,7 +26,7 @@ static int close_fleet(void **state)
 	return 0;
 }
 
-/* Report @text in @state, some time after the last report. Returns how many events that gave. */
+/* Report @text in @state, some time after the last report. Returns how many events this caused. */
 static uint64_t events_in(uint8_t state, const char *text)
 {
 	struct wire_report report = {.state = state};
@@ -43,7 +43,7 @@ static uint64_t events_of(const char *text)
 	return events_in(WIRE_STATE_IDLE, text);
 }
 
-/* A text that counts the seconds must not be an event each second. */
+/* A text that counts the seconds must not cause an event each second. */
 static void test_a_reason_is_told_once(void **state)
 {
 	(void)state;
@@ -59,7 +59,8 @@ static void test_a_reason_is_told_once(void **state)
 	}
 }
 
-/* A number may say that the reason is another one: a mended line, and then the next one. */
+/* A different number can mean a different reason: one line of a file was corrected, and now another
+ * line is wrong. */
 static void test_a_number_is_another_reason(void **state)
 {
 	(void)state;
@@ -74,8 +75,8 @@ static void test_a_number_is_another_reason(void **state)
 	assert_int_equal(events_of("tap10 is down, 41 mseries"), 1);
 }
 
-/* A number that nobody knows as an amount grows with each report. It is told seldom, but the last
- * one is told in the end. */
+/* A number that does not look like an amount grows with each report. Few of these reports cause an
+ * event, but the last number is reported in the end. */
 static void test_no_storm_of_numbers(void **state)
 {
 	uint64_t n = 0;
@@ -92,7 +93,8 @@ static void test_no_storm_of_numbers(void **state)
 	assert_string_equal(fleet_find_vm(f.fleet, "web1")->report[1].told_last->text, text);
 }
 
-/* Reasons that take turns are told once a minute each. The one that stays is the last one told. */
+/* When reasons take turns, each reason is reported once a minute. The reason that stays in the end
+ * is the last one that is reported. */
 static void test_no_storm_of_turns(void **state)
 {
 	static const char *const reasons[] = {"tap0 is down", "", "the key of the disk is gone"};
@@ -111,7 +113,7 @@ static void test_no_storm_of_turns(void **state)
 	assert_int_equal(events_of(reasons[0]), 1);
 }
 
-/* The agent's state says that something has changed, so the same reason is news. */
+/* If the agent's state has changed, the same reason is reported again. */
 static void test_another_state_is_told(void **state)
 {
 	(void)state;
@@ -121,7 +123,7 @@ static void test_another_state_is_told(void **state)
 	assert_int_equal(events_of("tap0 is down"), 0);
 }
 
-/* Each reason is a new one: only so many of them in a minute. */
+/* Each report has a new reason. Only a limited number of reasons is reported in a minute. */
 static void test_many_reasons(void **state)
 {
 	uint64_t n = 0;

@@ -347,7 +347,7 @@ static void test_drains(void **state)
 	assert_true(web1->fsm.is_barred[BETA]);
 	drain(GAMMA);
 	assert_string_equal(reply_code, "unprotected");
-	drain(ALPHA); /* refused: its guest could go to gamma, but is not protected yet */
+	drain(ALPHA); /* refused: its guest must be protected first, to go to gamma */
 	assert_string_equal(reply_code, "unprotected");
 }
 

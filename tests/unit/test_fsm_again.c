@@ -92,14 +92,15 @@ static void test_at_the_next_tick(void **state)
 	is_now(VM_PREPARING, 1);
 }
 
-/* An owner that has connected anew may have lost its guest, so its report is waited for. */
+/* An owner that has connected again may have lost its guest, so the gateway waits for the owner's
+ * report. */
 static void test_a_tick_needs_a_report(void **state)
 {
 	(void)state;
 	fail_over();
 	lab_down(&lab, 1);
 	come_back(0);
-	lab.peer[0].state = WIRE_STATE_IDLE; /* it has nothing that is to be kept */
+	lab.peer[0].state = WIRE_STATE_IDLE; /* this host has nothing that must be kept */
 	lab_report(&lab, 0);
 	lab_up(&lab, 1);
 	lab_run(&lab, 1000, 3);
@@ -200,7 +201,7 @@ static void test_waits_for_the_promoted_guest(void **state)
 	is_now(VM_PREPARING, 1);
 }
 
-/* In PREPARING, the owner's guest ends, and the fenced host connects anew. The guest of the fenced
+/* In PREPARING, the owner's guest ends, and the fenced host connects again. The guest of the fenced
  * host is kept. */
 static void test_guest_ends_in_preparing(void **state)
 {
@@ -466,7 +467,6 @@ static void test_protect_joins(void **state)
 	assert_true(lab.replied && lab.last_reply.ok);
 }
 
-/* What the operator reads while the gateway waits. */
 /* Read the configuration again, with another policy. */
 static void set_policy(bool is_auto)
 {

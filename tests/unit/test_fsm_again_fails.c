@@ -63,8 +63,8 @@ static void is_told(const char *words)
 	lab.last_state[0] = '\0';
 }
 
-/* One event says what is in the way, and how often that is tried changes nothing. The word of the
- * VM's health stays, too, and its text names what is in the way. */
+/* One event reports the obstacle, however often the gateway tries again. The VM's health word does
+ * not change either, and its text names the obstacle. */
 static void test_told_once(void **state)
 {
 	(void)state;
@@ -86,7 +86,8 @@ static void test_told_once(void **state)
 		assert_string_equal(lab.last_state, "");
 	}
 	begin();
-	refuse(0, "end its QEMU (pid 7101)"); /* numbers are no news, but are shown */
+	/* a new number is no reason for an event, but is shown */
+	refuse(0, "end its QEMU (pid 7101)");
 	assert_string_equal(lab.last_state, "");
 	assert_non_null(strstr(judge()->missing, "(pid 7101)"));
 }
@@ -111,7 +112,7 @@ static void test_another_reason(void **state)
 	assert_null(vm_again_last_failure(&lab.fsm, 0));
 }
 
-/* An operator's attempt is always told. So is one that an operator ends. */
+/* There are always events about an attempt that an operator began, or that an operator ends. */
 static void test_operator(void **state)
 {
 	(void)state;
@@ -130,7 +131,7 @@ static void test_operator(void **state)
 	assert_null(vm_again_last_failure(&lab.fsm, 0));
 }
 
-/* Two hosts that take turns, and can both not stand by: one event for each. */
+/* Two hosts take turns, and neither can stand by. There is one event for each host. */
 static void test_turns(void **state)
 {
 	(void)state;

@@ -92,7 +92,7 @@ static void test_no_wait(void **state)
 }
 
 /* While an order VERIFY is not answered, more requests, with or without --no-wait, cause no second
- * order: the agent would begin anew. All requests that wait get the result. */
+ * order: the agent would begin its work again. All requests that wait get the result. */
 static void test_joined(void **state)
 {
 	uint64_t id;

@@ -146,7 +146,7 @@ static void test_no_agent_begins_a_protection(void **state)
 	is_now(VM_UNPROTECTED, 2);
 }
 
-/* The owner's agent or the guest's QEMU was restarted, so no agent can say any more that the guest
+/* The owner's agent or the guest's QEMU was restarted, so no agent knows any more whether the guest
  * is again what was protected. Under `reprotect = auto` the gateway then tries by itself. */
 static void test_nobody_watches_under_auto(void **state)
 {

@@ -439,7 +439,8 @@ static void test_restarted_gateway(void **state)
 	cut_power(was_unsound, 1, has_copy(1), 1);
 	until_decided();
 	is_now(VM_PROMOTING, BETA, 2);
-	assert_true(lab_obey(&lab, ALPHA)); /* alpha is fenced, and no longer says what it was */
+	/* alpha is fenced, and no longer reports its old role */
+	assert_true(lab_obey(&lab, ALPHA));
 	assert_int_equal(lab.n_starts, 1);
 	lab.n_starts = 0;
 	lab_restart(&lab);

@@ -151,7 +151,7 @@ static void test_numbers_that_cannot_be_true(void **state)
 	}
 }
 
-/* A copy that begins anew again and again does not count as progress after the third attempt. */
+/* A copy that begins again and again does not count as progress after the third attempt. */
 static void test_copies_without_end(void **state)
 {
 	uint64_t began_ns = lab.now_ns;
@@ -372,7 +372,7 @@ static void test_standby_lost_its_copy_at_a_restart(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* The standby has lost its copy. A new copy that takes 10 s is waited for. */
+/* The standby has lost its copy. The gateway waits for a new copy that takes 10 s. */
 static void test_standby_gets_its_copy_back(void **state)
 {
 	(void)state;
@@ -383,7 +383,7 @@ static void test_standby_gets_its_copy_back(void **state)
 	assert_int_equal(lab.n_promotions, 0);
 }
 
-/* In SYNCING, no host can be promoted. So a copy that stands still, or begins anew without end,
+/* In SYNCING, no host can be promoted. So a copy that stands still, or begins again without end,
  * ends the protection. */
 static void test_no_copy_and_nobody_to_promote(void **state)
 {

@@ -28,7 +28,7 @@ static void live(uint64_t ms)
 }
 
 /* beta is drained: its copy is ended, and no copy is begun there until the drain is lifted. Then
- * one is begun without a command, although the policy is `ask`. */
+ * the gateway begins a copy without a command, although the policy is `ask`. */
 static void test_copy(void **state)
 {
 	uint64_t term = lab.journal.term;
@@ -99,7 +99,7 @@ static void test_move(void **state)
 	lab_ack(&lab, 1);
 	live(200);
 	vm_fsm_bar(&lab.fsm, ALPHA, true);
-	lab_move(&lab, ALPHA); /* an operator asks, who does not know of the drain */
+	lab_move(&lab, ALPHA); /* an operator asks without knowing of the drain */
 	is_refused("drained", "alpha is drained");
 }
 

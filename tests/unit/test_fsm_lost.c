@@ -1,7 +1,7 @@
-/* test_fsm_lost.c - tests the end of a cold start whose host goes away before it has reported that
- * it runs the guest. The start is given up and can be chosen again, and never do two hosts run the
- * guest: a host that was ordered to run it must be fenced, or known to be off, before another one
- * is started. fsm_lab.h checks the rules of every step. */
+/* test_fsm_lost.c - tests a cold start whose host goes away before it has reported that it runs the
+ * guest. The start is given up, and a host can be chosen again. Two hosts never run the guest: a
+ * host that was ordered to run it must be fenced, or known to be off, before another host starts
+ * it. fsm_lab.h checks the rules of every step. */
 #include "fsm_lost_lab.h"
 #include "wire/text.h"
 
@@ -13,7 +13,7 @@ static void is_refused(const char *code, const char *text)
 		fail_msg("'%s' lacks '%s'", lab.last_reply.text, text);
 }
 
-/* Alpha is chosen, and START is ordered to it. It has not carried it out. */
+/* Let alpha be chosen and get the order START. Alpha has not carried out the order. */
 static void order_start(void)
 {
 	start_on(ALPHA, false, -1);
@@ -33,7 +33,7 @@ static void lose_alpha(void)
 	is_now(VM_FAILED, ALPHA, 2);
 }
 
-/* The operator who waits, and the events, are told why, and what to do next. */
+/* The reply to the waiting operator, and the event, give the reason and say what to do next. */
 static void test_given_up(void **state)
 {
 	(void)state;
@@ -45,8 +45,8 @@ static void test_given_up(void **state)
 		   "--on beta --lose --off alpha`");
 	assert_string_equal(lab.last_state, lab.last_reply.text);
 	wait_ms(60000);
-	is_now(VM_FAILED, ALPHA, 2); /* nothing more by itself */
-	/* what a copy could do is refused: there is none */
+	is_now(VM_FAILED, ALPHA, 2); /* the gateway does nothing more by itself */
+	/* commands that need a copy are refused, because there is none */
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	is_refused("cold", "--on beta --lose --off alpha");
 	lab_command(&lab, VM_COMMAND_PROTECT);
@@ -75,7 +75,7 @@ static void test_the_other_host(void **state)
 	assert_int_equal(lab.n_starts, 2);
 	lab_settle(&lab);
 	is_now(VM_UNPROTECTED, BETA, 3);
-	lab_up(&lab, ALPHA); /* it is fenced when it is back */
+	lab_up(&lab, ALPHA); /* alpha is fenced when it is back */
 	lab_report(&lab, ALPHA);
 	lab_settle(&lab);
 	assert_int_equal(lab.peer[ALPHA].state, WIRE_STATE_FENCED);
@@ -96,7 +96,7 @@ static void test_back_soon(void **state)
 	assert_true(lab.replied && lab.last_reply.ok);
 }
 
-/* Alpha comes and goes, each time before it has carried out START. The policy does not choose it
+/* Alpha comes and goes, each time before it has carried out START. The policy does not choose alpha
  * again. */
 static void test_comes_and_goes(void **state)
 {
@@ -111,7 +111,7 @@ static void test_comes_and_goes(void **state)
 		is_now(VM_PROMOTING, ALPHA, 2);
 	}
 	wait_ms(1000);
-	lab_down(&lab, ALPHA); /* it only connects anew */
+	lab_down(&lab, ALPHA); /* alpha only connects again */
 	wait_ms(1000);
 	lab_up(&lab, ALPHA);
 	is_now(VM_PROMOTING, ALPHA, 2);
@@ -141,8 +141,8 @@ static void refuse_fence(int s)
 	assert_int_equal(lab.n_starts, 0);
 }
 
-/* Beta refuses FENCE, so START is never ordered. Beta may run the guest, also when its agent is
- * ended then. */
+/* Beta refuses FENCE, so START is never ordered. Beta may run the guest, even after its agent has
+ * ended. */
 static void test_not_fenced(void **state)
 {
 	for (int has_command = 0; has_command < 2; has_command++) {
@@ -188,7 +188,7 @@ static void test_not_fenced_and_away(void **state)
 	is_refused("start-failed", "beta may run the guest");
 }
 
-/* Beta goes away before it has answered FENCE. It is waited for from then on, not from the
+/* Beta goes away before it has answered FENCE. The gateway's wait for beta begins then, not at the
  * beginning of the start. */
 static void test_away_later(void **state)
 {
@@ -204,7 +204,8 @@ static void test_away_later(void **state)
 	is_now(VM_UNPROTECTED, ALPHA, 2);
 }
 
-/* Alpha was started without beta, and takes long. Beta is back and refuses FENCE. Alpha goes on. */
+/* Alpha starts the guest while beta is away, and takes long. Beta comes back and refuses FENCE. The
+ * start on alpha goes on. */
 static void test_slow_start(void **state)
 {
 	(void)state;
@@ -260,7 +261,7 @@ static void test_back_with_the_guest(void **state)
 	assert_int_equal(lab.peer[BETA].state, WIRE_STATE_FENCED);
 }
 
-/* Alpha is back without the guest. Who chooses again is a matter of the policy. */
+/* Alpha is back without the guest. The policy decides who chooses again. */
 static void test_back_without_the_guest(void **state)
 {
 	(void)state;
@@ -312,13 +313,13 @@ static void test_fence_command(void **state)
 	is_now(VM_PROMOTING, BETA, 3);
 	assert_true(lab.fence_runs);
 	wait_ms(20000);
-	assert_int_equal(lab.n_starts, 1); /* it waits for the command */
+	assert_int_equal(lab.n_starts, 1); /* the start waits for the fence command */
 	assert_true(lab_fenced(&lab, WIRE_ORDER_FAILED));
 	is_now(VM_FAILED, BETA, 3);
 	is_refused("fence-failed", "`holdfastctl start web1 --on beta --lose --off alpha` starts "
 		   "the guest without it");
 	assert_int_equal(lab.n_starts, 1);
-	start_on(BETA, true, -1); /* once more, for the host that is the owner already */
+	start_on(BETA, true, -1); /* ask again for beta, which is already the owner */
 	assert_true(lab.fence_runs);
 	assert_true(lab_fenced(&lab, WIRE_ORDER_OK));
 	lab_settle(&lab);
@@ -326,8 +327,9 @@ static void test_fence_command(void **state)
 	assert_int_equal(lab.n_starts, 2);
 }
 
-/* Alpha ran the guest without a copy when it went away, so it may still run it. A fence command
- * that fails once is run again, and beta is not started before it succeeds. */
+/* Alpha ran the guest without a copy when it went away, so it may still run the guest. A fence
+ * command that has failed once is run again. Beta does not start the guest before the command has
+ * succeeded. */
 static void test_fence_of_an_owner(void **state)
 {
 	(void)state;
@@ -368,7 +370,7 @@ static void test_off_without_fence(void **state)
 }
 
 /* Alpha is back and reports no guest, but its first START may still be in its queue. So beta waits
- * for the answer to FENCE, however long alpha is away then. */
+ * for the answer to FENCE, however long alpha is away after that. */
 static void test_fence_is_behind_start(void **state)
 {
 	(void)state;
@@ -383,7 +385,7 @@ static void test_fence_is_behind_start(void **state)
 	assert_int_equal(lab.peer[ALPHA].order.verb, WIRE_VERB_FENCE);
 	wait_ms(31000);
 	lab_down(&lab, ALPHA);
-	lab.peer[ALPHA].state = WIRE_STATE_RUNNING; /* by the START of term 2 */
+	lab.peer[ALPHA].state = WIRE_STATE_RUNNING; /* it carried out the START of term 2 */
 	lab.peer[ALPHA].term = 2;
 	lab.peer[ALPHA].cold = (struct vm_cold_word){0};
 	wait_ms(33000);
@@ -397,7 +399,7 @@ static void test_fence_is_behind_start(void **state)
 	is_now(VM_UNPROTECTED, BETA, 4);
 }
 
-/* A gateway that was restarted does not know what its last run has ordered. */
+/* A restarted gateway does not know what the gateway ordered before the restart. */
 static void test_restarted_gateway(void **state)
 {
 	(void)state;
@@ -431,8 +433,8 @@ static void test_restarted_later(void **state)
 	is_refused("not-cold", "--on beta --lose --off alpha");
 }
 
-/* A promotion failed, and the host has lost the memory that it was to run. The old owner keeps its
- * guest, whether it is connected or not. */
+/* A promotion failed, and the new owner has lost its copy of the guest's memory. The old owner
+ * keeps its guest, whether it is connected or not. */
 static void test_promotion_without_memory(void **state)
 {
 	(void)state;
@@ -453,8 +455,8 @@ static void test_promotion_without_memory(void **state)
 	is_now(VM_FAILED, BETA, 2);
 }
 
-/* A promotion failed, and the host keeps its copy. The old owner has lost its guest and is back,
- * and now the host is away. */
+/* A promotion failed, and the new owner keeps its copy. The old owner has lost its guest and is
+ * back, and now the new owner is away. */
 static void test_copy_is_away(void **state)
 {
 	(void)state;
@@ -476,7 +478,8 @@ static void test_copy_is_away(void **state)
 	is_refused("not-connected", "beta is not connected");
 }
 
-/* The owner alone was certain. It goes away and is back, still alone: it is started again. */
+/* The owner was chosen alone, and its disks were certainly the newest. It goes away and comes back,
+ * still alone. The guest is started there again. */
 static void test_alone_again(void **state)
 {
 	(void)state;
@@ -499,7 +502,8 @@ static void test_alone_again(void **state)
 	assert_int_equal(lab.n_starts, 2);
 }
 
-/* A reason that is too long ends visibly, after a whole character. The advice behind it stays. */
+/* A reason that is too long ends visibly, after a whole character. The advice after the reason is
+ * not cut. */
 static void test_a_long_reason(void **state)
 {
 	char text[VM_TEXT_MAX + 80] = "no such image: ";
@@ -514,7 +518,7 @@ static void test_a_long_reason(void **state)
 	assert_non_null(strstr(lab.last_state, "\xc3\xa4...; `holdfastctl start web1` tries"));
 	assert_true(wire_text_is_valid(lab.last_state));
 	assert_string_equal(lab.last_state, lab.last_reply.text);
-	/* a promotion, too */
+	/* the same after a failed promotion */
 	lab_start_protected(&lab);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab.peer[BETA].order.due = false;
@@ -522,7 +526,7 @@ static void test_a_long_reason(void **state)
 	assert_non_null(strstr(lab.last_state, "\xc3\xa4...; `holdfastctl failover web1`"));
 	assert_non_null(strstr(lab.last_state, "gives the guest back to alpha"));
 	assert_true(wire_text_is_valid(lab.last_state));
-	/* the reason is all that there is, and fills the text */
+	/* here no advice follows, so the reason fills the text */
 	lab_start_protected(&lab);
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_REPORT, .host = ALPHA, .term = 1,
 					       .agent_state = WIRE_STATE_PROTECTED, .text = text,

@@ -74,7 +74,7 @@ static void obey(uint8_t h)
 	}
 }
 
-/* The operator tells the truth: a host that is said to be off is off. */
+/* The operator tells the truth: a host that the operator names as off is off. */
 static void operator_asks(uint8_t h)
 {
 	uint8_t other = (uint8_t)(1 - h);
@@ -85,7 +85,8 @@ static void operator_asks(uint8_t h)
 	if (is_off && !lab.peer[other].up)
 		power_off(other);
 	else if (!is_known && !lab.peer[other].up)
-		return; /* --lose alone says that the other host is off, in the other states */
+		/* in the other states, --lose alone already implies that the other host is off */
+		return;
 	start_on(h, true, is_off ? other : -1);
 }
 
@@ -138,7 +139,8 @@ static void happens(void)
 	one_owner();
 }
 
-/* Bring everything back. It must be possible to have exactly one owner then. */
+/* Bring everything back. After that, it must be possible to start the guest, and only one host may
+ * run it. */
 static void ends_with_an_owner(void)
 {
 	for (int i = 0; i < 40 && !(runs(ALPHA) || runs(BETA)); i++) {

@@ -66,7 +66,7 @@ static void test_there_and_back(void **state)
 	is_moved(ALPHA);
 }
 
-/* After a move, the guest is protected again whatever the policy `reprotect` is, also if the first
+/* After a move, the guest is protected again whatever the policy `reprotect` is, even if the first
  * attempt fails. */
 static void test_protected_again(void **state)
 {
@@ -163,7 +163,7 @@ static void test_conflict_meanwhile(void **state)
 	is_ordered(ALPHA, WIRE_VERB_PROTECT);
 }
 
-/* The owner answers that it could not let go of the guest. */
+/* The owner answers that it was not able to let go of the guest. */
 static void test_owner_cannot(void **state)
 {
 	uint64_t term = lab.journal.term;

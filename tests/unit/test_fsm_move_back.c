@@ -3,8 +3,8 @@
  * the new owner. */
 #include "fsm_move_lab.h"
 
-/* The new owner cannot run the guest. Once it has said that it runs nothing, the gateway gives the
- * guest back by itself. */
+/* The new owner cannot run the guest. Once the new owner has reported that it runs nothing, the
+ * gateway gives the guest back by itself. */
 static void test_given_back(void **state)
 {
 	uint64_t term = lab.journal.term;

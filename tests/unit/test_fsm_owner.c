@@ -122,7 +122,8 @@ static void test_old_journal_harms_nobody(void **state)
 		assert_true(lab.replied && !lab.last_reply.ok);
 		assert_string_equal(lab.last_reply.code, "conflict");
 		assert_non_null(strstr(lab.last_reply.text, "`holdfastctl owner web1 HOST`"));
-		assert_non_null(strstr(lab.last_reply.text, "that is gone")); /* it is not cut */
+		/* the text is not cut */
+		assert_non_null(strstr(lab.last_reply.text, "that is gone"));
 	}
 	is_untouched();
 }

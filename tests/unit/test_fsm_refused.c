@@ -1,4 +1,4 @@
-/* test_fsm_refused.c - tests that an order that is refused again and again is told once for each
+/* test_fsm_refused.c - tests an order that is refused again and again: there is one event for each
  * reason. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
@@ -35,7 +35,7 @@ static void fail_over(void)
 	lab_run(&lab, 600, 2);
 	assert_true(lab_obey(&lab, 1));
 	lab_report(&lab, 1);
-	lab_run(&lab, 10000, 2); /* what was seen of the promoted guest is told */
+	lab_run(&lab, 10000, 2); /* the events about the promoted guest come first */
 	lab_up(&lab, 0);
 	lab_report(&lab, 0);
 }
@@ -48,7 +48,8 @@ static void test_fence(void **state)
 	refuse(0, WIRE_VERB_FENCE, "its file is wrong (line 7)");
 	is_told("alpha is not fenced: its file is wrong (line 7); it is told again");
 	for (int i = 0; i < 3; i++) {
-		refuse(0, WIRE_VERB_FENCE, "its file is wrong (line 71)"); /* numbers are no news */
+		/* a new number is no reason for an event */
+		refuse(0, WIRE_VERB_FENCE, "its file is wrong (line 71)");
 		is_not_told();
 	}
 	refuse(0, WIRE_VERB_FENCE, "its monitor is taken");
@@ -104,7 +105,7 @@ static void test_standby(void **state)
 	lab.peer[1].complete = 0;
 	lab_up(&lab, 1);
 	lab_report(&lab, 1);
-	lab_run(&lab, 10000, 3); /* the policy is told */
+	lab_run(&lab, 10000, 3); /* the event about the policy comes first */
 	refuse(1, WIRE_VERB_STANDBY_START, "no room");
 	is_told("beta cannot stand by: no room");
 	refuse(1, WIRE_VERB_STANDBY_START, "no room");

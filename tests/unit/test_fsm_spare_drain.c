@@ -1,14 +1,14 @@
-/* test_fsm_spare_drain.c - a VM with a spare, one of whose hosts is drained: which host can keep
- * the copy meanwhile, and what is said. fsm_lab.h checks the rules. */
+/* test_fsm_spare_drain.c - tests the drain of a host of a VM with a spare: which host can keep the
+ * copy during the drain, and what operators are told. fsm_lab.h checks the rules. */
 #include "fsm_spare_lab.h"
 
-/* Who else can keep the copy? */
+/* Which other host can keep the copy? */
 static void test_third(void **state)
 {
 	(void)state;
 	for (uint8_t h = 0; h < VM_HOSTS; h++)
 		assert_true(vm_drain_has_third(&lab.fsm, h));
-	vm_fsm_bar(&lab.fsm, ALPHA, true); /* its guest goes to beta, and the copy to gamma */
+	vm_fsm_bar(&lab.fsm, ALPHA, true); /* alpha's guest goes to beta, and the copy to gamma */
 	assert_false(vm_drain_has_third(&lab.fsm, GAMMA));
 	vm_fsm_bar(&lab.fsm, ALPHA, false);
 	vm_fsm_bar(&lab.fsm, BETA, true);
@@ -17,13 +17,14 @@ static void test_third(void **state)
 	assert_true(vm_drain_has_third(&lab.fsm, GAMMA));
 }
 
-/* An unprotected guest is to be protected, and then moved. Then it needs two more hosts. */
+/* An unprotected guest must first be protected, and then moved. For this it needs two other
+ * hosts. */
 static void test_unprotected(void **state)
 {
 	(void)state;
 	lose_other();
 	assert_false(vm_drain_has_third(&lab.fsm, ALPHA)); /* only gamma is left */
-	assert_false(vm_drain_has_third(&lab.fsm, GAMMA)); /* and the guest needs it */
+	assert_false(vm_drain_has_third(&lab.fsm, GAMMA)); /* and the guest needs gamma */
 	come_back(BETA);
 	assert_true(vm_drain_has_third(&lab.fsm, ALPHA));
 	assert_true(vm_drain_has_third(&lab.fsm, GAMMA));
@@ -72,8 +73,8 @@ static void test_moved(void **state)
 	moves_away("it has no copy while alpha is drained");
 }
 
-/* gamma has taken the seat of the drained host and could not stand by. A reload of the files does
- * not end the wish. */
+/* gamma has taken the seat of the drained host and could not stand by. A reload of the VMs' files
+ * does not end the wish to protect the guest again. */
 static void test_reload(void **state)
 {
 	(void)state;
@@ -93,7 +94,8 @@ static void test_reload(void **state)
 	is_now(VM_PREPARING, ALPHA, GAMMA);
 }
 
-/* The spare is drained while the guest is protected. Then `ask` counts for this VM too. */
+/* The spare is drained while the guest is protected. A change of the policy to `ask` then applies
+ * to this VM too. */
 static void test_policy_of_a_protected_vm(void **state)
 {
 	(void)state;
@@ -107,7 +109,7 @@ static void test_policy_of_a_protected_vm(void **state)
 	assert_false(lab.fsm.record.is_wanted);
 }
 
-/* `protect --with` does not forget the fence of a host that is there: its guest may run. */
+/* `protect --with` does not forget the fence of a connected host, whose guest may still run. */
 static void test_with_waits_for_fence(void **state)
 {
 	(void)state;
@@ -117,7 +119,8 @@ static void test_with_waits_for_fence(void **state)
 	lab_tick(&lab, 10);
 	is_now(VM_UNPROTECTED, BETA, ALPHA);
 	assert_int_equal(lab.peer[ALPHA].order.verb, WIRE_VERB_FENCE);
-	lab.peer[ALPHA].order.due = false; /* the role is on file, but its QEMU does not answer */
+	/* alpha's file says FENCED, but its QEMU does not answer */
+	lab.peer[ALPHA].order.due = false;
 	lab.peer[ALPHA].state = WIRE_STATE_FENCED;
 	lab.peer[ALPHA].term = lab.peer[ALPHA].order.term;
 	lab_report(&lab, ALPHA);
@@ -125,7 +128,7 @@ static void test_with_waits_for_fence(void **state)
 	command(VM_COMMAND_PROTECT, GAMMA);
 	replies(false, "busy", "alpha has not yet confirmed the end of the last term");
 	assert_true(lab.fsm.fence_due);
-	lab_down(&lab, ALPHA); /* its host is off: it is fenced when it comes back */
+	lab_down(&lab, ALPHA); /* alpha is off, and is fenced when it comes back */
 	command(VM_COMMAND_PROTECT, GAMMA);
 	is_now(VM_PREPARING, BETA, GAMMA);
 	is_protected();

@@ -125,7 +125,8 @@ static void test_fence_is_dropped(void **state)
 	assert_true(lab.peer[ALPHA].order.due);
 }
 
-/* If the spare could not take the seat, a drain of another host does not count on it. */
+/* A drain of another host does not count on a spare (fsm.h, rule 7) that is unable to take over the
+ * standby's seat. */
 static void test_third_that_cannot(void **state)
 {
 	(void)state;

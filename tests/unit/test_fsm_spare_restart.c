@@ -1,6 +1,6 @@
-/* test_fsm_spare_restart.c - a VM with a spare, whose gateway is restarted in each phase of a
- * change of seats and of what follows, and whose hosts come back in each order. fsm_lab.h checks
- * the rules after each step; here the VM must come to rest, protected, with one owner. */
+/* test_fsm_spare_restart.c - tests a VM with a spare. The gateway is restarted in each phase of a
+ * change of seats and of what follows, and the hosts come back in each order. fsm_lab.h checks the
+ * rules after each step; here the VM must come to rest, protected, with one owner. */
 #include "fsm_spare_lab.h"
 
 /* Each phase brings a protected VM of alpha and beta, with gamma as the spare, into one state. */
@@ -57,7 +57,7 @@ static void beta_is_drained(void)
 
 static const struct phase {
 	void (*begin)(void);
-	uint8_t owner; /* in the end */
+	uint8_t owner; /* the owner in the end */
 } phases[] = {
 	{beta_is_gone, ALPHA},	    {gamma_gets_ready, ALPHA},
 	{gamma_is_copied_to, ALPHA}, {beta_is_back_during_the_copy, ALPHA},

@@ -240,8 +240,8 @@ static void test_closed_streams_are_down(void **state)
 	assert_int_equal(lab.n_resumes, n_resumes + 1);
 }
 
-/* The protection has ended, and the owner has not answered UNPROTECT. It is the owner that is
- * waited for, not the standby. */
+/* The protection has ended, and the owner has not answered UNPROTECT. The gateway waits for the
+ * owner, not for the standby. */
 static void test_the_owner_is_waited_for(void **state)
 {
 	char text[VM_TEXT_MAX];
@@ -255,9 +255,9 @@ static void test_the_owner_is_waited_for(void **state)
 			       "but alpha has not yet confirmed that it released the guest"));
 }
 
-/* The standby is away, and then the owner's guest ends. The copy is all that is left of it, so it
- * is kept for as long as it takes, and promoted when the standby is back. A restart of the owner's
- * agent in between changes nothing: the new agent only says that it is LOST. */
+/* The standby is away, and then the owner's guest ends. The copy is all that is left of the guest.
+ * So the copy is kept without a time limit, and the standby is promoted when it is back. A restart
+ * of the owner's agent in between changes nothing: the new agent only reports LOST. */
 static void test_the_last_copy_is_kept(void **state)
 {
 	(void)state;
@@ -276,7 +276,7 @@ static void test_the_last_copy_is_kept(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 }
 
-/* The owner's host has died, which its connection does not show yet. */
+/* The owner's host has died, but its connection has not ended yet. */
 static void test_unprotect_asks_for_a_sign_of_life(void **state)
 {
 	(void)state;

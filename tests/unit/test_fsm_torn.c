@@ -21,8 +21,8 @@ static int start(void **state)
 	return 0;
 }
 
-/* The gateway starts anew. Both hosts have lost what they had in memory, and report @alpha and
- * @beta from their disks. */
+/* Restart the gateway. Both hosts have lost what they had in memory, and report @alpha and @beta
+ * from their disks. */
 static void cut_power(struct vm_cold_word alpha, struct vm_cold_word beta)
 {
 	for (int h = 0; h < 2; h++)
@@ -84,7 +84,7 @@ static void start_on(uint8_t h, bool may_lose, bool may_be_torn)
 }
 
 /* The owner dies while it copies its disks to beta, and never comes back. `--lose` alone does not
- * start what beta has. */
+ * start the guest from beta's disks. */
 static void test_an_unfinished_copy(void **state)
 {
 	(void)state;
@@ -94,14 +94,14 @@ static void test_an_unfinished_copy(void **state)
 	assert_non_null(strstr(lab.last_event, "the disks on beta are an unfinished copy"));
 	strcpy(lab.last_event, "");
 	lab_report(&lab, BETA);
-	assert_string_equal(lab.last_event, ""); /* this is said once */
+	assert_string_equal(lab.last_event, ""); /* there is only one event */
 	wait_ms(60000);
 	start_on(BETA, false, false);
 	is_refused("not-cold");
 	start_on(BETA, true, false);
 	is_refused("torn");
 	assert_non_null(strstr(lab.last_reply.text, "--torn starts them"));
-	start_on(BETA, false, true); /* it does not stand for --lose */
+	start_on(BETA, false, true); /* --torn does not include --lose */
 	is_refused("not-cold");
 	lab.is_forced = true;
 	start_on(BETA, true, true);
@@ -118,7 +118,7 @@ static void test_the_end_of_a_copy(void **state)
 	(void)state;
 	lab.config.cold_start_newest = false;
 	lab.peer[BETA].cold = (struct vm_cold_word){.disk = VM_COLD_DISK_TORN};
-	lab_report(&lab, BETA); /* it keeps a copy, so this is nothing to tell */
+	lab_report(&lab, BETA); /* beta still has a copy of the guest, so there is no event */
 	assert_null(strstr(lab.last_event, "unfinished"));
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	lab_settle(&lab);
@@ -128,8 +128,8 @@ static void test_the_end_of_a_copy(void **state)
 	assert_non_null(strstr(lab.last_event, "the disks on beta are an unfinished copy"));
 }
 
-/* While beta stands by for the next copy and has got no epoch of it, it reports nothing else of its
- * disks. */
+/* Beta stands by for the next copy, and has got no epoch of it. Beta then reports no role, but
+ * still reports that its disks are an unfinished copy. */
 static void test_before_the_next_copy(void **state)
 {
 	(void)state;
@@ -141,7 +141,8 @@ static void test_before_the_next_copy(void **state)
 	is_refused("torn");
 }
 
-/* Both hosts are back. What beta has is never chosen, and is no obstacle for alpha's disks. */
+/* Both hosts are back. Beta's disks are never chosen. They do not prevent a start from alpha's
+ * disks. */
 static void test_beside_an_unfinished_copy(void **state)
 {
 	(void)state;

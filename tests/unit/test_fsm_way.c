@@ -1,6 +1,7 @@
-/* test_fsm_way.c - tests obstacles between clients and the guest. A VM must not become PROTECTED
- * before clients could reach the guest on the standby's host. It must not stay PROTECTED while held
- * frames cannot leave. fsm_lab.h checks the rules. */
+/* test_fsm_way.c - tests what happens when something blocks the way between clients and the guest.
+ * A VM must not become PROTECTED unless clients would be able to reach the guest on the standby's
+ * host after a failover. It must not stay PROTECTED while held frames cannot leave. fsm_lab.h
+ * checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;

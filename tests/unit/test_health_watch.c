@@ -57,7 +57,7 @@ static void test_safe_is_slow_to_come_back(void **state)
 	pass(50);
 	report_well();
 	pass(950);
-	assert_int_equal(look(), HEALTH_NO_ROOM); /* the wait of 1 s begins anew */
+	assert_int_equal(look(), HEALTH_NO_ROOM); /* the wait of 1 s begins again */
 	pass(100);
 	assert_int_equal(look(), HEALTH_SAFE);
 	assert_int_equal(n_events, 2);
@@ -65,7 +65,8 @@ static void test_safe_is_slow_to_come_back(void **state)
 	assert_int_equal(watch.n_changes, 2);
 }
 
-/* What an operator gets is judged at the time of the request, not when the loop last looked. */
+/* The word that an operator gets is judged at the time of the request, not at the loop's last
+ * look. */
 static void test_look_is_of_now(void **state)
 {
 	(void)state;
@@ -118,7 +119,7 @@ static void test_a_grave_word_is_told(void **state)
 	pass(50);
 	assert_int_equal(n_events, 1);
 	assert_int_equal(last_to, HEALTH_PAUSED);
-	for (int i = 0; i < 20; i++) { /* use up that of the grave words too */
+	for (int i = 0; i < 20; i++) { /* use up the limit of the grave words too */
 		view.journal_waits_ns = i % 2 ? 0 : HEALTH_LATE_NS;
 		pass(50);
 	}
@@ -144,7 +145,8 @@ static void fail_at(uint64_t ns)
 	lab.fsm.entered_ns = ns;
 }
 
-/* Each failure is told, even while another one was told last, or many words have changed. */
+/* Each failure is reported, even if the last event was also a failure, or if the word has changed
+ * many times. */
 static void test_each_failure_is_told(void **state)
 {
 	(void)state;
@@ -163,9 +165,9 @@ static void test_each_failure_is_told(void **state)
 		assert_int_equal(n_events, i + 1);
 		assert_int_equal(last_to, HEALTH_FAILED);
 		assert_int_equal(last_from, i == 0 ? HEALTH_NO_ROOM : HEALTH_PROMOTING);
-		(void)look(); /* it is told once */
+		(void)look(); /* the same failure is reported once */
 		assert_int_equal(n_events, i + 1);
-		if (i % 2 == 0) /* the next promotion is seen, or is too short */
+		if (i % 2 == 0) /* the next promotion is too short to be seen */
 			continue;
 		lab.fsm.record.state = VM_PROMOTING;
 		lab.now_ns += 50 * MS;

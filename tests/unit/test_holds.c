@@ -321,8 +321,8 @@ static void test_a_closed_one_stays_closed(void **state)
 	assert_string_equal(world.story, "detach tap0; close tap1; ");
 }
 
-/* An earlier agent was killed while the guest was protected, and two taps were made anew. The holds
- * on the new taps are closed too. */
+/* An earlier agent was killed while the guest was protected, and two taps were created again. The
+ * holds on the new taps are closed too. */
 static void test_one_closed_closes_all(void **state)
 {
 	struct holds *h;

@@ -282,7 +282,7 @@ static void taps_are_exactly_what_the_file_allows(void **state)
 	}
 }
 
-/* QEMU's text and the kernel's list of descriptors tell which tap each card uses. */
+/* QEMU's text and the kernel's list of descriptors show which tap each card uses. */
 static void cards_are_found_by_their_taps(void **state)
 {
 	static const struct vmm_taps taps = {

@@ -119,8 +119,8 @@ static void test_end(void **state)
 	assert_null(conn.session);
 }
 
-/* In one batch, a connection receives a message, and then the connection that shall replace it
- * receives a HELLO. The message is handled first. So the old connection is no longer silent, and
+/* In one batch, a connection receives a message, and then the connection that is meant to replace
+ * it receives a HELLO. The message is handled first. So the old connection is no longer silent, and
  * the HELLO is refused. */
 static void test_order(void **state)
 {

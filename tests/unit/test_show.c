@@ -1,4 +1,4 @@
-/* test_show.c - tests the text that holdfastctl makes of the gateway's answers. */
+/* test_show.c - tests the text that holdfastctl makes from the gateway's answers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -75,7 +75,7 @@ static void test_a_younger_gateway_is_named(void **state)
 	assert_true(says(show_status, HOST("false", "true"), "host alpha obeys a younger gateway"));
 	assert_true(says(check, HOST("false", "true"), "`holdfastctl takeover`"));
 	assert_int_equal(n_wrong, 1);
-	assert_null(strstr(shown, "is holdfast-agent running")); /* it does run */
+	assert_null(strstr(shown, "is holdfast-agent running")); /* holdfast-agent does run */
 	assert_true(says(check, HOST("false", "false"),
 			 "host alpha is not connected; is holdfast-agent"));
 	assert_int_equal(n_wrong, 1);
@@ -119,7 +119,7 @@ static void test_a_fence_that_cannot_run_is_not_good(void **state)
 	"{'vms':[" WEB1 "],'faults':[],'hosts':[],'certificates':[{'of':'beta','ends_s':1,"        \
 	"'alarm':" alarm ",'text':'the certificate of host beta ends'}]}"
 
-/* It is said in time, and fails only when it cannot wait any more. */
+/* `check` reports a certificate that will expire. It fails only if the end is near. */
 static void test_a_certificate_that_ends(void **state)
 {
 	(void)state;

@@ -81,7 +81,8 @@ static void programs_inherit_nothing(void **state)
 	pid_t pid;
 
 	(void)state;
-	for (int i = 1; i < SIGRTMIN; i++) /* who runs this test may have set some to be ignored */
+	/* whoever runs this test may have set some signals to be ignored */
+	for (int i = 1; i < SIGRTMIN; i++)
 		(void)signal(i, SIG_DFL);
 	fd = signals_open();
 	assert_true(fd >= 0);

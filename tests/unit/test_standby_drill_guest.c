@@ -1,5 +1,5 @@
-/* test_standby_drill_guest.c - tests when the guest of a drill counts as running. A thread of this
- * process plays QEMU's monitor, another one plays the guest's only vCPU. */
+/* test_standby_drill_guest.c - tests when the guest of a drill counts as running. One thread of
+ * this process plays QEMU's monitor, another thread plays the guest's only vCPU. */
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -28,8 +28,8 @@ static struct {
 	pthread_mutex_t lock; /* guards the members below */
 	pthread_cond_t change;
 	const char *status;   /* what QEMU answers */
-	unsigned n_asked;     /* how often it was asked for its status */
-	unsigned fails_at;    /* from this question on it answers "guest-panicked"; 0: never */
+	unsigned n_asked;     /* how often QEMU was asked for its status */
+	unsigned fails_at;    /* from this question on, QEMU answers "guest-panicked"; 0: never */
 	bool is_busy, has_ended;
 	unsigned n_rounds;    /* how often the vCPU has used some CPU time */
 	pid_t tid;	      /* the vCPU's thread; 0: not known yet */

@@ -41,7 +41,7 @@ static void keep_twice(struct feed *f)
 }
 
 /* KEEP and DUP in one epoch must be refused: when the epoch is applied again after a crash, page 1
- * could have changed. */
+ * may already have changed. */
 static void keep_then_dup(struct feed *f)
 {
 	feed_begin(f, true);

@@ -1,5 +1,5 @@
-/* test_standby_output.c - tests what is told of the output of a QEMU that could not start. The
- * outputs are those of QEMU 7.2. */
+/* test_standby_output.c - tests which part of the output of a QEMU that failed to start is
+ * reported. The outputs in this test are from QEMU 7.2. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,7 +37,7 @@ static void test_qemu(void **state)
 		 "section or instance 'x' 0\n" QEMU "load of migration failed: Invalid argument\n",
 		 QEMU "Unknown savevm section or instance 'x' 0 | " QEMU
 		 "load of migration failed: Invalid argument"},
-		/* nothing but warnings: it was killed */
+		/* only warnings, because QEMU was killed */
 		{WARNS "01H:ECX.pcid [bit 17]\n" WARNS "01H:ECX.x2apic [bit 21]\n" WARNS
 		 "07H:EBX.hle [bit 4]\n",
 		 WARNS "01H:ECX.pcid [bit 17] | ... | " WARNS "07H:EBX.hle [bit 4]"},

@@ -125,7 +125,7 @@ static void test_the_reader(void **state)
 	for (uint32_t i = 0; i < N_PAGES - 1; i++)
 		has_page(x, ramfile_reader_page(reader, i), i);
 	assert_null(ramfile_reader_page(reader, N_PAGES - 1));
-	/* It can go back, and leave pages out. */
+	/* The reader can go back, and can skip pages. */
 	has_page(x, ramfile_reader_page(reader, 7), 7);
 	has_page(x, ramfile_reader_page(reader, 70), 70);
 	has_page(x, ramfile_reader_page(reader, 69), 69);

@@ -64,8 +64,8 @@ static size_t n_starts(void)
 	return n / strlen("start\n");
 }
 
-/* The rehearsal begins with the epoch itself. Its QEMU is tried twice; then the epoch is accepted
- * without a rehearsal, and no later one waits for it. */
+/* The rehearsal begins with the epoch itself. Its QEMU is tried twice. Then the epoch is accepted
+ * without a rehearsal, and no later epoch waits for one. */
 static void test_begins_late(void **state)
 {
 	(void)state;
@@ -77,13 +77,13 @@ static void test_begins_late(void **state)
 	assert_int_equal(n_starts(), 2);
 }
 
-/* It began in time, but its QEMU has ended since. */
+/* The rehearsal began in time, but its QEMU has ended since. */
 static void test_has_ended(void **state)
 {
 	(void)state;
 	standby_rehearsal_begin(&x.sb);
 	assert_true(x.sb.rehearsal.pid > 0);
-	standby_rehearsal_begin(&x.sb); /* there is one already */
+	standby_rehearsal_begin(&x.sb); /* does nothing: a rehearsal has already begun */
 	assert_int_equal(poll(&(struct pollfd){.fd = x.sb.rehearsal.pidfd, .events = POLLIN}, 1,
 			      30000), 1);
 	assert_int_equal(n_starts(), 1);
@@ -91,8 +91,8 @@ static void test_has_ended(void **state)
 	assert_int_equal(n_starts(), 2);
 }
 
-/* There is nothing to rehearse before the machines were compared, for a guest that streams without
- * a gateway, and when an epoch was rehearsed already. */
+/* No rehearsal begins before the machines were compared, for a guest that streams without a
+ * gateway, or after an epoch was rehearsed. */
 static void test_does_not_begin(void **state)
 {
 	(void)state;

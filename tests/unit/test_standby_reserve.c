@@ -1,5 +1,5 @@
-/* test_standby_reserve.c - tests a standby that holds a copy and finds no room for a FULL epoch. It
- * gets the room when another standby gives its own back. */
+/* test_standby_reserve.c - tests a standby that holds a copy and finds no room for a FULL epoch.
+ * The standby gets this room when another standby gives its own room back. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -68,11 +68,11 @@ static void test_room_comes_back(void **state)
 	x.sb.dirty = false;
 	assert_true(has_room_after(400));
 	assert_int_equal(x.sb.room.bytes, x.sb.room_needed_bytes);
-	assert_true(x.sb.dirty); /* the report says so */
+	assert_true(x.sb.dirty); /* the next report includes this change */
 	assert_int_equal(epochlog_complete(&x.sb.log), 3);
 }
 
-/* The reserve for ordinary epochs was lost too. It is made again with the room. */
+/* The reserve for ordinary epochs was lost too. It is restored together with the room. */
 static void test_reserve_comes_back(void **state)
 {
 	(void)state;
@@ -95,7 +95,7 @@ static void test_other_command(void **state)
 	assert_non_null(x.sb.rf.ram);
 }
 
-/* STOP gives all room back, so none is wanted any more. */
+/* STOP gives all room back. After that, the standby claims no room. */
 static void test_not_after_stop(void **state)
 {
 	(void)state;

@@ -2,8 +2,8 @@
  * every moment at which the agent or the host can end, either the record is on the disk, or the
  * images are whole.
  *
- * This program has its own functions of the C library that change the record and the images. They
- * write down the order of the changes, and can end the process before one of them. */
+ * This program replaces the functions of the C library that change the record and the images. The
+ * replacements note the order of the changes, and can end the process before any of them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -30,7 +30,7 @@
  *	d  fsync() of the record's directory		u  unlink() of the record */
 
 static char changes[512];
-static int left = -1; /* end the process before this many changes more; -1: never */
+static int left = -1; /* number of changes before the process is ended; -1: no limit */
 
 static void note(char change)
 {
@@ -175,7 +175,7 @@ static void the_record_comes_first_and_goes_last(void **state)
 		assert_non_null(strchr(order, 's'));
 		assert_string_equal(strchr(order, 's'), "sssu");
 		assert_false(is_recorded() || x->images.torn.is_set);
-		/* from then on nothing more is synced */
+		/* after that, nothing is synced any more */
 		assert_true(is_order(take(x, false, false), "w", "w"));
 	}
 	assert_true(fixture_copy_is(x, &x->model));
@@ -201,7 +201,7 @@ static void without_disk_writes_nothing_is_recorded(void **state)
 	assert_false(is_recorded());
 }
 
-/* Where nothing can be recorded, the images stay whole. */
+/* If the record cannot be written, the images stay whole. */
 static void without_a_record_nothing_is_written(void **state)
 {
 	struct fixture *x = *state;
@@ -285,7 +285,7 @@ static void a_kill_leaves_the_record(void **state)
 		if (!is_recorded() && !is_old && !is_new)
 			fail_msg("change %d: the images are torn, and nothing says so", n);
 		n_torn += !is_old && !is_new;
-		/* the next agent says so */
+		/* the next agent finds the record */
 		torn_init(&x->images.torn, role_dir, "web1");
 		assert_int_equal(x->images.torn.is_set, is_recorded());
 		assert_int_equal(system(command), 0);
@@ -297,8 +297,8 @@ static void a_kill_leaves_the_record(void **state)
 	start_agent(x);
 }
 
-/* The next agent goes on with a record: it brings it to the disk again, since the one before may
- * not have come that far. */
+/* The next agent uses the record that it finds. It writes the record to the disk again, because the
+ * previous agent may have died before the record was on the disk. */
 static void the_next_agent_goes_on(void **state)
 {
 	struct fixture *x = *state;
@@ -314,7 +314,7 @@ static void the_next_agent_goes_on(void **state)
 	assert_false(is_recorded());
 }
 
-/* The guest itself runs on the images. */
+/* When the guest itself runs on the images, the record is removed. */
 static void a_guest_ends_the_record(void **state)
 {
 	struct fixture *x = *state;

@@ -111,8 +111,8 @@ static void files_that_change(void **state)
 	mint_dir_remove(own);
 }
 
-/* A host's certificate expires while its connection is open. The connection goes on, also when the
- * files are read anew. A new connection is refused. */
+/* A host's certificate expires while its connection is open. The connection goes on, even when the
+ * files are read again. A new connection is refused. */
 static void a_host_that_expires(void **state)
 {
 	struct mint_ca *ca = mint_ca_new("CA");
@@ -149,7 +149,7 @@ static void a_host_that_expires(void **state)
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, own, "gw");
 	assert_int_equal(wire_tls_context_refresh(gateway, &error), 1);
 	assert_int_equal(wire_tls_recheck(server), 0);
-	/* but not under another CA */
+	/* under another CA, the check of the certificate fails */
 	mint_ca_free(ca);
 	ca = mint_ca_new("another CA");
 	mint_ca_write(ca, own, "ca");

@@ -83,8 +83,8 @@ static void test_each_is_repaired(void **state)
 	assert_true(engine.verify.is_differing); /* until the whole pass ends */
 }
 
-/* After a new copy, the batches before the one that differed are compared again. They are equal,
- * but the repairs of the one that differed still add up. */
+/* After a new copy, the batches before the one that differed are compared again. These batches are
+ * equal, but the repairs of the batch that differed still add up. */
 static void test_copies_do_not_help(void **state)
 {
 	(void)state;

@@ -21,7 +21,7 @@
 #define DISK_BYTES (N_BLOCKS * BLOCKS_BYTES)
 #define BACKLOG	   ((size_t)16 << 20)
 #define RING_BYTES (1u << 20)
-#define LATE_BLOCK 65u /* this block of disk 1 differs in a test; of disk 0 it is block 0 */
+#define LATE_BLOCK 65u /* the block of disk 1 that differs in tests; on disk 0 it is block 0 */
 
 static struct engine *engine;
 static struct engine_disk disk[N_DISKS];
@@ -38,7 +38,7 @@ static void ignore(void *arg)
 	(void)arg;
 }
 
-/* Put @bytes at the begin of block @block of disk number @d into the ring. */
+/* Put @bytes at the beginning of block @block of disk number @d into the ring. */
 static void put_into_ring(unsigned d, uint64_t block, const void *data, uint32_t bytes)
 {
 	struct disk_ring *writer;
@@ -169,7 +169,7 @@ static void await_read(void)
 }
 
 /* Let the engine do what is due, and seal, encode and apply an epoch. If @busy is not NULL, the
- * guest writes to the begin of that disk meanwhile: a part of the first block, or more. */
+ * guest writes to the beginning of that disk meanwhile: a part of the first block, or more. */
 static void epoch(const struct engine_disk *busy)
 {
 	const struct disk_record written = {.op = DISK_WRITE, .bytes = written_bytes};
@@ -423,8 +423,8 @@ static void copy_and_pass(void)
 	assert_true(stats_have("disk_differs=0\n"));
 }
 
-/* The disks fall apart before a difference of disk 1 is handled. It must not be taken for one of
- * disk 0, which would get the content of disk 1. */
+/* The disks fall apart before a difference of disk 1 is handled. This difference must not be taken
+ * for a difference of disk 0. Otherwise disk 0 would get the content of disk 1. */
 static void test_apart_before_repair(void **state)
 {
 	static const uint8_t zeros[512];
@@ -440,7 +440,8 @@ static void test_apart_before_repair(void **state)
 	assert_int_equal(standby[0][LATE_BLOCK * BLOCKS_BYTES], 0);
 }
 
-/* The disks fall apart when disk 1 was to be copied again. The copy that follows is enough. */
+/* The disks fall apart when disk 1 is about to be copied again. The copy that follows anyway is
+ * enough. */
 static void test_apart_before_copy(void **state)
 {
 	(void)state;
@@ -494,8 +495,8 @@ static void test_left_out(void **state)
 	assert_true(stats_have("disk_differs=0\n"));
 }
 
-/* Blocks of a disk cannot be read. They do not count as written meanwhile, and the result is not
- * that all is equal. */
+/* Blocks of a disk cannot be read. These blocks do not count as written meanwhile, and the result
+ * does not claim that all blocks are equal. */
 static void test_unread(void **state)
 {
 	const struct engine_part *found;

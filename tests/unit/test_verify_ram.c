@@ -284,7 +284,7 @@ static void test_put_right_while_written(void **state)
 	assert_memory_equal(standby[9], guest + 9 * VMM_PAGE_BYTES, VMM_PAGE_BYTES);
 }
 
-/* If the same batch differs again and again, all of RAM is copied anew after three repairs, but
+/* If the same batch differs again and again, all of RAM is copied again after three repairs, but
  * only once. Then the verification fails. */
 static void test_gives_up(void **state)
 {

@@ -283,7 +283,7 @@ static void disks_are_told(void **state)
 	assert_non_null(strstr(stats_now(), "cold=primary\ncold_disk=none\n"));
 }
 
-/* What is said of a standby's images that are an unfinished copy. */
+/* The report says so if a standby's images are an unfinished copy. */
 static void unfinished_copies_are_told(void **state)
 {
 	static const struct {
@@ -297,7 +297,7 @@ static void unfinished_copies_are_told(void **state)
 		{VM_ROLE_NONE, STANDBY_STATE_IDLE, 0, 0, "cold=none\ncold_disk=torn\n"},
 		{VM_ROLE_STANDBY, STANDBY_STATE_WARM, 0, 0, "\ncold_disk=torn\n"},
 		{VM_ROLE_STANDBY, STANDBY_STATE_READY, 7, 0, "\ncold_disk=torn\n"},
-		/* a disk log that has a whole copy says more */
+		/* the disk log has a whole copy, which counts more */
 		{VM_ROLE_STANDBY, STANDBY_STATE_IDLE, 0, 812, "cold=standby\ncold_disk=copy\n"},
 		/* the guest itself has run on these images since */
 		{VM_ROLE_RUNNING, STANDBY_STATE_IDLE, 0, 0, "cold=running\ncold_disk=own\n"},

@@ -139,8 +139,8 @@ static void test_a_later_fence_is_of_no_move(void **state)
 	end_qemu(pid);
 }
 
-/* The standby's thread, which has not looked for the copy of the last agent before the first
- * command comes. Ends with that command, or when the test says so. */
+/* Plays the standby's thread. The thread has not looked for the last agent's copy when the first
+ * command comes. It ends after that command, or when the test tells it to. */
 static void *late_thread(void *arg)
 {
 	struct standby *sb = arg;
@@ -200,7 +200,8 @@ static void test_a_copy_is_ended_before_it_is_found(void **state)
 	expect_copy_ended(VM_ROLE_STANDBY);
 }
 
-/* The agent before died when it had recorded that it is fenced, and had not ended the copy. */
+/* The previous agent had recorded that its host is fenced, and died before it had ended the
+ * copy. */
 static void test_a_copy_is_ended_by_the_next_fence(void **state)
 {
 	(void)state;

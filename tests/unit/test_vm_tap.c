@@ -1,5 +1,5 @@
-/* test_vm_tap.c - tests what a standby reports about its taps when their state is not known: never
- * that they forward frames. */
+/* test_vm_tap.c - tests what a standby reports about its taps when their state is not known. It
+ * never reports that they forward frames. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,7 +60,7 @@ static void test_cannot_be_read(void **state)
 	(void)state;
 	forbid_sockets();
 	assert_true(vm_tap_look(&tap, "web1", &taps));
-	assert_false(vm_tap_look(&tap, "web1", &taps)); /* nothing new */
+	assert_false(vm_tap_look(&tap, "web1", &taps)); /* nothing has changed */
 	expect("way=unknown\n", UNKNOWN);
 	tap.taps[0].since_ns = 1;
 	vm_tap_begin(&tap, "web1", &taps); /* a new QEMU: the time counts from now on */
@@ -70,7 +70,7 @@ static void test_cannot_be_read(void **state)
 	assert_int_equal(tap.taps[0].state, TAP_MISSING);
 }
 
-/* A tap was good when it was looked at last, and cannot be looked at any more. */
+/* A tap was good at the last look, and its state cannot be read any more. */
 static void test_was_good(void **state)
 {
 	(void)state;

@@ -1,6 +1,6 @@
 /* Tests how VMs get from their files into the fleet: at the start, at a reload, and when a next
- * program asks whether it could take over. A VM that the journal says is protected is never
- * forgotten, whatever has become of its file. */
+ * program checks whether it would be able to take over. A VM that the journal says is protected is
+ * never forgotten, whatever has become of its file. */
 #include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -239,7 +239,7 @@ static void test_a_reload_forgets_no_protected_vm(void **state)
 	delete_vm("web1");
 	delete_vm("db");
 	reload();
-	assert_int_equal(fleet->n_faults, 1); /* db is in no journal */
+	assert_int_equal(fleet->n_faults, 1); /* the journal does not name db */
 	assert_true(has_fault("web1", "its file"));
 	assert_true(has_fault("web1", "PROTECTED in term 7"));
 	assert_true(told("web1: it is not looked after"));
@@ -284,8 +284,9 @@ static void test_a_fault_is_a_text(void **state)
 #define GOOD "fence_command = true\n"
 #define BAD "fence_command = /nowhere/fence\n"
 
-/* A guest that is protected stays so: without leases it would be stopped, which is worse than a
- * failover that needs an operator. But nobody may think that all is well. */
+/* A protected guest stays protected, even if its fence command cannot be run. Without leases it
+ * would be stopped, which is worse than a failover that needs an operator. But operators must be
+ * told that the command cannot be run. */
 static void test_a_fence_that_cannot_run_is_told(void **state)
 {
 	const char *words = "cannot be run: /nowhere/fence does not exist; a failover would end "
@@ -326,7 +327,8 @@ static void test_a_reload_takes_no_fence_that_cannot_run(void **state)
 	assert_string_equal(fleet->vms[0]->fence_fault, "");
 }
 
-/* The program can go while the file stays. Then other changes of the file are carried out. */
+/* The fence program can disappear while the VM's file still names it. Other changes of the file are
+ * then carried out. */
 static void test_a_reload_looks_for_the_fence_again(void **state)
 {
 	char fence[96], text[256];
