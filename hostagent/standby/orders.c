@@ -141,14 +141,28 @@ static int check_no_guest(struct standby *sb, struct error *ret_error)
 			 (int)sb->qemu.pid, sb->rf.meta.term);
 }
 
-/* Enter @term. If the copy is of an older term, drop it, because it is too old for a promotion. */
+/* Say in the status why START failed. Returns @r. */
+static int start_failed(struct standby *sb, int r, const struct error *why)
+{
+	standby_set_text(sb, "%s", why->text);
+	standby_set_state(sb, STANDBY_STATE_FAILED);
+	return r;
+}
+
+/* Enter @term. If the copy is of an older term, drop it, because it is too old for a promotion. A
+ * whole copy of @term is kept: if the command's RAM has another size, the order fails. */
 static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	bool resized = sb->rf.ram && sb->rf.ram_bytes != sb->qemu.cmdline.ram_bytes;
 	int r;
 
-	if (term == sb->rf.meta.term && sb->rf.meta.phase == RAMFILE_COPY && !resized)
-		return 0;
+	if (term == sb->rf.meta.term && sb->rf.meta.phase == RAMFILE_COPY) {
+		r = check_ram(sb, ret_error);
+		if (r < 0)
+			return start_failed(sb, r, ret_error);
+		if (!resized)
+			return 0;
+	}
 	drill_cancel(sb);
 	standby_stream_close(sb);
 	clockview_reset(&sb->clock); /* the primary may be a different host now, with a different
@@ -173,11 +187,7 @@ static int load_for_start(struct standby *sb, struct error *ret_error)
 					"the QEMU of the command before does not end: %s",
 					strerror(-r));
 	}
-	if (r < 0) {
-		standby_set_text(sb, "%s", ret_error->text);
-		standby_set_state(sb, STANDBY_STATE_FAILED);
-	}
-	return r;
+	return r < 0 ? start_failed(sb, r, ret_error) : r;
 }
 
 /* Open this host's images of the guest's disks, and check that no other QEMU uses them. Called
@@ -253,9 +263,7 @@ static int do_start(struct standby *sb, struct standby_command *c)
 	if (r < 0) {
 		sb->purge_ns = clock_mono_ns() + sb->config.copy_keep_ns;
 		images_close(&sb->images);
-		standby_set_text(sb, "%s", c->error.text);
-		standby_set_state(sb, STANDBY_STATE_FAILED);
-		return r;
+		return start_failed(sb, r, &c->error);
 	}
 	sb->want_qemu = true;
 	sb->want_stream = true;
