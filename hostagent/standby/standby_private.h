@@ -289,8 +289,10 @@ void standby_keep_description(struct standby *sb);
 void standby_rehearsal_begin(struct standby *sb);
 /* Wait until the rehearsal's QEMU has started, apply the complete epoch, load it into that QEMU,
  * and end that QEMU. Does nothing and returns 0 if there is no rehearsal. If that QEMU has not
- * started, this is logged, and the result is 0. Returns 0 if the epoch was loaded; or -EPROTO if it
- * cannot be loaded (*ret_error says why, and the copy was dropped). */
+ * started, this is logged, and the result is 0. Returns 0 if the epoch was loaded, or if it cannot
+ * be applied to a copy that was held before; or -EPROTO if it cannot be loaded (*ret_error says
+ * why). After -EPROTO, a first copy was dropped. A copy that was held before is kept; if QEMU
+ * refused its state, no stream is opened until the next START. */
 int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error);
 void standby_rehearsal_end(struct standby *sb); /* end the rehearsal's QEMU, if there is one */
 /* end a rehearsal's QEMU that a killed agent left */
