@@ -328,6 +328,9 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 	struct error died;
 	int r;
 
+	r = standby_promoted_late(sb, c);
+	if (r != 0)
+		return r < 0 ? r : 0;
 	r = promote_check(&sb->log, c->term, c->epoch, &c->error);
 	if (r == -EALREADY) {
 		r = already_promoted(sb, c);

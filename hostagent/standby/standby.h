@@ -196,9 +196,10 @@ int standby_start_qemu(struct standby *sb, uint64_t term, struct error *ret_erro
 	__attribute__((warn_unused_result));
 
 /* Carry out PROMOTE: apply the complete epoch, load the copy into QEMU, record @term, and start the
- * guest. Idempotent: if the guest was promoted in @term already, returns 0 again. Waits as long as
- * there is progress. Gives up after promote_timeout_ms without progress. @min_epoch: the oldest
- * epoch of the copy's term that is acceptable.
+ * guest. Idempotent: if the guest was promoted in @term already, returns 0 again. If it was
+ * promoted in an older term and runs, only records @term. Waits as long as there is progress. Gives
+ * up after promote_timeout_ms without progress. @min_epoch: the oldest epoch of the copy's term
+ * that is acceptable.
  * Returns 0, and *ret_epoch is the epoch from which the guest continues;
  * -ENODATA: there is no complete epoch, or only one older than @min_epoch; nothing has changed;
  * -ESTALE: @term is not newer than the copy's term; nothing has changed;

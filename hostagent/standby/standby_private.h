@@ -184,6 +184,10 @@ void standby_say_way_out(const struct standby *sb, struct error *error);
 /* boot.c: carry out the order BOOT. Returns 0 or -errno, with c->error. */
 int standby_do_boot(struct standby *sb, struct standby_command *c)
 	__attribute__((warn_unused_result));
+/* late.c: if the guest was promoted here in an older term than that of the PROMOTE @c, and runs,
+ * record the newer term. Returns 1 if so; 0 if not; -errno, with c->error. */
+int standby_promoted_late(struct standby *sb, struct standby_command *c)
+	__attribute__((warn_unused_result));
 /* orders.c: start the QEMU that the command file describes (qemu_start()), with its memory in the
  * RAM file, and check its machine. Returns 0 or -errno with *ret_error; on error no QEMU is
  * left. */

@@ -290,11 +290,28 @@ static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint6
 	return r < 0 ? r : vm_set_role(vm, VM_ROLE_NONE, q->term, ret_error);
 }
 
+/* A guest that was promoted here, and was fenced or protected from here since, is not promoted in a
+ * newer term. */
+static int need_unfenced(const struct vm *vm, struct error *ret_error)
+{
+	struct standby_status status;
+
+	standby_status(vm->standby, &status);
+	if (status.state != STANDBY_STATE_RUNNING ||
+	    (!vm->engine && vm->role != VM_ROLE_PRIMARY && vm->role != VM_ROLE_FENCED))
+		return 0;
+	return error_set(ret_error, -ESTALE,
+			 "the guest was promoted here in term %" PRIu64
+			 ", and fenced or protected here since", status.term);
+}
+
 static int order_promote(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 			 struct error *ret_error)
 {
 	int r = need_standby(vm, ret_error);
 
+	if (r == 0)
+		r = need_unfenced(vm, ret_error);
 	if (r == 0)
 		vm_guest_promoting(&vm->guest, &vm->config->taps, q->term);
 	if (r == 0)

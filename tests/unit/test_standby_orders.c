@@ -1,5 +1,6 @@
 /* test_standby_orders.c - tests what the gateway's orders do to a copy that is held. QEMU is a
- * program that ends at once, so no guest ever runs here. */
+ * program that ends at once, so no guest ever runs here; where one should, this process stands for
+ * its QEMU. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -95,6 +97,81 @@ static void test_another_size_without_a_copy(void **state)
 	assert_int_equal(x.sb.qemu.cmdline.ram_bytes, 3 << 20);
 }
 
+/* ---- a guest that was promoted here in an older term */
+
+static uint64_t recorded_term, told_term;
+
+/* Record that the guest may run here in @term. */
+static int may_run(void *arg, uint64_t term, uint64_t limit_ns, struct error *ret_error)
+{
+	(void)limit_ns;
+	(void)ret_error;
+	told_term = ((struct standby *)arg)->rf.meta.term;
+	recorded_term = term;
+	return 0;
+}
+
+static void promoted_in(uint64_t term, enum ramfile_phase phase)
+{
+	struct ramfile_meta meta = {.term = term, .phase = phase, .applied_epoch = HELD_EPOCH};
+
+	assert_int_equal(ramfile_store_meta(&x.sb.rf, &meta), 0);
+	x.sb.config.may_run = may_run;
+	x.sb.config.changed_arg = &x.sb;
+	x.sb.qemu.pid = getpid();
+	x.sb.state = STANDBY_STATE_RUNNING;
+	recorded_term = 0;
+}
+
+static int promote(uint64_t term, uint64_t min_epoch)
+{
+	order = (struct standby_command){.order = STANDBY_ORDER_PROMOTE, .term = term,
+					 .epoch = min_epoch};
+	standby_carry_out(&x.sb, &order);
+	return order.result;
+}
+
+/* The gateway has given up the first PROMOTE, which was carried out late, and orders another. */
+static void test_late_promotion(void **state)
+{
+	(void)state;
+	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
+	assert_int_equal(promote(BARE_STANDBY_TERM + 3, HELD_EPOCH), 0);
+	assert_int_equal(order.ret_epoch, HELD_EPOCH);
+	assert_int_equal(x.sb.rf.meta.term, BARE_STANDBY_TERM + 3);
+	assert_int_equal(x.sb.rf.meta.phase, RAMFILE_RUNNING);
+	assert_int_equal(x.sb.state, STANDBY_STATE_RUNNING);
+	/* the disk has the term before the standby's own file */
+	assert_int_equal(recorded_term, BARE_STANDBY_TERM + 3);
+	assert_int_equal(told_term, BARE_STANDBY_TERM + 1);
+	/* the same order again, and an older one */
+	assert_int_equal(promote(BARE_STANDBY_TERM + 3, HELD_EPOCH), 0);
+	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH), -ESTALE);
+	assert_int_equal(x.sb.rf.meta.term, BARE_STANDBY_TERM + 3);
+	x.sb.qemu.pid = -1;
+}
+
+static void test_no_late_promotion(void **state)
+{
+	(void)state;
+	/* the guest went on from an older epoch than the order asks for */
+	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
+	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH + 1), -ESTALE);
+	/* an agent died in the middle of a promotion: the guest may stand still */
+	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_PROMOTED);
+	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH), -ESTALE);
+	/* its QEMU has ended */
+	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
+	x.sb.qemu.pid = -1;
+	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH), -ESTALE);
+	/* it was fenced */
+	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
+	x.sb.qemu.pid = -1;
+	assert_int_equal(carry_out(STANDBY_ORDER_FENCE, BARE_STANDBY_TERM + 2), 0);
+	assert_int_equal(promote(BARE_STANDBY_TERM + 3, HELD_EPOCH), -ENODATA);
+	assert_int_equal(recorded_term, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -102,6 +179,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_another_size_without_a_copy, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(test_late_promotion, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_no_late_promotion, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
