@@ -123,6 +123,7 @@ int standby_do_boot(struct standby *sb, struct standby_command *c)
 		r = epochlog_set_term(&sb->log, c->term);
 		if (r == 0)
 			r = ramfile_purge(&sb->rf); /* a guest that boots needs empty RAM */
+		standby_give_back(sb); /* no more epochs will arrive */
 		if (r < 0)
 			(void)error_set(&c->error, r, "state_dir %s: %s", sb->rf.dir, strerror(-r));
 	}

@@ -97,6 +97,20 @@ static void test_another_size_without_a_copy(void **state)
 	assert_int_equal(x.sb.qemu.cmdline.ram_bytes, 3 << 20);
 }
 
+/* A guest that boots here takes no epochs, and neither does a host where it did not start. */
+static void test_boot_gives_room_back(void **state)
+{
+	struct error error;
+
+	(void)state;
+	assert_int_equal(standby_reserve(&x.sb, &error), 0);
+	assert_true(x.sb.room.bytes > 0 && x.sb.log.reserve_bytes > 0);
+	assert_int_equal(carry_out(STANDBY_ORDER_BOOT, BARE_STANDBY_TERM + 1), -EIO);
+	assert_int_equal(x.sb.room.bytes, 0);
+	assert_int_equal(x.sb.log.reserve_bytes, 0);
+	assert_false(x.sb.is_room_known);
+}
+
 /* ---- a guest that was promoted here in an older term */
 
 static uint64_t recorded_term, told_term;
@@ -179,6 +193,7 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_another_size_without_a_copy, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(test_boot_gives_room_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_late_promotion, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_no_late_promotion, set_up, tear_down),
 	};
