@@ -57,6 +57,25 @@ static int leave_images(struct standby *sb, struct error *ret_error)
 	return r;
 }
 
+int standby_do_own(struct standby *sb, struct standby_command *c)
+{
+	int r = durable_end(&sb->durable, &c->error);
+
+	if (r < 0)
+		log_warn("vm=%s the disk log of the copy that was here cannot be ended: %s, "
+			 "ignoring: the role file says that the guest runs here",
+			 sb->config.vm, c->error.text);
+	return r;
+}
+
+void standby_own_disks(struct standby *sb)
+{
+	struct standby_command c = {.order = STANDBY_ORDER_OWN};
+	struct error error;
+
+	(void)!standby_submit(sb, &c, &error); /* its error is logged */
+}
+
 /* Start QEMU, record that the guest runs here, and let it run. */
 static int let_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 {

@@ -520,8 +520,11 @@ void standby_recover_disks(struct standby *sb)
 	r = durable_open(&sb->durable, &sb->rf, &sb->images, path, 0, &error);
 	if (r == 0 && sb->durable.log)
 		sb->log.durable = &sb->durable;
+	/* An earlier agent may have ended before standby_own_disks(). */
+	if (r == 0 && sb->config.owns_disks)
+		r = durable_end(&sb->durable, &error);
 	/* The copy on tmpfs is gone, so the images may lack logged writes. */
-	if (r == 0 && sb->rf.meta.phase == RAMFILE_COPY && sb->rf.meta.applied_epoch == 0)
+	else if (r == 0 && sb->rf.meta.phase == RAMFILE_COPY && sb->rf.meta.applied_epoch == 0)
 		r = durable_recover(&sb->durable, &state, &error);
 	if (r > 0) {
 		say_recovered(sb, &state);
@@ -544,6 +547,7 @@ void standby_carry_out(struct standby *sb, struct standby_command *command)
 		[STANDBY_ORDER_INHERIT] = do_inherit,
 		[STANDBY_ORDER_DRILL] = do_drill,
 		[STANDBY_ORDER_BOOT] = standby_do_boot,
+		[STANDBY_ORDER_OWN] = standby_do_own,
 	};
 
 	command->error.text[0] = '\0';

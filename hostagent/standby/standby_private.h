@@ -43,6 +43,7 @@ enum standby_order {
 	STANDBY_ORDER_INHERIT = 5,
 	STANDBY_ORDER_DRILL   = 6,
 	STANDBY_ORDER_BOOT    = 7,
+	STANDBY_ORDER_OWN     = 8,
 };
 
 /* The VM's primary, connected without a gateway. */
@@ -183,6 +184,14 @@ void standby_say_way_out(const struct standby *sb, struct error *error);
 
 /* boot.c: carry out the order BOOT. Returns 0 or -errno, with c->error. */
 int standby_do_boot(struct standby *sb, struct standby_command *c)
+	__attribute__((warn_unused_result));
+/* boot.c: carry out the order OWN, which standby_own_disks() gives. Returns 0 or -errno, with
+ * c->error. */
+int standby_do_own(struct standby *sb, struct standby_command *c)
+	__attribute__((warn_unused_result));
+/* standby.c: pass @command to the thread, and wait until it is carried out. Returns its result;
+ * after an error *ret_error is its error. */
+int standby_submit(struct standby *sb, struct standby_command *command, struct error *ret_error)
 	__attribute__((warn_unused_result));
 /* late.c: if the guest was promoted here in an older term than that of the PROMOTE @c, and runs,
  * record the newer term. Returns 1 if so; 0 if not; -errno, with c->error. */

@@ -54,6 +54,8 @@ int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *r
 	vm->fenced_text[0] = '\0';
 	vm->is_fence_unsure = false;
 	pthread_mutex_unlock(&vm->lock);
+	if (vm->standby && (role == VM_ROLE_PRIMARY || role == VM_ROLE_RUNNING))
+		standby_own_disks(vm->standby); /* somebody may have started the guest by hand */
 	/* Remove the rings that a killed engine has left: only an engine of this VM could use
 	 * them. */
 	for (uint32_t i = 0; role != VM_ROLE_PRIMARY && i < vm->config->n_disks; i++)
