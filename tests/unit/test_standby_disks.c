@@ -185,12 +185,47 @@ static void test_a_new_owner_ends_the_log(void **state)
 	assert_int_equal(get(), 'B');
 }
 
+/* The copy is dropped with an epoch that was not applied whole. START boots the images only with
+ * the log's writes. */
+static void test_boot_replays(void **state)
+{
+	(void)state;
+	start_agent(false);
+	put('0'); /* the acknowledged write is not there */
+	assert_int_equal(carry_out(STANDBY_ORDER_BOOT), -EIO);
+	assert_int_equal(get(), 'A');
+	/* a guest may have booted: nothing is replayed any more */
+	put('B');
+	end_agent();
+	start_agent(false);
+	assert_int_equal(get(), 'B');
+	assert_int_equal(carry_out(STANDBY_ORDER_BOOT), -EIO);
+	assert_int_equal(get(), 'B');
+}
+
+/* While the log cannot be replayed, no guest boots, and the log stays. */
+static void test_no_boot_without_the_log(void **state)
+{
+	(void)state;
+	start_agent(false);
+	put('0');
+	assert_int_equal(truncate(x->image_paths[0], AT), 0); /* the write does not fit */
+	assert_int_equal(carry_out(STANDBY_ORDER_BOOT), -ERANGE);
+	assert_non_null(strstr(sb.text, "the disk log cannot be replayed"));
+	assert_true(sb.qemu.log_path[0] && access(sb.qemu.log_path, F_OK) < 0); /* no QEMU ran */
+	assert_int_equal(truncate(x->image_paths[0], DISK_BYTES), 0);
+	assert_int_equal(carry_out(STANDBY_ORDER_BOOT), -EIO);
+	assert_int_equal(get(), 'A');
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_lost_copy, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_an_owner_replays_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_new_owner_ends_the_log, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_boot_replays, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_no_boot_without_the_log, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
