@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "standby/standby_private.h"
+#include "supervision/progress.h"
 
 #define RECORD_MAX_NS (20 * CLOCK_NS_PER_S)
 
@@ -36,6 +37,22 @@ static int is_here(struct standby *sb, struct standby_command *c)
 	return r < 0 ? error_set(&c->error, r, "cannot record the term: %s", strerror(-r)) : 1;
 }
 
+/* Replay the disk log. The images can lack writes that only the log has, although this host was not
+ * booted: the daemon of a qcow2 image has ended, or the copy was dropped with an epoch that was not
+ * applied whole. Returns 0 or -errno. */
+static int replay_log(struct standby *sb, struct error *ret_error)
+{
+	struct disklog_state log_state;
+	int r;
+
+	progress_begin(sb->config.progress, "began to replay", "the disk log", 0);
+	r = durable_recover(&sb->durable, &log_state, ret_error);
+	if (r > 0)
+		log_info("vm=%s the images hold epoch %" PRIu64 " of term %" PRIu64,
+			 sb->config.vm, log_state.epoch, log_state.term);
+	return r < 0 ? r : 0;
+}
+
 /* Hand the images over to QEMU, like a promotion does. First bring to the disk what was replayed
  * from the disk log. Then end the log, so that it is never replayed over what the guest will
  * write. */
@@ -46,7 +63,9 @@ static int leave_images(struct standby *sb, struct error *ret_error)
 	if (sb->images.n == 0)
 		return 0;
 	images_close(&sb->images);
-	r = images_open_to_sync(&sb->images, ret_error);
+	r = replay_log(sb, ret_error);
+	if (r == 0)
+		r = images_open_to_sync(&sb->images, ret_error);
 	if (r == 0)
 		r = images_sync(&sb->images, ret_error);
 	if (r == 0 && sb->durable.log)
@@ -55,6 +74,25 @@ static int leave_images(struct standby *sb, struct error *ret_error)
 		return images_hand_over(&sb->images, ret_error);
 	images_close(&sb->images);
 	return r;
+}
+
+int standby_do_own(struct standby *sb, struct standby_command *c)
+{
+	int r = durable_end(&sb->durable, &c->error);
+
+	if (r < 0)
+		log_warn("vm=%s the disk log of the copy that was here cannot be ended: %s, "
+			 "ignoring: the role file says that the guest runs here",
+			 sb->config.vm, c->error.text);
+	return r;
+}
+
+void standby_own_disks(struct standby *sb)
+{
+	struct standby_command c = {.order = STANDBY_ORDER_OWN};
+	struct error error;
+
+	(void)!standby_submit(sb, &c, &error); /* its error is logged */
 }
 
 /* Start QEMU, record that the guest runs here, and let it run. */
@@ -123,6 +161,7 @@ int standby_do_boot(struct standby *sb, struct standby_command *c)
 		r = epochlog_set_term(&sb->log, c->term);
 		if (r == 0)
 			r = ramfile_purge(&sb->rf); /* a guest that boots needs empty RAM */
+		standby_give_back(sb); /* no more epochs will arrive */
 		if (r < 0)
 			(void)error_set(&c->error, r, "state_dir %s: %s", sb->rf.dir, strerror(-r));
 	}

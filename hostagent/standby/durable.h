@@ -68,8 +68,9 @@ int durable_open(struct durable *d, struct ramfile *rf, struct images *images, c
 		 uint64_t bytes, struct error *ret_error) __attribute__((warn_unused_result));
 void durable_close(struct durable *d); /* accepts a zeroed struct, and one that is closed */
 
-/* After a crash of the host: replay the log into the images, and write them to the disk. Call this
- * only if the copy on tmpfs is gone, and never if the guest was promoted here. If the log is empty
+/* After a crash of the host, and before a guest boots from the images: replay the log into the
+ * images, and write them to the disk. Call this only if the copy on tmpfs is gone, and never if the
+ * guest was promoted here. If the log is empty
  * or its newest entry is NO_COPY, does nothing. The images are closed afterwards.
  * Returns 1 if the images now have the content of *ret_state's epoch;
  * 0: there was nothing to replay;

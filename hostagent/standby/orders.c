@@ -141,14 +141,28 @@ static int check_no_guest(struct standby *sb, struct error *ret_error)
 			 (int)sb->qemu.pid, sb->rf.meta.term);
 }
 
-/* Enter @term. If the copy is of an older term, drop it, because it is too old for a promotion. */
+/* Say in the status why START failed. Returns @r. */
+static int start_failed(struct standby *sb, int r, const struct error *why)
+{
+	standby_set_text(sb, "%s", why->text);
+	standby_set_state(sb, STANDBY_STATE_FAILED);
+	return r;
+}
+
+/* Enter @term. If the copy is of an older term, drop it, because it is too old for a promotion. A
+ * whole copy of @term is kept: if the command's RAM has another size, the order fails. */
 static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	bool resized = sb->rf.ram && sb->rf.ram_bytes != sb->qemu.cmdline.ram_bytes;
 	int r;
 
-	if (term == sb->rf.meta.term && sb->rf.meta.phase == RAMFILE_COPY && !resized)
-		return 0;
+	if (term == sb->rf.meta.term && sb->rf.meta.phase == RAMFILE_COPY) {
+		r = check_ram(sb, ret_error);
+		if (r < 0)
+			return start_failed(sb, r, ret_error);
+		if (!resized)
+			return 0;
+	}
 	drill_cancel(sb);
 	standby_stream_close(sb);
 	clockview_reset(&sb->clock); /* the primary may be a different host now, with a different
@@ -173,11 +187,7 @@ static int load_for_start(struct standby *sb, struct error *ret_error)
 					"the QEMU of the command before does not end: %s",
 					strerror(-r));
 	}
-	if (r < 0) {
-		standby_set_text(sb, "%s", ret_error->text);
-		standby_set_state(sb, STANDBY_STATE_FAILED);
-	}
-	return r;
+	return r < 0 ? start_failed(sb, r, ret_error) : r;
 }
 
 /* Open this host's images of the guest's disks, and check that no other QEMU uses them. Called
@@ -253,9 +263,7 @@ static int do_start(struct standby *sb, struct standby_command *c)
 	if (r < 0) {
 		sb->purge_ns = clock_mono_ns() + sb->config.copy_keep_ns;
 		images_close(&sb->images);
-		standby_set_text(sb, "%s", c->error.text);
-		standby_set_state(sb, STANDBY_STATE_FAILED);
-		return r;
+		return start_failed(sb, r, &c->error);
 	}
 	sb->want_qemu = true;
 	sb->want_stream = true;
@@ -320,6 +328,9 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 	struct error died;
 	int r;
 
+	r = standby_promoted_late(sb, c);
+	if (r != 0)
+		return r < 0 ? r : 0;
 	r = promote_check(&sb->log, c->term, c->epoch, &c->error);
 	if (r == -EALREADY) {
 		r = already_promoted(sb, c);
@@ -509,8 +520,11 @@ void standby_recover_disks(struct standby *sb)
 	r = durable_open(&sb->durable, &sb->rf, &sb->images, path, 0, &error);
 	if (r == 0 && sb->durable.log)
 		sb->log.durable = &sb->durable;
+	/* An earlier agent may have ended before standby_own_disks(). */
+	if (r == 0 && sb->config.owns_disks)
+		r = durable_end(&sb->durable, &error);
 	/* The copy on tmpfs is gone, so the images may lack logged writes. */
-	if (r == 0 && sb->rf.meta.phase == RAMFILE_COPY && sb->rf.meta.applied_epoch == 0)
+	else if (r == 0 && sb->rf.meta.phase == RAMFILE_COPY && sb->rf.meta.applied_epoch == 0)
 		r = durable_recover(&sb->durable, &state, &error);
 	if (r > 0) {
 		say_recovered(sb, &state);
@@ -533,6 +547,7 @@ void standby_carry_out(struct standby *sb, struct standby_command *command)
 		[STANDBY_ORDER_INHERIT] = do_inherit,
 		[STANDBY_ORDER_DRILL] = do_drill,
 		[STANDBY_ORDER_BOOT] = standby_do_boot,
+		[STANDBY_ORDER_OWN] = standby_do_own,
 	};
 
 	command->error.text[0] = '\0';

@@ -76,7 +76,7 @@ void standby_rehearsal_sweep(struct standby *sb)
 	standby_rehearsal_end(sb);
 }
 
-/* Drop the copy. If it stayed, this host would report an epoch that no QEMU here can load. */
+/* Drop a first copy. If it stayed, this host would report an epoch that no QEMU can load. */
 static void drop_copy(struct standby *sb)
 {
 	int r = epochlog_set_term(&sb->log, sb->rf.meta.term);
@@ -118,8 +118,33 @@ static int rehearse_again(struct standby *sb, struct error *ret_error)
 	return start(sb, ret_error) < 0 ? 1 : rehearse_once(sb, ret_error);
 }
 
+/* The rehearsal of a complete epoch has failed with @r. @was_held: the epoch before it was held,
+ * so the copy has been acknowledged, and may be the only one: it is kept whatever has failed.
+ * Returns like standby_rehearse(). */
+static int failed(struct standby *sb, int r, bool was_held, const struct error *why,
+		  struct epochcheck_error *ret_error)
+{
+	sb->must_rehearse = true;
+	/* The epoch was not even applied. It is kept, as it would be without a rehearsal, and the
+	 * next one is rehearsed. */
+	if (was_held && sb->log.pending)
+		return 0;
+	/* If the host was only too busy, the next epoch may be loaded. If QEMU refuses the state,
+	 * do not connect again: the gateway would count this epoch as acknowledged. */
+	ret_error->code = was_held && r != -EIO ? WIRE_STREAM_ERROR_APPLY
+						: WIRE_STREAM_ERROR_GEOMETRY;
+	(void)error_set(&ret_error->why, -EPROTO, "a rehearsed takeover fails: %s",
+			TEXT_SHORT(600, why->text));
+	if (!was_held)
+		drop_copy(sb);
+	else if (r == -EIO)
+		sb->want_stream = false;
+	return -EPROTO;
+}
+
 int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 {
+	bool was_held = sb->rf.meta.applied_epoch > 0;
 	uint64_t begin_ns = clock_mono_ns();
 	struct error error = {""};
 	int r;
@@ -139,17 +164,12 @@ int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 		return 0;
 	}
 	standby_rehearsal_end(sb);
-	sb->must_rehearse = r < 0;
-	if (r == 0) {
-		sb->n_rehearsals++;
-		log_info("epoch=%" PRIu64 " vm=%s takeover rehearsed in %" PRIu64 " ms",
-			 epochlog_complete(&sb->log), sb->config.vm,
-			 (clock_mono_ns() - begin_ns) / CLOCK_NS_PER_MS);
-		return 0;
-	}
-	ret_error->code = WIRE_STREAM_ERROR_GEOMETRY;
-	(void)error_set(&ret_error->why, -EPROTO, "a rehearsed takeover fails: %s",
-			TEXT_SHORT(600, error.text));
-	drop_copy(sb);
-	return -EPROTO;
+	if (r < 0)
+		return failed(sb, r, was_held, &error, ret_error);
+	sb->must_rehearse = false;
+	sb->n_rehearsals++;
+	log_info("epoch=%" PRIu64 " vm=%s takeover rehearsed in %" PRIu64 " ms",
+		 epochlog_complete(&sb->log), sb->config.vm,
+		 (clock_mono_ns() - begin_ns) / CLOCK_NS_PER_MS);
+	return 0;
 }

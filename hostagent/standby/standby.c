@@ -306,8 +306,7 @@ static void wake(struct standby *sb)
 	(void)!write(sb->wake_fd, &one, sizeof(one));
 }
 
-/* Pass @command to the thread and wait until it is carried out. */
-static int submit(struct standby *sb, struct standby_command *command, struct error *ret_error)
+int standby_submit(struct standby *sb, struct standby_command *command, struct error *ret_error)
 {
 	struct standby_command **at;
 
@@ -339,7 +338,7 @@ int standby_start_qemu(struct standby *sb, uint64_t term, struct error *ret_erro
 {
 	struct standby_command c = {.order = STANDBY_ORDER_START, .term = term};
 
-	return submit(sb, &c, ret_error);
+	return standby_submit(sb, &c, ret_error);
 }
 
 int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint64_t *ret_epoch,
@@ -347,7 +346,7 @@ int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint6
 {
 	struct standby_command c = {
 		.order = STANDBY_ORDER_PROMOTE, .term = term, .epoch = min_epoch};
-	int r = submit(sb, &c, ret_error);
+	int r = standby_submit(sb, &c, ret_error);
 
 	if (r == 0)
 		*ret_epoch = c.ret_epoch;
@@ -358,21 +357,21 @@ int standby_stop(struct standby *sb, uint64_t term, bool purge, struct error *re
 {
 	struct standby_command c = {.order = STANDBY_ORDER_STOP, .term = term, .purge = purge};
 
-	return submit(sb, &c, ret_error);
+	return standby_submit(sb, &c, ret_error);
 }
 
 int standby_fence(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	struct standby_command c = {.order = STANDBY_ORDER_FENCE, .term = term};
 
-	return submit(sb, &c, ret_error);
+	return standby_submit(sb, &c, ret_error);
 }
 
 int standby_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	struct standby_command c = {.order = STANDBY_ORDER_BOOT, .term = term};
 
-	return submit(sb, &c, ret_error);
+	return standby_submit(sb, &c, ret_error);
 }
 
 int standby_inherit(struct standby *sb, const char *monitor, pid_t pid, struct error *ret_error)
@@ -380,13 +379,13 @@ int standby_inherit(struct standby *sb, const char *monitor, pid_t pid, struct e
 	struct standby_command c = {
 		.order = STANDBY_ORDER_INHERIT, .monitor = monitor, .pid = pid};
 
-	return submit(sb, &c, ret_error);
+	return standby_submit(sb, &c, ret_error);
 }
 
 int standby_drill(struct standby *sb, uint64_t *ret_number, struct error *ret_error)
 {
 	struct standby_command c = {.order = STANDBY_ORDER_DRILL};
-	int r = submit(sb, &c, ret_error);
+	int r = standby_submit(sb, &c, ret_error);
 
 	if (r == 0)
 		*ret_number = c.ret_number;

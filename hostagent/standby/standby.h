@@ -82,6 +82,9 @@ struct standby_config {
 	/* the file VM.copying is kept here while the images are an unfinished copy (torn.h); NULL:
 	 * not wanted */
 	const char *role_dir;
+	/* the images are the guest's own, newer than the disk log: by its role, this host ran the
+	 * guest last */
+	bool owns_disks;
 	/* the disk log (durable.h); NULL or "": PATH.hflog beside the first disk's image */
 	const char *disk_log;
 	/* size of a new disk log; 0: epochs are not logged (disk_durability = memory) */
@@ -196,9 +199,10 @@ int standby_start_qemu(struct standby *sb, uint64_t term, struct error *ret_erro
 	__attribute__((warn_unused_result));
 
 /* Carry out PROMOTE: apply the complete epoch, load the copy into QEMU, record @term, and start the
- * guest. Idempotent: if the guest was promoted in @term already, returns 0 again. Waits as long as
- * there is progress. Gives up after promote_timeout_ms without progress. @min_epoch: the oldest
- * epoch of the copy's term that is acceptable.
+ * guest. Idempotent: if the guest was promoted in @term already, returns 0 again. If it was
+ * promoted in an older term and runs, only records @term. Waits as long as there is progress. Gives
+ * up after promote_timeout_ms without progress. @min_epoch: the oldest epoch of the copy's term
+ * that is acceptable.
  * Returns 0, and *ret_epoch is the epoch from which the guest continues;
  * -ENODATA: there is no complete epoch, or only one older than @min_epoch; nothing has changed;
  * -ESTALE: @term is not newer than the copy's term; nothing has changed;
@@ -240,6 +244,11 @@ int standby_boot(struct standby *sb, uint64_t term, struct error *ret_error)
  * inherit_guest(). After an error the files are removed, and the caller goes on without them. */
 int standby_inherit(struct standby *sb, const char *monitor, pid_t pid, struct error *ret_error)
 	__attribute__((warn_unused_result));
+
+/* The guest itself runs on the images: end the disk log, so that it is never replayed over what the
+ * guest writes. Usually does nothing, since a promotion and a cold start have done it. Otherwise
+ * blocks on the disk. An error is only logged: owns_disks keeps the next agent from a replay. */
+void standby_own_disks(struct standby *sb);
 
 /* Begin a drill: start a second, isolated guest from the copy, and check whether it runs (drill.h).
  * Does not wait for the drill's end. standby_status() tells later how the drill with number

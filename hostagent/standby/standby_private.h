@@ -43,6 +43,7 @@ enum standby_order {
 	STANDBY_ORDER_INHERIT = 5,
 	STANDBY_ORDER_DRILL   = 6,
 	STANDBY_ORDER_BOOT    = 7,
+	STANDBY_ORDER_OWN     = 8,
 };
 
 /* The VM's primary, connected without a gateway. */
@@ -184,6 +185,18 @@ void standby_say_way_out(const struct standby *sb, struct error *error);
 /* boot.c: carry out the order BOOT. Returns 0 or -errno, with c->error. */
 int standby_do_boot(struct standby *sb, struct standby_command *c)
 	__attribute__((warn_unused_result));
+/* boot.c: carry out the order OWN, which standby_own_disks() gives. Returns 0 or -errno, with
+ * c->error. */
+int standby_do_own(struct standby *sb, struct standby_command *c)
+	__attribute__((warn_unused_result));
+/* standby.c: pass @command to the thread, and wait until it is carried out. Returns its result;
+ * after an error *ret_error is its error. */
+int standby_submit(struct standby *sb, struct standby_command *command, struct error *ret_error)
+	__attribute__((warn_unused_result));
+/* late.c: if the guest was promoted here in an older term than that of the PROMOTE @c, and runs,
+ * record the newer term. Returns 1 if so; 0 if not; -errno, with c->error. */
+int standby_promoted_late(struct standby *sb, struct standby_command *c)
+	__attribute__((warn_unused_result));
 /* orders.c: start the QEMU that the command file describes (qemu_start()), with its memory in the
  * RAM file, and check its machine. Returns 0 or -errno with *ret_error; on error no QEMU is
  * left. */
@@ -289,8 +302,10 @@ void standby_keep_description(struct standby *sb);
 void standby_rehearsal_begin(struct standby *sb);
 /* Wait until the rehearsal's QEMU has started, apply the complete epoch, load it into that QEMU,
  * and end that QEMU. Does nothing and returns 0 if there is no rehearsal. If that QEMU has not
- * started, this is logged, and the result is 0. Returns 0 if the epoch was loaded; or -EPROTO if it
- * cannot be loaded (*ret_error says why, and the copy was dropped). */
+ * started, this is logged, and the result is 0. Returns 0 if the epoch was loaded, or if it cannot
+ * be applied to a copy that was held before; or -EPROTO if it cannot be loaded (*ret_error says
+ * why). After -EPROTO, a first copy was dropped. A copy that was held before is kept; if QEMU
+ * refused its state, no stream is opened until the next START. */
 int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error);
 void standby_rehearsal_end(struct standby *sb); /* end the rehearsal's QEMU, if there is one */
 /* end a rehearsal's QEMU that a killed agent left */

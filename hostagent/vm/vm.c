@@ -54,6 +54,8 @@ int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *r
 	vm->fenced_text[0] = '\0';
 	vm->is_fence_unsure = false;
 	pthread_mutex_unlock(&vm->lock);
+	if (vm->standby && (role == VM_ROLE_PRIMARY || role == VM_ROLE_RUNNING))
+		standby_own_disks(vm->standby); /* somebody may have started the guest by hand */
 	/* Remove the rings that a killed engine has left: only an engine of this VM could use
 	 * them. */
 	for (uint32_t i = 0; role != VM_ROLE_PRIMARY && i < vm->config->n_disks; i++)
@@ -290,11 +292,28 @@ static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint6
 	return r < 0 ? r : vm_set_role(vm, VM_ROLE_NONE, q->term, ret_error);
 }
 
+/* A guest that was promoted here, and was fenced or protected from here since, is not promoted in a
+ * newer term. */
+static int need_unfenced(const struct vm *vm, struct error *ret_error)
+{
+	struct standby_status status;
+
+	standby_status(vm->standby, &status);
+	if (status.state != STANDBY_STATE_RUNNING ||
+	    (!vm->engine && vm->role != VM_ROLE_PRIMARY && vm->role != VM_ROLE_FENCED))
+		return 0;
+	return error_set(ret_error, -ESTALE,
+			 "the guest was promoted here in term %" PRIu64
+			 ", and fenced or protected here since", status.term);
+}
+
 static int order_promote(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 			 struct error *ret_error)
 {
 	int r = need_standby(vm, ret_error);
 
+	if (r == 0)
+		r = need_unfenced(vm, ret_error);
 	if (r == 0)
 		vm_guest_promoting(&vm->guest, &vm->config->taps, q->term);
 	if (r == 0)

@@ -23,6 +23,7 @@ static void open_standby(struct vm *vm)
 		.disks = disks,
 		.n_disks = vm->config->n_disks,
 		.role_dir = vm->environment.config->role_dir,
+		.owns_disks = vm->role == VM_ROLE_PRIMARY || vm->role == VM_ROLE_RUNNING,
 		.disk_log = vm->config->disk_log,
 		.disk_log_bytes = vm->config->disk_durability == AGENT_DURABILITY_MEMORY
 					  ? 0

@@ -29,6 +29,7 @@ struct qemu_shared {
 	_Atomic int n_clients, n_quits;
 	_Atomic int cont_at; /* the guest starts when client number cont_at connects; 0: never */
 	_Atomic enum qemu_quit quit;
+	_Atomic bool refuses_load; /* migrate-incoming fails; otherwise it never ends */
 };
 
 static inline struct qemu_shared *qemu_share(void)
@@ -65,6 +66,9 @@ static inline void qemu_answer(struct qemu_shared *shared, int fd, const char *c
 		shared->runs = true;
 	if (strstr(command, "query-block") || strstr(command, "qom-list"))
 		(void)monitor_say(fd, "{\"return\": []}\r\n");
+	else if (shared->refuses_load && strstr(command, "migrate-incoming"))
+		(void)monitor_say(fd, "{\"error\": {\"class\": \"GenericError\", "
+				      "\"desc\": \"another version\"}}\r\n");
 	else if (strstr(command, "query-status"))
 		(void)monitor_say(fd, shared->runs ? "{\"return\": {\"running\": true, "
 						     "\"status\": \"running\"}}\r\n"

@@ -1,5 +1,7 @@
-/* test_standby_rehearsal.c - tests when the QEMU of a rehearsal is started. QEMU is a script that
- * notes its start and fails, so no rehearsal comes to its end here (tests/e2e/test_rehearsal). */
+/* test_standby_rehearsal.c - tests when the QEMU of a rehearsal is started, and what becomes of the
+ * copy if a rehearsal fails. QEMU is a script that notes its start and fails, or a process that
+ * never loads a state, so no rehearsal ends well here (tests/e2e/test_rehearsal). */
+#include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,12 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
 
 #include "bare_standby.h"
+#include "base/clock.h"
 #include "base/fd.h"
+#include "qemu_process.h"
 
 static struct bare_standby x;
 static struct epochcheck_error why;
@@ -108,12 +113,107 @@ static void test_does_not_begin(void **state)
 	assert_int_equal(n_starts(), 0);
 }
 
+/* ---- what becomes of the copy */
+
+static struct qemu_shared *shared;
+static uint8_t ram[BARE_STANDBY_RAM_PAGES * WIRE_PAGE_SIZE]; /* stands for QEMU's */
+
+/* The standby holds @held, or nothing if @held is 0. The next epoch is complete, and the QEMU of
+ * its rehearsal is ready. */
+static void begin(uint64_t held)
+{
+	struct qemu *q = &x.sb.rehearsal;
+	struct error error;
+
+	if (held)
+		bare_standby_hold(&x, held);
+	x.sb.log.check.last_epoch = held + 1;
+	assert_int_equal(ramfile_layout(&x.sb.rf, &x.sb.qemu.geometry), 0);
+	x.sb.config.promote_timeout_ms = 50;
+	assert_int_equal(qemu_init(q, "web1", "rehearsal", x.dir, x.dir, &error), 0);
+	shared = qemu_share();
+	assert_non_null(shared);
+	q->pid = qemu_start_process(shared, q->qmp_path, false);
+	assert_true(q->pid > 0);
+	q->pidfd = pidfd_open(q->pid, 0);
+	assert_int_equal(qmp_open(q->qmp_path, 10 * CLOCK_NS_PER_S, &q->qmp), 0);
+	q->geometry = x.sb.qemu.geometry;
+	q->info.pid = q->pid;
+	q->info.n_blocks = 1;
+	q->info.blocks[0] = (struct vmm_block){.name = "pc.ram", .kind = VMM_BLOCK_RAM,
+					       .n_pages = BARE_STANDBY_RAM_PAGES,
+					       .size_bytes = sizeof(ram),
+					       .hva = (uint64_t)(uintptr_t)ram};
+	assert_int_equal(ramfile_store_blob(&x.sb.rf, 5), 0);
+}
+
+/* The state is not loaded in time: the stream is refused, the copy is kept, and the next epoch is
+ * rehearsed. */
+static void test_slow_load_keeps_the_copy(void **state)
+{
+	(void)state;
+	begin(3);
+	assert_int_equal(standby_rehearse(&x.sb, &why), -EPROTO);
+	assert_non_null(strstr(why.why.text, "a rehearsed takeover fails: QEMU did not load"));
+	assert_int_equal(why.code, WIRE_STREAM_ERROR_APPLY);
+	assert_int_equal(epochlog_complete(&x.sb.log), 4);
+	assert_int_equal(x.sb.rf.meta.applied_epoch, 3);
+	assert_true(x.sb.must_rehearse && x.sb.want_stream);
+}
+
+/* QEMU refuses the state, for example with another command than before: the copy stays, too, since
+ * the command can be corrected. But its stream must not tell the gateway of this epoch. */
+static void test_refusal_keeps_the_copy(void **state)
+{
+	(void)state;
+	begin(3);
+	shared->refuses_load = true;
+	assert_int_equal(standby_rehearse(&x.sb, &why), -EPROTO);
+	assert_non_null(strstr(why.why.text, "another version"));
+	assert_int_equal(why.code, WIRE_STREAM_ERROR_GEOMETRY);
+	assert_int_equal(epochlog_complete(&x.sb.log), 4);
+	assert_true(x.sb.must_rehearse);
+	assert_false(x.sb.want_stream);
+}
+
+/* The epoch cannot be applied, for example because a disk is full. It is kept and acknowledged, as
+ * without a rehearsal. */
+static void test_unapplied_epoch_is_kept(void **state)
+{
+	(void)state;
+	begin(3);
+	x.sb.log.pending = 4; /* its file is missing */
+	x.sb.log.bytes = WIRE_PAGE_SIZE;
+	assert_int_equal(standby_rehearse(&x.sb, &why), 0);
+	assert_int_equal(x.sb.log.pending, 4);
+	assert_int_equal(epochlog_complete(&x.sb.log), 4);
+	assert_true(x.sb.must_rehearse);
+	assert_true(x.sb.rehearsal.pid <= 0);
+}
+
+/* A first copy that cannot be loaded was never acknowledged: it is dropped. */
+static void test_first_copy_is_dropped(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		begin(0);
+		shared->refuses_load = i;
+		assert_int_equal(standby_rehearse(&x.sb, &why), -EPROTO);
+		assert_int_equal(why.code, WIRE_STREAM_ERROR_GEOMETRY);
+		assert_int_equal(epochlog_complete(&x.sb.log), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_begins_late, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_has_ended, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_does_not_begin, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_slow_load_keeps_the_copy, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_refusal_keeps_the_copy, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_unapplied_epoch_is_kept, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_first_copy_is_dropped, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

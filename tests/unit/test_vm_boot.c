@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "mint_certs.h"
 #include "qemu_process.h"
+#include "standby/disklog.h"
 #include "vm/vm_cold_private.h"
 #include "vm/vm_private.h"
 
@@ -344,6 +345,56 @@ static void a_record_in_role_dir_is_found(void **state)
 	assert_non_null(strstr(stats_now(), "cold=standby\ncold_disk=torn\n"));
 }
 
+/* Append an entry to the standby's disk log: it has a whole copy. */
+static void log_a_copy(void)
+{
+	struct disklog *log;
+	struct error error;
+
+	assert_int_equal(disklog_open(config.disk_log, DISKLOG_BYTES_MIN, &log, &error), 0);
+	assert_int_equal(disklog_append(log, 5, 812, DISKLOG_START, NULL, 0, &error), 0);
+	disklog_close(log);
+}
+
+static bool log_has_a_copy(void)
+{
+	struct disklog_state log_state;
+	struct disklog *log;
+	struct error error;
+
+	assert_int_equal(disklog_open(config.disk_log, 0, &log, &error), 0);
+	disklog_get_state(log, &log_state);
+	disklog_close(log);
+	return log_state.is_copy;
+}
+
+/* The disk log of an earlier copy ends when this host owns the guest: its writes are older than the
+ * images. (The image is missing here, so nothing is replayed.) */
+static void an_owner_ends_the_disk_log(void **state)
+{
+	static const enum vm_role owners[] = {VM_ROLE_RUNNING, VM_ROLE_PRIMARY};
+	struct error error;
+
+	(void)state;
+	snprintf(config.state_dir, sizeof(config.state_dir), "%s/web1", run_dir);
+	snprintf(config.command_file, sizeof(config.command_file), "%s/web1.command", run_dir);
+	snprintf(config.disk_log, sizeof(config.disk_log), "%s/web1.hflog", run_dir);
+	snprintf(config.disk[0].path, sizeof(config.disk[0].path), "%s/web1.raw", run_dir);
+	strcpy(config.disk[0].name, "root");
+	config.n_disks = 1;
+	for (int i = 0; i < 2; i++) { /* an agent finds that role */
+		log_a_copy();
+		boot(owners[i]);
+		assert_false(log_has_a_copy());
+		vm_close(vm);
+	}
+	log_a_copy();
+	boot(VM_ROLE_STANDBY);
+	assert_true(log_has_a_copy());
+	assert_int_equal(vm_set_role(vm, VM_ROLE_PRIMARY, 6, &error), 0); /* as PROTECT does */
+	assert_false(log_has_a_copy());
+}
+
 static void is_on_disk(enum vm_role want, uint64_t want_term)
 {
 	enum vm_role role;
@@ -440,6 +491,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(disks_are_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(unfinished_copies_are_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_record_in_role_dir_is_found, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_owner_ends_the_disk_log, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_guest_that_may_run_is_on_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(start_lets_a_kept_guest_go_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(start_refuses_a_strange_guest, setup, teardown),

@@ -194,6 +194,36 @@ static void expect_copy_ended(enum vm_role role)
 	bare_standby_close(&x);
 }
 
+/* A guest was promoted here, and fenced since, but its QEMU did not end. No PROMOTE may count it as
+ * the guest that it asks for. */
+static void test_a_fenced_guest_is_not_promoted(void **state)
+{
+	static const enum vm_role roles[] = {VM_ROLE_FENCED, VM_ROLE_PRIMARY};
+	const struct wire_order o = {.order_id = 1, .verb = WIRE_VERB_PROMOTE, .vm = "web1"};
+	uint64_t until_ns = clock_mono_ns() + 10 * CLOCK_NS_PER_S, term, epoch;
+	struct wire_order_done done;
+	struct bare_standby x;
+
+	(void)state;
+	bare_standby_open(&x);
+	x.sb.status.state = STANDBY_STATE_RUNNING;
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+		vm.standby = &x.sb;
+		vm.role = roles[i];
+		vm.term = BARE_STANDBY_TERM + 1;
+		vm.must_stop = false;
+		assert_int_equal(vm_order(&vm, &o, BARE_STANDBY_TERM + 2, 0), 0);
+		assert_int_equal(pthread_create(&vm.thread, NULL, vm_work, &vm), 0);
+		while (vm_take_done(&vm, &done, &term, &epoch) < 0)
+			assert_true(clock_mono_ns() < until_ns);
+		vm_stop_worker(&vm);
+		assert_int_equal(done.status, WIRE_ORDER_REFUSED);
+		assert_int_equal(vm.role, roles[i]);
+	}
+	vm.standby = NULL;
+	bare_standby_close(&x);
+}
+
 static void test_a_copy_is_ended_before_it_is_found(void **state)
 {
 	(void)state;
@@ -214,6 +244,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_its_successor_is_stopped_at_once, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_later_fence_is_of_no_move, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_fenced_guest_is_not_promoted, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_a_copy_is_ended_before_it_is_found, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_copy_is_ended_by_the_next_fence, setup,

@@ -1,0 +1,232 @@
+/* test_standby_disks.c - tests when a standby replays its disk log into the images. Before a guest
+ * boots from the images, it must; over what the guest itself has written, it must not. QEMU is a
+ * program that ends at once. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "standby/standby_private.h"
+#include "standby_fixture.h"
+
+#define AT 512u /* where the copy's newest write is, on vda */
+
+static struct fixture *x;
+static struct standby sb; /* the agent that finds the copy and the log */
+static char log_path[80], command_file[80];
+
+/* The copy's newest epoch writes @byte to a sector of vda. */
+static void write_in_epoch(uint8_t byte)
+{
+	uint8_t data[512], reference[BLOB_ROOM];
+	const struct wire_disk_record record = {.op = WIRE_DISK_WRITE, .bytes = sizeof(data),
+						.offset = AT, .data = data};
+	struct epochcheck_error error;
+
+	memset(data, byte, sizeof(data));
+	memcpy(reference, x->model.blob, sizeof(reference));
+	feed_clear(&x->feed);
+	feed_begin(&x->feed, false);
+	feed_blob(&x->feed, x->model.blob, x->model.blob_size, reference, true);
+	feed_disk(&x->feed, "vda", &record, 1);
+	feed_end(&x->feed);
+	assert_int_equal(fixture_take(x, &error), 1);
+}
+
+static void put(char byte)
+{
+	int fd = open(x->image_paths[0], O_WRONLY | O_CLOEXEC);
+
+	assert_int_equal(pwrite(fd, &byte, 1, AT), 1);
+	close(fd);
+}
+
+static char get(void)
+{
+	int fd = open(x->image_paths[0], O_RDONLY | O_CLOEXEC);
+	char byte = 0;
+
+	assert_int_equal(pread(fd, &byte, 1, AT), 1);
+	close(fd);
+	return byte;
+}
+
+/* Start an agent. @owns: this host ran the guest last. */
+static void start_agent(bool owns)
+{
+	static char ram_path[80];
+	struct standby_disk disks[N_DISKS];
+	struct error error;
+
+	memset(&sb, 0, sizeof(sb));
+	for (unsigned i = 0; i < N_DISKS; i++) {
+		disks[i] = (struct standby_disk){.path = x->image_paths[i]};
+		strcpy(disks[i].name, x->images.item[i].name);
+	}
+	sb.config = (struct standby_config){.vm = "web1", .disk_log = log_path, .owns_disks = owns,
+					    .command_file = command_file,
+					    .start_timeout_ms = 10000};
+	snprintf(ram_path, sizeof(ram_path), "%s/ram", x->dir);
+	assert_int_equal(images_init(&sb.images, disks, N_DISKS, &error), 0);
+	assert_int_equal(qemu_init(&sb.qemu, "web1", "standby", x->dir, ram_path, &error), 0);
+	sb.rehearsal.pid = sb.rehearsal.pidfd = -1;
+	assert_true(standby_load_command(&sb, &error) >= 0);
+	assert_int_equal(ramfile_open(x->dir, &sb.rf), 0);
+	assert_int_equal(epochlog_open(&sb.rf, &sb.images, BYTES_MAX, &sb.log), 0);
+	standby_recover_disks(&sb);
+}
+
+static void end_agent(void)
+{
+	images_close(&sb.images);
+	epochlog_close(&sb.log);
+	durable_close(&sb.durable);
+	ramfile_close(&sb.rf);
+	qemu_done(&sb.qemu);
+}
+
+static int carry_out(enum standby_order what)
+{
+	struct standby_command c = {.order = what, .term = TERM + 1};
+
+	standby_carry_out(&sb, &c);
+	return c.result;
+}
+
+/* A copy with a disk log, whose newest write is 'A'. */
+static int set_up(void **state)
+{
+	struct durable durable = {0};
+	struct epochcheck_error error;
+	struct error why;
+	FILE *file;
+
+	if (fixture_setup(state) != 0)
+		return -1;
+	x = *state;
+	snprintf(log_path, sizeof(log_path), "%s.hflog", x->dir);
+	snprintf(command_file, sizeof(command_file), "%s/command", x->dir);
+	file = fopen(command_file, "we");
+	assert_non_null(file);
+	fprintf(file, "/bin/false -m 1 -name web1\n");
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(chmod(command_file, 0600), 0);
+	assert_int_equal(durable_open(&durable, &x->rf, &x->images, log_path, DISKLOG_BYTES_MIN,
+				      &why), 0);
+	x->log.durable = &durable;
+	feed_geometry(&x->feed);
+	fixture_make_epoch(x, true);
+	assert_int_equal(fixture_take(x, &error), 1);
+	write_in_epoch('A');
+	assert_int_equal(get(), 'A');
+	fixture_close(x);
+	durable_close(&durable);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	end_agent();
+	(void)unlink(log_path);
+	fixture_open(x); /* fixture_teardown() closes it */
+	return fixture_teardown(state);
+}
+
+/* The copy was dropped, and the guest was started by hand on its images. */
+static void drop_copy(void)
+{
+	assert_int_equal(epochlog_discard(&sb.rf), 0);
+	end_agent();
+	put('B');
+}
+
+/* Without a copy in memory and without a guest here, the log is replayed. */
+static void test_lost_copy(void **state)
+{
+	(void)state;
+	start_agent(false);
+	drop_copy();
+	start_agent(false);
+	assert_int_equal(get(), 'A');
+	assert_true(sb.disks_epoch > 0);
+}
+
+/* The role of this host says that the guest ran here last. */
+static void test_an_owner_replays_nothing(void **state)
+{
+	(void)state;
+	start_agent(false);
+	drop_copy();
+	start_agent(true);
+	assert_int_equal(get(), 'B');
+	assert_int_equal(sb.disks_epoch, 0);
+	end_agent();
+	/* the host has another role by now: the log has ended */
+	start_agent(false);
+	assert_int_equal(get(), 'B');
+}
+
+/* The agent learns that the guest runs here. */
+static void test_a_new_owner_ends_the_log(void **state)
+{
+	(void)state;
+	start_agent(false);
+	assert_int_equal(carry_out(STANDBY_ORDER_OWN), 0);
+	assert_int_equal(carry_out(STANDBY_ORDER_OWN), 0); /* nothing is left to do */
+	drop_copy();
+	start_agent(false);
+	assert_int_equal(get(), 'B');
+}
+
+/* The copy is dropped with an epoch that was not applied whole. START boots the images only with
+ * the log's writes. */
+static void test_boot_replays(void **state)
+{
+	(void)state;
+	start_agent(false);
+	put('0'); /* the acknowledged write is not there */
+	assert_int_equal(carry_out(STANDBY_ORDER_BOOT), -EIO);
+	assert_int_equal(get(), 'A');
+	/* a guest may have booted: nothing is replayed any more */
+	put('B');
+	end_agent();
+	start_agent(false);
+	assert_int_equal(get(), 'B');
+	assert_int_equal(carry_out(STANDBY_ORDER_BOOT), -EIO);
+	assert_int_equal(get(), 'B');
+}
+
+/* While the log cannot be replayed, no guest boots, and the log stays. */
+static void test_no_boot_without_the_log(void **state)
+{
+	(void)state;
+	start_agent(false);
+	put('0');
+	assert_int_equal(truncate(x->image_paths[0], AT), 0); /* the write does not fit */
+	assert_int_equal(carry_out(STANDBY_ORDER_BOOT), -ERANGE);
+	assert_non_null(strstr(sb.text, "the disk log cannot be replayed"));
+	assert_true(sb.qemu.log_path[0] && access(sb.qemu.log_path, F_OK) < 0); /* no QEMU ran */
+	assert_int_equal(truncate(x->image_paths[0], DISK_BYTES), 0);
+	assert_int_equal(carry_out(STANDBY_ORDER_BOOT), -EIO);
+	assert_int_equal(get(), 'A');
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_lost_copy, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_an_owner_replays_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_new_owner_ends_the_log, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_boot_replays, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_no_boot_without_the_log, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,202 @@
+/* test_standby_orders.c - tests what the gateway's orders do to a copy that is held. QEMU is a
+ * program that ends at once, so no guest ever runs here; where one should, this process stands for
+ * its QEMU. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bare_standby.h"
+
+#define HELD_EPOCH 3u
+
+static struct bare_standby x;
+static struct standby_command order;
+static char command_file[96];
+
+/* Write the command file: a QEMU with @mib of RAM. */
+static void say_ram(unsigned mib)
+{
+	FILE *file = fopen(command_file, "we");
+
+	assert_non_null(file);
+	fprintf(file, "/bin/false -m %u -name web1\n", mib);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(chmod(command_file, 0600), 0);
+}
+
+/* An agent that was started again, with the copy of a guest with 1 MiB. */
+static int set_up(void **state)
+{
+	struct error error;
+
+	(void)state;
+	bare_standby_open(&x);
+	(void)snprintf(command_file, sizeof(command_file), "%s/command", x.dir);
+	(void)snprintf(x.sb.ram_path, sizeof(x.sb.ram_path), "%s/ram", x.dir);
+	assert_int_equal(qemu_init(&x.sb.qemu, "web1", "standby", x.dir, x.sb.ram_path, &error), 0);
+	x.sb.rehearsal.pid = x.sb.rehearsal.pidfd = -1;
+	x.sb.config.command_file = command_file;
+	x.sb.config.start_timeout_ms = 10000;
+	x.sb.config.promote_timeout_ms = 10000;
+	assert_int_equal(ramfile_reserve(&x.sb.rf, 1 << 20), 0);
+	bare_standby_hold(&x, HELD_EPOCH);
+	say_ram(1);
+	assert_true(standby_load_command(&x.sb, &error) >= 0);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	standby_give_back(&x.sb);
+	qemu_done(&x.sb.qemu);
+	bare_standby_close(&x);
+	return 0;
+}
+
+static int carry_out(enum standby_order what, uint64_t term)
+{
+	order = (struct standby_command){.order = what, .term = term};
+	standby_carry_out(&x.sb, &order);
+	return order.result;
+}
+
+/* The operator has changed the RAM in the command file for the guest's next boot. */
+static void test_another_size_keeps_the_copy(void **state)
+{
+	(void)state;
+	say_ram(2);
+	assert_int_equal(carry_out(STANDBY_ORDER_START, BARE_STANDBY_TERM), -EINVAL);
+	assert_non_null(strstr(order.error.text, "says -m 2M, but the copy of the guest has 1 "));
+	assert_string_equal(x.sb.text, order.error.text);
+	assert_int_equal(x.sb.state, STANDBY_STATE_FAILED);
+	assert_int_equal(epochlog_complete(&x.sb.log), HELD_EPOCH);
+	assert_int_equal(x.sb.rf.ram_bytes, 1 << 20);
+	/* the file is corrected: START goes on with the copy until QEMU ends */
+	say_ram(1);
+	assert_int_equal(carry_out(STANDBY_ORDER_START, BARE_STANDBY_TERM), -EIO);
+	assert_int_equal(epochlog_complete(&x.sb.log), HELD_EPOCH);
+}
+
+/* The copy is of an older term, or there is none. */
+static void test_another_size_without_a_copy(void **state)
+{
+	(void)state;
+	say_ram(2);
+	assert_int_equal(carry_out(STANDBY_ORDER_START, BARE_STANDBY_TERM + 1), -EIO);
+	assert_int_equal(epochlog_complete(&x.sb.log), 0);
+	say_ram(3);
+	assert_int_equal(carry_out(STANDBY_ORDER_START, BARE_STANDBY_TERM + 1), -EIO);
+	assert_int_equal(x.sb.qemu.cmdline.ram_bytes, 3 << 20);
+}
+
+/* A guest that boots here takes no epochs, and neither does a host where it did not start. */
+static void test_boot_gives_room_back(void **state)
+{
+	struct error error;
+
+	(void)state;
+	assert_int_equal(standby_reserve(&x.sb, &error), 0);
+	assert_true(x.sb.room.bytes > 0 && x.sb.log.reserve_bytes > 0);
+	assert_int_equal(carry_out(STANDBY_ORDER_BOOT, BARE_STANDBY_TERM + 1), -EIO);
+	assert_int_equal(x.sb.room.bytes, 0);
+	assert_int_equal(x.sb.log.reserve_bytes, 0);
+	assert_false(x.sb.is_room_known);
+}
+
+/* ---- a guest that was promoted here in an older term */
+
+static uint64_t recorded_term, told_term;
+
+/* Record that the guest may run here in @term. */
+static int may_run(void *arg, uint64_t term, uint64_t limit_ns, struct error *ret_error)
+{
+	(void)limit_ns;
+	(void)ret_error;
+	told_term = ((struct standby *)arg)->rf.meta.term;
+	recorded_term = term;
+	return 0;
+}
+
+static void promoted_in(uint64_t term, enum ramfile_phase phase)
+{
+	struct ramfile_meta meta = {.term = term, .phase = phase, .applied_epoch = HELD_EPOCH};
+
+	assert_int_equal(ramfile_store_meta(&x.sb.rf, &meta), 0);
+	x.sb.config.may_run = may_run;
+	x.sb.config.changed_arg = &x.sb;
+	x.sb.qemu.pid = getpid();
+	x.sb.state = STANDBY_STATE_RUNNING;
+	recorded_term = 0;
+}
+
+static int promote(uint64_t term, uint64_t min_epoch)
+{
+	order = (struct standby_command){.order = STANDBY_ORDER_PROMOTE, .term = term,
+					 .epoch = min_epoch};
+	standby_carry_out(&x.sb, &order);
+	return order.result;
+}
+
+/* The gateway has given up the first PROMOTE, which was carried out late, and orders another. */
+static void test_late_promotion(void **state)
+{
+	(void)state;
+	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
+	assert_int_equal(promote(BARE_STANDBY_TERM + 3, HELD_EPOCH), 0);
+	assert_int_equal(order.ret_epoch, HELD_EPOCH);
+	assert_int_equal(x.sb.rf.meta.term, BARE_STANDBY_TERM + 3);
+	assert_int_equal(x.sb.rf.meta.phase, RAMFILE_RUNNING);
+	assert_int_equal(x.sb.state, STANDBY_STATE_RUNNING);
+	/* the disk has the term before the standby's own file */
+	assert_int_equal(recorded_term, BARE_STANDBY_TERM + 3);
+	assert_int_equal(told_term, BARE_STANDBY_TERM + 1);
+	/* the same order again, and an older one */
+	assert_int_equal(promote(BARE_STANDBY_TERM + 3, HELD_EPOCH), 0);
+	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH), -ESTALE);
+	assert_int_equal(x.sb.rf.meta.term, BARE_STANDBY_TERM + 3);
+	x.sb.qemu.pid = -1;
+}
+
+static void test_no_late_promotion(void **state)
+{
+	(void)state;
+	/* the guest went on from an older epoch than the order asks for */
+	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
+	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH + 1), -ESTALE);
+	/* an agent died in the middle of a promotion: the guest may stand still */
+	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_PROMOTED);
+	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH), -ESTALE);
+	/* its QEMU has ended */
+	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
+	x.sb.qemu.pid = -1;
+	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH), -ESTALE);
+	/* it was fenced */
+	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
+	x.sb.qemu.pid = -1;
+	assert_int_equal(carry_out(STANDBY_ORDER_FENCE, BARE_STANDBY_TERM + 2), 0);
+	assert_int_equal(promote(BARE_STANDBY_TERM + 3, HELD_EPOCH), -ENODATA);
+	assert_int_equal(recorded_term, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_another_size_keeps_the_copy, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_another_size_without_a_copy, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_boot_gives_room_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_late_promotion, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_no_late_promotion, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
