@@ -84,9 +84,10 @@ struct {
 	__type(value, struct hold_sent);
 } hold_sent SEC(".maps");
 
-/* Through this map, hold_take tells hold_sink what it did with the frame that both see. The value
- * is 1 if hold_take has let the frame into the agent's socket, and 0 if not. The only key is 0. The
- * map is per CPU, because hold_sink sees each frame just after hold_take, on the same CPU. */
+/* hold_take and hold_sink see the same frame. Through this map, hold_take reports to hold_sink what
+ * it did with the frame: 1 if it has let the frame into the agent's socket, 0 if not. The only key
+ * is 0. The map is per CPU, because hold_sink sees each frame just after hold_take, on the same
+ * CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -96,7 +97,7 @@ struct {
 
 /* Constants that the loader sets before it loads the programs. */
 /* For hold_xdp: the longest frame that fits into a UMEM frame. For hold_tap: the longest frame to
- * hold, if it is not GSO. */
+ * hold, GSO frames excepted. */
 const volatile __u32 max_frame_bytes = 0;
 const volatile __u32 tap_ifindex = 0;
 const volatile bool is_offload = false; /* true: hold_tap is attached to the tap; false: hold_xdp */

@@ -27,7 +27,7 @@
  * lacks them. */
 #define LINK_TYPE_TCX	   11U
 #define ATTACH_TCX_INGRESS 46
-/* BPF_F_BEFORE; without another program it means "before all others" */
+/* BPF_F_BEFORE: attach before a given program; if none is given, before all others */
 #define ATTACH_BEFORE      (1U << 3)
 
 #define LINK_XDP "link"
@@ -433,7 +433,7 @@ void hold_prog_quiesce(void)
 {
 	/* MEMBARRIER_CMD_GLOBAL calls synchronize_rcu(), which waits for all RCU read-side critical
 	 * sections. XDP programs run in such sections. A kernel with nohz_full lacks this command.
-	 * But the caller's next netlink calls also wait for a grace period. */
+	 * In that case the caller's next netlink calls still wait for a grace period. */
 	(void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 

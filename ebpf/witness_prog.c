@@ -78,8 +78,8 @@ static int detach_taps(const struct witness_prog_taps *taps)
 	return r;
 }
 
-/* Returns the taps of the pinned witness. Returns no taps if nothing is pinned, or if the pinned
- * maps have another layout than ours. */
+/* Returns the taps of the pinned witness. Returns no taps if nothing is pinned, or if the layout of
+ * the pinned maps differs from ours. */
 static struct witness_prog_taps pinned_taps(const char *pin_dir)
 {
 	AUTO_CLOSE int control_fd = -1, state_fd = -1;
@@ -109,7 +109,7 @@ static int find_pinned(struct witness_prog *prog)
 		prog->is_taken_over = true;
 		return 0;
 	}
-	/* a filter that could not be detached only counts frames into its own old map */
+	/* ignore an error: a filter that stays attached only counts frames in its own old map */
 	(void)!detach_taps(&pinned);
 	return pin_dir_empty(prog->pin_dir, pin_names, ARRAY_SIZE(pin_names));
 }
@@ -191,7 +191,8 @@ static int attach(struct witness_prog *prog, const struct witness_prog_config *c
 	for (uint32_t i = 0; i < config->taps.n && r == 0; i++) {
 		LIBBPF_OPTS(bpf_tc_hook, tap, .ifindex = config->taps.ifindex[i],
 			    .attach_point = BPF_TC_EGRESS);
-		struct bpf_tc_opts once = sample; /* libbpf writes the kernel's answer to it */
+		struct bpf_tc_opts once = sample; /* a copy, because libbpf writes the kernel's
+						   * answer into it */
 
 		r = bpf_tc_attach(&tap, &once);
 	}

@@ -90,9 +90,9 @@ static void disconnect(struct agent *a, const char *why)
 	a->retry_ns = a->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : a->retry_ns * 2;
 }
 
-/* Should this host obey the gateway that sent @welcome? Returns true if so. Disconnects and returns
- * false if this host has obeyed a gateway with a higher incarnation, or cannot store the new
- * incarnation in the file. */
+/* Begin to obey the gateway that sent @welcome. Returns true on success. If this host has obeyed a
+ * gateway with a higher incarnation, or cannot record the new incarnation, disconnects and returns
+ * false. */
 static bool obey(struct agent *a, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
@@ -447,7 +447,7 @@ static bool loop(struct agent *a)
 	return false;
 }
 
-/* Open all VMs, also those with a wrong file. Returns 0, or the first error of vm_open(). */
+/* Open all VMs, even those whose file is wrong. Returns 0, or the first error of vm_open(). */
 static int open_vms(struct agent *a)
 {
 	struct vm_environment environment = {

@@ -1,5 +1,5 @@
 /* agent_certificates.h - logs when the certificate files have changed, and when a certificate will
- * soon expire. It only informs: each handshake reads new files by itself, and each connection
+ * soon expire. It only logs: each handshake reads changed files by itself, and each connection
  * checks its peer again.
  * Where: agent.c calls it once a second. Threads: the agent's loop.
  */

@@ -17,16 +17,16 @@
 #include "base/program.h"
 #include "base/syncing.h"
 
-#define HURRY_NS CLOCK_NS_PER_S /* how long to hurry (base/hurry.h) after the program was
-				 * replaced */
+#define HURRY_NS CLOCK_NS_PER_S /* how long the threads keep precedence (base/hurry.h) after the
+				 * program was replaced */
 #define GO_ON_NS (2 * CLOCK_NS_PER_S) /* how long to wait for the guests when the agent ends */
 
 void agent_replace_init(struct agent_replace *replace, const char *config_path,
 			const struct onward *onward)
 {
 	*replace = (struct agent_replace){.config_path = config_path, .check_fd = -1};
-	/* The last program's threads were in a hurry (base/hurry.h). This program's are, too, for a
-	 * moment. */
+	/* The last program gave its threads precedence (base/hurry.h). This program's threads keep
+	 * it for HURRY_NS. */
 	if (onward)
 		replace->hurry_until_ns = clock_mono_ns() + HURRY_NS;
 	plan_init(&replace->plan);
@@ -94,7 +94,7 @@ static void look_at_vms(struct agent_replace *r, struct vm *const *vms, uint32_t
 
 	view->all_rest = view->all_yielded = true;
 	if (r->plan.phase == PLAN_YIELDING && syncing_n() > 0) {
-		view->all_yielded = false; /* exec would wait for that disk */
+		view->all_yielded = false; /* exec would wait until that disk answers */
 		(void)error_set(&r->why, 0, "a disk of a standby does not answer yet");
 	}
 	for (uint32_t i = 0; i < n_vms; i++) {

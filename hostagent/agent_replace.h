@@ -33,7 +33,7 @@ struct agent_replace {
 	struct error why; /* why the last attempt failed */
 };
 
-/* @onward: what the agent's last program handed on; NULL: this program did not replace another
+/* @onward: what the agent's last program handed on; NULL: this program has not replaced an earlier
  * one. */
 void agent_replace_init(struct agent_replace *replace, const char *config_path,
 			const struct onward *onward);
@@ -47,7 +47,7 @@ bool agent_replace_turn(struct agent_replace *replace, struct vm *const *vms, ui
 uint64_t agent_replace_due_ns(const struct agent_replace *replace, uint64_t now_ns);
 
 /* Call this when the agent ends. If guests were stopped for a replacement, lets them run again, and
- * waits for that for at most 2 s. @wake_fd: the eventfd that the VMs write to when something
+ * waits for up to 2 s until they run. @wake_fd: the eventfd that the VMs write to when something
  * changes. */
 void agent_replace_end(struct agent_replace *replace, struct vm *const *vms, uint32_t n_vms,
 		       int wake_fd);

@@ -117,8 +117,8 @@ static int check_onward(const struct agent_config *config, const char *version, 
 	return agent_check(config, stderr) == 0 ? 0 : 1;
 }
 
-/* @is_next: this program has replaced one that tracked guests. They stand still now, so do not
- * probe tracking. */
+/* @is_next: this program has replaced one that tracked guests. These guests stand still now, so do
+ * not spend time on a probe of tracking. */
 static int check_machine(bool is_next)
 {
 	struct error error;

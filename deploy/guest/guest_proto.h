@@ -45,8 +45,8 @@ enum guest_type {
 	GUEST_HELLO = 1,
 	GUEST_DIRTY = 2, /* dirty exactly n_pages pages of the window, the first n_bytes of each */
 	GUEST_RATE =
-		/* set the background dirty rate: arg pages per second, n_bytes in each. Like DIRTY,
-		 * it takes the next number and gets a reply */
+		/* set the background dirty rate: arg pages per second, n_bytes in each. Like
+		 * GUEST_DIRTY, this request has the next number and gets a reply */
 		3,
 };
 

@@ -3,7 +3,7 @@
 #
 #	cluster_configure BUILD_DIR LOG_DIR     make the PKI and all files under TOPO_DIR/etc
 #	cluster_start                           start gateway and agents; returns when all are connected
-#	cluster_replace_gateway                 the gateway runs its next program, which takes over
+#	cluster_replace_gateway                 let the gateway replace its program by the installed one
 #	cluster_ctl protect web1                run holdfastctl as the operator, in the gateway's namespace
 #	cluster_wait 'EXPRESSION' SECONDS       wait until a python expression on web1's state (`vm`) is true
 #
@@ -183,7 +183,8 @@ cluster_start_gateway()
 	CLUSTER_PID[gateway]=$TOPO_PID
 }
 
-# Let the gateway replace its program by the one that is installed now. Returns 1 if the running one goes on.
+# Let the gateway replace its program by the one that is installed now. Returns 1 if the old program
+# goes on, or if no new program has taken over after 30 s.
 cluster_replace_gateway()
 {
 	local log=$CLUSTER_LOGS/gateway.log end=$((SECONDS + 30)) before said pid
@@ -195,7 +196,7 @@ cluster_replace_gateway()
 		[[ $said != *'this program goes on'* ]] || return 1
 		if [[ $said == *'main: gateway='* ]]; then
 			pid=${said#*starts as pid }
-			topo_forget "${CLUSTER_PID[gateway]}" # it ends by itself
+			topo_forget "${CLUSTER_PID[gateway]}" # the old process ends by itself
 			CLUSTER_PID[gateway]=${pid%%,*}
 			topo_remember "${CLUSTER_PID[gateway]}"
 			return 0

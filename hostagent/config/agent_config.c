@@ -400,7 +400,8 @@ static int parse_taps(const char *path, struct agent_vm_config *vm, struct error
 	return r;
 }
 
-/* Check what else only a drill would find. A VM is protected all the same. */
+/* Check the settings that only a drill uses. If they are wrong, the VM is protected all the
+ * same. */
 static void check_drill(const char *path, struct agent_vm_config *vm)
 {
 	struct config_address target;

@@ -43,7 +43,7 @@ enum agent_durability {
  * standby. */
 enum agent_fenced_guest {
 	AGENT_FENCED_GUEST_KEEP = 0, /* an operator ends its QEMU */
-	AGENT_FENCED_GUEST_END	= 1, /* the agent ends its QEMU (vm/vm_end_private.h) */
+	AGENT_FENCED_GUEST_END	= 1, /* the agent ends the guest's QEMU (vm/vm_end_private.h) */
 };
 
 /* The sections [vm] and [standby] of one VM's file. */
@@ -63,8 +63,8 @@ struct agent_vm_config {
 	uint64_t clock_step_max_ns;
 	uint32_t clock_alarm_percent;
 	uint32_t epochs_in_flight;
-	/* limits: if an epoch takes longer to reach the standby, or copying its pages in the pause
-	 * takes longer, the guest is throttled */
+	/* limits. The guest is throttled if an epoch takes longer than stretch_max_ns to reach the
+	 * standby, or if copying its pages in the pause takes longer than copy_max_ns */
 	uint64_t stretch_max_ns, copy_max_ns;
 	uint32_t throttle_max;		      /* percent */
 	uint32_t held_frames_max;
@@ -87,8 +87,8 @@ struct agent_vm_config {
 	int gateway_lost;	  /* enum agree_policy */
 	uint64_t gateway_lost_ns; /* the gateway counts as lost after being silent for this long */
 	int fenced_guest;	      /* enum agent_fenced_guest */
-	uint32_t fenced_guest_keep_s; /* for AGENT_FENCED_GUEST_END: the guest is kept for this
-				       * long */
+	uint32_t fenced_guest_keep_s; /* for AGENT_FENCED_GUEST_END: how long the guest is kept
+				       * before it is ended */
 	uint32_t copy_keep_s; /* how long a copy that is no longer wanted stays in memory */
 	/* the VM's other hosts, in the form "NAME@ADDRESS:PORT NAME@ADDRESS:PORT"; "" if none is
 	 * given. There is room for one more than allowed, so that the error message can say that
@@ -131,7 +131,7 @@ struct agent_vm_config {
 	char fault[ERROR_TEXT_BYTES];
 	/* why this host cannot be the standby; "" if it can. With a fault, command is NULL */
 	char standby_fault[ERROR_TEXT_BYTES];
-	/* why a drill would fail; "": nothing is wrong. It concerns drills alone */
+	/* why a drill would fail; "": nothing is wrong. Other orders work all the same */
 	char drill_fault[ERROR_TEXT_BYTES];
 };
 

@@ -111,7 +111,7 @@ static int plugin_after_fork(void)
 		return 0;
 	/* PR_SET_PDEATHSIG sends its signal when the thread that started us ends, not when the
 	 * whole parent ends. The agent replaces its program by exec, which ends all its threads,
-	 * but we must live on. */
+	 * but this server must go on. */
 	if (prctl(PR_SET_PDEATHSIG, 0) < 0)
 		nbdkit_error("PR_SET_PDEATHSIG: %m");
 	error = pthread_create(&thread, NULL, watch_lifeline, NULL);

@@ -157,7 +157,8 @@ int disk_ring_open(const char *path, const struct disk_ring_id *id, uint64_t sof
 /* Hand the ring on to the agent's next program (epoch/handed.h), while the writer continues.
  * disk_ring_hand_on() unmaps the ring, frees @ring, and returns the ring's descriptor, which the
  * caller then owns. In the next program, disk_ring_resume() continues with the ring at this
- * descriptor, @fd. Returns 0, and the ring owns @fd. On error the caller still owns @fd:
+ * descriptor, @fd. On success it returns 0, and the ring owns @fd. On error the caller still owns
+ * @fd:
  * -ENOMEM;
  * -ESTALE: the file is not the ring of @id with these sizes, or is damaged. */
 int disk_ring_hand_on(struct disk_ring *ring);
@@ -215,7 +216,7 @@ int disk_ring_read(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
 		   struct disk_record *ret_record) __attribute__((warn_unused_result));
 
 /* Like disk_ring_read(), but return several records without data as one record, if they have the
- * same op and each begins on the disk where the one before it ends. */
+ * same op, and each record begins on the disk where the previous one ends. */
 int disk_ring_read_run(const struct disk_ring *ring, uint64_t *pos, uint64_t end,
 		       struct disk_record *ret_record) __attribute__((warn_unused_result));
 
@@ -242,9 +243,9 @@ enum disk_ring_match {
 	DISK_RING_UNKNOWN = 2,
 };
 
-/* Is @data (all bytes of block @block) the content that was put into the ring last? A writer may
- * run at the same time. Then the answer is valid only if the writer puts nothing for that block
- * into the ring during the call. */
+/* Compare @data (all bytes of block @block) with the content that was last put into the ring for
+ * this block. A writer may run at the same time. Then the result is valid only if the writer puts
+ * nothing for this block into the ring during the call. */
 enum disk_ring_match disk_ring_match(const struct disk_ring *ring, uint64_t block,
 				     const void *data);
 

@@ -91,7 +91,8 @@ static const char *take(struct disk_ring *ring, int fd, const struct identity *i
 	return is_sound(ring) ? NULL : "its records are damaged";
 }
 
-/* Take over the ring in the file @fd, which has no writer any more. Returns what take() returns. */
+/* Take over the ring in the file @fd, which has no writer any more. Returns NULL, or why the ring
+ * cannot be used. */
 static const char *adopt(struct disk_ring *ring, int fd, const struct identity *id)
 {
 	const char *why = lock(fd) ? take(ring, fd, id) : "an earlier server may still write to it";

@@ -83,9 +83,10 @@ bool encoder_shed(struct encoder *encoder);
 void encoder_shed_end(struct encoder *encoder);
 
 /* Continue after an earlier program of this agent. The standby has the last epoch of that program,
- * and @device is the device state of this epoch. The versions of the pages are not known, so the
- * next record of each page has the whole page. encoder_get_device() gives the device state of the
- * last epoch, borrowed until the next encoder_begin(); *ret_size is 0 if there is none. */
+ * and @device is the device state of that epoch. This program does not know the standby's versions
+ * of the pages, so the next record of each page has the whole page. encoder_get_device() gives the
+ * device state of the last epoch, borrowed until the next encoder_begin(); *ret_size is 0 if there
+ * is none. */
 void encoder_continue(struct encoder *encoder, const uint8_t *device, size_t size);
 const uint8_t *encoder_get_device(const struct encoder *encoder, size_t *ret_size);
 

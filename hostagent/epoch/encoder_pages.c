@@ -80,9 +80,9 @@ static size_t encode_at_once(struct encoder *e, uint32_t index, const uint8_t *p
 	return size || is_known ? size : encode_whole(e, index, page, reference, out);
 }
 
-/* Does the standby have this page already? If so, write a KEEP record at @out and return its size.
- * If not, return 0. Only a page's first record in the epoch can be KEEP: after that record, the
- * standby no longer has the old page. */
+/* If the standby already has this page, write a KEEP record at @out and return its size. If not,
+ * return 0. Only a page's first record in the epoch can be KEEP: after that record, the standby no
+ * longer has the old page. */
 static size_t encode_kept(struct encoder *e, uint32_t index, const uint8_t *page, uint8_t *out)
 {
 	static const uint8_t none[WIRE_HASH_SIZE];

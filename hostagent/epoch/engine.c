@@ -58,9 +58,9 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text)
 	e->config.changed(e->config.changed_arg);
 }
 
-/* Handle QEMU's SHUTDOWN event. If the guest wanted the shutdown, report this verdict now. If
- * somebody else wanted it, only this QEMU ends, and the standby takes the guest over. In this case
- * only keep the text; guest_lost() reports the end of QEMU. */
+/* Handle QEMU's SHUTDOWN event. If the guest wanted the shutdown, report the verdict SHUTDOWN now.
+ * If somebody else wanted the shutdown, only this QEMU ends, and the standby takes the guest over.
+ * In this case only keep the text; guest_lost() reports the end of QEMU. */
 static void note_shutdown(struct engine *e, const json_t *data)
 {
 	const char *reason = json_string_value(json_object_get(data, "reason"));
@@ -321,8 +321,7 @@ void *engine_main(void *arg)
 
 	while (!atomic_load(&e->must_stop)) {
 		turn(e);
-		engine_ram_tick(e); /* right after the seal, so that it delays the next seal
-				     * least */
+		engine_ram_tick(e); /* at this point it delays the next seal least */
 		wait_for_work(e);
 	}
 	if (engine_throttle_end(e) < 0)

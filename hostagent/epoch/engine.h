@@ -101,12 +101,12 @@ struct engine_config {
 			  * engine finds the guest stopped, that agent died during a pause: the
 			  * engine resumes the guest */
 
-	/* what this host's standby found the guest's QEMU to be made of, before the guest ran in
-	 * it; NULL: not known. Borrowed, used only by engine_open() */
+	/* the description of the guest's QEMU that this host's standby made before the guest ran
+	 * there; NULL: not known. Borrowed, used only by engine_open() */
 	const struct vmm_description *known;
 
-	/* what the agent's previous program handed on (handed.h); NULL: nothing. engine_open()
-	 * takes descriptors from it, and sets those to -1. It is used only by engine_open() */
+	/* what the agent's previous program handed on (handed.h); NULL: nothing. Only engine_open()
+	 * uses this struct. It takes descriptors out of the struct, and sets those to -1 */
 	struct handed *handed;
 
 	bool needs_lease; /* true if the gateway gives leases: no frame leaves before the first
@@ -233,27 +233,26 @@ void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns,
 /* Begin move number @number (not 0; a new number each time): stop the guest, end its epoch, wait
  * for the commit, let go of the guest. engine_status() says how it ends: yielded_move or
  * failed_move becomes @number, and config.changed is called. A guest that was let go of stays
- * stopped, and this host releases nothing more, whatever lease it gets. If the move fails, the
+ * stopped, and this host releases nothing more, even if it gets a lease. If the move fails, the
  * guest goes on. Both functions can be called on any thread.
  *
- * engine_move_end() ends a move at any point: the guest then goes on here. Once anybody was told
- * that the move has yielded, call this only if the gateway says that this host still owns the
- * guest.
+ * engine_move_end() ends a move at any point: the guest then goes on here. After a report that the
+ * move has yielded, call this only if the gateway says that this host still owns the guest.
  * Does nothing if there is no move.
  *
- * If @number has the bit ENGINE_MOVE_HANDS_ON, the guest is stopped for engine_hand_on(). Such a
- * move is given up, before the guest is touched, if the next program would not know something that
- * this program knows (engine_hand_obstacle()). It never takes the place of a move of the gateway,
- * and a move of the gateway never takes its place: engine_move() then returns -EBUSY and does
- * nothing. Otherwise it returns 0. */
+ * If @number has the bit ENGINE_MOVE_HANDS_ON, the guest is stopped for engine_hand_on(). If this
+ * program knows something that it cannot hand on (engine_hand_obstacle()), such a move is given up
+ * before the guest is touched. Such a move and a move of the gateway never replace each other:
+ * while one is under way, engine_move() for the other returns -EBUSY and does nothing. Otherwise
+ * engine_move() returns 0. */
 #define ENGINE_MOVE_HANDS_ON (UINT64_C(1) << 63)
 int engine_move(struct engine *engine, uint64_t number) __attribute__((warn_unused_result));
 void engine_move_end(struct engine *engine);
 
 /* Give back most of the reference's memory before the guest is stopped to be handed on. Otherwise
  * the guest would stand still while the kernel frees this memory. Epochs go on meanwhile, and are
- * larger. If @is_wanted is false, the reference may grow again. engine_has_shed(): was the memory
- * given back? Any thread may call both. */
+ * larger. If @is_wanted is false, the reference may grow again. engine_has_shed() returns true if
+ * the memory was given back. Both can be called on any thread. */
 void engine_shed(struct engine *engine, bool is_wanted);
 bool engine_has_shed(struct engine *engine);
 
@@ -264,9 +263,9 @@ bool engine_is_moving(struct engine *engine);
  * as engine_renew_lease(). */
 void engine_void_lease(struct engine *engine);
 
-/* Begin to compare all of the standby's copy, RAM and disks. Returns the number of this pass. When
- * `verified` of engine_status() has this number, the pass has ended. A later call begins a new
- * pass, and then the earlier number never appears. Can be called on any thread. */
+/* Begin to compare the standby's whole copy (RAM and disks) with the guest. Returns the number of
+ * this pass. When `verified` of engine_status() has this number, the pass has ended. A later call
+ * begins a new pass, and then the earlier number never appears. Can be called on any thread. */
 uint64_t engine_verify_now(struct engine *engine);
 
 void engine_status(struct engine *engine, struct engine_status *ret_status);

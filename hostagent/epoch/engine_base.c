@@ -30,7 +30,8 @@
 #include "supervision/progress.h"
 #include "wire/msg.h"
 
-#define ANSWER_NS (2 * CLOCK_NS_PER_S) /* after this time without an answer, do without the rest */
+#define ANSWER_NS (2 * CLOCK_NS_PER_S) /* how long to wait for an answer; then go on without the
+					* rest */
 #define LIMIT_NS  (2 * CLOCK_NS_PER_S) /* for all questions about memory, while output is held */
 #define LOOK_NS	  (10 * CLOCK_NS_PER_MS)
 
@@ -127,7 +128,7 @@ int engine_base_memory(struct engine *e)
 	free_hashes(b);
 	b->hash = calloc(n_pages, WIRE_HASH_SIZE);
 	if (!b->hash)
-		return 0; /* so all pages are sent */
+		return 0; /* without hashes, all pages are sent */
 	progress_begin(e->config.progress, "compared", "of guest RAM with the standby's",
 		       n_pages * WIRE_PAGE_SIZE);
 	begin(e, NULL, seed, n_pages);

@@ -35,8 +35,7 @@ struct engine_disk {
 	/* the ring's counts when the mirror was begun; more disconnections or overflows mean that
 	 * a write did not arrive */
 	struct disk_ring_counts counts;
-	struct ring_early early; /* the blocks in the FULL epoch that is being made, or in the last
-				  * one */
+	struct ring_early early; /* the blocks in the current or last FULL epoch */
 	uint64_t encoded; /* position in the ring: records before it are in frames */
 	uint64_t copy_end; /* position in the ring at which the copy ends; valid while
 			    * is_copy_sent */
@@ -50,8 +49,8 @@ struct engine_disk {
 	/* Bit i is set if block i (of BLOCKS_BYTES) differed, and was not compared equal since. The
 	 * array has a bit for each block of the disk. */
 	uint64_t *unproven;
-	/* We have asked for the hashes of the standby's image, or need not: the mirror may
-	 * begin. */
+	/* The hashes of the standby's image are in the ring's table, or the copy does without them.
+	 * So the mirror may begin. */
 	bool is_base_known;
 	bool is_flush_off;  /* true if we made QEMU ignore flushes of the image */
 	bool is_flush_kept; /* true if QEMU could not be made to ignore flushes, so they stay within
@@ -71,8 +70,9 @@ struct engine_disks {
 	uint64_t begun_ns;    /* when the mirrors were begun */
 	/* our own limit of a copy, in bytes/s: it falls while a ring is nearly full; 0: none */
 	uint64_t copy_bytes_per_s;
-	/* How much is done of the copy that began at begun_ns, or of the last copy. `copied_bytes`
-	 * is what QEMU has read, `copy_bytes` what it must read; both are sums over all disks. */
+	/* The progress of the present copy, which began at begun_ns, or of the last copy.
+	 * `copied_bytes` is what QEMU has read, `copy_bytes` what it must read; both are sums over
+	 * all disks. */
 	uint64_t copied_bytes, copy_bytes;
 	bool is_copy_sent;     /* the copy has ended, but is not committed yet */
 	uint64_t copy_ms;      /* from begun_ns until the last copy was committed; 0: none yet */
@@ -110,27 +110,28 @@ struct engine_verify {
 	uint32_t bad_at;       /* index of the next block in `bad` to send again */
 	bool is_repair;        /* the batch is one block, which must be sent again */
 	bool must_copy;	       /* the disk must be copied again */
-	bool has_passed;       /* all blocks were compared, and none differed */
+	bool has_passed;       /* the pass has ended; n_busy, n_unread and n_unproven count the
+				* blocks that it has not proved equal */
 	bool has_failed;       /* copies did not help; nothing is verified any more */
-	bool is_differing;     /* blocks differed, and no pass has ended since that left none of
-				* them unproven */
+	bool is_differing;     /* blocks differed, and no later pass has ended with all blocks
+				* proven */
 	uint64_t n_unproven;   /* blocks of all disks that are unproven */
-	uint32_t n_tries;      /* how often blocks of this batch differed in a row, each time after
-				* a repair. After the disk was copied again: how often in all
-				* batches of the pass. A repair that left out a block does not
+	uint32_t n_tries;      /* how many times in a row blocks of this batch still differed after
+				* a repair. If the disk was copied again, all batches of the pass
+				* are counted together. A repair that left out a block does not
 				* count */
 	bool was_skipped;      /* the last repair of this batch left out a block, because the guest
 				* was writing it */
-	bool was_copied;       /* blocks were left to a copy of the disk, and no whole pass has
-				* ended since */
+	bool was_copied;       /* blocks were left to a copy of the disk, and no later pass has
+				* ended with all blocks proven */
 	/* of this pass. n_checked: blocks that were equal; n_busy: blocks that were written
 	 * meanwhile; n_unread: other blocks that could not be read */
 	uint64_t n_checked, n_busy, n_unread;
 	uint32_t n_left_out;   /* disks of this pass that cannot be verified */
 	uint64_t n_differ;     /* blocks that differed, in all passes */
-	struct error why;      /* why a disk or a block cannot be verified, or why has_failed; else
-				* "" */
-	uint64_t told_ns;      /* when `news` last told of a difference */
+	struct error why;      /* why a disk or a block cannot be verified, or why the verification
+				* has failed; "": no reason */
+	uint64_t told_ns;      /* when `news` last reported a difference */
 	char news[WIRE_STATS_VALUE_MAX + 1]; /* what happened last; "": nothing yet */
 };
 

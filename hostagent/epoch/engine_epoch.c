@@ -206,7 +206,7 @@ static void end_epoch(void *arg, const struct seal_times *times)
 /* Should the hold begin with the seal of the epoch that is now being made? Every frame that leaves
  * unheld was sent before this seal, so this epoch's state includes it, and the standby can be
  * promoted with this epoch. The hold begins only after the first copy is committed, because the
- * standby can need long to write and rehearse that copy. The epoch must also be short, because
+ * standby can take long to write and rehearse that copy. The epoch must also be short, because
  * output is held from its seal until its commit. */
 static bool begins_hold(struct engine *e, bool is_full)
 {
@@ -316,7 +316,7 @@ void engine_open_pipe(struct engine *e)
 	if (is_running)
 		guestclock_running(e->guest.clock);
 	devstate_open_gate(e->capture.device, e->guest.info.pid);
-	if (is_running) /* otherwise the pause is one with that in which the guest stands still */
+	if (is_running) /* a stopped guest's pause goes on */
 		guestclock_resumed(e->guest.clock, clock_mono_ns() - start_ns);
 }
 
@@ -349,7 +349,7 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	if (had_pipe)
 		gate_guard(devstate_gate(e->capture.device));
 	before = engine_pause_begins(e);
-	if (before != GUEST_STOPPED) /* otherwise its clock was read before that stop */
+	if (before != GUEST_STOPPED) /* a stopped guest's clock was read before its stop */
 		guestclock_running(e->guest.clock);
 	engine_disks_sealing(e, true);
 	r = seal_run(e->capture.seal, kind, end_epoch, e, ret_result);
@@ -378,14 +378,14 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	pacer_sealed(&e->epochs.pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns,
 		     vcpus_busy_ns(e->guest.vcpus));
 	r = engine_watch_sealed(e, ret_result);
-	/* While output is not held, send the epoch even so: no standby is promoted with it. */
+	/* Without a hold, send even an epoch that lacks disk writes: it is never promoted. */
 	if (r == 0 && engine_disks_check(e) < 0 && engine_is_holding(e))
 		r = -ESTALE;
 	return r;
 }
 
 /* Make the first round of a FULL epoch obey the VM's limit. Later rounds are not slowed down: the
- * guest writes meanwhile, so a slow round could not be the last one. Nothing is slowed down while
+ * guest writes meanwhile, so a slow round makes the next one longer. Nothing is slowed down while
  * output is held, because clients wait. */
 static int pace_copy(struct engine *e)
 {

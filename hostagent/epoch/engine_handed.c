@@ -3,8 +3,8 @@
  *
  * Handing on begins like a move (engine_move.c): the guest is stopped, its last epoch is committed,
  * and its output has left. In MOVE_YIELDED nothing changes any more, so engine_hand_on() can end
- * the engine and keep what must not be lost. The next program opens an engine with what was kept:
- * the guest goes on at once, and the next epoch builds on the last one.
+ * the engine and keep the state that must not be lost. The next program opens an engine with this
+ * state: the guest goes on at once, and the next epoch builds on the last one.
  *
  * If something cannot be taken over, the new engine begins as after any restart: with a FULL
  * epoch. */
@@ -163,7 +163,8 @@ static int take_device(const struct engine *e, struct handed *h)
 	return 0;
 }
 
-/* Keep what QEMU has told us. Without these facts, the next program asks QEMU again. */
+/* Keep what QEMU has reported about the guest (facts.h). Without these facts, the next program asks
+ * QEMU again. */
 static void take_facts(const struct engine *e, struct handed *h)
 {
 	struct facts *facts = calloc(1, sizeof(*facts));
@@ -365,7 +366,7 @@ int engine_resume_tracking(struct engine *e, struct error *ret_error)
 	if (r < 0)
 		return r;
 	h->uffd = -1; /* the tracker owns it now */
-	if (!e->facts) /* else engine_open() makes it when the guest runs again */
+	if (!e->facts) /* with facts, engine_open() makes the seal when the guest runs again */
 		r = engine_new_seal(e, ret_error);
 	if (r < 0)
 		c->track = track_close(c->track);

@@ -111,9 +111,9 @@ static void renewed(struct engine *e)
 	engine_set_voice(e, VOICE_SPEAKS, "it may speak again: the guest goes on");
 	e->figures.last_resumed_ns = 0; /* do not count the time since the last seal as
 					 * an interval */
-	/* By now, TCP waits long between retransmissions in both directions. So it could take
-	 * seconds until a lost packet is repeated, and meanwhile this host would not replicate. A
-	 * new connection does not wait. */
+	/* By now, TCP waits long between retransmissions in both directions. So a lost packet may
+	 * be repeated only seconds later, and this host cannot replicate until then. A new
+	 * connection does not wait. */
 	engine_stream_close(e, "unheard while the guest stood still; beginning anew");
 	e->stream.connect_at_ns = 0;
 	e->stream.backoff = 0;

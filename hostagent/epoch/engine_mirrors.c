@@ -143,8 +143,8 @@ void engine_disks_hung(struct engine *e)
 
 /* ---- begin */
 
-/* Make the next copy send the blocks in which the standby's image differs. Otherwise the ring would
- * leave out a block whose content is the same as last time. No server may run. */
+/* Make the next copy send the blocks in which the standby's image differs. Otherwise the ring
+ * leaves out a block whose content is the same as when it was last copied. No server may run. */
 static void forget_bad(struct engine_disk *disk)
 {
 	if (disk->n_bad > WIRE_DISK_DIFFER_MAX)
@@ -236,7 +236,7 @@ static void begin_mirrors(struct engine *e)
 	before = engine_pause_begins(e);
 	guestclock_running(e->guest.clock);
 	start_ns = e->disks.begun_ns = clock_mono_ns();
-	engine_verify_apart(e); /* before begin_mirror() looks which blocks are bad */
+	engine_verify_apart(e); /* before begin_mirror(), which reads the list of bad blocks */
 	engine_set_disks(e, DISKS_COPYING, "");
 	engine_copy_begun(e);
 	engine_disks_sealing(e, true);

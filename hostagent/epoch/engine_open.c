@@ -99,7 +99,7 @@ static int need_tap_per_card(const struct engine *e, struct error *error)
 			 tap_names_print(e->config.taps, " ", taps, sizeof(taps)));
 }
 
-/* Open what saves the guest's devices. */
+/* Open the object that saves the guest's devices. */
 static int open_saving(struct engine *e, struct error *error)
 {
 	int r = devstate_open(e->guest.qmp, WIRE_BLOB_MAX, &e->capture.device, error);
@@ -118,8 +118,9 @@ static void open_vcpus(struct engine *e, struct error *error)
 			 e->config.vm, error->text);
 }
 
-/* Open what only saving needs. With facts, this is done when the guest runs again: a guest that was
- * handed on stands still for as long as QEMU is asked. */
+/* Open what only seals need. If the agent's previous program handed over facts (facts.h), this is
+ * done after the guest was resumed, because each command to QEMU takes time in which the guest
+ * would stand still. */
 static int open_late(struct engine *e, struct error *error)
 {
 	bool is_paused = e->guest.condition == GUEST_RUNS;
@@ -148,8 +149,8 @@ static void abandon_holds(struct engine *e)
 		log_warn("vm=%s the holds could not be removed whole, ignoring", e->config.vm);
 }
 
-/* Let a guest that was handed on run again. If this fails, output stays held, and protection begins
- * anew. */
+/* Let a guest that was handed on run again. On error, output stays held, and the caller must begin
+ * the protection anew. */
 static int go_on(struct engine *e, struct error *error)
 {
 	int r = 0;
@@ -159,7 +160,8 @@ static int go_on(struct engine *e, struct error *error)
 		r = open_late(e, error);
 	if (r == 0)
 		return 0;
-	/* Without an engine nobody watches the lease. The next attempt lets the guest go on. */
+	/* Stop the guest again: without an engine, nobody checks the lease. The next attempt to
+	 * protect the guest lets it run. */
 	if (qmp_execute(e->guest.qmp, "stop", NULL, QMP_ORDER_NS, NULL) < 0)
 		log_warn("vm=%s the guest cannot be stopped until it is protected anew, ignoring: "
 			 "its output is held", e->config.vm);
@@ -180,8 +182,8 @@ static int open_guest(struct engine *e, struct error *error)
 	r = engine_inspect(e, error);
 	if (r == 0)
 		r = engine_watch_open(e, error); /* checks the disks, too */
-	/* With facts, the agent's previous program has checked this, and the guest has stood still
-	 * since. */
+	/* If the agent's previous program handed over facts (facts.h), it has already checked this,
+	 * and the guest has been stopped since then. */
 	if (r == 0 && !e->facts)
 		r = vmm_check_rx_filter(e->guest.qmp, error);
 	if (r < 0)

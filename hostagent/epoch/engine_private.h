@@ -113,8 +113,8 @@ struct engine_figures {
 				   * not changed */
 	uint64_t n_precopied_pages; /* how many of the n_dirty_pages were copied before the pause,
 				     * and not written again */
-	uint64_t n_let_go;   /* epochs whose frames were dropped before the commit, since each epoch
-			      * filled the backlog alone */
+	uint64_t n_let_go;   /* number of epochs that filled the backlog alone, so that their sent
+			      * frames were freed before the commit */
 	uint64_t bytes_sent; /* size of the frames of the n_epochs, with headers */
 	uint64_t bytes_full; /* size of the frames of the FULL epochs, with headers */
 	uint64_t n_reconnects;
@@ -141,7 +141,7 @@ struct engine_guest {
 
 /* The guest's machine, as it is described to the standby; see engine_machine.c. */
 struct engine_machine {
-	struct vmm_description is; /* as it was described */
+	struct vmm_description is; /* the machine's description */
 	uint32_t at;		   /* index of the next item of MACHINE to send */
 };
 
@@ -266,7 +266,8 @@ struct engine_base {
 	bool is_sent;
 	uint64_t asked_ns;    /* when we first tried to send the question */
 	uint64_t end;	      /* number of the guest's pages, or of the disk's blocks */
-	uint32_t generation;  /* the stream's generation; all answers must be of the same one */
+	uint32_t generation;  /* the stream's generation when the questions began; all answers must
+			       * be of this generation */
 	struct engine_disk *disk; /* the disk whose blocks we ask about; NULL: we ask about pages */
 	/* pages: the standby's hashes, zero for a page that is zero or not known; NULL: none */
 	uint8_t *hash;
@@ -282,13 +283,13 @@ struct engine_direct {
 				* set claimed_ns and claimed_peer */
 	_Atomic uint64_t claimed_ns;
 	_Atomic uint8_t claimed_peer;
-	uint8_t peer; /* whom it streams to: index in config.peers */
+	uint8_t peer; /* the host to which the engine streams: index in config.peers */
 };
 
 /* What engine_open() does in parallel for a guest that was handed on; see engine_handed.c. */
 struct engine_aside {
 	pthread_t holds_thread, link_thread;
-	bool has_holds, has_link; /* the thread was started, and its result was not taken yet */
+	bool has_holds, has_link; /* this thread was started, and its result was not taken yet */
 	int holds_result;
 	struct error holds_error;
 	int link_result;
@@ -418,13 +419,14 @@ int engine_new_seal(struct engine *e, struct error *ret_error) __attribute__((wa
  * they can be used. Then begin to open the holds and a connection to the gateway on threads, while
  * QEMU is asked. engine_aside_holds(): wait for the holds; returns the result of holds_open().
  * engine_aside_link(): take the connection, if there is one; returns 0 or -ENOTCONN.
- * engine_aside_end(): drop what was not taken. engine_inspect(): vmm_inspect(), which is short
- * with facts; returns the same. engine_resume_tracking(): go on with the userfaultfd that was
- * handed on, instead of engine_restart_tracking(); returns 0, or an error after which nothing can
- * be taken over. engine_take_up(): go on with the last epoch; call it before the hold is opened
- * and the thread runs. engine_let_go_on(): let the guest run, when all is open.
- * engine_hand_obstacle(), in the old program, without config.handed: return what this program knows
- * and cannot hand on, or NULL. Then the guest must not be stopped for it. */
+ * engine_aside_end(): drop what was not taken. engine_inspect(): do what vmm_inspect() does, with
+ * fewer commands if there are facts; returns what vmm_inspect() returns. engine_resume_tracking():
+ * go on with the userfaultfd that was handed on, instead of engine_restart_tracking(); returns 0,
+ * or an error after which nothing can be taken over. engine_take_up(): go on with the last epoch;
+ * call it before the hold is opened and the thread runs. engine_let_go_on(): let the guest run,
+ * when all is open. engine_hand_obstacle(), in the old program, without config.handed: return a
+ * text that names what this program knows and cannot hand on, or NULL. If there is such a thing,
+ * the guest must not be stopped for a replacement of the program. */
 void engine_aside_begin(struct engine *e);
 int engine_aside_holds(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -447,9 +449,9 @@ void engine_stop_thread(struct engine *e);
 void engine_free(struct engine *e); /* accepts NULL */
 
 /* engine_base.c. Ask for hashes of the standby's copy, and give them to the encoder for the FULL
- * epoch that will follow. Called when sync is SYNC_FULL and nothing is retained. Returns 0, also if
- * the standby does not answer or has nothing; errors of engine_service(). engine_base_used() must
- * follow when that epoch was made, or was given up. */
+ * epoch that will follow. Called when sync is SYNC_FULL and nothing is retained. Returns 0, even if
+ * the standby does not answer or has nothing; or an error of engine_service(). engine_base_used()
+ * must follow when that epoch was made, or was given up. */
 int engine_base_memory(struct engine *e) __attribute__((warn_unused_result));
 void engine_base_used(struct engine *e);
 /* Ask for hashes of the standby's images, and put them into the rings. Returns true if all answers
@@ -466,9 +468,9 @@ uint64_t engine_base_wake_ns(const struct engine *e); /* when to look again; UIN
 int engine_base_answer(struct engine *e, const struct wire_frame *frame)
 	__attribute__((warn_unused_result));
 
-/* engine_machine.c. Called when the engine attaches: describe the guest's machine. @known, which
- * may be NULL, saves the work if it is of the same process. Returns 0. On error returns -errno, and
- * *ret_error has a text for the operator. */
+/* engine_machine.c. Called when the engine attaches: describe the guest's machine. If @known
+ * describes the same process, this is fast. @known may be NULL. Returns 0. On error returns -errno,
+ * and *ret_error has a text for the operator. */
 int engine_machine_open(struct engine_machine *machine, struct qmp *qmp,
 			const struct vmm_description *known, struct error *ret_error)
 	__attribute__((warn_unused_result));

@@ -30,7 +30,7 @@ enum ram_phase {
 struct engine_ram {
 	struct ram_batch batch;
 	enum ram_phase phase;
-	/* first page of the next batch, or of the current batch until that is right */
+	/* first page of the current batch; if there is none, of the next batch */
 	uint32_t page;
 	uint64_t epoch;	    /* the epoch of the batch's hashes; valid unless RAM_IDLE */
 	uint64_t answer_ns; /* RAM_SENT: when to give up waiting for the standby's answer */
@@ -42,18 +42,19 @@ struct engine_ram {
 					 * yet */
 	struct wire_ram_checked bad;	/* the last difference; its pages are sent with the next
 					 * batch */
-	bool has_passed;    /* all pages were compared, and were equal in the end */
+	bool has_passed;    /* the pass has ended; its pages were equal in the end, except
+			     * n_skipped */
 	bool has_failed;    /* nothing helped; nothing is verified any more */
 	bool is_differing;  /* pages differed, and no whole pass has ended since */
 	bool was_copied;    /* a FULL epoch was made because pages differed, and no pass has ended
 			     * since */
-	uint32_t n_tries;   /* how often pages of this batch differed in a row, each time after a
+	uint32_t n_tries;   /* how many times in a row pages of this batch still differed after a
 			     * repair */
 	uint64_t n_checked; /* pages of this pass that were equal */
 	uint64_t n_skipped; /* pages of this pass that could not be read */
 	uint64_t n_differ;  /* pages that differed, in all passes */
-	struct error why;   /* the reason if has_failed; else "" */
-	uint64_t told_ns;      /* when `news` last told of a difference */
+	struct error why;   /* why the verification has failed; "": it has not */
+	uint64_t told_ns;      /* when `news` last reported a difference */
 	char news[WIRE_STATS_VALUE_MAX + 1]; /* what happened last; "": nothing yet */
 };
 

@@ -15,13 +15,13 @@
  * n. QEMU writes the image first, then the ring, and at the seal all writes are done. So such a
  * block has a new record in the ring. Blocks with a new record are left out until the next pass.
  *
- * If a block differs, it is read once more. The block is sent if the primary's image is known to be
- * right. This is so if the block has the content that was put into the ring last: then the
- * standby's image was wrong. It is also so if the ring does not know the block's content, because
- * only a part of the block was written. Otherwise QEMU missed a write, or the image is not what
- * QEMU reads. Then QEMU copies the disk again, and the block is sent whatever the ring's hash says.
- * Afterwards the batch is compared again; after a copy, all blocks are. If the disks fall out of
- * step before the batch is equal, the copy that follows sends its differing blocks.
+ * If a block differs, it is read once more. If it has the content that was put into the ring last,
+ * the standby's image was wrong, and the block is sent. If the ring does not know the block's
+ * content, because only a part of the block was written, the block is sent too. Otherwise QEMU
+ * missed a write, or the image is not what QEMU reads. Then QEMU copies the disk again, and the
+ * block is sent even if the ring's hash shows no change. Afterwards the batch is compared again;
+ * after a copy, all blocks are. If the disks fall out of step before the batch is equal, the copy
+ * that follows sends its differing blocks.
  *
  * A block that differed is `unproven` until it was compared again and was equal. It cannot be
  * compared while the guest writes it in each epoch, or while its image cannot be read. So the copy
@@ -93,7 +93,8 @@ static int note_answer(struct engine_verify *v, struct engine_disk *disk,
 
 /* ---- where the pass is */
 
-/* Give up the batch. If a thread still reads for this batch, its end is awaited later. */
+/* Give up the batch. If a thread still reads this batch, the next batch begins only after the end
+ * of that thread. */
 static void drop_batch(struct engine_verify *v)
 {
 	v->phase = VERIFY_IDLE;
@@ -115,7 +116,7 @@ static void begin_pass(struct engine_verify *v)
 	v->next_ns = 0;
 }
 
-/* Go on behind the batch. */
+/* Continue with the blocks after the batch. */
 static void next_batch(struct engine_verify *v)
 {
 	v->block += v->n;
@@ -129,7 +130,8 @@ static void next_disk(struct engine_verify *v)
 	v->block = 0;
 }
 
-/* Returns the time from the end of a pass to the begin of the next one; 0: there is none. */
+/* Returns how long after the end of a pass the next pass begins; 0: no next pass begins by
+ * itself. */
 static uint64_t time_to_next(const struct engine *e)
 {
 	uint64_t every_ns = e->config.disk_verify_every_ns;
@@ -139,7 +141,7 @@ static uint64_t time_to_next(const struct engine *e)
 	return every_ns;
 }
 
-/* Say what the pass has found. */
+/* Write to @text what the pass has found. */
 static void say_pass(const struct engine_verify *v, char text[WIRE_STATS_VALUE_MAX + 1])
 {
 	size_t size = WIRE_STATS_VALUE_MAX + 1;
@@ -309,7 +311,7 @@ void engine_verify_apart(struct engine *e)
 		found_difference(e);
 	if (v->bad.n_differ > 0 && !v->has_failed)
 		leave_to_copy(v, &e->disks.disk[v->disk]);
-	begin_pass(v); /* `bad` and `disk` belong together: both begin anew */
+	begin_pass(v); /* `bad` is valid only together with `disk`, so begin both anew */
 }
 
 void engine_verify_tick(struct engine *e)
@@ -443,7 +445,8 @@ static int send_block(struct engine *e)
 	v->bad_at++;
 	is_other = is_read && !v->touched &&
 		   disk_ring_match(disk->ring, v->first, record.data) == DISK_RING_OTHER;
-	/* The guest runs, so the ring's hash may be of a write after the seal. */
+	/* The guest runs, so the ring's hash may be of a write after the seal. Then leave the block
+	 * out. */
 	if (v->touched || (is_other && is_written_again(disk, v->first))) {
 		v->was_skipped = true;
 		return 0;
@@ -495,8 +498,9 @@ int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
 	v->answer = checked; /* a copy cannot begin here: an epoch may be half encoded */
 	if (checked.n_differ > 0)
 		return 0;
-	/* After a repair, this answer is for the same batch: the repair has helped. After a copy,
-	 * the pass has begun anew, and may not have reached the batch that differed. */
+	/* After a repair, this answer is for the repaired batch, so the repair has helped. After a
+	 * copy of the disk, the pass began anew. It may not have reached the batch that differed,
+	 * so this answer proves nothing. */
 	if (!v->was_copied)
 		v->n_tries = 0;
 	v->n_checked += checked.n_checked;
@@ -539,8 +543,7 @@ int engine_verify_stats(const struct engine *e, char *stats)
 		r = wire_stats_add(stats, "disk_unread_blocks", "%" PRIu64, v->n_unread);
 	if (r == 0)
 		r = wire_stats_add(stats, "disk_differing_blocks", "%" PRIu64, v->n_differ);
-	if (r == 0) /* blocks differed, and were not all compared again and equal in a pass
-			* that has ended since */
+	if (r == 0) /* 1: blocks differed, and no later pass has ended with all blocks proven */
 		r = wire_stats_add(stats, "disk_differs", "%d", v->is_differing);
 	if (r == 0)
 		r = engine_add_text(stats, "disk_verify_news", v->news);

@@ -11,14 +11,15 @@
  *                    it has applied epoch n, and answers RAM_CHECKED
  *
  * Pages that the guest writes after the read are compared too: the seal has copied them, and they
- * are hashed again from the copy (ram_batch.h). So a pass compares every page.
+ * are hashed again from the copy (ram_batch.h). So a pass compares every page that can be read.
  *
  * If pages differ, they are repaired: their reference is forgotten, and the next epoch has them
- * whole, together with the hashes of the same batch. The answer tells whether this has helped. If
- * TRIES_MAX repairs in a row have not helped, a FULL epoch follows, once, and then a new pass. If
- * pages still cannot be repaired, the verification fails: the pages are sent once more, and then
- * nothing is verified any more. The failure is reported until an operator begins a pass. If more
- * pages differ than an answer can name, all pages of the batch count as different. */
+ * whole, together with the hashes of the same batch. The standby's next answer shows whether the
+ * repair has helped. If TRIES_MAX repairs in a row have not helped, a FULL epoch follows, once, and
+ * then a new pass. If pages still cannot be repaired, the verification fails: the pages are sent
+ * once more, and then nothing is verified any more. The failure is reported until an operator
+ * begins a pass. If more pages differ than an answer can name, all pages of the batch count as
+ * different. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -108,8 +109,9 @@ static bool is_possible(const struct engine *e)
 		 !(e->stream.features & WIRE_FEATURE_VERIFY));
 }
 
-/* May hashes be sent? Only in epochs that follow each other, while the guest is protected. After a
- * failure, only together with the pages that differed last. */
+/* May hashes be sent? They may be sent only while the guest is protected, and standby and reference
+ * are in step. After a failure, they may be sent only together with the pages that differed
+ * last. */
 static bool may_verify(const struct engine *e)
 {
 	return is_possible(e) && (!e->ram.has_failed || e->ram.bad.n_differ > 0) &&
@@ -219,7 +221,7 @@ static void read_batch(struct engine *e)
 		r = -EAGAIN;
 	if (r == 0)
 		r = guestmem_read_through(e->capture.mem, &range, 1, batch->pages);
-	if (r == -EFAULT) { /* even QEMU could not read all these pages now */
+	if (r == -EFAULT) { /* some of these pages cannot be read, not even by QEMU */
 		skip_batch(e);
 		return;
 	}
@@ -259,15 +261,15 @@ void engine_ram_tick(struct engine *e)
 	if (ram->has_passed)
 		begin_pass(ram);
 	if (ram->page >= e->guest.info.n_pages && clock_mono_ns() < ram->told_ns + TELL_NS)
-		ram->next_ns = ram->told_ns + TELL_NS; /* the next news would replace this one */
+		ram->next_ns = ram->told_ns + TELL_NS; /* keep the last news until then */
 	else if (ram->page >= e->guest.info.n_pages)
 		pass_ends(e);
 	else
 		read_batch(e);
 }
 
-/* Make the encoder send the pages that differed whole. Pages that the seal has not copied are
- * encoded from what was read before, which is also their content at the seal. */
+/* Make the encoder send the whole content of each page that differed. If the seal has not copied a
+ * page, use the content that was read before: the page has not changed since. */
 static uint32_t send_again(struct engine *e)
 {
 	struct engine_ram *ram = &e->ram;
@@ -297,8 +299,8 @@ static uint32_t send_again(struct engine *e)
 	return n;
 }
 
-/* Do the batch's hashes belong to the epoch that was sealed last? Not if a FULL epoch came
- * between. */
+/* Do the batch's hashes belong to the epoch that was sealed last? They do not if a FULL epoch came
+ * in between. */
 static bool is_due(const struct engine *e)
 {
 	return e->ram.phase == RAM_READ && e->ram.epoch + 1 == e->epochs.next &&

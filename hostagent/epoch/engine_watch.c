@@ -67,8 +67,8 @@ int engine_watch_open(struct engine *e, struct error *ret_error)
 	e->watch.statm_fd = open(path, O_RDONLY | O_CLOEXEC);
 	watch_init(&e->watch.plan, clock_mono_ns());
 	if (e->facts)
-		watch_saw_device(&e->watch.plan); /* look after the first seal, before its epoch is
-						   * whole */
+		watch_saw_device(&e->watch.plan); /* check the devices after the first seal, before
+						   * its epoch is sent whole */
 	return 0;
 }
 
@@ -154,8 +154,8 @@ static void describe(struct engine *e, const struct vmm_change *change, struct e
 			change->text, has_taps ? "; " : "", has_taps ? error.text : "");
 }
 
-/* Have QEMU close what the agent's last program has left there, but not in the first epoch, for
- * which clients wait. */
+/* Make QEMU close the descriptors that the agent's last program has left there. Do not do this in
+ * the first epoch, because clients wait for that epoch. */
 static void sweep(struct engine *e)
 {
 	int r;

@@ -1,4 +1,4 @@
-/* facts.h - what QEMU has told us about a guest, as bytes for the agent's next program.
+/* facts.h - what QEMU has reported about a guest, as bytes for the agent's next program.
  *
  * Why: asking QEMU for all of this takes 0.1 to 0.3 s, and the guest stands still meanwhile.
  *

@@ -1,10 +1,11 @@
 /* handed.h - what an engine hands on to the engine of the next program of this agent.
  *
- * Why: an agent is replaced by another version while its guests are protected. The next program
- * must go on without a full copy. So it gets what would otherwise be lost: the userfaultfd, whose
- * marks say which pages were written; the rings of the disks with their servers; the last epoch's
- * number and device state, on which the next epoch builds; and how long this host may speak for the
- * guest.
+ * Why: an agent's program is replaced by another version while guests are protected. The next
+ * program must go on without a full copy. So it gets what would otherwise be lost:
+ * - the userfaultfd, whose marks show which pages were written
+ * - the rings of the disks, with their servers
+ * - the number and the device state of the last epoch, on which the next epoch builds
+ * - the times until which this host may run the guest and release its output.
  *
  *	engine_hand_on() ─► struct handed ─► handed_encode() ─► bytes in a memfd
  *	                                                            │ exec (replace/onward.h)
@@ -16,8 +17,8 @@
  * The descriptors are the process's own: exec keeps the numbers. Pages of the reference are not
  * handed on. The next engine sends a changed page whole once, and then deltas again.
  *
- * Where: engine_handed.c makes it and uses it, vm/vm_replace.c carries it. Pure, except that
- * `device` and `facts` are allocated. Threads: any.
+ * Where: engine_handed.c makes and uses this record, vm/vm_replace.c passes it on. Pure, except
+ * that `device` and `facts` are allocated. Threads: any.
  */
 #ifndef EPOCH_HANDED_H
 #define EPOCH_HANDED_H
@@ -56,8 +57,8 @@ struct handed {
 	uint32_t n_disks;
 	uint8_t *device;     /* device state of the last epoch; heap */
 	uint32_t device_size;
-	/* what QEMU has told us about the guest (facts.h), so that nobody need ask QEMU while the
-	 * guest stands still; heap. Size 0: ask QEMU */
+	/* what QEMU has reported about the guest (facts.h), so that the next program need not ask
+	 * QEMU while the guest stands still; heap. Size 0: ask QEMU */
 	uint8_t *facts;
 	uint32_t facts_size;
 };

@@ -44,8 +44,8 @@ void ram_batch_done(struct ram_batch *batch); /* accepts a zeroed struct */
 void ram_batch_read(struct ram_batch *batch, uint64_t seed);
 
 /* The seal has copied the pages of @pages. If a page of the batch is among them, hash its copy. If
- * a page is there twice, the later copy counts. So pass what was copied before the pause first,
- * then what was copied in it. */
+ * a page occurs twice, in one call or in two, the later copy counts. So pass the pages that were
+ * copied before the pause first, then those that were copied in the pause. */
 void ram_batch_sealed(struct ram_batch *batch, const struct seal_pages *pages);
 
 bool ram_batch_is_copied(const struct ram_batch *batch, uint32_t i); /* the batch's page @i */

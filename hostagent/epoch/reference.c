@@ -54,8 +54,9 @@ int reference_new(uint32_t n_pages, uint32_t n_slots, struct reference **ret)
 		reference_free(reference);
 		return -ENOMEM;
 	}
-	/* Slots are used from the first one on, so huge pages waste nothing. A FULL epoch fills the
-	 * store, and with small pages each one costs a fault. This is only a hint. */
+	/* A FULL epoch fills the store. With small pages, each page of the store costs a fault.
+	 * Huge pages need fewer faults, and waste nothing, because slots are used from the first
+	 * one on. The kernel may ignore this hint. */
 	(void)madvise(reference->pages, (size_t)n_slots * PAGE_BYTES, MADV_HUGEPAGE);
 	reference_reset(reference);
 	*ret = reference;
@@ -193,7 +194,8 @@ uint32_t reference_shed(struct reference *reference, uint32_t n_left, uint32_t n
 		reference->slot_of[reference->slots[i].page] = SLOT_NONE;
 		reference->slots[i] = (struct slot){0};
 	}
-	/* Behind the last used slot, the rest of its huge page has memory too. */
+	/* The kernel has given memory to the whole huge page of the last used slot, so give back
+	 * the rest of that huge page, too. */
 	if (now > 0)
 		give_back(reference, used - now,
 			  reference->n_slots - used > HUGE_PAGES ? used + HUGE_PAGES

@@ -76,7 +76,7 @@ void reference_forget_all(struct reference *reference);
 /* Forget pages, those in the highest slots first, until only @n_left slots are used (at least
  * REFERENCE_SLOTS_MIN). One call forgets at most @n_most pages, and gives their memory back to the
  * kernel, which takes about 0.2 s for each GiB. From now on the reference does not grow, until
- * reference_grow(). No slot may be pinned. Returns the number of slots that are still too many. */
+ * reference_grow(). No slot may be pinned. Returns how many more slots must be given back. */
 uint32_t reference_shed(struct reference *reference, uint32_t n_left, uint32_t n_most);
 void reference_grow(struct reference *reference);
 

@@ -115,8 +115,8 @@ void seal_set_timeout(struct seal *seal, uint64_t timeout_ns);
  * copied, and no scan would report its new content.
  *
  * After this call, seal_scan_running() stops the guest during the scan, because QEMU's `stop` waits
- * for all requests. A seal scans only once, after QEMU has saved its state. The kind AHEAD is then
- * made like PROTECT. */
+ * for all requests. A seal scans only once, after QEMU has saved its state. A seal of the kind
+ * AHEAD is then made like one of the kind PROTECT. */
 void seal_drain_first(struct seal *seal);
 
 /* Free @seal without touching the guest. Accepts NULL; returns NULL. */

@@ -8,7 +8,7 @@
  * The socket has mode 0600, so only root can ask. One process is served at a time. A newer process
  * takes the place of an older one.
  *
- * On each connection the agent also tells the gateway the id of this host's current boot. If the
+ * On each connection the agent also sends the gateway the id of this host's current boot. If the
  * guard asked in an earlier boot, the host has rebooted since, and the gateway ends the drain.
  *
  * Where: agent.c. Threads: the agent's main thread. Nothing blocks.
@@ -33,7 +33,7 @@ struct guard; /* opaque */
 int guard_path(const char *run_dir, char *path, size_t size) __attribute__((warn_unused_result));
 
 /* Make the socket in @run_dir. Returns the guard, which the caller owns. On failure, logs why and
- * returns NULL. This host can then not ask to be drained. */
+ * returns NULL. Then this host cannot ask to be drained. */
 struct guard *guard_open(const char *run_dir);
 /* Accepts NULL; returns NULL. */
 struct guard *guard_close(struct guard *guard);

@@ -22,8 +22,8 @@
 #define DEFAULT_CONFIG "/etc/holdfast/agent.ini"
 #define DEFAULT_LIMIT_S 60
 #define LIMIT_S_MAX	3600
-#define GRACE_NS	(2 * CLOCK_NS_PER_S) /* how much longer to wait: the gateway ends the drain
-					      * at the limit, and then says so */
+#define GRACE_NS	(2 * CLOCK_NS_PER_S) /* how long to wait beyond the limit: at the limit the
+					      * gateway ends the drain, and reports this */
 
 struct options {
 	const char *config;
@@ -108,8 +108,8 @@ static pid_t ask_systemd(int fd)
 	return r == 0 ? pid : -r;
 }
 
-/* Is the whole host going down, or is only this unit being stopped? Returns true for the whole
- * host, and also if systemd does not say: a needless drain is better than guests that die. */
+/* Returns true if the whole host is going down, false if only this unit is being stopped. If
+ * systemd does not answer, returns true: a needless drain is better than guests that die. */
 static bool is_shutdown(void)
 {
 	char word[32];

@@ -7,8 +7,11 @@
 #ifndef GUARD_GUARD_COMMAND_H
 #define GUARD_GUARD_COMMAND_H
 
-/* Run the command. Returns the exit status: 0: no guest is left on the host, or the host is not
- * going down; 1: guests may be left there; 2: wrong usage. */
+/* Run the command. Returns the exit status:
+ * 0: no guest and no copy is left on the host, or --at-shutdown was given and the host is not going
+ * down, or --help was given;
+ * 1: guests or copies may be left there;
+ * 2: wrong usage. */
 int guard_command(int argc, char **argv);
 
 #endif

@@ -2,7 +2,7 @@
  * cannot be protected.
  *
  * Why: engine_open() refuses a VM at the first fault. An operator wants to know all faults before
- * he restarts a guest. So this module makes all of engine_open()'s checks, even after a fault.
+ * restarting a guest. So this module makes all of engine_open()'s checks, even after a fault.
  *
  * Where: command.c. Threads: one. Blocks for about 0.1 s: some hundred monitor commands and files
  * of /proc.

@@ -128,9 +128,9 @@ static void note_address(struct rewriter *rw, const char *what, const struct opt
 	rewriter_note(rw, REWRITE_MADE, what, text, text);
 }
 
-/* A manager has made the socket and passed it to QEMU. On the standby, QEMU makes a socket itself.
- * The operator can choose the place of that socket. By default, it is in a directory that the agent
- * makes. On failure, adds an obstacle and returns false. */
+/* Carry over a socket that a manager has made and passed to QEMU. On the standby, QEMU makes the
+ * socket itself. The operator can choose the place of that socket. By default, it is in a directory
+ * that the agent makes. On failure, adds an obstacle and returns false. */
 static bool carry_descriptor(struct rewriter *rw, const char *what, const char *id,
 			     struct option_list *list)
 {

@@ -269,8 +269,8 @@ static size_t find_node(const struct rewriter *rw, const char *name, struct opti
 	return 0;
 }
 
-/* Returns the role of node @name if it is node @from (then @role) or is below it; else
- * NODE_OTHER. */
+/* Returns the role of node @name: @role if it is node @from or below that node; NODE_BACKING if it
+ * is below a backing node of these; NODE_OTHER if it is not below @from. */
 static enum node_role role_below(const struct rewriter *rw, const char *from, const char *name,
 				 enum node_role role, unsigned int depth)
 {

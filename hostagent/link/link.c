@@ -573,7 +573,7 @@ void link_get_backlog(const struct link *link, struct link_backlog *ret_backlog)
 	uint64_t sent = link->stats.bytes_sent;
 	int in_kernel = 0;
 
-	/* If the kernel does not say how many bytes still wait there, count these bytes as
+	/* If the kernel does not say how many bytes still wait in the socket, count these bytes as
 	 * drained. */
 	if (ioctl(link->fd, SIOCOUTQ, &in_kernel) < 0 || in_kernel < 0 ||
 	    (uint64_t)in_kernel > sent)

@@ -5,8 +5,8 @@
  * the next one a second later. So during REDIAL_EAGER_NS, each attempt has only REDIAL_TRY_NS to
  * reach the gateway's TCP, and then the next attempt follows. Each attempt costs only one SYN.
  * A gateway whose program was replaced is back after some 40 ms. So the first attempts, during
- * REDIAL_QUICK_FOR_NS, are shorter: REDIAL_QUICK_NS. A gateway that is farther away than that is
- * reached by the later ones.
+ * REDIAL_QUICK_FOR_NS, are shorter: REDIAL_QUICK_NS. If the way to the gateway takes longer than
+ * that, the later attempts reach it.
  * If an attempt reaches the gateway's TCP and then fails, it has cost the gateway a TLS handshake.
  * So after such an attempt the caller's own back-off counts.
  *
@@ -30,9 +30,10 @@
 #define REDIAL_QUICK_NS	(15 * CLOCK_NS_PER_MS)
 
 struct redial {
-	uint64_t until_ns; /* end of the time to be eager; 0: no connection was lost */
-	uint64_t next_ns;  /* when the next attempt may begin; without this, an attempt that is
-			    * refused at once would be followed by another one at once */
+	uint64_t until_ns; /* until when attempts follow each other fast; 0: no connection was
+			    * lost */
+	uint64_t next_ns;  /* when the next attempt may begin; without this limit, attempts that are
+			    * refused at once would follow each other without a pause */
 };
 
 /* An established connection was lost. */
@@ -47,8 +48,9 @@ static inline void redial_end(struct redial *redial)
 	redial->until_ns = 0;
 }
 
-/* Returns until when an attempt that begins now may try to reach the other end's TCP, for
- * link_config.connect_by_ns. 0: until the deadline of the handshake. Also sets redial->next_ns. */
+/* Returns the value of link_config.connect_by_ns for an attempt that begins now: the time by which
+ * the attempt must reach the other end's TCP. 0: only the deadline of the handshake counts. Also
+ * sets redial->next_ns. */
 static inline uint64_t redial_connect_by_ns(struct redial *redial, uint64_t now_ns)
 {
 	bool is_quick = now_ns + REDIAL_EAGER_NS < redial->until_ns + REDIAL_QUICK_FOR_NS;

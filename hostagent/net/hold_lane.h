@@ -107,11 +107,11 @@ struct hold_lane_ops {
 	int (*read_stats)(struct hold_lane *lane, struct hold_stats *ret);
 };
 
-/* For a guest without offloads, if a frame of the tap's MTU fits into a UMEM frame. hold_xdp stamps
- * the frames and redirects them to the UMEM of an AF_XDP socket. */
+/* Used for a guest without offloads, if a frame of the tap's MTU fits into a UMEM frame. hold_xdp
+ * stamps the frames and redirects them to the UMEM of an AF_XDP socket. */
 extern const struct hold_lane_ops hold_lane_ring;
 
-/* For a guest that leaves work on its frames to the host (checksums, segmentation), and for a
+/* Used for a guest that leaves work on its frames to the host (checksums, segmentation), and for a
  * larger MTU. hold_tap sends the frames to a packet socket on hfoN. */
 extern const struct hold_lane_ops hold_lane_packet;
 

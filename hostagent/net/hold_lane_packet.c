@@ -41,7 +41,7 @@
 #define QUEUE_FRAME_BYTES 1024U
 #define FULL_NS (200 * CLOCK_NS_PER_MS)
 
-/* What the kernel tells us in addition to a frame. */
+/* What the kernel reports in addition to a frame. */
 struct beside {
 	bool is_ours; /* hold_tap sent the frame */
 	uint32_t mark;

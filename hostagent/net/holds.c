@@ -101,8 +101,8 @@ static int assign_slots(const struct holds_config *config, struct slots *ret)
 	return 0;
 }
 
-/* Open the hold of tap @tap in slot @slot. @keeps_kind: the hold stays of the kind that is pinned
- * (with or without offloads), whatever @config says. */
+/* Open the hold of tap @tap in slot @slot. @keeps_kind: a pinned hold keeps its kind (with or
+ * without offloads), whatever @config says. */
 static int open_one(const struct holds_config *config, uint32_t slot, int tap, bool keeps_kind,
 		    struct hold **ret, struct error *ret_error)
 {
@@ -131,7 +131,7 @@ static int check(const struct holds_config *config, struct error *ret_error)
 	return 0;
 }
 
-/* Make one descriptor that is readable when the descriptor of any card is. */
+/* Make one descriptor that is readable when the descriptor of at least one card is readable. */
 static int open_fd(struct holds *h, struct error *ret_error)
 {
 	if (h->n == 1)

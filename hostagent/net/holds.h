@@ -1,8 +1,8 @@
 /* holds.h - holds the frames of all network cards of one guest: one hold (hold.h) on each tap.
  *
  * Why: an epoch covers the whole guest, so all cards must wait for its commit. This module gives
- * the epoch engine one object for all cards. Its functions have the same names as those for one
- * hold, but with holds_.
+ * the epoch engine one object for all cards. Its functions have the names of those in hold.h, but
+ * begin with holds_.
  *
  *	              ┌─► hold on tap0, pins in PIN_DIR      (mode and epoch are the same
  *	engine ─► holds ─► hold on tap1, pins in PIN_DIR+1    in all holds of a guest)
@@ -69,8 +69,8 @@ int holds_shut(const struct holds_config *config, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Let the guest continue without protection: hold_detach() for each card. @h is freed in every
- * case; NULL is allowed. Returns 0, or the first error. An error does not stop it from removing the
- * other holds. */
+ * case; NULL is allowed. Returns 0, or the first error. After an error, the other holds are still
+ * removed. */
 int holds_detach(struct holds *h);
 
 /* Leave the guest silent: hold_close() for each card. @h is freed; NULL is allowed. */

@@ -97,7 +97,8 @@ static void undo(struct release_port *port)
 				      out.ifindex);
 }
 
-/* Write to *ret_error who has one of the pair's names already. */
+/* Write to *ret_error why the pair's names are taken: by another VM's hold (returns -EBUSY), or by
+ * a device that is not ours (returns -EEXIST). */
 static int explain_taken(const struct release_port *port, const char *in_name,
 			 struct error *ret_error)
 {

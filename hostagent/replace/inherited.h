@@ -1,9 +1,9 @@
 /* inherited.h - reaps QEMUs that the agent's last program started.
  *
- * Why: after a promotion, QEMU is a child of the agent's process, and stays one when exec replaces
- * the agent's program. The last program would have reaped it. This program did not start it, so no
- * other code here waits for it, and it would remain a zombie until the agent ends. Each QEMU is
- * waited for by its pidfd, because other code waits for children of its own.
+ * Why: after a promotion, QEMU is a child of the agent's process, and remains a child when exec
+ * replaces the agent's program. But the new program did not start this QEMU, so no other code waits
+ * for its end. Without this file, a QEMU that ends would be a zombie until the agent ends. Each
+ * QEMU is waited for by its pidfd, because other code waits for children of its own.
  *
  * Where: agent_replace.c, for the guests that were handed on. If a standby finds its QEMU again,
  * standby/qemu.c reaps that QEMU. Threads: one.

@@ -1,5 +1,5 @@
-/* onward.h - passes what an agent's program hands on to its next program, which it runs by exec:
- * one record in a memfd, and open descriptors.
+/* onward.h - passes state from an agent's program to its next program, which it runs by exec. The
+ * state is one record in a memfd, and open descriptors.
  *
  *	8  "HFONWARD"                      magic
  *	4  version                         ONWARD_VERSION

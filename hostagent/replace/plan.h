@@ -1,9 +1,9 @@
-/* plan.h - decides in which order an agent gives way to its next program, and when it goes on
- * instead.
+/* plan.h - decides by which steps an agent's program gives way to the next program, and when the
+ * present program goes on instead.
  *
- * Why: the two programs must never act at the same time. They cannot: the next program begins by
- * exec in the same process, so the old one has ended. Also, a guest must not stand still for long
- * because another guest is not ready. This file makes sure of that.
+ * Why: two programs must never act at the same time. Exec makes sure of that: the next program
+ * begins in the same process, after the old program has ended. Also, a guest must not stand still
+ * for long because another guest is not ready. This file makes sure of that.
  *
  *	        plan_ask()            it is good           all rest            all have yielded
  *	IDLE ─────────────► CHECKING ───────────► RESTING ──────────► YIELDING ────────────► GOING: exec
@@ -12,8 +12,8 @@
  *	  └──────── after PLAN_TRIES tries ◄────── WAITING ◄─────────────┘
  *	                                             └─ after PLAN_WAIT_NS ─► RESTING
  *
- * - CHECKING: the next program runs as a child. It says whether it can read our files and what we
- *   would hand on. Everything else goes on as usual.
+ * - CHECKING: the next program runs as a child. It reports whether it can read our files, and the
+ *   record that we would hand on. Everything else goes on as usual.
  * - RESTING: the VMs' workers finish what they do, and then rest. No guest is stopped yet. If one
  *   guest cannot yield, no guest is asked to yield.
  * - YIELDING: each guest is stopped at its last epoch, and stands still until all guests are
@@ -33,9 +33,9 @@
 
 #define PLAN_CHECK_NS (20 * CLOCK_NS_PER_S)
 #define PLAN_REST_NS  (5 * CLOCK_NS_PER_S)
-/* The longest time in YIELDING. So no guest stands still for longer than this because other guests
- * are late, or in a try that fails. This time includes up to 200 ms in which the guests still run,
- * while the engines wait for the commits of earlier epochs. */
+/* The longest time in YIELDING. If other guests are late, or the try fails, no guest stands still
+ * for longer than this. This time includes up to 200 ms in which the guests still run, while the
+ * engines wait for the commits of earlier epochs. */
 #define PLAN_YIELD_NS (300 * CLOCK_NS_PER_MS)
 #define PLAN_WAIT_NS  (2 * CLOCK_NS_PER_S)
 #define PLAN_TRIES    5u

@@ -185,8 +185,8 @@ static int note(struct pass *p, const struct wire_frame *frame)
 	return 0;
 }
 
-/* If page @index is not zero, zero it. Most pages without a record are zero already: then neither
- * their cache lines nor the mapping's pages are touched. */
+/* If page @index is not zero, zero it. Most pages without a record are zero already. This check
+ * reads the file, so it does not touch the pages of the mapping. */
 static void clear_page(struct ramfile_reader *reader, uint64_t index)
 {
 	const uint8_t *now = ramfile_reader_page(reader, index);

@@ -15,8 +15,8 @@
 
 #define RECORD_MAX_NS (20 * CLOCK_NS_PER_S)
 
-/* Is the guest here already? Returns 1 if it runs, and records @c's term as its term; 0 if not;
- * -errno. */
+/* Find out whether the guest runs here already. Returns 1 if it runs, and records @c's term as its
+ * term; 0 if it does not run; or -errno. */
 static int is_here(struct standby *sb, struct standby_command *c)
 {
 	struct ramfile_meta meta = sb->rf.meta;
@@ -53,9 +53,8 @@ static int replay_log(struct standby *sb, struct error *ret_error)
 	return r < 0 ? r : 0;
 }
 
-/* Hand the images over to QEMU, like a promotion does. First bring to the disk what was replayed
- * from the disk log. Then end the log, so that it is never replayed over what the guest will
- * write. */
+/* Hand the images over to QEMU, like a promotion does. First write to the disk what was replayed
+ * from the disk log. Then end the log, so that it is never replayed over the guest's new writes. */
 static int leave_images(struct standby *sb, struct error *ret_error)
 {
 	int r;
@@ -106,8 +105,8 @@ static int let_boot(struct standby *sb, uint64_t term, struct error *ret_error)
 	sb->qemu.boots = false;
 	if (r < 0)
 		return r;
-	/* From here on the guest may have run. Record this first on the disk, then for the next
-	 * agent. */
+	/* Before the guest can run, record that it may have run: first on the disk, then for the
+	 * next agent. */
 	r = sb->config.may_run ? sb->config.may_run(sb->config.changed_arg, term, RECORD_MAX_NS,
 						    ret_error)
 			       : 0;

@@ -65,8 +65,8 @@ static void wake(const struct drill *d)
 {
 	uint64_t one = 1;
 
-	(void)!write(d->sb->wake_fd, &one, sizeof(one)); /* if the eventfd is full, the thread is
-							  * awake */
+	(void)!write(d->sb->wake_fd, &one, sizeof(one)); /* a full eventfd has woken the thread
+							  * already */
 }
 
 static int copy_until_little_is_left(struct drill *d, struct error *ret_error)

@@ -14,8 +14,8 @@
  * cut (some ms). The drill's thread and its QEMU have a low priority. An order PROMOTE, STOP or
  * FENCE cancels the drill and does not wait for it.
  *
- * What a drill cannot see: the real network, other hosts that the guest needs, and the time: its
- * guest has the clock of its epoch.
+ * What a drill cannot see: the real network, other hosts that the guest needs, and the present
+ * time: the drill's guest has the clock of its epoch.
  *
  * Where: orders.c begins it, standby.c calls drill_step(). Threads: the standby's. */
 #ifndef STANDBY_DRILL_H

@@ -189,7 +189,7 @@ static int check_space(const struct drill_files *f, const char *dir, struct erro
 }
 
 /* Let the file system share the image's blocks, if it can. Clear the flags first: epochs set them
- * again for what they write from now on. */
+ * again for the blocks that they write from now on. */
 static void clone_image(struct drill_disk *d)
 {
 	for (uint64_t i = 0; i < d->blocks->n; i++)
@@ -247,8 +247,8 @@ static bool is_zero(const uint8_t *data, size_t size)
 	return at == size;
 }
 
-/* Wait for the disk, and take no page cache from others: the writes of the protection must not be
- * throttled because of the drill's. */
+/* Wait until the disk has the drill's writes, then free their page cache. Otherwise the kernel
+ * might throttle the protection's writes because of the drill's. */
 static void let_go(struct drill_disk *d)
 {
 	const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |

@@ -8,8 +8,8 @@
  *	                                         drill_files_remove
  *	drill_files_detach, drill_files_end
  *
- * Where: drill.c. Threads: as the picture says. The two threads never use *f at the same time,
- * except for the flags (touched.h).
+ * Where: drill.c. Threads: see the drawing. The two threads never use *f at the same time, except
+ * for the flags (touched.h).
  */
 #ifndef STANDBY_DRILL_FILES_H
 #define STANDBY_DRILL_FILES_H

@@ -48,7 +48,7 @@ static int await_vcpu(struct qemu *q, struct vcpus *vcpus, uint64_t timeout_ns,
 	uint64_t deadline_ns = clock_mono_ns() + timeout_ns;
 	struct error died;
 
-	(void)vcpus_busy_ns(vcpus); /* what was used before does not count */
+	(void)vcpus_busy_ns(vcpus); /* CPU time that was used before does not count */
 	for (;;) {
 		(void)poll(NULL, 0, LOOK_MS);
 		if (*q->cancel)

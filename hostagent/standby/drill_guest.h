@@ -1,8 +1,8 @@
-/* drill_guest.h - looks whether the guest of a drill runs.
+/* drill_guest.h - checks whether the guest of a drill runs.
  *
- * Why: QEMU answers `cont` also if the guest stops a moment later, because it panics, its disk
- * fails, or its CPU meets an instruction that this host does not have. A vCPU has used some CPU
- * time then, so that alone proves little.
+ * Why: QEMU's answer to `cont` proves little. The guest can stop a moment later: it can panic, its
+ * disk can fail, or its CPU can meet an instruction that this host lacks. Some CPU time of a vCPU
+ * proves little too, because even such a guest has used some.
  *
  * Where: drill.c, after the start of the guest, and again at the drill's end. Threads: the
  * drill's. */
@@ -15,9 +15,9 @@
 #include "standby/qemu.h"
 #include "vmm/vcpus.h"
 
-/* Does the guest run? Wait until a vCPU has used CPU time after this call began, at most for
- * @timeout_ns, and ask QEMU before and after. @vcpus are those of @q. Nobody may be connected to
- * the monitor; the connection is closed again. Returns 0;
+/* Check whether the guest runs: ask QEMU, wait for up to @timeout_ns until a vCPU has used more CPU
+ * time, and ask QEMU again. @vcpus are those of @q. The monitor must be free; it is free again
+ * afterwards. Returns 0 if the guest runs;
  * -EIO: QEMU has ended, or says that the guest does not run;
  * -ETIMEDOUT: no vCPU has used CPU time;
  * -ECANCELED: *q->cancel became true;

@@ -49,7 +49,8 @@ int drill_world_probe(const char *target, uint64_t timeout_ns, const _Atomic boo
 /* Run the operator's script with HOLDFAST_VM, HOLDFAST_QMP and HOLDFAST_BRIDGE in its environment.
  * Its output goes to @log_path. Returns 0 if its exit status is 0; -EBADE if the status is not 0,
  * or a signal ended the script; -ETIMEDOUT: it was killed after @timeout_ns; -ECANCELED: it was
- * killed because *@cancel became true; -errno. Then *ret_error has the last line of its output. */
+ * killed because *@cancel became true; -errno. On error *ret_error has the last line of the
+ * script's output. */
 int drill_world_script(const char *script, const char *vm, const char *qmp_path,
 		       const char *log_path, uint64_t timeout_ns, const _Atomic bool *cancel,
 		       struct error *ret_error) __attribute__((warn_unused_result));

@@ -147,7 +147,7 @@ int epochlog_set_term(struct epochlog *log, uint64_t term) __attribute__((warn_u
 int epochlog_drop_copy(struct epochlog *log) __attribute__((warn_unused_result));
 
 /* Do what epochlog_drop_copy() does, but before epochlog_open(), so that no stored epoch is
- * applied. Returns 0 or -errno. On error some of them may be left. */
+ * applied. Returns 0 or -errno. On error some stored epochs may be left. */
 int epochlog_discard(struct ramfile *rf) __attribute__((warn_unused_result));
 
 /* Enter a newer @term because this host votes for it. The vote is in the file `meta` when this

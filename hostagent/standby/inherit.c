@@ -106,8 +106,8 @@ static int look(const char *monitor, pid_t pid, struct vmm_info *ret_info, struc
 }
 
 /* Copy one block. Its pages follow each other in the copy's files, too. @room has CHUNK_PAGES
- * pages. It is used again and again: touching each page of both mappings would cost more than this
- * second copy. */
+ * pages. The same @room is used for each part of the block. Copying through @room costs less than
+ * touching each page of both mappings. */
 static int copy_block(struct ramfile *rf, const struct guestmem *mem,
 		      const struct vmm_block *block, uint8_t *room)
 {

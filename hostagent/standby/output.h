@@ -1,9 +1,9 @@
-/* output.h - what to tell of a program's output, when the program has ended with an error.
+/* output.h - picks what to report from a program's output when the program has ended with an error.
  *
- * Why: a report has room for one line. QEMU's first line usually names the cause, and its last one
- * only says what follows from it ("load of migration failed: Invalid argument"). But warnings come
- * before the cause, a score of them under TCG. So tell the first line that is no warning, and the
- * last line if it is another one:
+ * Why: a report has room for one line. QEMU's last line usually names only the consequence ("load
+ * of migration failed: Invalid argument"). An earlier line names the cause. Warnings come before
+ * the cause, about twenty of them under TCG. So report the first line that is not a warning, and
+ * also the last line if it is a different one:
  *
  *	qemu: warning: TCG doesn't support requested feature: ...
  *	qemu: Not a migration stream
@@ -18,9 +18,9 @@
 
 #include <stddef.h>
 
-/* Write to @text (@size bytes, at least 64) the cause in @output (@n bytes, which are changed, and
- * have one more byte behind them), or "" if there is no line. Lines that are left out between the
- * two become "...". */
+/* Write to @text (@size bytes, at least 64) the lines of @output to report, or "" if there is no
+ * line. If other lines are between the two reported lines, "..." stands for them. @output has @n
+ * bytes and room for one more byte; all of them may be changed. */
 void output_cause(char *output, size_t n, char *text, size_t size);
 
 #endif

@@ -42,7 +42,7 @@ static int fail(struct promotion *p, int error, const char *what, const char *wh
 	return error_set(p->error, error, "%s: %.800s", what, why);
 }
 
-/* A QMP command has failed: say why. If QEMU has ended, its log knows more than its monitor. */
+/* A QMP command has failed: report why. If QEMU has ended, its log knows more than its monitor. */
 static int fail_qmp(struct promotion *p, int error, const char *what)
 {
 	struct error died;
@@ -269,7 +269,7 @@ static int step_record(struct promotion *p)
 	struct error why;
 	int r;
 
-	/* A power failure deletes `meta`, which is on tmpfs. Then the record on the disk tells
+	/* A power failure deletes `meta`, which is on tmpfs. Then the record on the disk shows
 	 * which host ran the guest last. */
 	if (p->mark->record &&
 	    p->mark->record(p->mark->arg, p->term, RECORD_MAX_NS, &why) < 0)

@@ -35,7 +35,7 @@ AUTO_DEFINE(json_t *, json_decref)
  * its log says why. A busy host needed more than 500 ms. */
 #define EXIT_MS		 3000
 #define LOG_CAUSE_BYTES	 600
-#define LOG_BYTES_MAX	 (64 << 20) /* if the log is larger than this, nothing of it is told */
+#define LOG_BYTES_MAX	 (64 << 20) /* if the log is larger than this, nothing of it is reported */
 #define CMDLINE_PROC_MAX (CMDLINE_BYTES_MAX * 2)
 
 /* ---- init */
@@ -116,7 +116,7 @@ void qemu_release_monitor(struct qemu *q)
 
 /* ---- the process */
 
-/* Get the cause from QEMU's log as one line; "" if it cannot be read. */
+/* Get the cause from QEMU's log as one line; "" if the log cannot be read. */
 static void log_cause(const struct qemu *q, char *ret_text, size_t size)
 {
 	AUTO_FREE char *data = NULL;
@@ -526,7 +526,8 @@ int qemu_spawn(struct qemu *q, struct error *ret_error)
 		return 0;
 	if (q->cmdline.n_words == 0)
 		return error_set(ret_error, -EINVAL, "there is no QEMU command");
-	/* The RAM file may be another one than when a left QEMU of a rehearsal mapped it. */
+	/* Never adopt a QEMU of an earlier rehearsal: the RAM file may have been replaced since it
+	 * was mapped. */
 	r = adopt(q, !q->boots && !q->is_rehearsal, ret_error);
 	if (r != 0)
 		return r < 0 ? r : 0;

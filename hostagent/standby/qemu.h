@@ -130,11 +130,11 @@ bool qemu_is_left(struct qemu *q);
 bool qemu_exited(struct qemu *q, struct error *ret_error);
 
 /* For a QEMU that should exit by itself: wait until it has exited (3 s at most, which a busy host
- * may need). Then the same as qemu_exited(). */
+ * may need). Then returns what qemu_exited() returns. */
 bool qemu_await_exit(struct qemu *q, struct error *ret_error);
 
-/* After a QMP command has failed: is the reason that QEMU has ended? If the monitor is lost, the
- * same as qemu_await_exit(); if it is not, returns false at once. */
+/* Call this after a QMP command has failed, to find out whether QEMU has ended. If the connection
+ * to the monitor is lost, does what qemu_await_exit() does. If not, returns false at once. */
 bool qemu_died(struct qemu *q, struct error *ret_error);
 
 /* Close the monitor connection, so that another client can have it. */

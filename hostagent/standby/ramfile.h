@@ -152,9 +152,9 @@ struct ramfile_reader {
  * read. */
 const uint8_t *ramfile_reader_page(struct ramfile_reader *reader, uint64_t index);
 
-/* Copy @n_pages pages, from page @index on, from or to the files. Main memory goes through the file
- * `ram`, not through the mapping: to go through all of it once would otherwise cost a fault for
- * each page. Returns 0;
+/* Copy @n_pages pages, from page @index on, from or to the files. Main memory is read and written
+ * through the file `ram`, not through the mapping, because the first access to each page of the
+ * mapping costs a fault. Returns 0;
  * -EINVAL: a page is outside the layout, or there is no `ram`;
  * -EIO: `ram` is shorter than the layout says;
  * other -errno. */

@@ -29,8 +29,8 @@ static int start(struct standby *sb, struct error *ret_error)
 	return r < 0 ? r : qemu_spawn(q, ret_error);
 }
 
-/* Continue without a rehearsal. That QEMU did not start does not show that the machine is wrong:
- * probably the second QEMU could not get a resource that the warm QEMU uses. */
+/* Continue without a rehearsal. The second QEMU did not start, but this does not show that the
+ * machine is wrong: probably the warm QEMU uses a resource that the second QEMU needs. */
 static void do_without(struct standby *sb, const struct error *why)
 {
 	log_warn("vm=%s the takeover cannot be rehearsed, ignoring: %s", sb->config.vm, why->text);
@@ -93,7 +93,7 @@ static int rehearse_once(struct standby *sb, struct error *ret_error)
 	struct qemu *q = &sb->rehearsal;
 	int r = qemu_await(q, sb->config.start_timeout_ms, ret_error);
 
-	if (r < 0) /* it may have ended long ago: try once more */
+	if (r < 0) /* the first QEMU may have ended long ago: try once more */
 		r = qemu_start(q, sb->config.start_timeout_ms, ret_error);
 	if (r < 0)
 		return 1;
@@ -105,7 +105,7 @@ static bool was_killed(struct qemu *q)
 {
 	struct error died;
 
-	(void)qemu_exited(q, &died); /* sets end_signal; promote_rehearse() has told the reason */
+	(void)qemu_exited(q, &died); /* sets end_signal; promote_rehearse() has reported why */
 	return q->end_signal != 0;
 }
 
@@ -149,7 +149,8 @@ int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 	struct error error = {""};
 	int r;
 
-	/* Perhaps the warm QEMU was started again since the stream came up. */
+	/* Perhaps the warm QEMU was started again since the stream came up. Then a rehearsal may be
+	 * needed. */
 	if (sb->machine.is_proved)
 		standby_rehearsal_begin(sb);
 	if (sb->rehearsal.pid <= 0)

@@ -123,7 +123,7 @@ int standby_reserve(struct standby *sb, struct error *ret_error)
 	return r;
 }
 
-/* Is as much free as reserve_room() would take? Ask before it is tried again: a try that fails
+/* Is enough space free for reserve_room()? Check this before each further try: a try that fails
  * allocates and frees many pages, and epochs wait meanwhile. */
 static bool may_suffice(const struct standby *sb)
 {

@@ -72,7 +72,8 @@ uint64_t room_free_bytes(const struct room *room, const char *dir)
 	if (stat(dir, &st) < 0 || statvfs(dir, &fs) < 0)
 		return 0;
 	pthread_mutex_lock(&lock);
-	free_bytes = left_for(room, &fs, st.st_dev); /* @room may have claimed nothing */
+	free_bytes = left_for(room, &fs, st.st_dev); /* @room->device is not valid without a
+						      * claim */
 	pthread_mutex_unlock(&lock);
 	return free_bytes;
 }

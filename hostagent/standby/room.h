@@ -32,9 +32,9 @@ struct room {
 int room_claim(struct room *room, const char *dir, uint64_t bytes, uint64_t *ret_free)
 	__attribute__((warn_unused_result));
 
-/* Check whether the bytes that @room claims, or could not claim, could be allocated now. Returns
- * the number of free bytes in @dir's file system that no other standby has claimed; 0 also if the
- * file system cannot be asked. */
+/* Returns the number of free bytes in @dir's file system that no other standby has claimed, or 0 if
+ * the file system cannot be asked. Use this to find out whether the bytes that @room claims, or
+ * could not claim, can be allocated now. */
 uint64_t room_free_bytes(const struct room *room, const char *dir);
 
 /* Give the claim up. Calling this again has no effect. */

@@ -10,8 +10,8 @@
 #include "standby/standby_private.h"
 #include "vmm/disks.h"
 
-/* Does QEMU (process @pid) use a file that is not the image, and call it @file? If QEMU's name for
- * the image is not a path (but "json:..."), the answer is no. */
+/* Does QEMU (process @pid) use a file that is not the image, and call it @file? Returns false if
+ * QEMU's name for the image is not a path but "json:...". */
 static bool is_other_file(const struct image *image, pid_t pid, const char *file)
 {
 	char path[VMM_DISK_FILE_BYTES + 64];

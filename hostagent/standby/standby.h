@@ -251,7 +251,7 @@ int standby_inherit(struct standby *sb, const char *monitor, pid_t pid, struct e
 void standby_own_disks(struct standby *sb);
 
 /* Begin a drill: start a second, isolated guest from the copy, and check whether it runs (drill.h).
- * Does not wait for the drill's end. standby_status() tells later how the drill with number
+ * Does not wait for the drill's end. standby_status() later reports how the drill with number
  * *ret_number ended. If a drill runs already, *ret_number is its number. Returns 0;
  * -ENODATA: this host has no copy of the guest;
  * -ENOTSUP: a disk cannot be copied; other -errno.
@@ -265,9 +265,9 @@ int standby_drill(struct standby *sb, uint64_t *ret_number, struct error *ret_er
 void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uint16_t version,
 		       uint64_t features);
 
-/* Copy what the QEMU is made of in which the guest was promoted last, as it was found before the
- * promotion. *ret is empty if this agent has promoted none. The caller frees it with
- * vmm_description_done(). Returns 0, -E2BIG or -ENOMEM. Any thread. */
+/* Copy the description of the QEMU in which the guest was last promoted. The description was made
+ * before that promotion. *ret is empty if this agent has promoted no guest. The caller frees it
+ * with vmm_description_done(). Returns 0, -E2BIG or -ENOMEM. Any thread. */
 int standby_describe(struct standby *sb, struct vmm_description *ret)
 	__attribute__((warn_unused_result));
 

@@ -106,8 +106,8 @@ struct standby {
 	/* what that claim is, or would be if there were enough space; valid if is_room_known */
 	uint64_t room_needed_bytes;
 	bool is_room_known;
-	/* a copy is held, but there was too little space to reserve or to claim all: it is tried
-	 * again at room_backoff.next_ns */
+	/* true: a copy is held, but there was too little space to reserve and claim all that epochs
+	 * may need. The next try is at room_backoff.next_ns */
 	bool is_room_short;
 	struct standby_backoff room_backoff;
 	struct {
@@ -179,7 +179,7 @@ void standby_backoff_failed(struct standby_backoff *b, uint64_t now_ns);
  * changed; 0 if it has not; -errno with *ret_error, which names the file and the fault. On error
  * the old command stays. */
 int standby_load_command(struct standby *sb, struct error *ret_error);
-/* Say in *error why a promotion failed: put advice for the operator before its text. */
+/* *error says why a promotion failed. Put advice for the operator before its text. */
 void standby_say_way_out(const struct standby *sb, struct error *error);
 
 /* boot.c: carry out the order BOOT. Returns 0 or -errno, with c->error. */
@@ -205,16 +205,17 @@ int standby_start_process(struct standby *sb, struct error *ret_error)
 /* orders.c: carry out @command, and set its result and error. */
 void standby_carry_out(struct standby *sb, struct standby_command *command);
 /* reserve.c: reserve room for RAM, device state, meta and the buffer of a FULL epoch, before START
- * answers. If there is not enough room but this host has a copy, only log this, once. The standby
- * then continues without a reserve, because it must not lose the copy. standby_reserve_again()
- * tries again.
+ * answers. If this fails, but this host has a complete copy, only logs the error, once, and returns
+ * 0: the standby must not lose the copy, so it continues without the whole reserve. Later,
+ * standby_reserve_again() tries again.
  * Returns 0; -ENOSPC; other -errno. On error *ret_error says why, and nothing is reserved beyond an
  * earlier copy's files. */
 int standby_reserve(struct standby *sb, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* reserve.c: if standby_reserve() has found too little room for the copy that is held, reserve the
- * room now, when the time for this has come. Logs only a success. Never changes the copy. */
+/* reserve.c: if standby_reserve() has found too little room for the copy that is held, try again to
+ * reserve the room, at most as often as room_backoff allows. Logs only a success. Never changes the
+ * copy. */
 void standby_reserve_again(struct standby *sb, uint64_t now_ns);
 
 /* reserve.c: also reserve room for the memory blocks that only QEMU knows (video RAM, firmware).

@@ -52,7 +52,7 @@ bool torn_settle(struct images *images)
 
 	if (!torn->is_set || !torn->is_whole || !images->is_open)
 		return false;
-	torn->is_whole = false; /* if this fails, the next held epoch is another chance */
+	torn->is_whole = false; /* if the sync fails, the next held epoch sets this again */
 	if (images_sync(images, &error) < 0) {
 		log_limited(LOG_LEVEL_WARN, "vm=%s its disks still count as an unfinished copy: %s",
 			    torn->vm, error.text);

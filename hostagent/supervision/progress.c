@@ -81,8 +81,8 @@ void progress_add(struct progress *p, uint64_t bytes)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* Count a move if the step's process has used CPU_MOVE_NS since the last one. The caller holds the
- * lock. */
+/* Count a move if the step's process has used CPU_MOVE_NS since the last such move. The caller
+ * holds the lock. */
 static void look_at_process(struct progress *p)
 {
 	struct timespec t;

@@ -60,9 +60,9 @@ void progress_add(struct progress *p, uint64_t bytes);
 void progress_end(struct progress *p);
 
 /* Add keys to @stats, which has WIRE_STATS_MAX + 1 bytes: `step_moves`; during a step, `step`; if
- * the step's total is known, `step_percent`; if it also has lasted for a second,
- * `step_bytes_per_s`, its speed so far, and `step_s_left`, computed from that. A key for which
- * there is no room is left out. */
+ * the step's total is known, `step_percent`; if the step has also lasted for a second,
+ * `step_bytes_per_s` (its speed so far) and `step_s_left` (computed from that speed). A key for
+ * which there is no room is left out. */
 void progress_report(struct progress *p, char *stats);
 
 #endif

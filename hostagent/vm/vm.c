@@ -111,8 +111,9 @@ static bool is_stopped_here(struct engine *engine)
 	return status.is_stopped_here;
 }
 
-/* Open an engine. What this host's standby knows of a guest that it promoted (@is_promoted) need
- * not be asked again. */
+/* Open an engine. If this host's standby promoted the guest (@is_promoted), the standby has
+ * described the guest's QEMU. Pass this description on, so that the engine need not ask QEMU
+ * again. */
 static int open_engine(struct vm *vm, struct engine_config *config, bool is_promoted, uint64_t term,
 		       struct engine **ret_engine, struct error *ret_error)
 {

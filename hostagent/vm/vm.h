@@ -87,7 +87,7 @@ int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_
  * vm_is_protecting()  is there a guest that would be handed on?
  * vm_rest(true)    the worker finishes what it does, then does nothing. Orders wait
  * vm_is_resting()  does the worker do nothing now?
- * vm_has_shed()    vm_rest() asks to give back the reference's memory: was most of it given back?
+ * vm_has_shed()    was most of the reference's memory given back? vm_rest(true) asks for this
  * vm_may_yield()   can the guest be stopped, and the VM be handed on? Returns 0 or -EBUSY, and
  *                  *ret_error says why. Ask it of all VMs before any of them yields
  * vm_yield(true)   a protected guest is stopped at its last epoch, and nothing more is released

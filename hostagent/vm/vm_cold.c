@@ -154,9 +154,9 @@ int vm_cold_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epo
 	int r = 0;
 
 	(void)ret_epoch;
-	/* Somebody started this QEMU on images that are only a standby's copy. They may be old, or
-	 * lack writes that are still in the disk log. Also, the log must end before a guest writes
-	 * to the images. */
+	/* Somebody started this QEMU on images that are only a standby's copy. The images may be
+	 * old, or lack writes that are still in the disk log. Also, the log must end before a guest
+	 * writes to the images. */
 	if (has_qemu && !is_owners)
 		return error_set(ret_error, -EBUSY,
 				 "somebody started a QEMU of this VM here (monitor %s), where "
@@ -234,7 +234,7 @@ void vm_cold_report(const struct vm *vm, const struct standby_status *status,
 {
 	const char *role = cold_role(vm, status), *disk;
 
-	/* A standby that has got no epoch yet can be told to start its disks, too. */
+	/* A standby without a whole epoch can be ordered to start the guest from its disks, too. */
 	if (!role && vm->role == VM_ROLE_STANDBY && status && status->is_torn)
 		(void)!wire_stats_add(report->stats, "cold_disk", "torn");
 	if (!role)
@@ -248,6 +248,6 @@ void vm_cold_report(const struct vm *vm, const struct standby_status *status,
 		(void)!wire_stats_add(report->stats, "cold_epoch", "%" PRIu64,
 				      status->disks_epoch);
 	}
-	if (*vm->fenced_text) /* this text describes a QEMU that exists */
+	if (*vm->fenced_text) /* the text is set only while such a QEMU exists */
 		(void)!wire_stats_add(report->stats, "cold_qemu", "1");
 }

@@ -9,11 +9,12 @@
  *
  *	cold		the role on file: primary, running, standby, fenced, none
  *	cold_ran	the term of that role
- *	cold_disk	own     the guest itself wrote this host's images, as the owner
+ *	cold_disk	own     the guest itself wrote these images, and this host owned the guest
  *			unsound like `own`, but its flushes were ignored: an image may be torn
  *			copy    the standby's images, whole, at cold_epoch of cold_term
  *			torn    the standby's images, an unfinished copy (standby/torn.h); this is
- *				also said, without the other keys, while it keeps a copy
+ *				also reported, without the other keys, while this host
+ *				keeps a copy
  *			none    none of these
  *	cold_qemu	1: a QEMU of this VM is kept stopped here
  *
@@ -50,7 +51,8 @@ void vm_cold_report(const struct vm *vm, const struct standby_status *status,
 		    struct wire_report *report);
 
 /* If vm_cold_may_run() gave up waiting for its record, wait until this record is on the disk.
- * Otherwise it could replace a role that is recorded later. Call this before a role is recorded. */
+ * Otherwise the old record might replace a role that is recorded later. Call this before a role is
+ * recorded. */
 void vm_cold_settle(struct vm *vm);
 
 #endif

@@ -96,7 +96,7 @@ static int check_end(struct vm *vm, const char *monitor, const struct vm_fence_f
 /* ---- the end */
 
 /* Send `quit` to process @pid at @monitor, if its guest is stopped. Returns 0 if QEMU has received
- * it. */
+ * `quit`, or may have received it. */
 static int send_quit(const char *monitor, pid_t pid, struct error *ret_error)
 {
 	struct qmp *qmp;

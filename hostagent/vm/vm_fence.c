@@ -114,8 +114,8 @@ static int stop_here(struct vm *vm, struct vm_fence_found *ret_found, struct err
 	return r;
 }
 
-/* Returns the wall time before which a QEMU must have been started, so that this fence may record
- * it. */
+/* Returns a wall time: this fence may record a QEMU only if that QEMU was started before this
+ * time. */
 static uint64_t find_until_ns(const struct vm *vm)
 {
 	uint64_t fenced_ns;
@@ -160,9 +160,9 @@ void vm_fence_let_run(struct vm *vm, pid_t pid)
 int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 {
 	struct standby_status status = {.state = STANDBY_STATE_IDLE};
-	/* Use the role, not the standby's state: its thread may not yet have found the previous
-	 * agent's copy. If that agent died between the record of the fence and the end of the copy,
-	 * the role is FENCED already. */
+	/* Use the role, not the standby's state: the standby's thread may not yet have found the
+	 * previous agent's copy. If that agent died between the record of the fence and the end of
+	 * the copy, the role is FENCED already. */
 	bool may_have_copy = vm->standby &&
 			     (vm->role == VM_ROLE_STANDBY || vm->role == VM_ROLE_FENCED);
 	uint64_t until_ns = find_until_ns(vm);

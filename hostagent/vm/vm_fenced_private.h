@@ -2,8 +2,8 @@
  *
  * Why: only the guest that was fenced may be ended (vm_end_private.h). Another QEMU of this VM can
  * be started here later, even between two fences. That QEMU can hold data that exists nowhere else.
- * The time of the last fence does not tell which QEMU is which, so the processes are recorded. The
- * record outlives the agent. It does not outlive a boot, and neither does the guest.
+ * The time of the last fence does not show which QEMU was fenced, so the processes are recorded.
+ * The record outlives the agent. It does not outlive a boot, and neither does the guest.
  *
  * The file has one line per process, "PID START": START is the time of its start in ticks since the
  * boot, as in /proc/PID/stat. An empty file says that no QEMU here may be ended. Without a file,
@@ -19,7 +19,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Two can be here: the QEMU at [vm] qmp, and a QEMU that an earlier agent promoted. */
+/* At most two QEMUs of a VM can be here: the QEMU at [vm] qmp, and a QEMU that an earlier agent
+ * promoted. */
 #define VM_FENCED_MAX 2u
 
 /* Record the @n processes @pids, without @except and without those that were started after

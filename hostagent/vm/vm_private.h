@@ -114,7 +114,7 @@ struct vm {
 	struct handed *handed; /* what the agent's previous program handed on; NULL: nothing */
 	uint64_t look_at_ns;  /* when to check for changes that nobody reports: look() in vm.c */
 	uint64_t claim_at_ns; /* when another host may be asked for its vote again */
-	uint8_t claim_next;   /* which one: index in config->peers */
+	uint8_t claim_next;   /* which host to ask next: index in config->peers */
 	pid_t closed_pid;     /* the QEMU on whose tap the hold was closed; 0: none */
 	pid_t stopped_pid;    /* the QEMU that this agent found running and stopped; 0: none */
 	uint64_t asked_ns;    /* when QEMU was last asked whether its guest is stopped */

@@ -137,7 +137,7 @@ bool clock_rules_stopped(struct clock_rules *rules, const struct clock_words *wo
 	uint64_t host_ns;
 
 	/* The guest stayed stopped after the seal: set its clock again. We already know when the
-	 * guest stopped. The words no longer tell this, because we have changed them. */
+	 * guest stopped. The words no longer show this, because we have changed them. */
 	if (rules->state != CLOCK_OFF && rules->is_ours && rules->has_running &&
 	    !words->is_running && same(words, &rules->written)) {
 		rules->set_ns = now_ns;

@@ -467,7 +467,7 @@ int vmm_describe(struct qmp *q, struct vmm_description *ret, struct error *ret_e
 	return 0;
 }
 
-/* Is @now, which is freed, the same as @then? */
+/* Returns true if @now is the same as @then. Frees @now. */
 static bool is_still(const struct vmm_machine *then, struct vmm_machine *now)
 {
 	bool is_same = vmm_machine_is_same(then, now);
@@ -476,7 +476,8 @@ static bool is_still(const struct vmm_machine *then, struct vmm_machine *now)
 	return is_same;
 }
 
-/* Was nothing plugged since @known was made? Returns 1, 0 or -errno. */
+/* Compare the parts that can change with @known. Returns 1 if nothing was plugged or unplugged
+ * since; 0 if something was; or -errno. */
 static int is_unchanged(struct qmp *q, const struct vmm_description *known,
 			struct error *ret_error)
 {

@@ -25,13 +25,13 @@
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
-/* What a QEMU process is made of. An all-zero struct is an empty one. */
+/* The parts of a QEMU process. An all-zero struct is empty. */
 struct vmm_description {
 	pid_t pid;		    /* the process at the monitor */
 	struct vmm_machine cpus;    /* the vCPUs that are plugged in, and their places */
 	struct vmm_machine machine; /* all parts, sorted */
-	struct vmm_machine devices; /* those of `machine` that can change while the guest runs, but
-				     * for CPUs: see vmm_describe_devices(). Sorted */
+	struct vmm_machine devices; /* those parts of `machine` that can change while the guest
+				     * runs, without CPUs: see vmm_describe_devices(). Sorted */
 };
 
 void vmm_description_done(struct vmm_description *d); /* free it; *d is empty afterwards */
@@ -51,9 +51,9 @@ int vmm_description_copy(const struct vmm_description *from, struct vmm_descript
 int vmm_describe(struct qmp *q, struct vmm_description *ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Does what vmm_describe() does. If @known describes the same process and nothing was plugged
- * since, *ret is a copy of it, for five commands instead of a hundred: the other properties of a
- * process never change. @known may be empty or NULL. */
+/* Does what vmm_describe() does. If @known describes the same process, and nothing was plugged or
+ * unplugged since, *ret is a copy of @known. This takes five commands instead of a hundred: the
+ * other properties of a process never change. @known may be empty or NULL. */
 int vmm_describe_again(struct qmp *q, const struct vmm_description *known,
 		       struct vmm_description *ret, struct error *ret_error)
 	__attribute__((warn_unused_result));

@@ -51,15 +51,17 @@ void devstate_drop_gate(struct devstate *d);
  * returns NULL. */
 struct devstate *devstate_close(struct devstate *d);
 
-/* As devstate_close(), but send QEMU nothing: each command takes ms in which the guest stands
- * still. QEMU keeps its copies until the agent's next program calls devstate_sweep(). */
+/* Free @d like devstate_close(), but send QEMU no command: each command takes some ms, and the
+ * guest stands still meanwhile. QEMU keeps its copies of the memfd and of the gate's pipe until the
+ * agent's next program calls devstate_sweep(). */
 struct devstate *devstate_leave(struct devstate *d);
 
-/* Tell QEMU to close what earlier devstates have left. Only one agent may use this QEMU. Returns 0
- * or an error of qmp_execute(). */
+/* Make QEMU close the descriptors that earlier devstates have left there. Only one agent may use
+ * this QEMU. Returns 0 or an error of qmp_execute(). */
 int devstate_sweep(struct devstate *d) __attribute__((warn_unused_result));
 
-/* Is an element of QEMU's answer to `query-fdsets` ours? Then *ret_id is its id. Pure. */
+/* Returns true if @fdset, an element of QEMU's answer to `query-fdsets`, has descriptors of ours
+ * and no others. Then *ret_id is its id. Pure. */
 bool devstate_is_ours(const json_t *fdset, int64_t *ret_id);
 
 /* Send the save command, and arm @next after it (QMP_CONT, or NULL: see qmp_arm()). The guest

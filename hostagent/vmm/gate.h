@@ -52,7 +52,8 @@
 /* Size of the pipe, and of QEMU's buffer for a blob (migration/qemu-file.c, all versions). */
 #define GATE_PIECE_BYTES 32768u
 
-/* What QEMU keeps beside our descriptors, so that they can be told from those of others. */
+/* The label (`opaque` of QMP's add-fd) that QEMU stores with our descriptors. It distinguishes them
+ * from other programs' descriptors. */
 #define GATE_OPAQUE "holdfast-gate"
 
 struct gate;
@@ -74,7 +75,8 @@ void gate_guard(struct gate *g);
 /* Release QEMU, even if it sleeps in a write, and free @g. Accepts NULL, returns NULL. */
 struct gate *gate_close(struct gate *g);
 
-/* As gate_close(), but do not ask QEMU to close its copy of the pipe's end (devstate_leave()). */
+/* For devstate_leave(): free @g like gate_close(), but do not ask QEMU to close its copy of the
+ * pipe's end. */
 struct gate *gate_leave(struct gate *g);
 
 /* Returns QEMU's name for its copy of the pipe's end. */

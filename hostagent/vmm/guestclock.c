@@ -157,7 +157,8 @@ void guestclock_resume(struct guestclock *clock, const struct clock_rules *rules
 	if (clock->rules.state == CLOCK_OFF || rules->state == CLOCK_OFF)
 		return;
 	clock->rules = *rules;
-	clock->rules.why = ""; /* the pointer comes from the previous program's memory */
+	clock->rules.why = ""; /* the pointer in @rules is of the previous program, and not valid
+				* here */
 	clock->rules.step_max_ns = step_max_ns;
 }
 

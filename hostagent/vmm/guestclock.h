@@ -32,9 +32,10 @@
 
 struct guestclock;
 
-/* Open the clock of the QEMU behind @q, process @pid. Sends QEMU one command, but not if @is_tcg:
- * then it is known not to use KVM. If @is_wanted is false, the clock is never set: only the lost
- * time is counted. @step_max_ns: the largest step forward. Returns NULL if there is no memory. */
+/* Open the clock of the QEMU behind @q, process @pid. @is_tcg: the caller knows that QEMU does not
+ * use KVM; if false, sends QEMU a command to find out. If @is_wanted is false, the clock is never
+ * set: only the lost time is counted. @step_max_ns: the largest step forward. Returns NULL if there
+ * is no memory. */
 struct guestclock *guestclock_open(struct qmp *q, pid_t pid, bool is_tcg, bool is_wanted,
 				   uint64_t step_max_ns);
 struct guestclock *guestclock_close(struct guestclock *clock); /* accepts NULL, returns NULL */

@@ -531,7 +531,8 @@ static int step_macs(struct inspection *in)
 			return odd_answer(in, "query-rx-filter");
 		for (uint32_t k = 0; k < in->info.n_nics; k++)
 			/* For a device that has no id, the name in this answer differs from the
-			 * name in our list. But if both have only one card, it is the same card. */
+			 * name in our list. But if both lists have only one card, it is the same
+			 * card. */
 			if ((strcmp(in->info.nics[k].name, name) == 0 ||
 			     (n == 1 && in->info.n_nics == 1)) &&
 			    inspect_parse_mac(mac, in->info.nics[k].mac) < 0)

@@ -21,7 +21,7 @@
 struct inspect_ramblock {
 	char name[128];
 	uint64_t used_bytes;
-	uint64_t hva; /* address in QEMU's process; 0: QEMU did not tell it (8.0 and older) */
+	uint64_t hva; /* address in QEMU's process; 0: QEMU did not show it (8.0 and older) */
 };
 
 enum inspect_use {

@@ -1,4 +1,4 @@
-/* inventory.h - lists the parts of a guest's machine, and tells whether two such lists differ.
+/* inventory.h - lists the parts of a guest's machine, and finds differences between two such lists.
  *
  * Why: while a guest is protected, somebody can plug or unplug devices, memory and network back
  * ends. The standby's QEMU lacks this change, so its promotion would fail. Also, a new card's

@@ -133,8 +133,7 @@ static void server_main(int fd)
 /* ---- the agent's side */
 
 /* Runs in the process that letgo_init() forked: starts the releasing process, and ends. So the
- * releasing process is not the agent's child. It never becomes a zombie that the agent's next
- * program would have to wait for. */
+ * releasing process is not a child of the agent, and the agent's next program need not reap it. */
 static void start_server(int fd) __attribute__((noreturn));
 static void start_server(int fd)
 {

@@ -12,8 +12,8 @@
  *					the guest runs
  *
  * The process is forked while the agent has little memory, and keeps none of the agent's
- * descriptors. It is not the agent's child: after an exec, the agent's next program would not wait
- * for it.
+ * descriptors. The process is not a child of the agent. A child that ended after an exec would
+ * remain a zombie, because the agent's next program does not reap it (waitpid()).
  * Without this process the guest also resumes after the agent's death, but later.
  *
  * Where: main.c makes the process, the engine's thread registers a pipe.

@@ -125,7 +125,7 @@ static bool is_of(const char *key, const char *thing)
 	return strncmp(key, thing, n) == 0 && (key[n] == ' ' || key[n] == '/');
 }
 
-/* Returns @value for use in a sentence, or some words if the value is empty. */
+/* Returns @value for use in a sentence. If @value is empty, returns words that say so. */
 static const char *shown(const char *value)
 {
 	return *value ? value : "an empty text";

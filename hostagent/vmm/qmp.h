@@ -86,7 +86,8 @@ uid_t qmp_uid(const struct qmp *q); /* user id of the process that made the sock
 /* Returns "Class: description" of QEMU's last error, or what broke the connection; "": no error
  * yet. Borrowed until the next call on @q. */
 const char *qmp_error(const struct qmp *q);
-/* Is the connection broken? Then each later call fails. Usually QEMU has ended, or ends now. */
+/* Returns true if the connection is broken. Then each later call fails. Usually QEMU has ended, or
+ * ends now. */
 bool qmp_is_lost(const struct qmp *q);
 
 /* Send all but the last byte of @command. @command is rendered text, borrowed until it is sent or

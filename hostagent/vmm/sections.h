@@ -1,9 +1,9 @@
 /* sections.h - computes a hash, called the mark, over the device sections of a saved state.
  *
  * Why: each device saves itself in a section that begins with its name, instance and version. If a
- * device is plugged or unplugged, the next epoch has other sections, and so a different mark. This
- * tells us, before we send the epoch, that the standby could be unable to load it. The check does
- * not make the pause longer.
+ * device is plugged or unplugged, the next epoch has other sections, and so a different mark. So we
+ * know, before we send the epoch, that the standby might be unable to load it. The check does not
+ * make the pause longer.
  *
  * Sections have no length. Each ends with a footer that repeats the section's number. The next
  * section's header, or the end of the state, follows. The parser searches for this sequence. Some

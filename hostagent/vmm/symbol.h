@@ -1,7 +1,7 @@
 /* symbol.h - finds an exported variable in a running program.
  *
  * Why: QEMU's clock is a global variable that no monitor command shows. The QEMU of a distribution
- * exports its symbols to its modules. So the program file tells the variable's address.
+ * exports its symbols to its modules. So the program file shows the variable's address.
  *
  * libelf parses /proc/PID/exe. This is the right file even if it was replaced or lies in a
  * different mount namespace. /proc/PID/maps gives the load address.

@@ -7,9 +7,9 @@
  * belongs now (/proc/PID/fdinfo, "iff:"). It also says in which network namespace that device is.
  *
  * Several descriptors with the same name are the queues of one tap. A descriptor without a device
- * is a queue that is switched off, or its tap was deleted. If there is such a descriptor, a tap
- * that the VM's file names counts as deleted if it is not open. If all taps that the file names are
- * open, descriptors without a device are ignored.
+ * is a queue that is switched off, or its tap was deleted. If there is such a descriptor, each tap
+ * that the VM's file names, and that is not open, counts as deleted. If all taps that the file
+ * names are open, descriptors without a device are ignored.
  *
  * Where: epoch engine, at each attach and while protected; vm_cover.c. Threads: any.
  */

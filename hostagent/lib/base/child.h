@@ -24,8 +24,8 @@
  * Returns the child's pid or -errno. */
 pid_t child_start(void (*run)(void *arg), void *arg) __attribute__((warn_unused_result));
 
-/* In the child: block and ignore no signal, as another program expects. The daemons do both
- * (signals.h). */
+/* In the child: unblock all signals, and ignore none, as another program expects. The daemons block
+ * some signals and ignore others (signals.h). */
 void child_signals(void);
 
 /* The same for a child of posix_spawn(). Sets *ret_attributes to attributes that do this, and also

@@ -1,7 +1,7 @@
 /* config.h - parses an INI file according to a table of its keys. The same table gives --help, the
  * example file, the manual and check-config's output.
  *
- * Why: if a daemon ignored a misspelt key, it could later fail over unexpectedly. So a key that is
+ * Why: if a daemon ignored a misspelt key, it might later fail over unexpectedly. So a key that is
  * not in the table is refused. The error names the line and says what was expected. A key's row in
  * the table has its type, default, limits and help.
  *

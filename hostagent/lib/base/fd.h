@@ -21,7 +21,7 @@ int fd_set_nonblock(int fd) __attribute__((warn_unused_result));
 int fd_write_all(int fd, const void *data, size_t size) __attribute__((warn_unused_result));
 
 /* Read or write all @size bytes at offset @at of a file, retrying on EINTR and short transfers.
- * Return 0; -EIO: the file or device ends before; or -errno. */
+ * Return 0; -EIO: the file or device ends too early; or -errno. */
 int fd_read_at(int fd, void *ret_data, size_t size, uint64_t at)
 	__attribute__((warn_unused_result));
 int fd_write_at(int fd, const void *data, size_t size, uint64_t at)

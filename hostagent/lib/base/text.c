@@ -5,12 +5,12 @@
 
 static const char dots[] = "...";
 
-/* @text fills its @size bytes, and more would follow. Put the dots at its end. */
+/* The text was cut to the @size bytes of @text. Put the dots at its end. */
 static void end_visibly(char *text, size_t size)
 {
 	size_t end = size >= sizeof(dots) ? size - sizeof(dots) : 0;
 
-	/* do not end within a character, nor behind a space */
+	/* do not cut within a character, or after a space */
 	while (end > 0 && ((text[end] & 0xc0) == 0x80 || text[end - 1] == ' '))
 		end--;
 	if (size >= sizeof(dots))

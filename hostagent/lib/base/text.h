@@ -7,7 +7,7 @@
  *
  *	text_put(text, 16, "%s is away", "alpha-with-a-long-name")  ->  "alpha-with-a..."
  *
- * Where: error.c, and whoever writes an event, a reply or another text for an operator.
+ * Where: error.c, and all code that writes an event, a reply or another text for an operator.
  * Threads: any (no state). Nothing here allocates or blocks.
  */
 #ifndef BASE_TEXT_H
@@ -27,8 +27,8 @@ size_t text_vput(char *text, size_t size, const char *format, va_list args)
 /* Copy @from into @text (@size bytes), cut like text_put() does. Returns @text. */
 const char *text_copy(char *text, size_t size, const char *from);
 
-/* Returns @from, cut to @max bytes, in a buffer that lives until the enclosing block ends. For an
- * argument that must leave room for what follows it. */
+/* Returns @from, cut to @max bytes, in a buffer that lives until the enclosing block ends. Use it
+ * for an argument of a format, to leave room for the text that follows. */
 #define TEXT_SHORT(max, from) text_copy((char[(max) + 1]){0}, (max) + 1, (from))
 
 #endif

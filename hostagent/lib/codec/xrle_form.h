@@ -44,10 +44,10 @@ typedef void form_copy(uint8_t *to, const uint8_t *from, size_t size);
  * FORM_EDGES_MAX). Returns the number of edges. */
 typedef size_t form_find_edges(const struct simd_scan *scan, uint16_t *edges);
 
-/* Returns the edges in line @i as bits, after gaps were filled. The bit of a byte is set if only
- * this byte is changed, not the previous byte (a run begins), or if only the previous byte is
- * changed (a run has ended). Call this for each changed line and for the line after it. If a run
- * reaches the end of a line, its edge is at the start of the next line. */
+/* Returns the edges in line @i as bits. Bit k is set if a run of changed bytes begins at byte k, or
+ * has ended just before byte k. Bytes in filled gaps count as changed. If a run reaches the end of
+ * a line, the edge of its end is byte 0 of the next line. So call this function for each changed
+ * line and for the line after it. */
 static inline uint64_t form_line_edges(const struct simd_scan *scan, unsigned int i)
 {
 	uint64_t before2 = i > 1 ? scan->changed[i - 2] : 0,

@@ -224,9 +224,9 @@ enum wire_verb {
 	 * for its COMMIT and lets go of the guest. The answer's header has that epoch. A later
 	 * PROTECT in the same term lets the guest go on */
 	WIRE_VERB_MOVE		= 8,
-	/* header: term is the new term. Boot the guest from this host's disks. If this host has a
-	 * QEMU of the guest that was kept stopped after a boot, let that QEMU run instead. Only to
-	 * a host whose REPORT has the key `cold` */
+	/* header: term is the new term. Boot the guest from this host's disks. If somebody started
+	 * a QEMU of the guest here after the host's boot, and the agent keeps it stopped, let the
+	 * guest in that QEMU run instead. Sent only to a host whose REPORT has the key `cold` */
 	WIRE_VERB_START		= 12,
 	/* the standby's host starts its copy of the guest, isolated, looks at it, ends it, and then
 	 * answers. Only with WIRE_FEATURE_DRILL */
@@ -340,9 +340,9 @@ int wire_drain_decode(const struct wire_frame *frame, struct wire_drain *ret_dra
 		      struct wire_error *error) WIRE_CHECKED;
 
 enum wire_drain_progress {
-	WIRE_DRAIN_NOT	   = 0, /* the host is not being drained, or no longer */
+	WIRE_DRAIN_NOT	   = 0, /* the host is not being drained (any more) */
 	WIRE_DRAIN_RUNS	   = 1, /* the host is being drained */
-	WIRE_DRAIN_DONE	   = 2, /* the drain has ended, perhaps with something left there */
+	WIRE_DRAIN_DONE	   = 2, /* the drain has ended; see n_left */
 };
 
 /* DRAIN_STATE: the progress of this host's drain. */

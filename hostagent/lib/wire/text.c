@@ -86,8 +86,7 @@ bool wire_text_is_valid(const char *text)
 	return wire_text_bytes_are_valid(text, strnlen(text, WIRE_TEXT_MAX + 1));
 }
 
-/* Replace the end of @text (@size bytes and a NUL), which does not fit, by dots. Returns the new
- * size. */
+/* Mark @text (@size bytes and a NUL) as cut: replace its end by dots. Returns the new size. */
 static size_t end_visibly(char *text, size_t size)
 {
 	while (size > WIRE_TEXT_MAX - 3 || (text[size] & 0xc0) == 0x80)

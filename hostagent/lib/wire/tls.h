@@ -168,36 +168,38 @@ size_t wire_tls_output_pending(const struct wire_tls *tls);
  * WIRE_TLS_PEER_REFUSED. */
 int wire_tls_handshake(struct wire_tls *tls) __attribute__((warn_unused_result));
 
-/* Does a certificate or list of @context expire within WIRE_TLS_WARN_S of @now_s (time(2)), or has
- * it expired already? The CA's certificates, the revocation lists and our own certificate are
- * checked. The operator must know this in advance: when a certificate has expired, all connections
- * of its owner end, and with an outdated revocation list nobody can connect. Returns true if so.
- * Then *ret_text says which one expires first, when, and which command renews it. Returns true at
- * most once a day. */
+/* Returns true if a file of @context expires within WIRE_TLS_WARN_S of @now_s (time(2)), or has
+ * expired already, but returns true at most once a day. Checks the CA's certificates, the
+ * revocation lists and our own certificate. If true, *ret_text says which of them expires first,
+ * when it expires, and which command renews it. The operator must know this in advance: a machine
+ * whose certificate has expired cannot connect any more, and with an outdated revocation list no
+ * machine can. */
 bool wire_tls_context_ends_soon(struct wire_tls_context *context, int64_t now_s,
 				struct error *ret_text) __attribute__((warn_unused_result));
 
-/* Like wire_tls_context_ends_soon(), but returns true at each call. *ret_at_s says when it expires
- * (time(2)). */
+/* Does what wire_tls_context_ends_soon() does, but returns true at each call, not only once a day.
+ * If true, *ret_at_s is the time of the expiry (time(2)). */
 bool wire_tls_context_ends(struct wire_tls_context *context, int64_t now_s, int64_t *ret_at_s,
 			   struct error *ret_text) __attribute__((warn_unused_result));
 
-/* Does the peer's certificate expire within WIRE_TLS_WARN_S of @now_s? This is the certificate that
- * the connection began with, even if the peer has a newer one since. If so, returns true at each
- * call, *ret_at_s says when, and *ret_text says what wire_tls_context_ends_soon() says. Returns
- * false while the connection is not established. */
+/* Returns true if the peer's certificate expires within WIRE_TLS_WARN_S of @now_s, or has expired
+ * already. Checks the certificate with which the connection began, even if the peer has got a newer
+ * one since. If true, *ret_at_s is the time of the expiry, and *ret_text names the peer, the time,
+ * and the commands that renew the certificate. Returns false while the connection is not
+ * established. */
 bool wire_tls_peer_ends(const struct wire_tls *tls, int64_t now_s, int64_t *ret_at_s,
 			struct error *ret_text) __attribute__((warn_unused_result));
 
 #define WIRE_TLS_WARN_S INT64_C(2592000) /* 30 days */
 #define WIRE_TLS_WARN_EVERY_S INT64_C(86400)
 
-/* Check again that reloaded files still accept the peer's certificate and, for an operator or
- * viewer, that it has not expired. Each wire_tls_read() does this too, so call this function for
- * connections that are not read. An outdated revocation list does not make the check fail, nor does
- * the date of a host's or gateway's certificate, because guests depend on that connection. Returns
- * 0 if the certificate is accepted, or the connection is not established yet. Returns -EPROTO if
- * the connection has failed (see wire_tls_error()). */
+/* If files were reloaded, check that they still accept the peer's certificate. If the peer is an
+ * operator or viewer, also check that its certificate has not expired. Each wire_tls_read() makes
+ * these checks too, so call this function for connections that are not read. An outdated revocation
+ * list does not make the check fail. The expiry of a host's or gateway's certificate does not make
+ * it fail either, because guests depend on the connection between host and gateway, or between two
+ * hosts. Returns 0 if the certificate is accepted, if the connection is not established yet, or if
+ * the peer has closed it. Returns -EPROTO if the connection has failed (see wire_tls_error()). */
 int wire_tls_recheck(struct wire_tls *tls) __attribute__((warn_unused_result));
 
 bool wire_tls_is_established(const struct wire_tls *tls);

@@ -119,10 +119,11 @@ SSL_CTX *tls_take_ssl_ctx(struct wire_tls_context *context, unsigned int *ret_ge
 	return ctx;
 }
 
-/* The verify callbacks for open connections. The first one accepts an outdated or missing
- * revocation list, the second one also certificates outside their dates. With such a list or
- * certificate new connections are refused. But open connections of hosts and gateways must not end:
- * if somebody forgot to renew something, or a clock jumps, every guest would stop at once. */
+/* Verify callbacks for open connections. forgive_lists() accepts an outdated or missing revocation
+ * list. forgive_dates() also accepts a certificate that has expired or is not valid yet. With such
+ * a list or certificate, new connections are refused. But open connections of hosts and gateways
+ * must not end: if somebody forgot to renew something, or a clock jumps, every guest would stop at
+ * once. */
 static int forgive_lists(int ok, X509_STORE_CTX *store)
 {
 	int code = X509_STORE_CTX_get_error(store);
