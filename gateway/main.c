@@ -472,7 +472,7 @@ static void close_all(struct daemon *d, bool tells_counters)
 	for (size_t net = 0; net < PROBER_N_NETS; net++)
 		witnessing_close(&d->witnessing[net]);
 	fence_close(d->fence);
-	ports_close(&d->ports);
+	ports_leave(&d->ports);
 	journal_thread_close(d->journal_thread);
 	sessions_free(d->sessions);
 	fleet_free(d->fleet);
@@ -480,6 +480,8 @@ static void close_all(struct daemon *d, bool tells_counters)
 	vm_journal_close(d->journal);
 	wire_tls_context_free(d->tls);
 	d->starts_again = replacing_go(&d->replacing, !d->stop, d->signals.fd, d->since_ns) < 0;
+	hurry_all_threads(false);
+	ports_close(&d->ports); /* not earlier: it takes long, and meanwhile there was no gateway */
 	fd_close(d->signals.fd);
 	fd_close(d->epoll_fd);
 	tally_print(counters, size);

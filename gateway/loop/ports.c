@@ -31,12 +31,23 @@ int ports_add(struct ports *ports, struct port *port)
 	return slot->source.fd >= 0 ? source_add(ports->epoll_fd, &slot->source, 0) : 0;
 }
 
-void ports_close(struct ports *ports)
+void ports_leave(struct ports *ports)
 {
 	for (size_t i = 0; i < ports->n; i++) {
-		port_flush(ports->slots[i].port); /* send the last frames, such as TCP resets */
-		port_close(ports->slots[i].port);
+		struct ports_slot *slot = &ports->slots[i];
+
+		port_flush(slot->port); /* send the last frames, such as TCP resets */
+		if (!port_is_shareable(slot->port)) {
+			port_close(slot->port);
+			slot->port = NULL;
+		}
 	}
+}
+
+void ports_close(struct ports *ports)
+{
+	for (size_t i = 0; i < ports->n; i++)
+		port_close(ports->slots[i].port);
 	ports->n = 0;
 }
 

@@ -8,7 +8,7 @@
  * Where: networks.c opens ports and adds them here in the order of enum prober_net. main.c calls
  * ports_before_sleep() before each sleep and ports_after_sleep() after it. Between these two calls,
  * main.c waits in epoll and serves the descriptors that are ready (source.h). Threads: the
- * gateway's loop. Only ports_close() blocks.
+ * gateway's loop. Only ports_leave() and ports_close() block.
  */
 #ifndef LOOP_PORTS_H
 #define LOOP_PORTS_H
@@ -38,7 +38,9 @@ void ports_init(struct ports *ports, int epoll_fd);
  * afterwards. Returns 0 or -errno of epoll. */
 int ports_add(struct ports *ports, struct port *port) __attribute__((warn_unused_result));
 
-/* Flush and close all ports. */
+/* Flush all ports, and close those that the next program could not open meanwhile. Afterwards
+ * only ports_close() may be called. */
+void ports_leave(struct ports *ports);
 void ports_close(struct ports *ports);
 
 /* Prepare to sleep until a frame arrives on one of the first @n_watched ports. Returns 0 if

@@ -68,6 +68,11 @@ void networks_begin(const struct gw_config *config, struct claiming_ask *ask)
 
 int networks_prepare(const struct gw_config *config, struct claiming_ask *ask)
 {
+	/* First, because a port finds its own socket only if no other one is opened meanwhile. */
+	int asked = claiming_asked(ask);
+
+	if (asked < 0)
+		return asked;
 	for (int net = 0; net < PROBER_N_NETS; net++) {
 		const struct port_config how = describe_port(config, (enum prober_net)net);
 		struct error error;
@@ -76,7 +81,7 @@ int networks_prepare(const struct gw_config *config, struct claiming_ask *ask)
 		if (r < 0)
 			return say_port_error((enum prober_net)net, how.device, r, &error);
 	}
-	return claiming_asked(ask);
+	return 0;
 }
 
 int networks_open(const struct gw_config *config, struct fleet *fleet, struct sessions *sessions,

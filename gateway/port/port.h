@@ -88,9 +88,10 @@ struct port_counters {
 	uint64_t wakes; /* number of port_disarm() calls, which is how often the loop slept */
 };
 
-/* Do what port_open() can do without the device: start DPDK, and make the frame buffers. Meanwhile
- * another process can still use the device. A port_open() with the same @config must follow.
- * Blocks (up to a second), allocates. Returns 0; or sets *ret_error to a sentence for the operator
+/* Do what port_open() can do while another process still uses the device: start DPDK, make the frame
+ * buffers, and open a device that is shareable (port_is_shareable()). Nothing is sent. A port_open()
+ * with the same @config must follow; it drops the frames that have arrived until then. Meanwhile
+ * the caller must open no other packet socket. Blocks (up to a second), allocates. Returns 0; or sets *ret_error to a sentence for the operator
  * and returns
  *      -ENOTSUP  the device is a PCI card, which DPDK opens when it starts; or a net_af_xdp device,
  *                whose queue the kernel frees only a moment after it was closed
@@ -110,7 +111,12 @@ int port_prepare(const struct port_config *config, struct error *ret_error)
 int port_open(const struct port_config *config, struct port **ret_port, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Stop and free the port. Free all its frames first. NULL is fine. Blocks. */
+/* Can another process open the device while this port is open? Each packet socket of a device gets
+ * the frames for itself. So the process that replaces this one need not wait for port_close(). */
+bool port_is_shareable(const struct port *port);
+
+/* Stop and free the port. Free all its frames first. NULL is fine. Blocks: on a virtual machine the
+ * kernel needs 40 ms for the rings of a packet socket (16 MiB). */
 void port_close(struct port *port);
 
 /* Receive up to @max (<= PORT_BURST_MAX) of the frames that have arrived, in their order. Never

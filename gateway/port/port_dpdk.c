@@ -25,6 +25,7 @@
 #define DESCRIPTORS    1024 /* descriptors per ring, if the driver lets us choose */
 #define POOL_CACHE     256
 #define PREPARED_MAX   2
+#define RING_FRAMES_MAX 8192 /* more frames than a packet socket's ring holds (device.c) */
 #define POOL_STEP      "make the frame buffers (raise memory, or leave it out)"
 #define TX_QUEUE_MAX   256 /* maximum number of frames that wait for room in the driver's ring */
 #define TX_FLUSH_AT    32  /* as soon as this many frames wait, flush them */
@@ -53,11 +54,12 @@ struct port {
 	uint64_t kernel_drops;
 };
 
-/* The pools that port_prepare() has made. To write to each page for the first time takes longer
- * than all other steps of port_open(). */
+/* The pools and ports that port_prepare() has made. To write to each page of a pool for the first
+ * time takes longer than all other steps of port_open(). A packet socket comes next. */
 static struct {
 	char device[DEVICE_NAME_MAX];
-	struct rte_mempool *pool; /* NULL: taken by port_open() */
+	struct rte_mempool *pool; /* NULL: taken by bring_up() */
+	struct port *port;	  /* NULL: taken by port_open(), or the device is not shareable */
 } prepared[PREPARED_MAX];
 static size_t n_prepared;
 
@@ -225,6 +227,26 @@ static int check_config(const struct port_config *config, struct device *ret_dev
 	return check_interface(ret_device, ret_error);
 }
 
+static int open_device(const struct port_config *config, const struct device *device,
+		       struct port **ret_port, struct error *ret_error)
+{
+	struct port *port = calloc(1, sizeof(*port));
+	int rc;
+
+	if (!port)
+		return fail(ret_error, -ENOMEM, device, "open");
+	port->device = *device;
+	port->id = RTE_MAX_ETHPORTS;
+	port->wait_fd = -1;
+	rc = bring_up(port, config, ret_error);
+	if (rc) {
+		port_close(port);
+		return rc;
+	}
+	*ret_port = port;
+	return 0;
+}
+
 int port_prepare(const struct port_config *config, struct error *ret_error)
 {
 	struct device device;
@@ -249,7 +271,40 @@ int port_prepare(const struct port_config *config, struct error *ret_error)
 		return fail(ret_error, rc, &device, POOL_STEP);
 	memcpy(prepared[n_prepared].device, device.name, sizeof(device.name));
 	n_prepared++;
-	return 0;
+	return device.kind == DEVICE_AF_PACKET
+		       ? open_device(config, &device, &prepared[n_prepared - 1].port, ret_error)
+		       : 0;
+}
+
+/* Take the port that port_prepare() has opened for @device. Returns NULL if there is none. */
+static struct port *take_port(const struct device *device)
+{
+	struct port *port = NULL;
+
+	for (size_t i = 0; !port && i < n_prepared; i++) {
+		if (strcmp(prepared[i].device, device->name) != 0)
+			continue;
+		port = prepared[i].port;
+		prepared[i].port = NULL;
+	}
+	return port;
+}
+
+/* Drop the frames that have arrived so far. They were for the process that had the device until
+ * now. */
+static void drop_waiting(struct port *port)
+{
+	struct port_frame frames[PORT_BURST_MAX];
+	struct port_counters unused;
+
+	for (size_t i = 0, n = 1; n > 0 && i < RING_FRAMES_MAX; i += n) {
+		n = port_receive(port, frames, PORT_BURST_MAX);
+		for (size_t at = 0; at < n; at++)
+			port_frame_free(frames[at].handle);
+	}
+	port_get_counters(port, &unused); /* sets the kernel's own count to zero */
+	port->kernel_drops = 0;
+	memset(&port->counters, 0, sizeof(port->counters));
 }
 
 int port_open(const struct port_config *config, struct port **ret_port, struct error *ret_error)
@@ -264,19 +319,17 @@ int port_open(const struct port_config *config, struct port **ret_port, struct e
 	rc = eal_start(config, device.kind == DEVICE_PCI ? device.name : NULL, ret_error);
 	if (rc)
 		return rc;
-	port = calloc(1, sizeof(*port));
+	port = take_port(&device);
 	if (!port)
-		return fail(ret_error, -ENOMEM, &device, "open");
-	port->device = device;
-	port->id = RTE_MAX_ETHPORTS;
-	port->wait_fd = -1;
-	rc = bring_up(port, config, ret_error);
-	if (rc) {
-		port_close(port);
-		return rc;
-	}
+		return open_device(config, &device, ret_port, ret_error);
+	drop_waiting(port);
 	*ret_port = port;
 	return 0;
+}
+
+bool port_is_shareable(const struct port *port)
+{
+	return port->device.kind == DEVICE_AF_PACKET;
 }
 
 void port_close(struct port *port)

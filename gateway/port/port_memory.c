@@ -58,6 +58,12 @@ int port_open(const struct port_config *config, struct port **ret_port, struct e
 	return 0;
 }
 
+bool port_is_shareable(const struct port *port)
+{
+	(void)port;
+	return false;
+}
+
 void port_close(struct port *port)
 {
 	if (!port)
