@@ -23,8 +23,9 @@
 void networks_begin(const struct gw_config *config, struct claiming_ask *ask);
 
 /* Wait for the end of the check @ask, and do the part of networks_open() that disturbs nobody
- * (port_prepare()). Call this if another process still uses the devices. Returns 0; or logs the error and returns -errno:
- * -ENOTSUP for a PCI card or net_af_xdp, -EADDRINUSE if another host has our address. */
+ * (port_prepare()). Call this if another process still uses the devices. Returns 0; or logs the
+ * error and returns -errno: -ENOTSUP for a PCI card or net_af_xdp, -EADDRINUSE if another host has
+ * our address. */
 int networks_prepare(const struct gw_config *config, struct claiming_ask *ask)
 	__attribute__((warn_unused_result));
 

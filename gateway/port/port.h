@@ -88,11 +88,11 @@ struct port_counters {
 	uint64_t wakes; /* number of port_disarm() calls, which is how often the loop slept */
 };
 
-/* Do what port_open() can do while another process still uses the device: start DPDK, make the frame
- * buffers, and open a device that is shareable (port_is_shareable()). Nothing is sent. A port_open()
- * with the same @config must follow. It drops the frames that have arrived until then. Meanwhile
- * the caller must open no other packet socket. Blocks (up to a second), allocates. Returns 0; or
- * sets *ret_error to a sentence for the operator and returns
+/* Do what port_open() can do while another process still uses the device: start DPDK, make the
+ * frame buffers, and open a device that is shareable (port_is_shareable()). Nothing is sent. A
+ * port_open() with the same @config must follow. It drops the frames that have arrived until then.
+ * Meanwhile the caller must open no other packet socket. Blocks (up to a second), allocates.
+ * Returns 0; or sets *ret_error to a sentence for the operator and returns
  *      -ENOTSUP  the device is a PCI card, which DPDK opens when it starts; or a net_af_xdp device,
  *                whose queue the kernel frees only a moment after it was closed
  *      another error of port_open() */
