@@ -807,8 +807,9 @@ bool vm_cold_is_nowhere(const struct vm_fsm *fsm);
  * happens next. Call this only if vm_cold_is_nowhere(). Returns @text. */
 const char *vm_cold_describe(const struct vm_fsm *fsm, char *text, size_t size);
 
-/* Is the VM FAILED because of a cold start that was given up? After a restart of the gateway this
- * is known only if the other host says that it was fenced. */
+/* Is the VM FAILED because a cold start was given up? The journal does not record the reason. So
+ * after a restart of the gateway, this is true only if the host that was not chosen reports that it
+ * was fenced. */
 bool vm_lost_is_start(const struct vm_fsm *fsm);
 
 /* Find the host that is away in the following situation. The VM is FAILED. One host is connected

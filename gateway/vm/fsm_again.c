@@ -213,9 +213,9 @@ static void forget_suspended(struct vm_step *s)
 		 vm_host_name(s->fsm, s->in->host), s->fsm->config->name);
 }
 
-/* Returns when to resume a suspended protection although nobody compares the guest with what was
- * protected. This is not at once: the owner's report can be older than the end of the
- * protection. */
+/* Returns when to protect the guest again if the owner's agent does not report that it compares the
+ * guest with what was protected. There is a wait, because the owner's last report may have been
+ * sent before the protection ended. */
 static uint64_t unwatched_ns(const struct vm_fsm *fsm)
 {
 	return fsm->entered_ns + wait_ns(fsm->again.n_failed);

@@ -1,18 +1,19 @@
 /* ring_epochs.h - decides whether the hashes in a disk's ring (one for each block of the disk) are
  * still valid.
  *
- * The hashes are valid only if the standby has got all released records (disk/ring.h). Even if the
+ * A record is released when it is removed from the ring, normally after its epoch was committed.
+ * The hashes are valid only if the standby has all released records (disk/ring.h). Even if the
  * agent is killed, the next agent must know this. So the ring stores the numbers of two epochs:
  *
- *      COMMITTED  the hashes are valid only if the standby has this epoch
+ *      COMMITTED  the newest epoch whose records were released after its commit
  *      EARLY      the FULL epoch for which records were released before its commit; 0: none
  *
  * Each number is stored before the change that depends on it.
  *
  * If the standby's last epoch is older than COMMITTED, the standby has lost its copy, and all
- * hashes are forgotten. If the epoch EARLY is given up, its released records are lost, so QEMU must
- * read the whole disk again. struct ring_early has the blocks of these records. Only their hashes
- * are forgotten. A new agent does not have this struct, so it forgets all hashes.
+ * hashes are forgotten. If the epoch EARLY is given up, its released records are lost. QEMU then
+ * reads the whole disk again, and the hashes of the blocks of these records (struct ring_early) are
+ * forgotten, so that these blocks are sent again. A new agent does not have this struct, so it forgets all hashes.
  *
  * Where: engine_disks.c. Threads: the ring's reader.
  */

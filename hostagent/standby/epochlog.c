@@ -254,8 +254,8 @@ static void remove_complete(struct epochlog *log)
 
 	file_name(log->pending, "complete", name);
 	ramfile_step(log->rf);
-	/* Cut the file to the reserve's size before it is renamed to `spare`, so that `spare` is
-	 * never larger than the reserve, and never missing. */
+	/* With a reserve, a file that is too large is cut, not removed, so that `spare` stays. It
+	 * is cut before the rename, so that `spare` is never larger than the reserve. */
 	if (log->bytes <= keep || (log->reserve_bytes && ftruncate(log->fd, (off_t)keep) == 0))
 		r = renameat(log->rf->dir_fd, name, log->rf->dir_fd, "spare");
 	if (r < 0)

@@ -128,9 +128,9 @@ static void take_cancelled(struct mirror *m, const json_t *data)
 		set_broken(m, true, "someone else cancelled QEMU's job (block-job-cancel)");
 }
 
-/* A job that fails first gets the status "aborting". QEMU gives the reason later, in
- * BLOCK_JOB_COMPLETED. The status "paused" is not a failure: when QEMU drains its requests, a job
- * has it for a moment. */
+/* When a job fails, its status becomes "aborting"; QEMU gives the reason later, in
+ * BLOCK_JOB_COMPLETED. "null" means that the job is gone. "paused" is not a failure: a job is
+ * paused for a moment while QEMU drains its requests. */
 static void take_status(struct mirror *m, const json_t *data)
 {
 	const char *status = text_of(data, "status");

@@ -2,9 +2,10 @@
  * what a power failure leaves of the files.
  *
  * The real code of hostagent/standby takes the epochs (epochlog, durable, disklog, images). For
- * each moment of the record, the lab makes the files again in another directory, without what the
- * disk had not written. There the agent's recovery runs, as after a boot. The power can fail again
- * during the recovery.
+ * each moment in the record, the lab creates in another directory the files as a power failure at
+ * that moment would leave them: data that was not yet on the disk is missing. Then the agent's
+ * recovery runs in that directory, as it does after a boot. The power can fail again during the
+ * recovery.
  * Each byte that an epoch writes is the epoch's index, so lab->fault says which sector is of which
  * epoch.
  *

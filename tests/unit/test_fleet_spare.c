@@ -329,8 +329,9 @@ static void drain(uint8_t h)
 	fleet_drains_step(fleet, web1->host[h], &in, now_ns);
 }
 
-/* A standby can be drained if a third host can keep the copy. The spare can always be drained,
- * because it has nothing. */
+/* Here gamma has taken beta's seat: gamma is the standby, and beta the spare. The standby can be
+ * drained only if the spare is connected and can take the copy. The spare can be drained, because
+ * it has nothing of the guest. */
 static void test_drains(void **state)
 {
 	(void)state;

@@ -237,7 +237,7 @@ static void test_lost_journal_absent_third(void **state)
 }
 
 /* A spare whose agent died during an old promotion does not delay a cold start. */
-static void test_promoting_spare_blocks_start(void **state)
+static void test_promoting_spare_delays_no_start(void **state)
 {
 	struct vm_cold_word primary = {.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_OWN};
 	struct vm_cold_word standby = {.role = VM_COLD_STANDBY, .disk = VM_COLD_DISK_COPY};
@@ -280,7 +280,7 @@ int main(void)
 		T(test_fence_is_dropped), T(test_third_that_cannot), T(test_promoting_spare),
 		T(test_copy_of_this_term), T(test_flapping), T(test_never_reports),
 		T(test_doubt_forgotten), T(test_lost_journal_absent_third),
-		T(test_promoting_spare_blocks_start),
+		T(test_promoting_spare_delays_no_start),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
