@@ -417,8 +417,8 @@ static void on_stored(struct drain_turn *s)
 
 	switch (d->phase) {
 	case DRAIN_RECORDING:
-		d->phase = s->in->ok ? DRAIN_MOVING : DRAIN_NONE;
-		if (!s->in->ok) {
+		d->phase = s->in->ok || d->was_done ? DRAIN_MOVING : DRAIN_NONE;
+		if (d->phase == DRAIN_NONE) {
 			drain_say(s, DRAIN_VMS_MAX,
 				  "%s is not drained: it cannot be recorded in state_dir", host);
 			finish(s, false, "journal", "cannot record it in state_dir");

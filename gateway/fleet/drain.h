@@ -143,6 +143,7 @@ struct drain_vm {
 struct drain {
 	const char *host; /* borrowed */
 	enum drain_phase phase;
+	bool was_done; /* the host was drained before, and the file of drains says so */
 	bool by_guard; /* the host itself asked for it, so its next boot ends it */
 	/* is_urgent: drain what can be drained, and leave the rest, because the host is going down
 	 * or because `leaves` is true. leaves: an operator has agreed to leave guests on the

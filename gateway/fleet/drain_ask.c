@@ -91,9 +91,11 @@ static void begin(struct drain_turn *s, bool by_guard)
 {
 	struct drain *d = s->d;
 	const char *host = d->host;
+	bool was_done = d->phase == DRAIN_DONE;
 
 	memset(d, 0, sizeof(*d));
 	d->host = host;
+	d->was_done = was_done;
 	d->by_guard = d->goes_down = by_guard;
 	d->leaves = s->in->leaves;
 	d->is_urgent = by_guard || d->leaves;

@@ -768,8 +768,8 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
  * standby_lost. If nothing waits for the standby, or the VM has no standby, returns 0. */
 uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 /* Returns true if the VM is PROTECTED, and the owner's guest has ended without being shut down, or
- * the owner's agent does not find the guest. The standby's copy may then be all that is left of the
- * guest. */
+ * the owner's agent, connected for less than order_timeout, has not found the guest yet. The
+ * standby's copy may then be all that is left of the guest. */
 bool vm_copy_is_last(const struct vm_fsm *fsm);
 /* Returns how long it takes until the policy standby_lost applies, if nothing is committed and the
  * standby is not heard until then. */

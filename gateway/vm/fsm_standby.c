@@ -122,10 +122,12 @@ bool vm_copy_is_last(const struct vm_fsm *fsm)
 {
 	const struct vm_host *owner = &fsm->host[fsm->record.owner];
 
-	/* After an agent's restart, the state LOST shows this until the agent has found the
-	 * guest. */
+	/* A restarted agent reports LOST until it has found the guest. The guest may live, and its
+	 * output is held. So LOST does not count for ever. */
 	return fsm->record.state == VM_PROTECTED &&
-	       (owner->verdict == WIRE_VERDICT_EXITED || owner->agent_state == WIRE_STATE_LOST);
+	       (owner->verdict == WIRE_VERDICT_EXITED ||
+		(owner->agent_state == WIRE_STATE_LOST && owner->up &&
+		 fsm->stepped_ns - owner->up_ns < fsm->config->order_timeout_ns));
 }
 
 /* Has it been impossible since the last tick to commit anything, whatever the standby did? */

@@ -254,7 +254,7 @@ static void say_policy(view_t *v, char *text, size_t size)
 			       "%s, so its copy is kept, and %s is promoted as soon as it can be",
 			       v->fsm->host[owner_of(v)].verdict == WIRE_VERDICT_EXITED
 				       ? "the owner's guest has ended"
-				       : "the owner's agent does not find the guest",
+				       : "the owner's agent has not found the guest yet",
 			       vm_host_name(v->fsm, standby_of(v)));
 	else if (config->standby_lost_hold)
 		(void)text_put(text, size,

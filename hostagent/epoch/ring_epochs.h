@@ -13,7 +13,8 @@
  * If the standby's last epoch is older than COMMITTED, the standby has lost its copy, and all
  * hashes are forgotten. If the epoch EARLY is given up, its released records are lost. QEMU then
  * reads the whole disk again, and the hashes of the blocks of these records (struct ring_early) are
- * forgotten, so that these blocks are sent again. A new agent does not have this struct, so it forgets all hashes.
+ * forgotten, so that these blocks are sent again. A new agent does not have this struct, so it
+ * forgets all hashes.
  *
  * Where: engine_disks.c. Threads: the ring's reader.
  */

@@ -69,6 +69,11 @@ static int sync_images(struct durable *d, struct error *ret_error)
 	return r;
 }
 
+int durable_sync(struct durable *d, struct error *ret_error)
+{
+	return d->log ? sync_images(d, ret_error) : 0;
+}
+
 /* ---- after a crash of the host */
 
 struct replay {

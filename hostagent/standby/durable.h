@@ -79,6 +79,11 @@ void durable_close(struct durable *d); /* accepts a zeroed struct, and one that 
 int durable_recover(struct durable *d, struct disklog_state *ret_state, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
+/* With a log, write the images to the disk. If this fails, `meta` records it (disks_lost), because
+ * the kernel reports lost writes only once. Without a log, do nothing: then nothing is promised of
+ * the images after a power failure. Blocks. Returns 0, or -errno with *ret_error. */
+int durable_sync(struct durable *d, struct error *ret_error) __attribute__((warn_unused_result));
+
 /* durable_begin(): an epoch begins. durable_frame(): a DISK frame is at @offset of the epoch's
  * file; returns 0 or -ENOMEM. */
 void durable_begin(struct durable *d, bool is_unheld);

@@ -282,6 +282,7 @@ static int already_promoted(struct standby *sb, struct standby_command *c)
 	}
 	if (sb->rf.meta.phase == RAMFILE_PROMOTED && qemu_find(&sb->qemu) == 0)
 		return 0;
+	sb->guest_ended = true;
 	return error_set(&c->error, -EIO,
 			 "the guest was promoted here in term %" PRIu64 ", but its QEMU has ended",
 			 sb->rf.meta.term);
@@ -356,6 +357,8 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 	if (r < 0) {
 		if (sb->rf.meta.phase == RAMFILE_COPY)
 			standby_say_way_out(sb, &c->error);
+		else if (sb->qemu.pid <= 0) /* its end was noticed in the promotion */
+			sb->guest_ended = true;
 		log_error("vm=%s term=%" PRIu64 " promotion failed: %s", sb->config.vm, c->term,
 			  c->error.text);
 		standby_set_text(sb, "promotion failed: %s", c->error.text);

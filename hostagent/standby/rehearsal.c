@@ -133,8 +133,11 @@ static int failed(struct standby *sb, int r, bool was_held, const struct error *
 	 * do not connect again: the gateway would count this epoch as acknowledged. */
 	ret_error->code = was_held && r != -EIO ? WIRE_STREAM_ERROR_APPLY
 						: WIRE_STREAM_ERROR_GEOMETRY;
-	(void)error_set(&ret_error->why, -EPROTO, "a rehearsed takeover fails: %s",
-			TEXT_SHORT(600, why->text));
+	(void)error_set(&ret_error->why, -EPROTO, "a rehearsed takeover fails: %s%s",
+			TEXT_SHORT(600, why->text),
+			was_held && r == -EIO
+				? "; the copy is kept as it is: then `holdfastctl unprotect`, `protect`"
+				: "");
 	if (!was_held)
 		drop_copy(sb);
 	else if (r == -EIO)
@@ -159,6 +162,8 @@ int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 	r = rehearse_once(sb, &error);
 	if (r < 0 && was_killed(&sb->rehearsal))
 		r = rehearse_again(sb, &error);
+	if (r < 0 && was_killed(&sb->rehearsal))
+		r = -EAGAIN; /* QEMU has not refused the state: the next epoch may be loaded */
 	standby_progress_off(sb);
 	if (r > 0) {
 		do_without(sb, &error);

@@ -289,7 +289,7 @@ static void *run(void *arg)
 		standby_peer_run(sb);
 		standby_stream_connect(sb, clock_mono_ns());
 		more = standby_stream_run(sb);
-		sb->dirty |= torn_settle(&sb->images);
+		sb->dirty |= torn_settle(&sb->images, &sb->durable);
 		drill_step(sb);
 	}
 	drill_close(sb);

@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "standby/durable.h"
 #include "standby/images.h"
 
 static int name_file(const struct torn *torn, char ret_path[PATH_MAX])
@@ -45,7 +46,7 @@ int torn_begin(struct torn *torn, struct error *ret_error)
 	return 0;
 }
 
-bool torn_settle(struct images *images)
+bool torn_settle(struct images *images, struct durable *durable)
 {
 	struct torn *torn = &images->torn;
 	struct error error;
@@ -53,7 +54,7 @@ bool torn_settle(struct images *images)
 	if (!torn->is_set || !torn->is_whole || !images->is_open)
 		return false;
 	torn->is_whole = false; /* if the sync fails, the next held epoch sets this again */
-	if (images_sync(images, &error) < 0) {
+	if (durable_sync(durable, &error) < 0) {
 		log_limited(LOG_LEVEL_WARN, "vm=%s its disks still count as an unfinished copy: %s",
 			    torn->vm, error.text);
 		return false;

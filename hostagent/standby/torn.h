@@ -9,7 +9,7 @@
  *	what happens to the images		ROLE_DIR/NAME.copying
  *	--------------------------		---------------------
  *	an UNHELD epoch writes to them		is on the disk before the first write
- *	a held epoch was applied whole		removed, after images_sync()
+ *	a held epoch was applied whole		removed, after durable_sync()
  *	the guest itself runs on them		removed
  *
  * Output is held only when all disks are in step, so a held epoch makes the images whole.
@@ -28,6 +28,7 @@
 
 #include "base/error.h"
 
+struct durable;
 struct images;
 
 struct torn {
@@ -47,9 +48,10 @@ void torn_init(struct torn *torn, const char *dir, const char *vm);
  * changed. */
 int torn_begin(struct torn *torn, struct error *ret_error) __attribute__((warn_unused_result));
 
-/* If the images are open and whole, write them to the disk and remove the file. Returns true if the
- * file was removed. An error is logged, and the next held epoch leads to another try. */
-bool torn_settle(struct images *images);
+/* If the images are open and whole, write them to the disk (durable_sync()) and remove the file.
+ * Returns true if the file was removed. An error is logged, and the next held epoch leads to another
+ * try. */
+bool torn_settle(struct images *images, struct durable *durable);
 
 /* Remove the file, because the guest itself runs on the images now. An error is logged. */
 void torn_end(struct torn *torn);

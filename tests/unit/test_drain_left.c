@@ -102,6 +102,21 @@ static void test_guard_twice(void **state)
 	assert_int_equal(lab.d.phase, DRAIN_NONE);
 }
 
+/* The second drain cannot be recorded. The host goes down all the same, and the record of the first
+ * drain still says that it is drained. */
+static void test_guard_twice_on_a_full_disk(void **state)
+{
+	(void)state;
+	lab.views[0].place = VM_DRAIN_STUCK;
+	guard(30 * S);
+	tick(31 * S);
+	assert_int_equal(lab.d.phase, DRAIN_DONE);
+	lab.disk_fails = true;
+	guard(30 * S);
+	tick(S);
+	assert_int_equal(lab.d.phase, DRAIN_MOVING);
+}
+
 /* A VM that is not looked after may run on any host. An operator accepts this only with --leave. */
 static void test_faults(void **state)
 {
@@ -213,6 +228,7 @@ int main(void)
 		cmocka_unit_test_setup(test_again, set_up),
 		cmocka_unit_test_setup(test_guard_again, set_up),
 		cmocka_unit_test_setup(test_guard_twice, set_up),
+		cmocka_unit_test_setup(test_guard_twice_on_a_full_disk, set_up),
 		cmocka_unit_test_setup(test_faults, set_up),
 		cmocka_unit_test_setup(test_said_once, set_up),
 		cmocka_unit_test_setup(test_leave_copy, set_up),

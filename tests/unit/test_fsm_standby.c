@@ -257,15 +257,19 @@ static void test_the_owner_is_waited_for(void **state)
 
 /* The standby is away, and then the owner's guest ends. The copy is all that is left of the guest.
  * So the copy is kept without a time limit, and the standby is promoted when it is back. A restart
- * of the owner's agent in between changes nothing: the new agent only reports LOST. */
+ * of the owner's agent in between changes nothing at first: the new agent only reports LOST. */
 static void test_the_last_copy_is_kept(void **state)
 {
 	(void)state;
 	lab_down(&lab, 1);
 	lab_run(&lab, 1000, 1);
 	for (int i = 0; i < 60; i++) {
-		lab.peer[0].state = i < 30 ? WIRE_STATE_PROTECTED : WIRE_STATE_LOST;
-		lab_report_verdict(&lab, 0, i < 30 ? WIRE_VERDICT_EXITED : WIRE_VERDICT_NONE);
+		if (i == 35) { /* order_timeout is 30 s */
+			lab_down(&lab, 0);
+			lab_up(&lab, 0);
+			lab.peer[0].state = WIRE_STATE_LOST;
+		}
+		lab_report_verdict(&lab, 0, i < 35 ? WIRE_VERDICT_EXITED : WIRE_VERDICT_NONE);
 		assert_int_equal(lab.journal.state, VM_PROTECTED);
 		lab_run(&lab, 1000, 1);
 	}
@@ -274,6 +278,24 @@ static void test_the_last_copy_is_kept(void **state)
 	lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 	assert_int_equal(lab.journal.owner, 1);
+}
+
+/* The owner's agent does not find the guest, and the standby does not come back. The guest may live,
+ * so the policy applies at last. */
+static void test_a_guest_that_is_not_found(void **state)
+{
+	(void)state;
+	lab_down(&lab, 1);
+	lab_down(&lab, 0);
+	lab_up(&lab, 0);
+	lab.peer[0].state = WIRE_STATE_LOST;
+	for (int i = 0; i < 30; i++) {
+		lab_report(&lab, 0);
+		assert_int_equal(lab.journal.state, VM_PROTECTED);
+		lab_run(&lab, 1000, 1);
+	}
+	lab_run(&lab, 6000, 1);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
 /* The owner's host has died, but its connection has not ended yet. */
@@ -300,6 +322,7 @@ int main(void)
 		cmocka_unit_test_setup(test_the_clock_stands_still, start_protected),
 		cmocka_unit_test_setup(test_the_owner_is_waited_for, start_protected),
 		cmocka_unit_test_setup(test_the_last_copy_is_kept, start_protected),
+		cmocka_unit_test_setup(test_a_guest_that_is_not_found, start_protected),
 		cmocka_unit_test_setup(test_unprotect_asks_for_a_sign_of_life, start_protected),
 		cmocka_unit_test_setup(test_hold_is_told_once, start_protected),
 		cmocka_unit_test_setup(test_the_age_of_a_commit, start_protected),

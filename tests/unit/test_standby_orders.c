@@ -186,6 +186,16 @@ static void test_no_late_promotion(void **state)
 	assert_int_equal(recorded_term, 0);
 }
 
+/* QEMU has ended in the promotion. The guest may have run, and the report must say that it ended. */
+static void test_promoted_guest_has_ended(void **state)
+{
+	(void)state;
+	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_PROMOTED);
+	x.sb.qemu.pid = -1;
+	assert_int_equal(carry_out(STANDBY_ORDER_PROMOTE, BARE_STANDBY_TERM + 1), -EIO);
+	assert_true(x.sb.guest_ended);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,6 +206,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_boot_gives_room_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_late_promotion, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_no_late_promotion, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_promoted_guest_has_ended, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,11 +102,21 @@ int fallocate(int fd, int mode, off_t at, off_t bytes)
 /* ---- the standby */
 
 static char role_dir[80], record[112];
+static struct durable durable;
 
 static void start_agent(struct fixture *x)
 {
 	torn_init(&x->images.torn, role_dir, "web1");
 	fixture_open(x);
+}
+
+static int open_log(struct fixture *x)
+{
+	char path[112];
+	struct error error;
+
+	snprintf(path, sizeof(path), "%s/log", x->dir);
+	return durable_open(&durable, &x->rf, &x->images, path, 16 << 20, &error);
 }
 
 static int set_up(void **state)
@@ -122,7 +132,7 @@ static int set_up(void **state)
 	fixture_close(x);
 	start_agent(x);
 	memset(changes, 0, sizeof(changes));
-	return mkdir(role_dir, 0700);
+	return mkdir(role_dir, 0700) < 0 ? -1 : open_log(x);
 }
 
 static bool is_recorded(void)
@@ -144,7 +154,7 @@ static const char *take(struct fixture *x, bool full, bool is_unheld)
 	x->feed.is_unheld = is_unheld;
 	fixture_make_epoch(x, full);
 	assert_int_equal(fixture_take(x, &error), 1);
-	(void)torn_settle(&x->images);
+	(void)torn_settle(&x->images, &durable);
 	return changes;
 }
 
@@ -196,7 +206,7 @@ static void without_disk_writes_nothing_is_recorded(void **state)
 	feed_blob(&x->feed, x->model.blob, x->model.blob_size, reference, true);
 	feed_end(&x->feed);
 	assert_int_equal(fixture_take(x, &error), 1);
-	(void)torn_settle(&x->images);
+	(void)torn_settle(&x->images, &durable);
 	assert_string_equal(changes, "");
 	assert_false(is_recorded());
 }
@@ -248,7 +258,7 @@ static bool run_cut(struct fixture *x, int n)
 		start_agent(x);
 		left = n;
 		status = fixture_take(x, &error);
-		(void)torn_settle(&x->images);
+		(void)torn_settle(&x->images, &durable);
 		_exit(status == 3 ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -321,7 +331,7 @@ static void a_guest_ends_the_record(void **state)
 
 	(void)take(x, true, true);
 	images_close(&x->images);
-	assert_false(torn_settle(&x->images));
+	assert_false(torn_settle(&x->images, &durable));
 	torn_end(&x->images.torn);
 	assert_false(is_recorded() || x->images.torn.is_set);
 	torn_end(&x->images.torn);
