@@ -186,7 +186,8 @@ static void test_no_late_promotion(void **state)
 	assert_int_equal(recorded_term, 0);
 }
 
-/* QEMU has ended in the promotion. The guest may have run, and the report must say that it ended. */
+/* QEMU has ended in the promotion. The guest may have run, and the report must say that it has
+ * ended. */
 static void test_promoted_guest_has_ended(void **state)
 {
 	(void)state;
