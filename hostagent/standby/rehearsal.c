@@ -135,9 +135,9 @@ static int failed(struct standby *sb, int r, bool was_held, const struct error *
 						: WIRE_STREAM_ERROR_GEOMETRY;
 	(void)error_set(&ret_error->why, -EPROTO, "a rehearsed takeover fails: %s%s",
 			TEXT_SHORT(600, why->text),
-			was_held && r == -EIO
-				? "; the copy is kept as it is: then `holdfastctl unprotect`, `protect`"
-				: "");
+			was_held && r == -EIO ? "; the copy is kept: then `holdfastctl "
+						"unprotect` and `protect`"
+					      : "");
 	if (!was_held)
 		drop_copy(sb);
 	else if (r == -EIO)

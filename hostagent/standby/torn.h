@@ -49,8 +49,8 @@ void torn_init(struct torn *torn, const char *dir, const char *vm);
 int torn_begin(struct torn *torn, struct error *ret_error) __attribute__((warn_unused_result));
 
 /* If the images are open and whole, write them to the disk (durable_sync()) and remove the file.
- * Returns true if the file was removed. An error is logged, and the next held epoch leads to another
- * try. */
+ * Returns true if the file was removed. An error is logged, and the next held epoch leads to
+ * another try. */
 bool torn_settle(struct images *images, struct durable *durable);
 
 /* Remove the file, because the guest itself runs on the images now. An error is logged. */
