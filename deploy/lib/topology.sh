@@ -259,7 +259,7 @@ topo_up()
 
 topo_remove() # PREFIX
 {
-	local host pids
+	local host pids mount
 
 	for host in client primary gateway standby spare net; do
 		[[ -e /run/netns/$1-$host ]] || continue
@@ -269,6 +269,10 @@ topo_remove() # PREFIX
 	done
 	for host in client primary gateway standby spare net; do
 		[[ ! -e /run/netns/$1-$host ]] || ip netns del "$1-$host"
+	done
+	# a killed agent leaves the mount points of its views of qcow2 images (hostagent/standby/rawview.h)
+	for mount in $(awk -v dir="/dev/shm/$1/" 'index($2, dir) == 1 { print $2 }' /proc/mounts); do
+		umount --lazy "$mount"
 	done
 	rm -rf "/sys/fs/bpf/holdfast-$1" "/dev/shm/$1"
 }

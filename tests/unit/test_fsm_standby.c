@@ -280,8 +280,8 @@ static void test_the_last_copy_is_kept(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 }
 
-/* The owner's agent does not find the guest, and the standby does not come back. The guest may live,
- * so the policy applies at last. */
+/* The owner's agent does not find the guest, and the standby does not come back. The guest may
+ * live, so the policy applies at last. */
 static void test_a_guest_that_is_not_found(void **state)
 {
 	(void)state;
