@@ -43,7 +43,7 @@ enum agent_durability {
  * standby. */
 enum agent_fenced_guest {
 	AGENT_FENCED_GUEST_KEEP = 0, /* an operator ends its QEMU */
-	AGENT_FENCED_GUEST_END	= 1, /* the agent ends the guest's QEMU (vm/vm_end_private.h) */
+	AGENT_FENCED_GUEST_END	= 1, /* the agent ends its QEMU (vm/vm_end_private.h) */
 };
 
 /* The sections [vm] and [standby] of one VM's file. */

@@ -35,7 +35,7 @@ AUTO_DEFINE(json_t *, json_decref)
  * its log says why. A busy host needed more than 500 ms. */
 #define EXIT_MS		 3000
 #define LOG_CAUSE_BYTES	 600
-#define LOG_BYTES_MAX	 (64 << 20) /* if the log is larger than this, nothing of it is reported */
+#define LOG_BYTES_MAX	 (64 << 20) /* nothing is reported of a log larger than this */
 #define CMDLINE_PROC_MAX (CMDLINE_BYTES_MAX * 2)
 
 /* ---- init */

@@ -9,7 +9,7 @@
  *
  *	cold		the role on file: primary, running, standby, fenced, none
  *	cold_ran	the term of that role
- *	cold_disk	own     the guest itself wrote these images, and this host owned the guest
+ *	cold_disk	own     the guest itself wrote these images, and this host owned it
  *			unsound like `own`, but its flushes were ignored: an image may be torn
  *			copy    the standby's images, whole, at cold_epoch of cold_term
  *			torn    the standby's images, an unfinished copy (standby/torn.h); this is
