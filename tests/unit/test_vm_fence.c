@@ -69,7 +69,7 @@ static int setup(void **state)
 	strcpy(config.qmp, path);
 	strcpy(agent.run_dir, directory);
 	strcpy(agent.role_dir, directory);
-	vm.config = &config;
+	vm.config = vm.witness.config = &config;
 	vm.environment.config = &agent;
 	vm.environment.wake = wake;
 	vm.role = VM_ROLE_FENCED;
