@@ -1,11 +1,7 @@
 /* test_fsm_cold.c - tests the cold start: both hosts come back from a power failure, and the
  * gateway decides from their disks which host starts the guest. fsm_lab.h checks the rules: START
  * is ordered to one host, in a journaled term, while the other host runs nothing. */
-#include "fsm_lab.h"
-
-enum { ALPHA = 0, BETA = 1 };
-
-static struct lab lab;
+#include "fsm_cold_lab.h"
 
 static const struct vm_cold_word was_primary = {.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_OWN};
 static const struct vm_cold_word was_unsound = {.role = VM_COLD_PRIMARY,
@@ -21,14 +17,6 @@ static struct vm_cold_word has_copy(uint64_t term)
 {
 	return (struct vm_cold_word){.role = VM_COLD_STANDBY, .disk = VM_COLD_DISK_COPY,
 				     .term = term, .epoch = 812};
-}
-
-static int start(void **state)
-{
-	(void)state;
-	lab_start_protected(&lab); /* alpha is the owner, in term 1 */
-	lab.config.cold_start_newest = true;
-	return 0;
 }
 
 /* Let everything lose its power. @alpha and @beta are what the hosts report from their disks when
@@ -50,36 +38,11 @@ static void cut_power(struct vm_cold_word alpha, uint64_t alpha_term, struct vm_
 	lab.now_ns += 60000 * MS;
 }
 
-static void comes_back(uint8_t h)
-{
-	lab_up(&lab, h);
-	lab_report(&lab, h);
-	lab_settle(&lab);
-}
-
-/* Let @ms milliseconds pass. Both hosts report, if they are connected. */
-static void wait_ms(unsigned ms)
-{
-	for (unsigned i = 0; i < ms; i += 100) {
-		lab_run(&lab, 100, 3);
-		lab_report(&lab, ALPHA);
-		lab_report(&lab, BETA);
-		lab_settle(&lab);
-	}
-}
-
 static void is_now(enum vm_state state, uint8_t owner, uint64_t term)
 {
 	assert_int_equal(lab.journal.state, state);
 	assert_int_equal(lab.journal.owner, owner);
 	assert_int_equal(lab.journal.term, term);
-}
-
-static void both_come_back(void)
-{
-	comes_back(ALPHA);
-	comes_back(BETA);
-	wait_ms(2000);
 }
 
 /* Check that the guest was started on @host in @term, and only once. */

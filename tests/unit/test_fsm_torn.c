@@ -1,25 +1,13 @@
 /* test_fsm_torn.c - tests what the gateway does with disks that are an unfinished copy: a copy onto
  * them was interrupted, so some blocks are of one moment and others of another
  * (docs/decisions/0073-torn-disks.md). */
-#include "fsm_lab.h"
-
-enum { ALPHA = 0, BETA = 1 };
-
-static struct lab lab;
+#include "fsm_cold_lab.h"
 
 static const struct vm_cold_word was_primary = {.role = VM_COLD_PRIMARY, .disk = VM_COLD_DISK_OWN,
 						.ran = 1};
 static const struct vm_cold_word was_unsound = {.role = VM_COLD_PRIMARY, .ran = 1,
 						.disk = VM_COLD_DISK_UNSOUND};
 static const struct vm_cold_word is_torn = {.role = VM_COLD_STANDBY, .disk = VM_COLD_DISK_TORN};
-
-static int start(void **state)
-{
-	(void)state;
-	lab_start_protected(&lab); /* alpha is the owner, in term 1 */
-	lab.config.cold_start_newest = true;
-	return 0;
-}
 
 /* Restart the gateway. Both hosts have lost what they had in memory, and report @alpha and @beta
  * from their disks. */
@@ -32,31 +20,6 @@ static void cut_power(struct vm_cold_word alpha, struct vm_cold_word beta)
 	lab.peer[BETA].cold = beta;
 	lab_restart(&lab);
 	lab.now_ns += 60000 * MS;
-}
-
-static void comes_back(uint8_t h)
-{
-	lab_up(&lab, h);
-	lab_report(&lab, h);
-	lab_settle(&lab);
-}
-
-/* Let @ms milliseconds pass. The hosts that are connected report. */
-static void wait_ms(unsigned ms)
-{
-	for (unsigned i = 0; i < ms; i += 100) {
-		lab_run(&lab, 100, 3);
-		lab_report(&lab, ALPHA);
-		lab_report(&lab, BETA);
-		lab_settle(&lab);
-	}
-}
-
-static void both_come_back(void)
-{
-	comes_back(ALPHA);
-	comes_back(BETA);
-	wait_ms(2000);
 }
 
 static void is_refused(const char *code)
