@@ -148,12 +148,15 @@ fault_host_gone()
 }
 
 # Bring the dead host back as a reboot would: its links are up, its tap is new, and its processes and
-# the files on its tmpfs are gone. Starts its agent.
+# the files on its tmpfs are gone. Starts its agent. A boot takes longer than the gateway needs to close the old
+# agent's connection: wait for that, or the host counts as connected while its new agent is not.
 fault_reboot() # HOST
 {
 	local device
 
 	topo_end_all "$1"
+	cluster_wait "not host['${CLUSTER_AGENT[$1]}']['connected']" 30 ||
+		fail "the gateway keeps the connection of a dead host: $(cluster_show)"
 	for device in tap0 $(topo_in "$1" ip -o link | grep -o 'hfo[0-9]*' | sort -u); do
 		topo_in "$1" ip link del "$device"
 	done
