@@ -23,19 +23,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/rate.h"
 #include "vm/fsm.h"
 #include "vm/relay.h"
 
 /* A report older than this says nothing about the present. Agents report every 200 ms. */
-#define HEALTH_STALE_NS (1000 * UINT64_C(1000000))
+#define HEALTH_STALE_NS CLOCK_NS_PER_S
 /* The standby is late if something has waited for it for this long. */
-#define HEALTH_LATE_NS (1000 * UINT64_C(1000000))
+#define HEALTH_LATE_NS CLOCK_NS_PER_S
 /* Replication counts as stopped if no epoch was committed for this time plus twice the owner's own
  * interval between epochs. */
-#define HEALTH_COMMIT_NS (2000 * UINT64_C(1000000))
+#define HEALTH_COMMIT_NS (2 * CLOCK_NS_PER_S)
 /* The word becomes SAFE only after nothing has been missing for this long. */
-#define HEALTH_SETTLE_NS (1000 * UINT64_C(1000000))
+#define HEALTH_SETTLE_NS CLOCK_NS_PER_S
 
 #define HEALTH_NEXT_MAX 256 /* size of the text that says what happens next */
 

@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -198,7 +199,7 @@ static int append(enum disk_op op, uint32_t count, uint64_t offset, const void *
 
 	if (r == 0)
 		return 0;
-	nbdkit_error("%u bytes at %llu: %s", count, (unsigned long long)offset, strerror(-r));
+	nbdkit_error("%u bytes at %" PRIu64 ": %s", count, offset, strerror(-r));
 	nbdkit_set_error(-r);
 	return -1;
 }
@@ -207,8 +208,8 @@ static int plugin_pread(void *handle, void *buf, uint32_t count, uint64_t offset
 {
 	(void)handle, (void)buf, (void)flags;
 	disk_ring_count(ring, DISK_RING_READ);
-	nbdkit_error("a client reads %u bytes at %llu: this server only takes writes", count,
-		     (unsigned long long)offset);
+	nbdkit_error("a client reads %u bytes at %" PRIu64 ": this server only takes writes", count,
+		     offset);
 	nbdkit_set_error(EIO);
 	return -1;
 }

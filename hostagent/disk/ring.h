@@ -66,6 +66,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 /* size of a block: a WRITE has at most this many bytes; there is one hash per block */
@@ -78,13 +79,13 @@
 #define DISK_RING_DISK_MAX	(UINT64_C(1) << 46)
 #define DISK_RING_RECORD_MAX	(UINT32_C(1) << 31) /* most bytes of the disk that one ZERO or
 						     * DISCARD covers */
-#define DISK_RING_WAIT_NS	UINT64_C(1000000000)
+#define DISK_RING_WAIT_NS	CLOCK_NS_PER_S
 /* Limits of the waits in the ring's last quarter: of one wait, for 64 KiB of the ring; and of all
  * waits together while the reader releases nothing. The second is about the time that it takes to
  * fill the last quarter of a ring of 64 MiB with such waits. So a slow link has time to commit an
  * epoch. */
-#define DISK_RING_SLOW_NS	UINT64_C(10000000)
-#define DISK_RING_SLOW_SUM_NS	UINT64_C(3000000000)
+#define DISK_RING_SLOW_NS	(10 * CLOCK_NS_PER_MS)
+#define DISK_RING_SLOW_SUM_NS	(3 * CLOCK_NS_PER_S)
 
 struct disk_ring;
 

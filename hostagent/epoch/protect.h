@@ -37,7 +37,7 @@
 
 #include "base/clock.h"
 
-#define PROTECT_STALE_NS_MAX UINT64_C(300000)
+#define PROTECT_STALE_NS_MAX (300 * CLOCK_NS_PER_US)
 #define PROTECT_COPY_NS_MAX  (4 * CLOCK_NS_PER_MS)
 
 struct protect {

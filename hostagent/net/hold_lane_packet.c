@@ -15,6 +15,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -123,8 +124,8 @@ static int open_lane(struct hold_lane *lane, const struct hold_lane_config *conf
 			    config->hold->bytes_max, (HOLD_LANE_BATCH + 2ULL) * FRAME_ROOM);
 	if (r < 0)
 		return error_set(ret_error, r,
-				 "no memory for %llu held bytes (%s): lower bytes_max",
-				 (unsigned long long)config->hold->bytes_max, strerror(-r));
+				 "no memory for %" PRIu64 " held bytes (%s): lower bytes_max",
+				 config->hold->bytes_max, strerror(-r));
 	/* Give no protocol here, so that the socket receives nothing before it is bound. */
 	p->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	r = p->fd < 0 ? -errno : 0;
