@@ -369,7 +369,7 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 		control_deadline_ns(d->control),     replacing_deadline_ns(&d->replacing),
 	};
 	uint64_t wait_ns = UINT64_MAX;
-	uint64_t stack_ns = d->stack ? stack_next_timeout_ns(d->stack) : UINT64_MAX;
+	uint64_t stack_ns = d->stack ? stack_next_timeout_ns() : UINT64_MAX;
 
 	if (d->sessions->dirty)
 		/* Do not sleep yet: a tick has queued messages to agents, for example orders. Send

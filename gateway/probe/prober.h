@@ -34,7 +34,8 @@
  * An unanswered SYN is repeated unchanged. So a guest whose answers are held back gets at most one
  * half-open connection for each TCP port that is probed.
  *
- * Limits for one VM and interval: PROBER_FRAMES_MAX probes, PROBER_REPLIES_MAX replies (ARP, RST).
+ * Limits for one VM and interval: 2 * PROBER_TARGETS + PROBER_PORTS_MAX probes, and
+ * PROBER_REPLIES_MAX replies (ARP, RST).
  * Frames go to configured addresses only.
  *
  * Some hosts send witness datagrams through the client network. They always need the gateway's MAC
@@ -54,7 +55,6 @@
 #define PROBER_HOSTS	   3
 #define PROBER_PORTS_MAX   8
 #define PROBER_TARGETS	   (2 * PROBER_HOSTS + 1)
-#define PROBER_FRAMES_MAX  (2 * PROBER_TARGETS + PROBER_PORTS_MAX)
 #define PROBER_REPLIES_MAX 16
 
 struct prober; /* opaque; made by probes_add() */

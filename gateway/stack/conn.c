@@ -480,21 +480,6 @@ size_t stack_conn_write(struct stack_conn *conn, const void *data, size_t size)
 	return size - left;
 }
 
-size_t stack_conn_writable_bytes(struct stack_conn *conn)
-{
-	if (!conn->pcb || conn->pcb->snd_queuelen >= TCP_SND_QUEUELEN || !conn->pcb->snd_buf) {
-		conn->is_blocked = true;
-		return 0;
-	}
-	return conn->pcb->snd_buf;
-}
-
-void stack_conn_flush(struct stack_conn *conn)
-{
-	if (conn->pcb)
-		(void)tcp_output(conn->pcb); /* on failure lwIP's timer tries again */
-}
-
 void stack_conn_close(struct stack_conn *conn)
 {
 	/* in any other state, the caller is inside closed(), or has closed @conn before */

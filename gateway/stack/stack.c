@@ -400,11 +400,10 @@ void stack_poll(struct stack *stack, uint64_t now_ns)
 	conn_bound_backoff(stack);
 }
 
-uint64_t stack_next_timeout_ns(const struct stack *stack)
+uint64_t stack_next_timeout_ns(void)
 {
 	uint32_t ms = sys_timeouts_sleeptime();
 
-	(void)stack; /* lwIP's timers are global */
 	return ms == SYS_TIMEOUTS_SLEEPTIME_INFINITE ? UINT64_MAX : ms * CLOCK_NS_PER_MS;
 }
 

@@ -164,8 +164,8 @@ void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn fre
 void stack_poll(struct stack *stack, uint64_t now_ns);
 
 /* Returns the nanoseconds after which stack_poll() must run even if no frame arrives, or UINT64_MAX
- * if no timer runs. */
-uint64_t stack_next_timeout_ns(const struct stack *stack);
+ * if no timer runs. lwIP's timers are global, so no stack is named. */
+uint64_t stack_next_timeout_ns(void);
 
 /* Accept connections to TCP @port. @events must outlive the stack; @app is passed to accepted().
  * Returns 0, -EADDRINUSE, -ENOSPC if there are STACK_LISTENERS_MAX ports already, or -ENOMEM. */
@@ -181,17 +181,10 @@ void stack_get_counters(const struct stack *stack, struct stack_counters *ret_co
 void stack_conn_consumed(struct stack_conn *conn, size_t size);
 
 /* Copy bytes into the send queue. Returns how many bytes were copied, 0..@size. If this is less
- * than @size, the event writable() follows. Queued bytes are sent at the next stack_poll() or
- * stack_conn_flush(), or when they fill a segment. */
+ * than @size, the event writable() follows. Queued bytes are sent at the next stack_poll(),
+ * or earlier if they fill a segment. */
 size_t stack_conn_write(struct stack_conn *conn, const void *data, size_t size)
 	__attribute__((warn_unused_result));
-
-/* Returns how many bytes stack_conn_write() would copy now. If that is 0, the event writable() will
- * follow. */
-size_t stack_conn_writable_bytes(struct stack_conn *conn);
-
-/* Send the queued bytes now instead of at stack_poll(). */
-void stack_conn_flush(struct stack_conn *conn);
 
 /* Close the connection. In the background, lwIP sends the written bytes and then a FIN. If the peer
  * has not acknowledged them after STACK_LINGER_MS, the connection is reset. If the peer sends more

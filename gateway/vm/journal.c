@@ -438,19 +438,9 @@ const struct vm_journal_entry *vm_journal_table_find(const struct vm_journal_tab
 	return find((struct vm_journal_table *)table, vm);
 }
 
-const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal, const char *vm)
-{
-	return vm_journal_table_find(&journal->table, vm);
-}
-
 const struct vm_journal_table *vm_journal_get_table(const struct vm_journal *journal)
 {
 	return journal ? &journal->table : NULL;
-}
-
-bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, struct error *ret_error)
-{
-	return vm_journal_table_doubt(&journal->table, vm, ret_error);
 }
 
 static int append_line(struct vm_journal *journal, const struct vm_journal_entry *entry)

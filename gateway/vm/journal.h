@@ -20,8 +20,8 @@
  * loss during an append leaves such a line. Any other unreadable line is kept in its place, but
  * unprintable bytes become '?' and a very long line is cut.
  *
- * An unreadable line can be the newest line of its VM. So its VM is in doubt (vm_journal_doubt())
- * until a newer line about the VM follows. These VMs are in doubt:
+ * An unreadable line can be the newest line of its VM. So its VM is in doubt
+ * (vm_journal_table_doubt()) until a newer line about the VM follows. These VMs are in doubt:
  * - the VM that the line names
  * - each VM whose name would make the line's checksum right, because the name can be damaged
  * - all VMs, if the line has no readable name
@@ -90,10 +90,9 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 	__attribute__((warn_unused_result));
 
 /* Can an unreadable line be the newest line of @vm? If so, *ret_error has the line's text and says
- * what to do. vm_journal_doubt() does this for an open journal. */
+ * what to do. */
 bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm,
 			    struct error *ret_error);
-bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, struct error *ret_error);
 
 /* Write the line for @entry, with its newline, to @text. Returns the line's size, or 0 if @size is
  * too small. */
@@ -121,9 +120,7 @@ const struct vm_journal_table *vm_journal_get_table(const struct vm_journal *jou
 int vm_journal_read(const char *dir, struct vm_journal_table *ret_table, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Returns the last entry of @vm, or NULL. vm_journal_find() does this for an open journal; its
- * result is valid until the next append. */
-const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal, const char *vm);
+/* Returns the last entry of @vm, or NULL. */
 const struct vm_journal_entry *vm_journal_table_find(const struct vm_journal_table *table,
 						     const char *vm);
 

@@ -151,11 +151,6 @@ int blocks_start(struct blocks *blocks, uint64_t first, uint32_t n_max)
 	return (int)blocks->n;
 }
 
-bool blocks_are_running(const struct blocks *blocks)
-{
-	return blocks->is_running;
-}
-
 bool blocks_are_done(const struct blocks *blocks)
 {
 	return !blocks->is_running || atomic_load(&blocks->is_done);

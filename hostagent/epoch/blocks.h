@@ -42,8 +42,7 @@ int blocks_open(pid_t pid, const struct vmm_disk *disk, struct blocks **ret,
 int blocks_start(struct blocks *blocks, uint64_t first, uint32_t n_max)
 	__attribute__((warn_unused_result));
 
-bool blocks_are_running(const struct blocks *blocks); /* started, and not ended yet */
-bool blocks_are_done(const struct blocks *blocks);    /* blocks_end() would not wait */
+bool blocks_are_done(const struct blocks *blocks); /* blocks_end() would not wait */
 
 /* Wait for the end of the thread. Does nothing if none runs. */
 void blocks_end(struct blocks *blocks);

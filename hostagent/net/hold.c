@@ -397,11 +397,6 @@ const char *hold_trouble(const struct hold *h)
 	return h->trouble.text;
 }
 
-uint64_t hold_n_mended(const struct hold *h)
-{
-	return h->stats.n_mended;
-}
-
 bool hold_is_sending(const struct hold *h)
 {
 	return h->lane.ops->n_queued(&h->lane) > 0 ||

@@ -234,10 +234,6 @@ int hold_release(struct hold *h, uint64_t epoch) __attribute__((warn_unused_resu
  * can. */
 const char *hold_trouble(const struct hold *h);
 
-/* Returns how many times the release device was created again. (It was removed, set down or no
- * longer led to the tap.) */
-uint64_t hold_n_mended(const struct hold *h);
-
 /* Returns true while released frames still wait for the kernel to accept them. In that case, call
  * hold_receive() again within a millisecond. */
 bool hold_is_sending(const struct hold *h);

@@ -12,11 +12,16 @@ static int ask(struct link *link, const struct claim *claim, uint64_t deadline_n
 {
 	const struct wire_header header = {
 		.type = WIRE_CLAIM, .term = claim->term + 1, .epoch = claim->epoch};
-	struct iovec piece = {.iov_base = (void *)&claim->mode, .iov_len = 1};
+	const struct wire_claim message = {.mode = claim->mode};
+	uint8_t payload[WIRE_CLAIM_SIZE];
+	struct bytes_writer w = {payload, payload + sizeof(payload), false};
+	struct iovec piece = {.iov_base = payload, .iov_len = sizeof(payload)};
 	struct wire_frame frame;
 	struct wire_vote vote;
-	int r = link_send(link, &header, &piece, 1);
+	int r = wire_claim_encode(&message, &w);
 
+	if (r == 0)
+		r = link_send(link, &header, &piece, 1);
 	if (r == 0)
 		r = link_await(link, deadline_ns, &frame);
 	if (r < 0)

@@ -365,7 +365,7 @@ int drill_begin(struct standby *sb, uint64_t *ret_number, struct error *ret_erro
 			(void)error_set(ret_error, r, "no thread for a drill: %s", strerror(-r));
 	}
 	if (r < 0) {
-		drill_files_detach(&d->files, &sb->rf, &sb->images);
+		drill_files_detach(&sb->rf, &sb->images);
 		free_drill(d);
 		return r;
 	}
@@ -395,7 +395,7 @@ static void make_cut(struct drill *d)
 		return;
 	if (r == 0)
 		d->cut_result = drill_files_finish(&d->files, &sb->rf, &d->result.text);
-	drill_files_detach(&d->files, &sb->rf, &sb->images);
+	drill_files_detach(&sb->rf, &sb->images);
 	log_info("vm=%s drill %" PRIu64 ": the copy of epoch %" PRIu64 " was cut in %" PRIu64 " us",
 		 sb->config.vm, d->number, d->files.epoch,
 		 (clock_mono_ns() - begin_ns) / CLOCK_NS_PER_US);
@@ -416,7 +416,7 @@ void drill_step(struct standby *sb)
 	if (!has_ended)
 		return;
 	(void)pthread_join(d->thread, NULL);
-	drill_files_detach(&d->files, &sb->rf, &sb->images);
+	drill_files_detach(&sb->rf, &sb->images);
 	sb->drilled = d->result;
 	sb->drill = NULL;
 	sb->dirty = true;

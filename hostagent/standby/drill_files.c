@@ -130,9 +130,8 @@ int drill_files_begin(struct drill_files *f, struct ramfile *rf, struct images *
 	return 0;
 }
 
-void drill_files_detach(struct drill_files *f, struct ramfile *rf, struct images *images)
+void drill_files_detach(struct ramfile *rf, struct images *images)
 {
-	(void)f;
 	rf->touched = NULL;
 	for (uint32_t i = 0; i < images->n; i++)
 		images->item[i].touched = NULL;

@@ -81,7 +81,7 @@ int drill_files_finish(struct drill_files *f, struct ramfile *rf, struct error *
 	__attribute__((warn_unused_result));
 
 /* Stop noting what epochs change. */
-void drill_files_detach(struct drill_files *f, struct ramfile *rf, struct images *images);
+void drill_files_detach(struct ramfile *rf, struct images *images);
 
 /* Remove the files: this takes 0.25 s per GiB of RAM. Meanwhile the standby's thread may note
  * changes. */

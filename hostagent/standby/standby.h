@@ -34,7 +34,6 @@
 
 #include "base/error.h"
 
-#define STANDBY_NAME_MAX  64   /* size of a VM's name, with its NUL */
 #define STANDBY_PATH_MAX  108  /* size of sockaddr_un.sun_path */
 #define STANDBY_STATS_MAX 4096 /* size of all statistics lines, with the NUL */
 

@@ -36,7 +36,6 @@ struct pending {
 struct qmp {
 	int fd;
 	pid_t pid;
-	uid_t uid;
 	int broken;	  /* 0, or the negative errno that every later call returns */
 	/* the command that was sent without its last brace, borrowed; NULL if none is armed */
 	const char *armed;
@@ -494,7 +493,6 @@ int qmp_open(const char *path, uint64_t timeout_ns, struct qmp **ret_q)
 	}
 	q->fd = fd;
 	q->pid = peer.pid;
-	q->uid = peer.uid;
 	qmp_parser_init(&q->parser);
 	r = wait_greeting(q, deadline_ns);
 	if (r == 0)
@@ -535,11 +533,6 @@ int qmp_fd(const struct qmp *q)
 pid_t qmp_pid(const struct qmp *q)
 {
 	return q->pid;
-}
-
-uid_t qmp_uid(const struct qmp *q)
-{
-	return q->uid;
 }
 
 const char *qmp_error(const struct qmp *q)

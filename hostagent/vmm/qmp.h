@@ -81,7 +81,6 @@ void qmp_set_event_handler(struct qmp *q, qmp_event_fn handler, void *arg);
 int qmp_fd(const struct qmp *q);
 /* the process that made the socket (SO_PEERCRED): usually QEMU */
 pid_t qmp_pid(const struct qmp *q);
-uid_t qmp_uid(const struct qmp *q); /* user id of the process that made the socket */
 
 /* Returns "Class: description" of QEMU's last error, or what broke the connection; "": no error
  * yet. Borrowed until the next call on @q. */

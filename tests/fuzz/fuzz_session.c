@@ -89,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		at += feed_one(&fuzzed, data + at, size - at);
 		fixture_pump(all, 2);
 	}
-	if (vm_journal_find(f.journal, "web1")->term < TERM)
+	if (fixture_journaled(&f, "web1")->term < TERM)
 		abort();
 	/* This standby acknowledges no epoch, so there must be no COMMIT. */
 	if (agent_take(&fuzzed, WIRE_COMMIT, &frame))

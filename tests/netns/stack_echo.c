@@ -176,10 +176,9 @@ static bool turn(struct port *port, struct stack *stack, uint64_t now_ns)
 }
 
 /* Wait for a frame, a signal or the next timer. Returns the number of ready descriptors. */
-static int wait_for_work(struct port *port, struct stack *stack, int epoll_fd, bool sleep,
-			 bool *ret_stop)
+static int wait_for_work(struct port *port, int epoll_fd, bool sleep, bool *ret_stop)
 {
-	uint64_t timeout_ns = sleep ? stack_next_timeout_ns(stack) : 0;
+	uint64_t timeout_ns = sleep ? stack_next_timeout_ns() : 0;
 	struct timespec timeout;
 	struct epoll_event events[4];
 	int n, i;
@@ -212,10 +211,10 @@ static void run(struct port *port, struct stack *stack, int epoll_fd)
 		case IDLER_AGAIN:
 			break;
 		case IDLER_CHECK:
-			(void)wait_for_work(port, stack, epoll_fd, false, &stop);
+			(void)wait_for_work(port, epoll_fd, false, &stop);
 			break;
 		case IDLER_SLEEP:
-			n = wait_for_work(port, stack, epoll_fd, true, &stop);
+			n = wait_for_work(port, epoll_fd, true, &stop);
 			idler_woke(&idler, clock_mono_ns(), n > 0);
 			break;
 		}

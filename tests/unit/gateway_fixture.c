@@ -194,6 +194,11 @@ static bool take(struct agent *a)
 	return moved;
 }
 
+const struct vm_journal_entry *fixture_journaled(const struct fixture *f, const char *vm)
+{
+	return vm_journal_table_find(vm_journal_get_table(f->journal), vm);
+}
+
 void fixture_tick(struct fixture *f)
 {
 	if (f->now_ns >= sessions_deadline_ns(f->sessions))

@@ -63,6 +63,9 @@ void agent_open_from(struct agent *a, struct fixture *f, struct wire_tls_context
 		     const char *peer);
 void agent_close(struct agent *a);
 
+/* Returns the last journal entry of @vm, or NULL. Valid until the next append. */
+const struct vm_journal_entry *fixture_journaled(const struct fixture *f, const char *vm);
+
 /* Serve the timeouts that are due at f->now_ns, as main does. */
 void fixture_tick(struct fixture *f);
 

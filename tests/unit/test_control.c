@@ -135,7 +135,7 @@ static void test_refusals(void **state)
 	assert_false(ask_as(WIRE_PEER_VIEWER,
 			    "{\"version\":1,\"verb\":\"vm-probe\",\"vm\":\"web1\"}"));
 	assert_string_equal(code(), "not-allowed");
-	assert_int_equal(vm_journal_find(f.journal, "web1") == NULL, 1);
+	assert_int_equal(fixture_journaled(&f, "web1") == NULL, 1);
 }
 
 static void test_commands_are_answered(void **state)

@@ -242,7 +242,7 @@ static void test_change(void **state)
 	assert_int_equal(orders[GAMMA].verb, WIRE_VERB_STANDBY_START);
 	assert_int_equal(orders[GAMMA].term, 8);
 	thread = journal_thread_close(thread);
-	entry = vm_journal_find(journal, "web1");
+	entry = vm_journal_table_find(vm_journal_get_table(journal), "web1");
 	assert_int_equal(entry->term, 8);
 	assert_int_equal(entry->state, VM_PREPARING);
 	assert_string_equal(entry->owner, "alpha");

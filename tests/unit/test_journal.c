@@ -17,6 +17,16 @@
 #include "base/sum_line.h"
 #include "base/cleanup.h"
 
+static const struct vm_journal_entry *find(const struct vm_journal *journal, const char *vm)
+{
+	return vm_journal_table_find(vm_journal_get_table(journal), vm);
+}
+
+static bool doubt(const struct vm_journal *journal, const char *vm, struct error *ret_error)
+{
+	return vm_journal_table_doubt(vm_journal_get_table(journal), vm, ret_error);
+}
+
 static char dir[64], path[80], gone[80];
 static struct error error;
 
@@ -57,7 +67,7 @@ static void test_keeps(void **state)
 	const struct vm_journal_entry *entry;
 
 	(void)state;
-	assert_null(vm_journal_find(journal, "web1"));
+	assert_null(find(journal, "web1"));
 	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PREPARING, false,
 					   ""), 0);
 	assert_int_equal(vm_journal_append(journal, "db", "beta", 9, VM_PROMOTING, true, ""), 0);
@@ -65,16 +75,16 @@ static void test_keeps(void **state)
 					   ""), 0);
 	vm_journal_close(journal);
 	journal = open_journal();
-	entry = vm_journal_find(journal, "web1");
+	entry = find(journal, "web1");
 	assert_int_equal(entry->term, 1);
 	assert_int_equal(entry->state, VM_PROTECTED);
 	assert_false(entry->is_wanted);
-	assert_true(vm_journal_find(journal, "db")->is_wanted);
-	assert_string_equal(vm_journal_find(journal, "db")->owner, "beta");
+	assert_true(find(journal, "db")->is_wanted);
+	assert_string_equal(find(journal, "db")->owner, "beta");
 	/* An older term is refused. */
 	assert_int_equal(vm_journal_append(journal, "db", "alpha", 8, VM_UNPROTECTED, false, ""),
 			 -ESTALE);
-	assert_int_equal(vm_journal_find(journal, "db")->term, 9);
+	assert_int_equal(find(journal, "db")->term, 9);
 	vm_journal_close(journal);
 }
 
@@ -144,7 +154,7 @@ static void test_compacts(void **state)
 						   false, ""), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_true(st.st_size < 4096);
-	assert_int_equal(vm_journal_find(journal, "web1")->term, VM_JOURNAL_LINES_MAX + 10);
+	assert_int_equal(find(journal, "web1")->term, VM_JOURNAL_LINES_MAX + 10);
 	vm_journal_close(journal);
 }
 
@@ -184,14 +194,14 @@ static void test_every_torn_tail(void **state)
 	for (size_t cut = first; cut < size; cut++) {
 		put(text, cut);
 		journal = open_journal();
-		assert_int_equal(vm_journal_find(journal, "web1")->term, 1);
+		assert_int_equal(find(journal, "web1")->term, 1);
 		vm_journal_close(journal);
 	}
 	/* Put zeros in place of the last append, as a power loss can do. */
 	memset(text + first + 10, 0, size - first - 10);
 	put(text, size);
 	journal = open_journal();
-	assert_int_equal(vm_journal_find(journal, "web1")->term, 1);
+	assert_int_equal(find(journal, "web1")->term, 1);
 	vm_journal_close(journal);
 }
 
@@ -220,20 +230,20 @@ static void test_every_damaged_byte(void **state)
 		}
 		vm_journal_close(open_journal());
 		journal = open_journal();
-		assert_int_equal(vm_journal_doubt(journal, "web1", &error), i >= first - 1);
+		assert_int_equal(doubt(journal, "web1", &error), i >= first - 1);
 		if (i >= first)
-			assert_int_equal(vm_journal_find(journal, "web1")->term, 1);
+			assert_int_equal(find(journal, "web1")->term, 1);
 		assert_int_equal(vm_journal_append(journal, "web1", "beta", 3, VM_PROTECTED,
 						   false, ""), 0);
 		vm_journal_close(journal);
 		journal = open_journal();
-		assert_false(vm_journal_doubt(journal, "web1", &error));
-		assert_int_equal(vm_journal_find(journal, "web1")->term, 3);
+		assert_false(doubt(journal, "web1", &error));
+		assert_int_equal(find(journal, "web1")->term, 3);
 		vm_journal_close(journal);
 	}
 	put(text, size);
 	journal = open_journal();
-	assert_false(vm_journal_doubt(journal, "web1", &error));
+	assert_false(doubt(journal, "web1", &error));
 	vm_journal_close(journal);
 }
 
@@ -290,7 +300,7 @@ static void test_damage_is_told(void **state)
 	text[size - 5] ^= 1;
 	put(text, size);
 	journal = open_journal();
-	assert_true(vm_journal_doubt(journal, "web1", &error));
+	assert_true(doubt(journal, "web1", &error));
 	assert_non_null(strstr(error.text, "cannot be read (the checksum is wrong)"));
 	assert_non_null(strstr(error.text, "\"web1 term=2 owner=beta"));
 	assert_non_null(strstr(error.text, "`holdfastctl owner web1 HOST`"));
@@ -348,7 +358,7 @@ static void test_failed_append(void **state)
 						   false, ""), 0);
 		vm_journal_close(journal);
 		journal = open_journal();
-		assert_int_equal(vm_journal_find(journal, "web1")->term, 3);
+		assert_int_equal(find(journal, "web1")->term, 3);
 		vm_journal_close(journal);
 		return;
 	}

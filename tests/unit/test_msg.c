@@ -401,7 +401,7 @@ static void small_rules(void **state)
 	frame_done(&frame);
 	assert_int_equal(wire_failure_encode(&(struct wire_failure){.code = 0}, &w), -EINVAL);
 	w = writer(64);
-	assert_int_equal(wire_order_encode(&(struct wire_order){.verb = WIRE_VERB_LAST + 1,
+	assert_int_equal(wire_order_encode(&(struct wire_order){.verb = WIRE_VERB_COUNT,
 								.vm = "a"}, &w), -EINVAL);
 	w = writer(64);
 	assert_int_equal(wire_order_encode(&(struct wire_order){.verb = 1}, &w), -EINVAL);

@@ -469,9 +469,9 @@ static void test_ask_drops_an_old_wish(void **state)
 		assert_int_equal(fleet_add_vm(f.fleet, &vm, vm_journal_get_table(f.journal),
 					      f.now_ns, &error), 0);
 	}
-	assert_false(vm_journal_find(f.journal, "ask1")->is_wanted);
-	assert_int_equal(vm_journal_find(f.journal, "ask1")->term, 7);
-	assert_true(vm_journal_find(f.journal, "auto1")->is_wanted);
+	assert_false(fixture_journaled(&f, "ask1")->is_wanted);
+	assert_int_equal(fixture_journaled(&f, "ask1")->term, 7);
+	assert_true(fixture_journaled(&f, "auto1")->is_wanted);
 }
 
 /* What a report says about a suspended protection reaches the state machine. */

@@ -354,7 +354,7 @@ static void test_relay_and_commit(void **state)
 	assert_true(agent_take(&primary, WIRE_COMMIT, &frame));
 	assert_int_equal(frame.h.epoch, 1);
 	assert_int_equal(frame.h.term, 5);
-	assert_int_equal(vm_journal_find(f.journal, "web1")->state, VM_PROTECTED);
+	assert_int_equal(fixture_journaled(&f, "web1")->state, VM_PROTECTED);
 }
 
 /* The gateway forwards the primary's changes of disks to the standby unchanged. A standby must not

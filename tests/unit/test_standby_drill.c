@@ -52,7 +52,7 @@ static void end(struct fixture *x)
 {
 	char path[DRILL_PATH_MAX];
 
-	drill_files_detach(&files, &x->rf, &x->images);
+	drill_files_detach(&x->rf, &x->images);
 	snprintf(path, sizeof(path), "%s", files.disk[0].path);
 	drill_files_end(&files);
 	assert_int_equal(access(path, F_OK), -1);
@@ -93,7 +93,7 @@ static void test_one_epoch(void **state)
 		assert_int_equal(drill_files_finish(&files, &x->rf, &error), 0);
 		is_model(x, &x->model);
 		at_cut = x->model;
-		drill_files_detach(&files, &x->rf, &x->images);
+		drill_files_detach(&x->rf, &x->images);
 		files.epoch++; /* is_model() compares it with the feed's epoch */
 		epoch(x, false);
 		is_model(x, &at_cut);
@@ -174,7 +174,7 @@ static void test_sweep(void **state)
 
 	begin(x);
 	left = files;
-	drill_files_detach(&files, &x->rf, &x->images);
+	drill_files_detach(&x->rf, &x->images);
 	ramfile_close(&files.to); /* as the kernel does when the agent ends */
 	drill_files_sweep(&x->rf, &x->images, x->dir, "web1");
 	snprintf(path, sizeof(path), "%s/drill", x->dir);

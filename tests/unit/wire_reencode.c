@@ -10,7 +10,7 @@ static int reencode_records(struct wire_record_iter *iter, struct bytes_writer *
 	int r;
 
 	while ((r = wire_record_next(iter, &record, error)) > 0) {
-		r = wire_record_encode(w, record.class, record.index, record.data, record.size);
+		r = wire_sample_record(w, record.class, record.index, record.data, record.size);
 		if (r < 0)
 			return r;
 	}

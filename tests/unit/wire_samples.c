@@ -192,6 +192,20 @@ static int encode_full_begin(struct bytes_writer *w)
 	return wire_epoch_begin_encode(&(struct wire_epoch_begin){.previous_epoch = 0}, w);
 }
 
+int wire_sample_record(struct bytes_writer *w, uint8_t class, uint32_t index, const uint8_t *data,
+		       size_t size)
+{
+	uint8_t *p;
+
+	if (w->bad || (size_t)(w->end - w->at) < WIRE_RECORD_HEADER_SIZE + size)
+		return -ENOBUFS;
+	p = bytes_reserve(w, WIRE_RECORD_HEADER_SIZE + size);
+	wire_record_put_header(p, class, index, size);
+	if (size > 0)
+		memcpy(p + WIRE_RECORD_HEADER_SIZE, data, size);
+	return 0;
+}
+
 static int encode_pages(struct bytes_writer *w)
 {
 	/* The example of codec/bitmap.h: in a page of zeros, byte 5 becomes 7 and bytes 64..127
@@ -204,19 +218,19 @@ static int encode_pages(struct bytes_writer *w)
 
 	for (size_t i = 0; i < sizeof(page); i++)
 		page[i] = (uint8_t)(i * 7);
-	if (wire_record_encode(w, WIRE_CLASS_ZERO, 0, NULL, 0) < 0 ||
-	    wire_record_encode(w, WIRE_CLASS_XRLE, 65535, (const uint8_t *)"\x05\x02\xaa\xbb", 4) <
+	if (wire_sample_record(w, WIRE_CLASS_ZERO, 0, NULL, 0) < 0 ||
+	    wire_sample_record(w, WIRE_CLASS_XRLE, 65535, (const uint8_t *)"\x05\x02\xaa\xbb", 4) <
 		    0 ||
-	    wire_record_encode(w, WIRE_CLASS_BITMAP, 4660, bitmap, sizeof(bitmap)) < 0)
+	    wire_sample_record(w, WIRE_CLASS_BITMAP, 4660, bitmap, sizeof(bitmap)) < 0)
 		return -EINVAL;
-	return wire_record_encode(w, WIRE_CLASS_RAW, 258, page, sizeof(page));
+	return wire_sample_record(w, WIRE_CLASS_RAW, 258, page, sizeof(page));
 }
 
 static int encode_pages_dup(struct bytes_writer *w)
 {
-	if (wire_record_encode(w, WIRE_CLASS_DUP, 4660, (const uint8_t *)"\0\0\1\2", 4) < 0)
+	if (wire_sample_record(w, WIRE_CLASS_DUP, 4660, (const uint8_t *)"\0\0\1\2", 4) < 0)
 		return -EINVAL;
-	return wire_record_encode(w, WIRE_CLASS_ZERO, 258, NULL, 0);
+	return wire_sample_record(w, WIRE_CLASS_ZERO, 258, NULL, 0);
 }
 
 /* Encode a PAGES payload with a ZERO record for page 258, packed as 8 LZ4 literals. */
@@ -230,9 +244,9 @@ static int encode_pages_lz4(struct bytes_writer *w)
 static int encode_device(struct bytes_writer *w)
 {
 	if (wire_device_encode(79000, w) < 0 ||
-	    wire_record_encode(w, WIRE_CLASS_XRLE, 19, (const uint8_t *)"\x00\x01z", 3) < 0)
+	    wire_sample_record(w, WIRE_CLASS_XRLE, 19, (const uint8_t *)"\x00\x01z", 3) < 0)
 		return -EINVAL;
-	return wire_record_encode(w, WIRE_CLASS_ZERO, 3, NULL, 0);
+	return wire_sample_record(w, WIRE_CLASS_ZERO, 3, NULL, 0);
 }
 
 static int encode_disk(struct bytes_writer *w)

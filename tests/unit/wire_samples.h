@@ -30,6 +30,11 @@ extern const size_t n_wire_samples;
  * on failure. */
 size_t wire_sample_build(const struct wire_sample *sample, uint8_t *buffer);
 
+/* Append one record to a PAGES or DEVICE payload. Returns 0, or -ENOBUFS if it has no room; @w is
+ * then unchanged. */
+int wire_sample_record(struct bytes_writer *w, uint8_t class, uint32_t index, const uint8_t *data,
+		       size_t size);
+
 /* Decode @frame's payload as its type requires, and encode the result to @w. Returns 0, or -EPROTO
  * if the decoder refused the payload (*@error says why). Any other error means that an encoder
  * refused what its decoder had accepted, which is a bug. */

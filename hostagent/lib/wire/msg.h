@@ -47,6 +47,7 @@ enum wire_vm_role {
 	WIRE_VM_ROLE_NONE    = 0,
 	WIRE_VM_ROLE_PRIMARY = 1,
 	WIRE_VM_ROLE_STANDBY = 2,
+	WIRE_VM_ROLE_COUNT
 };
 
 /* Feature bits, see docs/wire-format.md 7.2. If a bit is set, its sender supports the feature.
@@ -231,7 +232,7 @@ enum wire_verb {
 	/* the standby's host starts its copy of the guest, isolated, looks at it, ends it, and then
 	 * answers. Only with WIRE_FEATURE_DRILL */
 	WIRE_VERB_DRILL		= 14,
-	WIRE_VERB_LAST		= WIRE_VERB_DRILL,
+	WIRE_VERB_COUNT
 };
 
 /* ORDER. Orders are idempotent: if an agent has already carried out an order, it answers the
@@ -310,6 +311,7 @@ enum wire_claim_mode {
 struct wire_claim {
 	uint8_t mode; /* enum wire_claim_mode */
 };
+#define WIRE_CLAIM_SIZE 1 /* bytes of the payload */
 int wire_claim_encode(const struct wire_claim *claim, struct bytes_writer *w) WIRE_CHECKED;
 int wire_claim_decode(const struct wire_frame *frame, struct wire_claim *ret_claim,
 		      struct wire_error *error) WIRE_CHECKED;
@@ -499,24 +501,9 @@ int wire_device_begin(const struct wire_frame *frame, struct wire_record_iter *r
 int wire_record_next(struct wire_record_iter *iter, struct wire_record *ret_record,
 		     struct wire_error *error) WIRE_CHECKED;
 
-/* Start a DEVICE payload; the functions below append the records. Returns what every encoder
- * returns. */
+/* Start a DEVICE payload. wire_record_put_header() writes the headers of the records that follow.
+ * Returns what every encoder returns. */
 int wire_device_encode(uint32_t blob_size, struct bytes_writer *w) WIRE_CHECKED;
-
-/* Append one record, copying @size bytes of @data. Returns what every encoder returns, but after
- * -ENOBUFS @w is unchanged and usable: finish this frame and put the record into the next one. */
-int wire_record_encode(struct bytes_writer *w, uint8_t class, uint32_t index, const uint8_t *data,
-		       size_t size) WIRE_CHECKED;
-
-/* Prepare to append one record without copying its data: returns where to write the data (at most
- * WIRE_PAGE_SIZE bytes), or NULL if a record of full size no longer fits. wire_record_commit() then
- * appends the record. */
-uint8_t *wire_record_reserve(const struct bytes_writer *w);
-
-/* Append the record whose data were written where wire_record_reserve() said. Returns 0, or -EINVAL
- * if the class does not allow this size; nothing is then appended. */
-int wire_record_commit(struct bytes_writer *w, uint8_t class, uint32_t index,
-		       size_t size) WIRE_CHECKED;
 
 /* What a record of DISK does to its bytes of the disk. The numbers are never reused. */
 enum wire_disk_op {

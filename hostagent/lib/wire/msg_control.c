@@ -26,7 +26,7 @@ static const char *const verdict_names[WIRE_VERDICT_COUNT] = {
 	[WIRE_VERDICT_SHUTDOWN] = "shutdown",
 };
 
-static const char *const verb_names[WIRE_VERB_LAST + 1] = {
+static const char *const verb_names[WIRE_VERB_COUNT] = {
 	[0]			  = "unknown",
 	[WIRE_VERB_STANDBY_START] = "standby-start",
 	[WIRE_VERB_STANDBY_STOP]  = "standby-stop",
@@ -40,7 +40,7 @@ static const char *const verb_names[WIRE_VERB_LAST + 1] = {
 	[WIRE_VERB_DRILL]	  = "drill",
 };
 
-static const char *const role_names[WIRE_VM_ROLE_STANDBY + 1] = {
+static const char *const role_names[WIRE_VM_ROLE_COUNT] = {
 	[WIRE_VM_ROLE_NONE]    = "none",
 	[WIRE_VM_ROLE_PRIMARY] = "primary",
 	[WIRE_VM_ROLE_STANDBY] = "standby",
@@ -63,12 +63,12 @@ const char *wire_verdict_name(uint8_t verdict)
 
 const char *wire_verb_name(uint8_t verb)
 {
-	return pick(verb_names, WIRE_VERB_LAST + 1, verb);
+	return pick(verb_names, WIRE_VERB_COUNT, verb);
 }
 
 const char *wire_vm_role_name(uint8_t role)
 {
-	return pick(role_names, WIRE_VM_ROLE_STANDBY + 1, role);
+	return pick(role_names, WIRE_VM_ROLE_COUNT, role);
 }
 
 int wire_beat_encode(const struct wire_beat *beat, struct bytes_writer *w)
@@ -92,7 +92,7 @@ int wire_beat_decode(const struct wire_frame *frame, struct wire_beat *ret_beat,
 
 int wire_report_encode(const struct wire_report *report, struct bytes_writer *w)
 {
-	if (report->role > WIRE_VM_ROLE_STANDBY || report->state >= WIRE_STATE_COUNT ||
+	if (report->role >= WIRE_VM_ROLE_COUNT || report->state >= WIRE_STATE_COUNT ||
 	    report->verdict >= WIRE_VERDICT_COUNT)
 		return write_invalid(w);
 	if (write_string(w, 1, wire_name_bytes_are_valid, report->vm, WIRE_NAME_MAX) < 0)
@@ -113,7 +113,7 @@ int wire_report_decode(const struct wire_frame *frame, struct wire_report *ret_r
 	struct wire_report report = {0};
 
 	cursor_string(&c, "vm", 1, wire_name_bytes_are_valid, report.vm, sizeof(report.vm));
-	report.role    = cursor_u8(&c, "role", 0, WIRE_VM_ROLE_STANDBY);
+	report.role    = cursor_u8(&c, "role", 0, WIRE_VM_ROLE_COUNT - 1);
 	report.state   = cursor_u8(&c, "state", 0, WIRE_STATE_COUNT - 1);
 	report.verdict = cursor_u8(&c, "verdict", 0, WIRE_VERDICT_COUNT - 1);
 	cursor_string(&c, "text", 2, wire_text_bytes_are_valid, report.text, sizeof(report.text));
@@ -127,7 +127,7 @@ int wire_report_decode(const struct wire_frame *frame, struct wire_report *ret_r
 
 int wire_order_encode(const struct wire_order *order, struct bytes_writer *w)
 {
-	if (order->verb < WIRE_VERB_STANDBY_START || order->verb > WIRE_VERB_LAST ||
+	if (order->verb < WIRE_VERB_STANDBY_START || order->verb > WIRE_VERB_COUNT - 1 ||
 	    order->incarnation > WIRE_INCARNATION_MAX)
 		return write_invalid(w);
 	bytes_write_be64(w, order->order_id);
@@ -146,7 +146,7 @@ int wire_order_decode(const struct wire_frame *frame, struct wire_order *ret_ord
 	struct wire_order order = {0};
 
 	order.order_id = cursor_u64(&c, "order_id");
-	order.verb     = cursor_u8(&c, "verb", WIRE_VERB_STANDBY_START, WIRE_VERB_LAST);
+	order.verb     = cursor_u8(&c, "verb", WIRE_VERB_STANDBY_START, WIRE_VERB_COUNT - 1);
 	cursor_string(&c, "vm", 1, wire_name_bytes_are_valid, order.vm, sizeof(order.vm));
 	cursor_string(&c, "argument", 2, wire_text_bytes_are_valid, order.argument,
 		      sizeof(order.argument));

@@ -394,35 +394,3 @@ int wire_device_encode(uint32_t blob_size, struct bytes_writer *w)
 	bytes_write_be32(w, blob_size);
 	return write_result(w);
 }
-
-int wire_record_encode(struct bytes_writer *w, uint8_t class, uint32_t index, const uint8_t *data,
-		       size_t size)
-{
-	uint8_t *p;
-
-	if (!class_takes(class, size))
-		return write_invalid(w);
-	if (w->bad || (size_t)(w->end - w->at) < WIRE_RECORD_HEADER_SIZE + size)
-		return -ENOBUFS;
-	p = bytes_reserve(w, WIRE_RECORD_HEADER_SIZE + size);
-	wire_record_put_header(p, class, index, size);
-	if (size > 0)
-		memcpy(p + WIRE_RECORD_HEADER_SIZE, data, size);
-	return 0;
-}
-
-uint8_t *wire_record_reserve(const struct bytes_writer *w)
-{
-	if (w->bad || (size_t)(w->end - w->at) < WIRE_RECORD_SIZE_MAX)
-		return NULL;
-	return w->at + WIRE_RECORD_HEADER_SIZE;
-}
-
-int wire_record_commit(struct bytes_writer *w, uint8_t class, uint32_t index, size_t size)
-{
-	if (!class_takes(class, size) || !wire_record_reserve(w))
-		return -EINVAL;
-	wire_record_put_header(w->at, class, index, size);
-	w->at += WIRE_RECORD_HEADER_SIZE + size;
-	return 0;
-}
