@@ -1,4 +1,4 @@
-/* session_hello.c - says which peer may send which message, and handles HELLO, the first frame of a
+/* session_hello.c - finds the function for a frame, and handles HELLO, the first frame of a
  * connection. */
 #include <errno.h>
 #include <inttypes.h>
@@ -10,31 +10,30 @@
 #include "base/log.h"
 #include "session/session_private.h"
 
-/* For each message: who may send it, and which function handles it. */
+/* The function that handles each message. wire_type_allowed() says who may send it. */
 static const struct {
 	uint8_t type;
-	unsigned int from; /* enum wire_sender */
 	int (*handle)(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 } handlers[] = {
-	{WIRE_BEAT, WIRE_SENDER_AGENT_CONTROL, session_on_beat},
-	{WIRE_REPORT, WIRE_SENDER_AGENT_CONTROL, session_on_report},
-	{WIRE_ORDER_DONE, WIRE_SENDER_AGENT_CONTROL, session_on_order_done},
-	{WIRE_DRAIN, WIRE_SENDER_AGENT_CONTROL, session_on_drain},
-	{WIRE_GEOMETRY, WIRE_SENDER_PRIMARY, session_on_relay},
-	{WIRE_MACHINE, WIRE_SENDER_PRIMARY, session_on_relay},
-	{WIRE_EPOCH_BEGIN, WIRE_SENDER_PRIMARY, session_on_relay},
-	{WIRE_PAGES, WIRE_SENDER_PRIMARY, session_on_relay},
-	{WIRE_DEVICE, WIRE_SENDER_PRIMARY, session_on_relay},
-	{WIRE_EPOCH_END, WIRE_SENDER_PRIMARY, session_on_relay},
-	{WIRE_CLOCK, WIRE_SENDER_PRIMARY, session_on_relay},
-	{WIRE_DISK, WIRE_SENDER_PRIMARY, session_on_relay},
-	{WIRE_RAM_HASH, WIRE_SENDER_PRIMARY, session_on_relay},
-	{WIRE_EPOCH_ACK, WIRE_SENDER_STANDBY, session_on_epoch_ack},
-	{WIRE_DISK_CHECKED, WIRE_SENDER_STANDBY, session_on_disk_checked},
-	{WIRE_HASHES_WANT, WIRE_SENDER_PRIMARY, session_on_relay},
-	{WIRE_HASHES, WIRE_SENDER_STANDBY, session_on_hashes},
-	{WIRE_RAM_CHECKED, WIRE_SENDER_STANDBY, session_on_ram_checked},
-	{WIRE_STREAM_ERROR, WIRE_SENDER_PRIMARY | WIRE_SENDER_STANDBY, session_on_stream_error},
+	{WIRE_BEAT, session_on_beat},
+	{WIRE_REPORT, session_on_report},
+	{WIRE_ORDER_DONE, session_on_order_done},
+	{WIRE_DRAIN, session_on_drain},
+	{WIRE_GEOMETRY, session_on_relay},
+	{WIRE_MACHINE, session_on_relay},
+	{WIRE_EPOCH_BEGIN, session_on_relay},
+	{WIRE_PAGES, session_on_relay},
+	{WIRE_DEVICE, session_on_relay},
+	{WIRE_EPOCH_END, session_on_relay},
+	{WIRE_CLOCK, session_on_relay},
+	{WIRE_DISK, session_on_relay},
+	{WIRE_RAM_HASH, session_on_relay},
+	{WIRE_EPOCH_ACK, session_on_epoch_ack},
+	{WIRE_DISK_CHECKED, session_on_disk_checked},
+	{WIRE_HASHES_WANT, session_on_relay},
+	{WIRE_HASHES, session_on_hashes},
+	{WIRE_RAM_CHECKED, session_on_ram_checked},
+	{WIRE_STREAM_ERROR, session_on_stream_error},
 };
 
 static unsigned int sender_of(const struct session *s)
@@ -48,10 +47,11 @@ int session_dispatch(struct session *s, const struct wire_frame *frame, uint64_t
 {
 	if (s->phase == SESSION_HELLO && frame->h.type == WIRE_HELLO)
 		return session_on_hello(s, frame, now_ns);
-	for (size_t i = 0; s->phase == SESSION_OPEN && i < sizeof(handlers) / sizeof(handlers[0]);
-	     i++) {
-		if (handlers[i].type == frame->h.type && (handlers[i].from & sender_of(s)))
-			return handlers[i].handle(s, frame, now_ns);
+	if (s->phase == SESSION_OPEN && wire_type_allowed(frame->h.type, sender_of(s))) {
+		for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
+			if (handlers[i].type == frame->h.type)
+				return handlers[i].handle(s, frame, now_ns);
+		}
 	}
 	session_refuse(s, now_ns, WIRE_REFUSED_PROTOCOL, FLEET_REFUSED_BAD_FRAME,
 		       "%s may not be sent here%s", wire_type_name(frame->h.type),
