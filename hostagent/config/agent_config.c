@@ -159,7 +159,7 @@ static const struct config_key vm_keys[] = {
 		"without a gateway: hold all output; or, when the other host agrees, stream to it "
 		"directly; or go on unprotected"),
 	CONFIG_KEY("vm", "gateway_lost_ms", MS, VM, gateway_lost_ns, "2000", 100, 600000,
-		   "nothing heard of the gateway for so long is without a gateway"),
+		   "without a gateway: nothing was heard of it for this time"),
 	CONFIG_KEY("vm", "peer", STRING, VM, peer, "", 0, 0,
 		   "the VM's other host, as NAME@ADDRESS:PORT: the name in its certificate, and "
 		   "its peer_listen; with a spare both others, with a blank between them"),

@@ -2,11 +2,12 @@
 """docs.py - checks that the READMEs name all files, and that documents name only files that exist.
 
 usage: tests/lint/docs.py [DIR]   DIR: the top of a tree (default: this tree)
-It applies four rules:
-- A README.md in a directory of tests/, deploy/, certs/ or docs/ must name each file of the directory. It may name a file
+It applies five rules:
+- A README.md in a directory of tests/, deploy/, certs/ or docs/ must name each file and directory in it. It may name a file
   with another ending or without an ending, by the tail of its name (`_tail`), or by a pattern (`fuzz_NAME.c`, `*.hex`).
   rooms.py has this rule for the daemons' directories.
 - A path in backticks in any .md file must exist, if it has a `/` and a known ending.
+- A function in backticks (`name()`) in any .md file must be in the code, or in a system header that the code uses.
 - Each verb of holdfastctl has a heading in docs/verbs.md.
 - Each kind of event that the gateway's code gives is in docs/control-protocol.md and in the table of docs/operations.md.
 Prints one line for each breach, which says how to correct it. Exit: 0 if there is no breach, else 1.
@@ -20,6 +21,7 @@ import sys
 TOP = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(__file__), "../.."))
 ROOTS = ("", "hostagent", "gateway", "hostagent/lib", "tests", "tests/unit")
 SKIPPED = ("README.md", "meson.build", "__pycache__")
+FUNCTION = re.compile(r"`(\w+)\(\)`")
 PATH = re.compile(r"`((?:[\w.-]+/)+[\w.*-]+\.(?:c|h|py|sh|md|S|ini))`")
 
 
@@ -45,7 +47,7 @@ def unnamed():
                 continue
             with open(os.path.join(where, "README.md")) as f:
                 words = tokens(f.read())
-            for name in sorted(names):
+            for name in sorted(names + dirs):
                 if name not in SKIPPED and not is_named(name, words):
                     yield "%s/README.md: does not name %s; give it a line that says its job" % (
                         os.path.relpath(where, TOP), name)
@@ -56,16 +58,28 @@ def exists(path, document):
     return any(glob.glob(os.path.join(p, path)) for p in places)
 
 
+def called():
+    words = set()
+    for house in "gateway", "hostagent", "ebpf", "tests", "deploy", "certs":
+        for path in glob.glob("%s/%s/**/*" % (TOP, house), recursive=True):
+            if os.path.isfile(path) and not path.endswith(".md"):
+                with open(path, errors="replace") as f:
+                    words.update(re.findall(r"\b(\w+) ?\(", f.read()))
+    return words
+
+
 def gone():
+    functions = called()
     for document in sorted(glob.glob(TOP + "/**/*.md", recursive=True)):
         if "/build" in document[len(TOP):]:
             continue
         with open(document) as f:
             for number, line in enumerate(f, 1):
-                for path in PATH.findall(line):
-                    if "NAME" not in path and not exists(path, document):
-                        yield "%s:%d: names %s, which is not there; say where it is now" % (
-                            os.path.relpath(document, TOP), number, path)
+                lost = [path for path in PATH.findall(line) if not exists(path, document)]
+                lost += ["%s()" % name for name in FUNCTION.findall(line) if name not in functions]
+                for name in (name for name in lost if "NAME" not in name):
+                    yield "%s:%d: names %s, which is not there; say where it is now" % (
+                        os.path.relpath(document, TOP), number, name)
 
 
 def kinds_of_events():
