@@ -2,12 +2,13 @@
 """docs.py - checks that the READMEs name all files, and that documents name only files that exist.
 
 usage: tests/lint/docs.py [DIR]   DIR: the top of a tree (default: this tree)
-It applies five rules:
+It applies six rules:
 - A README.md in a directory of tests/, deploy/, certs/ or docs/ must name each file and directory in it. It may name a file
   with another ending or without an ending, by the tail of its name (`_tail`), or by a pattern (`fuzz_NAME.c`, `*.hex`).
   rooms.py has this rule for the daemons' directories.
 - A path in backticks in any .md file must exist, if it has a `/` and a known ending.
 - A function in backticks (`name()`) in any .md file must be in the code, or in a system header that the code uses.
+- A README.md of the daemons has no chapter "Tried" or "Figures": these are in docs/tried.md.
 - Each verb of holdfastctl has a heading in docs/verbs.md.
 - Each kind of event that the gateway's code gives is in docs/control-protocol.md and in the table of docs/operations.md.
 Prints one line for each breach, which says how to correct it. Exit: 0 if there is no breach, else 1.
@@ -82,6 +83,14 @@ def gone():
                         os.path.relpath(document, TOP), number, name)
 
 
+def laboratory():
+    for house in "gateway", "hostagent":
+        for path in sorted(glob.glob("%s/%s/**/README.md" % (TOP, house), recursive=True)):
+            with open(path) as f:
+                for title in re.findall(r"^#+ (Tried|Figures)", f.read(), re.MULTILINE):
+                    yield '%s: move the chapter "%s" to docs/tried.md' % (os.path.relpath(path, TOP), title)
+
+
 def kinds_of_events():
     for path in glob.glob(TOP + "/gateway/**/*.c", recursive=True):
         with open(path) as f:
@@ -114,7 +123,7 @@ def untold_verbs():
             yield "docs/verbs.md: has no heading \"### %s\"; say what it is for, prints and refuses" % verb
 
 
-breaches = list(unnamed()) + list(gone()) + list(untold()) + list(untold_verbs())
+breaches = list(unnamed()) + list(gone()) + list(laboratory()) + list(untold()) + list(untold_verbs())
 for breach in breaches:
     print(breach)
 sys.exit(bool(breaches))
