@@ -8,7 +8,9 @@ that names rooms (with all below them) and single headers, relative to the daemo
 `nothing`. A room may always include its own files; a header named *_private.h only its own room may include. The README
 must also name each file of the room.
 Without --graph: prints each breach and how to correct it, one per line. Exit 0: no breach; 1: a breach.
---graph: prints the arrows between rooms with their number of #include lines, and the circles among them.
+--graph: prints the arrows between rooms with their number of #include lines, and the circles among them; then the circles
+of modules within each room. A module is x.c with x.h. A circle within a room is allowed: its README says what the room's
+private header is for.
 """
 import collections
 import os
@@ -138,13 +140,23 @@ def circles(arrows):
     return found
 
 
+def print_circles_within(rings):
+    within = collections.defaultdict(list)
+    for ring in rings:
+        within[os.path.dirname(ring[0])].append(" ".join(os.path.basename(module) for module in ring))
+    for room in sorted(within):
+        print(f"within {room}: {'; '.join(within[room])}")
+
+
 def print_graph():
-    count, files = collections.Counter(), collections.defaultdict(set)
+    count, modules = collections.Counter(), collections.defaultdict(set)
     for path, _, target in includes():
         a, b = os.path.dirname(path), os.path.dirname(target)
         if a != b:
             count[a, b] += 1
-        files[path].add(target)
+        module, other = os.path.splitext(path)[0], os.path.splitext(target)[0]
+        if module != other:
+            modules[module].add(other)
     arrows = collections.defaultdict(set)
     for a, b in count:
         arrows[a].add(b)
@@ -154,6 +166,7 @@ def print_graph():
     print(f"{len(count)} arrows between rooms, {len(rings)} circles")
     for ring in rings:
         print("circle:", " ".join(ring))
+    print_circles_within(circles(modules))
 
 
 def main():
