@@ -2,10 +2,12 @@
 """rooms.py - checks the #include lines of each room against its use-rule.
 
 usage: tests/lint/rooms.py [--graph] [DIR]   DIR: the top of a tree (default: this tree)
-A room is a directory of hostagent/, gateway/ or ebpf/ with a README.md. Its README has one paragraph
+A room is a directory of hostagent/, gateway/ or ebpf/ with a README.md. Its README has two paragraphs
 	May include: `lib/base`, `loop/`, `port/port.h`.
-that names rooms (with all below them) and single headers, relative to the daemon's directory or to the top, or says
-`nothing`. A room may always include its own files; a header named *_private.h only its own room may include. The README
+
+	Used by: `control`, `gateway`.
+The first names rooms (with all below them) and single headers, relative to the daemon's directory or to the top, or says
+`nothing`. The second names the rooms that include one of its headers (tests do not count), or says "any room" or "nothing". A room may always include its own files; a header named *_private.h only its own room may include. The README
 must also name each file of the room.
 Without --graph: prints each breach and how to correct it, one per line. Exit 0: no breach; 1: a breach.
 --graph: prints the arrows between rooms with their number of #include lines, and the circles among them; then the circles
@@ -22,6 +24,7 @@ NAMES = [a for a in sys.argv[1:] if a != "--graph"]
 TOP = os.path.abspath(NAMES[0] if NAMES else os.path.join(os.path.dirname(__file__), "../.."))
 HOUSES = ("hostagent", "gateway", "ebpf")
 RULE = re.compile(r"^May include: (.*?)(?:\n\n|\Z)", re.M | re.S)
+USERS = re.compile(r"^Used by: (.*?)(?:\n\n|\Z)", re.M | re.S)
 
 
 def sources():
@@ -67,7 +70,11 @@ def read_readme(room):
 def read_rule(room, readme):
     """Return the list of what @room may include, as paths from the top of the tree. Return None if the
     text of its README does not say."""
-    m = RULE.search(readme)
+    return read_names(RULE, room, readme)
+
+
+def read_names(paragraph, room, readme):
+    m = paragraph.search(readme)
     if not m:
         return None
     house = room.split("/")[0]
@@ -83,6 +90,20 @@ def is_allowed(target, room, allowed):
     if os.path.dirname(target) == room:
         return True
     return any(target == a or target.startswith(a + "/") for a in allowed)
+
+
+def wrong_users(readmes):
+    """Yield a fault for each room whose README names other users than it has."""
+    users = {room: set() for room in readmes}
+    for path, _, target in includes():
+        users[os.path.dirname(target)].add(os.path.dirname(path))
+    for room, readme in sorted(readmes.items()):
+        said, found = read_names(USERS, room, readme), users[room] - {room}
+        if said is None:
+            yield f'{room}/README.md: has no paragraph "Used by: ..."; write which rooms include its headers'
+        elif "Used by: any room" not in readme and set(said) != found:
+            yield (f"{room}/README.md: says \"Used by: {', '.join(sorted(said))}\"; it is used by "
+                   f"{', '.join(sorted(found)) or 'nothing'}: correct the line, or take the new #include away")
 
 
 def check():
@@ -102,6 +123,7 @@ def check():
         named = {stem + extension, stem + ".h/.c", stem + ".[ch]"}
         if not any(n in readmes[room] for n in named):
             faults.append(f"{room}/README.md: does not name {stem}{extension}; give it a line that says its job")
+    faults.extend(wrong_users(readmes))
     for path, number, target in includes():
         room = os.path.dirname(path)
         if target.endswith("_private.h") and os.path.dirname(target) != room:
