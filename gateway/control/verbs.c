@@ -173,7 +173,7 @@ static void command(struct control_conn *c, const struct request *r, enum vm_com
 
 static void verb_protect(struct control_conn *c, const struct request *r)
 {
-	uint8_t host = 0;
+	uint8_t host = VM_HOST_FIRST;
 
 	if (!*r->with || find_host(c, r, r->with, &host))
 		command(c, r, VM_COMMAND_PROTECT, host);
@@ -251,7 +251,7 @@ static void verb_owner(struct control_conn *c, const struct request *r)
 
 static void verb_start(struct control_conn *c, const struct request *r)
 {
-	uint8_t host = 0;
+	uint8_t host = VM_HOST_FIRST;
 
 	if (!*r->host || find_host(c, r, r->host, &host))
 		command(c, r, VM_COMMAND_START, host);

@@ -84,8 +84,8 @@ struct engine *vm_take_engine(struct vm *vm)
 }
 
 /* Returns true if the guest runs here after a promotion. In this case copies the path of its QMP
- * socket to @ret_qmp (STANDBY_PATH_MAX bytes). */
-static bool is_promoted_here(struct vm *vm, char *ret_qmp)
+ * socket to @ret_qmp. */
+static bool is_promoted_here(struct vm *vm, char ret_qmp[STANDBY_PATH_MAX])
 {
 	struct standby_status status;
 
@@ -98,7 +98,7 @@ static bool is_promoted_here(struct vm *vm, char *ret_qmp)
 	return true;
 }
 
-const char *vm_guest_monitor(struct vm *vm, char *buffer)
+const char *vm_guest_monitor(struct vm *vm, char buffer[STANDBY_PATH_MAX])
 {
 	return is_promoted_here(vm, buffer) ? buffer : vm->config->qmp;
 }

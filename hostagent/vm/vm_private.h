@@ -1,16 +1,4 @@
-/* vm_private.h - the state of one VM on this host, private to the files that include this header:
- *
- *	vm.c         orders, the worker that carries them out, leases
- *	vm_open.c    opens and closes a VM; checks a recorded role
- *	vm_report.c  reports to the gateway, and answers to orders
- *	vm_peer.c    continues without a gateway
- *	vm_fence.c   keeps a guest stopped that must not run here
- *	vm_fenced.c  records which guest was fenced here
- *	vm_end.c     ends the guest that was fenced here
- *	vm_move.c    lets go of the guest, so that the other host can run it
- *	vm_engine.c  makes the configuration of the VM's engine
- *	vm_replace.c hands the guest on to the agent's next program
- *	vm_cover.c   checks whether a change of the guest's devices was undone
+/* vm_private.h - the state of one VM on this host. The room's README says which file does what.
  *
  * Threads: see vm.h; members say which lock guards them.
  */
@@ -139,9 +127,9 @@ int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *r
 	__attribute__((warn_unused_result));
 /* In vm_engine.c: the configuration of an engine of this VM in @term, except for the path `qmp`. */
 void vm_engine_config(struct vm *vm, uint64_t term, struct engine_config *ret_config);
-/* Return the path of the QMP socket of the guest on this host; "": none is known. @buffer:
- * STANDBY_PATH_MAX bytes. */
-const char *vm_guest_monitor(struct vm *vm, char *buffer);
+/* Returns the path of the QMP socket of the guest on this host; "": none is known. The result is
+ * borrowed from @vm, or is in @buffer. */
+const char *vm_guest_monitor(struct vm *vm, char buffer[STANDBY_PATH_MAX]);
 void vm_set_engine(struct vm *vm, struct engine *engine);
 
 /* In vm_replace.c, called on the worker. vm_take_up(): continue with the guest that the agent's

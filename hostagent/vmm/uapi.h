@@ -4,6 +4,7 @@
  * Why: dirty tracking needs two interfaces of Linux 6.7. PAGEMAP_SCAN is in
  * include/uapi/linux/fs.h, and asynchronous write protection in include/uapi/linux/userfaultfd.h.
  * track_probe() finds out whether the running kernel has them. Used by inject.c and track.c only.
+ * Threads: any; there are constants and types only.
  */
 #ifndef VMM_UAPI_H
 #define VMM_UAPI_H

@@ -8,6 +8,7 @@
  *
  * Never use these together with `goto` in one function: gcc gives no warning when a goto jumps past
  * the initialisation of a cleanup variable.
+ * Threads: any; the variables are local.
  */
 #ifndef BASE_CLEANUP_H
 #define BASE_CLEANUP_H

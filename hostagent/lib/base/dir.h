@@ -3,6 +3,7 @@
  *	AUTO(closedir) DIR *dir = opendir(path);
  *
  * This is not part of cleanup.h, because few files read directories.
+ * Threads: any; the variable is local.
  */
 #ifndef BASE_DIR_H
 #define BASE_DIR_H

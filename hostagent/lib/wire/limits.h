@@ -2,6 +2,7 @@
  *
  * Why: each size, count and index that a peer controls is compared with one of these before use.
  * docs/wire-format.md is normative; change both in the same commit.
+ * Threads: any; there are constants only.
  */
 #ifndef WIRE_LIMITS_H
 #define WIRE_LIMITS_H
