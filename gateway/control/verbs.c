@@ -24,10 +24,12 @@ struct request {
 	const char *host;      /* "": no host was named */
 	/* protect: the host that is to keep the copy; "": the VM's present second host */
 	const char *with;
-	const char *off; /* start: the host that the operator declares switched off; "": none */
+	/* start, failover: the host that the operator declares switched off; "": none */
+	const char *off;
 	bool follow;
 	bool no_wait;
-	/* start, unprotect: the operator accepts that replies which clients have seen are lost */
+	/* start, unprotect, owner, failover: the operator accepts that replies which clients have
+	 * seen are lost */
 	bool may_lose;
 	bool may_be_torn; /* start: the operator accepts disks that are an unfinished copy */
 	bool waits, leaves, unprotected_ok; /* drain */

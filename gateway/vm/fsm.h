@@ -34,18 +34,20 @@
  *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby has
  *     completely. While the VM is SYNCING, only epochs that are not held are committed. When the
  *     first held epoch is committed, the VM becomes PROTECTED.
- *  4. A promotion begins only in PROTECTED, or again in FAILED. PROMOTE is ordered only after every
- *     lease of the old owner has expired, because after that the old owner can release nothing
- *     (docs/model). If the owner is silent and there is a fence command, PROMOTE also waits for
- *     that command. If the command fails and is required to succeed, PROMOTE is not ordered. In a
- *     move, the old owner gives up its lease when it lets go of the guest (fsm_move.c).
+ *  4. A promotion begins only in PROTECTED, or again in FAILED, or in a conflict if an operator
+ *     chooses a standby's copy and no other host can run a second guest (fsm_conflict.c). PROMOTE
+ *     is ordered only after every lease of the old owner has expired, because after that the old
+ *     owner can release nothing (docs/model). If the owner is silent and there is a fence command,
+ *     PROMOTE also waits for that command. If the command fails and is required to succeed, PROMOTE
+ *     is not ordered. In a move, the old owner gives up its lease when it lets go of the guest
+ *     (fsm_move.c).
  *  5. A host may report a term newer than the journal's. The gateway follows that report only if
  *     two of three voices agree on the owner. The voices are those of the two hosts and of the
  *     gateway; the gateway's voice is for the owner in the journal. Otherwise there is a conflict:
  *     no term begins and nothing is ordered until two voices agree, the host no longer reports the
- *     newer term, or an operator names the owner (fsm_newer.c). There is also a conflict while a
- *     host obeys a "younger" gateway (one with a larger incarnation), because that gateway may
- *     begin terms.
+ *     newer term (fsm_newer.c), or an operator names the owner, or chooses a standby's copy
+ *     (fsm_conflict.c). There is also a conflict while a host obeys a "younger" gateway (one with a
+ *     larger incarnation), because that gateway may begin terms.
  *  6. Orders follow from the state: a host gets the orders that the state requires as soon as it is
  *     connected and has reported. So lost orders, and restarts of agents or of the gateway, need no
  *     special care.
@@ -191,10 +193,12 @@ enum vm_command {
 	VM_COMMAND_NONE,
 	VM_COMMAND_PROTECT,
 	VM_COMMAND_UNPROTECT,
+	/* promotes the standby; in a conflict only with may_lose, and perhaps is_off_named */
 	VM_COMMAND_FAILOVER,
 	VM_COMMAND_VERIFY, /* compares the standby's copy with the guest */
 	VM_COMMAND_DRILL,  /* starts the standby's copy, isolated, and checks whether it runs */
-	VM_COMMAND_OWNER, /* ends a conflict: `host` owns the guest */
+	/* ends a conflict: `host` owns the guest; may_lose: whatever the other hosts have */
+	VM_COMMAND_OWNER,
 	VM_COMMAND_MOVE,  /* moves the guest to `host`, the standby, without losing anything */
 	/* starts the guest, which runs nowhere, from disks: `is_host_named`, `may_lose`,
 	 * `may_be_torn` */
@@ -311,7 +315,8 @@ struct vm_input {
 	 * operator accepts that writes may be lost */
 	bool is_host_named, may_lose;
 	bool may_be_torn; /* VM_COMMAND_START: also disks that are an unfinished copy */
-	/* VM_COMMAND_START: true if the operator says that the host `off` is switched off */
+	/* VM_COMMAND_START, VM_COMMAND_FAILOVER: true if the operator says that the host `off` is
+	 * switched off */
 	bool is_off_named;
 	uint8_t off; /* valid if is_off_named */
 	/* REPORT: how long ago the host stopped the guest for a move; 0: the guest is not stopped
@@ -438,6 +443,8 @@ struct vm_host {
 	bool is_torn_told;
 	uint8_t agent_state;
 	uint8_t verdict;
+	/* as last reported: the host has a whole copy of the guest's memory */
+	bool has_copy;
 	uint8_t throttle_percent; /* by how much the agent slows the guest down, as last reported */
 	uint8_t throttle_peak;	   /* largest throttle_percent since throttled_at_ns */
 	uint64_t throttled_at_ns;  /* when throttle_percent last rose above 0 */

@@ -1,5 +1,5 @@
-/* fsm_command.c - handles operators' commands for a VM: protect, unprotect, failover, move, owner.
- * verify and drill are in fsm_asked.c. */
+/* fsm_command.c - handles operators' commands for a VM: protect, unprotect, failover, move.
+ * verify and drill are in fsm_asked.c, the commands in a conflict in fsm_conflict.c. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -42,6 +42,11 @@ static bool refuse_absent(struct vm_step *s, uint8_t h)
 	      fsm->host[h].up ? "has not reported this VM" : "is not connected",
 	      fsm->host[h].up ? " and a file for this VM" : "");
 	return true;
+}
+
+bool vm_refuse_absent(struct vm_step *s, uint8_t h)
+{
+	return refuse_absent(s, h);
 }
 
 static bool refuse_barred(struct vm_step *s, uint8_t h)
@@ -494,73 +499,11 @@ static void on_move(struct vm_step *s)
 	vm_move_begin(s);
 }
 
-/* Handle the command `owner`, by which an operator says, in a conflict, which host has the right
- * guest. */
-static void on_owner(struct vm_step *s)
-{
-	struct vm_fsm *fsm = s->fsm;
-	uint8_t h = s->in->host;
-	const struct vm_host *host = &fsm->host[h];
-	const char *name = vm_host_name(fsm, h);
-
-	if (!vm_fsm_in_conflict(fsm)) {
-		vm_reply(s, false, "no-conflict",
-		      "%s owns %s in term %" PRIu64 ", no host says otherwise, so there is "
-		      "nothing to decide; `holdfastctl move %s` lets the other host run it",
-		      vm_host_name(fsm, fsm->record.owner), fsm->config->name, fsm->record.term,
-		      fsm->config->name);
-		return;
-	}
-	if (h == vm_fsm_spare(fsm)) {
-		vm_reply(s, false, "not-possible",
-			 "%s has no seat by the journal; if its guest is the right one, name it as "
-			 "`primary` in the gateway's file of %s, move the journal away and restart "
-			 "the gateway (docs/operations.md)", name, fsm->config->name);
-		return;
-	}
-	if (refuse_absent(s, h))
-		return;
-	if (host->term > fsm->term_seen && host->term > fsm->record.term) {
-		vm_reply(s, false, "not-possible",
-		      "%s reports term %" PRIu64 ", which is out of range; is "
-		      "the role file of %s in its role_dir damaged?",
-		      name, host->term, fsm->config->name);
-		return;
-	}
-	if (host->agent_state == WIRE_STATE_FENCED || host->agent_state == WIRE_STATE_FAILED ||
-	    vm_agent_stands_by(host->agent_state)) {
-		vm_reply(s, false, "not-possible",
-			 "%s reports %s: it has no guest that could go on; is the other host the "
-			 "owner?",
-		      name, wire_state_name(host->agent_state));
-		return;
-	}
-	vm_resolve_conflict(s, h);
-	begin(s);
-}
-
-static void refuse_in_conflict(struct vm_step *s)
-{
-	const struct vm_fsm *fsm = s->fsm;
-
-	vm_reply(s, false, "conflict",
-	      "who owns %s is not clear (`holdfastctl events` says why): `holdfastctl owner %s "
-	      "HOST` names the host with the right guest, and stops the other one; `takeover` "
-	      "instead, if hosts obey a younger gateway that is gone",
-	      fsm->config->name, fsm->config->name);
-}
-
 void vm_on_command(struct vm_step *s)
 {
-	if (vm_fsm_in_conflict(s->fsm) && s->in->command != VM_COMMAND_OWNER &&
-	    s->in->command != VM_COMMAND_START) {
-		refuse_in_conflict(s);
+	if (vm_conflict_command(s))
 		return;
-	}
 	switch (s->in->command) {
-	case VM_COMMAND_OWNER:
-		on_owner(s);
-		break;
 	case VM_COMMAND_PROTECT:
 		on_protect(s);
 		break;
@@ -586,6 +529,7 @@ void vm_on_command(struct vm_step *s)
 		vm_on_end_copy(s);
 		break;
 	case VM_COMMAND_NONE:
+	case VM_COMMAND_OWNER: /* vm_conflict_command() has handled it */
 	default:
 		vm_reply(s, false, "bad-verb", "no such command");
 		break;

@@ -255,6 +255,8 @@ void vm_on_report(struct vm_step *s)
 	host->verdict = s->in->verdict;
 	host->term = s->in->term;
 	host->epoch = s->in->epoch;
+	host->has_copy = s->in->role == WIRE_VM_ROLE_STANDBY && s->in->epoch > 0 &&
+			 s->in->verdict != WIRE_VERDICT_EXITED;
 	vm_cold_tell_torn(s, s->in->host);
 	vm_on_work(s, host);
 	if (host->term > fsm->record.term) {

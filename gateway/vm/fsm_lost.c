@@ -37,9 +37,12 @@ bool vm_lost_is_start(const struct vm_fsm *fsm)
 {
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
 
+	const struct vm_host *owner = &fsm->host[fsm->record.owner];
+
 	/* An ordinary promotion orders FENCE only after it has succeeded. So in FAILED, a host that
-	 * was fenced by an order shows that a cold start was given up. */
-	return fsm->record.state == VM_FAILED &&
+	 * was fenced by an order shows that a cold start was given up. But a copy that an operator
+	 * chose in a conflict can be promoted beside a host that was fenced before. */
+	return fsm->record.state == VM_FAILED && !(is_there(owner) && owner->has_copy) &&
 	       (fsm->cold.is_lost || (is_there(other) && other->cold.role == VM_COLD_FENCED &&
 				      !other->cold.has_qemu));
 }

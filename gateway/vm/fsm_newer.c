@@ -350,19 +350,3 @@ void vm_confirm_record(struct vm_step *s)
 		 "can be read, and say that %s owns the guest",
 		 record->term, vm_host_name(fsm, record->owner));
 }
-
-void vm_resolve_conflict(struct vm_step *s, uint8_t owner)
-{
-	struct vm_fsm *fsm = s->fsm;
-
-	s->may_resolve = true;
-	/* The operator can be wrong, so nothing may end the guest on the other host before the next
-	 * `protect`. */
-	vm_again_forget(fsm);
-	vm_set_state(s, VM_UNPROTECTED, owner, true, "operator named %s as the owner",
-		     vm_host_name(fsm, owner));
-	fsm->release_due = true;
-	fsm->stop_due = true;
-	/* no FENCE is needed yet: if the other host runs the guest, its next report shows that */
-	fsm->fence_due = false;
-}

@@ -266,6 +266,9 @@ bool vm_lost_refuse_failover(struct vm_step *s);
 /* In fsm_command.c: accept the operator's command. The operator waits for the result or, with
  * no_wait, gets a reply at once. */
 void vm_command_begin(struct vm_step *s);
+/* In fsm_command.c: if host @h is not connected, or has not reported, refuse the command and return
+ * true. */
+bool vm_refuse_absent(struct vm_step *s, uint8_t h);
 /* In fsm_drain.c: handle the command END_COPY. */
 void vm_on_end_copy(struct vm_step *s);
 
@@ -299,9 +302,9 @@ void vm_confirm_record(struct vm_step *s);
 /* Journal the present record. */
 void vm_journal_record(struct vm_step *s);
 
-/* End a conflict because an operator named @owner: begin a new term, unprotected. If the other host
- * runs the guest, it is fenced. */
-void vm_resolve_conflict(struct vm_step *s, uint8_t owner);
+/* In fsm_conflict.c: handle the command if it is `owner`, or if the VM is in conflict and it is not
+ * `start`. Returns true if the command was handled. */
+bool vm_conflict_command(struct vm_step *s);
 
 /* In fsm_input.c: returns the reason that the host gave, or "no reason given". */
 const char *vm_peer_text(const struct vm_step *s);

@@ -163,7 +163,10 @@ static void test_not_given_back_in_a_later_term(void **state)
 	lab_report(&lab, BETA);
 	lab.peer[ALPHA].term = lab.journal.term + 5;
 	lab_report(&lab, ALPHA);
-	lab_name_owner(&lab, BETA);
+	lab_name_owner(&lab, BETA); /* refused: only alpha has a guest */
+	assert_string_equal(lab.last_reply.code, "would-lose");
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .command = VM_COMMAND_OWNER,
+					       .host = BETA, .may_lose = true, .op_id = 1000001});
 	is_now(VM_UNPROTECTED, BETA);
 	assert_int_equal(lab.fsm.move.state, VM_MOVE_FAILED);
 }
