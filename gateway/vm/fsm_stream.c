@@ -168,6 +168,8 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 		vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,
 			     "%s holds epoch %" PRIu64 " whole",
 			     vm_host_name(fsm, vm_fsm_other(fsm)), epoch);
+		if (fsm->record.state != VM_PROTECTED)
+			return; /* the VM is in doubt: no output may leave */
 		if (fsm->op.command == VM_COMMAND_PROTECT)
 			vm_finish_op(s, true, "done", "%s is protected in term %" PRIu64
 				     ": %s, standby %s", fsm->config->name, fsm->record.term,

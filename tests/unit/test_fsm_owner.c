@@ -273,6 +273,32 @@ static void test_both_hosts_confirm_a_damaged_journal(void **state)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 }
 
+/* While the VM is in doubt it cannot become PROTECTED, so no held epoch is committed either: the
+ * lab refuses such a COMMIT. */
+static void test_no_commit_in_doubt(void **state)
+{
+	(void)state;
+	start_in_doubt();
+	lab.journal.state = VM_SYNCING;
+	lab_restart(&lab);
+	lab.peer[0] = (struct lab_peer){.state = WIRE_STATE_SYNCING, .term = 3};
+	lab.peer[1] = (struct lab_peer){.state = WIRE_STATE_STANDBY_READY, .term = 3};
+	lab_up(&lab, 0);
+	lab_up(&lab, 1);
+	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), 0);
+	assert_int_equal(lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY), 0);
+	lab_ack(&lab, 1);
+	assert_true(lab.journal.in_doubt);
+	assert_int_equal(lab.n_commits, 0);
+	/* Both hosts confirm the journal's line. The next epoch is committed. */
+	lab_report(&lab, 0);
+	lab_report(&lab, 1);
+	assert_false(lab.journal.in_doubt);
+	lab_ack(&lab, 2);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_int_equal(lab.n_commits, 1);
+}
+
 static void test_operator_ends_the_doubt(void **state)
 {
 	(void)state;
@@ -529,6 +555,7 @@ int main(void)
 		cmocka_unit_test(test_terms_do_not_jump),
 		cmocka_unit_test(test_damaged_journal_acts_not_by_itself),
 		cmocka_unit_test(test_both_hosts_confirm_a_damaged_journal),
+		cmocka_unit_test(test_no_commit_in_doubt),
 		cmocka_unit_test(test_operator_ends_the_doubt),
 		cmocka_unit_test(test_failed_heals_by_two_voices),
 		cmocka_unit_test(test_failed_heals_as_told),
