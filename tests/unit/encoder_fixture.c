@@ -85,8 +85,8 @@ static void apply_keep(struct standby *s, const struct wire_record *record)
 	       4096);
 }
 
-/* Copy the source page of a DUP record to its page. In a FULL epoch, the source must be a page that
- * the epoch has already brought. */
+/* Apply a DUP record: copy its source page to the record's own page. In a FULL epoch, an earlier
+ * record of the same epoch must have set the source page. */
 static void apply_dup(struct standby *s, const struct wire_record *record)
 {
 	assert_false(s->has_kept);
@@ -213,7 +213,7 @@ static void take_frame(struct standby *s, const struct wire_frame *frame)
 		assert_int_equal(end.n_frames, s->n_frames);
 		assert_int_equal(end.n_records, s->n_records);
 		assert_int_equal(end.payload_bytes, s->payload_bytes);
-		/* The format says that the blob's last piece is padded with zeros. */
+		/* By the wire format, the last piece of the blob is padded with zeros. */
 		memset(s->blob + s->blob_size, 0, BLOB_MAX - s->blob_size);
 		s->is_ended = true;
 		break;

@@ -45,7 +45,8 @@ struct fixture {
 	unsigned n_dups[2]; /* DUP records made: [0] in ordinary epochs, [1] in FULL epochs */
 };
 
-/* Return a pseudo-random number from 0 to @n - 1. Each run of the test draws the same ones. */
+/* Return a pseudo-random number from 0 to @n - 1. The sequence is the same in each run of the
+ * test. */
 uint32_t fixture_roll(struct fixture *x, uint32_t n);
 /* Set up for cmocka. On return, *state is a struct fixture. */
 int fixture_setup(void **state);

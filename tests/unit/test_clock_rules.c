@@ -91,8 +91,8 @@ static void set(struct world *w, uint64_t sent_ns, uint64_t seen_ns)
 	assert_true(guest_ticks(w) >= before_ticks);
 }
 
-/* Make one seal, that is, one pause of the guest. @length_ns pass between the stop and the setting
- * of the clock. */
+/* Make one seal, that is, one pause of the guest. @length_ns pass between the moment when the stop
+ * was seen and the setting of the clock. */
 static void seal(struct world *w, uint64_t length_ns)
 {
 	uint64_t sent_ns, seen_ns;

@@ -184,8 +184,8 @@ static void test_identity(void **state)
 					&error), 0);
 	assert_non_null(disk_ring_why_new(ring));
 	disk_ring_free(ring);
-	/* After a boot of the host, the file is not used. But it is used once a new term has begun
-	 * in which the standby has kept its copy. */
+	/* After a boot of the host, the old ring is not used. A ring is used in a later term if
+	 * disk_ring_set_term() has stored this term in it. */
 	open_ring(f, &identity);
 	f->ring->header->boot[0] ^= 1;
 	open_again(f, &identity);

@@ -108,7 +108,7 @@ static enum drain_phase phase(const char *host)
 }
 
 /* A host can ask only for its own drain. The gateway reports the drain's progress to the host, and
- * lifts the drain once the host has booted. */
+ * lifts the drain after the host has booted. */
 static void test_guard(void **state)
 {
 	(void)state;
@@ -155,8 +155,7 @@ static void test_copy_left(void **state)
 			       "need its copy on beta"));
 }
 
-/* A VM that is not looked after may run on the host, so the guard is not told that the host is
- * empty. */
+/* A VM whose file is wrong may run on the host, so the guard is not told that the host is empty. */
 static void test_faulty(void **state)
 {
 	(void)state;
