@@ -1,5 +1,5 @@
 /* drain_lab.h - the host alpha with some VMs on a virtual clock, for the tests of drain.h. The lab
- * plays the VMs' machines and the disk.
+ * plays the VMs' state machines and the gateway's disk.
  */
 #ifndef TESTS_DRAIN_LAB_H
 #define TESTS_DRAIN_LAB_H

@@ -75,7 +75,8 @@ int fixture_teardown(void **state)
 	return 0;
 }
 
-/* Apply a KEEP record. It is allowed only in a FULL epoch, as the first record of its page. */
+/* Apply a KEEP record. Such a record is allowed only in a FULL epoch, as the first record of its
+ * page. */
 static void apply_keep(struct standby *s, const struct wire_record *record)
 {
 	assert_true(s->is_full);
@@ -224,8 +225,8 @@ static void take_frame(struct standby *s, const struct wire_frame *frame)
 	s->payload_bytes += frame->h.payload_size;
 }
 
-/* Send one frame through wire framing, so that the wire's limits are checked too. Returns false if
- * no frame was ready. */
+/* Encode and decode one frame as on the wire, so that the wire's limits are checked too. Then give
+ * it to the standby. Returns false if no frame was ready. */
 bool fixture_deliver_frame(struct fixture *f)
 {
 	static uint8_t buffer[WIRE_FRAME_MAX];
@@ -305,8 +306,6 @@ struct encoder_cursor copy_cursor(const struct copy *copy)
 				       .pages = copy->pages};
 }
 
-/* Wait until encoder_fd() is readable. Call this only when the encoder's threads have already begun
- * all remaining units. */
 void fixture_wait(struct fixture *f)
 {
 	struct pollfd fd = {.fd = encoder_fd(f->encoder), .events = POLLIN};
@@ -325,7 +324,6 @@ int fixture_offer(struct fixture *f, struct encoder_cursor cursor)
 	return r;
 }
 
-/* Offer all pages of the guest in one call. */
 void fixture_offer_all(struct fixture *f)
 {
 	struct page_range ranges[3] = {{0, 5}, {5, 1}, {6, N_PAGES - 6}};

@@ -75,8 +75,8 @@ void fixture_copy_page(struct fixture *f, struct copy *copy,
 
 /* After -EAGAIN: wait until the encoder can continue. */
 void fixture_wait(struct fixture *f);
-/* Offer all pages of @cursor, and wait where the encoder needs it. Returns 0, or -ENOBUFS if the
- * backlog is full. */
+/* Offer all pages of @cursor, and wait where the encoder needs it. Returns 0; -ENOBUFS if the
+ * backlog is full; or another error of encoder_pages(). */
 int fixture_offer(struct fixture *f,
 		  struct encoder_cursor cursor);
 void fixture_offer_all(struct fixture *f); /* offer every page of the guest */

@@ -32,7 +32,7 @@ struct lab_peer {
 	bool streaming;
 	uint8_t state;
 	uint64_t term;
-	uint64_t complete; /* on the standby: last epoch of `term` that it holds whole */
+	uint64_t complete; /* on the standby: its last complete epoch of `term` */
 	uint64_t committed; /* on the primary: last COMMIT received in `term` */
 	/* on the primary: the guest stands still for a move, and none of its output is released */
 	bool is_let_go;
@@ -48,10 +48,11 @@ struct lab_peer {
 struct lab {
 	struct vm_config config;
 	struct vm_fsm fsm;
-	struct vm_record journal; /* what is on disk */
+	struct vm_record journal; /* the VM's record on the disk */
 	struct lab_peer peer[VM_HOSTS];
 	uint64_t now_ns;
-	bool standby_owes;	/* passed to the state machine with every tick */
+	/* passed with every tick: the standby takes no more data, or owes an acknowledgement */
+	bool standby_owes;
 	/* bytes of the owner's epochs relayed so far; grows while the owner is alive */
 	uint64_t relayed_bytes;
 	/* largest epoch of committed_term that the gateway has committed; a restart of the gateway
@@ -65,7 +66,7 @@ struct lab {
 	uint64_t voted_term;
 	uint64_t next_order_id;
 	bool journal_fails;
-	/* when the previous owner's lease ends: from then on that owner must not release output */
+	/* when the lease that was granted last ends: after that its host must not release output */
 	uint64_t release_until_ns;
 	bool fence_runs; /* the fence command for fence_term is running */
 	uint64_t fence_term;
@@ -153,7 +154,7 @@ static inline void lab_check_table(struct lab *lab, const struct vm_record *to, 
 		 * confirmed it, and only `in_doubt` changes. */
 		return;
 	if (from->is_wanted != to->is_wanted && keeps && !is_new && to->state == from->state)
-		return; /* only the operator's wish changes */
+		return; /* only is_wanted changes: whether an operator wants the VM protected */
 	for (size_t i = 0; i < LAB_N_ROWS; i++) {
 		const struct lab_row *row = &lab_rows[i];
 
@@ -391,7 +392,7 @@ static inline bool lab_fenced(struct lab *lab, uint8_t status)
 {
 	if (!lab->fence_runs)
 		return false;
-	lab->fence_runs = false; /* cleared first: the state machine can answer with PROMOTE */
+	lab->fence_runs = false; /* cleared first: the state machine can order PROMOTE at once */
 	if (lab_feed(lab, (struct vm_input){.kind = VM_IN_FENCED, .term = lab->fence_term,
 					    .status = status, .text = "by the lab"}))
 		return true;
@@ -507,7 +508,7 @@ static inline void lab_done(struct lab *lab, uint8_t h, uint8_t status, const ch
 		.status = status, .term = lab->peer[h].term, .text = text});
 }
 
-/* Let the standby hold epoch @epoch completely, and acknowledge it. */
+/* Let the standby receive epoch @epoch completely, and acknowledge it. */
 static inline void lab_ack(struct lab *lab, uint64_t epoch)
 {
 	uint8_t h = vm_fsm_other(&lab->fsm);

@@ -87,7 +87,7 @@ static inline void pattern_pair(unsigned int kind, uint64_t *state, uint8_t *old
 				new[i] = (uint8_t)pattern_random(state);
 		}
 		break;
-	case 8: /* scattered bytes, few to many */
+	case 8: /* scattered bytes, at most 400 */
 		n = 1 + pattern_random(state) % 400;
 		for (i = 0; i < n; i++)
 			pattern_touch(state, new, pattern_random(state) % PAGE_BYTES);

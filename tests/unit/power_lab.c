@@ -20,8 +20,7 @@ static const char *const disk_names[N_DISKS] = {"vda", "vdb", "vdc"};
 
 /* ---- the epochs */
 
-/* A mark in the record has one of these kinds, and as its value the index of an epoch in
- * lab->epochs. */
+/* The kinds of marks in the record. A mark's value is the index of its epoch in lab->epochs. */
 enum mark {
 	MARK_FED,     /* the primary begins to send the epoch */
 	MARK_ACKED,   /* the standby acknowledges it */
@@ -408,8 +407,8 @@ static int check_second_failure(struct power_lab *lab, const struct moment *m)
 	power_stop(&lab->again);
 	end = power_roll(&lab->again, (uint32_t)lab->again.n_ops + 1);
 	power_rewind(&lab->again);
-	/* Not before the files' names are on the disk: the record's first ops make the files as
-	 * they were before the recovery. */
+	/* The power must not fail before the files' names are on the disk: the record begins with
+	 * ops that make the files as they were before the recovery. */
 	while (lab->again.at < end || lab->again.named == 0)
 		(void)power_advance(&lab->again);
 	power_leave(&lab->again, POWER_TORN, lab->left);

@@ -67,8 +67,8 @@ struct power_counts power_lab_check(struct power_lab *lab, unsigned share);
 /* Read the images that power_leave() has made in lab->left. */
 void power_lab_read_images(struct power_lab *lab, uint8_t (*ret_disks)[DISK_BYTES]);
 
-/* Compare @disks with those of lab->epochs[@epoch]. Returns 0; or -1, and lab->fault says which
- * disk and sector differs, and what is there. */
+/* Compare @disks with those of lab->epochs[@epoch]. Returns 0 if they are equal. Otherwise returns
+ * -1, and lab->fault says which disk and sector differs, and what is there. */
 int power_lab_compare(struct power_lab *lab, uint8_t (*disks)[DISK_BYTES], unsigned epoch);
 
 #endif

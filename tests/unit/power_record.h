@@ -113,8 +113,7 @@ uint32_t power_roll(struct power *power, uint32_t n);
 /* Go back to the beginning of the record. There are no files at that moment: the first ops make
  * them as they were at power_start(). */
 void power_rewind(struct power *power);
-/* Let the next op happen, and return it. The record must have one more (power->at <
- * power->n_ops). */
+/* Let the next op happen, and return it. There must be a next op (power->at < power->n_ops). */
 const struct power_op *power_advance(struct power *power);
 
 /* What becomes of writes that no flush has covered. */

@@ -57,8 +57,8 @@ void fixture_close(struct fixture *x);
 
 /* Change @x->model at random. Append to the feed an epoch that makes the same change. */
 void fixture_make_epoch(struct fixture *x, bool full);
-/* Put all frames of the feed into the log, and apply complete epochs. Returns the number of epochs
- * applied, or an error. */
+/* Give all frames of the feed to the epoch log, and apply complete epochs. Returns the number of
+ * applied epochs; or an error, and *error says more. */
 int fixture_take(struct fixture *x, struct epochcheck_error *error);
 /* Returns true if the standby's copy and its images equal @m. */
 bool fixture_copy_is(struct fixture *x, const struct model *m);

@@ -212,8 +212,8 @@ static void test_slow_by_size(void **state)
 	assert_int_equal(counts_of(f).overflows, 0);
 }
 
-/* While the reader releases nothing, the waits in the ring's last quarter add up to a maximum. Then
- * appends no longer wait. After a release they wait again. */
+/* While the reader releases nothing, the sum of the waits in the ring's last quarter is limited.
+ * When the limit is reached, appends no longer wait there. After a release they wait again. */
 static void test_slow_has_an_end(void **state)
 {
 	struct fixture *f = *state;

@@ -122,9 +122,9 @@ static void test_match(void **state)
 	assert_int_equal(disk_ring_match(f->ring, 2, f->model + 2 * BLOCK), DISK_RING_LATEST);
 }
 
-/* The standby has an epoch with some records, but the agent dies before the COMMIT. The guest keeps
- * writing. The next agent sends these records again. Of the rest of the disk it sends only blocks
- * that have changed. */
+/* The standby has applied an epoch with three records, but the agent dies before that epoch's
+ * COMMIT. The guest keeps writing. The next agent sends these records again, and of the rest of the
+ * disk only the blocks that have changed. */
 static void test_restart(void **state)
 {
 	struct fixture *f = *state;

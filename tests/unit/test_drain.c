@@ -1,4 +1,5 @@
-/* test_drain.c - tests the drain of a host on a virtual clock, and the file that keeps it. */
+/* test_drain.c - tests the drain of a host on a virtual clock, and the file in which drains are
+ * stored. */
 #include "drain_lab.h"
 
 /* A drain moves the guests one after another, then ends the copies. When this is stored on the
@@ -148,7 +149,8 @@ static void test_limit(void **state)
 	assert_true(lab.n_replies == 1 && !lab.ok);
 }
 
-/* At the time limit, a drain waits for a move that is under way and reports how it ends. */
+/* If a move is under way at the time limit, the drain waits until the move has ended, and reports
+ * the result. */
 static void test_limit_in_move(void **state)
 {
 	(void)state;

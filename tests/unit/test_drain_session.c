@@ -124,7 +124,7 @@ static void test_guard(void **state)
 	assert_true(hear(&beta) >= 2);
 	assert_int_equal(said.state, WIRE_DRAIN_DONE);
 	assert_int_equal(said.n_left, 0);
-	/* the host asks again and gets another answer */
+	/* the host asks again, and is answered again */
 	send_drain(&beta, WIRE_DRAIN_GOES_DOWN, 30, 0x11);
 	assert_int_equal(hear(&beta), 1);
 	assert_int_equal(said.state, WIRE_DRAIN_DONE);

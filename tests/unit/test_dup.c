@@ -108,7 +108,7 @@ static void a_full_epoch_copies_what_it_sent(void **state)
 	assert_int_equal(send_page(f, 3, 7), 2);
 	assert_int_equal(send_page(f, 3, 8), -1); /* the next round of the same epoch */
 	assert_int_equal(send_page(f, 4, 8), 3);
-	/* the table's entry points to page 3, which has changed */
+	/* the table names page 3 for these bytes, but page 3 has changed since */
 	assert_int_equal(send_page(f, 5, 7), -1);
 	assert_int_equal(send_page(f, 6, 7), 5);
 	/* Another FULL epoch starts with no sources, whatever the reference holds. */

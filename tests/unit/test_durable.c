@@ -99,7 +99,8 @@ int fdatasync(int fd)
 	return 0;
 }
 
-/* Make each sector that was written since the last fdatasync() old or new, at random. */
+/* For each sector that was written after the last fdatasync(), choose at random whether the sector
+ * has its old or its new content. */
 static void lose(const char *path)
 {
 	char disk[208], *now, *synced;

@@ -138,7 +138,7 @@ static void test_nothing_is_known(void **state)
 	assert_false(engine_base_disks(&engine));
 	assert_int_equal(answer_with(1, 99), 0);
 	assert_true(engine_base_disks(&engine));
-	/* Block 0 is sent, too: zero blocks count only when the whole disk is known. */
+	/* Block 0 is sent, too: zero blocks count as known only when the whole disk is known. */
 	assert_int_equal(n_sent(0), N_BLOCKS - 4);
 }
 

@@ -318,8 +318,8 @@ static void test_unprotect_while_it_waits(void **state)
 	is_now(VM_UNPROTECTED, 1);
 }
 
-/* The promotion fails, and `unprotect` gives the guest back to its old owner. The record says until
- * then that the VM is to be protected (is_wanted), and no longer. */
+/* The promotion fails, and `unprotect` gives the guest back to its old owner. Until the guest is
+ * back, the record says that the VM is to be protected (is_wanted); after that it does not. */
 static void test_unprotect_of_a_failed_one(void **state)
 {
 	(void)state;

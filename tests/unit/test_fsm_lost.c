@@ -372,8 +372,8 @@ static void test_off_without_fence(void **state)
 	is_now(VM_UNPROTECTED, BETA, 4);
 }
 
-/* Alpha is back and reports no guest, but its first START may still be in its queue. So beta waits
- * for the answer to FENCE, however long alpha is away after that. */
+/* Alpha is back and reports no guest, but its first START may still be in its queue. So beta does
+ * not start the guest before alpha has answered FENCE, however long alpha is away after that. */
 static void test_fence_is_behind_start(void **state)
 {
 	(void)state;

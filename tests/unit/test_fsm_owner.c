@@ -225,7 +225,7 @@ static void test_terms_do_not_jump(void **state)
 	}
 }
 
-/* Start with a journal whose newest line could be lost. The line before it says alpha, PROTECTED,
+/* Start with a journal whose newest line may be missing. The line before it says alpha, PROTECTED,
  * term 3. */
 static void start_in_doubt(void)
 {
