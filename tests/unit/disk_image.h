@@ -1,4 +1,4 @@
-/* disk_image.h - a disk in memory that applies the records of a ring, as a standby does. */
+/* disk_image.h - applies the records of a disk ring to an image in memory, as a standby does. */
 #ifndef DISK_IMAGE_H
 #define DISK_IMAGE_H
 
@@ -7,8 +7,8 @@
 
 #include "disk/ring.h"
 
-/* Apply the records from the tail to the head to @image, and release them. Returns their number,
- * or what disk_ring_read() returned if that is an error. */
+/* Apply all records of @ring, from its tail to its head, to @image, and release them. Returns the
+ * number of records, or the error of disk_ring_read(). */
 static inline int disk_image_apply(struct disk_ring *ring, uint8_t *image)
 {
 	uint64_t pos = disk_ring_tail(ring), end = disk_ring_head(ring);

@@ -1,5 +1,5 @@
 /* drain_lab.h - the host alpha with some VMs on a virtual clock, for the tests of drain.h. The lab
- * plays the VMs' machines and the disk.
+ * plays the VMs' state machines and the gateway's disk.
  */
 #ifndef TESTS_DRAIN_LAB_H
 #define TESTS_DRAIN_LAB_H
@@ -29,8 +29,9 @@ static struct {
 	struct drain_view views[N_MAX];
 	size_t n, n_faults;
 	uint64_t now_ns;
-	size_t asked[N_MAX]; /* how often a MOVE was given */
-	size_t ended[N_MAX]; /* the same for END_COPY */
+	/* for each VM: the number of DRAIN_ACT_MOVE actions */
+	size_t asked[N_MAX];
+	size_t ended[N_MAX]; /* the same for DRAIN_ACT_END_COPY */
 	unsigned int n_stores, n_replies;
 	bool ok;
 	char code[32], text[VM_TEXT_MAX], said[DRAIN_ACTIONS_MAX * VM_TEXT_MAX];
@@ -54,7 +55,7 @@ static inline void feed(struct drain_input in)
 			lab.asked[a->vm]++;
 			break;
 		case DRAIN_ACT_END_COPY:
-			/* never before all guests are away, or left behind */
+			/* only after every guest has been moved away or left behind */
 			assert_int_equal(lab.d.phase, DRAIN_COPIES);
 			assert_int_equal(lab.views[a->vm].place, VM_DRAIN_COPY);
 			lab.ended[a->vm]++;

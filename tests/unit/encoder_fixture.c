@@ -75,7 +75,8 @@ int fixture_teardown(void **state)
 	return 0;
 }
 
-/* Apply a KEEP record. It is allowed only in a FULL epoch, as the first record of its page. */
+/* Apply a KEEP record. Such a record is allowed only in a FULL epoch, as the first record of its
+ * page. */
 static void apply_keep(struct standby *s, const struct wire_record *record)
 {
 	assert_true(s->is_full);
@@ -85,8 +86,8 @@ static void apply_keep(struct standby *s, const struct wire_record *record)
 	       4096);
 }
 
-/* Copy the source page of a DUP record to its page. In a FULL epoch, the source must be a page that
- * the epoch has already brought. */
+/* Apply a DUP record: copy its source page to the record's own page. In a FULL epoch, an earlier
+ * record of the same epoch must have set the source page. */
 static void apply_dup(struct standby *s, const struct wire_record *record)
 {
 	assert_false(s->has_kept);
@@ -213,7 +214,7 @@ static void take_frame(struct standby *s, const struct wire_frame *frame)
 		assert_int_equal(end.n_frames, s->n_frames);
 		assert_int_equal(end.n_records, s->n_records);
 		assert_int_equal(end.payload_bytes, s->payload_bytes);
-		/* The format says that the blob's last piece is padded with zeros. */
+		/* By the wire format, the last piece of the blob is padded with zeros. */
 		memset(s->blob + s->blob_size, 0, BLOB_MAX - s->blob_size);
 		s->is_ended = true;
 		break;
@@ -224,8 +225,8 @@ static void take_frame(struct standby *s, const struct wire_frame *frame)
 	s->payload_bytes += frame->h.payload_size;
 }
 
-/* Send one frame through wire framing, so that the wire's limits are checked too. Returns false if
- * no frame was ready. */
+/* Encode and decode one frame as on the wire, so that the wire's limits are checked too. Then give
+ * it to the standby. Returns false if no frame was ready. */
 bool fixture_deliver_frame(struct fixture *f)
 {
 	static uint8_t buffer[WIRE_FRAME_MAX];
@@ -305,8 +306,6 @@ struct encoder_cursor copy_cursor(const struct copy *copy)
 				       .pages = copy->pages};
 }
 
-/* Wait until encoder_fd() is readable. Call this only when the encoder's threads have already begun
- * all remaining units. */
 void fixture_wait(struct fixture *f)
 {
 	struct pollfd fd = {.fd = encoder_fd(f->encoder), .events = POLLIN};
@@ -325,7 +324,6 @@ int fixture_offer(struct fixture *f, struct encoder_cursor cursor)
 	return r;
 }
 
-/* Offer all pages of the guest in one call. */
 void fixture_offer_all(struct fixture *f)
 {
 	struct page_range ranges[3] = {{0, 5}, {5, 1}, {6, N_PAGES - 6}};

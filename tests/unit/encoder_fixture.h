@@ -31,8 +31,8 @@ struct standby {
 	bool is_ended;
 	bool is_full;	     /* the epoch being received is FULL */
 	bool has_kept;	     /* the epoch had a KEEP record, so a DUP must not follow */
-	/* In a FULL epoch: true if the page had a record. In other epochs: true if a DUP copied
-	 * it. */
+	/* In a FULL epoch: true if the epoch has had a record for the page. In other epochs: true
+	 * if a DUP record has copied the page to another page. */
 	bool marks[N_PAGES];
 	uint8_t *disks[N_DISKS]; /* DISK_BYTES each */
 	uint32_t n_disk_frames, n_packed_disk_frames;
@@ -73,9 +73,11 @@ void fixture_change_blob(struct fixture *f);
 void fixture_copy_page(struct fixture *f, struct copy *copy,
 		       uint32_t index); /* append page @index as it is now */
 
-void fixture_wait(struct fixture *f); /* after -EAGAIN: wait until the encoder can continue */
+/* After -EAGAIN: wait until the encoder can continue. */
+void fixture_wait(struct fixture *f);
+/* Offer all pages of @cursor, and wait where the encoder needs it. Returns 0; -ENOBUFS if the
+ * backlog is full; or another error of encoder_pages(). */
 int fixture_offer(struct fixture *f,
-		  /* offer all pages of @cursor; returns -ENOBUFS if the backlog is full */
 		  struct encoder_cursor cursor);
 void fixture_offer_all(struct fixture *f); /* offer every page of the guest */
 void fixture_end(struct fixture *f); /* end the epoch, with changed device state */

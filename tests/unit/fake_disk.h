@@ -1,5 +1,4 @@
-/* fake_disk.h - a disk that stalls or fails when a test wants it: it replaces libc's fsync() and
- * fdatasync().
+/* fake_disk.h - lets a test make disks stall or fail: it replaces libc's fsync() and fdatasync().
  *
  * Only one file of a test program may include this header. Any thread may call fsync() and
  * fdatasync(); only the test's own thread calls set_disk().

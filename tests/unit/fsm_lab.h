@@ -32,7 +32,7 @@ struct lab_peer {
 	bool streaming;
 	uint8_t state;
 	uint64_t term;
-	uint64_t complete; /* on the standby: last epoch of `term` that it holds whole */
+	uint64_t complete; /* on the standby: its last complete epoch of `term` */
 	uint64_t committed; /* on the primary: last COMMIT received in `term` */
 	/* on the primary: the guest stands still for a move, and none of its output is released */
 	bool is_let_go;
@@ -48,31 +48,36 @@ struct lab_peer {
 struct lab {
 	struct vm_config config;
 	struct vm_fsm fsm;
-	struct vm_record journal; /* what is on disk */
+	struct vm_record journal; /* the VM's record on the disk */
 	struct lab_peer peer[VM_HOSTS];
 	uint64_t now_ns;
-	bool standby_owes;	/* passed to the state machine with every tick */
+	/* passed with every tick: the standby takes no more data, or owes an acknowledgement */
+	bool standby_owes;
 	/* bytes of the owner's epochs relayed so far; grows while the owner is alive */
 	uint64_t relayed_bytes;
-	/* largest epoch of committed_term that the gateway has committed, also before a restart */
+	/* largest epoch of committed_term that the gateway has committed; a restart of the gateway
+	 * does not change it */
 	uint64_t committed;
 	uint64_t committed_term;
-	/* last epoch whose output was not held; epochs up to it may be committed in any state */
+	/* last epoch whose output was not held; epochs up to it may be committed in any state of
+	 * the VM */
 	uint64_t unheld;
 	/* last term for which the standby voted while cut off from the gateway */
 	uint64_t voted_term;
 	uint64_t next_order_id;
 	bool journal_fails;
-	/* when the previous owner's lease ends: from then on that owner must not release output */
+	/* when the lease that was granted last ends: after that its host must not release output */
 	uint64_t release_until_ns;
 	bool fence_runs; /* the fence command for fence_term is running */
 	uint64_t fence_term;
 	unsigned n_moved;   /* promotions for which the old owner had let go of the guest */
-	unsigned n_gone_on; /* how often a guest that was let go of went on at its owner */
+	/* how often an owner resumed a guest that it had let go of for a move */
+	unsigned n_gone_on;
 	struct vm_fsm before; /* the state before the present step */
 	bool is_forced;	      /* the test lets an operator accept losses */
-	unsigned n_starts;    /* orders START so far */
-	unsigned n_seated, n_spare_orders; /* seat changes; orders to the spare (no seat) */
+	unsigned n_starts;    /* START orders so far */
+	/* seat changes; orders to the host without a seat */
+	unsigned n_seated, n_spare_orders;
 	unsigned n_promotions, n_commits, n_closes, n_resumes, n_failed_writes;
 	unsigned n_taken[32]; /* how many journaled changes matched each of lab_rows */
 	uint64_t resume_epoch;
@@ -149,7 +154,7 @@ static inline void lab_check_table(struct lab *lab, const struct vm_record *to, 
 		 * confirmed it, and only `in_doubt` changes. */
 		return;
 	if (from->is_wanted != to->is_wanted && keeps && !is_new && to->state == from->state)
-		return; /* only the operator's wish changes */
+		return; /* only is_wanted changes: whether an operator wants the VM protected */
 	for (size_t i = 0; i < LAB_N_ROWS; i++) {
 		const struct lab_row *row = &lab_rows[i];
 
@@ -240,8 +245,9 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 		assert_int_equal(lab->journal.state, VM_PROTECTED);
 		break;
 	case WIRE_VERB_STANDBY_STOP:
-		/* In FAILED, the owner is the standby that was to be promoted. Its agent no longer
-		 * stands by, and the other host does not have the guest back yet. */
+		/* In FAILED, this order goes to the owner, which is the host that was to be
+		 * promoted. When its agent no longer stands by, the gateway can give the guest back
+		 * to the other host. */
 		if (lab->journal.state == VM_FAILED) {
 			assert_true(owner);
 			break;
@@ -380,13 +386,13 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 	return true;
 }
 
-/* End the fence command. Returns true if the command was running and the state machine accepted its
- * end. */
+/* End the fence command with @status. Returns true if the command was running, and the state
+ * machine has accepted that it ended. */
 static inline bool lab_fenced(struct lab *lab, uint8_t status)
 {
 	if (!lab->fence_runs)
 		return false;
-	lab->fence_runs = false; /* cleared first: the state machine can answer with PROMOTE */
+	lab->fence_runs = false; /* cleared first: the state machine can order PROMOTE at once */
 	if (lab_feed(lab, (struct vm_input){.kind = VM_IN_FENCED, .term = lab->fence_term,
 					    .status = status, .text = "by the lab"}))
 		return true;
@@ -502,7 +508,7 @@ static inline void lab_done(struct lab *lab, uint8_t h, uint8_t status, const ch
 		.status = status, .term = lab->peer[h].term, .text = text});
 }
 
-/* Let the standby hold epoch @epoch completely, and acknowledge it. */
+/* Let the standby receive epoch @epoch completely, and acknowledge it. */
 static inline void lab_ack(struct lab *lab, uint64_t epoch)
 {
 	uint8_t h = vm_fsm_other(&lab->fsm);
@@ -523,8 +529,8 @@ static inline void lab_goes_on(struct lab *lab, uint8_t h)
 	lab->peer[h].is_let_go = false;
 }
 
-/* Let host @h, the owner, carry out MOVE: its last epoch is sealed and acknowledged, it lets go of
- * the guest, reports and answers. */
+/* Let host @h, the owner, carry out a MOVE order: seal one more epoch, which the standby
+ * acknowledges; let go of the guest; report; and answer the order. */
 static inline void lab_let_go(struct lab *lab, uint8_t h)
 {
 	struct lab_peer *p = &lab->peer[h], *s = &lab->peer[lab_beside(lab, h)];
@@ -630,7 +636,7 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 	return true;
 }
 
-/* Let both agents carry out their orders until none is left. */
+/* Let all agents carry out their orders until none is left. */
 static inline void lab_settle(struct lab *lab)
 {
 	for (int i = 0; i < 20; i++) {
@@ -709,9 +715,9 @@ static inline void lab_start_protected(struct lab *lab)
 }
 
 /* Let two hosts agree to continue without the gateway (docs/wire-format.md 6.4). Both are cut off
- * from the gateway. @h is the primary. It asks @other, which may have lost its seat meanwhile.
+ * from the gateway. The primary @h asks host @other, which may have lost its seat meanwhile.
  * @direct: true if they continue protected over the direct path, false if the primary runs alone.
- * @answered: whether the vote reaches the primary. Returns false if the hosts cannot agree. */
+ * @answered: true if the vote reaches the primary. Returns false if the hosts cannot agree. */
 static inline bool lab_agree_with(struct lab *lab, uint8_t h, uint8_t other, bool direct,
 				  bool answered)
 {

@@ -56,7 +56,8 @@ static inline void is_now(enum vm_state state, uint8_t owner, uint64_t term)
 	assert_int_equal(lab.journal.term, term);
 }
 
-/* `start web1 --on HOST`; @off: the host named with --off, or -1. */
+/* Let an operator say `start web1 --on HOST`. @h: HOST. @may_lose: with --lose. @off: the host
+ * named with --off; -1: without --off. */
 static inline void start_on(uint8_t h, bool may_lose, int off)
 {
 	static uint64_t op_id = 7000;

@@ -128,7 +128,7 @@ void agent_close(struct agent *a)
 }
 
 /* Pass the agent's ciphertext to the session. Keep the bytes that the session does not accept, and
- * offer them again later. */
+ * offer them again later. Returns true if any bytes were moved. */
 static bool give(struct agent *a)
 {
 	size_t size, n;

@@ -4,7 +4,7 @@
  * Tests of sessions, admission, control, pending writes and witness keys use it, and so do
  * fuzz_session and fuzz_control. There is one VM, web1, on the hosts alpha and beta. Certificates
  * and the journal are in a temporary directory. A failure of the fixture itself aborts the program.
- * Only one thread must use it. Only one fixture must exist at a time.
+ * Use it from one thread, with one fixture at a time.
  */
 #ifndef TESTS_GATEWAY_FIXTURE_H
 #define TESTS_GATEWAY_FIXTURE_H

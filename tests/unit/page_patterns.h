@@ -87,7 +87,7 @@ static inline void pattern_pair(unsigned int kind, uint64_t *state, uint8_t *old
 				new[i] = (uint8_t)pattern_random(state);
 		}
 		break;
-	case 8: /* scattered bytes, few to many */
+	case 8: /* scattered bytes, at most 400 */
 		n = 1 + pattern_random(state) % 400;
 		for (i = 0; i < n; i++)
 			pattern_touch(state, new, pattern_random(state) % PAGE_BYTES);
@@ -101,7 +101,7 @@ static inline void pattern_pair(unsigned int kind, uint64_t *state, uint8_t *old
 	case 10:
 	case 11:
 	/* regular gaps of 1, 2 and 3 bytes: the XRLE coder merges runs across a gap of 1 or 2
-	 * bytes, but not across 3 */
+	 * bytes, but not across a gap of 3 */
 	case 12:
 		for (i = pattern_random(state) % 3; i < PAGE_BYTES; i += kind - 8)
 			pattern_touch(state, new, i);

@@ -20,7 +20,7 @@ static const char *const disk_names[N_DISKS] = {"vda", "vdb", "vdc"};
 
 /* ---- the epochs */
 
-/* Each mark's value is the index in lab->epochs. */
+/* The kinds of marks in the record. A mark's value is the index of its epoch in lab->epochs. */
 enum mark {
 	MARK_FED,     /* the primary begins to send the epoch */
 	MARK_ACKED,   /* the standby acknowledges it */
@@ -129,8 +129,8 @@ int power_lab_tear_down(void **state)
 	return fixture_teardown(&x);
 }
 
-/* Open the log. If the call that power_fault lets fail is made here, try once more, as the next
- * START does. */
+/* Open the log. If this fails because of power_fault, try once more, as the agent does at the next
+ * START. */
 static void open_log(struct power_lab *lab)
 {
 	struct error error = {""};
@@ -162,7 +162,8 @@ static void mark(struct power_lab *lab, enum mark mark)
 	lab->epochs[lab->n_epochs].is_acked |= mark == MARK_ACKED;
 }
 
-/* Apply the complete epoch. With power_fault.late, changes of that file happen only now. */
+/* Apply the complete epoch. If power_fault.late names a file, its changes are made only after that,
+ * and only then is the epoch acknowledged. */
 static int apply(struct power_lab *lab, struct error *ret_why)
 {
 	struct epochlog *log = &lab->x->log;
@@ -182,8 +183,8 @@ static int apply(struct power_lab *lab, struct error *ret_why)
 	return 0;
 }
 
-/* Let the standby take the feed's one epoch, as the agent does. Returns 0, or the agent's error and
- * *ret_why. */
+/* Let the standby take the one epoch in the feed, as the agent does. On failure, returns the
+ * agent's error, and sets *ret_why to its text. */
 static int take(struct power_lab *lab, struct error *ret_why)
 {
 	const uint8_t *at = lab->x->feed.bytes, *end = at + lab->x->feed.size;
@@ -339,7 +340,8 @@ struct moment {
 	unsigned fed, acked, applied;
 };
 
-/* Returns true if the log may make no claim about the images. */
+/* Returns true if it is no fault that the log names no epoch: an epoch that was sent without
+ * holding the output, or that exceeds one half of the log, can have made the log invalid. */
 static bool may_be_silent(const struct power_lab *lab, const struct moment *m)
 {
 	char acked = lab->epochs[m->acked].kind;
@@ -351,9 +353,9 @@ static bool may_be_silent(const struct power_lab *lab, const struct moment *m)
 	return m->acked == 0 || acked == 'u' || (acked == 'L' && m->applied < m->acked);
 }
 
-/* Check that the images are of the epoch number @claimed: the last acknowledged one, or one that
- * the primary sent after it. An epoch without writes has no entry in the log, so an earlier epoch
- * with the same disks may be claimed. */
+/* Check the log's claim that the images are those of the epoch with the number @claimed. This must
+ * be the last acknowledged epoch, or one that the primary sent after it. An epoch without writes
+ * has no entry in the log, so the log may name an earlier epoch with the same disks. */
 static int check_claim(struct power_lab *lab, const struct moment *m, uint64_t claimed)
 {
 	static uint8_t disks[N_DISKS][DISK_BYTES];
@@ -372,9 +374,10 @@ static int check_claim(struct power_lab *lab, const struct moment *m, uint64_t c
 	return -1;
 }
 
-/* Recover the files in lab->left. Returns 0 if the disks are those of one epoch, the last
- * acknowledged or a later one, or if the log rightly makes no claim. Otherwise returns -1, and
- * lab->fault says what is wrong. */
+/* Recover the files in lab->left, and check the result. Returns 0 in two cases: the disks are those
+ * of the epoch that the log names, and it may be this epoch (check_claim()); or the log names no
+ * epoch, and it need not (may_be_silent()). Otherwise returns -1, and lab->fault says what is
+ * wrong. */
 static int check_recovery(struct power_lab *lab, const struct moment *m)
 {
 	struct disklog_state found = {.is_empty = true};
@@ -391,7 +394,7 @@ static int check_recovery(struct power_lab *lab, const struct moment *m)
 	return r > 0 ? check_claim(lab, m, found.epoch) : 0;
 }
 
-/* Let the power fail at a random moment of the recovery too, and recover once more. */
+/* Let the power fail once more, at a random moment of the recovery. Then recover again. */
 static int check_second_failure(struct power_lab *lab, const struct moment *m)
 {
 	struct disklog_state found;
@@ -404,14 +407,16 @@ static int check_second_failure(struct power_lab *lab, const struct moment *m)
 	power_stop(&lab->again);
 	end = power_roll(&lab->again, (uint32_t)lab->again.n_ops + 1);
 	power_rewind(&lab->again);
-	/* the first ops hold the files as they were before the recovery */
+	/* The power must not fail before the files' names are on the disk: the record begins with
+	 * ops that make the files as they were before the recovery. */
 	while (lab->again.at < end || lab->again.named == 0)
 		(void)power_advance(&lab->again);
 	power_leave(&lab->again, POWER_TORN, lab->left);
 	return check_recovery(lab, m);
 }
 
-/* Let the power fail at the present moment of the record, with @choice. */
+/* Simulate a power failure at the record's present position, and check the recovery. @choice says
+ * what becomes of writes that were not flushed. */
 static int check_failure(struct power_lab *lab, const struct moment *m, enum power_choice choice)
 {
 	int r;

@@ -46,12 +46,12 @@ int power_lab_set_up(void **state);
 int power_lab_tear_down(void **state);
 
 /* Record the agent while it takes an epoch for each letter of @kinds:
- * 	u  of a first copy (UNHELD), with nearly all bytes of each disk
- * 	h  held, with writes
- * 	e  held, without writes
- * 	f  held; its writes fill a third of one half of the log
- * 	L  held; its writes exceed one half of the log
- * 	R  no epoch: the agent is restarted, and the host keeps its power
+ *	u  not held (UNHELD), as in a first copy; writes nearly all bytes of each disk
+ *	h  held, with writes
+ *	e  held, without writes
+ *	f  held; its writes fill a third of one half of the log
+ *	L  held; its writes exceed one half of the log
+ *	R  no epoch: the agent is restarted, and the host keeps its power
  * The log is created first. power_fault makes no call fail before the log exists. */
 void power_lab_record(struct power_lab *lab, const char *kinds, uint32_t seed);
 
@@ -59,16 +59,16 @@ struct power_counts {
 	unsigned n_flushes, n_failures, n_faults;
 };
 
-/* Let the power fail before and after every flush of the record, and at one in @share of the other
- * moments. Each failure tries one enum power_choice; with @share <= 4 (a thorough check), failures
- * at a flush try them all. End at the first fault, and set lab->fault. */
+/* Simulate a power failure before and after every flush of the record, and at one in @share of the
+ * other moments, with one value of enum power_choice. With @share <= 4 (a thorough check), simulate
+ * a failure at a flush with every value. Stop at the first fault, and set lab->fault. */
 struct power_counts power_lab_check(struct power_lab *lab, unsigned share);
 
 /* Read the images that power_leave() has made in lab->left. */
 void power_lab_read_images(struct power_lab *lab, uint8_t (*ret_disks)[DISK_BYTES]);
 
-/* Compare @disks with those of lab->epochs[@epoch]. Returns 0; or -1, and lab->fault says which
- * disk and sector differs, and what is there. */
+/* Compare @disks with those of lab->epochs[@epoch]. Returns 0 if they are equal. Otherwise returns
+ * -1, and lab->fault says which disk and sector differs, and what is there. */
 int power_lab_compare(struct power_lab *lab, uint8_t (*disks)[DISK_BYTES], unsigned epoch);
 
 #endif

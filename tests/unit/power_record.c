@@ -315,7 +315,8 @@ void power_start(struct power *power, const char *dir, uint32_t seed)
 			read_in(power, dir, entry->d_name);
 	}
 	closedir(stream);
-	/* power_rewind() needs the content of this moment: keep it as a flushed write. */
+	/* power_rewind() goes back to empty files. So record their present content as a write that
+	 * is flushed. */
 	recording = power;
 	for (unsigned i = 0; i < power->n_files; i++) {
 		struct power_file *file = &power->files[i];
@@ -373,7 +374,7 @@ void power_done(struct power *power)
 	memset(power, 0, sizeof(*power));
 }
 
-/* ---- the moments of a record */
+/* ---- moving through a record */
 
 void power_rewind(struct power *power)
 {
@@ -408,7 +409,7 @@ static void flush_write(struct power *power, const struct power_op *op)
 	struct power_file *file = &power->files[op->file];
 	size_t at = (size_t)op->sector * POWER_SECTOR;
 
-	/* A later write may have changed these sectors: a flush writes what they are now. */
+	/* A later write may have changed these sectors: a flush writes the current content. */
 	memcpy(file->disk + at, file->now + at, (size_t)op->n_sectors * POWER_SECTOR);
 	if (end_of(op) > file->disk_size)
 		file->disk_size = end_of(op);

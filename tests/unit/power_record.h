@@ -2,22 +2,23 @@
  * it makes the files that a power failure would leave at any moment. For tests of the standby's
  * disk log. dm-log-writes does the same, but needs a device mapper and root.
  *
- * A program that links power_record.c calls its pwrite(), pwritev(), write(), fallocate(), fsync(),
- * fdatasync(), rename() and sync_file_range() instead of libc's. These functions do what libc's
- * functions do; only sync_file_range() does nothing. Between power_start() and power_stop() they
- * also record each change of a file on the disk. A file is on the disk if its name is "log" or ends
- * with ".raw" (power_is_on_disk()). Every other file is in memory, and a power failure removes it.
+ * A program that links power_record.c uses the pwrite(), pwritev(), write(), fallocate(), fsync(),
+ * fdatasync(), rename() and sync_file_range() of power_record.c instead of libc's. They do what
+ * libc's functions do, except that sync_file_range() does nothing. Between power_start() and
+ * power_stop() they also record each change of a file on the disk. A file is on the disk if its
+ * name begins with "log" or ends with ".raw" (power_is_on_disk()). Every other file is in memory,
+ * and a power failure removes it.
  *
  *	power_start ─ the program writes, power_mark() ─ power_stop
  *	power_rewind ─ { power_advance ─ { power_leave }* }*    at each moment, several outcomes
  *
  * What is on the disk at a moment:
- * - Each sector that a flush has covered since its last write.
- * - Any of the sectors written since the last flush of their file: none, all or a random choice.
- *   Such a sector can also be torn: its first bytes are new, and the others are old.
- * - After a flush that failed, only a random choice of the sectors not flushed before. The kernel
- *   drops the others, and later flushes succeed without them.
- * - A file's name as of the last flush of its directory, or of a random later moment.
+ * - Each sector that has been flushed since it was last written.
+ * - Of the sectors written since the last flush of their file: none, all or a random choice. Such a
+ *   sector can also be torn: its first bytes are new, and the others are old.
+ * - After a flush that failed: of the sectors that it should have written, only a random choice.
+ *   The kernel drops the others, and later flushes succeed without them.
+ * - A file's name as it was at the last flush of its directory, or at a random later moment.
  *
  * Threads: one. A failure fails the running test.
  */
@@ -53,7 +54,8 @@ struct power_op {
 
 struct power_file {
 	ino_t inode;
-	char name[16];      /* current name; name on the disk: disk_name, "" if it has none */
+	char name[16];      /* the current name */
+	/* the name on the disk; "": the file has none there */
 	char disk_name[16];
 	uint8_t *now, *disk; /* current content; content that is surely on the disk */
 	uint8_t *left;             /* content that a power failure leaves: for power_leave() only */
@@ -80,9 +82,10 @@ struct power_fault {
 	const char *no_flush; /* flushes of this file do nothing */
 	const char *late;     /* changes of this file happen only in power_release_late() */
 
-	/* The call number fail_nth (the first is 1) of the kind fail_kind (POWER_WRITE or
-	 * POWER_FLUSH) for this file fails with the error fail_errno. 0 instead of an error: the
-	 * call writes about half of its bytes and returns their number. NULL: no call fails. */
+	/* One call for the file `fail` fails with the error fail_errno: the call number fail_nth
+	 * (the first is 1) of the kind fail_kind (POWER_WRITE or POWER_FLUSH). If fail_errno is 0,
+	 * the call instead writes about half of its bytes, and returns their number. `fail` is
+	 * NULL: no call fails. */
 	const char *fail;
 	enum power_op_kind fail_kind;
 	unsigned fail_nth;
@@ -96,8 +99,8 @@ extern struct power_fault power_fault;
 /* Returns true if the file is on a disk, false if it is in memory. */
 bool power_is_on_disk(const char *name);
 
-/* Begin to record into @power, which the caller must have zeroed. The record starts with all
- * present content of the files on the disk. */
+/* Begin to record into @power, which the caller must have zeroed. The record begins with ops that
+ * make all files of @dir that are on the disk, with their present content. */
 void power_start(struct power *power, const char *dir, uint32_t seed);
 void power_mark(struct power *power, int mark, uint64_t value);
 void power_release_late(struct power *power);
@@ -107,10 +110,10 @@ void power_done(struct power *power); /* frees what power_start() and later call
 /* Return a random number from 0 to @n - 1. */
 uint32_t power_roll(struct power *power, uint32_t n);
 
-/* Go back to the moment of power_start(). */
+/* Go back to the beginning of the record. There are no files at that moment: the first ops make
+ * them as they were at power_start(). */
 void power_rewind(struct power *power);
-/* Let the next op happen, and return it. The record must have one more (power->at <
- * power->n_ops). */
+/* Let the next op happen, and return it. There must be a next op (power->at < power->n_ops). */
 const struct power_op *power_advance(struct power *power);
 
 /* What becomes of writes that no flush has covered. */
@@ -122,8 +125,8 @@ enum power_choice {
 	POWER_CHOICES,
 };
 
-/* Write the files to @dir as a power failure at this moment would leave them. @dir must have no
- * subdirectories. */
+/* Write the files to @dir as a power failure at the record's present position would leave them.
+ * @dir must have no subdirectories. */
 void power_leave(struct power *power, enum power_choice choice, const char *dir);
 
 #endif

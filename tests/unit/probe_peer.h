@@ -45,8 +45,8 @@ static inline void peer_seal(uint8_t *frame)
 }
 
 /* Write to @ret_answer what a host with @mac answers to the probe @frame. Both frames have
- * PEER_FRAME_BYTES bytes. @tcp_flags are the flags of its answer to a SYN: 0x12 for SYN-ACK, 0x14
- * for RST. */
+ * PEER_FRAME_BYTES bytes. @tcp_flags are the flags of the host's answer to a SYN: 0x12 for SYN-ACK,
+ * 0x14 for RST. */
 static inline void peer_answer(const uint8_t *frame, const uint8_t *mac, uint8_t tcp_flags,
 			       uint8_t *ret_answer)
 {

@@ -44,7 +44,7 @@ static void add_bytes(struct feed *f, const uint8_t *bytes, size_t size)
 	f->size += size;
 }
 
-/* Replace the frame's payload by its packed form (LZ4). */
+/* Replace the frame's payload by its packed form (LZ4), unless that does not fit into a frame. */
 static void pack(uint8_t *frame, struct bytes_writer *w, struct wire_header *h)
 {
 	static uint8_t block[2 * WIRE_PAYLOAD_MAX];

@@ -187,8 +187,8 @@ static void make_changes(struct fixture *x)
 	feed_disk(&x->feed, disk_names[disk], records, n);
 }
 
-/* Append KEEP records for some pages: these keep the content that they have in the copy (@old).
- * Later records of the epoch may change them again. */
+/* Append KEEP records for some pages. Such a page keeps the content that it has in the standby's
+ * copy (@old). Later records of the epoch may change the page again. */
 static void keep_pages(struct fixture *x, const struct model *old, struct model *reference)
 {
 	for (unsigned i = 0; i < N_PAGES; i++) {

@@ -45,7 +45,8 @@ struct fixture {
 	unsigned n_dups[2]; /* DUP records made: [0] in ordinary epochs, [1] in FULL epochs */
 };
 
-/* Return a pseudo-random number from 0 to @n - 1. Each run of the test draws the same ones. */
+/* Return a pseudo-random number from 0 to @n - 1. The sequence is the same in each run of the
+ * test. */
 uint32_t fixture_roll(struct fixture *x, uint32_t n);
 /* Set up for cmocka. On return, *state is a struct fixture. */
 int fixture_setup(void **state);
@@ -56,8 +57,8 @@ void fixture_close(struct fixture *x);
 
 /* Change @x->model at random. Append to the feed an epoch that makes the same change. */
 void fixture_make_epoch(struct fixture *x, bool full);
-/* Put all frames of the feed into the log, and apply complete epochs. Returns the number of epochs
- * applied, or an error. */
+/* Give all frames of the feed to the epoch log, and apply complete epochs. Returns the number of
+ * applied epochs; or an error, and *error says more. */
 int fixture_take(struct fixture *x, struct epochcheck_error *error);
 /* Returns true if the standby's copy and its images equal @m. */
 bool fixture_copy_is(struct fixture *x, const struct model *m);

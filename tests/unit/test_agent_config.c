@@ -142,7 +142,8 @@ static void expect_fault(const char *name, const char *part)
 	agent_config_done(&config);
 }
 
-/* If a key that only drills need is wrong, the VM can still be used. */
+/* Check that only drills are refused, because a key that only drills need is wrong: the VM has no
+ * fault, and its drill_fault has the text @part. */
 static void expect_drill_fault(const char *part)
 {
 	struct agent_config config;

@@ -1,4 +1,5 @@
-/* test_base_text.c - tests that a text which does not fit ends visibly, after a whole character. */
+/* test_base_text.c - tests that a text that does not fit is cut after a whole character and ends
+ * with "...". */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -57,7 +58,7 @@ static void test_short(void **state)
 	assert_string_equal(text, "a lon...; short");
 }
 
-/* Texts that are cut to the size of other buffers: the text of an error, and a text on the wire. */
+/* Texts that error_set() and wire_text_format() cut to the size of their own buffers. */
 static void test_limits(void **state)
 {
 	char text[WIRE_TEXT_MAX + 1], many[2 * WIRE_TEXT_MAX + 1] = "";

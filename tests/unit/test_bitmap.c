@@ -184,7 +184,8 @@ static void test_golden_bytes(void **state)
 	for_each_form(check_golden);
 }
 
-/* Check sizes around the limit. A whole line takes 65 bytes, a single byte takes 3. */
+/* Check sizes around the limit. In the delta, a line that has changed completely takes 65 bytes; a
+ * line with one changed byte takes 3. */
 static void check_size_limit(void)
 {
 	static uint8_t model[2 * PAGE_BYTES];

@@ -91,8 +91,8 @@ static void set(struct world *w, uint64_t sent_ns, uint64_t seen_ns)
 	assert_true(guest_ticks(w) >= before_ticks);
 }
 
-/* Make one seal, that is, one pause of the guest. @length_ns pass between the stop and the setting
- * of the clock. */
+/* Make one seal, that is, one pause of the guest. @length_ns pass between the moment when the stop
+ * was seen and the setting of the clock. */
 static void seal(struct world *w, uint64_t length_ns)
 {
 	uint64_t sent_ns, seen_ns;
@@ -159,8 +159,8 @@ static void what_pauses_take_is_given_back(void **state)
 }
 
 /* The rules look for the guest's clock in QEMU's memory. They write nothing there until several
- * seals have proved that they found the clock. After the proof, the clock is also given back the
- * time of the pauses before the proof. */
+ * seals have proved that what was found is the clock. After the proof, the clock is also given back
+ * the time of the pauses before the proof. */
 static void nothing_is_written_before_three_proofs(void **state)
 {
 	struct clock_words words;

@@ -29,8 +29,9 @@ static void epoch(struct clockview *view, uint64_t mono_ns, uint64_t now_ns)
 	clockview_complete(view);
 }
 
-/* Let the guest continue when the primary's clock shows @at_ns. Returns by how many microseconds
- * the guest's clock is then behind real time. */
+/* Let the guest continue when the primary's clock shows @at_ns. The standby's clock is
+ * @difference_ns ahead of it. Returns by how many microseconds the guest's clock is then behind
+ * real time. */
 static int64_t behind_us(const struct clockview *view, uint64_t at_ns, int64_t difference_ns)
 {
 	struct clock_words wanted;

@@ -328,7 +328,7 @@ static void test_start(void **state)
 	control->connections = NULL;
 }
 
-/* An agent that does not know the order VERIFY must not get it: it would end the connection. */
+/* An agent that does not know the order VERIFY would end the connection when it got this order. */
 static void test_an_old_agent_cannot_verify(void **state)
 {
 	static const char request[] = "{\"version\":1,\"verb\":\"verify\",\"vm\":\"web1\"}";

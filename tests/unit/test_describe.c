@@ -35,7 +35,7 @@ static int close_fleet(void **state)
 	return 0;
 }
 
-/* Returns member @key of web1 in `vm-show`. It is valid until the next call. */
+/* Returns the member @key of the answer to `vm-show` for web1. It is valid until the next call. */
 static const json_t *of_vm(const char *key)
 {
 	json_decref(answer);
@@ -79,11 +79,11 @@ static void test_a_younger_gateway(void **state)
 	host->control = &link; /* the host has obeyed this gateway since */
 	assert_false(obeys_younger());
 	host->control = NULL;
-	f.fleet->config.incarnation += 2; /* a takeover */
+	f.fleet->config.incarnation += 2; /* this gateway takes over, and is the younger one now */
 	assert_false(obeys_younger());
 }
 
-/* Whatever bytes a wrong file has, the answer includes its VM. */
+/* The answer lists a VM whose file is wrong, even if the text of its fault is not valid UTF-8. */
 static void test_a_fault_is_always_told(void **state)
 {
 	const json_t *faults, *health;
@@ -105,7 +105,7 @@ static void test_a_fault_is_always_told(void **state)
 	assert_non_null(json_object_get(health, "word"));
 }
 
-/* The answer must show that a full list is not complete. */
+/* If the list of faults has no room for all VMs, the answer must say so. */
 static void test_more_faults_are_told(void **state)
 {
 	const json_t *faults, *last;
@@ -163,7 +163,8 @@ static void test_a_certificate_that_ends(void **state)
 	f.fleet->hosts[1].control = NULL;
 }
 
-/* An answer that leaves something out would look complete. */
+/* If a member of the answer cannot be made, there must be no answer: an answer without that member
+ * would look complete. */
 static void test_nothing_is_left_out_silently(void **state)
 {
 	(void)state;
@@ -180,8 +181,8 @@ static void test_nothing_is_left_out_silently(void **state)
 	assert_int_equal(json_array_size(json_object_get(answer, "hosts")), 2);
 }
 
-/* A text for a waiting operator can quote a peer, and a full buffer can have cut a character of it
- * in two. */
+/* A text for a waiting operator can quote a peer's text, and a full buffer can have cut the text in
+ * the middle of a character. */
 static void test_a_cut_text_is_told(void **state)
 {
 	const struct control_config config = {

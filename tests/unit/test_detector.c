@@ -296,8 +296,8 @@ static void time_going_back_is_no_time(void **state)
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
 }
 
-/* The detector waits longer for a degraded host only while that host is alive. Once the host dies,
- * the detector waits only as long as for any other dead host. */
+/* The detector waits longer for a degraded host only while that host is alive. After the host has
+ * died, the detector waits only as long as for any other dead host. */
 static void a_degraded_host_may_die(void **state)
 {
 	struct world w;

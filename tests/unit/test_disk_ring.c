@@ -166,7 +166,7 @@ static void test_release_wakes(void **state)
 	assert_int_equal(counts_of(f).overflows, 0);
 }
 
-/* Once the ring is filled into its last quarter, each append waits a little. A release ends the
+/* When the ring is more than three quarters full, each append waits a little. A release ends the
  * wait. */
 static void test_slow(void **state)
 {
@@ -196,14 +196,15 @@ static void test_slow(void **state)
 	assert_int_equal(counts_of(f).overflows, 0);
 }
 
-/* The smaller a record is, the less its append waits. */
+/* The smaller a record is, the shorter the wait of its append. */
 static void test_slow_by_size(void **state)
 {
 	struct fixture *f = *state;
 	const uint64_t n = 64;
 
 	fill_up(f, f->ring->soft_bytes / 4 * 3);
-	/* The ring was just short of its last quarter. Now a small record falls into it, too. */
+	/* After this record, the ring is more than three quarters full, so the small appends wait,
+	 * too. */
 	append_one(f);
 	for (uint64_t i = 0; i < n; i++)
 		append(f, DISK_WRITE, BLOCK / 2, 512, f->data);
@@ -211,8 +212,8 @@ static void test_slow_by_size(void **state)
 	assert_int_equal(counts_of(f).overflows, 0);
 }
 
-/* While the reader releases nothing, the waits in the ring's last quarter add up to a maximum. Then
- * appends no longer wait. After a release they wait again. */
+/* While the reader releases nothing, the sum of the waits in the ring's last quarter is limited.
+ * When the limit is reached, appends no longer wait there. After a release they wait again. */
 static void test_slow_has_an_end(void **state)
 {
 	struct fixture *f = *state;
@@ -252,7 +253,8 @@ static void test_sealing(void **state)
 	assert_true(used > SOFT + DISK_RING_RESERVE_BYTES - BLOCK);
 	assert_int_equal(counts_of(f).waits, 1);
 	disk_ring_set_sealing(f->ring, false);
-	/* All records in the ring are whole. Once they are released, an append finds room again. */
+	/* All records in the ring are whole. After they have been released, an append finds room
+	 * again. */
 	assert_true(disk_image_apply(f->ring, f->image) > 0);
 	append(f, DISK_WRITE, 0, 10, f->data);
 	assert_int_equal(disk_image_apply(f->ring, f->image), 1);

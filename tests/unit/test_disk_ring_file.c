@@ -122,9 +122,9 @@ static void test_match(void **state)
 	assert_int_equal(disk_ring_match(f->ring, 2, f->model + 2 * BLOCK), DISK_RING_LATEST);
 }
 
-/* The standby has an epoch with some records, but the agent dies before the COMMIT. The guest keeps
- * writing. The next agent sends these records again. Of the rest of the disk it sends only blocks
- * that have changed. */
+/* The standby has applied an epoch with three records, but the agent dies before that epoch's
+ * COMMIT. The guest keeps writing. The next agent sends these records again, and of the rest of the
+ * disk only the blocks that have changed. */
 static void test_restart(void **state)
 {
 	struct fixture *f = *state;
@@ -184,8 +184,8 @@ static void test_identity(void **state)
 					&error), 0);
 	assert_non_null(disk_ring_why_new(ring));
 	disk_ring_free(ring);
-	/* After a boot of the host, the file is not used. But it is used once a new term has begun
-	 * in which the standby has kept its copy. */
+	/* After a boot of the host, the old ring is not used. A ring is used in a later term if
+	 * disk_ring_set_term() has stored this term in it. */
 	open_ring(f, &identity);
 	f->ring->header->boot[0] ^= 1;
 	open_again(f, &identity);

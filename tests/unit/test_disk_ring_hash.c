@@ -147,7 +147,7 @@ static void test_base(void **state)
 		}
 	}
 	hash[7 * 16]++;
-	disk_ring_forget_hashes(f->ring); /* only requested: no writer has run since */
+	disk_ring_forget_hashes(f->ring); /* done only when a writer appends the next record */
 	assert_int_equal(disk_ring_base_begin(f->ring), 0);
 	assert_int_equal(disk_ring_base_put(f->ring, 0, 5, hash), 0);
 	assert_int_equal(disk_ring_base_put(f->ring, 6, N_BLOCKS - 5, hash + 6 * 16), 0);

@@ -66,8 +66,8 @@ static void test_hostile_records(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		words[0] = bad[i].op | bad[i].bytes << 32;
 		words[1] = bad[i].offset;
-		/* The head is far enough for each of these records, except the last. The data of
-		 * that record ends one byte past the head. */
+		/* The head is set past the end of each of these records, except the last: its data
+		 * ends one byte past the head. */
 		atomic_store(&f->writer->header->head, bad[i].bytes == 9 ? 24 : 2 * BLOCK);
 		assert_int_equal(disk_ring_read(f->ring, &pos, disk_ring_head(f->ring), &record),
 				 -EBADMSG);

@@ -360,7 +360,7 @@ static void test_refusals(void **state)
  * disk_server_stop() ends it. A process that is not our child is not accepted as the server. */
 static void test_handed_on(void **state)
 {
-	static struct disk_server *given_up; /* freed by exec in the agent; not here */
+	static struct disk_server *given_up; /* exec frees it in the agent; nothing frees it here */
 	struct fixture *f = *state;
 	struct disk_server_config config = config_of(f);
 	struct pollfd ended = {.events = POLLIN};

@@ -27,7 +27,7 @@ struct lab {
 	char dir[64], path[80];
 	struct disklog *log;
 	uint8_t payload[PAYLOAD_MAX];
-	/* what a replay gave */
+	/* what the last replay gave */
 	uint64_t n_replayed;
 	uint8_t last_byte;
 	size_t last_size;

@@ -131,7 +131,8 @@ static void other_answers_are_refused(void **state)
 	assert_int_equal(disks.n, 7); /* untouched */
 }
 
-/* Write to @ret_name our name of a guest's only disk. The other arguments are its names in QEMU. */
+/* Write to @ret_name the name that we give to a guest's only disk. The other arguments are the
+ * disk's names in QEMU. */
 static void name_of(const char *device, const char *qdev, const char *node,
 		    char ret_name[VMM_DISK_NAME_MAX + 1u])
 {

@@ -1,7 +1,8 @@
-/* test_drain.c - tests the drain of a host on a virtual clock, and the file that keeps it. */
+/* test_drain.c - tests the drain of a host on a virtual clock, and the file in which drains are
+ * stored. */
 #include "drain_lab.h"
 
-/* A drain moves the guests one after another, then ends the copies. Once this is stored on the
+/* A drain moves the guests one after another, then ends the copies. When this is stored on the
  * disk, the operator gets the reply. */
 static void test_drains(void **state)
 {
@@ -26,7 +27,7 @@ static void test_drains(void **state)
 	lab.views[2].place = VM_DRAIN_ENDING;
 	feed((struct drain_input){.kind = DRAIN_IN_MOVED, .vm = 2, .ok = true, .text = "ended"});
 	tick(S);
-	assert_int_equal(lab.d.phase, DRAIN_COPIES); /* the copy's end is not confirmed */
+	assert_int_equal(lab.d.phase, DRAIN_COPIES); /* not confirmed yet that the copy was ended */
 	assert_int_equal(lab.n_replies, 0);
 	lab.views[2].place = VM_DRAIN_AWAY;
 	lab.now_ns += S;
@@ -104,7 +105,7 @@ static void test_nowhere(void **state)
 	assert_int_equal(lab.asked[0], 1);
 }
 
-/* Without --wait, a failed move ends the drain once the other guests are moved. The drain is then
+/* Without --wait: after a failed move, the drain still moves the other guests. Then it fails and is
  * lifted. */
 static void test_move_fails(void **state)
 {
@@ -148,7 +149,8 @@ static void test_limit(void **state)
 	assert_true(lab.n_replies == 1 && !lab.ok);
 }
 
-/* At the time limit, a drain waits for a move that is under way and reports how it ends. */
+/* If a move is under way at the time limit, the drain waits until the move has ended, and reports
+ * the result. */
 static void test_limit_in_move(void **state)
 {
 	(void)state;
@@ -176,7 +178,8 @@ static void test_host_dies(void **state)
 	assert_int_equal(lab.d.phase, DRAIN_DONE);
 }
 
-/* While the copies are being ended, a guest fails over to the host: it is moved away again. */
+/* While the copies are being ended, a guest fails over to the host. The drain moves this guest
+ * away, too. */
 static void test_comes_back(void **state)
 {
 	(void)state;
@@ -203,7 +206,7 @@ static void test_undrain(void **state)
 	tick(S);
 	feed((struct drain_input){.kind = DRAIN_IN_UNDRAIN, .op_id = 8});
 	assert_int_equal(lab.d.phase, DRAIN_LIFTING);
-	assert_int_equal(lab.n_replies, 1); /* to the drain's operator */
+	assert_int_equal(lab.n_replies, 1); /* to the operator who asked for the drain */
 	assert_string_equal(lab.code, "aborted");
 	ask(true, true);
 	assert_string_equal(lab.code, "busy");
@@ -234,7 +237,8 @@ static void test_second(void **state)
 	assert_string_equal(lab.code, "already");
 }
 
-/* The guard's drain moves what it can in time, ends the copies cleanly, and names what is left. */
+/* The guard drains a host that is told to go down. This drain moves the guests that it can move in
+ * time, ends the copies, and names what is left on the host. */
 static void test_guard(void **state)
 {
 	(void)state;
@@ -327,7 +331,8 @@ static void test_boot(void **state)
 	assert_int_equal(lab.d.phase, DRAIN_DONE);
 }
 
-/* The host goes down while an operator's drain waits: this drain then ends in the guard's time. */
+/* The host is told to go down while an operator's drain waits. The drain then ends within the
+ * guard's time limit. */
 static void test_guard_joins(void **state)
 {
 	(void)state;

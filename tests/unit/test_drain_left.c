@@ -53,7 +53,7 @@ static void test_again(void **state)
 	assert_string_equal(lab.code, "already");
 }
 
-/* An operator has drained a host. A guest is there again when the host is told to go down. The
+/* An operator has drained a host. When the host is told to go down, a guest is there again. The
  * guest is moved. The drain remains the operator's, so the next boot does not end the drain. */
 static void test_guard_again(void **state)
 {
@@ -78,8 +78,8 @@ static void test_guard_again(void **state)
 	assert_int_equal(lab.n_replies, 1);
 }
 
-/* The same, but the guard had drained the host, and the host has not gone down. A guest that cannot
- * be moved does not delay the host. The next boot ends the drain. */
+/* The same after a drain by the guard, after which the host has not gone down. A copy that cannot
+ * be ended delays the host only until the time limit. The next boot ends the drain. */
 static void test_guard_twice(void **state)
 {
 	(void)state;
@@ -102,8 +102,8 @@ static void test_guard_twice(void **state)
 	assert_int_equal(lab.d.phase, DRAIN_NONE);
 }
 
-/* The second drain cannot be recorded. The host goes down all the same, and the record of the first
- * drain still says that it is drained. */
+/* The guard drains a host for the second time, and the disk is full. The second drain takes place
+ * all the same: the record of the first drain still says that the host is drained. */
 static void test_guard_twice_on_a_full_disk(void **state)
 {
 	(void)state;
@@ -117,7 +117,8 @@ static void test_guard_twice_on_a_full_disk(void **state)
 	assert_int_equal(lab.d.phase, DRAIN_MOVING);
 }
 
-/* A VM that is not looked after may run on any host. An operator accepts this only with --leave. */
+/* The gateway does not look after a VM whose file is wrong. This VM may run on any host. An
+ * operator accepts that only with --leave. */
 static void test_faults(void **state)
 {
 	(void)state;
@@ -199,8 +200,8 @@ static void test_leave_copy(void **state)
 	}
 }
 
-/* If the host itself goes down meanwhile, its drain cannot be given up. The operator gets an error
- * that names the copy. */
+/* The same, but the host is told to go down meanwhile, so the drain cannot be given up. The
+ * operator gets an error that names the copy. */
 static void test_leave_copy_goes_down(void **state)
 {
 	(void)state;

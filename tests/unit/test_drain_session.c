@@ -108,7 +108,7 @@ static enum drain_phase phase(const char *host)
 }
 
 /* A host can ask only for its own drain. The gateway reports the drain's progress to the host, and
- * lifts the drain once the host has booted. */
+ * lifts the drain after the host has booted. */
 static void test_guard(void **state)
 {
 	(void)state;
@@ -124,7 +124,7 @@ static void test_guard(void **state)
 	assert_true(hear(&beta) >= 2);
 	assert_int_equal(said.state, WIRE_DRAIN_DONE);
 	assert_int_equal(said.n_left, 0);
-	/* the host asks again and gets another answer */
+	/* the host asks again, and is answered again */
 	send_drain(&beta, WIRE_DRAIN_GOES_DOWN, 30, 0x11);
 	assert_int_equal(hear(&beta), 1);
 	assert_int_equal(said.state, WIRE_DRAIN_DONE);
@@ -155,8 +155,7 @@ static void test_copy_left(void **state)
 			       "need its copy on beta"));
 }
 
-/* A VM that is not looked after may run on the host, so the guard is not told that the host is
- * empty. */
+/* A VM whose file is wrong may run on the host, so the guard is not told that the host is empty. */
 static void test_faulty(void **state)
 {
 	(void)state;

@@ -58,7 +58,8 @@ static void test_third_stays_lost(void **state)
 	is_given_up("the copy of web1 (no third host can keep its copy any more)");
 	assert_int_equal(lab.ended[0], 0);
 	assert_non_null(strstr(lab.said, "web1 runs on beta, and its copy stays on alpha"));
-	/* without --wait the drain is given up at once; with the operator's agreement it goes on */
+	/* Without --wait, the drain is given up at once. If the operator has agreed to guests
+	 * without a copy, the drain goes on. */
 	lab.views[0].has_third = true;
 	ask(false, false);
 	lab.views[0].has_third = false;

@@ -53,8 +53,8 @@ static const uint8_t *page_of(unsigned content)
 	return page;
 }
 
-/* Change page @index to page_of(@content), and keep it pinned. Returns the source of its DUP, -1 if
- * no source was found, or -2 if the page must not be a DUP. */
+/* Change page @index to page_of(@content), and keep it pinned. Returns the index of the page that
+ * its DUP record copies; -1 if no page to copy was found; -2 if the page must not be a DUP. */
 static int begin_page(struct fixture *f, uint32_t index, unsigned content)
 {
 	int r = dup_offer(f->dup, index), result = r > 0 ? -1 : -2;
@@ -75,7 +75,7 @@ static int begin_page(struct fixture *f, uint32_t index, unsigned content)
 	return result;
 }
 
-/* Tell dup that page @index's record is written, and unpin the page. */
+/* Unpin page @index, as after its record is written. */
 static void end_page(struct fixture *f, uint32_t index)
 {
 	reference_put(f->reference, reference_peek(f->reference, index));
@@ -108,7 +108,7 @@ static void a_full_epoch_copies_what_it_sent(void **state)
 	assert_int_equal(send_page(f, 3, 7), 2);
 	assert_int_equal(send_page(f, 3, 8), -1); /* the next round of the same epoch */
 	assert_int_equal(send_page(f, 4, 8), 3);
-	/* the table's entry points to page 3, which has changed */
+	/* the table names page 3 for these bytes, but page 3 has changed since */
 	assert_int_equal(send_page(f, 5, 7), -1);
 	assert_int_equal(send_page(f, 6, 7), 5);
 	/* Another FULL epoch starts with no sources, whatever the reference holds. */
@@ -162,7 +162,8 @@ static void little_that_changed_is_not_looked_at(void **state)
 	}
 }
 
-/* While no content repeats, dup looks up few pages. Once contents repeat, it looks up all pages. */
+/* While no content repeats, dup looks for a source for only a few pages. When contents repeat, dup
+ * does so for all pages. */
 static void it_is_looked_for_where_it_is_found(void **state)
 {
 	struct fixture *f = *state;

@@ -68,7 +68,7 @@ static char *map_file(const char *path, size_t size)
 	return data;
 }
 
-/* Copy the sectors that differ, or about half of them. */
+/* Copy the sectors that differ: all of them, or, if @all is false, a random half. */
 static void copy_sectors(char *to, const char *from, size_t size, bool all)
 {
 	for (size_t at = 0; at < size; at += SECTOR) {
@@ -99,7 +99,8 @@ int fdatasync(int fd)
 	return 0;
 }
 
-/* Make each sector that was written since the last fdatasync() old or new, at random. */
+/* For each sector that was written after the last fdatasync(), choose at random whether the sector
+ * has its old or its new content. */
 static void lose(const char *path)
 {
 	char disk[208], *now, *synced;
@@ -182,11 +183,11 @@ static void add_write(struct lab *lab, uint32_t offset, uint32_t bytes, uint8_t 
 }
 
 /* Append an epoch to the feed. Kinds:
- * 	u  of a first copy (UNHELD)
- * 	h  held, with writes
- * 	e  held, without writes
- * 	f  held; its writes fill a third of one half of the log
- * 	L  held; its writes exceed one half of the log */
+ *	u  not held (UNHELD), as in a first copy
+ *	h  held, with writes
+ *	e  held, without writes
+ *	f  held; its writes fill a third of one half of the log
+ *	L  held; its writes exceed one half of the log */
 static void make_epoch(struct lab *lab, char kind)
 {
 	struct fixture *x = lab->x;
@@ -223,7 +224,7 @@ static void make_stream(struct lab *lab, const char *kinds)
 		make_epoch(lab, *kinds);
 }
 
-/* Let the standby take the feed, as the agent does. */
+/* Let the standby take all epochs of the feed, as the agent does. Returns 0 or an error. */
 static int take(struct lab *lab)
 {
 	const uint8_t *at = lab->x->feed.bytes, *end = at + lab->x->feed.size;
@@ -384,8 +385,9 @@ static bool is_logged(char kind)
 	return kind == 'h' || kind == 'e' || kind == 'f';
 }
 
-/* Fail the power. The images must then be of the newest acknowledged epoch or of the next one. If
- * one of these two epochs is not logged, the log may instead make no claim about the images. */
+/* Let the power fail, and recover. The images must then be those of the newest acknowledged epoch
+ * or of the next one. Only if one of these two epochs is not logged, the log may instead say
+ * nothing about the images. */
 static void check_power_failure(struct lab *lab, unsigned step)
 {
 	unsigned acked = *lab->acked;
@@ -422,9 +424,9 @@ static void test_power_fails_at_every_step(void **state)
 	start_agent(lab);
 }
 
-/* Kill an agent at each of its steps. One of these is after it has logged an epoch and before it
- * acknowledges that epoch. The next agent continues without this epoch. Then the power fails. The
- * epoch's writes must not come back. */
+/* Kill an agent at each of its steps. One of the steps is between the logging of an epoch and its
+ * acknowledgement. The next agent continues without this epoch. Then the power fails. The epoch's
+ * writes must not come back. */
 static void test_an_entry_without_an_epoch(void **state)
 {
 	struct lab *lab = *state;

@@ -109,8 +109,9 @@ static const struct power_fault failures[] = {
 };
 #define N_FAILURES_KINDS (sizeof(failures) / sizeof(failures[0]))
 
-/* Let the call number @nth of a row fail. Returns whether there was such a call, and counts the
- * epochs that were refused. */
+/* Record a standby in which one call fails, and check all power failures: of the calls that @row
+ * describes, number @nth. Adds the number of refused epochs to *n_errors. Returns false if there
+ * were fewer calls. */
 static bool one_failure(const struct power_fault *row, unsigned nth, const char *kinds,
 			unsigned *n_errors)
 {

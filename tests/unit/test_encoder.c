@@ -249,7 +249,8 @@ static void no_duplicates_without_their_feature(void **state)
 	}
 	encoder_get_counts(f->encoder, &counts);
 	assert_int_equal(counts.n_dup, 0);
-	/* Once the feature is on, a retained epoch needs it. */
+	/* With the feature on, a retained epoch can be resent only to a standby with the
+	 * feature. */
 	encoder_set_features(f->encoder, ALL_CLASSES);
 	encode_repeated(f, 5, false);
 	fixture_deliver(f);

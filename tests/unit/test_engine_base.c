@@ -66,8 +66,8 @@ static int answer(const struct wire_hashes *hashes, uint32_t generation)
 	return engine_base_answer(&engine, &frame);
 }
 
-/* Answer the open question with up to @n_max blocks of the standby's image of disk @i, which has
- * @content. Block 0 is zero. */
+/* Answer the open question, which is about disk @i: name the zero block 0 (if it was asked for),
+ * then up to @n_max hashes of the blocks after it. The standby's image has the bytes content[i]. */
 static int answer_with(size_t i, uint32_t n_max)
 {
 	struct wire_hashes_want *want = &engine.base.want;
@@ -134,11 +134,12 @@ static void test_nothing_is_known(void **state)
 	engine.base.is_sent = true;
 	none.seed = engine.base.want.seed;
 	none.first = engine.base.want.first;
-	assert_int_equal(answer(&none, 3), 0); /* no hashes: the rest is unreadable */
+	assert_int_equal(answer(&none, 3), 0); /* no hashes: the standby cannot read the rest */
 	assert_false(engine_base_disks(&engine));
 	assert_int_equal(answer_with(1, 99), 0);
 	assert_true(engine_base_disks(&engine));
-	assert_int_equal(n_sent(0), N_BLOCKS - 4); /* blocks count as zero once all are known */
+	/* Block 0 is sent, too: zero blocks count as known only when the whole disk is known. */
+	assert_int_equal(n_sent(0), N_BLOCKS - 4);
 }
 
 /* The engine ignores answers that come too early, or that are for another generation, disk,

@@ -1,6 +1,7 @@
 /* test_engine_handed.c - tests how an engine hands a guest on when the agent's program is replaced.
- * The old program refuses if it knows something that would be forgotten. The new program refuses if
- * something can have happened to the guest while no program ran. */
+ * The old program refuses to hand the guest on if it knows something that would be forgotten. The
+ * new program refuses to take the guest over if something can have happened to it while no program
+ * ran. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

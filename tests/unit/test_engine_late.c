@@ -26,8 +26,8 @@
 #define LISTS(devices)                                                                             \
 	"{\"return\":[" devices "]}\r\n", "{\"return\":[]}\r\n", "{\"return\":\"\"}\r\n",         \
 		"{\"return\":\"Block Name PSize\\r\\n\"}\r\n", "{\"return\":[]}\r\n"
-/* QEMU refuses the command that the first look has armed, because the second look sends other
- * commands first (qmp_arm()). This is its answer. */
+/* QEMU's answer to a cancelled command: the first look at the lists has armed a command, but the
+ * second look sends other commands first (qmp_arm()). */
 #define REFUSED	       "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"}}\r\n"
 #define REMOVE	       "\"remove-fd\",\"arguments\":{\"fdset-id\":"
 #define FDSET(id, name)                                                                            \

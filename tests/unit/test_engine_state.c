@@ -48,7 +48,7 @@ static const struct drawing drawings[] = {
 	 {
 		 ".xxx",
 		 "x.xx",
-		 "...x", /* once output is held, it never passes unheld again */
+		 "...x", /* output that was held never passes unheld again */
 		 "....",
 	 }},
 	{&condition_voice,
@@ -101,7 +101,7 @@ static const struct drawing drawings[] = {
 	 DISKS_N_CONDITIONS,
 	 {"none", "apart", "copying", "in-step"},
 	 {
-		 ".x.x", /* none: becomes in-step if the agent's last program handed them on */
+		 ".x.x", /* none: becomes in-step if the agent's last program handed the disks on */
 		 "..x.", /* apart: a copy comes before in-step */
 		 ".x.x",
 		 ".x..",

@@ -52,7 +52,8 @@ static unsigned int n_of(const char *kind, const char *to)
 }
 
 /* Each failed promotion is reported, however many events there are. The detector's FAILED is not a
- * failed promotion. A host can cause it at will, so these events are limited like all others. */
+ * failed promotion, and a host can cause it at will. So the events of the detector are limited like
+ * all others. */
 static void test_failed_is_never_left_out(void **state)
 {
 	(void)state;

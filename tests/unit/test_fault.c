@@ -53,8 +53,8 @@ static void test_malformed_is_refused_with_the_names(void **state)
 	FAULT_POINT(FAULT_MID_SEND); /* not armed, so this returns */
 }
 
-/* Run a child that has HOLDFAST_FAULT=@fault and passes mid_send three times. Returns its wait
- * status. */
+/* Run a child that has HOLDFAST_FAULT=@fault and passes the fault point mid_send three times.
+ * Returns its wait status. */
 static int run_child(const char *fault)
 {
 	int status = 0;

@@ -207,7 +207,7 @@ static void the_log_is_not_waited_for(void **state)
 static void a_command_without_a_program_is_seen(void **state)
 {
 	static const struct {
-		const char *command, *words; /* words: of the error; NULL: there is none */
+		const char *command, *words; /* words: a part of the error; NULL: no error */
 	} rows[] = {
 		{"", NULL},
 		{"/bin/sh", NULL},

@@ -119,7 +119,8 @@ static void test_unheld_pauses_are_apart(void **state)
 /* If a figure cannot be formatted, the engine publishes no figures instead of the old ones. */
 static void test_no_old_figures(void **state)
 {
-	static uint64_t no_holds[1024], no_clock[512]; /* play holds without cards, and a clock */
+	/* stand for holds without network cards, and for a clock */
+	static uint64_t no_holds[1024], no_clock[512];
 	static const struct tap_names no_taps;
 	static struct engine e = {.config = {.vm = "web1", .taps = &no_taps}};
 	struct fixture *f = *state;
@@ -144,7 +145,8 @@ static void test_no_old_figures(void **state)
 	pthread_mutex_destroy(&e.status_lock);
 }
 
-/* Seal two slow epochs: encoding them took much longer than the guest ran. Returns the throttle. */
+/* Seal two slow epochs: encoding them took much longer than the guest ran. Returns by how many
+ * percent the guest is throttled. */
 static uint32_t throttle_after_slow_epochs(struct engine *e)
 {
 	const uint64_t resumed_ns = clock_mono_ns() - CLOCK_NS_PER_S;

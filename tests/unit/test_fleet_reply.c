@@ -52,7 +52,7 @@ static const char *protect(void)
 	return answer;
 }
 
-/* PROTECTED is no promise that the standby is there. */
+/* A VM can be PROTECTED although its standby is away. The answer says so. */
 static void test_already_says_what_is_missing(void **state)
 {
 	(void)state;
@@ -69,7 +69,7 @@ static void test_already_says_what_is_missing(void **state)
 			    "again once it runs");
 }
 
-/* Other answers stay as they are. */
+/* Nothing is added to other answers. */
 static void test_others_say_it_alone(void **state)
 {
 	(void)state;

@@ -214,8 +214,8 @@ static void test_seats(void **state)
 
 /* ---- a change of seats */
 
-/* Let alpha run the guest unprotected, although it is to be protected. beta is not connected; gamma
- * is. */
+/* Let alpha run the guest unprotected, although the guest is to be protected. beta is not
+ * connected; gamma is. */
 static void begin(void)
 {
 	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 5, VM_UNPROTECTED, true,
@@ -364,7 +364,8 @@ static void test_drains_with_third(void **state)
 	drain(GAMMA); /* allowed: beta can keep the copy instead */
 	assert_string_equal(reply_code, "");
 	assert_true(web1->fsm.is_barred[GAMMA]);
-	drain(BETA); /* refused: it has nothing, but gets the copy that leaves gamma */
+	/* refused: beta has nothing now, but gets the copy that leaves gamma */
+	drain(BETA);
 	assert_string_equal(reply_code, "unprotected");
 	assert_false(web1->fsm.is_barred[BETA]);
 }

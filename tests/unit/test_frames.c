@@ -54,7 +54,7 @@ static void test_arp_bytes(void **state)
 	assert_memory_equal(frame + 32, peer.mac, 6);
 }
 
-/* Check the checksums with the tests' own code. */
+/* Check the frame's addresses, and its checksums with the tests' own code. */
 static void check_sums(const uint8_t *frame)
 {
 	uint8_t copy[FRAMES_BYTES];

@@ -230,8 +230,8 @@ static void test_unprotect_with_primary_away(void **state)
 {
 	(void)state;
 	lab_down(&lab, 0);
-	/* The copy may be all that is left: only an operator who accepts the loss can give it
-	 * up. */
+	/* The copy may be all that is left of the guest: only an operator who accepts the loss can
+	 * give it up. */
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	assert_string_equal(lab.last_reply.code, "would-lose");
 	assert_non_null(strstr(lab.last_reply.text, "beta may be all that is left"));
@@ -281,7 +281,7 @@ static void test_failover_needs_protection(void **state)
 static void test_promotion_refused(void **state)
 {
 	(void)state;
-	lab.peer[1].complete = 0; /* beta lost its RAM file but does not know it yet */
+	lab.peer[1].complete = 0; /* beta has lost its RAM file, but has not reported that yet */
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_settle(&lab);
 	assert_int_equal(lab.journal.state, VM_FAILED);
@@ -436,7 +436,7 @@ static void test_primary_agent_restart(void **state)
 	assert_int_equal(lab.resume_epoch, 2);
 	lab_ack(&lab, 3);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	/* QEMU no longer has a QMP socket, so the restarted agent cannot take over its guest. */
+	/* QEMU no longer has a QMP socket, so the restarted agent cannot take over the guest. */
 	lab_down(&lab, 0);
 	lab.peer[0].state = WIRE_STATE_LOST;
 	lab_up(&lab, 0);

@@ -45,7 +45,7 @@ static void fail_over(void)
 		report_a_dead_guest(to);
 		return;
 	}
-	lab_tick(&lab, 10); /* the guest is not probed, so its host's report must do */
+	lab_tick(&lab, 10); /* the guest is not probed, so its host's report is evidence enough */
 	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SERVES);
 	lab_report(&lab, to);
 }
@@ -79,7 +79,7 @@ static void test_after_a_failover(void **state)
 	is_now(VM_PREPARING, 0);
 }
 
-/* Once both hosts are ready, the next tick begins the new protection. The gateway does not wait for
+/* When both hosts are ready, the next tick begins the new protection. The gateway does not wait for
  * another report of the owner. */
 static void test_at_the_next_tick(void **state)
 {
@@ -194,7 +194,7 @@ static void test_waits_for_the_promoted_guest(void **state)
 	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SILENT);
 	report_a_dead_guest(1);
 	is_now(VM_UNPROTECTED, 1);
-	lab_command(&lab, VM_COMMAND_UNPROTECT); /* does not end the watch */
+	lab_command(&lab, VM_COMMAND_UNPROTECT); /* the promoted guest is still watched */
 	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SILENT);
 	assert_false(lab.journal.is_wanted);
 	lab_command(&lab, VM_COMMAND_PROTECT); /* an operator decides */
@@ -238,8 +238,8 @@ static void test_guest_ends_unprotected(void **state)
 	is_now(VM_UNPROTECTED, 1);
 }
 
-/* The owner's host has booted, and its agent reports no guest. Once somebody has started the guest
- * there again, the gateway protects it. */
+/* The owner's host has booted, and its agent reports no guest. When somebody has started the guest
+ * there again, the gateway protects the guest. */
 static void test_owner_finds_its_guest(void **state)
 {
 	(void)state;
@@ -318,8 +318,8 @@ static void test_unprotect_while_it_waits(void **state)
 	is_now(VM_UNPROTECTED, 1);
 }
 
-/* The promotion fails, and `unprotect` gives the guest back to its old owner. The wish for
- * protection is dropped when that has succeeded, and not before. */
+/* The promotion fails, and `unprotect` gives the guest back to its old owner. Until the guest is
+ * back, the record says that the VM is to be protected (is_wanted); after that it does not. */
 static void test_unprotect_of_a_failed_one(void **state)
 {
 	(void)state;
@@ -346,7 +346,7 @@ static void test_unprotect_of_a_failed_one(void **state)
 }
 
 /* The hosts have agreed that the old owner keeps the guest, before or after `unprotect`. In both
- * cases the wish for protection is dropped. */
+ * cases the record then no longer says that the VM is to be protected. */
 static void test_unprotect_of_a_settled_one(void **state)
 {
 	(void)state;
@@ -360,7 +360,8 @@ static void test_unprotect_of_a_settled_one(void **state)
 		is_now(VM_FAILED, 1);
 		lab.peer[0].term = 2;
 		if (is_before)
-			lab.fsm.host[0].term = 2; /* the report that settles the owner is late */
+			/* The gateway knows the new term already; alpha reports later. */
+			lab.fsm.host[0].term = 2;
 		lab_command(&lab, VM_COMMAND_UNPROTECT);
 		lab_report(&lab, 0);
 		lab_settle(&lab);
@@ -380,13 +381,13 @@ static void test_restarts_remember(void **state)
 	lab_report(&lab, 1);
 	is_now(VM_PREPARING, 1);
 
-	/* Under `auto`, a restarted gateway assumes the wish for protection if the VM was protected
-	 * under `ask`. */
+	/* If the VM was protected under `ask`, a gateway that is restarted under `auto` takes it as
+	 * a VM that is to be protected. */
 	lab_start_protected(&lab);
 	lab.config.reprotect_auto = true;
 	lab_restart(&lab);
 	assert_true(lab.fsm.record.is_wanted);
-	/* Under `ask`, a restarted gateway forgets the wish. */
+	/* A gateway that is restarted under `ask` forgets that a VM is to be protected. */
 	lab.journal.is_wanted = true;
 	lab.config.reprotect_auto = false;
 	lab_restart(&lab);
@@ -479,7 +480,8 @@ static void test_policy_becomes_ask(void **state)
 	(void)state;
 	assert_true(lab.journal.is_wanted);
 	set_policy(false);
-	assert_false(lab.journal.is_wanted); /* a later start with auto finds no wish */
+	/* The journal no longer says that the VM is to be protected again. */
+	assert_false(lab.journal.is_wanted);
 	fail_over();
 	come_back(0);
 	lab_run(&lab, 60000, 3);

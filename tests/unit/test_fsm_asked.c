@@ -158,7 +158,8 @@ static void test_events(void **state)
 	assert_non_null(strstr(lab.last_verify, "the protection ended"));
 }
 
-/* An operator can fail over while a verification runs. The verification is then answered. */
+/* An operator can fail over while a verification runs. The request for the verification is then
+ * answered at once. */
 static void test_failover_meanwhile(void **state)
 {
 	uint64_t id = asked();

@@ -2,7 +2,7 @@
  * fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
-#define AGAIN_MS 10000 /* ms after the first failure; each further failure doubles the wait */
+#define AGAIN_MS 10000 /* the wait after the first failure; each further failure doubles it */
 
 static struct lab lab;
 
@@ -24,8 +24,8 @@ static void report(bool is_uncovered, bool is_covered_again)
 		.is_covered_again = is_covered_again, .text = is_uncovered ? "added: rng1" : NULL});
 }
 
-/* Let the owner report whether it compares its guest with what was protected (@is_watched). The
- * guest still differs. */
+/* Let the owner report that the guest still differs from what was protected. @is_watched: the owner
+ * goes on comparing. */
 static void report_watched(bool is_watched)
 {
 	(void)lab_feed(&lab, (struct vm_input){
@@ -42,7 +42,8 @@ static void is_now(enum vm_state state, uint64_t term)
 	assert_int_equal(lab.n_promotions, 0);
 }
 
-/* In PREPARING of term @term, let the standby get ready, and let the owner refuse the guest. */
+/* In PREPARING of term @term, let the standby get ready, and let the owner refuse to protect the
+ * guest. */
 static void refuse_protect(uint64_t term)
 {
 	assert_true(lab_obey(&lab, 1));
@@ -147,7 +148,8 @@ static void test_no_agent_begins_a_protection(void **state)
 }
 
 /* The owner's agent or the guest's QEMU was restarted, so no agent knows any more whether the guest
- * is again what was protected. Under `reprotect = auto` the gateway then tries by itself. */
+ * is again as it was when it was protected. Under `reprotect = auto` the gateway then tries by
+ * itself. */
 static void test_nobody_watches_under_auto(void **state)
 {
 	(void)state;
@@ -215,8 +217,8 @@ static void test_nobody_watches_under_ask(void **state)
 	lab_run(&lab, AGAIN_MS, 3);
 	report(false, true);
 	is_now(VM_UNPROTECTED, 2);
-	/* An older agent does not say whether it compares. So the gateway waits for its report that
-	 * the guest is covered again. */
+	/* An older agent does not say whether it compares. So the gateway waits for that agent's
+	 * report that the guest is covered again. */
 	lab_start_protected(&lab);
 	report(true, false);
 	lab_settle(&lab);

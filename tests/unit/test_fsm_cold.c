@@ -97,8 +97,9 @@ static void test_each_cut(void **state)
 		{VM_PROTECTED, ALPHA, 3, BAD, 3, COPY(3), 3, BETA},
 		{VM_PROTECTED, ALPHA, 3, BAD, 3, COPY(2), 3, -1},
 		{VM_PROTECTED, ALPHA, 3, BAD, 3, NO(STANDBY), 3, -1},
-		/* a promotion of beta, which never ran the guest, or ran it, or ran it and was
-		 * confirmed. "Not wanted": nobody wants the guest protected. */
+		/* A promotion of beta: beta has not run the guest (two rows), or has run it, or has
+		 * run it and has reported that. Then: the promotion had failed. "Not wanted": the
+		 * guest is not to be protected. */
 		{VM_PROMOTING, BETA, 4, OWN(PRIMARY), 3, COPY(3), 3, ALPHA},
 		{VM_PROMOTING, BETA, 4, OWN(PRIMARY), 3, NO(STANDBY), 3, ALPHA},
 		{VM_PROMOTING, BETA, 4, OWN(PRIMARY), 3, OWN(RUNNING), 4, BETA},
@@ -218,8 +219,9 @@ static void test_the_other_host_is_lost(void **state)
 	is_started(BETA, 2);
 }
 
-/* The owner of a guest without a copy is started without a report of the other host, but only after
- * a wait. Nothing says that the other host has failed, so no fence command runs. */
+/* The guest has no copy. The gateway starts the guest on its owner without a report of the other
+ * host, but only after a wait. Nothing says that the other host has failed, so no fence command
+ * runs. */
 static void test_the_owner_alone(void **state)
 {
 	(void)state;
@@ -249,8 +251,8 @@ static void until_decided(void)
 	}
 }
 
-/* A standby that has not come back may only be cut off, with the guest's memory. So the owner's
- * disks are not started without an operator. */
+/* The standby has not come back. Perhaps its power did not fail, and it is only cut off and still
+ * has a copy of the guest's memory. So the owner's disks are not started without an operator. */
 static void test_the_standby_may_have_a_copy(void **state)
 {
 	(void)state;
@@ -302,7 +304,7 @@ static void test_fence_fails(void **state)
 	assert_int_equal(lab.n_starts, 0);
 }
 
-/* A START that failed has raised a host's term. That does not make its disks newer. */
+/* A START that failed has raised alpha's term. That does not make alpha's disks newer. */
 static void test_ran_in(void **state)
 {
 	(void)state;
@@ -352,8 +354,8 @@ static void test_no_files_at_all(void **state)
 	is_started(ALPHA, 2);
 }
 
-/* Nothing says whether a host ran the guest that was being promoted when the power failed. So
- * neither that host's report nor the old owner's is enough alone. */
+/* The power failed during a promotion of beta, and nothing says whether beta ran the guest. So
+ * neither beta's report nor the report of alpha, the old owner, is enough alone. */
 static void test_a_promotion_alone(void **state)
 {
 	(void)state;
@@ -376,8 +378,8 @@ static void test_a_promotion_alone(void **state)
 	is_started(ALPHA, 3);
 }
 
-/* The other host is fenced before the start. If it is cut off at that moment, the gateway waits for
- * it. */
+/* The other host is fenced before the start. If that host is cut off before it has answered, the
+ * gateway waits for it. */
 static void test_fenced_first(void **state)
 {
 	(void)state;

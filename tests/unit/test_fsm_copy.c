@@ -106,8 +106,8 @@ static void test_no_copy_no_patience(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* The copy stops. After half of its patience, the detector doubts. After its whole patience more,
- * the standby is promoted. */
+/* The copy stops. Half of the detector's patience later, the detector is in doubt. A whole patience
+ * after that, the standby is promoted. */
 static void test_copy_that_stands_still(void **state)
 {
 	(void)state;
@@ -273,7 +273,8 @@ static void test_operator_says_unprotected(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* The copy slows down, so its speed overall shows nothing. It may take 20 s and no longer. */
+/* The copy slows down, so its average speed does not show that it takes too long. It may take 20 s
+ * and no longer. */
 static void test_copy_that_takes_too_long(void **state)
 {
 	uint64_t began_ns = lab.now_ns;

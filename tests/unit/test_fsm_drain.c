@@ -1,5 +1,6 @@
-/* test_fsm_drain.c - tests how the state machine of a VM serves the drain of a host. It says what
- * the VM still has there, ends the copy there, and brings neither a copy nor the guest there. */
+/* test_fsm_drain.c - tests how the state machine of a VM serves the drain of a host. The state
+ * machine says what the VM still has on that host, ends the copy there, and lets neither a copy nor
+ * the guest come there. */
 #include "fsm_move_lab.h"
 
 static char why[VM_TEXT_MAX];
@@ -53,8 +54,8 @@ static void test_copy(void **state)
 			       "beta is drained"));
 	lab_command(&lab, VM_COMMAND_PROTECT);
 	is_refused("drained", "`holdfastctl undrain beta`");
-	/* a restarted gateway learns of the drain and of the wish from its record
-	 * (drain_record.h) */
+	/* a restarted gateway learns from the drain's record (drain_record.h) that beta is drained,
+	 * and that the VM is to be protected again */
 	lab_restart(&lab);
 	assert_false(vm_fsm_wants_again(&lab.fsm));
 	vm_fsm_want_again(&lab.fsm, lab.now_ns);
@@ -72,7 +73,8 @@ static void test_copy(void **state)
 	is_refused("not-possible", "alpha owns web1");
 }
 
-/* The guest moves away from alpha, which is being drained. It is not protected there again. */
+/* The guest moves away from alpha, which is being drained. No copy is made on alpha before the
+ * drain is lifted. */
 static void test_move(void **state)
 {
 	(void)state;

@@ -1,7 +1,7 @@
 /* test_fsm_lost.c - tests a cold start whose host goes away before it has reported that it runs the
- * guest. The start is given up, and a host can be chosen again. Two hosts never run the guest: a
- * host that was ordered to run it must be fenced, or known to be off, before another host starts
- * it. fsm_lab.h checks the rules of every step. */
+ * guest. The start is given up, and a host can be chosen again. The guest must never run on two
+ * hosts: a host that was ordered to run it must be fenced, or known to be off, before another host
+ * starts it. fsm_lab.h checks the rules of every step. */
 #include "fsm_lost_lab.h"
 #include "wire/text.h"
 
@@ -111,7 +111,7 @@ static void test_comes_and_goes(void **state)
 		is_now(VM_PROMOTING, ALPHA, 2);
 	}
 	wait_ms(1000);
-	lab_down(&lab, ALPHA); /* alpha only connects again */
+	lab_down(&lab, ALPHA); /* alpha is away for only 1 s */
 	wait_ms(1000);
 	lab_up(&lab, ALPHA);
 	is_now(VM_PROMOTING, ALPHA, 2);
@@ -176,7 +176,7 @@ static void test_not_fenced(void **state)
 	}
 }
 
-/* Beta refuses FENCE and goes away. That shows nothing about its guest. */
+/* Beta refuses FENCE and goes away. Beta may still run the guest, so alpha does not start it. */
 static void test_not_fenced_and_away(void **state)
 {
 	(void)state;
@@ -261,7 +261,8 @@ static void test_back_with_the_guest(void **state)
 	assert_int_equal(lab.peer[BETA].state, WIRE_STATE_FENCED);
 }
 
-/* Alpha is back without the guest. The policy decides who chooses again. */
+/* Alpha is back without the guest. With cold_start = newest, the gateway chooses a host again by
+ * itself; otherwise an operator must do so. */
 static void test_back_without_the_guest(void **state)
 {
 	(void)state;
@@ -299,7 +300,8 @@ static void test_never_ordered(void **state)
 	is_now(VM_UNPROTECTED, BETA, 3);
 }
 
-/* The fence command makes certain that alpha is off. It must succeed, even if fence_required = no.
+/* The fence command makes certain that alpha is off. So the command must succeed before beta starts
+ * the guest, even if fence_required = no.
  */
 static void test_fence_command(void **state)
 {
@@ -353,7 +355,8 @@ static void test_fence_of_an_owner(void **state)
 	assert_int_equal(lab.fsm.record.state, VM_UNPROTECTED);
 }
 
-/* As above, but the operator says that alpha is off after the command has failed. */
+/* As in test_fence_command(), but after the command has failed, the operator says that alpha is
+ * off. */
 static void test_off_without_fence(void **state)
 {
 	(void)state;
@@ -369,8 +372,8 @@ static void test_off_without_fence(void **state)
 	is_now(VM_UNPROTECTED, BETA, 4);
 }
 
-/* Alpha is back and reports no guest, but its first START may still be in its queue. So beta waits
- * for the answer to FENCE, however long alpha is away after that. */
+/* Alpha is back and reports no guest, but its first START may still be in its queue. So beta does
+ * not start the guest before alpha has answered FENCE, however long alpha is away after that. */
 static void test_fence_is_behind_start(void **state)
 {
 	(void)state;
@@ -385,7 +388,7 @@ static void test_fence_is_behind_start(void **state)
 	assert_int_equal(lab.peer[ALPHA].order.verb, WIRE_VERB_FENCE);
 	wait_ms(31000);
 	lab_down(&lab, ALPHA);
-	lab.peer[ALPHA].state = WIRE_STATE_RUNNING; /* it carried out the START of term 2 */
+	lab.peer[ALPHA].state = WIRE_STATE_RUNNING; /* alpha has carried out the START of term 2 */
 	lab.peer[ALPHA].term = 2;
 	lab.peer[ALPHA].cold = (struct vm_cold_word){0};
 	wait_ms(33000);
@@ -478,8 +481,9 @@ static void test_copy_is_away(void **state)
 	is_refused("not-connected", "beta is not connected");
 }
 
-/* The owner was chosen alone, and its disks were certainly the newest. It goes away and comes back,
- * still alone. The guest is started there again. */
+/* The owner was chosen without a report of the other host, because the owner's disks were certainly
+ * the newest. The owner goes away and comes back, and the other host is still away. The guest is
+ * started on the owner again. */
 static void test_alone_again(void **state)
 {
 	(void)state;

@@ -1,7 +1,7 @@
 /* test_fsm_lost_random.c - tests a cold start while anything may happen: hosts go away and come
- * back, carry an order out late, or lose their power; the gateway restarts; an operator asks. Two
- * hosts never run the guest, and in the end one of them does. fsm_lab.h checks the rules of every
- * step. */
+ * back, carry an order out late, or lose their power; the gateway restarts; an operator asks. The
+ * guest must never run on two hosts at once, and must run on one of them in the end. fsm_lab.h
+ * checks the rules of every step. */
 #include <stdlib.h>
 
 #include "fsm_lost_lab.h"

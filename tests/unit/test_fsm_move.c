@@ -23,7 +23,8 @@ static void is_moved(uint8_t to)
 {
 	assert_true(lab_obey(&lab, to));
 	is_now(VM_UNPROTECTED, to);
-	lab_tick(&lab, 10); /* the guest is not probed, so its host's report must do */
+	/* The guest is not probed, so its host's report is evidence enough. */
+	lab_tick(&lab, 10);
 	assert_true(lab.replied && lab.last_reply.ok);
 	is_ordered(1 - to, WIRE_VERB_FENCE);
 	lab_settle(&lab);
@@ -192,7 +193,7 @@ static void test_timeout(void **state)
 	lab_run(&lab, 100, 3);
 	is_refused("move-failed", "move_timeout_ms");
 	is_ordered(ALPHA, WIRE_VERB_PROTECT);
-	/* alpha had let go just before: its report of that is void */
+	/* alpha had let go just before: its report of that has no effect */
 	lab.peer[ALPHA].is_let_go = true;
 	lab.peer[ALPHA].let_go_epoch = lab.peer[ALPHA].committed;
 	lab_report(&lab, ALPHA);
@@ -202,7 +203,7 @@ static void test_timeout(void **state)
 	goes_on(term);
 }
 
-/* The guest stands still, so no epochs come. That is no sign that its host has failed. */
+/* The guest stands still, so no epochs come. That is no sign that the host has failed. */
 static void test_no_progress_meanwhile(void **state)
 {
 	(void)state;
@@ -241,15 +242,15 @@ static void test_answer_of_an_earlier_move(void **state)
 	assert_int_equal(lab.journal.term, term);
 }
 
-/* The gateway dies after the owner has let go of the guest. The restarted gateway lets the owner go
- * on. */
+/* The gateway dies after the owner has let go of the guest. The restarted gateway tells the owner
+ * to resume the guest. */
 static void test_gateway_restarts(void **state)
 {
 	uint64_t term = lab.journal.term;
 
 	(void)state;
 	lab_move(&lab, BETA);
-	lab.journal_fails = true; /* the new owner does not get onto the disk */
+	lab.journal_fails = true; /* the record with the new owner is not written */
 	assert_true(lab_obey(&lab, ALPHA));
 	assert_int_equal(lab.n_failed_writes, 1);
 	assert_true(lab.peer[ALPHA].is_let_go);
@@ -266,8 +267,8 @@ static void test_gateway_restarts(void **state)
 	assert_int_equal(lab.journal.term, term);
 }
 
-/* The gateway dies after the new owner is on the disk. The restarted gateway promotes the new
- * owner, and the old owner never goes on. */
+/* The gateway dies after it has written the record with the new owner to the disk. The restarted
+ * gateway promotes the new owner, and the old owner never goes on. */
 static void test_gateway_restarts_late(void **state)
 {
 	(void)state;
@@ -332,14 +333,14 @@ static void test_late_order(void **state)
 	lab.peer[ALPHA].let_go_epoch = lab.peer[ALPHA].committed;
 	lab_report(&lab, ALPHA);
 	goes_on(term);
-	/* alpha lets go once more, when PROTECT was its last order */
+	/* alpha lets go once more, although its last order was PROTECT */
 	lab.peer[ALPHA].is_let_go = true;
 	lab_report(&lab, ALPHA);
 	goes_on(term);
 }
 
-/* The agent dies after it has let go of the guest. Its successor finds the guest stopped, and gets
- * PROTECT. */
+/* The agent dies after it has let go of the guest. The agent that is started next finds the guest
+ * stopped, and gets PROTECT. */
 static void test_agent_restarts(void **state)
 {
 	(void)state;

@@ -3,8 +3,8 @@
  * the new owner. */
 #include "fsm_move_lab.h"
 
-/* The new owner cannot run the guest. Once the new owner has reported that it runs nothing, the
- * gateway gives the guest back by itself. */
+/* The new owner cannot run the guest. When it has reported that it runs nothing, the gateway gives
+ * the guest back by itself. */
 static void test_given_back(void **state)
 {
 	uint64_t term = lab.journal.term;
@@ -171,7 +171,7 @@ static void test_not_given_back_in_a_later_term(void **state)
 	assert_int_equal(lab.fsm.move.state, VM_MOVE_FAILED);
 }
 
-/* When a guest is given back without an operator, the wish to protect it stays. */
+/* After a guest was given back without an operator, the VM is still to be protected (is_wanted). */
 static void test_given_back_and_still_wanted(void **state)
 {
 	(void)state;
@@ -193,7 +193,7 @@ static void test_given_back_and_still_wanted(void **state)
 	lab_run(&lab, 2000, 3);
 	lab_report(&lab, ALPHA);
 	is_now(VM_PREPARING, ALPHA);
-	/* the wish stays, too, if both hosts have meanwhile agreed on the old owner */
+	/* the same if both hosts have meanwhile agreed that the old owner keeps the guest */
 	(void)start(NULL);
 	lab.fsm.record.is_wanted = lab.journal.is_wanted = true;
 	promote();
@@ -229,7 +229,7 @@ static void test_giving_back_fails(void **state)
 	assert_true(lab.peer[BETA].order.id > id);
 	fails("its disk hangs");
 	assert_string_equal(lab.last_event, "");
-	/* but it does not ask while the old owner is away */
+	/* but the gateway does not ask while the old owner is away */
 	lab_down(&lab, ALPHA);
 	lab_run(&lab, 31000, 3);
 	assert_false(lab.peer[BETA].order.due);

@@ -1,5 +1,5 @@
 /* Tests vm/fsm_newer.c: the gateway adopts what both hosts agreed on while they were cut off from
- * it. fsm_lab.h checks the rules. */
+ * the gateway. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;

@@ -5,7 +5,8 @@
 
 static struct lab lab;
 
-/* Acknowledgements that are missing when a protection ends do not count in the next protection. */
+/* The standby owes acknowledgements when a protection ends. That does not count in the next
+ * protection. */
 static void test_debts_end_with_their_term(void **state)
 {
 	(void)state;
@@ -34,7 +35,7 @@ static void test_streams_end_with_their_term(void **state)
 	assert_false(lab.fsm.stream[0].up || lab.fsm.stream[1].up);
 	lab_settle(&lab);
 	lab_command(&lab, VM_COMMAND_PROTECT);
-	/* The standby is ready but not connected, so no copy can be sent to it. */
+	/* The standby is ready, but its stream is not up, so no copy can be sent to it. */
 	lab.peer[1].order.due = false;
 	lab.peer[1].term = lab.journal.term;
 	lab.peer[1].state = WIRE_STATE_STANDBY_WARM;
@@ -214,7 +215,7 @@ static void test_terms_do_not_jump(void **state)
 		assert_non_null(strstr(lab.last_event, "out of range"));
 		lab_name_owner(&lab, 1);
 		assert_string_equal(lab.last_reply.code, "not-possible");
-		/* beta's role file is repaired. */
+		/* The hosts' role files are repaired. */
 		lab.peer[0].term = 2;
 		lab.peer[1].term = 5;
 		lab_report(&lab, 0);
@@ -224,7 +225,7 @@ static void test_terms_do_not_jump(void **state)
 	}
 }
 
-/* Start with a journal whose newest line could be lost. The line before it says alpha, PROTECTED,
+/* Start with a journal whose newest line may be missing. The line before it says alpha, PROTECTED,
  * term 3. */
 static void start_in_doubt(void)
 {
@@ -350,7 +351,7 @@ static void test_failed_heals_by_two_voices(void **state)
 		assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
 		lab_report(&lab, 0);
 		/* If the hosts agreed to stay protected, the VM is protected again. If they agreed
-		 * to continue unprotected, it waits for `protect`. */
+		 * to continue unprotected, the VM waits for `protect`. */
 		assert_int_equal(lab.journal.state, is_direct ? VM_PREPARING : VM_UNPROTECTED);
 		lab_settle(&lab);
 		lab_ack(&lab, 1);
@@ -359,7 +360,8 @@ static void test_failed_heals_by_two_voices(void **state)
 	}
 }
 
-/* An operator's command or a conflict prevents the automatic return from FAILED. */
+/* If an operator says `unprotect`, the VM leaves FAILED, but is not protected again. In a conflict,
+ * the VM stays FAILED. */
 static void test_failed_heals_as_told(void **state)
 {
 	(void)state;
@@ -430,7 +432,7 @@ static void test_the_only_copy_is_kept(void **state)
 	assert_true(lab.peer[1].order.due && lab.last_order[1].verb == WIRE_VERB_STANDBY_STOP);
 }
 
-/* A second gateway is in service. beta obeys that gateway, which can promote it. So this gateway
+/* A second gateway is in service. beta obeys that gateway, which can promote beta. So this gateway
  * and alpha must not agree on any new term, however long beta is silent here. */
 static void test_a_younger_gateway_bars_terms(void **state)
 {

@@ -14,8 +14,8 @@ static int start_protected(void **state)
 static void test_no_promotion_when_cut_off(void **state)
 {
 	(void)state;
-	/* If both hosts fall silent, the gateway's own link is the cause. When both hosts are back,
-	 * nothing has changed. */
+	/* If both hosts fall silent, the gateway's own link counts as the cause. When both hosts
+	 * are back, nothing has changed. */
 	lab_run(&lab, 4000, 0);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	lab_run(&lab, 100, 3);
@@ -39,7 +39,8 @@ static void test_hosts_come_back_one_by_one(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* An owner that does not come back in the time that the standby needed counts as dead. */
+/* An owner that does not come back within the time in which the standby came back counts as
+ * dead. */
 static void test_owner_does_not_come_back(void **state)
 {
 	(void)state;

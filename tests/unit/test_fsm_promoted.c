@@ -1,6 +1,6 @@
-/* test_fsm_promoted.c - tests that a promotion is complete once the guest answers. Tests what
- * counts as an answer, when an answer counts, and what is reported if none comes. In each test the
- * promoted host stays the owner. fsm_lab.h checks the rules. */
+/* test_fsm_promoted.c - tests that a promotion is complete only when the guest has answered. Tests
+ * what counts as an answer, when an answer counts, and what is reported if none comes. In each test
+ * the promoted host stays the owner. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;

@@ -261,7 +261,7 @@ static void resolve_conflict(void)
 	}
 }
 
-/* Repair everything. The VM must come to rest, and only the owner may run the guest unheld. */
+/* Repair everything. The VM must come to rest, and no host but the owner may run the guest. */
 static void make_whole(void)
 {
 	lab.journal_fails = false;
