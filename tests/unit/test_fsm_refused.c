@@ -1,10 +1,11 @@
-/* test_fsm_refused.c - tests an order that is refused again and again: there is one event for each
- * reason. fsm_lab.h checks the rules. */
+/* test_fsm_refused.c - tests orders that a host refuses again and again: the operator gets one
+ * event for each reason. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
 
-/* Let the order of host @h be refused, and time pass until the host gets it again. */
+/* Host @h refuses its order @verb because of @text. Then let time pass until the host gets the
+ * order again. */
 static void refuse(uint8_t h, uint8_t verb, const char *text)
 {
 	uint64_t id;

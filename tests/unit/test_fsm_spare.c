@@ -8,7 +8,7 @@ static void test_takes_the_seat(void **state)
 	uint64_t term;
 
 	(void)state;
-	/* gamma is fenced: no QEMU of the VM may run there */
+	/* gamma is fenced: it must not run a QEMU of the VM */
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
 	lose_other();
 	term = lab.journal.term;
@@ -25,8 +25,8 @@ static void test_takes_the_seat(void **state)
 	assert_int_equal(lab.n_seated, 1);
 }
 
-/* When the old standby returns, its seat is taken. Its copy is ended, and it is fenced and then
- * left alone. */
+/* When the old standby returns, gamma has its seat. The gateway ends the old standby's copy and
+ * fences that host. Then the host gets no more orders. */
 static void test_old_standby_returns(void **state)
 {
 	unsigned int n;
@@ -58,7 +58,7 @@ static void test_in_turn(void **state)
 	assert_true(lab.fsm.fence_due);
 	later(61000);
 	is_now(VM_PREPARING, GAMMA, BETA);
-	assert_false(lab.fsm.fence_due); /* the fence that was due was alpha's */
+	assert_false(lab.fsm.fence_due); /* the host to be fenced was alpha, which has no seat now */
 	is_protected();
 	assert_int_equal(lab.peer[ALPHA].state, WIRE_STATE_PROTECTED);
 	come_back(ALPHA);
@@ -78,7 +78,7 @@ static void test_in_turn(void **state)
 	assert_int_equal(lab.n_seated, 4);
 }
 
-/* Each obstacle that keeps the spare from the seat is named to the operator. */
+/* The operator is told each reason why the spare does not take the seat. */
 static void test_not_now(void **state)
 {
 	(void)state;
@@ -176,8 +176,7 @@ static void test_by_turns(void **state)
 	is_now(VM_PREPARING, ALPHA, GAMMA);
 }
 
-/* Under the policy `ask`, the spare does not take the seat by itself, unless a drain has ended the
- * copy. */
+/* Under the policy `ask`, the spare takes the seat by itself only if a drain has ended the copy. */
 static void test_ask(void **state)
 {
 	(void)state;
@@ -212,8 +211,9 @@ static void test_drained(void **state)
 	replies(true, "already", "beta has no copy");
 }
 
-/* It is not certain that a promoted guest serves its clients. If it does not, the guest that the
- * other host keeps can be the better one. So the spare does not take that host's seat by itself. */
+/* It is not certain that the promoted guest serves its clients. If it does not, the stopped guest
+ * on the other host can be the better one. So the spare does not take that host's seat by
+ * itself. */
 static void test_doubtful_guest(void **state)
 {
 	(void)state;
@@ -267,8 +267,8 @@ static void test_answers_of_the_spare(void **state)
 	assert_non_null(strstr(lab.last_event, "beta, which has no seat, has carried out"));
 }
 
-/* gamma's promotion has failed, and the guest is being given back. Only gamma's answer ends
- * that. */
+/* gamma's promotion has failed, and the guest is being given back to alpha. This is complete only
+ * when gamma has answered; an answer of the spare does not count. */
 static void test_give_back(void **state)
 {
 	char why[VM_TEXT_MAX];
@@ -294,8 +294,8 @@ static void test_give_back(void **state)
 	is_now(VM_UNPROTECTED, ALPHA, GAMMA);
 }
 
-/* A host that has lost its seat may open no stream, and late messages about its streams have no
- * effect. */
+/* A host that has lost its seat is not allowed to open a stream, and late messages about its
+ * streams have no effect. */
 static void test_late_stream(void **state)
 {
 	struct error why;
@@ -401,8 +401,8 @@ static void test_claim_in_the_same_term(void **state)
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
 }
 
-/* If the VM's file is wrong, the only guest perhaps runs on the host that the file makes the spare.
- * So that host is not fenced. */
+/* If the VM's file names the hosts wrongly, the only guest may run on the host that the file calls
+ * the spare. So that host is not fenced. */
 static void test_wrong_file(void **state)
 {
 	(void)state;

@@ -57,7 +57,7 @@ static void beta_is_drained(void)
 
 static const struct phase {
 	void (*begin)(void);
-	uint8_t owner; /* the owner in the end */
+	uint8_t owner; /* the owner after the VM has come to rest */
 } phases[] = {
 	{beta_is_gone, ALPHA},	    {gamma_gets_ready, ALPHA},
 	{gamma_is_copied_to, ALPHA}, {beta_is_back_during_the_copy, ALPHA},
@@ -77,7 +77,7 @@ static void one_runs(uint8_t owner)
 		assert_int_equal(lab.peer[owner].state, WIRE_STATE_RUNNING);
 }
 
-/* All hosts come back in the given order, and carry out what they are told. */
+/* All hosts come back in the given order, and carry out their orders. */
 static void comes_to_rest(const uint8_t order[VM_HOSTS], uint8_t owner)
 {
 	for (int round = 0; round < 40; round++) {

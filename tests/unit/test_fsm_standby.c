@@ -256,8 +256,9 @@ static void test_the_owner_is_waited_for(void **state)
 }
 
 /* The standby is away, and then the owner's guest ends. The copy is all that is left of the guest.
- * So the copy is kept without a time limit, and the standby is promoted when it is back. A restart
- * of the owner's agent in between changes nothing at first: the new agent only reports LOST. */
+ * So the copy is kept without a time limit, and the standby is promoted when it is back. If the
+ * owner's agent restarts meanwhile, the new agent reports only LOST. That alone changes nothing
+ * before order_timeout has passed. */
 static void test_the_last_copy_is_kept(void **state)
 {
 	(void)state;
@@ -281,7 +282,7 @@ static void test_the_last_copy_is_kept(void **state)
 }
 
 /* The owner's agent does not find the guest, and the standby does not come back. The guest may
- * live, so the policy applies at last. */
+ * still run, so the copy is not kept for ever: in the end, the policy standby_lost applies. */
 static void test_a_guest_that_is_not_found(void **state)
 {
 	(void)state;

@@ -1,7 +1,7 @@
 /* test_fsm_way.c - tests what happens when something blocks the way between clients and the guest.
- * A VM must not become PROTECTED unless clients would be able to reach the guest on the standby's
- * host after a failover. It must not stay PROTECTED while held frames cannot leave. fsm_lab.h
- * checks the rules. */
+ * A VM becomes PROTECTED only if clients would be able to reach the guest on the standby's host
+ * after a failover. It does not stay PROTECTED while held frames cannot leave. fsm_lab.h checks the
+ * rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;

@@ -39,8 +39,8 @@ static void say(uint8_t h, const char *step, uint64_t n_new)
 				     .n_moves = n_moves[h]});
 }
 
-/* Let @s seconds pass in which both hosts are alive and no byte of an epoch is relayed. Host @h
- * reports @step each second. */
+/* Let @s seconds pass in which both hosts are alive and no byte of an epoch is relayed. Each
+ * second, host @h reports @step and @n_new more moves. */
 static void work(uint8_t h, unsigned int s, const char *step, uint64_t n_new)
 {
 	for (unsigned int i = 0; i < s; i++) {

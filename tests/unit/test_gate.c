@@ -355,7 +355,7 @@ static void a_flush_in_the_middle(void **state)
 	assert_int_equal(gate_stop(g, TIMEOUT_NS), 0);
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), 0);
 	/* The rest of the blob fits into the room that the short write left. So the save ends
-	 * before the gate can stop it. */
+	 * before the gate can hold QEMU. */
 	assert_int_equal(gate_finish(g, TIMEOUT_NS, &got, &got_size), -ECANCELED);
 	gate_close(g);
 	tear_down(&f);

@@ -65,8 +65,8 @@ static void test_safe_is_slow_to_come_back(void **state)
 	assert_int_equal(watch.n_changes, 2);
 }
 
-/* The word that an operator gets is judged at the time of the request, not at the loop's last
- * look. */
+/* An operator gets the word as it is at the time of the request, not as the gateway's loop last
+ * judged it. */
 static void test_look_is_of_now(void **state)
 {
 	(void)state;
@@ -176,7 +176,7 @@ static void test_each_failure_is_told(void **state)
 	}
 }
 
-/* From the first connection to the end of a protection, the word is never SAFE outside of
+/* From the first connection to the end of a protection, the word is SAFE only in the state
  * PROTECTED. */
 static void test_life(void **state)
 {

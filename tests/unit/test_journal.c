@@ -158,7 +158,8 @@ static void test_compacts(void **state)
 	vm_journal_close(journal);
 }
 
-/* Returns the journal's text after two appends, and its size in *size. */
+/* Returns the journal's text after two appends, and sets *size to its length. The caller frees the
+ * text. */
 static char *sample(size_t *size)
 {
 	struct vm_journal *journal = open_journal();

@@ -88,8 +88,8 @@ static void frames_are_taken(void **state)
 	}
 }
 
-/* A recorded delta epoch builds on the last epoch. It passes the check that a standby makes before
- * it acknowledges an epoch. */
+/* A recorded delta epoch builds on the previous epoch. It passes the check that a standby makes
+ * before it acknowledges an epoch. */
 static void epoch_is_acknowledged(void **state)
 {
 	static uint8_t data[FILE_MAX_BYTES];

@@ -98,7 +98,8 @@ static void test_a_process_works(void **state)
 
 	(void)state;
 	progress_watch(&p, "started QEMU", getpid());
-	/* Each move needs 10 ms of CPU time. After a move, it is long until the next one. */
+	/* Each move needs 10 ms of CPU time. So a report directly after a move counts no other
+	 * move. */
 	for (int moves = 0; moves < 2; moves++) {
 		before = p.n_moves;
 		while (p.n_moves == before) {

@@ -461,7 +461,7 @@ static uint64_t welcome_features(struct agent *a)
 
 	assert_true(agent_take(a, WIRE_WELCOME, &frame));
 	assert_int_equal(wire_welcome_decode(&frame, &welcome, NULL), 0);
-	/* The gateway sends its start number on streams too. */
+	/* The gateway sends its incarnation on streams too. */
 	assert_true(welcome.incarnation == f.fleet->config.incarnation);
 	return welcome.features;
 }

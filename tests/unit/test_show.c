@@ -119,7 +119,8 @@ static void test_a_fence_that_cannot_run_is_not_good(void **state)
 	"{'vms':[" WEB1 "],'faults':[],'hosts':[],'certificates':[{'of':'beta','ends_s':1,"        \
 	"'alarm':" alarm ",'text':'the certificate of host beta ends'}]}"
 
-/* `check` reports a certificate that will expire. It fails only if the end is near. */
+/* `check` reports a certificate that will expire. It fails only if the certificate expires so soon
+ * that the gateway raises an alarm. */
 static void test_a_certificate_that_ends(void **state)
 {
 	(void)state;

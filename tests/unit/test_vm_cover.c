@@ -70,7 +70,7 @@ static void its_guest_is_compared(void **state)
 {
 	(void)state;
 	assert_true(vm_cover_due_ns(&vm) < UINT64_MAX);
-	vm_cover_look(&vm); /* this monitor does not list its devices, so the look finds nothing */
+	vm_cover_look(&vm); /* this monitor does not list its devices, so the comparison finds nothing */
 	assert_true(says("suspended=1"));
 	assert_false(says("covered_again"));
 	vm.cover.is_again = true;
