@@ -61,9 +61,9 @@ uint64_t checker_in_flight(const struct checker *c);
 int checker_ask(struct checker *c, struct guest_request *request, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* Judge a reply, and count everything that is wrong with it. If it is the first reply to a request,
- * returns 0 and sets *ret_latency_ns. (Its count, checksum or order can be wrong.) If it is a
- * repeated reply, or its request was never sent, returns -EPROTO. */
+/* Judge a reply, and count everything that is wrong with it. Returns 0 and sets *ret_latency_ns for
+ * the first reply to a request, even if its count, checksum or order is wrong. Returns -EPROTO for
+ * a repeated reply, and for a reply whose request was never sent. */
 int checker_reply(struct checker *c, const struct guest_reply *reply, uint64_t now_ns,
 		  uint64_t *ret_latency_ns) __attribute__((warn_unused_result));
 

@@ -36,7 +36,8 @@ struct guest_model {
 /* Returns a 64-bit hash of @x (the finaliser of splitmix64). */
 uint64_t guest_mix(uint64_t x);
 
-/* Returns the seed that request @seq writes into page @index of its pages; never 0. */
+/* Returns the seed that request @seq writes into the page with number @index of the request's
+ * pages; never 0. */
 uint64_t guest_seed(uint64_t seq, uint32_t index);
 
 /* Returns what @checksum becomes when a page whose seed was @old_seed is overwritten. */

@@ -36,7 +36,8 @@ struct data {
 	size_t n_pages;
 	uint8_t *old;	 /* n_pages old pages, the references */
 	uint8_t *new;	 /* n_pages new pages */
-	struct page_item *items; /* n_pages items, each with an old and a new page; every pass uses this order */
+	/* n_pages items, each with an old and a new page; every pass uses this order */
+	struct page_item *items;
 	uint8_t *encoded;
 	size_t *offsets;  /* n_pages + 1 entries: where items[i] begins in `encoded` */
 	uint8_t *classes; /* n_pages entries: class of each page's record; only for our coders */

@@ -58,7 +58,7 @@ static void test_in_turn(void **state)
 	assert_true(lab.fsm.fence_due);
 	later(61000);
 	is_now(VM_PREPARING, GAMMA, BETA);
-	assert_false(lab.fsm.fence_due); /* the host to be fenced was alpha, which has no seat now */
+	assert_false(lab.fsm.fence_due); /* alpha had to be fenced, and has no seat now */
 	is_protected();
 	assert_int_equal(lab.peer[ALPHA].state, WIRE_STATE_PROTECTED);
 	come_back(ALPHA);
@@ -91,7 +91,7 @@ static void test_not_now(void **state)
 	lab_report(&lab, ALPHA);
 	is_now(VM_UNPROTECTED, ALPHA, BETA);
 	says("the spare gamma has not reported this VM");
-	lab.peer[GAMMA].state = WIRE_STATE_RUNNING; /* a guest that was started there */
+	lab.peer[GAMMA].state = WIRE_STATE_RUNNING; /* somebody has started a guest on gamma */
 	lab.peer[GAMMA].term = 0;
 	lab_report(&lab, GAMMA);
 	lab_report(&lab, ALPHA);
@@ -99,7 +99,7 @@ static void test_not_now(void **state)
 	says("the spare gamma has not yet confirmed the end");
 	lab_settle(&lab);
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
-	lab.peer[GAMMA].state = WIRE_STATE_STANDBY_READY; /* an old copy */
+	lab.peer[GAMMA].state = WIRE_STATE_STANDBY_READY; /* gamma has an old copy */
 	lab_report(&lab, GAMMA);
 	lab_report(&lab, ALPHA);
 	is_now(VM_UNPROTECTED, ALPHA, BETA);
@@ -161,7 +161,7 @@ static void test_by_turns(void **state)
 	is_protected();
 	lose_other();
 	assert_int_equal(lab.fsm.again.unfit, 0);
-	start(NULL); /* here the standby refuses the first copy for good */
+	start(NULL); /* in this part, the standby refuses the first copy for good */
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .no_wait = true,
 					       .command = VM_COMMAND_UNPROTECT});
 	lab_settle(&lab);
@@ -322,7 +322,7 @@ static void test_late_stream(void **state)
 	assert_int_equal(lab.fsm.protection.complete, 1);
 	assert_true(lab.fsm.stream[VM_STREAM_PRIMARY].up && lab.fsm.stream[VM_STREAM_STANDBY].up);
 	is_now(VM_PROTECTED, ALPHA, GAMMA);
-	lose_other(); /* during a first copy, the standby's refusal would end the protection */
+	lose_other(); /* begin a first copy: here, a standby's refusal would end the protection */
 	come_back(BETA);
 	later(61000);
 	is_now(VM_PREPARING, ALPHA, BETA);
@@ -371,7 +371,7 @@ static void test_newer_spare(void **state)
 	lab_down(&lab, BETA);
 	lab_run(&lab, 120000, 1);
 	lab_report(&lab, ALPHA);
-	is_now(VM_PROTECTED, ALPHA, BETA); /* there is still no change */
+	is_now(VM_PROTECTED, ALPHA, BETA); /* nothing has changed */
 	come_back(BETA);
 	command(VM_COMMAND_OWNER, ALPHA);
 	is_now(VM_UNPROTECTED, ALPHA, BETA);

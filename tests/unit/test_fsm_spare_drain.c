@@ -8,7 +8,8 @@ static void test_third(void **state)
 	(void)state;
 	for (uint8_t h = 0; h < VM_HOSTS; h++)
 		assert_true(vm_drain_has_third(&lab.fsm, h));
-	vm_fsm_bar(&lab.fsm, ALPHA, true); /* a drain of alpha moves the guest to beta and the copy to gamma */
+	/* A drain of alpha moves the guest to beta and the copy to gamma. */
+	vm_fsm_bar(&lab.fsm, ALPHA, true);
 	assert_false(vm_drain_has_third(&lab.fsm, GAMMA));
 	vm_fsm_bar(&lab.fsm, ALPHA, false);
 	vm_fsm_bar(&lab.fsm, BETA, true);

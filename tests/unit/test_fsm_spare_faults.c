@@ -163,7 +163,7 @@ static void test_copy_of_this_term(void **state)
 		     lab.peer[GAMMA].order.verb == WIRE_VERB_STANDBY_STOP);
 }
 
-/* A standby that connects only for a moment now and then counts as away. */
+/* A standby that now and then connects for a short time counts as away. */
 static void test_flapping(void **state)
 {
 	(void)state;
@@ -223,7 +223,7 @@ static void test_lost_journal_absent_third(void **state)
 	strcpy(lab.config.host[GAMMA], "gamma");
 	lab.peer[ALPHA].state = WIRE_STATE_RUNNING;
 	lab.peer[BETA].state = WIRE_STATE_IDLE;
-	lab.peer[GAMMA].state = WIRE_STATE_STANDBY_WARM; /* has stood by since term 31 */
+	lab.peer[GAMMA].state = WIRE_STATE_STANDBY_WARM; /* gamma has stood by since term 31 */
 	lab.peer[ALPHA].term = lab.peer[BETA].term = 30;
 	lab.peer[GAMMA].term = 31;
 	lab_up(&lab, ALPHA);

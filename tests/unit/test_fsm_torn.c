@@ -104,8 +104,8 @@ static void test_before_the_next_copy(void **state)
 	is_refused("torn");
 }
 
-/* Both hosts are back. Beta's disks are never chosen. They do not prevent a start from alpha's
- * disks. */
+/* Both hosts are back. Beta's disks, which are an unfinished copy, are never chosen. They do not
+ * prevent a start from alpha's disks. */
 static void test_beside_an_unfinished_copy(void **state)
 {
 	(void)state;

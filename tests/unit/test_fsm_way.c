@@ -174,7 +174,7 @@ static void test_made_anew(void **state)
 	assert_non_null(strstr(lab.last_event, "made anew"));
 	lab.last_event[0] = '\0';
 	report_way(0, NULL, "", 1);
-	report_way(0, NULL, "", 0); /* a lower count is from another protection of the guest */
+	report_way(0, NULL, "", 0); /* a lower count belongs to another protection of the guest */
 	assert_string_equal(lab.last_event, "");
 }
 

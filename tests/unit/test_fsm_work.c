@@ -98,7 +98,7 @@ static void test_first_copy_is_slow(void **state)
 	assert_true(lab_obey(&lab, 1));
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 	say(0, "asked QEMU", 1);
-	work(0, 100, "asked QEMU", 1); /* the order is not answered yet */
+	work(0, 100, "asked QEMU", 1); /* PROTECT is not answered yet */
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 	assert_true(lab_obey(&lab, 0));
 	/* a copy of zero pages sends almost no bytes */

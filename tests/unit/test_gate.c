@@ -40,7 +40,7 @@
 struct shared {
 	_Atomic size_t blob_size;     /* size of the next save's blob */
 	_Atomic size_t piece_size;    /* bytes of each write */
-	/* a write ends early, at this byte of the blob; 0: no write ends early */
+	/* a write ends early, at this byte of the blob; 0: none does */
 	_Atomic size_t flush_at;
 	_Atomic bool refuses;	      /* the next save fails with an error */
 	/* true: before its first write of the blob, the child sleeps in a write to another pipe */

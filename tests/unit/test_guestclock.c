@@ -1,5 +1,5 @@
 /* Tests reading and setting the guest's clock in another process's memory. A child process plays
- * QEMU: it has variables with the names of QEMU's. */
+ * QEMU: it has variables with the same names as QEMU's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

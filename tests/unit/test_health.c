@@ -476,7 +476,7 @@ static void test_each_row(void **state)
 		assert_true(is_seen[i]);
 }
 
-/* A value just inside its limit is no cause, so that the word does not change all the time. */
+/* A value just inside its limit does not change the word. */
 static void test_limits(void **state)
 {
 	(void)state;

@@ -99,8 +99,8 @@ static void test_no_storm(void **state)
 	assert_int_equal(last_to, HEALTH_SAFE);
 }
 
-/* A pause after many changes must not be left out, even if it is over before the limits let another
- * event out. */
+/* A change to PAUSED must be reported even after many other changes, and even if the pause is over
+ * before the limits let another event out. */
 static void test_a_grave_word_is_told(void **state)
 {
 	(void)state;

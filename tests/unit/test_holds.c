@@ -267,7 +267,7 @@ static void test_kinds(void **state)
 	assert_string_equal(world.kinds, "-o-");
 	holds_close(h);
 	memset(&world, 0, sizeof(world));
-	world.pinned_dir = PINS; /* pinned in a slot that is not its place in the list */
+	world.pinned_dir = PINS; /* "lo" is pinned in a slot that is not its place in the list */
 	assert_int_equal(holds_open(&config, &h, &error), 0);
 	assert_string_equal(world.kinds, "o--");
 	holds_close(h);

@@ -1,6 +1,6 @@
-/* Decodes the frames that the daemons of an older commit have sent (tests/vectors/old). Each must
- * be allowed from its sender, and mean the same when it is encoded again. The recorded epoch must
- * be one that today's standby acknowledges. */
+/* Decodes the frames that the daemons of an older commit have sent (tests/vectors/old). Each frame
+ * must be one that its sender may send, and must mean the same when it is encoded again. The
+ * recorded epoch must be one that today's standby acknowledges. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

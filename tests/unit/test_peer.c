@@ -33,7 +33,7 @@
 
 static char *certs;
 static struct wire_tls_context *alpha, *beta_client, *beta, *gateway;
-static char ip[INET_ADDRSTRLEN]; /* address of this process alone, so no other process uses its ports */
+static char ip[INET_ADDRSTRLEN]; /* no other process uses this address */
 static struct sockaddr_in here;
 
 /* ---- beta */

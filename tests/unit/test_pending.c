@@ -409,8 +409,8 @@ static void test_a_takeover_mutes_what_may_be_restored(void **state)
 	web1->config.release_ns = 0;
 }
 
-/* A write is waiting, but it changes neither the term nor the owner. So the owner still gets its
- * lease. */
+/* A journal write is waiting, but it changes neither the term nor the owner. So the owner still
+ * gets its lease. */
 static void test_lease_of_the_same_term(void **state)
 {
 	(void)state;

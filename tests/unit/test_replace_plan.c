@@ -146,8 +146,8 @@ static void test_an_order_takes_long(void **state)
 	assert_int_equal(step((struct plan_view){.all_rest = false}), PLAN_DO_GO_ON);
 }
 
-/* Whatever happens, EXEC comes only if the program was found good, if a YIELD came before and was
- * not called off, and less than PLAN_YIELD_NS after that YIELD. */
+/* Whatever happens, EXEC comes only after the program was found good, and less than PLAN_YIELD_NS
+ * after a YIELD that was not called off. */
 static void test_random(void **state)
 {
 	bool is_good = false, is_yielded = false;

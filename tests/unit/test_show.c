@@ -83,7 +83,8 @@ static void test_a_younger_gateway_is_named(void **state)
 	assert_int_equal(n_wrong, 0);
 }
 
-/* A gateway that looks after no VM has lost its vm_dir, or is not set up: that is not good. */
+/* A gateway that looks after no VM has lost its vm_dir, or is not set up. So `check` counts this as
+ * wrong. */
 static void test_no_vm_is_not_good(void **state)
 {
 	(void)state;

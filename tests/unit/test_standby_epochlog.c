@@ -228,8 +228,8 @@ static void make_disk_epoch(struct fixture *x, uint8_t value)
 }
 
 /* An epoch that cannot be applied stays stored. No other epoch is accepted before this one is
- * applied. When the disk can be written again, this epoch is applied when the agent restarts, or
- * when the next epoch arrives. */
+ * applied. After the disk can be written again, a restart of the agent or the arrival of the next
+ * epoch applies this epoch. */
 static void test_disk_that_fails(void **state)
 {
 	struct fixture *x = *state;

@@ -31,7 +31,7 @@ static void say_ram(unsigned mib)
 	assert_int_equal(chmod(command_file, 0600), 0);
 }
 
-/* An agent that was started again, with the copy of a guest with 1 MiB. */
+/* Set up an agent that has restarted and has found the copy of a guest with 1 MiB of RAM. */
 static int set_up(void **state)
 {
 	struct error error;
@@ -175,11 +175,11 @@ static void test_no_late_promotion(void **state)
 	/* an agent died in the middle of a promotion: the guest may stand still */
 	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_PROMOTED);
 	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH), -ESTALE);
-	/* its QEMU has ended */
+	/* the guest's QEMU has ended */
 	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
 	x.sb.qemu.pid = -1;
 	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH), -ESTALE);
-	/* it was fenced */
+	/* the guest was fenced */
 	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
 	x.sb.qemu.pid = -1;
 	assert_int_equal(carry_out(STANDBY_ORDER_FENCE, BARE_STANDBY_TERM + 2), 0);
@@ -187,8 +187,8 @@ static void test_no_late_promotion(void **state)
 	assert_int_equal(recorded_term, 0);
 }
 
-/* QEMU has ended in the promotion. The guest may have run, and the report must say that it has
- * ended. */
+/* QEMU has ended during the promotion. The guest may have run, so the report must say that the
+ * guest has ended. */
 static void test_promoted_guest_has_ended(void **state)
 {
 	(void)state;

@@ -69,8 +69,8 @@ static size_t n_starts(void)
 	return n / strlen("start\n");
 }
 
-/* The rehearsal begins with the epoch itself. Its QEMU is tried twice. Then the epoch is accepted
- * without a rehearsal, and no later epoch waits for one. */
+/* The rehearsal begins only when the epoch is complete. Its QEMU is tried twice. Then the epoch is
+ * accepted without a rehearsal, and no later epoch waits for one. */
 static void test_begins_late(void **state)
 {
 	(void)state;
@@ -96,8 +96,8 @@ static void test_has_ended(void **state)
 	assert_int_equal(n_starts(), 2);
 }
 
-/* No rehearsal begins before the machines were compared, for a guest that streams without a
- * gateway, or after an epoch was rehearsed. */
+/* No rehearsal begins in three cases: the machines were not compared yet; the guest streams without
+ * a gateway; an epoch was rehearsed already. */
 static void test_does_not_begin(void **state)
 {
 	(void)state;

@@ -410,8 +410,8 @@ static void test_stale_term_is_refused(void **state)
 	over(g);
 }
 
-/* The primary sends the parts of its machine with the CPU @value (NULL: an empty list), but only if
- * @sends. Then it sends its first epoch. The standby must refuse with @code and a message that
+/* If @sends, the primary sends the list of its machine's parts, with the CPU @value (NULL: an empty
+ * list). Then it sends its first epoch. The standby must refuse with @code and a message that
  * contains @says. */
 static void expect_refused(struct bare_standby *x, bool sends, const char *value, uint16_t code,
 			   const char *says)

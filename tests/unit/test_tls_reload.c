@@ -168,8 +168,8 @@ static void a_host_that_expires(void **state)
 
 static const int64_t DAY_S = 86400;
 
-/* A certificate that expires soon is reported from 30 days before that on: our own once a day, a
- * peer's whenever the caller asks. Of several files, the one that expires first counts. */
+/* A certificate that expires within 30 days is reported: our own once a day, a peer's whenever the
+ * caller asks. Of several files, the one that expires first counts. */
 static void ends_that_come(void **state)
 {
 	struct mint_ca *ca = mint_ca_new("CA");

@@ -38,7 +38,8 @@ static void ignore(void *arg)
 	(void)arg;
 }
 
-/* Put @bytes at the beginning of block @block of disk number @d into the ring. */
+/* Put a write into the ring: @bytes bytes of @data at the beginning of block @block of disk number
+ * @d. */
 static void put_into_ring(unsigned d, uint64_t block, const void *data, uint32_t bytes)
 {
 	struct disk_ring *writer;
@@ -555,7 +556,7 @@ static void test_wrong_answer(void **state)
 	checked.n_differ = 1;
 	checked.offset[0] = 0; /* this block was busy */
 	assert_int_equal(answer(), -EPROTO);
-	checked.offset[0] = 64 * BLOCKS_BYTES; /* this one is not of the batch */
+	checked.offset[0] = 64 * BLOCKS_BYTES; /* this block is not in the batch */
 	assert_int_equal(answer(), -EPROTO);
 	checked.n_differ = 0;
 	assert_int_equal(answer(), 0);

@@ -362,7 +362,7 @@ static void test_given_up_batches(void **state)
 	page = engine->ram.page;
 	assert_int_equal(answer(), 0);
 	assert_int_equal(engine->ram.page, page);
-	/* an answer that names the batch before, which has the same number of pages */
+	/* an answer for the previous batch, which has the same number of pages */
 	engine_ram_tick(engine);
 	seal((struct page_range){0, 0});
 	standby[1][0] ^= 1;

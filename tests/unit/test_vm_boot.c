@@ -369,8 +369,8 @@ static bool log_has_a_copy(void)
 	return log_state.is_copy;
 }
 
-/* The disk log of an earlier copy ends when this host owns the guest: its writes are older than the
- * images. (The image is missing here, so nothing is replayed.) */
+/* The disk log of an earlier copy ends when this host owns the guest: the log's writes are older
+ * than the images. (The image is missing here, so nothing is replayed.) */
 static void an_owner_ends_the_disk_log(void **state)
 {
 	static const enum vm_role owners[] = {VM_ROLE_RUNNING, VM_ROLE_PRIMARY};
@@ -444,8 +444,8 @@ static void start_lets_a_kept_guest_go_on(void **state)
 	await_found();
 }
 
-/* On a host that had a copy, START does not let a QEMU run that somebody started: it would write to
- * the copy's images. */
+/* On a host that had a copy, START does not resume a QEMU that somebody else started: this QEMU
+ * would write to the copy's images. */
 static void start_refuses_a_strange_guest(void **state)
 {
 	struct wire_order_done done;

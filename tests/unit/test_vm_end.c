@@ -272,8 +272,8 @@ static void a_number_given_again_is_another_process(void **state)
 	expect_kept(-EBUSY, "was started here, or let run, after this host was fenced");
 }
 
-/* It is not recorded which QEMU was fenced: the fence was not completed at first, or an older agent
- * made it. Then only a QEMU that was started before the fence is ended. */
+/* No record says which QEMU was fenced: the fence was not completed at first, or an older agent
+ * carried it out. Then only a QEMU that was started before the fence is ended. */
 static void a_fence_without_a_record_looks_at_the_time(void **state)
 {
 	(void)state;
