@@ -382,8 +382,8 @@ static void test_newer_spare(void **state)
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
 }
 
-/* The spare claims to run the guest in the journal's own term. That term was given to other hosts,
- * so there is a conflict. */
+/* The spare reports that it runs the guest in the journal's own term. That term was given to other
+ * hosts, so there is a conflict. */
 static void test_claim_in_the_same_term(void **state)
 {
 	(void)state;

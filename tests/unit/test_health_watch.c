@@ -165,7 +165,7 @@ static void test_each_failure_is_told(void **state)
 		assert_int_equal(n_events, i + 1);
 		assert_int_equal(last_to, HEALTH_FAILED);
 		assert_int_equal(last_from, i == 0 ? HEALTH_NO_ROOM : HEALTH_PROMOTING);
-		(void)look(); /* the same failure is reported once */
+		(void)look(); /* the same failure is reported only once */
 		assert_int_equal(n_events, i + 1);
 		if (i % 2 == 0) /* the next promotion is too short to be seen */
 			continue;

@@ -281,9 +281,9 @@ static uint64_t longest_commit_ns(double set, bool is_link_told)
 	return worst_ns;
 }
 
-/* The pacer seals no epoch while the link is still sending the last epoch. Without this rule, four
- * epochs would queue, each as large as the guest's working set. A commit would then take as long as
- * sending all four. With the rule, a commit takes little longer than sending one epoch. */
+/* The pacer seals no epoch while the link is still sending the previous epoch. Without this rule,
+ * four epochs would queue, each as large as the guest's working set. A commit would then take as
+ * long as sending all four. With the rule, a commit takes little longer than sending one epoch. */
 static void one_epoch_at_a_time_when_the_guest_outruns_the_link(void **state)
 {
 	uint64_t own_ns = 1000 * MS; /* time to send one working set: 100 MB at 0.1 bytes per ns */

@@ -1,6 +1,6 @@
 /* test_vm_boot.c - tests what an agent reports after a boot of its host, if this host owned the
- * guest. The agent looks for a guest that somebody has started again, and claims no guest before it
- * has found one. */
+ * guest. The agent looks for a guest that somebody has started again, and reports no guest before
+ * it has found one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
