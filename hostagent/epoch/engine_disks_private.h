@@ -23,8 +23,7 @@ struct engine;
 struct handed;
 
 #define ENGINE_SEALED_AT_SLOTS 64u /* must be greater than in_flight_max */
-#define ENGINE_COPY_BYTES_PER_S_MIN (UINT64_C(1) << 20) /* the engine limits no copy to less than
-							 * this */
+#define ENGINE_COPY_BYTES_PER_S_MIN (UINT64_C(1) << 20) /* the smallest value of copy_bytes_per_s */
 
 /* One disk of the guest; see engine_disks.c. */
 struct engine_disk {
@@ -124,9 +123,9 @@ struct engine_verify {
 	bool is_differing;     /* blocks differed, and no later pass has ended without an unproven
 				* block */
 	uint64_t n_unproven;   /* number of unproven blocks of all disks */
-	/* how many times in a row blocks of this batch still differed after a repair. After a new
-	 * copy of the disk, all batches of the pass are counted together. A repair that left out a
-	 * block does not count */
+	/* how many times in a row blocks of this batch differed, the first time included. A
+	 * difference after a repair that left out a block does not count. After a new copy of the
+	 * disk, all batches of the pass are counted together */
 	uint32_t n_tries;
 	bool was_skipped;      /* the last repair of this batch left out a block that the guest was
 				* writing */
@@ -232,7 +231,7 @@ void engine_verify_cut(struct engine *e, uint64_t epoch);
 /* Put hashes into @epoch, after all its changes of disks. Returns 0, or an error after which the
  * epoch is lost. */
 int engine_verify_encode(struct engine *e, uint64_t epoch) __attribute__((warn_unused_result));
-/* Handle DISK_CHECKED. Returns 0 or -EPROTO. */
+/* Handle a DISK_CHECKED frame. Returns 0; -EPROTO: the frame is not valid. */
 int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
 	__attribute__((warn_unused_result));
 /* Add figures of the verification to @stats. Returns 0 or an error of wire_stats_add(). */
