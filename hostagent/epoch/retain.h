@@ -80,9 +80,8 @@ bool retain_let_go(struct retain *retain);
  * -EAGAIN: all frames that were added are sent. */
 int retain_next(struct retain *retain, struct retain_frame *ret_frame)
 	__attribute__((warn_unused_result));
+/* Report that the link has accepted the frame that retain_next() returned. */
 void retain_sent(
-	/* Report that the link has accepted the frame that retain_next() returned. */
-
 	struct retain *retain);
 
 /* Call this on a new, empty store if an earlier program of the agent has made the epochs so far
@@ -101,8 +100,8 @@ int retain_rewind(struct retain *retain, uint64_t epoch) __attribute__((warn_unu
 uint32_t retain_n_epochs(const struct retain *retain);
 /* size of all chunks of the stored epochs */
 size_t retain_bytes(const struct retain *retain);
-uint64_t
 /* payload bytes of the frames that are not sent yet */
+uint64_t
 retain_unsent_bytes(const struct retain *retain);
 /* number of frames in the latest epoch so far */
 uint32_t retain_frames_in_epoch(const struct retain *retain);

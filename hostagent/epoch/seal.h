@@ -90,8 +90,8 @@ struct seal_result {
 	const uint64_t *superseded;
 	/* pages copied in the pause; if a page is there twice, the later copy counts */
 	struct seal_pages stopped;
-	/* number of pages in stopped and precopied, superseded ones not counted. Pages that occur
-	 * twice in `stopped` are counted twice */
+	/* number of pages in precopied and stopped, superseded ones not counted. Too high if a page
+	 * is in `stopped` twice, or (KEEP) was copied although it had not changed */
 	uint32_t n_dirty_pages;
 	const uint8_t *device;
 	size_t device_size;
