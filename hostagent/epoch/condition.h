@@ -37,14 +37,15 @@
  * does not count, because it stops vCPU threads without QEMU's knowledge. */
 enum guest_condition {
 	GUEST_RUNS,           /* the guest runs (but our throttle may have stopped its vCPUs) */
-	GUEST_SEALING,	      /* we have paused the guest for a seal; it resumes afterwards */
+	GUEST_SEALING,	      /* we have paused the guest for a short time, for example for a
+			       * seal */
 	GUEST_SEALING_PAUSED, /* like GUEST_SEALING, but QEMU's last event was STOP */
 	GUEST_PAUSED_NEWLY,   /* somebody else paused the guest; we have not asked QEMU why */
 	GUEST_PAUSED,	      /* somebody else paused the guest; we have asked QEMU why */
 	GUEST_STOPPING,	      /* QEMU has not answered our `stop`, but can still obey it */
 	GUEST_STOPPING_RESUMED, /* like GUEST_STOPPING, but QEMU's last event was RESUME */
-	GUEST_STOPPED,        /* we stopped the guest, because this host must not speak for it, or
-			       * for a move */
+	GUEST_STOPPED,        /* we stopped the guest: for a move, or because this host must not
+			       * speak for it */
 	GUEST_LOST,	      /* QEMU or its monitor is gone */
 	GUEST_N_CONDITIONS,
 };
@@ -61,7 +62,8 @@ enum output_condition {
 /* May this host speak for the guest, that is, let it run and release its frames? */
 enum voice_condition {
 	VOICE_SPEAKS,
-	VOICE_SILENCED, /* not now: the lease has expired, or frames could bypass the hold */
+	VOICE_SILENCED, /* not now: the lease has expired, frames could bypass the hold, or the
+			 * guest was let go of in a move */
 	VOICE_OUTVOTED, /* never again: another host owns the guest */
 	VOICE_N_CONDITIONS,
 };

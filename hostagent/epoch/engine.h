@@ -94,12 +94,13 @@ struct engine_config {
 	uint64_t ram_verify_every_ns; /* time from the end of one pass of the verification to the
 				       * next pass; 0: only one pass after each FULL epoch */
 	uint64_t backlog_bytes_max; /* limit of the size of encoded epochs that are not committed */
-	uint32_t encode_threads; /* threads that encode, the engine's own included; 0:
-				  * workers_default_threads() */
+	uint32_t encode_threads; /* number of threads that encode, the engine's own included; 0:
+				  * workers_default_threads() decides */
 	enum stage_mode second_stage;
-	uint64_t codec;             /* PAGE_FEATURE_*: delta classes to use where negotiated */
-	/* true if an earlier agent protected this guest in the same term. If the guest is stopped
-	 * then, that agent died during a pause, so the engine resumes the guest */
+	uint64_t codec;             /* PAGE_FEATURE_* of the delta classes to use, if they are
+				     * negotiated */
+	/* true if an earlier agent protected this guest in the same term. If the engine then finds
+	 * the guest stopped, that agent died during a pause, so the engine resumes the guest */
 	bool is_restart;
 
 	/* the description that this host's standby made of the guest's QEMU, before the guest ran
@@ -120,7 +121,8 @@ struct engine_config {
 	struct wire_tls_context *tls;
 	struct gateway_view *view; /* records when this host last heard from the gateway */
 
-	/* the VM's other hosts, for engine_go_direct(); name is NULL where there is none */
+	/* the VM's other hosts, for engine_go_direct(); if there are fewer, the name of an item is
+	 * NULL */
 	struct engine_peer {
 		const char *name, *address;
 		uint16_t port;
@@ -155,7 +157,7 @@ struct engine_status {
 	bool is_direct;		/* the stream leads to the other host, without a gateway */
 	bool is_stopped_here;   /* we stopped the guest, for a move, or because its lease has
 				 * expired or we were outvoted */
-	/* when we stopped the guest for a move (CLOCK_MONOTONIC); 0: it is not stopped for a
+	/* when we stopped the guest for a move (CLOCK_MONOTONIC); 0: the guest is not stopped for a
 	 * move */
 	uint64_t move_stopped_ns;
 	/* number of the move for which we let go of the guest; 0: none */

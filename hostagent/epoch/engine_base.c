@@ -32,7 +32,8 @@
 
 #define ANSWER_NS (2 * CLOCK_NS_PER_S) /* how long to wait for an answer; after that, the hashes
 					* that are still missing count as not known */
-#define LIMIT_NS  (2 * CLOCK_NS_PER_S) /* for all questions about memory, while output is held */
+#define LIMIT_NS  (2 * CLOCK_NS_PER_S) /* limit for all questions about memory together, while
+					* output is held */
 #define LOOK_NS	  (10 * CLOCK_NS_PER_MS)
 
 _Static_assert(WIRE_HASH_BLOCK_SIZE == DISK_RING_BLOCK_BYTES, "one hash for each block");

@@ -53,7 +53,8 @@ struct engine_disk {
 	/* True when the mirror may begin: the hashes of the standby's image are in the ring's
 	 * table, or the copy is made without them. */
 	bool is_base_known;
-	bool is_flush_off;  /* we made QEMU ignore flushes of the image */
+	bool is_flush_off;  /* QEMU ignores flushes of the image; if is_flush_kept is set too,
+			     * perhaps only some */
 	bool is_flush_kept; /* we failed to make QEMU ignore flushes, so flushes stay within the
 			     * pause */
 	int image_fd;       /* descriptor of the image's file; valid while is_flush_off; -1: none */

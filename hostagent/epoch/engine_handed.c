@@ -343,7 +343,7 @@ int engine_inspect(struct engine *e, struct error *ret_error)
 	return 0;
 }
 
-/* Is the guest as it was handed on? */
+/* Check that the guest is still as it was when it was handed on. */
 static int check(const struct engine *e, const struct handed *h, struct error *ret_error)
 {
 	if (h->term != e->term)

@@ -118,7 +118,7 @@ static void begin(struct engine *e, uint64_t number)
 						      : "the gateway asks for it");
 }
 
-/* Return what keeps the guest from being moved, or NULL. */
+/* Return why the guest cannot be moved now, as a text, or NULL if it can. */
 static const char *obstacle(const struct engine *e)
 {
 	if (e->status.state != WIRE_STATE_PROTECTED || e->epochs.sync != SYNC_KEPT)

@@ -172,7 +172,8 @@ struct engine_capture {
 /* Has the guest changed since the engine attached to it? See engine_watch.c. */
 struct engine_watch {
 	struct watch plan;		/* decides when to check the guest */
-	struct vmm_inventory inventory; /* the guest's parts when the engine attached */
+	struct vmm_inventory inventory; /* the guest's devices, disks and memory when the engine
+					 * attached */
 	int link_fd;			/* netlink socket (net/linkwatch.h); -1: none */
 	int statm_fd;			/* descriptor of /proc/PID/statm; -1: none */
 	enum cover_condition cover;
@@ -193,7 +194,8 @@ struct engine_output {
 
 /* The right to let the guest run; see engine_lease.c. */
 struct engine_lease {
-	struct lease lease;	 /* the control connection's thread renews it */
+	struct lease lease;	 /* renewed by the thread of the control connection; without a
+				  * gateway, by the engine's thread */
 	enum voice_condition voice;
 	uint64_t stop_sent_ns;	 /* when our `stop` was sent */
 	uint64_t stop_seen_ns;	 /* when QEMU answered that `stop`; 0: not known */
@@ -362,8 +364,8 @@ int engine_service(struct engine *e) __attribute__((warn_unused_result));
 
 /* The main function of the engine's thread; @arg: struct engine. */
 void *engine_main(void *arg);
-/* Records an event of QEMU, and does nothing else, because it runs inside qmp calls. @arg: struct
- * engine. */
+/* Called for each event of QEMU. Only records the event, because this runs inside qmp calls. @arg:
+ * struct engine. */
 void engine_on_qmp_event(void *arg, const char *event, const json_t *data);
 
 /* engine_condition.c. Change a condition to @to, and log the change with the reason @why ("": no
@@ -380,7 +382,7 @@ void engine_set_sync(struct engine *e, enum sync_condition to, const char *why);
 void engine_set_cover(struct engine *e, enum cover_condition to, const char *why);
 void engine_set_disks(struct engine *e, enum disks_condition to, const char *why);
 void engine_set_move(struct engine *e, enum move_condition to, const char *why);
-/* Is the hold on? (Then frames leave only after the commit of their epoch, or not at all.) */
+/* Is output held? (Then frames leave only after the commit of their epoch, or not at all.) */
 bool engine_is_holding(const struct engine *e);
 /* Has RESUME arrived on the stream? (Before it, no frame of an epoch may be sent.) */
 bool engine_stream_is_resumed(const struct engine_stream *stream);
@@ -495,8 +497,8 @@ uint64_t engine_base_wake_ns(const struct engine *e);
 int engine_base_answer(struct engine *e, const struct wire_frame *frame)
 	__attribute__((warn_unused_result));
 
-/* engine_machine.c. Called when the engine attaches: describe the guest's machine. If @known (or
- * NULL) describes the same process, this is fast. Returns 0. On error returns -errno, and
+/* engine_machine.c. Called when the engine attaches: describe the guest's machine. @known may be
+ * NULL; if it describes the same process, this is fast. Returns 0. On error returns -errno, and
  * *ret_error has a text for the operator. */
 int engine_machine_open(struct engine_machine *machine, struct qmp *qmp,
 			const struct vmm_description *known, struct error *ret_error)

@@ -282,8 +282,8 @@ static void resumed(struct engine *e, const struct wire_header *h)
 		engine_lose_sync(e, "the standby is behind what is retained");
 	if (e->epochs.sync != SYNC_KEPT) {
 		/* Drop the retained frames: they must not be sent before the FULL epoch. If a FULL
-		 * epoch is being made now, its frames are for an older generation. So make it end:
-		 * it will be given up because full_generation is not the stream's. */
+		 * epoch is being made now, it is for an older generation. By the change of
+		 * full_generation, engine_service() makes its caller give that epoch up. */
 		retain_drop_all(e->epochs.retain);
 		e->epochs.full_generation = ~h->generation;
 	}

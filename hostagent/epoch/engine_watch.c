@@ -261,7 +261,7 @@ void engine_paused_by_other(struct engine *e)
 {
 	if (e->guest.condition != GUEST_RUNS || e->status.verdict == WIRE_VERDICT_SHUTDOWN)
 		return;
-	/* engine_watch_runstate() asks QEMU for the reason, once the monitor is free. */
+	/* engine_watch_runstate() asks QEMU for the reason when the monitor is free. */
 	engine_set_guest(e, GUEST_PAUSED_NEWLY, "somebody else stopped it, or QEMU itself");
 }
 

@@ -55,8 +55,8 @@ bool reference_is_zero(const struct reference *reference, uint32_t index);
  * the version that it sends. Until reference_put() the slot is pinned: it is not reused for another
  * page. At most half of the slots may be pinned at a time. */
 uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_is_known);
+/* Unpin a slot. @page: what reference_take() returned. */
 void reference_put(struct reference *reference,
-		   /* Unpin a slot. @page: what reference_take() returned. */
 		   const uint8_t *page);
 
 /* Return the slot of page @index (< n_pages), or NULL if there is no slot with the standby's
@@ -64,8 +64,8 @@ void reference_put(struct reference *reference,
  * reference_take(). If the slot is pinned, do not read its content. */
 const uint8_t *reference_peek(const struct reference *reference, uint32_t index);
 
-/* Is the slot of page @index pinned (taken and not put back)? Then another thread may be
- * writing it. */
+/* Is the slot of page @index pinned (taken and not put back)? Then another thread may be writing to
+ * the slot. */
 bool reference_is_pinned(const struct reference *reference, uint32_t index);
 
 /* Record that the standby's version of page @index (< n_pages, not pinned) is no longer known. */

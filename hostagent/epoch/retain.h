@@ -8,7 +8,7 @@
  * breaks, a new FULL epoch is made. If one ordinary epoch fills the whole backlog, its frames are
  * dropped in the same way.
  *
- *	chunks of one epoch (256 KiB each, taken from a free list)
+ *	chunks of one epoch (257 KiB each, taken from a free list)
  *	+--------------------------------+   +-----------------------------+
  *	| meta payload  meta payload ... | → | meta payload ...            |
  *	+--------------------------------+   +-----------------------------+

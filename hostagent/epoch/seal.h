@@ -1,8 +1,8 @@
 /* seal.h - ends an epoch: stops the guest, takes its dirty pages and device state, resumes it.
  *
- * The guest is paused during a seal, so the pause has only the steps that cannot be made before or
- * after it. The drawing shows a seal with a gate, a full pipe to which QEMU writes (vmm/gate.h).
- * QEMU does its part on one command:
+ * The guest is paused during a seal. So everything that can be done before or after the pause is
+ * done then. The drawing shows a pause with a gate, a full pipe to which QEMU writes (vmm/gate.h).
+ * One command makes QEMU do its part:
  *
  *	          0 ms                                                              pause ends
  *	QEMU      │ stop ├── save ─┤held├ save ─┤  held in its last write  │ go on │
@@ -11,8 +11,8 @@
  * QEMU saves its state while the agent scans and copies. Then QEMU sleeps in a write to the full
  * pipe until the agent reads from the pipe. The second scan takes 0.1 ms. It finds guest pages that
  * QEMU wrote while it completed the stop or saved the device state. At the "*" the caller's hook
- * runs, which begins the next epoch of the hold. At that point the guest is stopped, and all frames
- * that it sent are in the hold's queue.
+ * runs, which assigns all later frames of the guest to the next epoch. At that point the guest is
+ * stopped, and all frames that it has sent are in the hold's queue.
  *
  * If the gate fails, seals use separate commands until the engine has made a new gate
  * (engine_retry_pipe()). The steps are then: `stop`, the save command, scan and copy, QEMU's

@@ -56,8 +56,8 @@ static bool is_late(const struct throttle *t, const struct throttle_epoch *epoch
 	       epoch->commit_ns / THROTTLE_LOAD_MAX_PERCENT > epoch->run_ns / 100;
 }
 
-/* Return @share (of the time, for which the guest runs), reduced so that work which took @took_ns
- * takes only THROTTLE_LOAD_PERCENT of @may_ns. */
+/* @share is the share of the time for which the guest runs. Return it, reduced so far that work
+ * which took @took_ns takes only THROTTLE_LOAD_PERCENT of @may_ns. */
 static uint64_t cut(uint64_t share, uint64_t took_ns, uint64_t may_ns)
 {
 	return share * (may_ns / 1000) / (took_ns / 1000 + 1) * THROTTLE_LOAD_PERCENT / 100;

@@ -45,9 +45,9 @@ struct watch {
  * of a change, so the devices are checked again after it. */
 void watch_init(struct watch *w, uint64_t now_ns);
 
-/* Report that the kernel has said that a network device changed. */
+/* Call this when the kernel has reported that a network device changed. */
 void watch_saw_link(struct watch *w);
-/* Report that QEMU has said that a device is gone. */
+/* Call this when QEMU has reported that a device is gone. */
 void watch_saw_device(struct watch *w);
 /* Report a seal. @sections: the hash of its saved sections. @address_space: the size of QEMU's
  * address space; 0: not known. */
