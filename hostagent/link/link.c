@@ -217,18 +217,7 @@ static int decrypt(struct link *link)
 	return r;
 }
 
-/* End the link because sending failed with @code. First decrypt what has arrived. If this shows
- * that the peer has ended TLS or sent an alert, that error is recorded instead of @code. */
-static int send_failed(struct link *link, int code)
-{
-	if (link->receive_end - link->receive_start < RECEIVE_SIZE - RECEIVE_ROOM_MIN) {
-		while (pull(link) == 0) {
-			if (decrypt(link) < 0)
-				break;
-		}
-	}
-	return die(link, code, "%s", strerror(-code));
-}
+static int send_failed(struct link *link, int code);
 
 int link_flush(struct link *link)
 {
@@ -348,6 +337,26 @@ static int take_frame(struct link *link, struct wire_frame *ret_frame)
 		return take_refusal(link, &frame);
 	*ret_frame = frame;
 	return 0;
+}
+
+/* End the link because sending failed with @code. The peer may have said why before it went away, so
+ * first take what has arrived, at most RECEIVE_SIZE bytes. A REFUSED frame, the end of TLS or an
+ * alert is then recorded instead of @code. Other frames are lost with the link. */
+static int send_failed(struct link *link, int code)
+{
+	const uint64_t end = link->stats.bytes_received + RECEIVE_SIZE;
+	struct wire_frame frame;
+	int r;
+
+	do {
+		while ((r = take_frame(link, &frame)) == 0)
+			;
+		if (r == -EAGAIN)
+			r = decrypt(link);
+		if (r == -EAGAIN)
+			r = pull(link);
+	} while (r >= 0 && link->stats.bytes_received < end);
+	return die(link, code, "%s", strerror(-code));
 }
 
 int link_receive(struct link *link, struct wire_frame *ret_frame)
