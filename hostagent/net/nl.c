@@ -182,6 +182,7 @@ static void parse_info(struct nl_link *link, const struct nlattr *info)
 			break;
 		}
 	}
+	/* Parse the data only now: what they contain depends on the kind of link. */
 	if (data && strcmp(link->kind, "tun") == 0)
 		parse_tun(link, data);
 	if (data && strcmp(link->kind, "bridge") == 0)

@@ -194,8 +194,8 @@ static const struct witness_path *path_of(const struct witness_mirror *w,
 	return &control->paths[number][control->path_slot[number] & 1];
 }
 
-/* Read the gateway's port and client address from the routes that an earlier agent left. They are
- * used until the next witness_mirror_set_key(). */
+/* Read the gateway's port and client address from the routes that an earlier agent left. This port
+ * and this address are used until the next witness_mirror_set_key(). */
 static void take_ways(struct witness_mirror *w)
 {
 	for (enum witness_path_number n = 0; n < WITNESS_N_PATHS; n++) {
