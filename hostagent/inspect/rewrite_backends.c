@@ -92,8 +92,8 @@ void rewrite_netdev(struct rewriter *rw, const char *option, const char *value)
 
 /* ---- character devices and monitors */
 
-/* Does the character device @id belong to a manager's monitor? (The manager passed its socket to
- * QEMU.) */
+/* Does the character device @id belong to a manager's monitor? Such a device has a socket that the
+ * manager made and passed to QEMU. */
 static bool is_managed_monitor(const struct rewriter *rw, const char *id)
 {
 	bool is_monitor = false, has_fd = false;

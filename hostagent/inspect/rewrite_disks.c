@@ -19,8 +19,8 @@ static bool is_one_of(const char *word, const char *const *words, size_t n)
 	return false;
 }
 
-/* Formats whose content a raw image can have. Encrypted formats are left out: a raw image would
- * show their content. */
+/* Formats whose content can be copied to a raw image. Encrypted formats are left out, because the
+ * raw image would not be encrypted. */
 static bool is_image_format(const char *driver)
 {
 	static const char *const formats[] = {"bochs", "cloop", "dmg", "parallels",

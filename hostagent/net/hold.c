@@ -179,7 +179,8 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 void hold_set_epoch(struct hold *h, uint64_t epoch)
 {
 	/* Store with release order: each CPU must see the new epoch before the guest resumes. A
-	 * delayed frame can still get a later epoch than its own. It is then only held longer. */
+	 * delayed frame can still get a later epoch than its own. Such a frame is only held
+	 * longer. */
 	__atomic_store_n(&h->prog.control->epoch, epoch, __ATOMIC_RELEASE);
 }
 

@@ -182,7 +182,7 @@ static uint64_t whole_epoch(const struct hold_lane *lane, uint32_t mark)
 	return now - ((now - mark) & HOLD_EPOCH_MASK);
 }
 
-/* Put the VLAN tag back. @slot is laid out as at the top of this file. */
+/* Put the VLAN tag back. The top of this file shows the layout of @slot. */
 static void insert_tag(uint8_t *slot, const struct beside *b)
 {
 	struct virtio_net_hdr head;
@@ -293,7 +293,7 @@ static int give(const struct hold_packet *p, const struct hold_frame *frame)
 
 /* Called when the kernel has not accepted the oldest frame. Returns 0: try again;
  * -ENOLINK: this has lasted for FULL_NS, for example because the pair has no carrier;
- * -EPROTO: this has lasted for as long with a new pair, so the frame is bad. */
+ * -EPROTO: this has lasted for FULL_NS even with a new pair, so the frame is bad. */
 static int judge_full(struct hold_packet *p)
 {
 	uint64_t now_ns = clock_mono_ns();

@@ -114,9 +114,9 @@ int holds_receive(struct holds *h) __attribute__((warn_unused_result));
  * the other cards still leave, and the error of that card is returned. */
 int holds_release(struct holds *h, uint64_t epoch) __attribute__((warn_unused_result));
 
-/* Returns a human-readable text that says why released frames cannot leave at present, for the
- * first card with such a problem. The text names the tap if the guest has several. Returns "" if no
- * card has a problem. Valid until the next call. */
+/* Find the first card whose released frames cannot leave at present. Returns a human-readable text
+ * that says why, with the tap's name if the guest has several taps. Returns "" if there is no such
+ * card. The text is valid until the next call. */
 const char *holds_trouble(struct holds *h);
 
 /* Returns true while released frames of a card still wait for the kernel. */

@@ -171,8 +171,8 @@ const char *clock_rules_word(const struct clock_rules *rules);
 /* Note that at @now_ns the total loss is @lost_ns. */
 void clock_loss_note(struct clock_loss *loss, uint64_t now_ns, uint64_t lost_ns);
 
-/* Returns the percentage of guest time lost in the last CLOCK_LOSS_SPAN_S seconds, or since the
- * first note if that is later. */
+/* Returns the percentage of guest time lost in the last CLOCK_LOSS_SPAN_S seconds. If the first
+ * clock_loss_note() was less long ago, returns the percentage since then. */
 double clock_loss_percent(const struct clock_loss *loss, uint64_t now_ns, uint64_t lost_ns);
 
 /* Returns true if the loss of @percent is too high. The alarm starts at @limit and ends when

@@ -92,7 +92,8 @@ static bool status_value(const char *status, const char *name, int base, int fie
 }
 
 /* Find QEMU's user, who must own the pipe. Refuse a QEMU that does not ignore SIGPIPE: if we die,
- * it would get this signal and die too. (All known versions of QEMU ignore it.) */
+ * the kernel would send QEMU this signal, and QEMU would die too. (All known versions of QEMU
+ * ignore SIGPIPE.) */
 static int look_at_process(pid_t pid, uid_t *ret_uid, struct error *ret_error)
 {
 	AUTO_FREE char *status = NULL;
@@ -329,8 +330,8 @@ static int64_t vector_size(const struct gate *g, unsigned long address, unsigned
 	return size;
 }
 
-/* If QEMU's main thread sleeps in a write to our pipe, returns the size of that write; otherwise
- * 0. */
+/* If QEMU's main thread sleeps in a write to our pipe, returns the size of that write. Returns 0 if
+ * it does not, or -errno. */
 static int64_t sleeping_write(const struct gate *g)
 {
 	unsigned long fd, address, count;

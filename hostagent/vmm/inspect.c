@@ -145,8 +145,8 @@ static int step_status(struct inspection *in)
 	return 0;
 }
 
-/* Find QEMU's process by one of its threads. The peer of the monitor's socket can be another
- * process: a manager (libvirt) that made the socket and passed it to QEMU. */
+/* Find QEMU's process by one of its threads. Do not use the peer of the monitor's socket, which can
+ * be another process: a manager (libvirt) that made the socket and passed it to QEMU. */
 static pid_t process_of_thread(long long tid)
 {
 	AUTO_FREE char *status = NULL;
