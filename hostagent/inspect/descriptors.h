@@ -39,7 +39,8 @@ int descriptors_read(pid_t pid, struct descriptors *ret_descriptors, struct erro
 	__attribute__((warn_unused_result));
 
 /* Store the answer of QEMU's monitor to `query-fdsets`. (QEMU duplicates the descriptors of
- * -add-fd, so their numbers are not those of its command line.) Anything unexpected is ignored. */
+ * -add-fd. So the numbers in this answer differ from those on QEMU's command line.) Anything
+ * unexpected is ignored. */
 void descriptors_note_fdsets(struct descriptors *descriptors, const json_t *fdsets);
 
 /* If @path is /dev/fdset/N, returns the path of the first file in this set; NULL if the file is not

@@ -204,8 +204,8 @@ int hold_set_mode(struct hold *h, enum hold_mode mode) __attribute__((warn_unuse
 enum hold_mode hold_mode(const struct hold *h);
 
 /* Returns true if hold_open() took over a pinned hold. In this case mode and epoch are as the
- * earlier agent has set them. Frames that the guest sent while there was no agent were dropped, or
- * have passed if the mode is HOLD_PASS. */
+ * earlier agent has set them. Frames that the guest sent while there was no agent passed if the
+ * mode is HOLD_PASS, and were dropped otherwise. */
 bool hold_is_taken_over(const struct hold *h);
 
 /* Returns a descriptor that becomes readable (POLLIN) when frames have arrived. Owned by @h. */

@@ -53,7 +53,7 @@ int vmm_describe(struct qmp *q, struct vmm_description *ret, struct error *ret_e
 
 /* Does what vmm_describe() does, but faster if nothing has changed. If @known describes the same
  * process, and nothing was plugged or unplugged since, sets *ret to a copy of @known, because
- * nothing else in a process's machine ever changes. This takes five commands instead of a hundred.
+ * nothing else in a process's machine ever changes. This takes four commands instead of a hundred.
  * @known may be empty or NULL. */
 int vmm_describe_again(struct qmp *q, const struct vmm_description *known,
 		       struct vmm_description *ret, struct error *ret_error)

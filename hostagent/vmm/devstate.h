@@ -71,7 +71,7 @@ int devstate_start(struct devstate *d, const char *next) __attribute__((warn_unu
 
 /* Wait for QEMU's answer and return the blob, borrowed until the next devstate_finish(). Returns 0;
  * -EFBIG: the blob is larger than @max_bytes of devstate_open();
- * -ENODATA: QEMU wrote less than it said;
+ * -ENODATA: QEMU wrote nothing, or the file is shorter than what QEMU wrote;
  * -ENOMEM; or an error of qmp_wait() (after -EREMOTEIO, qmp_error() says why). */
 int devstate_finish(struct devstate *d, uint64_t timeout_ns, const uint8_t **ret_blob,
 		    size_t *ret_size) __attribute__((warn_unused_result));
