@@ -8,8 +8,9 @@
 
 #include "wire/tls.h"
 
-/* Log such news of the files of @tls. @peer_tls: the TLS context of the server for other hosts,
- * made from the same files; NULL: there is no such server. */
+/* Reload the files of @tls and @peer_tls that have changed. Log this, and log certificates that
+ * will soon expire. @peer_tls: the TLS context of the server for other hosts, made from the same
+ * files; NULL: there is no such server. */
 void agent_certificates_tick(struct wire_tls_context *tls, struct wire_tls_context *peer_tls);
 
 #endif

@@ -29,7 +29,7 @@ struct agent_replace {
 	int check_fd;    /* pidfd of the next program, which runs as a child to check whether it can
 			  * take over; -1: no check runs */
 	pid_t check_pid;
-	/* when to take the precedence from this program's threads (hurry_all_threads(false)); 0:
+	/* when this program's threads lose their precedence over other threads (base/hurry.h); 0:
 	 * never */
 	uint64_t hurry_until_ns;
 	struct inherited inherited; /* QEMUs that the agent's last program started */

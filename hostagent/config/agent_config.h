@@ -132,7 +132,7 @@ struct agent_vm_config {
 	char fault[ERROR_TEXT_BYTES];
 	/* why this host cannot be the standby; "" if it can. With a fault, command is NULL */
 	char standby_fault[ERROR_TEXT_BYTES];
-	/* why a drill would fail; "": no reason is known. All other orders work even so */
+	/* why a drill would fail; "": no reason is known. Other orders are not affected */
 	char drill_fault[ERROR_TEXT_BYTES];
 };
 

@@ -55,7 +55,7 @@ struct ring_header {
 	/* Written by the writer. */
 	_Alignas(64) _Atomic uint64_t head;
 	_Atomic uint64_t counters[RING_N_COUNTERS];
-	/* the table_wish that was carried out last: the table was emptied */
+	/* the value of table_wish for which the table was last emptied */
 	_Atomic uint64_t table_done;
 	_Atomic uint32_t is_waiting; /* 1: the writer waits for room, so wake it after a release */
 	/* 1: the last append found no room, so the next one does not wait */

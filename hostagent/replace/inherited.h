@@ -1,6 +1,6 @@
 /* inherited.h - reaps QEMUs that the agent's last program started.
  *
- * Why: a QEMU that runs a promoted guest is a child of the agent's process, also after exec has
+ * Why: a QEMU that runs a promoted guest is a child of the agent's process, even after exec has
  * replaced the agent's program. But the new program did not start this QEMU, so no other code waits
  * for its end. Without this file, the QEMU would be a zombie from its end until the agent's end.
  * This file waits for each QEMU by its pidfd, because other code waits for other children.
@@ -23,8 +23,8 @@ struct inherited {
 /* Remember the QEMUs of @onward (NULL: none). */
 void inherited_take(struct inherited *inherited, const struct onward *onward);
 
-/* Reap the QEMUs that have ended. Forget those, and those that are not children of this process.
- * Never waits. */
+/* Reap the QEMUs that have ended, and forget them. Also forget those that are not children of this
+ * process. Never waits. */
 void inherited_reap(struct inherited *inherited);
 
 void inherited_done(struct inherited *inherited);

@@ -48,7 +48,8 @@ int onward_write(const struct onward *onward)
 	struct bytes_writer w;
 	int fd, r;
 
-	/* the largest possible size, but with the real sizes of the two large parts of each VM */
+	/* the largest possible size, but with the real sizes of each VM's two large parts (device
+	 * and facts) */
 	for (uint32_t i = 0; i < onward->n_vms; i++)
 		size += VM_BYTES_MAX - WIRE_BLOB_MAX - HANDED_FACTS_MAX +
 			onward->vm[i].handed.device_size + onward->vm[i].handed.facts_size;

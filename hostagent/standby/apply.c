@@ -29,7 +29,7 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct images *
 
 	epochcheck_init(&c, term, 0, UINT64_MAX);
 	c.images = images;
-	c.may_keep = true; /* whether hashes were sent was checked when the epoch arrived */
+	c.may_keep = true; /* whether KEEP records are allowed was checked when the epoch arrived */
 	while (wire_frame_decode(&at, end, &frame, NULL) == 0) {
 		if (frame.h.term != term) {
 			result = -ESTALE;

@@ -1,10 +1,11 @@
-/* base.h - answers what this host has of the guest already: hashes of the old copy and the images.
+/* base.h - finds out what this host already has of the guest: hashes of its old copy and its
+ * images.
  *
  * Why: a new copy need not send what this host has already, for example after the stream was lost
  * for a while, or after a failover. Equal hashes mean equal content. So it does not matter where
  * this host's content comes from.
  *
- * Where: stream.c answers the primary's HASHES_WANT (wire/msg.h) with it. Pure, except that it
+ * Where: stream.c uses it to answer the primary's HASHES_WANT (wire/msg.h). Pure, except that it
  * reads files and images.
  * Threads: the standby's. Each answer hashes at most BASE_ANSWER_BYTES. It looks for zeros in at
  * most four times as many bytes of memory. So orders do not wait for long.

@@ -1,7 +1,7 @@
 /* compare.h - compares pages of the copy with the primary's hashes.
  *
  * Why: a page of the copy can be wrong, and nobody would notice before the failover. The primary's
- * tracking can have missed a write; this host's memory or our code can have lost one. So the
+ * tracking can have missed a write; this host's memory or our code can have lost a write. So the
  * primary puts hashes of some pages into ordinary epochs (epoch/engine_verify_ram.c). This host
  * compares the hashes with its pages when it applies the epoch, and sends the result as
  * RAM_CHECKED.

@@ -13,9 +13,9 @@
  *	                              ▲ next
  *
  * If an entry does not fit into the current half, it goes to the start of the other half. Before
- * that, the caller writes all earlier epochs to the images' disk (images_sync()), so that the old
- * entries there are not needed any more. If a power failure tears the first entry of the new half,
- * the entries of the old half are still whole.
+ * that, the caller writes all earlier epochs to the images' disk (images_sync()). So no earlier
+ * entry is needed any more, in either half. If a power failure tears the first entry of the new
+ * half, the entries of the old half are still whole.
  *
  * Before a disk is copied for the first time, an entry NO_COPY is made: during that copy the image
  * changes without the log, and is useless to the guest. After the copy, an entry START is made.

@@ -18,7 +18,7 @@
 #include "codec/zero.h"
 #include "standby/inherit.h"
 
-/* besides the size of the second copies, 1/MARGIN_SHARE of it must be free on the disk */
+/* on the disk, 1/MARGIN_SHARE more than the size of the second copies must be free */
 #define MARGIN_SHARE 8u
 /* after writing this many bytes, wait until the disk has them */
 #define SYNC_BYTES   (UINT64_C(4) << 20)

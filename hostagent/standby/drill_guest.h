@@ -1,8 +1,8 @@
 /* drill_guest.h - checks whether the guest of a drill runs.
  *
  * Why: QEMU's answer to `cont` proves little. The guest can stop a moment later: it can panic, its
- * disk can fail, or its CPU can meet an instruction that this host lacks. It proves little too that
- * a vCPU has used some CPU time: before it stopped, such a guest also used some.
+ * disk can fail, or its CPU can meet an instruction that this host lacks. That a vCPU has used some
+ * CPU time proves little too: a guest that stops so early has also used some.
  *
  * Where: drill.c, after the start of the guest, and again at the drill's end. Threads: the
  * drill's. */

@@ -1,7 +1,7 @@
 /* durable.h - decides what of each epoch goes into the disk log. With the log, the guest's disks of
  * the newest acknowledged epoch outlive a power failure of both hosts.
  *
- * Why: the disk log (disklog.h) is a file with entries. What entry an epoch needs depends on three
+ * Why: the disk log (disklog.h) is a file with entries. Which entry an epoch needs depends on three
  * things: the content of the images, the newest entry of the log, and whether output is held.
  *
  *	epoch arrives			its entry, before it is acknowledged

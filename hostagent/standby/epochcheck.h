@@ -1,7 +1,7 @@
 /* epochcheck.h - checks that a sequence of frames is a whole, well-formed epoch. Pure.
  *
- * Why: an acknowledged epoch must not fail later because of its content. So each frame is checked
- * when it arrives, before it is stored.
+ * Why: applying an acknowledged epoch must not fail because of its content. So each frame is
+ * checked when it arrives, before it is stored.
  *
  * Where: epochlog.c uses it for frames from the network, and the fuzz target. apply.c uses it for a
  * stored epoch, which is read again after a restart. Calls wire/msg.h, codec. Threads: one.

@@ -159,7 +159,7 @@ static int store(struct epochlog *log, const struct wire_frame *frame, int verdi
 
 /* Say in *ret_error, for the operator: where the epoch could not be stored, how much of it is
  * written, how much space is free, and what to do. Call this before the .part is removed. If
- * log->why has a text, the disk log has failed. */
+ * log->why has a text, the disk log has failed: pass the text on. */
 static void describe_failure(const struct epochlog *log, uint64_t epoch, int error,
 			     struct error *ret_error)
 {

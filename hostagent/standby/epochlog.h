@@ -28,6 +28,7 @@
  * all that they can lose (L9).
  *
  *  L1 A file named .complete contains one whole epoch that has passed every check.
+ *  L2 EPOCH_ACK(N) is sent only if epoch-N.complete exists or applied >= N.
  *  L3 If meta.applied = N, copy and disks are epoch N, or a mixture of epochs N and N+1. In the
  *     second case epoch-(N+1).complete exists. The order of the steps ensures this: rename to
  *     .complete, apply to memory and disks, replace `meta`, remove the file.

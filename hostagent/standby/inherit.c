@@ -21,7 +21,7 @@
 #define MEMINFO_MAX   65536u
 #define CHUNK_PAGES   256u
 #define PIECE_BYTES   (UINT64_C(256) << 20)
-/* besides the copy's size, 1/MARGIN_SHARE of it must be available */
+/* 1/MARGIN_SHARE more memory than the copy's size must be available */
 #define MARGIN_SHARE  8u
 
 uint64_t inherit_available_bytes(const char *meminfo)

@@ -43,8 +43,8 @@ int inherit_guest(struct ramfile *rf, const char *monitor, pid_t pid, struct err
 int inherit_reserve(struct ramfile *rf, uint64_t ram_bytes, const _Atomic bool *cancel,
 		    struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Returns how many bytes of memory are available by @meminfo, the text of /proc/meminfo; 0 if the
- * text does not say. */
+/* Returns how many bytes of memory are available according to @meminfo, the text of /proc/meminfo;
+ * 0 if the text does not say. */
 uint64_t inherit_available_bytes(const char *meminfo);
 
 #endif

@@ -1,10 +1,10 @@
 /* Handles the end of a daemon that writes a qcow2 image (rawview.h). See standby_private.h.
  *
- * If such a daemon was killed, it had metadata in its memory, and the image lacks writes of epochs
- * that the copy counts as applied. A guest must never be promoted on such an image. So the copy is
- * dropped, as after a boot of this host, and the primary then sends all of its memory and disks. If
- * the primary's host dies before that is done, the disk log still has the disks of the newest
- * logged epoch (durable.h). */
+ * If such a daemon is killed, the metadata in its memory is lost, and the image lacks writes of
+ * epochs that the copy counts as applied. A guest must never be promoted on such an image. So the
+ * copy is dropped, as after a boot of this host, and the primary then sends all of its memory and
+ * disks. If the primary's host dies before that is done, the disk log still has the disks of the
+ * newest logged epoch (durable.h). */
 #include <errno.h>
 #include <string.h>
 

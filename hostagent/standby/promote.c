@@ -27,7 +27,7 @@ struct promotion {
 	struct qemu *q;
 	uint64_t term;
 	uint64_t timeout_ns;  /* longest time that a step may go without progress */
-	/* when the present step fails; each progress moves this time on, to timeout_ns from then */
+	/* when the present step times out: timeout_ns after the last progress */
 	uint64_t deadline_ns;
 	const struct clockview *view;
 	struct promote_clock *clock;

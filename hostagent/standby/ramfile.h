@@ -103,8 +103,8 @@ struct ramfile {
 	void *step_arg;
 };
 
-/* Open or make the directory, take the lock, and read `meta`, `geometry` and `device`. A directory
- * without `meta` counts as empty.
+/* Open or make the directory, take the lock, and read `meta`, `geometry` and `device`. Without
+ * `meta`, no epoch counts as applied.
  * Returns 0 (free *rf with ramfile_close());
  * -EBUSY: another agent has the lock;
  * -EBADMSG: `meta`, `geometry` or `device` is not in our format;

@@ -1,6 +1,6 @@
 /* Finds out whether the vCPUs of a promoted guest run. Before the guest runs, QEMU is asked for the
- * ids of the vCPU threads, because QEMU's monitor is then closed. While the guest runs, the kernel
- * is asked for the CPU time of these threads. */
+ * ids of the vCPU threads, because the agent closes QEMU's monitor after that. While the guest
+ * runs, the kernel is asked for the CPU time of these threads. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "standby/standby_private.h"

@@ -83,7 +83,7 @@ struct standby_config {
 	 * not wanted */
 	const char *role_dir;
 	/* the images are the guest's own and newer than the disk log, because this host ran the
-	 * guest last (by its role file) */
+	 * guest last (according to its role file) */
 	bool owns_disks;
 	/* the disk log (durable.h); NULL or "": PATH.hflog beside the first disk's image */
 	const char *disk_log;

@@ -1,5 +1,5 @@
-/* standby_private.h - struct standby, and the functions that the .c files of this room share. Many
- * functions have a file's name in front: that file defines them.
+/* standby_private.h - struct standby, and the functions that the .c files of this room share. If a
+ * function's comment begins with a file's name, the function is defined in that file.
  *
  * Threads: only the standby's thread uses struct standby, except for the members that `lock`
  * guards. */
@@ -101,7 +101,7 @@ struct standby {
 	struct standby_drilled drilled; /* how the last drill ended */
 	char ram_path[136]; /* path of rf's `ram`, for QEMU */
 	struct room room; /* the claim of space for the next FULL epoch */
-	/* the size of that claim, or of the claim that there was too little space for; valid if
+	/* how much the standby claims, or would claim if there were enough space; valid if
 	 * is_room_known */
 	uint64_t room_needed_bytes;
 	bool is_room_known;
@@ -110,7 +110,6 @@ struct standby {
 	bool is_room_short;
 	struct standby_backoff room_backoff;
 	struct {
-		/* vCPUs of the warm QEMU, later of the guest; NULL: not known */
 		/* vCPUs of the warm QEMU, later of the guest; NULL: not known */
 		struct vcpus *vcpus;
 		/* term of the promotion; 0: this agent has not promoted the guest */

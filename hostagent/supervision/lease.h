@@ -1,5 +1,5 @@
-/* lease.h - how long the guest of one protected VM may run on this host, by the gateway's last
- * LEASE.
+/* lease.h - how long the guest of one protected VM may run on this host, according to the gateway's
+ * last LEASE.
  *
  * Why: if the network cuts off the primary's host, nobody can tell it to stop its guest. So the
  * gateway lets the guest run only for a limited time, and extends this time by LEASE messages. A

@@ -120,7 +120,7 @@ static void describe(const struct progress *p, char *text, size_t size)
 		(void)snprintf(text, size, "%s %s", p->did, p->what);
 }
 
-/* Add the step's percentage, its speed so far, and the time that is left by this speed. The caller
+/* Add the step's percentage, its speed so far, and the time that is left at this speed. The caller
  * holds the lock. */
 static void add_rest(const struct progress *p, char *stats)
 {
