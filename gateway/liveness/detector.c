@@ -51,9 +51,9 @@ static struct jitter *jitter_of(struct detector *d, enum detector_source source)
 	return source == DETECTOR_PROGRESS ? &d->progress : NULL;
 }
 
-/* Called when @source is seen. Returns true if the wait of `patience` must begin again. This is
- * true in DEGRADED if @source is a sign that replication can recover, and if this sign was absent
- * for at least DETECTOR_RETURN_NS. */
+/* Called when @source is seen. Returns true if the wait for patience_ns must begin again. This is
+ * so in DEGRADED, if @source is a sign that replication can recover and if this sign was absent for
+ * at least DETECTOR_RETURN_NS. */
 static bool is_return(const struct detector *d, enum detector_source source)
 {
 	return d->state == DETECTOR_DEGRADED && age_ns(d, source) >= DETECTOR_RETURN_NS &&
@@ -138,7 +138,7 @@ static void take(struct detector *d, const struct detector_evidence *e)
 			saw(d, rows[i].source);
 	}
 	if (e->is_paused)
-		/* the wait of `patience` begins when the pause ends */
+		/* the wait for patience_ns begins when the pause ends */
 		d->degraded_ns = d->patience_ns = d->clock_ns;
 	if (!e->expects_progress)
 		/* no epochs are expected, so their absence is not the host's fault */
@@ -307,7 +307,7 @@ static void judge_failed(struct detector *d, const struct detector_config *confi
 	if (is_well_again(d, config))
 		enter(d, DETECTOR_PROTECTED, DETECTOR_WELL);
 	else if (d->reason == DETECTOR_ALL_SILENT && !is_silent(d, config))
-		/* the standby was not promoted yet, and the host lives */
+		/* the host lives after all, and the standby was not promoted yet */
 		enter(d, DETECTOR_DEGRADED, DETECTOR_ALIVE);
 }
 
@@ -376,11 +376,13 @@ char *detector_describe(const struct detector *d, char *text, size_t size)
 	uint64_t asked = now->to_guest - then->to_guest;
 
 	text[0] = '\0';
+	/* why the detector says FAILED, if only one piece of evidence decided it */
 	if (d->reason == DETECTOR_GUEST_GONE)
 		say(&w, "the guest's port sees no probe while its host answers");
 	if (d->reason == DETECTOR_OUT_OF_PATIENCE)
 		say(&w, "patience is over after %" PRIu64 " ms",
 		    (d->clock_ns - d->doubt_ns) / CLOCK_NS_PER_MS);
+	/* beats and replication */
 	if (!d->seen_ns[DETECTOR_BEAT])
 		say(&w, "never seen since start");
 	else
@@ -396,12 +398,14 @@ char *detector_describe(const struct detector *d, char *text, size_t size)
 		    age_ms(d, DETECTOR_COPIED));
 	else if (now->is_copying)
 		say(&w, "its disks are copied, without a step");
+	/* the guest, as its host's kernel sees it */
 	if (d->seen_ns[DETECTOR_WITNESS])
 		say(&w, "witness %" PRIu64 " ms ago", age_ms(d, DETECTOR_WITNESS));
 	if (d->seen_ns[DETECTOR_GUEST_SPOKE])
 		say(&w, "guest answered %" PRIu64 " ms ago", age_ms(d, DETECTOR_GUEST_SPOKE));
 	if (d->state != DETECTOR_PROTECTED && asked > 0 && now->from_guest == then->from_guest)
 		say(&w, "guest silent to %" PRIu64 " frames", asked);
+	/* answers to probes since the doubt began */
 	say_probe(&w, d, "host (client network)", DETECTOR_HOST_CLIENT, &now->host_client,
 		  &then->host_client);
 	say_probe(&w, d, "host (backup network)", DETECTOR_HOST_BACKUP, &now->host_backup,
