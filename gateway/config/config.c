@@ -253,6 +253,7 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct error 
 
 	if (r < 0)
 		return r;
+	/* our own address, and the router to other networks */
 	if (!is_kernel(&config) && !config.address[0])
 		return complain(
 			ret_error, path,
@@ -264,6 +265,7 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct error 
 	if (config.next_hop[0] && inet_pton(AF_INET, config.next_hop, &next_hop) != 1)
 		return complain(ret_error, path, "next_hop = %.40s is no IPv4 address",
 				config.next_hop);
+	/* times and limits that depend on each other */
 	if (config.standby_timeout_ns < config.beat_timeout_ns)
 		return complain(ret_error, path,
 				"standby_timeout_ms is shorter than beat_timeout_ms");
@@ -287,8 +289,8 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct error 
 	return r;
 }
 
-/* Check that the address @ip_be32 can be reached by ARP from our address @own. If @ip_be32 is 0
- * (no address), accepts it. Returns 0 or -EINVAL. */
+/* Check that the address @ip_be32 can be reached by ARP from our address @own: it is a host's
+ * address in the same network. An @ip_be32 of 0 (no address) is accepted. Returns 0 or -EINVAL. */
 static int check_address(const char *path, const char *key, uint32_t ip_be32, const char *own_key,
 			 const struct config_prefix *own, struct error *ret_error)
 {

@@ -68,7 +68,8 @@ void networks_begin(const struct gw_config *config, struct claiming_ask *ask)
 
 int networks_prepare(const struct gw_config *config, struct claiming_ask *ask)
 {
-	/* First, because a port finds its own socket only if no other one is opened meanwhile. */
+	/* End the check before a port is opened: a port finds its own socket only if no other
+	 * packet socket is opened meanwhile (wakefd.h). */
 	int asked = claiming_asked(ask);
 
 	if (asked < 0)
