@@ -208,6 +208,7 @@ static void add(const struct reloading *r, struct found *found, const struct gw_
 	else
 		e = vms_add(r->config, r->fleet, new, &found->journal, &why);
 	if (e == 0) {
+		/* the VM is in the fleet: give it what other VMs get at the gateway's start */
 		incarnating_mute(r->incarnating, r->fleet->vms[i], now_ns);
 		r->vms[i] = *new;
 		e = probing_change(r->config, new, r->probes, r->fleet->vms[i], now_ns);

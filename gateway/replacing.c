@@ -224,8 +224,10 @@ static void tell_systemd(pid_t pid)
 	fd_close(fd);
 }
 
-/* Wait until the next program serves. Returns 0; -EPIPE if it has ended or does not serve in time;
- * -ECANCELED if a signal asks us to end. */
+/* Wait until the next program serves. Returns
+ *      0           the next program serves
+ *      -EPIPE      the next program has ended, or does not serve in time
+ *      -ECANCELED  a signal asks us to end */
 static int await_service(const struct replacing *r, int signal_fd, bool *ret_reload)
 {
 	struct pollfd fds[] = {{.fd = r->next.fd, .events = POLLIN},

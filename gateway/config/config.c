@@ -342,10 +342,12 @@ static int check_vm_probes(const struct gw_config *config, const char *path,
 	struct config_prefix own;
 	int r = 0;
 
+	/* the keys that describe the guest */
 	if (!vm->guest_address && (vm->guest_ports.n || memcmp(vm->guest_mac, no_mac, 6) != 0))
 		return complain(ret_error, path, "guest_ports and guest_mac need guest_address");
 	if (vm->guest_mac[0] & 1)
 		return complain(ret_error, path, "guest_mac is a group's address, not a guest's");
+	/* in each network, all addresses must differ and ARP must reach them */
 	r = check_different(path, client, client_keys, ARRAY_SIZE(client), ret_error);
 	if (r == 0)
 		r = check_different(path, backup, backup_keys, ARRAY_SIZE(backup), ret_error);

@@ -22,7 +22,7 @@ struct request {
 	const char *verb;
 	struct fleet_vm *vm; /* NULL: no VM was named */
 	const char *host;      /* "": no host was named */
-	/* protect: the host that is to keep the copy; "": the VM's present second host */
+	/* protect: the host that the operator wants to keep the copy; "": the present standby */
 	const char *with;
 	/* start, failover: the host that the operator declares switched off; "": none */
 	const char *off;
@@ -268,7 +268,7 @@ static void verb_takeover(struct control_conn *c, const struct request *r)
 	c->phase = CONTROL_WAITING;
 	e = fleet_take_over(c->control->fleet, c->op_id);
 	if (e == 0)
-		return; /* the reply follows once the incarnation is on disk */
+		return; /* the reply follows when the incarnation is on disk */
 	if (e == -ENOENT)
 		control_put_error(c, "no-conflict",
 				  "no connected host has obeyed a younger gateway than this one: "
@@ -470,6 +470,7 @@ void control_request(struct control_conn *c, const char *line, unsigned int role
 		control_put_error(c, "bad-version", "version %d is not spoken here, %d is", version,
 				  CONTROL_VERSION);
 	} else {
+		/* jansson stores booleans as int */
 		r.follow = follow;
 		r.no_wait = no_wait;
 		r.may_lose = may_lose;

@@ -1,6 +1,7 @@
-/* drain.h - empties one host before its maintenance: moves its guests away one after another, ends
- * the copies that it keeps, and keeps it empty until it is taken back. Pure: inputs and time in, a
- * list of actions out; no I/O, no clock, no allocation.
+/* drain.h - empties one host before its maintenance: moves the host's guests away one after
+ * another, ends the copies that the host keeps, and keeps the host empty until it is taken back (by
+ * an operator, or by its next boot after a guard's drain). Pure: inputs and time in, a list of
+ * actions out; no I/O, no clock, no allocation.
  *
  *                 asked           on disk           no guest here        no copy here
  *	  NONE ─────────► RECORDING ───────► MOVING ───────────────► COPIES ───────────► SETTLING

@@ -111,8 +111,8 @@ static void look_at_client_path(struct detector *d)
 		d->is_client_broken = true;
 }
 
-/* For each count that has grown since the last tick, store a sign of life. The first tick stores
- * none. */
+/* Take the evidence of this tick: for each count that has grown since the last tick, note a sign of
+ * life. The first tick has nothing to compare with, so it notes none. */
 static void take(struct detector *d, const struct detector_evidence *e)
 {
 	if (!d->has_last) {
@@ -224,16 +224,16 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 	return d->clock_ns - since_ns >= config->beat_timeout_ns;
 }
 
-/* Is the guest's QEMU process gone? If it is, its tap is gone too, and the host's kernel sends no
- * more witness datagrams. So the test is: witness datagrams came before the detector began to doubt
- * the host, and have stopped since. After the last datagram, the guest was probed and the host
- * answered on both networks.
+/* Returns true if the guest's QEMU process is gone. Then QEMU's tap is gone too, and the host's
+ * kernel sends no more witness datagrams. So the test is: witness datagrams came before the
+ * detector began to doubt the host, and have stopped since. After the last datagram, the guest was
+ * probed, and the host answered on both networks.
  *
  * Datagrams can also be lost on the way. So the host must have answered DETECTOR_PATH_ANSWERS (16)
  * probes through the backup network since the last datagram. Even if half of all frames are lost,
  * 16 frames in a row are lost only once in 65,536 times.
  *
- * Returns false while the agent beats: the agent then reports whether the process exists. */
+ * Returns false while the agent sends beats: the agent then reports itself whether QEMU exists. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)
 {
 	const struct detector_evidence *from = &d->at_witness;

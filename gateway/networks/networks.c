@@ -100,6 +100,7 @@ int networks_open(const struct gw_config *config, struct fleet *fleet, struct se
 	struct port *port;
 	int r = gw_config_address(config, &own);
 
+	/* the ports */
 	if (r < 0)
 		log_error("address = %s is not IPv4/BITS", config->address);
 	if (r == 0)
@@ -114,6 +115,7 @@ int networks_open(const struct gw_config *config, struct fleet *fleet, struct se
 	r = claiming_open(claiming, ask, fleet, port, own.ip_be32);
 	if (r < 0)
 		return r;
+	/* what uses the ports: witness datagrams, then the TCP stack with the agents' sessions */
 	witnessing_open(&witnessing[PROBER_NET_BACKUP], fleet, port, WIRE_WITNESS_BACKUP, &own);
 	if (fleet->config.client_address != 0)
 		witnessing_open(&witnessing[PROBER_NET_CLIENT], fleet,

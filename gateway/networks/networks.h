@@ -35,10 +35,11 @@ int networks_prepare(const struct gw_config *config, struct claiming_ask *ask)
  *      @ports          the ports, in the order of enum prober_net; fleet->probes uses them
  *      *stack          the TCP stack, which accepts agents for @sessions
  *      @witnessing[n]  opened only for networks from which witness datagrams are accepted
- *      @claiming       the check that no other host uses our address; this call ends @ask
+ *      @claiming       the check that no other host uses our address; also ends @ask
  *
  * Before the call, *stack must be NULL and @witnessing zero. The caller must close @witnessing,
- * then *stack, then @ports, even after an error. Returns 0; or logs the error and returns -errno.
+ * then *stack, then @ports, even after an error. After an error @ask may not have ended: call
+ * claiming_ask_end(). Returns 0; or logs the error and returns -errno.
  * Blocks for the time of port_open(), and until the check of our address is over. */
 int networks_open(const struct gw_config *config, struct fleet *fleet, struct sessions *sessions,
 		  struct ports *ports, struct stack **stack,

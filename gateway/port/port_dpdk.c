@@ -258,8 +258,8 @@ int port_prepare(const struct port_config *config, struct error *ret_error)
 	if (device.kind == DEVICE_PCI)
 		return error_set(ret_error, -ENOTSUP,
 				 "%s: only one process at a time can use a PCI card", device.name);
-	/* The kernel frees the queue of an AF_XDP socket a moment after the socket was closed.
-	 * Until then it binds no other socket to the queue (net/xdp/xsk_buff_pool.c,
+	/* The kernel frees the queue of an AF_XDP socket only some time after the socket was
+	 * closed. Until then, no other socket can be bound to the queue (net/xdp/xsk_buff_pool.c,
 	 * xp_release_deferred()). */
 	if (device.kind == DEVICE_AF_XDP)
 		return error_set(ret_error, -ENOTSUP, "%s: the kernel does not give AF_XDP's queue "

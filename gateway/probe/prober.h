@@ -113,7 +113,7 @@ struct prober_count {
 struct prober_figures {
 	/* true if the target has an address, and the gateway has a port in the target's network */
 	bool configured;
-	/* true once the target's MAC is known, so that ICMP and TCP probes can be sent */
+	/* true if the target's MAC is known, so that ICMP and TCP probes can be sent */
 	bool has_mac;
 	uint64_t refused; /* number of TCP answers that came from a closed port */
 	struct prober_count by[PROBER_N_METHODS];

@@ -37,7 +37,7 @@ struct probes_counters {
 	uint64_t answered;  /* probes answered, each counted once */
 	uint64_t replies;   /* ARP replies and RSTs sent */
 	uint64_t lost;	    /* frames that the output function refused */
-	uint64_t malformed; /* broken frames that claim to be answers */
+	uint64_t malformed; /* broken frames that look like answers */
 	uint64_t stray; /* well-formed answers that fit no probe of ours, or that are repeated */
 };
 

@@ -251,6 +251,7 @@ int session_on_hello(struct session *s, const struct wire_frame *frame, uint64_t
 		session_refuse(s, now_ns, code, refusal_of(code), "%s", why.text);
 		return -EPROTO;
 	}
+	/* the host is the one that its certificate names, whatever HELLO says */
 	s->host = fleet_find_host(s->sessions->fleet, who->name);
 	if (!s->host) {
 		session_refuse(s, now_ns, WIRE_REFUSED_IDENTITY, FLEET_REFUSED_IDENTITY,

@@ -93,6 +93,7 @@ int session_new(struct sessions *sessions, const char *peer, void *conn, uint64_
 	s = malloc(sizeof(*s));
 	if (!s)
 		return -ENOMEM;
+	/* `plain`, the last member, is large and need not be zero */
 	memset(s, 0, offsetof(struct session, plain));
 	r = wire_tls_new(sessions->config.tls, WIRE_PEER_HOST, sessions->config.relay_bytes_max,
 			 &s->tls);
@@ -182,7 +183,7 @@ struct session *session_take_dirty(struct sessions *sessions)
 
 /* ---- timeouts ---- */
 
-/* If a host's certificate expires soon, note it, and tell operators once a day. */
+/* If a host's certificate expires soon, note this in the host, and tell operators once a day. */
 static void tell_end_of_certificate(struct session *s, uint64_t now_ns)
 {
 	const int64_t now_s = (int64_t)time(NULL);

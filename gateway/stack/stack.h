@@ -108,7 +108,7 @@ struct stack_counters {
 	uint64_t frames_in;
 	uint64_t frames_out;
 	uint64_t output_failed; /* frames lost because the output callback returned an error */
-	uint64_t drop_runt;	      /* shorter than its headers claim */
+	uint64_t drop_runt;	      /* shorter than the lengths in its headers say */
 	uint64_t drop_ethertype;      /* not IPv4 and not ARP */
 	uint64_t drop_not_ours;	      /* sent to another MAC or IP address */
 	uint64_t drop_malformed;      /* lengths or flags that no real host sends */
