@@ -51,9 +51,9 @@ struct event {
 struct events; /* opaque */
 
 /* Open events.jsonl and audit.jsonl in @dir for appending. Each file holds at most @bytes_max
- * bytes; a full file is renamed to FILE.1, which replaces the previous FILE.1. The next sequence
- * number continues from the files' last lines. Returns 0 and sets *ret_events, which the caller
- * then owns; -ENOMEM; or another -errno. */
+ * bytes; a full file is renamed to FILE.1, which replaces the previous FILE.1. The sequence numbers
+ * continue from the files' last lines. Returns 0 and sets *ret_events, which the caller then owns.
+ * Errors: -ENOMEM; another -errno if a file cannot be opened. */
 int events_open(const char *dir, uint64_t bytes_max, struct events **ret_events)
 	__attribute__((warn_unused_result));
 struct events *events_close(struct events *events); /* close the files and free @events;

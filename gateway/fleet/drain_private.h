@@ -22,7 +22,7 @@ static inline bool drain_is_here(const struct drain_view *v)
 	       v->place == VM_DRAIN_STUCK;
 }
 
-/* Is a copy kept on this host? Also true if its end is not confirmed yet. */
+/* Is a copy kept on this host? Also true if the end of the copy is not confirmed yet. */
 static inline bool drain_has_copy(const struct drain_view *v)
 {
 	return v->place == VM_DRAIN_COPY || v->place == VM_DRAIN_ENDING;

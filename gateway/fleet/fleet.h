@@ -77,8 +77,8 @@ struct fleet_report {
 	const struct fleet_told *told_last;
 	uint64_t told_ns; /* when the last of these events was given */
 	struct rate numbers_rate; /* limits events whose texts differ only in their numbers */
-	/* the news that the last events reported: about the copy of the disks, the verification of
-	 * the disks, and the verification of RAM */
+	/* for each of the FLEET_N_NEWS keys, the value that an event has reported last. The keys
+	 * are about the copy of the disks, the verification of the disks, and that of RAM */
 	char told_news[FLEET_N_NEWS][WIRE_STATS_VALUE_MAX + 1];
 };
 

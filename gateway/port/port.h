@@ -85,7 +85,7 @@ struct port_counters {
 	/* frames dropped because the driver's ring stayed full or the frame was too long */
 	uint64_t tx_dropped;
 	uint64_t tx_no_buffer; /* frames dropped by port_transmit() because no buffer was free */
-	uint64_t wakes; /* number of port_disarm() calls, which is how often the loop slept */
+	uint64_t wakes; /* port_disarm() calls: how often the loop slept, or was about to sleep */
 };
 
 /* Do the part of port_open() that is possible while another process still uses the device: start

@@ -98,9 +98,8 @@ struct prober_config {
 	bool is_sought;
 };
 
-/* Counts for one target and one method, in one round of probes. A round begins when
- * prober_set_active() switches the prober on. A round also begins when prober_try() is called while
- * the prober is off. */
+/* Counts for one target and one method. A round of probes begins when prober_set_active() switches
+ * the prober on, or when prober_try() is called while the prober is off. */
 struct prober_count {
 	uint64_t sent, answered;	     /* counts since the prober was made */
 	/* counts in this round; each answered probe counts once */

@@ -10,7 +10,8 @@ static inline bool session_is_over(const struct session *s)
 	return s->phase == SESSION_CLOSING || s->must_end != SESSION_GOES_ON;
 }
 
-/* Returns which of the two streams of its VM @s is. Call this only if @s is a stream. */
+/* Returns which stream of the VM @s is: the primary's or the standby's. Call this only if @s is a
+ * stream. */
 static inline enum vm_stream_index session_slot(const struct session *s)
 {
 	return s->role == WIRE_VM_ROLE_STANDBY ? VM_STREAM_STANDBY : VM_STREAM_PRIMARY;

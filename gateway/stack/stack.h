@@ -165,8 +165,8 @@ void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn fre
  * events. */
 void stack_poll(struct stack *stack, uint64_t now_ns);
 
-/* Returns the nanoseconds after which stack_poll() must run even if no frame arrives, or UINT64_MAX
- * if no timer runs. lwIP's timers are global, so no stack is named. */
+/* Returns in how many ns stack_poll() must run even if no frame arrives, or UINT64_MAX if no timer
+ * runs. There is no parameter for the stack, because lwIP's timers are global. */
 uint64_t stack_next_timeout_ns(void);
 
 /* Accept connections to TCP @port. @events must outlive the stack; @app is passed to accepted().

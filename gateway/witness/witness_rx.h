@@ -118,7 +118,7 @@ struct witness_view {
 	uint64_t interval_ns;
 	/* The following members are about all samples together. */
 	uint64_t answered_at_ns; /* when the guest last sent a frame; 0: never yet */
-	uint64_t n_unanswered;	/* frames that reached the guest since it last sent one */
+	uint64_t n_unanswered;	/* frames that reached the guest since the guest last sent one */
 	/* when the first sample with n_unanswered > 0 was made; 0 while n_unanswered is 0 */
 	uint64_t asked_at_ns;
 };
