@@ -16,14 +16,14 @@ struct arguments {
 	const char *replaces;
 };
 
-/* Parse the command line. Returns -1 and sets *ret_arguments if the gateway must run. Otherwise the
- * function has printed all that is needed, and returns the exit status: 0, or 2 if the command line
- * is wrong. */
+/* Parse the command line. Returns -1 and sets *ret_arguments if the gateway must run. Otherwise
+ * prints what is needed (help, the version, or what is wrong) and returns the exit status: 0, or 2
+ * if the command line is wrong. */
 int arguments_parse(int argc, char **argv, struct arguments *ret_arguments)
 	__attribute__((warn_unused_result));
 
-/* Read the VMs' files and the certificates. Print their settings, and the errors in them. Returns
- * the exit status: 0, or 1 if one of them is wrong. */
+/* Check the VMs' files and the certificates. Prints the settings of the gateway and the VMs, and
+ * the errors. Returns the exit status: 0, or 1 if something is wrong. */
 int arguments_check(const struct gw_config *config) __attribute__((warn_unused_result));
 
 #endif

@@ -14,10 +14,10 @@
 int certificates_open(const struct gw_config *config, struct wire_tls_context **ret_context)
 	__attribute__((warn_unused_result));
 
-/* If the files of @context have changed, read them again. Report the change in the log and by an
- * event. Once a day, also report each certificate that expires within 30 days. Within a second,
- * sessions_tick() and control_tick() then end each connection whose peer the new files do not
- * accept. Call this once a second, and at SIGHUP. */
+/* If the files of @context have changed, read them again, and report this in the log and by an
+ * event. Within a second, sessions_tick() and control_tick() then end each connection whose peer
+ * the new files do not accept. Once a day, also report if one of the gateway's own certificates or
+ * revocation lists expires within 30 days. Call this once a second, and at SIGHUP. */
 void certificates_tick(struct wire_tls_context *context, struct fleet *fleet, uint64_t now_ns);
 
 #endif

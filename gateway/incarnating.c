@@ -8,8 +8,8 @@
 #include "base/error.h"
 #include "base/log.h"
 
-/* Begin to write a record. After 0, recorded() is called when the record was written or has failed.
- * Returns 0 or -errno. */
+/* Begin to write a record. Returns 0 if the write has begun; recorded() is called when it has
+ * ended. Returns -EBUSY if another record is being written, or another -errno. */
 static int begin_record(struct incarnating *i, uint64_t number, uint32_t release_ms)
 {
 	const struct incarnation next = {.number = number, .release_ms = release_ms};

@@ -2,8 +2,8 @@
  *
  * One thread, the loop, does nearly everything (design: run to completion). It receives frames,
  * runs TCP, TLS and the state machines, and sends frames. Between bursts it serves operators'
- * sockets. Work that may block runs on a thread of its own, which shares only a queue with the loop
- * (vm/journal_thread.h).
+ * sockets. Work that can block, such as writing the journal (vm/journal_thread.h), runs on other
+ * threads.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -46,7 +46,7 @@
 #include "networks/witnessing.h"
 
 #define BURST		32
-/* Limit of the bursts that one turn receives from one port; see receive_port(). */
+/* how many bursts one turn receives from one port at most; see receive_port() */
 #define BURSTS_MAX	8
 /* One turn serves at most this many descriptors, so that they do not starve the ports. The ports'
  * own descriptors do not count. */
@@ -209,7 +209,7 @@ static int open_gateway(struct daemon *d)
 		log_error("%s", error.text);
 		return r;
 	}
-	if (!d->arguments.replaces) /* otherwise get_ready() has begun this check */
+	if (!d->arguments.replaces) /* if this process replaces another, get_ready() did this */
 		networks_begin(&d->config, &d->asking);
 	r = incarnating_begin(&d->incarnating, d->config.state_dir, &config, clock_mono_ns());
 	if (r < 0)
@@ -232,8 +232,8 @@ static int open_gateway(struct daemon *d)
 	return r < 0 ? r : open_journal_thread(d);
 }
 
-/* This process must replace the running program. Prepare what can be prepared, then wait until the
- * running program ends. */
+/* Prepare everything that a next program (replacing.h) can prepare, then wait until the running
+ * program has closed everything. Returns 0 if this process is to be the gateway now, or -errno. */
 static int get_ready(struct daemon *d)
 {
 	int r = replacing_check(&d->config, d->arguments.replaces);
@@ -288,14 +288,15 @@ static int open_services(struct daemon *d)
 
 /* ---- the loop ---- */
 
-/* Returns how many ports can wake the loop. The port of the client network counts only while probes
- * are active. */
+/* Returns how many ports, from the first, can wake the loop. The port of the client network, the
+ * second, can do so only while probes are active. */
 static size_t n_watched(const struct daemon *d)
 {
 	return probes_active(d->probes) ? PROBER_N_NETS : PROBER_NET_CLIENT;
 }
 
-/* Pass the frame to the part that handles it. Returns true if that is lwIP. */
+/* Pass the frame to the part that handles it, which is lwIP if no other part wants it. Returns true
+ * if it was lwIP. */
 static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint64_t now_ns)
 {
 	if (witnessing_input(&d->witnessing[net], f->data, f->size, now_ns) ||
@@ -310,8 +311,8 @@ static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint
 }
 
 /* Receive a burst of frames from the port of @net. On a port that accepts witness datagrams, a full
- * burst can be part of a flood. If a full burst has no frame for lwIP, receive another burst, up to
- * BURSTS_MAX bursts. So the port's ring keeps room for other frames. Returns true if there were
+ * burst without a frame for lwIP can be part of a flood. So receive another burst then, up to
+ * BURSTS_MAX bursts, so that the flood does not fill the port's ring. Returns true if there were
  * frames. */
 static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 {
@@ -372,8 +373,8 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 	uint64_t stack_ns = d->stack ? stack_next_timeout_ns() : UINT64_MAX;
 
 	if (d->sessions->dirty)
-		/* Do not sleep yet: a tick has queued messages to agents, for example orders. Send
-		 * them first. */
+		/* a tick has queued messages to agents, for example orders: send them before the
+		 * loop sleeps */
 		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(deadlines_ns); i++) {
 		uint64_t at_ns = deadlines_ns[i] > now_ns ? deadlines_ns[i] - now_ns : 0;
@@ -445,7 +446,8 @@ static int turn(struct daemon *d)
 		reload(d);
 	}
 	fence_poll(d->fence, now_ns);
-	/* Read the clock again: fence_poll() can have stepped a VM at a time after now_ns. */
+	/* Read the clock again, because fence_poll() may have given a VM an input with a time after
+	 * now_ns, and a VM's time must not go back. */
 	now_ns = clock_mono_ns();
 	pump_run(d->sessions, now_ns);
 	control_tick(d->control, now_ns);
@@ -454,8 +456,8 @@ static int turn(struct daemon *d)
 	return r;
 }
 
-/* Close everything. If @tells_counters, print the counters. If the daemon never became ready,
- * @tells_counters is false, so that its error message is the last output. */
+/* Close everything. @tells_counters: true to print the counters. It is false if the daemon never
+ * became ready, so that the error message is the last output. */
 static void close_all(struct daemon *d, bool tells_counters)
 {
 	static char counters[16384];
@@ -481,7 +483,7 @@ static void close_all(struct daemon *d, bool tells_counters)
 	wire_tls_context_free(d->tls);
 	d->starts_again = replacing_go(&d->replacing, !d->stop, d->signals.fd, d->since_ns) < 0;
 	hurry_all_threads(false);
-	ports_close(&d->ports); /* not earlier: it takes long, and meanwhile there was no gateway */
+	ports_close(&d->ports); /* only now, because it is slow: the next program serves already */
 	fd_close(d->signals.fd);
 	fd_close(d->epoll_fd);
 	tally_print(counters, size);
@@ -503,8 +505,8 @@ static void say_started(const struct daemon *d)
 	vms_tell(d->fleet, now_ns);
 }
 
-/* Does the next program wait, and is no write to the journal and no fence command under way? Our
- * end would have to wait for them, or cut them off. */
+/* Returns true if the next program waits for GO, and no write to the journal and no fence command
+ * is under way. If one were, the end of this process would have to wait for it, or cut it off. */
 static bool gives_way(const struct daemon *d)
 {
 	return replacing_waits(&d->replacing) && journal_thread_is_idle(d->journal_thread) &&

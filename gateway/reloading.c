@@ -13,8 +13,8 @@
 #include "networks/probing.h"
 #include "vms.h"
 
-/* The result of reading the files. The variable in reloading_run() is static, because it is
- * large. */
+/* What the files say, and how many changes followed from this. The one variable of this type is
+ * static, because it is large. */
 struct found {
 	struct gw_vm_config vms[FLEET_VMS_MAX];
 	size_t n;
@@ -84,8 +84,8 @@ static bool has_room_for_host(const struct reloading *r)
 	       n_needed + limits->n_handshakes_max <= limits->n_sessions_max;
 }
 
-/* Change the VM's spare to that in @new, which can be none. Returns NULL, or a text that says why
- * the spare cannot be changed. */
+/* Change the VM's spare from that in @old to that in @new; each can be none. Returns NULL if the
+ * spare is now as in @new, or a text that says why it cannot be changed. */
 static const char *change_spare(const struct reloading *r, struct fleet_vm *vm,
 				const struct gw_vm_config *old, const struct gw_vm_config *new,
 				uint64_t now_ns)
@@ -112,7 +112,8 @@ static const char *change_spare(const struct reloading *r, struct fleet_vm *vm,
 	return NULL;
 }
 
-/* Write the names of the keys that differ, each after a space, as far as there is room. */
+/* Write to @ret_text the names of the keys that differ, each after a space. Names that do not fit
+ * are left out. */
 static void name_changes(const struct gw_vm_config *old, const struct gw_vm_config *new,
 			 char *ret_text, size_t size)
 {
@@ -157,8 +158,9 @@ static void change(const struct reloading *r, struct found *found, size_t i,
 	}
 	if (restart) {
 		found->n_wrong++;
-		/* The journal does not name the standby of a VM that has no spare, so a gateway
-		 * that starts assumes that the host in the file has the copy. */
+		/* Warn if primary or standby changes while there may be a copy. For a VM without a
+		 * spare the journal names only the owner, so after a restart the gateway assumes
+		 * that the other host in the file has the copy. */
 		say(r, now_ns, new->name, "its file changes %s: nothing is changed until the "
 		    "gateway is restarted%s", restart,
 		    vm->fsm.record.state == VM_UNPROTECTED || is_same_pair(&r->vms[i], new)
@@ -206,6 +208,7 @@ static void add(const struct reloading *r, struct found *found, const struct gw_
 	else
 		e = vms_add(r->config, r->fleet, new, &found->journal, &why);
 	if (e == 0) {
+		/* the VM is in the fleet: give it what other VMs get at the gateway's start */
 		incarnating_mute(r->incarnating, r->fleet->vms[i], now_ns);
 		r->vms[i] = *new;
 		e = probing_change(r->config, new, r->probes, r->fleet->vms[i], now_ns);

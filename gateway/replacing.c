@@ -25,7 +25,7 @@
 #include "base/program.h"
 
 #define STARTS_NS (20 * CLOCK_NS_PER_S) /* time limit for the next program to get ready */
-#define QUIET_NS  (10 * CLOCK_NS_PER_S) /* time limit for the quiet moment to come */
+#define QUIET_NS  (10 * CLOCK_NS_PER_S) /* time limit for a next program's wait for GO */
 #define ENDS_NS	  CLOCK_NS_PER_S	/* time limit for a next program to end by itself */
 #define SERVES_NS (5 * CLOCK_NS_PER_S)	/* time limit for a next program to serve after GO */
 #define LOOK_NS	  (10 * CLOCK_NS_PER_MS)
@@ -90,14 +90,15 @@ static int spawn(struct replacing *r, int fd)
 	return -result;
 }
 
-/* Returns an error if our supervisor would kill the next program, because the supervisor would not
- * know that the next program is the gateway. */
+/* Check whether the next program would survive our end. Returns -EPERM if our supervisor would kill
+ * it then, because the supervisor could not be told that the next program is the gateway. Otherwise
+ * returns 0. */
 static int check_supervisor(struct error *ret_error)
 {
 	if (getpid() == 1)
 		return error_set(ret_error, -EPERM, "this is process 1, whose end ends all others: "
 				 "restart the container");
-	/* systemd sets both when it starts a process, the second one if the unit asks for it */
+	/* systemd sets INVOCATION_ID always, and NOTIFY_SOCKET if the unit asks for it */
 	if (getenv("INVOCATION_ID") && !getenv("NOTIFY_SOCKET"))
 		return error_set(ret_error, -EPERM, "systemd cannot be told who the main process "
 				 "is: set NotifyAccess=main in the unit, and restart the gateway");
@@ -145,7 +146,7 @@ bool replacing_waits(const struct replacing *r)
 	return r->phase == REPLACING_WAITS;
 }
 
-/* The next program has ended with @status (of waitpid()): log it. */
+/* Log that the next program has ended with @status (of waitpid()). @outcome says what follows. */
 static void tell_end(const struct replacing *r, const char *outcome, int status)
 {
 	char text[64];
@@ -174,7 +175,7 @@ void replacing_tick(struct replacing *r, uint64_t now_ns)
 	if (now_ns >= r->give_up_ns)
 		(void)kill(r->pid, SIGKILL); /* it has opened nothing yet */
 	r->look_ns = now_ns + LOOK_NS;
-	/* Do not wait: a process that waits for a disk does not end before the disk answers. */
+	/* Use WNOHANG: even a killed process does not end while it waits for a disk. */
 	if (waitpid(r->pid, &status, WNOHANG) == 0)
 		return;
 	tell_end(r, GOES_ON, status);
@@ -223,8 +224,10 @@ static void tell_systemd(pid_t pid)
 	fd_close(fd);
 }
 
-/* Wait until the next program serves. Returns 0; -EPIPE if it has ended or does not serve in time;
- * -ECANCELED if a signal asks us to end. */
+/* Wait until the next program serves. Returns
+ *      0           the next program serves
+ *      -EPIPE      the next program has ended, or does not serve in time
+ *      -ECANCELED  a signal asks us to end */
 static int await_service(const struct replacing *r, int signal_fd, bool *ret_reload)
 {
 	struct pollfd fds[] = {{.fd = r->next.fd, .events = POLLIN},
@@ -244,7 +247,8 @@ static int await_service(const struct replacing *r, int signal_fd, bool *ret_rel
 	return -EPIPE;
 }
 
-/* End the next program. It may already be the gateway, so give it a moment to close everything. */
+/* End the next program. It may be the gateway already, so first ask it to end, and kill it only
+ * after ENDS_NS. */
 static void end_gently(const struct replacing *r)
 {
 	uint64_t until_ns = clock_mono_ns() + ENDS_NS;
@@ -282,8 +286,8 @@ int replacing_go(struct replacing *r, bool may_go, int signal_fd, uint64_t since
 		return 0;
 	}
 	(void)kill(r->pid, SIGKILL);
-	/* The next program has the lock of state_dir until it is gone. If it waits for a disk, so
-	 * do we. */
+	/* Wait until the next program is gone, because until then it has the lock of state_dir.
+	 * This takes long if it waits for a disk. */
 	(void)waitpid(r->pid, &status, 0);
 	r->why = NULL;
 	tell_end(r, "this program starts again: ", status);

@@ -1,5 +1,5 @@
-/* replacing.h - replaces the gateway's program with its next version, with only a moment in which
- * there is no gateway.
+/* replacing.h - replaces the gateway's program with its next version, so that there is no gateway
+ * for only a few milliseconds.
  *
  * Why: while there is no gateway, guests' output is held. The slow steps of a start need nothing
  * that the running gateway owns: DPDK is loaded, other hosts are asked for our address, and files
@@ -12,10 +12,11 @@
  *	next program:      open journal, port, sessions; SERVES
  *	running program: exit
  *
- * Two programs never act as the gateway at once: the next one opens journal and port after GO, as
- * any start does. The lock of state_dir and the incarnation (vm/incarnation.h) prevent this too. If
- * the next program finds that it would not be able to start, the running program continues. If the
- * next program ends after GO without SERVES, the program that ran before starts again.
+ * Two programs never act as the gateway at once: the next one opens journal and port only after GO,
+ * when the other one has closed them. The lock of state_dir and the incarnation (vm/incarnation.h)
+ * prevent two gateways too. If the next program finds that it would not be able to start, the
+ * running program continues. If the next program gets GO but does not say SERVES, the program that
+ * ran before starts again.
  *
  * Where: main.c, on both sides. replacing.c has the running program's side, replacing_next.c the
  * next one's. Threads: the gateway's loop.
@@ -44,7 +45,7 @@ enum replacing_phase {
 	REPLACING_IDLE = 0,
 	REPLACING_STARTS, /* the next program prepares itself */
 	REPLACING_WAITS,  /* the next program waits for GO */
-	REPLACING_ENDS,	  /* the next program ends, or was killed */
+	REPLACING_ENDS,	  /* the next program is about to end, by itself or because it is killed */
 };
 
 struct replacing {
@@ -55,67 +56,78 @@ struct replacing {
 	enum replacing_phase phase;
 	pid_t pid;	     /* of the next program; 0: none */
 	uint64_t give_up_ns; /* when to kill the next program */
-	uint64_t look_ns;    /* when to check next whether it has ended */
-	const char *why;     /* why it was killed; NULL: it ended by itself */
+	uint64_t look_ns;    /* when to check next whether that program has ended */
+	const char *why;     /* why that program was killed; NULL: it ended by itself */
 };
 
 /* ---- the running program */
 
-/* @config_path: the gateway's file, which the next program will read. */
+/* Initialise @replacing: there is no next program. @config_path is the gateway's file, which the
+ * next program will read; @state_dir is the gateway's own. Both are borrowed. */
 void replacing_init(struct replacing *replacing, const char *config_path, const char *state_dir,
 		    int epoll_fd);
 
-/* Start the next program. If that fails, or if there is one already, logs it and does nothing
- * else. Blocks until the kernel has read the program's file. */
+/* Start the next program. If that fails, or if there is a next program already, only logs this.
+ * Blocks until the kernel has read the program's file. */
 void replacing_ask(struct replacing *replacing, uint64_t now_ns);
 
-/* Returns true if the next program waits. The caller must then end, and call replacing_go(), as
- * soon as nothing is under way that the end would wait for or cut off. */
+/* Returns true if the next program waits for GO. The caller must then close everything and call
+ * replacing_go(), as soon as no work is under way for which this would have to wait, or which it
+ * would cut off. */
 bool replacing_waits(const struct replacing *replacing);
 
-/* If the next program, or the quiet moment, does not come in time, give up. If the next program has
- * ended, log why. Call this at replacing_deadline_ns() or earlier. */
+/* If the next program is not ready in time, or waits for GO too long, kill it. If the next program
+ * has ended, log why. Call this at replacing_deadline_ns() or earlier. */
 void replacing_tick(struct replacing *replacing, uint64_t now_ns);
+/* Returns when replacing_tick() must next be called, or UINT64_MAX if there is no next program. */
 uint64_t replacing_deadline_ns(const struct replacing *replacing);
 
-/* Call this when the gateway has closed everything. If @may_go, the next program waits, and no
- * signal ends us: tells it to go, waits until it serves, and tells systemd that it is the main
- * process. Otherwise kills it, if there is one. @signal_fd: from signals_open(). @since_ns: when
- * the gateway's last turn was. Returns 0: exit. Returns -EPIPE if the next program does not serve
- * and has ended: then nobody is the gateway, and the caller must call replacing_start_again().
- * Blocks for up to 5 s, and then until a next program that waits for a disk has ended. */
+/* Hand over to the next program, if there is one. Call this when the gateway has closed everything.
+ * If the next program waits for GO, @may_go is true, and no signal has asked this process to end:
+ * sends GO, waits until the next program serves, and tells systemd that it is the main process.
+ * Otherwise ends the next program. @signal_fd is from signals_open(). @since_ns is the time of the
+ * gateway's last turn. Returns
+ *      0       the caller must exit
+ *      -EPIPE  the next program got GO but did not serve, and has ended; nobody is the gateway, so
+ *              the caller must call replacing_start_again()
+ * Blocks for up to 5 s; then, if the next program must be killed, until it has ended, which can
+ * take longer while it waits for a disk. */
 int replacing_go(struct replacing *replacing, bool may_go, int signal_fd, uint64_t since_ns)
 	__attribute__((warn_unused_result));
 
-/* Start the present program again in this process, even if an update has replaced its file. Returns
- * only if this failed. The process should then end. */
+/* Start the present program again in this process, in the same version even if an update has
+ * replaced the program's file. Returns only if this failed. The process should then end. */
 void replacing_start_again(const char *config_path);
 
 /* ---- the next program */
 
-/* Check that a gateway has started us to replace it, and end with it from now on. Call this before
- * everything else. Returns 0; or prints what is wrong to stderr, and returns -EINVAL. */
+/* Check that a running gateway has started this program to replace it. From now until
+ * replacing_wait(), the kernel kills this program if that gateway ends. Call this before everything
+ * else. Returns 0. If the check fails, prints what is wrong to stderr, and returns -EINVAL. */
 int replacing_begin(void) __attribute__((warn_unused_result));
 
 /* Check whether this program would be able to start if the running one ended now. Checks the VMs'
- * files, state_dir and the management address. @state_dir: that of the running program. Blocks for
- * a few writes to disk. Returns 0; or logs what is wrong, and returns -errno. A VM whose file is
- * gone is wrong unless it is unprotected. This check cannot detect a port that another process
- * uses, or a disk that fails later. */
+ * files, state_dir and the management address. A VM whose file is gone is an error, unless the VM
+ * is unprotected and need not be protected again. @state_dir is the running program's. Blocks for a
+ * few writes to disk. Returns 0; or logs what is wrong, and returns -errno. This check cannot
+ * detect a TCP port that another process uses, or a disk that fails later. */
 int replacing_check(const struct gw_config *config, const char *state_dir)
 	__attribute__((warn_unused_result));
 
-/* Tell the running program that we are ready, and wait until it tells us to go. @signal_fd: from
- * signals_open(). Returns 0: go; *ret_since_ns is the time (CLOCK_MONOTONIC) of the running
- * program's last turn; 0 if GO came without it. Returns -ECANCELED if the running program has ended
- * without GO, or if a signal ends us; or another -errno. Logs why. */
+/* Send READY to the running program, and wait for GO. @signal_fd is from signals_open(). Returns
+ *      0               GO came; *ret_since_ns is the time (CLOCK_MONOTONIC) of the running
+ *                      program's last turn, or 0 if GO came without a time
+ *      -ECANCELED      the running program has ended without GO, or a signal asks us to end
+ *      another -errno  of the socket
+ * On error, logs it; the program must end. */
 int replacing_wait(int signal_fd, uint64_t *ret_since_ns) __attribute__((warn_unused_result));
 
-/* Tell the running program that we serve: it exits then. */
+/* Send SERVES to the program that ran before, which then exits. */
 void replacing_serves(void);
 
-/* Takes all signals that wait at @signal_fd. Returns true if one asks this process to end. Sets
- * *ret_reload to true if one asks it to read its files again. */
+/* Take all signals that wait at @signal_fd. Returns true if one of them asks this process to end.
+ * Sets *ret_reload to true if one of them asks it to read its files again; if not, *ret_reload is
+ * unchanged. */
 bool replacing_is_ended(int signal_fd, bool *ret_reload);
 
 #endif

@@ -33,8 +33,8 @@ int replacing_begin(void)
 	struct ucred who = {0};
 	socklen_t size = sizeof(who);
 
-	/* If the running program dies while we load DPDK, its supervisor must not wait for us. So
-	 * let the kernel kill us in this case. replacing_wait() ends this. */
+	/* If the running program dies while we load DPDK, the supervisor must not have to wait for
+	 * us. So let the kernel kill us in this case. replacing_wait() takes this back. */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getsockopt(REPLACING_FD, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 &&
 	    who.pid == getppid() && poll(&running, 1, 0) == 0 &&
@@ -47,8 +47,8 @@ int replacing_begin(void)
 
 /* ---- would this program be able to start? */
 
-/* Check that this program would be able to look after each VM. To find out, adds the VMs to a fleet
- * that nothing else uses. */
+/* Check that this program would be able to look after each VM, by adding the VMs to a fleet that is
+ * used for nothing else. Returns 0; or logs what is wrong, and returns -errno. */
 static int check_vms(const struct gw_config *config)
 {
 	static struct gw_vm_config vms[FLEET_VMS_MAX];
@@ -84,8 +84,9 @@ static int check_vms(const struct gw_config *config)
 	return r;
 }
 
-/* Check that the incarnation's file is good, and that the disk accepts what a start writes. If the
- * disk is too slow, refuse: guests' output would be held for that time. */
+/* Check that the incarnation's file is good, and that the disk accepts what a start writes. A disk
+ * that is too slow is an error, because guests' output would be held while a start waits for it.
+ * Returns 0; or logs what is wrong, and returns -errno. */
 static int check_state_dir(const struct gw_config *config)
 {
 	static const char zeros[TRIAL_BYTES];
@@ -169,8 +170,8 @@ int replacing_wait(int signal_fd, uint64_t *ret_since_ns)
 	bool reload = false; /* all files are read after GO anyway */
 	int r;
 
-	/* The running program exits after GO, and its end must not end us. From here on, the socket
-	 * shows if the running program ends before GO. */
+	/* The running program exits after GO, and that must not kill us. From here on, we see from
+	 * the socket if the running program ends before GO. */
 	(void)prctl(PR_SET_PDEATHSIG, 0);
 	if (replacing_is_ended(signal_fd, &reload))
 		r = -ECANCELED;

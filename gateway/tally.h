@@ -1,6 +1,6 @@
 /* tally.h - prints all counters when the daemon ends.
  *
- * Where: main.c calls it at the exit, but only if the daemon had become ready.
+ * Where: main.c calls it when the daemon ends, but tally_format() only if the daemon was ready.
  * Threads: the gateway's loop, and a short-lived thread for the output.
  */
 #ifndef GATEWAY_TALLY_H

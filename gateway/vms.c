@@ -117,6 +117,7 @@ int vms_add(const struct gw_config *config, struct fleet *fleet, const struct gw
 	if (of->fault[0])
 		return error_set(ret_error, -EINVAL, "%s", of->fault);
 	vms_describe(config, of, &vm);
+	/* fleet_add_vm() sets a text only with -EINVAL; this one is for -ENOMEM */
 	(void)error_set(ret_error, 0, "%s", strerror(ENOMEM));
 	r = fleet_add_vm(fleet, &vm, journal, clock_mono_ns(), ret_error);
 	if (r < 0)
@@ -176,6 +177,7 @@ int vms_open(const struct gw_config *config, struct fleet *fleet, struct incarna
 			vms[n_good++] = vms[i]; /* keep @vms in the order of the fleet's VMs */
 			continue;
 		}
+		/* -EINVAL is about this VM only, so go on with the others */
 		log_error("vm=%s is not looked after: %s", vms[i].name, why.text);
 		if (r != -EINVAL)
 			return r;

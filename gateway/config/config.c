@@ -253,6 +253,7 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct error 
 
 	if (r < 0)
 		return r;
+	/* our own address, and the router to other networks */
 	if (!is_kernel(&config) && !config.address[0])
 		return complain(
 			ret_error, path,
@@ -264,6 +265,7 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct error 
 	if (config.next_hop[0] && inet_pton(AF_INET, config.next_hop, &next_hop) != 1)
 		return complain(ret_error, path, "next_hop = %.40s is no IPv4 address",
 				config.next_hop);
+	/* times and limits that depend on each other */
 	if (config.standby_timeout_ns < config.beat_timeout_ns)
 		return complain(ret_error, path,
 				"standby_timeout_ms is shorter than beat_timeout_ms");
@@ -287,8 +289,8 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct error 
 	return r;
 }
 
-/* Check that the address @ip_be32 can be reached by ARP from our address @own. If @ip_be32 is 0
- * (no address), accepts it. Returns 0 or -EINVAL. */
+/* Check that the address @ip_be32 can be reached by ARP from our address @own: it is a host's
+ * address in the same network. An @ip_be32 of 0 (no address) is accepted. Returns 0 or -EINVAL. */
 static int check_address(const char *path, const char *key, uint32_t ip_be32, const char *own_key,
 			 const struct config_prefix *own, struct error *ret_error)
 {
@@ -340,10 +342,12 @@ static int check_vm_probes(const struct gw_config *config, const char *path,
 	struct config_prefix own;
 	int r = 0;
 
+	/* the keys that describe the guest */
 	if (!vm->guest_address && (vm->guest_ports.n || memcmp(vm->guest_mac, no_mac, 6) != 0))
 		return complain(ret_error, path, "guest_ports and guest_mac need guest_address");
 	if (vm->guest_mac[0] & 1)
 		return complain(ret_error, path, "guest_mac is a group's address, not a guest's");
+	/* in each network, all addresses must differ and ARP must reach them */
 	r = check_different(path, client, client_keys, ARRAY_SIZE(client), ret_error);
 	if (r == 0)
 		r = check_different(path, backup, backup_keys, ARRAY_SIZE(backup), ret_error);

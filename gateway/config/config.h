@@ -91,8 +91,8 @@ struct gw_vm_config {
 	/* addresses of the hosts in the backup network */
 	uint32_t primary_backup, standby_backup, spare_backup;
 	int witness_paths; /* enum gw_witness_paths */
-	/* why the file is not usable; "": it is usable. If it is not usable, only `fault` and
-	 * `name` are valid */
+	/* why the file cannot be used; "": it can be used. If not "", only `fault` and `name` are
+	 * valid */
 	char fault[640];
 };
 
@@ -111,11 +111,11 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct error 
 int gw_config_address(const struct gw_config *config, struct config_prefix *ret_address)
 	__attribute__((warn_unused_result));
 
-/* Read all *.ini files in @config's vm_dir, in the order of their names. Check their addresses
- * against the gateway's networks. Each file fills one element of @ret_vms, which has room for
- * @n_max. If a file is unusable, its element says why in `fault`; other VMs are not affected.
- * Returns 0 and sets *ret_n to the number of files. Returns -errno and sets *ret_error if the
- * directory cannot be read or has more than @n_max files. */
+/* Read all *.ini files in @config's vm_dir, in the order of their names, and check that their
+ * addresses fit the gateway's networks. Each file fills one element of @ret_vms, which has room for
+ * @n_max elements. If a file is unusable, its element says why in `fault`; other VMs are not
+ * affected. Returns 0 and sets *ret_n to the number of files. Returns -errno and sets *ret_error if
+ * the directory cannot be read or has more than @n_max files. */
 int gw_config_load_vms(const struct gw_config *config, struct gw_vm_config *ret_vms, size_t n_max,
 		       size_t *ret_n, struct error *ret_error)
 	__attribute__((warn_unused_result));

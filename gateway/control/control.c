@@ -286,8 +286,8 @@ static void on_progress(void *arg, uint64_t op_id, const char *text)
 	}
 }
 
-/* Only queue the reply: this function can be called within control_request(), which still uses the
- * connection. control_tick() sends the reply. */
+/* Queue the reply to the request @op_id, without sending it: this function can be called within
+ * control_request(), which still uses the connection. control_tick() sends the reply. */
 static void on_reply(void *arg, uint64_t op_id, bool ok, const char *code, const char *text)
 {
 	struct control *control = arg;

@@ -5,7 +5,7 @@
  * state. docs/control-protocol.md defines the protocol.
  *
  *  accept ─► TLS (role operator | viewer) ─► one line in ─► verb table ─► lines out ─► close
- *                                                   │ a command: answered when it is done
+ *                                                   │ a command: answered when it has ended
  *                                                   └ events --follow: stays open
  *
  * Where: main opens the service. The service calls fleet/fleet.h, and sets the callbacks by which
@@ -22,13 +22,14 @@
 
 #define CONTROL_REQUEST_MAX	4096
 #define CONTROL_OUTPUT_MAX	(4u << 20)
-/* highest number of connections that wait for a command's end or follow events */
+/* limit of the connections that wait for a command's end or follow events */
 #define CONTROL_CONNECTIONS_MAX 32
-/* viewers can have at most this many of these connections; the rest is for operators */
+/* viewers can have at most this many of these connections; the others are for operators */
 #define CONTROL_VIEWERS_MAX	16
-#define CONTROL_FOLLOWERS_MAX	4 /* limit of one identity's connections that follow events */
-/* highest number of connections whose request has not arrived yet, or that only send the rest of
- * their answer (newcomers.h) */
+/* limit of the connections with which one operator or viewer follows events */
+#define CONTROL_FOLLOWERS_MAX	4
+/* limit of the connections whose request has not arrived yet, or which only send the rest of their
+ * answer (newcomers.h) */
 #define CONTROL_UNPROVEN_MAX	16
 #define CONTROL_TIMEOUT_NS	(5 * CLOCK_NS_PER_S) /* time limit for handshake and request */
 #define CONTROL_VERSION		1

@@ -12,10 +12,10 @@
 #include "loop/source.h"
 
 enum control_phase {
-	CONTROL_REQUEST, /* in its handshake, or waiting for its request line */
-	CONTROL_WAITING, /* waits for its command's result */
-	CONTROL_FOLLOWING,
-	CONTROL_CLOSING, /* sends its output, then closes */
+	CONTROL_REQUEST, /* in the TLS handshake, or waiting for the request line */
+	CONTROL_WAITING, /* waits for the command's result */
+	CONTROL_FOLLOWING, /* sends events as they come */
+	CONTROL_CLOSING, /* sends the remaining output, then closes */
 };
 
 struct control_conn {
@@ -55,16 +55,16 @@ struct control {
 /* Queue @line and a newline as output. If the output then exceeds CONTROL_OUTPUT_MAX, marks the
  * connection as broken. */
 void control_put_line(struct control_conn *c, const char *line);
-/* Queue @json as a line, and free it. NULL means that the caller ran out of memory: an error is
- * queued instead. */
+/* Queue @json as a line, and free @json. If @json is NULL, because the caller ran out of memory,
+ * queue an error instead. */
 void control_put_json(struct control_conn *c, json_t *json);
 /* Queue an error as {"ok":false,...}, and set the phase CLOSING. */
 void control_put_error(struct control_conn *c, const char *code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Handle one request line (NUL-terminated, without newline): queue the answer's lines and set the
- * phase. @role is the role in the peer's certificate. Changes only @c and the fleet, so a fuzz
- * target can call it. */
+/* Handle @line, a request (NUL-terminated, without newline): queue the lines of the answer and set
+ * the phase. @role is the role in the peer's certificate. Changes only @c and the fleet, so that a
+ * fuzz target can call it. */
 void control_request(struct control_conn *c, const char *line, unsigned int role, uint64_t now_ns);
 
 /* Returns true if @c can stay open to wait for a command's result or, if @follow, for events. If

@@ -354,8 +354,8 @@ static json_t *describe_faults(const struct fleet *fleet)
 	return faults;
 }
 
-/* If a certificate or revocation list of @of expires soon, append it to @ends. @of is the host's
- * name; "": the gateway. */
+/* If @end says that a certificate or revocation list of @of expires soon, append it to @ends. @of
+ * is the host's name; "": the gateway. */
 static void append_end(json_t **ends, const char *of, const struct fleet_end *end)
 {
 	if (end->at_s)

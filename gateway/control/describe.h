@@ -12,11 +12,12 @@
 /* Returns @text as a JSON string. Bytes that JSON does not allow become '?'. Such bytes can come
  * from a file or a peer, or from a character that a full buffer has cut in two. */
 json_t *describe_text(const char *text);
-/* Describe all VMs and hosts in brief. @gateway is this gateway's name. No VM, fault or host is
- * left out: if one cannot be described, the whole answer is NULL. */
+/* Describe all VMs and hosts in brief. @gateway is this gateway's name. The answer leaves out no
+ * VM, fault or host: if one cannot be described, returns NULL. */
 json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t now_ns);
 /* Describe one VM in full. */
 json_t *describe_vm(const struct fleet *fleet, const struct fleet_vm *vm, uint64_t now_ns);
+/* Describe all counters of the gateway. */
 json_t *describe_counters(struct fleet *fleet);
 
 #endif

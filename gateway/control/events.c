@@ -29,8 +29,8 @@
 
 enum { VITAL, OTHERS };
 
-/* One file and its spool. After events_open(), only the spool's thread uses the members, except
- * n_unwritten. */
+/* One file and its spool. After events_open(), only the spool's thread changes the members, except
+ * n_unwritten, which belongs to the loop. */
 struct events_file {
 	char path[PATH_MAX];
 	int fd;
@@ -107,7 +107,8 @@ static void make_room(struct events_file *f, size_t size)
 	if (rename(f->path, old) < 0)
 		log_limited(LOG_LEVEL_WARN, "cannot rename %s: %s, ignoring", f->path,
 			    strerror(errno));
-	/* if this fails, the events are still in memory, and each write reports the missing file */
+	/* If this fails, no event is lost at once: events are also in memory. Each write then
+	 * reports the missing file. */
 	(void)!reopen(f);
 }
 
@@ -130,7 +131,7 @@ static void write_file(void *arg, const char *data, size_t size)
 static void close_file(struct events_file *f)
 {
 	if (!f || !spool_close(f->spool, CLOSE_NS))
-		return; /* the disk does not answer and the thread still uses @f: do not free @f */
+		return; /* the disk does not answer, so the thread still uses @f: do not free @f */
 	fd_close(f->fd);
 	free(f);
 }
@@ -224,8 +225,9 @@ static void append(struct events *events, unsigned int class, const struct event
 	}
 }
 
-/* Returns the class of events of @kind that change something to @to. VITAL events are important,
- * and peers cannot cause many of them. Peers can cause events of the other class at will. */
+/* Returns the class of an event of @kind that reports a change to @to ("": no change). VITAL events
+ * are important, and peers cannot cause many of them. Peers can cause events of the other class at
+ * will. */
 static unsigned int class_of(const char *kind, const char *to)
 {
 	static const char *const vital[] = {"state",   "operator",    "gateway",   "fence",
@@ -298,8 +300,9 @@ static void tell_suppressed(struct events *events, struct event_source *s)
 	}
 }
 
-/* Is the event always stored, even beyond the limit? A failed promotion waits for an operator. The
- * next failure needs another attempt at a promotion first, so there cannot be many such events. */
+/* Returns true if the event must be stored even if there were too many events: the VM is FAILED,
+ * and waits for an operator. Before it can fail again, there must be another attempt at a
+ * promotion, so there cannot be many such events. */
 static bool is_never_suppressed(unsigned int class, const char *to)
 {
 	return class == VITAL && strcmp(to, "FAILED") == 0;

@@ -7,13 +7,14 @@
  *                                                       └ no ──► only counted
  *
  * If events were only counted, events_tick() later adds an event "suppressed" with their number.
- * Then it adds the newest counted event that changed a state (`to` is set).
+ * For each class, it then also adds the newest of the counted events that changed a state (`to` is
+ * set), unless a newer change of state was stored.
  *
  * Events that a peer can cause at will must not push important events out of memory. So there are
  * two classes of events. Each class has its own ring, and each VM has a limit for each class. All
- * events go to events.jsonl. Events of the important class go to audit.jsonl too. Their kinds are
- * "state", "operator", "gateway", "fence", "journal", "certificate", "suppressed", and "health" if
- * the new word is a grave one (vm/health.h).
+ * events go to events.jsonl. Events of the important class, VITAL, go to audit.jsonl too. The kinds
+ * of these events are "state", "operator", "gateway", "fence", "journal", "certificate",
+ * "suppressed", and also "health" if the new word is a grave one (vm/health.h).
  *
  * Where: control/control.c. Threads: the gateway's loop. Each file has a thread that writes it
  * (base/spool.h), so only open and close block. If a disk is full or slow, the files lack lines,
@@ -50,27 +51,27 @@ struct event {
 struct events; /* opaque */
 
 /* Open events.jsonl and audit.jsonl in @dir for appending. Each file holds at most @bytes_max
- * bytes; a full file is renamed to FILE.1, which replaces the previous FILE.1. The next sequence
- * number continues from the files' last lines. Returns 0 and sets *ret_events, which the caller
- * then owns; -ENOMEM; or another -errno. */
+ * bytes; a full file is renamed to FILE.1, which replaces the previous FILE.1. The sequence numbers
+ * continue from the files' last lines. Returns 0 and sets *ret_events, which the caller then owns.
+ * Errors: -ENOMEM; another -errno if a file cannot be opened. */
 int events_open(const char *dir, uint64_t bytes_max, struct events **ret_events)
 	__attribute__((warn_unused_result));
 struct events *events_close(struct events *events); /* close the files and free @events;
 						     * NULL is fine; returns NULL */
 
-/* Add an event. Returns true if the event was kept. Returns false if @vm has had too many events of
- * this class lately; the event is only counted. Events with @vm "" have their own limits, like
- * those of a VM. */
+/* Add an event. Returns true if the event was stored. Returns false if the event was only counted,
+ * because @vm has had too many events of this class lately. A change of state to FAILED is always
+ * stored. Events that are about no VM (@vm is "") have a limit of their own. */
 bool events_add(struct events *events, uint64_t now_ns, const char *vm, const char *kind,
 		const char *from, const char *to, const char *text);
 
-/* For each VM with suppressed events, add an event that says how many there were. Call this once a
- * second. */
+/* For each VM that has had too many events, add an event that says how many were not stored. Call
+ * this often; it does something once a second. */
 void events_tick(struct events *events, uint64_t now_ns);
 
-/* events_count() returns the number of events in memory; events_next_seq() returns the sequence
- * number of the next event. */
+/* Returns the number of events in memory. */
 uint64_t events_count(const struct events *events);
+/* Returns the sequence number that the next event will get. */
 uint64_t events_next_seq(const struct events *events);
 
 /* Returns the oldest event in memory whose sequence number is at least @seq, or NULL if there is

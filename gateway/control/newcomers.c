@@ -47,7 +47,7 @@ bool newcomers_may_run(struct control_conn *c, uint64_t now_ns)
 	if (wire_tls_is_established(c->tls))
 		return true;
 	earn(c->control, now_ns);
-	/* A new handshake must not overtake waiting ones. */
+	/* A handshake that comes now must not overtake those that wait already. */
 	c->waiting |= c->control->handshakes.left_ns <= 0 ||
 		      newcomers_deadline_ns(c->control) != UINT64_MAX;
 	return !c->waiting;

@@ -22,7 +22,7 @@ struct request {
 	const char *verb;
 	struct fleet_vm *vm; /* NULL: no VM was named */
 	const char *host;      /* "": no host was named */
-	/* protect: the host that is to keep the copy; "": the VM's present second host */
+	/* protect: the host that the operator wants to keep the copy; "": the present standby */
 	const char *with;
 	/* start, failover: the host that the operator declares switched off; "": none */
 	const char *off;
@@ -116,8 +116,8 @@ static const char *asker(const struct control_conn *c)
 	return c->tls ? wire_tls_peer(c->tls)->name : "-";
 }
 
-/* Does the request name a host for the command @what? Only these two commands have an optional
- * host. */
+/* Returns true if the request names a host, in `protect` (r->with) or `start` (r->host). Only these
+ * two commands have an optional host. */
 static bool is_host_named(const struct request *r, enum vm_command what)
 {
 	return what == VM_COMMAND_PROTECT ? r->with[0] : what == VM_COMMAND_START && r->host[0];
@@ -268,7 +268,7 @@ static void verb_takeover(struct control_conn *c, const struct request *r)
 	c->phase = CONTROL_WAITING;
 	e = fleet_take_over(c->control->fleet, c->op_id);
 	if (e == 0)
-		return; /* the reply follows once the incarnation is on disk */
+		return; /* the reply follows when the incarnation is on disk */
 	if (e == -ENOENT)
 		control_put_error(c, "no-conflict",
 				  "no connected host has obeyed a younger gateway than this one: "
@@ -301,7 +301,7 @@ static void drain_request(struct control_conn *c, const struct request *r, struc
 	(void)snprintf(text, sizeof(text), "%s asks: %s %s", asker(c), r->verb, host->name);
 	fleet_event(fleet, r->now_ns, "", "operator", text);
 	fleet_drains_step(fleet, host, in, r->now_ns);
-	if (r->no_wait && c->phase == CONTROL_WAITING) { /* the drain has not refused it */
+	if (r->no_wait && c->phase == CONTROL_WAITING) { /* there is no reply yet: not refused */
 		control_put_json(c, json_pack("{s:b, s:s, s:s}", "ok", 1, "code", "accepted",
 					      "text", "begun; `holdfastctl status` and `events` "
 					      "have the rest"));
@@ -390,7 +390,7 @@ static const struct {
 	{"undrain", WIRE_PEER_OPERATOR, false, verb_undrain},
 };
 
-/* Can this request keep its connection open, to wait for a result or for events? */
+/* Returns true if this request can keep its connection open, to wait for a result or for events. */
 static bool may_last(const struct request *r)
 {
 	return r->follow || strcmp(r->verb, "takeover") == 0 ||
@@ -403,6 +403,7 @@ static void run_verb(struct control_conn *c, struct request *r, const char *vm, 
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
 		if (strcmp(verbs[i].name, r->verb) != 0)
 			continue;
+		/* may this peer use the verb? */
 		if (!(verbs[i].roles & role)) {
 			log_limited(LOG_LEVEL_WARN,
 				    "%s %s asked for %s: refused, it is no operator",
@@ -415,6 +416,7 @@ static void run_verb(struct control_conn *c, struct request *r, const char *vm, 
 				r->verb, wire_peer_role_name(role));
 			return;
 		}
+		/* find the VM; a VM with an unusable file gets an answer of its own */
 		if (verbs[i].needs_vm) {
 			const char *fault = fleet_find_fault(c->control->fleet, vm);
 
@@ -468,6 +470,7 @@ void control_request(struct control_conn *c, const char *line, unsigned int role
 		control_put_error(c, "bad-version", "version %d is not spoken here, %d is", version,
 				  CONTROL_VERSION);
 	} else {
+		/* jansson stores booleans as int */
 		r.follow = follow;
 		r.no_wait = no_wait;
 		r.may_lose = may_lose;

@@ -35,7 +35,7 @@ struct ctl {
 	struct wire_tls_context *context;
 	struct wire_tls *tls;
 	char where[64];
-	/* true once the gateway has closed the connection; buffered lines are still valid */
+	/* the gateway has closed the connection; lines that are in the buffer are still valid */
 	bool ended;
 	size_t at, end, size;
 	char *in;

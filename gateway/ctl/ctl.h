@@ -18,7 +18,9 @@
 struct ctl_config {
 	struct config_address gateway;
 	char ca[256], crl[256], cert[256], key[256];
-	uint64_t look_ns; /* how long to wait for an answer (key look_ms); 0: the default */
+	/* key look_ms: after this time without an answer, main.c asks whether the gateway still
+	 * answers, or gives up if the verb is not one that waits; 0: the default */
+	uint64_t look_ns;
 };
 
 extern const struct config_key ctl_config_keys[];
@@ -38,7 +40,7 @@ int ctl_open(const struct ctl_config *config, const char *request, uint64_t dead
 int ctl_line(struct ctl *ctl, uint64_t deadline_ns, const char **ret_line, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* close the connection and free @ctl; NULL is fine; returns NULL */
+/* Close the connection and free @ctl. NULL is fine. Returns NULL. */
 struct ctl *ctl_close(struct ctl *ctl);
 
 #endif

@@ -97,8 +97,8 @@ static bool show_younger(FILE *out, const json_t *host)
 	return true;
 }
 
-/* Prints a line for each certificate or revocation list that ends soon. Returns how many of them
- * end so soon that `check` fails. */
+/* Prints a line for each certificate or revocation list that expires soon. Returns how many of them
+ * expire so soon that `check` fails. */
 static int show_ends(FILE *out, const json_t *answer)
 {
 	const json_t *item;
@@ -120,6 +120,7 @@ void show_status(FILE *out, const json_t *answer)
 	char text[32];
 	size_t i;
 
+	/* the table of VMs, then lines about what is not well or not usual with them */
 	fprintf(out, "gateway %s, version %s\n\n", S(answer, "gateway"), S(answer, "version"));
 	fprintf(out, "%-16s %-12s %-12s %6s %-16s %-16s %10s  %s\n", "VM", "HEALTH", "STATE",
 		"TERM", "OWNER", "STANDBY", "EPOCH", "COMMITTED");
@@ -142,6 +143,7 @@ void show_status(FILE *out, const json_t *answer)
 	}
 	json_array_foreach(json_object_get(answer, "faults"), i, item)
 		fprintf(out, "%-16s %-12s %s\n", S(item, "name"), "FAULTY", S(item, "error"));
+	/* the table of hosts, in the same way */
 	fprintf(out, "\n%-16s %-13s %s\n", "HOST", "CONNECTED", "LAST SEEN");
 	json_array_foreach(hosts, i, item) {
 		fprintf(out, "%-16s %-13s %s\n", S(item, "name"),
@@ -320,6 +322,7 @@ void show_vm(FILE *out, const json_t *answer)
 		int_of(vm, "term"));
 	show_health(out, vm);
 	(void)show_fence(out, vm);
+	/* who has the guest and its copy, and how far the copy is */
 	fprintf(out, "  %-20s %s\n", "owner", S(vm, "owner"));
 	fprintf(out, "  %-20s %s\n", "standby", S(vm, "standby"));
 	if (json_is_object(json_object_get(vm, "spare")))
@@ -331,12 +334,14 @@ void show_vm(FILE *out, const json_t *answer)
 											 : "down",
 		json_is_true(json_object_get(json_object_get(streams, "standby"), "up")) ? "up"
 											 : "down");
+	/* what is under way; each line is printed only if it applies */
 	show_promoted(out, json_object_get(vm, "promoted"));
 	show_move(out, json_object_get(vm, "move"));
 	show_asked(out, vm, "drill", "drill_ms",
 		   "the standby's copy is tried; the guest goes on, an event says the result");
 	show_asked(out, vm, "verify", "verify_ms",
 		   "all is compared, see ram_verified_pages and disk_verified_blocks below");
+	/* how the guest is watched */
 	if (json_is_object(json_object_get(vm, "liveness")))
 		fprintf(out, "  %-20s %s: %s\n", "liveness",
 			S(json_object_get(vm, "liveness"), "state"),

@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+/* Each of the next five functions prints the answer to one verb. */
 void show_status(FILE *out, const json_t *answer);
 void show_vm(FILE *out, const json_t *answer);
 void show_counters(FILE *out, const json_t *answer);

@@ -58,8 +58,8 @@ static const char *search_path(void)
 	return getenv("PATH") ?: "/usr/sbin:/usr/bin:/sbin:/bin";
 }
 
-/* Returns true if the shell carries out @word itself, without a program. The list omits words that
- * are programs too (`test`, `echo`). */
+/* Returns true if the shell carries out @word itself, without a program. Words that exist as
+ * programs too (`test`, `echo`) are not in the list, because find_program() finds them. */
 static bool is_of_shell(const char *word)
 {
 	static const char *const words[] = {
@@ -293,7 +293,7 @@ static void add_last_words(const struct fence *fence, struct run *run)
 		return;
 	tail[n] = '\0';
 	line = strrchr(tail, '\n') ? strrchr(tail, '\n') + 1 : tail;
-	/* replace control characters, because an event, which gets this line, is plain text */
+	/* The line goes into an event, which is plain text: replace all other characters. */
 	for (char *c = line; *c; c++) {
 		if (*c < ' ' || *c > '~')
 			*c = '?';

@@ -1,9 +1,9 @@
 /* fence.h - runs an operator's fence command and reports how it ended.
  *
- * Holdfast itself does not need fencing, because a replaced primary can release no output. But the
- * hosts can share something that Holdfast does not control: a disk, a licence, a power budget. In
- * this case the old host must be off before the guest runs on the new host. Any program can be the
- * fence command. The package fence-agents has one for each kind of power switch.
+ * Holdfast itself does not need fencing, because a primary that was replaced can release no output.
+ * But the hosts can share something that Holdfast does not control: a disk, a licence, a power
+ * budget. In this case the old host must be off before the guest runs on the new host. Any program
+ * can be the fence command. The package fence-agents has one for each kind of power switch.
  *
  * The command is run by /bin/sh -c in its own process group, with an empty standard input. Its
  * standard output and standard error go to LOG_DIR/fence-VM.log, which holds only the last run. If
@@ -32,10 +32,10 @@
 
 struct fence;
 
-/* Check that the program with which @command begins exists. Looks only at the first word, as a path
- * or in PATH. Does not check a word with shell syntax, or a command built into the shell. Returns 0
- * if the program exists, or if this cannot be determined. Returns -ENOENT, with the reason in
- * *ret_error, if no such program exists. Calls stat(), so it can block. */
+/* Check that the program with which @command begins exists. The program is the first word, either a
+ * path or a name in PATH. Returns 0 if the program exists, or if this cannot be determined: the
+ * word has shell syntax, or is a command that is built into the shell. Returns -ENOENT, with the
+ * reason in *ret_error, if there is no such program. Calls stat(), so it can block. */
 int fence_check(const char *command, struct error *ret_error) __attribute__((warn_unused_result));
 
 /* A callback that gets the result of a command. @ok is true if the exit status was 0. @text gives

@@ -93,7 +93,7 @@ static void count_health(struct fleet *fleet)
 {
 	struct fleet_counters *c = &fleet->counters;
 
-	/* Also count VMs that cannot be protected because of their files: they are not safe. */
+	/* VMs that cannot be protected (faults) are not safe either, so begin with their number. */
 	c->vms_safe = c->health_changes = 0;
 	c->vms_not_safe = fleet->n_faults + fleet->n_more_faults;
 	for (size_t i = 0; i < fleet->n_vms; i++) {

@@ -53,11 +53,12 @@ struct fleet_counters {
 	uint64_t relay_frames, relay_bytes, relay_dropped, relay_blocked, relay_errors;
 	uint64_t journal_writes, journal_errors;
 	uint64_t events, events_suppressed, promotions;
-	/* Number of VMs whose health word is SAFE, number of VMs with another word, and total
-	 * number of changes of these words. Taken from the VMs when the counters are printed. */
+	/* Number of VMs whose health word is SAFE; number of other VMs, including those that cannot
+	 * be protected; total number of changes of health words. Counted when the counters are
+	 * printed. */
 	uint64_t vms_safe, vms_not_safe, health_changes;
-	/* Number of hosts that are being drained, and number of hosts that are drained. Taken when
-	 * the counters are printed. */
+	/* Number of hosts that are being drained, or being taken back; number of hosts that are
+	 * drained. Counted when the counters are printed. */
 	uint64_t hosts_draining, hosts_drained;
 	/* Copied from probes_get_counters() when the counters are printed. */
 	uint64_t probes_sent, probes_answered, probe_replies, probes_lost, probes_malformed,

@@ -9,8 +9,8 @@
 #include "base/text.h"
 #include "fleet/drain_private.h"
 
-#define RETRY_NS (3 * CLOCK_NS_PER_S) /* between two attempts to move a guest */
-/* an urgent drain reserves at most this time for ending the copies */
+#define RETRY_NS (3 * CLOCK_NS_PER_S) /* between two attempts to move a guest, or to end a copy */
+/* how much of its time limit an urgent drain keeps for ending the copies, at most */
 #define COPIES_NS (5 * CLOCK_NS_PER_S)
 /* After this many failed moves of a guest, an urgent drain leaves the guest on the host. */
 #define GUARD_TRIES 3
@@ -104,7 +104,7 @@ unsigned int drain_names_of(const struct drain_turn *s, bool (*test)(const struc
 
 /* ---- moving ---- */
 
-/* Has the drain stopped trying to move the guest? */
+/* Returns true if the drain will make no more attempt to move the guest, as things are now. */
 static bool is_hopeless(const struct drain *d, const struct drain_view *v)
 {
 	const struct drain_vm *vm = &d->vms[v->vm];
@@ -127,7 +127,7 @@ static const char *why_not(const struct drain *d, const struct drain_view *v)
 	return *d->vms[v->vm].why ? d->vms[v->vm].why : "the time was over";
 }
 
-/* Write which guests and copies are still on the host, and why, such as "web1 (it is not
+/* Write to @text which guests and copies are still on the host, and why, such as "web1 (it is not
  * protected), the copy of web2 (its end is not confirmed)". */
 static void describe_left(const struct drain_turn *s, char *text, size_t size)
 {
@@ -163,7 +163,7 @@ static void give_up(struct drain_turn *s)
 	drain_enter(s, DRAIN_LIFTING);
 }
 
-/* Go on without the guests that cannot be moved. */
+/* Leave the guests that could not be moved on the host, and tell operators. */
 static void leave(struct drain_turn *s)
 {
 	for (size_t i = 0; i < s->in->n_views; i++) {
@@ -198,7 +198,7 @@ static bool move_next(struct drain_turn *s)
 		const struct drain_view *v = &s->in->views[i];
 		const struct drain_vm *vm = &s->d->vms[v->vm];
 
-		if (vm->is_asked) /* a host that goes down cannot wait for ever */
+		if (vm->is_asked) /* an urgent drain waits for a move only until is_over() */
 			return !(s->d->is_urgent && is_over(s));
 		if (!next && drain_can_move_now(v) && !drain_is_kept(s->d, v) &&
 		    s->in->now_ns >= vm->retry_ns && !is_hopeless(s->d, v))
@@ -311,7 +311,7 @@ static void tick_copies(struct drain_turn *s)
 		is_waiting |= vm->is_asked || drain_has_copy(v);
 		is_keeping |= v->place == VM_DRAIN_COPY && !vm->is_asked && drain_is_kept(s->d, v);
 	}
-	if (is_keeping && (is_over(s) || !s->d->waits)) { /* end no copy at all */
+	if (is_keeping && (is_over(s) || !s->d->waits)) { /* give up before any copy is ended */
 		name_kept(s);
 		give_up(s);
 		return;
@@ -382,9 +382,9 @@ static void on_boot(struct drain_turn *s)
 		lift(s, "it has booted since it was told to go down");
 }
 
-/* Answer the operator whose drain has ended, and name what is left on the host. The operator may
- * have agreed to leave guests there (`leaves`), but no copies. If the gateway does not look after a
- * VM, nobody knows where that VM runs. */
+/* Answer the operator whose drain has ended, and name what is left on the host. The answer is a
+ * success if nothing is left, or if the operator has agreed to leave guests (`leaves`) and no copy
+ * is left. VMs that the gateway does not look after are named too, because they may run there. */
 static void answer_drained(struct drain_turn *s)
 {
 	char guests[VM_TEXT_MAX / 4], copies[VM_TEXT_MAX / 4], text[VM_TEXT_MAX];
@@ -424,7 +424,8 @@ static void on_stored(struct drain_turn *s)
 			finish(s, false, "journal", "cannot record it in state_dir");
 		}
 		break;
-	/* if the record could not be written, a restarted gateway drains the host again */
+	/* Here a failed write is no failure of the drain: a restarted gateway drains the host
+	 * again. */
 	case DRAIN_SETTLING:
 		d->phase = DRAIN_DONE;
 		answer_drained(s);
@@ -470,6 +471,6 @@ void drain_step(struct drain *drain, const struct drain_input *in,
 void drain_resume(struct drain *drain, bool is_done, uint64_t now_ns)
 {
 	drain->phase = is_done ? DRAIN_DONE : DRAIN_MOVING;
-	drain->waits = true; /* no host has connected to this gateway yet */
+	drain->waits = true; /* no guest can move yet: no host has connected to this gateway */
 	drain->began_ns = now_ns;
 }

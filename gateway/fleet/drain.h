@@ -1,6 +1,7 @@
-/* drain.h - empties one host before its maintenance: moves its guests away one after another, ends
- * the copies that it keeps, and keeps it empty until it is taken back. Pure: inputs and time in, a
- * list of actions out; no I/O, no clock, no allocation.
+/* drain.h - empties one host before its maintenance: moves the host's guests away one after
+ * another, ends the copies that the host keeps, and keeps the host empty until it is taken back (by
+ * an operator, or by its next boot after a guard's drain). Pure: inputs and time in, a list of
+ * actions out; no I/O, no clock, no allocation.
  *
  *                 asked           on disk           no guest here        no copy here
  *	  NONE ─────────► RECORDING ───────► MOVING ───────────────► COPIES ───────────► SETTLING
@@ -14,17 +15,18 @@
  *
  * With two hosts, a guest that leaves this host has no other host for its copy. So an operator must
  * agree to that beforehand (`unprotected_ok`). Without this agreement, no guest is moved and no
- * copy is ended as long as no third host can keep the copy. A third host may also fail while the
- * drain waits for another guest. The guard of a host that is going down does not need this
- * agreement. Its drain moves and ends what it can, and tells operators which guests and copies are
- * left.
+ * copy is ended as long as no third host can keep the copy. This also holds if a third host was
+ * there at first and fails while the drain waits for another guest. The guard of a host that is
+ * going down does not need this agreement. The drain that the guard asks for moves the guests and
+ * ends the copies that it can, and tells operators which guests and copies are left.
  *
- * An operator may leave guests there (`leaves`), but no copies: a copy that does not end may be all
- * that is left of its guest. So a drain whose copies did not end in time is given up, unless the
- * host itself goes down.
+ * An operator can agree to leave guests on the host (`leaves`), but not to leave copies there: such
+ * a copy may be all that is left of its guest. So a drain whose copies did not end in time is given
+ * up, unless the host itself goes down.
  *
- * In DONE an operator or the guard may ask again. If a guest or a copy is there again, the drain
- * begins again. A drain that an operator had begun remains the operator's.
+ * In DONE an operator or the guard may ask again. If a guest or a copy is on the host again, the
+ * drain begins again. If the guard asks for it and the finished drain was an operator's, the new
+ * drain counts as the operator's too: the host's next boot does not end it.
  *
  * Each step of the drain looks at the present state of the VMs' machines, not at earlier requests
  * to them. So a guest that fails over while its host is being drained counts as moved, and a
@@ -66,8 +68,9 @@ struct drain_view {
 	const char *name;  /* borrowed */
 	const char *other; /* the VM's other host; borrowed */
 	bool is_other_barred;
-	bool is_spare;	/* the drained host has no seat of the VM */
-	/* while the host is drained, the guest and its copy can be on the VM's two other hosts */
+	bool is_spare;	/* the drained host is neither owner nor standby of the VM */
+	/* true if the VM's two other hosts can have the guest and its copy while this host is
+	 * drained */
 	bool has_third;
 	enum vm_drain_place place;
 	/* why the VM cannot be moved now; "": the VM can be moved; borrowed */
@@ -80,12 +83,12 @@ enum drain_input_kind {
 	DRAIN_IN_TICK,
 	/* op_id, unprotected_ok, waits, leaves, limit_ns: an operator wants the host drained */
 	DRAIN_IN_ASKED,
-	/* limit_ns, boot: the host itself is told to go down */
+	/* limit_ns, boot: the host's guard reports that the host is going down */
 	DRAIN_IN_GUARD,
 	DRAIN_IN_UNDRAIN, /* op_id: an operator takes the host back */
-	DRAIN_IN_BOOT,	  /* boot: the host has connected, and has named its boot */
+	DRAIN_IN_BOOT,	  /* boot: the host has connected, and has said in which boot it is */
 	DRAIN_IN_MOVED,	  /* vm, ok, text: how a MOVE or an END_COPY ended */
-	/* ok: the record of DRAIN_ACT_STORE is on the disk; not ok: it cannot be written */
+	/* ok: true if the record of DRAIN_ACT_STORE is on the disk, false if the write failed */
 	DRAIN_IN_STORED,
 };
 
@@ -94,14 +97,15 @@ struct drain_input {
 	uint64_t now_ns;
 	const struct drain_view *views; /* all VMs of the host */
 	size_t n_views;
-	size_t n_faults;     /* VMs that are not looked after, and may run on the host */
+	/* number of VMs that the gateway does not look after; they may run on the host */
+	size_t n_faults;
 	uint64_t op_id;	     /* 0: nobody waits for an answer */
 	/* the operator agrees that guests have no copy while the host is drained */
 	bool unprotected_ok;
 	bool waits;	     /* wait for guests that cannot be moved yet */
-	bool leaves;	     /* go on without guests that cannot be moved */
-	uint64_t limit_ns;
-	const char *boot;
+	bool leaves;	     /* leave the guests that cannot be moved on the host, and go on */
+	uint64_t limit_ns;   /* the drain's time limit */
+	const char *boot;    /* the boot's id (drain_record.h) */
 	size_t vm;
 	bool ok;
 	const char *text;
@@ -143,16 +147,16 @@ struct drain_vm {
 struct drain {
 	const char *host; /* borrowed */
 	enum drain_phase phase;
-	bool was_done; /* the host was drained before, and the file of drains says so */
-	bool by_guard; /* the host itself asked for it, so its next boot ends it */
-	/* is_urgent: drain what can be drained, and leave the rest, because the host is going down
-	 * or because `leaves` is true. leaves: an operator has agreed to leave guests on the
-	 * host */
+	/* the host was drained already when this drain was asked for, and the file says so */
+	bool was_done;
+	bool by_guard; /* the host's guard asked for the drain, so the host's next boot ends it */
+	/* is_urgent: leave on the host what cannot be moved or ended in time, because the host is
+	 * going down or because `leaves` is true. leaves: an operator has agreed to leave guests on
+	 * the host */
 	bool is_urgent, leaves;
-	/* the host itself is going down: at its time limit the drain ends, whatever is left
-	 * there */
+	/* the host is going down: at the time limit the drain ends, whatever is left on the host */
 	bool goes_down;
-	bool waits;
+	bool waits; /* as in struct drain_input; also true for a guard's drain */
 	/* true if an operator's agreement (unprotected_ok) is needed, but missing */
 	bool keeps_copies;
 	uint64_t began_ns, limit_ns;
@@ -167,11 +171,11 @@ struct drain {
 void drain_step(struct drain *drain, const struct drain_input *in,
 		struct drain_actions *ret_actions);
 
-/* Continue a drain that the gateway's previous process recorded. @is_done: the host was already
- * drained. */
+/* Continue a drain that the gateway's previous process recorded. @is_done: true if the recorded
+ * drain was finished. */
 void drain_resume(struct drain *drain, bool is_done, uint64_t now_ns);
 
-/* May the host get neither guests nor copies? */
+/* Returns true if the host must get neither guests nor copies. */
 static inline bool drain_is_barred(const struct drain *drain)
 {
 	return drain->phase != DRAIN_NONE;

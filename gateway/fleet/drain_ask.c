@@ -12,8 +12,8 @@ static const char *what_it_is(const struct drain *d)
 	return d->phase == DRAIN_DONE ? "is drained, but not empty" : "is not drained";
 }
 
-/* Refuse the drain if guests cannot be moved because their other hosts are barred (drain.h).
- * Returns true if the drain was refused. */
+/* Refuse the drain if the other host of any of the VMs is barred (drain.h): its guest or copy could
+ * go nowhere. Returns true if the drain was refused. */
 static bool refuse_nowhere(struct drain_turn *s)
 {
 	unsigned int n = 0;
@@ -116,7 +116,7 @@ void drain_on_asked(struct drain_turn *s)
 	struct drain *d = s->d;
 
 	if (d->phase == DRAIN_DONE && !drain_has_left(s) && s->in->n_faults == 0) {
-		if (d->by_guard) { /* now the drain no longer ends at the host's next boot */
+		if (d->by_guard) { /* now it is the operator's: the next boot must not end it */
 			d->by_guard = false;
 			(void)drain_act(s, DRAIN_ACT_STORE);
 		}

@@ -22,7 +22,7 @@ static inline bool drain_is_here(const struct drain_view *v)
 	       v->place == VM_DRAIN_STUCK;
 }
 
-/* Is a copy kept on this host? Also true if its end is not confirmed yet. */
+/* Is a copy kept on this host? Also true if the end of the copy is not confirmed yet. */
 static inline bool drain_has_copy(const struct drain_view *v)
 {
 	return v->place == VM_DRAIN_COPY || v->place == VM_DRAIN_ENDING;
@@ -33,32 +33,35 @@ static inline bool drain_can_move_now(const struct drain_view *v)
 	return v->place == VM_DRAIN_MOVABLE;
 }
 
-/* Will the guest be without a copy while the host is drained, although it has a copy now or is
- * about to get one? */
+/* Returns true if the guest has a copy now, or is about to get one, but would have none while the
+ * host is drained. */
 static inline bool drain_loses_copy(const struct drain_view *v)
 {
 	return !v->has_third && (v->place == VM_DRAIN_MOVABLE || v->place == VM_DRAIN_BUSY ||
 				 v->place == VM_DRAIN_COPY || v->is_spare);
 }
 
-/* Must the guest not be moved now, or its copy not be ended? */
+/* Returns true if the guest or the copy must stay on this host: the guest would otherwise have no
+ * copy, and no operator has agreed to that. */
 static inline bool drain_is_kept(const struct drain *d, const struct drain_view *v)
 {
 	return d->keeps_copies && drain_loses_copy(v);
 }
 
-/* Add an action to those of this turn, and return it, to be filled in. */
+/* Append an action of @kind to this turn's actions. Returns it; the caller fills in its members. */
 struct drain_action *drain_act(struct drain_turn *s, enum drain_action_kind kind);
 
-/* Tell all operators something about the VM with index @vm; DRAIN_VMS_MAX: about the host. */
+/* Tell all operators a text about the VM with index @vm. If @vm is DRAIN_VMS_MAX, the text is about
+ * the host. */
 void drain_say(struct drain_turn *s, size_t vm, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Answer the request @op_id; 0: nobody waits for an answer. @code is a constant. */
+/* Answer the request @op_id. Does nothing if @op_id is 0. @code is a constant. */
 void drain_reply(struct drain_turn *s, uint64_t op_id, bool ok, const char *code,
 		 const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* Change the phase, and have the drain recorded if the new phase waits for that. */
+/* Change the phase to @phase. If this phase waits for the disk (drain_is_storing()), add the action
+ * DRAIN_ACT_STORE. */
 void drain_enter(struct drain_turn *s, enum drain_phase phase);
 
 /* Write the names of the VMs for which @test holds to @text, such as "web1, web2". Returns their

@@ -7,9 +7,9 @@
  *	vm=web1
  *	sum=90f0c3a5d2e1b4f7
  *
- * by=operator-unagreed: the host is being drained, and no operator has agreed to guests without a
- * copy. state=draining-leave: guests that cannot be moved are left there. A host without a line is
- * not drained. Pure: text in, text out.
+ * by=operator-unagreed: an operator asked for the drain, but did not agree to guests without a
+ * copy. state=draining-leave: guests that cannot be moved are left on the host. A host without a
+ * line is not drained. Pure: text in, text out.
  *
  * Where: fleet_drain.c. Threads: the gateway's loop; the text is written by the journal's thread.
  */
@@ -30,7 +30,7 @@ struct drain_record_host {
 	bool is_done;	 /* drained; false: being drained */
 	bool by_guard;
 	bool keeps_copies; /* as in struct drain; false if is_done or by_guard */
-	bool leaves;	   /* the same */
+	bool leaves;	   /* as in struct drain; false if is_done or by_guard */
 	uint64_t limit_s;
 	char boot[DRAIN_BOOT_MAX + 1]; /* valid if by_guard */
 };
@@ -44,7 +44,8 @@ struct drain_record {
 /* Write @record to @text (@size bytes). Returns the length, or 0 if it does not fit. */
 size_t drain_record_format(const struct drain_record *record, char *text, size_t size);
 
-/* Read the file's content. Returns 0, or -EINVAL if it is damaged: then none of it is used. */
+/* Parse @text, the content of the file. Returns 0, or -EINVAL if the file is damaged; *ret_record
+ * is unchanged then. */
 int drain_record_parse(const char *text, size_t size, struct drain_record *ret_record)
 	__attribute__((warn_unused_result));
 

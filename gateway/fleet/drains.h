@@ -20,19 +20,21 @@
 
 struct fleet_drains; /* opaque */
 
-struct fleet_drains *fleet_drains_new(void); /* NULL: out of memory; free() frees it */
+/* Make the drains: no host is drained. Returns NULL if memory is short. The caller frees the result
+ * with free(). */
+struct fleet_drains *fleet_drains_new(void);
 
 /* Read the drains that the gateway's previous process recorded in @state_dir, and record drains
  * there from now on. Call this after all VMs were added. If the file is damaged, logs that and does
  * not use the file: then no host is drained. */
 void fleet_drains_open(struct fleet *fleet, const char *state_dir, uint64_t now_ns);
 
-/* Call this when @vm is added, or gets a new spare, after fleet_drains_open(). Then a drained host
- * gets neither its guest nor its copy. */
+/* Bar the drained hosts of @vm, so that they get neither the VM's guest nor its copy. Call this
+ * when @vm was added or got a new spare after fleet_drains_open(). */
 void fleet_drains_added(struct fleet *fleet, struct fleet_vm *vm);
 
-/* Give the drain of @host an input. The members now_ns, views, n_views and n_faults are
- * filled in. */
+/* Give the input @in to the drain of @host. This function itself fills in the members now_ns,
+ * views, n_views and n_faults. */
 void fleet_drains_step(struct fleet *fleet, const struct fleet_host *host,
 		       const struct drain_input *in, uint64_t now_ns);
 
@@ -45,17 +47,19 @@ const struct drain *fleet_drains_of(const struct fleet *fleet, const struct flee
 unsigned int fleet_drains_describe(const struct fleet *fleet, const struct fleet_host *host,
 				   uint64_t now_ns, char *text, size_t size);
 
-/* Is @op_id the number of a request that a drain itself made (MOVE, END_COPY)? If so, notes the
- * reply to that request and returns true. */
+/* Returns true if a drain itself, and not an operator, made the request @op_id (a MOVE or an
+ * END_COPY). In this case @ok and @text are the reply; the drain gets it at the next
+ * fleet_drains_tick(). */
 bool fleet_drains_own(struct fleet *fleet, uint64_t op_id, bool ok, const char *text);
 
-/* Call this when the journal's thread has written the file. @result: 0, or -errno if it could
- * not. */
+/* Call this when the journal's thread has finished a write of the file. @result is 0 if the file is
+ * on the disk, or -errno. */
 void fleet_drains_stored(struct fleet *fleet, int result, uint64_t now_ns);
 
+/* Continue all drains, pass replies on to them, and write the file if its content has changed. */
 void fleet_drains_tick(struct fleet *fleet, uint64_t now_ns);
-/* Returns true if fleet_drains_tick() must be called now, without waiting for the next VM's
- * tick. */
+/* Returns true if fleet_drains_tick() must be called at once, not only when the next VM's tick is
+ * due. */
 bool fleet_drains_are_due(const struct fleet *fleet);
 
 #endif

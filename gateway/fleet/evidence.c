@@ -13,8 +13,8 @@ static struct detector_probe asked(const struct prober *prober, enum prober_kind
 	return (struct detector_probe){figures.all.sent, figures.all.answered};
 }
 
-/* Returns true if the standby must act before the next commit. There are two cases. The standby has
- * not acknowledged a whole epoch that it received in this term. Or the primary waits for room in
+/* Returns true if the next commit waits for the standby. There are two cases: the standby has not
+ * acknowledged an epoch of this term that was sent to it whole; or the primary waits for room in
  * the standby's ring. */
 static bool standby_owes(const struct fleet_vm *vm)
 {

@@ -11,9 +11,9 @@
 
 #include "fleet/fleet.h"
 
-/* Make the TICK input for @vm's state machine, with all facts that the state machine does not have.
- * The input points to *@ret_evidence, which must stay valid until the state machine has handled the
- * input. */
+/* Store in *@ret_tick the input VM_IN_TICK for @vm's state machine, with the facts that the state
+ * machine cannot know itself. The input points to *@ret_evidence, which must stay valid until the
+ * state machine has handled the input. */
 void evidence_gather(const struct fleet *fleet, const struct fleet_vm *vm,
 		     struct detector_evidence *ret_evidence, struct vm_input *ret_tick);
 

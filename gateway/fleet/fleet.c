@@ -131,10 +131,10 @@ static uint8_t index_in(const struct vm_config *config, const char *name)
 	return h;
 }
 
-/* Choose the two hosts that have a seat: the owner and the standby. The journal's record names
- * both, except a record from a time when the VM had no spare. In this case take the VM's second
- * host from its file. If the file was changed since, this host may never have had a copy. Such a
- * host is not promoted, because it does not report that it stands by
+/* Find out which two hosts have a seat: the owner and the standby. The journal's record names both.
+ * Only a record from a time when the VM had no spare names no standby; in this case take the host
+ * beside the owner from the VM's file. If the file was changed since, this host may never have had
+ * a copy. Such a host is not promoted, because it does not report that it stands by
  * (docs/decisions/0058-spare.md). */
 static int find_seats(const struct vm_journal_entry *entry, const struct vm_config *config,
 		      struct vm_record *record, struct error *ret_error)
@@ -189,9 +189,10 @@ static int find_record(const struct vm_journal_table *journal, const struct vm_c
 	return find_seats(entry, config, ret_record, ret_error);
 }
 
-/* With `reprotect = ask` the gateway does not protect the VM again by itself. An earlier start with
- * `auto` may have recorded the wish to do so in the journal. Drop this wish. Otherwise the next
- * start with `auto` would act on it. */
+/* With `reprotect = ask` the gateway does not protect the VM again by itself. But the journal may
+ * still say that the VM is to be protected again (is_wanted), from an earlier start with `auto`.
+ * Clear is_wanted. Otherwise the next start with `auto` would act on it. @may_append: true if a
+ * line can be written to the journal. */
 static void drop_old_wish(struct fleet *fleet, const struct fleet_vm *vm, struct vm_record *record,
 			  bool may_append)
 {
@@ -200,11 +201,12 @@ static void drop_old_wish(struct fleet *fleet, const struct fleet_vm *vm, struct
 	int r;
 
 	/* While the journal has an unreadable line for this VM (in_doubt), write no new line: it
-	 * would hide the unreadable one. The line that ends the doubt has no wish. */
+	 * would hide the unreadable one. No harm is done, because vm_again_init() clears is_wanted
+	 * too. So the line that ends the doubt does not say that the VM is to be protected. */
 	if (config->reprotect_auto || !record->is_wanted || record->in_doubt)
 		return;
 	record->is_wanted = false;
-	if (!may_append) /* the VM's next line in the journal drops the wish */
+	if (!may_append) /* the VM's next line in the journal will not have it */
 		return;
 	r = vm_journal_append(fleet->config.journal, config->name, config->host[record->owner],
 			      record->term, record->state, false, with);
@@ -251,8 +253,8 @@ int fleet_set_spare(struct fleet *fleet, struct fleet_vm *vm, const char *name, 
 
 	if (vm_fsm_spare(&vm->fsm) != h || vm->pending.waiting)
 		return -EBUSY;
-	/* The present spare's report may be the only evidence against the journal, or the present
-	 * spare still has something of the guest to end. */
+	/* In a conflict, the present spare's report may be the only evidence against the journal.
+	 * And if the present spare still has the guest or a copy, that must be ended first. */
 	if (vm_fsm_in_conflict(&vm->fsm) || vm_spare_has_something(&vm->fsm))
 		return -EPERM;
 	if (*name) {
@@ -261,7 +263,7 @@ int fleet_set_spare(struct fleet *fleet, struct fleet_vm *vm, const char *name, 
 			return -ENOSPC;
 	}
 	if (vm->host[h] && vm->fsm.host[h].up)
-		(void)fleet_step(fleet, vm, &in, now_ns); /* journals nothing, so cannot fail */
+		(void)fleet_step(fleet, vm, &in, now_ns); /* cannot fail: it writes no record */
 	vm->host[h] = host;
 	memset(vm->config.host[h], 0, sizeof(vm->config.host[h]));
 	(void)snprintf(vm->config.host[h], sizeof(vm->config.host[h]), "%s", name);

@@ -48,13 +48,14 @@
 struct probes;
 struct prober;
 
-#define FLEET_N_NEWS 3u /* number of keys in a report whose new values cause events */
+/* number of keys in an agent's stats for which each new value causes an event (tell_news()) */
+#define FLEET_N_NEWS 3u
 
 #define FLEET_FENCE_FAULT_MAX 400
 
 #define FLEET_N_TOLD 8 /* number of reported reasons that are remembered */
 
-/* A reason why a host cannot work for a VM. An event has reported this reason. */
+/* A reason why a host cannot work for a VM. Operators know it: an event has reported it. */
 struct fleet_told {
 	uint64_t at_ns; /* when the event was given; 0: there was no event */
 	uint8_t state;	/* the agent's state at that time */
@@ -76,19 +77,19 @@ struct fleet_report {
 	const struct fleet_told *told_last;
 	uint64_t told_ns; /* when the last of these events was given */
 	struct rate numbers_rate; /* limits events whose texts differ only in their numbers */
-	/* the news that the last events reported: about the copy of the disks, the verification of
-	 * the disks, and the verification of RAM */
+	/* for each of the FLEET_N_NEWS keys, the value that an event has reported last. The keys
+	 * are about the copy of the disks, the verification of the disks, and that of RAM */
 	char told_news[FLEET_N_NEWS][WIRE_STATS_VALUE_MAX + 1];
 };
 
-/* A certificate or revocation list that ends soon. */
+/* A certificate or revocation list that expires soon. */
 struct fleet_end {
 	int64_t at_s; /* time of expiry, in s since 1970; 0: none expires soon */
-	bool is_alarm; /* true if the end is so near that `holdfastctl check` fails */
+	bool is_alarm; /* true if it expires so soon that `holdfastctl check` fails */
 	char text[ERROR_TEXT_BYTES];
 };
 
-#define FLEET_END_ALARM_S INT64_C(604800) /* an end within this time is an alarm */
+#define FLEET_END_ALARM_S INT64_C(604800) /* expiry within this time sets is_alarm */
 
 struct fleet_host {
 	char name[WIRE_NAME_MAX + 1];
@@ -99,11 +100,11 @@ struct fleet_host {
 	/* when operators were last told that the host's certificate will expire, in s since 1970;
 	 * 0: never */
 	int64_t end_told_s;
-	struct fleet_end end; /* the end of the certificate of `control`, as last checked */
+	struct fleet_end end; /* expiry of the certificate of `control`, as last checked */
 	/* the host's address on the backup network, from a VM's file; "": the files give none */
 	char configured[16];
-	/* the incarnation of the younger gateway that the host says it has obeyed; 0: none. While
-	 * this number is above our incarnation, the host accepts nothing from this gateway */
+	/* the incarnation of the younger gateway (struct fleet) that the host says it has obeyed;
+	 * 0: none. While this number is above our incarnation, the host accepts nothing from us */
 	uint64_t obeyed;
 };
 
@@ -114,7 +115,8 @@ struct fleet_witness {
 	/* number of the control connection on which the key was sent; 0: not sent */
 	uint64_t sent_on;
 	uint64_t sent_ns;	      /* when the key was sent */
-	uint64_t failed_ns;           /* when making a key last failed; 0: the last try succeeded */
+	/* when the last try to make a key failed; 0: it succeeded, or there was none */
+	uint64_t failed_ns;
 	uint64_t n_bad_mac_said; /* number of forged datagrams, as the last event reported it */
 	uint64_t said_ns;	      /* when the last event about forged datagrams was given */
 };
@@ -197,12 +199,12 @@ struct fleet_config {
 	/* incarnation of this start of the gateway (vm/incarnation.h); 0: announce none */
 	uint64_t incarnation;
 	/* Begin to record a new incarnation above @above, the largest incarnation that any host has
-	 * obeyed. After 0, the fleet calls recorded() when the writing has ended. NULL: no takeover
-	 * is possible. Returns 0;
+	 * obeyed. NULL: no takeover is possible. Returns
+	 * 0: the write has begun; the fleet calls recorded() when it has ended;
 	 * -EBUSY: another record is being written;
-	 * other -errno. */
+	 * another -errno: the write could not begin. */
 	int (*take_over)(void *arg, uint64_t above);
-	/* Handle @result, the result of the journal's thread for an incarnation. Returns the new
+	/* Handle the end of that write. @result is 0 if it succeeded, or -errno. Returns the new
 	 * incarnation if it is on the disk, or 0 if the disk still has the old one. */
 	uint64_t (*recorded)(void *arg, int result);
 	void *take_over_arg;	 /* @arg for take_over() and recorded() */
@@ -244,7 +246,8 @@ struct fleet {
 	uint64_t takeover_op;
 	struct probes *probes; /* borrowed; NULL: none */
 	struct fleet_disk disk;
-	struct fleet_end end; /* the first of the gateway's own files to expire */
+	/* of the gateway's own certificates and revocation lists, the one that expires first */
+	struct fleet_end end;
 	struct fleet_drains *drains; /* opaque; fleet/drains.h */
 };
 
@@ -256,35 +259,42 @@ struct fleet *fleet_free(struct fleet *fleet);
 
 /* Add a VM in the state that its record in @journal gives. @journal is either the table of the open
  * journal (before the journal's thread runs) or a table that vm_journal_read() has read from the
- * journal's file. If the VM has `reprotect = ask`, drop the record's wish to protect the VM again
- * (vm_record.is_wanted); with the table of the open journal, drop it on the disk too. Returns 0.
- * Errors: -EEXIST if the name is taken; -ENOSPC; -ENOMEM; -EINVAL if the hosts in the journal do
- * not match the VM's file (*ret_error says what to do). */
+ * journal's file. If the VM has `reprotect = ask`, the VM's record no longer says that the VM is to
+ * be protected again (vm_record.is_wanted). If @journal is the table of the open journal, the
+ * record on the disk is changed too. Returns 0. Errors, which add nothing:
+ *      -EEXIST  the name is taken
+ *      -ENOSPC  there are FLEET_VMS_MAX VMs already
+ *      -ENOMEM  memory is short
+ *      -EINVAL  the hosts in the journal do not match the VM's file; *ret_error says what to do */
 int fleet_add_vm(struct fleet *fleet, const struct vm_config *config,
 		 const struct vm_journal_table *journal, uint64_t now_ns, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Make @name the spare of @vm; "": the VM has no spare. Gives the state machine the inputs that
- * follow from this. Returns 0. Errors that change nothing: -EBUSY if the host `spare` of the VM's
- * file is now owner or standby, or if a step waits for the disk; -EPERM in a conflict, or while the
- * present spare reports that it has something of the guest; -ENOSPC if there is no room for one
- * more host. Any other error is from fleet_step(): a host must connect again. */
+/* Make the host @name the spare of @vm; "": the VM has no spare from now on. Returns 0. Errors that
+ * change nothing:
+ *      -EBUSY   the host that the VM's file names as `spare` until now is owner or standby, or a
+ *               step of @vm waits for the disk
+ *      -EPERM   the VM is in conflict, or its present spare reports that it still has the guest or
+ *               a copy of it
+ *      -ENOSPC  the fleet has no room for one more host
+ * Any other error is from fleet_step(). In this case @name is the spare now, but its connection
+ * does not count until it connects again. */
 int fleet_set_spare(struct fleet *fleet, struct fleet_vm *vm, const char *name, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* Promote no host of @vm until all leases from an earlier start of the gateway have expired. All of
- * these leases began before or at @now_ns. A lease lasts @release_ns. */
+/* Promote no host of @vm until all leases from an earlier start of the gateway have expired. The
+ * last of these leases began at @now_ns or earlier. Each lasts at most @release_ns. */
 void fleet_mute_after(struct fleet_vm *vm, uint64_t now_ns, uint64_t release_ns);
 
-/* Note for operators that @name cannot be protected, and why (@text). If there is no room, only
- * counts it. */
+/* Note for operators that the VM @name cannot be protected, and why (@text). If `faults` is full,
+ * only counts the fault in n_more_faults. */
 void fleet_add_fault(struct fleet *fleet, const char *name, const char *text);
 
 /* Remove the fault of @name, which can be protected now. Does nothing if @name has no fault. */
 void fleet_drop_fault(struct fleet *fleet, const char *name);
 
-/* Note in @end that a certificate or revocation list expires at @at_s. The time now is @now_s. If
- * @at_s is 0, none expires soon. */
+/* Store in @end that a certificate or revocation list expires at @at_s; 0: none expires soon.
+ * @now_s is the present time; both are in s since 1970. */
 void fleet_set_end(struct fleet_end *end, int64_t at_s, int64_t now_s, const char *text);
 
 /* Returns why @name cannot be protected, or NULL if it has no fault. */
@@ -311,16 +321,16 @@ int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host);
 int fleet_step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *in,
 	       uint64_t now_ns);
 
-/* Attach @link, @host's accepted control connection, and tell all VMs of the host. Send WELCOME
- * before this call, because the call can already send orders. Returns 0, or -errno of fleet_step().
- * After an error the caller must end the connection. */
+/* Attach @link, @host's accepted control connection, and tell all VMs of the host. The caller must
+ * have sent WELCOME before, because this call can already send orders. Returns 0, or -errno of
+ * fleet_step(). After an error the caller must end the connection. */
 int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_link *link,
 		     uint64_t now_ns) __attribute__((warn_unused_result));
-/* Call this after host @h was added to @vm while the gateway runs. If the host is connected, gives
- * @vm the input for this. Returns 0, or -errno of fleet_step(). */
+/* If @vm's host @h is connected, give @vm the input VM_IN_CONTROL_UP for it. Call this after the
+ * host was added to @vm while the gateway runs. Returns 0, or -errno of fleet_step(). */
 int fleet_control_again(struct fleet *fleet, struct fleet_vm *vm, uint8_t h, uint64_t now_ns)
 	__attribute__((warn_unused_result));
-/* Detach @link from @host, and tell every VM on @host that the host's control connection is gone.
+/* Detach @link from @host, and tell every VM of @host that the host's control connection is gone.
  * Does nothing if @link is not attached. */
 void fleet_control_down(struct fleet *fleet, struct fleet_host *host, const struct fleet_link *link,
 			uint64_t now_ns);
@@ -329,34 +339,36 @@ void fleet_control_down(struct fleet *fleet, struct fleet_host *host, const stru
  * same as fleet_control_up(). */
 int fleet_stream_up(struct fleet *fleet, struct fleet_vm *vm, struct fleet_link *link,
 		    const struct vm_input *in, uint64_t now_ns) __attribute__((warn_unused_result));
-/* Detach the stream @link from @vm, and tell @vm. Returns true if the stream was attached. */
+/* Detach @link, the stream of @vm's host @host in the role @role, and tell @vm. Returns true if the
+ * stream was attached. */
 bool fleet_stream_down(struct fleet *fleet, struct fleet_vm *vm, const struct fleet_link *link,
 		       uint8_t host, uint8_t role, uint64_t now_ns);
 
 /* Note that authentic bytes came from @vm's host @host, so the host lives. */
 void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 
-/* Tell @vm that @host sent a BEAT. @mono_ns is the host's time, as given in the BEAT. */
+/* Tell @vm that @host sent a BEAT. @mono_ns is the time of the host's clock in the BEAT. */
 void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t mono_ns,
 		uint64_t now_ns);
 
-/* Can @host have a lease for @vm now? If so, records that the lease was granted at @now_ns, and
- * returns true. The caller must then send the lease. Only an owner gets leases, and only while a
+/* Returns true if @host gets a lease for @vm now. In this case the function notes that the lease
+ * was granted at @now_ns, and the caller must send it. Only an owner gets leases, and only while a
  * promotion might replace this owner (docs/wire-format.md 5.6.2). */
 bool fleet_grant(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
 
-/* Handle a REPORT in which @host's agent says that @vm is in @term and @epoch. */
+/* Handle @msg, a REPORT in which @host's agent says that @vm is in @term and @epoch. */
 void fleet_take_report(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t term,
 		       uint64_t epoch, const struct wire_report *msg, uint64_t now_ns);
 
-/* Tell all VMs of @host, and the operator, that @host has obeyed a younger gateway. @obeyed is the
- * younger gateway's incarnation, which is larger than ours. *ret_error is the explanation that the
- * caller must send to the host. */
+/* Tell all VMs of @host, and the operators, that @host has obeyed a younger gateway. @obeyed is the
+ * younger gateway's incarnation, which is larger than ours. Sets *ret_error to the explanation that
+ * the caller must send to the host. */
 void fleet_obeys_younger(struct fleet *fleet, struct fleet_host *host, uint64_t obeyed,
 			 uint64_t now_ns, struct error *ret_error);
 
-/* If a step's record has been written, continue the step. If the record could not be written, undo
- * the step. Call this when journal_thread_fd() is readable. */
+/* Handle the results of the journal's thread. If a step's record was written, continue the step. If
+ * the record could not be written, undo the step. Call this when journal_thread_fd() is
+ * readable. */
 void fleet_journal_done(struct fleet *fleet, uint64_t now_ns);
 
 /* Are @vm's present term and owner in the journal on disk? If not, the caller must not yet send a
@@ -369,9 +381,11 @@ static inline bool fleet_is_durable(const struct fleet_vm *vm)
 					durable->owner == vm->fsm.record.owner);
 }
 
-/* Do everything that is due at @now_ns for each VM: give ticks, report a slow disk, repeat an
- * undone input, send keys. Call this at fleet_deadline_ns() at the latest. */
+/* Do everything that is due at @now_ns: for each VM, give ticks, report a slow disk, repeat an
+ * undone input, send keys; also continue the drains. Call this at fleet_deadline_ns() at the
+ * latest. */
 void fleet_tick(struct fleet *fleet, uint64_t now_ns);
+/* Returns when fleet_tick() must next be called. */
 uint64_t fleet_deadline_ns(const struct fleet *fleet, uint64_t now_ns);
 
 /* Returns what witness datagrams of @vm's present owner have said about the guest in this term.
@@ -383,10 +397,10 @@ static inline const struct witness_view *fleet_witness_view(const struct fleet *
 	return witness_rx_view(fleet->witness, vm->index);
 }
 
-/* Take over from younger gateways, because an operator says that they are gone for good. A gateway
- * is younger if its number, the incarnation, is larger. This gateway records an incarnation above
- * theirs. Once the record is durable, all agents must connect again, and the operator's request
- * @op_id (not 0) gets its reply. See takeover.c. Returns 0 if the takeover has begun. Errors:
+/* Take over from younger gateways (those with a larger incarnation), because an operator says that
+ * they are gone for good. This gateway records an incarnation above theirs. When the record is
+ * durable, all agents must connect again, and the operator's request @op_id (not 0) gets its reply.
+ * See takeover.c. Returns 0 if the takeover has begun. Errors, after which there is no takeover:
  *      -ENOENT         no host has obeyed a younger gateway
  *      -EBUSY          an incarnation is being recorded already
  *      another -errno  the record cannot be written */
@@ -396,8 +410,8 @@ int fleet_take_over(struct fleet *fleet, uint64_t op_id) __attribute__((warn_unu
  * from the journal's thread. */
 void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns);
 
-/* Say in *ret_health whether a failover of @vm at @now_ns would lose nothing. This is the one place
- * where operators' verbs get the answer. See fleet_health.c. */
+/* Set *ret_health to the health of @vm at @now_ns: whether a failover would lose nothing, and if
+ * not, what is missing. All of the operators' verbs get this answer from here. */
 void fleet_health(const struct fleet_vm *vm, uint64_t now_ns, struct health *ret_health);
 
 /* Give operators an event. @vm is a VM's name, or "" if the event is not about one VM. */

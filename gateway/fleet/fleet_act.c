@@ -19,8 +19,10 @@ const char *fleet_with(const struct fleet_vm *vm, const struct vm_record *record
 		       : "";
 }
 
-/* Begin to write the journal record of @a. Returns 0 if the record is on disk, 1 if it is being
- * written, or -errno if it could not be written. */
+/* Begin to write the journal record of @a. Returns
+ *      0       the record is on disk
+ *      1       the journal's thread is writing it
+ *      -errno  it could not be written */
 static int act_journal(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a)
 {
 	const char *owner = vm->config.host[a->record.owner], *with = fleet_with(vm, &a->record);
@@ -120,9 +122,9 @@ void fleet_reply(struct fleet *fleet, uint64_t op_id, bool ok, const char *code,
 		fleet->sinks.reply(fleet->sinks.arg, op_id, ok, code, text);
 }
 
-/* A VM can be PROTECTED and yet lack something. So if `protect` finds it PROTECTED already, also
- * say what is missing and what happens next. No other request of an operator is answered "already"
- * in that state. */
+/* Send a reply to an operator. If `protect` finds the VM PROTECTED already, also say what is
+ * missing and what happens next, because a PROTECTED VM need not be SAFE. In that state, no other
+ * request of an operator is answered "already". */
 static void act_reply(struct fleet *fleet, const struct fleet_vm *vm, const struct vm_action *a,
 		      uint64_t now_ns)
 {

@@ -28,7 +28,8 @@ struct fleet_disk {
 	char path[PATH_MAX]; /* the trial file; "": nothing is tried */
 };
 
-/* A write to state_dir, or a trial of it, has ended with @result (0 or -errno). */
+/* Note that a write to state_dir has ended with @result (0 or -errno). @is_trial: true for a trial,
+ * false for a record. */
 void fleet_disk_ended(struct fleet *fleet, bool is_trial, int result, uint64_t now_ns);
 
 /* Begin a trial if one is due. */

@@ -23,7 +23,7 @@ _Static_assert(DRAIN_VMS_MAX == FLEET_VMS_MAX && DRAIN_RECORD_HOSTS_MAX == FLEET
 /* A request that a drain has made to a VM's state machine. */
 struct request {
 	uint64_t op_id; /* 0: none */
-	uint8_t host;	/* the host whose drain asked: index among the VM's hosts */
+	uint8_t host;	/* the drained host: its index among the VM's hosts */
 	bool is_answered, ok;
 	char text[VM_TEXT_MAX];
 };
@@ -33,9 +33,10 @@ struct fleet_drains {
 	struct request requests[FLEET_VMS_MAX];
 	uint64_t n_requests;
 	bool has_answers;
-	/* Records are numbered. A drain waits for the first record that was begun after the drain
-	 * asked. `wanted` is the last number that was asked for. `writing` is the number being
-	 * written; 0: none. `asked` is the number that each host's drain waits for; 0: none. */
+	/* Each request of a drain to be recorded, and each write of the file, gets the next number.
+	 * A write with a higher number than the request contains what was requested. `wanted` is
+	 * the last number given. `writing` is the number of the write that is under way; 0: none.
+	 * `asked` is the number of each host's request that is not on the disk yet; 0: none. */
 	uint64_t wanted, writing, asked[FLEET_HOSTS_MAX];
 	bool is_listed[FLEET_VMS_MAX]; /* the file names the VM as one to protect again */
 	char path[PATH_MAX];	       /* path of the file; "": drains are not recorded */
@@ -88,8 +89,9 @@ static size_t look(const struct fleet *fleet, const struct fleet_host *host, uin
 					       why[i], sizeof(why[i])),
 			.why = why[i],
 		};
-		/* While a step waits for the disk, the step may still be undone. So do not rely on
-		 * what the state machine says. */
+		/* While a step waits for the disk, the step may still be undone. So do not believe
+		 * the state machine if it says that the guest and the copy are gone, or that the
+		 * guest can be moved. */
 		if (vm->pending.waiting && views[n].place == VM_DRAIN_AWAY) {
 			views[n].place = VM_DRAIN_ENDING;
 		} else if (vm->pending.waiting && views[n].place == VM_DRAIN_MOVABLE) {
@@ -131,8 +133,8 @@ static void put_left(char *text, size_t size, const struct left *left, const cha
 			       *left->why ? " (" : "", left->why, *left->why ? ")" : "");
 }
 
-/* Like fleet_drains_describe(). Also sets @ret_n_left to the number of guests and copies that may
- * be left there, plus the number of VMs that the gateway does not look after. */
+/* Do the work of fleet_drains_describe(). Also sets *ret_n_left to the number of guests and copies
+ * that may be left on @host, plus the number of VMs that the gateway does not look after. */
 static unsigned int describe(const struct fleet *fleet, const struct fleet_host *host,
 			     uint64_t now_ns, char *text, size_t size, unsigned int *ret_n_left)
 {
@@ -191,12 +193,13 @@ static void bar(struct fleet *fleet, const struct fleet_host *host, bool is_barr
 	}
 }
 
-/* Is the VM to be protected again once its barred host is taken back? */
+/* Returns true if the VM is to be protected again when its barred host is taken back. */
 static bool must_list(const struct fleet_vm *vm)
 {
 	const struct vm_fsm *fsm = &vm->fsm;
 
-	/* a barred host that is now the spare counts too: another host may have taken its seat */
+	/* Also look at the spare: the spare of before may have taken the barred host's seat, and
+	 * then the barred host is the spare now. */
 	return (fsm->is_barred[vm_fsm_other(fsm)] || fsm->is_barred[vm_fsm_spare(fsm)]) &&
 	       vm_fsm_wants_again(fsm);
 }
@@ -229,7 +232,8 @@ static void fill_record(struct fleet *fleet, struct drain_record *record)
 	}
 }
 
-/* Begin to write the file. If it is being written already, it is written once more after that. */
+/* Begin to write the file. Does nothing while a write is under way; fleet_drains_tick() calls this
+ * again. */
 static void store(struct fleet *fleet, uint64_t now_ns)
 {
 	static struct drain_record record;
@@ -254,7 +258,7 @@ static void store(struct fleet *fleet, uint64_t now_ns)
 
 /* ---- carrying out ---- */
 
-/* Tell the host how far its drain is, if its agent knows the message. */
+/* Tell the host the state of its drain, if its agent knows the message DRAIN_STATE. */
 static void tell_host(struct fleet *fleet, const struct fleet_host *host, const char *text,
 		      unsigned int n_left)
 {
@@ -283,7 +287,7 @@ static void ask_vm(struct fleet *fleet, const struct fleet_host *host, size_t i,
 
 	*request = (struct request){.op_id = OWN_OP | ++fleet->drains->n_requests, .host = h};
 	in.op_id = request->op_id;
-	/* If this fails, the drain already has a reply. */
+	/* if this fails, the drain already has a reply (fleet_drains_own()) */
 	(void)fleet_step(fleet, vm, &in, now_ns);
 }
 
@@ -360,7 +364,7 @@ void fleet_drains_step(struct fleet *fleet, const struct fleet_host *host,
 	whole.n_views = look(fleet, host, now_ns, views);
 	whole.n_faults = fleet->n_faults;
 	drain_step(d, &whole, &all->actions);
-	/* bar the host before the actions, so that a copy that they end is not begun again */
+	/* Bar the host before the actions. Otherwise a copy that they end could be begun again. */
 	if ((before == DRAIN_NONE) != (d->phase == DRAIN_NONE))
 		bar(fleet, host, drain_is_barred(d));
 	for (size_t i = 0; i < all->actions.n; i++)

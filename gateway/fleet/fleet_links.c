@@ -23,7 +23,7 @@ static int tell_all(struct fleet *fleet, const struct fleet_host *host, enum vm_
 		in.host = (uint8_t)h;
 		r = fleet_step(fleet, fleet->vms[i], &in, now_ns);
 		if (kind != VM_IN_CONTROL_UP)
-			/* all other inputs report facts, which the remaining VMs must get too */
+			/* a fact (host gone, obeys another): all VMs must learn it, so go on */
 			r = 0;
 	}
 	return r;

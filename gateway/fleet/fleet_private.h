@@ -4,9 +4,10 @@
 
 #include "fleet/fleet.h"
 
-/* In fleet_act.c: carry out one action of a step of @vm. Returns
+/* In fleet_act.c: carry out the action @a of a step of @vm. Returns
  *      0       the action is done
- *      1       its journal record is being written; when this has ended, call fleet_act_journaled()
+ *      1       its journal record is being written; when the write has ended, the caller must call
+ *              fleet_act_journaled()
  *      -errno  its journal record could not be written */
 int fleet_act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a, uint64_t now_ns)
 	__attribute__((warn_unused_result));
@@ -19,8 +20,8 @@ void fleet_act_journaled(struct fleet *fleet, const struct vm_action *a, int res
 const char *fleet_with(const struct fleet_vm *vm, const struct vm_record *record);
 
 /* In fleet_links.c: note that the owner of @vm may have got a lease at @now_ns, from this gateway
- * or from another gateway. Before this lease has expired, no host can be promoted. Also changes the
- * copy of the state machine that is restored if a step fails. */
+ * or from another one. No host can be promoted before this lease has expired. If a step waits for
+ * the disk, also changes the copy of the state machine that is restored if the step fails. */
 void fleet_granted(struct fleet_vm *vm, uint64_t now_ns);
 
 /* In fleet_health.c: judge @vm's health if that is due, and give an event if its word changed. */

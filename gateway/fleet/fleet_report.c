@@ -14,7 +14,8 @@
 #define HINDRANCE_NS CLOCK_NS_PER_S
 /* shortest time between two such events with the same reason, if other reasons came in between */
 #define AGAIN_NS (60 * CLOCK_NS_PER_S)
-/* limit of such events whose text differs only in its numbers from a remembered text */
+/* A new text that differs from a remembered text only in its numbers: at most NUMBERS_BURST such
+ * events at once, then one per NUMBERS_NS. */
 #define NUMBERS_BURST 5
 #define NUMBERS_NS    (60 * CLOCK_NS_PER_S)
 
@@ -37,8 +38,8 @@ static void find_guest(const char *key, const char *value, struct vm_guest_repor
 	}
 }
 
-/* If @key is about what a host still has of a guest whose memory it has lost, store its @value in
- * @word. */
+/* If @key is about what a host still has of a guest whose memory is lost (for a cold start), store
+ * its @value in @word. */
 static void find_cold(const char *key, const char *value, struct vm_cold_word *word)
 {
 	static const char *const roles[] = {
@@ -88,6 +89,7 @@ static void find_signs(const char *stats, struct vm_input *in, struct report_wor
 {
 	char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];
 
+	/* Each pair has at most one place in @in. Unknown keys are for other readers: skip them. */
 	while (wire_stats_next(&stats, key, value)) {
 		if (strcmp(key, "throttle_percent") == 0) {
 			in->throttle_percent = percent_of(value);
@@ -174,8 +176,8 @@ static enum difference compare_reasons(const char *a, const char *b)
 	}
 }
 
-/* If an event may report the present reason of @report now, returns the place in @report->told for
- * this reason. Otherwise returns NULL. */
+/* If an event may report the present reason of @report now, returns the place in @report->told
+ * where this reason must be stored. Otherwise returns NULL. */
 static struct fleet_told *find_place(struct fleet_report *report, uint64_t now_ns)
 {
 	enum difference nearest = DIFFERENCE_TEXT;
@@ -205,10 +207,10 @@ static struct fleet_told *find_place(struct fleet_report *report, uint64_t now_n
 }
 
 /* Give an event that says why a host cannot work for @vm, for example because one of its files is
- * wrong. The next event follows only when the reason has changed and HINDRANCE_NS has passed. A
- * reason that was reported within the last AGAIN_NS is reported again only if the agent's state has
- * changed. So reasons that take turns cause few events. A rate limits events whose reasons differ
- * only in their numbers. */
+ * wrong. There is no event while the reason stays the same, or within HINDRANCE_NS of the last
+ * event. A reason that was reported within the last AGAIN_NS is reported again only if the agent's
+ * state has changed. So reasons that take turns cause few events. A rate limits events whose
+ * reasons differ only in their numbers. */
 static void tell_hindrance(struct fleet *fleet, const struct fleet_vm *vm, uint8_t host,
 			   struct fleet_report *report, uint64_t now_ns)
 {

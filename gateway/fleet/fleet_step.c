@@ -38,9 +38,9 @@ static void put_back(struct fleet *fleet, struct fleet_vm *vm, int r, uint64_t n
 	journal_failed(fleet, vm, &vm->pending.in.in, r);
 }
 
-/* Carry out the remaining actions of the step in vm->pending. Returns 0 if all actions are done, or
- * if the rest must wait for the journal record. If the record could not be written, restores the
- * state machine and returns -errno. */
+/* Carry out the remaining actions of the step in vm->pending, up to the first one that must wait
+ * for its journal record. Returns 0 if all actions are done, or if the step now waits. If the
+ * record could not be written, restores the state machine and returns -errno. */
 static int carry_out(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct fleet_pending *p = &vm->pending;
@@ -79,9 +79,9 @@ static int step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input 
 	return carry_out(fleet, vm, now_ns);
 }
 
-/* The step for the input @e was undone, because the journal could not be written. Make sure that
- * the state machine gets @e again. If the peer repeats such an input only after a new connection,
- * end the peer's connection. If no peer repeats such an input, keep it in vm->pending.retry. */
+/* Make sure that the state machine gets the input @e again, whose step was undone because the
+ * journal could not be written. If the peer repeats such an input only on a new connection, end the
+ * peer's connection. If nobody repeats such an input, keep it in vm->pending.retry. */
 static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_entry *e,
 		 uint64_t now_ns)
 {
@@ -112,9 +112,8 @@ static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_en
 		fleet->links->end(link);
 }
 
-/* Handle the inputs that came while the VM waited for the disk. Stop at the first input whose own
- * step must wait for the disk. Each input gets the time @now_ns, because the state machine's time
- * must never go back. */
+/* Handle the inputs that came while the VM waited for the disk, until a step must wait for the disk
+ * again. Each input gets the time @now_ns, because the state machine's time must never go back. */
 static void drain(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct inbox_entry e;

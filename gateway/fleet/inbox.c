@@ -45,7 +45,7 @@ static void drop(struct inbox *box, size_t i)
 	}
 }
 
-/* Does the newer input @in make the older input @old pointless? */
+/* Returns true if @in, the newer input, replaces @old: @old no longer matters. */
 static bool replaces(const struct vm_input *in, const struct vm_input *old)
 {
 	if (in->kind != old->kind || in->host != old->host)

@@ -1,9 +1,9 @@
 /* inbox.h - queues the inputs of a VM that come while its last step waits for the disk.
  *
  * While a step's journal record is not durable, the VM can make no further step, so its inputs must
- * wait. Other VMs continue. Inputs keep their order. When an input comes, each older input that it
- * makes pointless is removed. So the hosts cannot fill the inbox. The table says which inputs are
- * kept.
+ * wait. Other VMs continue. Inputs keep their order. When an input comes, older inputs that no
+ * longer matter because of it are removed. So the hosts cannot fill the inbox. The table says which
+ * inputs are kept.
  *
  *	inputs                          which of them are kept
  *	SEEN, REPORT, OBEYS_ANOTHER     the last input of the kind from each host

@@ -31,7 +31,7 @@ struct fleet_link {
 	bool is_blocked;
 };
 
-/* None of these functions calls the fleet. If a link is about to end, everything sent on it is
+/* None of these functions calls the fleet. After end(), everything else that is sent on the link is
  * dropped. */
 struct fleet_link_ops {
 	/* Send an ORDER for @vm, as @a says, on a host's control connection. */

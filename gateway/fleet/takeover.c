@@ -1,6 +1,6 @@
-/* takeover.c - carries out an operator's `takeover`. By a takeover, this gateway replaces a younger
- * gateway: a gateway with a larger incarnation, which hosts have obeyed, and which is gone for
- * good. */
+/* takeover.c - carries out an operator's `takeover`: this gateway replaces a younger gateway, which
+ * is gone for good. (Younger: it has a larger incarnation than this one, and hosts have obeyed
+ * it.) */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -51,9 +51,9 @@ static struct jitter *jitter_of(struct detector *d, enum detector_source source)
 	return source == DETECTOR_PROGRESS ? &d->progress : NULL;
 }
 
-/* Called when @source is seen. Returns true if the wait of `patience` must begin again. This is
- * true in DEGRADED if @source is a sign that replication can recover, and if this sign was absent
- * for at least DETECTOR_RETURN_NS. */
+/* Called when @source is seen. Returns true if the wait for patience_ns must begin again. This is
+ * so in DEGRADED, if @source is a sign that replication can recover and if this sign was absent for
+ * at least DETECTOR_RETURN_NS. */
 static bool is_return(const struct detector *d, enum detector_source source)
 {
 	return d->state == DETECTOR_DEGRADED && age_ns(d, source) >= DETECTOR_RETURN_NS &&
@@ -111,8 +111,8 @@ static void look_at_client_path(struct detector *d)
 		d->is_client_broken = true;
 }
 
-/* For each count that has grown since the last tick, store a sign of life. The first tick stores
- * none. */
+/* Take the evidence of this tick: for each count that has grown since the last tick, note a sign of
+ * life. The first tick has nothing to compare with, so it notes none. */
 static void take(struct detector *d, const struct detector_evidence *e)
 {
 	if (!d->has_last) {
@@ -138,7 +138,7 @@ static void take(struct detector *d, const struct detector_evidence *e)
 			saw(d, rows[i].source);
 	}
 	if (e->is_paused)
-		/* the wait of `patience` begins when the pause ends */
+		/* the wait for patience_ns begins when the pause ends */
 		d->degraded_ns = d->patience_ns = d->clock_ns;
 	if (!e->expects_progress)
 		/* no epochs are expected, so their absence is not the host's fault */
@@ -224,16 +224,16 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 	return d->clock_ns - since_ns >= config->beat_timeout_ns;
 }
 
-/* Is the guest's QEMU process gone? If it is, its tap is gone too, and the host's kernel sends no
- * more witness datagrams. So the test is: witness datagrams came before the detector began to doubt
- * the host, and have stopped since. After the last datagram, the guest was probed and the host
- * answered on both networks.
+/* Returns true if the guest's QEMU process is gone. Then QEMU's tap is gone too, and the host's
+ * kernel sends no more witness datagrams. So the test is: witness datagrams came before the
+ * detector began to doubt the host, and have stopped since. After the last datagram, the guest was
+ * probed, and the host answered on both networks.
  *
  * Datagrams can also be lost on the way. So the host must have answered DETECTOR_PATH_ANSWERS (16)
  * probes through the backup network since the last datagram. Even if half of all frames are lost,
  * 16 frames in a row are lost only once in 65,536 times.
  *
- * Returns false while the agent beats: the agent then reports whether the process exists. */
+ * Returns false while the agent sends beats: the agent then reports itself whether QEMU exists. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)
 {
 	const struct detector_evidence *from = &d->at_witness;
@@ -307,7 +307,7 @@ static void judge_failed(struct detector *d, const struct detector_config *confi
 	if (is_well_again(d, config))
 		enter(d, DETECTOR_PROTECTED, DETECTOR_WELL);
 	else if (d->reason == DETECTOR_ALL_SILENT && !is_silent(d, config))
-		/* the standby was not promoted yet, and the host lives */
+		/* the host lives after all, and the standby was not promoted yet */
 		enter(d, DETECTOR_DEGRADED, DETECTOR_ALIVE);
 }
 
@@ -376,11 +376,13 @@ char *detector_describe(const struct detector *d, char *text, size_t size)
 	uint64_t asked = now->to_guest - then->to_guest;
 
 	text[0] = '\0';
+	/* why the detector says FAILED, if only one piece of evidence decided it */
 	if (d->reason == DETECTOR_GUEST_GONE)
 		say(&w, "the guest's port sees no probe while its host answers");
 	if (d->reason == DETECTOR_OUT_OF_PATIENCE)
 		say(&w, "patience is over after %" PRIu64 " ms",
 		    (d->clock_ns - d->doubt_ns) / CLOCK_NS_PER_MS);
+	/* beats and replication */
 	if (!d->seen_ns[DETECTOR_BEAT])
 		say(&w, "never seen since start");
 	else
@@ -396,12 +398,14 @@ char *detector_describe(const struct detector *d, char *text, size_t size)
 		    age_ms(d, DETECTOR_COPIED));
 	else if (now->is_copying)
 		say(&w, "its disks are copied, without a step");
+	/* the guest, as its host's kernel sees it */
 	if (d->seen_ns[DETECTOR_WITNESS])
 		say(&w, "witness %" PRIu64 " ms ago", age_ms(d, DETECTOR_WITNESS));
 	if (d->seen_ns[DETECTOR_GUEST_SPOKE])
 		say(&w, "guest answered %" PRIu64 " ms ago", age_ms(d, DETECTOR_GUEST_SPOKE));
 	if (d->state != DETECTOR_PROTECTED && asked > 0 && now->from_guest == then->from_guest)
 		say(&w, "guest silent to %" PRIu64 " frames", asked);
+	/* answers to probes since the doubt began */
 	say_probe(&w, d, "host (client network)", DETECTOR_HOST_CLIENT, &now->host_client,
 		  &then->host_client);
 	say_probe(&w, d, "host (backup network)", DETECTOR_HOST_BACKUP, &now->host_backup,

@@ -13,15 +13,15 @@
  *                                           ▼                            ▼ or the guest is gone, or
  *	                                   FAILED ◄───────────────────────┘ `patience` expired
  *
- * In DEGRADED the detector waits up to `patience` for beats and epochs to come again. When a link
- * comes up again, TCP needs some time to recover. So if a sign of life returns after an absence of
- * at least DETECTOR_RETURN_NS, the wait begins anew. Signs of life are beats, epochs, witness
- * datagrams and answers on the backup network. In all, DEGRADED lasts at most DETECTOR_PATIENCES
- * times `patience`.
+ * In DEGRADED the detector waits for up to patience_ns (`patience` above) for beats and epochs to
+ * come again. When a link comes up again, TCP needs some time to recover. So if a sign of life
+ * returns after an absence of at least DETECTOR_RETURN_NS, the wait begins anew. Here, signs of
+ * life are beats, epochs, witness datagrams and answers on the backup network. In all, DEGRADED
+ * lasts at most DETECTOR_PATIENCES times patience_ns.
  *
  * Pure: evidence and time in, a judgement out; no I/O, no clock, no allocation.
- * Where: vm/fsm gives the detector evidence. When the detector says FAILED and the standby is fit,
- * vm/fsm promotes the standby.
+ * Where: the VM's state machine (vm/fsm.h) gives the detector evidence. When the detector says
+ * FAILED and the standby is fit, the state machine promotes the standby.
  * Threads: any (no state of its own).
  *
  * Time. The detector has a clock of its own. The time on it is called the watched time. Between two
@@ -29,13 +29,13 @@
  * stalls, no host is blamed for silence during the stall.
  *
  * Copies. While the guest's disks are copied again, no epoch can be made (docs/disks.md). During
- * the copy, each step of the copy counts as progress, and half of `patience` may pass between two
- * steps. All other evidence counts as usual: a host whose beats stop is found as fast as without a
- * copy.
+ * the copy, each step of the copy counts as progress. Progress counts as late when half of
+ * patience_ns has passed without a step. All other evidence counts as usual: a host whose beats
+ * stop is found as fast as without a copy.
  *
  * Blindness. Silence of the primary on the client network counts only while that network works. In
- * the following two cases it does not count. FAILED then needs a silence of `beat_timeout`, as if
- * there were no client network:
+ * the following two cases this silence does not count. FAILED then needs a silence of
+ * beat_timeout_ns, as if there were no client network:
  * - The standby's host, which is probed in the same way at the same time (`reference`), is silent
  *   on the client network too. The network itself may be down.
  * - The primary is silent on the client network, but a beat or an answer on the backup network
@@ -76,8 +76,8 @@ const char *detector_state_name(enum detector_state state); /* returns a constan
 							     * such as "PROTECTED" */
 
 struct detector_config {
-	uint64_t suspect_min_ns;   /* a beat counts as late at the earliest after this time */
-	uint64_t progress_min_ns;  /* an epoch counts as late at the earliest after this time */
+	uint64_t suspect_min_ns;  /* shortest time after which a beat counts as late */
+	uint64_t progress_min_ns; /* shortest time after which an epoch counts as late */
 	/* if the primary has been probed for this long and was silent on every path, it counts as
 	 * gone */
 	uint64_t confirm_ns;
@@ -113,8 +113,8 @@ struct detector_evidence {
 	/* true if host_client can be probed: the host has an address in the client network, and the
 	 * gateway has a port there */
 	bool has_client_path;
-	/* true if epochs should come now: the standby's stream is up, and nothing waits for the
-	 * standby */
+	/* true if epochs should come now: the standby's stream is up, and the next epoch does not
+	 * wait for the standby */
 	bool expects_progress;
 	bool is_paused; /* true while the agent reports that somebody else has paused the guest */
 	/* true while the agent reports that no epoch can come before the guest's disks are copied
@@ -156,8 +156,10 @@ struct detector {
 	uint64_t looked_ns;	/* @now_ns of the last call that advanced the watched time */
 	/* when the present doubt began, in watched time; not valid in PROTECTED */
 	uint64_t doubt_ns;
-	uint64_t degraded_ns;	/* when DEGRADED began, or the guest's last pause ended */
-	uint64_t patience_ns;	/* when the present wait of `patience` began */
+	/* when DEGRADED began, or when the guest's last pause ended if that was later */
+	uint64_t degraded_ns;
+	/* when the present wait for detector_config.patience_ns began, in watched time */
+	uint64_t patience_ns;
 	uint64_t seen_ns[DETECTOR_N_SOURCES]; /* when each source was last seen,
 					       * in watched time; 0: never */
 	struct jitter beat, progress;
@@ -200,9 +202,9 @@ static inline bool detector_asks(const struct detector *d)
 	return d->state != DETECTOR_PROTECTED;
 }
 
-/* Describe the evidence for an operator, for example: "no beat 412 ms, no epoch 433 ms, witness
- * 38 ms ago, guest spoke 61 ms ago, host answers (client network) 12 ms ago". A text longer than
- * @size is cut. Returns @text. */
+/* Describe the evidence for an operator, for example: "no beat 412 ms, epoch 433 ms ago, witness
+ * 38 ms ago, guest answered 61 ms ago, host (client network) answered 12 ms ago". A text longer
+ * than @size is cut. Returns @text. */
 char *detector_describe(const struct detector *d, char *text, size_t size);
 
 #endif

@@ -31,8 +31,8 @@ void liveness_stalled(struct liveness *l, const struct liveness_config *config, 
 		grace_ns = config->beat_timeout_ns;
 	if (grace_ns > config->restart_grace_ns)
 		grace_ns = config->restart_grace_ns;
-	/* If the grace of the gateway's start ends later than the grace for this stall, keep the
-	 * grace of the start. */
+	/* If an earlier grace still runs and ends later than the grace for this stall, keep the
+	 * earlier one. */
 	if (!seen_since_watching(l) && l->watching_ns + l->grace_ns > now_ns + grace_ns)
 		grace_ns = l->watching_ns + l->grace_ns - now_ns;
 	l->watching_ns = now_ns;

@@ -6,11 +6,12 @@
  * "shadow" in vm/fsm.c. For comparison, the shadow reports when a gateway that judges by beats
  * alone would have promoted the standby.
  *
- * Where: vm/fsm calls it at every tick and report. Threads: any (no state of its own).
+ * Where: the VM's state machine (vm/fsm.c) calls it at every tick and report. Threads: any (no
+ * state of its own).
  *
  * The gateway can stall (SIGSTOP, a starved machine). No host is blamed for silence during a stall.
- * So silence counts only from the gateway's start, or from the end of its last stall. After that
- * moment, a host is not judged until it was seen once or grace_ns has passed.
+ * So silence counts only from the gateway's start or from the end of its last stall, whichever is
+ * later. From then on, a host is not judged until it was seen once or grace_ns has passed.
  */
 #ifndef LIVENESS_LIVENESS_H
 #define LIVENESS_LIVENESS_H
@@ -47,8 +48,9 @@ void liveness_init(struct liveness *l, const struct liveness_config *config, uin
  * or more, remember that silence for liveness_may_follow(). */
 void liveness_seen(struct liveness *l, const struct liveness_config *config, uint64_t now_ns);
 
-/* Note that this process did not watch during the @gap_ns before @now_ns. Gives the host a grace of
- * @gap_ns. The grace is at least the beat timeout, and at most restart_grace_ns. */
+/* Note that this process stalled during the @gap_ns before @now_ns. Begins to watch anew, with a
+ * grace of @gap_ns, but at least beat_timeout_ns and at most restart_grace_ns. If the host was not
+ * seen since the start and the grace of the start ends later, that grace stays. */
 void liveness_stalled(struct liveness *l, const struct liveness_config *config, uint64_t gap_ns,
 		      uint64_t now_ns);
 
@@ -56,15 +58,17 @@ void liveness_stalled(struct liveness *l, const struct liveness_config *config, 
 enum liveness_judgement liveness_judge(const struct liveness *l,
 				       const struct liveness_config *config, uint64_t now_ns);
 
-/* Returns true if the host was silent for at least @limit_ns while this process was watching. Use
- * this for limits other than beat_timeout. Within the grace, returns false. */
+/* Returns true if the host was silent for at least @limit_ns while this process was watching. For a
+ * host that was not seen since the watching began, the limit is at least the grace. Use this for
+ * limits other than beat_timeout. */
 bool liveness_silent_for(const struct liveness *l, uint64_t limit_ns, uint64_t now_ns);
 
 /* Suppose that two hosts fell silent together, and that only @first was heard again. Then perhaps
  * the gateway's own link was cut, and the two hosts need different times to come back (TCP sends
- * again at growing intervals). Returns true if @second may still come back: after the return of
- * @first, it has as much time as @first was silent, but at most restart_grace_ns. Returns false if
- * @second was heard after @first came back, or fell silent clearly earlier than @first. */
+ * again at growing intervals). Returns true if @second may still come back: since the return of
+ * @first, less time has passed than @first was silent, and less than restart_grace_ns. Returns
+ * false if @second was heard after the return of @first, or fell silent clearly earlier than
+ * @first. */
 bool liveness_may_follow(const struct liveness *first, const struct liveness *second,
 			 const struct liveness_config *config, uint64_t now_ns);
 

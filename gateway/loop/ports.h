@@ -29,7 +29,7 @@ struct ports {
 	} slots[PORTS_MAX];
 	size_t n;
 	int epoll_fd; /* borrowed */
-	bool by_frame; /* true if a frame ended the present sleep, or prevented it */
+	bool by_frame; /* true if a frame has ended or prevented the present sleep */
 };
 
 void ports_init(struct ports *ports, int epoll_fd);
@@ -38,15 +38,18 @@ void ports_init(struct ports *ports, int epoll_fd);
  * afterwards. Returns 0 or -errno of epoll. */
 int ports_add(struct ports *ports, struct port *port) __attribute__((warn_unused_result));
 
-/* Flush all ports, and close those that the next program could not open meanwhile. Afterwards
- * only ports_close() may be called. */
+/* Flush all ports, and close those that another process can open only after that (those that are
+ * not port_is_shareable()). So the next program (replacing.h) can open all ports. Afterwards only
+ * ports_close() may be called. */
 void ports_leave(struct ports *ports);
+/* Close all ports that are still open. */
 void ports_close(struct ports *ports);
 
-/* Prepare to sleep until a frame arrives on one of the first @n_watched ports. Returns 0 if
- * the loop can sleep.
- * Returns 1 and sets ports->by_frame if frames have arrived already; the loop must not sleep.
- * Returns -errno on error. After a result of 0 or 1, call ports_after_sleep() later. */
+/* Prepare to sleep until a frame arrives on one of the first @n_watched ports. Returns
+ * 0: the loop can sleep;
+ * 1: frames have arrived already, so the loop must not sleep; ports->by_frame is true;
+ * -errno: an error.
+ * After 0 or 1, the caller must call ports_after_sleep(). */
 int ports_before_sleep(struct ports *ports, size_t n_watched) __attribute__((warn_unused_result));
 
 /* Undo the preparations of ports_before_sleep(), with the same @n_watched. Returns 0 or -errno. */

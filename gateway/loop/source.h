@@ -16,7 +16,8 @@ struct source {
 	void (*ready)(struct source *source, uint32_t events, uint64_t now_ns);
 };
 
-/* Add @source->fd to the epoll for @events (level triggered). Returns 0 or -errno. */
+/* Register @source->fd in the epoll @epoll_fd for @events (level triggered). The caller must have
+ * set fd and ready. Returns 0 or -errno. */
 int source_add(int epoll_fd, struct source *source, uint32_t events)
 	__attribute__((warn_unused_result));
 

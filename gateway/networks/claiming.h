@@ -36,14 +36,14 @@ struct claiming {
 
 /* The check that a thread makes while DPDK starts: does another host use our address? */
 struct claiming_ask {
-	/* the thread was started; false: claiming_open() sends the probes through the port */
+	/* true while the thread exists; claiming_ask_end() waits for its end */
 	bool is_asking;
 	pthread_t thread;
 	int fd; /* packet socket for ARP; until the thread ends, only the thread uses it */
 	uint32_t ip_be32;
 	uint8_t mac[6]; /* the interface's MAC */
 	/* valid when the thread has ended */
-	bool was_sent; /* at least one probe was sent */
+	bool was_sent; /* at least one probe was sent; if not, claiming_open() sends the probes */
 	bool has_rival;
 	uint8_t rival_mac[6];
 };
@@ -53,11 +53,13 @@ struct claiming_ask {
  * claiming_ask_end() later. */
 void claiming_ask_begin(struct claiming_ask *ask, const char *interface, uint32_t ip_be32);
 
-/* Wait for the thread to end, about 300 ms after its start. @ask can be zeroed. */
+/* Wait until the thread has ended, which it does about 300 ms after its start. Does nothing if
+ * there is no thread, or if @ask is all zero. */
 void claiming_ask_end(struct claiming_ask *ask);
 
-/* Wait for the thread to end. If a host has the address, logs which host, and returns -EADDRINUSE.
- * Otherwise returns 0, and claiming_open() can be called later. */
+/* Wait until the thread has ended. Returns 0 if the thread has seen no other host with our address;
+ * claiming_open() can be called later. If the thread has seen one, logs which host it is, and
+ * returns -EADDRINUSE. */
 int claiming_asked(struct claiming_ask *ask) __attribute__((warn_unused_result));
 
 /* Does the Ethernet frame @data show that another host uses the address @ip_be32, or wants to use
@@ -65,10 +67,10 @@ int claiming_asked(struct claiming_ask *ask) __attribute__((warn_unused_result))
 bool claiming_is_rival(const uint8_t *data, size_t size, uint32_t ip_be32, const uint8_t mac[6],
 		       uint8_t ret_mac[6]);
 
-/* Wait for the thread of @ask to end, and look at what @port has received. If the thread could not
- * send probes, probe for @ip_be32 on @port for 300 ms. Nothing else may read from @port meanwhile.
- * Returns 0 if no other host has the address. If a host has it, logs which host, and returns
- * -EADDRINUSE. */
+/* Wait until the thread of @ask has ended, and look at the frames that @port has received. If the
+ * thread could not send probes, probe for @ip_be32 on @port for 300 ms. Nothing else may read from
+ * @port meanwhile. Returns 0 if no other host was seen with our address. If one was seen, logs
+ * which host it is, and returns -EADDRINUSE. */
 int claiming_open(struct claiming *claiming, struct claiming_ask *ask, struct fleet *fleet,
 		  struct port *port, uint32_t ip_be32) __attribute__((warn_unused_result));
 

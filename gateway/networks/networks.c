@@ -68,7 +68,8 @@ void networks_begin(const struct gw_config *config, struct claiming_ask *ask)
 
 int networks_prepare(const struct gw_config *config, struct claiming_ask *ask)
 {
-	/* First, because a port finds its own socket only if no other one is opened meanwhile. */
+	/* End the check before a port is opened: a port finds its own socket only if no other
+	 * packet socket is opened meanwhile (wakefd.h). */
 	int asked = claiming_asked(ask);
 
 	if (asked < 0)
@@ -99,6 +100,7 @@ int networks_open(const struct gw_config *config, struct fleet *fleet, struct se
 	struct port *port;
 	int r = gw_config_address(config, &own);
 
+	/* the ports */
 	if (r < 0)
 		log_error("address = %s is not IPv4/BITS", config->address);
 	if (r == 0)
@@ -113,6 +115,7 @@ int networks_open(const struct gw_config *config, struct fleet *fleet, struct se
 	r = claiming_open(claiming, ask, fleet, port, own.ip_be32);
 	if (r < 0)
 		return r;
+	/* what uses the ports: witness datagrams, then the TCP stack with the agents' sessions */
 	witnessing_open(&witnessing[PROBER_NET_BACKUP], fleet, port, WIRE_WITNESS_BACKUP, &own);
 	if (fleet->config.client_address != 0)
 		witnessing_open(&witnessing[PROBER_NET_CLIENT], fleet,

@@ -10,10 +10,10 @@
 #include "probe/probes.h"
 #include "fleet/fleet.h"
 
-/* Make a prober for each VM of @fleet whose configuration has addresses to probe. Store it in the
- * VM's `prober`. @vms are the @n configurations from which the VMs were made. Store the set of all
- * probers in fleet->probes and *ret_probes. The caller must free this set after @fleet. Returns 0,
- * -ENOMEM, or -errno of getrandom(). */
+/* Make a prober for each VM of @fleet whose configuration has addresses to probe, and store it in
+ * the VM's `prober`. @vms are the @n configurations from which the VMs were made. The set of all
+ * probers is stored in fleet->probes and *ret_probes; the caller must free this set after @fleet.
+ * Returns 0. Errors: -ENOMEM; -errno of getrandom(). */
 int probing_open(const struct gw_config *config, const struct gw_vm_config *vms, size_t n,
 		 struct fleet *fleet, struct probes **ret_probes)
 	__attribute__((warn_unused_result));

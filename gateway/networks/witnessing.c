@@ -22,7 +22,7 @@
 #define UDP_PORT_AT    36
 #define FRAME_MIN      42 /* size of a frame up to the end of its UDP header */
 
-/* a flood that begins sooner than this after the last reported flood is not reported */
+/* A flood is not reported if it begins sooner than this after the last reported flood began. */
 #define TELL_NS (60 * CLOCK_NS_PER_S)
 
 _Static_assert(SHIELD_SLOTS == WITNESS_RX_SLOTS, "a slot for each key");
@@ -119,8 +119,8 @@ static void take_counts(struct witnessing *w)
 	counters_add(&w->fleet->counters.shield_dropped, sum);
 }
 
-/* If the shield is attached, give the kernel the present keys. If it is not, remove all keys from
- * the kernel. Tries every slot even if one fails. Returns 0 or the last -errno. */
+/* If the shield is up (is_up), give the kernel the present keys. If it is down, remove all keys
+ * from the kernel. Tries every slot even if one fails. Returns 0, or the last -errno. */
 static int follow_keys(struct witnessing *w)
 {
 	int r = 0;
@@ -146,8 +146,8 @@ static int follow_keys(struct witnessing *w)
 	return r;
 }
 
-/* Attach the shield. While it is attached, this is called regularly, to update the keys and to
- * repeat what has failed. */
+/* Attach the shield. This is also called regularly while the shield is attached, to update the keys
+ * and to repeat what has failed. Returns 0 or -errno. */
 static int put_up(struct witnessing *w)
 {
 	/* give the program the keys first: it drops every datagram whose key it does not have */

@@ -40,7 +40,7 @@ struct witnessing {
 	struct shield_prog *prog;
 	struct shield shield;
 	uint64_t told_ns;	  /* when the beginning of a flood was last reported; 0: never */
-	bool is_told;		  /* true if the beginning of the present flood was reported */
+	bool is_told; /* true if the beginning of the present (or last) flood was reported */
 	/* how many datagrams of this network are included in the fleet's shield_dropped */
 	uint64_t n_dropped;
 	uint64_t dropped_before;  /* n_dropped when the flood began */
@@ -56,8 +56,9 @@ void witnessing_open(struct witnessing *w, struct fleet *fleet, struct port *por
  * object. */
 void witnessing_close(struct witnessing *w);
 
-/* If the frame is a UDP datagram to our witness port, handle it and return true. (The datagram can
- * be invalid.) If not, return false. The caller must free the frame in both cases. */
+/* Handle the frame if it is a UDP datagram to our witness port. Returns true if it was one, valid
+ * or not. Returns false if it is another frame, which the caller must pass on. This function does
+ * not free the frame. */
 bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, uint64_t now_ns);
 
 /* Attach the shield (witness/shield.h) when a flood of unwanted UDP datagrams begins, and detach it

@@ -40,8 +40,8 @@ static bool is_pci_address(const char *text)
 	return true;
 }
 
-/* Finds the value of @key in "k=v,k=v" and sets *ret_size to its length. Returns NULL if the key is
- * absent. */
+/* Returns the value of @key in @args, a text such as "k=v,k=v", and sets *ret_size to the value's
+ * length. Returns NULL if the key is absent. */
 static const char *find_arg(const char *args, const char *key, size_t *ret_size)
 {
 	size_t key_size = strlen(key);
@@ -102,6 +102,7 @@ int device_parse(const char *text, struct device *ret_device)
 	}
 	if (strncmp(text, "net_", 4))
 		return -EINVAL;
+	/* split the string at its first comma into the driver's name and the arguments */
 	size = strcspn(text, ",");
 	if (size >= sizeof(device.name) || strlen(text + size) >= sizeof(device.args))
 		return -E2BIG;

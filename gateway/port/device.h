@@ -19,7 +19,7 @@
 enum device_kind {
 	DEVICE_AF_PACKET,
 	DEVICE_AF_XDP,
-	DEVICE_VDEV_OTHER, /* any other driver; we add no default arguments for it */
+	DEVICE_VDEV_OTHER, /* a net_ driver of another kind; we add no default arguments for it */
 	DEVICE_PCI,
 };
 

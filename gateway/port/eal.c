@@ -30,7 +30,7 @@ static struct {
 	bool with_pci;
 } eal;
 
-/* Returns our log level for DPDK's log level @level. Our level is one step less severe, because
+/* Returns the log level under which we log DPDK's level @level: one step less severe, because
  * DPDK's errors are not always errors for us. */
 static enum log_level demote(int level)
 {
@@ -143,7 +143,8 @@ static int choose_hugepages(enum port_hugepages wish, size_t memory_mb, bool *re
 }
 
 /* Run rte_eal_init() with all signals blocked, because EAL's threads must not receive our signals.
- * Then restore the affinity. @n_args and @args are like argc and argv of main(). */
+ * Then restore the signal mask and the affinity. @n_args and @args are like argc and argv of
+ * main(). */
 static int init_quietly(int n_args, char **args)
 {
 	sigset_t all, old;

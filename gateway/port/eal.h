@@ -14,10 +14,10 @@
 #include "base/error.h"
 #include "port/port.h"
 
-/* Start EAL with @config, unless EAL is started already. @pci is the PCI address to probe. If @pci
- * is NULL, EAL does not scan PCI. The caller's signal mask and CPU affinity stay as they are. EAL's
- * threads have all signals blocked. Returns 0. On failure, sets *ret_error to a sentence for the
- * operator and returns
+/* Start EAL with @config, unless EAL is started already. @pci is the address of the PCI card that
+ * EAL looks for; NULL: EAL does not look at PCI. The caller's signal mask and CPU affinity stay as
+ * they are. EAL's threads have all signals blocked. Returns 0. On failure, sets *ret_error to a
+ * sentence for the operator and returns
  *      -EINVAL    the cores are invalid
  *      -ENOMEM    not enough memory or hugepages
  *      -EALREADY  @pci is given, but EAL was started without PCI

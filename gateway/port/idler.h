@@ -49,7 +49,8 @@ enum idler_verdict {
 struct idler {
 	struct idler_limits limits;
 	uint64_t spin_ns;	/* how long to spin after the last work */
-	uint64_t last_work_ns;  /* when the loop last moved a frame or byte, or a frame woke it */
+	/* when the loop last moved a frame or byte, or was last woken by a frame */
+	uint64_t last_work_ns;
 	uint64_t last_check_ns; /* when the descriptors besides the port were last polled */
 	uint64_t slept_at_ns;	/* when IDLER_SLEEP was last returned */
 };

@@ -85,16 +85,18 @@ struct port_counters {
 	/* frames dropped because the driver's ring stayed full or the frame was too long */
 	uint64_t tx_dropped;
 	uint64_t tx_no_buffer; /* frames dropped by port_transmit() because no buffer was free */
-	uint64_t wakes; /* number of port_disarm() calls, which is how often the loop slept */
+	uint64_t wakes; /* port_disarm() calls: how often the loop slept, or was about to sleep */
 };
 
-/* Do what port_open() can do while another process still uses the device: start DPDK, make the
- * frame buffers, and open a device that is shareable (port_is_shareable()). Nothing is sent. A
- * port_open() with the same @config must follow. It drops the frames that have arrived until then.
- * Meanwhile the caller must open no other packet socket. Blocks (up to a second), allocates.
- * Returns 0; or sets *ret_error to a sentence for the operator and returns
- *      -ENOTSUP  the device is a PCI card, which DPDK opens when it starts; or a net_af_xdp device,
- *                whose queue the kernel frees only a moment after it was closed
+/* Do the part of port_open() that is possible while another process still uses the device: start
+ * DPDK, make the frame buffers, and open a device that is shareable (port_is_shareable()). Nothing
+ * is sent. The caller must call port_open() with the same @config later, and open no other packet
+ * socket until then. That port_open() drops the frames that have arrived before it. Blocks (up to a
+ * second), allocates. Returns 0. On failure, sets *ret_error to a sentence for the operator and
+ * returns
+ *      -ENOTSUP  this cannot be done for a PCI card, which DPDK opens when it starts; nor for a
+ *                net_af_xdp device, whose queue the kernel frees only a moment after the other
+ *                process has closed it
  *      another error of port_open() */
 int port_prepare(const struct port_config *config, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -111,12 +113,13 @@ int port_prepare(const struct port_config *config, struct error *ret_error)
 int port_open(const struct port_config *config, struct port **ret_port, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Can another process open the device while this port is open? Each packet socket of a device gets
- * the frames for itself. So the process that replaces this one need not wait for port_close(). */
+/* Returns true if another process can open the device while this port is open. This is so for
+ * net_af_packet, because each packet socket on an interface gets its own copy of all frames. So the
+ * process that replaces this one need not wait for port_close(). */
 bool port_is_shareable(const struct port *port);
 
 /* Stop and free the port. Free all its frames first. NULL is fine. Blocks: on a virtual machine the
- * kernel needs 40 ms for the rings of a packet socket (16 MiB). */
+ * kernel needs 40 ms to free the rings of a packet socket (16 MiB). */
 void port_close(struct port *port);
 
 /* Receive up to @max (<= PORT_BURST_MAX) of the frames that have arrived, in their order. Never
@@ -138,7 +141,8 @@ int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces
 	__attribute__((warn_unused_result));
 
 /* Send the frames that port_transmit() queued. Frames that do not fit into the driver's ring stay
- * queued for the next call. Once the queue is full, port_transmit() drops and counts new frames. */
+ * queued for the next call. While the queue is full, port_transmit() drops and counts new
+ * frames. */
 void port_flush(struct port *port);
 
 /* Returns a descriptor that epoll can watch (EPOLLIN, level-triggered) for arriving frames. The
@@ -146,16 +150,18 @@ void port_flush(struct port *port);
  * descriptor; the caller must then wake by a timer and poll the port. */
 int port_wait_fd(const struct port *port);
 
-/* Call port_arm() before sleeping on port_wait_fd(). If it returns true, there is work already, so
- * do not sleep. In both cases call port_disarm() afterwards. */
+/* Prepare to sleep on port_wait_fd(). Returns true if there is work already: the caller must not
+ * sleep. In both cases the caller must call port_disarm() afterwards. */
 bool port_arm(struct port *port);
+/* Undo port_arm(), after the sleep or instead of it. */
 void port_disarm(struct port *port);
 
 /* Attach a BPF program (type socket filter) to the port's kernel socket, in place of the previous
- * program. The program sees each frame beginning with its Ethernet header, before the kernel copies
- * the frame. If the program returns 0, the kernel drops the frame. A @program_fd of -1 only removes
- * the previous program. @program_fd stays the caller's. Returns 0, -ENOTSUP if the device is not a
- * net_af_packet device whose socket we know, or -errno of setsockopt(2). */
+ * program. The program sees each frame from its Ethernet header on, before the kernel copies the
+ * frame. If the program returns 0, the kernel drops the frame. If @program_fd is -1, only removes
+ * the previous program. @program_fd stays the caller's. Returns 0. Errors:
+ *      -ENOTSUP        the device is not net_af_packet, or its socket was not found
+ *      another -errno  of setsockopt(2) */
 int port_filter(struct port *port, int program_fd) __attribute__((warn_unused_result));
 
 /* Returns the port's MAC address: PORT_MAC_BYTES bytes, valid until port_close(). */

@@ -25,7 +25,7 @@
 #define DESCRIPTORS    1024 /* descriptors per ring, if the driver lets us choose */
 #define POOL_CACHE     256
 #define PREPARED_MAX   2
-#define RING_FRAMES_MAX 8192 /* more frames than a packet socket's ring holds (device.c) */
+#define RING_FRAMES_MAX 8192 /* more frames than the ring of a packet socket has (device.c) */
 #define POOL_STEP      "make the frame buffers (raise memory, or leave it out)"
 #define TX_QUEUE_MAX   256 /* maximum number of frames that wait for room in the driver's ring */
 #define TX_FLUSH_AT    32  /* as soon as this many frames wait, flush them */
@@ -54,12 +54,13 @@ struct port {
 	uint64_t kernel_drops;
 };
 
-/* The pools and ports that port_prepare() has made. To write to each page of a pool for the first
- * time takes longer than all other steps of port_open(). A packet socket comes next. */
+/* The pools and ports that port_prepare() has made. They are the two slowest things to make. The
+ * slowest is the pool, because each of its pages is written for the first time; then comes a packet
+ * socket. */
 static struct {
 	char device[DEVICE_NAME_MAX];
-	struct rte_mempool *pool; /* NULL: taken by bring_up() */
-	struct port *port;	  /* NULL: taken by port_open(), or the device is not shareable */
+	struct rte_mempool *pool; /* NULL: bring_up() has taken it */
+	struct port *port; /* NULL: port_open() has taken it, or the device is not shareable */
 } prepared[PREPARED_MAX];
 static size_t n_prepared;
 
@@ -91,7 +92,7 @@ static int add_device(struct port *port, struct error *ret_error)
 				    "interface up, are you root?)");
 		port->added = true;
 	} else if (rte_eth_dev_get_port_by_name(device->name, &port->id)) {
-		/* EAL's start has probed only the first card, so a second card needs this call */
+		/* when EAL started, it looked only for the first card; a second one needs this */
 		(void)rte_dev_probe(device->name);
 	}
 	if (rte_eth_dev_get_port_by_name(device->name, &port->id))
@@ -126,8 +127,8 @@ static int take_pool(const struct device *device, const struct port_config *conf
 	return make_pool(config, ret_pool);
 }
 
-/* Configure the device, set up both queues and start the device. @interrupt: use receive
- * interrupts? On failure, sets *ret_step to the name of the step that failed. */
+/* Configure the device, set up both queues and start the device. @interrupt: true to use receive
+ * interrupts. Returns 0 or -errno; on error, *ret_step names the step that failed. */
 static int start(struct port *port, bool interrupt, const char **ret_step)
 {
 	struct rte_eth_conf conf = { .intr_conf = { .rxq = interrupt } };
@@ -257,8 +258,8 @@ int port_prepare(const struct port_config *config, struct error *ret_error)
 	if (device.kind == DEVICE_PCI)
 		return error_set(ret_error, -ENOTSUP,
 				 "%s: only one process at a time can use a PCI card", device.name);
-	/* The kernel frees the queue of an AF_XDP socket a moment after the socket was closed.
-	 * Until then it binds no other socket to the queue (net/xdp/xsk_buff_pool.c,
+	/* The kernel frees the queue of an AF_XDP socket only some time after the socket was
+	 * closed. Until then, no other socket can be bound to the queue (net/xdp/xsk_buff_pool.c,
 	 * xp_release_deferred()). */
 	if (device.kind == DEVICE_AF_XDP)
 		return error_set(ret_error, -ENOTSUP, "%s: the kernel does not give AF_XDP's queue "
@@ -290,8 +291,8 @@ static struct port *take_port(const struct device *device)
 	return port;
 }
 
-/* Drop the frames that have arrived so far. They were for the process that had the device until
- * now. */
+/* Drop the frames that have arrived so far, and set all counters to zero. The process that had the
+ * device until now has got these frames too. */
 static void drop_waiting(struct port *port)
 {
 	struct port_frame frames[PORT_BURST_MAX];

@@ -12,8 +12,9 @@
 
 #define PORT_MEMORY_FRAMES 256 /* maximum number of frames queued in each direction */
 
-/* Make a frame of @size bytes (copied) arrive at the port. Returns 0. Errors: -EMSGSIZE; -ENOBUFS
- * if PORT_MEMORY_FRAMES frames are waiting already or there is no memory. */
+/* Make a frame arrive at the port: a copy of the @size bytes at @data. Returns 0. Errors:
+ *      -EMSGSIZE  no frame has this size
+ *      -ENOBUFS   PORT_MEMORY_FRAMES frames are waiting already, or memory is short */
 int port_memory_inject(struct port *port, const void *data, size_t size)
 	__attribute__((warn_unused_result));
 

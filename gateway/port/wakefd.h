@@ -20,12 +20,13 @@ struct wakefd_view {
 	uint64_t open[WAKEFD_FDS_MAX / 64];
 };
 
-/* Notes which descriptors are open now. Returns 0 or -errno. */
+/* Store in *ret_view which descriptors are open now. Returns 0 or -errno. */
 int wakefd_look(struct wakefd_view *ret_view) __attribute__((warn_unused_result));
 
-/* Finds the socket of @family (AF_PACKET or AF_XDP) that was opened since @before. Returns its
- * descriptor, which the driver still owns. Returns -ENOENT if there is no such socket or more than
- * one; or another -errno. */
+/* Find the socket of @family (AF_PACKET or AF_XDP) that was opened since @before. Returns the
+ * socket's descriptor, which the driver still owns. Errors:
+ *      -ENOENT         there is no such socket, or more than one
+ *      another -errno  of reading /proc/self/fd */
 int wakefd_find(const struct wakefd_view *before, int family)
 	__attribute__((warn_unused_result));
 

@@ -14,7 +14,7 @@
  *
  * The parser can be given any bytes. A frame that it accepts is complete, has no IPv4 options, is
  * not a fragment and has good checksums. A sender with checksum offload leaves the checksum to the
- * card. A virtual link has no card, so on such a sender run `ethtool -K IF tx off`.
+ * card. A virtual link has no card to do this, so run `ethtool -K IF tx off` on such a sender.
  * Threads: any (no state). Never allocates.
  */
 #ifndef PROBE_FRAMES_H
@@ -45,8 +45,8 @@ struct frames_tcp {
 	uint32_t seq;
 };
 
-/* Each of these functions fills all of @ret_frame. In a request, @to->mac can be the broadcast
- * address. */
+/* Each of the next five functions writes a whole frame from @from to @to to @ret_frame. In an ARP
+ * request, @to->mac can be the broadcast address. */
 void frames_arp_request(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
 			const struct frames_end *to);
 void frames_arp_reply(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
@@ -55,7 +55,8 @@ void frames_echo_request(uint8_t ret_frame[FRAMES_BYTES], const struct frames_en
 			 const struct frames_end *to, const struct frames_echo *echo);
 void frames_syn(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
 		const struct frames_end *to, const struct frames_tcp *tcp);
-/* @tcp->seq is the acknowledgement number of the SYN-ACK that is being reset. */
+/* Reset the connection that a SYN-ACK has offered. @tcp->seq is the acknowledgement number of the
+ * SYN-ACK. */
 void frames_rst(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
 		const struct frames_end *to, const struct frames_tcp *tcp);
 
@@ -71,8 +72,8 @@ enum frames_kind {
 
 /* What frames_parse() found in a frame. Which members are valid depends on the frame's kind. */
 struct frames_view {
-	/* the sender. For ARP, its addresses in the ARP payload; for other frames, the source
-	 * addresses in the headers */
+	/* the sender. For ARP, the sender's addresses in the ARP payload; for other frames, the
+	 * source addresses in the Ethernet and IPv4 headers */
 	struct frames_end from;
 	struct frames_echo echo;
 	/* the segment as the peer sent it, so source_port is the peer's port */

@@ -6,8 +6,8 @@
 #include "probe/prober_private.h"
 
 #define GUEST	    (PROBER_TARGETS - 1)
-/* replies to this many of the latest echo requests are accepted; echo_answered has one bit for
- * each of these requests */
+/* Replies to the latest ECHO_WINDOW echo requests are accepted; echo_answered has one bit for each
+ * of these requests. */
 #define ECHO_WINDOW 64
 #define PORT_FIRST  49152 /* first of our source ports, which are IANA's dynamic range */
 
@@ -338,8 +338,8 @@ bool prober_take(struct prober *prober, enum prober_net net, enum frames_kind ki
 		if (prober->targets[t].ip == view->from.ip && prober->targets[t].net == net)
 			target = &prober->targets[t];
 	}
-	/* Is this an ARP request from one of the VM's hosts in the client network? The hosts are
-	 * the first PROBER_HOSTS targets. */
+	/* An ARP request from one of the VM's hosts in the client network? These hosts are the
+	 * first PROBER_HOSTS targets. */
 	is_sought = prober->is_sought && kind == FRAMES_ARP_REQUEST && target &&
 		    target < &prober->targets[PROBER_HOSTS];
 	if (!(prober->active || is_sought) || !target || view->from.ip == 0)

@@ -1,9 +1,9 @@
 /* prober.h - probes the hosts and the guest of one VM over the network, to see whether they live.
  * Pure: the caller supplies the time, the random numbers and the function that sends frames.
  *
- * When an agent falls silent, its TLS connection cannot tell a dead host from a busy host. Probes
- * can. A host's kernel answers ARP and ICMP echo in its receive interrupt, even when all its
- * processes are stopped.
+ * When an agent falls silent, its TLS connection does not show whether its host is dead or only
+ * busy. Probes show this: a host's kernel answers ARP and ICMP echo in its receive interrupt, even
+ * when all processes are stopped.
  *
  *      target   an answer proves                     silence proves
  *      host     the host's kernel runs               after many probes: the host, or the path to
@@ -24,7 +24,8 @@
  *	                          Frames that were due while the loop stalled are not sent later.
  *	prober_set_active(false)  ends the round: one RST is sent for each SYN that is still
  *	                          unanswered, and then nothing. The figures are kept. But if
- *	                          prober_try() asked for more time, the round ends at that time.
+ *	                          prober_try() asked for probes until a later time, the round
+ *	                          ends only at that time.
  *
  *	target's MAC  ARP request                        ICMP echo, SYN
  *	unknown       broadcast                          not sent
@@ -84,9 +85,10 @@ struct prober_config {
 	uint32_t host[PROBER_HOSTS]; /* the hosts in the order of host[] in struct vm_config */
 	uint32_t host_backup[PROBER_HOSTS];
 	uint32_t guest;
-	/* The guest's MAC. If it is all zero, the MAC in the guest's ARP replies is used. But while
-	 * these replies are held back, ICMP and TCP probes reach the guest only with a configured
-	 * MAC. ARP replies with a MAC other than the configured one are ignored. */
+	/* The guest's MAC; all zero: not configured. ICMP and TCP probes need a MAC. So without a
+	 * configured one, they begin only after the guest's first ARP reply, which can be held back
+	 * like all of the guest's output. With a configured MAC, ARP replies with another MAC are
+	 * ignored. */
 	uint8_t guest_mac[FRAMES_MAC_BYTES];
 	uint16_t guest_ports[PROBER_PORTS_MAX];
 	size_t n_guest_ports;
@@ -96,14 +98,13 @@ struct prober_config {
 	bool is_sought;
 };
 
-/* Counts for one target and one method, in one round of probes. A round begins when
- * prober_set_active() switches the prober on. A round also begins when prober_try() is called while
- * the prober is off. */
+/* Counts for one target and one method. A round of probes begins when prober_set_active() switches
+ * the prober on, or when prober_try() is called while the prober is off. */
 struct prober_count {
 	uint64_t sent, answered;	     /* counts since the prober was made */
 	/* counts in this round; each answered probe counts once */
 	uint64_t round_sent, round_answered;
-	uint64_t unanswered;                 /* probes of this round sent since the last answer */
+	uint64_t unanswered; /* probes sent in this round, after the last answer */
 	uint64_t first_sent_ns; /* when the first probe of this round was sent; 0: none yet */
 	uint64_t last_sent_ns, last_answer_ns; /* times in any round; 0: never */
 };
@@ -111,7 +112,7 @@ struct prober_count {
 struct prober_figures {
 	/* true if the target has an address, and the gateway has a port in the target's network */
 	bool configured;
-	/* true once the target's MAC is known, so that ICMP and TCP probes can be sent */
+	/* true if the target's MAC is known, so that ICMP and TCP probes can be sent */
 	bool has_mac;
 	uint64_t refused; /* number of TCP answers that came from a closed port */
 	struct prober_count by[PROBER_N_METHODS];
@@ -121,15 +122,15 @@ struct prober_figures {
 	struct prober_count all;
 };
 
-/* Begin (@active is true) or end a round of probes at @now_ns, because a doubt has begun or ended.
- * The top of this file explains doubts. Can send RSTs in both cases. The next probes_tick() sends
- * the first probes. Does nothing if @active is the same as in the last call, or if @prober is
- * NULL. */
+/* Begin (@active is true) or end (false) a round of probes at @now_ns, because a doubt has begun or
+ * ended. The top of this file explains doubts. Can send RSTs in both cases. After a beginning, the
+ * next probes_tick() sends the first probes. Does nothing if @active is the same as in the last
+ * call, or if @prober is NULL. */
 void prober_set_active(struct prober *prober, bool active, uint64_t now_ns);
 
 /* Probe until @until_ns even if there is no doubt, because an operator wants to see who answers. If
- * a round is running, it continues; otherwise, a new round begins. A doubt that begins before
- * @until_ns starts another round. Does nothing if @prober is NULL. */
+ * a round is running, it continues; if not, a new round begins. If a doubt begins before @until_ns,
+ * another round begins. Does nothing if @prober is NULL. */
 void prober_try(struct prober *prober, uint64_t until_ns, uint64_t now_ns);
 
 /* Is the prober sending probes, because of a doubt or for an operator? */

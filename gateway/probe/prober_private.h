@@ -10,7 +10,7 @@
 /* The latest SYN to one port of the guest. */
 struct prober_syn {
 	struct frames_tcp tcp; /* dest_port is 0 until the first SYN is made */
-	bool waiting; /* true while the SYN is unanswered: repeat it instead of making a new one */
+	bool waiting; /* true while the SYN is unanswered: it is repeated, and no new one is made */
 };
 
 struct prober_target {
@@ -19,7 +19,7 @@ struct prober_target {
 	uint8_t mac[FRAMES_MAC_BYTES];
 	bool has_mac;
 	bool fixed_mac;  /* true if the MAC is configured: ignore answers from any other MAC */
-	bool arp_waits;  /* true while the last ARP request is unanswered: broadcast the next one */
+	bool arp_waits; /* the last ARP request is unanswered, so the next one is broadcast */
 	/* the latest echo request: id and cookie are the same for the whole round, seq grows */
 	struct frames_echo echo;
 	/* bit n is set if the echo request with number seq - n was answered */

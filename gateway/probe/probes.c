@@ -118,7 +118,7 @@ bool probes_input(struct probes *probes, enum prober_net net, const void *data, 
 	 * Any other answer belongs to one prober. An ARP request must be answered only once. */
 	for (size_t i = 0; i < probes->n && (!taken || kind == FRAMES_ARP_REPLY); i++)
 		taken |= prober_take(probes->list[i], net, kind, &view, now_ns);
-	/* an ARP request is not counted: any host may ask for our address */
+	/* do not count ARP requests as stray: any host may ask for our address */
 	if (!taken && kind != FRAMES_ARP_REQUEST)
 		counters_add(&probes->counters.stray, 1);
 	return taken && kind != FRAMES_ARP_REPLY && kind != FRAMES_ARP_REQUEST;

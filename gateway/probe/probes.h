@@ -37,7 +37,7 @@ struct probes_counters {
 	uint64_t answered;  /* probes answered, each counted once */
 	uint64_t replies;   /* ARP replies and RSTs sent */
 	uint64_t lost;	    /* frames that the output function refused */
-	uint64_t malformed; /* broken frames that claim to be answers */
+	uint64_t malformed; /* broken frames that look like answers */
 	uint64_t stray; /* well-formed answers that fit no probe of ours, or that are repeated */
 };
 
@@ -47,21 +47,24 @@ int probes_new(probes_random_fn random, void *random_arg, struct probes **ret_pr
 /* Free @probes and all its probers, without sending anything. NULL is fine. Returns NULL. */
 struct probes *probes_free(struct probes *probes);
 
-/* Set our addresses in @net to @us, so that targets in this network can be probed. If @answers_arp,
- * active probers answer their targets' ARP requests for our address. Set @answers_arp in a network
- * in which no TCP stack of ours answers these requests. */
+/* Set our addresses in the network @net to @us, so that targets in this network can be probed.
+ * Probers send their frames there by calling @output with @output_arg. If @answers_arp is true,
+ * active probers answer their targets' ARP requests for our address, and so do others that have
+ * is_sought. Set @answers_arp for a network in which no TCP stack of ours answers these
+ * requests. */
 void probes_open_net(struct probes *probes, enum prober_net net, const struct frames_end *us,
 		     bool answers_arp, probes_output_fn output, void *output_arg);
 
-/* Add a prober for one VM. Returns 0 and sets *ret_prober, which lives as long as @probes. Returns
- * -ENOSPC if there are PROBES_MAX probers already, -ENOMEM, or -EINVAL if there are too many guest
- * ports or the interval is 0. */
+/* Add a prober for one VM. Returns 0 and sets *ret_prober, which lives as long as @probes. Errors:
+ *      -ENOSPC  there are PROBES_MAX probers already
+ *      -ENOMEM  memory is short
+ *      -EINVAL  @config has too many guest ports, or an interval of 0 */
 int probes_add(struct probes *probes, const struct prober_config *config,
 	       struct prober **ret_prober) __attribute__((warn_unused_result));
 
-/* Let @prober, one of @probes, probe the addresses in @config from now on. Forgets everything about
- * the old addresses. Returns 0, or -EINVAL for the same reasons as probes_add(). On error, changes
- * nothing. */
+/* Let @prober, one of @probes, probe the addresses in @config from now on. Everything about the old
+ * addresses is forgotten. Returns 0. Returns -EINVAL for the same reasons as probes_add(); then
+ * nothing has changed. */
 int probes_change(struct probes *probes, struct prober *prober, const struct prober_config *config,
 		  uint64_t now_ns) __attribute__((warn_unused_result));
 
@@ -75,8 +78,8 @@ void probes_tick(struct probes *probes, uint64_t now_ns);
 uint64_t probes_deadline_ns(const struct probes *probes);
 
 /* Handle a frame received from @net. Returns true if the frame answered a probe and no other part
- * of the gateway needs it. Otherwise, returns false, and the caller must offer the frame to the
- * other parts; lwIP, for example, needs ARP frames even if they answer our probes. */
+ * of the gateway needs it. Returns false if the caller must also offer the frame to the other
+ * parts. This is so for all ARP frames, because lwIP needs them too. */
 bool probes_input(struct probes *probes, enum prober_net net, const void *data, size_t size,
 		  uint64_t now_ns);
 

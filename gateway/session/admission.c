@@ -22,7 +22,7 @@ void admission_init(struct admission *a, uint64_t now_ns)
 	}
 }
 
-/* Is @source a known address? This is looked up each time, because hosts may change their
+/* Is @source known (admission.h)? This is looked up each time, because hosts can change their
  * addresses. */
 static bool is_known(const struct sessions *sessions, const char *source)
 {
@@ -86,9 +86,9 @@ static unsigned int n_silent(const struct sessions *sessions, const char *source
 	return n;
 }
 
-/* Returns how many unproven connections @source has above its share. The share is a quarter of the
- * slots for a known source, and 0 for any other. @newcomer is the source of the new connection,
- * which is counted as if it were open already. */
+/* Returns how many unproven connections @source has above its share: a quarter of the slots for a
+ * known source, and 0 for any other. The new connection, which came from @newcomer, is counted as
+ * if it were open already. */
 static int excess(const struct sessions *sessions, const char *source, const char *newcomer)
 {
 	unsigned int reserve = sessions->config.n_handshakes_max / 4;

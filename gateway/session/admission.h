@@ -5,23 +5,25 @@
  * signatures. This must not keep an agent out, or take the loop's time away from open sessions.
  *
  * A connection is "unproven" until its HELLO is accepted. Its "source" is the peer's address. A
- * source is "known" if a host has said HELLO from this address, or if a VM's file names it.
+ * source is "known" if a host's last accepted HELLO came from this address, or if a VM's file names
+ * the address.
  *
  * Number: each unproven connection takes one of n_handshakes_max slots. If a connection comes while
- * all slots are taken, one unproven connection is ended. It is the oldest one of the source that
- * has the most slots. In this comparison, up to a quarter of all slots does not count for a known
- * source.
+ * all slots are taken, one unproven connection is ended: the oldest one of the source that has the
+ * most slots, counting the new connection too. For a known source, a quarter of all slots is
+ * subtracted before this comparison.
  *
  * If a connection comes while there are n_sessions_max sessions, an unproven one is ended too. OPEN
- * sessions (those after HELLO) are never ended to make room. But suppose that an OPEN session from
- * the new connection's source has been silent for beat_timeout. Then the new connection is probably
- * the same host's next attempt, so the silent session is not counted.
+ * sessions (those after HELLO) are never ended to make room. But if an OPEN session from the new
+ * connection's source has been silent for beat_timeout, the new connection is probably the same
+ * host's next attempt. So such a silent session does not count towards n_sessions_max.
  *
- * Time: known sources share one budget of the loop's time, unknown sources share another. The
- * measured time of each handshake is charged to the budget of its source. If this budget is spent,
- * or other handshakes wait already, the session accepts no input until admission_run() picks it.
- * admission_run() prefers known sources, then the source with the fewest unproven connections, then
- * the oldest session.
+ * Time: known sources share one budget of the loop's time, and unknown sources share another. The
+ * time that each handshake takes is measured and charged to the budget of its source. If this
+ * budget is spent, or if other handshakes wait already, the session accepts no input until
+ * admission_run() picks it.
+ * Of the sessions whose budget is not spent, it prefers those of known sources, then those of the
+ * source with the fewest unproven connections, then the oldest.
  *
  * Where: session.c and sessions.c call it; sessions_tick() lets waiting sessions continue. Threads:
  * the gateway's loop.
@@ -38,9 +40,9 @@
 struct sessions;
 struct session;
 
-/* The two budgets for handshakes: STRANGERS for unknown addresses, KNOWN for known ones. PERCENT is
- * the budget's share of the loop's time, and MAX_NS limits how much unused time it can save up. For
- * comparison: one handshake takes about 1.3 ms. */
+/* The two budgets for handshakes: STRANGERS for unknown sources, KNOWN for known ones. PERCENT is
+ * the budget's share of the loop's time, and MAX_NS is the most unused time that a budget can save
+ * up. For comparison: one handshake takes about 1.3 ms. */
 #define ADMISSION_STRANGERS_PERCENT 20
 #define ADMISSION_STRANGERS_MAX_NS  (20 * CLOCK_NS_PER_MS)
 #define ADMISSION_KNOWN_PERCENT	    50
@@ -60,11 +62,12 @@ struct admission {
 /* Initialise @a with full budgets at @now_ns. */
 void admission_init(struct admission *a, uint64_t now_ns);
 
-/* Replace limits of 0 in @sessions->config with what the fleet needs. Call this after all VMs were
- * added. The agents need N connections: one control connection for each host, and two streams for
- * each VM. n_handshakes_max becomes N, because agents can open all connections at once. But it
- * becomes at least ADMISSION_HANDSHAKES_LEAST, and at most a configured n_sessions_max.
- * n_sessions_max becomes N + n_handshakes_max, but at least ADMISSION_SESSIONS_LEAST. */
+/* Replace limits that are 0 in @sessions->config with what the fleet needs. Call this after all VMs
+ * were added. The agents need N connections: one control connection for each host, and two streams
+ * for each VM.
+ * n_handshakes_max: N, because agents can open all connections at once, but at least
+ * ADMISSION_HANDSHAKES_LEAST, and at most n_sessions_max if that is configured.
+ * n_sessions_max: N + n_handshakes_max, but at least ADMISSION_SESSIONS_LEAST. */
 void admission_settle(struct sessions *sessions);
 
 /* Make room for a new connection from @source. May end one session, which pump_run() frees later.
@@ -72,11 +75,11 @@ void admission_settle(struct sessions *sessions);
 int admission_make_room(struct sessions *sessions, const char *source, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* May the handshake of @s continue? If not, marks @s as waiting; admission_run() later puts @s on
- * the dirty list (session.h). */
+/* Returns true if the handshake of @s may continue now. If not, marks @s as waiting and returns
+ * false; admission_run() later puts @s on the dirty list (session.h). */
 bool admission_may_run(struct session *s, uint64_t now_ns);
 
-/* Charge the @ns that the loop spent on the handshake of @s to the budget of its address. */
+/* Charge @ns, the time that the loop spent on the handshake of @s, to the budget of its source. */
 void admission_charge(struct session *s, uint64_t ns);
 
 /* End the wait of @s, because its handshake is done or the session is gone. */

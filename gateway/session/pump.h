@@ -6,8 +6,9 @@
  * session's output, and closes the connection at the end.
  *
  * Where: each shell embeds struct pump_conn as the first member of its connection.
- * Threads: the gateway's loop. Memory: the buffer for received bytes is allocated when first
- * needed. It has at most PUMP_PENDING_MAX bytes, the size of a receive window.
+ * Threads: the gateway's loop. Memory: the buffer for received bytes is allocated when it is first
+ * needed. It has at most PUMP_PENDING_MAX bytes; a peer that keeps to our receive window cannot
+ * fill it.
  */
 #ifndef SESSION_PUMP_H
 #define SESSION_PUMP_H
@@ -40,18 +41,18 @@ struct pump_conn {
 	size_t pending_at, pending_end, pending_size;
 };
 
-/* Initialise @c and make its session. Returns 0, or -EBUSY or -ENOMEM of session_new(). After an
- * error the caller must close the connection. */
+/* Initialise @c and make its session. Returns 0, or an error of session_new(). After an error the
+ * caller must close the connection. */
 int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *sessions,
 	      const char *peer, uint64_t now_ns) __attribute__((warn_unused_result));
 
 /* Free the session of @c, because the connection broke. The shell then frees @c. */
 void pump_lost(struct pump_conn *c, uint64_t now_ns);
 
-/* Accept all of the @size bytes that arrived, and call consumed() for the bytes that the session
- * has consumed. Call pump_run() afterwards. Returns 0, or -ENOBUFS if more than PUMP_PENDING_MAX
- * bytes would wait for the session or memory is short. After an error the caller must drop the
- * connection. */
+/* Accept the @size bytes that arrived: pass them to the session, and store those that it does not
+ * accept yet. Calls consumed() for those that the session has accepted. Call pump_run() afterwards.
+ * Returns 0. Returns -ENOBUFS if more than PUMP_PENDING_MAX bytes would be stored, or if memory is
+ * short; the caller must then drop the connection. */
 int pump_receive(struct pump_conn *c, const void *data, size_t size, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 

@@ -260,7 +260,7 @@ static void note_seen(struct session *s, uint64_t now_ns)
 /* Decrypt input and handle its frames until there is no more input. */
 static void drive_open(struct session *s, uint64_t now_ns)
 {
-	run_frames(s, now_ns); /* a frame may have been waiting for room in the standby's ring */
+	run_frames(s, now_ns); /* a frame may have waited for room in the standby's ring */
 	while (!s->link.is_blocked && !session_is_over(s)) {
 		int r;
 
@@ -318,8 +318,8 @@ size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64
 		session_end(s, now_ns);
 	if (s->phase == SESSION_HANDSHAKE && size > 0 && !admission_may_run(s, now_ns))
 		return 0;
-	/* First make room: handle the input that has been in the TLS buffer since the session was
-	 * blocked. */
+	/* First make room in the TLS buffer: handle the input that was stored there by
+	 * session_buffer(), or before the session was blocked. */
 	drive(s, now_ns);
 	while (taken < size) {
 		size_t n;
@@ -333,5 +333,6 @@ size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64
 		if (s->link.is_blocked || n == 0)
 			break;
 	}
-	return s->phase == SESSION_CLOSING ? size : taken; /* in CLOSING, input is discarded */
+	/* in CLOSING, all input is discarded, so it counts as accepted */
+	return s->phase == SESSION_CLOSING ? size : taken;
 }

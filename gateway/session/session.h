@@ -18,8 +18,9 @@
  * in which the sessions were put on it. So the last message of an old connection is handled before
  * the HELLO that replaces it, even if both came in one batch.
  *
- * Ends: a step of the fleet only marks a session (must_end) and puts it on the dirty list.
- * session_input() ends the session later. A marked session handles no more frames and sends none.
+ * Ends: a step of the fleet cannot end a session at once. It only marks the session (must_end) and
+ * puts it on the dirty list. session_input() ends the session later. Until then, the marked session
+ * handles no more frames and sends none.
  *
  * Time: @now_ns is the monotonic time at which this iteration of the gateway's loop began.
  *
@@ -61,8 +62,8 @@ struct session_config {
 	/* how long a connection may take until its HELLO is accepted */
 	uint64_t handshake_timeout_ns;
 	uint64_t idle_timeout_ns;      /* end a control connection that is silent this long */
-	/* Highest numbers of sessions in all, and of sessions that have not said HELLO. If a number
-	 * is 0, admission_settle() replaces it */
+	/* n_sessions_max: limit of all sessions. n_handshakes_max: limit of the sessions that have
+	 * not said HELLO. admission_settle() replaces a limit of 0 */
 	uint32_t n_sessions_max;
 	uint32_t n_handshakes_max;
 	uint64_t (*clock_ns)(void); /* clock that measures handshakes; NULL: clock_mono_ns */
@@ -145,10 +146,10 @@ int session_new(struct sessions *sessions, const char *peer, void *conn, uint64_
 /* Tell the fleet that the connection is gone, and free @s. NULL is fine. Returns NULL. */
 struct session *session_free(struct session *s, uint64_t now_ns);
 
-/* Like session_input(), but only store the ciphertext: session_input() handles it later. A TLS
- * record arrives in a dozen TCP segments, and calling TLS after each of them costs more than the
- * decryption. The caller must call session_input() soon, with more bytes or none. Returns how many
- * bytes were accepted; 0 if the session must not store them now. */
+/* Store ciphertext from the peer in @s without handling it; the next session_input() handles it.
+ * The caller must call session_input() soon, with more bytes or none. Why: a TLS record arrives in
+ * a dozen TCP segments, and calling TLS after each of them costs more than the decryption. Returns
+ * how many bytes were stored. Returns 0 if the session cannot store bytes now. */
 size_t session_buffer(struct session *s, const uint8_t *data, size_t size)
 	__attribute__((warn_unused_result));
 
@@ -162,7 +163,7 @@ size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64
 const uint8_t *session_output(struct session *s, size_t *ret_size);
 void session_output_consume(struct session *s, size_t size);
 
-/* Is @s ending? If so, close the connection once session_output() is empty. */
+/* Is @s in CLOSING? If so, the caller must close the connection when session_output() is empty. */
 bool session_is_done(const struct session *s);
 
 /* Put @s at the end of the dirty list, if it is not on the list yet. */

@@ -111,14 +111,14 @@ int session_on_order_done(struct session *s, const struct wire_frame *frame, uin
 		.text = done.text,
 	};
 	if (fleet_step(fleet, vm, &in, now_ns) < 0)
-		/* end the connection, because the host gets the order again when it connects
-		 * again */
+		/* end the connection: when the host connects again, it gets the order again */
 		session_end(s, now_ns);
 	return 0;
 }
 
-/* The message concerns only the host that sent it. This host's name comes from its certificate. The
- * number of such messages is limited, because each can cause a write to the disk. */
+/* Handle DRAIN, by which a host's guard names the host's boot, and says if the host is going down.
+ * The message concerns only the host that sent it, whose name comes from its certificate. The rate
+ * of these messages is limited, because each can cause a write to the disk. */
 int session_on_drain(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
 	struct drain_input in = {.kind = DRAIN_IN_BOOT};

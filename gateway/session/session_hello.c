@@ -75,9 +75,10 @@ static enum fleet_refusal refusal_of(uint16_t code)
 	}
 }
 
-/* Called when the HELLO of @s would replace the older connection @link: both are the control
- * connection of one host, or the same stream of a VM. If @link is ending, or was silent for
- * beat_timeout, ends @link and returns true. If not, refuses @s and returns false. */
+/* Decide between @s, which has just said HELLO, and the older connection @link. Both are the
+ * control connection of the same host, or the same stream of a VM; @what names it in texts. If
+ * @link is ending, or was silent for beat_timeout, ends @link and returns true. If not, refuses @s
+ * and returns false. */
 static bool replace_silent(struct session *s, struct fleet_link *link, const char *what,
 			   uint64_t now_ns)
 {
@@ -134,9 +135,9 @@ static int open_control(struct session *s, uint64_t features, uint64_t obeyed, u
 }
 
 /* Returns the protocol features that @s can use as the primary's stream of @vm. The gateway passes
- * the stream's frames on to the standby, so the standby must understand the features too.
- * INCARNATION changes none of these frames, so @s can use it even if the standby does not know it.
- * Until a standby has connected, @s can use all features that it understands. */
+ * the stream's frames on to the standby, so the standby must understand the features too. The
+ * feature INCARNATION changes none of these frames, so @s can use it in any case. Until a standby
+ * has connected, @s can use all features that it understands. */
 static uint64_t primary_features(const struct session *s, const struct fleet_vm *vm)
 {
 	return s->understands & ((vm->knows_standby ? vm->standby_features : WIRE_FEATURES) |
@@ -183,9 +184,9 @@ static int find_vm(struct session *s, const struct wire_hello *hello, uint64_t n
 	return 0;
 }
 
-/* Ensure that no other stream has the VM and the role of @s. If an older stream is not silent,
- * refuses @s and returns false. If an older stream is silent, ends it and returns true. If there is
- * no older stream, returns true. */
+/* Make sure that @s is the only stream of its VM in its role. Returns true if there is no older
+ * stream, or if the older one was silent and has been ended. If the older stream is not silent,
+ * refuses @s and returns false. */
 static bool take_slot(struct session *s, uint64_t now_ns)
 {
 	struct fleet_link *old = s->vm->stream[session_slot(s)];
@@ -250,6 +251,7 @@ int session_on_hello(struct session *s, const struct wire_frame *frame, uint64_t
 		session_refuse(s, now_ns, code, refusal_of(code), "%s", why.text);
 		return -EPROTO;
 	}
+	/* the host is the one that its certificate names, whatever HELLO says */
 	s->host = fleet_find_host(s->sessions->fleet, who->name);
 	if (!s->host) {
 		session_refuse(s, now_ns, WIRE_REFUSED_IDENTITY, FLEET_REFUSED_IDENTITY,

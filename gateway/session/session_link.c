@@ -23,7 +23,7 @@ static void send_witness_key(struct fleet_link *control, uint64_t term,
 	struct wire_header h = {.type = WIRE_WITNESS_KEY, .term = term, .seq = s->tx_seq++};
 
 	session_send(s, &h, wire_witness_key_encode(key, session_begin(s)));
-	/* Wipe the key from `scratch`, in which its frame was built. */
+	/* Wipe the key from `scratch`, in which the frame was built. */
 	explicit_bzero(s->sessions->scratch, WIRE_HEADER_SIZE + sizeof(*key));
 }
 

@@ -10,7 +10,8 @@ static inline bool session_is_over(const struct session *s)
 	return s->phase == SESSION_CLOSING || s->must_end != SESSION_GOES_ON;
 }
 
-/* Returns which of the two streams of its VM @s is. Call this only if @s is a stream. */
+/* Returns which stream of the VM @s is: the primary's or the standby's. Call this only if @s is a
+ * stream. */
 static inline enum vm_stream_index session_slot(const struct session *s)
 {
 	return s->role == WIRE_VM_ROLE_STANDBY ? VM_STREAM_STANDBY : VM_STREAM_PRIMARY;
@@ -20,14 +21,14 @@ static inline enum vm_stream_index session_slot(const struct session *s)
  * VM? */
 bool session_is_attached(const struct session *s);
 
-/* Send one frame, for example:
- *
- *	session_send(s, &header, wire_beat_encode(&beat, session_begin(s)));
- *
- * session_begin() returns the writer for the payload, valid until the next session_begin() for any
- * session. @encoded is the encoder's result, or 0 for an empty payload. session_send() ends @s if
- * there is no room for the frame, because the peer is not reading. */
+/* Begin a frame. Returns the writer for its payload, valid until the next session_begin() for any
+ * session. */
 struct bytes_writer *session_begin(struct session *s);
+/* Send the frame that session_begin() has begun, with @header. @encoded is the result of the
+ * payload's encoder, or 0 for an empty payload. If there is no room for the frame, because the peer
+ * does not read, marks @s to end. For example:
+ *
+ *	session_send(s, &header, wire_beat_encode(&beat, session_begin(s))); */
 void session_send(struct session *s, const struct wire_header *header, int encoded);
 
 /* Refuse @s: send a REFUSED frame if TLS is up, log the refusal (at a limited rate), count it, and
@@ -35,8 +36,8 @@ void session_send(struct session *s, const struct wire_header *header, int encod
 void session_refuse(struct session *s, uint64_t now_ns, uint16_t code, enum fleet_refusal reason,
 		    const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* Returns true if a log line that the host of @s can cause at will is allowed now. If there were
- * too many such lines lately, counts the line and returns false. */
+/* Call this before a log line that the host of @s can cause at will. Returns true if the line may
+ * be logged. Returns false, and counts the line, if there were too many such lines lately. */
 bool session_may_log(struct session *s, uint64_t now_ns);
 
 /* End @s without a message: detach it, send its queued output, and close. */
@@ -51,16 +52,17 @@ void session_leave_handshake(struct session *s);
 /* Log and count that the TLS of @s failed, and end @s. */
 void session_tls_failed(struct session *s, uint64_t now_ns);
 
-/* Called by admission.c to make room for a newer connection. Ends @s, which has not said HELLO, and
- * counts it as evicted. */
+/* End @s, which has not said HELLO, to make room for a newer connection, and count it as evicted.
+ * Only admission.c calls this. */
 void session_evict(struct session *s, uint64_t now_ns);
 
 /* Mark @s so that the loop ends it; see "Ends" in session.h. */
 void session_mark_ended(struct session *s, enum session_end why);
 
-/* Handle one frame. Returns 0 if the frame was handled;
- * -EAGAIN: the session is blocked; offer the frame again later;
- * other -errno: the session is now CLOSING. */
+/* Handle one frame: find its handler and call it. This function and the handlers below return
+ * 0: the frame was handled;
+ * -EAGAIN: the session is blocked; the caller must offer the frame again later;
+ * another -errno: the session is now CLOSING. */
 int session_dispatch(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_hello(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_beat(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
@@ -73,6 +75,7 @@ int session_on_disk_checked(struct session *s, const struct wire_frame *frame, u
 int session_on_hashes(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_ram_checked(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_stream_error(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
+/* Refuse @s because its frame could not be decoded; @error says why. Returns -EPROTO. */
 int session_bad_frame(struct session *s, uint64_t now_ns, const struct wire_error *error);
 
 /* In session_link.c: the operations that the fleet may use on a session. */

@@ -15,8 +15,8 @@ static void send_stream_error(struct session *to, uint64_t term, uint64_t epoch,
 	session_send(to, &h, wire_failure_encode(failure, session_begin(to)));
 }
 
-/* Report the failure to the state machine, which makes an event. If the failure is a standby's, the
- * state machine also stores the standby's reason. */
+/* Report a stream's failure to the state machine, which gives an event. If the stream is a
+ * standby's, the state machine also remembers the reason. */
 static void tell_failure(struct session *s, enum vm_input_kind kind,
 			 const struct wire_failure *failure, uint64_t now_ns)
 {
@@ -50,7 +50,7 @@ int session_on_relay(struct session *s, const struct wire_frame *frame, uint64_t
 	enum vm_relay_verdict verdict;
 	struct error why;
 
-	/* Check for room before vm_relay_frame(), which must get each frame only once. */
+	/* Check for room before vm_relay_frame() is called, which must get each frame only once. */
 	if (standby && !session_is_over(standby) &&
 	    wire_tls_write_room(standby->tls) < size) {
 		s->link.is_blocked = true;
@@ -108,8 +108,9 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 	return 0;
 }
 
-/* Pass an answer of the standby to the primary, unchanged. If the primary does not understand it
- * (@feature) or has no room, drop it: the primary asks again, or continues without an answer. */
+/* Pass @frame, an answer of the standby, to the primary unchanged. If the primary does not have the
+ * feature @feature, or has no room for the frame, drop the frame: the primary asks again, or
+ * continues without an answer. */
 static int answer(struct session *s, const struct wire_frame *frame, uint64_t feature,
 		  uint64_t now_ns)
 {

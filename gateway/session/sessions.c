@@ -14,7 +14,7 @@
 #define TICK_NS        (250 * CLOCK_NS_PER_MS) /* how often all sessions are checked for timeouts */
 /* how often each session's certificate is checked again */
 #define JUDGE_EVERY_NS (500 * CLOCK_NS_PER_MS)
-/* From this size on, each buffer has a mapping of its own. */
+/* Allocations of this size or more get a memory mapping of their own. */
 #define MMAP_BYTES     (128 << 10)
 
 int sessions_new(const struct session_config *config, struct fleet *fleet, uint64_t now_ns,
@@ -24,10 +24,10 @@ int sessions_new(const struct session_config *config, struct fleet *fleet, uint6
 
 	if (!sessions)
 		return -ENOMEM;
-	/* The buffers of a session are large. When one is freed, glibc raises its limit for
-	 * mappings: later buffers come from the heap, and holes stay there when sessions end. glibc
-	 * never raises a limit that the program has set. Ignore the result, which is 0 with another
-	 * libc. */
+	/* The buffers of a session are large. By default, when one is freed, glibc raises the size
+	 * from which it uses mappings. Later buffers then come from the heap, and leave holes there
+	 * when sessions end. glibc never raises a limit that the program has set. Ignore the
+	 * result, which is 0 with another libc. */
 	(void)mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
 	sessions->config = *config;
 	if (!sessions->config.clock_ns)
@@ -93,6 +93,7 @@ int session_new(struct sessions *sessions, const char *peer, void *conn, uint64_
 	s = malloc(sizeof(*s));
 	if (!s)
 		return -ENOMEM;
+	/* `plain`, the last member, is large and need not be zero */
 	memset(s, 0, offsetof(struct session, plain));
 	r = wire_tls_new(sessions->config.tls, WIRE_PEER_HOST, sessions->config.relay_bytes_max,
 			 &s->tls);
@@ -182,7 +183,7 @@ struct session *session_take_dirty(struct sessions *sessions)
 
 /* ---- timeouts ---- */
 
-/* If a host's certificate expires soon, note it, and tell operators once a day. */
+/* If a host's certificate expires soon, note this in the host, and tell operators once a day. */
 static void tell_end_of_certificate(struct session *s, uint64_t now_ns)
 {
 	const int64_t now_s = (int64_t)time(NULL);

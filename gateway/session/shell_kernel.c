@@ -16,7 +16,7 @@
 #include "loop/source.h"
 
 #define READ_SIZE   65536
-/* If this many received bytes are not consumed, stop reading: TCP's window then closes. */
+/* Do not read while this many received bytes are not consumed: TCP's window then closes. */
 #define UNREAD_HIGH 262144
 
 struct shell_kernel {
@@ -57,7 +57,7 @@ static size_t conn_write(struct pump_conn *p, const uint8_t *data, size_t size)
 	ssize_t n = send(c->source.fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
-		/* discard the output: the connection is broken, which the next read will report */
+		/* the connection is broken, as the next read will report: discard the output */
 		return size;
 	update_events(c, n < (ssize_t)size);
 	return n < 0 ? 0 : (size_t)n;

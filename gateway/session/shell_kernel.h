@@ -12,8 +12,8 @@
 
 struct shell_kernel; /* opaque */
 
-/* Listen for agents on @ip_be32:@port. Returns 0 and sets *ret_shell, which belongs to the caller;
- * -ENOMEM; or -errno of the socket calls. */
+/* Listen for agents on @ip_be32:@port. Returns 0 and sets *ret_shell, which belongs to the caller.
+ * Errors: -ENOMEM; -errno of the socket calls. */
 int shell_kernel_open(struct sessions *sessions, int epoll_fd, uint32_t ip_be32, uint16_t port,
 		      struct shell_kernel **ret_shell) __attribute__((warn_unused_result));
 

@@ -8,7 +8,7 @@
 #include "session/pump.h"
 
 /* How long a peer can be silent before TCP ends the connection. These times can be long, because
- * the gateway detects a host's failure by its beats. */
+ * the gateway detects a host's failure by other means (liveness/). */
 #define USER_TIMEOUT_MS	   10000
 #define KEEPALIVE_IDLE_MS  5000
 #define KEEPALIVE_EVERY_MS 2000

@@ -92,8 +92,8 @@ void conn_finish_doomed(struct stack *stack)
 	}
 }
 
-/* End @conn without another event. Its pcb is freed at once, or as soon as lwIP no longer uses
- * it. */
+/* End @conn without another event. Its pcb is freed at once if `depth` is 0, otherwise when `depth`
+ * is 0 again. */
 static void doom(struct stack_conn *conn, enum conn_state state)
 {
 	struct stack *stack = conn->stack;
@@ -145,8 +145,9 @@ void conn_bound_backoff(struct stack *stack)
 	}
 }
 
-/* Open the receive window by @size bytes. lwIP's tcp_recved() would limit the window to 65535 bytes
- * (TCP_WND). At a round trip of 200 microseconds, this would limit a connection to 2.6 Gbit/s. */
+/* Open the receive window by @size bytes. This replaces lwIP's tcp_recved(), which limits the
+ * window to 65535 bytes (TCP_WND). At a round trip of 200 microseconds, that would limit a
+ * connection to 2.6 Gbit/s. */
 static void open_window(struct tcp_pcb *pcb, size_t size)
 {
 	tcpwnd_size_t max = pcb->flags & TF_WND_SCALE ? STACK_WINDOW_BYTES : TCP_WND_MAX(pcb);
@@ -328,8 +329,9 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 /* ---- limits that Debian's lwIP lacks, because it allocates with malloc ---- */
 
 /* Limit the number of connections in TIME_WAIT. lwIP keeps each of them for 120 s, and searches all
- * of them when a SYN arrives. Dropping one early is harmless, because both ends have acknowledged
- * all bytes. If our last acknowledgement was lost, the peer repeats its FIN and gets a reset. */
+ * of them when a SYN arrives. To drop one early is harmless, because both ends have acknowledged
+ * all bytes. If the peer did not get our last acknowledgement, it repeats its FIN and gets a
+ * reset. */
 static void bound_time_wait(void)
 {
 	struct tcp_pcb *pcb = tcp_tw_pcbs, *next;
@@ -359,8 +361,8 @@ void conn_free_port(struct stack *stack, uint32_t source, uint16_t source_port, 
 /* If there are too many half-open connections, end the oldest of them, so that a flood of SYNs
  * cannot block the TCP port. An honest handshake takes one or two round trips, so it is complete
  * before a flood makes it the oldest half-open connection. Connections that linger after our close
- * are treated in the same way. lwIP's list tcp_active_pcbs begins with the connection from which a
- * segment came last. */
+ * are treated in the same way. lwIP's list tcp_active_pcbs begins with the connection that received
+ * a segment last, so the last match is taken as the oldest. */
 void conn_make_room(struct stack *stack)
 {
 	struct tcp_pcb *pcb, *half_open = NULL, *lingering = NULL;

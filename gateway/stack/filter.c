@@ -60,8 +60,8 @@ static enum filter_verdict judge_arp(const struct filter_rules *rules, const uin
 	return is_unicast(rules, sender) ? FILTER_ARP : FILTER_SPOOFED;
 }
 
-/* Returns the folded ones' complement sum of the TCP pseudo-header. If a sender has checksum
- * offload, the checksum field of its frames has this sum, and its card completes the checksum. */
+/* Returns the folded ones' complement sum of the TCP pseudo-header. A sender with checksum offload
+ * writes only this sum to the checksum field; its card then completes the checksum. */
 static uint16_t pseudo_sum(uint32_t source, uint32_t dest, size_t tcp_size)
 {
 	uint32_t sum = (source >> 16) + (source & 0xffff) + (dest >> 16) + (dest & 0xffff) +
@@ -132,8 +132,8 @@ static enum filter_verdict judge_ipv4(const struct filter_rules *rules, const ui
 	if (bytes_get_be32(ip + 16) != rules->address)
 		return FILTER_NOT_OURS;
 	view->source = bytes_get_be32(ip + 12);
-	/* Refuse our own address as source: lwIP would pass the answer to itself by its own thread,
-	 * which does not exist here. */
+	/* Refuse our own address as source: lwIP would pass the answer to itself through a thread
+	 * of its own, which does not exist here. */
 	if (view->source == rules->address || !is_unicast(rules, view->source))
 		return FILTER_SPOOFED;
 	if (bytes_get_be16(ip + 6) & IPV4_MORE_OR_OFFSET)

@@ -5,8 +5,9 @@
  * well-formed TCP pass this filter. Every field that lwIP reads is then inside the frame.
  *
  * Where: stack_input() calls filter_frame() on every frame. UDP datagrams never go to lwIP. Code
- * that handles UDP datagrams calls filter_frame() before it calls stack_input(). For a UDP datagram
- * the verdict is FILTER_UDP, and struct filter_view says where its payload is.
+ * that wants UDP datagrams must call filter_frame() itself, before it passes the frame to
+ * stack_input(). For a UDP datagram the verdict is FILTER_UDP, and struct filter_view says where
+ * the payload is.
  *
  * lwIP checks the IPv4, ICMP and TCP checksums, so this filter does not.
  * Threads: any (no state). Never allocates.
@@ -50,10 +51,11 @@ struct filter_view {
 	uint16_t dest_port;
 	size_t payload_at;   /* offset of the payload in the frame */
 	size_t payload_size; /* without Ethernet padding */
-	int partial_csum;    /* TCP: not 0 if the checksum field has only the pseudo-header's sum */
+	/* TCP: not 0 if the checksum looks unfinished (only the pseudo-header's sum) */
+	int partial_csum;
 };
 
-/* Classify the frame of @size bytes at @data. */
+/* Classify the frame of @size bytes at @data. Sets *ret_view for the verdicts named above. */
 enum filter_verdict filter_frame(const struct filter_rules *rules, const uint8_t *data, size_t size,
 				 struct filter_view *ret_view) __attribute__((warn_unused_result));
 

@@ -1,8 +1,8 @@
 /* neighbours.h - stores the MAC of each IPv4 address in our network. Pure.
  *
- * lwIP has a table too, but in Debian's build it has only 10 entries (ARP_TABLE_SIZE). With more
- * hosts, each new entry would replace another host's entry, and many frames would wait for ARP. So
- * the gateway uses lwIP's table only for addresses that are not in this table.
+ * lwIP has a table too, but in Debian's build lwIP's table has only 10 entries (ARP_TABLE_SIZE).
+ * With more hosts, each new entry would replace another host's entry, and many frames would wait
+ * for ARP. So the gateway uses lwIP's table only for addresses that are not in this table.
  *
  * The low bits of an address give its slot in this table. In a network of /22 or smaller, each host
  * has its own slot. In a larger network, two hosts can have the same slot. The slot then stores the
@@ -39,9 +39,10 @@ struct neighbours {
 void neighbours_learn(struct neighbours *table, uint32_t address,
 		      const uint8_t mac[NEIGHBOURS_MAC_BYTES], uint64_t now_ns);
 
-/* Returns the MAC of @address, valid until the next call. Returns NULL if the MAC is not known. If
- * the entry is NEIGHBOURS_OLD_NS old and the last request was NEIGHBOURS_ASK_NS ago, sets *ret_ask
- * to 1: the caller must send an ARP request now. The table notes the time of this request. */
+/* Returns the MAC of @address, valid until the next call, or NULL if the MAC is not known. Sets
+ * *ret_ask to 1 if the caller must send an ARP request now, otherwise to 0. A request is due if the
+ * entry is at least NEIGHBOURS_OLD_NS old and the last request was at least NEIGHBOURS_ASK_NS ago.
+ * The table notes the time of the request. */
 const uint8_t *neighbours_find(struct neighbours *table, uint32_t address, uint64_t now_ns,
 			       int *ret_ask);
 

@@ -173,9 +173,9 @@ static void init_lwip_once(void)
 	lwip_init();
 	done = true;
 	/* lwIP adds tcp_ticks to each initial sequence number. So start tcp_ticks at a random
-	 * value: then the first sequence number cannot be guessed. For its timers, lwIP uses only
-	 * differences of tcp_ticks. Somebody who sees one connection's sequence number can still
-	 * predict those of later connections, and can forge resets. */
+	 * value: then the first sequence number cannot be guessed. This does not disturb lwIP's
+	 * timers, which use only differences of tcp_ticks. But somebody who sees one connection's
+	 * sequence number can predict those of later connections, and forge resets. */
 	if (getrandom(&ticks, sizeof(ticks), GRND_NONBLOCK) == sizeof(ticks))
 		tcp_ticks = ticks;
 }
@@ -225,6 +225,7 @@ int stack_open(const struct stack_config *config, stack_output_fn output_fn, voi
 	uint32_t gateway;
 	int rc;
 
+	/* check everything that can be checked before anything is allocated */
 	if (the_stack)
 		return -EBUSY;
 	rc = check_config(config, &rules, &gateway);
@@ -241,6 +242,7 @@ int stack_open(const struct stack_config *config, stack_output_fn output_fn, voi
 							       STACK_CONNECTIONS_DEFAULT;
 	stack->n_backlog_max = config->n_backlog_max ? config->n_backlog_max :
 						       STACK_BACKLOG_DEFAULT;
+	/* lwip_init() cannot be undone, so call it only when @config is known to be good */
 	init_lwip_once();
 	rc = make_pools(stack, config->n_frames_held_max ? config->n_frames_held_max :
 							   STACK_FRAMES_HELD_DEFAULT);
@@ -331,10 +333,10 @@ static uint64_t *drop_counter(struct stack *stack, enum filter_verdict verdict)
 	return &counters->drop_malformed;
 }
 
-/* Store the MAC of an ARP frame's sender. The filter has checked that @arp is complete, and that
- * the sender's address is in our network or 0 (an ARP probe). If the frame asks for our address or
- * answers us, a new sender is added to the table. Any other ARP frame only updates an entry that
- * exists already. */
+/* Store the MAC of the sender of the ARP frame @arp. The filter has checked that @arp is complete,
+ * and that the sender's address is in our network or 0 (an ARP probe). If the frame asks for our
+ * address or answers us, the sender is added to the table. Any other ARP frame only updates an
+ * entry that exists already. */
 static void learn(struct stack *stack, const uint8_t *arp)
 {
 	uint32_t sender = bytes_get_be32(arp + 14);

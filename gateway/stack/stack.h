@@ -99,8 +99,8 @@ struct stack_events {
 	void (*ended)(void *arg);
 	/* The connection is gone. @reason is
 	 * -ECONNRESET: the peer reset it;
-	 * -ETIMEDOUT: the user timeout expired, or keepalive probes or retransmissions ran out;
-	 * -ECONNABORTED: lwIP had no memory. */
+	 * -ETIMEDOUT: the user timeout expired, keepalive probes or retransmissions ran out, or
+	 * lwIP gave the connection up for another reason. */
 	void (*closed)(void *arg, int reason);
 };
 
@@ -108,18 +108,18 @@ struct stack_counters {
 	uint64_t frames_in;
 	uint64_t frames_out;
 	uint64_t output_failed; /* frames lost because the output callback returned an error */
-	uint64_t drop_runt;	      /* shorter than its headers claim */
+	uint64_t drop_runt;	      /* shorter than the lengths in its headers say */
 	uint64_t drop_ethertype;      /* not IPv4 and not ARP */
 	uint64_t drop_not_ours;	      /* sent to another MAC or IP address */
 	uint64_t drop_malformed;      /* lengths or flags that no real host sends */
 	/* IPv4 fragments, which TCP never sends, because it knows the path MTU */
 	uint64_t drop_fragment;
-	/* with our own, a loopback, a multicast or a broadcast address as source */
+	/* the source is our own, a loopback, a multicast or a broadcast address */
 	uint64_t drop_spoofed;
 	uint64_t drop_protocol;	      /* UDP and other protocols that are not for lwIP */
-	/* TCP frames whose checksum looks unfinished. By chance, 1 of 65536 frames does. If there
-	 * are many, the peer leaves checksums to hardware that does not exist. Run `ethtool -K IF
-	 * tx off` on the peer. */
+	/* TCP frames whose checksum looks unfinished. Of correct frames, 1 in 65536 looks so by
+	 * chance. If there are many, a peer leaves checksums to hardware that does not exist: run
+	 * `ethtool -K IF tx off` on the peer. */
 	uint64_t hint_partial_csum;
 	/* half-open connections dropped, the oldest first, because n_backlog_max was reached */
 	uint64_t half_open_evicted;
@@ -143,8 +143,10 @@ struct stack_counters {
 
 /* Initialise lwIP (only the first time) and bring the interface up. Allocates. @output is called
  * with @output_arg until stack_close(). Returns 0 and sets *ret_stack, which the caller then owns.
- * Returns -EINVAL if address, gateway, mac or mtu is invalid, -EBUSY if a stack is open already, or
- * -ENOMEM. */
+ * Errors:
+ *      -EINVAL  the address, gateway, mac or mtu of @config is invalid
+ *      -EBUSY   a stack is open already
+ *      -ENOMEM  memory is short */
 int stack_open(const struct stack_config *config, stack_output_fn output, void *output_arg,
 	       struct stack **ret_stack) __attribute__((warn_unused_result));
 
@@ -163,12 +165,15 @@ void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn fre
  * events. */
 void stack_poll(struct stack *stack, uint64_t now_ns);
 
-/* Returns the nanoseconds after which stack_poll() must run even if no frame arrives, or UINT64_MAX
- * if no timer runs. lwIP's timers are global, so no stack is named. */
+/* Returns in how many ns stack_poll() must run even if no frame arrives, or UINT64_MAX if no timer
+ * runs. There is no parameter for the stack, because lwIP's timers are global. */
 uint64_t stack_next_timeout_ns(void);
 
 /* Accept connections to TCP @port. @events must outlive the stack; @app is passed to accepted().
- * Returns 0, -EADDRINUSE, -ENOSPC if there are STACK_LISTENERS_MAX ports already, or -ENOMEM. */
+ * Returns 0. Errors:
+ *      -EADDRINUSE  the stack listens on @port already
+ *      -ENOSPC      there are STACK_LISTENERS_MAX ports already
+ *      -ENOMEM      memory is short */
 int stack_listen(struct stack *stack, uint16_t port, const struct stack_events *events, void *app)
 	__attribute__((warn_unused_result));
 
@@ -186,11 +191,11 @@ void stack_conn_consumed(struct stack_conn *conn, size_t size);
 size_t stack_conn_write(struct stack_conn *conn, const void *data, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Close the connection. In the background, lwIP sends the written bytes and then a FIN. If the peer
- * has not acknowledged them after STACK_LINGER_MS, the connection is reset. If the peer sends more
- * bytes meanwhile, the connection is reset at once. A reset can destroy bytes that the peer has not
- * read yet. To avoid this, let the peer end the connection first (ended()). Bytes that our side has
- * received but not consumed cause no reset. @conn is not valid after the call. */
+/* Close the connection. @conn is not valid after the call. In the background, lwIP sends the
+ * written bytes and then a FIN. If the peer has not acknowledged all of this after STACK_LINGER_MS,
+ * the connection is reset. If the peer sends more bytes meanwhile, it is reset at once. A reset can
+ * destroy bytes that the peer has not read yet. To avoid this, let the peer end the connection
+ * first (ended()). Bytes that our side has received but not consumed cause no reset. */
 #define STACK_LINGER_MS 10000
 void stack_conn_close(struct stack_conn *conn);
 

@@ -27,8 +27,8 @@
  * segments. */
 #define STACK_SEND_BUFFER_BYTES (160u * 1024)
 
-/* Holds a frame while lwIP refers to it. `pbuf` must be the first member, because lwIP passes its
- * address to release_holder(). */
+/* Holds a frame while lwIP refers to it. `pbuf` must be the first member, because lwIP passes the
+ * pbuf's address to release_holder(). */
 struct holder {
 	struct pbuf_custom pbuf;
 	struct stack *stack;
@@ -57,7 +57,7 @@ struct stack_conn {
 	bool is_touched;	   /* in the touched list */
 	size_t unconsumed_bytes;   /* bytes delivered by received() but not consumed yet */
 	uint64_t user_timeout_ns;  /* 0: off */
-	/* when the peer last acknowledged bytes, or when no bytes last waited for an
+	/* the last time at which the peer acknowledged bytes, or at which no bytes waited for an
 	 * acknowledgement */
 	uint64_t progress_ns;
 	uint32_t progress_ack;	   /* value of pcb->lastack at progress_ns */
@@ -110,15 +110,16 @@ void conn_flush_touched(struct stack *stack);
 void conn_bound_backoff(struct stack *stack);
 
 /* Make room for one more half-open connection. Call this before lwIP gets a SYN, and only while
- * `depth` is 0. If the limit of half-open connections is reached, ends the oldest of them. If the
- * limit of lingering connections is reached, ends the oldest of them. If there are too many
- * connections in TIME_WAIT, ends the oldest of them. */
+ * `depth` is 0. There are three limits: of half-open connections, of connections that linger after
+ * our close, and of connections in TIME_WAIT. Where a limit is reached, ends the oldest of these
+ * connections. */
 void conn_make_room(struct stack *stack);
 
-/* Forget the connection in TIME_WAIT that a SYN from port @source_port of @source (host byte order)
- * to our port @dest_port would meet. Call this before lwIP gets the SYN. A peer may use its port
- * again (RFC 9293, 3.10.7.8). lwIP does not allow that: it only acknowledges the old connection, so
- * the peer's connect() would hang for as long as TIME_WAIT lasts, 120 s. */
+/* Forget the connection in TIME_WAIT that has the addresses and ports of a SYN, which came from
+ * port @source_port of @source (host byte order) to our port @dest_port. Call this before lwIP gets
+ * the SYN. Why: a peer may use its port again (RFC 9293, 3.10.7.8), but lwIP does not allow that.
+ * lwIP would only acknowledge the old connection, so the peer's connect() would hang until
+ * TIME_WAIT ends, after 120 s. */
 void conn_free_port(struct stack *stack, uint32_t source, uint16_t source_port,
 		    uint16_t dest_port);
 

@@ -6,9 +6,9 @@
  * kernel interface (net_af_packet).
  *
  * Outside a flood the shield is not attached, because it has costs. It needs time for every frame,
- * and a copy of the keys in the kernel. It also drops some reordered datagrams that the gateway
- * would accept. The shield counts the datagrams that it drops. From this count shield_look() knows
- * the end of the flood.
+ * and a copy of the keys in the kernel. It also drops some datagrams that arrive out of order,
+ * which the gateway would accept. The shield counts the datagrams that it drops. This count shows
+ * shield_look() when the flood has ended.
  *
  *	          one SHIELD_LOOK_NS with at least SHIELD_UP_PER_S unwanted datagrams per second
  *	 DOWN ────────────────────────────────────────────────────────────────────────────────► UP
@@ -29,7 +29,7 @@
 #define SHIELD_LOOK_NS	(100 * CLOCK_NS_PER_MS)
 #define SHIELD_HOLD_NS	(5000 * CLOCK_NS_PER_MS)
 /* This many unwanted datagrams per second count as a flood. For comparison: a VM's host sends about
- * a hundred witness datagrams per second */
+ * a hundred witness datagrams per second. */
 #define SHIELD_UP_PER_S 5000
 
 struct shield {
@@ -43,9 +43,9 @@ struct shield {
 bool shield_is_due(const struct shield *shield, uint64_t now_ns);
 
 /* Compute the rate of unwanted datagrams since the last count, and set is_up. Does nothing unless
- * shield_is_due(). @unwanted is the number of UDP datagrams refused or dropped so far, including
- * datagrams that the kernel dropped. Returns true if is_up changed. Call this a few times a
- * second. */
+ * shield_is_due(). @unwanted is the number of UDP datagrams that were refused or dropped so far,
+ * including those that the kernel dropped. Returns true if is_up has changed. Call this a few times
+ * a second. */
 bool shield_look(struct shield *shield, uint64_t unwanted, uint64_t now_ns);
 
 #endif

@@ -169,8 +169,8 @@ void witness_rx_tick(struct witness_rx *rx, uint64_t now_ns)
 	}
 }
 
-/* Find the key with @key_id. If it is valid now, returns true and sets *ret_vm and *ret_which. If
- * not, or there is no such key, returns false. */
+/* Find the key with @key_id. If there is such a key and it is valid now, returns true and sets
+ * *ret_vm and *ret_which. Otherwise returns false. */
 static bool find_key(const struct witness_rx *rx, uint32_t key_id, uint64_t now_ns, size_t *ret_vm,
 		     size_t *ret_which)
 {
@@ -243,8 +243,8 @@ static bool may_check(struct witness_rx *rx, struct vm *v, enum wire_witness_pat
 
 /* ---- the evidence ---- */
 
-/* Returns @ahead_ns - @than_ns as a signed number. Each argument says, modulo 2^64, how far one
- * clock is ahead of another. */
+/* Returns @ahead_ns - @than_ns as a signed number. Each argument is the difference between two
+ * clocks modulo 2^64, so the two cannot be compared directly. */
 static int64_t later_by_ns(uint64_t ahead_ns, uint64_t than_ns)
 {
 	return (int64_t)(ahead_ns - than_ns);
@@ -323,8 +323,8 @@ static void take_sample(struct vm *v, const struct wire_witness *w, bool by_curr
 	struct witness_view *view = &v->view;
 	uint64_t made_at_ns, silent_ns;
 
-	if (by_current_key) /* with the previous key, the sample may be from before the host and its
-			     * clock restarted */
+	if (by_current_key) /* a sample with the previous key may have been made before the host,
+			     * and so its clock, was restarted */
 		learn_clock(v, w->mono_ns, now_ns);
 	made_at_ns = now_ns - delay_ns(v, w->mono_ns, now_ns);
 	view->n_timely += now_ns - made_at_ns < WITNESS_RX_LATE_NS;

@@ -17,31 +17,31 @@
  *	  its mac is right                                          bad_mac
  *	all passed: the window moves, the datagram is counted as    accepted
  *
- * Paths: the primary's kernel can send a sample twice: one datagram through the backup network and
- * one through the client network. Each has its own signature. The datagram that arrives first is
- * the evidence; the second changes nothing. Each key has for each path: the address from which
- * datagrams must come, and a window of the sequence numbers that were seen.
+ * Paths: the primary's kernel can send each sample twice: one datagram through the backup network
+ * and one through the client network. Each datagram has its own signature. The datagram that
+ * arrives first is the evidence; the second one adds nothing. For each path, each key has the
+ * address from which datagrams must come, and a window of the sequence numbers that were seen.
  *
- * Bound on work: in all, WITNESS_RX_CHECKS_PER_MS macs are checked per millisecond. Half of these
- * checks are divided equally among the paths of the VMs that have a key. So a flood against one VM
- * cannot use up the checks of another VM. The other half is common: first come, first served.
- * Somebody who sees a VM's datagrams can build a flood that passes all checks before the mac. Some
- * of that VM's true datagrams are then dropped unchecked, but not all.
+ * Bound on work: in all, at most WITNESS_RX_CHECKS_PER_MS macs are checked per millisecond. Half of
+ * these checks are divided equally among the paths of the VMs that have a key. So a flood against
+ * one VM cannot use up the checks of another VM. The other half is common: first come, first
+ * served. Somebody who sees a VM's datagrams can build a flood that passes all checks before that
+ * of the mac. Then some of this VM's true datagrams are dropped unchecked, but not all.
  *
- * Keys: a VM has a current and a previous key. If the agent hangs before it uses a new key, its
- * kernel continues to sign with the old key. The evidence is needed most while the agent hangs. So
- * the previous key stays valid until WITNESS_RX_OVERLAP_NS after the first datagram that is signed
- * with the current key. When a new key is set, it becomes the current key. If the old current key
- * was used, it becomes the previous key. If it was never used, it is dropped, and the previous key
- * stays.
+ * Keys: a VM has a current and a previous key. If the agent hangs before it uses a new key, the
+ * host's kernel continues to sign with the old key. And while the agent hangs, the evidence is
+ * needed most. So the previous key stays valid until WITNESS_RX_OVERLAP_NS after the first datagram
+ * that is signed with the current key. When a new key is set, the new key becomes the current key.
+ * If the old current key was used, the old one becomes the previous key. If the old current key was
+ * never used, it is dropped, and the previous key stays.
  *
  * Time: a datagram says when it was made, by the primary's clock. From each datagram and each beat
  * (witness_rx_clock()) the gateway computes the difference between its own clock and the primary's.
  * The smallest difference seen so far counts as the true offset between the clocks. If a datagram
- * has a larger difference, it was delayed on the way. The receiver then subtracts this delay from
- * the evidence's time. So delayed evidence never looks fresh. The two clocks can drift apart by up
- * to 1/1000 of the time. So the offset grows by 1/1000 of the time that passes, until a smaller
- * difference is seen.
+ * has a larger difference, it was delayed on the way by the excess. The receiver then subtracts
+ * this delay from the evidence's time, so that delayed evidence does not look fresh. The two clocks
+ * can drift apart by up to 1/1000 of the time. So the offset grows by 1/1000 of the time that
+ * passes, until a smaller difference is seen.
  *
  * Where: fleet/ sets keys and clocks; networks/witnessing.c passes in the datagrams; the detector
  * and control/ read the views.
@@ -70,14 +70,14 @@
 #define WITNESS_RX_BURST	 512
 
 /* A sample that was delayed by this much or more is not counted in n_timely, because it is too old
- * to be evidence. With a lower limit, samples that only waited in a full queue would not count. An
- * attacker who delays datagrams can make a dead host look alive for at most this long. */
+ * to be evidence. So an attacker who delays datagrams can make a dead host look alive for at most
+ * this time. A lower limit would exclude samples that only waited in a full queue. */
 #define WITNESS_RX_LATE_NS CLOCK_NS_PER_S
 
 enum witness_rx_verdict {
 	WITNESS_RX_ACCEPTED,
 	WITNESS_RX_MALFORMED,	  /* not a witness datagram */
-	WITNESS_RX_WRONG_PATH,    /* came through a network for which it was not signed */
+	WITNESS_RX_WRONG_PATH,    /* came through another network than it was signed for */
 	WITNESS_RX_UNKNOWN_KEY,	  /* its key_id is unknown, or the key is no longer valid */
 	/* not sent from the host's address in that network, or the key is not valid for that
 	 * path */
@@ -89,12 +89,14 @@ enum witness_rx_verdict {
 	WITNESS_RX_N_VERDICTS,
 };
 
-/* What is known of one VM's guest. Members that end in _at_ns are times of the gateway's clock. */
+/* What the datagrams have said about one VM's guest. Members whose names end in _at_ns are times of
+ * the gateway's clock. */
 struct witness_view {
 	/* The following members are always valid. */
 	uint64_t n_accepted;
-	/* accepted datagrams that were less than WITNESS_RX_LATE_NS old when they arrived, and had
-	 * the newest sequence number of their path */
+	/* accepted datagrams that had the newest sequence number of their path, and were delayed by
+	 * less than WITNESS_RX_LATE_NS. As soon as the current key was used, datagrams with the
+	 * previous key no longer count */
 	uint64_t n_timely;
 	uint64_t n_bad_mac;	/* forged datagrams: they named one of the VM's keys,
 				 * but the mac was wrong */
@@ -116,7 +118,7 @@ struct witness_view {
 	uint64_t interval_ns;
 	/* The following members are about all samples together. */
 	uint64_t answered_at_ns; /* when the guest last sent a frame; 0: never yet */
-	uint64_t n_unanswered;	/* frames that reached the guest since it last sent one */
+	uint64_t n_unanswered;	/* frames that reached the guest since the guest last sent one */
 	/* when the first sample with n_unanswered > 0 was made; 0 while n_unanswered is 0 */
 	uint64_t asked_at_ns;
 };
@@ -142,12 +144,11 @@ int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
 		       const uint32_t addresses[WIRE_WITNESS_N_PATHS], bool clock_new,
 		       uint64_t now_ns) __attribute__((warn_unused_result));
 
-/* Wipe @vm's keys and forget its evidence, because the VM has another owner or is no longer
- * protected. */
+/* Wipe @vm's keys and forget its evidence. Call this when the VM's term or owner has changed. */
 void witness_rx_clear(struct witness_rx *rx, size_t vm);
 
-/* Update the offset of the clock of @vm's host from an authentic message of that host. The host
- * sent the message at @mono_ns of its clock; the message arrived at @now_ns. */
+/* Update the offset of the clock of @vm's host, from an authentic message of that host. The host
+ * sent the message when its clock said @mono_ns; the message arrived at @now_ns of our clock. */
 void witness_rx_clock(struct witness_rx *rx, size_t vm, uint64_t mono_ns, uint64_t now_ns);
 
 /* Wipe previous keys that are no longer valid. Call this a few times a second. */
@@ -176,11 +177,11 @@ struct witness_rx_key {
 bool witness_rx_get_key(const struct witness_rx *rx, size_t slot, enum wire_witness_path path,
 			struct witness_rx_key *ret_key);
 
-/* Count @n datagrams that the shield (a BPF program) dropped. witness_rx_add_refused() counts those
- * dropped for the reason @verdict. witness_rx_add_bad_macs() counts those with the key_id of @slot
- * but a wrong mac. */
+/* Count @n datagrams of @path that the shield (shield.h) has dropped for the reason @verdict. */
 void witness_rx_add_refused(struct witness_rx *rx, enum wire_witness_path path,
 			    enum witness_rx_verdict verdict, uint64_t n);
+/* Count @n datagrams of @path that the shield has dropped because they named the key in @slot but
+ * had a wrong mac. */
 void witness_rx_add_bad_macs(struct witness_rx *rx, size_t slot, enum wire_witness_path path,
 			     uint64_t n);
 
