@@ -208,6 +208,38 @@ static const struct change move_changes[] = {
 	{MOVE_ENDING, MOVE_NONE, INFO},
 };
 
+static const char *const verify_values[VERIFY_N_CONDITIONS] = {
+	[VERIFY_IDLE] = "idle",
+	[VERIFY_READING] = "reading",
+	[VERIFY_READ] = "read",
+	[VERIFY_SENT] = "sent",
+};
+
+/* All changes are logged at DEBUG, because each batch makes them. */
+static const struct change verify_changes[] = {
+	{VERIFY_IDLE, VERIFY_READING, DEBUG},
+	{VERIFY_READING, VERIFY_READ, DEBUG},
+	{VERIFY_READ, VERIFY_SENT, DEBUG},
+	{VERIFY_SENT, VERIFY_IDLE, DEBUG},
+	/* The batch was given up, or no hash of it could be sent. */
+	{VERIFY_READING, VERIFY_IDLE, DEBUG},
+	{VERIFY_READ, VERIFY_IDLE, DEBUG},
+};
+
+static const char *const ram_values[RAM_N_CONDITIONS] = {
+	[RAM_IDLE] = "idle",
+	[RAM_READ] = "read",
+	[RAM_SENT] = "sent",
+};
+
+/* All changes are logged at DEBUG, because each batch makes them. */
+static const struct change ram_changes[] = {
+	{RAM_IDLE, RAM_READ, DEBUG},
+	{RAM_READ, RAM_SENT, DEBUG},
+	{RAM_SENT, RAM_IDLE, DEBUG},
+	{RAM_READ, RAM_IDLE, DEBUG}, /* the batch was given up */
+};
+
 #define CONDITION(what)                                                                            \
 	const struct condition condition_##what = {                                                \
 		.name = #what,                                                                     \
@@ -226,6 +258,8 @@ CONDITION(sync);
 CONDITION(cover);
 CONDITION(disks);
 CONDITION(move);
+CONDITION(verify);
+CONDITION(ram);
 
 bool condition_allows(const struct condition *condition, unsigned int from, unsigned int to,
 		      enum log_level *ret_level)

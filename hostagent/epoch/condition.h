@@ -1,6 +1,6 @@
 /* condition.h - the conditions of an engine, and the changes of each that are allowed. Pure.
  *
- * An engine has nine conditions that change independently of each other: what the guest does,
+ * An engine has conditions that change independently of each other: what the guest does,
  * where the guest's frames go, and so on. Each condition is one enum with a table of the allowed
  * changes. engine_private.h explains the conditions.
  *
@@ -16,6 +16,8 @@
  *	cover   WHOLE ◄─► DEVICES    WHOLE ◄─► NET    DEVICES ─► NET
  *	disks   NONE ─► APART ◄─► COPYING ─► IN_STEP ─► APART
  *	move    NONE ◄─► WANTED ─► STOPPED ─► YIELDED ─► ENDING ─► NONE	STOPPED ─► ENDING
+ *	verify  IDLE ─► READING ─► READ ─► SENT ─► IDLE		READING, READ ─► IDLE
+ *	ram     IDLE ─► READ ─► SENT ─► IDLE			READ ─► IDLE
  *
  * If the agent's previous program handed the guest on, an engine begins with the changes
  * RUNS ─► STOPPED, LOST ─► KEPT and NONE ─► IN_STEP (handed.h).
@@ -120,10 +122,29 @@ enum move_condition {
 	MOVE_N_CONDITIONS,
 };
 
+/* How far has the comparison of the disks' current batch of blocks come? See engine_verify.c. */
+enum verify_condition {
+	VERIFY_IDLE,	/* there is no batch */
+	VERIFY_READING, /* a thread reads the blocks */
+	VERIFY_READ,	/* the blocks' hashes will be put into the epoch that was just sealed */
+	VERIFY_SENT,	/* the blocks' hashes are in an epoch; the standby has not answered */
+	VERIFY_N_CONDITIONS,
+};
+
+/* How far has the comparison of RAM's current batch of pages come? See engine_verify_ram.c. */
+enum ram_condition {
+	RAM_IDLE, /* there is no batch */
+	RAM_READ, /* the pages are read and hashed; their hashes will be put into the running
+		   * epoch */
+	RAM_SENT, /* the hashes are in an epoch; the standby has not answered */
+	RAM_N_CONDITIONS,
+};
+
 /* The table of one condition: its values, and the changes that are allowed. */
 struct condition;
 extern const struct condition condition_guest, condition_output, condition_voice, condition_stream,
-	condition_direct, condition_sync, condition_cover, condition_disks, condition_move;
+	condition_direct, condition_sync, condition_cover, condition_disks, condition_move,
+	condition_verify, condition_ram;
 
 /* Is the change of @condition from @from to @to allowed? Returns false if not, if @from is @to, or
  * if one of the two is not a value of @condition. Returns true if it is, and sets *ret_level to the

@@ -87,6 +87,18 @@ void engine_set_disks(struct engine *e, enum disks_condition to, const char *why
 		e->disks.condition = to;
 }
 
+void engine_set_verify(struct engine *e, enum verify_condition to, const char *why)
+{
+	if (may_change(e, &condition_verify, e->verify.condition, to, why))
+		e->verify.condition = to;
+}
+
+void engine_set_ram(struct engine *e, enum ram_condition to, const char *why)
+{
+	if (may_change(e, &condition_ram, e->ram.condition, to, why))
+		e->ram.condition = to;
+}
+
 bool engine_is_holding(const struct engine *e)
 {
 	return e->output.condition == OUTPUT_HELD || e->output.condition == OUTPUT_CLOSED;

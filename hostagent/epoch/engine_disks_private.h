@@ -82,18 +82,10 @@ struct engine_disks {
 	uint64_t flush_retry_ns; /* when to retry to switch flushes on */
 };
 
-/* How far the current batch of blocks has come; see engine_verify.c. */
-enum verify_phase {
-	VERIFY_IDLE,	/* there is no batch */
-	VERIFY_READING, /* a thread reads the blocks */
-	VERIFY_READ,	/* the blocks' hashes will be put into the epoch that was just sealed */
-	VERIFY_SENT,	/* the blocks' hashes are in an epoch; the standby has not answered */
-};
-
 /* The verification of the disks' copies; see engine_verify.c. */
 struct engine_verify {
 	struct blocks *blocks; /* the blocks of disk number `disk`; NULL: not opened */
-	enum verify_phase phase;
+	enum verify_condition condition;
 	uint32_t disk;	       /* which disk's turn it is; n: the pass has ended */
 	uint64_t block;	       /* first block of the batch, or of the next batch */
 	uint64_t first;        /* the first block that is read; with n, valid unless VERIFY_IDLE */

@@ -25,7 +25,7 @@
  *	engine_handed.c  hands the guest on to the agent's next program
  *	engine_stats.c   figures
  *
- * Nine conditions say what the engine is doing. condition.h has their values and the allowed
+ * These conditions say what the engine is doing. condition.h has their values and the allowed
  * changes. Only the function engine_set_X() changes condition X. Its callers are on the engine's
  * thread, or act while that thread does not exist:
  *
@@ -43,6 +43,9 @@
  *	cover	is the guest still what it was		engine_watch.c
  *	disks	does the standby get their writes	engine_mirrors.c, engine_disks.c
  *	move	how far has a move come			engine_move.c
+ *	verify	how far has the comparison of the	engine_verify.c
+ *		disks' current batch come
+ *	ram	the same for RAM			engine_verify_ram.c
  *
  * The conditions are independent, but some combinations never occur:
  * - GUEST_STOPPING* and GUEST_STOPPED occur only while this host must not speak for the guest, or
@@ -363,6 +366,8 @@ void engine_set_sync(struct engine *e, enum sync_condition to, const char *why);
 void engine_set_cover(struct engine *e, enum cover_condition to, const char *why);
 void engine_set_disks(struct engine *e, enum disks_condition to, const char *why);
 void engine_set_move(struct engine *e, enum move_condition to, const char *why);
+void engine_set_verify(struct engine *e, enum verify_condition to, const char *why);
+void engine_set_ram(struct engine *e, enum ram_condition to, const char *why);
 /* Is the hold on? (Then frames leave only after the commit of their epoch, or not at all.) */
 bool engine_is_holding(const struct engine *e);
 /* engine_stream_is_resumed(): has RESUME come? (Before it, no frame must be sent.)

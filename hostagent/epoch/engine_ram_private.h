@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "epoch/condition.h"
 #include "epoch/encoder.h"
 #include "epoch/engine.h"
 #include "epoch/ram_batch.h"
@@ -19,17 +20,9 @@
 
 struct engine;
 
-/* How far the current batch of pages has come; see engine_verify_ram.c. */
-enum ram_phase {
-	RAM_IDLE, /* there is no batch */
-	RAM_READ, /* the pages are read and hashed; their hashes will be put into the running
-		   * epoch */
-	RAM_SENT, /* the hashes are in an epoch; the standby has not answered */
-};
-
 struct engine_ram {
 	struct ram_batch batch;
-	enum ram_phase phase;
+	enum ram_condition condition;
 	/* first page of the current batch; if there is none, of the next batch */
 	uint32_t page;
 	uint64_t epoch;	    /* the epoch of the batch's hashes; valid unless RAM_IDLE */

@@ -95,15 +95,17 @@ static int note_answer(struct engine_verify *v, struct engine_disk *disk,
 
 /* Give up the batch. If a thread still reads this batch, the next batch begins only after the end
  * of that thread. */
-static void drop_batch(struct engine_verify *v)
+static void drop_batch(struct engine *e, const char *why)
 {
-	v->phase = VERIFY_IDLE;
-	v->is_repair = false;
+	engine_set_verify(e, VERIFY_IDLE, why);
+	e->verify.is_repair = false;
 }
 
-static void begin_pass(struct engine_verify *v)
+static void begin_pass(struct engine *e)
 {
-	drop_batch(v);
+	struct engine_verify *v = &e->verify;
+
+	drop_batch(e, "a pass begins");
 	v->disk = 0;
 	v->block = 0;
 	v->n_checked = v->n_busy = v->n_unread = 0;
@@ -223,7 +225,7 @@ static void begin_read(struct engine *e, uint64_t first, uint32_t n_max)
 	v->first = first;
 	v->n = (uint32_t)r;
 	v->touched = 0;
-	v->phase = VERIFY_READING;
+	engine_set_verify(e, VERIFY_READING, "");
 }
 
 static void begin_batch(struct engine *e)
@@ -311,7 +313,7 @@ void engine_verify_apart(struct engine *e)
 		found_difference(e);
 	if (v->bad.n_differ > 0 && !v->has_failed)
 		leave_to_copy(v, &e->disks.disk[v->disk]);
-	begin_pass(v); /* `bad` is valid only together with `disk`, so begin both anew */
+	begin_pass(e); /* `bad` is valid only together with `disk`, so begin both anew */
 }
 
 void engine_verify_tick(struct engine *e)
@@ -327,12 +329,12 @@ void engine_verify_tick(struct engine *e)
 	if (e->disks.condition != DISKS_IN_STEP)
 		engine_verify_apart(e);
 	if (!may_verify(e)) {
-		drop_batch(v);
+		drop_batch(e, "nothing can be compared now");
 		return;
 	}
-	if (v->phase == VERIFY_READ || (v->phase == VERIFY_SENT && now_ns > v->answer_ns))
-		drop_batch(v); /* the epoch was given up, or the standby's answer is lost */
-	if (v->phase != VERIFY_IDLE || now_ns < v->next_ns ||
+	if (v->condition == VERIFY_READ || (v->condition == VERIFY_SENT && now_ns > v->answer_ns))
+		drop_batch(e, "the epoch was given up, or the standby's answer is lost");
+	if (v->condition != VERIFY_IDLE || now_ns < v->next_ns ||
 	    (v->blocks && !blocks_are_done(v->blocks)))
 		return;
 	if (v->blocks)
@@ -340,7 +342,7 @@ void engine_verify_tick(struct engine *e)
 	if (v->has_passed && time_to_next(e) == 0)
 		return;
 	if (v->has_passed)
-		begin_pass(v);
+		begin_pass(e);
 	begin_batch(e);
 }
 
@@ -351,7 +353,8 @@ void engine_verify_saw(struct engine *e, const struct engine_disk *disk,
 	uint64_t first = record->offset / BLOCKS_BYTES;
 	uint64_t last = (record->offset + record->bytes - 1) / BLOCKS_BYTES;
 
-	if (v->phase == VERIFY_IDLE || v->phase == VERIFY_SENT || disk != &e->disks.disk[v->disk])
+	if (v->condition == VERIFY_IDLE || v->condition == VERIFY_SENT ||
+	    disk != &e->disks.disk[v->disk])
 		return;
 	for (uint32_t i = 0; i < v->n; i++) {
 		if (v->first + i >= first && v->first + i <= last)
@@ -363,9 +366,9 @@ void engine_verify_cut(struct engine *e, uint64_t epoch)
 {
 	struct engine_verify *v = &e->verify;
 
-	if (v->phase != VERIFY_READING || !blocks_are_done(v->blocks))
+	if (v->condition != VERIFY_READING || !blocks_are_done(v->blocks))
 		return;
-	v->phase = VERIFY_READ;
+	engine_set_verify(e, VERIFY_READ, "");
 	v->epoch = epoch;
 }
 
@@ -440,8 +443,7 @@ static int send_block(struct engine *e)
 					  .data = blocks_last(v->blocks)};
 	bool is_read = blocks_hash(v->blocks, 0, &record.bytes) != NULL, is_other;
 
-	v->phase = VERIFY_IDLE;
-	v->is_repair = false;
+	drop_batch(e, "");
 	v->bad_at++;
 	is_other = is_read && !v->touched &&
 		   disk_ring_match(disk->ring, v->first, record.data) == DISK_RING_OTHER;
@@ -460,7 +462,7 @@ int engine_verify_encode(struct engine *e, uint64_t epoch)
 	struct engine_verify *v = &e->verify;
 	int r = 0;
 
-	if (v->phase != VERIFY_READ || v->epoch != epoch)
+	if (v->condition != VERIFY_READ || v->epoch != epoch)
 		return 0;
 	blocks_end(v->blocks);
 	if (v->is_repair)
@@ -468,12 +470,13 @@ int engine_verify_encode(struct engine *e, uint64_t epoch)
 	v->sent = 0;
 	for (uint32_t i = 0; r == 0 && i < v->n; i++)
 		r = send_hash(e, i);
-	v->phase = VERIFY_SENT;
-	v->answer_ns = clock_mono_ns() + ANSWER_NS;
 	if (v->sent == 0) { /* nothing to wait for */
 		next_batch(v);
-		v->phase = VERIFY_IDLE;
+		engine_set_verify(e, VERIFY_IDLE, "it has no hash to send");
+		return r;
 	}
+	engine_set_verify(e, VERIFY_SENT, "");
+	v->answer_ns = clock_mono_ns() + ANSWER_NS;
 	return r;
 }
 
@@ -488,13 +491,13 @@ int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
 		return -EPROTO;
 	/* An answer to a batch that was given up is ignored: the batch was, or will be, sent
 	 * again. */
-	if (v->phase != VERIFY_SENT || frame->h.epoch != v->epoch ||
+	if (v->condition != VERIFY_SENT || frame->h.epoch != v->epoch ||
 	    checked.n_checked != (uint32_t)__builtin_popcountll(v->sent) ||
 	    strcmp(checked.name, e->disks.disk[v->disk].found.name) != 0)
 		return 0;
 	if (note_answer(v, &e->disks.disk[v->disk], &checked) < 0)
 		return -EPROTO;
-	v->phase = VERIFY_IDLE;
+	engine_set_verify(e, VERIFY_IDLE, "");
 	v->answer = checked; /* a copy cannot begin here: an epoch may be half encoded */
 	if (checked.n_differ > 0)
 		return 0;
@@ -556,7 +559,7 @@ void engine_verify_begin(struct engine *e)
 
 	v->has_failed = v->must_copy = v->was_copied = false;
 	v->answer.n_differ = v->n_tries = 0;
-	begin_pass(v);
+	begin_pass(e);
 }
 
 bool engine_verify_is_over(const struct engine *e)

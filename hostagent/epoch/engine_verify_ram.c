@@ -57,9 +57,11 @@ static void say_news(struct engine *e, const char *text)
 
 /* ---- where the pass is */
 
-static void begin_pass(struct engine_ram *ram)
+static void begin_pass(struct engine *e)
 {
-	ram->phase = RAM_IDLE;
+	struct engine_ram *ram = &e->ram;
+
+	engine_set_ram(e, RAM_IDLE, "a pass begins");
 	ram->page = 0;
 	ram->n_checked = ram->n_skipped = 0;
 	ram->n_tries = 0;
@@ -70,12 +72,12 @@ static void begin_pass(struct engine_ram *ram)
 
 void engine_ram_copied(struct engine *e)
 {
-	begin_pass(&e->ram);
+	begin_pass(e);
 }
 
 void engine_ram_begin(struct engine *e)
 {
-	begin_pass(&e->ram);
+	begin_pass(e);
 	e->ram.has_failed = e->ram.was_copied = false;
 	*e->ram.why.text = '\0';
 }
@@ -230,7 +232,7 @@ static void read_batch(struct engine *e)
 		return;
 	}
 	ram_batch_read(batch, seed);
-	ram->phase = RAM_READ;
+	engine_set_ram(e, RAM_READ, "");
 	ram->epoch = e->epochs.next;
 	ram->next_ns = now_ns + (uint64_t)batch->n * VMM_PAGE_BYTES * CLOCK_NS_PER_S /
 					e->config.ram_verify_bytes_per_s;
@@ -246,20 +248,20 @@ void engine_ram_tick(struct engine *e)
 	if (ram->answer.n_differ > 0 && e->epochs.sync == SYNC_KEPT)
 		found_difference(e);
 	if (!may_verify(e)) {
-		ram->phase = RAM_IDLE;
+		engine_set_ram(e, RAM_IDLE, "nothing can be compared now");
 		if (e->epochs.sync != SYNC_KEPT) /* earlier comparisons no longer count */
-			begin_pass(ram);
+			begin_pass(e);
 		return;
 	}
-	if ((ram->phase == RAM_READ && ram->epoch != e->epochs.next) ||
-	    (ram->phase == RAM_SENT && now_ns > ram->answer_ns))
-		ram->phase = RAM_IDLE; /* the epoch was given up, or the answer is lost */
-	if (ram->phase != RAM_IDLE || now_ns < ram->next_ns)
+	if ((ram->condition == RAM_READ && ram->epoch != e->epochs.next) ||
+	    (ram->condition == RAM_SENT && now_ns > ram->answer_ns))
+		engine_set_ram(e, RAM_IDLE, "the epoch was given up, or the answer is lost");
+	if (ram->condition != RAM_IDLE || now_ns < ram->next_ns)
 		return;
 	if (ram->has_passed && e->config.ram_verify_every_ns == 0)
 		return;
 	if (ram->has_passed)
-		begin_pass(ram);
+		begin_pass(e);
 	if (ram->page >= e->guest.info.n_pages && clock_mono_ns() < ram->told_ns + TELL_NS)
 		ram->next_ns = ram->told_ns + TELL_NS; /* keep the last news until then */
 	else if (ram->page >= e->guest.info.n_pages)
@@ -303,7 +305,7 @@ static uint32_t send_again(struct engine *e)
  * in between. */
 static bool is_due(const struct engine *e)
 {
-	return e->ram.phase == RAM_READ && e->ram.epoch + 1 == e->epochs.next &&
+	return e->ram.condition == RAM_READ && e->ram.epoch + 1 == e->epochs.next &&
 	       e->epochs.sync == SYNC_KEPT;
 }
 
@@ -336,7 +338,7 @@ int engine_ram_encode(struct engine *e)
 		if (r < 0)
 			return r;
 	}
-	ram->phase = RAM_SENT;
+	engine_set_ram(e, RAM_SENT, "");
 	ram->answer_ns = clock_mono_ns() + ANSWER_NS;
 	return r;
 }
@@ -352,10 +354,10 @@ int engine_ram_answer(struct engine *e, const struct wire_frame *frame)
 		return -EPROTO;
 	/* An answer to a batch that was given up is ignored: the batch was, or will be, sent
 	 * again. */
-	if (ram->phase != RAM_SENT || frame->h.epoch != ram->epoch ||
+	if (ram->condition != RAM_SENT || frame->h.epoch != ram->epoch ||
 	    checked.n_checked != ram->batch.n)
 		return 0;
-	ram->phase = RAM_IDLE;
+	engine_set_ram(e, RAM_IDLE, "");
 	ram->answer = checked; /* handled later, between two epochs: an epoch may be half encoded
 				* now */
 	if (checked.n_differ > 0)

@@ -117,6 +117,25 @@ static const struct drawing drawings[] = {
 		 "....x", /* yielded: only engine_move_end() lets the guest go on */
 		 "x....",
 	 }},
+	{&condition_verify,
+	 "verify",
+	 VERIFY_N_CONDITIONS,
+	 {"idle", "reading", "read", "sent"},
+	 {
+		 ".x..",
+		 "x.x.",
+		 "x..x",
+		 "x...",
+	 }},
+	{&condition_ram,
+	 "ram",
+	 RAM_N_CONDITIONS,
+	 {"idle", "read", "sent"},
+	 {
+		 ".x.",
+		 "x.x",
+		 "x..",
+	 }},
 };
 
 #define N_DRAWINGS (sizeof(drawings) / sizeof(drawings[0]))
@@ -221,6 +240,13 @@ static void test_another_change_is_not_made(void **state)
 	engine.watch.cover = COVER_NET;
 	engine_set_cover(&engine, COVER_DEVICES, "a test");
 	assert_int_equal(engine.watch.cover, COVER_NET);
+
+	engine.verify.condition = VERIFY_IDLE;
+	engine_set_verify(&engine, VERIFY_SENT, "a test");
+	assert_int_equal(engine.verify.condition, VERIFY_IDLE);
+	engine.ram.condition = RAM_IDLE;
+	engine_set_ram(&engine, RAM_SENT, "a test");
+	assert_int_equal(engine.ram.condition, RAM_IDLE);
 }
 
 static void test_of_the_stream(void **state)

@@ -47,7 +47,7 @@ static void answer(bool is_equal)
 	struct wire_frame frame = {.h = {.type = WIRE_DISK_CHECKED, .epoch = EPOCH},
 				   .payload = payload};
 
-	engine.verify.phase = VERIFY_SENT;
+	engine.verify.condition = VERIFY_SENT;
 	engine.verify.epoch = EPOCH;
 	engine.verify.first = engine.verify.block;
 	engine.verify.n = engine.verify.sent = 1;

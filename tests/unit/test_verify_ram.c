@@ -351,7 +351,7 @@ static void test_given_up_batches(void **state)
 	(void)state;
 	assert_int_equal(turn(), 0);
 	engine_ram_tick(engine);
-	assert_int_equal(engine->ram.phase, RAM_READ);
+	assert_int_equal(engine->ram.condition, RAM_READ);
 	engine->epochs.next += 2; /* a FULL epoch has replaced the one that was running */
 	seal((struct page_range){0, 0});
 	assert_int_equal(hash.n_pages, 0);
@@ -367,7 +367,7 @@ static void test_given_up_batches(void **state)
 	seal((struct page_range){0, 0});
 	standby[1][0] ^= 1;
 	assert_int_equal(answer_for(engine->epochs.next - 2), 1);
-	assert_int_equal(engine->ram.phase, RAM_SENT);
+	assert_int_equal(engine->ram.condition, RAM_SENT);
 	assert_int_equal(engine->ram.answer.n_differ, 0);
 }
 
