@@ -213,9 +213,14 @@ static const char *const verify_values[VERIFY_N_CONDITIONS] = {
 	[VERIFY_READING] = "reading",
 	[VERIFY_READ] = "read",
 	[VERIFY_SENT] = "sent",
+	[VERIFY_REREADING] = "rereading",
+	[VERIFY_REREAD] = "reread",
+	[VERIFY_COPY] = "copy",
+	[VERIFY_PASSED] = "passed",
 };
 
-/* All changes are logged at DEBUG, because each batch makes them. */
+/* All changes are logged at DEBUG. Each batch makes the changes between the first values, and a
+ * second log line reports a copy and the end of a pass. */
 static const struct change verify_changes[] = {
 	{VERIFY_IDLE, VERIFY_READING, DEBUG},
 	{VERIFY_READING, VERIFY_READ, DEBUG},
@@ -224,30 +229,66 @@ static const struct change verify_changes[] = {
 	/* The batch was given up, or no hash of it could be sent. */
 	{VERIFY_READING, VERIFY_IDLE, DEBUG},
 	{VERIFY_READ, VERIFY_IDLE, DEBUG},
+	/* A repair: a block that differed is read and sent once more. */
+	{VERIFY_IDLE, VERIFY_REREADING, DEBUG},
+	{VERIFY_REREADING, VERIFY_REREAD, DEBUG},
+	{VERIFY_REREADING, VERIFY_IDLE, DEBUG},
+	{VERIFY_REREAD, VERIFY_IDLE, DEBUG},
+	{VERIFY_IDLE, VERIFY_COPY, DEBUG},
+	{VERIFY_COPY, VERIFY_IDLE, DEBUG},
+	{VERIFY_IDLE, VERIFY_PASSED, DEBUG},
+	{VERIFY_PASSED, VERIFY_IDLE, DEBUG},
 };
 
 static const char *const ram_values[RAM_N_CONDITIONS] = {
 	[RAM_IDLE] = "idle",
 	[RAM_READ] = "read",
 	[RAM_SENT] = "sent",
+	[RAM_PASSED] = "passed",
 };
 
-/* All changes are logged at DEBUG, because each batch makes them. */
+/* All changes are logged at DEBUG. Each batch makes the changes between the first values, and a
+ * second log line reports the end of a pass. */
 static const struct change ram_changes[] = {
 	{RAM_IDLE, RAM_READ, DEBUG},
 	{RAM_READ, RAM_SENT, DEBUG},
 	{RAM_SENT, RAM_IDLE, DEBUG},
 	{RAM_READ, RAM_IDLE, DEBUG}, /* the batch was given up */
+	{RAM_IDLE, RAM_PASSED, DEBUG},
+	{RAM_PASSED, RAM_IDLE, DEBUG},
 };
 
-#define CONDITION(what)                                                                            \
+static const char *const finding_values[FINDING_N_CONDITIONS] = {
+	[FINDING_NONE] = "none",
+	[FINDING_DIFFERS] = "differs",
+	[FINDING_COPIED] = "copied",
+	[FINDING_FAILED] = "failed",
+};
+
+/* Changes at DEBUG have a second log line: for each difference, for a pass that has ended, and for
+ * a pass that an operator begins. */
+static const struct change finding_changes[] = {
+	{FINDING_NONE, FINDING_DIFFERS, DEBUG},
+	{FINDING_DIFFERS, FINDING_COPIED, INFO},
+	{FINDING_COPIED, FINDING_FAILED, LOG_LEVEL_ERROR},
+	{FINDING_DIFFERS, FINDING_FAILED, LOG_LEVEL_ERROR}, /* only disks */
+	{FINDING_DIFFERS, FINDING_NONE, DEBUG},
+	{FINDING_COPIED, FINDING_NONE, DEBUG},
+	/* An operator begins a pass, or a pass could not read all pages of RAM. */
+	{FINDING_COPIED, FINDING_DIFFERS, DEBUG},
+	{FINDING_FAILED, FINDING_DIFFERS, DEBUG},
+};
+
+/* @table: the condition's values and changes, which several conditions can share */
+#define CONDITION_OF(what, text, table)                                                            \
 	const struct condition condition_##what = {                                                \
-		.name = #what,                                                                     \
-		.values = what##_values,                                                           \
-		.n_values = ARRAY_SIZE(what##_values),                                             \
-		.changes = what##_changes,                                                         \
-		.n_changes = ARRAY_SIZE(what##_changes),                                           \
+		.name = text,                                                                      \
+		.values = table##_values,                                                          \
+		.n_values = ARRAY_SIZE(table##_values),                                            \
+		.changes = table##_changes,                                                        \
+		.n_changes = ARRAY_SIZE(table##_changes),                                          \
 	}
+#define CONDITION(what) CONDITION_OF(what, #what, what)
 
 CONDITION(guest);
 CONDITION(output);
@@ -260,6 +301,8 @@ CONDITION(disks);
 CONDITION(move);
 CONDITION(verify);
 CONDITION(ram);
+CONDITION_OF(ram_finding, "ram-finding", finding);
+CONDITION_OF(disk_finding, "disk-finding", finding);
 
 bool condition_allows(const struct condition *condition, unsigned int from, unsigned int to,
 		      enum log_level *ret_level)

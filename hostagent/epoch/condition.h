@@ -16,8 +16,12 @@
  *	cover   WHOLE ◄─► DEVICES    WHOLE ◄─► NET    DEVICES ─► NET
  *	disks   NONE ─► APART ◄─► COPYING ─► IN_STEP ─► APART
  *	move    NONE ◄─► WANTED ─► STOPPED ─► YIELDED ─► ENDING ─► NONE	STOPPED ─► ENDING
- *	verify  IDLE ─► READING ─► READ ─► SENT ─► IDLE		READING, READ ─► IDLE
- *	ram     IDLE ─► READ ─► SENT ─► IDLE			READ ─► IDLE
+ *	verify  IDLE ─► READING ─► READ ─► SENT ─► IDLE		IDLE ─► REREADING ─► REREAD ─► IDLE
+ *	        IDLE ◄─► COPY		IDLE ◄─► PASSED		READING, READ, REREADING ─► IDLE
+ *	ram     IDLE ─► READ ─► SENT ─► IDLE			IDLE ◄─► PASSED		READ ─► IDLE
+ *	ram-finding, disk-finding
+ *	        NONE ─► DIFFERS ─► COPIED ─► FAILED ─► DIFFERS	DIFFERS ─► FAILED
+ *	        DIFFERS, COPIED ─► NONE				COPIED ─► DIFFERS
  *
  * If the agent's previous program handed the guest on, an engine begins with the changes
  * RUNS ─► STOPPED, LOST ─► KEPT and NONE ─► IN_STEP (handed.h).
@@ -122,29 +126,46 @@ enum move_condition {
 	MOVE_N_CONDITIONS,
 };
 
-/* How far has the comparison of the disks' current batch of blocks come? See engine_verify.c. */
+/* How far has a pass over the disks come, with its current batch of blocks? See
+ * engine_verify.c. */
 enum verify_condition {
 	VERIFY_IDLE,	/* there is no batch */
 	VERIFY_READING, /* a thread reads the blocks */
 	VERIFY_READ,	/* the blocks' hashes will be put into the epoch that was just sealed */
 	VERIFY_SENT,	/* the blocks' hashes are in an epoch; the standby has not answered */
+	VERIFY_REREADING, /* a thread reads one block, which differed and must be sent again */
+	VERIFY_REREAD,	/* that block will be put into the epoch that was just sealed */
+	VERIFY_COPY,	/* there is no batch; the disk must be copied again */
+	VERIFY_PASSED,	/* the pass has ended; the figures of the pass count the blocks that it has
+			 * not proved equal */
 	VERIFY_N_CONDITIONS,
 };
 
-/* How far has the comparison of RAM's current batch of pages come? See engine_verify_ram.c. */
+/* How far has a pass over RAM come, with its current batch of pages? See engine_verify_ram.c. */
 enum ram_condition {
 	RAM_IDLE, /* there is no batch */
 	RAM_READ, /* the pages are read and hashed; their hashes will be put into the running
 		   * epoch */
 	RAM_SENT, /* the hashes are in an epoch; the standby has not answered */
+	RAM_PASSED, /* the pass has ended; its pages were equal in the end, except those that could
+		     * not be read */
 	RAM_N_CONDITIONS,
+};
+
+/* What is known of the standby's copy of RAM, or of the disks? */
+enum finding_condition {
+	FINDING_NONE,	 /* no difference */
+	FINDING_DIFFERS, /* something differed, and no whole pass has ended since */
+	FINDING_COPIED,	 /* like FINDING_DIFFERS, and what differed was left to a copy of all */
+	FINDING_FAILED,	 /* nothing helped; nothing is verified until an operator begins a pass */
+	FINDING_N_CONDITIONS,
 };
 
 /* The table of one condition: its values, and the changes that are allowed. */
 struct condition;
 extern const struct condition condition_guest, condition_output, condition_voice, condition_stream,
 	condition_direct, condition_sync, condition_cover, condition_disks, condition_move,
-	condition_verify, condition_ram;
+	condition_verify, condition_ram, condition_ram_finding, condition_disk_finding;
 
 /* Is the change of @condition from @from to @to allowed? Returns false if not, if @from is @to, or
  * if one of the two is not a value of @condition. Returns true if it is, and sets *ret_level to the

@@ -99,6 +99,18 @@ void engine_set_ram(struct engine *e, enum ram_condition to, const char *why)
 		e->ram.condition = to;
 }
 
+void engine_set_ram_finding(struct engine *e, enum finding_condition to, const char *why)
+{
+	if (may_change(e, &condition_ram_finding, e->ram.finding, to, why))
+		e->ram.finding = to;
+}
+
+void engine_set_disk_finding(struct engine *e, enum finding_condition to, const char *why)
+{
+	if (may_change(e, &condition_disk_finding, e->verify.finding, to, why))
+		e->verify.finding = to;
+}
+
 bool engine_is_holding(const struct engine *e)
 {
 	return e->output.condition == OUTPUT_HELD || e->output.condition == OUTPUT_CLOSED;

@@ -86,12 +86,15 @@ struct engine_disks {
 struct engine_verify {
 	struct blocks *blocks; /* the blocks of disk number `disk`; NULL: not opened */
 	enum verify_condition condition;
+	enum finding_condition finding;
 	uint32_t disk;	       /* which disk's turn it is; n: the pass has ended */
 	uint64_t block;	       /* first block of the batch, or of the next batch */
-	uint64_t first;        /* the first block that is read; with n, valid unless VERIFY_IDLE */
+	uint64_t first;        /* the first block that is read; with n, valid while
+				* there is a batch */
 	uint32_t n;
 	uint64_t touched;      /* bit i: block i of the batch was written since the read began */
-	uint64_t epoch;        /* the epoch of the hashes; valid in VERIFY_READ and VERIFY_SENT */
+	uint64_t epoch;        /* the epoch of the hashes; valid in VERIFY_READ, VERIFY_REREAD
+				* and VERIFY_SENT */
 	uint64_t sent;         /* bit i: the hash of block i of the batch is in that epoch */
 	uint64_t answer_ns;    /* VERIFY_SENT: when to give up waiting for the standby's answer */
 	uint64_t next_ns;      /* when the next batch, or the next pass, may begin */
@@ -100,22 +103,13 @@ struct engine_verify {
 	struct wire_disk_checked bad; /* the last difference, in the batch that is not equal yet;
 				       * n_differ 0: none */
 	uint32_t bad_at;       /* index of the next block in `bad` to send again */
-	bool is_repair;        /* the batch is one block, which must be sent again */
-	bool must_copy;	       /* the disk must be copied again */
-	bool has_passed;       /* the pass has ended; n_busy, n_unread and n_unproven count the
-				* blocks that it has not proved equal */
-	bool has_failed;       /* copies did not help; nothing is verified any more */
-	bool is_differing;     /* blocks differed, and no later pass has ended with all blocks
-				* proven */
 	uint64_t n_unproven;   /* blocks of all disks that are unproven */
 	uint32_t n_tries;      /* how many times in a row blocks of this batch still differed after
 				* a repair. If the disk was copied again, all batches of the pass
 				* are counted together. A repair that left out a block does not
 				* count */
-	bool was_skipped;      /* the last repair of this batch left out a block, because the guest
-				* was writing it */
-	bool was_copied;       /* blocks were left to a copy of the disk, and no later pass has
-				* ended with all blocks proven */
+	uint32_t n_skipped;    /* blocks that the last repair of this batch left out, because the
+				* guest was writing them */
 	/* of this pass. n_checked: blocks that were equal; n_busy: blocks that were written
 	 * meanwhile; n_unread: other blocks that could not be read */
 	uint64_t n_checked, n_busy, n_unread;

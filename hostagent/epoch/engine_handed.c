@@ -39,9 +39,9 @@ static bool knows_difference(const struct engine *e)
 
 	for (uint32_t i = 0; i < e->disks.n; i++)
 		is_bad |= e->disks.disk[i].n_bad > 0;
-	return is_bad || ram->answer.n_differ > 0 || ram->bad.n_differ > 0 || ram->was_copied ||
-	       ram->has_failed || ram->is_differing || v->answer.n_differ > 0 || v->is_repair ||
-	       v->must_copy || v->was_copied || v->has_failed || v->is_differing;
+	return is_bad || ram->answer.n_differ > 0 || ram->bad.n_differ > 0 ||
+	       ram->finding != FINDING_NONE || v->answer.n_differ > 0 ||
+	       v->finding != FINDING_NONE;
 }
 
 static bool ignores_flushes(const struct engine *e)

@@ -43,9 +43,11 @@
  *	cover	is the guest still what it was		engine_watch.c
  *	disks	does the standby get their writes	engine_mirrors.c, engine_disks.c
  *	move	how far has a move come			engine_move.c
- *	verify	how far has the comparison of the	engine_verify.c
- *		disks' current batch come
- *	ram	the same for RAM			engine_verify_ram.c
+ *	verify	how far has a pass over the disks come	engine_verify.c
+ *	ram	how far has a pass over RAM come	engine_verify_ram.c
+ *	ram-finding	what is known of the standby's	engine_verify_ram.c
+ *		copy of RAM
+ *	disk-finding	and of its copy of the disks	engine_verify.c
  *
  * The conditions are independent, but some combinations never occur:
  * - GUEST_STOPPING* and GUEST_STOPPED occur only while this host must not speak for the guest, or
@@ -368,6 +370,8 @@ void engine_set_disks(struct engine *e, enum disks_condition to, const char *why
 void engine_set_move(struct engine *e, enum move_condition to, const char *why);
 void engine_set_verify(struct engine *e, enum verify_condition to, const char *why);
 void engine_set_ram(struct engine *e, enum ram_condition to, const char *why);
+void engine_set_ram_finding(struct engine *e, enum finding_condition to, const char *why);
+void engine_set_disk_finding(struct engine *e, enum finding_condition to, const char *why);
 /* Is the hold on? (Then frames leave only after the commit of their epoch, or not at all.) */
 bool engine_is_holding(const struct engine *e);
 /* engine_stream_is_resumed(): has RESUME come? (Before it, no frame must be sent.)

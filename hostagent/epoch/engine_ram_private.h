@@ -23,9 +23,11 @@ struct engine;
 struct engine_ram {
 	struct ram_batch batch;
 	enum ram_condition condition;
+	enum finding_condition finding;
 	/* first page of the current batch; if there is none, of the next batch */
 	uint32_t page;
-	uint64_t epoch;	    /* the epoch of the batch's hashes; valid unless RAM_IDLE */
+	uint64_t epoch;	    /* the epoch of the batch's hashes; valid in RAM_READ and
+			     * RAM_SENT */
 	uint64_t answer_ns; /* RAM_SENT: when to give up waiting for the standby's answer */
 	uint64_t next_ns;   /* when the next batch, or the next pass, may begin */
 	/* the pages of the batch that differed and must be sent whole: one range for each page.
@@ -35,12 +37,6 @@ struct engine_ram {
 					 * yet */
 	struct wire_ram_checked bad;	/* the last difference; its pages are sent with the next
 					 * batch */
-	bool has_passed;    /* the pass has ended; its pages were equal in the end, except
-			     * n_skipped */
-	bool has_failed;    /* nothing helped; nothing is verified any more */
-	bool is_differing;  /* pages differed, and no whole pass has ended since */
-	bool was_copied;    /* a FULL epoch was made because pages differed, and no pass has ended
-			     * since */
 	uint32_t n_tries;   /* how many times in a row pages of this batch still differed after a
 			     * repair */
 	uint64_t n_checked; /* pages of this pass that were equal */

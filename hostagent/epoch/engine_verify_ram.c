@@ -9,6 +9,7 @@
  *      RAM_READ      the pages are read and hashed between two seals; the next one ends epoch n
  *      RAM_SENT      the hashes are in a RAM_HASH frame of epoch n; the standby compares them when
  *                    it has applied epoch n, and answers RAM_CHECKED
+ *      RAM_PASSED    the pass has ended
  *
  * Pages that the guest writes after the read are compared too: the seal has copied them, and they
  * are hashed again from the copy (ram_batch.h). So a pass compares every page that can be read.
@@ -57,6 +58,13 @@ static void say_news(struct engine *e, const char *text)
 
 /* ---- where the pass is */
 
+/* Give up the batch, if there is one. */
+static void drop_batch(struct engine *e, const char *why)
+{
+	if (e->ram.condition != RAM_PASSED)
+		engine_set_ram(e, RAM_IDLE, why);
+}
+
 static void begin_pass(struct engine *e)
 {
 	struct engine_ram *ram = &e->ram;
@@ -65,7 +73,6 @@ static void begin_pass(struct engine *e)
 	ram->page = 0;
 	ram->n_checked = ram->n_skipped = 0;
 	ram->n_tries = 0;
-	ram->has_passed = false;
 	ram->answer.n_differ = ram->bad.n_differ = 0;
 	ram->next_ns = 0;
 }
@@ -78,7 +85,8 @@ void engine_ram_copied(struct engine *e)
 void engine_ram_begin(struct engine *e)
 {
 	begin_pass(e);
-	e->ram.has_failed = e->ram.was_copied = false;
+	if (e->ram.finding != FINDING_NONE)
+		engine_set_ram_finding(e, FINDING_DIFFERS, "all is compared again");
 	*e->ram.why.text = '\0';
 }
 
@@ -87,10 +95,11 @@ static void pass_ends(struct engine *e)
 	struct engine_ram *ram = &e->ram;
 	char text[WIRE_STATS_VALUE_MAX + 1];
 
-	ram->has_passed = true;
-	ram->was_copied = false;
+	engine_set_ram(e, RAM_PASSED, "");
 	if (ram->n_skipped == 0)
-		ram->is_differing = false;
+		engine_set_ram_finding(e, FINDING_NONE, "a whole pass has ended");
+	else if (ram->finding == FINDING_COPIED)
+		engine_set_ram_finding(e, FINDING_DIFFERS, "a pass has ended that was not whole");
 	ram->next_ns = clock_mono_ns() + e->config.ram_verify_every_ns;
 	snprintf(text, sizeof(text),
 		 "the standby's copy of RAM is verified: %" PRIu64 " pages are equal",
@@ -116,7 +125,7 @@ static bool is_possible(const struct engine *e)
  * last. */
 static bool may_verify(const struct engine *e)
 {
-	return is_possible(e) && (!e->ram.has_failed || e->ram.bad.n_differ > 0) &&
+	return is_possible(e) && (e->ram.finding != FINDING_FAILED || e->ram.bad.n_differ > 0) &&
 	       engine_stream_is_resumed(&e->stream) && engine_is_holding(e) &&
 	       e->epochs.sync == SYNC_KEPT;
 }
@@ -142,12 +151,11 @@ static const char *name_page(const struct engine *e, uint32_t page, char *text, 
 /* Repairs do not help: copy all again, but only once. */
 static void give_up(struct engine *e)
 {
-	struct engine_ram *ram = &e->ram;
-
-	ram->has_failed = ram->was_copied;
-	if (ram->has_failed)
+	if (e->ram.finding == FINDING_COPIED) {
+		engine_set_ram_finding(e, FINDING_FAILED, "a copy of all has not helped");
 		return;
-	ram->was_copied = true;
+	}
+	engine_set_ram_finding(e, FINDING_COPIED, "");
 	engine_lose_sync(e, "pages of the standby's copy differ, and sending them again does not "
 			    "help: all is copied again");
 }
@@ -160,7 +168,8 @@ static void found_difference(struct engine *e)
 	ram->bad = ram->answer;
 	ram->answer.n_differ = 0;
 	ram->n_differ += ram->bad.n_differ;
-	ram->is_differing = true;
+	if (ram->finding == FINDING_NONE)
+		engine_set_ram_finding(e, FINDING_DIFFERS, "");
 	for (uint32_t i = 0; i < ram->bad.n_differ && i < WIRE_RAM_DIFFER_MAX; i++)
 		log_limited(LOG_LEVEL_ERROR,
 			    "vm=%s epoch=%" PRIu64 " the standby's copy of RAM differs in page "
@@ -172,8 +181,8 @@ static void found_difference(struct engine *e)
 	snprintf(text, sizeof(text),
 		 "%" PRIu32 " pages of the standby's RAM differ, the first: %.48s%s",
 		 ram->bad.n_differ, name_page(e, ram->bad.page[0], where, sizeof(where)),
-		 ram->has_failed ? "; is its memory sound?" : "");
-	if (ram->has_failed)
+		 ram->finding == FINDING_FAILED ? "; is its memory sound?" : "");
+	if (ram->finding == FINDING_FAILED)
 		(void)error_set(&ram->why, 0, "%s", text);
 	ram->told_ns = clock_mono_ns();
 	say_news(e, text);
@@ -243,24 +252,25 @@ void engine_ram_tick(struct engine *e)
 	struct engine_ram *ram = &e->ram;
 	uint64_t now_ns = clock_mono_ns();
 
-	if (ram->has_failed) /* this answer is to the pages that were sent once more */
+	/* After a failure, this answer is to the pages that were sent once more. */
+	if (ram->finding == FINDING_FAILED)
 		ram->answer.n_differ = 0;
 	if (ram->answer.n_differ > 0 && e->epochs.sync == SYNC_KEPT)
 		found_difference(e);
 	if (!may_verify(e)) {
-		engine_set_ram(e, RAM_IDLE, "nothing can be compared now");
+		drop_batch(e, "nothing can be compared now");
 		if (e->epochs.sync != SYNC_KEPT) /* earlier comparisons no longer count */
 			begin_pass(e);
 		return;
 	}
 	if ((ram->condition == RAM_READ && ram->epoch != e->epochs.next) ||
 	    (ram->condition == RAM_SENT && now_ns > ram->answer_ns))
-		engine_set_ram(e, RAM_IDLE, "the epoch was given up, or the answer is lost");
-	if (ram->condition != RAM_IDLE || now_ns < ram->next_ns)
+		drop_batch(e, "the epoch was given up, or the answer is lost");
+	if ((ram->condition != RAM_IDLE && ram->condition != RAM_PASSED) || now_ns < ram->next_ns)
 		return;
-	if (ram->has_passed && e->config.ram_verify_every_ns == 0)
+	if (ram->condition == RAM_PASSED && e->config.ram_verify_every_ns == 0)
 		return;
-	if (ram->has_passed)
+	if (ram->condition == RAM_PASSED)
 		begin_pass(e);
 	if (ram->page >= e->guest.info.n_pages && clock_mono_ns() < ram->told_ns + TELL_NS)
 		ram->next_ns = ram->told_ns + TELL_NS; /* keep the last news until then */
@@ -376,18 +386,19 @@ const char *engine_ram_state(const struct engine *e)
 
 	if (e->config.ram_verify_bytes_per_s == 0)
 		return "off";
-	if (ram->has_failed)
+	if (ram->finding == FINDING_FAILED)
 		return "failed";
 	if (!is_possible(e))
 		return "not-possible";
-	if (ram->has_passed)
+	if (ram->condition == RAM_PASSED)
 		return "done";
 	return may_verify(e) ? "running" : "waiting";
 }
 
 bool engine_ram_is_over(const struct engine *e)
 {
-	return !is_possible(e) || e->ram.has_failed || e->ram.has_passed;
+	return !is_possible(e) || e->ram.finding == FINDING_FAILED ||
+	       e->ram.condition == RAM_PASSED;
 }
 
 int engine_ram_stats(const struct engine *e, char *stats)
@@ -406,7 +417,7 @@ int engine_ram_stats(const struct engine *e, char *stats)
 	if (r == 0)
 		r = wire_stats_add(stats, "ram_differing_pages", "%" PRIu64, ram->n_differ);
 	if (r == 0) /* pages differed, and no pass has ended since */
-		r = wire_stats_add(stats, "ram_differs", "%d", ram->is_differing);
+		r = wire_stats_add(stats, "ram_differs", "%d", ram->finding != FINDING_NONE);
 	if (r == 0)
 		r = engine_add_text(stats, "ram_verify_news", ram->news);
 	return r;

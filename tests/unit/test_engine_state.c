@@ -120,21 +120,46 @@ static const struct drawing drawings[] = {
 	{&condition_verify,
 	 "verify",
 	 VERIFY_N_CONDITIONS,
-	 {"idle", "reading", "read", "sent"},
+	 {"idle", "reading", "read", "sent", "rereading", "reread", "copy", "passed"},
 	 {
-		 ".x..",
-		 "x.x.",
-		 "x..x",
-		 "x...",
+		 ".x..x.xx", /* idle */
+		 "x.x.....", /* reading */
+		 "x..x....", /* read */
+		 "x.......", /* sent */
+		 "x....x..", /* rereading */
+		 "x.......", /* reread: the block is sent, and no hash */
+		 "x.......", /* copy */
+		 "x.......", /* passed: a new pass begins before its first batch */
 	 }},
 	{&condition_ram,
 	 "ram",
 	 RAM_N_CONDITIONS,
-	 {"idle", "read", "sent"},
+	 {"idle", "read", "sent", "passed"},
 	 {
-		 ".x.",
-		 "x.x",
-		 "x..",
+		 ".x.x",
+		 "x.x.",
+		 "x...",
+		 "x...",
+	 }},
+	{&condition_ram_finding,
+	 "ram-finding",
+	 FINDING_N_CONDITIONS,
+	 {"none", "differs", "copied", "failed"},
+	 {
+		 ".x..",
+		 "x.xx",
+		 "xx.x",
+		 ".x..", /* failed: only a new pass can show that nothing differs */
+	 }},
+	{&condition_disk_finding,
+	 "disk-finding",
+	 FINDING_N_CONDITIONS,
+	 {"none", "differs", "copied", "failed"},
+	 {
+		 ".x..",
+		 "x.xx",
+		 "xx.x",
+		 ".x..",
 	 }},
 };
 
@@ -247,6 +272,12 @@ static void test_another_change_is_not_made(void **state)
 	engine.ram.condition = RAM_IDLE;
 	engine_set_ram(&engine, RAM_SENT, "a test");
 	assert_int_equal(engine.ram.condition, RAM_IDLE);
+	engine.ram.finding = FINDING_FAILED;
+	engine_set_ram_finding(&engine, FINDING_NONE, "a test");
+	assert_int_equal(engine.ram.finding, FINDING_FAILED);
+	engine.verify.finding = FINDING_FAILED;
+	engine_set_disk_finding(&engine, FINDING_NONE, "a test");
+	assert_int_equal(engine.verify.finding, FINDING_FAILED);
 }
 
 static void test_of_the_stream(void **state)
