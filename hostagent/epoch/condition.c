@@ -279,6 +279,41 @@ static const struct change finding_changes[] = {
 	{FINDING_FAILED, FINDING_DIFFERS, DEBUG},
 };
 
+static const char *const asked_values[ASKED_N_CONDITIONS] = {
+	[ASKED_NONE] = "none",
+	[ASKED_BOTH] = "both",
+	[ASKED_RAM] = "ram",
+	[ASKED_DISKS] = "disks",
+};
+
+/* All changes are logged at DEBUG, because other log lines report the begin and the end. */
+static const struct change asked_changes[] = {
+	{ASKED_NONE, ASKED_BOTH, DEBUG},
+	{ASKED_BOTH, ASKED_RAM, DEBUG},
+	{ASKED_BOTH, ASKED_DISKS, DEBUG},
+	{ASKED_RAM, ASKED_NONE, DEBUG},
+	{ASKED_DISKS, ASKED_NONE, DEBUG},
+	/* An operator asks again before the pass has ended. */
+	{ASKED_RAM, ASKED_BOTH, DEBUG},
+	{ASKED_DISKS, ASKED_BOTH, DEBUG},
+};
+
+static const char *const flush_values[FLUSH_N_CONDITIONS] = {
+	[FLUSH_OBEYED] = "obeyed",
+	[FLUSH_IGNORED] = "ignored",
+	[FLUSH_KEPT] = "kept",
+	[FLUSH_BETWEEN] = "between",
+};
+
+/* All changes are logged at DEBUG, because another log line (disk_flushes=) reports them. */
+static const struct change flush_changes[] = {
+	{FLUSH_OBEYED, FLUSH_IGNORED, DEBUG},
+	{FLUSH_OBEYED, FLUSH_KEPT, DEBUG},
+	{FLUSH_OBEYED, FLUSH_BETWEEN, DEBUG},
+	{FLUSH_IGNORED, FLUSH_OBEYED, DEBUG},
+	{FLUSH_BETWEEN, FLUSH_KEPT, DEBUG},
+};
+
 /* @table: the condition's values and changes, which several conditions can share */
 #define CONDITION_OF(what, text, table)                                                            \
 	const struct condition condition_##what = {                                                \
@@ -303,6 +338,8 @@ CONDITION(verify);
 CONDITION(ram);
 CONDITION_OF(ram_finding, "ram-finding", finding);
 CONDITION_OF(disk_finding, "disk-finding", finding);
+CONDITION(asked);
+CONDITION(flush);
 
 bool condition_allows(const struct condition *condition, unsigned int from, unsigned int to,
 		      enum log_level *ret_level)

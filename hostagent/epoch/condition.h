@@ -22,6 +22,8 @@
  *	ram-finding, disk-finding
  *	        NONE ─► DIFFERS ─► COPIED ─► FAILED ─► DIFFERS	DIFFERS ─► FAILED
  *	        DIFFERS, COPIED ─► NONE				COPIED ─► DIFFERS
+ *	asked   NONE ─► BOTH ◄─► RAM ─► NONE			BOTH ◄─► DISKS ─► NONE
+ *	flush   OBEYED ◄─► IGNORED	OBEYED ─► KEPT		OBEYED ─► BETWEEN ─► KEPT
  *
  * If the agent's previous program handed the guest on, an engine begins with the changes
  * RUNS ─► STOPPED, LOST ─► KEPT and NONE ─► IN_STEP (handed.h).
@@ -161,11 +163,31 @@ enum finding_condition {
 	FINDING_N_CONDITIONS,
 };
 
+/* Of a pass that an operator has asked for: which parts are not compared yet? */
+enum asked_condition {
+	ASKED_NONE, /* no pass was asked for, or it has ended */
+	ASKED_BOTH,
+	ASKED_RAM,   /* the disks' part has ended */
+	ASKED_DISKS, /* RAM's part has ended */
+	ASKED_N_CONDITIONS,
+};
+
+/* Does QEMU obey flushes of a disk's image? Each disk has this condition. See engine_flushes.c. */
+enum flush_condition {
+	FLUSH_OBEYED,
+	FLUSH_IGNORED, /* no: we made QEMU ignore them */
+	FLUSH_KEPT,    /* yes, and QEMU could not be made to ignore them, so they stay within the
+			* pause */
+	FLUSH_BETWEEN, /* perhaps: to make QEMU ignore them has failed halfway */
+	FLUSH_N_CONDITIONS,
+};
+
 /* The table of one condition: its values, and the changes that are allowed. */
 struct condition;
 extern const struct condition condition_guest, condition_output, condition_voice, condition_stream,
 	condition_direct, condition_sync, condition_cover, condition_disks, condition_move,
-	condition_verify, condition_ram, condition_ram_finding, condition_disk_finding;
+	condition_verify, condition_ram, condition_ram_finding, condition_disk_finding,
+	condition_asked, condition_flush;
 
 /* Is the change of @condition from @from to @to allowed? Returns false if not, if @from is @to, or
  * if one of the two is not a value of @condition. Returns true if it is, and sets *ret_level to the

@@ -111,6 +111,18 @@ void engine_set_disk_finding(struct engine *e, enum finding_condition to, const 
 		e->verify.finding = to;
 }
 
+void engine_set_asked(struct engine *e, enum asked_condition to, const char *why)
+{
+	if (may_change(e, &condition_asked, e->asked.condition, to, why))
+		e->asked.condition = to;
+}
+
+void engine_set_flush(struct engine *e, struct engine_disk *disk, enum flush_condition to)
+{
+	if (may_change(e, &condition_flush, disk->flush, to, disk->found.name))
+		disk->flush = to;
+}
+
 bool engine_is_holding(const struct engine *e)
 {
 	return e->output.condition == OUTPUT_HELD || e->output.condition == OUTPUT_CLOSED;

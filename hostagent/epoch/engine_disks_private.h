@@ -52,10 +52,9 @@ struct engine_disk {
 	/* The hashes of the standby's image are in the ring's table, or the copy does without them.
 	 * So the mirror may begin. */
 	bool is_base_known;
-	bool is_flush_off;  /* true if we made QEMU ignore flushes of the image */
-	bool is_flush_kept; /* true if QEMU could not be made to ignore flushes, so they stay within
-			     * the pause */
-	int image_fd;       /* descriptor of the image's file; valid while is_flush_off; -1: none */
+	enum flush_condition flush;
+	int image_fd; /* descriptor of the image's file; valid in FLUSH_IGNORED and FLUSH_BETWEEN;
+		       * -1: none */
 };
 
 struct engine_disks {
@@ -243,6 +242,7 @@ void engine_flushes_tick(struct engine *e);
 int engine_flushes_on(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 bool engine_flushes_are_off(const struct engine *e); /* are the flushes of every disk off? */
+bool engine_flushes_are_any_off(const struct engine *e); /* are those of any disk off? */
 
 /* engine_disks_handed.c. engine_disks_hand_on(): leave rings, servers and mirrors to the agent's
  * next program. engine_ring_resume(): continue with those of @disk; returns 0, or an error after

@@ -44,15 +44,6 @@ static bool knows_difference(const struct engine *e)
 	       v->finding != FINDING_NONE;
 }
 
-static bool ignores_flushes(const struct engine *e)
-{
-	for (uint32_t i = 0; i < e->disks.n; i++) {
-		if (e->disks.disk[i].is_flush_off)
-			return true;
-	}
-	return false;
-}
-
 /* Would the guest stand still for long while the reference is freed? */
 static bool has_much_to_free(const struct engine *e)
 {
@@ -68,9 +59,9 @@ const char *engine_hand_obstacle(const struct engine *e)
 {
 	if (knows_difference(e))
 		return "the standby's copy differed, and was not compared whole since";
-	if (e->asked.is_running || atomic_load(&e->asked.n_wanted) != e->asked.n_begun)
+	if (e->asked.condition != ASKED_NONE || atomic_load(&e->asked.n_wanted) != e->asked.n_begun)
 		return "a comparison that an operator asked for is under way";
-	if (ignores_flushes(e))
+	if (engine_flushes_are_any_off(e))
 		return "flushes of its disks are off (disk_flushes = outside); restart the agent";
 	if (has_much_to_free(e))
 		return "its reference (reference_bytes) was not given back yet";

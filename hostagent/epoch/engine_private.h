@@ -48,6 +48,10 @@
  *	ram-finding	what is known of the standby's	engine_verify_ram.c
  *		copy of RAM
  *	disk-finding	and of its copy of the disks	engine_verify.c
+ *	asked	which parts of a pass that an operator	engine_verify_asked.c
+ *		asked for are left
+ *	flush	does QEMU obey flushes of a disk's	engine_flushes.c
+ *		image; each disk has this condition
  *
  * The conditions are independent, but some combinations never occur:
  * - GUEST_STOPPING* and GUEST_STOPPED occur only while this host must not speak for the guest, or
@@ -372,6 +376,8 @@ void engine_set_verify(struct engine *e, enum verify_condition to, const char *w
 void engine_set_ram(struct engine *e, enum ram_condition to, const char *why);
 void engine_set_ram_finding(struct engine *e, enum finding_condition to, const char *why);
 void engine_set_disk_finding(struct engine *e, enum finding_condition to, const char *why);
+void engine_set_asked(struct engine *e, enum asked_condition to, const char *why);
+void engine_set_flush(struct engine *e, struct engine_disk *disk, enum flush_condition to);
 /* Is the hold on? (Then frames leave only after the commit of their epoch, or not at all.) */
 bool engine_is_holding(const struct engine *e);
 /* engine_stream_is_resumed(): has RESUME come? (Before it, no frame must be sent.)

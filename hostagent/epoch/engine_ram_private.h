@@ -49,7 +49,6 @@ struct engine_ram {
 
 /* What a pass that an operator has asked for has found in RAM, or in the disks. */
 struct engine_part {
-	bool is_over; /* the other members are valid, and stay as they are */
 	enum engine_found found;
 	char text[WIRE_TEXT_MAX + 1];
 };
@@ -58,10 +57,10 @@ struct engine_part {
 struct engine_asked {
 	_Atomic uint64_t n_wanted;     /* any thread: how many passes were asked for */
 	uint64_t n_begun;	       /* number of the last pass that was begun */
-	bool is_running;
+	enum asked_condition condition;
 	uint64_t began_epoch;
 	uint64_t ram_differ, disk_differ; /* n_differ of RAM and of the disks when the pass began */
-	struct engine_part ram, disks;
+	struct engine_part ram, disks; /* each is valid when its part has ended */
 };
 
 /* engine_verify_ram.c. Returns 0 or -ENOMEM. */

@@ -20,7 +20,7 @@ static void begin(struct engine *e, uint64_t wanted)
 	struct engine_asked *a = &e->asked;
 
 	a->n_begun = wanted;
-	a->is_running = true;
+	engine_set_asked(e, ASKED_BOTH, "");
 	a->began_epoch = e->epochs.next;
 	engine_ram_begin(e);
 	engine_verify_begin(e);
@@ -122,7 +122,6 @@ static void end(struct engine *e)
 	const struct engine_asked *a = &e->asked;
 	char text[WIRE_TEXT_MAX + 1] = "";
 
-	e->asked.is_running = false;
 	append(text, "epochs %" PRIu64 " to %" PRIu64 ": %s%s", a->began_epoch,
 	       e->epochs.committed, a->ram.text, a->disks.text);
 	log_info("vm=%s epoch=%" PRIu64 " the pass that an operator asked for has ended: %s",
@@ -141,13 +140,13 @@ static void look(struct engine *e)
 {
 	struct engine_asked *a = &e->asked;
 
-	if (!a->ram.is_over && engine_ram_is_over(e)) {
-		a->ram.is_over = true;
+	if (a->condition != ASKED_DISKS && engine_ram_is_over(e)) {
 		say_ram(e, &a->ram);
+		engine_set_asked(e, a->condition == ASKED_BOTH ? ASKED_DISKS : ASKED_NONE, "");
 	}
-	if (!a->disks.is_over && engine_verify_is_over(e)) {
-		a->disks.is_over = true;
+	if (a->condition != ASKED_RAM && a->condition != ASKED_NONE && engine_verify_is_over(e)) {
 		say_disks(e, &a->disks);
+		engine_set_asked(e, a->condition == ASKED_BOTH ? ASKED_RAM : ASKED_NONE, "");
 	}
 }
 
@@ -157,9 +156,9 @@ void engine_asked_tick(struct engine *e)
 
 	if (wanted != e->asked.n_begun)
 		begin(e, wanted);
-	if (!e->asked.is_running)
+	if (e->asked.condition == ASKED_NONE)
 		return;
 	look(e);
-	if (e->asked.ram.is_over && e->asked.disks.is_over)
+	if (e->asked.condition == ASKED_NONE)
 		end(e);
 }

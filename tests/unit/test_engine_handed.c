@@ -120,9 +120,10 @@ static void test_what_is_known_is_not_forgotten(void **state)
 	REFUSED_WITH(verify.finding, FINDING_COPIED, FINDING_NONE);
 	REFUSED_WITH(verify.finding, FINDING_FAILED, FINDING_NONE);
 	REFUSED_WITH(disks.disk[0].n_bad, 1, 0);
-	REFUSED_WITH(asked.is_running, true, false);
+	REFUSED_WITH(asked.condition, ASKED_RAM, ASKED_NONE);
 	REFUSED_WITH(asked.n_wanted, 1, 0);
-	REFUSED_WITH(disks.disk[0].is_flush_off, true, false);
+	REFUSED_WITH(disks.disk[0].flush, FLUSH_IGNORED, FLUSH_OBEYED);
+	REFUSED_WITH(disks.disk[0].flush, FLUSH_BETWEEN, FLUSH_OBEYED);
 #undef REFUSED_WITH
 }
 

@@ -161,6 +161,26 @@ static const struct drawing drawings[] = {
 		 "xx.x",
 		 ".x..",
 	 }},
+	{&condition_asked,
+	 "asked",
+	 ASKED_N_CONDITIONS,
+	 {"none", "both", "ram", "disks"},
+	 {
+		 ".x..",
+		 "..xx", /* both: the two parts end one after the other */
+		 "xx..",
+		 "xx..",
+	 }},
+	{&condition_flush,
+	 "flush",
+	 FLUSH_N_CONDITIONS,
+	 {"obeyed", "ignored", "kept", "between"},
+	 {
+		 ".xxx",
+		 "x...",
+		 "....", /* kept: not tried again */
+		 "..x.",
+	 }},
 };
 
 #define N_DRAWINGS (sizeof(drawings) / sizeof(drawings[0]))
@@ -245,6 +265,8 @@ static void test_an_allowed_change_is_made(void **state)
 
 static void test_another_change_is_not_made(void **state)
 {
+	struct engine_disk disk = {.found.name = "a test", .flush = FLUSH_KEPT};
+
 	(void)state;
 	engine.guest.condition = GUEST_LOST;
 	engine_set_guest(&engine, GUEST_RUNS, "a test");
@@ -278,6 +300,10 @@ static void test_another_change_is_not_made(void **state)
 	engine.verify.finding = FINDING_FAILED;
 	engine_set_disk_finding(&engine, FINDING_NONE, "a test");
 	assert_int_equal(engine.verify.finding, FINDING_FAILED);
+	engine_set_asked(&engine, ASKED_RAM, "a test");
+	assert_int_equal(engine.asked.condition, ASKED_NONE);
+	engine_set_flush(&engine, &disk, FLUSH_IGNORED);
+	assert_int_equal(disk.flush, FLUSH_KEPT);
 }
 
 static void test_of_the_stream(void **state)

@@ -221,7 +221,7 @@ static const struct engine_part *ask(const struct engine_disk *busy)
 	engine_asked_tick(engine);
 	pass(busy);
 	engine_asked_tick(engine);
-	assert_true(engine->asked.disks.is_over);
+	assert_int_equal(engine->asked.condition, ASKED_NONE);
 	return &engine->asked.disks;
 }
 
@@ -510,7 +510,7 @@ static void test_unread(void **state)
 	pass(NULL);
 	engine_asked_tick(engine);
 	found = &engine->asked.disks;
-	assert_true(found->is_over);
+	assert_int_equal(engine->asked.condition, ASKED_NONE);
 	assert_int_equal(found->found, ENGINE_FOUND_TOO_LITTLE);
 	assert_string_equal(found->text, "; 136 blocks of the disks are equal, 0 were being "
 					 "written, 4 could not be read and are not compared: "

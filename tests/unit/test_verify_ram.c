@@ -473,6 +473,7 @@ static void test_asked_ends_part_by_part(void **state)
 	engine_ram_tick(engine);
 	assert_int_equal(engine->ram.condition, RAM_PASSED);
 	engine_asked_tick(engine);
+	assert_int_equal(engine->asked.condition, ASKED_DISKS);
 	assert_int_equal(engine->status.verified.number, 0);
 	engine_ram_copied(engine); /* another pass over RAM runs when the disks' pass ends */
 	engine->verify.condition = VERIFY_PASSED;
