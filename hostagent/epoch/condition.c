@@ -298,6 +298,37 @@ static const struct change asked_changes[] = {
 	{ASKED_DISKS, ASKED_BOTH, DEBUG},
 };
 
+static const char *const base_values[BASE_N_CONDITIONS] = {
+	[BASE_NONE] = "none",
+	[BASE_WANTED] = "wanted",
+	[BASE_SENT] = "sent",
+};
+
+/* All changes are logged at DEBUG, because a copy asks many questions. */
+static const struct change base_changes[] = {
+	{BASE_NONE, BASE_WANTED, DEBUG},
+	{BASE_WANTED, BASE_SENT, DEBUG},
+	{BASE_SENT, BASE_WANTED, DEBUG}, /* the next question */
+	{BASE_SENT, BASE_NONE, DEBUG},
+	{BASE_WANTED, BASE_NONE, DEBUG}, /* given up */
+};
+
+static const char *const tracking_values[TRACKING_N_CONDITIONS] = {
+	[TRACKING_LOST] = "lost",
+	[TRACKING_FRESH] = "fresh",
+	[TRACKING_USED] = "used",
+};
+
+/* All changes are logged at DEBUG. Each FULL epoch makes them, and a second log line reports
+ * failures. */
+static const struct change tracking_changes[] = {
+	{TRACKING_LOST, TRACKING_FRESH, DEBUG},
+	{TRACKING_LOST, TRACKING_USED, DEBUG}, /* handed on by the agent's previous program */
+	{TRACKING_FRESH, TRACKING_USED, DEBUG},
+	{TRACKING_FRESH, TRACKING_LOST, DEBUG},
+	{TRACKING_USED, TRACKING_LOST, DEBUG},
+};
+
 static const char *const flush_values[FLUSH_N_CONDITIONS] = {
 	[FLUSH_OBEYED] = "obeyed",
 	[FLUSH_IGNORED] = "ignored",
@@ -339,6 +370,8 @@ CONDITION(ram);
 CONDITION_OF(ram_finding, "ram-finding", finding);
 CONDITION_OF(disk_finding, "disk-finding", finding);
 CONDITION(asked);
+CONDITION(base);
+CONDITION(tracking);
 CONDITION(flush);
 
 bool condition_allows(const struct condition *condition, unsigned int from, unsigned int to,

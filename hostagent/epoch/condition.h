@@ -23,10 +23,13 @@
  *	        NONE ─► DIFFERS ─► COPIED ─► FAILED ─► DIFFERS	DIFFERS ─► FAILED
  *	        DIFFERS, COPIED ─► NONE				COPIED ─► DIFFERS
  *	asked   NONE ─► BOTH ◄─► RAM ─► NONE			BOTH ◄─► DISKS ─► NONE
+ *	base    NONE ─► WANTED ◄─► SENT ─► NONE			WANTED ─► NONE
+ *	tracking
+ *	        LOST ◄─► FRESH ─► USED ─► LOST
  *	flush   OBEYED ◄─► IGNORED	OBEYED ─► KEPT		OBEYED ─► BETWEEN ─► KEPT
  *
  * If the agent's previous program handed the guest on, an engine begins with the changes
- * RUNS ─► STOPPED, LOST ─► KEPT and NONE ─► IN_STEP (handed.h).
+ * RUNS ─► STOPPED, LOST ─► KEPT, NONE ─► IN_STEP and LOST ─► USED (handed.h).
  *
  * The tables are in condition.c; these drawings leave out a few rows.
  *
@@ -172,6 +175,22 @@ enum asked_condition {
 	ASKED_N_CONDITIONS,
 };
 
+/* Is there a question to the standby about what it has already? See engine_base.c. */
+enum base_condition {
+	BASE_NONE,
+	BASE_WANTED, /* yes; it is not sent yet */
+	BASE_SENT,   /* yes; it is sent and not answered */
+	BASE_N_CONDITIONS,
+};
+
+/* Is the guest's memory tracked? */
+enum tracking_condition {
+	TRACKING_LOST,	/* no */
+	TRACKING_FRESH, /* yes, and the tracker was not scanned since it was opened */
+	TRACKING_USED,	/* yes */
+	TRACKING_N_CONDITIONS,
+};
+
 /* Does QEMU obey flushes of a disk's image? Each disk has this condition. See engine_flushes.c. */
 enum flush_condition {
 	FLUSH_OBEYED,
@@ -187,7 +206,7 @@ struct condition;
 extern const struct condition condition_guest, condition_output, condition_voice, condition_stream,
 	condition_direct, condition_sync, condition_cover, condition_disks, condition_move,
 	condition_verify, condition_ram, condition_ram_finding, condition_disk_finding,
-	condition_asked, condition_flush;
+	condition_asked, condition_base, condition_tracking, condition_flush;
 
 /* Is the change of @condition from @from to @to allowed? Returns false if not, if @from is @to, or
  * if one of the two is not a value of @condition. Returns true if it is, and sets *ret_level to the

@@ -117,6 +117,18 @@ void engine_set_asked(struct engine *e, enum asked_condition to, const char *why
 		e->asked.condition = to;
 }
 
+void engine_set_base(struct engine *e, enum base_condition to, const char *why)
+{
+	if (may_change(e, &condition_base, e->base.condition, to, why))
+		e->base.condition = to;
+}
+
+void engine_set_tracking(struct engine *e, enum tracking_condition to, const char *why)
+{
+	if (may_change(e, &condition_tracking, e->capture.tracking, to, why))
+		e->capture.tracking = to;
+}
+
 void engine_set_flush(struct engine *e, struct engine_disk *disk, enum flush_condition to)
 {
 	if (may_change(e, &condition_flush, disk->flush, to, disk->found.name))

@@ -357,10 +357,13 @@ int engine_resume_tracking(struct engine *e, struct error *ret_error)
 	if (r < 0)
 		return r;
 	h->uffd = -1; /* the tracker owns it now */
+	engine_set_tracking(e, TRACKING_USED, "the agent's last program handed it on");
 	if (!e->facts) /* with facts, engine_open() makes the seal when the guest runs again */
 		r = engine_new_seal(e, ret_error);
-	if (r < 0)
+	if (r < 0) {
 		c->track = track_close(c->track);
+		engine_set_tracking(e, TRACKING_LOST, "");
+	}
 	return r;
 }
 

@@ -50,6 +50,9 @@
  *	disk-finding	and of its copy of the disks	engine_verify.c
  *	asked	which parts of a pass that an operator	engine_verify_asked.c
  *		asked for are left
+ *	base	is there a question about what the	engine_base.c
+ *		standby has already
+ *	tracking	is the guest's memory tracked	engine_epoch.c, engine_handed.c
  *	flush	does QEMU obey flushes of a disk's	engine_flushes.c
  *		image; each disk has this condition
  *
@@ -156,13 +159,12 @@ struct engine_machine {
 
 /* The objects that capture the guest's state in a pause. */
 struct engine_capture {
-	struct track *track; /* NULL if tracking is lost; then seal is NULL, too, and sync is
+	enum tracking_condition tracking;
+	struct track *track; /* NULL in TRACKING_LOST; then seal is NULL, too, and sync is
 			      * SYNC_LOST */
 	struct guestmem *mem;
 	struct devstate *device;
 	struct seal *seal;
-	bool is_fresh;          /* track has not been scanned since track_open(); implies that track
-				 * and seal are set */
 	uint64_t pipe_retry_ns; /* when to try the pipe again; 0: it is in use, or was never made */
 	uint64_t pipe_wait_ns;	/* length of the wait that ends at pipe_retry_ns */
 	bool must_sweep;	/* the agent's last program may have left descriptors in QEMU */
@@ -271,8 +273,8 @@ struct engine_stream {
 
 /* The questions about what the standby has already; see engine_base.c. */
 struct engine_base {
-	struct wire_hashes_want want; /* the question that is open, or is sent next; n is 0: none */
-	bool is_sent;
+	enum base_condition condition;
+	struct wire_hashes_want want; /* the question; valid unless BASE_NONE */
 	uint64_t asked_ns;    /* when we first tried to send the question */
 	uint64_t end;	      /* number of the guest's pages, or of the disk's blocks */
 	uint32_t generation;  /* the stream's generation when the questions began; all answers must
@@ -377,6 +379,8 @@ void engine_set_ram(struct engine *e, enum ram_condition to, const char *why);
 void engine_set_ram_finding(struct engine *e, enum finding_condition to, const char *why);
 void engine_set_disk_finding(struct engine *e, enum finding_condition to, const char *why);
 void engine_set_asked(struct engine *e, enum asked_condition to, const char *why);
+void engine_set_base(struct engine *e, enum base_condition to, const char *why);
+void engine_set_tracking(struct engine *e, enum tracking_condition to, const char *why);
 void engine_set_flush(struct engine *e, struct engine_disk *disk, enum flush_condition to);
 /* Is the hold on? (Then frames leave only after the commit of their epoch, or not at all.) */
 bool engine_is_holding(const struct engine *e);
@@ -477,7 +481,7 @@ bool engine_base_disks(struct engine *e);
  * next mirror begins. That mirror reads the whole disk. No server may run. */
 void engine_base_forget(struct engine_disk *disk);
 /* Called at each RESUME: the standby may have changed, so earlier answers no longer count. */
-void engine_base_void(struct engine_base *base);
+void engine_base_void(struct engine *e);
 uint64_t engine_base_wake_ns(const struct engine *e); /* when to look again; UINT64_MAX: never */
 /* Handle HASHES. Returns 0 or -EPROTO. */
 int engine_base_answer(struct engine *e, const struct wire_frame *frame)

@@ -171,6 +171,24 @@ static const struct drawing drawings[] = {
 		 "xx..",
 		 "xx..",
 	 }},
+	{&condition_base,
+	 "base",
+	 BASE_N_CONDITIONS,
+	 {"none", "wanted", "sent"},
+	 {
+		 ".x.",
+		 "x.x",
+		 "xx.",
+	 }},
+	{&condition_tracking,
+	 "tracking",
+	 TRACKING_N_CONDITIONS,
+	 {"lost", "fresh", "used"},
+	 {
+		 ".xx", /* lost: becomes used if the agent's last program handed the tracker on */
+		 "x.x",
+		 "x..", /* used: only a new tracker is fresh */
+	 }},
 	{&condition_flush,
 	 "flush",
 	 FLUSH_N_CONDITIONS,
@@ -300,6 +318,11 @@ static void test_another_change_is_not_made(void **state)
 	engine.verify.finding = FINDING_FAILED;
 	engine_set_disk_finding(&engine, FINDING_NONE, "a test");
 	assert_int_equal(engine.verify.finding, FINDING_FAILED);
+	engine_set_base(&engine, BASE_SENT, "a test");
+	assert_int_equal(engine.base.condition, BASE_NONE);
+	engine.capture.tracking = TRACKING_USED;
+	engine_set_tracking(&engine, TRACKING_FRESH, "a test");
+	assert_int_equal(engine.capture.tracking, TRACKING_USED);
 	engine_set_asked(&engine, ASKED_RAM, "a test");
 	assert_int_equal(engine.asked.condition, ASKED_NONE);
 	engine_set_flush(&engine, &disk, FLUSH_IGNORED);
