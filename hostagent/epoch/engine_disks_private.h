@@ -37,8 +37,8 @@ struct engine_disk {
 	struct disk_ring_counts counts;
 	struct ring_early early; /* the blocks in the current or last FULL epoch */
 	uint64_t encoded; /* position in the ring: records before it are in frames */
-	uint64_t copy_end; /* position in the ring at which the copy ends; valid while
-			    * is_copy_sent */
+	uint64_t copy_end; /* position in the ring at which the copy ends; valid unless
+			    * copy_sent_ns is 0 */
 	/* position in the ring at which an epoch ends; index: epoch % slots */
 	uint64_t cut[ENGINE_SEALED_AT_SLOTS];
 	/* Offsets of blocks in which the standby's image differs: the next copy sends these blocks.
@@ -73,7 +73,8 @@ struct engine_disks {
 	 * `copied_bytes` is what QEMU has read, `copy_bytes` what it must read; both are sums over
 	 * all disks. */
 	uint64_t copied_bytes, copy_bytes;
-	bool is_copy_sent;     /* the copy has ended, but is not committed yet */
+	uint64_t copy_sent_ns; /* when the copy was whole in the rings; 0: it is not yet, or it is
+				* committed */
 	uint64_t copy_ms;      /* from begun_ns until the last copy was committed; 0: none yet */
 	uint64_t copy_look_ns; /* when to ask QEMU again */
 	uint32_t copy_tenths;  /* tenths of the copy that were reported */

@@ -167,7 +167,8 @@ struct engine_capture {
 	struct seal *seal;
 	uint64_t pipe_retry_ns; /* when to try the pipe again; 0: it is in use, or was never made */
 	uint64_t pipe_wait_ns;	/* length of the wait that ends at pipe_retry_ns */
-	bool must_sweep;	/* the agent's last program may have left descriptors in QEMU */
+	uint64_t sweep_look;	/* the check of QEMU's lists of devices that also closes what the
+				 * agent's last program may have left in QEMU; 0: it is closed */
 };
 
 /* Has the guest changed since the engine attached to it? See engine_watch.c. */
@@ -240,8 +241,7 @@ struct engine_move {
 /* See engine_throttle.c. */
 struct engine_throttle {
 	struct throttle plan;		    /* timetable: when the guest must stand still */
-	bool is_held;                       /* the vCPUs are stopped, or not all have resumed yet */
-	uint64_t held_at_ns;                /* when the vCPUs were stopped; valid while is_held */
+	uint64_t held_at_ns;		    /* when the vCPUs were stopped; 0: all have resumed */
 	char why[WIRE_STATS_VALUE_MAX + 1]; /* why the throttle was last raised */
 };
 
@@ -336,7 +336,8 @@ struct engine {
 	struct facts *facts; /* from the agent's previous program, during engine_open(); NULL:
 			      * none */
 	uint64_t publish_at_ns;
-	bool has_no_figures; /* the last engine_publish() could not format the figures */
+	int publish_error; /* why the last engine_publish() could not format the figures; 0: it
+			    * could */
 
 	/* shared with the owner's threads */
 	pthread_t thread;

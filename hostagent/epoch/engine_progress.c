@@ -49,7 +49,7 @@ void engine_copy_begun(struct engine *e)
 	struct engine_disks *d = &e->disks;
 
 	d->copied_bytes = d->copy_bytes = 0;
-	d->is_copy_sent = false;
+	d->copy_sent_ns = 0;
 	for (uint32_t i = 0; i < d->n; i++)
 		d->copy_bytes += d->disk[i].found.size_bytes;
 	d->copy_look_ns = clock_mono_ns() + look_every_ns(e);
@@ -176,20 +176,20 @@ void engine_copy_sent(struct engine *e)
 {
 	for (uint32_t i = 0; i < e->disks.n; i++)
 		e->disks.disk[i].copy_end = disk_ring_head(e->disks.disk[i].ring);
-	e->disks.is_copy_sent = true;
+	e->disks.copy_sent_ns = clock_mono_ns();
 }
 
 void engine_copy_arrived(struct engine *e)
 {
 	struct engine_disks *d = &e->disks;
 
-	if (!d->is_copy_sent)
+	if (d->copy_sent_ns == 0)
 		return;
 	for (uint32_t i = 0; i < d->n; i++) {
 		if (disk_ring_tail(d->disk[i].ring) < d->disk[i].copy_end)
 			return;
 	}
-	d->is_copy_sent = false;
+	d->copy_sent_ns = 0;
 	d->copy_ms = (clock_mono_ns() - d->begun_ns) / CLOCK_NS_PER_MS;
 	log_info("vm=%s epoch=%" PRIu64 " the standby has the copy of the disks, %" PRIu64
 		 " MiB after %" PRIu64 " ms", e->config.vm, e->epochs.committed,
