@@ -2,7 +2,7 @@
  *
  * An engine has conditions that change independently of each other: what the guest does,
  * where the guest's frames go, and so on. Each condition is one enum with a table of the allowed
- * changes. engine_private.h explains the conditions.
+ * changes. engine_condition_private.h explains the conditions.
  *
  *	guest   RUNS ◄─► SEALING ◄─► SEALING_PAUSED ─► PAUSED_NEWLY ─► PAUSED ─► RUNS
  *	        RUNS ─► STOPPING ─► STOPPED ─► RUNS		all but SEALING* ─► LOST

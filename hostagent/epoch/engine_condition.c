@@ -1,5 +1,5 @@
 /* Implements the functions that change the engine's conditions, one function for each condition;
- * see condition.h and engine_private.h. */
+ * see condition.h and engine_condition_private.h. */
 #include "epoch/engine_private.h"
 
 #include <inttypes.h>
