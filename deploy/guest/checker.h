@@ -55,19 +55,20 @@ void checker_done(struct checker *c); /* accepts a zeroed checker */
  * a later request, has come. */
 uint64_t checker_in_flight(const struct checker *c);
 
-/* Give @request the next number, in its field seq, and predict its reply. The caller has set its
- * other fields. Returns 0, or -EAGAIN if CHECKER_DEPTH_MAX requests are in flight. */
+/* Give @request the next number, in its field seq, and predict its reply. The caller has set the
+ * request's other fields. Returns 0; or -EAGAIN if CHECKER_DEPTH_MAX requests are in flight: then
+ * nothing has changed. */
 int checker_ask(struct checker *c, struct guest_request *request, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* Judge a reply, and count everything that is wrong with it. If it is the first reply to a request,
- * returns 0 and sets *ret_latency_ns. (Its count, checksum or order can be wrong.) If it is a
- * repeated reply, or its request was never sent, returns -EPROTO. */
+/* Judge a reply, and count everything that is wrong with it. Returns 0 and sets *ret_latency_ns for
+ * the first reply to a request, even if its count, checksum or order is wrong. Returns -EPROTO for
+ * a repeated reply, and for a reply whose request was never sent. */
 int checker_reply(struct checker *c, const struct guest_reply *reply, uint64_t now_ns,
 		  uint64_t *ret_latency_ns) __attribute__((warn_unused_result));
 
-/* Returns the number of requests without a reply: requests in flight, and requests whose successor
- * was answered first. */
+/* Returns the number of requests without a reply: those in flight, and those for which the reply to
+ * a later request has come first. */
 uint64_t checker_unanswered(const struct checker *c);
 
 /* Returns true if there has been no failure of any kind. A request in flight is not a failure. */

@@ -72,7 +72,7 @@ static void broken(struct client *c, const char *what, const char *why)
 	snprintf(c->error, sizeof(c->error), "%s%s%s", what, *why ? ": " : "", why);
 }
 
-/* Try to connect once. Returns 0 with c->fd connected and non-blocking, or -errno. */
+/* Try to connect once. Returns 0 or -errno. After 0, c->fd is connected and non-blocking. */
 static int try_connect(struct client *c)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -100,7 +100,7 @@ static int try_connect(struct client *c)
 }
 
 /* Connect to the guest; retry until it answers or the time is up. No other function connects.
- * Returns 0, -errno of the last attempt, or -EINTR on a signal. */
+ * Returns 0; -EINTR: a signal came; otherwise -errno of the last attempt. */
 static int connect_first(struct client *c)
 {
 	uint64_t deadline_ns = clock_mono_ns() + c->connect_timeout_ns;
@@ -116,8 +116,8 @@ static int connect_first(struct client *c)
 	}
 }
 
-/* Exchange HELLO and its reply before the measurement starts. Returns 0, -errno, or -EPROTO if the
- * peer is not our service. */
+/* Exchange HELLO and its reply before the measurement starts. Returns 0; -EPROTO: the peer is not
+ * our service; or another -errno. */
 static int say_hello(struct client *c)
 {
 	struct guest_request hello = { .type = GUEST_HELLO, .arg = c->window_pages };

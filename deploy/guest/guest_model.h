@@ -36,17 +36,19 @@ struct guest_model {
 /* Returns a 64-bit hash of @x (the finaliser of splitmix64). */
 uint64_t guest_mix(uint64_t x);
 
-/* Returns the seed that request @seq writes into page @index of its pages; never 0. */
+/* Returns the seed that request @seq writes into the page with number @index of the request's
+ * pages; never 0. */
 uint64_t guest_seed(uint64_t seq, uint32_t index);
 
-/* Returns the new @checksum after a page was overwritten that had @old_seed. */
+/* Returns what @checksum becomes when a page whose seed was @old_seed is overwritten. */
 uint64_t guest_checksum_add(uint64_t checksum, uint64_t old_seed);
 
-/* Write @seed and its pattern into the first @n_bytes (GUEST_BYTES_MIN..MAX) of @page. */
+/* Write @seed and its pattern into the first @n_bytes of @page (GUEST_BYTES_MIN ..
+ * GUEST_BYTES_MAX). */
 void guest_page_write(uint8_t *page, uint64_t seed, uint32_t n_bytes);
 
 /* Returns the seed in @page, or 0 if the page was never written. If the page's pattern does not
- * match its seed, sets *ret_torn to true. */
+ * match its seed, sets *ret_torn to true; otherwise leaves *ret_torn as it was. */
 uint64_t guest_page_read(const uint8_t *page, bool *ret_torn);
 
 /* Make a model of a window of pages that were never written. Returns 0 or -ENOMEM. */

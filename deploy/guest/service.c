@@ -120,8 +120,8 @@ static int do_rate(const struct guest_request *request)
 	return 0;
 }
 
-/* Carry out one request and fill *ret_reply. Returns 0, -EPROTO if @bytes is not a request of this
- * protocol, or -ENOMEM. */
+/* Carry out one request and fill *ret_reply. Returns 0; -EPROTO if @bytes is no valid request of
+ * this protocol; -ENOMEM. */
 static int handle(struct connection *c, const uint8_t *bytes, struct guest_reply *ret_reply)
 {
 	struct guest_request request;

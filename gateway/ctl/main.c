@@ -490,33 +490,52 @@ static int parse_option(int c, struct options *o)
 	}
 }
 
+/* Is the verb with @request one of those that @requests names, with commas between them? */
+static bool is_one_of(const char *request, const char *requests)
+{
+	size_t n = strlen(request);
+
+	for (const char *p = requests; *p; p += strspn(p, ", ")) {
+		size_t length = strcspn(p, ",");
+
+		if (length == n && strncmp(p, request, n) == 0)
+			return true;
+		p += length;
+	}
+	return false;
+}
+
 /* Check that each option goes with the verb. Returns 0, or the exit status. */
 static int check_options(const struct verb *verb, const struct options *o)
 {
+	const struct {
+		bool is_given;
+		const char *option, *requests;
+	} rows[] = {
+		{o->follow, "--follow", "events"},
+		{o->to, "--to", "move"},
+		{o->on, "--on", "start"},
+		{o->off, "--off", "start, failover"},
+		{o->lose, "--lose", "start, unprotect, owner, failover"},
+		{o->torn, "--torn", "start"},
+		{o->with, "--with", "protect"},
+		{o->wait, "--wait", "drain"},
+		{o->leave, "--leave", "drain"},
+		{o->unprotected_ok, "--unprotected-ok", "drain"},
+	};
 	const char *names[] = {o->to, o->on, o->with, o->off};
 
-	if (o->follow && strcmp(verb->request, "events") != 0)
-		return misuse("--follow goes with events, not", verb->words);
-	if (o->to && strcmp(verb->request, "move") != 0)
-		return misuse("--to goes with move, not", verb->words);
-	if (o->on && strcmp(verb->request, "start") != 0)
-		return misuse("--on goes with start, not", verb->words);
-	if (o->off && strcmp(verb->request, "start") != 0)
-		return misuse("--off goes with start, not", verb->words);
-	if (o->lose && strcmp(verb->request, "start") != 0 &&
-	    strcmp(verb->request, "unprotect") != 0)
-		return misuse("--lose goes with start and unprotect, not", verb->words);
-	if (o->torn && strcmp(verb->request, "start") != 0)
-		return misuse("--torn goes with start, not", verb->words);
-	if (o->with && strcmp(verb->request, "protect") != 0)
-		return misuse("--with goes with protect, not", verb->words);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (!rows[i].is_given || is_one_of(verb->request, rows[i].requests))
+			continue;
+		fprintf(stderr, "holdfastctl: %s goes with %s, not %s; try: holdfastctl --help\n",
+			rows[i].option, rows[i].requests, verb->words);
+		return 2;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (names[i] && !wire_name_is_valid(names[i]))
 			return misuse("a name is [a-z0-9-], 1 to 63 characters, not", names[i]);
 	}
-	if ((o->wait || o->leave || o->unprotected_ok) && strcmp(verb->request, "drain") != 0)
-		return misuse("--wait, --leave and --unprotected-ok go with drain, not",
-			      verb->words);
 	if (o->wait && o->leave)
 		return misuse("--wait waits for guests that cannot be moved, --leave goes on "
 			      "without them: give one of the two", NULL);

@@ -23,7 +23,8 @@ struct blocks {
 	int fd;
 	uint64_t disk_bytes;
 
-	/* blocks_start() sets these members. Then only the thread uses them, until is_done. */
+	/* blocks_start() sets these members. After that only the thread uses them, until it sets
+	 * is_done. */
 	bool is_running;
 	pthread_t thread;
 	uint64_t first, seed;
@@ -107,8 +108,9 @@ int blocks_open(pid_t pid, const struct vmm_disk *disk, struct blocks **ret,
 
 /* ---- read */
 
-/* Ask for a whole block even at the end of the disk: O_DIRECT allows only whole sectors. Returns 0
- * or a negative errno; -ENODATA: the image ends before the block does. */
+/* Read the @i-th block of the run into the buffer. Asks for a whole block even at the end of the
+ * disk, because O_DIRECT allows only whole sectors. Returns 0; -ENODATA: the image ends before the
+ * block's end; or another -errno. */
 static int read_block(struct blocks *blocks, uint32_t i)
 {
 	uint64_t offset = (blocks->first + i) * BLOCKS_BYTES;

@@ -51,8 +51,8 @@ static const struct change guest_changes[] = {
 	{GUEST_PAUSED_NEWLY, GUEST_PAUSED, DEBUG},
 	{GUEST_PAUSED_NEWLY, GUEST_RUNS, INFO},
 	{GUEST_PAUSED, GUEST_RUNS, INFO},
-	/* Changes when we stop the guest. This happens if the lease has expired or this host was
-	 * outvoted: the host must not speak for the guest. */
+	/* Changes when we stop the guest: for a move, or because this host must not speak for the
+	 * guest (the lease has expired, or the host was outvoted). */
 	{GUEST_RUNS, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING, GUEST_STOPPED, INFO},
 	{GUEST_STOPPING, GUEST_RUNS, INFO}, /* QEMU refused `stop`, or the guest was resumed */
@@ -114,7 +114,7 @@ static const char *const stream_values[STREAM_N_CONDITIONS] = {
 	[STREAM_DIRECT_RESUMED] = "direct-resumed",
 };
 
-/* All changes are logged at DEBUG, because a second log line with the peer's name or text reports
+/* All changes are logged at DEBUG, because another log line, with the peer's name or text, reports
  * each of them. */
 static const struct change stream_changes[] = {
 	{STREAM_NONE, STREAM_GATEWAY, DEBUG},
@@ -136,8 +136,8 @@ static const char *const direct_values[DIRECT_N_CONDITIONS] = {
 	[DIRECT_GATEWAY_NEXT] = "gateway-next",
 };
 
-/* All changes are logged at DEBUG. A second log line reports the first and the last change. The
- * other changes occur at each connection. */
+/* All changes are logged at DEBUG. Another log line reports the changes from and to DIRECT_OFF. The
+ * other changes occur at each attempt to connect. */
 static const struct change direct_changes[] = {
 	{DIRECT_OFF, DIRECT_PEER_NEXT, DEBUG},
 	{DIRECT_PEER_NEXT, DIRECT_GATEWAY_NEXT, DEBUG},
@@ -165,7 +165,7 @@ static const char *const cover_values[COVER_N_CONDITIONS] = {
 	[COVER_NET] = "net",
 };
 
-/* All changes are logged at DEBUG, because a second log line reports each of them and says what
+/* All changes are logged at DEBUG, because another log line reports each of them and says what
  * changed. */
 static const struct change cover_changes[] = {
 	{COVER_WHOLE, COVER_DEVICES, DEBUG},

@@ -1,4 +1,4 @@
-/* condition.h - the conditions of an engine, and the changes of each that are allowed. Pure.
+/* condition.h - the conditions of an engine, and which changes of each condition are allowed. Pure.
  *
  * An engine has conditions that change independently of each other: what the guest does,
  * where the guest's frames go, and so on. Each condition is one enum with a table of the allowed
@@ -28,10 +28,11 @@
  *	        LOST ◄─► FRESH ─► USED ─► LOST
  *	flush   OBEYED ◄─► IGNORED	OBEYED ─► KEPT		OBEYED ─► BETWEEN ─► KEPT
  *
- * If the agent's previous program handed the guest on, an engine begins with the changes
- * RUNS ─► STOPPED, LOST ─► KEPT, NONE ─► IN_STEP and LOST ─► USED (handed.h).
+ * An engine that takes over a guest from the agent's previous program begins with four changes that
+ * are not drawn: guest RUNS ─► STOPPED, sync LOST ─► KEPT, disks NONE ─► IN_STEP and tracking
+ * LOST ─► USED (handed.h).
  *
- * The tables are in condition.c; these drawings leave out a few rows.
+ * The drawing leaves out a few more changes; the tables in condition.c have all of them.
  *
  * Where: engine_condition.c has one function for each condition, and only that function changes the
  * condition. Threads: any (no state).
@@ -43,26 +44,27 @@
 
 #include "base/log.h"
 
-/* Whether the guest runs, and if not, who stopped it, as far as QEMU's monitor tells. The throttle
- * does not count: it stops vCPU threads without QEMU's knowledge. */
+/* Does the guest run, and if not, who stopped it? This is what QEMU's monitor reports. The throttle
+ * does not count, because it stops vCPU threads without QEMU's knowledge. */
 enum guest_condition {
 	GUEST_RUNS,           /* the guest runs (but our throttle may have stopped its vCPUs) */
-	GUEST_SEALING,	      /* we have paused the guest for a seal; it resumes afterwards */
+	GUEST_SEALING,	      /* we have paused the guest for a short time, for example for a
+			       * seal */
 	GUEST_SEALING_PAUSED, /* like GUEST_SEALING, but QEMU's last event was STOP */
 	GUEST_PAUSED_NEWLY,   /* somebody else paused the guest; we have not asked QEMU why */
 	GUEST_PAUSED,	      /* somebody else paused the guest; we have asked QEMU why */
 	GUEST_STOPPING,	      /* QEMU has not answered our `stop`, but can still obey it */
 	GUEST_STOPPING_RESUMED, /* like GUEST_STOPPING, but QEMU's last event was RESUME */
-	GUEST_STOPPED,        /* we stopped the guest, because this host must not speak for it, or
-			       * for a move */
+	GUEST_STOPPED,        /* we stopped the guest: for a move, or because this host must not
+			       * speak for it */
 	GUEST_LOST,	      /* QEMU or its monitor is gone */
 	GUEST_N_CONDITIONS,
 };
 
 /* Where the guest's frames go. */
 enum output_condition {
-	OUTPUT_PASSES, /* frames leave at once; the next seal does not begin the hold */
-	OUTPUT_BEGINS, /* frames leave at once; the next seal begins the hold */
+	OUTPUT_PASSES, /* frames leave at once, also after the next seal */
+	OUTPUT_BEGINS, /* frames leave at once; from the next seal on they will be held */
 	OUTPUT_HELD,   /* frames wait in the hold until their epoch is committed */
 	OUTPUT_CLOSED, /* frames are dropped: this host was outvoted */
 	OUTPUT_N_CONDITIONS,
@@ -71,7 +73,8 @@ enum output_condition {
 /* May this host speak for the guest, that is, let it run and release its frames? */
 enum voice_condition {
 	VOICE_SPEAKS,
-	VOICE_SILENCED, /* not now: the lease has expired, or frames could bypass the hold */
+	VOICE_SILENCED, /* not now: the lease has expired, frames could bypass the hold, or the
+			 * guest was let go of in a move */
 	VOICE_OUTVOTED, /* never again: another host owns the guest */
 	VOICE_N_CONDITIONS,
 };
@@ -86,11 +89,12 @@ enum stream_condition {
 	STREAM_N_CONDITIONS,
 };
 
-/* Did the VM's other host agree to this term, without a gateway? */
+/* Did the VM's other host agree that we continue in this term without a gateway? */
 enum direct_condition {
 	DIRECT_OFF,	     /* no: the stream leads, or will lead, to a gateway */
 	DIRECT_PEER_NEXT,    /* yes; connect to the other host next */
-	DIRECT_GATEWAY_NEXT, /* yes; connect to the gateway next, if it was heard lately */
+	DIRECT_GATEWAY_NEXT, /* yes; connect to the gateway next, if a frame of it arrived lately,
+			      * otherwise to the other host */
 	DIRECT_N_CONDITIONS,
 };
 
@@ -116,11 +120,12 @@ enum disks_condition {
 	DISKS_NONE,    /* the guest has no disk that is replicated */
 	DISKS_APART,   /* no: QEMU does not mirror them, or a write did not arrive */
 	DISKS_COPYING, /* not yet: QEMU copies them, and mirrors what the guest writes meanwhile */
-	DISKS_IN_STEP, /* yes: QEMU mirrors each write before the guest learns that it ended */
+	DISKS_IN_STEP, /* yes: each write of the guest ends only after QEMU has mirrored it */
 	DISKS_N_CONDITIONS,
 };
 
-/* How far has a move of the guest to the VM's other host come? See engine_move.c. */
+/* How far has a move of the guest to the VM's other host come? (A replacement of the agent's
+ * program also begins as a move.) See engine_move.c. */
 enum move_condition {
 	MOVE_NONE,    /* no move is under way */
 	MOVE_WANTED,  /* a move is wanted; earlier epochs are still on their way */
@@ -208,15 +213,15 @@ extern const struct condition condition_guest, condition_output, condition_voice
 	condition_verify, condition_ram, condition_ram_finding, condition_disk_finding,
 	condition_asked, condition_base, condition_tracking, condition_flush;
 
-/* Is the change of @condition from @from to @to allowed? Returns false if not, if @from is @to, or
- * if one of the two is not a value of @condition. Returns true if it is, and sets *ret_level to the
- * level at which to log the change. The level is DEBUG if every seal makes this change, or if
- * another log line reports it. */
+/* May @condition change from @from to @to? If so, returns true, and sets *ret_level to the level at
+ * which to log the change: DEBUG if every seal makes this change, or if another log line reports
+ * it. If not, returns false. It also returns false if @from is @to, or if one of the two is not a
+ * value of @condition. */
 bool condition_allows(const struct condition *condition, unsigned int from, unsigned int to,
 		      enum log_level *ret_level);
 
-/* Return, for the log, the name of the condition (such as "guest") or of one value (such as
- * "paused"), as a constant string. An invalid value has the name "unknown". */
+/* Return a constant string for the log: the name of the condition (such as "guest"), or the name of
+ * one of its values (such as "paused"). An invalid value has the name "unknown". */
 const char *condition_name(const struct condition *condition);
 const char *condition_value(const struct condition *condition, unsigned int value);
 

@@ -18,8 +18,8 @@ struct copier {
 	struct step *steps;
 	uint32_t max_steps;
 
-	/* The current copy. The owner writes these members only while is_open is false and n_inside
-	 * is 0. */
+	/* The current copy. copier_run() writes these members only while is_open is false and
+	 * n_inside is 0. */
 	const struct page_range *ranges;
 	uint32_t n_ranges;
 	uint32_t n_steps;

@@ -32,15 +32,17 @@ struct dup {
 	/* these members decide whether to look a page up */
 	bool is_sparse;	 /* look up only the pages of two groups; see WINDOW_LOOKED */
 	uint32_t choice; /* the second group, which changes with each window */
-	uint32_t n_asked, n_looked, n_repeated; /* pages offered, looked up and found in the
-						 * current window */
+	/* in the current window: how many pages could be looked up, were looked up, and were
+	 * found */
+	uint32_t n_asked, n_looked, n_repeated;
 };
 
-/* Looking a page up costs a hash of all its bytes. So while almost no pages repeat, only a sample
+/* To look a page up, all its bytes must be hashed. So while almost no pages repeat, only a sample
  * of the pages is looked up. A cheap hash of a few bytes puts each page into one of SPARSE_ONE_IN
  * groups. The sample consists of two groups. Equal pages are in the same group, so the sample shows
  * how many pages repeat. One of the two groups is always the same, to find pages that repeat after
- * a long time. The second group changes with each window (a number of lookups). */
+ * a long time. The other group changes with each window. A window ends after WINDOW_LOOKED lookups,
+ * or after WINDOW_ASKED pages. */
 #define WINDOW_LOOKED 128u
 #define WINDOW_ASKED  4096u
 #define WORTH_ONE_IN  64u
@@ -48,8 +50,8 @@ struct dup {
 
 #define TAG_MASK UINT64_C(0xffffffff00000000)
 
-/* With two entries for each page of the reference, four of five pages keep an entry. The other
- * pages lose their entry to a page with the same place in the table. */
+/* With two entries for each page of the reference, about four of five pages keep their entry. The
+ * others lose it to a page with the same place in the table. */
 #define ENTRIES_PER_PAGE 2u
 
 int dup_new(uint32_t n_pages, const struct reference *reference, struct dup **ret)
@@ -125,8 +127,9 @@ int dup_offer(struct dup *d, uint32_t index)
 	return !reference_is_pinned(d->reference, index);
 }
 
-/* Can the next record be a DUP of page @source for @page? Whenever that record is applied, the
- * standby's page @source must equal @page. (An epoch can be applied more than once.) */
+/* Can the next record be a DUP record with the source @source, for a page whose content is @page?
+ * Whenever the standby applies this record, its page @source must equal @page. (The standby can
+ * apply an epoch more than once.) */
 static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 {
 	unsigned mark = marks_get(&d->marks, source);
@@ -143,8 +146,8 @@ static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
  * most pages with a short delta this line has not changed, and a line is compared quickly. */
 #define FIRST_LINE	 256u
 #define FIRST_LINE_BYTES 64u
-/* The bytes at these offsets are compared, to estimate the length of a page's delta. If at least
- * LONG_PROBES bytes have changed, the delta counts as long. */
+/* To estimate the length of a page's delta, the 8 bytes at each of these offsets are compared. If
+ * they have changed at LONG_PROBES offsets or more, the delta counts as long. */
 static const uint16_t probes[] = {1800, 3344, 792, 2336, 3880, 1328, 2872};
 #define LONG_PROBES 2u
 

@@ -14,13 +14,14 @@
  * An entry is only a hint: it can be stale, or have a colliding hash. So the bytes are always
  * compared. A wrong entry costs time, but causes no error. Entries are never removed.
  *
- * A DUP record can copy a page only under three rules (docs/wire-format.md 5.9):
- * - Ordinary epoch: the copied page has no record after the DUP record.
- * - FULL epoch: the copied page has a record before the DUP record.
- * - When the standby handles the DUP record, its copied page has the bytes that our reference has
- *   now. So the page must not be pinned: a pinned page's record is not written yet.
+ * A DUP record may name a page as its source only under three rules (docs/wire-format.md 5.9):
+ * - Ordinary epoch: the source page has no record in the epoch after the DUP record.
+ * - FULL epoch: the source page has a record in the epoch before the DUP record.
+ * - When the standby handles the DUP record, the standby's source page has the bytes that our
+ *   reference for that page has now. So the source page must not be pinned: a pinned page's record
+ *   is not written yet.
  *
- * To follow these rules, each page has one of these states in each epoch:
+ * To follow these rules, each page has one of four states in each epoch:
  *
  *      FREE ── expect ──► EXPECTED ── offer ──► OFFERED     A DUP can copy a FREE page (in an
  *        │                   │ expect once more             ordinary epoch), and an OFFERED page
@@ -46,8 +47,8 @@
 
 struct dup;
 
-/* Make a table for a guest of @n_pages pages. The table finds pages that are in @reference.
- * @reference is borrowed until dup_free(). Returns 0 or -ENOMEM. */
+/* Make a table for a guest of @n_pages pages. Only pages whose version is in @reference can be
+ * found as a source. @reference is borrowed until dup_free(). Returns 0 or -ENOMEM. */
 int dup_new(uint32_t n_pages, const struct reference *reference, struct dup **ret)
 	__attribute__((warn_unused_result));
 struct dup *dup_free(struct dup *dup); /* accepts NULL, returns NULL */
@@ -63,8 +64,9 @@ void dup_begin(struct dup *dup, bool is_full, bool is_allowed);
 void dup_expect(struct dup *dup, const struct page_range *ranges, uint32_t n_ranges,
 		const uint64_t *skip);
 
-/* Announce the record of page @index. Call this before reference_take() of the page. If another
- * record is written first, the page must be pinned in the reference until then. Returns
+/* Announce that page @index gets a record. Call this before reference_take() for this page. If
+ * other records are written before this page's record, the page must stay pinned in the reference
+ * until its record is written. Returns
  *      1        the page's record can be a DUP
  *      0        the page's record cannot be a DUP
  *      -EINVAL  dup_expect() did not announce the page */
@@ -72,9 +74,9 @@ int dup_offer(struct dup *dup, uint32_t index) __attribute__((warn_unused_result
 
 /* Look for another page with the content @page, which is the new content of page @index. Call this
  * only if dup_offer() returned 1. @reference and @is_known are what reference_take() gave. If such
- * a page is found, writes the DUP record at @out (DUP_RECORD_BYTES), copies that page's bytes to
- * @reference, and returns the record's size. Returns 0 if no such page is known, or if a DUP is not
- * worth it. */
+ * a page is found, writes the DUP record to @out (DUP_RECORD_BYTES bytes), copies that page's bytes
+ * to @reference, and returns the record's size. Otherwise, or if a DUP record is not worth it,
+ * returns 0. */
 #define DUP_RECORD_BYTES 12u
 size_t dup_encode(struct dup *dup, uint32_t index, const uint8_t *page, uint8_t *reference,
 		  bool is_known, uint8_t *out);

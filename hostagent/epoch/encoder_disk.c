@@ -7,7 +7,8 @@
 
 #include "wire/msg.h"
 
-/* A write begins in the next frame if fewer of its bytes than this fit into the current frame. */
+/* A write that does not fit into the current frame is split only if at least this many of its bytes
+ * fit. Otherwise it begins in the next frame. */
 #define PIECE_BYTES_MIN 4096u
 
 _Static_assert(WIRE_PAYLOAD_MAX > 1 + WIRE_DISK_NAME_MAX + WIRE_DISK_HEADER_SIZE + PIECE_BYTES_MIN,
@@ -27,8 +28,8 @@ static int need_frame(struct encoder *e, const char *name, size_t room)
 	return wire_disk_encode(name, &e->w);
 }
 
-/* Write one record with the first bytes of @left: as many as fit into the frame. On success sets
- * *ret_bytes to their number and returns 0. */
+/* Write one record with as many of the first bytes of @left as fit into the frame. On success sets
+ * *ret_bytes to their number and returns 0. Errors: see encoder_need_frame(). */
 static int put_piece(struct encoder *e, const char *name, const struct wire_disk_record *left,
 		     uint32_t *ret_bytes)
 {
@@ -58,8 +59,7 @@ static int put_piece(struct encoder *e, const char *name, const struct wire_disk
 	return 0;
 }
 
-/* Returns true if @record is valid, apart from its size. (It can have more bytes than one record
- * can have. A HASH must not.) */
+/* Is @record valid? It may have more bytes than one record on the wire, unless it is a HASH. */
 static bool is_valid(const char *name, const struct wire_disk_record *record)
 {
 	struct wire_disk_record last = *record;

@@ -1,5 +1,5 @@
-/* Puts frames into the backlog. Also implements one of the two sinks, which take page records: the
- * sink that finds the deltas on the engine's own thread. See encoder_private.h. */
+/* Puts frames into the backlog. Also implements the sink that finds deltas on the engine's own
+ * thread. See encoder_private.h. */
 #include "epoch/encoder_private.h"
 
 #include <errno.h>
@@ -54,7 +54,7 @@ int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 
 /* A batch fills at most two frames. So begin a batch only if the backlog has room for two frames. A
  * batch then never stops halfway: either all of its pages are encoded, or the epoch is lost. (If a
- * batch stopped halfway, the reference store could have a version of a page that is never sent.) */
+ * batch stopped halfway, the reference could have a version of a page that is never sent.) */
 static int begin(struct encoder *e)
 {
 	e->n_batch = 0;

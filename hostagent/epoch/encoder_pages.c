@@ -8,7 +8,7 @@
 #include "wire/frame.h"
 #include "wire/msg.h"
 
-/* Encode a page whose version at the standby is not known. Write a record with the whole page at
+/* Encode a page whose version at the standby is not known. Write a record with the whole page to
  * @out (PAGE_RECORD_ROOM bytes). Return the record's size. */
 static size_t encode_whole(struct encoder *e, uint32_t index, const uint8_t *page,
 			   uint8_t *reference, uint8_t *out)
@@ -46,8 +46,8 @@ static void advance(struct encoder_cursor *cursor)
 	}
 }
 
-/* How many pages ahead to prefetch. The search for pages of the next range would cost too much, so
- * they are not prefetched. */
+/* How many pages ahead to prefetch. Pages of the next range are not prefetched, because it would
+ * cost too much to find them. */
 #define AHEAD_PAGES 3u
 
 static void prefetch_ahead(const struct encoder *e, const struct encoder_cursor *cursor)
@@ -70,8 +70,8 @@ static bool is_left_out(struct encoder *e, const struct encoder_cursor *cursor)
 	return true;
 }
 
-/* If the page needs no delta, write its record at @out (PAGE_RECORD_ROOM bytes) and return the
- * record's size. Return 0 if the page needs a delta. */
+/* If the page needs no delta, write its record to @out (PAGE_RECORD_ROOM bytes) and return the
+ * record's size. If it needs one, return 0. */
 static size_t encode_at_once(struct encoder *e, uint32_t index, const uint8_t *page,
 			     uint8_t *reference, bool is_known, bool may_be_dup, uint8_t *out)
 {
@@ -80,9 +80,9 @@ static size_t encode_at_once(struct encoder *e, uint32_t index, const uint8_t *p
 	return size || is_known ? size : encode_whole(e, index, page, reference, out);
 }
 
-/* If the standby already has this page, write a KEEP record at @out and return its size. If not,
- * return 0. Only a page's first record in the epoch can be KEEP: after that record, the standby no
- * longer has the old page. */
+/* If the standby already has this page, write a KEEP record to @out and return the record's size.
+ * If not, return 0. Only a page's first record in the epoch can be KEEP: after that record, the
+ * standby no longer has the old page. */
 static size_t encode_kept(struct encoder *e, uint32_t index, const uint8_t *page, uint8_t *out)
 {
 	static const uint8_t none[WIRE_HASH_SIZE];
@@ -155,8 +155,8 @@ int encoder_pages(struct encoder *e, struct encoder_cursor *cursor)
 {
 	int r;
 
-	/* Close an open DISK frame: frames of units are added to the backlog at the place that an
-	 * open frame occupies. */
+	/* Close an open DISK frame, because its room in the backlog is the place at which the
+	 * frames of units are added. */
 	if (e->payload && e->frame_type == WIRE_DISK)
 		encoder_close_frame(e, 0);
 	r = e->sink->begin(e);

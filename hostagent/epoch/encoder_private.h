@@ -7,8 +7,8 @@
  *	encoder_frames.c  frames in the backlog; the sink of the engine's own thread
  *	encoder_units.c   the sink of several threads
  *
- * encoder_pages.c decides how each page is encoded. A sink decides where the page's record is
- * written. There are two sinks:
+ * encoder_pages.c decides how each page is encoded. A sink takes the page's record. There are two
+ * sinks:
  *
  *                         encoder_frames.c          encoder_units.c
  *      writes into        the frame being filled    a unit
@@ -34,25 +34,27 @@
 #include "epoch/unit.h"
 #include "epoch/workers.h"
 
-/* A sink decides where page records are written. For each batch, encoder_pages() calls @begin, then
- * @room for each page (at most ENCODER_BATCH), then @end. After each @room it calls @wrote or
+/* A sink takes the records of pages. For each batch, encoder_pages() calls @begin, then @room for
+ * each page (at most ENCODER_BATCH pages), then @end. After each @room it calls @wrote or
  * @add_item. */
 struct page_sink {
 	/* Begins a batch. Returns 0;
 	 * -ENOBUFS: the backlog is full; call again later;
 	 * -ENOMEM: the epoch is lost. */
 	int (*begin)(struct encoder *e);
-	/* Sets *ret_room to PAGE_RECORD_ROOM bytes for the record of page @index. Returns 0;
-	 * -EAGAIN: a unit must be finished first; call again for the same page later;
+	/* Sets *ret_room to a place with PAGE_RECORD_ROOM bytes for the record of page @index.
+	 * Returns 0;
+	 * -EAGAIN: a unit must be finished first; end this batch, and call again for this page in
+	 * the next one;
 	 * other -errno: the epoch is lost. */
 	int (*room)(struct encoder *e, uint32_t index, uint8_t **ret_room);
 	/* Takes the record of @size bytes that the caller has written to *ret_room. */
 	void (*wrote)(struct encoder *e, size_t size);
-	/* Takes a page that needs a delta. Until the delta is found, the sink keeps @page and the
-	 * pinned @reference. Then the sink puts @reference back. */
+	/* Takes a page whose record will be a delta. The sink keeps @page and the pinned @reference
+	 * until it has written the delta, then unpins @reference (reference_put()). */
 	void (*add_item)(struct encoder *e, uint32_t index, const uint8_t *page,
 			 uint8_t *reference);
-	/* Ends a batch. @r is 0 or the error of the last page. @is_last is true if the cursor is at
+	/* Ends a batch. @r: 0, or the error at which the batch stopped. @is_last: the cursor is at
 	 * its end. Returns the value that encoder_pages() will return. */
 	int (*end)(struct encoder *e, int r, bool is_last);
 };
@@ -92,7 +94,8 @@ struct encoder {
 	uint64_t base_seed;
 	uint64_t n_kept;
 
-	uint64_t used_features; /* features (WIRE_FEATURE_*) that retained epochs can use */
+	/* features (WIRE_FEATURE_*) that the frames of retained epochs may use */
+	uint64_t used_features;
 
 	/* for the second stage, which packs frames with LZ4 (packer.h) */
 	bool packs;
@@ -104,18 +107,18 @@ struct encoder {
 	uint32_t n_threads;
 	struct unit *unit;    /* the unit being filled; NULL: none */
 	uint32_t n_submitted; /* number of units submitted for the current list of pages */
-	uint32_t n_collected; /* how many frames of the oldest finished unit are in `retain`
-			       * already */
+	/* how many frames of the oldest finished unit are already in `retain` */
+	uint32_t n_collected;
 };
 
-/* encoder_frames.c. Ensure that a frame of @type with room for @room more bytes is open. Returns 0,
- * -ENOBUFS or -ENOMEM. On error no frame is open. */
+/* encoder_frames.c. Ensure that a frame of @type is open, with room for @room more bytes. Returns
+ * 0; -ENOBUFS; or -ENOMEM. On error no frame is open. */
 int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 	__attribute__((warn_unused_result));
-/* Finish the frame being filled. A frame without content (all pages unchanged) is not sent. */
+/* Finish the open frame. If the frame is empty (all its pages were unchanged), it is not sent. */
 void encoder_close_frame(struct encoder *e, uint8_t flags);
-/* Add the next frame. Its payload is already in the room that retain_reserve() gave. The payload
- * has @size bytes; before the second stage it had @plain_size bytes. */
+/* Add the next frame to the backlog. Its payload is already in the room that retain_reserve() gave.
+ * @size: the payload's size; @plain_size: its size before the second stage. */
 void encoder_add_frame(struct encoder *e, uint8_t type, uint8_t flags, size_t size,
 		       size_t plain_size);
 

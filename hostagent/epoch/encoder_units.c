@@ -1,5 +1,5 @@
-/* Implements the sink for several threads. It fills units; any of the threads encodes a unit. See
- * encoder_private.h. */
+/* Implements the sink for several threads, which fills units. Any of the threads encodes a unit.
+ * See encoder_private.h. */
 #include "epoch/encoder_private.h"
 
 #include <errno.h>
@@ -8,8 +8,8 @@
 #include "epoch/retain.h"
 #include "wire/msg.h"
 
-/* If this many units are submitted, other threads are woken. For fewer units, waking a thread and
- * waiting for it takes longer than finding the deltas. */
+/* Other threads are woken when this many units are submitted. With fewer units, it takes longer to
+ * wake a thread and wait for it than to find the deltas. */
 #define WAKE_UNITS 4u
 
 /* Move a finished unit's frames into the backlog. Returns 0; -ENOBUFS (then call again to

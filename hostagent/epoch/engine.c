@@ -14,8 +14,8 @@
 #include "epoch/engine_private.h"
 #include "epoch/shutdown.h"
 
-/* The shortest wait after a failed epoch. The wait doubles with each failure in a row. The cause
- * (such as a debugger attached to QEMU) can disappear at once or never. */
+/* The shortest and the longest wait after a failed epoch. The wait doubles with each failure in a
+ * row, because the cause (such as a debugger attached to QEMU) can disappear at once or never. */
 #define EPOCH_RETRY_MIN_NS (20 * CLOCK_NS_PER_MS)
 #define EPOCH_RETRY_MAX_NS (2 * CLOCK_NS_PER_S)
 
@@ -59,8 +59,8 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text)
 }
 
 /* Handle QEMU's SHUTDOWN event. If the guest wanted the shutdown, report the verdict SHUTDOWN now.
- * If somebody else wanted the shutdown, only this QEMU ends, and the standby takes the guest over.
- * In this case only keep the text; guest_lost() reports the end of QEMU. */
+ * If somebody else wanted it, only this QEMU ends, and the standby takes the guest over. So only
+ * keep the text; guest_lost() reports the end of QEMU. */
 static void note_shutdown(struct engine *e, const json_t *data)
 {
 	const char *reason = json_string_value(json_object_get(data, "reason"));
@@ -71,8 +71,9 @@ static void note_shutdown(struct engine *e, const json_t *data)
 		e->guest.end_text = shutdown_text(reason);
 }
 
-/* Handle QEMU's STOP event. If this host may speak for the guest, a stop by somebody else counts.
- * If it may not, this host stops the guest itself, so the stop does not count. */
+/* Handle QEMU's STOP event. While this host may speak for the guest, a STOP outside of our pauses
+ * means that somebody else has stopped the guest. While it may not, this host itself stops the
+ * guest, so such a STOP means nothing. */
 static void on_stop(struct engine *e)
 {
 	if (e->guest.condition == GUEST_SEALING)
@@ -130,12 +131,12 @@ static void guest_lost(struct engine *e, int error)
 				   : error == -ECONNRESET
 					   ? "QEMU closed its monitor: the process ended"
 					   : "QEMU's monitor is lost");
-	engine_set_guest(e, GUEST_LOST, ""); /* qmp stays open until free_engine(): other objects
-					      * use it, too */
+	/* the monitor's client stays open until engine_free(), because other objects use it too */
+	engine_set_guest(e, GUEST_LOST, "");
 }
 
 /* If committed frames cannot leave, clients get no answers. So do not report the guest as
- * PROTECTED. The hold itself tries again. */
+ * PROTECTED. The hold itself tries again to send them. */
 static void watch_release(struct engine *e)
 {
 	const char *trouble = holds_trouble(e->output.holds);
@@ -259,8 +260,8 @@ static void pump_qmp(struct engine *e)
 /* Handle the result @r of engine_epoch() or engine_full_epoch(). */
 static void epoch_ended(struct engine *e, int r)
 {
-	/* Ask the monitor itself whether QEMU is gone, because other functions return
-	 * -EPROTO, too. */
+	/* Ask the monitor itself whether QEMU is gone, because other functions return -EPROTO,
+	 * too. */
 	int lost = r == -ECONNRESET || r == -EPROTO ? qmp_pump(e->guest.qmp) : 0;
 
 	if (lost < 0) {
@@ -321,7 +322,7 @@ void *engine_main(void *arg)
 
 	while (!atomic_load(&e->must_stop)) {
 		turn(e);
-		engine_ram_tick(e); /* at this point it delays the next seal least */
+		engine_ram_tick(e); /* right after a seal, this delays the next seal least */
 		wait_for_work(e);
 	}
 	if (engine_throttle_end(e) < 0)

@@ -1,21 +1,21 @@
 /* Asks what the standby has already, before a copy of memory or of a disk begins; see
  * engine_private.h.
  *
- * The standby may have most of the content already, from the time before it was away, or before a
- * failover. It answers with a hash of each page and block, whatever epoch the content comes from.
- * Nothing is concluded from terms or times: an equal hash means equal content.
+ * The standby may have most of the content already, from the time before it was away, or from
+ * before a failover. The standby answers with a hash of each page or block, whatever epoch the
+ * content comes from. Nothing is concluded from terms or times: an equal hash means equal content.
  *
  *	FULL epoch   HASHES_WANT ─► HASHES, one after the other; then a page with the same hash
  *		     is sent as a KEEP record (encoder.h)
  *	disk         the hashes go into the ring's table; then QEMU copies the disk, and a block
  *		     with the same hash makes no record (disk/ring.h)
  *
- * While output is held, clients wait. So in this case questions about memory end after LIMIT_NS,
- * and the hashes known by then are used. No questions about disks are asked.
+ * While output is held, clients wait. So in this case the questions about memory end after
+ * LIMIT_NS, and the hashes known by then are used. Questions about disks are not asked at all.
  *
- * The standby's content must not change between its answer and the copy. So nothing may be under
- * way that would change it: no retained epoch, no record in the ring. If an answer does not come,
- * what was asked for is copied whole. */
+ * The standby's content must not change between its answer and the copy. So nothing that would
+ * change the content may be under way: no retained epoch, and no record in the ring. Pages and
+ * blocks for which no answer comes are copied whole. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -30,9 +30,10 @@
 #include "supervision/progress.h"
 #include "wire/msg.h"
 
-#define ANSWER_NS (2 * CLOCK_NS_PER_S) /* how long to wait for an answer; then go on without the
-					* rest */
-#define LIMIT_NS  (2 * CLOCK_NS_PER_S) /* for all questions about memory, while output is held */
+#define ANSWER_NS (2 * CLOCK_NS_PER_S) /* how long to wait for an answer; after that, the hashes
+					* that are still missing count as not known */
+#define LIMIT_NS  (2 * CLOCK_NS_PER_S) /* limit for all questions about memory together, while
+					* output is held */
 #define LOOK_NS	  (10 * CLOCK_NS_PER_MS)
 
 _Static_assert(WIRE_HASH_BLOCK_SIZE == DISK_RING_BLOCK_BYTES, "one hash for each block");
@@ -63,8 +64,8 @@ static void begin(struct engine *e, struct engine_disk *disk, uint64_t seed, uin
 	want_next(e, 0);
 }
 
-/* Send the question if that is possible now. If the link is full, a later call tries again. If it
- * is broken, the stream finds that out itself. */
+/* Send the question if that is possible now. If the link is full, a later call tries again. If the
+ * link is broken, the stream's own functions notice that. */
 static void send_question(struct engine *e)
 {
 	struct engine_base *b = &e->base;
@@ -82,7 +83,7 @@ static void send_question(struct engine *e)
 		engine_set_base(e, BASE_SENT, b->want.disk);
 }
 
-/* Has the standby not answered in time? */
+/* Has the standby failed to answer in time? */
 static bool is_late(const struct engine_base *b)
 {
 	return clock_mono_ns() - b->asked_ns > ANSWER_NS;
@@ -157,8 +158,8 @@ void engine_base_void(struct engine *e)
 
 void engine_base_forget(struct engine_disk *disk)
 {
-	/* The records that wait would change the image after it was hashed. The mirror reads all of
-	 * the disk, so they are not needed. */
+	/* The records that wait in the ring would change the image after it was hashed. They are
+	 * not needed, because the next mirror reads the whole disk. */
 	disk_ring_forget_hashes(disk->ring);
 	disk_ring_release(disk->ring, disk_ring_head(disk->ring));
 	disk->encoded = disk_ring_tail(disk->ring);
@@ -176,7 +177,7 @@ static void disk_is_known(struct engine *e, bool is_whole)
 	engine_set_base(e, BASE_NONE, "");
 }
 
-/* Begin to ask for the hashes of @disk, or go on asking. */
+/* Begin or continue to ask for the hashes of @disk. */
 static void ask_for_disk(struct engine *e, struct engine_disk *disk)
 {
 	struct engine_base *b = &e->base;
@@ -224,7 +225,7 @@ uint64_t engine_base_wake_ns(const struct engine *e)
 
 	if (!b->disk)
 		return UINT64_MAX;
-	/* a question that was sent waits for its answer, which wakes the thread */
+	/* after a question was sent, the thread need not look: the answer wakes it */
 	return b->condition == BASE_SENT ? b->asked_ns + ANSWER_NS : clock_mono_ns() + LOOK_NS;
 }
 
@@ -255,7 +256,7 @@ int engine_base_answer(struct engine *e, const struct wire_frame *frame)
 		return -EPROTO;
 	if (b->disk && disk_ring_base_put(b->disk->ring, hashes.first + hashes.n_zero, hashes.n,
 					  hashes.hash) < 0)
-		hashes.n = hashes.n_zero = 0; /* ask no more: use the hashes that are in the
+		hashes.n = hashes.n_zero = 0; /* ask no more, and use the hashes that are in the
 					       * table */
 	if (!b->disk)
 		take_pages(b, &hashes);

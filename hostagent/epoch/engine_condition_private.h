@@ -2,8 +2,9 @@
  * engine_private.h includes this file.
  *
  * These conditions say what the engine is doing. condition.h has their values and the allowed
- * changes. Only the function engine_set_X() changes condition X. Its callers are on the engine's
- * thread, or act while that thread does not exist:
+ * changes. Only the function engine_set_X() changes condition X. It is called on the engine's
+ * thread, or while that thread does not exist. The right column names its callers. (When a guest
+ * was handed on, engine_handed.c also sets some conditions.)
  *
  *	guest	who keeps the guest from running	engine.c (QEMU's events, its end),
  *							engine_epoch.c (our pauses),
@@ -13,8 +14,8 @@
  *							engine_lease.c (closed)
  *	voice	may this host speak for it		engine_lease.c
  *	stream	to whom it streams, did RESUME come	engine_stream.c
- *	direct	is there an agreement with the other	engine_direct.c
- *		host, without a gateway
+ *	direct	did the other host agree to go on	engine_direct.c
+ *		without a gateway
  *	sync	are standby and reference in step	engine_epoch.c; engine_lose_sync()
  *	cover	is the guest still what it was		engine_watch.c
  *	disks	does the standby get their writes	engine_mirrors.c, engine_disks.c
@@ -34,12 +35,13 @@
  *
  * The conditions are independent, but some combinations never occur:
  * - GUEST_STOPPING* and GUEST_STOPPED occur only while this host must not speak for the guest, or
- *   in MOVE_STOPPED and MOVE_ENDING.
+ *   during a move (from engine_move_seal() until MOVE_ENDING ends).
  * - MOVE_YIELDED never occurs with VOICE_SPEAKS after engine_move_tick().
  * - OUTPUT_CLOSED occurs only with VOICE_OUTVOTED.
  * - STREAM_DIRECT* never occurs with DIRECT_OFF.
  * - VERIFY_REREADING, VERIFY_REREAD and VERIFY_COPY never occur while disk-finding is FINDING_NONE.
- * engine_may_release() decides whether held frames can leave. It also checks the lease.
+ * The conditions alone do not decide whether held frames can leave: engine_may_release() also
+ * checks the lease.
  *
  * Threads: the engine's.
  */
@@ -55,9 +57,9 @@ struct engine_disk;
 struct engine_stream;
 
 /* Change a condition to @to, and log the change with the reason @why ("": no reason). Only these
- * functions change a condition. If the condition is @to already, they do nothing. If condition.h
- * does not allow the change, they log an error (a bug) and do not change the condition. None of
- * them opens a hold, so such a bug cannot release a frame early. */
+ * functions change a condition. If the condition is already @to, they do nothing. If condition.h
+ * does not allow the change, that is a bug: they log an error and do not change the condition. None
+ * of these functions opens a hold, so such a bug cannot release a frame early. */
 void engine_set_guest(struct engine *e, enum guest_condition to, const char *why);
 void engine_set_output(struct engine *e, enum output_condition to, const char *why);
 void engine_set_voice(struct engine *e, enum voice_condition to, const char *why);
@@ -75,14 +77,14 @@ void engine_set_asked(struct engine *e, enum asked_condition to, const char *why
 void engine_set_base(struct engine *e, enum base_condition to, const char *why);
 void engine_set_tracking(struct engine *e, enum tracking_condition to, const char *why);
 void engine_set_flush(struct engine *e, struct engine_disk *disk, enum flush_condition to);
-/* Is the hold on? (Then frames leave only after the commit of their epoch, or not at all.) */
+/* Is output held? (Then frames leave only after the commit of their epoch, or not at all.) */
 bool engine_is_holding(const struct engine *e);
-/* engine_stream_is_resumed(): has RESUME come? (Before it, no frame must be sent.)
- * engine_stream_is_direct(): is the stream connected to the VM's other host, not to a gateway? */
+/* Has RESUME arrived on the stream? (Before it, no frame of an epoch may be sent.) */
 bool engine_stream_is_resumed(const struct engine_stream *stream);
+/* Is the stream connected to the VM's other host, not to a gateway? */
 bool engine_stream_is_direct(const struct engine_stream *stream);
-/* Record that only a FULL epoch can follow. If a FULL epoch is being made now, it stays valid. If
- * it fails, another FULL epoch follows. */
+/* Record that only a FULL epoch can follow. A FULL epoch that is being made now stays valid; if it
+ * fails, another FULL epoch follows anyway. */
 void engine_lose_sync(struct engine *e, const char *why);
 
 #endif

@@ -13,15 +13,16 @@
 #include "peer/agree.h"
 
 #define BEAT_NS	     (100 * CLOCK_NS_PER_MS)
-#define GATEWAY_NS   CLOCK_NS_PER_S /* do not try the gateway if it has been silent for longer
-				     * than this */
+#define GATEWAY_NS   CLOCK_NS_PER_S /* if the gateway has been silent for longer than this, do not
+				     * connect to it */
 
 void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns, uint8_t peer)
 {
 	atomic_store(&engine->direct.claimed_peer, peer);
 	atomic_store(&engine->direct.claimed_ns, claimed_ns);
-	/* The engine's thread sees the new term within ENGINE_PUBLISH_NS. If this host must not
-	 * speak for the guest now, it sees the term within 10 ms. */
+	/* The engine's thread sees the new term at its next turn: after ENGINE_PUBLISH_NS at most,
+	 * or after 10 ms (LOOK_NS of engine_lease.c) while this host must not speak for the
+	 * guest. */
 	atomic_store(&engine->direct.term, term);
 }
 

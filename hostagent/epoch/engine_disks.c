@@ -11,8 +11,8 @@
  *
  * While output passes, a disk's first copy is made in ordinary epochs, because no standby is
  * promoted with them. While output is held, a disk that fell out of step is copied within one FULL
- * epoch. The standby stores that whole epoch before it changes its image, so its older copy stays
- * usable until then. */
+ * epoch. The standby stores the whole FULL epoch before it changes its image, so the standby's
+ * older copy stays usable until then. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -26,7 +26,8 @@
 #include "wire/msg.h"
 
 #define COPY_LOOK_NS   (20 * CLOCK_NS_PER_MS) /* how often to check a copy within an epoch */
-#define SERVE_EVERY    64u                    /* call engine_service() after this many records */
+#define SERVE_EVERY    64u                    /* call engine_service() each time after this many
+					       * records */
 /* The hold begins only if fewer bytes than this wait in the rings: the first held epoch must be
  * short. */
 #define HOLD_BYTES_MAX (UINT64_C(4) << 20)
@@ -47,7 +48,7 @@ static int open_disk(struct engine *e, const struct vmm_disk *found, struct engi
 				: engine_ring_open(e, disk, ret_error);
 }
 
-/* Refuse what cannot be mirrored. */
+/* Refuse a disk that cannot be mirrored. */
 static int judge(const struct vmm_disk *found, struct error *ret_error)
 {
 	if (found->has_job)
@@ -169,7 +170,7 @@ static int encode_record(struct engine *e, const char *name, const struct disk_r
 	return r;
 }
 
-/* Put the records of @disk that are not in frames yet, up to @end, into the epoch. */
+/* Put the records of @disk up to @end that are not in frames yet into the epoch. */
 static int encode_disk(struct engine *e, struct engine_disk *disk, uint64_t end)
 {
 	struct disk_record record;
@@ -177,7 +178,8 @@ static int encode_disk(struct engine *e, struct engine_disk *disk, uint64_t end)
 	uint32_t n = 0;
 	int r;
 
-	/* The standby makes a call for each record, so join zeros that follow each other. */
+	/* The standby makes a system call for each record, so zeros that follow each other are
+	 * joined to one record. */
 	while ((r = disk_ring_read_run(disk->ring, &at, end, &record)) > 0) {
 		engine_verify_saw(e, disk, &record);
 		if (e->epochs.sync == SYNC_FULL)
@@ -225,9 +227,9 @@ void engine_disks_full_begins(struct engine *e)
 
 	for (uint32_t i = 0; i < e->disks.n; i++)
 		has_lost |= ring_epochs_has_early(e->disks.disk[i].ring);
-	/* If records are lost, copy the disks again: a copy includes the lost writes. While output
-	 * passes, do not make a long first copy within this epoch. In this case begin the copy
-	 * after the epoch. */
+	/* If records are lost, copy the disks again, because the copy includes the lost writes.
+	 * While output passes, also end a first copy that is being made, so that it does not become
+	 * a part of this FULL epoch. It begins again after this epoch. */
 	if (e->disks.n > 0 && e->disks.condition != DISKS_APART &&
 	    (has_lost || (!engine_is_holding(e) && e->disks.condition == DISKS_COPYING))) {
 		engine_set_disks(e, DISKS_APART, has_lost ? "an epoch with their writes is lost"
@@ -243,9 +245,9 @@ void engine_disks_full_begins(struct engine *e)
 	}
 }
 
-/* Put all that waits in the rings into the FULL epoch. A copy can be larger than the ring, so
- * release the records at once while a copy is being made. If the epoch does not arrive, the disk is
- * copied again, and the released records are sent again. */
+/* While a copy is being made, release the records of a filling ring as soon as they are in frames,
+ * because the copy can be larger than the ring. If the epoch does not arrive, the disk is copied
+ * again, so the released records are sent again. */
 int engine_disks_full_take(struct engine *e)
 {
 	int r = 0;
@@ -283,9 +285,9 @@ void engine_disks_resumed(struct engine *e, uint64_t epoch)
 	bool is_lost = false;
 
 	for (uint32_t i = 0; i < e->disks.n; i++)
-		/* A standby that reports no epoch may have lost even the content that its image had
+		/* A standby that reports no epoch may even have lost the content that its image had
 		 * when we asked for its hashes. The ring does not notice this if nothing was
-		 * committed since. */
+		 * committed after that. */
 		if (ring_epochs_resumed(e->disks.disk[i].ring, epoch) ||
 		    (epoch == 0 && e->disks.disk[i].is_base_known))
 			is_lost = true;

@@ -1,8 +1,8 @@
-/* Hands the disks' rings, servers and mirrors on to the agent's next program, and takes them up
+/* Hands the disks' rings, servers and mirrors on to the agent's next program, and takes them over
  * there. See engine_handed.c.
  *
- * The ring's file, QEMU's job and the server's process stay as they are. When they are handed on,
- * the guest is stopped and every record is committed, so the ring is empty. */
+ * The ring's file, QEMU's job and the server's process stay as they are. At that time the guest is
+ * stopped and every record is committed, so the ring is empty. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -51,7 +51,7 @@ static int resume_mirror(struct engine *e, struct engine_disk *disk, struct hand
 	return mirror_resume(&disk->mirror, e->guest.qmp, &disk->found, ret_error);
 }
 
-/* While no program ran, nothing may have been written, and QEMU must have stayed connected. */
+/* Check that while no program ran, nothing was written, and QEMU stayed connected to the server. */
 static int check_ring(struct engine_disk *disk, const struct handed_disk *from,
 		      struct error *ret_error)
 {

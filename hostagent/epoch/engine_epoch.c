@@ -25,7 +25,7 @@
  * extra scan and the second copies cost more than the shorter pause saves. */
 #define PRECOPY_MIN_PAGES 512u
 
-/* While encoding, call engine_service() each time this many batches are encoded. */
+/* While encoding, call engine_service() each time after this many batches. */
 #define SERVICE_EVERY_BATCHES 2u
 
 /* The hold begins with a short epoch. After this many epochs that were too long, it begins with the
@@ -95,7 +95,7 @@ static int encode_pages(struct engine *e, struct encoder_cursor cursor)
 {
 	int r = encode_and_serve(e, &cursor);
 
-	/* Make sure that no thread reads the pages any more: the caller may reuse their buffer. */
+	/* From here on no thread may read the pages: the caller may reuse their buffer. */
 	if (r < 0)
 		encoder_abandon(e->epochs.encoder);
 	return r;
@@ -181,8 +181,8 @@ static void end_epoch(void *arg, const struct seal_times *times)
 
 	/* The hold's ring has frames of the epoch that ends here. Take them before the pacer knows
 	 * of this seal, or the pacer would plan another seal for them. But holds_receive() also
-	 * continues an unfinished release. So if a release is unfinished and frames must no longer
-	 * be released, do not call it. */
+	 * continues an unfinished release. So do not call it if a release is unfinished and frames
+	 * must no longer be released. */
 	if ((!holds_is_sending(e->output.holds) || engine_may_release(e)) &&
 	    holds_receive(e->output.holds) < 0)
 		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so",
@@ -196,18 +196,18 @@ static void end_epoch(void *arg, const struct seal_times *times)
 		e->output.held_from = e->epochs.next - 1;
 	}
 	if (e->guest.condition == GUEST_SEALING_PAUSED && e->move.condition == MOVE_WANTED)
-		/* the guest was stopped before this seal, and stays so */
+		/* the guest was stopped before this seal, and stays stopped */
 		guestclock_stopped(e->guest.clock, e->lease.stop_sent_ns, e->lease.stop_seen_ns);
 	else
 		guestclock_stopped(e->guest.clock, times->paused_ns,
 				   times->paused_ns + times->stop_ns);
 }
 
-/* Should the hold begin with the seal of the epoch that is now being made? Every frame that leaves
- * unheld was sent before this seal, so this epoch's state includes it, and the standby can be
- * promoted with this epoch. The hold begins only after the first copy is committed, because the
- * standby can take long to write and rehearse that copy. The epoch must also be short, because
- * output is held from its seal until its commit. */
+/* Should the hold begin with the seal of the epoch that is now being made? Every frame that left
+ * unheld was sent before this seal, so this epoch's state includes having sent that frame, and the
+ * standby can be promoted with this epoch. The hold begins only after the first copy is committed,
+ * because the standby can take long to write and rehearse that copy. The epoch must also be short,
+ * because output is held from its seal until its commit. */
 static bool begins_hold(struct engine *e, bool is_full)
 {
 	uint64_t ran_ns = clock_mono_ns() - e->epochs.pacer.resumed_ns;
@@ -240,8 +240,8 @@ static uint8_t unheld_flag(const struct engine *e)
 										 : 0;
 }
 
-/* Choose the kind of the next seal. The rounds of a FULL epoch protect pages again, so its seal
- * does the same. */
+/* Choose the kind of the next seal. The seal of a FULL epoch always protects pages again, as its
+ * rounds do. */
 static enum seal_kind choose_kind(const struct engine *e, bool is_full)
 {
 	if (!is_full && !protect_is_due(&e->epochs.protect))
@@ -250,8 +250,8 @@ static enum seal_kind choose_kind(const struct engine *e, bool is_full)
 }
 
 /* Called when a seal through the pipe has failed. Schedule another try, because the cause is
- * usually temporary (for example, the QEMU process was stopped). Each failure costs a full copy, so
- * the wait grows with each failure. */
+ * usually temporary (for example, somebody has stopped the QEMU process). Each failure costs a full
+ * copy, so the wait grows with each failure. */
 static void pipe_failed(struct engine *e)
 {
 	e->capture.pipe_wait_ns = e->capture.pipe_wait_ns
@@ -262,8 +262,6 @@ static void pipe_failed(struct engine *e)
 	e->capture.pipe_retry_ns = clock_mono_ns() + e->capture.pipe_wait_ns;
 }
 
-/* Record that our pause begins: QEMU's next STOP and RESUME belong to it. Return the guest's
- * condition before the pause. */
 enum guest_condition engine_pause_begins(struct engine *e)
 {
 	enum guest_condition before = e->guest.condition;
@@ -272,9 +270,8 @@ enum guest_condition engine_pause_begins(struct engine *e)
 	return before;
 }
 
-/* Record that our pause has ended. Our pause leaves the guest as it was before. So if QEMU's last
- * event was STOP, somebody else paused the guest after engine_pause_begins(). In this case return
- * true. */
+/* Our pause leaves the guest as it was before. So if QEMU's last event was STOP although the guest
+ * ran before, somebody else has paused the guest since engine_pause_begins(). */
 bool engine_pause_ended(struct engine *e, enum guest_condition before)
 {
 	if (e->guest.condition == GUEST_SEALING_PAUSED) {
@@ -320,12 +317,12 @@ void engine_open_pipe(struct engine *e)
 		guestclock_resumed(e->guest.clock, clock_mono_ns() - start_ns);
 }
 
-/* After a seal, account for the effect of the pause on the guest's clock. */
+/* After a seal, account for what the pause did to the guest's clock. */
 static void see_to_clock(struct engine *e, const struct seal_result *result)
 {
 	const struct clock_rules *rules = guestclock_rules(e->guest.clock);
 
-	/* A guest that was stopped for a move stays so: its pause goes on until
+	/* A guest that was stopped for a move stays stopped: its pause goes on until
 	 * engine_lease_let_run(), which sets its clock again. */
 	if (e->guest.condition != GUEST_STOPPED)
 		guestclock_resumed(e->guest.clock,
@@ -349,7 +346,7 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	if (had_pipe)
 		gate_guard(devstate_gate(e->capture.device));
 	before = engine_pause_begins(e);
-	if (before != GUEST_STOPPED) /* a stopped guest's clock was read before its stop */
+	if (before != GUEST_STOPPED) /* for a stopped guest, this was called before its stop */
 		guestclock_running(e->guest.clock);
 	engine_disks_sealing(e, true);
 	r = seal_run(e->capture.seal, kind, end_epoch, e, ret_result);
@@ -378,15 +375,16 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	pacer_sealed(&e->epochs.pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns,
 		     vcpus_busy_ns(e->guest.vcpus));
 	r = engine_watch_sealed(e, ret_result);
-	/* Without a hold, send even an epoch that lacks disk writes: it is never promoted. */
+	/* While output passes, send even an epoch that lacks writes to a disk: no standby is
+	 * promoted with it. */
 	if (r == 0 && engine_disks_check(e) < 0 && engine_is_holding(e))
 		r = -ESTALE;
 	return r;
 }
 
-/* Make the first round of a FULL epoch obey the VM's limit. Later rounds are not slowed down: the
- * guest writes meanwhile, so a slow round makes the next one longer. Nothing is slowed down while
- * output is held, because clients wait. */
+/* Make the first round of a FULL epoch obey the VM's limit (ram_copy_bytes_per_s). Later rounds are
+ * not slowed down: the guest writes meanwhile, so a slow round makes the next round longer. Nothing
+ * is slowed down while output is held, because clients wait. */
 static int pace_copy(struct engine *e)
 {
 	const uint64_t limit = e->config.ram_copy_bytes_per_s, began_ns = e->epochs.copy_began_ns;
@@ -492,7 +490,8 @@ static int send_full(struct engine *e)
 	if (r == 0)
 		r = engine_disks_full_wait(e);
 	if (r == 0)
-		r = engine_lease_wait(e); /* wait for a lease, since the guest runs after a seal */
+		r = engine_lease_wait(e); /* wait for a lease, because the guest runs after a
+					   * seal */
 	if (r == 0)
 		r = run_seal(e, choose_kind(e, true), &result);
 	if (r < 0)
@@ -537,7 +536,8 @@ int engine_full_epoch(struct engine *e)
 	if (r == 0)
 		r = send_full(e);
 	engine_base_used(e);
-	progress_end(e->config.progress); /* the progress of sending is visible at the link */
+	progress_end(e->config.progress); /* from here on, the frames on the link show the
+					   * progress */
 	engine_figures_full(&e->figures, e->epochs.encoder, &before);
 	engine_set_sync(e, r < 0 ? SYNC_LOST : SYNC_KEPT, "");
 	if (r < 0)

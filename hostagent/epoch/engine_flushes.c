@@ -5,7 +5,7 @@
  *
  *   when                                                        then
  *   the guest becomes PROTECTED, and all disks are in step      flushes off
- *   a disk falls out of step, or the standby can lack its copy  flushes on; output stays held
+ *   a disk falls out of step, or only a FULL epoch can follow   flushes on; output stays held
  *   the protection ends                                         flushes on, then output passes
  *   the agent dies (the hold stays closed)                      the next agent: flushes on */
 #include "epoch/engine_private.h"
@@ -55,8 +55,8 @@ bool engine_flushes_are_any_off(const struct engine *e)
 	return false;
 }
 
-/* May QEMU ignore flushes? If so, then from now on the standby must keep what the guest writes, and
- * no output may leave before the standby has it. */
+/* May QEMU ignore flushes? Only if, from now on, the standby keeps what the guest writes, and no
+ * output leaves before the standby has these writes. */
 static bool may_be_off(const struct engine *e)
 {
 	return e->config.skips_flushes && engine_is_holding(e) &&
@@ -81,8 +81,8 @@ static void switch_off(struct engine *e, struct engine_disk *disk)
 		return;
 	}
 	log_warn("vm=%s flushes stay within the pauses: %s", e->config.vm, error.text);
-	/* After -EBUSY, perhaps QEMU ignores flushes now: engine_flushes_tick() makes it obey them
-	 * again. */
+	/* After -EBUSY, perhaps QEMU ignores some flushes now: engine_flushes_tick() makes QEMU
+	 * obey them again. */
 	if (r == -EBUSY)
 		disk->image_fd = -1;
 	engine_set_flush(e, disk, r == -EBUSY ? FLUSH_BETWEEN : FLUSH_KEPT);

@@ -1,4 +1,4 @@
-/* Hands a guest on to the agent's next program, and takes it up there. See handed.h, and
+/* Hands a guest on to the agent's next program, and takes it over there. See handed.h, and
  * decisions/0055-handover.md.
  *
  * Handing on begins like a move (engine_move.c): the guest is stopped, its last epoch is committed,
@@ -6,8 +6,8 @@
  * the engine and keep the state that must not be lost. The next program opens an engine with this
  * state: the guest goes on at once, and the next epoch builds on the last one.
  *
- * If something cannot be taken over, the new engine begins as after any restart: with a FULL
- * epoch. */
+ * If the next program cannot take something over, its engine begins as after any restart: with a
+ * FULL epoch. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -23,14 +23,16 @@
 #include "base/log.h"
 
 #define QMP_NS	      (2 * CLOCK_NS_PER_S)
-/* The kernel frees about 5 GiB a second when the program ends. */
+/* A guest is handed on only if the reference has at most this many bytes. The guest stands still
+ * while the program ends, and the kernel then frees about 5 GiB per second. */
 #define FREED_BYTES_MAX (UINT64_C(64) << 20)
-#define ASIDE_LINK_NS (200 * CLOCK_NS_PER_MS) /* after this time, the engine connects as usual */
+#define ASIDE_LINK_NS (200 * CLOCK_NS_PER_MS) /* if there is no connection after this time, the
+					       * engine connects as usual */
 
 /* ---- the old program */
 
-/* Has the verification found a difference, and has no whole pass ended since? The next program
- * would not know of the difference, and would not send the differing page or block again. */
+/* Has a verification found a difference, and has no whole pass ended since? The next program would
+ * not know of the difference, and would not send the differing page or block again. */
 static bool knows_difference(const struct engine *e)
 {
 	const struct engine_ram *ram = &e->ram;
@@ -122,7 +124,7 @@ static bool are_disks_whole(const struct engine *e)
 	return true;
 }
 
-/* Return what is missing for handing on, or NULL. */
+/* Return why the guest cannot be handed on now, as a text, or NULL if it can. */
 static const char *obstacle(const struct engine *e)
 {
 	if (e->move.condition != MOVE_YIELDED || e->guest.condition != GUEST_STOPPED)
@@ -332,7 +334,7 @@ int engine_inspect(struct engine *e, struct error *ret_error)
 	return 0;
 }
 
-/* Is the guest as it was handed on? */
+/* Check that the guest is still as it was when it was handed on. */
 static int check(const struct engine *e, const struct handed *h, struct error *ret_error)
 {
 	if (h->term != e->term)
@@ -358,7 +360,8 @@ int engine_resume_tracking(struct engine *e, struct error *ret_error)
 		return r;
 	h->uffd = -1; /* the tracker owns it now */
 	engine_set_tracking(e, TRACKING_USED, "the agent's last program handed it on");
-	if (!e->facts) /* with facts, engine_open() makes the seal when the guest runs again */
+	if (!e->facts) /* with facts, engine_open() makes the seal object later, when the guest runs
+			* again */
 		r = engine_new_seal(e, ret_error);
 	if (r < 0) {
 		c->track = track_close(c->track);
@@ -375,14 +378,16 @@ void engine_take_up(struct engine *e)
 	encoder_continue(e->epochs.encoder, h->device, h->device_size);
 	retain_continue(e->epochs.retain, h->epoch);
 	e->epochs.committed = h->epoch;
-	e->figures.last_kind = SEAL_KEEP; /* pages that were left writable count as written again */
+	e->figures.last_kind = SEAL_KEEP; /* as after a KEEP seal, pages that were left writable are
+					   * reported again */
 	protect_init(&e->epochs.protect, h->fault_ns);
 	if (e->disks.n == 0 || e->disks.condition == DISKS_IN_STEP)
 		engine_set_sync(e, SYNC_KEPT, "the agent's last program handed it on");
 	engine_set_guest(e, GUEST_STOPPED, "the agent's last program stopped it");
 	if (!e->facts)
 		return;
-	/* The guest gets the time back for which it stood still, as after any pause of ours. */
+	/* The guest's clock is corrected for the time in which the guest stood still, as after any
+	 * pause of ours. */
 	guestclock_resume(e->guest.clock, &e->facts->clock);
 	e->lease.stop_sent_ns = h->stopped_ns;
 	e->lease.stop_seen_ns = h->stop_seen_ns;
@@ -398,6 +403,6 @@ void engine_let_go_on(struct engine *e)
 			 e->term, e->epochs.next, (clock_mono_ns() - h->stopped_ns) / 1000);
 		return;
 	}
-	/* engine_lease_tick() lets the guest run, once there is a lease. */
+	/* engine_lease_tick() lets the guest run when there is a lease. */
 	engine_set_voice(e, VOICE_SILENCED, "the lease was over when the guest was taken over");
 }

@@ -15,8 +15,8 @@
 					    * not obey */
 #define LOOK_NS    (10 * CLOCK_NS_PER_MS) /* how often to check for a renewed lease, which does not
 					   * wake this thread */
-#define RELEASE_LOOK_NS (2 * CLOCK_NS_PER_MS) /* how often to check while only a release waits for a
-					       * renewed lease */
+#define RELEASE_LOOK_NS (2 * CLOCK_NS_PER_MS) /* how often to check while the guest runs and only a
+					       * release waits for a renewed lease */
 #define CONNECT_NS (500 * CLOCK_NS_PER_MS)
 
 /* Before the hold has begun, no standby can be promoted. So the guest may run without a lease until
@@ -28,7 +28,6 @@ bool engine_may_speak(const struct engine *e)
 		(!lease_is_over(&e->lease.lease, clock_boot_ns()) && e->watch.cover != COVER_NET));
 }
 
-/* May frames of committed epochs leave? */
 bool engine_may_release(const struct engine *e)
 {
 	return engine_may_speak(e) &&
@@ -91,11 +90,12 @@ int engine_lease_let_run(struct engine *e)
 
 	if (e->guest.condition != GUEST_STOPPED && !is_stopping(e))
 		return 0;
-	/* We stopped the guest, so its clock is corrected for that time, as for any pause of
-	 * ours. */
+	/* We stopped the guest, so its clock is corrected for the time of the stop, as for any
+	 * pause of ours. */
 	if (e->lease.stop_seen_ns)
 		guestclock_stopped(e->guest.clock, e->lease.stop_sent_ns, e->lease.stop_seen_ns);
-	r = order(e, "cont"); /* if a `stop` still waits in QEMU, QEMU carries that out first */
+	r = order(e, "cont"); /* if a `stop` of ours still waits in QEMU, QEMU carries it out before
+			       * this `cont` */
 	if (r < 0)
 		return r;
 	if (e->lease.stop_seen_ns)
@@ -111,9 +111,9 @@ static void renewed(struct engine *e)
 	engine_set_voice(e, VOICE_SPEAKS, "it may speak again: the guest goes on");
 	e->figures.last_resumed_ns = 0; /* do not count the time since the last seal as
 					 * an interval */
-	/* By now, TCP waits long between retransmissions in both directions. So a lost packet may
-	 * be repeated only seconds later, and this host cannot replicate until then. A new
-	 * connection does not wait. */
+	/* By now TCP has been retransmitting on the old connection, and waits long between its
+	 * retransmissions. So a lost packet may be repeated only seconds later, and until then this
+	 * host cannot replicate. A new connection does not have this wait. */
 	engine_stream_close(e, "unheard while the guest stood still; beginning anew");
 	e->stream.connect_at_ns = 0;
 	e->stream.backoff = 0;
@@ -142,7 +142,8 @@ void engine_lease_stop(struct engine *e)
 		e->lease.stop_seen_ns = clock_mono_ns();
 		engine_set_guest(e, GUEST_STOPPED, "");
 	} else if (r != -ETIMEDOUT && is_first) {
-		/* QEMU has answered every `stop`, so none can still take effect. */
+		/* QEMU has answered all our `stop` commands, so none of them can still take
+		 * effect. */
 		engine_set_guest(e, GUEST_RUNS, "QEMU did not take `stop`");
 	}
 	e->publish_at_ns = 0;
@@ -167,7 +168,8 @@ void engine_lease_tick(struct engine *e)
 		engine_lease_stop(e);
 }
 
-/* Return the end of the lease as a time of the monotonic clock, which the engine's waits use. */
+/* Return the end of the lease as a time of CLOCK_MONOTONIC, which the engine's waits use. @now_ns:
+ * the time now, by that clock. */
 static uint64_t lease_end_mono_ns(const struct engine *e, uint64_t now_ns)
 {
 	uint64_t end_ns = lease_end_ns(&e->lease.lease), boot_ns = clock_boot_ns();
@@ -218,7 +220,7 @@ void engine_outvoted(struct engine *e, const char *why)
 	engine_set_voice(e, VOICE_OUTVOTED, text);
 	e->lease.retry_ns = 0;
 	if (holds_set_mode(e->output.holds, HOLD_DROP) == 0)
-		/* only a command of the gateway may open the hold again */
+		/* from here on, only a command of the gateway may open the hold */
 		engine_set_output(e, OUTPUT_CLOSED, "");
 	engine_lease_tick(e);
 }

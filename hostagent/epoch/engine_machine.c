@@ -8,7 +8,7 @@
 #include "base/log.h"
 
 #define FRAME_MAX 65536u
-/* A list of items up to this size always fits into the allowed number of frames. (Each frame can
+/* A list of items up to this size always fits into WIRE_MACHINE_FRAMES_MAX frames. (Each frame can
  * have unused room at its end.) */
 #define LIST_MAX                                                                                   \
 	(WIRE_MACHINE_FRAMES_MAX * (FRAME_MAX - WIRE_HEADER_SIZE - 1 - 2 * (WIRE_LABEL_MAX + 1)))
@@ -76,8 +76,8 @@ int engine_machine_check(struct engine *e)
 	return -ESTALE;
 }
 
-/* Send one frame with the items from machine.at on. *ret_next: index of the first item that did
- * not fit. */
+/* Send one frame with as many items from machine.at on as fit. *ret_next: index of the first item
+ * that was not sent. */
 static int send_frame(struct engine *e, uint32_t *ret_next)
 {
 	uint8_t buffer[FRAME_MAX];

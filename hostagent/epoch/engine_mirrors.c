@@ -66,7 +66,8 @@ void engine_disks_fell_apart(struct engine *e, const struct engine_disk *disk, c
 	}
 }
 
-/* Return what is wrong with the mirror of @disk, or NULL. The text can be stored in @room. */
+/* Return what is wrong with the mirror of @disk, or NULL. @room: @size bytes in which the text can
+ * be stored. */
 static const char *trouble_of(const struct engine_disk *disk, uint64_t ring_bytes, char *room,
 			      size_t size)
 {
@@ -143,8 +144,9 @@ void engine_disks_hung(struct engine *e)
 
 /* ---- begin */
 
-/* Make the next copy send the blocks in which the standby's image differs. Otherwise the ring
- * leaves out a block whose content is the same as when it was last copied. No server may run. */
+/* Make the next copy send the blocks in which the standby's image differs. Without this, the ring
+ * would leave out a block whose content is the same as when it was last put into the ring. No
+ * server may run. */
 static void forget_bad(struct engine_disk *disk)
 {
 	if (disk->n_bad > WIRE_DISK_DIFFER_MAX)
@@ -174,9 +176,11 @@ static int begin_mirror(struct engine *e, struct engine_disk *disk, struct error
 }
 
 /* Look at the disks again: while no mirror ran, somebody may have put another node on top of a disk
- * (a snapshot), or changed its size. A mirror follows a snapshot, since it begins with a whole
- * copy.
- * Returns 0; -ESTALE if *@ret_disk cannot be mirrored as it is now; errors of vmm_disks_list(). */
+ * (a snapshot), or changed a disk's size. The new mirror then copies the new node; this is correct,
+ * because a mirror begins with a whole copy.
+ * Returns 0;
+ * -ESTALE: *@ret_disk cannot be mirrored as it is now;
+ * or an error of vmm_disks_list(). */
 static int look_again(struct engine *e, struct engine_disk **ret_disk, struct error *ret_error)
 {
 	struct vmm_disks now;
@@ -236,7 +240,7 @@ static void begin_mirrors(struct engine *e)
 	before = engine_pause_begins(e);
 	guestclock_running(e->guest.clock);
 	start_ns = e->disks.begun_ns = clock_mono_ns();
-	engine_verify_apart(e); /* before begin_mirror(), which reads the list of bad blocks */
+	engine_verify_apart(e); /* before begin_mirror(), which uses the list of differing blocks */
 	engine_set_disks(e, DISKS_COPYING, "");
 	engine_copy_begun(e);
 	engine_disks_sealing(e, true);
@@ -259,7 +263,7 @@ static void begin_mirrors(struct engine *e)
 
 /* ---- watch */
 
-/* Has every mirror ended its first copy? */
+/* Has every mirror completed its first copy? */
 static bool all_ready(struct engine *e)
 {
 	for (uint32_t i = 0; i < e->disks.n; i++) {
@@ -274,8 +278,9 @@ bool engine_disk_is_filling(const struct engine *e, const struct engine_disk *di
 	return disk_ring_waiting(disk->ring) > e->config.disk_ring_bytes / RING_SEAL_SHARE;
 }
 
-/* Should the epoch end because of what was put into the ring of @disk since the last seal? Records
- * of earlier epochs do not count: a seal cannot make them fewer. */
+/* Is the running epoch long because of what was put into the ring of @disk since the last seal?
+ * Then it should end. Records of earlier epochs do not count, because a seal cannot make them
+ * fewer. */
 static bool is_long(const struct engine *e, const struct engine_disk *disk)
 {
 	uint64_t head = disk_ring_head(disk->ring);

@@ -6,14 +6,15 @@
  *	   then the last seal  output has left  ▼
  *	                          └─────────► ENDING ──► NONE: the guest goes on here
  *
- * An ordinary seal lets the guest run again. So the guest is stopped by `stop` first, as when a
- * lease is over, and the seal finds it stopped and leaves it so.
+ * An ordinary seal lets the guest run again. So the guest is first stopped by `stop`, as when a
+ * lease has expired. The seal finds the guest stopped, and leaves it stopped.
  *
- * In YIELDED this host must not speak, as if its lease were over (engine_may_speak()). No lease
- * changes that. The gateway may promote the other host from here on without waiting for the lease's
- * end. So nothing here may leave YIELDED by itself.
+ * In YIELDED this host must not speak for the guest, as if its lease had expired
+ * (engine_may_speak()). A new lease does not change that. From here on the gateway may promote the
+ * other host without waiting for the end of the lease. So YIELDED must end only when the agent asks
+ * for it (engine_move_end()).
  *
- * Threads: the engine's; engine_move() and engine_move_end() any. */
+ * Threads: the engine's; functions of engine.h: any. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -28,8 +29,8 @@
 #include "base/log.h"
 #include "base/text.h"
 
-/* How long to wait for the commits of earlier epochs before the guest is stopped. The last epoch
- * queues behind them, so waiting makes the pause shorter. */
+/* How long to wait for the commits of earlier epochs before the guest is stopped. The last epoch is
+ * sent after the earlier ones, so this wait makes the pause shorter. */
 #define DRAIN_NS (200 * CLOCK_NS_PER_MS)
 #define LOOK_NS	 (5 * CLOCK_NS_PER_MS)
 
@@ -69,7 +70,7 @@ void engine_move_end(struct engine *engine)
 	wake(engine);
 }
 
-/* Put into the status how far the move has come. */
+/* Write to the engine's status how far the move has come. */
 static void publish(struct engine *e)
 {
 	const enum move_condition condition = e->move.condition;
@@ -117,7 +118,7 @@ static void begin(struct engine *e, uint64_t number)
 						      : "the gateway asks for it");
 }
 
-/* Return what keeps the guest from being moved, or NULL. */
+/* Return why the guest cannot be moved now, as a text, or NULL if it can. */
 static const char *obstacle(const struct engine *e)
 {
 	if (e->status.state != WIRE_STATE_PROTECTED || e->epochs.sync != SYNC_KEPT)
@@ -165,7 +166,8 @@ int engine_move_seal(struct engine *e)
 	return 0;
 }
 
-/* In STOPPED: is the last epoch committed, and has its output left? Then let go of the guest. */
+/* Called in STOPPED: if the last epoch is committed and its output has left, let go of the
+ * guest. */
 static void try_to_yield(struct engine *e)
 {
 	if (e->lease.voice != VOICE_SPEAKS) {
@@ -182,8 +184,8 @@ static void try_to_yield(struct engine *e)
 	}
 }
 
-/* In ENDING: let the guest go on. If this host must not speak, engine_lease_tick() does it, once
- * there is a lease. */
+/* Called in ENDING: let the guest go on. If this host must not speak for the guest,
+ * engine_lease_tick() lets it go on when there is a lease. */
 static void let_run(struct engine *e)
 {
 	if (e->lease.voice == VOICE_SPEAKS && clock_mono_ns() >= e->lease.retry_ns &&
@@ -202,8 +204,8 @@ void engine_move_tick(struct engine *e)
 	uint64_t asked = atomic_load(&e->move.asked), count;
 	const char *why;
 
-	/* If this read has consumed the wake-up for must_stop, wake this thread again: its next
-	 * wait must end at once. */
+	/* If this read has consumed the wake-up for must_stop, write it again, so that the next
+	 * wait of this thread ends at once. */
 	if (read(e->wake_fd, &count, sizeof(count)) > 0 && atomic_load(&e->must_stop))
 		wake(e);
 	if (e->move.condition != MOVE_NONE && e->move.condition != MOVE_ENDING &&

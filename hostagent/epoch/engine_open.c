@@ -84,8 +84,8 @@ static int need_running(struct engine *e, struct error *error)
 	return r;
 }
 
-/* Each card needs a tap. engine_watch_open() has already compared the taps with QEMU's
- * descriptors. */
+/* Each network card needs a tap of its own. engine_watch_open() has already compared the taps with
+ * QEMU's descriptors. */
 static int need_tap_per_card(const struct engine *e, struct error *error)
 {
 	char taps[TAP_NAMES_TEXT_MAX];
@@ -109,8 +109,8 @@ static int open_saving(struct engine *e, struct error *error)
 	return r;
 }
 
-/* If QEMU runs in another pid namespace, it can report ids that do not exist here. Then the threads
- * are not found, and the guest counts as always busy. */
+/* If QEMU runs in another pid namespace, it can report thread ids that do not exist here. The vCPU
+ * threads are then not found, and the guest counts as always busy. */
 static void open_vcpus(struct engine *e, struct error *error)
 {
 	if (vcpus_open(e->guest.qmp, e->guest.info.pid, &e->guest.vcpus, error) < 0)
@@ -128,7 +128,7 @@ static int open_late(struct engine *e, struct error *error)
 	int r;
 
 	if (is_paused)
-		before = engine_pause_begins(e); /* trying the pipe pauses the guest */
+		before = engine_pause_begins(e); /* a test of the pipe pauses the guest */
 	r = open_saving(e, error);
 	if (is_paused && engine_pause_ended(e, before))
 		engine_paused_by_other(e);
@@ -160,8 +160,8 @@ static int go_on(struct engine *e, struct error *error)
 		r = open_late(e, error);
 	if (r == 0)
 		return 0;
-	/* Stop the guest again: without an engine, nobody checks the lease. The next attempt to
-	 * protect the guest lets it run. */
+	/* Stop the guest again, because without an engine nobody checks the lease. The next attempt
+	 * to protect the guest lets it run. */
 	if (qmp_execute(e->guest.qmp, "stop", NULL, QMP_ORDER_NS, NULL) < 0)
 		log_warn("vm=%s the guest cannot be stopped until it is protected anew, ignoring: "
 			 "its output is held", e->config.vm);
@@ -181,9 +181,9 @@ static int open_guest(struct engine *e, struct error *error)
 	}
 	r = engine_inspect(e, error);
 	if (r == 0)
-		r = engine_watch_open(e, error); /* checks the disks, too */
-	/* If the agent's previous program handed over facts (facts.h), it has already checked this,
-	 * and the guest has been stopped since then. */
+		r = engine_watch_open(e, error); /* also compares the disks with the VM's file */
+	/* If the agent's previous program handed over facts (facts.h), that program has checked
+	 * this already, and the guest has been stopped since the handover began. */
 	if (r == 0 && !e->facts)
 		r = vmm_check_rx_filter(e->guest.qmp, error);
 	if (r < 0)
@@ -216,7 +216,8 @@ static int open_guest(struct engine *e, struct error *error)
 	return r;
 }
 
-/* Find which cards have offloads, and so need the second kind of hold: bit i for tap i. */
+/* Find out which cards have offloads, and so need the second kind of hold. Bit i of *ret: the card
+ * on tap i. */
 static int find_offloads(struct engine *e, uint32_t *ret, struct error *ret_error)
 {
 	struct vmm_taps taps;
@@ -255,7 +256,7 @@ static int open_holds(struct engine *e, struct error *ret_error)
 	e->epochs.next = 1;
 	if (holds_is_taken_over(e->output.holds) && holds_mode(e->output.holds) != HOLD_PASS) {
 		/* While no agent ran, the hold dropped the guest's frames. So hold all frames until
-		 * a FULL epoch with the guest's present state is committed. */
+		 * a FULL epoch with the guest's current state is committed. */
 		engine_set_output(e, OUTPUT_HELD, "an earlier agent left its hold");
 		e->epochs.next = e->config.handed ? e->config.handed->epoch + 1
 						  : holds_epoch(e->output.holds) + 1;
@@ -331,14 +332,15 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	/* The holds are opened last, since they are in the path of the guest's frames from then
 	 * on. */
 	r = open_holds(e, ret_error);
-	/* Check the taps again. The holds found their taps by name, and since the first check a
-	 * different tap may have taken one of those names. */
+	/* Check the taps again: the holds have found their taps by name, and since the first check
+	 * another tap may have taken one of these names. */
 	if (r == 0 && engine_watch_check_taps(e, ret_error) < 0) {
 		abandon_holds(e);
 		r = -ENOTSUP;
 	}
 	if (r == 0 && config->handed && !engine_is_holding(e)) {
-		holds_close(e->output.holds); /* closed until the next engine has a commit */
+		holds_close(e->output.holds); /* it stays closed until the first commit of the next
+					       * engine */
 		r = error_set(ret_error, -ESTALE, "its hold is not the one that was left");
 	}
 	if (r == 0 && config->handed)
@@ -390,8 +392,9 @@ int engine_detach(struct engine *engine, struct error *ret_error)
 	engine_disks_detach(engine);
 	r = engine_flushes_on(engine, ret_error);
 	if (r < 0)
-		holds_close(engine->output.holds); /* without protection, a reply must leave only if
-						  * its data is on the disk */
+		/* without protection, a reply may leave only if the data that it confirms is on the
+		 * disk */
+		holds_close(engine->output.holds);
 	else
 		r = remove_hold(engine, ret_error);
 	if (engine_lease_let_run(engine) < 0) {
@@ -411,8 +414,8 @@ int engine_fence(struct engine *engine, struct error *ret_error)
 
 	engine_stop_thread(engine);
 	holds_close(engine->output.holds);
-	engine_disks_sealing(engine, true); /* never cleared again: nobody reads the rings any
-					     * more */
+	engine_disks_sealing(engine, true); /* never cleared again, because nobody reads the rings
+					     * any more */
 	if (engine->guest.condition != GUEST_LOST)
 		r = qmp_execute(engine->guest.qmp, "stop", NULL, QMP_ORDER_NS, NULL);
 	if (r < 0)

@@ -1,4 +1,5 @@
-/* Says how the disks and their copies fare, for `vm show` and events. See engine_private.h. */
+/* Reports the state of the disks and of their copies, for `vm show` and events. See
+ * engine_private.h. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -11,9 +12,11 @@
 #include "wire/msg.h"
 
 #define LOOK_NS CLOCK_NS_PER_S
-/* While clients wait for the copy, the gateway needs to see it move (gateway/vm/fsm_copy.c). */
+/* While clients wait for the copy, the gateway must see soon that it makes progress
+ * (gateway/vm/fsm_copy.c). */
 #define HELD_LOOK_NS (250 * CLOCK_NS_PER_MS)
-#define COPY_FAST (UINT64_C(1) << 32) /* a limit above this, in bytes/s, counts as none */
+#define COPY_FAST (UINT64_C(1) << 32) /* a limit of this much (in bytes/s) is removed instead of
+				       * doubled */
 #define MIB(bytes) ((bytes) >> 20)
 
 /* ---- the copy */
@@ -97,8 +100,8 @@ uint64_t engine_copy_limit(const struct engine *e)
 	return ours == 0 || (users > 0 && users < ours) ? users : ours;
 }
 
-/* A copy that began anew because a ring was full is slow at first. Make it faster while there is
- * room in the rings. (A ring that fills slows the copy down by itself: disk/ring.h.) */
+/* A copy that began anew because a ring was full is slow at first. Make it faster while the rings
+ * have room. (A ring that is filling slows the copy down by itself: disk/ring.h.) */
 static void pace(struct engine *e)
 {
 	struct engine_disks *d = &e->disks;
@@ -221,7 +224,7 @@ static int copy_stats(const struct engine *e, char *stats)
 		r = wire_stats_add(stats, "disk_copy_bytes_per_s", "%" PRIu64, copy_rate(d));
 	if (r == 0 && d->condition == DISKS_COPYING)
 		r = wire_stats_add(stats, "disk_copy_s_left", "%" PRIu64, seconds_left(d));
-	/* no epoch can be sent before this copy is done: the gateway acts on these keys */
+	/* no epoch can be sent before this copy is complete: the gateway acts on these keys */
 	if (r == 0 && d->condition == DISKS_COPYING && engine_is_holding(e))
 		r = wire_stats_add(stats, "held_copied_bytes", "%" PRIu64, d->copied_bytes);
 	if (r == 0 && d->condition == DISKS_COPYING && engine_is_holding(e))

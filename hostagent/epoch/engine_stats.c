@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "codec/page.h"
 
-/* Record the parts of a pause, and what was found in it. */
+/* Record the parts of a pause, and how many pages were dirty. */
 static void record_pause(struct engine_figures *f, const struct seal_result *result,
 			 uint32_t n_stale)
 {
@@ -271,8 +271,8 @@ void engine_publish(struct engine *e)
 	int r = add_all(stats, e, now_ns);
 
 	if (r < 0) {
-		/* Report no figures: old ones would be taken for those of now. A list that lacks
-		 * some keys could look better than the state is. */
+		/* Report no figures. Old figures would be taken for current ones, and a list that
+		 * lacks some keys could hide a problem. */
 		*stats = '\0';
 		if (e->publish_error == 0)
 			log_error("vm=%s cannot format the figures of its reports: %s",
@@ -281,9 +281,9 @@ void engine_publish(struct engine *e)
 	e->publish_error = r;
 	pthread_mutex_lock(&e->status_lock);
 	strcpy(e->status.stats, stats);
-	if (e->guest.condition != GUEST_LOST) /* once QEMU is gone, keep the last known value */
-		/* Also true while QEMU has not yet obeyed our `stop`. So a reader of the status
-		 * does not think that somebody else paused the guest. */
+	if (e->guest.condition != GUEST_LOST) /* when QEMU is gone, keep the last known value */
+		/* Also true while QEMU has not obeyed our `stop` yet. Otherwise a reader of the
+		 * status could think that somebody else has paused the guest. */
 		e->status.is_stopped_here = e->guest.condition == GUEST_STOPPED ||
 					    e->guest.condition == GUEST_STOPPING ||
 					    e->guest.condition == GUEST_STOPPING_RESUMED;

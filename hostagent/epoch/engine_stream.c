@@ -25,7 +25,7 @@ void engine_stream_close(struct engine *e, const char *why)
 
 	if (e->stream.condition == STREAM_NONE)
 		return;
-	/* Use @why before link_free(): the text may belong to the link. */
+	/* Use @why before link_free(), because the text may belong to the link. */
 	engine_set_state(e, engine_is_holding(e) ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
 			 "stream to the %s lost: %s", peer, why);
 	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " stream to the %s lost: %s",
@@ -72,9 +72,10 @@ uint64_t engine_stream_waiting(const struct engine *e)
 	return backlog.waiting_bytes + retain_unsent_bytes(e->epochs.retain);
 }
 
-/* Reconnect if the stream's TCP is stuck although leases arrive in time on the control connection.
- * Perhaps the network loses only the stream's packets, or TCP waits long between retransmissions. A
- * new connection costs less than waiting (docs/decisions/0041-stream-tcp.md). */
+/* Connect again if the stream's TCP is stuck although leases arrive in time on the control
+ * connection. Perhaps the network loses only the stream's packets, or TCP waits long between
+ * retransmissions. A new connection costs less time than to wait
+ * (docs/decisions/0041-stream-tcp.md). */
 void engine_stream_watch(struct engine *e)
 {
 	struct link_backlog backlog = {0};
@@ -115,8 +116,8 @@ void engine_stream_measure(struct engine *e)
 	encoder_set_second_stage(e->epochs.encoder, stage_is_on(&e->stream.stage));
 }
 
-/* Does this host obey the gateway that welcomed the stream? Returns 0 if so. Returns -EAGAIN if the
- * control connection does not obey that gateway yet, or obeys a younger one. */
+/* Does this host obey the gateway that sent @welcome? If so, returns 0. If not, returns -EAGAIN:
+ * the control connection does not obey that gateway yet, or obeys a younger one. */
 static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
@@ -146,8 +147,8 @@ static void refused(struct engine *e, const struct link *link, int r)
 	engine_set_state(e, e->status.state, "stream: %s", why);
 }
 
-/* Try to connect once. After a failure the caller retries, with growing waits. *ret_was_reached:
- * the other end's TCP was reached. */
+/* Try to connect once. After a failure the caller tries again, with growing waits.
+ * *ret_was_reached: the other end's TCP was reached. */
 static int connect_once(struct engine *e, bool *ret_was_reached)
 {
 	bool is_peer = engine_direct_is_next(e);
@@ -255,7 +256,7 @@ void engine_committed(struct engine *e, uint64_t epoch)
 	engine_disks_committed(e, epoch);
 	retain_drop(e->epochs.retain, epoch);
 	engine_stream_pace(e);
-	/* While output passes, ask for the next seal soon: that seal can begin to hold output. */
+	/* While output passes, ask for the next seal soon, because that seal can begin the hold. */
 	if (!engine_is_holding(e) && epoch + 1 == e->epochs.next)
 		pacer_demand(&e->epochs.pacer, now_ns, false);
 	if (engine_is_holding(e) && epoch >= e->output.held_from && e->epochs.sync == SYNC_KEPT &&
@@ -280,9 +281,9 @@ static void resumed(struct engine *e, const struct wire_header *h)
 	if (e->epochs.sync == SYNC_KEPT && retain_rewind(e->epochs.retain, h->epoch) < 0)
 		engine_lose_sync(e, "the standby is behind what is retained");
 	if (e->epochs.sync != SYNC_KEPT) {
-		/* Drop the retained frames, because they must not be sent before the FULL epoch. If
-		 * a FULL epoch is being made now, abandon it, because it has an older
-		 * generation. */
+		/* Drop the retained frames: they must not be sent before the FULL epoch. If a FULL
+		 * epoch is being made now, it is for an older generation. By the change of
+		 * full_generation, engine_service() makes its caller give that epoch up. */
 		retain_drop_all(e->epochs.retain);
 		e->epochs.full_generation = ~h->generation;
 	}

@@ -93,7 +93,7 @@ static void say(struct engine *e)
 	e->publish_at_ns = 0; /* show the new throttle to the operator at once */
 }
 
-/* Is the disks' first copy the reason why epochs are large? */
+/* Are epochs large because of the disks' first copy? */
 static bool is_copy(const struct engine *e)
 {
 	return e->disks.condition == DISKS_COPYING && !engine_is_holding(e);
@@ -112,8 +112,9 @@ void engine_throttle_sealed(struct engine *e, uint64_t run_ns, const struct seal
 	};
 	uint32_t before = e->throttle.plan.percent;
 
-	/* A slower guest would not make the copy smaller. A full ring slows the guest's writes to
-	 * its disks, and nobody waits for these epochs. */
+	/* Do not throttle during this copy. A slower guest would not make the copy smaller, a full
+	 * ring already slows down the guest's writes to its disks, and nobody waits for these
+	 * epochs. */
 	if (is_copy(e)) {
 		(void)!engine_throttle_end(e); /* if it fails, the next tick tries again */
 		return;

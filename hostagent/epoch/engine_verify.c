@@ -1,8 +1,8 @@
 /* Verifies the copies of the guest's disks while the guest runs; see engine_private.h and
  * docs/disks.md.
  *
- * QEMU can miss a write when it copies a disk, and the standby can lose one. So once the disks are
- * in step, all blocks are compared, in batches of up to BLOCKS_MAX blocks. A batch has these
+ * QEMU can miss a write when it copies a disk, and the standby can lose a write. So when the disks
+ * are in step, all blocks are compared, in batches of up to BLOCKS_MAX blocks. A batch has these
  * phases:
  *
  *      IDLE      no batch
@@ -15,21 +15,26 @@
  *      COPY      no batch; the disk must be copied again
  *      PASSED    the pass has ended
  *
- * If the guest writes a block while it is read, the block's hash is not valid for the end of epoch
- * n. QEMU writes the image first, then the ring, and at the seal all writes are done. So such a
- * block has a new record in the ring. Blocks with a new record are left out until the next pass.
+ * If the guest writes a block after the read has begun, the block's hash may not be that of the
+ * block at the end of epoch n. QEMU writes the image first, then the ring, and at the seal all
+ * writes are done. So such a block has a new record in the ring. Blocks with a new record are left
+ * out until the next pass.
  *
- * If a block differs, it is read once more. If it has the content that was put into the ring last,
- * the standby's image was wrong, and the block is sent. If the ring does not know the block's
- * content, because only a part of the block was written, the block is sent too. Otherwise QEMU
- * missed a write, or the image is not what QEMU reads. Then QEMU copies the disk again, and the
- * block is sent even if the ring's hash shows no change. Afterwards the batch is compared again;
- * after a copy, all blocks are. If the disks fall out of step before the batch is equal, the copy
- * that follows sends its differing blocks.
+ * A block that differs is read once more. The ring has a hash of the content that was last put into
+ * it for this block:
+ * - If the block has this content, the standby's image was wrong, and the block is sent again.
+ * - If the ring does not know the content, because only a part of the block was written, the block
+ *   is sent again too.
+ * - If the block has other content, QEMU has missed a write, or the image is not what QEMU reads.
+ *   Then QEMU copies the disk again, and this copy sends the block even if the ring's hash shows no
+ *   change.
+ * Afterwards the batch is compared again; after a copy, all blocks are. If the disks fall out of
+ * step before the batch is equal, the copy that follows sends the batch's differing blocks.
  *
  * A block that differed is `unproven` until it was compared again and was equal. It cannot be
- * compared while the guest writes it in each epoch, or while its image cannot be read. So the copy
- * is not called right while a block is unproven, and another pass begins soon. */
+ * compared while the guest writes it in each epoch, or while its image cannot be read. While a
+ * block is unproven, no pass reports the standby's copy as verified, and another pass begins
+ * soon. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -41,11 +46,12 @@
 #include "base/log.h"
 #include "wire/msg.h"
 
-#define TELL_NS     CLOCK_NS_PER_S /* how long `news` keeps a difference, so that it is reported */
+#define TELL_NS     CLOCK_NS_PER_S /* `news` keeps a difference for this long, so that it is
+				    * reported */
 #define ANSWER_NS   (10 * CLOCK_NS_PER_S) /* after this time without an answer, the hashes of the
 					   * batch are sent again */
-#define TRIES_MAX   3u                     /* how many repairs in a row may fail to put a batch
-					    * right */
+#define TRIES_MAX   3u                     /* the verification fails if blocks of a batch still
+					    * differ after this many repairs in a row */
 #define AGAIN_NS    (60 * CLOCK_NS_PER_S)  /* the longest time from a pass to the next one while
 					    * blocks are unproven */
 
@@ -62,7 +68,7 @@ static void say_news(struct engine *e, const char *text)
 
 /* ---- blocks that differed */
 
-/* Note that block @block of @disk differed, or (@differs is false) that it is equal now. */
+/* Record that block @block of @disk differs, or (@differs is false) that it is equal now. */
 static void note_block(struct engine_verify *v, struct engine_disk *disk, uint64_t block,
 		       bool differs)
 {
@@ -73,7 +79,7 @@ static void note_block(struct engine_verify *v, struct engine_disk *disk, uint64
 	v->n_unproven += (uint64_t)differs - (uint64_t)did_differ;
 }
 
-/* Note what the standby has found about the blocks of the batch. Returns 0; -EPROTO if the answer
+/* Record what the standby has found about the blocks of the batch. Returns 0; -EPROTO: the answer
  * names a block whose hash was not sent. */
 static int note_answer(struct engine_verify *v, struct engine_disk *disk,
 		       const struct wire_disk_checked *checked)
@@ -97,8 +103,8 @@ static int note_answer(struct engine_verify *v, struct engine_disk *disk,
 
 /* ---- where the pass is */
 
-/* Give up the batch, if there is one. If a thread still reads this batch, the next batch begins
- * only after the end of that thread. */
+/* Give up the batch, if there is one. If a thread still reads it, the next batch begins only when
+ * that thread has ended. */
 static void drop_batch(struct engine *e, const char *why)
 {
 	if (e->verify.condition != VERIFY_PASSED)
@@ -134,8 +140,8 @@ static void next_disk(struct engine_verify *v)
 	v->block = 0;
 }
 
-/* Returns how long after the end of a pass the next pass begins; 0: no next pass begins by
- * itself. */
+/* Returns the time from the end of a pass to the beginning of the next; 0: no further pass begins
+ * by itself. */
 static uint64_t time_to_next(const struct engine *e)
 {
 	uint64_t every_ns = e->config.disk_verify_every_ns;
@@ -186,7 +192,8 @@ static void pass_ends(struct engine *e)
 	say_news(e, text);
 }
 
-/* May hashes be sent? Only for disks that are in step, in epochs that follow each other. */
+/* May hashes be sent? Only while the disks are in step, and epochs follow each other without a
+ * gap. */
 static bool may_verify(const struct engine *e)
 {
 	return e->disks.n > 0 && e->config.disk_verify_bytes_per_s > 0 &&
@@ -255,8 +262,8 @@ static void begin_batch(struct engine *e)
 
 /* ---- a difference */
 
-/* Leave the blocks in `bad` to the next copy of the disk. They are sent even if the ring's hashes
- * show no change. */
+/* Leave it to the next copy of the disk to send the blocks in `bad`. It sends them even if the
+ * ring's hashes show no change. */
 static void leave_to_copy(struct engine *e, struct engine_disk *disk)
 {
 	struct engine_verify *v = &e->verify;
@@ -319,7 +326,7 @@ void engine_verify_apart(struct engine *e)
 		found_difference(e);
 	if (v->bad.n_differ > 0 && v->finding != FINDING_FAILED)
 		leave_to_copy(e, &e->disks.disk[v->disk]);
-	begin_pass(e); /* `bad` is valid only together with `disk`, so begin both anew */
+	begin_pass(e); /* `bad` belongs to `disk`, so both begin anew */
 }
 
 void engine_verify_tick(struct engine *e)
@@ -341,7 +348,7 @@ void engine_verify_tick(struct engine *e)
 	}
 	if (v->condition == VERIFY_READ || v->condition == VERIFY_REREAD ||
 	    (v->condition == VERIFY_SENT && now_ns > v->answer_ns))
-		drop_batch(e, "the epoch was given up, or the standby's answer is lost");
+		drop_batch(e, "the epoch was given up, or no answer came");
 	if ((v->condition != VERIFY_IDLE && v->condition != VERIFY_PASSED) ||
 	    now_ns < v->next_ns || (v->blocks && !blocks_are_done(v->blocks)))
 		return;
@@ -447,8 +454,8 @@ static bool is_written_again(const struct engine_disk *disk, uint64_t block)
 	return false;
 }
 
-/* Put the right content of a block that differed into the epoch, unless the guest has just written
- * it. */
+/* Put the content of a block that differed into the epoch, unless the guest has just written the
+ * block. */
 static int send_block(struct engine *e)
 {
 	struct engine_verify *v = &e->verify;
@@ -462,8 +469,8 @@ static int send_block(struct engine *e)
 	v->bad_at++;
 	is_other = is_read && !v->touched &&
 		   disk_ring_match(disk->ring, v->first, record.data) == DISK_RING_OTHER;
-	/* The guest runs, so the ring's hash may be of a write after the seal. Then leave the block
-	 * out. */
+	/* The guest runs, so the ring's hash may be that of a write after the seal. In this case
+	 * leave the block out. */
 	if (v->touched || (is_other && is_written_again(disk, v->first))) {
 		v->n_skipped++;
 		return 0;
@@ -507,8 +514,7 @@ int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
 
 	if (wire_disk_checked_decode(frame, &checked, NULL) < 0)
 		return -EPROTO;
-	/* An answer to a batch that was given up is ignored: the batch was, or will be, sent
-	 * again. */
+	/* Ignore an answer to a batch that was given up: the batch was sent again, or will be. */
 	if (v->condition != VERIFY_SENT || frame->h.epoch != v->epoch ||
 	    checked.n_checked != (uint32_t)__builtin_popcountll(v->sent) ||
 	    strcmp(checked.name, e->disks.disk[v->disk].found.name) != 0)
@@ -516,12 +522,12 @@ int engine_verify_answer(struct engine *e, const struct wire_frame *frame)
 	if (note_answer(v, &e->disks.disk[v->disk], &checked) < 0)
 		return -EPROTO;
 	engine_set_verify(e, VERIFY_IDLE, "");
-	v->answer = checked; /* a copy cannot begin here: an epoch may be half encoded */
+	v->answer = checked; /* no copy can begin now, because an epoch may be half encoded */
 	if (checked.n_differ > 0)
 		return 0;
 	/* After a repair, this answer is for the repaired batch, so the repair has helped. After a
-	 * copy of the disk, the pass began anew. It may not have reached the batch that differed,
-	 * so this answer proves nothing. */
+	 * copy of the disk, the pass has begun anew and may not have reached the batch that
+	 * differed. So this answer does not show that the copy has helped. */
 	if (v->finding != FINDING_COPIED)
 		v->n_tries = 0;
 	v->n_checked += checked.n_checked;
@@ -564,7 +570,7 @@ int engine_verify_stats(const struct engine *e, char *stats)
 		r = wire_stats_add(stats, "disk_unread_blocks", "%" PRIu64, v->n_unread);
 	if (r == 0)
 		r = wire_stats_add(stats, "disk_differing_blocks", "%" PRIu64, v->n_differ);
-	if (r == 0) /* 1: blocks differed, and no later pass has ended with all blocks proven */
+	if (r == 0) /* 1: blocks differed, and no later pass has ended without an unproven block */
 		r = wire_stats_add(stats, "disk_differs", "%d", v->finding != FINDING_NONE);
 	if (r == 0)
 		r = engine_add_text(stats, "disk_verify_news", v->news);

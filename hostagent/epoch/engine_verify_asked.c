@@ -1,5 +1,5 @@
-/* Compares all of the standby's copy because an operator has asked for it: begins a pass over RAM
- * and one over the disks, waits until both have ended, and reports what was found. */
+/* Compares all of the standby's copy when an operator asks for it: begins a pass over RAM and one
+ * over the disks, waits until both have ended, and reports what was found. */
 #include "epoch/engine_private.h"
 
 #include <inttypes.h>

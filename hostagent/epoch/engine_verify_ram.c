@@ -2,8 +2,8 @@
  * docs/epoch-engine.md, "Verification of RAM".
  *
  * A page of the copy can be wrong if the tracker missed a write, or the standby lost one. So all
- * pages of all blocks are compared, in batches of up to RAM_BATCH_PAGES pages, at most one batch in
- * an epoch. Phases of a batch:
+ * pages of the guest's memory are compared, in batches of up to RAM_BATCH_PAGES pages, at most one
+ * batch in each epoch. A batch has these phases:
  *
  *      RAM_IDLE      no batch
  *      RAM_READ      the pages are read and hashed between two seals; the next one ends epoch n
@@ -11,16 +11,16 @@
  *                    it has applied epoch n, and answers RAM_CHECKED
  *      RAM_PASSED    the pass has ended
  *
- * Pages that the guest writes after the read are compared too: the seal has copied them, and they
- * are hashed again from the copy (ram_batch.h). So a pass compares every page that can be read.
+ * Pages that the guest writes after the read are compared too: the seal copies them, and their
+ * hashes are made anew from these copies (ram_batch.h). So a pass compares every page that can be
+ * read.
  *
- * If pages differ, they are repaired: their reference is forgotten, and the next epoch has them
- * whole, together with the hashes of the same batch. The standby's next answer shows whether the
- * repair has helped. If TRIES_MAX repairs in a row have not helped, a FULL epoch follows, once, and
- * then a new pass. If pages still cannot be repaired, the verification fails: the pages are sent
- * once more, and then nothing is verified any more. The failure is reported until an operator
- * begins a pass. If more pages differ than an answer can name, all pages of the batch count as
- * different. */
+ * If pages differ, they are repaired: a later epoch has them whole, together with hashes of the
+ * same batch. The standby's next answer shows whether the repair has helped. If TRIES_MAX repairs
+ * in a row have not helped, a FULL epoch follows, and then a new pass. If pages cannot be repaired
+ * in this pass either, the verification fails: the pages are sent once more, and then nothing is
+ * verified any more. The failure is reported until an operator begins a pass. If more pages differ
+ * than an answer can name, all pages of the batch count as different. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -32,12 +32,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define TELL_NS   CLOCK_NS_PER_S /* how long `news` keeps a difference, so that it is reported */
+#define TELL_NS   CLOCK_NS_PER_S /* `news` keeps a difference for this long, so that it is
+				  * reported */
 #define ANSWER_NS (10 * CLOCK_NS_PER_S) /* after this time without an answer, the batch is read and
 					 * sent again */
-#define RETRY_NS  CLOCK_NS_PER_S	/* how soon to retry when memory could not be read */
-#define TRIES_MAX 3u			/* how many repairs in a row may fail to put a batch
-					 * right */
+#define RETRY_NS  CLOCK_NS_PER_S	/* when to try again after memory could not be read */
+#define TRIES_MAX 3u			/* number of repairs in a row after which a batch that still
+					 * differs counts as not repairable */
 
 int engine_ram_open(struct engine *e)
 {
@@ -120,9 +121,8 @@ static bool is_possible(const struct engine *e)
 		 !(e->stream.features & WIRE_FEATURE_VERIFY));
 }
 
-/* May hashes be sent? They may be sent only while the guest is protected, and standby and reference
- * are in step. After a failure, they may be sent only together with the pages that differed
- * last. */
+/* May hashes be sent? Only while output is held, and standby and reference are in step. After a
+ * failure, only together with the pages that differed last. */
 static bool may_verify(const struct engine *e)
 {
 	return is_possible(e) && (e->ram.finding != FINDING_FAILED || e->ram.bad.n_differ > 0) &&
@@ -132,7 +132,8 @@ static bool may_verify(const struct engine *e)
 
 /* ---- a difference */
 
-/* Write to @text (@size bytes) which page it is: its block's name, and the offset in the block. */
+/* Write to @text (@size bytes) where page @page is: the name of its block, and its offset in that
+ * block. Returns @text. */
 static const char *name_page(const struct engine *e, uint32_t page, char *text, size_t size)
 {
 	const struct vmm_info *info = &e->guest.info;
@@ -148,7 +149,7 @@ static const char *name_page(const struct engine *e, uint32_t page, char *text, 
 	return text;
 }
 
-/* Repairs do not help: copy all again, but only once. */
+/* Repairs do not help: copy all of RAM again, but only once. After that, the verification fails. */
 static void give_up(struct engine *e)
 {
 	if (e->ram.finding == FINDING_COPIED) {
@@ -232,11 +233,11 @@ static void read_batch(struct engine *e)
 		r = -EAGAIN;
 	if (r == 0)
 		r = guestmem_read_through(e->capture.mem, &range, 1, batch->pages);
-	if (r == -EFAULT) { /* some of these pages cannot be read, not even by QEMU */
+	if (r == -EFAULT) { /* some of these pages cannot be read, not even by QEMU itself */
 		skip_batch(e);
 		return;
 	}
-	if (r < 0) { /* the seal gets the same error, and reports it */
+	if (r < 0) { /* the next seal will get the same error and report it */
 		ram->next_ns = now_ns + RETRY_NS;
 		return;
 	}
@@ -252,20 +253,20 @@ void engine_ram_tick(struct engine *e)
 	struct engine_ram *ram = &e->ram;
 	uint64_t now_ns = clock_mono_ns();
 
-	/* After a failure, this answer is to the pages that were sent once more. */
+	/* After a failure, this answer is about the pages that were sent once more. Ignore it. */
 	if (ram->finding == FINDING_FAILED)
 		ram->answer.n_differ = 0;
 	if (ram->answer.n_differ > 0 && e->epochs.sync == SYNC_KEPT)
 		found_difference(e);
 	if (!may_verify(e)) {
 		drop_batch(e, "nothing can be compared now");
-		if (e->epochs.sync != SYNC_KEPT) /* earlier comparisons no longer count */
+		if (e->epochs.sync != SYNC_KEPT) /* what was compared before no longer counts */
 			begin_pass(e);
 		return;
 	}
 	if ((ram->condition == RAM_READ && ram->epoch != e->epochs.next) ||
 	    (ram->condition == RAM_SENT && now_ns > ram->answer_ns))
-		drop_batch(e, "the epoch was given up, or the answer is lost");
+		engine_set_ram(e, RAM_IDLE, ""); /* the epoch was given up, or no answer came */
 	if ((ram->condition != RAM_IDLE && ram->condition != RAM_PASSED) || now_ns < ram->next_ns)
 		return;
 	if (ram->condition == RAM_PASSED && e->config.ram_verify_every_ns == 0)
@@ -311,8 +312,8 @@ static uint32_t send_again(struct engine *e)
 	return n;
 }
 
-/* Do the batch's hashes belong to the epoch that was sealed last? They do not if a FULL epoch came
- * in between. */
+/* Do the batch's hashes belong to the epoch that was sealed last? They do not if a FULL epoch was
+ * made since they were read. */
 static bool is_due(const struct engine *e)
 {
 	return e->ram.condition == RAM_READ && e->ram.epoch + 1 == e->epochs.next &&
@@ -362,8 +363,7 @@ int engine_ram_answer(struct engine *e, const struct wire_frame *frame)
 
 	if (wire_ram_checked_decode(frame, &checked, NULL) < 0)
 		return -EPROTO;
-	/* An answer to a batch that was given up is ignored: the batch was, or will be, sent
-	 * again. */
+	/* Ignore an answer to a batch that was given up: the batch was sent again, or will be. */
 	if (ram->condition != RAM_SENT || frame->h.epoch != ram->epoch ||
 	    checked.n_checked != ram->batch.n)
 		return 0;
@@ -416,7 +416,7 @@ int engine_ram_stats(const struct engine *e, char *stats)
 		r = wire_stats_add(stats, "ram_skipped_pages", "%" PRIu64, ram->n_skipped);
 	if (r == 0)
 		r = wire_stats_add(stats, "ram_differing_pages", "%" PRIu64, ram->n_differ);
-	if (r == 0) /* pages differed, and no pass has ended since */
+	if (r == 0) /* 1: pages differed, and no pass without skipped pages has ended since */
 		r = wire_stats_add(stats, "ram_differs", "%d", ram->finding != FINDING_NONE);
 	if (r == 0)
 		r = engine_add_text(stats, "ram_verify_news", ram->news);

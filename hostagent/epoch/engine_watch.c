@@ -1,10 +1,10 @@
-/* Checks whether the guest's devices or taps have changed since the engine attached. If they have,
- * ends sealing. See watch.h and engine_private.h.
+/* Checks whether the guest's devices or taps have changed since the engine attached to the guest.
+ * If they have, makes no more seals. See watch.h and engine_private.h.
  *
- * Why sealing ends: the standby cannot load a state that is saved after such a change. It can load
- * the last epoch that was sent. Until the gateway has ended the protection, a failover uses that
- * epoch. If the change lets frames bypass the hold, the guest is stopped until the protection has
- * ended. If not, the guest keeps running and its output is held. */
+ * Why no seals: after such a change, the standby cannot load a state that is saved then. It can
+ * load the last epoch that was sent, and a failover uses that epoch until the gateway has ended the
+ * protection. If the change lets frames bypass the hold, the guest is stopped until the protection
+ * has ended. If not, the guest keeps running and its output is held. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -24,8 +24,9 @@
 #define AGAIN_NS (500 * CLOCK_NS_PER_MS) /* how often to check whether the change was undone */
 #define QMP_NS	 (2 * CLOCK_NS_PER_S)
 
-/* Compare QEMU's taps with the VM's file. Returns 0. Returns -ENOTSUP if QEMU has taps that the
- * file does not allow. Returns -EAGAIN if the taps cannot be read now. */
+/* Compare QEMU's taps with the VM's file. Returns 0;
+ * -ENOTSUP: QEMU has other taps than the file says;
+ * -EAGAIN or another -errno: the taps cannot be read now. */
 static int look_at_taps(struct engine *e, struct error *ret_error)
 {
 	struct vmm_taps taps;
@@ -63,7 +64,7 @@ int engine_watch_open(struct engine *e, struct error *ret_error)
 		return e->watch.link_fd;
 	}
 	(void)snprintf(path, sizeof(path), "/proc/%d/statm", e->guest.info.pid);
-	/* if this fails, the size of the address space cannot reveal a change */
+	/* if this fails, only the other signs can show a change (watch.h) */
 	e->watch.statm_fd = open(path, O_RDONLY | O_CLOEXEC);
 	watch_init(&e->watch.plan, clock_mono_ns());
 	if (e->facts)
@@ -107,8 +108,9 @@ static void uncovered(struct engine *e, bool is_net, const char *text)
 	say(e, text);
 }
 
-/* Compare QEMU's lists of devices with the inventory. Returns 0; -ENOTSUP with *ret_change if the
- * guest has changed; other errors if QEMU did not answer. */
+/* Compare QEMU's lists of devices with the inventory. Returns 0;
+ * -ENOTSUP: the guest has changed; *ret_change says how;
+ * another -errno: QEMU did not answer. */
 static int look_at_lists(struct engine *e, struct vmm_change *ret_change)
 {
 	struct vmm_inventory now;
@@ -143,8 +145,8 @@ static uint64_t address_space(const struct engine_watch *w)
 	return pages;
 }
 
-/* Describe the change. If the taps differ too, add that, because operators know taps by
- * their names. */
+/* Describe @change for the operator. If the taps differ too, also say how, because operators know
+ * taps by their names. */
 static void describe(struct engine *e, const struct vmm_change *change, struct error *ret_error)
 {
 	struct error error = {""};
@@ -154,7 +156,7 @@ static void describe(struct engine *e, const struct vmm_change *change, struct e
 			change->text, has_taps ? "; " : "", has_taps ? error.text : "");
 }
 
-/* Make QEMU close the descriptors that the agent's last program has left there. */
+/* Make QEMU close the descriptors that the agent's previous program has left there. */
 static void sweep(struct engine *e)
 {
 	int r;
@@ -186,8 +188,8 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 				    * next seal */
 	if (r == 0)
 		return 0;
-	if (r != -ENOTSUP) { /* the guest may have changed, so the standby may be unable to load
-			      * the epoch */
+	if (r != -ENOTSUP) { /* the guest may have changed, and then the standby could not load the
+			      * epoch */
 		engine_lose_sync(e, "QEMU does not tell of the guest's devices");
 		watch_saw_device(&e->watch.plan);
 		return r;
@@ -198,14 +200,14 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 }
 
 /* Does QEMU still answer? When QEMU ends, it closes its taps before its monitor. So if the taps
- * differ, the guest has changed only if QEMU still answers. */
+ * differ, that is a change of the guest only if QEMU still answers. */
 static bool goes_on(struct engine *e)
 {
 	int r = engine_throttle_release(e);
 
 	if (r == 0)
 		r = qmp_execute(e->guest.qmp, "query-status", NULL, QMP_NS, NULL);
-	if (r == -ETIMEDOUT) /* QEMU hangs, or it is ending and takes long */
+	if (r == -ETIMEDOUT) /* QEMU hangs, or takes long to end */
 		return !e->guest.end_text && e->status.verdict != WIRE_VERDICT_SHUTDOWN;
 	return r != -ECONNRESET && r != -EPIPE && r != -EPROTO && r != -EMSGSIZE;
 }
@@ -258,11 +260,11 @@ void engine_paused_by_other(struct engine *e)
 {
 	if (e->guest.condition != GUEST_RUNS || e->status.verdict == WIRE_VERDICT_SHUTDOWN)
 		return;
-	/* engine_watch_runstate() asks QEMU for the reason, once the monitor is free. */
+	/* engine_watch_runstate() asks QEMU for the reason when the monitor is free. */
 	engine_set_guest(e, GUEST_PAUSED_NEWLY, "somebody else stopped it, or QEMU itself");
 }
 
-/* Turn QEMU's name of the reason into a human-readable text. */
+/* Write to @text (@size bytes) why the guest is paused. @runstate: QEMU's name for the reason. */
 static void describe_runstate(const char *runstate, char *text, size_t size)
 {
 	if (strcmp(runstate, "paused") == 0)
@@ -294,14 +296,14 @@ void engine_watch_runstate(struct engine *e)
 		 * standby's copy. */
 		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN,
 				   "somebody migrated it away, or saved it (runstate postmigrate)");
-	/* the guest has not been resumed meanwhile */
+	/* if the guest has not been resumed meanwhile */
 	} else if (e->guest.condition == GUEST_PAUSED_NEWLY) {
 		describe_runstate(runstate ? runstate : "paused", text, sizeof(text));
 		if (e->status.verdict != WIRE_VERDICT_PAUSED)
 			engine_set_verdict(e, WIRE_VERDICT_PAUSED, text);
 	}
-	/* In the state finish-migrate, stay in GUEST_PAUSED_NEWLY, so that QEMU is asked again:
-	 * another state follows. */
+	/* In the runstate finish-migrate, another runstate will follow. So stay in
+	 * GUEST_PAUSED_NEWLY: QEMU is then asked again. */
 	if (e->guest.condition == GUEST_PAUSED_NEWLY &&
 	    !(runstate && strcmp(runstate, "finish-migrate") == 0))
 		engine_set_guest(e, GUEST_PAUSED, "");

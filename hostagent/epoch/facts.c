@@ -17,7 +17,7 @@ static size_t list_bytes(const struct vmm_machine *m)
 
 static void encode_text(struct bytes_writer *w, const char *text)
 {
-	size_t size = strlen(text); /* at most VMM_MACHINE_KEY_MAX */
+	size_t size = strlen(text); /* at most VMM_MACHINE_KEY_MAX or VMM_MACHINE_VALUE_MAX */
 
 	bytes_write_be16(w, (uint16_t)size);
 	bytes_write(w, text, size);

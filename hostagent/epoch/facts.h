@@ -1,10 +1,11 @@
 /* facts.h - what QEMU has reported about a guest, as bytes for the agent's next program.
  *
- * Why: asking QEMU for all of this takes 0.1 to 0.3 s, and the guest stands still meanwhile.
+ * Why: when a program of the agent is replaced, the guest stands still until the next program runs
+ * it. To ask QEMU for all of this would take 0.1 to 0.3 s.
  *
- * The bytes are C structs of this program as they are in memory. So they have a layout number,
- * which must change when one of these structs changes. A program with a different number does not
- * use the bytes: it asks QEMU, as after a restart. So the bytes only save time.
+ * The bytes are C structs as they are in this program's memory. So the bytes begin with a layout
+ * number, which must change when one of these structs changes. A program with a different number
+ * does not use the bytes, but asks QEMU, as after a restart.
  *
  * Where: engine_handed.c. Pure, except that it allocates. Threads: any.
  */
@@ -25,20 +26,23 @@ struct facts {
 	uint32_t offloads; /* holds_config.offloads */
 };
 
-/* Change it whenever a struct below changes. The assertions are reminders. */
+/* Change this number whenever struct facts, or a struct in it, changes. The assertion is a
+ * reminder. */
 #define FACTS_LAYOUT 1u
 _Static_assert(FACTS_LAYOUT == 1 && sizeof(struct vmm_info) == 4640 &&
 		       sizeof(struct clock_rules) == 240 &&
 		       sizeof(struct vmm_inventory) == 25604,
 	       "a struct has changed: change FACTS_LAYOUT, and these numbers");
 
-/* Make the bytes. Returns 0; -ENOMEM; -E2BIG: more than @max. On success the caller frees *ret. */
+/* Make the bytes. Returns 0, and the caller frees *ret; -ENOMEM; -E2BIG: there would be more than
+ * @max bytes. */
 int facts_encode(const struct facts *facts, const struct vmm_machine *machine,
 		 const struct vmm_machine *devices, uint32_t max, uint8_t **ret, uint32_t *ret_size)
 	__attribute__((warn_unused_result));
 
-/* Returns 0, and the caller frees both lists with vmm_machine_done(); -EPROTO: the bytes have a
- * different layout, or are damaged; -ENOMEM, -E2BIG. */
+/* Read the bytes. Returns 0, and the caller frees both lists with vmm_machine_done();
+ * -EPROTO: the bytes have a different layout, or are damaged;
+ * -ENOMEM or -E2BIG: an error of vmm_machine_add(). */
 int facts_decode(const uint8_t *bytes, uint32_t size, struct facts *ret_facts,
 		 struct vmm_machine *ret_machine, struct vmm_machine *ret_devices)
 	__attribute__((warn_unused_result));

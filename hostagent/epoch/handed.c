@@ -99,7 +99,8 @@ static void decode_numbers(struct bytes_reader *r, struct handed *h)
 		r->bad = true;
 }
 
-/* Read a size, and take a copy of that many bytes. Returns 0, -EPROTO or -ENOMEM. */
+/* Read a size and that many bytes, and copy the bytes. Returns 0, and the caller frees *ret;
+ * -EPROTO: the size is over @max, or bytes are missing; -ENOMEM. */
 static int decode_bytes(struct bytes_reader *r, uint32_t max, uint8_t **ret, uint32_t *ret_size)
 {
 	uint32_t size = bytes_read_be32(r);

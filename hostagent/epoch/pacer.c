@@ -8,15 +8,16 @@ static int64_t budget_at(const struct pacer_budget *budget, uint64_t at_ns)
 	uint64_t run_ns = at_ns > budget->at_ns ? at_ns - budget->at_ns : 0;
 	int64_t budget_ns;
 
-	/* After a minute of running the budget is full, whatever the share. Return here, because
-	 * larger numbers would overflow below. */
+	/* After a minute of running, the budget is full, whatever the share. Return here, because
+	 * with a larger run_ns the calculation below could overflow. */
 	if (run_ns > 60 * CLOCK_NS_PER_S)
 		return (int64_t)PACER_BURST_NS;
 	budget_ns = budget->ns + (int64_t)(run_ns * share / (100 - share));
 	return budget_ns > (int64_t)PACER_BURST_NS ? (int64_t)PACER_BURST_NS : budget_ns;
 }
 
-/* Return when the budget reaches zero. */
+/* Return when the budget is back at 0. A budget that is not negative counts as ready since it was
+ * last updated. */
 static uint64_t budget_due_ns(const struct pacer_budget *budget)
 {
 	uint32_t share = budget->share;
@@ -38,7 +39,7 @@ static void budget_pay(struct pacer_budget *budget, uint64_t paused_ns, uint64_t
 	budget->at_ns = resumed_ns;
 }
 
-/* Return when the wall budget reaches zero. While the guest's clock is corrected, the wall budget
+/* Return when the wall budget is back at 0. While the guest's clock is corrected, the wall budget
  * does not apply: return 0. */
 static uint64_t wall_due_ns(const struct pacer *pacer)
 {
@@ -63,7 +64,8 @@ void pacer_demand(struct pacer *pacer, uint64_t now_ns, bool full)
 	pacer->full = pacer->full || full;
 }
 
-/* Return what a pause costs the guest, given how busy it was in the epoch that ends. */
+/* Return what to charge for a pause, which depends on how busy the guest was in the epoch that
+ * ends. */
 static int64_t charge_ns(const struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns,
 			 uint64_t busy_ns)
 {
@@ -110,7 +112,8 @@ void pacer_link(struct pacer *pacer, uint64_t now_ns, uint64_t waiting_bytes, do
 	pacer->link_free_ns = now_ns + (uint64_t)busy_ns;
 }
 
-/* Return when the running epoch would be sealed if the link were infinitely fast. */
+/* Return when the running epoch would be sealed if no rule about backlog, epochs in flight or link
+ * delayed the seal. */
 static uint64_t wanted_ns(const struct pacer *pacer)
 {
 	uint64_t due_ns, budget_ns, wall_ns = wall_due_ns(pacer);
@@ -139,7 +142,7 @@ void pacer_sealing(struct pacer *pacer, uint64_t now_ns)
 	uint64_t due_ns = wanted_ns(pacer);
 
 	if (pacer->demand && pacer->demand_ns > due_ns)
-		/* before that time no frame was held, so nobody waited for a seal */
+		/* before this time no frame was held, so nobody waited for the seal */
 		due_ns = pacer->demand_ns;
 	if (now_ns < due_ns + PACER_STRETCH_MIN_NS)
 		return;

@@ -4,8 +4,8 @@
 #include "base/clock.h"
 #include "wire/msg.h"
 
-/* If packing saves at least a sixteenth of a frame, the frame is sent packed. LZ4 is not tried on
- * frames smaller than PACK_BYTES_MIN. */
+/* A frame is sent packed if packing saves at least a sixteenth of it. LZ4 is not tried on frames
+ * smaller than PACK_BYTES_MIN. */
 #define PACK_BYTES_MIN	  256u
 #define PACK_WORTH(size) ((size) - (size) / 16)
 

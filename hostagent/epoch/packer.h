@@ -22,14 +22,14 @@ struct packer {
 
 struct packer_counts {
 	uint64_t plain_bytes; /* size of all payloads passed to packer_pack() */
-	uint64_t in_bytes;    /* how many of the plain_bytes LZ4 was tried on */
-	uint64_t out_bytes;   /* size of these bytes afterwards, packed or not */
+	uint64_t in_bytes;    /* how many of the plain_bytes were passed to LZ4 */
+	uint64_t out_bytes;   /* size of the in_bytes afterwards, packed or not */
 	uint64_t spent_ns;    /* time spent in LZ4, over all threads */
 };
 
-/* If @is_on, try to pack the @size bytes at @payload in place. The result is used only if it is
- * shorter. Update @counts. Returns the payload's new size. If it is less than @size, the payload
- * was packed (WIRE_FLAG_LZ4). */
+/* If @is_on, try to pack the @size bytes at @payload, in place. If they would not get enough
+ * shorter, they stay as they are. Updates @counts. Returns the payload's new size. If this is less
+ * than @size, the payload was packed (WIRE_FLAG_LZ4). */
 size_t packer_pack(struct packer *packer, bool is_on, uint8_t *payload, size_t size,
 		   struct packer_counts *counts);
 

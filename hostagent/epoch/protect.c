@@ -18,8 +18,8 @@ void protect_sealed(struct protect *protect, bool did_protect, uint32_t n_copied
 	protect->n_changed = (uint32_t)((3 * (uint64_t)protect->n_changed + n_changed) / 4);
 	if (did_protect)
 		protect->rent_ns = 0;
-	/* A stale page costs twice the time of its copy: the encoder also reads the page and its
-	 * reference. */
+	/* A stale page costs about twice the time of its copy, because the encoder also reads the
+	 * page and its reference. */
 	protect->rent_ns += 2 * n_stale * protect->copy_page_ns;
 	protect->is_due = n_copied * protect->copy_page_ns > PROTECT_COPY_NS_MAX ||
 			  n_stale * protect->copy_page_ns > PROTECT_STALE_NS_MAX ||

@@ -34,7 +34,8 @@ void ram_batch_read(struct ram_batch *batch, uint64_t seed)
 		hash_page(batch, i, batch->pages + (size_t)i * VMM_PAGE_BYTES);
 }
 
-/* Take the hashes of those pages of @range that the batch has. @pages: the range's copies. */
+/* For the pages of @range that the batch has: hash their copies, and mark them as copied. @pages:
+ * the copies of all pages of @range. */
 static void take_range(struct ram_batch *batch, struct page_range range, const uint8_t *pages)
 {
 	for (uint32_t k = 0; k < range.n_pages; k++) {

@@ -13,8 +13,8 @@
 #define HUGE_PAGES 512u /* pages in a huge page */
 
 struct slot {
-	uint32_t page; /* the page whose version the slot holds; valid for the first
-			* counts.n_used slots */
+	uint32_t page; /* the page whose version is in the slot; valid for the first counts.n_used
+			* slots */
 	bool is_pinned;
 	bool is_unknown; /* the standby may have a different version than the slot */
 	bool is_used; /* the slot was used since the hand of the CLOCK algorithm last passed it */
@@ -25,7 +25,7 @@ struct reference {
 	struct slot *slots;
 	uint32_t *slot_of; /* for each page: its slot, or SLOT_ZERO or SLOT_NONE */
 	uint32_t n_pages, n_slots;
-	uint32_t n_usable; /* slots that may hold a page: fewer than n_slots after
+	uint32_t n_usable; /* number of slots that may be used: fewer than n_slots after
 			    * reference_shed() */
 	uint32_t hand;
 	struct reference_counts counts;
@@ -54,9 +54,9 @@ int reference_new(uint32_t n_pages, uint32_t n_slots, struct reference **ret)
 		reference_free(reference);
 		return -ENOMEM;
 	}
-	/* A FULL epoch fills the store. With small pages, each page of the store costs a fault.
-	 * Huge pages need fewer faults, and waste nothing, because slots are used from the first
-	 * one on. The kernel may ignore this hint. */
+	/* A FULL epoch fills the slots. With small pages, each slot costs a fault when it is first
+	 * used. Huge pages need fewer faults, and waste nothing, because slots are used from the
+	 * first one on. The kernel may ignore this hint. */
 	(void)madvise(reference->pages, (size_t)n_slots * PAGE_BYTES, MADV_HUGEPAGE);
 	reference_reset(reference);
 	*ret = reference;
@@ -108,7 +108,7 @@ static uint32_t find_slot(struct reference *reference)
 			slot->is_used = false;
 			continue;
 		}
-		/* If the slot holds a zero page, slot_of can record this without a slot. */
+		/* If the slot has a zero page, slot_of can record this without a slot. */
 		reference->slot_of[slot->page] =
 			!slot->is_unknown &&
 					zero_is_page(reference->pages + (size_t)i * PAGE_BYTES)
@@ -131,8 +131,9 @@ uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_i
 		reference->slot_of[index] = at;
 		reference->slots[at].page = index;
 	}
-	/* Set is_used only at the page's second use: pages used once are replaced first. So if a
-	 * guest writes to all of its memory once, the other pages stay in the store. */
+	/* Set is_used only when a page is used for the second time, so that pages that were used
+	 * once are replaced first. So if a guest writes to all of its memory once, the pages that
+	 * it writes often keep their slots. */
 	reference->slots[at].is_used = is_known;
 	reference->slots[at].is_pinned = true;
 	reference->slots[at].is_unknown = false;
@@ -177,10 +178,11 @@ void reference_forget_all(struct reference *reference)
 		reference->slot_of[i] = SLOT_NONE;
 }
 
-/* Give the memory of all slots from @from up to @to back to the kernel. */
+/* Give the memory of the slots @from .. @to - 1 back to the kernel. */
 static void give_back(struct reference *reference, uint32_t from, uint32_t to)
 {
-	/* Cannot fail: it is our own mapping. When this memory is used again, it contains zeros. */
+	/* Cannot fail: this is our own mapping. When this memory is used again, it contains
+	 * zeros. */
 	(void)madvise(reference->pages + (size_t)from * PAGE_BYTES,
 		      (size_t)(to - from) * PAGE_BYTES, MADV_DONTNEED);
 }
@@ -194,8 +196,8 @@ uint32_t reference_shed(struct reference *reference, uint32_t n_left, uint32_t n
 		reference->slot_of[reference->slots[i].page] = SLOT_NONE;
 		reference->slots[i] = (struct slot){0};
 	}
-	/* The kernel has given memory to the whole huge page of the last used slot, so give back
-	 * the rest of that huge page, too. */
+	/* The kernel has provided memory for the whole huge page of the last used slot, so give
+	 * back the rest of that huge page, too. */
 	if (now > 0)
 		give_back(reference, used - now,
 			  reference->n_slots - used > HUGE_PAGES ? used + HUGE_PAGES

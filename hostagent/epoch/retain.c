@@ -21,11 +21,11 @@ struct record {
 	struct record *next;
 	uint64_t epoch;
 	bool is_kept;
-	bool is_partly_gone; /* some frames were sent and freed, so the epoch cannot be
-			      * sent again */
+	bool is_partly_gone; /* some of its frames were sent and freed, so the epoch cannot be sent
+			      * again */
 	uint32_t n_frames;
-	uint64_t added_bytes, unsent_bytes; /* payload bytes of all frames, and of those not
-					     * sent yet */
+	uint64_t added_bytes, unsent_bytes; /* payload bytes of all frames, and of the frames that
+					     * are not sent yet */
 	struct chunk *first, *last;
 	struct chunk *send_chunk; /* chunk of the next frame to send; NULL: no frame was
 				   * added yet */
@@ -34,7 +34,7 @@ struct record {
 
 struct retain {
 	size_t payload_max, bytes_max;
-	size_t bytes; /* size of the chunks in all records */
+	size_t bytes; /* size of the chunks of all records */
 	uint64_t unsent_bytes; /* payload bytes not sent yet, in all records */
 	struct record *first, *last;
 	struct record *sending; /* first record that can have frames to send; NULL: none */
@@ -182,8 +182,8 @@ void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size)
 	retain->unsent_bytes += size;
 }
 
-/* If the send position is at a chunk's end, move it to the next chunk; free the old chunk if the
- * epoch is not kept. */
+/* If all frames of the chunk with the next frame to send are sent, go to the next chunk. If the
+ * epoch is not kept, free the old chunk. */
 static void settle(struct retain *retain, struct record *record)
 {
 	while (record->send_chunk && record->send_offset == record->send_chunk->used &&
@@ -282,8 +282,8 @@ int retain_rewind(struct retain *retain, uint64_t epoch)
 {
 	retain_drop(retain, epoch);
 	if (!retain->first) {
-		/* No epoch is stored, so none will be sent again. If @epoch is the newest epoch
-		 * that was begun, this is right. If not, a later epoch is missing. */
+		/* No epoch is stored, so none will be sent again. This is right if @epoch is the
+		 * newest epoch that was begun. Otherwise a later epoch is missing. */
 		return retain->newest_epoch == epoch ? 0 : -ESTALE;
 	}
 	if (retain->first->epoch != epoch + 1)

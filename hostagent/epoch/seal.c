@@ -22,21 +22,21 @@ struct seal {
 	struct guestmem *mem;
 	struct devstate *device;
 	struct copier *copier;
-	struct gate *gate; /* gate through which QEMU can continue to save during the current copy;
-			    * NULL: none */
+	struct gate *gate; /* the gate at which to let QEMU continue to save during the current
+			    * copy; NULL: none */
 	bool is_stopped;   /* we stopped the guest */
-	bool was_paused;   /* the guest was stopped already when we sent `stop` */
+	bool was_paused;   /* the guest was already stopped when we sent `stop` */
 	bool drains;	   /* see seal_drain_first() */
-	uint64_t timeout_ns; /* longest wait for each answer of QEMU */
+	uint64_t timeout_ns; /* longest wait for one answer of QEMU */
 	uint32_t n_pages;
 	uint32_t max_ranges;
-	size_t copy_bytes;	   /* size of the mapping `copy`: room for every page in
+	size_t copy_bytes;	   /* size of the mapping `copy`, which has room for every page in
 				    * each scan */
 	uint8_t *copy;
 	size_t copy_used_bytes;	   /* how many bytes of `copy` the last seal used */
 	size_t copy_ready_bytes;   /* this many bytes at the start of `copy` are resident */
-	struct page_range *ranges; /* room for a range per page in each scan; memory is used only
-				    * as needed */
+	/* has room for a range per page in each scan; memory is used only as needed */
+	struct page_range *ranges;
 	uint32_t used_ranges;	   /* how many of the ranges the last seal used */
 	uint64_t *superseded;	   /* a bit per page; see struct seal_result */
 };
@@ -62,7 +62,8 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 	seal->device = device;
 	seal->n_pages = n_pages;
 	seal->timeout_ns = SEAL_TIMEOUT_NS;
-	/* Each scan (ahead, stopped, after the device state) can at worst report every page. */
+	/* At worst, each scan (before the pause, in the pause, after the device state) reports
+	 * every page as a range of its own. */
 	seal->max_ranges = SCANS_MAX * n_pages;
 	seal->copy_bytes = (size_t)n_pages * SCANS_MAX * VMM_PAGE_BYTES;
 	seal->copy = reserve(seal->copy_bytes);
@@ -114,9 +115,9 @@ static uint32_t count_pages(const struct page_range *ranges, uint32_t n_ranges)
 	return n_pages;
 }
 
-/* Called between two steps of a copy in the pause: let QEMU continue to save. When QEMU has saved
- * everything, return 1: the guest's core is then free. Without a gate, return 1 at once: QEMU has
- * most likely saved everything before the helper is awake. */
+/* Called before each step of a copy in the pause: let QEMU continue to save. Returns 1 when QEMU
+ * has saved everything, because the guest's core is free then. Without a gate, returns 1 at once,
+ * because QEMU has most likely saved everything before the helper is awake. */
 static int look_at_gate(void *arg)
 {
 	struct seal *seal = arg;
@@ -124,7 +125,7 @@ static int look_at_gate(void *arg)
 	return seal->gate ? gate_advance(seal->gate) : 1;
 }
 
-/* Scan everything once, append the ranges to @pages, and copy the pages. */
+/* Make one scan, append its ranges to @pages, and copy the pages. */
 static int scan_and_copy(struct seal *seal, enum track_scan_mode mode, struct seal_pages *pages,
 			 struct seal_times *times)
 {
@@ -162,7 +163,7 @@ static int scan_and_copy(struct seal *seal, enum track_scan_mode mode, struct se
 	return 0;
 }
 
-/* Return an empty list at the end of the used part of the buffers. */
+/* Return an empty list, which begins after the used part of the buffers. */
 static struct seal_pages begin_pages(const struct seal *seal)
 {
 	return (struct seal_pages){.ranges = seal->ranges + seal->used_ranges,
@@ -174,8 +175,8 @@ static bool is_superseded(const struct seal *seal, uint32_t page)
 	return seal->superseded[page / 64] >> page % 64 & 1;
 }
 
-/* Mark the pages of @late, which were copied while the guest was stopped. Return how many pages of
- * @early were not copied again. */
+/* Mark the pages of @late, which were copied while the guest was stopped, in seal->superseded.
+ * Return how many pages of @early are not marked. */
 static uint32_t supersede(struct seal *seal, const struct seal_pages *early,
 			  const struct seal_pages *late)
 {
@@ -207,8 +208,8 @@ static bool scans_early(const struct seal *seal, enum seal_kind kind)
 	return kind != SEAL_KEEP && !seal->drains;
 }
 
-/* Take the state of the stopped guest. QEMU reads the save command and saves while we scan
- * and copy. */
+/* Take the state of the stopped guest. QEMU reads the save command and saves its devices while we
+ * scan and copy. */
 static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result *result)
 {
 	uint64_t start_ns;
@@ -219,7 +220,8 @@ static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result
 	if (scans_early(seal, kind))
 		copied = scan_and_copy(seal, scan_mode(kind), &result->stopped, &result->times);
 	start_ns = clock_mono_ns();
-	/* Read the answer even if the copy failed, because the answer to `cont` follows it. */
+	/* Wait for the answer even if the copy failed, because the answer to `cont` comes after
+	 * it. */
 	r = devstate_finish(seal->device, seal->timeout_ns, &result->device, &result->device_size);
 	result->times.device_ns = clock_mono_ns() - start_ns;
 	if (copied < 0)
@@ -229,8 +231,8 @@ static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result
 	return scan_and_copy(seal, scan_mode(kind), &result->stopped, &result->times);
 }
 
-/* QEMU did not answer `stop` in time, but can carry it out later. Send `cont` after it, so that the
- * guest resumes. */
+/* Called when QEMU did not answer `stop` in time, but can still carry it out. Send `cont`, so that
+ * the guest resumes after that. */
 static void undo_late_stop(struct seal *seal)
 {
 	if (qmp_send_rendered(seal->qmp, QMP_CONT, NULL) == 0)
@@ -240,7 +242,8 @@ static void undo_late_stop(struct seal *seal)
 
 static int stop_guest(struct seal *seal, struct seal_times *times)
 {
-	int came, r = qmp_pump(seal->qmp); /* drop earlier events, which our `stop` did not cause */
+	int came, r = qmp_pump(seal->qmp); /* handle earlier events, so that they are not taken for
+					    * those of our `stop` */
 
 	if (r < 0)
 		return r;
@@ -267,8 +270,8 @@ static int continue_guest(struct seal *seal, struct seal_times *times)
 		times->resumed_ns = start_ns;
 		return 0;
 	}
-	/* Only one command can be armed (sent in advance). With a gate, the next command is the
-	 * gate's. In this case do not arm QMP_STOP. */
+	/* Only one command can be armed (sent in advance). With a gate, the gate arms its own
+	 * command, so do not arm QMP_STOP then. */
 	r = qmp_send_rendered(seal->qmp, QMP_CONT, devstate_gate(seal->device) ? NULL : QMP_STOP);
 	if (r == 0)
 		r = qmp_wait(seal->qmp, seal->timeout_ns, NULL);
@@ -278,8 +281,8 @@ static int continue_guest(struct seal *seal, struct seal_times *times)
 }
 
 /* Prepare the copy buffer before the pause, because page faults in a pause are expensive. Make a
- * bit more of the buffer resident than the last seal used. Give back memory that an unusually large
- * epoch needed. */
+ * bit more of the buffer resident than the last seal used. Give memory back that only an unusually
+ * large epoch needed. */
 static void make_ready(struct seal *seal)
 {
 	size_t want = seal->copy_used_bytes + seal->copy_used_bytes / 8 + COPY_READY_MIN_BYTES;
@@ -300,7 +303,7 @@ static void make_ready(struct seal *seal)
 	seal->used_ranges = 0;
 }
 
-/* Carry out the whole pause with three commands, which works with every QEMU. */
+/* Carry out the whole pause with three commands (stop, save, cont), which works with every QEMU. */
 static int pause_by_commands(struct seal *seal, enum seal_kind kind, seal_hook_fn hook,
 			     void *arg, struct seal_result *result)
 {
@@ -316,9 +319,9 @@ static int pause_by_commands(struct seal *seal, enum seal_kind kind, seal_hook_f
 	return taken < 0 ? taken : r;
 }
 
-/* End a pause. QEMU is blocked in what looks like the last write of its device state. Copy the
- * pages written since the first scan, then let QEMU continue. If that write was not the last one,
- * do both again. */
+/* End a pause. QEMU sleeps in what looks like the last write of its device state. Copy the pages
+ * written since the last scan, then let QEMU continue. If that write was not the last one, do both
+ * again. */
 static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate, seal_hook_fn hook,
 		       void *arg, struct seal_result *result)
 {
@@ -373,8 +376,8 @@ static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *ga
 		devstate_drop_gate(seal->device);
 		return r;
 	}
-	/* The guest runs again, so send QEMU the next command in advance. The next seal reports a
-	 * failure of this. */
+	/* The guest runs again, so send the next command in advance. If this fails, the next seal
+	 * reports the failure. */
 	(void)!gate_arm(gate);
 	return 0;
 }

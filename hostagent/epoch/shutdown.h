@@ -1,10 +1,10 @@
-/* shutdown.h - finds out from QEMU's SHUTDOWN event who wanted the shutdown: the guest, the host or
+/* shutdown.h - finds out from QEMU's SHUTDOWN event who wanted QEMU to end: the guest, the host or
  * an operator. Pure.
  *
  * Why: if a guest has shut itself down, the standby must not resume the guest. But if the host has
  * ended QEMU (with SIGTERM, when the host shuts down), the standby must take over. The event's
- * member `guest` says whether the guest wanted the shutdown. All QEMU versions that we support also
- * give a reason:
+ * member `guest` says whether the guest wanted the shutdown. In all QEMU versions that we support,
+ * the event also has a reason, which is more exact:
  *
  *      reason                  wanted by       verdict
  *      guest-shutdown          the guest       shutdown, so no failover

@@ -1,11 +1,11 @@
 #include "epoch/stage.h"
 
-/* If a rate was measured over at least this time, it replaces the old rate. A rate over a shorter
- * time changes the old rate only in part. */
+/* A rate that was measured over at least this time replaces the old rate. A rate that was measured
+ * over a shorter time changes the old rate only in part. */
 #define SMOOTH_NS	40e6
 #define GUESSED_RATIO	0.70
 #define GUESSED_COST_NS 1.5
-/* the second stage is not needed while at most this part of the link's rate is used */
+/* the second stage is not needed while at most this share of the link's rate is used */
 #define LOAD_MAX	0.70
 #define MARGIN_ON	1.25
 
@@ -42,8 +42,8 @@ bool stage_wants(const struct stage *stage, uint64_t now_ns)
 	return !stage->has_last || now_ns - stage->last.now_ns >= STAGE_INTERVAL_NS;
 }
 
-/* Returns true if the gain is larger than @margin times the cost. If the link carries nothing at
- * all (rate 0), always true. */
+/* Is the gain larger than @margin times the cost? If the link carries nothing at all (rate 0),
+ * always true. */
 static bool pays(const struct stage *s, double margin)
 {
 	return (1 - s->ratio) > s->cost * s->rate * margin;

@@ -23,7 +23,8 @@ static void begin_window(struct throttle *t, uint64_t now_ns)
 	t->window.copy_ns = 0;
 }
 
-/* Set the throttle to @percent, within limits. Returns true if it changed. */
+/* Set the throttle to @percent, but at most to percent_max, and begin a new window. Returns true if
+ * the throttle changed. */
 static bool turn(struct throttle *t, uint64_t now_ns, uint64_t percent)
 {
 	uint32_t old = t->percent;
@@ -47,21 +48,24 @@ void throttle_reset(struct throttle *throttle, uint64_t now_ns)
 	(void)turn(throttle, now_ns, 0); /* the caller need not know whether it changed */
 }
 
-/* Does the transfer to the standby take too long, and is it unlikely to get faster by itself? */
+/* Does the transfer to the standby take too long, and so long that the next epochs do not get
+ * shorter by themselves? */
 static bool is_late(const struct throttle *t, const struct throttle_epoch *epoch)
 {
 	return epoch->commit_ns > t->config.commit_max_ns &&
 	       epoch->commit_ns / THROTTLE_LOAD_MAX_PERCENT > epoch->run_ns / 100;
 }
 
-/* Return @share, reduced so that work of @took_ns takes only THROTTLE_LOAD_PERCENT of @may_ns. */
+/* @share is the share of the time for which the guest runs. Return it, reduced so far that work
+ * which took @took_ns takes only THROTTLE_LOAD_PERCENT of @may_ns. */
 static uint64_t cut(uint64_t share, uint64_t took_ns, uint64_t may_ns)
 {
 	return share * (may_ns / 1000) / (took_ns / 1000 + 1) * THROTTLE_LOAD_PERCENT / 100;
 }
 
-/* Return the percentage at which @epoch would not have been slow. That is, its transfer would end
- * while the next epoch runs, and its pages would be copied within copy_max. */
+/* Return the throttle with which @epoch would not have been slow, in whole steps, and at least one
+ * step above the current throttle. That is, the epoch's transfer would end while the next epoch
+ * runs, and its pages would be copied within copy_max. */
 static uint64_t fitting(const struct throttle *t, const struct throttle_epoch *epoch)
 {
 	uint64_t share = 100 - t->percent, percent;
@@ -75,8 +79,8 @@ static uint64_t fitting(const struct throttle *t, const struct throttle_epoch *e
 		      t->percent + THROTTLE_STEP_PERCENT);
 }
 
-/* With a throttle of only @percent, would the load measured in the window stay within the
- * limits? */
+/* If the throttle were only @percent, would the load that was measured in the window stay within
+ * the limits? */
 static bool would_fit(const struct throttle *t, uint64_t window_ns, uint32_t percent)
 {
 	double growth = (double)(100 - percent) / (double)(100 - t->percent);

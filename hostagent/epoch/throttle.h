@@ -1,24 +1,25 @@
 /* throttle.h - slows down a guest that changes memory faster than the link carries the changes.
- * Decides for what share of its time the guest must stand still, and when. Pure: it turns the
+ * Decides for what share of the time the guest must stand still, and when. Pure: it turns the
  * measured costs of epochs into a percentage and a timetable.
  *
  * Why: without a throttle, each epoch of such a guest gets longer than the one before (pacer.h).
- * In the end an epoch contains every page that the guest ever writes, and clients wait for seconds.
- * So the throttle gives the guest's vCPUs less time, in steps, like QEMU's auto-converge does for a
- * migration.
+ * In the end each epoch contains all pages that the guest uses for writing, and clients wait for
+ * seconds. So the throttle gives the guest's vCPUs less time, in steps, as QEMU's auto-converge
+ * does for a migration.
  *
  * Up. An epoch is slow in two cases:
  * - Copying in the pause took longer than copy_max.
  * - The transfer to the standby takes longer than commit_max, and nearly as long as the guest ran
  *   in the epoch. (If the guest ran for much longer, the next epochs get shorter by themselves.)
- * Small epochs never count as slow: they are late only when the link stands still. The first slow
- * epoch changes nothing. Each further slow epoch in a row raises the throttle by one step. If an
- * epoch like this would still exceed a limit, the throttle is raised by as many steps as it needs.
+ * Small epochs never count as slow: if a small epoch is late, the link stands still. The first slow
+ * epoch changes nothing. Each slow epoch directly after a slow epoch raises the throttle by one
+ * step, or by as many steps as an epoch like this one needs to stay within the limits.
  *
  * Down. After THROTTLE_WINDOW_NS without a change, the throttle goes down by at most
- * THROTTLE_DOWN_STEPS steps. Before each step it predicts, from the measurements of that window,
- * the load with the longer running time. It goes down only if each epoch would stay within its
- * limits, and would use at most THROTTLE_LOAD_MAX_PERCENT of the link.
+ * THROTTLE_DOWN_STEPS steps. For each step, the measurements of this time (the window) are scaled
+ * to the guest's longer running time. The throttle goes down only if each epoch would then stay
+ * within the limits, and the epochs together would use at most THROTTLE_LOAD_MAX_PERCENT of the
+ * link.
  *
  * The rules assume that the bytes of an epoch grow in proportion to the guest's running time. If a
  * guest writes the same pages over and over, the bytes grow more slowly. For such a guest the
@@ -42,10 +43,10 @@
 #include "base/clock.h"
 
 #define THROTTLE_STEP_PERCENT	  10u
-#define THROTTLE_DOWN_STEPS	  4u /* maximum number of steps down at a time */
+#define THROTTLE_DOWN_STEPS	  4u /* most steps down at a time */
 #define THROTTLE_PERCENT_LIMIT	  90u
 #define THROTTLE_LOAD_MAX_PERCENT 90u
-#define THROTTLE_LOAD_PERCENT	  80u /* a raised throttle aims at this load */
+#define THROTTLE_LOAD_PERCENT	  80u /* load that the throttle aims at when it is raised */
 #define THROTTLE_WINDOW_NS	  CLOCK_NS_PER_S
 #define THROTTLE_BYTES_MIN	  UINT64_C(262144) /* smaller epochs never count as slow */
 #define THROTTLE_RUN_NS		  (5 * CLOCK_NS_PER_MS)
@@ -58,7 +59,8 @@ struct throttle_config {
 
 /* What an epoch cost. */
 struct throttle_epoch {
-	uint64_t run_ns;      /* how long the guest ran in the epoch (throttled time included) */
+	uint64_t run_ns;      /* length of the epoch without its pause; includes the time for which
+			       * the throttle stopped the guest */
 	uint64_t copy_ns;     /* time to copy the epoch's pages while the guest was stopped */
 	uint64_t commit_ns;   /* estimated time from the end of the epoch's pause to its commit */
 	uint64_t transfer_ns; /* time to send the epoch's bytes at the link's rate; 0: the rate is
@@ -68,32 +70,32 @@ struct throttle_epoch {
 
 struct throttle {
 	struct throttle_config config;
-	uint32_t percent; /* current throttle: how much of its time the guest stands still, in
-			   * percent */
+	uint32_t percent; /* the throttle: for what percentage of the time the guest stands still */
 	uint32_t n_slow;  /* number of slow epochs in a row */
-	struct {	  /* measured since `percent` last changed, or since the last check for a
-			   * step down */
+	/* measured since `percent` last changed, or since the last check for a step down */
+	struct {
 		uint64_t start_ns;
 		uint64_t transfer_ns; /* sum of the transfer times of the window's epochs */
 		uint64_t commit_ns;   /* longest commit time of the window's epochs */
 		uint64_t copy_ns;     /* longest copy time of the window's epochs */
 	} window;
-	bool is_stop;	       /* timetable: true during a stop, false during a run */
+	bool is_stop;	       /* true: the timetable has a stop now; false: a run */
 	uint64_t slice_end_ns; /* when the current stop or run ends */
-	uint64_t n_begun; /* how many times percent rose from 0 */
+	uint64_t n_begun; /* how many times `percent` rose from 0 */
 };
 
 void throttle_init(struct throttle *throttle, const struct throttle_config *config);
 
-/* Report an epoch that was encoded. Returns true if `percent` changed. */
+/* Report an ordinary epoch that was encoded. Returns true if `percent` changed. */
 bool throttle_sealed(struct throttle *throttle, uint64_t now_ns,
 		     const struct throttle_epoch *epoch);
 
 /* Report a round of a FULL epoch. The round found @n_pages pages, and sending them takes @round_ns.
  * The previous round found @n_before pages. @is_awaited: clients wait for the end of this epoch.
- * Returns true if another round is worth it. If rounds take long and do not get shorter, raises
- * `percent`, which makes later rounds and epochs shorter. If clients wait, returns false in this
- * case, so that the epoch ends now. */
+ * Returns true if another round is worth it.
+ * If rounds get shorter, returns true. If they do not, but are short, returns false. If they are
+ * long and do not get shorter, raises `percent`, which makes later rounds and epochs shorter;
+ * returns true if that was possible and nobody waits. */
 bool throttle_full_round(struct throttle *throttle, uint64_t now_ns, uint32_t n_pages,
 			 uint32_t n_before, uint64_t round_ns, bool is_awaited);
 
@@ -104,7 +106,7 @@ void throttle_reset(struct throttle *throttle, uint64_t now_ns);
 /* Should the guest stand still at @now_ns? */
 bool throttle_wants_stop(struct throttle *throttle, uint64_t now_ns);
 
-/* Return when the answer of the last throttle_wants_stop() changes; UINT64_MAX: it does not change
+/* Return when the result of the last throttle_wants_stop() changes. UINT64_MAX: it does not change
  * with time. */
 uint64_t throttle_slice_end_ns(const struct throttle *throttle);
 

@@ -63,7 +63,7 @@ void unit_wrote(struct unit *unit, size_t size)
 	unit->n_whole++;
 }
 
-/* Fill the open frame with records of items; open another frame if there are more. */
+/* Fill the open frame with records of items. If there are more items, open another frame. */
 static void encode_items(struct unit *unit)
 {
 	struct unit_frame *frame = &unit->frames[unit->n_frames - 1];

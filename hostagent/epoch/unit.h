@@ -1,8 +1,9 @@
 /* unit.h - a batch of pages that one thread encodes into frames.
  *
- * Why: if a page's old version is known (reference.h), any thread can encode the page, in any
- * order. But only one thread can have a page at a time. A unit contains everything needed to encode
- * its pages, so the threads that encode units share nothing.
+ * Why: if a page's old version is known (reference.h), any thread can encode the page, and pages
+ * can be encoded in any order. But only one thread may have a page at a time. A unit contains
+ * everything that is needed to encode its pages, so threads that encode different units share
+ * nothing.
  *
  *      1. The engine's thread fills the unit. If a page is sent whole, its record is written to the
  *         payloads at once. If a page is sent as a delta, it is added to the items.
@@ -27,17 +28,17 @@
 #include "epoch/packer.h"
 #include "wire/limits.h"
 
-#define UNIT_PAGES	124u /* records of this many whole pages fill four frames */
+#define UNIT_PAGES	124u /* the records of this many whole pages fill four frames */
 #define UNIT_FRAMES_MAX 5u
 
-/* A frame is closed when it has no room for another record. */
+/* A frame is closed when it has no room for one more record. */
 _Static_assert(UNIT_PAGES * PAGE_RECORD_ROOM / (WIRE_PAYLOAD_MAX - PAGE_RECORD_ROOM) + 1 <=
 		       UNIT_FRAMES_MAX,
 	       "the longest records of all pages fit");
 
 struct unit_frame {
 	size_t plain_size; /* size of the frame's records; 0: the frame is empty and is not sent */
-	size_t size;	   /* size after the second stage; valid once the frame is finished */
+	size_t size;	   /* size after the second stage; valid when the frame is finished */
 };
 
 struct unit {
@@ -51,7 +52,7 @@ struct unit {
 
 	/* set while the unit is filled, and then while it runs */
 	struct unit_frame frames[UNIT_FRAMES_MAX];
-	uint32_t n_frames; /* number of frames so far; the last one is still being filled */
+	uint32_t n_frames; /* number of frames so far; the last one is open */
 
 	/* set while the unit runs */
 	uint32_t n_encoded;  /* number of items that are encoded */
@@ -64,26 +65,27 @@ struct unit {
 int unit_init(struct unit *unit) __attribute__((warn_unused_result));
 void unit_done(struct unit *unit); /* accepts a zeroed unit */
 
-/* Empty the unit, so that it can be filled again. @features: delta classes to use
- * (PAGE_FEATURE_*). */
+/* Empty the unit, so that it can be filled. @features: PAGE_FEATURE_* that the deltas may use. */
 void unit_begin(struct unit *unit, uint64_t features);
 
-/* Does the unit hold UNIT_PAGES pages, so that no page may be added? */
+/* Does the unit have UNIT_PAGES pages, so that no page may be added? */
 bool unit_is_full(const struct unit *unit);
 
-/* Add a page with a known reference. Until the unit is finished, @page and @reference belong to the
- * thread that runs the unit. */
+/* Add a page that is sent as a delta to @reference. Until the unit is finished, @page and
+ * @reference belong to the thread that runs the unit. */
 void unit_add_item(struct unit *unit, uint32_t index, const uint8_t *page, uint8_t *reference);
 
 /* Return room of PAGE_RECORD_ROOM bytes for the record of a whole page. The caller must write the
- * record at once. It must then call unit_wrote() with the record's size. */
+ * record there at once, then call unit_wrote(). */
 uint8_t *unit_room(struct unit *unit);
-void unit_wrote(struct unit *unit, size_t size); /* report the record's @size */
+/* Add the record that the caller has written to unit_room(). @size: the record's size. */
+void unit_wrote(struct unit *unit, size_t size);
 
-/* Encode one frame. Returns true if there is more to do, or false if all frames are finished. */
+/* Finish one more frame of the unit. Returns true if there are more frames; false if all are
+ * finished. */
 bool unit_run(struct unit *unit, struct packer *packer);
 
-/* Return the payload of frame @i. */
+/* Return the payload of the unit's frame @i. */
 uint8_t *unit_payload(const struct unit *unit, uint32_t i);
 
 #endif

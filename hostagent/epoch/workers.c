@@ -10,8 +10,8 @@
 
 #include "base/fd.h"
 
-/* Each thread has two units: one to encode, and one to begin right after that. (workers_start()
- * adds one more unit, which the owner fills.) */
+/* Number of units for each thread: one that it encodes, and one that it can begin right after that.
+ * (workers_start() adds one more unit, which the owner fills.) */
 #define UNITS_PER_THREAD 2u
 
 #define CPUS_PER_THREAD	    4
@@ -32,16 +32,16 @@ struct workers {
 	uint32_t n_units;
 	struct unit *mine; /* the unit that the owner runs; NULL: none */
 	int done_fd;
-	_Atomic bool must_stop_units; /* the units are being dropped: stop running them after the
-				       * current frame */
+	_Atomic bool must_stop_units; /* the units are being dropped, so each thread must stop after
+				       * its current frame */
 
 	pthread_mutex_t lock;
-	pthread_cond_t work; /* signalled when a unit waits, or must_end is set */
+	pthread_cond_t work; /* signalled when a unit waits or must_end is set */
 	pthread_cond_t idle; /* signalled when n_running becomes 0 */
 
-	/* How many units were put back (head), begun (begun) and submitted (tail) so far. Unit
-	 * number n is at n % n_units in the ring. Guarded by lock. Only the owner writes head and
-	 * tail, so the owner reads these two without the lock. */
+	/* How many units have so far been put back (head), begun (begun) and submitted (tail). Unit
+	 * number n is at place n % n_units of the ring. Guarded by `lock`. Only the owner writes
+	 * head and tail, so the owner reads these two without the lock. */
 	uint64_t head, begun, tail;
 	uint32_t n_running;
 	bool is_awaited; /* write to done_fd when the oldest unit is finished */
@@ -53,7 +53,7 @@ static struct unit *at(const struct workers *w, uint64_t n)
 	return &w->units[n % w->n_units];
 }
 
-/* Give the next waiting unit to the caller, who must run it; NULL: no unit waits. Called with the
+/* Return the next waiting unit, which the caller must run; NULL: no unit waits. Called with the
  * lock held. */
 static struct unit *begin(struct workers *w)
 {
@@ -241,8 +241,8 @@ bool workers_is_idle(const struct workers *w)
 	return w->head == w->tail;
 }
 
-/* Ensure that the owner has a unit to run (w->mine). Returns 0 if it has one. If not, returns the
- * result of workers_help(): 1 or -EAGAIN. */
+/* Ensure that the owner has a unit to run (w->mine). Returns 0 if there is one. If not, returns
+ * what workers_help() must return: 1 or -EAGAIN. */
 static int need_mine(struct workers *w)
 {
 	uint64_t n;

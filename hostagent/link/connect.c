@@ -24,9 +24,9 @@ static int set_int(int fd, int level, int option, int value)
 }
 
 /* Make TCP retransmit at short, equal intervals, so that a stream recovers soon after a long
- * interruption of the network. By default TCP doubles its wait after each retransmission. The
+ * interruption of the network. By default TCP doubles its wait with each retransmission. The
  * additional retransmissions cost little, because few bytes are in flight. TCP_RTO_MAX_MS needs
- * Linux 6.15. An older kernel refuses this option, and streams recover later. */
+ * Linux 6.15. An older kernel refuses this option, and streams then recover later. */
 static void recover_soon(int fd)
 {
 	(void)set_int(fd, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1);
@@ -35,8 +35,8 @@ static void recover_soon(int fd)
 
 /* Do not use the host's default congestion control, because it can be BBR. BBR sends at the rate
  * that it has measured in the last round trips. If a full link loses all packets in its queue, BBR
- * measures one segment per timeout. Then BBR sends only one segment each second, although the link
- * is free, and no epoch arrives for seconds. */
+ * measures one segment per timeout. After that, BBR sends only one segment per second, although the
+ * link is free, and no epoch arrives for seconds. */
 static void choose_congestion_control(int fd)
 {
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, CONGESTION, sizeof(CONGESTION) - 1);

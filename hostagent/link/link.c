@@ -19,8 +19,8 @@
 #include "base/text.h"
 #include "link/connect.h"
 
-/* The receive buffer has room for two frames: while the caller uses one frame, the next one arrives
- * behind it, and no bytes need to be moved. */
+/* The receive buffer has room for two frames. So while the caller uses one frame, the next one can
+ * arrive behind it, and no bytes need to be moved. */
 #define RECEIVE_SIZE		(2 * WIRE_FRAME_MAX)
 /* A read from TLS needs at least this much room in the receive buffer: enough for one whole
  * record. */
@@ -31,14 +31,16 @@
 struct link {
 	int fd;
 	struct wire_tls *tls;
-	int dead;	       /* negative errno of the error that ended the link; 0 if none did */
+	int dead;	       /* the error that ended the link (a negative errno); 0: none */
 	uint16_t refused_code; /* code of a REFUSED frame; 0 if none came */
-	unsigned peer_sender;  /* WIRE_SENDER_ bit of the peer; 0 until the handshake is done */
+	unsigned peer_sender;  /* WIRE_SENDER_* bit of the peer; 0: not known yet */
 	uint64_t connect_by_ns; /* link_config's connect_by_ns; 0: no such limit */
 	bool was_reached;	/* TCP has connected */
 	struct link_stats stats;
-	char where[WHERE_SIZE]; /* the peer, for texts, such as "gateway 198.18.0.1 port 7400" */
-	char peer_name[WIRE_NAME_MAX + 1]; /* name of the host that must answer; "": not checked */
+	char where[WHERE_SIZE]; /* name of the peer for texts, such as "gateway 198.18.0.1 port
+				 * 7400" */
+	char peer_name[WIRE_NAME_MAX + 1]; /* name of the host to which the link must lead; "": not
+					    * checked */
 	char error[ERROR_SIZE];
 	size_t receive_start, receive_end; /* bounds of the decrypted bytes not yet passed to
 					    * the caller */
@@ -46,8 +48,8 @@ struct link {
 	uint8_t scratch[WIRE_FRAME_MAX]; /* where link_send() assembles a frame */
 };
 
-/* Record the error that ends the link, unless an error was recorded before. Returns the recorded
- * error. */
+/* End the link: record the error @code and its text, unless an error was recorded before. Returns
+ * the recorded error. */
 static int die(struct link *link, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 static int die(struct link *link, int code, const char *format, ...)
@@ -71,7 +73,7 @@ static int die(struct link *link, int code, const char *format, ...)
 static int new_link(int fd, struct wire_tls_context *tls, unsigned peer_roles,
 		    size_t send_max_bytes, struct link **ret_link)
 {
-	/* The queue needs room for two frames: one is being sent, and the next one is queued. */
+	/* The queue needs room for two frames: while one is being sent, the next one is queued. */
 	const size_t least = 2 * WIRE_FRAME_MAX;
 	struct link *link  = calloc(1, sizeof(*link));
 	int r;
@@ -158,9 +160,9 @@ struct link *link_free(struct link *link)
 
 /* ---- bytes ---- */
 
-/* Move received bytes from the socket into TLS. Does not end the link on an error: the caller does
- * that, with a suitable text. Returns 0 if bytes were moved; -EAGAIN if nothing has arrived, or TLS
- * has no room; -EPIPE if the peer closed the connection; or another -errno. */
+/* Move received bytes from the socket into TLS. An error does not end the link yet: the caller does
+ * that, with a suitable text. Returns 0: bytes were moved; -EAGAIN: nothing has arrived, or TLS has
+ * no room; -EPIPE: the peer closed the connection; or another -errno. */
 static int pull(struct link *link)
 {
 	size_t room;
@@ -181,8 +183,9 @@ static int pull(struct link *link)
 	return 0;
 }
 
-/* Make room for at least one record's plaintext after the bytes in the buffer. An incomplete frame
- * takes at most half of the buffer, so there is enough room once it is moved to the front. */
+/* Make room for the plaintext of at least one TLS record after the bytes in the buffer. An
+ * incomplete frame takes at most half of the buffer. So when it is moved to the front, there is
+ * enough room. */
 static void make_receive_room(struct link *link)
 {
 	const size_t used = link->receive_end - link->receive_start;
@@ -196,8 +199,8 @@ static void make_receive_room(struct link *link)
 	}
 }
 
-/* Decrypt received bytes into the buffer. Returns the number of decrypted bytes (> 0), -EAGAIN, or
- * the error of the dead link. */
+/* Decrypt received bytes into the buffer. Returns the number of decrypted bytes (> 0); -EAGAIN: no
+ * whole TLS record has arrived; or the error of the dead link. */
 static int decrypt(struct link *link)
 {
 	int r;
@@ -214,8 +217,8 @@ static int decrypt(struct link *link)
 	return r;
 }
 
-/* End the link because sending failed with @code. If the peer sent a REFUSED frame before it closed
- * the connection, record that frame's reason instead of @code. */
+/* End the link because sending failed with @code. First decrypt what has arrived. If this shows
+ * that the peer has ended TLS or sent an alert, that error is recorded instead of @code. */
 static int send_failed(struct link *link, int code)
 {
 	if (link->receive_end - link->receive_start < RECEIVE_SIZE - RECEIVE_ROOM_MIN) {
@@ -251,7 +254,7 @@ int link_flush(struct link *link)
 	}
 }
 
-/* After a failure of TLS, send the alert that tells the peer the reason. Return @code. */
+/* After TLS has failed, send the alert that tells the peer why. Return @code. */
 static int flush_alert(struct link *link, int code)
 {
 	size_t size;
@@ -307,8 +310,8 @@ int link_send(struct link *link, const struct wire_header *header, const struct 
 	return link_send_frame(link, link->scratch, size);
 }
 
-/* Handle REFUSED, which can answer HELLO or come later: end the link, and record the frame's text
- * as the reason. */
+/* Handle a REFUSED frame, which can be the answer to HELLO or come later: end the link, and record
+ * the frame's text as the reason. */
 static int take_refusal(struct link *link, const struct wire_frame *frame)
 {
 	char text[WIRE_ERROR_TEXT_SIZE];
@@ -321,7 +324,7 @@ static int take_refusal(struct link *link, const struct wire_frame *frame)
 	return die(link, -EACCES, "refused: %s", failure.text);
 }
 
-/* Take the next complete frame out of the decrypted bytes. Returns 0; -EAGAIN if no frame is
+/* Take the next complete frame out of the decrypted bytes. Returns 0; -EAGAIN: no frame is
  * complete; or the error of the dead link. */
 static int take_frame(struct link *link, struct wire_frame *ret_frame)
 {
@@ -573,8 +576,8 @@ void link_get_backlog(const struct link *link, struct link_backlog *ret_backlog)
 	uint64_t sent = link->stats.bytes_sent;
 	int in_kernel = 0;
 
-	/* If the kernel does not say how many bytes still wait in the socket, count these bytes as
-	 * drained. */
+	/* If the kernel does not say how many bytes still wait in the socket, count all bytes that
+	 * were sent as drained. */
 	if (ioctl(link->fd, SIOCOUTQ, &in_kernel) < 0 || in_kernel < 0 ||
 	    (uint64_t)in_kernel > sent)
 		in_kernel = 0;

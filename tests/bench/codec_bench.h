@@ -27,15 +27,17 @@ struct options {
 	const char *form;
 };
 
-/* The working set: page i is a copy of pair i % n_pairs of the file. A small file is repeated many
- * times, so that the passes read pages from memory and not from a cache. */
+/* The working set: n_pages pairs of an old and a new page. Number i is a copy of pair i % n_pairs
+ * of the pair file. So a small file fills the working set many times over, and the benchmark's
+ * passes read from memory, not from the CPU's caches. */
 struct data {
 	uint8_t *pairs; /* the pairs of the file */
 	size_t n_pairs;
 	size_t n_pages;
 	uint8_t *old;	 /* n_pages old pages, the references */
 	uint8_t *new;	 /* n_pages new pages */
-	struct page_item *items; /* n_pages items: old and new page, in the order of each pass */
+	/* n_pages items, each with an old and a new page; every pass uses this order */
+	struct page_item *items;
 	uint8_t *encoded;
 	size_t *offsets;  /* n_pages + 1 entries: where items[i] begins in `encoded` */
 	uint8_t *classes; /* n_pages entries: class of each page's record; only for our coders */

@@ -32,15 +32,15 @@ struct coder {
 size_t coder_encode(const struct coder *coder, const struct page_item *items, size_t n_items,
 		    uint8_t *out, enum page_class *ret_class);
 
-extern const struct coder coders_ours[];      /* Holdfast's coders; the last has name NULL */
-extern const struct coder coders_baselines[]; /* for comparison; the last has name NULL */
+extern const struct coder coders_ours[];      /* Holdfast's coders; name NULL ends the list */
+extern const struct coder coders_baselines[]; /* for comparison; name NULL ends the list */
 
 /* A general compressor that is applied to a batch of deltas. */
 struct second_stage {
 	const char *name;
 	size_t (*compress)(const uint8_t *data, size_t size, uint8_t *out, size_t room);
 };
-extern const struct second_stage second_stages[]; /* the last has name NULL */
+extern const struct second_stage second_stages[]; /* name NULL ends the list */
 
 /* Read both pages of items[0] completely and prefetch those of items[1]. No coder can be faster
  * than this, so its speed is the limit. Returns 0 if the two pages are equal. */

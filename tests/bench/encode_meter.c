@@ -57,8 +57,8 @@ struct options {
 	uint32_t n_busy;
 };
 
-/* The guest's pages: page i is a copy of pair i % n_pairs of the file. @order has all pages in
- * random order. An epoch contains the next pages of this list. */
+/* The guest's pages: the old and the new version of page i are a copy of pair i % n_pairs of the
+ * file. @order has all pages in random order. An epoch contains the next pages of this list. */
 struct data {
 	uint32_t n_pages;
 	uint8_t *old; /* old pages, by page number */
@@ -121,7 +121,7 @@ static void load(const struct options *options, struct data *data)
 		data->order[j] = data->order[i];
 		data->order[i] = other;
 	}
-	/* The new pages are stored in the order of the list. Find each page's place in it. */
+	/* The new pages are stored in the order of the list. Find each page's place in the list. */
 	uint32_t *place = allocate(data->n_pages * sizeof(*place));
 
 	for (uint32_t i = 0; i < data->n_pages; i++)

@@ -59,7 +59,7 @@ static double ns_per_kib(double cpu_s, double clock_s, uint64_t n_frames, uint64
 }
 
 /* Make and seal frame @seq. Each frame has a different payload, although the speed of hash and
- * cipher does not depend on it. */
+ * cipher does not depend on the payload. */
 static size_t seal_frame(uint32_t seq, size_t size)
 {
 	const struct wire_header h = {.type = WIRE_PAGES, .seq = seq, .epoch = 1, .term = 1};

@@ -55,7 +55,7 @@ struct trace {
 	const struct options *options;
 	FILE *out;	      /* gets the pairs; NULL: none are recorded */
 	FILE *indices;	      /* gets the page indices; NULL: none are recorded */
-	uint8_t *shadow;      /* copy of guest memory at the end of the last epoch */
+	uint8_t *shadow;      /* copy of guest memory at the end of the previous epoch */
 	uint64_t n_epochs, n_pages, n_unchanged, n_zero, n_pairs;
 	uint64_t baseline_bytes[N_BASELINES]; /* sizes of the records of coders_baselines[] */
 	uint64_t ours_bytes; /* size of our records before any second stage */

@@ -121,8 +121,8 @@ static uint32_t run(struct frame *f, const char *row)
 	return opts.retval;
 }
 
-/* Check that only @verdict's count grew, by one. If @verdict is SHIELD_PASSED or SHIELD_N_VERDICTS,
- * check that no count grew. */
+/* Check that only @verdict's count grew, by one; for SHIELD_BAD_MAC, this is the count of
+ * keys[@which]. If @verdict is SHIELD_PASSED or SHIELD_N_VERDICTS, check that no count grew. */
 static void check_counts(const char *row, enum shield_verdict verdict, size_t which)
 {
 	for (unsigned int v = 0; v < SHIELD_N_VERDICTS; v++)

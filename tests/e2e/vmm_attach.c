@@ -110,8 +110,9 @@ static int run_describe(void)
 	return 0;
 }
 
-/* Describe the machine, plug what @args says, and describe it again, knowing the first description.
- * Returns 0 if the result is what a whole description says, and differs from the first one. */
+/* Describe the machine, plug the device that @args names, and describe the machine again with
+ * vmm_describe_again(), which knows the first description. Returns 0 if the second description
+ * equals a new vmm_describe(), and differs from the first. */
 static int sees_plugged(const char *driver, json_t *args)
 {
 	struct vmm_description first = {0}, again = {0}, whole = {0};
@@ -137,8 +138,8 @@ static int sees_plugged(const char *driver, json_t *args)
 	return r;
 }
 
-/* A description that is known is used again if nothing was plugged and the process is the same. To
- * tell whether it was used, an item is added to it that no QEMU has. */
+/* vmm_describe_again() uses a known description again if nothing was plugged and QEMU's process is
+ * the same. To see whether this happened, add an item to the known description that no QEMU has. */
 static int run_again(void)
 {
 	struct vmm_description known = {0}, again = {0}, other = {0};

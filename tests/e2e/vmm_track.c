@@ -279,8 +279,8 @@ static int run(pid_t pid, const struct vmm_block *blocks, uint64_t duration_ns)
 		if (n < 0 || compare(pid, blocks) != 0)
 			return n < 0 ? fail("scan", (int)n) : 1;
 		/* No thread writes now. The TRACK_KEEP scan left its pages dirty, so a
-		 * TRACK_PROTECT scan must report as many pages. It protects them, so a second
-		 * TRACK_PROTECT scan must report none. */
+		 * TRACK_PROTECT scan must report as many pages. This scan protects the pages, so a
+		 * second TRACK_PROTECT scan must report none. */
 		if (round_trip(t, TRACK_PROTECT, mem) != n)
 			return fail("a scan that keeps and one that protects do not agree",
 				    -EINVAL);
@@ -298,8 +298,8 @@ static int run(pid_t pid, const struct vmm_block *blocks, uint64_t duration_ns)
 	return n_rounds == 0 || n_reported == 0 ? fail("nothing was tested", -EINVAL) : 0;
 }
 
-/* Inject a userfaultfd @n times, which interrupts the child's main thread in its system calls. None
- * of these calls may fail. */
+/* Inject a userfaultfd @n times. Each injection interrupts the child's main thread in a system
+ * call. None of these calls may fail. */
 static int run_injections(pid_t pid, int n)
 {
 	uint64_t worst_ns = 0, total_ns = 0, waits;

@@ -57,7 +57,7 @@ enum act {
 	ACT_CLOSE   = 3,
 };
 
-#define HELD	  2u /* the epoch that the standby holds */
+#define HELD	  2u /* the standby's last complete epoch */
 #define PRIMARIES 2
 #define SENT_MAX  49152u /* largest payload sent; fits into a TLS ring */
 #define CONNECTIONS_MAX 5 /* limit per input: a handshake takes as long as 50 frames */

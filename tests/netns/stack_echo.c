@@ -5,7 +5,7 @@
  *	port 19  source   sends until the peer closes
  *
  * usage: stack_echo DEVICE ADDRESS/PREFIX
- * Prints "ready MAC" once it serves. On SIGTERM or SIGINT it prints its counters as name=value
+ * Prints "ready MAC" when it can serve. On SIGTERM or SIGINT it prints its counters as name=value
  * lines and ends. Used by test_stack_*; not part of the product.
  */
 #include <inttypes.h>

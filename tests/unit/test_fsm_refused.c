@@ -1,10 +1,11 @@
-/* test_fsm_refused.c - tests an order that is refused again and again: there is one event for each
- * reason. fsm_lab.h checks the rules. */
+/* test_fsm_refused.c - tests orders that a host refuses again and again: the operator gets one
+ * event for each reason. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
 
-/* Let the order of host @h be refused, and time pass until the host gets it again. */
+/* Host @h refuses its order @verb because of @text. Then let time pass until the host gets the
+ * order again. */
 static void refuse(uint8_t h, uint8_t verb, const char *text)
 {
 	uint64_t id;
@@ -35,7 +36,7 @@ static void fail_over(void)
 	lab_run(&lab, 600, 2);
 	assert_true(lab_obey(&lab, 1));
 	lab_report(&lab, 1);
-	lab_run(&lab, 10000, 2); /* the events about the promoted guest come first */
+	lab_run(&lab, 10000, 2); /* let the events about the promoted guest pass */
 	lab_up(&lab, 0);
 	lab_report(&lab, 0);
 }
@@ -48,7 +49,7 @@ static void test_fence(void **state)
 	refuse(0, WIRE_VERB_FENCE, "its file is wrong (line 7)");
 	is_told("alpha is not fenced: its file is wrong (line 7); it is told again");
 	for (int i = 0; i < 3; i++) {
-		/* a new number is no reason for an event */
+		/* a reason that differs only in a number causes no event */
 		refuse(0, WIRE_VERB_FENCE, "its file is wrong (line 71)");
 		is_not_told();
 	}
@@ -70,7 +71,7 @@ static void test_spare(void **state)
 	lab_add_spare(&lab);
 	lab_down(&lab, 2);
 	lab_up(&lab, 2);
-	lab.peer[2].state = WIRE_STATE_RUNNING; /* it was the owner in an older term */
+	lab.peer[2].state = WIRE_STATE_RUNNING; /* gamma was the owner in an older term */
 	lab.peer[2].term = 0;
 	lab_report(&lab, 2);
 	refuse(2, WIRE_VERB_FENCE, "its file is wrong");
@@ -105,7 +106,7 @@ static void test_standby(void **state)
 	lab.peer[1].complete = 0;
 	lab_up(&lab, 1);
 	lab_report(&lab, 1);
-	lab_run(&lab, 10000, 3); /* the event about the policy comes first */
+	lab_run(&lab, 10000, 3); /* let the event about the policy pass */
 	refuse(1, WIRE_VERB_STANDBY_START, "no room");
 	is_told("beta cannot stand by: no room");
 	refuse(1, WIRE_VERB_STANDBY_START, "no room");

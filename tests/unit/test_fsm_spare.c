@@ -8,7 +8,7 @@ static void test_takes_the_seat(void **state)
 	uint64_t term;
 
 	(void)state;
-	/* gamma is fenced: no QEMU of the VM may run there */
+	/* gamma is fenced: it must not run a QEMU of the VM */
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
 	lose_other();
 	term = lab.journal.term;
@@ -25,8 +25,8 @@ static void test_takes_the_seat(void **state)
 	assert_int_equal(lab.n_seated, 1);
 }
 
-/* When the old standby returns, its seat is taken. Its copy is ended, and it is fenced and then
- * left alone. */
+/* When the old standby returns, gamma has its seat. The gateway ends the old standby's copy and
+ * fences that host. Then the host gets no more orders. */
 static void test_old_standby_returns(void **state)
 {
 	unsigned int n;
@@ -58,7 +58,7 @@ static void test_in_turn(void **state)
 	assert_true(lab.fsm.fence_due);
 	later(61000);
 	is_now(VM_PREPARING, GAMMA, BETA);
-	assert_false(lab.fsm.fence_due); /* the fence that was due was alpha's */
+	assert_false(lab.fsm.fence_due); /* alpha had to be fenced, and has no seat now */
 	is_protected();
 	assert_int_equal(lab.peer[ALPHA].state, WIRE_STATE_PROTECTED);
 	come_back(ALPHA);
@@ -78,7 +78,7 @@ static void test_in_turn(void **state)
 	assert_int_equal(lab.n_seated, 4);
 }
 
-/* Each obstacle that keeps the spare from the seat is named to the operator. */
+/* The operator is told each reason why the spare does not take the seat. */
 static void test_not_now(void **state)
 {
 	(void)state;
@@ -91,7 +91,7 @@ static void test_not_now(void **state)
 	lab_report(&lab, ALPHA);
 	is_now(VM_UNPROTECTED, ALPHA, BETA);
 	says("the spare gamma has not reported this VM");
-	lab.peer[GAMMA].state = WIRE_STATE_RUNNING; /* a guest that was started there */
+	lab.peer[GAMMA].state = WIRE_STATE_RUNNING; /* somebody has started a guest on gamma */
 	lab.peer[GAMMA].term = 0;
 	lab_report(&lab, GAMMA);
 	lab_report(&lab, ALPHA);
@@ -99,7 +99,7 @@ static void test_not_now(void **state)
 	says("the spare gamma has not yet confirmed the end");
 	lab_settle(&lab);
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
-	lab.peer[GAMMA].state = WIRE_STATE_STANDBY_READY; /* an old copy */
+	lab.peer[GAMMA].state = WIRE_STATE_STANDBY_READY; /* gamma has an old copy */
 	lab_report(&lab, GAMMA);
 	lab_report(&lab, ALPHA);
 	is_now(VM_UNPROTECTED, ALPHA, BETA);
@@ -161,7 +161,7 @@ static void test_by_turns(void **state)
 	is_protected();
 	lose_other();
 	assert_int_equal(lab.fsm.again.unfit, 0);
-	start(NULL); /* here the standby refuses the first copy for good */
+	start(NULL); /* in this part, the standby refuses the first copy for good */
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_COMMAND, .no_wait = true,
 					       .command = VM_COMMAND_UNPROTECT});
 	lab_settle(&lab);
@@ -176,8 +176,7 @@ static void test_by_turns(void **state)
 	is_now(VM_PREPARING, ALPHA, GAMMA);
 }
 
-/* Under the policy `ask`, the spare does not take the seat by itself, unless a drain has ended the
- * copy. */
+/* Under the policy `ask`, the spare takes the seat by itself only if a drain has ended the copy. */
 static void test_ask(void **state)
 {
 	(void)state;
@@ -212,8 +211,9 @@ static void test_drained(void **state)
 	replies(true, "already", "beta has no copy");
 }
 
-/* It is not certain that a promoted guest serves its clients. If it does not, the guest that the
- * other host keeps can be the better one. So the spare does not take that host's seat by itself. */
+/* It is not certain that the promoted guest serves its clients. If it does not, the stopped guest
+ * on the other host can be the better one. So the spare does not take that host's seat by
+ * itself. */
 static void test_doubtful_guest(void **state)
 {
 	(void)state;
@@ -267,8 +267,8 @@ static void test_answers_of_the_spare(void **state)
 	assert_non_null(strstr(lab.last_event, "beta, which has no seat, has carried out"));
 }
 
-/* gamma's promotion has failed, and the guest is being given back. Only gamma's answer ends
- * that. */
+/* gamma's promotion has failed, and the guest is being given back to alpha. This is complete only
+ * when gamma has answered; an answer of the spare does not count. */
 static void test_give_back(void **state)
 {
 	char why[VM_TEXT_MAX];
@@ -294,8 +294,8 @@ static void test_give_back(void **state)
 	is_now(VM_UNPROTECTED, ALPHA, GAMMA);
 }
 
-/* A host that has lost its seat may open no stream, and late messages about its streams have no
- * effect. */
+/* A host that has lost its seat is not allowed to open a stream, and late messages about its
+ * streams have no effect. */
 static void test_late_stream(void **state)
 {
 	struct error why;
@@ -322,7 +322,7 @@ static void test_late_stream(void **state)
 	assert_int_equal(lab.fsm.protection.complete, 1);
 	assert_true(lab.fsm.stream[VM_STREAM_PRIMARY].up && lab.fsm.stream[VM_STREAM_STANDBY].up);
 	is_now(VM_PROTECTED, ALPHA, GAMMA);
-	lose_other(); /* during a first copy, the standby's refusal would end the protection */
+	lose_other(); /* begin a first copy: here, a standby's refusal would end the protection */
 	come_back(BETA);
 	later(61000);
 	is_now(VM_PREPARING, ALPHA, BETA);
@@ -371,7 +371,7 @@ static void test_newer_spare(void **state)
 	lab_down(&lab, BETA);
 	lab_run(&lab, 120000, 1);
 	lab_report(&lab, ALPHA);
-	is_now(VM_PROTECTED, ALPHA, BETA); /* there is still no change */
+	is_now(VM_PROTECTED, ALPHA, BETA); /* nothing has changed */
 	come_back(BETA);
 	command(VM_COMMAND_OWNER, ALPHA);
 	is_now(VM_UNPROTECTED, ALPHA, BETA);
@@ -382,8 +382,8 @@ static void test_newer_spare(void **state)
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
 }
 
-/* The spare claims to run the guest in the journal's own term. That term was given to other hosts,
- * so there is a conflict. */
+/* The spare reports that it runs the guest in the journal's own term. That term was given to other
+ * hosts, so there is a conflict. */
 static void test_claim_in_the_same_term(void **state)
 {
 	(void)state;
@@ -401,8 +401,8 @@ static void test_claim_in_the_same_term(void **state)
 	assert_int_equal(lab.peer[GAMMA].state, WIRE_STATE_FENCED);
 }
 
-/* If the VM's file is wrong, the only guest perhaps runs on the host that the file makes the spare.
- * So that host is not fenced. */
+/* If the VM's file names the hosts wrongly, the only guest may run on the host that the file calls
+ * the spare. So that host is not fenced. */
 static void test_wrong_file(void **state)
 {
 	(void)state;

@@ -8,7 +8,8 @@ static void test_third(void **state)
 	(void)state;
 	for (uint8_t h = 0; h < VM_HOSTS; h++)
 		assert_true(vm_drain_has_third(&lab.fsm, h));
-	vm_fsm_bar(&lab.fsm, ALPHA, true); /* alpha's guest goes to beta, and the copy to gamma */
+	/* A drain of alpha moves the guest to beta and the copy to gamma. */
+	vm_fsm_bar(&lab.fsm, ALPHA, true);
 	assert_false(vm_drain_has_third(&lab.fsm, GAMMA));
 	vm_fsm_bar(&lab.fsm, ALPHA, false);
 	vm_fsm_bar(&lab.fsm, BETA, true);
@@ -17,14 +18,14 @@ static void test_third(void **state)
 	assert_true(vm_drain_has_third(&lab.fsm, GAMMA));
 }
 
-/* An unprotected guest must first be protected, and then moved. For this it needs two other
- * hosts. */
+/* A drain must first protect an unprotected guest, and then move the guest. For this, two other
+ * hosts are needed. */
 static void test_unprotected(void **state)
 {
 	(void)state;
 	lose_other();
 	assert_false(vm_drain_has_third(&lab.fsm, ALPHA)); /* only gamma is left */
-	assert_false(vm_drain_has_third(&lab.fsm, GAMMA)); /* and the guest needs gamma */
+	assert_false(vm_drain_has_third(&lab.fsm, GAMMA)); /* and alpha's guest needs gamma */
 	come_back(BETA);
 	assert_true(vm_drain_has_third(&lab.fsm, ALPHA));
 	assert_true(vm_drain_has_third(&lab.fsm, GAMMA));
@@ -73,8 +74,8 @@ static void test_moved(void **state)
 	moves_away("it has no copy while alpha is drained");
 }
 
-/* gamma has taken the seat of the drained host and could not stand by. A reload of the VMs' files
- * does not end the wish to protect the guest again. */
+/* gamma has taken the seat of the drained host and could not stand by. After a reload of the VMs'
+ * files, the guest is still to be protected again. */
 static void test_reload(void **state)
 {
 	(void)state;
@@ -109,7 +110,8 @@ static void test_policy_of_a_protected_vm(void **state)
 	assert_false(lab.fsm.record.is_wanted);
 }
 
-/* `protect --with` does not forget the fence of a connected host, whose guest may still run. */
+/* `protect --with` waits until a connected host has confirmed its FENCE, because the host's guest
+ * may still run. */
 static void test_with_waits_for_fence(void **state)
 {
 	(void)state;

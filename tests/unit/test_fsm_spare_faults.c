@@ -11,8 +11,8 @@ static bool fails_start(uint8_t h)
 	return true;
 }
 
-/* A spare that took the seat but cannot stand by does not keep the seat from a host that can stand
- * by again. */
+/* A spare has taken the seat but cannot stand by. It loses the seat to a host that can stand by
+ * again. */
 static void test_broken_spare_keeps_the_seat(void **state)
 {
 	(void)state;
@@ -81,7 +81,8 @@ static void test_spare_paralyses_for_ever(void **state)
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
 }
 
-/* The old holder of a seat may have voted for a term. A change of seats skips that term. */
+/* The host that loses its seat may have voted for the next term. So a change of seats skips that
+ * term. */
 static void test_term_above_any_vote(void **state)
 {
 	uint64_t term;
@@ -94,7 +95,8 @@ static void test_term_above_any_vote(void **state)
 	assert_true(lab.journal.term >= term + 2);
 }
 
-/* A change of seats does not forget a FENCE that a connected host has not confirmed. */
+/* After a change of seats, the gateway still waits for a FENCE that a connected host has not
+ * confirmed. */
 static void test_fence_is_dropped(void **state)
 {
 	char why[VM_TEXT_MAX];
@@ -125,8 +127,8 @@ static void test_fence_is_dropped(void **state)
 	assert_true(lab.peer[ALPHA].order.due);
 }
 
-/* A drain of another host does not count on a spare (fsm.h, rule 7) that is unable to take over the
- * standby's seat. */
+/* When another host is drained, the gateway does not count on a spare (fsm.h, rule 7) that cannot
+ * take over the standby's seat. */
 static void test_third_that_cannot(void **state)
 {
 	(void)state;
@@ -161,7 +163,7 @@ static void test_copy_of_this_term(void **state)
 		     lab.peer[GAMMA].order.verb == WIRE_VERB_STANDBY_STOP);
 }
 
-/* A standby that connects only for a moment now and then counts as away. */
+/* A standby that now and then connects for a short time counts as away. */
 static void test_flapping(void **state)
 {
 	(void)state;
@@ -189,8 +191,8 @@ static void test_never_reports(void **state)
 	is_now(VM_PREPARING, ALPHA, GAMMA);
 }
 
-/* A change of seats does not end the guest that a failover stopped, if the promoted guest never
- * showed that it serves. */
+/* A failover has stopped a guest, and the promoted guest has never shown that it serves clients. A
+ * change of seats does not end the stopped guest. */
 static void test_doubt_forgotten(void **state)
 {
 	(void)state;
@@ -212,7 +214,8 @@ static void test_doubt_forgotten(void **state)
 	assert_int_equal(lab_spare(&lab), ALPHA);
 }
 
-/* After the loss of the journal, nothing is adopted before the third host has reported. */
+/* After the loss of the journal, the gateway does not use a term that the third host has already,
+ * even if that host has not reported. */
 static void test_lost_journal_absent_third(void **state)
 {
 	(void)state;
@@ -220,7 +223,7 @@ static void test_lost_journal_absent_third(void **state)
 	strcpy(lab.config.host[GAMMA], "gamma");
 	lab.peer[ALPHA].state = WIRE_STATE_RUNNING;
 	lab.peer[BETA].state = WIRE_STATE_IDLE;
-	lab.peer[GAMMA].state = WIRE_STATE_STANDBY_WARM; /* was PREPARING in term 31 */
+	lab.peer[GAMMA].state = WIRE_STATE_STANDBY_WARM; /* gamma has stood by since term 31 */
 	lab.peer[ALPHA].term = lab.peer[BETA].term = 30;
 	lab.peer[GAMMA].term = 31;
 	lab_up(&lab, ALPHA);

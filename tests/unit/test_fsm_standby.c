@@ -101,7 +101,7 @@ static void test_it_owes(void **state)
 	assert_in_range(vm_standby_waits_ns(&lab.fsm, lab.now_ns) / MS, 4800, 4999);
 	run_owing(200, 0);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
-	/* The next protection starts counting at zero. */
+	/* In the next protection, the time without a commit starts at zero. */
 	lab_settle(&lab);
 	lab_protect(&lab);
 	run_owing(4900, 0);
@@ -112,7 +112,8 @@ static void test_it_owes(void **state)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 }
 
-/* The first epoch is acknowledged only after its rehearsal, so a busy host gets more time. */
+/* The first epoch is acknowledged only after its rehearsal. So more time is allowed for it than for
+ * a later epoch. */
 static void test_the_first_epoch_is_rehearsed(void **state)
 {
 	(void)state;
@@ -147,7 +148,7 @@ static void test_a_copy_on_its_way(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* Time does not count if no epoch could be committed, because the guest was paused or the gateway
+/* Time in which no epoch could be committed does not count: the guest was paused, or the gateway
  * stood still. */
 static void test_the_clock_stands_still(void **state)
 {
@@ -215,7 +216,7 @@ static void test_an_earlier_promotion(void **state)
 	lab_report(&lab, 0);
 	assert_int_equal(lab.fsm.protection.committed, 2);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	lab.peer[0].state = WIRE_STATE_PROTECTED; /* a number of this term is believed */
+	lab.peer[0].state = WIRE_STATE_PROTECTED; /* now the number is of this term, so it counts */
 	lab.peer[0].committed = 3;
 	lab_report(&lab, 0);
 	assert_int_equal(lab.fsm.protection.committed, 3);
@@ -256,8 +257,9 @@ static void test_the_owner_is_waited_for(void **state)
 }
 
 /* The standby is away, and then the owner's guest ends. The copy is all that is left of the guest.
- * So the copy is kept without a time limit, and the standby is promoted when it is back. A restart
- * of the owner's agent in between changes nothing at first: the new agent only reports LOST. */
+ * So the copy is kept without a time limit, and the standby is promoted when it is back. If the
+ * owner's agent restarts meanwhile, the new agent reports only LOST. That alone changes nothing
+ * before order_timeout has passed. */
 static void test_the_last_copy_is_kept(void **state)
 {
 	(void)state;
@@ -281,7 +283,7 @@ static void test_the_last_copy_is_kept(void **state)
 }
 
 /* The owner's agent does not find the guest, and the standby does not come back. The guest may
- * live, so the policy applies at last. */
+ * still run, so the copy is not kept for ever: in the end, the policy standby_lost applies. */
 static void test_a_guest_that_is_not_found(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
 /* test_fsm_torn.c - tests what the gateway does with disks that are an unfinished copy: a copy onto
- * them was interrupted, so some blocks are of one moment and others of another
+ * them was interrupted, so some blocks are newer than others
  * (docs/decisions/0073-torn-disks.md). */
 #include "fsm_cold_lab.h"
 
@@ -74,8 +74,8 @@ static void test_an_unfinished_copy(void **state)
 	assert_non_null(strstr(lab.last_reply.text, "in term 2; they are an unfinished copy"));
 }
 
-/* The standby loses its copy in the middle of a first copy: the owner has died, and the protection
- * ends. The event comes when the standby has nothing but its disks. */
+/* The protection ends in the middle of a first copy. The event comes only when the standby has
+ * dropped its copy of the guest's memory and has nothing but its disks. */
 static void test_the_end_of_a_copy(void **state)
 {
 	(void)state;
@@ -91,8 +91,8 @@ static void test_the_end_of_a_copy(void **state)
 	assert_non_null(strstr(lab.last_event, "the disks on beta are an unfinished copy"));
 }
 
-/* Beta stands by for the next copy, and has got no epoch of it. Beta then reports no role, but
- * still reports that its disks are an unfinished copy. */
+/* Beta stands by for the next copy, but has received no epoch of that copy yet. So beta reports no
+ * role, but still reports that its disks are an unfinished copy. */
 static void test_before_the_next_copy(void **state)
 {
 	(void)state;
@@ -104,8 +104,8 @@ static void test_before_the_next_copy(void **state)
 	is_refused("torn");
 }
 
-/* Both hosts are back. Beta's disks are never chosen. They do not prevent a start from alpha's
- * disks. */
+/* Both hosts are back. Beta's disks, which are an unfinished copy, are never chosen. They do not
+ * prevent a start from alpha's disks. */
 static void test_beside_an_unfinished_copy(void **state)
 {
 	(void)state;

@@ -1,7 +1,7 @@
 /* test_fsm_way.c - tests what happens when something blocks the way between clients and the guest.
- * A VM must not become PROTECTED unless clients would be able to reach the guest on the standby's
- * host after a failover. It must not stay PROTECTED while held frames cannot leave. fsm_lab.h
- * checks the rules. */
+ * A VM becomes PROTECTED only if clients would be able to reach the guest on the standby's host
+ * after a failover. It does not stay PROTECTED while held frames cannot leave. fsm_lab.h checks the
+ * rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -174,7 +174,7 @@ static void test_made_anew(void **state)
 	assert_non_null(strstr(lab.last_event, "made anew"));
 	lab.last_event[0] = '\0';
 	report_way(0, NULL, "", 1);
-	report_way(0, NULL, "", 0); /* a lower count is from another protection of the guest */
+	report_way(0, NULL, "", 0); /* a lower count belongs to another protection of the guest */
 	assert_string_equal(lab.last_event, "");
 }
 

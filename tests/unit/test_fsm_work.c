@@ -39,8 +39,8 @@ static void say(uint8_t h, const char *step, uint64_t n_new)
 				     .n_moves = n_moves[h]});
 }
 
-/* Let @s seconds pass in which both hosts are alive and no byte of an epoch is relayed. Host @h
- * reports @step each second. */
+/* Let @s seconds pass in which both hosts are alive and no byte of an epoch is relayed. Each
+ * second, host @h reports @step and @n_new more moves. */
 static void work(uint8_t h, unsigned int s, const char *step, uint64_t n_new)
 {
 	for (unsigned int i = 0; i < s; i++) {
@@ -98,7 +98,7 @@ static void test_first_copy_is_slow(void **state)
 	assert_true(lab_obey(&lab, 1));
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 	say(0, "asked QEMU", 1);
-	work(0, 100, "asked QEMU", 1); /* the order is not answered yet */
+	work(0, 100, "asked QEMU", 1); /* PROTECT is not answered yet */
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 	assert_true(lab_obey(&lab, 0));
 	/* a copy of zero pages sends almost no bytes */

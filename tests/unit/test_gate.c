@@ -40,7 +40,7 @@
 struct shared {
 	_Atomic size_t blob_size;     /* size of the next save's blob */
 	_Atomic size_t piece_size;    /* bytes of each write */
-	/* a write ends early, at this byte of the blob; 0: no write ends early */
+	/* a write ends early, at this byte of the blob; 0: none does */
 	_Atomic size_t flush_at;
 	_Atomic bool refuses;	      /* the next save fails with an error */
 	/* true: before its first write of the blob, the child sleeps in a write to another pipe */
@@ -355,7 +355,7 @@ static void a_flush_in_the_middle(void **state)
 	assert_int_equal(gate_stop(g, TIMEOUT_NS), 0);
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), 0);
 	/* The rest of the blob fits into the room that the short write left. So the save ends
-	 * before the gate can stop it. */
+	 * before the gate can hold QEMU. */
 	assert_int_equal(gate_finish(g, TIMEOUT_NS, &got, &got_size), -ECANCELED);
 	gate_close(g);
 	tear_down(&f);

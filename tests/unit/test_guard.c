@@ -51,7 +51,7 @@ static int connect_client(void)
 	return fd;
 }
 
-/* Serve all that waits at the sockets. */
+/* Serve everything that waits at the sockets. */
 static void serve(void)
 {
 	struct pollfd fds[GUARD_N_FDS];
@@ -207,7 +207,7 @@ static void test_two(void **state)
 	request(second, "down 30\n");
 	assert_true(take());
 	assert_int_equal(drain.limit_s, 30);
-	request(second, "and more\n"); /* says more than it should */
+	request(second, "and more\n"); /* more than the protocol allows */
 	assert_int_equal(recv(second, scratch, 1, MSG_DONTWAIT), 0);
 	assert_int_equal(say(WIRE_DRAIN_RUNS, 0, "x"), 0);
 	close(first);

@@ -151,7 +151,7 @@ static void test_done_twice(void **state)
 	assert_int_equal(checker.n_recounted, 1);
 }
 
-/* One page is stale. The counts are right, but the checksum is wrong once the ring reaches that
+/* One page is stale. The counts are right, but the checksum is wrong when the ring reaches that
  * page again. */
 static void test_stale_page(void **state)
 {

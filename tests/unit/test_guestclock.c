@@ -1,5 +1,5 @@
 /* Tests reading and setting the guest's clock in another process's memory. A child process plays
- * QEMU: it has variables with the names of QEMU's. */
+ * QEMU: it has variables with the same names as QEMU's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -206,7 +206,8 @@ static void the_saved_clock_is_found(void **state)
 	assert_int_equal(guestclock_parse(blob, size, &at, &words), 0);
 	assert_int_equal(at, there);
 	assert_true(words.ticks == UINT64_MAX - 5 && words.clock == 77 && !words.is_running);
-	/* The section is found at its place, even if the guess is wrong or past the end. */
+	/* The section is found even if the guess where it begins is wrong or past the blob's
+	 * end. */
 	for (size_t guess = 0; guess < sizeof(blob) + 3; guess++) {
 		at = guess;
 		words.clock = 0;

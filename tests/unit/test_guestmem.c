@@ -20,7 +20,7 @@
 
 #define BYTES	((uint64_t)N_PAGES * VMM_PAGE_BYTES)
 
-/* Memory of this process, which stands for QEMU's. */
+/* Memory of this process; it plays QEMU's memory. */
 struct memory {
 	uint8_t *at;
 	int fd;

@@ -476,7 +476,7 @@ static void test_each_row(void **state)
 		assert_true(is_seen[i]);
 }
 
-/* A value just inside its limit is no cause, so that the word does not change all the time. */
+/* A value just inside its limit does not change the word. */
 static void test_limits(void **state)
 {
 	(void)state;
@@ -504,7 +504,7 @@ static void test_limits(void **state)
 	assert_int_equal(judge(), HEALTH_BEHIND);
 }
 
-/* The graver of two causes is named. */
+/* Of several causes, the word names the gravest. */
 static void test_gravity(void **state)
 {
 	(void)state;
@@ -521,7 +521,7 @@ static void test_gravity(void **state)
 	assert_int_equal(judge(), HEALTH_CONFLICT);
 }
 
-/* A guest without disks needs no disk keys in its reports, and a standby without need of room may
+/* A guest without disks needs no disk keys in its reports, and a standby that needs no room can
  * report 0. */
 static void test_needless_keys(void **state)
 {

@@ -65,8 +65,8 @@ static void test_safe_is_slow_to_come_back(void **state)
 	assert_int_equal(watch.n_changes, 2);
 }
 
-/* The word that an operator gets is judged at the time of the request, not at the loop's last
- * look. */
+/* An operator gets the word as it is at the time of the request, not as the gateway's loop last
+ * judged it. */
 static void test_look_is_of_now(void **state)
 {
 	(void)state;
@@ -99,8 +99,8 @@ static void test_no_storm(void **state)
 	assert_int_equal(last_to, HEALTH_SAFE);
 }
 
-/* A pause after many changes must not be left out, even if it is over before the limits let another
- * event out. */
+/* A change to PAUSED must be reported even after many other changes, and even if the pause is over
+ * before the limits let another event out. */
 static void test_a_grave_word_is_told(void **state)
 {
 	(void)state;
@@ -165,7 +165,7 @@ static void test_each_failure_is_told(void **state)
 		assert_int_equal(n_events, i + 1);
 		assert_int_equal(last_to, HEALTH_FAILED);
 		assert_int_equal(last_from, i == 0 ? HEALTH_NO_ROOM : HEALTH_PROMOTING);
-		(void)look(); /* the same failure is reported once */
+		(void)look(); /* the same failure is reported only once */
 		assert_int_equal(n_events, i + 1);
 		if (i % 2 == 0) /* the next promotion is too short to be seen */
 			continue;
@@ -176,7 +176,7 @@ static void test_each_failure_is_told(void **state)
 	}
 }
 
-/* From the first connection to the end of a protection, the word is never SAFE outside of
+/* From the first connection to the end of a protection, the word is SAFE only in the state
  * PROTECTED. */
 static void test_life(void **state)
 {

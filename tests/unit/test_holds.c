@@ -41,7 +41,7 @@ static struct {
 	const char *was_passing_on; /* an earlier agent left a hold that passes on this tap */
 	const char *pinned_dir;	    /* the directory where a hold on "lo" is pinned */
 	const char *pinned_offload; /* the directory with a hold for a card with offloads */
-	char kinds[16];             /* in order of opening: 'o' has offloads, '-' not */
+	char kinds[16];             /* of the opened holds, in order: 'o' has offloads, '-' none */
 	struct hold *open[TAP_NAMES_MAX];
 	int n_open;
 	char story[512];
@@ -267,7 +267,7 @@ static void test_kinds(void **state)
 	assert_string_equal(world.kinds, "-o-");
 	holds_close(h);
 	memset(&world, 0, sizeof(world));
-	world.pinned_dir = PINS; /* pinned in a slot that is not its place in the list */
+	world.pinned_dir = PINS; /* "lo" is pinned in a slot that is not its place in the list */
 	assert_int_equal(holds_open(&config, &h, &error), 0);
 	assert_string_equal(world.kinds, "o--");
 	holds_close(h);
@@ -392,7 +392,7 @@ static void test_receive_and_release(void **state)
 	world.open[0]->receives = 2;
 	world.open[1]->receives = 3;
 	assert_int_equal(holds_receive(h), 5);
-	/* one card's path is broken: frames of the other card are counted once the path works
+	/* one card's path is broken: frames of the other card are counted when the path works
 	 * again */
 	world.open[0]->receives = -ENOLINK;
 	assert_int_equal(holds_receive(h), -ENOLINK);

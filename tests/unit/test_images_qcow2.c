@@ -341,7 +341,8 @@ static void a_whole_image_is_handed_over(void **state)
 	assert_false(images_have_lost(&images, &error));
 	holds(expected);
 
-	/* a daemon that does not end; it is stopped, and closing the view needs a running daemon */
+	/* A daemon that does not end, because it is stopped. The test closes the view before,
+	 * because a close needs a running daemon. */
 	assert_int_equal(images_open(&images, &error), 0);
 	apply(WIRE_DISK_WRITE, 131072, 65536, 0x34);
 	memset(expected + 131072, 0x34, 65536);

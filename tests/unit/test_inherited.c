@@ -1,5 +1,5 @@
-/* Tests replace/inherited: the agent reaps children of its last program, and leaves other processes
- * alone. */
+/* Tests replace/inherited: the agent reaps children of its previous program, and leaves other
+ * processes alone. */
 #include "replace/inherited.h"
 
 #include <errno.h>

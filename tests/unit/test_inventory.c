@@ -296,7 +296,8 @@ static void cards_are_found_by_their_taps(void **state)
 		{"c0: index=0,type=nic,macaddr=x\r\n \\ n0: index=0,type=tap,fd=9\r\n"
 		 "c1: index=0,type=nic,macaddr=y\r\n \\ n1: index=0,type=tap,fd=27\r\n", 2},
 		{" \\ n0: index=0,type=tap,ifname=tap1", 2},
-		/* not told, or not understood: all cards are treated alike */
+		/* QEMU's text says nothing, or is not understood: all cards count as with
+		 * offloads */
 		{"", 3},
 		{" \\ n0: index=0,type=tap,fd=1\r\n", 3},
 		{" \\ n0: index=0,type=tap,ifname=tap\r\n", 3},

@@ -88,8 +88,9 @@ static void test_keeps(void **state)
 	vm_journal_close(journal);
 }
 
-/* If a VM has a spare, the VM's journal line also names the owner's partner, which is the host that
- * is neither owner nor spare (with=). The line of a VM without a spare does not have with=. */
+/* If a VM has a spare, the VM's journal line also names the owner's partner (with=). The partner is
+ * the host that is neither owner nor spare. The line of a VM without a spare does not have
+ * with=. */
 static void test_with(void **state)
 {
 	static const struct {
@@ -158,7 +159,8 @@ static void test_compacts(void **state)
 	vm_journal_close(journal);
 }
 
-/* Returns the journal's text after two appends, and its size in *size. */
+/* Returns the journal's text after two appends, and sets *size to its length. The caller frees the
+ * text. */
 static char *sample(size_t *size)
 {
 	struct vm_journal *journal = open_journal();

@@ -110,7 +110,7 @@ static void test_newer_term(void **state)
 	(void)state;
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 9000, 9000, 1000 * MS), 0);
 	lease_enter(&lease, TERM + 1, 5000 * MS, 2000);
-	/* the old lease has expired; the vote's own time counts */
+	/* the old lease has expired; the time that was given with the vote counts */
 	assert_int_equal(lease_end_ns(&lease), 7000 * MS);
 	assert_false(lease_is_over(&lease, 5001 * MS));
 	/* a vote does not allow output to be released */

@@ -107,7 +107,8 @@ static bool goes_on_before_the_end(void)
 	return is_before;
 }
 
-/* On a busy machine this test may run only when the process is gone. So try several times. */
+/* On a busy machine, this thread can be so late that the process is gone already. So try several
+ * times. */
 static void a_writer_goes_on_before_the_memory_is_gone(void **state)
 {
 	int tries = 0;

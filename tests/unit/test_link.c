@@ -241,7 +241,8 @@ static void broken_gateways(void **state)
 	}
 }
 
-/* The script reads nothing until the test closes its end of this second socket pair. */
+/* script_count_pages() reads nothing until the test closes gate[1], the test's end of this second
+ * socket pair. */
 static int gate[2];
 
 static void script_count_pages(struct gateway *g)

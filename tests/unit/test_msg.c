@@ -50,7 +50,7 @@ static bool is_whole_at(const struct wire_frame *frame, size_t size)
 	struct wire_record_iter iter;
 	struct wire_record record;
 
-	if (frame->h.type == WIRE_WITNESS_KEY) /* the client address at its end is optional */
+	if (frame->h.type == WIRE_WITNESS_KEY) /* the client address at the end is optional */
 		return size == sizeof("web1") + 4 + 2 + WIRE_WITNESS_KEY_SIZE;
 	/* the incarnation at the end is optional, also in the next two types */
 	if (frame->h.type == WIRE_WELCOME)

@@ -25,7 +25,7 @@ static void hashes_want_rules(void **state)
 	assert_int_equal(wire_hashes_want_decode(&frame, &got, &error), 0);
 	assert_memory_equal(&got, &want, sizeof(got));
 	free((void *)frame.payload);
-	/* one unit too many: the last byte is the lowest of n */
+	/* one unit too many: the payload's last byte is the lowest byte of n */
 	w.at[-1] = 3;
 	frame = frame_of(WIRE_HASHES_WANT, scratch, (size_t)(w.at - scratch), 1);
 	assert_int_equal(wire_hashes_want_decode(&frame, &got, &error), -EPROTO);

@@ -1,6 +1,6 @@
-/* Decodes the frames that the daemons of an older commit have sent (tests/vectors/old). Each must
- * be allowed from its sender, and mean the same when it is encoded again. The recorded epoch must
- * be one that today's standby acknowledges. */
+/* Decodes the frames that the daemons of an older commit have sent (tests/vectors/old). Each frame
+ * must be one that its sender may send, and must mean the same when it is encoded again. The
+ * recorded epoch must be one that today's standby acknowledges. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -88,8 +88,8 @@ static void frames_are_taken(void **state)
 	}
 }
 
-/* A recorded delta epoch builds on the last epoch. It passes the check that a standby makes before
- * it acknowledges an epoch. */
+/* A recorded delta epoch builds on the previous epoch. It passes the check that a standby makes
+ * before it acknowledges an epoch. */
 static void epoch_is_acknowledged(void **state)
 {
 	static uint8_t data[FILE_MAX_BYTES];

@@ -105,7 +105,7 @@ static void idle_guests_pauses_cost_less(void **state)
 }
 
 /* The guest only waits for its clients, and its clock loses the time of each pause. As long as the
- * clock is not corrected, pauses may take at most wall_share_max of all time. Once the clock is
+ * clock is not corrected, pauses may take at most wall_share_max of all time. When the clock is
  * corrected, they may take up to half of the time. */
 static void pauses_that_the_clock_loses_are_bounded_by_all_time(void **state)
 {
@@ -222,8 +222,8 @@ static void stretching_is_counted(void **state)
 
 	(void)state;
 	pacer_init(&pacer, &config, 0);
-	/* The guest sent nothing for the first 60 ms. Stretching counts only from its first
-	 * frame. */
+	/* The guest sent nothing for the first 60 ms. The time by which an epoch is stretched
+	 * counts from the guest's first frame. */
 	pacer_demand(&pacer, 60 * MS, false);
 	pacer_sealing(&pacer, 64 * MS);
 	assert_int_equal(pacer.n_stretched, 0);
@@ -239,8 +239,9 @@ static void stretching_is_counted(void **state)
 }
 
 /* Simulate a guest that writes a working set of @set bytes at 0.4 bytes per ns and always waits for
- * a reply; the link carries 0.1 bytes per ns. Returns the longest commit time of an epoch in the
- * second half of the simulated 60 s. */
+ * a reply; the link carries 0.1 bytes per ns. @is_link_told: the pacer is told how much the link
+ * still has to send. Returns the longest commit time of an epoch in the second half of the
+ * simulated 60 s. */
 static uint64_t longest_commit_ns(double set, bool is_link_told)
 {
 	struct {
@@ -280,9 +281,9 @@ static uint64_t longest_commit_ns(double set, bool is_link_told)
 	return worst_ns;
 }
 
-/* The pacer seals no epoch while the link is still sending the last epoch. Without this rule, four
- * epochs would queue, each as large as the guest's working set. A commit would then take as long as
- * sending all four. With the rule, a commit takes little longer than sending one epoch. */
+/* The pacer seals no epoch while the link is still sending the previous epoch. Without this rule,
+ * four epochs would queue, each as large as the guest's working set. A commit would then take as
+ * long as sending all four. With the rule, a commit takes little longer than sending one epoch. */
 static void one_epoch_at_a_time_when_the_guest_outruns_the_link(void **state)
 {
 	uint64_t own_ns = 1000 * MS; /* time to send one working set: 100 MB at 0.1 bytes per ns */

@@ -163,7 +163,7 @@ static void a_full_frame_of_records(void **state)
 
 	(void)state;
 	w = writer(WIRE_PAYLOAD_MAX);
-	/* In the end the frame has no room for a raw page, but it is not marked bad. */
+	/* In the end the frame has no room for another raw page. The writer is not marked bad. */
 	while (wire_sample_record(&w, n % 2 ? WIRE_CLASS_XRLE : WIRE_CLASS_RAW, n, page,
 				  n % 2 ? 3 : WIRE_PAGE_SIZE) == 0)
 		n++;

@@ -33,7 +33,7 @@
 
 static char *certs;
 static struct wire_tls_context *alpha, *beta_client, *beta, *gateway;
-static char ip[INET_ADDRSTRLEN]; /* of this process alone: no other process uses its ports */
+static char ip[INET_ADDRSTRLEN]; /* no other process uses this address */
 static struct sockaddr_in here;
 
 /* ---- beta */
@@ -106,7 +106,7 @@ static void stop(void)
 	pthread_join(thread, NULL);
 }
 
-/* Set up beta. It holds epoch 2 of TERM and has not heard from a gateway for a long time. Its VM
+/* Set up beta. Beta has epoch 2 of TERM and has not heard from a gateway for a long time. Its VM
  * file allows the direct path. */
 static int setup(void **state)
 {
@@ -308,7 +308,7 @@ static void test_direct_stream(void **state)
 	assert_int_equal(ramfile_page(&sb->rf, 3)[0], 0x44);
 }
 
-/* Beta must refuse a stream for which it did not vote, and a stream of another term. Once it has
+/* Beta must refuse a stream for which it did not vote, and a stream of another term. After beta has
  * accepted a promotion, it must refuse every stream. */
 static void test_no_stream(void **state)
 {
@@ -392,7 +392,8 @@ static void test_silent_connections(void **state)
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
 }
 
-/* Find an address for beta by this process's id, in 127.64.0.0/10, and a free port of it. */
+/* Choose an address for beta in 127.64.0.0/10 by this process's id, and a free port of that
+ * address. */
 static void find_address(void)
 {
 	socklen_t size = sizeof(here);

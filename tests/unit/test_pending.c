@@ -137,8 +137,9 @@ static void beat(struct agent *a)
 
 /* ---- the number of this start ---- */
 
-/* An operator has ordered a takeover. As long as the new number is not on disk, hosts are told the
- * old number, and their beats are answered. */
+/* An operator has ordered a takeover, which gives the gateway a new number (its incarnation). As
+ * long as the new number is not on disk, hosts are told the old number, and their beats are
+ * answered. */
 static void test_takeover_waits_for_the_disk(void **state)
 {
 	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64];
@@ -189,7 +190,7 @@ static void test_takeover_waits_for_the_disk(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
-/* Once the previous start's release_ms has expired, the gateway records this in the file. A slow
+/* When the previous start's release_ms has expired, the gateway records this in the file. A slow
  * disk does not block the gateway's loop meanwhile. */
 static void test_settling_waits_for_the_disk(void **state)
 {
@@ -343,7 +344,7 @@ static void test_a_step_ends_no_session(void **state)
 	agent_open(&standby, &f, f.beta);
 	agent_hello(&standby, WIRE_KIND_STREAM, WIRE_VM_ROLE_STANDBY, 5, 0);
 	pump();
-	while (web1->pending.waiting) /* the standby holds no epoch: SYNCING again */
+	while (web1->pending.waiting) /* the standby has no epoch: SYNCING again */
 		await_disk();
 	n_closing = f.fleet->counters.closing_now;
 	assert_int_equal(command(web1, VM_COMMAND_UNPROTECT), 0);
@@ -408,8 +409,8 @@ static void test_a_takeover_mutes_what_may_be_restored(void **state)
 	web1->config.release_ns = 0;
 }
 
-/* A write is waiting, but it changes neither the term nor the owner. So the owner still gets its
- * lease. */
+/* A journal write is waiting, but it changes neither the term nor the owner. So the owner still
+ * gets its lease. */
 static void test_lease_of_the_same_term(void **state)
 {
 	(void)state;
@@ -452,8 +453,8 @@ static void test_a_failed_write_leaves_no_trace(void **state)
 	assert_int_equal(web1->fsm.record.state, VM_PREPARING);
 }
 
-/* The policy was `auto` and is `ask` now. The journal must drop the wish for protection, so that a
- * later `auto` does not use it. */
+/* The policy was `auto` and is `ask` now. The journal must no longer say that the VM is to be
+ * protected, so that a later `auto` does not protect the VM for that reason. */
 static void test_ask_drops_an_old_wish(void **state)
 {
 	static const char *const names[] = {"ask1", "auto1"};

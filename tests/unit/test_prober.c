@@ -514,7 +514,7 @@ static void test_only_configured(void **state)
 }
 
 /* Two VMs are on the same hosts. Both VMs' probers learn a MAC from one ARP reply. But an echo
- * reply counts for one VM only: its prober sent the request. */
+ * reply counts only for the VM whose prober sent the request. */
 static void test_shared_hosts(void **state)
 {
 	struct probes *probes = open_probes();

@@ -59,7 +59,7 @@ static void test_moves(void **state)
 	assert_string_equal(said(), "step=copied 0.0 of 5.0 GiB of guest RAM\nstep_percent=0\n"
 			    "step_moves=1\n");
 	progress_to(&p, 3174 * MIB);
-	progress_to(&p, 3174 * MIB); /* not farther than the last report, so no move */
+	progress_to(&p, 3174 * MIB); /* no more than before, so no move */
 	progress_to(&p, 1000 * MIB);
 	assert_string_equal(said(), "step=copied 3.1 of 5.0 GiB of guest RAM\nstep_percent=62\n"
 			    "step_moves=2\n");
@@ -98,7 +98,8 @@ static void test_a_process_works(void **state)
 
 	(void)state;
 	progress_watch(&p, "started QEMU", getpid());
-	/* Each move needs 10 ms of CPU time. After a move, it is long until the next one. */
+	/* Each move needs 10 ms of CPU time. So a report directly after a move counts no other
+	 * move. */
 	for (int moves = 0; moves < 2; moves++) {
 		before = p.n_moves;
 		while (p.n_moves == before) {

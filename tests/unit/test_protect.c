@@ -9,9 +9,9 @@
 #define FAULT_NS 20000u
 #define COPY_NS	 500u /* ns to copy one page */
 
-/* The cost of a guest that run_guest() simulates. In each of @n_epochs epochs, the guest changes
- * the same @n_hot pages, and @n_new pages that it never changes again. `ns` is the time for
- * copying, encoding and faults. */
+/* What run_guest() measures. It simulates a guest that, in each of @n_epochs epochs, changes the
+ * same @n_hot pages, and @n_new pages that it never changes again. `ns` is the time for copying,
+ * encoding and faults. */
 struct cost {
 	uint64_t ns;
 	uint32_t n_protected;

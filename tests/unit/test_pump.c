@@ -69,7 +69,7 @@ static uint64_t n_frames(void)
 	return f.fleet->counters.frames_in;
 }
 
-/* Give what @agent has written to the pump of @c, in small pieces. Returns the bytes given. */
+/* Give the pump of @c what @agent has written, in small pieces. Returns the number of bytes. */
 static size_t receive(struct pump_conn *c, struct agent *agent)
 {
 	size_t size, at = 0;
@@ -82,7 +82,7 @@ static size_t receive(struct pump_conn *c, struct agent *agent)
 	return size;
 }
 
-/* Let the agent send a beat, and give it to the pump. Returns the bytes given. */
+/* Let the agent send a beat, and give the beat to the pump. Returns the number of bytes. */
 static size_t receive_a_beat(void)
 {
 	const struct wire_beat beat = {.mono_ns = 1};

@@ -106,7 +106,8 @@ static void test_all_written(void **state)
 		assert_true(is(i, (uint8_t)(55 + i)) && ram_batch_is_copied(&batch, i));
 }
 
-/* If a page was copied before the pause and in it, or twice in the pause, the last copy counts. */
+/* If a page was copied before the pause and in the pause, or twice in the pause, the last copy
+ * counts. */
 static void test_last_copy_counts(void **state)
 {
 	static const struct page_range twice[] = {{103, 1}, {102, 2}};

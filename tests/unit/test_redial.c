@@ -34,7 +34,7 @@ static void is_eager_after_a_loss(void **state)
 	assert_false(redial_is_eager(&r, false, LOST_NS));
 	redial_lost(&r, LOST_NS);
 	assert_int_equal(redial_connect_by_ns(&r, LOST_NS), LOST_NS + REDIAL_QUICK_NS);
-	/* the next attempt, even if this one is refused at once */
+	/* the next attempt begins at this time, even if this one is refused at once */
 	assert_int_equal(r.next_ns, LOST_NS + REDIAL_QUICK_NS);
 	assert_int_equal(redial_connect_by_ns(&r, slower_ns - 1), slower_ns - 1 + REDIAL_QUICK_NS);
 	assert_int_equal(redial_connect_by_ns(&r, slower_ns), slower_ns + REDIAL_TRY_NS);

@@ -61,7 +61,7 @@ static void a_pinned_page_is_not_replaced(void **state)
 		reference_put(reference, pinned[i]);
 		assert_false(reference_is_pinned(reference, i));
 	}
-	/* Once unpinned, these pages are replaced: other pages need every slot. */
+	/* These pages are not pinned now, so they are replaced: other pages need every slot. */
 	for (uint32_t n = 0; n < 3; n++) {
 		for (uint32_t i = REFERENCE_SLOTS_MIN; i < N_PAGES; i++)
 			reference_put(reference, take(reference, i));
@@ -166,7 +166,7 @@ static void memory_is_given_back(void **state)
 		n_resident += resident[i] & 1;
 	assert_int_equal(n_resident, n_left);
 	/* What is left is known. What was given back is not known, and does not count as zero. A
-	 * page that was never taken still does. */
+	 * page that was never taken still counts as zero. */
 	assert_non_null(reference_peek(reference, n_left - 1));
 	assert_null(reference_peek(reference, n_left));
 	assert_false(reference_is_zero(reference, n_left));

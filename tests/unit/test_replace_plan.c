@@ -50,7 +50,7 @@ static void test_in_order(void **state)
 	assert_int_equal(step(all), PLAN_DO_YIELD);
 	assert_int_equal(step((struct plan_view){.all_rest = true}), PLAN_DO_NOTHING);
 	assert_int_equal(step(all), PLAN_DO_EXEC);
-	assert_int_equal(step(all), PLAN_DO_NOTHING); /* it starts the program only once */
+	assert_int_equal(step(all), PLAN_DO_NOTHING); /* the plan starts the program only once */
 }
 
 static void test_a_bad_program_changes_nothing(void **state)
@@ -146,8 +146,8 @@ static void test_an_order_takes_long(void **state)
 	assert_int_equal(step((struct plan_view){.all_rest = false}), PLAN_DO_GO_ON);
 }
 
-/* Whatever happens, EXEC comes only if the program was found good, after a YIELD that was not
- * called off, and in time. */
+/* Whatever happens, EXEC comes only after the program was found good, and less than PLAN_YIELD_NS
+ * after a YIELD that was not called off. */
 static void test_random(void **state)
 {
 	bool is_good = false, is_yielded = false;

@@ -243,8 +243,8 @@ static void an_epoch_above_the_limit_is_let_go(void **state)
 	retain_free(retain);
 }
 
-/* A store continues where the store of the agent's last program ended. If the standby has the last
- * epoch, deltas can follow. Otherwise a FULL epoch must follow. */
+/* A store continues where the store of the agent's previous program ended. If the standby has the
+ * last epoch, deltas can follow. Otherwise a FULL epoch must follow. */
 static void test_continued(void **state)
 {
 	struct retain *retain = make((size_t)8 << 20);

@@ -31,8 +31,8 @@ static void test_claims(void **state)
 	/* A standby's second claim replaces its first; the two do not add up. */
 	assert_int_equal(room_claim(&first, dir, all / 10 * 6, &left), 0);
 	assert_int_equal(room_claim(&second, dir, all / 10 * 6, &left), -ENOSPC);
-	/* A claim is not yet used, so the space counts as free for the standby that claimed it, but
-	 * not for the other standby. */
+	/* The claimed space is not used yet. So it counts as free for the standby that claimed it,
+	 * but not for the other standby. */
 	assert_true(room_free_bytes(&first, dir) > all / 10 * 8);
 	assert_true(room_free_bytes(&second, dir) < all / 10 * 6);
 	assert_int_equal(room_free_bytes(&first, "/nonexistent"), 0);

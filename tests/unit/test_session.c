@@ -212,8 +212,8 @@ static void test_control(void **state)
 	assert_ptr_equal(fleet_find_host(f.fleet, "alpha")->control, &alpha.session->link);
 }
 
-/* After the answer to a beat, the gateway sends a lease if the host owns a protected VM and its
- * HELLO had the lease feature. */
+/* After the answer to a beat, the gateway sends a lease if the host owns a VM in SYNCING or
+ * PROTECTED, and its agent's HELLO had the lease feature. */
 static void test_leases(void **state)
 {
 	static const struct {
@@ -325,7 +325,7 @@ static void test_duplicate_and_silent(void **state)
 	assert_null(primary.session);
 	assert_non_null(alpha.session);
 	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_DUPLICATE], 1);
-	/* the first session stays silent until the second session may replace it */
+	/* the first session stays silent so long that the second session may replace it */
 	f.now_ns += 600 * MS;
 	agent_close(&primary);
 	agent_open(&primary, &f, f.alpha);
@@ -381,7 +381,7 @@ static void test_relay_of_disks(void **state)
 	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_BAD_FRAME], 1);
 }
 
-/* The gateway forwards what the standby found about a disk, but only in the VM's term. */
+/* The gateway forwards the standby's result of a disk check, but only in the VM's term. */
 static void test_relay_of_checked_disks(void **state)
 {
 	struct wire_header h = {.type = WIRE_DISK_CHECKED, .term = 4, .epoch = 1, .generation = 1};
@@ -422,8 +422,8 @@ static void test_relay_of_checked_disks(void **state)
 	assert_non_null(primary.session);
 }
 
-/* The gateway forwards the primary's question, and the standby's answer, unchanged, and only in the
- * VM's term. */
+/* The gateway forwards the primary's question about hashes and the standby's answer unchanged, but
+ * only in the VM's term. */
 static void test_relay_of_hashes(void **state)
 {
 	struct wire_header want = {.type = WIRE_HASHES_WANT, .term = 5, .generation = 1};
@@ -461,7 +461,7 @@ static uint64_t welcome_features(struct agent *a)
 
 	assert_true(agent_take(a, WIRE_WELCOME, &frame));
 	assert_int_equal(wire_welcome_decode(&frame, &welcome, NULL), 0);
-	/* The gateway sends its start number on streams too. */
+	/* The gateway sends its incarnation on streams too. */
 	assert_true(welcome.incarnation == f.fleet->config.incarnation);
 	return welcome.features;
 }

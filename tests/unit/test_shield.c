@@ -69,7 +69,8 @@ static void it_stays_up_while_the_flood_goes_on(void **state)
 	assert_true(s.is_up);
 }
 
-/* If shield_look() was not called for long, the shield divides the count by the elapsed time. */
+/* If shield_look() was not called for a long time, the shield divides the count by the elapsed
+ * time. */
 static void the_rate_counts_and_not_the_number(void **state)
 {
 	struct shield s = {0};

@@ -83,7 +83,8 @@ static void test_a_younger_gateway_is_named(void **state)
 	assert_int_equal(n_wrong, 0);
 }
 
-/* A gateway that looks after no VM has lost its vm_dir, or is not set up: that is not good. */
+/* A gateway that looks after no VM has lost its vm_dir, or is not set up. So `check` counts this as
+ * wrong. */
 static void test_no_vm_is_not_good(void **state)
 {
 	(void)state;
@@ -119,7 +120,8 @@ static void test_a_fence_that_cannot_run_is_not_good(void **state)
 	"{'vms':[" WEB1 "],'faults':[],'hosts':[],'certificates':[{'of':'beta','ends_s':1,"        \
 	"'alarm':" alarm ",'text':'the certificate of host beta ends'}]}"
 
-/* `check` reports a certificate that will expire. It fails only if the end is near. */
+/* `check` reports a certificate that will expire. It fails only if the certificate expires so soon
+ * that the gateway raises an alarm. */
 static void test_a_certificate_that_ends(void **state)
 {
 	(void)state;

@@ -50,8 +50,8 @@ static void each_signal_asks_for_one_thing(void **state)
 	close(fd);
 }
 
-/* This program does not end with 0 if it blocks or ignores a signal. glibc's posix_spawn() leaves
- * the signals 32 and 33 ignored, which are glibc's own. */
+/* This program exits with 0 only if it starts with no signal blocked or ignored. The signals 32 and
+ * 33 do not count: they are glibc's own, and its posix_spawn() leaves them ignored. */
 static char *const looks[] = {
 	"awk",
 	"/^Sig(Blk|Ign):/ { n++; bad += $2 !~ /^0+(180000000)?$/ } END { exit bad || n != 2 }",

@@ -151,7 +151,7 @@ static void test_few_stay_in_time_wait(void **state)
 	assert_int_equal(seen.n_closed, 0);
 }
 
-/* A peer may use again the port of a connection that has just ended. Otherwise the peer's connect()
+/* A peer may reuse the port of a connection that has just ended. Otherwise the peer's connect()
  * would hang. */
 static void test_port_is_used_again(void **state)
 {

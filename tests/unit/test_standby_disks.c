@@ -1,6 +1,6 @@
-/* test_standby_disks.c - tests when a standby replays its disk log into the images. Before a guest
- * boots from the images, it must; over what the guest itself has written, it must not. QEMU is a
- * program that ends at once. */
+/* test_standby_disks.c - tests when a standby replays its disk log into the images. It must do so
+ * before a guest boots from the images. It must not overwrite what the guest itself has written to
+ * them. QEMU is a program that ends at once. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -139,7 +139,7 @@ static int tear_down(void **state)
 	return fixture_teardown(state);
 }
 
-/* The copy was dropped, and the guest was started by hand on its images. */
+/* The copy was dropped, and the guest was started by hand from the images. */
 static void drop_copy(void)
 {
 	assert_int_equal(epochlog_discard(&sb.rf), 0);
@@ -168,7 +168,7 @@ static void test_an_owner_replays_nothing(void **state)
 	assert_int_equal(get(), 'B');
 	assert_int_equal(sb.disks_epoch, 0);
 	end_agent();
-	/* the host has another role by now: the log has ended */
+	/* the host is no longer the owner, but the log has ended */
 	start_agent(false);
 	assert_int_equal(get(), 'B');
 }
@@ -185,8 +185,8 @@ static void test_a_new_owner_ends_the_log(void **state)
 	assert_int_equal(get(), 'B');
 }
 
-/* The copy is dropped with an epoch that was not applied whole. START boots the images only with
- * the log's writes. */
+/* An epoch of the copy was acknowledged, but not applied completely. The gateway orders a start of
+ * the guest from the images: the log is replayed first. */
 static void test_boot_replays(void **state)
 {
 	(void)state;

@@ -77,8 +77,8 @@ static void is_model(struct fixture *x, const struct model *model)
 	assert_int_equal(files.epoch, x->feed.epoch);
 }
 
-/* Epochs arrive before, between and after the passes. An epoch after the cut does not change the
- * second copy. */
+/* Epochs arrive before, between and after the passes. An epoch that arrives after
+ * drill_files_finish() does not change the second copy. */
 static void test_one_epoch(void **state)
 {
 	struct fixture *x = *state;

@@ -176,7 +176,7 @@ static void test_other_states(void **state)
 	}
 }
 
-/* The guest panics while its vCPU is looked at. */
+/* The guest panics while its vCPU is being watched. */
 static void test_panics_meanwhile(void **state)
 {
 	(void)state;

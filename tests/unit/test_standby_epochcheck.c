@@ -108,7 +108,7 @@ static void dup_of_device(struct feed *f)
 }
 
 /* A later record changes page 1, the DUP's source. If such an epoch were applied a second time
- * after a crash, the DUP would copy the changed page. So it must be refused. */
+ * after a crash, the DUP would copy the changed page. So such an epoch must be refused. */
 static void dup_source_changes_later(struct feed *f)
 {
 	feed_begin(f, false);

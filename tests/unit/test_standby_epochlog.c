@@ -228,8 +228,8 @@ static void make_disk_epoch(struct fixture *x, uint8_t value)
 }
 
 /* An epoch that cannot be applied stays stored. No other epoch is accepted before this one is
- * applied. Once the disk can be written again, this epoch is applied when the agent restarts, or
- * when the next epoch arrives. */
+ * applied. After the disk can be written again, a restart of the agent or the arrival of the next
+ * epoch applies this epoch. */
 static void test_disk_that_fails(void **state)
 {
 	struct fixture *x = *state;
@@ -282,7 +282,7 @@ static void test_disk_that_fails(void **state)
 	assert_true(fixture_copy_is(x, &x->model));
 }
 
-/* Once the guest is promoted, only QEMU may write to its disks, so the agent no longer applies
+/* After a promotion, only QEMU may write to the guest's disks, so the agent no longer applies
  * epochs. */
 static void test_no_write_after_a_promotion(void **state)
 {
@@ -488,7 +488,7 @@ static void test_reserve(void **state)
 	assert_int_equal(allocated(x), 0);
 }
 
-/* Once a whole epoch is applied, the primary's hashes are compared with the copy: main memory and
+/* After a whole epoch was applied, the primary's hashes are compared with the copy: main memory and
  * the other RAM blocks. Differences are named, and the epoch counts as applied all the same. */
 static void test_hashes(void **state)
 {

@@ -1,6 +1,6 @@
-/* test_standby_orders.c - tests what the gateway's orders do to a copy that is held. QEMU is a
- * program that ends at once, so no guest ever runs here; where one should, this process stands for
- * its QEMU. */
+/* test_standby_orders.c - tests what the gateway's orders do to the copy that a standby has. QEMU
+ * is a program that ends at once, so no guest ever runs here. Where a test needs a running guest,
+ * this process stands for the guest's QEMU. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,7 +31,7 @@ static void say_ram(unsigned mib)
 	assert_int_equal(chmod(command_file, 0600), 0);
 }
 
-/* An agent that was started again, with the copy of a guest with 1 MiB. */
+/* Set up an agent that has restarted and has found the copy of a guest with 1 MiB of RAM. */
 static int set_up(void **state)
 {
 	struct error error;
@@ -97,7 +97,8 @@ static void test_another_size_without_a_copy(void **state)
 	assert_int_equal(x.sb.qemu.cmdline.ram_bytes, 3 << 20);
 }
 
-/* A guest that boots here takes no epochs, and neither does a host where it did not start. */
+/* When the gateway orders a start of the guest here, the host takes no more epochs, even if the
+ * guest does not start. So the reserved room is given back. */
 static void test_boot_gives_room_back(void **state)
 {
 	struct error error;
@@ -155,7 +156,7 @@ static void test_late_promotion(void **state)
 	assert_int_equal(x.sb.rf.meta.term, BARE_STANDBY_TERM + 3);
 	assert_int_equal(x.sb.rf.meta.phase, RAMFILE_RUNNING);
 	assert_int_equal(x.sb.state, STANDBY_STATE_RUNNING);
-	/* the disk has the term before the standby's own file */
+	/* may_run() has recorded the term before the standby's own file has it */
 	assert_int_equal(recorded_term, BARE_STANDBY_TERM + 3);
 	assert_int_equal(told_term, BARE_STANDBY_TERM + 1);
 	/* the same order again, and an older one */
@@ -174,11 +175,11 @@ static void test_no_late_promotion(void **state)
 	/* an agent died in the middle of a promotion: the guest may stand still */
 	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_PROMOTED);
 	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH), -ESTALE);
-	/* its QEMU has ended */
+	/* the guest's QEMU has ended */
 	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
 	x.sb.qemu.pid = -1;
 	assert_int_equal(promote(BARE_STANDBY_TERM + 2, HELD_EPOCH), -ESTALE);
-	/* it was fenced */
+	/* the guest was fenced */
 	promoted_in(BARE_STANDBY_TERM + 1, RAMFILE_RUNNING);
 	x.sb.qemu.pid = -1;
 	assert_int_equal(carry_out(STANDBY_ORDER_FENCE, BARE_STANDBY_TERM + 2), 0);
@@ -186,8 +187,8 @@ static void test_no_late_promotion(void **state)
 	assert_int_equal(recorded_term, 0);
 }
 
-/* QEMU has ended in the promotion. The guest may have run, and the report must say that it has
- * ended. */
+/* QEMU has ended during the promotion. The guest may have run, so the report must say that the
+ * guest has ended. */
 static void test_promoted_guest_has_ended(void **state)
 {
 	(void)state;

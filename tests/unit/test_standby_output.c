@@ -59,7 +59,8 @@ static void test_qemu(void **state)
 	}
 }
 
-/* Both lines are too long. The cause keeps two thirds of the room, and both ends are visible. */
+/* Both lines are too long. The cause gets two thirds of the room, and "..." shows that each line
+ * was cut. */
 static void test_bounds(void **state)
 {
 	char output[4096], text[301];

@@ -1,5 +1,5 @@
 /* test_standby_ramfile.c - tests that the pages of a copy can be read and written through its
- * files, and that this does the same as the mapping. */
+ * files, and that this gives the same content as the mapping. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

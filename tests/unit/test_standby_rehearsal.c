@@ -69,8 +69,8 @@ static size_t n_starts(void)
 	return n / strlen("start\n");
 }
 
-/* The rehearsal begins with the epoch itself. Its QEMU is tried twice. Then the epoch is accepted
- * without a rehearsal, and no later epoch waits for one. */
+/* The rehearsal begins only when the epoch is complete. Its QEMU is tried twice. Then the epoch is
+ * accepted without a rehearsal, and no later epoch waits for one. */
 static void test_begins_late(void **state)
 {
 	(void)state;
@@ -96,8 +96,8 @@ static void test_has_ended(void **state)
 	assert_int_equal(n_starts(), 2);
 }
 
-/* No rehearsal begins before the machines were compared, for a guest that streams without a
- * gateway, or after an epoch was rehearsed. */
+/* No rehearsal begins in three cases: the machines were not compared yet; the guest streams without
+ * a gateway; an epoch was rehearsed already. */
 static void test_does_not_begin(void **state)
 {
 	(void)state;
@@ -116,10 +116,10 @@ static void test_does_not_begin(void **state)
 /* ---- what becomes of the copy */
 
 static struct qemu_shared *shared;
-static uint8_t ram[BARE_STANDBY_RAM_PAGES * WIRE_PAGE_SIZE]; /* stands for QEMU's */
+static uint8_t ram[BARE_STANDBY_RAM_PAGES * WIRE_PAGE_SIZE]; /* stands for QEMU's memory */
 
-/* The standby holds @held, or nothing if @held is 0. The next epoch is complete, and the QEMU of
- * its rehearsal is ready. */
+/* Let the standby have epoch @held, or nothing if @held is 0. The next epoch is complete, and the
+ * QEMU of its rehearsal is ready. */
 static void begin(uint64_t held)
 {
 	struct qemu *q = &x.sb.rehearsal;
@@ -161,8 +161,9 @@ static void test_slow_load_keeps_the_copy(void **state)
 	assert_true(x.sb.must_rehearse && x.sb.want_stream);
 }
 
-/* QEMU refuses the state, for example with another command than before: the copy stays, too, since
- * the command can be corrected. But its stream must not tell the gateway of this epoch. */
+/* QEMU refuses the state, for example because its command was changed. The copy is kept here too,
+ * because the command can be corrected. But the standby must not open a stream, which would tell
+ * the gateway of this epoch. */
 static void test_refusal_keeps_the_copy(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
-/* test_standby_reserve.c - tests a standby that holds a copy and finds no room for a FULL epoch.
- * The standby gets this room when another standby gives its own room back. */
+/* test_standby_reserve.c - tests a standby that has a copy and finds no room for a FULL epoch. The
+ * standby gets this room when another standby gives its own room back. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -325,7 +325,7 @@ static void test_hashes_are_given(void **state)
 	standby_stream_close(&x->sb);
 	over(g);
 
-	/* A page may be kept only in the generation of the answer. */
+	/* KEEP is allowed only in the generation in which the hashes were given. */
 	feed_clear(&x->feed);
 	x->feed.generation++;
 	feed_geometry(&x->feed);
@@ -410,8 +410,9 @@ static void test_stale_term_is_refused(void **state)
 	over(g);
 }
 
-/* The primary announces the CPU @value, then sends its first epoch. The standby must refuse with
- * @code and a message that contains @says. */
+/* If @sends, the primary sends the list of its machine's parts, with the CPU @value (NULL: an empty
+ * list). Then it sends its first epoch. The standby must refuse with @code and a message that
+ * contains @says. */
 static void expect_refused(struct bare_standby *x, bool sends, const char *value, uint16_t code,
 			   const char *says)
 {

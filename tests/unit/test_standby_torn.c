@@ -140,7 +140,7 @@ static bool is_recorded(void)
 	return access(record, F_OK) == 0;
 }
 
-/* Make an epoch and let the standby take it. Returns what changed, in its order. */
+/* Make an epoch and let the standby take it. Returns the changes that were made, in order. */
 static const char *take(struct fixture *x, bool full, bool is_unheld)
 {
 	struct epochcheck_error error;
@@ -179,7 +179,7 @@ static void the_record_comes_first_and_goes_last(void **state)
 		assert_true(is_recorded() && x->images.torn.is_set);
 		assert_true(is_order(take(x, false, true), "w", "w"));
 		assert_true(is_recorded());
-		/* the first held epoch: all images are on the disk before the record goes */
+		/* the first held epoch: all images are on the disk before the record is removed */
 		order = take(x, false, false);
 		assert_true(is_order(order, "w", "wsu"));
 		assert_non_null(strchr(order, 's'));
@@ -247,7 +247,8 @@ static bool images_are(struct fixture *x, const struct model *m)
 	return true;
 }
 
-/* Let a child take the feed, and end it before its @n-th change. Returns true if it ended there. */
+/* Let a child process take the feed, and end the child after @n changes, before the next one.
+ * Returns true if the child ended there; false if @n changes were enough. */
 static bool run_cut(struct fixture *x, int n)
 {
 	struct epochcheck_error error;

@@ -143,7 +143,7 @@ static void a_host_that_expires(void **state)
 	} while (wire_tls_is_established(late) && (wire_tls_free(late), true));
 	assert_int_equal(wire_tls_failure(late), WIRE_TLS_EXPIRED);
 	while ((int64_t)time(NULL) <= end_s)
-		continue; /* its last second */
+		continue; /* until its last second is over */
 	assert_int_equal(wire_tls_recheck(server), 0);
 	assert_int_equal(wire_tls_read(server, data, sizeof(data)), -EAGAIN);
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, own, "gw");
@@ -168,8 +168,8 @@ static void a_host_that_expires(void **state)
 
 static const int64_t DAY_S = 86400;
 
-/* A certificate that expires soon is reported from 30 days before its end: our own once a day, a
- * peer's whenever the caller asks. Of several files, the one that expires first counts. */
+/* A certificate that expires within 30 days is reported: our own once a day, a peer's whenever the
+ * caller asks. Of several files, the one that expires first counts. */
 static void ends_that_come(void **state)
 {
 	struct mint_ca *ca = mint_ca_new("CA");
@@ -200,7 +200,7 @@ static void ends_that_come(void **state)
 	assert_non_null(strstr(text.text, "holdfast-pki renew"));
 	assert_false(wire_tls_context_ends_soon(host, now_s - 28 * DAY_S - 1, &text));
 	assert_true(wire_tls_context_ends_soon(host, now_s - 28 * DAY_S, &text));
-	for (int i = 0; i < 2; i++) /* whenever it is asked */
+	for (int i = 0; i < 2; i++) /* each call reports it */
 		assert_true(wire_tls_context_ends(host, now_s - 28 * DAY_S, &at_s, &text));
 	assert_in_range(at_s, now_s + 1700, now_s + 1800);
 	assert_false(wire_tls_context_ends(host, now_s - 30 * DAY_S, &at_s, &text));

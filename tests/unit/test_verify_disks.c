@@ -38,7 +38,8 @@ static void ignore(void *arg)
 	(void)arg;
 }
 
-/* Put @bytes at the beginning of block @block of disk number @d into the ring. */
+/* Put a write into the ring: @bytes bytes of @data at the beginning of block @block of disk number
+ * @d. */
 static void put_into_ring(unsigned d, uint64_t block, const void *data, uint32_t bytes)
 {
 	struct disk_ring *writer;
@@ -169,7 +170,8 @@ static void await_read(void)
 }
 
 /* Let the engine do what is due, and seal, encode and apply an epoch. If @busy is not NULL, the
- * guest writes to the beginning of that disk meanwhile: a part of the first block, or more. */
+ * guest meanwhile writes written_bytes to the beginning of that disk: a part of the first block, or
+ * more. */
 static void epoch(const struct engine_disk *busy)
 {
 	const struct disk_record written = {.op = DISK_WRITE, .bytes = written_bytes};
@@ -273,7 +275,7 @@ static void test_busy_block(void **state)
 	assert_true(stats_have("disk_differs=1\n"));
 	assert_true(stats_have("disk_verify_news=1 blocks that differed could not be compared "
 			       "again, 139 others are equal, 1 were being written\n"));
-	/* The next pass follows soon, although `disk_verify_every_ms` wants none. */
+	/* The next pass follows soon, although `disk_verify_every_ms` is 0. */
 	assert_true(engine->verify.next_ns <= clock_mono_ns() + 60 * CLOCK_NS_PER_S);
 	epoch(NULL);
 	assert_int_not_equal(engine->verify.condition, VERIFY_PASSED);
@@ -285,7 +287,8 @@ static void test_busy_block(void **state)
 	assert_true(stats_have("disk_differs=0\n"));
 }
 
-/* An operator asks while a block that differed before is busy. The answer is no success. */
+/* An operator asks for a pass while a block that differed before is busy. The result is not a
+ * success. */
 static void test_asked_while_busy(void **state)
 {
 	const struct engine_part *found;
@@ -343,7 +346,8 @@ static void test_busy_at_repair(void **state)
 	assert_true(stats_have("disk_differs=0\n"));
 }
 
-/* A block that was left out once is sent again, which does not help. These tries count. */
+/* A block that was left out once is sent again several times, which does not help. These tries
+ * count: the verification fails. */
 static void test_unsound(void **state)
 {
 	(void)state;
@@ -406,8 +410,8 @@ static void test_written_after_seal(void **state)
 	assert_true(stats_have("disk_differs=0\n"));
 }
 
-/* Let the disks fall apart. A copy that QEMU makes of disk 1 must send block LATE_BLOCK. Then the
- * disks are in step again, and the pass goes on to its end. */
+/* Let the disks fall apart (DISKS_APART). A copy that QEMU makes of disk 1 must send block
+ * LATE_BLOCK. Then the disks are in step again, and the pass goes on to its end. */
 static void copy_and_pass(void)
 {
 	engine->disks.condition = DISKS_APART;
@@ -474,8 +478,8 @@ static void test_failed_and_apart(void **state)
 	assert_false(stats_have("disk_verify_why=disk"));
 }
 
-/* A disk differs, and cannot be opened in the next pass. That the other disk is equal proves
- * nothing. */
+/* A disk differs, and cannot be opened in the next pass. The pass finds the other disk equal, which
+ * proves nothing about the first disk. */
 static void test_left_out(void **state)
 {
 	(void)state;
@@ -552,7 +556,7 @@ static void test_wrong_answer(void **state)
 	checked.n_differ = 1;
 	checked.offset[0] = 0; /* this block was busy */
 	assert_int_equal(answer(), -EPROTO);
-	checked.offset[0] = 64 * BLOCKS_BYTES; /* this one is not of the batch */
+	checked.offset[0] = 64 * BLOCKS_BYTES; /* this block is not in the batch */
 	assert_int_equal(answer(), -EPROTO);
 	checked.n_differ = 0;
 	assert_int_equal(answer(), 0);

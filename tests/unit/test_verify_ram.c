@@ -250,7 +250,7 @@ static void test_put_right(void **state)
 	assert_memory_equal(standby[9], guest + 9 * VMM_PAGE_BYTES, VMM_PAGE_BYTES);
 	assert_string_equal(engine->ram.news, "1 pages of the standby's RAM differ, the first: "
 					      "block pc.ram at byte 36864");
-	/* A difference is known until the pass has ended. */
+	/* This stays until the pass has ended. */
 	assert_int_equal(engine->ram.finding, FINDING_DIFFERS);
 	standby[RAM_PAGES + 1][0] ^= 1;
 	assert_int_equal(turn(), 0);
@@ -331,7 +331,7 @@ static void test_gives_up(void **state)
 }
 
 /* More pages differ than an answer can name. The whole batch is sent again, in an ordinary epoch.
- * The seal has copied some of its pages, too. */
+ * The seal has copied some of the batch's pages, too. */
 static void test_too_many(void **state)
 {
 	(void)state;
@@ -364,7 +364,7 @@ static void test_given_up_batches(void **state)
 	page = engine->ram.page;
 	assert_int_equal(answer(), 0);
 	assert_int_equal(engine->ram.page, page);
-	/* an answer that names the batch before, which has the same number of pages */
+	/* an answer for the previous batch, which has the same number of pages */
 	engine_ram_tick(engine);
 	seal((struct page_range){0, 0});
 	standby[1][0] ^= 1;

@@ -1,6 +1,6 @@
 /* test_vm_boot.c - tests what an agent reports after a boot of its host, if this host owned the
- * guest. The agent looks for a guest that somebody has started again, and claims no guest before it
- * has found one. */
+ * guest. The agent looks for a guest that somebody has started again, and reports no guest before
+ * it has found one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -142,7 +142,8 @@ static bool is_booted_still(void)
 	return is_booted;
 }
 
-/* Wait until the agent has recorded that the guest was found. It reports the new state first. */
+/* Wait until the agent has recorded that the guest was found. The agent reports its new state
+ * before it records this. */
 static void await_found(void)
 {
 	uint64_t until_ns = clock_mono_ns() + 10 * CLOCK_NS_PER_S;
@@ -284,7 +285,7 @@ static void disks_are_told(void **state)
 	assert_non_null(strstr(stats_now(), "cold=primary\ncold_disk=none\n"));
 }
 
-/* The report says so if a standby's images are an unfinished copy. */
+/* If a standby's images are an unfinished copy, the report says so. */
 static void unfinished_copies_are_told(void **state)
 {
 	static const struct {
@@ -368,8 +369,8 @@ static bool log_has_a_copy(void)
 	return log_state.is_copy;
 }
 
-/* The disk log of an earlier copy ends when this host owns the guest: its writes are older than the
- * images. (The image is missing here, so nothing is replayed.) */
+/* The disk log of an earlier copy ends when this host owns the guest: the log's writes are older
+ * than the images. (The image is missing here, so nothing is replayed.) */
 static void an_owner_ends_the_disk_log(void **state)
 {
 	static const enum vm_role owners[] = {VM_ROLE_RUNNING, VM_ROLE_PRIMARY};
@@ -443,8 +444,8 @@ static void start_lets_a_kept_guest_go_on(void **state)
 	await_found();
 }
 
-/* On a host that had a copy, START does not let a QEMU run that somebody started: it would write to
- * the copy's images. */
+/* On a host that had a copy, START does not resume a QEMU that somebody else started: this QEMU
+ * would write to the copy's images. */
 static void start_refuses_a_strange_guest(void **state)
 {
 	struct wire_order_done done;
@@ -464,7 +465,8 @@ static void start_refuses_a_strange_guest(void **state)
 	is_on_disk(VM_ROLE_STANDBY, 5);
 }
 
-/* Without a QEMU and without a [standby] section nothing can be started, and nothing is claimed. */
+/* Without a QEMU and without a [standby] section, nothing can be started, and the host's role stays
+ * as it was. */
 static void start_without_a_command_fails(void **state)
 {
 	struct wire_order_done done;
@@ -498,8 +500,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(start_without_a_command_fails, setup, teardown),
 	};
 
-	/* The process that plays QEMU can greet a client that is gone already (the first look for a
-	 * listener). Ignore the SIGPIPE. */
+	/* The process that plays QEMU can greet a client that is gone already: the agent's first
+	 * connection only checks that somebody listens. Ignore the SIGPIPE. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, set_up_certs, tear_down_certs);
 }

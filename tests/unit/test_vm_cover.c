@@ -1,6 +1,6 @@
 /* test_vm_cover.c - tests what the agent reports about a suspended protection: whether the agent
- * still compares the guest with what was protected. The guest that was protected, and no other, can
- * be covered again. */
+ * still compares the guest with what was protected. Only the guest that was protected can be
+ * covered again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -70,7 +70,8 @@ static void its_guest_is_compared(void **state)
 {
 	(void)state;
 	assert_true(vm_cover_due_ns(&vm) < UINT64_MAX);
-	vm_cover_look(&vm); /* this monitor does not list its devices, so the look finds nothing */
+	/* This monitor does not list its devices, so the comparison finds nothing. */
+	vm_cover_look(&vm);
 	assert_true(says("suspended=1"));
 	assert_false(says("covered_again"));
 	vm.cover.is_again = true;

@@ -272,8 +272,8 @@ static void a_number_given_again_is_another_process(void **state)
 	expect_kept(-EBUSY, "was started here, or let run, after this host was fenced");
 }
 
-/* It is not recorded which QEMU was fenced: the fence was not completed at first, or an older agent
- * made it. Then only a QEMU that was started before the fence is ended. */
+/* No record says which QEMU was fenced: the fence was not completed at first, or an older agent
+ * carried it out. Then only a QEMU that was started before the fence is ended. */
 static void a_fence_without_a_record_looks_at_the_time(void **state)
 {
 	(void)state;
@@ -380,8 +380,8 @@ static void leave_promoted(const char *pid_path)
 	ramfile_close(&rf);
 }
 
-/* An agent that could not stand by only stopped the guest that it had promoted. Its successor can
- * stand by, and ends this guest. */
+/* An agent whose standby_open() failed only stopped the guest that had been promoted here. In the
+ * next agent standby_open() succeeds, and that agent ends this guest. */
 static void a_promoted_guest_is_ended_too(void **state)
 {
 	char qmp_path[96], pid_path[96], remove[128];
@@ -458,7 +458,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_promoted_guest_is_ended_too, setup, teardown),
 	};
 
-	/* The standby knows its QEMU by a word of the command line: make room for it. */
+	/* The standby recognises its QEMU by a word of the command line. Make room for this
+	 * word. */
 	if (argc < 2)
 		return execl("/proc/self/exe", argv[0], WORDS_ROOM, NULL);
 	words = argv[1];

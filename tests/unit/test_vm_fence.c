@@ -121,7 +121,7 @@ static void test_its_successor_is_stopped_at_once(void **state)
 
 /* The QEMU of a guest that was moved away has ended, and a new QEMU has its pid by chance. A later
  * fence that follows no move must not take the new QEMU for the moved guest: an operator may want
- * to look at it. */
+ * to examine the new QEMU. */
 static void test_a_later_fence_is_of_no_move(void **state)
 {
 	struct error error;
@@ -139,8 +139,8 @@ static void test_a_later_fence_is_of_no_move(void **state)
 	end_qemu(pid);
 }
 
-/* Plays the standby's thread. The thread has not looked for the last agent's copy when the first
- * command comes. It ends after that command, or when the test tells it to. */
+/* Plays the standby's thread. The thread has not looked for the previous agent's copy when the
+ * first command comes. It ends after that command, or when the test tells it to. */
 static void *late_thread(void *arg)
 {
 	struct standby *sb = arg;
@@ -154,7 +154,7 @@ static void *late_thread(void *arg)
 	pthread_mutex_unlock(&sb->lock);
 	if (!command)
 		return NULL;
-	standby_set_warm(sb); /* now it finds the copy */
+	standby_set_warm(sb); /* now the thread finds the copy */
 	standby_carry_out(sb, command);
 	pthread_mutex_lock(&sb->lock);
 	command->done = true;
@@ -194,8 +194,8 @@ static void expect_copy_ended(enum vm_role role)
 	bare_standby_close(&x);
 }
 
-/* A guest was promoted here, and fenced since, but its QEMU did not end. No PROMOTE may count it as
- * the guest that it asks for. */
+/* A guest was promoted here, and fenced since, but its QEMU did not end. A PROMOTE order must not
+ * take this QEMU for the guest that is to be promoted. */
 static void test_a_fenced_guest_is_not_promoted(void **state)
 {
 	static const enum vm_role roles[] = {VM_ROLE_FENCED, VM_ROLE_PRIMARY};

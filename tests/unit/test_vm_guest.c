@@ -1,5 +1,5 @@
 /* test_vm_guest.c - tests what the agent sees of an unprotected guest: whether QEMU is alive, and
- * how many frames of the guest are not announcements. */
+ * how many of the guest's frames are its own, not QEMU's announcements. */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>

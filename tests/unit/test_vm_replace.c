@@ -1,7 +1,7 @@
 /* test_vm_replace.c - tests which VMs may be handed on to the agent's next program
  * (vm/vm_replace.c). A VM is not handed on if its guest is being moved, if an order waits for it,
- * or if it is not PROTECTED. An attempt must not change a move that the gateway has ordered. If the
- * agent ends meanwhile, its guests continue to run. */
+ * or if it is not PROTECTED. An attempt to hand a VM on must not change a move that the gateway has
+ * ordered. If the agent ends meanwhile, its guests continue to run. */
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -118,8 +118,8 @@ static void test_an_order_waits(void **state)
 	vm.verify.number = 0;
 	vm.drill.number = 1;
 	refused("order");
-	/* A waiting order prevents it even if there is no guest to stop, because the order may be
-	 * PROMOTE. */
+	/* A waiting order prevents the hand-over even if there is no guest to stop, because the
+	 * order may be PROMOTE. */
 	vm.drill.number = 0;
 	vm.engine = NULL;
 	assert_int_equal(vm_may_yield(&vm, &error), 0);
@@ -139,7 +139,7 @@ static void test_a_first_copy(void **state)
 	refused("PROTECTED");
 }
 
-/* Play the engine: let the guest go on, once nobody asks for the move any more. */
+/* Play the engine: when nobody asks for the move any more, let the guest go on. */
 static void *let_go_on(void *arg)
 {
 	struct pollfd asked = {.fd = engine.wake_fd, .events = POLLIN};

@@ -57,8 +57,8 @@ static void every_role_comes_back(void **state)
 	}
 }
 
-/* After a boot, run_dir is empty, so the role on disk counts. It is reported as older than the
- * boot, until a new role is written. */
+/* After a boot, run_dir is empty, so the role on disk counts. The agent treats this role as older
+ * than the boot, until a new role is written. */
 static void a_role_outlives_a_boot(void **state)
 {
 	enum vm_role role;

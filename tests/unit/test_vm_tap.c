@@ -1,5 +1,5 @@
-/* test_vm_tap.c - tests what a standby reports about its taps when their state is not known. It
- * never reports that they forward frames. */
+/* test_vm_tap.c - tests what a standby reports about its taps when their state is not known. The
+ * standby never reports then that the taps forward frames. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -70,7 +70,7 @@ static void test_cannot_be_read(void **state)
 	assert_int_equal(tap.taps[0].state, TAP_MISSING);
 }
 
-/* A tap was good at the last look, and its state cannot be read any more. */
+/* The taps forwarded frames at the last check, and their state cannot be read any more. */
 static void test_was_good(void **state)
 {
 	(void)state;

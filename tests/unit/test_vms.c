@@ -1,6 +1,6 @@
-/* Tests how VMs get from their files into the fleet: at the start, at a reload, and when a next
- * program checks whether it would be able to take over. A VM that the journal says is protected is
- * never forgotten, whatever has become of its file. */
+/* Tests how VMs get from their files into the fleet: at the start, at a reload, and when the
+ * gateway's next program checks whether it could take over. A VM that the journal says is protected
+ * is never forgotten, whatever has become of its file. */
 #include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -250,8 +250,8 @@ static void test_a_reload_forgets_no_protected_vm(void **state)
 	assert_int_equal(fleet_find_vm(fleet, "web1")->fsm.record.state, VM_PROTECTED);
 }
 
-/* A fault quotes the file. Whatever bytes the file has, operators must be able to read the
- * fault: it goes into JSON, where one wrong byte would lose all of it. */
+/* A fault quotes the file. Whatever bytes the file has, operators must be able to read the fault:
+ * its text goes into JSON, where one wrong byte would lose all of the text. */
 static void test_a_fault_is_a_text(void **state)
 {
 	const char *accents = "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
@@ -327,8 +327,8 @@ static void test_a_reload_takes_no_fence_that_cannot_run(void **state)
 	assert_string_equal(fleet->vms[0]->fence_fault, "");
 }
 
-/* The fence program can disappear while the VM's file still names it. Other changes of the file are
- * then carried out. */
+/* The fence program can disappear while the VM's file still names it. A reload must carry out other
+ * changes of the file all the same. */
 static void test_a_reload_looks_for_the_fence_again(void **state)
 {
 	char fence[96], text[256];

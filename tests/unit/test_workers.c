@@ -204,8 +204,8 @@ static void drop_barrier(void)
 	}
 }
 
-/* The owner waits for a unit that another thread is encoding. It must be woken when that unit is
- * finished, but not earlier. */
+/* The owner (here: the test's thread) waits for a unit that another thread is encoding. The owner
+ * must be woken when that unit is finished, but not earlier. */
 static void the_owner_is_woken(void **state)
 {
 	struct fixture *f = *state;

@@ -30,8 +30,8 @@ extern const size_t n_wire_samples;
  * on failure. */
 size_t wire_sample_build(const struct wire_sample *sample, uint8_t *buffer);
 
-/* Append one record to a PAGES or DEVICE payload. Returns 0, or -ENOBUFS if it has no room; @w is
- * then unchanged. */
+/* Append one record to a PAGES or DEVICE payload. Returns 0; or -ENOBUFS if @w has no room for the
+ * record: then @w is unchanged. */
 int wire_sample_record(struct bytes_writer *w, uint8_t class, uint32_t index, const uint8_t *data,
 		       size_t size);
 
